@@ -1,0 +1,2 @@
+//! The keyrack command.
+fn main() {}

@@ -1,0 +1,76 @@
+//! The environments a key can belong to. The set is closed: slugs separate with dots, so a free-form env would be ambiguous.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ErrorCode, Problem};
+
+/// One of the six environments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Env {
+    /// Elevated keys: never in `keyrack.yml`, asked for one by one, short-lived.
+    Sudo,
+    /// Production.
+    Prod,
+    /// Preparation, as close to production as it gets.
+    Prep,
+    /// Tests.
+    Test,
+    /// Not bound to an environment: answers an ask for any env but `sudo`.
+    All,
+    /// The account a system is launched from.
+    Camp,
+}
+
+impl Env {
+    /// Every env, in the order messages name them.
+    pub const ALL: [Env; 6] = [Env::Sudo, Env::Prod, Env::Prep, Env::Test, Env::All, Env::Camp];
+
+    /// The word in slugs, flags and files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Env::Sudo => "sudo",
+            Env::Prod => "prod",
+            Env::Prep => "prep",
+            Env::Test => "test",
+            Env::All => "all",
+            Env::Camp => "camp",
+        }
+    }
+}
+
+impl fmt::Display for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Env {
+    type Err = Problem;
+
+    /// Fails with [`ErrorCode::BadEnv`].
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        Env::ALL.into_iter().find(|env| env.as_str() == text).ok_or_else(|| {
+            let known = Env::ALL.map(Env::as_str).join(", ");
+            Problem::new(ErrorCode::BadEnv, format!("invalid env {text:?}: must be one of {known}"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        for env in Env::ALL {
+            assert_eq!(env.as_str().parse::<Env>().unwrap(), env);
+        }
+        for bad in ["", "Test", "dev", "test ", "all.", "sudo\n"] {
+            assert_eq!(bad.parse::<Env>().unwrap_err().code, ErrorCode::BadEnv, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The one list of error codes, each with the exit code a command ends with.
+//!
+//! Codes are what programs act on; the text of a [`Problem`] is for people and never holds a secret.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::fix::Fix;
+use crate::slug::Slug;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $exit:literal;)*) => {
+        /// What went wrong, as a stable word. Open at the end: a newer peer's code survives as [`ErrorCode::Other`].
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorCode {
+            $($(#[$doc])* $variant,)*
+            /// A code this build does not know, kept as it came.
+            Other(String),
+        }
+
+        impl ErrorCode {
+            /// Every code this build knows, in the order of the list.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)*];
+
+            /// The word on the wire and in `KeyrackError.code`.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(ErrorCode::$variant => $text,)*
+                    ErrorCode::Other(text) => text,
+                }
+            }
+
+            /// The exit code of a command that ends with this: 2 the caller must act, 1 a fault, 130 interrupted.
+            pub fn exit(&self) -> u8 {
+                match self {
+                    $(ErrorCode::$variant => $exit,)*
+                    ErrorCode::Other(_) => 1,
+                }
+            }
+        }
+
+        impl From<&str> for ErrorCode {
+            fn from(text: &str) -> Self {
+                match text {
+                    $($text => ErrorCode::$variant,)*
+                    other => ErrorCode::Other(other.to_owned()),
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Arguments that do not fit together or are missing.
+    Usage = "usage", 2;
+    /// Not a slug: `org.env.NAME` with one of the six envs.
+    BadSlug = "bad_slug", 2;
+    /// Not one of the six envs.
+    BadEnv = "bad_env", 2;
+    /// Not an org name.
+    BadOrg = "bad_org", 2;
+    /// Not an owner name.
+    BadOwner = "bad_owner", 2;
+    /// Not a name a key can have.
+    BadKeyName = "bad_key_name", 2;
+    /// Not a duration such as `30m`.
+    BadDuration = "bad_duration", 2;
+    /// Not a vault this build has.
+    BadVault = "bad_vault", 2;
+    /// Not a mechanism, or not one this vault has.
+    BadMech = "bad_mech", 2;
+    /// The asked duration is above the ceiling.
+    DurationAboveCeiling = "duration_above_ceiling", 2;
+
+    /// The org of the ask is not the org of `keyrack.yml`.
+    OrgMismatch = "org_mismatch", 2;
+    /// `--env` and the env of a full slug differ.
+    EnvConflict = "env_conflict", 2;
+    /// `--env` is needed to know which key is meant.
+    EnvRequired = "env_required", 2;
+    /// The name stands in several envs.
+    AmbiguousKey = "ambiguous_key", 2;
+    /// No such key is declared or known.
+    KeyNotFound = "key_not_found", 2;
+    /// There is no `keyrack.yml` and the ask needs one.
+    NoManifest = "no_manifest", 2;
+    /// `keyrack.yml` or one it extends is malformed.
+    ManifestInvalid = "manifest_invalid", 2;
+    /// The command works only inside a git repository.
+    NotARepo = "not_a_repo", 2;
+    /// `sudo` keys must be asked for one by one.
+    SudoNeedsKey = "sudo_needs_key", 2;
+
+    /// The key exists and is not unlocked.
+    Locked = "locked", 2;
+    /// The key was never set.
+    Absent = "absent", 2;
+    /// The key is held back by a rule.
+    Blocked = "blocked", 2;
+    /// A long-lived token was refused.
+    LongLivedToken = "long_lived_token", 2;
+    /// A weaker grade would replace a stronger one.
+    GradeDegraded = "grade_degraded", 2;
+    /// The key is weaker than its `keyrack.yml` entry demands.
+    BelowDeclared = "below_declared", 2;
+    /// A permanent mechanism must be named or confirmed.
+    MechRequired = "mech_required", 2;
+    /// The stored mechanism and the value disagree.
+    MechMismatch = "mech_mismatch", 2;
+    /// The secret is empty.
+    EmptySecret = "empty_secret", 2;
+    /// The secret is larger than keyrack carries.
+    SecretTooLarge = "secret_too_large", 2;
+
+    /// There is no host manifest for this owner yet.
+    HostManifestMissing = "host_manifest_missing", 2;
+    /// The host manifest can be decrypted but not understood.
+    HostManifestInvalid = "host_manifest_invalid", 2;
+    /// No identity at hand opens the file.
+    NoIdentity = "no_identity", 2;
+    /// The passphrase does not open the ssh key.
+    BadPassphrase = "bad_passphrase", 2;
+    /// A key file given as identity or recipient cannot be used.
+    BadKeyFile = "bad_key_file", 2;
+    /// A recipient with this label exists.
+    RecipientExists = "recipient_exists", 2;
+    /// No recipient has this label.
+    RecipientNotFound = "recipient_not_found", 2;
+    /// The last recipient cannot be removed.
+    LastRecipient = "last_recipient", 2;
+    /// Not an age or ssh public key.
+    BadRecipient = "bad_recipient", 2;
+    /// The vault cannot be written.
+    VaultReadOnly = "vault_read_only", 2;
+    /// The vault cannot be read.
+    VaultWriteOnly = "vault_write_only", 2;
+    /// This build has no such vault.
+    VaultUnsupported = "vault_unsupported", 2;
+    /// The vault has lost the key the host manifest names.
+    Lost = "lost", 2;
+    /// A file of a vault is damaged.
+    VaultCorrupt = "vault_corrupt", 2;
+    /// An answer from a person is needed and nobody can be asked.
+    PromptNeeded = "prompt_needed", 2;
+
+    /// HOME is not set.
+    NoHome = "no_home", 2;
+    /// There is no runtime directory.
+    RuntimeDirMissing = "runtime_dir_missing", 2;
+    /// The runtime directory is somebody else's, too open, a link, or not a directory.
+    RuntimeDirUnsafe = "runtime_dir_unsafe", 2;
+    /// The socket's path is over 107 bytes.
+    SocketPathTooLong = "socket_path_too_long", 2;
+    /// Something that is not a socket stands in the socket's place.
+    SocketPathTaken = "socket_path_taken", 2;
+    /// No daemon runs.
+    DaemonAbsent = "daemon_absent", 2;
+    /// The daemon did not answer in time.
+    DaemonUnresponsive = "daemon_unresponsive", 1;
+    /// The daemon speaks another major protocol.
+    DaemonIncompatible = "daemon_incompatible", 2;
+    /// The daemon of an older TypeScript keyrack runs and cannot do this.
+    DaemonLegacy = "daemon_legacy", 2;
+    /// The daemon did not come up.
+    DaemonStartFailed = "daemon_start_failed", 1;
+    /// The socket is served by a stranger: another user, or another login session.
+    ServerUntrusted = "server_untrusted", 2;
+    /// The daemon refused us as a stranger.
+    SessionMismatch = "session_mismatch", 2;
+    /// The daemon's boundary or memory is weaker than the caller demands.
+    BoundaryWeak = "boundary_weak", 2;
+    /// `/proc` hides the processes the boundary must look at.
+    ProcHidden = "proc_hidden", 2;
+    /// The process is being traced.
+    Traced = "traced", 2;
+    /// The memory mode that was demanded cannot be had.
+    MemoryUnavailable = "memory_unavailable", 2;
+    /// The daemon's secret memory is full.
+    MemoryFull = "memory_full", 1;
+    /// A frame that breaks the protocol.
+    BadFrame = "bad_frame", 1;
+    /// A request that is not understood.
+    BadRequest = "bad_request", 1;
+    /// The request is larger than the protocol carries.
+    TooLarge = "too_large", 1;
+    /// An operation this daemon does not have.
+    UnknownOp = "unknown_op", 1;
+
+    /// A wait was given up at its limit.
+    TimedOut = "timed_out", 1;
+    /// The caller withdrew.
+    Aborted = "aborted", 1;
+    /// The file system or the kernel said no.
+    Io = "io", 1;
+    /// A bug in keyrack.
+    Internal = "internal", 1;
+    /// A command to run could not be started.
+    CommandFailed = "command_failed", 1;
+    /// The native part of the package is not there.
+    BindingMissing = "binding_missing", 1;
+    /// keyrack does not run on this platform.
+    UnsupportedPlatform = "unsupported_platform", 1;
+    /// A person pressed Ctrl-C.
+    Interrupted = "interrupted", 130;
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(ErrorCode::from(String::deserialize(d)?.as_str()))
+    }
+}
+
+/// A failure a caller can act on: what happened, to which key, and the command that mends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What programs act on.
+    pub code: ErrorCode,
+    /// One lower-case sentence without a full stop, for people. Never a secret.
+    pub message: String,
+    /// The key it happened to, if one.
+    pub slug: Option<Slug>,
+    /// The way out, if a command is one.
+    pub fix: Option<Fix>,
+    /// More to know, in a sentence.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// A problem with neither key nor fix yet.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Problem { code, message: message.into(), slug: None, fix: None, hint: None }
+    }
+
+    /// Names the key it happened to.
+    #[must_use]
+    pub fn of(mut self, slug: &Slug) -> Self {
+        self.slug = Some(slug.clone());
+        self
+    }
+
+    /// Names the way out.
+    #[must_use]
+    pub fn fix(mut self, fix: Fix) -> Self {
+        self.fix = Some(fix);
+        self
+    }
+
+    /// Adds a sentence that helps.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The exit code of a command that ends with this.
+    pub fn exit(&self) -> u8 {
+        self.code.exit()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_survives_its_own_word() {
+        for code in ErrorCode::ALL {
+            assert_eq!(&ErrorCode::from(code.as_str()), code);
+            assert!(matches!(code.exit(), 1 | 2 | 130), "{code}");
+            let word = code.as_str();
+            assert!(word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{word} is snake_case");
+        }
+    }
+
+    #[test]
+    fn words_are_distinct() {
+        let mut words: Vec<_> = ErrorCode::ALL.iter().map(ErrorCode::as_str).collect();
+        words.sort_unstable();
+        let all = words.len();
+        words.dedup();
+        assert_eq!(words.len(), all);
+    }
+
+    #[test]
+    fn a_newer_peers_code_survives() {
+        let code: ErrorCode = serde_json::from_str("\"from_the_future\"").unwrap();
+        assert_eq!(code, ErrorCode::Other("from_the_future".into()));
+        assert_eq!(serde_json::to_string(&code).unwrap(), "\"from_the_future\"");
+        assert_eq!(code.exit(), 1);
+    }
+}

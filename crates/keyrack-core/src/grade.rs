@@ -1,0 +1,212 @@
+//! Grades: how well a key is protected and how long it lives. A grade never degrades; this module says what weaker means.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mechanism::Mechanism;
+use crate::vault_id::VaultId;
+
+/// How the secret rests. Stronger first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protection {
+    /// Only a pointer is kept; the secret is elsewhere.
+    Reference,
+    /// The secret is encrypted at rest.
+    Encrypted,
+    /// The secret is readable at rest.
+    Plaintext,
+}
+
+/// How long the credential itself lives. Stronger first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DurationGrade {
+    /// Never rests anywhere.
+    Transient,
+    /// Ends by itself.
+    Ephemeral,
+    /// Lives until somebody ends it.
+    Permanent,
+}
+
+/// Both axes of a key's grade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Grade {
+    /// How the secret rests.
+    pub protection: Protection,
+    /// How long the credential lives.
+    pub duration: DurationGrade,
+}
+
+impl Protection {
+    /// The word in files and on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protection::Reference => "reference",
+            Protection::Encrypted => "encrypted",
+            Protection::Plaintext => "plaintext",
+        }
+    }
+
+    /// The protection whose word is `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Protection::Reference, Protection::Encrypted, Protection::Plaintext]
+            .into_iter()
+            .find(|p| p.as_str() == text)
+    }
+}
+
+impl DurationGrade {
+    /// The word in files and on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DurationGrade::Transient => "transient",
+            DurationGrade::Ephemeral => "ephemeral",
+            DurationGrade::Permanent => "permanent",
+        }
+    }
+
+    /// The duration grade whose word is `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [DurationGrade::Transient, DurationGrade::Ephemeral, DurationGrade::Permanent]
+            .into_iter()
+            .find(|d| d.as_str() == text)
+    }
+}
+
+impl Grade {
+    /// The grade a key has by where it rests and how it is got. A vault this build does not know counts as the weakest.
+    pub fn of(vault: &VaultId, mech: &Mechanism) -> Self {
+        let protection = match vault {
+            VaultId::AwsConfig => Protection::Reference,
+            VaultId::OsSecure | VaultId::OsDaemon | VaultId::OnePassword | VaultId::AwsParams => {
+                Protection::Encrypted
+            }
+            VaultId::OsEnvvar | VaultId::OsDirect | VaultId::GithubSecrets | VaultId::Other(_) => {
+                Protection::Plaintext
+            }
+        };
+        let duration = match (vault, mech) {
+            (VaultId::OsDaemon, _) => DurationGrade::Transient,
+            (_, mech) if mech.is_ephemeral() => DurationGrade::Ephemeral,
+            _ => DurationGrade::Permanent,
+        };
+        Grade { protection, duration }
+    }
+
+    /// Whether this grade is weaker than `other` on either axis.
+    pub fn is_weaker_than(self, other: Grade) -> bool {
+        self.protection > other.protection || self.duration > other.duration
+    }
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.protection.as_str(), self.duration.as_str())
+    }
+}
+
+/// The least a `keyrack.yml` entry demands of its key; an axis it does not name demands nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MinimumGrade {
+    /// The weakest protection that will do.
+    pub protection: Option<Protection>,
+    /// The weakest duration that will do.
+    pub duration: Option<DurationGrade>,
+}
+
+impl MinimumGrade {
+    /// Reads the shorthand of a manifest entry: `encrypted`, `ephemeral`, or both with a comma. `Err` is the first word that is none:
+    /// a demand that cannot be read must not pass for no demand.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut minimum = MinimumGrade::default();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            if let Some(protection) = Protection::parse(word) {
+                minimum.protection = Some(protection);
+            } else if let Some(duration) = DurationGrade::parse(word) {
+                minimum.duration = Some(duration);
+            } else {
+                return Err(word.to_owned());
+            }
+        }
+        Ok(minimum)
+    }
+
+    /// Whether `grade` is at least this.
+    pub fn is_met_by(self, grade: Grade) -> bool {
+        self.protection.is_none_or(|least| grade.protection <= least)
+            && self.duration.is_none_or(|least| grade.duration <= least)
+    }
+}
+
+impl fmt::Display for MinimumGrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<_> = self
+            .protection
+            .map(Protection::as_str)
+            .into_iter()
+            .chain(self.duration.map(DurationGrade::as_str))
+            .collect();
+        f.write_str(&words.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL_P: [Protection; 3] = [Protection::Reference, Protection::Encrypted, Protection::Plaintext];
+    const ALL_D: [DurationGrade; 3] =
+        [DurationGrade::Transient, DurationGrade::Ephemeral, DurationGrade::Permanent];
+
+    #[test]
+    fn weaker_is_weaker_on_either_axis() {
+        for (a, pa) in ALL_P.into_iter().enumerate() {
+            for (b, da) in ALL_D.into_iter().enumerate() {
+                for (c, pb) in ALL_P.into_iter().enumerate() {
+                    for (d, db) in ALL_D.into_iter().enumerate() {
+                        let left = Grade { protection: pa, duration: da };
+                        let right = Grade { protection: pb, duration: db };
+                        assert_eq!(left.is_weaker_than(right), a > c || b > d, "{left} against {right}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn grades_of_vaults() {
+        use Mechanism::{AwsSso, GithubApp, Reference, Replica, Session};
+        for (vault, mech, grade) in [
+            (VaultId::OsEnvvar, Replica, "plaintext,permanent"),
+            (VaultId::OsEnvvar, GithubApp, "plaintext,ephemeral"),
+            (VaultId::OsDirect, Replica, "plaintext,permanent"),
+            (VaultId::OsSecure, Replica, "encrypted,permanent"),
+            (VaultId::OsSecure, GithubApp, "encrypted,ephemeral"),
+            (VaultId::OsDaemon, Session, "encrypted,transient"),
+            (VaultId::OsDaemon, Replica, "encrypted,transient"),
+            (VaultId::OnePassword, Reference, "encrypted,permanent"),
+            (VaultId::AwsConfig, AwsSso, "reference,ephemeral"),
+            (VaultId::AwsParams, Replica, "encrypted,permanent"),
+            (VaultId::Other("x".into()), Mechanism::Other("y".into()), "plaintext,permanent"),
+        ] {
+            assert_eq!(Grade::of(&vault, &mech).to_string(), grade, "{vault} {mech}");
+        }
+    }
+
+    #[test]
+    fn minimum() {
+        let encrypted = MinimumGrade::parse("encrypted").unwrap();
+        let both = MinimumGrade::parse(" encrypted , ephemeral ").unwrap();
+        assert_eq!(MinimumGrade::parse("").unwrap(), MinimumGrade::default());
+        assert_eq!(MinimumGrade::parse("encrypted,forever").unwrap_err(), "forever");
+        let direct = Grade::of(&VaultId::OsDirect, &Mechanism::Replica);
+        let secure = Grade::of(&VaultId::OsSecure, &Mechanism::Replica);
+        let daemon = Grade::of(&VaultId::OsDaemon, &Mechanism::Session);
+        assert!(!encrypted.is_met_by(direct) && encrypted.is_met_by(secure));
+        assert!(!both.is_met_by(secure) && both.is_met_by(daemon));
+        assert!(MinimumGrade::default().is_met_by(direct));
+    }
+}

@@ -1,0 +1,38 @@
+//! The domain of keyrack: what a slug, a grade, a grant and a manifest are, and the rules between them.
+//!
+//! This crate does no I/O, reads no clock and holds no secret: a secret travels beside its [`Grant`], in memory that the
+//! caller chose. The TTL store (feature `store`) is generic over the handle that leads to a secret.
+
+pub mod ask;
+pub mod attempt;
+pub mod env;
+pub mod error;
+pub mod firewall;
+pub mod fix;
+pub mod grade;
+pub mod grant;
+pub mod host_manifest;
+pub mod iso;
+pub mod life;
+pub mod mechanism;
+pub mod org;
+pub mod owner;
+pub mod peer;
+pub mod repo_manifest;
+pub mod slug;
+#[cfg(feature = "store")]
+pub mod store;
+pub mod vault_id;
+
+pub use attempt::Attempt;
+pub use env::Env;
+pub use error::{ErrorCode, Problem};
+pub use fix::{Fix, Invocation};
+pub use grade::{DurationGrade, Grade, Protection};
+pub use grant::{Grant, Source};
+pub use life::{Clock, Deadlines, Life};
+pub use mechanism::Mechanism;
+pub use org::Org;
+pub use owner::Owner;
+pub use slug::Slug;
+pub use vault_id::VaultId;

@@ -1,0 +1,97 @@
+//! Organisations: whose key it is. `@all` is the machine itself, `@this` the org that `keyrack.yml` names.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{ErrorCode, Problem};
+
+/// An org as a caller writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Org {
+    /// `@all`: the key belongs to the machine, not to a repository.
+    Machine,
+    /// `@this`: the org of the repository's manifest. Never stored.
+    This,
+    /// A plain name.
+    Named(String),
+}
+
+impl Org {
+    /// The sigil of [`Org::Machine`].
+    pub const MACHINE: &'static str = "@all";
+    /// The sigil of [`Org::This`].
+    pub const THIS: &'static str = "@this";
+
+    /// Whether `name` can be written into a host manifest that today's TypeScript reads: `^[a-z][a-z0-9_-]*$`.
+    pub fn is_storable_name(name: &str) -> bool {
+        let mut bytes = name.bytes();
+        bytes.next().is_some_and(|b| b.is_ascii_lowercase())
+            && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+            && name.len() <= 128
+    }
+
+    /// The word in slugs and flags.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Org::Machine => Self::MACHINE,
+            Org::This => Self::THIS,
+            Org::Named(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Org {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Org {
+    type Err = Problem;
+
+    /// Reads leniently: any name without dots, blanks or control characters, since `keyrack.yml` files in use have such.
+    /// Fails with [`ErrorCode::BadOrg`].
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        match text {
+            Self::MACHINE => Ok(Org::Machine),
+            Self::THIS => Ok(Org::This),
+            name if !name.is_empty()
+                && name.len() <= 128
+                && !name.starts_with('@')
+                && !name.chars().any(|c| c == '.' || c == '/' || c.is_whitespace() || c.is_control()) =>
+            {
+                Ok(Org::Named(name.to_owned()))
+            }
+            other => Err(Problem::new(
+                ErrorCode::BadOrg,
+                format!(
+                    "invalid org {other:?}: must be a name such as acme, @this (the org of keyrack.yml) or @all (this machine)"
+                ),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings() {
+        assert_eq!("@all".parse::<Org>().unwrap(), Org::Machine);
+        assert_eq!("@this".parse::<Org>().unwrap(), Org::This);
+        assert_eq!("Acme".parse::<Org>().unwrap(), Org::Named("Acme".into()));
+        for bad in ["", "@else", "a.b", "a b", "a/b", "a\u{1b}[31m"] {
+            assert_eq!(bad.parse::<Org>().unwrap_err().code, ErrorCode::BadOrg, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn storable() {
+        for (name, ok) in
+            [("acme", true), ("a-b_9", true), ("Acme", false), ("9a", false), ("", false), ("a.b", false)]
+        {
+            assert_eq!(Org::is_storable_name(name), ok, "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Slugs: `org.env.NAME`, the identity of a key everywhere.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use crate::env::Env;
+use crate::error::{ErrorCode, Problem};
+use crate::org::Org;
+
+/// The most bytes a slug may have.
+pub const MAX_SLUG: usize = 512;
+
+/// The identity of a key: org, env and name, where the name is everything after the second dot and may hold dots itself.
+///
+/// The env is one of the six in every slug a caller asks for ([`Slug::parse`]); a slug read from a file or from a peer may carry
+/// another word ([`Slug::parse_stored`]), which then matches nothing but itself.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slug {
+    text: Box<str>,
+    org: u16,
+    env: u16,
+}
+
+impl Slug {
+    /// Builds a slug from its parts. Fails with [`ErrorCode::BadKeyName`] or [`ErrorCode::BadSlug`].
+    pub fn new(org: &str, env: Env, name: &str) -> Result<Self, Problem> {
+        check_name(name)?;
+        Self::parse(&format!("{org}.{env}.{name}"))
+    }
+
+    /// Reads what a caller typed as a full slug. Fails with [`ErrorCode::BadSlug`].
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let slug = Self::parse_stored(text)?;
+        match slug.env_kind() {
+            Some(_) => Ok(slug),
+            None => Err(bad(text, "its second part must be one of sudo, prod, prep, test, all, camp")),
+        }
+    }
+
+    /// Reads a slug out of a file or a peer's request, whatever its env is called. Fails with [`ErrorCode::BadSlug`].
+    pub fn parse_stored(text: &str) -> Result<Self, Problem> {
+        if text.len() > MAX_SLUG {
+            return Err(bad(&text.chars().take(40).collect::<String>(), "it is too long"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(bad(text, "it holds control characters"));
+        }
+        let mut parts = text.splitn(3, '.');
+        let (Some(org), Some(env), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(bad(text, "it must read org.env.NAME"));
+        };
+        if org.is_empty() || env.is_empty() || name.is_empty() {
+            return Err(bad(text, "org, env and NAME must not be empty"));
+        }
+        let len = |part: &str| u16::try_from(part.len()).expect("a slug is at most 512 bytes");
+        Ok(Slug { org: len(org), env: len(env), text: text.into() })
+    }
+
+    /// Whether `ask` reads as a full slug: three parts or more, the second one of the six envs. Anything else is a bare key name.
+    pub fn looks_full(ask: &str) -> bool {
+        let mut parts = ask.splitn(3, '.');
+        parts.next().is_some()
+            && parts.next().is_some_and(|env| env.parse::<Env>().is_ok())
+            && parts.next().is_some()
+    }
+
+    /// The whole text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The org, `@all` for a key of the machine.
+    pub fn org(&self) -> &str {
+        &self.text[..usize::from(self.org)]
+    }
+
+    /// Whether the key belongs to the machine rather than to a repository.
+    pub fn is_machine(&self) -> bool {
+        self.org() == Org::MACHINE
+    }
+
+    /// The env's word.
+    pub fn env(&self) -> &str {
+        let from = usize::from(self.org) + 1;
+        &self.text[from..from + usize::from(self.env)]
+    }
+
+    /// The env, if it is one of the six.
+    pub fn env_kind(&self) -> Option<Env> {
+        self.env().parse().ok()
+    }
+
+    /// Whether the key is an elevated one.
+    pub fn is_sudo(&self) -> bool {
+        self.env() == Env::Sudo.as_str()
+    }
+
+    /// The key's name: everything after the second dot.
+    pub fn name(&self) -> &str {
+        &self.text[usize::from(self.org) + usize::from(self.env) + 2..]
+    }
+
+    /// The `org.all.NAME` that may stand in for this one; none for `sudo`, which only a `sudo` key answers, and none for `all` itself.
+    pub fn fallback(&self) -> Option<Slug> {
+        if self.is_sudo() || self.env() == Env::All.as_str() {
+            return None;
+        }
+        let text = format!("{}.{}.{}", self.org(), Env::All, self.name());
+        Some(Slug { org: self.org, env: 3, text: text.into() })
+    }
+
+    /// Whether a key stored under `self` answers an ask for `asked`.
+    pub fn answers(&self, asked: &Slug) -> bool {
+        self == asked || asked.fallback().is_some_and(|fallback| &fallback == self)
+    }
+
+    /// The first 16 hex digits of the SHA-256 of the slug: its name in file names, so that a listing does not name keys.
+    pub fn hash16(&self) -> String {
+        let digest = Sha256::digest(self.text.as_bytes());
+        digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Checks a key name that is about to be stored. Fails with [`ErrorCode::BadKeyName`].
+pub fn check_name(name: &str) -> Result<(), Problem> {
+    let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    let ok = (1..=255).contains(&name.len())
+        && name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        && name.bytes().all(word)
+        && !name.ends_with('.')
+        && !name.contains("..");
+    if ok {
+        return Ok(());
+    }
+    let message = format!(
+        "invalid key name {name:?}: must begin with a letter or _ and hold only letters, digits, _, - and single dots"
+    );
+    Err(Problem::new(ErrorCode::BadKeyName, message))
+}
+
+fn bad(text: &str, why: &str) -> Problem {
+    Problem::new(ErrorCode::BadSlug, format!("invalid slug {text:?}: {why}"))
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slug({:?})", self.text)
+    }
+}
+
+impl Serialize for Slug {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Slug {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        Slug::parse_stored(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts() {
+        for (text, org, env, name) in [
+            ("acme.test.API_KEY", "acme", "test", "API_KEY"),
+            ("@all.sudo.ROOT", "@all", "sudo", "ROOT"),
+            ("acme.all.a.b.c", "acme", "all", "a.b.c"),
+        ] {
+            let slug = Slug::parse(text).unwrap();
+            assert_eq!((slug.org(), slug.env(), slug.name()), (org, env, name));
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        for bad in [
+            "",
+            "a",
+            "a.test",
+            "a.test.",
+            ".test.K",
+            "a..K",
+            "a.dev.K",
+            "a.test.K\n",
+            &format!("a.test.{}", "k".repeat(600)),
+        ] {
+            assert_eq!(Slug::parse(bad).unwrap_err().code, ErrorCode::BadSlug, "{bad:?}");
+        }
+        assert!(Slug::parse_stored("a.dev.K").is_ok(), "files in use have other envs");
+    }
+
+    #[test]
+    fn full_or_bare() {
+        for (ask, full) in [
+            ("a.test.K", true),
+            ("a.test.K.L", true),
+            ("K", false),
+            ("my.dotted.name", false),
+            ("a.test", false),
+            ("@all.sudo.K", true),
+        ] {
+            assert_eq!(Slug::looks_full(ask), full, "{ask}");
+        }
+    }
+
+    #[test]
+    fn fallback_serves_every_env_but_sudo() {
+        let slug = |text| Slug::parse(text).unwrap();
+        assert_eq!(slug("a.test.K").fallback().unwrap().as_str(), "a.all.K");
+        assert_eq!(slug("a.camp.K.x").fallback().unwrap().name(), "K.x");
+        assert!(slug("a.all.K").fallback().is_none());
+        assert!(slug("a.sudo.K").fallback().is_none());
+        assert!(slug("a.all.K").answers(&slug("a.prod.K")));
+        assert!(!slug("a.all.K").answers(&slug("a.sudo.K")));
+        assert!(!slug("a.prod.K").answers(&slug("a.all.K")));
+        assert!(!slug("b.all.K").answers(&slug("a.prod.K")));
+    }
+
+    #[test]
+    fn hashes_are_the_ones_in_file_names() {
+        for (text, hash) in [
+            ("testorg.test.API_KEY", "327f51743887d75c"),
+            ("testorg.all.API_KEY", "41efb6a91f81d46b"),
+            ("@all.sudo.LOCKED_KEY", "93f165a2f037aa85"),
+        ] {
+            assert_eq!(Slug::parse(text).unwrap().hash16(), hash);
+        }
+    }
+
+    #[test]
+    fn names() {
+        for ok in ["API_KEY", "_x", "a.b", "A-1"] {
+            check_name(ok).unwrap();
+        }
+        for bad in ["", "1A", "a b", "a=b", "a\n", "a..b", "a.", "é", "$(x)", "a/b", &"a".repeat(256)] {
+            assert_eq!(check_name(bad).unwrap_err().code, ErrorCode::BadKeyName, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The keyrack daemon.
+fn main() {}
