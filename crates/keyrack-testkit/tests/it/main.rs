@@ -1,0 +1,4 @@
+//! What must never be: each absence the architecture promises, held by a test.
+
+mod dependencies;
+mod sources;
