@@ -1,0 +1,307 @@
+//! What a process does to itself so that others cannot look into it. Each step is read back rather than assumed, and
+//! none is undone. For a daemon's own process: a library must not do this to its host.
+#![expect(unsafe_code, reason = "prctl options and descriptor calls that have no safe wrapper")]
+
+use std::fmt::Write as _;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
+
+use crate::proc;
+
+/// One measure as the kernel tells it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// `not_dumpable`, `no_core`, `no_new_privs`, `deny_write_exec`, `not_traced`.
+    pub name: &'static str,
+    /// Whether it is in force.
+    pub on: bool,
+    /// When it is not: what the kernel says, for people.
+    pub detail: Option<String>,
+}
+
+/// Soft limits after they were raised; `u64::MAX` is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// RLIMIT_NOFILE: descriptors.
+    pub nofile: u64,
+    /// RLIMIT_MEMLOCK: bytes of locked memory.
+    pub memlock: u64,
+}
+
+/// Makes the process not dumpable (`PR_SET_DUMPABLE` 0): no core dump, no ptrace and no `/proc/<pid>/{mem,environ,fd,…}`
+/// for the same user. An exec undoes it, so this is a daemon's first act.
+///
+/// # Errors
+/// When the kernel does not confirm it.
+pub fn not_dumpable() -> io::Result<()> {
+    prctl::set_dumpable(false)?;
+    if is_dumpable()? {
+        return Err(io::Error::other("the kernel left the process dumpable"));
+    }
+    Ok(())
+}
+
+/// Sets RLIMIT_CORE to 0, soft and hard. A core pattern that is a pipe ignores this limit (`core(5)`), so it only adds to
+/// [`not_dumpable`].
+///
+/// # Errors
+/// Those of `setrlimit(2)`.
+pub fn no_core() -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
+}
+
+/// Lets no exec gain privileges (`PR_SET_NO_NEW_PRIVS`), for this process and all it starts.
+///
+/// # Errors
+/// None the kernel documents.
+pub fn no_new_privs() -> io::Result<()> {
+    Ok(prctl::set_no_new_privs()?)
+}
+
+/// Refuses memory that is writable and executable from now on (`PR_SET_MDWE`). It is inherited by forks and cannot be
+/// undone; a process with a just-in-time compiler must not do it.
+///
+/// # Errors
+/// `EINVAL` before Linux 6.3.
+pub fn deny_write_exec() -> io::Result<()> {
+    let unused: libc::c_ulong = 0;
+    let refuse = libc::c_ulong::from(libc::PR_MDWE_REFUSE_EXEC_GAIN);
+    // SAFETY: PR_SET_MDWE takes integers only.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_MDWE, refuse, unused, unused, unused) })?;
+    Ok(())
+}
+
+/// The pid of the process that traces this one, 0 when none does.
+///
+/// # Errors
+/// When `/proc/self/status` cannot be read.
+pub fn tracer_pid() -> io::Result<i32> {
+    let mut buffer = [0; 4096];
+    let status = proc::read_small(format_args!("self/status"), &mut buffer)?;
+    proc::number_after(status, "TracerPid:")
+        .and_then(|pid| i32::try_from(pid).ok())
+        .ok_or_else(|| io::Error::other("/proc/self/status has no TracerPid"))
+}
+
+/// Raises the soft limits of descriptors and locked memory to the hard ones, and reads them back. A limit that cannot be
+/// raised stays as it is.
+///
+/// # Errors
+/// Those of `getrlimit(2)`.
+pub fn raise_limits() -> io::Result<Limits> {
+    let raise = |resource| -> io::Result<u64> {
+        let (soft, hard) = getrlimit(resource)?;
+        if soft != hard && setrlimit(resource, hard, hard).is_ok() {
+            return Ok(getrlimit(resource)?.0);
+        }
+        Ok(soft)
+    };
+    Ok(Limits { nofile: raise(Resource::RLIMIT_NOFILE)?, memlock: raise(Resource::RLIMIT_MEMLOCK)? })
+}
+
+/// Every measure of this module, as the kernel tells it now.
+#[must_use]
+pub fn readback() -> Vec<Measure> {
+    let measure = |name, state: io::Result<Option<String>>| match state {
+        Ok(None) => Measure { name, on: true, detail: None },
+        Ok(detail) => Measure { name, on: false, detail },
+        Err(error) => Measure { name, on: false, detail: Some(error.to_string()) },
+    };
+    let off = |on: bool, what: &str| (!on).then(|| what.to_owned());
+    vec![
+        measure("not_dumpable", is_dumpable().map(|dumpable| off(!dumpable, "the process is dumpable"))),
+        measure("no_core", core_limits()),
+        measure(
+            "no_new_privs",
+            prctl::get_no_new_privs()
+                .map(|on| off(on, "an exec may gain privileges"))
+                .map_err(io::Error::from),
+        ),
+        measure(
+            "deny_write_exec",
+            denies_write_exec().map(|on| off(on, "memory may be writable and executable")),
+        ),
+        measure(
+            "not_traced",
+            tracer_pid().map(|pid| (pid != 0).then(|| format!("process {pid} traces this one"))),
+        ),
+    ]
+}
+
+/// How `/proc` hides other processes from us: the value of its `hidepid` option when it is not off (`1`, `noaccess`,
+/// `2`, `invisible`, `4`, `ptraceable`; `proc(5)`), else `None`. The mount asked about is the one this crate reads.
+///
+/// # Errors
+/// When `/proc` is missing, or does not say.
+pub fn hidepid() -> io::Result<Option<String>> {
+    let mut buffer = [0; 1024];
+    let fd = proc::root()?.as_raw_fd();
+    let fdinfo = proc::read_small(format_args!("self/fdinfo/{fd}"), &mut buffer)?;
+    let mount =
+        proc::number_after(fdinfo, "mnt_id:").ok_or_else(|| io::Error::other("fdinfo has no mnt_id"))?;
+    let mounts = std::fs::read("/proc/self/mountinfo")?;
+    let options = mount_options(&String::from_utf8_lossy(&mounts), mount)
+        .ok_or_else(|| io::Error::other("/proc/self/mountinfo does not list /proc"))?;
+    Ok(hidepid_of(&options))
+}
+
+/// The super block's options of the mount with this id, the last field of its line (`proc_pid_mountinfo(5)`).
+fn mount_options(mountinfo: &str, mount: i64) -> Option<String> {
+    let mut id = String::new();
+    let _ = write!(id, "{mount} ");
+    let line = mountinfo.lines().find(|line| line.starts_with(&id))?;
+    line.rsplit(' ').next().map(str::to_owned)
+}
+
+fn hidepid_of(options: &str) -> Option<String> {
+    let value = options.split(',').rev().find_map(|option| option.strip_prefix("hidepid="))?;
+    (!matches!(value, "0" | "off")).then(|| value.to_owned())
+}
+
+/// Closes every descriptor from 3 up but those in `keep`, wherever they came from. To be called first thing in `main`,
+/// when nothing in this process owns a descriptor it was not started with.
+///
+/// # Errors
+/// Those of `close_range(2)` (Linux 5.9), and of reading `/proc/self/fd` where the kernel has none.
+pub fn close_inherited(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut keep: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    keep.extend(proc::opened().map(|fd| fd.as_raw_fd()));
+    for (first, last) in gaps(&keep) {
+        match close_range(first, last) {
+            Err(Errno::ENOSYS) => return close_listed(&keep),
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// The ranges of descriptors from 3 up that hold none of `keep`.
+fn gaps(keep: &[RawFd]) -> Vec<(u32, u32)> {
+    let mut keep: Vec<u32> =
+        keep.iter().filter_map(|&fd| u32::try_from(fd).ok()).filter(|&fd| fd >= 3).collect();
+    keep.sort_unstable();
+    keep.dedup();
+    let mut first = 3;
+    let mut gaps = Vec::new();
+    for fd in keep {
+        if fd > first {
+            gaps.push((first, fd - 1));
+        }
+        first = fd + 1;
+    }
+    gaps.push((first, u32::MAX));
+    gaps
+}
+
+fn close_range(first: u32, last: u32) -> nix::Result<()> {
+    // SAFETY: closing descriptors touches no memory. That none of them is owned by a value of this process is what
+    // close_inherited asks of its caller; if one were, its later use would fail with EBADF.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+    Ok(())
+}
+
+fn close_listed(keep: &[RawFd]) -> io::Result<()> {
+    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd >= 3 && !keep.contains(fd))
+        .collect();
+    for fd in open {
+        // SAFETY: as in close_range. The descriptor of the listing itself is closed by now, which is EBADF.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
+}
+
+/// Puts `/dev/null` in the place of standard input, output and error.
+///
+/// # Errors
+/// When `/dev/null` cannot be opened.
+pub fn stdio_to_null() -> io::Result<()> {
+    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    for target in 0..=2 {
+        // SAFETY: dup2 touches no memory. The standard descriptors belong to the process as a whole; std's handles of them
+        // go by number and stay valid.
+        Errno::result(unsafe { libc::dup2(null.as_raw_fd(), target) })?;
+    }
+    if null.as_raw_fd() <= 2 {
+        // It was started with one of them closed, and this is now that one.
+        std::mem::forget(null);
+    }
+    Ok(())
+}
+
+fn is_dumpable() -> io::Result<bool> {
+    let unused: libc::c_ulong = 0;
+    // SAFETY: PR_GET_DUMPABLE takes no arguments. It answers 2 too (readable by root only), which nix has no room for.
+    let state = Errno::result(unsafe { libc::prctl(libc::PR_GET_DUMPABLE, unused, unused, unused, unused) })?;
+    Ok(state != 0)
+}
+
+fn denies_write_exec() -> io::Result<bool> {
+    let unused: libc::c_ulong = 0;
+    // SAFETY: PR_GET_MDWE takes no arguments.
+    let bits = Errno::result(unsafe { libc::prctl(libc::PR_GET_MDWE, unused, unused, unused, unused) })?;
+    Ok(u32::try_from(bits).is_ok_and(|bits| bits & libc::PR_MDWE_REFUSE_EXEC_GAIN != 0))
+}
+
+fn core_limits() -> io::Result<Option<String>> {
+    Ok(match getrlimit(Resource::RLIMIT_CORE)? {
+        (0, 0) => None,
+        (soft, _) => Some(format!("RLIMIT_CORE is {soft} bytes, or can be raised")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidepid_is_read_from_the_mount_with_our_id() {
+        let mountinfo = "\
+22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
+23 22 0:21 / /proc rw,nosuid,nodev,noexec,relatime shared:5 - proc proc rw,gid=10,hidepid=invisible\n\
+123 22 0:22 / /mnt/proc rw - proc proc rw,hidepid=off\n\
+124 22 0:23 / /other rw master:1 - proc proc rw\n";
+        for (mount, expected) in [(23, Some("invisible")), (123, None), (124, None)] {
+            let options = mount_options(mountinfo, mount).unwrap();
+            assert_eq!(hidepid_of(&options).as_deref(), expected, "{mount}");
+        }
+        assert_eq!(mount_options(mountinfo, 12), None);
+    }
+
+    #[test]
+    fn every_spelling_of_hidepid() {
+        for (options, expected) in [
+            ("rw", None),
+            ("rw,hidepid=0", None),
+            ("rw,hidepid=off,gid=4", None),
+            ("rw,hidepid=1", Some("1")),
+            ("rw,hidepid=2,subset=pid", Some("2")),
+            ("rw,hidepid=noaccess", Some("noaccess")),
+            ("rw,hidepid=ptraceable", Some("ptraceable")),
+            ("rw,nohidepid=2", None),
+        ] {
+            assert_eq!(hidepid_of(options).as_deref(), expected, "{options}");
+        }
+    }
+
+    #[test]
+    fn gaps_leave_out_what_is_kept() {
+        const END: u32 = u32::MAX;
+        for (keep, expected) in [
+            (vec![], vec![(3, END)]),
+            (vec![3], vec![(4, END)]),
+            (vec![0, 1, 2, -1], vec![(3, END)]),
+            (vec![7, 5, 5], vec![(3, 4), (6, 6), (8, END)]),
+            (vec![3, 4, 5], vec![(6, END)]),
+        ] {
+            assert_eq!(gaps(&keep), expected, "{keep:?}");
+        }
+    }
+}

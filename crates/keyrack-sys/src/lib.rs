@@ -1,0 +1,21 @@
+//! What keyrack asks of the kernel: who is at the other end of a socket, pages that keep a secret, clocks that count
+//! suspend, a hardened process, private sockets and directories, a detached child.
+//!
+//! This is the only crate with `unsafe`, `nix` and `libc`. It reports what the kernel says and never judges it, and it
+//! never knows what a key is. Linux only.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("keyrack-sys has a backend for Linux only");
+
+pub mod clock;
+pub mod dir;
+pub mod file;
+pub mod harden;
+pub mod memory;
+pub mod peer;
+pub mod pidfd;
+mod proc;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
+pub mod user;

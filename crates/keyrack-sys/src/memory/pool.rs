@@ -1,0 +1,317 @@
+//! A pool: two shares, a mode, and the table of what is stored. Its locks are never held while a caller's closure runs.
+#![expect(unsafe_code, reason = "slots are given back and wiped through raw addresses")]
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::yield_now;
+
+use super::arena::{Arena, Place};
+use super::buffer::Buffer;
+use super::limit::{lockable, soft_limit};
+use super::mapping::wipe;
+use super::secret::Secret;
+use super::{Budget, Full, MemoryError, Mode, ModeRequest, Share};
+
+/// Under this much lockable memory, locking is not worth the failures that follow.
+const USEFUL: usize = 1024 * 1024;
+
+/// Pages for secrets. A clone is the same pool; its pages go when the last clone, secret and buffer of it are gone.
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+/// How much of a pool is in use, in bytes of mapped pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Secrets that are not erased.
+    pub secrets: usize,
+    /// Mapped for secrets.
+    pub store: usize,
+    /// The most that may be mapped for secrets.
+    pub store_limit: usize,
+    /// Mapped for buffers.
+    pub requests: usize,
+    /// The most that may be mapped for buffers.
+    pub requests_limit: usize,
+}
+
+pub(super) struct Shared {
+    mode: Mode,
+    lacks: Option<String>,
+    store: Mutex<Store>,
+    requests: Mutex<Arena>,
+}
+
+impl Shared {
+    pub(super) fn store(&self) -> MutexGuard<'_, Store> {
+        // No code of ours panics halfway through a change, and a secret must be erasable even so.
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn requests(&self) -> MutexGuard<'_, Arena> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    /// Makes a pool. Nothing is mapped before it is needed. In [`Mode::Locked`] the budget shrinks to what can be locked
+    /// (RLIMIT_MEMLOCK, to be raised before; without limit for a process that has CAP_IPC_LOCK).
+    ///
+    /// # Errors
+    /// When the required mode does not work here, or the budget is too small.
+    pub fn new(request: ModeRequest, budget: Budget) -> Result<Self, MemoryError> {
+        if budget.total < Budget::LEAST {
+            return Err(MemoryError::BudgetTooSmall { total: budget.total });
+        }
+        let lockable = match request {
+            ModeRequest::Require(Mode::Unlocked) => {
+                return Ok(Self::with(Mode::Unlocked, budget.total, None));
+            }
+            ModeRequest::Require(mode @ Mode::Secret) => {
+                let lacks = "this version of keyrack has no backend for memfd_secret".to_owned();
+                return Err(MemoryError::Unavailable { mode, lacks });
+            }
+            ModeRequest::Auto | ModeRequest::Require(Mode::Locked) => lockable(budget.total),
+        };
+        if lockable >= USEFUL.min(budget.total) {
+            return Ok(Self::with(Mode::Locked, lockable, None));
+        }
+        let lacks = lacks(lockable, soft_limit());
+        match request {
+            ModeRequest::Auto => Ok(Self::with(Mode::Unlocked, budget.total, Some(lacks))),
+            ModeRequest::Require(mode) => Err(MemoryError::Unavailable { mode, lacks }),
+        }
+    }
+
+    fn with(mode: Mode, total: usize, lacks: Option<String>) -> Self {
+        let requests = total / 4;
+        let store = Store::new(Arena::new(Share::Store, mode, total - requests));
+        let requests = Arena::new(Share::Requests, mode, requests);
+        Self(Arc::new(Shared { mode, lacks, store: Mutex::new(store), requests: Mutex::new(requests) }))
+    }
+
+    /// What the kernel keeps this pool's pages from.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.0.mode
+    }
+
+    /// Why [`ModeRequest::Auto`] did not take a stronger mode, in a sentence for people.
+    #[must_use]
+    pub fn lacks(&self) -> Option<&str> {
+        self.0.lacks.as_deref()
+    }
+
+    /// How much is in use.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let (secrets, store, store_limit) = {
+            let store = self.0.store();
+            (store.secrets, store.arena.mapped(), store.arena.limit())
+        };
+        let requests = self.0.requests();
+        Usage { secrets, store, store_limit, requests: requests.mapped(), requests_limit: requests.limit() }
+    }
+
+    /// Copies `bytes` into the store's share.
+    ///
+    /// # Errors
+    /// When it is full.
+    pub fn store(&self, bytes: &[u8]) -> Result<Secret, Full> {
+        self.store_with(bytes.len(), |slot| slot.copy_from_slice(bytes))
+    }
+
+    /// Makes a secret of `len` bytes, all zero, and lets `fill` write them where they will lie.
+    ///
+    /// # Errors
+    /// When the store's share is full; `fill` is then not called.
+    pub fn store_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Secret, Full> {
+        Secret::make(&self.0, len, fill)
+    }
+
+    /// A buffer out of the requests' share that grows up to `limit` bytes. It has no page until it needs one.
+    #[must_use]
+    pub fn buffer(&self, limit: usize) -> Buffer {
+        Buffer::new(Arc::clone(&self.0), limit)
+    }
+
+    /// Erases every secret there is, whoever holds it. One being read at this moment (by another thread) is wiped as
+    /// soon as that closure returns, and read by no later one.
+    pub fn erase_all(&self) {
+        let mut store = self.0.store();
+        for index in 0..store.entries.len() {
+            store.erase(index);
+        }
+    }
+
+    /// Wipes every page, secrets and buffers alike, in use or not, and ends the process with `code` at once: no
+    /// destructors, no exit handlers. For a panic hook, when nothing else of the process may run any more.
+    pub fn wipe_and_exit(&self, code: i32) -> ! {
+        // The panic may have come from under a lock; whoever else holds one is about to die with the process.
+        if let Some(store) = patiently(&self.0.store) {
+            wipe_mappings(&store.arena);
+        }
+        if let Some(requests) = patiently(&self.0.requests) {
+            wipe_mappings(&requests);
+        }
+        // SAFETY: _exit only ends the process.
+        unsafe { libc::_exit(code) }
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("mode", &self.0.mode).field("usage", &self.usage()).finish()
+    }
+}
+
+fn patiently<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    for _ in 0..1000 {
+        match lock.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => yield_now(),
+        }
+    }
+    None
+}
+
+fn wipe_mappings(arena: &Arena) {
+    for mapping in arena.mappings() {
+        // SAFETY: the pages are mapped and writable. References into them may exist on this thread's stack, and are
+        // never used again: the caller goes on to end the process without returning.
+        unsafe { wipe(mapping.at(0), mapping.len()) };
+    }
+}
+
+fn lacks(lockable: usize, soft: u64) -> String {
+    let limit = match soft {
+        u64::MAX => "RLIMIT_MEMLOCK is unlimited".to_owned(),
+        soft => format!("RLIMIT_MEMLOCK is {} KiB", soft / 1024),
+    };
+    let least = USEFUL / 1024;
+    format!("{limit}, and {} KiB could be locked where at least {least} KiB are needed", lockable / 1024)
+}
+
+/// What is stored: the pages, and one entry for each secret that has a handle.
+pub(super) struct Store {
+    arena: Arena,
+    entries: Vec<Entry>,
+    /// The first unused entry; each names the next one in `refs`.
+    unused: u32,
+    /// Entries in use.
+    held: usize,
+    /// Secrets not erased.
+    secrets: usize,
+}
+
+/// A secret's entry: 16 bytes.
+struct Entry {
+    /// Where it lies: `None` once erased, and for an empty one.
+    place: Option<Place>,
+    /// How many handles there are; in an unused entry, the next unused one.
+    refs: u32,
+    /// How many closures are reading or writing it right now.
+    pins: u16,
+    erased: bool,
+}
+
+const NO_ENTRY: u32 = u32::MAX;
+
+impl Store {
+    fn new(arena: Arena) -> Self {
+        Self { arena, entries: Vec::new(), unused: NO_ENTRY, held: 0, secrets: 0 }
+    }
+
+    /// Makes an entry with one handle, pinned, and says where its bytes lie.
+    pub(super) fn insert(&mut self, len: usize) -> Result<(u32, *mut u8), Full> {
+        let full = Full { share: Share::Store, limit: self.arena.limit(), errno: None };
+        let no_entry = self.unused == NO_ENTRY && self.entries.len() >= NO_ENTRY as usize;
+        // A handle keeps its length in 32 bits.
+        if no_entry || u32::try_from(len).is_err() {
+            return Err(full);
+        }
+        let (place, at) = match len {
+            0 => (None, std::ptr::NonNull::dangling()),
+            _ => self.arena.allocate(len).map(|grant| (Some(grant.place), grant.at))?,
+        };
+        let entry = Entry { place, refs: 1, pins: 1, erased: false };
+        let index = match self.unused {
+            NO_ENTRY => {
+                self.entries.push(entry);
+                u32::try_from(self.entries.len() - 1).expect("checked above")
+            }
+            index => {
+                self.unused = self.entries[index as usize].refs;
+                self.entries[index as usize] = entry;
+                index
+            }
+        };
+        self.held += 1;
+        self.secrets += 1;
+        Ok((index, at.as_ptr()))
+    }
+
+    /// Where a secret's bytes lie, which then stay there until [`Self::unpin`]. `None` once it is erased.
+    pub(super) fn pin(&mut self, index: u32) -> Option<*mut u8> {
+        let entry = &mut self.entries[index as usize];
+        if entry.erased {
+            return None;
+        }
+        entry.pins = entry.pins.checked_add(1).expect("fewer than 65536 closures read one secret at a time");
+        let place = entry.place;
+        Some(place.map_or(std::ptr::NonNull::dangling(), |place| self.arena.at(place)).as_ptr())
+    }
+
+    pub(super) fn unpin(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        entry.pins -= 1;
+        if entry.erased {
+            self.wipe(index as usize);
+        }
+    }
+
+    pub(super) fn add_handle(&mut self, index: u32) {
+        let refs = &mut self.entries[index as usize].refs;
+        *refs = refs.checked_add(1).expect("fewer than 2^32 handles, which would need 64 GiB");
+    }
+
+    pub(super) fn drop_handle(&mut self, index: u32) {
+        let entry = &mut self.entries[index as usize];
+        entry.refs -= 1;
+        if entry.refs > 0 {
+            return;
+        }
+        self.erase(index as usize);
+        self.entries[index as usize].refs = self.unused;
+        self.unused = index;
+        self.held -= 1;
+        if self.held == 0 {
+            // Nothing refers to the table any more: give its memory back after a time of many secrets.
+            self.entries = Vec::new();
+            self.unused = NO_ENTRY;
+        }
+    }
+
+    pub(super) fn is_erased(&self, index: u32) -> bool {
+        self.entries[index as usize].erased
+    }
+
+    pub(super) fn erase(&mut self, index: usize) {
+        if !self.entries[index].erased {
+            self.entries[index].erased = true;
+            self.secrets -= 1;
+        }
+        self.wipe(index);
+    }
+
+    /// Wipes an erased secret's bytes unless a closure is using them; then its unpin does.
+    fn wipe(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        if entry.pins == 0
+            && let Some(place) = entry.place.take()
+        {
+            // SAFETY: the place came from this arena and was just taken out of the only entry that had it; a slice into
+            // it exists only while its entry is pinned.
+            unsafe { self.arena.give_back(place) };
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A stored secret's handle. Its bytes are seen only inside a closure, never in `Debug`, never by a copy of its own.
+#![expect(unsafe_code, reason = "a closure is lent the slot as a slice")]
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Full;
+use super::pool::Shared;
+
+/// A secret in a pool. Clones are further handles of the same bytes; the last one dropped erases them.
+/// 16 bytes each; the pool keeps 16 more for each secret.
+pub struct Secret {
+    shared: Arc<Shared>,
+    index: u32,
+    len: u32,
+}
+
+impl Secret {
+    pub(super) fn make(shared: &Arc<Shared>, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Self, Full> {
+        let (index, at) = shared.store().insert(len)?;
+        let len32 = u32::try_from(len).expect("insert refuses what does not fit");
+        let secret = Self { shared: Arc::clone(shared), index, len: len32 };
+        let pin = Pin { secret: &secret, at };
+        // SAFETY: the entry is pinned, so the bytes stay mapped and ours; they are zeros, hence initialised; and nobody
+        // else can have a slice of them, because this handle is the only one and is not given out yet.
+        fill(unsafe { std::slice::from_raw_parts_mut(pin.at, len) });
+        drop(pin);
+        Ok(secret)
+    }
+
+    /// Lends the bytes to `read`. `None` once the secret is erased. While `read` runs the bytes stay as they are.
+    pub fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let at = self.shared.store().pin(self.index)?;
+        let pin = Pin { secret: self, at };
+        // SAFETY: the entry is pinned, so the bytes stay mapped and unchanged until `pin` is dropped: only `make` writes
+        // to a slot in use, before any handle is out, and wiping waits for the last pin.
+        Some(read(unsafe { std::slice::from_raw_parts(pin.at, self.len()) }))
+    }
+
+    /// Length in bytes, also once erased.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether it was stored with no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Wipes the bytes now and gives their room back, whoever else holds a handle. If a closure is reading them at this
+    /// moment, the wipe comes when it returns; no later one sees them.
+    pub fn erase(&self) {
+        self.shared.store().erase(self.index as usize);
+    }
+
+    /// Whether it was erased.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.shared.store().is_erased(self.index)
+    }
+}
+
+impl Clone for Secret {
+    fn clone(&self) -> Self {
+        self.shared.store().add_handle(self.index);
+        Self { shared: Arc::clone(&self.shared), index: self.index, len: self.len }
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.shared.store().drop_handle(self.index);
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({} bytes)", self.len)
+    }
+}
+
+/// Keeps a secret's bytes in place, also through a panic of the closure that uses them.
+struct Pin<'a> {
+    secret: &'a Secret,
+    at: *mut u8,
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        self.secret.shared.store().unpin(self.secret.index);
+    }
+}

@@ -1,0 +1,82 @@
+//! A process held by descriptor, so that it cannot be confused with a later one of the same number (`pidfd_open(2)`).
+//! Liveness is asked by poll, never by signal 0, and nothing is ever signalled by number.
+#![expect(unsafe_code, reason = "libc has no wrappers for the pidfd calls, so they go through syscall(2)")]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::proc;
+use crate::signal::Signal;
+use crate::socket::wait_readable;
+
+/// A descriptor that refers to one process for as long as it is open.
+#[derive(Debug)]
+pub struct Pidfd(OwnedFd);
+
+impl Pidfd {
+    /// Opens the process that has this number now. A number can be recycled between learning it and this call: use it
+    /// for children not yet reaped, or check what matters after opening. `SO_PEERPIDFD` has no such window.
+    ///
+    /// # Errors
+    /// `ESRCH` when there is no such process, `EINVAL` when the number is not positive or not a process's.
+    pub fn open(pid: i64) -> io::Result<Self> {
+        let pid = libc::pid_t::try_from(pid).map_err(|_| Errno::EINVAL)?;
+        // SAFETY: pidfd_open takes two integers and touches no memory of ours; the kernel sets FD_CLOEXEC itself.
+        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+        let fd = RawFd::try_from(fd).expect("the kernel returns descriptors as int");
+        // SAFETY: the kernel has just made this descriptor for us and nothing else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Whether the process has not ended (a zombie has). A poll that fails counts as ended.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        matches!(wait_readable(self.as_fd(), Duration::ZERO), Ok(false))
+    }
+
+    /// The process's number as the kernel's `fdinfo` tells it: −1 when it was reaped, 0 when it lives in a pid namespace
+    /// we cannot see. `None` when `/proc` would not say.
+    #[must_use]
+    pub fn pid(&self) -> Option<i64> {
+        // About 130 bytes, plus one `NSpid` number for each nested namespace (at most 32).
+        let mut buffer = [0; 1024];
+        let text = proc::read_small(format_args!("self/fdinfo/{}", self.0.as_raw_fd()), &mut buffer).ok()?;
+        proc::number_after(text, "Pid:")
+    }
+
+    /// Sends a signal to exactly this process.
+    ///
+    /// # Errors
+    /// `ESRCH` when it was reaped, `EPERM` when it is not ours to signal.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let no_info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: a null siginfo asks the kernel to fill in its own; no other pointer is passed.
+        let sent = unsafe {
+            libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal.number(), no_info, 0)
+        };
+        Errno::result(sent)?;
+        Ok(())
+    }
+
+    /// Waits until the process has ended, at most `timeout`. Returns whether it has.
+    #[must_use]
+    pub fn wait_exit(&self, timeout: Duration) -> bool {
+        wait_readable(self.as_fd(), timeout).unwrap_or(false)
+    }
+}
+
+impl AsFd for Pidfd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Pidfd {
+    /// Takes a descriptor the kernel gave as a pidfd (`SO_PEERPIDFD`). Of another kind, nothing it is asked succeeds.
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}

@@ -1,0 +1,119 @@
+//! Unix sockets that are private from the first instant, and connects that never hang. Nothing here unlinks: a name in
+//! the way is the caller's to judge.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
+use nix::sys::socket::{bind, connect as connect_socket, listen, socket};
+use nix::sys::stat::{Mode, umask};
+use nix::sys::time::TimeSpec;
+
+/// Longest path of a socket in bytes: `sun_path` has 108 (`unix(7)`), one of them for the NUL.
+pub const PATH_BYTES: usize = 107;
+
+/// Connections the kernel keeps for us before `accept`; it lowers this to `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;
+
+/// Pause between two tries at a full backlog.
+const RETRY: Duration = Duration::from_millis(2);
+
+/// Binds and listens at `path` with mode 0600 from the first instant (the umask is set around the bind, for the whole
+/// process: files other threads make meanwhile are private too). Non-blocking, close-on-exec.
+///
+/// # Errors
+/// `ENAMETOOLONG` before anything else is touched when the path is over [`PATH_BYTES`]; `EADDRINUSE` when any file has
+/// this name already, a dangling link included.
+pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    static UMASK: Mutex<()> = Mutex::new(());
+    let address = address(path)?;
+    let fd = stream()?;
+    {
+        // Two at once would restore each other's umask.
+        let _one = UMASK.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let bound = bind(fd.as_raw_fd(), &address);
+        umask(before);
+        bound?;
+    }
+    listen(&fd, Backlog::new(BACKLOG)?)?;
+    Ok(UnixListener::from(fd))
+}
+
+/// Connects within `deadline`. A full backlog (`EAGAIN`: the server lives, but does not accept) is tried again until
+/// then. The stream is non-blocking and close-on-exec; see [`wait_readable`] and [`wait_writable`].
+///
+/// # Errors
+/// `ENAMETOOLONG`, `ENOENT`, `ECONNREFUSED` (nobody listens: the socket is dead), `EACCES`; `TimedOut` at the deadline.
+pub fn connect(path: &Path, deadline: Duration) -> io::Result<UnixStream> {
+    let address = address(path)?;
+    let fd = stream()?;
+    let end = Instant::now() + deadline;
+    loop {
+        match connect_socket(fd.as_raw_fd(), &address) {
+            Ok(()) => return Ok(UnixStream::from(fd)),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let left = end.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "the socket's backlog stayed full"));
+                }
+                sleep(left.min(RETRY));
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Waits until a read on `fd` would not block (data, end, or error), at most `timeout`. Returns whether it is so.
+///
+/// # Errors
+/// Those of `ppoll(2)`.
+pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
+    wait(fd, PollFlags::POLLIN, timeout)
+}
+
+/// Waits until a write on `fd` would not block (room, or error), at most `timeout`. Returns whether it is so.
+///
+/// # Errors
+/// Those of `ppoll(2)`.
+pub fn wait_writable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
+    wait(fd, PollFlags::POLLOUT, timeout)
+}
+
+fn wait(fd: BorrowedFd<'_>, events: PollFlags, timeout: Duration) -> io::Result<bool> {
+    let mut left = timeout;
+    let start = (!timeout.is_zero()).then(Instant::now);
+    loop {
+        let mut fds = [PollFd::new(fd.as_fd(), events)];
+        match ppoll(&mut fds, Some(TimeSpec::from_duration(left)), None) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => {
+                left = start.map_or(Duration::ZERO, |start| timeout.saturating_sub(start.elapsed()));
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn address(path: &Path) -> io::Result<UnixAddr> {
+    match path.as_os_str().as_bytes().len() {
+        // The kernel would take no name at all for a wish to be given one in the abstract namespace.
+        0 => Err(Errno::ENOENT.into()),
+        1..=PATH_BYTES => Ok(UnixAddr::new(path)?),
+        _ => Err(Errno::ENAMETOOLONG.into()),
+    }
+}
+
+fn stream() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socket(AddressFamily::Unix, SockType::Stream, flags, None)?)
+}

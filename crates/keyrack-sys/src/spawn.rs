@@ -1,0 +1,220 @@
+//! Starting a program as a daemon: its own session, nothing inherited but what is named here, nobody's zombie. Never a
+//! shell, never a search of PATH.
+//!
+//! The parent forks twice. The first child forks the daemon and ends at once, and the parent reaps it; the daemon's
+//! parent is then init, which reaps it in its turn. A parent that lives for long and reaps nothing it did not start
+//! itself, such as Node, keeps no zombie.
+#![expect(unsafe_code, reason = "fork, and what a child may do between fork and exec")]
+
+use std::ffi::{CString, OsStr, c_char};
+use std::io::{self, PipeReader, PipeWriter, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+
+/// The descriptor a started daemon finds the readiness pipe's write end at.
+pub const READY_FD: RawFd = 3;
+
+/// A daemon that was started: the program runs, but is not ready yet.
+#[derive(Debug)]
+pub struct Started {
+    /// Its pid, which is also its session's. For people only: by now it can be another process's.
+    pub pid: i32,
+    /// What it writes to descriptor [`READY_FD`]; end of file when it closed that or ended.
+    pub ready: PipeReader,
+}
+
+/// Starts `program` (an absolute path) with these arguments behind its name and this environment alone: cwd `/`, umask
+/// 077, its own session, standard streams on `/dev/null`, the readiness pipe at [`READY_FD`], every other descriptor
+/// closed, no signal blocked or ignored. Returns when it has been executed.
+///
+/// # Errors
+/// `EINVAL` for a relative path or a NUL byte in any string; those of `pipe2(2)`, `fork(2)` and `execve(2)`.
+pub fn detached(program: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> io::Result<Started> {
+    if !program.is_absolute() {
+        return Err(Errno::EINVAL.into());
+    }
+    let program = c_string(&[program.as_os_str().as_bytes()])?;
+    let args = args.iter().map(|arg| c_string(&[arg.as_bytes()])).collect::<io::Result<Vec<_>>>()?;
+    let env = env.iter().map(|(name, value)| c_string(&[name.as_bytes(), b"=", value.as_bytes()]));
+    let env = env.collect::<io::Result<Vec<_>>>()?;
+    let argv = pointers(std::iter::once(&program).chain(&args));
+    let envp = pointers(env.iter());
+
+    let (ready, ready_writer) = io::pipe()?;
+    let (mut status, status_writer) = io::pipe()?;
+    let plan = Plan {
+        program: program.as_ptr(),
+        argv: argv.as_ptr(),
+        envp: envp.as_ptr(),
+        ready: ready_writer.as_raw_fd(),
+        status: status_writer.as_raw_fd(),
+    };
+
+    // Handlers of this process must not run in the children.
+    let before = block_all_signals()?;
+    // SAFETY: the child calls `Plan::fork_daemon` alone, which makes only async-signal-safe calls and never returns.
+    let forked = Errno::result(unsafe { libc::fork() });
+    if forked == Ok(0) {
+        plan.fork_daemon();
+    }
+    let restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
+    let child = forked?;
+    drop((ready_writer, status_writer));
+    reap(child);
+    restored?;
+
+    // Both children's ends close on exec or exit: the daemon's pid, then an errno if it got no further.
+    let mut said = Vec::new();
+    status.read_to_end(&mut said)?;
+    let number = |bytes: &[u8]| bytes.try_into().map(i32::from_ne_bytes).ok();
+    match (said.get(..4).and_then(number), said.get(4..).and_then(number)) {
+        (Some(pid), None) if said.len() == 4 => Ok(Started { pid, ready }),
+        (_, Some(errno)) => Err(io::Error::from_raw_os_error(errno)),
+        _ => Err(io::Error::other("the child that was to start the daemon was killed")),
+    }
+}
+
+/// The readiness pipe of a process that [`detached`] started, closed on exec from now on. `None` when descriptor
+/// [`READY_FD`] is no pipe open for writing, or on a second call. To be called before anything else opens a descriptor.
+#[must_use]
+pub fn ready_pipe() -> Option<PipeWriter> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return None;
+    }
+    // SAFETY: fcntl by number touches no memory, and EBADF is an answer.
+    let flags = Errno::result(unsafe { libc::fcntl(READY_FD, libc::F_GETFL) }).ok()?;
+    // SAFETY: an all-zero stat is a valid value of that plain C structure.
+    let mut found: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: fstat fills in the structure it is given.
+    Errno::result(unsafe { libc::fstat(READY_FD, &raw mut found) }).ok()?;
+    if found.st_mode & libc::S_IFMT != libc::S_IFIFO || flags & libc::O_ACCMODE != libc::O_WRONLY {
+        return None;
+    }
+    // SAFETY: as above.
+    Errno::result(unsafe { libc::fcntl(READY_FD, libc::F_SETFD, libc::FD_CLOEXEC) }).ok()?;
+    // SAFETY: the descriptor was inherited, so no value of this process owns it, and it is taken once.
+    Some(PipeWriter::from(unsafe { OwnedFd::from_raw_fd(READY_FD) }))
+}
+
+/// What the children need, all of it made before the fork: a child of a process with threads must not allocate.
+struct Plan {
+    program: *const c_char,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+    ready: RawFd,
+    status: RawFd,
+}
+
+impl Plan {
+    /// In the first child.
+    fn fork_daemon(&self) -> ! {
+        // SAFETY: the child again makes only async-signal-safe calls and never returns.
+        match unsafe { libc::fork() } {
+            0 => self.become_daemon(),
+            -1 => self.fail(Some(-1)),
+            // SAFETY: _exit only ends the process.
+            _ => unsafe { libc::_exit(0) },
+        }
+    }
+
+    /// In the daemon-to-be.
+    fn become_daemon(&self) -> ! {
+        // SAFETY: plain system calls on integers and on C strings that outlive them (`signal-safety(7)` lists all).
+        unsafe {
+            libc::setsid();
+            libc::umask(0o077);
+            if libc::chdir(c"/".as_ptr()) == -1 {
+                self.fail(Some(libc::getpid()));
+            }
+            // What this process ignores would stay ignored after exec. The two numbers a libc keeps for itself fail.
+            for signal in 1..=libc::SIGRTMAX() {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            // Out of the way of the numbers given out next.
+            let ready = libc::fcntl(self.ready, libc::F_DUPFD_CLOEXEC, 10);
+            let status = libc::fcntl(self.status, libc::F_DUPFD_CLOEXEC, 10);
+            if ready == -1 || status == -1 {
+                self.fail(Some(libc::getpid()));
+            }
+            let moved = Self { status, ..*self };
+            let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            let in_place = (0..=2).all(|stream| libc::dup2(null, stream) != -1);
+            if null == -1 || !in_place || libc::dup2(ready, READY_FD) == -1 || close_on_exec_from(4) == -1 {
+                moved.fail(Some(libc::getpid()));
+            }
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+            moved.say(libc::getpid());
+            libc::execve(self.program, self.argv, self.envp);
+            moved.fail(None)
+        }
+    }
+
+    fn say(&self, number: i32) {
+        let bytes = number.to_ne_bytes();
+        // SAFETY: writes four bytes of this frame; a pipe takes so few whole. Failing, the parent sees too few.
+        unsafe { libc::write(self.status, bytes.as_ptr().cast(), bytes.len()) };
+    }
+
+    /// Tells the parent errno, behind a pid if none was told yet, and ends.
+    fn fail(&self, pid: Option<i32>) -> ! {
+        let errno = Errno::last_raw();
+        if let Some(pid) = pid {
+            self.say(pid);
+        }
+        self.say(errno);
+        // SAFETY: _exit only ends the process.
+        unsafe { libc::_exit(127) }
+    }
+}
+
+/// Marks every descriptor from `first` up to be closed on exec. −1 and errno on failure.
+fn close_on_exec_from(first: u32) -> i32 {
+    // SAFETY: takes integers only.
+    let done =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0;
+    if done {
+        return 0;
+    }
+    // Before Linux 5.11, one by one.
+    // SAFETY: an all-zero rlimit is a valid value of that plain C structure, getrlimit fills it in, and fcntl takes
+    // integers only.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == -1 {
+            return -1;
+        }
+        let end = i32::try_from(limit.rlim_cur).unwrap_or(i32::MAX);
+        for fd in i32::try_from(first).unwrap_or(i32::MAX)..end {
+            libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+        }
+    }
+    0
+}
+
+fn block_all_signals() -> nix::Result<SigSet> {
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    Ok(before)
+}
+
+fn reap(child: libc::pid_t) {
+    // ECHILD: this process ignores SIGCHLD, or another thread reaps all children; gone is gone.
+    // SAFETY: a null status is allowed.
+    while unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) } == -1 && Errno::last() == Errno::EINTR {}
+}
+
+fn c_string(parts: &[&[u8]]) -> io::Result<CString> {
+    CString::new(parts.concat()).map_err(|_| Errno::EINVAL.into())
+}
+
+fn pointers<'a>(strings: impl Iterator<Item = &'a CString>) -> Vec<*const c_char> {
+    strings.map(|string| string.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+}
