@@ -1,0 +1,10 @@
+//! JSON text, read in place: strict, bounded in depth, and never unescaping a string into memory of its own.
+
+mod cursor;
+mod string;
+
+pub(crate) use cursor::{Cursor, JsonFault, JsonFaultKind, Kind, MAX_DEPTH, Raw, is_space};
+pub(crate) use string::escape_str;
+pub use string::{
+    EscapeError, NotUtf8, RawString, StringFault, UnescapeError, escape_into, escape_len, unescape_into,
+};

@@ -1,0 +1,141 @@
+//! A grant: `{"slug","key":{"secret","grade":{"protection","duration"}},"source":{"vault","mech"},"env","org",
+//! "expiresAt"?}`. Every known field must be there, once, and a string; names are not judged here.
+
+use std::borrow::Cow;
+
+use super::error::{FieldProblem, LegacyError, Place};
+use super::extras::{Extras, Level};
+use crate::json::{Raw, RawString};
+use crate::meta::{Grade, Source};
+use crate::{MAX_NAME, MAX_SECRET};
+
+/// One grant of a message, its secret still escaped in the message.
+pub struct Grant<'a> {
+    /// Its slug.
+    pub slug: Cow<'a, str>,
+    /// Its secret, as text between quotes in the message.
+    pub secret: RawString<'a>,
+    /// Its grade.
+    pub grade: Grade<'a>,
+    /// Where it came from.
+    pub source: Source<'a>,
+    /// Its env, as the sender says.
+    pub env: Cow<'a, str>,
+    /// Its org, as the sender says.
+    pub org: Cow<'a, str>,
+    /// When it ends, as text that no one has yet found to be a time; `None` if the field is absent.
+    pub expires_at: Option<Cow<'a, str>>,
+    /// The fields this version does not know.
+    pub extras: Extras<'a>,
+}
+
+impl std::fmt::Debug for Grant<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Grant")
+            .field("slug", &self.slug)
+            .field("secret", &self.secret)
+            .field("grade", &self.grade)
+            .field("source", &self.source)
+            .field("env", &self.env)
+            .field("org", &self.org)
+            .field("expires_at", &self.expires_at)
+            .field("extras", &self.extras)
+            .finish()
+    }
+}
+
+impl<'a> Grant<'a> {
+    pub(super) fn read(value: Raw<'a>, list: &'static str, index: usize) -> Result<Self, LegacyError> {
+        let mut extras = Extras::default();
+        let place = Place { list, index, slug: None };
+        let [slug, key, source, env, org, expires_at] = object(
+            value,
+            &place,
+            "",
+            ["slug", "key", "source", "env", "org", "expiresAt"],
+            (&mut extras, Level::Grant),
+        )?;
+        let slug = name(slug, &place, "slug")?;
+        let place = Place { slug: Some(&slug), ..place };
+        let key = key.ok_or_else(|| place.error("key", FieldProblem::Missing))?;
+        let [secret, grade] = object(key, &place, "key", ["secret", "grade"], (&mut extras, Level::Key))?;
+        let secret = string(secret, &place, "key.secret")?;
+        if secret.len() > MAX_SECRET {
+            return Err(place.error("key.secret", FieldProblem::SecretTooLong));
+        }
+        let grade = grade.ok_or_else(|| place.error("key.grade", FieldProblem::Missing))?;
+        let [protection, duration] =
+            object(grade, &place, "key.grade", ["protection", "duration"], (&mut extras, Level::Grade))?;
+        let source = source.ok_or_else(|| place.error("source", FieldProblem::Missing))?;
+        let [vault, mech] =
+            object(source, &place, "source", ["vault", "mech"], (&mut extras, Level::Source))?;
+        let grade = Grade {
+            protection: name(protection, &place, "key.grade.protection")?,
+            duration: name(duration, &place, "key.grade.duration")?,
+        };
+        let source =
+            Source { vault: name(vault, &place, "source.vault")?, mech: name(mech, &place, "source.mech")? };
+        let env = name(env, &place, "env")?;
+        let org = name(org, &place, "org")?;
+        let expires_at = match expires_at {
+            Some(text) => Some(name(Some(text), &place, "expiresAt")?),
+            None => None,
+        };
+        Ok(Self { slug, secret, grade, source, env, org, expires_at, extras })
+    }
+}
+
+/// The known fields of one object of a grant; the others go to `extras`.
+fn object<'a, const N: usize>(
+    value: Raw<'a>,
+    place: &Place<'_>,
+    path: &str,
+    known: [&'static str; N],
+    (extras, level): (&mut Extras<'a>, Level),
+) -> Result<[Option<Raw<'a>>; N], LegacyError> {
+    let mut found = [None; N];
+    let inner = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
+    let outcome = value.members(|name, value| {
+        let fault = |problem| place.error(&inner("<name>"), problem);
+        let text = name.string().unwrap_or_else(|| RawString::check(""));
+        let text = text.map_err(|string| fault(FieldProblem::String(string)))?;
+        if text.len() > MAX_NAME {
+            return Err(fault(FieldProblem::NameTooLong));
+        }
+        let decoded = text.to_text();
+        let Some(index) = known.iter().position(|known| *known == decoded) else {
+            return extras.add(level, name.text, &decoded, value).map_err(|problem| match problem {
+                FieldProblem::Twice => fault(problem),
+                problem => place.error(path, problem),
+            });
+        };
+        if found[index].replace(value).is_some() {
+            return Err(place.error(&inner(known[index]), FieldProblem::Twice));
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|| Err(place.error(path, FieldProblem::Type("an object"))))?;
+    Ok(found)
+}
+
+fn string<'a>(
+    value: Option<Raw<'a>>,
+    place: &Place<'_>,
+    field: &'static str,
+) -> Result<RawString<'a>, LegacyError> {
+    let value = value.ok_or_else(|| place.error(field, FieldProblem::Missing))?;
+    let text = value.string().ok_or_else(|| place.error(field, FieldProblem::Type("a string")))?;
+    text.map_err(|fault| place.error(field, FieldProblem::String(fault)))
+}
+
+fn name<'a>(
+    value: Option<Raw<'a>>,
+    place: &Place<'_>,
+    field: &'static str,
+) -> Result<Cow<'a, str>, LegacyError> {
+    let text = string(value, place, field)?;
+    if text.len() > MAX_NAME {
+        return Err(place.error(field, FieldProblem::NameTooLong));
+    }
+    Ok(text.to_text())
+}

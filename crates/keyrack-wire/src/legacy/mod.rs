@@ -1,0 +1,46 @@
+//! The legacy protocol: one JSON request, one JSON reply, then the connection ends. Spoken by TypeScript clients to
+//! this daemon, and by this client to a TypeScript daemon.
+//!
+//! No general JSON parser is used: a secret stays a slice of the caller's buffer, and is unescaped from there into a
+//! buffer of the caller.
+//!
+//! The daemon: feed a [`Scanner`] until it is complete, [`Request::parse`], then one of the `compose_*_reply`
+//! functions. The client: `compose_*_request`, then `parse_*_reply`.
+
+mod error;
+mod extras;
+mod grant;
+mod reply;
+mod reply_compose;
+mod request;
+mod request_compose;
+mod scan;
+
+pub use error::{FieldProblem, LegacyError, clean};
+pub use extras::{ExtraText, Extras};
+pub use grant::Grant;
+pub use reply::{
+    GetData, Reply, StatusData, StatusEntry, is_session_mismatch, parse_get_reply, parse_relock_reply,
+    parse_status_reply,
+};
+pub use reply_compose::{
+    GetItem, NoExtras, StatusItem, compose_error, compose_get_reply, compose_relock_reply,
+    compose_status_reply, compose_unlock_reply,
+};
+pub use request::{Get, Relock, Request};
+pub use request_compose::{compose_get_request, compose_relock_request, compose_status_request};
+pub use scan::{Progress, Scanner};
+
+pub use crate::json::{EscapeError, RawString, escape_into, escape_len, unescape_into};
+
+/// Longest request in bytes, white space around it included.
+pub const MAX_REQUEST: usize = 1 << 20;
+
+/// Longest reply in bytes.
+pub const MAX_REPLY: usize = 8 << 20;
+
+/// Most slugs, or grants, in one message.
+pub const MAX_ITEMS: usize = 4096;
+
+/// Most unknown fields kept of one object of a grant.
+pub const MAX_UNKNOWN_FIELDS: usize = 64;

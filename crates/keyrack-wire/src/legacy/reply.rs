@@ -1,0 +1,161 @@
+//! Replies as a client reads them from a TypeScript daemon, which checks nothing of what it keeps: one odd key never
+//! costs the others. No error here holds a part of the reply, for it may be a secret.
+
+use std::borrow::Cow;
+
+use super::MAX_ITEMS;
+use super::error::{FieldProblem, LegacyError, Place, field};
+use super::grant::Grant;
+use super::request::{fields, only_object, optional_text, required, text, texts};
+use crate::json::{Kind, Raw};
+
+/// What a daemon answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply<T> {
+    /// What was asked for.
+    Ok(T),
+    /// Why not, in the daemon's own words. They may hold line breaks and control characters.
+    Refused(String),
+}
+
+/// The keys that were found.
+#[derive(Debug)]
+pub struct GetData<'a> {
+    /// Hits, in the order they were asked for.
+    pub keys: Vec<Grant<'a>>,
+    /// What is wrong with each hit that is not among `keys`.
+    pub malformed: Vec<LegacyError>,
+}
+
+/// What is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusData<'a> {
+    /// First eight hexadecimal digits of the hash of the home directory the daemon serves.
+    pub home_hash: Cow<'a, str>,
+    /// The keys, in the order they were kept.
+    pub keys: Vec<StatusEntry<'a>>,
+    /// What is wrong with each key that is not among `keys`.
+    pub malformed: Vec<LegacyError>,
+}
+
+/// One kept key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusEntry<'a> {
+    /// Its slug.
+    pub slug: Cow<'a, str>,
+    /// Its env.
+    pub env: Cow<'a, str>,
+    /// Its org.
+    pub org: Cow<'a, str>,
+    /// When it ends; `None` for a key that does not.
+    pub expires_at: Option<Cow<'a, str>>,
+    /// How long it still lives, in milliseconds; `None` for a key that does not end.
+    pub ttl_left_ms: Option<u64>,
+}
+
+/// Whether an error text says that the daemon belongs to another login session.
+pub fn is_session_mismatch(error: &str) -> bool {
+    error.contains("session mismatch")
+}
+
+/// Reads the reply to a GET.
+///
+/// # Errors
+/// [`LegacyError`] when it is no such reply.
+pub fn parse_get_reply(message: &[u8]) -> Result<Reply<GetData<'_>>, LegacyError> {
+    read(message, |data| {
+        let [keys] = fields(data, "data.", ["keys"])?;
+        let (keys, malformed) = each(keys, |value, index| Grant::read(value, KEYS, index))?;
+        Ok(GetData { keys, malformed })
+    })
+}
+
+/// Reads the reply to a STATUS.
+///
+/// # Errors
+/// [`LegacyError`] when it is no such reply.
+pub fn parse_status_reply(message: &[u8]) -> Result<Reply<StatusData<'_>>, LegacyError> {
+    read(message, |data| {
+        let [home_hash, keys] = fields(data, "data.", ["homeHash", "keys"])?;
+        let home_hash = text(home_hash, "data.homeHash")?;
+        let (keys, malformed) = each(keys, entry)?;
+        Ok(StatusData { home_hash, keys, malformed })
+    })
+}
+
+/// Reads the reply to a RELOCK: the slugs of the keys that were erased.
+///
+/// # Errors
+/// [`LegacyError`] when it is no such reply.
+pub fn parse_relock_reply(message: &[u8]) -> Result<Reply<Vec<Cow<'_, str>>>, LegacyError> {
+    read(message, |data| {
+        let [relocked] = fields(data, "data.", ["relocked"])?;
+        texts(required(relocked, "data.relocked")?, "data.relocked")
+    })
+}
+
+fn read<'a, T>(
+    message: &'a [u8],
+    read: impl FnOnce(Raw<'a>) -> Result<T, LegacyError>,
+) -> Result<Reply<T>, LegacyError> {
+    let [success, data, error] = fields(only_object(message)?, "", ["success", "data", "error"])?;
+    match required(success, "success")?.boolean() {
+        Some(true) => read(required(data, "data")?).map(Reply::Ok),
+        Some(false) => {
+            let error = required(error, "error")?;
+            let text = error.string().ok_or_else(|| field("error", FieldProblem::Type("a string")))?;
+            let text = text.map_err(|fault| field("error", FieldProblem::String(fault)))?;
+            Ok(Reply::Refused(text.to_text().into_owned()))
+        }
+        None => Err(field("success", FieldProblem::Type("true or false"))),
+    }
+}
+
+const KEYS: &str = "data.keys";
+
+/// The elements that could be read, and why the others could not.
+fn each<'a, T>(
+    keys: Option<Raw<'a>>,
+    mut read: impl FnMut(Raw<'a>, usize) -> Result<T, LegacyError>,
+) -> Result<(Vec<T>, Vec<LegacyError>), LegacyError> {
+    let (mut good, mut malformed) = (Vec::new(), Vec::new());
+    let mut index = 0;
+    let outcome = required(keys, KEYS)?.elements(|value| {
+        if index == MAX_ITEMS {
+            return Err(field(KEYS, FieldProblem::TooMany));
+        }
+        match read(value, index) {
+            Ok(key) => good.push(key),
+            Err(error) => malformed.push(error),
+        }
+        index += 1;
+        Ok(())
+    });
+    outcome.unwrap_or_else(|| Err(field(KEYS, FieldProblem::Type("an array"))))?;
+    Ok((good, malformed))
+}
+
+fn entry(value: Raw<'_>, index: usize) -> Result<StatusEntry<'_>, LegacyError> {
+    let place = Place { list: KEYS, index, slug: None };
+    let named = |error| match error {
+        LegacyError::Field { at, problem } => place.error(&at, problem),
+        error => error,
+    };
+    let [slug, env, org, expires_at, ttl] =
+        fields(value, "", ["slug", "env", "org", "expiresAt", "ttlLeftMs"]).map_err(named)?;
+    let not_null = |value: Option<Raw<'_>>| value.is_some_and(|value| value.kind != Kind::Null);
+    let ttl_left_ms = match ttl.filter(|_| not_null(ttl)) {
+        Some(ttl) => {
+            let number = ttl.text.parse().ok().filter(|_| ttl.kind == Kind::Number);
+            Some(number.ok_or_else(|| place.error("ttlLeftMs", FieldProblem::Type("whole milliseconds")))?)
+        }
+        None => None,
+    };
+    Ok(StatusEntry {
+        slug: text(slug, "slug").map_err(named)?,
+        env: text(env, "env").map_err(named)?,
+        org: text(org, "org").map_err(named)?,
+        expires_at: optional_text(expires_at.filter(|_| not_null(expires_at)), "expiresAt").map_err(named)?,
+        ttl_left_ms,
+    })
+}

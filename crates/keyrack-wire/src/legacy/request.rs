@@ -1,0 +1,181 @@
+//! Requests as the daemon reads them. Everything of a request is checked here before any of it is acted on.
+
+use std::borrow::Cow;
+
+use super::MAX_ITEMS;
+use super::error::{FieldProblem, LegacyError, clean, field};
+use super::grant::Grant;
+use crate::MAX_NAME;
+use crate::json::{Cursor, JsonFault, JsonFaultKind, Raw, StringFault};
+
+/// One request.
+#[derive(Debug)]
+pub enum Request<'a> {
+    /// Keep these keys: all of them or none.
+    Unlock(Vec<Grant<'a>>),
+    /// Hand out keys.
+    Get(Get<'a>),
+    /// List what is kept.
+    Status,
+    /// Erase keys.
+    Relock(Relock<'a>),
+}
+
+/// The keys asked for, and what they must further be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Get<'a> {
+    /// Full slugs, in the order the reply shall have.
+    pub slugs: Vec<Cow<'a, str>>,
+    /// Only keys of this org, or of `@all`.
+    pub org: Option<Cow<'a, str>>,
+    /// Only keys of this env, or of `all`.
+    pub env: Option<Cow<'a, str>>,
+}
+
+/// The keys to erase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relock<'a> {
+    /// These slugs; none of them if the list is there and empty.
+    Slugs(Vec<Cow<'a, str>>),
+    /// Every key of this env.
+    Env(Cow<'a, str>),
+    /// Every key: neither slugs nor env were given.
+    All,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a complete request: the buffer up to the end the [`Scanner`](super::Scanner) found.
+    ///
+    /// # Errors
+    /// [`LegacyError`]; its text is the answer, and holds no value of the request but a cleaned command or slug.
+    pub fn parse(message: &'a [u8]) -> Result<Self, LegacyError> {
+        let value = only_object(message)?;
+        let [command, payload] = fields(value, "", ["command", "payload"])?;
+        let command = text(command, "command")?;
+        match &*command {
+            "UNLOCK" => {
+                let [keys] = fields(required(payload, "payload")?, "payload.", ["keys"])?;
+                unlock(required(keys, "payload.keys")?).map(Self::Unlock)
+            }
+            "GET" => {
+                let [slugs, org, env] =
+                    fields(required(payload, "payload")?, "payload.", ["slugs", "org", "env"])?;
+                Ok(Self::Get(Get {
+                    slugs: texts(required(slugs, "payload.slugs")?, "payload.slugs")?,
+                    org: optional_text(org, "payload.org")?,
+                    env: optional_text(env, "payload.env")?,
+                }))
+            }
+            "STATUS" => {
+                // It has nothing to say, so it may be left out.
+                if let Some(payload) = payload {
+                    fields(payload, "payload.", [])?;
+                }
+                Ok(Self::Status)
+            }
+            "RELOCK" => {
+                let [slugs, env] = fields(required(payload, "payload")?, "payload.", ["slugs", "env"])?;
+                let env = optional_text(env, "payload.env")?;
+                if env.as_deref() == Some("") {
+                    // Read as "no env", it would erase everything.
+                    return Err(field("payload.env", FieldProblem::Empty));
+                }
+                Ok(Self::Relock(match (slugs, env) {
+                    (Some(slugs), _) => Relock::Slugs(texts(slugs, "payload.slugs")?),
+                    (None, Some(env)) => Relock::Env(env),
+                    (None, None) => Relock::All,
+                }))
+            }
+            other => Err(LegacyError::UnknownCommand(clean(other))),
+        }
+    }
+}
+
+fn unlock(keys: Raw<'_>) -> Result<Vec<Grant<'_>>, LegacyError> {
+    const PATH: &str = "payload.keys";
+    let mut grants = Vec::new();
+    let outcome = keys.elements(|value| {
+        if grants.len() == MAX_ITEMS {
+            return Err(field(PATH, FieldProblem::TooMany));
+        }
+        grants.push(Grant::read(value, PATH, grants.len())?);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|| Err(field(PATH, FieldProblem::Type("an array"))))?;
+    Ok(grants)
+}
+
+/// The message as the one JSON object it has to be.
+pub(super) fn only_object(message: &[u8]) -> Result<Raw<'_>, LegacyError> {
+    let message = std::str::from_utf8(message).map_err(|error| JsonFault {
+        offset: error.valid_up_to(),
+        kind: JsonFaultKind::String(StringFault::NotUtf8),
+    })?;
+    let value = Cursor::new(message).only_value()?;
+    if value.kind == crate::json::Kind::Object { Ok(value) } else { Err(LegacyError::NotAnObject) }
+}
+
+/// The known fields of an object that is no grant; unknown ones are passed over. `path` ends with a dot, or is empty.
+pub(super) fn fields<'a, const N: usize>(
+    value: Raw<'a>,
+    path: &'static str,
+    known: [&'static str; N],
+) -> Result<[Option<Raw<'a>>; N], LegacyError> {
+    let mut found = [None; N];
+    let outcome = value.members(|name, value| {
+        // A name that is no text, such as half of a surrogate pair, is none we know.
+        let Some(Ok(name)) = name.string() else { return Ok(()) };
+        if name.len() > MAX_NAME {
+            return Ok(());
+        }
+        let name = name.to_text();
+        match known.iter().position(|known| *known == name) {
+            Some(index) if found[index].replace(value).is_some() => {
+                Err(field(&format!("{path}{}", known[index]), FieldProblem::Twice))
+            }
+            _ => Ok(()),
+        }
+    });
+    outcome.unwrap_or_else(|| Err(field(path.trim_end_matches('.'), FieldProblem::Type("an object"))))?;
+    Ok(found)
+}
+
+pub(super) fn required<'a>(value: Option<Raw<'a>>, path: &str) -> Result<Raw<'a>, LegacyError> {
+    value.ok_or_else(|| field(path, FieldProblem::Missing))
+}
+
+pub(super) fn text<'a>(value: Option<Raw<'a>>, path: &str) -> Result<Cow<'a, str>, LegacyError> {
+    let value = required(value, path)?;
+    let text = value.string().ok_or_else(|| field(path, FieldProblem::Type("a string")))?;
+    let text = text.map_err(|fault| field(path, FieldProblem::String(fault)))?;
+    if text.len() > MAX_NAME {
+        return Err(field(path, FieldProblem::NameTooLong));
+    }
+    Ok(text.to_text())
+}
+
+pub(super) fn optional_text<'a>(
+    value: Option<Raw<'a>>,
+    path: &str,
+) -> Result<Option<Cow<'a, str>>, LegacyError> {
+    value.map(|value| text(Some(value), path)).transpose()
+}
+
+pub(super) fn texts<'a>(value: Raw<'a>, path: &'static str) -> Result<Vec<Cow<'a, str>>, LegacyError> {
+    let mut texts = Vec::new();
+    let outcome = value.elements(|value| {
+        if texts.len() == MAX_ITEMS {
+            return Err(field(path, FieldProblem::TooMany));
+        }
+        let index = texts.len();
+        texts.push(text(Some(value), path).map_err(|error| match error {
+            LegacyError::Field { at, problem } => {
+                LegacyError::Field { at: format!("{at}[{index}]"), problem }
+            }
+            error => error,
+        })?);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|| Err(field(path, FieldProblem::Type("an array"))))?;
+    Ok(texts)
+}

@@ -1,0 +1,71 @@
+//! The two protocols a keyrack daemon speaks on its socket: native frames and the legacy JSON form.
+//!
+//! Both are plain functions over the caller's bytes. The crate never does I/O, never reads a clock, never allocates
+//! from a length it has not checked, and never owns a secret: a secret is a borrowed slice of the caller's buffer on
+//! the way in, and is written straight into the caller's [`Sink`] on the way out.
+
+mod json;
+pub mod legacy;
+mod meta;
+pub mod native;
+mod sink;
+
+pub use json::{
+    EscapeError, NotUtf8, RawString, StringFault, UnescapeError, escape_into, escape_len, unescape_into,
+};
+pub use meta::{Grade, Source};
+pub use sink::{ComposeError, Full, SecretBytes, Sink, WipedBuffer};
+
+/// Longest slug, env, org, vault, mechanism or grade name in bytes, decoded.
+///
+/// JSON can make six bytes of one; with every name of a grant this long, its metadata still fits
+/// [`native::MAX_HEADER`], so one key always fits one reply.
+pub const MAX_NAME: usize = 1024;
+
+/// Longest secret in bytes, on either protocol: what a native frame holds behind the largest header.
+pub const MAX_SECRET: usize = native::MAX_LENGTH - 4 - native::MAX_HEADER;
+
+/// Which protocol a connection speaks, told by its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Length-prefixed frames: a length of at most 1 MiB always begins with 0x00.
+    Native,
+    /// One JSON request, one JSON reply.
+    Legacy,
+    /// Neither: answered in the legacy form, then closed.
+    Neither,
+}
+
+impl Protocol {
+    /// The protocol whose messages begin with `first_byte`.
+    pub fn of(first_byte: u8) -> Self {
+        match first_byte {
+            0x00 => Self::Native,
+            b'{' | b' ' | b'\t' | b'\n' | b'\r' => Self::Legacy,
+            _ => Self::Neither,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_byte_tells_the_protocol() {
+        for byte in 0..=u8::MAX {
+            let expected = match byte {
+                0 => Protocol::Native,
+                b'{' | 9 | 10 | 13 | 32 => Protocol::Legacy,
+                _ => Protocol::Neither,
+            };
+            assert_eq!(Protocol::of(byte), expected, "{byte:#04x}");
+        }
+    }
+
+    #[test]
+    fn every_length_a_frame_may_have_begins_with_the_native_byte() {
+        let longest = u32::try_from(native::MAX_LENGTH).unwrap().to_be_bytes();
+        assert_eq!(Protocol::of(longest[0]), Protocol::Native);
+    }
+}

@@ -1,0 +1,230 @@
+//! One frame: its lengths checked before anything is made of them, its ranges before anything is read through them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{MAX_HEADER, MAX_LENGTH};
+use crate::sink::{ComposeError, Full, SecretBytes, Sink};
+
+/// What a buffer that begins at a frame holds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decoded<'a> {
+    /// Not yet a whole frame: nothing more can be said before the buffer holds this many bytes in all. At most
+    /// `4 + MAX_LENGTH`.
+    Need(usize),
+    /// A whole frame.
+    Frame(Frame<'a>),
+}
+
+/// A whole frame, its header not yet read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// The header's JSON.
+    pub header: &'a [u8],
+    /// The secret bytes behind it.
+    pub secrets: &'a [u8],
+    /// Length of the whole frame in the buffer: the next one begins there.
+    pub consumed: usize,
+}
+
+impl<'a> Frame<'a> {
+    /// The bytes of a range of the header; `None` if it points outside, which a decoded message never does.
+    pub fn secret(&self, span: Span) -> Option<&'a [u8]> {
+        let start = usize::try_from(span.offset).ok()?;
+        let end = start.checked_add(usize::try_from(span.len).ok()?)?;
+        self.secrets.get(start..end)
+    }
+}
+
+impl std::fmt::Debug for Frame<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frame")
+            .field("header_bytes", &self.header.len())
+            .field("secret_bytes", &self.secrets.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A range of the secret bytes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Where it begins, from the first secret byte.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub len: u64,
+}
+
+/// Bytes that are no frame. The connection has lost its place: close it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The length leaves no room for the header's length and a header.
+    #[error("a frame of {length} bytes is too short for a header")]
+    TooShort {
+        /// The length it says.
+        length: u32,
+    },
+    /// The length passes [`MAX_LENGTH`].
+    #[error("a frame of {length} bytes is longer than {MAX_LENGTH}")]
+    TooLong {
+        /// The length it says.
+        length: u32,
+    },
+    /// The header is empty.
+    #[error("a frame has an empty header")]
+    HeaderEmpty,
+    /// The header's length passes [`MAX_HEADER`].
+    #[error("a header of {header} bytes is longer than {MAX_HEADER}")]
+    HeaderTooLong {
+        /// The header length it says.
+        header: u32,
+    },
+    /// The header would end behind the frame.
+    #[error("a header of {header} bytes does not fit a frame of {length}")]
+    HeaderPastEnd {
+        /// The header length it says.
+        header: u32,
+        /// The frame length it says.
+        length: u32,
+    },
+    /// The header is no JSON object of the form a message has.
+    #[error("a header is not a message (byte {column})")]
+    Header {
+        /// Where reading stopped, from 1.
+        column: usize,
+    },
+    /// The ranges do not tile the secret bytes: ascending, disjoint, covering all of them.
+    #[error("the ranges of a header do not cover its secret bytes exactly")]
+    Ranges,
+}
+
+impl FrameError {
+    /// The error's code on the wire.
+    pub fn code(&self) -> &'static str {
+        "bad_frame"
+    }
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// The frame at the start of `buffer`. Costs the same however much of the frame has come.
+///
+/// # Errors
+/// The lengths are checked as soon as their bytes are there, before the rest of the frame is.
+pub fn decode(buffer: &[u8]) -> Result<Decoded<'_>, FrameError> {
+    let Some(length) = be32(buffer, 0) else {
+        return Ok(Decoded::Need(4));
+    };
+    let body = usize::try_from(length).unwrap_or(usize::MAX);
+    if body > MAX_LENGTH {
+        return Err(FrameError::TooLong { length });
+    }
+    if body < 4 {
+        return Err(FrameError::TooShort { length });
+    }
+    let Some(header) = be32(buffer, 4) else {
+        return Ok(Decoded::Need(8));
+    };
+    let header_len = usize::try_from(header).unwrap_or(usize::MAX);
+    if header_len == 0 {
+        return Err(FrameError::HeaderEmpty);
+    }
+    if header_len > MAX_HEADER {
+        return Err(FrameError::HeaderTooLong { header });
+    }
+    if header_len > body - 4 {
+        return Err(FrameError::HeaderPastEnd { header, length });
+    }
+    let consumed = 4 + body;
+    let Some(frame) = buffer.get(..consumed) else {
+        return Ok(Decoded::Need(consumed));
+    };
+    let (header, secrets) = frame[8..].split_at(header_len);
+    Ok(Decoded::Frame(Frame { header, secrets, consumed }))
+}
+
+/// Reads the header as JSON of the form `T`.
+pub(super) fn header<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, FrameError> {
+    // The error's own text quotes the input.
+    serde_json::from_slice(frame.header).map_err(|error| FrameError::Header { column: error.column() })
+}
+
+/// Whether `spans` tile `total` bytes: each begins where the one before it ends, and the last ends at `total`.
+pub(super) fn tile(spans: impl IntoIterator<Item = Span>, total: usize) -> bool {
+    let end = spans
+        .into_iter()
+        .try_fold(0_u64, |end, span| (span.offset == end).then(|| end.checked_add(span.len)).flatten());
+    end.is_some() && end == u64::try_from(total).ok()
+}
+
+/// Puts the lengths of a frame whose header and secrets follow, and reserves room for all of it.
+pub(super) fn put_lengths(sink: &mut impl Sink, header: usize, secrets: usize) -> Result<(), ComposeError> {
+    if header > MAX_HEADER {
+        return Err(ComposeError::TooLarge { limit: MAX_HEADER });
+    }
+    let body = 4 + header;
+    let body = body.checked_add(secrets).filter(|body| *body <= MAX_LENGTH);
+    let body = body.ok_or(ComposeError::TooLarge { limit: MAX_LENGTH })?;
+    sink.reserve(4 + body)?;
+    let too_large = |_| ComposeError::TooLarge { limit: MAX_LENGTH };
+    sink.put(&u32::try_from(body).map_err(too_large)?.to_be_bytes())?;
+    sink.put(&u32::try_from(header).map_err(too_large)?.to_be_bytes())?;
+    Ok(())
+}
+
+/// Puts one secret, straight from where it lives, if it still has the length the header says.
+pub(super) fn put_secret(
+    sink: &mut impl Sink,
+    secret: &impl SecretBytes,
+    len: usize,
+) -> Result<(), ComposeError> {
+    let outcome = secret.with(|bytes| {
+        if bytes.len() == len {
+            sink.put(bytes).map_err(|Full| ComposeError::Full)
+        } else {
+            Err(ComposeError::Gone)
+        }
+    });
+    outcome.unwrap_or(Err(ComposeError::Gone))
+}
+
+/// Puts a frame of a header as it is and the secrets behind it.
+///
+/// # Errors
+/// [`ComposeError::TooLarge`] before anything is put.
+pub fn compose_frame(
+    sink: &mut impl Sink,
+    header: &[u8],
+    secrets: &[impl SecretBytes],
+) -> Result<(), ComposeError> {
+    let mut lens = Vec::with_capacity(secrets.len());
+    for secret in secrets {
+        lens.push(secret.with(<[u8]>::len).ok_or(ComposeError::Gone)?);
+    }
+    let total = lens.iter().try_fold(0_usize, |total, len| total.checked_add(*len));
+    put_lengths(sink, header.len(), total.unwrap_or(usize::MAX))?;
+    sink.put(header)?;
+    for (secret, len) in secrets.iter().zip(lens) {
+        put_secret(sink, secret, len)?;
+    }
+    Ok(())
+}
+
+/// The spans of secrets laid one behind the other.
+pub(super) fn lay_out(lens: impl IntoIterator<Item = usize>) -> Option<Vec<Span>> {
+    let mut offset = 0_u64;
+    lens.into_iter()
+        .map(|len| {
+            let len = u64::try_from(len).ok()?;
+            let span = Span { offset, len };
+            offset = offset.checked_add(len)?;
+            Some(span)
+        })
+        .collect()
+}
+
+/// Turns a message without secrets into the bytes of a header.
+pub(super) fn header_bytes(message: &impl Serialize) -> Result<Vec<u8>, ComposeError> {
+    // Names and numbers with string keys only, so serde_json has nothing to refuse but length.
+    serde_json::to_vec(message).map_err(|_| ComposeError::TooLarge { limit: MAX_HEADER })
+}

@@ -1,0 +1,66 @@
+//! The native protocol: length-prefixed frames with a JSON header, and secrets as bytes behind it.
+//!
+//! A frame is `u32 BE length (of what follows) | u32 BE header length | header JSON | secret bytes`. The header never
+//! holds a secret: it names ranges of the bytes behind it, which tile those bytes exactly, in order.
+//!
+//! The daemon: [`decode`] a frame from its page, [`Request::decode`] its header, compose the reply with one of the
+//! `compose_*_reply` functions or [`compose_reply`]. The client: [`Request::compose`] or [`compose_unlock`], then
+//! [`decode`] and [`decode_reply`].
+
+mod frame;
+mod list;
+mod reply;
+mod reply_compose;
+mod request;
+mod request_compose;
+
+pub use frame::{Decoded, Frame, FrameError, Span, compose_frame, decode};
+pub use reply::{
+    Counts, ErrorBody, GetKey, GetOk, Hardening, HelloOk, NothingOk, RelockOk, Reply, ReplyBody, ReplyError,
+    StatusKey, StatusOk, UnlockGranted, UnlockOk, UnlockResult, decode_reply, reply_id,
+};
+pub(crate) use reply_compose::put_number;
+pub use reply_compose::{
+    GetItem, compose_error, compose_get_reply, compose_relock_reply, compose_reply, compose_status_reply,
+    compose_unlock_reply,
+};
+pub use request::{Get, Hello, Op, Relock, Request, RequestError, RequestFault, Status, Unlock, UnlockKey};
+pub use request_compose::{UnlockItem, compose_unlock, get_slugs_that_fit, unlock_keys_that_fit};
+
+/// Greatest length of a frame, in bytes: of what follows the four bytes that say it.
+pub const MAX_LENGTH: usize = 1 << 20;
+
+/// Greatest length of a header, in bytes.
+pub const MAX_HEADER: usize = 64 << 10;
+
+/// The protocol version this crate speaks. It grows only by addition.
+pub const PROTO: u32 = 1;
+
+/// The oldest protocol version this crate still speaks.
+pub const MIN_PROTO: u32 = 1;
+
+/// The version to speak with a peer that speaks `min_proto` to `proto`: the newest both know; `None` without overlap.
+pub fn agreed_proto(proto: u32, min_proto: u32) -> Option<u32> {
+    let newest = proto.min(PROTO);
+    (newest >= min_proto.max(MIN_PROTO)).then_some(newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_version_both_speak_is_agreed() {
+        for (proto, min_proto, expected) in [
+            (1, 1, Some(1)),
+            (2, 1, Some(1)),
+            (u32::MAX, 0, Some(1)),
+            (2, 2, None),
+            (0, 0, None),
+            (u32::MAX, u32::MAX, None),
+            (1, 2, None),
+        ] {
+            assert_eq!(agreed_proto(proto, min_proto), expected, "{proto} {min_proto}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Composing requests: the client's half.
+
+use serde::Serialize;
+
+use super::frame::{Span, compose_frame, header_bytes, lay_out, tile};
+use super::request::{Get, Op, Relock, RelockFields, Request, Unlock, UnlockKey};
+use super::{MAX_HEADER, MAX_LENGTH};
+use crate::meta::{Grade, Source};
+use crate::sink::{ComposeError, SecretBytes, Sink};
+
+#[derive(Serialize)]
+struct Header<'a, T> {
+    id: u64,
+    op: &'a str,
+    #[serde(flatten)]
+    fields: T,
+}
+
+#[derive(Serialize)]
+struct NoFields {}
+
+impl Request<'_> {
+    /// Puts the request and the secrets its ranges stand for: none but for an unlock.
+    ///
+    /// # Errors
+    /// [`ComposeError::Ranges`] when ranges and secrets do not match, [`ComposeError::TooLarge`] when it is no frame;
+    /// both before anything is put.
+    pub fn compose_with(
+        &self,
+        sink: &mut impl Sink,
+        secrets: &[impl SecretBytes],
+    ) -> Result<(), ComposeError> {
+        let (id, op) = (self.id, self.op.name());
+        let none = &[][..];
+        let (header, keys) = match &self.op {
+            Op::Hello(fields) => (header_bytes(&Header { id, op, fields })?, none),
+            Op::Get(fields) => (header_bytes(&Header { id, op, fields })?, none),
+            Op::Unlock(fields) => (header_bytes(&Header { id, op, fields })?, &fields.keys[..]),
+            Op::Status(fields) => (header_bytes(&Header { id, op, fields })?, none),
+            Op::Relock(relock) => {
+                let fields = match relock {
+                    Relock::Slugs(slugs) => RelockFields { slugs: Some(slugs.clone()), env: None, all: None },
+                    Relock::Env(env) => RelockFields { slugs: None, env: Some(env.clone()), all: None },
+                    Relock::All => RelockFields { slugs: None, env: None, all: Some(true) },
+                };
+                (header_bytes(&Header { id, op, fields })?, none)
+            }
+            Op::Ping | Op::Shutdown | Op::Unknown(_) => {
+                (header_bytes(&Header { id, op, fields: NoFields {} })?, none)
+            }
+        };
+        if keys.len() != secrets.len() {
+            return Err(ComposeError::Ranges);
+        }
+        let mut total = 0_usize;
+        for (key, secret) in keys.iter().zip(secrets) {
+            let len = secret.with(<[u8]>::len).ok_or(ComposeError::Gone)?;
+            if usize::try_from(key.secret.len) != Ok(len) {
+                return Err(ComposeError::Ranges);
+            }
+            total = total.checked_add(len).ok_or(ComposeError::TooLarge { limit: MAX_LENGTH })?;
+        }
+        if !tile(keys.iter().map(|key| key.secret), total) {
+            return Err(ComposeError::Ranges);
+        }
+        compose_frame(sink, &header, secrets)
+    }
+
+    /// Puts a request that carries no secret.
+    ///
+    /// # Errors
+    /// As [`Self::compose_with`].
+    pub fn compose(&self, sink: &mut impl Sink) -> Result<(), ComposeError> {
+        const NONE: [&[u8]; 0] = [];
+        self.compose_with(sink, &NONE)
+    }
+}
+
+/// One key to unlock, with its secret beside it.
+pub struct UnlockItem<'a, S> {
+    /// The full slug.
+    pub slug: &'a str,
+    /// The grade it has.
+    pub grade: Grade<'a>,
+    /// Where it came from.
+    pub source: Source<'a>,
+    /// Asked life in milliseconds.
+    pub ttl_ms: u64,
+    /// When the credential itself ends, an ISO 8601 time in UTC.
+    pub credential_expires_at: Option<&'a str>,
+    /// The secret, copied from where it is straight into the sink.
+    pub secret: S,
+}
+
+impl<'a, S> UnlockItem<'a, S> {
+    fn key(&self, secret: Span) -> UnlockKey<'a> {
+        UnlockKey {
+            slug: self.slug.into(),
+            grade: self.grade.clone(),
+            source: self.source.clone(),
+            ttl_ms: self.ttl_ms,
+            credential_expires_at: self.credential_expires_at.map(Into::into),
+            secret,
+        }
+    }
+}
+
+/// Puts an unlock request for `items`.
+///
+/// # Errors
+/// [`ComposeError::TooLarge`] before anything is put; [`unlock_keys_that_fit`] says how many keys fit one request.
+pub fn compose_unlock<S: SecretBytes>(
+    sink: &mut impl Sink,
+    id: u64,
+    items: &[UnlockItem<'_, S>],
+) -> Result<(), ComposeError> {
+    let mut lens = Vec::with_capacity(items.len());
+    for item in items {
+        lens.push(item.secret.with(<[u8]>::len).ok_or(ComposeError::Gone)?);
+    }
+    let spans = lay_out(lens).ok_or(ComposeError::TooLarge { limit: MAX_LENGTH })?;
+    let keys = items.iter().zip(spans).map(|(item, span)| item.key(span)).collect();
+    let secrets: Vec<&S> = items.iter().map(|item| &item.secret).collect();
+    Request { id, op: Op::Unlock(Unlock { keys }) }.compose_with(sink, &secrets)
+}
+
+/// How many of `items`, from the first, fit one unlock request. 0 for a list whose first key alone does not.
+pub fn unlock_keys_that_fit<S: SecretBytes>(items: &[UnlockItem<'_, S>]) -> usize {
+    // Ids and offsets are taken at their longest, so the count holds whatever they become.
+    let base = json_len(&Header { id: u64::MAX, op: "unlock", fields: Unlock { keys: Vec::new() } });
+    let mut header = base;
+    let mut secrets = 0_usize;
+    for (count, item) in items.iter().enumerate() {
+        let len = item.secret.with(<[u8]>::len).unwrap_or(0);
+        header = header.saturating_add(json_len(&item.key(Span { offset: u64::MAX, len: u64::MAX })) + 1);
+        secrets = secrets.saturating_add(len);
+        if header > MAX_HEADER || header.saturating_add(secrets) > MAX_LENGTH - 4 {
+            return count;
+        }
+    }
+    items.len()
+}
+
+/// How many of `slugs`, from the first, fit one get request. 0 for a list whose first slug alone does not.
+pub fn get_slugs_that_fit(slugs: &[&str]) -> usize {
+    let mut header = json_len(&Header { id: u64::MAX, op: "get", fields: Get { slugs: Vec::new() } });
+    for (count, slug) in slugs.iter().enumerate() {
+        header = header.saturating_add(json_len(slug) + 1);
+        if header > MAX_HEADER {
+            return count;
+        }
+    }
+    slugs.len()
+}
+
+fn json_len(value: &impl Serialize) -> usize {
+    header_bytes(value).map_or(usize::MAX, |bytes| bytes.len())
+}
