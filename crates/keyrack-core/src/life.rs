@@ -36,6 +36,12 @@ impl Life {
         if sudo { Self::CEILING_SUDO } else { Self::CEILING }
     }
 
+    /// The time from one wall clock instant to a later one; zero if it is not later.
+    fn between(from_ms: i64, until_ms: i64) -> Life {
+        let span = i128::from(until_ms) - i128::from(from_ms);
+        Life(u64::try_from(span.max(0)).unwrap_or(u64::MAX))
+    }
+
     /// Milliseconds.
     pub fn as_ms(self) -> u64 {
         self.0
@@ -80,6 +86,66 @@ impl fmt::Display for Life {
     }
 }
 
+/// What fixes a key's life at unlock, beside the ceiling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LifeAsk {
+    /// The duration that was asked for; the default if none.
+    pub asked: Option<Life>,
+    /// The key's own `maxDuration`.
+    pub max_duration: Option<Life>,
+    /// When the credential itself ends, in milliseconds since the Unix epoch.
+    pub credential_expires_at_ms: Option<i64>,
+    /// Whether it is a `sudo` key.
+    pub sudo: bool,
+}
+
+/// Which of the limits gave a key its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifeBound {
+    /// What was asked for, or the default.
+    Asked,
+    /// The key's `maxDuration`.
+    MaxDuration,
+    /// The credential's own end.
+    Credential,
+    /// The ceiling.
+    Ceiling,
+}
+
+/// The life a key gets, and which limit gave it: the least of the asked (or default) duration, the key's `maxDuration`, what is left of the
+/// credential, and the ceiling. Zero if the credential has already ended. Fails with [`ErrorCode::DurationAboveCeiling`] when more than the ceiling
+/// was asked for.
+pub fn grant_life(ask: LifeAsk, now: Clock) -> Result<(Life, LifeBound), Problem> {
+    let ceiling = Life::ceiling_of(ask.sudo);
+    match ask.asked {
+        Some(asked) if asked > ceiling => {
+            let kind = if ask.sudo { "a sudo key" } else { "a key" };
+            Err(Problem::new(
+                ErrorCode::DurationAboveCeiling,
+                format!("{kind} can be unlocked for at most {ceiling}, not for {asked}"),
+            ))
+        }
+        _ => Ok(clamp_life(ask, now)),
+    }
+}
+
+/// The life a key gets where too long an ask is shortened instead of refused, as the legacy protocol wants it.
+pub fn clamp_life(ask: LifeAsk, now: Clock) -> (Life, LifeBound) {
+    let credential = ask.credential_expires_at_ms.map(|end| Life::between(now.wall_ms, end));
+    let bounds = [
+        (Some(ask.asked.unwrap_or(Life::default_of(ask.sudo))), LifeBound::Asked),
+        (ask.max_duration, LifeBound::MaxDuration),
+        (credential, LifeBound::Credential),
+        (Some(Life::ceiling_of(ask.sudo)), LifeBound::Ceiling),
+    ];
+    // The first of equals is named, so that a limit is only blamed when it took something away.
+    bounds
+        .into_iter()
+        .filter_map(|(life, bound)| life.map(|life| (life, bound)))
+        .min_by_key(|(life, _)| *life)
+        .expect("what was asked for and the ceiling are always there")
+}
+
 /// Both clocks at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
@@ -108,6 +174,24 @@ impl Deadlines {
         }
     }
 
+    /// Both deadlines of a key that ends at a wall clock instant, or at the ceiling if that comes first or no end is given.
+    pub fn until(now: Clock, expires_at_ms: Option<i64>, sudo: bool) -> Self {
+        let ceiling = Life::ceiling_of(sudo);
+        match expires_at_ms {
+            None => Deadlines::after(now, ceiling),
+            Some(end) => Deadlines {
+                wall_ms: end.min(Deadlines::after(now, ceiling).wall_ms),
+                ..Deadlines::after(now, Life::between(now.wall_ms, end).min(ceiling))
+            },
+        }
+    }
+
+    /// The earlier of both, on each clock.
+    #[must_use]
+    pub fn min(self, other: Deadlines) -> Self {
+        Deadlines { boot_ns: self.boot_ns.min(other.boot_ns), wall_ms: self.wall_ms.min(other.wall_ms) }
+    }
+
     /// Whether the key has ended: at its deadline, not after it.
     pub fn passed(&self, now: Clock) -> bool {
         now.boot_ns >= self.boot_ns || now.wall_ms >= self.wall_ms
@@ -116,8 +200,7 @@ impl Deadlines {
     /// What is left of the life: the lesser of both clocks.
     pub fn left(&self, now: Clock) -> Life {
         let boot = self.boot_ns.saturating_sub(now.boot_ns) / 1_000_000;
-        let wall = u64::try_from(self.wall_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
-        Life(boot.min(wall))
+        Life(boot).min(Life::between(now.wall_ms, self.wall_ms))
     }
 }
 
@@ -186,6 +269,74 @@ mod tests {
             assert_eq!(deadlines.left(now).0 == 0, passed, "{now:?}");
         }
         assert_eq!(deadlines.left(at(500, 1500)), Life(500));
+    }
+
+    #[test]
+    fn the_least_limit_gives_the_life() {
+        use LifeBound::{Asked, Ceiling, Credential, MaxDuration};
+        let now = Clock { boot_ns: 77, wall_ms: 1_000_000 };
+        let h = |hours: u64| Some(Life(hours * HOUR));
+        let at = |minutes: i64| Some(1_000_000 + minutes * 60_000);
+        // asked, maxDuration, credential's end, sudo => life in minutes and its bound; None where the ask is refused
+        let table = [
+            (None, None, None, false, Some((540, Asked))),
+            (None, None, None, true, Some((30, Asked))),
+            (h(1), None, None, false, Some((60, Asked))),
+            (h(24), None, None, false, Some((1440, Asked))),
+            (h(25), None, None, false, None),
+            (h(1), None, None, true, Some((60, Asked))),
+            (h(2), None, None, true, None),
+            (None, h(1), None, false, Some((60, MaxDuration))),
+            (None, h(9), None, false, Some((540, Asked))),
+            (h(3), h(2), at(60), false, Some((60, Credential))),
+            (h(3), h(1), at(61), false, Some((60, MaxDuration))),
+            (None, None, at(0), false, Some((0, Credential))),
+            (None, None, at(-5), false, Some((0, Credential))),
+            (None, h(48), at(4000), false, Some((540, Asked))),
+            (h(25), h(1), at(1), false, None),
+        ];
+        for (asked, max_duration, credential_expires_at_ms, sudo, expected) in table {
+            let ask = LifeAsk { asked, max_duration, credential_expires_at_ms, sudo };
+            match (grant_life(ask, now), expected) {
+                (Ok((life, bound)), Some((minutes, wanted))) => {
+                    assert_eq!((life.0, bound), (minutes * MINUTE, wanted), "{ask:?}");
+                    assert_eq!(clamp_life(ask, now), (life, bound));
+                }
+                (Err(problem), None) => {
+                    assert_eq!(problem.code, ErrorCode::DurationAboveCeiling, "{ask:?}");
+                }
+                (got, _) => panic!("{ask:?} gave {got:?}"),
+            }
+        }
+        for (asked, sudo, life) in [(h(25), false, Life::CEILING), (h(2), true, Life::CEILING_SUDO)] {
+            let ask = LifeAsk { asked, sudo, ..LifeAsk::default() };
+            assert_eq!(clamp_life(ask, now), (life, Ceiling));
+        }
+    }
+
+    #[test]
+    fn until_an_instant_of_the_wall_clock() {
+        let now = Clock { boot_ns: 9_000_000, wall_ms: 1_000_000 };
+        let day = 24 * 3_600_000;
+        for (end, sudo, life_ms) in [
+            (Some(1_000_500), false, 500),
+            (Some(1_000_000), false, 0),
+            (Some(1_000_000 + day), false, day),
+            (Some(1_000_001 + day), false, day),
+            (Some(i64::MAX), false, day),
+            (None, false, day),
+            (None, true, 3_600_000),
+            (Some(1_000_000 + day), true, 3_600_000),
+        ] {
+            let boot_ns = 9_000_000 + u64::try_from(life_ms).unwrap() * 1_000_000;
+            let expected = Deadlines { boot_ns, wall_ms: 1_000_000 + life_ms };
+            assert_eq!(Deadlines::until(now, end, sudo), expected, "{end:?} {sudo}");
+        }
+        for past in [999_999, 0, i64::MIN] {
+            let deadlines = Deadlines::until(now, Some(past), false);
+            assert!(deadlines.passed(now), "{past}");
+            assert_eq!(deadlines.wall_ms, past);
+        }
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Slugs: `org.env.NAME`, the identity of a key everywhere.
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -15,12 +18,45 @@ pub const MAX_SLUG: usize = 512;
 /// The identity of a key: org, env and name, where the name is everything after the second dot and may hold dots itself.
 ///
 /// The env is one of the six in every slug a caller asks for ([`Slug::parse`]); a slug read from a file or from a peer may carry
-/// another word ([`Slug::parse_stored`]), which then matches nothing but itself.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// another word ([`Slug::parse_stored`]), which then matches nothing but itself. Clones share their text.
+#[derive(Clone)]
 pub struct Slug {
-    text: Box<str>,
+    text: Arc<str>,
     org: u16,
     env: u16,
+}
+
+// The parts follow from the text, so the text alone is compared and hashed; that also lets a map of slugs be asked by text.
+impl PartialEq for Slug {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Slug {}
+
+impl Hash for Slug {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl PartialOrd for Slug {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Slug {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Borrow<str> for Slug {
+    fn borrow(&self) -> &str {
+        &self.text
+    }
 }
 
 impl Slug {
