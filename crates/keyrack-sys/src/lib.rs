@@ -18,4 +18,5 @@ mod proc;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod terminal;
 pub mod user;
