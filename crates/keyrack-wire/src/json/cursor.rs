@@ -169,6 +169,8 @@ impl<'a> Cursor<'a> {
             // Here a value has ended, or a container that may be empty awaits its end.
             loop {
                 let Some(in_object) = open.top() else {
+                    #[cfg(test)]
+                    visits::add(self.at - start);
                     return Ok(Raw { text: &self.text[start..self.at], kind });
                 };
                 match self.peek()? {
@@ -340,5 +342,22 @@ impl Levels {
 
     fn top(&self) -> Option<bool> {
         (self.count > 0).then_some(self.bits & 1 == 1)
+    }
+}
+
+/// Counts the bytes that are read, so that a test can tell that reading is linear without a clock.
+#[cfg(test)]
+pub(crate) mod visits {
+    use std::cell::Cell;
+
+    thread_local!(static COUNT: Cell<usize> = const { Cell::new(0) });
+
+    pub(crate) fn add(bytes: usize) {
+        COUNT.set(COUNT.get() + bytes);
+    }
+
+    /// The bytes read since the last call.
+    pub(crate) fn take() -> usize {
+        COUNT.take()
     }
 }

@@ -53,6 +53,8 @@ impl<'a> RawString<'a> {
     /// # Errors
     /// The first fault of the text.
     pub(crate) fn check(raw: &'a str) -> Result<Self, StringFault> {
+        #[cfg(test)]
+        super::visits::add(raw.len());
         let mut len = 0_usize;
         walk(raw, |piece| {
             len += piece.len();

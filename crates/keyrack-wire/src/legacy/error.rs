@@ -44,6 +44,18 @@ pub enum LegacyError {
     },
 }
 
+impl LegacyError {
+    /// The error's code, as the native protocol would say it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::UnknownCommand(_) => "unknown_op",
+            Self::Field { problem: FieldProblem::SecretTooLong, .. } => "secret_too_large",
+            _ => "bad_request",
+        }
+    }
+}
+
 /// What is wrong with a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FieldProblem {

@@ -22,6 +22,7 @@ const LEVELS: usize = 4;
 struct Member<'a> {
     /// With its quotes, as it came.
     name: &'a str,
+    decoded: Cow<'a, str>,
     value: &'a str,
 }
 
@@ -37,17 +38,17 @@ impl<'a> Extras<'a> {
         &mut self,
         level: Level,
         name: &'a str,
-        decoded: &str,
+        decoded: Cow<'a, str>,
         value: Raw<'a>,
     ) -> Result<(), FieldProblem> {
         let members = &mut self.levels[level as usize];
         if members.len() == MAX_UNKNOWN_FIELDS {
             return Err(FieldProblem::TooManyUnknown);
         }
-        if members.iter().any(|member| decoded_name(member.name) == decoded) {
+        if members.iter().any(|member| member.decoded == decoded) {
             return Err(FieldProblem::Twice);
         }
-        members.push(Member { name, value: value.text });
+        members.push(Member { name, decoded, value: value.text });
         Ok(())
     }
 
@@ -91,10 +92,6 @@ impl<'a> Extras<'a> {
             text + members.len().saturating_sub(1)
         })
     }
-}
-
-fn decoded_name(quoted: &str) -> Cow<'_, str> {
-    crate::json::RawString::check(&quoted[1..quoted.len() - 1]).map(|name| name.to_text()).unwrap_or_default()
 }
 
 impl std::fmt::Debug for Extras<'_> {

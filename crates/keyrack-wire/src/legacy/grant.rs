@@ -104,7 +104,7 @@ fn object<'a, const N: usize>(
         }
         let decoded = text.to_text();
         let Some(index) = known.iter().position(|known| *known == decoded) else {
-            return extras.add(level, name.text, &decoded, value).map_err(|problem| match problem {
+            return extras.add(level, name.text, decoded, value).map_err(|problem| match problem {
                 FieldProblem::Twice => fault(problem),
                 problem => place.error(path, problem),
             });

@@ -228,3 +228,173 @@ pub(super) fn header_bytes(message: &impl Serialize) -> Result<Vec<u8>, ComposeE
     // Names and numbers with string keys only, so serde_json has nothing to refuse but length.
     serde_json::to_vec(message).map_err(|_| ComposeError::TooLarge { limit: MAX_HEADER })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sink::WipedBuffer;
+
+    fn lengths(length: u32, header: u32) -> Vec<u8> {
+        [length.to_be_bytes(), header.to_be_bytes()].concat()
+    }
+
+    #[test]
+    fn lengths_are_judged_before_their_bytes_come() {
+        let max = 1 << 20;
+        for (bytes, expected) in [
+            (vec![], Ok(Decoded::Need(4))),
+            (vec![0], Ok(Decoded::Need(4))),
+            (vec![0, 0, 0], Ok(Decoded::Need(4))),
+            (vec![0, 0, 0, 0], Err(FrameError::TooShort { length: 0 })),
+            (vec![0, 0, 0, 1], Err(FrameError::TooShort { length: 1 })),
+            (vec![0, 0, 0, 3], Err(FrameError::TooShort { length: 3 })),
+            (vec![0, 0, 0, 4], Ok(Decoded::Need(8))),
+            (lengths(4, 0), Err(FrameError::HeaderEmpty)),
+            (lengths(4, 1), Err(FrameError::HeaderPastEnd { header: 1, length: 4 })),
+            (lengths(5, 1), Ok(Decoded::Need(9))),
+            (lengths(5, 2), Err(FrameError::HeaderPastEnd { header: 2, length: 5 })),
+            (lengths(100, 97), Err(FrameError::HeaderPastEnd { header: 97, length: 100 })),
+            (lengths(100, 96), Ok(Decoded::Need(104))),
+            (lengths(100, u32::MAX), Err(FrameError::HeaderTooLong { header: u32::MAX })),
+            (lengths(max, 65_536), Ok(Decoded::Need(4 + MAX_LENGTH))),
+            (lengths(max, 65_537), Err(FrameError::HeaderTooLong { header: 65_537 })),
+            (lengths(max + 1, 1), Err(FrameError::TooLong { length: max + 1 })),
+            ((max + 1).to_be_bytes().to_vec(), Err(FrameError::TooLong { length: max + 1 })),
+            (vec![0xFF; 4], Err(FrameError::TooLong { length: u32::MAX })),
+            (vec![0xFF; 64], Err(FrameError::TooLong { length: u32::MAX })),
+            (vec![0x80, 0, 0, 0], Err(FrameError::TooLong { length: 1 << 31 })),
+        ] {
+            assert_eq!(decode(&bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_frame_passes() {
+        let mut bytes = lengths(1 << 20, 65_536);
+        bytes.resize(4 + MAX_LENGTH, b'x');
+        let Ok(Decoded::Frame(frame)) = decode(&bytes) else { panic!("no frame") };
+        assert_eq!(frame.header.len(), MAX_HEADER);
+        assert_eq!(frame.secrets.len(), crate::MAX_SECRET);
+        assert_eq!(frame.consumed, bytes.len());
+        bytes.pop();
+        assert_eq!(decode(&bytes), Ok(Decoded::Need(4 + MAX_LENGTH)));
+    }
+
+    #[test]
+    fn only_ranges_that_tile_the_bytes_pass() {
+        let max = u64::MAX;
+        for (spans, total, expected) in [
+            (vec![], 0, true),
+            (vec![], 1, false),
+            (vec![(0, 0)], 0, true),
+            (vec![(0, 1)], 1, true),
+            (vec![(0, 0), (0, 0)], 0, true),
+            (vec![(0, 2), (2, 3)], 5, true),
+            (vec![(0, 2), (2, 0), (2, 3)], 5, true),
+            (vec![(1, 1)], 2, false),
+            (vec![(0, 1)], 2, false),
+            (vec![(0, 2)], 1, false),
+            (vec![(0, 2), (1, 3)], 4, false),
+            (vec![(0, 2), (3, 2)], 5, false),
+            (vec![(2, 3), (0, 2)], 5, false),
+            (vec![(0, 2), (0, 2)], 2, false),
+            (vec![(0, 2), (1, 0), (2, 3)], 5, false),
+            (vec![(0, max)], 5, false),
+            (vec![(max, 0)], 0, false),
+            (vec![(max, max)], 0, false),
+            (vec![(0, max), (max, 6)], 5, false),
+            (vec![(0, 5), (5, max), (4, 0)], 5, false),
+        ] {
+            let all = spans.iter().map(|(offset, len)| Span { offset: *offset, len: *len });
+            assert_eq!(tile(all, total), expected, "{spans:?} over {total}");
+        }
+    }
+
+    #[test]
+    fn a_range_outside_reads_nothing() {
+        let frame = Frame { header: b"{}", secrets: b"abcdef", consumed: 16 };
+        for (offset, len, expected) in [
+            (0, 6, Some(&b"abcdef"[..])),
+            (2, 3, Some(b"cde")),
+            (6, 0, Some(b"")),
+            (0, 7, None),
+            (7, 0, None),
+            (u64::MAX, 1, None),
+            (1, u64::MAX, None),
+            (u64::MAX, u64::MAX, None),
+        ] {
+            assert_eq!(frame.secret(Span { offset, len }), expected, "{offset} {len}");
+        }
+        assert!(!format!("{frame:?}").contains("abc"));
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_composed() {
+        let none: [&[u8]; 0] = [];
+        let mut sink = WipedBuffer::new(4 << 20);
+        for (header, secret, limit) in [
+            (MAX_HEADER + 1, 0, MAX_HEADER),
+            (MAX_HEADER, crate::MAX_SECRET + 1, MAX_LENGTH),
+            (10, MAX_LENGTH - 13, MAX_LENGTH),
+        ] {
+            let outcome = compose_frame(&mut sink, &vec![b'x'; header], &[&vec![0; secret][..]]);
+            assert_eq!(outcome, Err(ComposeError::TooLarge { limit }), "{header} {secret}");
+            assert_eq!(sink.as_slice().len(), 0, "nothing is put");
+        }
+        compose_frame(&mut sink, &[b'x'; MAX_HEADER], &[&[0; crate::MAX_SECRET][..]]).unwrap();
+        assert_eq!(sink.as_slice().len(), 4 + MAX_LENGTH);
+        assert_eq!(compose_frame(&mut WipedBuffer::new(9), b"{}", &none), Err(ComposeError::Full));
+    }
+
+    /// A secret that changes between the moment its length is written and the moment it is copied.
+    struct Fickle(std::cell::Cell<u8>, Option<&'static [u8]>);
+
+    impl SecretBytes for Fickle {
+        fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+            let first = self.0.replace(1) == 0;
+            if first { Some(read(b"first")) } else { self.1.map(read) }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_goes_or_changes_meanwhile_is_an_error() {
+        for then in [None, Some(&b"longer than first"[..]), Some(b"")] {
+            let secret = Fickle(0.into(), then);
+            let mut sink = WipedBuffer::new(100);
+            assert_eq!(compose_frame(&mut sink, b"{}", &[secret]), Err(ComposeError::Gone), "{then:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_frame_comes_back(
+            header in prop::collection::vec(any::<u8>(), 1..200),
+            secrets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..5),
+            behind in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let mut sink = WipedBuffer::new(10_000);
+            let slices: Vec<&[u8]> = secrets.iter().map(Vec::as_slice).collect();
+            compose_frame(&mut sink, &header, &slices).unwrap();
+            let len = sink.as_slice().len();
+            let mut bytes = sink.as_slice().to_vec();
+            for end in 0..len {
+                let Ok(Decoded::Need(need)) = decode(&bytes[..end]) else { panic!("a part is no frame") };
+                prop_assert!(need > end && need <= len);
+            }
+            bytes.extend(behind);
+            let Ok(Decoded::Frame(frame)) = decode(&bytes) else { panic!("no frame") };
+            prop_assert_eq!(frame.consumed, len);
+            prop_assert_eq!(frame.header, header);
+            prop_assert_eq!(frame.secrets, secrets.concat());
+        }
+
+        #[test]
+        fn any_bytes_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(Decoded::Need(need)) = decode(&bytes) {
+                prop_assert!(need > bytes.len() && need <= 4 + MAX_LENGTH);
+            }
+        }
+    }
+}

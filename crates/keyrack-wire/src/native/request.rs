@@ -107,6 +107,22 @@ pub struct UnlockKey<'a> {
     pub secret: Span,
 }
 
+impl UnlockKey<'_> {
+    /// Whether the key keeps the limits that let every key fit one reply.
+    pub(super) fn check(&self, index: usize) -> Result<(), RequestFault> {
+        let Grade { protection, duration } = &self.grade;
+        let Source { vault, mech } = &self.source;
+        let names = [&self.slug, protection, duration, vault, mech];
+        if names.into_iter().chain(&self.credential_expires_at).any(|name| name.len() > MAX_NAME) {
+            return Err(RequestFault::NameTooLong { index });
+        }
+        match usize::try_from(self.secret.len) {
+            Ok(len) if len <= MAX_SECRET => Ok(()),
+            _ => Err(RequestFault::SecretTooLong { index }),
+        }
+    }
+}
+
 /// The page of the list asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -163,6 +179,7 @@ impl RequestError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadFrame(error) => error.code(),
+            Self::BadRequest { fault: RequestFault::SecretTooLong { .. }, .. } => "secret_too_large",
             Self::BadRequest { .. } => "bad_request",
         }
     }
@@ -248,16 +265,8 @@ fn unlock<'a>(frame: &Frame<'a>, id: u64) -> Result<Unlock<'a>, RequestError> {
     if !tile(unlock.keys.iter().map(|key| key.secret), frame.secrets.len()) {
         return Err(FrameError::Ranges.into());
     }
-    let refuse = |fault| RequestError::BadRequest { id, op: "unlock", fault };
     for (index, key) in unlock.keys.iter().enumerate() {
-        let names =
-            [&key.slug, &key.grade.protection, &key.grade.duration, &key.source.vault, &key.source.mech];
-        if names.into_iter().chain(&key.credential_expires_at).any(|name| name.len() > MAX_NAME) {
-            return Err(refuse(RequestFault::NameTooLong { index }));
-        }
-        if usize::try_from(key.secret.len).is_ok_and(|len| len > MAX_SECRET) {
-            return Err(refuse(RequestFault::SecretTooLong { index }));
-        }
+        key.check(index).map_err(|fault| RequestError::BadRequest { id, op: "unlock", fault })?;
     }
     Ok(unlock)
 }

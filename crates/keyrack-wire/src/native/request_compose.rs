@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::frame::{Span, compose_frame, header_bytes, lay_out, tile};
 use super::request::{Get, Op, Relock, RelockFields, Request, Unlock, UnlockKey};
 use super::{MAX_HEADER, MAX_LENGTH};
+use crate::MAX_SECRET;
 use crate::meta::{Grade, Source};
 use crate::sink::{ComposeError, SecretBytes, Sink};
 
@@ -108,7 +109,8 @@ impl<'a, S> UnlockItem<'a, S> {
 /// Puts an unlock request for `items`.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] before anything is put; [`unlock_keys_that_fit`] says how many keys fit one request.
+/// [`ComposeError::TooLarge`] before anything is put: also for one key whose secret passes [`MAX_SECRET`] or a name of
+/// which passes [`crate::MAX_NAME`]. [`unlock_keys_that_fit`] says how many keys fit one request.
 pub fn compose_unlock<S: SecretBytes>(
     sink: &mut impl Sink,
     id: u64,
@@ -119,22 +121,26 @@ pub fn compose_unlock<S: SecretBytes>(
         lens.push(item.secret.with(<[u8]>::len).ok_or(ComposeError::Gone)?);
     }
     let spans = lay_out(lens).ok_or(ComposeError::TooLarge { limit: MAX_LENGTH })?;
-    let keys = items.iter().zip(spans).map(|(item, span)| item.key(span)).collect();
+    let keys: Vec<UnlockKey<'_>> = items.iter().zip(spans).map(|(item, span)| item.key(span)).collect();
+    if keys.iter().any(|key| key.check(0).is_err()) {
+        return Err(ComposeError::TooLarge { limit: MAX_SECRET });
+    }
     let secrets: Vec<&S> = items.iter().map(|item| &item.secret).collect();
     Request { id, op: Op::Unlock(Unlock { keys }) }.compose_with(sink, &secrets)
 }
 
-/// How many of `items`, from the first, fit one unlock request. 0 for a list whose first key alone does not.
+/// How many of `items`, from the first, fit one unlock request. 0 for a list whose first key can never be sent: its
+/// secret is too long, or a name of it.
 pub fn unlock_keys_that_fit<S: SecretBytes>(items: &[UnlockItem<'_, S>]) -> usize {
-    // Ids and offsets are taken at their longest, so the count holds whatever they become.
-    let base = json_len(&Header { id: u64::MAX, op: "unlock", fields: Unlock { keys: Vec::new() } });
-    let mut header = base;
+    // The id and the offsets are taken at their longest, so the count holds whatever they become.
+    let mut header = json_len(&Header { id: u64::MAX, op: "unlock", fields: Unlock { keys: Vec::new() } });
     let mut secrets = 0_usize;
     for (count, item) in items.iter().enumerate() {
         let len = item.secret.with(<[u8]>::len).unwrap_or(0);
-        header = header.saturating_add(json_len(&item.key(Span { offset: u64::MAX, len: u64::MAX })) + 1);
+        let key = item.key(Span { offset: u64::MAX, len: u64::try_from(len).unwrap_or(u64::MAX) });
+        header = header.saturating_add(json_len(&key).saturating_add(1));
         secrets = secrets.saturating_add(len);
-        if header > MAX_HEADER || header.saturating_add(secrets) > MAX_LENGTH - 4 {
+        if header > MAX_HEADER || header.saturating_add(secrets) > MAX_LENGTH - 4 || key.check(0).is_err() {
             return count;
         }
     }
@@ -145,7 +151,7 @@ pub fn unlock_keys_that_fit<S: SecretBytes>(items: &[UnlockItem<'_, S>]) -> usiz
 pub fn get_slugs_that_fit(slugs: &[&str]) -> usize {
     let mut header = json_len(&Header { id: u64::MAX, op: "get", fields: Get { slugs: Vec::new() } });
     for (count, slug) in slugs.iter().enumerate() {
-        header = header.saturating_add(json_len(slug) + 1);
+        header = header.saturating_add(json_len(slug).saturating_add(1));
         if header > MAX_HEADER {
             return count;
         }
