@@ -188,6 +188,8 @@ codes! {
     /// An operation this daemon does not have.
     UnknownOp = "unknown_op", 1;
 
+    /// One of keyrack's own files or directories is a link, somebody else's, or no file at all.
+    FileUnsafe = "file_unsafe", 2;
     /// A wait was given up at its limit.
     TimedOut = "timed_out", 1;
     /// The caller withdrew.

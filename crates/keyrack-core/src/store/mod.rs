@@ -8,6 +8,8 @@
 
 mod due;
 mod entry;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -33,6 +35,9 @@ const BACKSTOP: Duration = Duration::from_millis(Life::CEILING.0 + 3_600_000);
 const SOURCES: usize = 64;
 
 /// The unlocked keys of one rack.
+///
+/// Every call that is given the time first erases what has ended by then, so that a wall clock that is set back later revives nothing the store
+/// has once seen end.
 pub struct Store<S: Erase> {
     slots: Vec<Option<Entry<S>>>,
     free: Vec<u32>,
@@ -115,21 +120,19 @@ impl<S: Erase> Store<S> {
     }
 
     /// Refuses a key that is weaker, on either axis, than a live key of the same slug.
-    pub fn check_replace(&self, slug: &Slug, offered: Grade, now: Clock) -> Result<(), Degraded> {
+    pub fn check_replace(&mut self, slug: &Slug, offered: Grade, now: Clock) -> Result<(), Degraded> {
         self.check_batch([(slug, offered)], now)
     }
 
     /// Refuses a batch in which any key is weaker than the live key it would replace, one given earlier in the same batch included.
-    pub fn check_batch<'a, I>(&self, batch: I, now: Clock) -> Result<(), Degraded>
+    pub fn check_batch<'a, I>(&mut self, batch: I, now: Clock) -> Result<(), Degraded>
     where
         I: IntoIterator<Item = (&'a Slug, Grade)>,
     {
+        self.expire(now);
         let mut earlier: HashMap<&Slug, Grade> = HashMap::new();
         for (slug, offered) in batch {
-            let stored = || {
-                let entry = self.slots[self.find(slug.as_str())?].as_ref()?;
-                (!entry.deadlines.passed(now)).then_some(entry.grade)
-            };
+            let stored = || Some(self.slots[self.find(slug.as_str())?].as_ref()?.grade);
             match earlier.get(slug).copied().or_else(stored) {
                 Some(held) if offered.is_weaker_than(held) => {
                     return Err(Degraded { slug: slug.clone(), held, offered });
@@ -143,6 +146,7 @@ impl<S: Erase> Store<S> {
     /// Stores a key. One of the same slug that was there before is erased and its place in the order is kept. Deadlines beyond the ceiling are
     /// shortened to it. Grades are not looked at: [`Store::check_replace`] comes first.
     pub fn insert(&mut self, new: NewEntry<S>, now: Clock) -> Inserted {
+        self.expire(now);
         let ceiling = Deadlines::after(now, Life::ceiling_of(new.slug.is_sudo()));
         let deadlines = new.deadlines.min(ceiling);
         if deadlines.passed(now) {
@@ -171,9 +175,10 @@ impl<S: Erase> Store<S> {
 
     /// The live key that answers an ask: the one of this very slug, else its `org.all.NAME`; for `sudo` nothing stands in.
     pub fn get(&mut self, asked: &Slug, now: Clock) -> Option<&Entry<S>> {
-        let slot = match self.live(asked.as_str(), now) {
+        self.expire(now);
+        let slot = match self.find(asked.as_str()) {
             Some(slot) => slot,
-            None => self.live(asked.fallback()?.as_str(), now)?,
+            None => self.find(asked.fallback()?.as_str())?,
         };
         self.slots[slot].as_ref()
     }
@@ -249,17 +254,6 @@ impl<S: Erase> Store<S> {
         let slot = self.index.get(slug)? as usize;
         let entry = self.slots.get(slot)?.as_ref()?;
         (entry.slug.as_str() == slug).then_some(slot)
-    }
-
-    /// The slot of a slug whose key is live; one whose deadline has come is erased.
-    fn live(&mut self, slug: &str, now: Clock) -> Option<usize> {
-        let slot = self.find(slug)?;
-        let passed = self.slots[slot].as_ref()?.deadlines.passed(now);
-        if passed {
-            self.end(slot);
-            return None;
-        }
-        Some(slot)
     }
 
     /// Takes a key out and erases its secret.
