@@ -1,0 +1,3 @@
+import bin from './index.js';
+
+export const { binaryPath } = bin;

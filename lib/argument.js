@@ -1,0 +1,74 @@
+'use strict';
+// Arguments as callers give them. A wrong type is a TypeError that names the argument; what a right type may say is for the addon to judge.
+
+function fail(path, wanted, value) {
+  const got = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
+  throw new TypeError(`${path} must be ${wanted}, not ${got}`);
+}
+
+/** An options object. Unknown names are refused: a misspelt option must not pass for its default. */
+function options(call, input, names) {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) fail(`${call}: the argument`, 'an object', input);
+  for (const name of Object.keys(input)) {
+    if (!names.includes(name)) throw new TypeError(`${call}: there is no option ${name}; the options are ${names.join(', ')}`);
+  }
+  return input;
+}
+
+/** An optional string; `null` counts as not given. An empty one is a mistake. */
+function text(path, value) {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'string') fail(path, 'a string', value);
+  if (value === '' || value.includes('\0')) throw new TypeError(`${path} must not be ${value === '' ? 'empty' : 'text with a NUL in it'}`);
+  return value;
+}
+
+/** A string that must be given. */
+function required(path, value) {
+  return text(path, value) ?? fail(path, 'a string', value);
+}
+
+/** One string or several. */
+function texts(path, value) {
+  if (value === undefined || value === null) return [];
+  if (Array.isArray(value)) return value.map((each, index) => required(`${path}[${index}]`, each));
+  return [required(path, value)];
+}
+
+/** An optional boolean, false when not given. */
+function flag(path, value) {
+  if (value === undefined) return false;
+  if (typeof value !== 'boolean') fail(path, 'a boolean', value);
+  return value;
+}
+
+/** One of a few words, the first when not given. */
+function word(path, value, words) {
+  if (value === undefined) return words[0];
+  if (!words.includes(value)) {
+    if (typeof value !== 'string') fail(path, words.map((each) => `'${each}'`).join(' or '), value);
+    throw new TypeError(`${path} must be ${words.map((each) => `'${each}'`).join(' or ')}, not '${value}'`);
+  }
+  return value;
+}
+
+/** Milliseconds: a positive whole number that a timer of node can take. */
+function milliseconds(path, value, otherwise) {
+  if (value === undefined) return otherwise;
+  if (typeof value !== 'number') fail(path, 'a number of milliseconds', value);
+  if (!Number.isInteger(value) || value < 1 || value > 0x7fffffff) {
+    throw new TypeError(`${path} must be a whole number of milliseconds between 1 and 2147483647, not ${value}`);
+  }
+  return value;
+}
+
+/** An optional AbortSignal, of whatever realm. */
+function signal(path, value) {
+  if (value === undefined) return undefined;
+  if (typeof value !== 'object' || value === null || typeof value.aborted !== 'boolean' || typeof value.addEventListener !== 'function') {
+    fail(path, 'an AbortSignal', value);
+  }
+  return value;
+}
+
+module.exports = { flag, milliseconds, options, required, signal, text, texts, word };

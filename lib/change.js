@@ -1,0 +1,98 @@
+'use strict';
+// What changes something or opens a vault: unlock, set, del. Done by the command in a child process, so that identities, vault plaintext
+// and prompted text never enter this heap.
+
+const argument = require('./argument.js');
+const { keyrack } = require('./child.js');
+const { KeyrackError } = require('./error.js');
+
+const COMMON = ['owner', 'env', 'prikey', 'prompt', 'signal', 'timeoutMs'];
+
+/** The flags of an option that was given; `=` keeps a value that begins with a dash a value. */
+const flag = (name, value) => (value === undefined ? [] : [`--${name}=${value}`]);
+
+function common(call, input) {
+  return {
+    flags: [
+      ...flag('owner', argument.text(`${call}: owner`, input.owner)),
+      ...flag('env', argument.text(`${call}: env`, input.env)),
+      ...argument.texts(`${call}: prikey`, input.prikey).flatMap((path) => flag('prikey', path)),
+    ],
+    how: {
+      prompt: argument.word(`${call}: prompt`, input.prompt, ['never', 'tty']),
+      signal: argument.signal(`${call}: signal`, input.signal),
+      timeoutMs: argument.milliseconds(`${call}: timeoutMs`, input.timeoutMs, undefined),
+    },
+  };
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Runs a command that prints JSON; what it says failed becomes a KeyrackError. */
+async function run(args, how) {
+  const { status, stdout, stderr } = await keyrack([...args, '--json'], how);
+  const answer = parsed(stdout);
+  const problem = answer?.error;
+  if (problem && typeof problem.code === 'string') {
+    throw new KeyrackError({ ...problem, message: String(problem.message ?? problem.code), exit: problem.exit ?? status ?? 1, detail: stderr || undefined });
+  }
+  if (typeof answer !== 'object' || answer === null) {
+    throw new KeyrackError({
+      code: 'command_failed',
+      message: `keyrack ${args[0]} ended with ${status === null ? 'a signal' : `exit code ${status}`} and said nothing that can be read`,
+      exit: status || 1,
+      detail: stderr || undefined,
+    });
+  }
+  return answer;
+}
+
+async function unlock(input = {}) {
+  argument.options('unlock', input, [...COMMON, 'key', 'duration']);
+  const { flags, how } = common('unlock', input);
+  flags.push(...flag('key', argument.text('unlock: key', input.key)), ...flag('duration', argument.text('unlock: duration', input.duration)));
+  const { unlocked, omitted } = await run(['unlock', ...flags], how);
+  return { unlocked, omitted };
+}
+
+async function set(input) {
+  argument.options('set', input, [...COMMON, 'key', 'secret', 'vault', 'mech', 'org', 'exid', 'maxDuration', 'at', 'allow']);
+  const { flags, how } = common('set', input);
+  flags.push(...flag('key', argument.required('set: key', input.key)), ...flag('vault', argument.required('set: vault', input.vault)));
+  for (const [name, option] of [['mech', 'mech'], ['org', 'org'], ['exid', 'exid'], ['max-duration', 'maxDuration'], ['at', 'at']]) {
+    flags.push(...flag(name, argument.text(`set: ${option}`, input[option])));
+  }
+  if (allowsDangerous('set', input.allow)) flags.push('--allow-dangerous');
+  return run(['set', ...flags], { ...how, secret: secretBytes(input.secret) });
+}
+
+async function del(input) {
+  argument.options('del', input, [...COMMON, 'key', 'org']);
+  const { flags, how } = common('del', input);
+  flags.push(...flag('key', argument.required('del: key', input.key)), ...flag('org', argument.text('del: org', input.org)));
+  return run(['del', ...flags], how);
+}
+
+/** A copy of the secret for the pipe, wiped once written. */
+function secretBytes(secret) {
+  if (secret === undefined) return undefined;
+  if (typeof secret === 'string') return Buffer.from(secret, 'utf8');
+  // By tag, not instanceof: a test runner's Uint8Array is of another realm.
+  if (Object.prototype.toString.call(secret) === '[object Uint8Array]') return Buffer.from(secret);
+  if (secret !== null && typeof secret === 'object' && Object.prototype.toString.call(secret.bytes) === '[object Uint8Array]') return Buffer.from(secret.bytes);
+  throw new TypeError('set: secret must be a string, a Uint8Array or an ErasableSecret');
+}
+
+function allowsDangerous(call, allow) {
+  if (allow === undefined) return false;
+  argument.options(`${call}: allow`, allow, ['dangerous']);
+  return argument.flag(`${call}: allow.dangerous`, allow.dangerous);
+}
+
+module.exports = { allowsDangerous, del, set, unlock };

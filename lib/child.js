@@ -1,0 +1,123 @@
+'use strict';
+// Runs the package's own binary: by absolute path, never from PATH and never through a shell. A secret goes in by stdin and none comes out.
+
+const { spawn } = require('node:child_process');
+const fs = require('node:fs');
+const { binaryPath } = require('../bin/index.js');
+const { KeyrackError } = require('./error.js');
+const { directory, invokedAs } = require('./realm.js');
+
+/** What is kept of the child's output, in bytes: of stdout all of it up to this, of stderr the end. */
+const STDOUT_LIMIT = 16 << 20;
+const STDERR_KEPT = 64 << 10;
+
+/** How long a child that was told to end has before it is killed, in milliseconds. */
+const GRACE = 500;
+
+function terminal() {
+  try {
+    return fs.openSync('/dev/tty', 'r+');
+  } catch (cause) {
+    throw new KeyrackError({ code: 'prompt_needed', exit: 2, message: 'there is no terminal to ask at', hint: "run it where there is one, or with prompt: 'never'", cause });
+  }
+}
+
+/**
+ * Runs `keyrack` with the given words and resolves, once it has been reaped, to what it printed. Rejects when it could not run, was
+ * given up at `timeoutMs`, or withdrawn by `signal`.
+ *
+ * @param {string[]} args
+ * @param {{ secret?: Buffer, prompt: 'never' | 'tty', signal?: AbortSignal, timeoutMs?: number }} how `secret` is wiped when done.
+ * @returns {Promise<{ status: number | null, stdout: string, stderr: string }>}
+ */
+function keyrack(args, { secret, prompt, signal, timeoutMs }) {
+  return new Promise((resolve, reject) => {
+    const wipe = () => secret?.fill(0);
+    let tty;
+    let child;
+    try {
+      if (signal?.aborted) throw withdrawn(signal);
+      const file = binaryPath();
+      if (prompt === 'tty') tty = terminal();
+      child = spawn(file, args, {
+        cwd: directory(),
+        env: { ...process.env, KEYRACK_INVOKED_AS: invokedAs() },
+        stdio: [secret ? 'pipe' : (tty ?? 'ignore'), 'pipe', 'pipe'],
+        // In a session of its own it has no terminal, so nothing it runs can ask there; and it is ended with all it started.
+        detached: prompt === 'never',
+      });
+    } catch (error) {
+      wipe();
+      reject(error);
+      return;
+    } finally {
+      if (tty !== undefined) fs.closeSync(tty);
+    }
+
+    let failure;
+    let killer;
+    const send = (name) => {
+      try {
+        if (prompt === 'never') process.kill(-child.pid, name);
+        else child.kill(name);
+      } catch {
+        // It has just ended by itself.
+      }
+    };
+    const end = (error) => {
+      if (failure) return;
+      failure = error;
+      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+      send('SIGTERM');
+      killer = setTimeout(() => send('SIGKILL'), GRACE);
+    };
+
+    const timer = timeoutMs && setTimeout(() => end(new KeyrackError({ code: 'timed_out', message: `keyrack ${args[0]} was given up after ${timeoutMs} ms` })), timeoutMs);
+    const abort = () => end(withdrawn(signal));
+    signal?.addEventListener('abort', abort, { once: true });
+
+    const out = [];
+    let length = 0;
+    child.stdout.on('data', (chunk) => {
+      length += chunk.length;
+      if (length <= STDOUT_LIMIT) out.push(chunk);
+      else end(new KeyrackError({ code: 'internal', message: `keyrack ${args[0]} printed more than ${STDOUT_LIMIT} bytes` }));
+    });
+    let err = Buffer.alloc(0);
+    child.stderr.on('data', (chunk) => {
+      err = Buffer.concat([err, chunk]).subarray(-STDERR_KEPT);
+    });
+
+    const settle = (status) => {
+      clearTimeout(timer);
+      clearTimeout(killer);
+      signal?.removeEventListener('abort', abort);
+      wipe();
+      const stderr = err.toString('utf8').trim();
+      if (failure) {
+        if (stderr && failure instanceof KeyrackError) failure.detail = stderr;
+        reject(failure);
+        return;
+      }
+      resolve({ status, stdout: Buffer.concat(out).toString('utf8'), stderr });
+    };
+    child.on('error', (cause) => {
+      failure ??= new KeyrackError({ code: 'command_failed', message: `${child.spawnfile} could not be run: ${cause.message}`, cause });
+      // Without a process there is no 'close' to wait for.
+      if (child.pid === undefined) settle(null);
+    });
+    child.on('close', settle);
+
+    if (secret) {
+      // A child that ends without reading its input says why by itself.
+      child.stdin.on('error', () => {});
+      child.stdin.end(secret, wipe);
+    }
+  });
+}
+
+function withdrawn(signal) {
+  return new KeyrackError({ code: 'aborted', message: 'the call was withdrawn by its signal', cause: signal.reason });
+}
+
+module.exports = { keyrack };

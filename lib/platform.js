@@ -1,0 +1,69 @@
+'use strict';
+// Which platform package this process needs, and where it is. Looks at the running node, never at a variable that names a file.
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+const root = path.dirname(__dirname);
+
+/** The platforms keyrack is built for. */
+const SUPPORTED = ['linux-x64-gnu', 'linux-x64-musl', 'linux-arm64-gnu', 'linux-arm64-musl'];
+
+/**
+ * The program interpreter an ELF file asks for (ELF-64, `PT_INTERP`; elf(5)), `null` for a static one or when it cannot be told.
+ * It is what decides which libc an addon meets, and reading it costs one small read, where `process.report` looks names up in the network.
+ */
+function interpreter(file) {
+  let fd;
+  try {
+    fd = fs.openSync(file, 'r');
+    const head = Buffer.alloc(4096);
+    const length = fs.readSync(fd, head, 0, head.length, 0);
+    if (length < 64 || head.readUInt32BE(0) !== 0x7f454c46 || head[4] !== 2 || head[5] !== 1) return null;
+    const table = Number(head.readBigUInt64LE(32));
+    const size = head.readUInt16LE(54);
+    const count = head.readUInt16LE(56);
+    for (let index = 0; index < count; index += 1) {
+      const at = table + index * size;
+      if (at + 40 > length) return null;
+      if (head.readUInt32LE(at) !== 3) continue;
+      const text = Buffer.alloc(Math.min(Number(head.readBigUInt64LE(at + 32)), 256));
+      fs.readSync(fd, text, 0, text.length, Number(head.readBigUInt64LE(at + 8)));
+      return text.toString('latin1').replace(/\0.*$/s, '');
+    }
+    return null;
+  } catch {
+    return null;
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd);
+  }
+}
+
+/** The name of this process's platform, such as `linux-x64-gnu`; whether keyrack is built for it is another question. */
+function platformName() {
+  if (process.platform !== 'linux') return `${process.platform}-${process.arch}`;
+  const loader = interpreter(process.execPath);
+  return `linux-${process.arch}-${loader !== null && /ld-musl/.test(loader) ? 'musl' : 'gnu'}`;
+}
+
+/**
+ * The directory that holds the addon and the binaries of this platform, `null` when there is none: `npm/<platform>` of a checkout,
+ * else the installed `@keyrack/<platform>` as node resolves it from here.
+ */
+function platformDirectory(name) {
+  const checkout = path.join(root, 'npm', name);
+  // A published package has no npm/ directory: where there is one, this is a checkout and nothing else is meant.
+  if (fs.existsSync(path.join(root, 'npm'))) return fs.existsSync(checkout) ? checkout : null;
+  try {
+    return path.dirname(require.resolve(`@keyrack/${name}/package.json`));
+  } catch {
+    return null;
+  }
+}
+
+/** The command that repairs a package whose native part is missing. */
+function repairCommand() {
+  return fs.existsSync(path.join(root, 'npm')) ? 'npm run build' : 'npm install --force --include=optional keyrack';
+}
+
+module.exports = { SUPPORTED, platformDirectory, platformName, repairCommand, root };

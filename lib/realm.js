@@ -1,0 +1,35 @@
+'use strict';
+// What a call depends on besides its arguments: the directory and the environment of this realm. A worker thread's `process.env`, and
+// the one a test runner puts in its place, are what count, never the environment the process was started with.
+
+// Every variable keyrack's client reads. They are read one by one: listing an environment costs more than a whole get.
+const NAMES = ['HOME', 'XDG_RUNTIME_DIR', 'KEYRACK_INVOKED_AS', 'KEYRACK_MEMORY', 'KEYRACK_REQUIRE_SESSION', 'KEYRACK_STRICT_ENV'];
+
+const INVOCATIONS = ['keyrack', 'npx keyrack', 'pnpm keyrack', 'yarn keyrack', 'rhx keyrack'];
+
+/** How keyrack was called: what a wrapper claims if it is one of the known ways, else by the npm package. */
+function invokedAs() {
+  const claim = process.env.KEYRACK_INVOKED_AS;
+  return INVOCATIONS.includes(claim) ? claim : 'npx keyrack';
+}
+
+/** The working directory; `/`, where no repository is, when it has been removed. */
+function directory() {
+  try {
+    return process.cwd();
+  } catch {
+    return '/';
+  }
+}
+
+/** The realm as the addon takes it. */
+function realm() {
+  const env = [];
+  for (const name of NAMES) {
+    const value = process.env[name];
+    if (value !== undefined) env.push(name, value);
+  }
+  return { cwd: directory(), env };
+}
+
+module.exports = { INVOCATIONS, NAMES, directory, invokedAs, realm };
