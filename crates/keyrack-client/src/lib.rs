@@ -1,1 +1,22 @@
-//! keyrack-client
+//! Talks to keyrackd: connect, start, get, status, relock, source; reads `keyrack.yml`; renders what came of it.
+//!
+//! The library under every face of keyrack. Everything of the outside comes in a [`Context`]: the crate never reads the process's
+//! environment or working directory, never prints, never exits, never reads a terminal, opens no vault and runs no async code.
+
+pub mod connect;
+pub mod context;
+pub mod daemon;
+mod exchange;
+pub mod legacy;
+pub mod paths;
+pub mod render;
+pub mod secret;
+pub mod session;
+mod stream;
+mod wire_names;
+
+pub use context::{Context, Environment};
+pub use daemon::Daemon;
+pub use paths::Place;
+pub use secret::Secret;
+pub use session::Session;

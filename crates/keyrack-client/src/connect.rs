@@ -1,0 +1,126 @@
+//! Reaching the server behind a socket, and knowing who it is before a byte is sent to it.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use keyrack_core::peer::{Boundary, Facts, Verdict, decide};
+use keyrack_core::{ErrorCode, Problem};
+use keyrack_sys::peer;
+use keyrack_sys::pidfd::Pidfd;
+
+use crate::paths::{Place, SESSION_UNSET};
+
+/// The longest a connect may take: only a full backlog makes it wait.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// The name of the daemon's process, as the kernel tells it.
+const KEYRACKD: &str = "keyrackd";
+
+/// Which program serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Ours: it speaks the native protocol.
+    Keyrackd,
+    /// Another one, so today's TypeScript daemon (its process is called `node` or `MainThread`): it speaks the legacy protocol.
+    Other,
+    /// The kernel does not tell its name: the hello will show.
+    Unsaid,
+}
+
+/// The process behind a socket, verified.
+#[derive(Debug)]
+pub struct Server {
+    /// What holds the process fast; `None` on a kernel without `SO_PEERPIDFD`.
+    pub pidfd: Option<Pidfd>,
+    /// Its number, for people.
+    pub pid: Option<i64>,
+    /// How far the kernel could tell it from a stranger.
+    pub boundary: Boundary,
+    /// Which program it is.
+    pub program: Program,
+}
+
+/// A connection to a verified server, nothing sent yet.
+#[derive(Debug)]
+pub struct Connection {
+    pub(crate) stream: UnixStream,
+    /// Who is at the other end.
+    pub server: Server,
+}
+
+/// Connects within a second (or the deadline, if that is less) and verifies the server. `None` when nobody listens.
+///
+/// # Errors
+/// [`ErrorCode::ServerUntrusted`] when a stranger listens, [`ErrorCode::DaemonUnresponsive`] when the backlog stays full,
+/// [`ErrorCode::SocketPathTaken`] when the file is no socket, [`ErrorCode::Io`].
+pub fn connect(place: &Place, deadline: Duration) -> Result<Option<Connection>, Problem> {
+    let path = place.socket();
+    let stream = match keyrack_sys::socket::connect(&path, deadline.min(CONNECT)) {
+        Ok(stream) => stream,
+        Err(error) => return nobody(&path, &error).map(|()| None),
+    };
+    let server = verify(&stream, place)?;
+    Ok(Some(Connection { stream, server }))
+}
+
+/// `Ok` when the error means that nobody listens.
+fn nobody(path: &Path, error: &io::Error) -> Result<(), Problem> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        io::ErrorKind::ConnectionRefused => match std::fs::metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => Err(Problem::new(
+                ErrorCode::SocketPathTaken,
+                format!("{} is not a socket, and stands where the daemon's has to be", path.display()),
+            )
+            .hint(format!("move {} away", path.display()))),
+            _ => Ok(()),
+        },
+        io::ErrorKind::TimedOut => Err(Problem::new(
+            ErrorCode::DaemonUnresponsive,
+            "the daemon does not take connections: its backlog stayed full",
+        )),
+        _ => Err(Problem::new(
+            ErrorCode::Io,
+            format!("cannot connect to the daemon's socket {}: {error}", path.display()),
+        )),
+    }
+}
+
+/// Applies the peer rule to the server, as the daemon applies it to its callers.
+fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Problem> {
+    // The socket's name holds our session as the kernel told it a moment ago, but where the kernel has none.
+    let own_session = match place.session.as_str() {
+        SESSION_UNSET => peer::own_session(),
+        session => Ok(session.as_bytes().to_vec()),
+    };
+    let reading = peer::read(stream.as_fd());
+    let facts = Facts {
+        own_uid: keyrack_sys::user::uid(),
+        own_session: own_session.as_deref().map_err(|errno| *errno),
+        uid: reading.uid,
+        pidfd: reading.pidfd.as_ref().map(|_| ()).map_err(|errno| *errno),
+        pid: reading.pid,
+        session: reading.session.as_deref().map_err(|errno| *errno),
+        alive: reading.alive,
+    };
+    let boundary = match decide(&facts) {
+        Verdict::Serve(boundary) => boundary,
+        Verdict::Refuse(refusal) => {
+            let socket = place.socket();
+            return Err(refusal.of_server().hint(format!(
+                "something else listens at {}; look who with `ss -xlp`, and remove the file if it is not yours",
+                socket.display()
+            )));
+        }
+    };
+    let program = match reading.pid.map(peer::comm) {
+        Some(Ok(name)) if name == KEYRACKD => Program::Keyrackd,
+        Some(Ok(_)) => Program::Other,
+        Some(Err(_)) | None => Program::Unsaid,
+    };
+    Ok(Server { pidfd: reading.pidfd.ok(), pid: reading.pid, boundary, program })
+}

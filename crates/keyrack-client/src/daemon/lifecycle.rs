@@ -1,0 +1,235 @@
+//! Ending daemons. Only a process that holds the socket and was verified is ever signalled, through a descriptor of it; a pid file is
+//! believed by nobody.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use keyrack_core::{ErrorCode, Life, Owner, Problem, Slug};
+use keyrack_sys::file::{FileId, unlink_if_same};
+use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::signal::Signal;
+
+use super::{connect_at, ensure};
+use crate::connect::{Connection, connect as connect_to};
+use crate::context::Context;
+use crate::paths::{Place, sockets_in};
+use crate::session::{KeyToUnlock, Session};
+
+/// How long a daemon may take to end once it was told to.
+const END: Duration = Duration::from_secs(5);
+
+/// A daemon that was ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// The pid it had, for people.
+    pub pid: Option<i64>,
+}
+
+/// Ends the daemon of the context's rack: it erases what it holds. `None` when none ran; a dead socket is removed.
+///
+/// # Errors
+/// Those of [`super::connect`]; [`ErrorCode::DaemonUnresponsive`] when it does not end within 5 s.
+pub fn stop(ctx: &Context) -> Result<Option<Stopped>, Problem> {
+    let place = Place::of(ctx)?;
+    match connect_to(&place, ctx.deadline)? {
+        Some(connection) => end(&connection).map(|stopped| {
+            sweep(&place);
+            Some(stopped)
+        }),
+        None => {
+            sweep(&place);
+            Ok(None)
+        }
+    }
+}
+
+fn end(connection: &Connection) -> Result<Stopped, Problem> {
+    let server = &connection.server;
+    let pid = server.pid;
+    let opened;
+    let pidfd = match (&server.pidfd, pid) {
+        (Some(pidfd), _) => pidfd,
+        // A kernel that gives no pidfd of a peer: its number was read a moment ago, and its connection to us still stands.
+        (None, Some(number)) => {
+            opened = Pidfd::open(number).map_err(|error| unstoppable(pid, &error.to_string()))?;
+            &opened
+        }
+        (None, None) => return Err(unstoppable(pid, "the kernel does not name its process")),
+    };
+    pidfd.signal(Signal::Term).map_err(|error| unstoppable(pid, &error.to_string()))?;
+    // One that was suspended takes the signal only when it goes on.
+    let _ = pidfd.signal(Signal::Cont);
+    if pidfd.wait_exit(END) {
+        return Ok(Stopped { pid });
+    }
+    Err(unstoppable(pid, &format!("it did not end within {} s", END.as_secs())))
+}
+
+fn unstoppable(pid: Option<i64>, why: &str) -> Problem {
+    let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+    Problem::new(ErrorCode::DaemonUnresponsive, format!("the daemon{pid} cannot be stopped: {why}"))
+}
+
+/// Removes a socket nobody listens on, and the pid file beside it. Under the lock every starting daemon takes, so that none is caught
+/// between its bind and its listen; if that is held, somebody is at it.
+fn sweep(place: &Place) {
+    let socket = place.socket();
+    let Ok(seen) = FileId::of(&socket) else { return };
+    let mut lock = socket.clone().into_os_string();
+    lock.push(".lock");
+    let Ok(lock) = private_file(Path::new(&lock)) else { return };
+    if lock.try_lock().is_err() || !is_dead(&socket) {
+        return;
+    }
+    // Failing, the file stays, and the next start removes it.
+    if let Ok(true) = unlink_if_same(&socket, seen) {
+        let _ = std::fs::remove_file(place.pid_file());
+    }
+}
+
+fn private_file(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn is_dead(socket: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = std::fs::symlink_metadata(socket).is_ok_and(|found| found.file_type().is_socket());
+    is_socket
+        && keyrack_sys::socket::connect(socket, Duration::from_secs(1))
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+}
+
+/// What a restart did.
+#[derive(Debug)]
+pub struct Restarted {
+    /// The pid of the daemon that was ended, if one ran.
+    pub stopped: Option<Stopped>,
+    /// The keys that live on in the new one, with what was left of their lives.
+    pub carried: Vec<Slug>,
+    /// The keys the new one did not take, and why.
+    pub lost: Vec<(Slug, Problem)>,
+    /// The session with the new one.
+    pub session: Session,
+}
+
+/// Ends the daemon and starts the one at `keyrackd`; live keys are carried over with what is left of their lives. Also takes over from a
+/// TypeScript daemon.
+///
+/// # Errors
+/// Those of [`super::connect`], [`stop`], [`ensure`]. Nothing was stopped when reading the old one's keys failed.
+pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<Restarted, Problem> {
+    // Before anything is ended: a new one that cannot be run would cost the keys of the old.
+    if !keyrackd.is_file() {
+        let message = format!("{} is not there", keyrackd.display());
+        return Err(Problem::new(ErrorCode::DaemonStartFailed, message));
+    }
+    let place = Place::for_start(ctx)?;
+    let read_at = Instant::now();
+    let held = match connect_at(ctx, place)? {
+        Some(mut daemon) => {
+            let slugs: Vec<Slug> = daemon.status()?.keys.into_iter().map(|key| key.slug).collect();
+            daemon.get(&slugs)?
+        }
+        None => Vec::new(),
+    };
+    let stopped = stop(ctx)?;
+    let (mut session, _) = ensure(ctx, keyrackd).map_err(|problem| {
+        let lost = held.len();
+        if lost == 0 {
+            problem
+        } else {
+            problem.hint(format!("{lost} keys were unlocked: unlock them again"))
+        }
+    })?;
+
+    let gone = u64::try_from(read_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let keys: Vec<KeyToUnlock<'_>> = held
+        .iter()
+        .map(|key| {
+            let ceiling = Life::ceiling_of(key.grant.slug.is_sudo());
+            let left = key.left.map_or(ceiling, |left| Life(left.as_ms().saturating_sub(gone)));
+            KeyToUnlock {
+                slug: &key.grant.slug,
+                grade: key.grant.grade,
+                source: &key.grant.source,
+                life: left.min(ceiling),
+                // So that no setting of the clock in between lengthens the life.
+                credential_expires_at_ms: key.grant.expires_at_ms,
+                secret: key.secret.expose(),
+            }
+        })
+        .filter(|key| key.life.as_ms() > 0)
+        .collect();
+    let (mut carried, mut lost) = (Vec::new(), Vec::new());
+    for unlocked in session.unlock(&keys)? {
+        match unlocked.outcome {
+            Ok(_) => carried.push(unlocked.slug),
+            Err(problem) => lost.push((unlocked.slug, problem)),
+        }
+    }
+    Ok(Restarted { stopped, carried, lost, session })
+}
+
+/// What became of one rack's daemon in a prune.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It ran and was ended.
+    Ended {
+        /// The pid it had, for people.
+        pid: Option<i64>,
+    },
+    /// Nobody listened; the dead socket was removed.
+    Swept,
+    /// It was left alone.
+    Spared(Problem),
+}
+
+/// One rack of a prune.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// Whose rack.
+    pub owner: Owner,
+    /// Of which home.
+    pub home_hash: String,
+    /// What became of its daemon.
+    pub fate: Fate,
+}
+
+/// Ends the daemon of the context's rack. Empty when there was none.
+///
+/// # Errors
+/// Those of [`Place::of`].
+pub fn prune_owner(ctx: &Context) -> Result<Vec<Pruned>, Problem> {
+    let place = Place::of(ctx)?;
+    if std::fs::symlink_metadata(place.socket()).is_err() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![prune(ctx, place)])
+}
+
+/// Ends the daemons of every owner and every home in this login session, in the order of their sockets' paths.
+///
+/// # Errors
+/// Those of [`Place::of`].
+pub fn prune_all(ctx: &Context) -> Result<Vec<Pruned>, Problem> {
+    let own = Place::of(ctx)?;
+    let ours = sockets_in(&own.dir).into_iter().filter(|place| place.session == own.session);
+    Ok(ours.map(|place| prune(ctx, place)).collect())
+}
+
+fn prune(ctx: &Context, place: Place) -> Pruned {
+    let fate = match connect_to(&place, ctx.deadline) {
+        Ok(Some(connection)) => match end(&connection) {
+            Ok(Stopped { pid }) => Fate::Ended { pid },
+            Err(problem) => Fate::Spared(problem),
+        },
+        Ok(None) => Fate::Swept,
+        Err(problem) => Fate::Spared(problem),
+    };
+    if !matches!(fate, Fate::Spared(_)) {
+        sweep(&place);
+    }
+    Pruned { owner: place.owner, home_hash: place.home_hash, fate }
+}

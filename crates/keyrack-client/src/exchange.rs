@@ -1,0 +1,106 @@
+//! One native request and its reply over a connection: composed, written, awaited, decoded. Hello goes before it in the same write when
+//! the connection is fresh.
+
+use std::time::Duration;
+
+use keyrack_core::{ErrorCode, Problem};
+use keyrack_wire::native::{self, Decoded, Frame, Hello, Op, ReplyBody, Request};
+use keyrack_wire::{ComposeError, WipedBuffer};
+
+use crate::connect::Connection;
+use crate::session::broken_protocol;
+use crate::stream::{Broken, Inbox, Until, write_all};
+use crate::wire_names;
+
+/// A whole reply frame, not yet read.
+pub(crate) struct Received {
+    inbox: Inbox,
+    /// The id of the request it has to answer.
+    id: u64,
+}
+
+impl Received {
+    /// Reads it as an answer of this kind, or as the daemon's refusal.
+    pub(crate) fn read<'a, T: ReplyBody<'a>>(&'a self) -> Result<(T, Frame<'a>), Problem> {
+        let frame = whole(&self.inbox)?;
+        let reply = native::decode_reply::<T>(&frame).map_err(|error| broken_protocol(&error.to_string()))?;
+        // A request the daemon could not read is answered under 0.
+        if reply.id != self.id && !(reply.id == 0 && reply.outcome.is_err()) {
+            return Err(broken_protocol("it answered another request"));
+        }
+        match reply.outcome {
+            Ok(ok) => Ok((ok, frame)),
+            Err(error) => Err(wire_names::problem(&error)),
+        }
+    }
+}
+
+fn whole(inbox: &Inbox) -> Result<Frame<'_>, Problem> {
+    match native::decode(inbox.unused()) {
+        Ok(Decoded::Frame(frame)) => Ok(frame),
+        Ok(Decoded::Need(_)) => Err(broken_protocol("a frame is not whole")),
+        Err(error) => Err(broken_protocol(&error.to_string())),
+    }
+}
+
+/// Sends one request, with hello before it if `hello` gives an id for it, and awaits the replies.
+pub(crate) fn exchange(
+    connection: &Connection,
+    deadline: Duration,
+    hello: Option<u64>,
+    id: u64,
+    compose: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), ComposeError>,
+) -> Result<(Option<Received>, Received), Broken> {
+    let until = Until::after(deadline);
+    let mut outbox = WipedBuffer::new(2 * (native::MAX_LENGTH + 4));
+    if let Some(id) = hello {
+        say_hello(&mut outbox, id).map_err(|error| not_composed(&error))?;
+    }
+    compose(&mut outbox, id).map_err(|error| not_composed(&error))?;
+    write_all(&connection.stream, outbox.as_slice(), until)?;
+
+    let mut inbox = Inbox::new(native::MAX_LENGTH + 4);
+    let greeting = match hello {
+        Some(id) => {
+            let length = receive(connection, &mut inbox, until)?;
+            let greeting = Received { inbox: inbox.split_off(length), id };
+            // A refused caller is told so once, and then the daemon hangs up.
+            greeting.read::<native::HelloOk<'_>>()?;
+            Some(greeting)
+        }
+        None => None,
+    };
+    let length = receive(connection, &mut inbox, until)?;
+    if inbox.unused().len() > length {
+        return Err(broken_protocol("it said more than it was asked").into());
+    }
+    Ok((greeting, Received { inbox, id }))
+}
+
+/// Reads until the inbox begins with a whole frame; returns its length.
+fn receive(connection: &Connection, inbox: &mut Inbox, until: Until) -> Result<usize, Broken> {
+    loop {
+        let need = match native::decode(inbox.unused()) {
+            Ok(Decoded::Frame(frame)) => return Ok(frame.consumed),
+            Ok(Decoded::Need(need)) => need,
+            Err(error) => return Err(broken_protocol(&error.to_string()).into()),
+        };
+        if !inbox.read(&connection.stream, need, until)? {
+            return Err(if inbox.is_untouched() { Broken::Lost } else { Broken::Cut });
+        }
+    }
+}
+
+fn say_hello(outbox: &mut WipedBuffer, id: u64) -> Result<(), ComposeError> {
+    let hello = Hello {
+        proto: native::PROTO,
+        min_proto: native::MIN_PROTO,
+        version: env!("CARGO_PKG_VERSION").into(),
+        build: env!("CARGO_PKG_VERSION").into(),
+    };
+    Request { id, op: Op::Hello(hello) }.compose(outbox)
+}
+
+fn not_composed(error: &ComposeError) -> Problem {
+    Problem::new(ErrorCode::TooLarge, format!("the request cannot be sent: {error}"))
+}

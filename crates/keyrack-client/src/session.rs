@@ -1,0 +1,574 @@
+//! A native session with the daemon: blocking, one request at a time, each with a deadline.
+//!
+//! Hello goes out with the first request in one write. A connection that ends before the first byte of a reply is opened again once for
+//! requests that change nothing when repeated. A session is never used after a fork: the child opens its own.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use keyrack_core::peer::Boundary;
+use keyrack_core::{ErrorCode, Fix, Grade, Grant, Life, Owner, Problem, Slug, Source, iso};
+use keyrack_wire::ComposeError;
+use keyrack_wire::native::{
+    self, GetOk, HelloOk, NothingOk, Op, RelockOk, Request, StatusOk, UnlockItem, UnlockOk,
+};
+
+use crate::connect::{Connection, Server, connect};
+use crate::context::{Context, Demands, MemoryRank};
+use crate::exchange::{Received, exchange};
+use crate::paths::Place;
+use crate::render::text::clean;
+use crate::secret::Secret;
+use crate::stream::Broken;
+use crate::wire_names;
+
+/// What a daemon said of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// The protocol version both speak.
+    pub proto: u32,
+    /// Its release.
+    pub version: String,
+    /// Its build.
+    pub build: String,
+    /// The kernel's boot id.
+    pub boot_id: String,
+    /// Its pid, for people.
+    pub pid: u32,
+    /// How far it tells callers apart: its own word and what we see of it, the weaker of the two.
+    pub boundary: Boundary,
+    /// What its secrets lie in: `secret`, `locked`, `unlocked`.
+    pub memory: String,
+    /// Its hardening, read back.
+    pub hardening: Vec<Measure>,
+}
+
+/// One measure of hardening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// Which.
+    pub name: String,
+    /// Whether the kernel says it is on.
+    pub on: bool,
+    /// Why not, or what more there is to say.
+    pub detail: Option<String>,
+}
+
+/// A key the daemon handed out.
+#[derive(Debug)]
+pub struct Granted {
+    /// What is known of it.
+    pub grant: Grant,
+    /// Its bytes.
+    pub secret: Secret,
+    /// What is left of its life when the daemon answered; `None` for a key of a TypeScript daemon that does not end.
+    pub left: Option<Life>,
+}
+
+/// A key to give to the daemon.
+#[derive(Debug)]
+pub struct KeyToUnlock<'a> {
+    /// Its true slug.
+    pub slug: &'a Slug,
+    /// Its real grade.
+    pub grade: Grade,
+    /// Where it came from.
+    pub source: &'a Source,
+    /// The life asked for. Above the ceiling the daemon refuses.
+    pub life: Life,
+    /// When the credential itself ends, in milliseconds since the Unix epoch.
+    pub credential_expires_at_ms: Option<i64>,
+    /// Its bytes.
+    pub secret: &'a [u8],
+}
+
+/// What the daemon made of one key.
+#[derive(Debug)]
+pub struct Unlocked {
+    /// The slug that was given.
+    pub slug: Slug,
+    /// Kept, or why not.
+    pub outcome: Result<Kept, Problem>,
+}
+
+/// How long a key is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its life.
+    pub life: Life,
+    /// When it ends by the wall clock, in milliseconds since the Unix epoch.
+    pub expires_at_ms: i64,
+}
+
+/// What a daemon holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    /// The keys, in the order they were kept.
+    pub keys: Vec<HeldKey>,
+    /// Hash of the home directory it serves.
+    pub home_hash: String,
+    /// What it says of itself; `None` for a TypeScript daemon.
+    pub condition: Option<Condition>,
+}
+
+/// The condition a daemon is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// How far it tells callers apart.
+    pub boundary: Boundary,
+    /// What its secrets lie in: `secret`, `locked`, `unlocked`.
+    pub memory: String,
+    /// Its hardening, read back.
+    pub hardening: Vec<Measure>,
+    /// Bytes of all secrets it holds.
+    pub bytes: u64,
+}
+
+/// One held key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldKey {
+    /// Its slug.
+    pub slug: Slug,
+    /// Its grade; a TypeScript daemon does not tell.
+    pub grade: Option<Grade>,
+    /// Where it came from; a TypeScript daemon does not tell.
+    pub source: Option<Source>,
+    /// When it ends, in milliseconds since the Unix epoch; `None` for a key of a TypeScript daemon that does not.
+    pub expires_at_ms: Option<i64>,
+    /// What is left of its life.
+    pub left: Option<Life>,
+    /// Whether the clock that counts suspend ends it before the wall clock does.
+    pub ends_by_boot: bool,
+}
+
+/// Which keys to relock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RelockWhat {
+    /// These slugs, exactly.
+    Slugs(Vec<Slug>),
+    /// Every key of this env.
+    Env(keyrack_core::Env),
+    /// Every key.
+    All,
+}
+
+/// A session with a native daemon.
+#[derive(Debug)]
+pub struct Session {
+    place: Place,
+    deadline: Duration,
+    demands: Demands,
+    owner: Owner,
+    line: Option<Line>,
+    opened_by: u32,
+    next_id: u64,
+    greeting: Option<Greeting>,
+}
+
+/// An open connection and whether hello has gone over it.
+#[derive(Debug)]
+struct Line {
+    connection: Connection,
+    greeted: bool,
+}
+
+impl Session {
+    /// A session over a connection to a native daemon; nothing is sent yet.
+    pub(crate) fn over(connection: Connection, place: Place, ctx: &Context) -> Self {
+        Session {
+            place,
+            deadline: ctx.deadline,
+            demands: ctx.demands(),
+            owner: ctx.owner.clone(),
+            line: Some(Line { connection, greeted: false }),
+            opened_by: std::process::id(),
+            next_id: 1,
+            greeting: None,
+        }
+    }
+
+    /// Where its socket is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The process at the other end; `None` while no connection is open.
+    pub fn server(&self) -> Option<&Server> {
+        self.line.as_ref().map(|line| &line.connection.server)
+    }
+
+    /// Changes how long a reply may take.
+    pub fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+
+    /// What the daemon says of itself; asks it if it has not said so yet. Checks what the context demands of it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::DaemonIncompatible`], [`ErrorCode::BoundaryWeak`], and those of any request.
+    pub fn greet(&mut self) -> Result<&Greeting, Problem> {
+        if self.greeting.is_none() || self.opened_by != std::process::id() {
+            self.ping()?;
+        }
+        self.greeting.as_ref().ok_or_else(|| broken_protocol("it answered before it said hello"))
+    }
+
+    /// Asks whether it is there.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub fn ping(&mut self) -> Result<(), Problem> {
+        let received = self.ask(Op::Ping, Again::Once)?;
+        received.read::<NothingOk>().map(|_| ())
+    }
+
+    /// Fetches keys. Hits only, in the order asked; a key that answers two asks comes twice.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Problem> {
+        let mut granted = Vec::with_capacity(slugs.len().min(64));
+        let mut asked: Vec<Cow<'_, str>> = slugs.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
+        while !asked.is_empty() {
+            let names: Vec<&str> = asked.iter().map(AsRef::as_ref).collect();
+            let later = asked.split_off(native::get_slugs_that_fit(&names).clamp(1, asked.len()));
+            let received = self.ask(Op::Get(native::Get { slugs: asked }), Again::Once)?;
+            let (ok, frame) = received.read::<GetOk<'_>>()?;
+            for key in &ok.keys {
+                let bytes =
+                    frame.secret(key.secret).ok_or_else(|| broken_protocol("a range leads nowhere"))?;
+                granted.push(granted_key(key, bytes)?);
+            }
+            if !ok.rest.is_empty() && ok.keys.is_empty() {
+                return Err(broken_protocol("it put off every key that was asked for"));
+            }
+            asked = ok.rest.into_iter().map(|slug| Cow::Owned(slug.into_owned())).chain(later).collect();
+        }
+        Ok(granted)
+    }
+
+    /// Gives keys to the daemon. One outcome for each, in the order given; a key that is refused does not stop the others.
+    ///
+    /// # Errors
+    /// Those of any request. Keys of an earlier frame of the same call may have been kept by then.
+    pub fn unlock(&mut self, keys: &[KeyToUnlock<'_>]) -> Result<Vec<Unlocked>, Problem> {
+        // No secret leaves before the daemon has said what it is.
+        self.greet()?;
+        let times: Vec<Option<String>> =
+            keys.iter().map(|key| key.credential_expires_at_ms.map(iso::format_ms)).collect();
+        let items: Vec<UnlockItem<'_, &[u8]>> = keys
+            .iter()
+            .zip(&times)
+            .map(|(key, time)| UnlockItem {
+                slug: key.slug.as_str(),
+                grade: wire_names::grade(key.grade),
+                source: wire_names::source(key.source),
+                ttl_ms: key.life.as_ms(),
+                credential_expires_at: time.as_deref(),
+                secret: key.secret,
+            })
+            .collect();
+        let mut outcomes = Vec::with_capacity(keys.len());
+        while let Some(first) = keys.get(outcomes.len()) {
+            let left = &items[outcomes.len()..];
+            let fit = native::unlock_keys_that_fit(left);
+            if fit == 0 {
+                let message = format!("the secret of {} is larger than keyrack carries", first.slug);
+                let problem = Problem::new(ErrorCode::SecretTooLarge, message).of(first.slug);
+                outcomes.push(Unlocked { slug: first.slug.clone(), outcome: Err(problem) });
+                continue;
+            }
+            let received =
+                self.round(Again::Never, |sink, id| native::compose_unlock(sink, id, &left[..fit]))?;
+            let (ok, _) = received.read::<UnlockOk<'_>>()?;
+            if ok.results.len() != fit {
+                return Err(broken_protocol("it did not say what became of each key"));
+            }
+            let given = &keys[outcomes.len()..][..fit];
+            for (key, result) in given.iter().zip(&ok.results) {
+                let outcome = match &result.outcome {
+                    Ok(kept) => Ok(Kept { life: Life(kept.ttl_ms), expires_at_ms: time(&kept.expires_at)? }),
+                    Err(error) => Err(wire_names::problem(error).of(key.slug)),
+                };
+                outcomes.push(Unlocked { slug: key.slug.clone(), outcome });
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Lists what is held, all pages of it.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub fn status(&mut self) -> Result<Holdings, Problem> {
+        let mut keys = Vec::new();
+        let mut after = None;
+        loop {
+            let received = self.ask(Op::Status(native::Status { after, limit: None }), Again::Once)?;
+            let (ok, _) = received.read::<StatusOk<'_>>()?;
+            for key in &ok.keys {
+                keys.push(held_key(key)?);
+            }
+            let last = ok.keys.last().map(|key| key.n);
+            if !ok.more {
+                let condition = Condition {
+                    boundary: Boundary::parse(&ok.boundary).unwrap_or(Boundary::User),
+                    memory: clean(&ok.memory),
+                    hardening: ok.hardening.iter().map(measure).collect(),
+                    bytes: ok.counts.bytes,
+                };
+                return Ok(Holdings { keys, home_hash: clean(&ok.home_hash), condition: Some(condition) });
+            }
+            if last.is_none() || last <= after {
+                return Err(broken_protocol("its list does not end"));
+            }
+            after = last;
+        }
+    }
+
+    /// Erases keys; returns the slugs of those it held.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub fn relock(&mut self, what: &RelockWhat) -> Result<Relocked, Problem> {
+        let mut relocked = Relocked::default();
+        match what {
+            RelockWhat::All => self.relock_some(native::Relock::All, &mut relocked)?,
+            RelockWhat::Env(env) => {
+                self.relock_some(native::Relock::Env(env.as_str().into()), &mut relocked)?;
+            }
+            RelockWhat::Slugs(slugs) => {
+                // Half of what a get could ask for, so that the answer can name all of it too.
+                for some in slugs.chunks(64) {
+                    let names = some.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
+                    self.relock_some(native::Relock::Slugs(names), &mut relocked)?;
+                }
+            }
+        }
+        Ok(relocked)
+    }
+
+    fn relock_some(&mut self, some: native::Relock<'_>, relocked: &mut Relocked) -> Result<(), Problem> {
+        let received = self.ask(Op::Relock(some), Again::Once)?;
+        let (ok, _) = received.read::<RelockOk<'_>>()?;
+        for slug in &ok.relocked {
+            relocked.slugs.push(stored_slug(slug)?);
+        }
+        relocked.unnamed += ok.unnamed;
+        Ok(())
+    }
+
+    /// Makes the daemon erase everything and end.
+    ///
+    /// # Errors
+    /// Those of any request.
+    pub fn shutdown(&mut self) -> Result<(), Problem> {
+        let received = self.ask(Op::Shutdown, Again::Never)?;
+        self.line = None;
+        received.read::<NothingOk>().map(|_| ())
+    }
+
+    fn ask(&mut self, op: Op<'_>, again: Again) -> Result<Received, Problem> {
+        let mut request = Request { id: 0, op };
+        self.round(again, |sink, id| {
+            request.id = id;
+            request.compose(sink)
+        })
+    }
+
+    /// One request and its reply, with hello before it on a fresh connection.
+    fn round(
+        &mut self,
+        again: Again,
+        mut compose: impl FnMut(&mut keyrack_wire::WipedBuffer, u64) -> Result<(), ComposeError>,
+    ) -> Result<Received, Problem> {
+        let mut tries = if again == Again::Once { 2 } else { 1 };
+        loop {
+            tries -= 1;
+            let deadline = self.deadline;
+            let id = self.next_id;
+            self.next_id += 2;
+            let line = self.line()?;
+            let hello = (!line.greeted).then_some(id);
+            match exchange(&line.connection, deadline, hello, id + 1, &mut compose) {
+                Ok((greeting, received)) => {
+                    line.greeted = true;
+                    if let Some(greeting) = greeting {
+                        let ok = greeting.read::<HelloOk<'_>>();
+                        let checked = ok.and_then(|(ok, _)| self.check(&ok));
+                        self.greeting = Some(checked.inspect_err(|_| self.line = None)?);
+                    }
+                    return Ok(received);
+                }
+                Err(broken) => {
+                    // Whatever it was, what comes next on this connection would be misread.
+                    self.line = None;
+                    if tries == 0 || !matches!(broken, Broken::Lost) {
+                        return Err(broken.problem());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The open connection, or a new one: after a fork, and after one that broke.
+    fn line(&mut self) -> Result<&mut Line, Problem> {
+        let us = std::process::id();
+        if self.opened_by != us {
+            self.line = None;
+            self.opened_by = us;
+        }
+        if self.line.is_none() {
+            let connection = connect(&self.place, self.deadline)?.ok_or_else(absent)?;
+            self.line = Some(Line { connection, greeted: false });
+        }
+        Ok(self.line.as_mut().expect("it was just put there"))
+    }
+
+    fn check(&self, ok: &HelloOk<'_>) -> Result<Greeting, Problem> {
+        let seen = self.server().map_or(Boundary::User, |server| server.boundary);
+        let said = Boundary::parse(&ok.boundary).unwrap_or(Boundary::User);
+        let restart = || Fix::with_owner("daemon restart", &self.owner, []);
+        let Some(proto) = native::agreed_proto(ok.proto, ok.min_proto) else {
+            let message = format!(
+                "the daemon is of version {} and speaks protocol {} to {}, this keyrack {} to {}",
+                clean(&ok.version),
+                ok.min_proto,
+                ok.proto,
+                native::MIN_PROTO,
+                native::PROTO
+            );
+            return Err(Problem::new(ErrorCode::DaemonIncompatible, message).fix(restart()));
+        };
+        let greeting = Greeting {
+            proto,
+            version: clean(&ok.version),
+            build: clean(&ok.build),
+            boot_id: clean(&ok.boot_id),
+            pid: ok.pid,
+            // The one that is declared later is the weaker.
+            boundary: seen.max(said),
+            memory: clean(&ok.memory),
+            hardening: ok.hardening.iter().map(measure).collect(),
+        };
+        meets(self.demands, &greeting).map_err(|problem| problem.fix(restart()))?;
+        Ok(greeting)
+    }
+}
+
+/// Whether a request may be sent again when the connection ended before a byte of the reply.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Once,
+    Never,
+}
+
+/// The keys that were erased.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relocked {
+    /// Their slugs.
+    pub slugs: Vec<Slug>,
+    /// How many more there were than the daemon could name.
+    pub unnamed: u64,
+}
+
+fn meets(demands: Demands, greeting: &Greeting) -> Result<(), Problem> {
+    if demands.session && greeting.boundary != Boundary::Session {
+        return Err(Problem::new(
+            ErrorCode::BoundaryWeak,
+            "the daemon cannot tell login sessions apart, and KEYRACK_REQUIRE_SESSION=1 demands it",
+        ));
+    }
+    match demands.memory {
+        Some(demanded) if MemoryRank::said(&greeting.memory) < demanded => Err(Problem::new(
+            ErrorCode::BoundaryWeak,
+            format!(
+                "the daemon keeps secrets in {} memory, and KEYRACK_MEMORY demands {}",
+                greeting.memory,
+                demanded.as_str()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// There is no daemon to talk to.
+pub(crate) fn absent() -> Problem {
+    Problem::new(ErrorCode::DaemonAbsent, "no keyrack daemon runs in this login session")
+}
+
+pub(crate) fn broken_protocol(how: &str) -> Problem {
+    Problem::new(ErrorCode::BadFrame, format!("the daemon broke the protocol: {how}"))
+}
+
+pub(crate) fn stored_slug(text: &str) -> Result<Slug, Problem> {
+    Slug::parse_stored(text).map_err(|_| broken_protocol("it named a key by no slug"))
+}
+
+fn time(text: &str) -> Result<i64, Problem> {
+    iso::parse_ms(text).ok_or_else(|| broken_protocol("it gave a time that is none"))
+}
+
+fn granted_key(key: &native::GetKey<'_>, bytes: &[u8]) -> Result<Granted, Problem> {
+    let grant = Grant {
+        slug: stored_slug(&key.slug)?,
+        grade: wire_names::read_grade(&key.grade),
+        source: wire_names::read_source(&key.source),
+        expires_at_ms: Some(time(&key.expires_at)?),
+    };
+    Ok(Granted { grant, secret: Secret::copy_of(bytes), left: Some(Life(key.ttl_ms)) })
+}
+
+fn held_key(key: &native::StatusKey<'_>) -> Result<HeldKey, Problem> {
+    Ok(HeldKey {
+        slug: stored_slug(&key.slug)?,
+        grade: Some(wire_names::read_grade(&key.grade)),
+        source: Some(wire_names::read_source(&key.source)),
+        expires_at_ms: Some(time(&key.expires_at)?),
+        left: Some(Life(key.ttl_ms)),
+        ends_by_boot: key.ends_by == "boot",
+    })
+}
+
+fn measure(measure: &native::Hardening<'_>) -> Measure {
+    Measure { name: clean(&measure.name), on: measure.on, detail: measure.detail.as_deref().map(clean) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn greeting(boundary: Boundary, memory: &str) -> Greeting {
+        Greeting {
+            proto: 1,
+            version: String::new(),
+            build: String::new(),
+            boot_id: String::new(),
+            pid: 1,
+            boundary,
+            memory: memory.to_owned(),
+            hardening: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_weaker_server_is_refused_when_more_is_demanded() {
+        let demand = |session, memory| Demands { session, memory };
+        for (demands, boundary, memory, ok) in [
+            (Demands::default(), Boundary::User, "unlocked", true),
+            (demand(true, None), Boundary::User, "secret", false),
+            (demand(true, None), Boundary::Session, "unlocked", true),
+            (demand(false, Some(MemoryRank::Locked)), Boundary::User, "locked", true),
+            (demand(false, Some(MemoryRank::Locked)), Boundary::User, "secret", true),
+            (demand(false, Some(MemoryRank::Locked)), Boundary::Session, "unlocked", false),
+            (demand(false, Some(MemoryRank::Secret)), Boundary::Session, "locked", false),
+            (demand(false, Some(MemoryRank::Locked)), Boundary::Session, "from-the-future", false),
+        ] {
+            let result = meets(demands, &greeting(boundary, memory));
+            assert_eq!(result.is_ok(), ok, "{demands:?} {boundary} {memory}");
+            if let Err(problem) = result {
+                assert_eq!(problem.code, ErrorCode::BoundaryWeak);
+            }
+        }
+    }
+}

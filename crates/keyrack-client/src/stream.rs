@@ -1,0 +1,178 @@
+//! Reading and writing a non-blocking socket against a deadline. What is read lies in memory that is wiped.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use keyrack_core::{ErrorCode, Problem};
+use keyrack_sys::socket::{wait_readable, wait_writable};
+use zeroize::Zeroizing;
+
+/// Why an exchange broke off.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The connection ended before a byte of the reply had come: it may be tried again.
+    Lost,
+    /// The connection ended in the midst of a reply.
+    Cut,
+    /// The deadline passed.
+    Late(Duration),
+    /// The kernel said no.
+    Io(io::Error),
+    /// Nothing of the connection.
+    Told(Problem),
+}
+
+impl Broken {
+    pub(crate) fn problem(self) -> Problem {
+        match self {
+            Broken::Lost => Problem::new(
+                ErrorCode::DaemonUnresponsive,
+                "the daemon closed the connection without a reply",
+            ),
+            Broken::Cut => Problem::new(
+                ErrorCode::DaemonUnresponsive,
+                "the daemon closed the connection in the midst of a reply",
+            ),
+            Broken::Late(deadline) => Problem::new(
+                ErrorCode::DaemonUnresponsive,
+                format!("the daemon did not answer within {} ms", deadline.as_millis()),
+            ),
+            Broken::Io(error) => {
+                Problem::new(ErrorCode::Io, format!("the connection to the daemon broke: {error}"))
+            }
+            Broken::Told(problem) => problem,
+        }
+    }
+}
+
+impl From<Problem> for Broken {
+    fn from(problem: Problem) -> Self {
+        Broken::Told(problem)
+    }
+}
+
+/// A moment by which an exchange has to be done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Until {
+    at: Instant,
+    whole: Duration,
+}
+
+impl Until {
+    pub(crate) fn after(whole: Duration) -> Self {
+        // A deadline that no clock can hold is as good as a year.
+        let now = Instant::now();
+        let at = now.checked_add(whole).unwrap_or_else(|| now + Duration::from_secs(365 * 24 * 3600));
+        Until { at, whole }
+    }
+
+    /// What is left, or that it is over.
+    fn left(self) -> Result<Duration, Broken> {
+        let left = self.at.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(Broken::Late(self.whole)) } else { Ok(left) }
+    }
+}
+
+/// Writes all of it. A peer that hangs up while we write may have said why: what it said is read by the caller, so that is no error here.
+pub(crate) fn write_all(mut stream: &UnixStream, mut bytes: &[u8], until: Until) -> Result<(), Broken> {
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(0) => return Ok(()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => {
+                    wait_writable(stream.as_fd(), until.left()?).map_err(Broken::Io)?;
+                }
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => return Ok(()),
+                _ => return Err(Broken::Io(error)),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// What was read and not yet used, in memory that is wiped when it grows and when it is dropped.
+pub(crate) struct Inbox {
+    bytes: Zeroizing<Vec<u8>>,
+    filled: usize,
+    used: usize,
+    limit: usize,
+}
+
+/// Room for most replies: they come in one read then.
+const FIRST: usize = 4096;
+
+impl Inbox {
+    /// An empty one, which never holds more than `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Inbox { bytes: Zeroizing::new(Vec::new()), filled: 0, used: 0, limit }
+    }
+
+    /// What is there.
+    pub(crate) fn unused(&self) -> &[u8] {
+        &self.bytes[self.used..self.filled]
+    }
+
+    /// Takes the first `count` bytes of [`Inbox::unused`] into an inbox of their own.
+    pub(crate) fn split_off(&mut self, count: usize) -> Inbox {
+        let taken = Zeroizing::new(self.unused()[..count].to_vec());
+        self.used += count;
+        Inbox { filled: taken.len(), limit: taken.len(), bytes: taken, used: 0 }
+    }
+
+    /// Whether anything has ever come.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// Reads once, having waited for something to read. Makes room for `want` unused bytes in all. Returns whether something came: if
+    /// not, the peer has ended its side.
+    pub(crate) fn read(
+        &mut self,
+        mut stream: &UnixStream,
+        want: usize,
+        until: Until,
+    ) -> Result<bool, Broken> {
+        self.make_room(want)?;
+        loop {
+            if !wait_readable(stream.as_fd(), until.left()?).map_err(Broken::Io)? {
+                return Err(Broken::Late(until.whole));
+            }
+            match stream.read(&mut self.bytes[self.filled..]) {
+                Ok(count) => {
+                    self.filled += count;
+                    return Ok(count > 0);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => {}
+                    // It ended with bytes of ours unread.
+                    io::ErrorKind::ConnectionReset => return Ok(false),
+                    _ => return Err(Broken::Io(error)),
+                },
+            }
+        }
+    }
+
+    fn make_room(&mut self, want: usize) -> Result<(), Broken> {
+        let unused = self.filled - self.used;
+        if self.used + want <= self.bytes.len() && self.filled < self.bytes.len() {
+            return Ok(());
+        }
+        let want = want.max(unused + 1);
+        if want > self.limit {
+            let message = format!("the daemon's reply is longer than {} bytes", self.limit);
+            return Err(Problem::new(ErrorCode::TooLarge, message).into());
+        }
+        // A Vec that grows by itself frees its old block unwiped.
+        let size = want.max(FIRST).max(unused * 2).min(self.limit);
+        let mut grown = Zeroizing::new(vec![0; size]);
+        grown[..unused].copy_from_slice(self.unused());
+        self.bytes = grown;
+        self.filled = unused;
+        self.used = 0;
+        Ok(())
+    }
+}
