@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,43 +18,13 @@ pub const MAX_SLUG: usize = 512;
 ///
 /// The env is one of the six in every slug a caller asks for ([`Slug::parse`]); a slug read from a file or from a peer may carry
 /// another word ([`Slug::parse_stored`]), which then matches nothing but itself. Clones share their text.
-#[derive(Clone)]
-pub struct Slug {
-    text: Arc<str>,
-    org: u16,
-    env: u16,
-}
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slug(Arc<str>);
 
-// The parts follow from the text, so the text alone is compared and hashed; that also lets a map of slugs be asked by text.
-impl PartialEq for Slug {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for Slug {}
-
-impl Hash for Slug {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
-    }
-}
-
-impl PartialOrd for Slug {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Slug {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.text.cmp(&other.text)
-    }
-}
-
+/// Lets a map of slugs be asked by text: a slug compares and hashes as its text does.
 impl Borrow<str> for Slug {
     fn borrow(&self) -> &str {
-        &self.text
+        &self.0
     }
 }
 
@@ -90,8 +59,7 @@ impl Slug {
         if org.is_empty() || env.is_empty() || name.is_empty() {
             return Err(bad(text, "org, env and NAME must not be empty"));
         }
-        let len = |part: &str| u16::try_from(part.len()).expect("a slug is at most 512 bytes");
-        Ok(Slug { org: len(org), env: len(env), text: text.into() })
+        Ok(Slug(text.into()))
     }
 
     /// Whether `ask` reads as a full slug: three parts or more, the second one of the six envs. Anything else is a bare key name.
@@ -104,12 +72,12 @@ impl Slug {
 
     /// The whole text.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0
     }
 
     /// The org, `@all` for a key of the machine.
     pub fn org(&self) -> &str {
-        &self.text[..usize::from(self.org)]
+        self.parts().0
     }
 
     /// Whether the key belongs to the machine rather than to a repository.
@@ -119,8 +87,7 @@ impl Slug {
 
     /// The env's word.
     pub fn env(&self) -> &str {
-        let from = usize::from(self.org) + 1;
-        &self.text[from..from + usize::from(self.env)]
+        self.parts().1
     }
 
     /// The env, if it is one of the six.
@@ -135,7 +102,14 @@ impl Slug {
 
     /// The key's name: everything after the second dot.
     pub fn name(&self) -> &str {
-        &self.text[usize::from(self.org) + usize::from(self.env) + 2..]
+        self.parts().2
+    }
+
+    fn parts(&self) -> (&str, &str, &str) {
+        let two_dots = "a slug has two dots";
+        let (org, rest) = self.0.split_once('.').expect(two_dots);
+        let (env, name) = rest.split_once('.').expect(two_dots);
+        (org, env, name)
     }
 
     /// The `org.all.NAME` that may stand in for this one; none for `sudo`, which only a `sudo` key answers, and none for `all` itself.
@@ -143,8 +117,8 @@ impl Slug {
         if self.is_sudo() || self.env() == Env::All.as_str() {
             return None;
         }
-        let text = format!("{}.{}.{}", self.org(), Env::All, self.name());
-        Some(Slug { org: self.org, env: 3, text: text.into() })
+        let (org, _, name) = self.parts();
+        Some(Slug(format!("{org}.{}.{name}", Env::All).into()))
     }
 
     /// Whether a key stored under `self` answers an ask for `asked`.
@@ -154,7 +128,7 @@ impl Slug {
 
     /// The first 16 hex digits of the SHA-256 of the slug: its name in file names, so that a listing does not name keys.
     pub fn hash16(&self) -> String {
-        let digest = Sha256::digest(self.text.as_bytes());
+        let digest = Sha256::digest(self.0.as_bytes());
         digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -182,19 +156,19 @@ fn bad(text: &str, why: &str) -> Problem {
 
 impl fmt::Display for Slug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0)
     }
 }
 
 impl fmt::Debug for Slug {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Slug({:?})", self.text)
+        write!(f, "Slug({:?})", self.0)
     }
 }
 
 impl Serialize for Slug {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&self.text)
+        s.serialize_str(&self.0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The TTL store: unlocked keys until they end.
 //!
-//! The store itself is the authority on what lives: entries, their order, and both deadlines of each. moka is only the index from slug to slot. Its
+//! The store itself is the authority on what lives: entries, their order of insertion, and both deadlines of each. moka is only the index from slug to slot. Its
 //! own expiry comes later than any of ours: it drops lazily, on a clock that stops while the machine sleeps, and so may never be what ends a key.
 //!
 //! Must never: hold a secret (it holds handles), return a key whose deadline has come on either clock, acknowledge the end of a key before its
@@ -11,7 +11,7 @@ mod entry;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +41,6 @@ const SOURCES: usize = 64;
 pub struct Store<S: Erase> {
     slots: Vec<Option<Entry<S>>>,
     free: Vec<u32>,
-    order: BTreeMap<u64, u32>,
     due: Due,
     index: Cache<Slug, u32>,
     sources: HashSet<Arc<Source>>,
@@ -94,7 +93,6 @@ impl<S: Erase> Store<S> {
         Store {
             slots: Vec::new(),
             free: Vec::new(),
-            order: BTreeMap::new(),
             due: Due::default(),
             index: Cache::builder().time_to_live(BACKSTOP).build(),
             sources: HashSet::new(),
@@ -105,12 +103,12 @@ impl<S: Erase> Store<S> {
 
     /// How many keys are held.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.slots.len() - self.free.len()
     }
 
     /// Whether no key is held.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.len() == 0
     }
 
     /// How many keys have been erased so far, for whatever reason. Whoever keeps copies of secrets (a queued reply) compares it after each call:
@@ -165,7 +163,6 @@ impl<S: Erase> Store<S> {
             u32::try_from(self.slots.len() - 1).expect("memory ends long before 2^32 keys")
         });
         let source = self.shared(new.source);
-        self.order.insert(n, slot);
         self.due.insert(deadlines, slot);
         self.index.insert(new.slug.clone(), slot);
         let NewEntry { slug, secret, grade, extra, .. } = new;
@@ -188,10 +185,8 @@ impl<S: Erase> Store<S> {
         self.expire(now);
         let slots: Vec<usize> = match which {
             Relock::Slugs(slugs) => slugs.iter().filter_map(|slug| self.find(slug.as_str())).collect(),
-            Relock::Env(env) => {
-                self.entries().filter(|(_, entry)| entry.slug.env() == env).map(|(slot, _)| slot).collect()
-            }
-            Relock::All => self.entries().map(|(slot, _)| slot).collect(),
+            Relock::Env(env) => self.in_order(|entry| entry.slug.env() == env),
+            Relock::All => self.in_order(|_| true),
         };
         let relocked = slots.into_iter().filter_map(|slot| self.end(slot)).map(|entry| entry.slug).collect();
         self.tidy();
@@ -220,15 +215,23 @@ impl<S: Erase> Store<S> {
     pub fn list(&mut self, after: Option<u64>, limit: usize, now: Clock) -> Page<'_, S> {
         self.expire(now);
         let from = after.map_or(0, |after| after.saturating_add(1));
-        let mut rest = self.order.range(from..).filter_map(|(_, slot)| self.slots[*slot as usize].as_ref());
-        let entries = rest.by_ref().take(limit).collect();
-        Page { entries, more: rest.next().is_some() }
+        // The `limit` least places behind `after`, found in one walk: an order kept beside would cost every key memory.
+        let mut least: BinaryHeap<(u64, usize)> = BinaryHeap::new();
+        let mut more = false;
+        for (slot, entry) in self.entries().filter(|(_, entry)| entry.n >= from) {
+            least.push((entry.n, slot));
+            if least.len() > limit {
+                least.pop();
+                more = true;
+            }
+        }
+        let slots = least.into_sorted_vec().into_iter();
+        Page { entries: slots.filter_map(|(_, slot)| self.slots[slot].as_ref()).collect(), more }
     }
 
     /// Erases every key.
     pub fn erase_all(&mut self) {
-        let slots: Vec<usize> = self.entries().map(|(slot, _)| slot).collect();
-        for slot in slots {
+        for slot in 0..self.slots.len() {
             self.end(slot);
         }
         self.tidy();
@@ -238,15 +241,22 @@ impl<S: Erase> Store<S> {
     /// receiver. Those whose deadline has come are erased.
     pub fn drain(&mut self, now: Clock) -> Vec<Entry<S>> {
         self.expire(now);
-        let slots: Vec<usize> = self.entries().map(|(slot, _)| slot).collect();
+        let slots = self.in_order(|_| true);
         let entries = slots.into_iter().filter_map(|slot| self.remove(slot)).collect();
         self.tidy();
         entries
     }
 
     fn entries(&self) -> impl Iterator<Item = (usize, &Entry<S>)> {
-        let slots = self.order.values().map(|slot| *slot as usize);
-        slots.filter_map(|slot| self.slots[slot].as_ref().map(|entry| (slot, entry)))
+        self.slots.iter().enumerate().filter_map(|(slot, entry)| entry.as_ref().map(|entry| (slot, entry)))
+    }
+
+    /// The slots of the keys that are wanted, in the order of insertion.
+    fn in_order(&self, wanted: impl Fn(&Entry<S>) -> bool) -> Vec<usize> {
+        let mut places: Vec<(u64, usize)> =
+            self.entries().filter(|(_, entry)| wanted(entry)).map(|(slot, entry)| (entry.n, slot)).collect();
+        places.sort_unstable();
+        places.into_iter().map(|(_, slot)| slot).collect()
     }
 
     /// The slot of a slug. What the index says is believed only if the entry there agrees.
@@ -268,9 +278,10 @@ impl<S: Erase> Store<S> {
         let entry = self.slots.get_mut(slot)?.take()?;
         let place = u32::try_from(slot).expect("slots are counted in u32");
         self.index.invalidate(entry.slug.as_str());
-        self.order.remove(&entry.n);
-        self.due.remove(entry.deadlines, place);
         self.free.push(place);
+        let Store { slots, due, free, .. } = self;
+        let current = |slot: u32| slots[slot as usize].as_ref().map(|entry| entry.deadlines);
+        due.settle(slots.len() - free.len(), current);
         Some(entry)
     }
 
@@ -279,6 +290,7 @@ impl<S: Erase> Store<S> {
         self.index.run_pending_tasks();
         if self.is_empty() {
             self.slots = Vec::new();
+            self.due = Due::default();
             self.free = Vec::new();
             self.sources = HashSet::new();
         }

@@ -343,6 +343,11 @@ fn slots_are_used_again() {
         assert_eq!(store.relock(Relock::Slugs(&[slug("a.test.K1"), slug("a.test.K2")]), START).len(), 2);
     }
     assert!(store.slots.len() <= 11, "{} slots for 11 keys", store.slots.len());
+    for _ in 0..10_000 {
+        put(&mut store, "a.test.AGAIN", 5000);
+    }
+    assert!(store.due.weight() <= 2 * store.len() + 65, "{} deadlines", store.due.weight());
+    assert_eq!(store.next_deadline(), Some(Deadlines::after(START, Life(5000))));
 }
 
 /// What the store promises, kept as a plain list.
