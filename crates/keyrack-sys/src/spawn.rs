@@ -19,6 +19,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 /// The descriptor a started daemon finds the readiness pipe's write end at.
 pub const READY_FD: RawFd = 3;
 
+/// How many signals the kernel has (`signal(7)`).
+const SIGNALS: usize = 64;
+
 /// A daemon that was started: the program runs, but is not ready yet.
 #[derive(Debug)]
 pub struct Started {
@@ -127,14 +130,16 @@ impl Plan {
     fn become_daemon(&self) -> ! {
         // SAFETY: plain system calls on integers and on C strings that outlive them (`signal-safety(7)` lists all).
         unsafe {
-            libc::setsid();
             libc::umask(0o077);
-            if libc::chdir(c"/".as_ptr()) == -1 {
+            if libc::setsid() == -1 || libc::chdir(c"/".as_ptr()) == -1 {
                 self.fail(Some(libc::getpid()));
             }
-            // What this process ignores would stay ignored after exec. The two numbers a libc keeps for itself fail.
-            for signal in 1..=libc::SIGRTMAX() {
-                libc::signal(signal, libc::SIG_DFL);
+            // What this process ignores would stay ignored after exec. Asked of the kernel, as a libc refuses the numbers
+            // it keeps for itself; all zeros are the default action, and SIGKILL and SIGSTOP need none.
+            let default = [0_u64; 32];
+            for signal in 1..=SIGNALS {
+                let nothing = std::ptr::null_mut::<u64>();
+                libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nothing, SIGNALS / 8);
             }
             // Out of the way of the numbers given out next.
             let ready = libc::fcntl(self.ready, libc::F_DUPFD_CLOEXEC, 10);

@@ -22,6 +22,8 @@ pub enum Need {
     Path(&'static str),
     /// The kernel gives processes an audit session, and root can make new ones.
     Sessions,
+    /// Something the test looked for itself: whether it is there, and what it is.
+    That(bool, &'static str),
 }
 
 impl Need {
@@ -32,6 +34,7 @@ impl Need {
             Need::Path(path) => (!Path::new(path).exists()).then(|| path.to_owned()),
             Need::Sessions => (!is_root() || !Path::new("/proc/self/sessionid").exists())
                 .then(|| "root and kernel audit sessions".to_owned()),
+            Need::That(there, what) => (!there).then(|| what.to_owned()),
         }
     }
 }

@@ -73,7 +73,8 @@ impl Buffer {
             .max(PAGE.min(self.limit));
         // Doubling, so that filling byte by byte costs O(n); but never over the limit, and only what is needed when
         // that is all there is.
-        let doubled = self.all().len().saturating_mul(2).max(needed).next_power_of_two().min(self.limit);
+        let doubled = self.all().len().saturating_mul(2).max(needed);
+        let doubled = doubled.checked_next_power_of_two().unwrap_or(doubled).min(self.limit);
         let grant = {
             let mut requests = self.shared.requests();
             requests.allocate(doubled.max(PAGE)).or_else(|_| requests.allocate(needed.max(PAGE)))?

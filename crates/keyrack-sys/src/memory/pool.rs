@@ -4,9 +4,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::yield_now;
 
+#[cfg(test)]
+use super::arena::SLAB;
 use super::arena::{Arena, Place};
 use super::buffer::Buffer;
 use super::limit::{lockable, soft_limit};
+#[cfg(test)]
+use super::mapping::Mapping;
 use super::mapping::wipe;
 use super::secret::Secret;
 use super::{Budget, Full, MemoryError, Mode, ModeRequest, Share};
@@ -145,6 +149,13 @@ impl Pool {
     /// Wipes every page, secrets and buffers alike, in use or not, and ends the process with `code` at once: no
     /// destructors, no exit handlers. For a panic hook, when nothing else of the process may run any more.
     pub fn wipe_and_exit(&self, code: i32) -> ! {
+        self.wipe_all_pages();
+        // SAFETY: _exit only ends the process.
+        unsafe { libc::_exit(code) }
+    }
+
+    /// Must be the last thing that happens to this pool.
+    pub(super) fn wipe_all_pages(&self) {
         // The panic may have come from under a lock; whoever else holds one is about to die with the process.
         if let Some(store) = patiently(&self.0.store) {
             wipe_mappings(&store.arena);
@@ -152,8 +163,20 @@ impl Pool {
         if let Some(requests) = patiently(&self.0.requests) {
             wipe_mappings(&requests);
         }
-        // SAFETY: _exit only ends the process.
-        unsafe { libc::_exit(code) }
+    }
+}
+
+#[cfg(test)]
+impl Pool {
+    /// Whether no page holds anything.
+    pub(super) fn is_zero(&self) -> bool {
+        self.0.store().arena.mappings().all(Mapping::is_zero)
+            && self.0.requests().mappings().all(Mapping::is_zero)
+    }
+
+    /// How many mappings of a slab's size hold something for requests.
+    pub(super) fn slabs_in_use_by_requests(&self) -> usize {
+        self.0.requests().mappings().filter(|mapping| mapping.len() == SLAB && !mapping.is_zero()).count()
     }
 }
 

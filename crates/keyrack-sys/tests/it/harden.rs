@@ -1,0 +1,196 @@
+//! Hardening, each measure in a child and read back there.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use keyrack_sys::harden::{
+    Measure, close_inherited, deny_write_exec, hidepid, no_core, no_new_privs, not_dumpable, raise_limits,
+    readback, stdio_to_null, tracer_pid,
+};
+use keyrack_sys::{peer, user};
+use keyrack_testkit::{Need, can_run};
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::support::{again, assert_passed, become_stranger, exit_code, forked, in_child, refuse, role};
+
+fn measure(name: &str) -> Measure {
+    readback().into_iter().find(|measure| measure.name == name).unwrap()
+}
+
+#[test]
+fn each_measure_is_off_before_and_on_after() {
+    in_child("harden::each_measure_is_off_before_and_on_after", || {
+        type Step = fn() -> io::Result<()>;
+        let steps: [(&str, Step); 4] = [
+            ("not_dumpable", not_dumpable),
+            ("no_core", no_core),
+            ("no_new_privs", no_new_privs),
+            ("deny_write_exec", deny_write_exec),
+        ];
+        setrlimit(Resource::RLIMIT_CORE, 0, getrlimit(Resource::RLIMIT_CORE).unwrap().1.max(1)).unwrap();
+        for (name, step) in steps {
+            let before = measure(name);
+            assert!(!before.on && before.detail.is_some(), "{before:?}");
+            step().unwrap();
+            assert_eq!(measure(name), Measure { name, on: true, detail: None });
+        }
+        assert!(measure("not_traced").on);
+        assert_eq!(readback().len(), 5);
+        assert_eq!(getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
+
+        let both = libc::PROT_WRITE | libc::PROT_EXEC;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing.
+        let page = unsafe { libc::mmap(std::ptr::null_mut(), 4096, both, flags, -1, 0) };
+        assert_eq!((page, Errno::last()), (libc::MAP_FAILED, Errno::EACCES));
+    });
+}
+
+#[test]
+fn a_process_that_is_not_dumpable_keeps_its_memory_from_its_own_user() {
+    let test = "harden::a_process_that_is_not_dumpable_keeps_its_memory_from_its_own_user";
+    if !can_run(test, &[Need::Root]) {
+        return;
+    }
+    in_child(test, || {
+        become_stranger();
+        // Changing user made the process not dumpable already.
+        nix::sys::prctl::set_dumpable(true).unwrap();
+        let own = std::process::id();
+        let peek = || exit_code(forked(|| u8::from(open_path(own))));
+        assert_eq!(peek(), 1, "another process of this user can read a dumpable one's memory");
+        not_dumpable().unwrap();
+        assert_eq!(peek(), 0);
+        // What the daemon still needs of itself.
+        assert_eq!(tracer_pid().unwrap(), 0);
+        assert!(peer::own_session().is_ok());
+    });
+}
+
+/// Whether `/proc/<pid>/mem` opens. Does not allocate.
+fn open_path(pid: u32) -> bool {
+    let mut path = [0_u8; 32];
+    io::Write::write_fmt(&mut &mut path[..], format_args!("/proc/{pid}/mem")).is_ok()
+        // SAFETY: the path ends in NUL, as the buffer is longer than any such path.
+        && unsafe { libc::open(path.as_ptr().cast(), libc::O_RDONLY) } != -1
+}
+
+#[test]
+fn a_tracer_is_seen() {
+    tracer_pid().unwrap();
+    // The tracer is the very thread that forks.
+    let own = nix::unistd::gettid().as_raw();
+    // SAFETY: PTRACE_TRACEME takes no further arguments. The child allocates nothing after it, and is not stopped by
+    // ending.
+    let child = forked(|| match unsafe { libc::ptrace(libc::PTRACE_TRACEME) } {
+        0 => u8::from(tracer_pid().ok() == Some(own)),
+        _ => 2,
+    });
+    assert_eq!(exit_code(child), 1);
+}
+
+#[test]
+fn limits_go_up_to_the_hard_ones() {
+    in_child("harden::limits_go_up_to_the_hard_ones", || {
+        setrlimit(Resource::RLIMIT_NOFILE, 64, 512).unwrap();
+        setrlimit(Resource::RLIMIT_MEMLOCK, 4096, 65536).unwrap();
+        let limits = raise_limits().unwrap();
+        assert_eq!((limits.nofile, limits.memlock), (512, 65536));
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (512, 512));
+        assert_eq!(getrlimit(Resource::RLIMIT_MEMLOCK).unwrap(), (65536, 65536));
+        assert_eq!(raise_limits().unwrap(), limits);
+    });
+}
+
+#[test]
+fn this_proc_does_not_hide() {
+    // Where it does, keyrack cannot run at all.
+    assert_eq!(hidepid().unwrap(), None);
+}
+
+#[test]
+fn a_proc_that_hides_is_found_out() {
+    let test = "harden::a_proc_that_hides_is_found_out";
+    if !can_run(test, &[Need::Root, Need::Program("unshare"), Need::Program("mount")]) {
+        return;
+    }
+    if role().is_some() {
+        assert_eq!(hidepid().unwrap().as_deref(), Some("invisible"));
+        return;
+    }
+    let child = again(test, "hidden");
+    let script = "mount -t proc -o hidepid=2 proc /proc && exec \"$0\" \"$@\"";
+    let mut wrapped = std::process::Command::new("unshare");
+    wrapped.args(["--mount", "--pid", "--fork", "sh", "-c", script]).arg(child.get_program());
+    wrapped.args(child.get_args()).envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert_passed(test, &wrapped.output().unwrap());
+}
+
+fn open_descriptors() -> Vec<i32> {
+    (0..256)
+        // SAFETY: F_GETFD by number touches no memory, and EBADF is an answer.
+        .filter(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1)
+        .collect()
+}
+
+fn close_all_but_one() {
+    // Opens /proc, which must then survive.
+    peer::own_session().ok();
+    let files: Vec<OwnedFd> = (0..20).map(|_| OwnedFd::from(File::open("/dev/null").unwrap())).collect();
+    let kept = files[7].as_fd();
+    close_inherited(&[kept]).unwrap();
+    let open = open_descriptors();
+    assert!(open.contains(&kept.as_raw_fd()));
+    assert!(open.starts_with(&[0, 1, 2]), "{open:?}");
+    assert_eq!(open.len(), 5, "0, 1, 2, the kept one and /proc: {open:?}");
+    assert!(peer::own_session().is_ok());
+    // Their numbers may be others' by now.
+    files.into_iter().for_each(std::mem::forget);
+}
+
+#[test]
+fn only_the_kept_descriptors_stay_open() {
+    in_child("harden::only_the_kept_descriptors_stay_open", close_all_but_one);
+}
+
+#[test]
+fn descriptors_are_closed_without_close_range_too() {
+    in_child("harden::descriptors_are_closed_without_close_range_too", || {
+        refuse(libc::SYS_close_range, None, libc::ENOSYS);
+        close_all_but_one();
+    });
+}
+
+#[test]
+fn standard_streams_go_nowhere() {
+    in_child("harden::standard_streams_go_nowhere", || {
+        let saved = io::stdout().as_fd().try_clone_to_owned().unwrap();
+        // SAFETY: closes standard input, which nothing of this child reads, so that /dev/null itself lands there.
+        unsafe { libc::close(0) };
+        stdio_to_null().unwrap();
+        let targets: Vec<_> =
+            (0..3).map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap()).collect();
+        stdio_to_null().unwrap();
+        // SAFETY: gives the harness its output back.
+        unsafe { libc::dup2(saved.as_raw_fd(), 1) };
+        assert_eq!(targets, ["/dev/null"; 3].map(std::path::PathBuf::from));
+    });
+}
+
+#[test]
+fn the_user_is_the_effective_one() {
+    let test = "harden::the_user_is_the_effective_one";
+    assert_eq!(user::euid_is_root(), user::uid() == 0);
+    if !can_run(test, &[Need::Root]) {
+        return;
+    }
+    in_child(test, || {
+        assert!(user::euid_is_root());
+        let stranger = nix::unistd::Uid::from_raw(crate::support::STRANGER);
+        nix::unistd::seteuid(stranger).unwrap();
+        assert_eq!(user::uid(), crate::support::STRANGER);
+        assert!(!user::euid_is_root());
+    });
+}

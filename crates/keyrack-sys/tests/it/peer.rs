@@ -1,0 +1,341 @@
+//! Readings of real peers: of other users, other sessions, dead ones, and those the kernel says less of.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use keyrack_sys::peer::{Reading, comm, own_session, read};
+use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::socket::{bind_private, connect, wait_readable};
+use keyrack_sys::user;
+use keyrack_testkit::{Need, can_run, in_new_session};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::support::{STRANGER, again, assert_passed, become_stranger, in_child, refuse, role};
+
+const SOON: Duration = Duration::from_secs(10);
+const SOCKET: &str = "KEYRACK_SYS_TEST_SOCKET";
+
+fn listener(dir: &Path) -> UnixListener {
+    let listener = bind_private(&dir.join("s")).unwrap();
+    // On purpose: only what the reading says is to stand between the peer and us.
+    std::fs::set_permissions(dir, PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(dir.join("s"), PermissionsExt::from_mode(0o666)).unwrap();
+    listener
+}
+
+fn accept(listener: &UnixListener) -> UnixStream {
+    assert!(wait_readable(listener.as_fd(), SOON).unwrap(), "nobody connected");
+    listener.accept().unwrap().0
+}
+
+/// In a child: connects to the socket named by the environment.
+fn connect_as_told() -> UnixStream {
+    connect(Path::new(&std::env::var_os(SOCKET).unwrap()), SOON).unwrap()
+}
+
+/// In a child: stays until the parent closes its standard input.
+fn wait_for_parent() {
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+fn start(command: &mut Command) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Lets a child of [`start`] go on to its end, which must be a passed test.
+fn finish(test: &str, mut child: Child) {
+    drop(child.stdin.take());
+    assert_passed(test, &child.wait_with_output().unwrap());
+}
+
+fn told(test: &str, role: &str, dir: &Path) -> Command {
+    let mut command = again(test, role);
+    command.env(SOCKET, dir.join("s"));
+    command
+}
+
+#[test]
+fn ourselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = listener(dir.path());
+    let client = connect(&dir.path().join("s"), SOON).unwrap();
+    let server = accept(&listener);
+    // Both ways: the listener's end was made by listen().
+    for reading in [read(server.as_fd()), read(client.as_fd())] {
+        assert_eq!(reading.uid, Ok(user::uid()));
+        assert_eq!(reading.pid, Some(i64::from(std::process::id())));
+        assert!(reading.pidfd.unwrap().is_alive());
+        assert_eq!(reading.session, own_session());
+        assert!(reading.alive);
+    }
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    assert_eq!(comm(i64::from(std::process::id())).unwrap(), name.trim_end());
+    assert_eq!(comm(i64::MAX).unwrap_err().raw_os_error(), Some(libc::ENOENT));
+}
+
+#[test]
+fn another_user() {
+    let test = "peer::another_user";
+    if !can_run(test, &[Need::Root]) {
+        return;
+    }
+    if role().is_some() {
+        become_stranger();
+        let _stream = connect_as_told();
+        return wait_for_parent();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let listener = listener(dir.path());
+    let child = start(&mut told(test, "peer", dir.path()));
+    let reading = read(accept(&listener).as_fd());
+    assert_eq!(reading.uid, Ok(STRANGER));
+    assert_eq!(reading.pid, Some(i64::from(child.id())));
+    // Not dumpable since it changed its user: its session can be read all the same.
+    assert_eq!(reading.session, own_session());
+    assert!(reading.alive);
+    finish(test, child);
+}
+
+#[test]
+fn a_non_dumpable_peer_seen_by_an_ordinary_user() {
+    let test = "peer::a_non_dumpable_peer_seen_by_an_ordinary_user";
+    match role().as_deref() {
+        None if can_run(test, &[Need::Root]) => in_child(test, || {}),
+        None => {}
+        Some("child") => {
+            become_stranger();
+            let dir = tempfile::tempdir().unwrap();
+            let listener = listener(dir.path());
+            let child = start(&mut told(test, "peer", dir.path()));
+            let reading = read(accept(&listener).as_fd());
+            assert_eq!((reading.uid, reading.alive), (Ok(STRANGER), true));
+            assert_eq!(reading.pid, Some(i64::from(child.id())));
+            assert_eq!(reading.session, own_session());
+            finish(test, child);
+        }
+        Some(_) => {
+            keyrack_sys::harden::not_dumpable().unwrap();
+            let _stream = connect_as_told();
+            wait_for_parent();
+        }
+    }
+}
+
+#[test]
+fn another_session() {
+    let test = "peer::another_session";
+    if !can_run(test, &[Need::Sessions]) {
+        return;
+    }
+    if role().is_some() {
+        let mut stream = connect_as_told();
+        stream.write_all(&own_session().unwrap()).unwrap();
+        return wait_for_parent();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let listener = listener(dir.path());
+    let mut seen = vec![own_session().unwrap()];
+    for _ in 0..2 {
+        let child = start(&mut in_new_session(&told(test, "peer", dir.path())));
+        let mut server = accept(&listener);
+        let reading = read(server.as_fd());
+        assert!(reading.alive);
+        let session = reading.session.unwrap();
+        assert!(wait_readable(server.as_fd(), SOON).unwrap());
+        let mut said = [0; 64];
+        let n = server.read(&mut said).unwrap();
+        assert_eq!(session, said[..n], "the reading differs from what the peer reads itself");
+        assert!(session.iter().all(u8::is_ascii_digit), "{session:?}");
+        assert!(!seen.contains(&session), "every login has a session of its own");
+        seen.push(session);
+        finish(test, child);
+    }
+}
+
+/// A reading of a peer that has ended says so, in whichever way this kernel has.
+fn assert_gone(reading: &Reading) {
+    match &reading.pidfd {
+        Ok(pidfd) => {
+            assert_eq!(reading.pid, Some(-1));
+            assert!(!pidfd.is_alive());
+            assert!(!reading.alive);
+        }
+        Err(errno) => {
+            assert!([libc::EINVAL, libc::ESRCH, libc::ENODATA].contains(errno), "{reading:?}");
+            assert_eq!(reading.pid, None);
+        }
+    }
+    assert_eq!(reading.session, Err(0), "a session was read of nobody");
+}
+
+#[test]
+fn a_peer_that_was_reaped_before_accept() {
+    let test = "peer::a_peer_that_was_reaped_before_accept";
+    if role().is_some() {
+        drop(connect_as_told());
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let listener = listener(dir.path());
+    finish(test, start(&mut told(test, "peer", dir.path())));
+    let reading = read(accept(&listener).as_fd());
+    assert_eq!(reading.uid, Ok(user::uid()));
+    assert_gone(&reading);
+}
+
+#[test]
+fn a_peer_that_ends_after_accept() {
+    let test = "peer::a_peer_that_ends_after_accept";
+    if role().is_some() {
+        let _stream = connect_as_told();
+        return wait_for_parent();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let listener = listener(dir.path());
+    let mut child = start(&mut told(test, "peer", dir.path()));
+    let server = accept(&listener);
+    let before = read(server.as_fd());
+    assert!(before.alive);
+    let pidfd = before.pidfd.unwrap();
+
+    // A zombie is dead, though its number and session can still be read.
+    drop(child.stdin.take());
+    assert!(pidfd.wait_exit(SOON));
+    assert!(!pidfd.is_alive());
+    assert!(!read(server.as_fd()).alive);
+    assert_passed(test, &child.wait_with_output().unwrap());
+    assert_eq!(pidfd.pid(), Some(-1));
+    assert_gone(&read(server.as_fd()));
+}
+
+#[test]
+#[expect(clippy::zombie_processes, reason = "its parent ends before it does")]
+fn a_socket_that_outlives_its_opener() {
+    let test = "peer::a_socket_that_outlives_its_opener";
+    if role().is_some() {
+        let stream = connect_as_told();
+        fcntl(&stream, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+        // The heir keeps the connection, says so through it, and stays until the server hangs up.
+        let script = format!("echo heir >&{0}; cat <&{0}", stream.as_raw_fd());
+        let mut heir = Command::new("sh");
+        heir.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        heir.spawn().unwrap();
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let listener = listener(dir.path());
+    finish(test, start(&mut told(test, "peer", dir.path())));
+    let mut server = accept(&listener);
+    assert!(wait_readable(server.as_fd(), SOON).unwrap());
+    let mut said = [0; 16];
+    let n = server.read(&mut said).unwrap();
+    assert_eq!(&said[..n], b"heir\n", "the connection must be in use for this to prove anything");
+    assert_gone(&read(server.as_fd()));
+}
+
+#[test]
+fn a_peer_outside_our_pid_namespace() {
+    let test = "peer::a_peer_outside_our_pid_namespace";
+    if !can_run(test, &[Need::Root, Need::Program("unshare")]) {
+        return;
+    }
+    if role().is_some() {
+        let reading = read(std::io::stdin().as_fd());
+        assert_eq!(reading.uid, Ok(user::uid()));
+        assert_eq!(reading.pid, Some(0));
+        assert_eq!(reading.session, Err(0));
+        assert!(reading.alive);
+        return;
+    }
+    let (theirs, _ours) = UnixStream::pair().unwrap();
+    let child = again(test, "inside");
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(["--pid", "--fork", "--mount-proc"]).arg(child.get_program()).args(child.get_args());
+    wrapped.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = wrapped.stdin(Stdio::from(OwnedFd::from(theirs))).output().unwrap();
+    assert_passed(test, &output);
+}
+
+/// With `SO_PEERPIDFD` failing in every way there is: only "no such option" lets the weaker number in.
+#[test]
+fn kernels_that_say_less() {
+    let test = "peer::kernels_that_say_less";
+    let Some(role) = role() else {
+        for errno in [libc::ENOPROTOOPT, libc::EINVAL, libc::ESRCH, libc::ENODATA, libc::EMFILE, libc::EPERM]
+        {
+            let output = again(test, &errno.to_string()).stdin(Stdio::null()).output().unwrap();
+            assert_passed(test, &output);
+        }
+        return;
+    };
+    let errno: i32 = role.parse().unwrap();
+    let (one, _other) = UnixStream::pair().unwrap();
+    let option = u32::try_from(libc::SO_PEERPIDFD).unwrap();
+    refuse(libc::SYS_getsockopt, Some((2, option)), errno);
+    let reading = read(one.as_fd());
+    assert_eq!(reading.uid, Ok(user::uid()));
+    assert_eq!(reading.pidfd.unwrap_err(), errno);
+    assert!(reading.alive, "without a pidfd there is nothing that could say no");
+    if errno == libc::ENOPROTOOPT {
+        assert_eq!(reading.pid, Some(i64::from(std::process::id())));
+        assert_eq!(reading.session, own_session());
+    } else {
+        assert_eq!(reading.pid, None);
+        assert_eq!(reading.session, Err(0));
+    }
+}
+
+#[test]
+fn no_descriptor_left_is_not_a_reading() {
+    in_child("peer::no_descriptor_left_is_not_a_reading", || {
+        let (one, _other) = UnixStream::pair().unwrap();
+        own_session().ok();
+        let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+        for spare in 0..2_u64 {
+            let limit = u64::try_from(next).unwrap() + spare;
+            let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+            setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
+            let reading = read(one.as_fd());
+            assert_eq!(reading.uid, Ok(user::uid()));
+            // With none left there is no pidfd; with one, nothing is left to read by.
+            match spare {
+                0 => assert_eq!(reading.pidfd.as_ref().unwrap_err(), &libc::EMFILE),
+                _ => assert!(reading.alive),
+            }
+            assert_eq!((reading.pid, reading.session), (None, Err(0)));
+        }
+    });
+}
+
+#[test]
+fn a_reading_is_cheap() {
+    let (one, _other) = UnixStream::pair().unwrap();
+    let mut costs: Vec<Duration> = (0..2000)
+        .map(|_| {
+            let start = Instant::now();
+            assert!(read(one.as_fd()).alive);
+            start.elapsed()
+        })
+        .collect();
+    costs.sort_unstable();
+    // About 10 µs here, mostly the kernel's; the bar is for catching something of another order.
+    assert!(costs[1000] < Duration::from_micros(200), "{:?}", costs[1000]);
+    eprintln!("a reading: median {:?}", costs[1000]);
+}
+
+#[test]
+fn something_that_is_no_socket() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let reading = read(file.as_fd());
+    assert_eq!((reading.uid, reading.pid), (Err(libc::ENOTSOCK), None));
+    assert_eq!(reading.pidfd.unwrap_err(), libc::ENOTSOCK);
+    assert_eq!(reading.session, Err(0));
+    // Held open, this would be somebody's pidfd: it is not taken for alive.
+    assert!(Pidfd::open(i64::from(std::process::id())).unwrap().is_alive());
+}

@@ -1,0 +1,81 @@
+//! Processes held by descriptor.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::signal::Signal;
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn sleeper() -> std::process::Child {
+    Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn follows_one_process_to_its_end() {
+    let mut child = sleeper();
+    let pid = i64::from(child.id());
+    let pidfd = Pidfd::open(pid).unwrap();
+    assert_eq!(pidfd.pid(), Some(pid));
+    assert!(pidfd.is_alive());
+    assert!(!pidfd.wait_exit(Duration::from_millis(10)));
+
+    // Stopped is not ended.
+    pidfd.signal(Signal::Stop).unwrap();
+    assert!(pidfd.is_alive());
+    pidfd.signal(Signal::Cont).unwrap();
+
+    pidfd.signal(Signal::Term).unwrap();
+    assert!(pidfd.wait_exit(SOON));
+    // A zombie has ended, whoever still may ask for its number.
+    assert!(!pidfd.is_alive());
+    let status = child.wait().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGTERM));
+    assert_eq!(pidfd.pid(), Some(-1));
+    assert_eq!(pidfd.signal(Signal::Kill).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+}
+
+#[test]
+fn each_signal_is_the_one_it_says() {
+    let table = [
+        (Signal::Term, libc::SIGTERM),
+        (Signal::Int, libc::SIGINT),
+        (Signal::Hup, libc::SIGHUP),
+        (Signal::Usr1, libc::SIGUSR1),
+        (Signal::Kill, libc::SIGKILL),
+    ];
+    for (signal, number) in table {
+        assert_eq!(signal.number(), number);
+        let mut child = sleeper();
+        Pidfd::open(i64::from(child.id())).unwrap().signal(signal).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(number));
+    }
+}
+
+#[test]
+fn no_process_is_an_error() {
+    let mut child = sleeper();
+    let pid = i64::from(child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for (pid, errno) in [
+        (pid, libc::ESRCH),
+        (0, libc::EINVAL),
+        (-1, libc::EINVAL),
+        (i64::MAX, libc::EINVAL),
+        (i64::MIN, libc::EINVAL),
+    ] {
+        assert_eq!(Pidfd::open(pid).unwrap_err().raw_os_error(), Some(errno), "{pid}");
+    }
+}
+
+#[test]
+fn another_kind_of_descriptor_is_never_alive_for_long_nor_signalled() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let pidfd = Pidfd::from(std::os::fd::OwnedFd::from(file));
+    assert!(!pidfd.is_alive());
+    assert_eq!(pidfd.pid(), None);
+    assert!(pidfd.signal(Signal::Cont).is_err());
+}

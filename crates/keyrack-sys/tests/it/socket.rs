@@ -1,0 +1,185 @@
+//! Private sockets and bounded connects.
+
+use std::fs::Permissions;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use keyrack_sys::socket::{PATH_BYTES, bind_private, connect, wait_readable, wait_writable};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use nix::sys::stat::{Mode, umask};
+
+use crate::support::in_child;
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn errno(error: &std::io::Error) -> Option<i32> {
+    error.raw_os_error()
+}
+
+/// A path of exactly `bytes` bytes below `dir`.
+fn path_of(dir: &Path, bytes: usize) -> PathBuf {
+    dir.join("s".repeat(bytes - dir.as_os_str().len() - 1))
+}
+
+#[test]
+fn a_bound_socket_is_private_whatever_the_umask() {
+    in_child("socket::a_bound_socket_is_private_whatever_the_umask", || {
+        let dir = tempfile::tempdir().unwrap();
+        for (n, mask) in [0, 0o022, 0o077, 0o777].into_iter().enumerate() {
+            let path = dir.path().join(n.to_string());
+            umask(Mode::from_bits_truncate(mask));
+            let listener = bind_private(&path).unwrap();
+            assert_eq!(umask(Mode::empty()).bits(), mask, "the umask came back changed");
+            let found = std::fs::symlink_metadata(&path).unwrap();
+            assert!(found.file_type().is_socket());
+            assert_eq!(found.permissions().mode() & 0o7777, 0o600, "umask {mask:o}");
+            let descriptor = FdFlag::from_bits_retain(fcntl(&listener, FcntlArg::F_GETFD).unwrap());
+            assert!(descriptor.contains(FdFlag::FD_CLOEXEC));
+            let status = OFlag::from_bits_retain(fcntl(&listener, FcntlArg::F_GETFL).unwrap());
+            assert!(status.contains(OFlag::O_NONBLOCK));
+            assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        }
+    });
+}
+
+#[test]
+fn paths_are_measured_before_anything_happens() {
+    let dir = tempfile::tempdir().unwrap();
+    let longest = path_of(dir.path(), PATH_BYTES);
+    assert_eq!(longest.as_os_str().as_bytes().len(), 107);
+    let _listener = bind_private(&longest).unwrap();
+    assert!(longest.exists());
+    connect(&longest, SOON).unwrap();
+
+    for bytes in [108, 109, 200] {
+        let path = path_of(dir.path(), bytes);
+        assert_eq!(errno(&bind_private(&path).unwrap_err()), Some(libc::ENAMETOOLONG));
+        assert_eq!(errno(&connect(&path, SOON).unwrap_err()), Some(libc::ENAMETOOLONG));
+    }
+    assert_eq!(errno(&bind_private(Path::new("")).unwrap_err()), Some(libc::ENOENT));
+    assert_eq!(errno(&connect(Path::new(""), SOON).unwrap_err()), Some(libc::ENOENT));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_name_in_the_way_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("file"), "x").unwrap();
+    std::fs::create_dir(at("dir")).unwrap();
+    symlink(at("nowhere"), at("dangling")).unwrap();
+    symlink(at("file"), at("link")).unwrap();
+    drop(bind_private(&at("dead")).unwrap());
+    for name in ["file", "dir", "dangling", "link", "dead"] {
+        assert_eq!(errno(&bind_private(&at(name)).unwrap_err()), Some(libc::EADDRINUSE), "{name}");
+    }
+    assert_eq!(std::fs::read(at("file")).unwrap(), b"x");
+    assert!(!at("nowhere").exists());
+    assert_eq!(errno(&bind_private(&at("no/dir")).unwrap_err()), Some(libc::ENOENT));
+}
+
+#[test]
+fn a_connect_tells_missing_dead_and_forbidden_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    drop(bind_private(&at("dead")).unwrap());
+    std::fs::write(at("file"), "x").unwrap();
+    for (name, expected) in
+        [("nothing", libc::ENOENT), ("dead", libc::ECONNREFUSED), ("file", libc::ECONNREFUSED)]
+    {
+        let start = Instant::now();
+        assert_eq!(errno(&connect(&at(name), SOON).unwrap_err()), Some(expected), "{name}");
+        assert!(start.elapsed() < SOON / 2, "{name} was tried again");
+    }
+}
+
+#[test]
+fn bytes_pass_and_waits_end_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let listener = bind_private(&path).unwrap();
+    let mut client = connect(&path, SOON).unwrap();
+    assert!(wait_readable(listener.as_fd(), SOON).unwrap());
+    let (mut server, _) = listener.accept().unwrap();
+
+    assert!(!wait_readable(client.as_fd(), Duration::ZERO).unwrap());
+    let start = Instant::now();
+    assert!(!wait_readable(client.as_fd(), Duration::from_millis(30)).unwrap());
+    assert!(start.elapsed() >= Duration::from_millis(30));
+    assert_eq!(client.read(&mut [0; 8]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+
+    server.write_all(b"hello").unwrap();
+    assert!(wait_readable(client.as_fd(), SOON).unwrap());
+    let mut said = [0; 5];
+    client.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"hello");
+
+    assert!(wait_writable(client.as_fd(), SOON).unwrap());
+    while client.write(&[0; 65536]).is_ok() {}
+    assert!(!wait_writable(client.as_fd(), Duration::from_millis(5)).unwrap());
+    drop(server);
+    // An end is something to read, and a broken pipe something to find out by writing.
+    assert!(wait_readable(client.as_fd(), SOON).unwrap());
+    assert!(wait_writable(client.as_fd(), SOON).unwrap());
+}
+
+#[test]
+fn a_full_backlog_is_tried_until_the_deadline() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &UnixAddr::new(&path).unwrap()).unwrap();
+    listen(&fd, Backlog::new(1).unwrap()).unwrap();
+    let listener = std::os::unix::net::UnixListener::from(fd);
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+
+    let mut held = Vec::new();
+    let error = loop {
+        match connect(&path, Duration::from_millis(20)) {
+            Ok(stream) => held.push(stream),
+            Err(error) => break error,
+        }
+        assert!(held.len() < 10, "the backlog of 1 never filled");
+    };
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(30));
+            listener.accept().unwrap();
+        });
+        connect(&path, SOON).expect("room came, and was not taken");
+    });
+}
+
+#[test]
+fn a_signal_does_not_end_a_wait() {
+    in_child("socket::a_signal_does_not_end_a_wait", || {
+        extern "C" fn nothing(_: libc::c_int) {}
+        let action = nix::sys::signal::SigAction::new(
+            nix::sys::signal::SigHandler::Handler(nothing),
+            nix::sys::signal::SaFlags::empty(),
+            nix::sys::signal::SigSet::empty(),
+        );
+        // SAFETY: the handler does nothing.
+        unsafe { nix::sys::signal::sigaction(nix::sys::signal::SIGUSR1, &action) }.unwrap();
+        let (client, _server) = std::os::unix::net::UnixStream::pair().unwrap();
+        // SAFETY: cannot fail.
+        let waiter = unsafe { libc::pthread_self() };
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(20));
+                // SAFETY: the waiting thread outlives this scope.
+                assert_eq!(unsafe { libc::pthread_kill(waiter, libc::SIGUSR1) }, 0);
+            });
+            let start = Instant::now();
+            assert!(!wait_readable(client.as_fd(), Duration::from_millis(80)).unwrap());
+            assert!(start.elapsed() >= Duration::from_millis(80), "{:?}", start.elapsed());
+        });
+    });
+}
