@@ -1,1 +1,133 @@
-//! To be written.
+//! The firewall: which values may not be handed out, by the mechanism that made them.
+//!
+//! Works on bytes. Must never: say any part of a secret in a reason, or let a general JSON parser own one.
+
+mod blob;
+
+pub use blob::blob_mech;
+
+use crate::mechanism::Mechanism;
+
+/// Prefixes of tokens that live until somebody ends them.
+const LONG_LIVED: [(&str, &str); 10] = [
+    ("ghp_", "a github classic personal access token (ghp_*)"),
+    ("gho_", "a github oauth token (gho_*)"),
+    ("ghu_", "a github user-to-server token (ghu_*)"),
+    ("ghr_", "a github refresh token (ghr_*)"),
+    ("github_pat_", "a github fine-grained personal access token (github_pat_*)"),
+    ("AKIA", "an aws long-lived access key (AKIA*)"),
+    ("glpat-", "a gitlab personal access token (glpat-*)"),
+    ("xoxb-", "a slack bot token (xoxb-*)"),
+    ("xoxp-", "a slack user token (xoxp-*)"),
+    ("sk_live_", "a stripe live secret key (sk_live_*)"),
+];
+
+/// Checks a value that is about to be stored, unlocked or handed out. `Err` holds the reasons against it, a sentence each.
+///
+/// A mechanism this build does not know is checked as one that hands out what the vault holds.
+pub fn check(secret: &[u8], mech: &Mechanism) -> Result<(), Vec<String>> {
+    let text = trim_start(secret);
+    if text.is_empty() {
+        return Err(vec!["there is no value to check".to_owned()]);
+    }
+    match mech {
+        Mechanism::Replica | Mechanism::Reference | Mechanism::Session | Mechanism::Other(_) => {
+            match LONG_LIVED.iter().find(|(prefix, _)| text.starts_with(prefix.as_bytes())) {
+                None => Ok(()),
+                Some((_, what)) => Err(vec![
+                    "a long-lived token is dangerous to hand out as it is".to_owned(),
+                    format!("detected {what}"),
+                ]),
+            }
+        }
+        Mechanism::GithubApp if secret.starts_with(b"ghs_") => Ok(()),
+        Mechanism::GithubApp => Err(vec!["the value of a github app must be a ghs_ token".to_owned()]),
+        Mechanism::AwsSso | Mechanism::GithubOidc if is_profile_name(secret) => Ok(()),
+        Mechanism::AwsSso | Mechanism::GithubOidc => Err(vec![
+            "the value must be the name of an aws profile: letters, digits, dots, _ and -".to_owned(),
+        ]),
+    }
+}
+
+/// `^[a-zA-Z0-9][a-zA-Z0-9._-]*$`
+fn is_profile_name(value: &[u8]) -> bool {
+    value.first().is_some_and(u8::is_ascii_alphanumeric)
+        && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// What is behind leading white space, Unicode's and the byte order mark included: a token pasted with it is still that token.
+fn trim_start(secret: &[u8]) -> &[u8] {
+    let valid = secret.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let blank = valid.len() - valid.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}').len();
+    &secret[blank..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The distinct part of every token below: no reason may hold it.
+    const BODY: &str = "Zq7Zq7Zq7Zq7";
+
+    #[test]
+    fn long_lived_tokens() {
+        let raw = [
+            Mechanism::Replica,
+            Mechanism::Reference,
+            Mechanism::Session,
+            Mechanism::Other("NEW_VIA_PEER".into()),
+        ];
+        for mech in raw {
+            for (prefix, _) in LONG_LIVED {
+                for lead in ["", " ", "\n", "\t \r\n", "\u{a0}", "\u{2028}", "\u{feff}", "\x0b\x0c"] {
+                    let reasons = check(format!("{lead}{prefix}{BODY}").as_bytes(), &mech).unwrap_err();
+                    assert_eq!(reasons.len(), 2);
+                    assert!(reasons[1].contains(prefix), "{reasons:?} names the kind");
+                    assert!(reasons.iter().all(|reason| !reason.contains(BODY)), "{reasons:?}");
+                }
+            }
+            for fine in [
+                "hunter2",
+                "ghs_x",
+                "ASIA1234",
+                "akia1234",
+                "GHP_x",
+                "xghp_x",
+                "sk_test_x",
+                "x AKIA",
+                "gh",
+                "xoxa-1",
+                "-----BEGIN KEY-----\nAKIA",
+                "{\"a\":1}",
+                "é",
+            ] {
+                assert_eq!(check(fine.as_bytes(), &mech), Ok(()), "{fine}");
+            }
+            assert_eq!(check(b"\xff\xfe ghp_", &mech), Ok(()), "bytes that are no text");
+            for empty in [&b""[..], b" ", b"\n\t", "\u{feff}".as_bytes()] {
+                assert_eq!(check(empty, &mech).unwrap_err().len(), 1, "{empty:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn by_mechanism() {
+        for (mech, value, ok) in [
+            (Mechanism::GithubApp, "ghs_abc", true),
+            (Mechanism::GithubApp, "ghp_abc", false),
+            (Mechanism::GithubApp, " ghs_abc", false),
+            (Mechanism::GithubApp, "{\"mech\":\"x\"}", false),
+            (Mechanism::GithubApp, "", false),
+            (Mechanism::AwsSso, "acme.dev-1_a", true),
+            (Mechanism::AwsSso, "9", true),
+            (Mechanism::AwsSso, ".acme", false),
+            (Mechanism::AwsSso, "acme dev", false),
+            (Mechanism::AwsSso, "acme\n", false),
+            (Mechanism::AwsSso, "", false),
+            (Mechanism::GithubOidc, "profile", true),
+            (Mechanism::GithubOidc, "a=b", false),
+        ] {
+            assert_eq!(check(value.as_bytes(), &mech).is_ok(), ok, "{mech} {value:?}");
+        }
+    }
+}

@@ -34,10 +34,10 @@ impl Due {
         }
         let bound = 2 * live + 64;
         if self.boot.len() > bound {
-            distinct(&mut self.boot, |at, slot| boot_holds(at, slot));
+            distinct(&mut self.boot, boot_holds);
         }
         if self.wall.len() > bound {
-            distinct(&mut self.wall, |at, slot| wall_holds(at, slot));
+            distinct(&mut self.wall, wall_holds);
         }
     }
 
