@@ -7,6 +7,8 @@ pub mod connect;
 pub mod context;
 pub mod daemon;
 mod exchange;
+pub mod inventory;
+mod json_members;
 pub mod legacy;
 pub mod paths;
 pub mod render;

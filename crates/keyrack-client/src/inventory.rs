@@ -1,0 +1,142 @@
+//! Whether a key was ever set on this machine, told without decrypting anything: by inventory markers, and by the files of the two vaults
+//! that keep one file or one entry for each key. Never reads a secret into memory of its own, never writes.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use keyrack_core::{Owner, Slug};
+use zeroize::Zeroizing;
+
+use crate::context::Context;
+use crate::json_members::members;
+
+/// The largest os.direct store that is looked into, in bytes.
+const STORE: u64 = 8 << 20;
+
+/// Whether the context's owner has set this key, or the `org.all.NAME` that would stand in for it. Without a home nothing is known.
+pub fn knows(ctx: &Context, slug: &Slug) -> bool {
+    Inventory::of(ctx).is_some_and(|inventory| inventory.knows(slug))
+}
+
+/// The traces an owner's keys leave in a home.
+#[derive(Debug)]
+pub struct Inventory {
+    root: PathBuf,
+    owner: Owner,
+    /// The names in the os.direct store, once they were looked for.
+    direct: std::cell::OnceCell<Vec<String>>,
+}
+
+impl Inventory {
+    /// That of the context's owner; `None` without a home.
+    pub fn of(ctx: &Context) -> Option<Self> {
+        let root = ctx.home()?.join(".rhachet/keyrack");
+        Some(Inventory { root, owner: ctx.owner.clone(), direct: std::cell::OnceCell::new() })
+    }
+
+    /// Whether the key, or the `org.all.NAME` that would stand in for it, was set.
+    pub fn knows(&self, slug: &Slug) -> bool {
+        self.holds(slug) || slug.fallback().is_some_and(|fallback| self.holds(&fallback))
+    }
+
+    /// Whether exactly this key was set.
+    pub fn holds(&self, slug: &Slug) -> bool {
+        let owner = format!("owner={}", self.owner);
+        let hash = slug.hash16();
+        let marker = self.root.join("inventory").join(&owner).join(format!("{hash}.stocked"));
+        let secure = self.root.join("vault/os.secure").join(&owner).join(format!("{hash}.age"));
+        exists(&marker) || exists(&secure) || self.direct(&owner).iter().any(|name| name == slug.as_str())
+    }
+
+    fn direct(&self, owner: &str) -> &[String] {
+        self.direct.get_or_init(|| {
+            names_in(&self.root.join("vault/os.direct").join(owner).join("keyrack.direct.json"))
+                .unwrap_or_default()
+        })
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
+/// The top-level names of a JSON file; `None` when it cannot be read or is no JSON object.
+fn names_in(path: &Path) -> Option<Vec<String>> {
+    let mut file = File::open(path).ok()?;
+    let size = file.metadata().ok().filter(|found| found.is_file() && found.len() <= STORE)?.len();
+    // Values are secrets: one buffer of the right size, wiped, and never grown.
+    let mut bytes = Zeroizing::new(vec![0; usize::try_from(size).ok()?]);
+    file.read_exact(&mut bytes).ok()?;
+    let names = members(&bytes).ok()?.into_iter().map(|member| member.name).collect();
+    Some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use keyrack_testkit::Home;
+
+    use super::*;
+
+    fn put(home: &Home, path: &str, content: &str) {
+        let path = home.home().join(".rhachet/keyrack").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    #[test]
+    fn traces() {
+        let slug = |text: &str| Slug::parse(text).unwrap();
+        let hash = |text: &str| slug(text).hash16();
+        for (trace, content, asked, known) in [
+            (format!("inventory/owner=default/{}.stocked", hash("a.test.K")), "", "a.test.K", true),
+            (format!("inventory/owner=default/{}.stocked", hash("a.all.K")), "", "a.test.K", true),
+            (format!("inventory/owner=default/{}.stocked", hash("a.all.K")), "", "a.sudo.K", false),
+            (format!("inventory/owner=default/{}.stocked", hash("a.test.K")), "", "a.all.K", false),
+            (format!("inventory/owner=other/{}.stocked", hash("a.test.K")), "", "a.test.K", false),
+            (format!("vault/os.secure/owner=default/{}.age", hash("a.test.K")), "x", "a.test.K", true),
+            (format!("vault/os.secure/owner=default/{}.age", hash("a.all.K")), "x", "a.prod.K", true),
+            (
+                "vault/os.direct/owner=default/keyrack.direct.json".into(),
+                r#"{"a.test.K":{"value":"v"}}"#,
+                "a.test.K",
+                true,
+            ),
+            (
+                "vault/os.direct/owner=default/keyrack.direct.json".into(),
+                r#"{"a.all.K":{"value":"v"}}"#,
+                "a.test.K",
+                true,
+            ),
+            (
+                "vault/os.direct/owner=default/keyrack.direct.json".into(),
+                r#"{"b":{"a.test.K":1}}"#,
+                "a.test.K",
+                false,
+            ),
+            (
+                "vault/os.direct/owner=default/keyrack.direct.json".into(),
+                r#"{"b":"a.test.K"}"#,
+                "a.test.K",
+                false,
+            ),
+            (
+                "vault/os.direct/owner=default/keyrack.direct.json".into(),
+                r#"{"a.test.K":"#,
+                "a.test.K",
+                false,
+            ),
+            ("vault/os.direct/owner=default/keyrack.direct.json".into(), "", "a.test.K", false),
+            ("nothing".into(), "", "a.test.K", false),
+        ] {
+            let home = Home::new();
+            put(&home, &trace, content);
+            let ctx = Context::new("/", [("HOME", home.home())].into_iter().collect());
+            assert_eq!(knows(&ctx, &slug(asked)), known, "{trace} {content} {asked}");
+            let homeless = Context::new("/", crate::Environment::default());
+            assert!(!knows(&homeless, &slug(asked)));
+        }
+    }
+}
