@@ -1,0 +1,228 @@
+//! Legacy replies: composed by this daemon, and read from a TypeScript daemon that keeps whatever it was given.
+
+use keyrack_wire::legacy::*;
+use keyrack_wire::{ComposeError, SecretBytes, WipedBuffer};
+use serde_json::{Value, json};
+
+use crate::support::{Tight, composed};
+
+fn item<'a, S>(slug: &'a str, secret: S) -> GetItem<'a, S, NoExtras> {
+    GetItem {
+        slug,
+        protection: "encrypted",
+        duration: "permanent",
+        vault: "os.secure",
+        mech: "PERMANENT_VIA_REPLICA",
+        env: "test",
+        org: "acme",
+        expires_at: "2026-01-01T09:00:00Z",
+        secret,
+        extras: NoExtras,
+    }
+}
+
+fn slugs_of(reply: &[u8]) -> Vec<String> {
+    let reply: Value = serde_json::from_slice(reply).unwrap();
+    assert_eq!(reply["success"], true);
+    let keys = reply["data"]["keys"].as_array().unwrap();
+    keys.iter().map(|key| key["slug"].as_str().unwrap().to_owned()).collect()
+}
+
+struct Erased;
+
+impl SecretBytes for Erased {
+    fn with<R>(&self, _: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        None
+    }
+}
+
+#[test]
+fn a_key_json_cannot_carry_is_left_out_and_the_others_stay() {
+    let secrets: [&[u8]; 5] = [b"\xff", b"first", b"\xed\xa0\x80", "é\0".as_bytes(), b"tail\xe2\x82"];
+    let slugs = ["a", "b", "c", "d", "e"];
+    for (count, expected) in [(1, vec![]), (2, vec!["b"]), (3, vec!["b"]), (5, vec!["b", "d"])] {
+        let mut sink = WipedBuffer::new(10_000);
+        let items = slugs.iter().zip(secrets).take(count).map(|(slug, secret)| item(slug, secret));
+        let omitted = compose_get_reply(&mut sink, items).unwrap();
+        assert_eq!(slugs_of(sink.as_slice()), expected);
+        let omitted: Vec<&str> = omitted.iter().map(|index| slugs[*index]).collect();
+        let rest: Vec<&str> =
+            slugs[..count].iter().copied().filter(|slug| !expected.contains(slug)).collect();
+        assert_eq!(omitted, rest);
+    }
+    let mut sink = WipedBuffer::new(10_000);
+    assert_eq!(compose_get_reply(&mut sink, [item("a", Erased)]), Ok(vec![0]));
+    assert_eq!(sink.as_slice(), br#"{"success":true,"data":{"keys":[]}}"#);
+    // Fields that were not packed by this crate are not put into a reply.
+    let odd = GetItem { extras: &b"\"x\":1"[..], ..item_with("a", &b"s"[..]) };
+    assert_eq!(compose_get_reply(&mut WipedBuffer::new(1000), [odd]), Ok(vec![0]));
+}
+
+fn item_with<'a>(slug: &'a str, secret: &'a [u8]) -> GetItem<'a, &'a [u8], &'a [u8]> {
+    let GetItem { protection, duration, vault, mech, env, org, expires_at, .. } = item(slug, secret);
+    GetItem { slug, protection, duration, vault, mech, env, org, expires_at, secret, extras: &[] }
+}
+
+#[test]
+fn a_reply_ends_at_its_limit() {
+    let secret = vec![b'x'; 1 << 20];
+    let fits = composed(|sink| compose_get_reply(sink, (0..7).map(|_| item("a", &secret[..]))));
+    assert!(fits.len() > 7 << 20);
+    // A quote takes two bytes, so half as many do not fit.
+    let quotes = vec![b'"'; 1 << 20];
+    for (count, secret) in [(8, &secret), (4, &quotes)] {
+        let mut sink = WipedBuffer::new(32 << 20);
+        let outcome = compose_get_reply(&mut sink, (0..count).map(|_| item("a", &secret[..])));
+        assert_eq!(outcome, Err(ComposeError::TooLarge { limit: MAX_REPLY }));
+        assert!(sink.as_slice().len() <= MAX_REPLY);
+    }
+    let long = "x".repeat(MAX_REPLY);
+    let too_large = Err(ComposeError::TooLarge { limit: MAX_REPLY });
+    assert_eq!(compose_error(&mut WipedBuffer::new(32 << 20), &long), too_large);
+    assert_eq!(compose_unlock_reply(&mut WipedBuffer::new(32 << 20), [&long[..]]), too_large);
+}
+
+#[test]
+fn a_full_sink_is_an_error_at_every_byte() {
+    let packed = {
+        let grant = r#"{"slug":"a","a":1,"key":{"secret":"s","b":2,"grade":{"protection":"p","duration":"d","c":3}},"source":{"vault":"v","mech":"m","d":4},"env":"e","org":"o"}"#;
+        let message = format!(r#"{{"command":"UNLOCK","payload":{{"keys":[{grant}]}}}}"#);
+        let Ok(Request::Unlock(grants)) = Request::parse(message.as_bytes()) else { panic!() };
+        let mut packed = WipedBuffer::new(1000);
+        grants[0].extras.pack(&mut packed).unwrap();
+        packed.as_slice().to_vec()
+    };
+    let items = || [item_with("a.test.K", b"s\"\n"), GetItem { extras: &packed[..], ..item_with("b", b"") }];
+    let whole = composed(|sink| compose_get_reply(sink, items()));
+    for limit in 0..whole.len() {
+        let mut sink = Tight { bytes: Vec::new(), limit };
+        assert_eq!(compose_get_reply(&mut sink, items()), Err(ComposeError::Full), "{limit}");
+        assert!(whole.starts_with(&sink.bytes));
+    }
+    assert_eq!(compose_get_reply(&mut Tight { bytes: Vec::new(), limit: whole.len() }, items()), Ok(vec![]));
+    let reply: Value = serde_json::from_slice(&whole).unwrap();
+    let second = &reply["data"]["keys"][1];
+    assert_eq!((&second["a"], &second["key"]["b"]), (&json!(1), &json!(2)));
+    assert_eq!((&second["key"]["grade"]["c"], &second["source"]["d"]), (&json!(3), &json!(4)));
+}
+
+#[test]
+fn other_replies_are_what_the_oracle_reads() {
+    let odd = "a\"\\\n\u{1f511}";
+    let unlock = composed(|sink| compose_unlock_reply(sink, [odd, "b"]));
+    assert_eq!(oracle(&unlock), json!({"success": true, "data": {"unlocked": [odd, "b"]}}));
+    let relock = composed(|sink| compose_relock_reply(sink, []));
+    assert_eq!(oracle(&relock), json!({"success": true, "data": {"relocked": []}}));
+    let error = composed(|sink| compose_error(sink, odd));
+    assert_eq!(oracle(&error), json!({"success": false, "error": odd}));
+    let key = StatusItem { slug: odd, env: odd, org: odd, expires_at: odd, ttl_left_ms: u64::MAX };
+    let status = composed(|sink| compose_status_reply(sink, odd, [key]));
+    let key = json!({"slug": odd, "env": odd, "org": odd, "expiresAt": odd, "ttlLeftMs": u64::MAX});
+    assert_eq!(oracle(&status), json!({"success": true, "data": {"homeHash": odd, "keys": [key]}}));
+}
+
+fn oracle(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+#[test]
+fn one_odd_key_of_a_typescript_daemon_costs_no_other() {
+    let good = r#"{"slug":"a.test.K","key":{"secret":"s\u00e9","grade":{"protection":"p","duration":"d"}},"source":{"vault":"v","mech":"m"},"env":"test","org":"a"}"#;
+    let immortal = good.replace("\"org\"", "\"expiresAt\":1767258000000,\"org\"");
+    let halved = good.replace("s\\u00e9", "hunter2\\ud83d");
+    let reply = format!(
+        r#"{{"success":true,"data":{{"keys":[null,{good},{immortal},{halved},{{}},{good}],"x":1}},"y":2}}"#
+    );
+    let Ok(Reply::Ok(data)) = parse_get_reply(reply.as_bytes()) else { panic!() };
+    assert_eq!(data.keys.len(), 2);
+    let mut out = [0; 8];
+    let len = data.keys[1].secret.unescape_into(&mut out).unwrap();
+    assert_eq!(&out[..len], "sé".as_bytes());
+    let malformed: Vec<String> = data.malformed.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        malformed,
+        [
+            "data.keys[0] must be an object",
+            "data.keys[2].expiresAt (a.test.K) must be a string",
+            "data.keys[3].key.secret (a.test.K) holds a lone surrogate",
+            "data.keys[4].slug is missing",
+        ]
+    );
+
+    let status = r#"{"success":true,"data":{"homeHash":"83db27ef","keys":[
+        {"slug":"a","env":"e","org":"o","expiresAt":null,"ttlLeftMs":null},
+        {"slug":"b","env":"e","org":"o"},
+        {"slug":"c","env":"e","org":"o","expiresAt":"t","ttlLeftMs":-1},
+        {"slug":"d","env":"e","org":"o","expiresAt":7,"ttlLeftMs":1},
+        {"slug":"e","env":"e","org":"o","expiresAt":"t","ttlLeftMs":"1"},
+        7,
+        {"slug":"f","env":"e","org":"o","expiresAt":"t","ttlLeftMs":12}]}}"#;
+    let Ok(Reply::Ok(data)) = parse_status_reply(status.as_bytes()) else { panic!() };
+    let keys: Vec<(&str, Option<&str>, Option<u64>)> =
+        data.keys.iter().map(|key| (&*key.slug, key.expires_at.as_deref(), key.ttl_left_ms)).collect();
+    assert_eq!(keys, [("a", None, None), ("b", None, None), ("f", Some("t"), Some(12))]);
+    let malformed: Vec<String> = data.malformed.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        malformed,
+        [
+            "data.keys[2].ttlLeftMs must be whole milliseconds",
+            "data.keys[3].expiresAt must be a string",
+            "data.keys[4].ttlLeftMs must be whole milliseconds",
+            "data.keys[5] must be an object",
+        ]
+    );
+}
+
+#[test]
+fn what_is_no_reply_is_an_error_without_its_content() {
+    for (reply, expected) in [
+        ("", "the message is not valid JSON at byte 0: it ends too early"),
+        ("null", "the message is not a JSON object"),
+        ("{}", "success is missing"),
+        (r#"{"success":1}"#, "success must be true or false"),
+        (r#"{"success":"hunter2"}"#, "success must be true or false"),
+        (r#"{"success":true}"#, "data is missing"),
+        (r#"{"success":true,"data":null}"#, "data must be an object"),
+        (r#"{"success":true,"data":{}}"#, "data.keys is missing"),
+        (r#"{"success":true,"data":{"keys":{"hunter2":1}}}"#, "data.keys must be an array"),
+        (
+            r#"{"success":true,"data":{"keys":["hunter2"#,
+            "the message is not valid JSON at byte 40: it ends too early",
+        ),
+        (r#"{"success":false}"#, "error is missing"),
+        (r#"{"success":false,"error":null}"#, "error must be a string"),
+        (r#"{"success":true,"success":false,"data":{}}"#, "success is given twice"),
+    ] {
+        let error = parse_get_reply(reply.as_bytes()).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{reply}");
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+    let many = format!(r#"{{"success":true,"data":{{"keys":[{}7]}}}}"#, "7,".repeat(MAX_ITEMS));
+    let error = parse_get_reply(many.as_bytes()).map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "data.keys has more than 4096 elements");
+    let error = parse_relock_reply(br#"{"success":true,"data":{"relocked":[7]}}"#).unwrap_err();
+    assert_eq!(error.to_string(), "data.relocked[0] must be a string");
+    let error = parse_status_reply(br#"{"success":true,"data":{"keys":[]}}"#).unwrap_err();
+    assert_eq!(error.to_string(), "data.homeHash is missing");
+}
+
+#[test]
+fn a_refusal_is_told_from_a_reply() {
+    let long = "x".repeat(100_000);
+    let reply = composed(|sink| compose_error(sink, &long));
+    assert_eq!(parse_relock_reply(&reply), Ok(Reply::Refused(long)));
+    assert!(is_session_mismatch(
+        "BadRequestError: session mismatch: caller is in a different login session\n\n{}"
+    ));
+    assert!(!is_session_mismatch("unknown command: X"));
+}
+
+#[test]
+fn a_reply_is_complete_when_its_brace_closes() {
+    let reply = composed(|sink| compose_get_reply(sink, [item("a", "é}\\\"{".as_bytes())]));
+    let mut scanner = Scanner::for_reply();
+    for end in 0..reply.len() {
+        assert_eq!(scanner.advance(&reply[..end]), Progress::More);
+    }
+    assert_eq!(scanner.advance(&reply), Progress::Complete { end: reply.len() });
+}
