@@ -8,8 +8,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::{PeerCredentials, PeerPidfd};
+use nix::sys::socket::{UnixCredentials, getsockopt};
 
 use crate::pidfd::Pidfd;
 use crate::proc;
@@ -25,8 +25,8 @@ pub struct Reading {
     /// The opener, or the errno of `SO_PEERPIDFD`: `ENOPROTOOPT` when this kernel has no such option; `EINVAL`, `ESRCH`,
     /// `ENODATA` when the opener was reaped already.
     pub pidfd: Result<Pidfd, i32>,
-    /// The opener's number from its pidfd: −1 reaped, 0 in a pid namespace we cannot see. From `SO_PEERCRED` only when
-    /// the kernel has no `SO_PEERPIDFD`.
+    /// The opener's number as its pidfd has it: −1 reaped, 0 in a pid namespace we cannot see. From `SO_PEERCRED` alone
+    /// only when the kernel has no `SO_PEERPIDFD`.
     pub pid: Option<i64>,
     /// Raw content of `/proc/<pid>/sessionid`, the errno of reading it, or `Err(0)` when there was no number to read by.
     pub session: Result<Vec<u8>, i32>,
@@ -34,22 +34,39 @@ pub struct Reading {
     pub alive: bool,
 }
 
-/// Reads all of it, in nine system calls.
+/// Reads all of it, in eight system calls for a peer that lives.
 #[must_use]
 pub fn read(socket: BorrowedFd<'_>) -> Reading {
     let credentials = getsockopt(&socket, PeerCredentials).map_err(code);
-    let pidfd = getsockopt(&socket, PeerPidfd).map(Pidfd::from).map_err(code);
-    let pid = match &pidfd {
-        Ok(pidfd) => pidfd.pid(),
-        Err(libc::ENOPROTOOPT) => credentials.as_ref().ok().map(|c| i64::from(c.pid())),
-        Err(_) => None,
+    let uid = credentials.as_ref().map(UnixCredentials::uid).map_err(|errno| *errno);
+    let number = credentials.map_or(0, |c| i64::from(c.pid()));
+    let pidfd = match getsockopt(&socket, PeerPidfd) {
+        Ok(fd) => Pidfd::from(fd),
+        Err(errno) => {
+            let pid = (errno == Errno::ENOPROTOOPT).then_some(number);
+            return Reading { uid, pidfd: Err(code(errno)), pid, session: session_of(pid), alive: true };
+        }
     };
-    let session = match pid {
+    // The number in SO_PEERCRED and the pidfd come from one and the same reference to the opener, so the number is the
+    // opener's for as long as the pidfd says it lives. Asked after the session was read, that covers the reading. The
+    // number holds in our pid namespace, so `/proc` must be of that one too.
+    if number > 0 && proc::numbers_are_ours() {
+        let session = session(number);
+        if pidfd.is_alive() {
+            return Reading { uid, pidfd: Ok(pidfd), pid: Some(number), session, alive: true };
+        }
+    }
+    let pid = pidfd.pid();
+    let session = session_of(pid);
+    let alive = pidfd.is_alive();
+    Reading { uid, pidfd: Ok(pidfd), pid, session, alive }
+}
+
+fn session_of(pid: Option<i64>) -> Result<Vec<u8>, i32> {
+    match pid {
         Some(pid @ 1..) => session(pid),
         _ => Err(0),
-    };
-    let alive = pidfd.as_ref().map_or(true, Pidfd::is_alive);
-    Reading { uid: credentials.map(|c| c.uid()), pidfd, pid, session, alive }
+    }
 }
 
 /// Raw content of our own `/proc/self/sessionid`, or the errno of reading it (`ENOENT`: a kernel without audit).

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::io::{Cursor, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
@@ -53,6 +54,27 @@ pub(crate) fn read_small<'b>(path: std::fmt::Arguments<'_>, buffer: &'b mut [u8]
     }
 }
 
+/// Whether the numbers of `/proc` are those of this process's own pid namespace. Not so where a namespace was entered
+/// without a `/proc` of its own; and not known from one process for its children.
+pub(crate) fn numbers_are_ours() -> bool {
+    static OURS_FOR: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id();
+    if OURS_FOR.load(Ordering::Relaxed) == own {
+        return true;
+    }
+    let mut buffer = [0; 4096];
+    let ours = read_small(format_args!("self/status"), &mut buffer).is_ok_and(one_namespace);
+    if ours {
+        OURS_FOR.store(own, Ordering::Relaxed);
+    }
+    ours
+}
+
+/// `NSpid` in a `status` lists a process's numbers from the namespace of that `/proc` down to its own.
+fn one_namespace(status: &[u8]) -> bool {
+    number_after(status, "NSpid:").is_some()
+}
+
 /// The number after `label` at the start of a line of `text`, as `fdinfo` and `status` write it (`Pid:\t12`).
 pub(crate) fn number_after(text: &[u8], label: &str) -> Option<i64> {
     let line = text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(label.as_bytes()))?;
@@ -76,6 +98,18 @@ mod tests {
             ("", "Pid:", None),
         ] {
             assert_eq!(number_after(text.as_bytes(), label), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn namespaces_are_counted() {
+        for (status, expected) in [
+            ("Pid:\t12\nNSpid:\t12\nNSpgid:\t12\n", true),
+            ("Pid:\t12\nNSpid:\t12\t1\n", false),
+            ("Pid:\t12\nNSpid:\t\n", false),
+            ("Pid:\t12\n", false),
+        ] {
+            assert_eq!(one_namespace(status.as_bytes()), expected, "{status:?}");
         }
     }
 

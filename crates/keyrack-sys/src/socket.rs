@@ -1,8 +1,9 @@
 //! Unix sockets that are private from the first instant, and connects that never hang. Nothing here unlinks: a name in
 //! the way is the caller's to judge.
+#![expect(unsafe_code, reason = "accept4 returns a bare descriptor")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
-use nix::sys::socket::{bind, connect as connect_socket, listen, socket};
+use nix::sys::socket::{accept4, bind, connect as connect_socket, listen, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::time::TimeSpec;
 
@@ -46,6 +47,16 @@ pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
     }
     listen(&fd, Backlog::new(BACKLOG)?)?;
     Ok(UnixListener::from(fd))
+}
+
+/// Accepts one connection, non-blocking and close-on-exec from the first instant, in one system call.
+///
+/// # Errors
+/// `WouldBlock` when nobody waits on a non-blocking listener; else those of `accept(2)`.
+pub fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
+    let fd = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
+    // SAFETY: the kernel has just made this descriptor for us and nothing else owns it.
+    Ok(UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
 /// Connects within `deadline`. A full backlog (`EAGAIN`: the server lives, but does not accept) is tried again until

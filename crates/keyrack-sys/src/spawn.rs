@@ -4,9 +4,12 @@
 //! The parent forks twice. The first child forks the daemon and ends at once, and the parent reaps it; the daemon's
 //! parent is then init, which reaps it in its turn. A parent that lives for long and reaps nothing it did not start
 //! itself, such as Node, keeps no zombie.
-#![expect(unsafe_code, reason = "fork, and what a child may do between fork and exec")]
+//!
+//! Both children share the parent's memory and halt the thread that started them until they exec or end, as vfork's do:
+//! a parent of 100 MiB would otherwise have its page tables copied twice, which takes longer than all the rest.
+#![expect(unsafe_code, reason = "clone, and what a child may do between clone and exec")]
 
-use std::ffi::{CString, OsStr, c_char};
+use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -36,7 +39,7 @@ pub struct Started {
 /// closed, no signal blocked or ignored. Returns when it has been executed.
 ///
 /// # Errors
-/// `EINVAL` for a relative path or a NUL byte in any string; those of `pipe2(2)`, `fork(2)` and `execve(2)`.
+/// `EINVAL` for a relative path or a NUL byte in any string; those of `pipe2(2)`, `clone(2)` and `execve(2)`.
 pub fn detached(program: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> io::Result<Started> {
     if !program.is_absolute() {
         return Err(Errno::EINVAL.into());
@@ -50,25 +53,22 @@ pub fn detached(program: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> io
 
     let (ready, ready_writer) = io::pipe()?;
     let (mut status, status_writer) = io::pipe()?;
+    let (mut stack, mut daemon_stack) = (Stack::new(), Stack::new());
     let plan = Plan {
         program: program.as_ptr(),
         argv: argv.as_ptr(),
         envp: envp.as_ptr(),
         ready: ready_writer.as_raw_fd(),
         status: status_writer.as_raw_fd(),
+        daemon_stack: daemon_stack.top(),
     };
 
-    // Handlers of this process must not run in the children.
+    // Handlers of this process must not run in the children, on its memory.
     let before = block_all_signals()?;
-    // SAFETY: the child calls `Plan::fork_daemon` alone, which makes only async-signal-safe calls and never returns.
-    let forked = Errno::result(unsafe { libc::fork() });
-    if forked == Ok(0) {
-        plan.fork_daemon();
-    }
+    let started = plan.halt_for(fork_daemon, stack.top());
     let restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
-    let child = forked?;
     drop((ready_writer, status_writer));
-    reap(child);
+    reap(started?);
     restored?;
 
     // Both children's ends close on exec or exit: the daemon's pid, then an errno if it got no further.
@@ -105,61 +105,94 @@ pub fn ready_pipe() -> Option<PipeWriter> {
     Some(PipeWriter::from(unsafe { OwnedFd::from_raw_fd(READY_FD) }))
 }
 
-/// What the children need, all of it made before the fork: a child of a process with threads must not allocate.
+/// What the children need, all of it made before them: they share the memory of a process whose other threads run on, so
+/// they must not allocate, lock, or write to anything but their own stacks.
 struct Plan {
     program: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
     ready: RawFd,
     status: RawFd,
+    daemon_stack: *mut c_void,
+}
+
+/// A stack for one child, whose frames take a few hundred bytes.
+#[repr(align(16))]
+struct Stack([u8; 64 * 1024]);
+
+impl Stack {
+    fn new() -> Box<Self> {
+        Box::new(Self([0; 64 * 1024]))
+    }
+
+    /// Its upper end, as stacks grow downwards.
+    fn top(&mut self) -> *mut c_void {
+        self.0.as_mut_ptr_range().end.cast()
+    }
+}
+
+/// The first child: starts the daemon and ends.
+extern "C" fn fork_daemon(plan: *mut c_void) -> c_int {
+    // SAFETY: `halt_for` passes its own plan, and does not return before this child is done with it.
+    let plan = unsafe { &*plan.cast::<Plan>() };
+    match plan.halt_for(become_daemon, plan.daemon_stack) {
+        Ok(_) => 0,
+        Err(_) => plan.fail(Some(-1)),
+    }
+}
+
+/// The second child: becomes the daemon.
+extern "C" fn become_daemon(plan: *mut c_void) -> c_int {
+    // SAFETY: as in `fork_daemon`.
+    let plan = unsafe { &*plan.cast::<Plan>() };
+    // SAFETY: plain system calls on integers and on C strings that outlive them (`signal-safety(7)` lists all).
+    unsafe {
+        libc::umask(0o077);
+        if libc::setsid() == -1 || libc::chdir(c"/".as_ptr()) == -1 {
+            plan.fail(Some(libc::getpid()));
+        }
+        // What this process ignores would stay ignored after exec. Asked of the kernel, as a libc refuses the numbers
+        // it keeps for itself; all zeros are the default action, and SIGKILL and SIGSTOP need none.
+        let default = [0_u64; 32];
+        for signal in 1..=SIGNALS {
+            let nothing = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nothing, SIGNALS / 8);
+        }
+        // Out of the way of the numbers given out next.
+        let ready = libc::fcntl(plan.ready, libc::F_DUPFD_CLOEXEC, 10);
+        let status = libc::fcntl(plan.status, libc::F_DUPFD_CLOEXEC, 10);
+        if ready == -1 || status == -1 {
+            plan.fail(Some(libc::getpid()));
+        }
+        let moved = Plan { status, ..*plan };
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        let in_place = (0..=2).all(|stream| libc::dup2(null, stream) != -1);
+        if null == -1 || !in_place || libc::dup2(ready, READY_FD) == -1 || close_on_exec_from(4) == -1 {
+            moved.fail(Some(libc::getpid()));
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        moved.say(libc::getpid());
+        libc::execve(plan.program, plan.argv, plan.envp);
+        moved.fail(None)
+    }
 }
 
 impl Plan {
-    /// In the first child.
-    fn fork_daemon(&self) -> ! {
-        // SAFETY: the child again makes only async-signal-safe calls and never returns.
-        match unsafe { libc::fork() } {
-            0 => self.become_daemon(),
-            -1 => self.fail(Some(-1)),
-            // SAFETY: _exit only ends the process.
-            _ => unsafe { libc::_exit(0) },
-        }
-    }
-
-    /// In the daemon-to-be.
-    fn become_daemon(&self) -> ! {
-        // SAFETY: plain system calls on integers and on C strings that outlive them (`signal-safety(7)` lists all).
-        unsafe {
-            libc::umask(0o077);
-            if libc::setsid() == -1 || libc::chdir(c"/".as_ptr()) == -1 {
-                self.fail(Some(libc::getpid()));
-            }
-            // What this process ignores would stay ignored after exec. Asked of the kernel, as a libc refuses the numbers
-            // it keeps for itself; all zeros are the default action, and SIGKILL and SIGSTOP need none.
-            let default = [0_u64; 32];
-            for signal in 1..=SIGNALS {
-                let nothing = std::ptr::null_mut::<u64>();
-                libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nothing, SIGNALS / 8);
-            }
-            // Out of the way of the numbers given out next.
-            let ready = libc::fcntl(self.ready, libc::F_DUPFD_CLOEXEC, 10);
-            let status = libc::fcntl(self.status, libc::F_DUPFD_CLOEXEC, 10);
-            if ready == -1 || status == -1 {
-                self.fail(Some(libc::getpid()));
-            }
-            let moved = Self { status, ..*self };
-            let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
-            let in_place = (0..=2).all(|stream| libc::dup2(null, stream) != -1);
-            if null == -1 || !in_place || libc::dup2(ready, READY_FD) == -1 || close_on_exec_from(4) == -1 {
-                moved.fail(Some(libc::getpid()));
-            }
-            let mut none: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&raw mut none);
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-            moved.say(libc::getpid());
-            libc::execve(self.program, self.argv, self.envp);
-            moved.fail(None)
-        }
+    /// Runs `child` on the stack below `stack` in a process that shares our memory. Returns its pid when it has executed
+    /// a program or ended; until then this thread stands still.
+    fn halt_for(
+        &self,
+        child: extern "C" fn(*mut c_void) -> c_int,
+        stack: *mut c_void,
+    ) -> nix::Result<libc::pid_t> {
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let plan = std::ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: the stack is used by this one child, and outlives it, as does the plan: with CLONE_VFORK this call
+        // returns only when the child no longer runs on our memory. The child only reads the plan and makes system calls;
+        // its errno is this thread's, which stands still. All signals are blocked.
+        Errno::result(unsafe { libc::clone(child, stack, flags, plan) })
     }
 
     fn say(&self, number: i32) {
@@ -196,7 +229,8 @@ fn close_on_exec_from(first: u32) -> i32 {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == -1 {
             return -1;
         }
-        let end = i32::try_from(limit.rlim_cur).unwrap_or(i32::MAX);
+        // No process has descriptors beyond `fs.nr_open`, which is 2^20 unless somebody raised it.
+        let end = i32::try_from(limit.rlim_cur).unwrap_or(i32::MAX).min(1 << 20);
         for fd in i32::try_from(first).unwrap_or(i32::MAX)..end {
             libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
         }

@@ -262,6 +262,31 @@ fn a_peer_outside_our_pid_namespace() {
     assert_passed(test, &output);
 }
 
+#[test]
+fn a_proc_of_another_pid_namespace() {
+    let test = "peer::a_proc_of_another_pid_namespace";
+    if !can_run(test, &[Need::Root, Need::Program("unshare")]) {
+        return;
+    }
+    if role().is_some() {
+        let of_proc = std::fs::read_link("/proc/self").unwrap();
+        let of_proc: i64 = of_proc.to_str().unwrap().parse().unwrap();
+        assert_ne!(of_proc, i64::from(std::process::id()));
+        let (one, _other) = UnixStream::pair().unwrap();
+        let reading = read(one.as_fd());
+        // The number that `/proc` knows the process by, or it would be another's session.
+        assert_eq!(reading.pid, Some(of_proc));
+        assert_eq!(reading.session, own_session());
+        assert!(reading.alive);
+        return;
+    }
+    let child = again(test, "inside");
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(["--pid", "--fork"]).arg(child.get_program()).args(child.get_args());
+    wrapped.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert_passed(test, &wrapped.output().unwrap());
+}
+
 /// With `SO_PEERPIDFD` failing in every way there is: only "no such option" lets the weaker number in.
 #[test]
 fn kernels_that_say_less() {

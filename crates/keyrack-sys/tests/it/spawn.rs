@@ -220,6 +220,31 @@ fn a_daemon_that_dies_closes_the_pipe() {
 }
 
 #[test]
+fn many_threads_start_many_while_others_allocate() {
+    in_child("spawn::many_threads_start_many_while_others_allocate", || {
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for n in 0..4 {
+                let done = &done;
+                scope.spawn(move || {
+                    for round in 0..10 {
+                        let word = format!("{n} {round}");
+                        let args = ["-c", "echo $0 >&3", &word].map(OsStr::new);
+                        let started = detached(Path::new("/bin/sh"), &args, &[]).unwrap();
+                        assert_eq!(all(started), format!("{word}\n"));
+                    }
+                    done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                });
+            }
+            while done.load(std::sync::atomic::Ordering::Relaxed) < 4 {
+                std::hint::black_box((0..100).map(|n| vec![1_u8; n * 10]).collect::<Vec<_>>());
+            }
+        });
+        assert_eq!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(Errno::ECHILD));
+    });
+}
+
+#[test]
 fn the_daemon_finds_its_pipe() {
     let test = "spawn::the_daemon_finds_its_pipe";
     match role().as_deref() {
