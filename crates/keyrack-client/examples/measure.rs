@@ -56,7 +56,8 @@ fn main() -> Outcome<()> {
             })
         }
         ["spawn", n, program, ref rest @ ..] => median(n, || {
-            let status = Command::new(program).args(rest).stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+            let status =
+                Command::new(program).args(rest).stdin(Stdio::null()).stdout(Stdio::null()).status()?;
             if status.success() { Ok(()) } else { Err(format!("{program}: {status}").into()) }
         }),
         ["start", keyrackd, n] => start(Path::new(keyrackd), n.parse()?),
@@ -115,7 +116,8 @@ fn hit(count: usize) -> Outcome<()> {
 }
 
 fn fill(count: usize, bytes: usize) -> Outcome<()> {
-    let source = Source { vault: VaultId::parse("os.secure"), mech: Mechanism::parse("PERMANENT_VIA_REPLICA") };
+    let source =
+        Source { vault: VaultId::parse("os.secure"), mech: Mechanism::parse("PERMANENT_VIA_REPLICA") };
     let grade = Grade::of(&source.vault, &source.mech);
     let secret = vec![b'x'; bytes];
     let slugs: Vec<Slug> =
@@ -159,8 +161,12 @@ fn native_bytes(slug: &str) -> Outcome<()> {
     let mut stream = UnixStream::connect(socket)?;
     let mut outbox = WipedBuffer::new(native::MAX_LENGTH);
     let version = env!("CARGO_PKG_VERSION");
-    let hello =
-        Hello { proto: native::PROTO, min_proto: native::MIN_PROTO, version: version.into(), build: version.into() };
+    let hello = Hello {
+        proto: native::PROTO,
+        min_proto: native::MIN_PROTO,
+        version: version.into(),
+        build: version.into(),
+    };
     Request { id: 1, op: Op::Hello(hello) }.compose(&mut outbox)?;
     let before = outbox.as_slice().len();
     Request { id: 2, op: Op::Get(Get { slugs: vec![slug.into()] }) }.compose(&mut outbox)?;

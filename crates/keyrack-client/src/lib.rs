@@ -7,6 +7,7 @@ pub mod connect;
 pub mod context;
 pub mod daemon;
 mod exchange;
+pub mod get;
 pub mod inventory;
 mod json_members;
 pub mod legacy;
@@ -14,6 +15,7 @@ pub mod paths;
 pub mod render;
 pub mod secret;
 pub mod session;
+pub mod source;
 mod stream;
 mod wire_names;
 

@@ -1,3 +1,11 @@
 //! Turning what came of a call into text and JSON. Width, colour and unicode are parameters; nothing is printed.
 
+pub mod attempt;
+pub mod json;
+pub mod look;
+pub mod problem;
 pub mod text;
+pub mod tree;
+pub mod unlock;
+
+pub use look::Look;

@@ -1,0 +1,157 @@
+//! From a value, or the lack of one, to an attempt: grade, firewall, and what to do about it. No I/O.
+
+use keyrack_core::{Attempt, Env, Fix, Grade, Grant, Mechanism, Slug, Source, VaultId, firewall};
+
+use super::{Answer, Asked, Options};
+use crate::context::Context;
+use crate::secret::Secret;
+use crate::session::Granted;
+
+pub(super) struct Judge<'a> {
+    pub(super) ctx: &'a Context,
+    pub(super) options: Options,
+    pub(super) manifest_org: Option<&'a str>,
+}
+
+impl Judge<'_> {
+    /// A key the daemon holds.
+    pub(super) fn held(&self, asked: &Asked, granted: Granted) -> Answer {
+        let Granted { grant, secret, .. } = granted;
+        if !asked.minimum.is_met_by(grant.grade) {
+            return self.below(asked, grant.grade);
+        }
+        self.through_firewall(asked, grant, secret, None)
+    }
+
+    /// A value of the environment.
+    pub(super) fn ambient(&self, asked: &Asked, value: Secret) -> Answer {
+        if let Some(mech) = firewall::blob_mech(value.expose()) {
+            return self.blob(asked, &mech);
+        }
+        let source = Source { vault: VaultId::OsEnvvar, mech: Mechanism::Replica };
+        let grade = Grade::of(&source.vault, &source.mech);
+        let below = !asked.minimum.is_met_by(grade);
+        if below && self.ctx.strict_env() {
+            return self.below(asked, grade);
+        }
+        let note = below.then(|| {
+            format!(
+                "the environment's value is of grade {grade}, weaker than the {} that keyrack.yml demands",
+                asked.minimum
+            )
+        });
+        let grant = Grant { slug: asked.slug.clone(), grade, source, expires_at_ms: None };
+        self.through_firewall(asked, grant, value, note)
+    }
+
+    fn through_firewall(&self, asked: &Asked, grant: Grant, secret: Secret, note: Option<String>) -> Answer {
+        // An empty value is no key, however dangerous one wants to live.
+        if secret.is_empty() || !self.options.allow_dangerous {
+            if let Err(reasons) = firewall::check(secret.expose(), &grant.source.mech) {
+                let note =
+                    (!secret.is_empty()).then(|| "--allow-dangerous hands it out all the same".to_owned());
+                return Answer { note, ..self.blocked(asked, reasons, self.set(&asked.slug)) };
+            }
+        }
+        let below_declared = note.is_some();
+        Answer {
+            attempt: Attempt::Granted { grant, below_declared },
+            secret: Some(secret),
+            note,
+            waived: false,
+        }
+    }
+
+    fn below(&self, asked: &Asked, grade: Grade) -> Answer {
+        let reason =
+            format!("its grade {grade} is weaker than the {} that keyrack.yml demands", asked.minimum);
+        let fix = match asked.minimum.duration {
+            None => self.set(&asked.slug),
+            Some(duration) => {
+                Fix::Text(format!("set it again by a mechanism whose keys are {}", duration.as_str()))
+            }
+        };
+        self.blocked(asked, vec![reason], fix)
+    }
+
+    fn blob(&self, asked: &Asked, mech: &Mechanism) -> Answer {
+        let known = !matches!(mech, Mechanism::Other(_));
+        let what = if known { mech.as_str() } else { "a mechanism" };
+        let reason = format!(
+            "the variable {} holds what {what} makes keys from, which is never handed out raw",
+            asked.slug.name()
+        );
+        let mut fix = self.set(&asked.slug);
+        if let (Fix::Command(words), true) = (&mut fix, known) {
+            words.extend(["--mech".to_owned(), mech.as_str().to_owned()]);
+        }
+        self.blocked(asked, vec![reason], fix)
+    }
+
+    fn blocked(&self, asked: &Asked, reasons: Vec<String>, fix: Fix) -> Answer {
+        let attempt = Attempt::Blocked { slug: asked.slug.clone(), reasons, fix: Some(fix) };
+        Answer { attempt, secret: None, note: None, waived: false }
+    }
+
+    /// A key that is nowhere to be read. `known`: it was set once. `others`: login sessions in which the same rack is open.
+    pub(super) fn missed(&self, asked: &Asked, known: bool, others: &[String], single: bool) -> Answer {
+        let slug = asked.slug.clone();
+        let undeclared = single
+            && self.options.undeclared_is_absent
+            && asked.undeclared
+            && !slug.is_sudo()
+            && !slug.is_machine();
+        if undeclared {
+            let message = format!("{slug} is not declared in keyrack.yml");
+            let fix = Some(self.set(&slug));
+            return self
+                .plain(Attempt::Absent { slug, message, fix }, Some("not declared in keyrack.yml".into()));
+        }
+        if !known {
+            let message = format!("{slug} was never set on this machine");
+            let fix = Some(self.set(&slug));
+            return self.plain(Attempt::Absent { slug, message, fix }, None);
+        }
+        let note = elsewhere(others);
+        let message = match &note {
+            None => format!("{slug} is locked"),
+            Some(note) => format!("{slug} is locked; {note}"),
+        };
+        let fix = Some(self.unlock(&slug));
+        self.plain(Attempt::Locked { slug, message, fix }, note)
+    }
+
+    fn plain(&self, attempt: Attempt, note: Option<String>) -> Answer {
+        Answer { attempt, secret: None, note, waived: false }
+    }
+
+    fn set(&self, slug: &Slug) -> Fix {
+        Fix::set(&self.ctx.owner, slug, VaultId::OsSecure.as_str())
+    }
+
+    /// By its bare name where `keyrack.yml` says whose it is, else by its full slug.
+    fn unlock(&self, slug: &Slug) -> Fix {
+        if slug.is_machine() || self.manifest_org == Some(slug.org()) {
+            return Fix::unlock(&self.ctx.owner, slug);
+        }
+        match slug.env_kind() {
+            Some(Env::Sudo | Env::Prod | Env::Prep | Env::Test | Env::All | Env::Camp) => {
+                Fix::with_owner("unlock", &self.ctx.owner, ["--env", slug.env(), "--key", slug.as_str()])
+            }
+            None => Fix::with_owner("unlock", &self.ctx.owner, ["--key", slug.as_str()]),
+        }
+    }
+}
+
+/// That the same rack is open elsewhere, where this process cannot reach it.
+pub(crate) fn elsewhere(others: &[String]) -> Option<String> {
+    let session = |id: &String| format!("login session {id}");
+    match others {
+        [] => None,
+        [one] => Some(format!("a rack of yours is open in {}, which this one cannot reach", session(one))),
+        many => Some(format!(
+            "racks of yours are open in {} other login sessions, which this one cannot reach",
+            many.len()
+        )),
+    }
+}

@@ -1,0 +1,193 @@
+//! The first step of a read is done: the daemon was asked. What it did not have may be in the environment.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use keyrack_core::{Problem, Slug};
+
+use super::judge::Judge;
+use super::{Options, Outcome, Plan};
+use crate::context::Context;
+use crate::daemon::connect_at;
+use crate::inventory::Inventory;
+use crate::paths::Place;
+use crate::secret::Secret;
+use crate::session::Granted;
+
+/// What the daemon answered, waiting for what the environment has.
+#[derive(Debug)]
+pub struct Pending<'c> {
+    ctx: Cow<'c, Context>,
+    plan: Plan,
+    options: Options,
+    /// For each asked key what the daemon had.
+    found: Vec<Option<Granted>>,
+    place: Option<Place>,
+    legacy_daemon: bool,
+    problem: Option<Problem>,
+}
+
+/// Asks the daemon for all keys of the plan at once. A daemon that cannot be asked is no error yet: the environment may have everything.
+pub fn read(ctx: &Context, plan: Plan, options: Options) -> Pending<'_> {
+    let mut pending = Pending {
+        ctx: Cow::Borrowed(ctx),
+        found: plan.asked.iter().map(|_| None).collect(),
+        plan,
+        options,
+        place: None,
+        legacy_daemon: false,
+        problem: None,
+    };
+    if !pending.plan.asked.is_empty() {
+        pending.problem = pending.ask_daemon().err();
+    }
+    pending
+}
+
+impl Pending<'_> {
+    fn ask_daemon(&mut self) -> Result<(), Problem> {
+        let place = self.place.insert(Place::of(&self.ctx)?).clone();
+        let Some(mut daemon) = connect_at(&self.ctx, place)? else { return Ok(()) };
+        self.legacy_daemon = daemon.is_legacy();
+        let slugs: Vec<Slug> = self.plan.asked.iter().map(|asked| asked.slug.clone()).collect();
+        self.found = matched(&slugs, daemon.get(&slugs)?);
+        Ok(())
+    }
+
+    /// The same, free of the context it was made with.
+    pub fn into_owned(self) -> Pending<'static> {
+        Pending { ctx: Cow::Owned(self.ctx.into_owned()), ..self }
+    }
+
+    /// The variables whose values [`Pending::answer`] will ask for: keys the daemon did not have, and what makes absent ones optional.
+    /// Never one for a `sudo` key, which the environment cannot answer.
+    pub fn names(&self) -> Vec<&str> {
+        let missed = self.plan.asked.iter().zip(&self.found).filter(|(_, found)| found.is_none());
+        let mut names: Vec<&str> = Vec::new();
+        for (asked, _) in missed {
+            let key = (!asked.slug.is_sudo()).then(|| asked.slug.name());
+            names.extend(key.into_iter().chain(asked.optional_if_has.as_deref()));
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Answers what is missing from the environment and judges every key. `variable` gives the value of a variable by name; an empty
+    /// value counts as none.
+    ///
+    /// # Errors
+    /// Why the daemon could not be asked, if the environment did not have everything either.
+    pub fn answer(self, mut variable: impl FnMut(&str) -> Option<Secret>) -> Result<Outcome, Problem> {
+        let mut filled = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let judge =
+            Judge { ctx: &self.ctx, options: self.options, manifest_org: self.plan.manifest_org.as_deref() };
+        let mut inventory = None;
+        let mut others = None;
+        let mut answers = Vec::with_capacity(self.plan.asked.len());
+        for (asked, found) in self.plan.asked.iter().zip(self.found) {
+            if let Some(granted) = found {
+                answers.push(judge.held(asked, granted));
+                continue;
+            }
+            let value = if asked.slug.is_sudo() { None } else { filled(asked.slug.name()) };
+            if let Some(value) = value {
+                answers.push(judge.ambient(asked, value));
+                continue;
+            }
+            if let Some(problem) = self.problem {
+                return Err(problem);
+            }
+            let inventory = inventory.get_or_insert_with(|| Inventory::of(&self.ctx));
+            let known = inventory.as_ref().is_some_and(|inventory| inventory.knows(&asked.slug));
+            let others: &Vec<String> = others
+                .get_or_insert_with(|| self.place.as_ref().map(Place::other_sessions).unwrap_or_default());
+            let mut answer = judge.missed(asked, known, others, self.plan.single);
+            let may_be_absent = matches!(answer.attempt, keyrack_core::Attempt::Absent { .. });
+            answer.waived =
+                may_be_absent && asked.optional_if_has.as_deref().is_some_and(|name| filled(name).is_some());
+            answers.push(answer);
+        }
+        Ok(Outcome {
+            answers,
+            single: self.plan.single,
+            legacy_daemon: self.legacy_daemon,
+            daemon_problem: self.problem,
+        })
+    }
+}
+
+/// Puts what the daemon handed out beside what was asked: the exact key, else the `env=all` one that stands in. One that answers several
+/// asks is copied. What answers none is dropped.
+fn matched(asked: &[Slug], granted: Vec<Granted>) -> Vec<Option<Granted>> {
+    let mut by_slug: HashMap<Slug, Granted> =
+        granted.into_iter().map(|granted| (granted.grant.slug.clone(), granted)).collect();
+    let mut uses: HashMap<Slug, usize> = HashMap::new();
+    let choice = |slug: &Slug| {
+        let fallback = || slug.fallback().filter(|fallback| by_slug.contains_key(fallback));
+        by_slug.contains_key(slug).then(|| slug.clone()).or_else(fallback)
+    };
+    let choices: Vec<Option<Slug>> = asked.iter().map(choice).collect();
+    for slug in choices.iter().flatten() {
+        *uses.entry(slug.clone()).or_default() += 1;
+    }
+    choices
+        .into_iter()
+        .map(|choice| {
+            let slug = choice?;
+            let left = uses.get_mut(&slug)?;
+            *left -= 1;
+            if *left == 0 {
+                return by_slug.remove(&slug);
+            }
+            let kept = by_slug.get(&slug)?;
+            Some(Granted {
+                grant: kept.grant.clone(),
+                secret: Secret::copy_of(kept.secret.expose()),
+                left: kept.left,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use keyrack_core::{Grade, Grant, Life, Mechanism, Source, VaultId};
+
+    use super::*;
+
+    fn granted(slug: &str) -> Granted {
+        let source = Source { vault: VaultId::OsSecure, mech: Mechanism::Replica };
+        Granted {
+            grant: Grant {
+                slug: Slug::parse(slug).unwrap(),
+                grade: Grade::of(&source.vault, &source.mech),
+                source,
+                expires_at_ms: Some(1),
+            },
+            secret: Secret::copy_of(slug.as_bytes()),
+            left: Some(Life(1)),
+        }
+    }
+
+    #[test]
+    fn each_ask_gets_the_key_that_answers_it() {
+        for (asked, held, expected) in [
+            (&["a.test.K"][..], &["a.test.K"][..], &[Some("a.test.K")][..]),
+            (&["a.test.K"], &["a.all.K"], &[Some("a.all.K")]),
+            (&["a.test.K"], &["a.all.K", "a.test.K"], &[Some("a.test.K")]),
+            (&["a.test.K", "a.prod.K"], &["a.all.K"], &[Some("a.all.K"), Some("a.all.K")]),
+            (&["a.test.K", "a.test.K"], &["a.test.K"], &[Some("a.test.K"), Some("a.test.K")]),
+            (&["a.sudo.K"], &["a.all.K"], &[None]),
+            (&["a.test.K"], &["a.prod.K", "b.all.K"], &[None]),
+            (&["a.all.K", "a.test.L"], &["a.test.L"], &[None, Some("a.test.L")]),
+            (&[], &["a.test.K"], &[]),
+        ] {
+            let slugs: Vec<Slug> = asked.iter().map(|slug| Slug::parse(slug).unwrap()).collect();
+            let found = matched(&slugs, held.iter().map(|slug| granted(slug)).collect());
+            let found: Vec<Option<&str>> =
+                found.iter().map(|key| key.as_ref().map(|key| key.grant.slug.as_str())).collect();
+            assert_eq!(found, expected, "{asked:?} {held:?}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What came of reading keys, as a tree. Never the secret.
+
+use keyrack_core::{Attempt, Invocation};
+
+use super::look::Look;
+use super::tree::{Node, tree};
+use crate::get::Answer;
+
+/// The tree of `get`.
+pub fn answers<'a>(
+    answers: impl IntoIterator<Item = &'a Answer>,
+    invocation: Invocation,
+    look: Look,
+) -> String {
+    let nodes: Vec<Node> = answers.into_iter().map(|answer| branch(answer, invocation, look)).collect();
+    let nodes = if nodes.is_empty() { vec![Node::new("(no keys)")] } else { nodes };
+    tree(&look.titled("🔐", "keyrack"), &nodes, look)
+}
+
+/// The branch of one key.
+pub fn branch(answer: &Answer, invocation: Invocation, look: Look) -> Node {
+    let attempt = &answer.attempt;
+    let (status, reasons) = match attempt {
+        Attempt::Granted { .. } => (look.marked("granted", "🔑"), &[][..]),
+        Attempt::Locked { .. } => (look.marked("locked", "🔒"), &[][..]),
+        Attempt::Absent { .. } => (look.marked("absent", "🫧"), &[][..]),
+        Attempt::Blocked { reasons, .. } => (look.marked("blocked", "🚫"), &reasons[..]),
+    };
+    let mut below = Vec::new();
+    if let Attempt::Granted { grant, .. } = attempt {
+        below.push(Node::pair("vault", grant.source.vault.as_str()));
+        below.push(Node::pair("mech", grant.source.mech.as_str()));
+    }
+    below.push(Node::pair("status", status).with(reasons.iter().map(Node::prose)));
+    below.extend(answer.note.as_ref().map(|note| Node::prose(format!("note: {note}"))));
+    below.extend(attempt.fix().map(|fix| Node::tip(fix.render(invocation))));
+    Node::new(attempt.slug().as_str()).with(below)
+}
+
+/// What `source` says when it exports nothing: the keys that are missing, and what to do.
+pub fn strict_failure<'a>(
+    missing: impl IntoIterator<Item = &'a Answer>,
+    hint: &str,
+    invocation: Invocation,
+    look: Look,
+) -> String {
+    let mut text = answers(missing, invocation, look);
+    let lead = if look.unicode { "   └─ " } else { "   `- " };
+    text.push_str(&look.titled("✋", "some keys were not granted, yet are strictly required\n"));
+    text.push_str(lead);
+    text.push_str("ask a human to set or unlock them, then try again\n\n");
+    text.push_str("hint: ");
+    text.push_str(hint);
+    text.push('\n');
+    text
+}

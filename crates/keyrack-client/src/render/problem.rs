@@ -1,0 +1,36 @@
+//! A problem as the report a command ends with.
+
+use keyrack_core::{Invocation, Problem};
+use serde_json::{Map, Value};
+
+use super::look::Look;
+use super::tree::{Node, tree};
+
+/// The report of a command that could not do its work. `command` is its name, such as `keyrack set`.
+pub fn report(command: &str, problem: &Problem, invocation: Invocation, look: Look) -> String {
+    let (emoji, word) = if problem.exit() == 2 { ("✋", "blocked") } else { ("💥", "failed") };
+    let below = [
+        problem.slug.as_ref().map(|slug| Node::pair("key", slug.as_str())),
+        problem.hint.as_ref().map(|hint| Node::prose(format!("hint: {hint}"))),
+        problem.fix.as_ref().map(|fix| Node::tip(fix.render(invocation))),
+    ];
+    let head = Node::prose(look.titled(emoji, &format!("{word}: {problem}")));
+    tree(&look.titled("🔐", command), &[head.with(below.into_iter().flatten())], look)
+}
+
+/// The same for programs: `{code, message, slug?, fix?, hint?}`.
+pub fn value(problem: &Problem, invocation: Invocation) -> Value {
+    let mut members = Map::new();
+    members.insert("code".into(), problem.code.as_str().into());
+    members.insert("message".into(), problem.message.clone().into());
+    if let Some(slug) = &problem.slug {
+        members.insert("slug".into(), slug.as_str().into());
+    }
+    if let Some(fix) = &problem.fix {
+        members.insert("fix".into(), fix.render(invocation).into());
+    }
+    if let Some(hint) = &problem.hint {
+        members.insert("hint".into(), hint.clone().into());
+    }
+    Value::Object(members)
+}

@@ -1,0 +1,126 @@
+//! What came of unlocking, relocking and looking, as trees.
+
+use keyrack_core::{Fix, Invocation, Life, Owner, Problem, Slug, VaultId};
+
+use super::look::Look;
+use super::tree::{Node, tree};
+
+/// What became of one key of an unlock.
+#[derive(Clone, Debug)]
+pub enum UnlockLine<'a> {
+    /// The daemon keeps it.
+    Unlocked {
+        /// Its true slug.
+        slug: &'a Slug,
+        /// The vault it came from.
+        vault: &'a VaultId,
+        /// Its life.
+        life: Life,
+        /// More to know, in a sentence: that its life was cut, for one.
+        note: Option<&'a str>,
+    },
+    /// It was left out.
+    Omitted {
+        /// The slug asked for.
+        slug: &'a Slug,
+        /// Why.
+        reason: Omission,
+        /// What happened, when something did.
+        cause: Option<&'a Problem>,
+        /// The way out.
+        fix: Option<&'a Fix>,
+    },
+}
+
+/// Why a key was left out of an unlock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Omission {
+    /// It was never set.
+    Absent,
+    /// Its vault has lost it.
+    Lost,
+    /// Its vault can only be written.
+    Remote,
+    /// Something went wrong.
+    Errored,
+}
+
+impl Omission {
+    /// The word in JSON and on the screen.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Omission::Absent => "absent",
+            Omission::Lost => "lost",
+            Omission::Remote => "remote",
+            Omission::Errored => "errored",
+        }
+    }
+
+    fn emoji(self) -> &'static str {
+        match self {
+            Omission::Absent => "🫧",
+            Omission::Lost => "👻",
+            Omission::Remote => "🌐",
+            Omission::Errored => "💥",
+        }
+    }
+}
+
+/// The tree of `unlock`.
+pub fn unlocked(lines: &[UnlockLine<'_>], invocation: Invocation, look: Look) -> String {
+    let mut nodes: Vec<Node> = lines.iter().map(|line| unlock_branch(line, invocation, look)).collect();
+    if nodes.is_empty() {
+        nodes.push(Node::new("(no keys to unlock)"));
+    }
+    tree(&look.titled("🔓", "keyrack unlock"), &nodes, look)
+}
+
+fn unlock_branch(line: &UnlockLine<'_>, invocation: Invocation, look: Look) -> Node {
+    match line {
+        UnlockLine::Unlocked { slug, vault, life, note } => Node::new(slug.as_str()).with(
+            [
+                Node::pair("env", slug.env()),
+                Node::pair("org", slug.org()),
+                Node::pair("vault", vault.as_str()),
+                Node::pair("expires in", minutes(*life)),
+            ]
+            .into_iter()
+            .chain(note.map(|note| Node::prose(format!("note: {note}")))),
+        ),
+        UnlockLine::Omitted { slug, reason, cause, fix } => {
+            let fix = fix.or_else(|| cause.and_then(|cause| cause.fix.as_ref()));
+            Node::new(slug.as_str()).with(
+                [Node::pair("status", look.marked(reason.as_str(), reason.emoji()))]
+                    .into_iter()
+                    .chain(cause.map(|cause| Node::prose(format!("cause: {cause}"))))
+                    .chain(
+                        cause
+                            .and_then(|cause| cause.hint.as_ref())
+                            .map(|hint| Node::prose(format!("hint: {hint}"))),
+                    )
+                    .chain(fix.map(|fix| Node::tip(fix.render(invocation)))),
+            )
+        }
+    }
+}
+
+/// The tree of `relock`. The slugs are shown in the order given.
+pub fn relocked(slugs: &[Slug], look: Look) -> String {
+    let mut nodes: Vec<Node> =
+        slugs.iter().map(|slug| Node::pair(slug.as_str(), look.marked("pruned", "🔒"))).collect();
+    if nodes.is_empty() {
+        nodes.push(Node::new("(no keys to prune)"));
+    }
+    tree(&look.titled("🔒", "keyrack relock"), &nodes, look)
+}
+
+/// A life in minutes, as today's tools show it; the seconds of one below a minute.
+pub fn minutes(life: Life) -> String {
+    let ms = life.as_ms();
+    if ms < 60_000 { format!("{}s", ms.div_ceil(1000)) } else { format!("{}m", (ms + 30_000) / 60_000) }
+}
+
+/// `(default)` or the owner's name.
+pub(crate) fn owner(owner: &Owner) -> String {
+    owner.name().map_or_else(|| "(default)".to_owned(), str::to_owned)
+}
