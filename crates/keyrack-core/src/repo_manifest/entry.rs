@@ -1,0 +1,127 @@
+//! One entry of an env section, in any of its three forms: `NAME`, `NAME: grade`, or a record with `key`.
+
+use super::node::{Node, Value};
+use super::{KeySpec, RawManifest, UNREADABLE};
+use crate::env::Env;
+use crate::error::{ErrorCode, Problem};
+use crate::grade::MinimumGrade;
+use crate::slug::{Slug, check_name};
+
+/// A key as a section declares it, before it has a slug.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    grade: MinimumGrade,
+    optional_if_has: Option<String>,
+    fault: Option<Problem>,
+}
+
+/// Where something stands that may have to be named.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) file: &'a RawManifest,
+    pub(super) section: &'a str,
+}
+
+impl Place<'_> {
+    /// A fault in this section: file, line, section and what is wrong.
+    pub(super) fn fault(self, line: u64, what: &str) -> Problem {
+        let (path, section) = (&self.file.path, self.section);
+        let line = if line == 0 { String::new() } else { format!(":{line}") };
+        Problem::new(ErrorCode::ManifestInvalid, format!("{path}{line}: {section}: {what}"))
+    }
+}
+
+impl Entry {
+    /// Reads an entry. What is wrong with it is told to `faults`; `None` if that leaves no key.
+    pub(super) fn read(node: &Node, at: usize, place: Place<'_>, faults: &mut Vec<Problem>) -> Option<Self> {
+        let nth = at + 1;
+        let entry = match &node.value {
+            Value::Text(name) => Ok(Entry {
+                name: name.clone(),
+                grade: MinimumGrade::default(),
+                optional_if_has: None,
+                fault: None,
+            }),
+            Value::Map(fields) if fields.iter().any(|(name, _)| name == "key") => {
+                Self::record(fields, nth, node.line, place, faults)
+            }
+            Value::Map(fields) => match fields.as_slice() {
+                [] => Err(format!("entry {nth} is empty: it must name a key")),
+                [(name, grade), rest @ ..] => {
+                    if let Some((extra, value)) = rest.first() {
+                        let what = format!(
+                            "{name}: {extra:?} is not understood here: give the entry as a record with `key: {name}`"
+                        );
+                        faults.push(place.fault(value.line, &what));
+                    }
+                    Ok(Self::graded(name, grade, place, faults))
+                }
+            },
+            other => Err(format!("entry {nth} is {}: it must be the name of a key", other.kind())),
+        };
+        let checked = entry.and_then(|entry| match check_name(&entry.name) {
+            Ok(()) => Ok(entry),
+            Err(problem) => Err(format!("entry {nth}: {problem}")),
+        });
+        checked.map_err(|what| faults.push(place.fault(node.line, &what))).ok()
+    }
+
+    /// `NAME: grade`
+    fn graded(name: &str, grade: &Node, place: Place<'_>, faults: &mut Vec<Problem>) -> Self {
+        let read = match &grade.value {
+            Value::Null => Ok(MinimumGrade::default()),
+            Value::Text(text) => {
+                MinimumGrade::parse(text).map_err(|word| format!("{name}: {word:?} is not a grade"))
+            }
+            other => Err(format!("{name}: its grade is {}, not a string", other.kind())),
+        };
+        let (grade, fault) = match read {
+            Ok(minimum) => (minimum, None),
+            Err(what) => {
+                let fault = place.fault(grade.line, &what).hint(
+                    "a grade is one of reference, encrypted, plaintext, one of transient, ephemeral, permanent, or both with a comma",
+                );
+                faults.push(fault.clone());
+                (UNREADABLE, Some(fault))
+            }
+        };
+        Entry { name: name.to_owned(), grade, optional_if_has: None, fault }
+    }
+
+    /// `key: NAME` with what else a record may hold; other fields are a later version's.
+    fn record(
+        fields: &[(String, Node)],
+        nth: usize,
+        line: u64,
+        place: Place<'_>,
+        faults: &mut Vec<Problem>,
+    ) -> Result<Self, String> {
+        let field = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, node)| node);
+        let Some(name) = field("key").and_then(Node::text) else {
+            return Err(format!("entry {nth}: `key` must be the name of a key"));
+        };
+        let none = Node { line, value: Value::Null };
+        let mut entry = Self::graded(name, field("grade").unwrap_or(&none), place, faults);
+        match field("is-optional-if-has").map(|node| (node.line, &node.value)) {
+            None | Some((_, Value::Null)) => {}
+            Some((_, Value::Text(variable))) if !variable.is_empty() => {
+                entry.optional_if_has = Some(variable.clone());
+            }
+            Some((line, _)) => {
+                let what =
+                    format!("{name}: `is-optional-if-has` must be the name of an environment variable");
+                faults.push(place.fault(line, &what));
+            }
+        }
+        Ok(entry)
+    }
+
+    /// The key this entry declares in an env.
+    pub(super) fn spec(&self, org: &str, env: Env) -> Result<KeySpec, Problem> {
+        let slug = Slug::new(org, env, &self.name)?;
+        let fault = self.fault.clone().map(|fault| fault.of(&slug));
+        let Entry { grade, optional_if_has, .. } = self.clone();
+        Ok(KeySpec { slug, env, grade, optional_if_has, fault })
+    }
+}

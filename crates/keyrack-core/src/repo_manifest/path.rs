@@ -1,0 +1,49 @@
+//! Paths below a repository's root.
+
+/// The path with `.` and `..` resolved by its words alone, if it stays below the root: relative, with a name in it, no `..` that climbs out, no
+/// control characters and no backslashes. Where a part of it is a symbolic link it may still lead out, which the reader of the file has to check.
+pub fn contained(path: &str) -> Option<String> {
+    if path.starts_with('/') || path.contains('\\') || path.chars().any(char::is_control) {
+        return None;
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            name => parts.push(name),
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::contained;
+
+    #[test]
+    fn inside_or_not() {
+        for (path, inside) in [
+            (".agent/keyrack.yml", Some(".agent/keyrack.yml")),
+            ("./.agent//repo=x/role=y/keyrack.yml", Some(".agent/repo=x/role=y/keyrack.yml")),
+            ("a/../b.yml", Some("b.yml")),
+            ("a/b/../../c", Some("c")),
+            ("..a/b", Some("..a/b")),
+            ("../x", None),
+            ("a/../../x", None),
+            ("a/../../root/x", None),
+            ("/etc/passwd", None),
+            ("//x", None),
+            ("", None),
+            (".", None),
+            ("a/..", None),
+            ("a\\..\\..\\x", None),
+            ("a\0b", None),
+            ("a\nb", None),
+        ] {
+            assert_eq!(contained(path).as_deref(), inside, "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Manifests, written as JSON here: the tree is the same whatever it was read from.
+
+use std::cell::RefCell;
+
+use super::*;
+use crate::error::ErrorCode;
+use crate::fix::Fix;
+
+fn raw(path: &str, json: &str) -> RawManifest {
+    RawManifest { path: path.into(), root: serde_json::from_str(json).unwrap() }
+}
+
+/// Hydrates `files[0]`, with the others below the root.
+fn load(files: &[(&str, &str)]) -> Result<RepoManifest, Problem> {
+    let (path, json) = files[0];
+    hydrate(&raw(path, json), |asked| {
+        Ok(files.iter().find(|(path, _)| *path == asked).map(|(path, json)| raw(path, json)))
+    })
+}
+
+fn one(json: &str) -> Result<RepoManifest, Problem> {
+    load(&[(MANIFEST_PATH, json)])
+}
+
+fn slugs(manifest: &RepoManifest) -> Vec<&str> {
+    manifest.keys().iter().map(|key| key.slug.as_str()).collect()
+}
+
+fn messages(manifest: &RepoManifest) -> Vec<&str> {
+    manifest.faults.iter().map(|fault| fault.message.as_str()).collect()
+}
+
+#[test]
+fn sections_expand_in_file_order() {
+    let manifest = one(r#"{"org":"acme","env.prod":["P","BOTH"],"env.all":["A","BOTH"],"env.test":null,
+        "env.prep":[{"A":"encrypted"}],"x-other":{"env.test":[1]},"env":1}"#)
+    .unwrap();
+    assert_eq!(
+        slugs(&manifest),
+        [
+            "acme.all.A",
+            "acme.all.BOTH",
+            "acme.prod.A",
+            "acme.prod.BOTH",
+            "acme.prod.P",
+            "acme.test.A",
+            "acme.test.BOTH",
+            "acme.prep.A",
+            "acme.prep.BOTH",
+        ]
+    );
+    assert_eq!(manifest.envs, [Env::Prod, Env::Test, Env::Prep]);
+    assert_eq!(manifest.org, "acme");
+    assert!(manifest.faults.is_empty());
+    let grade = |slug: &str| manifest.spec(&Slug::parse(slug).unwrap()).unwrap().grade.to_string();
+    assert_eq!(grade("acme.prep.A"), "encrypted", "the section's own entry wins");
+    assert_eq!(grade("acme.test.A"), "");
+    assert_eq!(manifest.envs_of("A"), [Env::All, Env::Prod, Env::Test, Env::Prep]);
+    assert_eq!(manifest.envs_of("P"), [Env::Prod]);
+    assert!(manifest.envs_of("NONE").is_empty());
+    assert_eq!(manifest.keys_for(Env::Test).count(), 2);
+    assert_eq!(manifest.keys_for(Env::All).count(), 9);
+    assert_eq!(manifest.keys_for(Env::Camp).count(), 0);
+}
+
+#[test]
+fn the_three_forms_of_an_entry() {
+    let manifest = one(r#"{"org":"acme","env.test":["BARE",{"SHORT":"ephemeral"},{"NULL":null},{"EMPTY":""},
+        {"key":"RECORD","grade":" encrypted , ephemeral ","is-optional-if-has":"AWS_ACCESS_KEY_ID","later":[1]},
+        {"key":"PLAIN"},{"key":"ephemeral"}]}"#)
+    .unwrap();
+    assert!(manifest.faults.is_empty(), "{:?}", manifest.faults);
+    let read: Vec<_> = manifest
+        .keys()
+        .iter()
+        .map(|key| (key.slug.name(), key.grade.to_string(), key.optional_if_has.as_deref()))
+        .collect();
+    let grade = |text: &str| text.to_owned();
+    assert_eq!(
+        read,
+        [
+            ("BARE", grade(""), None),
+            ("SHORT", grade("ephemeral"), None),
+            ("NULL", grade(""), None),
+            ("EMPTY", grade(""), None),
+            ("RECORD", grade("encrypted,ephemeral"), Some("AWS_ACCESS_KEY_ID")),
+            ("PLAIN", grade(""), None),
+            ("ephemeral", grade(""), None),
+        ]
+    );
+}
+
+#[test]
+fn a_bad_entry_never_stops_the_others() {
+    for (entry, fault, left) in [
+        ("null", "entry 2 is nothing", 2),
+        ("7", "entry 2 is a number", 2),
+        ("true", "entry 2 is a boolean", 2),
+        ("[\"X\"]", "entry 2 is a list", 2),
+        ("{}", "entry 2 is empty", 2),
+        ("\"\"", "entry 2: invalid key name", 2),
+        ("\"a b\"", "entry 2: invalid key name", 2),
+        ("\"$(rm)\"", "entry 2: invalid key name", 2),
+        (r#"{"key":7}"#, "entry 2: `key` must be the name", 2),
+        (r#"{"key":null,"grade":"encrypted"}"#, "entry 2: `key` must be the name", 2),
+        (
+            r#"{"K":"ephemeral","is-optional-if-has":"X"}"#,
+            "K: \"is-optional-if-has\" is not understood here",
+            3,
+        ),
+        (r#"{"K":"encrypted,secure"}"#, "K: \"secure\" is not a grade", 3),
+        (r#"{"K":1}"#, "K: its grade is a number", 3),
+        (r#"{"K":["encrypted"]}"#, "K: its grade is a list", 3),
+        (r#"{"key":"K","grade":true}"#, "K: its grade is a boolean", 3),
+        (r#"{"key":"K","is-optional-if-has":[]}"#, "K: `is-optional-if-has` must be the name", 3),
+        (r#"{"key":"K","is-optional-if-has":""}"#, "K: `is-optional-if-has` must be the name", 3),
+    ] {
+        let manifest = one(&format!(r#"{{"org":"acme","env.test":["FIRST",{entry},"LAST"]}}"#)).unwrap();
+        assert_eq!(manifest.faults.len(), 1, "{entry}: {:?}", manifest.faults);
+        let Problem { code, message, .. } = &manifest.faults[0];
+        assert_eq!(*code, ErrorCode::ManifestInvalid);
+        assert!(message.starts_with(".agent/keyrack.yml: env.test: "), "{message}");
+        assert!(message.contains(fault), "{entry}: {message}");
+        assert_eq!(manifest.keys().len(), left, "{entry}");
+        assert_eq!(slugs(&manifest).first(), Some(&"acme.test.FIRST"));
+        assert_eq!(slugs(&manifest).last(), Some(&"acme.test.LAST"));
+    }
+}
+
+#[test]
+fn an_unreadable_demand_is_not_no_demand() {
+    let manifest = one(r#"{"org":"acme","env.test":[{"K":"encrypted,secure"},{"L":{}},"M"],
+        "env.all":[{"A":7}]}"#)
+    .unwrap();
+    let spec = |slug: &str| manifest.spec(&Slug::parse(slug).unwrap()).unwrap();
+    for slug in ["acme.test.K", "acme.test.L", "acme.test.A", "acme.all.A"] {
+        assert_eq!(spec(slug).grade, UNREADABLE);
+        let fault = spec(slug).fault.as_ref().unwrap();
+        assert_eq!(fault.slug.as_ref().unwrap().as_str(), slug);
+    }
+    assert!(spec("acme.test.M").fault.is_none());
+    assert_eq!(manifest.faults.len(), 3, "each is told once: {:?}", manifest.faults);
+}
+
+#[test]
+fn a_bad_section_never_stops_the_others() {
+    for (section, fault) in [
+        (r#""env.dev":["K"]"#, "env.dev: invalid env \"dev\""),
+        (r#""env.":["K"]"#, "env.: invalid env \"\""),
+        (r#""env.Test":["K"]"#, "env.Test: invalid env"),
+        (r#""env.sudo":["K"]"#, "env.sudo: sudo keys are never declared"),
+        (r#""env.prod":"K""#, "env.prod: it must be a list of keys, not a string"),
+        (r#""env.prod":{"K":null}"#, "env.prod: it must be a list of keys, not a mapping"),
+        (r#""env.prod":7"#, "env.prod: it must be a list of keys, not a number"),
+    ] {
+        let manifest = one(&format!(r#"{{"org":"acme",{section},"env.test":["T"]}}"#)).unwrap();
+        assert_eq!(messages(&manifest).len(), 1, "{section}");
+        assert!(messages(&manifest)[0].contains(fault), "{section}: {:?}", messages(&manifest));
+        assert_eq!(slugs(&manifest), ["acme.test.T"]);
+    }
+}
+
+#[test]
+fn a_wrong_shape_is_an_error() {
+    for (json, fault) in [
+        ("null", "holds nothing, not a mapping"),
+        ("[]", "holds a list, not a mapping"),
+        ("\"org: acme\"", "holds a string"),
+        ("{}", "org: it is missing"),
+        (r#"{"org":null}"#, "org: it must be a string, not nothing"),
+        (r#"{"org":7}"#, "org: it must be a string, not a number"),
+        (r#"{"org":""}"#, "org: invalid org"),
+        (r#"{"org":"a.b"}"#, "org: invalid org"),
+        (r#"{"org":"@all"}"#, "org: it must be a plain name"),
+        (r#"{"org":"@this"}"#, "org: it must be a plain name"),
+        (r#"{"org":"acme","keys":[]}"#, "keys: a flat list of keys is not understood"),
+        (r#"{"org":"acme","keys":null,"env.test":[]}"#, "keys: a flat list"),
+        (r#"{"org":"acme","env.all":["K"]}"#, "env.all: it needs another env section"),
+        (r#"{"org":"acme","env.all":null}"#, "env.all: it needs another env section"),
+        (r#"{"org":"acme","extends":"x.yml"}"#, "extends: it must be a list of paths, not a string"),
+        (r#"{"org":"acme","extends":[7]}"#, "extends: every entry must be a path, not a number"),
+    ] {
+        let problem = one(json).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::ManifestInvalid, "{json}");
+        assert!(problem.message.starts_with(".agent/keyrack.yml: "), "{}", problem.message);
+        assert!(problem.message.contains(fault), "{json}: {}", problem.message);
+    }
+    for json in [r#"{"org":"acme"}"#, r#"{"org":"Acme","extends":null}"#, r#"{"org":"acme","extends":[]}"#] {
+        assert!(one(json).unwrap().keys().is_empty());
+    }
+}
+
+#[test]
+fn lines_are_named_where_they_are_known() {
+    let text = |line, text: &str| Node { line, value: Value::Text(text.into()) };
+    let root = Node {
+        line: 1,
+        value: Value::Map(vec![
+            ("org".into(), text(1, "acme")),
+            ("env.test".into(), Node { line: 2, value: Value::List(vec![text(3, "OK"), text(4, "a b")]) }),
+        ]),
+    };
+    let manifest = hydrate(&RawManifest { path: MANIFEST_PATH.into(), root }, |_| Ok(None)).unwrap();
+    assert!(manifest.faults[0].message.starts_with(".agent/keyrack.yml:4: env.test: entry 2: "));
+}
+
+#[test]
+fn the_root_wins_and_gives_the_org() {
+    let manifest = load(&[
+        (
+            MANIFEST_PATH,
+            r#"{"org":"root","extends":["a.yml","./b.yml"],"env.test":[{"ROOT":"ephemeral"},"OWN"],"env.all":["EVERY"]}"#,
+        ),
+        (
+            "a.yml",
+            r#"{"org":"other","env.test":["A",{"AB":"encrypted"},{"ROOT":"plaintext"}],"env.camp":["C"]}"#,
+        ),
+        ("b.yml", r#"{"org":"third","env.test":["B",{"AB":"reference"}],"env.all":["BALL"]}"#),
+    ])
+    .unwrap();
+    assert_eq!(
+        slugs(&manifest),
+        [
+            "root.test.A",
+            "root.test.AB",
+            "root.test.ROOT",
+            "root.camp.C",
+            "root.all.BALL",
+            "root.test.BALL",
+            "root.test.B",
+            "root.all.EVERY",
+            "root.test.EVERY",
+            "root.test.OWN",
+        ]
+    );
+    let grade = |slug: &str| manifest.spec(&Slug::parse(slug).unwrap()).unwrap().grade.to_string();
+    assert_eq!(grade("root.test.AB"), "reference", "the later one wins");
+    assert_eq!(grade("root.test.ROOT"), "ephemeral", "the root wins");
+    assert_eq!(manifest.envs, [Env::Test], "envs are the root file's");
+    assert_eq!(manifest.extends, ["a.yml", "b.yml"]);
+}
+
+#[test]
+fn a_diamond_is_fine_and_read_once() {
+    let reads = RefCell::new(Vec::new());
+    let files = [
+        ("l.yml", r#"{"org":"l","extends":["base.yml"],"env.test":["L"]}"#),
+        ("r.yml", r#"{"org":"r","extends":["base.yml","base.yml"],"env.test":["R"]}"#),
+        ("base.yml", r#"{"org":"b","env.test":["BASE",7]}"#),
+    ];
+    let root = raw(MANIFEST_PATH, r#"{"org":"acme","extends":["l.yml","r.yml","l.yml"]}"#);
+    let manifest = hydrate(&root, |asked| {
+        reads.borrow_mut().push(asked.to_owned());
+        Ok(files.iter().find(|(path, _)| *path == asked).map(|(path, json)| raw(path, json)))
+    })
+    .unwrap();
+    assert_eq!(*reads.borrow(), ["l.yml", "base.yml", "r.yml"]);
+    assert_eq!(manifest.extends, ["l.yml", "base.yml", "r.yml"]);
+    assert_eq!(slugs(&manifest), ["acme.test.BASE", "acme.test.L", "acme.test.R"]);
+    assert_eq!(messages(&manifest).len(), 1, "a fault is told once");
+    assert!(messages(&manifest)[0].starts_with("base.yml: env.test: entry 2"));
+}
+
+#[test]
+fn what_extends_refuses() {
+    for (files, fault) in [
+        (
+            vec![(MANIFEST_PATH, r#"{"org":"a","extends":[".agent/keyrack.yml"]}"#)],
+            ".agent/keyrack.yml: extends: the files extend one another in a circle: .agent/keyrack.yml -> .agent/keyrack.yml",
+        ),
+        (
+            vec![
+                (MANIFEST_PATH, r#"{"org":"a","extends":["b.yml"]}"#),
+                ("b.yml", r#"{"org":"a","extends":["c.yml"]}"#),
+                ("c.yml", r#"{"org":"a","extends":["./x/../b.yml"]}"#),
+            ],
+            "c.yml: extends: the files extend one another in a circle: b.yml -> c.yml -> b.yml",
+        ),
+        (
+            vec![(MANIFEST_PATH, r#"{"org":"a","extends":["gone.yml"]}"#)],
+            ".agent/keyrack.yml: extends: gone.yml is not there",
+        ),
+        (
+            vec![(MANIFEST_PATH, r#"{"org":"a","extends":["../out.yml"]}"#)],
+            "extends: \"../out.yml\" must be a path inside",
+        ),
+        (
+            vec![(MANIFEST_PATH, r#"{"org":"a","extends":["/etc/passwd"]}"#)],
+            "extends: \"/etc/passwd\" must be a path inside",
+        ),
+        (
+            vec![
+                (MANIFEST_PATH, r#"{"org":"a","extends":["b.yml"]}"#),
+                ("b.yml", r#"{"org":"a","keys":[]}"#),
+            ],
+            "b.yml: keys: ",
+        ),
+    ] {
+        let problem = load(&files).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::ManifestInvalid);
+        assert!(problem.message.contains(fault), "{}", problem.message);
+    }
+    // a link that gives one file ever new names comes to an end
+    let mut calls = 0;
+    let root = raw(MANIFEST_PATH, r#"{"org":"a","extends":["x/k.yml"]}"#);
+    let problem = hydrate(&root, |path| {
+        calls += 1;
+        Ok(Some(raw(path, &format!(r#"{{"org":"a","extends":["x/{path}"]}}"#))))
+    })
+    .unwrap_err();
+    assert!(problem.message.contains("more than 32 files"), "{}", problem.message);
+    assert_eq!(calls, 31);
+    // the reader's own problem comes through
+    let unreadable = Problem::new(ErrorCode::Io, "cannot read").fix(Fix::Text("look".into()));
+    let root = raw(MANIFEST_PATH, r#"{"org":"a","extends":["x.yml"]}"#);
+    assert_eq!(hydrate(&root, |_| Err(unreadable.clone())).unwrap_err(), unreadable);
+}
+
+#[test]
+fn what_excuses_an_absent_key() {
+    let manifest =
+        one(r#"{"org":"acme","env.test":[{"key":"K","is-optional-if-has":"OTHER"},"L"]}"#).unwrap();
+    let slug = Slug::parse("acme.test.K").unwrap();
+    let spec = manifest.spec(&slug).unwrap();
+    let absent = Attempt::Absent { slug: slug.clone(), message: String::new(), fix: None };
+    let locked = Attempt::Locked { slug: slug.clone(), message: String::new(), fix: None };
+    let blocked = Attempt::Blocked { slug, reasons: Vec::new(), fix: None };
+    assert!(spec.waives(&absent, |name| name == "OTHER"));
+    assert!(!spec.waives(&absent, |_| false));
+    assert!(!spec.waives(&locked, |_| true));
+    assert!(!spec.waives(&blocked, |_| true));
+    let other = manifest.spec(&Slug::parse("acme.test.L").unwrap()).unwrap();
+    assert!(!other.waives(&absent, |_| true));
+}
