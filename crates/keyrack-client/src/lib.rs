@@ -11,6 +11,7 @@ pub mod get;
 pub mod inventory;
 mod json_members;
 pub mod legacy;
+pub mod manifest;
 pub mod paths;
 pub mod render;
 pub mod secret;

@@ -1,0 +1,142 @@
+//! YAML text into the tree the domain reads, with the line of every value. Bounded, so that no document of aliases or brackets takes more
+//! than its size is worth.
+
+use keyrack_core::repo_manifest::{Node, RawManifest, Value};
+use keyrack_core::{ErrorCode, Problem};
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned, UserMessageFormatter};
+
+use crate::render::text::clean;
+
+/// Reads one manifest file. `path` is what messages call it.
+///
+/// # Errors
+/// [`ErrorCode::ManifestInvalid`] naming file and line.
+pub fn parse(path: &str, text: &str) -> Result<RawManifest, Problem> {
+    // A file of nothing but comments is no document; it stands for nothing.
+    let read: Result<Option<Located>, _> = serde_saphyr::from_str_with_options(text, options());
+    match read {
+        Ok(root) => {
+            let nothing = Node { line: 1, value: Value::Null };
+            Ok(RawManifest { path: path.to_owned(), root: root.map_or(nothing, Located::into_node) })
+        }
+        Err(error) => {
+            let line = error.location().map(|location| location.line()).filter(|line| *line > 0);
+            let line = line.map_or(String::new(), |line| format!(":{line}"));
+            let what = clean(&error.without_snippet().render_with_formatter(&UserMessageFormatter));
+            Err(Problem::new(ErrorCode::ManifestInvalid, format!("{path}{line}: not valid YAML: {what}")))
+        }
+    }
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: 16,
+            max_nodes: 50_000,
+            max_events: 200_000,
+            max_aliases: 1_000,
+            max_anchors: 1_000,
+            max_documents: 1,
+            max_total_scalar_bytes: 1 << 20,
+        },
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        // A key may be called NO or ON.
+        strict_booleans: true,
+        with_snippet: false,
+    }
+}
+
+/// A value with the line it stands on.
+struct Located {
+    line: u64,
+    value: Value<Located>,
+}
+
+impl Located {
+    fn into_node(self) -> Node {
+        Node { line: self.line, value: self.value.map(Located::into_node) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Located {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let Spanned { value, referenced, .. } = Spanned::<Value<Located>>::deserialize(d)?;
+        Ok(Located { line: referenced.line(), value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fails(text: &str) -> String {
+        let problem = parse("k.yml", text).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::ManifestInvalid);
+        problem.message
+    }
+
+    #[test]
+    fn lines_are_known() {
+        let text =
+            "org: acme\n\nenv.test:\n  - A\n  # why\n  - B: encrypted\n  - key: C\n    grade: ephemeral\n";
+        let raw = parse("k.yml", text).unwrap();
+        let Value::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
+        let names: Vec<_> = fields.iter().map(|(name, node)| (name.as_str(), node.line)).collect();
+        assert_eq!(names, [("org", 1), ("env.test", 4)]);
+        let Value::List(items) = &fields[1].1.value else { panic!("{raw:?}") };
+        assert_eq!(items.iter().map(|item| item.line).collect::<Vec<_>>(), [4, 6, 7]);
+        let Value::Map(record) = &items[2].value else { panic!("{raw:?}") };
+        assert_eq!(record[1].1.line, 8);
+    }
+
+    #[test]
+    fn words_that_other_yaml_reads_as_booleans_are_names() {
+        let raw = parse("k.yml", "a: [NO, on, Y, 'true', true, ~, 1, 1.5]").unwrap();
+        let Value::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
+        let Value::List(items) = &fields[0].1.value else { panic!("{raw:?}") };
+        let kinds: Vec<_> = items.iter().map(|item| item.value.kind()).collect();
+        assert_eq!(
+            kinds,
+            ["a string", "a string", "a string", "a string", "a boolean", "nothing", "a number", "a number"]
+        );
+    }
+
+    #[test]
+    fn nothing_is_nothing() {
+        for text in ["", "\n", "# only a comment\n", "~", "---\n"] {
+            assert_eq!(parse("k.yml", text).unwrap().root.value, Value::Null, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn errors_name_file_and_line() {
+        for (text, line) in [
+            ("org: acme\nenv.test: [A\n", 2),
+            ("org: acme\n  env: x\n", 2),
+            ("org: acme\norg: other\n", 2),
+            ("a: *nothing\n", 1),
+            ("a: 1\n---\nb: 2\n", 2),
+        ] {
+            let message = fails(text);
+            assert!(message.starts_with(&format!("k.yml:{line}: not valid YAML: ")), "{text:?}: {message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn bombs_are_refused() {
+        let mut laughs = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for i in 1..12 {
+            let refs = vec![format!("*a{}", i - 1); 10].join(",");
+            laughs.push_str(&format!("a{i}: &a{i} [{refs}]\n"));
+        }
+        let deep = "[".repeat(5000);
+        let wide = format!("a: [{}]", "x,".repeat(60_000));
+        for text in [laughs, deep, wide] {
+            let started = std::time::Instant::now();
+            fails(&text);
+            assert!(started.elapsed() < std::time::Duration::from_secs(5));
+        }
+    }
+}
