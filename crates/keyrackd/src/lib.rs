@@ -1,1 +1,112 @@
-//! keyrackd
+//! The keyrack daemon: it holds unlocked keys for one login session, one home and one owner, and hands them to processes of
+//! that session. A library with a thin binary; only the binary reads the process's arguments, environment and clocks.
+//!
+//! It never opens a vault or a network connection, and once it serves it opens no file but those of `/proc` that tell who a
+//! caller is. A secret lies in pages of `keyrack_sys::memory` from the read that brings it to the write that takes it, and
+//! nowhere else.
+
+mod connection;
+mod dispatch;
+mod end;
+mod files;
+mod held;
+mod identity;
+mod limits;
+mod link;
+mod listen;
+mod lock;
+mod reply;
+mod state;
+mod timers;
+mod watch;
+
+pub mod args;
+pub mod panic;
+pub mod ready;
+pub mod settings;
+pub mod start;
+
+use std::ffi::OsString;
+use std::io::{PipeWriter, Write};
+use std::path::Path;
+
+use keyrack_core::Problem;
+
+pub use state::ReadClock;
+
+use crate::args::Args;
+use crate::ready::Word;
+use crate::settings::Settings;
+use crate::start::Start;
+
+/// What this build calls itself, beside its version.
+pub const BUILD: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+
+/// What the binary's main gives.
+pub struct Surroundings<'a> {
+    /// The arguments behind the program's name.
+    pub args: Vec<OsString>,
+    /// Reads an environment variable.
+    pub var: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Takes the pipe a starter left at descriptor 3.
+    pub pipe: &'a dyn Fn() -> Option<PipeWriter>,
+    /// Reads both clocks.
+    pub clock: ReadClock,
+}
+
+/// Runs the daemon to its end and returns the process's exit code: 0 done, 2 the caller must act, 1 a fault. (70, a panic,
+/// ends the process by itself.)
+pub fn run(surroundings: Surroundings<'_>) -> u8 {
+    let hidden = start::hide();
+    panic::install();
+    let (socket, report) = match args::parse(surroundings.args) {
+        Ok(Args::Help) => return print(args::HELP),
+        Ok(Args::Version) => return print(concat!("keyrackd ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Args::Serve { socket, report }) => (socket, report),
+        Err(problem) => return complain(&problem),
+    };
+    let mut pipe = if report { (surroundings.pipe)() } else { None };
+    let served = hidden.and_then(|()| serve(&socket, &mut pipe, surroundings.var, surroundings.clock));
+    match served {
+        Ok(()) => 0,
+        Err(problem) => {
+            if let Some(pipe) = pipe {
+                Word::Failed(&problem).say(pipe);
+            }
+            complain(&problem)
+        }
+    }
+}
+
+fn serve(
+    socket: &Path,
+    pipe: &mut Option<PipeWriter>,
+    var: &dyn Fn(&str) -> Option<OsString>,
+    clock: ReadClock,
+) -> Result<(), Problem> {
+    let limits = start::harden(&start::kept(pipe.as_ref()))?;
+    let settings = Settings::read(var)?;
+    let start = start::bind(socket, settings, limits, clock)?;
+    let mut say = |word: Word<'_>| {
+        if let Some(pipe) = pipe.take() {
+            word.say(pipe);
+        }
+    };
+    match start {
+        Start::Served => say(Word::Served),
+        Start::Bound(bound) => bound.serve(|| say(Word::Ready))?,
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> u8 {
+    // Nobody reads it, then.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    0
+}
+
+fn complain(problem: &Problem) -> u8 {
+    let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let _ = writeln!(std::io::stderr(), "keyrackd: {problem}{hint}");
+    problem.exit()
+}

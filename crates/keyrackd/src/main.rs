@@ -1,2 +1,16 @@
-//! The keyrack daemon.
-fn main() {}
+//! The binary `keyrackd`: hands the process's own arguments, environment and clocks to the library.
+
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use keyrack_core::Clock;
+use keyrack_sys::clock::{boot_ns, wall_ms};
+
+fn main() -> ExitCode {
+    ExitCode::from(keyrackd::run(keyrackd::Surroundings {
+        args: std::env::args_os().skip(1).collect(),
+        var: &|name| std::env::var_os(name),
+        pipe: &keyrack_sys::spawn::ready_pipe,
+        clock: Rc::new(|| Clock { boot_ns: boot_ns(), wall_ms: wall_ms() }),
+    }))
+}

@@ -1,0 +1,128 @@
+//! The daemon's arguments. It takes few, none of them a secret, and every unknown one is refused.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use keyrack_core::{ErrorCode, Problem};
+use keyrack_sys::spawn::READY_FD;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+keyrackd: holds unlocked keys for one login session
+
+Usage: keyrackd --socket PATH [--ready-fd 3]
+
+  --socket PATH   serve on this socket: absolute, at most 107 bytes, in a directory of mode 0700 that is ours
+  --ready-fd 3    say on descriptor 3, a pipe, when it is served, or why not (for a client that starts a daemon)
+  --version       print the version
+  --help          print this
+
+People rarely call it: `keyrack unlock` starts one.
+
+Environment:
+  KEYRACK_DAEMON_IDLE_TIMEOUT_MS       end when no key is held and nobody asked for this long (900000)
+  KEYRACK_DAEMON_TERMINATION_CHECK_MS  how often that is looked at (900000)
+  KEYRACK_MEMORY                       auto, secret or locked: what keys must be kept in (auto)
+";
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Args {
+    /// `--help`.
+    Help,
+    /// `--version`.
+    Version,
+    /// Serve.
+    Serve {
+        /// Where.
+        socket: PathBuf,
+        /// Whether to report on the pipe at [`READY_FD`].
+        report: bool,
+    },
+}
+
+/// Reads the arguments, the program's name not among them.
+///
+/// # Errors
+/// [`ErrorCode::Usage`], naming what is wrong.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Problem> {
+    let mut args = args.into_iter();
+    let (mut socket, mut report) = (None, None);
+    while let Some(arg) = args.next() {
+        let mut value = |name: &str| args.next().ok_or_else(|| usage(format!("{name} needs a value")));
+        match arg.to_str() {
+            Some("--help" | "-h") => return Ok(Args::Help),
+            Some("--version" | "-V") => return Ok(Args::Version),
+            Some("--socket") => once(&mut socket, "--socket", PathBuf::from(value("--socket")?))?,
+            Some("--ready-fd") => {
+                let text = value("--ready-fd")?;
+                if text.to_str().and_then(|text| text.parse().ok()) != Some(READY_FD) {
+                    return Err(usage(format!("--ready-fd must be {READY_FD}")));
+                }
+                once(&mut report, "--ready-fd", ())?;
+            }
+            _ => return Err(usage(format!("unknown argument {arg:?}"))),
+        }
+    }
+    match socket {
+        Some(socket) => Ok(Args::Serve { socket, report: report.is_some() }),
+        None => Err(usage("--socket PATH is needed")),
+    }
+}
+
+fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Problem> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(usage(format!("{name} is given twice"))),
+    }
+}
+
+fn usage(message: impl Into<String>) -> Problem {
+    Problem::new(ErrorCode::Usage, message).hint("see keyrackd --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Args, String> {
+        parse(args.iter().map(OsString::from)).map_err(|problem| {
+            assert_eq!(problem.code, ErrorCode::Usage);
+            problem.message
+        })
+    }
+
+    #[test]
+    fn what_is_understood() {
+        let socket = PathBuf::from("/run/k.sock");
+        for (args, expected) in [
+            (&["--help"][..], Args::Help),
+            (&["-h"], Args::Help),
+            (&["--socket", "/run/k.sock", "--version"], Args::Version),
+            (&["--socket", "/run/k.sock"], Args::Serve { socket: socket.clone(), report: false }),
+            (
+                &["--ready-fd", "3", "--socket", "/run/k.sock"],
+                Args::Serve { socket: socket.clone(), report: true },
+            ),
+        ] {
+            assert_eq!(parsed(args), Ok(expected), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for (args, expected) in [
+            (&[][..], "--socket PATH is needed"),
+            (&["--socket"], "--socket needs a value"),
+            (&["--socket", "/a", "--socket", "/b"], "--socket is given twice"),
+            (&["--ready-fd", "4", "--socket", "/a"], "must be 3"),
+            (&["--ready-fd", "x", "--socket", "/a"], "must be 3"),
+            (&["--ready-fd", "3", "--ready-fd", "3", "--socket", "/a"], "--ready-fd is given twice"),
+            (&["/run/k.sock"], "unknown argument \"/run/k.sock\""),
+            (&["--socket", "/a", "--foreground"], "unknown argument \"--foreground\""),
+        ] {
+            let message = parsed(args).unwrap_err();
+            assert!(message.contains(expected), "{args:?}: {message}");
+        }
+    }
+}

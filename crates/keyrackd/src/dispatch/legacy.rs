@@ -1,0 +1,238 @@
+//! The legacy protocol's commands. An UNLOCK is checked whole before any of it is stored, and stored whole or not at all.
+
+use keyrack_core::store::{Entry, NewEntry, Relock as Which, Store};
+use keyrack_core::{Clock, Deadlines, Org, Slug, iso};
+use keyrack_sys::memory::{Buffer, Pool};
+use keyrack_wire::ComposeError;
+use keyrack_wire::legacy::{
+    self, Get, GetItem, Grant, Relock, Request, StatusItem, compose_error, compose_get_reply,
+    compose_relock_reply, compose_status_reply, compose_unlock_reply,
+};
+
+use super::{Answer, Then};
+use crate::held::{Held, Lent, LentExtras};
+use crate::limits;
+use crate::reply::{Carries, Page, Reply, Text};
+use crate::state::Daemon;
+
+/// Answers a whole request.
+pub(crate) fn answer(daemon: &Daemon, message: &[u8]) -> Answer {
+    daemon.asked();
+    let outcome = match Request::parse(message) {
+        Ok(Request::Unlock(grants)) => unlock(daemon, &grants),
+        Ok(Request::Get(get)) => serve(daemon, &get),
+        Ok(Request::Status) => status(daemon),
+        Ok(Request::Relock(relock)) => erase(daemon, &relock),
+        Err(error) => Err(error.to_string()),
+    };
+    match outcome {
+        Ok(reply) => Answer { reply, then: Then::Close },
+        Err(text) => refuse(&text),
+    }
+}
+
+/// An error reply, after which the connection ends.
+pub(crate) fn refuse(text: &str) -> Answer {
+    let mut reply = Text(Vec::new());
+    compose_error(&mut reply, text).expect("an error's text is shorter than the longest reply");
+    Answer { reply: Reply::Plain(reply.0), then: Then::Refuse }
+}
+
+fn unlock(daemon: &Daemon, grants: &[Grant<'_>]) -> Result<Reply, String> {
+    let reply = plain(|sink| compose_unlock_reply(sink, grants.iter().map(|grant| &*grant.slug)))?;
+    daemon.with_store(|store, now| {
+        let new = admissible(store, &daemon.about.owner, &daemon.pool, grants, now)?;
+        for entry in new {
+            tracing::info!(slug = %entry.slug, vault = %entry.source.vault, "a key is unlocked");
+            store.insert(entry, now);
+        }
+        Ok(reply)
+    })
+}
+
+/// The keys of an UNLOCK, ready to be stored, if each of them may be. Those that have ended already are left out.
+fn admissible(
+    store: &mut Store<Held>,
+    owner: &keyrack_core::Owner,
+    pool: &Pool,
+    grants: &[Grant<'_>],
+    now: Clock,
+) -> Result<Vec<NewEntry<Held>>, String> {
+    let mut checked = Vec::with_capacity(grants.len());
+    for (index, grant) in grants.iter().enumerate() {
+        let at = |what: &str| format!("payload.keys[{index}]{what}");
+        let slug =
+            Slug::parse_stored(&grant.slug).map_err(|problem| format!("{}: {problem}", at(".slug")))?;
+        let grade =
+            super::grade(&grant.grade).map_err(|what| format!("{} ({slug})", at(&format!(".key.{what}"))))?;
+        let end = match &grant.expires_at {
+            None => None,
+            Some(text) => Some(
+                iso::parse_ms(text)
+                    .ok_or_else(|| format!("{} must be an ISO 8601 time ({slug})", at(".expiresAt")))?,
+            ),
+        };
+        let deadlines = Deadlines::until(now, end, slug.is_sudo());
+        checked.push((slug, grade, deadlines));
+    }
+    store.check_batch(checked.iter().map(|(slug, grade, _)| (slug, *grade)), now).map_err(|degraded| {
+        let problem = degraded.problem(owner);
+        match &problem.fix {
+            Some(fix) => format!("{problem}; run: {}", fix.render(keyrack_core::Invocation::default())),
+            None => problem.message,
+        }
+    })?;
+    let live = grants.iter().zip(checked).filter(|(_, (_, _, deadlines))| !deadlines.passed(now));
+    live.map(|(grant, (slug, grade, deadlines))| {
+        let secret = keep(pool, grant).map_err(|full| super::full(&full).message)?;
+        Ok(NewEntry { slug, secret, grade, source: super::source(&grant.source), deadlines, extra: None })
+    })
+    .collect()
+}
+
+/// Copies a grant's secret, and what is not known of it, into the store's pages. Dropped again, they are wiped.
+fn keep(pool: &Pool, grant: &Grant<'_>) -> Result<Held, keyrack_sys::memory::Full> {
+    let secret = pool.store_with(grant.secret.len(), |place| {
+        let written = grant.secret.unescape_into(place);
+        debug_assert_eq!(written, Ok(grant.secret.len()), "the text was checked when it was parsed");
+    })?;
+    let extras = match grant.extras.packed_len() {
+        0 => None,
+        len => Some(pool.store_with(len, |place| {
+            let packed = grant.extras.pack(&mut Place { place, at: 0 });
+            debug_assert_eq!(packed, Ok(()), "the place is as long as what is packed");
+        })?),
+    };
+    Ok(Held { secret, extras })
+}
+
+/// A place of known length in a secret page.
+struct Place<'a> {
+    place: &'a mut [u8],
+    at: usize,
+}
+
+impl keyrack_wire::Sink for Place<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), keyrack_wire::Full> {
+        let end = self.at + bytes.len();
+        self.place.get_mut(self.at..end).ok_or(keyrack_wire::Full)?.copy_from_slice(bytes);
+        self.at = end;
+        Ok(())
+    }
+}
+
+/// A hit, as it was when it was looked up.
+struct Hit {
+    slug: Slug,
+    held: Held,
+    grade: keyrack_core::Grade,
+    source: std::sync::Arc<keyrack_core::Source>,
+    expires_at: String,
+}
+
+impl Hit {
+    fn of(entry: &Entry<Held>) -> Self {
+        Hit {
+            slug: entry.slug.clone(),
+            held: entry.secret.clone(),
+            grade: entry.grade,
+            source: std::sync::Arc::clone(&entry.source),
+            expires_at: iso::format_ms(entry.deadlines.wall_ms),
+        }
+    }
+
+    fn item(&self) -> GetItem<'_, Lent<'_>, LentExtras<'_>> {
+        GetItem {
+            slug: self.slug.as_str(),
+            protection: self.grade.protection.as_str(),
+            duration: self.grade.duration.as_str(),
+            vault: self.source.vault.as_str(),
+            mech: self.source.mech.as_str(),
+            env: self.slug.env(),
+            org: self.slug.org(),
+            expires_at: &self.expires_at,
+            secret: Lent(&self.held.secret),
+            extras: LentExtras(self.held.extras.as_ref()),
+        }
+    }
+}
+
+fn serve(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
+    let wanted = |entry: &Entry<Held>| {
+        let env = entry.slug.env();
+        let org = entry.slug.org();
+        get.org.as_deref().is_none_or(|wanted| org == wanted || org == Org::MACHINE)
+            && get.env.as_deref().is_none_or(|wanted| env == wanted || env == keyrack_core::Env::All.as_str())
+    };
+    let hits: Vec<Hit> = daemon.with_store(|store, now| {
+        let asked = get.slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok());
+        asked.filter_map(|slug| store.get(&slug, now).filter(|entry| wanted(entry)).map(Hit::of)).collect()
+    });
+    if hits.is_empty() {
+        return plain(|sink| compose_get_reply(sink, hits.iter().map(Hit::item)).map(|_| ()));
+    }
+    let mut page = daemon.pool.buffer(limits::LEGACY_REPLY);
+    let omitted = compose_get_reply(&mut Page(&mut page), hits.iter().map(Hit::item))
+        .map_err(|error| no_reply(daemon, &mut page, error))?;
+    for index in omitted {
+        tracing::warn!(slug = %hits[index].slug, "a key's value is not text, which this protocol cannot carry");
+    }
+    let mut carries = Carries::None;
+    for hit in hits {
+        carries.push(hit.held);
+    }
+    Ok(Reply::Secret { page, carries })
+}
+
+fn status(daemon: &Daemon) -> Result<Reply, String> {
+    daemon.with_store(|store, now| {
+        let page = store.list(None, usize::MAX, now);
+        let times: Vec<String> =
+            page.entries.iter().map(|entry| iso::format_ms(entry.deadlines.wall_ms)).collect();
+        let keys = page.entries.iter().zip(&times).map(|(entry, time)| StatusItem {
+            slug: entry.slug.as_str(),
+            env: entry.slug.env(),
+            org: entry.slug.org(),
+            expires_at: time,
+            ttl_left_ms: entry.deadlines.left(now).as_ms(),
+        });
+        plain(|sink| compose_status_reply(sink, &daemon.about.home_hash, keys))
+    })
+}
+
+fn erase(daemon: &Daemon, relock: &Relock<'_>) -> Result<Reply, String> {
+    let relocked = daemon.with_store(|store, now| match relock {
+        Relock::Slugs(slugs) => {
+            let slugs: Vec<Slug> = slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok()).collect();
+            store.relock(Which::Slugs(&slugs), now)
+        }
+        Relock::Env(env) => store.relock(Which::Env(env), now),
+        Relock::All => store.relock(Which::All, now),
+    });
+    for slug in &relocked {
+        tracing::info!(%slug, "a key is relocked");
+    }
+    plain(|sink| compose_relock_reply(sink, relocked.iter().map(Slug::as_str)))
+}
+
+/// Composes a reply that carries no secret.
+fn plain(compose: impl FnOnce(&mut Text) -> Result<(), ComposeError>) -> Result<Reply, String> {
+    let mut sink = Text(Vec::new());
+    compose(&mut sink).map_err(|error| error.to_string())?;
+    Ok(Reply::Plain(sink.0))
+}
+
+/// Why a reply was not composed, in words.
+fn no_reply(daemon: &Daemon, page: &mut Buffer, error: ComposeError) -> String {
+    page.release();
+    match error {
+        ComposeError::Full => {
+            let limit = daemon.pool.usage().requests_limit / 1024;
+            format!("the memory for replies is full ({limit} KiB); ask for fewer keys at a time")
+        }
+        error => error.to_string(),
+    }
+}
+
+/// The longest reply of the protocol is the longest one a page may hold.
+const _: () = assert!(legacy::MAX_REPLY == limits::LEGACY_REPLY, "one limit, two names");

@@ -1,0 +1,64 @@
+//! From a whole request to its reply. Everything here is done in one go, without an await: a secret is copied from page to
+//! page and is never in between.
+
+pub(crate) mod legacy;
+pub(crate) mod native;
+#[cfg(test)]
+mod tests;
+
+use keyrack_core::{DurationGrade, Grade, Invocation, Problem, Protection};
+use keyrack_sys::memory::Full;
+use keyrack_wire::native::ErrorBody;
+
+use crate::reply::Reply;
+
+/// A reply, and what becomes of the connection when it is out.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    pub(crate) then: Then,
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// The next request.
+    Next,
+    /// It ends: this was all it may carry.
+    Close,
+    /// It ends, and what the caller still sends is let in unseen for a while, so that it gets to read why.
+    Refuse,
+    /// It ends, and so does the daemon.
+    Shutdown,
+}
+
+/// Reads a grade by its words; `Err` names the axis that has none.
+fn grade(words: &keyrack_wire::Grade<'_>) -> Result<Grade, &'static str> {
+    let protection = Protection::parse(&words.protection)
+        .ok_or("grade.protection must be one of reference, encrypted, plaintext")?;
+    let duration = DurationGrade::parse(&words.duration)
+        .ok_or("grade.duration must be one of transient, ephemeral, permanent")?;
+    Ok(Grade { protection, duration })
+}
+
+fn source(names: &keyrack_wire::Source<'_>) -> keyrack_core::Source {
+    keyrack_core::Source {
+        vault: keyrack_core::VaultId::parse(&names.vault),
+        mech: keyrack_core::Mechanism::parse(&names.mech),
+    }
+}
+
+/// What a caller is told when there is no room, which changed nothing.
+fn full(full: &Full) -> Problem {
+    Problem::new(keyrack_core::ErrorCode::MemoryFull, format!("{full}; relock keys that are not needed"))
+}
+
+/// A problem in the words of the native wire.
+fn error_body(problem: &Problem) -> ErrorBody<'static> {
+    ErrorBody {
+        code: problem.code.as_str().to_owned().into(),
+        message: problem.message.clone().into(),
+        slug: problem.slug.as_ref().map(|slug| slug.as_str().to_owned().into()),
+        fix: problem.fix.as_ref().map(|fix| fix.render(Invocation::default()).into()),
+    }
+}

@@ -1,0 +1,332 @@
+//! The native protocol's ops. Each key of an unlock ends with a result of its own.
+
+use std::borrow::Cow;
+
+use keyrack_core::life::grant_life;
+use keyrack_core::store::{Entry, Inserted, NewEntry, Relock as Which, Store};
+use keyrack_core::{Clock, Deadlines, ErrorCode, Life, Problem, Slug, iso, life::LifeAsk};
+use keyrack_wire::ComposeError;
+use keyrack_wire::native::{
+    Counts, ErrorBody, Frame, Get, GetItem, Hello, HelloOk, MIN_PROTO, NothingOk, Op, PROTO, Relock, Request,
+    RequestError, Status, StatusKey, StatusOk, Unlock, UnlockGranted, UnlockKey, UnlockOk, UnlockResult,
+    agreed_proto, compose_error, compose_get_reply, compose_relock_reply, compose_reply,
+    compose_status_reply, compose_unlock_reply,
+};
+
+use super::{Answer, Then, error_body};
+use crate::held::{Held, Lent};
+use crate::reply::{Carries, Page, Reply, Text};
+use crate::state::Daemon;
+
+/// This release.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The most keys of one status reply. A header holds fewer than this of any length.
+const MOST_LISTED: u32 = 1024;
+
+/// The longest reply in a page: a frame and its length.
+const LONGEST: usize = keyrack_wire::native::MAX_LENGTH + 4;
+
+/// Answers a whole request.
+pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Answer {
+    daemon.asked();
+    let request = match Request::decode(frame) {
+        Ok(request) => request,
+        Err(error) => {
+            let then = match error {
+                RequestError::BadFrame(_) => Then::Refuse,
+                RequestError::BadRequest { .. } => Then::Next,
+            };
+            let body = ErrorBody {
+                code: error.code().into(),
+                message: error.to_string().into(),
+                slug: None,
+                fix: None,
+            };
+            return Answer { reply: error_reply(error.id(), &body), then };
+        }
+    };
+    let id = request.id;
+    let then = if matches!(request.op, Op::Shutdown) { Then::Shutdown } else { Then::Next };
+    let outcome = match request.op {
+        Op::Hello(hello) => greet(daemon, id, &hello),
+        Op::Get(get) => serve(daemon, id, &get),
+        Op::Unlock(unlock) => keep(daemon, id, frame, &unlock),
+        Op::Status(status) => list(daemon, id, status),
+        Op::Relock(relock) => erase(daemon, id, &relock),
+        Op::Ping => plain(|sink| compose_reply(sink, id, &NothingOk {})),
+        Op::Shutdown => {
+            daemon.erase_all();
+            plain(|sink| compose_reply(sink, id, &NothingOk {}))
+        }
+        Op::Unknown(op) => Err(Problem::new(
+            ErrorCode::UnknownOp,
+            format!("this daemon has no op {:?}", keyrack_wire::legacy::clean(&op)),
+        )),
+    };
+    let reply = outcome.unwrap_or_else(|problem| error_reply(id, &error_body(&problem)));
+    Answer { reply, then }
+}
+
+/// A refusal that belongs to no request, after which the connection ends.
+pub(crate) fn refuse(code: &str, message: &str) -> Answer {
+    let body = ErrorBody { code: code.into(), message: message.into(), slug: None, fix: None };
+    Answer { reply: error_reply(0, &body), then: Then::Refuse }
+}
+
+fn error_reply(id: u64, body: &ErrorBody<'_>) -> Reply {
+    let mut sink = Text(Vec::new());
+    if compose_error(&mut sink, id, body).is_err() {
+        // Only a message that quotes a very long name could be too long.
+        let short = ErrorBody { message: "".into(), slug: None, fix: None, code: body.code.clone() };
+        compose_error(&mut sink, id, &short).expect("a code fits a header");
+    }
+    Reply::Plain(sink.0)
+}
+
+fn greet(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Problem> {
+    if agreed_proto(hello.proto, hello.min_proto).is_none() {
+        return Err(Problem::new(
+            ErrorCode::DaemonIncompatible,
+            format!(
+                "this daemon speaks protocol {MIN_PROTO} to {PROTO}, the client {} to {}",
+                hello.min_proto, hello.proto
+            ),
+        )
+        .fix(keyrack_core::Fix::with_owner("daemon restart", &daemon.about.owner, [])));
+    }
+    let about = &daemon.about;
+    let ok = HelloOk {
+        proto: PROTO,
+        min_proto: MIN_PROTO,
+        version: VERSION.into(),
+        build: crate::BUILD.into(),
+        boot_id: about.boot_id.as_str().into(),
+        pid: about.pid,
+        boundary: about.boundary.into(),
+        memory: about.memory.into(),
+        hardening: about.hardening.clone(),
+    };
+    plain(|sink| compose_reply(sink, id, &ok))
+}
+
+/// A hit, as it was when it was looked up.
+struct Hit<'a> {
+    asked: &'a str,
+    slug: Slug,
+    held: Held,
+    grade: keyrack_core::Grade,
+    source: std::sync::Arc<keyrack_core::Source>,
+    expires_at: String,
+    left: Life,
+}
+
+impl Hit<'_> {
+    fn of<'a>(asked: &'a str, entry: &Entry<Held>, now: Clock) -> Hit<'a> {
+        Hit {
+            asked,
+            slug: entry.slug.clone(),
+            held: entry.secret.clone(),
+            grade: entry.grade,
+            source: std::sync::Arc::clone(&entry.source),
+            expires_at: iso::format_ms(entry.deadlines.wall_ms),
+            left: entry.deadlines.left(now),
+        }
+    }
+
+    fn item(&self) -> GetItem<'_, Lent<'_>> {
+        GetItem {
+            asked: self.asked,
+            slug: self.slug.as_str(),
+            protection: self.grade.protection.as_str(),
+            duration: self.grade.duration.as_str(),
+            vault: self.source.vault.as_str(),
+            mech: self.source.mech.as_str(),
+            env: self.slug.env(),
+            org: self.slug.org(),
+            expires_at: &self.expires_at,
+            ttl_ms: self.left.as_ms(),
+            secret: Lent(&self.held.secret),
+        }
+    }
+}
+
+fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Problem> {
+    let mut hits: Vec<Hit<'_>> = daemon.with_store(|store, now| {
+        let hit = |asked| {
+            let slug = Slug::parse_stored(asked).ok()?;
+            store.get(&slug, now).map(|entry| Hit::of(asked, entry, now))
+        };
+        get.slugs.iter().map(AsRef::as_ref).filter_map(hit).collect()
+    });
+    let items: Vec<_> = hits.iter().map(Hit::item).collect();
+    if items.is_empty() {
+        return plain(|sink| compose_get_reply(sink, id, &items).map(|_| ()));
+    }
+    let mut page = daemon.pool.buffer(LONGEST);
+    let put = compose_get_reply(&mut Page(&mut page), id, &items).map_err(|error| match error {
+        ComposeError::Full => {
+            let limit = daemon.pool.usage().requests_limit / 1024;
+            let message =
+                format!("the memory for replies is full ({limit} KiB); ask for fewer keys at a time");
+            Problem::new(ErrorCode::MemoryFull, message)
+        }
+        error => too_large(error),
+    })?;
+    drop(items);
+    let mut carries = Carries::None;
+    for hit in hits.drain(..put) {
+        carries.push(hit.held);
+    }
+    Ok(Reply::Secret { page, carries })
+}
+
+fn keep(daemon: &Daemon, id: u64, frame: &Frame<'_>, unlock: &Unlock<'_>) -> Result<Reply, Problem> {
+    let results = daemon.with_store(|store, now| {
+        let results = unlock.keys.iter().map(|key| {
+            let outcome = keep_one(daemon, store, frame, key, now);
+            UnlockResult {
+                slug: Cow::Borrowed(&*key.slug),
+                outcome: outcome.map_err(|problem| {
+                    tracing::info!(code = %problem.code, "a key is not unlocked");
+                    // The result names the key already.
+                    ErrorBody { slug: None, ..error_body(&problem) }
+                }),
+            }
+        });
+        results.collect()
+    });
+    plain(|sink| compose_unlock_reply(sink, id, UnlockOk { results }))
+}
+
+fn keep_one(
+    daemon: &Daemon,
+    store: &mut Store<Held>,
+    frame: &Frame<'_>,
+    key: &UnlockKey<'_>,
+    now: Clock,
+) -> Result<UnlockGranted<'static>, Problem> {
+    let slug = Slug::parse_stored(&key.slug)?;
+    let grade = super::grade(&key.grade)
+        .map_err(|what| Problem::new(ErrorCode::BadRequest, format!("{slug}: {what}")).of(&slug))?;
+    let credential = match &key.credential_expires_at {
+        None => None,
+        Some(text) => Some(iso::parse_ms(text).ok_or_else(|| {
+            let message = format!("{slug}: credential_expires_at must be an ISO 8601 time");
+            Problem::new(ErrorCode::BadRequest, message).of(&slug)
+        })?),
+    };
+    let ask = LifeAsk {
+        asked: Some(Life(key.ttl_ms)),
+        max_duration: None,
+        credential_expires_at_ms: credential,
+        sudo: slug.is_sudo(),
+    };
+    let (life, _) = grant_life(ask, now).map_err(|problem| problem.of(&slug))?;
+    let ended = || {
+        let message = match credential.filter(|end| *end <= now.wall_ms) {
+            Some(end) => format!("{slug}: the credential ended at {}", iso::format_ms(end)),
+            None => format!("{slug}: a life of 0 ms is over before it begins"),
+        };
+        Problem::new(ErrorCode::BadDuration, message).of(&slug)
+    };
+    if life.as_ms() == 0 {
+        return Err(ended());
+    }
+    store.check_replace(&slug, grade, now).map_err(|degraded| degraded.problem(&daemon.about.owner))?;
+    let bytes = frame.secret(key.secret).expect("decoding has found every range inside the frame");
+    let secret = daemon.pool.store(bytes).map_err(|full| super::full(&full).of(&slug))?;
+    let deadlines = Deadlines::after(now, life);
+    let entry = NewEntry {
+        slug: slug.clone(),
+        secret: Held { secret, extras: None },
+        grade,
+        source: super::source(&key.source),
+        deadlines,
+        extra: None,
+    };
+    match store.insert(entry, now) {
+        Inserted::Stored => {
+            tracing::info!(%slug, "a key is unlocked");
+            let expires_at = iso::format_ms(deadlines.wall_ms).into();
+            Ok(UnlockGranted { ttl_ms: life.as_ms(), expires_at })
+        }
+        Inserted::AlreadyPast => Err(ended()),
+    }
+}
+
+fn list(daemon: &Daemon, id: u64, status: Status) -> Result<Reply, Problem> {
+    let limit = status.limit.unwrap_or(MOST_LISTED).min(MOST_LISTED);
+    daemon.with_store(|store, now| {
+        let held = store.list(None, usize::MAX, now).entries;
+        let bytes: usize = held.iter().map(|entry| entry.secret.secret.len()).sum();
+        let counts = Counts { keys: held.len() as u64, bytes: bytes as u64 };
+        let page = store.list(status.after, usize::try_from(limit).unwrap_or(usize::MAX), now);
+        let keys = page.entries.iter().map(|entry| StatusKey {
+            slug: entry.slug.as_str().into(),
+            env: entry.slug.env().into(),
+            org: entry.slug.org().into(),
+            grade: keyrack_wire::Grade {
+                protection: entry.grade.protection.as_str().into(),
+                duration: entry.grade.duration.as_str().into(),
+            },
+            source: keyrack_wire::Source {
+                vault: entry.source.vault.as_str().into(),
+                mech: entry.source.mech.as_str().into(),
+            },
+            expires_at: iso::format_ms(entry.deadlines.wall_ms).into(),
+            ttl_ms: entry.deadlines.left(now).as_ms(),
+            ends_by: ends_by(entry.deadlines, now).into(),
+            n: entry.n,
+        });
+        let about = &daemon.about;
+        let page = StatusOk {
+            keys: keys.collect(),
+            more: page.more,
+            home_hash: about.home_hash.as_str().into(),
+            memory: about.memory.into(),
+            boundary: about.boundary.into(),
+            hardening: about.hardening.clone(),
+            counts,
+        };
+        plain(|sink| compose_status_reply(sink, id, page).map(|_| ()))
+    })
+}
+
+/// The clock whose deadline comes first as things stand; the one nobody can set, if both come together.
+fn ends_by(deadlines: Deadlines, now: Clock) -> &'static str {
+    let boot_ms = deadlines.boot_ns.saturating_sub(now.boot_ns) / 1_000_000;
+    let wall_ms = u64::try_from(deadlines.wall_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
+    if wall_ms < boot_ms { "wall" } else { "boot" }
+}
+
+fn erase(daemon: &Daemon, id: u64, relock: &Relock<'_>) -> Result<Reply, Problem> {
+    let relocked = daemon.with_store(|store, now| match relock {
+        Relock::Slugs(slugs) => {
+            let slugs: Vec<Slug> = slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok()).collect();
+            store.relock(Which::Slugs(&slugs), now)
+        }
+        Relock::Env(env) => store.relock(Which::Env(env), now),
+        Relock::All => store.relock(Which::All, now),
+    });
+    for slug in &relocked {
+        tracing::info!(%slug, "a key is relocked");
+    }
+    let slugs: Vec<&str> = relocked.iter().map(Slug::as_str).collect();
+    plain(|sink| compose_relock_reply(sink, id, &slugs))
+}
+
+/// Composes a reply that carries no secret.
+fn plain(compose: impl FnOnce(&mut Text) -> Result<(), ComposeError>) -> Result<Reply, Problem> {
+    let mut sink = Text(Vec::new());
+    compose(&mut sink).map_err(too_large)?;
+    Ok(Reply::Plain(sink.0))
+}
+
+fn too_large(error: ComposeError) -> Problem {
+    let code = match error {
+        ComposeError::TooLarge { .. } => ErrorCode::TooLarge,
+        _ => ErrorCode::Internal,
+    };
+    Problem::new(code, error.to_string())
+}

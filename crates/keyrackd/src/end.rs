@@ -1,0 +1,120 @@
+//! How the daemon ends: by a signal, because it is asked to, because nobody needs it, or because nobody can reach it any more.
+
+use std::cell::Cell;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyrack_sys::dir::PrivateDir;
+use keyrack_sys::file::FileId;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+
+use crate::files::OwnFiles;
+use crate::limits;
+use crate::state::Daemon;
+
+/// Why it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// SIGTERM, SIGINT or SIGHUP.
+    Signal,
+    /// A caller asked for it.
+    Asked,
+    /// No key is held and nobody has asked for long.
+    Idle,
+    /// The socket or its directory is gone, or another's.
+    Unreachable,
+}
+
+/// The end to come, if one is decided.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    why: Cell<Option<Why>>,
+    decided: Notify,
+}
+
+impl Ending {
+    /// Decides the end. The first reason stands.
+    pub(crate) fn decide(&self, why: Why) {
+        if self.why.get().is_none() {
+            self.why.set(Some(why));
+        }
+        self.decided.notify_one();
+    }
+
+    /// Waits until it is decided.
+    pub(crate) async fn decided(&self) -> Why {
+        loop {
+            if let Some(why) = self.why.get() {
+                return why;
+            }
+            self.decided.notified().await;
+        }
+    }
+}
+
+/// The signals, caught from the moment this is made.
+pub(crate) struct Signals {
+    end: [Signal; 3],
+    erase: Signal,
+}
+
+impl Signals {
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Signals {
+            end: [
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::hangup())?,
+            ],
+            erase: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Obeys them.
+    pub(crate) fn obey(self, daemon: &Rc<Daemon>) {
+        let Signals { end, mut erase } = self;
+        for mut signal in end {
+            let daemon = Rc::clone(daemon);
+            tokio::task::spawn_local(async move {
+                while signal.recv().await.is_some() {
+                    daemon.ending.decide(Why::Signal);
+                }
+            });
+        }
+        let daemon = Rc::clone(daemon);
+        tokio::task::spawn_local(async move {
+            while erase.recv().await.is_some() {
+                tracing::info!("every key is erased: a signal asked for it");
+                daemon.erase_all();
+            }
+        });
+    }
+}
+
+/// Ends a daemon that holds no key and that nobody has asked for `timeout`, looking each `check`.
+pub(crate) async fn watch_idleness(daemon: Rc<Daemon>, timeout: Duration, check: Duration) {
+    loop {
+        tokio::time::sleep(check).await;
+        if daemon.is_idle(timeout) {
+            daemon.ending.decide(Why::Idle);
+        }
+    }
+}
+
+/// Ends a daemon whose socket or directory is gone or is another's: nobody who looks for it would find it.
+pub(crate) async fn watch_socket(daemon: Rc<Daemon>, files: Arc<OwnFiles>, dir: PrivateDir) {
+    loop {
+        tokio::time::sleep(limits::WATCH).await;
+        if !files.socket_stands() || !same_dir(dir.path(), dir.id()) {
+            daemon.ending.decide(Why::Unreachable);
+        }
+    }
+}
+
+fn same_dir(path: &Path, id: FileId) -> bool {
+    FileId::of(path).is_ok_and(|found| found == id)
+}

@@ -1,0 +1,49 @@
+//! What the store holds of a key: handles to secret pages, never the bytes.
+
+use keyrack_core::store::Erase;
+use keyrack_sys::memory::Secret;
+use keyrack_wire::SecretBytes;
+
+/// The secret of a key, and the fields of its legacy grant that this version does not know: those are kept in secret pages
+/// too, for nobody here can say that they are none.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) secret: Secret,
+    pub(crate) extras: Option<Secret>,
+}
+
+impl Held {
+    pub(crate) fn is_erased(&self) -> bool {
+        self.secret.is_erased()
+    }
+}
+
+impl Erase for Held {
+    fn erase(&self) {
+        self.secret.erase();
+        if let Some(extras) = &self.extras {
+            extras.erase();
+        }
+    }
+}
+
+/// Lends a secret to the wire for the length of a copy.
+pub(crate) struct Lent<'a>(pub(crate) &'a Secret);
+
+impl SecretBytes for Lent<'_> {
+    fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.0.with(read)
+    }
+}
+
+/// Lends unknown fields, or none.
+pub(crate) struct LentExtras<'a>(pub(crate) Option<&'a Secret>);
+
+impl SecretBytes for LentExtras<'_> {
+    fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        match self.0 {
+            Some(secret) => secret.with(read),
+            None => Some(read(&[])),
+        }
+    }
+}

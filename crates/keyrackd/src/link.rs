@@ -1,0 +1,221 @@
+//! The connections that wait for something: who they are, how to end one at once, and which gives way when there are too
+//! many. A connection that is served in one go never gets here.
+
+use std::cell::{Cell, RefCell};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::task::Waker;
+
+use crate::reply::Reply;
+
+/// A connection, as others may touch it.
+pub(crate) struct Link {
+    pub(crate) stream: UnixStream,
+    /// The reply the caller has not taken yet.
+    pub(crate) queued: RefCell<Option<Reply>>,
+    ended: Cell<bool>,
+    /// When it was last left without a request in flight, on the table's own count; `None` while there is one.
+    idle_since: Cell<Option<u64>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Link {
+    pub(crate) fn new(stream: UnixStream) -> Self {
+        Link {
+            stream,
+            queued: RefCell::new(None),
+            ended: Cell::new(false),
+            idle_since: Cell::new(Some(0)),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// Ends the connection: what was queued is wiped, and the caller sees the end, before this returns.
+    pub(crate) fn end(&self) {
+        self.ended.set(true);
+        *self.queued.borrow_mut() = None;
+        // Failing, it is closed already.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether it was ended from outside.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Notes whom to wake when it is ended.
+    pub(crate) fn wake_at_end(&self, waker: &Waker) {
+        let mut place = self.waker.borrow_mut();
+        if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *place = Some(waker.clone());
+        }
+    }
+}
+
+impl AsRawFd for Link {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+}
+
+/// The connections that wait, at most so many.
+pub(crate) struct Table {
+    links: Vec<Option<Rc<Link>>>,
+    free: Vec<usize>,
+    most: usize,
+    count: u64,
+}
+
+impl Table {
+    pub(crate) fn new(most: usize) -> Self {
+        Table { links: Vec::new(), free: Vec::new(), most, count: 0 }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.links.len() - self.free.len()
+    }
+
+    /// Takes a connection in and says where. At the cap the one longest without a request in flight is ended for it; if each
+    /// has one in flight, there is no place.
+    pub(crate) fn admit(&mut self, link: &Rc<Link>) -> Option<usize> {
+        if self.len() >= self.most && !self.displace() {
+            return None;
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.links.push(None);
+            self.links.len() - 1
+        });
+        self.links[place] = Some(Rc::clone(link));
+        if link.idle_since.get().is_some() {
+            self.idle(link);
+        }
+        Some(place)
+    }
+
+    /// Forgets the connection at `place`, if it is still this one.
+    pub(crate) fn forget(&mut self, place: usize, link: &Rc<Link>) {
+        if self.links[place].as_ref().is_some_and(|known| Rc::ptr_eq(known, link)) {
+            self.links[place] = None;
+            self.free.push(place);
+        }
+    }
+
+    /// Ends the connection longest without a request in flight. False if there is none.
+    pub(crate) fn displace(&mut self) -> bool {
+        let waiting = self.links.iter().enumerate();
+        let waiting = waiting.filter_map(|(place, link)| Some((link.as_ref()?.idle_since.get()?, place)));
+        let Some((_, place)) = waiting.min() else { return false };
+        if let Some(link) = self.links[place].take() {
+            link.end();
+            self.free.push(place);
+        }
+        true
+    }
+
+    /// A connection has no request in flight from now on.
+    pub(crate) fn idle(&mut self, link: &Link) {
+        self.count += 1;
+        link.idle_since.set(Some(self.count));
+    }
+
+    /// A connection has a request in flight.
+    pub(crate) fn busy(link: &Link) {
+        link.idle_since.set(None);
+    }
+
+    /// Ends each connection whose queued reply carries an erased secret.
+    pub(crate) fn end_stale(&self) {
+        for link in self.links.iter().flatten() {
+            let stale = link.queued.borrow().as_ref().is_some_and(Reply::is_stale);
+            if stale {
+                link.end();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use keyrack_sys::memory::{Budget, ModeRequest, Pool};
+
+    use super::*;
+    use crate::held::Held;
+    use crate::reply::Carries;
+
+    fn link() -> (Rc<Link>, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Rc::new(Link::new(ours)), theirs)
+    }
+
+    #[test]
+    fn at_the_cap_the_longest_idle_gives_way() {
+        let mut table = Table::new(3);
+        let links: Vec<_> = (0..5).map(|_| link()).collect();
+        for (link, _) in &links[..3] {
+            table.admit(link).unwrap();
+        }
+        // The first is busy, the second becomes idle again after the third.
+        Table::busy(&links[0].0);
+        Table::busy(&links[1].0);
+        table.idle(&links[1].0);
+        assert_eq!(table.admit(&links[3].0), Some(2));
+        assert_eq!(table.len(), 3);
+        assert_eq!([0, 1, 2, 3].map(|n| links[n].0.has_ended()), [false, false, true, false]);
+        let mut end = [0];
+        assert_eq!((&links[2].1).read(&mut end).unwrap(), 0, "the caller saw the end");
+
+        Table::busy(&links[1].0);
+        Table::busy(&links[3].0);
+        assert_eq!(table.admit(&links[4].0), None, "a request in flight never gives way");
+        // One that was displaced does not free the place of its successor.
+        table.forget(2, &links[2].0);
+        assert_eq!(table.len(), 3);
+        table.forget(2, &links[3].0);
+        assert_eq!(table.len(), 2);
+        assert_eq!(table.admit(&links[4].0), Some(2));
+    }
+
+    #[test]
+    fn a_queued_reply_ends_with_the_secret_it_carries() {
+        let pool = Pool::new(ModeRequest::Auto, Budget::bytes(Budget::LEAST)).unwrap();
+        let held = |bytes: &[u8]| Held { secret: pool.store(bytes).unwrap(), extras: None };
+        let keys = [held(b"one"), held(b"two"), held(b"three")];
+        let mut table = Table::new(8);
+        let queue = |carries: &[&Held]| {
+            let (link, theirs) = link();
+            let mut all = Carries::None;
+            for held in carries {
+                all.push(Held::clone(held));
+            }
+            let mut page = pool.buffer(4096);
+            page.extend(b"reply").unwrap();
+            *link.queued.borrow_mut() = Some(Reply::Secret { page, carries: all });
+            (link, theirs)
+        };
+        let links = [
+            queue(&[&keys[0]]),
+            queue(&[&keys[1], &keys[2]]),
+            queue(&[&keys[2], &keys[1], &keys[0]]),
+            queue(&[]),
+            link(),
+        ];
+        for (link, _) in &links {
+            table.admit(link).unwrap();
+        }
+        keys[0].secret.erase();
+        table.end_stale();
+        assert_eq!(links.each_ref().map(|(link, _)| link.has_ended()), [true, false, true, false, false]);
+        assert!(links[0].0.queued.borrow().is_none(), "its pages are given back, wiped");
+        keys[2].secret.erase();
+        table.end_stale();
+        assert_eq!(links.each_ref().map(|(link, _)| link.has_ended()), [true, true, true, false, false]);
+    }
+}

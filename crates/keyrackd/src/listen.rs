@@ -1,0 +1,128 @@
+//! Accepts callers, and looks at each before a byte of it is. One of us is served; a stranger is told that it is one.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use keyrack_sys::socket;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::connection::{Connection, turn_away};
+use crate::identity::Turned;
+use crate::limits;
+use crate::state::Daemon;
+use crate::watch::watch;
+
+/// How many callers are accepted before those that wait get a turn.
+const TURN: u32 = 32;
+
+/// Accepts until the runtime ends. `listener` is non-blocking.
+///
+/// # Errors
+/// When the listener cannot be waited for.
+pub(crate) fn run(daemon: &Rc<Daemon>, listener: UnixListener) -> io::Result<()> {
+    let listener = watch(listener, Interest::READABLE)?;
+    tokio::task::spawn_local(accept(Rc::clone(daemon), listener));
+    Ok(())
+}
+
+async fn accept(daemon: Rc<Daemon>, listener: AsyncFd<UnixListener>) {
+    let mut pause = limits::BACK_OFF.0;
+    let mut accepted: u32 = 0;
+    loop {
+        match socket::accept(listener.get_ref()) {
+            Ok(stream) => {
+                if meet(&daemon, stream) {
+                    pause = limits::BACK_OFF.0;
+                } else {
+                    pause = back_off(&daemon, pause).await;
+                }
+                accepted = accepted.wrapping_add(1);
+                if accepted.is_multiple_of(TURN) {
+                    tokio::task::yield_now().await;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Fails only when the runtime is shutting down.
+                let Ok(mut ready) = listener.readable().await else { return };
+                ready.clear_ready();
+            }
+            Err(error) if gone(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no caller can be accepted");
+                pause = back_off(&daemon, pause).await;
+            }
+        }
+    }
+}
+
+/// The caller went away before it was accepted, or a signal came.
+fn gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
+}
+
+/// Out of descriptors or memory: the connection longest without a request gives way, and we wait a little.
+async fn back_off(daemon: &Daemon, pause: Duration) -> Duration {
+    daemon.table.borrow_mut().displace();
+    tokio::time::sleep(pause).await;
+    (pause * 2).min(limits::BACK_OFF.1)
+}
+
+/// Looks at a caller, and serves it or turns it away. False if we had no descriptors left to look.
+fn meet(daemon: &Rc<Daemon>, stream: UnixStream) -> bool {
+    match daemon.own.meet(stream.as_fd()) {
+        Ok(opener) => {
+            go(Connection::new(Rc::clone(daemon), stream, opener).serve());
+            true
+        }
+        Err(Turned::Away(refusal)) => {
+            tracing::warn!(%refusal, "a stranger is turned away");
+            if let Some(seat) = Seat::take(daemon) {
+                let daemon = Rc::clone(daemon);
+                go(async move {
+                    turn_away(daemon, stream).await;
+                    drop(seat);
+                });
+            }
+            true
+        }
+        Err(Turned::Exhausted) => false,
+    }
+}
+
+/// Runs a task as far as it goes at once; only one that has to wait is handed to the runtime.
+fn go(task: impl Future<Output = ()> + 'static) {
+    let mut task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(task);
+    // Whatever it waits for is asked again when the runtime polls it first.
+    let mut nobody = Context::from_waker(Waker::noop());
+    if task.as_mut().poll(&mut nobody).is_pending() {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// One of the few places for strangers.
+struct Seat(Rc<Daemon>);
+
+impl Seat {
+    fn take(daemon: &Rc<Daemon>) -> Option<Self> {
+        let strangers: &Cell<usize> = &daemon.strangers;
+        if strangers.get() >= limits::STRANGERS {
+            return None;
+        }
+        strangers.set(strangers.get() + 1);
+        Some(Seat(Rc::clone(daemon)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.strangers.set(self.0.strangers.get() - 1);
+    }
+}

@@ -1,0 +1,151 @@
+//! One daemon for one socket. The right to bind is a lock on a file beside it, held for life; a socket in the way is
+//! unlinked only by the holder of that lock, and only if it is ours and nobody listens on it.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use keyrack_core::{ErrorCode, Problem};
+use keyrack_sys::file::{FileId, unlink_if_same};
+use keyrack_sys::socket;
+
+use crate::files::{lock_path, open_lock};
+use crate::identity::{Own, Turned};
+
+/// Pause between two tries.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// How long a daemon that is there may take to answer before it is asked again.
+const ANSWER: Duration = Duration::from_millis(500);
+
+/// A question that costs nothing and that every daemon of either protocol answers.
+const QUESTION: &[u8] = br#"{"command":"GET","payload":{"slugs":[]}}"#;
+
+/// What came of claiming a socket.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// It is ours to bind. The lock lasts as long as this file is open.
+    Ours(File),
+    /// Another daemon, one of us, serves it and answers.
+    Served,
+}
+
+/// Claims `socket`, trying for `patience`.
+///
+/// # Errors
+/// What stands in the way, by name.
+pub(crate) fn claim(path: &Path, own: &Own, patience: Duration) -> Result<Claim, Problem> {
+    let lock = lock_path(path);
+    let end = Instant::now() + patience;
+    loop {
+        let file = open_lock(&lock).map_err(|error| cannot("open the lock", &lock, &error))?;
+        let held = match file.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(error)) => return Err(cannot("lock", &lock, &error)),
+        };
+        let found = probe(path, own)?;
+        match (held, found) {
+            (_, Found::Answering) => return Ok(Claim::Served),
+            (true, Found::Nothing) if still_named(&lock, &file) => return Ok(Claim::Ours(file)),
+            (true, Found::Dead(id)) if still_named(&lock, &file) => {
+                unlink_if_same(path, id).map_err(|error| cannot("remove the dead socket", path, &error))?;
+                tracing::info!(path = %path.display(), "a dead socket was removed");
+                return Ok(Claim::Ours(file));
+            }
+            _ => {}
+        }
+        if Instant::now() >= end {
+            return Err(match (held, found) {
+                (true, _) => Problem::new(
+                    ErrorCode::DaemonUnresponsive,
+                    format!("another daemon holds {} and does not answer", path.display()),
+                ),
+                (false, _) => Problem::new(
+                    ErrorCode::DaemonUnresponsive,
+                    format!("another keyrackd holds {} and does not answer", lock.display()),
+                ),
+            });
+        }
+        drop(file);
+        sleep(RETRY);
+    }
+}
+
+/// Nobody unlinks a lock file, but somebody may clean up a directory by hand.
+fn still_named(path: &Path, file: &File) -> bool {
+    let open = file.metadata().map(|found| FileId { dev: found.dev(), ino: found.ino() });
+    matches!((open, FileId::of(path)), (Ok(open), Ok(named)) if open == named)
+}
+
+/// What stands where the socket has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// A socket of ours that nobody listens on.
+    Dead(FileId),
+    /// A daemon that answers and is one of us.
+    Answering,
+    /// Somebody listens, and did not answer in time.
+    Silent,
+}
+
+fn probe(path: &Path, own: &Own) -> Result<Found, Problem> {
+    let taken = |what: &str| {
+        Problem::new(
+            ErrorCode::SocketPathTaken,
+            format!("{} is {what}, and stands where the socket has to be", path.display()),
+        )
+        .hint("move it away")
+    };
+    let file = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(cannot("look at", path, &error)),
+        Ok(file) => file,
+    };
+    match file.file_type() {
+        kind if kind.is_socket() => {}
+        kind if kind.is_symlink() => return Err(taken("a symbolic link")),
+        kind if kind.is_dir() => return Err(taken("a directory")),
+        _ => return Err(taken("not a socket")),
+    }
+    let stream = match socket::connect(path, ANSWER) {
+        Ok(stream) => stream,
+        Err(error) => {
+            return match error.kind() {
+                io::ErrorKind::ConnectionRefused if file.uid() == keyrack_sys::user::uid() => {
+                    Ok(Found::Dead(FileId { dev: file.dev(), ino: file.ino() }))
+                }
+                io::ErrorKind::ConnectionRefused => Err(taken("another user's socket")),
+                io::ErrorKind::NotFound => Ok(Found::Nothing),
+                // A full backlog: it lives.
+                io::ErrorKind::TimedOut => Ok(Found::Silent),
+                _ => Err(cannot("connect to", path, &error)),
+            };
+        }
+    };
+    match own.meet(stream.as_fd()) {
+        Ok(_) => Ok(if answers(&stream) { Found::Answering } else { Found::Silent }),
+        Err(Turned::Away(refusal)) => Err(refusal.of_server()),
+        Err(Turned::Exhausted) => Ok(Found::Silent),
+    }
+}
+
+fn answers(mut stream: &std::os::unix::net::UnixStream) -> bool {
+    let mut first = [0];
+    // The question fits every socket's buffer.
+    stream.write_all(QUESTION).is_ok()
+        && socket::wait_readable(stream.as_fd(), ANSWER).unwrap_or(false)
+        && matches!(stream.read(&mut first), Ok(1))
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Problem {
+    Problem::new(ErrorCode::Io, format!("cannot {what} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+const SHORT: Duration = Duration::from_millis(60);
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("k.sock");
+    (dir, path)
+}
+
+/// Answers every connection with one byte.
+fn answering(path: &Path) -> (Arc<AtomicBool>, std::thread::JoinHandle<()>) {
+    let listener = UnixListener::bind(path).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let thread = std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            if stopped.load(Ordering::Relaxed) {
+                break;
+            }
+            let mut stream = stream.unwrap();
+            let mut question = [0; 128];
+            let _ = stream.read(&mut question);
+            let _ = stream.write_all(b"{");
+        }
+    });
+    (stop, thread)
+}
+
+#[test]
+fn an_empty_place_is_claimed_and_the_lock_is_held() {
+    let (_dir, path) = place();
+    let own = Own::read();
+    let Claim::Ours(file) = claim(&path, &own, SHORT).unwrap() else { panic!("nobody serves") };
+    let problem = claim(&path, &own, SHORT).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::DaemonUnresponsive);
+    assert!(problem.message.contains("k.sock.lock"), "{problem}");
+    drop(file);
+    assert!(matches!(claim(&path, &own, SHORT), Ok(Claim::Ours(_))));
+    assert!(lock_path(&path).exists(), "the lock file stays");
+}
+
+#[test]
+fn a_dead_socket_of_ours_is_replaced() {
+    let (_dir, path) = place();
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    assert!(matches!(claim(&path, &Own::read(), SHORT), Ok(Claim::Ours(_))));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_server_that_answers_is_left_alone_with_or_without_its_lock() {
+    let (_dir, path) = place();
+    let (stop, thread) = answering(&path);
+    let own = Own::read();
+    assert!(matches!(claim(&path, &own, SHORT), Ok(Claim::Served)), "it holds no lock");
+    let lock = open_lock(&lock_path(&path)).unwrap();
+    lock.try_lock().unwrap();
+    assert!(matches!(claim(&path, &own, SHORT), Ok(Claim::Served)), "it holds the lock");
+    stop.store(true, Ordering::Relaxed);
+    drop(socket::connect(&path, SHORT));
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_server_that_is_silent_is_not_unlinked() {
+    let (_dir, path) = place();
+    let listener = UnixListener::bind(&path).unwrap();
+    let problem = claim(&path, &Own::read(), Duration::ZERO).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::DaemonUnresponsive);
+    assert!(path.exists());
+    drop(listener);
+}
+
+#[test]
+fn what_is_no_socket_is_named_and_stays() {
+    let own = Own::read();
+    for (what, make) in [
+        ("not a socket", (|path| fs::write(path, "precious").unwrap()) as fn(&Path)),
+        ("a directory", |path| fs::create_dir(path).unwrap()),
+        ("a symbolic link", |path| symlink("nowhere", path).unwrap()),
+    ] {
+        let (_dir, path) = place();
+        make(&path);
+        let problem = claim(&path, &own, SHORT).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::SocketPathTaken);
+        assert!(problem.message.contains(what), "{problem}");
+        assert!(fs::symlink_metadata(&path).is_ok());
+    }
+}

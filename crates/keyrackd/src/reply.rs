@@ -1,0 +1,83 @@
+//! Replies on their way out. One that carries secrets lies in secret pages and knows which, so that it can be wiped when one
+//! of them is erased; one that carries none is ordinary memory.
+
+use keyrack_sys::memory::{Buffer, Full as NoRoom};
+use keyrack_wire::{Full, Sink};
+
+use crate::held::Held;
+
+/// The bytes of a reply.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// It carries these secrets.
+    Secret { page: Buffer, carries: Carries },
+    /// It carries none.
+    Plain(Vec<u8>),
+}
+
+/// The secrets a reply carries.
+#[derive(Debug)]
+pub(crate) enum Carries {
+    None,
+    One(Held),
+    Many(Vec<Held>),
+}
+
+impl Carries {
+    /// Adds a secret.
+    pub(crate) fn push(&mut self, held: Held) {
+        *self = match std::mem::replace(self, Carries::None) {
+            Carries::None => Carries::One(held),
+            Carries::One(first) => Carries::Many(vec![first, held]),
+            Carries::Many(mut many) => {
+                many.push(held);
+                Carries::Many(many)
+            }
+        };
+    }
+
+    fn any_erased(&self) -> bool {
+        match self {
+            Carries::None => false,
+            Carries::One(held) => held.is_erased(),
+            Carries::Many(many) => many.iter().any(Held::is_erased),
+        }
+    }
+}
+
+impl Reply {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Reply::Secret { page, .. } => page.filled(),
+            Reply::Plain(bytes) => bytes,
+        }
+    }
+
+    /// Whether it carries a secret that has been erased, and so must not go out.
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(self, Reply::Secret { carries, .. } if carries.any_erased())
+    }
+}
+
+/// A page a reply is composed in.
+pub(crate) struct Page<'a>(pub(crate) &'a mut Buffer);
+
+impl Sink for Page<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        self.0.extend(bytes).map_err(|NoRoom { .. }| Full)
+    }
+
+    fn reserve(&mut self, more: usize) -> Result<(), Full> {
+        self.0.ensure_spare(more).map_err(|NoRoom { .. }| Full)
+    }
+}
+
+/// Ordinary memory a reply without secrets is composed in. The protocols' own limits bound it.
+pub(crate) struct Text(pub(crate) Vec<u8>);
+
+impl Sink for Text {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! What the environment may set. Only the names here are read, each once, at start; an empty value is an unset one.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use keyrack_core::{ErrorCode, Problem};
+use keyrack_sys::memory::{Mode, ModeRequest};
+
+/// How long the daemon stays when it holds no key and nobody asks, and how often it looks.
+pub const IDLE_TIMEOUT: &str = "KEYRACK_DAEMON_IDLE_TIMEOUT_MS";
+/// See [`IDLE_TIMEOUT`].
+pub const TERMINATION_CHECK: &str = "KEYRACK_DAEMON_TERMINATION_CHECK_MS";
+/// What keys must be kept in.
+pub const MEMORY: &str = "KEYRACK_MEMORY";
+
+const DEFAULT_MS: u64 = 900_000;
+
+/// What the environment set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// See [`IDLE_TIMEOUT`].
+    pub idle_timeout: Duration,
+    /// See [`TERMINATION_CHECK`].
+    pub termination_check: Duration,
+    /// See [`MEMORY`].
+    pub memory: ModeRequest,
+}
+
+impl Settings {
+    /// Reads them through `var`, which gives the value of a variable by name.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Usage`] naming the variable whose value is none it can have.
+    pub fn read(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, Problem> {
+        let var = |name: &str| var(name).filter(|value| !value.is_empty());
+        let ms = |name: &str| match var(name) {
+            None => Ok(Duration::from_millis(DEFAULT_MS)),
+            Some(value) => positive(value.to_str().unwrap_or_default())
+                .map(Duration::from_millis)
+                .ok_or_else(|| bad(name, "a positive whole number of milliseconds")),
+        };
+        let memory = match var(MEMORY).as_deref().map(|value| value.to_str().unwrap_or_default()) {
+            None | Some("auto") => ModeRequest::Auto,
+            Some("secret") => ModeRequest::Require(Mode::Secret),
+            Some("locked") => ModeRequest::Require(Mode::Locked),
+            Some(_) => return Err(bad(MEMORY, "auto, secret or locked")),
+        };
+        Ok(Settings { idle_timeout: ms(IDLE_TIMEOUT)?, termination_check: ms(TERMINATION_CHECK)?, memory })
+    }
+}
+
+/// Digits only, not all of them zero. More than a year counts as a year, so that no sum of times overflows.
+fn positive(text: &str) -> Option<u64> {
+    const YEAR_MS: u64 = 366 * 24 * 3600 * 1000;
+    let digits = text.bytes().all(|b| b.is_ascii_digit()) && text.len() <= 19;
+    let number: u64 = text.parse().ok().filter(|_| digits)?;
+    (number > 0).then(|| number.min(YEAR_MS))
+}
+
+fn bad(name: &str, must: &str) -> Problem {
+    Problem::new(ErrorCode::Usage, format!("{name} must be {must}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, Problem> {
+        Settings::read(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value)))
+    }
+
+    #[test]
+    fn defaults_and_values() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.idle_timeout, Duration::from_secs(900));
+        assert_eq!(settings.termination_check, Duration::from_secs(900));
+        assert_eq!(settings.memory, ModeRequest::Auto);
+        assert_eq!(read(&[(IDLE_TIMEOUT, ""), (MEMORY, "")]).unwrap(), settings);
+        let settings = read(&[(IDLE_TIMEOUT, "50"), (TERMINATION_CHECK, "007"), (MEMORY, "locked")]).unwrap();
+        assert_eq!(settings.idle_timeout, Duration::from_millis(50));
+        assert_eq!(settings.termination_check, Duration::from_millis(7));
+        assert_eq!(settings.memory, ModeRequest::Require(Mode::Locked));
+        assert_eq!(read(&[(MEMORY, "secret")]).unwrap().memory, ModeRequest::Require(Mode::Secret));
+        let forever = read(&[(IDLE_TIMEOUT, "9999999999999999999")]).unwrap().idle_timeout;
+        assert_eq!(forever, Duration::from_secs(366 * 24 * 3600));
+    }
+
+    #[test]
+    fn what_is_refused_names_the_variable() {
+        for (name, value) in [
+            (IDLE_TIMEOUT, "0"),
+            (IDLE_TIMEOUT, "-1"),
+            (IDLE_TIMEOUT, "+1"),
+            (IDLE_TIMEOUT, "1.5"),
+            (IDLE_TIMEOUT, "1s"),
+            (IDLE_TIMEOUT, " 1"),
+            (IDLE_TIMEOUT, "99999999999999999999"),
+            (TERMINATION_CHECK, "soon"),
+            (MEMORY, "unlocked"),
+            (MEMORY, "Locked"),
+        ] {
+            let problem = read(&[(name, value)]).unwrap_err();
+            assert_eq!(problem.code, ErrorCode::Usage);
+            assert!(problem.message.contains(name), "{value}: {problem}");
+        }
+    }
+}

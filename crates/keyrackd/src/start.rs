@@ -1,0 +1,264 @@
+//! From the first instruction to the ready word, in the order that leaves no gap: hidden from debuggers before anything else
+//! is done, hardened before a file is touched, the lock before the socket, the signals before anybody knows of it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use keyrack_core::{ErrorCode, Problem};
+use keyrack_sys::dir::{DirFault, PrivateDir};
+use keyrack_sys::harden::{self, Limits};
+use keyrack_sys::memory::{Budget, MemoryError, Mode, Pool};
+use keyrack_sys::socket;
+use keyrack_wire::native::Hardening;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+
+use crate::end::{Signals, Why, watch_idleness, watch_socket};
+use crate::files::{OwnFiles, rack};
+use crate::identity::Own;
+use crate::lock::{Claim, claim};
+use crate::settings::Settings;
+use crate::state::{About, Daemon, ReadClock};
+use crate::{limits, listen, panic, timers};
+
+/// A daemon that is bound and has not said so yet.
+pub struct Bound {
+    daemon: Rc<Daemon>,
+    runtime: LocalRuntime,
+    listener: UnixListener,
+    signals: Signals,
+    files: Arc<OwnFiles>,
+    dir: PrivateDir,
+    settings: Settings,
+    /// Held for life.
+    _lock: File,
+}
+
+/// What came of a start.
+pub enum Start {
+    /// The socket is bound.
+    Bound(Box<Bound>),
+    /// Another daemon serves it and answers.
+    Served,
+}
+
+/// Hides this process from debuggers: the first thing a daemon does.
+///
+/// # Errors
+/// [`ErrorCode::Traced`] when a debugger is attached already; [`ErrorCode::Io`] when the kernel will not hide the process.
+pub fn hide() -> Result<(), Problem> {
+    harden::not_dumpable()
+        .map_err(|error| fault(format!("this process cannot be hidden from debuggers: {error}")))?;
+    match harden::tracer_pid() {
+        Ok(0) => Ok(()),
+        Ok(tracer) => Err(Problem::new(
+            ErrorCode::Traced,
+            format!("process {tracer} traces keyrackd, and could read every key"),
+        )
+        .hint("start it without a debugger")),
+        Err(error) => Err(fault(format!("whether a debugger is attached cannot be read: {error}"))),
+    }
+}
+
+/// Hardens this process further. `keep` are descriptors it was started with and still needs; all others from 3 up are
+/// closed.
+///
+/// # Errors
+/// [`ErrorCode::Io`] for what a daemon cannot do without. What it can is read back later, and told.
+pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<Limits, Problem> {
+    harden::close_inherited(keep)
+        .map_err(|error| fault(format!("inherited files cannot be closed: {error}")))?;
+    let limits =
+        harden::raise_limits().map_err(|error| fault(format!("resource limits cannot be read: {error}")))?;
+    for (measure, done) in [
+        ("no_core", harden::no_core()),
+        ("no_new_privs", harden::no_new_privs()),
+        ("deny_write_exec", harden::deny_write_exec()),
+    ] {
+        if let Err(error) = done {
+            tracing::warn!(measure, %error, "a measure of hardening is not to be had");
+        }
+    }
+    Ok(limits)
+}
+
+/// Binds `socket`, or finds that another daemon serves it.
+///
+/// # Errors
+/// What is in the way.
+pub fn bind(socket: &Path, settings: Settings, limits: Limits, clock: ReadClock) -> Result<Start, Problem> {
+    see_all_processes()?;
+    let dir = private_dir(socket)?;
+    let own = Own::read();
+    let lock = match claim(socket, &own, limits::CLAIM)? {
+        Claim::Ours(lock) => lock,
+        Claim::Served => return Ok(Start::Served),
+    };
+    let pool = Pool::new(settings.memory, Budget::default()).map_err(|error| no_memory(&error))?;
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(LocalOptions::default())
+        .map_err(|error| fault(format!("the event loop cannot be made: {error}")))?;
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::catch().map_err(|error| fault(format!("signals cannot be caught: {error}")))?
+    };
+    let about = about(socket, &own, &pool);
+    let most = limits::connections(limits.nofile);
+    let daemon = Daemon::new(own, about, pool.clone(), most, clock)
+        .map_err(|error| fault(format!("the daemon cannot be made: {error}")))?;
+
+    let listener = socket::bind_private(socket).map_err(|error| cannot_bind(socket, &error))?;
+    let files = OwnFiles::of_bound(socket).map_err(|error| cannot_bind(socket, &error))?;
+    let files = Arc::new(files);
+    panic::leave(pool, Arc::clone(&files));
+    // The sandbox goes here: from now on no file is opened but under /proc, and none written.
+    let daemon = Rc::new(daemon);
+    Ok(Start::Bound(Box::new(Bound {
+        daemon,
+        runtime,
+        listener,
+        signals,
+        files,
+        dir,
+        settings,
+        _lock: lock,
+    })))
+}
+
+impl Bound {
+    /// Serves to the end, and takes everything away: keys, queued replies, own files. `ready` is called once callers are
+    /// about to be accepted.
+    ///
+    /// # Errors
+    /// When serving cannot begin.
+    pub fn serve(self, ready: impl FnOnce()) -> Result<(), Problem> {
+        let Bound { daemon, runtime, listener, signals, files, dir, settings, _lock } = self;
+        let ended = runtime.block_on(async {
+            let begun = listen::run(&daemon, listener).and_then(|()| timers::run(&daemon));
+            begun.map_err(|error| fault(format!("the event loop cannot be used: {error}")))?;
+            signals.obey(&daemon);
+            tokio::task::spawn_local(watch_idleness(
+                Rc::clone(&daemon),
+                settings.idle_timeout,
+                settings.termination_check,
+            ));
+            tokio::task::spawn_local(watch_socket(Rc::clone(&daemon), Arc::clone(&files), dir));
+            ready();
+            Ok(daemon.ending.decided().await)
+        });
+        daemon.erase_all();
+        files.remove();
+        let why: Why = ended?;
+        tracing::info!(?why, "the daemon ends");
+        Ok(())
+    }
+}
+
+fn fault(message: impl Into<String>) -> Problem {
+    Problem::new(ErrorCode::Io, message)
+}
+
+/// Callers are told apart by their entries in `/proc`; a mount that hides them would make a stranger of everybody.
+fn see_all_processes() -> Result<(), Problem> {
+    match harden::hidepid() {
+        Ok(None) => Ok(()),
+        Ok(Some(value)) => Err(Problem::new(
+            ErrorCode::ProcHidden,
+            format!("/proc is mounted with hidepid={value}, so keyrackd cannot tell login sessions apart"),
+        )
+        .hint("run: sudo mount -o remount,hidepid=0 /proc")),
+        Err(error) => Err(Problem::new(ErrorCode::ProcHidden, format!("/proc cannot be used: {error}"))),
+    }
+}
+
+fn private_dir(socket: &Path) -> Result<PrivateDir, Problem> {
+    let bytes = socket.as_os_str().as_bytes().len();
+    if bytes > socket::PATH_BYTES {
+        return Err(Problem::new(
+            ErrorCode::SocketPathTooLong,
+            format!("the socket's path has {bytes} bytes, at most {} are possible", socket::PATH_BYTES),
+        )
+        .hint("set XDG_RUNTIME_DIR to a shorter path"));
+    }
+    let (Some(dir), Some(_)) = (socket.parent(), socket.file_name()) else {
+        return Err(Problem::new(ErrorCode::Usage, "--socket must be the path of a file"));
+    };
+    PrivateDir::open(dir).map_err(|error| match error {
+        DirFault::Empty | DirFault::Relative => Problem::new(
+            ErrorCode::Usage,
+            format!("--socket must be an absolute path, not {}", socket.display()),
+        ),
+        DirFault::Missing => Problem::new(
+            ErrorCode::RuntimeDirMissing,
+            format!("the socket's directory {} does not exist", dir.display()),
+        ),
+        error => Problem::new(
+            ErrorCode::RuntimeDirUnsafe,
+            format!("the socket's directory {} cannot be trusted: {error}", dir.display()),
+        ),
+    })
+}
+
+fn no_memory(error: &MemoryError) -> Problem {
+    let problem = match error {
+        MemoryError::Unavailable { mode, lacks } => {
+            let message = format!("KEYRACK_MEMORY={} cannot be had: {lacks}", mode.name());
+            Problem::new(ErrorCode::MemoryUnavailable, message)
+        }
+        error => Problem::new(ErrorCode::MemoryUnavailable, error.to_string()),
+    };
+    problem.hint("unset KEYRACK_MEMORY to take the strongest this machine has")
+}
+
+fn cannot_bind(socket: &Path, error: &io::Error) -> Problem {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Problem::new(
+            ErrorCode::SocketPathTaken,
+            format!("{} was taken by another program while keyrackd started", socket.display()),
+        ),
+        _ => fault(format!("cannot bind {}: {error}", socket.display())),
+    }
+}
+
+fn about(socket: &Path, own: &Own, pool: &Pool) -> About {
+    let (home_hash, owner) = rack(socket);
+    let mut hardening: Vec<Hardening<'static>> = harden::readback()
+        .into_iter()
+        .map(|measure| Hardening {
+            name: measure.name.into(),
+            on: measure.on,
+            detail: measure.detail.map(Into::into),
+        })
+        .collect();
+    let lacks = pool.lacks().map(|lacks| lacks.to_owned().into());
+    hardening.push(Hardening {
+        name: "locked_memory".into(),
+        on: pool.mode() != Mode::Unlocked,
+        detail: lacks,
+    });
+    for name in ["landlock", "seccomp"] {
+        let detail = Some("this version of keyrackd does not use it".into());
+        hardening.push(Hardening { name: name.into(), on: false, detail });
+    }
+    About {
+        home_hash,
+        owner,
+        boot_id: keyrack_sys::clock::boot_id().unwrap_or_default(),
+        pid: std::process::id(),
+        boundary: own.boundary.as_str(),
+        memory: pool.mode().name(),
+        hardening,
+    }
+}
+
+/// Descriptors to keep, of a pipe that may not be there.
+pub(crate) fn kept(pipe: Option<&io::PipeWriter>) -> Vec<BorrowedFd<'_>> {
+    pipe.map(AsFd::as_fd).into_iter().collect()
+}

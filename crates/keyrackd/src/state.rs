@@ -1,0 +1,150 @@
+//! What the daemon knows while it runs: the store, the pages, who waits, and what it tells of itself. One thread owns all of
+//! it; nothing is borrowed across an await.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use keyrack_core::store::Store;
+use keyrack_core::{Clock, Deadlines};
+use keyrack_sys::clock::DeadlineTimers;
+use keyrack_sys::memory::{Buffer, Pool};
+use keyrack_wire::native::Hardening;
+
+use crate::end::Ending;
+use crate::held::Held;
+use crate::identity::Own;
+use crate::link::Table;
+
+/// Reads both clocks. Given by the binary's main; tests give their own.
+pub type ReadClock = Rc<dyn Fn() -> Clock>;
+
+/// What is told of a daemon, fixed at its start.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    /// Of the home it serves, from its socket's name; empty if that has none.
+    pub(crate) home_hash: String,
+    /// The owner it serves, for the fixes it names.
+    pub(crate) owner: keyrack_core::Owner,
+    pub(crate) boot_id: String,
+    pub(crate) pid: u32,
+    pub(crate) boundary: &'static str,
+    pub(crate) memory: &'static str,
+    pub(crate) hardening: Vec<Hardening<'static>>,
+}
+
+/// The state of a daemon.
+pub(crate) struct Daemon {
+    pub(crate) own: Own,
+    pub(crate) about: About,
+    pub(crate) pool: Pool,
+    pub(crate) table: RefCell<Table>,
+    pub(crate) ending: Ending,
+    pub(crate) timers: Rc<DeadlineTimers>,
+    /// Strangers being told that they are.
+    pub(crate) strangers: Cell<usize>,
+    store: RefCell<Store<Held>>,
+    clock: ReadClock,
+    /// When a caller of ours last asked something, on CLOCK_BOOTTIME.
+    asked_ns: Cell<u64>,
+    armed: Cell<Option<Deadlines>>,
+    erasures: Cell<u64>,
+    /// A page for bytes that nobody looks at.
+    scratch: RefCell<Buffer>,
+}
+
+impl Daemon {
+    pub(crate) fn new(
+        own: Own,
+        about: About,
+        pool: Pool,
+        connections: usize,
+        clock: ReadClock,
+    ) -> io::Result<Self> {
+        let mut scratch = pool.buffer(SCRATCH);
+        scratch.ensure_spare(SCRATCH).map_err(io::Error::other)?;
+        Ok(Daemon {
+            own,
+            about,
+            table: RefCell::new(Table::new(connections)),
+            ending: Ending::default(),
+            timers: Rc::new(DeadlineTimers::new()?),
+            strangers: Cell::new(0),
+            store: RefCell::new(Store::new()),
+            asked_ns: Cell::new(clock().boot_ns),
+            clock,
+            armed: Cell::new(None),
+            erasures: Cell::new(0),
+            scratch: RefCell::new(scratch),
+            pool,
+        })
+    }
+
+    /// Works on the store at this instant. When this returns, every reply that carried a secret it erased is wiped, and the
+    /// timers wait for the next deadline: so no answer may be sent before.
+    pub(crate) fn with_store<R>(&self, work: impl FnOnce(&mut Store<Held>, Clock) -> R) -> R {
+        let now = (self.clock)();
+        let mut store = self.store.borrow_mut();
+        let result = work(&mut store, now);
+        if store.erasures() != self.erasures.get() {
+            self.erasures.set(store.erasures());
+            self.table.borrow().end_stale();
+        }
+        let next = store.next_deadline();
+        if next != self.armed.get() {
+            self.arm(next);
+        }
+        result
+    }
+
+    fn arm(&self, next: Option<Deadlines>) {
+        match self.timers.set(next.map(|at| at.boot_ns), next.map(|at| at.wall_ms)) {
+            Ok(()) => self.armed.set(next),
+            // Lookups still read the clocks; the next one tries again.
+            Err(error) => tracing::error!(%error, "the deadline timers were not set"),
+        }
+    }
+
+    /// Erases what has ended, after a timer fired or the clock was set, and arms the timers anew.
+    pub(crate) fn expire(&self) {
+        self.armed.set(None);
+        self.with_store(|store, now| {
+            for slug in store.expire(now) {
+                tracing::info!(%slug, "a key has ended");
+            }
+        });
+    }
+
+    /// Erases every key, and every queued reply that carries one.
+    pub(crate) fn erase_all(&self) {
+        self.with_store(|store, _| store.erase_all());
+        self.pool.erase_all();
+        self.table.borrow().end_stale();
+    }
+
+    /// A caller of ours has asked something.
+    pub(crate) fn asked(&self) {
+        self.asked_ns.set((self.clock)().boot_ns);
+    }
+
+    /// Whether nothing is held and nobody has asked for `window`.
+    pub(crate) fn is_idle(&self, window: Duration) -> bool {
+        let (held, now) = self.with_store(|store, now| {
+            store.expire(now);
+            (!store.is_empty(), now)
+        });
+        let quiet = Duration::from_nanos(now.boot_ns.saturating_sub(self.asked_ns.get()));
+        !held && quiet >= window
+    }
+
+    /// Lends the page for bytes that nobody looks at; wiped behind.
+    pub(crate) fn with_scratch<R>(&self, read: impl FnOnce(&mut [u8]) -> R) -> R {
+        let mut scratch = self.scratch.borrow_mut();
+        let result = read(scratch.spare_mut());
+        scratch.clear();
+        result
+    }
+}
+
+const SCRATCH: usize = 4096;
