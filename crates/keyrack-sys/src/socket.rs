@@ -21,9 +21,6 @@ use nix::sys::time::TimeSpec;
 /// Longest path of a socket in bytes: `sun_path` has 108 (`unix(7)`), one of them for the NUL.
 pub const PATH_BYTES: usize = 107;
 
-/// Connections the kernel keeps for us before `accept`; it lowers this to `net.core.somaxconn`.
-const BACKLOG: i32 = 1024;
-
 /// Pause between two tries at a full backlog.
 const RETRY: Duration = Duration::from_millis(2);
 
@@ -45,7 +42,9 @@ pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
         umask(before);
         bound?;
     }
-    listen(&fd, Backlog::new(BACKLOG)?)?;
+    // As many waiting connections as the kernel allows (`net.core.somaxconn`, 4096 by default). Not libc's SOMAXCONN, which
+    // musl has at 128.
+    listen(&fd, Backlog::MAXALLOWABLE)?;
     Ok(UnixListener::from(fd))
 }
 

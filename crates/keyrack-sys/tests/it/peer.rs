@@ -16,7 +16,7 @@ use keyrack_testkit::{Need, can_run, in_new_session};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::support::{STRANGER, again, assert_passed, become_stranger, in_child, refuse, role};
+use crate::support::{STRANGER, again, assert_passed, become_stranger, forked_as, in_child, refuse, role};
 
 const SOON: Duration = Duration::from_secs(10);
 const SOCKET: &str = "KEYRACK_SYS_TEST_SOCKET";
@@ -214,19 +214,23 @@ fn a_peer_that_ends_after_accept() {
     assert_gone(&read(server.as_fd()));
 }
 
-#[test]
+/// In a child that is about to end: connects as told, and leaves the connection to a process that keeps it, says so
+/// through it, and stays until the server hangs up.
 #[expect(clippy::zombie_processes, reason = "its parent ends before it does")]
+fn leave_an_heir() {
+    let stream = connect_as_told();
+    fcntl(&stream, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    let script = format!("echo heir >&{0}; cat <&{0}", stream.as_raw_fd());
+    let mut heir = Command::new("sh");
+    heir.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    heir.spawn().unwrap();
+}
+
+#[test]
 fn a_socket_that_outlives_its_opener() {
     let test = "peer::a_socket_that_outlives_its_opener";
     if role().is_some() {
-        let stream = connect_as_told();
-        fcntl(&stream, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-        // The heir keeps the connection, says so through it, and stays until the server hangs up.
-        let script = format!("echo heir >&{0}; cat <&{0}", stream.as_raw_fd());
-        let mut heir = Command::new("sh");
-        heir.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        heir.spawn().unwrap();
-        return;
+        return leave_an_heir();
     }
     let dir = tempfile::tempdir().unwrap();
     let listener = listener(dir.path());
@@ -237,6 +241,40 @@ fn a_socket_that_outlives_its_opener() {
     let n = server.read(&mut said).unwrap();
     assert_eq!(&said[..n], b"heir\n", "the connection must be in use for this to prove anything");
     assert_gone(&read(server.as_fd()));
+}
+
+#[test]
+fn a_dead_openers_number_given_to_a_process_of_ours() {
+    let test = "peer::a_dead_openers_number_given_to_a_process_of_ours";
+    if !can_run(test, &[Need::Root, Need::Sessions]) {
+        return;
+    }
+    if role().is_some() {
+        return leave_an_heir();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let listener = listener(dir.path());
+    let child = start(&mut in_new_session(&told(test, "peer", dir.path())));
+    let number = i32::try_from(child.id()).unwrap();
+    finish(test, child);
+    let server = accept(&listener);
+
+    // One that lives, in our own session, under the very number SO_PEERCRED still gives.
+    let recycled = forked_as(number, || {
+        loop {
+            // SAFETY: waits for a signal.
+            unsafe { libc::pause() };
+        }
+    });
+    assert_eq!(recycled.as_raw(), number);
+    let of_number = keyrack_sys::peer::session(number.into());
+    let credentials = nix::sys::socket::getsockopt(&server, nix::sys::socket::sockopt::PeerCredentials);
+    let reading = read(server.as_fd());
+    nix::sys::signal::kill(recycled, nix::sys::signal::SIGKILL).unwrap();
+    nix::sys::wait::waitpid(recycled, None).unwrap();
+    assert_eq!(credentials.unwrap().pid(), number);
+    assert_eq!(of_number, own_session(), "the number must lead to our session for this to prove anything");
+    assert_gone(&reading);
 }
 
 #[test]

@@ -169,13 +169,13 @@ fn a_signal_does_not_end_a_wait() {
         // SAFETY: the handler does nothing.
         unsafe { nix::sys::signal::sigaction(nix::sys::signal::SIGUSR1, &action) }.unwrap();
         let (client, _server) = std::os::unix::net::UnixStream::pair().unwrap();
-        // SAFETY: cannot fail.
-        let waiter = unsafe { libc::pthread_self() };
+        let (process, waiter) = (std::process::id(), nix::unistd::gettid().as_raw());
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 std::thread::sleep(Duration::from_millis(20));
-                // SAFETY: the waiting thread outlives this scope.
-                assert_eq!(unsafe { libc::pthread_kill(waiter, libc::SIGUSR1) }, 0);
+                // SAFETY: takes integers only; the waiting thread outlives this scope.
+                let sent = unsafe { libc::syscall(libc::SYS_tgkill, process, waiter, libc::SIGUSR1) };
+                assert_eq!(sent, 0);
             });
             let start = Instant::now();
             assert!(!wait_readable(client.as_fd(), Duration::from_millis(80)).unwrap());

@@ -103,6 +103,24 @@ pub(crate) fn forked(body: impl FnOnce() -> u8) -> nix::unistd::Pid {
     }
 }
 
+/// As [`forked`], in a process of this number, which must be free. Root only.
+pub(crate) fn forked_as(number: i32, body: impl FnOnce() -> u8) -> nix::unistd::Pid {
+    // SAFETY: an all-zero clone_args is a valid value of that plain C structure.
+    let mut wish: libc::clone_args = unsafe { std::mem::zeroed() };
+    wish.exit_signal = u64::try_from(libc::SIGCHLD).unwrap();
+    let numbers = [number];
+    wish.set_tid = u64::try_from(numbers.as_ptr().addr()).unwrap();
+    wish.set_tid_size = 1;
+    // SAFETY: without flags clone3 is a fork, and the child keeps to what a fork of threads allows.
+    match Errno::result(unsafe { libc::syscall(libc::SYS_clone3, &raw const wish, size_of_val(&wish)) })
+        .unwrap()
+    {
+        // SAFETY: _exit only ends the process.
+        0 => unsafe { libc::_exit(body().into()) },
+        child => nix::unistd::Pid::from_raw(i32::try_from(child).unwrap()),
+    }
+}
+
 /// How a child of [`forked`] ended.
 pub(crate) fn exit_code(child: nix::unistd::Pid) -> i32 {
     match nix::sys::wait::waitpid(child, None).unwrap() {
