@@ -1,1 +1,29 @@
-//! keyrack-vaults
+//! Where keys rest: one file for each vault, one for each mechanism, and the age cryptography, the identities and the host
+//! manifest they share.
+//!
+//! Everything here blocks, and nothing here talks to the daemon or reads the environment, a clock or a terminal: those come in
+//! from the caller. A secret is only ever in memory that is wiped, and in files made for it.
+
+pub mod armor;
+mod atomic;
+mod fault;
+pub mod identity;
+pub mod inventory;
+mod journal;
+mod lock;
+pub mod manifest_file;
+pub mod mech;
+pub mod model;
+pub mod os_direct;
+pub mod os_envvar;
+pub mod os_secure;
+pub mod racks;
+pub mod recipient;
+pub mod recipients;
+pub mod registry;
+pub mod vault;
+
+pub use identity::{Identities, IdentitySource, NobodyToAsk, Passphrase};
+pub use lock::Lock;
+pub use racks::Racks;
+pub use vault::{Context, Entry, Material, Vault};

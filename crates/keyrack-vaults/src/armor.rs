@@ -1,0 +1,230 @@
+//! Age files in process: encrypted to a list of recipients of any kind, armored; opened whether armored or not, within a limit, into
+//! memory that is wiped and never moves while it fills.
+//!
+//! No plaintext leaves this process, and no temporary file is made of any.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::iter;
+
+use crate::model::Recipient;
+use age::armor::{ArmoredReader, ArmoredWriter, Format};
+use age::{DecryptError, Decryptor, Encryptor};
+use age_core::format::{FileKey, Stanza};
+use keyrack_core::{ErrorCode, Problem};
+use zeroize::Zeroizing;
+
+use crate::identity::{Identities, Keys, Lock};
+use crate::recipient::{self, Ready};
+
+/// The most bytes a secret may have: what one frame to the daemon carries beside its header.
+pub const MAX_SECRET: usize = (1 << 20) - (64 << 10) - 4;
+/// The most bytes of plaintext a host manifest may have.
+pub const MAX_MANIFEST: usize = 16 << 20;
+
+const BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
+
+/// The most bytes an age file of `plain` bytes of plaintext is read with: armor takes a third more, and each of many recipients a few
+/// hundred bytes of header.
+pub(crate) const fn file_limit(plain: usize) -> usize {
+    plain + plain / 2 + (1 << 20)
+}
+
+/// Why a file did not open.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// It is not a whole age file; in words that fit behind its path.
+    Damaged(&'static str),
+    /// No identity opened it, or one could not be used.
+    Identity(Problem),
+}
+
+/// An age file taken apart as far as it can be without a key.
+pub(crate) struct AgeFile {
+    binary: Vec<u8>,
+    ssh_tags: Vec<String>,
+    x25519: usize,
+    stanzas: usize,
+}
+
+impl AgeFile {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        let binary = dearmor(bytes)?;
+        let probe = Probe::default();
+        match Decryptor::new_buffered(&binary[..]).map(|file| file.decrypt(iter::once(&probe as _))) {
+            Ok(Err(DecryptError::NoMatchingKeys)) => {}
+            Ok(Err(error)) | Err(error) => return Err(Fault::Damaged(damage(&error))),
+            Ok(Ok(_)) => unreachable!("a probe unwraps nothing"),
+        }
+        let stanzas = probe.0.into_inner();
+        let is_ssh = |tag: &str| tag == "ssh-ed25519" || tag == "ssh-rsa";
+        Ok(AgeFile {
+            ssh_tags: stanzas.iter().filter(|(tag, _)| is_ssh(tag)).map(|(_, arg)| arg.clone()).collect(),
+            x25519: stanzas.iter().filter(|(tag, _)| tag == "X25519").count(),
+            stanzas: stanzas.len(),
+            binary,
+        })
+    }
+
+    /// Opens the file. `known` are the recipients it should be encrypted to, where somebody knows: then no passphrase is asked of a key that
+    /// is not among them. `limit` bounds the plaintext.
+    pub(crate) fn open(
+        &self,
+        identities: &mut Identities<'_>,
+        known: Option<&[Recipient]>,
+        limit: usize,
+    ) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        let known = known.map(recipient::age_recipients);
+        let lock =
+            Lock { ssh_tags: &self.ssh_tags, has_x25519: self.x25519 > 0, age_recipients: known.as_deref() };
+        identities.offer(&lock, |keys| self.attempt(keys, limit)).map_err(Fault::Identity)?
+    }
+
+    /// `None`: these keys do not fit.
+    fn attempt(&self, keys: &Keys, limit: usize) -> Option<Result<Zeroizing<Vec<u8>>, Fault>> {
+        let decryptor = match Decryptor::new_buffered(&self.binary[..]) {
+            Ok(decryptor) => decryptor,
+            Err(error) => return Some(Err(Fault::Damaged(damage(&error)))),
+        };
+        match decryptor.decrypt(keys.identities.iter().map(AsRef::as_ref)) {
+            Ok(reader) => Some(read_plain(reader, self.binary.len(), limit)),
+            Err(DecryptError::NoMatchingKeys) => None,
+            Err(error) => Some(Err(Fault::Damaged(damage(&error)))),
+        }
+    }
+}
+
+/// Reads plaintext, which is never longer than its file, into one buffer.
+fn read_plain(mut reader: impl Read, file: usize, limit: usize) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let mut plain = Zeroizing::new(vec![0; file.min(limit + 1)]);
+    let mut filled = 0;
+    loop {
+        if filled == plain.len() {
+            // Nothing may follow: the reader has yet to see the end to know the file is whole.
+            return match reader.read(&mut [0]) {
+                Ok(0) => finish(plain, filled, limit),
+                Ok(_) => Err(Fault::Damaged("it holds more than keyrack carries")),
+                Err(_) => Err(Fault::Damaged(CUT)),
+            };
+        }
+        match reader.read(&mut plain[filled..]) {
+            Ok(0) => return finish(plain, filled, limit),
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Err(Fault::Damaged(CUT)),
+        }
+    }
+}
+
+const CUT: &str = "it is cut off or was changed";
+
+fn finish(mut plain: Zeroizing<Vec<u8>>, filled: usize, limit: usize) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    if filled > limit {
+        return Err(Fault::Damaged("it holds more than keyrack carries"));
+    }
+    plain.truncate(filled);
+    Ok(plain)
+}
+
+/// Records the stanzas of a header and unwraps none.
+#[derive(Default)]
+struct Probe(RefCell<Vec<(String, String)>>);
+
+impl age::Identity for Probe {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        self.0.borrow_mut().push((stanza.tag.clone(), stanza.args.first().cloned().unwrap_or_default()));
+        None
+    }
+}
+
+fn dearmor(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+    let text = bytes.trim_ascii();
+    if text.is_empty() {
+        return Err(Fault::Damaged("it is empty"));
+    }
+    if !text.starts_with(BEGIN) {
+        return Ok(bytes.to_vec());
+    }
+    let mut binary = Vec::with_capacity(text.len());
+    ArmoredReader::new(text)
+        .read_to_end(&mut binary)
+        .map_err(|_| Fault::Damaged("its armor is broken or cut off"))?;
+    Ok(binary)
+}
+
+fn damage(error: &DecryptError) -> &'static str {
+    match error {
+        DecryptError::UnknownFormat => "it is an age file of a newer kind, or none",
+        DecryptError::InvalidMac | DecryptError::DecryptionFailed => "it was changed",
+        DecryptError::InvalidHeader => "its header is broken",
+        DecryptError::Io(_) => "it is no whole age file",
+        _ => "it is not an age file keyrack can read",
+    }
+}
+
+/// Encrypts to every recipient, armored, with a newline at the end.
+///
+/// # Errors
+/// [`ErrorCode::BadRecipient`], before anything is encrypted.
+pub fn encrypt(recipients: &[Recipient], plain: &[u8]) -> Result<String, Problem> {
+    encrypt_ready(&recipient::ready(recipients)?, plain)
+}
+
+pub(crate) fn encrypt_ready(recipients: &[Ready], plain: &[u8]) -> Result<String, Problem> {
+    let failed = || Problem::new(ErrorCode::Internal, "the encryption failed");
+    let encryptor = Encryptor::with_recipients(recipients.iter().map(Ready::as_age)).map_err(|_| failed())?;
+    let mut out = Vec::with_capacity(file_limit(plain.len()).min(1 << 21));
+    let write = |out: &mut Vec<u8>| -> io::Result<()> {
+        let mut writer = encryptor.wrap_output(ArmoredWriter::wrap_output(out, Format::AsciiArmor)?)?;
+        writer.write_all(plain)?;
+        writer.finish()?.finish().map(drop)
+    };
+    write(&mut out).map_err(|_| failed())?;
+    String::from_utf8(out).map_err(|_| failed())
+}
+
+/// Opens an age file, armored or not, with whatever identity fits.
+///
+/// # Errors
+/// [`ErrorCode::VaultCorrupt`] when it is no whole age file or holds more than `limit` bytes; [`ErrorCode::NoIdentity`],
+/// [`ErrorCode::BadPassphrase`], and whatever asking for a passphrase failed with.
+pub fn decrypt(
+    identities: &mut Identities<'_>,
+    bytes: &[u8],
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    AgeFile::parse(bytes).and_then(|file| file.open(identities, None, limit)).map_err(|fault| match fault {
+        Fault::Damaged(why) => {
+            Problem::new(ErrorCode::VaultCorrupt, format!("the age file does not open: {why}"))
+        }
+        Fault::Identity(problem) => problem,
+    })
+}
+
+/// Checks a freshly written age file against what was to be in it: by opening it when an identity at hand can without a question being
+/// asked, else by its structure. `Err` is a reason that fits behind a path.
+pub(crate) fn verify(
+    written: &[u8],
+    expected: &[u8],
+    recipients: usize,
+    identities: Option<&mut Identities<'_>>,
+) -> Result<(), &'static str> {
+    let file = AgeFile::parse(written).map_err(|fault| match fault {
+        Fault::Damaged(why) => why,
+        Fault::Identity(_) => "it does not open",
+    })?;
+    if file.stanzas < recipients {
+        return Err("a recipient is missing from it");
+    }
+    let Some(identities) = identities else { return Ok(()) };
+    let mut opened = None;
+    identities.offer_unasked(|keys| {
+        opened = file.attempt(keys, expected.len());
+        opened.as_ref().map(drop)
+    });
+    match opened {
+        None => Ok(()),
+        Some(Ok(plain)) if plain.as_slice() == expected => Ok(()),
+        Some(_) => Err("it does not read back the same"),
+    }
+}

@@ -1,0 +1,54 @@
+//! The seam through which tests break a write at any of its steps. In a build that is not a unit test it is nothing at all.
+
+use std::io;
+
+/// Called before each step that changes the disk. Fails, or ends the process, only when a unit test of this thread asked for it.
+#[cfg(not(test))]
+#[inline(always)]
+#[expect(clippy::unnecessary_wraps, reason = "under test it does fail")]
+pub(crate) fn step(_name: &'static str) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+pub(crate) use tests::step;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::RefCell;
+
+    use super::io;
+
+    /// What is to happen at the n-th step, counted from 0.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Plan {
+        /// The step fails with this errno; what follows is the code's own handling.
+        Fail(usize, i32),
+        /// The process ends at once, as SIGKILL would end it.
+        Die(usize),
+    }
+
+    thread_local! {
+        static PLAN: RefCell<(Option<Plan>, Vec<&'static str>)> = const { RefCell::new((None, Vec::new())) };
+    }
+
+    /// Runs `work` under a plan, and says which steps it came by.
+    pub(crate) fn under<T>(plan: Option<Plan>, work: impl FnOnce() -> T) -> (T, Vec<&'static str>) {
+        PLAN.with_borrow_mut(|state| *state = (plan, Vec::new()));
+        let result = work();
+        let steps = PLAN.with_borrow_mut(std::mem::take).1;
+        (result, steps)
+    }
+
+    pub(crate) fn step(name: &'static str) -> io::Result<()> {
+        PLAN.with_borrow_mut(|(plan, steps)| {
+            let n = steps.len();
+            steps.push(name);
+            match *plan {
+                Some(Plan::Fail(at, errno)) if at == n => Err(io::Error::from_raw_os_error(errno)),
+                Some(Plan::Die(at)) if at == n => std::process::abort(),
+                _ => Ok(()),
+            }
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! Key files: what a file given as an identity is, and what can be known of it without its passphrase.
+//!
+//! No text that leaves this module holds key material, and nothing here asks anybody anything.
+
+use std::io::Cursor;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
+use sha2::{Digest as _, Sha256, Sha512};
+use ssh_key::private::KeypairData;
+use ssh_key::{Algorithm, Kdf, LineEnding, PrivateKey, PublicKey};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::recipient;
+
+/// The most bytes a key file may have. An RSA key of 16384 bits has 13 KiB.
+pub(crate) const MAX_KEY_FILE: usize = 64 * 1024;
+/// The most rounds of bcrypt a key file may demand (`ssh-keygen -a`): about a minute's work.
+const MAX_ROUNDS: u32 = 10_000;
+
+const OPENSSH: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
+const PKCS1: &str = "-----BEGIN RSA PRIVATE KEY-----";
+const AGE: &str = "AGE-SECRET-KEY-1";
+
+/// Identities that can open files now: everything one key file yields.
+pub(crate) struct Keys {
+    pub(crate) identities: Vec<Box<dyn age::Identity>>,
+    /// The X25519 recipient they open files of, where they are an ed25519 key's.
+    pub(crate) recipient: Option<String>,
+}
+
+/// What a key file turned out to be.
+pub(crate) enum KeyFile {
+    /// Usable as it is.
+    Open(Keys),
+    /// Behind a passphrase.
+    Sealed(Sealed),
+}
+
+/// An OpenSSH key behind a passphrase.
+pub(crate) struct Sealed {
+    private: Box<PrivateKey>,
+    public: Public,
+}
+
+/// What an OpenSSH key file says of its key in the clear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Public {
+    /// The first argument of an age stanza for this key: the start of the SHA-256 of the public key, in base64.
+    pub(crate) tag: String,
+    /// The X25519 recipient an ed25519 key converts to.
+    pub(crate) age: Option<String>,
+    /// The line of a `.pub` file, without its comment.
+    pub(crate) line: String,
+}
+
+/// Reads a key file. `Err` says, in words that fit behind its path, why it cannot be used.
+pub(crate) fn parse(bytes: &[u8]) -> Result<KeyFile, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not a key file".to_owned())?.trim();
+    if text.starts_with(OPENSSH) {
+        return parse_openssh(text);
+    }
+    if text.starts_with(PKCS1) {
+        return parse_pkcs1(text).map(KeyFile::Open);
+    }
+    if text.starts_with("-----BEGIN ") && text.contains("PRIVATE KEY-----") {
+        return Err("it is not in OpenSSH's format; convert it with: ssh-keygen -p -f FILE".to_owned());
+    }
+    if text.lines().any(|line| line.trim_start().starts_with(AGE)) {
+        return parse_age(text).map(KeyFile::Open);
+    }
+    if text.starts_with("ssh-") || text.starts_with("age1") {
+        return Err("it is a public key; the private key is needed".to_owned());
+    }
+    Err("it is neither an OpenSSH private key nor an age identity".to_owned())
+}
+
+fn parse_openssh(text: &str) -> Result<KeyFile, String> {
+    let private = PrivateKey::from_openssh(text).map_err(|error| match error {
+        ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. } => {
+            "only ed25519 and rsa keys open age files, and it is another kind".to_owned()
+        }
+        _ => "it is damaged".to_owned(),
+    })?;
+    match private.algorithm() {
+        Algorithm::Ed25519 | Algorithm::Rsa { .. } => {}
+        other => return Err(format!("only ed25519 and rsa keys open age files, and it is {other}")),
+    }
+    if !private.is_encrypted() {
+        return keys_of(&private).map(KeyFile::Open);
+    }
+    if let Kdf::Bcrypt { rounds, .. } = private.kdf()
+        && *rounds > MAX_ROUNDS
+    {
+        return Err(format!("its passphrase takes {rounds} rounds of bcrypt, more than {MAX_ROUNDS}"));
+    }
+    let public = Public::of(private.public_key())?;
+    Ok(KeyFile::Sealed(Sealed { private: Box::new(private), public }))
+}
+
+fn parse_pkcs1(text: &str) -> Result<Keys, String> {
+    match ssh_identity(text)? {
+        identity @ age::ssh::Identity::Unencrypted(_) => {
+            Ok(Keys { identities: vec![Box::new(identity)], recipient: None })
+        }
+        _ => {
+            Err("it is an old PEM file with a passphrase; convert it with: ssh-keygen -p -f FILE".to_owned())
+        }
+    }
+}
+
+fn parse_age(text: &str) -> Result<Keys, String> {
+    let mut keys = Keys { identities: Vec::new(), recipient: None };
+    for (n, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // The reason is not shown: it could quote the line.
+        let key: age::x25519::Identity =
+            line.parse().map_err(|_| format!("its line {} is not an age identity", n + 1))?;
+        keys.recipient.get_or_insert_with(|| key.to_public().to_string());
+        keys.identities.push(Box::new(key));
+    }
+    Ok(keys)
+}
+
+impl Sealed {
+    /// What the file says of the key in the clear.
+    pub(crate) fn public(&self) -> &Public {
+        &self.public
+    }
+
+    /// Opens the key. `Ok(None)` when the passphrase is not the one; `Err` says why the key is of no use even so.
+    pub(crate) fn open(&self, passphrase: &str) -> Result<Option<Keys>, String> {
+        match self.private.decrypt(passphrase) {
+            Ok(private) => keys_of(&private).map(Some),
+            // The library tells a wrong passphrase by garbage where the key should be, in one of several ways.
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+impl Public {
+    /// The facts of a public key. `Err` for a kind that age has no use for.
+    pub(crate) fn of(key: &PublicKey) -> Result<Self, String> {
+        let blob = key.to_bytes().map_err(|_| "its public key is damaged".to_owned())?;
+        let tag = BASE64_STANDARD_NO_PAD.encode(&Sha256::digest(&blob)[..4]);
+        let age = match key.key_data().ed25519() {
+            Some(ed25519) => Some(recipient::from_ed25519(&ed25519.0).ok_or("its public key is damaged")?),
+            None => None,
+        };
+        let bare = PublicKey::new(key.key_data().clone(), "");
+        let line = bare.to_openssh().map_err(|_| "its public key is damaged".to_owned())?;
+        Ok(Public { tag, age, line })
+    }
+}
+
+/// Everything one unlocked key can open: an ed25519 key opens files for the X25519 recipient it converts to and files with an
+/// `ssh-ed25519` stanza. The two are not interchangeable, and files of both kinds are in use.
+fn keys_of(private: &PrivateKey) -> Result<Keys, String> {
+    let mut keys = Keys { identities: Vec::new(), recipient: None };
+    if let KeypairData::Ed25519(pair) = private.key_data() {
+        let x25519 = x25519_of_seed(pair.private.as_ref());
+        keys.recipient = Some(x25519.to_public().to_string());
+        keys.identities.push(Box::new(x25519));
+    }
+    let pem: Zeroizing<String> =
+        private.to_openssh(LineEnding::LF).map_err(|_| "it is damaged".to_owned())?;
+    keys.identities.push(Box::new(ssh_identity(&pem)?));
+    Ok(keys)
+}
+
+fn ssh_identity(pem: &str) -> Result<age::ssh::Identity, String> {
+    age::ssh::Identity::from_buffer(Cursor::new(pem), None).map_err(|_| "it is damaged".to_owned())
+}
+
+/// The age identity of an ed25519 key: the first half of the SHA-512 of its seed, which is the scalar the signature scheme itself
+/// derives (RFC 8032, 5.1.5). X25519 clamps it at use.
+fn x25519_of_seed(seed: &[u8; 32]) -> age::x25519::Identity {
+    let mut hash = Zeroizing::new([0; 64]);
+    let mut digest = Sha512::digest(seed);
+    hash.copy_from_slice(&digest);
+    digest.zeroize();
+    let hrp = bech32::Hrp::parse("age-secret-key-").expect("a valid human-readable part");
+    let text = bech32::encode::<bech32::Bech32>(hrp, &hash[..32]).map(Zeroizing::new);
+    let text = text.expect("32 bytes fit the length limit of bech32");
+    Zeroizing::new(text.to_uppercase()).parse().expect("an identity that was just encoded is one")
+}

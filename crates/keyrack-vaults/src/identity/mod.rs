@@ -1,0 +1,285 @@
+//! Identities: the private keys that open a person's files, where they are looked for, and in which order they are tried.
+//!
+//! Keys without a passphrase are tried first. A passphrase is asked only when nothing else opened the file and the key could, and
+//! once a command for each key. Errors name the files that were tried, never what is in them.
+
+mod agent;
+mod key_file;
+
+use std::fmt;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use keyrack_core::{ErrorCode, Fix, Problem};
+use zeroize::Zeroizing;
+
+use crate::racks::Racks;
+use crate::recipient::read_key_file;
+
+pub(crate) use key_file::{KeyFile, Keys, MAX_KEY_FILE, Public, Sealed, parse as parse_key_file};
+
+/// Whoever can be asked for the passphrase of a key.
+pub trait Passphrase {
+    /// Asks for the passphrase of the key at `key_path`.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being had: nobody can be asked ([`ErrorCode::PromptNeeded`]), or they declined ([`ErrorCode::Interrupted`]).
+    fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Problem>;
+
+    /// How often it may be asked for one key before the key is given up.
+    fn tries(&self) -> u8 {
+        1
+    }
+
+    /// Says that what was given does not open the key; it may be asked again.
+    fn rejected(&mut self, key_path: &Path) {
+        let _ = key_path;
+    }
+}
+
+/// Nobody can be asked: a key with a passphrase stays shut.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NobodyToAsk;
+
+impl Passphrase for NobodyToAsk {
+    fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Problem> {
+        Err(Problem::new(
+            ErrorCode::PromptNeeded,
+            format!("the key {} has a passphrase and nobody can be asked for it", key_path.display()),
+        )
+        .hint("run the command at a terminal"))
+    }
+}
+
+/// Where identities are looked for.
+#[derive(Clone, Debug)]
+pub struct IdentitySource {
+    /// Whose files are to be opened: names `~/.ssh/<owner>` and the default keys.
+    pub racks: Racks,
+    /// Key files given by name (`--prikey`), tried before all others.
+    pub prikeys: Vec<PathBuf>,
+    /// The value of `SSH_AUTH_SOCK`, if set.
+    pub ssh_auth_sock: Option<PathBuf>,
+}
+
+/// The identities of one command, found as they are needed.
+pub struct Identities<'p> {
+    candidates: Vec<Candidate>,
+    places: std::vec::IntoIter<Place>,
+    source: IdentitySource,
+    passphrase: Box<dyn Passphrase + 'p>,
+}
+
+/// Where to look next.
+#[derive(Clone, Copy)]
+enum Place {
+    Owner,
+    Agent,
+    Default,
+}
+
+struct Candidate {
+    path: PathBuf,
+    state: State,
+}
+
+enum State {
+    Open(Keys),
+    Sealed(Sealed),
+    /// Its passphrase could not be had, or was wrong: not asked again in this command.
+    Shut(Problem),
+    /// Not a key of use here, in words that fit behind its path.
+    Useless(String),
+}
+
+/// What is known of a file before it is opened, to tell which keys could.
+pub(crate) struct Lock<'a> {
+    /// Tags of its ssh stanzas, as they stand in it.
+    pub(crate) ssh_tags: &'a [String],
+    /// Whether it has stanzas for X25519 recipients, which do not say whom they are for.
+    pub(crate) has_x25519: bool,
+    /// The X25519 recipients the file should be for, where somebody knows.
+    pub(crate) age_recipients: Option<&'a [&'a str]>,
+}
+
+impl Lock<'_> {
+    fn could_be_opened_by(&self, key: &Public) -> bool {
+        if self.ssh_tags.contains(&key.tag) {
+            return true;
+        }
+        match (&key.age, self.age_recipients) {
+            (Some(_), None) => self.has_x25519,
+            (Some(own), Some(known)) => self.has_x25519 && known.contains(&own.as_str()),
+            (None, _) => false,
+        }
+    }
+}
+
+impl<'p> Identities<'p> {
+    /// Reads the keys given by name; the others are looked at when they are needed.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadKeyFile`] when a key given by name cannot be used: it was asked for, so it is not skipped.
+    pub fn discover(source: IdentitySource, passphrase: Box<dyn Passphrase + 'p>) -> Result<Self, Problem> {
+        let mut candidates = Vec::new();
+        for path in &source.prikeys {
+            let bytes = read_key_file(path)?;
+            let state = state_of(&bytes).map_err(|why| {
+                Problem::new(ErrorCode::BadKeyFile, format!("cannot use the key {}: {why}", path.display()))
+            })?;
+            candidates.push(Candidate { path: path.clone(), state });
+        }
+        let places = vec![Place::Owner, Place::Agent, Place::Default].into_iter();
+        Ok(Identities { candidates, places, source, passphrase })
+    }
+
+    /// The key files looked at so far, in the order they are tried.
+    pub fn tried(&self) -> Vec<&Path> {
+        self.candidates.iter().map(|candidate| candidate.path.as_path()).collect()
+    }
+
+    /// Offers keys to `attempt` until it takes one: first those that need no passphrase, then, where `lock` says they could fit, those that
+    /// do. `attempt` answers `None` when the keys do not fit.
+    pub(crate) fn offer<T>(
+        &mut self,
+        lock: &Lock<'_>,
+        mut attempt: impl FnMut(&Keys) -> Option<T>,
+    ) -> Result<T, Problem> {
+        if let Some(taken) = self.offer_unasked(&mut attempt) {
+            return Ok(taken);
+        }
+        let mut refusal = None;
+        for candidate in &mut self.candidates {
+            let State::Sealed(sealed) = &candidate.state else {
+                if let State::Shut(problem) = &candidate.state {
+                    refusal.get_or_insert_with(|| problem.clone());
+                }
+                continue;
+            };
+            if !lock.could_be_opened_by(sealed.public()) {
+                continue;
+            }
+            candidate.state = unseal(self.passphrase.as_mut(), &candidate.path, sealed);
+            match &candidate.state {
+                State::Open(keys) => {
+                    if let Some(taken) = attempt(keys) {
+                        return Ok(taken);
+                    }
+                }
+                State::Shut(problem) if problem.code == ErrorCode::Interrupted => return Err(problem.clone()),
+                State::Shut(problem) => {
+                    refusal.get_or_insert_with(|| problem.clone());
+                }
+                State::Useless(_) | State::Sealed(_) => {}
+            }
+        }
+        Err(refusal.unwrap_or_else(|| self.nothing_fits()))
+    }
+
+    /// Offers only the keys that can be used without asking anybody.
+    pub(crate) fn offer_unasked<T>(&mut self, mut attempt: impl FnMut(&Keys) -> Option<T>) -> Option<T> {
+        let mut next = 0;
+        loop {
+            while let Some(candidate) = self.candidates.get(next) {
+                if let State::Open(keys) = &candidate.state
+                    && let Some(taken) = attempt(keys)
+                {
+                    return Some(taken);
+                }
+                next += 1;
+            }
+            if !self.look_further() {
+                return None;
+            }
+        }
+    }
+
+    fn nothing_fits(&self) -> Problem {
+        let owner = self.source.racks.owner();
+        let hint = if self.candidates.is_empty() {
+            format!("no key was found in {}", self.source.racks.ssh_dir().display())
+        } else {
+            let tried: Vec<String> = self
+                .candidates
+                .iter()
+                .map(|candidate| match &candidate.state {
+                    State::Useless(why) => format!("{} ({why})", candidate.path.display()),
+                    _ => candidate.path.display().to_string(),
+                })
+                .collect();
+            format!("tried {}", tried.join(", "))
+        };
+        Problem::new(ErrorCode::NoIdentity, "no identity at hand opens it").hint(hint).fix(Fix::with_owner(
+            "unlock",
+            owner,
+            ["--prikey", "PATH"],
+        ))
+    }
+
+    /// Adds the candidates of the next place. False when there is no place left.
+    fn look_further(&mut self) -> bool {
+        let Some(place) = self.places.next() else { return false };
+        let ssh = self.source.racks.ssh_dir();
+        let paths = match place {
+            Place::Owner => self.source.racks.owner().name().map(|name| ssh.join(name)).into_iter().collect(),
+            Place::Agent => self.agent_paths(),
+            Place::Default => ["id_ed25519", "id_rsa", "id_ecdsa"].map(|name| ssh.join(name)).to_vec(),
+        };
+        for path in paths {
+            if !path.is_file() || self.candidates.iter().any(|known| known.path == path) {
+                continue;
+            }
+            let state = match read_key_file(&path) {
+                Ok(bytes) => state_of(&bytes).unwrap_or_else(State::Useless),
+                Err(problem) => State::Useless(problem.message),
+            };
+            self.candidates.push(Candidate { path, state });
+        }
+        true
+    }
+
+    fn agent_paths(&self) -> Vec<PathBuf> {
+        let Some(socket) = self.source.ssh_auth_sock.as_deref().filter(|path| path.is_absolute()) else {
+            return Vec::new();
+        };
+        agent::comments(socket)
+            .into_iter()
+            .map(|comment| PathBuf::from(std::ffi::OsString::from_vec(comment)))
+            .filter(|path| path.is_absolute())
+            .collect()
+    }
+}
+
+fn state_of(bytes: &[u8]) -> Result<State, String> {
+    Ok(match parse_key_file(bytes)? {
+        KeyFile::Open(keys) => State::Open(keys),
+        KeyFile::Sealed(sealed) => State::Sealed(sealed),
+    })
+}
+
+fn unseal(prompt: &mut dyn Passphrase, path: &Path, sealed: &Sealed) -> State {
+    for _ in 0..prompt.tries().max(1) {
+        let given = match prompt.passphrase(path) {
+            Ok(given) => given,
+            Err(problem) => return State::Shut(problem),
+        };
+        match sealed.open(&given) {
+            Ok(Some(keys)) => return State::Open(keys),
+            Ok(None) => prompt.rejected(path),
+            Err(why) => return State::Useless(why),
+        }
+    }
+    State::Shut(
+        Problem::new(
+            ErrorCode::BadPassphrase,
+            format!("the passphrase does not open the key {}", path.display()),
+        )
+        .hint("run the command again with the key's passphrase"),
+    )
+}
+
+impl fmt::Debug for Identities<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identities").field("tried", &self.tried()).finish_non_exhaustive()
+    }
+}

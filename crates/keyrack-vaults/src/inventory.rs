@@ -1,0 +1,47 @@
+//! The inventory: an empty marker for every key that was set, so that "locked" can be told from "absent" without opening anything.
+//!
+//! A marker holds nothing and its name is a hash: where a key rests is never written in the clear.
+
+use std::path::Path;
+
+use keyrack_core::{Problem, Slug};
+
+use crate::atomic;
+use crate::lock::Lock;
+use crate::racks::Racks;
+
+/// Whether the key was ever set. False also where the markers cannot be looked at: then nothing is known.
+pub fn has(racks: &Racks, slug: &Slug) -> bool {
+    atomic::exists(&racks.dir(), &racks.inventory_path(slug)).unwrap_or(false)
+}
+
+/// Makes the marker, 0600 in 0700 and empty; one that is there and is not so is made so.
+///
+/// # Errors
+/// [`keyrack_core::ErrorCode::Io`], [`keyrack_core::ErrorCode::FileUnsafe`].
+pub fn add(racks: &Racks, slug: &Slug) -> Result<(), Problem> {
+    let path = racks.inventory_path(slug);
+    let lock = Lock::take(racks)?;
+    if is_whole(racks, &path)? {
+        return Ok(());
+    }
+    atomic::write_private(&lock, &path, &[], |_| Ok(()))
+}
+
+fn is_whole(racks: &Racks, path: &Path) -> Result<bool, Problem> {
+    use std::os::unix::fs::MetadataExt as _;
+    atomic::make_private_dir(&racks.dir(), &racks.inventory_dir())?;
+    Ok(atomic::look(path)?.is_some_and(|found| found.len() == 0 && found.mode() & 0o7777 == 0o600))
+}
+
+/// Removes the marker. `Ok(false)` when there was none.
+///
+/// # Errors
+/// [`keyrack_core::ErrorCode::Io`], [`keyrack_core::ErrorCode::FileUnsafe`].
+pub fn remove(racks: &Racks, slug: &Slug) -> Result<bool, Problem> {
+    if !has(racks, slug) && !racks.dir().exists() {
+        return Ok(false);
+    }
+    let lock = Lock::take(racks)?;
+    atomic::remove_private(&lock, &racks.inventory_path(slug))
+}

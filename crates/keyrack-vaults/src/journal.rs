@@ -1,0 +1,155 @@
+//! Several files replaced as one: all of them, or none, whatever happens in between.
+//!
+//! The new files are written into a directory beside the os.secure files and flushed. Renaming that directory is the decision, one
+//! atomic step: under its first name it is a plan, and whoever takes the lock next removes it; under its second name it is decided, and
+//! whoever takes the lock next moves what is still in it into place. Moving is the same however often it is begun.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use keyrack_core::{ErrorCode, Problem};
+
+use crate::atomic::{self, io_problem, sync_dir};
+use crate::fault::step;
+use crate::lock::Lock;
+use crate::racks::Racks;
+
+const PLAN: &str = ".replace.plan";
+const DECIDED: &str = ".replace.decided";
+/// The name the host manifest has in the plan; no file of os.secure can have it.
+const MANIFEST: &str = "manifest";
+
+/// A replacement being prepared. Dropped without [`Plan::carry_out`], it is removed.
+pub(crate) struct Plan<'l> {
+    lock: &'l Lock,
+    racks: &'l Racks,
+    dir: PathBuf,
+    decided: bool,
+}
+
+impl<'l> Plan<'l> {
+    pub(crate) fn begin(lock: &'l Lock, racks: &'l Racks) -> Result<Self, Problem> {
+        let secure = racks.secure_dir();
+        atomic::make_private_dir(lock.rack(), &secure)?;
+        let dir = secure.join(PLAN);
+        let plan = Plan { lock, racks, dir, decided: false };
+        atomic::make_private_dir(lock.rack(), &plan.dir)?;
+        Ok(plan)
+    }
+
+    /// Adds a new content for an os.secure file that is there. `verify` is given what was read back from the disk.
+    pub(crate) fn secure(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        verify: impl FnOnce(&[u8]) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        debug_assert!(is_secure_name(name), "{name}");
+        atomic::create_private(&self.dir.join(name), bytes, verify)
+    }
+
+    /// Adds a new content for the host manifest.
+    pub(crate) fn manifest(
+        &self,
+        bytes: &[u8],
+        verify: impl FnOnce(&[u8]) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        atomic::create_private(&self.dir.join(MANIFEST), bytes, verify)
+    }
+
+    /// Decides, and moves everything into place.
+    ///
+    /// # Errors
+    /// Before the decision: nothing was changed. After it: the rest is moved by whoever takes the lock next.
+    pub(crate) fn carry_out(mut self) -> Result<(), Problem> {
+        sync_dir(&self.dir)?;
+        let decided = self.racks.secure_dir().join(DECIDED);
+        step("decide")
+            .and_then(|()| fs::rename(&self.dir, &decided))
+            .map_err(|error| io_problem("replace the files of", &self.racks.secure_dir(), &error))?;
+        self.decided = true;
+        sync_dir(&self.racks.secure_dir())?;
+        roll_forward(self.lock, self.racks)
+    }
+}
+
+impl Drop for Plan<'_> {
+    fn drop(&mut self) {
+        if !self.decided {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+/// Finishes what was decided, removes what was only planned. Called with every first taking of the lock.
+pub(crate) fn recover(lock: &Lock, racks: &Racks) -> Result<(), Problem> {
+    let secure = racks.secure_dir();
+    if fs::symlink_metadata(&secure).is_err() {
+        return Ok(());
+    }
+    if is_dir_of_ours(&secure.join(DECIDED))? {
+        roll_forward(lock, racks)?;
+    }
+    let plan = secure.join(PLAN);
+    if is_dir_of_ours(&plan)? {
+        step("remove plan")
+            .and_then(|()| fs::remove_dir_all(&plan))
+            .map_err(|error| io_problem("remove", &plan, &error))?;
+    }
+    Ok(())
+}
+
+/// The same for who only reads: nothing is done when there is nothing to do, and a failure is no failure to read. Each file is whole by
+/// itself, old or new.
+pub(crate) fn recover_for_reading(racks: &Racks) {
+    if fs::symlink_metadata(racks.secure_dir().join(DECIDED)).is_ok() {
+        let _ = Lock::take(racks);
+    }
+}
+
+fn is_dir_of_ours(path: &Path) -> Result<bool, Problem> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Ok(true),
+        Ok(_) => {
+            let message = format!("refused to use {}: it is not a directory", path.display());
+            Err(Problem::new(ErrorCode::FileUnsafe, message))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io_problem("look at", path, &error)),
+    }
+}
+
+fn roll_forward(lock: &Lock, racks: &Racks) -> Result<(), Problem> {
+    let secure = racks.secure_dir();
+    let decided = secure.join(DECIDED);
+    let unreadable = |error: io::Error| io_problem("read", &decided, &error);
+    // The names first: the directory is emptied while it is gone through.
+    let entries: Vec<_> =
+        fs::read_dir(&decided).and_then(Iterator::collect::<io::Result<_>>).map_err(unreadable)?;
+    for entry in entries {
+        let name = entry.file_name();
+        let target = match name.to_str() {
+            Some(MANIFEST) => racks.manifest_path(),
+            Some(name) if is_secure_name(name) => secure.join(name),
+            _ => continue,
+        };
+        atomic::look(&target)?;
+        step("move into place")
+            .and_then(|()| fs::rename(entry.path(), &target))
+            .map_err(|error| io_problem("replace", &target, &error))?;
+    }
+    sync_dir(&secure)?;
+    sync_dir(lock.rack())?;
+    step("remove decided")
+        .and_then(|()| fs::remove_dir_all(&decided))
+        .map_err(|error| io_problem("remove", &decided, &error))?;
+    sync_dir(&secure)
+}
+
+/// Whether `name` is that of an os.secure file: 16 hex digits and `.age`.
+pub(crate) fn is_secure_name(name: &str) -> bool {
+    name.strip_suffix(".age").is_some_and(|hash| {
+        hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}

@@ -1,0 +1,212 @@
+//! The host manifest on disk: an age file that says where each key of an owner rests.
+//!
+//! It is read, changed and written under one lock, so that two changes at once lose nothing; a person is only ever asked something
+//! before that lock is taken. Fields, vaults and mechanisms this version does not know survive.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::model::{Host, HostManifest};
+use keyrack_core::{ErrorCode, Fix, Problem};
+use zeroize::Zeroizing;
+
+use crate::armor::{self, AgeFile, Fault, MAX_MANIFEST, file_limit};
+use crate::atomic;
+use crate::identity::Identities;
+use crate::journal;
+use crate::lock::Lock;
+use crate::racks::Racks;
+use crate::recipient;
+
+/// Whether there is a host manifest, without opening it.
+///
+/// # Errors
+/// [`ErrorCode::FileUnsafe`], [`ErrorCode::Io`].
+pub fn exists(racks: &Racks) -> Result<bool, Problem> {
+    atomic::exists(&racks.dir(), &racks.manifest_path())
+}
+
+/// Opens and reads the host manifest. `None` when there is none yet.
+///
+/// # Errors
+/// [`ErrorCode::NoIdentity`], [`ErrorCode::BadPassphrase`], [`ErrorCode::PromptNeeded`] when no identity opens it;
+/// [`ErrorCode::VaultCorrupt`] when it is no whole age file; [`ErrorCode::HostManifestInvalid`] when what is in it is no host manifest.
+pub fn load(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Problem> {
+    journal::recover_for_reading(racks);
+    read(racks, identities)
+}
+
+/// The same, where there must be one.
+///
+/// # Errors
+/// Those of [`load`], and [`ErrorCode::HostManifestMissing`].
+pub fn load_existing(racks: &Racks, identities: &mut Identities<'_>) -> Result<HostManifest, Problem> {
+    load(racks, identities)?.ok_or_else(|| missing(racks))
+}
+
+/// Reads the host manifest, lets `change` change it, and writes it if it did, all under the owner's lock. `change` may fail, and then nothing is
+/// written; it must not ask anybody anything.
+///
+/// # Errors
+/// Those of [`load_existing`], of `change`, and of writing, after which the old manifest is what it was.
+pub fn update<T>(
+    racks: &Racks,
+    identities: &mut Identities<'_>,
+    change: impl FnOnce(&mut HostManifest, &mut Identities<'_>) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    // A passphrase is asked here, with the lock not yet held: whatever opens the file now opens it again without a question.
+    load_existing(racks, identities)?;
+    let lock = Lock::take(racks)?;
+    let mut manifest = read(racks, identities)?.ok_or_else(|| missing(racks))?;
+    let before = manifest.clone();
+    let result = change(&mut manifest, identities)?;
+    if manifest != before {
+        check_hosts(&before.hosts, &manifest.hosts)?;
+        write(&lock, racks, &manifest, identities)?;
+    }
+    Ok(result)
+}
+
+/// Writes the first manifest of an owner. `Ok(false)` when there is one already, which is left alone.
+///
+/// # Errors
+/// Those of writing.
+pub fn create(
+    racks: &Racks,
+    manifest: &HostManifest,
+    identities: &mut Identities<'_>,
+) -> Result<bool, Problem> {
+    let lock = Lock::take(racks)?;
+    if exists(racks)? {
+        return Ok(false);
+    }
+    check_hosts(&BTreeMap::new(), &manifest.hosts)?;
+    write(&lock, racks, manifest, identities).map(|()| true)
+}
+
+/// A manifest of this owner with no key yet.
+pub fn empty(racks: &Racks) -> HostManifest {
+    HostManifest {
+        uri: racks.manifest_uri(),
+        owner: racks.owner().name().map(str::to_owned),
+        recipients: Vec::new(),
+        hosts: BTreeMap::new(),
+        rest: serde_json::Map::new(),
+    }
+}
+
+fn missing(racks: &Racks) -> Problem {
+    Problem::new(
+        ErrorCode::HostManifestMissing,
+        format!("there is no host manifest yet for the owner {}", racks.owner()),
+    )
+    .fix(Fix::with_owner("init", racks.owner(), []))
+}
+
+fn read(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Problem> {
+    let path = racks.manifest_path();
+    let Some(bytes) = atomic::read_private(&racks.dir(), &path, file_limit(MAX_MANIFEST))? else {
+        return Ok(None);
+    };
+    let plain = AgeFile::parse(&bytes)
+        .and_then(|file| file.open(identities, None, MAX_MANIFEST))
+        .map_err(|fault| does_not_open(&path, fault))?;
+    parse(&path, &plain).map(Some)
+}
+
+fn does_not_open(path: &Path, fault: Fault) -> Problem {
+    match fault {
+        Fault::Damaged(why) => Problem::new(
+            ErrorCode::VaultCorrupt,
+            format!("the host manifest {} is damaged: {why}", path.display()),
+        )
+        .hint("restore the file from a backup; keyrack does not overwrite what it cannot open"),
+        Fault::Identity(mut problem) => {
+            if problem.code == ErrorCode::NoIdentity {
+                problem.message = format!("no identity at hand opens the host manifest {}", path.display());
+            }
+            problem
+        }
+    }
+}
+
+/// The manifest holds no secrets, but where they rest is nobody's business either: no error quotes it, only its place.
+fn parse(path: &Path, plain: &[u8]) -> Result<HostManifest, Problem> {
+    serde_json::from_slice(plain).map_err(|error| {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => "something in it is not of the right kind",
+            _ => "it is not JSON",
+        };
+        let message = format!(
+            "the host manifest {} cannot be understood: {what}, at line {} column {} of its plaintext",
+            path.display(),
+            error.line(),
+            error.column()
+        );
+        Problem::new(ErrorCode::HostManifestInvalid, message)
+    })
+}
+
+/// The text of a manifest as the other implementation writes it: JSON, two spaces an indent.
+pub(crate) fn compose(manifest: &HostManifest) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    serde_json::to_vec_pretty(manifest)
+        .map(Zeroizing::new)
+        .map_err(|_| Problem::new(ErrorCode::Internal, "the host manifest cannot be written as JSON"))
+}
+
+/// The file of a manifest, encrypted to its own recipients, and the plaintext to check it against.
+pub(crate) fn seal(manifest: &HostManifest) -> Result<(Zeroizing<Vec<u8>>, String), Problem> {
+    let ready = recipient::ready(&manifest.recipients)?;
+    let plain = compose(manifest)?;
+    if plain.len() > MAX_MANIFEST {
+        return Err(Problem::new(ErrorCode::HostManifestInvalid, "the host manifest would be over 16 MiB"));
+    }
+    let armored = armor::encrypt_ready(&ready, &plain)?;
+    Ok((plain, armored))
+}
+
+fn write(
+    lock: &Lock,
+    racks: &Racks,
+    manifest: &HostManifest,
+    identities: &mut Identities<'_>,
+) -> Result<(), Problem> {
+    let (plain, armored) = seal(manifest)?;
+    let path = racks.manifest_path();
+    atomic::write_private(lock, &path, armored.as_bytes(), |written| {
+        verify(&path, written, &plain, manifest.recipients.len(), identities)
+    })
+}
+
+pub(crate) fn verify(
+    path: &Path,
+    written: &[u8],
+    plain: &[u8],
+    recipients: usize,
+    identities: &mut Identities<'_>,
+) -> Result<(), Problem> {
+    armor::verify(written, plain, recipients, Some(identities)).map_err(|why| {
+        Problem::new(ErrorCode::Io, format!("what was written for {} is not right: {why}", path.display()))
+            .hint("the old file is untouched")
+    })
+}
+
+/// Refuses what the other implementation could not read back: it checks on reading only, and one such entry shuts the whole file to it.
+/// An entry that was there before is left as it is.
+fn check_hosts(before: &BTreeMap<String, Host>, after: &BTreeMap<String, Host>) -> Result<(), Problem> {
+    for (slug, host) in after {
+        if before.get(slug) == Some(host) {
+            continue;
+        }
+        let org_fits =
+            host.org == keyrack_core::Org::MACHINE || keyrack_core::Org::is_storable_name(&host.org);
+        if !org_fits {
+            let message = format!(
+                "the org {:?} cannot be stored: it must begin with a-z and hold only a-z, 0-9, _ and -",
+                host.org
+            );
+            return Err(Problem::new(ErrorCode::BadOrg, message));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Mechanisms: from what a vault holds to the secret that is handed on.
+//!
+//! The stored mechanism and the one the value itself names must agree; an unknown one is refused for its key alone. Nothing here reads a
+//! vault or talks to a network.
+
+mod replica;
+mod session;
+
+use keyrack_core::{ErrorCode, Mechanism, Problem, Slug, VaultId, firewall};
+use zeroize::Zeroizing;
+
+/// A secret as a vault delivers it.
+pub struct Material {
+    /// The secret itself.
+    pub secret: Zeroizing<Vec<u8>>,
+    /// How it came to be, which decides its grade.
+    pub mech: Mechanism,
+    /// When the credential ends by itself, in milliseconds since the Unix epoch, where somebody says so.
+    pub credential_expires_at_ms: Option<i64>,
+}
+
+impl std::fmt::Debug for Material {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Material")
+            .field("secret", &"…")
+            .field("mech", &self.mech)
+            .field("credential_expires_at_ms", &self.credential_expires_at_ms)
+            .finish()
+    }
+}
+
+/// Turns what `vault` held for `slug` into its secret. `stored` is the mechanism the host manifest names; a vault without one passes `None`, and
+/// then the value decides.
+///
+/// # Errors
+/// [`ErrorCode::MechMismatch`] when both name a mechanism and disagree; [`ErrorCode::BadMech`] when this version does not have it.
+pub(crate) fn deliver(
+    slug: &Slug,
+    vault: &VaultId,
+    stored: Option<&Mechanism>,
+    source: Zeroizing<Vec<u8>>,
+) -> Result<Material, Problem> {
+    let named = firewall::blob_mech(&source);
+    let mech = match (stored, named) {
+        (Some(stored), Some(named)) if named != Mechanism::Replica && *stored != named => {
+            return Err(Problem::new(
+                ErrorCode::MechMismatch,
+                format!("the host manifest says {slug} is {stored}, and the value in {vault} says {named}"),
+            )
+            .of(slug)
+            .hint("set the key again, with the mechanism that is meant"));
+        }
+        (Some(stored), _) => stored.clone(),
+        (None, Some(named)) => named,
+        (None, None) => Mechanism::Replica,
+    };
+    match mech {
+        Mechanism::Replica | Mechanism::Reference => Ok(replica::deliver(source, mech)),
+        Mechanism::Session => Ok(session::deliver(source)),
+        other => Err(unsupported(slug, &other)),
+    }
+}
+
+/// Whether `vault` takes keys of `mech`, and this version has it.
+///
+/// # Errors
+/// [`ErrorCode::BadMech`], naming the ones that go.
+pub(crate) fn check(slug: &Slug, vault: &VaultId, mech: &Mechanism) -> Result<(), Problem> {
+    if !vault.mechanisms().contains(mech) {
+        let known: Vec<_> = vault.mechanisms().iter().map(Mechanism::as_str).collect();
+        return Err(Problem::new(
+            ErrorCode::BadMech,
+            format!("{vault} does not take {mech}; it takes {}", known.join(", ")),
+        )
+        .of(slug));
+    }
+    match mech {
+        Mechanism::Replica | Mechanism::Reference | Mechanism::Session => Ok(()),
+        other => Err(unsupported(slug, other)),
+    }
+}
+
+fn unsupported(slug: &Slug, mech: &Mechanism) -> Problem {
+    let message = match mech {
+        Mechanism::Other(text) => {
+            let shown: String = text.chars().filter(|c| !c.is_control()).take(48).collect();
+            format!("{slug} has the mechanism {shown:?}, which this version of keyrack does not know")
+        }
+        known => format!("{slug} has the mechanism {known}, which is not in this version of keyrack"),
+    };
+    Problem::new(ErrorCode::BadMech, message).of(slug)
+}
+
+#[cfg(test)]
+mod tests;

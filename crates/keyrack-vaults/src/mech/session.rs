@@ -1,0 +1,10 @@
+//! `EPHEMERAL_VIA_SESSION`: the secret lives for a login session; the daemon's deadlines end it, not the credential.
+
+use keyrack_core::Mechanism;
+use zeroize::Zeroizing;
+
+use super::Material;
+
+pub(super) fn deliver(source: Zeroizing<Vec<u8>>) -> Material {
+    Material { secret: source, mech: Mechanism::Session, credential_expires_at_ms: None }
+}

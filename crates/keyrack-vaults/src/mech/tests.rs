@@ -1,0 +1,75 @@
+use super::*;
+
+const APP: &str = r#"{"appId":"1","installationId":"2","privateKey":"x","mech":"EPHEMERAL_VIA_GITHUB_APP"}"#;
+
+fn slug() -> Slug {
+    Slug::parse("acme.test.K").unwrap()
+}
+
+fn material(stored: Option<&Mechanism>, value: &str) -> Result<Material, ErrorCode> {
+    deliver(&slug(), &VaultId::OsSecure, stored, Zeroizing::new(value.as_bytes().to_vec()))
+        .map_err(|problem| problem.code)
+}
+
+#[test]
+fn the_stored_mechanism_and_the_value_must_agree() {
+    use Mechanism::{GithubApp, Reference, Replica, Session};
+    let replica_blob = r#"{"mech":"PERMANENT_VIA_REPLICA"}"#;
+    for (stored, value, expected) in [
+        (None, "plain", Ok(Replica)),
+        (Some(Replica), "plain", Ok(Replica)),
+        (Some(Reference), "plain", Ok(Reference)),
+        (Some(Session), "plain", Ok(Session)),
+        // A blob that calls itself a replica contradicts nothing.
+        (Some(Session), replica_blob, Ok(Session)),
+        (None, replica_blob, Ok(Replica)),
+        (Some(Replica), APP, Err(ErrorCode::MechMismatch)),
+        (Some(Replica), r#"{"mech":"MADE_UP"}"#, Err(ErrorCode::MechMismatch)),
+        // Known, agreed on, and not in this version.
+        (None, APP, Err(ErrorCode::BadMech)),
+        (Some(GithubApp), APP, Err(ErrorCode::BadMech)),
+        (Some(GithubApp), "plain", Err(ErrorCode::BadMech)),
+        (Some(Mechanism::Other("NEW".into())), "plain", Err(ErrorCode::BadMech)),
+        (None, r#"{"mech":"MADE_UP"}"#, Err(ErrorCode::BadMech)),
+    ] {
+        let got = material(stored.as_ref(), value);
+        if let Ok(got) = &got {
+            assert_eq!(got.secret.as_slice(), value.as_bytes());
+            assert_eq!(got.credential_expires_at_ms, None);
+        }
+        assert_eq!(got.map(|m| m.mech), expected, "{stored:?} {value}");
+    }
+}
+
+#[test]
+fn a_vault_takes_its_own_mechanisms() {
+    for (vault, mech, ok) in [
+        (VaultId::OsSecure, Mechanism::Replica, true),
+        (VaultId::OsSecure, Mechanism::GithubApp, false),
+        (VaultId::OsSecure, Mechanism::AwsSso, false),
+        (VaultId::OsDirect, Mechanism::Replica, true),
+        (VaultId::OsDirect, Mechanism::GithubApp, false),
+        (VaultId::OsSecure, Mechanism::Other("X".into()), false),
+    ] {
+        let result = check(&slug(), &vault, &mech);
+        assert_eq!(result.is_ok(), ok, "{vault} {mech}");
+        if let Err(problem) = result {
+            assert_eq!(problem.code, ErrorCode::BadMech);
+            assert_eq!(problem.slug, Some(slug()));
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let shown = format!("{:?}", material(None, "hunter2-hunter2").unwrap());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let problem = deliver(
+        &slug(),
+        &VaultId::OsSecure,
+        Some(&Mechanism::Replica),
+        Zeroizing::new(br#"{"mech":"EPHEMERAL_VIA_GITHUB_APP","privateKey":"hunter2"}"#.to_vec()),
+    )
+    .unwrap_err();
+    assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
+}

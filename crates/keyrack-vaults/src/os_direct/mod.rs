@@ -1,0 +1,138 @@
+//! The vault os.direct: a plain JSON file of the owner's, 0600, for keys that need no more.
+//!
+//! Its protection is the file's mode and nothing else, and its grade says so. A file that cannot be read is never overwritten.
+
+mod file;
+mod object;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use keyrack_core::{ErrorCode, Mechanism, Problem, Slug, VaultId};
+use zeroize::Zeroizing;
+
+use crate::atomic;
+use crate::lock::Lock;
+use crate::mech;
+use crate::os_secure::check_secret;
+use crate::vault::{Context, Entry, Material, Vault};
+
+use file::DirectFile;
+use object::Broken;
+
+/// The most bytes the file may have.
+const MAX_FILE: usize = 64 << 20;
+
+/// The vault os.direct.
+#[derive(Clone, Copy, Debug)]
+pub struct OsDirect;
+
+impl Vault for OsDirect {
+    fn id(&self) -> VaultId {
+        VaultId::OsDirect
+    }
+
+    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Problem> {
+        let path = context.racks.direct_path();
+        let Some(bytes) = read(context, entry.slug)? else { return Ok(None) };
+        let found = DirectFile::read(&bytes)
+            .and_then(|file| file.get(entry.slug.as_str()))
+            .map_err(|broken| corrupt(&path, &bytes, broken).of(entry.slug))?;
+        let Some(found) = found.filter(|found| found.expires_at_ms.is_none_or(|end| context.now_ms < end))
+        else {
+            return Ok(None);
+        };
+        let mut material = mech::deliver(entry.slug, &VaultId::OsDirect, entry.mech, found.secret)?;
+        material.credential_expires_at_ms = material.credential_expires_at_ms.or(found.expires_at_ms);
+        Ok(Some(material))
+    }
+
+    fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Problem> {
+        let mech = entry.mech.unwrap_or(&Mechanism::Replica);
+        mech::check(entry.slug, &VaultId::OsDirect, mech)
+            .map_err(|problem| problem.hint("os.secure takes more mechanisms, and encrypts"))?;
+        let path = context.racks.direct_path();
+        match read(context, entry.slug)? {
+            Some(bytes) => DirectFile::read(&bytes)
+                .map(drop)
+                .map_err(|broken| corrupt(&path, &bytes, broken).of(entry.slug)),
+            None => Ok(()),
+        }
+    }
+
+    fn set(&self, entry: Entry<'_>, secret: &[u8], context: &mut Context<'_, '_>) -> Result<(), Problem> {
+        self.check_set(entry, context)?;
+        check_secret(entry.slug, secret)?;
+        let text = std::str::from_utf8(secret).map_err(|_| {
+            Problem::new(ErrorCode::BadVault, "os.direct holds text, and the secret is not UTF-8")
+                .of(entry.slug)
+                .hint("os.secure holds any bytes")
+        })?;
+        let slug = entry.slug.as_str();
+        let lock = Lock::take(context.racks)?;
+        let path = context.racks.direct_path();
+        let new = match read(context, entry.slug)? {
+            Some(bytes) => DirectFile::read(&bytes)
+                .map_err(|broken| corrupt(&path, &bytes, broken).of(entry.slug))?
+                .with(slug, text),
+            None => file::first(slug, text),
+        };
+        atomic::write_private(&lock, &path, &new, |back| {
+            let whole = DirectFile::read(back).and_then(|file| file.get(slug));
+            match whole {
+                Ok(Some(found)) if found.secret.as_slice() == secret => Ok(()),
+                _ => Err(Problem::new(
+                    ErrorCode::Internal,
+                    format!("what was composed for {} does not read back", path.display()),
+                )
+                .hint("the old file is untouched")),
+            }
+        })
+        .map_err(|problem| problem.of(entry.slug))
+    }
+
+    fn del(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<bool, Problem> {
+        if read(context, entry.slug)?.is_none() {
+            return Ok(false);
+        }
+        let lock = Lock::take(context.racks)?;
+        let path = context.racks.direct_path();
+        let Some(bytes) = read(context, entry.slug)? else { return Ok(false) };
+        let file =
+            DirectFile::read(&bytes).map_err(|broken| corrupt(&path, &bytes, broken).of(entry.slug))?;
+        if !file.has(entry.slug.as_str()) {
+            return Ok(false);
+        }
+        let new = file.without(entry.slug.as_str());
+        atomic::write_private(&lock, &path, &new, |back| match DirectFile::read(back) {
+            Ok(file) if !file.has(entry.slug.as_str()) => Ok(()),
+            _ => Err(Problem::new(
+                ErrorCode::Internal,
+                format!("what was composed for {} does not read back", path.display()),
+            )),
+        })
+        .map(|()| true)
+        .map_err(|problem| problem.of(entry.slug))
+    }
+
+    fn has(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> bool {
+        read(context, entry.slug)
+            .ok()
+            .flatten()
+            .is_some_and(|bytes| DirectFile::read(&bytes).is_ok_and(|file| file.has(entry.slug.as_str())))
+    }
+}
+
+fn read(context: &Context<'_, '_>, slug: &Slug) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
+    atomic::read_private(&context.racks.dir(), &context.racks.direct_path(), MAX_FILE)
+        .map_err(|problem| problem.of(slug))
+}
+
+/// The reason and the place in the file, by line. Never what stands there.
+fn corrupt(path: &Path, bytes: &[u8], broken: Broken) -> Problem {
+    let before = &bytes[..broken.at.min(bytes.len())];
+    let line = before.split(|&b| b == b'\n').count();
+    Problem::new(ErrorCode::VaultCorrupt, format!("{} line {line}: {}", path.display(), broken.why))
+        .hint("mend the file or move it away; keyrack does not overwrite what it cannot read")
+}

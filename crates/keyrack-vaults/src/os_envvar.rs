@@ -1,0 +1,49 @@
+//! The vault os.envvar: a variable of the caller's environment, named as the key is. Read only: the caller sets it, not keyrack.
+
+use std::os::unix::ffi::OsStringExt as _;
+
+use keyrack_core::{ErrorCode, Problem, Slug, VaultId};
+use zeroize::Zeroizing;
+
+use crate::mech;
+use crate::vault::{Context, Entry, Material, Vault};
+
+/// The vault os.envvar.
+#[derive(Clone, Copy, Debug)]
+pub struct OsEnvvar;
+
+impl Vault for OsEnvvar {
+    fn id(&self) -> VaultId {
+        VaultId::OsEnvvar
+    }
+
+    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Problem> {
+        let Some(value) = (context.env)(entry.slug.name()) else { return Ok(None) };
+        mech::deliver(entry.slug, &VaultId::OsEnvvar, entry.mech, Zeroizing::new(value.into_vec())).map(Some)
+    }
+
+    fn check_set(&self, entry: Entry<'_>, _: &Context<'_, '_>) -> Result<(), Problem> {
+        Err(read_only(entry.slug))
+    }
+
+    fn set(&self, entry: Entry<'_>, _: &[u8], _: &mut Context<'_, '_>) -> Result<(), Problem> {
+        Err(read_only(entry.slug))
+    }
+
+    fn del(&self, entry: Entry<'_>, _: &mut Context<'_, '_>) -> Result<bool, Problem> {
+        Err(read_only(entry.slug))
+    }
+
+    fn has(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> bool {
+        (context.env)(entry.slug.name()).is_some()
+    }
+}
+
+fn read_only(slug: &Slug) -> Problem {
+    Problem::new(
+        ErrorCode::VaultReadOnly,
+        format!("os.envvar is read only: {} is set by whoever starts the process", slug.name()),
+    )
+    .of(slug)
+    .hint("to keep the key in keyrack, set it with --vault os.secure")
+}

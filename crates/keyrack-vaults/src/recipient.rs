@@ -1,0 +1,250 @@
+//! Recipients: the public keys that files are encrypted to.
+//!
+//! Two kinds are written. `age`: an X25519 recipient, `age1…`, also what an ed25519 ssh key converts to. `ssh`: the line of a `.pub` file,
+//! which makes a stanza of age's ssh kind. Every recipient is checked before anything is encrypted to it or written.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::Recipient;
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use keyrack_core::{ErrorCode, Fix, Problem};
+use ssh_key::{Algorithm, PublicKey};
+
+use crate::atomic::{io_problem, read_bounded};
+use crate::identity::{KeyFile, MAX_KEY_FILE, Public, parse_key_file};
+
+/// `mech` of an X25519 recipient.
+pub const AGE: &str = "age";
+/// `mech` of an ssh recipient.
+pub const SSH: &str = "ssh";
+
+/// The most characters an `age1…` recipient has; anything longer is not one and is not echoed.
+const SHOWN: usize = 24;
+
+/// Which kind of stanza a public key is wanted as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stanza {
+    /// What fits: an ed25519 ssh key is converted to an X25519 recipient.
+    #[default]
+    Age,
+    /// An ssh key stays one, so that it opens files with its passphrase still on.
+    Ssh,
+}
+
+/// A public key that files can be encrypted to: what a manifest keeps of a recipient beside its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pubkey {
+    /// [`AGE`] or [`SSH`].
+    pub mech: &'static str,
+    /// `age1…`, or the line of a `.pub` file.
+    pub pubkey: String,
+}
+
+/// A recipient that can be encrypted to, checked.
+#[derive(Clone, Debug)]
+pub(crate) enum Ready {
+    X25519(age::x25519::Recipient),
+    Ssh(Box<age::ssh::Recipient>),
+}
+
+impl Ready {
+    pub(crate) fn as_age(&self) -> &dyn age::Recipient {
+        match self {
+            Ready::X25519(recipient) => recipient,
+            Ready::Ssh(recipient) => recipient.as_ref(),
+        }
+    }
+}
+
+fn bad(message: impl Into<String>) -> Problem {
+    Problem::new(ErrorCode::BadRecipient, message)
+}
+
+/// Reads a public key as a person gives it: `age1…`, or an ssh public key with or without its comment.
+///
+/// # Errors
+/// [`ErrorCode::BadRecipient`] when it is neither, when it is damaged, or when the stanza asked for does not fit it.
+pub fn parse(text: &str, stanza: Stanza) -> Result<Pubkey, Problem> {
+    let text = text.trim();
+    if text.contains(['\n', '\r']) {
+        return Err(bad("a recipient is one public key, on one line"));
+    }
+    let pubkey = if text.starts_with("ssh-") {
+        match stanza {
+            Stanza::Age => Pubkey { mech: AGE, pubkey: from_ssh_public_key(text)? },
+            Stanza::Ssh => Pubkey { mech: SSH, pubkey: text.to_owned() },
+        }
+    } else if stanza == Stanza::Ssh {
+        return Err(bad(
+            "an ssh stanza needs an ssh public key, one that begins with ssh-ed25519 or ssh-rsa",
+        ));
+    } else if text.starts_with("age1") {
+        Pubkey { mech: AGE, pubkey: text.to_owned() }
+    } else if text.starts_with("AGE-SECRET-KEY-") {
+        return Err(bad("that is a private age identity, not a recipient; its public half begins with age1")
+            .hint("it may now be in your shell's history: consider it known to others"));
+    } else {
+        return Err(bad(
+            "a recipient must be an age public key (age1…) or an ssh public key (ssh-ed25519 …, ssh-rsa …)",
+        ));
+    };
+    ready_one(pubkey.mech, &pubkey.pubkey).map_err(bad)?;
+    Ok(pubkey)
+}
+
+/// The X25519 recipient an ed25519 ssh public key converts to.
+///
+/// # Errors
+/// [`ErrorCode::BadRecipient`] for another kind of key and for a damaged one.
+pub fn from_ssh_public_key(line: &str) -> Result<String, Problem> {
+    let key = PublicKey::from_openssh(line.trim()).map_err(|_| bad("the ssh public key is damaged"))?;
+    match key.key_data().ed25519() {
+        Some(ed25519) => from_ed25519(&ed25519.0).ok_or_else(|| bad("the ssh public key is damaged")),
+        None => Err(bad(format!(
+            "only an ed25519 key converts to an age recipient, and this is {}",
+            key.algorithm()
+        ))
+        .hint("an rsa key can be added as it is, with --stanza ssh")),
+    }
+}
+
+/// The X25519 recipient of an ed25519 public key: the same point on the Montgomery form of the curve. `None` when it is not a point.
+pub(crate) fn from_ed25519(key: &[u8; 32]) -> Option<String> {
+    let point = CompressedEdwardsY(*key).decompress()?.to_montgomery();
+    let hrp = bech32::Hrp::parse("age").expect("a valid human-readable part");
+    Some(bech32::encode::<bech32::Bech32>(hrp, point.as_bytes()).expect("32 bytes fit the limit of bech32"))
+}
+
+/// Checks every recipient of a manifest, in its order.
+///
+/// # Errors
+/// [`ErrorCode::BadRecipient`] when there is none, and for the first that cannot be encrypted to, naming its label: leaving it out
+/// in silence would lock somebody out.
+pub(crate) fn ready(recipients: &[Recipient]) -> Result<Vec<Ready>, Problem> {
+    if recipients.is_empty() {
+        return Err(bad("the host manifest names no recipient, so nothing can be encrypted")
+            .fix(Fix::command(["init"])));
+    }
+    recipients
+        .iter()
+        .map(|recipient| {
+            ready_one(recipient.mech.as_str(), &recipient.pubkey).map_err(|why| {
+                bad(format!("the recipient {:?} cannot be encrypted to: {why}", recipient.label))
+            })
+        })
+        .collect()
+}
+
+fn ready_one(mech: &str, pubkey: &str) -> Result<Ready, String> {
+    match mech {
+        AGE => pubkey.trim().parse().map(Ready::X25519).map_err(|_| {
+            let start: String = pubkey.chars().take(SHOWN).collect();
+            format!("{start:?} is not a whole age public key")
+        }),
+        SSH => {
+            let key = PublicKey::from_openssh(pubkey.trim())
+                .map_err(|_| "the ssh public key is damaged or of a kind age does not know".to_owned())?;
+            match key.algorithm() {
+                Algorithm::Ed25519 | Algorithm::Rsa { .. } => {}
+                other => return Err(format!("age knows ed25519 and rsa keys only, and this is {other}")),
+            }
+            pubkey.trim().parse().map(|ssh| Ready::Ssh(Box::new(ssh))).map_err(|error| match error {
+                age::ssh::ParseRecipientKeyError::RsaModulusTooSmall => {
+                    "an rsa key must have 2048 bits or more".to_owned()
+                }
+                age::ssh::ParseRecipientKeyError::RsaModulusTooLarge => {
+                    "the rsa key has more bits than age takes".to_owned()
+                }
+                _ => "the ssh public key is damaged".to_owned(),
+            })
+        }
+        other => Err(format!("this version cannot encrypt to {other:?}")),
+    }
+}
+
+/// The X25519 recipients among `recipients`, for telling whether a key can open a file without unlocking the key.
+pub(crate) fn age_recipients(recipients: &[Recipient]) -> Vec<&str> {
+    recipients.iter().filter(|r| r.mech.as_str() == AGE).map(|r| r.pubkey.trim()).collect()
+}
+
+/// The recipient for a new host manifest, from a private key file (a path ending in `.pub` stands for the key beside it). A key without a
+/// passphrase becomes an X25519 recipient; one with a passphrase stays an ssh one, as the line of its `.pub` file, so that the two
+/// implementations in use open the same files with it.
+///
+/// # Errors
+/// [`ErrorCode::BadKeyFile`] when the key or its public half is missing or cannot be used.
+pub fn for_init(path: &Path) -> Result<Pubkey, Problem> {
+    let private = if path.extension().is_some_and(|ext| ext == "pub") {
+        path.with_extension("")
+    } else {
+        path.to_owned()
+    };
+    let unusable = |path: &Path, why: &str| {
+        Problem::new(ErrorCode::BadKeyFile, format!("cannot use {} as a key: {why}", path.display()))
+            .hint("make a key with: ssh-keygen -t ed25519")
+    };
+    let bytes = read_key_file(&private)?;
+    let public_path = with_pub(&private);
+    match parse_key_file(&bytes).map_err(|why| unusable(&private, &why))? {
+        KeyFile::Sealed(sealed) => {
+            let line = match read_key_file(&public_path) {
+                Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+                // The key file itself says its public half.
+                Err(_) => sealed.public().line.clone(),
+            };
+            let stated = PublicKey::from_openssh(&line)
+                .map_err(|_| unusable(&public_path, "it is not an ssh public key"))?;
+            let stated = Public::of(&stated).map_err(|why| unusable(&public_path, &why))?;
+            if &stated != sealed.public() {
+                return Err(unusable(
+                    &public_path,
+                    &format!("it is not the public half of {}", private.display()),
+                ));
+            }
+            parse(&line, Stanza::Ssh)
+        }
+        KeyFile::Open(keys) => match keys.recipient {
+            Some(pubkey) => parse(&pubkey, Stanza::Age),
+            None => Err(unusable(
+                &private,
+                "only an ed25519 key without a passphrase converts to an age recipient",
+            )),
+        },
+    }
+}
+
+/// The first default key of a home: `id_ed25519`, else `id_rsa`, whichever has its public half beside it.
+///
+/// # Errors
+/// [`ErrorCode::BadKeyFile`] when there is none.
+pub fn default_key(ssh_dir: &Path) -> Result<PathBuf, Problem> {
+    ["id_ed25519", "id_rsa"]
+        .map(|name| ssh_dir.join(name))
+        .into_iter()
+        .find(|path| path.is_file() && with_pub(path).is_file())
+        .ok_or_else(|| {
+            Problem::new(ErrorCode::BadKeyFile, format!("there is no ssh key in {}", ssh_dir.display()))
+                .fix(Fix::Text("ssh-keygen -t ed25519".to_owned()))
+        })
+}
+
+fn with_pub(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".pub");
+    PathBuf::from(name)
+}
+
+pub(crate) fn read_key_file(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Problem> {
+    let bad = |why: String| Problem::new(ErrorCode::BadKeyFile, why);
+    let found = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => bad(format!("there is no key file {}", path.display())),
+        _ => io_problem("read the key file", path, &error),
+    })?;
+    if !found.is_file() {
+        return Err(bad(format!("{} is not a regular file", path.display())));
+    }
+    let mut file =
+        std::fs::File::open(path).map_err(|error| io_problem("read the key file", path, &error))?;
+    read_bounded(&mut file, path, MAX_KEY_FILE)
+        .map_err(|_| bad(format!("{} is not a key file", path.display())))
+}

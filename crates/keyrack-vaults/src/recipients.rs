@@ -1,0 +1,200 @@
+//! Who can open an owner's files: adding and removing recipients, with every file of the owner encrypted anew, all or nothing.
+//!
+//! A recipient that is removed would otherwise keep reading what was there, and one that is added could not read it.
+
+use std::fs;
+
+use crate::model::{HostManifest, Recipient};
+use keyrack_core::{ErrorCode, Fix, Problem, Slug, iso};
+
+use crate::armor::{self, AgeFile, Fault, MAX_SECRET, file_limit};
+use crate::atomic::{self, io_problem};
+use crate::identity::Identities;
+use crate::journal::{Plan, is_secure_name};
+use crate::lock::Lock;
+use crate::manifest_file;
+use crate::racks::Racks;
+use crate::recipient::{self, Pubkey, Ready};
+
+/// What a change of the recipients did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    /// The recipient that was added or removed.
+    pub recipient: Recipient,
+    /// How many os.secure files were encrypted anew.
+    pub files: usize,
+}
+
+/// The recipients of an owner's manifest.
+///
+/// # Errors
+/// Those of [`manifest_file::load_existing`].
+pub fn list(racks: &Racks, identities: &mut Identities<'_>) -> Result<Vec<Recipient>, Problem> {
+    manifest_file::load_existing(racks, identities).map(|manifest| manifest.recipients)
+}
+
+/// Makes the entry a manifest keeps of a public key.
+pub fn entry(key: Pubkey, label: &str, now_ms: i64) -> Recipient {
+    Recipient {
+        mech: key.mech.to_owned(),
+        pubkey: key.pubkey,
+        label: label.to_owned(),
+        added_at: iso::format_ms(now_ms),
+        rest: serde_json::Map::new(),
+    }
+}
+
+/// Adds a recipient.
+///
+/// # Errors
+/// [`ErrorCode::RecipientExists`] when the label is taken; [`ErrorCode::VaultCorrupt`], [`ErrorCode::NoIdentity`] when a file cannot be opened, naming
+/// it; whatever writing fails with. In each case nothing was changed.
+pub fn add(
+    racks: &Racks,
+    identities: &mut Identities<'_>,
+    key: Pubkey,
+    label: &str,
+    now_ms: i64,
+) -> Result<Changed, Problem> {
+    let new = entry(key, label, now_ms);
+    change(racks, identities, |manifest| {
+        if manifest.recipients.iter().any(|known| known.label == label) {
+            return Err(Problem::new(
+                ErrorCode::RecipientExists,
+                format!("there is a recipient with the label {label:?} already"),
+            )
+            .fix(Fix::with_owner("recipient del", racks.owner(), ["--label", label])));
+        }
+        manifest.recipients.push(new.clone());
+        Ok(new)
+    })
+}
+
+/// Removes the recipient with this label.
+///
+/// # Errors
+/// [`ErrorCode::RecipientNotFound`], [`ErrorCode::LastRecipient`], and those of [`add`].
+pub fn remove(racks: &Racks, identities: &mut Identities<'_>, label: &str) -> Result<Changed, Problem> {
+    change(racks, identities, |manifest| {
+        let Some(at) = manifest.recipients.iter().position(|known| known.label == label) else {
+            return Err(Problem::new(
+                ErrorCode::RecipientNotFound,
+                format!("there is no recipient with the label {label:?}"),
+            )
+            .fix(Fix::with_owner("recipient get", racks.owner(), [])));
+        };
+        if manifest.recipients.len() == 1 {
+            return Err(Problem::new(
+                ErrorCode::LastRecipient,
+                "the last recipient cannot be removed: nobody could open the files any more",
+            )
+            .hint("add another one first"));
+        }
+        Ok(manifest.recipients.remove(at))
+    })
+}
+
+/// Changes the list of recipients and encrypts every file to the new list.
+fn change(
+    racks: &Racks,
+    identities: &mut Identities<'_>,
+    edit: impl FnOnce(&mut HostManifest) -> Result<Recipient, Problem>,
+) -> Result<Changed, Problem> {
+    // Whoever must be asked for a passphrase is asked before the lock is taken.
+    let manifest = manifest_file::load_existing(racks, identities)?;
+    for name in secure_files(racks)? {
+        open(racks, &manifest, identities, &name)?;
+    }
+    let lock = Lock::take(racks)?;
+    let mut manifest = manifest_file::load_existing(racks, identities)?;
+    let old = manifest.clone();
+    let recipient = edit(&mut manifest)?;
+    let ready = recipient::ready(&manifest.recipients)?;
+
+    let plan = Plan::begin(&lock, racks)?;
+    let names = secure_files(racks)?;
+    for name in &names {
+        rewrite(&plan, racks, &old, identities, name, &ready)?;
+    }
+    let (plain, armored) = manifest_file::seal(&manifest)?;
+    plan.manifest(armored.as_bytes(), |written| {
+        manifest_file::verify(&racks.manifest_path(), written, &plain, ready.len(), identities)
+    })?;
+    plan.carry_out()?;
+    Ok(Changed { recipient, files: names.len() })
+}
+
+fn rewrite(
+    plan: &Plan<'_>,
+    racks: &Racks,
+    old: &HostManifest,
+    identities: &mut Identities<'_>,
+    name: &str,
+    ready: &[Ready],
+) -> Result<(), Problem> {
+    let secret = open(racks, old, identities, name)?;
+    let armored = armor::encrypt_ready(ready, &secret)?;
+    plan.secure(name, armored.as_bytes(), |written| {
+        let path = racks.secure_dir().join(name);
+        armor::verify(written, &secret, ready.len(), Some(identities)).map_err(|why| {
+            Problem::new(
+                ErrorCode::Io,
+                format!("what was written for {} is not right: {why}", path.display()),
+            )
+            .hint("nothing was changed")
+        })
+    })
+}
+
+fn open(
+    racks: &Racks,
+    manifest: &HostManifest,
+    identities: &mut Identities<'_>,
+    name: &str,
+) -> Result<zeroize::Zeroizing<Vec<u8>>, Problem> {
+    let path = racks.secure_dir().join(name);
+    let about = |problem: Problem| match slug_of(manifest, name) {
+        Some(slug) => problem.of(&slug).fix(Fix::del(racks.owner(), &slug)),
+        None => problem.hint("no key of the host manifest has this file; move it away and try again"),
+    };
+    let bytes = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET))?
+        .ok_or_else(|| Problem::new(ErrorCode::Io, format!("{} went away meanwhile", path.display())))?;
+    AgeFile::parse(&bytes)
+        .and_then(|file| file.open(identities, Some(&manifest.recipients), MAX_SECRET))
+        .map_err(|fault| match fault {
+            Fault::Damaged(why) => about(Problem::new(
+                ErrorCode::VaultCorrupt,
+                format!("{} is damaged: {why}; nothing was changed", path.display()),
+            )),
+            Fault::Identity(problem) if problem.code == ErrorCode::NoIdentity => about(Problem {
+                message: format!("no identity at hand opens {}; nothing was changed", path.display()),
+                ..problem
+            }),
+            Fault::Identity(problem) => problem,
+        })
+}
+
+/// Which key a file is of, if the manifest knows: file names are hashes.
+fn slug_of(manifest: &HostManifest, name: &str) -> Option<Slug> {
+    let hash = name.strip_suffix(".age")?;
+    manifest.hosts.keys().filter_map(|text| Slug::parse_stored(text).ok()).find(|slug| slug.hash16() == hash)
+}
+
+/// The names of the owner's os.secure files, sorted. What is not named like one is not one.
+fn secure_files(racks: &Racks) -> Result<Vec<String>, Problem> {
+    let dir = racks.secure_dir();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io_problem("read", &dir, &error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| io_problem("read", &dir, &error))?;
+        if let Some(name) = entry.file_name().to_str().filter(|name| is_secure_name(name)) {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}

@@ -1,0 +1,50 @@
+//! Which vaults this version has.
+
+use keyrack_core::{ErrorCode, Problem, VaultId};
+
+use crate::os_direct::OsDirect;
+use crate::os_envvar::OsEnvvar;
+use crate::os_secure::OsSecure;
+use crate::vault::Vault;
+
+/// The vault with this id.
+///
+/// # Errors
+/// [`ErrorCode::VaultUnsupported`] for one this version does not have, naming it; for os.daemon too, whose keys are in the daemon's memory
+/// and which no vault of this crate may speak to.
+pub fn vault(id: &VaultId) -> Result<&'static dyn Vault, Problem> {
+    let why = match id {
+        VaultId::OsSecure => return Ok(&OsSecure),
+        VaultId::OsDirect => return Ok(&OsDirect),
+        VaultId::OsEnvvar => return Ok(&OsEnvvar),
+        VaultId::OsDaemon => {
+            "the vault os.daemon is the daemon's memory: nothing of it rests on this machine".to_owned()
+        }
+        VaultId::Other(name) => {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(48).collect();
+            format!("this version of keyrack does not know the vault {shown:?}")
+        }
+        known => format!("the vault {known} is not in this version of keyrack"),
+    };
+    Err(Problem::new(ErrorCode::VaultUnsupported, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_vault_is_there_or_says_so() {
+        for id in VaultId::ALL {
+            match vault(&id) {
+                Ok(found) => assert_eq!(found.id(), id),
+                Err(problem) => {
+                    assert_eq!(problem.code, ErrorCode::VaultUnsupported);
+                    assert!(problem.message.contains(id.as_str()), "{}", problem.message);
+                }
+            }
+        }
+        let problem = vault(&VaultId::Other("os.keyring".into())).err().unwrap();
+        assert!(problem.message.contains("os.keyring"), "{}", problem.message);
+    }
+}

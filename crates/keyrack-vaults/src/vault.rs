@@ -1,0 +1,96 @@
+//! What a vault is to the rest of keyrack: get, set and del of one key, blocking, one key at a time.
+//!
+//! A vault never talks to the daemon and never asks a person for a secret; whether a set can work is checked before one is asked for.
+
+use std::ffi::OsString;
+
+use crate::model::{Host, Recipient};
+use keyrack_core::{Mechanism, Problem, Slug, VaultId};
+
+use crate::identity::Identities;
+use crate::racks::Racks;
+
+pub use crate::mech::Material;
+
+/// What is known of a key before its vault is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Which key.
+    pub slug: &'a Slug,
+    /// Its mechanism, where the host manifest or the caller names one.
+    pub mech: Option<&'a Mechanism>,
+    /// The vault's own name for it: a reference, a profile, a parameter.
+    pub exid: Option<&'a str>,
+}
+
+impl<'a> Entry<'a> {
+    /// A key of which only the slug is known.
+    pub fn new(slug: &'a Slug) -> Self {
+        Entry { slug, mech: None, exid: None }
+    }
+
+    /// A key as the host manifest knows it.
+    pub fn of(slug: &'a Slug, host: &'a Host) -> Self {
+        Entry { slug, mech: Some(&host.mech), exid: host.exid.as_deref() }
+    }
+
+    /// The same with a mechanism named.
+    #[must_use]
+    pub fn with_mech(self, mech: &'a Mechanism) -> Self {
+        Entry { mech: Some(mech), ..self }
+    }
+}
+
+/// What vaults work with. Everything outside is in here: no vault reads the environment, a clock, or a terminal.
+pub struct Context<'a, 'p> {
+    /// Where the owner's files are.
+    pub racks: &'a Racks,
+    /// The keys that open them, with whoever can be asked for a passphrase.
+    pub identities: &'a mut Identities<'p>,
+    /// The recipients of the host manifest: whom new files are encrypted to. Empty where there is no manifest.
+    pub recipients: &'a [Recipient],
+    /// The caller's environment.
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The wall clock, in milliseconds since the Unix epoch.
+    pub now_ms: i64,
+}
+
+impl std::fmt::Debug for Context<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("racks", self.racks).finish_non_exhaustive()
+    }
+}
+
+/// A place where keys rest.
+pub trait Vault: Sync {
+    /// Which one.
+    fn id(&self) -> VaultId;
+
+    /// The key's secret. `None` when the vault does not have it.
+    ///
+    /// # Errors
+    /// What keeps this key from being had. It never stands for the others.
+    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Problem>;
+
+    /// Whether a set of this key would work, as far as can be told without the secret: to be called before one is asked for.
+    ///
+    /// # Errors
+    /// Those [`Vault::set`] would fail with.
+    fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Problem>;
+
+    /// Stores the secret, replacing what was there; it was read back and verified when this returns, or what was there is untouched.
+    /// The entry's mechanism must be named.
+    ///
+    /// # Errors
+    /// What kept it from being stored.
+    fn set(&self, entry: Entry<'_>, secret: &[u8], context: &mut Context<'_, '_>) -> Result<(), Problem>;
+
+    /// Removes the key. `Ok(false)` when the vault did not have it.
+    ///
+    /// # Errors
+    /// What kept it from being removed.
+    fn del(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<bool, Problem>;
+
+    /// Whether something is stored for this key, without opening it. For vaults on this machine.
+    fn has(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> bool;
+}
