@@ -1,0 +1,190 @@
+//! The host manifest: where each key of an owner rests on this machine, and who can decrypt that knowledge. No secret is in it.
+//!
+//! What this version does not know survives a rewrite: fields, vaults, mechanisms, and whole entries that cannot be understood, which are faults beside
+//! the entries that can.
+
+mod host;
+mod recipient;
+#[cfg(test)]
+mod tests;
+
+pub use host::{Host, NewHost};
+pub use recipient::Recipient;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{ErrorCode, Problem};
+use crate::iso;
+use crate::slug::Slug;
+
+/// A host manifest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Read", into = "Written")]
+pub struct HostManifest {
+    /// The manifest's own path, with the home directory as `~`.
+    pub uri: String,
+    /// The owner's name; `None` for the default owner.
+    pub owner: Option<String>,
+    /// Who can decrypt it.
+    pub recipients: Vec<Recipient>,
+    /// The keys.
+    pub hosts: BTreeMap<Slug, Host>,
+    /// Fields of the top level that are not known here.
+    pub rest: Map<String, Value>,
+    /// Recipients that cannot be understood.
+    pub strange_recipients: Vec<Value>,
+    /// Keys that cannot be understood, by what stands for their slug.
+    pub strange_hosts: BTreeMap<String, Value>,
+}
+
+/// What became of a key that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// There was none of this slug.
+    Added,
+    /// Something about it is different now.
+    Updated,
+    /// It was there, just so; nothing changed.
+    Unchanged,
+}
+
+impl HostManifest {
+    /// Reads the plaintext of a manifest. Fails with [`ErrorCode::HostManifestInvalid`], naming the place and not the text: where keys rest is nobody's
+    /// business.
+    pub fn parse(plain: &[u8]) -> Result<Self, Problem> {
+        serde_json::from_slice(plain).map_err(|error| {
+            let what = if error.is_data() { "is not of the expected kind" } else { "is not JSON" };
+            let (line, column) = (error.line(), error.column());
+            let message = format!("the host manifest {what} (line {line}, column {column} of its plaintext)");
+            Problem::new(ErrorCode::HostManifestInvalid, message)
+        })
+    }
+
+    /// The plaintext to write: JSON with an indent of two spaces and no newline at the end, as today's TypeScript writes it.
+    pub fn to_plaintext(&self) -> String {
+        serde_json::to_string_pretty(self).expect("maps with string keys and plain values are JSON")
+    }
+
+    /// What cannot be understood in it, a problem each.
+    pub fn faults(&self) -> Vec<Problem> {
+        let problem = |message| Problem::new(ErrorCode::HostManifestInvalid, message);
+        let recipients = (1..=self.strange_recipients.len()).map(|nth| {
+            problem(format!("the host manifest has a recipient that cannot be understood ({nth})"))
+        });
+        let hosts = self.strange_hosts.keys().map(|slug| {
+            let fault = problem(format!("the host manifest's entry {slug:?} cannot be understood"));
+            match Slug::parse_stored(slug) {
+                Ok(slug) => fault.of(&slug),
+                Err(_) => fault,
+            }
+        });
+        recipients.chain(hosts).collect()
+    }
+
+    /// Puts a key. One of the same slug keeps when it was created and what is not known here; one that is just so keeps everything.
+    pub fn put(&mut self, slug: &Slug, new: NewHost, now_ms: i64) -> Change {
+        let now = iso::format_ms(now_ms);
+        // An entry that cannot be understood makes way: the slug is set anew, knowingly.
+        let strange = self.strange_hosts.remove(slug.as_str()).is_some();
+        match self.hosts.get_mut(slug) {
+            Some(host) if host.is(&new) => Change::Unchanged,
+            Some(host) => {
+                host.change(new, now);
+                Change::Updated
+            }
+            None => {
+                self.hosts.insert(slug.clone(), Host::new(slug, new, now));
+                if strange { Change::Updated } else { Change::Added }
+            }
+        }
+    }
+
+    /// Refuses to write what today's TypeScript could not read back: it checks on reading only, and one such entry shuts the whole file to it. Entries that
+    /// are in `before` just so are not looked at. Fails with [`ErrorCode::BadOrg`], [`ErrorCode::BadSlug`], [`ErrorCode::BadRecipient`],
+    /// [`ErrorCode::LastRecipient`] or [`ErrorCode::BadDuration`].
+    pub fn check_storable(&self, before: &HostManifest) -> Result<(), Problem> {
+        if self.recipients.is_empty() {
+            let message = "the host manifest needs a recipient: nobody could open it any more";
+            return Err(Problem::new(ErrorCode::LastRecipient, message));
+        }
+        if !self.strange_recipients.is_empty() {
+            let message = "the host manifest has a recipient that cannot be understood, and so cannot be encrypted to it";
+            return Err(Problem::new(ErrorCode::BadRecipient, message));
+        }
+        self.hosts
+            .iter()
+            .filter(|(slug, host)| before.hosts.get(*slug) != Some(host))
+            .try_for_each(|(_, host)| host.check_storable())
+    }
+}
+
+/// The manifest as it is read: every entry a value of its own, so that one that cannot be understood spoils no other.
+#[derive(Deserialize)]
+struct Read {
+    uri: String,
+    #[serde(default)]
+    owner: Option<String>,
+    #[serde(default)]
+    recipients: Vec<Value>,
+    hosts: BTreeMap<String, Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+impl From<Read> for HostManifest {
+    fn from(text: Read) -> Self {
+        let Read { uri, owner, recipients, hosts, rest } = text;
+        let mut manifest = HostManifest { uri, owner, rest, ..HostManifest::default() };
+        for value in recipients {
+            match Recipient::deserialize(&value) {
+                Ok(recipient) => manifest.recipients.push(recipient),
+                Err(_) => manifest.strange_recipients.push(value),
+            }
+        }
+        for (key, value) in hosts {
+            match Host::read(&key, &value) {
+                Some(host) => {
+                    manifest.hosts.insert(host.slug.clone(), host);
+                }
+                None => {
+                    manifest.strange_hosts.insert(key, value);
+                }
+            }
+        }
+        manifest
+    }
+}
+
+/// The manifest as it is written.
+#[derive(Serialize)]
+struct Written {
+    uri: String,
+    owner: Option<String>,
+    recipients: Vec<Kept<Recipient>>,
+    hosts: BTreeMap<String, Kept<Host>>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Kept<T> {
+    Known(T),
+    Strange(Value),
+}
+
+impl From<HostManifest> for Written {
+    fn from(manifest: HostManifest) -> Self {
+        let HostManifest { uri, owner, recipients, hosts, rest, strange_recipients, strange_hosts } =
+            manifest;
+        let known = hosts.into_iter().map(|(slug, host)| (slug.as_str().to_owned(), Kept::Known(host)));
+        let strange = strange_hosts.into_iter().map(|(slug, value)| (slug, Kept::Strange(value)));
+        let hosts = known.chain(strange).collect();
+        let recipients = recipients.into_iter().map(Kept::Known);
+        let recipients = recipients.chain(strange_recipients.into_iter().map(Kept::Strange)).collect();
+        Written { uri, owner, recipients, hosts, rest }
+    }
+}

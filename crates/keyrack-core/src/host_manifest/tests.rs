@@ -1,0 +1,224 @@
+//! Host manifests against texts that today's TypeScript writes, and texts it never would.
+
+use serde_json::json;
+
+use super::*;
+use crate::life::Life;
+use crate::mechanism::Mechanism;
+use crate::vault_id::VaultId;
+
+const WRITTEN: &str = r#"{
+  "uri": "~/.rhachet/keyrack/keyrack.host.age",
+  "owner": null,
+  "recipients": [
+    {
+      "mech": "age",
+      "pubkey": "age1xyz",
+      "label": "default",
+      "addedAt": "2026-01-01T00:00:00.000Z"
+    }
+  ],
+  "hosts": {
+    "acme.test.API_KEY": {
+      "slug": "acme.test.API_KEY",
+      "mech": "PERMANENT_VIA_REPLICA",
+      "vault": "os.secure",
+      "exid": null,
+      "env": "test",
+      "org": "acme",
+      "meta": null,
+      "maxDuration": null,
+      "createdAt": "2026-01-01T00:00:00.123Z",
+      "updatedAt": "2026-01-01T00:00:00.123Z"
+    }
+  }
+}"#;
+
+fn slug(text: &str) -> Slug {
+    Slug::parse_stored(text).unwrap()
+}
+
+fn new(vault: VaultId, mech: Mechanism) -> NewHost {
+    NewHost { vault, mech, exid: None, meta: None, max_duration: None }
+}
+
+fn parse(value: &Value) -> HostManifest {
+    HostManifest::parse(value.to_string().as_bytes()).unwrap()
+}
+
+/// A manifest of which `hosts` is given.
+fn with_hosts(hosts: Value) -> HostManifest {
+    let recipient = json!({"mech": "age", "pubkey": "age1", "label": "l", "addedAt": "x"});
+    parse(&json!({"uri": "~/x", "recipients": [recipient], "hosts": hosts}))
+}
+
+#[test]
+fn what_is_written_today_comes_back_byte_for_byte() {
+    let manifest = HostManifest::parse(WRITTEN.as_bytes()).unwrap();
+    assert_eq!(manifest.to_plaintext(), WRITTEN);
+    assert!(manifest.faults().is_empty());
+    let host = &manifest.hosts["acme.test.API_KEY"];
+    assert_eq!((&host.vault, &host.mech), (&VaultId::OsSecure, &Mechanism::Replica));
+    assert_eq!(host.grade().to_string(), "encrypted,permanent");
+    let empty = HostManifest { uri: "~/x".into(), ..HostManifest::default() };
+    assert_eq!(
+        empty.to_plaintext(),
+        "{\n  \"uri\": \"~/x\",\n  \"owner\": null,\n  \"recipients\": [],\n  \"hosts\": {}\n}"
+    );
+}
+
+#[test]
+fn what_is_not_known_survives() {
+    let text = json!({
+        "uri": "~/x", "owner": "ehmpath", "version": 7, "later": {"a": [1, null]},
+        "recipients": [
+            {"mech": "passkey", "pubkey": "p", "label": "l", "addedAt": "x", "slot": 1},
+            {"mech": "age", "label": "no pubkey"}, "text", null,
+        ],
+        "hosts": {
+            "acme.test.NEWER": {
+                "slug": "acme.test.NEWER", "mech": "EPHEMERAL_VIA_MOON", "vault": "os.keyring", "exid": "e",
+                "env": "test", "org": "acme", "meta": {"region": "x"}, "maxDuration": "1h", "createdAt": "c", "updatedAt": "u",
+                "tags": ["a"], "rotation": null,
+            },
+            "acme.dev.OTHER_ENV": {
+                "slug": "acme.dev.OTHER_ENV", "mech": "PERMANENT_VIA_REPLICA", "vault": "os.direct", "exid": null,
+                "env": "dev", "org": "acme", "meta": null, "maxDuration": "soon", "createdAt": "c", "updatedAt": "u",
+            },
+            "acme.test.STRANGE": {"slug": "acme.test.STRANGE", "vault": 7, "mech": "X"},
+            "acme.test.OTHER": {"slug": "acme.test.ELSE", "vault": "os.secure", "mech": "X"},
+            "acme.test.NULL": null,
+            "noslug": {"slug": "noslug", "vault": "os.secure", "mech": "X"},
+        },
+    });
+    let manifest = parse(&text);
+    assert_eq!(serde_json::to_value(&manifest).unwrap(), text);
+    assert_eq!(HostManifest::parse(manifest.to_plaintext().as_bytes()).unwrap(), manifest);
+    let names: Vec<_> = manifest.hosts.keys().map(Slug::as_str).collect();
+    assert_eq!(names, ["acme.dev.OTHER_ENV", "acme.test.NEWER"]);
+    assert_eq!(manifest.hosts["acme.test.NEWER"].vault.as_str(), "os.keyring");
+    assert_eq!((manifest.recipients.len(), manifest.strange_recipients.len()), (1, 3));
+    let faults: Vec<_> =
+        manifest.faults().into_iter().map(|fault| (fault.code, fault.slug.map(|s| s.to_string()))).collect();
+    let invalid = |slug: Option<&str>| (ErrorCode::HostManifestInvalid, slug.map(str::to_owned));
+    assert_eq!(
+        faults,
+        [
+            invalid(None),
+            invalid(None),
+            invalid(None),
+            invalid(Some("acme.test.NULL")),
+            invalid(Some("acme.test.OTHER")),
+            invalid(Some("acme.test.STRANGE")),
+            invalid(None),
+        ]
+    );
+}
+
+#[test]
+fn defaults_and_old_names() {
+    let manifest = with_hosts(json!({
+        "acme.test.OLD": {"slug": "acme.test.OLD", "vault": "os.secure", "mech": "REPLICA", "exid": null},
+        "@all.sudo.LEAST": {"vault": "aws.config", "mech": "AWS_SSO"},
+    }));
+    assert_eq!(manifest.owner, None);
+    let old = &manifest.hosts["acme.test.OLD"];
+    assert_eq!((old.env.as_str(), old.org.as_str(), old.max_life().unwrap()), ("test", "acme", None));
+    assert_eq!(old.created_at, "1970-01-01T00:00:00.000Z");
+    let least = &manifest.hosts["@all.sudo.LEAST"];
+    assert_eq!((least.slug.as_str(), &least.mech), ("@all.sudo.LEAST", &Mechanism::AwsSso));
+    let text = manifest.to_plaintext();
+    assert!(text.contains("\"PERMANENT_VIA_REPLICA\"") && !text.contains("\"REPLICA\""));
+    assert!(text.contains("\"exid\": null") && text.contains("\"maxDuration\": null"));
+}
+
+#[test]
+fn what_is_no_manifest() {
+    for (plain, what) in [
+        (&b""[..], "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"[]", "is not of the expected kind"),
+        (b"{}", "is not of the expected kind"),
+        (b"{\"uri\":\"~/x\"}", "is not of the expected kind"),
+        (b"{\"uri\":7,\"hosts\":{}}", "is not of the expected kind"),
+        (b"{\"uri\":\"~/x\",\"hosts\":[\"acme.test.SHY\"]}", "is not of the expected kind"),
+        (b"{\"uri\":\"~/x\",\"hosts\":\"acme.test.SHY\"}", "is not of the expected kind"),
+    ] {
+        let problem = HostManifest::parse(plain).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::HostManifestInvalid);
+        assert!(problem.message.contains(what), "{}", problem.message);
+        assert!(!problem.message.contains("SHY"), "{} quotes the manifest", problem.message);
+    }
+}
+
+#[test]
+fn putting_keys() {
+    let mut manifest = HostManifest::parse(WRITTEN.as_bytes()).unwrap();
+    let key = slug("acme.test.API_KEY");
+    let same = new(VaultId::OsSecure, Mechanism::Replica);
+    assert_eq!(manifest.put(&key, same.clone(), 5000), Change::Unchanged);
+    assert_eq!(manifest.to_plaintext(), WRITTEN);
+
+    let limited = NewHost { max_duration: Some("1h".into()), ..same.clone() };
+    assert_eq!(
+        manifest.put(&key, limited.clone(), 5000),
+        Change::Updated,
+        "a new maxDuration alone is a change"
+    );
+    let host = manifest.hosts.get_mut("acme.test.API_KEY").unwrap();
+    assert_eq!(host.created_at, "2026-01-01T00:00:00.123Z", "kept");
+    assert_eq!(host.updated_at, "1970-01-01T00:00:05.000Z");
+    assert_eq!(host.max_life().unwrap(), Some(Life(3_600_000)));
+    host.rest.insert("later".into(), json!(1));
+
+    let moved = NewHost { vault: VaultId::OnePassword, exid: Some("op://k/x".into()), ..limited };
+    assert_eq!(manifest.put(&key, moved.clone(), 6000), Change::Updated);
+    assert_eq!(manifest.put(&key, moved, 7000), Change::Unchanged);
+    let host = &manifest.hosts["acme.test.API_KEY"];
+    assert_eq!(host.rest["later"], 1, "what is not known here is kept");
+    assert_eq!(host.updated_at, "1970-01-01T00:00:06.000Z");
+
+    assert_eq!(manifest.put(&slug("@all.sudo.R"), same.clone(), 0), Change::Added);
+    let added = &manifest.hosts["@all.sudo.R"];
+    assert_eq!((added.org.as_str(), added.env.as_str()), ("@all", "sudo"));
+
+    let mut manifest = with_hosts(json!({"acme.test.K": {"vault": 7}}));
+    assert_eq!(manifest.put(&slug("acme.test.K"), same, 0), Change::Updated);
+    assert!(manifest.faults().is_empty());
+}
+
+#[test]
+fn what_cannot_be_stored() {
+    let before = HostManifest::parse(WRITTEN.as_bytes()).unwrap();
+    before.check_storable(&HostManifest::default()).unwrap();
+    for (text, code) in [
+        ("acme.test.K", None),
+        ("@all.sudo.K", None),
+        ("a-b_9.camp.K", None),
+        ("Acme.test.K", Some(ErrorCode::BadOrg)),
+        ("9acme.test.K", Some(ErrorCode::BadOrg)),
+        ("acmé.test.K", Some(ErrorCode::BadOrg)),
+        ("@this.test.K", Some(ErrorCode::BadOrg)),
+        ("acme.dev.K", Some(ErrorCode::BadSlug)),
+    ] {
+        let mut after = before.clone();
+        after.put(&slug(text), new(VaultId::OsSecure, Mechanism::Replica), 0);
+        assert_eq!(after.check_storable(&before).err().map(|problem| problem.code), code, "{text}");
+        assert!(after.check_storable(&after).is_ok(), "what was there before is left alone");
+    }
+    let change = |change: fn(&mut HostManifest)| {
+        let mut after = before.clone();
+        change(&mut after);
+        after.check_storable(&before).unwrap_err().code
+    };
+    assert_eq!(change(|m| m.recipients.clear()), ErrorCode::LastRecipient);
+    assert_eq!(change(|m| m.strange_recipients.push(json!(7))), ErrorCode::BadRecipient);
+    assert_eq!(change(|m| host(m).max_duration = Some("1d".into())), ErrorCode::BadDuration);
+    assert_eq!(change(|m| host(m).env = "prod".into()), ErrorCode::BadSlug);
+    assert_eq!(change(|m| host(m).meta = Some(json!([]))), ErrorCode::Internal);
+}
+
+fn host(manifest: &mut HostManifest) -> &mut Host {
+    manifest.hosts.values_mut().next().unwrap()
+}
