@@ -387,12 +387,12 @@ impl Session {
             tries -= 1;
             let deadline = self.deadline;
             let id = self.next_id;
-            self.next_id += 2;
             let line = self.line()?;
             let hello = (!line.greeted).then_some(id);
             match exchange(&line.connection, deadline, hello, id + 1, &mut compose) {
                 Ok((greeting, received)) => {
                     line.greeted = true;
+                    self.next_id += 2;
                     if let Some(greeting) = greeting {
                         let ok = greeting.read::<HelloOk<'_>>();
                         let checked = ok.and_then(|(ok, _)| self.check(&ok));

@@ -1,0 +1,182 @@
+//! Starting, stopping, restarting and pruning the real daemon.
+
+use std::fs;
+use std::os::unix::net::UnixListener;
+
+use keyrack_client::daemon::{self, Fate};
+use keyrack_client::paths::Place;
+use keyrack_core::{ErrorCode, Life, VaultId};
+
+use crate::harness::{Rack, keyrackd, slug, unlock};
+
+#[test]
+fn started_once_and_stopped() {
+    let rack = Rack::new();
+    let ctx = rack.context();
+    assert!(daemon::connect(&ctx).unwrap().is_none());
+    assert_eq!(daemon::stop(&ctx).unwrap(), None);
+    let (mut first, started) = daemon::ensure(&ctx, &keyrackd()).unwrap();
+    assert!(started);
+    let (mut second, started) = daemon::ensure(&ctx, &keyrackd()).unwrap();
+    assert!(!started);
+    assert_eq!(first.greet().unwrap().pid, second.greet().unwrap().pid);
+    let pid = i64::from(first.greet().unwrap().pid);
+    assert_eq!(daemon::stop(&ctx).unwrap().unwrap().pid, Some(pid));
+    assert!(daemon::connect(&ctx).unwrap().is_none());
+    assert!(!rack.socket().exists());
+}
+
+#[test]
+fn racks_of_different_owners_are_apart() {
+    let rack = Rack::new();
+    rack.unlock(&[("a.test.K", b"default")]);
+    let other = rack.context().with_owner("robot".parse().unwrap());
+    let (mut session, _) = daemon::ensure(&other, &keyrackd()).unwrap();
+    assert_eq!(session.get(&[slug("a.test.K")]).unwrap().len(), 0);
+    unlock(&mut session, "a.test.K", b"robot", VaultId::OsSecure, Life(60_000));
+    assert_eq!(rack.session().get(&[slug("a.test.K")]).unwrap()[0].secret.expose(), b"default");
+    daemon::stop(&other).unwrap().unwrap();
+    assert_eq!(rack.session().get(&[slug("a.test.K")]).unwrap().len(), 1);
+}
+
+#[test]
+fn many_starts_make_one_daemon() {
+    let rack = Rack::new();
+    let pids: Vec<u32> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..12)
+            .map(|_| {
+                scope.spawn(|| daemon::ensure(&rack.context(), &keyrackd()).unwrap().0.greet().unwrap().pid)
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(pids.iter().all(|pid| pid == &pids[0]), "{pids:?}");
+}
+
+#[test]
+fn a_restart_carries_keys_over_with_what_is_left_of_their_lives() {
+    let rack = Rack::new();
+    let ctx = rack.context();
+    let mut session = rack.session();
+    let before = session.greet().unwrap().pid;
+    unlock(&mut session, "a.test.K", b"\0\xffbytes", VaultId::OsSecure, Life(60_000));
+    unlock(&mut session, "a.sudo.S", b"s", VaultId::OsDaemon, Life::CEILING_SUDO);
+    let ends = session.get(&[slug("a.test.K")]).unwrap()[0].grant.expires_at_ms.unwrap();
+
+    let mut restarted = daemon::restart(&ctx, &keyrackd()).unwrap();
+    assert_eq!(restarted.stopped.as_ref().unwrap().pid, Some(i64::from(before)));
+    assert_eq!(restarted.carried, [slug("a.test.K"), slug("a.sudo.S")]);
+    assert!(restarted.lost.is_empty(), "{:?}", restarted.lost);
+    assert_ne!(restarted.session.greet().unwrap().pid, before);
+
+    let granted = restarted.session.get(&[slug("a.test.K"), slug("a.sudo.S")]).unwrap();
+    assert_eq!(granted[0].secret.expose(), b"\0\xffbytes");
+    assert_eq!(granted[0].grant.source.vault, VaultId::OsSecure);
+    assert_eq!(granted[1].grant.grade.to_string(), "encrypted,transient");
+    let after = granted[0].grant.expires_at_ms.unwrap();
+    assert!(after <= ends && after > ends - 5_000, "{ends} {after}: a life is never lengthened");
+}
+
+#[test]
+fn a_restart_that_cannot_start_stops_nothing() {
+    let rack = Rack::new();
+    rack.unlock(&[("a.test.K", b"v")]);
+    let problem = daemon::restart(&rack.context(), &rack.home.root().join("nowhere")).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::DaemonStartFailed);
+    assert_eq!(rack.session().get(&[slug("a.test.K")]).unwrap().len(), 1);
+}
+
+#[test]
+fn what_a_daemon_says_of_its_start_is_passed_on() {
+    let rack = Rack::new();
+    let ctx = rack.context_with([("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "soon")]);
+    let problem = daemon::ensure(&ctx, &keyrackd()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::Usage);
+    assert!(problem.message.contains("KEYRACK_DAEMON_IDLE_TIMEOUT_MS"), "{problem}");
+
+    let problem = daemon::ensure(&rack.context(), &rack.home.root().join("nowhere")).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::DaemonStartFailed);
+    assert!(problem.message.contains("nowhere"), "{problem}");
+
+    let problem = daemon::ensure(&rack.context(), "/bin/true".as_ref()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::DaemonStartFailed);
+}
+
+#[test]
+fn only_known_variables_reach_the_daemon() {
+    let rack = Rack::new();
+    let ctx = rack.context_with([
+        ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "60000"),
+        ("KEYRACK_SOMETHING_SECRET", "hunter2"),
+        ("TOKEN", "hunter2"),
+    ]);
+    let script = rack.home.root().join("keyrackd-like");
+    let seen = rack.home.root().join("seen");
+    fs::write(&script, format!("#!/bin/sh\n/usr/bin/env > {}\n", seen.display())).unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    daemon::ensure(&ctx, &script).unwrap_err();
+    let seen = fs::read_to_string(seen).unwrap();
+    assert!(seen.contains("KEYRACK_DAEMON_IDLE_TIMEOUT_MS=60000"), "{seen}");
+    assert!(!seen.contains("hunter2"), "{seen}");
+    assert!(!seen.contains("HOME="), "{seen}");
+}
+
+#[test]
+fn a_dead_socket_is_no_daemon_and_is_swept() {
+    let rack = Rack::new();
+    drop(UnixListener::bind(rack.socket()).unwrap());
+    assert!(daemon::connect(&rack.context()).unwrap().is_none());
+    assert_eq!(daemon::stop(&rack.context()).unwrap(), None);
+    assert!(!rack.socket().exists());
+
+    drop(UnixListener::bind(rack.socket()).unwrap());
+    rack.unlock(&[("a.test.K", b"v")]);
+    assert_eq!(rack.session().get(&[slug("a.test.K")]).unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_no_socket_is_left_alone_and_named() {
+    let rack = Rack::new();
+    fs::write(rack.socket(), "precious").unwrap();
+    let problem = daemon::connect(&rack.context()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::SocketPathTaken);
+    assert!(problem.message.contains(rack.socket().to_str().unwrap()));
+    assert_eq!(daemon::stop(&rack.context()).unwrap_err().code, ErrorCode::SocketPathTaken);
+    assert_eq!(daemon::ensure(&rack.context(), &keyrackd()).unwrap_err().code, ErrorCode::SocketPathTaken);
+    let pruned = daemon::prune_all(&rack.context()).unwrap();
+    assert!(matches!(&pruned[0].fate, Fate::Spared(problem) if problem.code == ErrorCode::SocketPathTaken));
+    assert_eq!(fs::read_to_string(rack.socket()).unwrap(), "precious");
+    fs::remove_file(rack.socket()).unwrap();
+}
+
+#[test]
+fn pruning() {
+    let rack = Rack::new();
+    let ctx = rack.context();
+    assert_eq!(daemon::prune_owner(&ctx).unwrap(), []);
+    assert_eq!(daemon::prune_all(&ctx).unwrap(), []);
+    let mut session = rack.session();
+    let pid = i64::from(session.greet().unwrap().pid);
+    let robot = ctx.clone().with_owner("robot".parse().unwrap());
+    daemon::ensure(&robot, &keyrackd()).unwrap();
+    let pruned = daemon::prune_owner(&ctx).unwrap();
+    assert_eq!(pruned.len(), 1);
+    assert_eq!(pruned[0].fate, Fate::Ended { pid: Some(pid) });
+    assert!(daemon::connect(&robot).unwrap().is_some(), "another owner's daemon stays");
+
+    // A dead one of another home, and one of another session, which is none of ours.
+    let place = rack.place();
+    let dead = Place { home_hash: "00000000".into(), ..place.clone() };
+    let foreign = Place { session: "77".into(), ..place.clone() };
+    drop(UnixListener::bind(dead.socket()).unwrap());
+    let _listening = UnixListener::bind(foreign.socket()).unwrap();
+    let pruned = daemon::prune_all(&ctx).unwrap();
+    let fates: Vec<_> = pruned
+        .iter()
+        .map(|pruned| (pruned.owner.as_str(), matches!(pruned.fate, Fate::Ended { .. })))
+        .collect();
+    assert_eq!(fates, [("default", false), ("robot", true)]);
+    assert!(!dead.socket().exists());
+    assert!(foreign.socket().exists());
+    assert!(daemon::connect(&robot).unwrap().is_none());
+}

@@ -1,0 +1,228 @@
+//! Servers that are strangers, and servers that break the protocol.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use keyrack_client::session::RelockWhat;
+use keyrack_client::{Context, daemon, daemon::Daemon};
+use keyrack_core::{Env, ErrorCode, Problem};
+use keyrack_testkit::{Need, as_user, can_run, in_new_session};
+
+use crate::harness::{Rack, keyrackd, slug};
+use crate::server::Server;
+
+/// Nobody stops these servers' racks but the test: they are no daemons.
+struct Stage {
+    rack: Option<Rack>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Stage { rack: Some(Rack::new()) }
+    }
+
+    fn rack(&self) -> &Rack {
+        self.rack.as_ref().unwrap()
+    }
+
+    fn context(&self) -> Context {
+        let mut ctx = self.rack().context();
+        ctx.deadline = Duration::from_millis(600);
+        ctx
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // The server is gone by now and its socket dead.
+        drop(self.rack.take());
+    }
+}
+
+fn get(ctx: &Context) -> Result<Vec<keyrack_client::session::Granted>, Problem> {
+    daemon::connect(ctx)?.expect("a server listens").get(&[slug("a.test.K")])
+}
+
+#[test]
+fn a_server_of_another_login_session_gets_not_a_byte() {
+    if !can_run("a_server_of_another_login_session_gets_not_a_byte", &[Need::Sessions]) {
+        return;
+    }
+    let stage = Stage::new();
+    let socket = stage.rack().socket();
+    let server = Server::run(in_new_session(&Server::command("sound", &socket)), &socket);
+    untrusted(&stage, &server);
+}
+
+#[test]
+fn a_server_of_another_user_gets_not_a_byte() {
+    if !can_run("a_server_of_another_user_gets_not_a_byte", &[Need::Root, Need::Program("setpriv")]) {
+        return;
+    }
+    let stage = Stage::new();
+    let socket = stage.rack().socket();
+    let runtime = stage.rack().home.runtime();
+    // As if the directory had been open once, and a stranger had used it.
+    for (dir, mode) in [(stage.rack().home.root(), 0o755), (&runtime, 0o777)] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let program = stage.rack().home.root().join("server");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut command = std::process::Command::new(&program);
+    let as_self = Server::command("sound", &socket);
+    command.args(as_self.get_args()).current_dir("/");
+    for (name, value) in as_self.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    let server = Server::run(as_user(65534, &command), &socket);
+    fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
+    untrusted(&stage, &server);
+}
+
+fn untrusted(stage: &Stage, server: &Server) {
+    let ctx = stage.context();
+    for problem in [
+        daemon::connect(&ctx).unwrap_err(),
+        daemon::ensure(&ctx, &keyrackd()).unwrap_err(),
+        daemon::stop(&ctx).unwrap_err(),
+        daemon::restart(&ctx, &keyrackd()).unwrap_err(),
+    ] {
+        assert_eq!(problem.code, ErrorCode::ServerUntrusted, "{problem}");
+        assert!(problem.hint.unwrap().contains(stage.rack().socket().to_str().unwrap()));
+    }
+    let pruned = daemon::prune_all(&ctx).unwrap();
+    assert!(
+        matches!(&pruned[0].fate, daemon::Fate::Spared(problem) if problem.code == ErrorCode::ServerUntrusted)
+    );
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(server.heard(), b"");
+    assert!(stage.rack().socket().exists(), "nothing of a stranger's is removed");
+}
+
+#[test]
+fn a_sound_server_is_understood() {
+    for manner in ["sound", "pieces", "close-first"] {
+        let stage = Stage::new();
+        let _server = Server::start(manner, &stage.rack().socket());
+        let granted = get(&stage.context()).unwrap();
+        assert_eq!(granted[0].secret.expose(), b"hunter2", "{manner}");
+    }
+}
+
+#[test]
+fn a_broken_server_is_an_error_and_never_a_hang() {
+    for (manner, code) in [
+        ("hang", ErrorCode::DaemonUnresponsive),
+        ("drip", ErrorCode::DaemonUnresponsive),
+        ("close", ErrorCode::DaemonUnresponsive),
+        ("cut", ErrorCode::DaemonUnresponsive),
+        ("cut-key", ErrorCode::DaemonUnresponsive),
+        ("garbage", ErrorCode::BadFrame),
+        ("oversize", ErrorCode::BadFrame),
+        ("wrong-id", ErrorCode::BadFrame),
+        ("wrong-kind", ErrorCode::BadFrame),
+        ("past-end", ErrorCode::BadFrame),
+        ("uncovered", ErrorCode::BadFrame),
+        ("unasked", ErrorCode::BadFrame),
+        ("endless", ErrorCode::BadFrame),
+        ("incompatible", ErrorCode::DaemonIncompatible),
+        ("refuse", ErrorCode::SessionMismatch),
+    ] {
+        let stage = Stage::new();
+        let server = Server::start(manner, &stage.rack().socket());
+        let started = Instant::now();
+        let problem = get(&stage.context()).unwrap_err();
+        assert_eq!(problem.code, code, "{manner}: {problem}");
+        assert!(started.elapsed() < Duration::from_millis(1600), "{manner}: {:?}", started.elapsed());
+        assert!(!format!("{problem:?}").contains("hunter2"), "{manner}: {problem:?}");
+        assert!(!server.heard().is_empty());
+    }
+}
+
+#[test]
+fn no_secret_goes_to_a_daemon_of_another_version() {
+    let stage = Stage::new();
+    let server = Server::start("incompatible", &stage.rack().socket());
+    let problem = daemon::ensure(&stage.context(), &keyrackd()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::DaemonIncompatible);
+    let fix = problem.fix.unwrap().render(keyrack_core::Invocation::default());
+    assert_eq!(fix, "keyrack daemon restart");
+    assert!(!server.heard().windows(6).any(|window| window == b"unlock"));
+}
+
+#[test]
+fn a_typescript_daemon_is_read_from() {
+    let stage = Stage::new();
+    let socket = stage.rack().socket();
+    let server = Server::start("ts-get", &socket);
+    let granted = get(&stage.context()).unwrap();
+    assert_eq!(granted[0].secret.expose(), "hünt\ner".as_bytes());
+    assert_eq!(granted[0].grant.slug.as_str(), "a.all.K");
+    assert_eq!((granted[0].grant.expires_at_ms, granted[0].left), (None, None));
+    assert_eq!(server.heard(), br#"{"command":"GET","payload":{"slugs":["a.test.K"]}}"#);
+}
+
+#[test]
+fn a_typescript_daemon_lists_and_relocks() {
+    let stage = Stage::new();
+    let _server = Server::start("ts-status", &stage.rack().socket());
+    let mut daemon = daemon::connect(&stage.context()).unwrap().unwrap();
+    assert!(daemon.is_legacy());
+    let holdings = daemon.status().unwrap();
+    assert_eq!(holdings.keys.len(), 2);
+    assert_eq!(holdings.condition, None);
+    assert_eq!(holdings.keys[0].left, None);
+    assert_eq!(holdings.keys[1].left.unwrap().as_ms(), 5);
+
+    let stage = Stage::new();
+    let server = Server::start("ts-relock", &stage.rack().socket());
+    let mut daemon = daemon::connect(&stage.context()).unwrap().unwrap();
+    assert_eq!(daemon.relock(&RelockWhat::Slugs(Vec::new())).unwrap().slugs, []);
+    assert_eq!(server.heard(), b"", "an empty list would erase everything");
+    assert_eq!(daemon.relock(&RelockWhat::Slugs(vec![slug("a.test.K")])).unwrap().slugs, [slug("a.test.K")]);
+    daemon.relock(&RelockWhat::Env(Env::Test)).unwrap();
+}
+
+#[test]
+fn a_typescript_daemon_gets_no_key_and_meets_no_demand() {
+    let stage = Stage::new();
+    let server = Server::start("ts-get", &stage.rack().socket());
+    let problem = daemon::ensure(&stage.context(), &keyrackd()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::DaemonLegacy);
+    for variable in [("KEYRACK_REQUIRE_SESSION", "1"), ("KEYRACK_MEMORY", "locked")] {
+        let ctx = stage.rack().context_with([variable]);
+        assert_eq!(daemon::connect(&ctx).unwrap_err().code, ErrorCode::BoundaryWeak);
+    }
+    assert_eq!(server.heard(), b"");
+}
+
+#[test]
+fn a_broken_typescript_daemon_is_an_error_and_never_a_hang() {
+    for (manner, code) in [
+        ("ts-hang", ErrorCode::DaemonUnresponsive),
+        ("ts-refuse", ErrorCode::SessionMismatch),
+        ("ts-garbage", ErrorCode::BadFrame),
+    ] {
+        let stage = Stage::new();
+        let _server = Server::start(manner, &stage.rack().socket());
+        let started = Instant::now();
+        let problem = get(&stage.context()).unwrap_err();
+        assert_eq!(problem.code, code, "{manner}: {problem}");
+        assert!(started.elapsed() < Duration::from_millis(1600), "{manner}");
+        assert!(!format!("{problem:?}").contains("hunter2"), "{manner}: {problem:?}");
+    }
+}
+
+#[test]
+fn a_key_nobody_asked_for_is_dropped() {
+    let stage = Stage::new();
+    let _server = Server::start("other-key", &stage.rack().socket());
+    let ctx = stage.context();
+    let plan = keyrack_client::get::Plan::of_slugs([slug("a.test.K")], None);
+    let outcome =
+        keyrack_client::get::read(&ctx, plan, keyrack_client::get::Options::default()).answer(|_| None);
+    assert_eq!(outcome.unwrap().answers[0].attempt.status(), "absent");
+    let Some(Daemon::Native(_)) = daemon::connect(&ctx).unwrap() else { panic!("it is native") };
+}

@@ -1,0 +1,10 @@
+//! The client against the real daemon, and against servers that are not to be trusted.
+//!
+//! Everything runs in a home and a runtime directory of its own. The daemon is the built one; hostile servers are this test binary again
+//! (see [`server`]), so that they are processes of their own and can be put into another login session or run as another user.
+
+mod daemon;
+mod harness;
+mod hostile;
+mod server;
+mod session;
