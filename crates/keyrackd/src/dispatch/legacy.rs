@@ -60,17 +60,16 @@ fn admissible(
 ) -> Result<Vec<NewEntry<Held>>, String> {
     let mut checked = Vec::with_capacity(grants.len());
     for (index, grant) in grants.iter().enumerate() {
-        let at = |what: &str| format!("payload.keys[{index}]{what}");
-        let slug =
-            Slug::parse_stored(&grant.slug).map_err(|problem| format!("{}: {problem}", at(".slug")))?;
+        let slug = Slug::parse_stored(&grant.slug)
+            .map_err(|problem| format!("payload.keys[{index}].slug: {problem}"))?;
+        let wrong = |field: &str, what: &str| format!("payload.keys[{index}].{field} ({slug}) {what}");
         let grade =
-            super::grade(&grant.grade).map_err(|what| format!("{} ({slug})", at(&format!(".key.{what}"))))?;
+            super::grade(&grant.grade).map_err(|(field, must)| wrong(&format!("key.{field}"), must))?;
         let end = match &grant.expires_at {
             None => None,
-            Some(text) => Some(
-                iso::parse_ms(text)
-                    .ok_or_else(|| format!("{} must be an ISO 8601 time ({slug})", at(".expiresAt")))?,
-            ),
+            Some(text) => {
+                Some(iso::parse_ms(text).ok_or_else(|| wrong("expiresAt", "must be an ISO 8601 time"))?)
+            }
         };
         let deadlines = Deadlines::until(now, end, slug.is_sudo());
         checked.push((slug, grade, deadlines));

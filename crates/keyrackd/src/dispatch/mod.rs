@@ -32,12 +32,12 @@ pub(crate) enum Then {
     Shutdown,
 }
 
-/// Reads a grade by its words; `Err` names the axis that has none.
-fn grade(words: &keyrack_wire::Grade<'_>) -> Result<Grade, &'static str> {
+/// Reads a grade by its words; `Err` is the field that has none, and what it must be.
+fn grade(words: &keyrack_wire::Grade<'_>) -> Result<Grade, (&'static str, &'static str)> {
     let protection = Protection::parse(&words.protection)
-        .ok_or("grade.protection must be one of reference, encrypted, plaintext")?;
+        .ok_or(("grade.protection", "must be one of reference, encrypted, plaintext"))?;
     let duration = DurationGrade::parse(&words.duration)
-        .ok_or("grade.duration must be one of transient, ephemeral, permanent")?;
+        .ok_or(("grade.duration", "must be one of transient, ephemeral, permanent"))?;
     Ok(Grade { protection, duration })
 }
 

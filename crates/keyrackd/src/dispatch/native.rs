@@ -207,8 +207,9 @@ fn keep_one(
     now: Clock,
 ) -> Result<UnlockGranted<'static>, Problem> {
     let slug = Slug::parse_stored(&key.slug)?;
-    let grade = super::grade(&key.grade)
-        .map_err(|what| Problem::new(ErrorCode::BadRequest, format!("{slug}: {what}")).of(&slug))?;
+    let grade = super::grade(&key.grade).map_err(|(field, must)| {
+        Problem::new(ErrorCode::BadRequest, format!("{slug}: {field} {must}")).of(&slug)
+    })?;
     let credential = match &key.credential_expires_at {
         None => None,
         Some(text) => Some(iso::parse_ms(text).ok_or_else(|| {
@@ -294,7 +295,7 @@ fn list(daemon: &Daemon, id: u64, status: Status) -> Result<Reply, Problem> {
 }
 
 /// The clock whose deadline comes first as things stand; the one nobody can set, if both come together.
-fn ends_by(deadlines: Deadlines, now: Clock) -> &'static str {
+pub(super) fn ends_by(deadlines: Deadlines, now: Clock) -> &'static str {
     let boot_ms = deadlines.boot_ns.saturating_sub(now.boot_ns) / 1_000_000;
     let wall_ms = u64::try_from(deadlines.wall_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
     if wall_ms < boot_ms { "wall" } else { "boot" }
