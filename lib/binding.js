@@ -21,7 +21,7 @@ function missing(cause) {
   }
   return {
     code: 'binding_missing',
-    message: `the native part of keyrack for ${name} cannot be loaded: ${cause.message}`,
+    message: `the native part of keyrack for ${name} cannot be loaded: ${cause.message.split('\n', 1)[0]}`,
     fix: repairCommand(),
     hint: 'a lock file made on another system, or an install that omits optional dependencies, leaves it out',
     cause,

@@ -34,30 +34,36 @@ function parsed(text) {
   }
 }
 
-/** Runs a command that prints JSON; what it says failed becomes a KeyrackError. */
+/** Parts stderr into what the command says failed, which is its last line, and the rest. */
+function heard(stderr) {
+  const lines = stderr.split('\n');
+  const problem = parsed(lines.at(-1))?.error;
+  const told = typeof problem?.code === 'string';
+  return { problem: told ? problem : undefined, detail: (told ? lines.slice(0, -1) : lines).join('\n').trim() || undefined };
+}
+
+/** Runs a command; what it says failed becomes a KeyrackError. */
 async function run(args, how) {
-  const { status, stdout, stderr } = await keyrack([...args, '--json'], how);
+  const { status, stdout, stderr } = await keyrack([...args, '--json', ...(how.prompt === 'never' ? ['--no-prompt'] : [])], how);
+  const { problem, detail } = heard(stderr);
+  if (problem) throw new KeyrackError({ ...problem, message: String(problem.message ?? problem.code), exit: problem.exit ?? status ?? 1, detail });
+  return { status, stdout, detail };
+}
+
+/** The same for a command that prints what it did as a JSON object. */
+async function runForJson(args, how) {
+  const { status, stdout, detail } = await run(args, how);
   const answer = parsed(stdout);
-  const problem = answer?.error;
-  if (problem && typeof problem.code === 'string') {
-    throw new KeyrackError({ ...problem, message: String(problem.message ?? problem.code), exit: problem.exit ?? status ?? 1, detail: stderr || undefined });
-  }
-  if (typeof answer !== 'object' || answer === null) {
-    throw new KeyrackError({
-      code: 'command_failed',
-      message: `keyrack ${args[0]} ended with ${status === null ? 'a signal' : `exit code ${status}`} and said nothing that can be read`,
-      exit: status || 1,
-      detail: stderr || undefined,
-    });
-  }
-  return answer;
+  if (typeof answer === 'object' && answer !== null) return answer;
+  const end = status === null ? 'was ended by a signal' : `ended with exit code ${status}`;
+  throw new KeyrackError({ code: 'command_failed', message: `keyrack ${args[0]} ${end} and said nothing that can be read`, exit: status || 1, detail });
 }
 
 async function unlock(input = {}) {
   argument.options('unlock', input, [...COMMON, 'key', 'duration']);
   const { flags, how } = common('unlock', input);
   flags.push(...flag('key', argument.text('unlock: key', input.key)), ...flag('duration', argument.text('unlock: duration', input.duration)));
-  const { unlocked, omitted } = await run(['unlock', ...flags], how);
+  const { unlocked, omitted } = await runForJson(['unlock', ...flags], how);
   return { unlocked, omitted };
 }
 
@@ -69,14 +75,31 @@ async function set(input) {
     flags.push(...flag(name, argument.text(`set: ${option}`, input[option])));
   }
   if (allowsDangerous('set', input.allow)) flags.push('--allow-dangerous');
-  return run(['set', ...flags], { ...how, secret: secretBytes(input.secret) });
+  const secret = secretBytes(input.secret);
+  try {
+    return await runForJson(['set', ...flags], { ...how, secret });
+  } catch (error) {
+    // Nothing was piped in because nothing was given.
+    if (error.code !== 'empty_secret' || secret !== undefined) throw error;
+    throw new KeyrackError({ ...error, code: 'prompt_needed', message: 'the secret is needed, none was given, and nobody may be asked', hint: "give it as secret, or allow asking with prompt: 'tty'", cause: error });
+  }
 }
 
 async function del(input) {
   argument.options('del', input, [...COMMON, 'key', 'org']);
   const { flags, how } = common('del', input);
   flags.push(...flag('key', argument.required('del: key', input.key)), ...flag('org', argument.text('del: org', input.org)));
-  return run(['del', ...flags], how);
+  return runForJson(['del', ...flags], how);
+}
+
+/**
+ * Unlocks the keys of a get that are locked, and no others. The secrets the command prints when it is done go nowhere: they are read
+ * from the daemon afterwards.
+ */
+async function unlockLocked({ key, inEnv, org, realm: { owner }, dangerous }, prikeys, how) {
+  const scope = key === undefined ? flag('for', 'repo') : [...flag('key', key), ...flag('org', org)];
+  const rest = [...flag('env', inEnv), ...flag('owner', owner), ...prikeys.flatMap((path) => flag('prikey', path)), ...(dangerous ? ['--allow-dangerous'] : [])];
+  await run(['get', '--unlock', ...scope, ...rest], { ...how, discard: true });
 }
 
 /** A copy of the secret for the pipe, wiped once written. */
@@ -95,4 +118,4 @@ function allowsDangerous(call, allow) {
   return argument.flag(`${call}: allow.dangerous`, allow.dangerous);
 }
 
-module.exports = { allowsDangerous, del, set, unlock };
+module.exports = { allowsDangerous, del, set, unlock, unlockLocked };

@@ -27,10 +27,11 @@ function terminal() {
  * given up at `timeoutMs`, or withdrawn by `signal`.
  *
  * @param {string[]} args
- * @param {{ secret?: Buffer, prompt: 'never' | 'tty', signal?: AbortSignal, timeoutMs?: number }} how `secret` is wiped when done.
+ * @param {{ secret?: Buffer, discard?: boolean, prompt: 'never' | 'tty', signal?: AbortSignal, timeoutMs?: number }} how `secret` is wiped when
+ *   done; `discard` keeps nothing of stdout.
  * @returns {Promise<{ status: number | null, stdout: string, stderr: string }>}
  */
-function keyrack(args, { secret, prompt, signal, timeoutMs }) {
+function keyrack(args, { secret, discard, prompt, signal, timeoutMs }) {
   return new Promise((resolve, reject) => {
     const wipe = () => secret?.fill(0);
     let tty;
@@ -42,7 +43,7 @@ function keyrack(args, { secret, prompt, signal, timeoutMs }) {
       child = spawn(file, args, {
         cwd: directory(),
         env: { ...process.env, KEYRACK_INVOKED_AS: invokedAs() },
-        stdio: [secret ? 'pipe' : (tty ?? 'ignore'), 'pipe', 'pipe'],
+        stdio: [secret ? 'pipe' : (tty ?? 'ignore'), discard ? 'ignore' : 'pipe', 'pipe'],
         // In a session of its own it has no terminal, so nothing it runs can ask there; and it is ended with all it started.
         detached: prompt === 'never',
       });
@@ -78,7 +79,7 @@ function keyrack(args, { secret, prompt, signal, timeoutMs }) {
 
     const out = [];
     let length = 0;
-    child.stdout.on('data', (chunk) => {
+    child.stdout?.on('data', (chunk) => {
       length += chunk.length;
       if (length <= STDOUT_LIMIT) out.push(chunk);
       else end(new KeyrackError({ code: 'internal', message: `keyrack ${args[0]} printed more than ${STDOUT_LIMIT} bytes` }));

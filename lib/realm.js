@@ -22,14 +22,14 @@ function directory() {
   }
 }
 
-/** The realm as the addon takes it. */
-function realm() {
+/** The realm as the addon takes it, with whose rack is meant and how long the daemon may take. */
+function realm(owner, deadlineMs) {
   const env = [];
   for (const name of NAMES) {
     const value = process.env[name];
     if (value !== undefined) env.push(name, value);
   }
-  return { cwd: directory(), env };
+  return { cwd: directory(), env, owner, deadlineMs };
 }
 
 module.exports = { INVOCATIONS, NAMES, directory, invokedAs, realm };

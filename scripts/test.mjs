@@ -30,8 +30,8 @@ const stages = [
     command: ['cargo', 'test', '--locked', '--workspace', '--exclude', 'keyrack-node', '--no-fail-fast', '--', '--show-output'],
     count: countCargo,
   },
-  { name: 'vitest', command: [tool('vitest'), 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report('vitest')}`], count: countJson },
-  { name: 'jest', command: [tool('jest'), '--json', `--outputFile=${report('jest')}`], count: countJson },
+  { name: 'vitest', command: [tool('vitest'), 'run', '--config', '__tests__/vitest.config.mjs', '--reporter=default', '--reporter=json', `--outputFile.json=${report('vitest')}`], count: countJson },
+  { name: 'jest', command: [tool('jest'), '--config', '__tests__/jest.config.cjs', '--json', `--outputFile=${report('jest')}`], count: countJson },
   { name: 'types', command: [tool('tsc'), '-p', '__tests__/types'] },
 ];
 

@@ -1,0 +1,183 @@
+// How the command is run: by path, without a shell or a terminal, with the secret on stdin, ended and reaped when withdrawn. A script that
+// tells what it was given stands in for the binary.
+
+import { afterEach, describe, expect, it } from 'vitest';
+import { createRequire } from 'node:module';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { spawn } from 'node:child_process';
+
+const require = createRequire(import.meta.url);
+const { copyPackage, isAlive, run } = require('./helpers/home.cjs');
+
+const TELL = `#!/bin/sh
+input=$(cat)
+printf '{"unlocked":[],"omitted":[],"args":['
+first=1
+for arg in "$@"; do
+  [ $first = 1 ] || printf ,
+  first=0
+  printf '"%s"' "$arg"
+done
+printf '],"input":"%s","pid":%s,"as":"%s","tty":"%s"}' "$input" $$ "$KEYRACK_INVOKED_AS" "$( (: </dev/tty) 2>/dev/null && echo yes || echo no)"
+`;
+
+let copy;
+afterEach(() => copy?.remove());
+const face = (script) => {
+  copy = copyPackage(script);
+  return require(copy.index);
+};
+
+describe('the words given to the command', () => {
+  it('set', async () => {
+    const { set, ErasableSecret } = face(TELL);
+    const asked = { key: '--json', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', env: 'test', org: '@this', owner: 'me', prikey: ['a', 'b'], exid: 'x', maxDuration: '1h', at: 'k.yml', allow: { dangerous: true } };
+    const told = await set({ ...asked, secret: 's3cret' });
+    expect(told.args).toStrictEqual(['set', '--owner=me', '--env=test', '--prikey=a', '--prikey=b', '--key=--json', '--vault=os.secure', '--mech=PERMANENT_VIA_REPLICA', '--org=@this', '--exid=x', '--max-duration=1h', '--at=k.yml', '--allow-dangerous', '--json', '--no-prompt']);
+    expect(told).toMatchObject({ input: 's3cret', as: 'npx keyrack', tty: 'no' });
+    const bytes = new TextEncoder().encode('bytes');
+    expect((await set({ key: 'K', vault: 'v', secret: bytes })).input).toBe('bytes');
+    expect(new TextDecoder().decode(bytes)).toBe('bytes');
+    expect((await set({ key: 'K', vault: 'v', secret: new ErasableSecret(bytes) })).input).toBe('bytes');
+    expect((await set({ key: 'K', vault: 'v' })).input).toBe('');
+  });
+
+  it('unlock and del', async () => {
+    const { unlock, del, keyrack } = face(TELL.replace('"unlocked":[]', '"unlocked":["all"]'));
+    expect(await unlock()).toStrictEqual({ unlocked: ['all'], omitted: [] });
+    expect((await del({ key: 'K', env: 'test', org: '@all' })).args).toStrictEqual(['del', '--env=test', '--key=K', '--org=@all', '--json', '--no-prompt']);
+    expect(keyrack.unlock).toBe(unlock);
+  });
+
+  it('a wrong type is a TypeError that names the argument', async () => {
+    const { set, unlock, del } = face(TELL);
+    for (const [call, input, named] of [
+      [set, undefined, /the argument/],
+      [set, { vault: 'v' }, /key/],
+      [set, { key: 'K' }, /vault/],
+      [set, { key: 'K', vault: 'v', secret: 7 }, /secret/],
+      [set, { key: 'K', vault: 'v', prompt: 'maybe' }, /prompt/],
+      [set, { key: 'K', vault: 'v', signal: {} }, /signal/],
+      [unlock, { duration: 30 }, /duration/],
+      [unlock, { prikey: [1] }, /prikey\[0\]/],
+      [unlock, { secret: 'x' }, /secret/],
+      [del, {}, /key/],
+    ]) {
+      const error = await call(input).catch((thrown) => thrown);
+      expect(error).toBeInstanceOf(TypeError);
+      expect(error.message).toMatch(named);
+    }
+  });
+});
+
+describe('what the command says failed', () => {
+  it('becomes a KeyrackError, with the rest of stderr as its detail', async () => {
+    const { unlock, KeyrackError } = face(`#!/bin/sh
+echo 'on the way' >&2
+echo '{"error":{"code":"no_identity","exit":2,"message":"no identity opens it","fix":"npx keyrack init","hint":"h"}}' >&2
+exit 2`);
+    const error = await unlock({ env: 'test' }).catch((thrown) => thrown);
+    expect(error).toBeInstanceOf(KeyrackError);
+    expect(error).toMatchObject({ code: 'no_identity', exit: 2, message: 'no identity opens it', fix: 'npx keyrack init', detail: 'on the way', metadata: { hint: 'h' } });
+  });
+
+  it('an empty secret that was never given is a prompt that was needed', async () => {
+    const { set } = face(`#!/bin/sh
+echo '{"error":{"code":"empty_secret","exit":2,"message":"the secret is empty"}}' >&2
+exit 2`);
+    await expect(set({ key: 'K', vault: 'v' })).rejects.toMatchObject({ code: 'prompt_needed', exit: 2 });
+    await expect(set({ key: 'K', vault: 'v', secret: '' })).rejects.toMatchObject({ code: 'empty_secret' });
+  });
+
+  it('gibberish, a crash and a missing binary are told apart', async () => {
+    await expect(face('#!/bin/sh\necho no json; echo why >&2; exit 7').unlock()).rejects.toMatchObject({ code: 'command_failed', exit: 7, detail: 'why' });
+    copy.remove();
+    await expect(face('#!/bin/sh\nkill -9 $$').unlock()).rejects.toMatchObject({ code: 'command_failed', exit: 1 });
+    copy.remove();
+    await expect(face('no program at all').unlock()).rejects.toMatchObject({ code: 'command_failed' });
+    copy.remove();
+    await expect(face().unlock()).rejects.toMatchObject({ code: 'binding_missing', fix: 'npm run build' });
+  });
+});
+
+describe('a command that takes too long', () => {
+  // Ignores the polite signal, and has a child of its own that does, too.
+  const STUBBORN = `#!/bin/sh
+trap '' TERM
+sh -c 'trap "" TERM; while :; do sleep 0.1; done' &
+echo "$$ $!" > "$(dirname "$0")/pids"
+while :; do sleep 0.1; done`;
+
+  async function pids() {
+    const file = join(copy.base, 'npm');
+    const { stdout } = await run('find', [file, '-name', 'pids', '-size', '+0']);
+    const found = stdout.trim();
+    return found && existsSync(found) ? readFileSync(found, 'utf8').trim().split(' ').map(Number) : null;
+  }
+
+  async function started() {
+    for (let tries = 0; tries < 200; tries += 1) {
+      const found = await pids();
+      if (found) return found;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    throw new Error('the command never started');
+  }
+
+  it('is withdrawn by its signal: killed with what it started, and reaped', async () => {
+    const { unlock } = face(STUBBORN);
+    const control = new AbortController();
+    const promise = unlock({ signal: control.signal });
+    promise.catch(() => {});
+    const [command, child] = await started();
+    expect(isAlive(command) && isAlive(child)).toBe(true);
+    control.abort(new Error('enough'));
+    await expect(promise).rejects.toMatchObject({ code: 'aborted', cause: { message: 'enough' } });
+    expect(existsSync(`/proc/${command}`)).toBe(false);
+    for (let tries = 0; tries < 100 && isAlive(child); tries += 1) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(isAlive(child)).toBe(false);
+  });
+
+  it('is given up at timeoutMs', async () => {
+    const { unlock } = face(STUBBORN);
+    const begun = performance.now();
+    await expect(unlock({ timeoutMs: 300 })).rejects.toMatchObject({ code: 'timed_out', exit: 1 });
+    expect(performance.now() - begun).toBeLessThan(3000);
+    const [command] = await pids();
+    expect(existsSync(`/proc/${command}`)).toBe(false);
+  });
+
+  it('is not started at all when its signal has fired', async () => {
+    const { unlock } = face(STUBBORN);
+    await expect(unlock({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
+    expect(await pids()).toBeNull();
+  });
+});
+
+describe('bin/keyrack', () => {
+  it('replaces itself: pid, arguments, signals and status are those of the binary', async () => {
+    face('#!/bin/sh\necho $$ "$#" "$1"\nexit 7');
+    const child = spawn(copy.shim, ['a b', '']);
+    let out = '';
+    child.stdout.on('data', (chunk) => (out += chunk));
+    const status = await new Promise((resolve) => child.once('close', resolve));
+    expect({ out, status }).toStrictEqual({ out: `${child.pid} 2 a b\n`, status: 7 });
+    copy.remove();
+    face('#!/bin/sh\nkill -TERM $$');
+    const ended = spawn(copy.shim);
+    expect(await new Promise((resolve) => ended.once('close', (code, signal) => resolve([code, signal])))).toStrictEqual([null, 'SIGTERM']);
+  });
+
+  it('says what is missing, by sh and by node', async () => {
+    face();
+    for (const [program, ...args] of [[copy.shim], [process.execPath, copy.shim]]) {
+      const { status, stderr } = await run(program, args);
+      expect(status).toBe(1);
+      expect(stderr).toMatch(/npm run build/);
+    }
+    const { status, stderr } = await run('/bin/sh', [copy.shim], { env: { PATH: '/nowhere' } });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/native part/);
+  });
+});

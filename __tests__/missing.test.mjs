@@ -1,0 +1,111 @@
+// The package without its native part: it loads everywhere, answers what the environment has, and says what is missing for the rest.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createRequire } from 'node:module';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const require = createRequire(import.meta.url);
+const { copyPackage, makeHome, runNode } = require('./helpers/home.cjs');
+const { parse } = require('../lib/declared.js');
+const { LONG_LIVED, reasons } = require('../lib/firewall.js');
+
+let copy;
+let home;
+let face;
+beforeAll(() => {
+  copy = copyPackage();
+  home = makeHome();
+  home.manifest('org: acme # ours\nenv.all:\n  - SHARED\nenv.test:\n  - TOKEN\n  - key: OPTIONAL\n    is-optional-if-has: OTHER\n  - "GRADED": encrypted\n');
+  face = JSON.stringify(copy.index);
+});
+afterAll(() => {
+  copy?.remove();
+  home?.remove();
+});
+
+async function js(code, env = {}) {
+  const { stdout, stderr } = await runNode(`const k = require(${face}); const said = (call) => { try { return call() } catch (error) { return [error.code, error.fix ?? null] } }; console.log(JSON.stringify(${code}))`, { cwd: home.repo, env: { ...home.env, ...env } });
+  expect(stderr).toBe('');
+  return JSON.parse(stdout);
+}
+
+describe('where keyrack is built for the platform', () => {
+  it('the environment answers get', async () => {
+    expect(await js("k.getSync({ for: { key: 'acme.test.TOKEN' } }).attempt", { TOKEN: 'v' })).toStrictEqual({
+      status: 'granted',
+      grant: { slug: 'acme.test.TOKEN', key: { secret: 'v', grade: { protection: 'plaintext', duration: 'permanent' } }, source: { vault: 'os.envvar', mech: 'PERMANENT_VIA_REPLICA' }, env: 'test', org: 'acme' },
+    });
+    const all = { SHARED: 's', TOKEN: 't', OPTIONAL: 'o', GRADED: 'g' };
+    expect(await js("k.getSync({ for: { repo: true }, env: 'test' }).attempts.map((each) => each.grant.slug + '=' + each.grant.key.secret)", all)).toStrictEqual(['acme.test.SHARED=s', 'acme.test.TOKEN=t', 'acme.test.OPTIONAL=o', 'acme.test.GRADED=g']);
+  });
+
+  it('and source', async () => {
+    const some = { SHARED: 's', TOKEN: 't', GRADED: 'g' };
+    expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", { ...some, OTHER: '1' })).toStrictEqual({ sourced: [], kept: ['SHARED', 'TOKEN', 'GRADED'], missing: ['OPTIONAL'] });
+    expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", some)).toStrictEqual(['binding_missing', 'npm run build']);
+    expect(await js("said(() => k.source({ env: 'test', mode: 'lenient' }))", { TOKEN: 't' })).toStrictEqual({ sourced: [], kept: ['TOKEN'], missing: ['SHARED', 'OPTIONAL', 'GRADED'] });
+    expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", { ...some, OPTIONAL: 'o', TOKEN: 'ghp_x' })).toStrictEqual(['blocked', 'npx keyrack set --env test --key TOKEN --vault os.secure']);
+  });
+
+  it('everything else says what is missing and how to mend it', async () => {
+    for (const call of ["k.getSync({ for: { key: 'acme.test.NOPE' } })", "k.getSync({ for: { key: 'acme.sudo.TOKEN' } })", 'k.status()', 'k.relock()', "k.source({ env: 'prod' })"]) {
+      expect(await js(`said(() => ${call})`, { TOKEN: 'v' })).toStrictEqual(['binding_missing', 'npm run build']);
+    }
+  });
+
+  it('never hands out raw what keys are made from', async () => {
+    const blob = '{"a":1,"mech":"EPHEMERAL_VIA_GITHUB_APP"}';
+    expect(await js("k.getSync({ for: { key: 'acme.test.TOKEN' }, allow: { dangerous: true } }).attempt.status", { TOKEN: blob })).toBe('blocked');
+  });
+
+  it('a native part of another release is refused', async () => {
+    const native = join(copy.base, 'npm', require('../lib/platform.js').platformName(), 'keyrack.node');
+    writeFileSync(native, 'no addon');
+    expect(await js('said(() => k.status())')).toStrictEqual(['binding_missing', 'npm run build']);
+  });
+});
+
+describe('where it is not', () => {
+  it('loads, answers what the environment has, and names the platform', async () => {
+    const code = `
+      Object.defineProperty(process, 'platform', { value: 'darwin' });
+      const k = require(${face});
+      const seen = [k.getSync({ for: { key: 'acme.test.TOKEN' } }).attempt.status];
+      for (const call of [() => k.status(), () => k.getSync({ for: { key: 'acme.test.NOPE' } })]) try { call() } catch (error) { seen.push(error.code, /darwin/.test(error.message)) }
+      k.unlock().catch((error) => { seen.push(error.code); console.log(JSON.stringify(seen)) })`;
+    const { stdout } = await runNode(code, { cwd: home.repo, env: { ...home.env, TOKEN: 'v' } });
+    expect(JSON.parse(stdout)).toStrictEqual(['granted', 'unsupported_platform', true, 'unsupported_platform', true, 'unsupported_platform']);
+  });
+});
+
+describe('the reader of plain manifests', () => {
+  it('reads what keyrack writes', () => {
+    const { org, extends: files, envs } = parse("org: 'acme'\nextends:\n  - .agent/other.yml\n\n# none yet\nenv.prod: []\nenv.test:\n  - A # one\n  - B: ephemeral\n  - key: C\n    grade: encrypted\n    is-optional-if-has: D\n");
+    expect([org, files]).toStrictEqual(['acme', ['.agent/other.yml']]);
+    expect([...envs]).toStrictEqual([['prod', []], ['test', [{ name: 'A' }, { name: 'B' }, { name: 'C', optionalIfHas: 'D' }]]]);
+  });
+
+  it.each(['env.test:\n  - A\n', 'org: a\nenv.test: { A: 1 }\n', 'org: a\nenv.test: [A]\n', 'org: a\nenv.test:\n  - &x A\n', 'org: a\nenv.test:\n  - {key: A}\n', 'org: a\nother: 1\n', 'org: a\nenv.test:\n  - key: A\n    unknown: b\n'])('gives up at %j', (text) => {
+    expect(parse(text)).toBeNull();
+  });
+});
+
+describe('the firewall on both sides', () => {
+  it('agrees', async () => {
+    const { getSync } = require('../index.js');
+    // Without the addon this would hold the JavaScript rules to themselves.
+    require('../lib/binding.js').binding();
+    const { HOME, XDG_RUNTIME_DIR } = process.env;
+    Object.assign(process.env, { HOME: home.home, XDG_RUNTIME_DIR: home.runtime });
+    const values = [...LONG_LIVED.flatMap(([prefix]) => [`${prefix}x`, ` \n${prefix}x`, `x${prefix}`]), 'ghs_x', 'plain', ' ', '{"mech":"X"}', '\ufeff {"a":{"mech":1},"mech":"X"}', '{"me\\u0063h":"X"}', 'ASIAx'];
+    for (const value of values) {
+      process.env.FIREWALL_PROBE = value;
+      const { status } = getSync({ for: { key: 'acme.test.FIREWALL_PROBE' } }).attempt;
+      expect([value, reasons('FIREWALL_PROBE', value, false).length > 0]).toStrictEqual([value, status === 'blocked']);
+    }
+    delete process.env.FIREWALL_PROBE;
+    Object.assign(process.env, { HOME, XDG_RUNTIME_DIR: XDG_RUNTIME_DIR ?? '' });
+    if (XDG_RUNTIME_DIR === undefined) delete process.env.XDG_RUNTIME_DIR;
+  });
+});

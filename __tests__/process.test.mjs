@@ -1,0 +1,252 @@
+// keyrack in whole processes: both module systems, worker threads, a daemon that does not answer, and what is left when it ends.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { symlinkSync } from 'node:fs';
+
+const require = createRequire(import.meta.url);
+const { hold, makeHome, root, run, runNode, startDaemon } = require('./helpers/home.cjs');
+
+let home;
+let daemon;
+beforeAll(async () => {
+  home = makeHome();
+  home.manifest('org: acme\nenv.test:\n  - TOKEN\n  - OTHER\n');
+  daemon = await startDaemon(home);
+  await hold(home, { 'acme.test.TOKEN': 's3cret', 'acme.test.OTHER': 'second' });
+});
+afterAll(async () => {
+  await daemon?.stop();
+  home?.remove();
+});
+
+const here = () => ({ cwd: home.repo, env: home.env });
+const face = JSON.stringify(join(root, 'index.js'));
+const esm = JSON.stringify(join(root, 'index.mjs'));
+
+describe('a node process', () => {
+  it('reads by require', async () => {
+    const { status, stdout, stderr } = await runNode(`console.log(require(${face}).getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt.grant.key.secret)`, here());
+    expect({ status, stdout, stderr }).toStrictEqual({ status: 0, stdout: 's3cret\n', stderr: '' });
+  });
+
+  it('reads by import, and both are one', async () => {
+    const code = `
+      import keyrack, * as all from ${esm};
+      import { createRequire } from 'node:module';
+      const same = createRequire(${esm})(${face});
+      const { attempts } = await keyrack.get({ for: { repo: true }, env: 'test' });
+      console.log(JSON.stringify([attempts.map((each) => each.grant.key.secret), all.KeyrackError === same.KeyrackError, Object.keys(all).sort()]));`;
+    const { status, stdout, stderr } = await runNode(null, here(), ['--input-type=module', '-e', code]);
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+    const names = ['ErasableSecret', 'KeyrackError', 'default', 'del', 'get', 'getSync', 'keyrack', 'relock', 'set', 'source', 'status', 'unlock'];
+    expect(JSON.parse(stdout)).toStrictEqual([['s3cret', 'second'], true, names]);
+  });
+
+  it('ends by itself after every kind of call', async () => {
+    const code = `
+      const k = require(${face});
+      k.getSync({ for: { key: 'TOKEN' }, env: 'test' });
+      k.status();
+      k.source({ env: 'test' });
+      k.get({ for: { key: 'TOKEN' }, env: 'test' }).then(() => k.get({ for: { key: 'TOKEN' }, env: 'test', with: { unlock: true } })).then(() => console.log('done'));`;
+    const { status, stdout, ms } = await runNode(code, here());
+    expect({ status, stdout }).toStrictEqual({ status: 0, stdout: 'done\n' });
+    expect(ms).toBeLessThan(5000);
+  });
+
+  it('finds keyrack.yml from a subdirectory, by the git root', async () => {
+    const { stdout } = await runNode(`process.chdir('.agent'); console.log(require(${face}).getSync({ for: { key: 'OTHER' }, env: 'test' }).attempt.grant.slug)`, here());
+    expect(stdout).toBe('acme.test.OTHER\n');
+  });
+
+  it('reads the environment even with no home, no runtime directory and a removed working directory', async () => {
+    const code = `
+      const fs = require('fs');
+      const dir = fs.mkdtempSync('/tmp/kr');
+      process.chdir(dir);
+      fs.rmdirSync(dir);
+      console.log(require(${face}).getSync({ for: { key: 'acme.test.TOKEN' } }).attempt.grant.source.vault)`;
+    const { stdout, stderr } = await runNode(code, { cwd: home.repo, env: { PATH: process.env.PATH, TOKEN: 'ambient' } });
+    expect({ stdout, stderr }).toStrictEqual({ stdout: 'os.envvar\n', stderr: '' });
+  });
+
+  it('never writes a secret to its output when an answer is printed as an error', async () => {
+    const code = `throw Object.assign(new Error('x'), { answer: require(${face}).getSync({ for: { key: 'TOKEN' }, env: 'test', as: 'buffer' }) })`;
+    const { status, stderr } = await runNode(code, here());
+    expect(status).toBe(1);
+    expect(stderr).not.toContain('s3cret');
+  });
+});
+
+describe('a worker thread', () => {
+  it('is answered by its own environment', async () => {
+    const worker = `
+      const { parentPort } = require('node:worker_threads');
+      const { getSync, status } = require(${face});
+      const at = (key) => getSync({ for: { key } }).attempt;
+      parentPort.postMessage([at('acme.test.TOKEN').status, at('acme.test.WORKERS_OWN').grant?.key.secret, status() === null]);`;
+    const code = `
+      const { Worker } = require('node:worker_threads');
+      process.env.WORKERS_OWN = 'of the parent';
+      const start = (env) => new Promise((resolve, reject) => {
+        const worker = new Worker(${JSON.stringify(worker)}, { eval: true, env });
+        worker.once('message', resolve).once('error', reject);
+      });
+      (async () => {
+        const away = { HOME: process.env.HOME, XDG_RUNTIME_DIR: process.argv[1], WORKERS_OWN: 'of the worker' };
+        console.log(JSON.stringify([await start(away), await start({ ...process.env }), require(${face}).status() !== null]));
+      })();`;
+    const empty = makeHome();
+    try {
+      const { stdout, stderr } = await runNode(null, here(), ['-e', code, empty.runtime]);
+      expect(stderr).toBe('');
+      expect(JSON.parse(stdout)).toStrictEqual([['absent', 'of the worker', true], ['granted', 'of the parent', false], true]);
+    } finally {
+      empty.remove();
+    }
+  });
+
+  it('can come and go a hundred times', async () => {
+    const code = `
+      const { Worker } = require('node:worker_threads');
+      const once = () => new Promise((resolve, reject) => {
+        const worker = new Worker('require(' + ${JSON.stringify(face)} + ").getSync({ for: { key: 'acme.test.TOKEN' } })", { eval: true });
+        worker.once('exit', resolve).once('error', reject);
+      });
+      (async () => {
+        for (let round = 0; round < 25; round += 1) await Promise.all([once(), once(), once(), once()]);
+        console.log('all gone');
+      })();`;
+    const { status, signal, stdout } = await runNode(code, here());
+    expect({ status, signal, stdout }).toStrictEqual({ status: 0, signal: null, stdout: 'all gone\n' });
+  });
+});
+
+describe('source in a process', () => {
+  const strict = `require(${face}).source({ env: 'test', key: 'MISSING' })`;
+
+  it('reports a strict failure once, on stderr, and exits with 2', async () => {
+    const { status, stdout, stderr } = await runNode(`${strict}; console.log('not reached')`, here());
+    expect({ status, stdout }).toStrictEqual({ status: 2, stdout: '' });
+    expect(stderr.match(/acme\.test\.MISSING/g).length).toBeGreaterThan(0);
+    expect(stderr.match(/strictly required/g)).toHaveLength(1);
+  });
+
+  it('throws in a worker thread, and anywhere when asked to', async () => {
+    const worker = `const { Worker } = require('node:worker_threads');
+      new Worker(${JSON.stringify(`try { ${strict} } catch (error) { console.log(error.code) }`)}, { eval: true })`;
+    expect((await runNode(worker, here())).stdout).toBe('absent\n');
+    const thrown = `try { require(${face}).source({ env: 'test', key: 'MISSING', onFail: 'throw' }) } catch (error) { console.log(error.code, error.exit, error.attempts.length) }`;
+    expect(await runNode(thrown, here())).toMatchObject({ status: 0, stdout: 'absent 2 1\n', stderr: '' });
+    const exits = `const { Worker } = require('node:worker_threads');
+      new Worker(${JSON.stringify(`require(${face}).source({ env: 'test', key: 'MISSING', onFail: 'exit' }); console.log('not reached')`)}, { eval: true })`;
+    expect((await runNode(exits, here())).stdout).toBe('');
+  });
+
+  it('keeps, overrides and refreshes', async () => {
+    const code = `
+      const { source, relock } = require(${face});
+      const seen = [];
+      const note = (options) => seen.push([source({ env: 'test', ...options }), process.env.TOKEN, process.env.OTHER]);
+      process.env.TOKEN = 'mine';
+      note();
+      note({ override: true });
+      process.env.OTHER = '';
+      note();
+      relock({ key: 'acme.test.OTHER' });
+      note({ mode: 'lenient' });
+      console.log(JSON.stringify(seen));`;
+    const { stdout, stderr } = await runNode(code, here());
+    await hold(home, { 'acme.test.OTHER': 'second' });
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(stderr).toMatch(/^keyrack: TOKEN .*kept/);
+    expect(stderr).not.toContain('s3cret');
+    expect(JSON.parse(stdout)).toStrictEqual([
+      [{ sourced: ['OTHER'], kept: ['TOKEN'], missing: [] }, 'mine', 'second'],
+      [{ sourced: ['TOKEN', 'OTHER'], kept: [], missing: [] }, 's3cret', 'second'],
+      [{ sourced: ['TOKEN', 'OTHER'], kept: [], missing: [] }, 's3cret', 'second'],
+      [{ sourced: ['TOKEN'], kept: [], missing: ['OTHER'] }, 's3cret', null],
+    ]);
+  });
+
+  it('without a keyrack.yml does nothing if lenient and says so if strict', async () => {
+    const bare = makeHome();
+    try {
+      const options = { cwd: bare.repo, env: home.env };
+      expect((await runNode(`console.log(JSON.stringify(require(${face}).source({ env: 'test', mode: 'lenient' })))`, options)).stdout).toBe('{"sourced":[],"kept":[],"missing":[]}\n');
+      expect((await runNode(`try { require(${face}).source({ env: 'test' }) } catch (error) { console.log(error.code, error.exit) }`, options)).stdout).toBe('no_manifest 2\n');
+    } finally {
+      bare.remove();
+    }
+  });
+
+  it('names what is wrong with a keyrack.yml', async () => {
+    const broken = makeHome();
+    try {
+      broken.manifest('org: acme\nenv.test:\n  - {}\n');
+      const { stdout } = await runNode(`try { require(${face}).source({ env: 'test', mode: 'lenient' }) } catch (error) { console.log(error.code, error.message) }`, { cwd: broken.repo, env: home.env });
+      expect(stdout).toMatch(/^manifest_invalid .*keyrack\.yml/);
+    } finally {
+      broken.remove();
+    }
+  });
+});
+
+describe('a daemon that does not answer', () => {
+  it('costs a caller the deadline and no more', async () => {
+    const stopped = makeHome();
+    const other = await startDaemon(stopped);
+    try {
+      other.kill('SIGSTOP');
+      const code = `
+        const { getSync, status, source } = require(${face});
+        const seen = [];
+        for (const call of [() => getSync({ for: { key: 'acme.test.TOKEN' }, timeoutMs: 300 }), () => status({ timeoutMs: 300 }), () => source({ env: 'test', key: 'acme.test.TOKEN', timeoutMs: 300 })]) {
+          const begun = performance.now();
+          try { call() } catch (error) { seen.push([error.code, performance.now() - begun]) }
+        }
+        process.env.TOKEN = 'ambient';
+        seen.push(getSync({ for: { key: 'acme.test.TOKEN' }, timeoutMs: 300 }).attempt.grant.source.vault);
+        console.log(JSON.stringify(seen))`;
+      const { stdout } = await runNode(code, { cwd: stopped.repo, env: stopped.env });
+      const [get, status, source, ambient] = JSON.parse(stdout);
+      for (const [code, ms] of [get, status, source]) {
+        expect(code).toBe('daemon_unresponsive');
+        expect(ms).toBeGreaterThan(290);
+        expect(ms).toBeLessThan(600);
+      }
+      expect(ambient).toBe('os.envvar');
+      const begun = performance.now();
+      const bare = await runNode(`try { require(${face}).getSync({ for: { key: 'acme.test.TOKEN' } }) } catch (error) { console.log(error.code) }`, { cwd: stopped.repo, env: stopped.env });
+      expect(bare.stdout).toBe('daemon_unresponsive\n');
+      expect(performance.now() - begun).toBeGreaterThan(1990);
+      expect(performance.now() - begun).toBeLessThan(3500);
+    } finally {
+      await other.stop();
+      stopped.remove();
+    }
+  });
+});
+
+describe('bin/keyrack', () => {
+  const shim = join(root, 'bin', 'keyrack');
+
+  it('works through a link, a chain of links, and node', async () => {
+    symlinkSync(shim, join(home.base, 'one'));
+    symlinkSync('one', join(home.base, 'two'));
+    symlinkSync('loop', join(home.base, 'loop'));
+    for (const [program, ...args] of [[join(home.base, 'one')], [join(home.base, 'two')], [process.execPath, shim], [process.execPath, join(home.base, 'two')]]) {
+      expect(await run(program, [...args, 'get', '--key', 'acme.test.TOKEN', '--value'], here())).toMatchObject({ status: 0, stdout: 's3cret' });
+    }
+  });
+
+  it('says how it was called', async () => {
+    const fix = async (env) => (await run(shim, ['get', '--key', 'acme.test.NOPE', '--json'], { cwd: home.repo, env: { ...home.env, ...env } })).stdout;
+    expect(JSON.parse(await fix({})).fix).toMatch(/^npx keyrack /);
+    expect(JSON.parse(await fix({ KEYRACK_INVOKED_AS: 'rhx keyrack' })).fix).toMatch(/^rhx keyrack /);
+    expect(JSON.parse(await fix({ KEYRACK_INVOKED_AS: 'evil; keyrack' })).fix).toMatch(/^npx keyrack /);
+  });
+});

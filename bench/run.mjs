@@ -1,0 +1,214 @@
+#!/usr/bin/env node
+// Measures what keyrack promises to be fast and small at, each figure beside its floor from the same run, and prints the table.
+// Five interleaved pairs of medians; the best pair counts. `KEYRACK_BENCH_QUICK=1` shortens everything to see that it works: its figures
+// mean nothing.
+
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { capture, root, run } from '../scripts/command.mjs';
+import { build, targets } from '../scripts/build.mjs';
+import { execFile, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const quick = process.env.KEYRACK_BENCH_QUICK === '1';
+const PAIRS = quick ? 1 : 5;
+const N = quick ? 100 : 3000;
+const LOAD_MS = quick ? 200 : 2000;
+const CLIENTS = 16;
+const SLUG = 'bench.test.KEY_000000';
+
+const exec = promisify(execFile);
+const base = mkdtempSync('/tmp/keyrack-bench-');
+const bin = (name) => join(platform, 'bin', name);
+const children = new Set();
+let platform;
+let measure;
+let floor;
+
+/** A home, a runtime directory and a repository of their own: what runs in one is seen by nothing in another. */
+function world(name) {
+  const at = join(base, name);
+  const dirs = { home: join(at, 'home'), runtime: join(at, 'run'), repo: join(at, 'repo') };
+  for (const dir of [at, ...Object.values(dirs)]) {
+    mkdirSync(dir);
+    chmodSync(dir, 0o700);
+  }
+  return { ...dirs, env: { HOME: dirs.home, XDG_RUNTIME_DIR: dirs.runtime, PATH: process.env.PATH } };
+}
+
+/** Starts something that serves until it is ended, and waits until it says so. */
+async function serve(program, args, options, isUp) {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'], ...options });
+  children.add(child);
+  const gone = new Promise((_, reject) => child.once('exit', (status) => reject(new Error(`${program} ended with ${status}`))));
+  gone.catch(() => {});
+  child.stdout.resume();
+  const until = Date.now() + 10_000;
+  const up = (async () => {
+    while (!(await isUp())) {
+      if (Date.now() > until) throw new Error(`${program} does not serve`);
+      await sleep(5);
+    }
+  })();
+  await Promise.race([up, gone]);
+  return child;
+}
+
+async function end(child) {
+  children.delete(child);
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGTERM');
+  const late = setTimeout(() => child.kill('SIGKILL'), 5000);
+  await gone;
+  clearTimeout(late);
+}
+
+/** A number that `measure` prints. */
+async function number(where, ...args) {
+  const { stdout } = await exec(measure, args.map(String), { env: where.env, cwd: where.repo, maxBuffer: 1 << 22 });
+  return Number(stdout);
+}
+
+/** The socket path of the default owner, as the client makes it. */
+function socketPath({ home, runtime }) {
+  const session = existsSync('/proc/self/sessionid') ? readFileSync('/proc/self/sessionid', 'utf8').trim() : '4294967295';
+  const hash = capture('sha256sum', [], { input: home, stdio: ['pipe', 'pipe', 'inherit'] }).slice(0, 8);
+  return join(runtime, `keyrack.${session}.${hash}.sock`);
+}
+
+/** The daemon, in the foreground so that its pid is known. */
+async function daemon(where) {
+  const socket = socketPath(where);
+  const child = await serve(bin('keyrackd'), ['--socket', socket], { env: where.env, cwd: '/' }, () => existsSync(socket));
+  return { child, socket };
+}
+
+/** Ratios of interleaved pairs; the best. Each side is a function that gives a median. `inverse`: more is better. */
+async function best(measured, against, { inverse = false } = {}) {
+  const pairs = [];
+  for (let pair = 0; pair < PAIRS; pair += 1) {
+    const below = await against();
+    const above = await measured();
+    pairs.push({ measured: above, floor: below, ratio: above / below });
+  }
+  return pairs.sort((a, b) => (inverse ? b.ratio - a.ratio : a.ratio - b.ratio))[0];
+}
+
+const rows = [];
+const us = (ns) => (ns >= 1e6 ? `${(ns / 1e6).toFixed(2)} ms` : `${(ns / 1e3).toFixed(1)} µs`);
+
+function times(what, { measured, floor: below, ratio }, bar) {
+  rows.push({ what, figure: us(measured), floor: us(below), ratio: `${ratio.toFixed(2)} ×`, bar: bar === undefined ? '' : `≤ ${bar} ×`, ok: bar === undefined ? null : ratio <= bar });
+}
+
+function say(what, figure, bar = '', ok = null) {
+  rows.push({ what, figure, floor: '', ratio: '', bar, ok });
+}
+
+const residentKb = (pid) => Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/^VmRSS:\s+(\d+) kB$/m)[1]);
+
+/** Resident memory 2 s after the last request. */
+async function resident(name, count, bytes, barMb) {
+  const where = world(name);
+  const { child } = await daemon(where);
+  await number(where, 'fill', Math.max(count, 0), bytes);
+  await sleep(2000);
+  const mb = (residentKb(child.pid) * 1024) / 1e6;
+  say(count === 0 ? 'daemon resident, idle' : `daemon resident, ${count.toLocaleString('en')} keys of ${bytes} bytes`, `${mb.toFixed(2)} MB`, `≤ ${barMb} MB`, mb <= barMb);
+  await end(child);
+}
+
+/** getSync in a Node of its own: a median, as `measure` would give it. */
+async function node(where, input) {
+  const { stdout } = await exec(process.execPath, [join(root, 'bench', 'node.cjs'), JSON.stringify(input), String(N)], { env: where.env, cwd: where.repo });
+  return Number(stdout);
+}
+
+async function main() {
+  ({ directory: platform } = build());
+  const { host } = targets();
+  run('cargo', ['build', '--release', '--locked', '--target', host, '-p', 'keyrack-client', '--example', 'measure']);
+  const target = JSON.parse(capture('cargo', ['metadata', '--no-deps', '--format-version', '1', '--locked'])).target_directory;
+  measure = join(target, host, 'release', 'examples', 'measure');
+  floor = join(base, 'floor');
+  run('cc', ['-O2', '-o', floor, join(root, 'bench', 'floor.c')]);
+
+  // One key, and the floors beside it.
+  const where = world('a');
+  writeFileSync(join(where.repo, '.git'), '');
+  mkdirSync(join(where.repo, '.agent'));
+  const names = Array.from({ length: 20 }, (_, index) => `  - KEY_${String(index).padStart(6, '0')}\n`);
+  writeFileSync(join(where.repo, '.agent', 'keyrack.yml'), `org: bench\nenv.test:\n${names.join('')}`);
+  const { child, socket } = await daemon(where);
+  await number(where, 'fill', 20, 32);
+
+  const replyFile = join(base, 'reply');
+  writeFileSync(replyFile, (await exec(measure, ['legacy-reply', socket, SLUG], { env: where.env })).stdout);
+  const oneshot = join(base, 'oneshot.sock');
+  const c = await serve(floor, ['oneshot', oneshot, replyFile], {}, () => existsSync(oneshot));
+  times('GET of one key, fresh connection, legacy', await best(() => number(where, 'legacy', socket, SLUG, N), () => number(where, 'legacy', oneshot, SLUG, N)), 2.5);
+
+  const [bytesIn, bytesOut] = (await exec(measure, ['native-bytes', SLUG], { env: where.env })).stdout.trim().split(' ');
+  const ping = join(base, 'ping.sock');
+  const pong = await serve(floor, ['pingpong', ping, bytesIn, bytesOut], {}, () => existsSync(ping));
+  times('GET, native, persistent, Rust client', await best(() => number(where, 'native', SLUG, N), () => number(where, 'pingpong', ping, bytesIn, bytesOut, N)), 2);
+  await end(pong);
+
+  const asked = { for: { key: SLUG } };
+  times('getSync in Node, against the Rust client', await best(() => node(where, asked), () => number(where, 'get', SLUG, N)), 1.5);
+  times('  the same by name, from a manifest of 20 keys', await best(() => node(where, { for: { key: 'KEY_000000' }, env: 'test' }), () => number(where, 'get', SLUG, N)));
+
+  const spawned = (...command) => () => number(where, 'spawn', N, ...command);
+  const nothing = spawned('/bin/true');
+  times('keyrack get --value, whole process', await best(spawned(bin('keyrack'), 'get', '--value', '--key', SLUG), nothing), 3);
+  times('  the same by name, from a manifest of 20 keys', await best(spawned(bin('keyrack'), 'get', '--value', '--key', 'KEY_000000', '--env', 'test'), nothing));
+  times('  the same through bin/keyrack', await best(spawned(join(root, 'bin', 'keyrack'), 'get', '--value', '--key', SLUG), nothing));
+
+  const fresh = await best(() => number(where, 'load-fresh', socket, SLUG, CLIENTS, LOAD_MS), () => number(where, 'load-fresh', oneshot, SLUG, CLIENTS, LOAD_MS), { inverse: true });
+  rows.push({ what: `requests a second, ${CLIENTS} clients, fresh connections`, figure: `${fresh.measured}`, floor: `${fresh.floor}`, ratio: `${fresh.ratio.toFixed(2)} ×`, bar: '≥ 0.5 ×', ok: fresh.ratio >= 0.5 });
+  say(`requests a second, ${CLIENTS} clients, persistent connections`, `${await number(where, 'load-native', SLUG, CLIENTS, LOAD_MS)}`);
+  await end(c);
+  await end(child);
+
+  const starting = world('b');
+  times('client asks for a daemon → it is served', await best(() => number(starting, 'start', bin('keyrackd'), N), () => number(starting, 'spawn', N, '/bin/true')), 6);
+
+  const many = world('c');
+  const few = world('d');
+  const holders = [await daemon(many), await daemon(few)];
+  await number(many, 'fill', quick ? 1000 : 100_000, 32);
+  await number(few, 'fill', 10, 32);
+  times('GET, native, with 100,000 keys of 32 bytes held, against 10', await best(() => number(many, 'native', SLUG, N), () => number(few, 'native', SLUG, N)), 1.3);
+  times('  the same, legacy, fresh connection', await best(() => number(many, 'legacy', holders[0].socket, SLUG, N), () => number(few, 'legacy', holders[1].socket, SLUG, N)));
+  for (const holder of holders) await end(holder.child);
+
+  await resident('e', 0, 0, 4);
+  await resident('f', 10_000, 200, 12);
+  print();
+}
+
+function print() {
+  const columns = ['what', 'figure', 'floor', 'ratio', 'bar'];
+  const all = [{ what: 'what', figure: 'measured', floor: 'floor', ratio: 'ratio', bar: 'bar', verdict: '' }, ...rows];
+  const width = (column) => Math.max(...all.map((row) => row[column].length));
+  console.log();
+  for (const row of all) {
+    const verdict = row.ok === undefined || row.ok === null ? '' : row.ok ? 'met' : 'MISSED';
+    console.log([...columns.map((column) => (column === 'what' ? row[column].padEnd(width(column)) : row[column].padStart(width(column)))), verdict].join('  ').trimEnd());
+  }
+  const missed = rows.filter((row) => row.ok === false).length;
+  console.log(`\nmedians of ${N}, best of ${PAIRS} interleaved pairs${quick ? ' (quick: these figures mean nothing)' : ''}; bars missed: ${missed}`);
+  if (missed > 0) process.exitCode = 1;
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(`bench: ${error.message}`);
+  process.exitCode = 1;
+} finally {
+  for (const child of children) await end(child);
+  rmSync(base, { recursive: true, force: true });
+}

@@ -1,0 +1,2 @@
+export * from './index.js';
+export { keyrack as default } from './index.js';

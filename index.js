@@ -1,0 +1,13 @@
+'use strict';
+// The face of keyrack in Node. Reading is done in this process by the addon; changing, by the command in a child process.
+
+const { del, set, unlock } = require('./lib/change.js');
+const { KeyrackError } = require('./lib/error.js');
+const { get, getSync } = require('./lib/get.js');
+const { ErasableSecret } = require('./lib/secret.js');
+const { source } = require('./lib/source.js');
+const { relock, status } = require('./lib/status.js');
+
+const keyrack = { get, getSync, source, status, relock, unlock, set, del };
+
+module.exports = { ...keyrack, keyrack, KeyrackError, ErasableSecret };

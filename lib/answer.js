@@ -1,0 +1,13 @@
+'use strict';
+// What the addon hands back: everything but secrets as JSON, which becomes objects of this realm here, and failures to be thrown.
+
+const { KeyrackError } = require('./error.js');
+
+/** Reads an answer of the addon, or throws what it says failed. */
+function answer(json) {
+  const value = JSON.parse(json);
+  if (value !== null && value.error !== undefined) throw new KeyrackError(value.error);
+  return value;
+}
+
+module.exports = { answer };

@@ -1,0 +1,62 @@
+'use strict';
+// get and source where the native part is missing: only what process.env has can be answered. Whatever else is asked ends in the error that
+// says what is missing.
+
+const { declared } = require('./declared.js');
+const { reasons } = require('./firewall.js');
+const { invokedAs } = require('./realm.js');
+
+const FULL = /^([^.]+)\.(sudo|prod|prep|test|all|camp)\.(.+)$/;
+
+/** Names of what was asked, without a doubt about which variable is meant. */
+function parts({ key, org, inEnv }) {
+  const [, ofOrg, ofEnv, name] = FULL.exec(key) ?? [null, org ?? '@this', inEnv ?? 'all', key];
+  return { org: ofOrg, env: ofEnv, name, slug: `${ofOrg}.${ofEnv}.${name}` };
+}
+
+/** The attempt at one key, `null` when the environment does not have it. */
+function attempt({ org, env, name, slug }, { dangerous, buffer }) {
+  const value = env === 'sudo' ? undefined : process.env[name];
+  if (value === undefined || value === '') return null;
+  const against = reasons(name, value, dangerous);
+  if (against.length > 0) return { status: 'blocked', slug, reasons: against, fix: `${invokedAs()} set --env ${env} --key ${name} --vault os.secure` };
+  return {
+    status: 'granted',
+    grant: {
+      slug,
+      key: { secret: buffer ? new Uint8Array(Buffer.from(value, 'utf8')) : value, grade: { protection: 'plaintext', duration: 'permanent' } },
+      source: { vault: 'os.envvar', mech: 'PERMANENT_VIA_REPLICA' },
+      env,
+      org,
+    },
+  };
+}
+
+/** What the addon would answer. `missing` throws: it is called as soon as the environment is not enough. */
+function fromEnvironment(asked, missing) {
+  const keys = asked.key === undefined ? declared(asked, missing) : [parts(asked)];
+  const attempts = keys.map((key) => attempt(key, asked) ?? missing());
+  const lines = attempts.map((each) => `   - ${each.grant?.slug ?? each.slug}: ${each.status}`);
+  return { attempts, stdout: `\nkeyrack\n${lines.join('\n')}\n\n` };
+}
+
+/** The same for `source`: what the environment has is kept as it is; a key that is waived, or not required, may be missing. */
+function sourceFromEnvironment(asked, missing) {
+  const keys = asked.key === undefined ? declared(asked, missing) : [parts(asked)];
+  const done = { set: [], secrets: [], sourced: [], kept: [], differing: [], missing: [] };
+  const failed = [];
+  for (const key of keys) {
+    const found = attempt(key, asked);
+    if (found?.status === 'granted') done.kept.push(key.name);
+    else if (!found && asked.strict && !(key.optionalIfHas && process.env[key.optionalIfHas])) missing();
+    else {
+      if (found && asked.strict) failed.push(found);
+      done.missing.push(key.name);
+    }
+  }
+  if (failed.length === 0) return done;
+  const lines = failed.map(({ slug, reasons: against }) => `   - ${slug}: blocked: ${against.join('; ')}`);
+  return { failed, report: `\nkeyrack\n${lines.join('\n')}\n\n` };
+}
+
+module.exports = { fromEnvironment, sourceFromEnvironment };

@@ -1,0 +1,101 @@
+'use strict';
+// source: keys into process.env, at once.
+
+const fs = require('node:fs');
+const { isMainThread } = require('node:worker_threads');
+const argument = require('./argument.js');
+const { answer } = require('./answer.js');
+const { binding, bindingOrNull } = require('./binding.js');
+const { allowsDangerous } = require('./change.js');
+const { sourceFromEnvironment } = require('./environment.js');
+const { KeyrackError } = require('./error.js');
+const { DEADLINE_MS, lookUp } = require('./get.js');
+const { realm } = require('./realm.js');
+
+/** What source has set in this realm, by name: a variable that still holds it is ours to refresh. */
+const ours = new Map();
+
+const isOurs = (name) => ours.has(name) && process.env[name] === ours.get(name);
+
+function say(text) {
+  try {
+    fs.writeSync(2, text.endsWith('\n') ? text : `${text}\n`);
+  } catch {
+    // Nobody listens.
+  }
+}
+
+/** Asks for the keys: what to set, with its values, and what became of the rest; or, in strict mode, the attempts it fails at. */
+function ask(asked) {
+  const addon = bindingOrNull();
+  if (addon === null) return sourceFromEnvironment(asked, binding);
+  const { json, secrets } = addon.source(asked, lookUp);
+  return { ...answer(json), secrets };
+}
+
+/** Whether a strict failure ends the process: on the main thread, but not under vitest, whose workers would be taken down. */
+function exits(onFail) {
+  if (onFail !== undefined) return onFail === 'exit';
+  return isMainThread && globalThis.__vitest_worker__ === undefined && process.env.VITEST_WORKER_ID === undefined;
+}
+
+function source(input) {
+  argument.options('source', input, ['env', 'owner', 'key', 'mode', 'override', 'onFail', 'allow', 'timeoutMs']);
+  const strict = argument.word('source: mode', input.mode, ['strict', 'lenient']) === 'strict';
+  const onFail = input.onFail === undefined ? undefined : argument.word('source: onFail', input.onFail, ['exit', 'throw']);
+  const asked = {
+    realm: realm(argument.text('source: owner', input.owner), argument.milliseconds('source: timeoutMs', input.timeoutMs, DEADLINE_MS)),
+    inEnv: argument.required('source: env', input.env),
+    key: argument.text('source: key', input.key),
+    dangerous: allowsDangerous('source', input.allow),
+    strict,
+    override: argument.flag('source: override', input.override),
+    ours: [...ours.keys()].filter(isOurs),
+  };
+
+  let found;
+  try {
+    found = ask(asked);
+  } catch (error) {
+    const nothing = error instanceof KeyrackError && error.code === 'no_manifest' && !strict && asked.key === undefined;
+    if (!nothing) throw error;
+    return { sourced: [], kept: [], missing: [] };
+  }
+  if (found.failed !== undefined) fail(found, exits(onFail));
+  return apply(found);
+}
+
+function fail({ failed, report }, exit) {
+  if (exit) {
+    say(report);
+    process.exit(2);
+  }
+  const [first] = failed;
+  throw new KeyrackError({
+    code: first.status,
+    exit: 2,
+    message: failed.length === 1 ? (first.message ?? `${first.slug} is blocked: ${first.reasons.join('; ')}`) : `${failed.length} keys are not granted: ${failed.map((each) => each.slug).join(', ')}`,
+    slug: first.slug,
+    fix: first.fix ?? undefined,
+    attempts: failed,
+    detail: report.trim(),
+  });
+}
+
+function apply({ set, secrets, sourced, kept, differing, missing }) {
+  set.forEach((name, index) => {
+    process.env[name] = secrets[index];
+    ours.set(name, secrets[index]);
+  });
+  // A key that is gone is not left lying in a variable of ours.
+  for (const name of missing.filter(isOurs)) {
+    delete process.env[name];
+    ours.delete(name);
+  }
+  for (const name of differing) {
+    say(`keyrack: ${name} is set already and kept, though the unlocked key has another value; override: true takes the key's`);
+  }
+  return { sourced, kept, missing };
+}
+
+module.exports = { source };
