@@ -50,15 +50,21 @@ enum Step {
     GiveBack(prop::sample::Index),
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![3 => length().prop_map(Step::Take), 2 => any::<prop::sample::Index>().prop_map(Step::GiveBack)]
+fn steps(lengths: impl Strategy<Value = usize>) -> impl Strategy<Value = Vec<Step>> {
+    let give_back = any::<prop::sample::Index>().prop_map(Step::GiveBack);
+    vec(prop_oneof![3 => lengths.prop_map(Step::Take), 2 => give_back], 1..250)
+}
+
+/// Either all lengths, or those with few slots in a page, so that many pages of one size fill and empty.
+fn any_steps() -> impl Strategy<Value = Vec<Step>> {
+    prop_oneof![steps(length()), steps(prop::sample::select(&[1000_usize, 1300, 2000][..]))]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn arena_hands_out_disjoint_zeros_within_its_limit(steps in vec(step(), 1..250)) {
+    fn arena_hands_out_disjoint_zeros_within_its_limit(steps in any_steps()) {
         let mut arena = arena(2 * MIB);
         let mut held: Vec<(usize, Grant, u8)> = Vec::new();
         for (n, step) in steps.into_iter().enumerate() {

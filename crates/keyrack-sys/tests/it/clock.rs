@@ -29,6 +29,11 @@ fn clocks_agree_with_the_system() {
     assert_eq!((id.len(), id.matches('-').count()), (36, 4), "{id}");
 }
 
+/// What fired, but for somebody having set the machine's clock, as the test below does.
+fn drain(timers: &DeadlineTimers) -> Fired {
+    Fired { clock_set: false, ..timers.drain().unwrap() }
+}
+
 #[test]
 fn timers_fire_at_their_own_deadline_alone() {
     let timers = DeadlineTimers::new().unwrap();
@@ -48,9 +53,15 @@ fn timers_fire_at_their_own_deadline_alone() {
     ] {
         timers.set(boot_at, wall_at).unwrap();
         let fd = if expected.boot { timers.boot_fd() } else { timers.wall_fd() };
-        assert!(wait_readable(fd, SOON).unwrap(), "{boot_at:?} {wall_at:?}");
-        assert_eq!(timers.drain().unwrap(), expected, "{boot_at:?} {wall_at:?}");
-        assert_eq!(timers.drain().unwrap(), Fired::default(), "a timer fires once");
+        let fired = loop {
+            assert!(wait_readable(fd, SOON).unwrap(), "{boot_at:?} {wall_at:?}");
+            let fired = drain(&timers);
+            if fired != Fired::default() {
+                break fired;
+            }
+        };
+        assert_eq!(fired, expected, "{boot_at:?} {wall_at:?}");
+        assert_eq!(drain(&timers), Fired::default(), "a timer fires once");
     }
 
     for (boot_at, wall_at) in
@@ -58,7 +69,7 @@ fn timers_fire_at_their_own_deadline_alone() {
     {
         timers.set(Some(1), Some(1)).unwrap();
         timers.set(boot_at, wall_at).unwrap();
-        assert_eq!(timers.drain().unwrap(), Fired::default(), "{boot_at:?} {wall_at:?}");
+        assert_eq!(drain(&timers), Fired::default(), "{boot_at:?} {wall_at:?}");
     }
 }
 
@@ -69,17 +80,20 @@ fn setting_the_clock_wakes_the_wall_timer() {
     }
     let timers = DeadlineTimers::new().unwrap();
     timers.set(Some(u64::MAX), Some(wall_ms() + 3_600_000)).unwrap();
-    assert_eq!(timers.drain().unwrap(), Fired::default());
+    timers.drain().unwrap();
     shift_clock(1);
     assert!(wait_readable(timers.wall_fd(), SOON).unwrap());
     assert_eq!(timers.drain().unwrap(), Fired { clock_set: true, ..Fired::default() });
-    assert_eq!(timers.drain().unwrap(), Fired::default());
 
     // Set again before anybody looked: arming it anew must not fail, and it must be armed.
     shift_clock(-1);
     timers.set(None, Some(wall_ms() + 5)).unwrap();
-    assert!(wait_readable(timers.wall_fd(), SOON).unwrap());
-    assert!(timers.drain().unwrap().wall);
+    loop {
+        assert!(wait_readable(timers.wall_fd(), SOON).unwrap());
+        if timers.drain().unwrap().wall {
+            break;
+        }
+    }
 }
 
 /// Sets the wall clock off by a nanosecond or back.

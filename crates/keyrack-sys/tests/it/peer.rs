@@ -246,7 +246,7 @@ fn a_socket_that_outlives_its_opener() {
 #[test]
 fn a_dead_openers_number_given_to_a_process_of_ours() {
     let test = "peer::a_dead_openers_number_given_to_a_process_of_ours";
-    if !can_run(test, &[Need::Root, Need::Sessions]) {
+    if !can_run(test, &[Need::Sessions]) {
         return;
     }
     if role().is_some() {
