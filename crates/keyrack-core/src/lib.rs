@@ -19,6 +19,7 @@ pub mod org;
 pub mod owner;
 pub mod peer;
 pub mod repo_manifest;
+pub mod set_rule;
 pub mod slug;
 #[cfg(feature = "store")]
 pub mod store;

@@ -47,7 +47,7 @@ fn parse(value: &Value) -> HostManifest {
 }
 
 /// A manifest of which `hosts` is given.
-fn with_hosts(hosts: Value) -> HostManifest {
+fn with_hosts(hosts: &Value) -> HostManifest {
     let recipient = json!({"mech": "age", "pubkey": "age1", "label": "l", "addedAt": "x"});
     parse(&json!({"uri": "~/x", "recipients": [recipient], "hosts": hosts}))
 }
@@ -117,7 +117,7 @@ fn what_is_not_known_survives() {
 
 #[test]
 fn defaults_and_old_names() {
-    let manifest = with_hosts(json!({
+    let manifest = with_hosts(&json!({
         "acme.test.OLD": {"slug": "acme.test.OLD", "vault": "os.secure", "mech": "REPLICA", "exid": null},
         "@all.sudo.LEAST": {"vault": "aws.config", "mech": "AWS_SSO"},
     }));
@@ -183,7 +183,7 @@ fn putting_keys() {
     let added = &manifest.hosts["@all.sudo.R"];
     assert_eq!((added.org.as_str(), added.env.as_str()), ("@all", "sudo"));
 
-    let mut manifest = with_hosts(json!({"acme.test.K": {"vault": 7}}));
+    let mut manifest = with_hosts(&json!({"acme.test.K": {"vault": 7}}));
     assert_eq!(manifest.put(&slug("acme.test.K"), same, 0), Change::Updated);
     assert!(manifest.faults().is_empty());
 }

@@ -58,7 +58,7 @@ pub struct KeySpec {
     pub slug: Slug,
     /// Its env.
     pub env: Env,
-    /// The least grade that will do. Where the demand could not be read it is [`UNREADABLE`], which next to nothing meets, and `fault` says why.
+    /// The least grade that will do. Where the demand could not be read it is [`UNREADABLE`], which no vault meets, and `fault` says why.
     pub grade: MinimumGrade,
     /// The environment variable whose presence excuses the absence of this key.
     pub optional_if_has: Option<String>,

@@ -1,0 +1,178 @@
+//! From what a caller typed to the slugs that are meant: one resolver for every command.
+//!
+//! A full slug is another way of writing an ask, never a way around it: its org has to be the manifest's or the machine's, its env has to agree with `--env`,
+//! and a `sudo` key is only ever met by an ask for `sudo`.
+
+mod many;
+mod problems;
+#[cfg(test)]
+mod tests;
+
+pub use many::{relock_slugs, repo_keys, unlock_slugs};
+
+use crate::env::Env;
+use crate::error::{ErrorCode, Problem};
+use crate::org::Org;
+use crate::owner::Owner;
+use crate::repo_manifest::RepoManifest;
+use crate::slug::{Slug, check_name};
+
+/// What a caller typed, and where it was typed.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// `--key`: a name, or a full slug `org.env.NAME` whose org may be `@this`.
+    pub key: Option<&'a str>,
+    /// `--env`
+    pub env: Option<&'a str>,
+    /// `--org`; `@this` if none.
+    pub org: Option<&'a str>,
+    /// Whose rack it is, for the commands that mend a failure.
+    pub owner: &'a Owner,
+    /// The manifest of the repository the caller stands in, if it has one.
+    pub manifest: Option<&'a RepoManifest>,
+}
+
+/// What is to be done with the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Read it.
+    Get,
+    /// Read it into a shell or a process.
+    Source,
+    /// Open its vault.
+    Unlock,
+    /// End it.
+    Relock,
+    /// Store it.
+    Set,
+    /// Forget it.
+    Del,
+}
+
+impl Verb {
+    /// The command's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verb::Get => "get",
+            Verb::Source => "source",
+            Verb::Unlock => "unlock",
+            Verb::Relock => "relock",
+            Verb::Set => "set",
+            Verb::Del => "del",
+        }
+    }
+
+    /// Whether it changes what is stored, which takes a manifest, or `@all`, to say whose key it is.
+    fn stores(self) -> bool {
+        matches!(self, Verb::Set | Verb::Del)
+    }
+}
+
+/// The one slug an ask for a key means.
+///
+/// A bare name goes by `--env`; without it by the envs that declare it: `all` if that is among them, else the only one. An undeclared name is not
+/// found, save by `del`, which takes it for one of `all`. Without a manifest a bare name needs `--org`, and its env is then `all` if none is given.
+///
+/// # Errors
+///
+/// [`ErrorCode::Usage`] without a key; [`ErrorCode::BadEnv`], [`ErrorCode::BadOrg`], [`ErrorCode::BadSlug`], [`ErrorCode::BadKeyName`] for what is malformed;
+/// [`ErrorCode::OrgMismatch`], [`ErrorCode::EnvConflict`], [`ErrorCode::EnvRequired`], [`ErrorCode::AmbiguousKey`], [`ErrorCode::KeyNotFound`],
+/// [`ErrorCode::NoManifest`] for what does not fit together.
+pub fn resolve(ask: &Ask<'_>, verb: Verb) -> Result<Slug, Problem> {
+    let key = ask.key.ok_or_else(|| Problem::new(ErrorCode::Usage, "name the key with --key"))?;
+    let (env, org) = (ask.env()?, ask.org()?);
+    let slug = if Slug::looks_full(key) {
+        full(ask, verb, key, env, &org)?
+    } else {
+        bare(ask, verb, key, env, &org)?
+    };
+    if verb == Verb::Set {
+        check_name(slug.name())?;
+        if !slug.is_machine() && !Org::is_storable_name(slug.org()) {
+            return Err(problems::not_storable(&slug));
+        }
+    }
+    Ok(slug)
+}
+
+impl Ask<'_> {
+    fn env(&self) -> Result<Option<Env>, Problem> {
+        self.env.map(str::parse).transpose()
+    }
+
+    fn org(&self) -> Result<Org, Problem> {
+        self.org.map_or(Ok(Org::This), str::parse)
+    }
+}
+
+/// The slug as it is written out, its org known.
+fn full(ask: &Ask<'_>, verb: Verb, key: &str, env: Option<Env>, org: &Org) -> Result<Slug, Problem> {
+    let slug = expand(ask, verb, key)?;
+    if env.is_some() && env != slug.env_kind() {
+        return Err(problems::env_conflict(ask, verb, &slug));
+    }
+    let asked_for = match org {
+        Org::This => true,
+        Org::Machine => slug.is_machine(),
+        Org::Named(name) => slug.org() == name,
+    };
+    if !asked_for {
+        return Err(problems::org_option_conflict(org, &slug));
+    }
+    if slug.is_machine() {
+        return Ok(slug);
+    }
+    match ask.manifest {
+        Some(manifest) if manifest.org != slug.org() => {
+            Err(problems::org_mismatch(slug.org(), manifest).of(&slug))
+        }
+        None if verb.stores() => Err(problems::no_manifest(verb, slug.name(), env)),
+        _ => Ok(slug),
+    }
+}
+
+/// Reads a full slug, `@this` replaced.
+fn expand(ask: &Ask<'_>, verb: Verb, key: &str) -> Result<Slug, Problem> {
+    let slug = Slug::parse(key)?;
+    match slug.org().parse::<Org>()? {
+        Org::Machine | Org::Named(_) => Ok(slug),
+        Org::This => {
+            let Some(manifest) = ask.manifest else {
+                return Err(problems::no_manifest(verb, slug.name(), slug.env_kind()));
+            };
+            Slug::parse(&format!("{}.{}.{}", manifest.org, slug.env(), slug.name()))
+        }
+    }
+}
+
+fn bare(ask: &Ask<'_>, verb: Verb, name: &str, env: Option<Env>, org: &Org) -> Result<Slug, Problem> {
+    check_name(name)?;
+    let or_all = || match env {
+        None if verb == Verb::Set => Err(problems::env_required_for_set(name)),
+        env => Ok(env.unwrap_or(Env::All)),
+    };
+    match (org, ask.manifest) {
+        (Org::Machine, _) => Slug::new(Org::MACHINE, or_all()?, name),
+        (Org::Named(org), Some(manifest)) if *org != manifest.org => {
+            Err(problems::org_mismatch(org, manifest))
+        }
+        (Org::This | Org::Named(_), Some(manifest)) => {
+            let env = env.map_or_else(|| infer(ask, verb, name, manifest), Ok)?;
+            Slug::new(&manifest.org, env, name)
+        }
+        (Org::Named(org), None) if !verb.stores() => Slug::new(org, or_all()?, name),
+        (Org::This | Org::Named(_), None) => Err(problems::no_manifest(verb, name, env)),
+    }
+}
+
+/// The env of a name that was asked for without one.
+fn infer(ask: &Ask<'_>, verb: Verb, name: &str, manifest: &RepoManifest) -> Result<Env, Problem> {
+    match manifest.envs_of(name).as_slice() {
+        envs if envs.contains(&Env::All) => Ok(Env::All),
+        [only] => Ok(*only),
+        [] if verb == Verb::Del => Ok(Env::All),
+        [] if verb == Verb::Set => Err(problems::env_required_for_set(name)),
+        [] => Err(problems::key_not_found(name)),
+        envs => Err(problems::ambiguous(ask, verb, name, envs)),
+    }
+}

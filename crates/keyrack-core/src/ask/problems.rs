@@ -1,0 +1,117 @@
+//! What is said of asks that do not fit together.
+
+use super::{Ask, Verb};
+use crate::env::Env;
+use crate::error::{ErrorCode, Problem};
+use crate::fix::Fix;
+use crate::org::Org;
+use crate::repo_manifest::RepoManifest;
+use crate::slug::Slug;
+
+fn words(envs: &[Env]) -> String {
+    envs.iter().map(|env| env.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The same command with this key and env; no `--org`, which here says nothing that key and manifest don't. None for `set`, whose vault is not known.
+fn again(ask: &Ask<'_>, verb: Verb, env: &str, key: &str) -> Option<Fix> {
+    (verb != Verb::Set).then(|| Fix::with_owner(verb.as_str(), ask.owner, ["--env", env, "--key", key]))
+}
+
+fn with(problem: Problem, fix: Option<Fix>) -> Problem {
+    Problem { fix, ..problem }
+}
+
+pub(super) fn env_conflict(ask: &Ask<'_>, verb: Verb, slug: &Slug) -> Problem {
+    let message =
+        format!("--env {} conflicts with the env {} of {slug}", ask.env.unwrap_or_default(), slug.env());
+    let problem = Problem::new(ErrorCode::EnvConflict, message).of(slug);
+    with(problem, again(ask, verb, slug.env(), slug.as_str()))
+}
+
+pub(super) fn org_option_conflict(org: &Org, slug: &Slug) -> Problem {
+    let message = format!("--org {org} conflicts with the org {} of {slug}", slug.org());
+    Problem::new(ErrorCode::OrgMismatch, message).of(slug)
+}
+
+pub(super) fn org_mismatch(org: &str, manifest: &RepoManifest) -> Problem {
+    let message = format!("the org {org} is not the org {} of keyrack.yml", manifest.org);
+    Problem::new(ErrorCode::OrgMismatch, message).hint(format!(
+        "ask for keys of {org} in a repository of {org}; keys of this machine are asked for with --org @all"
+    ))
+}
+
+pub(super) fn not_storable(slug: &Slug) -> Problem {
+    let message = format!(
+        "the org {:?} cannot be stored: it must begin with a-z and hold only a-z, 0-9, _ and -",
+        slug.org()
+    );
+    Problem::new(ErrorCode::BadOrg, message).of(slug).hint("correct `org` in keyrack.yml")
+}
+
+pub(super) fn no_manifest(verb: Verb, name: &str, env: Option<Env>) -> Problem {
+    let message = format!("there is no keyrack.yml here to say whose key {name} is");
+    let hint = match (verb, env) {
+        (_, Some(Env::Sudo)) => "a sudo key of this machine is asked for with --org @all",
+        (Verb::Set | Verb::Del, _) => {
+            "make one with `init --org`, or store the key for this machine with --org @all"
+        }
+        _ => "ask by a full slug such as acme.test.KEY, or make a keyrack.yml with `init --org`",
+    };
+    Problem::new(ErrorCode::NoManifest, message).hint(hint)
+}
+
+pub(super) fn env_required_for_set(name: &str) -> Problem {
+    let message = format!("keyrack.yml does not tell the env of {name}: name it with --env");
+    Problem::new(ErrorCode::EnvRequired, message).hint("for example --env test")
+}
+
+pub(super) fn env_required(declared: &[Env]) -> Problem {
+    let message = match declared {
+        [] => "name the env with --env".to_owned(),
+        envs => format!("name the env with --env: keyrack.yml declares {}", words(envs)),
+    };
+    let example = declared.first().copied().unwrap_or(Env::Test);
+    Problem::new(ErrorCode::EnvRequired, message).hint(format!("for example --env {example}"))
+}
+
+pub(super) fn key_not_found(name: &str) -> Problem {
+    let message = format!("keyrack.yml does not declare {name}");
+    let hint = if name.contains('.') {
+        format!("a full slug reads org.env.NAME, with an env of {}", words(&Env::ALL))
+    } else {
+        "name its env with --env, or ask by its full slug".to_owned()
+    };
+    Problem::new(ErrorCode::KeyNotFound, message).hint(hint)
+}
+
+/// A key that an unlock names and that the manifest does not ask for.
+pub(super) fn not_declared(ask: &Ask<'_>, slug: &Slug) -> Problem {
+    let message = format!("keyrack.yml does not declare {slug}");
+    Problem::new(ErrorCode::KeyNotFound, message)
+        .of(slug)
+        .fix(Fix::set(ask.owner, slug, "os.secure"))
+        .hint("to set a key also declares it")
+}
+
+/// A key that an unlock names, that needs no declaration, and that was never set.
+pub(super) fn never_set(ask: &Ask<'_>, slug: &Slug) -> Problem {
+    let message = format!("{slug} was never set");
+    Problem::new(ErrorCode::KeyNotFound, message).of(slug).fix(Fix::set(ask.owner, slug, "os.secure"))
+}
+
+pub(super) fn ambiguous(ask: &Ask<'_>, verb: Verb, name: &str, envs: &[Env]) -> Problem {
+    let message = format!("{name} is declared in several envs, {}: name one with --env", words(envs));
+    let env = envs.first().copied().unwrap_or(Env::Test);
+    let problem = Problem::new(ErrorCode::AmbiguousKey, message).hint(format!("for example --env {env}"));
+    with(problem, again(ask, verb, env.as_str(), name))
+}
+
+pub(super) fn sudo_needs_key() -> Problem {
+    Problem::new(ErrorCode::SudoNeedsKey, "sudo keys are asked for one by one: name the key with --key")
+        .hint("sudo keys do not stand in keyrack.yml")
+}
+
+pub(super) fn no_manifest_for_repo() -> Problem {
+    Problem::new(ErrorCode::NoManifest, "there is no keyrack.yml here, and so no keys of the repository")
+        .hint("make one with `init --org`, or name a key with --key")
+}
