@@ -13,10 +13,12 @@ mod json_members;
 pub mod legacy;
 pub mod manifest;
 pub mod paths;
+pub mod relock;
 pub mod render;
 pub mod secret;
 pub mod session;
 pub mod source;
+pub mod status;
 mod stream;
 mod wire_names;
 

@@ -252,7 +252,13 @@ mod tests {
     }
 
     fn outcome(answers: Vec<Answer>) -> Outcome {
-        Outcome { answers, single: false, legacy_daemon: false, daemon_problem: None }
+        Outcome {
+            answers,
+            single: false,
+            legacy_daemon: false,
+            daemon_problem: None,
+            manifest_faults: Vec::new(),
+        }
     }
 
     #[test]

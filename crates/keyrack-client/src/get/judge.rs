@@ -34,11 +34,12 @@ impl Judge<'_> {
         if below && self.ctx.strict_env() {
             return self.below(asked, grade);
         }
-        let note = below.then(|| {
-            format!(
+        let note = below.then(|| match &asked.fault {
+            Some(fault) => fault.message.clone(),
+            None => format!(
                 "the environment's value is of grade {grade}, weaker than the {} that keyrack.yml demands",
                 asked.minimum
-            )
+            ),
         });
         let grant = Grant { slug: asked.slug.clone(), grade, source, expires_at_ms: None };
         self.through_firewall(asked, grant, value, note)

@@ -56,6 +56,8 @@ pub struct Outcome {
     pub legacy_daemon: bool,
     /// Why the daemon could not be asked, though the environment answered everything: worth a warning too.
     pub daemon_problem: Option<Problem>,
+    /// What is wrong with single entries of `keyrack.yml`: worth a warning too.
+    pub manifest_faults: Vec<Problem>,
 }
 
 impl Outcome {
@@ -68,6 +70,15 @@ impl Outcome {
     pub fn all_fine(&self) -> bool {
         self.answers.iter().all(Answer::is_fine)
     }
+}
+
+/// Reads keys in one step, from the daemon and the context's environment.
+///
+/// # Errors
+/// Those of [`Plan::of`] and [`Pending::answer`]. A key that is not granted is no error.
+pub fn get(ctx: &Context, scope: &Scope, options: Options) -> Result<Outcome, Problem> {
+    let plan = Plan::of(ctx, scope)?;
+    read(ctx, plan, options).answer(|name| variable(ctx, name))
 }
 
 /// A variable of the context's environment.

@@ -113,6 +113,7 @@ impl Pending<'_> {
             single: self.plan.single,
             legacy_daemon: self.legacy_daemon,
             daemon_problem: self.problem,
+            manifest_faults: self.plan.manifest_faults,
         })
     }
 }

@@ -1,7 +1,12 @@
 //! Which keys a call asks for, and what `keyrack.yml` says of each.
 
+use keyrack_core::ask::{self, Ask, Verb};
 use keyrack_core::grade::MinimumGrade;
-use keyrack_core::{Env, Org, Slug};
+use keyrack_core::repo_manifest::{KeySpec, RepoManifest};
+use keyrack_core::{Env, Org, Problem, Slug};
+
+use crate::context::Context;
+use crate::manifest;
 
 /// What a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +34,8 @@ pub struct Asked {
     pub slug: Slug,
     /// The least its entry demands.
     pub minimum: MinimumGrade,
+    /// Why the demand of its entry could not be read, if so: it is then the strictest.
+    pub fault: Option<Problem>,
     /// The variable that makes it optional when set.
     pub optional_if_has: Option<String>,
     /// There is a `keyrack.yml`, and it does not declare the key.
@@ -44,17 +51,80 @@ pub struct Plan {
     pub single: bool,
     /// The org of `keyrack.yml`, if there is one.
     pub manifest_org: Option<String>,
+    /// What is wrong with single entries of `keyrack.yml`: worth a warning.
+    pub manifest_faults: Vec<Problem>,
 }
 
 impl Plan {
-    /// Exactly these keys, asked for one by one, with no demand on them.
+    /// What a caller who stands in the context's directory means. A key of the machine is found beside a broken `keyrack.yml` too.
+    ///
+    /// # Errors
+    /// Those of [`manifest::of`], [`ask::resolve`] and [`ask::repo_keys`].
+    pub fn of(ctx: &Context, scope: &Scope) -> Result<Self, Problem> {
+        let manifest = if scope.is_machine() { None } else { manifest::of(ctx)? };
+        Self::with(ctx, scope, manifest.as_ref())
+    }
+
+    /// The same with a manifest that was read already, or none.
+    ///
+    /// # Errors
+    /// Those of [`ask::resolve`] and [`ask::repo_keys`].
+    pub fn with(ctx: &Context, scope: &Scope, manifest: Option<&RepoManifest>) -> Result<Self, Problem> {
+        let words = |env: &Option<Env>| env.map(Env::as_str);
+        let (asked, single) = match scope {
+            Scope::Key { ask: key, org, env } => {
+                let ask = Ask {
+                    key: Some(key),
+                    env: words(env),
+                    org: Some(org.as_str()),
+                    owner: &ctx.owner,
+                    manifest,
+                };
+                let slug = ask::resolve(&ask, Verb::Get)?;
+                let spec = manifest.and_then(|manifest| manifest.spec(&slug));
+                (vec![Asked::by(slug, spec, manifest.is_some())], true)
+            }
+            Scope::Repo { env } => {
+                let ask = Ask { key: None, env: words(env), org: None, owner: &ctx.owner, manifest };
+                let (_, keys) = ask::repo_keys(&ask)?;
+                (keys.into_iter().map(|key| Asked::by(key.slug.clone(), Some(key), true)).collect(), false)
+            }
+        };
+        Ok(Plan {
+            asked,
+            single,
+            manifest_org: manifest.map(|manifest| manifest.org.clone()),
+            manifest_faults: manifest.map(|manifest| manifest.faults.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// Exactly these keys, with no demand on them.
     pub fn of_slugs(slugs: impl IntoIterator<Item = Slug>, manifest_org: Option<String>) -> Self {
-        let asked = slugs.into_iter().map(|slug| Asked {
+        let asked = slugs.into_iter().map(|slug| Asked::by(slug, None, false)).collect();
+        Plan { asked, single: false, manifest_org, manifest_faults: Vec::new() }
+    }
+}
+
+impl Scope {
+    /// Whether it can only be a key of the machine, which no `keyrack.yml` has a say in.
+    fn is_machine(&self) -> bool {
+        match self {
+            Scope::Key { ask, org, .. } => {
+                *org == Org::Machine || Slug::looks_full(ask) && ask.split('.').next() == Some(Org::MACHINE)
+            }
+            Scope::Repo { .. } => false,
+        }
+    }
+}
+
+impl Asked {
+    fn by(slug: Slug, spec: Option<&KeySpec>, has_manifest: bool) -> Self {
+        Asked {
             slug,
-            minimum: MinimumGrade::default(),
-            optional_if_has: None,
-            undeclared: false,
-        });
-        Plan { asked: asked.collect(), single: false, manifest_org }
+            minimum: spec.map(|spec| spec.grade).unwrap_or_default(),
+            fault: spec.and_then(|spec| spec.fault.clone()),
+            optional_if_has: spec.and_then(|spec| spec.optional_if_has.clone()),
+            undeclared: has_manifest && spec.is_none(),
+        }
     }
 }

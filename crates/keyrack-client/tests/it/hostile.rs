@@ -93,9 +93,8 @@ fn untrusted(stage: &Stage, server: &Server) {
         assert!(problem.hint.unwrap().contains(stage.rack().socket().to_str().unwrap()));
     }
     let pruned = daemon::prune_all(&ctx).unwrap();
-    assert!(
-        matches!(&pruned[0].fate, daemon::Fate::Spared(problem) if problem.code == ErrorCode::ServerUntrusted)
-    );
+    let daemon::Fate::Spared(problem) = &pruned[0].fate else { panic!("{pruned:?}") };
+    assert_eq!(problem.code, ErrorCode::ServerUntrusted);
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(server.heard(), b"");
     assert!(stage.rack().socket().exists(), "nothing of a stranger's is removed");

@@ -59,14 +59,13 @@ fn serve_if_told_to() {
         fs::write("/proc/self/comm", "keyrackd").unwrap();
     }
     let listener = UnixListener::bind(&socket).unwrap();
-    let heard = heard_beside(&socket);
-    fs::write(&heard, "").unwrap();
+    let mut heard = fs::File::create(heard_beside(&socket)).unwrap();
     // Bounded, should the test that started it be killed.
     for (count, stream) in listener.incoming().enumerate().take(64) {
         let mut stream = stream.unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let request = first_bytes(&mut stream);
-        fs::File::options().append(true).open(&heard).unwrap().write_all(&request).unwrap();
+        heard.write_all(&request).unwrap();
         answer(manner, count, &mut stream);
     }
 }

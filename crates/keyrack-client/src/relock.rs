@@ -1,0 +1,58 @@
+//! Ending keys before their time.
+
+use keyrack_core::ask::{Ask, relock_slugs};
+use keyrack_core::{Env, Org, Problem, Slug};
+
+use crate::context::Context;
+use crate::daemon::connect;
+use crate::manifest;
+use crate::session::{RelockWhat, Relocked};
+
+/// What a caller wants ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// One key: a full slug ends exactly that one; a bare name every key those words could have unlocked, the `all` that stands in included.
+    Key {
+        /// As typed.
+        ask: String,
+        /// `--org`.
+        org: Org,
+        /// `--env`.
+        env: Option<Env>,
+    },
+    /// Every key whose own env this is.
+    Env(Env),
+    /// Every key.
+    All,
+}
+
+/// Relocks. Without a daemon there is nothing to do, and the slugs come sorted.
+///
+/// # Errors
+/// Those of [`relock_slugs`], of [`crate::daemon::connect`] and of the daemon.
+pub fn relock(ctx: &Context, wanted: &Wanted) -> Result<Relocked, Problem> {
+    let what = match wanted {
+        Wanted::All => RelockWhat::All,
+        Wanted::Env(env) => RelockWhat::Env(*env),
+        Wanted::Key { ask, org, env } => RelockWhat::Slugs(slugs(ctx, ask, org, *env)?),
+    };
+    let mut relocked = match connect(ctx)? {
+        Some(mut daemon) => daemon.relock(&what)?,
+        None => Relocked::default(),
+    };
+    relocked.slugs.sort();
+    Ok(relocked)
+}
+
+fn slugs(ctx: &Context, key: &str, org: &Org, env: Option<Env>) -> Result<Vec<Slug>, Problem> {
+    // To end a key is always allowed: beside a broken keyrack.yml too, if the key is named in full.
+    let manifest =
+        if Slug::looks_full(key) && !key.starts_with(Org::THIS) { None } else { manifest::of(ctx)? };
+    relock_slugs(&Ask {
+        key: Some(key),
+        env: env.map(Env::as_str),
+        org: Some(org.as_str()),
+        owner: &ctx.owner,
+        manifest: manifest.as_ref(),
+    })
+}

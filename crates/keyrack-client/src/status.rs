@@ -1,0 +1,66 @@
+//! What is unlocked, and in which condition the daemon is.
+
+use keyrack_core::{Env, Owner, Problem};
+
+use crate::context::Context;
+use crate::daemon::{Daemon, connect_at};
+use crate::paths::Place;
+use crate::session::{Greeting, HeldKey, Holdings};
+
+/// What is known of the context's rack.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Whose rack.
+    pub owner: Owner,
+    /// Where its socket is, or would be.
+    pub place: Place,
+    /// Its daemon; `None` when none runs.
+    pub running: Option<Running>,
+    /// Other login sessions in which a socket of the same rack stands.
+    pub other_sessions: Vec<String>,
+}
+
+/// A daemon that runs.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its pid, for people.
+    pub pid: Option<i64>,
+    /// What it said of itself; `None` for a TypeScript daemon.
+    pub greeting: Option<Greeting>,
+    /// What it holds.
+    pub holdings: Holdings,
+}
+
+impl Running {
+    /// The keys of an env, or all of them.
+    pub fn keys(&self, env: Option<Env>) -> impl Iterator<Item = &HeldKey> {
+        self.holdings.keys.iter().filter(move |key| env.is_none_or(|env| key.slug.env() == env.as_str()))
+    }
+
+    /// The envs it holds keys of, `sudo` left out, each once, in the order messages name them.
+    pub fn envs(&self) -> Vec<Env> {
+        let holds = |env: &Env| *env != Env::Sudo && self.keys(Some(*env)).next().is_some();
+        Env::ALL.into_iter().filter(holds).collect()
+    }
+}
+
+/// Looks. A rack without a daemon is no error.
+///
+/// # Errors
+/// Those of [`crate::daemon::connect`] and of the daemon.
+pub fn status(ctx: &Context) -> Result<Status, Problem> {
+    let place = Place::of(ctx)?;
+    let other_sessions = place.other_sessions();
+    let running = connect_at(ctx, place.clone())?.map(look).transpose()?;
+    Ok(Status { owner: ctx.owner.clone(), place, running, other_sessions })
+}
+
+fn look(mut daemon: Daemon) -> Result<Running, Problem> {
+    let pid = daemon.server().and_then(|server| server.pid);
+    let holdings = daemon.status()?;
+    let greeting = match &mut daemon {
+        Daemon::Native(session) => Some(session.greet()?.clone()),
+        Daemon::Legacy(_) => None,
+    };
+    Ok(Running { pid, greeting, holdings })
+}
