@@ -39,18 +39,20 @@ pub struct Reading {
 pub fn read(socket: BorrowedFd<'_>) -> Reading {
     let credentials = getsockopt(&socket, PeerCredentials).map_err(code);
     let uid = credentials.as_ref().map(UnixCredentials::uid).map_err(|errno| *errno);
-    let number = credentials.map_or(0, |c| i64::from(c.pid()));
+    let number = credentials.ok().map(|c| i64::from(c.pid()));
     let pidfd = match getsockopt(&socket, PeerPidfd) {
         Ok(fd) => Pidfd::from(fd),
         Err(errno) => {
-            let pid = (errno == Errno::ENOPROTOOPT).then_some(number);
+            let pid = number.filter(|_| errno == Errno::ENOPROTOOPT);
             return Reading { uid, pidfd: Err(code(errno)), pid, session: session_of(pid), alive: true };
         }
     };
     // The number in SO_PEERCRED and the pidfd come from one and the same reference to the opener, so the number is the
     // opener's for as long as the pidfd says it lives. Asked after the session was read, that covers the reading. The
     // number holds in our pid namespace, so `/proc` must be of that one too.
-    if number > 0 && proc::numbers_are_ours() {
+    if let Some(number @ 1..) = number
+        && proc::numbers_are_ours()
+    {
         let session = session(number);
         if pidfd.is_alive() {
             return Reading { uid, pidfd: Ok(pidfd), pid: Some(number), session, alive: true };
