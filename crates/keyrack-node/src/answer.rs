@@ -1,0 +1,74 @@
+//! What goes back to JavaScript: everything but secrets as one JSON text, which becomes objects of the caller's own realm there, and the
+//! secrets beside it, each copied once.
+
+use keyrack_client::Secret;
+use keyrack_client::get::Answer as Answered;
+use keyrack_client::render::json::{self, JsonWriter};
+use keyrack_core::{ErrorCode, Invocation, Problem, Slug};
+use napi::bindgen_prelude::{BufferSlice, Either};
+use napi::{Env, JsString};
+use napi_derive::napi;
+
+use crate::guard::Fault;
+
+/// An answer that carries secrets.
+#[napi(object, object_from_js = false)]
+pub struct Answer<'env> {
+    /// Everything else.
+    pub json: String,
+    /// The secrets of what is granted, in its order.
+    pub secrets: Vec<Either<JsString<'env>, BufferSlice<'env>>>,
+}
+
+impl<'env> Answer<'env> {
+    /// An answer without a secret.
+    pub(crate) fn bare(json: String) -> Self {
+        Answer { json, secrets: Vec::new() }
+    }
+}
+
+/// Hands secrets over, as strings or as buffers. Each is wiped on this side when its copy is made.
+pub(crate) fn hand_over<'env>(
+    env: &'env Env,
+    secrets: impl IntoIterator<Item = (Slug, Secret)>,
+    as_buffers: bool,
+) -> Result<Vec<Either<JsString<'env>, BufferSlice<'env>>>, Fault> {
+    let mut values = Vec::new();
+    for (slug, secret) in secrets {
+        if as_buffers {
+            values.push(Either::B(BufferSlice::copy_from(env, secret.expose())?));
+            continue;
+        }
+        let text = std::str::from_utf8(secret.expose()).map_err(|_| no_text(&slug))?;
+        values.push(Either::A(env.create_string(text)?));
+    }
+    Ok(values)
+}
+
+fn no_text(slug: &Slug) -> Problem {
+    let message = format!("the value of {slug} is no text, which a string cannot carry");
+    Problem::new(ErrorCode::Usage, message).of(slug).hint("ask for it with as: 'buffer'")
+}
+
+/// The attempts as a JSON array; their secrets have been taken out of them.
+pub(crate) fn attempts(
+    json: &mut JsonWriter,
+    answers: &[Answered],
+    invocation: Invocation,
+) -> Result<(), Problem> {
+    let mut result = Ok(());
+    json.array(|json| {
+        for answer in answers {
+            json.element();
+            let written = json::attempt(json, answer, invocation);
+            result = std::mem::replace(&mut result, Ok(())).and(written);
+        }
+    });
+    result
+}
+
+/// The text of what was written, which holds no secret.
+pub(crate) fn text(json: JsonWriter) -> Result<String, Problem> {
+    String::from_utf8(json.into_bytes().to_vec())
+        .map_err(|_| Problem::new(ErrorCode::Internal, "an answer was written that is no text"))
+}

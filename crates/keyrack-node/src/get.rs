@@ -1,0 +1,113 @@
+//! `get`: the daemon first, then the variables of the caller's realm, which it is asked for by a function it gives.
+
+use keyrack_client::Secret;
+use keyrack_client::get::{Options, Pending, Plan, Scope, read};
+use keyrack_client::render::json::JsonWriter;
+use keyrack_client::render::{attempt, look::Look};
+use keyrack_core::{Org, Problem};
+use napi::Env;
+use napi::bindgen_prelude::Function;
+use napi_derive::napi;
+use zeroize::Zeroizing;
+
+use crate::answer::{Answer, attempts, hand_over, text};
+use crate::guard::{Fault, guarded};
+use crate::realm::Realm;
+
+/// What is asked.
+#[napi(object, object_to_js = false)]
+pub struct GetAsk {
+    /// Where from.
+    pub realm: Realm,
+    /// One key; every key of the repository when not given.
+    pub key: Option<String>,
+    /// The env.
+    pub in_env: Option<String>,
+    /// The org of the key.
+    pub org: Option<String>,
+    /// Whether long-lived tokens may pass.
+    pub dangerous: bool,
+    /// Whether secrets are wanted as buffers rather than strings.
+    pub buffer: bool,
+    /// Whether the tree may have ANSI colours.
+    pub color: bool,
+}
+
+/// Gives the values of variables, `null` for those not set.
+pub(crate) type LookUp<'env> = Function<'env, Vec<String>, Vec<Option<String>>>;
+
+/// Reads keys. The answer's JSON is `{attempts, stdout}`, or `{error}`.
+#[napi]
+pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Result<Answer<'env>> {
+    let invocation = ask.realm.invocation();
+    let answered = guarded(invocation, || {
+        let scope = scope(ask.key, ask.org.as_deref(), ask.in_env.as_deref())?;
+        let ctx = ask.realm.context()?;
+        let options = Options { allow_dangerous: ask.dangerous, ..Options::default() };
+        let pending = read(&ctx, Plan::of(&ctx, &scope)?, options);
+        let mut outcome = answer(pending, &look_up, &[])?;
+
+        let look = Look { colour: ask.color, ..Look::PLAIN };
+        let stdout = attempt::answers(&outcome.answers, invocation, look);
+        let taken: Vec<_> = outcome
+            .answers
+            .iter_mut()
+            .filter_map(|answer| Some((answer.attempt.slug().clone(), answer.secret.take()?)))
+            .collect();
+        let secrets = hand_over(env, taken, ask.buffer)?;
+        let mut json = JsonWriter::new();
+        let mut written = Ok(());
+        json.object(|json| {
+            json.name("attempts");
+            written = attempts(json, &outcome.answers, invocation);
+            json.member("stdout", &stdout);
+        });
+        written?;
+        Ok(Answer { json: text(json)?, secrets })
+    })?;
+    Ok(answered.unwrap_or_else(Answer::bare))
+}
+
+/// What the words of a call mean.
+pub(crate) fn scope(key: Option<String>, org: Option<&str>, env: Option<&str>) -> Result<Scope, Problem> {
+    let env = env.map(str::parse).transpose()?;
+    Ok(match key {
+        Some(ask) => Scope::Key { ask, org: org.map_or(Ok(Org::This), str::parse)?, env },
+        None => Scope::Repo { env },
+    })
+}
+
+/// The second step of a read: asks the realm for the variables that matter, but for those in `except`, and judges everything.
+pub(crate) fn answer(
+    pending: Pending<'_>,
+    look_up: &LookUp<'_>,
+    except: &[String],
+) -> Result<keyrack_client::get::Outcome, Fault> {
+    let names: Vec<String> = pending
+        .names()
+        .into_iter()
+        .filter(|name| !except.iter().any(|not| not == name))
+        .map(str::to_owned)
+        .collect();
+    let mut values = variables(look_up, names)?;
+    Ok(pending.answer(|name| {
+        values.iter_mut().find(|(known, _)| known == name).and_then(|(_, value)| copy(value))
+    })?)
+}
+
+/// A variable's name and its value.
+pub(crate) type Variable = (String, Option<Zeroizing<String>>);
+
+/// The values of variables, in one call into JavaScript; none at all when none is wanted.
+pub(crate) fn variables(look_up: &LookUp<'_>, names: Vec<String>) -> Result<Vec<Variable>, Fault> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let values = look_up.call(names.clone())?.into_iter().map(|value| value.map(Zeroizing::new));
+    Ok(names.into_iter().zip(values).collect())
+}
+
+/// A value as the client takes it.
+pub(crate) fn copy(value: &Option<Zeroizing<String>>) -> Option<Secret> {
+    value.as_ref().map(|value| Secret::copy_of(value.as_bytes()))
+}

@@ -1,0 +1,66 @@
+//! The edge every call goes through: no panic leaves the addon, and a failure is plain data, which the JavaScript face throws as an error
+//! of its own realm.
+
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+
+use keyrack_client::render;
+use keyrack_core::{ErrorCode, Invocation, Problem};
+use serde_json::json;
+
+/// Why a call did not succeed.
+pub(crate) enum Fault {
+    /// keyrack says no.
+    Problem(Problem),
+    /// A JavaScript function we called threw, or Node refused to make a value: what it threw goes on as it is.
+    Thrown(napi::Error),
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Fault::Problem(problem)
+    }
+}
+
+impl From<napi::Error> for Fault {
+    fn from(error: napi::Error) -> Self {
+        Fault::Thrown(error)
+    }
+}
+
+thread_local! {
+    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Runs a call. `Err` with the failure as JSON: `{"error": {code, message, exit, …}}`.
+pub(crate) fn guarded<T>(
+    invocation: Invocation,
+    call: impl FnOnce() -> Result<T, Fault>,
+) -> napi::Result<Result<T, String>> {
+    // The hook is this addon's own: each one carries its own copy of the standard library. It says nothing, because a panic's text may
+    // hold anything; the place alone goes into the error.
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        panic::set_hook(Box::new(|info| {
+            PLACE.set(info.location().map(|place| format!("{}:{}", place.file(), place.line())));
+        }));
+    });
+    match panic::catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(Ok(value)),
+        Ok(Err(Fault::Problem(problem))) => Ok(Err(failure(&problem, invocation))),
+        Ok(Err(Fault::Thrown(error))) => Err(error),
+        Err(_) => {
+            let place = PLACE.take().unwrap_or_else(|| "an unknown place".to_owned());
+            let problem =
+                Problem::new(ErrorCode::Internal, format!("keyrack met a bug of its own at {place}"));
+            Ok(Err(failure(&problem, invocation)))
+        }
+    }
+}
+
+fn failure(problem: &Problem, invocation: Invocation) -> String {
+    let mut fields = render::problem::value(problem, invocation);
+    fields["exit"] = problem.exit().into();
+    json!({ "error": fields }).to_string()
+}
