@@ -1,5 +1,7 @@
 //! Asks and what they mean, one row each. The manifest of most is: org `acme`, `env.test: [T, MANY]`, `env.prod: [P, MANY]`, `env.all: [A, a.b]`.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::fix::Invocation;
 use crate::repo_manifest::{MANIFEST_PATH, RawManifest, hydrate};
@@ -398,5 +400,40 @@ fn what_a_relock_means() {
             .map(|slugs| slugs.iter().map(Slug::as_str).collect::<Vec<_>>().join(" "))
             .map_err(|problem| problem.code);
         assert_eq!(got.as_deref(), meant.as_deref(), "--key {key} --env {env} --org {org}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is typed: the slug is of the manifest's org or the machine's, of the env that was asked for, and `sudo` only if that was.
+    #[test]
+    fn nothing_typed_gets_around_org_env_or_sudo(
+        key in "(acme|other|@all|@this|a)?\\.?(test|prod|sudo|all|dev)?\\.?(T|P|S|A|MANY|x\\.y)?\\.?",
+        env in prop::option::of("test|prod|sudo|all|camp|dev"),
+        org in prop::option::of("acme|other|@all|@this|@else"),
+        declared in any::<bool>(),
+    ) {
+        let acme = acme();
+        let manifest = declared.then_some(&acme);
+        let owner = Owner::DEFAULT;
+        let ask = Ask { key: Some(&key), env: env.as_deref(), org: org.as_deref(), owner: &owner, manifest };
+        let hosts: Vec<Slug> = ["acme.sudo.S", "@all.sudo.S", "other.sudo.S", "@all.test.T", "other.prod.P"]
+            .iter().map(|text| Slug::parse(text).unwrap()).collect();
+        let one = ALL.map(|verb| resolve(&ask, verb).ok()).into_iter().flatten();
+        let many = unlock_slugs(&ask, &hosts).unwrap_or_default();
+        for slug in one.chain(many) {
+            let of_machine = slug.is_machine() && (org.as_deref() == Some("@all") || org.as_deref() != Some("acme"));
+            let of_org = match (org.as_deref(), declared) {
+                (Some("@all"), _) => slug.is_machine(),
+                (_, true) => slug.org() == "acme" || of_machine,
+                (Some("acme" | "other"), false) => Some(slug.org()) == org.as_deref(),
+                (_, false) => key.starts_with(slug.org()) || of_machine,
+            };
+            prop_assert!(of_org, "{:?} gave {}", ask, slug);
+            prop_assert!(env.as_deref().is_none_or(|env| slug.env() == env || env == "all" && declared), "{:?} gave {}", ask, slug);
+            let asked_for_sudo = env.as_deref() == Some("sudo") || (env.is_none() && key.contains(".sudo."));
+            prop_assert!(!slug.is_sudo() || asked_for_sudo, "{:?} gave {}", ask, slug);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Host manifests against texts that today's TypeScript writes, and texts it never would.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -221,4 +222,60 @@ fn what_cannot_be_stored() {
 
 fn host(manifest: &mut HostManifest) -> &mut Host {
     manifest.hosts.values_mut().next().unwrap()
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        prop_oneof![Just("os.secure".to_owned()), Just("SESSION".to_owned()), ".{0,8}"].prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 12, 4, |inner| {
+        let name = "slug|vault|mech|exid|env|org|meta|maxDuration|createdAt|pubkey|label|addedAt|[a-z]{1,4}";
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(name, inner, 0..9)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// Whether all that `old` says is in `new`, which may say more. Mechanisms may have got their new name.
+fn survives(old: &Value, new: &Value) -> bool {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            old.iter().all(|(name, value)| new.get(name).is_some_and(|new| survives(value, new)))
+        }
+        (Value::String(old), Value::String(new)) => old == new || Mechanism::parse(old).as_str() == new,
+        _ => old == new,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_in_a_rewrite(
+        hosts in prop::collection::btree_map("(acme|@all)\\.(test|dev)\\.[A-C]|.{0,6}", value(), 0..5),
+        recipients in prop::collection::vec(value(), 0..3),
+        more in value(),
+    ) {
+        let mut old = json!({"uri": "~/x", "hosts": hosts, "recipients": recipients});
+        if let Value::Object(more) = more {
+            for (name, value) in more {
+                old["x-".to_owned() + &name] = value;
+            }
+        }
+        let manifest = parse(&old);
+        let new: Value = serde_json::from_str(&manifest.to_plaintext()).unwrap();
+        for part in old.as_object().unwrap().keys().filter(|part| *part != "recipients") {
+            prop_assert!(survives(&old[part], &new[part]), "{} became {}", old[part], new[part]);
+        }
+        // those that are understood are written first
+        let kept = new["recipients"].as_array().unwrap();
+        prop_assert_eq!(kept.len(), recipients.len());
+        prop_assert!(recipients.iter().all(|old| kept.iter().any(|new| survives(old, new))));
+        prop_assert_eq!(HostManifest::parse(manifest.to_plaintext().as_bytes()).unwrap(), manifest);
+    }
 }

@@ -2,9 +2,14 @@
 
 use std::cell::RefCell;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::error::ErrorCode;
 use crate::fix::Fix;
+use crate::grade::Grade;
+use crate::mechanism::Mechanism;
+use crate::vault_id::VaultId;
 
 fn raw(path: &str, json: &str) -> RawManifest {
     RawManifest { path: path.into(), root: serde_json::from_str(json).unwrap() }
@@ -139,6 +144,11 @@ fn an_unreadable_demand_is_not_no_demand() {
         assert_eq!(fault.slug.as_ref().unwrap().as_str(), slug);
     }
     assert!(spec("acme.test.M").fault.is_none());
+    for vault in VaultId::ALL {
+        for mech in Mechanism::ALL {
+            assert!(!UNREADABLE.is_met_by(Grade::of(&vault, &mech)), "{vault} {mech}");
+        }
+    }
     assert_eq!(manifest.faults.len(), 3, "each is told once: {:?}", manifest.faults);
 }
 
@@ -331,4 +341,59 @@ fn what_excuses_an_absent_key() {
     assert!(!spec.waives(&blocked, |_| true));
     let other = manifest.spec(&Slug::parse("acme.test.L").unwrap()).unwrap();
     assert!(!other.waives(&absent, |_| true));
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    let text = prop_oneof![
+        Just("org".to_owned()),
+        Just("extends".to_owned()),
+        Just("env.test".to_owned()),
+        Just("env.all".to_owned()),
+        Just("key".to_owned()),
+        Just("grade".to_owned()),
+        Just("encrypted".to_owned()),
+        "[A-Z]{1,3}",
+        ".{0,6}",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        Just(Value::Bool),
+        Just(Value::Number),
+        text.clone().prop_map(Value::Text)
+    ];
+    let plain = |value| Node { line: 0, value };
+    leaf.prop_map(plain).prop_recursive(4, 40, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::List),
+            prop::collection::vec((text.clone(), inner), 0..6).prop_map(Value::Map),
+        ]
+        .prop_map(plain)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any tree is a manifest or an error; entries are keys or faults, and no other entry suffers.
+    #[test]
+    fn takes_any_tree(root in node(), entries in prop::collection::vec(node(), 0..6)) {
+        let file = |root| RawManifest { path: MANIFEST_PATH.into(), root };
+        if let Err(problem) = hydrate(&file(root.clone()), |_| Ok(Some(file(root.clone())))) {
+            prop_assert_eq!(problem.code, ErrorCode::ManifestInvalid);
+        }
+        let text = |text: &str| Node { line: 0, value: Value::Text(text.into()) };
+        let good = || [text("FIRST_GOOD"), text("LAST_GOOD")];
+        let [first, last] = good();
+        let list = [vec![first], entries, vec![last]].concat();
+        let fields = vec![
+            ("org".to_owned(), text("acme")),
+            ("env.test".to_owned(), Node { line: 0, value: Value::List(list) }),
+        ];
+        let manifest = hydrate(&file(Node { line: 0, value: Value::Map(fields) }), |_| Ok(None)).unwrap();
+        for key in good() {
+            let slug = format!("acme.test.{}", key.text().unwrap());
+            prop_assert!(manifest.spec(&Slug::parse(&slug).unwrap()).is_some());
+        }
+        prop_assert!(manifest.keys().iter().all(|key| key.env == Env::Test && key.slug.org() == "acme"));
+    }
 }

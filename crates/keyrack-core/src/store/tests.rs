@@ -350,6 +350,25 @@ fn slots_are_used_again() {
     assert_eq!(store.next_deadline(), Some(Deadlines::after(START, Life(5000))));
 }
 
+#[test]
+fn many_keys_lose_none() {
+    let mut store = Store::new();
+    let key = |i: u64| format!("acme.test.K{i}");
+    let probes: Vec<_> = (0..20_000).map(|i| put(&mut store, &key(i), 1000 + i)).collect();
+    for i in 0..20_000 {
+        assert!(store.get(&slug(&key(i)), START).is_some(), "{i}");
+    }
+    assert_eq!(store.expire(later(11_000)).len(), 10_001);
+    for i in (0..20_000).step_by(7) {
+        let live = i > 10_000;
+        assert_eq!(store.get(&slug(&key(i)), later(11_000)).is_some(), live, "{i}");
+        assert_eq!(probes[usize::try_from(i).unwrap()].is_erased(), !live, "{i}");
+    }
+    assert_eq!(store.relock(Relock::All, later(11_000)).len(), 9_999);
+    assert!(probes.iter().all(Probe::is_erased));
+    assert_eq!((store.slots.capacity(), store.due.weight()), (0, 0), "memory is given back");
+}
+
 /// What the store promises, kept as a plain list.
 #[derive(Default)]
 struct Model {
