@@ -35,12 +35,6 @@ pub(crate) fn members(bytes: &[u8]) -> Result<Vec<Member<'_>>, NotAnObject> {
     found.into_iter().map(read).collect()
 }
 
-/// The text a JSON value stands for, if it is a string.
-pub(crate) fn text(value: &[u8]) -> Option<Cow<'_, str>> {
-    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    unescape(inner).ok()
-}
-
 fn unescape(inner: &[u8]) -> Result<Cow<'_, str>, NotAnObject> {
     if !inner.contains(&b'\\') {
         return std::str::from_utf8(inner).map(Cow::Borrowed).map_err(|_| NotAnObject);
@@ -263,9 +257,7 @@ mod tests {
     fn values_stay_as_they_stand() {
         let found = members(br#"{"a": "x\ny" , "b":[1, 2]}"#).unwrap();
         assert_eq!(found[0].value, br#""x\ny""#);
-        assert_eq!(text(found[0].value).unwrap(), "x\ny");
         assert_eq!(found[1].value, b"[1, 2]");
-        assert_eq!(text(found[1].value), None);
     }
 
     fn json() -> impl Strategy<Value = serde_json::Value> {

@@ -1,7 +1,7 @@
 //! Ending keys before their time.
 
 use keyrack_core::ask::{Ask, relock_slugs};
-use keyrack_core::{Env, Org, Problem, Slug};
+use keyrack_core::{Env, ErrorCode, Org, Problem, Slug};
 
 use crate::context::Context;
 use crate::daemon::connect;
@@ -36,9 +36,12 @@ pub fn relock(ctx: &Context, wanted: &Wanted) -> Result<Relocked, Problem> {
         Wanted::Env(env) => RelockWhat::Env(*env),
         Wanted::Key { ask, org, env } => RelockWhat::Slugs(slugs(ctx, ask, org, *env)?),
     };
-    let mut relocked = match connect(ctx)? {
-        Some(mut daemon) => daemon.relock(&what)?,
-        None => Relocked::default(),
+    let told = connect(ctx)?.map(|mut daemon| daemon.relock(&what)).transpose();
+    let mut relocked = match told {
+        Ok(relocked) => relocked.unwrap_or_default(),
+        // It ended in between, and its keys with it.
+        Err(problem) if problem.code == ErrorCode::DaemonAbsent => Relocked::default(),
+        Err(problem) => return Err(problem),
     };
     relocked.slugs.sort();
     Ok(relocked)

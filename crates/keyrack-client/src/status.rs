@@ -1,6 +1,6 @@
 //! What is unlocked, and in which condition the daemon is.
 
-use keyrack_core::{Env, Owner, Problem};
+use keyrack_core::{Env, ErrorCode, Owner, Problem};
 
 use crate::context::Context;
 use crate::daemon::{Daemon, connect_at};
@@ -51,7 +51,12 @@ impl Running {
 pub fn status(ctx: &Context) -> Result<Status, Problem> {
     let place = Place::of(ctx)?;
     let other_sessions = place.other_sessions();
-    let running = connect_at(ctx, place.clone())?.map(look).transpose()?;
+    let running = match connect_at(ctx, place.clone())?.map(look).transpose() {
+        Ok(running) => running,
+        // It ended in between.
+        Err(problem) if problem.code == ErrorCode::DaemonAbsent => None,
+        Err(problem) => return Err(problem),
+    };
     Ok(Status { owner: ctx.owner.clone(), place, running, other_sessions })
 }
 

@@ -7,7 +7,10 @@
 mod judge;
 mod pending;
 mod plan;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use judge::elsewhere;
 pub use pending::{Pending, read};
 pub use plan::{Asked, Plan, Scope};
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use keyrack_core::{Problem, Slug};
+use keyrack_core::{Attempt, ErrorCode, Problem, Slug};
 
 use super::judge::Judge;
 use super::{Options, Outcome, Plan};
@@ -50,7 +50,12 @@ impl Pending<'_> {
         let Some(mut daemon) = connect_at(&self.ctx, place)? else { return Ok(()) };
         self.legacy_daemon = daemon.is_legacy();
         let slugs: Vec<Slug> = self.plan.asked.iter().map(|asked| asked.slug.clone()).collect();
-        self.found = matched(&slugs, daemon.get(&slugs)?);
+        match daemon.get(&slugs) {
+            Ok(granted) => self.found = matched(&slugs, granted),
+            // It ended in between, and its keys with it.
+            Err(problem) if problem.code == ErrorCode::DaemonAbsent => {}
+            Err(problem) => return Err(problem),
+        }
         Ok(())
     }
 
@@ -103,7 +108,7 @@ impl Pending<'_> {
             let others: &Vec<String> = others
                 .get_or_insert_with(|| self.place.as_ref().map(Place::other_sessions).unwrap_or_default());
             let mut answer = judge.missed(asked, known, others, self.plan.single);
-            let may_be_absent = matches!(answer.attempt, keyrack_core::Attempt::Absent { .. });
+            let may_be_absent = matches!(answer.attempt, Attempt::Absent { .. });
             answer.waived =
                 may_be_absent && asked.optional_if_has.as_deref().is_some_and(|name| filled(name).is_some());
             answers.push(answer);

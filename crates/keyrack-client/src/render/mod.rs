@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod json;
 pub mod look;
 pub mod problem;
+pub mod status;
 pub mod text;
 pub mod tree;
 pub mod unlock;

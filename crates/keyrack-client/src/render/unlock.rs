@@ -1,6 +1,6 @@
 //! What came of unlocking, relocking and looking, as trees.
 
-use keyrack_core::{Fix, Invocation, Life, Owner, Problem, Slug, VaultId};
+use keyrack_core::{Fix, Invocation, Life, Problem, Slug, VaultId};
 
 use super::look::Look;
 use super::tree::{Node, tree};
@@ -118,9 +118,4 @@ pub fn relocked(slugs: &[Slug], look: Look) -> String {
 pub fn minutes(life: Life) -> String {
     let ms = life.as_ms();
     if ms < 60_000 { format!("{}s", ms.div_ceil(1000)) } else { format!("{}m", (ms + 30_000) / 60_000) }
-}
-
-/// `(default)` or the owner's name.
-pub(crate) fn owner(owner: &Owner) -> String {
-    owner.name().map_or_else(|| "(default)".to_owned(), str::to_owned)
 }

@@ -1,0 +1,366 @@
+//! Reads without a daemon: the environment, the traces of keys, and what is said of each.
+
+use std::fs;
+
+use keyrack_core::{Attempt, Env, ErrorCode, Invocation, Org, Slug};
+use keyrack_testkit::Home;
+
+use super::*;
+
+const MANIFEST: &str = "
+org: acme
+env.all:
+  - EVERYWHERE
+env.test:
+  - PLAIN
+  - STRONG: encrypted
+  - SHORT: ephemeral
+  - ODD: unbreakable
+  - key: MAYBE
+    is-optional-if-has: STAND_IN
+env.prod:
+  - PLAIN
+";
+
+struct Worksite {
+    home: Home,
+}
+
+impl Worksite {
+    fn new(manifest: Option<&str>) -> Self {
+        let home = Home::new();
+        fs::create_dir(home.home().join(".git")).unwrap();
+        if let Some(manifest) = manifest {
+            fs::create_dir(home.home().join(".agent")).unwrap();
+            fs::write(home.home().join(".agent/keyrack.yml"), manifest).unwrap();
+        }
+        Worksite { home }
+    }
+
+    fn context(&self, variables: &[(&str, &str)]) -> Context {
+        let own = [("HOME", self.home.home()), ("XDG_RUNTIME_DIR", self.home.runtime())];
+        let own = own.map(|(name, value)| (name.to_owned(), value.into_os_string()));
+        let more = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into()));
+        Context::new(self.home.home(), own.into_iter().chain(more).collect())
+    }
+
+    fn was_set(&self, slug: &str) {
+        let dir = self.home.home().join(".rhachet/keyrack/inventory/owner=default");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(format!("{}.stocked", Slug::parse(slug).unwrap().hash16())), "").unwrap();
+    }
+}
+
+fn key(ask: &str, env: Option<Env>) -> Scope {
+    Scope::Key { ask: ask.to_owned(), org: Org::This, env }
+}
+
+fn one(ctx: &Context, ask: &str, options: Options) -> Answer {
+    let mut outcome = get(ctx, &key(ask, None), options).unwrap();
+    assert!(outcome.single && outcome.answers.len() == 1);
+    let answer = outcome.answers.remove(0);
+    assert_eq!(answer.secret.is_some(), answer.attempt.is_granted());
+    answer
+}
+
+/// The status, then the reasons or the message, then the fix.
+fn shown(answer: &Answer) -> (String, String, String) {
+    let said = match &answer.attempt {
+        Attempt::Granted { grant, below_declared } => {
+            format!("{} {} {below_declared}", grant.slug, grant.source.vault)
+        }
+        Attempt::Absent { message, .. } | Attempt::Locked { message, .. } => message.clone(),
+        Attempt::Blocked { reasons, .. } => reasons.join("; "),
+    };
+    let fix = answer.attempt.fix().map(|fix| fix.render(Invocation::default())).unwrap_or_default();
+    (answer.attempt.status().to_owned(), said, fix)
+}
+
+#[test]
+fn what_the_environment_answers() {
+    let site = Worksite::new(Some(MANIFEST));
+    let pat = format!("ghp_{}", "x".repeat(36));
+    let blob = r#" {"mech":"EPHEMERAL_VIA_GITHUB_APP","key":"-----BEGIN"} "#;
+    let odd_blob = r#"{"mech":"hunter2 hunter2"}"#;
+    for (variables, ask, status, said, fix) in [
+        (&[("PLAIN", "v")][..], "acme.test.PLAIN", "granted", "acme.test.PLAIN os.envvar false", ""),
+        (&[("PLAIN", "v")], "@this.test.PLAIN", "granted", "acme.test.PLAIN os.envvar false", ""),
+        (&[("EVERYWHERE", "v")], "EVERYWHERE", "granted", "acme.all.EVERYWHERE os.envvar false", ""),
+        (&[("K", "v")], "@all.test.K", "granted", "@all.test.K os.envvar false", ""),
+        // A value that the environment has is outside keyrack's custody: marked, and blocked only when told to.
+        (&[("STRONG", "v")], "acme.test.STRONG", "granted", "acme.test.STRONG os.envvar true", ""),
+        (&[("SHORT", "v")], "acme.test.SHORT", "granted", "acme.test.SHORT os.envvar true", ""),
+        (&[("ODD", "v")], "acme.test.ODD", "granted", "acme.test.ODD os.envvar true", ""),
+        (
+            &[("STRONG", "v"), ("KEYRACK_STRICT_ENV", "1")],
+            "acme.test.STRONG",
+            "blocked",
+            "its grade plaintext,permanent is weaker than the encrypted that keyrack.yml demands",
+            "keyrack set --env test --key STRONG --vault os.secure",
+        ),
+        (
+            &[("SHORT", "v"), ("KEYRACK_STRICT_ENV", "1")],
+            "acme.test.SHORT",
+            "blocked",
+            "its grade plaintext,permanent is weaker than the ephemeral that keyrack.yml demands",
+            "set it again by a mechanism whose keys are ephemeral",
+        ),
+        (
+            &[("PLAIN", "v"), ("KEYRACK_STRICT_ENV", "1")],
+            "acme.test.PLAIN",
+            "granted",
+            "acme.test.PLAIN os.envvar false",
+            "",
+        ),
+        // A sudo key is never answered by the environment.
+        (
+            &[("ROOT", "v")],
+            "acme.sudo.ROOT",
+            "absent",
+            "acme.sudo.ROOT was never set on this machine",
+            "keyrack set --env sudo --key ROOT --vault os.secure",
+        ),
+        // What a mechanism works from is never handed out raw.
+        (
+            &[("PLAIN", blob)],
+            "acme.test.PLAIN",
+            "blocked",
+            "the variable PLAIN holds what EPHEMERAL_VIA_GITHUB_APP makes keys from, which is never handed out raw",
+            "keyrack set --env test --key PLAIN --vault os.secure --mech EPHEMERAL_VIA_GITHUB_APP",
+        ),
+        (
+            &[("PLAIN", odd_blob)],
+            "acme.test.PLAIN",
+            "blocked",
+            "the variable PLAIN holds what a mechanism makes keys from, which is never handed out raw",
+            "keyrack set --env test --key PLAIN --vault os.secure",
+        ),
+        (
+            &[("PLAIN", &pat)],
+            "acme.test.PLAIN",
+            "blocked",
+            "a long-lived token is dangerous to hand out as it is; detected a github classic personal access token (ghp_*)",
+            "keyrack set --env test --key PLAIN --vault os.secure",
+        ),
+        // An empty variable is an unset one.
+        (
+            &[("PLAIN", "")],
+            "acme.test.PLAIN",
+            "absent",
+            "acme.test.PLAIN was never set on this machine",
+            "keyrack set --env test --key PLAIN --vault os.secure",
+        ),
+    ] {
+        let answer = one(&site.context(variables), ask, Options::default());
+        let expected = (status.to_owned(), said.to_owned(), fix.to_owned());
+        assert_eq!(shown(&answer), expected, "{ask}");
+        assert!(!format!("{answer:?}").contains("hunter2"));
+    }
+}
+
+#[test]
+fn allow_dangerous_hands_out_tokens_and_nothing_else() {
+    let site = Worksite::new(Some(MANIFEST));
+    let options = Options { allow_dangerous: true, ..Options::default() };
+    for (value, status) in [
+        ("ghp_abcdef", "granted"),
+        ("AKIAXXXX", "granted"),
+        ("", "absent"),
+        (r#"{"mech":"EPHEMERAL_VIA_GITHUB_APP"}"#, "blocked"),
+    ] {
+        let answer = one(&site.context(&[("PLAIN", value)]), "acme.test.PLAIN", options);
+        assert_eq!(answer.attempt.status(), status, "{value}");
+    }
+    let ctx = site.context(&[("STRONG", "v"), ("KEYRACK_STRICT_ENV", "1")]);
+    assert_eq!(one(&ctx, "acme.test.STRONG", options).attempt.status(), "blocked");
+}
+
+#[test]
+fn locked_or_absent() {
+    for (trace, ask, owner, status, fix) in [
+        ("acme.test.PLAIN", "acme.test.PLAIN", "default", "locked", "keyrack unlock --env test --key PLAIN"),
+        ("acme.all.PLAIN", "acme.test.PLAIN", "default", "locked", "keyrack unlock --env test --key PLAIN"),
+        (
+            "acme.all.ROOT",
+            "acme.sudo.ROOT",
+            "default",
+            "absent",
+            "keyrack set --env sudo --key ROOT --vault os.secure",
+        ),
+        ("acme.sudo.ROOT", "acme.sudo.ROOT", "default", "locked", "keyrack unlock --env sudo --key ROOT"),
+        (
+            "@all.test.BOX",
+            "@all.test.BOX",
+            "default",
+            "locked",
+            "keyrack unlock --env test --key @all.test.BOX",
+        ),
+        (
+            "acme.test.PLAIN",
+            "acme.prod.PLAIN",
+            "default",
+            "absent",
+            "keyrack set --env prod --key PLAIN --vault os.secure",
+        ),
+        (
+            "acme.test.PLAIN",
+            "acme.test.PLAIN",
+            "robot",
+            "absent",
+            "keyrack set --owner robot --env test --key PLAIN --vault os.secure",
+        ),
+    ] {
+        let site = Worksite::new(Some(MANIFEST));
+        site.was_set(trace);
+        let ctx = site.context(&[]).with_owner(owner.parse().unwrap());
+        let (found, _, found_fix) = shown(&one(&ctx, ask, Options::default()));
+        assert_eq!((found.as_str(), found_fix.as_str()), (status, fix), "{trace} {ask} {owner}");
+    }
+}
+
+#[test]
+fn without_a_manifest_the_fix_names_the_whole_slug() {
+    let site = Worksite::new(None);
+    site.was_set("acme.test.K");
+    let (status, _, fix) = shown(&one(&site.context(&[]), "acme.test.K", Options::default()));
+    assert_eq!((status.as_str(), fix.as_str()), ("locked", "keyrack unlock --env test --key acme.test.K"));
+}
+
+#[test]
+fn an_undeclared_key_is_absent_where_that_is_asked_for() {
+    let options = Options { undeclared_is_absent: true, ..Options::default() };
+    for (ask, status) in [
+        ("acme.test.PLAIN", "locked"),
+        ("acme.test.OTHER", "absent"),
+        ("acme.sudo.OTHER", "locked"),
+        ("@all.test.OTHER", "locked"),
+    ] {
+        let site = Worksite::new(Some(MANIFEST));
+        site.was_set(ask);
+        assert_eq!(one(&site.context(&[]), ask, options).attempt.status(), status, "{ask}");
+        assert_eq!(one(&site.context(&[]), ask, Options::default()).attempt.status(), "locked", "{ask}");
+    }
+    let site = Worksite::new(None);
+    site.was_set("acme.test.OTHER");
+    assert_eq!(one(&site.context(&[]), "acme.test.OTHER", options).attempt.status(), "locked");
+}
+
+#[test]
+fn the_environment_needs_no_home_no_runtime_dir_and_no_socket() {
+    for variables in [
+        &[("K", "v")][..],
+        &[("K", "v"), ("HOME", "/nonexistent")],
+        &[("K", "v"), ("XDG_RUNTIME_DIR", "relative")],
+        &[("K", "v"), ("HOME", ""), ("XDG_RUNTIME_DIR", "")],
+    ] {
+        let ctx = Context::new("/", variables.iter().copied().collect());
+        let outcome = get(&ctx, &key("a.test.K", None), Options::default()).unwrap();
+        assert!(outcome.all_granted());
+        assert!(outcome.daemon_problem.is_some(), "{variables:?}");
+    }
+}
+
+#[test]
+fn without_a_daemon_to_ask_what_the_environment_lacks_is_an_error() {
+    let site = Worksite::new(Some(MANIFEST));
+    for (home, runtime, code) in [
+        (String::new(), site.home.runtime().display().to_string(), ErrorCode::NoHome),
+        (site.home.home().display().to_string(), String::new(), ErrorCode::RuntimeDirUnsafe),
+        (site.home.home().display().to_string(), "/nonexistent".to_owned(), ErrorCode::RuntimeDirMissing),
+    ] {
+        let variables = [("HOME", home.as_str()), ("XDG_RUNTIME_DIR", runtime.as_str())];
+        let ctx = Context::new(site.home.home(), variables.into_iter().collect());
+        let problem = get(&ctx, &key("acme.test.PLAIN", None), Options::default()).unwrap_err();
+        assert_eq!(problem.code, code);
+    }
+}
+
+#[test]
+fn another_session_of_the_same_rack_is_named() {
+    let site = Worksite::new(Some(MANIFEST));
+    site.was_set("acme.test.PLAIN");
+    let place = crate::Place::of(&site.context(&[])).unwrap();
+    let other = crate::Place { session: "77".to_owned(), ..place };
+    fs::write(other.socket(), "").unwrap();
+    let answer = one(&site.context(&[]), "acme.test.PLAIN", Options::default());
+    let (status, said, _) = shown(&answer);
+    assert_eq!(status, "locked");
+    assert!(said.contains("login session 77"), "{said}");
+    assert!(answer.note.unwrap().contains("login session 77"));
+}
+
+#[test]
+fn a_repository_in_the_order_of_its_manifest() {
+    let site = Worksite::new(Some(MANIFEST));
+    let ctx = site.context(&[("PLAIN", "v"), ("EVERYWHERE", "e"), ("STAND_IN", "1")]);
+    let outcome = get(&ctx, &Scope::Repo { env: Some(Env::Test) }, Options::default()).unwrap();
+    let found: Vec<_> = outcome
+        .answers
+        .iter()
+        .map(|answer| (answer.attempt.slug().as_str(), answer.attempt.status(), answer.waived))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("acme.test.EVERYWHERE", "granted", false),
+            ("acme.test.PLAIN", "granted", false),
+            ("acme.test.STRONG", "absent", false),
+            ("acme.test.SHORT", "absent", false),
+            ("acme.test.ODD", "absent", false),
+            ("acme.test.MAYBE", "absent", true),
+        ]
+    );
+    assert!(!outcome.all_fine() && !outcome.single);
+    assert_eq!(outcome.manifest_faults.len(), 1);
+    assert!(outcome.manifest_faults[0].message.contains("unbreakable"));
+
+    let problem = get(&ctx, &Scope::Repo { env: None }, Options::default()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::EnvRequired);
+    let problem = get(&ctx, &Scope::Repo { env: Some(Env::Sudo) }, Options::default()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::SudoNeedsKey);
+    let elsewhere = Context::new("/", ctx.env.clone());
+    let problem = get(&elsewhere, &Scope::Repo { env: Some(Env::Test) }, Options::default()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::NoManifest);
+}
+
+#[test]
+fn a_waiver_is_for_absent_keys_alone() {
+    for (set, stand_in, waived) in [(false, "1", true), (false, "", false), (true, "1", false)] {
+        let site = Worksite::new(Some(MANIFEST));
+        if set {
+            site.was_set("acme.test.MAYBE");
+        }
+        let answer = one(&site.context(&[("STAND_IN", stand_in)]), "acme.test.MAYBE", Options::default());
+        assert_eq!(answer.waived, waived);
+        assert_eq!(answer.is_fine(), waived);
+    }
+}
+
+#[test]
+fn the_machines_keys_are_read_beside_a_broken_manifest() {
+    let site = Worksite::new(Some("org: [broken"));
+    let ctx = site.context(&[("K", "v")]);
+    assert!(one(&ctx, "@all.test.K", Options::default()).attempt.is_granted());
+    let scope = Scope::Key { ask: "K".to_owned(), org: Org::Machine, env: Some(Env::Test) };
+    assert!(get(&ctx, &scope, Options::default()).unwrap().all_granted());
+    let problem = get(&ctx, &key("acme.test.K", None), Options::default()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::ManifestInvalid);
+}
+
+#[test]
+fn the_second_step_is_told_which_names_matter() {
+    let site = Worksite::new(Some(MANIFEST));
+    // Nothing of it is in the context's own environment: a face answers from another.
+    let ctx = site.context(&[]);
+    let plan = Plan::of(&ctx, &Scope::Repo { env: Some(Env::Test) }).unwrap();
+    let pending = read(&ctx, plan, Options::default()).into_owned();
+    assert_eq!(pending.names(), ["EVERYWHERE", "MAYBE", "ODD", "PLAIN", "SHORT", "STAND_IN", "STRONG"]);
+    let outcome = pending.answer(|name| (name != "STAND_IN").then(|| Secret::copy_of(b"x"))).unwrap();
+    assert!(outcome.all_granted());
+
+    let plan = Plan::of(&ctx, &key("acme.sudo.ROOT", None)).unwrap();
+    let pending = read(&ctx, plan, Options::default());
+    assert!(pending.names().is_empty());
+    let outcome = pending.answer(|_| panic!("no variable answers for a sudo key")).unwrap();
+    assert_eq!(outcome.answers[0].attempt.status(), "absent");
+}

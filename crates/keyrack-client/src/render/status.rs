@@ -1,0 +1,169 @@
+//! What is unlocked, as a tree and as JSON.
+
+use keyrack_core::peer::Boundary;
+use keyrack_core::{Env, Fix, Invocation, Owner, iso};
+use serde_json::{Value, json};
+
+use super::look::Look;
+use super::tree::{Node, tree};
+use super::unlock::minutes;
+use crate::get::elsewhere;
+use crate::session::{Greeting, HeldKey};
+use crate::status::{Running, Status};
+
+/// Who can open the host manifest, as far as a status shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipient<'a> {
+    /// Its label.
+    pub label: &'a str,
+    /// Its mechanism, such as `ssh`.
+    pub mech: &'a str,
+}
+
+/// The tree of `status`, of the keys of one env if one is given. `recipients` are left out where they could not be read without asking.
+pub fn status(
+    status: &Status,
+    recipients: Option<&[Recipient<'_>]>,
+    env: Option<Env>,
+    invocation: Invocation,
+    look: Look,
+) -> String {
+    let title = look.titled("🔐", "keyrack status");
+    let note = elsewhere(&status.other_sessions).map(|note| Node::prose(format!("note: {note}")));
+    let mut nodes = vec![Node::pair("owner", owner(&status.owner))];
+    if let Some(recipients) = recipients {
+        let lines = recipients.iter().map(|one| Node::new(format!("{} ({})", one.label, one.mech)));
+        nodes.push(Node::new("recipients:").with(lines));
+    }
+    let Some(running) = &status.running else {
+        let fix = Fix::with_owner("unlock", &status.owner, []);
+        let run = format!("run `{}` to start a session", fix.render(invocation));
+        nodes.push(Node::pair("daemon", "not found").with([Node::new(run)]));
+        nodes.extend(note);
+        return tree(&title, &nodes, look);
+    };
+    nodes.push(daemon(running, look));
+    nodes.extend(note);
+    let keys: Vec<Node> = running.keys(env).map(key).collect();
+    if keys.is_empty() {
+        nodes.push(Node::new(no_keys(running, env)));
+    } else {
+        nodes.push(Node::new("keys:").with(keys));
+    }
+    tree(&title, &nodes, look)
+}
+
+fn daemon(running: &Running, look: Look) -> Node {
+    let node = Node::pair("daemon", look.marked("active", "✨"));
+    let Some(greeting) = &running.greeting else {
+        return node.with([Node::prose(
+            "note: it is that of an older TypeScript keyrack; `daemon restart` takes over from it",
+        )]);
+    };
+    let weak = weaknesses(greeting);
+    node.with([Node::pair("boundary", greeting.boundary.as_str()), Node::pair("memory", &greeting.memory)])
+        .with(weak.into_iter().map(Node::prose))
+}
+
+/// What a person should know of a daemon that is weaker than it could be.
+pub fn weaknesses(greeting: &Greeting) -> Vec<String> {
+    let boundary = (greeting.boundary == Boundary::User).then(|| {
+        "note: here the kernel does not tell login sessions apart, so every process of yours may read"
+            .to_owned()
+    });
+    let memory = (greeting.memory == "unlocked")
+        .then(|| "note: its memory is not locked, so keys may reach swap".to_owned());
+    let off = greeting.hardening.iter().filter(|measure| !measure.on).map(|measure| {
+        let detail = measure.detail.as_deref().map_or(String::new(), |detail| format!(": {detail}"));
+        format!("note: {} is off{detail}", measure.name)
+    });
+    boundary.into_iter().chain(memory).chain(off).collect()
+}
+
+fn key(key: &HeldKey) -> Node {
+    let expires = key.left.map_or_else(|| "never".to_owned(), minutes);
+    Node::new(key.slug.as_str()).with([
+        Node::pair("env", key.slug.env()),
+        Node::pair("org", key.slug.org()),
+        Node::pair("expires in", expires),
+    ])
+}
+
+fn no_keys(running: &Running, env: Option<Env>) -> String {
+    let Some(env) = env else { return "(no keys unlocked)".to_owned() };
+    let others: Vec<String> = running.envs().into_iter().map(|env| format!("--env {env}")).collect();
+    if others.is_empty() {
+        format!("(no keys in --env {env})")
+    } else {
+        format!("(no keys in --env {env}, try {})", others.join(" or "))
+    }
+}
+
+fn owner(owner: &Owner) -> String {
+    owner.name().map_or_else(|| "(default)".to_owned(), str::to_owned)
+}
+
+/// The same for programs; `null` when no daemon runs. `recipients` are as the host manifest has them.
+pub fn status_value(status: &Status, recipients: Vec<Value>, env: Option<Env>) -> Value {
+    let Some(running) = &status.running else { return Value::Null };
+    let keys: Vec<Value> = running.keys(env).map(key_value).collect();
+    let mut value = json!({
+        "keys": keys,
+        "recipients": recipients,
+        "owner": status.owner.name(),
+        "socketPath": status.place.socket().display().to_string(),
+        "legacy": running.greeting.is_none(),
+        "otherSessions": status.other_sessions,
+    });
+    if let (Some(greeting), Some(members)) = (&running.greeting, value.as_object_mut()) {
+        members.insert("daemon".to_owned(), greeting_value(greeting));
+    }
+    value
+}
+
+/// What a daemon said of itself, for programs.
+pub fn greeting_value(greeting: &Greeting) -> Value {
+    let hardening: Vec<Value> = greeting
+        .hardening
+        .iter()
+        .map(|measure| {
+            let mut value = json!({ "name": measure.name, "on": measure.on });
+            if let (Some(detail), Some(members)) = (&measure.detail, value.as_object_mut()) {
+                members.insert("detail".to_owned(), detail.clone().into());
+            }
+            value
+        })
+        .collect();
+    json!({
+        "version": greeting.version,
+        "build": greeting.build,
+        "pid": greeting.pid,
+        "proto": greeting.proto,
+        "boundary": greeting.boundary.as_str(),
+        "memory": greeting.memory,
+        "hardening": hardening,
+    })
+}
+
+/// One held key, for programs. A key that does not end has `null` for its end.
+pub fn key_value(key: &HeldKey) -> Value {
+    let mut value = json!({
+        "slug": key.slug.as_str(),
+        "env": key.slug.env(),
+        "org": key.slug.org(),
+        "expiresAt": key.expires_at_ms.map(iso::format_ms),
+        "ttlLeftMs": key.left.map(|left| left.as_ms()),
+    });
+    if let Some(members) = value.as_object_mut() {
+        if let Some(grade) = key.grade {
+            let grade =
+                json!({ "protection": grade.protection.as_str(), "duration": grade.duration.as_str() });
+            members.insert("grade".to_owned(), grade);
+        }
+        if let Some(source) = &key.source {
+            let source = json!({ "vault": source.vault.as_str(), "mech": source.mech.as_str() });
+            members.insert("source".to_owned(), source);
+        }
+    }
+    value
+}
