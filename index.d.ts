@@ -150,10 +150,23 @@ export interface GetInput<For extends Scope = Scope, As extends 'string' | 'buff
 
 type SecretAs<As> = [As] extends ['buffer'] ? ErasableSecret : [As] extends ['string'] ? string : string | ErasableSecret;
 
+/** Something to know that is no failure: a malformed entry of `keyrack.yml`, a daemon that could not be asked, an older daemon. */
+export interface Warning {
+  code: KeyrackErrorCode;
+  message: string;
+  slug?: string;
+  fix?: string;
+  hint?: string;
+}
+
 /** What {@link get} and {@link getSync} answer: `attempt` for a key, `attempts` in the order of `keyrack.yml` for a repository. */
-export type GetOutput<For extends Scope = Scope, As extends 'string' | 'buffer' = 'string'> = For extends { repo: true }
-  ? { attempts: Attempt<SecretAs<As>>[]; emit: Emit }
-  : { attempt: Attempt<SecretAs<As>>; emit: Emit };
+export type GetOutput<For extends Scope = Scope, As extends 'string' | 'buffer' = 'string'> = (For extends { repo: true }
+  ? { attempts: Attempt<SecretAs<As>>[] }
+  : { attempt: Attempt<SecretAs<As>> }) & {
+  emit: Emit;
+  /** Only there when there is one. */
+  warnings?: Warning[];
+};
 
 /**
  * Gets keys: from the daemon of this login session, then from `process.env`. Never prompts, opens no vault and starts no daemon, unless
@@ -213,14 +226,14 @@ export interface HeldKey {
   slug: string;
   env: string;
   org: string;
-  /** `null` from a daemon of an older keyrack, which does not tell. */
-  grade: Grade | null;
-  /** `null` from a daemon of an older keyrack, which does not tell. */
-  source: Source | null;
-  /** When it ends, ISO 8601 in UTC. */
+  /** When it ends, ISO 8601 in UTC; `null` for a key of an older daemon that does not end. */
   expiresAt: string | null;
   /** What is left of its life, in milliseconds. */
   ttlLeftMs: number | null;
+  /** Not there from an older daemon, which does not tell. */
+  grade?: Grade;
+  /** Not there from an older daemon, which does not tell. */
+  source?: Source;
 }
 
 /** What {@link status} answers. */
@@ -229,12 +242,23 @@ export interface StatusOutput {
   keys: HeldKey[];
   owner: string | null;
   socketPath: string;
-  /** How far the daemon tells callers apart: by login session, or by user only where the kernel has no sessions. `null` from an older daemon. */
-  boundary: 'session' | 'user' | null;
-  /** What secrets lie in: memory hidden even from the kernel, locked into RAM, or ordinary. `null` from an older daemon. */
-  memory: 'secret' | 'locked' | 'unlocked' | null;
-  /** The daemon's hardening as the kernel reports it. */
-  hardening: { name: string; on: boolean; detail?: string }[];
+  /** Whether the daemon is that of an older TypeScript keyrack. */
+  legacy: boolean;
+  /** Other login sessions of yours in which the same rack is open. */
+  otherSessions: string[];
+  /** What the daemon says of itself. Not there from an older one. */
+  daemon?: {
+    version: string;
+    build: string;
+    pid: number;
+    proto: number;
+    /** How far it tells callers apart: by login session, or by user only where the kernel has no sessions. */
+    boundary: 'session' | 'user';
+    /** What secrets lie in: memory hidden even from the kernel, locked into RAM, or ordinary. */
+    memory: 'secret' | 'locked' | 'unlocked';
+    /** Its hardening as the kernel reports it. */
+    hardening: { name: string; on: boolean; detail?: string }[];
+  };
 }
 
 /** What the daemon holds; `null` when none runs. Never a secret. */

@@ -183,12 +183,19 @@ describe('source in a process', () => {
     }
   });
 
-  it('names what is wrong with a keyrack.yml', async () => {
+  it('names what is wrong with a keyrack.yml, and goes on where it can', async () => {
     const broken = makeHome();
     try {
-      broken.manifest('org: acme\nenv.test:\n  - {}\n');
-      const { stdout } = await runNode(`try { require(${face}).source({ env: 'test', mode: 'lenient' }) } catch (error) { console.log(error.code, error.message) }`, { cwd: broken.repo, env: home.env });
-      expect(stdout).toMatch(/^manifest_invalid .*keyrack\.yml/);
+      const options = { cwd: broken.repo, env: { ...home.env, GOOD: 'g' } };
+      broken.manifest('org: acme\nenv.test:\n  - {}\n  - GOOD\n');
+      const entry = await runNode(`console.log(JSON.stringify(require(${face}).source({ env: 'test' })))`, options);
+      expect(entry).toMatchObject({ status: 0, stdout: '{"sourced":[],"kept":["GOOD"],"missing":[]}\n' });
+      expect(entry.stderr).toMatch(/^keyrack: \.agent\/keyrack\.yml:3: .*\n$/);
+      const warned = await runNode(`console.log(JSON.stringify(require(${face}).getSync({ for: { repo: true }, env: 'test' }).warnings))`, options);
+      expect(JSON.parse(warned.stdout)).toMatchObject([{ code: 'manifest_invalid', message: expect.stringContaining('keyrack.yml:3') }]);
+      broken.manifest('env.test:\n  - GOOD\n');
+      const whole = await runNode(`try { require(${face}).source({ env: 'test', mode: 'lenient' }) } catch (error) { console.log(error.code, error.message) }`, options);
+      expect(whole.stdout).toMatch(/^manifest_invalid .*keyrack\.yml/);
     } finally {
       broken.remove();
     }

@@ -118,7 +118,8 @@ describe('get', () => {
     expect(secret.erased).toBe(true);
     expect(secret.bytes.length).toBe(0);
     secret.erase();
-    expect(secret[Symbol.dispose]).toBe(secret.erase);
+    // A vm context of node 20 has no such symbol.
+    if (Symbol.dispose) expect(secret[Symbol.dispose]).toBe(secret.erase);
   });
 
   it('hands out erasable secrets from the environment too', () => {
@@ -187,7 +188,7 @@ describe('errors', () => {
 describe('status and relock', () => {
   it('say what is held, and end it', () => {
     const held = status();
-    expect(held).toMatchObject({ owner: null, socketPath: home.socket, boundary: expect.stringMatching(/^(session|user)$/), memory: expect.any(String) });
+    expect(held).toMatchObject({ owner: null, socketPath: home.socket, legacy: false, otherSessions: [], daemon: { pid: daemon.pid, boundary: expect.stringMatching(/^(session|user)$/), memory: expect.any(String) } });
     expect(held.keys.map((key) => key.slug)).toStrictEqual(['acme.test.TOKEN', 'acme.all.SHARED', '@all.test.BOX']);
     expect(held.keys[0]).toStrictEqual({
       slug: 'acme.test.TOKEN',

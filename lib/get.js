@@ -45,24 +45,26 @@ function ask(asked) {
   const addon = bindingOrNull();
   if (addon === null) return finish(asked, fromEnvironment(asked, binding));
   const { json, secrets } = addon.get(asked, lookUp);
-  const { attempts, stdout } = answer(json);
+  const { attempts, stdout, warnings } = answer(json);
   let next = 0;
   for (const attempt of attempts) {
     if (attempt.status === 'granted') attempt.grant.key.secret = secrets[next++];
   }
-  return finish(asked, { attempts, stdout });
+  return finish(asked, { attempts, stdout, warnings });
 }
 
 /** The same bytes as a Uint8Array of this realm, whatever realm the buffer is of. */
 const ownView = ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength);
 
-function finish({ key, buffer }, { attempts, stdout }) {
+function finish({ key, buffer }, { attempts, stdout, warnings = [] }) {
   if (buffer) {
     for (const { grant } of attempts) {
       if (grant) grant.key.secret = new ErasableSecret(ownView(grant.key.secret));
     }
   }
-  return key === undefined ? { attempts, emit: { stdout } } : { attempt: attempts[0], emit: { stdout } };
+  const result = key === undefined ? { attempts, emit: { stdout } } : { attempt: attempts[0], emit: { stdout } };
+  if (warnings.length > 0) result.warnings = warnings;
+  return result;
 }
 
 function getSync(input) {

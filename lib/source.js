@@ -61,6 +61,7 @@ function source(input) {
     if (!nothing) throw error;
     return { sourced: [], kept: [], missing: [] };
   }
+  for (const { message, fix } of found.warnings ?? []) say(`keyrack: ${message}${fix ? ` (${fix})` : ''}`);
   if (found.failed !== undefined) fail(found, exits(onFail));
   return apply(found);
 }

@@ -2,9 +2,10 @@
 //! secrets beside it, each copied once.
 
 use keyrack_client::Secret;
-use keyrack_client::get::Answer as Answered;
+use keyrack_client::get::{Answer as Answered, Outcome};
+use keyrack_client::render;
 use keyrack_client::render::json::{self, JsonWriter};
-use keyrack_core::{ErrorCode, Invocation, Problem, Slug};
+use keyrack_core::{ErrorCode, Fix, Invocation, Problem, Slug};
 use napi::bindgen_prelude::{BufferSlice, Either};
 use napi::{Env, JsString};
 use napi_derive::napi;
@@ -65,6 +66,23 @@ pub(crate) fn attempts(
         }
     });
     result
+}
+
+/// What a caller should know besides, as a JSON array.
+pub(crate) fn warnings(json: &mut JsonWriter, outcome: &Outcome, single: bool, invocation: Invocation) {
+    let legacy = outcome.legacy_daemon.then(|| {
+        let message =
+            "the daemon is that of an older TypeScript keyrack, which cannot tell strangers from you";
+        Problem::new(ErrorCode::DaemonLegacy, message).fix(Fix::command(["daemon", "restart"]))
+    });
+    // What is wrong with other entries of keyrack.yml does not touch one key.
+    let faults = outcome.manifest_faults.iter().filter(|_| !single);
+    json.array(|json| {
+        for problem in legacy.iter().chain(&outcome.daemon_problem).chain(faults) {
+            json.element();
+            json.plain(&render::problem::value(problem, invocation).to_string());
+        }
+    });
 }
 
 /// The text of what was written, which holds no secret.

@@ -10,7 +10,7 @@ use napi::bindgen_prelude::Function;
 use napi_derive::napi;
 use zeroize::Zeroizing;
 
-use crate::answer::{Answer, attempts, hand_over, text};
+use crate::answer::{Answer, attempts, hand_over, text, warnings};
 use crate::guard::{Fault, guarded};
 use crate::realm::Realm;
 
@@ -36,7 +36,7 @@ pub struct GetAsk {
 /// Gives the values of variables, `null` for those not set.
 pub(crate) type LookUp<'env> = Function<'env, Vec<String>, Vec<Option<String>>>;
 
-/// Reads keys. The answer's JSON is `{attempts, stdout}`, or `{error}`.
+/// Reads keys. The answer's JSON is `{attempts, stdout, warnings}`, or `{error}`.
 #[napi]
 pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Result<Answer<'env>> {
     let invocation = ask.realm.invocation();
@@ -61,6 +61,8 @@ pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Resu
             json.name("attempts");
             written = attempts(json, &outcome.answers, invocation);
             json.member("stdout", &stdout);
+            json.name("warnings");
+            warnings(json, &outcome, outcome.single, invocation);
         });
         written?;
         Ok(Answer { json: text(json)?, secrets })

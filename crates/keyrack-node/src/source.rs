@@ -8,7 +8,7 @@ use keyrack_core::Slug;
 use napi::Env;
 use napi_derive::napi;
 
-use crate::answer::{Answer, attempts, hand_over, text};
+use crate::answer::{Answer, attempts, hand_over, text, warnings};
 use crate::get::{LookUp, answer, copy, scope, variables};
 use crate::guard::guarded;
 use crate::realm::Realm;
@@ -32,8 +32,8 @@ pub struct SourceAsk {
     pub ours: Vec<String>,
 }
 
-/// Sorts keys into variables. The answer's JSON is `{set, sourced, kept, differing, missing}`, with a secret for each of `set`; in strict
-/// mode `{failed, report}` when a key is missing that is needed; or `{error}`.
+/// Sorts keys into variables. The answer's JSON is `{set, sourced, kept, differing, missing, warnings}`, with a secret for each of `set`; in
+/// strict mode `{failed, report, warnings}` when a key is missing that is needed; or `{error}`.
 #[napi]
 pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi::Result<Answer<'env>> {
     let invocation = ask.realm.invocation();
@@ -44,6 +44,9 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
         // What an earlier call put into a variable is no source of keys.
         let outcome = answer(read(&ctx, Plan::of(&ctx, &scope)?, options), &look_up, &ask.ours)?;
 
+        let mut told = JsonWriter::new();
+        warnings(&mut told, &outcome, outcome.single, invocation);
+        let told = text(told)?;
         let mut json = JsonWriter::new();
         let mode = if ask.strict { Mode::Strict } else { Mode::Lenient };
         let sourced = match sort(outcome, mode) {
@@ -56,6 +59,8 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
                     json.name("failed");
                     written = attempts(json, &refused.missing, invocation);
                     json.member("report", &report);
+                    json.name("warnings");
+                    json.plain(&told);
                 });
                 written?;
                 return Ok(Answer::bare(text(json)?));
@@ -75,6 +80,8 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
         let taken = plan.set.into_iter().filter_map(|(name, secret)| Some((slug_of(&name)?, secret)));
         let secrets = hand_over(env, taken, false)?;
         json.object(|json| {
+            json.name("warnings");
+            json.plain(&told);
             for (member, names) in [
                 ("set", &set),
                 ("sourced", &plan.sourced),
