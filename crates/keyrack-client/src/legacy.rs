@@ -95,7 +95,7 @@ impl LegacyDaemon {
     /// # Errors
     /// As [`LegacyDaemon::get`].
     pub fn status(&mut self) -> Result<Holdings, Problem> {
-        let inbox = self.round(|sink| legacy::compose_status_request(sink))?;
+        let inbox = self.round(legacy::compose_status_request)?;
         let data = accept(legacy::parse_status_reply(inbox.unused()))?;
         let keys = data.keys.iter().map(|key| {
             Ok(HeldKey {

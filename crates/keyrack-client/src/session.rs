@@ -552,6 +552,27 @@ mod tests {
     }
 
     #[test]
+    fn a_forked_child_opens_a_connection_of_its_own() {
+        let home = keyrack_testkit::Home::new();
+        let env = [("HOME", home.home()), ("XDG_RUNTIME_DIR", home.runtime())].into_iter().collect();
+        let ctx = Context::new("/", env);
+        let place = Place::of(&ctx).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(place.socket()).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let connection = connect(&place, ctx.deadline).unwrap().unwrap();
+        let mut session = Session::over(connection, place, &ctx);
+        let accepted = || std::iter::from_fn(|| listener.accept().ok()).count();
+        session.line().unwrap();
+        session.line().unwrap();
+        assert_eq!(accepted(), 1);
+        // What a child of a fork finds: a session of another process.
+        session.opened_by = 0;
+        session.line().unwrap();
+        session.line().unwrap();
+        assert_eq!(accepted(), 1);
+    }
+
+    #[test]
     fn a_weaker_server_is_refused_when_more_is_demanded() {
         let demand = |session, memory| Demands { session, memory };
         for (demands, boundary, memory, ok) in [

@@ -47,12 +47,11 @@ impl Judge<'_> {
 
     fn through_firewall(&self, asked: &Asked, grant: Grant, secret: Secret, note: Option<String>) -> Answer {
         // An empty value is no key, however dangerous one wants to live.
-        if secret.is_empty() || !self.options.allow_dangerous {
-            if let Err(reasons) = firewall::check(secret.expose(), &grant.source.mech) {
-                let note =
-                    (!secret.is_empty()).then(|| "--allow-dangerous hands it out all the same".to_owned());
-                return Answer { note, ..self.blocked(asked, reasons, self.set(&asked.slug)) };
-            }
+        if (secret.is_empty() || !self.options.allow_dangerous)
+            && let Err(reasons) = firewall::check(secret.expose(), &grant.source.mech)
+        {
+            let note = (!secret.is_empty()).then(|| "--allow-dangerous hands it out all the same".to_owned());
+            return Answer { note, ..self.blocked(asked, reasons, self.set(&asked.slug)) };
         }
         let below_declared = note.is_some();
         Answer {

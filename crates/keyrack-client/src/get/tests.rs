@@ -318,7 +318,7 @@ fn a_repository_in_the_order_of_its_manifest() {
     assert_eq!(problem.code, ErrorCode::EnvRequired);
     let problem = get(&ctx, &Scope::Repo { env: Some(Env::Sudo) }, Options::default()).unwrap_err();
     assert_eq!(problem.code, ErrorCode::SudoNeedsKey);
-    let elsewhere = Context::new("/", ctx.env.clone());
+    let elsewhere = Context::new("/", ctx.env);
     let problem = get(&elsewhere, &Scope::Repo { env: Some(Env::Test) }, Options::default()).unwrap_err();
     assert_eq!(problem.code, ErrorCode::NoManifest);
 }

@@ -109,14 +109,16 @@ pub fn status_value(status: &Status, recipients: Vec<Value>, env: Option<Env>) -
     let keys: Vec<Value> = running.keys(env).map(key_value).collect();
     let mut value = json!({
         "keys": keys,
-        "recipients": recipients,
         "owner": status.owner.name(),
         "socketPath": status.place.socket().display().to_string(),
         "legacy": running.greeting.is_none(),
         "otherSessions": status.other_sessions,
     });
-    if let (Some(greeting), Some(members)) = (&running.greeting, value.as_object_mut()) {
-        members.insert("daemon".to_owned(), greeting_value(greeting));
+    if let Some(members) = value.as_object_mut() {
+        members.insert("recipients".to_owned(), Value::Array(recipients));
+        if let Some(greeting) = &running.greeting {
+            members.insert("daemon".to_owned(), greeting_value(greeting));
+        }
     }
     value
 }

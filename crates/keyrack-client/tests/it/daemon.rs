@@ -167,7 +167,7 @@ fn pruning() {
     // A dead one of another home, and one of another session, which is none of ours.
     let place = rack.place();
     let dead = Place { home_hash: "00000000".into(), ..place.clone() };
-    let foreign = Place { session: "77".into(), ..place.clone() };
+    let foreign = Place { session: "77".into(), ..place };
     drop(UnixListener::bind(dead.socket()).unwrap());
     let _listening = UnixListener::bind(foreign.socket()).unwrap();
     let pruned = daemon::prune_all(&ctx).unwrap();

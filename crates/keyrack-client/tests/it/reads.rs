@@ -1,0 +1,171 @@
+//! Whole reads, status and relock with the real daemon behind them.
+
+use std::fs;
+
+use keyrack_client::get::{Options, Scope, get};
+use keyrack_client::relock::{Wanted, relock};
+use keyrack_client::source::{Mode, lines, sort};
+use keyrack_client::{Context, status};
+use keyrack_core::{Attempt, Env, ErrorCode, Life, Org, VaultId};
+use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::signal::Signal;
+
+use crate::harness::{Rack, unlock};
+
+const MANIFEST: &str = "
+org: acme
+env.all: [SHARED]
+env.test:
+  - PLAIN
+  - STRONG: encrypted
+env.prod: [PLAIN]
+";
+
+fn worksite() -> Rack {
+    let rack = Rack::new();
+    fs::create_dir(rack.home.home().join(".git")).unwrap();
+    fs::create_dir(rack.home.home().join(".agent")).unwrap();
+    fs::write(rack.home.home().join(".agent/keyrack.yml"), MANIFEST).unwrap();
+    rack
+}
+
+fn key(ask: &str) -> Scope {
+    Scope::Key { ask: ask.to_owned(), org: Org::This, env: None }
+}
+
+fn read(ctx: &Context, ask: &str) -> (String, Option<String>) {
+    let outcome = get(ctx, &key(ask), Options::default()).unwrap();
+    let answer = &outcome.answers[0];
+    let secret = answer.secret.as_ref().map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap());
+    (format!("{} {}", answer.attempt.status(), answer.attempt.slug()), secret)
+}
+
+#[test]
+fn the_daemon_comes_before_the_environment() {
+    let rack = worksite();
+    rack.unlock(&[("acme.test.PLAIN", b"unlocked"), ("acme.all.SHARED", b"everywhere")]);
+    let ctx = rack.context_with([("PLAIN", "ambient"), ("STRONG", "ambient"), ("SHARED", "ambient")]);
+    for (ask, found, secret) in [
+        ("acme.test.PLAIN", "granted acme.test.PLAIN", "unlocked"),
+        ("acme.prod.PLAIN", "granted acme.prod.PLAIN", "ambient"),
+        ("acme.test.SHARED", "granted acme.all.SHARED", "everywhere"),
+        ("SHARED", "granted acme.all.SHARED", "everywhere"),
+        ("acme.test.STRONG", "granted acme.test.STRONG", "ambient"),
+    ] {
+        assert_eq!(read(&ctx, ask), (found.to_owned(), Some(secret.to_owned())), "{ask}");
+    }
+    assert_eq!(read(&ctx, "acme.sudo.SHARED"), ("absent acme.sudo.SHARED".to_owned(), None));
+}
+
+#[test]
+fn a_held_key_below_its_declared_grade_is_blocked() {
+    let rack = worksite();
+    let mut session = rack.session();
+    unlock(&mut session, "acme.test.STRONG", b"v", VaultId::OsDirect, Life(60_000));
+    // The environment's value does not step in for a key that a rule holds back.
+    let ctx = rack.context_with([("STRONG", "ambient")]);
+    let outcome =
+        get(&ctx, &key("acme.test.STRONG"), Options { allow_dangerous: true, ..Options::default() }).unwrap();
+    let Attempt::Blocked { reasons, .. } = &outcome.answers[0].attempt else { panic!("{outcome:?}") };
+    assert_eq!(
+        reasons,
+        &["its grade plaintext,permanent is weaker than the encrypted that keyrack.yml demands"]
+    );
+}
+
+#[test]
+fn a_held_long_lived_token_is_blocked() {
+    let rack = worksite();
+    rack.unlock(&[("acme.test.PLAIN", b"\n ghp_hunter2")]);
+    let outcome = get(&rack.context(), &key("acme.test.PLAIN"), Options::default()).unwrap();
+    assert_eq!(outcome.answers[0].attempt.status(), "blocked");
+    assert!(!format!("{outcome:?}").contains("hunter2"));
+    let options = Options { allow_dangerous: true, ..Options::default() };
+    assert!(get(&rack.context(), &key("acme.test.PLAIN"), options).unwrap().all_granted());
+}
+
+#[test]
+fn a_whole_repository_in_one_go() {
+    let rack = worksite();
+    rack.unlock(&[("acme.all.SHARED", b"s"), ("acme.test.STRONG", b"t"), ("other.test.PLAIN", b"x")]);
+    let ctx = rack.context_with([("PLAIN", "p")]);
+    let outcome = get(&ctx, &Scope::Repo { env: Some(Env::Test) }, Options::default()).unwrap();
+    assert!(outcome.all_granted());
+    let sourced = sort(outcome, Mode::Strict).unwrap();
+    let text = lines(&sourced.exports).text;
+    assert_eq!(text.expose(), b"export SHARED='s'\nexport PLAIN='p'\nexport STRONG='t'\n");
+    // `all` asks for every env: a name comes once, from the first slug of it.
+    let outcome = get(&ctx, &Scope::Repo { env: Some(Env::All) }, Options::default()).unwrap();
+    assert_eq!(outcome.answers.len(), 6);
+    let sourced = sort(outcome, Mode::Strict).unwrap();
+    assert_eq!(sourced.exports.len(), 3);
+}
+
+#[test]
+fn a_suspended_daemon_is_an_error_unless_the_environment_has_everything() {
+    let rack = worksite();
+    rack.unlock(&[("acme.test.PLAIN", b"v")]);
+    let pidfd = Pidfd::open(i64::from(rack.session().greet().unwrap().pid)).unwrap();
+    pidfd.signal(Signal::Stop).unwrap();
+    let mut ctx = rack.context();
+    ctx.deadline = std::time::Duration::from_millis(200);
+    let without = get(&ctx, &key("acme.test.PLAIN"), Options::default()).map(|_| ());
+    let mut with = rack.context_with([("PLAIN", "ambient")]);
+    with.deadline = ctx.deadline;
+    let ambient = get(&with, &key("acme.test.PLAIN"), Options::default());
+    pidfd.signal(Signal::Cont).unwrap();
+    assert_eq!(without.unwrap_err().code, ErrorCode::DaemonUnresponsive);
+    let ambient = ambient.unwrap();
+    assert!(ambient.all_granted());
+    assert_eq!(ambient.daemon_problem.unwrap().code, ErrorCode::DaemonUnresponsive);
+}
+
+#[test]
+fn status_of_a_rack() {
+    let rack = worksite();
+    let nothing = status::status(&rack.context()).unwrap();
+    assert!(nothing.running.is_none());
+    rack.unlock(&[("acme.test.PLAIN", b"v"), ("acme.all.SHARED", b"s"), ("acme.sudo.ROOT", b"r")]);
+    let found = status::status(&rack.context()).unwrap();
+    let running = found.running.unwrap();
+    let slugs = |env| running.keys(env).map(|key| key.slug.as_str().to_owned()).collect::<Vec<_>>();
+    assert_eq!(slugs(None), ["acme.test.PLAIN", "acme.all.SHARED", "acme.sudo.ROOT"]);
+    assert_eq!(slugs(Some(Env::Test)), ["acme.test.PLAIN"]);
+    assert_eq!(running.envs(), [Env::Test, Env::All]);
+    let greeting = running.greeting.unwrap();
+    assert_eq!(running.pid, Some(i64::from(greeting.pid)));
+    assert_eq!(Some(greeting.memory), running.holdings.condition.map(|condition| condition.memory));
+}
+
+#[test]
+fn relocking_by_name_by_slug_by_env_and_all() {
+    let all = [
+        ("acme.test.PLAIN", &b"v"[..]),
+        ("acme.prod.PLAIN", b"v"),
+        ("acme.all.SHARED", b"v"),
+        ("@all.test.BOX", b"v"),
+    ];
+    let by = |ask: &str, env| Wanted::Key { ask: ask.to_owned(), org: Org::This, env };
+    for (wanted, ended) in [
+        (by("PLAIN", Some(Env::Test)), &["acme.test.PLAIN"][..]),
+        (by("acme.prod.PLAIN", None), &["acme.prod.PLAIN"]),
+        (by("SHARED", None), &["acme.all.SHARED"]),
+        (by("SHARED", Some(Env::Test)), &["acme.all.SHARED"]),
+        (by("acme.test.SHARED", None), &[]),
+        (by("@all.test.BOX", None), &["@all.test.BOX"]),
+        (Wanted::Env(Env::Test), &["@all.test.BOX", "acme.test.PLAIN"]),
+        (Wanted::All, &["@all.test.BOX", "acme.all.SHARED", "acme.prod.PLAIN", "acme.test.PLAIN"]),
+    ] {
+        let rack = worksite();
+        rack.unlock(&all);
+        let relocked = relock(&rack.context(), &wanted).unwrap();
+        let slugs: Vec<_> = relocked.slugs.iter().map(keyrack_core::Slug::as_str).collect();
+        assert_eq!(slugs, ended, "{wanted:?}");
+        let left = rack.session().status().unwrap().keys.len();
+        assert_eq!(left, 4 - ended.len(), "{wanted:?}");
+    }
+    let rack = worksite();
+    assert_eq!(relock(&rack.context(), &Wanted::All).unwrap().slugs, []);
+    let problem = relock(&rack.context(), &by("PLAIN", None)).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::AmbiguousKey);
+}
