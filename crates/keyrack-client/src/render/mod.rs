@@ -5,6 +5,8 @@ pub mod json;
 pub mod look;
 pub mod problem;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod tree;
 pub mod unlock;

@@ -1,0 +1,385 @@
+//! The trees and the JSON, letter by letter.
+
+use keyrack_core::{
+    Attempt, DurationGrade, ErrorCode, Fix, Grade, Grant, Invocation, Life, Mechanism, Owner, Problem,
+    Protection, Slug, Source, VaultId, peer::Boundary,
+};
+use proptest::prelude::*;
+
+use super::json::{JsonWriter, outcome as outcome_json};
+use super::unlock::{Omission, UnlockLine, minutes, relocked, unlocked};
+use super::{Look, attempt, problem, status};
+use crate::get::{Answer, Outcome};
+use crate::paths::Place;
+use crate::secret::Secret;
+use crate::session::{Greeting, HeldKey, Holdings, Measure};
+use crate::status::{Running, Status};
+
+fn slug(text: &str) -> Slug {
+    Slug::parse(text).unwrap()
+}
+
+fn granted(name: &str, secret: &[u8], expires_at_ms: Option<i64>) -> Answer {
+    let source = Source { vault: VaultId::OsSecure, mech: Mechanism::Replica };
+    let grant =
+        Grant { slug: slug(name), grade: Grade::of(&source.vault, &source.mech), source, expires_at_ms };
+    let attempt = Attempt::Granted { grant, below_declared: false };
+    Answer { attempt, secret: Some(Secret::copy_of(secret)), note: None, waived: false }
+}
+
+fn four() -> Vec<Answer> {
+    let owner = Owner::DEFAULT;
+    let (b, c, d) = (slug("o.test.B"), slug("o.test.C"), slug("o.test.D"));
+    let plain = |attempt| Answer { attempt, secret: None, note: None, waived: false };
+    vec![
+        granted("o.test.A", b"hunter2", Some(1_767_225_600_123)),
+        plain(Attempt::Locked {
+            fix: Some(Fix::unlock(&owner, &b)),
+            slug: b,
+            message: "o.test.B is locked".into(),
+        }),
+        plain(Attempt::Absent {
+            fix: Some(Fix::set(&owner, &c, "os.secure")),
+            slug: c,
+            message: "o.test.C was never set".into(),
+        }),
+        Answer {
+            note: Some("--allow-dangerous hands it out all the same".into()),
+            ..plain(Attempt::Blocked {
+                fix: Some(Fix::set(&owner, &d, "os.secure")),
+                slug: d,
+                reasons: vec!["one".into(), "two\u{1b}[2J".into()],
+            })
+        },
+    ]
+}
+
+fn outcome(answers: Vec<Answer>, single: bool) -> Outcome {
+    Outcome { answers, single, legacy_daemon: false, daemon_problem: None, manifest_faults: Vec::new() }
+}
+
+#[test]
+fn the_tree_of_get() {
+    let text = attempt::answers(&four(), Invocation::default(), Look::PLAIN);
+    let expected = "
+🔐 keyrack
+   ├─ o.test.A
+   │  ├─ vault: os.secure
+   │  ├─ mech: PERMANENT_VIA_REPLICA
+   │  └─ status: granted 🔑
+   ├─ o.test.B
+   │  ├─ status: locked 🔒
+   │  └─ tip: keyrack unlock --env test --key B
+   ├─ o.test.C
+   │  ├─ status: absent 🫧
+   │  └─ tip: keyrack set --env test --key C --vault os.secure
+   └─ o.test.D
+      ├─ status: blocked 🚫
+      │  ├─ one
+      │  └─ two[2J
+      ├─ note: --allow-dangerous hands it out all the same
+      └─ tip: keyrack set --env test --key D --vault os.secure
+
+";
+    assert_eq!(text, expected);
+    let ascii = attempt::answers(&four(), Invocation::NPX, Look::ASCII);
+    assert!(ascii.is_ascii() && ascii.contains("tip: npx keyrack unlock"), "{ascii}");
+    assert_eq!(attempt::answers([], Invocation::default(), Look::ASCII), "\nkeyrack\n   `- (no keys)\n\n");
+}
+
+#[test]
+fn the_report_of_a_strict_source() {
+    let text = attempt::strict_failure(&four()[1..2], "use --lenient", Invocation::default(), Look::PLAIN);
+    let expected = "
+🔐 keyrack
+   └─ o.test.B
+      ├─ status: locked 🔒
+      └─ tip: keyrack unlock --env test --key B
+
+✋ some keys were not granted, yet are strictly required
+   └─ ask a human to set or unlock them, then try again
+
+hint: use --lenient
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn the_json_of_get() {
+    let bytes = outcome_json(&outcome(four(), false), Invocation::default()).unwrap();
+    let expected = r#"[
+  {
+    "status": "granted",
+    "grant": {
+      "slug": "o.test.A",
+      "key": {
+        "secret": "hunter2",
+        "grade": {
+          "protection": "encrypted",
+          "duration": "permanent"
+        }
+      },
+      "source": {
+        "vault": "os.secure",
+        "mech": "PERMANENT_VIA_REPLICA"
+      },
+      "env": "test",
+      "org": "o",
+      "expiresAt": "2026-01-01T00:00:00.123Z"
+    }
+  },
+  {
+    "status": "locked",
+    "slug": "o.test.B",
+    "message": "o.test.B is locked",
+    "fix": "keyrack unlock --env test --key B"
+  },
+  {
+    "status": "absent",
+    "slug": "o.test.C",
+    "message": "o.test.C was never set",
+    "fix": "keyrack set --env test --key C --vault os.secure"
+  },
+  {
+    "status": "blocked",
+    "slug": "o.test.D",
+    "reasons": [
+      "one",
+      "two\u001b[2J"
+    ],
+    "fix": "keyrack set --env test --key D --vault os.secure"
+  }
+]"#;
+    assert_eq!(std::str::from_utf8(&bytes).unwrap(), expected);
+    let empty = outcome_json(&outcome(Vec::new(), false), Invocation::default()).unwrap();
+    assert_eq!(&**empty, b"[]");
+}
+
+#[test]
+fn one_key_is_one_object_and_says_when_it_is_below_what_is_declared() {
+    let mut answer = granted("o.test.A", b"v", None);
+    let Attempt::Granted { below_declared, .. } = &mut answer.attempt else { panic!() };
+    *below_declared = true;
+    let bytes = outcome_json(&outcome(vec![answer], true), Invocation::default()).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(value["belowDeclared"], true);
+    assert_eq!(value["grant"].get("expiresAt"), None);
+}
+
+#[test]
+fn a_secret_that_is_no_text_is_refused_by_name() {
+    let answers = vec![granted("o.test.A", b"\xffhunter2", None), granted("o.test.B", b"fine", None)];
+    let problem = outcome_json(&outcome(answers, false), Invocation::default()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::Usage);
+    assert_eq!(problem.slug.as_ref().unwrap().as_str(), "o.test.A");
+    assert!(!format!("{problem:?}").contains("hunter2"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives_json(secret: String, more in prop::collection::vec(any::<char>(), 0..40)) {
+        let secret: String = secret.chars().chain(more).collect();
+        let answer = granted("o.test.A", secret.as_bytes(), None);
+        let bytes = outcome_json(&outcome(vec![answer], true), Invocation::default()).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        prop_assert_eq!(value["grant"]["key"]["secret"].as_str().unwrap(), secret);
+    }
+}
+
+#[test]
+fn nested_json_is_that_of_a_general_writer() {
+    let mut json = JsonWriter::new();
+    json.object(|json| {
+        json.member("a", "b\"\n");
+        json.name("c");
+        json.array(|json| {
+            json.element();
+            json.object(|_| {});
+            json.element();
+            json.array(|_| {});
+            json.element();
+            json.plain("null");
+        });
+        json.name("d");
+        json.object(|json| json.member("e", "f"));
+    });
+    let bytes = json.into_bytes();
+    let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(std::str::from_utf8(&bytes).unwrap(), serde_json::to_string_pretty(&value).unwrap());
+}
+
+#[test]
+fn the_tree_of_unlock() {
+    let (a, b) = (slug("o.test.A"), slug("o.all.B"));
+    let cause = Problem::new(ErrorCode::VaultCorrupt, "the file is damaged").hint("restore it");
+    let fix = Fix::set(&Owner::DEFAULT, &b, "os.secure");
+    let lines = [
+        UnlockLine::Unlocked { slug: &a, vault: &VaultId::OsSecure, life: Life::DEFAULT, note: None },
+        UnlockLine::Omitted { slug: &b, reason: Omission::Lost, cause: None, fix: Some(&fix) },
+        UnlockLine::Omitted { slug: &b, reason: Omission::Errored, cause: Some(&cause), fix: None },
+    ];
+    let expected = "
+🔓 keyrack unlock
+   ├─ o.test.A
+   │  ├─ env: test
+   │  ├─ org: o
+   │  ├─ vault: os.secure
+   │  └─ expires in: 540m
+   ├─ o.all.B
+   │  ├─ status: lost 👻
+   │  └─ tip: keyrack set --env all --key B --vault os.secure
+   └─ o.all.B
+      ├─ status: errored 💥
+      ├─ cause: the file is damaged
+      └─ hint: restore it
+
+";
+    assert_eq!(unlocked(&lines, Invocation::default(), Look::PLAIN), expected);
+    assert!(unlocked(&[], Invocation::default(), Look::PLAIN).contains("(no keys to unlock)"));
+}
+
+#[test]
+fn the_tree_of_relock() {
+    let text = relocked(&[slug("o.test.A"), slug("o.test.B")], Look::PLAIN);
+    assert_eq!(text, "\n🔒 keyrack relock\n   ├─ o.test.A: pruned 🔒\n   └─ o.test.B: pruned 🔒\n\n");
+    assert_eq!(relocked(&[], Look::ASCII), "\nkeyrack relock\n   `- (no keys to prune)\n\n");
+}
+
+#[test]
+fn lives_in_minutes() {
+    for (ms, text) in [
+        (9 * 3_600_000, "540m"),
+        (60_000, "1m"),
+        (89_999, "1m"),
+        (90_000, "2m"),
+        (59_999, "60s"),
+        (1, "1s"),
+        (0, "0s"),
+    ] {
+        assert_eq!(minutes(Life(ms)), text, "{ms}");
+    }
+}
+
+#[test]
+fn the_report_of_a_problem() {
+    let key = slug("o.test.A");
+    let blocked = Problem::new(ErrorCode::NoHome, "HOME is not set")
+        .of(&key)
+        .hint("set HOME")
+        .fix(Fix::command(["doctor"]));
+    let expected = "
+🔐 keyrack set
+   └─ ✋ blocked: HOME is not set
+      ├─ key: o.test.A
+      ├─ hint: set HOME
+      └─ tip: keyrack doctor
+
+";
+    assert_eq!(problem::report("keyrack set", &blocked, Invocation::default(), Look::PLAIN), expected);
+    let fault = Problem::new(ErrorCode::Io, "no space\nleft");
+    let text = problem::report("keyrack set", &fault, Invocation::default(), Look::ASCII);
+    assert_eq!(text, "\nkeyrack set\n   `- failed: no space left\n\n");
+    let value = problem::value(&blocked, Invocation::NPX);
+    assert_eq!(value["code"], "no_home");
+    assert_eq!(value["fix"], "npx keyrack doctor");
+    assert_eq!(problem::value(&fault, Invocation::NPX).as_object().unwrap().len(), 2);
+}
+
+fn a_status(running: bool) -> Status {
+    let greeting = Greeting {
+        proto: 1,
+        version: "0.1.0".into(),
+        build: "b".into(),
+        boot_id: "x".into(),
+        pid: 7,
+        boundary: Boundary::Session,
+        memory: "locked".into(),
+        hardening: vec![Measure {
+            name: "mdwe".into(),
+            on: false,
+            detail: Some("this kernel lacks it".into()),
+        }],
+    };
+    let keys = vec![
+        HeldKey {
+            slug: slug("o.test.A"),
+            grade: Some(Grade { protection: Protection::Encrypted, duration: DurationGrade::Permanent }),
+            source: Some(Source { vault: VaultId::OsSecure, mech: Mechanism::Replica }),
+            expires_at_ms: Some(0),
+            left: Some(Life(60_000)),
+            ends_by_boot: true,
+        },
+        HeldKey {
+            slug: slug("o.sudo.S"),
+            grade: None,
+            source: None,
+            expires_at_ms: None,
+            left: None,
+            ends_by_boot: false,
+        },
+    ];
+    let holdings = Holdings { keys, home_hash: "01234567".into(), condition: None };
+    Status {
+        owner: Owner::DEFAULT,
+        place: Place {
+            dir: "/run/user/1".into(),
+            session: "3".into(),
+            home_hash: "01234567".into(),
+            owner: Owner::DEFAULT,
+        },
+        running: running.then_some(Running { pid: Some(7), greeting: Some(greeting), holdings }),
+        other_sessions: vec!["4".into()],
+    }
+}
+
+#[test]
+fn the_tree_of_status() {
+    let recipients = [status::Recipient { label: "laptop", mech: "ssh" }];
+    let show = |running, env| {
+        status::status(&a_status(running), Some(&recipients), env, Invocation::default(), Look::PLAIN)
+    };
+    let expected = "
+🔐 keyrack status
+   ├─ owner: (default)
+   ├─ recipients:
+   │  └─ laptop (ssh)
+   ├─ daemon: active ✨
+   │  ├─ boundary: session
+   │  ├─ memory: locked
+   │  └─ note: mdwe is off: this kernel lacks it
+   ├─ note: a rack of yours is open in login session 4, which this one cannot reach
+   └─ keys:
+      ├─ o.test.A
+      │  ├─ env: test
+      │  ├─ org: o
+      │  └─ expires in: 1m
+      └─ o.sudo.S
+         ├─ env: sudo
+         ├─ org: o
+         └─ expires in: never
+
+";
+    assert_eq!(show(true, None), expected);
+    let none = show(true, Some(keyrack_core::Env::Prod));
+    assert!(none.contains("(no keys in --env prod, try --env test)"), "{none}");
+    let absent = show(false, None);
+    assert!(absent.contains("daemon: not found") && absent.contains("run `keyrack unlock`"), "{absent}");
+    assert!(absent.contains("login session 4"), "{absent}");
+}
+
+#[test]
+fn the_json_of_status() {
+    assert_eq!(status::status_value(&a_status(false), Vec::new(), None), serde_json::Value::Null);
+    let value = status::status_value(&a_status(true), vec!["r".into()], None);
+    let first = &value["keys"][0];
+    assert_eq!(first["slug"], "o.test.A");
+    assert_eq!(first["expiresAt"], "1970-01-01T00:00:00.000Z");
+    assert_eq!(first["ttlLeftMs"], 60_000);
+    assert!(value["keys"][1]["ttlLeftMs"].is_null() && value["keys"][1].get("grade").is_none());
+    assert_eq!(value["owner"], serde_json::Value::Null);
+    assert_eq!(value["socketPath"], "/run/user/1/keyrack.3.01234567.sock");
+    assert_eq!(value["recipients"][0], "r");
+    assert_eq!(value["daemon"]["hardening"][0]["on"], false);
+    let some = status::status_value(&a_status(true), Vec::new(), Some(keyrack_core::Env::Sudo));
+    assert_eq!(some["keys"].as_array().unwrap().len(), 1);
+}
