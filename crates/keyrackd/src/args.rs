@@ -100,10 +100,7 @@ mod tests {
             (&["-h"], Args::Help),
             (&["--socket", "/run/k.sock", "--version"], Args::Version),
             (&["--socket", "/run/k.sock"], Args::Serve { socket: socket.clone(), report: false }),
-            (
-                &["--ready-fd", "3", "--socket", "/run/k.sock"],
-                Args::Serve { socket: socket.clone(), report: true },
-            ),
+            (&["--ready-fd", "3", "--socket", "/run/k.sock"], Args::Serve { socket, report: true }),
         ] {
             assert_eq!(parsed(args), Ok(expected), "{args:?}");
         }

@@ -446,3 +446,6 @@ pub(crate) async fn turn_away(daemon: Rc<Daemon>, stream: UnixStream) {
         line.linger(end).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use keyrack_sys::peer::{self, Reading};
 use keyrack_sys::pidfd::Pidfd;
 
 /// Out of descriptors: this process (EMFILE), or the machine (ENFILE).
-pub(crate) const EXHAUSTED: [i32; 2] = [24, 23];
+const EXHAUSTED: [i32; 2] = [24, 23];
 
 /// ENOPROTOOPT: the kernel has no SO_PEERPIDFD.
 const ENOPROTOOPT: i32 = 92;
@@ -83,6 +83,8 @@ impl Own {
             Verdict::Refuse(_) if exhausted(facts.pidfd.err()) || exhausted(facts.session.err()) => {
                 Err(Turned::Exhausted)
             }
+            // Its number stands in a file of /proc, and that could not be opened.
+            Verdict::Refuse(Refusal::NoPid) => Err(Turned::Exhausted),
             Verdict::Refuse(refusal) => Err(Turned::Away(refusal)),
         }
     }
@@ -119,6 +121,7 @@ mod tests {
             (Reading { pid: Some(-1), ..reading() }, Turned::Away(Refusal::Reaped)),
             (Reading { pidfd: Err(24), ..reading() }, Turned::Exhausted),
             (Reading { session: Err(23), ..reading() }, Turned::Exhausted),
+            (Reading { pid: None, ..reading() }, Turned::Exhausted),
             // Never an excuse for a stranger.
             (
                 Reading { uid: Ok(0), session: Ok(b"7".to_vec()), ..reading() },

@@ -20,6 +20,9 @@ use crate::limits;
 use crate::state::Daemon;
 use crate::watch::watch;
 
+/// How often a caller is looked at while there are no descriptors to look with.
+const TRIES: u32 = 8;
+
 /// How many callers are accepted before those that wait get a turn.
 const TURN: u32 = 32;
 
@@ -39,11 +42,7 @@ async fn accept(daemon: Rc<Daemon>, listener: AsyncFd<UnixListener>) {
     loop {
         match socket::accept(listener.get_ref()) {
             Ok(stream) => {
-                if meet(&daemon, stream) {
-                    pause = limits::BACK_OFF.0;
-                } else {
-                    pause = back_off(&daemon, pause).await;
-                }
+                pause = meet(&daemon, stream, pause).await;
                 accepted = accepted.wrapping_add(1);
                 if accepted.is_multiple_of(TURN) {
                     tokio::task::yield_now().await;
@@ -75,26 +74,31 @@ async fn back_off(daemon: &Daemon, pause: Duration) -> Duration {
     (pause * 2).min(limits::BACK_OFF.1)
 }
 
-/// Looks at a caller, and serves it or turns it away. False if we had no descriptors left to look.
-fn meet(daemon: &Rc<Daemon>, stream: UnixStream) -> bool {
-    match daemon.own.meet(stream.as_fd()) {
-        Ok(opener) => {
-            go(Connection::new(Rc::clone(daemon), stream, opener).serve());
-            true
-        }
-        Err(Turned::Away(refusal)) => {
-            tracing::warn!(%refusal, "a stranger is turned away");
-            if let Some(seat) = Seat::take(daemon) {
-                let daemon = Rc::clone(daemon);
-                go(async move {
-                    turn_away(daemon, stream).await;
-                    drop(seat);
-                });
+/// Looks at a caller, and serves it or turns it away. Returns the pause to make when descriptors run out next.
+async fn meet(daemon: &Rc<Daemon>, stream: UnixStream, mut pause: Duration) -> Duration {
+    for _ in 0..TRIES {
+        match daemon.own.meet(stream.as_fd()) {
+            Ok(opener) => {
+                go(Connection::new(Rc::clone(daemon), stream, opener).serve());
+                return limits::BACK_OFF.0;
             }
-            true
+            Err(Turned::Away(refusal)) => {
+                tracing::warn!(%refusal, "a stranger is turned away");
+                if let Some(seat) = Seat::take(daemon) {
+                    let daemon = Rc::clone(daemon);
+                    go(async move {
+                        turn_away(daemon, stream).await;
+                        drop(seat);
+                    });
+                }
+                return limits::BACK_OFF.0;
+            }
+            // Nothing is known of it, so nothing is said to it until there is.
+            Err(Turned::Exhausted) => pause = back_off(daemon, pause).await,
         }
-        Err(Turned::Exhausted) => false,
     }
+    tracing::warn!("a caller is closed unseen: there are no descriptors to look at it with");
+    pause
 }
 
 /// Runs a task as far as it goes at once; only one that has to wait is handed to the runtime.

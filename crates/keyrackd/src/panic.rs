@@ -40,3 +40,51 @@ fn last_act(info: &PanicHookInfo<'_>) {
     }
     std::process::exit(EXIT)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use keyrack_sys::memory::{Budget, ModeRequest};
+
+    use super::*;
+
+    const SOCKET: &str = "KEYRACKD_TEST_PANIC_SOCKET";
+
+    /// Not a test of its own: the child that panics, in a task of a runtime, as a bug in the daemon would.
+    #[test]
+    #[ignore = "ends the process"]
+    fn child() {
+        let Some(socket) = std::env::var_os(SOCKET).map(std::path::PathBuf::from) else { return };
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
+        let secret = pool.store(b"hunter2").unwrap();
+        install();
+        leave(pool, Arc::new(OwnFiles::of_bound(&socket).unwrap()));
+        let runtime = tokio::runtime::Builder::new_current_thread().build_local(Default::default()).unwrap();
+        runtime.block_on(async {
+            let task = tokio::task::spawn_local(async move {
+                // Also from within a secret's own closure.
+                secret.with(|bytes| panic!("it was {}", String::from_utf8_lossy(bytes)));
+            });
+            let _ = task.await;
+        });
+        panic!("still here");
+    }
+
+    #[test]
+    fn a_panic_is_the_last_thing_a_daemon_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("k.sock");
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "panic::tests::child", "--ignored", "--nocapture"])
+            .env(SOCKET, &socket)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert_eq!(output.status.code(), Some(EXIT), "{said}");
+        assert!(said.contains("keyrackd: a bug at ") && said.contains("panic.rs:"), "the place: {said}");
+        assert!(!said.contains("hunter2") && !said.contains("still here"), "and nothing else: {said}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "its socket and pid file are gone");
+    }
+}

@@ -52,7 +52,7 @@ pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Answer {
         Op::Hello(hello) => greet(daemon, id, &hello),
         Op::Get(get) => serve(daemon, id, &get),
         Op::Unlock(unlock) => keep(daemon, id, frame, &unlock),
-        Op::Status(status) => list(daemon, id, status),
+        Op::Status(status) => list(daemon, id, &status),
         Op::Relock(relock) => erase(daemon, id, &relock),
         Op::Ping => plain(|sink| compose_reply(sink, id, &NothingOk {})),
         Op::Shutdown => {
@@ -256,7 +256,7 @@ fn keep_one(
     }
 }
 
-fn list(daemon: &Daemon, id: u64, status: Status) -> Result<Reply, Problem> {
+fn list(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Problem> {
     let limit = status.limit.unwrap_or(MOST_LISTED).min(MOST_LISTED);
     daemon.with_store(|store, now| {
         let held = store.list(None, usize::MAX, now).entries;

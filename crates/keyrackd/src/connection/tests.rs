@@ -1,0 +1,279 @@
+//! Connections over a socket pair, on a runtime whose clock stands still but when everybody waits.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use keyrack_core::{Clock, Owner};
+use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::time::sleep;
+
+use super::*;
+use crate::identity::Own;
+use crate::state::About;
+
+const STATUS: &str = r#"{"command":"STATUS","payload":{}}"#;
+
+/// Runs a test as a task of a daemon with this much memory and room for so many connections.
+fn run(budget: usize, connections: usize, test: impl AsyncFnOnce(Rc<Daemon>)) {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .start_paused(true)
+        .build_local(LocalOptions::default())
+        .unwrap();
+    let about = About {
+        home_hash: String::new(),
+        owner: Owner::DEFAULT,
+        boot_id: String::new(),
+        pid: 1,
+        boundary: "session",
+        memory: "unlocked",
+        hardening: Vec::new(),
+    };
+    let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(budget)).unwrap();
+    let clock = Rc::new(|| Clock { boot_ns: 1, wall_ms: 1 });
+    let daemon = Rc::new(Daemon::new(Own::read(), about, pool, connections, clock).unwrap());
+    runtime.block_on(test(daemon));
+}
+
+const PLENTY: usize = 64 << 20;
+
+/// A connection that is being served, as its caller holds it.
+struct Caller(UnixStream);
+
+impl Caller {
+    fn new(daemon: &Rc<Daemon>) -> Self {
+        Self::with(|ours| {
+            let opener = daemon.own.meet(ours.as_fd()).unwrap();
+            Connection::new(Rc::clone(daemon), ours, opener).serve()
+        })
+    }
+
+    fn stranger(daemon: &Rc<Daemon>) -> Self {
+        Self::with(|ours| turn_away(Rc::clone(daemon), ours))
+    }
+
+    fn with<F: Future<Output = ()> + 'static>(serve: impl FnOnce(UnixStream) -> F) -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        tokio::task::spawn_local(serve(ours));
+        Caller(theirs)
+    }
+
+    fn send(&self, bytes: impl AsRef<[u8]>) -> bool {
+        (&self.0).write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// What has come, and whether the end has.
+    async fn got(&self) -> (String, bool) {
+        // Time enough for the daemon to act, and none for a deadline to come.
+        sleep(Duration::from_millis(1)).await;
+        let (mut all, mut chunk) = (Vec::new(), [0; 65_536]);
+        loop {
+            match (&self.0).read(&mut chunk) {
+                Ok(0) => return (String::from_utf8_lossy(&all).into_owned(), true),
+                Ok(n) => all.extend_from_slice(&chunk[..n]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return (String::from_utf8_lossy(&all).into_owned(), false);
+                }
+                Err(error) => return (format!("{} {error}", String::from_utf8_lossy(&all)), true),
+            }
+        }
+    }
+}
+
+fn frame(header: &str, secrets: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(4 + header.len() + secrets.len()).unwrap();
+    let mut bytes = length.to_be_bytes().to_vec();
+    bytes.extend(u32::try_from(header.len()).unwrap().to_be_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(secrets);
+    bytes
+}
+
+const PING: &str = r#"{"id":1,"op":"ping"}"#;
+
+#[test]
+fn the_first_byte_has_five_seconds() {
+    run(PLENTY, 8, async |daemon| {
+        let caller = Caller::new(&daemon);
+        sleep(Duration::from_millis(4900)).await;
+        assert_eq!(caller.got().await, (String::new(), false));
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(caller.got().await, (String::new(), true));
+        assert_eq!(daemon.table.borrow().len(), 0);
+    });
+}
+
+#[test]
+fn a_request_has_ten_seconds_however_it_trickles() {
+    run(PLENTY, 8, async |daemon| {
+        let (legacy, native) = (Caller::new(&daemon), Caller::new(&daemon));
+        for byte in 0..9 {
+            assert!(legacy.send(&STATUS[byte..=byte]));
+            assert!(native.send(&frame(PING, b"")[byte..=byte]));
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(legacy.got().await, (String::new(), false));
+        assert_eq!(native.got().await, (String::new(), false));
+        sleep(Duration::from_secs(1)).await;
+        let (told, ended) = legacy.got().await;
+        assert_eq!(told, r#"{"success":false,"error":"the request did not come within 10 s"}"#);
+        assert!(ended);
+        let (told, ended) = native.got().await;
+        assert!(told.contains(r#"{"id":0,"error":{"code":"timed_out","#) && ended, "{told}");
+    });
+}
+
+#[test]
+fn a_native_caller_may_be_silent_between_requests_but_not_within_one() {
+    run(PLENTY, 8, async |daemon| {
+        let caller = Caller::new(&daemon);
+        for _ in 0..3 {
+            assert!(caller.send(frame(PING, b"")));
+            let (pong, ended) = caller.got().await;
+            assert!(pong.contains(r#"{"id":1,"ok":{}}"#) && !ended, "{pong}");
+            let idle = daemon.pool.usage().requests;
+            sleep(Duration::from_secs(3600)).await;
+            assert_eq!(daemon.pool.usage().requests, idle);
+        }
+        assert!(caller.send(&frame(PING, b"")[..5]));
+        sleep(Duration::from_millis(10_100)).await;
+        let (told, ended) = caller.got().await;
+        assert!(told.contains("timed_out") && ended, "{told}");
+    });
+}
+
+#[test]
+fn a_reply_has_ten_seconds_to_be_taken() {
+    run(PLENTY, 8, async |daemon| {
+        let caller = Caller::new(&daemon);
+        let unlock = r#"{"id":1,"op":"unlock","keys":[{"slug":"a.test.K","grade":{"protection":"encrypted","duration":"ephemeral"},"source":{"vault":"v","mech":"m"},"ttl_ms":60000,"secret":{"offset":0,"len":900000}}]}"#;
+        let whole = frame(unlock, &vec![b's'; 900_000]);
+        for part in whole.chunks(100_000) {
+            assert!(caller.send(part));
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(caller.got().await.0.contains(r#""ok":true"#));
+        let before = daemon.pool.usage().requests;
+        assert!(caller.send(frame(r#"{"id":2,"op":"get","slugs":["a.test.K"]}"#, b"")));
+        sleep(Duration::from_secs(9)).await;
+        assert!(daemon.pool.usage().requests > before, "it waits in pages");
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(daemon.table.borrow().len(), 0, "it was let go");
+        let (some, ended) = caller.got().await;
+        assert!(some.len() < 900_000 && ended);
+    });
+}
+
+#[test]
+fn at_the_cap_the_oldest_without_a_request_gives_way() {
+    run(PLENTY, 8, async |daemon| {
+        let silent: Vec<_> = (0..8).map(|_| Caller::new(&daemon)).collect();
+        sleep(Duration::from_millis(1)).await;
+        // One of them has begun to ask.
+        assert!(silent[0].send("{"));
+        sleep(Duration::from_millis(1)).await;
+        // One whose request is there at once needs no place.
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        (&theirs).write_all(STATUS.as_bytes()).unwrap();
+        let opener = daemon.own.meet(ours.as_fd()).unwrap();
+        tokio::task::spawn_local(Connection::new(Rc::clone(&daemon), ours, opener).serve());
+        assert!(Caller(theirs).got().await.0.contains(r#""success":true"#));
+        assert_eq!(daemon.table.borrow().len(), 8);
+        // Two that wait take those of the oldest that do.
+        let two = [Caller::new(&daemon), Caller::new(&daemon)];
+        let ended = |caller: &Caller| {
+            let stream = caller.0.try_clone().unwrap();
+            async move { Caller(stream).got().await.1 }
+        };
+        assert!(!ended(&two[0]).await && !ended(&two[1]).await);
+        assert!(!ended(&silent[0]).await, "it has a request in flight");
+        assert!(ended(&silent[1]).await && ended(&silent[2]).await);
+        assert!(!ended(&silent[3]).await);
+    });
+}
+
+#[test]
+fn without_a_page_a_caller_is_told_so_and_nothing_is_lost() {
+    run(Budget::LEAST, 64, async |daemon| {
+        // Requests have 64 KiB: these hold much of it, and wait for the rest of their own.
+        let greedy = [Caller::new(&daemon), Caller::new(&daemon)];
+        for caller in &greedy {
+            assert!(caller.send(format!("{{\"a\":\"{}", "x".repeat(20_000))));
+        }
+        sleep(Duration::from_millis(1)).await;
+        let mut held = Vec::new();
+        let (mut legacy_told, mut native_told) = (false, false);
+        for _ in 0..8 {
+            for first in ["{", "\0"] {
+                let caller = Caller::new(&daemon);
+                assert!(caller.send(first));
+                let (told, _) = caller.got().await;
+                legacy_told |= told.contains(r#"{"success":false,"error":"the memory for requests is full"#);
+                native_told |= told.contains(r#"{"id":0,"error":{"code":"memory_full","#);
+                held.push(caller);
+            }
+        }
+        assert!(legacy_told && native_told);
+        drop(greedy);
+        drop(held);
+        sleep(Duration::from_millis(1)).await;
+        let caller = Caller::new(&daemon);
+        assert!(caller.send(STATUS));
+        assert!(caller.got().await.0.contains(r#""success":true"#), "and then there is room again");
+    });
+}
+
+#[test]
+fn a_stranger_has_a_second() {
+    run(PLENTY, 8, async |daemon| {
+        let silent = Caller::stranger(&daemon);
+        sleep(Duration::from_millis(900)).await;
+        assert!(!silent.got().await.1);
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(silent.got().await, (String::new(), true));
+
+        let told = format!(r#"{{"success":false,"error":"{}"}}"#, Refusal::TOLD);
+        for sent in [STATUS, "{", " ", "x"] {
+            let caller = Caller::stranger(&daemon);
+            assert!(caller.send(sent));
+            assert_eq!(caller.got().await, (told.clone(), true), "{sent}");
+        }
+        let native = Caller::stranger(&daemon);
+        assert!(native.send([0]));
+        let (text, ended) = native.got().await;
+        assert!(text.contains("session_mismatch") && text.contains(Refusal::TOLD) && ended);
+        assert_eq!(daemon.table.borrow().len(), 0, "none of them takes a place");
+        assert_eq!(daemon.pool.usage(), {
+            let scratch_alone =
+                Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(PLENTY)).unwrap();
+            let mut page = scratch_alone.buffer(4096);
+            page.ensure_spare(4096).unwrap();
+            scratch_alone.usage()
+        });
+    });
+}
+
+#[test]
+fn what_a_stranger_goes_on_to_send_is_let_in_unseen_for_its_second() {
+    run(PLENTY, 8, async |daemon| {
+        let caller = Caller::stranger(&daemon);
+        let mut sent = 0;
+        for _ in 0..20 {
+            while caller.send([b'x'; 4096]) {
+                sent += 4096;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert!(sent > 300_000, "{sent}");
+        sleep(Duration::from_secs(1)).await;
+        assert!(caller.got().await.0.contains("session mismatch"));
+        assert!(!caller.send("x"), "and then it is closed");
+    });
+}

@@ -1,0 +1,205 @@
+//! Other processes a test needs: the test binary itself, run again to act a part, as another user, in another login session,
+//! or to die at the right moment.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{self, BufRead, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use keyrack_testkit::{Reaped, in_new_session, wait_until};
+
+use crate::daemon::{LONG, ask, connect, frame, read_frame};
+
+const PART: &str = "KEYRACK_IT_PART";
+const SOCKET: &str = "KEYRACK_IT_SOCKET";
+const REQUEST: &str = "KEYRACK_IT_REQUEST";
+const OUTPUT: &str = "KEYRACK_IT_OUTPUT";
+const PROGRAM: &str = "KEYRACK_IT_PROGRAM";
+
+/// The test binary where every user can run it.
+fn program() -> &'static PathBuf {
+    static PLACE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    &PLACE
+        .get_or_init(|| {
+            let dir = tempfile::Builder::new().prefix("krit").tempdir_in("/tmp").unwrap();
+            std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+            let path = dir.path().join("actor");
+            std::fs::copy(env::current_exe().unwrap(), &path).unwrap();
+            (dir, path)
+        })
+        .1
+}
+
+/// A command that acts a part.
+pub(crate) fn actor(part: &str, socket: &OsStr) -> Command {
+    let mut command = Command::new(program());
+    command.args(["--exact", "actor::act", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
+    command.env(PART, part).env(SOCKET, socket).current_dir("/");
+    command
+}
+
+/// Asks by the legacy protocol from another process. The reply, or what kept it from being had.
+pub(crate) fn ask_as(wrap: impl FnOnce(&Command) -> Command, socket: &OsStr, request: &str) -> String {
+    let mut command = actor("ask", socket);
+    command.env(REQUEST, request);
+    let output = wrap(&command).stdin(Stdio::null()).output().unwrap();
+    said(&output.stdout)
+}
+
+/// What an actor said, among what the test harness prints.
+fn said(stdout: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stdout);
+    let said = text.lines().find_map(|line| line.split_once("SAID:"));
+    said.unwrap_or_else(|| panic!("the actor said nothing: {text}")).1.to_owned()
+}
+
+/// A process that opens a connection, gives it to a child, and acts as told.
+pub(crate) fn relay(part: &str, socket: &OsStr, request: &str, output: &OsStr) -> Command {
+    let mut command = actor(part, socket);
+    command.env(REQUEST, request).env(OUTPUT, output);
+    command
+}
+
+/// A login session of its own with a daemon in it, that can be asked from inside.
+pub(crate) struct Session {
+    child: Reaped,
+    replies: io::BufReader<std::process::ChildStdout>,
+}
+
+impl Session {
+    /// Starts a new session and runs `daemon` in it.
+    pub(crate) fn with_daemon(daemon: &Command, socket: &OsStr) -> Self {
+        let mut command = actor("session", socket);
+        command.env(PROGRAM, daemon.get_program());
+        for (name, value) in daemon.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        let mut command = in_new_session(&command);
+        let mut child = Reaped(
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap(),
+        );
+        let replies = io::BufReader::new(child.0.stdout.take().unwrap());
+        let mut session = Session { child, replies };
+        assert_eq!(session.reply(), "ready");
+        session
+    }
+
+    /// Asks from a process of the session.
+    pub(crate) fn ask(&mut self, request: &str) -> String {
+        writeln!(self.child.0.stdin.as_ref().unwrap(), "{request}").unwrap();
+        self.reply()
+    }
+
+    fn reply(&mut self) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert!(self.replies.read_line(&mut line).unwrap() > 0, "the session ended");
+            if let Some((_, said)) = line.trim_end().split_once("SAID:") {
+                return said.to_owned();
+            }
+        }
+    }
+}
+
+fn say(text: &str) {
+    let mut out = io::stdout();
+    let _ = writeln!(out, "SAID:{text}");
+    let _ = out.flush();
+}
+
+/// Acts the part the environment names. Not a test of its own.
+#[test]
+#[ignore = "acts a part for other tests"]
+fn act() {
+    let Some(part) = env::var_os(PART) else { return };
+    let socket = PathBuf::from(env::var_os(SOCKET).unwrap());
+    let request = env::var(REQUEST).unwrap_or_default();
+    match part.to_str().unwrap() {
+        "ask" => match UnixStream::connect(&socket) {
+            Ok(stream) => say(&ask(stream, request.as_bytes())),
+            Err(error) => say(&format!("connect: {error}")),
+        },
+        // Opens, hands over, and ends while its child holds the connection.
+        "orphan" => drop(hand_over(&socket, "holder")),
+        // Opens, hands over to a process of another login session, and lives until that is done.
+        "lender" => drop(hand_over(&socket, "borrower").wait()),
+        "holder" => {
+            let opener = env::var("KEYRACK_IT_OPENER").unwrap();
+            let gone = || !PathBuf::from(format!("/proc/{opener}")).exists();
+            wait_until("the opener is reaped", LONG, gone);
+            hold(&request);
+        }
+        "borrower" => hold(&request),
+        // Asks once as the opener, hands over, and ends: the second ask comes from the child.
+        "quitter" => {
+            let mut stream = connect(&socket);
+            stream.write_all(&frame(&request, b"")).unwrap();
+            assert!(read_frame(&mut stream).is_some());
+            drop(spawn_with(stream, "second"));
+        }
+        "second" => {
+            let opener = env::var("KEYRACK_IT_OPENER").unwrap();
+            wait_until("the opener is reaped", LONG, || !PathBuf::from(format!("/proc/{opener}")).exists());
+            let mut stream = inherited();
+            let sent = stream.write_all(&frame(&request, b""));
+            let reply = sent.ok().and_then(|()| read_frame(&mut stream));
+            std::fs::write(env::var_os(OUTPUT).unwrap(), format!("{reply:?}")).unwrap();
+        }
+        "session" => {
+            let mut daemon = Command::new(env::var_os(PROGRAM).unwrap());
+            let _daemon = Reaped::spawn(daemon.arg("--socket").arg(&socket).stdin(Stdio::null()));
+            wait_until("the daemon serves", LONG, || UnixStream::connect(&socket).is_ok());
+            say("ready");
+            for line in io::stdin().lines() {
+                say(&ask(connect(&socket), line.unwrap().as_bytes()));
+            }
+        }
+        other => panic!("no such part: {other}"),
+    }
+}
+
+fn hand_over(socket: &std::path::Path, part: &str) -> Child {
+    spawn_with(UnixStream::connect(socket).unwrap(), part)
+}
+
+/// A child that acts a part with `stream` as its standard input.
+fn spawn_with(stream: UnixStream, part: &str) -> Child {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "actor::act", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env(PART, part).env("KEYRACK_IT_OPENER", std::process::id().to_string());
+    if part == "borrower" {
+        command.env_clear();
+        for (name, value) in env::vars_os() {
+            command.env(name, value);
+        }
+        command.env(PART, part);
+        command = in_new_session(&command);
+    }
+    command.stdin(OwnedFd::from(stream)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn inherited() -> UnixStream {
+    use std::os::fd::AsFd;
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().unwrap());
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream
+}
+
+/// Asks over a connection somebody else has opened.
+fn hold(request: &str) {
+    let mut stream = inherited();
+    let _ = stream.write_all(request.as_bytes());
+    let mut reply = String::new();
+    let read = stream.read_to_string(&mut reply);
+    let text = read.map_or_else(|error| format!("{reply} {error}"), |_| reply.clone());
+    std::fs::write(env::var_os(OUTPUT).unwrap(), text).unwrap();
+}

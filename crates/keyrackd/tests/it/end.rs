@@ -1,0 +1,111 @@
+//! How a daemon ends: quickly, with nothing of its own left and nothing of others' touched.
+
+use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use keyrack_sys::signal::Signal;
+use keyrack_testkit::wait_until;
+
+use crate::daemon::{Daemon, LONG, STATUS, get, slugs_in, unlock};
+
+#[test]
+fn signals_that_end_it() {
+    for signal in [Signal::Term, Signal::Int, Signal::Hup] {
+        let mut daemon = Daemon::start();
+        daemon.unlock("acme.test.K", "s");
+        // One that waits does not hold it up.
+        let _silent = daemon.connect();
+        let begun = Instant::now();
+        daemon.signal(signal);
+        assert_eq!(daemon.ended(LONG).code(), Some(0), "{signal:?}");
+        assert!(begun.elapsed() < Duration::from_secs(1), "{signal:?}: {:?}", begun.elapsed());
+        assert_eq!(daemon.files(), ["keyrack.7.83db27ef.sock.lock"], "{signal:?}");
+    }
+}
+
+#[test]
+fn a_signal_that_erases_and_stays() {
+    let daemon = Daemon::start();
+    daemon.unlock("acme.test.K", "s");
+    daemon.signal(Signal::Usr1);
+    wait_until("every key is erased", LONG, || daemon.held().is_empty());
+    daemon.unlock("acme.test.K", "t");
+    assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);
+}
+
+#[test]
+fn it_ends_when_nobody_needs_it_and_not_before() {
+    let mut daemon = Daemon::start_with(|command| {
+        command.env("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "700");
+        command.env("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "50");
+    });
+    // A key holds it, without traffic.
+    daemon.unlock("acme.test.K", "s");
+    std::thread::sleep(Duration::from_millis(1200));
+    assert!(daemon.child.0.try_wait().unwrap().is_none());
+    // So does being asked.
+    daemon.ask(r#"{"command":"RELOCK","payload":{}}"#);
+    for _ in 0..6 {
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(slugs_in(&daemon.ask(STATUS)), [""; 0]);
+    }
+    // Looking whether it is there does not.
+    let mut status = None;
+    let begun = Instant::now();
+    while status.is_none() && begun.elapsed() < LONG {
+        drop(UnixStream::connect(&daemon.socket));
+        std::thread::sleep(Duration::from_millis(20));
+        status = daemon.child.0.try_wait().unwrap();
+    }
+    assert!(status.unwrap().success());
+    assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert_eq!(daemon.files(), ["keyrack.7.83db27ef.sock.lock"]);
+}
+
+#[test]
+fn a_key_ends_by_itself_and_then_the_daemon() {
+    let mut daemon = Daemon::start_with(|command| {
+        command.env("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "100");
+        command.env("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "50");
+    });
+    let end = keyrack_core::iso::format_ms(keyrack_sys::clock::wall_ms() + 1000);
+    let begun = Instant::now();
+    let reply = daemon.ask(&unlock("acme.test.K", "s", &format!(r#","expiresAt":"{end}""#)));
+    assert!(reply.contains("acme.test.K"), "{reply}");
+    assert!(daemon.ended(LONG).success());
+    assert!(begun.elapsed() >= Duration::from_millis(900), "the key held it: {:?}", begun.elapsed());
+}
+
+#[test]
+fn another_daemons_files_are_left_alone() {
+    let mut daemon = Daemon::start();
+    // A successor has put its own in their place.
+    for name in ["keyrack.7.83db27ef.sock", "keyrack.7.83db27ef.pid"] {
+        let path = daemon.home.runtime().join(name);
+        fs::rename(&path, daemon.home.root().join(name)).unwrap();
+    }
+    let _other = UnixListener::bind(&daemon.socket).unwrap();
+    fs::write(daemon.home.runtime().join("keyrack.7.83db27ef.pid"), "1").unwrap();
+    daemon.signal(Signal::Term);
+    assert!(daemon.ended(LONG).success());
+    assert_eq!(daemon.files().len(), 3, "the successor's two, and the lock");
+}
+
+#[test]
+fn it_ends_when_its_socket_is_gone_or_anothers() {
+    let mut daemons = [Daemon::start(), Daemon::start(), Daemon::start()];
+    for daemon in &daemons {
+        daemon.unlock("acme.test.K", "s");
+    }
+    fs::remove_file(&daemons[0].socket).unwrap();
+    fs::rename(&daemons[1].socket, daemons[1].home.root().join("kept")).unwrap();
+    let _other = UnixListener::bind(&daemons[1].socket).unwrap();
+    fs::rename(daemons[2].home.runtime(), daemons[2].home.root().join("old")).unwrap();
+    let begun = Instant::now();
+    for daemon in &mut daemons {
+        assert!(daemon.ended(Duration::from_secs(12)).success());
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(daemons[1].socket.exists(), "the other's socket stays");
+}

@@ -1,0 +1,185 @@
+//! What one caller may take from the others: nothing.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use keyrack_testkit::{Home, Need, as_user, can_run, wait_until};
+
+use crate::daemon::{Daemon, LONG, STATUS, command, frame, get, read_all, read_frame, slugs_in};
+
+/// Runs a command under a limit of the shell's `ulimit`.
+fn limited(limit: &str, inner: &Command) -> Command {
+    let mut wrapped = Command::new("sh");
+    wrapped.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]);
+    wrapped.arg(inner.get_program()).args(inner.get_args()).env_clear();
+    wrapped.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    for (name, value) in inner.get_envs() {
+        if let Some(value) = value {
+            wrapped.env(name, value);
+        }
+    }
+    wrapped
+}
+
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn silent_callers_give_way_to_those_that_ask() {
+    let home = Home::new();
+    let mut command = limited("-n 100", &command(&home));
+    let daemon = Daemon::run(home, &mut command);
+    daemon.unlock("acme.test.K", "s");
+    // Far more than there are descriptors for.
+    let mut silent: Vec<_> = (0..200).map(|_| daemon.connect()).collect();
+    let mut native = daemon.connect();
+    native.write_all(&frame(r#"{"id":1,"op":"ping"}"#, b"")).unwrap();
+    assert!(read_frame(&mut native).is_some());
+    for _ in 0..20 {
+        assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);
+    }
+    // The oldest were ended first, long before their five seconds.
+    let begun = Instant::now();
+    assert_eq!(read_all(&mut silent[0]), "");
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    // And waiting costs no time of the processor.
+    let before = cpu_ticks(daemon.child.pid());
+    std::thread::sleep(Duration::from_millis(500));
+    let spent = cpu_ticks(daemon.child.pid()) - before;
+    assert!(spent <= 5, "{spent} ticks in half a second of silence");
+}
+
+#[test]
+fn out_of_descriptors_it_waits_and_recovers() {
+    let home = Home::new();
+    // Too few for even the least number of callers.
+    let mut command = limited("-n 24", &command(&home));
+    let daemon = Daemon::run(home, &mut command);
+    daemon.unlock("acme.test.K", "s");
+    let silent: Vec<_> = (0..60).map(|_| daemon.connect()).collect();
+    let begun = cpu_ticks(daemon.child.pid());
+    assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);
+    drop(silent);
+    for _ in 0..20 {
+        assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);
+    }
+    assert!(cpu_ticks(daemon.child.pid()) - begun < 200, "it does not spin");
+}
+
+#[test]
+fn descriptors_are_given_back() {
+    let daemon = Daemon::start();
+    let open = || fs::read_dir(format!("/proc/{}/fd", daemon.child.pid())).map(Iterator::count);
+    let Ok(before) = open() else { return };
+    for round in 0..300 {
+        let mut stream = daemon.connect();
+        match round % 4 {
+            0 => drop(stream),
+            1 => drop(crate::daemon::ask(stream, STATUS.as_bytes())),
+            2 => drop(stream.write_all(b"nonsense")),
+            _ => drop(stream.write_all(b"{\"command\":")),
+        }
+    }
+    wait_until("every descriptor is given back", LONG, || open().is_ok_and(|now| now <= before));
+}
+
+#[test]
+fn slow_callers_hold_up_nobody() {
+    let daemon = Daemon::start();
+    daemon.unlock("acme.test.BIG", &"x".repeat(900_000));
+    let mut slow = Vec::new();
+    for round in 0..40 {
+        let mut stream = daemon.connect();
+        match round % 4 {
+            0 => stream.write_all(b"{\"command\":").unwrap(),
+            1 => stream.write_all(&[0, 0x0f, 0xff, 0xff, 0, 0, 1, 0, b'{']).unwrap(),
+            // One that reads nothing of a long reply.
+            2 if round < 8 => stream.write_all(get("acme.test.BIG").as_bytes()).unwrap(),
+            _ => {}
+        }
+        slow.push(stream);
+    }
+    let begun = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(slugs_in(&daemon.ask(STATUS)), ["acme.test.BIG"]);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_caller_that_says_nothing_is_let_go() {
+    let daemon = Daemon::start();
+    let mut silent = daemon.connect();
+    let mut native = daemon.connect();
+    native.write_all(&frame(r#"{"id":1,"op":"ping"}"#, b"")).unwrap();
+    assert!(read_frame(&mut native).is_some());
+    let begun = Instant::now();
+    assert_eq!(read_all(&mut silent), "");
+    let waited = begun.elapsed();
+    assert!(waited > Duration::from_secs(4) && waited < Duration::from_secs(9), "{waited:?}");
+    // One that has asked once may be silent for longer.
+    native.write_all(&frame(r#"{"id":2,"op":"ping"}"#, b"")).unwrap();
+    assert!(read_frame(&mut native).is_some());
+}
+
+#[test]
+fn a_flood_of_one_leaves_room_for_others() {
+    let daemon = Daemon::start();
+    let mut flood = daemon.connect();
+    let ping = frame(r#"{"id":1,"op":"ping"}"#, b"").repeat(200);
+    let mut reader = flood.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        for _ in 0..200 {
+            flood.write_all(&ping).unwrap();
+        }
+    });
+    let drain = std::thread::spawn(move || {
+        let mut left = 200 * 200 * (8 + r#"{"id":1,"ok":{}}"#.len());
+        let mut chunk = [0; 65_536];
+        while left > 0 {
+            left -= reader.read(&mut chunk).unwrap();
+        }
+    });
+    let mut worst = Duration::ZERO;
+    for _ in 0..20 {
+        let begun = Instant::now();
+        assert_eq!(slugs_in(&daemon.ask(STATUS)), [""; 0]);
+        worst = worst.max(begun.elapsed());
+    }
+    sender.join().unwrap();
+    drain.join().unwrap();
+    assert!(worst < Duration::from_secs(2), "{worst:?}");
+}
+
+#[test]
+fn little_lockable_memory_is_said() {
+    if !can_run("little_lockable_memory_is_said", &[Need::Root, Need::Program("setpriv")]) {
+        return;
+    }
+    let home = Home::new();
+    home.give_to(65_533);
+    let mut command = as_user(65_533, &limited("-l 64", &command(&home)));
+    let mut daemon = Daemon::run(home, &mut command);
+    let asked =
+        |request: &str| crate::actor::ask_as(|ask| as_user(65_533, ask), daemon.socket.as_os_str(), request);
+    let kept = asked(&crate::daemon::unlock("acme.test.K", &"s".repeat(100_000), ""));
+    assert!(kept.contains(r#""unlocked":["acme.test.K"]"#), "{kept}");
+    assert!(asked(&get("acme.test.K")).contains(&"s".repeat(100_000)), "it works");
+    daemon.signal(keyrack_sys::signal::Signal::Term);
+    assert!(daemon.ended(LONG).success());
+
+    // Demanded, it is refused.
+    let home = Home::new();
+    home.give_to(65_533);
+    let mut command = crate::daemon::command(&home);
+    command.env("KEYRACK_MEMORY", "locked");
+    let output = keyrack_testkit::run(&mut as_user(65_533, &limited("-l 64", &command)), b"", LONG).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("KEYRACK_MEMORY=locked") && text.contains("RLIMIT_MEMLOCK is 64 KiB"), "{text}");
+}

@@ -1,0 +1,11 @@
+//! The real binary, in hermetic directories: who is served, both protocols, limits, starts and ends.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
+mod actor;
+mod daemon;
+mod end;
+mod identity;
+mod legacy;
+mod limits;
+mod native;
+mod start;

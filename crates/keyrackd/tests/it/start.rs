@@ -1,0 +1,297 @@
+//! How a daemon starts, or does not, and what it leaves behind then: nothing.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use keyrack_sys::signal::Signal;
+use keyrack_testkit::{Home, Need, Reaped, binary, can_run, in_new_session, run, wait_until};
+
+use crate::actor::Session;
+use crate::daemon::{Daemon, LONG, STATUS, command, names_in, slugs_in, socket_in};
+
+/// Runs a start that has to fail; its exit code and what it says.
+fn failing(command: &mut Command) -> (i32, String) {
+    let output = run(command, b"", LONG).unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn help_and_version() {
+    for (arg, expected) in [("--help", "Usage: keyrackd --socket PATH"), ("--version", "keyrackd 0.1.0\n")] {
+        let output = run(Command::new(binary("keyrackd")).arg(arg), b"", LONG).unwrap();
+        assert!(output.status.success());
+        assert!(String::from_utf8(output.stdout).unwrap().contains(expected));
+    }
+    let (code, text) = failing(&mut Command::new(binary("keyrackd")));
+    assert_eq!((code, text.as_str()), (2, "keyrackd: --socket PATH is needed (see keyrackd --help)\n"));
+}
+
+#[test]
+fn its_files_are_private_whatever_the_umask() {
+    let home = Home::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 000 && exec \"$0\" --socket \"$1\""]);
+    command.arg(binary("keyrackd")).arg(socket_in(&home)).current_dir("/");
+    let mut daemon = Daemon::run(home, &mut command);
+    assert_eq!(
+        daemon.files(),
+        ["keyrack.7.83db27ef.pid", "keyrack.7.83db27ef.sock", "keyrack.7.83db27ef.sock.lock"]
+    );
+    for name in daemon.files() {
+        let mode = fs::metadata(daemon.home.runtime().join(&name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600, "{name}");
+    }
+    let pid = fs::read_to_string(daemon.home.runtime().join("keyrack.7.83db27ef.pid")).unwrap();
+    assert_eq!(pid, daemon.child.pid().to_string());
+    daemon.signal(Signal::Term);
+    assert!(daemon.ended(LONG).success());
+}
+
+#[test]
+fn started_by_a_client_it_inherits_nothing() {
+    let home = Home::new();
+    let socket = socket_in(&home);
+    let program = binary("keyrackd");
+    let args = [OsStr::new("--socket"), socket.as_os_str(), OsStr::new("--ready-fd"), OsStr::new("3")];
+    let env = [(OsStr::new("KEYRACK_DAEMON_IDLE_TIMEOUT_MS"), OsStr::new("60000"))];
+    let mut started = keyrack_sys::spawn::detached(&program, &args, &env).unwrap();
+    let mut word = String::new();
+    started.ready.read_to_string(&mut word).unwrap();
+    assert_eq!(word, "ready\n");
+    assert_eq!(slugs_in(&crate::daemon::ask(crate::daemon::connect(&socket), STATUS.as_bytes())), [""; 0]);
+
+    // Another start finds it.
+    let mut second = keyrack_sys::spawn::detached(&program, &args, &env).unwrap();
+    let mut word = String::new();
+    second.ready.read_to_string(&mut word).unwrap();
+    assert_eq!(word, "served\n");
+
+    let proc = format!("/proc/{}", started.pid);
+    assert_eq!(fs::read_to_string(format!("{proc}/comm")).unwrap(), "keyrackd\n");
+    if can_run("started_by_a_client_it_inherits_nothing: /proc", &[Need::Root]) {
+        assert_eq!(fs::read_link(format!("{proc}/cwd")).unwrap(), Path::new("/"));
+        assert_eq!(
+            fs::read(format!("{proc}/environ")).unwrap(),
+            b"KEYRACK_DAEMON_IDLE_TIMEOUT_MS=60000\0",
+            "nothing of our environment"
+        );
+        for fd in fs::read_dir(format!("{proc}/fd")).unwrap() {
+            let fd = fd.unwrap();
+            let target = fs::read_link(fd.path()).unwrap().into_os_string().into_string().unwrap();
+            let ours =
+                ["socket:", "anon_inode:", "/proc", "pipe:"].iter().any(|kind| target.starts_with(kind));
+            let number: i32 = fd.file_name().to_str().unwrap().parse().unwrap();
+            match number {
+                0..=2 => assert_eq!(target, "/dev/null"),
+                _ => assert!(
+                    ours || target.contains("/run/keyrack.7.") || target.ends_with("/run"),
+                    "{number}: {target}"
+                ),
+            }
+        }
+    }
+    keyrack_sys::pidfd::Pidfd::open(i64::from(started.pid)).unwrap().signal(Signal::Term).unwrap();
+    wait_until("it ends", LONG, || names_in(&home.runtime()) == ["keyrack.7.83db27ef.sock.lock"]);
+}
+
+#[test]
+fn why_it_did_not_start_goes_over_the_pipe() {
+    let home = Home::new();
+    let socket = socket_in(&home);
+    fs::write(&socket, "precious").unwrap();
+    let args = [OsStr::new("--socket"), socket.as_os_str(), OsStr::new("--ready-fd"), OsStr::new("3")];
+    let mut started = keyrack_sys::spawn::detached(&binary("keyrackd"), &args, &[]).unwrap();
+    let mut word = String::new();
+    started.ready.read_to_string(&mut word).unwrap();
+    assert!(word.starts_with("error socket_path_taken\n") && word.contains("not a socket"), "{word}");
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "precious");
+}
+
+#[test]
+fn inherited_descriptors_are_closed() {
+    if !can_run("inherited_descriptors_are_closed", &[Need::Root]) {
+        return;
+    }
+    let home = Home::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec 9</etc/passwd && exec \"$0\" --socket \"$1\""]);
+    command.arg(binary("keyrackd")).arg(socket_in(&home));
+    let daemon = Daemon::run(home, &mut command);
+    for fd in fs::read_dir(format!("/proc/{}/fd", daemon.child.pid())).unwrap() {
+        let target = fs::read_link(fd.unwrap().path());
+        assert_ne!(target.unwrap_or_default(), Path::new("/etc/passwd"));
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_is_named_and_stays() {
+    let taken = |make: fn(&Path)| {
+        let home = Home::new();
+        make(&socket_in(&home));
+        let before = fs::symlink_metadata(socket_in(&home)).unwrap().ino();
+        let (code, text) = failing(&mut command(&home));
+        assert_eq!(fs::symlink_metadata(socket_in(&home)).unwrap().ino(), before);
+        assert_eq!(code, 2, "{text}");
+        text
+    };
+    for (what, make) in [
+        ("not a socket", (|path| fs::write(path, "precious").unwrap()) as fn(&Path)),
+        ("a directory", |path| fs::create_dir(path).unwrap()),
+        ("a symbolic link", |path| symlink("/nowhere", path).unwrap()),
+    ] {
+        let text = taken(make);
+        assert!(text.contains(what) && text.contains("keyrack.7.83db27ef.sock"), "{text}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_ours_alone_is_refused() {
+    let home = Home::new();
+    let run = home.runtime();
+    for (what, code, make) in [
+        (
+            "its mode is 0755",
+            2,
+            &(|| fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).unwrap()) as &dyn Fn(),
+        ),
+        ("it is a symbolic link", 2, &|| {
+            fs::set_permissions(&run, fs::Permissions::from_mode(0o700)).unwrap();
+            fs::rename(&run, home.root().join("real")).unwrap();
+            symlink(home.root().join("real"), &run).unwrap();
+        }),
+        ("it is not a directory", 2, &|| {
+            fs::remove_file(&run).unwrap();
+            fs::write(&run, "").unwrap();
+        }),
+        ("does not exist", 2, &|| fs::remove_file(&run).unwrap()),
+    ] {
+        make();
+        let (got, text) = failing(&mut command(&home));
+        assert!(got == code && text.contains(what), "{got} {text}");
+    }
+    assert_eq!(names_in(&home.root().join("real")), [""; 0], "nothing was made");
+    let (code, text) = failing(home.command(binary("keyrackd")).args(["--socket", "k.sock"]));
+    assert!(code == 2 && text.contains("absolute"), "{text}");
+}
+
+#[test]
+fn a_path_too_long_is_refused_before_anything_is_made() {
+    let home = Home::new();
+    let room = 107 - home.runtime().as_os_str().len() - 1;
+    for (length, fits) in [(room, true), (room + 1, false)] {
+        let name = "s".repeat(length);
+        let mut command = home.command(binary("keyrackd"));
+        command.arg("--socket").arg(home.runtime().join(&name)).stderr(Stdio::null());
+        if fits {
+            let _child = Reaped::spawn(&mut command);
+            wait_until("it serves", LONG, || home.runtime().join(&name).exists());
+        } else {
+            let (code, text) = failing(&mut command);
+            assert!(code == 2 && text.contains("108 bytes") && text.contains("107"), "{text}");
+            assert!(!home.runtime().join(format!("{name}.lock")).exists());
+        }
+    }
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    for (name, value) in [
+        ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "0"),
+        ("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "soon"),
+        ("KEYRACK_MEMORY", "none"),
+    ] {
+        let home = Home::new();
+        let (code, text) = failing(command(&home).env(name, value));
+        assert!(code == 2 && text.contains(name), "{text}");
+        assert_eq!(names_in(&home.runtime()), [""; 0]);
+    }
+}
+
+#[test]
+fn a_killed_daemon_is_followed_by_another() {
+    let mut daemon = Daemon::start();
+    daemon.unlock("acme.test.K", "s");
+    daemon.signal(Signal::Kill);
+    assert!(!daemon.ended(LONG).success());
+    assert!(daemon.socket.exists(), "a dead socket is left");
+    let Daemon { home, .. } = daemon;
+    let mut command = command(&home);
+    let daemon = Daemon::run(home, &mut command);
+    assert_eq!(daemon.held(), [""; 0], "and the keys are gone");
+    assert_eq!(daemon.files().len(), 3);
+}
+
+#[test]
+fn fifty_starts_make_one_daemon() {
+    let home = Home::new();
+    // A dead socket in the way makes the race harder.
+    drop(UnixListener::bind(socket_in(&home)).unwrap());
+    let mut children: Vec<Reaped> = (0..50)
+        .map(|_| {
+            Reaped::spawn(command(&home).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
+        })
+        .collect();
+    let begun = Instant::now();
+    let mut served = 0;
+    wait_until("all but one have found the one", Duration::from_secs(60), || {
+        children.retain_mut(|child| match child.0.try_wait().unwrap() {
+            Some(status) => {
+                assert!(status.success(), "{status} after {:?}", begun.elapsed());
+                served += 1;
+                false
+            }
+            None => true,
+        });
+        served == 49
+    });
+    let reply = crate::daemon::ask(crate::daemon::connect(&socket_in(&home)), STATUS.as_bytes());
+    assert_eq!(slugs_in(&reply), [""; 0]);
+    let pid = fs::read_to_string(home.runtime().join("keyrack.7.83db27ef.pid")).unwrap();
+    assert_eq!(pid, children[0].pid().to_string());
+}
+
+#[test]
+fn a_stopped_daemon_is_not_replaced() {
+    let daemon = Daemon::start();
+    daemon.unlock("acme.test.K", "s");
+    daemon.signal(Signal::Stop);
+    let begun = Instant::now();
+    let (code, text) = failing(&mut command(&daemon.home));
+    assert!(code == 1 && text.contains("does not answer"), "{code} {text}");
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    daemon.signal(Signal::Cont);
+    assert_eq!(daemon.held(), ["acme.test.K"]);
+}
+
+#[test]
+fn a_socket_of_another_session_is_not_taken_for_ours() {
+    if !can_run("a_socket_of_another_session_is_not_taken_for_ours", &[Need::Sessions]) {
+        return;
+    }
+    let home = Home::new();
+    let socket = socket_in(&home);
+    let mut session = Session::with_daemon(&command(&home), socket.as_os_str());
+    let output = run(&mut in_new_session(&command(&home)), b"", LONG).unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && text.contains("not to be trusted"), "{text}");
+    assert_eq!(slugs_in(&session.ask(STATUS)), [""; 0], "it still serves its own");
+}
+
+#[test]
+fn under_a_debugger_it_does_not_start() {
+    if !can_run("under_a_debugger_it_does_not_start", &[Need::Program("strace")]) {
+        return;
+    }
+    let home = Home::new();
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null"]).arg(binary("keyrackd")).arg("--socket").arg(socket_in(&home));
+    let (code, text) = failing(&mut command);
+    assert!(code == 2 && text.contains("traces keyrackd"), "{code} {text}");
+    assert_eq!(names_in(&home.runtime()), [""; 0]);
+}
