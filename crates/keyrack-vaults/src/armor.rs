@@ -7,10 +7,10 @@ use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::iter;
 
-use crate::model::Recipient;
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::{DecryptError, Decryptor, Encryptor};
 use age_core::format::{FileKey, Stanza};
+use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{ErrorCode, Problem};
 use zeroize::Zeroizing;
 

@@ -6,6 +6,8 @@
 
 pub mod armor;
 mod atomic;
+#[cfg(test)]
+mod crash_tests;
 mod fault;
 pub mod identity;
 pub mod inventory;
@@ -13,7 +15,6 @@ mod journal;
 mod lock;
 pub mod manifest_file;
 pub mod mech;
-pub mod model;
 pub mod os_direct;
 pub mod os_envvar;
 pub mod os_secure;

@@ -3,10 +3,9 @@
 //! It is read, changed and written under one lock, so that two changes at once lose nothing; a person is only ever asked something
 //! before that lock is taken. Fields, vaults and mechanisms this version does not know survive.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::model::{Host, HostManifest};
+use keyrack_core::host_manifest::HostManifest;
 use keyrack_core::{ErrorCode, Fix, Problem};
 use zeroize::Zeroizing;
 
@@ -61,7 +60,7 @@ pub fn update<T>(
     let before = manifest.clone();
     let result = change(&mut manifest, identities)?;
     if manifest != before {
-        check_hosts(&before.hosts, &manifest.hosts)?;
+        manifest.check_storable(&before)?;
         write(&lock, racks, &manifest, identities)?;
     }
     Ok(result)
@@ -80,7 +79,7 @@ pub fn create(
     if exists(racks)? {
         return Ok(false);
     }
-    check_hosts(&BTreeMap::new(), &manifest.hosts)?;
+    manifest.check_storable(&HostManifest::default())?;
     write(&lock, racks, manifest, identities).map(|()| true)
 }
 
@@ -89,9 +88,7 @@ pub fn empty(racks: &Racks) -> HostManifest {
     HostManifest {
         uri: racks.manifest_uri(),
         owner: racks.owner().name().map(str::to_owned),
-        recipients: Vec::new(),
-        hosts: BTreeMap::new(),
-        rest: serde_json::Map::new(),
+        ..HostManifest::default()
     }
 }
 
@@ -130,34 +127,16 @@ fn does_not_open(path: &Path, fault: Fault) -> Problem {
     }
 }
 
-/// The manifest holds no secrets, but where they rest is nobody's business either: no error quotes it, only its place.
+/// An error of the text says which file, and the place in its plaintext, and quotes nothing.
 fn parse(path: &Path, plain: &[u8]) -> Result<HostManifest, Problem> {
-    serde_json::from_slice(plain).map_err(|error| {
-        let what = match error.classify() {
-            serde_json::error::Category::Data => "something in it is not of the right kind",
-            _ => "it is not JSON",
-        };
-        let message = format!(
-            "the host manifest {} cannot be understood: {what}, at line {} column {} of its plaintext",
-            path.display(),
-            error.line(),
-            error.column()
-        );
-        Problem::new(ErrorCode::HostManifestInvalid, message)
-    })
-}
-
-/// The text of a manifest as the other implementation writes it: JSON, two spaces an indent.
-pub(crate) fn compose(manifest: &HostManifest) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    serde_json::to_vec_pretty(manifest)
-        .map(Zeroizing::new)
-        .map_err(|_| Problem::new(ErrorCode::Internal, "the host manifest cannot be written as JSON"))
+    HostManifest::parse(plain)
+        .map_err(|problem| Problem { message: format!("{}: {}", path.display(), problem.message), ..problem })
 }
 
 /// The file of a manifest, encrypted to its own recipients, and the plaintext to check it against.
 pub(crate) fn seal(manifest: &HostManifest) -> Result<(Zeroizing<Vec<u8>>, String), Problem> {
     let ready = recipient::ready(&manifest.recipients)?;
-    let plain = compose(manifest)?;
+    let plain = Zeroizing::new(manifest.to_plaintext().into_bytes());
     if plain.len() > MAX_MANIFEST {
         return Err(Problem::new(ErrorCode::HostManifestInvalid, "the host manifest would be over 16 MiB"));
     }
@@ -189,24 +168,4 @@ pub(crate) fn verify(
         Problem::new(ErrorCode::Io, format!("what was written for {} is not right: {why}", path.display()))
             .hint("the old file is untouched")
     })
-}
-
-/// Refuses what the other implementation could not read back: it checks on reading only, and one such entry shuts the whole file to it.
-/// An entry that was there before is left as it is.
-fn check_hosts(before: &BTreeMap<String, Host>, after: &BTreeMap<String, Host>) -> Result<(), Problem> {
-    for (slug, host) in after {
-        if before.get(slug) == Some(host) {
-            continue;
-        }
-        let org_fits =
-            host.org == keyrack_core::Org::MACHINE || keyrack_core::Org::is_storable_name(&host.org);
-        if !org_fits {
-            let message = format!(
-                "the org {:?} cannot be stored: it must begin with a-z and hold only a-z, 0-9, _ and -",
-                host.org
-            );
-            return Err(Problem::new(ErrorCode::BadOrg, message));
-        }
-    }
-    Ok(())
 }

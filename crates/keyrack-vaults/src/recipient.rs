@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::model::Recipient;
 use curve25519_dalek::edwards::CompressedEdwardsY;
+use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{ErrorCode, Fix, Problem};
 use ssh_key::{Algorithm, PublicKey};
 

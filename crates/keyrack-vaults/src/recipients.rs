@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::model::{HostManifest, Recipient};
+use keyrack_core::host_manifest::{HostManifest, Recipient};
 use keyrack_core::{ErrorCode, Fix, Problem, Slug, iso};
 
 use crate::armor::{self, AgeFile, Fault, MAX_SECRET, file_limit};
@@ -109,6 +109,7 @@ fn change(
     let mut manifest = manifest_file::load_existing(racks, identities)?;
     let old = manifest.clone();
     let recipient = edit(&mut manifest)?;
+    manifest.check_storable(&old)?;
     let ready = recipient::ready(&manifest.recipients)?;
 
     let plan = Plan::begin(&lock, racks)?;
@@ -177,7 +178,8 @@ fn open(
 /// Which key a file is of, if the manifest knows: file names are hashes.
 fn slug_of(manifest: &HostManifest, name: &str) -> Option<Slug> {
     let hash = name.strip_suffix(".age")?;
-    manifest.hosts.keys().filter_map(|text| Slug::parse_stored(text).ok()).find(|slug| slug.hash16() == hash)
+    let strange = manifest.strange_hosts.keys().filter_map(|text| Slug::parse_stored(text).ok());
+    manifest.hosts.keys().cloned().chain(strange).find(|slug| slug.hash16() == hash)
 }
 
 /// The names of the owner's os.secure files, sorted. What is not named like one is not one.

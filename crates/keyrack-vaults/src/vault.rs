@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 
-use crate::model::{Host, Recipient};
+use keyrack_core::host_manifest::{Host, Recipient};
 use keyrack_core::{Mechanism, Problem, Slug, VaultId};
 
 use crate::identity::Identities;

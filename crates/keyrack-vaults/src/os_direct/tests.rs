@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use super::file::{DirectFile, first};
 use super::object::{Object, escape_into, escaped_limit, unescape};
 
-fn get(text: &str, slug: &str) -> Result<Option<(String, Option<i64>)>, (usize, &'static str)> {
+/// A value and when it ends, or where the text is broken and why.
+type Got = Result<Option<(String, Option<i64>)>, (usize, &'static str)>;
+
+fn get(text: &str, slug: &str) -> Got {
     DirectFile::read(text.as_bytes())
         .and_then(|file| file.get(slug))
         .map(|found| {

@@ -1,0 +1,297 @@
+//! Every step of a change broken once: by an error of the disk, and by the end of the process. Whatever happens, each file is the old one or
+//! the new one, files that change together have changed together once the next writer has been, and nothing is left over.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use keyrack_core::host_manifest::{HostManifest, NewHost};
+use keyrack_core::{ErrorCode, Mechanism, Owner, Problem, Slug, VaultId};
+
+use crate::fault::tests::{DIED, Plan, under};
+use crate::recipient::Stanza;
+use crate::{
+    Context, Entry, Identities, IdentitySource, Lock, NobodyToAsk, Racks, armor, manifest_file, recipient,
+    recipients, registry,
+};
+
+const HOME: &str = "KEYRACK_VAULTS_CRASH_HOME";
+const SCENARIO: &str = "KEYRACK_VAULTS_CRASH_SCENARIO";
+const STEP: &str = "KEYRACK_VAULTS_CRASH_STEP";
+
+const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
+const KEYS: [&str; 3] = ["acme.test.A", "acme.test.B", "acme.test.C"];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/keys").join(name)
+}
+
+fn racks(home: &Path) -> Racks {
+    Racks::new(Some(home.as_os_str()), Owner::DEFAULT).unwrap()
+}
+
+fn identities(racks: &Racks, key: &str) -> Identities<'static> {
+    let source = IdentitySource { racks: racks.clone(), prikeys: vec![fixture(key)], ssh_auth_sock: None };
+    Identities::discover(source, Box::new(NobodyToAsk)).unwrap()
+}
+
+fn pubkey(key: &str) -> recipient::Pubkey {
+    let line = fs::read_to_string(fixture(&format!("{key}.pub"))).unwrap();
+    recipient::parse(&line, Stanza::Age).unwrap()
+}
+
+/// A home with a manifest for the key `plain` and the three keys, in os.secure; the first in os.direct too.
+fn prepared() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let racks = racks(home.path());
+    let mut identities = identities(&racks, "plain");
+    let mut manifest = HostManifest {
+        recipients: vec![recipients::entry(pubkey("plain"), "default", 0)],
+        ..manifest_file::empty(&racks)
+    };
+    for key in KEYS {
+        let new = NewHost {
+            vault: VaultId::OsSecure,
+            mech: Mechanism::Replica,
+            exid: None,
+            meta: None,
+            max_duration: None,
+        };
+        manifest.put(&Slug::parse(key).unwrap(), new, 0);
+    }
+    manifest_file::create(&racks, &manifest, &mut identities).unwrap();
+    for key in KEYS {
+        set(&racks, &VaultId::OsSecure, key, "old").unwrap();
+    }
+    set(&racks, &VaultId::OsDirect, KEYS[0], "old").unwrap();
+    home
+}
+
+fn set(racks: &Racks, vault: &VaultId, key: &str, secret: &str) -> Result<(), Problem> {
+    let mut identities = identities(racks, "plain");
+    let recipients = manifest_file::load_existing(racks, &mut identities)?.recipients;
+    let slug = Slug::parse(key).unwrap();
+    registry::vault(vault)?.set(
+        Entry::new(&slug).with_mech(&Mechanism::Replica),
+        secret.as_bytes(),
+        &mut Context {
+            racks,
+            identities: &mut identities,
+            recipients: &recipients,
+            env: &|_| None,
+            now_ms: 0,
+        },
+    )
+}
+
+fn get(racks: &Racks, vault: &VaultId, key: &str, with: &str) -> Result<String, ErrorCode> {
+    let mut identities = identities(racks, with);
+    let slug = Slug::parse(key).unwrap();
+    let mut context =
+        Context { racks, identities: &mut identities, recipients: &[], env: &|_| None, now_ms: 0 };
+    let got = registry::vault(vault).unwrap().get(Entry::new(&slug), &mut context);
+    let got = got.map_err(|problem| problem.code)?.expect("no key is ever gone");
+    Ok(String::from_utf8(got.secret.to_vec()).unwrap())
+}
+
+/// A change that is broken at each of its steps.
+#[derive(Clone, Copy, Debug)]
+enum Scenario {
+    SetSecure,
+    SetDirect,
+    AddRecipient,
+    Manifest,
+}
+
+const ALL: [Scenario; 4] =
+    [Scenario::SetSecure, Scenario::SetDirect, Scenario::AddRecipient, Scenario::Manifest];
+
+impl Scenario {
+    fn run(self, racks: &Racks) -> Result<(), Problem> {
+        match self {
+            Scenario::SetSecure => set(racks, &VaultId::OsSecure, KEYS[0], "new"),
+            Scenario::SetDirect => set(racks, &VaultId::OsDirect, KEYS[0], "new"),
+            Scenario::AddRecipient => {
+                recipients::add(racks, &mut identities(racks, "plain"), pubkey("other"), "other", 0).map(drop)
+            }
+            Scenario::Manifest => {
+                manifest_file::update(racks, &mut identities(racks, "plain"), |manifest, _| {
+                    manifest.rest.insert("new".into(), true.into());
+                    Ok(())
+                })
+            }
+        }
+    }
+
+    /// Whether the change has happened, after the next writer has been. Panics when it has by half.
+    fn happened(self, racks: &Racks) -> bool {
+        let manifest = manifest_file::load_existing(racks, &mut identities(racks, "plain")).unwrap();
+        assert_eq!(manifest.hosts.len(), KEYS.len(), "no entry is ever gone");
+        let either = |got: String| match got.as_str() {
+            "new" => true,
+            "old" => false,
+            other => panic!("{self:?}: neither old nor new: {other:?}"),
+        };
+        match self {
+            Scenario::SetSecure => either(get(racks, &VaultId::OsSecure, KEYS[0], "plain").unwrap()),
+            Scenario::SetDirect => either(get(racks, &VaultId::OsDirect, KEYS[0], "plain").unwrap()),
+            Scenario::Manifest => manifest.rest.contains_key("new"),
+            Scenario::AddRecipient => {
+                let added = manifest.recipients.len() == 2;
+                for key in KEYS {
+                    assert_eq!(get(racks, &VaultId::OsSecure, key, "plain").as_deref(), Ok("old"), "{key}");
+                    let other = get(racks, &VaultId::OsSecure, key, "other");
+                    let expected = if added { Ok("old".to_owned()) } else { Err(ErrorCode::NoIdentity) };
+                    assert_eq!(other, expected, "{key}, and the manifest says added: {added}");
+                }
+                added
+            }
+        }
+    }
+}
+
+/// Copies a home, so that each break starts from the same files.
+fn copy(from: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().unwrap();
+    let done = Command::new("cp").arg("-a").arg(from.join(".rhachet")).arg(to.path()).status().unwrap();
+    assert!(done.success());
+    to
+}
+
+/// What is there that belongs to no finished change.
+fn left_over(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.starts_with('.') && name != ".lock" {
+            found.push(path.clone());
+        }
+        if path.is_dir() {
+            found.extend(left_over(&path));
+        }
+    }
+    found
+}
+
+#[test]
+fn an_error_at_any_step_loses_nothing() {
+    let original = prepared();
+    for scenario in ALL {
+        let home = copy(original.path());
+        let (result, steps) = under(None, || scenario.run(&racks(home.path())));
+        result.unwrap();
+        assert!(scenario.happened(&racks(home.path())));
+        assert!(steps.len() >= 6, "{scenario:?}: {steps:?}");
+        for (n, step) in steps.iter().enumerate() {
+            for errno in [ENOSPC, EIO] {
+                let home = copy(original.path());
+                let racks = racks(home.path());
+                let (result, _) = under(Some(Plan::Fail(n, errno)), || scenario.run(&racks));
+                let what = format!("{scenario:?} at {n}, {step}: {result:?}");
+                assert_eq!(result.unwrap_err().code, ErrorCode::Io, "{what}");
+                // What was not finished is finished or undone by the next writer, and its leftovers go with its next write.
+                drop(Lock::take(&racks).unwrap());
+                scenario.happened(&racks);
+                scenario.run(&racks).map_or_else(
+                    // It had happened already.
+                    |problem| assert_eq!(problem.code, ErrorCode::RecipientExists, "{what}"),
+                    |()| assert!(scenario.happened(&racks), "{what}"),
+                );
+                assert_eq!(left_over(&racks.dir()), [""; 0].map(PathBuf::from), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_error_before_the_decision_changes_nothing() {
+    let original = prepared();
+    for scenario in ALL {
+        let decisive = match scenario {
+            Scenario::AddRecipient => "decide",
+            _ => "rename",
+        };
+        let home = copy(original.path());
+        let (_, steps) = under(None, || scenario.run(&racks(home.path())));
+        let decision = steps.iter().position(|step| *step == decisive).unwrap();
+        for n in 0..=decision {
+            let home = copy(original.path());
+            let racks = racks(home.path());
+            let (result, _) = under(Some(Plan::Fail(n, ENOSPC)), || scenario.run(&racks));
+            assert!(result.unwrap_err().message.contains("space"), "{scenario:?} {n}");
+            assert!(!scenario.happened(&racks), "{scenario:?} {n}");
+            assert_eq!(left_over(&racks.dir()), [""; 0].map(PathBuf::from), "{scenario:?} {n}");
+        }
+    }
+}
+
+/// What a child does: not a test of its own.
+#[test]
+fn child() {
+    let Some(home) = std::env::var_os(HOME).map(PathBuf::from) else { return };
+    let number = |name: &str| std::env::var(name).unwrap().parse::<usize>().unwrap();
+    let scenario = ALL[number(SCENARIO)];
+    let (result, _) = under(Some(Plan::Die(number(STEP))), || scenario.run(&racks(&home)));
+    result.unwrap();
+}
+
+#[test]
+fn a_death_at_any_step_loses_nothing() {
+    let original = prepared();
+    for (index, scenario) in ALL.into_iter().enumerate() {
+        let home = copy(original.path());
+        let (_, steps) = under(None, || scenario.run(&racks(home.path())));
+        let mut happened = 0;
+        for (n, step) in steps.iter().enumerate() {
+            let home = copy(original.path());
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "crash_tests::child", "--nocapture"])
+                .env(HOME, home.path())
+                .env(SCENARIO, index.to_string())
+                .env(STEP, n.to_string())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .unwrap();
+            let what = format!("{scenario:?} at {n}, {step}");
+            assert_eq!(status.code(), Some(DIED), "{what}");
+            let racks = racks(home.path());
+            // A reader sees whole files at once, before any writer has been: some may be old and some new.
+            for key in KEYS {
+                assert!(get(&racks, &VaultId::OsSecure, key, "plain").is_ok(), "{what}: {key}");
+            }
+            drop(Lock::take(&racks).unwrap());
+            happened += usize::from(scenario.happened(&racks));
+            let again = scenario.run(&racks).err().map(|problem| problem.code);
+            assert!(matches!(again, None | Some(ErrorCode::RecipientExists)), "{what}: {again:?}");
+            assert!(scenario.happened(&racks), "{what}");
+            assert_eq!(left_over(&racks.dir()), [""; 0].map(PathBuf::from), "{what}");
+        }
+        assert!(
+            happened > 0 && happened < steps.len(),
+            "{scenario:?}: some deaths are too late, some are not"
+        );
+    }
+}
+
+#[test]
+fn a_plan_nobody_decided_is_undone_and_a_decided_one_is_carried_out() {
+    let original = prepared();
+    for (name, expected) in [(".replace.plan", "old"), (".replace.decided", "new")] {
+        let home = copy(original.path());
+        let racks = racks(home.path());
+        let slug = Slug::parse(KEYS[1]).unwrap();
+        let dir = racks.secure_dir().join(name);
+        let manifest = manifest_file::load_existing(&racks, &mut identities(&racks, "plain")).unwrap();
+        let file = armor::encrypt(&manifest.recipients, b"new").unwrap();
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join(format!("{}.age", slug.hash16())), file).unwrap();
+        fs::write(dir.join("something else"), "x").unwrap();
+        // To read is enough.
+        assert_eq!(get(&racks, &VaultId::OsSecure, KEYS[1], "plain").as_deref(), Ok(expected));
+        drop(Lock::take(&racks).unwrap());
+        assert!(!dir.exists());
+    }
+}

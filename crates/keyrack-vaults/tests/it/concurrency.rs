@@ -1,0 +1,165 @@
+//! Two at once, and runs that are killed: no update is lost, and a file is the old one or the new one.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use keyrack_core::host_manifest::NewHost;
+use keyrack_core::{Mechanism, VaultId};
+use keyrack_testkit::{Reaped, wait_until};
+use keyrack_vaults::{Entry, Lock, manifest_file, registry};
+
+use crate::rig::{NOW_MS, Prompt, Rig, slug, tree};
+
+/// In a child of this test binary: the home whose key is to be set again and again.
+const CHILD_HOME: &str = "KEYRACK_VAULTS_TEST_CHILD_HOME";
+
+#[test]
+fn sets_at_once_lose_nothing() {
+    let rig = Rig::ready();
+    let (threads, each) = (4, 6);
+    std::thread::scope(|scope| {
+        for t in 0..threads {
+            let racks = rig.racks.clone();
+            scope.spawn(move || {
+                for n in 0..each {
+                    let slug = slug(&format!("acme.test.K{t}_{n}"));
+                    let source = keyrack_vaults::IdentitySource {
+                        racks: racks.clone(),
+                        prikeys: vec![],
+                        ssh_auth_sock: None,
+                    };
+                    let mut identities =
+                        keyrack_vaults::Identities::discover(source, Box::new(Prompt::default())).unwrap();
+                    let new = NewHost {
+                        vault: VaultId::OsDirect,
+                        mech: Mechanism::Replica,
+                        exid: None,
+                        meta: None,
+                        max_duration: None,
+                    };
+                    registry::vault(&VaultId::OsDirect)
+                        .unwrap()
+                        .set(
+                            Entry::new(&slug).with_mech(&Mechanism::Replica),
+                            b"value",
+                            &mut keyrack_vaults::Context {
+                                racks: &racks,
+                                identities: &mut identities,
+                                recipients: &[],
+                                env: &|_| None,
+                                now_ms: NOW_MS,
+                            },
+                        )
+                        .unwrap();
+                    manifest_file::update(&racks, &mut identities, |manifest, _| {
+                        manifest.put(&slug, new, NOW_MS);
+                        Ok(())
+                    })
+                    .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(rig.manifest().hosts.len(), threads * each);
+    for t in 0..threads {
+        for n in 0..each {
+            let key = format!("acme.test.K{t}_{n}");
+            assert_eq!(rig.get(&key, &VaultId::OsDirect).unwrap().as_deref(), Some("value"), "{key}");
+        }
+    }
+}
+
+#[test]
+fn the_lock_is_one_in_a_thread_and_keeps_others_out() {
+    let rig = Rig::ready();
+    let first = Lock::take(&rig.racks).unwrap();
+    let again = Lock::take(&rig.racks).unwrap();
+    drop(first);
+    let racks = rig.racks.clone();
+    let waiting = std::thread::spawn(move || {
+        let start = Instant::now();
+        let _lock = Lock::take(&racks).unwrap();
+        start.elapsed()
+    });
+    std::thread::sleep(Duration::from_millis(120));
+    drop(again);
+    let waited = waiting.join().unwrap();
+    assert!(waited >= Duration::from_millis(60), "{waited:?}");
+    assert!(rig.racks.lock_path().exists(), "never unlinked");
+}
+
+fn value(n: u8) -> String {
+    char::from(b'a' + n % 26).to_string().repeat(30_000)
+}
+
+/// What a child does: not a test of its own.
+#[test]
+fn child_that_sets_until_killed() {
+    let Some(home) = std::env::var_os(CHILD_HOME).map(PathBuf::from) else { return };
+    let racks = keyrack_vaults::Racks::new(Some(home.as_os_str()), keyrack_core::Owner::DEFAULT).unwrap();
+    let source =
+        keyrack_vaults::IdentitySource { racks: racks.clone(), prikeys: vec![], ssh_auth_sock: None };
+    let mut identities = keyrack_vaults::Identities::discover(source, Box::new(Prompt::default())).unwrap();
+    let recipients = manifest_file::load_existing(&racks, &mut identities).unwrap().recipients;
+    let slug = slug("acme.test.K");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut n = 0;
+    while Instant::now() < deadline {
+        for vault in [VaultId::OsSecure, VaultId::OsDirect] {
+            registry::vault(&vault)
+                .unwrap()
+                .set(
+                    Entry::new(&slug).with_mech(&Mechanism::Replica),
+                    value(n).as_bytes(),
+                    &mut keyrack_vaults::Context {
+                        racks: &racks,
+                        identities: &mut identities,
+                        recipients: &recipients,
+                        env: &|_| None,
+                        now_ms: NOW_MS,
+                    },
+                )
+                .unwrap();
+        }
+        n = n.wrapping_add(1);
+    }
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_the_old_file_or_the_new_one() {
+    let rig = Rig::ready();
+    for vault in [VaultId::OsSecure, VaultId::OsDirect] {
+        rig.set("acme.test.K", &vault, &value(0));
+    }
+    let whole = |text: &str| (0..26).any(|n| text == value(n));
+    for round in 0..40_u64 {
+        let before = std::fs::read(rig.racks.direct_path()).unwrap();
+        let mut child = Reaped::spawn(
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "concurrency::child_that_sets_until_killed", "--nocapture"])
+                .env_clear()
+                .env(CHILD_HOME, rig.home.home())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        );
+        // Once it is at work, at another moment each time.
+        wait_until("the child sets", Duration::from_secs(20), || {
+            std::fs::read(rig.racks.direct_path()).unwrap() != before
+        });
+        std::thread::sleep(Duration::from_micros(round * 173 % 9000));
+        child.0.kill().unwrap();
+        child.0.wait().unwrap();
+        for vault in [VaultId::OsSecure, VaultId::OsDirect] {
+            let got = rig.get("acme.test.K", &vault).unwrap().unwrap();
+            assert!(whole(&got), "round {round}: {vault} holds {} bytes of {:?}", got.len(), &got[..1]);
+        }
+    }
+    // The next write sweeps what the killed ones left.
+    for vault in [VaultId::OsSecure, VaultId::OsDirect] {
+        rig.set("acme.test.K", &vault, &value(1));
+    }
+    for (path, _) in tree(&rig.racks.dir().join("vault")) {
+        assert!(!path.to_str().unwrap().ends_with(".tmp"), "{}", path.display());
+    }
+}

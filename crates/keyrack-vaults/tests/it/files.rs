@@ -1,0 +1,216 @@
+//! Directories and files that are not as they should be, and disks that say no: a clear error, and nothing lost.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use keyrack_core::{ErrorCode, Mechanism, Problem, VaultId};
+use keyrack_testkit::{Need, as_user, can_run, run};
+use keyrack_vaults::{Entry, inventory, manifest_file, registry};
+
+use crate::rig::{Prompt, Rig, slug};
+
+const KEY: &str = "acme.test.API_KEY";
+
+fn set(rig: &Rig, vault: &VaultId, secret: &str) -> Result<(), Problem> {
+    let (slug, mech) = (slug(KEY), Mechanism::Replica);
+    let recipients = rig.manifest().recipients;
+    registry::vault(vault).unwrap().set(
+        Entry::new(&slug).with_mech(&mech),
+        secret.as_bytes(),
+        &mut keyrack_vaults::Context {
+            racks: &rig.racks,
+            identities: &mut rig.identities(Prompt::default()),
+            recipients: &recipients,
+            env: &|_| None,
+            now_ms: 0,
+        },
+    )
+}
+
+/// Moves `path` away and leaves a link to it.
+fn replace_by_link(path: &Path) {
+    let moved = path.with_extension("moved");
+    std::fs::rename(path, &moved).unwrap();
+    symlink(&moved, path).unwrap();
+}
+
+#[test]
+fn links_in_our_own_directories_are_refused() {
+    type Place = fn(&Rig) -> std::path::PathBuf;
+    let places: [(&str, Place); 6] = [
+        ("file", |rig| rig.racks.secure_path(&slug(KEY))),
+        ("owner's directory", |rig| rig.racks.secure_dir()),
+        ("vault's directory", |rig| rig.racks.secure_dir().parent().unwrap().to_owned()),
+        ("vaults' directory", |rig| rig.racks.dir().join("vault")),
+        ("keyrack's directory", |rig| rig.racks.dir()),
+        ("lock", |rig| rig.racks.lock_path()),
+    ];
+    for (what, place) in places {
+        let rig = Rig::ready();
+        rig.set(KEY, &VaultId::OsSecure, "one");
+        let recipients = rig.manifest().recipients;
+        replace_by_link(&place(&rig));
+        let (slug, mech) = (slug(KEY), Mechanism::Replica);
+        let result = registry::vault(&VaultId::OsSecure).unwrap().set(
+            Entry::new(&slug).with_mech(&mech),
+            b"two",
+            &mut keyrack_vaults::Context {
+                racks: &rig.racks,
+                identities: &mut rig.identities(Prompt::default()),
+                recipients: &recipients,
+                env: &|_| None,
+                now_ms: 0,
+            },
+        );
+        let problem = result.unwrap_err();
+        assert_eq!(problem.code, ErrorCode::FileUnsafe, "{what}: {}", problem.message);
+        assert!(problem.message.contains("symbolic link"), "{what}: {}", problem.message);
+        if what != "lock" {
+            let problem = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
+            assert_eq!(problem.code, ErrorCode::FileUnsafe, "{what}, reading");
+        }
+    }
+}
+
+#[test]
+fn what_is_above_our_own_directory_may_be_a_link() {
+    let rig = Rig::ready();
+    let above = rig.racks.dir().parent().unwrap().to_owned();
+    replace_by_link(&above);
+    rig.set(KEY, &VaultId::OsSecure, "one");
+    assert_eq!(rig.get(KEY, &VaultId::OsSecure).unwrap().as_deref(), Some("one"));
+}
+
+#[test]
+fn something_else_in_a_files_place_is_refused() {
+    let rig = Rig::ready();
+    std::fs::create_dir_all(rig.racks.secure_path(&slug(KEY))).unwrap();
+    assert_eq!(set(&rig, &VaultId::OsSecure, "one").unwrap_err().code, ErrorCode::FileUnsafe);
+    let rig = Rig::ready();
+    std::fs::write(rig.racks.dir().join("vault"), "a file").unwrap();
+    assert_eq!(set(&rig, &VaultId::OsSecure, "one").unwrap_err().code, ErrorCode::FileUnsafe);
+    let slug = slug(KEY);
+    symlink("/nonexistent", rig.racks.dir().join("inventory")).unwrap();
+    assert_eq!(inventory::add(&rig.racks, &slug).unwrap_err().code, ErrorCode::FileUnsafe);
+    assert!(!inventory::has(&rig.racks, &slug));
+}
+
+#[test]
+fn files_of_somebody_else_are_refused() {
+    if !can_run("files_of_somebody_else_are_refused", &[Need::Root]) {
+        return;
+    }
+    let rig = Rig::ready();
+    rig.set(KEY, &VaultId::OsSecure, "one");
+    let path = rig.racks.secure_path(&slug(KEY));
+    for foreign in [path, rig.racks.secure_dir(), rig.racks.dir()] {
+        std::os::unix::fs::chown(&foreign, Some(12345), None).unwrap();
+        let problem = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::FileUnsafe);
+        assert!(problem.message.contains("uid 12345"), "{}", problem.message);
+        std::os::unix::fs::chown(&foreign, Some(0), None).unwrap();
+    }
+}
+
+/// A file system of its own over the directory of the racks, until dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`, said on stderr, where root may not mount.
+    fn mount(test: &str, rig: &Rig, options: &str) -> Option<Self> {
+        let dir = rig.racks.dir();
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "keyrack-test"]).arg(&dir);
+        if run(&mut mount, b"", Duration::from_secs(10)).is_ok_and(|output| output.status.success()) {
+            return Some(SmallDisk(dir));
+        }
+        // What stands for the right to mount: asked for where it is lacking, it says so as every missing thing does.
+        assert!(!can_run(test, &[Need::Path("/the right to mount a tmpfs")]));
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let test = "a_full_disk_loses_nothing";
+    if !can_run(test, &[Need::Root, Need::Program("mount")]) {
+        return;
+    }
+    let rig = Rig::bare();
+    rig.key("plain", "id_ed25519");
+    let Some(_disk) = SmallDisk::mount(test, &rig, "size=64k,mode=700") else { return };
+    rig.init("id_ed25519");
+    rig.set(KEY, &VaultId::OsSecure, "one");
+    rig.set(KEY, &VaultId::OsDirect, "one");
+    for vault in [VaultId::OsSecure, VaultId::OsDirect] {
+        let problem = set(&rig, &vault, &"x".repeat(100_000)).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::Io, "{vault}");
+        assert!(
+            problem.message.contains("no space") || problem.message.contains("no storage space"),
+            "{}",
+            problem.message
+        );
+        assert_eq!(problem.slug, Some(slug(KEY)));
+        assert_eq!(rig.get(KEY, &vault).unwrap().as_deref(), Some("one"), "{vault}");
+    }
+    // And no room is taken by what could not be finished.
+    rig.set(KEY, &VaultId::OsSecure, "two");
+    assert_eq!(rig.get(KEY, &VaultId::OsSecure).unwrap().as_deref(), Some("two"));
+}
+
+#[test]
+fn a_read_only_disk_can_be_read_and_says_no_to_the_rest() {
+    let test = "a_read_only_disk_can_be_read_and_says_no_to_the_rest";
+    if !can_run(test, &[Need::Root, Need::Program("mount")]) {
+        return;
+    }
+    let rig = Rig::bare();
+    rig.key("plain", "id_ed25519");
+    let Some(_disk) = SmallDisk::mount(test, &rig, "size=1m,mode=700") else { return };
+    rig.init("id_ed25519");
+    rig.set(KEY, &VaultId::OsSecure, "one");
+    let mut remount = Command::new("mount");
+    remount.args(["-o", "remount,ro"]).arg(rig.racks.dir());
+    assert!(remount.status().unwrap().success());
+    assert_eq!(rig.get(KEY, &VaultId::OsSecure).unwrap().as_deref(), Some("one"));
+    let problem = set(&rig, &VaultId::OsSecure, "two").unwrap_err();
+    assert_eq!(problem.code, ErrorCode::Io);
+    assert!(problem.message.contains("read-only"), "{}", problem.message);
+    let problem = manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
+        manifest.rest.insert("x".into(), true.into());
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(problem.code, ErrorCode::Io);
+}
+
+#[test]
+fn an_unwritable_home_says_so_to_an_ordinary_user() {
+    let test = "an_unwritable_home_says_so_to_an_ordinary_user";
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        // No mode stops root: the test is run again as somebody else.
+        if can_run(test, &[Need::Program("setpriv")]) {
+            let mut this = Command::new(std::env::current_exe().unwrap());
+            this.args(["--exact", &format!("files::{test}")]).current_dir("/");
+            let output = run(&mut as_user(65534, &this), b"", Duration::from_secs(20)).unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        }
+        return;
+    }
+    let rig = Rig::bare();
+    std::fs::set_permissions(rig.home.home(), std::fs::Permissions::from_mode(0o500)).unwrap();
+    let problem = inventory::add(&rig.racks, &slug(KEY)).unwrap_err();
+    std::fs::set_permissions(rig.home.home(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(problem.code, ErrorCode::Io);
+    assert!(problem.message.contains("permission denied"), "{}", problem.message);
+}

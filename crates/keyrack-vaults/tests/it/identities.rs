@@ -1,0 +1,232 @@
+//! Which keys are tried, in which order, and when somebody is asked for a passphrase.
+
+use std::io::Write as _;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+
+use keyrack_core::{ErrorCode, VaultId};
+use keyrack_vaults::recipient::{self, Stanza};
+use keyrack_vaults::{Identities, IdentitySource, armor, recipients};
+
+use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture};
+
+fn encrypted_to(keys: &[(&str, Stanza)]) -> Vec<u8> {
+    let to: Vec<_> = keys
+        .iter()
+        .map(|(key, stanza)| {
+            let line = std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap();
+            recipients::entry(recipient::parse(&line, *stanza).unwrap(), key, NOW_MS)
+        })
+        .collect();
+    armor::encrypt(&to, b"x").unwrap().into_bytes()
+}
+
+fn opens(identities: &mut Identities<'_>, file: &[u8]) -> Result<(), ErrorCode> {
+    armor::decrypt(identities, file, 10).map(drop).map_err(|problem| problem.code)
+}
+
+#[test]
+fn a_passphrase_is_asked_once_and_only_where_it_helps() {
+    let rig = Rig::bare();
+    rig.key("sealed", "id_ed25519");
+    rig.key("rsa_sealed", "id_rsa");
+
+    // Both kinds of stanza, one question.
+    let prompt = Prompt::with(&[PASSPHRASE]);
+    let mut identities = rig.identities(prompt.clone());
+    assert_eq!(opens(&mut identities, &encrypted_to(&[("sealed", Stanza::Ssh)])), Ok(()));
+    assert_eq!(opens(&mut identities, &encrypted_to(&[("sealed", Stanza::Age)])), Ok(()));
+    assert_eq!(opens(&mut identities, &encrypted_to(&[("sealed", Stanza::Ssh)])), Ok(()));
+    assert_eq!(prompt.asked_names(), ["id_ed25519"]);
+
+    // The stanza says it is for neither of them: nobody is asked.
+    let prompt = Prompt::with(&[PASSPHRASE]);
+    let file = encrypted_to(&[("rsa", Stanza::Ssh), ("plain", Stanza::Ssh)]);
+    assert_eq!(opens(&mut rig.identities(prompt.clone()), &file), Err(ErrorCode::NoIdentity));
+    assert_eq!(prompt.asked_names(), [""; 0]);
+
+    // It is for the second one: the first is not asked for.
+    let prompt = Prompt::with(&[PASSPHRASE]);
+    let file = encrypted_to(&[("rsa_sealed", Stanza::Ssh)]);
+    assert_eq!(opens(&mut rig.identities(prompt.clone()), &file), Ok(()));
+    assert_eq!(prompt.asked_names(), ["id_rsa"]);
+}
+
+#[test]
+fn keys_without_a_passphrase_come_first() {
+    let rig = Rig::bare();
+    rig.key("sealed", "id_ed25519");
+    rig.key("rsa", "id_rsa");
+    let prompt = Prompt::with(&[PASSPHRASE]);
+    let file = encrypted_to(&[("sealed", Stanza::Ssh), ("rsa", Stanza::Ssh)]);
+    assert_eq!(opens(&mut rig.identities(prompt.clone()), &file), Ok(()));
+    assert_eq!(prompt.asked_names(), [""; 0]);
+}
+
+#[test]
+fn a_wrong_passphrase_is_said_and_not_asked_for_again() {
+    let rig = Rig::bare();
+    let path = rig.key("sealed", "id_ed25519");
+    let file = encrypted_to(&[("sealed", Stanza::Ssh)]);
+    let prompt = Prompt::with(&["wrong", PASSPHRASE]);
+    let mut identities = rig.identities(prompt.clone());
+    for _ in 0..2 {
+        let problem = armor::decrypt(&mut identities, &file, 10).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::BadPassphrase);
+        assert!(problem.message.contains(path.to_str().unwrap()), "{}", problem.message);
+        assert!(!format!("{problem:?}").contains("wrong"), "{problem:?}");
+    }
+    assert_eq!(prompt.asked_names(), ["id_ed25519"]);
+
+    // A prompt that allows more tries is asked that often.
+    let prompt = Prompt { tries: 3, ..Prompt::with(&["wrong", "", PASSPHRASE]) };
+    assert_eq!(opens(&mut rig.identities(prompt.clone()), &file), Ok(()));
+    assert_eq!(prompt.asked.borrow().len(), 3);
+    assert_eq!(prompt.rejected.borrow().len(), 2);
+}
+
+#[test]
+fn a_declined_prompt_is_the_cause() {
+    let rig = Rig::bare();
+    rig.key("sealed", "id_ed25519");
+    let file = encrypted_to(&[("sealed", Stanza::Ssh)]);
+    for code in [ErrorCode::PromptNeeded, ErrorCode::Interrupted] {
+        let prompt = Prompt::declining(code.clone());
+        assert_eq!(opens(&mut rig.identities(prompt), &file), Err(code));
+    }
+}
+
+#[test]
+fn a_wrong_passphrase_does_not_shut_out_another_key() {
+    let rig = Rig::bare();
+    rig.key("sealed", "id_ed25519");
+    rig.key("rsa_sealed", "id_rsa");
+    let file = encrypted_to(&[("sealed", Stanza::Ssh), ("rsa_sealed", Stanza::Ssh)]);
+    let prompt = Prompt::with(&["wrong", PASSPHRASE]);
+    assert_eq!(opens(&mut rig.identities(prompt.clone()), &file), Ok(()));
+    assert_eq!(prompt.asked_names(), ["id_ed25519", "id_rsa"]);
+}
+
+#[test]
+fn the_order_of_discovery() {
+    let rig = Rig::of("ehmpath");
+    let named = rig.key("other", "given");
+    rig.key("plain", "ehmpath");
+    rig.key("rsa", "id_rsa");
+    rig.key("ecdsa", "id_ecdsa");
+    let agent_key = rig.home.home().join("agent-key");
+    std::fs::copy(fixture("keys/other"), &agent_key).unwrap();
+    let socket = agent(&rig, &[agent_key.to_str().unwrap(), "u@host", "relative/path", "/nonexistent"]);
+    let source = IdentitySource { prikeys: vec![named.clone()], ssh_auth_sock: Some(socket), ..rig.source() };
+    let mut identities = Identities::discover(source, Box::new(Prompt::default())).unwrap();
+    let problem = armor::decrypt(&mut identities, &encrypted_to(&[("sealed", Stanza::Ssh)]), 10).unwrap_err();
+    let ssh = rig.racks.ssh_dir();
+    let expected = [named, ssh.join("ehmpath"), agent_key, ssh.join("id_rsa"), ssh.join("id_ecdsa")];
+    assert_eq!(identities.tried(), expected);
+    // The error lists them, says what is wrong with one, and shows nothing of any key.
+    let hint = problem.hint.unwrap();
+    for path in &expected {
+        assert!(hint.contains(path.to_str().unwrap()), "{hint}");
+    }
+    assert!(hint.contains("id_ecdsa (only ed25519 and rsa keys"), "{hint}");
+    assert!(!hint.contains("AGE-SECRET") && !hint.contains("PRIVATE"), "{hint}");
+}
+
+/// An ssh-agent that lists keys with these comments, once.
+fn agent(rig: &Rig, comments: &[&str]) -> PathBuf {
+    let path = rig.home.runtime().join("agent");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut body = vec![12];
+    body.extend(u32::try_from(comments.len()).unwrap().to_be_bytes());
+    for comment in comments {
+        for text in ["blob", comment] {
+            body.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
+            body.extend(text.as_bytes());
+        }
+    }
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&u32::try_from(body.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(&body).unwrap();
+    });
+    path
+}
+
+#[test]
+fn a_key_given_by_name_must_be_of_use() {
+    let rig = Rig::bare();
+    let write = |name: &str, text: &str| {
+        let path = rig.home.home().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let rsa_pem_sealed = fixture("keys/rsa_pem_sealed");
+    for (path, says) in [
+        (rig.home.home().join("missing"), "there is no key file"),
+        (rig.home.home(), "not a regular file"),
+        (fixture("keys/plain.pub"), "it is a public key"),
+        (fixture("keys/ecdsa"), "only ed25519 and rsa"),
+        (rsa_pem_sealed, "ssh-keygen -p"),
+        (write("empty", ""), "neither"),
+        (write("text", "hello"), "neither"),
+        (
+            write(
+                "damaged",
+                "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n",
+            ),
+            "damaged",
+        ),
+        (write("pkcs8", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "ssh-keygen -p"),
+        (write("age", "# comment\n\nAGE-SECRET-KEY-1QQQ\n"), "line 3"),
+        (write("large", &"x".repeat(70_000)), "not a key file"),
+    ] {
+        let source = IdentitySource { prikeys: vec![path.clone()], ..rig.source() };
+        let problem = Identities::discover(source, Box::new(Prompt::default())).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::BadKeyFile, "{}", path.display());
+        assert!(problem.message.contains(says), "{}", problem.message);
+        assert!(problem.message.contains(path.to_str().unwrap()), "{}", problem.message);
+        assert!(!problem.message.contains("QQQ"), "{}", problem.message);
+    }
+}
+
+#[test]
+fn without_any_key_the_error_says_so() {
+    let rig = Rig::ready();
+    rig.set("acme.test.K", &VaultId::OsSecure, "v");
+    std::fs::remove_dir_all(rig.racks.ssh_dir()).unwrap();
+    let problem = rig.get("acme.test.K", &VaultId::OsSecure).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::NoIdentity);
+    assert!(problem.hint.unwrap().contains("no key was found"), "names the place");
+}
+
+#[test]
+fn a_first_recipient_follows_the_key() {
+    let rig = Rig::bare();
+    let sealed = rig.key("sealed", "id_ed25519");
+    let first = recipient::for_init(&sealed).unwrap();
+    let line = std::fs::read_to_string(fixture("keys/sealed.pub")).unwrap();
+    assert_eq!((first.mech, first.pubkey.as_str()), (recipient::SSH, line.trim()));
+    assert_eq!(recipient::for_init(&sealed.with_extension("pub")).unwrap(), first);
+
+    // Without its public half beside it, the key file says it itself.
+    std::fs::remove_file(rig.racks.ssh_dir().join("id_ed25519.pub")).unwrap();
+    let own = recipient::for_init(&sealed).unwrap();
+    assert!(line.starts_with(&own.pubkey), "{own:?}");
+
+    // Somebody else's public half beside it would lock the person out.
+    std::fs::copy(fixture("keys/other.pub"), rig.racks.ssh_dir().join("id_ed25519.pub")).unwrap();
+    assert_eq!(recipient::for_init(&sealed).unwrap_err().code, ErrorCode::BadKeyFile);
+
+    for (key, mech) in [
+        ("plain", Some(recipient::AGE)),
+        ("rsa", None),
+        ("rsa_sealed", Some(recipient::SSH)),
+        ("ecdsa", None),
+    ] {
+        let made = recipient::for_init(&fixture(&format!("keys/{key}")));
+        assert_eq!(made.as_ref().map(|made| made.mech).ok(), mech, "{key}: {made:?}");
+        if let Err(problem) = made {
+            assert_eq!(problem.code, ErrorCode::BadKeyFile);
+        }
+    }
+}

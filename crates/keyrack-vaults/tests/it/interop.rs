@@ -1,0 +1,178 @@
+//! Files that npm's `age-encryption` and the `age` CLI wrote, and files of ours that the CLI reads.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyrack_core::host_manifest::Recipient;
+use keyrack_core::{ErrorCode, Mechanism, VaultId};
+use keyrack_testkit::{Need, can_run, run};
+use keyrack_vaults::recipient::{self, Stanza};
+use keyrack_vaults::{armor, manifest_file, recipients};
+
+use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture, slug};
+
+const SECRET: &str = "s3cret – ünïcode ✓\nline two\n";
+
+fn open(file: &str, keys: &[&str], prompt: Prompt) -> Result<String, ErrorCode> {
+    let rig = Rig::bare();
+    let keys: Vec<PathBuf> = keys.iter().map(|key| fixture(&format!("keys/{key}"))).collect();
+    let bytes = std::fs::read(fixture(file)).unwrap();
+    armor::decrypt(&mut rig.with_keys(&keys, prompt), &bytes, armor::MAX_SECRET)
+        .map(|plain| String::from_utf8(plain.to_vec()).unwrap())
+        .map_err(|problem| problem.code)
+}
+
+#[test]
+fn reads_what_others_wrote() {
+    for (file, key) in [
+        ("npm/secret.age", "plain"),
+        ("npm/two.age", "plain"),
+        ("npm/two.age", "other"),
+        ("npm/binary.age", "plain"),
+        ("cli/plain.age", "plain"),
+        ("cli/rsa.age", "rsa"),
+        ("cli/rsa_pem.age", "rsa_pem"),
+        ("cli/age.age", "age.txt"),
+        ("cli/mixed.age", "rsa"),
+        ("cli/mixed.age", "other"),
+    ] {
+        assert_eq!(open(file, &[key], Prompt::default()), Ok(SECRET.to_owned()), "{file} with {key}");
+    }
+    assert_eq!(open("npm/empty.age", &["plain"], Prompt::default()), Ok(String::new()));
+}
+
+#[test]
+fn reads_what_others_wrote_with_a_passphrase() {
+    for (file, key) in [
+        ("cli/sealed.age", "sealed"),
+        ("cli/sealed_binary.age", "sealed"),
+        ("cli/rsa_sealed.age", "rsa_sealed"),
+        ("cli/mixed.age", "sealed"),
+    ] {
+        let prompt = Prompt::with(&[PASSPHRASE]);
+        assert_eq!(open(file, &[key], prompt.clone()), Ok(SECRET.to_owned()), "{file} with {key}");
+        assert_eq!(prompt.asked_names(), [key]);
+    }
+}
+
+#[test]
+fn a_key_that_does_not_fit_opens_nothing() {
+    for (file, key) in [
+        ("npm/secret.age", "other"),
+        ("npm/secret.age", "rsa"),
+        ("cli/rsa.age", "plain"),
+        ("cli/age.age", "plain"),
+    ] {
+        assert_eq!(open(file, &[key], Prompt::default()), Err(ErrorCode::NoIdentity), "{file} with {key}");
+    }
+}
+
+#[test]
+fn converted_recipients_are_those_the_typescript_derives() {
+    let text = std::fs::read_to_string(fixture("npm/recipients.json")).unwrap();
+    let known: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for key in ["plain", "other"] {
+        let line = std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap();
+        let ours = recipient::from_ssh_public_key(&line).unwrap();
+        assert_eq!(Some(ours.as_str()), known[key].as_str(), "{key}");
+        // From the private half the same, which is what a first manifest is made for.
+        let first = recipient::for_init(&fixture(&format!("keys/{key}"))).unwrap();
+        assert_eq!((first.mech, first.pubkey), (recipient::AGE, ours));
+    }
+}
+
+#[test]
+fn a_manifest_of_the_typescript_is_read_and_rewritten() {
+    let rig = Rig::bare();
+    rig.key("plain", "id_ed25519");
+    std::fs::create_dir_all(rig.racks.dir()).unwrap();
+    std::fs::copy(fixture("npm/manifest.age"), rig.racks.manifest_path()).unwrap();
+    let manifest = rig.manifest();
+    assert_eq!(manifest.faults(), []);
+    assert_eq!(manifest.hosts.len(), 2);
+    let host = &manifest.hosts[&slug("acme.prod.AWS_PROFILE")];
+    assert_eq!((&host.vault, &host.mech), (&VaultId::AwsConfig, &Mechanism::AwsSso));
+    assert_eq!(host.exid.as_deref(), Some("acme.prod"));
+
+    manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
+        manifest.rest.insert("fromTheFuture".into(), serde_json::json!({"a": [1, 2]}));
+        Ok(())
+    })
+    .unwrap();
+    let again = rig.manifest();
+    assert_eq!(again.hosts, manifest.hosts);
+    assert_eq!(again.rest["fromTheFuture"], serde_json::json!({"a": [1, 2]}));
+
+    let text = std::fs::read_to_string(rig.racks.manifest_path()).unwrap();
+    assert!(text.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n"), "armored");
+    assert!(text.ends_with("-----END AGE ENCRYPTED FILE-----\n"), "a newline at the end");
+}
+
+/// Runs the `age` CLI on `file`.
+fn age_decrypts(file: &Path, key: &Path) -> Vec<u8> {
+    let mut command = std::process::Command::new("age");
+    command.args(["-d", "-i"]).arg(key).arg(file);
+    let output = run(&mut command, b"", Duration::from_secs(20)).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn recipient_of(key: &str, stanza: Stanza) -> Recipient {
+    let text = std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap();
+    let text = text.trim().trim_start_matches("Public key: ");
+    recipients::entry(recipient::parse(text, stanza).unwrap(), key, NOW_MS)
+}
+
+#[test]
+fn the_age_cli_reads_what_we_write() {
+    if !can_run("the_age_cli_reads_what_we_write", &[Need::Program("age")]) {
+        return;
+    }
+    let rig = Rig::bare();
+    let file = rig.home.home().join("file.age");
+    let to = [
+        recipient_of("plain", Stanza::Ssh),
+        recipient_of("sealed", Stanza::Ssh),
+        recipient_of("rsa", Stanza::Ssh),
+        recipient_of("age", Stanza::Age),
+        recipient_of("other", Stanza::Age),
+    ];
+    for secret in [String::new(), SECRET.to_owned(), "x".repeat(65_536), "x".repeat(200_000)] {
+        std::fs::write(&file, armor::encrypt(&to, secret.as_bytes()).unwrap()).unwrap();
+        for key in ["plain", "rsa", "age.txt"] {
+            assert_eq!(age_decrypts(&file, &fixture(&format!("keys/{key}"))), secret.as_bytes(), "{key}");
+        }
+    }
+    // And so do we, with each of them.
+    for (key, answer) in
+        [("plain", None), ("rsa", None), ("age.txt", None), ("other", None), ("sealed", Some(PASSPHRASE))]
+    {
+        let prompt = Prompt::with(answer.as_slice());
+        let mut identities = rig.with_keys(&[fixture(&format!("keys/{key}"))], prompt);
+        let plain =
+            armor::decrypt(&mut identities, &std::fs::read(&file).unwrap(), armor::MAX_SECRET).unwrap();
+        assert_eq!(plain.len(), 200_000, "{key}");
+    }
+}
+
+#[test]
+fn we_read_what_the_age_cli_writes_now() {
+    if !can_run("we_read_what_the_age_cli_writes_now", &[Need::Program("age")]) {
+        return;
+    }
+    let rig = Rig::bare();
+    for armored in [true, false] {
+        let mut command = std::process::Command::new("age");
+        command.arg("-e").arg("-R").arg(fixture("keys/plain.pub")).arg("-r");
+        command.arg(recipient_of("other", Stanza::Age).pubkey);
+        if armored {
+            command.arg("-a");
+        }
+        let written = run(&mut command, SECRET.as_bytes(), Duration::from_secs(20)).unwrap().stdout;
+        for key in ["plain", "other"] {
+            let mut identities = rig.with_keys(&[fixture(&format!("keys/{key}"))], Prompt::default());
+            let plain = armor::decrypt(&mut identities, &written, armor::MAX_SECRET).unwrap();
+            assert_eq!(plain.as_slice(), SECRET.as_bytes(), "{key}, armored: {armored}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The vaults against files: those of others, those of killed runs, broken ones, and those of two at once.
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+
+mod concurrency;
+mod files;
+mod identities;
+mod interop;
+mod recipients;
+mod rig;
+mod vaults;

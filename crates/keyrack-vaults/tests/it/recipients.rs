@@ -1,0 +1,195 @@
+//! Adding and removing recipients, with every file of the owner encrypted anew.
+
+use keyrack_core::{ErrorCode, VaultId};
+use keyrack_vaults::recipient::{self, Stanza};
+use keyrack_vaults::{recipients, registry};
+
+use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture, slug};
+
+fn line(key: &str) -> String {
+    std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap()
+}
+
+fn add(rig: &Rig, key: &str, stanza: Stanza, label: &str) -> Result<usize, ErrorCode> {
+    let key = recipient::parse(&line(key), stanza).unwrap();
+    recipients::add(&rig.racks, &mut rig.identities(Prompt::default()), key, label, NOW_MS)
+        .map(|changed| changed.files)
+        .map_err(|problem| problem.code)
+}
+
+fn remove(rig: &Rig, label: &str) -> Result<usize, ErrorCode> {
+    recipients::remove(&rig.racks, &mut rig.identities(Prompt::default()), label)
+        .map(|changed| changed.files)
+        .map_err(|problem| problem.code)
+}
+
+#[test]
+fn a_new_recipient_reads_the_old_files_and_a_removed_one_reads_none() {
+    let rig = Rig::ready();
+    for (key, secret) in [("acme.test.A", "one"), ("acme.test.B", "two")] {
+        rig.set(key, &VaultId::OsSecure, secret);
+    }
+    let other = [fixture("keys/other")];
+    let reads = |keys: &[std::path::PathBuf], prompt: Prompt| {
+        // Without the keys of ~/.ssh, by another home's name for it.
+        let ssh = rig.racks.ssh_dir();
+        let hidden = ssh.with_extension("hidden");
+        std::fs::rename(&ssh, &hidden).unwrap();
+        let read = ["acme.test.A", "acme.test.B"]
+            .map(|key| rig.get_with(key, &VaultId::OsSecure, prompt.clone(), keys).map_err(|p| p.code));
+        std::fs::rename(&hidden, &ssh).unwrap();
+        read
+    };
+    let both = || [Ok(Some("one".to_owned())), Ok(Some("two".to_owned()))];
+    let none = || [Err(ErrorCode::NoIdentity), Err(ErrorCode::NoIdentity)];
+    assert_eq!(reads(&other, Prompt::default()), none());
+
+    assert_eq!(add(&rig, "other", Stanza::Age, "laptop"), Ok(2));
+    assert_eq!(reads(&other, Prompt::default()), both());
+    assert_eq!(add(&rig, "sealed", Stanza::Ssh, "sealed"), Ok(2));
+    assert_eq!(reads(&[fixture("keys/sealed")], Prompt::with(&[PASSPHRASE, PASSPHRASE])), both());
+    // A key set from now on is for all of them.
+    rig.set("acme.test.B", &VaultId::OsSecure, "two");
+    assert_eq!(reads(&other, Prompt::default()), both());
+
+    assert_eq!(remove(&rig, "laptop"), Ok(2));
+    assert_eq!(reads(&other, Prompt::default()), none());
+    let labels: Vec<_> = rig.manifest().recipients.into_iter().map(|known| known.label).collect();
+    assert_eq!(labels, ["default", "sealed"]);
+}
+
+#[test]
+fn what_cannot_be_added_or_removed_is_refused() {
+    let rig = Rig::ready();
+    assert_eq!(add(&rig, "other", Stanza::Age, "default"), Err(ErrorCode::RecipientExists));
+    assert_eq!(remove(&rig, "nobody"), Err(ErrorCode::RecipientNotFound));
+    assert_eq!(remove(&rig, "default"), Err(ErrorCode::LastRecipient));
+    let bare = Rig::bare();
+    assert_eq!(add(&bare, "other", Stanza::Age, "x"), Err(ErrorCode::HostManifestMissing));
+    assert!(!bare.racks.dir().exists(), "nothing was made on the way");
+}
+
+#[test]
+fn one_file_that_does_not_open_stops_all_and_changes_nothing() {
+    let rig = Rig::ready();
+    for key in ["acme.test.A", "acme.test.B", "acme.test.C"] {
+        rig.set(key, &VaultId::OsSecure, key);
+    }
+    let broken = rig.racks.secure_path(&slug("acme.test.B"));
+    let whole = std::fs::read(&broken).unwrap();
+    let foreign = std::fs::read(fixture("cli/rsa.age")).unwrap();
+    for (bytes, code) in [(&b"damaged"[..], ErrorCode::VaultCorrupt), (&foreign, ErrorCode::NoIdentity)] {
+        std::fs::write(&broken, bytes).unwrap();
+        let before = snapshot(&rig);
+        let key = recipient::parse(&line("other"), Stanza::Age).unwrap();
+        let problem =
+            recipients::add(&rig.racks, &mut rig.identities(Prompt::default()), key, "laptop", NOW_MS)
+                .unwrap_err();
+        assert_eq!(
+            (&problem.code, &problem.slug),
+            (&code, &Some(slug("acme.test.B"))),
+            "{}",
+            problem.message
+        );
+        assert!(problem.message.contains(broken.to_str().unwrap()), "{}", problem.message);
+        let fix = problem.fix.unwrap().render(keyrack_core::Invocation::default());
+        assert_eq!(fix, "keyrack del --env test --key B");
+        assert_eq!(snapshot(&rig), before);
+    }
+    std::fs::write(&broken, whole).unwrap();
+    assert_eq!(add(&rig, "other", Stanza::Age, "laptop"), Ok(3));
+}
+
+/// Every file of the racks with its content.
+fn snapshot(rig: &Rig) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    crate::rig::tree(&rig.racks.dir())
+        .into_iter()
+        .filter(|(path, _)| path.is_file())
+        .map(|(path, _)| (path.clone(), std::fs::read(path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_file_whose_key_is_unknown_is_encrypted_anew_too() {
+    let rig = Rig::ready();
+    rig.set("acme.test.A", &VaultId::OsSecure, "one");
+    let stray = rig.racks.secure_path(&slug("acme.test.STRAY"));
+    std::fs::copy(fixture("npm/secret.age"), &stray).unwrap();
+    std::fs::write(rig.racks.secure_dir().join("notes.txt"), "not a key").unwrap();
+    assert_eq!(add(&rig, "other", Stanza::Age, "laptop"), Ok(2));
+    let mut identities = rig.with_keys(&[fixture("keys/other")], Prompt::default());
+    std::fs::remove_dir_all(rig.racks.ssh_dir()).unwrap();
+    let bytes = std::fs::read(stray).unwrap();
+    keyrack_vaults::armor::decrypt(&mut identities, &bytes, 1000).unwrap();
+    assert_eq!(std::fs::read(rig.racks.secure_dir().join("notes.txt")).unwrap(), b"not a key");
+}
+
+#[test]
+fn public_keys_are_checked_before_anything_is_written() {
+    let plain = line("plain");
+    let age = recipient::parse(&plain, Stanza::Age).unwrap().pubkey;
+    for (text, stanza, mech) in [
+        (plain.as_str(), Stanza::Age, recipient::AGE),
+        (plain.as_str(), Stanza::Ssh, recipient::SSH),
+        (age.as_str(), Stanza::Age, recipient::AGE),
+        (&line("rsa"), Stanza::Ssh, recipient::SSH),
+    ] {
+        assert_eq!(recipient::parse(text, stanza).unwrap().mech, mech, "{text}");
+    }
+    let mut typo = age.clone();
+    typo.replace_range(10..11, if &age[10..11] == "q" { "p" } else { "q" });
+    let secret = std::fs::read_to_string(fixture("keys/age.txt")).unwrap();
+    let secret = secret.lines().last().unwrap();
+    let injection = "ssh-ed25519 AAAA\" $(touch /tmp/x)";
+    for (text, stanza) in [
+        ("", Stanza::Age),
+        ("hello", Stanza::Age),
+        ("age1", Stanza::Age),
+        (&typo, Stanza::Age),
+        (&age[..30], Stanza::Age),
+        (&age, Stanza::Ssh),
+        (&line("rsa"), Stanza::Age),
+        (&line("ecdsa"), Stanza::Ssh),
+        ("ssh-ed25519 AAAA", Stanza::Age),
+        ("ssh-ed25519 AAAA", Stanza::Ssh),
+        (injection, Stanza::Ssh),
+        (&format!("{}\n{}", plain.trim(), plain.trim()), Stanza::Ssh),
+        (secret, Stanza::Age),
+    ] {
+        let problem = recipient::parse(text, stanza).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::BadRecipient, "{text}");
+        assert!(!format!("{problem:?}").contains(&secret[20..]), "{problem:?}");
+    }
+}
+
+#[test]
+fn a_recipient_this_version_cannot_encrypt_to_stops_a_set_rather_than_being_left_out() {
+    let rig = Rig::ready();
+    let mut recipients = rig.manifest().recipients;
+    let yubikey = keyrack_core::host_manifest::Recipient {
+        mech: "yubikey".into(),
+        label: "key".into(),
+        ..recipients[0].clone()
+    };
+    recipients.push(yubikey);
+    let slug = slug("acme.test.K");
+    let problem = registry::vault(&VaultId::OsSecure)
+        .unwrap()
+        .check_set(
+            keyrack_vaults::Entry::new(&slug),
+            &keyrack_vaults::Context {
+                racks: &rig.racks,
+                identities: &mut rig.identities(Prompt::default()),
+                recipients: &recipients,
+                env: &|_| None,
+                now_ms: 0,
+            },
+        )
+        .unwrap_err();
+    assert_eq!(problem.code, ErrorCode::BadRecipient);
+    assert!(
+        problem.message.contains("\"key\"") && problem.message.contains("yubikey"),
+        "{}",
+        problem.message
+    );
+}

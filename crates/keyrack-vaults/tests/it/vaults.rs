@@ -1,0 +1,360 @@
+//! Each vault: what it takes, what it refuses, and what it leaves on the disk.
+
+use keyrack_core::{ErrorCode, Mechanism, Owner, VaultId};
+use keyrack_vaults::{Entry, armor, inventory, manifest_file, registry};
+
+use crate::rig::{NOW_MS, Prompt, Rig, fixture, slug, tree};
+
+const KEY: &str = "acme.test.API_KEY";
+
+#[test]
+fn both_vaults_keep_set_and_del() {
+    for vault in [VaultId::OsSecure, VaultId::OsDirect] {
+        let rig = Rig::ready();
+        assert_eq!(rig.get(KEY, &vault).unwrap(), None, "{vault}");
+        for secret in ["one", "ünïcode \"quoted\"\n", "one"] {
+            rig.set(KEY, &vault, secret);
+            assert_eq!(rig.get(KEY, &vault).unwrap().as_deref(), Some(secret), "{vault}");
+        }
+        rig.set("acme.test.OTHER", &vault, "two");
+        let slug = slug(KEY);
+        let found = registry::vault(&vault).unwrap();
+        rig.in_context(|context| {
+            let entry = Entry::new(&slug);
+            assert!(found.has(entry, context));
+            assert!(found.del(entry, context).unwrap(), "{vault}");
+            assert!(!found.del(entry, context).unwrap(), "{vault}: a second del finds nothing");
+            assert!(!found.has(entry, context));
+        });
+        assert_eq!(rig.get(KEY, &vault).unwrap(), None, "{vault}");
+        assert_eq!(rig.get("acme.test.OTHER", &vault).unwrap().as_deref(), Some("two"), "{vault}");
+    }
+}
+
+#[test]
+fn everything_is_private_and_nothing_is_left_over() {
+    let rig = Rig::ready();
+    rig.set(KEY, &VaultId::OsSecure, "one");
+    rig.set(KEY, &VaultId::OsDirect, "one");
+    let top = rig.home.home().join(".rhachet");
+    let mut names = Vec::new();
+    for (path, mode) in tree(&top) {
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, expected, "{}", path.display());
+        if path.is_file() {
+            names.push(path.strip_prefix(&top).unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    let hash = slug(KEY).hash16();
+    assert_eq!(
+        names,
+        [
+            "keyrack/.lock".to_owned(),
+            format!("keyrack/inventory/owner=default/{hash}.stocked"),
+            "keyrack/keyrack.host.age".to_owned(),
+            "keyrack/vault/os.direct/owner=default/keyrack.direct.json".to_owned(),
+            format!("keyrack/vault/os.secure/owner=default/{hash}.age"),
+        ]
+    );
+}
+
+#[test]
+fn no_plaintext_rests_in_os_secure() {
+    let rig = Rig::ready();
+    let secret = "a-secret-that-would-be-seen";
+    rig.set(KEY, &VaultId::OsSecure, secret);
+    for (path, _) in tree(&rig.home.home()) {
+        if path.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            let seen = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!seen, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn what_the_typescript_left_too_open_is_tightened_when_rewritten() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let rig = Rig::ready();
+    rig.set(KEY, &VaultId::OsSecure, "one");
+    rig.set(KEY, &VaultId::OsDirect, "one");
+    for (path, _) in tree(&rig.racks.dir()) {
+        let mode = if path.is_dir() { 0o755 } else { 0o644 };
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    std::fs::set_permissions(rig.racks.dir(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Readable as it is.
+    assert_eq!(rig.get(KEY, &VaultId::OsSecure).unwrap().as_deref(), Some("one"));
+    for vault in [VaultId::OsSecure, VaultId::OsDirect] {
+        rig.set(KEY, &vault, "two");
+    }
+    rig.set("acme.test.NEW", &VaultId::OsSecure, "so that the manifest is rewritten too");
+    for (path, mode) in tree(&rig.racks.dir()) {
+        let is_lock = path.ends_with(".lock");
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        assert!(mode == expected || is_lock, "{} {mode:o}", path.display());
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_carried_is_refused() {
+    let rig = Rig::ready();
+    let largest = vec![b'x'; armor::MAX_SECRET];
+    let too_large = vec![b'x'; armor::MAX_SECRET + 1];
+    let mech = Mechanism::Replica;
+    for id in [VaultId::OsSecure, VaultId::OsDirect] {
+        let vault = registry::vault(&id).unwrap();
+        let slug = slug(KEY);
+        let entry = Entry::new(&slug).with_mech(&mech);
+        rig.in_context(|context| {
+            for (secret, code) in
+                [(&b""[..], ErrorCode::EmptySecret), (&too_large, ErrorCode::SecretTooLarge)]
+            {
+                let problem = vault.set(entry, secret, context).unwrap_err();
+                assert_eq!((problem.code, problem.slug.as_ref()), (code, Some(&slug)), "{id}");
+            }
+            assert!(!vault.has(entry, context), "{id}");
+            vault.set(entry, &largest, context).unwrap();
+            let got = vault.get(entry, context).unwrap().unwrap();
+            assert_eq!(got.secret.as_slice(), largest, "{id}");
+        });
+    }
+}
+
+#[test]
+fn os_secure_holds_any_bytes_and_os_direct_text() {
+    let rig = Rig::ready();
+    let bytes = [0xff, 0, 0xfe, b'\n'];
+    let slug = slug(KEY);
+    let mech = Mechanism::Replica;
+    let entry = Entry::new(&slug).with_mech(&mech);
+    rig.in_context(|context| {
+        let secure = registry::vault(&VaultId::OsSecure).unwrap();
+        secure.set(entry, &bytes, context).unwrap();
+        assert_eq!(secure.get(entry, context).unwrap().unwrap().secret.as_slice(), bytes);
+        let direct = registry::vault(&VaultId::OsDirect).unwrap();
+        assert_eq!(direct.set(entry, &bytes, context).unwrap_err().code, ErrorCode::BadVault);
+        assert!(!direct.has(entry, context));
+    });
+}
+
+#[test]
+fn a_set_that_cannot_work_is_refused_before_a_secret_is_asked() {
+    let rig = Rig::bare();
+    let slug = slug(KEY);
+    let check = |id: &VaultId, mech: Mechanism| {
+        rig.in_context(|context| {
+            registry::vault(id).unwrap().check_set(Entry::new(&slug).with_mech(&mech), context)
+        })
+        .map_err(|problem| problem.code)
+    };
+    // No manifest, so no recipients.
+    assert_eq!(check(&VaultId::OsSecure, Mechanism::Replica), Err(ErrorCode::BadRecipient));
+    assert_eq!(check(&VaultId::OsDirect, Mechanism::Replica), Ok(()));
+    assert_eq!(check(&VaultId::OsDirect, Mechanism::GithubApp), Err(ErrorCode::BadMech));
+    assert_eq!(check(&VaultId::OsEnvvar, Mechanism::Replica), Err(ErrorCode::VaultReadOnly));
+    rig.key("plain", "id_ed25519");
+    rig.init("id_ed25519");
+    assert_eq!(check(&VaultId::OsSecure, Mechanism::Replica), Ok(()));
+    assert_eq!(check(&VaultId::OsSecure, Mechanism::GithubApp), Err(ErrorCode::BadMech));
+}
+
+#[test]
+fn a_damaged_file_is_named_and_other_keys_go_on() {
+    let rig = Rig::ready();
+    rig.set(KEY, &VaultId::OsSecure, "one");
+    rig.set("acme.test.OTHER", &VaultId::OsSecure, "two");
+    let path = rig.racks.secure_path(&slug(KEY));
+    let whole = std::fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    // In the base64 of the payload, behind the header.
+    let at = flipped.len() - 60;
+    flipped[at] = if flipped[at] == b'A' { b'B' } else { b'A' };
+    let cut = &whole[..whole.len() - 40];
+    let huge = vec![b'x'; 8 << 20];
+    for (what, bytes) in [
+        ("empty", &b""[..]),
+        ("blank", b"\n\n"),
+        ("text", b"hello"),
+        ("flipped", &flipped),
+        ("cut", cut),
+        ("half", &whole[..whole.len() / 2]),
+        ("doubled", &[&whole[..], &whole[..]].concat()),
+        ("huge", &huge),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let problem = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::VaultCorrupt, "{what}: {}", problem.message);
+        assert!(problem.message.contains(path.to_str().unwrap()), "{what}: {}", problem.message);
+        assert_eq!(problem.slug, Some(slug(KEY)), "{what}");
+        assert_eq!(rig.get("acme.test.OTHER", &VaultId::OsSecure).unwrap().as_deref(), Some("two"));
+    }
+    // Setting it again mends it.
+    rig.set(KEY, &VaultId::OsSecure, "three");
+    assert_eq!(rig.get(KEY, &VaultId::OsSecure).unwrap().as_deref(), Some("three"));
+}
+
+#[test]
+fn a_file_for_somebody_else_is_no_damage() {
+    let rig = Rig::ready();
+    rig.set(KEY, &VaultId::OsSecure, "one");
+    let path = rig.racks.secure_path(&slug(KEY));
+    std::fs::copy(fixture("cli/rsa.age"), &path).unwrap();
+    let problem = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::NoIdentity);
+    assert!(problem.message.contains(path.to_str().unwrap()), "{}", problem.message);
+}
+
+#[test]
+fn os_direct_expires_and_says_where_it_is_broken() {
+    let rig = Rig::bare();
+    let path = rig.racks.direct_path();
+    let write = |text: &str| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    };
+    let at = keyrack_core::iso::format_ms;
+    write(&format!(
+        r#"{{"a.test.OLD":{{"value":"x","expiresAt":"{}"}},"a.test.NEW":{{"value":"y","expiresAt":"{}"}},"a.test.BAD":{{"value":7}}}}"#,
+        at(NOW_MS),
+        at(NOW_MS + 1)
+    ));
+    assert_eq!(rig.get("a.test.OLD", &VaultId::OsDirect).unwrap(), None);
+    assert_eq!(rig.get("a.test.NEW", &VaultId::OsDirect).unwrap().as_deref(), Some("y"));
+    let problem = rig.get("a.test.BAD", &VaultId::OsDirect).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::VaultCorrupt);
+
+    let secret = "s3cr3t-s3cr3t";
+    write(&format!("{{\n  \"a.test.K\": {{\n    \"value\": \"{secret}\"\n  }},\n  oops\n}}"));
+    let before = std::fs::read(&path).unwrap();
+    let problem = rig.get("a.test.K", &VaultId::OsDirect).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::VaultCorrupt);
+    assert!(problem.message.contains(&format!("{} line 5", path.display())), "{}", problem.message);
+    assert!(!format!("{problem:?}").contains(secret), "{problem:?}");
+    // What cannot be read is not overwritten.
+    let (slug, mech) = (slug("a.test.K"), Mechanism::Replica);
+    rig.in_context(|context| {
+        let vault = registry::vault(&VaultId::OsDirect).unwrap();
+        let entry = Entry::new(&slug).with_mech(&mech);
+        for result in [
+            vault.check_set(entry, context),
+            vault.set(entry, b"new", context),
+            vault.del(entry, context).map(drop),
+        ] {
+            assert_eq!(result.unwrap_err().code, ErrorCode::VaultCorrupt);
+        }
+    });
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn os_envvar_reads_and_does_nothing_else() {
+    let rig = Rig::bare();
+    let vault = registry::vault(&VaultId::OsEnvvar).unwrap();
+    let (known, unknown, app) = (slug("acme.test.A.B"), slug("acme.test.Z"), slug("acme.test.APP"));
+    let blob = r#"{"mech":"EPHEMERAL_VIA_GITHUB_APP"}"#;
+    rig.in_env(&[("A.B", "value"), ("APP", blob)], |context| {
+        let got = vault.get(Entry::new(&known), context).unwrap().unwrap();
+        assert_eq!((got.secret.as_slice(), got.mech), (&b"value"[..], Mechanism::Replica));
+        assert!(vault.get(Entry::new(&unknown), context).unwrap().is_none());
+        let problem = vault.get(Entry::new(&app), context).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::BadMech);
+        for result in [
+            vault.check_set(Entry::new(&known), context),
+            vault.set(Entry::new(&known), b"x", context),
+            vault.del(Entry::new(&known), context).map(drop),
+        ] {
+            assert_eq!(result.unwrap_err().code, ErrorCode::VaultReadOnly);
+        }
+    });
+    assert!(!rig.racks.dir().exists(), "nothing was made on the way");
+}
+
+#[test]
+fn the_inventory_is_made_repaired_and_removed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let rig = Rig::bare();
+    let slug = slug(KEY);
+    let path = rig.racks.inventory_path(&slug);
+    assert!(!inventory::has(&rig.racks, &slug));
+    assert!(!inventory::remove(&rig.racks, &slug).unwrap());
+    assert!(!rig.racks.dir().exists(), "looking makes nothing");
+    inventory::add(&rig.racks, &slug).unwrap();
+    for spoil in [true, false] {
+        if spoil {
+            std::fs::write(&path, "content").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+            std::fs::set_permissions(rig.racks.inventory_dir(), std::fs::Permissions::from_mode(0o755))
+                .unwrap();
+        }
+        inventory::add(&rig.racks, &slug).unwrap();
+        assert!(inventory::has(&rig.racks, &slug));
+        let found = std::fs::metadata(&path).unwrap();
+        assert_eq!((found.len(), found.permissions().mode() & 0o7777), (0, 0o600));
+        let dir = std::fs::metadata(rig.racks.inventory_dir()).unwrap();
+        assert_eq!(dir.permissions().mode() & 0o7777, 0o700);
+    }
+    assert!(inventory::remove(&rig.racks, &slug).unwrap());
+    assert!(!inventory::has(&rig.racks, &slug));
+}
+
+#[test]
+fn owners_do_not_see_one_another() {
+    let rig = Rig::ready();
+    rig.set(KEY, &VaultId::OsSecure, "one");
+    let other =
+        keyrack_vaults::Racks::new(Some(rig.home.home().as_os_str()), "other".parse::<Owner>().unwrap())
+            .unwrap();
+    assert!(!manifest_file::exists(&other).unwrap());
+    assert!(!inventory::has(&other, &slug(KEY)));
+    let problem = manifest_file::load_existing(&other, &mut rig.identities(Prompt::default())).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::HostManifestMissing);
+    let fix = problem.fix.unwrap().render(keyrack_core::Invocation::default());
+    assert_eq!(fix, "keyrack init --owner other");
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_named_and_kept() {
+    let rig = Rig::ready();
+    let path = rig.racks.manifest_path();
+    let recipients = rig.manifest().recipients;
+    let sealed = |text: &str| armor::encrypt(&recipients, text.as_bytes()).unwrap().into_bytes();
+    for (bytes, code) in [
+        (b"".to_vec(), ErrorCode::VaultCorrupt),
+        (b"{}".to_vec(), ErrorCode::VaultCorrupt),
+        (std::fs::read(fixture("cli/rsa.age")).unwrap(), ErrorCode::NoIdentity),
+        (sealed("not json"), ErrorCode::HostManifestInvalid),
+        (sealed("[]"), ErrorCode::HostManifestInvalid),
+        (sealed("{}"), ErrorCode::HostManifestInvalid),
+        (sealed(r#"{"uri":"x","hosts":[]}"#), ErrorCode::HostManifestInvalid),
+    ] {
+        std::fs::write(&path, &bytes).unwrap();
+        let mut identities = rig.identities(Prompt::default());
+        let problem = manifest_file::load(&rig.racks, &mut identities).unwrap_err();
+        assert_eq!(problem.code, code, "{}", problem.message);
+        assert!(problem.message.contains(path.to_str().unwrap()), "{}", problem.message);
+        let problem = manifest_file::update(&rig.racks, &mut identities, |_, _| Ok(())).unwrap_err();
+        assert_eq!(problem.code, code);
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn an_org_the_typescript_could_not_read_back_is_not_written() {
+    let rig = Rig::ready();
+    let before = std::fs::read(rig.racks.manifest_path()).unwrap();
+    let problem = manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
+        let new = keyrack_core::host_manifest::NewHost {
+            vault: VaultId::OsSecure,
+            mech: Mechanism::Replica,
+            exid: None,
+            meta: None,
+            max_duration: None,
+        };
+        manifest.put(&slug("Acme.test.K"), new, NOW_MS);
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(problem.code, ErrorCode::BadOrg);
+    assert_eq!(std::fs::read(rig.racks.manifest_path()).unwrap(), before);
+}
