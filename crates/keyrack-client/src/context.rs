@@ -38,13 +38,12 @@ impl Environment {
         self.get(name).is_some_and(|value| value == "1")
     }
 
-    /// All variables whose name begins with `KEYRACK_`.
-    pub fn of_keyrack(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    /// The same without what keyrack itself is set by: every variable whose name begins with `KEYRACK_`.
+    #[must_use]
+    pub(crate) fn without_settings(&self) -> Self {
         let ours = |name: &OsStr| name.as_encoded_bytes().starts_with(b"KEYRACK_");
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
-            .filter(move |(name, _)| ours(name))
+        let kept = self.0.iter().filter(|(name, _)| !ours(name));
+        Environment(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 }
 
@@ -196,10 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_ours_goes_to_the_daemon() {
+    fn settings_can_be_left_out() {
         let env: Environment =
-            [("KEYRACK_MEMORY", "locked"), ("XKEYRACK_", "1"), ("TOKEN", "t")].into_iter().collect();
-        let names: Vec<_> = env.of_keyrack().map(|(name, _)| name.to_owned()).collect();
-        assert_eq!(names, ["KEYRACK_MEMORY"]);
+            [("KEYRACK_MEMORY", "locked"), ("XKEYRACK_", "1"), ("HOME", "/root")].into_iter().collect();
+        let left = env.without_settings();
+        assert_eq!(left.get("KEYRACK_MEMORY"), None);
+        assert!(left.get("XKEYRACK_").is_some() && left.get("HOME").is_some());
     }
 }

@@ -252,8 +252,9 @@ impl Session {
     /// # Errors
     /// Those of any request. Keys of an earlier frame of the same call may have been kept by then.
     pub fn unlock(&mut self, keys: &[KeyToUnlock<'_>]) -> Result<Vec<Unlocked>, Problem> {
-        // No secret leaves before the daemon has said what it is.
-        self.greet()?;
+        // No secret leaves before the daemon has said what it is; and a connection it has meanwhile given up, as it may when many want
+        // one, is found out by a request that can be sent twice.
+        self.ping()?;
         let times: Vec<Option<String>> =
             keys.iter().map(|key| key.credential_expires_at_ms.map(iso::format_ms)).collect();
         let items: Vec<UnlockItem<'_, &[u8]>> = keys

@@ -10,11 +10,12 @@ use keyrack_sys::file::{FileId, unlink_if_same};
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_sys::signal::Signal;
 
-use super::{connect_at, ensure};
+use super::{Daemon, connect_at, ensure};
 use crate::connect::{Connection, connect as connect_to};
 use crate::context::Context;
+use crate::legacy::LegacyDaemon;
 use crate::paths::{Place, sockets_in};
-use crate::session::{KeyToUnlock, Session};
+use crate::session::{Granted, KeyToUnlock, Session};
 
 /// How long a daemon may take to end once it was told to.
 const END: Duration = Duration::from_secs(5);
@@ -115,35 +116,69 @@ pub struct Restarted {
 }
 
 /// Ends the daemon and starts the one at `keyrackd`; live keys are carried over with what is left of their lives. Also takes over from a
-/// TypeScript daemon.
+/// TypeScript daemon, and from one of a version this build does not speak to.
 ///
 /// # Errors
-/// Those of [`super::connect`], [`stop`], [`ensure`]. Nothing was stopped when reading the old one's keys failed.
+/// Those of [`super::connect`], [`stop`], [`ensure`]. Nothing was stopped when reading the old one's keys failed. When the new one does not
+/// start as it is set (`KEYRACK_MEMORY`, …), one with the default settings is started for the keys, and the problem says so.
 pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<Restarted, Problem> {
     // Before anything is ended: a new one that cannot be run would cost the keys of the old.
     if !keyrackd.is_file() {
         let message = format!("{} is not there", keyrackd.display());
         return Err(Problem::new(ErrorCode::DaemonStartFailed, message));
     }
-    let place = Place::for_start(ctx)?;
     let read_at = Instant::now();
-    let held = match connect_at(ctx, place)? {
-        Some(mut daemon) => {
-            let slugs: Vec<Slug> = daemon.status()?.keys.into_iter().map(|key| key.slug).collect();
-            daemon.get(&slugs)?
+    // What is demanded is demanded of the new one.
+    let lenient = Context { env: ctx.env.without_settings(), ..ctx.clone() };
+    let held = held(&lenient)?;
+    let stopped = stop(&lenient)?;
+    let (mut session, refused) = match ensure(ctx, keyrackd) {
+        Ok((session, _)) => (session, None),
+        Err(problem) if held.is_empty() => return Err(problem),
+        Err(problem) => {
+            let hint = || format!("{} keys were unlocked: unlock them again", held.len());
+            let (session, _) = ensure(&lenient, keyrackd).map_err(|_| problem.clone().hint(hint()))?;
+            (session, Some(problem))
         }
-        None => Vec::new(),
     };
-    let stopped = stop(ctx)?;
-    let (mut session, _) = ensure(ctx, keyrackd).map_err(|problem| {
-        let lost = held.len();
-        if lost == 0 {
-            problem
-        } else {
-            problem.hint(format!("{lost} keys were unlocked: unlock them again"))
+    let (carried, lost) = hand_over(&mut session, &held, read_at)?;
+    match refused {
+        None => Ok(Restarted { stopped, carried, lost, session }),
+        Some(problem) => {
+            let hint =
+                format!("a daemon with default settings runs now and holds the {} keys", carried.len());
+            Err(problem.hint(hint))
         }
-    })?;
+    }
+}
 
+/// Every key the running daemon holds.
+fn held(ctx: &Context) -> Result<Vec<Granted>, Problem> {
+    let Some(mut daemon) = connect_at(ctx, Place::for_start(ctx)?)? else { return Ok(Vec::new()) };
+    match held_by(&mut daemon) {
+        // Whatever native protocol it speaks, every version speaks the legacy one.
+        Err(problem) if problem.code == ErrorCode::DaemonIncompatible => {
+            match connect_to(daemon.place(), ctx.deadline)? {
+                Some(connection) => {
+                    let legacy = LegacyDaemon::over(connection, daemon.place().clone(), ctx)?;
+                    held_by(&mut Daemon::Legacy(legacy))
+                }
+                None => Ok(Vec::new()),
+            }
+        }
+        other => other,
+    }
+}
+
+fn held_by(daemon: &mut Daemon) -> Result<Vec<Granted>, Problem> {
+    let slugs: Vec<Slug> = daemon.status()?.keys.into_iter().map(|key| key.slug).collect();
+    daemon.get(&slugs)
+}
+
+type HandedOver = (Vec<Slug>, Vec<(Slug, Problem)>);
+
+/// Gives keys that were read at `read_at` to a new daemon, for what is left of their lives.
+fn hand_over(session: &mut Session, held: &[Granted], read_at: Instant) -> Result<HandedOver, Problem> {
     let gone = u64::try_from(read_at.elapsed().as_millis()).unwrap_or(u64::MAX);
     let keys: Vec<KeyToUnlock<'_>> = held
         .iter()
@@ -169,7 +204,7 @@ pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<Restarted, Problem> {
             Err(problem) => lost.push((unlocked.slug, problem)),
         }
     }
-    Ok(Restarted { stopped, carried, lost, session })
+    Ok((carried, lost))
 }
 
 /// What became of one rack's daemon in a prune.

@@ -8,9 +8,9 @@ pub use start::ensure;
 
 use std::time::Duration;
 
-use keyrack_core::{Problem, Slug};
+use keyrack_core::{ErrorCode, Problem, Slug};
 
-use crate::connect::{Program, Server, connect as connect_to};
+use crate::connect::{Connection, Program, Server, connect as connect_to};
 use crate::context::Context;
 use crate::legacy::LegacyDaemon;
 use crate::paths::Place;
@@ -108,26 +108,93 @@ pub fn connect(ctx: &Context) -> Result<Option<Daemon>, Problem> {
 /// # Errors
 /// As [`connect`].
 pub fn connect_at(ctx: &Context, place: Place) -> Result<Option<Daemon>, Problem> {
-    let Some(connection) = connect_to(&place, ctx.deadline)? else { return Ok(None) };
-    match connection.server.program {
-        Program::Keyrackd => Ok(Some(Daemon::Native(Session::over(connection, place, ctx)))),
-        Program::Other => {
-            LegacyDaemon::over(connection, place, ctx).map(|legacy| Some(Daemon::Legacy(legacy)))
+    match connect_to(&place, ctx.deadline)? {
+        Some(connection) => over(ctx, place, connection),
+        None => Ok(None),
+    }
+}
+
+/// Speaks to whoever is at the other end in the protocol it knows.
+fn over(ctx: &Context, place: Place, connection: Connection) -> Result<Option<Daemon>, Problem> {
+    let mut session = match connection.server.program {
+        Program::Other => return legacy(ctx, place, connection).map(Some),
+        Program::Keyrackd => return Ok(Some(Daemon::Native(Session::over(connection, place, ctx)))),
+        Program::Unsaid => Session::over(connection, place.clone(), ctx),
+    };
+    session.set_deadline(ctx.deadline.min(HELLO));
+    match session.greet() {
+        Ok(_) => {
+            session.set_deadline(ctx.deadline);
+            Ok(Some(Daemon::Native(session)))
         }
-        Program::Unsaid => {
-            let mut session = Session::over(connection, place.clone(), ctx);
-            session.set_deadline(ctx.deadline.min(HELLO));
-            match session.greet() {
-                Ok(_) => {
-                    session.set_deadline(ctx.deadline);
-                    Ok(Some(Daemon::Native(session)))
+        Err(problem) if problem.code == ErrorCode::DaemonAbsent => Ok(None),
+        Err(problem) if problem.code == ErrorCode::DaemonUnresponsive => {
+            connect_to(&place, ctx.deadline)?.map(|connection| legacy(ctx, place, connection)).transpose()
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+fn legacy(ctx: &Context, place: Place, connection: Connection) -> Result<Daemon, Problem> {
+    LegacyDaemon::over(connection, place, ctx).map(Daemon::Legacy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    use keyrack_testkit::Home;
+
+    use super::*;
+
+    /// Serves `answers`, one for each connection; an empty one is silence.
+    fn serve(place: &Place, answers: Vec<Vec<u8>>) {
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request);
+                if answer.is_empty() {
+                    open.push(stream);
+                } else {
+                    stream.write_all(&answer).unwrap();
                 }
-                Err(problem) if problem.code == keyrack_core::ErrorCode::DaemonUnresponsive => {
-                    let Some(connection) = connect_to(&place, ctx.deadline)? else { return Ok(None) };
-                    LegacyDaemon::over(connection, place, ctx).map(|legacy| Some(Daemon::Legacy(legacy)))
-                }
-                Err(problem) => Err(problem),
             }
+        });
+    }
+
+    fn reached(answers: Vec<Vec<u8>>) -> Option<Daemon> {
+        let home = Home::new();
+        let env = [("HOME", home.home()), ("XDG_RUNTIME_DIR", home.runtime())].into_iter().collect();
+        let ctx = Context::new("/", env);
+        let place = Place::of(&ctx).unwrap();
+        serve(&place, answers);
+        let mut connection = connect_to(&place, ctx.deadline).unwrap().unwrap();
+        connection.server.program = Program::Unsaid;
+        over(&ctx, place, connection).unwrap()
+    }
+
+    #[test]
+    fn a_server_without_a_name_is_told_by_its_hello() {
+        let mut hello = keyrack_wire::WipedBuffer::new(4096);
+        for header in [
+            r#"{"id":1,"ok":{"proto":1,"min_proto":1,"version":"1","build":"1","boot_id":"b","pid":1,"boundary":"user","memory":"locked","hardening":[]}}"#,
+            r#"{"id":2,"ok":{}}"#,
+        ] {
+            const NONE: [&[u8]; 0] = [];
+            keyrack_wire::native::compose_frame(&mut hello, header.as_bytes(), &NONE).unwrap();
         }
+        let hello = hello.as_slice().to_vec();
+        let Some(Daemon::Native(_)) = reached(vec![hello]) else { panic!("it said hello") };
+        let started = std::time::Instant::now();
+        let status = br#"{"success":true,"data":{"homeHash":"x","keys":[]}}"#.to_vec();
+        let Some(Daemon::Legacy(mut daemon)) = reached(vec![Vec::new(), status]) else {
+            panic!("it kept silent")
+        };
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert_eq!(daemon.status().unwrap().keys, []);
     }
 }

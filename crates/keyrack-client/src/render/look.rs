@@ -24,12 +24,12 @@ impl Look {
     }
 
     /// `word` with its emoji behind it, if that can be shown.
-    pub(crate) fn marked(self, word: &str, emoji: &str) -> String {
+    pub fn marked(self, word: &str, emoji: &str) -> String {
         if self.unicode { format!("{word} {emoji}") } else { word.to_owned() }
     }
 
     /// `title` with its emoji before it, if that can be shown.
-    pub(crate) fn titled(self, emoji: &str, title: &str) -> String {
+    pub fn titled(self, emoji: &str, title: &str) -> String {
         if self.unicode { format!("{emoji} {title}") } else { title.to_owned() }
     }
 }

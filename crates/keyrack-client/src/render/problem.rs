@@ -9,10 +9,11 @@ use super::tree::{Node, tree};
 /// The report of a command that could not do its work. `command` is its name, such as `keyrack set`.
 pub fn report(command: &str, problem: &Problem, invocation: Invocation, look: Look) -> String {
     let (emoji, word) = if problem.exit() == 2 { ("✋", "blocked") } else { ("💥", "failed") };
+    let unsaid = problem.slug.as_ref().filter(|slug| !problem.message.contains(slug.as_str()));
     let below = [
-        problem.slug.as_ref().map(|slug| Node::pair("key", slug.as_str())),
+        unsaid.map(|slug| Node::pair("key", slug.as_str())),
         problem.hint.as_ref().map(|hint| Node::prose(format!("hint: {hint}"))),
-        problem.fix.as_ref().map(|fix| Node::tip(fix.render(invocation))),
+        problem.fix.as_ref().map(|fix| Node::pair("fix", fix.render(invocation))),
     ];
     let head = Node::prose(look.titled(emoji, &format!("{word}: {problem}")));
     tree(&look.titled("🔐", command), &[head.with(below.into_iter().flatten())], look)

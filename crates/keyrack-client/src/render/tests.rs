@@ -272,7 +272,7 @@ fn the_report_of_a_problem() {
    └─ ✋ blocked: HOME is not set
       ├─ key: o.test.A
       ├─ hint: set HOME
-      └─ tip: keyrack doctor
+      └─ fix: keyrack doctor
 
 ";
     assert_eq!(problem::report("keyrack set", &blocked, Invocation::default(), Look::PLAIN), expected);

@@ -87,6 +87,29 @@ fn a_restart_that_cannot_start_stops_nothing() {
 }
 
 #[test]
+fn a_restart_into_settings_that_do_not_work_keeps_the_keys() {
+    let rack = Rack::new();
+    rack.unlock(&[("a.test.K", b"v")]);
+    let ctx = rack.context_with([("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "soon")]);
+    let problem = daemon::restart(&ctx, &keyrackd()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::Usage);
+    assert!(problem.hint.unwrap().contains("holds the 1 keys"));
+    assert_eq!(rack.session().get(&[slug("a.test.K")]).unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_demanded_is_demanded_of_the_new_one() {
+    let rack = Rack::new();
+    rack.unlock(&[("a.test.K", b"v")]);
+    let memory = rack.session().greet().unwrap().memory.clone();
+    if memory == "unlocked" {
+        return;
+    }
+    let ctx = rack.context_with([("KEYRACK_MEMORY", memory.as_str())]);
+    assert_eq!(daemon::restart(&ctx, &keyrackd()).unwrap().carried, [slug("a.test.K")]);
+}
+
+#[test]
 fn what_a_daemon_says_of_its_start_is_passed_on() {
     let rack = Rack::new();
     let ctx = rack.context_with([("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "soon")]);
