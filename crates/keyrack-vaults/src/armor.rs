@@ -14,7 +14,7 @@ use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{ErrorCode, Problem};
 use zeroize::Zeroizing;
 
-use crate::identity::{Identities, Keys, Lock};
+use crate::identity::{Identities, Keys, Target};
 use crate::recipient::{self, Ready};
 
 /// The most bytes a secret may have: what one frame to the daemon carries beside its header.
@@ -35,6 +35,8 @@ pub(crate) const fn file_limit(plain: usize) -> usize {
 pub(crate) enum Fault {
     /// It is not a whole age file; in words that fit behind its path.
     Damaged(&'static str),
+    /// It is whole as far as it was read, and holds more than was asked for.
+    TooLarge,
     /// No identity opened it, or one could not be used.
     Identity(Problem),
 }
@@ -75,9 +77,12 @@ impl AgeFile {
         limit: usize,
     ) -> Result<Zeroizing<Vec<u8>>, Fault> {
         let known = known.map(recipient::age_recipients);
-        let lock =
-            Lock { ssh_tags: &self.ssh_tags, has_x25519: self.x25519 > 0, age_recipients: known.as_deref() };
-        identities.offer(&lock, |keys| self.attempt(keys, limit)).map_err(Fault::Identity)?
+        let target = Target {
+            ssh_tags: &self.ssh_tags,
+            has_x25519: self.x25519 > 0,
+            age_recipients: known.as_deref(),
+        };
+        identities.offer(&target, |keys| self.attempt(keys, limit)).map_err(Fault::Identity)?
     }
 
     /// `None`: these keys do not fit.
@@ -103,7 +108,7 @@ fn read_plain(mut reader: impl Read, file: usize, limit: usize) -> Result<Zeroiz
             // Nothing may follow: the reader has yet to see the end to know the file is whole.
             return match reader.read(&mut [0]) {
                 Ok(0) => finish(plain, filled, limit),
-                Ok(_) => Err(Fault::Damaged("it holds more than keyrack carries")),
+                Ok(_) => Err(Fault::TooLarge),
                 Err(_) => Err(Fault::Damaged(CUT)),
             };
         }
@@ -120,7 +125,7 @@ const CUT: &str = "it is cut off or was changed";
 
 fn finish(mut plain: Zeroizing<Vec<u8>>, filled: usize, limit: usize) -> Result<Zeroizing<Vec<u8>>, Fault> {
     if filled > limit {
-        return Err(Fault::Damaged("it holds more than keyrack carries"));
+        return Err(Fault::TooLarge);
     }
     plain.truncate(filled);
     Ok(plain)
@@ -197,8 +202,17 @@ pub fn decrypt(
         Fault::Damaged(why) => {
             Problem::new(ErrorCode::VaultCorrupt, format!("the age file does not open: {why}"))
         }
+        Fault::TooLarge => too_large("the age file", limit),
         Fault::Identity(problem) => problem,
     })
+}
+
+/// A file that holds more than keyrack carries.
+pub(crate) fn too_large(what: impl std::fmt::Display, limit: usize) -> Problem {
+    Problem::new(
+        ErrorCode::SecretTooLarge,
+        format!("{what} holds more than the {limit} bytes keyrack carries"),
+    )
 }
 
 /// Checks a freshly written age file against what was to be in it: by opening it when an identity at hand can without a question being
@@ -211,7 +225,7 @@ pub(crate) fn verify(
 ) -> Result<(), &'static str> {
     let file = AgeFile::parse(written).map_err(|fault| match fault {
         Fault::Damaged(why) => why,
-        Fault::Identity(_) => "it does not open",
+        Fault::TooLarge | Fault::Identity(_) => "it does not open",
     })?;
     if file.stanzas < recipients {
         return Err("a recipient is missing from it");

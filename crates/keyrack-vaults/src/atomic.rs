@@ -154,6 +154,11 @@ pub(crate) fn make_private_dir(rack: &Path, dir: &Path) -> Result<(), Problem> {
     walk(rack, dir, Way::Make).map(drop)
 }
 
+/// Whether a directory of ours is at `dir`, inside `rack`.
+pub(crate) fn dir_exists(rack: &Path, dir: &Path) -> Result<bool, Problem> {
+    walk(rack, dir, Way::Look)
+}
+
 /// Whether a regular file of ours is at `path`, inside `rack`.
 pub(crate) fn exists(rack: &Path, path: &Path) -> Result<bool, Problem> {
     Ok(walk(rack, parent(path), Way::Look)? && look(path)?.is_some())

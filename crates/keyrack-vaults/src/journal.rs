@@ -6,9 +6,9 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::Problem;
 
 use crate::atomic::{self, io_problem, sync_dir};
 use crate::fault::step;
@@ -85,14 +85,11 @@ impl Drop for Plan<'_> {
 /// Finishes what was decided, removes what was only planned. Called with every first taking of the lock.
 pub(crate) fn recover(lock: &Lock, racks: &Racks) -> Result<(), Problem> {
     let secure = racks.secure_dir();
-    if fs::symlink_metadata(&secure).is_err() {
-        return Ok(());
-    }
-    if is_dir_of_ours(&secure.join(DECIDED))? {
+    if atomic::dir_exists(lock.rack(), &secure.join(DECIDED))? {
         roll_forward(lock, racks)?;
     }
     let plan = secure.join(PLAN);
-    if is_dir_of_ours(&plan)? {
+    if atomic::dir_exists(lock.rack(), &plan)? {
         step("remove plan")
             .and_then(|()| fs::remove_dir_all(&plan))
             .map_err(|error| io_problem("remove", &plan, &error))?;
@@ -105,18 +102,6 @@ pub(crate) fn recover(lock: &Lock, racks: &Racks) -> Result<(), Problem> {
 pub(crate) fn recover_for_reading(racks: &Racks) {
     if fs::symlink_metadata(racks.secure_dir().join(DECIDED)).is_ok() {
         let _ = Lock::take(racks);
-    }
-}
-
-fn is_dir_of_ours(path: &Path) -> Result<bool, Problem> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => Ok(true),
-        Ok(_) => {
-            let message = format!("refused to use {}: it is not a directory", path.display());
-            Err(Problem::new(ErrorCode::FileUnsafe, message))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(io_problem("look at", path, &error)),
     }
 }
 

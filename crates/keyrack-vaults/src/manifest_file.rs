@@ -118,6 +118,10 @@ fn does_not_open(path: &Path, fault: Fault) -> Problem {
             format!("the host manifest {} is damaged: {why}", path.display()),
         )
         .hint("restore the file from a backup; keyrack does not overwrite what it cannot open"),
+        Fault::TooLarge => {
+            let message = format!("the host manifest {} is over {MAX_MANIFEST} bytes", path.display());
+            Problem::new(ErrorCode::HostManifestInvalid, message)
+        }
         Fault::Identity(mut problem) => {
             if problem.code == ErrorCode::NoIdentity {
                 problem.message = format!("no identity at hand opens the host manifest {}", path.display());

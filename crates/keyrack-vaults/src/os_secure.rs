@@ -5,7 +5,7 @@
 
 use keyrack_core::{ErrorCode, Fix, Mechanism, Owner, Problem, Slug, VaultId};
 
-use crate::armor::{self, AgeFile, Fault, MAX_SECRET, file_limit};
+use crate::armor::{self, AgeFile, Fault, MAX_SECRET, file_limit, too_large};
 use crate::atomic;
 use crate::journal;
 use crate::lock::Lock;
@@ -39,6 +39,12 @@ impl Vault for OsSecure {
 
     fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Problem> {
         mech::check(entry.slug, &VaultId::OsSecure, entry.mech.unwrap_or(&Mechanism::Replica))?;
+        if context.recipients.is_empty() {
+            let message = "nobody could open the file: there is no host manifest yet that names a recipient";
+            return Err(Problem::new(ErrorCode::HostManifestMissing, message)
+                .of(entry.slug)
+                .fix(Fix::with_owner("init", context.racks.owner(), [])));
+        }
         recipient::ready(context.recipients).map(drop).map_err(|problem| problem.of(entry.slug))
     }
 
@@ -97,6 +103,7 @@ fn does_not_open(path: &std::path::Path, slug: &Slug, owner: &Owner, fault: Faul
         )
         .of(slug)
         .fix(Fix::set(owner, slug, VaultId::OsSecure.as_str())),
+        Fault::TooLarge => too_large(format!("the file of {slug}, {}", path.display()), MAX_SECRET).of(slug),
         Fault::Identity(mut problem) => {
             if problem.code == ErrorCode::NoIdentity {
                 problem.message = format!("no identity at hand opens the file of {slug}, {}", path.display());

@@ -122,8 +122,7 @@ pub(crate) fn from_ed25519(key: &[u8; 32]) -> Option<String> {
 /// in silence would lock somebody out.
 pub(crate) fn ready(recipients: &[Recipient]) -> Result<Vec<Ready>, Problem> {
     if recipients.is_empty() {
-        return Err(bad("the host manifest names no recipient, so nothing can be encrypted")
-            .fix(Fix::command(["init"])));
+        return Err(bad("there is no recipient, so nobody could open what is encrypted"));
     }
     recipients
         .iter()

@@ -63,6 +63,7 @@ pub fn add(
                 ErrorCode::RecipientExists,
                 format!("there is a recipient with the label {label:?} already"),
             )
+            .hint("choose another label, or remove that one first")
             .fix(Fix::with_owner("recipient del", racks.owner(), ["--label", label])));
         }
         manifest.recipients.push(new.clone());
@@ -167,6 +168,7 @@ fn open(
                 ErrorCode::VaultCorrupt,
                 format!("{} is damaged: {why}; nothing was changed", path.display()),
             )),
+            Fault::TooLarge => about(armor::too_large(path.display(), MAX_SECRET)),
             Fault::Identity(problem) if problem.code == ErrorCode::NoIdentity => about(Problem {
                 message: format!("no identity at hand opens {}; nothing was changed", path.display()),
                 ..problem

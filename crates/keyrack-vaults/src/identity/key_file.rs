@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use sha2::{Digest as _, Sha256, Sha512};
 use ssh_key::private::KeypairData;
-use ssh_key::{Algorithm, Kdf, LineEnding, PrivateKey, PublicKey};
+use ssh_key::{Algorithm, Cipher, Kdf, LineEnding, PrivateKey, PublicKey};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::recipient;
@@ -93,6 +93,10 @@ fn parse_openssh(text: &str) -> Result<KeyFile, String> {
         && *rounds > MAX_ROUNDS
     {
         return Err(format!("its passphrase takes {rounds} rounds of bcrypt, more than {MAX_ROUNDS}"));
+    }
+    // The one cipher of ssh-keygen's that the library leaves out.
+    if private.cipher() == Cipher::TDesCbc {
+        return Err("it is sealed with 3des-cbc; seal it anew with: ssh-keygen -p -f FILE".to_owned());
     }
     let public = Public::of(private.public_key())?;
     Ok(KeyFile::Sealed(Sealed { private: Box::new(private), public }))

@@ -10,7 +10,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{ErrorCode, Problem};
 use zeroize::Zeroizing;
 
 use crate::racks::Racks;
@@ -80,6 +80,8 @@ enum Place {
 
 struct Candidate {
     path: PathBuf,
+    /// Given by name: then it is meant, whoever the file should be for.
+    named: bool,
     state: State,
 }
 
@@ -93,7 +95,7 @@ enum State {
 }
 
 /// What is known of a file before it is opened, to tell which keys could.
-pub(crate) struct Lock<'a> {
+pub(crate) struct Target<'a> {
     /// Tags of its ssh stanzas, as they stand in it.
     pub(crate) ssh_tags: &'a [String],
     /// Whether it has stanzas for X25519 recipients, which do not say whom they are for.
@@ -102,12 +104,12 @@ pub(crate) struct Lock<'a> {
     pub(crate) age_recipients: Option<&'a [&'a str]>,
 }
 
-impl Lock<'_> {
-    fn could_be_opened_by(&self, key: &Public) -> bool {
+impl Target<'_> {
+    fn could_be_opened_by(&self, key: &Public, named: bool) -> bool {
         if self.ssh_tags.contains(&key.tag) {
             return true;
         }
-        match (&key.age, self.age_recipients) {
+        match (&key.age, self.age_recipients.filter(|_| !named)) {
             (Some(_), None) => self.has_x25519,
             (Some(own), Some(known)) => self.has_x25519 && known.contains(&own.as_str()),
             (None, _) => false,
@@ -127,7 +129,7 @@ impl<'p> Identities<'p> {
             let state = state_of(&bytes).map_err(|why| {
                 Problem::new(ErrorCode::BadKeyFile, format!("cannot use the key {}: {why}", path.display()))
             })?;
-            candidates.push(Candidate { path: path.clone(), state });
+            candidates.push(Candidate { path: path.clone(), named: true, state });
         }
         let places = vec![Place::Owner, Place::Agent, Place::Default].into_iter();
         Ok(Identities { candidates, places, source, passphrase })
@@ -138,11 +140,11 @@ impl<'p> Identities<'p> {
         self.candidates.iter().map(|candidate| candidate.path.as_path()).collect()
     }
 
-    /// Offers keys to `attempt` until it takes one: first those that need no passphrase, then, where `lock` says they could fit, those that
+    /// Offers keys to `attempt` until it takes one: first those that need no passphrase, then, where `target` says they could fit, those that
     /// do. `attempt` answers `None` when the keys do not fit.
     pub(crate) fn offer<T>(
         &mut self,
-        lock: &Lock<'_>,
+        target: &Target<'_>,
         mut attempt: impl FnMut(&Keys) -> Option<T>,
     ) -> Result<T, Problem> {
         if let Some(taken) = self.offer_unasked(&mut attempt) {
@@ -156,7 +158,7 @@ impl<'p> Identities<'p> {
                 }
                 continue;
             };
-            if !lock.could_be_opened_by(sealed.public()) {
+            if !target.could_be_opened_by(sealed.public(), candidate.named) {
                 continue;
             }
             candidate.state = unseal(self.passphrase.as_mut(), &candidate.path, sealed);
@@ -195,7 +197,6 @@ impl<'p> Identities<'p> {
     }
 
     fn nothing_fits(&self) -> Problem {
-        let owner = self.source.racks.owner();
         let hint = if self.candidates.is_empty() {
             format!("no key was found in {}", self.source.racks.ssh_dir().display())
         } else {
@@ -209,11 +210,8 @@ impl<'p> Identities<'p> {
                 .collect();
             format!("tried {}", tried.join(", "))
         };
-        Problem::new(ErrorCode::NoIdentity, "no identity at hand opens it").hint(hint).fix(Fix::with_owner(
-            "unlock",
-            owner,
-            ["--prikey", "PATH"],
-        ))
+        Problem::new(ErrorCode::NoIdentity, "no identity at hand opens it")
+            .hint(format!("{hint}; name another key with --prikey"))
     }
 
     /// Adds the candidates of the next place. False when there is no place left.
@@ -233,7 +231,7 @@ impl<'p> Identities<'p> {
                 Ok(bytes) => state_of(&bytes).unwrap_or_else(State::Useless),
                 Err(problem) => State::Useless(problem.message),
             };
-            self.candidates.push(Candidate { path, state });
+            self.candidates.push(Candidate { path, named: false, state });
         }
         true
     }

@@ -53,6 +53,42 @@ fn a_passphrase_is_asked_once_and_only_where_it_helps() {
 }
 
 #[test]
+fn where_the_recipients_are_known_only_one_of_them_is_asked_for() {
+    let rig = Rig::ready();
+    rig.set("acme.test.K", &VaultId::OsSecure, "v");
+    // Another home's view of the same file: the only key there is behind a passphrase and is no recipient.
+    std::fs::remove_dir_all(rig.racks.ssh_dir()).unwrap();
+    std::fs::create_dir(rig.racks.ssh_dir()).unwrap();
+    let sealed = rig.key("sealed", "id_ed25519");
+    let plain = std::fs::read_to_string(fixture("keys/plain.pub")).unwrap();
+    let known = [recipients::entry(recipient::parse(&plain, Stanza::Age).unwrap(), "default", NOW_MS)];
+    let slug = crate::rig::slug("acme.test.K");
+    let get = |prikeys: Vec<PathBuf>, known: &[_], prompt: Prompt| {
+        let source = IdentitySource { prikeys, ..rig.source() };
+        let mut context = keyrack_vaults::Context {
+            racks: &rig.racks,
+            identities: &mut Identities::discover(source, Box::new(prompt)).unwrap(),
+            recipients: known,
+            env: &|_| None,
+            now_ms: NOW_MS,
+        };
+        let vault = keyrack_vaults::registry::vault(&VaultId::OsSecure).unwrap();
+        vault.get(keyrack_vaults::Entry::new(&slug), &mut context).unwrap_err().code
+    };
+    for (prikeys, known, asked) in [
+        (vec![], &known[..], 0),
+        // Nobody knows whom the file is for: the key could open it.
+        (vec![], &[], 1),
+        // Named, so it is meant.
+        (vec![sealed], &known[..], 1),
+    ] {
+        let prompt = Prompt::with(&[PASSPHRASE]);
+        assert_eq!(get(prikeys, known, prompt.clone()), ErrorCode::NoIdentity);
+        assert_eq!(prompt.asked.borrow().len(), asked);
+    }
+}
+
+#[test]
 fn keys_without_a_passphrase_come_first() {
     let rig = Rig::bare();
     rig.key("sealed", "id_ed25519");

@@ -176,3 +176,42 @@ fn we_read_what_the_age_cli_writes_now() {
         }
     }
 }
+
+#[test]
+fn keys_sealed_with_every_cipher_of_ssh_keygen() {
+    let test = "keys_sealed_with_every_cipher_of_ssh_keygen";
+    if !can_run(test, &[Need::Program("ssh-keygen"), Need::Program("age")]) {
+        return;
+    }
+    for (cipher, opens) in [
+        ("aes128-cbc", true),
+        ("aes192-cbc", true),
+        ("aes256-cbc", true),
+        ("aes128-ctr", true),
+        ("aes192-ctr", true),
+        ("aes256-ctr", true),
+        ("aes128-gcm@openssh.com", true),
+        ("aes256-gcm@openssh.com", true),
+        ("chacha20-poly1305@openssh.com", true),
+        ("3des-cbc", false),
+    ] {
+        let rig = Rig::bare();
+        let key = rig.racks.ssh_dir().join("id_ed25519");
+        let mut keygen = std::process::Command::new("ssh-keygen");
+        keygen.args(["-q", "-t", "ed25519", "-a", "4", "-N", PASSPHRASE, "-Z", cipher, "-f"]).arg(&key);
+        assert!(keygen.status().unwrap().success(), "{cipher}");
+        let mut age = std::process::Command::new("age");
+        age.args(["-e", "-a", "-R"]).arg(key.with_extension("pub"));
+        let file = run(&mut age, SECRET.as_bytes(), Duration::from_secs(20)).unwrap().stdout;
+        let prompt = Prompt::with(&[PASSPHRASE]);
+        let plain = armor::decrypt(&mut rig.identities(prompt.clone()), &file, armor::MAX_SECRET);
+        if opens {
+            assert_eq!(plain.unwrap().as_slice(), SECRET.as_bytes(), "{cipher}");
+            continue;
+        }
+        let problem = plain.unwrap_err();
+        assert_eq!(problem.code, ErrorCode::NoIdentity, "{cipher}");
+        assert!(problem.hint.unwrap().contains(cipher), "says what is wrong with the key");
+        assert!(prompt.asked.borrow().is_empty(), "{cipher}: a passphrase would not help");
+    }
+}

@@ -149,7 +149,7 @@ fn a_set_that_cannot_work_is_refused_before_a_secret_is_asked() {
         .map_err(|problem| problem.code)
     };
     // No manifest, so no recipients.
-    assert_eq!(check(&VaultId::OsSecure, Mechanism::Replica), Err(ErrorCode::BadRecipient));
+    assert_eq!(check(&VaultId::OsSecure, Mechanism::Replica), Err(ErrorCode::HostManifestMissing));
     assert_eq!(check(&VaultId::OsDirect, Mechanism::Replica), Ok(()));
     assert_eq!(check(&VaultId::OsDirect, Mechanism::GithubApp), Err(ErrorCode::BadMech));
     assert_eq!(check(&VaultId::OsEnvvar, Mechanism::Replica), Err(ErrorCode::VaultReadOnly));
@@ -192,6 +192,17 @@ fn a_damaged_file_is_named_and_other_keys_go_on() {
     // Setting it again mends it.
     rig.set(KEY, &VaultId::OsSecure, "three");
     assert_eq!(rig.get(KEY, &VaultId::OsSecure).unwrap().as_deref(), Some("three"));
+}
+
+#[test]
+fn a_file_with_more_than_can_be_carried_says_so() {
+    let rig = Rig::ready();
+    rig.set(KEY, &VaultId::OsSecure, "one");
+    let large = vec![b'x'; armor::MAX_SECRET + 1];
+    let file = armor::encrypt(&rig.manifest().recipients, &large).unwrap();
+    std::fs::write(rig.racks.secure_path(&slug(KEY)), file).unwrap();
+    let problem = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
+    assert_eq!((problem.code, problem.slug), (ErrorCode::SecretTooLarge, Some(slug(KEY))));
 }
 
 #[test]
