@@ -4,6 +4,7 @@
 //! requests that change nothing when repeated. A session is never used after a fork: the child opens its own.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use keyrack_core::peer::Boundary;
@@ -228,12 +229,22 @@ impl Session {
     /// Those of any request.
     pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Problem> {
         let mut granted = Vec::with_capacity(slugs.len().min(64));
-        let mut asked: Vec<Cow<'_, str>> = slugs.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
+        let mut asked: VecDeque<Cow<'_, str>> =
+            slugs.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
+        let mut at_once = usize::MAX;
         while !asked.is_empty() {
             let names: Vec<&str> = asked.iter().map(AsRef::as_ref).collect();
-            let later = asked.split_off(native::get_slugs_that_fit(&names).clamp(1, asked.len()));
-            let received = self.ask(Op::Get(native::Get { slugs: asked }), Again::Once)?;
-            let (ok, frame) = received.read::<GetOk<'_>>()?;
+            let fit = native::get_slugs_that_fit(&names).min(at_once).clamp(1, asked.len());
+            let some = asked.iter().take(fit).map(|slug| Cow::Borrowed(&**slug)).collect();
+            let received = self.ask(Op::Get(native::Get { slugs: some }), Again::Once)?;
+            let (ok, frame) = match received.read::<GetOk<'_>>() {
+                // A daemon with little memory for replies has room for fewer keys at a time.
+                Err(problem) if problem.code == ErrorCode::MemoryFull && fit > 1 => {
+                    at_once = fit / 2;
+                    continue;
+                }
+                read => read?,
+            };
             for key in &ok.keys {
                 let bytes =
                     frame.secret(key.secret).ok_or_else(|| broken_protocol("a range leads nowhere"))?;
@@ -242,7 +253,10 @@ impl Session {
             if !ok.rest.is_empty() && ok.keys.is_empty() {
                 return Err(broken_protocol("it put off every key that was asked for"));
             }
-            asked = ok.rest.into_iter().map(|slug| Cow::Owned(slug.into_owned())).chain(later).collect();
+            asked.drain(..fit);
+            for slug in ok.rest.into_iter().rev() {
+                asked.push_front(Cow::Owned(slug.into_owned()));
+            }
         }
         Ok(granted)
     }

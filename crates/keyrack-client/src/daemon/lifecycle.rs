@@ -145,8 +145,10 @@ pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<Restarted, Problem> {
     match refused {
         None => Ok(Restarted { stopped, carried, lost, session }),
         Some(problem) => {
-            let hint =
-                format!("a daemon with default settings runs now and holds the {} keys", carried.len());
+            let hint = match lost.len() {
+                0 => "a daemon with default settings runs now, and holds the keys".to_owned(),
+                lost => format!("a daemon with default settings runs now, and holds the keys but {lost}"),
+            };
             Err(problem.hint(hint))
         }
     }
