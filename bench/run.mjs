@@ -129,9 +129,9 @@ async function node(where, input) {
 async function main() {
   ({ directory: platform } = build());
   const { host } = targets();
-  run('cargo', ['build', '--release', '--locked', '--target', host, '-p', 'keyrack-client', '--example', 'measure']);
+  run('cargo', ['build', '--release', '--locked', '--target', host, '-p', 'keyrack-bench']);
   const target = JSON.parse(capture('cargo', ['metadata', '--no-deps', '--format-version', '1', '--locked'])).target_directory;
-  measure = join(target, host, 'release', 'examples', 'measure');
+  measure = join(target, host, 'release', 'measure');
   floor = join(base, 'floor');
   run('cc', ['-O2', '-o', floor, join(root, 'bench', 'floor.c')]);
 

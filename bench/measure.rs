@@ -1,0 +1,260 @@
+//! The clock and the client of `npm run bench`: each word measures one thing and prints one number, or does one piece of preparation.
+//! Takes HOME and `XDG_RUNTIME_DIR` from its environment; talks to whatever daemon or floor the caller has started.
+#![allow(clippy::print_stdout, reason = "what was measured is what it is for")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use keyrack_client::daemon::{self, Daemon};
+use keyrack_client::get::{self, Options, Scope};
+use keyrack_client::session::KeyToUnlock;
+use keyrack_client::{Context, Environment, Session};
+use keyrack_core::{Grade, Life, Mechanism, Org, Slug, Source, VaultId};
+use keyrack_wire::WipedBuffer;
+use keyrack_wire::native::{self, Decoded, Get, Hello, Op, Request};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const USAGE: &str = "\
+usage: measure fill COUNT BYTES            unlock COUNT keys bench.test.KEY_000000… of BYTES bytes each
+       measure legacy SOCKET SLUG N        ns: GET over a fresh connection, legacy, median of N
+       measure legacy-reply SOCKET SLUG    the bytes of that reply
+       measure native SLUG N               ns: GET over one session, native, median of N
+       measure native-bytes SLUG           how many bytes its request and its reply have
+       measure pingpong SOCKET IN OUT N    ns: IN bytes there and OUT bytes back, median of N
+       measure get SLUG N                  ns: what getSync does, median of N
+       measure spawn N PROGRAM [ARG…]      ns: a whole process, median of N
+       measure start KEYRACKD N            ns: no daemon → asked for → served, median of N
+       measure load-fresh SOCKET SLUG CLIENTS MS    requests a second, legacy, fresh connections
+       measure load-native SLUG CLIENTS MS          requests a second, native, one session a client";
+
+fn main() -> Outcome<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words[..] {
+        ["fill", count, bytes] => fill(count.parse()?, bytes.parse()?),
+        ["legacy", socket, slug, n] => median(n, || legacy_get(socket, slug).map(drop)),
+        ["legacy-reply", socket, slug] => Ok(std::io::stdout().write_all(&legacy_get(socket, slug)?)?),
+        ["native", slug, n] => {
+            let (mut session, slugs) = (session()?, [Slug::parse(slug)?]);
+            median(n, || hit(session.get(&slugs)?.len()))
+        }
+        ["native-bytes", slug] => native_bytes(slug),
+        ["pingpong", socket, there, back, n] => {
+            let mut stream = UnixStream::connect(socket)?;
+            let (there, mut back) = (vec![1; there.parse()?], vec![0; back.parse()?]);
+            median(n, || {
+                stream.write_all(&there)?;
+                Ok(stream.read_exact(&mut back)?)
+            })
+        }
+        ["get", slug, n] => {
+            let ctx = context()?;
+            let scope = Scope::Key { ask: slug.to_owned(), org: Org::This, env: None };
+            median(n, || {
+                let outcome = get::get(&ctx, &scope, Options::default())?;
+                hit(outcome.answers.iter().filter(|answer| answer.secret.is_some()).count())
+            })
+        }
+        ["spawn", n, program, ref rest @ ..] => median(n, || {
+            let status =
+                Command::new(program).args(rest).stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+            if status.success() { Ok(()) } else { Err(format!("{program}: {status}").into()) }
+        }),
+        ["start", keyrackd, n] => start(Path::new(keyrackd), n.parse()?),
+        ["load-fresh", socket, slug, clients, ms] => {
+            load(clients.parse()?, ms.parse()?, || Ok(|| legacy_get(socket, slug).map(drop)))
+        }
+        ["load-native", slug, clients, ms] => load(clients.parse()?, ms.parse()?, || {
+            let (mut session, slugs) = (session()?, [Slug::parse(slug)?]);
+            Ok(move || hit(session.get(&slugs)?.len()))
+        }),
+        _ => Err(USAGE.into()),
+    }
+}
+
+/// How many of the first rounds warm caches and count for nothing.
+fn warm_up(n: usize) -> usize {
+    (n / 10).min(200)
+}
+
+/// Prints the median time of `n` rounds, in nanoseconds.
+fn median(n: &str, mut round: impl FnMut() -> Outcome<()>) -> Outcome<()> {
+    let n: usize = n.parse()?;
+    for _ in 0..warm_up(n) {
+        round()?;
+    }
+    let mut times = Vec::with_capacity(n);
+    for _ in 0..n {
+        let start = Instant::now();
+        round()?;
+        times.push(start.elapsed());
+    }
+    print_median(times)
+}
+
+fn print_median(mut times: Vec<Duration>) -> Outcome<()> {
+    times.sort_unstable();
+    println!("{}", times.get(times.len() / 2).ok_or("nothing was measured")?.as_nanos());
+    Ok(())
+}
+
+fn context() -> Outcome<Context> {
+    let ours = |name: &OsString| name == "HOME" || name == "XDG_RUNTIME_DIR";
+    let env: BTreeMap<OsString, OsString> = std::env::vars_os().filter(|(name, _)| ours(name)).collect();
+    Ok(Context::new(std::env::current_dir()?, env.into_iter().collect::<Environment>()))
+}
+
+fn session() -> Outcome<Session> {
+    match daemon::connect(&context()?)? {
+        Some(Daemon::Native(session)) => Ok(session),
+        Some(Daemon::Legacy(_)) | None => Err("no keyrackd answers".into()),
+    }
+}
+
+fn hit(count: usize) -> Outcome<()> {
+    if count == 1 { Ok(()) } else { Err("the key is not there".into()) }
+}
+
+fn fill(count: usize, bytes: usize) -> Outcome<()> {
+    let source =
+        Source { vault: VaultId::parse("os.secure"), mech: Mechanism::parse("PERMANENT_VIA_REPLICA") };
+    let grade = Grade::of(&source.vault, &source.mech);
+    let secret = vec![b'x'; bytes];
+    let slugs: Vec<Slug> =
+        (0..count).map(|i| Slug::parse(&format!("bench.test.KEY_{i:06}"))).collect::<Result<_, _>>()?;
+    let mut session = session()?;
+    for some in slugs.chunks(1000) {
+        let keys: Vec<KeyToUnlock<'_>> = some
+            .iter()
+            .map(|slug| KeyToUnlock {
+                slug,
+                grade,
+                source: &source,
+                life: Life(3_600_000),
+                credential_expires_at_ms: None,
+                secret: &secret,
+            })
+            .collect();
+        for unlocked in session.unlock(&keys)? {
+            unlocked.outcome?;
+        }
+    }
+    Ok(())
+}
+
+/// One request as today's clients send it: a fresh connection, JSON, read to the end.
+fn legacy_get(socket: &str, slug: &str) -> Outcome<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket)?;
+    let request = format!(r#"{{"command":"GET","payload":{{"slugs":["{slug}"]}}}}"#);
+    stream.write_all(request.as_bytes())?;
+    let mut reply = Vec::with_capacity(4096);
+    stream.read_to_end(&mut reply)?;
+    if reply.starts_with(br#"{"success":true"#) && reply.windows(8).any(|window| window == b"\"secret\"") {
+        Ok(reply)
+    } else {
+        Err("the key is not there".into())
+    }
+}
+
+fn native_bytes(slug: &str) -> Outcome<()> {
+    let socket = session()?.place().socket();
+    let mut stream = UnixStream::connect(socket)?;
+    let mut outbox = WipedBuffer::new(native::MAX_LENGTH);
+    let version = env!("CARGO_PKG_VERSION");
+    let hello = Hello {
+        proto: native::PROTO,
+        min_proto: native::MIN_PROTO,
+        version: version.into(),
+        build: version.into(),
+    };
+    Request { id: 1, op: Op::Hello(hello) }.compose(&mut outbox)?;
+    let before = outbox.as_slice().len();
+    Request { id: 2, op: Op::Get(Get { slugs: vec![slug.into()] }) }.compose(&mut outbox)?;
+    let request = outbox.as_slice().len() - before;
+    stream.write_all(outbox.as_slice())?;
+    let mut inbox = Vec::new();
+    for is_hello in [true, false] {
+        loop {
+            if let Decoded::Frame(frame) = native::decode(&inbox)? {
+                let consumed = frame.consumed;
+                inbox.drain(..consumed);
+                if !is_hello {
+                    println!("{request} {consumed}");
+                }
+                break;
+            }
+            let mut chunk = [0; 4096];
+            let count = stream.read(&mut chunk)?;
+            if count == 0 {
+                return Err("the daemon hung up".into());
+            }
+            inbox.extend_from_slice(&chunk[..count]);
+        }
+    }
+    Ok(())
+}
+
+/// Times `ensure` and a first answer; the daemon is ended, and gone, between two rounds, which is not timed.
+fn start(keyrackd: &Path, n: usize) -> Outcome<()> {
+    let ctx = context()?;
+    let mut times = Vec::with_capacity(n);
+    for _ in 0..n {
+        let start = Instant::now();
+        let (mut session, started) = daemon::ensure(&ctx, keyrackd)?;
+        session.ping()?;
+        times.push(start.elapsed());
+        if !started {
+            return Err("a daemon was there already".into());
+        }
+        daemon::stop(&ctx)?;
+    }
+    print_median(times)
+}
+
+/// Prints how many requests a second `clients` threads get answered in `ms` milliseconds.
+fn load<R: FnMut() -> Outcome<()>>(
+    clients: usize,
+    ms: u64,
+    client: impl Fn() -> Outcome<R> + Sync,
+) -> Outcome<()> {
+    let (answered, failed, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let ready = Barrier::new(clients + 1);
+    let elapsed = thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| {
+                let mut client = client();
+                ready.wait();
+                while !over.load(Ordering::Relaxed) {
+                    match client.as_mut().map(|request| request()) {
+                        Ok(Ok(())) => answered.fetch_add(1, Ordering::Relaxed),
+                        Ok(Err(_)) | Err(_) => {
+                            failed.fetch_add(1, Ordering::Relaxed);
+                            return;
+                        }
+                    };
+                }
+            });
+        }
+        ready.wait();
+        let start = Instant::now();
+        thread::sleep(Duration::from_millis(ms));
+        over.store(true, Ordering::Relaxed);
+        start.elapsed()
+    });
+    if failed.into_inner() > 0 {
+        return Err("a request failed under load".into());
+    }
+    let nanos = u64::try_from(elapsed.as_nanos())?.max(1);
+    println!("{}", answered.into_inner().saturating_mul(1_000_000_000) / nanos);
+    Ok(())
+}
