@@ -286,20 +286,18 @@ fn fill(mut file: File, temporary: &Path, path: &Path, bytes: &[u8]) -> Result<Z
         .and_then(|()| step("flush"))
         .and_then(|()| file.sync_all());
     written.map_err(|error| io_problem("write", path, &error))?;
-    let back = step("read back")
+    let mut file = step("read back")
         .and_then(|()| File::open(temporary))
-        .map_err(|error| io_problem("read back", path, &error))
-        .and_then(|mut file| read_bounded(&mut file, path, bytes.len()))?;
-    if back.as_slice() != bytes {
-        return Err(Problem::new(
+        .map_err(|error| io_problem("read back", path, &error))?;
+    match read_bounded(&mut file, path, bytes.len()) {
+        Ok(back) if back.as_slice() == bytes => Ok(back),
+        Err(problem) if problem.code == ErrorCode::Io => Err(problem),
+        _ => Err(Problem::new(
             ErrorCode::Io,
-            format!(
-                "what was written for {} did not read back the same; the old file is untouched",
-                path.display()
-            ),
-        ));
+            format!("what was written for {} did not read back the same", path.display()),
+        )
+        .hint("the old file is untouched")),
     }
-    Ok(back)
 }
 
 fn create_beside(path: &Path) -> Result<(PathBuf, File), Problem> {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use keyrack_core::host_manifest::{HostManifest, NewHost};
 use keyrack_core::{ErrorCode, Mechanism, Owner, Problem, Slug, VaultId};
 
-use crate::fault::tests::{DIED, Plan, under};
+use crate::fault::tests::{DIED, Plan, before, under};
 use crate::recipient::Stanza;
 use crate::{
     Context, Entry, Identities, IdentitySource, Lock, NobodyToAsk, Racks, armor, manifest_file, recipient,
@@ -293,5 +293,43 @@ fn a_plan_nobody_decided_is_undone_and_a_decided_one_is_carried_out() {
         assert_eq!(get(&racks, &VaultId::OsSecure, KEYS[1], "plain").as_deref(), Ok(expected));
         drop(Lock::take(&racks).unwrap());
         assert!(!dir.exists());
+    }
+}
+
+/// Every temporary file below `dir`, changed by `spoil`.
+fn spoil_temporaries(dir: &Path, spoil: fn(&mut Vec<u8>)) {
+    for path in left_over(dir) {
+        let files = if path.is_dir() {
+            fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect()
+        } else {
+            vec![path]
+        };
+        for file in files {
+            let mut bytes = fs::read(&file).unwrap();
+            spoil(&mut bytes);
+            fs::write(&file, bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_does_not_read_back_takes_no_place() {
+    let original = prepared();
+    let spoils: [fn(&mut Vec<u8>); 3] = [
+        |bytes| bytes.truncate(bytes.len() / 2),
+        |bytes| bytes.last_mut().into_iter().for_each(|byte| *byte ^= 1),
+        |bytes| bytes.push(b' '),
+    ];
+    for scenario in ALL {
+        for spoil in spoils {
+            let home = copy(original.path());
+            let racks = racks(home.path());
+            let dir = racks.dir();
+            before("read back", move || spoil_temporaries(&dir, spoil));
+            let problem = scenario.run(&racks).unwrap_err();
+            assert!(problem.message.contains("read back") || problem.message.contains("grew"), "{problem}");
+            assert!(!scenario.happened(&racks));
+            assert_eq!(left_over(&racks.dir()), [""; 0].map(PathBuf::from), "{scenario:?}");
+        }
     }
 }

@@ -35,6 +35,18 @@ pub(crate) mod tests {
         static PLAN: RefCell<(Option<Plan>, Vec<&'static str>)> = const { RefCell::new((None, Vec::new())) };
     }
 
+    /// What is to be run before a step of this name.
+    type Hook = Option<(&'static str, Box<dyn FnOnce()>)>;
+
+    thread_local! {
+        static HOOK: RefCell<Hook> = const { RefCell::new(None) };
+    }
+
+    /// Has `hook` run once, just before the next step of this name.
+    pub(crate) fn before(step: &'static str, hook: impl FnOnce() + 'static) {
+        HOOK.set(Some((step, Box::new(hook))));
+    }
+
     /// Runs `work` under a plan, and says which steps it came by.
     pub(crate) fn under<T>(plan: Option<Plan>, work: impl FnOnce() -> T) -> (T, Vec<&'static str>) {
         PLAN.with_borrow_mut(|state| *state = (plan, Vec::new()));
@@ -44,6 +56,10 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn step(name: &'static str) -> io::Result<()> {
+        if HOOK.with_borrow(|hook| hook.as_ref().is_some_and(|(step, _)| *step == name)) {
+            let (_, hook) = HOOK.take().expect("it was just seen");
+            hook();
+        }
         PLAN.with_borrow_mut(|(plan, steps)| {
             let n = steps.len();
             steps.push(name);
