@@ -1,2 +1,66 @@
-//! The keyrack command.
-fn main() {}
+//! The command `keyrack`: arguments in, operations called, an answer on stdout, an exit code out.
+//!
+//! No logic a library user would need is here. It is the one place, with the daemon's own, where the environment and the clock are read.
+
+mod args;
+mod command;
+mod outer;
+mod output;
+mod prompt;
+mod report;
+mod usage;
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use args::{Command, Parsed};
+use keyrack_client::Environment;
+use keyrack_core::{Invocation, Problem};
+use outer::Outer;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let environment: Environment = std::env::vars_os().collect();
+    let invocation = Invocation::claimed(environment.text("KEYRACK_INVOKED_AS"), Invocation::default());
+    let look = outer::look(&environment, std::io::stderr().is_terminal());
+    let parsed = args::parse(&args);
+    // Looked for by hand, since arguments that cannot be parsed are told about too.
+    let as_json = args.iter().any(|arg| arg == "--json")
+        || matches!(&parsed, Ok(Parsed::Run(asked)) if asked.1.answers_json());
+    let command = args::called(&args).join(" ");
+    let ended = parsed.and_then(|parsed| match parsed {
+        Parsed::Show(text) => output::print(text.as_bytes()).map(|()| 0),
+        Parsed::Nothing(help) => {
+            output::tell(&help);
+            Ok(2)
+        }
+        Parsed::Run(asked) => {
+            let (group, asked) = *asked;
+            // A directory that was removed under us has no repository above it.
+            let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+            run(asked, &Outer { environment, cwd, group, invocation, as_json })
+        }
+    });
+    ExitCode::from(
+        ended.unwrap_or_else(|problem| report::failure(&problem, &command, invocation, as_json, look)),
+    )
+}
+
+fn run(command: Command, outer: &Outer) -> Result<u8, Problem> {
+    match command {
+        Command::Init(flags) => flags.run(outer),
+        Command::Set(flags) => flags.run(outer),
+        Command::Del(flags) => flags.run(outer),
+        Command::List(flags) => flags.run(outer),
+        Command::Unlock(flags) => flags.run(outer),
+        Command::Get(flags) => flags.run(outer),
+        Command::Source(flags) => flags.run(outer),
+        Command::Relock(flags) => flags.run(outer),
+        Command::Status(flags) => flags.run(outer),
+        Command::Recipient(command) => command.run(outer),
+        Command::Daemon(command) => command.run(outer),
+        Command::Completions(flags) => flags.run(),
+    }
+}

@@ -1,0 +1,237 @@
+//! The command line: which commands there are, and which flags each takes.
+//!
+//! The tree is built by hand around derived arguments, so that only the command that is called pays for its flags: a `get` starts in a
+//! fraction of the time it would take to describe all commands. No flag takes a secret.
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, FromArgMatches};
+use keyrack_core::{Owner, Problem};
+
+use crate::command::{
+    completions, daemon, del, get, init, list, recipient, relock, set, source, status, unlock,
+};
+use crate::usage;
+
+/// What was asked for.
+pub(crate) enum Command {
+    Init(init::Flags),
+    Set(set::Flags),
+    Del(del::Flags),
+    List(list::Flags),
+    Unlock(unlock::Flags),
+    Get(get::Flags),
+    Source(source::Flags),
+    Relock(relock::Flags),
+    Status(status::Flags),
+    Recipient(recipient::Command),
+    Daemon(daemon::Command),
+    Completions(completions::Flags),
+}
+
+impl Command {
+    /// Whether its flags ask for JSON by another word than `--json`.
+    pub(crate) fn answers_json(&self) -> bool {
+        matches!(self, Command::Get(flags) if flags.answers_json())
+    }
+}
+
+/// The flags that stand before the command.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Group {
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// Never ask at the terminal: fail with prompt_needed instead
+    #[arg(long, global = true)]
+    pub(crate) no_prompt: bool,
+}
+
+/// Whose rack.
+#[derive(Args, Debug, Default)]
+pub(crate) struct OwnerFlags {
+    /// Whose rack: the default one if not given
+    #[arg(long, value_name = "OWNER")]
+    pub(crate) owner: Option<String>,
+    /// The same as --owner
+    #[arg(long = "for", value_name = "OWNER")]
+    pub(crate) owner_for: Option<String>,
+}
+
+impl OwnerFlags {
+    /// The owner named here, else the one named before the command, else the default one.
+    pub(crate) fn resolve(&self, group: &Group) -> Result<Owner, Problem> {
+        let named = self.owner.as_ref().or(self.owner_for.as_ref());
+        resolve_owner(named, group)
+    }
+}
+
+/// The owner of `named`, else the one named before the command, else the default one.
+pub(crate) fn resolve_owner(named: Option<&String>, group: &Group) -> Result<Owner, Problem> {
+    match named.or(group.owner.owner.as_ref()).or(group.owner.owner_for.as_ref()) {
+        None => Ok(Owner::DEFAULT),
+        Some(text) => text.parse(),
+    }
+}
+
+/// What came of reading the arguments.
+pub(crate) enum Parsed {
+    /// A command to run.
+    Run(Box<(Group, Command)>),
+    /// A text that was asked for: help or the version.
+    Show(String),
+    /// No command at all: the help, on stderr.
+    Nothing(String),
+}
+
+type Describe = fn(clap::Command) -> clap::Command;
+
+/// Name, one line, flags: in the order the help shows.
+const COMMANDS: [(&str, &str, Describe); 12] = [
+    ("init", "Make the rack of this machine, with you as its first recipient", init::Flags::augment_args),
+    ("recipient", "See and change who can decrypt the rack", recipient::describe),
+    ("get", "Read keys that are unlocked", get::Flags::augment_args),
+    ("source", "Print export lines for a shell to eval", source::Flags::augment_args),
+    ("set", "Store a key in a vault", set::Flags::augment_args),
+    ("del", "Remove a key from this machine", del::Flags::augment_args),
+    ("unlock", "Open keys for this login session", unlock::Flags::augment_args),
+    ("relock", "Forget unlocked keys now", relock::Flags::augment_args),
+    ("status", "Show what is unlocked", status::Flags::augment_args),
+    ("list", "Show the keys this machine has", list::Flags::augment_args),
+    ("daemon", "Start, stop, restart and look at the daemon", daemon::describe),
+    ("completions", "Print completions for a shell", completions::Flags::augment_args),
+];
+
+const EXAMPLES: &str = "\
+Examples:
+  keyrack init --org acme
+  keyrack set --key API_KEY --env test --vault os.secure --mech PERMANENT_VIA_REPLICA
+  keyrack unlock --env test
+  keyrack get --key API_KEY --env test --value";
+
+/// The whole tree, for parsing, help and completions.
+pub(crate) fn tree() -> clap::Command {
+    let root = clap::Command::new("keyrack")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Unlock once per login session; every tool of it gets its keys without a prompt.")
+        .after_help(EXAMPLES)
+        .max_term_width(100)
+        .subcommand_required(true)
+        .arg_required_else_help(true);
+    COMMANDS.into_iter().fold(Group::augment_args(root), |tree, (name, about, flags)| {
+        tree.subcommand(clap::Command::new(name).about(about).defer(flags))
+    })
+}
+
+/// Reads the arguments, the program's own name included. What was typed is never repeated where it could be a secret.
+pub(crate) fn parse(args: &[std::ffi::OsString]) -> Result<Parsed, Problem> {
+    let matches = match tree().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    Ok(Parsed::Show(error.render().to_string()))
+                }
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    Ok(Parsed::Nothing(error.render().to_string()))
+                }
+                _ => Err(usage::explain(&error, &called(args))),
+            };
+        }
+    };
+    read(&matches).map_err(|error| usage::explain(&error, &called(args)))
+}
+
+fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
+    let group = Group::from_arg_matches(matches)?;
+    let (name, matches) =
+        matches.subcommand().ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
+    let command = match name {
+        "init" => Command::Init(init::Flags::from_arg_matches(matches)?),
+        "set" => Command::Set(set::Flags::from_arg_matches(matches)?),
+        "del" => Command::Del(del::Flags::from_arg_matches(matches)?),
+        "list" => Command::List(list::Flags::from_arg_matches(matches)?),
+        "unlock" => Command::Unlock(unlock::Flags::from_arg_matches(matches)?),
+        "get" => Command::Get(get::Flags::from_arg_matches(matches)?),
+        "source" => Command::Source(source::Flags::from_arg_matches(matches)?),
+        "relock" => Command::Relock(relock::Flags::from_arg_matches(matches)?),
+        "status" => Command::Status(status::Flags::from_arg_matches(matches)?),
+        "recipient" => Command::Recipient(recipient::Command::from_arg_matches(matches)?),
+        "daemon" => Command::Daemon(daemon::Command::from_arg_matches(matches)?),
+        "completions" => Command::Completions(completions::Flags::from_arg_matches(matches)?),
+        _ => return Err(clap::Error::new(ErrorKind::InvalidSubcommand)),
+    };
+    Ok(Parsed::Run(Box::new((group, command))))
+}
+
+/// The command words that were typed and are known: what `--help` is offered for, and what the heading of a report says.
+pub(crate) fn called(args: &[std::ffi::OsString]) -> Vec<&'static str> {
+    let words: Vec<&str> = args.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
+    let Some(at) = words.iter().position(|word| COMMANDS.iter().any(|(name, ..)| name == word)) else {
+        return Vec::new();
+    };
+    let name = COMMANDS.iter().map(|(name, ..)| *name).find(|name| name == &words[at]);
+    let below: &[&'static str] = match name {
+        Some("recipient") => &recipient::NAMES,
+        Some("daemon") => &daemon::NAMES,
+        _ => &[],
+    };
+    let second = words.get(at + 1).and_then(|word| below.iter().copied().find(|name| name == word));
+    name.into_iter().chain(second).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        tree().debug_assert();
+        for (name, ..) in COMMANDS {
+            let mut command = tree();
+            command.build();
+            let command = command.find_subcommand_mut(name).unwrap();
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Examples:"), "{name} shows an example:\n{help}");
+        }
+    }
+
+    #[test]
+    fn no_flag_takes_a_secret() {
+        fn walk(command: &clap::Command) {
+            for arg in command.get_arguments() {
+                let id = arg.get_id().as_str();
+                assert!(!["secret", "password", "token", "passphrase"].contains(&id), "{id}");
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        let mut tree = tree();
+        tree.build();
+        walk(&tree);
+    }
+
+    #[test]
+    fn owners() {
+        let group = |owner: Option<&str>, owner_for: Option<&str>| Group {
+            owner: OwnerFlags { owner: owner.map(Into::into), owner_for: owner_for.map(Into::into) },
+            no_prompt: false,
+        };
+        let own = |owner: Option<&str>, owner_for: Option<&str>| group(owner, owner_for).owner;
+        for (flags, before, name) in [
+            (own(None, None), group(None, None), None),
+            (own(Some("a"), Some("b")), group(Some("c"), Some("d")), Some("a")),
+            (own(None, Some("b")), group(Some("c"), Some("d")), Some("b")),
+            (own(None, None), group(Some("c"), Some("d")), Some("c")),
+            (own(None, None), group(None, Some("d")), Some("d")),
+            (own(Some("default"), None), group(Some("c"), None), None),
+        ] {
+            assert_eq!(flags.resolve(&before).unwrap().name(), name);
+        }
+    }
+
+    #[test]
+    fn called_words() {
+        let words = |line: &str| called(&line.split(' ').map(Into::into).collect::<Vec<_>>());
+        assert_eq!(words("keyrack --owner x recipient set --bad"), ["recipient", "set"]);
+        assert_eq!(words("keyrack get set"), ["get"]);
+        assert!(words("keyrack nope").is_empty());
+    }
+}

@@ -1,0 +1,65 @@
+//! `keyrack del`: a key out of its vault, the rack and `keyrack.yml`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use keyrack_client::render::tree::{Node, tree};
+use keyrack_core::Problem;
+use keyrack_ops::del::{DelAsk, del};
+use serde_json::json;
+
+use crate::args::OwnerFlags;
+use crate::outer::Outer;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  keyrack del --key API_KEY --env test
+  keyrack del --key acme.test.API_KEY
+  keyrack del --key ROOT --org @all --env sudo";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// The key's name, or its full slug org.env.NAME
+    #[arg(long)]
+    pub(crate) key: String,
+    /// sudo, prod, prep, test, all or camp; all if not given
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// @this, the org of keyrack.yml, or @all, this machine
+    #[arg(long, default_value = "@this")]
+    pub(crate) org: String,
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// An ssh key to open the rack with, tried first; may be given again
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prikey: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let owner = self.owner.resolve(&outer.group)?;
+        let ask = DelAsk { key: self.key, env: self.env, org: Some(self.org) };
+        let done = outer.operate(owner, &self.prikey, |outside| del(outside, &ask))?;
+        done.notices.iter().for_each(|notice| outer.notice(notice));
+        if self.json {
+            let effect = if done.found { "deleted" } else { "not_found" };
+            return output::print_json(&json!({ "slug": done.slug, "effect": effect })).map(|()| 0);
+        }
+        let look = outer.look();
+        let slug = &done.slug;
+        let mut nodes = vec![Node::new(if done.found {
+            format!("{slug} removed")
+        } else {
+            format!("{slug} not found (already absent)")
+        })];
+        if done.undeclared {
+            nodes.push(Node::new(format!("{} removed from env.{} of keyrack.yml", slug.name(), slug.env())));
+        }
+        output::print(tree(&look.titled("🔐", "keyrack del"), &nodes, look).as_bytes()).map(|()| 0)
+    }
+}

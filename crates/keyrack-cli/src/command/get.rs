@@ -1,0 +1,149 @@
+//! `keyrack get`: unlocked keys, from the daemon or the environment. It never prompts unless `--unlock` is given.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use keyrack_client::get::{self, Answer, Options, Outcome, Scope};
+use keyrack_client::render::attempt::answers;
+use keyrack_client::render::json;
+use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_ops::get::get_or_unlock;
+
+use crate::args::resolve_owner;
+use crate::command::unlock::started;
+use crate::outer::Outer;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Exit: 0 when every key asked for is granted, else 2.
+
+Examples:
+  keyrack get --key API_KEY --env test
+  keyrack get --key API_KEY --env test --value
+  keyrack get --key acme.test.API_KEY --json
+  keyrack get --for repo --env test
+  keyrack get --key API_KEY --env test --unlock --value";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// repo: every key that keyrack.yml declares
+    #[arg(long = "for", value_name = "SCOPE")]
+    pub(crate) scope: Option<String>,
+    /// The key's name, or its full slug org.env.NAME
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Whose rack: the default one if not given
+    #[arg(long)]
+    pub(crate) owner: Option<String>,
+    /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// @this, the org of keyrack.yml, or @all, this machine
+    #[arg(long, default_value = "@this")]
+    pub(crate) org: String,
+    /// Release keys although they look like long-lived tokens
+    #[arg(long)]
+    pub(crate) allow_dangerous: bool,
+    /// Unlock the keys that are locked, and only those, then read again
+    #[arg(long)]
+    pub(crate) unlock: bool,
+    /// An ssh key to unlock with, tried first; may be given again
+    #[arg(long, value_name = "PATH", requires = "unlock")]
+    pub(crate) prikey: Vec<PathBuf>,
+    /// Print the secret and nothing else, without a newline
+    #[arg(long)]
+    pub(crate) value: bool,
+    /// Print JSON, with secrets
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// value, json or vibes (a tree, without secrets)
+    #[arg(long, value_name = "FORM")]
+    pub(crate) output: Option<String>,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Value,
+    Json,
+    Tree,
+}
+
+impl Flags {
+    /// Whether the answer is JSON.
+    pub(crate) fn answers_json(&self) -> bool {
+        matches!(self.form(), Ok(Form::Json))
+    }
+
+    /// `--value` wins over `--output`, which wins over `--json`.
+    fn form(&self) -> Result<Form, Problem> {
+        match (self.value, self.output.as_deref(), self.json) {
+            (true, _, _) | (_, Some("value"), _) => Ok(Form::Value),
+            (_, Some("json"), _) | (_, None, true) => Ok(Form::Json),
+            (_, Some("vibes"), _) | (_, None, false) => Ok(Form::Tree),
+            (_, Some(_), _) => Err(usage("--output takes value, json or vibes")),
+        }
+    }
+
+    fn scope(&self, form: Form) -> Result<Scope, Problem> {
+        let env = self.env.as_deref().map(str::parse).transpose()?;
+        let org = self.org.parse()?;
+        match (self.scope.as_deref(), &self.key) {
+            (Some("repo"), Some(_)) => Err(usage("--for repo and --key exclude each other")),
+            (Some("repo"), None) if form == Form::Value => {
+                Err(usage("a value is of one key: name it with --key"))
+            }
+            (Some("repo"), None) => Ok(Scope::Repo { env }),
+            (Some(_), _) => Err(usage("--for takes repo; whose rack it is says --owner")),
+            (None, Some(key)) => Ok(Scope::Key { ask: key.clone(), org, env }),
+            (None, None) => Err(usage("say which: --key NAME, or --for repo")),
+        }
+    }
+
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let form = self.form()?;
+        let scope = self.scope(form)?;
+        let owner = resolve_owner(self.owner.as_ref(), &outer.group)?;
+        let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
+        let outcome = if self.unlock {
+            let done =
+                outer.operate(owner, &self.prikey, |outside| get_or_unlock(outside, &scope, options))?;
+            started(outer, done.started);
+            if form == Form::Json {
+                done.causes.iter().for_each(|cause| outer.warn(cause));
+            }
+            done.outcome
+        } else {
+            get::get(&outer.context(owner), &scope, options)?
+        };
+        warn(outer, &outcome);
+        let exit = if outcome.all_fine() { 0 } else { 2 };
+        match (form, &outcome.answers[..]) {
+            (Form::Value, [Answer { secret: Some(secret), .. }]) => output::print(secret.expose())?,
+            (Form::Value, all) => output::tell(&answers(all, outer.invocation, outer.look_of_stderr())),
+            (Form::Json, _) => {
+                output::print(&json::outcome(&outcome, outer.invocation)?)?;
+                output::print(b"\n")?;
+            }
+            (Form::Tree, all) => output::print(answers(all, outer.invocation, outer.look()).as_bytes())?,
+        }
+        Ok(exit)
+    }
+}
+
+/// Tells what is worth a warning beside the keys themselves.
+pub(crate) fn warn(outer: &Outer, outcome: &Outcome) {
+    if outcome.legacy_daemon {
+        let fix = Fix::command(["daemon", "restart"]).render(outer.invocation);
+        outer.notice(&format!("an older TypeScript keyrack daemon answered; `{fix}` takes over from it"));
+    }
+    if let Some(problem) = &outcome.daemon_problem {
+        outer.warn(problem);
+    }
+    outcome.manifest_faults.iter().for_each(|fault| outer.warn(fault));
+}
+
+fn usage(message: &str) -> Problem {
+    Problem::new(ErrorCode::Usage, message).fix(Fix::command(["get", "--help"]))
+}

@@ -1,0 +1,98 @@
+//! `keyrack init`: the rack of this machine, and with `--org` the `keyrack.yml` of this repository.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use keyrack_client::render::tree::{Node, tree};
+use keyrack_core::{Fix, Owner, Problem};
+use keyrack_ops::init::{Effect, InitAsk, Initialised, init};
+use serde_json::{Value, json};
+
+use crate::args::OwnerFlags;
+use crate::outer::Outer;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  keyrack init                               the rack, opened by ~/.ssh/id_ed25519
+  keyrack init --org acme                    and .agent/keyrack.yml of this repository
+  keyrack init --owner ehmpath --prikey ~/.ssh/ehmpath";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// The ssh key that opens the rack, by its private or its .pub file; ~/.ssh/id_ed25519 and the like if not given
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pubkey: Option<PathBuf>,
+    /// The same, by its private file; wins over --pubkey
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prikey: Option<PathBuf>,
+    /// What to call this recipient
+    #[arg(long, default_value = "default")]
+    pub(crate) label: String,
+    /// Make .agent/keyrack.yml of this repository, for this org
+    #[arg(long)]
+    pub(crate) org: Option<String>,
+    /// Where keyrack.yml is to be, from the root of the repository
+    #[arg(long, value_name = "PATH", requires = "org")]
+    pub(crate) at: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let owner = self.owner.resolve(&outer.group)?;
+        let at = self.at.map(|path| path.to_string_lossy().into_owned());
+        let ask = InitAsk { key: self.prikey.or(self.pubkey), label: Some(self.label), org: self.org, at };
+        let done = outer.operate(owner.clone(), &[], |outside| init(outside, &ask))?;
+        if let (Some(asked), Some(repo)) = (&ask.org, &done.repo)
+            && *asked != repo.org
+        {
+            outer.notice(&format!("{} is there already, and its org is {}", repo.path.display(), repo.org));
+        }
+        if self.json {
+            return output::print_json(&value(&done, &owner)).map(|()| 0);
+        }
+        let look = outer.look();
+        let effect = |effect| match effect {
+            Effect::Created => look.marked("freshly minted", "✨"),
+            Effect::Found => look.marked("already active", "👌"),
+        };
+        let host = Node::pair("host manifest", effect(done.host)).with([
+            Node::pair("path", outer.shown(&done.host_path, None)),
+            Node::pair("owner", owner.as_str()),
+            Node::pair("recipient", &done.recipient.label),
+        ]);
+        let repo = match (&done.repo, &done.git_root) {
+            (Some(repo), root) => Node::pair("repo manifest", effect(repo.effect)).with([
+                Node::pair("path", outer.shown(&repo.path, root.as_deref())),
+                Node::pair("org", &repo.org),
+            ]),
+            (None, None) => Node::pair("repo manifest", "not in a git repository"),
+            (None, Some(_)) => {
+                let fix = Fix::command(["init", "--org", "ORG"]).render(outer.invocation);
+                Node::pair("repo manifest", "none asked for").with([Node::tip(fix)])
+            }
+        };
+        output::print(tree(&look.titled("🔐", "keyrack init"), &[host, repo], look).as_bytes()).map(|()| 0)
+    }
+}
+
+fn value(done: &Initialised, owner: &Owner) -> Value {
+    let repo = done.repo.as_ref().map(|repo| {
+        json!({ "effect": repo.effect.as_str(), "manifestPath": repo.path.display().to_string(), "org": repo.org })
+    });
+    json!({
+        "host": {
+            "effect": done.host.as_str(),
+            "manifestPath": done.host_path.display().to_string(),
+            "owner": owner.name(),
+            "recipient": done.recipient,
+        },
+        "repo": repo,
+    })
+}

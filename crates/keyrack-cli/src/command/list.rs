@@ -1,0 +1,58 @@
+//! `keyrack list`: the keys this machine has, unlocked or not.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use keyrack_client::render::tree::{Node, tree};
+use keyrack_core::Problem;
+use keyrack_ops::list::list;
+
+use crate::args::OwnerFlags;
+use crate::outer::Outer;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  keyrack list
+  keyrack list --owner ehmpath --json";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// An ssh key to open the rack with, tried first; may be given again
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prikey: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let owner = self.owner.resolve(&outer.group)?;
+        let listed = outer.operate(owner, &self.prikey, list)?;
+        listed.faults.iter().for_each(|fault| outer.warn(fault));
+        if self.json {
+            return output::print_json(&listed.hosts).map(|()| 0);
+        }
+        let look = outer.look();
+        let mut nodes: Vec<Node> = listed
+            .hosts
+            .values()
+            .map(|host| {
+                Node::new(host.slug.as_str()).with([
+                    Node::pair("env", host.slug.env()),
+                    Node::pair("org", host.slug.org()),
+                    Node::pair("mech", host.mech.as_str()),
+                    Node::pair("vault", host.vault.as_str()),
+                ])
+            })
+            .collect();
+        if nodes.is_empty() {
+            nodes.push(Node::new("(no keys configured on host)"));
+        }
+        output::print(tree(&look.titled("🔐", "keyrack list"), &nodes, look).as_bytes()).map(|()| 0)
+    }
+}

@@ -1,0 +1,14 @@
+//! The commands, one file each: flags in, operations called, an answer out.
+
+pub(crate) mod completions;
+pub(crate) mod daemon;
+pub(crate) mod del;
+pub(crate) mod get;
+pub(crate) mod init;
+pub(crate) mod list;
+pub(crate) mod recipient;
+pub(crate) mod relock;
+pub(crate) mod set;
+pub(crate) mod source;
+pub(crate) mod status;
+pub(crate) mod unlock;

@@ -1,0 +1,53 @@
+//! `keyrack relock`: forget unlocked keys now.
+
+use clap::Args;
+use keyrack_client::relock::{Wanted, relock};
+use keyrack_client::render::unlock::relocked;
+use keyrack_core::{Env, Org, Problem};
+use serde_json::json;
+
+use crate::args::OwnerFlags;
+use crate::outer::Outer;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  keyrack relock
+  keyrack relock --env sudo
+  keyrack relock --key API_KEY";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// Only keys of this env
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// Only this key, by its name or full slug
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let owner = self.owner.resolve(&outer.group)?;
+        let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
+        let wanted = match (self.key, env) {
+            (Some(ask), env) => Wanted::Key { ask, org: Org::This, env },
+            (None, Some(env)) => Wanted::Env(env),
+            (None, None) => Wanted::All,
+        };
+        let done = relock(&outer.context(owner), &wanted)?;
+        if done.unnamed > 0 {
+            outer.notice(&format!("and {} more keys than could be named", done.unnamed));
+        }
+        if self.json {
+            return output::print_json(&json!({ "relocked": done.slugs })).map(|()| 0);
+        }
+        output::print(relocked(&done.slugs, outer.look()).as_bytes()).map(|()| 0)
+    }
+}

@@ -1,0 +1,96 @@
+//! `keyrack set`: a key into a vault. The secret comes from stdin or a hidden prompt.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use keyrack_client::render::tree::{Node, tree};
+use keyrack_core::Problem;
+use keyrack_ops::set::{SetAsk, set};
+
+use crate::args::OwnerFlags;
+use crate::outer::Outer;
+use crate::output;
+
+const EXAMPLES: &str = "\
+The secret is read from stdin (all of it, one newline at the end dropped), or asked for at the terminal. It is never an argument.
+
+Examples:
+  keyrack set --key API_KEY --env test --vault os.secure
+  keyrack set --key API_KEY --env test --vault os.secure --mech PERMANENT_VIA_REPLICA < secret.txt
+  keyrack set --key DEPLOY_KEY --env prod --vault os.daemon
+  keyrack set --key ROOT --org @all --env sudo --vault os.secure";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// The key's name, or its full slug org.env.NAME
+    #[arg(long)]
+    pub(crate) key: String,
+    /// Where it is to rest: os.secure, os.direct or os.daemon
+    #[arg(long)]
+    pub(crate) vault: String,
+    /// How its secret comes to be; asked for if the vault has several, and a permanent one must be named or confirmed
+    #[arg(long)]
+    pub(crate) mech: Option<String>,
+    /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// @this, the org of keyrack.yml, or @all, this machine
+    #[arg(long, default_value = "@this")]
+    pub(crate) org: String,
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// What the vault calls the key, for vaults that keep a pointer
+    #[arg(long)]
+    pub(crate) exid: Option<String>,
+    /// The longest it may stay unlocked, such as 1h
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) max_duration: Option<String>,
+    /// The keyrack.yml to declare it in, from the root of the repository
+    #[arg(long, value_name = "PATH")]
+    pub(crate) at: Option<PathBuf>,
+    /// An ssh key to open the rack with, tried first; may be given again
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prikey: Vec<PathBuf>,
+    /// Store it although it looks like a long-lived token
+    #[arg(long)]
+    pub(crate) allow_dangerous: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let owner = self.owner.resolve(&outer.group)?;
+        let ask = SetAsk {
+            key: self.key,
+            vault: self.vault,
+            mech: self.mech,
+            env: self.env,
+            org: Some(self.org),
+            exid: self.exid,
+            max_duration: self.max_duration,
+            at: self.at.map(|path| path.to_string_lossy().into_owned()),
+            allow_dangerous: self.allow_dangerous,
+        };
+        let done = outer.operate(owner, &self.prikey, |outside| set(outside, &ask))?;
+        done.notices.iter().for_each(|notice| outer.notice(notice));
+        if self.json {
+            return output::print_json(&done.host).map(|()| 0);
+        }
+        let look = outer.look();
+        let slug = &done.host.slug;
+        let mut key =
+            vec![Node::pair("mech", done.host.mech.as_str()), Node::pair("vault", done.host.vault.as_str())];
+        key.extend(done.host.max_duration.as_ref().map(|most| Node::pair("max duration", most)));
+        if done.declared {
+            key.push(Node::pair("keyrack.yml", format!("declared in env.{}", slug.env())));
+        }
+        if slug.is_sudo() {
+            key.push(Node::prose("note: a sudo key is never declared in keyrack.yml"));
+        }
+        let title = look.titled("🔐", &format!("keyrack set (org: {}, env: {})", slug.org(), slug.env()));
+        output::print(tree(&title, &[Node::new(slug.as_str()).with(key)], look).as_bytes()).map(|()| 0)
+    }
+}

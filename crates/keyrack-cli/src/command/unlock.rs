@@ -1,0 +1,143 @@
+//! `keyrack unlock`: keys out of their vaults into the daemon, for this login session.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use keyrack_client::render::json::{JsonWriter, grant};
+use keyrack_client::render::unlock::{UnlockLine, unlocked};
+use keyrack_core::Problem;
+use keyrack_ops::unlock::{Report, UnlockAsk, unlock};
+
+use crate::args::OwnerFlags;
+use crate::outer::Outer;
+use crate::output;
+use crate::report::machine;
+
+const EXAMPLES: &str = "\
+Examples:
+  keyrack unlock --env test
+  keyrack unlock --env test --key API_KEY --duration 10m
+  keyrack unlock --env sudo --key ROOT
+  keyrack unlock --owner ehmpath --env prep --prikey ~/.ssh/ehmpath";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// sudo, prod, prep, test, all or camp; needed unless keyrack.yml declares none
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// One key only, by its name or full slug
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// How long they stay unlocked, such as 10m; 9h if not given (30m for sudo), at most 24h (1h for sudo)
+    #[arg(long)]
+    pub(crate) duration: Option<String>,
+    /// An ssh key to open the rack with, tried first; may be given again
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prikey: Vec<PathBuf>,
+    /// Unlock keys although they look like long-lived tokens
+    #[arg(long)]
+    pub(crate) allow_dangerous: bool,
+    /// Print JSON, without secrets
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let owner = self.owner.resolve(&outer.group)?;
+        let named = self.key.is_some();
+        let ask = UnlockAsk {
+            env: self.env,
+            key: self.key,
+            duration: self.duration,
+            allow_dangerous: self.allow_dangerous,
+        };
+        let report = outer.operate(owner, &self.prikey, |outside| unlock(outside, &ask))?;
+        started(outer, report.started);
+        report.notices.iter().for_each(|notice| outer.notice(notice));
+        if self.json {
+            output::print(&value(&report, outer)?)?;
+        } else {
+            show(&report, outer)?;
+        }
+        Ok(report.exit(named))
+    }
+}
+
+/// Says that a daemon was started.
+pub(crate) fn started(outer: &Outer, pid: Option<u32>) {
+    if let Some(pid) = pid {
+        outer.notice(&format!("[keyrack-daemon] spawned background daemon (pid: {pid})"));
+    }
+}
+
+/// The keys the daemon keeps on stdout; those left out on stderr.
+fn show(report: &Report, outer: &Outer) -> Result<(), Problem> {
+    let kept: Vec<UnlockLine<'_>> = report
+        .unlocked
+        .iter()
+        .map(|key| UnlockLine::Unlocked {
+            slug: &key.grant.slug,
+            vault: &key.grant.source.vault,
+            life: key.life,
+            note: key.note.as_deref(),
+        })
+        .collect();
+    let left: Vec<UnlockLine<'_>> = report
+        .omitted
+        .iter()
+        .map(|key| UnlockLine::Omitted {
+            slug: &key.slug,
+            reason: key.reason,
+            cause: key.cause.as_ref(),
+            fix: key.fix.as_ref(),
+        })
+        .collect();
+    if !kept.is_empty() || left.is_empty() {
+        output::print(unlocked(&kept, outer.invocation, outer.look()).as_bytes())?;
+    }
+    if !left.is_empty() {
+        output::tell(&unlocked(&left, outer.invocation, outer.look_of_stderr()));
+    }
+    Ok(())
+}
+
+/// `{unlocked: [grant without secret], omitted: [{slug, reason, fix?, cause?}]}`.
+fn value(report: &Report, outer: &Outer) -> Result<Vec<u8>, Problem> {
+    let mut json = JsonWriter::new();
+    let mut written = Ok(());
+    json.object(|json| {
+        json.name("unlocked");
+        json.array(|json| {
+            for key in &report.unlocked {
+                json.element();
+                let result = grant(json, &key.grant, None);
+                written = std::mem::replace(&mut written, Ok(())).and(result);
+            }
+        });
+        json.name("omitted");
+        json.array(|json| {
+            for key in &report.omitted {
+                json.element();
+                json.object(|json| {
+                    json.member("slug", key.slug.as_str());
+                    json.member("reason", key.reason.as_str());
+                    if let Some(fix) = &key.fix {
+                        json.member("fix", &fix.render(outer.invocation));
+                    }
+                    if let Some(cause) = &key.cause {
+                        json.name("cause");
+                        json.plain(&machine(cause, outer.invocation).to_string());
+                    }
+                });
+            }
+        });
+    });
+    written?;
+    let mut text = json.into_bytes().to_vec();
+    text.push(b'\n');
+    Ok(text)
+}

@@ -1,0 +1,125 @@
+//! What the process was started with, read once in `main` and handed on: nothing below reads the environment or the clock by itself.
+
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use keyrack_client::render::Look;
+use keyrack_client::{Context, Environment};
+use keyrack_core::{ErrorCode, Invocation, Owner, Problem};
+use keyrack_ops::Outside;
+
+use crate::args::Group;
+use crate::prompt::Terminal;
+use crate::report;
+
+/// The outside of a command.
+pub(crate) struct Outer {
+    /// The environment, all of it.
+    pub(crate) environment: Environment,
+    /// Where we stand; `/` when that directory is gone.
+    pub(crate) cwd: PathBuf,
+    /// The flags before the command.
+    pub(crate) group: Group,
+    /// How keyrack was called, for the fixes.
+    pub(crate) invocation: Invocation,
+    /// Whether `--json` was given: then stderr carries JSON too.
+    pub(crate) as_json: bool,
+}
+
+impl Outer {
+    /// A context for an owner's rack.
+    pub(crate) fn context(&self, owner: Owner) -> Context {
+        let mut context = Context::new(self.cwd.clone(), self.environment.clone()).with_owner(owner);
+        context.invocation = self.invocation;
+        context
+    }
+
+    /// Runs an operation for an owner, with the person at the terminal to ask.
+    pub(crate) fn operate<T>(
+        &self,
+        owner: Owner,
+        prikeys: &[PathBuf],
+        operation: impl FnOnce(&Outside<'_>) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let mut person = Terminal { allowed: !self.group.no_prompt };
+        let outside = Outside::new(self.context(owner), keyrackd()?, now_ms(), &mut person);
+        operation(&outside.with_prikeys(prikeys.iter().cloned()))
+    }
+
+    /// How stdout may look.
+    pub(crate) fn look(&self) -> Look {
+        look(&self.environment, io::stdout().is_terminal())
+    }
+
+    /// How stderr may look.
+    pub(crate) fn look_of_stderr(&self) -> Look {
+        look(&self.environment, io::stderr().is_terminal())
+    }
+
+    /// Tells something that is no failure, on stderr.
+    pub(crate) fn notice(&self, text: &str) {
+        report::notice(text, self.as_json);
+    }
+
+    /// Tells of a problem that stopped nothing, on stderr.
+    pub(crate) fn warn(&self, problem: &Problem) {
+        report::warning(problem, self.invocation, self.as_json);
+    }
+
+    /// A path as people read it: in the repository as `./…`, in the home directory as `~/…`.
+    pub(crate) fn shown(&self, path: &Path, git_root: Option<&Path>) -> String {
+        if let Some(rest) = git_root.and_then(|root| path.strip_prefix(root).ok()) {
+            return format!("./{}", rest.display());
+        }
+        let home = self.environment.filled("HOME").map(Path::new);
+        match home.and_then(|home| path.strip_prefix(home).ok()) {
+            Some(rest) => format!("~/{}", rest.display()),
+            None => path.display().to_string(),
+        }
+    }
+}
+
+/// The daemon's program: beside this one.
+pub(crate) fn keyrackd() -> Result<PathBuf, Problem> {
+    let own = std::env::current_exe().map_err(|error| {
+        Problem::new(ErrorCode::DaemonStartFailed, format!("where keyrackd is cannot be told: {error}"))
+    })?;
+    Ok(own.with_file_name("keyrackd"))
+}
+
+/// The wall clock, in milliseconds since the Unix epoch; 0 before it.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// No escape sequences but on a terminal, none where `NO_COLOR` is set (no-color.org), and no emoji on a console that has none.
+pub(crate) fn look(environment: &Environment, terminal: bool) -> Look {
+    let plain = matches!(environment.text("TERM"), Some("dumb" | "linux"));
+    Look {
+        width: None,
+        colour: terminal && !plain && environment.filled("NO_COLOR").is_none(),
+        unicode: !(terminal && plain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_for_terminals_that_want_it() {
+        for (terminal, variables, colour, unicode) in [
+            (true, &[][..], true, true),
+            (true, &[("NO_COLOR", "")], true, true),
+            (true, &[("NO_COLOR", "1")], false, true),
+            (true, &[("TERM", "dumb")], false, false),
+            (false, &[], false, true),
+            (false, &[("TERM", "dumb")], false, true),
+        ] {
+            let look = look(&variables.iter().copied().collect(), terminal);
+            assert_eq!((look.colour, look.unicode), (colour, unicode), "{terminal} {variables:?}");
+        }
+    }
+}

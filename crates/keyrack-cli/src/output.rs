@@ -1,0 +1,36 @@
+//! What goes to stdout: only what was asked for. Every write is checked and nothing is buffered, so that no exit cuts an answer short and
+//! no copy of a secret stays behind.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+
+use keyrack_core::{ErrorCode, Problem};
+use serde::Serialize;
+
+/// Writes to stdout, all of it. A reader that has left early (`keyrack … | head -1`) is no failure: it has what it wanted.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Problem> {
+    let written =
+        io::stdout().as_fd().try_clone_to_owned().map(File::from).and_then(|mut out| out.write_all(bytes));
+    match written {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => {
+            Err(Problem::new(ErrorCode::Io, format!("the answer could not be written to stdout: {error}")))
+        }
+    }
+}
+
+/// Writes a value as JSON with two blanks of indentation, and a newline. Not for secrets.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Problem> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| {
+        Problem::new(ErrorCode::Internal, format!("the answer could not be put into JSON: {error}"))
+    })?;
+    text.push('\n');
+    print(text.as_bytes())
+}
+
+/// Writes to stderr. Nothing can be done when that fails, so nothing is.
+pub(crate) fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,286 @@
+//! Asking a person: hidden prompts at the terminal, and secrets that are piped in. Nothing typed is shown, kept or repeated.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use keyrack_core::{ErrorCode, Problem, Slug};
+use keyrack_ops::{MAX_SECRET, Prompts};
+use keyrack_sys::terminal::Hidden;
+use zeroize::Zeroizing;
+
+/// The person at the terminal, and what is piped into this process.
+pub(crate) struct Terminal {
+    /// Whether a person may be asked at all.
+    pub(crate) allowed: bool,
+}
+
+impl Prompts for Terminal {
+    fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Problem> {
+        if !io::stdin().is_terminal() {
+            return piped(&mut io::stdin().lock());
+        }
+        if !self.allowed {
+            return Err(Problem::new(
+                ErrorCode::PromptNeeded,
+                "the secret is needed and nobody may be asked",
+            )
+            .hint("pipe it on stdin"));
+        }
+        typed(&format!("enter secret for {slug}: "))
+    }
+
+    fn passphrase(&mut self, key: &Path, again: bool) -> Result<Zeroizing<String>, Problem> {
+        let shown = key.display().to_string();
+        if !self.allowed {
+            return Err(Problem::new(
+                ErrorCode::PromptNeeded,
+                format!("the passphrase of {shown} is needed and nobody may be asked"),
+            )
+            .hint(
+                "run it at a terminal without --no-prompt, or give a key without a passphrase by --prikey",
+            ));
+        }
+        let wrong = if again { "that does not open it; " } else { "" };
+        let bytes = typed(&format!("{wrong}enter passphrase for {shown}: "))
+            .map_err(|problem| problem.hint("or give a key without a passphrase by --prikey"))?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| Problem::new(ErrorCode::BadPassphrase, "the passphrase is not UTF-8"))?;
+        Ok(Zeroizing::new(text.to_owned()))
+    }
+
+    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Problem> {
+        self.ask_openly(question, flag)?;
+        let answer = line(&format!("{question} [y/N] "))?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    fn choose(&mut self, question: &str, options: &[String], flag: &str) -> Result<usize, Problem> {
+        self.ask_openly(question, flag)?;
+        let mut text = format!("{question}\n");
+        for (at, option) in options.iter().enumerate() {
+            let tick = if at + 1 == options.len() { "└─" } else { "├─" };
+            text.push_str(&format!("   {tick} {}. {option}\n", at + 1));
+        }
+        let answer = line(&format!("{text}choice: "))?;
+        match answer.trim().parse::<usize>() {
+            Ok(number) if (1..=options.len()).contains(&number) => Ok(number - 1),
+            _ => Err(Problem::new(
+                ErrorCode::Usage,
+                format!("not a choice: a number from 1 to {} is", options.len()),
+            )
+            .hint(format!("or name it: {flag}"))),
+        }
+    }
+}
+
+impl Terminal {
+    /// Refuses to ask where nobody can answer: stdin is not a terminal, or asking is forbidden.
+    fn ask_openly(&self, question: &str, flag: &str) -> Result<(), Problem> {
+        if self.allowed && io::stdin().is_terminal() {
+            return Ok(());
+        }
+        Err(keyrack_ops::prompt_needed(question, flag))
+    }
+}
+
+/// All of the input, one newline at its end dropped.
+fn piped(input: &mut impl io::Read) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    // One allocation of the final size: growing would leave copies of the secret behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET + 2));
+    let limit = u64::try_from(MAX_SECRET + 2).expect("a mebibyte fits");
+    input.take(limit).read_to_end(&mut bytes).map_err(|error| {
+        Problem::new(ErrorCode::Io, format!("the secret could not be read from stdin: {error}"))
+    })?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    if bytes.len() > MAX_SECRET {
+        return Err(Problem::new(
+            ErrorCode::SecretTooLarge,
+            format!("the secret on stdin is over {} KiB", MAX_SECRET / 1024),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// One line typed at the terminal, hidden.
+fn typed(prompt: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let fault =
+        |error: &io::Error| Problem::new(ErrorCode::Io, format!("the terminal could not be read: {error}"));
+    let mut terminal = Hidden::open().map_err(|error| {
+        Problem::new(
+            ErrorCode::PromptNeeded,
+            format!("{}: there is no terminal to ask at ({error})", prompt.trim_end_matches([':', ' '])),
+        )
+    })?;
+    terminal.show(prompt).map_err(|error| fault(&error))?;
+    let mut line = Line::new();
+    let ended = loop {
+        match terminal.key().map_err(|error| fault(&error))? {
+            None => break Ended::Closed,
+            Some(byte) => {
+                if let Some(ended) = line.press(byte) {
+                    break ended;
+                }
+            }
+        }
+    };
+    terminal.show("\n").map_err(|error| fault(&error))?;
+    match ended {
+        // What a paste brings beyond its first line is there at once; a person is slower.
+        Ended::Entered if terminal.has_more(Duration::from_millis(10)).unwrap_or(false) => {
+            Err(Problem::new(ErrorCode::Usage, "several lines were pasted and the prompt takes one")
+                .hint("pipe a secret of several lines: keyrack set … < file"))
+        }
+        Ended::Entered => Ok(line.into_bytes()),
+        Ended::Interrupted => Err(Problem::new(ErrorCode::Interrupted, "interrupted")),
+        Ended::Closed => {
+            Err(Problem::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was given"))
+        }
+        Ended::Full => Err(Problem::new(ErrorCode::SecretTooLarge, "the line is too long for the prompt")
+            .hint("pipe it on stdin")),
+    }
+}
+
+/// How a typed line ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Enter.
+    Entered,
+    /// Ctrl-C.
+    Interrupted,
+    /// Ctrl-D on an empty line.
+    Closed,
+    /// More than a line holds.
+    Full,
+}
+
+/// A line being typed, in one allocation that never grows.
+struct Line {
+    bytes: Zeroizing<Vec<u8>>,
+    /// Inside an escape sequence, such as an arrow key sends: it is no part of the secret.
+    escape: Escape,
+}
+
+#[derive(PartialEq, Eq)]
+enum Escape {
+    Outside,
+    Begun,
+    Inside,
+}
+
+impl Line {
+    const MAX: usize = 16 * 1024;
+
+    fn new() -> Self {
+        Line { bytes: Zeroizing::new(Vec::with_capacity(Self::MAX)), escape: Escape::Outside }
+    }
+
+    /// Takes one byte from the terminal; says so when it ends the line.
+    fn press(&mut self, byte: u8) -> Option<Ended> {
+        match (&self.escape, byte) {
+            // ECMA-48: CSI and SS3 sequences end with a byte of 0x40 to 0x7e.
+            (Escape::Begun, b'[' | b'O') => self.escape = Escape::Inside,
+            (Escape::Begun, _) => self.escape = Escape::Outside,
+            (Escape::Inside, 0x40..=0x7e) => self.escape = Escape::Outside,
+            (Escape::Inside, 0x20..=0x3f) => {}
+            (_, 0x1b) => self.escape = Escape::Begun,
+            (_, b'\r' | b'\n') => return Some(Ended::Entered),
+            (_, 0x03) => return Some(Ended::Interrupted),
+            (_, 0x04) if self.bytes.is_empty() => return Some(Ended::Closed),
+            (_, 0x7f | 0x08) => self.erase_character(),
+            (_, 0x15) => self.clear(),
+            // Every other control character but tab is a slip of the hand.
+            (_, 0x00..=0x08 | 0x0a..=0x1f) => {}
+            (_, byte) if self.bytes.len() < Self::MAX => self.bytes.push(byte),
+            _ => return Some(Ended::Full),
+        }
+        None
+    }
+
+    /// Takes back one character: its last byte and the UTF-8 continuation bytes before it (RFC 3629).
+    fn erase_character(&mut self) {
+        while let Some(byte) = self.bytes.pop() {
+            if byte & 0b1100_0000 != 0b1000_0000 {
+                break;
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.iter_mut().for_each(|byte| *byte = 0);
+        self.bytes.clear();
+    }
+
+    fn into_bytes(self) -> Zeroizing<Vec<u8>> {
+        self.bytes
+    }
+}
+
+/// One line typed at the terminal, shown. Asked at `/dev/tty`, since stdout and stderr may be read by a program.
+fn line(prompt: &str) -> Result<String, Problem> {
+    let fault =
+        |error: io::Error| Problem::new(ErrorCode::Io, format!("the terminal could not be read: {error}"));
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(fault)?;
+    terminal.write_all(prompt.as_bytes()).map_err(fault)?;
+    let mut answer = String::new();
+    BufReader::new(&terminal).take(1024).read_line(&mut answer).map_err(fault)?;
+    if answer.is_empty() {
+        return Err(Problem::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was given"));
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn piped_secrets() {
+        for (input, secret) in [
+            (&b"s3cret\n"[..], &b"s3cret"[..]),
+            (b"s3cret", b"s3cret"),
+            (b"s3cret\n\n", b"s3cret\n"),
+            (b"a\r\n", b"a\r"),
+            (b"-----BEGIN\nx\n-----END\n", b"-----BEGIN\nx\n-----END"),
+            (b"\n", b""),
+            (b"", b""),
+            (b"\xff\x00", b"\xff\x00"),
+        ] {
+            assert_eq!(&**piped(&mut &input[..]).unwrap(), secret, "{input:?}");
+        }
+        assert_eq!(piped(&mut &vec![b'x'; MAX_SECRET][..]).unwrap().len(), MAX_SECRET);
+        let refused = piped(&mut &vec![b'x'; MAX_SECRET + 1][..]).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::SecretTooLarge);
+        assert_eq!(piped(&mut io::repeat(b'x')).unwrap_err().code, ErrorCode::SecretTooLarge);
+    }
+
+    #[test]
+    fn typed_lines() {
+        for (keys, ended, bytes) in [
+            (&b"abc\r"[..], Ended::Entered, &b"abc"[..]),
+            (b"abc\x7f\x08d\n", Ended::Entered, b"ad"),
+            ("a€\u{7f}b\r".as_bytes(), Ended::Entered, b"ab"),
+            (b"\x7f\x7fa\r", Ended::Entered, b"a"),
+            (b"wrong\x15right\r", Ended::Entered, b"right"),
+            (b"a\x1b[Ab\x1bOBc\x1b[3~\r", Ended::Entered, b"abc"),
+            (b"ab\x03", Ended::Interrupted, b"ab"),
+            (b"\x04", Ended::Closed, b""),
+            (b"a\x04b\r", Ended::Entered, b"ab"),
+            (b"a\tb\x00\x01\r", Ended::Entered, b"a\tb"),
+        ] {
+            let mut line = Line::new();
+            let mut keys_left = keys.iter();
+            let end = keys_left.by_ref().find_map(|key| line.press(*key));
+            assert_eq!(end, Some(ended), "{keys:?}");
+            assert_eq!(&**line.into_bytes(), bytes, "{keys:?}");
+        }
+        let mut line = Line::new();
+        let capacity = line.bytes.capacity();
+        let end = std::iter::repeat_n(b'x', Line::MAX + 1).find_map(|key| line.press(key));
+        assert_eq!(end, Some(Ended::Full));
+        assert_eq!(line.bytes.capacity(), capacity, "the line never moved");
+    }
+}

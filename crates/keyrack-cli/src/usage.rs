@@ -1,0 +1,136 @@
+//! Usage errors, told without repeating what was typed: a misplaced word on a command line may be a secret.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use keyrack_core::{ErrorCode, Fix, Problem};
+
+/// Flags people try to pass a secret by.
+const SECRET_FLAGS: [&str; 7] =
+    ["--secret", "--password", "--token", "--passphrase", "--value", "--secret-value", "--api-key"];
+
+const BY_STDIN: &str = "a secret is never an argument, where other processes and the shell's history see it: pipe it on stdin or type it at the prompt";
+
+/// What is wrong with the arguments, and where to read on. `called` are the command words that were understood.
+pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
+        _ => None,
+    };
+    let flag = text(ContextKind::InvalidArg).and_then(flag_name);
+    let mut hint = None;
+    let message = match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let suggested = text(ContextKind::SuggestedArg).and_then(flag_name);
+            match flag {
+                Some(name) if SECRET_FLAGS.contains(&name) => {
+                    hint = Some(BY_STDIN.to_owned());
+                    format!("there is no flag {name}")
+                }
+                Some(name) => {
+                    hint = suggested.map(|other| format!("did you mean {other}?"));
+                    format!("there is no flag {name}")
+                }
+                None => {
+                    hint = Some(BY_STDIN.to_owned());
+                    "an argument too many (not shown: it could be a secret)".to_owned()
+                }
+            }
+        }
+        ErrorKind::InvalidSubcommand => {
+            let word = text(ContextKind::InvalidSubcommand).filter(|word| is_word(word));
+            hint = text(ContextKind::SuggestedSubcommand).map(|other| format!("did you mean {other}?"));
+            word.map_or_else(|| "no such command".to_owned(), |word| format!("there is no command {word}"))
+        }
+        ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(names)) => format!("missing: {}", names.join(", ")),
+            _ => "a required flag is missing".to_owned(),
+        },
+        ErrorKind::ArgumentConflict => {
+            let other = text(ContextKind::PriorArg).and_then(flag_name);
+            match (flag, other) {
+                (Some(one), Some(other)) if one == other => format!("{one} may be given once"),
+                (Some(one), Some(other)) => format!("{one} and {other} exclude each other"),
+                _ => "two of the flags exclude each other".to_owned(),
+            }
+        }
+        ErrorKind::InvalidUtf8 => "an argument is not UTF-8".to_owned(),
+        ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
+        _ => match flag {
+            Some(name) => {
+                match error.get(ContextKind::ValidValue) {
+                    Some(ContextValue::Strings(valid)) if !valid.is_empty() => {
+                        hint = Some(format!("it takes one of {}", valid.join(", ")));
+                    }
+                    _ => {}
+                }
+                format!("{name} was given no value, or one it does not take")
+            }
+            None => "the arguments cannot be understood".to_owned(),
+        },
+    };
+    let mut problem =
+        Problem::new(ErrorCode::Usage, message).fix(Fix::command(called.iter().copied().chain(["--help"])));
+    problem.hint = hint;
+    problem
+}
+
+/// The name of a flag in what clap says of it (`--env <ENV>`, `--secret=…`), if it is a plain one; anything else is not repeated.
+fn flag_name(text: &str) -> Option<&str> {
+    let name = text.split([' ', '=']).next()?;
+    name.strip_prefix("--").is_some_and(is_word).then_some(name)
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::args::parse;
+
+    fn explained(line: &[&str]) -> (String, String) {
+        let args: Vec<_> = ["keyrack"].iter().chain(line).map(Into::into).collect();
+        let problem = parse(&args).err().expect("a usage error");
+        assert_eq!(problem.exit(), 2);
+        (problem.message.clone(), format!("{problem:?}"))
+    }
+
+    #[test]
+    fn nothing_typed_is_repeated_that_could_be_a_secret() {
+        for line in [
+            &["set", "--key", "K", "--vault", "os.secure", "--secret", "hunter2"][..],
+            &["set", "--key", "K", "--vault", "os.secure", "--secret=hunter2"],
+            &["set", "--key", "K", "--vault", "os.secure", "hunter2"],
+            &["set", "--key", "K", "--vault", "os.secure", "--hunter2-HUNTER2"],
+            &["set", "-Xhunter2"],
+            &["hunter2-is-my-password-and-so-on"],
+            &["get", "--value=hunter2"],
+            &["get", "--json=hunter2"],
+            &["completions", "bash", "hunter2"],
+        ] {
+            let (message, all) = explained(line);
+            assert!(!all.contains("hunter2"), "{line:?}: {all}");
+            assert!(!message.is_empty());
+        }
+    }
+
+    #[test]
+    fn messages() {
+        for (line, message) in [
+            (&["get", "--what"][..], "there is no flag --what"),
+            (&["set", "--secret", "x"], "there is no flag --secret"),
+            (&["nope"], "there is no command nope"),
+            (&["doctor"], "there is no command doctor"),
+            (&["set", "--vault", "os.secure"], "missing: --key <KEY>"),
+            (&["source"], "missing: --env <ENV>"),
+            (
+                &["source", "--env", "test", "--strict", "--lenient"],
+                "--strict and --lenient exclude each other",
+            ),
+            (&["get", "--key"], "--key was given no value, or one it does not take"),
+            (&["get", "--key", "a", "--key", "b"], "--key may be given once"),
+        ] {
+            assert_eq!(explained(line).0, message, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `del`: a key out of its vault, the daemon, the host manifest, `keyrack.yml` and, last, the inventory, so that a run that is cut off leaves
+//! a key that says it is there rather than one that denies it.
+
+use keyrack_core::ask::{Verb, resolve};
+use keyrack_core::host_manifest::{Host, HostManifest};
+use keyrack_core::{Env, ErrorCode, Problem, Slug, VaultId};
+use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
+
+use crate::declare;
+use crate::outside::Outside;
+use crate::repo::Repo;
+use crate::set::{forget, is_of_machine};
+
+/// What is to be removed, as it was typed.
+#[derive(Clone, Debug, Default)]
+pub struct DelAsk {
+    /// A bare name or a full slug.
+    pub key: String,
+    /// The env; `None` for that of a full slug, else `all`.
+    pub env: Option<String>,
+    /// `@this`, `@all` or an org's name; `None` for `@this`.
+    pub org: Option<String>,
+}
+
+/// What came of a removal.
+#[derive(Clone, Debug)]
+pub struct Deleted {
+    /// The key.
+    pub slug: Slug,
+    /// Whether there was one.
+    pub found: bool,
+    /// Whether it was taken out of `keyrack.yml`.
+    pub undeclared: bool,
+    /// What could not be done beside, and what may be meant instead, a sentence each.
+    pub notices: Vec<String>,
+}
+
+/// Removes a key. That it was not there is no error.
+///
+/// # Errors
+/// What the key's name leaves in doubt; [`ErrorCode::VaultUnsupported`] for a vault this version cannot take it out of; what kept it from
+/// being removed.
+pub fn del(outside: &Outside<'_>, ask: &DelAsk) -> Result<Deleted, Problem> {
+    let of_machine = is_of_machine(&ask.key, ask.org.as_deref());
+    let repo = if of_machine { Repo::none() } else { Repo::of(&outside.client)? };
+    let wanted = repo.ask(&outside.client.owner, &ask.key, ask.env.as_deref(), ask.org.as_deref());
+    let racks = outside.racks()?;
+    let mut identities = outside.identities(&racks)?;
+    let found = manifest_file::load(&racks, &mut identities)?;
+
+    let slug = match resolve(&wanted, Verb::Del) {
+        Ok(slug) => slug,
+        // A sudo key stands in no keyrack.yml, so the rack itself may say whose it is.
+        Err(problem)
+            if problem.code == ErrorCode::NoManifest && ask.env.as_deref() == Some(Env::Sudo.as_str()) =>
+        {
+            only_sudo(found.as_ref(), &ask.key, problem)?
+        }
+        Err(problem) => return Err(problem),
+    };
+    let mut deleted = Deleted { slug, found: false, undeclared: false, notices: Vec::new() };
+    if let Some(manifest) = found {
+        deleted.found =
+            remove(outside, &racks, &mut identities, &manifest, &deleted.slug, &mut deleted.notices)?;
+        if !deleted.found && ask.env.is_none() && !Slug::looks_full(&ask.key) {
+            deleted.notices.extend(namesakes(&manifest, &deleted.slug));
+        }
+    }
+    match declare::remove(&repo, &deleted.slug) {
+        Ok(undeclared) => deleted.undeclared = undeclared,
+        Err(problem) => {
+            let hint = problem.hint.map_or_else(String::new, |hint| format!("; {hint}"));
+            deleted.notices.push(format!("the key still stands in keyrack.yml: {}{hint}", problem.message));
+        }
+    }
+    inventory::remove(&racks, &deleted.slug)?;
+    Ok(deleted)
+}
+
+/// The secret, the daemon's copy, the entry. Also what a `set` that was cut off left of a key without an entry.
+fn remove(
+    outside: &Outside<'_>,
+    racks: &Racks,
+    identities: &mut Identities<'_>,
+    manifest: &HostManifest,
+    slug: &Slug,
+    notices: &mut Vec<String>,
+) -> Result<bool, Problem> {
+    let env = |name: &str| outside.variable(name);
+    let Some(host) = manifest.hosts.get(slug) else {
+        let mut left = inventory::has(racks, slug);
+        for id in [VaultId::OsSecure, VaultId::OsDirect] {
+            let mut context = outside.vaults(racks, identities, &[], &env);
+            left |= registry::vault(&id)?.del(vault::Entry::new(slug), &mut context)?;
+        }
+        if left {
+            notices.extend(forget(outside, slug));
+        }
+        return Ok(left);
+    };
+    check(host)?;
+    manifest_file::update(racks, identities, |manifest, identities| {
+        // What is removed is what is there now.
+        let Some(host) = manifest.hosts.get(slug).cloned() else { return Ok(true) };
+        check(&host)?;
+        if let Ok(vault) = registry::vault(&host.vault)
+            && host.vault != VaultId::OsEnvvar
+        {
+            let mut context = outside.vaults(racks, identities, &[], &env);
+            vault.del(vault::Entry::of(slug, &host), &mut context)?;
+        }
+        notices.extend(forget(outside, slug));
+        manifest.hosts.remove(slug);
+        Ok(true)
+    })
+}
+
+/// Refuses a vault that this version cannot take a key out of, and that keeps more than a pointer to it.
+fn check(host: &Host) -> Result<(), Problem> {
+    match host.vault {
+        VaultId::OsSecure
+        | VaultId::OsDirect
+        | VaultId::OsDaemon
+        | VaultId::OsEnvvar
+        // Only pointed to: the item there stays.
+        | VaultId::OnePassword
+        | VaultId::AwsConfig => Ok(()),
+        _ => registry::vault(&host.vault).map(drop).map_err(|problem| {
+            problem.of(&host.slug).hint("remove it with the version of keyrack that set it")
+        }),
+    }
+}
+
+/// The one sudo key of this name.
+fn only_sudo(manifest: Option<&HostManifest>, name: &str, otherwise: Problem) -> Result<Slug, Problem> {
+    let all = manifest.iter().flat_map(|manifest| manifest.hosts.keys());
+    let found: Vec<&Slug> = all.filter(|slug| slug.is_sudo() && slug.name() == name).collect();
+    match found[..] {
+        [] => Err(otherwise),
+        [only] => Ok(only.clone()),
+        _ => {
+            let slugs: Vec<_> = found.iter().map(|slug| slug.as_str()).collect();
+            Err(Problem::new(
+                ErrorCode::AmbiguousKey,
+                format!("{name} is the name of several sudo keys: {}", slugs.join(", ")),
+            )
+            .hint("name one by its full slug"))
+        }
+    }
+}
+
+/// Keys of the same name in other envs: one of them may be meant.
+fn namesakes(manifest: &HostManifest, slug: &Slug) -> Option<String> {
+    let same = |other: &&Slug| other.org() == slug.org() && other.name() == slug.name();
+    let others: Vec<_> = manifest.hosts.keys().filter(same).map(Slug::env).collect();
+    (!others.is_empty())
+        .then(|| format!("{} is there for another env: --env {}", slug.name(), others.join(", --env ")))
+}

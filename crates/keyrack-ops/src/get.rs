@@ -1,0 +1,58 @@
+//! `get --unlock`: a read, an unlock of exactly the keys that it found locked, and the read again. Why a key could not be unlocked stays with it.
+
+use keyrack_client::get::{self, Options, Outcome, Scope};
+use keyrack_core::{Attempt, Problem, Slug};
+
+use crate::outside::{Outside, is_over};
+use crate::unlock::unlock_locked;
+
+/// What came of a read that was allowed to unlock.
+#[derive(Debug)]
+pub struct Unlocking {
+    /// The keys.
+    pub outcome: Outcome,
+    /// The pid of the daemon, if it had to be started.
+    pub started: Option<u32>,
+    /// Why keys that were locked still are.
+    pub causes: Vec<Problem>,
+}
+
+/// Reads keys and unlocks those that are locked. Keys that are absent or blocked stay so.
+///
+/// # Errors
+/// Those of [`get::get`]; that a person had enough. What kept a key from being unlocked is in the outcome.
+pub fn get_or_unlock(outside: &Outside<'_>, scope: &Scope, options: Options) -> Result<Unlocking, Problem> {
+    let outcome = get::get(&outside.client, scope, options)?;
+    let locked: Vec<Slug> = outcome
+        .answers
+        .iter()
+        .filter(|answer| matches!(answer.attempt, Attempt::Locked { .. }))
+        .map(|answer| answer.attempt.slug().clone())
+        .collect();
+    if locked.is_empty() {
+        return Ok(Unlocking { outcome, started: None, causes: Vec::new() });
+    }
+    let (started, causes, of) = match unlock_locked(outside, &locked, options.allow_dangerous) {
+        Ok(report) => {
+            let with_cause =
+                report.omitted.into_iter().filter_map(|omitted| Some((omitted.slug, omitted.cause?)));
+            (report.started, with_cause.collect(), None)
+        }
+        Err(problem) if is_over(&problem) => return Err(problem),
+        Err(problem) => (None, Vec::new(), Some(problem)),
+    };
+    let mut outcome = get::get(&outside.client, scope, options)?;
+    for answer in &mut outcome.answers {
+        let Attempt::Locked { slug, fix, .. } = &mut answer.attempt else { continue };
+        let own =
+            causes.iter().find(|(stored, _): &&(Slug, Problem)| stored.answers(slug)).map(|(_, cause)| cause);
+        let Some(cause) = own.or(of.as_ref()) else { continue };
+        let hint = cause.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+        answer.note = Some(format!("it could not be unlocked: {}{hint}", cause.message));
+        if cause.fix.is_some() {
+            fix.clone_from(&cause.fix);
+        }
+    }
+    let causes = causes.into_iter().map(|(_, cause)| cause).chain(of).collect();
+    Ok(Unlocking { outcome, started, causes })
+}

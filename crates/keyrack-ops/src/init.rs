@@ -1,0 +1,177 @@
+//! `init`: the rack of an owner with its first recipient, and the `keyrack.yml` of a repository. What is there already is found, not changed.
+
+use std::path::{Path, PathBuf};
+
+use keyrack_client::manifest;
+use keyrack_core::host_manifest::Recipient;
+use keyrack_core::{ErrorCode, Org, Problem};
+use keyrack_vaults::{Racks, manifest_file, recipient, recipients};
+
+use crate::outside::Outside;
+use crate::recipient::check_label;
+use crate::repo::below;
+use crate::repo_file::Held;
+
+/// What is to be made.
+#[derive(Clone, Debug, Default)]
+pub struct InitAsk {
+    /// The ssh key of the first recipient: its private or its `.pub` file. A default key if not given.
+    pub key: Option<PathBuf>,
+    /// What to call the recipient; `None` for `default`.
+    pub label: Option<String>,
+    /// The org of the repository's manifest, if one is to be made.
+    pub org: Option<String>,
+    /// Where that is to be, from the root of the repository.
+    pub at: Option<String>,
+}
+
+/// Whether something was made or was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It was made.
+    Created,
+    /// It was there.
+    Found,
+}
+
+impl Effect {
+    /// The word in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Effect::Created => "created",
+            Effect::Found => "found",
+        }
+    }
+}
+
+/// What there is now.
+#[derive(Clone, Debug)]
+pub struct Initialised {
+    /// Whether the host manifest is new.
+    pub host: Effect,
+    /// Where it is.
+    pub host_path: PathBuf,
+    /// Its first recipient.
+    pub recipient: Recipient,
+    /// The repository's manifest, if one was asked for and there is a repository.
+    pub repo: Option<RepoManifest>,
+    /// The root of the repository, if there is one.
+    pub git_root: Option<PathBuf>,
+}
+
+/// A repository's manifest.
+#[derive(Clone, Debug)]
+pub struct RepoManifest {
+    /// Whether it is new.
+    pub effect: Effect,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The org it names.
+    pub org: String,
+}
+
+/// Makes the rack, and the repository's manifest if an org is given.
+///
+/// # Errors
+/// [`ErrorCode::BadOrg`] for an org no key could be stored for; [`ErrorCode::BadKeyFile`]; for a rack that is there, what keeps it from being opened;
+/// what kept a file from being written. Everything that can be refused is, before anything is written.
+pub fn init(outside: &Outside<'_>, ask: &InitAsk) -> Result<Initialised, Problem> {
+    let label = check_label(ask.label.as_deref().unwrap_or("default"))?;
+    let org = ask.org.as_deref().map(check_org).transpose()?;
+    let git_root = manifest::find_git_root(&outside.client.cwd);
+    let repo_path = match (&git_root, org) {
+        (Some(root), Some(_)) => {
+            let at = ask.at.as_deref().unwrap_or(keyrack_core::repo_manifest::MANIFEST_PATH);
+            Some((root.clone(), below(root, at)?))
+        }
+        _ => None,
+    };
+    let racks = outside.racks()?;
+    let (host, recipient) = init_host(outside, &racks, ask.key.as_deref(), label)?;
+    let repo = match (repo_path, org) {
+        (Some((root, path)), Some(org)) => Some(init_repo(&root, &path, org)?),
+        _ => None,
+    };
+    Ok(Initialised { host, host_path: racks.manifest_path(), recipient, repo, git_root })
+}
+
+fn check_org(text: &str) -> Result<&str, Problem> {
+    match text.parse()? {
+        Org::Named(name) if Org::is_storable_name(&name) => Ok(text),
+        Org::Named(_) => Err(Problem::new(
+            ErrorCode::BadOrg,
+            format!(
+                "no key could be stored for the org {text:?}: it must begin with a-z and hold only a-z, 0-9, _ and -"
+            ),
+        )),
+        Org::Machine | Org::This => Err(Problem::new(
+            ErrorCode::BadOrg,
+            format!("{text} is no org a repository can be of: name your organisation"),
+        )),
+    }
+}
+
+fn init_host(
+    outside: &Outside<'_>,
+    racks: &Racks,
+    key: Option<&Path>,
+    label: &str,
+) -> Result<(Effect, Recipient), Problem> {
+    let key = match key {
+        Some(path) => Some(key_path(&outside.client.cwd, path)?),
+        None => None,
+    };
+    let mut identities = outside.identities_with(racks, key.iter().map(|path| private_half(path)))?;
+    let found = |manifest: keyrack_core::host_manifest::HostManifest| {
+        let first = manifest.recipients.into_iter().next();
+        let first = first.ok_or_else(|| {
+            Problem::new(
+                ErrorCode::HostManifestInvalid,
+                "the host manifest names no recipient that can be understood",
+            )
+        })?;
+        Ok((Effect::Found, first))
+    };
+    if let Some(manifest) = manifest_file::load(racks, &mut identities)? {
+        return found(manifest);
+    }
+    let path = match key {
+        Some(path) => path,
+        None => recipient::default_key(&racks.ssh_dir())?,
+    };
+    let new = recipients::entry(recipient::for_init(&path)?, label, outside.now_ms);
+    let mut manifest = manifest_file::empty(racks);
+    manifest.recipients.push(new.clone());
+    if manifest_file::create(racks, &manifest, &mut identities)? {
+        return Ok((Effect::Created, new));
+    }
+    // Somebody else made it in the meantime.
+    found(manifest_file::load_existing(racks, &mut identities)?)
+}
+
+/// The file a person means by `--prikey` or `--pubkey`; a public key itself is not one.
+fn key_path(cwd: &Path, typed: &Path) -> Result<PathBuf, Problem> {
+    let text = typed.to_string_lossy();
+    if text.starts_with("ssh-") || text.starts_with("age1") || text.starts_with("AGE-SECRET-KEY-") {
+        return Err(Problem::new(
+            ErrorCode::BadKeyFile,
+            "the path of a key file is needed, not a key itself",
+        ));
+    }
+    Ok(cwd.join(typed))
+}
+
+fn private_half(path: &Path) -> PathBuf {
+    if path.extension().is_some_and(|ext| ext == "pub") { path.with_extension("") } else { path.to_owned() }
+}
+
+fn init_repo(root: &Path, path: &str, org: &str) -> Result<RepoManifest, Problem> {
+    let full = root.join(path);
+    let held = Held::take(&full)?;
+    if held.read()?.is_some() {
+        let there = manifest::load_from(root, path)?.map_or_else(|| org.to_owned(), |manifest| manifest.org);
+        return Ok(RepoManifest { effect: Effect::Found, path: full, org: there });
+    }
+    held.write(&format!("org: {org}\n"))?;
+    Ok(RepoManifest { effect: Effect::Created, path: full, org: org.to_owned() })
+}

@@ -1,0 +1,30 @@
+//! `list`: what the host manifest says of every key, unlocked or not.
+
+use std::collections::BTreeMap;
+
+use keyrack_core::host_manifest::Host;
+use keyrack_core::{Problem, Slug};
+use keyrack_vaults::manifest_file;
+
+use crate::outside::Outside;
+
+/// The keys of an owner.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// By slug.
+    pub hosts: BTreeMap<Slug, Host>,
+    /// Entries that cannot be understood, a problem each. They are kept.
+    pub faults: Vec<Problem>,
+}
+
+/// Lists the keys of the owner's host manifest.
+///
+/// # Errors
+/// [`keyrack_core::ErrorCode::HostManifestMissing`], and what keeps it from being opened.
+pub fn list(outside: &Outside<'_>) -> Result<Listed, Problem> {
+    let racks = outside.racks()?;
+    let mut identities = outside.identities(&racks)?;
+    let manifest = manifest_file::load_existing(&racks, &mut identities)?;
+    let faults = manifest.faults();
+    Ok(Listed { hosts: manifest.hosts, faults })
+}

@@ -1,0 +1,136 @@
+//! What an operation works with: the caller's context, the files of the owner's rack, the identities that open them, and a person.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use keyrack_client::Context;
+use keyrack_core::host_manifest::Recipient;
+use keyrack_core::{ErrorCode, Problem};
+use keyrack_vaults::{Identities, IdentitySource, Passphrase, Racks, vault};
+use zeroize::Zeroizing;
+
+use crate::prompts::Prompts;
+
+/// How often a passphrase may be typed wrong.
+const TRIES: u8 = 3;
+
+/// Everything of the outside that an operation depends on.
+pub struct Outside<'p> {
+    /// Whose rack, where the caller stands, and its environment.
+    pub client: Context,
+    /// The daemon's program, an absolute path.
+    pub keyrackd: PathBuf,
+    /// Key files given by name, tried before those found in the usual places.
+    pub prikeys: Vec<PathBuf>,
+    /// The wall clock, in milliseconds since the Unix epoch.
+    pub now_ms: i64,
+    prompts: RefCell<&'p mut dyn Prompts>,
+}
+
+impl<'p> Outside<'p> {
+    /// An outside with no key files given by name.
+    pub fn new(client: Context, keyrackd: PathBuf, now_ms: i64, prompts: &'p mut dyn Prompts) -> Self {
+        Outside { client, keyrackd, prikeys: Vec::new(), now_ms, prompts: RefCell::new(prompts) }
+    }
+
+    /// The same with key files given by name. Relative paths are meant from where the caller stands.
+    #[must_use]
+    pub fn with_prikeys(mut self, prikeys: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.prikeys = prikeys.into_iter().map(|path| self.client.cwd.join(path)).collect();
+        self
+    }
+
+    /// Asks the person something.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&mut dyn Prompts) -> T) -> T {
+        question(*self.prompts.borrow_mut())
+    }
+
+    /// Where the owner's files are.
+    pub(crate) fn racks(&self) -> Result<Racks, Problem> {
+        Racks::new(self.client.env.get("HOME"), self.client.owner.clone())
+    }
+
+    /// The keys that open them. A passphrase is asked when nothing else opens a file, and once a command.
+    pub(crate) fn identities(&self, racks: &Racks) -> Result<Identities<'_>, Problem> {
+        self.identities_with(racks, [])
+    }
+
+    /// The same with key files tried even before those given by name.
+    pub(crate) fn identities_with(
+        &self,
+        racks: &Racks,
+        first: impl IntoIterator<Item = PathBuf>,
+    ) -> Result<Identities<'_>, Problem> {
+        let passphrase = Box::new(Asked { outside: self, wrong: false });
+        Identities::discover(self.identity_source(racks, first), passphrase)
+    }
+
+    /// The same with somebody else to ask for passphrases.
+    pub(crate) fn identities_for<'i>(
+        &self,
+        racks: &Racks,
+        passphrase: Box<dyn Passphrase + 'i>,
+    ) -> Result<Identities<'i>, Problem> {
+        Identities::discover(self.identity_source(racks, []), passphrase)
+    }
+
+    fn identity_source(&self, racks: &Racks, first: impl IntoIterator<Item = PathBuf>) -> IdentitySource {
+        IdentitySource {
+            racks: racks.clone(),
+            prikeys: first.into_iter().chain(self.prikeys.iter().cloned()).collect(),
+            ssh_auth_sock: self.client.env.filled("SSH_AUTH_SOCK").map(PathBuf::from),
+        }
+    }
+
+    /// A variable of the caller's environment, for the vault that is made of them.
+    pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
+        self.client.env.get(name).map(ToOwned::to_owned)
+    }
+
+    /// What vaults work with.
+    pub(crate) fn vaults<'a, 'i>(
+        &self,
+        racks: &'a Racks,
+        identities: &'a mut Identities<'i>,
+        recipients: &'a [Recipient],
+        env: &'a dyn Fn(&str) -> Option<OsString>,
+    ) -> vault::Context<'a, 'i> {
+        vault::Context { racks, identities, recipients, env, now_ms: self.now_ms }
+    }
+}
+
+impl std::fmt::Debug for Outside<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outside")
+            .field("client", &self.client)
+            .field("prikeys", &self.prikeys)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Passphrases from the person.
+struct Asked<'o, 'p> {
+    outside: &'o Outside<'p>,
+    wrong: bool,
+}
+
+impl Passphrase for Asked<'_, '_> {
+    fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Problem> {
+        let again = std::mem::take(&mut self.wrong);
+        self.outside.ask(|prompts| prompts.passphrase(key_path, again))
+    }
+
+    fn tries(&self) -> u8 {
+        TRIES
+    }
+
+    fn rejected(&mut self, _: &Path) {
+        self.wrong = true;
+    }
+}
+
+/// Whether a problem means that the person has had enough: then nothing else is tried.
+pub(crate) fn is_over(problem: &Problem) -> bool {
+    problem.code == ErrorCode::Interrupted
+}

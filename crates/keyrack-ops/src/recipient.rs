@@ -1,0 +1,69 @@
+//! `recipient set|get|del`: who can open the host manifest and every file of os.secure.
+
+use keyrack_core::host_manifest::Recipient;
+use keyrack_core::{ErrorCode, Problem};
+use keyrack_vaults::recipient::{Stanza, parse};
+use keyrack_vaults::{NobodyToAsk, manifest_file, recipients};
+
+pub use keyrack_vaults::recipients::Changed;
+
+use crate::outside::Outside;
+
+/// Adds a recipient. `stanza`: `None`, or `ssh` to keep an ssh key as it is.
+///
+/// # Errors
+/// [`ErrorCode::Usage`], [`ErrorCode::BadRecipient`], [`ErrorCode::RecipientExists`]; what keeps a file from being encrypted anew, after which nothing is changed.
+pub fn add(
+    outside: &Outside<'_>,
+    pubkey: &str,
+    label: &str,
+    stanza: Option<&str>,
+) -> Result<Changed, Problem> {
+    let stanza = match stanza {
+        None => Stanza::Age,
+        Some("ssh") => Stanza::Ssh,
+        Some(_) => return Err(Problem::new(ErrorCode::Usage, "--stanza takes ssh or is left out")),
+    };
+    let label = check_label(label)?;
+    let key = parse(pubkey, stanza)?;
+    let racks = outside.racks()?;
+    let mut identities = outside.identities(&racks)?;
+    recipients::add(&racks, &mut identities, key, label, outside.now_ms)
+}
+
+/// Removes the recipient with a label.
+///
+/// # Errors
+/// [`ErrorCode::RecipientNotFound`], [`ErrorCode::LastRecipient`]; what keeps a file from being encrypted anew, after which nothing is changed.
+pub fn del(outside: &Outside<'_>, label: &str) -> Result<Changed, Problem> {
+    let racks = outside.racks()?;
+    let mut identities = outside.identities(&racks)?;
+    recipients::remove(&racks, &mut identities, label)
+}
+
+/// The recipients.
+///
+/// # Errors
+/// [`ErrorCode::HostManifestMissing`], and what keeps it from being opened.
+pub fn get(outside: &Outside<'_>) -> Result<Vec<Recipient>, Problem> {
+    let racks = outside.racks()?;
+    let mut identities = outside.identities(&racks)?;
+    recipients::list(&racks, &mut identities)
+}
+
+/// The recipients, if the host manifest is there and opens without a question.
+pub fn get_unasked(outside: &Outside<'_>) -> Option<Vec<Recipient>> {
+    let racks = outside.racks().ok()?;
+    let mut identities = outside.identities_for(&racks, Box::new(NobodyToAsk)).ok()?;
+    Some(manifest_file::load(&racks, &mut identities).ok()??.recipients)
+}
+
+/// Refuses a label that could not be typed or seen.
+pub(crate) fn check_label(label: &str) -> Result<&str, Problem> {
+    let ok = !label.trim().is_empty() && label.len() <= 64 && !label.chars().any(char::is_control);
+    if ok {
+        Ok(label)
+    } else {
+        Err(Problem::new(ErrorCode::Usage, "--label must be 1 to 64 characters that can be seen"))
+    }
+}

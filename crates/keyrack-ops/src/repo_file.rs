@@ -1,0 +1,117 @@
+//! Files of a repository, which are not secret and not ours alone: replaced in one step, keeping their mode, under a lock on their directory.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use keyrack_core::{ErrorCode, Problem};
+
+/// The longest wait for another writer.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// A file that nobody else of keyrack changes until this is dropped.
+pub(crate) struct Held {
+    path: PathBuf,
+    dir: File,
+}
+
+impl Held {
+    /// Locks the directory of the file, which is made if it is not there. A link is followed first, so that it stays a link.
+    pub(crate) fn take(path: &Path) -> Result<Self, Problem> {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(parent).map_err(|error| failed("make", parent, &error))?;
+        let dir = File::open(parent).map_err(|error| failed("open", parent, &error))?;
+        lock(&dir, parent)?;
+        Ok(Held { path, dir })
+    }
+
+    /// Its text; `None` if it is not there.
+    pub(crate) fn read(&self) -> Result<Option<String>, Problem> {
+        match fs::read_to_string(&self.path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", &self.path, &error)),
+        }
+    }
+
+    /// Replaces it: whoever looks finds the old text or the new one.
+    pub(crate) fn write(&self, text: &str) -> Result<(), Problem> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = self.path.with_file_name(format!(".{name}.keyrack-{}", std::process::id()));
+        self.replace(&temporary, text).map_err(|error| {
+            let _ = fs::remove_file(&temporary);
+            failed("write", &self.path, &error)
+        })
+    }
+
+    fn replace(&self, temporary: &Path, text: &str) -> io::Result<()> {
+        let mode = match fs::metadata(&self.path) {
+            Ok(found) => Some(found.permissions().mode() & 0o7777),
+            Err(_) => None,
+        };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o666).open(temporary)?;
+        file.write_all(text.as_bytes())?;
+        if let Some(mode) = mode {
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+        }
+        file.sync_all()?;
+        fs::rename(temporary, &self.path)?;
+        self.dir.sync_all()
+    }
+}
+
+/// Waits for the lock, which others hold for milliseconds.
+fn lock(dir: &File, path: &Path) -> Result<(), Problem> {
+    let end = Instant::now() + LONGEST_WAIT;
+    loop {
+        match dir.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("{} has been locked for {} s", path.display(), LONGEST_WAIT.as_secs());
+                return Err(Problem::new(ErrorCode::TimedOut, message));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", path, &error)),
+        }
+    }
+}
+
+fn failed(doing: &str, path: &Path, error: &io::Error) -> Problem {
+    Problem::new(ErrorCode::Io, format!("cannot {doing} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_with_its_mode_and_its_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().join("real.yml");
+        let link = dir.path().join("link.yml");
+        fs::write(&real, "old").unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink("real.yml", &link).unwrap();
+        let held = Held::take(&link).unwrap();
+        assert_eq!(held.read().unwrap().as_deref(), Some("old"));
+        held.write("new").unwrap();
+        assert_eq!(fs::read_to_string(&real).unwrap(), "new");
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_first_file_makes_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Held::take(&dir.path().join("a/b/k.yml")).unwrap();
+        assert_eq!(held.read().unwrap(), None);
+        held.write("x\n").unwrap();
+        assert_eq!(held.read().unwrap().as_deref(), Some("x\n"));
+    }
+}

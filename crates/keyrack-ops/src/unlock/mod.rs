@@ -1,0 +1,198 @@
+//! `unlock`: keys out of their vaults into the daemon, the only way there is. Each key ends unlocked or left out with its own cause, and none
+//! stops the others; the daemon is started only when there is something to give it.
+
+mod open;
+
+use keyrack_client::daemon;
+use keyrack_client::render::unlock::Omission;
+use keyrack_client::session::KeyToUnlock;
+use keyrack_core::ask::{Ask, unlock_slugs};
+use keyrack_core::{Env, ErrorCode, Fix, Grant, Life, Problem, Slug, VaultId};
+use keyrack_vaults::manifest_file;
+
+use crate::outside::Outside;
+use crate::repo::Repo;
+use crate::set::{is_of_machine, some_life};
+
+/// What is to be unlocked, as it was typed.
+#[derive(Clone, Debug, Default)]
+pub struct UnlockAsk {
+    /// The env.
+    pub env: Option<String>,
+    /// One key only: a bare name or a full slug.
+    pub key: Option<String>,
+    /// For how long.
+    pub duration: Option<String>,
+    /// Unlock keys although they look like long-lived tokens.
+    pub allow_dangerous: bool,
+}
+
+/// What came of an unlock.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The keys the daemon keeps.
+    pub unlocked: Vec<Unlocked>,
+    /// The keys that were left out.
+    pub omitted: Vec<Omitted>,
+    /// The pid of the daemon, if this started it.
+    pub started: Option<u32>,
+    /// What else there is to say, a sentence each.
+    pub notices: Vec<String>,
+}
+
+/// A key the daemon keeps.
+#[derive(Clone, Debug)]
+pub struct Unlocked {
+    /// What is known of it, its end included.
+    pub grant: Grant,
+    /// Its life.
+    pub life: Life,
+    /// Why that is shorter than what was asked for.
+    pub note: Option<String>,
+}
+
+/// A key that was left out.
+#[derive(Clone, Debug)]
+pub struct Omitted {
+    /// Its slug.
+    pub slug: Slug,
+    /// Why.
+    pub reason: Omission,
+    /// What happened, if something did.
+    pub cause: Option<Problem>,
+    /// The way out, if the cause does not say it.
+    pub fix: Option<Fix>,
+}
+
+impl Report {
+    /// The exit code: 1 if something failed that is nobody's fault here; 2 if the caller has to act on everything that failed, or a key
+    /// that was named (`named`) is not unlocked; else 0.
+    pub fn exit(&self, named: bool) -> u8 {
+        let causes = || self.omitted.iter().filter_map(|omitted| omitted.cause.as_ref());
+        if let Some(fault) = causes().map(Problem::exit).find(|exit| *exit != 2) {
+            return fault;
+        }
+        let errors = self.omitted.iter().any(|omitted| omitted.reason == Omission::Errored);
+        if errors || (named && self.unlocked.is_empty()) { 2 } else { 0 }
+    }
+}
+
+/// Unlocks keys.
+///
+/// # Errors
+/// What leaves in doubt which keys are meant; [`ErrorCode::DurationAboveCeiling`]; what keeps the host manifest from being opened; what keeps
+/// the daemon from being reached. What befalls a single key is in the report.
+pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem> {
+    let asked = ask.duration.as_deref().map(some_life).transpose()?;
+    let of_machine = ask.key.as_deref().is_some_and(|key| is_of_machine(key, None));
+    let repo = if of_machine { Repo::none() } else { Repo::of(&outside.client)? };
+    let wanted = Ask {
+        key: ask.key.as_deref(),
+        env: ask.env.as_deref(),
+        org: None,
+        owner: &outside.client.owner,
+        manifest: repo.manifest.as_ref(),
+    };
+    // Before anybody is asked for a passphrase.
+    check_duration(asked, &wanted)?;
+
+    let racks = outside.racks()?;
+    let mut identities = outside.identities(&racks)?;
+    let manifest = manifest_file::load_existing(&racks, &mut identities)?;
+    let slugs = unlock_slugs(&wanted, manifest.hosts.keys())?;
+    let how = How { asked, allow_dangerous: ask.allow_dangerous, named: ask.key.is_some() };
+    let mut report = open::open(outside, &racks, &mut identities, &manifest, &repo, &slugs, how)?;
+    let faults = repo.manifest.iter().flat_map(|manifest| &manifest.faults);
+    report.notices.splice(0..0, faults.map(|fault| fault.message.clone()));
+    report.notices.extend(manifest.faults().into_iter().map(|fault| fault.message));
+    Ok(report)
+}
+
+/// Unlocks exactly these keys, which a read has found locked, for the default duration.
+///
+/// # Errors
+/// As [`unlock`].
+pub(crate) fn unlock_locked(
+    outside: &Outside<'_>,
+    slugs: &[Slug],
+    allow_dangerous: bool,
+) -> Result<Report, Problem> {
+    let of_machine = slugs.iter().all(Slug::is_machine);
+    let repo = if of_machine { Repo::none() } else { Repo::of(&outside.client)? };
+    let racks = outside.racks()?;
+    let mut identities = outside.identities(&racks)?;
+    let manifest = manifest_file::load_existing(&racks, &mut identities)?;
+    let how = How { asked: None, allow_dangerous, named: true };
+    open::open(outside, &racks, &mut identities, &manifest, &repo, slugs, how)
+}
+
+/// How keys are to be unlocked.
+#[derive(Clone, Copy)]
+struct How {
+    asked: Option<Life>,
+    allow_dangerous: bool,
+    /// Whether the keys were named rather than swept up.
+    named: bool,
+}
+
+/// A duration above the ceiling is refused at once, not found out key by key.
+fn check_duration(asked: Option<Life>, ask: &Ask<'_>) -> Result<(), Problem> {
+    let Some(asked) = asked else { return Ok(()) };
+    let sudo = ask.env == Some(Env::Sudo.as_str())
+        || ask
+            .key
+            .filter(|key| Slug::looks_full(key))
+            .is_some_and(|key| Slug::parse(key).is_ok_and(|slug| slug.is_sudo()));
+    let ceiling = Life::ceiling_of(sudo);
+    if asked <= ceiling {
+        return Ok(());
+    }
+    let kind = if sudo { "a sudo key" } else { "a key" };
+    let message = format!("{kind} can be unlocked for at most {ceiling}, not for {asked}");
+    let again =
+        ["env", "key"].into_iter().zip([ask.env, ask.key]).filter_map(|(flag, value)| Some((flag, value?)));
+    let words = again.flat_map(|(flag, value)| [format!("--{flag}"), value.to_owned()]);
+    let Fix::Command(mut fix) = Fix::with_owner("unlock", ask.owner, []) else { return Ok(()) };
+    fix.extend(words.chain(["--duration".to_owned(), ceiling.to_string()]));
+    Err(Problem::new(ErrorCode::DurationAboveCeiling, message).fix(Fix::Command(fix)))
+}
+
+/// Gives opened keys to the daemon, which is started if need be.
+fn send(outside: &Outside<'_>, opened: Vec<open::Opened>, report: &mut Report) -> Result<(), Problem> {
+    if opened.is_empty() {
+        return Ok(());
+    }
+    let (mut session, started) = daemon::ensure(&outside.client, &outside.keyrackd)?;
+    if started {
+        report.started = session.greet().ok().map(|greeting| greeting.pid);
+    }
+    let keys: Vec<KeyToUnlock<'_>> = opened.iter().map(open::Opened::to_send).collect();
+    let outcomes = session.unlock(&keys)?;
+    drop(keys);
+    for (opened, outcome) in opened.into_iter().zip(outcomes) {
+        match outcome.outcome {
+            Ok(kept) => {
+                let note = opened.note(kept.life);
+                let mut grant = opened.grant;
+                grant.expires_at_ms = Some(kept.expires_at_ms);
+                report.unlocked.push(Unlocked { grant, life: kept.life, note });
+            }
+            Err(mut problem) => {
+                if problem.code == ErrorCode::GradeDegraded && problem.fix.is_none() {
+                    problem.fix = Some(Fix::relock(&outside.client.owner, &opened.grant.slug));
+                }
+                report.omitted.push(errored(opened.grant.slug, problem));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn errored(slug: Slug, cause: Problem) -> Omitted {
+    Omitted { slug, reason: Omission::Errored, cause: Some(cause), fix: None }
+}
+
+/// Whether a vault can only be written.
+fn is_write_only(vault: &VaultId) -> bool {
+    *vault == VaultId::GithubSecrets
+}
