@@ -65,7 +65,7 @@ describe('a node process', () => {
   it('reads the environment even with no home, no runtime directory and a removed working directory', async () => {
     const code = `
       const fs = require('fs');
-      const dir = fs.mkdtempSync('/tmp/kr');
+      const dir = fs.mkdtempSync('/tmp/kn-');
       process.chdir(dir);
       fs.rmdirSync(dir);
       console.log(require(${face}).getSync({ for: { key: 'acme.test.TOKEN' } }).attempt.grant.source.vault)`;

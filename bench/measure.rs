@@ -9,8 +9,8 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -227,7 +227,10 @@ fn load<R: FnMut() -> Outcome<()>>(
     ms: u64,
     client: impl Fn() -> Outcome<R> + Sync,
 ) -> Outcome<()> {
-    let (answered, failed, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let (answered, over, failure) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(None));
+    let failed = |error: &Box<dyn Error>| {
+        *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string())
+    };
     let ready = Barrier::new(clients + 1);
     let elapsed = thread::scope(|scope| {
         for _ in 0..clients {
@@ -237,10 +240,8 @@ fn load<R: FnMut() -> Outcome<()>>(
                 while !over.load(Ordering::Relaxed) {
                     match client.as_mut().map(|request| request()) {
                         Ok(Ok(())) => answered.fetch_add(1, Ordering::Relaxed),
-                        Ok(Err(_)) | Err(_) => {
-                            failed.fetch_add(1, Ordering::Relaxed);
-                            return;
-                        }
+                        Ok(Err(error)) => return failed(&error),
+                        Err(error) => return failed(error),
                     };
                 }
             });
@@ -251,8 +252,8 @@ fn load<R: FnMut() -> Outcome<()>>(
         over.store(true, Ordering::Relaxed);
         start.elapsed()
     });
-    if failed.into_inner() > 0 {
-        return Err("a request failed under load".into());
+    if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(format!("a request failed under load: {error}").into());
     }
     let nanos = u64::try_from(elapsed.as_nanos())?.max(1);
     println!("{}", answered.into_inner().saturating_mul(1_000_000_000) / nanos);

@@ -24,10 +24,11 @@ function directory() {
 
 /** The realm as the addon takes it, with whose rack is meant and how long the daemon may take. */
 function realm(owner, deadlineMs) {
-  const env = [];
+  // One string crosses faster than a dozen; no variable can hold a NUL.
+  let env = '';
   for (const name of NAMES) {
     const value = process.env[name];
-    if (value !== undefined) env.push(name, value);
+    if (value !== undefined) env += `${name}=${value}\0`;
   }
   return { cwd: directory(), env, owner, deadlineMs };
 }

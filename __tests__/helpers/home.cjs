@@ -21,7 +21,7 @@ function sessionId() {
 
 /** A fresh home, runtime directory and repository, all private; a short path, for a socket's may have 107 bytes. */
 function makeHome() {
-  const base = fs.mkdtempSync('/tmp/kr');
+  const base = fs.mkdtempSync('/tmp/kn-');
   const home = { base, home: path.join(base, 'home'), runtime: path.join(base, 'run'), repo: path.join(base, 'home', 'repo') };
   for (const dir of [home.home, home.runtime, home.repo, path.join(home.repo, '.git'), path.join(home.repo, '.agent')]) {
     fs.mkdirSync(dir);
@@ -114,7 +114,7 @@ const runNode = (code, options, args = ['-e', code]) => run(process.execPath, ar
  * command, or nothing at all.
  */
 function copyPackage(binary) {
-  const base = fs.mkdtempSync('/tmp/kr');
+  const base = fs.mkdtempSync('/tmp/kn-');
   for (const name of ['index.js', 'index.mjs', 'package.json', 'lib', 'bin']) fs.cpSync(path.join(root, name), path.join(base, name), { recursive: true });
   const native = path.join(base, 'npm', platformName());
   fs.mkdirSync(path.join(native, 'bin'), { recursive: true });

@@ -11,8 +11,8 @@ use napi_derive::napi;
 pub struct Realm {
     /// The working directory.
     pub cwd: String,
-    /// Names and values by turns: `HOME`, `XDG_RUNTIME_DIR`, `KEYRACK_*`.
-    pub env: Vec<String>,
+    /// `HOME`, `XDG_RUNTIME_DIR` and `KEYRACK_*`, each as `NAME=value` with a NUL behind it (as in `/proc/<pid>/environ`, proc(5)).
+    pub env: String,
     /// Whose rack; the default one when not given.
     pub owner: Option<String>,
     /// How long the daemon may take to answer, in milliseconds.
@@ -22,20 +22,19 @@ pub struct Realm {
 impl Realm {
     /// How keyrack was called, for the fixes.
     pub(crate) fn invocation(&self) -> Invocation {
-        let claim = self.env.chunks_exact(2).find(|pair| pair[0] == "KEYRACK_INVOKED_AS");
-        Invocation::claimed(claim.map(|pair| pair[1].as_str()), Invocation::NPX)
+        let claim = self.variables().find(|(name, _)| *name == "KEYRACK_INVOKED_AS");
+        Invocation::claimed(claim.map(|(_, value)| value), Invocation::NPX)
+    }
+
+    fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.env.split_terminator('\0').filter_map(|variable| variable.split_once('='))
     }
 
     /// The context of the call.
     pub(crate) fn context(self) -> Result<Context, Problem> {
         let invocation = self.invocation();
         let owner = self.owner.as_deref().map_or(Ok(Owner::DEFAULT), str::parse)?;
-        let mut variables = Vec::with_capacity(self.env.len() / 2);
-        let mut words = self.env.into_iter();
-        while let (Some(name), Some(value)) = (words.next(), words.next()) {
-            variables.push((name, value));
-        }
-        let env: Environment = variables.into_iter().collect();
+        let env: Environment = self.variables().collect();
         let deadline = Duration::from_millis(self.deadline_ms.into());
         Ok(Context { cwd: self.cwd.into(), env, owner, invocation, deadline })
     }
