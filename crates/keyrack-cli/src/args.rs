@@ -35,7 +35,7 @@ impl Command {
     }
 }
 
-/// The flags that stand before the command.
+// The flags that stand before the command. No doc comment, for the same reason as with the owner's.
 #[derive(Args, Debug, Default)]
 pub(crate) struct Group {
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub(crate) struct Group {
     pub(crate) no_prompt: bool,
 }
 
-/// Whose rack.
+// Whose rack. No doc comment: it would become the description of every command that takes these flags.
 #[derive(Args, Debug, Default)]
 pub(crate) struct OwnerFlags {
     /// Whose rack: the default one if not given
@@ -109,14 +109,15 @@ Examples:
 
 /// The whole tree, for parsing, help and completions.
 pub(crate) fn tree() -> clap::Command {
-    let root = clap::Command::new("keyrack")
+    // The flags first: their own description would take the place of ours.
+    let root = Group::augment_args(clap::Command::new("keyrack"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("Unlock once per login session; every tool of it gets its keys without a prompt.")
         .after_help(EXAMPLES)
         .max_term_width(100)
         .subcommand_required(true)
         .arg_required_else_help(true);
-    COMMANDS.into_iter().fold(Group::augment_args(root), |tree, (name, about, flags)| {
+    COMMANDS.into_iter().fold(root, |tree, (name, about, flags)| {
         tree.subcommand(clap::Command::new(name).about(about).defer(flags))
     })
 }
@@ -185,11 +186,14 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         tree().debug_assert();
+        assert!(tree().render_help().to_string().starts_with("Unlock once per login session"));
         for (name, ..) in COMMANDS {
             let mut command = tree();
             command.build();
             let command = command.find_subcommand_mut(name).unwrap();
             let help = command.render_long_help().to_string();
+            let (_, line, _) = COMMANDS.iter().find(|(known, ..)| *known == name).unwrap();
+            assert!(help.starts_with(line), "{name} says what it does:\n{help}");
             assert!(help.contains("Examples:"), "{name} shows an example:\n{help}");
         }
     }

@@ -13,7 +13,8 @@ const BY_STDIN: &str = "a secret is never an argument, where other processes and
 pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
-        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
+        // Of several suggestions the last is the closest.
+        Some(ContextValue::Strings(texts)) => texts.last().map(String::as_str),
         _ => None,
     };
     let flag = text(ContextKind::InvalidArg).and_then(flag_name);

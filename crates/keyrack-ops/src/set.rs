@@ -138,12 +138,16 @@ impl Checked {
                 return problem;
             }
             let vault = &self.vault;
-            Problem::new(
-                ErrorCode::MechRequired,
-                format!("how a key in {vault} comes to be must be said: a permanent one is never assumed"),
-            )
-            .of(&self.slug)
-            .hint(format!("pass {flag}"))
+            let message =
+                format!("how a key in {vault} comes to be must be said: a permanent one is never assumed");
+            let unsaid = Problem::new(ErrorCode::MechRequired, message).of(&self.slug);
+            match (&all[..], Fix::set(&outside.client.owner, &self.slug, vault.as_str())) {
+                ([only], Fix::Command(mut words)) => {
+                    words.extend(["--mech".to_owned(), only.to_string()]);
+                    unsaid.fix(Fix::Command(words))
+                }
+                _ => unsaid.hint(format!("pass {flag}")),
+            }
         };
         match all[..] {
             [only] if only.is_ephemeral() => Ok(only.clone()),

@@ -138,7 +138,10 @@ pub(crate) fn warn(outer: &Outer, outcome: &Outcome) {
         let fix = Fix::command(["daemon", "restart"]).render(outer.invocation);
         outer.notice(&format!("an older TypeScript keyrack daemon answered; `{fix}` takes over from it"));
     }
-    if let Some(problem) = &outcome.daemon_problem {
+    // Where no daemon can be, there is nothing to warn of: the environment has answered.
+    let nowhere =
+        |problem: &&Problem| matches!(problem.code, ErrorCode::NoHome | ErrorCode::RuntimeDirMissing);
+    if let Some(problem) = outcome.daemon_problem.as_ref().filter(|problem| !nowhere(problem)) {
         outer.warn(problem);
     }
     outcome.manifest_faults.iter().for_each(|fault| outer.warn(fault));

@@ -84,6 +84,7 @@ impl Report {
 /// the daemon from being reached. What befalls a single key is in the report.
 pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem> {
     let asked = ask.duration.as_deref().map(some_life).transpose()?;
+    ask.env.as_deref().map(str::parse::<Env>).transpose()?;
     let of_machine = ask.key.as_deref().is_some_and(|key| is_of_machine(key, None));
     let repo = if of_machine { Repo::none() } else { Repo::of(&outside.client)? };
     let wanted = Ask {
