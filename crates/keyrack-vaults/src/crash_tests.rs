@@ -15,9 +15,8 @@ use crate::{
     recipients, registry,
 };
 
-const HOME: &str = "KEYRACK_VAULTS_CRASH_HOME";
-const SCENARIO: &str = "KEYRACK_VAULTS_CRASH_SCENARIO";
-const STEP: &str = "KEYRACK_VAULTS_CRASH_STEP";
+/// In a child, which runs in its home: the scenario and the step at which it is to die.
+const ORDER: &str = "crash-order";
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
@@ -230,10 +229,11 @@ fn an_error_before_the_decision_changes_nothing() {
 /// What a child does: not a test of its own.
 #[test]
 fn child() {
-    let Some(home) = std::env::var_os(HOME).map(PathBuf::from) else { return };
-    let number = |name: &str| std::env::var(name).unwrap().parse::<usize>().unwrap();
-    let scenario = ALL[number(SCENARIO)];
-    let (result, _) = under(Some(Plan::Die(number(STEP))), || scenario.run(&racks(&home)));
+    let Ok(order) = fs::read_to_string(ORDER) else { return };
+    let (scenario, step) = order.split_once(' ').unwrap();
+    let scenario = ALL[scenario.parse::<usize>().unwrap()];
+    let home = fs::canonicalize(".").unwrap();
+    let (result, _) = under(Some(Plan::Die(step.parse().unwrap())), || scenario.run(&racks(&home)));
     result.unwrap();
 }
 
@@ -246,11 +246,10 @@ fn a_death_at_any_step_loses_nothing() {
         let mut happened = 0;
         for (n, step) in steps.iter().enumerate() {
             let home = copy(original.path());
+            fs::write(home.path().join(ORDER), format!("{index} {n}")).unwrap();
             let status = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "crash_tests::child", "--nocapture"])
-                .env(HOME, home.path())
-                .env(SCENARIO, index.to_string())
-                .env(STEP, n.to_string())
+                .current_dir(home.path())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .status()

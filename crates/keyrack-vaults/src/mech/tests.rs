@@ -1,3 +1,5 @@
+//! The rules between the mechanism that is stored and the one a value names.
+
 use super::*;
 
 const APP: &str = r#"{"appId":"1","installationId":"2","privateKey":"x","mech":"EPHEMERAL_VIA_GITHUB_APP"}"#;
