@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write a
 use std::path::Path;
 use std::time::Duration;
 
+use keyrack_client::render::text::clean;
 use keyrack_core::{ErrorCode, Problem, Slug};
 use keyrack_ops::{MAX_SECRET, Prompts};
 use keyrack_sys::terminal::Hidden;
@@ -28,11 +29,11 @@ impl Prompts for Terminal {
             )
             .hint("pipe it on stdin"));
         }
-        typed(&format!("enter secret for {slug}: "))
+        typed(&format!("enter secret for {slug}: "), "the secret")
     }
 
     fn passphrase(&mut self, key: &Path, again: bool) -> Result<Zeroizing<String>, Problem> {
-        let shown = key.display().to_string();
+        let shown = clean(&key.display().to_string());
         if !self.allowed {
             return Err(Problem::new(
                 ErrorCode::PromptNeeded,
@@ -43,8 +44,14 @@ impl Prompts for Terminal {
             ));
         }
         let wrong = if again { "that does not open it; " } else { "" };
-        let bytes = typed(&format!("{wrong}enter passphrase for {shown}: "))
-            .map_err(|problem| problem.hint("or give a key without a passphrase by --prikey"))?;
+        let bytes =
+            typed(&format!("{wrong}enter passphrase for {shown}: "), &format!("the passphrase of {shown}"))
+                .map_err(|problem| match problem.code {
+                ErrorCode::PromptNeeded => {
+                    problem.hint("run it at a terminal, or give a key without a passphrase by --prikey")
+                }
+                _ => problem,
+            })?;
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| Problem::new(ErrorCode::BadPassphrase, "the passphrase is not UTF-8"))?;
         Ok(Zeroizing::new(text.to_owned()))
@@ -105,15 +112,12 @@ fn piped(input: &mut impl io::Read) -> Result<Zeroizing<Vec<u8>>, Problem> {
     Ok(bytes)
 }
 
-/// One line typed at the terminal, hidden.
-fn typed(prompt: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
+/// One line typed at the terminal, hidden. `what` it is, for people who cannot be asked.
+fn typed(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let fault =
         |error: &io::Error| Problem::new(ErrorCode::Io, format!("the terminal could not be read: {error}"));
-    let mut terminal = Hidden::open().map_err(|error| {
-        Problem::new(
-            ErrorCode::PromptNeeded,
-            format!("{}: there is no terminal to ask at ({error})", prompt.trim_end_matches([':', ' '])),
-        )
+    let mut terminal = Hidden::open().map_err(|_| {
+        Problem::new(ErrorCode::PromptNeeded, format!("{what} is needed, and there is no terminal to ask at"))
     })?;
     terminal.show(prompt).map_err(|error| fault(&error))?;
     let mut line = Line::new();

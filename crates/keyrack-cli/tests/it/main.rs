@@ -1,6 +1,8 @@
 //! The command as its users meet it: the real binaries, in homes of their own.
 
+mod changes;
 mod scenario;
+mod terminal;
 
 use std::path::Path;
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{ErrorCode, Problem};
 use keyrack_sys::socket::wait_readable;
 use keyrack_sys::spawn::{READY_FD, Started, detached};
 
@@ -96,7 +96,7 @@ fn last_words(Started { pid, mut ready }: Started) -> Result<Vec<u8>, Problem> {
 fn reported(words: &[u8]) -> Problem {
     let text = String::from_utf8_lossy(words);
     let Some((code, message)) = text.strip_prefix("error ").and_then(|rest| rest.split_once('\n')) else {
-        return failed("it ended without a word").hint("run keyrackd --socket PATH by hand to see why");
+        return failed("it ended without a word");
     };
     Problem::new(
         ErrorCode::from(code),
@@ -106,7 +106,7 @@ fn reported(words: &[u8]) -> Problem {
 
 fn failed(why: &str) -> Problem {
     Problem::new(ErrorCode::DaemonStartFailed, format!("the keyrack daemon did not start: {why}"))
-        .fix(Fix::command(["doctor"]))
+        .hint("run `keyrackd --socket PATH` by hand to see why")
 }
 
 #[cfg(test)]

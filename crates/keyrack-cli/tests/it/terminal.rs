@@ -1,0 +1,146 @@
+//! Prompts, at a real pseudo-terminal: `script` (util-linux) makes one.
+
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use keyrack_testkit::{Need, Reaped, can_run};
+
+use crate::scenario::World;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Runs a line at a terminal; whenever a text has been shown, its answer is typed. Then the state of the terminal is asked for.
+/// Returns the exit code and all that was shown.
+fn at_terminal(world: &World, line: &str, answers: &[(&str, &str)]) -> (i32, String) {
+    let inner = format!(
+        "{line}; echo \"[exit $?]\"; stty -a | tr ' ;' '\\n\\n' | grep -xE -- '-?(echo|icanon|isig)' | tr '\\n' ' '"
+    );
+    let mut command = world.command(&["script".into(), "-qec".into(), inner, "/dev/null".into()]);
+    let mut child = Reaped::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    let mut input = child.0.stdin.take().unwrap();
+    let mut output = child.0.stdout.take().unwrap();
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        let mut chunk = [0; 4096];
+        while let Ok(count @ 1..) = output.read(&mut chunk) {
+            if send.send(chunk[..count].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    let end = Instant::now() + LIMIT;
+    let mut shown = Vec::new();
+    let mut answers = answers.iter();
+    let mut next = answers.next();
+    let mut from = 0;
+    loop {
+        match receive.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(chunk) => shown.extend(chunk),
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                panic!("{line}: still waiting, after {:?}", String::from_utf8_lossy(&shown))
+            }
+        }
+        while let Some((prompt, answer)) = next {
+            let text = String::from_utf8_lossy(&shown[from..]).into_owned();
+            let Some(at) = text.find(prompt) else { break };
+            from += at + prompt.len();
+            input.write_all(answer.as_bytes()).unwrap();
+            next = answers.next();
+        }
+    }
+    let text = String::from_utf8_lossy(&shown).replace('\r', "");
+    assert!(next.is_none(), "{line}: never asked {next:?}:\n{text}");
+    assert!(text.contains("isig icanon echo"), "{line}: the terminal was not given back:\n{text}");
+    let exit = text.split("[exit ").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
+    (exit.parse().unwrap(), text)
+}
+
+fn world(test: &str) -> Option<World> {
+    if !can_run(test, &[Need::Program("script"), Need::Program("stty"), Need::Program("git")]) {
+        return None;
+    }
+    let world = World::new();
+    for line in ["git init -q", "keyrack init --org acme"] {
+        assert_eq!(world.run(line, b"").0, 0, "{line}");
+    }
+    Some(world)
+}
+
+#[test]
+fn secrets_are_typed_unseen() {
+    let Some(world) = world("secrets_are_typed_unseen") else { return };
+    let set = "keyrack set --key K --env test --vault os.secure";
+    let (exit, shown) =
+        at_terminal(&world, set, &[("[y/N] ", "y\n"), ("secret for acme.test.K: ", "s3cx\u{7f}rét\n")]);
+    assert_eq!(exit, 0, "{shown}");
+    assert!(!shown.contains("s3c"), "{shown}");
+    let (_, value, _) = world.run("keyrack get --key K --unlock --value", b"");
+    assert_eq!(value, ["s3crét", "%"]);
+    for (answers, exit, says) in [
+        (&[("[y/N] ", "n\n")][..], 2, "a permanent key was declined"),
+        (&[("[y/N] ", "y\n"), ("acme.test.K: ", "abc\u{3}")], 130, ""),
+        (&[("[y/N] ", "y\n"), ("acme.test.K: ", "\u{4}")], 2, "the terminal closed"),
+        (&[("[y/N] ", "y\n"), ("acme.test.K: ", "\n")], 2, "is empty"),
+        (&[("[y/N] ", "y\n"), ("acme.test.K: ", "one\ntwo-of-it\n")], 2, "several lines were pasted"),
+    ] {
+        let (ended, shown) = at_terminal(&world, set, answers);
+        assert_eq!(ended, exit, "{shown}");
+        assert!(shown.contains(says), "{shown}");
+        assert!(!shown.contains("two-of-it"), "what was pasted goes nowhere else: {shown}");
+    }
+    let (_, value, _) = world.run("keyrack get --key K --unlock --value", b"");
+    assert_eq!(value, ["s3crét", "%"], "no refusal changed it");
+    let (exit, shown) = at_terminal(&world, &format!("{set} --no-prompt"), &[]);
+    assert_eq!(exit, 2, "{shown}");
+}
+
+#[test]
+fn a_passphrase_is_asked_once_a_command() {
+    let Some(world) = world("a_passphrase_is_asked_once_a_command") else { return };
+    let ask = "sealed: ";
+    let (exit, _, stderr) =
+        world.run("sh -c 'keyrack init --owner o --prikey $KEYS/sealed; cp $KEYS/sealed ../.ssh/o'", b"");
+    assert_eq!(exit, 0, "{stderr:?}");
+    let set = "printf s3cret | keyrack set --owner o --prikey $KEYS/sealed --mech REPLICA --vault os.secure --env test --key";
+    for key in ["A", "B"] {
+        let (exit, shown) = at_terminal(&world, &format!("{set} {key}"), &[(ask, "correct horse\n")]);
+        assert_eq!(exit, 0, "{shown}");
+    }
+    // The manifest and two files, and one question.
+    let unlock = "keyrack unlock --owner o --prikey $KEYS/sealed --env test";
+    let (exit, shown) = at_terminal(
+        &world,
+        unlock,
+        &[(ask, "wrong\n"), ("that does not open it", ""), (ask, "correct horse\n")],
+    );
+    assert_eq!(exit, 0, "{shown}");
+    assert_eq!(shown.matches("enter passphrase").count(), 2, "one of them again after a wrong one: {shown}");
+    assert!(
+        shown.contains("acme.test.A") && shown.contains("acme.test.B") && !shown.contains("horse"),
+        "{shown}"
+    );
+    let (exit, shown) = at_terminal(&world, unlock, &[(ask, "corr\u{3}")]);
+    assert_eq!(exit, 130, "{shown}");
+    // Status never asks.
+    let (exit, shown) = at_terminal(&world, "keyrack status --owner o", &[]);
+    assert_eq!(exit, 0, "{shown}");
+    // Where there is no terminal, that is said.
+    let (exit, _, stderr) = world.run("setsid -w keyrack list --owner o --json", b"");
+    assert_eq!(exit, 2);
+    assert!(stderr[0].contains("\"code\":\"prompt_needed\""), "{stderr:?}");
+}
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let Some(world) = world("colour_is_for_terminals_that_want_it") else { return };
+    let get = "keyrack get --key acme.test.K";
+    assert!(at_terminal(&world, get, &[]).1.contains("\u{1b}[2mtip: "));
+    for line in [format!("NO_COLOR=1 {get}"), format!("TERM=dumb {get}"), format!("{get} | cat")] {
+        let (_, shown) = at_terminal(&world, &line, &[]);
+        assert!(shown.contains("tip: ") && !shown.contains('\u{1b}'), "{line}: {shown:?}");
+    }
+}
