@@ -1,6 +1,6 @@
 //! Which keys are tried, in which order, and when somebody is asked for a passphrase.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
@@ -182,6 +182,7 @@ fn agent(rig: &Rig, comments: &[&str]) -> PathBuf {
     }
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 5]).unwrap();
         stream.write_all(&u32::try_from(body.len()).unwrap().to_be_bytes()).unwrap();
         stream.write_all(&body).unwrap();
     });
