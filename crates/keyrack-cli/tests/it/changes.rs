@@ -51,7 +51,6 @@ fn sets_at_once_lose_no_update() {
 fn a_set_that_is_killed_leaves_the_old_or_the_new() {
     let world = world();
     assert_eq!(world.run(&set("K").join(" "), b"old").0, 0);
-    let (mut old, mut new) = (0, 0);
     for after in 0..40_u64 {
         let mut command = world.command(&set("K"));
         let mut child =
@@ -61,17 +60,12 @@ fn a_set_that_is_killed_leaves_the_old_or_the_new() {
         drop(child);
         let (exit, value, stderr) = world.run("keyrack get --key K --unlock --value", b"");
         assert_eq!(exit, 0, "killed after {after} ms: {stderr:?}");
-        match value[0].as_str() {
-            "old" => old += 1,
-            "new" => new += 1,
-            other => panic!("killed after {after} ms: {other:?}"),
-        }
+        assert!(["old", "new"].contains(&value[0].as_str()), "killed after {after} ms: {value:?}");
         let (_, yml, _) = world.run("cat .agent/keyrack.yml", b"");
         assert_eq!(yml, ["org: acme", "env.test:", "  - K"], "killed after {after} ms");
         assert_eq!(world.run(&set("K").join(" "), b"old").0, 0);
         assert_eq!(world.run("keyrack relock", b"").0, 0);
     }
-    eprintln!("killed 40 times: {old} times the old value, {new} times the new one");
 }
 
 /// Runs a script in a mount namespace of its own, as root: `$RACK` is the rack's directory.
@@ -122,6 +116,7 @@ fn a_full_disk_or_a_read_only_home_loses_nothing() {
     assert_eq!(value, ["old", "%"]);
 }
 
+#[allow(clippy::print_stderr, reason = "a test says on stderr what it did not run")]
 fn can_mount(world: &World, test: &str) -> bool {
     let possible = world.run("unshare -m mount -t tmpfs none /mnt", b"").0 == 0;
     if !possible {
