@@ -77,6 +77,11 @@ fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Problem> {
     }
 }
 
+/// There is nothing to report on.
+pub(crate) fn no_pipe() -> Problem {
+    usage(format!("--ready-fd {READY_FD}: descriptor {READY_FD} is no pipe open for writing"))
+}
+
 fn usage(message: impl Into<String>) -> Problem {
     Problem::new(ErrorCode::Usage, message).hint("see keyrackd --help")
 }

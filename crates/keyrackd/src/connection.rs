@@ -1,15 +1,10 @@
 //! One caller's connection, from its first byte to its end. The caller has been verified before any of this runs.
 //!
-//! Everything is tried before it is waited for: a caller whose request is there already is served without the runtime ever
-//! hearing of its descriptor.
+//! A caller whose request is there already is served on the spot: the runtime never hears of it, and nothing is allocated
+//! for its connection.
 
-use std::future::poll_fn;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use keyrack_core::ErrorCode;
 use keyrack_core::peer::Refusal;
@@ -18,17 +13,15 @@ use keyrack_wire::Protocol;
 use keyrack_wire::legacy::{LegacyError, MAX_REQUEST, Progress, Scanner};
 use keyrack_wire::native::{Decoded, MAX_LENGTH, decode};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
 use crate::dispatch::{Answer, Then, legacy, native};
 use crate::end::Why;
 use crate::identity::Opener;
 use crate::limits;
-use crate::link::{Link, Table};
-use crate::reply::Reply;
+use crate::line::{Line, Woken, is_drained, try_read, write};
+use crate::link::Table;
 use crate::state::Daemon;
-use crate::watch::watch;
 
 /// The least that is read at a time.
 const PAGE: usize = 4096;
@@ -38,15 +31,6 @@ const LONGEST: usize = if MAX_REQUEST > MAX_LENGTH + 4 { MAX_REQUEST + 1 } else 
 
 /// How many requests one connection may have answered before the others get a turn.
 const TURN: u32 = 16;
-
-/// What a wait for a connection ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Woken {
-    Ready,
-    TooLate,
-    /// It was ended from outside, or may not wait.
-    Ended,
-}
 
 /// What reading came to.
 enum Came {
@@ -58,191 +42,58 @@ enum Came {
     Gone,
 }
 
-/// Where a line stands in the table of connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// It never had to wait.
-    None,
-    At(usize),
-    /// Nowhere.
-    Stranger,
-}
-
-/// A stream that can be waited for, known to the table of connections from its first wait on.
-pub(crate) struct Line {
-    daemon: Rc<Daemon>,
-    link: Rc<Link>,
-    watched: Option<AsyncFd<Rc<Link>>>,
-    place: Place,
-    /// Whether all that had come when it was last looked at has been read: the next byte wakes a wait.
-    drained: bool,
-}
-
-impl Line {
-    pub(crate) fn new(daemon: Rc<Daemon>, stream: UnixStream) -> Self {
-        Line { daemon, link: Rc::new(Link::new(stream)), watched: None, place: Place::None, drained: false }
-    }
-
-    /// One that takes no place in the table: it displaces nobody, and strangers are counted elsewhere.
-    fn of_stranger(daemon: Rc<Daemon>, stream: UnixStream) -> Self {
-        let mut line = Line::new(daemon, stream);
-        line.place = Place::Stranger;
-        line
-    }
-
-    /// Reads what is there. `None`: nothing is; `Some(0)`: nothing will be.
-    fn try_read(&mut self, into: &mut [u8]) -> Option<usize> {
-        loop {
-            match (&self.link.stream).read(into) {
-                Ok(n) => {
-                    self.drained = 0 < n && n < into.len();
-                    return Some(n);
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => {
-                        self.drained = true;
-                        return None;
-                    }
-                    // The caller is gone, and has left something unread.
-                    _ => return Some(0),
-                },
-            }
+/// Serves a verified caller: at once if its whole request is there and its reply can go, else as a task that `go` runs.
+pub(crate) fn begin(
+    daemon: &Rc<Daemon>,
+    stream: UnixStream,
+    opener: Opener,
+    go: impl FnOnce(Connection, First),
+) {
+    let mut came = daemon.pool.buffer(LONGEST);
+    let mut drained = false;
+    if came.ensure_spare(1).is_ok() {
+        let spare = came.spare_mut();
+        let room = spare.len().min(PAGE);
+        let read = try_read(&stream, &mut spare[..room]);
+        drained = is_drained(read, room);
+        match read {
+            // Older clients look whether somebody listens by connecting and going away.
+            Some(0) => return,
+            Some(n) => came.advance(n),
+            None => came.release(),
         }
     }
-
-    /// Sends all of the reply in `link.queued`. False if the caller did not take it.
-    async fn send(&mut self, reply: Reply) -> bool {
-        let mut sent = 0;
-        match write(&self.link.stream, reply.bytes(), &mut sent) {
-            Some(done) => return done,
-            None => *self.link.queued.borrow_mut() = Some(reply),
-        }
-        let deadline = Instant::now() + limits::REPLY;
-        loop {
-            if self.wait(Interest::WRITABLE, Some(deadline)).await != Woken::Ready {
-                break;
-            }
-            let queued = self.link.queued.borrow();
-            // It is taken away when a secret in it is erased.
-            let Some(reply) = queued.as_ref() else { break };
-            if let Some(done) = write(&self.link.stream, reply.bytes(), &mut sent) {
-                drop(queued);
-                *self.link.queued.borrow_mut() = None;
-                return done;
+    let connection = |stream, came| {
+        let mut line = Line::new(Rc::clone(daemon), stream);
+        line.drained = drained;
+        Connection { line, opener, came }
+    };
+    let whole = match came.filled().first() {
+        Some(first) if Protocol::of(*first) == Protocol::Legacy => {
+            match Scanner::for_request().advance(came.filled()) {
+                Progress::Complete { end } => Some(end),
+                _ => None,
             }
         }
-        *self.link.queued.borrow_mut() = None;
-        false
-    }
-
-    /// Waits until the stream can be read or written, the deadline, or the end of the connection.
-    async fn wait(&mut self, interest: Interest, deadline: Option<Instant>) -> Woken {
-        if self.place == Place::None {
-            let Some(place) = self.daemon.table.borrow_mut().admit(&self.link) else {
-                tracing::warn!("a caller was turned away: every connection has a request in flight");
-                return Woken::Ended;
-            };
-            self.place = Place::At(place);
-        }
-        if self.watched.is_none() {
-            match watch(Rc::clone(&self.link), Interest::READABLE | Interest::WRITABLE) {
-                Ok(watched) => self.watched = Some(watched),
-                Err(error) => {
-                    tracing::error!(%error, "a connection cannot be waited for");
-                    return Woken::Ended;
-                }
-            }
-        }
-        let (Some(watched), link) = (&self.watched, &self.link) else { return Woken::Ended };
-        let mut sleep = pin!(deadline.map(tokio::time::sleep_until));
-        poll_fn(|cx| {
-            if link.has_ended() {
-                return Poll::Ready(Woken::Ended);
-            }
-            let polled = if interest.is_readable() {
-                watched.poll_read_ready(cx)
-            } else {
-                watched.poll_write_ready(cx)
-            };
-            match polled {
-                Poll::Ready(Ok(mut ready)) => {
-                    // What comes from now on makes it ready again; what has come is about to be looked at.
-                    ready.clear_ready();
-                    return Poll::Ready(Woken::Ready);
-                }
-                Poll::Ready(Err(_)) => return Poll::Ready(Woken::Ended),
-                Poll::Pending => {}
-            }
-            if let Some(sleep) = sleep.as_mut().as_pin_mut()
-                && sleep.poll(cx).is_ready()
-            {
-                return Poll::Ready(Woken::TooLate);
-            }
-            link.wake_at_end(cx.waker());
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Closes for writing and lets in, unseen, what the caller still sends, until `deadline`. Closed with bytes unread,
-    /// the kernel would tell the caller of a broken connection instead of an end.
-    async fn linger(&mut self, deadline: Instant) {
-        let _ = self.link.stream.shutdown(Shutdown::Write);
-        let daemon = Rc::clone(&self.daemon);
-        let mut left = limits::LINGER_BYTES;
-        while left > 0 && !self.link.has_ended() {
-            match daemon.with_scratch(|page| self.try_read(page)) {
-                Some(0) => return,
-                Some(n) => left = left.saturating_sub(n),
-                None => {
-                    if self.wait(Interest::READABLE, Some(deadline)).await != Woken::Ready {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads the first byte alone, without a page: for a caller of whom nothing else is looked at.
-    async fn first_byte(&mut self, deadline: Instant) -> Option<u8> {
-        let mut first = [0];
-        loop {
-            match self.try_read(&mut first) {
-                Some(1) => return Some(first[0]),
-                Some(_) => return None,
-                None => {
-                    if self.wait(Interest::READABLE, Some(deadline)).await != Woken::Ready {
-                        return None;
-                    }
-                }
-            }
-        }
+        _ => None,
+    };
+    let Some(end) = whole else { return go(connection(stream, came), First::Serve) };
+    let answer = legacy::answer(daemon, &came.filled()[..end]);
+    // The request is wiped before its reply goes.
+    came.release();
+    let mut sent = 0;
+    let done = write(&stream, answer.reply.bytes(), &mut sent);
+    if done != Some(true) || answer.then != Then::Close {
+        go(connection(stream, came), First::Finish(answer, sent));
     }
 }
 
-impl Drop for Line {
-    fn drop(&mut self) {
-        if let Place::At(place) = self.place {
-            self.daemon.table.borrow_mut().forget(place, &self.link);
-        }
-    }
-}
-
-/// Writes what is left. `None`: the rest has to wait; else whether all of it is out.
-fn write(mut stream: &UnixStream, bytes: &[u8], sent: &mut usize) -> Option<bool> {
-    while *sent < bytes.len() {
-        match stream.write(&bytes[*sent..]) {
-            Ok(0) => return Some(false),
-            Ok(n) => *sent += n,
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock => return None,
-                _ => return Some(false),
-            },
-        }
-    }
-    Some(true)
+/// What a connection begins with.
+pub(crate) enum First {
+    /// Its request, of which some may have come.
+    Serve,
+    /// The rest of its last reply, of which so many bytes are out.
+    Finish(Answer, usize),
 }
 
 /// A verified caller's connection.
@@ -254,27 +105,29 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(daemon: Rc<Daemon>, stream: UnixStream, opener: Opener) -> Self {
-        let came = daemon.pool.buffer(LONGEST);
-        Connection { line: Line::new(daemon, stream), opener, came }
+    /// Goes on with it to its end.
+    pub(crate) async fn run(self, first: First) {
+        match first {
+            First::Serve => self.serve().await,
+            First::Finish(answer, sent) => self.finish(answer, sent).await,
+        }
     }
 
-    /// Serves it to its end.
-    pub(crate) async fn serve(mut self) {
-        let deadline = Instant::now() + limits::FIRST_BYTE;
-        let protocol = match self.read_more(PAGE, Some(deadline)).await {
-            Came::Bytes => Protocol::of(self.came.filled()[0]),
-            Came::NoRoom(full) => return self.no_room(&full, None).await,
-            // Older clients look whether somebody listens by connecting and going away.
-            Came::End | Came::TooLate | Came::Gone => return,
-        };
+    async fn serve(mut self) {
+        if self.came.filled().is_empty() {
+            match self.read_more(PAGE, Some(Instant::now() + limits::FIRST_BYTE)).await {
+                Came::Bytes => {}
+                Came::NoRoom(full) => return self.no_room(&full, None).await,
+                Came::End | Came::TooLate | Came::Gone => return,
+            }
+        }
         Table::busy(&self.line.link);
-        match protocol {
+        match Protocol::of(self.came.filled()[0]) {
             Protocol::Native => self.serve_native().await,
             Protocol::Legacy => self.serve_legacy().await,
             Protocol::Neither => {
                 let text = "this is neither a frame nor a JSON object";
-                self.finish(legacy::refuse(text)).await;
+                self.finish(legacy::refuse(text), 0).await;
             }
         }
     }
@@ -302,13 +155,14 @@ impl Connection {
             };
             // The request is wiped before its reply waits for the caller to take it.
             self.came.release();
-            return self.finish(answer).await;
+            return self.finish(answer, 0).await;
         }
     }
 
     async fn serve_native(mut self) {
         let mut answered: u32 = 0;
-        let mut deadline = Instant::now() + limits::REQUEST;
+        // Of the request that has begun to come and is not whole.
+        let mut deadline = None;
         loop {
             let refused = match decode(self.came.filled()) {
                 Ok(Decoded::Frame(frame)) => {
@@ -324,33 +178,32 @@ impl Connection {
                     self.came.consume(consumed);
                     if then != Then::Next {
                         self.came.release();
-                        return self.finish(Answer { reply, then }).await;
+                        return self.finish(Answer { reply, then }, 0).await;
                     }
-                    if !self.line.send(reply).await {
+                    if !self.line.send(reply, 0).await {
                         return;
                     }
                     answered = answered.wrapping_add(1);
                     if answered.is_multiple_of(TURN) {
                         tokio::task::yield_now().await;
                     }
-                    deadline = Instant::now() + limits::REQUEST;
+                    deadline = None;
                     continue;
                 }
                 Ok(Decoded::Need(whole)) => {
                     let has = self.came.filled().len();
-                    let idle = has == 0;
-                    if idle {
+                    let came = if has > 0 {
+                        let end = *deadline.get_or_insert_with(|| Instant::now() + limits::REQUEST);
+                        self.read_more((whole - has).max(PAGE), Some(end)).await
+                    } else {
                         self.line.daemon.table.borrow_mut().idle(&self.line.link);
-                    }
-                    let came = self.read_more((whole - has).max(PAGE), (!idle).then_some(deadline)).await;
-                    Table::busy(&self.line.link);
+                        let came = self.read_more(PAGE, None).await;
+                        Table::busy(&self.line.link);
+                        came
+                    };
                     match came {
-                        Came::Bytes if idle => {
-                            deadline = Instant::now() + limits::REQUEST;
-                            continue;
-                        }
                         Came::Bytes => continue,
-                        Came::End if idle => return,
+                        Came::End if has == 0 => return,
                         Came::Gone => return,
                         Came::NoRoom(full) => return self.no_room(&full, Some(Protocol::Native)).await,
                         Came::End => native::refuse(
@@ -363,7 +216,7 @@ impl Connection {
                 Err(error) => native::refuse(error.code(), &error.to_string()),
             };
             self.came.release();
-            return self.finish(refused).await;
+            return self.finish(refused, 0).await;
         }
     }
 
@@ -413,14 +266,14 @@ impl Connection {
             Protocol::Legacy | Protocol::Neither => legacy::refuse(&full.to_string()),
         };
         self.came.release();
-        self.finish(answer).await;
+        self.finish(answer, 0).await;
     }
 
     /// Sends the last reply, and ends the connection as it says.
-    async fn finish(mut self, answer: Answer) {
-        let sent = self.line.send(answer.reply).await;
+    async fn finish(mut self, answer: Answer, sent: usize) {
+        let taken = self.line.send(answer.reply, sent).await;
         match answer.then {
-            Then::Refuse if sent => self.line.linger(Instant::now() + limits::LINGER).await,
+            Then::Refuse if taken => self.line.linger(Instant::now() + limits::LINGER).await,
             Then::Shutdown => self.line.daemon.ending.decide(Why::Asked),
             _ => {}
         }
@@ -442,7 +295,7 @@ pub(crate) async fn turn_away(daemon: Rc<Daemon>, stream: UnixStream) {
         Protocol::Legacy | Protocol::Neither => legacy::refuse(Refusal::TOLD),
     };
     // Far shorter than what the kernel takes at once.
-    if line.send(answer.reply).await {
+    if line.send(answer.reply, 0).await {
         line.linger(end).await;
     }
 }

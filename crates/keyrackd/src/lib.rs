@@ -12,6 +12,7 @@ mod files;
 mod held;
 mod identity;
 mod limits;
+mod line;
 mod link;
 mod listen;
 mod lock;
@@ -65,7 +66,13 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
         Ok(Args::Serve { socket, report }) => (socket, report),
         Err(problem) => return complain(&problem),
     };
-    let mut pipe = if report { (surroundings.pipe)() } else { None };
+    let mut pipe = None;
+    if report {
+        pipe = (surroundings.pipe)();
+        if pipe.is_none() {
+            return complain(&args::no_pipe());
+        }
+    }
     let served = hidden.and_then(|()| serve(&socket, &mut pipe, surroundings.var, surroundings.clock));
     match served {
         Ok(()) => 0,
@@ -93,7 +100,11 @@ fn serve(
         }
     };
     match start {
-        Start::Served => say(Word::Served),
+        Start::Served => {
+            say(Word::Served);
+            let _ =
+                writeln!(std::io::stderr(), "keyrackd: another daemon serves {} already", socket.display());
+        }
         Start::Bound(bound) => bound.serve(|| say(Word::Ready))?,
     }
     Ok(())

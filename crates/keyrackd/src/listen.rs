@@ -14,7 +14,7 @@ use keyrack_sys::socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::connection::{Connection, turn_away};
+use crate::connection::{begin, turn_away};
 use crate::identity::Turned;
 use crate::limits;
 use crate::state::Daemon;
@@ -79,7 +79,7 @@ async fn meet(daemon: &Rc<Daemon>, stream: UnixStream, mut pause: Duration) -> D
     for _ in 0..TRIES {
         match daemon.own.meet(stream.as_fd()) {
             Ok(opener) => {
-                go(Connection::new(Rc::clone(daemon), stream, opener).serve());
+                begin(daemon, stream, opener, |connection, first| go(connection.run(first)));
                 return limits::BACK_OFF.0;
             }
             Err(Turned::Away(refusal)) => {

@@ -153,8 +153,10 @@ impl Bound {
             ready();
             Ok(daemon.ending.decided().await)
         });
-        daemon.erase_all();
+        daemon.wipe();
         files.remove();
+        // The process is about to end, and to take apart a store of many keys would keep a waiting signal's sender waiting.
+        std::mem::forget(daemon);
         let why: Why = ended?;
         tracing::info!(?why, "the daemon ends");
         Ok(())

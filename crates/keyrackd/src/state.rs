@@ -81,9 +81,17 @@ impl Daemon {
         })
     }
 
-    /// Works on the store at this instant. When this returns, every reply that carried a secret it erased is wiped, and the
-    /// timers wait for the next deadline: so no answer may be sent before.
+    /// Works on the store at this instant for a caller that asked. When this returns, every reply that carried a secret it
+    /// erased is wiped, and the timers wait for the next deadline: so no answer may be sent before.
     pub(crate) fn with_store<R>(&self, work: impl FnOnce(&mut Store<Held>, Clock) -> R) -> R {
+        self.unasked(|store, now| {
+            self.asked_ns.set(now.boot_ns);
+            work(store, now)
+        })
+    }
+
+    /// The same for no caller: the daemon's idleness goes on.
+    fn unasked<R>(&self, work: impl FnOnce(&mut Store<Held>, Clock) -> R) -> R {
         let now = (self.clock)();
         let mut store = self.store.borrow_mut();
         let result = work(&mut store, now);
@@ -109,7 +117,7 @@ impl Daemon {
     /// Erases what has ended, after a timer fired or the clock was set, and arms the timers anew.
     pub(crate) fn expire(&self) {
         self.armed.set(None);
-        self.with_store(|store, now| {
+        self.unasked(|store, now| {
             for slug in store.expire(now) {
                 tracing::info!(%slug, "a key has ended");
             }
@@ -118,19 +126,25 @@ impl Daemon {
 
     /// Erases every key, and every queued reply that carries one.
     pub(crate) fn erase_all(&self) {
-        self.with_store(|store, _| store.erase_all());
+        self.wipe();
+        self.unasked(|store, _| store.erase_all());
+    }
+
+    /// Wipes every secret there is, and ends every connection a reply with one is queued for. At once: the store, which is to be
+    /// taken apart key by key, still lists what is gone.
+    pub(crate) fn wipe(&self) {
         self.pool.erase_all();
         self.table.borrow().end_stale();
     }
 
-    /// A caller of ours has asked something.
+    /// A caller has asked something that is not in the store.
     pub(crate) fn asked(&self) {
         self.asked_ns.set((self.clock)().boot_ns);
     }
 
     /// Whether nothing is held and nobody has asked for `window`.
     pub(crate) fn is_idle(&self, window: Duration) -> bool {
-        let (held, now) = self.with_store(|store, now| {
+        let (held, now) = self.unasked(|store, now| {
             store.expire(now);
             (!store.is_empty(), now)
         });

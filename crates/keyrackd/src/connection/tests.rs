@@ -1,6 +1,6 @@
 //! Connections over a socket pair, on a runtime whose clock stands still but when everybody waits.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -47,19 +47,23 @@ impl Caller {
     fn new(daemon: &Rc<Daemon>) -> Self {
         Self::with(|ours| {
             let opener = daemon.own.meet(ours.as_fd()).unwrap();
-            Connection::new(Rc::clone(daemon), ours, opener).serve()
+            begin(daemon, ours, opener, |connection, first| {
+                tokio::task::spawn_local(connection.run(first));
+            });
         })
     }
 
     fn stranger(daemon: &Rc<Daemon>) -> Self {
-        Self::with(|ours| turn_away(Rc::clone(daemon), ours))
+        Self::with(|ours| {
+            tokio::task::spawn_local(turn_away(Rc::clone(daemon), ours));
+        })
     }
 
-    fn with<F: Future<Output = ()> + 'static>(serve: impl FnOnce(UnixStream) -> F) -> Self {
+    fn with(serve: impl FnOnce(UnixStream)) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         theirs.set_nonblocking(true).unwrap();
-        tokio::task::spawn_local(serve(ours));
+        serve(ours);
         Caller(theirs)
     }
 
@@ -183,7 +187,7 @@ fn at_the_cap_the_oldest_without_a_request_gives_way() {
         theirs.set_nonblocking(true).unwrap();
         (&theirs).write_all(STATUS.as_bytes()).unwrap();
         let opener = daemon.own.meet(ours.as_fd()).unwrap();
-        tokio::task::spawn_local(Connection::new(Rc::clone(&daemon), ours, opener).serve());
+        begin(&daemon, ours, opener, |_, _| panic!("it is served at once"));
         assert!(Caller(theirs).got().await.0.contains(r#""success":true"#));
         assert_eq!(daemon.table.borrow().len(), 8);
         // Two that wait take those of the oldest that do.

@@ -8,6 +8,7 @@ use keyrack_wire::legacy::{
     self, Get, GetItem, Grant, Relock, Request, StatusItem, compose_error, compose_get_reply,
     compose_relock_reply, compose_status_reply, compose_unlock_reply,
 };
+use smallvec::SmallVec;
 
 use super::{Answer, Then};
 use crate::held::{Held, Lent, LentExtras};
@@ -17,13 +18,15 @@ use crate::state::Daemon;
 
 /// Answers a whole request.
 pub(crate) fn answer(daemon: &Daemon, message: &[u8]) -> Answer {
-    daemon.asked();
     let outcome = match Request::parse(message) {
         Ok(Request::Unlock(grants)) => unlock(daemon, &grants),
         Ok(Request::Get(get)) => serve(daemon, &get),
         Ok(Request::Status) => status(daemon),
         Ok(Request::Relock(relock)) => erase(daemon, &relock),
-        Err(error) => Err(error.to_string()),
+        Err(error) => {
+            daemon.asked();
+            Err(error.to_string())
+        }
     };
     match outcome {
         Ok(reply) => Answer { reply, then: Then::Close },
@@ -163,7 +166,8 @@ fn serve(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
         get.org.as_deref().is_none_or(|wanted| org == wanted || org == Org::MACHINE)
             && get.env.as_deref().is_none_or(|wanted| env == wanted || env == keyrack_core::Env::All.as_str())
     };
-    let hits: Vec<Hit> = daemon.with_store(|store, now| {
+    // Most callers ask for one key.
+    let hits: SmallVec<[Hit; 1]> = daemon.with_store(|store, now| {
         let asked = get.slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok());
         asked.filter_map(|slug| store.get(&slug, now).filter(|entry| wanted(entry)).map(Hit::of)).collect()
     });
@@ -195,7 +199,9 @@ fn status(daemon: &Daemon) -> Result<Reply, String> {
             expires_at: time,
             ttl_left_ms: entry.deadlines.left(now).as_ms(),
         });
-        plain(|sink| compose_status_reply(sink, &daemon.about.home_hash, keys))
+        plain(|sink| compose_status_reply(sink, &daemon.about.home_hash, keys)).map_err(|_| {
+            format!("{} keys are more than this protocol can list; use keyrack status", times.len())
+        })
     })
 }
 

@@ -12,6 +12,7 @@ use keyrack_wire::native::{
     agreed_proto, compose_error, compose_get_reply, compose_relock_reply, compose_reply,
     compose_status_reply, compose_unlock_reply,
 };
+use smallvec::SmallVec;
 
 use super::{Answer, Then, error_body};
 use crate::held::{Held, Lent};
@@ -29,10 +30,10 @@ const LONGEST: usize = keyrack_wire::native::MAX_LENGTH + 4;
 
 /// Answers a whole request.
 pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Answer {
-    daemon.asked();
     let request = match Request::decode(frame) {
         Ok(request) => request,
         Err(error) => {
+            daemon.asked();
             let then = match error {
                 RequestError::BadFrame(_) => Then::Refuse,
                 RequestError::BadRequest { .. } => Then::Next,
@@ -47,6 +48,9 @@ pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Answer {
         }
     };
     let id = request.id;
+    if matches!(request.op, Op::Hello(_) | Op::Ping | Op::Unknown(_)) {
+        daemon.asked();
+    }
     let then = if matches!(request.op, Op::Shutdown) { Then::Shutdown } else { Then::Next };
     let outcome = match request.op {
         Op::Hello(hello) => greet(daemon, id, &hello),
@@ -152,14 +156,15 @@ impl Hit<'_> {
 }
 
 fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Problem> {
-    let mut hits: Vec<Hit<'_>> = daemon.with_store(|store, now| {
+    // Most callers ask for one key.
+    let mut hits: SmallVec<[Hit<'_>; 1]> = daemon.with_store(|store, now| {
         let hit = |asked| {
             let slug = Slug::parse_stored(asked).ok()?;
             store.get(&slug, now).map(|entry| Hit::of(asked, entry, now))
         };
         get.slugs.iter().map(AsRef::as_ref).filter_map(hit).collect()
     });
-    let items: Vec<_> = hits.iter().map(Hit::item).collect();
+    let items: SmallVec<[_; 1]> = hits.iter().map(Hit::item).collect();
     if items.is_empty() {
         return plain(|sink| compose_get_reply(sink, id, &items).map(|_| ()));
     }

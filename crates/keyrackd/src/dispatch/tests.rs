@@ -588,3 +588,85 @@ fn nothing_of_a_secret_is_in_ordinary_memory() {
     let miss = legacy::answer(&bench.daemon, get(&["a.test.B"]).as_bytes()).reply;
     assert!(matches!(miss, Reply::Plain(_)));
 }
+
+mod mutations {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn requests() -> Vec<Vec<u8>> {
+        let mut all: Vec<Vec<u8>> = [
+            unlock(&[grant("a.test.NEW", "n\\u0065w", r#","x":{"y":[1,"z"]}"#), grant("a.all.B", "s", "")]),
+            get(&["a.test.HELD", "a.test.B"]),
+            r#"{"command":"STATUS","payload":{}}"#.into(),
+            r#"{"command":"RELOCK","payload":{"slugs":["a.test.NEW"]}}"#.into(),
+            r#"{"command":"RELOCK","payload":{"env":"prod"}}"#.into(),
+        ]
+        .into_iter()
+        .map(String::into_bytes)
+        .collect();
+        for header in [
+            r#"{"id":1,"op":"get","slugs":["a.test.HELD"]}"#,
+            r#"{"id":1,"op":"status","after":0,"limit":9}"#,
+            r#"{"id":1,"op":"relock","slugs":["a.test.NEW"]}"#,
+            r#"{"id":1,"op":"hello","proto":1,"min_proto":1,"version":"","build":""}"#,
+            r#"{"id":1,"op":"ping"}"#,
+        ] {
+            all.push(frame(header, b""));
+        }
+        all.push(frame(&key_header("a.test.NEW", 1000, "", 3), b"new"));
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever a request is turned into: it is answered in its protocol, and only an answer that says so has changed the
+        /// key that is held.
+        #[test]
+        fn a_mangled_request_is_answered_and_harms_nothing(
+            which in 0_usize..11,
+            edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..4), 1..6),
+        ) {
+            let bench = Bench::new();
+            bench.unlock("a.test.HELD", "hunter2");
+            let mut bytes = requests().swap_remove(which);
+            for (at, byte, kind) in edits {
+                if bytes.is_empty() {
+                    break;
+                }
+                let at = at.index(bytes.len());
+                match kind {
+                    0 => bytes[at] = byte,
+                    1 => bytes.insert(at, byte),
+                    2 => drop(bytes.remove(at)),
+                    _ => bytes.truncate(at),
+                }
+            }
+            let reply = match bytes.first() {
+                Some(0) => match decode(&bytes) {
+                    Ok(Decoded::Frame(whole)) => {
+                        let reply = native::answer(&bench.daemon, &whole).reply;
+                        let framed = matches!(decode(reply.bytes()), Ok(Decoded::Frame(_)));
+                        prop_assert!(framed, "a native answer is a frame");
+                        reply
+                    }
+                    _ => return Ok(()),
+                },
+                _ => {
+                    let reply = legacy::answer(&bench.daemon, &bytes).reply;
+                    let text = String::from_utf8(reply.bytes().to_vec()).unwrap();
+                    prop_assert!(text.starts_with("{\"success\":") && text.ends_with('}'), "{text}");
+                    reply
+                }
+            };
+            let text = String::from_utf8_lossy(reply.bytes()).into_owned();
+            let carries = matches!(reply, Reply::Secret { .. });
+            prop_assert_eq!(text.contains("hunter2"), carries && text.contains("a.test.HELD"), "{}", text);
+            let changed = ["unlocked\":[\"a.test.HELD", "relocked\":[\"a.test.HELD"].iter().any(|sign| text.contains(sign));
+            if !changed {
+                prop_assert!(bench.legacy(&get(&["a.test.HELD"])).contains("hunter2"), "{}", text);
+            }
+        }
+    }
+}

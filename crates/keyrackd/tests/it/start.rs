@@ -284,6 +284,35 @@ fn a_socket_of_another_session_is_not_taken_for_ours() {
 }
 
 #[test]
+fn a_report_needs_a_pipe() {
+    let home = Home::new();
+    let (code, text) = failing(command(&home).args(["--ready-fd", "3"]));
+    assert!(code == 2 && text.contains("descriptor 3 is no pipe"), "{text}");
+}
+
+#[test]
+fn where_processes_are_hidden_it_does_not_start() {
+    if !can_run("where_processes_are_hidden_it_does_not_start", &[Need::Root, Need::Program("unshare")]) {
+        return;
+    }
+    let home = Home::new();
+    let mut command = Command::new("unshare");
+    let script = "mount -t proc -o hidepid=2 proc /proc && exec \"$0\" --socket \"$1\"";
+    command.args(["--mount", "sh", "-c", script]).arg(binary("keyrackd")).arg(socket_in(&home));
+    let (code, text) = failing(&mut command);
+    assert!(code == 2 && text.contains("hidepid=") && text.contains("remount,hidepid=0"), "{code} {text}");
+    assert_eq!(names_in(&home.runtime()), [""; 0]);
+}
+
+#[test]
+fn memory_that_cannot_be_had_is_named() {
+    let home = Home::new();
+    let (code, text) = failing(command(&home).env("KEYRACK_MEMORY", "secret"));
+    assert!(code == 2 && text.contains("KEYRACK_MEMORY=secret cannot be had"), "{code} {text}");
+    assert_eq!(names_in(&home.runtime()), ["keyrack.7.83db27ef.sock.lock"]);
+}
+
+#[test]
 fn under_a_debugger_it_does_not_start() {
     if !can_run("under_a_debugger_it_does_not_start", &[Need::Program("strace")]) {
         return;

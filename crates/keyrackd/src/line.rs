@@ -1,0 +1,226 @@
+//! A stream that is read and written at once where that can be, and waited for where it cannot.
+
+use std::future::poll_fn;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
+
+use crate::limits;
+use crate::link::Link;
+use crate::reply::Reply;
+use crate::state::Daemon;
+use crate::watch::watch;
+
+/// What a wait for a connection ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    Ready,
+    TooLate,
+    /// It was ended from outside, or may not wait.
+    Ended,
+}
+
+/// Where a line stands in the table of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It never had to wait.
+    None,
+    At(usize),
+    /// Nowhere.
+    Stranger,
+}
+
+/// A stream that can be waited for, known to the table of connections from its first wait on.
+pub(crate) struct Line {
+    pub(crate) daemon: Rc<Daemon>,
+    pub(crate) link: Rc<Link>,
+    /// What the runtime watches, if it has to; and whether for writing too.
+    watched: Option<(AsyncFd<Rc<Link>>, bool)>,
+    place: Place,
+    /// Whether all that had come when it was last looked at has been read: the next byte wakes a wait.
+    pub(crate) drained: bool,
+}
+
+impl Line {
+    pub(crate) fn new(daemon: Rc<Daemon>, stream: UnixStream) -> Self {
+        Line { daemon, link: Rc::new(Link::new(stream)), watched: None, place: Place::None, drained: false }
+    }
+
+    /// One that takes no place in the table: it displaces nobody, and strangers are counted elsewhere.
+    pub(crate) fn of_stranger(daemon: Rc<Daemon>, stream: UnixStream) -> Self {
+        let mut line = Line::new(daemon, stream);
+        line.place = Place::Stranger;
+        line
+    }
+
+    /// Reads what is there, as [`try_read`].
+    pub(crate) fn try_read(&mut self, into: &mut [u8]) -> Option<usize> {
+        let came = try_read(&self.link.stream, into);
+        self.drained = is_drained(came, into.len());
+        came
+    }
+
+    /// Sends a reply, of which `sent` bytes are out already. False if the caller did not take it.
+    pub(crate) async fn send(&mut self, reply: Reply, mut sent: usize) -> bool {
+        match write(&self.link.stream, reply.bytes(), &mut sent) {
+            Some(done) => return done,
+            None => *self.link.queued.borrow_mut() = Some(reply),
+        }
+        let deadline = Instant::now() + limits::REPLY;
+        loop {
+            if self.wait(Interest::WRITABLE, Some(deadline)).await != Woken::Ready {
+                break;
+            }
+            let queued = self.link.queued.borrow();
+            // It is taken away when a secret in it is erased.
+            let Some(reply) = queued.as_ref() else { break };
+            if let Some(done) = write(&self.link.stream, reply.bytes(), &mut sent) {
+                drop(queued);
+                *self.link.queued.borrow_mut() = None;
+                return done;
+            }
+        }
+        *self.link.queued.borrow_mut() = None;
+        false
+    }
+
+    /// Waits until the stream can be read or written, the deadline, or the end of the connection.
+    pub(crate) async fn wait(&mut self, interest: Interest, deadline: Option<Instant>) -> Woken {
+        if self.place == Place::None {
+            let Some(place) = self.daemon.table.borrow_mut().admit(&self.link) else {
+                tracing::warn!("a caller was turned away: every connection has a request in flight");
+                return Woken::Ended;
+            };
+            self.place = Place::At(place);
+        }
+        self.watch(interest.is_writable());
+        let (Some((watched, _)), link) = (&self.watched, &self.link) else { return Woken::Ended };
+        let mut sleep = pin!(deadline.map(tokio::time::sleep_until));
+        poll_fn(|cx| {
+            if link.has_ended() {
+                return Poll::Ready(Woken::Ended);
+            }
+            let polled = if interest.is_readable() {
+                watched.poll_read_ready(cx)
+            } else {
+                watched.poll_write_ready(cx)
+            };
+            match polled {
+                Poll::Ready(Ok(mut ready)) => {
+                    // What comes from now on makes it ready again; what has come is about to be looked at.
+                    ready.clear_ready();
+                    return Poll::Ready(Woken::Ready);
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Woken::Ended),
+                Poll::Pending => {}
+            }
+            if let Some(sleep) = sleep.as_mut().as_pin_mut()
+                && sleep.poll(cx).is_ready()
+            {
+                return Poll::Ready(Woken::TooLate);
+            }
+            link.wake_at_end(cx.waker());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Has the runtime watch the stream. For reading alone as long as that is all there is to wait for: each reply the caller
+    /// takes would wake us otherwise.
+    fn watch(&mut self, writing: bool) {
+        if self.watched.as_ref().is_none_or(|(_, both)| writing && !both) {
+            self.watched = None;
+            let interest = if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            match watch(Rc::clone(&self.link), interest) {
+                Ok(watched) => self.watched = Some((watched, writing)),
+                Err(error) => tracing::error!(%error, "a connection cannot be waited for"),
+            }
+        }
+    }
+
+    /// Closes for writing and lets in, unseen, what the caller still sends, until `deadline`. Closed with bytes unread,
+    /// the kernel would tell the caller of a broken connection instead of an end.
+    pub(crate) async fn linger(&mut self, deadline: Instant) {
+        let _ = self.link.stream.shutdown(Shutdown::Write);
+        let daemon = Rc::clone(&self.daemon);
+        let mut left = limits::LINGER_BYTES;
+        while left > 0 && !self.link.has_ended() {
+            match daemon.with_scratch(|page| self.try_read(page)) {
+                Some(0) => return,
+                Some(n) => left = left.saturating_sub(n),
+                None => {
+                    if self.wait(Interest::READABLE, Some(deadline)).await != Woken::Ready {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the first byte alone, without a page: for a caller of whom nothing else is looked at.
+    pub(crate) async fn first_byte(&mut self, deadline: Instant) -> Option<u8> {
+        let mut first = [0];
+        loop {
+            match self.try_read(&mut first) {
+                Some(1) => return Some(first[0]),
+                Some(_) => return None,
+                None => {
+                    if self.wait(Interest::READABLE, Some(deadline)).await != Woken::Ready {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Place::At(place) = self.place {
+            self.daemon.table.borrow_mut().forget(place, &self.link);
+        }
+    }
+}
+
+/// Reads what is there. `None`: nothing is; `Some(0)`: nothing will be.
+pub(crate) fn try_read(mut stream: &UnixStream, into: &mut [u8]) -> Option<usize> {
+    loop {
+        match stream.read(into) {
+            Ok(n) => return Some(n),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => return None,
+                // The caller is gone, and has left something unread.
+                _ => return Some(0),
+            },
+        }
+    }
+}
+
+/// Whether what came of a read of `room` bytes means that nothing is left to read.
+pub(crate) fn is_drained(came: Option<usize>, room: usize) -> bool {
+    came.is_none_or(|n| 0 < n && n < room)
+}
+
+/// Writes what is left. `None`: the rest has to wait; else whether all of it is out.
+pub(crate) fn write(mut stream: &UnixStream, bytes: &[u8], sent: &mut usize) -> Option<bool> {
+    while *sent < bytes.len() {
+        match stream.write(&bytes[*sent..]) {
+            Ok(0) => return Some(false),
+            Ok(n) => *sent += n,
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => return None,
+                _ => return Some(false),
+            },
+        }
+    }
+    Some(true)
+}
