@@ -1,0 +1,204 @@
+use std::fs;
+
+use keyrack_core::{ErrorCode, Mechanism, VaultId};
+use keyrack_ops::del::{DelAsk, del};
+use keyrack_ops::list::list;
+use keyrack_ops::set::{SetAsk, set};
+
+use crate::person::{Person, World};
+
+fn ask(key: &str) -> SetAsk {
+    SetAsk {
+        key: key.to_owned(),
+        vault: "os.secure".to_owned(),
+        mech: Some("PERMANENT_VIA_REPLICA".to_owned()),
+        env: Some("test".to_owned()),
+        ..SetAsk::default()
+    }
+}
+
+fn with_secret(secret: &[u8]) -> Person {
+    Person { secret: Some(secret.to_vec()), ..Person::default() }
+}
+
+#[test]
+fn what_can_be_refused_is_refused_before_anybody_is_asked() {
+    let world = World::with_rack(
+        "org: acme\nenv.test:\n  - key: STRONG\n    grade: encrypted\nenv.prep: &x\n  - P\n",
+    );
+    world.with(&mut with_secret(b"v"), |outside| set(outside, &ask("HELD"))).unwrap();
+    let before = world.snapshot();
+    let other = |change: fn(&mut SetAsk)| {
+        let mut ask = ask("K");
+        change(&mut ask);
+        ask
+    };
+    for (what, ask, code) in [
+        ("no vault", other(|ask| ask.vault = "os.keyring".into()), ErrorCode::BadVault),
+        (
+            "a vault of another version",
+            other(|ask| ask.vault = "aws.params".into()),
+            ErrorCode::VaultUnsupported,
+        ),
+        ("a vault that is read only", other(|ask| ask.vault = "os.envvar".into()), ErrorCode::VaultReadOnly),
+        ("no mechanism", other(|ask| ask.mech = Some("X".into())), ErrorCode::BadMech),
+        (
+            "not of this vault",
+            other(|ask| ask.mech = Some("EPHEMERAL_VIA_SESSION".into())),
+            ErrorCode::BadMech,
+        ),
+        ("no env", other(|ask| ask.env = Some("dev".into())), ErrorCode::BadEnv),
+        ("an env that cannot be told", other(|ask| ask.env = None), ErrorCode::EnvRequired),
+        ("no org", other(|ask| ask.org = Some("a.b".into())), ErrorCode::BadOrg),
+        ("another org", other(|ask| ask.org = Some("other".into())), ErrorCode::OrgMismatch),
+        ("no name", other(|ask| ask.key = "a b".into()), ErrorCode::BadKeyName),
+        ("another slug's org", other(|ask| ask.key = "other.test.K".into()), ErrorCode::OrgMismatch),
+        ("another slug's env", other(|ask| ask.key = "acme.prod.K".into()), ErrorCode::EnvConflict),
+        ("no duration", other(|ask| ask.max_duration = Some("1d".into())), ErrorCode::BadDuration),
+        ("nothing of a duration", other(|ask| ask.max_duration = Some("0h".into())), ErrorCode::BadDuration),
+        ("a name for nothing", other(|ask| ask.exid = Some("x".into())), ErrorCode::Usage),
+        ("no such manifest", other(|ask| ask.at = Some("no.yml".into())), ErrorCode::NoManifest),
+        ("a manifest elsewhere", other(|ask| ask.at = Some("../k.yml".into())), ErrorCode::Usage),
+        (
+            "a weaker vault",
+            other(|ask| (ask.key, ask.vault) = ("HELD".into(), "os.direct".into())),
+            ErrorCode::GradeDegraded,
+        ),
+        (
+            "below its demand",
+            other(|ask| (ask.key, ask.vault) = ("STRONG".into(), "os.direct".into())),
+            ErrorCode::BelowDeclared,
+        ),
+        ("an odd section", other(|ask| ask.env = Some("prep".into())), ErrorCode::ManifestInvalid),
+        ("a mechanism nobody confirms", other(|ask| ask.mech = None), ErrorCode::MechRequired),
+    ] {
+        let mut person = with_secret(b"v");
+        let refused = world.with(&mut person, |outside| set(outside, &ask)).err();
+        assert_eq!(refused.map(|problem| problem.code), Some(code), "{what}");
+        assert!(!person.asked.contains(&"secret"), "{what}: {:?}", person.asked);
+    }
+    assert_eq!(world.snapshot(), before, "no refusal has changed anything");
+}
+
+#[test]
+fn an_org_that_could_not_be_read_back_is_refused() {
+    let world = World::with_rack("org: Acme\nenv.test: []\n");
+    let mut person = with_secret(b"v");
+    let refused = world.with(&mut person, |outside| set(outside, &ask("K"))).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::BadOrg);
+    assert!(person.asked.is_empty());
+}
+
+#[test]
+fn values_that_are_refused_change_nothing() {
+    let world = World::with_rack("org: acme\nenv.test: []\n");
+    let before = world.snapshot();
+    let large = vec![b'x'; keyrack_ops::MAX_SECRET + 1];
+    for (secret, code) in [
+        (&b""[..], ErrorCode::EmptySecret),
+        (b" ghp_0123", ErrorCode::LongLivedToken),
+        (b"AKIA0123", ErrorCode::LongLivedToken),
+        (b"{\"mech\":\"EPHEMERAL_VIA_GITHUB_APP\"}", ErrorCode::MechMismatch),
+        (&large, ErrorCode::SecretTooLarge),
+    ] {
+        let refused = world.with(&mut with_secret(secret), |outside| set(outside, &ask("K"))).unwrap_err();
+        assert_eq!(refused.code, code);
+        let shown = format!("{refused:?}");
+        assert!(!shown.contains("0123") && shown.len() < 1000, "no part of it is shown: {shown}");
+    }
+    assert_eq!(world.snapshot(), before);
+}
+
+#[test]
+fn a_permanent_key_is_confirmed() {
+    let world = World::with_rack("org: acme\nenv.test: []\n");
+    let unnamed = SetAsk { mech: None, ..ask("K") };
+    let mut person = Person { yes: Some(false), ..with_secret(b"v") };
+    let refused = world.with(&mut person, |outside| set(outside, &unnamed)).unwrap_err();
+    assert_eq!((refused.code, &person.asked[..]), (ErrorCode::MechRequired, &["confirm"][..]));
+    let mut person = Person { yes: Some(true), ..with_secret(b"v") };
+    let done = world.with(&mut person, |outside| set(outside, &unnamed)).unwrap();
+    assert_eq!((done.host.mech, &person.asked[..]), (Mechanism::Replica, &["confirm", "secret"][..]));
+}
+
+#[test]
+fn a_second_set_keeps_what_it_does_not_change() {
+    let world = World::with_rack("org: acme\nenv.test: []\n");
+    let first = world.with(&mut with_secret(b"1"), |outside| set(outside, &ask("K"))).unwrap();
+    assert!(first.declared);
+    // A marker that got lost is made again, and a new limit is heeded.
+    for entry in fs::read_dir(world.rack().join("inventory/owner=default")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let limited = SetAsk { max_duration: Some("1h".into()), ..ask("K") };
+    let second = world.with(&mut with_secret(b"2"), |outside| set(outside, &limited)).unwrap();
+    assert!(!second.declared);
+    assert_eq!(second.host.created_at, first.host.created_at);
+    assert_eq!(second.host.max_duration.as_deref(), Some("1h"));
+    assert_eq!(fs::read_dir(world.rack().join("inventory/owner=default")).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(world.manifest()).unwrap(), "org: acme\nenv.test:\n  - K\n");
+}
+
+#[test]
+fn a_key_is_set_also_when_it_cannot_be_declared() {
+    let world = World::with_rack("org: acme\nenv.test: []\n");
+    struct Meddler<'w>(&'w World);
+    impl keyrack_ops::Prompts for Meddler<'_> {
+        fn secret(
+            &mut self,
+            _: &keyrack_core::Slug,
+        ) -> Result<zeroize::Zeroizing<Vec<u8>>, keyrack_core::Problem> {
+            // Between the check and the writing somebody makes the file one that cannot be edited.
+            fs::write(self.0.manifest(), "org: acme\nenv.test: &x []\n").unwrap();
+            Ok(zeroize::Zeroizing::new(b"v".to_vec()))
+        }
+        fn passphrase(
+            &mut self,
+            _: &std::path::Path,
+            _: bool,
+        ) -> Result<zeroize::Zeroizing<String>, keyrack_core::Problem> {
+            unreachable!("the key has none")
+        }
+        fn confirm(&mut self, _: &str, _: &str) -> Result<bool, keyrack_core::Problem> {
+            unreachable!("the mechanism is named")
+        }
+        fn choose(&mut self, _: &str, _: &[String], _: &str) -> Result<usize, keyrack_core::Problem> {
+            unreachable!("the mechanism is named")
+        }
+    }
+    let done = world.with_prompts(&mut Meddler(&world), |outside| set(outside, &ask("K"))).unwrap();
+    assert!(!done.declared);
+    assert!(
+        done.notices.iter().any(|notice| notice.contains("not declared") && notice.contains("`- K`")),
+        "{done:?}"
+    );
+    let listed = world.with(&mut Person::default(), list).unwrap();
+    assert_eq!(listed.hosts.values().next().unwrap().vault, VaultId::OsSecure);
+}
+
+#[test]
+fn del_takes_up_what_was_cut_off() {
+    let world = World::with_rack("org: acme\nenv.test: []\n");
+    world.with(&mut with_secret(b"v"), |outside| set(outside, &ask("K"))).unwrap();
+    // As a set leaves it that was killed between the vault and the manifest.
+    let manifest = world.rack().join("keyrack.host.age");
+    let with_key = fs::read(&manifest).unwrap();
+    let wanted = DelAsk { key: "acme.test.K".into(), ..DelAsk::default() };
+    assert!(world.with(&mut Person::default(), |outside| del(outside, &wanted)).unwrap().found);
+    let without_key = fs::read(&manifest).unwrap();
+    world.with(&mut with_secret(b"v"), |outside| set(outside, &ask("K"))).unwrap();
+    fs::write(&manifest, without_key).unwrap();
+    let done = world.with(&mut Person::default(), |outside| del(outside, &wanted)).unwrap();
+    assert!(done.found && done.undeclared, "{done:?}");
+    let left: Vec<_> = world
+        .snapshot()
+        .into_iter()
+        .map(|(path, _)| path)
+        .filter(|path| path.extension().is_some_and(|ext| ext == "age" || ext == "stocked"))
+        .collect();
+    assert_eq!(left, std::slice::from_ref(&manifest));
+    // And one that was killed between the vault and the manifest of a del: the entry is left, the file is gone.
+    fs::write(&manifest, with_key).unwrap();
+    assert!(world.with(&mut Person::default(), |outside| del(outside, &wanted)).unwrap().found);
+    assert!(!world.with(&mut Person::default(), |outside| del(outside, &wanted)).unwrap().found);
+}

@@ -1,0 +1,120 @@
+use std::fs;
+
+use keyrack_client::render::unlock::Omission;
+use keyrack_core::{ErrorCode, Problem, Slug};
+use keyrack_ops::set::{SetAsk, set};
+use keyrack_ops::unlock::{Omitted, Report, UnlockAsk, unlock};
+
+use crate::person::{Person, World};
+
+fn omitted(code: Option<ErrorCode>) -> Omitted {
+    Omitted {
+        slug: Slug::parse("acme.test.K").unwrap(),
+        reason: if code.is_some() { Omission::Errored } else { Omission::Absent },
+        cause: code.map(|code| Problem::new(code, "x")),
+        fix: None,
+    }
+}
+
+#[test]
+fn exit_codes() {
+    for (what, causes, named, exit) in [
+        ("nothing to do", &[][..], false, 0),
+        ("absent ones of many", &[None, None], false, 0),
+        ("one that was named and is absent", &[None], true, 2),
+        ("the caller's", &[Some(ErrorCode::VaultCorrupt), None], false, 2),
+        ("a fault among the caller's", &[Some(ErrorCode::VaultCorrupt), Some(ErrorCode::Io)], false, 1),
+        ("a fault", &[Some(ErrorCode::MemoryFull)], true, 1),
+    ] {
+        let omitted = causes.iter().map(|code| omitted(code.clone())).collect();
+        let report = Report { omitted, ..Report::default() };
+        assert_eq!(report.exit(named), exit, "{what}");
+    }
+}
+
+#[test]
+fn no_daemon_is_started_for_nothing() {
+    // There is no program to start it from: a start would fail the call.
+    let world = World::with_rack("org: acme\nenv.test: [NEVER, GONE, BROKEN, WEAK, TOKEN]\nenv.prod: []\n");
+    for (key, vault, allow_dangerous) in [
+        ("GONE", "os.secure", false),
+        ("BROKEN", "os.secure", false),
+        ("WEAK", "os.direct", false),
+        ("TOKEN", "os.secure", true),
+    ] {
+        let secret = if key == "TOKEN" { b"ghp_0123".to_vec() } else { b"v".to_vec() };
+        let mut person = Person { secret: Some(secret), ..Person::default() };
+        let ask = SetAsk {
+            key: key.into(),
+            vault: vault.into(),
+            mech: Some("REPLICA".into()),
+            env: Some("test".into()),
+            allow_dangerous,
+            ..SetAsk::default()
+        };
+        world.with(&mut person, |outside| set(outside, &ask)).unwrap();
+    }
+    let file = |name: &str| {
+        let hash = Slug::parse(&format!("acme.test.{name}")).unwrap().hash16();
+        world.rack().join(format!("vault/os.secure/owner=default/{hash}.age"))
+    };
+    fs::remove_file(file("GONE")).unwrap();
+    fs::write(file("BROKEN"), "junk").unwrap();
+    let yml = "org: acme\nenv.test:\n  - NEVER\n  - GONE\n  - BROKEN\n  - WEAK: encrypted\n  - TOKEN\nenv.prod: []\n";
+    fs::write(world.manifest(), yml).unwrap();
+    let ask = UnlockAsk { env: Some("test".into()), ..UnlockAsk::default() };
+    let report = world.with(&mut Person::default(), |outside| unlock(outside, &ask)).unwrap();
+    let found: Vec<_> = report
+        .omitted
+        .iter()
+        .map(|key| (key.slug.name(), key.reason, key.cause.as_ref().map(|cause| cause.code.clone())))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("NEVER", Omission::Absent, None),
+            ("GONE", Omission::Lost, None),
+            ("BROKEN", Omission::Errored, Some(ErrorCode::VaultCorrupt)),
+            ("WEAK", Omission::Errored, Some(ErrorCode::BelowDeclared)),
+            ("TOKEN", Omission::Errored, Some(ErrorCode::LongLivedToken)),
+        ]
+    );
+    assert!(report.unlocked.is_empty());
+    assert_eq!(report.exit(false), 2);
+    let has_way_out = |key: &Omitted| {
+        key.fix.is_some()
+            || key.cause.as_ref().is_some_and(|cause| cause.fix.is_some() || cause.hint.is_some())
+    };
+    assert!(report.omitted.iter().all(has_way_out), "{:?}", report.omitted);
+    // What a vault has surely lost is not called locked any more; what is only damaged is.
+    let marker = |name: &str| {
+        let hash = Slug::parse(&format!("acme.test.{name}")).unwrap().hash16();
+        world.rack().join(format!("inventory/owner=default/{hash}.stocked")).exists()
+    };
+    assert!(!marker("GONE") && marker("BROKEN"));
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
+    // No rack to open: whatever is refused is refused before that is looked for.
+    let world = World::new("org: acme\nenv.test: [K]\n");
+    let ask = |env: Option<&str>, key: Option<&str>, duration: Option<&str>| UnlockAsk {
+        env: env.map(Into::into),
+        key: key.map(Into::into),
+        duration: duration.map(Into::into),
+        allow_dangerous: false,
+    };
+    for (ask, code) in [
+        (ask(Some("tset"), None, None), ErrorCode::BadEnv),
+        (ask(Some("test"), None, Some("25h")), ErrorCode::DurationAboveCeiling),
+        (ask(Some("sudo"), Some("K"), Some("61m")), ErrorCode::DurationAboveCeiling),
+        (ask(None, Some("acme.sudo.K"), Some("61m")), ErrorCode::DurationAboveCeiling),
+        (ask(Some("test"), None, Some("1 h")), ErrorCode::BadDuration),
+        (ask(Some("test"), None, Some("0s")), ErrorCode::BadDuration),
+    ] {
+        let mut person = Person::default();
+        let refused = world.with(&mut person, |outside| unlock(outside, &ask)).unwrap_err();
+        assert_eq!(refused.code, code, "{ask:?}");
+        assert!(person.asked.is_empty(), "{ask:?}");
+    }
+}
