@@ -3,8 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
 
 use keyrack_core::{ErrorCode, VaultId};
+use keyrack_testkit::{Need, Reaped, can_run, wait_until};
 use keyrack_vaults::recipient::{self, Stanza};
 use keyrack_vaults::{Identities, IdentitySource, armor, recipients};
 
@@ -266,4 +269,33 @@ fn a_first_recipient_follows_the_key() {
             assert_eq!(problem.code, ErrorCode::BadKeyFile);
         }
     }
+}
+
+#[test]
+fn a_key_that_a_real_agent_names_by_its_path_is_found() {
+    let test = "a_key_that_a_real_agent_names_by_its_path_is_found";
+    let needs = ["ssh-agent", "ssh-add", "ssh-keygen"].map(Need::Program);
+    if !can_run(test, &needs) {
+        return;
+    }
+    let rig = Rig::bare();
+    let key = rig.home.home().join("elsewhere");
+    let socket = rig.home.runtime().join("agent");
+    let mut keygen = rig.home.command("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).arg("-C").arg(&key);
+    assert!(keygen.status().unwrap().success());
+    let mut command = rig.home.command("ssh-agent");
+    let _agent = Reaped::spawn(command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()));
+    wait_until("the agent listens", Duration::from_secs(10), || socket.exists());
+    let mut add = rig.home.command("ssh-add");
+    assert!(add.arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket).status().unwrap().success());
+
+    let line = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+    let to = recipients::entry(recipient::parse(&line, Stanza::Age).unwrap(), "x", NOW_MS);
+    let file = armor::encrypt(&[to], b"x").unwrap().into_bytes();
+    assert_eq!(opens(&mut rig.identities(Prompt::default()), &file), Err(ErrorCode::NoIdentity));
+    let source = IdentitySource { ssh_auth_sock: Some(socket), ..rig.source() };
+    let mut identities = Identities::discover(source, Box::new(Prompt::default())).unwrap();
+    assert_eq!(opens(&mut identities, &file), Ok(()));
+    assert_eq!(identities.tried(), [key]);
 }

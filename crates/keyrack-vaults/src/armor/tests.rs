@@ -1,0 +1,153 @@
+//! Age files that are not what they should be: never a panic, never another plaintext.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use keyrack_core::Owner;
+use proptest::prelude::*;
+
+use super::*;
+use crate::identity::parse_key_file;
+use crate::recipient::{Stanza, parse};
+use crate::{IdentitySource, NobodyToAsk, Racks, recipients};
+
+const PLAIN: &[u8] = b"a secret";
+
+fn fixture(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn recipient(key: &str, stanza: Stanza) -> Recipient {
+    let line = std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap();
+    recipients::entry(parse(&line, stanza).unwrap(), key, 0)
+}
+
+fn identities() -> Identities<'static> {
+    let racks = Racks::new(Some("/nonexistent".as_ref()), Owner::DEFAULT).unwrap();
+    let source = IdentitySource { racks, prikeys: vec![fixture("keys/plain")], ssh_auth_sock: None };
+    Identities::discover(source, Box::new(NobodyToAsk)).unwrap()
+}
+
+static ARMORED: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let to = [recipient("plain", Stanza::Age), recipient("plain", Stanza::Ssh)];
+    encrypt(&to, PLAIN).unwrap().into_bytes()
+});
+static BINARY: LazyLock<Vec<u8>> = LazyLock::new(|| dearmor(&ARMORED).unwrap());
+
+/// Every change of a file is noticed, but for those of how its armor is laid out and of a stanza beside the one that opens it: the
+/// header is covered by a MAC, the payload by its own.
+fn opens_as_it_was_or_not_at_all(bytes: &[u8]) -> Result<(), TestCaseError> {
+    match decrypt(&mut identities(), bytes, 100) {
+        Ok(plain) => prop_assert_eq!(plain.as_slice(), PLAIN),
+        Err(problem) => prop_assert!(
+            matches!(problem.code, ErrorCode::VaultCorrupt | ErrorCode::NoIdentity),
+            "{problem:?}"
+        ),
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn any_bytes(bytes: Vec<u8>) {
+        opens_as_it_was_or_not_at_all(&bytes)?;
+    }
+
+    #[test]
+    fn any_text_in_armor(body in "[A-Za-z0-9+/=\n\r -]{0,300}") {
+        let text = format!("-----BEGIN AGE ENCRYPTED FILE-----\n{body}\n-----END AGE ENCRYPTED FILE-----\n");
+        opens_as_it_was_or_not_at_all(text.as_bytes())?;
+    }
+
+    #[test]
+    fn any_header(body in "(-> (X25519|ssh-ed25519|ssh-rsa|scrypt|x)( [A-Za-z0-9+/]{0,44}){0,3}\n[A-Za-z0-9+/]{0,64}\n){0,4}(--- [A-Za-z0-9+/]{43}\n)?.{0,40}") {
+        opens_as_it_was_or_not_at_all(format!("age-encryption.org/v1\n{body}").as_bytes())?;
+    }
+
+    #[test]
+    fn one_byte_changed(armored: bool, at: prop::sample::Index, to: u8) {
+        let mut bytes = if armored { ARMORED.clone() } else { BINARY.clone() };
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        opens_as_it_was_or_not_at_all(&bytes)?;
+    }
+
+    #[test]
+    fn cut(armored: bool, at: prop::sample::Index) {
+        let bytes = if armored { &*ARMORED } else { &*BINARY };
+        opens_as_it_was_or_not_at_all(&bytes[..at.index(bytes.len())])?;
+    }
+
+    #[test]
+    fn a_changed_key_file_never_panics(
+        name in prop::sample::select(vec!["plain", "sealed", "rsa", "rsa_pem", "rsa_pem_sealed", "ecdsa", "age.txt"]),
+        at: prop::sample::Index,
+        to: u8,
+        cut: Option<prop::sample::Index>,
+    ) {
+        let mut bytes = std::fs::read(fixture(&format!("keys/{name}"))).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Err(why) = parse_key_file(&bytes) {
+            prop_assert!(why.len() < 120, "says why and quotes nothing: {why}");
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_armored_and_ends_in_a_newline() {
+    let text = std::str::from_utf8(&ARMORED).unwrap();
+    assert!(text.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n"));
+    assert!(text.ends_with("\n-----END AGE ENCRYPTED FILE-----\n"));
+    assert!(text.lines().all(|line| line.len() <= 64));
+}
+
+#[test]
+fn blanks_around_armor_are_no_damage() {
+    for (before, after) in [("\n", ""), ("", "\n\n"), (" \r\n", " \t")] {
+        let bytes = [before.as_bytes(), &ARMORED, after.as_bytes()].concat();
+        assert_eq!(decrypt(&mut identities(), &bytes, 100).unwrap().as_slice(), PLAIN);
+    }
+    let crlf = String::from_utf8(ARMORED.clone()).unwrap().replace('\n', "\r\n");
+    assert_eq!(decrypt(&mut identities(), crlf.as_bytes(), 100).unwrap().as_slice(), PLAIN);
+}
+
+#[test]
+fn the_limit_is_on_what_is_in_it() {
+    for (limit, ok) in [(PLAIN.len(), true), (PLAIN.len() - 1, false), (0, false)] {
+        let got = decrypt(&mut identities(), &ARMORED, limit).map(drop).map_err(|problem| problem.code);
+        assert_eq!(got, if ok { Ok(()) } else { Err(ErrorCode::SecretTooLarge) }, "{limit}");
+    }
+}
+
+#[test]
+fn plaintext_is_read_into_one_buffer() {
+    for len in [0, 1, 65_535, 65_536, 65_537, 200_000] {
+        let file = encrypt(&[recipient("plain", Stanza::Age)], &vec![7; len]).unwrap();
+        let plain = decrypt(&mut identities(), file.as_bytes(), MAX_SECRET).unwrap();
+        assert_eq!(plain.len(), len);
+        // Never grown: it was made as large as the file, which is larger than what is in it.
+        assert!(plain.capacity() >= len && plain.capacity() < len + 1000, "{len}: {}", plain.capacity());
+    }
+}
+
+#[test]
+fn a_file_that_was_written_wrong_is_noticed() {
+    let written = |to: &[Recipient], plain: &[u8]| encrypt(to, plain).unwrap().into_bytes();
+    let (own, other) = (recipient("plain", Stanza::Age), recipient("other", Stanza::Age));
+    let both = [own.clone(), other.clone()];
+    let mut identities = identities();
+    let mut check =
+        |bytes: &[u8], recipients| verify(bytes, PLAIN, recipients, Some(&mut identities)).is_ok();
+    assert!(check(&written(&both, PLAIN), 2));
+    assert!(!check(&written(&both, b"another"), 2), "another content");
+    assert!(!check(&written(&both, b""), 2), "no content");
+    assert!(!check(&written(&both, b"a secret and more"), 2), "more content");
+    assert!(!check(&written(&[own], PLAIN), 2), "a recipient missing");
+    assert!(!check(b"", 0), "nothing");
+    // Nobody here can open it: what can be told without is.
+    assert!(check(&written(&[other], b"another"), 1));
+}
