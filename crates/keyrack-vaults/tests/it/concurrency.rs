@@ -1,15 +1,19 @@
 //! Two at once, and runs that are killed: no update is lost, and a file is the old one or the new one.
 
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use keyrack_core::host_manifest::NewHost;
-use keyrack_core::{Mechanism, VaultId};
+use keyrack_core::{Mechanism, Problem, VaultId};
 use keyrack_testkit::{Reaped, wait_until};
-use keyrack_vaults::{Entry, Lock, manifest_file, registry};
+use keyrack_vaults::recipient::{self, Stanza};
+use keyrack_vaults::{Entry, Identities, Lock, Passphrase, manifest_file, recipients, registry};
+use zeroize::Zeroizing;
 
-use crate::rig::{NOW_MS, Prompt, Rig, slug, tree};
+use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture, slug, tree};
 
 /// In a child of this test binary: the home whose key is to be set again and again.
 const CHILD_HOME: &str = "KEYRACK_VAULTS_TEST_CHILD_HOME";
@@ -162,4 +166,65 @@ fn a_kill_at_any_moment_leaves_the_old_file_or_the_new_one() {
     for (path, _) in tree(&rig.racks.dir().join("vault")) {
         assert!(!path.to_str().unwrap().ends_with(".tmp"), "{}", path.display());
     }
+}
+
+/// Gives the passphrase, and says whether another writer could have gone ahead meanwhile.
+struct WatchfulPrompt {
+    racks: keyrack_vaults::Racks,
+    was_free: Rc<RefCell<Vec<bool>>>,
+}
+
+impl Passphrase for WatchfulPrompt {
+    fn passphrase(&mut self, _: &Path) -> Result<Zeroizing<String>, Problem> {
+        let racks = self.racks.clone();
+        // In another thread, since in this one the lock would be taken again at once.
+        let free = std::thread::spawn(move || Lock::take(&racks).is_ok()).join().unwrap();
+        self.was_free.borrow_mut().push(free);
+        Ok(Zeroizing::new(PASSPHRASE.to_owned()))
+    }
+}
+
+#[test]
+fn nobody_waits_while_a_person_is_asked() {
+    let rig = Rig::ready();
+    rig.set("acme.test.K", &VaultId::OsSecure, "v");
+    let sealed = std::fs::read_to_string(fixture("keys/sealed.pub")).unwrap();
+    let sealed = recipient::parse(&sealed, Stanza::Ssh).unwrap();
+    recipients::add(&rig.racks, &mut rig.identities(Prompt::default()), sealed, "sealed", NOW_MS).unwrap();
+    // From now on only the key with a passphrase is there.
+    std::fs::remove_dir_all(rig.racks.ssh_dir()).unwrap();
+    std::fs::create_dir(rig.racks.ssh_dir()).unwrap();
+    rig.key("sealed", "id_ed25519");
+    let other = std::fs::read_to_string(fixture("keys/other.pub")).unwrap();
+
+    let was_free = Rc::new(RefCell::new(Vec::new()));
+    let identities = || {
+        let prompt = WatchfulPrompt { racks: rig.racks.clone(), was_free: Rc::clone(&was_free) };
+        Identities::discover(rig.source(), Box::new(prompt)).unwrap()
+    };
+    manifest_file::update(&rig.racks, &mut identities(), |manifest, _| {
+        manifest.rest.insert("x".into(), true.into());
+        Ok(())
+    })
+    .unwrap();
+    let other = recipient::parse(&other, Stanza::Age).unwrap();
+    recipients::add(&rig.racks, &mut identities(), other, "other", NOW_MS).unwrap();
+    assert_eq!(*was_free.borrow(), [true, true], "asked once a command, with the lock free");
+}
+
+/// A file that only a key with a passphrase opens, when the manifest opens without one.
+#[test]
+fn nobody_waits_while_a_person_is_asked_for_a_vaults_file() {
+    let rig = Rig::ready();
+    rig.set("acme.test.K", &VaultId::OsSecure, "v");
+    let path = rig.racks.secure_path(&slug("acme.test.K"));
+    std::fs::copy(fixture("cli/sealed.age"), path).unwrap();
+    rig.key("sealed", "id_rsa");
+    let was_free = Rc::new(RefCell::new(Vec::new()));
+    let prompt = WatchfulPrompt { racks: rig.racks.clone(), was_free: Rc::clone(&was_free) };
+    let mut identities = Identities::discover(rig.source(), Box::new(prompt)).unwrap();
+    let other = std::fs::read_to_string(fixture("keys/other.pub")).unwrap();
+    let other = recipient::parse(&other, Stanza::Age).unwrap();
+    let changed = recipients::add(&rig.racks, &mut identities, other, "other", NOW_MS).unwrap();
+    assert_eq!((changed.files, &*was_free.borrow()), (1, &vec![true]));
 }

@@ -2,7 +2,7 @@
 
 use keyrack_core::{ErrorCode, VaultId};
 use keyrack_vaults::recipient::{self, Stanza};
-use keyrack_vaults::{recipients, registry};
+use keyrack_vaults::{manifest_file, recipients, registry};
 
 use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture, slug};
 
@@ -192,4 +192,22 @@ fn a_recipient_this_version_cannot_encrypt_to_stops_a_set_rather_than_being_left
         "{}",
         problem.message
     );
+}
+
+#[test]
+fn a_recipient_that_is_not_understood_is_never_left_out_in_silence() {
+    let rig = Rig::ready();
+    let known = rig.manifest();
+    let mut text: serde_json::Value = serde_json::from_str(&known.to_plaintext()).unwrap();
+    text["recipients"].as_array_mut().unwrap().push(serde_json::json!({"kind": "from the future"}));
+    let file = keyrack_vaults::armor::encrypt(&known.recipients, text.to_string().as_bytes()).unwrap();
+    std::fs::write(rig.racks.manifest_path(), &file).unwrap();
+    assert_eq!(rig.manifest().faults().len(), 1);
+    assert_eq!(add(&rig, "other", Stanza::Age, "laptop"), Err(ErrorCode::BadRecipient));
+    let changed = manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
+        manifest.rest.insert("x".into(), true.into());
+        Ok(())
+    });
+    assert_eq!(changed.unwrap_err().code, ErrorCode::BadRecipient);
+    assert_eq!(std::fs::read_to_string(rig.racks.manifest_path()).unwrap(), file);
 }
