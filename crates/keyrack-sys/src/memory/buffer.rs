@@ -74,7 +74,9 @@ impl Buffer {
         // Doubling, so that filling byte by byte costs O(n); but never over the limit, and only what is needed when
         // that is all there is.
         let doubled = self.all().len().saturating_mul(2).max(needed);
-        let doubled = doubled.checked_next_power_of_two().unwrap_or(doubled).min(self.limit);
+        let doubled = doubled.checked_next_power_of_two().unwrap_or(doubled);
+        // The last step goes to the limit: one of a few bytes behind it would need the whole of it twice.
+        let doubled = if doubled > self.limit / 2 { self.limit } else { doubled };
         let grant = {
             let mut requests = self.shared.requests();
             requests.allocate(doubled.max(PAGE)).or_else(|_| requests.allocate(needed.max(PAGE)))?

@@ -386,7 +386,7 @@ fn threads_share_a_pool() {
 #[test]
 fn buffers_start_with_no_page_and_grow_to_their_limit() {
     let pool = pool(4 * MIB);
-    let mut buffer = pool.buffer(10_000);
+    let mut buffer = pool.buffer(20_000);
     assert_eq!(pool.usage().requests, 0);
     assert!(buffer.filled().is_empty() && buffer.spare_mut().is_empty());
     buffer.ensure_spare(1).unwrap();
@@ -396,15 +396,28 @@ fn buffers_start_with_no_page_and_grow_to_their_limit() {
     buffer.filled_mut()[0] = b'A';
     buffer.ensure_spare(PAGE).unwrap();
     assert_eq!(buffer.spare_mut().len(), 2 * PAGE - 3);
-    buffer.ensure_spare(9_997).unwrap();
-    assert_eq!(buffer.spare_mut().len(), 9_997);
-    let full = buffer.ensure_spare(9_998).unwrap_err();
-    assert_eq!(full, Full { share: Share::Buffer, limit: 10_000, errno: None });
+    buffer.ensure_spare(19_997).unwrap();
+    assert_eq!(buffer.spare_mut().len(), 19_997);
+    let full = buffer.ensure_spare(19_998).unwrap_err();
+    assert_eq!(full, Full { share: Share::Buffer, limit: 20_000, errno: None });
     assert!(buffer.ensure_spare(usize::MAX).is_err());
     assert_eq!(buffer.filled(), b"Abc");
     buffer.release();
     assert!(buffer.filled().is_empty() && buffer.spare_mut().is_empty());
     assert!(pool.is_zero());
+}
+
+/// A message a few bytes over a power of two fits a share of twice that, for it is never there twice.
+#[test]
+fn the_last_step_of_a_buffer_goes_to_its_limit() {
+    let pool = pool(8 * MIB);
+    let mut buffer = pool.buffer(MIB + 5);
+    for _ in 0..MIB / PAGE {
+        buffer.extend(&[1; PAGE]).unwrap();
+    }
+    buffer.extend(&[1; 5]).unwrap();
+    assert_eq!(buffer.filled().len(), MIB + 5);
+    assert_eq!(pool.usage().requests_limit, 2 * MIB);
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use keyrack_core::store::{Entry, NewEntry, Relock as Which, Store};
 use keyrack_core::{Clock, Deadlines, Org, Slug, iso};
-use keyrack_sys::memory::{Buffer, Pool};
+use keyrack_sys::memory::{Buffer, Pool, Secret};
 use keyrack_wire::ComposeError;
 use keyrack_wire::legacy::{
     self, Get, GetItem, Grant, Relock, Request, StatusItem, compose_error, compose_get_reply,
-    compose_relock_reply, compose_status_reply, compose_unlock_reply,
+    compose_relock_reply, compose_status_reply, compose_unlock_reply, escape_len,
 };
 use smallvec::SmallVec;
 
@@ -175,6 +175,7 @@ fn serve(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
         return plain(|sink| compose_get_reply(sink, hits.iter().map(Hit::item)).map(|_| ()));
     }
     let mut page = daemon.pool.buffer(limits::LEGACY_REPLY);
+    make_room(&mut page, &hits);
     let omitted = compose_get_reply(&mut Page(&mut page), hits.iter().map(Hit::item))
         .map_err(|error| no_reply(daemon, &mut page, error))?;
     for index in omitted {
@@ -185,6 +186,18 @@ fn serve(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
         carries.push(hit.held);
     }
     Ok(Reply::Secret { page, carries })
+}
+
+/// Takes the pages a long reply needs in one go: growing step by step it would hold up to three times as many. An estimate: what
+/// it falls short of is taken as it is needed, and what cannot be had is found out then.
+fn make_room(page: &mut Buffer, hits: &[Hit]) {
+    const NAMES: usize = 512;
+    let text = |hit: &Hit| hit.held.secret.with(|secret| escape_len(secret).unwrap_or(0)).unwrap_or(0);
+    let extras = |hit: &Hit| hit.held.extras.as_ref().map_or(0, Secret::len);
+    if hits.iter().map(|hit| hit.held.secret.len()).sum::<usize>() > NAMES {
+        let estimate = hits.iter().map(|hit| text(hit) + extras(hit) + NAMES).sum();
+        let _ = page.ensure_spare(estimate);
+    }
 }
 
 fn status(daemon: &Daemon) -> Result<Reply, String> {
