@@ -273,7 +273,11 @@ impl Connection {
     async fn finish(mut self, answer: Answer, sent: usize) {
         let taken = self.line.send(answer.reply, sent).await;
         match answer.then {
-            Then::Refuse if taken => self.line.linger(Instant::now() + limits::LINGER).await,
+            Then::Refuse if taken => {
+                // What it may still send is no request: it gives way to one that has one.
+                self.line.daemon.table.borrow_mut().idle(&self.line.link);
+                self.line.linger(Instant::now() + limits::LINGER).await;
+            }
             Then::Shutdown => self.line.daemon.ending.decide(Why::Asked),
             _ => {}
         }

@@ -46,7 +46,7 @@ fn unlock(daemon: &Daemon, grants: &[Grant<'_>]) -> Result<Reply, String> {
     daemon.with_store(|store, now| {
         let new = admissible(store, &daemon.about.owner, &daemon.pool, grants, now)?;
         for entry in new {
-            tracing::info!(slug = %entry.slug, vault = %entry.source.vault, "a key is unlocked");
+            tracing::info!(slug = %entry.slug, "a key is unlocked");
             store.insert(entry, now);
         }
         Ok(reply)

@@ -1,3 +1,5 @@
+//! Claims of a socket against everything that may stand in its place.
+
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;

@@ -7,5 +7,6 @@ mod end;
 mod identity;
 mod legacy;
 mod limits;
+mod memory;
 mod native;
 mod start;
