@@ -72,7 +72,7 @@ pub fn parse(text: &str, stanza: Stanza) -> Result<Pubkey, Problem> {
     let pubkey = if text.starts_with("ssh-") {
         match stanza {
             Stanza::Age => Pubkey { mech: AGE, pubkey: from_ssh_public_key(text)? },
-            Stanza::Ssh => Pubkey { mech: SSH, pubkey: text.to_owned() },
+            Stanza::Ssh => Pubkey { mech: SSH, pubkey: without_odd_comment(text) },
         }
     } else if stanza == Stanza::Ssh {
         return Err(bad(
@@ -90,6 +90,16 @@ pub fn parse(text: &str, stanza: Stanza) -> Result<Pubkey, Problem> {
     };
     ready_one(pubkey.mech, &pubkey.pubkey).map_err(bad)?;
     Ok(pubkey)
+}
+
+/// An ssh public key with its comment only if that is plain: the other implementation puts the whole line into a shell's command.
+fn without_odd_comment(line: &str) -> String {
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '@' | '.' | '_' | '-' | '+' | ':' | '/');
+    let mut words = line.split_ascii_whitespace();
+    let key = [words.next(), words.next()].map(Option::unwrap_or_default).join(" ");
+    let comment = words.collect::<Vec<_>>().join(" ");
+    if comment.is_empty() || !comment.chars().all(plain) { key } else { format!("{key} {comment}") }
 }
 
 /// The X25519 recipient an ed25519 ssh public key converts to.

@@ -47,7 +47,7 @@ pub fn entry(key: Pubkey, label: &str, now_ms: i64) -> Recipient {
 /// Adds a recipient.
 ///
 /// # Errors
-/// [`ErrorCode::RecipientExists`] when the label is taken; [`ErrorCode::VaultCorrupt`], [`ErrorCode::NoIdentity`] when a file cannot be opened, naming
+/// [`ErrorCode::Usage`] for a label that is empty, over 128 bytes, or not printable; [`ErrorCode::RecipientExists`] when it is taken; [`ErrorCode::VaultCorrupt`], [`ErrorCode::NoIdentity`] when a file cannot be opened, naming
 /// it; whatever writing fails with. In each case nothing was changed.
 pub fn add(
     racks: &Racks,
@@ -56,6 +56,10 @@ pub fn add(
     label: &str,
     now_ms: i64,
 ) -> Result<Changed, Problem> {
+    if label.trim().is_empty() || label.len() > 128 || label.chars().any(char::is_control) {
+        let message = "a recipient's label must be a word or a few, by which it can be removed again";
+        return Err(Problem::new(ErrorCode::Usage, message));
+    }
     let new = entry(key, label, now_ms);
     change(racks, identities, |manifest| {
         if manifest.recipients.iter().any(|known| known.label == label) {

@@ -79,7 +79,8 @@ pub trait Vault: Sync {
     fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Problem>;
 
     /// Stores the secret, replacing what was there; it was read back and verified when this returns, or what was there is untouched.
-    /// The entry's mechanism must be named.
+    /// The entry's mechanism must be named. To be called with the owner's lock held and the recipients read under it (inside
+    /// [`crate::manifest_file::update`]), or a change of the recipients could come between.
     ///
     /// # Errors
     /// What kept it from being stored.

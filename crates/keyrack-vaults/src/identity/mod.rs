@@ -89,7 +89,7 @@ enum State {
     Open(Keys),
     Sealed(Sealed),
     /// Its passphrase could not be had, or was wrong: not asked again in this command.
-    Shut(Problem),
+    Shut(Public, Problem),
     /// Not a key of use here, in words that fit behind its path.
     Useless(String),
 }
@@ -150,26 +150,30 @@ impl<'p> Identities<'p> {
         if let Some(taken) = self.offer_unasked(&mut attempt) {
             return Ok(taken);
         }
+        // Why a key that could have opened it did not: the first such reason is the cause.
         let mut refusal = None;
         for candidate in &mut self.candidates {
-            let State::Sealed(sealed) = &candidate.state else {
-                if let State::Shut(problem) = &candidate.state {
-                    refusal.get_or_insert_with(|| problem.clone());
-                }
-                continue;
+            let public = match &candidate.state {
+                State::Sealed(sealed) => sealed.public(),
+                State::Shut(public, _) => public,
+                State::Open(_) | State::Useless(_) => continue,
             };
-            if !target.could_be_opened_by(sealed.public(), candidate.named) {
+            if !target.could_be_opened_by(public, candidate.named) {
                 continue;
             }
-            candidate.state = unseal(self.passphrase.as_mut(), &candidate.path, sealed);
+            if let State::Sealed(sealed) = &candidate.state {
+                candidate.state = unseal(self.passphrase.as_mut(), &candidate.path, sealed);
+            }
             match &candidate.state {
                 State::Open(keys) => {
                     if let Some(taken) = attempt(keys) {
                         return Ok(taken);
                     }
                 }
-                State::Shut(problem) if problem.code == ErrorCode::Interrupted => return Err(problem.clone()),
-                State::Shut(problem) => {
+                State::Shut(_, problem) if problem.code == ErrorCode::Interrupted => {
+                    return Err(problem.clone());
+                }
+                State::Shut(_, problem) => {
                     refusal.get_or_insert_with(|| problem.clone());
                 }
                 State::Useless(_) | State::Sealed(_) => {}
@@ -259,7 +263,7 @@ fn unseal(prompt: &mut dyn Passphrase, path: &Path, sealed: &Sealed) -> State {
     for _ in 0..prompt.tries().max(1) {
         let given = match prompt.passphrase(path) {
             Ok(given) => given,
-            Err(problem) => return State::Shut(problem),
+            Err(problem) => return State::Shut(sealed.public().clone(), problem),
         };
         match sealed.open(&given) {
             Ok(Some(keys)) => return State::Open(keys),
@@ -267,13 +271,10 @@ fn unseal(prompt: &mut dyn Passphrase, path: &Path, sealed: &Sealed) -> State {
             Err(why) => return State::Useless(why),
         }
     }
-    State::Shut(
-        Problem::new(
-            ErrorCode::BadPassphrase,
-            format!("the passphrase does not open the key {}", path.display()),
-        )
-        .hint("run the command again with the key's passphrase"),
-    )
+    let message = format!("the passphrase does not open the key {}", path.display());
+    let problem = Problem::new(ErrorCode::BadPassphrase, message)
+        .hint("run the command again with the key's passphrase");
+    State::Shut(sealed.public().clone(), problem)
 }
 
 impl fmt::Debug for Identities<'_> {

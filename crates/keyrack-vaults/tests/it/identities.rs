@@ -116,6 +116,8 @@ fn a_wrong_passphrase_is_said_and_not_asked_for_again() {
         assert!(!format!("{problem:?}").contains("wrong"), "{problem:?}");
     }
     assert_eq!(prompt.asked_names(), ["id_ed25519"]);
+    // And it is not the cause where the key would have been of no use.
+    assert_eq!(opens(&mut identities, &encrypted_to(&[("rsa", Stanza::Ssh)])), Err(ErrorCode::NoIdentity));
 
     // A prompt that allows more tries is asked that often.
     let prompt = Prompt { tries: 3, ..Prompt::with(&["wrong", "", PASSPHRASE]) };

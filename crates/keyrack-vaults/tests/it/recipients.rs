@@ -62,6 +62,9 @@ fn a_new_recipient_reads_the_old_files_and_a_removed_one_reads_none() {
 fn what_cannot_be_added_or_removed_is_refused() {
     let rig = Rig::ready();
     assert_eq!(add(&rig, "other", Stanza::Age, "default"), Err(ErrorCode::RecipientExists));
+    for label in ["", "  ", "a\nb", "\u{1b}[31m", &"x".repeat(129)] {
+        assert_eq!(add(&rig, "other", Stanza::Age, label), Err(ErrorCode::Usage), "{label:?}");
+    }
     assert_eq!(remove(&rig, "nobody"), Err(ErrorCode::RecipientNotFound));
     assert_eq!(remove(&rig, "default"), Err(ErrorCode::LastRecipient));
     let bare = Rig::bare();
@@ -135,6 +138,20 @@ fn public_keys_are_checked_before_anything_is_written() {
         (&line("rsa"), Stanza::Ssh, recipient::SSH),
     ] {
         assert_eq!(recipient::parse(text, stanza).unwrap().mech, mech, "{text}");
+    }
+    // What the other implementation would hand to a shell has nothing a shell would act on.
+    let key = plain.trim().trim_end_matches(" plain@test");
+    for (comment, kept) in [
+        ("u@host", "u@host"),
+        ("my laptop", "my laptop"),
+        ("$(touch /tmp/x)", ""),
+        ("`x`", ""),
+        ("a\"; x", ""),
+        ("a\\", ""),
+        ("", ""),
+    ] {
+        let parsed = recipient::parse(&format!("{key} {comment}"), Stanza::Ssh).unwrap();
+        assert_eq!(parsed.pubkey, format!("{key} {kept}").trim_end());
     }
     let mut typo = age.clone();
     typo.replace_range(10..11, if &age[10..11] == "q" { "p" } else { "q" });
