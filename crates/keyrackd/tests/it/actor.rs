@@ -5,11 +5,9 @@ use std::env;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 
 use keyrack_testkit::{Reaped, in_new_session, wait_until};
 
@@ -21,23 +19,19 @@ const REQUEST: &str = "KEYRACK_IT_REQUEST";
 const OUTPUT: &str = "KEYRACK_IT_OUTPUT";
 const PROGRAM: &str = "KEYRACK_IT_PROGRAM";
 
-/// The test binary where every user can run it.
-fn program() -> &'static PathBuf {
-    static PLACE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    &PLACE
-        .get_or_init(|| {
-            let dir = tempfile::Builder::new().prefix("krit").tempdir_in("/tmp").unwrap();
-            std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-            let path = dir.path().join("actor");
-            std::fs::copy(env::current_exe().unwrap(), &path).unwrap();
-            (dir, path)
-        })
-        .1
+/// The test binary where every user who reaches the socket can run it: in the same home.
+fn program(socket: &Path) -> PathBuf {
+    let path = socket.ancestors().nth(2).unwrap().join("actor");
+    let own = env::current_exe().unwrap();
+    if !path.exists() && std::fs::hard_link(&own, &path).is_err() {
+        std::fs::copy(&own, &path).unwrap();
+    }
+    path
 }
 
 /// A command that acts a part.
 pub(crate) fn actor(part: &str, socket: &OsStr) -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new(program(Path::new(socket)));
     command.args(["--exact", "actor::act", "--ignored", "--nocapture", "--test-threads=1"]);
     command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
     command.env(PART, part).env(SOCKET, socket).current_dir("/");
@@ -167,7 +161,7 @@ fn act() {
     }
 }
 
-fn hand_over(socket: &std::path::Path, part: &str) -> Child {
+fn hand_over(socket: &Path, part: &str) -> Child {
     spawn_with(UnixStream::connect(socket).unwrap(), part)
 }
 

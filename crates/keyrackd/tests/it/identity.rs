@@ -1,6 +1,7 @@
 //! Who is served. Directories and sockets are opened to everybody first, so that only the look at the caller stands.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -81,15 +82,17 @@ fn strangers_hear_it_in_their_own_protocol_and_keep_nothing_alive() {
     let mut daemon = Daemon::run(home, &mut command);
 
     let mut native = daemon.connect();
-    std::io::Write::write_all(&mut native, b"\0").unwrap();
+    native.write_all(b"\0").unwrap();
     let (header, _) = crate::daemon::read_frame(&mut native).unwrap();
     assert!(header.contains(r#"{"id":0,"error":{"code":"session_mismatch","#), "{header}");
 
     let started = Instant::now();
     let mut status = None;
     while status.is_none() && started.elapsed() < LONG {
-        if let Ok(stream) = std::os::unix::net::UnixStream::connect(&daemon.socket) {
-            let _ = crate::daemon::ask(stream, STATUS.as_bytes());
+        if let Ok(mut stream) = std::os::unix::net::UnixStream::connect(&daemon.socket) {
+            // The last of them meets the daemon as it ends.
+            let _ = stream.write_all(STATUS.as_bytes());
+            let _ = stream.read_to_end(&mut Vec::new());
         }
         status = daemon.child.0.try_wait().unwrap();
     }
