@@ -1,0 +1,130 @@
+// The changing calls through the real command: set, unlock, get that unlocks, del, on a real vault.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createRequire } from 'node:module';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+const require = createRequire(import.meta.url);
+const { bin, canRun, makeHome, root, run, runNode } = require('./helpers/home.cjs');
+const { writeSshKey } = require('./helpers/ssh.cjs');
+
+let home;
+const here = () => ({ cwd: home.repo, env: home.env });
+const keyrack = (...args) => run(bin('keyrack'), args, here());
+
+/** Evaluates a body with `k` in a node that stands in the repository, and reads what it returns. */
+async function js(body) {
+  const code = `
+    const k = require(${JSON.stringify(join(root, 'index.js'))});
+    (async () => { ${body} })().then((value) => console.log(JSON.stringify(value)), (error) => console.log(JSON.stringify({ ...error, name: error.name, message: error.message })));`;
+  const { stdout, stderr } = await runNode(code, here());
+  expect(stderr).toBe('');
+  return JSON.parse(stdout);
+}
+
+beforeAll(async () => {
+  home = makeHome();
+  writeSshKey(home.home);
+  expect(await keyrack('init', '--org', 'acme')).toMatchObject({ status: 0 });
+});
+afterAll(async () => {
+  await keyrack('daemon', 'stop');
+  home?.remove();
+});
+
+describe('the whole path from Node', () => {
+  it('sets, finds locked, unlocks, gets, relocks and deletes', async () => {
+    const secret = 'a "secret"\n of two lines, ü';
+    const set = { key: 'TOKEN', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA' };
+    expect(await js(`return k.set({ ...${JSON.stringify(set)}, secret: ${JSON.stringify(secret)} })`)).toMatchObject({ slug: 'acme.test.TOKEN', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', env: 'test', org: 'acme' });
+    expect(await js("return k.getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt")).toStrictEqual({ status: 'locked', slug: 'acme.test.TOKEN', message: expect.any(String), fix: 'npx keyrack unlock --env test --key TOKEN' });
+    expect(await js('return k.status()')).toBeNull();
+
+    const { unlocked, omitted } = await js("return k.unlock({ env: 'test', duration: '10m' })");
+    expect(omitted).toStrictEqual([]);
+    expect(unlocked).toMatchObject([{ slug: 'acme.test.TOKEN', source: { vault: 'os.secure' }, expiresAt: expect.any(String) }]);
+    expect(JSON.stringify(unlocked)).not.toContain('secret');
+    expect(await js("return k.getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt.grant.key.secret")).toBe(secret);
+    expect(await js("return k.source({ env: 'test' }), process.env.TOKEN")).toBe(secret);
+
+    expect(await js("return k.relock({ env: 'test' })")).toStrictEqual({ relocked: ['acme.test.TOKEN'] });
+    expect(await js("return k.del({ key: 'TOKEN', env: 'test' })")).toMatchObject({ slug: 'acme.test.TOKEN', effect: 'deleted' });
+    expect(await js("return k.del({ key: 'TOKEN', env: 'test' })")).toMatchObject({ effect: 'not_found' });
+    expect(await js("return k.getSync({ for: { key: 'acme.test.TOKEN' } }).attempt.status")).toBe('absent');
+  });
+
+  it('get with unlock opens what is locked and nothing else', async () => {
+    for (const key of ['ONE', 'TWO', 'THREE']) {
+      await js(`return k.set({ key: '${key}', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: new TextEncoder().encode('${key}!') })`);
+    }
+    const { attempt } = await js("return k.get({ for: { key: 'ONE' }, env: 'test', with: { unlock: true } })");
+    expect(attempt.grant).toMatchObject({ slug: 'acme.test.ONE', key: { secret: 'ONE!' } });
+    expect(await js('return k.status().keys.map((key) => key.slug)')).toStrictEqual(['acme.test.ONE']);
+    const bytes = await js("const { attempt } = await k.get({ for: { key: 'TWO' }, env: 'test', with: { unlock: true }, as: 'buffer' }); return [...attempt.grant.key.secret.bytes]");
+    expect(Buffer.from(bytes).toString()).toBe('TWO!');
+    const { attempts } = await js("return k.get({ for: { repo: true }, env: 'test', with: { unlock: true } })");
+    expect(attempts.filter((each) => each.status === 'granted').map((each) => each.grant.key.secret).sort()).toStrictEqual(['ONE!', 'THREE!', 'TWO!']);
+    expect(await js("return k.get({ for: { key: 'NEVER' }, env: 'test', with: { unlock: true } })")).toMatchObject({ attempt: { status: 'absent' } });
+  });
+
+  it('one key that cannot be opened never stops the others', async () => {
+    await js('return k.relock()');
+    const dir = join(home.home, '.rhachet/keyrack/vault/os.secure/owner=default');
+    const crypto = require('node:crypto');
+    const file = join(dir, `${crypto.createHash('sha256').update('acme.test.ONE').digest('hex').slice(0, 16)}.age`);
+    expect(existsSync(file)).toBe(true);
+    const whole = readFileSync(file);
+    require('node:fs').writeFileSync(file, 'no age file');
+    const { unlocked, omitted } = await js("return k.unlock({ env: 'test' })");
+    expect(unlocked.map((grant) => grant.slug).sort()).toStrictEqual(['acme.test.THREE', 'acme.test.TWO']);
+    expect(omitted).toMatchObject([{ slug: 'acme.test.ONE', reason: 'errored', cause: { code: 'vault_corrupt' } }]);
+    require('node:fs').writeFileSync(file, whole);
+  });
+});
+
+describe('refusals', () => {
+  it.each([
+    ["k.set({ key: 'TOKEN', env: 'nope', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: 's' })", 'bad_env'],
+    ["k.set({ key: 'TOKEN', env: 'test', vault: 'os.nope', secret: 's' })", 'bad_vault'],
+    ["k.set({ key: 'TOKEN', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: '' })", 'empty_secret'],
+    ["k.set({ key: 'TOKEN', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA' })", 'prompt_needed'],
+    ["k.set({ key: 'TOKEN', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: 'ghp_0123456789' })", 'long_lived_token'],
+    ["k.unlock({ env: 'test', duration: 'forever' })", 'bad_duration'],
+    ["k.unlock({ env: 'test', duration: '48h' })", 'duration_above_ceiling'],
+    ["k.unlock({ env: 'sudo' })", 'sudo_needs_key'],
+    ["k.unlock({ env: 'test', owner: 'nobody' })", 'host_manifest_missing'],
+  ])('%s is %s', async (call, code) => {
+    const error = await js(`return ${call}`);
+    expect(error).toMatchObject({ name: 'KeyrackError', code, exit: 2 });
+    expect(JSON.stringify(error)).not.toContain('0123456789');
+  });
+
+  it('a passphrase that is needed is prompt_needed, never a hang', async () => {
+    if (!canRun('a passphrase that is needed is prompt_needed, never a hang', 'ssh-keygen')) return;
+    const owner = makeHome();
+    try {
+      const key = join(owner.home, '.ssh', 'id_ed25519');
+      require('node:fs').mkdirSync(join(owner.home, '.ssh'), { mode: 0o700 });
+      expect((await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', 'correct horse', '-f', key], { env: owner.env })).status).toBe(0);
+      await run(bin('keyrack'), ['init', '--org', 'acme'], { cwd: owner.repo, env: owner.env });
+      const code = `
+        const k = require(${JSON.stringify(join(root, 'index.js'))});
+        k.unlock({ env: 'test' }).catch((error) => console.log(error.code, error.exit, error.message.includes('id_ed25519')));`;
+      const { stdout, ms } = await runNode(code, { cwd: owner.repo, env: owner.env });
+      expect(stdout).toBe('prompt_needed 2 true\n');
+      expect(ms).toBeLessThan(10_000);
+    } finally {
+      owner.remove();
+    }
+  });
+});
+
+it('nothing on disk or in the output names a secret', async () => {
+  const found = [];
+  for (const entry of readdirSync(home.base, { recursive: true, withFileTypes: true })) {
+    const file = join(entry.parentPath ?? entry.path, entry.name);
+    if (entry.isFile() && /ONE!|TWO!|THREE!|of two lines/.test(readFileSync(file, 'latin1'))) found.push(file);
+  }
+  expect(found).toStrictEqual([]);
+});
