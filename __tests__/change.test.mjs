@@ -2,8 +2,10 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { spawn } from 'node:child_process';
 
 const require = createRequire(import.meta.url);
 const { bin, canRun, makeHome, root, run, runNode } = require('./helpers/home.cjs');
@@ -71,15 +73,14 @@ describe('the whole path from Node', () => {
   it('one key that cannot be opened never stops the others', async () => {
     await js('return k.relock()');
     const dir = join(home.home, '.rhachet/keyrack/vault/os.secure/owner=default');
-    const crypto = require('node:crypto');
-    const file = join(dir, `${crypto.createHash('sha256').update('acme.test.ONE').digest('hex').slice(0, 16)}.age`);
+    const file = join(dir, `${createHash('sha256').update('acme.test.ONE').digest('hex').slice(0, 16)}.age`);
     expect(existsSync(file)).toBe(true);
     const whole = readFileSync(file);
-    require('node:fs').writeFileSync(file, 'no age file');
+    writeFileSync(file, 'no age file');
     const { unlocked, omitted } = await js("return k.unlock({ env: 'test' })");
     expect(unlocked.map((grant) => grant.slug).sort()).toStrictEqual(['acme.test.THREE', 'acme.test.TWO']);
     expect(omitted).toMatchObject([{ slug: 'acme.test.ONE', reason: 'errored', cause: { code: 'vault_corrupt' } }]);
-    require('node:fs').writeFileSync(file, whole);
+    writeFileSync(file, whole);
   });
 });
 
@@ -105,7 +106,7 @@ describe('refusals', () => {
     const owner = makeHome();
     try {
       const key = join(owner.home, '.ssh', 'id_ed25519');
-      require('node:fs').mkdirSync(join(owner.home, '.ssh'), { mode: 0o700 });
+      mkdirSync(join(owner.home, '.ssh'), { mode: 0o700 });
       expect((await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', 'correct horse', '-f', key], { env: owner.env })).status).toBe(0);
       await run(bin('keyrack'), ['init', '--org', 'acme'], { cwd: owner.repo, env: owner.env });
       const code = `
@@ -120,11 +121,44 @@ describe('refusals', () => {
   });
 });
 
+describe("prompt: 'tty'", () => {
+  const ask = "k.set({ key: 'TYPED', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', prompt: 'tty' })";
+
+  it('asks at the terminal, and nothing typed enters this heap', async () => {
+    if (!canRun('asks at the terminal, and nothing typed enters this heap', 'script')) return;
+    const file = join(home.base, 'asks.cjs');
+    writeFileSync(file, `const k = require(${JSON.stringify(join(root, 'index.js'))}); ${ask}.then((host) => console.log('set', host.slug), (error) => console.log(error.code));`);
+    // A terminal of its own, typed at once the question is there.
+    const child = spawn('script', ['-qec', `${process.execPath} ${file}`, '/dev/null'], here());
+    let shown = '';
+    let typed = false;
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      shown += text;
+      if (!typed && shown.includes('secret for')) {
+        typed = true;
+        child.stdin.write('typed by hand\r');
+      }
+    });
+    const late = setTimeout(() => child.kill('SIGKILL'), 15_000);
+    await new Promise((resolve) => child.once('close', resolve));
+    clearTimeout(late);
+    expect(shown).toContain('set acme.test.TYPED');
+    expect(shown).not.toContain('typed by hand');
+    const { attempt } = await js("return k.get({ for: { key: 'TYPED' }, env: 'test', with: { unlock: true } })");
+    expect(attempt.grant.key.secret).toBe('typed by hand');
+  });
+
+  it('without a terminal is prompt_needed', async () => {
+    const { stdout } = await run('setsid', ['-w', process.execPath, '-e', `const k = require(${JSON.stringify(join(root, 'index.js'))}); ${ask}.catch((error) => console.log(error.code))`], here());
+    expect(stdout).toBe('prompt_needed\n');
+  });
+});
+
 it('nothing on disk or in the output names a secret', async () => {
   const found = [];
   for (const entry of readdirSync(home.base, { recursive: true, withFileTypes: true })) {
     const file = join(entry.parentPath ?? entry.path, entry.name);
-    if (entry.isFile() && /ONE!|TWO!|THREE!|of two lines/.test(readFileSync(file, 'latin1'))) found.push(file);
+    if (entry.isFile() && /ONE!|TWO!|THREE!|of two lines|typed by hand/.test(readFileSync(file, 'latin1'))) found.push(file);
   }
   expect(found).toStrictEqual([]);
 });
