@@ -332,3 +332,23 @@ fn what_does_not_read_back_takes_no_place() {
         }
     }
 }
+
+/// What a test cannot show without cutting the machine's power: that everything is flushed before the step that makes it count, and after.
+#[test]
+fn everything_is_flushed_before_it_counts() {
+    let original = prepared();
+    for scenario in ALL {
+        let home = copy(original.path());
+        let (_, steps) = under(None, || scenario.run(&racks(home.path())));
+        let decisive = if matches!(scenario, Scenario::AddRecipient) { "decide" } else { "rename" };
+        let at = steps.iter().position(|step| *step == decisive).unwrap();
+        let creates = steps.iter().filter(|step| **step == "create").count();
+        assert_eq!(steps[..at].iter().filter(|step| **step == "flush").count(), creates, "{steps:?}");
+        assert_eq!(steps[at + 1], "flush directory", "{steps:?}");
+        if decisive == "decide" {
+            assert_eq!(steps[at - 1], "flush directory", "{steps:?}");
+            let moved = steps.iter().rposition(|step| *step == "move into place").unwrap();
+            assert_eq!(steps[moved + 1..moved + 4], ["flush directory", "flush directory", "remove decided"]);
+        }
+    }
+}
