@@ -1,3 +1,5 @@
+//! Entries of every form, and edits of manifests nobody has thought of, each proven by reading it again.
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Every shape a section is written in, what each edit makes of it, and the shapes that are refused.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! What `set` refuses and when, what it leaves, and how `del` takes up what was cut off.
+
 use std::fs;
 
 use keyrack_core::{ErrorCode, Mechanism, VaultId};

@@ -1,3 +1,5 @@
+//! What each key of an unlock ends as, before anything is sent.
+
 use std::fs;
 
 use keyrack_client::render::unlock::Omission;

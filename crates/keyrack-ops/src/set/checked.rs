@@ -1,0 +1,125 @@
+//! What was typed, found to fit together, before anything is opened and anybody asked; and which mechanism is meant.
+
+use keyrack_core::ask::{Verb, resolve};
+use keyrack_core::{ErrorCode, Fix, Life, Mechanism, Problem, Slug, VaultId};
+use keyrack_vaults::registry;
+
+use super::{SetAsk, is_of_machine, some_life};
+use crate::outside::Outside;
+use crate::repo::Repo;
+
+/// What was typed, read and found to fit together.
+pub(super) struct Checked {
+    pub(super) slug: Slug,
+    pub(super) vault: VaultId,
+    /// The mechanism that was named.
+    pub(super) named: Option<Mechanism>,
+    pub(super) max_duration: Option<Life>,
+    pub(super) repo: Repo,
+}
+
+impl Checked {
+    pub(super) fn new(outside: &Outside<'_>, ask: &SetAsk) -> Result<Self, Problem> {
+        let vault = VaultId::parse(&ask.vault);
+        if let VaultId::Other(_) = vault {
+            let known: Vec<_> = VaultId::ALL.iter().map(VaultId::as_str).collect();
+            let message = format!("{:?} is no vault: it must be one of {}", ask.vault, known.join(", "));
+            return Err(Problem::new(ErrorCode::BadVault, message));
+        }
+        if vault != VaultId::OsDaemon {
+            registry::vault(&vault)?;
+        }
+        let named = ask.mech.as_deref().map(|text| mechanism_of(&vault, text)).transpose()?;
+        let max_duration = ask.max_duration.as_deref().map(some_life).transpose()?;
+        if ask.exid.is_some() {
+            let message = format!("{vault} keeps the secret itself, so there is nothing --exid could name");
+            return Err(Problem::new(ErrorCode::Usage, message));
+        }
+
+        // No repository has a say in a key of the machine, so not even a broken keyrack.yml is in its way.
+        let repo = match (&ask.at, is_of_machine(&ask.key, ask.org.as_deref())) {
+            (None, true) => Repo::none(),
+            (Some(at), _) => Repo::with_manifest_at(&outside.client, at)?,
+            (None, false) => Repo::of(&outside.client)?,
+        };
+        let slug = resolve(
+            &repo.ask(&outside.client.owner, &ask.key, ask.env.as_deref(), ask.org.as_deref()),
+            Verb::Set,
+        )?;
+        Ok(Checked { slug, vault, named, max_duration, repo })
+    }
+
+    /// The mechanism: the one that was named, else the only one there is if it is not permanent, else what a person says.
+    pub(super) fn mechanism(&self, outside: &Outside<'_>, typed: Option<&str>) -> Result<Mechanism, Problem> {
+        if let Some(named) = &self.named {
+            return Ok(named.clone());
+        }
+        debug_assert!(typed.is_none(), "what was typed was read");
+        let all: Vec<&Mechanism> = self.vault.mechanisms().iter().filter(|mech| is_here(mech)).collect();
+        let flag = all.iter().map(|mech| mech.as_str()).collect::<Vec<_>>().join("|");
+        let flag = format!("--mech {flag}");
+        let unsaid = |problem: Problem| {
+            if problem.code != ErrorCode::PromptNeeded {
+                return problem;
+            }
+            let vault = &self.vault;
+            let message =
+                format!("how a key in {vault} comes to be must be said: a permanent one is never assumed");
+            let unsaid = Problem::new(ErrorCode::MechRequired, message).of(&self.slug);
+            match (&all[..], Fix::set(&outside.client.owner, &self.slug, vault.as_str())) {
+                ([only], Fix::Command(mut words)) => {
+                    words.extend(["--mech".to_owned(), only.to_string()]);
+                    unsaid.fix(Fix::Command(words))
+                }
+                _ => unsaid.hint(format!("pass {flag}")),
+            }
+        };
+        match all[..] {
+            [only] if only.is_ephemeral() => Ok(only.clone()),
+            [only] => {
+                let question = format!(
+                    "keep {} as {only} ({}), which does not end by itself?",
+                    self.slug,
+                    only.describe()
+                );
+                let yes = outside.ask(|prompts| prompts.confirm(&question, &flag)).map_err(unsaid)?;
+                if yes {
+                    return Ok(only.clone());
+                }
+                Err(Problem::new(ErrorCode::MechRequired, "not stored, since a permanent key was declined")
+                    .of(&self.slug))
+            }
+            _ => {
+                let options: Vec<String> =
+                    all.iter().map(|mech| format!("{mech} — {}", mech.describe())).collect();
+                let chosen = outside
+                    .ask(|prompts| prompts.choose("which mechanism?", &options, &flag))
+                    .map_err(unsaid)?;
+                let chosen =
+                    all.get(chosen).copied().ok_or_else(|| Problem::new(ErrorCode::Usage, "not a choice"))?;
+                Ok(chosen.clone())
+            }
+        }
+    }
+}
+
+/// The mechanism of a name, if keys of the vault can have it.
+fn mechanism_of(vault: &VaultId, text: &str) -> Result<Mechanism, Problem> {
+    let mech = Mechanism::parse(text);
+    let all = vault.mechanisms();
+    if all.contains(&mech) && is_here(&mech) {
+        return Ok(mech);
+    }
+    let here: Vec<_> = all.iter().filter(|mech| is_here(mech)).map(Mechanism::as_str).collect();
+    let why = match &mech {
+        Mechanism::Other(_) => format!("{text:?} is no mechanism"),
+        known if all.contains(known) => format!("{known} is not in this version of keyrack"),
+        known => format!("{vault} has no keys of {known}"),
+    };
+    Err(Problem::new(ErrorCode::BadMech, format!("{why}: for {vault} it must be {}", here.join(" or "))))
+}
+
+/// Whether this version can set keys of a mechanism.
+fn is_here(mech: &Mechanism) -> bool {
+    matches!(mech, Mechanism::Replica | Mechanism::Session)
+}

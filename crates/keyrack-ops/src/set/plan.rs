@@ -1,0 +1,242 @@
+//! A key that is about to be set: what else there is to check of it, and the steps of storing it, in an order in which a crash loses nothing.
+
+use keyrack_client::daemon;
+use keyrack_client::session::KeyToUnlock;
+use keyrack_core::host_manifest::{Host, HostManifest, NewHost};
+use keyrack_core::life::{LifeAsk, grant_life};
+use keyrack_core::{Clock, ErrorCode, Fix, Grade, Mechanism, Problem, Source, VaultId, firewall};
+use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
+use zeroize::Zeroizing;
+
+use super::{Checked, SetAsk, forget};
+use crate::outside::Outside;
+use crate::{MAX_SECRET, declare};
+
+/// A key that is about to be set.
+pub(super) struct Plan<'a> {
+    pub(super) checked: Checked,
+    pub(super) mech: Mechanism,
+    pub(super) ask: &'a SetAsk,
+}
+
+impl Plan<'_> {
+    fn grade(&self) -> Grade {
+        Grade::of(&self.checked.vault, &self.mech)
+    }
+
+    /// Grades never degrade.
+    pub(super) fn check_grade(&self, outside: &Outside<'_>, manifest: &HostManifest) -> Result<(), Problem> {
+        let slug = &self.checked.slug;
+        let Some(old) = manifest.hosts.get(slug) else { return Ok(()) };
+        if !self.grade().is_weaker_than(old.grade()) {
+            return Ok(());
+        }
+        let message = format!(
+            "{slug} is of grade {} in {}, and would become weaker: {} in {}",
+            old.grade(),
+            old.vault,
+            self.grade(),
+            self.checked.vault
+        );
+        Err(Problem::new(ErrorCode::GradeDegraded, message)
+            .of(slug)
+            .fix(Fix::del(&outside.client.owner, slug))
+            .hint("if that is meant, remove the key first"))
+    }
+
+    /// A key weaker than its declaration could be stored and never be unlocked.
+    pub(super) fn check_declared(&self, outside: &Outside<'_>) -> Result<(), Problem> {
+        let slug = &self.checked.slug;
+        let spec = self.checked.repo.manifest.as_ref().and_then(|manifest| manifest.spec(slug));
+        let Some(spec) = spec.filter(|spec| !spec.grade.is_met_by(self.grade())) else { return Ok(()) };
+        if let Some(fault) = &spec.fault {
+            return Err(fault.clone().of(slug));
+        }
+        let message = format!(
+            "{slug} would be of grade {} in {}, weaker than the {} that {} demands",
+            self.grade(),
+            self.checked.vault,
+            spec.grade,
+            self.checked.repo.path
+        );
+        let problem = Problem::new(ErrorCode::BelowDeclared, message).of(slug);
+        let secure = Grade::of(&VaultId::OsSecure, &self.mech);
+        if spec.grade.is_met_by(secure) {
+            return Err(problem.fix(Fix::set(&outside.client.owner, slug, VaultId::OsSecure.as_str())));
+        }
+        Err(problem.hint("set it by a mechanism whose keys end by themselves, or change the demand"))
+    }
+
+    pub(super) fn check_vault(
+        &self,
+        outside: &Outside<'_>,
+        racks: &Racks,
+        identities: &mut Identities<'_>,
+        manifest: &HostManifest,
+    ) -> Result<(), Problem> {
+        if self.checked.vault == VaultId::OsDaemon {
+            return Ok(());
+        }
+        let entry =
+            vault::Entry { slug: &self.checked.slug, mech: Some(&self.mech), exid: self.ask.exid.as_deref() };
+        let env = |name: &str| outside.variable(name);
+        let context = outside.vaults(racks, identities, &manifest.recipients, &env);
+        registry::vault(&self.checked.vault)?.check_set(entry, &context)
+    }
+
+    pub(super) fn check_secret(&self, secret: &[u8]) -> Result<(), Problem> {
+        let slug = &self.checked.slug;
+        if secret.is_empty() {
+            let message = format!("the secret for {slug} is empty: nothing was stored");
+            return Err(Problem::new(ErrorCode::EmptySecret, message).of(slug));
+        }
+        if secret.len() > MAX_SECRET {
+            let message =
+                format!("the secret for {slug} has {} bytes, and keyrack carries {MAX_SECRET}", secret.len());
+            return Err(Problem::new(ErrorCode::SecretTooLarge, message).of(slug));
+        }
+        if let Some(named) = firewall::blob_mech(secret)
+            && named != Mechanism::Replica
+            && named != self.mech
+        {
+            let message = format!("the value itself says it is {named}, and {} was asked for", self.mech);
+            return Err(Problem::new(ErrorCode::MechMismatch, message)
+                .of(slug)
+                .hint(format!("set it with --mech {named}")));
+        }
+        if self.ask.allow_dangerous {
+            return Ok(());
+        }
+        firewall::check(secret, &self.mech).map_err(|reasons| {
+            Problem::new(ErrorCode::LongLivedToken, format!("{slug} was not stored: {}", reasons.join("; ")))
+                .of(slug)
+                .hint("use a short-lived credential, or pass --allow-dangerous if you must")
+        })
+    }
+
+    fn new_host(&self, old: Option<&Host>) -> NewHost {
+        NewHost {
+            vault: self.checked.vault.clone(),
+            mech: self.mech.clone(),
+            exid: self.ask.exid.clone(),
+            meta: old.filter(|old| old.vault == self.checked.vault).and_then(|old| old.meta.clone()),
+            max_duration: self.ask.max_duration.clone(),
+        }
+    }
+
+    /// Stores the secret and then the entry that points to it. Returns the entry and the one it replaced.
+    pub(super) fn store_in_vault(
+        &self,
+        outside: &Outside<'_>,
+        racks: &Racks,
+        identities: &mut Identities<'_>,
+        secret: &[u8],
+    ) -> Result<(Host, Option<Host>), Problem> {
+        let slug = &self.checked.slug;
+        let vault = registry::vault(&self.checked.vault)?;
+        let entry = vault::Entry { slug, mech: Some(&self.mech), exid: self.ask.exid.as_deref() };
+        let env = |name: &str| outside.variable(name);
+        let mut fresh = false;
+        let stored = manifest_file::update(racks, identities, |manifest, identities| {
+            // Somebody may have set it meanwhile.
+            self.check_grade(outside, manifest)?;
+            let recipients = manifest.recipients.clone();
+            let mut context = outside.vaults(racks, identities, &recipients, &env);
+            fresh = !vault.has(entry, &context);
+            vault.set(entry, secret, &mut context)?;
+            self.put(manifest, outside.now_ms)
+        });
+        if stored.is_err() && fresh {
+            // Nothing points to what was stored: it goes again, so that no half of a key stays.
+            let mut context = outside.vaults(racks, identities, &[], &env);
+            let _ = vault.del(entry, &mut context);
+        }
+        stored
+    }
+
+    /// Gives the secret to the daemon alone, and records that it is there.
+    pub(super) fn give_to_daemon(
+        &self,
+        outside: &Outside<'_>,
+        racks: &Racks,
+        identities: &mut Identities<'_>,
+        secret: &Zeroizing<Vec<u8>>,
+    ) -> Result<(Host, Option<Host>), Problem> {
+        let slug = &self.checked.slug;
+        let ask =
+            LifeAsk { max_duration: self.checked.max_duration, sudo: slug.is_sudo(), ..LifeAsk::default() };
+        let (life, _) = grant_life(ask, Clock { boot_ns: 0, wall_ms: outside.now_ms })?;
+        let source = Source { vault: VaultId::OsDaemon, mech: Mechanism::Session };
+        let key = KeyToUnlock {
+            slug,
+            grade: self.grade(),
+            source: &source,
+            life,
+            credential_expires_at_ms: None,
+            secret,
+        };
+        // Not under the lock: a start takes its time.
+        let (mut session, _) = daemon::ensure(&outside.client, &outside.keyrackd)?;
+        manifest_file::update(racks, identities, |manifest, _| {
+            self.check_grade(outside, manifest)?;
+            for unlocked in session.unlock(&[key])? {
+                unlocked.outcome?;
+            }
+            self.put(manifest, outside.now_ms)
+        })
+    }
+
+    fn put(&self, manifest: &mut HostManifest, now_ms: i64) -> Result<(Host, Option<Host>), Problem> {
+        let slug = &self.checked.slug;
+        let old = manifest.hosts.get(slug).cloned();
+        manifest.put(slug, self.new_host(old.as_ref()), now_ms);
+        let host = manifest.hosts.get(slug).cloned();
+        let host =
+            host.ok_or_else(|| Problem::new(ErrorCode::Internal, "an entry that was put is not there"))?;
+        Ok((host, old))
+    }
+
+    /// The marker, the vault the key was in before, and the daemon's copy. The key is set by now.
+    pub(super) fn tidy(
+        &self,
+        outside: &Outside<'_>,
+        racks: &Racks,
+        identities: &mut Identities<'_>,
+        manifest: &HostManifest,
+        old: Option<&Host>,
+    ) -> Result<Vec<String>, Problem> {
+        let slug = &self.checked.slug;
+        let mut notices = Vec::new();
+        if self.checked.vault == VaultId::OsDaemon {
+            inventory::remove(racks, slug)?;
+        } else {
+            inventory::add(racks, slug)?;
+            notices.extend(forget(outside, slug));
+        }
+        if let Some(old) = old.filter(|old| old.vault != self.checked.vault)
+            && let Ok(vault) = registry::vault(&old.vault)
+        {
+            let env = |name: &str| outside.variable(name);
+            let mut context = outside.vaults(racks, identities, &manifest.recipients, &env);
+            if let Err(problem) = vault.del(vault::Entry::of(slug, old), &mut context)
+                && problem.code != ErrorCode::VaultReadOnly
+            {
+                notices.push(format!("the old value is still in {}: {problem}", old.vault));
+            }
+        }
+        Ok(notices)
+    }
+
+    /// Adds the key to `keyrack.yml`. Says whether it did; if not, the key is set all the same.
+    pub(super) fn declare(&self, notices: &mut Vec<String>) -> bool {
+        let Some(path) = self.checked.repo.manifest_path() else { return false };
+        match declare::add(&self.checked.repo, &path, &self.checked.slug) {
+            Ok(()) => true,
+            Err(problem) => {
+                let hint = problem.hint.map_or_else(String::new, |hint| format!("; {hint}"));
+                notices.push(format!("the key is set, and not declared: {}{hint}", problem.message));
+                false
+            }
+        }
+    }
+}
