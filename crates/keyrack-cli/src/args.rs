@@ -41,7 +41,7 @@ pub(crate) struct Group {
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
     /// Never ask at the terminal: fail with prompt_needed instead
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub(crate) no_prompt: bool,
 }
 

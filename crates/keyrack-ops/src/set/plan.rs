@@ -210,8 +210,10 @@ impl Plan<'_> {
         if self.checked.vault == VaultId::OsDaemon {
             inventory::remove(racks, slug)?;
         } else {
-            inventory::add(racks, slug)?;
+            let marked = inventory::add(racks, slug);
+            // Whatever became of the marker, no stale copy may be served.
             notices.extend(forget(outside, slug));
+            marked?;
         }
         if let Some(old) = old.filter(|old| old.vault != self.checked.vault)
             && let Ok(vault) = registry::vault(&old.vault)
