@@ -13,6 +13,7 @@ use keyrack_sys::peer;
 use keyrack_sys::pidfd::Pidfd;
 
 use crate::paths::{Place, SESSION_UNSET};
+use crate::stream::unresponsive;
 
 /// The longest a connect may take: only a full backlog makes it wait.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -61,14 +62,14 @@ pub fn connect(place: &Place, deadline: Duration) -> Result<Option<Connection>, 
     let path = place.socket();
     let stream = match keyrack_sys::socket::connect(&path, deadline.min(CONNECT)) {
         Ok(stream) => stream,
-        Err(error) => return nobody(&path, &error).map(|()| None),
+        Err(error) => return nobody(place, &path, &error).map(|()| None),
     };
     let server = verify(&stream, place)?;
     Ok(Some(Connection { stream, server }))
 }
 
 /// `Ok` when the error means that nobody listens.
-fn nobody(path: &Path, error: &io::Error) -> Result<(), Problem> {
+fn nobody(place: &Place, path: &Path, error: &io::Error) -> Result<(), Problem> {
     match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
         io::ErrorKind::ConnectionRefused => match std::fs::metadata(path) {
@@ -79,10 +80,9 @@ fn nobody(path: &Path, error: &io::Error) -> Result<(), Problem> {
             .hint(format!("move {} away", path.display()))),
             _ => Ok(()),
         },
-        io::ErrorKind::TimedOut => Err(Problem::new(
-            ErrorCode::DaemonUnresponsive,
-            "the daemon does not take connections: its backlog stayed full",
-        )),
+        io::ErrorKind::TimedOut => {
+            Err(unresponsive("the daemon does not take connections: its backlog stayed full", &place.owner))
+        }
         _ => Err(Problem::new(
             ErrorCode::Io,
             format!("cannot connect to the daemon's socket {}: {error}", path.display()),

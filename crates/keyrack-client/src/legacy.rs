@@ -162,7 +162,7 @@ impl LegacyDaemon {
             };
             match talk(&connection, outbox.as_slice(), self.deadline) {
                 Err(Broken::Lost) if tries > 0 => {}
-                Err(broken) => return Err(broken.problem()),
+                Err(broken) => return Err(broken.problem(&self.owner)),
                 Ok(inbox) => return Ok(inbox),
             }
         }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{ErrorCode, Fix, Owner, Problem};
 use keyrack_sys::socket::{wait_readable, wait_writable};
 use zeroize::Zeroizing;
 
@@ -25,26 +25,28 @@ pub(crate) enum Broken {
 }
 
 impl Broken {
-    pub(crate) fn problem(self) -> Problem {
+    /// What to tell whoever asked the daemon of an owner.
+    pub(crate) fn problem(self, owner: &Owner) -> Problem {
         match self {
-            Broken::Lost => Problem::new(
-                ErrorCode::DaemonUnresponsive,
-                "the daemon closed the connection without a reply",
-            ),
-            Broken::Cut => Problem::new(
-                ErrorCode::DaemonUnresponsive,
-                "the daemon closed the connection in the midst of a reply",
-            ),
-            Broken::Late(deadline) => Problem::new(
-                ErrorCode::DaemonUnresponsive,
-                format!("the daemon did not answer within {} ms", deadline.as_millis()),
-            ),
+            Broken::Lost => unresponsive("the daemon closed the connection without a reply", owner),
+            Broken::Cut => unresponsive("the daemon closed the connection in the midst of a reply", owner),
+            Broken::Late(deadline) => {
+                let message = format!("the daemon did not answer within {} ms", deadline.as_millis());
+                unresponsive(&message, owner)
+            }
             Broken::Io(error) => {
                 Problem::new(ErrorCode::Io, format!("the connection to the daemon broke: {error}"))
             }
             Broken::Told(problem) => problem,
         }
     }
+}
+
+/// A daemon that is there and does not do its work, with the way to be rid of it.
+pub(crate) fn unresponsive(message: &str, owner: &Owner) -> Problem {
+    Problem::new(ErrorCode::DaemonUnresponsive, message)
+        .hint("if it stays so, end it; its keys are to be unlocked again then")
+        .fix(Fix::with_owner("daemon prune", owner, []))
 }
 
 impl From<Problem> for Broken {

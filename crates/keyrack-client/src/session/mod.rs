@@ -296,7 +296,7 @@ impl Session {
                     // Whatever it was, what comes next on this connection would be misread.
                     self.line = None;
                     if tries == 0 || !matches!(broken, Broken::Lost) {
-                        return Err(broken.problem());
+                        return Err(broken.problem(&self.owner));
                     }
                 }
             }
