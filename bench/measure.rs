@@ -228,8 +228,8 @@ fn load<R: FnMut() -> Outcome<()>>(
     client: impl Fn() -> Outcome<R> + Sync,
 ) -> Outcome<()> {
     let (answered, over, failure) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(None));
-    let failed = |error: &Box<dyn Error>| {
-        *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string())
+    let failed = |error: &dyn Error| {
+        *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
     };
     let ready = Barrier::new(clients + 1);
     let elapsed = thread::scope(|scope| {
@@ -240,8 +240,8 @@ fn load<R: FnMut() -> Outcome<()>>(
                 while !over.load(Ordering::Relaxed) {
                     match client.as_mut().map(|request| request()) {
                         Ok(Ok(())) => answered.fetch_add(1, Ordering::Relaxed),
-                        Ok(Err(error)) => return failed(&error),
-                        Err(error) => return failed(error),
+                        Ok(Err(error)) => return failed(error.as_ref()),
+                        Err(error) => return failed(error.as_ref()),
                     };
                 }
             });
