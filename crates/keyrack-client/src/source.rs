@@ -135,36 +135,32 @@ pub fn is_shell_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Quotes a value for a shell: in single quotes, or as `$'…'` where it holds control characters (POSIX.1-2024, 2.2.4 Dollar-Single-Quotes).
+/// Quotes a value for any POSIX shell: in single quotes (POSIX.1-2024, 2.2.2), line breaks and tabs as they are. Other control characters
+/// would steer the terminal the lines may be shown on, so the shell's own `printf` makes them. Never `$'…'`: a shell that does not know it,
+/// such as dash, takes the quote in `\'` for the end and runs what comes behind it.
 fn quote(out: &mut WipedBuffer, value: &[u8]) {
-    let is_control = |b: &u8| *b < 0x20 || *b == 0x7f;
-    if !value.iter().any(is_control) {
+    let is_control = |b: &u8| (*b < 0x20 && !matches!(b, b'\n' | b'\t')) || *b == 0x7f;
+    if value.is_empty() {
+        put(out, b"''");
+    }
+    for run in value.chunk_by(|a, b| is_control(a) == is_control(b)) {
+        if run.first().is_some_and(is_control) {
+            put(out, br#""$(printf '"#);
+            for b in run {
+                put(out, &[b'\\', b'0' + (b >> 6), b'0' + (b >> 3 & 7), b'0' + (b & 7)]);
+            }
+            put(out, br#"')""#);
+            continue;
+        }
         put(out, b"'");
-        for (index, part) in value.split(|b| *b == b'\'').enumerate() {
+        for (index, part) in run.split(|b| *b == b'\'').enumerate() {
             if index > 0 {
                 put(out, br"'\''");
             }
             put(out, part);
         }
         put(out, b"'");
-        return;
     }
-    put(out, b"$'");
-    for byte in value {
-        match byte {
-            b'\\' => put(out, br"\\"),
-            b'\'' => put(out, br"\'"),
-            b'\n' => put(out, br"\n"),
-            b'\r' => put(out, br"\r"),
-            b'\t' => put(out, br"\t"),
-            // Three octal digits end an escape whatever follows; how many hexadecimal ones do is left open by POSIX.
-            b if is_control(b) => {
-                put(out, &[b'\\', b'0' + (b >> 6), b'0' + (b >> 3 & 7), b'0' + (b & 7)]);
-            }
-            b => put(out, &[*b]),
-        }
-    }
-    put(out, b"'");
 }
 
 fn put(out: &mut WipedBuffer, bytes: &[u8]) {
@@ -296,8 +292,10 @@ mod tests {
             (b"", b"''"),
             (b"it's", br"'it'\''s'"),
             (b"$(rm -rf ~) `x` \\n \"", br#"'$(rm -rf ~) `x` \n "'"#),
-            (b"a\nb", br"$'a\nb'"),
-            (b"a\r\t\\'\x01\x1f\x7f2", br"$'a\r\t\\\'\001\037\1772'"),
+            (b"a\nb", b"'a\nb'"),
+            (b"\n'; x #", b"'\n'\\''; x #'"),
+            (b"a\r\t\\'\x01\x7f2", br#"'a'"$(printf '\015')"'	\'\'''"$(printf '\001\177')"'2'"#),
+            (b"\x1b[2J", br#""$(printf '\033')"'[2J'"#),
             ("grüße".as_bytes(), "'grüße'".as_bytes()),
             (b"\xff", b"'\xff'"),
         ] {
@@ -307,21 +305,26 @@ mod tests {
         }
     }
 
+    /// Also shells that do not know `$'…'`; and what looks like a command in a value is none.
     #[test]
-    fn a_shell_reads_back_every_byte() {
-        let value: Vec<u8> = (1..=255).chain(*b"0'\\x41\\041").collect();
-        let lines = line("K", &value);
-        let script = [lines.text.expose(), b"printf %s \"$K\""].concat();
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), script).unwrap();
-        if !keyrack_testkit::can_run(
-            "a_shell_reads_back_every_byte",
-            &[keyrack_testkit::Need::Program("bash")],
-        ) {
-            return;
+    fn every_shell_reads_back_every_byte() {
+        let every: Vec<u8> = (1..=255).chain(*b"0'\\x41\\041").collect();
+        let hostile = b"line\n'; echo ran; #\n\x1b';echo ran;'\n";
+        for shell in ["sh", "bash", "dash"] {
+            let name = format!("every_shell_reads_back_every_byte({shell})");
+            if !keyrack_testkit::can_run(&name, &[keyrack_testkit::Need::Program(shell)]) {
+                continue;
+            }
+            for value in [&every[..], hostile] {
+                let lines = line("K", value);
+                let script = [lines.text.expose(), b"printf '%s.' \"$K\""].concat();
+                let file = tempfile::NamedTempFile::new().unwrap();
+                std::fs::write(file.path(), script).unwrap();
+                let output = Command::new(shell).arg(file.path()).env("LC_ALL", "C").output().unwrap();
+                let expected = [value, b"."].concat();
+                assert_eq!(output.stdout, expected, "{shell}: {}", String::from_utf8_lossy(&output.stderr));
+            }
         }
-        let output = Command::new("bash").arg(file.path()).env("LC_ALL", "C").output().unwrap();
-        assert_eq!(output.stdout, value);
     }
 
     #[test]
