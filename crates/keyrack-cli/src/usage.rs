@@ -9,6 +9,9 @@ const SECRET_FLAGS: [&str; 7] =
 
 const BY_STDIN: &str = "a secret is never an argument, where other processes and the shell's history see it: pipe it on stdin or type it at the prompt";
 
+/// The same for a bare word, which is a key's name as often as a secret.
+const BY_FLAG: &str = "a key is named by --key, and a secret is never an argument, where other processes and the shell's history see it: pipe it on stdin or type it at the prompt";
+
 /// What is wrong with the arguments, and where to read on. `called` are the command words that were understood.
 pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
     let text = |kind| match error.get(kind) {
@@ -32,7 +35,7 @@ pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
                     format!("there is no flag {name}")
                 }
                 None => {
-                    hint = Some(BY_STDIN.to_owned());
+                    hint = Some(BY_FLAG.to_owned());
                     "an argument too many (not shown: it could be a secret)".to_owned()
                 }
             }

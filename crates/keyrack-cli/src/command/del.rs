@@ -24,7 +24,7 @@ pub(crate) struct Flags {
     /// The key's name, or its full slug org.env.NAME
     #[arg(long)]
     pub(crate) key: String,
-    /// sudo, prod, prep, test, all or camp; all if not given
+    /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt, else all
     #[arg(long)]
     pub(crate) env: Option<String>,
     /// @this, the org of keyrack.yml, or @all, this machine

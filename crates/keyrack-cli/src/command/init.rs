@@ -72,7 +72,11 @@ impl Flags {
                 Node::pair("path", outer.shown(&repo.path, root.as_deref())),
                 Node::pair("org", &repo.org),
             ]),
-            (None, None) => Node::pair("repo manifest", "not in a git repository"),
+            (None, None) => {
+                let note = "note: run it again inside of one to make its keyrack.yml";
+                let note = ask.org.as_ref().map(|_| Node::prose(note));
+                Node::pair("repo manifest", "not in a git repository").with(note)
+            }
             (None, Some(_)) => {
                 let fix = Fix::command(["init", "--org", "ORG"]).render(outer.invocation);
                 Node::pair("repo manifest", "none asked for").with([Node::tip(fix)])

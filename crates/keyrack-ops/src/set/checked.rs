@@ -22,8 +22,8 @@ impl Checked {
     pub(super) fn new(outside: &Outside<'_>, ask: &SetAsk) -> Result<Self, Problem> {
         let vault = VaultId::parse(&ask.vault);
         if let VaultId::Other(_) = vault {
-            let known: Vec<_> = VaultId::ALL.iter().map(VaultId::as_str).collect();
-            let message = format!("{:?} is no vault: it must be one of {}", ask.vault, known.join(", "));
+            let message =
+                format!("{:?} is no vault: it must be os.secure, os.direct or os.daemon", ask.vault);
             return Err(Problem::new(ErrorCode::BadVault, message));
         }
         if vault != VaultId::OsDaemon {
