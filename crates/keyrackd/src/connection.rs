@@ -137,6 +137,7 @@ impl Connection {
         let deadline = Instant::now() + limits::REQUEST;
         loop {
             let answer = match scanner.advance(self.came.filled()) {
+                Progress::Complete { .. } if self.is_orphaned(false) => return,
                 Progress::Complete { end } => legacy::answer(&self.line.daemon, &self.came.filled()[..end]),
                 Progress::Bad(error) => legacy::refuse(&error.to_string()),
                 Progress::More => {
@@ -166,11 +167,7 @@ impl Connection {
         loop {
             let refused = match decode(self.came.filled()) {
                 Ok(Decoded::Frame(frame)) => {
-                    if answered > 0 && !self.opener.is_alive() {
-                        tracing::info!(
-                            pid = self.opener.pid,
-                            "the process that opened a connection has ended"
-                        );
+                    if self.is_orphaned(answered > 0) {
                         return;
                     }
                     let consumed = frame.consumed;
@@ -218,6 +215,16 @@ impl Connection {
             self.came.release();
             return self.finish(refused, 0).await;
         }
+    }
+
+    /// Whether the process that opened the connection has ended since it was met. A first request that was there at once is that
+    /// of a process just found alive; one that was waited for, and every `further` one, may come from whoever was left the descriptor.
+    fn is_orphaned(&self, further: bool) -> bool {
+        let orphaned = (further || self.line.has_waited()) && !self.opener.is_alive();
+        if orphaned {
+            tracing::info!(pid = self.opener.pid, "the process that opened a connection has ended");
+        }
+        orphaned
     }
 
     /// Reads what has come, at most `most` bytes, waiting until `deadline` for the first of them.

@@ -60,6 +60,11 @@ impl Line {
         line
     }
 
+    /// Whether it ever had to wait.
+    pub(crate) fn has_waited(&self) -> bool {
+        self.place != Place::None
+    }
+
     /// Reads what is there, as [`try_read`].
     pub(crate) fn try_read(&mut self, into: &mut [u8]) -> Option<usize> {
         let came = try_read(&self.link.stream, into);

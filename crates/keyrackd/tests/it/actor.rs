@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use keyrack_testkit::{Reaped, in_new_session, wait_until};
 
-use crate::daemon::{LONG, ask, connect, frame, read_frame};
+use crate::daemon::{LONG, STATUS, ask, connect, frame, read_frame};
 
 const PART: &str = "KEYRACK_IT_PART";
 const SOCKET: &str = "KEYRACK_IT_SOCKET";
@@ -140,12 +140,29 @@ fn act() {
             assert!(read_frame(&mut stream).is_some());
             drop(spawn_with(stream, "second"));
         }
+        // Is met by the daemon, hands over, and ends: the first ask comes from the child.
+        "leaver" => {
+            let stream = connect(&socket);
+            // Callers are met in the order they came in.
+            assert!(!ask(connect(&socket), STATUS.as_bytes()).is_empty());
+            drop(spawn_with(stream, "second"));
+        }
         "second" => {
             let opener = env::var("KEYRACK_IT_OPENER").unwrap();
             wait_until("the opener is reaped", LONG, || !PathBuf::from(format!("/proc/{opener}")).exists());
             let mut stream = inherited();
-            let sent = stream.write_all(&frame(&request, b""));
-            let reply = sent.ok().and_then(|()| read_frame(&mut stream));
+            // A request of the legacy protocol names a command.
+            let legacy = request.contains("command");
+            let bytes = if legacy { request.into_bytes() } else { frame(&request, b"") };
+            let sent = stream.write_all(&bytes);
+            let reply = sent.ok().and_then(|()| {
+                if !legacy {
+                    return read_frame(&mut stream);
+                }
+                let mut reply = String::new();
+                let _ = stream.read_to_string(&mut reply);
+                (!reply.is_empty()).then_some((reply, Vec::new()))
+            });
             std::fs::write(env::var_os(OUTPUT).unwrap(), format!("{reply:?}")).unwrap();
         }
         "session" => {

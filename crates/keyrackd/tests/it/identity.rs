@@ -151,6 +151,22 @@ fn a_connection_ends_with_the_process_that_opened_it() {
     assert_eq!(fs::read_to_string(&output).unwrap(), "None", "no reply to a dead opener's connection");
 }
 
+#[test]
+fn what_is_left_of_a_dead_opener_asks_nothing() {
+    let daemon = Daemon::start();
+    daemon.unlock("acme.test.K", "hunter2");
+    for request in [&get("acme.test.K"), r#"{"id":1,"op":"get","slugs":["acme.test.K"]}"#] {
+        let output = daemon.home.root().join(format!("output-{}", request.len()));
+        let opener = relay("leaver", daemon.socket.as_os_str(), request, output.as_os_str())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(opener.status.success(), "{opener:?}");
+        wait_until("the child knows", LONG, || fs::read(&output).is_ok_and(|text| !text.is_empty()));
+        assert_eq!(fs::read_to_string(&output).unwrap(), "None", "{request}");
+    }
+}
+
 /// What the kernel can tell of a connection is who opened it. Whoever is handed the descriptor acts as that process, for as
 /// long as that lives.
 #[test]
