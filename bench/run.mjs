@@ -207,12 +207,22 @@ function print() {
   if (missed > 0) process.exitCode = 1;
 }
 
+async function cleanUp() {
+  for (const child of children) await end(child);
+  rmSync(base, { recursive: true, force: true });
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, async () => {
+    await cleanUp();
+    process.exit(130);
+  });
+}
 try {
   await main();
 } catch (error) {
   console.error(`bench: ${error.message}`);
   process.exitCode = 1;
 } finally {
-  for (const child of children) await end(child);
-  rmSync(base, { recursive: true, force: true });
+  await cleanUp();
 }
