@@ -38,6 +38,9 @@ pub(crate) const CLAIM: Duration = Duration::from_secs(5);
 /// Descriptors that are not for callers: standard ones, the socket, the lock, timers, the runtime's own, and strangers.
 const RESERVED: u64 = 64;
 
+/// The least limit on open files a daemon serves with: its own fifteen, and room to look at a caller.
+pub(crate) const LEAST_FILES: u64 = 20;
+
 /// How many callers may wait at a time, by the limit on open files. Each takes two descriptors, its socket and its pidfd.
 pub(crate) fn connections(nofile: u64) -> usize {
     let room = nofile.saturating_sub(RESERVED) / 2;

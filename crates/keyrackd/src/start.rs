@@ -93,6 +93,7 @@ pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<Limits, Problem> {
 /// What is in the way.
 pub fn bind(socket: &Path, settings: Settings, limits: Limits, clock: ReadClock) -> Result<Start, Problem> {
     see_all_processes()?;
+    enough_files(limits.nofile)?;
     let dir = private_dir(socket)?;
     let own = Own::read();
     let lock = match claim(socket, &own, limits::CLAIM)? {
@@ -178,6 +179,16 @@ fn see_all_processes() -> Result<(), Problem> {
         .hint("run: sudo mount -o remount,hidepid=0 /proc")),
         Err(error) => Err(Problem::new(ErrorCode::ProcHidden, format!("/proc cannot be used: {error}"))),
     }
+}
+
+/// A daemon that cannot open what it looks at callers with would hold the socket and answer nobody.
+fn enough_files(nofile: u64) -> Result<(), Problem> {
+    if nofile >= limits::LEAST_FILES {
+        return Ok(());
+    }
+    let least = limits::LEAST_FILES;
+    Err(fault(format!("only {nofile} files may be open at a time, and keyrackd needs {least}"))
+        .hint("raise the hard limit on open files (ulimit -Hn)"))
 }
 
 fn private_dir(socket: &Path) -> Result<PrivateDir, Problem> {

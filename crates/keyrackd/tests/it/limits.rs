@@ -72,6 +72,23 @@ fn out_of_descriptors_it_waits_and_recovers() {
 }
 
 #[test]
+fn with_too_few_descriptors_to_look_at_anybody_it_does_not_start() {
+    for nofile in [16, 19] {
+        let home = Home::new();
+        let output = limited(&format!("-n {nofile}"), &command(&home)).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("only {nofile} files may be open")), "{said}");
+        assert_eq!(fs::read_dir(home.runtime()).unwrap().count(), 0, "nothing is left behind");
+    }
+    let home = Home::new();
+    let mut command = limited("-n 20", &command(&home));
+    let daemon = Daemon::run(home, &mut command);
+    daemon.unlock("acme.test.K", "s");
+    assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);
+}
+
+#[test]
 fn descriptors_are_given_back() {
     let daemon = Daemon::start();
     let open = || fs::read_dir(format!("/proc/{}/fd", daemon.child.pid())).map(Iterator::count);
