@@ -27,9 +27,18 @@ pub(crate) fn read_source(source: &WireSource<'_>) -> Source {
     Source { vault: VaultId::parse(&source.vault), mech: Mechanism::parse(&source.mech) }
 }
 
+/// A code as the daemon says it: a newer one's survives, what could be no code does not. It is shown to programs as it is.
+fn code(said: &str) -> ErrorCode {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if said.is_empty() || said.len() > 64 || !said.bytes().all(word) {
+        return ErrorCode::Internal;
+    }
+    ErrorCode::from(said)
+}
+
 /// The daemon's own error, as a problem of ours.
 pub(crate) fn problem(error: &ErrorBody<'_>) -> Problem {
-    let mut problem = Problem::new(ErrorCode::from(&*error.code), clean(&error.message));
+    let mut problem = Problem::new(code(&error.code), clean(&error.message));
     if let Some(slug) = error.slug.as_deref().and_then(|slug| Slug::parse_stored(slug).ok()) {
         problem = problem.of(&slug);
     }
@@ -42,6 +51,20 @@ pub(crate) fn problem(error: &ErrorBody<'_>) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_be_no_code_is_none() {
+        for (said, expected) in [
+            ("memory_full", ErrorCode::MemoryFull),
+            ("of_a_newer_daemon2", ErrorCode::Other("of_a_newer_daemon2".to_owned())),
+            ("", ErrorCode::Internal),
+            ("\u{202e}memory_full", ErrorCode::Internal),
+            ("\u{9b}31m", ErrorCode::Internal),
+            ("Memory full", ErrorCode::Internal),
+        ] {
+            assert_eq!(code(said), expected, "{said:?}");
+        }
+    }
 
     #[test]
     fn unknown_grades_are_the_weakest() {
