@@ -82,7 +82,9 @@ pub fn init(outside: &Outside<'_>, ask: &InitAsk) -> Result<Initialised, Problem
     let repo_path = match (&git_root, org) {
         (Some(root), Some(_)) => {
             let at = ask.at.as_deref().unwrap_or(keyrack_core::repo_manifest::MANIFEST_PATH);
-            Some((root.clone(), below(root, at)?))
+            let path = below(root, at)?;
+            stays_inside(root, &path)?;
+            Some((root.clone(), path))
         }
         _ => None,
     };
@@ -165,6 +167,23 @@ fn private_half(path: &Path) -> PathBuf {
     if path.extension().is_some_and(|ext| ext == "pub") { path.with_extension("") } else { path.to_owned() }
 }
 
+/// Refuses a path that a directory on the way, being a symbolic link, leads out of the repository: nothing is made there.
+fn stays_inside(root: &Path, path: &str) -> Result<(), Problem> {
+    let unreadable = |at: &Path, error: std::io::Error| {
+        Problem::new(ErrorCode::Io, format!("cannot look at {}: {error}", at.display()))
+    };
+    let real_root = root.canonicalize().map_err(|error| unreadable(root, error))?;
+    // The closest of them that is there; `symlink_metadata` sees a link that leads nowhere, too.
+    let full = root.join(path);
+    let there = full.ancestors().skip(1).find(|dir| dir.symlink_metadata().is_ok()).unwrap_or(root);
+    let real = there.canonicalize().map_err(|error| unreadable(there, error))?;
+    if real.starts_with(&real_root) {
+        return Ok(());
+    }
+    let message = format!("{path}: {} is a symbolic link that leads out of the repository", there.display());
+    Err(Problem::new(ErrorCode::ManifestInvalid, message))
+}
+
 fn init_repo(root: &Path, path: &str, org: &str) -> Result<RepoManifest, Problem> {
     let full = root.join(path);
     let held = Held::take(&full)?;
@@ -174,4 +193,39 @@ fn init_repo(root: &Path, path: &str, org: &str) -> Result<RepoManifest, Problem
     }
     held.write(&format!("org: {org}\n"))?;
     Ok(RepoManifest { effect: Effect::Created, path: full, org: org.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_made_outside_of_the_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("repo"), dir.path().join("outside"));
+        for made in [&root.join("real/deep"), &outside] {
+            fs::create_dir_all(made).unwrap();
+        }
+        symlink(&outside, root.join("out")).unwrap();
+        symlink("/nowhere/at/all", root.join("dangling")).unwrap();
+        symlink("real", root.join("inner")).unwrap();
+        symlink(&root, dir.path().join("alias")).unwrap();
+        for (path, inside) in [
+            ("keyrack.yml", true),
+            ("new/deeper/keyrack.yml", true),
+            ("real/keyrack.yml", true),
+            ("inner/deep/keyrack.yml", true),
+            ("inner/new/keyrack.yml", true),
+            ("out/keyrack.yml", false),
+            ("out/new/keyrack.yml", false),
+            ("dangling/keyrack.yml", false),
+        ] {
+            for root in [&root, &dir.path().join("alias")] {
+                assert_eq!(stays_inside(root, path).is_ok(), inside, "{path}");
+            }
+        }
+    }
 }
