@@ -263,7 +263,8 @@ impl Connection {
     async fn no_room(mut self, full: &Full, protocol: Option<Protocol>) {
         let protocol = match protocol {
             Some(protocol) => protocol,
-            None => match self.line.first_byte(Instant::now()).await {
+            // It may have been met before it said anything.
+            None => match self.line.first_byte(Instant::now() + limits::FIRST_BYTE).await {
                 Some(first) => Protocol::of(first),
                 None => return,
             },

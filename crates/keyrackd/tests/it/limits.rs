@@ -72,6 +72,30 @@ fn out_of_descriptors_it_waits_and_recovers() {
 }
 
 #[test]
+fn who_finds_no_memory_is_told_whenever_it_asks() {
+    let daemon = Daemon::start();
+    // Requests that do not end: large ones, then small ones for what is left.
+    let begun = |bytes: usize| {
+        let mut stream = daemon.connect();
+        let _ = stream.write_all(&[&[0, 0x10, 0, 0, 0, 0, 0, 9][..], &vec![b' '; bytes]].concat());
+        stream
+    };
+    let large: Vec<_> = (0..17).map(|_| begun(1_000_000)).collect();
+    let small: Vec<_> = (0..400).map(|_| begun(1)).collect();
+    let is_full = || daemon.ask(STATUS).contains("the memory for requests is full");
+    wait_until("there is none left", LONG, is_full);
+    let mut early = daemon.connect();
+    // Callers are met in the order they came in.
+    wait_until("it is met", LONG, is_full);
+    // A caller need not have its request ready when it connects.
+    std::thread::sleep(Duration::from_millis(50));
+    early.write_all(STATUS.as_bytes()).unwrap();
+    assert!(read_all(&mut early).contains("the memory for requests is full"));
+    drop((large, small));
+    wait_until("it is there again", LONG, || daemon.ask(STATUS).contains(r#""success":true"#));
+}
+
+#[test]
 fn with_too_few_descriptors_to_look_at_anybody_it_does_not_start() {
     for nofile in [16, 19] {
         let home = Home::new();
