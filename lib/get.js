@@ -44,8 +44,8 @@ function question(call, input, names) {
 function ask(asked) {
   const addon = bindingOrNull();
   if (addon === null) return finish(asked, fromEnvironment(asked, binding));
-  const { json, secrets } = addon.get(asked, lookUp);
-  const { attempts, stdout, warnings } = answer(json);
+  const { json, stdout, secrets } = addon.get(asked, lookUp);
+  const { attempts, warnings } = answer(json);
   let next = 0;
   for (const attempt of attempts) {
     if (attempt.status === 'granted') attempt.grant.key.secret = secrets[next++];

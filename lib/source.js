@@ -72,15 +72,22 @@ function fail({ failed, report }, exit) {
     process.exit(2);
   }
   const [first] = failed;
+  const what = failed.length === 1 ? (first.message ?? `${first.slug} is blocked: ${first.reasons.join('; ')}`) : `${failed.length} keys are not granted: ${failed.map((each) => each.slug).join(', ')}`;
   throw new KeyrackError({
     code: first.status,
     exit: 2,
-    message: failed.length === 1 ? (first.message ?? `${first.slug} is blocked: ${first.reasons.join('; ')}`) : `${failed.length} keys are not granted: ${failed.map((each) => each.slug).join(', ')}`,
+    message: `${what}${wayOut(first.fix)}`,
     slug: first.slug,
     fix: first.fix ?? undefined,
     attempts: failed,
     detail: report.trim(),
   });
+}
+
+/** The first way out, for a test runner that shows the message alone: a command to run, or what else to do. */
+function wayOut(fix) {
+  if (!fix) return '';
+  return /^((npx|pnpm|yarn|rhx) )?keyrack /.test(fix) ? `; run: ${fix}` : `; ${fix}`;
 }
 
 function apply({ set, secrets, sourced, kept, differing, missing }) {

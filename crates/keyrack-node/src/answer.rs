@@ -15,8 +15,11 @@ use crate::guard::Fault;
 /// An answer that carries secrets.
 #[napi(object, object_from_js = false)]
 pub struct Answer<'env> {
-    /// Everything else.
+    /// Everything else but the tree.
     pub json: String,
+    /// The tree for people, empty where there is none. Apart from the rest, because its lines and emoji would make a wide string of all of
+    /// the JSON, which takes twice as long to read.
+    pub stdout: String,
     /// The secrets of what is granted, in its order.
     pub secrets: Vec<Either<JsString<'env>, BufferSlice<'env>>>,
 }
@@ -24,7 +27,7 @@ pub struct Answer<'env> {
 impl<'env> Answer<'env> {
     /// An answer without a secret.
     pub(crate) fn bare(json: String) -> Self {
-        Answer { json, secrets: Vec::new() }
+        Answer { json, stdout: String::new(), secrets: Vec::new() }
     }
 }
 

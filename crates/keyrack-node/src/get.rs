@@ -36,7 +36,7 @@ pub struct GetAsk {
 /// Gives the values of variables, `null` for those not set.
 pub(crate) type LookUp<'env> = Function<'env, Vec<String>, Vec<Option<String>>>;
 
-/// Reads keys. The answer's JSON is `{attempts, stdout, warnings}`, or `{error}`.
+/// Reads keys. The answer's JSON is `{attempts, warnings}`, or `{error}`.
 #[napi]
 pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Result<Answer<'env>> {
     let invocation = ask.realm.invocation();
@@ -60,12 +60,11 @@ pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Resu
         json.object(|json| {
             json.name("attempts");
             written = attempts(json, &outcome.answers, invocation);
-            json.member("stdout", &stdout);
             json.name("warnings");
             warnings(json, &outcome, outcome.single, invocation);
         });
         written?;
-        Ok(Answer { json: text(json)?, secrets })
+        Ok(Answer { json: text(json)?, stdout, secrets })
     })?;
     Ok(answered.unwrap_or_else(Answer::bare))
 }

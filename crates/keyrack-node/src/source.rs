@@ -98,7 +98,7 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
                 });
             }
         });
-        Ok(Answer { json: text(json)?, secrets })
+        Ok(Answer { json: text(json)?, stdout: String::new(), secrets })
     })?;
     Ok(answered.unwrap_or_else(Answer::bare))
 }
