@@ -177,11 +177,11 @@ pub(crate) fn age_recipients(recipients: &[Recipient]) -> Vec<&str> {
 }
 
 /// The recipient for a new host manifest, from a private key file (a path ending in `.pub` stands for the key beside it). A key without a
-/// passphrase becomes an X25519 recipient; one with a passphrase stays an ssh one, as the line of its `.pub` file, so that the two
-/// implementations in use open the same files with it.
+/// passphrase becomes an X25519 recipient; one with a passphrase, and an rsa key, stays an ssh one, as the line of its `.pub` file, so that
+/// the two implementations in use open the same files with it. Where there is no `.pub` file, the key file itself says its public half.
 ///
 /// # Errors
-/// [`ErrorCode::BadKeyFile`] when the key or its public half is missing or cannot be used.
+/// [`ErrorCode::BadKeyFile`] when the key is missing or cannot be used, or what stands beside it is not its public half.
 pub fn for_init(path: &Path) -> Result<Pubkey, Problem> {
     let private = if path.extension().is_some_and(|ext| ext == "pub") {
         path.with_extension("")
@@ -190,7 +190,7 @@ pub fn for_init(path: &Path) -> Result<Pubkey, Problem> {
     };
     let unusable = |path: &Path, why: &str| {
         Problem::new(ErrorCode::BadKeyFile, format!("cannot use {} as a key: {why}", path.display()))
-            .hint("make a key with: ssh-keygen -t ed25519")
+            .hint("name another key with --prikey; one is made with: ssh-keygen -t ed25519 -f FILE")
     };
     let bytes = read_key_file(&private)?;
     let public_path = with_pub(&private);
@@ -212,17 +212,15 @@ pub fn for_init(path: &Path) -> Result<Pubkey, Problem> {
             }
             parse(&line, Stanza::Ssh)
         }
-        KeyFile::Open(keys) => match keys.recipient {
-            Some(pubkey) => parse(&pubkey, Stanza::Age),
-            None => Err(unusable(
-                &private,
-                "only an ed25519 key without a passphrase converts to an age recipient",
-            )),
+        KeyFile::Open(keys) => match (keys.recipient, keys.ssh) {
+            (Some(pubkey), _) => parse(&pubkey, Stanza::Age),
+            (None, Some(line)) => parse(&line, Stanza::Ssh),
+            (None, None) => Err(unusable(&private, "it holds no key that files can be encrypted to")),
         },
     }
 }
 
-/// The first default key of a home: `id_ed25519`, else `id_rsa`, whichever has its public half beside it.
+/// The first default key of a home: `id_ed25519`, else `id_rsa`. Its `.pub` file may be missing.
 ///
 /// # Errors
 /// [`ErrorCode::BadKeyFile`] when there is none.
@@ -230,7 +228,7 @@ pub fn default_key(ssh_dir: &Path) -> Result<PathBuf, Problem> {
     ["id_ed25519", "id_rsa"]
         .map(|name| ssh_dir.join(name))
         .into_iter()
-        .find(|path| path.is_file() && with_pub(path).is_file())
+        .find(|path| path.is_file())
         .ok_or_else(|| {
             Problem::new(ErrorCode::BadKeyFile, format!("there is no ssh key in {}", ssh_dir.display()))
                 .fix(Fix::Text("ssh-keygen -t ed25519".to_owned()))

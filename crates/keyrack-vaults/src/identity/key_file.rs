@@ -27,6 +27,8 @@ pub(crate) struct Keys {
     pub(crate) identities: Vec<Box<dyn age::Identity>>,
     /// The X25519 recipient they open files of, where they are an ed25519 key's.
     pub(crate) recipient: Option<String>,
+    /// The line of a `.pub` file, without its comment, where they are an rsa key's, which converts to no X25519 recipient.
+    pub(crate) ssh: Option<String>,
 }
 
 /// What a key file turned out to be.
@@ -105,7 +107,9 @@ fn parse_openssh(text: &str) -> Result<KeyFile, String> {
 fn parse_pkcs1(text: &str) -> Result<Keys, String> {
     match ssh_identity(text)? {
         identity @ age::ssh::Identity::Unencrypted(_) => {
-            Ok(Keys { identities: vec![Box::new(identity)], recipient: None })
+            let public = age::ssh::Recipient::try_from(identity.clone()).ok();
+            let ssh = public.map(|public| public.to_string());
+            Ok(Keys { identities: vec![Box::new(identity)], recipient: None, ssh })
         }
         _ => {
             Err("it is an old PEM file with a passphrase; convert it with: ssh-keygen -p -f FILE".to_owned())
@@ -114,7 +118,7 @@ fn parse_pkcs1(text: &str) -> Result<Keys, String> {
 }
 
 fn parse_age(text: &str) -> Result<Keys, String> {
-    let mut keys = Keys { identities: Vec::new(), recipient: None };
+    let mut keys = Keys { identities: Vec::new(), recipient: None, ssh: None };
     for (n, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -163,11 +167,13 @@ impl Public {
 /// Everything one unlocked key can open: an ed25519 key opens files for the X25519 recipient it converts to and files with an
 /// `ssh-ed25519` stanza. The two are not interchangeable, and files of both kinds are in use.
 fn keys_of(private: &PrivateKey) -> Result<Keys, String> {
-    let mut keys = Keys { identities: Vec::new(), recipient: None };
+    let mut keys = Keys { identities: Vec::new(), recipient: None, ssh: None };
     if let KeypairData::Ed25519(pair) = private.key_data() {
         let x25519 = x25519_of_seed(pair.private.as_ref());
         keys.recipient = Some(x25519.to_public().to_string());
         keys.identities.push(Box::new(x25519));
+    } else {
+        keys.ssh = Some(Public::of(private.public_key())?.line);
     }
     let pem: Zeroizing<String> =
         private.to_openssh(LineEnding::LF).map_err(|_| "it is damaged".to_owned())?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use keyrack_core::{ErrorCode, VaultId};
 use keyrack_testkit::{Need, Reaped, can_run, wait_until};
-use keyrack_vaults::recipient::{self, Stanza};
+use keyrack_vaults::recipient::{self, Pubkey, Stanza};
 use keyrack_vaults::{Identities, IdentitySource, armor, recipients};
 
 use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture};
@@ -261,15 +261,43 @@ fn a_first_recipient_follows_the_key() {
 
     for (key, mech) in [
         ("plain", Some(recipient::AGE)),
-        ("rsa", None),
+        ("rsa", Some(recipient::SSH)),
+        ("rsa_pem", Some(recipient::SSH)),
         ("rsa_sealed", Some(recipient::SSH)),
         ("ecdsa", None),
     ] {
         let made = recipient::for_init(&fixture(&format!("keys/{key}")));
         assert_eq!(made.as_ref().map(|made| made.mech).ok(), mech, "{key}: {made:?}");
+        if let Ok(Pubkey { mech: recipient::SSH, pubkey }) = &made {
+            let line = std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap();
+            let key_of = |line: &str| line.split(' ').nth(1).map(str::to_owned);
+            assert_eq!(key_of(pubkey), key_of(line.trim()), "{key}");
+        }
         if let Err(problem) = made {
             assert_eq!(problem.code, ErrorCode::BadKeyFile);
         }
+    }
+}
+
+#[test]
+fn a_default_key_needs_no_public_half_beside_it() {
+    for (key, name) in [
+        ("plain", "id_ed25519"),
+        ("sealed", "id_ed25519"),
+        ("rsa", "id_rsa"),
+        ("rsa_pem", "id_rsa"),
+        ("rsa_sealed", "id_rsa"),
+    ] {
+        let rig = Rig::bare();
+        let ssh = rig.racks.ssh_dir();
+        assert_eq!(recipient::default_key(&ssh).unwrap_err().code, ErrorCode::BadKeyFile);
+        let path = rig.key(key, name);
+        let beside = recipient::for_init(&path).unwrap();
+        std::fs::remove_file(ssh.join(format!("{name}.pub"))).unwrap();
+        assert_eq!(recipient::default_key(&ssh).unwrap(), path, "{key}");
+        let alone = recipient::for_init(&path).unwrap();
+        assert_eq!(alone.mech, beside.mech, "{key}");
+        assert!(beside.pubkey.starts_with(&alone.pubkey), "{key}: {alone:?} of {beside:?}");
     }
 }
 
