@@ -343,7 +343,10 @@ impl Session {
             memory: clean(&ok.memory),
             hardening: ok.hardening.iter().map(measure).collect(),
         };
-        meets(self.demands, &greeting).map_err(|problem| problem.fix(restart()))?;
+        meets(self.demands, &greeting, seen).map_err(|problem| match problem.hint {
+            Some(_) => problem,
+            None => problem.fix(restart()),
+        })?;
         Ok(greeting)
     }
 }
@@ -355,22 +358,38 @@ enum Again {
     Never,
 }
 
-fn meets(demands: Demands, greeting: &Greeting) -> Result<(), Problem> {
+/// Whether a daemon is as good as is demanded. `seen` is how far the kernel tells us from the daemon. A hint stands where no other daemon
+/// could be better; without one a new daemon may.
+fn meets(demands: Demands, greeting: &Greeting, seen: Boundary) -> Result<(), Problem> {
     if demands.session && greeting.boundary != Boundary::Session {
-        return Err(Problem::new(
+        let weak = Problem::new(
             ErrorCode::BoundaryWeak,
             "the daemon cannot tell login sessions apart, and KEYRACK_REQUIRE_SESSION=1 demands it",
-        ));
+        );
+        return Err(match seen {
+            Boundary::Session => weak,
+            Boundary::User => weak.hint(
+                "nor does the kernel here, so no daemon could: log in by a way that makes a login session, or unset KEYRACK_REQUIRE_SESSION",
+            ),
+        });
     }
     match demands.memory {
-        Some(demanded) if MemoryRank::said(&greeting.memory) < demanded => Err(Problem::new(
-            ErrorCode::BoundaryWeak,
-            format!(
-                "the daemon keeps secrets in {} memory, and KEYRACK_MEMORY demands {}",
-                greeting.memory,
-                demanded.as_str()
-            ),
-        )),
+        Some(demanded) if MemoryRank::said(&greeting.memory) < demanded => {
+            let weak = Problem::new(
+                ErrorCode::BoundaryWeak,
+                format!(
+                    "the daemon keeps secrets in {} memory, and KEYRACK_MEMORY demands {}",
+                    greeting.memory,
+                    demanded.as_str()
+                ),
+            );
+            Err(match demanded {
+                MemoryRank::Secret => weak.hint(
+                    "secret memory cannot be had in this version: KEYRACK_MEMORY=locked is the most there is",
+                ),
+                MemoryRank::Unlocked | MemoryRank::Locked => weak,
+            })
+        }
         _ => Ok(()),
     }
 }
@@ -458,21 +477,23 @@ mod tests {
     #[test]
     fn a_weaker_server_is_refused_when_more_is_demanded() {
         let demand = |session, memory| Demands { session, memory };
-        for (demands, boundary, memory, ok) in [
-            (Demands::default(), Boundary::User, "unlocked", true),
-            (demand(true, None), Boundary::User, "secret", false),
-            (demand(true, None), Boundary::Session, "unlocked", true),
-            (demand(false, Some(MemoryRank::Locked)), Boundary::User, "locked", true),
-            (demand(false, Some(MemoryRank::Locked)), Boundary::User, "secret", true),
-            (demand(false, Some(MemoryRank::Locked)), Boundary::Session, "unlocked", false),
-            (demand(false, Some(MemoryRank::Secret)), Boundary::Session, "locked", false),
-            (demand(false, Some(MemoryRank::Locked)), Boundary::Session, "from-the-future", false),
+        use Boundary::{Session, User};
+        // `Some(true)`: a new daemon may be better; `Some(false)`: none could be.
+        for (demands, seen, boundary, memory, refused) in [
+            (Demands::default(), User, User, "unlocked", None),
+            (demand(true, None), User, User, "secret", Some(false)),
+            (demand(true, None), Session, User, "secret", Some(true)),
+            (demand(true, None), Session, Session, "unlocked", None),
+            (demand(false, Some(MemoryRank::Locked)), User, User, "locked", None),
+            (demand(false, Some(MemoryRank::Locked)), User, User, "secret", None),
+            (demand(false, Some(MemoryRank::Locked)), Session, Session, "unlocked", Some(true)),
+            (demand(false, Some(MemoryRank::Secret)), Session, Session, "locked", Some(false)),
+            (demand(false, Some(MemoryRank::Locked)), Session, Session, "from-the-future", Some(true)),
         ] {
-            let result = meets(demands, &greeting(boundary, memory));
-            assert_eq!(result.is_ok(), ok, "{demands:?} {boundary} {memory}");
-            if let Err(problem) = result {
-                assert_eq!(problem.code, ErrorCode::BoundaryWeak);
-            }
+            let problem = meets(demands, &greeting(boundary, memory), seen).err();
+            let may_help = problem.as_ref().map(|problem| problem.hint.is_none());
+            assert_eq!(may_help, refused, "{demands:?} {seen} {boundary} {memory}");
+            assert!(problem.is_none_or(|problem| problem.code == ErrorCode::BoundaryWeak));
         }
     }
 }
