@@ -34,6 +34,13 @@ pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
                     hint = suggested.map(|other| format!("did you mean {other}?"));
                     format!("there is no flag {name}")
                 }
+                None if text(ContextKind::InvalidArg) == Some("-v") => {
+                    hint = Some(match called {
+                        ["get"] => "did you mean --value, or --version before the command?".to_owned(),
+                        _ => "did you mean --version?".to_owned(),
+                    });
+                    "there is no flag -v".to_owned()
+                }
                 None => {
                     hint = Some(BY_FLAG.to_owned());
                     "an argument too many (not shown: it could be a secret)".to_owned()
@@ -123,6 +130,8 @@ mod tests {
         for (line, message) in [
             (&["get", "--what"][..], "there is no flag --what"),
             (&["set", "--secret", "x"], "there is no flag --secret"),
+            (&["get", "-v"], "there is no flag -v"),
+            (&["-v"], "there is no flag -v"),
             (&["nope"], "there is no command nope"),
             (&["doctor"], "there is no command doctor"),
             (&["set", "--vault", "os.secure"], "missing: --key <KEY>"),
