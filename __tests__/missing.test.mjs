@@ -45,7 +45,7 @@ describe('where keyrack is built for the platform', () => {
     expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", { ...some, OTHER: '1' })).toStrictEqual({ sourced: [], kept: ['SHARED', 'TOKEN', 'GRADED'], missing: ['OPTIONAL'] });
     expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", some)).toStrictEqual(['binding_missing', 'npm run build']);
     expect(await js("said(() => k.source({ env: 'test', mode: 'lenient' }))", { TOKEN: 't' })).toStrictEqual({ sourced: [], kept: ['TOKEN'], missing: ['SHARED', 'OPTIONAL', 'GRADED'] });
-    expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", { ...some, OPTIONAL: 'o', TOKEN: 'ghp_x' })).toStrictEqual(['blocked', 'npx keyrack set --env test --key TOKEN --vault os.secure']);
+    expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", { ...some, OPTIONAL: 'o', TOKEN: 'ghp_x' })).toStrictEqual(['blocked', 'npx keyrack set --env test --key TOKEN --vault os.secure --mech PERMANENT_VIA_REPLICA']);
   });
 
   it('everything else says what is missing and how to mend it', async () => {

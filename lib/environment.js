@@ -19,7 +19,7 @@ function attempt({ org, env, name, slug }, { dangerous, buffer }) {
   const value = env === 'sudo' ? undefined : process.env[name];
   if (value === undefined || value === '') return null;
   const against = reasons(name, value, dangerous);
-  if (against.length > 0) return { status: 'blocked', slug, reasons: against, fix: `${invokedAs()} set --env ${env} --key ${name} --vault os.secure` };
+  if (against.length > 0) return { status: 'blocked', slug, reasons: against, fix: `${invokedAs()} set --env ${env} --key ${name} --vault os.secure --mech PERMANENT_VIA_REPLICA` };
   return {
     status: 'granted',
     grant: {

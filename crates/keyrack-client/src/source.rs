@@ -110,7 +110,7 @@ pub fn lines(exports: &[Export]) -> Lines {
         if let Some(why) = why_unfit(export) {
             let message = format!("{} cannot be exported: {why}", export.slug);
             let problem = Problem::new(ErrorCode::BadKeyName, message).of(&export.slug);
-            unfit.push(problem.hint("get its value with `get --value`, or name it in `run`"));
+            unfit.push(problem.hint("read it with `get --value`, and put it into a variable of your own"));
             continue;
         }
         put(&mut out, b"export ");

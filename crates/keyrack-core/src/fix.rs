@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use crate::env::Env;
+use crate::mechanism::Mechanism;
 use crate::org::Org;
 use crate::owner::Owner;
 use crate::slug::Slug;
+use crate::vault_id::VaultId;
 
 /// How keyrack was called: the words every fix begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,13 +60,23 @@ impl Fix {
         Self::about("unlock", owner, slug)
     }
 
-    /// `set` of one key, into a vault if one is to be named.
-    pub fn set(owner: &Owner, slug: &Slug, vault: &str) -> Self {
+    /// `set` of one key into a vault, by a mechanism. It is named where `set` does not take it by itself: a permanent key is never assumed,
+    /// and a fix without it would fail once more.
+    pub fn set(owner: &Owner, slug: &Slug, vault: &VaultId, mech: &Mechanism) -> Self {
         let Fix::Command(mut words) = Self::about("set", owner, slug) else {
             unreachable!("about makes a command")
         };
-        words.extend(["--vault".to_owned(), vault.to_owned()]);
+        words.extend(["--vault".to_owned(), vault.to_string()]);
+        let assumed = vault.mechanisms() == [mech.clone()] && mech.is_ephemeral();
+        if !assumed && !matches!(mech, Mechanism::Other(_)) {
+            words.extend(["--mech".to_owned(), mech.to_string()]);
+        }
         Fix::Command(words)
+    }
+
+    /// `set` of one key as the static secret it most likely is, into the vault that keeps it encrypted.
+    pub fn set_secure(owner: &Owner, slug: &Slug) -> Self {
+        Self::set(owner, slug, &VaultId::OsSecure, &Mechanism::Replica)
     }
 
     /// `del` of one key.
@@ -154,12 +166,29 @@ mod tests {
             (Fix::unlock(&named, &slug("acme.test.K")), "keyrack unlock --owner ehmpath --env test --key K"),
             (Fix::unlock(&default, &slug("@all.sudo.K")), "keyrack unlock --env sudo --key @all.sudo.K"),
             (
-                Fix::set(&default, &slug("@all.test.K"), "os.secure"),
-                "keyrack set --org @all --env test --key K --vault os.secure",
+                Fix::set_secure(&default, &slug("@all.test.K")),
+                "keyrack set --org @all --env test --key K --vault os.secure --mech PERMANENT_VIA_REPLICA",
             ),
             (
-                Fix::set(&named, &slug("acme.all.K"), "os.secure"),
-                "keyrack set --owner ehmpath --env all --key K --vault os.secure",
+                Fix::set_secure(&named, &slug("acme.all.K")),
+                "keyrack set --owner ehmpath --env all --key K --vault os.secure --mech PERMANENT_VIA_REPLICA",
+            ),
+            (
+                Fix::set(&default, &slug("acme.test.K"), &VaultId::OsDirect, &Mechanism::Replica),
+                "keyrack set --env test --key K --vault os.direct --mech PERMANENT_VIA_REPLICA",
+            ),
+            (
+                Fix::set(&default, &slug("acme.test.K"), &VaultId::OsDaemon, &Mechanism::Session),
+                "keyrack set --env test --key K --vault os.daemon",
+            ),
+            (
+                Fix::set(
+                    &default,
+                    &slug("acme.test.K"),
+                    &VaultId::OsSecure,
+                    &Mechanism::Other("NEW; x".into()),
+                ),
+                "keyrack set --env test --key K --vault os.secure",
             ),
             (Fix::relock(&default, &slug("acme.test.K")), "keyrack relock --key acme.test.K"),
             (Fix::with_owner("daemon restart", &named, []), "keyrack daemon restart --owner ehmpath"),

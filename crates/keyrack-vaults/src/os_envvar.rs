@@ -39,7 +39,8 @@ impl Vault for OsEnvvar {
     }
 }
 
-fn read_only(slug: &Slug) -> Problem {
+/// What is said of a key that is to be set here.
+pub fn read_only(slug: &Slug) -> Problem {
     Problem::new(
         ErrorCode::VaultReadOnly,
         format!("os.envvar is read only: {} is set by whoever starts the process", slug.name()),

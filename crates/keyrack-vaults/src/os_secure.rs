@@ -102,7 +102,7 @@ fn does_not_open(path: &std::path::Path, slug: &Slug, owner: &Owner, fault: Faul
             format!("the file of {slug} is damaged: {}: {why}", path.display()),
         )
         .of(slug)
-        .fix(Fix::set(owner, slug, VaultId::OsSecure.as_str())),
+        .fix(Fix::set_secure(owner, slug)),
         Fault::TooLarge => too_large(format!("the file of {slug}, {}", path.display()), MAX_SECRET).of(slug),
         Fault::Identity(mut problem) => {
             if problem.code == ErrorCode::NoIdentity {

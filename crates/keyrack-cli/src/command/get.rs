@@ -8,6 +8,7 @@ use keyrack_client::render::attempt::answers;
 use keyrack_client::render::json;
 use keyrack_core::{ErrorCode, Fix, Problem};
 use keyrack_ops::get::get_or_unlock;
+use keyrack_ops::unlock::declares_nothing;
 
 use crate::args::resolve_owner;
 use crate::command::unlock::started;
@@ -118,6 +119,7 @@ impl Flags {
             get::get(&outer.context(owner), &scope, options)?
         };
         warn(outer, &outcome);
+        warn_of_nothing(outer, &outcome, self.env.as_deref());
         let exit = if outcome.all_fine() { 0 } else { 2 };
         match (form, &outcome.answers[..]) {
             (Form::Value, [Answer { secret: Some(secret), .. }]) => output::print(secret.expose())?,
@@ -145,6 +147,13 @@ pub(crate) fn warn(outer: &Outer, outcome: &Outcome) {
         outer.warn(problem);
     }
     outcome.manifest_faults.iter().for_each(|fault| outer.warn(fault));
+}
+
+/// Tells that `keyrack.yml` asks for nothing, which is no failure and may be a slip of the hand.
+pub(crate) fn warn_of_nothing(outer: &Outer, outcome: &Outcome, env: Option<&str>) {
+    if !outcome.single && outcome.answers.is_empty() {
+        outer.notice(&declares_nothing(env));
+    }
 }
 
 fn usage(message: &str) -> Problem {

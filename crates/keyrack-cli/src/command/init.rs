@@ -16,7 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   keyrack init                               the rack, opened by ~/.ssh/id_ed25519
   keyrack init --org acme                    and .agent/keyrack.yml of this repository
-  keyrack init --owner ehmpath --prikey ~/.ssh/ehmpath";
+  keyrack init --owner work --prikey ~/.ssh/work";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]

@@ -14,7 +14,7 @@ use crate::output;
 const EXAMPLES: &str = "\
 Examples:
   keyrack list
-  keyrack list --owner ehmpath --json";
+  keyrack list --owner work --json";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]

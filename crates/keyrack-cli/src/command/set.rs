@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
+use keyrack_client::source::is_shell_name;
 use keyrack_core::Problem;
 use keyrack_ops::set::{SetAsk, set};
 
@@ -15,10 +16,9 @@ const EXAMPLES: &str = "\
 The secret is read from stdin (all of it, one newline at the end dropped), or asked for at the terminal. It is never an argument.
 
 Examples:
-  keyrack set --key API_KEY --env test --vault os.secure
   keyrack set --key API_KEY --env test --vault os.secure --mech PERMANENT_VIA_REPLICA < secret.txt
   keyrack set --key DEPLOY_KEY --env prod --vault os.daemon
-  keyrack set --key ROOT --org @all --env sudo --vault os.secure";
+  keyrack set --key ROOT --org @all --env sudo --vault os.secure --mech PERMANENT_VIA_REPLICA";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -76,6 +76,13 @@ impl Flags {
         };
         let done = outer.operate(owner, &self.prikey, |outside| set(outside, &ask))?;
         done.notices.iter().for_each(|notice| outer.notice(notice));
+        if !is_shell_name(done.host.slug.name()) {
+            outer.notice(&format!(
+                "{} is no name a shell variable can have: `{} source` cannot export it; `get` reads it",
+                done.host.slug.name(),
+                outer.invocation.as_str()
+            ));
+        }
         if self.json {
             return output::print_json(&done.host).map(|()| 0);
         }

@@ -4,10 +4,10 @@ use clap::Args;
 use keyrack_client::get::{self, Options, Scope};
 use keyrack_client::render::attempt::strict_failure;
 use keyrack_client::source::{self, Mode};
-use keyrack_core::{Env, Org, Problem};
+use keyrack_core::{Env, Fix, Org, Problem};
 
 use crate::args::OwnerFlags;
-use crate::command::get::warn;
+use crate::command::get::{warn, warn_of_nothing};
 use crate::outer::Outer;
 use crate::output;
 
@@ -48,8 +48,9 @@ impl Flags {
             None => Scope::Repo { env: Some(env) },
         };
         let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
-        let outcome = get::get(&outer.context(owner), &scope, options)?;
+        let outcome = get::get(&outer.context(owner), &scope, options).map_err(again_by_source)?;
         warn(outer, &outcome);
+        warn_of_nothing(outer, &outcome, Some(env.as_str()));
         let mode = if self.lenient { Mode::Lenient } else { Mode::Strict };
         let sourced = match source::sort(outcome, mode) {
             Ok(sourced) => sourced,
@@ -68,4 +69,14 @@ impl Flags {
         lines.unfit.iter().for_each(|unfit| outer.warn(unfit));
         output::print(lines.text.expose()).map(|()| 0)
     }
+}
+
+/// A read that is to be put otherwise is to be put to `source` again, not to `get`.
+fn again_by_source(mut problem: Problem) -> Problem {
+    if let Some(Fix::Command(words)) = &mut problem.fix
+        && let Some(command) = words.first_mut().filter(|word| *word == "get")
+    {
+        "source".clone_into(command);
+    }
+    problem
 }

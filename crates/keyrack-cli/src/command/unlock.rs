@@ -18,7 +18,7 @@ Examples:
   keyrack unlock --env test
   keyrack unlock --env test --key API_KEY --duration 10m
   keyrack unlock --env sudo --key ROOT
-  keyrack unlock --owner ehmpath --env prep --prikey ~/.ssh/ehmpath";
+  keyrack unlock --owner work --env prep --prikey ~/.ssh/work";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]

@@ -81,10 +81,7 @@ impl Judge<'_> {
             "the variable {} holds what {what} makes keys from, which is never handed out raw",
             asked.slug.name()
         );
-        let mut fix = self.set(&asked.slug);
-        if let (Fix::Command(words), true) = (&mut fix, known) {
-            words.extend(["--mech".to_owned(), mech.as_str().to_owned()]);
-        }
+        let fix = Fix::set(&self.ctx.owner, &asked.slug, &VaultId::OsSecure, mech);
         self.blocked(asked, vec![reason], fix)
     }
 
@@ -126,7 +123,7 @@ impl Judge<'_> {
     }
 
     fn set(&self, slug: &Slug) -> Fix {
-        Fix::set(&self.ctx.owner, slug, VaultId::OsSecure.as_str())
+        Fix::set_secure(&self.ctx.owner, slug)
     }
 
     /// By its bare name where `keyrack.yml` says whose it is, else by its full slug.

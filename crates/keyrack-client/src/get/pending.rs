@@ -109,8 +109,11 @@ impl Pending<'_> {
                 .get_or_insert_with(|| self.place.as_ref().map(Place::other_sessions).unwrap_or_default());
             let mut answer = judge.missed(asked, known, others, self.plan.single);
             let may_be_absent = matches!(answer.attempt, Attempt::Absent { .. });
-            answer.waived =
-                may_be_absent && asked.optional_if_has.as_deref().is_some_and(|name| filled(name).is_some());
+            let stand_in = asked.optional_if_has.as_deref().filter(|_| may_be_absent);
+            if let Some(name) = stand_in.filter(|name| filled(name).is_some()) {
+                answer.waived = true;
+                answer.note = Some(format!("not needed: {name} is set"));
+            }
             answers.push(answer);
         }
         Ok(Outcome {

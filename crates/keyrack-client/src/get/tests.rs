@@ -96,7 +96,7 @@ fn what_the_environment_answers() {
             "acme.test.STRONG",
             "blocked",
             "its grade plaintext,permanent is weaker than the encrypted that keyrack.yml demands",
-            "keyrack set --env test --key STRONG --vault os.secure",
+            "keyrack set --env test --key STRONG --vault os.secure --mech PERMANENT_VIA_REPLICA",
         ),
         (
             &[("SHORT", "v"), ("KEYRACK_STRICT_ENV", "1")],
@@ -118,7 +118,7 @@ fn what_the_environment_answers() {
             "acme.sudo.ROOT",
             "absent",
             "acme.sudo.ROOT was never set on this machine",
-            "keyrack set --env sudo --key ROOT --vault os.secure",
+            "keyrack set --env sudo --key ROOT --vault os.secure --mech PERMANENT_VIA_REPLICA",
         ),
         // What a mechanism works from is never handed out raw.
         (
@@ -140,7 +140,7 @@ fn what_the_environment_answers() {
             "acme.test.PLAIN",
             "blocked",
             "a long-lived token is dangerous to hand out as it is; detected a github classic personal access token (ghp_*)",
-            "keyrack set --env test --key PLAIN --vault os.secure",
+            "keyrack set --env test --key PLAIN --vault os.secure --mech PERMANENT_VIA_REPLICA",
         ),
         // An empty variable is an unset one.
         (
@@ -148,7 +148,7 @@ fn what_the_environment_answers() {
             "acme.test.PLAIN",
             "absent",
             "acme.test.PLAIN was never set on this machine",
-            "keyrack set --env test --key PLAIN --vault os.secure",
+            "keyrack set --env test --key PLAIN --vault os.secure --mech PERMANENT_VIA_REPLICA",
         ),
     ] {
         let answer = one(&site.context(variables), ask, Options::default());
@@ -185,7 +185,7 @@ fn locked_or_absent() {
             "acme.sudo.ROOT",
             "default",
             "absent",
-            "keyrack set --env sudo --key ROOT --vault os.secure",
+            "keyrack set --env sudo --key ROOT --vault os.secure --mech PERMANENT_VIA_REPLICA",
         ),
         ("acme.sudo.ROOT", "acme.sudo.ROOT", "default", "locked", "keyrack unlock --env sudo --key ROOT"),
         (
@@ -200,14 +200,14 @@ fn locked_or_absent() {
             "acme.prod.PLAIN",
             "default",
             "absent",
-            "keyrack set --env prod --key PLAIN --vault os.secure",
+            "keyrack set --env prod --key PLAIN --vault os.secure --mech PERMANENT_VIA_REPLICA",
         ),
         (
             "acme.test.PLAIN",
             "acme.test.PLAIN",
             "robot",
             "absent",
-            "keyrack set --owner robot --env test --key PLAIN --vault os.secure",
+            "keyrack set --owner robot --env test --key PLAIN --vault os.secure --mech PERMANENT_VIA_REPLICA",
         ),
     ] {
         let site = Worksite::new(Some(MANIFEST));
@@ -333,6 +333,7 @@ fn a_waiver_is_for_absent_keys_alone() {
         let answer = one(&site.context(&[("STAND_IN", stand_in)]), "acme.test.MAYBE", Options::default());
         assert_eq!(answer.waived, waived);
         assert_eq!(answer.is_fine(), waived);
+        assert_eq!(answer.note.as_deref() == Some("not needed: STAND_IN is set"), waived);
     }
 }
 

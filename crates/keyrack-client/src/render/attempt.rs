@@ -33,7 +33,9 @@ pub fn branch(answer: &Answer, invocation: Invocation, look: Look) -> Node {
     }
     below.push(Node::pair("status", status).with(reasons.iter().map(Node::prose)));
     below.extend(answer.note.as_ref().map(|note| Node::prose(format!("note: {note}"))));
-    below.extend(attempt.fix().map(|fix| Node::tip(fix.render(invocation))));
+    // What may be absent needs no way out.
+    let fix = attempt.fix().filter(|_| !answer.waived);
+    below.extend(fix.map(|fix| Node::tip(fix.render(invocation))));
     Node::new(attempt.slug().as_str()).with(below)
 }
 

@@ -36,7 +36,8 @@ pub fn status(
         nodes.push(Node::new("recipients:").with(lines));
     }
     let Some(running) = &status.running else {
-        let fix = Fix::with_owner("unlock", &status.owner, []);
+        let env = env.map_or("ENV", Env::as_str);
+        let fix = Fix::with_owner("unlock", &status.owner, ["--env", env]);
         let run = format!("run `{}` to start a session", fix.render(invocation));
         nodes.push(Node::pair("daemon", "not found").with([Node::new(run)]));
         nodes.extend(note);

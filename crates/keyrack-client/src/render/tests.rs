@@ -39,14 +39,14 @@ fn four() -> Vec<Answer> {
             message: "o.test.B is locked".into(),
         }),
         plain(Attempt::Absent {
-            fix: Some(Fix::set(&owner, &c, "os.secure")),
+            fix: Some(Fix::set_secure(&owner, &c)),
             slug: c,
             message: "o.test.C was never set".into(),
         }),
         Answer {
             note: Some("--allow-dangerous hands it out all the same".into()),
             ..plain(Attempt::Blocked {
-                fix: Some(Fix::set(&owner, &d, "os.secure")),
+                fix: Some(Fix::set_secure(&owner, &d)),
                 slug: d,
                 reasons: vec!["one".into(), "two\u{1b}[2J".into()],
             })
@@ -72,13 +72,13 @@ fn the_tree_of_get() {
    │  └─ tip: keyrack unlock --env test --key B
    ├─ o.test.C
    │  ├─ status: absent 🫧
-   │  └─ tip: keyrack set --env test --key C --vault os.secure
+   │  └─ tip: keyrack set --env test --key C --vault os.secure --mech PERMANENT_VIA_REPLICA
    └─ o.test.D
       ├─ status: blocked 🚫
       │  ├─ one
       │  └─ two[2J
       ├─ note: --allow-dangerous hands it out all the same
-      └─ tip: keyrack set --env test --key D --vault os.secure
+      └─ tip: keyrack set --env test --key D --vault os.secure --mech PERMANENT_VIA_REPLICA
 
 ";
     assert_eq!(text, expected);
@@ -138,7 +138,7 @@ fn the_json_of_get() {
     "status": "absent",
     "slug": "o.test.C",
     "message": "o.test.C was never set",
-    "fix": "keyrack set --env test --key C --vault os.secure"
+    "fix": "keyrack set --env test --key C --vault os.secure --mech PERMANENT_VIA_REPLICA"
   },
   {
     "status": "blocked",
@@ -147,7 +147,7 @@ fn the_json_of_get() {
       "one",
       "two\u001b[2J"
     ],
-    "fix": "keyrack set --env test --key D --vault os.secure"
+    "fix": "keyrack set --env test --key D --vault os.secure --mech PERMANENT_VIA_REPLICA"
   }
 ]"#;
     assert_eq!(std::str::from_utf8(&bytes).unwrap(), expected);
@@ -212,7 +212,7 @@ fn nested_json_is_that_of_a_general_writer() {
 fn the_tree_of_unlock() {
     let (a, b) = (slug("o.test.A"), slug("o.all.B"));
     let cause = Problem::new(ErrorCode::VaultCorrupt, "the file is damaged").hint("restore it");
-    let fix = Fix::set(&Owner::DEFAULT, &b, "os.secure");
+    let fix = Fix::set_secure(&Owner::DEFAULT, &b);
     let lines = [
         UnlockLine::Unlocked { slug: &a, vault: &VaultId::OsSecure, life: Life::DEFAULT, note: None },
         UnlockLine::Omitted { slug: &b, reason: Omission::Lost, cause: None, fix: Some(&fix) },
@@ -227,7 +227,7 @@ fn the_tree_of_unlock() {
    │  └─ expires in: 540m
    ├─ o.all.B
    │  ├─ status: lost 👻
-   │  └─ tip: keyrack set --env all --key B --vault os.secure
+   │  └─ tip: keyrack set --env all --key B --vault os.secure --mech PERMANENT_VIA_REPLICA
    └─ o.all.B
       ├─ status: errored 💥
       ├─ cause: the file is damaged
@@ -363,7 +363,10 @@ fn the_tree_of_status() {
     let none = show(true, Some(keyrack_core::Env::Prod));
     assert!(none.contains("(no keys in --env prod, try --env test)"), "{none}");
     let absent = show(false, None);
-    assert!(absent.contains("daemon: not found") && absent.contains("run `keyrack unlock`"), "{absent}");
+    assert!(
+        absent.contains("daemon: not found") && absent.contains("run `keyrack unlock --env ENV`"),
+        "{absent}"
+    );
     assert!(absent.contains("login session 4"), "{absent}");
 }
 

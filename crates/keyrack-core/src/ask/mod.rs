@@ -126,7 +126,7 @@ fn full(ask: &Ask<'_>, verb: Verb, key: &str, env: Option<Env>, org: &Org) -> Re
         Some(manifest) if manifest.org != slug.org() => {
             Err(problems::org_mismatch(slug.org(), manifest).of(&slug))
         }
-        None if verb.stores() => Err(problems::no_manifest(verb, slug.name(), env)),
+        None if verb.stores() => Err(problems::no_manifest_of(verb, slug.org(), slug.name())),
         _ => Ok(slug),
     }
 }
@@ -161,7 +161,8 @@ fn bare(ask: &Ask<'_>, verb: Verb, name: &str, env: Option<Env>, org: &Org) -> R
             Slug::new(&manifest.org, env, name)
         }
         (Org::Named(org), None) if !verb.stores() => Slug::new(org, or_all()?, name),
-        (Org::This | Org::Named(_), None) => Err(problems::no_manifest(verb, name, env)),
+        (Org::Named(org), None) => Err(problems::no_manifest_of(verb, org, name)),
+        (Org::This, None) => Err(problems::no_manifest(verb, name, env)),
     }
 }
 

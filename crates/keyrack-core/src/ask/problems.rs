@@ -52,12 +52,25 @@ pub(super) fn no_manifest(verb: Verb, name: &str, env: Option<Env>) -> Problem {
     let message = format!("there is no keyrack.yml here to say whose key {name} is");
     let hint = match (verb, env) {
         (_, Some(Env::Sudo)) => "a sudo key of this machine is asked for with --org @all",
-        (Verb::Set | Verb::Del, _) => {
-            "make one with `init --org`, or store the key for this machine with --org @all"
+        (Verb::Set, _) => "make one with `init --org`, or store the key for this machine with --org @all",
+        (Verb::Del, _) => {
+            "run it in the key's own repository; a key of this machine is removed with --org @all"
         }
         _ => "ask by a full slug such as acme.test.KEY, or make a keyrack.yml with `init --org`",
     };
     Problem::new(ErrorCode::NoManifest, message).hint(hint)
+}
+
+/// A key whose org was typed, to be stored or removed where no repository is of that org.
+pub(super) fn no_manifest_of(verb: Verb, org: &str, name: &str) -> Problem {
+    let done = if verb == Verb::Del { "removed" } else { "set" };
+    let message = format!("there is no keyrack.yml here: {name} of {org} is {done} in a repository of {org}");
+    Problem::new(ErrorCode::NoManifest, message).hint(match verb {
+        Verb::Del => "a key of this machine is removed with --org @all".to_owned(),
+        _ => format!(
+            "make one with `init --org {org}` in that repository, or store the key for this machine with --org @all"
+        ),
+    })
 }
 
 pub(super) fn env_required_for_set(name: &str) -> Problem {
@@ -89,14 +102,14 @@ pub(super) fn not_declared(ask: &Ask<'_>, slug: &Slug) -> Problem {
     let message = format!("keyrack.yml does not declare {slug}");
     Problem::new(ErrorCode::KeyNotFound, message)
         .of(slug)
-        .fix(Fix::set(ask.owner, slug, "os.secure"))
+        .fix(Fix::set_secure(ask.owner, slug))
         .hint("to set a key also declares it")
 }
 
 /// A key that an unlock names, that needs no declaration, and that was never set.
 pub(super) fn never_set(ask: &Ask<'_>, slug: &Slug) -> Problem {
     let message = format!("{slug} was never set");
-    Problem::new(ErrorCode::KeyNotFound, message).of(slug).fix(Fix::set(ask.owner, slug, "os.secure"))
+    Problem::new(ErrorCode::KeyNotFound, message).of(slug).fix(Fix::set_secure(ask.owner, slug))
 }
 
 pub(super) fn ambiguous(ask: &Ask<'_>, verb: Verb, name: &str, envs: &[Env]) -> Problem {

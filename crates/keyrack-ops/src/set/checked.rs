@@ -2,7 +2,7 @@
 
 use keyrack_core::ask::{Verb, resolve};
 use keyrack_core::{ErrorCode, Fix, Life, Mechanism, Problem, Slug, VaultId};
-use keyrack_vaults::registry;
+use keyrack_vaults::{os_envvar, registry};
 
 use super::{SetAsk, is_of_machine, some_life};
 use crate::outside::Outside;
@@ -27,7 +27,8 @@ impl Checked {
             return Err(Problem::new(ErrorCode::BadVault, message));
         }
         if vault != VaultId::OsDaemon {
-            registry::vault(&vault)?;
+            registry::vault(&vault)
+                .map_err(|problem| problem.hint("--vault os.secure keeps a key encrypted on this machine"))?;
         }
         let named = ask.mech.as_deref().map(|text| mechanism_of(&vault, text)).transpose()?;
         let max_duration = ask.max_duration.as_deref().map(some_life).transpose()?;
@@ -46,6 +47,9 @@ impl Checked {
             &repo.ask(&outside.client.owner, &ask.key, ask.env.as_deref(), ask.org.as_deref()),
             Verb::Set,
         )?;
+        if vault == VaultId::OsEnvvar {
+            return Err(os_envvar::read_only(&slug));
+        }
         Ok(Checked { slug, vault, named, max_duration, repo })
     }
 
@@ -66,11 +70,8 @@ impl Checked {
             let message =
                 format!("how a key in {vault} comes to be must be said: a permanent one is never assumed");
             let unsaid = Problem::new(ErrorCode::MechRequired, message).of(&self.slug);
-            match (&all[..], Fix::set(&outside.client.owner, &self.slug, vault.as_str())) {
-                ([only], Fix::Command(mut words)) => {
-                    words.extend(["--mech".to_owned(), only.to_string()]);
-                    unsaid.fix(Fix::Command(words))
-                }
+            match all[..] {
+                [only] => unsaid.fix(Fix::set(&outside.client.owner, &self.slug, vault, only)),
                 _ => unsaid.hint(format!("pass {flag}")),
             }
         };

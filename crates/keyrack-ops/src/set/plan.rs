@@ -62,7 +62,7 @@ impl Plan<'_> {
         let problem = Problem::new(ErrorCode::BelowDeclared, message).of(slug);
         let secure = Grade::of(&VaultId::OsSecure, &self.mech);
         if spec.grade.is_met_by(secure) {
-            return Err(problem.fix(Fix::set(&outside.client.owner, slug, VaultId::OsSecure.as_str())));
+            return Err(problem.fix(Fix::set(&outside.client.owner, slug, &VaultId::OsSecure, &self.mech)));
         }
         Err(problem.hint("set it by a mechanism whose keys end by themselves, or change the demand"))
     }

@@ -104,9 +104,20 @@ pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem>
     let how = How { asked, allow_dangerous: ask.allow_dangerous, named: ask.key.is_some() };
     let mut report = open::open(outside, &racks, &mut identities, &manifest, &repo, &slugs, how)?;
     let faults = repo.manifest.iter().flat_map(|manifest| &manifest.faults);
+    if slugs.is_empty() && repo.manifest.is_some() {
+        report.notices.push(declares_nothing(ask.env.as_deref()));
+    }
     report.notices.splice(0..0, faults.map(|fault| fault.message.clone()));
     report.notices.extend(manifest.faults().into_iter().map(|fault| fault.message));
     Ok(report)
+}
+
+/// Says that `keyrack.yml` names no key for an env.
+pub fn declares_nothing(env: Option<&str>) -> String {
+    match env {
+        Some(env) if env != Env::All.as_str() => format!("keyrack.yml declares nothing for {env}"),
+        _ => "keyrack.yml declares nothing".to_owned(),
+    }
 }
 
 /// Unlocks exactly these keys, which a read has found locked, for the default duration.

@@ -123,10 +123,7 @@ impl Work<'_, '_, '_> {
     fn key(&mut self, slug: &Slug, demands: &[MinimumGrade]) -> Result<Fate, Problem> {
         let owner = &self.outside.client.owner;
         let Some(host) = self.manifest.hosts.get(slug) else {
-            return Ok(Fate::Omitted(
-                Omission::Absent,
-                Some(Fix::set(owner, slug, VaultId::OsSecure.as_str())),
-            ));
+            return Ok(Fate::Omitted(Omission::Absent, Some(Fix::set_secure(owner, slug))));
         };
         if is_write_only(&host.vault) {
             if !self.how.named {
@@ -139,7 +136,7 @@ impl Work<'_, '_, '_> {
         self.meets(slug, host.grade(), demands)?;
         let max_duration = host.max_life()?;
         let Some((material, source)) = self.fetch(host)? else {
-            let lost = Fix::set(owner, slug, host.vault.as_str());
+            let lost = Fix::set(owner, slug, &host.vault, &host.mech);
             return Ok(Fate::Omitted(Omission::Lost, Some(lost)));
         };
         let grade = Grade::of(&source.vault, &source.mech);
@@ -157,7 +154,8 @@ impl Work<'_, '_, '_> {
             return Err(Problem::new(ErrorCode::Lost, message).of(slug).fix(Fix::set(
                 owner,
                 slug,
-                host.vault.as_str(),
+                &host.vault,
+                &host.mech,
             )));
         }
         Ok(Fate::Opened(Opened {
@@ -214,7 +212,7 @@ impl Work<'_, '_, '_> {
         let message = format!("{slug} is of grade {grade}, weaker than the {demand} that {path} demands");
         let problem = Problem::new(ErrorCode::BelowDeclared, message).of(slug);
         if demand.duration.is_none() && demand.is_met_by(Grade::of(&VaultId::OsSecure, &Mechanism::Replica)) {
-            return Err(problem.fix(Fix::set(&self.outside.client.owner, slug, VaultId::OsSecure.as_str())));
+            return Err(problem.fix(Fix::set_secure(&self.outside.client.owner, slug)));
         }
         Err(problem.hint("set it again by a mechanism that is strong enough, or change the demand"))
     }
