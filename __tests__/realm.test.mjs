@@ -228,4 +228,10 @@ describe('source', () => {
     expect(() => source({ env: 'test', key: 'acme.test.NOPE' })).toThrow(expect.objectContaining({ code: 'absent', exit: 2 }));
     expect(() => source({ env: 'test', key: 'acme.test.NOPE' })).toThrow(KeyrackError);
   });
+
+  it('throws with the way out in the message, which is all a test runner may show', () => {
+    const wayOut = 'npx keyrack set --env test --key NOPE --vault os.secure --mech PERMANENT_VIA_REPLICA';
+    const thrown = expect.objectContaining({ fix: wayOut, message: expect.stringMatching(new RegExp(`acme\\.test\\.NOPE.*; run: ${wayOut}$`)) });
+    expect(() => source({ env: 'test', key: 'acme.test.NOPE' })).toThrow(thrown);
+  });
 });
