@@ -1,4 +1,5 @@
 //! What must never be: each absence the architecture promises, held by a test.
 
 mod dependencies;
+mod documents;
 mod sources;
