@@ -1,5 +1,6 @@
 //! Reaching the server behind a socket, and knowing who it is before a byte is sent to it.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
@@ -51,6 +52,23 @@ pub struct Connection {
     pub(crate) stream: UnixStream,
     /// Who is at the other end.
     pub server: Server,
+    /// For how long the stream itself waits to read or write, if it does.
+    patience: Cell<Option<Duration>>,
+}
+
+impl Connection {
+    /// Makes the stream itself wait for as long as `deadline`. False if it cannot: then it has to be waited for.
+    pub(crate) fn make_patient(&self, deadline: Duration) -> bool {
+        if self.patience.get() == Some(deadline) {
+            return true;
+        }
+        self.patience.set(None);
+        let waits = Some(deadline);
+        let set = self.stream.set_read_timeout(waits).and_then(|()| self.stream.set_write_timeout(waits));
+        let patient = set.and_then(|()| self.stream.set_nonblocking(false)).is_ok();
+        self.patience.set(patient.then_some(deadline));
+        patient
+    }
 }
 
 /// Connects within a second (or the deadline, if that is less) and verifies the server. `None` when nobody listens.
@@ -65,7 +83,7 @@ pub fn connect(place: &Place, deadline: Duration) -> Result<Option<Connection>, 
         Err(error) => return nobody(place, &path, &error).map(|()| None),
     };
     let server = verify(&stream, place)?;
-    Ok(Some(Connection { stream, server }))
+    Ok(Some(Connection { stream, server, patience: Cell::new(None) }))
 }
 
 /// `Ok` when the error means that nobody listens.

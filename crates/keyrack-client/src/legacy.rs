@@ -181,7 +181,7 @@ fn talk(connection: &Connection, request: &[u8], deadline: Duration) -> Result<I
     let until = Until::after(deadline);
     write_all(&connection.stream, request, until)?;
     let mut inbox = Inbox::new(legacy::MAX_REPLY);
-    while inbox.read(&connection.stream, inbox.unused().len() + 1, until)? {}
+    while inbox.read(&connection.stream, inbox.unused().len() + 1, until, false)? {}
     if inbox.is_untouched() { Err(Broken::Lost) } else { Ok(inbox) }
 }
 

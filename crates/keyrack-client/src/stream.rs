@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use keyrack_core::{ErrorCode, Fix, Owner, Problem};
 use keyrack_sys::socket::{wait_readable, wait_writable};
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
 /// Why an exchange broke off.
 #[derive(Debug)]
@@ -70,6 +70,11 @@ impl Until {
         Until { at, whole }
     }
 
+    /// Whether hardly any of it has passed, so that a wait for the whole of it ends in time.
+    pub(crate) fn is_fresh(self) -> bool {
+        self.at.saturating_duration_since(Instant::now()) >= self.whole - self.whole / 16
+    }
+
     /// What is left, or that it is over.
     fn left(self) -> Result<Duration, Broken> {
         let left = self.at.saturating_duration_since(Instant::now());
@@ -96,9 +101,10 @@ pub(crate) fn write_all(mut stream: &UnixStream, mut bytes: &[u8], until: Until)
     Ok(())
 }
 
-/// What was read and not yet used, in memory that is wiped when it grows and when it is dropped.
+/// What was read and not yet used. All that ever came is wiped when the inbox grows and when it is dropped.
 pub(crate) struct Inbox {
-    bytes: Zeroizing<Vec<u8>>,
+    bytes: Vec<u8>,
+    /// Nothing behind it has ever held a byte that came.
     filled: usize,
     used: usize,
     limit: usize,
@@ -110,7 +116,7 @@ const FIRST: usize = 4096;
 impl Inbox {
     /// An empty one, which never holds more than `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Inbox { bytes: Zeroizing::new(Vec::new()), filled: 0, used: 0, limit }
+        Inbox { bytes: Vec::new(), filled: 0, used: 0, limit }
     }
 
     /// What is there.
@@ -120,7 +126,7 @@ impl Inbox {
 
     /// Takes the first `count` bytes of [`Inbox::unused`] into an inbox of their own.
     pub(crate) fn split_off(&mut self, count: usize) -> Inbox {
-        let taken = Zeroizing::new(self.unused()[..count].to_vec());
+        let taken = self.unused()[..count].to_vec();
         self.used += count;
         Inbox { filled: taken.len(), limit: taken.len(), bytes: taken, used: 0 }
     }
@@ -131,16 +137,19 @@ impl Inbox {
     }
 
     /// Reads once, having waited for something to read. Makes room for `want` unused bytes in all. Returns whether something came: if
-    /// not, the peer has ended its side.
+    /// not, the peer has ended its side. A stream that is `patient` waits by itself, for about as long as until the deadline.
     pub(crate) fn read(
         &mut self,
         mut stream: &UnixStream,
         want: usize,
         until: Until,
+        mut patient: bool,
     ) -> Result<bool, Broken> {
         self.make_room(want)?;
         loop {
-            if !wait_readable(stream.as_fd(), until.left()?).map_err(Broken::Io)? {
+            if !std::mem::take(&mut patient)
+                && !wait_readable(stream.as_fd(), until.left()?).map_err(Broken::Io)?
+            {
                 return Err(Broken::Late(until.whole));
             }
             match stream.read(&mut self.bytes[self.filled..]) {
@@ -158,6 +167,10 @@ impl Inbox {
         }
     }
 
+    fn wipe(&mut self) {
+        self.bytes[..self.filled].zeroize();
+    }
+
     fn make_room(&mut self, want: usize) -> Result<(), Broken> {
         let unused = self.filled - self.used;
         if self.used + want <= self.bytes.len() && self.filled < self.bytes.len() {
@@ -170,11 +183,18 @@ impl Inbox {
         }
         // A Vec that grows by itself frees its old block unwiped.
         let size = want.max(FIRST).max(unused * 2).min(self.limit);
-        let mut grown = Zeroizing::new(vec![0; size]);
+        let mut grown = vec![0; size];
         grown[..unused].copy_from_slice(self.unused());
+        self.wipe();
         self.bytes = grown;
         self.filled = unused;
         self.used = 0;
         Ok(())
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.wipe();
     }
 }
