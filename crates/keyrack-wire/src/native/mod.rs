@@ -7,12 +7,14 @@
 //! `compose_*_reply` functions or [`compose_reply`]. The client: [`Request::compose`] or [`compose_unlock`], then
 //! [`decode`] and [`decode_reply`].
 
+mod canonical;
 mod frame;
 mod list;
 mod reply;
 mod reply_compose;
 mod request;
 mod request_compose;
+mod short;
 
 pub use frame::{Decoded, Frame, FrameError, Span, compose_frame, decode};
 pub use reply::{

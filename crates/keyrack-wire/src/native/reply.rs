@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::canonical;
 use super::frame::{Frame, FrameError, Span, header, tile};
 use super::list::{list, some};
 use crate::meta::{Grade, Source};
@@ -271,6 +272,13 @@ pub trait ReplyBody<'a>: Deserialize<'a> {
     fn spans(&self) -> impl Iterator<Item = Span> {
         std::iter::empty()
     }
+
+    /// Reads a whole header, the id first, if it is in the form our own composer gives such a reply. By default none is.
+    #[doc(hidden)]
+    fn canonical(header: &'a [u8]) -> Option<(u64, Self)> {
+        let _ = header;
+        None
+    }
 }
 
 impl<'a> ReplyBody<'a> for HelloOk<'a> {}
@@ -281,6 +289,10 @@ impl ReplyBody<'_> for NothingOk {}
 impl<'a> ReplyBody<'a> for GetOk<'a> {
     fn spans(&self) -> impl Iterator<Item = Span> {
         self.keys.iter().map(|key| key.secret)
+    }
+
+    fn canonical(header: &'a [u8]) -> Option<(u64, Self)> {
+        canonical::get_ok(header)
     }
 }
 
@@ -313,14 +325,23 @@ pub fn reply_id(frame: &Frame<'_>) -> Result<u64, ReplyError> {
 /// # Errors
 /// [`FrameError::Header`] when it is none, [`FrameError::Ranges`] when its ranges do not fit its bytes.
 pub fn decode_reply<'a, T: ReplyBody<'a>>(frame: &Frame<'a>) -> Result<Reply<'a, T>, ReplyError> {
-    let (id, outcome) = match header(frame)? {
-        Envelope { id, ok: Some(ok), error: None } => (id, Ok(ok)),
-        Envelope { id, ok: None, error: Some(error) } => (id, Err(error)),
-        _ => return Err(FrameError::Header { column: frame.header.len() }),
+    let (id, outcome) = match T::canonical(frame.header) {
+        Some((id, ok)) => (id, Ok(ok)),
+        None => envelope(frame)?,
     };
     let covered = match &outcome {
         Ok(ok) => tile(T::spans(ok), frame.secrets.len()),
         Err(_) => frame.secrets.is_empty(),
     };
     if covered { Ok(Reply { id, outcome }) } else { Err(FrameError::Ranges) }
+}
+
+type Outcome<'a, T> = Result<T, ErrorBody<'a>>;
+
+fn envelope<'a, T: ReplyBody<'a>>(frame: &Frame<'a>) -> Result<(u64, Outcome<'a, T>), ReplyError> {
+    Ok(match header(frame)? {
+        Envelope { id, ok: Some(ok), error: None } => (id, Ok(ok)),
+        Envelope { id, ok: None, error: Some(error) } => (id, Err(error)),
+        _ => return Err(FrameError::Header { column: frame.header.len() }),
+    })
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::frame::{compose_frame, header_bytes, put_lengths, put_secret};
 use super::reply::{ErrorBody, RelockOk, StatusOk, UnlockOk};
+use super::short::Short;
 use super::{MAX_HEADER, MAX_LENGTH};
 use crate::json::escape_str;
 use crate::sink::{ComposeError, Counter, Full, SecretBytes, Sink};
@@ -50,28 +51,46 @@ pub fn compose_get_reply<S: SecretBytes>(
     id: u64,
     items: &[GetItem<'_, S>],
 ) -> Result<usize, ComposeError> {
-    // Most replies carry one key.
-    let mut one = [0_usize; 1];
-    let mut many;
-    let lens: &mut [usize] = if items.len() <= 1 {
-        &mut one[..items.len()]
-    } else {
-        many = vec![0; items.len()];
-        &mut many
-    };
+    // Most replies carry one key, and a short header.
+    if let [item] = items
+        && let Some(done) = compose_short(sink, id, item)
+    {
+        return done.map(|()| 1);
+    }
+    let mut lens = vec![0; items.len()];
     for (len, item) in lens.iter_mut().zip(items) {
         *len = item.secret.with(<[u8]>::len).ok_or(ComposeError::Gone)?;
     }
-    let (count, header) = fit(id, items, lens)?;
+    let (count, header) = fit(id, items, &lens)?;
     let (put, rest) = items.split_at(count);
     // `fit` has added these up without overflow.
     let secrets = lens[..count].iter().sum();
     put_lengths(sink, header, secrets)?;
-    put_header(sink, id, put, lens, rest)?;
-    for (item, len) in put.iter().zip(lens) {
+    put_header(sink, id, put, &lens, rest)?;
+    for (item, len) in put.iter().zip(&lens) {
         put_secret(sink, &item.secret, *len)?;
     }
     Ok(count)
+}
+
+/// The reply of one key whose header fits [`Short`]: composed there once, so that its length need not be counted before. `None`: it does
+/// not fit, and nothing was put.
+fn compose_short<S: SecretBytes>(
+    sink: &mut impl Sink,
+    id: u64,
+    item: &GetItem<'_, S>,
+) -> Option<Result<(), ComposeError>> {
+    let Some(len) = item.secret.with(<[u8]>::len) else { return Some(Err(ComposeError::Gone)) };
+    let mut header = Short::default();
+    put_header(&mut header, id, std::slice::from_ref(item), &[len], &[]).ok()?;
+    if len > MAX_LENGTH - 4 - header.bytes().len() {
+        return None;
+    }
+    Some((|| {
+        put_lengths(sink, header.bytes().len(), len)?;
+        sink.put(header.bytes())?;
+        put_secret(sink, &item.secret, len)
+    })())
 }
 
 /// How many items fit one frame, and the length of its header then.
@@ -158,7 +177,7 @@ fn put_key<S>(sink: &mut impl Sink, key: &GetItem<'_, S>, offset: usize, len: us
 }
 
 /// Length of `text` as a JSON string, its quotes included.
-fn string_len(text: &str) -> usize {
+pub(super) fn string_len(text: &str) -> usize {
     let mut counter = Counter(2);
     // A counter is never full.
     let _: Result<(), Full> = escape_str(&mut counter, text);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::canonical;
 use super::frame::{Frame, FrameError, Span, header, tile};
 use super::list::{list, some, some_list};
 use crate::meta::{Grade, Source};
@@ -233,6 +234,11 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`RequestError`]; its text holds nothing of the request but numbers.
     pub fn decode(frame: &Frame<'a>) -> Result<Self, RequestError> {
+        if let Some((id, get)) = canonical::get(frame.header)
+            && frame.secrets.is_empty()
+        {
+            return Ok(Self { id, op: Op::Get(get) });
+        }
         // In two steps, so that a later version's op may use our field names in its own way.
         let Head { id, op } = header(frame)?;
         let op = match &*op {
