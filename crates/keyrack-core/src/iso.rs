@@ -3,12 +3,30 @@
 //! Today's TypeScript compares these as strings, so the form is fixed; on reading, any RFC 3339 time is understood.
 
 use jiff::Timestamp;
+use jiff::tz::Offset;
 
 /// Formats milliseconds since the Unix epoch. Times outside the years −9999 to 9999 are clamped to them.
 pub fn format_ms(ms: i64) -> String {
     let time =
         Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 { Timestamp::MIN } else { Timestamp::MAX });
-    format!("{time:.3}")
+    let at = Offset::UTC.to_datetime(time);
+    let Ok(year) = u16::try_from(at.year()) else { return format!("{time:.3}") };
+    // By hand: a time is written for every key of every reply.
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let mut put = |from: usize, digits: usize, mut number: u16| {
+        for place in text[from..from + digits].iter_mut().rev() {
+            *place = b'0' + u8::try_from(number % 10).expect("a digit");
+            number /= 10;
+        }
+    };
+    put(0, 4, year);
+    for (from, number) in
+        [(5, at.month()), (8, at.day()), (11, at.hour()), (14, at.minute()), (17, at.second())]
+    {
+        put(from, 2, u16::from(number.unsigned_abs()));
+    }
+    put(20, 3, at.millisecond().unsigned_abs());
+    String::from_utf8(text.to_vec()).expect("digits and separators are ASCII")
 }
 
 /// Reads an RFC 3339 time as milliseconds since the Unix epoch, rounded down; `None` if it is none.
@@ -39,5 +57,11 @@ mod tests {
             assert_eq!(parse_ms(bad), None, "{bad}");
         }
         assert!(format_ms(i64::MAX).starts_with("9999-"));
+        assert!(format_ms(i64::MIN).starts_with('-'), "before the year 0");
+        // The year 0 to 9999, in steps that meet every month, hour and leap year.
+        for ms in (-62_167_219_200_000..253_402_207_200_000_i64).step_by(86_399_999 * 31) {
+            let time = Timestamp::from_millisecond(ms).unwrap();
+            assert_eq!(format_ms(ms), format!("{time:.3}"));
+        }
     }
 }

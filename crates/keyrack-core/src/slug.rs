@@ -49,11 +49,11 @@ impl Slug {
         if text.len() > MAX_SLUG {
             return Err(bad(&text.chars().take(40).collect::<String>(), "it is too long"));
         }
-        if text.chars().any(char::is_control) {
+        let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if !printable && text.chars().any(char::is_control) {
             return Err(bad(text, "it holds control characters"));
         }
-        let mut parts = text.splitn(3, '.');
-        let (Some(org), Some(env), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+        let Some((org, env, name)) = split(text) else {
             return Err(bad(text, "it must read org.env.NAME"));
         };
         if org.is_empty() || env.is_empty() || name.is_empty() {
@@ -106,10 +106,7 @@ impl Slug {
     }
 
     fn parts(&self) -> (&str, &str, &str) {
-        let two_dots = "a slug has two dots";
-        let (org, rest) = self.0.split_once('.').expect(two_dots);
-        let (env, name) = rest.split_once('.').expect(two_dots);
-        (org, env, name)
+        split(&self.0).expect("a slug has two dots")
     }
 
     /// The `org.all.NAME` that may stand in for this one; none for `sudo`, which only a `sudo` key answers, and none for `all` itself.
@@ -131,6 +128,15 @@ impl Slug {
         let digest = Sha256::digest(self.0.as_bytes());
         digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// Org, env and name of a text with two dots or more. By bytes: slugs are short, and read on every request.
+fn split(text: &str) -> Option<(&str, &str, &str)> {
+    let dot = |text: &str| text.bytes().position(|byte| byte == b'.');
+    let (org, rest) = text.split_at_checked(dot(text)?)?;
+    let rest = &rest[1..];
+    let (env, name) = rest.split_at_checked(dot(rest)?)?;
+    Some((org, env, &name[1..]))
 }
 
 /// Checks a key name that is about to be stored. Fails with [`ErrorCode::BadKeyName`].
