@@ -43,6 +43,9 @@ fn whole(inbox: &Inbox) -> Result<Frame<'_>, Problem> {
     }
 }
 
+/// A request that any socket has room for, so that writing it takes no time.
+const SHORT: usize = 4096;
+
 /// Sends one request, with hello before it if `hello` gives an id for it, and awaits the replies.
 pub(crate) fn exchange(
     connection: &Connection,
@@ -59,7 +62,9 @@ pub(crate) fn exchange(
         say_hello(&mut outbox, id).map_err(|error| not_composed(&error))?;
     }
     compose(&mut outbox, id).map_err(|error| not_composed(&error))?;
-    write_all(&connection.stream, outbox.as_slice(), until)?;
+    let at_once = write_all(&connection.stream, outbox.as_slice(), until)?;
+    // A patient stream waits for as long as the whole deadline, so it may only wait while all of that is ahead.
+    let patient = patient && at_once && outbox.as_slice().len() < SHORT;
 
     let mut inbox = Inbox::new(native::MAX_LENGTH + 4);
     let greeting = match hello {
@@ -80,8 +85,12 @@ pub(crate) fn exchange(
 }
 
 /// Reads until the inbox begins with a whole frame; returns its length.
-fn receive(connection: &Connection, inbox: &mut Inbox, until: Until, patient: bool) -> Result<usize, Broken> {
-    let mut patient = patient && until.is_fresh();
+fn receive(
+    connection: &Connection,
+    inbox: &mut Inbox,
+    until: Until,
+    mut patient: bool,
+) -> Result<usize, Broken> {
     loop {
         let need = match native::decode(inbox.unused()) {
             Ok(Decoded::Frame(frame)) => return Ok(frame.consumed),

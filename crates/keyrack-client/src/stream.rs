@@ -70,11 +70,6 @@ impl Until {
         Until { at, whole }
     }
 
-    /// Whether hardly any of it has passed, so that a wait for the whole of it ends in time.
-    pub(crate) fn is_fresh(self) -> bool {
-        self.at.saturating_duration_since(Instant::now()) >= self.whole - self.whole / 16
-    }
-
     /// What is left, or that it is over.
     fn left(self) -> Result<Duration, Broken> {
         let left = self.at.saturating_duration_since(Instant::now());
@@ -82,23 +77,29 @@ impl Until {
     }
 }
 
-/// Writes all of it. A peer that hangs up while we write may have said why: what it said is read by the caller, so that is no error here.
-pub(crate) fn write_all(mut stream: &UnixStream, mut bytes: &[u8], until: Until) -> Result<(), Broken> {
+/// Writes all of it, and returns whether that was done at once. A peer that hangs up while we write may have said why: what it said is read
+/// by the caller, so that is no error here.
+pub(crate) fn write_all(mut stream: &UnixStream, mut bytes: &[u8], until: Until) -> Result<bool, Broken> {
+    let whole = bytes.len();
+    let mut at_once = true;
     while !bytes.is_empty() {
         match stream.write(bytes) {
-            Ok(0) => return Ok(()),
-            Ok(written) => bytes = &bytes[written..],
+            Ok(0) => return Ok(false),
+            Ok(written) => {
+                at_once = written == whole;
+                bytes = &bytes[written..];
+            }
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock => {
                     wait_writable(stream.as_fd(), until.left()?).map_err(Broken::Io)?;
                 }
-                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => return Ok(()),
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => return Ok(false),
                 _ => return Err(Broken::Io(error)),
             },
         }
     }
-    Ok(())
+    Ok(at_once)
 }
 
 /// What was read and not yet used. All that ever came is wiped when the inbox grows and when it is dropped.
@@ -111,7 +112,7 @@ pub(crate) struct Inbox {
 }
 
 /// Room for most replies: they come in one read then.
-const FIRST: usize = 4096;
+const FIRST: usize = 1024;
 
 impl Inbox {
     /// An empty one, which never holds more than `limit` bytes.
