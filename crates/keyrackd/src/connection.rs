@@ -15,7 +15,7 @@ use keyrack_wire::native::{Decoded, MAX_LENGTH, decode};
 use tokio::io::Interest;
 use tokio::time::Instant;
 
-use crate::dispatch::{Answer, Then, legacy, native};
+use crate::dispatch::{Answer, Then, legacy, native, no_room};
 use crate::end::Why;
 use crate::identity::Opener;
 use crate::limits;
@@ -51,7 +51,7 @@ pub(crate) fn begin(
 ) {
     let mut came = daemon.pool.buffer(LONGEST);
     let mut drained = false;
-    if came.ensure_spare(1).is_ok() {
+    if daemon.ensure_spare(&mut came, 1).is_ok() {
         let spare = came.spare_mut();
         let room = spare.len().min(PAGE);
         let read = try_read(&stream, &mut spare[..room]);
@@ -170,6 +170,7 @@ impl Connection {
                     if self.is_orphaned(answered > 0) {
                         return;
                     }
+                    self.line.link.whole();
                     let consumed = frame.consumed;
                     let Answer { reply, then } = native::answer(&self.line.daemon, &frame);
                     self.came.consume(consumed);
@@ -234,7 +235,7 @@ impl Connection {
                 return Came::Gone;
             }
             if !self.line.drained {
-                if let Err(full) = self.came.ensure_spare(1) {
+                if let Err(full) = self.line.daemon.ensure_spare(&mut self.came, 1) {
                     return Came::NoRoom(full);
                 }
                 let spare = self.came.spare_mut();
@@ -250,8 +251,17 @@ impl Connection {
             }
             if self.came.filled().is_empty() {
                 self.came.release();
+            } else {
+                // Its pages must be within reach of one who needs them more.
+                let left = std::mem::replace(&mut self.came, self.line.daemon.pool.buffer(LONGEST));
+                self.line.daemon.table.borrow_mut().leave(&self.line.link, left);
             }
-            match self.line.wait(Interest::READABLE, deadline).await {
+            let woken = self.line.wait(Interest::READABLE, deadline).await;
+            if let Some(came) = self.line.link.resume() {
+                self.came = came;
+            }
+            match woken {
+                _ if self.line.link.has_ended() => return Came::Gone,
                 Woken::Ready => self.line.drained = false,
                 Woken::TooLate => return Came::TooLate,
                 Woken::Ended => return Came::Gone,
@@ -269,12 +279,8 @@ impl Connection {
                 None => return,
             },
         };
-        let answer = match protocol {
-            Protocol::Native => native::refuse(ErrorCode::MemoryFull.as_str(), &full.to_string()),
-            Protocol::Legacy | Protocol::Neither => legacy::refuse(&full.to_string()),
-        };
         self.came.release();
-        self.finish(answer, 0).await;
+        self.finish(no_room(protocol, full), 0).await;
     }
 
     /// Sends the last reply, and ends the connection as it says.

@@ -8,6 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::task::Waker;
 
+use keyrack_sys::memory::Buffer;
+
+use crate::line::write;
 use crate::reply::Reply;
 
 /// A connection, as others may touch it.
@@ -15,6 +18,10 @@ pub(crate) struct Link {
     pub(crate) stream: UnixStream,
     /// The reply the caller has not taken yet.
     pub(crate) queued: RefCell<Option<Reply>>,
+    /// What has come of a request of which the rest is waited for.
+    partial: RefCell<Option<Buffer>>,
+    /// When the first part of that request was left to wait for the rest, on the table's own count; `None` while there is none.
+    reading_since: Cell<Option<u64>>,
     ended: Cell<bool>,
     /// When it was last left without a request in flight, on the table's own count; `None` while there is one.
     idle_since: Cell<Option<u64>>,
@@ -26,21 +33,35 @@ impl Link {
         Link {
             stream,
             queued: RefCell::new(None),
+            partial: RefCell::new(None),
+            reading_since: Cell::new(None),
             ended: Cell::new(false),
             idle_since: Cell::new(Some(0)),
             waker: RefCell::new(None),
         }
     }
 
-    /// Ends the connection: what was queued is wiped, and the caller sees the end, before this returns.
+    /// Ends the connection: what was queued and what had come of a request is wiped, its pages are given back, and the caller
+    /// sees the end, before this returns.
     pub(crate) fn end(&self) {
         self.ended.set(true);
         *self.queued.borrow_mut() = None;
+        *self.partial.borrow_mut() = None;
         // Failing, it is closed already.
         let _ = self.stream.shutdown(Shutdown::Both);
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
+    }
+
+    /// Takes back what [`Table::leave`] left; `None` if there was nothing or it has given way.
+    pub(crate) fn resume(&self) -> Option<Buffer> {
+        self.partial.borrow_mut().take()
+    }
+
+    /// The request that was read in parts is whole.
+    pub(crate) fn whole(&self) {
+        self.reading_since.set(None);
     }
 
     /// Whether it was ended from outside.
@@ -108,10 +129,37 @@ impl Table {
 
     /// Ends the connection longest without a request in flight. False if there is none.
     pub(crate) fn displace(&mut self) -> bool {
+        self.end_first(|link| link.idle_since.get(), |_| {})
+    }
+
+    /// Leaves what has come of a request with its connection while the rest is waited for.
+    pub(crate) fn leave(&mut self, link: &Link, partial: Buffer) {
+        *link.partial.borrow_mut() = Some(partial);
+        if link.reading_since.get().is_none() {
+            self.count += 1;
+            link.reading_since.set(Some(self.count));
+        }
+    }
+
+    /// Ends the connection longest in a request that is not whole, and with it gives its pages back. It is told `why`, by the
+    /// first byte of its request, if it takes that at once. False if none waits for the rest of a request.
+    pub(crate) fn displace_partial(&mut self, why: impl FnOnce(u8) -> Reply) -> bool {
+        let tell = |link: &Link| {
+            let first = link.partial.borrow().as_ref().and_then(|came| came.filled().first().copied());
+            if let Some(first) = first {
+                write(&link.stream, why(first).bytes(), &mut 0);
+            }
+        };
+        self.end_first(|link| link.partial.borrow().as_ref().and(link.reading_since.get()), tell)
+    }
+
+    /// Ends the connection that is the first by `since`, of those that have it, after some last words.
+    fn end_first(&mut self, since: impl Fn(&Link) -> Option<u64>, last: impl FnOnce(&Link)) -> bool {
         let waiting = self.links.iter().enumerate();
-        let waiting = waiting.filter_map(|(place, link)| Some((link.as_ref()?.idle_since.get()?, place)));
+        let waiting = waiting.filter_map(|(place, link)| Some((since(link.as_ref()?)?, place)));
         let Some((_, place)) = waiting.min() else { return false };
         if let Some(link) = self.links[place].take() {
+            last(&link);
             link.end();
             self.free.push(place);
         }

@@ -1,10 +1,11 @@
 //! Replies on their way out. One that carries secrets lies in secret pages and knows which, so that it can be wiped when one
 //! of them is erased; one that carries none is ordinary memory.
 
-use keyrack_sys::memory::{Buffer, Full as NoRoom};
+use keyrack_sys::memory::Buffer;
 use keyrack_wire::{Full, Sink};
 
 use crate::held::Held;
+use crate::state::Daemon;
 
 /// The bytes of a reply.
 #[derive(Debug)]
@@ -60,7 +61,7 @@ impl Reply {
 }
 
 /// A page a reply is composed in.
-pub(crate) struct Page<'a>(pub(crate) &'a mut Buffer);
+pub(crate) struct Page<'a>(pub(crate) &'a mut Buffer, pub(crate) &'a Daemon);
 
 impl Sink for Page<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
@@ -70,11 +71,12 @@ impl Sink for Page<'_> {
             self.0.advance(bytes.len());
             return Ok(());
         }
-        self.0.extend(bytes).map_err(|NoRoom { .. }| Full)
+        self.reserve(bytes.len())?;
+        self.0.extend(bytes).map_err(|_| Full)
     }
 
     fn reserve(&mut self, more: usize) -> Result<(), Full> {
-        self.0.ensure_spare(more).map_err(|NoRoom { .. }| Full)
+        self.1.ensure_spare(self.0, more).map_err(|_| Full)
     }
 }
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 use keyrack_core::store::Store;
 use keyrack_core::{Clock, Deadlines};
 use keyrack_sys::clock::DeadlineTimers;
-use keyrack_sys::memory::{Buffer, Pool};
+use keyrack_sys::memory::{Buffer, Full, Pool, Share};
+use keyrack_wire::Protocol;
 use keyrack_wire::native::Hardening;
 
+use crate::dispatch::no_room;
 use crate::end::Ending;
 use crate::held::Held;
 use crate::identity::Own;
@@ -150,6 +152,28 @@ impl Daemon {
         });
         let quiet = Duration::from_nanos(now.boot_ns.saturating_sub(self.asked_ns.get()));
         !held && quiet >= window
+    }
+
+    /// Sees to room for `n` bytes more in a buffer. If the share for requests is full, those longest in a request that is not whole
+    /// give way: whoever only begins to ask must not keep the others from being answered.
+    ///
+    /// # Errors
+    /// As [`Buffer::ensure_spare`], when nobody is left to give way, or it would not help.
+    pub(crate) fn ensure_spare(&self, buffer: &mut Buffer, n: usize) -> Result<(), Full> {
+        loop {
+            let Err(full) = buffer.ensure_spare(n) else { return Ok(()) };
+            let in_vain = full.share != Share::Requests || n > full.limit;
+            // Each round ends a connection.
+            if in_vain
+                || !self
+                    .table
+                    .borrow_mut()
+                    .displace_partial(|first| no_room(Protocol::of(first), &full).reply)
+            {
+                return Err(full);
+            }
+            tracing::warn!("the memory for requests is full: the caller longest in one gave way");
+        }
     }
 
     /// Lends the page for bytes that nobody looks at; wiped behind.

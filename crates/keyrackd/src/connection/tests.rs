@@ -206,12 +206,15 @@ fn at_the_cap_the_oldest_without_a_request_gives_way() {
 #[test]
 fn without_a_page_a_caller_is_told_so_and_nothing_is_lost() {
     run(Budget::LEAST, 64, async |daemon| {
-        // Requests have 64 KiB: these hold much of it, and wait for the rest of their own.
-        let greedy = [Caller::new(&daemon), Caller::new(&daemon)];
-        for caller in &greedy {
-            assert!(caller.send(format!("{{\"a\":\"{}", "x".repeat(20_000))));
+        // Requests have 64 KiB: replies that nobody takes hold all of it.
+        let mut greedy = Vec::new();
+        loop {
+            let mut page = daemon.pool.buffer(PAGE);
+            match page.ensure_spare(1) {
+                Ok(()) => greedy.push(page),
+                Err(_) => break,
+            }
         }
-        sleep(Duration::from_millis(1)).await;
         let mut held = Vec::new();
         let (mut legacy_told, mut native_told) = (false, false);
         for _ in 0..8 {
@@ -231,6 +234,67 @@ fn without_a_page_a_caller_is_told_so_and_nothing_is_lost() {
         let caller = Caller::new(&daemon);
         assert!(caller.send(STATUS));
         assert!(caller.got().await.0.contains(r#""success":true"#), "and then there is room again");
+    });
+}
+
+#[test]
+fn those_longest_in_a_request_give_way_to_whole_ones() {
+    run(Budget::LEAST, 64, async |daemon| {
+        let unlock = r#"{"id":1,"op":"unlock","keys":[{"slug":"a.test.K","grade":{"protection":"encrypted","duration":"ephemeral"},"source":{"vault":"v","mech":"m"},"ttl_ms":60000,"secret":{"offset":0,"len":6}}]}"#;
+        let owner = Caller::new(&daemon);
+        assert!(owner.send(frame(unlock, b"secret")));
+        assert!(owner.got().await.0.contains(r#""ok":true"#));
+        // More of them than there are pages for requests, of both protocols; the first of all goes on to say more.
+        let mut hogs = Vec::new();
+        for n in 0..40 {
+            let hog = Caller::new(&daemon);
+            assert!(hog.send(if n % 2 == 0 { "{" } else { "\0" }));
+            hogs.push(hog);
+            sleep(Duration::from_millis(1)).await;
+            hogs[0].send(" ");
+        }
+        let before = daemon.table.borrow().len();
+        let (told, ended) = hogs[0].got().await;
+        let full = r#"{"success":false,"error":"the memory for requests is full (64 KiB)"}"#;
+        assert!(told.starts_with(full), "its request is the oldest, however lately it said more: {told}");
+        assert!(ended);
+        let (told, ended) = hogs[1].got().await;
+        assert!(told.contains(r#"{"id":0,"error":{"code":"memory_full","#) && ended, "{told}");
+        let last = hogs.last().unwrap().got().await;
+        assert_eq!(last, (String::new(), false), "the last is still waited for");
+        let get = frame(r#"{"id":2,"op":"get","slugs":["a.test.K"]}"#, b"");
+        // One that came before is answered, with a page for its request and one for its reply.
+        assert!(owner.send(&get));
+        let (told, ended) = owner.got().await;
+        assert!(told.ends_with("secret") && !ended, "{told}");
+        // So are new ones, whether their request is there at once or not.
+        for _ in 0..8 {
+            let caller = Caller::new(&daemon);
+            assert!(caller.send(STATUS));
+            let (told, ended) = caller.got().await;
+            assert!(told.contains(r#""success":true"#) && ended, "{told}");
+            let caller = Caller::new(&daemon);
+            assert!(caller.send(&get[..9]));
+            assert_eq!(caller.got().await, (String::new(), false));
+            assert!(caller.send(&get[9..]));
+            let (told, _) = caller.got().await;
+            assert!(told.ends_with("secret"), "{told}");
+        }
+        assert!(before > 2, "no more gave way than had to");
+    });
+}
+
+#[test]
+fn a_reply_that_could_never_fit_makes_nobody_give_way() {
+    run(Budget::LEAST, 64, async |daemon| {
+        let hog = Caller::new(&daemon);
+        assert!(hog.send("{"));
+        sleep(Duration::from_millis(1)).await;
+        let mut buffer = daemon.pool.buffer(8 << 20);
+        assert!(daemon.ensure_spare(&mut buffer, 4 << 20).is_err());
+        let mut short = daemon.pool.buffer(4096);
+        assert!(daemon.ensure_spare(&mut short, 4097).is_err());
+        assert_eq!(hog.got().await, (String::new(), false));
     });
 }
 

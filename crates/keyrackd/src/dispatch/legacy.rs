@@ -175,8 +175,8 @@ fn serve(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
         return plain(|sink| compose_get_reply(sink, hits.iter().map(Hit::item)).map(|_| ()));
     }
     let mut page = daemon.pool.buffer(limits::LEGACY_REPLY);
-    make_room(&mut page, &hits);
-    let omitted = compose_get_reply(&mut Page(&mut page), hits.iter().map(Hit::item))
+    make_room(daemon, &mut page, &hits);
+    let omitted = compose_get_reply(&mut Page(&mut page, daemon), hits.iter().map(Hit::item))
         .map_err(|error| no_reply(daemon, &mut page, error))?;
     for index in omitted {
         tracing::warn!(slug = %hits[index].slug, "a key's value is not text, which this protocol cannot carry");
@@ -190,13 +190,13 @@ fn serve(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
 
 /// Takes the pages a long reply needs in one go: growing step by step it would hold up to three times as many. An estimate: what
 /// it falls short of is taken as it is needed, and what cannot be had is found out then.
-fn make_room(page: &mut Buffer, hits: &[Hit]) {
+fn make_room(daemon: &Daemon, page: &mut Buffer, hits: &[Hit]) {
     const NAMES: usize = 512;
     let text = |hit: &Hit| hit.held.secret.with(|secret| escape_len(secret).unwrap_or(0)).unwrap_or(0);
     let extras = |hit: &Hit| hit.held.extras.as_ref().map_or(0, Secret::len);
     if hits.iter().map(|hit| hit.held.secret.len()).sum::<usize>() > NAMES {
         let estimate = hits.iter().map(|hit| text(hit) + extras(hit) + NAMES).sum();
-        let _ = page.ensure_spare(estimate);
+        let _ = daemon.ensure_spare(page, estimate);
     }
 }
 

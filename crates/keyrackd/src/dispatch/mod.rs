@@ -8,6 +8,7 @@ mod tests;
 
 use keyrack_core::{DurationGrade, Grade, Invocation, Problem, Protection};
 use keyrack_sys::memory::Full;
+use keyrack_wire::Protocol;
 use keyrack_wire::native::ErrorBody;
 
 use crate::reply::Reply;
@@ -45,6 +46,14 @@ fn source(names: &keyrack_wire::Source<'_>) -> keyrack_core::Source {
     keyrack_core::Source {
         vault: keyrack_core::VaultId::parse(&names.vault),
         mech: keyrack_core::Mechanism::parse(&names.mech),
+    }
+}
+
+/// The refusal of a request that found no page, or had to give its own away.
+pub(crate) fn no_room(protocol: Protocol, full: &Full) -> Answer {
+    match protocol {
+        Protocol::Native => native::refuse(keyrack_core::ErrorCode::MemoryFull.as_str(), &full.to_string()),
+        Protocol::Legacy | Protocol::Neither => legacy::refuse(&full.to_string()),
     }
 }
 

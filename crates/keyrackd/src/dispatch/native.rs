@@ -169,7 +169,7 @@ fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Problem> {
         return plain(|sink| compose_get_reply(sink, id, &items).map(|_| ()));
     }
     let mut page = daemon.pool.buffer(LONGEST);
-    let put = compose_get_reply(&mut Page(&mut page), id, &items).map_err(|error| match error {
+    let put = compose_get_reply(&mut Page(&mut page, daemon), id, &items).map_err(|error| match error {
         ComposeError::Full => {
             let limit = daemon.pool.usage().requests_limit / 1024;
             let message =
