@@ -29,12 +29,19 @@ pub fn format_ms(ms: i64) -> String {
     String::from_utf8(text.to_vec()).expect("digits and separators are ASCII")
 }
 
-/// Reads an RFC 3339 time as milliseconds since the Unix epoch, rounded down; `None` if it is none.
+/// Reads an RFC 3339 time as milliseconds since the Unix epoch, rounded down; `None` if it is none. A time behind the latest that
+/// [`format_ms`] writes is that one.
 pub fn parse_ms(text: &str) -> Option<i64> {
     if text.len() > 40 {
         return None;
     }
-    text.parse::<Timestamp>().ok().map(|time| time.as_millisecond())
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(time.as_millisecond());
+    }
+    // The last hours of the year 9999, which many write for "never", lie behind the latest instant of jiff.
+    let last = text.strip_prefix("9999-12-3").filter(|rest| rest.starts_with(['0', '1']))?;
+    let shifted = format!("9998-12-3{last}");
+    shifted.parse::<Timestamp>().ok().map(|_| Timestamp::MAX.as_millisecond())
 }
 
 #[cfg(test)]
@@ -54,6 +61,12 @@ mod tests {
         assert_eq!(parse_ms("2026-01-01T00:00:00Z"), Some(1_767_225_600_000));
         assert_eq!(parse_ms("2026-01-01T01:00:00+01:00"), Some(1_767_225_600_000));
         for bad in ["", "tomorrow", "2026-01-01", "2026-13-01T00:00:00Z", &"2".repeat(50)] {
+            assert_eq!(parse_ms(bad), None, "{bad}");
+        }
+        for never in ["9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59Z", "9999-12-31T00:00:00-12:00"] {
+            assert_eq!(parse_ms(never), Some(Timestamp::MAX.as_millisecond()), "{never}");
+        }
+        for bad in ["9999-12-32T00:00:00Z", "9999-12-31T25:00:00Z", "9999-12-31", "9999-12-31T23:59:59"] {
             assert_eq!(parse_ms(bad), None, "{bad}");
         }
         assert!(format_ms(i64::MAX).starts_with("9999-"));
