@@ -145,6 +145,12 @@ pub fn decode(buffer: &[u8]) -> Result<Decoded<'_>, FrameError> {
 
 /// Reads the header as JSON of the form `T`.
 pub(super) fn header<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, FrameError> {
+    // A struct is also read from an array of its fields in order, which no version has meant.
+    let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\n' | b'\r');
+    let first = frame.header.iter().position(|b| !blank(b)).unwrap_or(0);
+    if frame.header.get(first) != Some(&b'{') {
+        return Err(FrameError::Header { column: first + 1 });
+    }
     // The error's own text quotes the input.
     serde_json::from_slice(frame.header).map_err(|error| FrameError::Header { column: error.column() })
 }
@@ -309,6 +315,21 @@ mod tests {
         ] {
             let all = spans.iter().map(|(offset, len)| Span { offset: *offset, len: *len });
             assert_eq!(tile(all, total), expected, "{spans:?} over {total}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_an_object() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Head {
+            id: u64,
+        }
+        let read = |header| super::header::<Head>(&Frame { header, secrets: b"", consumed: 0 });
+        for object in [&b"{\"id\":1}"[..], b" \t\r\n{\"id\":1} "] {
+            assert_eq!(read(object), Ok(Head { id: 1 }));
+        }
+        for other in [&b"[1]"[..], b" [1]", b"1", b"\"x\"", b"null", b" ", b""] {
+            assert!(matches!(read(other), Err(FrameError::Header { .. })), "{other:?}");
         }
     }
 
