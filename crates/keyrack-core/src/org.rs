@@ -57,7 +57,7 @@ impl FromStr for Org {
             Self::THIS => Ok(Org::This),
             name if !name.is_empty()
                 && name.len() <= 128
-                && !name.starts_with('@')
+                && !name.starts_with(['@', '-'])
                 && !name.chars().any(|c| c == '.' || c == '/' || c.is_whitespace() || c.is_control()) =>
             {
                 Ok(Org::Named(name.to_owned()))
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!("@all".parse::<Org>().unwrap(), Org::Machine);
         assert_eq!("@this".parse::<Org>().unwrap(), Org::This);
         assert_eq!("Acme".parse::<Org>().unwrap(), Org::Named("Acme".into()));
-        for bad in ["", "@else", "a.b", "a b", "a/b", "a\u{1b}[31m"] {
+        for bad in ["", "@else", "a.b", "a b", "a/b", "a\u{1b}[31m", "--help", "-a"] {
             assert_eq!(bad.parse::<Org>().unwrap_err().code, ErrorCode::BadOrg, "{bad:?}");
         }
     }
