@@ -172,6 +172,7 @@ impl Connection {
                     }
                     self.line.link.whole();
                     let consumed = frame.consumed;
+                    let begun = std::time::Instant::now();
                     let Answer { reply, then } = native::answer(&self.line.daemon, &frame);
                     self.came.consume(consumed);
                     if then != Then::Next {
@@ -182,7 +183,7 @@ impl Connection {
                         return;
                     }
                     answered = answered.wrapping_add(1);
-                    if answered.is_multiple_of(TURN) {
+                    if answered.is_multiple_of(TURN) || begun.elapsed() > limits::SLOW {
                         tokio::task::yield_now().await;
                     }
                     deadline = None;

@@ -229,6 +229,11 @@ impl<S: Erase> Store<S> {
         Page { entries: slots.filter_map(|(_, slot)| self.slots[slot].as_ref()).collect(), more }
     }
 
+    /// The handles of the secrets that are held, in no order and without a copy of anything.
+    pub fn held(&self) -> impl Iterator<Item = &S> {
+        self.entries().map(|(_, entry)| &entry.secret)
+    }
+
     /// Erases every key.
     pub fn erase_all(&mut self) {
         for slot in 0..self.slots.len() {

@@ -264,9 +264,9 @@ fn keep_one(
 fn list(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Problem> {
     let limit = status.limit.unwrap_or(MOST_LISTED).min(MOST_LISTED);
     daemon.with_store(|store, now| {
-        let held = store.list(None, usize::MAX, now).entries;
-        let bytes: usize = held.iter().map(|entry| entry.secret.secret.len()).sum();
-        let counts = Counts { keys: held.len() as u64, bytes: bytes as u64 };
+        store.expire(now);
+        let bytes: usize = store.held().map(|held| held.secret.len()).sum();
+        let counts = Counts { keys: store.len() as u64, bytes: bytes as u64 };
         let page = store.list(status.after, usize::try_from(limit).unwrap_or(usize::MAX), now);
         let keys = page.entries.iter().map(|entry| StatusKey {
             slug: entry.slug.as_str().into(),
