@@ -28,7 +28,7 @@ pub(crate) fn read_source(source: &WireSource<'_>) -> Source {
 }
 
 /// A code as the daemon says it: a newer one's survives, what could be no code does not. It is shown to programs as it is.
-fn code(said: &str) -> ErrorCode {
+pub(crate) fn code(said: &str) -> ErrorCode {
     let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if said.is_empty() || said.len() > 64 || !said.bytes().all(word) {
         return ErrorCode::Internal;

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::paths::Place;
 use crate::render::text::clean;
 use crate::session::Session;
+use crate::wire_names;
 
 /// The longest a daemon may take to serve.
 const READY: Duration = Duration::from_secs(10);
@@ -99,7 +100,7 @@ fn reported(words: &[u8]) -> Problem {
         return failed("it ended without a word");
     };
     Problem::new(
-        ErrorCode::from(code),
+        wire_names::code(code),
         format!("the keyrack daemon did not start: {}", clean(message.trim())),
     )
 }
@@ -120,6 +121,7 @@ mod tests {
         assert_eq!(problem.message, "the keyrack daemon did not start: no locked memory: raise MEMLOCK");
         assert_eq!(reported(b"").code, ErrorCode::DaemonStartFailed);
         assert_eq!(reported(b"error").code, ErrorCode::DaemonStartFailed);
+        assert_eq!(reported(b"error \x1b[31m\nx").code, ErrorCode::Internal);
         assert_eq!(reported(b"error from_the_future\nx").code.as_str(), "from_the_future");
     }
 }

@@ -14,7 +14,8 @@ pub fn clean(text: &str) -> String {
 
 fn is_invisible(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+        | '\u{180e}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod tests {
             ("a\u{1b}[2Jb", "a[2Jb"),
             ("a\nb\tc\rd", "a b c d"),
             ("a\u{202e}b\u{200b}c\u{feff}", "abc"),
+            ("a\u{180e}b\u{fff9}\u{fffb}c\u{e0001}\u{e0041}\u{e007f}", "abc"),
             ("a\u{7f}b\u{9b}c\0", "abc"),
             ("schlüssel 🔑", "schlüssel 🔑"),
         ] {
