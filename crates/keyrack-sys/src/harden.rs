@@ -56,6 +56,18 @@ pub fn no_core() -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
 }
 
+/// Makes a write past `RLIMIT_FSIZE` an error (`EFBIG`) instead of the end of the process (`SIGXFSZ`, setrlimit(2)).
+///
+/// # Errors
+/// What sigaction(2) says.
+pub fn no_file_size_signal() -> io::Result<()> {
+    // SAFETY: ignoring a signal runs no code of ours when it comes.
+    unsafe {
+        nix::sys::signal::signal(nix::sys::signal::Signal::SIGXFSZ, nix::sys::signal::SigHandler::SigIgn)
+    }?;
+    Ok(())
+}
+
 /// Lets no exec gain privileges (`PR_SET_NO_NEW_PRIVS`), for this process and all it starts.
 ///
 /// # Errors

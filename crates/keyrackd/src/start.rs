@@ -76,6 +76,7 @@ pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<Limits, Problem> {
     let limits =
         harden::raise_limits().map_err(|error| fault(format!("resource limits cannot be read: {error}")))?;
     for (measure, done) in [
+        ("no_file_size_signal", harden::no_file_size_signal()),
         ("no_core", harden::no_core()),
         ("no_new_privs", harden::no_new_privs()),
         ("deny_write_exec", harden::deny_write_exec()),

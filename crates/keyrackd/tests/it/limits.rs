@@ -115,6 +115,14 @@ fn with_too_few_descriptors_to_look_at_anybody_it_does_not_start() {
 }
 
 #[test]
+fn where_no_file_may_be_written_it_serves() {
+    let home = Home::new();
+    let mut command = limited("-f 0", &command(&home));
+    let daemon = Daemon::run(home, &mut command);
+    daemon.unlock("acme.test.K", "s");
+}
+
+#[test]
 fn descriptors_are_given_back() {
     let daemon = Daemon::start();
     let open = || fs::read_dir(format!("/proc/{}/fd", daemon.child.pid())).map(Iterator::count);
