@@ -7,6 +7,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { capture, root, run } from '../scripts/command.mjs';
 import { build, targets } from '../scripts/build.mjs';
 import { execFile, spawn } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,6 +18,22 @@ const N = quick ? 100 : 3000;
 const LOAD_MS = quick ? 200 : 2000;
 const CLIENTS = 16;
 const SLUG = 'bench.test.KEY_000000';
+
+// A round trip between two processes takes several times as long when the scheduler happens to put them on two cores that sleep in between, and it
+// does so for whole runs. So both sides of each round trip are held on one core, the floor's as well: what is compared is work, not luck.
+const ONE_CORE = ['/usr/bin/taskset', '/bin/taskset'].filter((path) => existsSync(path)).slice(0, 1).flatMap((path) => [path, '-c', '0']);
+let held = false;
+
+/** A command, on one core while round trips are measured. */
+const onOneCore = (program, args) => {
+  const [first, ...rest] = [...(held ? ONE_CORE : []), program, ...args];
+  return [first, rest];
+};
+
+/** Lets a process run on every core again. */
+function letGo({ pid }) {
+  if (ONE_CORE.length > 0) capture(ONE_CORE[0], ['-a', '-p', '-c', `0-${availableParallelism() - 1}`, String(pid)]);
+}
 
 const exec = promisify(execFile);
 const base = mkdtempSync('/tmp/keyrack-bench-');
@@ -39,7 +56,7 @@ function world(name) {
 
 /** Starts something that serves until it is ended, and waits until it says so. */
 async function serve(program, args, options, isUp) {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'], ...options });
+  const child = spawn(...onOneCore(program, args), { stdio: ['ignore', 'pipe', 'inherit'], ...options });
   children.add(child);
   const gone = new Promise((_, reject) => child.once('exit', (status) => reject(new Error(`${program} ended with ${status}`))));
   gone.catch(() => {});
@@ -67,7 +84,7 @@ async function end(child) {
 
 /** A number that `measure` prints. */
 async function number(where, ...args) {
-  const { stdout } = await exec(measure, args.map(String), { env: where.env, cwd: where.repo, maxBuffer: 1 << 22 });
+  const { stdout } = await exec(...onOneCore(measure, args.map(String)), { env: where.env, cwd: where.repo, maxBuffer: 1 << 22 });
   return Number(stdout);
 }
 
@@ -86,8 +103,8 @@ async function daemon(where) {
 }
 
 /**
- * Interleaved pairs of medians; the best of each side counts. Not the pair with the best ratio: whether two processes share a core can make
- * either side several times slower for a whole run, and a slow floor would flatter what is measured. `inverse`: more is better.
+ * Interleaved pairs of medians; the best of each side counts. Not the pair with the best ratio: a floor that was slow by chance would flatter what
+ * is measured. `inverse`: more is better.
  */
 async function best(measured, against, { inverse = false } = {}) {
   const choose = inverse ? Math.max : Math.min;
@@ -126,7 +143,7 @@ async function resident(name, count, bytes, barMb) {
 
 /** getSync in a Node of its own: a median, as `measure` would give it. */
 async function node(where, input) {
-  const { stdout } = await exec(process.execPath, [join(root, 'bench', 'node.cjs'), JSON.stringify(input), String(N)], { env: where.env, cwd: where.repo });
+  const { stdout } = await exec(...onOneCore(process.execPath, [join(root, 'bench', 'node.cjs'), JSON.stringify(input), String(N)]), { env: where.env, cwd: where.repo });
   return Number(stdout);
 }
 
@@ -145,6 +162,7 @@ async function main() {
   mkdirSync(join(where.repo, '.agent'));
   const names = Array.from({ length: 20 }, (_, index) => `  - KEY_${String(index).padStart(6, '0')}\n`);
   writeFileSync(join(where.repo, '.agent', 'keyrack.yml'), `org: bench\nenv.test:\n${names.join('')}`);
+  held = true;
   const { child, socket } = await daemon(where);
   await number(where, 'fill', 20, 32);
 
@@ -164,6 +182,9 @@ async function main() {
   times('getSync in Node, against the Rust client', await best(() => node(where, asked), () => number(where, 'get', SLUG, N)), 1.5);
   times('  the same by name, from a manifest of 20 keys', await best(() => node(where, { for: { key: 'KEY_000000' }, env: 'test' }), () => number(where, 'get', SLUG, N)));
 
+  held = false;
+  letGo(child);
+  letGo(c);
   const spawned = (...command) => () => number(where, 'spawn', N, ...command);
   const nothing = spawned('/bin/true');
   times('keyrack get --value, whole process', await best(spawned(bin('keyrack'), 'get', '--value', '--key', SLUG), nothing), 3);
@@ -179,6 +200,7 @@ async function main() {
   const starting = world('b');
   times('client asks for a daemon → it is served', await best(() => number(starting, 'start', bin('keyrackd'), N), () => number(starting, 'spawn', N, '/bin/true')), 6);
 
+  held = true;
   const many = world('c');
   const few = world('d');
   const holders = [await daemon(many), await daemon(few)];
@@ -188,6 +210,7 @@ async function main() {
   times('  the same, legacy, fresh connection', await best(() => number(many, 'legacy', holders[0].socket, SLUG, N), () => number(few, 'legacy', holders[1].socket, SLUG, N)));
   for (const holder of holders) await end(holder.child);
 
+  held = false;
   await resident('e', 0, 0, 4);
   await resident('f', 10_000, 200, 12);
   print();
@@ -203,6 +226,7 @@ function print() {
     console.log([...columns.map((column) => (column === 'what' ? row[column].padEnd(width(column)) : row[column].padStart(width(column)))), verdict].join('  ').trimEnd());
   }
   const missed = rows.filter((row) => row.ok === false).length;
+  if (ONE_CORE.length === 0) console.log('\nnote: without taskset, round trips depend on which cores the scheduler chose');
   console.log(`\nmedians of ${N}, best of each side in ${PAIRS} interleaved pairs${quick ? ' (quick: these figures mean nothing)' : ''}; bars missed: ${missed}`);
   if (missed > 0) process.exitCode = 1;
 }
