@@ -1,20 +1,32 @@
 //! A terminal that does not show what is typed: for secrets and passphrases. It reads keys as they are pressed and gives the terminal
-//! back as it was, whatever happens; what a key means is for the caller to say.
+//! back as it was, also when a signal ends the process meanwhile (but SIGKILL, which nobody can put off); what a key means is for the
+//! caller to say.
+#![expect(unsafe_code, reason = "nix has no wrapper for sigpending")]
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
+
+/// The signals that would end the process with the terminal left hidden.
+const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
+
+/// How often it is looked whether one of them has come.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The controlling terminal, `/dev/tty`, without echo, line editing or signal keys (termios(3): ECHO, ICANON, ISIG, IEXTEN off).
 ///
 /// Dropping it restores the terminal and discards what was typed and not read, so that the rest of a pasted secret does not
-/// end up at the shell.
+/// end up at the shell. Signals that end a process wait until then, and [`Hidden::key`] returns `None` when one has come: whoever drops
+/// it next is ended by that signal, with the terminal restored.
 pub struct Hidden {
     tty: File,
     before: Termios,
+    /// The signals this thread held off before.
+    mask: SigSet,
 }
 
 impl Hidden {
@@ -33,8 +45,12 @@ impl Hidden {
             | LocalFlags::IEXTEN);
         quiet.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
         quiet.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
-        tcsetattr(&tty, SetArg::TCSAFLUSH, &quiet)?;
-        Ok(Hidden { tty, before })
+        let mut mask = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&ENDING.into_iter().collect()), Some(&mut mask))?;
+        // From here on dropping it restores both.
+        let hidden = Hidden { tty, before, mask };
+        tcsetattr(&hidden.tty, SetArg::TCSAFLUSH, &quiet)?;
+        Ok(hidden)
     }
 
     /// Shows a text on the terminal.
@@ -45,13 +61,19 @@ impl Hidden {
         self.tty.write_all(text.as_bytes())
     }
 
-    /// The next byte that is typed; `None` when the terminal is gone.
+    /// The next byte that is typed; `None` when the terminal is gone, or a signal wants to end the process.
     ///
     /// # Errors
     /// What read(2) says.
     pub fn key(&mut self) -> io::Result<Option<u8>> {
         let mut byte = [0_u8];
         loop {
+            if self.has_to_end() {
+                return Ok(None);
+            }
+            if !self.has_more(LOOK)? {
+                continue;
+            }
             match self.tty.read(&mut byte) {
                 Ok(0) => return Ok(None),
                 Ok(_) => return Ok(Some(byte[0])),
@@ -59,6 +81,16 @@ impl Hidden {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether one of the signals that were held off has come.
+    fn has_to_end(&self) -> bool {
+        let mut pending = SigSet::empty().as_ref().to_owned();
+        // SAFETY: sigpending fills in the set it is given, which is a whole one.
+        let asked = unsafe { libc::sigpending(&raw mut pending) };
+        // SAFETY: sigismember reads the set that was just filled in.
+        let has = |signal: Signal| unsafe { libc::sigismember(&raw const pending, signal as i32) } == 1;
+        asked == 0 && ENDING.into_iter().any(|signal| has(signal) && !self.mask.contains(signal))
     }
 
     /// Whether more was typed, or pasted, and is waiting, or comes within `wait`.
@@ -73,5 +105,6 @@ impl Hidden {
 impl Drop for Hidden {
     fn drop(&mut self) {
         let _ = tcsetattr(&self.tty, SetArg::TCSAFLUSH, &self.before);
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
     }
 }

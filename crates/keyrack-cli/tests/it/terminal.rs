@@ -99,6 +99,19 @@ fn secrets_are_typed_unseen() {
 }
 
 #[test]
+fn a_signal_that_ends_it_leaves_the_terminal_as_it_was() {
+    let Some(world) = world("a_signal_that_ends_it_leaves_the_terminal_as_it_was") else { return };
+    let set = "exec keyrack set --key K --env test --vault os.secure --mech REPLICA";
+    // Not SIGHUP: `script` would end with it. It goes the same way.
+    for (signal, exit) in [("TERM", 143), ("INT", 130), ("QUIT", 131)] {
+        let line = format!("bash -c 'ulimit -c 0; (sleep 0.7; kill -{signal} $$) & {set}'");
+        let (ended, shown) = at_terminal(&world, &line, &[("secret for acme.test.K: ", "half")]);
+        assert_eq!(ended, exit, "{signal}: {shown}");
+        assert!(!shown.contains("half"), "{shown}");
+    }
+}
+
+#[test]
 fn a_passphrase_is_asked_once_a_command() {
     let Some(world) = world("a_passphrase_is_asked_once_a_command") else { return };
     let ask = "sealed: ";
