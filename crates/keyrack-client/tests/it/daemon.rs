@@ -1,11 +1,13 @@
 //! Starting, stopping, restarting and pruning the real daemon.
 
 use std::fs;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use keyrack_client::daemon::{self, Fate};
 use keyrack_client::paths::Place;
 use keyrack_core::{ErrorCode, Life, VaultId};
+use keyrack_testkit::wait_until;
 
 use crate::harness::{Rack, keyrackd, slug, unlock};
 
@@ -144,15 +146,21 @@ fn only_known_variables_reach_the_daemon() {
     assert!(!seen.contains("HOME="), "{seen}");
 }
 
+/// A socket nobody listens on any more: a child that another test forks meanwhile has the listener too, until it is executed.
+fn leave_a_dead_socket(rack: &Rack) {
+    drop(UnixListener::bind(rack.socket()).unwrap());
+    wait_until("it is dead", Duration::from_secs(10), || UnixStream::connect(rack.socket()).is_err());
+}
+
 #[test]
 fn a_dead_socket_is_no_daemon_and_is_swept() {
     let rack = Rack::new();
-    drop(UnixListener::bind(rack.socket()).unwrap());
+    leave_a_dead_socket(&rack);
     assert!(daemon::connect(&rack.context()).unwrap().is_none());
     assert_eq!(daemon::stop(&rack.context()).unwrap(), None);
     assert!(!rack.socket().exists());
 
-    drop(UnixListener::bind(rack.socket()).unwrap());
+    leave_a_dead_socket(&rack);
     rack.unlock(&[("a.test.K", b"v")]);
     assert_eq!(rack.session().get(&[slug("a.test.K")]).unwrap().len(), 1);
 }
