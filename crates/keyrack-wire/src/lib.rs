@@ -14,7 +14,7 @@ pub use json::{
     EscapeError, NotUtf8, RawString, StringFault, UnescapeError, escape_into, escape_len, unescape_into,
 };
 pub use meta::{Grade, Source};
-pub use sink::{ComposeError, Full, SecretBytes, Sink, WipedBuffer};
+pub use sink::{ComposeError, Full, SecretBytes, Sink, WipedBuffer, copy_short};
 
 /// Longest slug, env, org, vault, mechanism or grade name in bytes, decoded.
 ///

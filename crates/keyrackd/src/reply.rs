@@ -2,7 +2,7 @@
 //! of them is erased; one that carries none is ordinary memory.
 
 use keyrack_sys::memory::Buffer;
-use keyrack_wire::{Full, Sink};
+use keyrack_wire::{Full, Sink, copy_short};
 
 use crate::held::Held;
 use crate::state::Daemon;
@@ -80,32 +80,6 @@ impl Sink for Page<'_> {
     }
 }
 
-/// Copies `from` to `to`, which are of one length. A reply is put together from some dozens of names and commas, and a call of
-/// `memcpy` costs more than most of them: here those are a few moves of eight bytes, the last two of which may overlap.
-fn copy_short(to: &mut [u8], from: &[u8]) {
-    const WORD: usize = 8;
-    let len = from.len();
-    if !(WORD..=8 * WORD).contains(&len) {
-        if len < WORD {
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-        } else {
-            to.copy_from_slice(from);
-        }
-        return;
-    }
-    let tail = len - WORD;
-    for (to, from) in to[..tail].as_chunks_mut::<WORD>().0.iter_mut().zip(from[..tail].as_chunks::<WORD>().0)
-    {
-        *to = *from;
-    }
-    // What is left of the middle is shorter than a word.
-    let middle = tail / WORD * WORD;
-    if middle < tail {
-        to[middle..middle + WORD].copy_from_slice(&from[middle..middle + WORD]);
-    }
-    to[tail..].copy_from_slice(&from[tail..]);
-}
-
 /// Ordinary memory a reply without secrets is composed in. The protocols' own limits bound it.
 pub(crate) struct Text(pub(crate) Vec<u8>);
 
@@ -113,23 +87,5 @@ impl Sink for Text {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
         self.0.extend_from_slice(bytes);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_copies_are_copies() {
-        let from: Vec<u8> = (0..200).collect();
-        for len in 0..200 {
-            for start in [0, 1, 3] {
-                let from = &from[start.min(200 - len)..][..len];
-                let mut to = vec![0xff; len];
-                copy_short(&mut to, from);
-                assert_eq!(to, from, "{len} bytes");
-            }
-        }
     }
 }
