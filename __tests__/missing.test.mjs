@@ -98,7 +98,8 @@ describe('the firewall on both sides', () => {
     require('../lib/binding.js').binding();
     const { HOME, XDG_RUNTIME_DIR } = process.env;
     Object.assign(process.env, { HOME: home.home, XDG_RUNTIME_DIR: home.runtime });
-    const values = [...LONG_LIVED.flatMap(([prefix]) => [`${prefix}x`, ` \n${prefix}x`, `x${prefix}`]), 'ghs_x', 'plain', ' ', '{"mech":"X"}', '\ufeff {"a":{"mech":1},"mech":"X"}', '{"me\\u0063h":"X"}', 'ASIAx'];
+    const unseen = ['\u200b', '\ufeff', '\u2060', '\u00ad', '\u0085', '\u2028', '\u180e', '\u034f', '\u0605', '\u061c', '\u206f', '\u3164', '\ufe0f', '\ufff0', '\ufffb', '\u{13430}', '\u{1343f}', '\u{e0041}', '\u{e0fff}', ' \u200d\n\u200b', '\u0301', '\ufffc', '\u2010'];
+    const values = [...LONG_LIVED.flatMap(([prefix]) => [`${prefix}x`, ` \n${prefix}x`, `x${prefix}`]), ...unseen.flatMap((lead) => [lead, `${lead}ghp_x`, `x${lead}ghp_x`, `${lead}{"mech":"X"}`]), 'ghs_x', 'plain', ' ', '{"mech":"X"}', '\ufeff {"a":{"mech":1},"mech":"X"}', '{"me\\u0063h":"X"}', 'ASIAx'];
     for (const value of values) {
       process.env.FIREWALL_PROBE = value;
       const { status } = getSync({ for: { key: 'acme.test.FIREWALL_PROBE' } }).attempt;

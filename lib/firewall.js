@@ -15,9 +15,12 @@ const LONG_LIVED = [
   ['sk_live_', 'a stripe live secret key (sk_live_*)'],
 ];
 
+// White space of either language, and what is not seen: a token pasted with it is still that token.
+const UNSEEN = /^[\s\x85\p{Cf}\p{Default_Ignorable_Code_Point}]+/u;
+
 /** The reasons against handing out a value of the variable `name`; none when it may be. */
 function reasons(name, value, dangerous) {
-  const text = value.trimStart();
+  const text = value.replace(UNSEEN, '');
   // JSON or nearly JSON that names a mechanism is what keys are made from, never a key.
   if (text.startsWith('{') && /"mech"\s*:/.test(text.replace(/\\u00([0-7][0-9a-f])/gi, (_, code) => String.fromCharCode(parseInt(code, 16))))) {
     return [`the variable ${name} holds what a mechanism makes keys from, which is never handed out raw`];

@@ -3,6 +3,7 @@
 //! Works on bytes. Must never: say any part of a secret in a reason, or let a general JSON parser own one.
 
 mod blob;
+mod unseen;
 
 pub use blob::blob_mech;
 
@@ -26,7 +27,7 @@ const LONG_LIVED: [(&str, &str); 10] = [
 ///
 /// A mechanism this build does not know is checked as one that hands out what the vault holds.
 pub fn check(secret: &[u8], mech: &Mechanism) -> Result<(), Vec<String>> {
-    let text = trim_start(secret);
+    let text = unseen::trim_start(secret);
     if text.is_empty() {
         return Err(vec!["there is no value to check".to_owned()]);
     }
@@ -55,13 +56,6 @@ fn is_profile_name(value: &[u8]) -> bool {
         && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// What is behind leading white space, Unicode's and the byte order mark included: a token pasted with it is still that token.
-fn trim_start(secret: &[u8]) -> &[u8] {
-    let valid = secret.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-    let blank = valid.len() - valid.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}').len();
-    &secret[blank..]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +73,19 @@ mod tests {
         ];
         for mech in raw {
             for (prefix, _) in LONG_LIVED {
-                for lead in ["", " ", "\n", "\t \r\n", "\u{a0}", "\u{2028}", "\u{feff}", "\x0b\x0c"] {
+                for lead in [
+                    "",
+                    " ",
+                    "\n",
+                    "\t \r\n",
+                    "\u{a0}",
+                    "\u{2028}",
+                    "\u{feff}",
+                    "\x0b\x0c",
+                    "\u{200b}",
+                    "\u{2060}\n\u{200d}",
+                    " \u{e0041}\u{fe0f}",
+                ] {
                     let reasons = check(format!("{lead}{prefix}{BODY}").as_bytes(), &mech).unwrap_err();
                     assert_eq!(reasons.len(), 2);
                     assert!(reasons[1].contains(prefix), "{reasons:?} names the kind");
@@ -93,6 +99,7 @@ mod tests {
                 "akia1234",
                 "GHP_x",
                 "xghp_x",
+                "x\u{200b}ghp_x",
                 "sk_test_x",
                 "x AKIA",
                 "gh",
@@ -104,7 +111,7 @@ mod tests {
                 assert_eq!(check(fine.as_bytes(), &mech), Ok(()), "{fine}");
             }
             assert_eq!(check(b"\xff\xfe ghp_", &mech), Ok(()), "bytes that are no text");
-            for empty in [&b""[..], b" ", b"\n\t", "\u{feff}".as_bytes()] {
+            for empty in [&b""[..], b" ", b"\n\t", "\u{feff}".as_bytes(), "\u{200b} ".as_bytes()] {
                 assert_eq!(check(empty, &mech).unwrap_err().len(), 1, "{empty:?}");
             }
         }

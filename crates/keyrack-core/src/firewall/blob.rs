@@ -3,6 +3,7 @@
 //! Such a blob is what a mechanism works from (a GitHub App's private key, for one) and must not be handed out raw. The scanner walks the bytes
 //! and keeps nothing but the mechanism's word. Where a text is not quite JSON it errs towards having found one.
 
+use super::unseen::trim_start;
 use crate::mechanism::Mechanism;
 
 /// The longest word that is taken for a mechanism's.
@@ -11,9 +12,8 @@ const MAX_WORD: usize = 64;
 /// The mechanism that a value names, if it is a JSON object with a string field `mech`. A word that could be no mechanism's name, and so might be
 /// a secret, is given as the empty one.
 pub fn blob_mech(value: &[u8]) -> Option<Mechanism> {
-    let mut scan = Scan { rest: value.strip_prefix("\u{feff}".as_bytes()).unwrap_or(value) };
+    let mut scan = Scan { rest: trim_start(value) };
     let mut found = None;
-    scan.blank();
     scan.take(b'{')?;
     while scan.field(&mut found).is_some() {}
     found
@@ -170,6 +170,7 @@ mod tests {
             (r#"{"mech":"X" oops"#, "X"),
             (r#"{"mech":"X"#, "X"),
             ("\u{feff}{\"mech\":\"X\"}", "X"),
+            ("\u{a0}\u{200b}\n{\"mech\":\"X\"}", "X"),
         ] {
             assert_eq!(blob_mech(text.as_bytes()).unwrap().as_str(), mech, "{text}");
         }
