@@ -48,6 +48,29 @@ describe('where keyrack is built for the platform', () => {
     expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", { ...some, OPTIONAL: 'o', TOKEN: 'ghp_x' })).toStrictEqual(['blocked', 'npx keyrack set --env test --key TOKEN --vault os.secure --mech PERMANENT_VIA_REPLICA']);
   });
 
+  it('a fix names all that the command needs, in the words the addon has for it', async () => {
+    const { getSync } = require('../index.js');
+    require('../lib/binding.js').binding();
+    const saved = { HOME: process.env.HOME, XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR };
+    Object.assign(process.env, { HOME: home.home, XDG_RUNTIME_DIR: home.runtime, TOKEN: 'ghp_x' });
+    const rest = '--key TOKEN --vault os.secure --mech PERMANENT_VIA_REPLICA';
+    for (const [input, words] of [
+      [{ for: { key: '@all.test.TOKEN' } }, '--org @all --env test'],
+      [{ for: { key: 'TOKEN' }, org: '@all', env: 'prod' }, '--org @all --env prod'],
+      [{ for: { key: 'acme.test.TOKEN' } }, '--env test'],
+      [{ for: { key: '@all.test.TOKEN' }, owner: 'robot' }, '--owner robot --org @all --env test'],
+      [{ for: { key: 'acme.test.TOKEN' }, owner: 'default' }, '--env test'],
+    ]) {
+      const expected = `npx keyrack set ${words} ${rest}`;
+      expect([input, getSync(input).attempt.fix]).toStrictEqual([input, expected]);
+      expect([input, await js(`k.getSync(${JSON.stringify(input)}).attempt.fix`, { TOKEN: 'ghp_x' })]).toStrictEqual([input, expected]);
+    }
+    delete process.env.TOKEN;
+    for (const [name, value] of Object.entries(saved)) value === undefined ? delete process.env[name] : (process.env[name] = value);
+    // What a shell would act on is no key, but nothing may turn it into a command either.
+    expect(await js("k.getSync({ for: { key: \"acme.test.A;b'c\" } }).attempt.fix", { "A;b'c": 'ghp_x' })).toBe("npx keyrack set --env test --key 'A;b'\\''c' --vault os.secure --mech PERMANENT_VIA_REPLICA");
+  });
+
   it('everything else says what is missing and how to mend it', async () => {
     for (const call of ["k.getSync({ for: { key: 'acme.test.NOPE' } })", "k.getSync({ for: { key: 'acme.sudo.TOKEN' } })", 'k.status()', 'k.relock()', "k.source({ env: 'prod' })"]) {
       expect(await js(`said(() => ${call})`, { TOKEN: 'v' })).toStrictEqual(['binding_missing', 'npm run build']);

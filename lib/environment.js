@@ -14,17 +14,30 @@ function parts({ key, org, inEnv }) {
   return { org: ofOrg, env: ofEnv, name, slug: `${ofOrg}.${ofEnv}.${name}` };
 }
 
+/** A word as a POSIX shell reads it: a fix gets pasted. */
+const quoted = (word) => (/^[A-Za-z0-9_.\/@:=+,%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
+/** The command that keeps a key where it need not be handed out, in the words the addon has for it. */
+function fix({ org, env, name }, { realm: { owner } }) {
+  const words = ['set'];
+  if (owner !== undefined && owner !== 'default') words.push('--owner', owner);
+  // A key of the machine is of no repository, which has to be said.
+  if (org === '@all') words.push('--org', org);
+  words.push('--env', env, '--key', name, '--vault', 'os.secure', '--mech', 'PERMANENT_VIA_REPLICA');
+  return [invokedAs(), ...words.map(quoted)].join(' ');
+}
+
 /** The attempt at one key, `null` when the environment does not have it. */
-function attempt({ org, env, name, slug }, { dangerous, buffer }) {
+function attempt({ org, env, name, slug }, asked) {
   const value = env === 'sudo' ? undefined : process.env[name];
   if (value === undefined || value === '') return null;
-  const against = reasons(name, value, dangerous);
-  if (against.length > 0) return { status: 'blocked', slug, reasons: against, fix: `${invokedAs()} set --env ${env} --key ${name} --vault os.secure --mech PERMANENT_VIA_REPLICA` };
+  const against = reasons(name, value, asked.dangerous);
+  if (against.length > 0) return { status: 'blocked', slug, reasons: against, fix: fix({ org, env, name }, asked) };
   return {
     status: 'granted',
     grant: {
       slug,
-      key: { secret: buffer ? new Uint8Array(Buffer.from(value, 'utf8')) : value, grade: { protection: 'plaintext', duration: 'permanent' } },
+      key: { secret: asked.buffer ? new Uint8Array(Buffer.from(value, 'utf8')) : value, grade: { protection: 'plaintext', duration: 'permanent' } },
       source: { vault: 'os.envvar', mech: 'PERMANENT_VIA_REPLICA' },
       env,
       org,
