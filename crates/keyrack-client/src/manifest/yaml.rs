@@ -1,7 +1,7 @@
 //! YAML text into the tree the domain reads, with the line of every value. Bounded, so that no document of aliases or brackets takes more
 //! than its size is worth.
 
-use keyrack_core::repo_manifest::{Node, RawManifest, Value};
+use keyrack_core::repo_manifest::{Child, Node, RawManifest, Value};
 use keyrack_core::{ErrorCode, Problem};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned, UserMessageFormatter};
@@ -59,6 +59,12 @@ impl Located {
     }
 }
 
+impl Child for Located {
+    fn field(name: Self, value: Self) -> (String, Self) {
+        (name.value.into_name(), Located { line: name.line, ..value })
+    }
+}
+
 impl<'de> Deserialize<'de> for Located {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let Spanned { value, referenced, .. } = Spanned::<Value<Located>>::deserialize(d)?;
@@ -68,6 +74,8 @@ impl<'de> Deserialize<'de> for Located {
 
 #[cfg(test)]
 mod tests {
+    use keyrack_core::repo_manifest::hydrate;
+
     use super::*;
 
     fn fails(text: &str) -> String {
@@ -83,11 +91,45 @@ mod tests {
         let raw = parse("k.yml", text).unwrap();
         let Value::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
         let names: Vec<_> = fields.iter().map(|(name, node)| (name.as_str(), node.line)).collect();
-        assert_eq!(names, [("org", 1), ("env.test", 4)]);
+        assert_eq!(names, [("org", 1), ("env.test", 3)]);
         let Value::List(items) = &fields[1].1.value else { panic!("{raw:?}") };
         assert_eq!(items.iter().map(|item| item.line).collect::<Vec<_>>(), [4, 6, 7]);
         let Value::Map(record) = &items[2].value else { panic!("{raw:?}") };
         assert_eq!(record[1].1.line, 8);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_section_is_on_its_own_line() {
+        for (text, line, what) in [
+            ("org: acme\n\nenv.sudo:\n  # why\n\n  - A\n", 3, "env.sudo: sudo keys are never declared"),
+            ("org: acme\nenv.dev:\n  - A\n", 2, "env.dev: invalid env"),
+            ("org: acme\nenv.test:\n\n  A: encrypted\n", 2, "env.test: it must be a list"),
+            ("org: acme\nenv.test:\n  - A\n  - B:\n      - x\n", 4, "env.test: B: its grade is a list"),
+            ("org: acme\nenv.test:\n  - key: B\n    grade:\n      bad\n", 4, "env.test: B: \"bad\" is not"),
+            ("org: acme\nenv.test:\n  - A\n  # why\n  - 7\n", 5, "env.test: entry 2 is a number"),
+        ] {
+            let manifest = hydrate(&parse("k.yml", text).unwrap(), |_| Ok(None)).unwrap();
+            let [fault] = &manifest.faults[..] else { panic!("{text:?}: {:?}", manifest.faults) };
+            assert!(fault.message.starts_with(&format!("k.yml:{line}: {what}")), "{text:?}: {fault}");
+        }
+        for (text, line, what) in [
+            ("org:\n  - acme\n", 1, "org: it must be a string"),
+            ("org: acme\nextends:\n  # why\n  a: b\n", 2, "extends: it must be a list"),
+            ("org: acme\nextends:\n  - a.yml\n  - [b]\n", 4, "extends: every entry"),
+            ("org: acme\nkeys:\n\n  - A\n", 2, "keys: a flat list"),
+            ("\norg: acme\nenv.all:\n\n  - A\n", 3, "env.all: it needs another"),
+        ] {
+            let problem = hydrate(&parse("k.yml", text).unwrap(), |_| Ok(None)).unwrap_err();
+            assert!(problem.message.starts_with(&format!("k.yml:{line}: {what}")), "{text:?}: {problem}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_no_strings_name_nothing() {
+        let raw = parse("k.yml", "1: a\n[env.test]: b\n~: c\nNO: d\n").unwrap();
+        let Value::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
+        let names: Vec<_> = fields.iter().map(|(name, node)| (name.as_str(), node.line)).collect();
+        assert_eq!(names, [("(a number)", 1), ("(a list)", 2), ("(nothing)", 3), ("NO", 4)]);
     }
 
     #[test]

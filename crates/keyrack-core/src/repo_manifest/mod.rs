@@ -13,7 +13,7 @@ mod path;
 mod tests;
 
 pub use hydrate::hydrate;
-pub use node::{Node, Value};
+pub use node::{Child, Node, Value};
 pub use path::contained;
 
 use std::collections::HashMap;

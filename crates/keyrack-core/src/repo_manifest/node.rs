@@ -8,10 +8,16 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 /// A value and the line it stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// The line, from 1; 0 if it is not known.
+    /// The line, from 1; 0 if it is not known. That of a field is its name's: the value may begin lines below it.
     pub line: u64,
     /// The value.
     pub value: Value<Node>,
+}
+
+/// What a value's children are read as.
+pub trait Child: Sized {
+    /// What a field is called and the field itself, of the two as they were read.
+    fn field(name: Self, value: Self) -> (String, Self);
 }
 
 /// A value whose children are `N`: [`Node`], or a type of the reader's that knows lines and becomes one by [`Value::map`].
@@ -46,6 +52,14 @@ impl<N> Value<N> {
         }
     }
 
+    /// What a field is called whose name is this.
+    pub fn into_name(self) -> String {
+        match self {
+            Value::Text(text) => text,
+            other => format!("({})", other.kind()),
+        }
+    }
+
     /// What it is, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -75,7 +89,13 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-impl<'de, N: Deserialize<'de>> Deserialize<'de> for Value<N> {
+impl Child for Node {
+    fn field(name: Self, value: Self) -> (String, Self) {
+        (name.value.into_name(), value)
+    }
+}
+
+impl<'de, N: Deserialize<'de> + Child> Deserialize<'de> for Value<N> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         d.deserialize_any(AnyValue(PhantomData))
     }
@@ -83,7 +103,7 @@ impl<'de, N: Deserialize<'de>> Deserialize<'de> for Value<N> {
 
 struct AnyValue<N>(PhantomData<N>);
 
-impl<'de, N: Deserialize<'de>> Visitor<'de> for AnyValue<N> {
+impl<'de, N: Deserialize<'de> + Child> Visitor<'de> for AnyValue<N> {
     type Value = Value<N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,21 +164,9 @@ impl<'de, N: Deserialize<'de>> Visitor<'de> for AnyValue<N> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<N>, A::Error> {
         let mut fields = Vec::new();
-        while let Some((Name(name), value)) = map.next_entry()? {
-            fields.push((name, value));
+        while let Some((name, value)) = map.next_entry()? {
+            fields.push(N::field(name, value));
         }
         Ok(Value::Map(fields))
-    }
-}
-
-/// The name of a field.
-struct Name(String);
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Ok(Name(match Value::<serde::de::IgnoredAny>::deserialize(d)? {
-            Value::Text(text) => text,
-            other => format!("({})", other.kind()),
-        }))
     }
 }
