@@ -22,7 +22,7 @@ pub enum Scope {
     },
     /// Every key that `keyrack.yml` declares for an env.
     Repo {
-        /// `--env`; `None` only where `keyrack.yml` has no env of its own.
+        /// `--env`; `None` only where `keyrack.yml` and what it extends have no env.
         env: Option<Env>,
     },
 }

@@ -7,7 +7,7 @@ use crate::org::Org;
 use crate::repo_manifest::{KeySpec, RepoManifest};
 use crate::slug::{Slug, check_name};
 
-/// Every key of the repository in an env: of `all`, every key of every env. Without `--env` it is `all` if the manifest's own file declares no env.
+/// Every key of the repository in an env: of `all`, every key of every env. Without `--env` it is `all` if neither the manifest nor a file it extends declares an env.
 ///
 /// # Errors
 ///
@@ -26,8 +26,8 @@ pub fn repo_keys<'a>(ask: &Ask<'a>) -> Result<(Env, Vec<&'a KeySpec>), Problem> 
 fn whole_env(env: Option<Env>, manifest: &RepoManifest) -> Result<Env, Problem> {
     match env {
         Some(env) => Ok(env),
-        None if manifest.envs.is_empty() => Ok(Env::All),
-        None => Err(problems::env_required(&manifest.envs)),
+        None if manifest.all_envs.is_empty() => Ok(Env::All),
+        None => Err(problems::env_required(&manifest.all_envs)),
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fix::Invocation;
-use crate::repo_manifest::{MANIFEST_PATH, RawManifest, hydrate};
+use crate::repo_manifest::{MANIFEST_PATH, Node, RawManifest, hydrate};
 
 fn manifest(json: &str) -> RepoManifest {
     let root = serde_json::from_str(json).unwrap();
@@ -364,6 +364,31 @@ fn what_an_unlock_means() {
             assert_eq!(sudo, *env == "sudo" || key.contains(".sudo."), "{slugs}");
         }
     }
+}
+
+#[test]
+fn an_env_is_required_where_an_extended_file_has_one() {
+    let root: Node = serde_json::from_str(r#"{"org":"acme","extends":["role.yml"]}"#).unwrap();
+    let extending = |role: &str| {
+        let role: Node = serde_json::from_str(role).unwrap();
+        let root = RawManifest { path: MANIFEST_PATH.into(), root: root.clone() };
+        hydrate(&root, |path| Ok(Some(RawManifest { path: path.into(), root: role.clone() }))).unwrap()
+    };
+    let whole = |manifest: &RepoManifest, env| {
+        let ask = Ask { key: None, env, org: None, owner: &Owner::DEFAULT, manifest: Some(manifest) };
+        let read = repo_keys(&ask).map(|(env, keys)| (env, keys.len()));
+        let unlocked = unlock_slugs(&ask, []).map(|slugs| slugs.len());
+        assert_eq!(read.as_ref().map(|(_, count)| *count), unlocked.as_ref().copied());
+        read
+    };
+    let two = extending(r#"{"org":"role","env.test":["T"],"env.prod":["P","Q"]}"#);
+    let problem = whole(&two, None).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::EnvRequired);
+    assert!(problem.message.ends_with("keyrack.yml declares test, prod"), "{problem}");
+    assert_eq!(whole(&two, Some("prod")), Ok((Env::Prod, 2)));
+    assert_eq!(whole(&two, Some("all")), Ok((Env::All, 3)));
+    let none = extending(r#"{"org":"role"}"#);
+    assert_eq!(whole(&none, None), Ok((Env::All, 0)));
 }
 
 #[test]

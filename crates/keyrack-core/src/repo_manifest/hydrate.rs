@@ -36,6 +36,7 @@ where
         org: file.org.clone(),
         extends: file.extends.clone(),
         envs: file.envs.clone(),
+        all_envs: file.all_envs.clone(),
         faults: work.faults,
         ..RepoManifest::default()
     };
@@ -50,6 +51,8 @@ struct File {
     org: String,
     extends: Vec<String>,
     envs: Vec<Env>,
+    /// The envs of this file and of those it extends.
+    all_envs: Vec<Env>,
     keys: Vec<KeySpec>,
 }
 
@@ -69,6 +72,7 @@ where
         let shape = Shape::of(raw)?;
         let mut merged = RepoManifest { org: shape.org.clone(), ..RepoManifest::default() };
         let mut extends = Vec::new();
+        let mut extended_envs = Vec::new();
         for (line, entry) in &shape.extends {
             let (child_path, child) = self.child(raw, *line, entry)?;
             for path in std::iter::once(&child_path).chain(&child.extends) {
@@ -76,6 +80,7 @@ where
                     extends.push(path.clone());
                 }
             }
+            extended_envs.extend(&child.all_envs);
             for key in &child.keys {
                 let slug = crate::slug::Slug::new(&shape.org, key.env, key.slug.name())?;
                 let fault = key.fault.clone().map(|fault| fault.of(&slug));
@@ -83,8 +88,14 @@ where
             }
         }
         let envs = self.sections(raw, &shape, &mut merged)?;
+        let mut all_envs = envs.clone();
+        for env in extended_envs {
+            if !all_envs.contains(&env) {
+                all_envs.push(env);
+            }
+        }
         self.open.pop();
-        let file = Rc::new(File { org: shape.org, extends, envs, keys: merged.keys });
+        let file = Rc::new(File { org: shape.org, extends, envs, all_envs, keys: merged.keys });
         self.done.insert(path, Rc::clone(&file));
         Ok(file)
     }

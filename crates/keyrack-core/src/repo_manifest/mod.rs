@@ -45,6 +45,8 @@ pub struct RepoManifest {
     pub extends: Vec<String>,
     /// The envs that the root file itself declares, without `all`, in file order.
     pub envs: Vec<Env>,
+    /// The same of it and every file it extends: its own first, then theirs in the order they are named.
+    pub all_envs: Vec<Env>,
     /// What is wrong with single sections and keys. The keys that could be read are there nonetheless.
     pub faults: Vec<Problem>,
     keys: Vec<KeySpec>,

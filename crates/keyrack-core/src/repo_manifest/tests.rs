@@ -247,7 +247,23 @@ fn the_root_wins_and_gives_the_org() {
     assert_eq!(grade("root.test.AB"), "reference", "the later one wins");
     assert_eq!(grade("root.test.ROOT"), "ephemeral", "the root wins");
     assert_eq!(manifest.envs, [Env::Test], "envs are the root file's");
+    assert_eq!(manifest.all_envs, [Env::Test, Env::Camp], "all of them are everybody's");
     assert_eq!(manifest.extends, ["a.yml", "b.yml"]);
+}
+
+#[test]
+fn a_root_that_only_extends_has_the_envs_of_what_it_extends() {
+    let manifest = load(&[
+        (MANIFEST_PATH, r#"{"org":"acme","extends":["a.yml","b.yml"]}"#),
+        ("a.yml", r#"{"org":"a","extends":["c.yml"],"env.prod":[],"env.all":["A"]}"#),
+        ("b.yml", r#"{"org":"b","env.test":["B"],"env.prod":["B"]}"#),
+        ("c.yml", r#"{"org":"c","env.camp":["C"],"env.sudo":["S"]}"#),
+    ])
+    .unwrap();
+    assert_eq!(manifest.envs, []);
+    assert_eq!(manifest.all_envs, [Env::Prod, Env::Camp, Env::Test]);
+    let none = load(&[(MANIFEST_PATH, r#"{"org":"acme","extends":["a.yml"]}"#), ("a.yml", r#"{"org":"a"}"#)]);
+    assert_eq!(none.unwrap().all_envs, []);
 }
 
 #[test]
