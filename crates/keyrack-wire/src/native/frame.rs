@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::object::Object;
 use super::{MAX_HEADER, MAX_LENGTH};
 use crate::sink::{ComposeError, Full, SecretBytes, Sink};
 
@@ -145,14 +146,9 @@ pub fn decode(buffer: &[u8]) -> Result<Decoded<'_>, FrameError> {
 
 /// Reads the header as JSON of the form `T`.
 pub(super) fn header<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, FrameError> {
-    // A struct is also read from an array of its fields in order, which no version has meant.
-    let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\n' | b'\r');
-    let first = frame.header.iter().position(|b| !blank(b)).unwrap_or(0);
-    if frame.header.get(first) != Some(&b'{') {
-        return Err(FrameError::Header { column: first + 1 });
-    }
+    let read = serde_json::from_slice(frame.header);
     // The error's own text quotes the input.
-    serde_json::from_slice(frame.header).map_err(|error| FrameError::Header { column: error.column() })
+    read.map(|Object(header)| header).map_err(|error| FrameError::Header { column: error.column() })
 }
 
 /// Whether `spans` tile `total` bytes: each begins where the one before it ends, and the last ends at `total`.

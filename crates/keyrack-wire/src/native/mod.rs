@@ -10,6 +10,7 @@
 mod canonical;
 mod frame;
 mod list;
+mod object;
 mod reply;
 mod reply_compose;
 mod request;

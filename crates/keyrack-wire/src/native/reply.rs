@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::canonical;
 use super::frame::{Frame, FrameError, Span, header, tile};
 use super::list::{list, some};
+use super::object::{object, objects, some_object};
 use crate::meta::{Grade, Source};
 
 /// One reply: what was asked for, or why not.
@@ -60,7 +61,7 @@ pub struct HelloOk<'a> {
     #[serde(borrow)]
     pub memory: Cow<'a, str>,
     /// Its hardening, read back.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     pub hardening: Vec<Hardening<'a>>,
 }
 
@@ -81,7 +82,7 @@ pub struct Hardening<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetOk<'a> {
     /// Hits only, in the order they were asked for.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     pub keys: Vec<GetKey<'a>>,
     /// Asked slugs that are hits too, but did not fit this frame: ask again for them.
     #[serde(borrow, default, deserialize_with = "list")]
@@ -95,10 +96,10 @@ pub struct GetKey<'a> {
     #[serde(borrow)]
     pub slug: Cow<'a, str>,
     /// Its grade.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub grade: Grade<'a>,
     /// Where it came from.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub source: Source<'a>,
     /// Its env.
     #[serde(borrow)]
@@ -112,6 +113,7 @@ pub struct GetKey<'a> {
     /// How long it still lives, in milliseconds.
     pub ttl_ms: u64,
     /// Where its secret is.
+    #[serde(deserialize_with = "object")]
     pub secret: Span,
 }
 
@@ -119,7 +121,7 @@ pub struct GetKey<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnlockOk<'a> {
     /// In the order of the request.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     pub results: Vec<UnlockResult<'a>>,
 }
 
@@ -152,7 +154,7 @@ struct UnlockFields<'a> {
     ttl_ms: Option<u64>,
     #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     expires_at: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default, deserialize_with = "some_object", skip_serializing_if = "Option::is_none")]
     error: Option<ErrorBody<'a>>,
 }
 
@@ -187,7 +189,7 @@ impl<'a> From<UnlockResult<'a>> for UnlockFields<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusOk<'a> {
     /// The keys of this page, in the order they were kept.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     pub keys: Vec<StatusKey<'a>>,
     /// Whether there are more keys behind the last of this page.
     pub more: bool,
@@ -201,9 +203,10 @@ pub struct StatusOk<'a> {
     #[serde(borrow)]
     pub boundary: Cow<'a, str>,
     /// As in [`HelloOk`].
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     pub hardening: Vec<Hardening<'a>>,
     /// Of the whole store, not of this page.
+    #[serde(deserialize_with = "object")]
     pub counts: Counts,
 }
 
@@ -229,10 +232,10 @@ pub struct StatusKey<'a> {
     #[serde(borrow)]
     pub org: Cow<'a, str>,
     /// Its grade.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub grade: Grade<'a>,
     /// Where it came from.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub source: Source<'a>,
     /// When it ends by the wall clock, an ISO 8601 time in UTC.
     #[serde(borrow)]
@@ -297,10 +300,12 @@ impl<'a> ReplyBody<'a> for GetOk<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
 struct Envelope<'a, T> {
     id: u64,
+    #[serde(default, deserialize_with = "some_object")]
     ok: Option<T>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "some_object")]
     error: Option<ErrorBody<'a>>,
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::canonical;
 use super::frame::{Frame, FrameError, Span, header, tile};
 use super::list::{list, some, some_list};
+use super::object::{Object, object, objects};
 use crate::meta::{Grade, Source};
 use crate::{MAX_NAME, MAX_SECRET};
 
@@ -83,7 +84,7 @@ pub struct Get<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unlock<'a> {
     /// The keys, each ends with a result of its own.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "objects")]
     pub keys: Vec<UnlockKey<'a>>,
 }
 
@@ -94,10 +95,10 @@ pub struct UnlockKey<'a> {
     #[serde(borrow)]
     pub slug: Cow<'a, str>,
     /// The grade it has.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub grade: Grade<'a>,
     /// Where it came from.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub source: Source<'a>,
     /// Asked life in milliseconds.
     pub ttl_ms: u64,
@@ -105,6 +106,7 @@ pub struct UnlockKey<'a> {
     #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub credential_expires_at: Option<Cow<'a, str>>,
     /// Where its secret is.
+    #[serde(deserialize_with = "object")]
     pub secret: Span,
 }
 
@@ -259,7 +261,8 @@ impl<'a> Request<'a> {
 }
 
 fn fields<'a, T: Deserialize<'a>>(frame: &Frame<'a>, id: u64, op: &'static str) -> Result<T, RequestError> {
-    serde_json::from_slice(frame.header).map_err(|error| RequestError::BadRequest {
+    let read = serde_json::from_slice(frame.header);
+    read.map(|Object(fields)| fields).map_err(|error| RequestError::BadRequest {
         id,
         op,
         fault: RequestFault::Fields { column: error.column() },

@@ -21,6 +21,106 @@ fn outcome_of(header: &str, secrets: &[u8]) -> String {
     }
 }
 
+/// `header` once for each object in it, with that object as the array of its fields in order: what serde's derive would read as well.
+fn with_arrays(header: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    // Where each text begins and each bracket stands, outside of texts.
+    let (mut marks, mut within, mut escaped) = (Vec::new(), None, false);
+    for (at, c) in header.char_indices() {
+        match (within, c) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(start), '"') => {
+                marks.push((start, '"', at + 1));
+                within = None;
+            }
+            (Some(_), _) => {}
+            (None, '"') => within = Some(at),
+            (None, _) if "{}[]:,".contains(c) => marks.push((at, c, at + 1)),
+            (None, _) => {}
+        }
+    }
+    for (first, (start, _, _)) in marks.iter().enumerate().filter(|(_, (_, c, _))| *c == '{') {
+        let (mut text, mut depth, mut copied) = (header[..*start].to_owned(), 0, *start);
+        for (index, (at, c, end)) in marks.iter().enumerate().skip(first) {
+            match (c, depth) {
+                ('{', 0) => {
+                    text.push('[');
+                    copied = *end;
+                }
+                ('"', 1) if marks[index + 1].1 == ':' => {
+                    text.push_str(&header[copied..*at]);
+                    copied = marks[index + 1].2;
+                }
+                ('}', 1) => {
+                    text.push_str(&header[copied..*at]);
+                    text.push(']');
+                    text.push_str(&header[*end..]);
+                    break;
+                }
+                _ => {}
+            }
+            depth += match c {
+                '{' | '[' => 1,
+                '}' | ']' => -1,
+                _ => 0,
+            };
+        }
+        texts.push(text);
+    }
+    texts
+}
+
+#[test]
+fn an_object_is_made_an_array() {
+    let header = r#"{"id":1,"k":[{"a\"{":{"x":0},"b":"}"}],"e":{}}"#;
+    assert_eq!(
+        with_arrays(header),
+        [
+            r#"[1,[{"a\"{":{"x":0},"b":"}"}],{}]"#,
+            r#"{"id":1,"k":[[{"x":0},"}"]],"e":{}}"#,
+            r#"{"id":1,"k":[{"a\"{":[0],"b":"}"}],"e":{}}"#,
+            r#"{"id":1,"k":[{"a\"{":{"x":0},"b":"}"}],"e":[]}"#,
+        ]
+    );
+}
+
+#[test]
+fn no_object_may_be_an_array_of_its_fields() {
+    type Judge = fn(&Frame<'_>) -> Option<String>;
+    fn reply<'a, T: ReplyBody<'a>>(frame: &Frame<'a>) -> Option<String> {
+        decode_reply::<T>(frame).err().map(|error| error.code().to_owned())
+    }
+    let judges: [(&str, usize, Judge); 7] = [
+        ("request.unlock", 13, |frame| {
+            Request::decode(frame).err().map(|error| format!("{} {}", error.id(), error.code()))
+        }),
+        ("reply.hello", 4, |frame| reply::<HelloOk<'_>>(frame)),
+        ("reply.get", 10, |frame| reply::<GetOk<'_>>(frame)),
+        ("reply.unlock", 7, |frame| reply::<UnlockOk<'_>>(frame)),
+        ("reply.status", 8, |frame| reply::<StatusOk<'_>>(frame)),
+        ("reply.nothing", 2, |frame| reply::<NothingOk>(frame)),
+        ("reply.error-full", 2, |frame| reply::<NothingOk>(frame)),
+    ];
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    for (name, objects, judge) in judges {
+        let bytes = std::fs::read(golden.join(format!("native.{name}.bin"))).unwrap();
+        let recorded = frame(&bytes);
+        assert_eq!(judge(&recorded), None, "{name}");
+        let headers = with_arrays(std::str::from_utf8(recorded.header).unwrap());
+        assert_eq!(headers.len(), objects, "{name}");
+        for (index, header) in headers.iter().enumerate() {
+            let expected = match (name, index) {
+                ("request.unlock", 0) => "0 bad_frame",
+                ("request.unlock", _) => "3 bad_request",
+                _ => "bad_frame",
+            };
+            let changed = raw_frame(header, recorded.secrets);
+            assert_eq!(judge(&frame(&changed)).as_deref(), Some(expected), "{name}: {header}");
+        }
+    }
+}
+
 #[test]
 fn requests_are_judged_by_the_table() {
     for (header, expected) in [
