@@ -11,7 +11,6 @@ mod report;
 mod usage;
 
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -24,7 +23,7 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let environment: Environment = std::env::vars_os().collect();
     let invocation = Invocation::claimed(environment.text("KEYRACK_INVOKED_AS"), Invocation::default());
-    let look = outer::look(&environment, std::io::stderr().is_terminal());
+    let look = outer::look_of_stderr(&environment);
     let parsed = args::parse(&args);
     // Looked for by hand, since arguments that cannot be parsed are told about too.
     let as_json = args.iter().any(|arg| arg == "--json")

@@ -1,6 +1,7 @@
 //! What the process was started with, read once in `main` and handed on: nothing below reads the environment or the clock by itself.
 
 use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -49,22 +50,22 @@ impl Outer {
 
     /// How stdout may look.
     pub(crate) fn look(&self) -> Look {
-        look(&self.environment, io::stdout().is_terminal())
+        look(&self.environment, io::stdout().is_terminal(), columns(io::stdout()))
     }
 
     /// How stderr may look.
     pub(crate) fn look_of_stderr(&self) -> Look {
-        look(&self.environment, io::stderr().is_terminal())
+        look_of_stderr(&self.environment)
     }
 
     /// Tells something that is no failure, on stderr.
     pub(crate) fn notice(&self, text: &str) {
-        report::notice(text, self.as_json);
+        report::notice(text, self.as_json, self.look_of_stderr());
     }
 
     /// Tells of a problem that stopped nothing, on stderr.
     pub(crate) fn warn(&self, problem: &Problem) {
-        report::warning(problem, self.invocation, self.as_json);
+        report::warning(problem, self.invocation, self.as_json, self.look_of_stderr());
     }
 
     /// A path as people read it: in the repository as `./…`, in the home directory as `~/…`.
@@ -94,11 +95,21 @@ fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// How stderr may look, before there is an [`Outer`].
+pub(crate) fn look_of_stderr(environment: &Environment) -> Look {
+    look(environment, io::stderr().is_terminal(), columns(io::stderr()))
+}
+
+/// How many columns a terminal has; `None` for what is none, and for one that does not know.
+fn columns(stream: impl AsFd) -> Option<usize> {
+    terminal_size::terminal_size_of(stream).map(|(width, _)| usize::from(width.0))
+}
+
 /// No escape sequences but on a terminal, none where `NO_COLOR` is set (no-color.org), and no emoji on a console that has none.
-pub(crate) fn look(environment: &Environment, terminal: bool) -> Look {
+fn look(environment: &Environment, terminal: bool, columns: Option<usize>) -> Look {
     let plain = matches!(environment.text("TERM"), Some("dumb" | "linux"));
     Look {
-        width: None,
+        width: columns.filter(|_| terminal),
         colour: terminal && !plain && environment.filled("NO_COLOR").is_none(),
         unicode: !(terminal && plain),
     }
@@ -118,7 +129,8 @@ mod tests {
             (false, &[], false, true),
             (false, &[("TERM", "dumb")], false, true),
         ] {
-            let look = look(&variables.iter().copied().collect(), terminal);
+            let look = look(&variables.iter().copied().collect(), terminal, Some(80));
+            assert_eq!(look.width, terminal.then_some(80), "{variables:?}");
             assert_eq!((look.colour, look.unicode), (colour, unicode), "{terminal} {variables:?}");
         }
     }

@@ -4,6 +4,7 @@
 use keyrack_client::render::Look;
 use keyrack_client::render::problem;
 use keyrack_client::render::text::clean;
+use keyrack_client::render::tree::paragraph;
 use keyrack_core::{ErrorCode, Invocation, Problem};
 use serde_json::{Value, json};
 
@@ -37,17 +38,32 @@ pub(crate) fn machine(failed: &Problem, invocation: Invocation) -> Value {
 }
 
 /// Tells something on the way that is no failure: a line for people, or one of JSON with the one member `notice` for programs.
-pub(crate) fn notice(text: &str, as_json: bool) {
-    let line = if as_json { json!({ "notice": text }).to_string() } else { clean(text) };
-    output::tell(&format!("{line}\n"));
+pub(crate) fn notice(text: &str, as_json: bool, look: Look) {
+    output::tell(&line(text, None, as_json, look));
 }
 
 /// The same for a problem that stopped nothing, with its way out.
-pub(crate) fn warning(problem: &Problem, invocation: Invocation, as_json: bool) {
-    let more =
-        [problem.hint.clone(), problem.fix.as_ref().map(|fix| format!("fix: {}", fix.render(invocation)))];
-    let parts: Vec<_> = [Some(problem.message.clone())].into_iter().chain(more).flatten().collect();
-    notice(&parts.join("; "), as_json);
+pub(crate) fn warning(problem: &Problem, invocation: Invocation, as_json: bool, look: Look) {
+    let hint = problem.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
+    let fix = problem.fix.as_ref().map(|fix| fix.render(invocation));
+    output::tell(&line(&format!("{}{hint}", problem.message), fix.as_deref(), as_json, look));
+}
+
+/// A notice as it is told. The command that mends it stays whole: where lines are wrapped it has its own.
+fn line(text: &str, fix: Option<&str>, as_json: bool, look: Look) -> String {
+    let whole = fix.map_or_else(|| text.to_owned(), |fix| format!("{text}; fix: {fix}"));
+    if as_json {
+        return format!("{}\n", json!({ "notice": whole }));
+    }
+    let mut shown = String::new();
+    match (fix, look.width) {
+        (Some(fix), Some(_)) => {
+            paragraph(&mut shown, ["", "  "], &format!("{};", clean(text)), look);
+            shown.extend(["  fix: ", &clean(fix), "\n"]);
+        }
+        _ => paragraph(&mut shown, ["", "  "], &clean(&whole), look),
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -55,6 +71,37 @@ mod tests {
     use keyrack_core::{Fix, Owner, Slug};
 
     use super::*;
+
+    #[test]
+    fn a_notice_is_one_line_but_where_lines_are_wrapped() {
+        let narrow = Look { width: Some(40), ..Look::PLAIN };
+        let text = "a thing went another way\nthan it was thought of by everybody";
+        let fix = Some("keyrack unlock --env test --key SOMETHING_LONG");
+        for (fix, as_json, look, told) in [
+            (None, false, Look::PLAIN, "a thing went another way than it was thought of by everybody\n"),
+            (None, false, narrow, "a thing went another way than it was\n  thought of by everybody\n"),
+            (
+                None,
+                true,
+                narrow,
+                "{\"notice\":\"a thing went another way\\nthan it was thought of by everybody\"}\n",
+            ),
+            (
+                fix,
+                false,
+                Look::PLAIN,
+                "a thing went another way than it was thought of by everybody; fix: keyrack unlock --env test --key SOMETHING_LONG\n",
+            ),
+            (
+                fix,
+                false,
+                narrow,
+                "a thing went another way than it was\n  thought of by everybody;\n  fix: keyrack unlock --env test --key SOMETHING_LONG\n",
+            ),
+        ] {
+            assert_eq!(line(text, fix, as_json, look), told);
+        }
+    }
 
     #[test]
     fn programs_get_the_exit_code_too() {

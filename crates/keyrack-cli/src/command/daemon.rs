@@ -203,7 +203,7 @@ fn described(greeting: &Greeting) -> Vec<Node> {
         Node::pair("memory", &greeting.memory),
     ]
     .into_iter()
-    .chain(weak.into_iter().map(Node::prose))
+    .chain(weak.into_iter().map(Node::new))
     .collect()
 }
 

@@ -74,7 +74,7 @@ impl Flags {
             ]),
             (None, None) => {
                 let note = "note: run it again inside of one to make its keyrack.yml";
-                let note = ask.org.as_ref().map(|_| Node::prose(note));
+                let note = ask.org.as_ref().map(|_| Node::new(note));
                 Node::pair("repo manifest", "not in a git repository").with(note)
             }
             (None, Some(_)) => {

@@ -148,6 +148,51 @@ fn a_passphrase_is_asked_once_a_command() {
 }
 
 #[test]
+fn text_is_wrapped_at_the_width_of_the_terminal() {
+    let Some(world) = world("text_is_wrapped_at_the_width_of_the_terminal") else { return };
+    // A word that fits no line may pass the edge, and so may a command, which gets pasted.
+    let may_pass = |line: &str| {
+        let text = line.trim_start_matches([' ', '│', '├', '└', '─']);
+        text.starts_with("tip: ") || text.starts_with("fix: ") || text.starts_with('`') || !text.contains(' ')
+    };
+    let columns = |line: &str| line.chars().map(|c| if c >= '\u{2700}' { 2 } else { 1 }).sum::<usize>();
+    for (line, wrapped) in [
+        ("keyrack get --key K", true),
+        ("keyrack get --key acme.test.K", true),
+        ("keyrack daemon stop", false),
+        ("keyrack unlock --env prod --key NOPE", true),
+        ("keyrack set --key A --env dev --vault os.secure", true),
+        ("keyrack source --env nowhere --strict", true),
+        ("keyrack status", true),
+        ("keyrack del --key NOT_THERE_AND_NEVER_WAS --env test", true),
+    ] {
+        let (exit, piped) = at_terminal(&world, &format!("NO_COLOR=1 {line} 2>&1 | cat"), &[]);
+        assert_eq!(exit, 0, "of cat");
+        let whole = piped.split("[exit ").next().unwrap();
+        let mut seen = Vec::new();
+        for width in [40, 56, 1000] {
+            let (_, shown) =
+                at_terminal(&world, &format!("stty cols {width} rows 24; NO_COLOR=1 {line}"), &[]);
+            let shown = shown.split("[exit ").next().unwrap().to_owned();
+            for line in shown.lines() {
+                assert!(columns(line) <= width || may_pass(line), "{width}: {line:?} of\n{shown}");
+            }
+            let words = |text: &str| {
+                let words = text.split([' ', '\n', '│']).filter(|word| !word.is_empty());
+                words.map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert_eq!(words(&shown), words(whole), "{line}: nothing is lost");
+            // What goes on is below its own branch, not at the edge.
+            let tree = shown.lines().skip(2).filter(|line| !line.is_empty());
+            assert!(tree.clone().all(|line| line.starts_with("   ")), "{line}:\n{shown}");
+            seen.push(shown);
+        }
+        assert_eq!(seen[2], whole, "{line}: wide enough for all");
+        assert_eq!(seen[0].lines().count() > whole.lines().count(), wrapped, "{line}:\n{}", seen[0]);
+    }
+}
+
+#[test]
 fn colour_is_for_terminals_that_want_it() {
     let Some(world) = world("colour_is_for_terminals_that_want_it") else { return };
     let get = "keyrack get --key acme.test.K";

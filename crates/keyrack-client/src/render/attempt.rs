@@ -3,7 +3,7 @@
 use keyrack_core::{Attempt, Invocation};
 
 use super::look::Look;
-use super::tree::{Node, tree};
+use super::tree::{Node, paragraph, tree};
 use crate::get::Answer;
 
 /// The tree of `get`.
@@ -31,8 +31,8 @@ pub fn branch(answer: &Answer, invocation: Invocation, look: Look) -> Node {
         below.push(Node::pair("vault", grant.source.vault.as_str()));
         below.push(Node::pair("mech", grant.source.mech.as_str()));
     }
-    below.push(Node::pair("status", status).with(reasons.iter().map(Node::prose)));
-    below.extend(answer.note.as_ref().map(|note| Node::prose(format!("note: {note}"))));
+    below.push(Node::pair("status", status).with(reasons.iter().map(Node::new)));
+    below.extend(answer.note.as_ref().map(|note| Node::new(format!("note: {note}"))));
     // What may be absent needs no way out.
     let fix = attempt.fix().filter(|_| !answer.waived);
     below.extend(fix.map(|fix| Node::tip(fix.render(invocation))));
@@ -47,12 +47,11 @@ pub fn strict_failure<'a>(
     look: Look,
 ) -> String {
     let mut text = answers(missing, invocation, look);
+    let mut put = |lead, words: &str| paragraph(&mut text, lead, words, look);
+    put(["", "   "], &look.titled("✋", "some keys were not granted, yet are strictly required"));
     let lead = if look.unicode { "   └─ " } else { "   `- " };
-    text.push_str(&look.titled("✋", "some keys were not granted, yet are strictly required\n"));
-    text.push_str(lead);
-    text.push_str("ask a human to set or unlock them, then try again\n\n");
-    text.push_str("hint: ");
-    text.push_str(hint);
-    text.push('\n');
+    put([lead, "      "], "ask a human to set or unlock them, then try again");
+    put(["", ""], "");
+    put(["hint: ", "      "], hint);
     text
 }

@@ -3,7 +3,7 @@
 /// What the place text goes to can show. The caller finds out; nothing here looks at a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// Columns prose is wrapped at; `None` never wraps. Commands are never wrapped: they get pasted.
+    /// Columns that text is wrapped at; `None` never wraps. Commands are never wrapped: they get pasted.
     pub width: Option<usize>,
     /// Whether escape sequences may be used.
     pub colour: bool,

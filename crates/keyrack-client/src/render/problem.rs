@@ -12,10 +12,10 @@ pub fn report(command: &str, problem: &Problem, invocation: Invocation, look: Lo
     let unsaid = problem.slug.as_ref().filter(|slug| !problem.message.contains(slug.as_str()));
     let below = [
         unsaid.map(|slug| Node::pair("key", slug.as_str())),
-        problem.hint.as_ref().map(|hint| Node::prose(format!("hint: {hint}"))),
-        problem.fix.as_ref().map(|fix| Node::pair("fix", fix.render(invocation))),
+        problem.hint.as_ref().map(|hint| Node::new(format!("hint: {hint}"))),
+        problem.fix.as_ref().map(|fix| Node::command("fix", fix.render(invocation))),
     ];
-    let head = Node::prose(look.titled(emoji, &format!("{word}: {problem}")));
+    let head = Node::new(look.titled(emoji, &format!("{word}: {problem}")));
     tree(&look.titled("🔐", command), &[head.with(below.into_iter().flatten())], look)
 }
 

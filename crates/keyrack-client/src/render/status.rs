@@ -29,7 +29,7 @@ pub fn status(
     look: Look,
 ) -> String {
     let title = look.titled("🔐", "keyrack status");
-    let note = elsewhere(&status.other_sessions).map(|note| Node::prose(format!("note: {note}")));
+    let note = elsewhere(&status.other_sessions).map(|note| Node::new(format!("note: {note}")));
     let mut nodes = vec![Node::pair("owner", owner(&status.owner))];
     if let Some(recipients) = recipients {
         let lines = recipients.iter().map(|one| Node::new(format!("{} ({})", one.label, one.mech)));
@@ -57,13 +57,13 @@ pub fn status(
 fn daemon(running: &Running, look: Look) -> Node {
     let node = Node::pair("daemon", look.marked("active", "✨"));
     let Some(greeting) = &running.greeting else {
-        return node.with([Node::prose(
+        return node.with([Node::new(
             "note: it is that of an older TypeScript keyrack; `daemon restart` takes over from it",
         )]);
     };
     let weak = weaknesses(greeting);
     node.with([Node::pair("boundary", greeting.boundary.as_str()), Node::pair("memory", &greeting.memory)])
-        .with(weak.into_iter().map(Node::prose))
+        .with(weak.into_iter().map(Node::new))
 }
 
 /// What a person should know of a daemon that is weaker than it could be.

@@ -1,4 +1,6 @@
-//! Text that may be shown: without characters that steer a terminal or hide what stands beside them.
+//! Text that may be shown: without characters that steer a terminal or hide what stands beside them, and in lines that fit.
+
+use unicode_width::UnicodeWidthStr as _;
 
 /// `text` without control characters and without the marks that reorder or hide the text around them (Unicode UAX #9 §2, and the
 /// line and paragraph separators). A line break or a tab becomes a blank.
@@ -12,6 +14,32 @@ pub fn clean(text: &str) -> String {
         .collect()
 }
 
+/// The lines of `text`, the first of which fits into `width` columns and the others into `then`, broken at blanks alone: a longer word has a
+/// line to itself. What stands between backticks is one word, for it is a command and gets pasted.
+pub fn wrap(text: &str, mut width: usize, then: usize) -> Vec<&str> {
+    let mut quoted = false;
+    let blanks = text.char_indices().filter(|(at, c)| {
+        if *c == '`' {
+            quoted = !quoted && text[at + 1..].contains('`');
+        }
+        *c == ' ' && !quoted
+    });
+    let mut lines = Vec::new();
+    let (mut start, mut fits) = (0, None);
+    for stop in blanks.map(|(at, _)| at).chain([text.len()]) {
+        if let Some(end) = fits
+            && text[start..stop].width() > width
+        {
+            lines.push(&text[start..end]);
+            start = end + 1;
+            width = then;
+        }
+        fits = Some(stop);
+    }
+    lines.push(&text[start..]);
+    lines
+}
+
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
@@ -20,7 +48,48 @@ fn is_invisible(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn lines_are_broken_at_blanks() {
+        for (text, width, lines) in [
+            ("", 9, &[""][..]),
+            ("a", 9, &["a"]),
+            ("one two", 7, &["one two"]),
+            ("one two", 6, &["one", "two"]),
+            ("one two three", 7, &["one two", "three"]),
+            ("anerrantword in front", 8, &["anerrantword", "in front"]),
+            ("behind anerrantword", 8, &["behind", "anerrantword"]),
+            ("schöne grüße", 12, &["schöne grüße"]),
+            ("a 🔑🔑 b", 6, &["a 🔑🔑", "b"]),
+            ("a 🔑🔑 b", 5, &["a", "🔑🔑", "b"]),
+            ("e\u{301}e\u{301} e\u{301}", 4, &["e\u{301}e\u{301} e\u{301}"]),
+            ("run `a b c` now", 9, &["run", "`a b c`", "now"]),
+            ("a `b c` d", 9, &["a `b c` d"]),
+            ("it`s one two", 6, &["it`s", "one", "two"]),
+            ("`a b` `c d e", 6, &["`a b`", "`c d e"]),
+            ("`a b` `c d e", 4, &["`a b`", "`c d", "e"]),
+            ("x  y", 1, &["x", "", "y"]),
+            ("x y", 0, &["x", "y"]),
+        ] {
+            assert_eq!(wrap(text, width, width), lines, "{text} at {width}");
+        }
+        assert_eq!(wrap("one two three four five", 9, 5), ["one two", "three", "four", "five"]);
+        assert_eq!(wrap("one two three four five", 5, 10), ["one", "two three", "four five"]);
+    }
+
+    proptest! {
+        #[test]
+        fn wrapping_loses_nothing_and_fits(text in "([a-c`é🔑]{0,9} ?){0,12}", width in 0_usize..30) {
+            let lines = wrap(&text, width, width);
+            prop_assert_eq!(lines.join(" "), text.as_str());
+            for line in lines.iter().filter(|line| line.width() > width) {
+                prop_assert!(!line.contains(' ') || line.contains('`'), "{:?} could be broken", line);
+            }
+        }
+    }
 
     #[test]
     fn nothing_steers_a_terminal() {

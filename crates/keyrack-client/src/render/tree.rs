@@ -2,8 +2,13 @@
 //!
 //! All text is cleaned here, so that no name or message steers a terminal whatever its way in.
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::look::Look;
-use super::text::clean;
+use super::text::{clean, wrap};
+
+/// The columns a text gets however deep it stands on however narrow a terminal.
+const NARROWEST: usize = 20;
 
 /// A branch: a line, and branches below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,18 +20,18 @@ pub struct Node {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// One line, however long: it may get pasted.
-    Line,
-    /// The same, dimmed.
-    Dim,
     /// Wrapped at the width.
-    Prose,
+    Text,
+    /// One line, however long: it gets pasted.
+    Command,
+    /// The same, dimmed.
+    Tip,
 }
 
 impl Node {
-    /// A branch with nothing below it yet.
+    /// A branch with nothing below it yet, wrapped at the width.
     pub fn new(text: impl AsRef<str>) -> Self {
-        Node { text: clean(text.as_ref()), kind: Kind::Line, below: Vec::new() }
+        Node { text: clean(text.as_ref()), kind: Kind::Text, below: Vec::new() }
     }
 
     /// `name: value`.
@@ -34,14 +39,14 @@ impl Node {
         Node::new(format!("{name}: {}", value.as_ref()))
     }
 
-    /// A sentence, wrapped at the width.
-    pub fn prose(text: impl AsRef<str>) -> Self {
-        Node { kind: Kind::Prose, ..Node::new(text) }
+    /// `name: command`, never wrapped.
+    pub fn command(name: &str, command: impl AsRef<str>) -> Self {
+        Node { kind: Kind::Command, ..Node::pair(name, command) }
     }
 
-    /// What to do next, dimmed and never wrapped.
-    pub fn tip(text: impl AsRef<str>) -> Self {
-        Node { kind: Kind::Dim, ..Node::pair("tip", text) }
+    /// The command to run next, dimmed and never wrapped.
+    pub fn tip(command: impl AsRef<str>) -> Self {
+        Node { kind: Kind::Tip, ..Node::pair("tip", command) }
     }
 
     /// The same with these below it.
@@ -54,7 +59,8 @@ impl Node {
 
 /// A blank line, the title, the branches, a blank line.
 pub fn tree(title: &str, nodes: &[Node], look: Look) -> String {
-    let mut out = format!("\n{}\n", clean(title));
+    let mut out = "\n".to_owned();
+    paragraph(&mut out, ["", "   "], &clean(title), look);
     branches(&mut out, "   ", nodes, look);
     out.push('\n');
     out
@@ -69,37 +75,24 @@ fn branches(out: &mut String, indent: &str, nodes: &[Node], look: Look) {
         // A wrapped line goes on under the text, and the line of the branches below it goes on too.
         let hang = format!("{below}{}", if node.below.is_empty() { "" } else { pass });
         let first = format!("{indent}{}", if is_last { last } else { fork });
-        let lines = match (node.kind, look.width) {
-            (Kind::Prose, Some(width)) => wrap(&node.text, width.saturating_sub(hang.chars().count())),
-            _ => vec![node.text.as_str()],
-        };
-        for (index, line) in lines.into_iter().enumerate() {
-            out.push_str(if index == 0 { &first } else { &hang });
-            match node.kind {
-                Kind::Dim => out.push_str(&look.dim(line)),
-                Kind::Line | Kind::Prose => out.push_str(line),
-            }
-            out.push('\n');
+        match node.kind {
+            Kind::Text => paragraph(out, [&first, &hang], &node.text, look),
+            Kind::Command => out.extend([&first, &node.text, "\n"]),
+            Kind::Tip => out.extend([&first, &look.dim(&node.text), "\n"]),
         }
         branches(out, &below, &node.below, look);
     }
 }
 
-/// Lines of at most `width` characters, broken at blanks; a longer word gets a line of its own.
-fn wrap(text: &str, width: usize) -> Vec<&str> {
-    let width = width.max(20);
-    let mut lines = Vec::new();
-    let (mut start, mut end) = (0, 0);
-    for word in text.split(' ') {
-        let after = if end == 0 { word.len() } else { end + 1 + word.len() };
-        if end > start && text[start..after].chars().count() > width {
-            lines.push(&text[start..end]);
-            start = end + 1;
-        }
-        end = after;
+/// Puts a text, wrapped at the width: the first of `lead` before its first line, the second before the others.
+pub fn paragraph(out: &mut String, lead: [&str; 2], text: &str, look: Look) {
+    let room =
+        |lead: &str| look.width.map_or(usize::MAX, |width| width.saturating_sub(lead.width()).max(NARROWEST));
+    let [mut lead, hang] = lead;
+    for line in wrap(text, room(lead), room(hang)) {
+        out.extend([lead, line, "\n"]);
+        lead = hang;
     }
-    lines.push(&text[start..end]);
-    lines
 }
 
 #[cfg(test)]
@@ -153,32 +146,29 @@ title
     }
 
     #[test]
-    fn prose_is_wrapped_and_commands_are_not() {
+    fn text_is_wrapped_and_commands_are_not() {
         let look = Look { width: Some(40), ..Look::PLAIN };
         let long = "one two three four five six seven eight nine ten eleven";
-        let text = tree("t", &[Node::prose(long).with([Node::new("x")]), Node::tip(long)], look);
+        let nodes = [
+            Node::new(long).with([Node::pair("x", format!("{long} `{long}` {long}"))]),
+            Node::command("fix", long),
+            Node::tip(long),
+        ];
         let expected = "
-t
-   ├─ one two three four five six
-   │  │  seven eight nine ten eleven
-   │  └─ x
+one two three four five six seven eight
+   nine ten eleven
+   ├─ one two three four five six seven
+   │  │  eight nine ten eleven
+   │  └─ x: one two three four five six
+   │     seven eight nine ten eleven
+   │     `one two three four five six seven eight nine ten eleven`
+   │     one two three four five six
+   │     seven eight nine ten eleven
+   ├─ fix: one two three four five six seven eight nine ten eleven
    └─ tip: one two three four five six seven eight nine ten eleven
 
 ";
-        assert_eq!(text, expected);
-    }
-
-    #[test]
-    fn wrapping_loses_nothing() {
-        for (text, width) in [
-            ("", 30),
-            ("a", 30),
-            ("schöne grüße an alle die hier mitlesen und lesen", 20),
-            ("averyveryveryverylongwordthatfitsnowhere and more", 20),
-            ("x y", 0),
-            ("🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑 🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑🔑 🔑", 20),
-        ] {
-            assert_eq!(wrap(text, width).join(" "), text, "{text}");
-        }
+        assert_eq!(tree(long, &nodes, look), expected);
+        assert_eq!(tree(long, &nodes, Look::PLAIN).lines().count(), 7, "one line each");
     }
 }

@@ -85,18 +85,18 @@ fn unlock_branch(line: &UnlockLine<'_>, invocation: Invocation, look: Look) -> N
                 Node::pair("expires in", minutes(*life)),
             ]
             .into_iter()
-            .chain(note.map(|note| Node::prose(format!("note: {note}")))),
+            .chain(note.map(|note| Node::new(format!("note: {note}")))),
         ),
         UnlockLine::Omitted { slug, reason, cause, fix } => {
             let fix = fix.or_else(|| cause.and_then(|cause| cause.fix.as_ref()));
             Node::new(slug.as_str()).with(
                 [Node::pair("status", look.marked(reason.as_str(), reason.emoji()))]
                     .into_iter()
-                    .chain(cause.map(|cause| Node::prose(format!("cause: {cause}"))))
+                    .chain(cause.map(|cause| Node::new(format!("cause: {cause}"))))
                     .chain(
                         cause
                             .and_then(|cause| cause.hint.as_ref())
-                            .map(|hint| Node::prose(format!("hint: {hint}"))),
+                            .map(|hint| Node::new(format!("hint: {hint}"))),
                     )
                     .chain(fix.map(|fix| Node::tip(fix.render(invocation)))),
             )
