@@ -9,6 +9,9 @@ use keyrack_core::{ErrorCode, Fix, Owner, Problem};
 use keyrack_sys::socket::{wait_readable, wait_writable};
 use zeroize::Zeroize;
 
+#[cfg(test)]
+mod tests;
+
 /// Why an exchange broke off.
 #[derive(Debug)]
 pub(crate) enum Broken {

@@ -1,0 +1,97 @@
+//! The inbox leaves nothing of what came behind. What it gave back to the allocator is looked at through `/proc/self/mem`
+//! (`proc_pid_mem(5)`), which is also where a wipe that the compiler left out would show.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use super::*;
+
+const SECRET: &[u8; 16] = b"Zq7-what-came-Xw";
+
+/// A block of memory to be looked at after it was freed. Everything needed for that is there before: a look allocates nothing.
+struct Block {
+    memory: File,
+    at: u64,
+    seen: Vec<u8>,
+}
+
+impl Block {
+    fn of(bytes: &[u8]) -> Self {
+        let at = u64::try_from(bytes.as_ptr().addr()).unwrap();
+        Block { memory: File::open("/proc/self/mem").unwrap(), at, seen: vec![0; bytes.len()] }
+    }
+
+    /// Whether any of it still has the secret, in part. What is no longer mapped has nothing.
+    fn holds_secret(mut self) -> bool {
+        let read = self.memory.read_exact_at(&mut self.seen, self.at);
+        read.is_ok() && self.seen.windows(8).any(|window| SECRET.windows(8).any(|part| part == window))
+    }
+}
+
+fn until() -> Until {
+    Until::after(Duration::from_secs(20))
+}
+
+/// An inbox into which `count` secrets came, and a connection for more of them.
+fn filled(count: usize) -> (Inbox, UnixStream, UnixStream) {
+    let (mut peer, stream) = UnixStream::pair().unwrap();
+    let mut inbox = Inbox::new(1 << 20);
+    peer.write_all(&SECRET.repeat(count)).unwrap();
+    while inbox.unused().len() < count * SECRET.len() {
+        assert!(inbox.read(&stream, count * SECRET.len(), until(), false).unwrap());
+    }
+    (inbox, stream, peer)
+}
+
+#[test]
+fn what_is_freed_unwiped_is_seen() {
+    for count in [3, 60, 500] {
+        let unwiped = SECRET.repeat(count);
+        let block = Block::of(&unwiped);
+        drop(unwiped);
+        assert!(block.holds_secret(), "{count}: else the tests below show nothing");
+    }
+}
+
+#[test]
+fn what_came_is_wiped_when_the_inbox_is_dropped() {
+    for count in [3, 60, 500] {
+        let (inbox, _stream, _peer) = filled(count);
+        let block = Block::of(&inbox.bytes);
+        drop(inbox);
+        assert!(!block.holds_secret(), "{count}");
+    }
+}
+
+#[test]
+fn what_was_used_is_wiped_too() {
+    let (mut inbox, _stream, _peer) = filled(60);
+    let first = inbox.split_off(20 * SECRET.len());
+    assert_eq!(first.unused(), SECRET.repeat(20));
+    assert_eq!(inbox.unused(), SECRET.repeat(40));
+    for inbox in [first, inbox] {
+        let block = Block::of(&inbox.bytes);
+        drop(inbox);
+        assert!(!block.holds_secret());
+    }
+}
+
+#[test]
+fn what_came_is_wiped_when_the_inbox_grows() {
+    let (mut inbox, stream, mut peer) = filled(60);
+    inbox.used += 5 * SECRET.len();
+    let block = Block::of(&inbox.bytes);
+    peer.write_all(&SECRET.repeat(600)).unwrap();
+    while inbox.unused().len() < 655 * SECRET.len() {
+        assert!(inbox.read(&stream, 655 * SECRET.len(), until(), false).unwrap());
+    }
+    assert_ne!(u64::try_from(inbox.bytes.as_ptr().addr()).unwrap(), block.at, "it has moved");
+    assert!(!block.holds_secret(), "and left nothing");
+    assert_eq!(inbox.unused(), SECRET.repeat(655), "and lost nothing");
+}
+
+#[test]
+fn nothing_ever_lies_behind_what_came() {
+    let (inbox, _stream, _peer) = filled(60);
+    assert!(inbox.bytes[inbox.filled..].iter().all(|byte| *byte == 0), "what is wiped ends at `filled`");
+}
