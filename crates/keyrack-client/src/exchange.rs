@@ -20,6 +20,11 @@ pub(crate) struct Received {
 }
 
 impl Received {
+    /// The memory it came in, wiped, for the next one.
+    pub(crate) fn into_inbox(self) -> Inbox {
+        self.inbox.again()
+    }
+
     /// Reads it as an answer of this kind, or as the daemon's refusal.
     pub(crate) fn read<'a, T: ReplyBody<'a>>(&'a self) -> Result<(T, Frame<'a>), Problem> {
         let frame = whole(&self.inbox)?;
@@ -43,6 +48,35 @@ fn whole(inbox: &Inbox) -> Result<Frame<'_>, Problem> {
     }
 }
 
+/// What a request is composed in and its reply read into. Wiped after each use; kept because most are of a size.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    outbox: WipedBuffer,
+    inbox: Option<Inbox>,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Self {
+        Desk { outbox: WipedBuffer::new(MOST_SENT), inbox: None }
+    }
+
+    /// Takes an inbox back that is read.
+    pub(crate) fn put_back(&mut self, received: Received) {
+        self.inbox = Some(received.into_inbox());
+    }
+
+    /// Wipes what was sent; keeps no more room than most requests need.
+    fn clear(&mut self) {
+        self.outbox.clear();
+        if self.outbox.capacity() > SHORT {
+            self.outbox = WipedBuffer::new(MOST_SENT);
+        }
+    }
+}
+
+/// Hello and one more.
+const MOST_SENT: usize = 2 * (native::MAX_LENGTH + 4);
+
 /// A request that any socket has room for, so that writing it takes no time.
 const SHORT: usize = 4096;
 
@@ -52,21 +86,19 @@ pub(crate) fn exchange(
     deadline: Duration,
     hello: Option<u64>,
     id: u64,
+    desk: &mut Desk,
     compose: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), ComposeError>,
 ) -> Result<(Option<Received>, Received), Broken> {
     let until = Until::after(deadline);
     // A connection that is used again is worth making patient: each wait is then one system call instead of two.
     let patient = hello.is_none() && connection.make_patient(deadline);
-    let mut outbox = WipedBuffer::new(2 * (native::MAX_LENGTH + 4));
-    if let Some(id) = hello {
-        say_hello(&mut outbox, id).map_err(|error| not_composed(&error))?;
-    }
-    compose(&mut outbox, id).map_err(|error| not_composed(&error))?;
-    let at_once = write_all(&connection.stream, outbox.as_slice(), until)?;
+    let composed = send(connection, until, hello, id, &mut desk.outbox, compose);
+    let length = desk.outbox.as_slice().len();
+    desk.clear();
     // A patient stream waits for as long as the whole deadline, so it may only wait while all of that is ahead.
-    let patient = patient && at_once && outbox.as_slice().len() < SHORT;
+    let patient = composed? && patient && length < SHORT;
 
-    let mut inbox = Inbox::new(native::MAX_LENGTH + 4);
+    let mut inbox = desk.inbox.take().unwrap_or_else(|| Inbox::new(native::MAX_LENGTH + 4));
     let greeting = match hello {
         Some(id) => {
             let length = receive(connection, &mut inbox, until, false)?;
@@ -82,6 +114,22 @@ pub(crate) fn exchange(
         return Err(broken_protocol("it said more than it was asked").into());
     }
     Ok((greeting, Received { inbox, id }))
+}
+
+/// Composes and writes; returns whether all went at once.
+fn send(
+    connection: &Connection,
+    until: Until,
+    hello: Option<u64>,
+    id: u64,
+    outbox: &mut WipedBuffer,
+    compose: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), ComposeError>,
+) -> Result<bool, Broken> {
+    if let Some(id) = hello {
+        say_hello(outbox, id).map_err(|error| not_composed(&error))?;
+    }
+    compose(outbox, id).map_err(|error| not_composed(&error))?;
+    write_all(&connection.stream, outbox.as_slice(), until)
 }
 
 /// Reads until the inbox begins with a whole frame; returns its length.

@@ -123,6 +123,16 @@ impl Inbox {
         Inbox { bytes: Vec::new(), filled: 0, used: 0, limit }
     }
 
+    /// Wiped and empty, to be used again. Keeps its room if that is no more than most replies need.
+    pub(crate) fn again(mut self) -> Self {
+        self.wipe();
+        (self.filled, self.used) = (0, 0);
+        if self.bytes.len() > FIRST {
+            self.bytes = Vec::new();
+        }
+        self
+    }
+
     /// What is there.
     pub(crate) fn unused(&self) -> &[u8] {
         &self.bytes[self.used..self.filled]
@@ -194,6 +204,12 @@ impl Inbox {
         self.filled = unused;
         self.used = 0;
         Ok(())
+    }
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Inbox({} bytes)", self.filled)
     }
 }
 

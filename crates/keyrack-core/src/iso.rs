@@ -35,6 +35,9 @@ pub fn parse_ms(text: &str) -> Option<i64> {
     if text.len() > 40 {
         return None;
     }
+    if let Some(ms) = parse_own(text) {
+        return Some(ms);
+    }
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time.as_millisecond());
     }
@@ -42,6 +45,52 @@ pub fn parse_ms(text: &str) -> Option<i64> {
     let last = text.strip_prefix("9999-12-3").filter(|rest| rest.starts_with(['0', '1']))?;
     let shifted = format!("9998-12-3{last}");
     shifted.parse::<Timestamp>().ok().map(|_| Timestamp::MAX.as_millisecond())
+}
+
+/// Reads the very form [`format_ms`] writes, from the year 1970 to 9998. By hand: a client reads one with every key it gets.
+fn parse_own(text: &str) -> Option<i64> {
+    let text: &[u8; 24] = text.as_bytes().try_into().ok()?;
+    for (at, separator) in [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (23, b'Z')]
+    {
+        if text[at] != separator {
+            return None;
+        }
+    }
+    let number = |from: usize, digits: usize| {
+        text[from..from + digits]
+            .iter()
+            .try_fold(0, |sum, &byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+    let (hour, minute, second, ms) = (number(11, 2)?, number(14, 2)?, number(17, 2)?, number(20, 3)?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    // Days of the year before a month, and the days of each, in a year without a leap day.
+    let (before, days) = *[
+        (0, 31),
+        (31, 28),
+        (59, 31),
+        (90, 30),
+        (120, 31),
+        (151, 30),
+        (181, 31),
+        (212, 31),
+        (243, 30),
+        (273, 31),
+        (304, 30),
+        (334, 31),
+    ]
+    .get(usize::try_from(month).ok()?.checked_sub(1)?)?;
+    let days = days + i64::from(leap && month == 2);
+    let fits =
+        (1970..=9998).contains(&year) && (1..=days).contains(&day) && hour < 24 && minute < 60 && second < 60;
+    if !fits {
+        return None;
+    }
+    let past = year - 1;
+    // Leap days of the years before this one, less those before 1970.
+    let leap_days = past / 4 - past / 100 + past / 400 - 477 + i64::from(leap && month > 2);
+    let day = (year - 1970) * 365 + leap_days + before + day - 1;
+    Some((((day * 24 + hour) * 60 + minute) * 60 + second) * 1000 + ms)
 }
 
 #[cfg(test)]
@@ -75,6 +124,31 @@ mod tests {
         for ms in (-62_167_219_200_000..253_402_207_200_000_i64).step_by(86_399_999 * 31) {
             let time = Timestamp::from_millisecond(ms).unwrap();
             assert_eq!(format_ms(ms), format!("{time:.3}"));
+            let own = parse_own(&format_ms(ms));
+            assert_eq!(
+                own,
+                Some(ms).filter(|_| (1970..9999).contains(&Offset::UTC.to_datetime(time).year()))
+            );
+        }
+        for (year, month) in
+            [(2023, 2), (2024, 2), (2100, 2), (2000, 2), (2025, 4), (2025, 12), (2025, 13), (2025, 0)]
+        {
+            for day in 0..=32 {
+                let text = format!("{year}-{month:02}-{day:02}T23:59:59.999Z");
+                let time = text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
+                assert_eq!(parse_own(&text), time, "{text}");
+            }
+        }
+        for other in [
+            "2026-01-01T24:00:00.000Z",
+            "2026-01-01T00:60:00.000Z",
+            "2026-01-01T00:00:60.000Z",
+            "2026-01-01t00:00:00.000Z",
+            "2026-01-01T00:00:00.00 Z",
+            "+026-01-01T00:00:00.000Z",
+            "2026-01-01T00:00:00.000z",
+        ] {
+            assert_eq!(parse_own(other), None, "{other}");
         }
     }
 }

@@ -101,6 +101,39 @@ impl DeadlineTimers {
     }
 }
 
+/// A timer descriptor that is readable again and again, a fixed time apart, on CLOCK_BOOTTIME: what is looked at now and then is looked
+/// at soon after a suspend too. Non-blocking and close-on-exec.
+#[derive(Debug)]
+pub struct Ticker(TimerFd);
+
+impl Ticker {
+    /// Ticks every `period` from now on, but no more often than every millisecond and no less than every year.
+    ///
+    /// # Errors
+    /// When no descriptors are left.
+    pub fn every(period: Duration) -> io::Result<Self> {
+        let timer =
+            TimerFd::new(TimerClock::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
+        let period = period.clamp(Duration::from_millis(1), Duration::from_secs(366 * 24 * 3600));
+        timer.set(Expiration::Interval(TimeSpec::from_duration(period)), TimerSetTimeFlags::empty())?;
+        Ok(Self(timer))
+    }
+
+    /// Whether it has ticked since this was last asked, however often. Never blocks.
+    ///
+    /// # Errors
+    /// None the kernel documents for a timer descriptor.
+    pub fn has_ticked(&self) -> io::Result<bool> {
+        take(self.0.as_fd()).map(|(ticked, _)| ticked)
+    }
+}
+
+impl AsFd for Ticker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 fn arm(timer: &TimerFd, at: Option<Duration>, flags: TimerSetTimeFlags) -> io::Result<()> {
     let result = match at {
         None => timer.unset(),

@@ -13,6 +13,7 @@ pub mod file;
 pub mod harden;
 pub mod memory;
 pub mod peer;
+pub mod pid;
 pub mod pidfd;
 mod proc;
 pub mod signal;

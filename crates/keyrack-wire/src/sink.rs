@@ -40,6 +40,11 @@ impl<T: Sink + ?Sized> Sink for &mut T {
 pub trait SecretBytes {
     /// Calls `read` with the secret; `None` once it has been erased.
     fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R>;
+
+    /// Its length in bytes; `None` once it has been erased.
+    fn length(&self) -> Option<usize> {
+        self.with(<[u8]>::len)
+    }
 }
 
 impl SecretBytes for [u8] {
@@ -57,6 +62,10 @@ impl SecretBytes for Zeroizing<Vec<u8>> {
 impl<T: SecretBytes + ?Sized> SecretBytes for &T {
     fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         (**self).with(read)
+    }
+
+    fn length(&self) -> Option<usize> {
+        (**self).length()
     }
 }
 
@@ -91,14 +100,15 @@ impl From<Full> for ComposeError {
 
 /// A [`Sink`] in ordinary memory with an upper limit, wiped when it grows, is cleared or is dropped.
 pub struct WipedBuffer {
-    bytes: Zeroizing<Vec<u8>>,
+    /// Nothing behind its length has ever held a byte that was not wiped.
+    bytes: Vec<u8>,
     limit: usize,
 }
 
 impl WipedBuffer {
     /// An empty buffer that takes at most `limit` bytes. Allocates when bytes come, not before.
     pub fn new(limit: usize) -> Self {
-        Self { bytes: Zeroizing::new(Vec::new()), limit }
+        Self { bytes: Vec::new(), limit }
     }
 
     /// What was put so far.
@@ -106,14 +116,26 @@ impl WipedBuffer {
         &self.bytes
     }
 
-    /// Wipes the content; the limit stays.
+    /// Wipes the content; the limit stays, and so does the room.
     pub fn clear(&mut self) {
-        self.bytes.zeroize();
+        self.bytes.as_mut_slice().zeroize();
+        self.bytes.clear();
     }
 
-    /// The content, which stays wiped on drop.
-    pub fn into_inner(self) -> Zeroizing<Vec<u8>> {
-        self.bytes
+    /// Bytes there is room for without another allocation.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// The content, which is wiped on drop.
+    pub fn into_inner(mut self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(std::mem::take(&mut self.bytes))
+    }
+}
+
+impl Drop for WipedBuffer {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -138,8 +160,9 @@ impl Sink for WipedBuffer {
         if needed > self.bytes.capacity() {
             // A Vec that grows by itself frees its old block unwiped.
             let capacity = needed.max(self.bytes.capacity().saturating_mul(2)).max(256).min(self.limit);
-            let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
+            let mut grown = Vec::with_capacity(capacity);
             grown.extend_from_slice(&self.bytes);
+            self.clear();
             self.bytes = grown;
         }
         Ok(())

@@ -19,7 +19,7 @@ use crate::dispatch::{Answer, Then, legacy, native, no_room};
 use crate::end::Why;
 use crate::identity::Opener;
 use crate::limits;
-use crate::line::{Line, Woken, is_drained, try_read, write};
+use crate::line::{Line, Woken, is_drained, receive, write};
 use crate::link::Table;
 use crate::state::Daemon;
 
@@ -52,14 +52,12 @@ pub(crate) fn begin(
     let mut came = daemon.pool.buffer(LONGEST);
     let mut drained = false;
     if daemon.ensure_spare(&mut came, 1).is_ok() {
-        let spare = came.spare_mut();
-        let room = spare.len().min(PAGE);
-        let read = try_read(&stream, &mut spare[..room]);
-        drained = is_drained(read, room);
+        let read = receive(&stream, &mut came, PAGE);
+        drained = is_drained(read, PAGE);
         match read {
             // Older clients look whether somebody listens by connecting and going away.
             Some(0) => return,
-            Some(n) => came.advance(n),
+            Some(_) => {}
             None => came.release(),
         }
     }
@@ -172,10 +170,9 @@ impl Connection {
                     }
                     self.line.link.whole();
                     let consumed = frame.consumed;
-                    let begun = std::time::Instant::now();
                     let Answer { reply, then } = native::answer(&self.line.daemon, &frame);
                     self.came.consume(consumed);
-                    if then != Then::Next {
+                    if !matches!(then, Then::Next | Then::Others) {
                         self.came.release();
                         return self.finish(Answer { reply, then }, 0).await;
                     }
@@ -183,7 +180,7 @@ impl Connection {
                         return;
                     }
                     answered = answered.wrapping_add(1);
-                    if answered.is_multiple_of(TURN) || begun.elapsed() > limits::SLOW {
+                    if answered.is_multiple_of(TURN) || then == Then::Others {
                         tokio::task::yield_now().await;
                     }
                     deadline = None;
@@ -239,14 +236,9 @@ impl Connection {
                 if let Err(full) = self.line.daemon.ensure_spare(&mut self.came, 1) {
                     return Came::NoRoom(full);
                 }
-                let spare = self.came.spare_mut();
-                let most = most.min(spare.len());
-                match self.line.try_read(&mut spare[..most]) {
+                match self.line.receive(&mut self.came, most) {
                     Some(0) => return Came::End,
-                    Some(n) => {
-                        self.came.advance(n);
-                        return Came::Bytes;
-                    }
+                    Some(_) => return Came::Bytes,
                     None => {}
                 }
             }

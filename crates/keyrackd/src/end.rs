@@ -13,8 +13,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::files::OwnFiles;
-use crate::limits;
 use crate::state::Daemon;
+use crate::watch::Ticks;
 
 /// Why it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,9 +96,9 @@ impl Signals {
 }
 
 /// Ends a daemon that holds no key and that nobody has asked for `timeout`, looking each `check`.
-pub(crate) async fn watch_idleness(daemon: Rc<Daemon>, timeout: Duration, check: Duration) {
+pub(crate) async fn watch_idleness(daemon: Rc<Daemon>, timeout: Duration, check: Ticks) {
     loop {
-        tokio::time::sleep(check).await;
+        check.next().await;
         if daemon.is_idle(timeout) {
             daemon.ending.decide(Why::Idle);
         }
@@ -106,9 +106,9 @@ pub(crate) async fn watch_idleness(daemon: Rc<Daemon>, timeout: Duration, check:
 }
 
 /// Ends a daemon whose socket or directory is gone or is another's: nobody who looks for it would find it.
-pub(crate) async fn watch_socket(daemon: Rc<Daemon>, files: Arc<OwnFiles>, dir: PrivateDir) {
+pub(crate) async fn watch_socket(daemon: Rc<Daemon>, files: Arc<OwnFiles>, dir: PrivateDir, check: Ticks) {
     loop {
-        tokio::time::sleep(limits::WATCH).await;
+        check.next().await;
         if !files.socket_stands() || !same_dir(dir.path(), dir.id()) {
             daemon.ending.decide(Why::Unreachable);
         }

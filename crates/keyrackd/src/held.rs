@@ -34,6 +34,10 @@ impl SecretBytes for Lent<'_> {
     fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.0.with(read)
     }
+
+    fn length(&self) -> Option<usize> {
+        (!self.0.is_erased()).then(|| self.0.len())
+    }
 }
 
 /// Lends unknown fields, or none.

@@ -11,8 +11,8 @@ pub(crate) const REQUEST: Duration = Duration::from_secs(10);
 /// From the first byte of a reply to its last being taken by the kernel.
 pub(crate) const REPLY: Duration = Duration::from_secs(10);
 
-/// An answer that takes longer to make and send is a whole turn: the others come next.
-pub(crate) const SLOW: Duration = Duration::from_millis(1);
+/// A request for more keys than this takes a whole turn: the others come next.
+pub(crate) const FEW: usize = 16;
 
 /// How long a refused caller's last words are listened to, so that closing does not cut off what it was told.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);

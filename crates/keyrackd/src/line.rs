@@ -3,11 +3,13 @@
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use keyrack_sys::memory::Buffer;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
@@ -69,6 +71,14 @@ impl Line {
     pub(crate) fn try_read(&mut self, into: &mut [u8]) -> Option<usize> {
         let came = try_read(&self.link.stream, into);
         self.drained = is_drained(came, into.len());
+        came
+    }
+
+    /// Takes in what is there, as [`receive`].
+    pub(crate) fn receive(&mut self, into: &mut Buffer, most: usize) -> Option<usize> {
+        let room = most.min(into.room());
+        let came = receive(&self.link.stream, into, most);
+        self.drained = is_drained(came, room);
         came
     }
 
@@ -196,8 +206,17 @@ impl Drop for Line {
 
 /// Reads what is there. `None`: nothing is; `Some(0)`: nothing will be.
 pub(crate) fn try_read(mut stream: &UnixStream, into: &mut [u8]) -> Option<usize> {
+    attempt(|| stream.read(into))
+}
+
+/// Takes in what is there, at most `most` bytes, as [`try_read`].
+pub(crate) fn receive(stream: &UnixStream, into: &mut Buffer, most: usize) -> Option<usize> {
+    attempt(|| into.receive(stream.as_fd(), most))
+}
+
+fn attempt(mut read: impl FnMut() -> io::Result<usize>) -> Option<usize> {
     loop {
-        match stream.read(into) {
+        match read() {
             Ok(n) => return Some(n),
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}

@@ -65,10 +65,8 @@ pub(crate) struct Page<'a>(pub(crate) &'a mut Buffer, pub(crate) &'a Daemon);
 
 impl Sink for Page<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        let spare = self.0.spare_mut();
-        if let Some(place) = spare.get_mut(..bytes.len()) {
+        if let Some(place) = self.0.take_in(bytes.len()) {
             copy_short(place, bytes);
-            self.0.advance(bytes.len());
             return Ok(());
         }
         self.reserve(bytes.len())?;

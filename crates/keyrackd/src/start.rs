@@ -24,6 +24,7 @@ use crate::identity::Own;
 use crate::lock::{Claim, claim};
 use crate::settings::Settings;
 use crate::state::{About, Daemon, ReadClock};
+use crate::watch::Ticks;
 use crate::{limits, listen, panic, timers};
 
 /// A daemon that is bound and has not said so yet.
@@ -143,15 +144,16 @@ impl Bound {
     pub fn serve(self, ready: impl FnOnce()) -> Result<(), Problem> {
         let Bound { daemon, runtime, listener, signals, files, dir, settings, _lock } = self;
         let ended = runtime.block_on(async {
-            let begun = listen::run(&daemon, listener).and_then(|()| timers::run(&daemon));
-            begun.map_err(|error| fault(format!("the event loop cannot be used: {error}")))?;
+            let begin = || {
+                listen::run(&daemon, listener)?;
+                timers::run(&daemon)?;
+                Ok((Ticks::every(settings.termination_check)?, Ticks::every(limits::WATCH)?))
+            };
+            let (idleness, reach) = begin()
+                .map_err(|error: io::Error| fault(format!("the event loop cannot be used: {error}")))?;
             signals.obey(&daemon);
-            tokio::task::spawn_local(watch_idleness(
-                Rc::clone(&daemon),
-                settings.idle_timeout,
-                settings.termination_check,
-            ));
-            tokio::task::spawn_local(watch_socket(Rc::clone(&daemon), Arc::clone(&files), dir));
+            tokio::task::spawn_local(watch_idleness(Rc::clone(&daemon), settings.idle_timeout, idleness));
+            tokio::task::spawn_local(watch_socket(Rc::clone(&daemon), Arc::clone(&files), dir, reach));
             ready();
             Ok(daemon.ending.decided().await)
         });

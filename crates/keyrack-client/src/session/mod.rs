@@ -11,7 +11,6 @@ pub use goods::{
 };
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use keyrack_core::peer::Boundary;
@@ -23,7 +22,7 @@ use keyrack_wire::native::{
 
 use crate::connect::{Connection, Server, connect};
 use crate::context::{Context, Demands, MemoryRank};
-use crate::exchange::{Received, exchange};
+use crate::exchange::{Desk, Received, exchange};
 use crate::paths::Place;
 use crate::render::text::clean;
 use crate::secret::Secret;
@@ -38,6 +37,7 @@ pub struct Session {
     demands: Demands,
     owner: Owner,
     line: Option<Line>,
+    desk: Box<Desk>,
     opened_by: u32,
     next_id: u64,
     greeting: Option<Greeting>,
@@ -59,7 +59,8 @@ impl Session {
             demands: ctx.demands(),
             owner: ctx.owner.clone(),
             line: Some(Line { connection, greeted: false }),
-            opened_by: std::process::id(),
+            desk: Box::new(Desk::new()),
+            opened_by: keyrack_sys::pid::own(),
             next_id: 1,
             greeting: None,
         }
@@ -85,7 +86,7 @@ impl Session {
     /// # Errors
     /// [`ErrorCode::DaemonIncompatible`], [`ErrorCode::BoundaryWeak`], and those of any request.
     pub fn greet(&mut self) -> Result<&Greeting, Problem> {
-        if self.greeting.is_none() || self.opened_by != std::process::id() {
+        if self.greeting.is_none() || self.opened_by != keyrack_sys::pid::own() {
             self.ping()?;
         }
         self.greeting.as_ref().ok_or_else(|| broken_protocol("it answered before it said hello"))
@@ -106,18 +107,20 @@ impl Session {
     /// Those of any request.
     pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Problem> {
         let mut granted = Vec::with_capacity(slugs.len().min(64));
-        let mut asked: VecDeque<Cow<'_, str>> =
-            slugs.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
+        let mut asked: Vec<Cow<'_, str>> = slugs.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
         let mut at_once = usize::MAX;
         while !asked.is_empty() {
-            let names: Vec<&str> = asked.iter().map(AsRef::as_ref).collect();
-            let fit = native::get_slugs_that_fit(&names).min(at_once).clamp(1, asked.len());
-            let some = asked.iter().take(fit).map(|slug| Cow::Borrowed(&**slug)).collect();
-            let received = self.ask(Op::Get(native::Get { slugs: some }), Again::Once)?;
+            let fit = native::get_slugs_that_fit(&asked).min(at_once).clamp(1, asked.len());
+            let later = asked.split_off(fit);
+            let mut request = Request { id: 0, op: Op::Get(native::Get { slugs: asked }) };
+            let received = self.ask_with(&mut request, Again::Once)?;
             let (ok, frame) = match received.read::<GetOk<'_>>() {
                 // A daemon with little memory for replies has room for fewer keys at a time.
                 Err(problem) if problem.code == ErrorCode::MemoryFull && fit > 1 => {
+                    let Op::Get(get) = request.op else { return Err(problem) };
                     at_once = fit / 2;
+                    asked = get.slugs;
+                    asked.extend(later);
                     continue;
                 }
                 read => read?,
@@ -130,10 +133,9 @@ impl Session {
             if !ok.rest.is_empty() && ok.keys.is_empty() {
                 return Err(broken_protocol("it put off every key that was asked for"));
             }
-            asked.drain(..fit);
-            for slug in ok.rest.into_iter().rev() {
-                asked.push_front(Cow::Owned(slug.into_owned()));
-            }
+            asked = ok.rest.into_iter().map(|slug| Cow::Owned(slug.into_owned())).collect();
+            asked.extend(later);
+            self.desk.put_back(received);
         }
         Ok(granted)
     }
@@ -261,7 +263,10 @@ impl Session {
     }
 
     fn ask(&mut self, op: Op<'_>, again: Again) -> Result<Received, Problem> {
-        let mut request = Request { id: 0, op };
+        self.ask_with(&mut Request { id: 0, op }, again)
+    }
+
+    fn ask_with(&mut self, request: &mut Request<'_>, again: Again) -> Result<Received, Problem> {
         self.round(again, |sink, id| {
             request.id = id;
             request.compose(sink)
@@ -279,9 +284,10 @@ impl Session {
             tries -= 1;
             let deadline = self.deadline;
             let id = self.next_id;
-            let line = self.line()?;
+            self.connect()?;
+            let line = self.line.as_mut().expect("it is there once connected");
             let hello = (!line.greeted).then_some(id);
-            match exchange(&line.connection, deadline, hello, id + 1, &mut compose) {
+            match exchange(&line.connection, deadline, hello, id + 1, &mut self.desk, &mut compose) {
                 Ok((greeting, received)) => {
                     line.greeted = true;
                     self.next_id += 2;
@@ -303,9 +309,9 @@ impl Session {
         }
     }
 
-    /// The open connection, or a new one: after a fork, and after one that broke.
-    fn line(&mut self) -> Result<&mut Line, Problem> {
-        let us = std::process::id();
+    /// Sees to an open connection: a new one after a fork, and after one that broke.
+    fn connect(&mut self) -> Result<(), Problem> {
+        let us = keyrack_sys::pid::own();
         if self.opened_by != us {
             self.line = None;
             self.opened_by = us;
@@ -314,7 +320,7 @@ impl Session {
             let connection = connect(&self.place, self.deadline)?.ok_or_else(absent)?;
             self.line = Some(Line { connection, greeted: false });
         }
-        Ok(self.line.as_mut().expect("it was just put there"))
+        Ok(())
     }
 
     fn check(&self, ok: &HelloOk<'_>) -> Result<Greeting, Problem> {
@@ -464,13 +470,13 @@ mod tests {
         let connection = connect(&place, ctx.deadline).unwrap().unwrap();
         let mut session = Session::over(connection, place, &ctx);
         let accepted = || std::iter::from_fn(|| listener.accept().ok()).count();
-        session.line().unwrap();
-        session.line().unwrap();
+        session.connect().unwrap();
+        session.connect().unwrap();
         assert_eq!(accepted(), 1);
         // What a child of a fork finds: a session of another process.
         session.opened_by = 0;
-        session.line().unwrap();
-        session.line().unwrap();
+        session.connect().unwrap();
+        session.connect().unwrap();
         assert_eq!(accepted(), 1);
     }
 

@@ -180,6 +180,16 @@ impl<S: Erase> Store<S> {
         self.slots[slot].as_ref()
     }
 
+    /// The same for an ask as a peer wrote it; what is no slug finds nothing.
+    pub fn get_as_written(&mut self, asked: &str, now: Clock) -> Option<&Entry<S>> {
+        self.expire(now);
+        let slot = match self.find(asked) {
+            Some(slot) => slot,
+            None => self.find(Slug::parse_stored(asked).ok()?.fallback()?.as_str())?,
+        };
+        self.slots[slot].as_ref()
+    }
+
     /// Relocks keys: their secrets are erased when this returns. Names those that were live: in the order asked for, otherwise of insertion.
     pub fn relock(&mut self, which: Relock<'_>, now: Clock) -> Vec<Slug> {
         self.expire(now);

@@ -312,6 +312,9 @@ fn erase_all_and_drop_erase() {
     assert_eq!(store.erasures(), 2);
     let probe = put(&mut store, "a.test.A", 5000);
     assert!(store.get(&slug("a.test.A"), START).is_some(), "a slug can come back at once");
+    for none in ["", "a", "a.test", "a..A", "\u{1b}", &"a.test.".repeat(200)] {
+        assert!(store.get_as_written(none, START).is_none(), "{none:?}");
+    }
     drop(store);
     assert!(probe.is_erased());
 }
@@ -499,7 +502,9 @@ proptest! {
                     let parts: Vec<&str> = KEYS[key].splitn(3, '.').collect();
                     let stand_in = format!("{}.all.{}", parts[0], parts[2]);
                     let expected = live(KEYS[key]).or_else(|| if parts[1] == "sudo" { None } else { live(&stand_in) });
+                    let as_written = store.get_as_written(KEYS[key], now).map(|entry| entry.n);
                     let got = store.get(&asked, now);
+                    prop_assert_eq!(as_written, got.map(|entry| entry.n));
                     prop_assert_eq!(got.map(|entry| (entry.secret.name, entry.slug.to_string(), entry.deadlines)),
                         expected.map(|key| (key.3, key.0.to_string(), key.1)));
                     if let Some(entry) = got {

@@ -159,18 +159,19 @@ impl Arena {
         }
     }
 
-    /// Wipes what lies at a place and takes it back.
+    /// Wipes the first `touched` bytes of what lies at a place, or all of it if that is less, and takes it back.
     ///
     /// # Safety
-    /// The place came from [`Self::allocate`] of this arena and was not given back since; no reference into it is alive.
-    pub(super) unsafe fn give_back(&mut self, place: Place) {
+    /// The place came from [`Self::allocate`] of this arena and was not given back since; no reference into it is alive; and no byte
+    /// behind the first `touched` was written to.
+    pub(super) unsafe fn give_back(&mut self, place: Place, touched: usize) {
         match place.unpack() {
             Kind::Slot { slab: number, page, slot } => {
                 let slab = self.slab_mut(number);
                 let class = usize::from(slab.pages[page].class);
                 let size = SIZES[class];
                 // SAFETY: the slot is mapped, and the caller holds no reference into it.
-                unsafe { wipe(slab.mapping.at(page * PAGE + slot * size), size) };
+                unsafe { wipe(slab.mapping.at(page * PAGE + slot * size), size.min(touched)) };
                 slab.pages[page].give_slot(slot);
                 let left = slab.pages[page];
                 if left.used == 0 {
@@ -184,7 +185,7 @@ impl Arena {
                 let slab = self.slab_mut(number);
                 let pages = usize::from(slab.pages[page].used);
                 // SAFETY: the run is mapped, and the caller holds no reference into it.
-                unsafe { wipe(slab.mapping.at(page * PAGE), pages * PAGE) };
+                unsafe { wipe(slab.mapping.at(page * PAGE), touched.min(pages * PAGE)) };
                 self.free_pages(number, page, pages);
             }
             Kind::Own { mapping } => {

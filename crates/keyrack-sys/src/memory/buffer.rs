@@ -3,7 +3,11 @@
 #![expect(unsafe_code, reason = "the buffer is a view of pages by raw address")]
 
 use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
+
+use nix::sys::socket::MsgFlags;
 
 use super::arena::Grant;
 use super::mapping::{PAGE, wipe_slice};
@@ -11,11 +15,13 @@ use super::pool::Shared;
 use super::{Full, Share};
 
 /// Bytes filled from the front, with room behind them. It has no page at first, then 4 KiB, then doubles up to its limit.
-/// All of it, filled or not, is wiped when it grows, is cleared, or is dropped.
+/// All that was ever written to it is wiped when it grows, is cleared, or is dropped.
 pub struct Buffer {
     shared: Arc<Shared>,
     pages: Option<Grant>,
     filled: usize,
+    /// Nothing behind it has been written to since the pages were zero. At least `filled`.
+    touched: usize,
     limit: usize,
 }
 
@@ -27,7 +33,7 @@ unsafe impl Sync for Buffer {}
 
 impl Buffer {
     pub(super) fn new(shared: Arc<Shared>, limit: usize) -> Self {
-        Self { shared, pages: None, filled: 0, limit }
+        Self { shared, pages: None, filled: 0, touched: 0, limit }
     }
 
     /// The bytes filled so far.
@@ -46,7 +52,37 @@ impl Buffer {
     /// [`Self::ensure_spare`]. Holds zeros or what was written here before.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         let filled = self.filled;
+        self.touched = self.all().len();
         &mut self.all_mut()[filled..]
+    }
+
+    /// Bytes of room behind what is filled.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.all().len() - self.filled
+    }
+
+    /// Takes in `n` bytes and returns them to be written to. `None`, and nothing is taken in, if there is less room than that.
+    pub fn take_in(&mut self, n: usize) -> Option<&mut [u8]> {
+        let end = self.filled.checked_add(n).filter(|&end| end <= self.all().len())?;
+        let start = std::mem::replace(&mut self.filled, end);
+        self.touched = self.touched.max(end);
+        Some(&mut self.all_mut()[start..end])
+    }
+
+    /// Takes in what can be read from `stream` at once: at most `most` bytes, and no more than there is room for. Returns how many.
+    ///
+    /// # Errors
+    /// As `recv(2)`; `EAGAIN` when nothing has come yet.
+    pub fn receive(&mut self, stream: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        let filled = self.filled;
+        let spare = &mut self.all_mut()[filled..];
+        let room = spare.len().min(most);
+        // Writes to no byte but those it returns the number of.
+        let n = nix::sys::socket::recv(stream.as_raw_fd(), &mut spare[..room], MsgFlags::MSG_DONTWAIT)?;
+        self.filled += n;
+        self.touched = self.touched.max(self.filled);
+        Ok(n)
     }
 
     /// Takes in `n` bytes written to [`Self::spare_mut`].
@@ -85,7 +121,8 @@ impl Buffer {
             // SAFETY: both are in use by this buffer, so they do not overlap, and each has room for what is filled.
             unsafe { std::ptr::copy_nonoverlapping(old.at.as_ptr(), grant.at.as_ptr(), self.filled) };
             // SAFETY: old was this buffer's alone, and is no longer.
-            unsafe { self.shared.requests().give_back(old.place) };
+            unsafe { self.shared.requests().give_back(old.place, self.touched) };
+            self.touched = self.filled;
         }
         Ok(())
     }
@@ -96,8 +133,7 @@ impl Buffer {
     /// As [`Self::ensure_spare`]; then nothing is appended.
     pub fn extend(&mut self, bytes: &[u8]) -> Result<(), Full> {
         self.ensure_spare(bytes.len())?;
-        self.spare_mut()[..bytes.len()].copy_from_slice(bytes);
-        self.advance(bytes.len());
+        self.take_in(bytes.len()).expect("room was just seen to").copy_from_slice(bytes);
         Ok(())
     }
 
@@ -117,7 +153,10 @@ impl Buffer {
     /// Wipes everything and starts over. One page stays, more are given back.
     pub fn clear(&mut self) {
         match self.pages {
-            Some(grant) if grant.capacity == PAGE => wipe_slice(self.all_mut()),
+            Some(grant) if grant.capacity == PAGE => {
+                let touched = std::mem::take(&mut self.touched);
+                wipe_slice(&mut self.all_mut()[..touched]);
+            }
             _ => self.give_back(),
         }
         self.filled = 0;
@@ -132,8 +171,9 @@ impl Buffer {
     fn give_back(&mut self) {
         if let Some(grant) = self.pages.take() {
             // SAFETY: the pages were this buffer's alone, and no slice of them outlives the &mut self of this call.
-            unsafe { self.shared.requests().give_back(grant.place) };
+            unsafe { self.shared.requests().give_back(grant.place, self.touched) };
         }
+        self.touched = 0;
     }
 
     fn all(&self) -> &[u8] {

@@ -334,7 +334,7 @@ impl Store {
         {
             // SAFETY: the place came from this arena and was just taken out of the only entry that had it; a slice into
             // it exists only while its entry is pinned.
-            unsafe { self.arena.give_back(place) };
+            unsafe { self.arena.give_back(place, usize::MAX) };
         }
     }
 }

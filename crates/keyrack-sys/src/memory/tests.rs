@@ -2,6 +2,9 @@
 #![expect(clippy::cast_possible_truncation, reason = "test content is made of counters cut to a byte")]
 
 use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::collection::vec;
@@ -30,7 +33,7 @@ fn bytes<'a>(grant: &Grant) -> &'a mut [u8] {
 #[expect(unsafe_code, reason = "the test holds no slice of what it gives back")]
 fn give_back(arena: &mut Arena, grant: &Grant) {
     // SAFETY: each test gives each of its grants back once, and keeps no slice of it.
-    unsafe { arena.give_back(grant.place) };
+    unsafe { arena.give_back(grant.place, usize::MAX) };
 }
 
 /// Lengths around every boundary there is: slots, pages, slabs.
@@ -150,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn buffer_agrees_with_a_vec(steps in vec((0..4_u8, 0..9000_usize), 1..60)) {
+    fn buffer_agrees_with_a_vec(steps in vec((0..7_u8, 0..9000_usize), 1..60)) {
         const LIMIT: usize = 20_000;
         let pool = pool(MIB);
         let mut buffer = pool.buffer(LIMIT);
@@ -172,6 +175,28 @@ proptest! {
                     buffer.consume(n);
                     model.drain(..n);
                 }
+                3 => match buffer.take_in(n) {
+                    Some(place) => {
+                        prop_assert!(place.iter().all(|&b| b == 0), "something was left behind the end");
+                        place.fill(n as u8);
+                        model.resize(model.len() + n, n as u8);
+                    }
+                    None => prop_assert!(n > buffer.room()),
+                },
+                4 => {
+                    let (ours, mut theirs) = UnixStream::pair().unwrap();
+                    theirs.write_all(&vec![7; n]).unwrap();
+                    let most = n / 2 + 1;
+                    let came = buffer.receive(ours.as_fd(), most);
+                    let expected = n.min(most).min(buffer.room() + came.as_ref().map_or(0, |n| *n));
+                    match came {
+                        Ok(came) => prop_assert_eq!(came, expected),
+                        Err(error) => prop_assert!(n == 0 && error.kind() == ErrorKind::WouldBlock),
+                    }
+                    model.resize(model.len() + expected, 7);
+                }
+                // Looking at the room counts as writing to it.
+                5 => prop_assert!(buffer.spare_mut().iter().all(|&b| b == 0), "something was left behind the end"),
                 _ if n < 500 => {
                     buffer.clear();
                     model.clear();
@@ -179,8 +204,7 @@ proptest! {
                 _ => {}
             }
             prop_assert_eq!(buffer.filled(), model.as_slice());
-            prop_assert!(buffer.filled().len() + buffer.spare_mut().len() <= LIMIT);
-            prop_assert!(buffer.spare_mut().iter().all(|&b| b == 0), "something was left behind the end");
+            prop_assert!(buffer.filled().len() + buffer.room() <= LIMIT);
         }
         drop(buffer);
         prop_assert!(pool.is_zero());

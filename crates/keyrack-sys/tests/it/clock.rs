@@ -1,8 +1,9 @@
 //! Clocks and deadline timers.
 
+use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use keyrack_sys::clock::{DeadlineTimers, Fired, boot_id, boot_ns, wall_ms};
+use keyrack_sys::clock::{DeadlineTimers, Fired, Ticker, boot_id, boot_ns, wall_ms};
 use keyrack_sys::socket::wait_readable;
 use keyrack_testkit::{Need, can_run};
 use nix::errno::Errno;
@@ -105,4 +106,21 @@ fn shift_clock(by: i64) {
     (change.time.tv_sec, change.time.tv_usec) = if by < 0 { (-1, 1_000_000_000 + by) } else { (0, by) };
     // SAFETY: the kernel reads and writes the structure it is given.
     Errno::result(unsafe { libc::clock_adjtime(libc::CLOCK_REALTIME, &raw mut change) }).unwrap();
+}
+
+#[test]
+fn a_ticker_ticks_again_and_again() {
+    let ticker = Ticker::every(Duration::from_millis(20)).unwrap();
+    assert!(!ticker.has_ticked().unwrap());
+    for _ in 0..3 {
+        assert!(wait_readable(ticker.as_fd(), Duration::from_secs(5)).unwrap());
+        assert!(ticker.has_ticked().unwrap());
+    }
+    let never = Ticker::every(Duration::from_secs(u64::MAX));
+    assert!(
+        never.is_err() || !never.unwrap().has_ticked().unwrap(),
+        "a period no clock can hold is no panic"
+    );
+    let zero = Ticker::every(Duration::ZERO).unwrap();
+    assert!(wait_readable(zero.as_fd(), Duration::from_secs(5)).unwrap(), "zero would disarm it");
 }

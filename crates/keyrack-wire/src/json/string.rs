@@ -135,7 +135,7 @@ fn walk<'a, E: From<StringFault>>(
     let bytes = raw.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        let run = bytes[at..].iter().position(|b| *b < 0x20 || *b == b'\\' || *b == b'"');
+        let run = first_special(&bytes[at..], 0);
         let end = run.map_or(bytes.len(), |run| at + run);
         if end > at {
             each(Piece::Run(&raw[at..end]))?;
@@ -275,7 +275,7 @@ pub enum EscapeError {
 pub(crate) fn escape_str(sink: &mut impl Sink, text: &str) -> Result<(), Full> {
     let bytes = text.as_bytes();
     let mut at = 0;
-    while let Some(run) = bytes[at..].iter().position(|b| *b < 0x20 || *b == b'"' || *b == b'\\') {
+    while let Some(run) = first_special(&bytes[at..], 0) {
         if run > 0 {
             sink.put(&bytes[at..at + run])?;
         }
@@ -290,6 +290,38 @@ pub(crate) fn escape_str(sink: &mut impl Sink, text: &str) -> Result<(), Full> {
         sink.put(&bytes[at..])?;
     }
     Ok(())
+}
+
+/// How many bytes of ASCII from the first stand for themselves in a JSON string, if others follow them.
+pub(crate) fn plain_ascii(bytes: &[u8]) -> Option<usize> {
+    first_special(bytes, EACH * 0x80)
+}
+
+/// One in each byte.
+const EACH: u64 = u64::MAX / 255;
+
+/// The first byte that cannot stand for itself between quotes: a control character, a quote or a backslash, or one with a bit of
+/// `also`. Eight at a time: names are read and written for every request.
+pub(super) fn first_special(bytes: &[u8], also: u64) -> Option<usize> {
+    // The high bit of each byte of `eight` that is less than `n`, n being at most 128, and of some behind the first such.
+    let below = |eight: u64, n: u64| eight.wrapping_sub(EACH * n) & !eight & (EACH * 0x80);
+    let special = |eight: u64| {
+        let quote = below(eight ^ (EACH * u64::from(b'"')), 1);
+        let backslash = below(eight ^ (EACH * u64::from(b'\\')), 1);
+        below(eight, 0x20) | quote | backslash | (eight & also)
+    };
+    let (chunks, tail) = bytes.as_chunks::<8>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        let found = special(u64::from_le_bytes(*chunk));
+        if found != 0 {
+            return Some(index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    // One by one: what is looked at may be a secret, of which no buffer here may hold a byte.
+    let is_special =
+        |byte: u8| byte < 0x20 || matches!(byte, b'"' | b'\\') || u64::from(byte) & also & 0x80 != 0;
+    let found = tail.iter().position(|&byte| is_special(byte));
+    found.map(|at| chunks.len() * 8 + at)
 }
 
 /// The escapes of U+0000 to U+001F. A table, so that no byte of a secret passes through a buffer of this crate.

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::string::first_special;
 use super::*;
 use crate::sink::WipedBuffer;
 
@@ -375,5 +376,23 @@ proptest! {
         let unescaped = unescape_into(&bytes, &mut out);
         prop_assert_eq!(escape_len(&bytes).is_ok(), std::str::from_utf8(&bytes).is_ok());
         if let Ok(len) = unescaped { prop_assert!(len <= bytes.len()); }
+    }
+}
+
+#[test]
+fn the_first_special_byte_is_found_wherever_it_stands() {
+    for len in 0..=40 {
+        for at in 0..len {
+            for byte in 0..=255_u8 {
+                for after in [b' ', 0, b'"', b'~', 0xff] {
+                    let mut bytes = vec![b'!'; len];
+                    bytes[at] = byte;
+                    bytes[at + 1..].fill(after);
+                    let special = |b: &u8| *b < 0x20 || *b == b'"' || *b == b'\\';
+                    assert_eq!(first_special(&bytes, 0), bytes.iter().position(special));
+                    assert_eq!(plain_ascii(&bytes), bytes.iter().position(|b| special(b) || *b >= 0x80));
+                }
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::frame::Span;
 use super::reply::{GetKey, GetOk};
 use super::request::Get;
+use crate::json::plain_ascii;
 use crate::meta::{Grade, Source};
 
 /// The most slugs of a request that is read here.
@@ -90,12 +91,10 @@ impl<'a> Left<'a> {
         self.number()
     }
 
-    /// The printable ASCII between `opening`, which ends in a quote, and the next quote, if nothing in it is escaped.
+    /// The ASCII between `opening`, which ends in a quote, and the next quote, if nothing in it is escaped.
     fn text(&mut self, opening: &[u8]) -> Option<Cow<'a, str>> {
         self.skip(opening)?;
-        let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'"' && *byte != b'\\';
-        let len = self.0.iter().take_while(|byte| plain(byte)).count();
-        let (text, left) = self.0.split_at(len);
+        let (text, left) = self.0.split_at(plain_ascii(self.0)?);
         self.0 = left.strip_prefix(b"\"")?;
         std::str::from_utf8(text).ok().map(Cow::Borrowed)
     }

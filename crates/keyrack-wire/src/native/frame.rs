@@ -201,7 +201,7 @@ pub fn compose_frame(
 ) -> Result<(), ComposeError> {
     let mut lens = Vec::with_capacity(secrets.len());
     for secret in secrets {
-        lens.push(secret.with(<[u8]>::len).ok_or(ComposeError::Gone)?);
+        lens.push(secret.length().ok_or(ComposeError::Gone)?);
     }
     let total = lens.iter().try_fold(0_usize, |total, len| total.checked_add(*len));
     put_lengths(sink, header.len(), total.unwrap_or(usize::MAX))?;

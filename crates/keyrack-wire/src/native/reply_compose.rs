@@ -59,7 +59,7 @@ pub fn compose_get_reply<S: SecretBytes>(
     }
     let mut lens = vec![0; items.len()];
     for (len, item) in lens.iter_mut().zip(items) {
-        *len = item.secret.with(<[u8]>::len).ok_or(ComposeError::Gone)?;
+        *len = item.secret.length().ok_or(ComposeError::Gone)?;
     }
     let (count, header) = fit(id, items, &lens)?;
     let (put, rest) = items.split_at(count);
@@ -80,7 +80,7 @@ fn compose_short<S: SecretBytes>(
     id: u64,
     item: &GetItem<'_, S>,
 ) -> Option<Result<(), ComposeError>> {
-    let Some(len) = item.secret.with(<[u8]>::len) else { return Some(Err(ComposeError::Gone)) };
+    let Some(len) = item.secret.length() else { return Some(Err(ComposeError::Gone)) };
     let mut header = Short::default();
     put_header(&mut header, id, std::slice::from_ref(item), &[len], &[]).ok()?;
     if len > MAX_LENGTH - 4 - header.bytes().len() {

@@ -65,7 +65,7 @@ impl Request<'_> {
         }
         let mut total = 0_usize;
         for (key, secret) in keys.iter().zip(secrets) {
-            let len = secret.with(<[u8]>::len).ok_or(ComposeError::Gone)?;
+            let len = secret.length().ok_or(ComposeError::Gone)?;
             if usize::try_from(key.secret.len) != Ok(len) {
                 return Err(ComposeError::Ranges);
             }
@@ -143,7 +143,7 @@ pub fn compose_unlock<S: SecretBytes>(
 ) -> Result<(), ComposeError> {
     let mut lens = Vec::with_capacity(items.len());
     for item in items {
-        lens.push(item.secret.with(<[u8]>::len).ok_or(ComposeError::Gone)?);
+        lens.push(item.secret.length().ok_or(ComposeError::Gone)?);
     }
     let spans = lay_out(lens).ok_or(ComposeError::TooLarge { limit: MAX_LENGTH })?;
     let keys: Vec<UnlockKey<'_>> = items.iter().zip(spans).map(|(item, span)| item.key(span)).collect();
@@ -161,7 +161,7 @@ pub fn unlock_keys_that_fit<S: SecretBytes>(items: &[UnlockItem<'_, S>]) -> usiz
     let mut header = json_len(&Header { id: u64::MAX, op: "unlock", fields: Unlock { keys: Vec::new() } });
     let mut secrets = 0_usize;
     for (count, item) in items.iter().enumerate() {
-        let len = item.secret.with(<[u8]>::len).unwrap_or(0);
+        let len = item.secret.length().unwrap_or(0);
         let key = item.key(Span { offset: u64::MAX, len: u64::try_from(len).unwrap_or(u64::MAX) });
         header = header.saturating_add(json_len(&key).saturating_add(1));
         secrets = secrets.saturating_add(len);
@@ -173,10 +173,10 @@ pub fn unlock_keys_that_fit<S: SecretBytes>(items: &[UnlockItem<'_, S>]) -> usiz
 }
 
 /// How many of `slugs`, from the first, fit one get request. 0 for a list whose first slug alone does not.
-pub fn get_slugs_that_fit(slugs: &[&str]) -> usize {
+pub fn get_slugs_that_fit<S: AsRef<str>>(slugs: &[S]) -> usize {
     let mut header = br#"{"id":18446744073709551615,"op":"get","slugs":[]}"#.len();
     for (count, slug) in slugs.iter().enumerate() {
-        header = header.saturating_add(string_len(slug).saturating_add(1));
+        header = header.saturating_add(string_len(slug.as_ref()).saturating_add(1));
         if header > MAX_HEADER {
             return count;
         }

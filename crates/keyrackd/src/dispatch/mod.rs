@@ -25,6 +25,8 @@ pub(crate) struct Answer {
 pub(crate) enum Then {
     /// The next request.
     Next,
+    /// The next request, once others had a turn: this one may have taken long.
+    Others,
     /// It ends: this was all it may carry.
     Close,
     /// It ends, and what the caller still sends is let in unseen for a while, so that it gets to read why.

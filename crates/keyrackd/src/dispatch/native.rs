@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use super::{Answer, Then, error_body};
 use crate::held::{Held, Lent};
+use crate::limits;
 use crate::reply::{Carries, Page, Reply, Text};
 use crate::state::Daemon;
 
@@ -51,7 +52,12 @@ pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Answer {
     if matches!(request.op, Op::Hello(_) | Op::Ping | Op::Unknown(_)) {
         daemon.asked();
     }
-    let then = if matches!(request.op, Op::Shutdown) { Then::Shutdown } else { Then::Next };
+    let then = match &request.op {
+        Op::Shutdown => Then::Shutdown,
+        Op::Get(get) if get.slugs.len() > limits::FEW => Then::Others,
+        Op::Get(_) | Op::Hello(_) | Op::Ping | Op::Unknown(_) => Then::Next,
+        Op::Unlock(_) | Op::Status(_) | Op::Relock(_) => Then::Others,
+    };
     let outcome = match request.op {
         Op::Hello(hello) => greet(daemon, id, &hello),
         Op::Get(get) => serve(daemon, id, &get),
@@ -158,10 +164,7 @@ impl Hit<'_> {
 fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Problem> {
     // Most callers ask for one key.
     let mut hits: SmallVec<[Hit<'_>; 1]> = daemon.with_store(|store, now| {
-        let hit = |asked| {
-            let slug = Slug::parse_stored(asked).ok()?;
-            store.get(&slug, now).map(|entry| Hit::of(asked, entry, now))
-        };
+        let hit = |asked| store.get_as_written(asked, now).map(|entry| Hit::of(asked, entry, now));
         get.slugs.iter().map(AsRef::as_ref).filter_map(hit).collect()
     });
     let items: SmallVec<[_; 1]> = hits.iter().map(Hit::item).collect();
