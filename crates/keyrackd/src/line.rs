@@ -86,7 +86,7 @@ impl Line {
     pub(crate) async fn send(&mut self, reply: Reply, mut sent: usize) -> bool {
         match write(&self.link.stream, reply.bytes(), &mut sent) {
             Some(done) => return done,
-            None => *self.link.queued.borrow_mut() = Some(reply),
+            None => self.daemon.table.borrow_mut().queue(&self.link, reply),
         }
         let deadline = Instant::now() + limits::REPLY;
         loop {

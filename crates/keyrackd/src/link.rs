@@ -18,6 +18,8 @@ pub(crate) struct Link {
     pub(crate) stream: UnixStream,
     /// The reply the caller has not taken yet.
     pub(crate) queued: RefCell<Option<Reply>>,
+    /// When that was queued, on the table's own count.
+    queued_since: Cell<u64>,
     /// What has come of a request of which the rest is waited for.
     partial: RefCell<Option<Buffer>>,
     /// When the first part of that request was left to wait for the rest, on the table's own count; `None` while there is none.
@@ -33,6 +35,7 @@ impl Link {
         Link {
             stream,
             queued: RefCell::new(None),
+            queued_since: Cell::new(0),
             partial: RefCell::new(None),
             reading_since: Cell::new(None),
             ended: Cell::new(false),
@@ -141,16 +144,26 @@ impl Table {
         }
     }
 
-    /// Ends the connection longest in a request that is not whole, and with it gives its pages back. It is told `why`, by the
-    /// first byte of its request, if it takes that at once. False if none waits for the rest of a request.
-    pub(crate) fn displace_partial(&mut self, why: impl FnOnce(u8) -> Reply) -> bool {
+    /// Queues a reply until its caller takes it.
+    pub(crate) fn queue(&mut self, link: &Link, reply: Reply) {
+        self.count += 1;
+        link.queued_since.set(self.count);
+        *link.queued.borrow_mut() = Some(reply);
+    }
+
+    /// Ends a connection whose pages others need: the one longest in a request that is not whole, which is told `why`, by the first byte
+    /// of its request, if it takes that at once; if there is none, the one whose reply waits longest to be taken. False if there is
+    /// neither.
+    pub(crate) fn displace_paged(&mut self, why: impl FnOnce(u8) -> Reply) -> bool {
         let tell = |link: &Link| {
             let first = link.partial.borrow().as_ref().and_then(|came| came.filled().first().copied());
             if let Some(first) = first {
                 write(&link.stream, why(first).bytes(), &mut 0);
             }
         };
+        let has_page = |link: &Link| matches!(*link.queued.borrow(), Some(Reply::Secret { .. }));
         self.end_first(|link| link.partial.borrow().as_ref().and(link.reading_since.get()), tell)
+            || self.end_first(|link| has_page(link).then(|| link.queued_since.get()), |_| {})
     }
 
     /// Ends the connection that is the first by `since`, of those that have it, after some last words.
@@ -229,6 +242,43 @@ mod tests {
         table.forget(2, &links[3].0);
         assert_eq!(table.len(), 2);
         assert_eq!(table.admit(&links[4].0), Some(2));
+    }
+
+    #[test]
+    fn pages_are_had_from_who_is_longest_in_a_request_and_then_from_who_takes_no_reply() {
+        let pool = Pool::new(ModeRequest::Auto, Budget::bytes(Budget::LEAST)).unwrap();
+        let page = || {
+            let mut page = pool.buffer(4096);
+            page.extend(b"{").unwrap();
+            page
+        };
+        let secret = || Reply::Secret { page: page(), carries: Carries::None };
+        let mut table = Table::new(8);
+        let links: Vec<_> = (0..5).map(|_| link()).collect();
+        for (link, _) in &links {
+            table.admit(link).unwrap();
+        }
+        table.queue(&links[0].0, Reply::Plain(b"no page".to_vec()));
+        table.queue(&links[2].0, secret());
+        table.queue(&links[1].0, secret());
+        table.leave(&links[4].0, page());
+        let mut told = Vec::new();
+        let ended = |links: &[(Rc<Link>, UnixStream)]| {
+            links.iter().map(|(link, _)| u8::from(link.has_ended())).collect::<Vec<_>>()
+        };
+        for expected in [[0, 0, 0, 0, 1], [0, 0, 1, 0, 1], [0, 1, 1, 0, 1]] {
+            assert!(table.displace_paged(|first| {
+                told.push(first);
+                Reply::Plain(b"full".to_vec())
+            }));
+            assert_eq!(ended(&links), expected);
+        }
+        assert!(!table.displace_paged(|_| unreachable!()), "nobody else has a page");
+        assert_eq!(told, [b'{']);
+        let mut why = String::new();
+        (&links[4].1).read_to_string(&mut why).unwrap();
+        assert_eq!(why, "full");
+        assert_eq!(pool.usage().requests, 64 * 1024, "one slab, in which nothing is");
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Daemon {
     }
 
     /// Sees to room for `n` bytes more in a buffer. If the share for requests is full, those longest in a request that is not whole
-    /// give way: whoever only begins to ask must not keep the others from being answered.
+    /// give way, and then those who do not take their reply: neither must keep the others from being answered.
     ///
     /// # Errors
     /// As [`Buffer::ensure_spare`], when nobody is left to give way, or it would not help.
@@ -165,14 +165,11 @@ impl Daemon {
             let in_vain = full.share != Share::Requests || n > full.limit;
             // Each round ends a connection.
             if in_vain
-                || !self
-                    .table
-                    .borrow_mut()
-                    .displace_partial(|first| no_room(Protocol::of(first), &full).reply)
+                || !self.table.borrow_mut().displace_paged(|first| no_room(Protocol::of(first), &full).reply)
             {
                 return Err(full);
             }
-            tracing::warn!("the memory for requests is full: the caller longest in one gave way");
+            tracing::warn!("the memory for requests is full: a slow caller gave way");
         }
     }
 

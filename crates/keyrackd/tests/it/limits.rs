@@ -140,6 +140,28 @@ fn descriptors_are_given_back() {
 }
 
 #[test]
+fn who_takes_no_reply_keeps_nobody_from_being_answered() {
+    let daemon = Daemon::start();
+    daemon.unlock("acme.test.BIG", &"x".repeat(900_000));
+    daemon.unlock("acme.test.K", "s");
+    // Far more replies than there are pages for.
+    let slow: Vec<_> = (0..60)
+        .map(|_| {
+            let mut stream = daemon.connect();
+            stream.write_all(get("acme.test.BIG").as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);
+        assert_eq!(slugs_in(&daemon.ask(&get("acme.test.BIG"))), ["acme.test.BIG"]);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "long before the replies have had their ten seconds");
+    drop(slow);
+}
+
+#[test]
 fn slow_callers_hold_up_nobody() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.BIG", &"x".repeat(900_000));
