@@ -104,6 +104,23 @@ impl Session {
     }
 }
 
+/// Asks one who may hang up at any time.
+fn ask_leniently(mut stream: UnixStream, request: &[u8]) -> String {
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let _ = stream.write_all(request);
+    let mut reply = Vec::new();
+    let _ = stream.read_to_end(&mut reply);
+    String::from_utf8_lossy(&reply).into_owned()
+}
+
+/// Asks from another process, many times; how often it was turned away.
+pub(crate) fn crowd(wrap: impl FnOnce(&Command) -> Command, socket: &OsStr, times: u32) -> u32 {
+    let mut command = actor("crowd", socket);
+    command.env(REQUEST, times.to_string());
+    let output = wrap(&command).stdin(Stdio::null()).output().unwrap();
+    said(&output.stdout).parse().unwrap()
+}
+
 fn say(text: &str) {
     let mut out = io::stdout();
     let _ = writeln!(out, "SAID:{text}");
@@ -122,6 +139,18 @@ fn act() {
             Ok(stream) => say(&ask(stream, request.as_bytes())),
             Err(error) => say(&format!("connect: {error}")),
         },
+        // Asks again and again, as many times as it is told, and says how often it was turned away.
+        "crowd" => {
+            let times: u32 = request.parse().unwrap();
+            let told = (0..times).filter(|_| {
+                let Ok(stream) = UnixStream::connect(&socket) else { return false };
+                // Of so many some are closed without a word.
+                let reply = ask_leniently(stream, STATUS.as_bytes());
+                assert!(!reply.contains(r#""success":true"#), "{reply}");
+                reply.contains("session mismatch")
+            });
+            say(&told.count().to_string());
+        }
         // Opens, hands over, and ends while its child holds the connection.
         "orphan" => drop(hand_over(&socket, "holder")),
         // Opens, hands over to a process of another login session, and lives until that is done.

@@ -7,6 +7,7 @@ mod end;
 mod identity;
 mod legacy;
 mod limits;
+mod load;
 mod memory;
 mod native;
 mod start;
