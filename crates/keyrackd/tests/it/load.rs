@@ -152,7 +152,8 @@ fn fifty_thousand_refusals_leave_nothing_behind() {
     let (_, worst) = other.stop();
     assert!(worst < WORST, "{worst:?} at the worst");
     wait_until("every descriptor is given back", LONG, || descriptors(&daemon) <= before.0);
-    assert!(resident(&daemon) < before.1 + 256 * 1024, "{} bytes, {} before", resident(&daemon), before.1);
+    // The least allocation, kept by each of them, would be 800 KiB or more.
+    assert!(resident(&daemon) < before.1 + 640 * 1024, "{} bytes, {} before", resident(&daemon), before.1);
     assert_eq!(daemon.held(), ["acme.test.K"]);
 }
 
@@ -217,15 +218,9 @@ fn mix(for_how_long: Duration) {
         round = round.wrapping_add(1);
     }
     let after = settle();
-    writeln!(
-        std::io::stderr(),
-        "{round} rounds: descriptors {} then {}, resident {} then {} bytes",
-        before.0,
-        after.0,
-        before.1,
-        after.1
-    )
-    .unwrap();
+    let mut err = std::io::stderr();
+    let figures = format!("{} then {}, resident {} then {} bytes", before.0, after.0, before.1, after.1);
+    writeln!(err, "{round} rounds: descriptors {figures}").unwrap();
     assert!(round > 100);
     wait_until("every descriptor is given back", LONG, || descriptors(&daemon) <= before.0);
     assert!(resident(&daemon) < before.1 + 512 * 1024, "{} bytes, {} before", resident(&daemon), before.1);
