@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { symlinkSync } from 'node:fs';
+import { symlinkSync, writeFileSync } from 'node:fs';
 
 const require = createRequire(import.meta.url);
 const { hold, makeHome, root, run, runNode, startDaemon } = require('./helpers/home.cjs');
@@ -28,6 +28,14 @@ const esm = JSON.stringify(join(root, 'index.mjs'));
 describe('a node process', () => {
   it('reads by require', async () => {
     const { status, stdout, stderr } = await runNode(`console.log(require(${face}).getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt.grant.key.secret)`, here());
+    expect({ status, stdout, stderr }).toStrictEqual({ status: 0, stdout: 's3cret\n', stderr: '' });
+  });
+
+  it('loads its own addon, whatever a variable of the environment names', async () => {
+    const foreign = join(home.repo, 'foreign.js');
+    writeFileSync(foreign, "console.log('loaded')\n");
+    const env = Object.fromEntries(['NAPI_RS_NATIVE_LIBRARY_PATH', 'KEYRACK_NATIVE_LIBRARY_PATH', 'KEYRACK_BINARY', 'KEYRACK_BIN'].map((name) => [name, foreign]));
+    const { status, stdout, stderr } = await runNode(`console.log(require(${face}).getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt.grant.key.secret)`, { cwd: home.repo, env: { ...home.env, ...env } });
     expect({ status, stdout, stderr }).toStrictEqual({ status: 0, stdout: 's3cret\n', stderr: '' });
   });
 
