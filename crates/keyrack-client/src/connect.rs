@@ -57,6 +57,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn unverified(stream: UnixStream, server: Server) -> Self {
+        Connection { stream, server, patience: Cell::new(None) }
+    }
+
     /// Makes the stream itself wait for as long as `deadline`. False if it cannot: then it has to be waited for.
     pub(crate) fn make_patient(&self, deadline: Duration) -> bool {
         if self.patience.get() == Some(deadline) {

@@ -7,6 +7,9 @@ pub mod connect;
 pub mod context;
 pub mod daemon;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod get;
 pub mod inventory;
 mod json_members;

@@ -9,6 +9,9 @@ mod atomic;
 #[cfg(test)]
 mod crash_tests;
 mod fault;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod identity;
 pub mod inventory;
 mod journal;

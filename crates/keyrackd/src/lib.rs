@@ -22,6 +22,9 @@ mod timers;
 mod watch;
 
 pub mod args;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod panic;
 pub mod ready;
 pub mod settings;

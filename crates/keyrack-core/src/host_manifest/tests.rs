@@ -69,6 +69,17 @@ fn what_is_written_today_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn a_number_that_is_not_known_is_written_as_it_was_read() {
+    // The shortest text of the number that is nearest to what stands there; read in haste it would be its neighbour, and at each rewrite another one.
+    for number in ["1.8446744073709552e20", "184467440703709551615", "8.41e21", "2.2250738585072014e-308"] {
+        let text = format!(r#"{{"uri": "~/x", "hosts": {{}}, "later": {number}}}"#);
+        let manifest = HostManifest::parse(text.as_bytes()).unwrap();
+        assert_eq!(manifest.rest["later"].as_f64(), number.parse().ok(), "{number}");
+        assert_eq!(HostManifest::parse(manifest.to_plaintext().as_bytes()).unwrap(), manifest, "{number}");
+    }
+}
+
+#[test]
 fn what_is_not_known_survives() {
     let text = json!({
         "uri": "~/x", "owner": "ehmpath", "version": 7, "later": {"a": [1, null]},

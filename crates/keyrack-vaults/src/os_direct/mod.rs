@@ -3,6 +3,8 @@
 //! Its protection is the file's mode and nothing else, and its grade says so. A file that cannot be read is never overwritten.
 
 mod file;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod object;
 #[cfg(test)]
 mod tests;

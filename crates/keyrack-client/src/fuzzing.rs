@@ -1,0 +1,36 @@
+//! Sessions over a socket that is already open, for a fuzzer that speaks as the daemon: without looking at who is at the other end. Not part
+//! of any build that ships (feature `fuzzing`).
+
+use std::io;
+use std::os::unix::net::UnixStream;
+
+use keyrack_core::Problem;
+use keyrack_core::peer::Boundary;
+
+use crate::connect::{Connection, Program, Server};
+use crate::context::Context;
+use crate::legacy::LegacyDaemon;
+use crate::paths::Place;
+use crate::session::Session;
+
+/// A native session over `stream`. One that has to connect again does so at `place`.
+///
+/// # Errors
+/// When the stream cannot be made non-blocking.
+pub fn session(stream: UnixStream, place: Place, ctx: &Context) -> io::Result<Session> {
+    Ok(Session::over(connection(stream)?, place, ctx))
+}
+
+/// The same with a TypeScript daemon.
+///
+/// # Errors
+/// As [`session`]; and when `ctx` demands more than such a daemon can give.
+pub fn legacy(stream: UnixStream, place: Place, ctx: &Context) -> io::Result<Result<LegacyDaemon, Problem>> {
+    Ok(LegacyDaemon::over(connection(stream)?, place, ctx))
+}
+
+fn connection(stream: UnixStream) -> io::Result<Connection> {
+    stream.set_nonblocking(true)?;
+    let server = Server { pidfd: None, pid: None, boundary: Boundary::User, program: Program::Unsaid };
+    Ok(Connection::unverified(stream, server))
+}

@@ -1,0 +1,227 @@
+//! The daemon's dispatcher over a store with keys in it: every request is answered in its own protocol, and a secret is only ever in the answer
+//! to a get that asked for it.
+
+use keyrack_core::Clock;
+use keyrack_wire::legacy::{self, Progress, Request as LegacyRequest, Scanner};
+use keyrack_wire::native::{self, Decoded, Frame, Op, decode};
+use keyrackd::fuzzing::{Answered, Bench};
+use serde_json::Value;
+
+use crate::messages::{framed, messages};
+
+/// 2026-01-01T00:00:00Z.
+const NEW_YEAR_MS: i64 = 1_767_225_600_000;
+
+/// Little enough that messages of a fuzzer's length can fill it.
+const MEMORY: usize = 512 << 10;
+
+/// Every secret that is held at first begins so.
+const SENTINEL: &[u8] = b"zq7Kf2Vx9bTnW4-";
+
+/// More requests than this say nothing new, and cost time.
+const MOST: usize = 32;
+
+/// Begins a message that lets time pass: milliseconds follow, in at most four bytes, big-endian.
+const PASS: u8 = b'+';
+
+/// Requests as [`crate::SECRETS`] and [`crate::BETWEEN`] divide them: native ones with their lengths or without, legacy ones as they are.
+pub fn dispatcher(data: &[u8]) {
+    if says_a_sentinel(data) {
+        return;
+    }
+    let bench = Bench::new(MEMORY, Clock { boot_ns: 5_000_000_000, wall_ms: NEW_YEAR_MS })
+        .expect("half a mebibyte of memory and two timers");
+    let slugs = slugs();
+    populate(&bench, &slugs);
+    for message in messages(data).take(MOST) {
+        match (message, framed(message)) {
+            ([PASS, ms @ ..], _) => {
+                let ms = ms.iter().take(4).fold(0, |ms, byte| ms << 8 | u32::from(*byte));
+                bench.pass(ms);
+                bench.expire();
+            }
+            (_, Some(frame)) => frames(&bench, &slugs, &frame),
+            ([0, ..], None) => frames(&bench, &slugs, message),
+            (_, None) => text(&bench, &slugs, message),
+        }
+    }
+}
+
+/// The slugs of the keys that are held at first.
+fn slugs() -> Vec<String> {
+    let mut slugs = Vec::new();
+    for org in ["acme", "@all", "ACME"] {
+        for env in ["sudo", "prod", "prep", "test", "all", "camp", "dev"] {
+            for name in ["API_KEY", "B.C"] {
+                slugs.push(format!("{org}.{env}.{name}"));
+            }
+        }
+    }
+    slugs.extend(
+        ["acme.all.ONLY_ALL", "acme.sudo.ONLY_SUDO", "acme.test.ONLY_TEST", "@all.all.M"].map(str::to_owned),
+    );
+    slugs
+}
+
+fn sentinel(index: usize) -> String {
+    format!("{}{index:02}", String::from_utf8_lossy(SENTINEL))
+}
+
+/// Half of the keys by each protocol.
+fn populate(bench: &Bench, slugs: &[String]) {
+    let (first, second) = slugs.split_at(slugs.len() / 2);
+    let grants: Vec<Value> = first
+        .iter()
+        .enumerate()
+        .map(|(index, slug)| {
+            serde_json::json!({
+                "slug": slug,
+                "key": { "secret": sentinel(index), "grade": { "protection": "encrypted", "duration": "permanent" } },
+                "source": { "vault": "os.secure", "mech": "PERMANENT_VIA_REPLICA" },
+                "env": "", "org": "", "expiresAt": "2026-01-01T09:00:00.000Z",
+            })
+        })
+        .collect();
+    let unlock = serde_json::json!({ "command": "UNLOCK", "payload": { "keys": grants } }).to_string();
+    assert!(bench.legacy(unlock.as_bytes()).bytes().starts_with(br#"{"success":true"#), "the keys are kept");
+    let secrets: Vec<String> = (first.len()..slugs.len()).map(sentinel).collect();
+    let keys: Vec<Value> = second
+        .iter()
+        .enumerate()
+        .map(|(at, slug)| {
+            let (len, ttl_ms) =
+                (secrets[at].len(), if slug.contains(".sudo.") { 1_800_000 } else { 32_400_000 });
+            serde_json::json!({
+                "slug": slug, "grade": { "protection": "encrypted", "duration": "permanent" },
+                "source": { "vault": "os.secure", "mech": "PERMANENT_VIA_REPLICA" },
+                "ttl_ms": ttl_ms, "secret": { "offset": at * len, "len": len },
+            })
+        })
+        .collect();
+    let mut message = serde_json::json!({ "id": 1, "op": "unlock", "keys": keys }).to_string().into_bytes();
+    message.push(crate::SECRETS);
+    message.extend(secrets.concat().bytes());
+    let bytes = framed(&message).expect("a short frame");
+    let Ok(Decoded::Frame(frame)) = decode(&bytes) else { panic!("a whole frame") };
+    let answered = bench.native(&frame);
+    assert!(!String::from_utf8_lossy(answered.bytes()).contains(r#""ok":false"#), "the keys are kept");
+}
+
+fn frames(bench: &Bench, slugs: &[String], mut bytes: &[u8]) {
+    for _ in 0..MOST {
+        let Ok(Decoded::Frame(frame)) = decode(bytes) else { return };
+        if says_a_sentinel_in_other_words(frame.header) {
+            return;
+        }
+        let answered = bench.native(&frame);
+        let goes_on = answered.goes_on;
+        native_answer(&frame, &answered, slugs);
+        if !goes_on {
+            return;
+        }
+        bytes = &bytes[frame.consumed..];
+    }
+}
+
+fn native_answer(frame: &Frame<'_>, answered: &Answered, slugs: &[String]) {
+    let bytes = answered.bytes();
+    let Ok(Decoded::Frame(reply)) = decode(bytes) else { panic!("a native answer is a frame") };
+    assert_eq!(reply.consumed, bytes.len(), "it is one frame");
+    let header: Value = serde_json::from_slice(reply.header).expect("its header is JSON");
+    assert!(header["ok"].is_object() != header["error"].is_object(), "it grants or refuses");
+    let request = native::Request::decode(frame);
+    let id = match &request {
+        Ok(request) => request.id,
+        Err(error) => error.id(),
+    };
+    assert_eq!(header["id"].as_u64(), Some(id), "it answers what was asked");
+    let asked: Vec<&str> = match &request {
+        Ok(native::Request { op: Op::Get(get), .. }) => get.slugs.iter().map(AsRef::as_ref).collect(),
+        _ => Vec::new(),
+    };
+    let lies_open = !answered.is_in_secret_pages();
+    assert!(lies_open || (header["ok"].is_object() && !asked.is_empty()), "only a get has secrets");
+    no_stranger(bytes, lies_open, slugs, |slug| asked.iter().any(|asked| answers(slug, asked)));
+    assert!(!contains(reply.header, SENTINEL), "no header holds a secret");
+}
+
+fn text(bench: &Bench, slugs: &[String], message: &[u8]) {
+    let Progress::Complete { end } = Scanner::for_request().advance(message) else { return };
+    let message = &message[..end];
+    if says_a_sentinel_in_other_words(message) {
+        return;
+    }
+    let answered = bench.legacy(message);
+    let bytes = answered.bytes();
+    let reply = std::str::from_utf8(bytes).expect("an answer is text");
+    // Read by its grammar alone: it may carry fields nobody here knows, of any kind.
+    serde_json::from_str::<serde::de::IgnoredAny>(reply).expect("an answer is JSON");
+    let granted = reply.starts_with(r#"{"success":true,"data":{"#);
+    assert!(granted || reply.starts_with(r#"{"success":false,"error":""#), "it grants or refuses");
+    let request = LegacyRequest::parse(message);
+    assert!(request.is_ok() || !granted, "what is no request is refused");
+    let get = match &request {
+        Ok(LegacyRequest::Get(get)) if granted => Some(get),
+        _ => None,
+    };
+    let lies_open = !answered.is_in_secret_pages();
+    assert!(lies_open || get.is_some(), "only a get has secrets");
+    no_stranger(bytes, lies_open, slugs, |slug| {
+        get.is_some_and(|get| {
+            let (org, env) = org_and_env(slug);
+            get.slugs.iter().any(|asked| answers(slug, asked))
+                && get.org.as_deref().is_none_or(|wanted| wanted == org || org == "@all")
+                && get.env.as_deref().is_none_or(|wanted| wanted == env || env == "all")
+        })
+    });
+}
+
+/// Each secret in an answer is of a key that `may` be in it, and none lies in ordinary memory.
+fn no_stranger(bytes: &[u8], lies_open: bool, slugs: &[String], may: impl Fn(&str) -> bool) {
+    let stem = SENTINEL.len();
+    for at in 0..bytes.len().saturating_sub(stem) {
+        if !bytes[at..].starts_with(SENTINEL) {
+            continue;
+        }
+        assert!(!lies_open, "a secret lies in ordinary memory");
+        let digits = bytes.get(at + stem..at + stem + 2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let index: usize = digits.and_then(|digits| digits.parse().ok()).expect("a secret comes whole");
+        assert!(may(&slugs[index]), "the secret of {} was not asked for", slugs[index]);
+    }
+}
+
+fn org_and_env(slug: &str) -> (&str, &str) {
+    let mut parts = slug.splitn(3, '.');
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
+/// Whether a key may answer an ask: it is the one, or the one for all envs, which no ask for `sudo` gets. Said here in other words than in the
+/// store, which this is to judge.
+fn answers(slug: &str, asked: &str) -> bool {
+    if slug == asked {
+        return true;
+    }
+    let (org, env) = org_and_env(asked);
+    env != "sudo" && asked.len() > org.len() + env.len() + 2 && {
+        let name = &asked[org.len() + env.len() + 2..];
+        slug == format!("{org}.all.{name}")
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// A request that names a secret makes answers that do, rightly.
+fn says_a_sentinel(data: &[u8]) -> bool {
+    contains(data, SENTINEL)
+}
+
+/// The same behind escapes.
+fn says_a_sentinel_in_other_words(json: &[u8]) -> bool {
+    json.contains(&b'\\')
+        && serde_json::from_slice::<Value>(json)
+            .is_ok_and(|value| contains(value.to_string().as_bytes(), SENTINEL))
+}
+
+const _: () = assert!(legacy::MAX_REQUEST > MEMORY, "a message may be longer than the memory for it");

@@ -1,0 +1,52 @@
+//! Private key files, given by name: any bytes are a key or refused in words that say nothing of them.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use keyrack_core::{ErrorCode, Owner};
+use keyrack_vaults::{Identities, IdentitySource, NobodyToAsk, Racks, armor};
+use tempfile::TempDir;
+
+/// The file.
+pub fn key_file(data: &[u8]) {
+    FILE.with_borrow_mut(|(_, path)| {
+        let mut file = File::create(&*path).expect("a directory of ours");
+        file.write_all(data).expect("a short file");
+        drop(file);
+        let racks = Racks::new(Some("/nonexistent".as_ref()), Owner::DEFAULT).expect("a home");
+        let source = IdentitySource { racks, prikeys: vec![path.clone()], ssh_auth_sock: None };
+        match Identities::discover(source, Box::new(NobodyToAsk)) {
+            Ok(mut identities) => {
+                assert_eq!(identities.tried(), [path.as_path()], "it was looked at");
+                let opened = armor::decrypt(&mut identities, SEALED, 4096);
+                assert!(
+                    opened.as_ref().is_ok_and(|plain| !plain.is_empty())
+                        || opened.as_ref().is_err_and(|problem| problem.code != ErrorCode::VaultCorrupt),
+                    "a whole file is not found damaged, whatever the key"
+                );
+            }
+            Err(problem) => {
+                assert_eq!(problem.code, ErrorCode::BadKeyFile, "{problem}");
+                let text = String::from_utf8_lossy(data);
+                let quoted = text
+                    .lines()
+                    .map(str::trim)
+                    .find(|line| line.len() > 12 && problem.message.contains(line));
+                assert_eq!(quoted, None, "a refusal quotes nothing");
+            }
+        }
+    });
+}
+
+/// Sealed for the key `plain`.
+const SEALED: &[u8] = include_bytes!("../../keyrack-vaults/tests/fixtures/cli/plain.age");
+
+thread_local! {
+    static FILE: RefCell<(TempDir, PathBuf)> = RefCell::new({
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("key");
+        (dir, path)
+    });
+}

@@ -1,0 +1,53 @@
+//! What keyrack's readers must do with any bytes, one module for each: the bodies of the fuzz targets.
+//!
+//! Each body takes bytes and panics when a property does not hold. The same bodies run under libFuzzer with the address sanitizer
+//! (`npm run fuzz`) and, over the checked-in corpus and some mutations of it, in this crate's own test on any compiler.
+//!
+//! A development tool only: no shipped crate may depend on it.
+
+mod age_file;
+mod direct_file;
+mod dispatcher;
+mod host_manifest;
+mod key_file;
+mod legacy;
+mod messages;
+mod native;
+mod repo_manifest;
+mod server;
+mod words;
+
+pub use age_file::age_file;
+pub use direct_file::direct_file;
+pub use dispatcher::dispatcher;
+pub use host_manifest::host_manifest;
+pub use key_file::key_file;
+pub use legacy::legacy;
+pub use messages::{BETWEEN, SECRETS, framed};
+pub use native::native;
+pub use repo_manifest::repo_manifest;
+pub use server::server;
+pub use words::words;
+
+/// A fuzz target.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Its name: of the binary and of the directory of its corpus.
+    pub name: &'static str,
+    /// What is done with the bytes.
+    pub body: fn(&[u8]),
+}
+
+/// Every target there is.
+pub const TARGETS: &[Target] = &[
+    Target { name: "native", body: native },
+    Target { name: "legacy", body: legacy },
+    Target { name: "dispatcher", body: dispatcher },
+    Target { name: "server", body: server },
+    Target { name: "repo_manifest", body: repo_manifest },
+    Target { name: "host_manifest", body: host_manifest },
+    Target { name: "words", body: words },
+    Target { name: "age_file", body: age_file },
+    Target { name: "key_file", body: key_file },
+    Target { name: "direct_file", body: direct_file },
+];

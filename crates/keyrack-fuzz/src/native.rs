@@ -1,0 +1,201 @@
+//! Native frames, read as requests and as replies. What is read can be composed again and then reads as the same; and the reader of the most
+//! common headers reads them as serde does.
+
+use keyrack_wire::native::{
+    Decoded, Frame, GetItem, GetKey, GetOk, HelloOk, MAX_HEADER, MAX_LENGTH, NothingOk, Op, RelockOk, Reply,
+    Request, StatusOk, UnlockItem, UnlockOk, compose_error, compose_get_reply, compose_relock_reply,
+    compose_reply, compose_unlock, decode, decode_reply, get_slugs_that_fit, reply_id, unlock_keys_that_fit,
+};
+use keyrack_wire::{ComposeError, WipedBuffer};
+
+use crate::messages::framed;
+
+/// A frame with its lengths, or a header and secrets without them.
+pub fn native(data: &[u8]) {
+    let made = framed(data);
+    let bytes = made.as_deref().unwrap_or(data);
+    match decode(bytes) {
+        Ok(Decoded::Frame(frame)) => {
+            assert!(frame.consumed <= bytes.len(), "a frame ends within its bytes");
+            for cut in [0, 3, 7, frame.consumed / 2, frame.consumed - 1] {
+                let cut = cut.min(frame.consumed - 1);
+                assert!(
+                    matches!(decode(&bytes[..cut]), Ok(Decoded::Need(need)) if need > cut && need <= frame.consumed),
+                    "the beginning of a frame is awaited"
+                );
+            }
+            request(&frame);
+            replies(&frame);
+        }
+        Ok(Decoded::Need(need)) => {
+            assert!(need > bytes.len() && need <= 4 + MAX_LENGTH, "what is needed is more, and bounded");
+            assert!(made.is_none(), "a frame that was made here is whole");
+        }
+        Err(error) => {
+            assert!(made.is_none(), "a frame that was made here is one: {error}");
+            let early = &bytes[..bytes.len().min(8)];
+            assert_eq!(decode(early), Err(error), "a wrong length is told from the lengths alone");
+        }
+    }
+}
+
+/// Runs `check` on the same frame with a space before its header. The reader of the most common headers knows none that begins so: it is left
+/// to serde.
+fn with_space<R>(frame: &Frame<'_>, check: impl FnOnce(&Frame<'_>) -> R) -> Option<R> {
+    if frame.header.len() == MAX_HEADER {
+        return None;
+    }
+    let header = [b" ", frame.header].concat();
+    Some(check(&Frame { header: &header, ..*frame }))
+}
+
+fn composed(compose: impl FnOnce(&mut WipedBuffer) -> Result<(), ComposeError>) -> Option<Vec<u8>> {
+    let mut sink = WipedBuffer::new(MAX_LENGTH + 4);
+    match compose(&mut sink) {
+        Ok(()) => Some(sink.as_slice().to_vec()),
+        Err(ComposeError::TooLarge { .. }) => None,
+        Err(error) => panic!("what was read is not composed: {error}"),
+    }
+}
+
+/// A header that reads as much can be shorter than what is composed of it, so only a long one may turn out too long.
+const LONG: usize = 8 << 10;
+
+fn again<'a>(bytes: Option<&'a Vec<u8>>, frame: &Frame<'_>) -> Option<Frame<'a>> {
+    let Some(bytes) = bytes else {
+        assert!(frame.header.len() > LONG, "a short message is composed again");
+        return None;
+    };
+    match decode(bytes) {
+        Ok(Decoded::Frame(frame)) if frame.consumed == bytes.len() => Some(frame),
+        _ => panic!("what was composed is one whole frame"),
+    }
+}
+
+fn request(frame: &Frame<'_>) {
+    let read = Request::decode(frame);
+    with_space(frame, |spaced| match (&read, Request::decode(spaced)) {
+        (Ok(read), Ok(spaced)) => assert_eq!(*read, spaced, "both readers agree"),
+        (Err(error), Err(spaced)) => {
+            assert_eq!((error.code(), error.id()), (spaced.code(), spaced.id()), "both readers agree");
+        }
+        (read, spaced) => panic!("one reader reads it: {read:?}, {spaced:?}"),
+    });
+    let Ok(read) = read else { return };
+    let mut secrets: Vec<&[u8]> = Vec::new();
+    if let Op::Unlock(unlock) = &read.op {
+        for key in &unlock.keys {
+            secrets.push(frame.secret(key.secret).expect("a range of a request leads somewhere"));
+        }
+        assert_eq!(secrets.concat(), frame.secrets, "the ranges cover the secrets");
+        let items: Vec<UnlockItem<'_, &[u8]>> = unlock
+            .keys
+            .iter()
+            .zip(&secrets)
+            .map(|(key, secret)| UnlockItem {
+                slug: &key.slug,
+                grade: key.grade.clone(),
+                source: key.source.clone(),
+                ttl_ms: key.ttl_ms,
+                credential_expires_at: key.credential_expires_at.as_deref(),
+                secret: *secret,
+            })
+            .collect();
+        let fit = unlock_keys_that_fit(&items);
+        assert!(
+            composed(|sink| compose_unlock(sink, read.id, &items[..fit])).is_some(),
+            "what fits is composed"
+        );
+    }
+    if let Op::Get(get) = &read.op {
+        let slugs: Vec<&str> = get.slugs.iter().map(AsRef::as_ref).collect();
+        let fit = get_slugs_that_fit(&slugs);
+        let some = keyrack_wire::native::Get { slugs: get.slugs[..fit].to_vec() };
+        let request = Request { id: read.id, op: Op::Get(some) };
+        assert!(composed(|sink| request.compose(sink)).is_some(), "what fits is composed");
+    }
+    let bytes = composed(|sink| read.compose_with(sink, &secrets));
+    if let Some(frame) = again(bytes.as_ref(), frame) {
+        assert_eq!(Request::decode(&frame).as_ref(), Ok(&read), "it reads as the same again");
+        assert_eq!(frame.secrets, secrets.concat(), "its secrets are the same again");
+    }
+}
+
+/// Reads a reply of one kind with both readers, composes it again, and reads that. A macro, for each reading is of a type of its own: it borrows
+/// from its frame.
+macro_rules! reply {
+    ($frame:expr, $body:ty, $compose:expr) => {{
+        let read = decode_reply::<$body>($frame);
+        with_space($frame, |spaced| match (&read, decode_reply::<$body>(spaced)) {
+            (Ok(read), Ok(spaced)) => assert_eq!(*read, spaced, "both readers agree"),
+            (Err(_), Err(_)) => {}
+            (read, spaced) => panic!("one reader reads it: {read:?}, {spaced:?}"),
+        });
+        if let Ok(read) = &read {
+            assert_eq!(reply_id($frame).ok(), Some(read.id), "the id alone is the same");
+            let compose: fn(&mut WipedBuffer, u64, &$body) -> Result<(), ComposeError> = $compose;
+            let bytes = composed(|sink| match &read.outcome {
+                Ok(ok) => compose(sink, read.id, ok),
+                Err(error) => compose_error(sink, read.id, error),
+            });
+            if let Some(frame) = again(bytes.as_ref(), $frame) {
+                assert_eq!(decode_reply::<$body>(&frame).as_ref(), Ok(read), "it reads as the same again");
+            }
+        }
+    }};
+}
+
+fn replies(frame: &Frame<'_>) {
+    reply!(frame, NothingOk, |sink, id, ok| compose_reply(sink, id, ok));
+    reply!(frame, HelloOk<'_>, |sink, id, ok| compose_reply(sink, id, ok));
+    reply!(frame, UnlockOk<'_>, |sink, id, ok| compose_reply(sink, id, ok));
+    reply!(frame, StatusOk<'_>, |sink, id, ok| compose_reply(sink, id, ok));
+    reply!(frame, RelockOk<'_>, |sink, id, ok| {
+        if ok.unnamed > 0 {
+            return compose_reply(sink, id, ok);
+        }
+        let slugs: Vec<&str> = ok.relocked.iter().map(AsRef::as_ref).collect();
+        compose_relock_reply(sink, id, &slugs)
+    });
+    get_reply(frame);
+}
+
+fn get_reply(frame: &Frame<'_>) {
+    let read = decode_reply::<GetOk<'_>>(frame);
+    with_space(frame, |spaced| match (&read, decode_reply::<GetOk<'_>>(spaced)) {
+        (Ok(read), Ok(spaced)) => assert_eq!(*read, spaced, "both readers agree"),
+        (Err(_), Err(_)) => {}
+        (read, spaced) => panic!("one reader reads it: {read:?}, {spaced:?}"),
+    });
+    let Ok(Reply { id, outcome: Ok(ok) }) = read else { return };
+    let secret = |key: &GetKey<'_>| frame.secret(key.secret).expect("a range of a reply leads somewhere");
+    let whole: Vec<u8> = ok.keys.iter().flat_map(|key| secret(key).to_vec()).collect();
+    assert_eq!(whole, frame.secrets, "the ranges cover the secrets");
+    let items: Vec<GetItem<'_, &[u8]>> = ok
+        .keys
+        .iter()
+        .map(|key| GetItem {
+            asked: &key.slug,
+            slug: &key.slug,
+            protection: &key.grade.protection,
+            duration: &key.grade.duration,
+            vault: &key.source.vault,
+            mech: &key.source.mech,
+            env: &key.env,
+            org: &key.org,
+            expires_at: &key.expires_at,
+            ttl_ms: key.ttl_ms,
+            secret: secret(key),
+        })
+        .collect();
+    let mut put = 0;
+    let bytes = composed(|sink| {
+        put = compose_get_reply(sink, id, &items)?;
+        Ok(())
+    });
+    let Some(frame) = again(bytes.as_ref(), frame) else { return };
+    let again = decode_reply::<GetOk<'_>>(&frame).expect("what was composed is read");
+    let again = again.outcome.expect("it is no error");
+    assert_eq!(again.keys, ok.keys[..put], "it reads as the same again");
+    assert_eq!(again.rest.len(), ok.keys.len() - put, "the others are put off");
+}

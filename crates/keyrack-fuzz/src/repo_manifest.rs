@@ -1,0 +1,60 @@
+//! `keyrack.yml`: any text is read or refused, soon, with an error on one line that names the file; what is read is within what the file says.
+
+use std::time::{Duration, Instant};
+
+use keyrack_client::manifest::parse;
+use keyrack_core::repo_manifest::{MANIFEST_PATH, Node, Value, contained, hydrate};
+use keyrack_core::{ErrorCode, Problem, Slug};
+
+/// The text of a root file; each file it extends is itself the same text.
+pub fn repo_manifest(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let begun = Instant::now();
+    let raw = match parse(MANIFEST_PATH, text) {
+        Ok(raw) => raw,
+        Err(problem) => {
+            assert_eq!(problem.code, ErrorCode::ManifestInvalid, "{problem}");
+            assert!(problem.message.starts_with(MANIFEST_PATH), "the error names the file: {problem}");
+            return is_readable(&problem);
+        }
+    };
+    let lines =
+        u64::try_from(text.lines().count()).unwrap_or(u64::MAX).max(1) + text.matches(BREAKS).count() as u64;
+    check_lines(&raw.root, lines);
+    let mut reads = 0;
+    let hydrated = hydrate(&raw, |path| {
+        reads += 1;
+        assert_eq!(contained(path).as_deref(), Some(path), "nothing outside the repository is asked for");
+        assert!(reads <= text.len(), "each file is read once");
+        parse(path, text).map(Some)
+    });
+    match hydrated {
+        Ok(manifest) => {
+            for key in manifest.keys() {
+                assert_eq!(Slug::parse(key.slug.as_str()).as_ref(), Ok(&key.slug), "a key's slug is one");
+                assert_eq!(key.slug.org(), manifest.org, "every key is of the root's org");
+                assert_eq!(key.slug.env_kind(), Some(key.env), "a slug says its env");
+                assert_eq!(manifest.spec(&key.slug), Some(key), "a key is found by its slug");
+            }
+            manifest.faults.iter().for_each(is_readable);
+        }
+        Err(problem) => is_readable(&problem),
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "no text takes for ever");
+}
+
+/// What ends a line in YAML 1.1 and does not for Rust.
+const BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
+fn check_lines(node: &Node, lines: u64) {
+    assert!((1..=lines).contains(&node.line), "line {} of {lines}", node.line);
+    match &node.value {
+        Value::List(items) => items.iter().for_each(|item| check_lines(item, lines)),
+        Value::Map(fields) => fields.iter().for_each(|(_, item)| check_lines(item, lines)),
+        _ => {}
+    }
+}
+
+fn is_readable(problem: &Problem) {
+    assert!(!problem.message.contains('\n'), "a problem is one line: {:?}", problem.message);
+}

@@ -1,0 +1,44 @@
+//! The editor of os.direct's file, as plain functions from text to text.
+
+use zeroize::Zeroizing;
+
+use super::file::DirectFile;
+use super::object;
+
+/// The text is no such file, or the entry none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+impl From<object::Broken> for Broken {
+    fn from(_: object::Broken) -> Self {
+        Broken
+    }
+}
+
+/// The value of an entry and when it ends, in milliseconds since the Unix epoch.
+pub type Found = (Zeroizing<Vec<u8>>, Option<i64>);
+
+/// Reads an entry.
+///
+/// # Errors
+/// [`Broken`].
+pub fn get(text: &[u8], slug: &str) -> Result<Option<Found>, Broken> {
+    let found = DirectFile::read(text)?.get(slug)?;
+    Ok(found.map(|found| (found.secret, found.expires_at_ms)))
+}
+
+/// The text with an entry set.
+///
+/// # Errors
+/// [`Broken`].
+pub fn with(text: &[u8], slug: &str, secret: &str) -> Result<Zeroizing<Vec<u8>>, Broken> {
+    Ok(DirectFile::read(text)?.with(slug, secret))
+}
+
+/// The text without an entry.
+///
+/// # Errors
+/// [`Broken`].
+pub fn without(text: &[u8], slug: &str) -> Result<Zeroizing<Vec<u8>>, Broken> {
+    Ok(DirectFile::read(text)?.without(slug))
+}
