@@ -16,6 +16,7 @@ pub mod peer;
 pub mod pid;
 pub mod pidfd;
 mod proc;
+pub mod sessions;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

@@ -1,4 +1,5 @@
-//! How the daemon ends: by a signal, because it is asked to, because nobody needs it, or because nobody can reach it any more.
+//! How the daemon ends: by a signal, because it is asked to, because nobody needs it, because nobody can reach it any more, or
+//! because its login session is over.
 
 use std::cell::Cell;
 use std::io;
@@ -13,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::files::OwnFiles;
+use crate::logout::Logout;
 use crate::state::Daemon;
 use crate::watch::Ticks;
 
@@ -27,6 +29,8 @@ pub(crate) enum Why {
     Idle,
     /// The socket or its directory is gone, or another's.
     Unreachable,
+    /// The login session is over.
+    LoggedOut,
 }
 
 /// The end to come, if one is decided.
@@ -105,13 +109,21 @@ pub(crate) async fn watch_idleness(daemon: Rc<Daemon>, timeout: Duration, check:
     }
 }
 
-/// Ends a daemon whose socket or directory is gone or is another's: nobody who looks for it would find it.
-pub(crate) async fn watch_socket(daemon: Rc<Daemon>, files: Arc<OwnFiles>, dir: PrivateDir, check: Ticks) {
+/// Looks, each `check`, after what a daemon cannot do without. One whose socket or directory is gone or is another's ends: nobody
+/// who looks for it would find it.
+pub(crate) async fn watch_surroundings(
+    daemon: Rc<Daemon>,
+    files: Arc<OwnFiles>,
+    dir: PrivateDir,
+    logout: Rc<Logout>,
+    check: Ticks,
+) {
     loop {
         check.next().await;
         if !files.socket_stands() || !same_dir(dir.path(), dir.id()) {
             daemon.ending.decide(Why::Unreachable);
         }
+        logout.look(&daemon);
     }
 }
 

@@ -86,11 +86,12 @@ impl OwnFiles {
     }
 }
 
-/// Writes a file beside, then renames it into place: a reader never sees half a number, and a link there is not followed.
+/// Writes a file beside, then renames it into place: a reader never sees half a number, and a link there is not followed. Only the
+/// holder of the lock does this, so the file beside is always of the same name, and none that was killed in between leaves more
+/// than the next one takes.
 fn write_pid(path: &Path) -> io::Result<FileId> {
     let pid = std::process::id();
-    let beside = with_suffix(path, &format!(".{pid}"));
-    // Left by a process of our number that was killed in between.
+    let beside = with_suffix(path, ".new");
     let _ = fs::remove_file(&beside);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     let written = write!(file, "{pid}").and_then(|()| FileId::of(&beside)).and_then(|id| {
@@ -182,6 +183,13 @@ mod tests {
         assert!(!socket.exists() && !pid.exists());
         let left = fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(left, 3, "the kept ones and the victim, and no half-written file");
+
+        // What one that was killed half way has left is taken, not followed, and not left again.
+        symlink(&victim, dir.path().join("k.pid.new")).unwrap();
+        let _bound = UnixListener::bind(&socket).unwrap();
+        OwnFiles::of_bound(&socket).unwrap().remove();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 
     #[test]

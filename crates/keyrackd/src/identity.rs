@@ -4,7 +4,7 @@
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 
-use keyrack_core::peer::{Boundary, Facts, Refusal, Verdict, decide};
+use keyrack_core::peer::{AuditSession, Boundary, Facts, Refusal, Verdict, decide};
 use keyrack_sys::peer::{self, Reading};
 use keyrack_sys::pidfd::Pidfd;
 
@@ -60,6 +60,14 @@ impl Own {
         Own { uid: keyrack_sys::user::uid(), session, boundary }
     }
 
+    /// The login session, if there is one.
+    pub(crate) fn session(&self) -> Option<u32> {
+        match AuditSession::parse(self.session.as_deref().ok()?)? {
+            AuditSession::Set(id) => Some(id),
+            AuditSession::Unset => None,
+        }
+    }
+
     /// Looks at the peer of a connected socket and judges it.
     pub(crate) fn meet(&self, socket: BorrowedFd<'_>) -> Result<Opener, Turned> {
         self.judge(peer::read(socket))
@@ -91,7 +99,12 @@ impl Own {
 }
 
 fn exhausted(errno: Option<i32>) -> bool {
-    errno.is_some_and(|errno| EXHAUSTED.contains(&errno))
+    errno.is_some_and(is_exhausted)
+}
+
+/// Whether an errno says that there are no descriptors left.
+pub(crate) fn is_exhausted(errno: i32) -> bool {
+    EXHAUSTED.contains(&errno)
 }
 
 #[cfg(test)]
@@ -129,6 +142,20 @@ mod tests {
             ),
         ] {
             assert_eq!(own().judge(reading).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn a_login_session_is_one_that_is_set() {
+        for (session, expected) in [
+            (Ok(b"7".to_vec()), Some(7)),
+            (Ok(b"7\n".to_vec()), Some(7)),
+            (Ok(b"4294967295".to_vec()), None),
+            (Ok(b"0".to_vec()), None),
+            (Ok(b"x".to_vec()), None),
+            (Err(2), None),
+        ] {
+            assert_eq!(Own { session, ..own() }.session(), expected);
         }
     }
 

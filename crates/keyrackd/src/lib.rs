@@ -16,6 +16,7 @@ mod line;
 mod link;
 mod listen;
 mod lock;
+mod logout;
 mod reply;
 mod state;
 mod timers;

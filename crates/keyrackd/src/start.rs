@@ -18,10 +18,11 @@ use keyrack_sys::socket;
 use keyrack_wire::native::Hardening;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
-use crate::end::{Signals, Why, watch_idleness, watch_socket};
+use crate::end::{Signals, Why, watch_idleness, watch_surroundings};
 use crate::files::{OwnFiles, rack};
 use crate::identity::Own;
 use crate::lock::{Claim, claim};
+use crate::logout::{self, Logout};
 use crate::settings::Settings;
 use crate::state::{About, Daemon, ReadClock};
 use crate::watch::Ticks;
@@ -153,7 +154,14 @@ impl Bound {
                 .map_err(|error: io::Error| fault(format!("the event loop cannot be used: {error}")))?;
             signals.obey(&daemon);
             tokio::task::spawn_local(watch_idleness(Rc::clone(&daemon), settings.idle_timeout, idleness));
-            tokio::task::spawn_local(watch_socket(Rc::clone(&daemon), Arc::clone(&files), dir, reach));
+            let logout = Logout::begin(&daemon);
+            tokio::task::spawn_local(watch_surroundings(
+                Rc::clone(&daemon),
+                Arc::clone(&files),
+                dir,
+                logout,
+                reach,
+            ));
             ready();
             Ok(daemon.ending.decided().await)
         });
@@ -263,6 +271,7 @@ fn about(socket: &Path, own: &Own, pool: &Pool) -> About {
         let detail = Some("this version of keyrackd does not use it".into());
         hardening.push(Hardening { name: name.into(), on: false, detail });
     }
+    hardening.push(logout::told(own));
     About {
         home_hash,
         owner,

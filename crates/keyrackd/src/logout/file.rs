@@ -1,0 +1,175 @@
+//! The file logind keeps of a login session. It is replaced by rename, so it is never seen half written; what it says is trusted
+//! because only root could have put it there.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The most that is read of it. It has about half a kilobyte, the state in its first lines.
+const BYTES: u64 = 64 << 10;
+
+/// A session's file that was there when the daemon began.
+#[derive(Debug)]
+pub(crate) struct SessionFile {
+    path: PathBuf,
+    owner: u32,
+    /// The session was on its way out when the daemon began: somebody has unlocked behind a logout, from what was left running
+    /// (a terminal multiplexer). Only the file's end is an end then.
+    was_closing: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// The session stands, for all it says.
+    Standing,
+    Closing,
+    /// There is no such file, or another user's or kind's in its place.
+    Gone,
+    /// It could not be looked at, so nothing is known.
+    Unknown,
+}
+
+impl SessionFile {
+    /// The file of `session` in `dir`, if it is there and `owner`'s. logind names a session by its audit id where it has one.
+    pub(crate) fn find(dir: &Path, session: u32, owner: u32) -> Option<Self> {
+        let path = dir.join(session.to_string());
+        let was_closing = match look(&path, owner) {
+            Found::Standing => false,
+            Found::Closing => true,
+            Found::Gone | Found::Unknown => return None,
+        };
+        Some(SessionFile { path, owner, was_closing })
+    }
+
+    /// Whether the session is over by now.
+    pub(crate) fn says_it_is_over(&self) -> bool {
+        match look(&self.path, self.owner) {
+            Found::Gone => true,
+            Found::Closing => !self.was_closing,
+            Found::Standing | Found::Unknown => false,
+        }
+    }
+}
+
+fn look(path: &Path, owner: u32) -> Found {
+    match read(path, owner) {
+        Ok(Some(text)) if is_closing(&text) => Found::Closing,
+        Ok(Some(_)) => Found::Standing,
+        Ok(None) => Found::Gone,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the file of the login session cannot be read");
+            Found::Unknown
+        }
+    }
+}
+
+/// What it says, if it is there.
+fn read(path: &Path, owner: u32) -> io::Result<Option<Vec<u8>>> {
+    let mut text = Vec::new();
+    let mut read = || -> io::Result<bool> {
+        // Between this look and the reading only root could put something else there.
+        let found = fs::symlink_metadata(path)?;
+        let ours = found.is_file() && found.uid() == owner;
+        if ours {
+            File::open(path)?.take(BYTES).read_to_end(&mut text)?;
+        }
+        Ok(ours)
+    };
+    match read() {
+        Ok(ours) => Ok(ours.then_some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether it says `STATE=closing`. The last of several lines counts, as in a file that a shell could read.
+fn is_closing(text: &[u8]) -> bool {
+    let state = text.rsplit(|&b| b == b'\n').find_map(|line| line.trim_ascii().strip_prefix(b"STATE="));
+    state.is_some_and(|state| [&b"closing"[..], b"\"closing\""].contains(&state))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn states() {
+        for (text, closing) in [
+            ("# This is private data. Do not parse.\nUID=1000\nACTIVE=1\nSTATE=active\nREMOTE=1\n", false),
+            ("# This is private data. Do not parse.\nUID=1000\nACTIVE=0\nSTATE=closing\nREMOTE=1\n", true),
+            ("STATE=closing", true),
+            ("STATE=\"closing\"\r\n", true),
+            ("STATE=closing \nUID=1\n", true),
+            ("STATE=closing\nSTATE=active\n", false),
+            ("STATE=online\n", false),
+            ("STATE=opening\n", false),
+            ("STATE=closings\n", false),
+            ("LASTSTATE=closing\n", false),
+            ("# STATE=closing\n", false),
+            ("STATE\n", false),
+            ("", false),
+            ("\0\u{ff}STATE=closing", false),
+        ] {
+            assert_eq!(is_closing(text.as_bytes()), closing, "{text:?}");
+        }
+    }
+
+    /// A file in a directory of its own, of the session 7 and our own user.
+    fn with(text: &str) -> (tempfile::TempDir, PathBuf, Option<SessionFile>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("7");
+        fs::write(&path, text).unwrap();
+        let file = SessionFile::find(dir.path(), 7, keyrack_sys::user::uid());
+        (dir, path, file)
+    }
+
+    #[test]
+    fn it_is_over_when_the_file_says_so_or_is_gone() {
+        let (dir, path, file) = with("STATE=active\n");
+        let file = file.unwrap();
+        assert!(!file.says_it_is_over());
+        // As logind does it: beside, then renamed.
+        let rewrite = |text: &str| {
+            fs::write(dir.path().join("beside"), text).unwrap();
+            fs::rename(dir.path().join("beside"), &path).unwrap();
+        };
+        rewrite("STATE=online\n");
+        assert!(!file.says_it_is_over());
+        rewrite("nothing that is known\n");
+        assert!(!file.says_it_is_over());
+        rewrite("STATE=closing\n");
+        assert!(file.says_it_is_over());
+        rewrite("STATE=active\n");
+        fs::remove_file(&path).unwrap();
+        assert!(file.says_it_is_over());
+        symlink("/dev/null", &path).unwrap();
+        assert!(file.says_it_is_over(), "a link is not the file");
+        fs::remove_file(&path).unwrap();
+        drop(dir);
+        assert!(file.says_it_is_over(), "the directory is gone");
+    }
+
+    #[test]
+    fn only_a_file_of_its_owner_that_was_there_counts() {
+        let uid = keyrack_sys::user::uid();
+        let (dir, path, file) = with("STATE=active\n");
+        assert!(file.is_some());
+        assert!(SessionFile::find(dir.path(), 7, uid + 1).is_none());
+        assert!(SessionFile::find(dir.path(), 8, uid).is_none());
+        assert!(SessionFile::find(Path::new("/nowhere"), 7, uid).is_none());
+        symlink(&path, dir.path().join("8")).unwrap();
+        assert!(SessionFile::find(dir.path(), 8, uid).is_none());
+    }
+
+    #[test]
+    fn a_session_that_was_closing_already_is_over_with_its_file() {
+        let (_dir, path, file) = with("STATE=closing\n");
+        let file = file.unwrap();
+        assert!(!file.says_it_is_over(), "what is unlocked behind a logout is not ended by that logout");
+        fs::remove_file(&path).unwrap();
+        assert!(file.says_it_is_over());
+    }
+}

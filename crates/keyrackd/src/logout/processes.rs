@@ -1,0 +1,124 @@
+//! The processes of the login session, of any user: as long as one lives that is no daemon, somebody is logged in. One of them is
+//! held and waited for; only when it ends the others are looked through for the next.
+//!
+//! A look that failed, or that a process escaped by ending, is no look: only two complete ones, some time apart, that find nobody
+//! are the end.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use keyrack_sys::sessions::{Member, Step, Walk, Wanted};
+use tokio::io::Interest;
+use tokio::task::yield_now;
+
+use super::Logout;
+use crate::end::Why;
+use crate::identity::is_exhausted;
+use crate::state::Daemon;
+use crate::watch::{OwnsOne, watch as readiness};
+
+/// How daemons are named. They do not keep one another alive: nobody is logged in through them. (A user may give any process this
+/// name, and so only shorten the life of the keys.)
+const DAEMON: &str = "keyrackd";
+
+/// From one look through all processes to the next, at least.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many looks in a row have to find nobody.
+const LOOKS: u32 = 2;
+
+/// Ends a daemon whose login session has no process left.
+pub(super) async fn watch(daemon: Rc<Daemon>, session: u32, logout: Rc<Logout>) {
+    let wanted = Wanted { session, but: DAEMON };
+    // Whoever started the daemon waits for an answer now, and is of the session.
+    logout.round.notified().await;
+    let mut empty = 0;
+    loop {
+        match look_through(wanted).await {
+            Ok(Who::Somebody(member)) => {
+                empty = 0;
+                wait_for(member, &logout).await;
+            }
+            Ok(Who::Nobody) => {
+                empty += 1;
+                if empty >= LOOKS {
+                    daemon.ending.decide(Why::LoggedOut);
+                    return;
+                }
+            }
+            Ok(Who::Unsure) => empty = 0,
+            Err(error) => {
+                empty = 0;
+                tracing::warn!(%error, "the processes of the login session cannot be looked through");
+                if error.raw_os_error().is_some_and(is_exhausted) {
+                    daemon.table.borrow_mut().displace();
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+enum Who {
+    Somebody(Member),
+    Nobody,
+    /// Somebody was there, and ended while it was looked at.
+    Unsure,
+}
+
+/// Looks through the processes of the machine, a few at a time, so that callers do not wait for it.
+async fn look_through(wanted: Wanted) -> io::Result<Who> {
+    let mut walk = Walk::begin(wanted)?;
+    loop {
+        match walk.step()? {
+            Step::More => yield_now().await,
+            Step::Found(member) => return Ok(Who::Somebody(member)),
+            Step::End { vanished: true } => return Ok(Who::Unsure),
+            Step::End { vanished: false } => return Ok(Who::Nobody),
+        }
+    }
+}
+
+struct Watched(Member);
+
+impl OwnsOne for Watched {}
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// Waits until it has ended, or left the session.
+async fn wait_for(member: Member, logout: &Logout) {
+    tracing::debug!(pid = member.pid(), "a process of the login session is waited for");
+    let watched = match readiness(Watched(member), Interest::READABLE) {
+        Ok(watched) => watched,
+        Err(error) => {
+            // It is looked for again, then.
+            tracing::warn!(%error, "a process of the login session cannot be waited for");
+            return;
+        }
+    };
+    let member = &watched.get_ref().0;
+    loop {
+        let mut ended = pin!(watched.readable());
+        let mut round = pin!(logout.round.notified());
+        let looked = poll_fn(|cx| {
+            if let Poll::Ready(ready) = ended.as_mut().poll(cx) {
+                return Poll::Ready(ready.map(|mut ready| ready.clear_ready()).is_err());
+            }
+            round.as_mut().poll(cx).map(|()| false)
+        });
+        // Fails only when the runtime is shutting down.
+        let over = looked.await;
+        if over || !member.is_still_wanted() {
+            return;
+        }
+    }
+}
