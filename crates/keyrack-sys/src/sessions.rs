@@ -27,12 +27,23 @@ pub struct Wanted {
     pub but: &'static str,
 }
 
-/// A walk through the processes of all users, a few at a time, in the order of their numbers.
+/// How often a walk goes back for processes begun while it went on.
+const ROUNDS: u32 = 8;
+
+/// A walk through the processes of all users, a few at a time. A process can start another, behind where the walk has got to, and
+/// end before it is looked at. So as long as some have ended meanwhile, the walk goes round again and looks at the new ones, but not
+/// without end.
 #[derive(Debug)]
 pub struct Walk {
     dir: OwnedFd,
     wanted: Wanted,
     own: i64,
+    round: u32,
+    /// The processes of this round that need no other look, in the order of their numbers, and those of the round before.
+    known: Vec<i64>,
+    before: Vec<i64>,
+    /// Of those looked at in this round: whether any has ended, and whether one that is wanted has.
+    ended: bool,
     vanished: bool,
 }
 
@@ -45,7 +56,7 @@ pub enum Step {
     Found(Member),
     /// Every process was looked at.
     End {
-        /// Whether a process of the session ended while it was looked at, so that a child of it may have been missed.
+        /// Whether one that was wanted ended in the last round, so that another that it started may have been missed.
         vanished: bool,
     },
 }
@@ -75,9 +86,16 @@ impl Walk {
     /// # Errors
     /// When `/proc` cannot be listed.
     pub fn begin(wanted: Wanted) -> io::Result<Self> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let dir = openat(proc::root()?, c".", flags, Mode::empty())?;
-        Ok(Self { dir, wanted, own: i64::from(std::process::id()), vanished: false })
+        Ok(Self {
+            dir: open_listing()?,
+            wanted,
+            own: i64::from(std::process::id()),
+            round: 1,
+            known: Vec::new(),
+            before: Vec::new(),
+            ended: false,
+            vanished: false,
+        })
     }
 
     /// Looks at the next few processes.
@@ -88,19 +106,42 @@ impl Walk {
         let mut listing = [0; LISTING];
         let filled = list(self.dir.as_fd(), &mut listing)?;
         if filled == 0 {
-            return Ok(Step::End { vanished: self.vanished });
+            return self.end_round();
         }
         for name in Names(&listing[..filled]) {
             let Some(pid) = number(name?) else { continue };
             if pid == self.own {
                 continue;
             }
-            match look(pid, self.wanted)? {
-                Look::Other => {}
-                Look::Vanished => self.vanished = true,
-                Look::Wanted(pidfd) => return Ok(Step::Found(Member { pidfd, pid, wanted: self.wanted })),
+            if self.before.binary_search(&pid).is_err() {
+                match look(pid, self.wanted)? {
+                    Look::Found(pidfd) => {
+                        return Ok(Step::Found(Member { pidfd, pid, wanted: self.wanted }));
+                    }
+                    Look::Other => {}
+                    Look::Zombie => (self.ended, self.vanished) = (true, true),
+                    Look::Vanished { wanted } => {
+                        self.ended = true;
+                        self.vanished |= wanted;
+                        continue;
+                    }
+                }
             }
+            self.known.push(pid);
         }
+        Ok(Step::More)
+    }
+
+    fn end_round(&mut self) -> io::Result<Step> {
+        if !self.ended || self.round == ROUNDS {
+            return Ok(Step::End { vanished: self.vanished });
+        }
+        // The kernel lists them in this order. Searching relies on it, so it is not taken for granted.
+        self.known.sort_unstable();
+        self.before = std::mem::take(&mut self.known);
+        self.dir = open_listing()?;
+        self.round += 1;
+        (self.ended, self.vanished) = (false, false);
         Ok(Step::More)
     }
 }
@@ -134,9 +175,14 @@ impl AsFd for Member {
 }
 
 enum Look {
+    /// Not wanted.
     Other,
-    Wanted(Pidfd),
-    Vanished,
+    /// Wanted, and alive.
+    Found(Pidfd),
+    /// Wanted, but a zombie, or one that has ended just now.
+    Zombie,
+    /// Not there any more; whether it was wanted as long as it was.
+    Vanished { wanted: bool },
 }
 
 /// Looks at the process of this number.
@@ -144,7 +190,7 @@ fn look(pid: i64, wanted: Wanted) -> Result<Look, Errno> {
     match is_wanted(pid, wanted) {
         Ok(true) => {}
         Ok(false) => return Ok(Look::Other),
-        Err(errno) if has_ended(errno) => return Ok(Look::Other),
+        Err(errno) if has_ended(errno) => return Ok(Look::Vanished { wanted: false }),
         Err(errno) => return Err(errno),
     }
     let pidfd = match Pidfd::open(pid) {
@@ -152,18 +198,18 @@ fn look(pid: i64, wanted: Wanted) -> Result<Look, Errno> {
         Err(error) => {
             return match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
                 // Its number may be that of a thread by now.
-                errno if has_ended(errno) || errno == Errno::EINVAL => Ok(Look::Vanished),
+                errno if has_ended(errno) || errno == Errno::EINVAL => Ok(Look::Vanished { wanted: true }),
                 errno => Err(errno),
             };
         }
     };
     // Once more, now that the number is held: true of this very process if that is alive behind it.
     match is_wanted(pid, wanted) {
-        Ok(true) if pidfd.is_alive() => Ok(Look::Wanted(pidfd)),
-        // A zombie, or ended just now.
-        Ok(true) => Ok(Look::Other),
-        Ok(false) => Ok(Look::Vanished),
-        Err(errno) if has_ended(errno) => Ok(Look::Vanished),
+        Ok(true) if pidfd.is_alive() => Ok(Look::Found(pidfd)),
+        Ok(true) => Ok(Look::Zombie),
+        // The number is another's by now, or it has become another by itself.
+        Ok(false) => Ok(Look::Vanished { wanted: true }),
+        Err(errno) if has_ended(errno) => Ok(Look::Vanished { wanted: true }),
         Err(errno) => Err(errno),
     }
 }
@@ -183,6 +229,12 @@ fn is_wanted(pid: i64, wanted: Wanted) -> Result<bool, Errno> {
 /// What `/proc` says of a process that is not there any more.
 fn has_ended(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ESRCH)
+}
+
+/// Opens `/proc` to be listed from its beginning.
+fn open_listing() -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(proc::root()?, c".", flags, Mode::empty())
 }
 
 /// Reads the next entries of a directory. None at its end.

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use keyrack_sys::pidfd::Pidfd;
 use keyrack_testkit::{Reaped, in_new_session, wait_until};
 
 use crate::daemon::{LONG, STATUS, ask, connect, frame, read_frame};
@@ -93,14 +94,7 @@ impl Session {
     }
 
     fn reply(&mut self) -> String {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert!(self.replies.read_line(&mut line).unwrap() > 0, "the session ended");
-            if let Some((_, said)) = line.trim_end().split_once("SAID:") {
-                return said.to_owned();
-            }
-        }
+        said_in(&mut self.replies)
     }
 }
 
@@ -119,6 +113,71 @@ pub(crate) fn crowd(wrap: impl FnOnce(&Command) -> Command, socket: &OsStr, time
     command.env(REQUEST, times.to_string());
     let output = wrap(&command).stdin(Stdio::null()).output().unwrap();
     said(&output.stdout).parse().unwrap()
+}
+
+/// A login session of its own, in which daemons and other programs are started and asked. It ends with what was started in it, or
+/// with its first process by [`Login::leave`].
+pub(crate) struct Login {
+    child: Reaped,
+    replies: io::BufReader<std::process::ChildStdout>,
+}
+
+impl Login {
+    /// Logs in. The directory of `socket` holds what is run.
+    pub(crate) fn new(socket: &Path) -> Self {
+        let mut command = actor("login", socket.as_os_str());
+        command.env(PROGRAM, keyrack_testkit::binary("keyrackd"));
+        let mut command = in_new_session(&command);
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = Reaped(piped.spawn().unwrap());
+        let replies = io::BufReader::new(child.0.stdout.take().unwrap());
+        let mut login = Login { child, replies };
+        assert_eq!(said_in(&mut login.replies), "ready");
+        login
+    }
+
+    /// Gives an order and returns what is said to it.
+    pub(crate) fn order(&mut self, order: &str) -> String {
+        writeln!(self.child.0.stdin.as_ref().unwrap(), "{order}").unwrap();
+        said_in(&mut self.replies)
+    }
+
+    /// Starts a daemon, as another user if one is given.
+    pub(crate) fn start(&mut self, socket: &Path, uid: Option<u32>) -> Pidfd {
+        let uid = uid.map(|uid| format!(" {uid}")).unwrap_or_default();
+        let pid = self.order(&format!("start {}{uid}", socket.display()));
+        Pidfd::open(pid.parse().unwrap()).unwrap()
+    }
+
+    /// Asks a daemon by the legacy protocol.
+    pub(crate) fn ask(&mut self, socket: &Path, request: &str) -> String {
+        self.order(&format!("ask {} {request}", socket.display()))
+    }
+
+    /// The first process, and the session's number.
+    pub(crate) fn first(&self) -> (u32, String) {
+        let pid = self.child.pid();
+        (pid, std::fs::read_to_string(format!("/proc/{pid}/sessionid")).unwrap())
+    }
+
+    /// Ends the first process and leaves it a zombie.
+    pub(crate) fn leave(&mut self) {
+        drop(self.child.0.stdin.take());
+        let pidfd = Pidfd::open(i64::from(self.child.pid())).unwrap();
+        assert!(pidfd.wait_exit(LONG), "the first process ends");
+    }
+}
+
+/// What an actor says next.
+fn said_in(replies: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert!(replies.read_line(&mut line).unwrap() > 0, "the session ended");
+        if let Some((_, said)) = line.trim_end().split_once("SAID:") {
+            return said.to_owned();
+        }
+    }
 }
 
 fn say(text: &str) {
@@ -203,8 +262,41 @@ fn act() {
                 say(&ask(connect(&socket), line.unwrap().as_bytes()));
             }
         }
+        // Does what it is told in lines, and leaves behind what it has started.
+        "login" => {
+            say("ready");
+            for line in io::stdin().lines() {
+                let line = line.unwrap();
+                let words: Vec<&str> = line.splitn(3, ' ').collect();
+                match words[..] {
+                    ["start", socket] | ["start", socket, _] => say(&start(Path::new(socket), words.get(2))),
+                    ["ask", socket, request] => {
+                        say(&ask(connect(Path::new(socket)), request.as_bytes()));
+                    }
+                    ["run", program, argument] => {
+                        let mut command = Command::new(program);
+                        let quiet = command.arg(argument).stdin(Stdio::null()).stdout(Stdio::null());
+                        say(&quiet.spawn().unwrap().id().to_string());
+                    }
+                    _ => panic!("no such order: {line}"),
+                }
+            }
+        }
         other => panic!("no such part: {other}"),
     }
+}
+
+/// Starts a daemon that is not ended with this process, as another user if one is given. Its pid.
+fn start(socket: &Path, uid: Option<&&str>) -> String {
+    let mut command = Command::new(env::var_os(PROGRAM).unwrap());
+    command.arg("--socket").arg(socket);
+    if let Some(uid) = uid {
+        command = keyrack_testkit::as_user(uid.parse().unwrap(), &command);
+    }
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let daemon = quiet.spawn().unwrap();
+    wait_until("the daemon serves", LONG, || UnixStream::connect(socket).is_ok());
+    daemon.id().to_string()
 }
 
 fn hand_over(socket: &Path, part: &str) -> Child {

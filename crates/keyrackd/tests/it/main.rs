@@ -8,6 +8,7 @@ mod identity;
 mod legacy;
 mod limits;
 mod load;
+mod logout;
 mod memory;
 mod native;
 mod start;

@@ -1,0 +1,229 @@
+//! The end of a login session is the end of its daemons: real sessions, real processes, and the file that logind keeps.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use keyrack_sys::pidfd::Pidfd;
+use keyrack_testkit::{Home, Need, can_run};
+
+use crate::actor::Login;
+use crate::daemon::{Daemon, LONG, frame, get, names_in, read_frame, socket_in, unlock};
+
+/// How long after a logout keys may be there.
+const BOUND: Duration = Duration::from_secs(15);
+
+/// Long enough for a daemon that looks at its session to have looked, found nobody, and ended.
+const WHILE: Duration = Duration::from_secs(9);
+
+const SESSIONS: &str = "/run/systemd/sessions";
+
+/// A home with a daemon in a login session of its own that holds a key.
+fn logged_in() -> (Home, PathBuf, Login, Pidfd) {
+    let home = Home::new();
+    let socket = socket_in(&home);
+    let mut login = Login::new(&socket);
+    let daemon = login.start(&socket, None);
+    keep(&mut login, &socket);
+    (home, socket, login, daemon)
+}
+
+fn keep(login: &mut Login, socket: &Path) {
+    let kept = login.ask(socket, &unlock("acme.test.K", "s", ""));
+    assert!(kept.contains(r#""unlocked":["acme.test.K"]"#), "{kept}");
+}
+
+/// Asserts that a daemon ends within the bound, counted from `begun`, and leaves nothing but its lock.
+#[track_caller]
+fn assert_ends(daemon: &Pidfd, begun: Instant, home: &Home) {
+    assert!(daemon.wait_exit(BOUND + LONG), "it did not end at all");
+    assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
+    assert_eq!(names_in(&home.runtime()), ["keyrack.7.83db27ef.sock.lock"]);
+}
+
+fn is_zombie(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(')').next().unwrap().trim_start().starts_with('Z')
+}
+
+#[test]
+fn the_last_process_of_a_session_ends_it() {
+    if !can_run("the_last_process_of_a_session_ends_it", &[Need::Sessions]) {
+        return;
+    }
+    let (home, socket, mut login, daemon) = logged_in();
+    assert!(!daemon.wait_exit(WHILE), "somebody is logged in");
+    assert!(login.ask(&socket, &get("acme.test.K")).contains(r#""secret":"s""#));
+    login.leave();
+    let begun = Instant::now();
+    assert_ends(&daemon, begun, &home);
+    assert!(is_zombie(login.first().0), "a zombie of the session, which nobody reaps, does not count");
+}
+
+#[test]
+fn daemons_of_one_session_do_not_keep_one_another_alive() {
+    let test = "daemons_of_one_session_do_not_keep_one_another_alive";
+    if !can_run(test, &[Need::Sessions, Need::Program("setpriv")]) {
+        return;
+    }
+    let (home, _, mut login, daemon) = logged_in();
+    // Another home's, and another user's.
+    let second = Home::new();
+    let other = login.start(&socket_in(&second), None);
+    keep(&mut login, &socket_in(&second));
+    let third = Home::new();
+    third.give_to(61_235);
+    let foreign = login.start(&socket_in(&third), Some(61_235));
+    assert!(!daemon.wait_exit(WHILE), "somebody is logged in");
+    login.leave();
+    let begun = Instant::now();
+    for (daemon, home) in [(&daemon, &home), (&other, &second), (&foreign, &third)] {
+        assert_ends(daemon, begun, home);
+    }
+}
+
+#[test]
+fn a_process_of_another_user_is_somebody() {
+    let test = "a_process_of_another_user_is_somebody";
+    if !can_run(test, &[Need::Sessions, Need::Program("setpriv")]) {
+        return;
+    }
+    let home = Home::new();
+    home.give_to(61_236);
+    let socket = socket_in(&home);
+    let mut login = Login::new(&socket);
+    // Root's, in the session of an ordinary user's daemon.
+    let foreign = login.start(&socket, Some(61_236));
+    let sleeper = Pidfd::open(login.order("run sleep 300").parse().unwrap()).unwrap();
+    login.leave();
+    assert!(!foreign.wait_exit(WHILE), "root is logged in by that session");
+    sleeper.signal(keyrack_sys::signal::Signal::Kill).unwrap();
+    let begun = Instant::now();
+    assert_ends(&foreign, begun, &home);
+}
+
+#[test]
+fn a_chain_of_short_lived_processes_is_somebody() {
+    if !can_run("a_chain_of_short_lived_processes_is_somebody", &[Need::Sessions]) {
+        return;
+    }
+    let (home, _, mut login, daemon) = logged_in();
+    let script = home.root().join("chain");
+    // Each starts the next and ends, at most so many times.
+    fs::write(
+        &script,
+        "#!/bin/sh\n[ -e \"${0%/*}/until\" ] || [ \"${1:-0}\" -gt 4000 ] && exit\n\
+         sleep 0.002\n\"$0\" $((${1:-0} + 1)) &\nexit\n",
+    )
+    .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    login.order(&format!("run {} 0", script.display()));
+    login.leave();
+    assert!(!daemon.wait_exit(WHILE), "there is always one");
+    fs::write(home.root().join("until"), "").unwrap();
+    let begun = Instant::now();
+    assert_ends(&daemon, begun, &home);
+}
+
+/// A file such as logind keeps for a session, taken away at the end.
+struct SessionFile(PathBuf);
+
+impl SessionFile {
+    fn of(login: &Login, state: &str) -> Self {
+        let file = SessionFile(Path::new(SESSIONS).join(login.first().1));
+        assert!(!file.0.exists(), "{} is another's", file.0.display());
+        file.say(state);
+        file
+    }
+
+    /// As logind does it: beside, then renamed.
+    fn say(&self, state: &str) {
+        let beside = self.0.with_extension("beside");
+        let text =
+            format!("# This is private data. Do not parse.\nUID=0\nACTIVE=1\nSTATE={state}\nTYPE=tty\n");
+        fs::write(&beside, text).unwrap();
+        fs::rename(&beside, &self.0).unwrap();
+    }
+}
+
+impl Drop for SessionFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn what_logind_says_of_a_session_ends_it() {
+    let test = "what_logind_says_of_a_session_ends_it";
+    if !can_run(test, &[Need::Sessions, Need::Path(SESSIONS)]) {
+        return;
+    }
+    let begin = |state: &str| {
+        let home = Home::new();
+        let socket = socket_in(&home);
+        let mut login = Login::new(&socket);
+        let file = SessionFile::of(&login, state);
+        let daemon = login.start(&socket, None);
+        keep(&mut login, &socket);
+        (home, login, file, daemon)
+    };
+    let (closed, removed, late) = (begin("active"), begin("online"), begin("closing"));
+    // One whose file comes later is not of logind's making.
+    let (strange_home, _, strange_login, strange) = logged_in();
+    let strange_file = SessionFile::of(&strange_login, "active");
+    for daemon in [&closed.3, &removed.3, &late.3, &strange] {
+        assert!(!daemon.wait_exit(Duration::from_secs(6)), "each session stands");
+    }
+    closed.2.say("closing");
+    drop(removed.2);
+    strange_file.say("closing");
+    let begun = Instant::now();
+    assert_ends(&closed.3, begun, &closed.0);
+    assert_ends(&removed.3, begun, &removed.0);
+    assert!(!strange.wait_exit(Duration::from_secs(6)));
+    assert!(
+        !late.3.wait_exit(Duration::ZERO),
+        "what is unlocked behind a logout is not ended by that logout"
+    );
+    drop(late.2);
+    let begun = Instant::now();
+    assert_ends(&late.3, begun, &late.0);
+    assert!(!strange.wait_exit(Duration::ZERO));
+    drop((strange_login, strange_home));
+    assert!(strange.wait_exit(BOUND));
+}
+
+#[test]
+fn whether_logout_is_watched_is_told() {
+    let hello = r#"{"id":1,"op":"hello","proto":1,"min_proto":1,"version":"0","build":"test"}"#;
+    let told = |header: &str| {
+        let (_, rest) = header.split_once(r#"{"name":"logout","#).expect("it is told");
+        rest.split('}').next().unwrap().to_owned()
+    };
+    let daemon = Daemon::start();
+    let mut stream = daemon.connect();
+    std::io::Write::write_all(&mut stream, &frame(hello, b"")).unwrap();
+    let header = read_frame(&mut stream).unwrap().0;
+    let set = fs::read("/proc/self/sessionid").is_ok_and(|id| id != b"4294967295");
+    if set {
+        assert_eq!(told(&header), r#""on":true"#);
+    } else {
+        let said = told(&header);
+        assert!(said.starts_with(r#""on":false"#) && said.contains("no login session"), "{said}");
+    }
+}
+
+#[test]
+fn without_a_login_session_there_is_no_logout() {
+    let unset = fs::read("/proc/self/sessionid").is_ok_and(|id| id == b"4294967295");
+    let test = "without_a_login_session_there_is_no_logout";
+    if !can_run(test, &[Need::That(unset, "a process without a login session")]) {
+        return;
+    }
+    let mut daemon = Daemon::start();
+    daemon.unlock("acme.test.K", "s");
+    std::thread::sleep(WHILE);
+    assert!(daemon.child.0.try_wait().unwrap().is_none());
+    assert_eq!(daemon.held(), ["acme.test.K"]);
+}
