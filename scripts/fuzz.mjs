@@ -24,8 +24,9 @@ const FLAGS = [
   '-Zsanitizer=address',
   '-Ccodegen-units=1',
 ];
-// A single allocation, or all of them, beyond what any of these readers may take; an input that takes longer than any may.
-const LIMITS = ['-malloc_limit_mb=64', '-rss_limit_mb=1024', '-timeout=20'];
+// A single allocation beyond what any of these readers may take; all of them, with what the sanitizer keeps of those freed; an input that takes
+// longer than any may.
+const LIMITS = ['-malloc_limit_mb=64', '-rss_limit_mb=2048', '-timeout=20'];
 // A target whose messages may be longer than libFuzzer would make them by itself has to be told so.
 const LONGEST = { native: 16384, legacy: 16384, dispatcher: 16384, server: 16384 };
 

@@ -31,7 +31,8 @@ pub fn server(data: &[u8]) {
             bytes.extend(framed(message).as_deref().unwrap_or(message));
         }
     }
-    if bytes.len() > MOST {
+    // What a server that knows the secret says of it is no leak.
+    if bytes.len() > MOST || bytes.windows(SECRET.len()).any(|window| window == SECRET) {
         return;
     }
     let (client, mut server) = UnixStream::pair().expect("a pair of sockets");
@@ -93,8 +94,11 @@ fn native(op: u8, client: UnixStream, said: usize) {
                 })
                 .collect();
             match session.unlock(&keys) {
-                Ok(outcomes) => assert_eq!(outcomes.len(), keys.len(), "an outcome for each key"),
-                Err(problem) => told(Err(problem)),
+                Ok(outcomes) => {
+                    assert_eq!(outcomes.len(), keys.len(), "an outcome for each key");
+                    outcomes.into_iter().for_each(|unlocked| keeps_quiet(unlocked.outcome.map(drop)));
+                }
+                Err(problem) => keeps_quiet(Err(problem)),
             }
         }
         b'p' => {
@@ -143,11 +147,19 @@ fn listed(holdings: Result<Holdings, Problem>, said: usize) {
     }
 }
 
+/// A problem with what was unlocked says nothing of it.
+fn keeps_quiet(outcome: Result<(), Problem>) {
+    if let Err(problem) = &outcome {
+        let shown = format!("{problem:?}");
+        assert!(!shown.contains(std::str::from_utf8(SECRET).expect("text")), "a problem holds no secret");
+    }
+    told(outcome);
+}
+
 /// A problem is for people: on one line, and of a length that can be read.
 fn told(outcome: Result<(), Problem>) {
     let Err(problem) = outcome else { return };
     let text = problem.to_string();
     assert!(!text.chars().any(char::is_control), "a problem holds no control characters: {text:?}");
-    assert!(!text.contains(std::str::from_utf8(SECRET).expect("text")), "a problem holds no secret");
     assert!(text.len() < 64 << 10, "a problem is no longer than a header");
 }
