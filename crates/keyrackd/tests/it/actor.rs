@@ -8,7 +8,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use keyrack_sys::clock::{boot_ns, wall_ms};
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_testkit::{Reaped, in_new_session, wait_until};
 
@@ -169,7 +171,7 @@ impl Login {
 }
 
 /// What an actor says next.
-fn said_in(replies: &mut impl BufRead) -> String {
+pub(crate) fn said_in(replies: &mut impl BufRead) -> String {
     let mut line = String::new();
     loop {
         line.clear();
@@ -262,6 +264,30 @@ fn act() {
                 say(&ask(connect(&socket), line.unwrap().as_bytes()));
             }
         }
+        // Is a daemon whose clocks are turned from outside, in lines.
+        "clocked" => {
+            let turned = std::sync::Arc::new([const { AtomicI64::new(0) }; 2]);
+            let given = std::sync::Arc::clone(&turned);
+            std::thread::spawn(move || {
+                for line in io::stdin().lines() {
+                    let by: Vec<i64> = line.unwrap().split(' ').map(|by| by.parse().unwrap()).collect();
+                    given[0].store(by[0], Ordering::SeqCst);
+                    given[1].store(by[1], Ordering::SeqCst);
+                    say("turned");
+                }
+            });
+            let clock = move || keyrack_core::Clock {
+                boot_ns: boot_ns().checked_add_signed(turned[0].load(Ordering::SeqCst) * 1_000_000).unwrap(),
+                wall_ms: wall_ms() + turned[1].load(Ordering::SeqCst),
+            };
+            let code = keyrackd::run(keyrackd::Surroundings {
+                args: vec!["--socket".into(), socket.into()],
+                var: &|_| None,
+                pipe: &|| None,
+                clock: std::rc::Rc::new(clock),
+            });
+            std::process::exit(code.into());
+        }
         // Does what it is told in lines, and leaves behind what it has started.
         "login" => {
             say("ready");
@@ -294,6 +320,7 @@ fn start(socket: &Path, uid: Option<&&str>) -> String {
         command = keyrack_testkit::as_user(uid.parse().unwrap(), &command);
     }
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    #[expect(clippy::zombie_processes, reason = "whoever starts a daemon does not wait for its end")]
     let daemon = quiet.spawn().unwrap();
     wait_until("the daemon serves", LONG, || UnixStream::connect(socket).is_ok());
     daemon.id().to_string()

@@ -6,6 +6,7 @@ mod daemon;
 mod end;
 mod identity;
 mod legacy;
+mod lifecycle;
 mod limits;
 mod load;
 mod logout;
