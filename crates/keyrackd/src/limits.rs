@@ -41,8 +41,9 @@ pub(crate) const CLAIM: Duration = Duration::from_secs(5);
 /// Descriptors that are not for callers: standard ones, the socket, the lock, timers, the runtime's own, and strangers.
 const RESERVED: u64 = 64;
 
-/// The least limit on open files a daemon serves with: its own fifteen, and room to look at a caller.
-pub(crate) const LEAST_FILES: u64 = 20;
+/// The least limit on open files a daemon serves with: its own seventeen, three to look through its login session, and room to look at
+/// a caller meanwhile.
+pub(crate) const LEAST_FILES: u64 = 22;
 
 /// How many callers may wait at a time, by the limit on open files. Each takes two descriptors, its socket and its pidfd.
 pub(crate) fn connections(nofile: u64) -> usize {

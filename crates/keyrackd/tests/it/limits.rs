@@ -99,7 +99,7 @@ fn who_only_begins_to_ask_keeps_nobody_from_being_answered() {
 
 #[test]
 fn with_too_few_descriptors_to_look_at_anybody_it_does_not_start() {
-    for nofile in [16, 19] {
+    for nofile in [16, 21] {
         let home = Home::new();
         let output = limited(&format!("-n {nofile}"), &command(&home)).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
@@ -108,7 +108,7 @@ fn with_too_few_descriptors_to_look_at_anybody_it_does_not_start() {
         assert_eq!(fs::read_dir(home.runtime()).unwrap().count(), 0, "nothing is left behind");
     }
     let home = Home::new();
-    let mut command = limited("-n 20", &command(&home));
+    let mut command = limited("-n 22", &command(&home));
     let daemon = Daemon::run(home, &mut command);
     daemon.unlock("acme.test.K", "s");
     assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);

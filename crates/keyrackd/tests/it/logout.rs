@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use keyrack_sys::pidfd::Pidfd;
-use keyrack_testkit::{Home, Need, can_run};
+use keyrack_testkit::{Home, Need, binary, can_run, wait_until};
 
 use crate::actor::Login;
 use crate::daemon::{Daemon, LONG, frame, get, names_in, read_frame, socket_in, unlock};
@@ -122,6 +123,34 @@ fn a_chain_of_short_lived_processes_is_somebody() {
     login.leave();
     assert!(!daemon.wait_exit(WHILE), "there is always one");
     fs::write(home.root().join("until"), "").unwrap();
+    let begun = Instant::now();
+    assert_ends(&daemon, begun, &home);
+}
+
+#[test]
+fn with_the_fewest_descriptors_there_may_be_it_still_looks() {
+    let test = "with_the_fewest_descriptors_there_may_be_it_still_looks";
+    if !can_run(test, &[Need::Sessions]) {
+        return;
+    }
+    let home = Home::new();
+    let socket = socket_in(&home);
+    let script = home.root().join("few");
+    let program = binary("keyrackd");
+    let text = format!("#!/bin/sh\nulimit -n 22\nexec {} --socket \"$1\"\n", program.display());
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut login = Login::new(&socket);
+    let pid = login.order(&format!("run {} {}", script.display(), socket.display()));
+    let daemon = Pidfd::open(pid.parse().unwrap()).unwrap();
+    wait_until("it serves", LONG, || UnixStream::connect(&socket).is_ok());
+    keep(&mut login, &socket);
+    // It looks at its session while it is asked.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(7) {
+        assert!(login.ask(&socket, &get("acme.test.K")).contains(r#""secret":"s""#));
+    }
+    login.leave();
     let begun = Instant::now();
     assert_ends(&daemon, begun, &home);
 }
