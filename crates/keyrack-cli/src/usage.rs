@@ -133,7 +133,7 @@ mod tests {
             (&["get", "-v"], "there is no flag -v"),
             (&["-v"], "there is no flag -v"),
             (&["nope"], "there is no command nope"),
-            (&["doctor"], "there is no command doctor"),
+            (&["fill"], "there is no command fill"),
             (&["set", "--vault", "os.secure"], "missing: --key <KEY>"),
             (&["source"], "missing: --env <ENV>"),
             (

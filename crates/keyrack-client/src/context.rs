@@ -38,9 +38,14 @@ impl Environment {
         self.get(name).is_some_and(|value| value == "1")
     }
 
+    /// The names of all variables.
+    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.0.keys().map(OsString::as_os_str)
+    }
+
     /// The same without what keyrack itself is set by: every variable whose name begins with `KEYRACK_`.
     #[must_use]
-    pub(crate) fn without_settings(&self) -> Self {
+    pub fn without_settings(&self) -> Self {
         let ours = |name: &OsStr| name.as_encoded_bytes().starts_with(b"KEYRACK_");
         let kept = self.0.iter().filter(|(name, _)| !ours(name));
         Environment(kept.map(|(name, value)| (name.clone(), value.clone())).collect())

@@ -4,6 +4,7 @@
 
 mod declare;
 pub mod del;
+pub mod doctor;
 pub mod get;
 pub mod init;
 pub mod list;

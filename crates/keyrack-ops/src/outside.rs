@@ -75,7 +75,12 @@ impl<'p> Outside<'p> {
         Identities::discover(self.identity_source(racks, []), passphrase)
     }
 
-    fn identity_source(&self, racks: &Racks, first: impl IntoIterator<Item = PathBuf>) -> IdentitySource {
+    /// Where those keys are looked for.
+    pub(crate) fn identity_source(
+        &self,
+        racks: &Racks,
+        first: impl IntoIterator<Item = PathBuf>,
+    ) -> IdentitySource {
         IdentitySource {
             racks: racks.clone(),
             prikeys: first.into_iter().chain(self.prikeys.iter().cloned()).collect(),

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod dir;
 pub mod file;
 pub mod harden;
+pub mod kernel;
 pub mod memory;
 pub mod peer;
 pub mod pid;

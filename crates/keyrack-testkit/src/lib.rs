@@ -3,6 +3,8 @@
 //! A dev-dependency only: no shipped crate may depend on it.
 #![allow(clippy::print_stderr, reason = "a test says on stderr what it did not run")]
 
+pub mod kernel;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -157,7 +159,7 @@ pub fn as_user(uid: u32, command: &Command) -> Command {
     wrap(command, &["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"])
 }
 
-fn wrap(command: &Command, prefix: &[&str]) -> Command {
+pub(crate) fn wrap(command: &Command, prefix: &[&str]) -> Command {
     let mut wrapped = Command::new(prefix[0]);
     wrapped.args(&prefix[1..]).arg(command.get_program()).args(command.get_args());
     wrapped.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());

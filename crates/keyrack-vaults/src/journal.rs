@@ -100,9 +100,14 @@ pub(crate) fn recover(lock: &Lock, racks: &Racks) -> Result<(), Problem> {
 /// The same for who only reads: nothing is done when there is nothing to do, and a failure is no failure to read. Each file is whole by
 /// itself, old or new.
 pub(crate) fn recover_for_reading(racks: &Racks) {
-    if fs::symlink_metadata(racks.secure_dir().join(DECIDED)).is_ok() {
+    if is_unfinished(racks) {
         let _ = Lock::take(racks);
     }
+}
+
+/// Whether a replacement was decided and is not finished. Only looks.
+pub(crate) fn is_unfinished(racks: &Racks) -> bool {
+    fs::symlink_metadata(racks.secure_dir().join(DECIDED)).is_ok()
 }
 
 fn roll_forward(lock: &Lock, racks: &Racks) -> Result<(), Problem> {

@@ -13,6 +13,7 @@ mod fault;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod identity;
+pub mod inspect;
 pub mod inventory;
 mod journal;
 mod lock;

@@ -111,7 +111,7 @@ fn read(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostMan
     parse(&path, &plain).map(Some)
 }
 
-fn does_not_open(path: &Path, fault: Fault) -> Problem {
+pub(crate) fn does_not_open(path: &Path, fault: Fault) -> Problem {
     match fault {
         Fault::Damaged(why) => Problem::new(
             ErrorCode::VaultCorrupt,
@@ -132,7 +132,7 @@ fn does_not_open(path: &Path, fault: Fault) -> Problem {
 }
 
 /// An error of the text says which file, and the place in its plaintext, and quotes nothing.
-fn parse(path: &Path, plain: &[u8]) -> Result<HostManifest, Problem> {
+pub(crate) fn parse(path: &Path, plain: &[u8]) -> Result<HostManifest, Problem> {
     HostManifest::parse(plain)
         .map_err(|problem| Problem { message: format!("{}: {}", path.display(), problem.message), ..problem })
 }

@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod del;
+pub(crate) mod doctor;
 pub(crate) mod get;
 pub(crate) mod init;
 pub(crate) mod list;

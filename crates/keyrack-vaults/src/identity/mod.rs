@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use keyrack_core::{ErrorCode, Problem};
 use zeroize::Zeroizing;
 
+use crate::inspect::KeyFileKind;
 use crate::racks::Racks;
 use crate::recipient::read_key_file;
 
@@ -68,6 +69,8 @@ pub struct Identities<'p> {
     places: std::vec::IntoIter<Place>,
     source: IdentitySource,
     passphrase: Box<dyn Passphrase + 'p>,
+    /// Which candidate's keys were taken last.
+    used: Option<usize>,
 }
 
 /// Where to look next.
@@ -132,12 +135,34 @@ impl<'p> Identities<'p> {
             candidates.push(Candidate { path: path.clone(), named: true, state });
         }
         let places = vec![Place::Owner, Place::Agent, Place::Default].into_iter();
-        Ok(Identities { candidates, places, source, passphrase })
+        Ok(Identities { candidates, places, source, passphrase, used: None })
     }
 
     /// The key files looked at so far, in the order they are tried.
     pub fn tried(&self) -> Vec<&Path> {
         self.candidates.iter().map(|candidate| candidate.path.as_path()).collect()
+    }
+
+    /// Every key file that would be looked at, and what it is; nobody is asked.
+    pub(crate) fn survey(&mut self) -> Vec<(PathBuf, KeyFileKind)> {
+        while self.look_further() {}
+        let kind = |state: &State| match state {
+            State::Open(_) => KeyFileKind::Open,
+            State::Sealed(_) | State::Shut(..) => KeyFileKind::Sealed,
+            State::Useless(why) => KeyFileKind::Useless(why.clone()),
+        };
+        self.candidates.iter().map(|one| (one.path.clone(), kind(&one.state))).collect()
+    }
+
+    /// The file of the key that an attempt took last.
+    pub(crate) fn last_used(&self) -> Option<PathBuf> {
+        self.candidates.get(self.used?).map(|candidate| candidate.path.clone())
+    }
+
+    /// The files of keys whose passphrase was wanted and could not be had.
+    pub(crate) fn shut(&self) -> Vec<PathBuf> {
+        let shut = self.candidates.iter().filter(|one| matches!(one.state, State::Shut(..)));
+        shut.map(|one| one.path.clone()).collect()
     }
 
     /// Offers keys to `attempt` until it takes one: first those that need no passphrase, then, where `target` says they could fit, those that
@@ -152,7 +177,7 @@ impl<'p> Identities<'p> {
         }
         // Why a key that could have opened it did not: the first such reason is the cause.
         let mut refusal = None;
-        for candidate in &mut self.candidates {
+        for (nth, candidate) in self.candidates.iter_mut().enumerate() {
             let public = match &candidate.state {
                 State::Sealed(sealed) => sealed.public(),
                 State::Shut(public, _) => public,
@@ -167,6 +192,7 @@ impl<'p> Identities<'p> {
             match &candidate.state {
                 State::Open(keys) => {
                     if let Some(taken) = attempt(keys) {
+                        self.used = Some(nth);
                         return Ok(taken);
                     }
                 }
@@ -190,6 +216,7 @@ impl<'p> Identities<'p> {
                 if let State::Open(keys) = &candidate.state
                     && let Some(taken) = attempt(keys)
                 {
+                    self.used = Some(next);
                     return Some(taken);
                 }
                 next += 1;

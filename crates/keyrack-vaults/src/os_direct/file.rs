@@ -34,6 +34,11 @@ impl<'t> DirectFile<'t> {
         self.object.get(slug).is_some()
     }
 
+    /// What the entries are called.
+    pub(super) fn slugs(&self) -> impl Iterator<Item = &str> {
+        self.object.members.iter().map(|member| member.name.as_str())
+    }
+
     /// The entry of `slug`. Only this entry is judged: another one may be broken in any way that is still JSON.
     pub(super) fn get(&self, slug: &str) -> Result<Option<Found>, Broken> {
         let Some(member) = self.object.get(slug) else { return Ok(None) };

@@ -18,6 +18,7 @@ use crate::atomic;
 use crate::lock::Lock;
 use crate::mech;
 use crate::os_secure::check_secret;
+use crate::racks::Racks;
 use crate::vault::{Context, Entry, Material, Vault};
 
 use file::DirectFile;
@@ -124,6 +125,22 @@ impl Vault for OsDirect {
             .flatten()
             .is_some_and(|bytes| DirectFile::read(&bytes).is_ok_and(|file| file.has(entry.slug.as_str())))
     }
+}
+
+/// The slugs in the file, with every entry read once: one that cannot be is a problem. No value leaves this.
+///
+/// # Errors
+/// [`ErrorCode::VaultCorrupt`] naming file and line, and those of reading.
+pub(crate) fn slugs(racks: &Racks) -> Result<Vec<String>, Problem> {
+    let path = racks.direct_path();
+    let Some(bytes) = atomic::read_private(&racks.dir(), &path, MAX_FILE)? else { return Ok(Vec::new()) };
+    let broken = |broken| corrupt(&path, &bytes, broken);
+    let file = DirectFile::read(&bytes).map_err(broken)?;
+    let slugs: Vec<String> = file.slugs().map(str::to_owned).collect();
+    for slug in &slugs {
+        file.get(slug).map_err(broken)?;
+    }
+    Ok(slugs)
 }
 
 fn read(context: &Context<'_, '_>, slug: &Slug) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {

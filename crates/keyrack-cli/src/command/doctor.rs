@@ -1,0 +1,107 @@
+//! `keyrack doctor`: what is right, what is wrong, and what mends it. It changes nothing and asks nobody.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use keyrack_client::render::Look;
+use keyrack_client::render::tree::{Node, tree};
+use keyrack_core::{Invocation, Problem};
+use keyrack_ops::doctor::{Check, Report, State, look};
+use serde_json::{Value, json};
+
+use crate::args::OwnerFlags;
+use crate::outer::Outer;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  keyrack doctor
+  keyrack doctor --json";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// An ssh key to open the rack with, tried first; may be given again
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prikey: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let owner = self.owner.resolve(&outer.group)?;
+        let report = outer.operate(owner, &self.prikey, |outside| Ok(look(outside)))?;
+        let exit = if report.is_ok() { 0 } else { 2 };
+        if self.json {
+            return output::print_json(&value(&report, outer.invocation)).map(|()| exit);
+        }
+        let text = text(&report, outer.invocation, outer.look());
+        output::print(text.as_bytes()).map(|()| exit)
+    }
+}
+
+/// One branch for each group, one below it for each check.
+fn text(report: &Report, invocation: Invocation, look: Look) -> String {
+    let mut groups: Vec<(&str, Vec<Node>)> = Vec::new();
+    for check in &report.checks {
+        let group = check.name.split('.').next().unwrap_or_default();
+        let node = branch(check, invocation, look);
+        match groups.last_mut() {
+            Some((last, nodes)) if *last == group => nodes.push(node),
+            _ => groups.push((group, vec![node])),
+        }
+    }
+    let mut nodes: Vec<Node> =
+        groups.into_iter().map(|(group, below)| Node::new(group).with(below)).collect();
+    nodes.push(Node::new(summary(report)));
+    tree(&look.titled("🩺", "keyrack doctor"), &nodes, look)
+}
+
+fn branch(check: &Check, invocation: Invocation, look: Look) -> Node {
+    let mark = match check.state {
+        State::Ok => look.titled("✅", "ok"),
+        State::Skip => look.titled("➖", "skip"),
+        State::Warn => look.titled("⚠️", "warn"),
+        State::Fail => look.titled("❌", "fail"),
+    };
+    let hint = check.hint.as_ref().map(|hint| Node::new(format!("hint: {hint}")));
+    let fix = check.fix.as_ref().map(|fix| Node::command("fix", fix.render(invocation)));
+    Node::new(format!("{mark}: {}", check.message)).with(hint.into_iter().chain(fix))
+}
+
+fn summary(report: &Report) -> String {
+    let of = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    let (fails, warns) = (report.count(State::Fail), report.count(State::Warn));
+    match (fails, warns) {
+        (0, 0) => "all is well".to_owned(),
+        (0, warns) => format!("it works; {}", of(warns, "warning")),
+        (fails, 0) => of(fails, "failure"),
+        (fails, warns) => format!("{}, {}", of(fails, "failure"), of(warns, "warning")),
+    }
+}
+
+/// `{checks: [{name, state, message, fix?, hint?}], ok}`.
+fn value(report: &Report, invocation: Invocation) -> Value {
+    let checks: Vec<Value> = report
+        .checks
+        .iter()
+        .map(|check| {
+            let mut value =
+                json!({ "name": check.name, "state": check.state.as_str(), "message": check.message });
+            if let Some(members) = value.as_object_mut() {
+                if let Some(fix) = &check.fix {
+                    members.insert("fix".to_owned(), fix.render(invocation).into());
+                }
+                if let Some(hint) = &check.hint {
+                    members.insert("hint".to_owned(), hint.as_str().into());
+                }
+            }
+            value
+        })
+        .collect();
+    json!({ "checks": checks, "ok": report.is_ok() })
+}

@@ -1,0 +1,601 @@
+//! `keyrack doctor` tells the truth, under each condition that can be brought about here: a test for each.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use keyrack_testkit::kernel::{Lack, become_the_command, without};
+use keyrack_testkit::{Need, Reaped, as_user, binary, can_run, in_new_session, run, wait_until};
+use serde_json::Value;
+
+use crate::scenario::World;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A user that is nobody's.
+const SOMEBODY: u32 = 65_532;
+
+/// Not a test of its own: the process that becomes a command on a kernel that lacks something.
+#[test]
+#[ignore = "becomes another program"]
+fn child() {
+    become_the_command();
+}
+
+/// What doctor said.
+struct Said {
+    checks: Vec<Value>,
+    exit: i32,
+    text: String,
+}
+
+impl Said {
+    fn of(command: &mut Command) -> Self {
+        let output = run(command, b"", LIMIT).unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let value: Value =
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{command:?}\n{text}\n{stderr}"));
+        let checks = value["checks"].as_array().unwrap().clone();
+        let said = Said { checks, exit: output.status.code().unwrap(), text };
+        let fails = said.checks.iter().any(|check| check["state"] == "fail");
+        assert_eq!(value["ok"], !fails);
+        assert_eq!(said.exit, if fails { 2 } else { 0 }, "{}", said.text);
+        said
+    }
+
+    /// The states and messages of the checks of a name.
+    fn of_name(&self, name: &str) -> Vec<(&str, &str)> {
+        let named = self.checks.iter().filter(|check| check["name"] == name);
+        named.map(|check| (check["state"].as_str().unwrap(), check["message"].as_str().unwrap())).collect()
+    }
+
+    /// That a check of this name is in this state, with these words in all it says.
+    #[track_caller]
+    fn says(&self, name: &str, state: &str, words: &[&str]) {
+        let found = self.checks.iter().any(|check| {
+            let all = check.to_string();
+            check["name"] == name && check["state"] == state && words.iter().all(|word| all.contains(word))
+        });
+        assert!(found, "no {name} is {state} with {words:?}:\n{}", self.text);
+    }
+
+    #[track_caller]
+    fn does_not_name(&self, name: &str) {
+        assert!(self.of_name(name).is_empty(), "{}", self.text);
+    }
+}
+
+fn doctor(world: &World) -> Command {
+    world.command(&["keyrack", "doctor", "--json"].map(str::to_owned))
+}
+
+fn look(world: &World) -> Said {
+    Said::of(&mut doctor(world))
+}
+
+#[track_caller]
+fn done(world: &World, line: &str) {
+    let (exit, stdout, stderr) = world.run(line, b"s3cret-of-the-doctor");
+    assert_eq!(exit, 0, "{line}: {stdout:?} {stderr:?}");
+}
+
+/// A shell script with `keyrack` and `keyrackd` on its PATH.
+fn script(world: &World, text: &str) -> Command {
+    world.command(&["sh", "-euc", text].map(str::to_owned))
+}
+
+/// A script of root's in a mount namespace of its own.
+fn mounted(world: &World, text: &str) -> Command {
+    world.command(&["unshare", "--mount", "sh", "-euc", text].map(str::to_owned))
+}
+
+fn can_mount(test: &str) -> bool {
+    let possible = Command::new("unshare")
+        .args(["--mount", "mount", "-t", "tmpfs", "none", "/mnt"])
+        .stderr(Stdio::null())
+        .status();
+    let possible = possible.is_ok_and(|status| status.success());
+    can_run(test, &[Need::Root, Need::That(possible, "the right to mount")])
+}
+
+/// Where the socket of a world is, once a daemon has been there.
+fn socket(world: &World) -> PathBuf {
+    let (_, stdout, _) = world.run("keyrack daemon start --json", b"");
+    let told: Value = serde_json::from_str(&stdout.concat()).unwrap();
+    done(world, "keyrack daemon stop");
+    told["socketPath"].as_str().unwrap().into()
+}
+
+/// A world with a rack, a repository and a key, unlocked.
+fn stocked() -> World {
+    let world = World::new();
+    let key = world.home.home().join(".ssh/id_ed25519");
+    fs::set_permissions(key, Permissions::from_mode(0o600)).unwrap();
+    done(&world, "git init -q");
+    done(&world, "keyrack init --org acme");
+    done(&world, "keyrack set --key A --env test --vault os.secure --mech REPLICA");
+    done(&world, "keyrack set --key B --env test --vault os.direct --mech REPLICA");
+    done(&world, "keyrack unlock --env test");
+    world
+}
+
+#[test]
+fn doctor_finds_nothing_wrong_where_nothing_is() {
+    let world = stocked();
+    let said = look(&world);
+    assert_eq!(said.exit, 0);
+    for (name, words) in [
+        ("environment", &["no KEYRACK_ variable is set"][..]),
+        ("place.home", &["HOME is "]),
+        ("place.runtime_dir", &["XDG_RUNTIME_DIR is "]),
+        ("programs.keyrackd", &["0.1.0"]),
+        ("kernel.processes", &["/proc shows every process"]),
+        ("daemon.socket", &["holds 2 keys"]),
+        ("daemon.version", &["0.1.0", "protocol 1"]),
+        ("daemon.hardening.not_dumpable", &["on"]),
+        ("daemon.hardening.no_new_privs", &["on"]),
+        ("rack.identity", &["/.ssh/id_ed25519", "without a passphrase"]),
+        ("rack.host_manifest", &["opens with ", "/.ssh/id_ed25519", "2 keys, 1 recipient"]),
+        ("rack.files", &["3 files"]),
+        ("rack.keys", &["every key"]),
+        ("repository.manifest", &["2 keys of the org acme"]),
+    ] {
+        said.says(name, "ok", words);
+    }
+    // The same for people.
+    let (exit, stdout, stderr) = world.run("keyrack doctor", b"");
+    let text = stdout.join("\n");
+    assert_eq!((exit, stderr.len()), (0, 0), "{stderr:?}");
+    for check in &said.checks {
+        assert!(text.contains(check["message"].as_str().unwrap()), "{check}\n{text}");
+    }
+    for all in [&text, &said.text] {
+        assert!(!all.contains("s3cret-of-the-doctor"), "{all}");
+    }
+}
+
+#[test]
+fn doctor_changes_nothing() {
+    let world = stocked();
+    let home = world.home.home();
+    // Things a less careful look would mend: an open mode, a half-done change, a dead socket.
+    let rack = home.join(".rhachet/keyrack");
+    fs::set_permissions(rack.join("keyrack.host.age"), Permissions::from_mode(0o644)).unwrap();
+    fs::create_dir(rack.join("vault/os.secure/owner=default/.replace.decided")).unwrap();
+    fs::write(rack.join("vault/os.secure/owner=default/.replace.decided/manifest"), "junk").unwrap();
+    for before in ["true", "keyrack daemon stop"] {
+        done(&world, before);
+        let all = || {
+            let list =
+                "find . -printf '%p %y %m %i %s %T@ %C@\\n' | sort; find . -type f -exec cksum {} + | sort";
+            let output =
+                Command::new("sh").args(["-c", list]).current_dir(world.home.root()).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let then = all();
+        assert!(then.contains("keyrack.host.age"), "{then}");
+        look(&world);
+        assert_eq!(then, all());
+    }
+    let said = look(&world);
+    said.says("rack.files", "warn", &["decided", "not finished"]);
+    said.says("rack.files", "warn", &["keyrack.host.age", "0644", "chmod 600 "]);
+    if !can_run("doctor_changes_nothing: its system calls", &[Need::Program("strace")]) {
+        return;
+    }
+    let trace = world.home.root().join("trace");
+    let mut command = world.command(&["strace", "-f", "-e", "trace=%file,%process", "-o"].map(str::to_owned));
+    command.arg(&trace).arg(binary("keyrack")).args(["doctor", "--json"]);
+    Said::of(&mut command);
+    let calls = fs::read_to_string(&trace).unwrap();
+    assert!(calls.contains("openat("), "{calls}");
+    for line in calls.lines().filter(|line| !line.contains("\"/dev/null\"")) {
+        let call = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+        let changing =
+            ["unlink", "rename", "mkdir", "rmdir", "mknod", "chmod", "chown", "link", "symlink", "utime"];
+        let changes = changing
+            .iter()
+            .any(|name| call.trim_start_matches(['f', 'l']).starts_with(name) || call.starts_with(name));
+        assert!(!changes, "{line}");
+        assert!(
+            !["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"].iter().any(|flag| line.contains(flag)),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn doctor_tells_each_wrong_runtime_directory() {
+    let world = World::new();
+    let at = |name: &str| world.home.root().join(name);
+    fs::create_dir(at("open")).unwrap();
+    fs::set_permissions(at("open"), Permissions::from_mode(0o755)).unwrap();
+    fs::write(at("file"), "").unwrap();
+    symlink(world.home.runtime(), at("link")).unwrap();
+    fs::create_dir(at(&"x".repeat(90))).unwrap();
+    fs::set_permissions(at(&"x".repeat(90)), Permissions::from_mode(0o700)).unwrap();
+    let with = |value: PathBuf| Said::of(doctor(&world).env("XDG_RUNTIME_DIR", value));
+    for (value, words) in [
+        (PathBuf::new(), &["set but empty", "unset XDG_RUNTIME_DIR"][..]),
+        ("relative".into(), &["not absolute"]),
+        (at("missing"), &["no such directory"]),
+        (at("file"), &["not a directory"]),
+        (at("link"), &["symbolic link"]),
+        (at("open"), &["0755", "chmod 700 "]),
+    ] {
+        let said = with(value);
+        said.says("place.runtime_dir", "fail", words);
+        said.says("daemon.socket", "skip", &["without a place"]);
+    }
+    with(at(&"x".repeat(90))).says("place.socket_path", "fail", &["107", "shorter path"]);
+    let said = Said::of(doctor(&world).env_remove("XDG_RUNTIME_DIR"));
+    said.says("place.runtime_dir", "ok", &["XDG_RUNTIME_DIR is not set"]);
+    Said::of(doctor(&world).env_remove("HOME")).says("place.home", "fail", &["HOME is not set"]);
+    Said::of(doctor(&world).env("HOME", "gone")).says("place.home", "fail", &["not an absolute path"]);
+    if can_run("doctor_tells_each_wrong_runtime_directory: another's", &[Need::Root]) {
+        std::os::unix::fs::chown(at("open"), Some(SOMEBODY), None).unwrap();
+        with(at("open")).says("place.runtime_dir", "fail", &["another user", "unset it"]);
+    }
+}
+
+#[test]
+fn doctor_tells_whether_there_is_a_login_session() {
+    let test = "doctor_tells_whether_there_is_a_login_session";
+    let own = fs::read_to_string("/proc/self/sessionid").unwrap_or_default();
+    if can_run(test, &[Need::That(own == "4294967295", "to run in no login session")]) {
+        let world = World::new();
+        look(&world).says("session.login", "warn", &["descends from no login session", "ssh"]);
+        done(&world, "keyrack daemon start");
+        look(&world).says("daemon.boundary", "warn", &["cannot tell login sessions apart"]);
+        let said = Said::of(doctor(&world).env("KEYRACK_REQUIRE_SESSION", "1"));
+        said.says("daemon.boundary", "fail", &["KEYRACK_REQUIRE_SESSION"]);
+    }
+    if can_run(test, &[Need::Sessions]) {
+        let world = World::new();
+        let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+        let said = Said::of(&mut in_new_session(&both));
+        said.says("session.login", "ok", &["this is login session "]);
+        said.says("daemon.boundary", "ok", &["this login session and no others"]);
+        // From here it is somewhere else.
+        let said = look(&world);
+        said.says("session.elsewhere", "warn", &["other login sessions"]);
+        said.says("daemon.socket", "skip", &["no daemon runs"]);
+    }
+}
+
+/// A process that the kernel calls `systemd`, as that of a user manager.
+fn manager(world: &World) -> PathBuf {
+    let path = world.home.root().join("systemd");
+    let sleep =
+        run(Command::new("sh").args(["-c", "readlink -f \"$(command -v sleep)\""]), b"", LIMIT).unwrap();
+    fs::copy(String::from_utf8(sleep.stdout).unwrap().trim(), &path).unwrap();
+    path
+}
+
+#[test]
+fn doctor_tells_of_the_user_managers_own_session() {
+    let test = "doctor_tells_of_the_user_managers_own_session";
+    if !can_run(test, &[Need::Sessions, Need::Program("setpriv")]) {
+        return;
+    }
+    let world = readable(World::new());
+    let manager = manager(&world);
+    let with = |inside: &str| {
+        let text = format!(
+            "{} 60 & trap \"kill $!\" EXIT; while [ \"$(cat /proc/$!/comm)\" != systemd ]; do sleep 0.01; done; {inside}",
+            manager.display()
+        );
+        script(&world, &text)
+    };
+    // In its own session.
+    let said = Said::of(&mut in_new_session(&as_user(SOMEBODY, &with("keyrack doctor --json"))));
+    said.says("session.user_manager", "warn", &["this is the session of your user manager"]);
+    // In another: root makes it, for an id that is set is never set again.
+    let other = script(
+        &world,
+        &format!(
+            "(echo 0 > /proc/self/loginuid; exec setpriv --reuid {SOMEBODY} --clear-groups {} 60) & trap \"kill $!\" EXIT
+            while [ \"$(cat /proc/$!/comm)\" != systemd ]; do sleep 0.01; done
+            echo 0 > /proc/self/loginuid; setpriv --reuid {SOMEBODY} --clear-groups keyrack doctor --json",
+            manager.display()
+        ),
+    );
+    let mut other = other;
+    let said = Said::of(&mut other);
+    said.says("session.user_manager", "ok", &["has a rack of its own"]);
+}
+
+/// Lets another user into a world, and gives it to them.
+fn readable(world: World) -> World {
+    let root = world.home.root().to_owned();
+    let owner = format!("{SOMEBODY}:{SOMEBODY}");
+    assert!(Command::new("chown").args(["-R", &owner]).arg(&root).status().unwrap().success());
+    world
+}
+
+#[test]
+fn doctor_tells_of_lingering() {
+    if !can_mount("doctor_tells_of_lingering") {
+        return;
+    }
+    let world = World::new();
+    let lingering =
+        "mount -t tmpfs none /var/lib; mkdir -p /var/lib/systemd/linger; : > /var/lib/systemd/linger/root; ";
+    let text = format!("{lingering} keyrack doctor --json");
+    let said = Said::of(&mut mounted(&world, "mount -t tmpfs none /var/lib; keyrack doctor --json"));
+    said.says("session.linger", "ok", &["does not linger"]);
+    let own = fs::read_to_string("/proc/self/sessionid").unwrap_or_default();
+    if can_run(
+        "doctor_tells_of_lingering: no session",
+        &[Need::That(own == "4294967295", "no login session")],
+    ) {
+        let said = Said::of(&mut mounted(&world, &text));
+        said.says("session.linger", "warn", &["nothing but its lifetime", "loginctl disable-linger"]);
+    }
+    if can_run("doctor_tells_of_lingering: a session", &[Need::Sessions]) {
+        let said = Said::of(&mut in_new_session(&mounted(&world, &text)));
+        said.says("session.linger", "ok", &["your user lingers", "end with it all the same"]);
+    }
+}
+
+#[test]
+fn doctor_tells_that_the_kernel_hands_out_no_peers() {
+    let world = World::new();
+    let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+    let said = Said::of(&mut without(&[Lack::PeerPidfd], "doctor::child", &both));
+    said.says("kernel.peer_pidfd", "warn", &["SO_PEERPIDFD", "6.5"]);
+    said.says("daemon.boundary", "warn", &["cannot tell login sessions apart"]);
+    if can_run("doctor_tells_that_the_kernel_hands_out_no_peers: in a session", &[Need::Sessions]) {
+        let world = World::new();
+        let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+        let said = Said::of(&mut in_new_session(&without(&[Lack::PeerPidfd], "doctor::child", &both)));
+        said.says("session.login", "ok", &["login session"]);
+        said.says("daemon.boundary", "warn", &["kernel.peer_pidfd say"]);
+    }
+}
+
+#[test]
+fn doctor_tells_that_there_is_no_landlock() {
+    let world = World::new();
+    let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+    let said = Said::of(&mut without(&[Lack::Landlock], "doctor::child", &both));
+    said.says("kernel.landlock", "warn", &["landlock", "5.13"]);
+    said.says("daemon.hardening.landlock", "warn", &["landlock is off: "]);
+}
+
+#[test]
+fn doctor_tells_that_there_is_no_secret_memory() {
+    let world = World::new();
+    let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+    let said = Said::of(&mut without(&[Lack::SecretMemory], "doctor::child", &both));
+    said.says("kernel.secret_memory", "warn", &["memfd_secret"]);
+    said.says("daemon.hardening.secret_memory", "warn", &["secret_memory is off: "]);
+    said.does_not_name("daemon.hibernation");
+    let mut demanding = doctor(&world);
+    demanding.env("KEYRACK_MEMORY", "secret");
+    let said = Said::of(&mut without(&[Lack::SecretMemory], "doctor::child", &demanding));
+    said.says("kernel.secret_memory", "fail", &["KEYRACK_MEMORY demands it"]);
+    said.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands secret", "daemon restart"]);
+}
+
+#[test]
+fn doctor_tells_that_no_memory_can_be_locked() {
+    let test = "doctor_tells_that_no_memory_can_be_locked";
+    if !can_run(test, &[Need::Root, Need::Program("setpriv"), Need::Program("prlimit")]) {
+        return;
+    }
+    let world = readable(World::new());
+    let text = "exec prlimit --memlock=65536:65536 sh -euc 'keyrack daemon start >/dev/null; exec keyrack doctor --json'";
+    let said = Said::of(&mut as_user(SOMEBODY, &script(&world, text)));
+    said.says("kernel.locked_memory", "warn", &["64 KiB", "LimitMEMLOCK="]);
+    said.says("daemon.memory", "warn", &["may reach swap"]);
+    said.says("daemon.hardening.locked_memory", "warn", &["locked_memory is off: ", "64 KiB"]);
+    let text = "KEYRACK_MEMORY=locked exec prlimit --memlock=65536:65536 keyrack doctor --json";
+    let said = Said::of(&mut as_user(SOMEBODY, &script(&world, text)));
+    said.says("kernel.locked_memory", "fail", &["64 KiB"]);
+    said.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands locked"]);
+}
+
+#[test]
+fn doctor_tells_that_keyrackd_blocks_hibernation() {
+    let test = "doctor_tells_that_keyrackd_blocks_hibernation";
+    let world = World::new();
+    done(&world, "keyrack daemon start");
+    let memory = look(&world).of_name("daemon.memory").first().map(|(_, words)| words.contains("hidden"));
+    done(&world, "keyrack daemon stop");
+    if !can_mount(test) || !can_run(test, &[Need::That(memory == Some(true), "memfd_secret")]) {
+        return;
+    }
+    // A machine that can: the file that only a kernel with hibernation has, and swap on a disk.
+    let text = "
+        mount -t tmpfs none /sys/power; : > /sys/power/disk; : > /sys/power/state
+        printf 'Filename Type Size Used Priority\\n/dev/sda2 partition 8388604 0 -2\\n' > swaps
+        mount --bind swaps /proc/swaps
+        keyrack daemon start >/dev/null; keyrack doctor --json";
+    let said = Said::of(mounted(&world, text).env("KEYRACK_MEMORY", "secret"));
+    said.says(
+        "daemon.hibernation",
+        "warn",
+        &["cannot hibernate while keyrackd runs", "KEYRACK_MEMORY=locked"],
+    );
+    done(&world, "keyrack daemon stop");
+    // Left to itself, keyrackd would rather let it.
+    let said = Said::of(&mut mounted(&world, text));
+    said.does_not_name("daemon.hibernation");
+    said.says("daemon.memory", "ok", &["locked memory"]);
+}
+
+#[test]
+fn doctor_tells_that_processes_are_hidden() {
+    if !can_mount("doctor_tells_that_processes_are_hidden") {
+        return;
+    }
+    let world = World::new();
+    let said = Said::of(&mut mounted(&world, "mount -t proc -o hidepid=2 proc /proc; keyrack doctor --json"));
+    said.says("kernel.processes", "fail", &["hidepid=", "remount,hidepid=0 /proc"]);
+}
+
+#[test]
+fn doctor_tells_a_dead_socket_from_something_else_in_its_place() {
+    let world = World::new();
+    look(&world).says("daemon.socket", "skip", &["no daemon runs"]);
+    let socket = socket(&world);
+    drop(UnixListener::bind(&socket).unwrap());
+    look(&world).says("daemon.socket", "warn", &["nobody listens", "keyrack daemon prune"]);
+    fs::remove_file(&socket).unwrap();
+    fs::write(&socket, "").unwrap();
+    look(&world).says("daemon.socket", "fail", &["is not a socket", "away"]);
+}
+
+#[test]
+fn doctor_tells_of_a_stranger_on_the_socket() {
+    let test = "doctor_tells_of_a_stranger_on_the_socket";
+    if !can_run(test, &[Need::Sessions]) {
+        return;
+    }
+    let world = World::new();
+    let socket = socket(&world);
+    let mut command = world.home.command(binary("keyrackd"));
+    command.arg("--socket").arg(&socket);
+    let _stranger = Reaped::spawn(&mut in_new_session(&command));
+    wait_until("it serves", LIMIT, || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    let said = look(&world);
+    said.says("daemon.socket", "fail", &["something else listens at", "ss -xlp"]);
+}
+
+#[test]
+fn doctor_tells_of_a_daemon_that_does_not_answer() {
+    let world = World::new();
+    done(&world, "keyrack daemon start");
+    let (_, stdout, _) = world.run("keyrack daemon status --json", b"");
+    let told: Value = serde_json::from_str(&stdout.concat()).unwrap();
+    let pid = told["pid"].to_string();
+    done(&world, &format!("kill -STOP {pid}"));
+    let said = look(&world);
+    done(&world, &format!("kill -CONT {pid}"));
+    said.says("daemon.socket", "fail", &["keyrack daemon prune"]);
+    look(&world).says("daemon.socket", "ok", &["keyrackd serves"]);
+}
+
+#[test]
+fn doctor_tells_of_a_typescript_daemon() {
+    let world = World::new();
+    let _listener = UnixListener::bind(socket(&world)).unwrap();
+    // Who serves is told by the name of the process: this one is not called keyrackd.
+    look(&world).says("daemon.socket", "fail", &["older TypeScript keyrack", "keyrack daemon restart"]);
+}
+
+#[test]
+fn doctor_tells_of_the_ssh_keys() {
+    let world = stocked();
+    let ssh = world.home.home().join(".ssh");
+    let key = ssh.join("id_ed25519");
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
+    look(&world).says("rack.identity", "warn", &["id_ed25519", "0644", "chmod 600 "]);
+    fs::write(ssh.join("id_rsa"), "no key").unwrap();
+    let said = look(&world);
+    said.says("rack.identity", "warn", &["id_rsa opens nothing: it is neither"]);
+    said.says("rack.host_manifest", "ok", &["opens with"]);
+    fs::remove_file(ssh.join("id_rsa")).unwrap();
+    fs::remove_file(&key).unwrap();
+    let said = look(&world);
+    said.says("rack.identity", "warn", &["there is no ssh key in", "ssh-keygen", "--prikey"]);
+    said.says("rack.host_manifest", "fail", &["no identity at hand opens"]);
+    // Behind a passphrase: of use, as far as can be told without it, and nobody is asked.
+    let keys = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
+    let world = World::new();
+    let ssh = world.home.home().join(".ssh");
+    for name in ["id_ed25519", "id_ed25519.pub"] {
+        fs::copy(keys.join(name.replace("id_ed25519", "sealed")), ssh.join(name)).unwrap();
+    }
+    fs::set_permissions(ssh.join("id_ed25519"), Permissions::from_mode(0o600)).unwrap();
+    done(&world, "keyrack init");
+    let said = look(&world);
+    said.says("rack.identity", "ok", &["id_ed25519 is a key behind a passphrase; not tried"]);
+    said.says("rack.host_manifest", "skip", &["was not tried", "passphrase of ", "id_ed25519"]);
+    assert_eq!(said.exit, 0);
+}
+
+#[test]
+fn doctor_tells_of_a_damaged_host_manifest() {
+    let world = World::new();
+    look(&world).says("rack.host_manifest", "skip", &["there is no host manifest yet", "keyrack init"]);
+    done(&world, "keyrack init");
+    let path = world.home.home().join(".rhachet/keyrack/keyrack.host.age");
+    let whole = fs::read_to_string(&path).unwrap();
+    let cut = whole.len() / 2;
+    for (content, words) in
+        [("junk", "is damaged: its header is broken"), ("", "it is empty"), (&whole[..cut], "is damaged: ")]
+    {
+        fs::write(&path, content).unwrap();
+        look(&world).says("rack.host_manifest", "fail", &[words, "restore the file from a backup"]);
+    }
+    fs::remove_file(&path).unwrap();
+    symlink("/etc/hostname", &path).unwrap();
+    look(&world).says("rack.host_manifest", "fail", &["symbolic link"]);
+}
+
+#[test]
+fn doctor_tells_of_the_vaults_files() {
+    let world = stocked();
+    let vaults = world.home.home().join(".rhachet/keyrack/vault");
+    let secure =
+        fs::read_dir(vaults.join("os.secure/owner=default")).unwrap().next().unwrap().unwrap().path();
+    let direct = vaults.join("os.direct/owner=default/keyrack.direct.json");
+    fs::set_permissions(&direct, Permissions::from_mode(0o640)).unwrap();
+    look(&world).says("rack.files", "warn", &["keyrack.direct.json", "0640", "chmod 600 "]);
+    fs::write(&direct, "{\n  \"acme.test.B\": {\"value\": \"s3cret-of-the-doctor\"\n").unwrap();
+    let said = look(&world);
+    said.says("rack.files", "fail", &["keyrack.direct.json line "]);
+    assert!(!said.text.contains("s3cret-of"), "{}", said.text);
+    fs::write(&direct, "{}").unwrap();
+    let said = look(&world);
+    said.says(
+        "rack.keys",
+        "fail",
+        &["acme.test.B is recorded", "keyrack set --env test --key B --vault os.direct"],
+    );
+    fs::write(&secure, "junk").unwrap();
+    let said = look(&world);
+    said.says(
+        "rack.files",
+        "fail",
+        &["is damaged", "acme.test.A", "keyrack set --env test --key A --vault os.secure"],
+    );
+    fs::remove_file(&secure).unwrap();
+    look(&world).says("rack.keys", "fail", &["acme.test.A is recorded", "keyrack del --env test --key A"]);
+    symlink("/etc/hostname", &secure).unwrap();
+    look(&world).says("rack.files", "fail", &["symbolic link"]);
+}
+
+#[test]
+fn doctor_tells_what_is_wrong_with_the_repository() {
+    let world = World::new();
+    look(&world).says("repository.manifest", "skip", &["no git repository"]);
+    done(&world, "git init -q");
+    look(&world).says("repository.manifest", "skip", &["has no .agent/keyrack.yml"]);
+    let project = world.home.home().join("project");
+    fs::create_dir(project.join(".agent")).unwrap();
+    for (text, words) in [
+        ("org: acme\nenv.test: [A\n", ".agent/keyrack.yml:2: not valid YAML"),
+        ("env.test: [A]\n", ".agent/keyrack.yml"),
+        ("org: acme\nenv.test:\n  - A\n  - B: strong\n", ".agent/keyrack.yml:4: env.test: B"),
+        ("org: acme\nenv.dev: [A]\n", ".agent/keyrack.yml:2: env.dev"),
+    ] {
+        fs::write(project.join(".agent/keyrack.yml"), text).unwrap();
+        look(&world).says("repository.manifest", "fail", &[words]);
+    }
+}
+
+#[test]
+fn doctor_tells_of_settings_nobody_reads() {
+    let world = World::new();
+    let said = Said::of(doctor(&world).env("KEYRACK_TOKN", "hunter2").env("KEYRACK_MEMORY", "hunter2"));
+    said.says("environment", "warn", &["KEYRACK_TOKN is set, and keyrack has no such setting"]);
+    said.says("environment", "fail", &["KEYRACK_MEMORY must be one of auto, secret, locked"]);
+    assert!(!said.text.contains("hunter2"), "{}", said.text);
+}

@@ -1,0 +1,132 @@
+//! `doctor`: everything that can be wrong between a person and their keys, looked at and told, each with its way out.
+//!
+//! It changes nothing: no file is made, mended or locked, no daemon started, nobody asked. It opens no key, and what it tells holds no
+//! secret and no value of a variable.
+
+mod daemon;
+mod kernel;
+mod place;
+mod programs;
+mod rack;
+mod repository;
+mod session;
+mod settings;
+
+use keyrack_core::{Fix, Problem};
+
+use crate::outside::Outside;
+
+/// What came of a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// There is nothing to look at, or it cannot be looked at from here.
+    Skip,
+    /// It works, and less well than it could.
+    Warn,
+    /// Something does not work until it is mended.
+    Fail,
+}
+
+impl State {
+    /// The word: `ok`, `skip`, `warn`, `fail`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Ok => "ok",
+            State::Skip => "skip",
+            State::Warn => "warn",
+            State::Fail => "fail",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What, as `group.thing`. Several checks can have one name: one for each file, say.
+    pub name: String,
+    /// How it is.
+    pub state: State,
+    /// What is the case, for people.
+    pub message: String,
+    /// The command that mends it.
+    pub fix: Option<Fix>,
+    /// What else to do, in a sentence.
+    pub hint: Option<String>,
+}
+
+impl Check {
+    fn new(name: impl Into<String>, state: State, message: impl Into<String>) -> Self {
+        Check { name: name.into(), state, message: message.into(), fix: None, hint: None }
+    }
+
+    fn ok(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Check::new(name, State::Ok, message)
+    }
+
+    fn skip(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Check::new(name, State::Skip, message)
+    }
+
+    fn warn(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Check::new(name, State::Warn, message)
+    }
+
+    fn fail(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Check::new(name, State::Fail, message)
+    }
+
+    /// A problem that keeps something from working, with its own way out.
+    fn problem(name: impl Into<String>, problem: Problem) -> Self {
+        Check { fix: problem.fix, hint: problem.hint, ..Check::fail(name, problem.message) }
+    }
+
+    fn fix(mut self, fix: Fix) -> Self {
+        self.fix = Some(fix);
+        self
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// `1 key`, `2 keys`.
+fn counted(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
+/// All that was looked at, group after group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The checks, in the order they were made.
+    pub checks: Vec<Check>,
+}
+
+impl Report {
+    /// Whether nothing fails. A warning is no failure.
+    pub fn is_ok(&self) -> bool {
+        self.checks.iter().all(|check| check.state != State::Fail)
+    }
+
+    /// How many are in a state.
+    pub fn count(&self, state: State) -> usize {
+        self.checks.iter().filter(|check| check.state == state).count()
+    }
+}
+
+/// Looks at everything.
+pub fn look(outside: &Outside<'_>) -> Report {
+    let ctx = &outside.client;
+    let mut checks = settings::checks(&ctx.env);
+    checks.extend(place::checks(ctx));
+    checks.extend(programs::checks(&outside.keyrackd));
+    checks.extend(session::checks(ctx));
+    checks.extend(kernel::checks(ctx));
+    checks.extend(daemon::checks(ctx));
+    checks.extend(rack::checks(outside));
+    checks.extend(repository::checks(ctx));
+    Report { checks }
+}

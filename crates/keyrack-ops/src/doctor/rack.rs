@@ -1,0 +1,177 @@
+//! The rack on disk: the ssh keys that could open it, the host manifest, and the files of the vaults. Keys stay shut: a file of
+//! os.secure is looked at no further than its header.
+
+use std::path::Path;
+
+use keyrack_core::fix::shell_quote;
+use keyrack_core::host_manifest::HostManifest;
+use keyrack_core::{Fix, Owner, Slug, VaultId};
+use keyrack_vaults::inspect::{self, Files, KeyFileKind, Opened, TroubleKind};
+use keyrack_vaults::{Racks, registry};
+
+use super::{Check, counted};
+use crate::outside::Outside;
+
+const IDENTITY: &str = "rack.identity";
+const MANIFEST: &str = "rack.host_manifest";
+const FILES: &str = "rack.files";
+const KEYS: &str = "rack.keys";
+
+pub(super) fn checks(outside: &Outside<'_>) -> Vec<Check> {
+    let Ok(racks) = outside.racks() else {
+        return vec![Check::skip(MANIFEST, "without HOME there is no rack")];
+    };
+    let mut checks = identities(outside, &racks);
+    let files = Files::of(&racks);
+    let manifest = host_manifest(outside, &racks, &mut checks);
+    checks.extend(of_files(&files, &racks, manifest.as_ref()));
+    if let Some(manifest) = &manifest {
+        checks.extend(keys(&racks, manifest, &files));
+    }
+    checks
+}
+
+fn identities(outside: &Outside<'_>, racks: &Racks) -> Vec<Check> {
+    let found = match inspect::key_files(outside.identity_source(racks, [])) {
+        Ok(found) => found,
+        Err(problem) => return vec![Check::problem(IDENTITY, problem)],
+    };
+    if found.is_empty() {
+        let message =
+            format!("there is no ssh key in {} that could open the rack", racks.ssh_dir().display());
+        return vec![
+            Check::warn(IDENTITY, message)
+                .fix(Fix::Text("ssh-keygen -t ed25519".to_owned()))
+                .hint("or name one with --prikey"),
+        ];
+    }
+    let told = found.into_iter().map(|file| {
+        let path = file.path.display().to_string();
+        match (file.kind, file.mode) {
+            (KeyFileKind::Useless(why), _) => Check::warn(IDENTITY, format!("{path} opens nothing: {why}")),
+            (_, Some(mode)) if mode & 0o077 != 0 => {
+                Check::warn(IDENTITY, format!("{path} can be read by others: its mode is {mode:04o}"))
+                    .fix(Fix::Text(format!("chmod 600 {}", shell_quote(&path))))
+            }
+            (KeyFileKind::Open, _) => Check::ok(IDENTITY, format!("{path} is a key without a passphrase")),
+            (KeyFileKind::Sealed, _) => {
+                Check::ok(IDENTITY, format!("{path} is a key behind a passphrase; not tried"))
+            }
+        }
+    });
+    told.collect()
+}
+
+fn host_manifest(outside: &Outside<'_>, racks: &Racks, checks: &mut Vec<Check>) -> Option<HostManifest> {
+    let path = racks.manifest_path().display().to_string();
+    match inspect::host_manifest(racks, outside.identity_source(racks, [])) {
+        Ok(Opened::Missing) => {
+            let message = format!("there is no host manifest yet for the owner {}", racks.owner());
+            checks.push(Check::skip(MANIFEST, message).fix(Fix::with_owner("init", racks.owner(), [])));
+            None
+        }
+        Ok(Opened::Sealed(by)) => {
+            let by: Vec<String> = by.iter().map(|path| path.display().to_string()).collect();
+            let message = format!("{path} was not tried: it takes the passphrase of {}", by.join(" or "));
+            checks.push(Check::skip(MANIFEST, message));
+            None
+        }
+        Ok(Opened::By(key, manifest)) => {
+            let message = format!(
+                "{path} opens with {}: {}, {}",
+                key.display(),
+                counted(manifest.hosts.len(), "key"),
+                counted(manifest.recipients.len(), "recipient")
+            );
+            checks.push(Check::ok(MANIFEST, message));
+            checks.extend(manifest.faults().into_iter().map(|fault| Check::problem(MANIFEST, fault)));
+            Some(*manifest)
+        }
+        Err(problem) => {
+            checks.push(Check::problem(MANIFEST, problem));
+            None
+        }
+    }
+}
+
+fn of_files(files: &Files, racks: &Racks, manifest: Option<&HostManifest>) -> Vec<Check> {
+    if files.troubles.is_empty() {
+        return match files.count {
+            0 => Vec::new(),
+            count => vec![Check::ok(
+                FILES,
+                format!("looked at {} of the rack: whole, and yours alone", counted(count, "file")),
+            )],
+        };
+    }
+    let told = files
+        .troubles
+        .iter()
+        .filter(|trouble| trouble.path != racks.manifest_path() || !is_bad(&trouble.kind));
+    told.map(|trouble| {
+        let path = trouble.path.display().to_string();
+        match &trouble.kind {
+            TroubleKind::TooOpen(mode) => {
+                let mend = if trouble.path.is_dir() { "700" } else { "600" };
+                Check::warn(FILES, format!("{path} is open to others: its mode is {mode:04o}"))
+                    .fix(Fix::Text(format!("chmod {mend} {}", shell_quote(&path))))
+            }
+            TroubleKind::Unfinished => {
+                Check::warn(FILES, format!("a change of recipients was decided in {path} and not finished"))
+                    .hint("the next command that changes the rack finishes it")
+            }
+            TroubleKind::Bad(problem) => {
+                let check = Check::problem(FILES, problem.clone());
+                match manifest.and_then(|manifest| slug_of(&trouble.path, racks, manifest)) {
+                    Some(slug) => Check { message: format!("{} (it is {slug}'s)", check.message), ..check }
+                        .fix(Fix::set_secure(racks.owner(), &slug)),
+                    None => check,
+                }
+            }
+        }
+    })
+    .collect()
+}
+
+/// Whether the file is of no use, which of the host manifest is told where it is opened.
+fn is_bad(kind: &TroubleKind) -> bool {
+    matches!(kind, TroubleKind::Bad(_))
+}
+
+/// The key whose file of os.secure this is.
+fn slug_of(path: &Path, racks: &Racks, manifest: &HostManifest) -> Option<Slug> {
+    manifest.hosts.keys().find(|slug| racks.secure_path(slug) == path).cloned()
+}
+
+/// Whether each key the host manifest names is where it says.
+fn keys(racks: &Racks, manifest: &HostManifest, files: &Files) -> Vec<Check> {
+    let owner: &Owner = racks.owner();
+    let mut checks = Vec::new();
+    for host in manifest.hosts.values() {
+        let slug = &host.slug;
+        let lost = match &host.vault {
+            VaultId::OsSecure => !Files::has_secure(racks, slug),
+            VaultId::OsDirect => {
+                files.direct.as_ref().is_some_and(|slugs| slugs.iter().all(|known| known != slug.as_str()))
+            }
+            VaultId::OsDaemon | VaultId::OsEnvvar => false,
+            other => {
+                if let Err(problem) = registry::vault(other) {
+                    checks.push(Check::warn(KEYS, format!("{slug} is out of reach: {}", problem.message)));
+                }
+                false
+            }
+        };
+        if lost {
+            checks.push(
+                Check::fail(KEYS, format!("{slug} is recorded, and not in {} any more", host.vault))
+                    .fix(Fix::set(owner, slug, &host.vault, &host.mech))
+                    .hint(format!("or forget it: {}", Fix::del(owner, slug).render(Default::default()))),
+            );
+        }
+    }
+    if checks.is_empty() && !manifest.hosts.is_empty() {
+        checks.push(Check::ok(KEYS, "every key that is recorded is in its vault"));
+    }
+    checks
+}

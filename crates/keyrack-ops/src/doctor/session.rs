@@ -1,0 +1,157 @@
+//! The login session: whether there is one, whether it is the user manager's, and what ends it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use keyrack_client::{Context, Place};
+use keyrack_core::Fix;
+use keyrack_core::peer::AuditSession;
+use keyrack_sys::peer;
+use keyrack_sys::user::uid;
+
+use super::Check;
+
+/// ENOENT: what /proc says of a file this kernel does not have.
+const ENOENT: i32 = 2;
+
+/// How many processes are looked at, to bound the walk.
+const MOST_PROCESSES: usize = 100_000;
+
+/// Our own login session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Own {
+    Set(u32),
+    Unset,
+    Unknown,
+}
+
+pub(super) fn checks(ctx: &Context) -> Vec<Check> {
+    let (own, login) = login();
+    let manager = user_manager();
+    let mut checks = vec![login, with_manager(own, manager), linger(own, manager)];
+    checks.extend(Place::of(ctx).ok().and_then(|place| elsewhere(&place)));
+    checks
+}
+
+fn login() -> (Own, Check) {
+    let name = "session.login";
+    match peer::own_session() {
+        Ok(raw) => match AuditSession::parse(&raw) {
+            Some(AuditSession::Set(id)) => {
+                (Own::Set(id), Check::ok(name, format!("this is login session {id}")))
+            }
+            Some(AuditSession::Unset) => (
+                Own::Unset,
+                Check::warn(
+                    name,
+                    "this process descends from no login session, so every process of yours that descends from none may read",
+                )
+                .hint("log in by a way that makes a login session: ssh, a display manager, `machinectl shell`"),
+            ),
+            None => (Own::Unknown, Check::fail(name, "/proc/self/sessionid holds no login session's number")),
+        },
+        Err(ENOENT) => (
+            Own::Unset,
+            Check::warn(
+                name,
+                "this kernel keeps no login sessions (it is built without audit), so every process of yours may read",
+            ),
+        ),
+        Err(errno) => {
+            let why = std::io::Error::from_raw_os_error(errno);
+            (Own::Unknown, Check::fail(name, format!("/proc/self/sessionid cannot be read: {why}")))
+        }
+    }
+}
+
+/// The login session of our user manager (`systemd --user`), if one runs. Its PAM file gives it one of its own.
+fn user_manager() -> Option<u32> {
+    let ours = uid();
+    let entries = fs::read_dir("/proc").ok()?;
+    let pids = entries.take(MOST_PROCESSES).filter_map(|entry| {
+        let entry = entry.ok()?;
+        let pid: i64 = entry.file_name().to_str()?.parse().ok()?;
+        (pid != 1 && fs::metadata(entry.path()).is_ok_and(|found| found.uid() == ours)).then_some(pid)
+    });
+    let mut managers = pids.filter(|pid| peer::comm(*pid).is_ok_and(|name| name == "systemd"));
+    managers.find_map(|pid| match AuditSession::parse(&peer::session(pid).ok()?)? {
+        AuditSession::Set(id) => Some(id),
+        AuditSession::Unset => None,
+    })
+}
+
+fn with_manager(own: Own, manager: Option<u32>) -> Check {
+    let name = "session.user_manager";
+    match (manager, own) {
+        (None, _) => Check::skip(name, "no user manager with a login session of its own runs"),
+        (Some(id), Own::Set(own)) if id == own => Check::warn(
+            name,
+            format!(
+                "this is the session of your user manager ({id}): what is unlocked here is seen by what it starts, such as desktop terminals, and not by your ssh or console logins; for it, to log out is to end the manager"
+            ),
+        )
+        .hint("unlock in each kind of session you work in"),
+        (Some(id), _) => Check::ok(
+            name,
+            format!(
+                "your user manager has login session {id}: what it starts, such as desktop terminals, has a rack of its own, which is unlocked there"
+            ),
+        ),
+    }
+}
+
+/// Whether the manager and the runtime directory stay after the last log-out (`loginctl enable-linger`).
+fn linger(own: Own, manager: Option<u32>) -> Check {
+    let name = "session.linger";
+    let Some(user) = user_name(uid()) else {
+        return Check::skip(name, "your user has no name, so whether it lingers cannot be told");
+    };
+    if !Path::new("/var/lib/systemd/linger").join(&user).exists() {
+        return Check::ok(name, "your user does not linger: the last log-out ends what is left");
+    }
+    match own {
+        Own::Set(id) if manager != Some(id) => Check::ok(
+            name,
+            format!(
+                "your user lingers: keys unlocked in login session {id} end with it all the same, those unlocked under your user manager by their lifetime alone"
+            ),
+        ),
+        _ => Check::warn(
+            name,
+            "your user lingers: the user manager and the runtime directory outlive every log-out, so nothing but its lifetime ends a key that is unlocked here",
+        )
+        .fix(Fix::Text("loginctl disable-linger".to_owned()))
+        .hint("or relock before you log out"),
+    }
+}
+
+/// The name logind knows the user by, else that of the user database's own file.
+fn user_name(uid: u32) -> Option<PathBuf> {
+    let logind = fs::read_to_string(format!("/run/systemd/users/{uid}")).unwrap_or_default();
+    let named = logind.lines().find_map(|line| line.strip_prefix("NAME=").map(str::to_owned));
+    let named = named.or_else(|| {
+        let passwd = fs::read_to_string("/etc/passwd").ok()?;
+        passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
+        })
+    })?;
+    // One file name, whatever the database says.
+    let fine = !named.is_empty() && !named.starts_with('.') && !named.contains('/');
+    fine.then(|| PathBuf::from(named))
+}
+
+fn elsewhere(place: &Place) -> Option<Check> {
+    let others = place.other_sessions();
+    if others.is_empty() {
+        return None;
+    }
+    let name = "session.elsewhere";
+    let message = format!(
+        "sockets of the same rack stand in other login sessions ({}), which this one cannot reach",
+        others.join(", ")
+    );
+    Some(Check::warn(name, message).hint("keys unlocked there are to be unlocked here too"))
+}

@@ -1,0 +1,104 @@
+//! The environment variables keyrack is set by: names nobody reads, and values that do not mean what they seem to. Never a value itself:
+//! a variable that is misnamed may hold a secret.
+
+use keyrack_client::Environment;
+use keyrack_core::Invocation;
+
+use super::Check;
+
+const NAME: &str = "environment";
+
+/// How the value of a variable is judged: `None` is fine, else what it must be.
+type Judge = fn(&str) -> Option<String>;
+
+/// Every variable keyrack or its daemon reads.
+const KNOWN: [(&str, Judge); 8] = [
+    ("KEYRACK_STRICT_ENV", switch),
+    ("KEYRACK_REQUIRE_SESSION", switch),
+    ("KEYRACK_MEMORY", |value| one_of(value, &["auto", "secret", "locked"])),
+    ("KEYRACK_INVOKED_AS", |value| one_of(value, &Invocation::KNOWN)),
+    ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", milliseconds),
+    ("KEYRACK_DAEMON_TERMINATION_CHECK_MS", milliseconds),
+    ("KEYRACK_LOG", |value| one_of(value, &["off", "error", "warn", "info", "debug", "trace"])),
+    ("KEYRACK_LOG_FILE", |value| (!value.starts_with('/')).then(|| "must be an absolute path".to_owned())),
+];
+
+pub(super) fn checks(env: &Environment) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut set = 0;
+    for name in env.names().filter_map(|name| name.to_str()).filter(|name| name.starts_with("KEYRACK_")) {
+        let Some((_, judge)) = KNOWN.iter().find(|(known, _)| *known == name) else {
+            let known: Vec<&str> = KNOWN.iter().map(|(known, _)| *known).collect();
+            checks.push(
+                Check::warn(NAME, format!("{name} is set, and keyrack has no such setting"))
+                    .hint(format!("there are {}", known.join(", "))),
+            );
+            continue;
+        };
+        set += 1;
+        // An empty value is an unset one.
+        let Some(value) = env.filled(name) else { continue };
+        if let Some(must) = judge(value.to_str().unwrap_or("\u{fffd}")) {
+            checks
+                .push(Check::fail(NAME, format!("{name} {must}")).hint(format!("unset {name}, or mend it")));
+        }
+    }
+    if checks.is_empty() {
+        checks.push(match set {
+            0 => Check::ok(NAME, "no KEYRACK_ variable is set"),
+            _ => Check::ok(NAME, "every KEYRACK_ variable that is set is known, and its value too"),
+        });
+    }
+    checks
+}
+
+fn switch(value: &str) -> Option<String> {
+    (!matches!(value, "0" | "1")).then(|| "is not on: only 1 turns it on".to_owned())
+}
+
+fn one_of(value: &str, words: &[&str]) -> Option<String> {
+    (!words.contains(&value)).then(|| format!("must be one of {}", words.join(", ")))
+}
+
+/// As the daemon reads it: digits, not all of them zero.
+fn milliseconds(value: &str) -> Option<String> {
+    let digits = (1..=19).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
+    let fine = digits && value.bytes().any(|b| b != b'0');
+    (!fine).then(|| "must be a positive whole number of milliseconds".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn names_and_values() {
+        for (name, value, state) in [
+            ("OTHER", "x", State::Ok),
+            ("KEYRACK_MEMORY", "locked", State::Ok),
+            ("KEYRACK_MEMORY", "", State::Ok),
+            ("KEYRACK_MEMORY", "hunter2", State::Fail),
+            ("KEYRACK_MEMORYS", "hunter2", State::Warn),
+            ("KEYRACK_STRICT_ENV", "1", State::Ok),
+            ("KEYRACK_STRICT_ENV", "0", State::Ok),
+            ("KEYRACK_STRICT_ENV", "true", State::Fail),
+            ("KEYRACK_REQUIRE_SESSION", "yes", State::Fail),
+            ("KEYRACK_INVOKED_AS", "npx keyrack", State::Ok),
+            ("KEYRACK_INVOKED_AS", "hunter2", State::Fail),
+            ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "60000", State::Ok),
+            ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "000", State::Fail),
+            ("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "1s", State::Fail),
+            ("KEYRACK_LOG", "trace", State::Ok),
+            ("KEYRACK_LOG", "verbose", State::Fail),
+            ("KEYRACK_LOG_FILE", "/tmp/log", State::Ok),
+            ("KEYRACK_LOG_FILE", "log", State::Fail),
+        ] {
+            let found = checks(&[(name, value)].into_iter().collect());
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].state, state, "{name}={value}: {found:?}");
+            assert!(found[0].state == State::Ok || found[0].message.contains(name), "{found:?}");
+            assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! A look at an owner's files that changes none of them: no lock is taken, nothing half done is finished, no mode is mended, nobody is
+//! asked for a passphrase. For reports on their condition.
+//!
+//! What is found is told by path and reason, never by content. No key's file of os.secure is opened further than its header.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use keyrack_core::host_manifest::HostManifest;
+use keyrack_core::{ErrorCode, Problem, Slug};
+
+use crate::armor::{AgeFile, Fault, MAX_MANIFEST, MAX_SECRET, file_limit};
+use crate::atomic;
+use crate::identity::{Identities, IdentitySource, NobodyToAsk};
+use crate::journal;
+use crate::manifest_file;
+use crate::os_direct;
+use crate::racks::Racks;
+
+/// A file that could be an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its permission bits and owner; `None` when they cannot be read.
+    pub mode: Option<u32>,
+    /// What it is.
+    pub kind: KeyFileKind,
+}
+
+/// What a key file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyFileKind {
+    /// A key without a passphrase.
+    Open,
+    /// A key behind a passphrase.
+    Sealed,
+    /// Of no use here, in words that fit behind its path.
+    Useless(String),
+}
+
+/// The key files that would be tried, in their order.
+///
+/// # Errors
+/// [`ErrorCode::BadKeyFile`] for one given by name.
+pub fn key_files(source: IdentitySource) -> Result<Vec<KeyFile>, Problem> {
+    let mut identities = Identities::discover(source, Box::new(NobodyToAsk))?;
+    let files = identities.survey().into_iter().map(|(path, kind)| {
+        let mode = fs::metadata(&path).ok().map(|found| found.mode() & 0o7777);
+        KeyFile { path, mode, kind }
+    });
+    Ok(files.collect())
+}
+
+/// The host manifest, as far as it opens without a question.
+#[derive(Clone, Debug)]
+pub enum Opened {
+    /// There is none.
+    Missing,
+    /// It opened, with the key in this file.
+    By(PathBuf, Box<HostManifest>),
+    /// Only these keys could open it, and they have passphrases.
+    Sealed(Vec<PathBuf>),
+}
+
+/// Opens the host manifest with what opens without a question.
+///
+/// # Errors
+/// Those of [`manifest_file::load`], but for a passphrase that would be needed.
+pub fn host_manifest(racks: &Racks, source: IdentitySource) -> Result<Opened, Problem> {
+    let path = racks.manifest_path();
+    let limit = file_limit(MAX_MANIFEST);
+    let Some(bytes) = atomic::read_private(&racks.dir(), &path, limit)? else { return Ok(Opened::Missing) };
+    let file = AgeFile::parse(&bytes).map_err(|fault| manifest_file::does_not_open(&path, fault))?;
+    let mut identities = Identities::discover(source, Box::new(NobodyToAsk))?;
+    match file.open(&mut identities, None, MAX_MANIFEST) {
+        Ok(plain) => {
+            let manifest = manifest_file::parse(&path, &plain)?;
+            let by = identities.last_used().unwrap_or_default();
+            Ok(Opened::By(by, Box::new(manifest)))
+        }
+        Err(Fault::Identity(problem)) if problem.code == ErrorCode::PromptNeeded => {
+            Ok(Opened::Sealed(identities.shut()))
+        }
+        Err(fault) => Err(manifest_file::does_not_open(&path, fault)),
+    }
+}
+
+/// What is wrong with a file of the rack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Which file or directory.
+    pub path: PathBuf,
+    /// How bad it is.
+    pub kind: TroubleKind,
+}
+
+/// How bad a file of the rack is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// Others than its owner have rights on it: its mode.
+    TooOpen(u32),
+    /// A replacement of several files was decided and not finished; the next change finishes it.
+    Unfinished,
+    /// It is of no use, or not to be used.
+    Bad(Problem),
+}
+
+/// The files of an owner's rack, looked at one by one.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// How many hold a key or the host manifest, good or not.
+    pub count: usize,
+    /// What is wrong with some.
+    pub troubles: Vec<Trouble>,
+    /// The slugs the os.direct file has; `None` where it cannot be read.
+    pub direct: Option<Vec<String>>,
+}
+
+impl Files {
+    /// Looks at all of them.
+    pub fn of(racks: &Racks) -> Self {
+        let mut files = Files { direct: Some(Vec::new()), ..Files::default() };
+        let rack = racks.dir();
+        match atomic::dir_exists(&rack, &rack) {
+            Ok(true) => files.mode(&rack),
+            Ok(false) => return files,
+            Err(problem) => {
+                files.bad(&rack, problem);
+                return files;
+            }
+        }
+        if files.see(racks, &racks.manifest_path()) {
+            files.count += 1;
+        }
+        files.secure(racks);
+        files.direct(racks);
+        files
+    }
+
+    /// Whether the key's file of os.secure is there.
+    pub fn has_secure(racks: &Racks, slug: &Slug) -> bool {
+        atomic::exists(&racks.dir(), &racks.secure_path(slug)).unwrap_or(true)
+    }
+
+    fn secure(&mut self, racks: &Racks) {
+        let dir = racks.secure_dir();
+        match atomic::dir_exists(&racks.dir(), &dir) {
+            Ok(true) => self.mode(&dir),
+            Ok(false) => return,
+            Err(problem) => return self.bad(&dir, problem),
+        }
+        if journal::is_unfinished(racks) {
+            self.troubles.push(Trouble { path: dir.clone(), kind: TroubleKind::Unfinished });
+        }
+        let names = fs::read_dir(&dir).and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()
+        });
+        let mut names = match names {
+            Ok(names) => names,
+            Err(error) => return self.bad(&dir, atomic::io_problem("read", &dir, &error)),
+        };
+        names.sort();
+        for name in names.iter().filter_map(|name| name.to_str()).filter(|name| journal::is_secure_name(name))
+        {
+            let path = dir.join(name);
+            self.count += 1;
+            if !self.see(racks, &path) {
+                continue;
+            }
+            let read = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET));
+            match read.map(|bytes| bytes.map(|bytes| AgeFile::parse(&bytes).map(drop))) {
+                Ok(Some(Err(Fault::Damaged(why)))) => {
+                    let message = format!("{} is damaged: {why}", path.display());
+                    self.bad(&path, Problem::new(ErrorCode::VaultCorrupt, message));
+                }
+                Err(problem) => self.bad(&path, problem),
+                // Gone by now, or whole as far as it can be told without opening it.
+                _ => {}
+            }
+        }
+    }
+
+    fn direct(&mut self, racks: &Racks) {
+        let path = racks.direct_path();
+        if !self.see(racks, &path) {
+            return;
+        }
+        self.count += 1;
+        match os_direct::slugs(racks) {
+            Ok(slugs) => self.direct = Some(slugs),
+            Err(problem) => {
+                self.direct = None;
+                self.bad(&path, problem);
+            }
+        }
+    }
+
+    /// Looks at one file; true when it is there and ours.
+    fn see(&mut self, racks: &Racks, path: &Path) -> bool {
+        match atomic::exists(&racks.dir(), path) {
+            Ok(true) => {
+                self.mode(path);
+                true
+            }
+            Ok(false) => false,
+            Err(problem) => {
+                self.bad(path, problem);
+                false
+            }
+        }
+    }
+
+    fn mode(&mut self, path: &Path) {
+        let mode = fs::symlink_metadata(path).map_or(0, |found| found.mode() & 0o7777);
+        if mode & 0o077 != 0 {
+            self.troubles.push(Trouble { path: path.to_owned(), kind: TroubleKind::TooOpen(mode) });
+        }
+    }
+
+    fn bad(&mut self, path: &Path, problem: Problem) {
+        // A directory on the way is bad for every file below it, and is told once.
+        let known = self.troubles.iter().any(|known| known.kind == TroubleKind::Bad(problem.clone()));
+        if !known {
+            self.troubles.push(Trouble { path: path.to_owned(), kind: TroubleKind::Bad(problem) });
+        }
+    }
+}
