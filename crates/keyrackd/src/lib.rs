@@ -2,7 +2,7 @@
 //! that session. A library with a thin binary; only the binary reads the process's arguments, environment and clocks.
 //!
 //! It never opens a vault or a network connection, and once it serves it opens no file but those of `/proc` that tell who a
-//! caller is. A secret lies in pages of `keyrack_sys::memory` from the read that brings it to the write that takes it, and
+//! caller is and who is logged in, and logind's file of its session. A secret lies in pages of `keyrack_sys::memory` from the read that brings it to the write that takes it, and
 //! nowhere else.
 
 mod connection;
