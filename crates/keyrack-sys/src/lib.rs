@@ -17,6 +17,7 @@ pub mod peer;
 pub mod pid;
 pub mod pidfd;
 mod proc;
+pub mod sandbox;
 pub mod sessions;
 pub mod signal;
 pub mod socket;

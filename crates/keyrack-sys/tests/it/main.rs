@@ -9,6 +9,7 @@ mod harden;
 mod memory;
 mod peer;
 mod pidfd;
+mod sandbox;
 mod sessions;
 mod socket;
 mod spawn;

@@ -1,0 +1,111 @@
+//! What a confined process may open, by landlock: files below `/proc` and logind's list of sessions, for reading. It may remove files of
+//! one directory, its own. All else that landlock has a rule for, in this kernel, is forbidden.
+
+use std::os::fd::BorrowedFd;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
+};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+use crate::dir::PrivateDir;
+use crate::proc;
+
+use super::Outcome;
+
+/// Where logind lists sessions (`sd_session_get_state(3)`).
+const SESSIONS: &str = "/run/systemd/sessions";
+
+/// Everything the newest kernel known has rules for. An older one is asked for what it has.
+const NEWEST: ABI = ABI::V10;
+
+/// Since when there is a rule for what. Moving files between directories, of the second, is not listed: the first forbade it always.
+const SINCE: [(ABI, &str); 6] = [
+    (ABI::V3, "truncation of files"),
+    (ABI::V4, "TCP"),
+    (ABI::V5, "devices' ioctls"),
+    (ABI::V6, "signals and abstract sockets"),
+    (ABI::V9, "sockets by path"),
+    (ABI::V10, "UDP"),
+];
+
+/// Sets it up, and makes sure that it holds. What is returned names the ABI and what it lacks; an error, why there is none.
+pub(super) fn restrict(dir: &PrivateDir) -> Outcome {
+    // Without landlock this can be listed: the directory is ours. With it, it cannot, and nothing else has changed.
+    let before = list(dir);
+    let proc = proc::root().map_err(|errno| format!("/proc cannot be opened: {errno}"))?;
+    let status = enforce(dir, proc).map_err(|error| format!("it cannot be set up: {error}"))?;
+    let described = describe(status.landlock)?;
+    match (before, list(dir)) {
+        (Ok(()), Err(Errno::EACCES)) => Ok(Some(described)),
+        (Ok(()), Ok(())) => Err(format!("{described}: what it forbids still works")),
+        (_, after) => {
+            Err(format!("{described}: it is not confirmed (listing {}: {after:?})", dir.path().display()))
+        }
+    }
+}
+
+fn enforce(dir: &PrivateDir, proc: BorrowedFd<'_>) -> Result<RestrictionStatus, RulesetError> {
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let mut rules = Ruleset::default()
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?
+        .add_rule(PathBeneath::new(dir, AccessFs::RemoveFile))?
+        .add_rule(PathBeneath::new(proc, read))?;
+    // Not there without logind.
+    if let Ok(sessions) = PathFd::new(SESSIONS) {
+        rules = rules.add_rule(PathBeneath::new(sessions, read))?;
+    }
+    rules.restrict_self()
+}
+
+fn list(dir: &PrivateDir) -> Result<(), Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(dir, ".", flags, Mode::empty()).map(drop)
+}
+
+fn describe(status: LandlockStatus) -> Result<String, String> {
+    let (abi, newer) = match status {
+        LandlockStatus::NotImplemented => return Err("this kernel is built without it".to_owned()),
+        LandlockStatus::NotEnabled => return Err("this kernel was started without it (lsm=)".to_owned()),
+        LandlockStatus::Available { effective_abi, kernel_abi } => (effective_abi, kernel_abi),
+    };
+    let lacks: Vec<&str> = SINCE.iter().filter(|(since, _)| abi < *since).map(|(_, what)| *what).collect();
+    let number = newer.unwrap_or(abi as i32);
+    Ok(match lacks.as_slice() {
+        [] => format!("ABI {number}"),
+        _ => format!("ABI {number}, which has no rule for {}", lacks.join(", ")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kernel_lacks_is_named() {
+        let available = |effective_abi, kernel_abi| LandlockStatus::Available { effective_abi, kernel_abi };
+        for (status, expected) in [
+            (available(ABI::V10, None), Ok("ABI 10")),
+            (available(ABI::V10, Some(12)), Ok("ABI 12")),
+            (available(ABI::V7, None), Ok("ABI 7, which has no rule for sockets by path, UDP")),
+            (
+                available(ABI::V1, None),
+                Ok(
+                    "ABI 1, which has no rule for truncation of files, TCP, devices' ioctls, signals and abstract sockets, \
+                    sockets by path, UDP",
+                ),
+            ),
+            (LandlockStatus::NotEnabled, Err("this kernel was started without it (lsm=)")),
+            (LandlockStatus::NotImplemented, Err("this kernel is built without it")),
+        ] {
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(describe(status), expected, "{status:?}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The walls a daemon builds around itself once it has opened all it will ever need: landlock for what it may open
+//! (`landlock(7)`), seccomp for what it may ask of the kernel at all (`seccomp(2)`). Neither can be taken down again, and both
+//! are there against a bug of our own being turned against what the process holds.
+//!
+//! A kernel that lacks one of them is told about, never a reason not to serve. Nothing here is claimed that was not tried: each wall
+//! counts as up only when something it forbids, and nothing else would, has just failed.
+
+mod filesystem;
+mod filter;
+mod program;
+mod syscalls;
+
+use crate::dir::PrivateDir;
+use crate::harden::Measure;
+use crate::proc;
+
+/// Confines the calling process for good, and says what came of it: `landlock`, then `seccomp`.
+///
+/// From here on it can open files below `/proc` and `/run/systemd/sessions` for reading and no others, remove files below `dir`,
+/// and use the sockets, timers and pages it has; it can start no process or thread, make no socket and signal nobody but itself. The
+/// process must have no second thread, which would stay outside: with one, nothing is done, and that is said.
+///
+/// A measure that is on says in its detail what of it this kernel does not have.
+#[must_use]
+pub fn confine(dir: &PrivateDir) -> Vec<Measure> {
+    let alone = alone();
+    let measure = |name, step: &dyn Fn() -> Outcome| match alone.clone().and_then(|()| step()) {
+        Ok(detail) => Measure { name, on: true, detail },
+        Err(why) => Measure { name, on: false, detail: Some(why) },
+    };
+    vec![measure("landlock", &|| filesystem::restrict(dir)), measure("seccomp", &filter::install)]
+}
+
+/// What there is to say of a wall that stands, or why it does not.
+type Outcome = Result<Option<String>, String>;
+
+fn alone() -> Result<(), String> {
+    match status_number("Threads:")? {
+        Some(1) => Ok(()),
+        Some(threads) => Err(format!("the process has {threads} threads already")),
+        None => Err("/proc/self/status does not say how many threads there are".to_owned()),
+    }
+}
+
+/// A number in `/proc/self/status` (`proc_pid_status(5)`), `None` if this kernel does not have the line.
+fn status_number(label: &str) -> Result<Option<i64>, String> {
+    // Far more than the 1.5 KB there usually are: the line of groups may be long.
+    let mut buffer = vec![0; 64 * 1024];
+    proc::read_small(format_args!("self/status"), &mut buffer)
+        .map(|status| proc::number_after(status, label))
+        .map_err(|errno| format!("/proc/self/status cannot be read: {errno}"))
+}
