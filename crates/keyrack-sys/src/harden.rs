@@ -11,17 +11,18 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
+use zeroize::Zeroize as _;
 
 use crate::proc;
 
 /// One measure as the kernel tells it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measure {
-    /// `not_dumpable`, `no_core`, `no_new_privs`, `deny_write_exec`, `not_traced`.
+    /// `not_dumpable`, `no_core`, `no_new_privs`, `deny_write_exec`, `not_traced`; of [`crate::sandbox`] `landlock`, `seccomp`.
     pub name: &'static str,
     /// Whether it is in force.
     pub on: bool,
-    /// When it is not: what the kernel says, for people.
+    /// When it is not: what the kernel says, for people. When it is: what this kernel does not have of it.
     pub detail: Option<String>,
 }
 
@@ -94,9 +95,7 @@ pub fn deny_write_exec() -> io::Result<()> {
 /// # Errors
 /// When `/proc/self/status` cannot be read.
 pub fn tracer_pid() -> io::Result<i32> {
-    let mut buffer = [0; 4096];
-    let status = proc::read_small(format_args!("self/status"), &mut buffer)?;
-    proc::number_after(status, "TracerPid:")
+    own_status("TracerPid:")?
         .and_then(|pid| i32::try_from(pid).ok())
         .ok_or_else(|| io::Error::other("/proc/self/status has no TracerPid"))
 }
@@ -228,6 +227,57 @@ fn close_listed(keep: &[RawFd]) -> io::Result<()> {
         unsafe { libc::close(fd) };
     }
     Ok(())
+}
+
+/// Overwrites the environment block this process was started with, and forgets all of it but the variables named in `keep`: what a
+/// caller had in its environment is then neither in this process's memory nor in `/proc/<pid>/environ`. To be called first thing in
+/// `main`.
+///
+/// # Errors
+/// When there is a second thread, which might be reading it; nothing is changed then.
+pub fn scrub_environment(keep: &[&str]) -> io::Result<()> {
+    if threads()? != Some(1) {
+        return Err(io::Error::other("the process has other threads already"));
+    }
+    // SAFETY: `environ` is null or an array of strings that ends in null (environ(7)). All of it is writable memory of this process's,
+    // and there is no other thread that could look at it meanwhile.
+    unsafe {
+        let mut from = environ;
+        let mut to = from;
+        while !from.is_null() && !(*from).is_null() {
+            let entry = *from;
+            let len = libc::strlen(entry);
+            let text = std::slice::from_raw_parts_mut(entry.cast::<u8>(), len);
+            let name = text.split(|&b| b == b'=').next().unwrap_or_default();
+            if keep.iter().any(|kept| kept.as_bytes() == name) {
+                *to = entry;
+                to = to.add(1);
+            } else {
+                text.zeroize();
+            }
+            from = from.add(1);
+        }
+        if !to.is_null() {
+            *to = std::ptr::null_mut();
+        }
+    }
+    Ok(())
+}
+
+unsafe extern "C" {
+    static mut environ: *mut *mut libc::c_char;
+}
+
+/// How many threads this process has; `None` when the kernel does not say.
+pub(crate) fn threads() -> io::Result<Option<i64>> {
+    Ok(own_status("Threads:")?)
+}
+
+/// A number in `/proc/self/status` (`proc_pid_status(5)`), `None` if this kernel does not have the line.
+pub(crate) fn own_status(label: &str) -> Result<Option<i64>, Errno> {
+    // Far more than the 1.5 KB there usually are: the line of groups may be long.
+    let mut buffer = vec![0; 64 * 1024];
+    proc::read_small(format_args!("self/status"), &mut buffer).map(|status| proc::number_after(status, label))
 }
 
 /// Puts `/dev/null` in the place of standard input, output and error.

@@ -11,8 +11,7 @@ mod program;
 mod syscalls;
 
 use crate::dir::PrivateDir;
-use crate::harden::Measure;
-use crate::proc;
+use crate::harden::{self, Measure};
 
 /// Confines the calling process for good, and says what came of it: `landlock`, then `seccomp`.
 ///
@@ -42,11 +41,6 @@ fn alone() -> Result<(), String> {
     }
 }
 
-/// A number in `/proc/self/status` (`proc_pid_status(5)`), `None` if this kernel does not have the line.
 fn status_number(label: &str) -> Result<Option<i64>, String> {
-    // Far more than the 1.5 KB there usually are: the line of groups may be long.
-    let mut buffer = vec![0; 64 * 1024];
-    proc::read_small(format_args!("self/status"), &mut buffer)
-        .map(|status| proc::number_after(status, label))
-        .map_err(|errno| format!("/proc/self/status cannot be read: {errno}"))
+    harden::own_status(label).map_err(|errno| format!("/proc/self/status cannot be read: {errno}"))
 }

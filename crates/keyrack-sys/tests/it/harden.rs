@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use keyrack_sys::harden::{
     Measure, close_inherited, deny_write_exec, hidepid, no_core, no_new_privs, not_dumpable, raise_limits,
-    readback, stdio_to_null, tracer_pid,
+    readback, scrub_environment, stdio_to_null, tracer_pid,
 };
 use keyrack_sys::{peer, user};
 use keyrack_testkit::{Need, can_run};
@@ -177,6 +177,29 @@ fn standard_streams_go_nowhere() {
         unsafe { libc::dup2(saved.as_raw_fd(), 1) };
         assert_eq!(targets, ["/dev/null"; 3].map(std::path::PathBuf::from));
     });
+}
+
+#[test]
+fn the_environment_is_forgotten_but_for_what_is_named() {
+    let test = "harden::the_environment_is_forgotten_but_for_what_is_named";
+    let variables = [("KEYRACK_A", "kept=as it is"), ("KEYRACK_AB", "a longer name"), ("TOKEN", "sentinel")];
+    if role().is_none() {
+        let output = again(test, "child").envs(variables).output().unwrap();
+        return assert_passed(test, &output);
+    }
+    let block = || std::fs::read("/proc/self/environ").unwrap();
+    let has = |what: &str| block().windows(what.len()).any(|window| window == what.as_bytes());
+    // A test is never alone.
+    assert!(scrub_environment(&["KEYRACK_A"]).is_err());
+    assert!(has("sentinel") && std::env::var("TOKEN").is_ok());
+    let code = exit_code(forked(|| {
+        let scrubbed = scrub_environment(&["KEYRACK_A", "ABSENT"]).is_ok();
+        let left: Vec<_> = std::env::vars().collect();
+        let kept = left == [("KEYRACK_A".to_owned(), "kept=as it is".to_owned())];
+        let gone = !has("sentinel") && !has("TOKEN") && !has("KEYRACK_AB") && has("KEYRACK_A=kept=as it is");
+        u8::from(scrubbed) | u8::from(kept) << 1 | u8::from(gone) << 2
+    }));
+    assert_eq!(code, 0b111);
 }
 
 #[test]
