@@ -1,7 +1,6 @@
 //! The end of a login session is the end of its daemons: real sessions, real processes, and the file that logind keeps.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -114,12 +113,11 @@ fn a_chain_of_short_lived_processes_is_somebody() {
     // Each starts the next and ends, at most so many times.
     fs::write(
         &script,
-        "#!/bin/sh\n[ -e \"${0%/*}/until\" ] || [ \"${1:-0}\" -gt 4000 ] && exit\n\
-         sleep 0.002\n\"$0\" $((${1:-0} + 1)) &\nexit\n",
+        "[ -e \"${0%/*}/until\" ] || [ \"${1:-0}\" -gt 4000 ] && exit\n\
+         sleep 0.002\nsh \"$0\" $((${1:-0} + 1)) &\nexit\n",
     )
     .unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    login.order(&format!("run {} 0", script.display()));
+    login.order(&format!("run sh {}", script.display()));
     login.leave();
     assert!(!daemon.wait_exit(WHILE), "there is always one");
     fs::write(home.root().join("until"), "").unwrap();
@@ -137,11 +135,10 @@ fn with_the_fewest_descriptors_there_may_be_it_still_looks() {
     let socket = socket_in(&home);
     let script = home.root().join("few");
     let program = binary("keyrackd");
-    let text = format!("#!/bin/sh\nulimit -n 22\nexec {} --socket \"$1\"\n", program.display());
+    let text = format!("ulimit -n 22\nexec {} --socket {}\n", program.display(), socket.display());
     fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let mut login = Login::new(&socket);
-    let pid = login.order(&format!("run {} {}", script.display(), socket.display()));
+    let pid = login.order(&format!("run sh {}", script.display()));
     let daemon = Pidfd::open(pid.parse().unwrap()).unwrap();
     wait_until("it serves", LONG, || UnixStream::connect(&socket).is_ok());
     keep(&mut login, &socket);
