@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "what was measured is told")]
 
 mod clock;
+mod debugger;
 mod harden;
 mod memory;
 mod peer;
