@@ -6,13 +6,14 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use keyrack_sys::clock::{boot_ns, wall_ms};
 use keyrack_sys::pidfd::Pidfd;
-use keyrack_testkit::{Reaped, in_new_session, wait_until};
+use keyrack_testkit::{Reaped, as_user, in_new_session, wait_until};
 
 use crate::daemon::{LONG, STATUS, ask, connect, frame, read_frame};
 
@@ -62,6 +63,14 @@ pub(crate) fn relay(part: &str, socket: &OsStr, request: &str, output: &OsStr) -
     let mut command = actor(part, socket);
     command.env(REQUEST, request).env(OUTPUT, output);
     command
+}
+
+/// Acts a part with a native request; all that it said.
+pub(crate) fn play(part: &str, socket: &OsStr, request: &str) -> Vec<String> {
+    let mut command = actor(part, socket);
+    let output = command.env(REQUEST, request).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().filter_map(|line| line.split_once("SAID:")).map(|(_, said)| said.to_owned()).collect()
 }
 
 /// A login session of its own with a daemon in it, that can be asked from inside.
@@ -231,6 +240,27 @@ fn act() {
             assert!(read_frame(&mut stream).is_some());
             drop(spawn_with(stream, "second"));
         }
+        // Asks, moves to a login session of its own, and asks again: over the connection it has, and over a fresh one.
+        "mover" => {
+            let mut stream = connect(&socket);
+            say(&ask_once(&mut stream, &request));
+            let mut command = in_new_session(&acting("moved", &socket, &request));
+            let error = command.stdin(OwnedFd::from(stream)).exec();
+            panic!("{error}");
+        }
+        "moved" => {
+            say(&ask_once(&mut inherited(), &request));
+            say(&ask_once(&mut connect(&socket), &request));
+        }
+        // Is met by the daemon, and becomes another program and another user before it asks.
+        "changer" => {
+            let stream = connect(&socket);
+            assert!(!ask(connect(&socket), STATUS.as_bytes()).is_empty());
+            let mut command = as_user(65_533, &acting("changed", &socket, &request));
+            let error = command.stdin(OwnedFd::from(stream)).exec();
+            panic!("{error}");
+        }
+        "changed" => say(&ask_once(&mut inherited(), &request)),
         // Is met by the daemon, hands over, and ends: the first ask comes from the child.
         "leaver" => {
             let stream = connect(&socket);
@@ -325,6 +355,20 @@ fn start(socket: &Path, uid: Option<&&str>) -> String {
     let daemon = quiet.spawn().unwrap();
     wait_until("the daemon serves", LONG, || UnixStream::connect(socket).is_ok());
     daemon.id().to_string()
+}
+
+/// This program, to go on as another part with what it was told.
+fn acting(part: &str, socket: &Path, request: &str) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "actor::act", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.env(PART, part).env(SOCKET, socket).env(REQUEST, request);
+    command
+}
+
+/// The header of the reply to a native request.
+fn ask_once(stream: &mut UnixStream, request: &str) -> String {
+    stream.write_all(&frame(request, b"")).unwrap();
+    read_frame(stream).map_or_else(|| "nothing".to_owned(), |(header, _)| header)
 }
 
 fn hand_over(socket: &Path, part: &str) -> Child {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use keyrack_sys::signal::Signal;
 use keyrack_testkit::{Home, Need, as_user, can_run, in_new_session, wait_until};
 
-use crate::actor::{Session, ask_as, relay};
+use crate::actor::{Session, ask_as, play, relay};
 use crate::daemon::{
     Daemon, LONG, RELOCK_ALL, STATUS, command, get, open_to_all, slugs_in, socket_in, unlock,
 };
@@ -184,4 +184,37 @@ fn a_descriptor_passed_on_acts_as_its_opener() {
     assert!(opener.status.success(), "{opener:?}");
     let reply = fs::read_to_string(&output).unwrap();
     assert!(reply.contains(r#""secret":"hunter2""#), "{reply}");
+}
+
+#[test]
+fn a_caller_is_judged_when_it_is_met_and_by_what_it_is_then() {
+    if !can_run("a_caller_is_judged_when_it_is_met_and_by_what_it_is_then", &[Need::Root, Need::Sessions]) {
+        return;
+    }
+    let daemon = Daemon::start();
+    daemon.unlock("acme.test.K", "hunter2");
+    let said = play("mover", daemon.socket.as_os_str(), r#"{"id":1,"op":"get","slugs":["acme.test.K"]}"#);
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(
+        said[..2].iter().all(|reply| reply.contains("acme.test.K")),
+        "it stays the one it was met as: {said:?}"
+    );
+    assert!(said[2].contains("session_mismatch"), "met anew it is a stranger: {said:?}");
+}
+
+#[test]
+fn a_caller_that_becomes_another_program_or_user_stays_the_one_that_was_met() {
+    let name = "a_caller_that_becomes_another_program_or_user_stays_the_one_that_was_met";
+    if !can_run(name, &[Need::Root, Need::Program("setpriv")]) {
+        return;
+    }
+    let daemon = Daemon::start();
+    daemon.unlock("acme.test.K", "hunter2");
+    // The test binary must be of use to that user.
+    daemon.open_to_all();
+    let said = play("changer", daemon.socket.as_os_str(), r#"{"id":1,"op":"get","slugs":["acme.test.K"]}"#);
+    assert!(said.len() == 1 && said[0].contains("acme.test.K"), "{said:?}");
+    // As it is now it would not be served.
+    let told = ask_as(|ask| as_user(65_533, ask), daemon.socket.as_os_str(), STATUS);
+    assert_eq!(told, TOLD);
 }
