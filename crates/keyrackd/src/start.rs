@@ -13,7 +13,7 @@ use std::sync::Arc;
 use keyrack_core::{ErrorCode, Problem};
 use keyrack_sys::dir::{DirFault, PrivateDir};
 use keyrack_sys::harden::{self, Limits};
-use keyrack_sys::memory::{Budget, MemoryError, Mode, Pool};
+use keyrack_sys::memory::{Budget, Hibernation, MemoryError, Mode, Pool};
 use keyrack_sys::socket;
 use keyrack_wire::native::Hardening;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -261,12 +261,7 @@ fn about(socket: &Path, own: &Own, pool: &Pool) -> About {
             detail: measure.detail.map(Into::into),
         })
         .collect();
-    let lacks = pool.lacks().map(|lacks| lacks.to_owned().into());
-    hardening.push(Hardening {
-        name: "locked_memory".into(),
-        on: pool.mode() != Mode::Unlocked,
-        detail: lacks,
-    });
+    hardening.extend(told_of_memory(pool));
     for name in ["landlock", "seccomp"] {
         let detail = Some("this version of keyrackd does not use it".into());
         hardening.push(Hardening { name: name.into(), on: false, detail });
@@ -281,6 +276,25 @@ fn about(socket: &Path, own: &Own, pool: &Pool) -> About {
         memory: pool.mode().name(),
         hardening,
     }
+}
+
+/// What the pages of secrets are kept from, why from no more, and what that costs.
+fn told_of_memory(pool: &Pool) -> [Hardening<'static>; 2] {
+    let lacks = |mode| pool.lacks(mode).map(str::to_owned);
+    let secret = match pool.hibernation() {
+        Some(Hibernation::Never) => None,
+        Some(Hibernation::NoSwap) => Some(
+            "there is no swap to hibernate to; if some were added, hibernation would be blocked while keyrackd runs"
+                .to_owned(),
+        ),
+        Some(Hibernation::Possible(_)) => Some("hibernation is blocked while keyrackd runs".to_owned()),
+        None => lacks(Mode::Secret).or_else(|| Some(format!("KEYRACK_MEMORY={} was asked for", pool.mode().name()))),
+    };
+    [
+        ("secret_memory", pool.mode() == Mode::Secret, secret),
+        ("locked_memory", pool.mode() != Mode::Unlocked, lacks(Mode::Locked)),
+    ]
+    .map(|(name, on, detail)| Hardening { name: name.into(), on, detail: detail.map(Into::into) })
 }
 
 /// Descriptors to keep, of a pipe that may not be there.

@@ -380,22 +380,14 @@ fn meets(demands: Demands, greeting: &Greeting, seen: Boundary) -> Result<(), Pr
         });
     }
     match demands.memory {
-        Some(demanded) if MemoryRank::said(&greeting.memory) < demanded => {
-            let weak = Problem::new(
-                ErrorCode::BoundaryWeak,
-                format!(
-                    "the daemon keeps secrets in {} memory, and KEYRACK_MEMORY demands {}",
-                    greeting.memory,
-                    demanded.as_str()
-                ),
-            );
-            Err(match demanded {
-                MemoryRank::Secret => weak.hint(
-                    "secret memory cannot be had in this version: KEYRACK_MEMORY=locked is the most there is",
-                ),
-                MemoryRank::Unlocked | MemoryRank::Locked => weak,
-            })
-        }
+        Some(demanded) if MemoryRank::said(&greeting.memory) < demanded => Err(Problem::new(
+            ErrorCode::BoundaryWeak,
+            format!(
+                "the daemon keeps secrets in {} memory, and KEYRACK_MEMORY demands {}",
+                greeting.memory,
+                demanded.as_str()
+            ),
+        )),
         _ => Ok(()),
     }
 }
@@ -493,7 +485,8 @@ mod tests {
             (demand(false, Some(MemoryRank::Locked)), User, User, "locked", None),
             (demand(false, Some(MemoryRank::Locked)), User, User, "secret", None),
             (demand(false, Some(MemoryRank::Locked)), Session, Session, "unlocked", Some(true)),
-            (demand(false, Some(MemoryRank::Secret)), Session, Session, "locked", Some(false)),
+            (demand(false, Some(MemoryRank::Secret)), Session, Session, "locked", Some(true)),
+            (demand(false, Some(MemoryRank::Secret)), Session, Session, "secret", None),
             (demand(false, Some(MemoryRank::Locked)), Session, Session, "from-the-future", Some(true)),
         ] {
             let problem = meets(demands, &greeting(boundary, memory), seen).err();

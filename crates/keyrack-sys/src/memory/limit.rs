@@ -1,5 +1,5 @@
-//! How much memory this process may lock. Found out by trying, not by reading capabilities: those of a user namespace
-//! look like root's and do not count here.
+//! How much memory this process may lock, or keep in secret pages, which count as locked. Found out by trying, not by reading
+//! capabilities: those of a user namespace look like root's and do not count here.
 #![expect(unsafe_code, reason = "the probe maps and locks address space that is never touched")]
 
 use std::num::NonZeroUsize;
@@ -9,14 +9,41 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::mapping::PAGE;
+use super::secretmem;
 use crate::proc::{number_after, read_small};
 
 /// The most bytes, up to `wanted`, that can be locked beside what is locked already. A multiple of the page size.
 pub(super) fn lockable(wanted: usize) -> usize {
+    candidates(wanted).find(|&bytes| can_lock(bytes)).unwrap_or(0)
+}
+
+/// Why there are no secret pages here, whatever their number: an errno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limited(pub(super) i32);
+
+/// The most bytes, up to `wanted`, that secret pages can have beside what is locked already. A multiple of the page size.
+///
+/// # Errors
+/// When it is not their number that fails.
+pub(super) fn secretly_lockable(wanted: usize) -> Result<usize, Limited> {
+    for bytes in candidates(wanted) {
+        let Some(size) = NonZeroUsize::new(bytes) else { continue };
+        match secretmem::try_out(size) {
+            Ok(()) => return Ok(bytes),
+            // Over RLIMIT_MEMLOCK.
+            Err(Errno::EAGAIN) => {}
+            Err(errno) => return Err(Limited(errno as i32)),
+        }
+    }
+    Ok(0)
+}
+
+/// How much to try to lock, most first.
+fn candidates(wanted: usize) -> impl Iterator<Item = usize> {
     let wanted = down_to_page(wanted);
     let soft = down_to_page(usize::try_from(soft_limit()).unwrap_or(usize::MAX)).min(wanted);
     let left = down_to_page(soft.saturating_sub(locked_already()));
-    [wanted, soft, left].into_iter().find(|&bytes| bytes == 0 || can_lock(bytes)).unwrap_or(0)
+    [wanted, soft, left].into_iter()
 }
 
 /// RLIMIT_MEMLOCK's soft limit in bytes; `u64::MAX` when there is none.

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mlock, mmap_anonymous, munmap};
 
-use super::Mode;
+use super::{Mode, secretmem};
 
 /// Granularity of mappings. A kernel with larger pages rounds up by itself; limits are then reached sooner than counted.
 pub(super) const PAGE: usize = 4096;
@@ -26,15 +26,18 @@ impl Mapping {
     /// Maps `len` bytes (a multiple of [`PAGE`], not 0).
     pub(super) fn new(len: usize, mode: Mode) -> Result<Self, Errno> {
         let size = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        if mode == Mode::Secret {
+            return secretmem::map(size).map(|base| Self { base, len });
+        }
         let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing.
         let base = unsafe { mmap_anonymous(None, size, prot, MapFlags::MAP_PRIVATE) }?;
         let mapping = Self { base: base.cast(), len };
-        mapping.protect(mode)?;
+        mapping.protect(mode == Mode::Locked)?;
         Ok(mapping)
     }
 
-    fn protect(&self, mode: Mode) -> Result<(), Errno> {
+    fn protect(&self, locked: bool) -> Result<(), Errno> {
         let at = self.base.cast();
         // SAFETY: the range is exactly our own mapping, and none of the advice given here loses what is in it.
         let advise = |advice| unsafe { madvise(at, self.len, advice) };
@@ -46,12 +49,11 @@ impl Mapping {
             Ok(()) | Err(Errno::EINVAL) => {}
             Err(errno) => return Err(errno),
         }
-        match mode {
+        if locked {
             // SAFETY: as above. Locks every page now, so no later fault can fail.
-            Mode::Locked => unsafe { mlock(at, self.len) },
-            Mode::Unlocked => Ok(()),
-            Mode::Secret => Err(Errno::ENOSYS),
+            unsafe { mlock(at, self.len) }?;
         }
+        Ok(())
     }
 
     pub(super) fn len(&self) -> usize {

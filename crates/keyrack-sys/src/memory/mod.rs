@@ -6,21 +6,25 @@
 
 mod arena;
 mod buffer;
+mod choice;
+mod hibernation;
 mod limit;
 mod mapping;
 mod pool;
 mod secret;
+mod secretmem;
 #[cfg(test)]
 mod tests;
 
 pub use buffer::Buffer;
+pub use hibernation::Hibernation;
 pub use pool::{Pool, Usage};
 pub use secret::Secret;
 
 /// What the kernel keeps secret pages from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// `memfd_secret(2)`: not even root reads them through the kernel. Not available in this version.
+    /// `memfd_secret(2)`: not even root reads them through the kernel. Locked, and not in core dumps; a forked child has none of them.
     Secret,
     /// Locked (`mlock(2)`), never in swap; not in core dumps; zeros in a forked child.
     Locked,
@@ -43,9 +47,9 @@ impl Mode {
 /// Which mode a pool shall have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModeRequest {
-    /// The strongest that works here.
+    /// The strongest that works here; [`Mode::Secret`] only where the machine could not hibernate anyway, for such pages block that.
     Auto,
-    /// This one or none.
+    /// This one or none, whatever it blocks.
     Require(Mode),
 }
 

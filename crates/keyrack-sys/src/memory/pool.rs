@@ -8,15 +8,12 @@ use std::thread::yield_now;
 use super::arena::SLAB;
 use super::arena::{Arena, Place};
 use super::buffer::Buffer;
-use super::limit::{lockable, soft_limit};
+use super::choice::{Choice, Offers, choose};
 #[cfg(test)]
 use super::mapping::Mapping;
 use super::mapping::wipe;
 use super::secret::Secret;
-use super::{Budget, Full, MemoryError, Mode, ModeRequest, Share};
-
-/// Under this much lockable memory, locking is not worth the failures that follow.
-const USEFUL: usize = 1024 * 1024;
+use super::{Budget, Full, Hibernation, MemoryError, Mode, ModeRequest, Share};
 
 /// Pages for secrets. A clone is the same pool; its pages go when the last clone, secret and buffer of it are gone.
 #[derive(Clone)]
@@ -38,8 +35,7 @@ pub struct Usage {
 }
 
 pub(super) struct Shared {
-    mode: Mode,
-    lacks: Option<String>,
+    choice: Choice,
     store: Mutex<Store>,
     requests: Mutex<Arena>,
 }
@@ -56,8 +52,8 @@ impl Shared {
 }
 
 impl Pool {
-    /// Makes a pool. Nothing is mapped before it is needed. In [`Mode::Locked`] the budget shrinks to what can be locked
-    /// (RLIMIT_MEMLOCK, to be raised before; without limit for a process that has CAP_IPC_LOCK).
+    /// Makes a pool. Nothing is mapped before it is needed. In [`Mode::Secret`] and [`Mode::Locked`] the budget shrinks to what can be
+    /// locked (RLIMIT_MEMLOCK, to be raised before; without limit for a process that has CAP_IPC_LOCK).
     ///
     /// # Errors
     /// When the required mode does not work here, or the budget is too small.
@@ -65,43 +61,34 @@ impl Pool {
         if budget.total < Budget::LEAST {
             return Err(MemoryError::BudgetTooSmall { total: budget.total });
         }
-        let lockable = match request {
-            ModeRequest::Require(Mode::Unlocked) => {
-                return Ok(Self::with(Mode::Unlocked, budget.total, None));
-            }
-            ModeRequest::Require(mode @ Mode::Secret) => {
-                let lacks = "this version of keyrack has no backend for memfd_secret".to_owned();
-                return Err(MemoryError::Unavailable { mode, lacks });
-            }
-            ModeRequest::Auto | ModeRequest::Require(Mode::Locked) => lockable(budget.total),
-        };
-        if lockable >= USEFUL.min(budget.total) {
-            return Ok(Self::with(Mode::Locked, lockable, None));
-        }
-        let lacks = lacks(lockable, soft_limit());
-        match request {
-            ModeRequest::Auto => Ok(Self::with(Mode::Unlocked, budget.total, Some(lacks))),
-            ModeRequest::Require(mode) => Err(MemoryError::Unavailable { mode, lacks }),
-        }
-    }
-
-    fn with(mode: Mode, total: usize, lacks: Option<String>) -> Self {
-        let requests = total / 4;
-        let store = Store::new(Arena::new(Share::Store, mode, total - requests));
+        let choice = choose(request, budget.total, &Offers::here())?;
+        let (mode, requests) = (choice.mode, choice.total / 4);
+        let store = Store::new(Arena::new(Share::Store, mode, choice.total - requests));
         let requests = Arena::new(Share::Requests, mode, requests);
-        Self(Arc::new(Shared { mode, lacks, store: Mutex::new(store), requests: Mutex::new(requests) }))
+        Ok(Self(Arc::new(Shared { choice, store: Mutex::new(store), requests: Mutex::new(requests) })))
     }
 
     /// What the kernel keeps this pool's pages from.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.0.mode
+        self.0.choice.mode
     }
 
-    /// Why [`ModeRequest::Auto`] did not take a stronger mode, in a sentence for people.
+    /// Why [`ModeRequest::Auto`] did not take this mode or one as strong, in a sentence for people. `None` if it did, or was not asked to.
     #[must_use]
-    pub fn lacks(&self) -> Option<&str> {
-        self.0.lacks.as_deref()
+    pub fn lacks(&self, mode: Mode) -> Option<&str> {
+        match mode {
+            Mode::Secret => self.0.choice.lacks_secret.as_deref(),
+            Mode::Locked => self.0.choice.lacks_locked.as_deref(),
+            Mode::Unlocked => None,
+        }
+    }
+
+    /// What this pool's secret pages keep the machine from: whether it could hibernate but for them, as things stood when the pool was
+    /// made. `None` in a mode that blocks nothing.
+    #[must_use]
+    pub fn hibernation(&self) -> Option<&Hibernation> {
+        self.0.choice.hibernation.as_ref()
     }
 
     /// How much is in use.
@@ -182,7 +169,7 @@ impl Pool {
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("mode", &self.0.mode).field("usage", &self.usage()).finish()
+        f.debug_struct("Pool").field("mode", &self.mode()).field("usage", &self.usage()).finish()
     }
 }
 
@@ -203,15 +190,6 @@ fn wipe_mappings(arena: &Arena) {
         // never used again: the caller goes on to end the process without returning.
         unsafe { wipe(mapping.at(0), mapping.len()) };
     }
-}
-
-fn lacks(lockable: usize, soft: u64) -> String {
-    let limit = match soft {
-        u64::MAX => "RLIMIT_MEMLOCK is unlimited".to_owned(),
-        soft => format!("RLIMIT_MEMLOCK is {} KiB", soft / 1024),
-    };
-    let least = USEFUL / 1024;
-    format!("{limit}, and {} KiB could be locked where at least {least} KiB are needed", lockable / 1024)
 }
 
 /// What is stored: the pages, and one entry for each secret that has a handle.

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use keyrack_testkit::{Need, can_run};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -17,7 +18,28 @@ use super::*;
 const MIB: usize = 1024 * 1024;
 
 fn pool(total: usize) -> Pool {
-    Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(total)).unwrap()
+    pool_of(Mode::Unlocked, total)
+}
+
+fn pool_of(mode: Mode, total: usize) -> Pool {
+    let pool = Pool::new(ModeRequest::Require(mode), Budget::bytes(total)).unwrap();
+    assert_eq!(pool.mode(), mode);
+    pool
+}
+
+/// The modes that work here; says which do not.
+fn modes(test: &str) -> Vec<Mode> {
+    let works = |mode: &Mode| Pool::new(ModeRequest::Require(*mode), Budget::bytes(MIB)).is_ok();
+    let needs = [
+        Need::That(works(&Mode::Locked), "1 MiB of memory that may be locked"),
+        Need::That(works(&Mode::Secret), "memfd_secret, and 1 MiB of memory that may be locked"),
+    ];
+    let _ = can_run(&format!("{test} (in every mode)"), &needs);
+    [Mode::Unlocked, Mode::Locked, Mode::Secret].into_iter().filter(works).collect()
+}
+
+fn any_mode() -> impl Strategy<Value = Mode> {
+    prop::sample::select(modes("properties"))
 }
 
 fn arena(limit: usize) -> Arena {
@@ -109,8 +131,11 @@ proptest! {
     }
 
     #[test]
-    fn pool_agrees_with_a_map(steps in vec((any::<u8>(), length(), any::<prop::sample::Index>()), 1..200)) {
-        let pool = pool(4 * MIB);
+    fn pool_agrees_with_a_map(
+        mode in any_mode(),
+        steps in vec((any::<u8>(), length(), any::<prop::sample::Index>()), 1..200),
+    ) {
+        let pool = pool_of(mode, 4 * MIB);
         let mut next = 0_u32;
         // Every handle with the number of its secret; the content of each secret that is not erased.
         let mut handles: Vec<(u32, Secret)> = Vec::new();
@@ -153,9 +178,9 @@ proptest! {
     }
 
     #[test]
-    fn buffer_agrees_with_a_vec(steps in vec((0..7_u8, 0..9000_usize), 1..60)) {
+    fn buffer_agrees_with_a_vec(mode in any_mode(), steps in vec((0..7_u8, 0..9000_usize), 1..60)) {
         const LIMIT: usize = 20_000;
-        let pool = pool(MIB);
+        let pool = pool_of(mode, MIB);
         let mut buffer = pool.buffer(LIMIT);
         let mut model: Vec<u8> = Vec::new();
         for (kind, n) in steps {
@@ -228,19 +253,21 @@ fn many_small_secrets_take_little() {
 
 #[test]
 fn lengths_around_every_boundary_come_back_whole() {
-    let pool = pool(16 * MIB);
-    for around in [0, 1, 16, 32, 208, 1024, 1360, 2048, PAGE, 2 * PAGE, SLAB, MIB, 2 * MIB] {
-        for len in [around.saturating_sub(1), around, around + 1] {
-            let content: Vec<u8> = (0..len).map(|n| (n % 251) as u8 + 1).collect();
-            let secret = pool.store(&content).unwrap();
-            assert_eq!(secret.len(), len);
-            assert_eq!(secret.is_empty(), len == 0);
-            assert_eq!(secret.with(|bytes| bytes == content), Some(true), "{len}");
-            secret.erase();
-            assert_eq!(secret.with(<[u8]>::len), None);
+    for mode in modes("lengths_around_every_boundary_come_back_whole") {
+        let pool = pool_of(mode, 16 * MIB);
+        for around in [0, 1, 16, 32, 208, 1024, 1360, 2048, PAGE, 2 * PAGE, SLAB, MIB, 2 * MIB] {
+            for len in [around.saturating_sub(1), around, around + 1] {
+                let content: Vec<u8> = (0..len).map(|n| (n % 251) as u8 + 1).collect();
+                let secret = pool.store(&content).unwrap();
+                assert_eq!(secret.len(), len);
+                assert_eq!(secret.is_empty(), len == 0);
+                assert_eq!(secret.with(|bytes| bytes == content), Some(true), "{len}");
+                secret.erase();
+                assert_eq!(secret.with(<[u8]>::len), None);
+            }
         }
+        assert!(pool.is_zero());
     }
-    assert!(pool.is_zero());
 }
 
 #[test]
@@ -319,92 +346,102 @@ fn an_absurd_length_is_refused_before_anything_is_mapped() {
 
 #[test]
 fn erasing_reaches_every_handle() {
-    let pool = pool(MIB);
-    let secret = pool.store(b"hunter2").unwrap();
-    let clone = secret.clone();
-    clone.erase();
-    assert!(secret.is_erased());
-    assert_eq!(secret.with(|_| ()), None);
-    assert!(pool.is_zero());
-    // The slot is free for others while old handles live, and those do not see what comes there.
-    let other = pool.store(b"another").unwrap();
-    assert_eq!(secret.with(|_| ()), None);
-    secret.erase();
-    drop((secret, clone));
-    assert_eq!(other.with(|b| b == b"another"), Some(true));
+    for mode in modes("erasing_reaches_every_handle") {
+        let pool = pool_of(mode, MIB);
+        let secret = pool.store(b"hunter2").unwrap();
+        let clone = secret.clone();
+        clone.erase();
+        assert!(secret.is_erased());
+        assert_eq!(secret.with(|_| ()), None);
+        assert!(pool.is_zero());
+        // The slot is free for others while old handles live, and those do not see what comes there.
+        let other = pool.store(b"another").unwrap();
+        assert_eq!(secret.with(|_| ()), None);
+        secret.erase();
+        drop((secret, clone));
+        assert_eq!(other.with(|b| b == b"another"), Some(true));
+    }
 }
 
 #[test]
 fn erase_all_leaves_nothing() {
-    let pool = pool(4 * MIB);
-    let secrets: Vec<Secret> = (1..200).map(|n| pool.store(&vec![n as u8; n * 50]).unwrap()).collect();
-    pool.erase_all();
-    assert!(secrets.iter().all(|secret| secret.with(|_| ()).is_none()));
-    assert!(pool.is_zero());
-    assert_eq!(pool.usage().secrets, 0);
-    assert!(pool.store(b"still works").is_ok());
+    for mode in modes("erase_all_leaves_nothing") {
+        let pool = pool_of(mode, 4 * MIB);
+        let secrets: Vec<Secret> = (1..200).map(|n| pool.store(&vec![n as u8; n * 50]).unwrap()).collect();
+        pool.erase_all();
+        assert!(secrets.iter().all(|secret| secret.with(|_| ()).is_none()));
+        assert!(pool.is_zero());
+        assert_eq!(pool.usage().secrets, 0);
+        assert!(pool.store(b"still works").is_ok());
+    }
 }
 
 #[test]
 fn a_closure_may_use_the_pool_and_even_erase_what_it_reads() {
-    let pool = pool(MIB);
-    let secret = pool.store(b"hunter2").unwrap();
-    let mut buffer = pool.buffer(PAGE);
-    let copied = secret.with(|bytes| {
-        let copy = pool.store(bytes).unwrap();
-        buffer.extend(bytes).unwrap();
-        secret.erase();
-        assert_eq!(secret.with(|_| ()), None, "a later closure must not see it");
-        assert_eq!(bytes, b"hunter2", "the bytes must stay as they are until the closure ends");
-        copy
-    });
-    assert_eq!(copied.unwrap().with(|b| b == b"hunter2"), Some(true));
-    assert_eq!(buffer.filled(), b"hunter2");
-    drop(buffer);
-    assert!(pool.is_zero(), "the wipe that was put off did not come");
+    for mode in modes("a_closure_may_use_the_pool_and_even_erase_what_it_reads") {
+        let pool = pool_of(mode, MIB);
+        let secret = pool.store(b"hunter2").unwrap();
+        let mut buffer = pool.buffer(PAGE);
+        let copied = secret.with(|bytes| {
+            let copy = pool.store(bytes).unwrap();
+            buffer.extend(bytes).unwrap();
+            secret.erase();
+            assert_eq!(secret.with(|_| ()), None, "a later closure must not see it");
+            assert_eq!(bytes, b"hunter2", "the bytes must stay as they are until the closure ends");
+            copy
+        });
+        assert_eq!(copied.unwrap().with(|b| b == b"hunter2"), Some(true));
+        assert_eq!(buffer.filled(), b"hunter2");
+        drop(buffer);
+        assert!(pool.is_zero(), "the wipe that was put off did not come");
+    }
 }
 
 #[test]
 fn panics_in_closures_forget_nothing() {
-    let pool = pool(MIB);
-    let secret = pool.store(b"hunter2").unwrap();
-    catch_unwind(AssertUnwindSafe(|| secret.with(|_| panic!("while reading")))).unwrap_err();
-    assert_eq!(secret.with(|b| b == b"hunter2"), Some(true));
-    secret.erase();
-    assert!(pool.is_zero(), "the panic left its pin behind");
+    for mode in modes("panics_in_closures_forget_nothing") {
+        let pool = pool_of(mode, MIB);
+        let secret = pool.store(b"hunter2").unwrap();
+        catch_unwind(AssertUnwindSafe(|| secret.with(|_| panic!("while reading")))).unwrap_err();
+        assert_eq!(secret.with(|b| b == b"hunter2"), Some(true));
+        secret.erase();
+        assert!(pool.is_zero(), "the panic left its pin behind");
 
-    let fill = |slot: &mut [u8]| {
-        slot.fill(9);
-        panic!("while filling")
-    };
-    catch_unwind(AssertUnwindSafe(|| pool.store_with(100, fill))).unwrap_err();
-    assert!(pool.is_zero());
-    assert_eq!(pool.usage().secrets, 0);
+        let fill = |slot: &mut [u8]| {
+            slot.fill(9);
+            panic!("while filling")
+        };
+        catch_unwind(AssertUnwindSafe(|| pool.store_with(100, fill))).unwrap_err();
+        assert!(pool.is_zero());
+        assert_eq!(pool.usage().secrets, 0);
+    }
 }
 
 #[test]
 fn threads_share_a_pool() {
-    let pool = pool(4 * MIB);
-    let shared = pool.store(&[3; 100]).unwrap();
-    std::thread::scope(|scope| {
-        for n in 1..5_u8 {
-            let (pool, shared) = (pool.clone(), shared.clone());
-            scope.spawn(move || {
-                for round in 1..500_usize {
-                    let mine = pool.store(&vec![n; round]).unwrap();
-                    assert_eq!(mine.with(|b| b.iter().all(|&b| b == n)), Some(true));
-                    if let Some(same) = shared.with(|b| b == [3; 100]) {
-                        assert!(same);
+    for mode in modes("threads_share_a_pool") {
+        let pool = pool_of(mode, 4 * MIB);
+        let shared = pool.store(&[3; 100]).unwrap();
+        std::thread::scope(|scope| {
+            for n in 1..5_u8 {
+                let (pool, shared) = (pool.clone(), shared.clone());
+                scope.spawn(move || {
+                    for round in 1..500_usize {
+                        let mine = pool.store(&vec![n; round]).unwrap();
+                        assert_eq!(mine.with(|b| b.iter().all(|&b| b == n)), Some(true));
+                        if let Some(same) = shared.with(|b| b == [3; 100]) {
+                            assert!(same);
+                        }
+                        if round == 400 && n == 1 {
+                            shared.erase();
+                        }
                     }
-                    if round == 400 && n == 1 {
-                        shared.erase();
-                    }
-                }
-            });
-        }
-    });
-    assert_eq!(shared.with(|_| ()), None);
-    assert!(pool.is_zero());
+                });
+            }
+        });
+        assert_eq!(shared.with(|_| ()), None);
+        assert!(pool.is_zero());
+    }
 }
 
 #[test]
@@ -446,24 +483,26 @@ fn the_last_step_of_a_buffer_goes_to_its_limit() {
 
 #[test]
 fn a_buffer_leaves_nothing_where_it_was() {
-    let pool = pool(4 * MIB);
-    let mut buffer = pool.buffer(MIB);
-    buffer.extend(&[1; PAGE]).unwrap();
-    buffer.extend(&[1; 200_000]).unwrap();
-    assert_eq!(pool.slabs_in_use_by_requests(), 0, "what it grew out of still holds bytes");
-    buffer.consume(200_000);
-    assert!(buffer.spare_mut().iter().all(|&b| b == 0));
-    buffer.clear();
+    for mode in modes("a_buffer_leaves_nothing_where_it_was") {
+        let pool = pool_of(mode, 4 * MIB);
+        let mut buffer = pool.buffer(MIB);
+        buffer.extend(&[1; PAGE]).unwrap();
+        buffer.extend(&[1; 200_000]).unwrap();
+        assert_eq!(pool.slabs_in_use_by_requests(), 0, "what it grew out of still holds bytes");
+        buffer.consume(200_000);
+        assert!(buffer.spare_mut().iter().all(|&b| b == 0));
+        buffer.clear();
 
-    // What was written behind the end, but never taken in, goes too.
-    buffer.ensure_spare(10).unwrap();
-    buffer.spare_mut()[..6].copy_from_slice(b"secret");
-    buffer.clear();
-    assert!(pool.is_zero());
-    buffer.ensure_spare(10).unwrap();
-    buffer.spare_mut()[..6].copy_from_slice(b"secret");
-    drop(buffer);
-    assert!(pool.is_zero());
+        // What was written behind the end, but never taken in, goes too.
+        buffer.ensure_spare(10).unwrap();
+        buffer.spare_mut()[..6].copy_from_slice(b"secret");
+        buffer.clear();
+        assert!(pool.is_zero());
+        buffer.ensure_spare(10).unwrap();
+        buffer.spare_mut()[..6].copy_from_slice(b"secret");
+        drop(buffer);
+        assert!(pool.is_zero());
+    }
 }
 
 #[test]
@@ -503,19 +542,47 @@ fn nothing_shows_its_content() {
 fn modes_that_cannot_be_had_say_why() {
     let small = Pool::new(ModeRequest::Auto, Budget::bytes(Budget::LEAST - 1)).unwrap_err();
     assert_eq!(small, MemoryError::BudgetTooSmall { total: Budget::LEAST - 1 });
-    let secret = Pool::new(ModeRequest::Require(Mode::Secret), Budget::default()).unwrap_err();
-    assert!(secret.to_string().starts_with("no secret memory: "), "{secret}");
     let unlocked = pool(MIB);
-    assert_eq!((unlocked.mode(), unlocked.lacks()), (Mode::Unlocked, None));
+    let lacks = [Mode::Secret, Mode::Locked, Mode::Unlocked].map(|mode| unlocked.lacks(mode));
+    assert_eq!((unlocked.mode(), lacks), (Mode::Unlocked, [None; 3]));
 }
 
 #[test]
 fn wiping_takes_every_page() {
-    let pool = pool(16 * MIB);
-    let _secrets: Vec<Secret> = (1..100).map(|n| pool.store(&vec![1; n * 1000]).unwrap()).collect();
-    let mut buffer = pool.buffer(MIB);
-    buffer.extend(&[1; 5000]).unwrap();
-    assert!(!pool.is_zero());
-    pool.wipe_all_pages();
-    assert!(pool.is_zero());
+    for mode in modes("wiping_takes_every_page") {
+        let pool = pool_of(mode, 8 * MIB);
+        let _secrets: Vec<Secret> = (1..100).map(|n| pool.store(&vec![1; n * 1000]).unwrap()).collect();
+        let mut buffer = pool.buffer(MIB);
+        buffer.extend(&[1; 5000]).unwrap();
+        assert!(!pool.is_zero());
+        pool.wipe_all_pages();
+        assert!(pool.is_zero());
+    }
+}
+
+#[test]
+fn a_page_that_is_not_there_is_an_error_and_no_signal() {
+    use std::num::NonZeroUsize;
+    use std::ptr::NonNull;
+
+    use nix::errno::Errno;
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+    // A mapping of three pages, of a file that has two.
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(2 * PAGE as u64).unwrap();
+    let size = NonZeroUsize::new(3 * PAGE).unwrap();
+    let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    #[expect(unsafe_code, reason = "a mapping with a page that cannot be had")]
+    // SAFETY: a mapping at an address of the kernel's choice overlaps nothing; the file is this test's.
+    let base: NonNull<u8> = unsafe { mmap(None, size, prot, MapFlags::MAP_SHARED, &file, 0) }.unwrap().cast();
+    assert_eq!(super::secretmem::bring_in(base, 2 * PAGE), Ok(()));
+    #[expect(unsafe_code, reason = "the test looks at what it has mapped")]
+    // SAFETY: the first two pages are there, and nobody writes to them.
+    let there = unsafe { std::slice::from_raw_parts(base.as_ptr(), 2 * PAGE) };
+    assert!(there.iter().all(|&b| b == 0), "what brought them in is gone again");
+    assert_eq!(super::secretmem::bring_in(base, 3 * PAGE), Err(Errno::ENOMEM));
+    #[expect(unsafe_code, reason = "the mapping goes")]
+    // SAFETY: exactly the range mapped above, with no slice of it in use any more.
+    unsafe { munmap(base.cast(), size.get()) }.unwrap();
 }

@@ -7,13 +7,24 @@ use keyrack_sys::memory::{Budget, MemoryError, Mode, ModeRequest, Pool, Secret, 
 use keyrack_testkit::{Need, can_run};
 use nix::sys::resource::{Resource, setrlimit};
 
-use crate::support::{again, become_stranger, exit_code, forked, in_child, role};
+use crate::support::{again, become_stranger, exit_code, forked, in_child, refuse, role};
 
 const KIB: u64 = 1024;
 const MIB: usize = 1024 * 1024;
 
 fn pool(mode: Mode) -> Pool {
     Pool::new(ModeRequest::Require(mode), Budget::default()).unwrap()
+}
+
+/// Whether this mode works here; says so if not.
+fn can_have(test: &str, mode: Mode) -> bool {
+    let works = Pool::new(ModeRequest::Require(mode), Budget::default()).is_ok();
+    let what = match mode {
+        Mode::Secret => "memfd_secret, and memory that may be locked",
+        Mode::Locked => "memory that may be locked",
+        Mode::Unlocked => "memory",
+    };
+    can_run(test, &[Need::That(works, what)])
 }
 
 fn address(secret: &Secret) -> usize {
@@ -46,8 +57,16 @@ fn status(field: &str) -> usize {
 
 #[test]
 fn the_kernel_confirms_what_the_mode_says() {
-    // Locking needs room under the limit: 64 KiB for each slab, and 200 KiB.
-    for (mode, locked) in [(Mode::Locked, true), (Mode::Unlocked, false)] {
+    // dd: not dumped. lo: locked. wf: zeros in a forked child. dc: not there at all.
+    for (mode, expected) in [
+        (Mode::Secret, ["dd", "lo", "dc"]),
+        (Mode::Locked, ["dd", "lo", "wf"]),
+        (Mode::Unlocked, ["dd", "wf", ""]),
+    ] {
+        if !can_have("the_kernel_confirms_what_the_mode_says", mode) {
+            continue;
+        }
+        // Locking needs room under the limit: 64 KiB for each slab, and 200 KiB.
         let pool = pool(mode);
         assert_eq!(pool.mode(), mode);
         let mut buffer = pool.buffer(MIB);
@@ -57,10 +76,10 @@ fn the_kernel_confirms_what_the_mode_says() {
             let secret = secret.unwrap();
             for at in [address(&secret), address(&secret) + secret.len() - 1, buffer_at] {
                 let flags = flags(at);
-                let has = |flag: &str| flags.iter().any(|other| other == flag);
-                // dd: not dumped. wf: wiped on fork. lo: locked.
-                assert!(has("dd") && has("wf"), "{mode:?}: {flags:?}");
-                assert_eq!(has("lo"), locked, "{mode:?}: {flags:?}");
+                for flag in ["dd", "lo", "wf", "dc"] {
+                    let has = flags.iter().any(|other| other == flag);
+                    assert_eq!(has, expected.contains(&flag), "{mode:?} {flag}: {flags:?}");
+                }
             }
         }
     }
@@ -99,19 +118,165 @@ fn as_stranger_with(test: &str, memlock: u64, body: impl FnOnce()) {
     });
 }
 
+/// Whether the page at this address is one of this process's. Allocates nothing.
+fn is_mapped(at: *const u8) -> bool {
+    let page = at.map_addr(|at| at & !4095).cast_mut().cast();
+    let mut resident = 0_u8;
+    // SAFETY: mincore only says of the range whether it is there, in the one byte it is given for one page.
+    unsafe { libc::mincore(page, 4096, &raw mut resident) == 0 }
+}
+
+#[test]
+fn a_forked_child_has_no_secret_page() {
+    if !can_have("a_forked_child_has_no_secret_page", Mode::Secret) {
+        return;
+    }
+    let pool = pool(Mode::Secret);
+    let mut buffer = pool.buffer(MIB);
+    buffer.extend(b"hunter2").unwrap();
+    // A slot of a slab, a mapping of its own of many pages, and a request's page.
+    let secrets = [pool.store(b"hunter2").unwrap(), pool.store(&[b'h'; 200_000]).unwrap()];
+    let large = address(&secrets[1]);
+    let at: Vec<*const u8> = secrets
+        .iter()
+        .map(|s| s.with(<[u8]>::as_ptr).unwrap())
+        .chain([buffer.filled().as_ptr(), std::ptr::without_provenance(large + 199_999)])
+        .collect();
+    assert!(at.iter().all(|at| is_mapped(*at)), "the looking works");
+    let child = forked(|| u8::from(at.iter().all(|at| !is_mapped(*at))));
+    assert_eq!(exit_code(child), 1);
+    assert!(secrets.iter().all(|secret| secret.with(|bytes| bytes[0]) == Some(b'h')), "ours are untouched");
+}
+
+#[test]
+fn nobody_reads_secret_pages_from_outside() {
+    use std::os::unix::fs::FileExt;
+
+    if !can_have("nobody_reads_secret_pages_from_outside", Mode::Secret) {
+        return;
+    }
+    // The process itself may open this even where others may not, and the kernel reads it the same way for root.
+    let memory = std::fs::File::open("/proc/self/mem").unwrap();
+    let own = std::process::id().cast_signed();
+    for (mode, readable) in [(Mode::Secret, false), (Mode::Unlocked, true)] {
+        let pool = pool(mode);
+        let secret = pool.store(b"hunter2").unwrap();
+        let at = address(&secret);
+        let mut seen = [0; 7];
+        let read = memory.read_at(&mut seen, at as u64).is_ok() && &seen == b"hunter2";
+        assert_eq!(read, readable, "/proc/self/mem, {mode:?}");
+
+        let mut seen = [0_u8; 7];
+        let local = libc::iovec { iov_base: seen.as_mut_ptr().cast(), iov_len: 7 };
+        let remote = libc::iovec { iov_base: std::ptr::without_provenance_mut(at), iov_len: 7 };
+        // SAFETY: writes at most seven bytes, into the array.
+        let came = unsafe { libc::process_vm_readv(own, &raw const local, 1, &raw const remote, 1, 0) };
+        assert_eq!(came == 7 && &seen == b"hunter2", readable, "process_vm_readv, {mode:?}");
+    }
+}
+
+/// The pages are the process's own all the same: sockets and files take bytes from them and put bytes into them.
+#[test]
+fn secret_pages_carry_bytes_in_and_out() {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+
+    if !can_have("secret_pages_carry_bytes_in_and_out", Mode::Secret) {
+        return;
+    }
+    let pool = pool(Mode::Secret);
+    let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.write_all(b"hunter2").unwrap();
+    let mut buffer = pool.buffer(MIB);
+    buffer.ensure_spare(1).unwrap();
+    assert_eq!(buffer.receive(ours.as_fd(), 100).unwrap(), 7);
+    let secret = pool.store(buffer.filled()).unwrap();
+    secret.with(|bytes| (&ours).write_all(bytes)).unwrap().unwrap();
+    let mut back = [0; 7];
+    theirs.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"hunter2");
+}
+
+#[test]
+fn secret_pages_leave_no_descriptor_and_go_back_when_they_are_free() {
+    if !can_have("secret_pages_leave_no_descriptor_and_go_back_when_they_are_free", Mode::Secret) {
+        return;
+    }
+    let test = "memory::secret_pages_leave_no_descriptor_and_go_back_when_they_are_free";
+    in_child(test, || {
+        let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = (descriptors(), status("VmLck"));
+        let pool = pool(Mode::Secret);
+        for _ in 0..20 {
+            let secrets: Vec<Secret> = (0..50).map(|_| pool.store(&[1; 20_000]).unwrap()).collect();
+            let _large = pool.store(&vec![1; MIB]).unwrap();
+            assert_eq!(descriptors(), before.0);
+            // Three to a slab, and one of its own.
+            assert_eq!(status("VmLck") - before.1, 17 * 64 + 1024);
+            drop(secrets);
+        }
+        assert_eq!(pool.usage().store, 64 * 1024);
+        drop(pool);
+        assert_eq!((descriptors(), status("VmLck")), before);
+    });
+}
+
+#[test]
+fn without_memfd_secret_it_is_locked_and_says_so() {
+    for (number, argument, errno, said) in [
+        (libc::SYS_memfd_secret, None, libc::ENOSYS, "has no memfd_secret"),
+        (libc::SYS_memfd_secret, None, libc::EPERM, "not permitted"),
+        (libc::SYS_madvise, Some((2, 10)), libc::EINVAL, "cannot be used: Invalid argument"),
+    ] {
+        // A filter is for life: a thread of its own takes it along into its grave.
+        std::thread::spawn(move || {
+            refuse(number, argument, errno);
+            let refused = Pool::new(ModeRequest::Require(Mode::Secret), Budget::default()).unwrap_err();
+            let text = refused.to_string();
+            assert!(text.starts_with("no secret memory: ") && text.contains(said), "{text}");
+            let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
+            assert_ne!(pool.mode(), Mode::Secret);
+            assert!(pool.lacks(Mode::Secret).is_some());
+            assert_eq!(pool.store(b"x").unwrap().with(|b| b == b"x"), Some(true));
+        })
+        .join()
+        .unwrap();
+    }
+}
+
+#[test]
+fn where_no_file_may_grow_it_is_locked_and_says_so() {
+    if !can_have("where_no_file_may_grow_it_is_locked_and_says_so", Mode::Secret) {
+        return;
+    }
+    in_child("memory::where_no_file_may_grow_it_is_locked_and_says_so", || {
+        keyrack_sys::harden::no_file_size_signal().unwrap();
+        // The output of this child is a pipe, which is no file that grows.
+        setrlimit(Resource::RLIMIT_FSIZE, 64 * KIB, 64 * KIB).unwrap();
+        let refused = Pool::new(ModeRequest::Require(Mode::Secret), Budget::default()).unwrap_err();
+        assert!(refused.to_string().contains("RLIMIT_FSIZE"), "{refused}");
+        assert_ne!(Pool::new(ModeRequest::Auto, Budget::default()).unwrap().mode(), Mode::Secret);
+    });
+}
+
 #[test]
 fn with_little_to_lock_it_works_unlocked_and_says_so() {
     as_stranger_with("memory::with_little_to_lock_it_works_unlocked_and_says_so", 64 * KIB, || {
         let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
         assert_eq!(pool.mode(), Mode::Unlocked);
-        let lacks = pool.lacks().unwrap();
+        let lacks = pool.lacks(Mode::Locked).unwrap();
         assert!(lacks.starts_with("RLIMIT_MEMLOCK is 64 KiB"), "{lacks}");
+        assert!(pool.lacks(Mode::Secret).is_some());
         assert_eq!(pool.store(b"x").unwrap().with(|b| b == b"x"), Some(true));
         assert_eq!(pool.usage().store_limit, 48 * MIB);
 
         let refused = Pool::new(ModeRequest::Require(Mode::Locked), Budget::default()).unwrap_err();
         assert_eq!(refused, MemoryError::Unavailable { mode: Mode::Locked, lacks: lacks.to_owned() });
         assert!(refused.to_string().starts_with("no locked memory: RLIMIT_MEMLOCK is 64 KiB"), "{refused}");
+        // Of what may be locked, and not of what the kernel has.
+        let refused = Pool::new(ModeRequest::Require(Mode::Secret), Budget::default()).unwrap_err();
+        let MemoryError::Unavailable { mode: Mode::Secret, lacks } = refused else { panic!("{refused}") };
+        assert!(lacks.contains("RLIMIT_MEMLOCK is 64 KiB") || lacks.contains("memfd_secret"), "{lacks}");
     });
 }
 
@@ -120,40 +285,53 @@ fn with_nothing_to_lock_it_works_unlocked() {
     as_stranger_with("memory::with_nothing_to_lock_it_works_unlocked", 0, || {
         let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
         assert_eq!(pool.mode(), Mode::Unlocked);
-        assert!(pool.lacks().unwrap().starts_with("RLIMIT_MEMLOCK is 0 KiB"));
+        assert!(pool.lacks(Mode::Locked).unwrap().starts_with("RLIMIT_MEMLOCK is 0 KiB"));
     });
+}
+
+fn the_limit_is_the_budget(mode: Mode) {
+    let pool = pool(mode);
+    assert_eq!(pool.mode(), mode);
+    let usage = pool.usage();
+    assert_eq!((usage.store_limit, usage.requests_limit), (3 * MIB / 2, MIB / 2));
+
+    let mut kept = Vec::new();
+    let full = loop {
+        match pool.store(&[1; 5000]) {
+            Ok(secret) => kept.push(secret),
+            Err(full) => break full,
+        }
+    };
+    // Our own count said so, not the kernel; and requests still have all of theirs.
+    assert_eq!((full.share, full.errno), (Share::Store, None));
+    let mut buffer = pool.buffer(MIB);
+    buffer.extend(&vec![1; MIB / 2]).unwrap();
+    assert_eq!(status("VmLck"), 2048);
+    assert!(kept.iter().all(|secret| secret.with(|b| b == [1; 5000]) == Some(true)));
+
+    // Somebody lowers the limit: the kernel's word is passed on, and what is stored stays.
+    drop(buffer);
+    setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0).unwrap();
+    let refused = pool.buffer(MIB).extend(&vec![1; MIB / 2]).unwrap_err();
+    assert_eq!(refused.share, Share::Requests);
+    assert!(matches!(refused.errno, Some(libc::ENOMEM | libc::EPERM | libc::EAGAIN)), "{refused:?}");
+    assert!(kept.iter().all(|secret| secret.with(|b| b == [1; 5000]) == Some(true)));
 }
 
 #[test]
 fn the_limit_is_the_budget_and_is_never_met_by_surprise() {
     as_stranger_with("memory::the_limit_is_the_budget_and_is_never_met_by_surprise", 2048 * KIB, || {
-        let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
-        assert_eq!((pool.mode(), pool.lacks()), (Mode::Locked, None));
-        let usage = pool.usage();
-        assert_eq!((usage.store_limit, usage.requests_limit), (3 * MIB / 2, MIB / 2));
-
-        let mut kept = Vec::new();
-        let full = loop {
-            match pool.store(&[1; 5000]) {
-                Ok(secret) => kept.push(secret),
-                Err(full) => break full,
-            }
-        };
-        // Our own count said so, not the kernel; and requests still have all of theirs.
-        assert_eq!((full.share, full.errno), (Share::Store, None));
-        let mut buffer = pool.buffer(MIB);
-        buffer.extend(&vec![1; MIB / 2]).unwrap();
-        assert_eq!(status("VmLck"), 2048);
-        assert!(kept.iter().all(|secret| secret.with(|b| b == [1; 5000]) == Some(true)));
-
-        // Somebody lowers the limit: the kernel's word is passed on, and what is stored stays.
-        drop(buffer);
-        setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0).unwrap();
-        let refused = pool.buffer(MIB).extend(&vec![1; MIB / 2]).unwrap_err();
-        assert_eq!(refused.share, Share::Requests);
-        assert!(matches!(refused.errno, Some(libc::ENOMEM | libc::EPERM | libc::EAGAIN)), "{refused:?}");
-        assert!(kept.iter().all(|secret| secret.with(|b| b == [1; 5000]) == Some(true)));
+        the_limit_is_the_budget(Mode::Locked);
     });
+}
+
+#[test]
+fn the_limit_is_the_budget_of_secret_pages_too() {
+    if can_have("the_limit_is_the_budget_of_secret_pages_too", Mode::Secret) {
+        as_stranger_with("memory::the_limit_is_the_budget_of_secret_pages_too", 2048 * KIB, || {
+            the_limit_is_the_budget(Mode::Secret);
+        });
+    }
 }
 
 #[test]
@@ -161,19 +339,24 @@ fn what_others_have_locked_is_not_counted_on() {
     as_stranger_with("memory::what_others_have_locked_is_not_counted_on", 4096 * KIB, || {
         let first = Pool::new(ModeRequest::Require(Mode::Locked), Budget::default()).unwrap();
         let _held = first.store(&vec![1; MIB]).unwrap();
-        let second = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
-        assert_eq!(second.mode(), Mode::Locked);
-        let usage = second.usage();
-        assert_eq!(usage.store_limit + usage.requests_limit, 3 * MIB);
+        for request in [ModeRequest::Auto, ModeRequest::Require(Mode::Locked)] {
+            let second = Pool::new(request, Budget::default()).unwrap();
+            assert_ne!(second.mode(), Mode::Unlocked);
+            let usage = second.usage();
+            assert_eq!(usage.store_limit + usage.requests_limit, 3 * MIB, "{request:?}");
+        }
     });
 }
 
 #[test]
 fn probing_leaves_nothing_locked() {
     in_child("memory::probing_leaves_nothing_locked", || {
-        let before = (status("VmLck"), status("VmSize"));
+        // What a first use leaves, such as the descriptor of /proc, is there before.
+        drop(Pool::new(ModeRequest::Auto, Budget::default()).unwrap());
+        let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = (status("VmLck"), status("VmSize"), descriptors());
         let _pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
-        assert_eq!((status("VmLck"), status("VmSize")), before);
+        assert_eq!((status("VmLck"), status("VmSize"), descriptors()), before);
     });
 }
 
@@ -193,7 +376,8 @@ fn many_secrets_stay_small_in_the_whole_process() {
 
 #[test]
 fn a_read_costs_well_under_a_microsecond() {
-    let pool = pool(Mode::Unlocked);
+    // The strongest mode there is: reading costs the same in any.
+    let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
     let secrets: Vec<Secret> =
         (0..1000_u32).map(|n| pool.store(&n.to_le_bytes().repeat(8)).unwrap()).collect();
     let rounds = 50;
@@ -214,7 +398,7 @@ fn a_read_costs_well_under_a_microsecond() {
 fn wiping_at_the_end_ends_the_process() {
     let test = "memory::wiping_at_the_end_ends_the_process";
     if role().is_some() {
-        let pool = pool(Mode::Unlocked);
+        let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
         let _secret = pool.store(b"x").unwrap();
         std::panic::set_hook(Box::new(move |_| pool.wipe_and_exit(70)));
         panic!("the hook ends the process");

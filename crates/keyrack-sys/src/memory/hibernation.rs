@@ -1,0 +1,207 @@
+//! Whether this machine could write its memory to disk and sleep. As long as one page of `memfd_secret(2)` exists anywhere, the kernel
+//! refuses to, and tells it in `/sys/power/*`: so what those files hold is never looked at, only what no open secret changes.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Whether a machine can hibernate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hibernation {
+    /// Its kernel never does: built without it, told not to at boot, or locked down.
+    Never,
+    /// It has no swap to write to, or none but compressed memory. That may change while a process runs.
+    NoSwap,
+    /// It may. Why that is thought, in a few words.
+    Possible(String),
+}
+
+/// What tells. Contents are `None` when they cannot be read.
+#[derive(Clone, Copy, Debug)]
+struct Facts<'a> {
+    /// Whether there is a `/sys/power/disk`; `None` where that cannot be told. Its content is not looked at.
+    disk: Option<bool>,
+    /// `/proc/cmdline`.
+    cmdline: Option<&'a str>,
+    /// `/sys/kernel/security/lockdown`.
+    lockdown: Option<&'a str>,
+    /// `/proc/swaps`; empty where there is none.
+    swaps: Option<&'a str>,
+}
+
+impl Hibernation {
+    /// Of the machine this runs on.
+    pub(super) fn here() -> Self {
+        let read = |path: &str| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let [cmdline, lockdown] =
+            ["/proc/cmdline", "/sys/kernel/security/lockdown"].map(|path| read(path).ok());
+        let swaps = match read("/proc/swaps") {
+            // A kernel without swap has none of that name.
+            Err(error) if error.kind() == ErrorKind::NotFound && Path::new("/proc/cmdline").exists() => {
+                Some(String::new())
+            }
+            other => other.ok(),
+        };
+        judge(Facts {
+            disk: disk(|path| Path::new(path).try_exists().ok()),
+            cmdline: cmdline.as_deref(),
+            lockdown: lockdown.as_deref(),
+            swaps: swaps.as_deref(),
+        })
+    }
+}
+
+/// Whether the kernel was built with hibernation, by the one file only such a kernel has. Where a container hides all of `/sys/power`, or
+/// has no `/sys`, its absence says nothing. `exists` is `None` for what may not be looked at.
+fn disk(exists: impl Fn(&str) -> Option<bool>) -> Option<bool> {
+    if exists("/sys/power/disk")? {
+        return Some(true);
+    }
+    let seen = if exists("/sys/power")? { exists("/sys/power/state")? } else { exists("/sys/kernel")? };
+    seen.then_some(false)
+}
+
+/// As `hibernation_available()` of the kernel, but for the secrets that are open now.
+fn judge(facts: Facts<'_>) -> Hibernation {
+    let locked_down =
+        |text: &str| ["[integrity]", "[confidentiality]"].iter().any(|level| text.contains(level));
+    if facts.disk == Some(false)
+        || facts.cmdline.is_some_and(forbidden_at_boot)
+        || facts.lockdown.is_some_and(locked_down)
+    {
+        return Hibernation::Never;
+    }
+    let Some(swaps) = facts.swaps else {
+        return Hibernation::Possible("what swap it has cannot be read".to_owned());
+    };
+    // The first line names the columns.
+    let names = swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    match names.into_iter().find(|name| !is_zram(name)) {
+        Some(name) => Hibernation::Possible(format!("it has swap on {name}")),
+        None => Hibernation::NoSwap,
+    }
+}
+
+/// `nohibernate`, or `hibernate=no`, among what is meant for the kernel: up to ` -- `, and not inside quotes (`kernel-parameters`).
+fn forbidden_at_boot(cmdline: &str) -> bool {
+    let mut quoted = false;
+    let words = cmdline.split(|c: char| {
+        quoted ^= c == '"';
+        c.is_ascii_whitespace() && !quoted
+    });
+    words.take_while(|word| *word != "--").any(|word| matches!(word, "nohibernate" | "hibernate=no"))
+}
+
+/// Compressed memory is no place to keep memory while there is no power.
+fn is_zram(name: &str) -> bool {
+    let number = name.strip_prefix("/dev/zram").unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SWAPS: &str = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+    const SDA2: &str = "/dev/sda2                               partition\t8388604\t\t0\t\t-2\n";
+    const ZRAM0: &str = "/dev/zram0                              partition\t4194300\t\t0\t\t100\n";
+    const ZRAM12: &str = "/dev/zram12                             partition\t4194300\t\t0\t\t100\n";
+    const FILE: &str = "/swap\\040file                           file\t\t2097148\t\t0\t\t-3\n";
+    const FOOLING: &str = "/dev/zram0x                             file\t\t2097148\t\t0\t\t-3\n";
+
+    /// A desktop of our day: it can, and each test changes one thing.
+    fn desktop(swaps: &str) -> Facts<'_> {
+        Facts {
+            disk: Some(true),
+            cmdline: Some("BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet resume=/dev/sda2\n"),
+            lockdown: Some("[none] integrity confidentiality\n"),
+            swaps: Some(swaps),
+        }
+    }
+
+    #[test]
+    fn each_thing_that_keeps_a_machine_from_it() {
+        let swaps = format!("{SWAPS}{SDA2}");
+        let desktop = desktop(&swaps);
+        let can = Hibernation::Possible("it has swap on /dev/sda2".to_owned());
+        assert_eq!(judge(desktop), can);
+        for (disk, expected) in
+            [(Some(false), Hibernation::Never), (Some(true), can.clone()), (None, can.clone())]
+        {
+            assert_eq!(judge(Facts { disk, ..desktop }), expected, "{disk:?}");
+        }
+        for (cmdline, never) in [
+            (Some("quiet nohibernate"), true),
+            (Some("nohibernate\n"), true),
+            (Some("hibernate=no quiet"), true),
+            (Some("hibernate=nocompress"), false),
+            (Some("hibernate=noresume"), false),
+            (Some("xnohibernate nohibernate.x nohibernated"), false),
+            (Some("quiet -- nohibernate"), false),
+            (Some("dyndbg=\"file a +p; nohibernate \" quiet"), false),
+            (Some("dyndbg=\"file a +p\" nohibernate"), true),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let expected = if never { Hibernation::Never } else { can.clone() };
+            assert_eq!(judge(Facts { cmdline, ..desktop }), expected, "{cmdline:?}");
+        }
+        for (lockdown, never) in [
+            (Some("none [integrity] confidentiality\n"), true),
+            (Some("none integrity [confidentiality]\n"), true),
+            (Some("[none] integrity confidentiality\n"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let expected = if never { Hibernation::Never } else { can.clone() };
+            assert_eq!(judge(Facts { lockdown, ..desktop }), expected, "{lockdown:?}");
+        }
+    }
+
+    #[test]
+    fn swap_it_could_be_written_to() {
+        for (lines, on) in [
+            (&[][..], None),
+            (&[ZRAM0], None),
+            (&[ZRAM0, ZRAM12], None),
+            (&[SDA2], Some("/dev/sda2")),
+            (&[ZRAM0, SDA2], Some("/dev/sda2")),
+            (&[ZRAM0, FILE], Some("/swap\\040file")),
+            (&[FOOLING], Some("/dev/zram0x")),
+        ] {
+            let swaps = format!("{SWAPS}{}", lines.concat());
+            let expected = on
+                .map_or(Hibernation::NoSwap, |name| Hibernation::Possible(format!("it has swap on {name}")));
+            assert_eq!(judge(desktop(&swaps)), expected, "{lines:?}");
+        }
+        // A kernel without swap has no such file; one that cannot be read may hold anything.
+        assert_eq!(judge(desktop("")), Hibernation::NoSwap);
+        let unknown = judge(Facts { swaps: None, ..desktop("") });
+        assert!(matches!(unknown, Hibernation::Possible(_)), "{unknown:?}");
+    }
+
+    #[test]
+    fn a_missing_file_tells_only_where_its_neighbours_are_seen() {
+        let with = |there: &[&str]| disk(|path| Some(there.contains(&path)));
+        for (there, expected) in [
+            (&["/sys/kernel", "/sys/power", "/sys/power/state", "/sys/power/disk"][..], Some(true)),
+            (&["/sys/kernel", "/sys/power", "/sys/power/state"], Some(false)),
+            // Built without power management.
+            (&["/sys/kernel"], Some(false)),
+            // Hidden by a container, or no /sys at all.
+            (&["/sys/kernel", "/sys/power"], None),
+            (&[], None),
+        ] {
+            assert_eq!(with(there), expected, "{there:?}");
+        }
+        assert_eq!(disk(|_| None), None);
+    }
+
+    #[test]
+    fn it_is_told_of_this_machine_too() {
+        let first = Hibernation::here();
+        // What a process of ours holds open must not change it.
+        let pool = super::super::Pool::new(super::super::ModeRequest::Auto, super::super::Budget::default());
+        let _kept = pool.unwrap().store(b"x").unwrap();
+        assert_eq!(Hibernation::here(), first);
+    }
+}
