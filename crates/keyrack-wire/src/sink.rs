@@ -187,13 +187,14 @@ pub fn copy_short(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Copies the first `N` and the last `N` bytes, of at least `N` and at most twice as many.
+/// Copies the first `N` and the last `N` bytes, of at least `N` and at most twice as many. From place to place, never as an array by value:
+/// that would lie on the stack in between, and what is copied may be a secret.
 fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
     if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
-        *to = *from;
+        to.copy_from_slice(from);
     }
     if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
-        *to = *from;
+        to.copy_from_slice(from);
     }
 }
 
