@@ -24,7 +24,7 @@ const OUTPUT: &str = "KEYRACK_IT_OUTPUT";
 const PROGRAM: &str = "KEYRACK_IT_PROGRAM";
 
 /// The test binary where every user who reaches the socket can run it: in the same home.
-fn program(socket: &Path) -> PathBuf {
+pub(crate) fn program(socket: &Path) -> PathBuf {
     let path = socket.ancestors().nth(2).unwrap().join("actor");
     let own = env::current_exe().unwrap();
     if !path.exists() && std::fs::hard_link(&own, &path).is_err() {

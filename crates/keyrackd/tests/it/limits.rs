@@ -10,7 +10,7 @@ use keyrack_testkit::{Home, Need, as_user, can_run, wait_until};
 use crate::daemon::{Daemon, LONG, STATUS, command, frame, get, read_all, read_frame, slugs_in};
 
 /// Runs a command under a limit of the shell's `ulimit`.
-fn limited(limit: &str, inner: &Command) -> Command {
+pub(crate) fn limited(limit: &str, inner: &Command) -> Command {
     let mut wrapped = Command::new("sh");
     wrapped.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\"")]);
     wrapped.arg(inner.get_program()).args(inner.get_args()).env_clear();

@@ -12,4 +12,6 @@ mod load;
 mod logout;
 mod memory;
 mod native;
+mod scan;
 mod start;
+mod teller;
