@@ -30,7 +30,8 @@ struct Facts<'a> {
 
 impl Hibernation {
     /// Of the machine this runs on.
-    pub(super) fn here() -> Self {
+    #[must_use]
+    pub fn here() -> Self {
         let read = |path: &str| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let [cmdline, lockdown] =
             ["/proc/cmdline", "/sys/kernel/security/lockdown"].map(|path| read(path).ok());
