@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use keyrack_core::{ErrorCode, Problem};
 use keyrack_sys::dir::{DirFault, PrivateDir};
-use keyrack_sys::harden::{self, Limits};
+use keyrack_sys::harden::{self, Limits, Measure};
 use keyrack_sys::memory::{Budget, Hibernation, MemoryError, Mode, Pool};
-use keyrack_sys::socket;
+use keyrack_sys::{sandbox, socket};
 use keyrack_wire::native::Hardening;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
@@ -23,7 +23,7 @@ use crate::files::{OwnFiles, rack};
 use crate::identity::Own;
 use crate::lock::{Claim, claim};
 use crate::logout::{self, Logout};
-use crate::settings::Settings;
+use crate::settings::{IDLE_TIMEOUT, MEMORY, Settings, TERMINATION_CHECK};
 use crate::state::{About, Daemon, ReadClock};
 use crate::watch::Ticks;
 use crate::{limits, listen, panic, timers};
@@ -48,6 +48,9 @@ pub enum Start {
     /// Another daemon serves it and answers.
     Served,
 }
+
+/// The variables that are read; all others of the environment a daemon was started with are overwritten.
+const KNOWN: [&str; 5] = [IDLE_TIMEOUT, TERMINATION_CHECK, MEMORY, "KEYRACK_LOG", "KEYRACK_LOG_FILE"];
 
 /// Hides this process from debuggers: the first thing a daemon does.
 ///
@@ -78,6 +81,7 @@ pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<Limits, Problem> {
     let limits =
         harden::raise_limits().map_err(|error| fault(format!("resource limits cannot be read: {error}")))?;
     for (measure, done) in [
+        ("scrubbed_environment", harden::scrub_environment(&KNOWN)),
         ("no_file_size_signal", harden::no_file_size_signal()),
         ("no_core", harden::no_core()),
         ("no_new_privs", harden::no_new_privs()),
@@ -115,14 +119,15 @@ pub fn bind(socket: &Path, settings: Settings, limits: Limits, clock: ReadClock)
     };
     let about = about(socket, &own, &pool);
     let most = limits::connections(limits.nofile);
-    let daemon = Daemon::new(own, about, pool.clone(), most, clock)
+    let mut daemon = Daemon::new(own, about, pool.clone(), most, clock)
         .map_err(|error| fault(format!("the daemon cannot be made: {error}")))?;
 
     let listener = socket::bind_private(socket).map_err(|error| cannot_bind(socket, &error))?;
     let files = OwnFiles::of_bound(socket).map_err(|error| cannot_bind(socket, &error))?;
     let files = Arc::new(files);
     panic::leave(pool, Arc::clone(&files));
-    // The sandbox goes here: from now on no file is opened but under /proc, and none written.
+    // From here on no file is opened but below /proc and logind's list of sessions, and none written.
+    daemon.about.hardening.extend(sandbox::confine(&dir).into_iter().map(told));
     let daemon = Rc::new(daemon);
     Ok(Start::Bound(Box::new(Bound {
         daemon,
@@ -253,19 +258,8 @@ fn cannot_bind(socket: &Path, error: &io::Error) -> Problem {
 
 fn about(socket: &Path, own: &Own, pool: &Pool) -> About {
     let (home_hash, owner) = rack(socket);
-    let mut hardening: Vec<Hardening<'static>> = harden::readback()
-        .into_iter()
-        .map(|measure| Hardening {
-            name: measure.name.into(),
-            on: measure.on,
-            detail: measure.detail.map(Into::into),
-        })
-        .collect();
+    let mut hardening: Vec<Hardening<'static>> = harden::readback().into_iter().map(told).collect();
     hardening.extend(told_of_memory(pool));
-    for name in ["landlock", "seccomp"] {
-        let detail = Some("this version of keyrackd does not use it".into());
-        hardening.push(Hardening { name: name.into(), on: false, detail });
-    }
     hardening.push(logout::told(own));
     About {
         home_hash,
@@ -276,6 +270,17 @@ fn about(socket: &Path, own: &Own, pool: &Pool) -> About {
         memory: pool.mode().name(),
         hardening,
     }
+}
+
+fn told(measure: Measure) -> Hardening<'static> {
+    if !measure.on {
+        tracing::warn!(
+            measure = measure.name,
+            detail = measure.detail,
+            "a measure of hardening is not to be had"
+        );
+    }
+    Hardening { name: measure.name.into(), on: measure.on, detail: measure.detail.map(Into::into) }
 }
 
 /// What the pages of secrets are kept from, why from no more, and what that costs.

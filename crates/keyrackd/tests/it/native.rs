@@ -34,7 +34,8 @@ fn a_session() {
         r#"{"name":"not_dumpable","on":true}"#,
         r#"{"name":"no_new_privs","on":true}"#,
         r#"{"name":"no_core","on":true}"#,
-        r#"{"name":"seccomp","on":false,"detail":""#,
+        r#"{"name":"deny_write_exec","on":true}"#,
+        r#"{"name":"seccomp","on":true}"#,
     ] {
         assert!(greeting.contains(part), "{part} in {greeting}");
     }
