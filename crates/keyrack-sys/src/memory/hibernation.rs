@@ -30,6 +30,7 @@ struct Facts<'a> {
 
 impl Hibernation {
     /// Of the machine this runs on.
+    /// Of the machine this runs on. A process that keeps secret pages does not change the answer.
     #[must_use]
     pub fn here() -> Self {
         let read = |path: &str| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
