@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
+use keyrack_sys::memory::{Budget, Hibernation, Mode, ModeRequest, Pool};
 use keyrack_sys::signal::Signal;
 use keyrack_testkit::{Home, Need, Reaped, as_user, can_run, wait_until};
 
@@ -325,40 +325,43 @@ fn a_panic_leaves_no_copy_of_a_secret() {
 /// What is chosen, and why no more, is told as it is.
 #[test]
 fn what_memory_it_has_is_told() {
-    for setting in [SECRET, LOCKED, UNLOCKED] {
+    // What an ordinary user gets who demands nothing, with the lockable memory of today's systems.
+    let strongest = Pool::new(ModeRequest::Auto, Budget::default()).unwrap().mode();
+    let auto = Setting { demanded: "auto", mode: strongest, ..LOCKED };
+    for setting in [SECRET, LOCKED, UNLOCKED, auto] {
         if !can_have("what_memory_it_has_is_told", setting) {
             continue;
         }
         let mut stage = Stage::new(setting);
         let hello = r#"{"id":1,"op":"hello","proto":1,"min_proto":1,"version":"","build":""}"#;
-        let told = [
-            stage.teller.ask_native(hello, b"").0,
-            stage.teller.ask_native(r#"{"id":2,"op":"status"}"#, b"").0,
-        ];
-        for said in told {
-            let on = |name: &str| {
+        let status = r#"{"id":2,"op":"status"}"#;
+        for said in [hello, status].map(|request| stage.teller.ask_native(request, b"").0) {
+            assert!(said.contains(&format!(r#""memory":"{}""#, setting.mode.name())), "{said}");
+            let told = |name: &str| {
                 let rest = said.split_once(&format!(r#""name":"{name}","on":"#)).unwrap().1;
                 rest.split_once('}').unwrap().0.to_owned()
             };
-            let (secret, locked) = (on("secret_memory"), on("locked_memory"));
-            let no_lockable = "RLIMIT_MEMLOCK is 64 KiB";
+            let (secret, locked) = (told("secret_memory"), told("locked_memory"));
             match setting.mode {
                 Mode::Secret => {
                     assert!(secret.starts_with("true") && locked == "true", "{said}");
                     // Demanded, it is had where it blocks hibernation too, which is then told.
-                    let can_hibernate = std::path::Path::new("/sys/power/disk").exists();
-                    assert!(can_hibernate || secret == "true", "{said}");
-                }
-                Mode::Locked => {
-                    assert!(
-                        secret.starts_with("false") && secret.contains("KEYRACK_MEMORY=locked"),
+                    let blocks = matches!(Hibernation::here(), Hibernation::Possible(_));
+                    assert_eq!(
+                        secret.contains("hibernation is blocked while keyrackd runs"),
+                        blocks,
                         "{said}"
                     );
+                }
+                Mode::Locked => {
+                    assert!(secret.starts_with(r#"false,"detail":""#), "{said}");
+                    let demanded = setting.demanded == "locked";
+                    assert_eq!(secret.contains("KEYRACK_MEMORY=locked was asked for"), demanded, "{said}");
                     assert_eq!(locked, "true", "{said}");
                 }
                 Mode::Unlocked => {
-                    assert!(secret.starts_with("false") && locked.starts_with("false"), "{said}");
-                    assert!(locked.contains(no_lockable), "{said}");
+                    assert!(secret.starts_with(r#"false,"detail":""#), "{said}");
+                    assert!(locked.starts_with(r#"false,"detail":"RLIMIT_MEMLOCK is 64 KiB"#), "{said}");
                 }
             }
         }
