@@ -13,5 +13,7 @@ mod logout;
 mod memory;
 mod native;
 mod scan;
+mod process;
+mod sandbox;
 mod start;
 mod teller;
