@@ -1,8 +1,13 @@
 //! A file told apart by device and inode. Never by its name alone: names are taken over by others.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 
 /// Which file a name stands for. Two files of one moment have different ids; a deleted file's id can come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,9 +48,77 @@ pub fn unlink_if_same(path: &Path, expected: FileId) -> io::Result<bool> {
     }
 }
 
+/// Opens a file of our own to write at its end, whoever else does; makes it, mode 0600, if there is none. It must be a regular file, ours,
+/// and nobody else's to read or write; a symbolic link is not followed. Nothing is waited for.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`], saying what it is, for one that will not do; those of `open(2)`.
+pub fn append_private(path: &Path) -> io::Result<File> {
+    let unfit = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOFOLLOW;
+    // A pipe would be waited for until somebody reads it.
+    let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = match open(path, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
+        Ok(fd) => File::from(fd),
+        Err(Errno::ELOOP) => return unfit("it is a symbolic link".to_owned()),
+        Err(Errno::EISDIR | Errno::ENXIO) => return unfit("it is not a regular file".to_owned()),
+        Err(errno) => return Err(errno.into()),
+    };
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return unfit("it is not a regular file".to_owned());
+    }
+    if found.uid() != crate::user::uid() {
+        return unfit(format!("it belongs to uid {}", found.uid()));
+    }
+    if found.mode() & 0o077 != 0 {
+        return unfit(format!("its mode is {:04o}, it must be 0600", found.mode() & 0o7777));
+    }
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_file_to_append_to_is_ours_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for text in ["one", "two"] {
+            append_private(&at("new")).unwrap().write_all(text.as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(at("new")).unwrap(), "onetwo");
+        assert_eq!(std::fs::metadata(at("new")).unwrap().mode() & 0o7777, 0o600);
+
+        std::fs::write(at("open"), "").unwrap();
+        std::fs::set_permissions(at("open"), std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::create_dir(at("dir")).unwrap();
+        std::os::unix::fs::symlink(at("new"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
+        nix::unistd::mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
+        for (name, what) in [
+            ("open", "its mode is 0640"),
+            ("dir", "not a regular file"),
+            ("link", "a symbolic link"),
+            ("dangling", "a symbolic link"),
+            ("pipe", "not a regular file"),
+        ] {
+            let error = append_private(&at(name)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}: {error}");
+            assert!(error.to_string().contains(what), "{name}: {error}");
+        }
+        assert!(!at("nowhere").exists());
+        assert_eq!(append_private(&at("no/dir")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            std::fs::metadata(at("open")).unwrap().mode() & 0o7777,
+            0o640,
+            "a refusal changes nothing"
+        );
+    }
 
     #[test]
     fn unlinks_only_the_same_file() {

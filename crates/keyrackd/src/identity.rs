@@ -93,7 +93,11 @@ impl Own {
             }
             // Its number stands in a file of /proc, and that could not be opened.
             Verdict::Refuse(Refusal::NoPid) => Err(Turned::Exhausted),
-            Verdict::Refuse(refusal) => Err(Turned::Away(refusal)),
+            Verdict::Refuse(refusal) => {
+                // Only what the kernel says of it: nothing of what it has sent is looked at.
+                tracing::warn!(uid = facts.uid.ok(), pid = facts.pid, %refusal, "a stranger is turned away");
+                Err(Turned::Away(refusal))
+            }
         }
     }
 }

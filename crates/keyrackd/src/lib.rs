@@ -16,6 +16,7 @@ mod line;
 mod link;
 mod listen;
 mod lock;
+mod log;
 mod logout;
 mod reply;
 mod state;
@@ -57,14 +58,17 @@ pub struct Surroundings<'a> {
     pub pipe: &'a dyn Fn() -> Option<PipeWriter>,
     /// Reads both clocks.
     pub clock: ReadClock,
+    /// Reads the wall clock for the log, in milliseconds since the Unix epoch.
+    pub wall_ms: fn() -> i64,
 }
 
 /// Runs the daemon to its end and returns the process's exit code: 0 done, 2 the caller must act, 1 a fault. (70, a panic,
 /// ends the process by itself.)
 pub fn run(surroundings: Surroundings<'_>) -> u8 {
+    let Surroundings { args, var, pipe: take_pipe, clock, wall_ms } = surroundings;
     let hidden = start::hide();
     panic::install();
-    let (socket, report) = match args::parse(surroundings.args) {
+    let (socket, report) = match args::parse(args) {
         Ok(Args::Help) => return print(args::HELP),
         Ok(Args::Version) => return print(concat!("keyrackd ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Args::Serve { socket, report }) => (socket, report),
@@ -72,12 +76,12 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
     };
     let mut pipe = None;
     if report {
-        pipe = (surroundings.pipe)();
+        pipe = take_pipe();
         if pipe.is_none() {
             return complain(&args::no_pipe());
         }
     }
-    let served = hidden.and_then(|()| serve(&socket, &mut pipe, surroundings.var, surroundings.clock));
+    let served = hidden.and_then(|()| serve(&socket, &mut pipe, var, clock, wall_ms));
     match served {
         Ok(()) => 0,
         Err(problem) => {
@@ -94,9 +98,11 @@ fn serve(
     pipe: &mut Option<PipeWriter>,
     var: &dyn Fn(&str) -> Option<OsString>,
     clock: ReadClock,
+    wall_ms: fn() -> i64,
 ) -> Result<(), Problem> {
     let limits = start::harden(&start::kept(pipe.as_ref()))?;
     let settings = Settings::read(var)?;
+    log::Wish::read(var, pipe.is_none())?.install(wall_ms)?;
     let start = start::bind(socket, settings, limits, clock)?;
     let mut say = |word: Word<'_>| {
         if let Some(pipe) = pipe.take() {
@@ -109,7 +115,11 @@ fn serve(
             let _ =
                 writeln!(std::io::stderr(), "keyrackd: another daemon serves {} already", socket.display());
         }
-        Start::Bound(bound) => bound.serve(|| say(Word::Ready))?,
+        Start::Bound(bound) => bound.serve(|| {
+            let version = env!("CARGO_PKG_VERSION");
+            tracing::info!(version, socket = %socket.display(), "the daemon serves");
+            say(Word::Ready);
+        })?,
     }
     Ok(())
 }

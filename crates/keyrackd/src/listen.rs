@@ -79,11 +79,11 @@ async fn meet(daemon: &Rc<Daemon>, stream: UnixStream, mut pause: Duration) -> D
     for _ in 0..TRIES {
         match daemon.own.meet(stream.as_fd()) {
             Ok(opener) => {
+                tracing::debug!(pid = opener.pid, "a caller is met");
                 begin(daemon, stream, opener, |connection, first| go(connection.run(first)));
                 return limits::BACK_OFF.0;
             }
-            Err(Turned::Away(refusal)) => {
-                tracing::warn!(%refusal, "a stranger is turned away");
+            Err(Turned::Away(_)) => {
                 if let Some(seat) = Seat::take(daemon) {
                     let daemon = Rc::clone(daemon);
                     go(async move {

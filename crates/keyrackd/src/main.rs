@@ -12,5 +12,6 @@ fn main() -> ExitCode {
         var: &|name| std::env::var_os(name),
         pipe: &keyrack_sys::spawn::ready_pipe,
         clock: Rc::new(|| Clock { boot_ns: boot_ns(), wall_ms: wall_ms() }),
+        wall_ms,
     }))
 }

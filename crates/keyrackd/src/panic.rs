@@ -34,6 +34,7 @@ fn last_act(info: &PanicHookInfo<'_>) {
     }
     if let Some(place) = info.location() {
         let _ = writeln!(std::io::stderr(), "keyrackd: a bug at {}:{}", place.file(), place.line());
+        tracing::error!(file = place.file(), line = place.line(), "a bug ends the daemon");
     }
     if let Some((pool, _)) = left {
         pool.wipe_and_exit(EXIT);

@@ -21,8 +21,13 @@ use crate::wire_names;
 const READY: Duration = Duration::from_secs(10);
 
 /// The variables the daemon knows. Nothing else of the environment goes to it.
-const VARIABLES: [&str; 3] =
-    ["KEYRACK_MEMORY", "KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "KEYRACK_DAEMON_TERMINATION_CHECK_MS"];
+const VARIABLES: [&str; 5] = [
+    "KEYRACK_MEMORY",
+    "KEYRACK_DAEMON_IDLE_TIMEOUT_MS",
+    "KEYRACK_DAEMON_TERMINATION_CHECK_MS",
+    "KEYRACK_LOG",
+    "KEYRACK_LOG_FILE",
+];
 
 /// The longest text a daemon's last words are read to.
 const WORDS: u64 = 4096;

@@ -183,6 +183,7 @@ fn serve(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
     }
     let mut carries = Carries::None;
     for hit in hits {
+        tracing::debug!(slug = %hit.slug, "a key is handed out");
         carries.push(hit.held);
     }
     Ok(Reply::Secret { page, carries })

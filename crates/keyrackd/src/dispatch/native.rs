@@ -184,6 +184,7 @@ fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Problem> {
     drop(items);
     let mut carries = Carries::None;
     for hit in hits.drain(..put) {
+        tracing::debug!(slug = %hit.slug, "a key is handed out");
         carries.push(hit.held);
     }
     Ok(Reply::Secret { page, carries })

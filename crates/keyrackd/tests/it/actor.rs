@@ -316,6 +316,7 @@ fn act() {
                 var: &|_| None,
                 pipe: &|| None,
                 clock: std::rc::Rc::new(clock),
+                wall_ms,
             });
             std::process::exit(code.into());
         }

@@ -1,0 +1,306 @@
+//! The daemon's log: a line for each event, on standard error, in a file, or to journald. It names keys and peers, never values, and is
+//! off unless somebody asks for it.
+//!
+//! Wherever it goes is opened before the daemon confines itself, and never opened again. A line that cannot be written is lost: nobody
+//! waits for a log.
+
+use std::ffi::OsString;
+use std::fmt::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyrack_core::{ErrorCode, Problem, iso};
+use keyrack_sys::file::append_private;
+use keyrack_sys::socket::wait_writable;
+use tracing::field::{Field, Visit};
+use tracing::metadata::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// How much is told: `off`, `error`, `warn`, `info`, `debug`, `trace`.
+pub(crate) const LEVEL: &str = "KEYRACK_LOG";
+/// The file it is told to, an absolute path.
+pub(crate) const FILE: &str = "KEYRACK_LOG_FILE";
+
+/// Where journald listens (`sd_journal_send(3)`, "native protocol").
+const JOURNALD: &str = "/run/systemd/journal/socket";
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    level: LevelFilter,
+    file: Option<PathBuf>,
+    foreground: bool,
+}
+
+impl Wish {
+    /// Reads it through `var`, which gives the value of a variable by name. An empty value is an unset one. `foreground`: somebody sees
+    /// standard error.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Usage`] naming the variable whose value is none it can have.
+    pub(crate) fn read(var: impl Fn(&str) -> Option<OsString>, foreground: bool) -> Result<Self, Problem> {
+        let var = |name: &str| var(name).filter(|value| !value.is_empty());
+        let file = var(FILE).map(PathBuf::from);
+        if file.as_deref().is_some_and(|file| !file.is_absolute()) {
+            return Err(Problem::new(ErrorCode::Usage, format!("{FILE} must be an absolute path")));
+        }
+        let level = match var(LEVEL).as_deref().map(|value| value.to_str().unwrap_or_default()) {
+            None if file.is_some() => LevelFilter::INFO,
+            None if foreground => LevelFilter::WARN,
+            None | Some("off") => LevelFilter::OFF,
+            Some("error") => LevelFilter::ERROR,
+            Some("warn") => LevelFilter::WARN,
+            Some("info") => LevelFilter::INFO,
+            Some("debug") => LevelFilter::DEBUG,
+            Some("trace") => LevelFilter::TRACE,
+            Some(_) => {
+                let message = format!("{LEVEL} must be off, error, warn, info, debug or trace");
+                return Err(Problem::new(ErrorCode::Usage, message));
+            }
+        };
+        Ok(Wish { level, file, foreground })
+    }
+
+    /// Opens the log and lets every event of this process go there from now on. `wall_ms` reads the wall clock.
+    ///
+    /// # Errors
+    /// [`ErrorCode::FileUnsafe`] and [`ErrorCode::Io`] for a file that cannot be had; [`ErrorCode::Usage`] when there is nowhere to log to. A
+    /// log that was asked for and cannot be kept is no small thing to whoever asked.
+    pub(crate) fn install(self, wall_ms: fn() -> i64) -> Result<(), Problem> {
+        if self.level == LevelFilter::OFF {
+            return Ok(());
+        }
+        let sink = match self.file {
+            Some(path) => Sink::File(open(&path)?),
+            None if self.foreground => Sink::Stderr,
+            None => Sink::Journald(journald()?),
+        };
+        let log = Log { level: self.level, sink, wall_ms, pid: std::process::id() };
+        // Only a second daemon in one process would find one there: a test's.
+        let _ = tracing::subscriber::set_global_default(log);
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Result<File, Problem> {
+    append_private(path).map_err(|error| {
+        let message = format!("the log {} cannot be used: {error}", path.display());
+        let code = match error.kind() {
+            io::ErrorKind::InvalidInput => ErrorCode::FileUnsafe,
+            _ => ErrorCode::Io,
+        };
+        Problem::new(code, message)
+            .hint(format!("{FILE} must name a file of yours with mode 0600, or none yet"))
+    })
+}
+
+fn journald() -> Result<UnixDatagram, Problem> {
+    // Never waited for: a journal that is behind loses lines, not keys their daemon.
+    let connected = UnixDatagram::unbound().and_then(|socket| {
+        socket.connect(JOURNALD)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    });
+    connected.map_err(|error| {
+        let message = format!("{LEVEL} is set, and there is no journald to log to ({JOURNALD}: {error})");
+        Problem::new(ErrorCode::Usage, message).hint(format!("name a file by {FILE}, or unset {LEVEL}"))
+    })
+}
+
+/// Where lines go.
+enum Sink {
+    Stderr,
+    File(File),
+    Journald(UnixDatagram),
+}
+
+/// What events are told to.
+struct Log {
+    level: LevelFilter,
+    sink: Sink,
+    wall_ms: fn() -> i64,
+    pid: u32,
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut words = Words::default();
+        event.record(&mut words);
+        let level = *event.metadata().level();
+        let text = format!("{}{}", words.message, words.fields);
+        // One write for each line, so that lines of two daemons in one file never mix.
+        let _ = match &self.sink {
+            Sink::Stderr => say(self.line(level, &text).as_bytes()),
+            Sink::File(file) => (&*file).write_all(self.line(level, &text).as_bytes()),
+            Sink::Journald(socket) => socket.send(entry(level, &text).as_bytes()).map(drop),
+        };
+    }
+
+    // Nothing here makes spans.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+impl Log {
+    fn line(&self, level: Level, text: &str) -> String {
+        format!("{} {level:5} keyrackd[{}]: {text}\n", iso::format_ms((self.wall_ms)()), self.pid)
+    }
+}
+
+/// Writes to standard error if it takes a line now: a pipe that nobody reads, or a terminal that is halted, takes none.
+fn say(line: &[u8]) -> io::Result<()> {
+    // Room for as much as a pipe takes whole (PIPE_BUF, pipe(7)) is what a poll tells of.
+    let line = &line[..line.len().min(4096)];
+    match wait_writable(io::stderr().as_fd(), Duration::ZERO)? {
+        true => io::stderr().write_all(line),
+        false => Ok(()),
+    }
+}
+
+/// An entry as journald reads it: a field a line. No text has a newline in it.
+fn entry(level: Level, text: &str) -> String {
+    // syslog(3)
+    let priority = match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    };
+    format!("PRIORITY={priority}\nSYSLOG_IDENTIFIER=keyrackd\nMESSAGE={text}\n")
+}
+
+/// The words of one event.
+#[derive(Default)]
+struct Words {
+    message: String,
+    fields: String,
+}
+
+impl Words {
+    /// Puts a field. A value of anything but plain characters is quoted, so that no name can steer a terminal, end the line, or pass for
+    /// another field.
+    fn put(&mut self, field: &Field, value: &str) {
+        let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'=');
+        let written = if field.name() == "message" {
+            // Our own words, with what belongs to a sentence.
+            value.chars().try_for_each(|c| match c.is_control() {
+                true => write!(self.message, "{}", c.escape_debug()),
+                false => self.message.write_char(c),
+            })
+        } else if !value.is_empty() && value.bytes().all(plain) {
+            write!(self.fields, " {}={value}", field.name())
+        } else {
+            write!(self.fields, " {}={value:?}", field.name())
+        };
+        written.expect("writing to a String cannot fail");
+    }
+}
+
+impl Visit for Words {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, &format!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(foreground: bool, pairs: &[(&str, &str)]) -> Result<Wish, Problem> {
+        let var = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value));
+        Wish::read(var, foreground)
+    }
+
+    #[test]
+    fn off_by_default_but_in_the_foreground() {
+        for (foreground, pairs, level) in [
+            (false, &[][..], LevelFilter::OFF),
+            (false, &[(LEVEL, "")], LevelFilter::OFF),
+            (true, &[], LevelFilter::WARN),
+            (true, &[(LEVEL, "off")], LevelFilter::OFF),
+            (false, &[(LEVEL, "off"), (FILE, "/tmp/log")], LevelFilter::OFF),
+            (false, &[(FILE, "/tmp/log")], LevelFilter::INFO),
+            (true, &[(FILE, "/tmp/log")], LevelFilter::INFO),
+            (false, &[(LEVEL, "trace")], LevelFilter::TRACE),
+        ] {
+            let wish = wish(foreground, pairs).unwrap();
+            assert_eq!(wish.level, level, "{foreground} {pairs:?}");
+        }
+        for (name, value) in [(LEVEL, "hunter2"), (LEVEL, "Info"), (FILE, "hunter2"), (FILE, "./log")] {
+            let problem = wish(true, &[(name, value)]).unwrap_err();
+            assert_eq!(problem.code, ErrorCode::Usage);
+            let message = &problem.message;
+            assert!(message.contains(name) && !message.contains("hunter2"), "{problem}");
+        }
+    }
+
+    /// Keeps what is told.
+    struct Kept(std::sync::Mutex<String>);
+
+    impl Subscriber for &'static Kept {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn event(&self, event: &Event<'_>) {
+            let mut words = Words::default();
+            event.record(&mut words);
+            *self.0.lock().unwrap() =
+                entry(*event.metadata().level(), &format!("{}{}", words.message, words.fields));
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn no_name_steers_a_terminal_or_passes_for_another_line() {
+        let kept: &'static Kept = Box::leak(Box::new(Kept(std::sync::Mutex::default())));
+        let told = |slug: &str| {
+            tracing::subscriber::with_default(kept, || {
+                tracing::warn!(%slug, number = 7, word = "w", "a key\nis kept");
+            });
+            kept.0.lock().unwrap().clone()
+        };
+        let before = "PRIORITY=4\nSYSLOG_IDENTIFIER=keyrackd\nMESSAGE=a key\\nis kept slug=";
+        for (slug, shown) in [
+            ("acme.test.K", "acme.test.K"),
+            ("@all.sudo.A-b_c.d/é", "\"@all.sudo.A-b_c.d/é\""),
+            ("", "\"\""),
+            ("a b", "\"a b\""),
+            ("a=b", "\"a=b\""),
+            ("a\nMESSAGE=b", r#""a\nMESSAGE=b""#),
+            ("a\u{1b}[2Jb", r#""a\u{1b}[2Jb""#),
+            ("a\u{9b}31mb", r#""a\u{9b}31mb""#),
+            ("a\u{202e}b", r#""a\u{202e}b""#),
+            ("a\u{7f}\"b\\", r#""a\u{7f}\"b\\""#),
+        ] {
+            assert_eq!(told(slug), format!("{before}{shown} number=7 word=w\n"), "{slug:?}");
+        }
+    }
+}
