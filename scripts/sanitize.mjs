@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Runs the tests of the crate with all the unsafe code, and of those that read what others wrote, under the address sanitizer of the nightly
-// compiler. `npm run sanitize`; it takes some minutes the first time.
+// compiler. `npm run sanitize`; it takes some minutes the first time, and needs the binaries of `npm run build`.
 
 import { capture, run } from './command.mjs';
 
