@@ -4,6 +4,7 @@
 mod changes;
 mod doctor;
 mod fixes;
+mod leaks;
 mod scenario;
 mod terminal;
 

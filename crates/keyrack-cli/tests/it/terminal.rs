@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs a line at a terminal; whenever a text has been shown, its answer is typed. Then the state of the terminal is asked for.
 /// Returns the exit code and all that was shown.
-fn at_terminal(world: &World, line: &str, answers: &[(&str, &str)]) -> (i32, String) {
+pub(crate) fn at_terminal(world: &World, line: &str, answers: &[(&str, &str)]) -> (i32, String) {
     let inner = format!(
         "{line}; echo \"[exit $?]\"; stty -a | tr ' ;' '\\n\\n' | grep -xE -- '-?(echo|icanon|isig)' | tr '\\n' ' '"
     );

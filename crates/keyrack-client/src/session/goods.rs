@@ -1,5 +1,7 @@
 //! What goes over a session, in the domain's terms: keys in and out, what is held, what a daemon says of itself.
 
+use std::fmt;
+
 use keyrack_core::peer::Boundary;
 use keyrack_core::{Env, Grade, Grant, Life, Problem, Slug, Source};
 
@@ -49,7 +51,6 @@ pub struct Granted {
 }
 
 /// A key to give to the daemon.
-#[derive(Debug)]
 pub struct KeyToUnlock<'a> {
     /// Its true slug.
     pub slug: &'a Slug,
@@ -63,6 +64,19 @@ pub struct KeyToUnlock<'a> {
     pub credential_expires_at_ms: Option<i64>,
     /// Its bytes.
     pub secret: &'a [u8],
+}
+
+impl fmt::Debug for KeyToUnlock<'_> {
+    /// All but the bytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyToUnlock")
+            .field("slug", &self.slug)
+            .field("grade", &self.grade)
+            .field("source", &self.source)
+            .field("life", &self.life)
+            .field("credential_expires_at_ms", &self.credential_expires_at_ms)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the daemon made of one key.

@@ -93,3 +93,73 @@ fn every_module_says_what_it_is() {
         }
     }
 }
+
+/// The body of each item that derives `Debug`, with its first line.
+fn that_derive_debug(text: &str) -> Vec<String> {
+    let mut items = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(derived) = line.trim_start().strip_prefix("#[derive(") else { continue };
+        if !derived.split([',', ' ', ')', ']']).any(|name| name == "Debug") {
+            continue;
+        }
+        let mut item = String::new();
+        let mut depth = 0_usize;
+        for line in lines.by_ref() {
+            let code = line.split("//").next().unwrap_or_default();
+            item.push_str(code);
+            item.push('\n');
+            depth += code.matches(['{', '(']).count();
+            depth = depth.saturating_sub(code.matches(['}', ')']).count());
+            if depth == 0 && !code.trim_start().starts_with('#') && !code.trim().is_empty() {
+                break;
+            }
+        }
+        items.push(item);
+    }
+    items
+}
+
+/// Whether an item holds what must not be shown: wiped memory by its type, or plain bytes or text by the field's name.
+fn bears_a_secret(item: &str) -> bool {
+    let kinds = ["Vec<u8>", "String", "[u8]", "str", "Box<[u8]>", "Cow<"];
+    let named = |name: &str| {
+        let start = format!("{name}: ");
+        item.match_indices(&start).any(|(at, _)| {
+            let inside = item[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            let of = item[at + start.len()..].trim_start_matches("Option<");
+            let of = of.trim_start_matches(['&', '\'']).trim_start_matches("a ");
+            !inside && kinds.iter().any(|kind| of.starts_with(kind))
+        })
+    };
+    let wiped = item.lines().any(|line| line.contains("Zeroizing<") && !line.contains("fn "));
+    wiped
+        || ["secret", "passphrase", "password", "token", "plain", "plaintext"].iter().any(|name| named(name))
+}
+
+#[test]
+fn nothing_that_bears_a_secret_derives_debug() {
+    let mut seen = 0;
+    for package in PACKAGES.into_iter().chain(["keyrack-sys"]) {
+        for (path, text) in sources_of(package) {
+            for item in that_derive_debug(&text) {
+                seen += 1;
+                assert!(
+                    !bears_a_secret(&item),
+                    "{}: write a Debug that shows nothing for\n{item}",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(seen > 100, "the items that derive it are found: {seen}");
+    // The look sees what it is for.
+    for (item, bears) in [
+        ("#[derive(Clone, Debug)]\npub struct A {\n    secret: Vec<u8>,\n}\n", true),
+        ("#[derive(Debug)]\nstruct A(Zeroizing<Vec<u8>>);\n", true),
+        ("#[derive(Debug)]\n#[serde(x)]\nenum A {\n    B { secret: Option<String> },\n}\n", true),
+        ("#[derive(Debug)]\nstruct A {\n    secret: SecretRange,\n}\nstruct B(Zeroizing<u8>);\n", false),
+    ] {
+        assert_eq!(that_derive_debug(item).iter().any(|item| bears_a_secret(item)), bears, "{item}");
+    }
+}
