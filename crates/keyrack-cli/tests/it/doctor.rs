@@ -323,11 +323,15 @@ fn doctor_tells_of_lingering() {
         return;
     }
     let world = World::new();
-    let lingering =
-        "mount -t tmpfs none /var/lib; mkdir -p /var/lib/systemd/linger; : > /var/lib/systemd/linger/root; ";
+    let lingering = "mount -t tmpfs none /run; mount -t tmpfs none /var/lib; mkdir -p /run/systemd/users /var/lib/systemd/linger; : > /var/lib/systemd/linger/root; ";
     let text = format!("{lingering} keyrack doctor --json");
-    let said = Said::of(&mut mounted(&world, "mount -t tmpfs none /var/lib; keyrack doctor --json"));
+    let said = Said::of(&mut mounted(
+        &world,
+        "mount -t tmpfs none /run; mount -t tmpfs none /var/lib; mkdir -p /run/systemd/users; keyrack doctor --json",
+    ));
     said.says("session.linger", "ok", &["does not linger"]);
+    let said = Said::of(&mut mounted(&world, "mount -t tmpfs none /run; keyrack doctor --json"));
+    said.says("session.linger", "skip", &["no logind"]);
     let own = fs::read_to_string("/proc/self/sessionid").unwrap_or_default();
     if can_run(
         "doctor_tells_of_lingering: no session",

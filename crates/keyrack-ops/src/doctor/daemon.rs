@@ -149,15 +149,13 @@ fn memory(ctx: &Context, greeting: &Greeting) -> Check {
 /// One open descriptor of secret memory keeps the kernel from hibernating.
 fn hibernation(greeting: &Greeting) -> Option<Check> {
     let name = "daemon.hibernation";
-    (MemoryRank::said(&greeting.memory) == MemoryRank::Secret).then(|| {
-        if could_hibernate() {
-            Check::warn(
-                name,
-                "this machine cannot hibernate while keyrackd runs: its secret memory blocks that",
-            )
+    if MemoryRank::said(&greeting.memory) != MemoryRank::Secret {
+        return None;
+    }
+    Some(if could_hibernate()? {
+        Check::warn(name, "this machine cannot hibernate while keyrackd runs: its secret memory blocks that")
             .hint("with KEYRACK_MEMORY=locked it could, and the image on disk would hold the keys")
-        } else {
-            Check::ok(name, "this machine does not hibernate, so secret memory takes nothing from it")
-        }
+    } else {
+        Check::ok(name, "this machine does not hibernate anyway, so secret memory takes nothing from it")
     })
 }

@@ -3,11 +3,10 @@
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 use keyrack_client::Context;
 use keyrack_core::Fix;
-use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
+use keyrack_sys::memory::{Budget, Hibernation, Mode, ModeRequest, Pool};
 use keyrack_sys::{harden, kernel, peer};
 
 use super::Check;
@@ -128,17 +127,8 @@ fn yama() -> Check {
     }
 }
 
-/// Whether this machine could write its memory to a disk, were no secret memory open. Not asked of what `/sys/power` says at the
-/// moment, which an open secret memory changes.
-pub(super) fn could_hibernate() -> bool {
-    if !Path::new("/sys/power/disk").exists() {
-        return false;
-    }
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let off =
-        read("/proc/cmdline").split_whitespace().any(|word| matches!(word, "nohibernate" | "hibernate=no"));
-    let lockdown = read("/sys/kernel/security/lockdown");
-    let locked_down = !lockdown.is_empty() && !lockdown.contains("[none]");
-    let swap = read("/proc/swaps").lines().skip(1).any(|line| !line.starts_with("/dev/zram"));
-    swap && !off && !locked_down
+/// Whether this machine could hibernate, were no secret memory open; `None` where that cannot be told from here.
+pub(super) fn could_hibernate() -> Option<bool> {
+    let pool = Pool::new(ModeRequest::Require(Mode::Secret), Budget::bytes(Budget::LEAST)).ok()?;
+    pool.hibernation().map(|hibernation| matches!(hibernation, Hibernation::Possible(_)))
 }

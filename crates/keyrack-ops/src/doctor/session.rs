@@ -104,11 +104,17 @@ fn with_manager(own: Own, manager: Option<u32>) -> Check {
 /// Whether the manager and the runtime directory stay after the last log-out (`loginctl enable-linger`).
 fn linger(own: Own, manager: Option<u32>) -> Check {
     let name = "session.linger";
+    if !Path::new("/run/systemd/users").exists() {
+        return Check::skip(name, "there is no logind here, so nobody lingers");
+    }
     let Some(user) = user_name(uid()) else {
         return Check::skip(name, "your user has no name, so whether it lingers cannot be told");
     };
     if !Path::new("/var/lib/systemd/linger").join(&user).exists() {
-        return Check::ok(name, "your user does not linger: the last log-out ends what is left");
+        return Check::ok(
+            name,
+            "your user does not linger: the last log-out ends the user manager, and removes /run/user",
+        );
     }
     match own {
         Own::Set(id) if manager != Some(id) => Check::ok(
