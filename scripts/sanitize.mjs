@@ -6,6 +6,7 @@ import { capture, run } from './command.mjs';
 
 // The sanitizer makes mlock(2) do nothing and maps terabytes of its own: what these see of the kernel is its doing, not ours. They run without it.
 const BLIND = [
+  'debugger::the_same_users_debugger_is_kept_out_of_the_daemon',
   'memory::a_dump_of_the_process_has_no_secret',
   'memory::many_secrets_stay_small_in_the_whole_process',
   'memory::the_kernel_confirms_what_the_mode_says',
