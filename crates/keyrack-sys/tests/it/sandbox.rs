@@ -320,6 +320,19 @@ fn another_program_or_anothers_memory_is_the_end() {
     });
 }
 
+#[test]
+fn an_abort_is_still_one() {
+    in_child("sandbox::an_abort_is_still_one", || {
+        let (_dir, held) = private();
+        let child = forked(|| {
+            let _ = sandbox::confine(&held);
+            std::process::abort()
+        });
+        let ended = waitpid(child, None).unwrap();
+        assert!(matches!(ended, WaitStatus::Signaled(_, Signal::SIGABRT, _)), "{ended:?}");
+    });
+}
+
 /// getpid by the 32-bit numbering, where it is 20.
 #[cfg(target_arch = "x86_64")]
 fn old_call() -> io::Result<libc::c_long> {
