@@ -26,7 +26,7 @@ use crate::logout::{self, Logout};
 use crate::settings::{IDLE_TIMEOUT, MEMORY, Settings, TERMINATION_CHECK};
 use crate::state::{About, Daemon, ReadClock};
 use crate::watch::Ticks;
-use crate::{limits, listen, panic, timers};
+use crate::{limits, listen, log, panic, timers};
 
 /// A daemon that is bound and has not said so yet.
 pub struct Bound {
@@ -50,7 +50,7 @@ pub enum Start {
 }
 
 /// The variables that are read; all others of the environment a daemon was started with are overwritten.
-const KNOWN: [&str; 5] = [IDLE_TIMEOUT, TERMINATION_CHECK, MEMORY, "KEYRACK_LOG", "KEYRACK_LOG_FILE"];
+const KNOWN: [&str; 5] = [IDLE_TIMEOUT, TERMINATION_CHECK, MEMORY, log::LEVEL, log::FILE];
 
 /// Hides this process from debuggers: the first thing a daemon does.
 ///

@@ -122,7 +122,13 @@ fn works_nowhere(what: &str) -> bool {
     ["core dumps by prlimit", "map_files"].contains(&what)
 }
 
-fn ptrace(request: libc::c_uint, pid: i32) -> Result<(), Errno> {
+/// The C libraries differ.
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+
+fn ptrace(request: Request, pid: i32) -> Result<(), Errno> {
     let none = std::ptr::null_mut::<libc::c_void>();
     // SAFETY: none of the requests made here follows the pointers.
     Errno::result(unsafe { libc::ptrace(request, pid, none, none) }).map(drop)
