@@ -48,6 +48,27 @@ pub fn not_dumpable() -> io::Result<()> {
     Ok(())
 }
 
+/// Goes on in a child process and ends this one, with exit code 0: descriptors, limits and the rest are the same, the memory is new.
+///
+/// Who opened `/proc/<pid>/mem` in the moment between the exec and [`not_dumpable`] may read through it for as long as that memory is
+/// in use: the kernel asks when it is opened, not when it is read (`proc_pid_mem(5)`). The child's memory is another, which nobody
+/// could open before it was hidden: it is not dumpable from its first moment (`PR_SET_DUMPABLE(2const)`).
+///
+/// # Errors
+/// When there is a second thread, which would be lost, those of `fork(2)`, and when the kernel does not confirm that the child is hidden.
+pub fn leave_memory() -> io::Result<()> {
+    if threads()? != Some(1) {
+        return Err(io::Error::other("the process has other threads already"));
+    }
+    // SAFETY: no other thread could hold a lock that the child would wait for.
+    match Errno::result(unsafe { libc::fork() })? {
+        0 if is_dumpable()? => Err(io::Error::other("the kernel left the new process dumpable")),
+        0 => Ok(()),
+        // SAFETY: _exit only ends the process; the child does what is to be done at an end.
+        _ => unsafe { libc::_exit(0) },
+    }
+}
+
 /// Sets RLIMIT_CORE to 0, soft and hard. A core pattern that is a pipe ignores this limit (`core(5)`), so it only adds to
 /// [`not_dumpable`].
 ///

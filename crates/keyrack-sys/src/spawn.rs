@@ -28,7 +28,8 @@ const SIGNALS: usize = 64;
 /// A daemon that was started: the program runs, but is not ready yet.
 #[derive(Debug)]
 pub struct Started {
-    /// Its pid, which is also its session's. For people only: by now it can be another process's.
+    /// The pid it was started with, which is also its session's. For people only: by now it can be another process's, and a daemon
+    /// of ours goes on as a child ([`crate::harden::leave_memory`]).
     pub pid: i32,
     /// What it writes to descriptor [`READY_FD`]; end of file when it closed that or ended.
     pub ready: PipeReader,

@@ -81,6 +81,7 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
             return complain(&args::no_pipe());
         }
     }
+    let hidden = hidden.and_then(|()| if pipe.is_some() { start::leave_memory() } else { Ok(()) });
     let served = hidden.and_then(|()| serve(&socket, &mut pipe, var, clock, wall_ms));
     match served {
         Ok(()) => 0,

@@ -70,6 +70,16 @@ pub fn hide() -> Result<(), Problem> {
     }
 }
 
+/// Goes on in memory that nobody can have opened before it was hidden, as another process. For a daemon in the background, whose
+/// starter is not its parent.
+///
+/// # Errors
+/// [`ErrorCode::Io`] when it cannot be had.
+pub fn leave_memory() -> Result<(), Problem> {
+    harden::leave_memory()
+        .map_err(|error| fault(format!("a process with memory of its own cannot be had: {error}")))
+}
+
 /// Hardens this process further. `keep` are descriptors it was started with and still needs; all others from 3 up are
 /// closed.
 ///

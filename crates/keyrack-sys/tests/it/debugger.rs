@@ -4,7 +4,10 @@
 use std::ffi::CString;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -218,6 +221,63 @@ fn the_same_users_debugger_is_kept_out_of_the_daemon() {
             kept_out(what, &attempt);
         }
         assert!(daemon.hello().contains(r#""name":"not_dumpable","on":true"#), "it serves as before");
+    });
+}
+
+#[test]
+fn what_was_opened_before_it_hid_shows_nothing_of_a_daemon_in_the_background() {
+    let test = "debugger::what_was_opened_before_it_hid_shows_nothing_of_a_daemon_in_the_background";
+    if !can_run(test, &[Need::Root]) {
+        return;
+    }
+    in_child(test, || {
+        become_stranger();
+        let home = Home::new();
+        let program = home.root().join("keyrackd");
+        fs::copy(binary("keyrackd"), &program).unwrap();
+        let socket = home.runtime().join("k.sock");
+        let (mut ready, writer) = std::io::pipe().unwrap();
+        let mut command = home.command(&program);
+        command
+            .arg("--socket")
+            .arg(&socket)
+            .args(["--ready-fd", "3"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        let end = writer.as_raw_fd();
+        // SAFETY: between fork and exec, system calls on integers alone.
+        unsafe {
+            command.pre_exec(move || {
+                Errno::result(libc::dup2(end, 3))?;
+                ptrace(libc::PTRACE_TRACEME, 0)?;
+                Ok(())
+            })
+        };
+        // It halts at its first instruction: the moment that somebody else has to meet by trying often.
+        let mut starter = Reaped::spawn(&mut command);
+        drop((writer, command));
+        let pid = i32::try_from(starter.pid()).unwrap();
+        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap();
+        let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let stack = maps.lines().find(|line| line.ends_with("[stack]")).unwrap();
+        let at = u64::from_str_radix(stack.split(['-', ' ']).nth(1).unwrap(), 16).unwrap() - 64;
+        let mut bytes = [0; 64];
+        assert_eq!(memory.read_at(&mut bytes, at).unwrap(), 64, "until it hides it can be read");
+        ptrace(libc::PTRACE_DETACH, pid).unwrap();
+
+        let mut word = String::new();
+        ready.read_to_string(&mut word).unwrap();
+        assert_eq!(word, "ready\n");
+        let own: i32 = fs::read_to_string(socket.with_extension("pid")).unwrap().parse().unwrap();
+        assert_ne!(own, pid, "it serves in the memory it was started in");
+        let serving = nix::unistd::Pid::from_raw(own);
+        wait_until("the first process ends", LONG, || starter.0.try_wait().unwrap().is_some());
+        let after = memory.read_at(&mut bytes, at);
+        let anew = open(own, "mem", libc::O_RDONLY);
+        nix::sys::signal::kill(serving, nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert!(matches!(after, Ok(0)), "what was opened is of memory that is gone: {after:?}");
+        assert_eq!(anew, Err(Errno::EACCES));
     });
 }
 

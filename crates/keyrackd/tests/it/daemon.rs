@@ -30,6 +30,12 @@ pub(crate) fn socket_in(home: &Home) -> PathBuf {
     home.runtime().join("keyrack.7.83db27ef.sock")
 }
 
+/// Which process serves a home's socket, as its file for older tools says.
+pub(crate) fn pid_in(home: &Home) -> u32 {
+    let pid = fs::read_to_string(socket_in(home).with_extension("pid")).unwrap();
+    pid.parse().unwrap()
+}
+
 /// The command that serves a home's socket in the foreground.
 pub(crate) fn command(home: &Home) -> Command {
     let mut command = home.command(binary("keyrackd"));

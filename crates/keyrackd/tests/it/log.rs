@@ -12,7 +12,8 @@ use keyrack_testkit::{Home, Need, as_user, binary, can_run, run, wait_until};
 
 use crate::actor::ask_as;
 use crate::daemon::{
-    Daemon, LONG, RELOCK_ALL, STATUS, ask, command, connect, frame, get, read_frame, socket_in, unlock,
+    Daemon, LONG, RELOCK_ALL, STATUS, ask, command, connect, frame, get, pid_in, read_frame, socket_in,
+    unlock,
 };
 
 /// What no log may hold, in any of its forms.
@@ -204,18 +205,18 @@ fn a_log_that_is_not_private_is_refused() {
     }
 }
 
-/// Starts a daemon as a client does, and returns its word.
-fn started(home: &Home, variables: &[(&str, &Path)]) -> (i32, String) {
+/// Starts a daemon as a client does, and returns its pid, 0 if it does not serve, and its word.
+fn started(home: &Home, variables: &[(&str, &Path)]) -> (u32, String) {
     let socket = socket_in(home);
     let args = ["--socket".as_ref(), socket.as_os_str(), "--ready-fd".as_ref(), "3".as_ref()];
     let env: Vec<_> = variables.iter().map(|(name, value)| ((*name).as_ref(), value.as_os_str())).collect();
     let mut started = keyrack_sys::spawn::detached(&binary("keyrackd"), &args, &env).unwrap();
     let mut word = String::new();
     started.ready.read_to_string(&mut word).unwrap();
-    (started.pid, word)
+    (if word == "ready\n" { pid_in(home) } else { 0 }, word)
 }
 
-fn ended(pid: i32) {
+fn ended(pid: u32) {
     let pidfd = keyrack_sys::pidfd::Pidfd::open(i64::from(pid)).unwrap();
     pidfd.signal(Signal::Term).unwrap();
     assert!(pidfd.wait_exit(LONG));
@@ -224,7 +225,7 @@ fn ended(pid: i32) {
 #[test]
 fn a_daemon_that_a_client_starts_logs_nothing_unless_it_is_asked() {
     let home = Home::new();
-    let descriptors = |pid: i32| {
+    let descriptors = |pid: u32| {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         files.filter_map(|fd| fs::read_link(fd.path()).ok()).filter(|to| to.ends_with("log")).count()
     };

@@ -13,7 +13,7 @@ use keyrack_sys::signal::Signal;
 use keyrack_testkit::{Home, Need, Reaped, binary, can_run, in_new_session, run, wait_until};
 
 use crate::actor::Session;
-use crate::daemon::{Daemon, LONG, STATUS, command, names_in, slugs_in, socket_in};
+use crate::daemon::{Daemon, LONG, STATUS, command, names_in, pid_in, slugs_in, socket_in};
 
 /// Runs a start that has to fail; its exit code and what it says.
 fn failing(command: &mut Command) -> (i32, String) {
@@ -72,7 +72,13 @@ fn started_by_a_client_it_inherits_nothing() {
     second.ready.read_to_string(&mut word).unwrap();
     assert_eq!(word, "served\n");
 
-    let proc = format!("/proc/{}", started.pid);
+    let pid = pid_in(&home);
+    assert_ne!(
+        i64::from(pid),
+        i64::from(started.pid),
+        "in memory that nobody could open before it was hidden"
+    );
+    let proc = format!("/proc/{pid}");
     assert_eq!(fs::read_to_string(format!("{proc}/comm")).unwrap(), "keyrackd\n");
     if can_run("started_by_a_client_it_inherits_nothing: /proc", &[Need::Root]) {
         assert_eq!(fs::read_link(format!("{proc}/cwd")).unwrap(), Path::new("/"));
@@ -100,7 +106,7 @@ fn started_by_a_client_it_inherits_nothing() {
             }
         }
     }
-    keyrack_sys::pidfd::Pidfd::open(i64::from(started.pid)).unwrap().signal(Signal::Term).unwrap();
+    keyrack_sys::pidfd::Pidfd::open(i64::from(pid)).unwrap().signal(Signal::Term).unwrap();
     wait_until("it ends", LONG, || names_in(&home.runtime()) == ["keyrack.7.83db27ef.sock.lock"]);
 }
 
