@@ -75,14 +75,8 @@ const ALLOWED: &[c_long] = &[
 
 /// The same, of before there were calls relative to a directory, or with a mask: musl uses them where there are.
 #[cfg(target_arch = "x86_64")]
-const OLDER: &[c_long] = &[
-    libc::SYS_epoll_wait,
-    libc::SYS_poll,
-    libc::SYS_stat,
-    libc::SYS_lstat,
-    libc::SYS_unlink,
-    libc::SYS_time,
-];
+const OLDER: &[c_long] =
+    &[libc::SYS_epoll_wait, libc::SYS_poll, libc::SYS_stat, libc::SYS_lstat, libc::SYS_unlink];
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[c_long] = &[];
 
