@@ -29,6 +29,8 @@ pub(crate) enum Why {
     Idle,
     /// The socket or its directory is gone, or another's.
     Unreachable,
+    /// Somebody has taken away the descriptors it would look with whether its login session is over.
+    Blinded,
     /// The login session is over.
     LoggedOut,
 }

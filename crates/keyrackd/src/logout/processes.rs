@@ -2,7 +2,7 @@
 //! held and waited for; only when it ends the others are looked through for the next.
 //!
 //! A look that failed, or that a process escaped by ending, is no look: only two complete ones, some time apart, that find nobody
-//! are the end.
+//! are the end. Only looks that somebody keeps failing, by leaving the daemon no descriptors, are one too.
 
 use std::future::poll_fn;
 use std::io;
@@ -32,14 +32,24 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How many looks in a row have to find nobody.
 const LOOKS: u32 = 2;
 
+/// How many looks in a row may fail for want of descriptors. Callers give theirs up for a look, so it is not for them: the limit was
+/// lowered from outside, as any process of the user's can (`prlimit(2)`), and keys must not outlive a logout that cannot be seen.
+const BLIND: u32 = 6;
+
 /// Ends a daemon whose login session has no process left.
 pub(super) async fn watch(daemon: Rc<Daemon>, session: u32, logout: Rc<Logout>) {
     let wanted = Wanted { session, but: DAEMON };
     // Whoever started the daemon waits for an answer now, and is of the session.
     logout.round.notified().await;
-    let mut empty = 0;
+    let (mut empty, mut blind) = (0, 0);
     loop {
-        match look_through(wanted).await {
+        let look = look_through(wanted).await;
+        blind = if is_out_of_descriptors(&look) { blind + 1 } else { 0 };
+        if blind >= BLIND {
+            daemon.ending.decide(Why::Blinded);
+            return;
+        }
+        match look {
             Ok(Who::Somebody(member)) => {
                 empty = 0;
                 wait_for(member, &logout).await;
@@ -62,6 +72,12 @@ pub(super) async fn watch(daemon: Rc<Daemon>, session: u32, logout: Rc<Logout>) 
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Whether this process may have no more of them, whatever the machine has (ENFILE).
+fn is_out_of_descriptors(look: &io::Result<Who>) -> bool {
+    const EMFILE: i32 = 24;
+    matches!(look, Err(error) if error.raw_os_error() == Some(EMFILE))
 }
 
 enum Who {

@@ -3,13 +3,14 @@
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_testkit::{Home, Need, binary, can_run, wait_until};
 
 use crate::actor::Login;
-use crate::daemon::{Daemon, LONG, command, frame, get, names_in, read_frame, socket_in, unlock};
+use crate::daemon::{Daemon, LONG, command, frame, get, names_in, pid_in, read_frame, socket_in, unlock};
 
 /// How long after a logout keys may be there.
 const BOUND: Duration = Duration::from_secs(15);
@@ -59,6 +60,21 @@ fn the_last_process_of_a_session_ends_it() {
     let begun = Instant::now();
     assert_ends(&daemon, begun, &home);
     assert!(is_zombie(login.first().0), "a zombie of the session, which nobody reaps, does not count");
+}
+
+#[test]
+fn who_takes_its_descriptors_away_does_not_hide_a_logout_from_it() {
+    let test = "who_takes_its_descriptors_away_does_not_hide_a_logout_from_it";
+    if !can_run(test, &[Need::Sessions, Need::Program("prlimit")]) {
+        return;
+    }
+    let (home, _, mut login, daemon) = logged_in();
+    let pid = pid_in(&home).to_string();
+    // As any process of its user's may, in whatever session.
+    let limited = Command::new("prlimit").args(["--nofile=0:64", "--pid", &pid]).status().unwrap();
+    assert!(limited.success());
+    login.leave();
+    assert_ends(&daemon, Instant::now(), &home);
 }
 
 #[test]
