@@ -172,6 +172,8 @@ impl Connection {
                     let consumed = frame.consumed;
                     let Answer { reply, then } = native::answer(&self.line.daemon, &frame);
                     self.came.consume(consumed);
+                    // A long request gives its pages back before the next one's reply needs some.
+                    self.came.shrink();
                     if !matches!(then, Then::Next | Then::Others) {
                         self.came.release();
                         return self.finish(Answer { reply, then }, 0).await;

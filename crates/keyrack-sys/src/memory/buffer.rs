@@ -150,6 +150,24 @@ impl Buffer {
         self.filled -= n;
     }
 
+    /// Gives back the pages that are not needed for what is filled, if one page or none is enough for that; else changes nothing.
+    pub fn shrink(&mut self) {
+        let Some(old) = self.pages.filter(|grant| grant.capacity > PAGE && self.filled <= PAGE) else {
+            return;
+        };
+        if self.filled == 0 {
+            return self.give_back();
+        }
+        // With no page left it stays where it is.
+        let Ok(grant) = self.shared.requests().allocate(PAGE) else { return };
+        // SAFETY: both are in use by this buffer, so they do not overlap, and each has room for what is filled.
+        unsafe { std::ptr::copy_nonoverlapping(old.at.as_ptr(), grant.at.as_ptr(), self.filled) };
+        // SAFETY: old was this buffer's alone; it is replaced before anything else is done.
+        unsafe { self.shared.requests().give_back(old.place, self.touched) };
+        self.pages = Some(grant);
+        self.touched = self.filled;
+    }
+
     /// Wipes everything and starts over. One page stays, more are given back.
     pub fn clear(&mut self) {
         match self.pages {

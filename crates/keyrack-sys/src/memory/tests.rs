@@ -178,7 +178,7 @@ proptest! {
     }
 
     #[test]
-    fn buffer_agrees_with_a_vec(mode in any_mode(), steps in vec((0..7_u8, 0..9000_usize), 1..60)) {
+    fn buffer_agrees_with_a_vec(mode in any_mode(), steps in vec((0..8_u8, 0..9000_usize), 1..60)) {
         const LIMIT: usize = 20_000;
         let pool = pool_of(mode, MIB);
         let mut buffer = pool.buffer(LIMIT);
@@ -222,6 +222,10 @@ proptest! {
                 }
                 // Looking at the room counts as writing to it.
                 5 => prop_assert!(buffer.spare_mut().iter().all(|&b| b == 0), "something was left behind the end"),
+                6 => {
+                    buffer.shrink();
+                    prop_assert!(model.len() > PAGE || buffer.filled().len() + buffer.room() <= PAGE);
+                }
                 _ if n < 500 => {
                     buffer.clear();
                     model.clear();

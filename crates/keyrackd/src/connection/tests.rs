@@ -101,6 +101,31 @@ fn frame(header: &str, secrets: &[u8]) -> Vec<u8> {
 const PING: &str = r#"{"id":1,"op":"ping"}"#;
 
 #[test]
+fn a_long_request_keeps_no_pages_from_the_next_ones_reply() {
+    // A quarter is for requests and replies: two of the longest do not fit beside each other.
+    run(8 << 20, 8, async |daemon| {
+        let caller = Caller::new(&daemon);
+        let len = 983_036;
+        let unlock = format!(
+            r#"{{"id":1,"op":"unlock","keys":[{{"slug":"acme.test.K","grade":{{"protection":"encrypted","duration":"permanent"}},"source":{{"vault":"os.secure","mech":"PERMANENT_VIA_REPLICA"}},"ttl_ms":1000,"secret":{{"offset":0,"len":{len}}}}}]}}"#
+        );
+        let get = frame(r#"{"id":2,"op":"get","slugs":["acme.test.K"]}"#, b"");
+        // The next request is there already when the first is answered.
+        let all = [frame(&unlock, &vec![b'x'; len]), get].concat();
+        let (mut sent, mut said) = (0, String::new());
+        for _ in 0..1000 {
+            sent += (&caller.0).write(&all[sent..]).unwrap_or(0);
+            said.push_str(&caller.got().await.0);
+            if said.len() > len {
+                break;
+            }
+        }
+        assert!(said.contains(r#""ok":true"#), "{}", &said[..said.len().min(300)]);
+        assert!(said.ends_with(&"x".repeat(len)), "{}", &said[..said.len().min(300)]);
+    });
+}
+
+#[test]
 fn the_first_byte_has_five_seconds() {
     run(PLENTY, 8, async |daemon| {
         let caller = Caller::new(&daemon);

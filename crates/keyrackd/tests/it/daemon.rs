@@ -60,7 +60,9 @@ impl Daemon {
         let socket = socket_in(&home);
         let child = Reaped::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
         let daemon = Daemon { home, socket, child };
+        // Whoever connects before it is ready is answered once it is.
         wait_until("the daemon serves", LONG, || UnixStream::connect(&daemon.socket).is_ok());
+        daemon.ask(STATUS);
         daemon
     }
 
