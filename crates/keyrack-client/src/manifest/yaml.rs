@@ -18,7 +18,9 @@ pub fn parse(path: &str, text: &str) -> Result<RawManifest, Problem> {
     match read {
         Ok(root) => {
             let nothing = Node { line: 1, value: Value::Null };
-            Ok(RawManifest { path: path.to_owned(), root: root.map_or(nothing, Located::into_node) })
+            // Of a value that is not there the parser may say that it is behind the last line.
+            let last = last_line(text);
+            Ok(RawManifest { path: path.to_owned(), root: root.map_or(nothing, |root| root.into_node(last)) })
         }
         Err(error) => {
             let line = error.location().map(|location| location.line()).filter(|line| *line > 0);
@@ -27,6 +29,13 @@ pub fn parse(path: &str, text: &str) -> Result<RawManifest, Problem> {
             Err(Problem::new(ErrorCode::ManifestInvalid, format!("{path}{line}: not valid YAML: {what}")))
         }
     }
+}
+
+/// The number of the last line that holds anything, by each of what ends a line in YAML.
+fn last_line(text: &str) -> u64 {
+    const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+    let body = text.strip_suffix(BREAKS).unwrap_or(text);
+    1 + body.matches(BREAKS).count() as u64
 }
 
 fn options() -> Options {
@@ -54,8 +63,8 @@ struct Located {
 }
 
 impl Located {
-    fn into_node(self) -> Node {
-        Node { line: self.line, value: self.value.map(Located::into_node) }
+    fn into_node(self, last: u64) -> Node {
+        Node { line: self.line.min(last), value: self.value.map(|value| value.into_node(last)) }
     }
 }
 
@@ -121,6 +130,23 @@ mod tests {
         ] {
             let problem = hydrate(&parse("k.yml", text).unwrap(), |_| Ok(None)).unwrap_err();
             assert!(problem.message.starts_with(&format!("k.yml:{line}: {what}")), "{text:?}: {problem}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_on_no_line_behind_the_last() {
+        for text in ["? # ef :\n", "a:\n", "?\n", "- \n", "a:\n  - \n"] {
+            let raw = parse("k.yml", text).unwrap();
+            let lines = text.lines().count() as u64;
+            let mut nodes = vec![&raw.root];
+            while let Some(node) = nodes.pop() {
+                assert!((1..=lines).contains(&node.line), "{text:?}: line {}", node.line);
+                match &node.value {
+                    Value::List(items) => nodes.extend(items),
+                    Value::Map(fields) => nodes.extend(fields.iter().map(|(_, node)| node)),
+                    _ => {}
+                }
+            }
         }
     }
 
