@@ -271,6 +271,7 @@ fn repo_manifest() {
         ("names-like-booleans", "org: NO\nenv.test: [ON, y, true, ~, 1, 1.5, .inf, 0x1f]\n"),
         ("key-twice", "org: acme\norg: other\n"),
         ("nothing", "# only a comment\n"),
+        ("behind-the-last-line", "? # ef :\n"),
         (
             "grades",
             "org: acme\nenv.sudo:\n  - {key: A, grade: {protection: encrypted, duration: permanent}}\n  - B: reference.ephemeral\n  - C: {optional: true}\n",
