@@ -30,10 +30,12 @@ pub fn key_file(data: &[u8]) {
             Err(problem) => {
                 assert_eq!(problem.code, ErrorCode::BadKeyFile, "{problem}");
                 let text = String::from_utf8_lossy(data);
+                // Neither our own words, which have blanks, nor the file's name: a fuzzer finds those out and writes them into the file.
+                let said = problem.message.replace(&*path.to_string_lossy(), "");
                 let quoted = text
                     .lines()
                     .map(str::trim)
-                    .find(|line| line.len() > 12 && problem.message.contains(line));
+                    .find(|line| line.len() > 12 && !line.contains(' ') && said.contains(line));
                 assert_eq!(quoted, None, "a refusal quotes nothing");
             }
         }
