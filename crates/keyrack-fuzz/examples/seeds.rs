@@ -272,6 +272,7 @@ fn repo_manifest() {
         ("key-twice", "org: acme\norg: other\n"),
         ("nothing", "# only a comment\n"),
         ("behind-the-last-line", "? # ef :\n"),
+        ("names-of-lines", "org: a\nenv.test:\n  - \"A\\nB\": weak\n"),
         (
             "grades",
             "org: acme\nenv.sudo:\n  - {key: A, grade: {protection: encrypted, duration: permanent}}\n  - B: reference.ephemeral\n  - C: {optional: true}\n",

@@ -28,8 +28,14 @@ impl Place<'_> {
     pub(super) fn fault(self, line: u64, what: &str) -> Problem {
         let (path, section) = (&self.file.path, self.section);
         let line = if line == 0 { String::new() } else { format!(":{line}") };
-        Problem::new(ErrorCode::ManifestInvalid, format!("{path}{line}: {section}: {what}"))
+        invalid(&format!("{path}{line}: {section}: {what}"))
     }
+}
+
+/// A problem of a manifest, on one line: a name it quotes may hold what ends one.
+pub(super) fn invalid(text: &str) -> Problem {
+    let ends_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    Problem::new(ErrorCode::ManifestInvalid, text.replace(ends_line, " "))
 }
 
 impl Entry {

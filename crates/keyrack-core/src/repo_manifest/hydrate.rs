@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::entry::{Entry, Place};
+use super::entry::{Entry, Place, invalid};
 use super::node::{Node, Value};
 use super::path::contained;
 use super::{KeySpec, RawManifest, RepoManifest};
 use crate::env::Env;
-use crate::error::{ErrorCode, Problem};
+use crate::error::Problem;
 use crate::org::Org;
 
 /// How deep files may extend one another. Far beyond any use; it keeps links that name one file in many ways from going on for ever.
@@ -23,7 +23,7 @@ const MAX_DEPTH: usize = 32;
 ///
 /// # Errors
 ///
-/// [`ErrorCode::ManifestInvalid`] where a file's shape is wrong, one is missing, leads out of the repository, or extends itself; and whatever `read`
+/// [`ManifestInvalid`](crate::ErrorCode::ManifestInvalid) where a file's shape is wrong, one is missing, leads out of the repository, or extends itself; and whatever `read`
 /// fails with. What is wrong with single sections and keys is in [`RepoManifest::faults`] instead.
 pub fn hydrate<F>(root: &RawManifest, read: F) -> Result<RepoManifest, Problem>
 where
@@ -189,7 +189,7 @@ impl<'a> Shape<'a> {
                 "the file holds {}, not a mapping with `org` and `env.*` sections",
                 raw.root.value.kind()
             );
-            return Err(Problem::new(ErrorCode::ManifestInvalid, format!("{}: {what}", raw.path)));
+            return Err(invalid(&format!("{}: {what}", raw.path)));
         };
         let field = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, node)| node);
         if let Some(keys) = field("keys") {

@@ -413,3 +413,13 @@ proptest! {
         prop_assert!(manifest.keys().iter().all(|key| key.env == Env::Test && key.slug.org() == "acme"));
     }
 }
+
+#[test]
+fn every_problem_is_on_one_line() {
+    let manifest = one(r#"{"org":"acme","env.test":[{"K\nL\u2028M\u0085N":"weak"}],"env.\rx":[]}"#).unwrap();
+    assert_eq!(manifest.faults.len(), 3, "{:?}", manifest.faults);
+    for Problem { message, .. } in &manifest.faults {
+        assert!(!message.chars().any(|c| c.is_control() || c == '\u{2028}'), "{message:?}");
+    }
+    assert!(manifest.faults[0].message.contains("K L M N: \"weak\" is not a grade"), "{:?}", manifest.faults);
+}
