@@ -98,7 +98,7 @@ function socketPath({ home, runtime }) {
 /** The daemon, in the foreground so that its pid is known. */
 async function daemon(where) {
   const socket = socketPath(where);
-  const child = await serve(bin('keyrackd'), ['--socket', socket], { env: where.env, cwd: '/' }, () => existsSync(socket));
+  const child = await serve(bin('keyrackd'), ['--socket', socket], { env: { ...where.env, KEYRACK_LOG: 'off' }, cwd: '/' }, () => existsSync(socket));
   return { child, socket };
 }
 
