@@ -8,7 +8,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use keyrack_core::{Owner, Problem};
 
 use crate::command::{
-    completions, daemon, del, doctor, get, init, list, recipient, relock, set, source, status, unlock,
+    completions, daemon, del, doctor, get, init, list, recipient, relock, set, source, status, types, unlock,
 };
 use crate::usage;
 
@@ -25,6 +25,7 @@ pub(crate) enum Command {
     Status(status::Flags),
     Recipient(recipient::Command),
     Daemon(daemon::Command),
+    Types(types::Flags),
     Doctor(doctor::Flags),
     Completions(completions::Flags),
 }
@@ -86,7 +87,7 @@ pub(crate) enum Parsed {
 type Describe = fn(clap::Command) -> clap::Command;
 
 /// Name, one line, flags: in the order the help shows.
-const COMMANDS: [(&str, &str, Describe); 13] = [
+const COMMANDS: [(&str, &str, Describe); 14] = [
     ("init", "Make the rack of this machine, with you as its first recipient", init::Flags::augment_args),
     ("recipient", "See and change who can decrypt the rack", recipient::describe),
     ("get", "Read keys that are unlocked", get::Flags::augment_args),
@@ -98,6 +99,7 @@ const COMMANDS: [(&str, &str, Describe); 13] = [
     ("status", "Show what is unlocked", status::Flags::augment_args),
     ("list", "Show the keys this machine has", list::Flags::augment_args),
     ("daemon", "Start, stop, restart and look at the daemon", daemon::describe),
+    ("types", "Write the names of declared keys for TypeScript", types::Flags::augment_args),
     ("doctor", "Look for everything that can be wrong, and say what mends it", doctor::Flags::augment_args),
     ("completions", "Print completions for a shell", completions::Flags::augment_args),
 ];
@@ -159,6 +161,7 @@ fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
         "status" => Command::Status(status::Flags::from_arg_matches(matches)?),
         "recipient" => Command::Recipient(recipient::Command::from_arg_matches(matches)?),
         "daemon" => Command::Daemon(daemon::Command::from_arg_matches(matches)?),
+        "types" => Command::Types(types::Flags::from_arg_matches(matches)?),
         "doctor" => Command::Doctor(doctor::Flags::from_arg_matches(matches)?),
         "completions" => Command::Completions(completions::Flags::from_arg_matches(matches)?),
         _ => return Err(clap::Error::new(ErrorKind::InvalidSubcommand)),

@@ -60,6 +60,7 @@ fn run(command: Command, outer: &Outer) -> Result<u8, Problem> {
         Command::Status(flags) => flags.run(outer),
         Command::Recipient(command) => command.run(outer),
         Command::Daemon(command) => command.run(outer),
+        Command::Types(flags) => flags.run(outer),
         Command::Doctor(flags) => flags.run(outer),
         Command::Completions(flags) => flags.run(),
     }

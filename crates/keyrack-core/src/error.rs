@@ -88,6 +88,8 @@ codes! {
     NoManifest = "no_manifest", 2;
     /// `keyrack.yml` or one it extends is malformed.
     ManifestInvalid = "manifest_invalid", 2;
+    /// A file that keyrack writes does not say what it should.
+    OutOfDate = "out_of_date", 2;
     /// The command works only inside a git repository.
     NotARepo = "not_a_repo", 2;
     /// `sudo` keys must be asked for one by one.

@@ -19,8 +19,10 @@ use crate::realm::Realm;
 pub struct GetAsk {
     /// Where from.
     pub realm: Realm,
-    /// One key; every key of the repository when not given.
+    /// One key; every key of the repository when neither this nor `keys` is given.
     pub key: Option<String>,
+    /// Several keys, each with its own attempt, in this order.
+    pub keys: Option<Vec<String>>,
     /// The env.
     pub in_env: Option<String>,
     /// The org of the key.
@@ -41,7 +43,10 @@ pub(crate) type LookUp<'env> = Function<'env, Vec<String>, Vec<Option<String>>>;
 pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Result<Answer<'env>> {
     let invocation = ask.realm.invocation();
     let answered = guarded(invocation, || {
-        let scope = scope(ask.key, ask.org.as_deref(), ask.in_env.as_deref())?;
+        let scope = match ask.keys {
+            Some(asks) => Scope::Keys { asks },
+            None => scope(ask.key, ask.org.as_deref(), ask.in_env.as_deref())?,
+        };
         let ctx = ask.realm.context()?;
         let options = Options { allow_dangerous: ask.dangerous, ..Options::default() };
         let pending = read(&ctx, Plan::of(&ctx, &scope)?, options);

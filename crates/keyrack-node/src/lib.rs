@@ -10,6 +10,7 @@ pub mod answer;
 pub mod get;
 mod guard;
 pub mod held;
+pub mod manifest;
 pub mod realm;
 pub mod source;
 

@@ -1,7 +1,7 @@
 //! `del`: a key out of its vault, the daemon, the host manifest, `keyrack.yml` and, last, the inventory, so that a run that is cut off leaves
 //! a key that says it is there rather than one that denies it.
 
-use keyrack_core::ask::{Verb, resolve};
+use keyrack_core::ask::{Verb, resolve, resolve_anywhere};
 use keyrack_core::host_manifest::{Host, HostManifest};
 use keyrack_core::{Env, ErrorCode, Problem, Slug, VaultId};
 use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
@@ -20,6 +20,8 @@ pub struct DelAsk {
     pub env: Option<String>,
     /// `@this`, `@all` or an org's name; `None` for `@this`.
     pub org: Option<String>,
+    /// Where no `keyrack.yml` says whose the key is, take a full slug at its word.
+    pub anywhere: bool,
 }
 
 /// What came of a removal.
@@ -48,7 +50,8 @@ pub fn del(outside: &Outside<'_>, ask: &DelAsk) -> Result<Deleted, Problem> {
     let mut identities = outside.identities(&racks)?;
     let found = manifest_file::load(&racks, &mut identities)?;
 
-    let slug = match resolve(&wanted, Verb::Del) {
+    let meant = if ask.anywhere { resolve_anywhere(&wanted, Verb::Del) } else { resolve(&wanted, Verb::Del) };
+    let slug = match meant {
         Ok(slug) => slug,
         // A sudo key stands in no keyrack.yml, so the rack itself may say whose it is.
         Err(problem)

@@ -168,7 +168,7 @@ fn private_half(path: &Path) -> PathBuf {
 }
 
 /// Refuses a path that a directory on the way, being a symbolic link, leads out of the repository: nothing is made there.
-fn stays_inside(root: &Path, path: &str) -> Result<(), Problem> {
+pub(crate) fn stays_inside(root: &Path, path: &str) -> Result<(), Problem> {
     let unreadable = |at: &Path, error: std::io::Error| {
         Problem::new(ErrorCode::Io, format!("cannot look at {}: {error}", at.display()))
     };

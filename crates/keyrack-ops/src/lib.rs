@@ -15,6 +15,7 @@ mod repo;
 mod repo_file;
 mod repo_manifest_edit;
 pub mod set;
+pub mod types;
 pub mod unlock;
 
 pub use keyrack_vaults::armor::MAX_SECRET;

@@ -32,6 +32,9 @@ pub(crate) struct Flags {
     pub(crate) org: String,
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
+    /// Where no keyrack.yml says whose the key is, take a full slug at its word
+    #[arg(long)]
+    pub(crate) anywhere: bool,
     /// An ssh key to open the rack with, tried first; may be given again
     #[arg(long, value_name = "PATH")]
     pub(crate) prikey: Vec<PathBuf>,
@@ -43,7 +46,7 @@ pub(crate) struct Flags {
 impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
         let owner = self.owner.resolve(&outer.group)?;
-        let ask = DelAsk { key: self.key, env: self.env, org: Some(self.org) };
+        let ask = DelAsk { key: self.key, env: self.env, org: Some(self.org), anywhere: self.anywhere };
         let done = outer.operate(owner, &self.prikey, |outside| del(outside, &ask))?;
         done.notices.iter().for_each(|notice| outer.notice(notice));
         if self.json {

@@ -12,4 +12,5 @@ pub(crate) mod relock;
 pub(crate) mod set;
 pub(crate) mod source;
 pub(crate) mod status;
+pub(crate) mod types;
 pub(crate) mod unlock;

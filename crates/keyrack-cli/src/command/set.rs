@@ -49,6 +49,9 @@ pub(crate) struct Flags {
     /// The keyrack.yml to declare it in, from the root of the repository
     #[arg(long, value_name = "PATH")]
     pub(crate) at: Option<PathBuf>,
+    /// Where no keyrack.yml says whose the key is, take a full slug at its word
+    #[arg(long)]
+    pub(crate) anywhere: bool,
     /// An ssh key to open the rack with, tried first; may be given again
     #[arg(long, value_name = "PATH")]
     pub(crate) prikey: Vec<PathBuf>,
@@ -72,6 +75,7 @@ impl Flags {
             exid: self.exid,
             max_duration: self.max_duration,
             at: self.at.map(|path| path.to_string_lossy().into_owned()),
+            anywhere: self.anywhere,
             allow_dangerous: self.allow_dangerous,
         };
         let done = outer.operate(owner, &self.prikey, |outside| set(outside, &ask))?;

@@ -20,6 +20,11 @@ pub enum Scope {
         /// `--env`.
         env: Option<Env>,
     },
+    /// Several keys, each by its full slug or its bare name, in the order given.
+    Keys {
+        /// As written.
+        asks: Vec<String>,
+    },
     /// Every key that `keyrack.yml` declares for an env.
     Repo {
         /// `--env`; `None` only where `keyrack.yml` and what it extends have no env.
@@ -80,9 +85,13 @@ impl Plan {
                     owner: &ctx.owner,
                     manifest,
                 };
-                let slug = ask::resolve(&ask, Verb::Get)?;
-                let spec = manifest.and_then(|manifest| manifest.spec(&slug));
-                (vec![Asked::by(slug, spec, manifest.is_some())], true)
+                (vec![Asked::one(&ask)?], true)
+            }
+            Scope::Keys { asks } => {
+                let one = |key: &String| {
+                    Asked::one(&Ask { key: Some(key), env: None, org: None, owner: &ctx.owner, manifest })
+                };
+                (asks.iter().map(one).collect::<Result<_, _>>()?, false)
             }
             Scope::Repo { env } => {
                 let ask = Ask { key: None, env: words(env), org: None, owner: &ctx.owner, manifest };
@@ -109,15 +118,26 @@ impl Scope {
     /// Whether it can only be a key of the machine, which no `keyrack.yml` has a say in.
     fn is_machine(&self) -> bool {
         match self {
-            Scope::Key { ask, org, .. } => {
-                *org == Org::Machine || Slug::looks_full(ask) && ask.split('.').next() == Some(Org::MACHINE)
-            }
+            Scope::Key { ask, org, .. } => *org == Org::Machine || is_machine(ask),
+            Scope::Keys { asks } => asks.iter().all(|ask| is_machine(ask)),
             Scope::Repo { .. } => false,
         }
     }
 }
 
+/// Whether a key is written out as one of the machine.
+fn is_machine(ask: &str) -> bool {
+    Slug::looks_full(ask) && ask.split('.').next() == Some(Org::MACHINE)
+}
+
 impl Asked {
+    /// The one key an ask means, as the manifest declares it.
+    fn one(ask: &Ask<'_>) -> Result<Self, Problem> {
+        let slug = ask::resolve(ask, Verb::Get)?;
+        let spec = ask.manifest.and_then(|manifest| manifest.spec(&slug));
+        Ok(Asked::by(slug, spec, ask.manifest.is_some()))
+    }
+
     fn by(slug: Slug, spec: Option<&KeySpec>, has_manifest: bool) -> Self {
         Asked {
             slug,

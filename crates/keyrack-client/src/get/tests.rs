@@ -338,12 +338,37 @@ fn a_waiver_is_for_absent_keys_alone() {
 }
 
 #[test]
+fn several_keys_each_have_their_own_attempt() {
+    let site = Worksite::new(Some(MANIFEST));
+    let ctx = site.context(&[("PLAIN", "v"), ("STAND_IN", "1"), ("ROOT", "v")]);
+    let keys = |asks: &[&str]| Scope::Keys { asks: asks.iter().map(|ask| (*ask).to_owned()).collect() };
+    let asked = ["acme.test.MAYBE", "@this.test.PLAIN", "EVERYWHERE", "@all.sudo.ROOT", "acme.test.PLAIN"];
+    let outcome = get(&ctx, &keys(&asked), Options::default()).unwrap();
+    let got = outcome.answers.iter().map(|answer| (answer.attempt.slug().as_str(), answer.attempt.status()));
+    let expected = [
+        ("acme.test.MAYBE", "absent"),
+        ("acme.test.PLAIN", "granted"),
+        ("acme.all.EVERYWHERE", "absent"),
+        ("@all.sudo.ROOT", "absent"),
+        ("acme.test.PLAIN", "granted"),
+    ];
+    assert_eq!(got.collect::<Vec<_>>(), expected);
+    assert!(outcome.answers[0].waived && !outcome.single);
+
+    assert!(get(&ctx, &keys(&[]), Options::default()).unwrap().answers.is_empty());
+    let problem = get(&ctx, &keys(&["acme.test.PLAIN", "other.test.K"]), Options::default()).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::OrgMismatch);
+}
+
+#[test]
 fn the_machines_keys_are_read_beside_a_broken_manifest() {
     let site = Worksite::new(Some("org: [broken"));
     let ctx = site.context(&[("K", "v")]);
     assert!(one(&ctx, "@all.test.K", Options::default()).attempt.is_granted());
     let scope = Scope::Key { ask: "K".to_owned(), org: Org::Machine, env: Some(Env::Test) };
     assert!(get(&ctx, &scope, Options::default()).unwrap().all_granted());
+    let several = Scope::Keys { asks: vec!["@all.test.K".to_owned()] };
+    assert!(get(&ctx, &several, Options::default()).unwrap().all_granted());
     let problem = get(&ctx, &key("acme.test.K", None), Options::default()).unwrap_err();
     assert_eq!(problem.code, ErrorCode::ManifestInvalid);
 }

@@ -172,6 +172,13 @@ pub fn attempt(json: &mut JsonWriter, answer: &Answer, invocation: Invocation) -
         if let Some(fix) = answer.attempt.fix() {
             json.member("fix", &fix.render(invocation));
         }
+        if let Some(note) = &answer.note {
+            json.member("note", note);
+        }
+        if answer.waived {
+            json.name("waived");
+            json.plain("true");
+        }
     });
     result
 }

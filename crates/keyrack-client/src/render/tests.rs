@@ -147,7 +147,8 @@ fn the_json_of_get() {
       "one",
       "two\u001b[2J"
     ],
-    "fix": "keyrack set --env test --key D --vault os.secure --mech PERMANENT_VIA_REPLICA"
+    "fix": "keyrack set --env test --key D --vault os.secure --mech PERMANENT_VIA_REPLICA",
+    "note": "--allow-dangerous hands it out all the same"
   }
 ]"#;
     assert_eq!(std::str::from_utf8(&bytes).unwrap(), expected);

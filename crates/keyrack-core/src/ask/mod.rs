@@ -82,17 +82,42 @@ pub fn resolve(ask: &Ask<'_>, verb: Verb) -> Result<Slug, Problem> {
     let key = ask.key.ok_or_else(|| Problem::new(ErrorCode::Usage, "name the key with --key"))?;
     let (env, org) = (ask.env()?, ask.org()?);
     let slug = if Slug::looks_full(key) {
-        full(ask, verb, key, env, &org)?
+        full(ask, verb, key, env, &org, false)?
     } else {
         bare(ask, verb, key, env, &org)?
     };
     if verb == Verb::Set {
-        check_name(slug.name())?;
-        if !slug.is_machine() && !Org::is_storable_name(slug.org()) {
-            return Err(problems::not_storable(&slug));
-        }
+        storable(&slug)?;
     }
     Ok(slug)
+}
+
+/// The same for storing and removing where no repository says whose the key is: a slug that is written out is then taken at its word. Where there is a
+/// manifest it has its say as ever.
+///
+/// # Errors
+///
+/// Those of [`resolve`].
+pub fn resolve_anywhere(ask: &Ask<'_>, verb: Verb) -> Result<Slug, Problem> {
+    match ask.key {
+        Some(key) if ask.manifest.is_none() && Slug::looks_full(key) => {
+            let slug = full(ask, verb, key, ask.env()?, &ask.org()?, true)?;
+            if verb == Verb::Set {
+                storable(&slug)?;
+            }
+            Ok(slug)
+        }
+        _ => resolve(ask, verb),
+    }
+}
+
+/// Refuses a slug that cannot be written down so that every keyrack reads it.
+fn storable(slug: &Slug) -> Result<(), Problem> {
+    check_name(slug.name())?;
+    if !slug.is_machine() && !Org::is_storable_name(slug.org()) {
+        return Err(problems::not_storable(slug));
+    }
+    Ok(())
 }
 
 impl Ask<'_> {
@@ -105,8 +130,15 @@ impl Ask<'_> {
     }
 }
 
-/// The slug as it is written out, its org known.
-fn full(ask: &Ask<'_>, verb: Verb, key: &str, env: Option<Env>, org: &Org) -> Result<Slug, Problem> {
+/// The slug as it is written out, its org known; `anywhere` also where a manifest would have to say so.
+fn full(
+    ask: &Ask<'_>,
+    verb: Verb,
+    key: &str,
+    env: Option<Env>,
+    org: &Org,
+    anywhere: bool,
+) -> Result<Slug, Problem> {
     let slug = expand(ask, verb, key)?;
     if env.is_some() && env != slug.env_kind() {
         return Err(problems::env_conflict(ask, verb, &slug));
@@ -126,7 +158,7 @@ fn full(ask: &Ask<'_>, verb: Verb, key: &str, env: Option<Env>, org: &Org) -> Re
         Some(manifest) if manifest.org != slug.org() => {
             Err(problems::org_mismatch(slug.org(), manifest).of(&slug))
         }
-        None if verb.stores() => Err(problems::no_manifest_of(verb, slug.org(), slug.name())),
+        None if verb.stores() && !anywhere => Err(problems::no_manifest_of(verb, slug.org(), slug.name())),
         _ => Ok(slug),
     }
 }

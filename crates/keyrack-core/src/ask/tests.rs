@@ -180,6 +180,34 @@ fn without_a_manifest() {
 }
 
 #[test]
+fn a_slug_that_is_written_out_needs_no_manifest_where_that_is_asked_for() {
+    use ErrorCode as E;
+    for (key, env, org, set, del) in [
+        ("acme.test.K", "", "", Ok("acme.test.K"), Ok("acme.test.K")),
+        ("acme.sudo.K", "sudo", "acme", Ok("acme.sudo.K"), Ok("acme.sudo.K")),
+        ("@all.test.K", "", "", Ok("@all.test.K"), Ok("@all.test.K")),
+        ("acme.test.K", "prod", "", Err(E::EnvConflict), Err(E::EnvConflict)),
+        ("acme.test.K", "", "other", Err(E::OrgMismatch), Err(E::OrgMismatch)),
+        ("Acme.test.K", "", "", Err(E::BadOrg), Ok("Acme.test.K")),
+        ("acme.test.a b", "", "", Err(E::BadKeyName), Ok("acme.test.a b")),
+        ("@this.test.K", "", "", Err(E::NoManifest), Err(E::NoManifest)),
+        ("K", "test", "", Err(E::NoManifest), Err(E::NoManifest)),
+        ("K", "test", "acme", Err(E::NoManifest), Err(E::NoManifest)),
+    ] {
+        for (verb, meant) in [(Verb::Set, set), (Verb::Del, del)] {
+            let row = row(key, env, org);
+            let got = resolve_anywhere(&ask(&row, None, &Owner::DEFAULT), verb);
+            let got = got.map(|slug| slug.to_string()).map_err(|problem| problem.code);
+            assert_eq!(got.as_deref(), meant.as_deref(), "{} {key} {env} {org}", verb.as_str());
+        }
+    }
+    let acme = acme();
+    let other = row("other.test.K", "", "");
+    let refused = resolve_anywhere(&ask(&other, Some(&acme), &Owner::DEFAULT), Verb::Set).unwrap_err();
+    assert_eq!(refused.code, E::OrgMismatch, "a manifest has its say");
+}
+
+#[test]
 fn what_set_stores_can_be_read_back() {
     let capital = manifest(r#"{"org":"Acme","env.test":["T"]}"#);
     check(&READ, Some(&capital), &[("T", "", "", Ok("Acme.test.T"))]);

@@ -1,6 +1,6 @@
 //! What was typed, found to fit together, before anything is opened and anybody asked; and which mechanism is meant.
 
-use keyrack_core::ask::{Verb, resolve};
+use keyrack_core::ask::{Verb, resolve, resolve_anywhere};
 use keyrack_core::{ErrorCode, Fix, Life, Mechanism, Problem, Slug, VaultId};
 use keyrack_vaults::{os_envvar, registry};
 
@@ -43,10 +43,9 @@ impl Checked {
             (Some(at), _) => Repo::with_manifest_at(&outside.client, at)?,
             (None, false) => Repo::of(&outside.client)?,
         };
-        let slug = resolve(
-            &repo.ask(&outside.client.owner, &ask.key, ask.env.as_deref(), ask.org.as_deref()),
-            Verb::Set,
-        )?;
+        let wanted = repo.ask(&outside.client.owner, &ask.key, ask.env.as_deref(), ask.org.as_deref());
+        let slug =
+            if ask.anywhere { resolve_anywhere(&wanted, Verb::Set) } else { resolve(&wanted, Verb::Set) }?;
         if vault == VaultId::OsEnvvar {
             return Err(os_envvar::read_only(&slug));
         }

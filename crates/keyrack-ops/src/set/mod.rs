@@ -36,6 +36,8 @@ pub struct SetAsk {
     pub max_duration: Option<String>,
     /// Another `keyrack.yml` of the repository, from its root.
     pub at: Option<String>,
+    /// Where no `keyrack.yml` says whose the key is, take a full slug at its word.
+    pub anywhere: bool,
     /// Store it although it looks like a long-lived token.
     pub allow_dangerous: bool,
 }

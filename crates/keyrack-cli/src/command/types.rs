@@ -1,0 +1,65 @@
+//! `keyrack types`: the names of declared keys as TypeScript declarations.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use keyrack_client::render::tree::{Node, tree};
+use keyrack_core::{Owner, Problem};
+use keyrack_ops::types::{Effect, TypesAsk, types};
+use serde_json::json;
+
+use crate::outer::Outer;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Exit: 0 when the file says what keyrack.yml declares; 2 under --check when it does not.
+
+Examples:
+  keyrack types
+  keyrack types --out src/keyrack-env.d.ts
+  keyrack types --check";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// The file to write; keyrack-env.d.ts in the root of the repository if not given
+    #[arg(long, value_name = "PATH")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write nothing; fail if the file is not there or does not say what keyrack.yml declares
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let ask = TypesAsk { out: self.out, check: self.check };
+        let done = types(&outer.context(Owner::DEFAULT), &ask)?;
+        done.faults.iter().for_each(|fault| outer.warn(fault));
+        if self.json {
+            let answer = json!({
+                "effect": done.effect.as_str(),
+                "path": done.path,
+                "keys": done.keys,
+                "advice": done.advice,
+            });
+            return output::print_json(&answer).map(|()| 0);
+        }
+        let look = outer.look();
+        let what = match done.effect {
+            Effect::Created => look.marked("freshly written", "✨"),
+            Effect::Updated => look.marked("updated", "✨"),
+            Effect::Found => look.marked("already up to date", "👌"),
+        };
+        let names = if done.keys == 1 { "name" } else { "names" };
+        let mut below = vec![
+            Node::pair("path", outer.shown(&done.path, Some(&done.root))),
+            Node::pair("keys", format!("{} {names}", done.keys)),
+        ];
+        below.extend(done.advice.map(|advice| Node::pair("hint", advice)));
+        let node = Node::pair("declarations", what).with(below);
+        output::print(tree(&look.titled("🔐", "keyrack types"), &[node], look).as_bytes()).map(|()| 0)
+    }
+}

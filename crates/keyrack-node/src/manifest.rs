@@ -1,0 +1,64 @@
+//! `keyrack.yml` as the caller's repository declares it, with what it extends. Never a secret: it holds none.
+
+use keyrack_client::manifest::{find_git_root, load};
+use keyrack_core::Env;
+use keyrack_core::grade::MinimumGrade;
+use keyrack_core::repo_manifest::{KeySpec, MANIFEST_PATH, RepoManifest};
+use napi_derive::napi;
+use serde_json::{Map, Value, json};
+
+use crate::guard::guarded;
+use crate::realm::Realm;
+
+/// The manifest of the repository the caller stands in, as JSON: `null` where there is none, `{uri, org, envs, extends?, keys}` with the keys in
+/// their order, or `{error}`.
+#[napi]
+pub fn manifest(realm: Realm) -> napi::Result<String> {
+    let answered = guarded(realm.invocation(), || {
+        let cwd = realm.context()?.cwd;
+        let Some(root) = find_git_root(&cwd) else { return Ok("null".to_owned()) };
+        let found = load(&root)?;
+        let uri = root.join(MANIFEST_PATH);
+        Ok::<_, crate::guard::Fault>(match found {
+            Some(found) => value(&found, &uri.to_string_lossy()).to_string(),
+            None => "null".to_owned(),
+        })
+    })?;
+    Ok(answered.unwrap_or_else(|failure| failure))
+}
+
+fn value(manifest: &RepoManifest, uri: &str) -> Value {
+    let words = |envs: &[Env]| envs.iter().map(|env| env.as_str()).collect::<Vec<_>>();
+    let mut members = Map::new();
+    members.insert("uri".into(), uri.into());
+    members.insert("org".into(), manifest.org.as_str().into());
+    members.insert("envs".into(), words(&manifest.envs).into());
+    if !manifest.extends.is_empty() {
+        members.insert("extends".into(), manifest.extends.clone().into());
+    }
+    // A list: an object would not keep the order of names that read as numbers.
+    members.insert("keys".into(), manifest.keys().iter().map(key).collect());
+    Value::Object(members)
+}
+
+fn key(spec: &KeySpec) -> Value {
+    json!({
+        "slug": spec.slug.as_str(),
+        "mech": null,
+        "env": spec.env.as_str(),
+        "name": spec.slug.name(),
+        "grade": grade(spec.grade),
+        "flags": { "isOptionalIfHas": spec.optional_if_has },
+    })
+}
+
+/// What an entry demands; `null` for nothing.
+fn grade(minimum: MinimumGrade) -> Value {
+    if minimum == MinimumGrade::default() {
+        return Value::Null;
+    }
+    json!({
+        "protection": minimum.protection.map(|word| word.as_str()),
+        "duration": minimum.duration.map(|word| word.as_str()),
+    })
+}
