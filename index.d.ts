@@ -230,6 +230,10 @@ export interface HeldKey {
   expiresAt: string | null;
   /** What is left of its life, in milliseconds. */
   ttlLeftMs: number | null;
+  /** The life it was given when it was unlocked, in milliseconds. Not there from an older daemon, which does not tell. */
+  lifeMs?: number;
+  /** What limited that life. Not there from an older daemon, and where nobody has said. */
+  lifeBy?: 'asked' | 'default' | 'max_duration' | 'credential' | 'ceiling' | (string & {});
   /** Not there from an older daemon, which does not tell. */
   grade?: Grade;
   /** Not there from an older daemon, which does not tell. */

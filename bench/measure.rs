@@ -142,6 +142,7 @@ fn fill(count: usize, bytes: usize) -> Outcome<()> {
                 source: &source,
                 life: Life(3_600_000),
                 credential_expires_at_ms: None,
+                given: keyrack_core::Given::default(),
                 secret: &secret,
             })
             .collect();

@@ -9,6 +9,7 @@ mod output;
 mod prompt;
 mod report;
 mod usage;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -53,6 +53,11 @@ impl Outer {
         look(&self.environment, io::stdout().is_terminal(), columns(io::stdout()))
     }
 
+    /// How many rows stdout has; `None` where it is no terminal, or one that does not know.
+    pub(crate) fn rows(&self) -> Option<usize> {
+        terminal_size::terminal_size_of(io::stdout()).map(|(_, height)| usize::from(height.0))
+    }
+
     /// How stderr may look.
     pub(crate) fn look_of_stderr(&self) -> Look {
         look_of_stderr(&self.environment)
@@ -105,14 +110,23 @@ fn columns(stream: impl AsFd) -> Option<usize> {
     terminal_size::terminal_size_of(stream).map(|(width, _)| usize::from(width.0))
 }
 
-/// No escape sequences but on a terminal, none where `NO_COLOR` is set (no-color.org), and no emoji on a console that has none.
+/// No escape sequences but on a terminal, none where `NO_COLOR` is set (no-color.org), and no emoji on a console or in a locale that has none.
+/// Nothing turns colour on for a pipe: what reads there is a program, and CI machines set such variables for all of them.
 fn look(environment: &Environment, terminal: bool, columns: Option<usize>) -> Look {
     let plain = matches!(environment.text("TERM"), Some("dumb" | "linux"));
     Look {
         width: columns.filter(|_| terminal),
         colour: terminal && !plain && environment.filled("NO_COLOR").is_none(),
-        unicode: !(terminal && plain),
+        unicode: !terminal || !(plain || is_ascii_locale(environment)),
     }
+}
+
+/// Whether the locale that is set for characters is none of UTF-8 (POSIX.1-2017 §8.2: LC_ALL, then LC_CTYPE, then LANG, the first that is not
+/// empty). None set at all is what a container has, at a terminal that shows UTF-8 all the same.
+fn is_ascii_locale(environment: &Environment) -> bool {
+    let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| environment.filled(name));
+    let utf8 = |locale: &str| ["utf-8", "utf8"].iter().any(|form| locale.to_ascii_lowercase().contains(form));
+    set.is_some_and(|locale| locale.to_str().is_none_or(|locale| !utf8(locale)))
 }
 
 #[cfg(test)]
@@ -126,6 +140,12 @@ mod tests {
             (true, &[("NO_COLOR", "")], true, true),
             (true, &[("NO_COLOR", "1")], false, true),
             (true, &[("TERM", "dumb")], false, false),
+            (true, &[("LANG", "C")], true, false),
+            (true, &[("LANG", "de_DE.UTF-8"), ("LC_ALL", "POSIX")], true, false),
+            (true, &[("LANG", "C"), ("LC_ALL", ""), ("LC_CTYPE", "C.utf8")], true, true),
+            (true, &[("LANG", "de_DE.ISO-8859-1")], true, false),
+            (false, &[("LANG", "C")], false, true),
+            (false, &[("CLICOLOR_FORCE", "1"), ("FORCE_COLOR", "3")], false, true),
             (false, &[], false, true),
             (false, &[("TERM", "dumb")], false, true),
         ] {

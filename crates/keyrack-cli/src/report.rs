@@ -1,10 +1,10 @@
 //! How a failure is told: what happened, to which key, and the command that mends it. On stderr, as a tree for people or, under
 //! `--json`, as one line of JSON for programs: always the last line, always an object with the one member `error`.
 
-use keyrack_client::render::Look;
 use keyrack_client::render::problem;
 use keyrack_client::render::text::clean;
-use keyrack_client::render::tree::paragraph;
+use keyrack_client::render::tree::paragraph_toned;
+use keyrack_client::render::{Look, Tone};
 use keyrack_core::{ErrorCode, Invocation, Problem};
 use serde_json::{Value, json};
 
@@ -39,18 +39,18 @@ pub(crate) fn machine(failed: &Problem, invocation: Invocation) -> Value {
 
 /// Tells something on the way that is no failure: a line for people, or one of JSON with the one member `notice` for programs.
 pub(crate) fn notice(text: &str, as_json: bool, look: Look) {
-    output::tell(&line(text, None, as_json, look));
+    output::tell(&line(text, None, Tone::Quiet, as_json, look));
 }
 
 /// The same for a problem that stopped nothing, with its way out.
 pub(crate) fn warning(problem: &Problem, invocation: Invocation, as_json: bool, look: Look) {
     let hint = problem.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
     let fix = problem.fix.as_ref().map(|fix| fix.render(invocation));
-    output::tell(&line(&format!("{}{hint}", problem.message), fix.as_deref(), as_json, look));
+    output::tell(&line(&format!("{}{hint}", problem.message), fix.as_deref(), Tone::Warn, as_json, look));
 }
 
 /// A notice as it is told. The command that mends it stays whole: where lines are wrapped it has its own.
-fn line(text: &str, fix: Option<&str>, as_json: bool, look: Look) -> String {
+fn line(text: &str, fix: Option<&str>, tone: Tone, as_json: bool, look: Look) -> String {
     let whole = fix.map_or_else(|| text.to_owned(), |fix| format!("{text}; fix: {fix}"));
     if as_json {
         return format!("{}\n", json!({ "notice": whole }));
@@ -58,10 +58,11 @@ fn line(text: &str, fix: Option<&str>, as_json: bool, look: Look) -> String {
     let mut shown = String::new();
     match (fix, look.width) {
         (Some(fix), Some(_)) => {
-            paragraph(&mut shown, ["", "  "], &format!("{};", clean(text)), look);
-            shown.extend(["  fix: ", &clean(fix), "\n"]);
+            paragraph_toned(&mut shown, ["", "  "], &format!("{};", clean(text)), tone, look);
+            let fix = look.paint(Tone::Fix, &clean(fix));
+            shown.extend([&look.paint(Tone::Quiet, "  fix: "), &fix, "\n"]);
         }
-        _ => paragraph(&mut shown, ["", "  "], &clean(&whole), look),
+        _ => paragraph_toned(&mut shown, ["", "  "], &clean(&whole), tone, look),
     }
     shown
 }
@@ -99,7 +100,7 @@ mod tests {
                 "a thing went another way than it was\n  thought of by everybody;\n  fix: keyrack unlock --env test --key SOMETHING_LONG\n",
             ),
         ] {
-            assert_eq!(line(text, fix, as_json, look), told);
+            assert_eq!(line(text, fix, Tone::Warn, as_json, look), told);
         }
     }
 

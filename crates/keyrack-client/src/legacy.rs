@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use keyrack_core::{ErrorCode, Fix, Grant, Life, Owner, Problem, Slug, iso};
+use keyrack_core::{ErrorCode, Fix, Given, Grant, Life, Owner, Problem, Slug, iso};
 use keyrack_wire::legacy::{self, Reply};
 use keyrack_wire::{ComposeError, WipedBuffer};
 use zeroize::Zeroizing;
@@ -104,6 +104,7 @@ impl LegacyDaemon {
                 source: None,
                 expires_at_ms: key.expires_at.as_deref().and_then(iso::parse_ms),
                 left: key.ttl_left_ms.map(Life),
+                given: Given::default(),
                 ends_by_boot: false,
             })
         });

@@ -31,7 +31,7 @@ pub use error::{ErrorCode, Problem};
 pub use fix::{Fix, Invocation};
 pub use grade::{DurationGrade, Grade, Protection};
 pub use grant::{Grant, Source};
-pub use life::{Clock, Deadlines, Life, LifeAsk, LifeBound, clamp_life, grant_life};
+pub use life::{Clock, Deadlines, Given, Life, LifeAsk, LifeBound, clamp_life, grant_life};
 pub use mechanism::Mechanism;
 pub use org::Org;
 pub use owner::Owner;

@@ -102,14 +102,46 @@ pub struct LifeAsk {
 /// Which of the limits gave a key its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifeBound {
-    /// What was asked for, or the default.
+    /// What was asked for.
     Asked,
+    /// The default, as nothing was asked for.
+    Default,
     /// The key's `maxDuration`.
     MaxDuration,
     /// The credential's own end.
     Credential,
     /// The ceiling.
     Ceiling,
+}
+
+impl LifeBound {
+    /// All of them, the word of each on the wire and in JSON beside it.
+    const WORDS: [(LifeBound, &'static str); 5] = [
+        (LifeBound::Asked, "asked"),
+        (LifeBound::Default, "default"),
+        (LifeBound::MaxDuration, "max_duration"),
+        (LifeBound::Credential, "credential"),
+        (LifeBound::Ceiling, "ceiling"),
+    ];
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.into_iter().find(|(bound, _)| *bound == self).map_or("", |(_, word)| word)
+    }
+
+    /// The limit of a word; `None` for one that is not known here, as a newer peer may have more.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::WORDS.into_iter().find(|(_, known)| *known == word).map(|(bound, _)| bound)
+    }
+}
+
+/// The life a key was given, whole, and what limited it. It is told to people and ends nothing: deadlines do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// From its unlocking to its end; `None` where that is not known.
+    pub life: Option<Life>,
+    /// Why it is not longer; `None` where that is not known.
+    pub by: Option<LifeBound>,
 }
 
 /// The life a key gets, and which limit gave it: the least of the asked (or default) duration, the key's `maxDuration`, what is left of the
@@ -132,8 +164,12 @@ pub fn grant_life(ask: LifeAsk, now: Clock) -> Result<(Life, LifeBound), Problem
 /// The life a key gets where too long an ask is shortened instead of refused, as the legacy protocol wants it.
 pub fn clamp_life(ask: LifeAsk, now: Clock) -> (Life, LifeBound) {
     let credential = ask.credential_expires_at_ms.map(|end| Life::between(now.wall_ms, end));
+    let asked = match ask.asked {
+        Some(asked) => (Some(asked), LifeBound::Asked),
+        None => (Some(Life::default_of(ask.sudo)), LifeBound::Default),
+    };
     let bounds = [
-        (Some(ask.asked.unwrap_or(Life::default_of(ask.sudo))), LifeBound::Asked),
+        asked,
         (ask.max_duration, LifeBound::MaxDuration),
         (credential, LifeBound::Credential),
         (Some(Life::ceiling_of(ask.sudo)), LifeBound::Ceiling),
@@ -209,6 +245,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn limits_have_words() {
+        for (bound, word) in LifeBound::WORDS {
+            assert_eq!((bound.as_str(), LifeBound::parse(word)), (word, Some(bound)));
+        }
+        assert_eq!(LifeBound::parse("moon"), None);
+    }
+
+    #[test]
     fn durations() {
         for (text, ms) in
             [("9h", 9 * HOUR), ("30m", 30 * MINUTE), ("0s", 0), ("45s", 45_000), ("007m", 7 * MINUTE)]
@@ -273,26 +317,26 @@ mod tests {
 
     #[test]
     fn the_least_limit_gives_the_life() {
-        use LifeBound::{Asked, Ceiling, Credential, MaxDuration};
+        use LifeBound::{Asked, Ceiling, Credential, Default, MaxDuration};
         let now = Clock { boot_ns: 77, wall_ms: 1_000_000 };
         let h = |hours: u64| Some(Life(hours * HOUR));
         let at = |minutes: i64| Some(1_000_000 + minutes * 60_000);
         // asked, maxDuration, credential's end, sudo => life in minutes and its bound; None where the ask is refused
         let table = [
-            (None, None, None, false, Some((540, Asked))),
-            (None, None, None, true, Some((30, Asked))),
+            (None, None, None, false, Some((540, Default))),
+            (None, None, None, true, Some((30, Default))),
             (h(1), None, None, false, Some((60, Asked))),
             (h(24), None, None, false, Some((1440, Asked))),
             (h(25), None, None, false, None),
             (h(1), None, None, true, Some((60, Asked))),
             (h(2), None, None, true, None),
             (None, h(1), None, false, Some((60, MaxDuration))),
-            (None, h(9), None, false, Some((540, Asked))),
+            (None, h(9), None, false, Some((540, Default))),
             (h(3), h(2), at(60), false, Some((60, Credential))),
             (h(3), h(1), at(61), false, Some((60, MaxDuration))),
             (None, None, at(0), false, Some((0, Credential))),
             (None, None, at(-5), false, Some((0, Credential))),
-            (None, h(48), at(4000), false, Some((540, Asked))),
+            (None, h(48), at(4000), false, Some((540, Default))),
             (h(25), h(1), at(1), false, None),
         ];
         for (asked, max_duration, credential_expires_at_ms, sudo, expected) in table {

@@ -98,6 +98,8 @@ fn request(frame: &Frame<'_>) {
                 source: key.source.clone(),
                 ttl_ms: key.ttl_ms,
                 credential_expires_at: key.credential_expires_at.as_deref(),
+                life_ms: key.life_ms,
+                life_by: key.life_by.as_deref(),
                 secret: *secret,
             })
             .collect();

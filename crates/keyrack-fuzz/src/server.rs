@@ -90,6 +90,7 @@ fn native(op: u8, client: UnixStream, said: usize) {
                     source: &source,
                     life: Life::DEFAULT,
                     credential_expires_at_ms: None,
+                    given: keyrack_core::Given::default(),
                     secret: SECRET,
                 })
                 .collect();

@@ -99,6 +99,16 @@ pub fn wait_writable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> 
     wait(fd, PollFlags::POLLOUT, timeout)
 }
 
+/// Waits until nobody reads any more what is written to `fd`, at most `timeout`. Returns whether it is so. What is no pipe, socket or
+/// terminal is always read.
+///
+/// # Errors
+/// Those of `ppoll(2)`.
+pub fn wait_hung_up(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
+    // POLLERR and POLLHUP are told without being asked for.
+    wait(fd, PollFlags::empty(), timeout)
+}
+
 fn wait(fd: BorrowedFd<'_>, events: PollFlags, timeout: Duration) -> io::Result<bool> {
     let mut left = timeout;
     let start = (!timeout.is_zero()).then(Instant::now);

@@ -29,6 +29,17 @@ pub struct Hidden {
     mask: SigSet,
 }
 
+/// What was typed within a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressed {
+    /// A byte.
+    Key(u8),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing any more: the terminal is gone, or a signal wants to end the process.
+    Ended,
+}
+
 impl Hidden {
     /// Opens the terminal and hides what is typed from now on.
     ///
@@ -80,6 +91,21 @@ impl Hidden {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// The next byte that is typed within `wait`, which is to be short: a signal is seen when it is over.
+    ///
+    /// # Errors
+    /// What poll(2) and read(2) say.
+    pub fn key_within(&mut self, wait: Duration) -> io::Result<Pressed> {
+        if self.has_to_end() {
+            return Ok(Pressed::Ended);
+        }
+        match self.has_more(wait) {
+            Ok(true) => Ok(self.key()?.map_or(Pressed::Ended, Pressed::Key)),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(Pressed::Nothing),
         }
     }
 

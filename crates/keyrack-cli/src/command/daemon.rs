@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use keyrack_client::Context;
 use keyrack_client::daemon::{self, Fate, Pruned};
+use keyrack_client::render::Tone;
 use keyrack_client::render::status::{greeting_value, weaknesses};
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::session::Greeting;
@@ -89,7 +90,12 @@ fn start(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
         json!({ "started": started, "socketPath": session.place().socket().display().to_string() });
     value["daemon"] = greeting_value(&greeting);
     let word = if started { "started" } else { "already active" };
-    flags.answer(outer, "start", &value, &[Node::pair("daemon", word).with(described(&greeting))])
+    flags.answer(
+        outer,
+        "start",
+        &value,
+        &[Node::pair("daemon", word).toned(Tone::Good).with(described(&greeting))],
+    )
 }
 
 fn stop(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
@@ -121,9 +127,9 @@ fn restart(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
     };
     let nodes = [
         Node::pair("before", before),
-        Node::pair("daemon", "started").with(described(&greeting)),
+        Node::pair("daemon", "started").toned(Tone::Good).with(described(&greeting)),
         Node::pair("keys carried over", done.carried.len().to_string())
-            .with(done.carried.iter().map(|slug| Node::new(slug.as_str()))),
+            .with(done.carried.iter().map(Node::key)),
     ];
     let exit = flags.answer(outer, "restart", &value, &nodes)?;
     Ok(if done.lost.is_empty() { exit } else { 1 })
@@ -142,7 +148,7 @@ fn look(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
                 Some(greeting) => below.extend(described(greeting)),
                 None => below.push(Node::new(format!("an older TypeScript keyrack{}", pid(running.pid)))),
             }
-            vec![Node::pair("daemon", "active").with(below)]
+            vec![Node::pair("daemon", "active").toned(Tone::Good).with(below)]
         }
     };
     let value = found.running.as_ref().map_or(Value::Null, |running| {
@@ -203,7 +209,7 @@ fn described(greeting: &Greeting) -> Vec<Node> {
         Node::pair("memory", &greeting.memory),
     ]
     .into_iter()
-    .chain(weak.into_iter().map(Node::new))
+    .chain(weak.into_iter().map(Node::note))
     .collect()
 }
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyrack_client::render::Look;
 use keyrack_client::render::tree::{Node, tree};
+use keyrack_client::render::{Look, Tone};
 use keyrack_core::{Invocation, Problem};
 use keyrack_ops::doctor::{Check, Report, State, look};
 use serde_json::{Value, json};
@@ -56,21 +56,26 @@ fn text(report: &Report, invocation: Invocation, look: Look) -> String {
         }
     }
     let mut nodes: Vec<Node> =
-        groups.into_iter().map(|(group, below)| Node::new(group).with(below)).collect();
-    nodes.push(Node::new(summary(report)));
+        groups.into_iter().map(|(group, below)| Node::new(group).toned(Tone::Title).with(below)).collect();
+    let tone = match report.is_ok() {
+        false => Tone::Bad,
+        true if report.count(State::Warn) > 0 => Tone::Warn,
+        true => Tone::Good,
+    };
+    nodes.push(Node::new(summary(report)).toned(tone));
     tree(&look.titled("🩺", "keyrack doctor"), &nodes, look)
 }
 
 fn branch(check: &Check, invocation: Invocation, look: Look) -> Node {
-    let mark = match check.state {
-        State::Ok => look.titled("✅", "ok"),
-        State::Skip => look.titled("➖", "skip"),
-        State::Warn => look.titled("⚠️", "warn"),
-        State::Fail => look.titled("❌", "fail"),
+    let (mark, tone) = match check.state {
+        State::Ok => (look.titled("✅", "ok"), Tone::Plain),
+        State::Skip => (look.titled("➖", "skip"), Tone::Quiet),
+        State::Warn => (look.titled("⚠️", "warn"), Tone::Warn),
+        State::Fail => (look.titled("❌", "fail"), Tone::Bad),
     };
-    let hint = check.hint.as_ref().map(|hint| Node::new(format!("hint: {hint}")));
-    let fix = check.fix.as_ref().map(|fix| Node::command("fix", fix.render(invocation)));
-    Node::new(format!("{mark}: {}", check.message)).with(hint.into_iter().chain(fix))
+    let hint = check.hint.as_ref().map(Node::hint);
+    let fix = check.fix.as_ref().map(|fix| Node::fix(fix.render(invocation)));
+    Node::pair(&mark, &check.message).toned(tone).with(hint.into_iter().chain(fix))
 }
 
 fn summary(report: &Report) -> String {

@@ -73,8 +73,8 @@ impl Flags {
                 Node::pair("org", &repo.org),
             ]),
             (None, None) => {
-                let note = "note: run it again inside of one to make its keyrack.yml";
-                let note = ask.org.as_ref().map(|_| Node::new(note));
+                let note = "run it again inside of one to make its keyrack.yml";
+                let note = ask.org.as_ref().map(|_| Node::note(note));
                 Node::pair("repo manifest", "not in a git repository").with(note)
             }
             (None, Some(_)) => {

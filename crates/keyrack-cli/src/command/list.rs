@@ -42,7 +42,7 @@ impl Flags {
             .hosts
             .values()
             .map(|host| {
-                Node::new(host.slug.as_str()).with([
+                Node::key(&host.slug).with([
                     Node::pair("env", host.slug.env()),
                     Node::pair("org", host.slug.org()),
                     Node::pair("mech", host.mech.as_str()),

@@ -99,9 +99,9 @@ impl Flags {
             key.push(Node::pair("keyrack.yml", format!("declared in env.{}", slug.env())));
         }
         if slug.is_sudo() {
-            key.push(Node::new("note: a sudo key is never declared in keyrack.yml"));
+            key.push(Node::note("a sudo key is never declared in keyrack.yml"));
         }
         let title = look.titled("🔐", &format!("keyrack set (org: {}, env: {})", slug.org(), slug.env()));
-        output::print(tree(&title, &[Node::new(slug.as_str()).with(key)], look).as_bytes()).map(|()| 0)
+        output::print(tree(&title, &[Node::key(slug).with(key)], look).as_bytes()).map(|()| 0)
     }
 }

@@ -1,19 +1,22 @@
 //! `keyrack status`: what is unlocked, for how long, and how well it is kept.
 
 use clap::Args;
+use keyrack_client::render::Look;
+use keyrack_client::render::problem::report;
 use keyrack_client::render::status::{self as render, Recipient};
-use keyrack_client::status::status;
-use keyrack_core::{Env, Problem};
+use keyrack_client::status::{Status, status};
+use keyrack_core::{Env, Owner, Problem};
 use keyrack_ops::recipient::get_unasked;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::OwnerFlags;
 use crate::outer::Outer;
-use crate::output;
+use crate::{output, watch};
 
 const EXAMPLES: &str = "\
 Examples:
   keyrack status
+  keyrack status --watch
   keyrack status --env test --json";
 
 #[derive(Args, Debug)]
@@ -24,6 +27,9 @@ pub(crate) struct Flags {
     /// Only keys of this env
     #[arg(long)]
     pub(crate) env: Option<String>,
+    /// Show it again every second, until q is pressed; with --json a line whenever something changes
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -33,20 +39,54 @@ impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
         let owner = self.owner.resolve(&outer.group)?;
         let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
-        let status = status(&outer.context(owner.clone()))?;
+        let rack = Rack { outer, owner, env };
+        match (self.watch, self.json) {
+            (false, true) => output::print_json(&rack.value(&rack.look()?)).map(|()| 0),
+            (false, false) => output::print(rack.text(&rack.look()?, outer.look()).as_bytes()).map(|()| 0),
+            (true, true) => watch::lines(|| Ok(rack.value(&rack.look()?)), "ttlLeftMs"),
+            (true, false) => watch::screen(outer, |look| match rack.look() {
+                Ok(seen) => rack.text(&seen, look),
+                // It may be over at the next look.
+                Err(problem) => report("keyrack status", &problem, outer.invocation, look),
+            }),
+        }
+    }
+}
+
+/// The rack that is looked at.
+struct Rack<'a> {
+    outer: &'a Outer,
+    owner: Owner,
+    env: Option<Env>,
+}
+
+/// What is seen of it.
+struct Seen {
+    status: Status,
+    recipients: Option<Vec<keyrack_core::host_manifest::Recipient>>,
+}
+
+impl Rack<'_> {
+    fn look(&self) -> Result<Seen, Problem> {
+        let status = status(&self.outer.context(self.owner.clone()))?;
         // Who can open the rack is shown only where that asks nobody anything.
         let recipients = match status.running {
-            Some(_) => outer.operate(owner, &[], |outside| Ok(get_unasked(outside)))?,
+            Some(_) => self.outer.operate(self.owner.clone(), &[], |outside| Ok(get_unasked(outside)))?,
             None => None,
         };
-        if self.json {
-            let recipients: Vec<_> = recipients.iter().flatten().map(|one| json!(one)).collect();
-            return output::print_json(&render::status_value(&status, recipients, env)).map(|()| 0);
-        }
-        let shown: Option<Vec<Recipient<'_>>> = recipients
+        Ok(Seen { status, recipients })
+    }
+
+    fn value(&self, seen: &Seen) -> Value {
+        let recipients: Vec<_> = seen.recipients.iter().flatten().map(|one| json!(one)).collect();
+        render::status_value(&seen.status, recipients, self.env)
+    }
+
+    fn text(&self, seen: &Seen, look: Look) -> String {
+        let shown: Option<Vec<Recipient<'_>>> = seen
+            .recipients
             .as_ref()
             .map(|all| all.iter().map(|one| Recipient { label: &one.label, mech: &one.mech }).collect());
-        let text = render::status(&status, shown.as_deref(), env, outer.invocation, outer.look());
-        output::print(text.as_bytes()).map(|()| 0)
+        render::status(&seen.status, shown.as_deref(), self.env, self.outer.invocation, look)
     }
 }

@@ -202,3 +202,55 @@ fn colour_is_for_terminals_that_want_it() {
         assert!(shown.contains("tip: ") && !shown.contains('\u{1b}'), "{line}: {shown:?}");
     }
 }
+
+#[test]
+fn the_status_is_watched_in_place() {
+    let Some(world) = world("the_status_is_watched_in_place") else { return };
+    let set = "keyrack set --key K --env test --vault os.direct --mech REPLICA";
+    assert_eq!(world.run(set, b"s3cret").0, 0);
+    assert_eq!(world.run("keyrack unlock --env test --duration 10m", b"").0, 0);
+    for (keys, exit) in [("q", 0), ("Q", 0), ("\u{4}", 0), ("\u{3}", 130)] {
+        let (ended, shown) =
+            at_terminal(&world, "keyrack status --watch", &[("q quits", ""), ("q quits", keys)]);
+        assert_eq!(ended, exit, "{shown}");
+        let (on_screen, after) = shown.split_once("\u{1b}[?1049l").unwrap();
+        assert!(on_screen.contains("\u{1b}[?25l") && on_screen.ends_with("\u{1b}[?25h"), "{shown}");
+        assert!(on_screen.matches("\u{1b}[H").count() >= 2, "it is drawn again: {shown}");
+        assert!(on_screen.contains("acme.test.K") && after.contains("acme.test.K"), "{shown}");
+        assert!(after.contains("██████████ 10m of 10m"), "{shown}");
+    }
+    // A size it does not fit, and another one meanwhile.
+    let line = "stty cols 40 rows 8; (sleep 0.4; stty cols 100 rows 30 < /dev/tty) & keyrack status --watch";
+    let (exit, shown) =
+        at_terminal(&world, line, &[("more lines; q quits", ""), ("J", ""), ("q quits", "q")]);
+    assert_eq!(exit, 0, "{shown}");
+    let drawn: Vec<&str> = shown.split("\u{1b}[H").skip(1).collect();
+    assert_eq!(drawn[0].lines().count(), 8, "{shown}");
+    assert!(!drawn.last().unwrap().contains("more lines"), "{shown}");
+    // Ended by a signal, the terminal is as it was.
+    let line = "bash -c '(sleep 0.7; kill -TERM $$) & exec keyrack status --watch'";
+    let (exit, shown) = at_terminal(&world, line, &[]);
+    assert_eq!(exit, 143, "{shown}");
+    assert!(shown.contains("\u{1b}[?1049l"), "{shown}");
+    // Nowhere to draw.
+    for line in ["keyrack status --watch | cat; exit ${PIPESTATUS[0]}", "TERM=dumb keyrack status --watch"] {
+        let (exit, shown) = at_terminal(&world, &format!("bash -c '{line}'"), &[]);
+        assert_eq!(exit, 2, "{shown}");
+        assert!(shown.contains("keyrack status --watch --json"), "{shown}");
+    }
+}
+
+#[test]
+fn a_watched_status_is_a_line_a_change() {
+    let Some(world) = world("a_watched_status_is_a_line_a_change") else { return };
+    let set = "keyrack set --key K --env test --vault os.direct --mech REPLICA";
+    assert_eq!(world.run(set, b"s3cret").0, 0);
+    let script = "keyrack status --watch --json | head -3 & sleep 0.5; keyrack unlock --env test >/dev/null 2>&1; sleep 2.5; keyrack relock >/dev/null; wait; echo ended";
+    let (exit, stdout, stderr) = world.run(&format!("bash -c '{script}'"), b"");
+    assert_eq!((exit, stderr.len()), (0, 0), "{stderr:?}");
+    // Nobody, one key, none; and the end once nobody reads, although nothing changes any more.
+    assert_eq!(stdout[0], "null");
+    assert!(stdout[1].starts_with('{') && stdout[1].contains("acme.test.K"), "{stdout:?}");
+    assert!(stdout[2].contains("\"keys\":[]"), "{stdout:?}");
+    assert_eq!(stdout[3..], ["ended"]);
+}

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use keyrack_core::{ErrorCode, Life, Owner, Problem, Slug};
+use keyrack_core::{ErrorCode, Given, Life, Owner, Problem, Slug};
 use keyrack_sys::file::{FileId, unlink_if_same};
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_sys::signal::Signal;
@@ -155,7 +155,7 @@ pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<Restarted, Problem> {
 }
 
 /// Every key the running daemon holds.
-fn held(ctx: &Context) -> Result<Vec<Granted>, Problem> {
+fn held(ctx: &Context) -> Result<Vec<(Granted, Given)>, Problem> {
     let Some(mut daemon) = connect_at(ctx, Place::for_start(ctx)?)? else { return Ok(Vec::new()) };
     match held_by(&mut daemon) {
         // Whatever native protocol it speaks, every version speaks the legacy one.
@@ -172,19 +172,33 @@ fn held(ctx: &Context) -> Result<Vec<Granted>, Problem> {
     }
 }
 
-fn held_by(daemon: &mut Daemon) -> Result<Vec<Granted>, Problem> {
-    let slugs: Vec<Slug> = daemon.status()?.keys.into_iter().map(|key| key.slug).collect();
-    daemon.get(&slugs)
+fn held_by(daemon: &mut Daemon) -> Result<Vec<(Granted, Given)>, Problem> {
+    let (slugs, lives): (Vec<Slug>, Vec<Given>) =
+        daemon.status()?.keys.into_iter().map(|key| (key.slug, key.given)).unzip();
+    let granted = daemon.get(&slugs)?;
+    let given = |granted: &Granted| {
+        let at = slugs.iter().position(|slug| *slug == granted.grant.slug);
+        at.map_or_else(Given::default, |at| lives[at])
+    };
+    Ok(granted
+        .into_iter()
+        .map(|granted| (given(&granted), granted))
+        .map(|(given, key)| (key, given))
+        .collect())
 }
 
 type HandedOver = (Vec<Slug>, Vec<(Slug, Problem)>);
 
 /// Gives keys that were read at `read_at` to a new daemon, for what is left of their lives.
-fn hand_over(session: &mut Session, held: &[Granted], read_at: Instant) -> Result<HandedOver, Problem> {
+fn hand_over(
+    session: &mut Session,
+    held: &[(Granted, Given)],
+    read_at: Instant,
+) -> Result<HandedOver, Problem> {
     let gone = u64::try_from(read_at.elapsed().as_millis()).unwrap_or(u64::MAX);
     let keys: Vec<KeyToUnlock<'_>> = held
         .iter()
-        .map(|key| {
+        .map(|(key, given)| {
             let ceiling = Life::ceiling_of(key.grant.slug.is_sudo());
             let left = key.left.map_or(ceiling, |left| Life(left.as_ms().saturating_sub(gone)));
             KeyToUnlock {
@@ -192,6 +206,7 @@ fn hand_over(session: &mut Session, held: &[Granted], read_at: Instant) -> Resul
                 grade: key.grant.grade,
                 source: &key.grant.source,
                 life: left.min(ceiling),
+                given: *given,
                 // So that no setting of the clock in between lengthens the life.
                 credential_expires_at_ms: key.grant.expires_at_ms,
                 secret: key.secret.expose(),

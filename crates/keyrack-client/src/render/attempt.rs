@@ -2,8 +2,8 @@
 
 use keyrack_core::{Attempt, Invocation};
 
-use super::look::Look;
-use super::tree::{Node, paragraph, tree};
+use super::look::{Look, Tone};
+use super::tree::{Node, paragraph_toned, tree};
 use crate::get::Answer;
 
 /// The tree of `get`.
@@ -20,23 +20,24 @@ pub fn answers<'a>(
 /// The branch of one key.
 pub fn branch(answer: &Answer, invocation: Invocation, look: Look) -> Node {
     let attempt = &answer.attempt;
-    let (status, reasons) = match attempt {
-        Attempt::Granted { .. } => (look.marked("granted", "🔑"), &[][..]),
-        Attempt::Locked { .. } => (look.marked("locked", "🔒"), &[][..]),
-        Attempt::Absent { .. } => (look.marked("absent", "🫧"), &[][..]),
-        Attempt::Blocked { reasons, .. } => (look.marked("blocked", "🚫"), &reasons[..]),
+    let (emoji, tone, reasons) = match attempt {
+        Attempt::Granted { .. } => ("🔑", Tone::Good, &[][..]),
+        Attempt::Locked { .. } => ("🔒", Tone::Warn, &[][..]),
+        Attempt::Absent { .. } => ("🫧", Tone::Warn, &[][..]),
+        Attempt::Blocked { reasons, .. } => ("🚫", Tone::Bad, &reasons[..]),
     };
+    let status = look.marked(attempt.status(), emoji);
     let mut below = Vec::new();
     if let Attempt::Granted { grant, .. } = attempt {
         below.push(Node::pair("vault", grant.source.vault.as_str()));
         below.push(Node::pair("mech", grant.source.mech.as_str()));
     }
-    below.push(Node::pair("status", status).with(reasons.iter().map(Node::new)));
-    below.extend(answer.note.as_ref().map(|note| Node::new(format!("note: {note}"))));
+    below.push(Node::pair("status", status).toned(tone).with(reasons.iter().map(Node::new)));
+    below.extend(answer.note.as_ref().map(Node::note));
     // What may be absent needs no way out.
     let fix = attempt.fix().filter(|_| !answer.waived);
     below.extend(fix.map(|fix| Node::tip(fix.render(invocation))));
-    Node::new(attempt.slug().as_str()).with(below)
+    Node::key(attempt.slug()).with(below)
 }
 
 /// What `source` says when it exports nothing: the keys that are missing, and what to do.
@@ -47,11 +48,11 @@ pub fn strict_failure<'a>(
     look: Look,
 ) -> String {
     let mut text = answers(missing, invocation, look);
-    let mut put = |lead, words: &str| paragraph(&mut text, lead, words, look);
-    put(["", "   "], &look.titled("✋", "some keys were not granted, yet are strictly required"));
+    let mut put = |lead, words: &str, tone| paragraph_toned(&mut text, lead, words, tone, look);
+    put(["", "   "], &look.titled("✋", "some keys were not granted, yet are strictly required"), Tone::Bad);
     let lead = if look.unicode { "   └─ " } else { "   `- " };
-    put([lead, "      "], "ask a human to set or unlock them, then try again");
-    put(["", ""], "");
-    put(["hint: ", "      "], hint);
+    put([lead, "      "], "ask a human to set or unlock them, then try again", Tone::Plain);
+    put(["", ""], "", Tone::Plain);
+    put(["hint: ", "      "], hint, Tone::Plain);
     text
 }

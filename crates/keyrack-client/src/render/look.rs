@@ -1,5 +1,42 @@
 //! How text may look where it goes.
 
+/// What a piece of text means, which is all that decides its colour. A terminal's own sixteen colours are used: they fit its background.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tone {
+    /// Nothing in particular.
+    #[default]
+    Plain,
+    /// What all of it is about.
+    Title,
+    /// The name of a key.
+    Key,
+    /// As it should be.
+    Good,
+    /// Worth a look.
+    Warn,
+    /// Does not work.
+    Bad,
+    /// A command that mends something.
+    Fix,
+    /// What may be read over.
+    Quiet,
+}
+
+impl Tone {
+    /// The parameters of its SGR sequence (ECMA-48 §8.3.117); empty for none.
+    fn sgr(self) -> &'static str {
+        match self {
+            Tone::Plain => "",
+            Tone::Title | Tone::Fix => "1",
+            Tone::Key => "36",
+            Tone::Good => "32",
+            Tone::Warn => "33",
+            Tone::Bad => "31",
+            Tone::Quiet => "2",
+        }
+    }
+}
+
 /// What the place text goes to can show. The caller finds out; nothing here looks at a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
@@ -18,9 +55,14 @@ impl Look {
     /// For a place that knows ASCII alone.
     pub const ASCII: Look = Look { width: None, colour: false, unicode: false };
 
-    /// `text` dimmed, if that can be shown.
-    pub(crate) fn dim(self, text: &str) -> String {
-        if self.colour { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }
+    /// `text` in the colour of a tone, if that can be shown.
+    pub fn paint(self, tone: Tone, text: &str) -> String {
+        match tone.sgr() {
+            sgr if self.colour && !sgr.is_empty() && !text.is_empty() => {
+                format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
+            }
+            _ => text.to_owned(),
+        }
     }
 
     /// `word` with its emoji behind it, if that can be shown.

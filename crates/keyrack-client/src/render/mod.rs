@@ -1,6 +1,7 @@
 //! Turning what came of a call into text and JSON. Width, colour and unicode are parameters; nothing is printed.
 
 pub mod attempt;
+pub mod bar;
 pub mod json;
 pub mod look;
 pub mod problem;
@@ -11,4 +12,4 @@ pub mod text;
 pub mod tree;
 pub mod unlock;
 
-pub use look::Look;
+pub use look::{Look, Tone};

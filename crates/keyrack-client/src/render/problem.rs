@@ -3,7 +3,7 @@
 use keyrack_core::{Invocation, Problem};
 use serde_json::{Map, Value};
 
-use super::look::Look;
+use super::look::{Look, Tone};
 use super::tree::{Node, tree};
 
 /// The report of a command that could not do its work. `command` is its name, such as `keyrack set`.
@@ -11,11 +11,11 @@ pub fn report(command: &str, problem: &Problem, invocation: Invocation, look: Lo
     let (emoji, word) = if problem.exit() == 2 { ("✋", "blocked") } else { ("💥", "failed") };
     let unsaid = problem.slug.as_ref().filter(|slug| !problem.message.contains(slug.as_str()));
     let below = [
-        unsaid.map(|slug| Node::pair("key", slug.as_str())),
-        problem.hint.as_ref().map(|hint| Node::new(format!("hint: {hint}"))),
-        problem.fix.as_ref().map(|fix| Node::command("fix", fix.render(invocation))),
+        unsaid.map(|slug| Node::pair("key", slug.as_str()).toned(Tone::Key)),
+        problem.hint.as_ref().map(Node::hint),
+        problem.fix.as_ref().map(|fix| Node::fix(fix.render(invocation))),
     ];
-    let head = Node::new(look.titled(emoji, &format!("{word}: {problem}")));
+    let head = Node::new(look.titled(emoji, &format!("{word}: {problem}"))).toned(Tone::Bad);
     tree(&look.titled("🔐", command), &[head.with(below.into_iter().flatten())], look)
 }
 

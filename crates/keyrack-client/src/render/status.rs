@@ -1,10 +1,11 @@
 //! What is unlocked, as a tree and as JSON.
 
 use keyrack_core::peer::Boundary;
-use keyrack_core::{Env, Fix, Invocation, Owner, iso};
+use keyrack_core::{Env, Fix, Invocation, LifeBound, Owner, iso};
 use serde_json::{Value, json};
 
-use super::look::Look;
+use super::bar::{bar, spoken, tone};
+use super::look::{Look, Tone};
 use super::tree::{Node, tree};
 use super::unlock::minutes;
 use crate::get::elsewhere;
@@ -29,7 +30,7 @@ pub fn status(
     look: Look,
 ) -> String {
     let title = look.titled("🔐", "keyrack status");
-    let note = elsewhere(&status.other_sessions).map(|note| Node::new(format!("note: {note}")));
+    let note = elsewhere(&status.other_sessions).map(Node::note);
     let mut nodes = vec![Node::pair("owner", owner(&status.owner))];
     if let Some(recipients) = recipients {
         let lines = recipients.iter().map(|one| Node::new(format!("{} ({})", one.label, one.mech)));
@@ -39,13 +40,13 @@ pub fn status(
         let env = env.map_or("ENV", Env::as_str);
         let fix = Fix::with_owner("unlock", &status.owner, ["--env", env]);
         let run = format!("run `{}` to start a session", fix.render(invocation));
-        nodes.push(Node::pair("daemon", "not found").with([Node::new(run)]));
+        nodes.push(Node::pair("daemon", "not found").toned(Tone::Warn).with([Node::new(run)]));
         nodes.extend(note);
         return tree(&title, &nodes, look);
     };
     nodes.push(daemon(running, look));
     nodes.extend(note);
-    let keys: Vec<Node> = running.keys(env).map(key).collect();
+    let keys: Vec<Node> = running.keys(env).map(|held| key(held, look)).collect();
     if keys.is_empty() {
         nodes.push(Node::new(no_keys(running, env)));
     } else {
@@ -55,39 +56,57 @@ pub fn status(
 }
 
 fn daemon(running: &Running, look: Look) -> Node {
-    let node = Node::pair("daemon", look.marked("active", "✨"));
+    let node = Node::pair("daemon", look.marked("active", "✨")).toned(Tone::Good);
     let Some(greeting) = &running.greeting else {
-        return node.with([Node::new(
-            "note: it is that of an older TypeScript keyrack; `daemon restart` takes over from it",
+        return node.with([Node::note(
+            "it is that of an older TypeScript keyrack; `daemon restart` takes over from it",
         )]);
     };
     let weak = weaknesses(greeting);
     node.with([Node::pair("boundary", greeting.boundary.as_str()), Node::pair("memory", &greeting.memory)])
-        .with(weak.into_iter().map(Node::new))
+        .with(weak.into_iter().map(Node::note))
 }
 
 /// What a person should know of a daemon that is weaker than it could be.
 pub fn weaknesses(greeting: &Greeting) -> Vec<String> {
     let boundary = (greeting.boundary == Boundary::User).then(|| {
-        "note: here the kernel does not tell login sessions apart, so every process of yours may read"
-            .to_owned()
+        "here the kernel does not tell login sessions apart, so every process of yours may read".to_owned()
     });
     let memory = (greeting.memory == "unlocked")
-        .then(|| "note: its memory is not locked, so keys may reach swap".to_owned());
+        .then(|| "its memory is not locked, so keys may reach swap".to_owned());
     let off = greeting.hardening.iter().filter(|measure| !measure.on).map(|measure| {
         let detail = measure.detail.as_deref().map_or(String::new(), |detail| format!(": {detail}"));
-        format!("note: {} is off{detail}", measure.name)
+        format!("{} is off{detail}", measure.name)
     });
     boundary.into_iter().chain(memory).chain(off).collect()
 }
 
-fn key(key: &HeldKey) -> Node {
-    let expires = key.left.map_or_else(|| "never".to_owned(), minutes);
-    Node::new(key.slug.as_str()).with([
-        Node::pair("env", key.slug.env()),
-        Node::pair("org", key.slug.org()),
-        Node::pair("expires in", expires),
-    ])
+fn key(key: &HeldKey, look: Look) -> Node {
+    let mut below = vec![Node::pair("env", key.slug.env()), Node::pair("org", key.slug.org())];
+    below.extend(key.source.as_ref().map(|source| Node::pair("vault", source.vault.as_str())));
+    below.extend(key.grade.map(|grade| Node::pair("grade", grade.to_string())));
+    below.push(Node::pair("expires in", key.left.map_or_else(|| "never".to_owned(), minutes)));
+    if let (Some(left), Some(whole)) = (key.left, key.given.life) {
+        let text = format!("{} {} of {}", bar(left, whole, look), spoken(left), spoken(whole));
+        below.push(Node::pair("life", text).toned(tone(left, whole)));
+    }
+    below.extend(ends_by(key).map(|why| Node::pair("ends by", why)));
+    Node::key(&key.slug).with(below)
+}
+
+/// Why a key ends when it does, as far as the daemon tells.
+fn ends_by(key: &HeldKey) -> Option<String> {
+    let life = key.given.life.map(spoken);
+    let of = |what: &str| life.as_ref().map_or_else(|| what.to_owned(), |life| format!("{what} of {life}"));
+    key.given.by.map(|by| match by {
+        LifeBound::Asked => life
+            .as_ref()
+            .map_or_else(|| "what was asked for".to_owned(), |life| format!("the {life} asked for")),
+        LifeBound::Default => of("the default"),
+        LifeBound::MaxDuration => of("its own maxDuration"),
+        LifeBound::Credential => "the end of its credential".to_owned(),
+        LifeBound::Ceiling => of("the ceiling"),
+    })
 }
 
 fn no_keys(running: &Running, env: Option<Env>) -> String {
@@ -162,6 +181,12 @@ pub fn key_value(key: &HeldKey) -> Value {
             let grade =
                 json!({ "protection": grade.protection.as_str(), "duration": grade.duration.as_str() });
             members.insert("grade".to_owned(), grade);
+        }
+        if let Some(life) = key.given.life {
+            members.insert("lifeMs".to_owned(), life.as_ms().into());
+        }
+        if let Some(by) = key.given.by {
+            members.insert("lifeBy".to_owned(), by.as_str().into());
         }
         if let Some(source) = &key.source {
             let source = json!({ "vault": source.vault.as_str(), "mech": source.mech.as_str() });

@@ -1,8 +1,8 @@
 //! The trees and the JSON, letter by letter.
 
 use keyrack_core::{
-    Attempt, DurationGrade, ErrorCode, Fix, Grade, Grant, Invocation, Life, Mechanism, Owner, Problem,
-    Protection, Slug, Source, VaultId, peer::Boundary,
+    Attempt, DurationGrade, ErrorCode, Fix, Given, Grade, Grant, Invocation, Life, LifeBound, Mechanism,
+    Owner, Problem, Protection, Slug, Source, VaultId, peer::Boundary,
 };
 use proptest::prelude::*;
 
@@ -308,6 +308,7 @@ fn a_status(running: bool) -> Status {
             source: Some(Source { vault: VaultId::OsSecure, mech: Mechanism::Replica }),
             expires_at_ms: Some(0),
             left: Some(Life(60_000)),
+            given: Given { life: Some(Life(120_000)), by: Some(LifeBound::MaxDuration) },
             ends_by_boot: true,
         },
         HeldKey {
@@ -316,6 +317,7 @@ fn a_status(running: bool) -> Status {
             source: None,
             expires_at_ms: None,
             left: None,
+            given: Given::default(),
             ends_by_boot: false,
         },
     ];
@@ -353,7 +355,11 @@ fn the_tree_of_status() {
       ├─ o.test.A
       │  ├─ env: test
       │  ├─ org: o
-      │  └─ expires in: 1m
+      │  ├─ vault: os.secure
+      │  ├─ grade: encrypted,permanent
+      │  ├─ expires in: 1m
+      │  ├─ life: ██████████░░░░░░░░░░ 1m of 2m
+      │  └─ ends by: its own maxDuration of 2m
       └─ o.sudo.S
          ├─ env: sudo
          ├─ org: o
@@ -379,6 +385,8 @@ fn the_json_of_status() {
     assert_eq!(first["slug"], "o.test.A");
     assert_eq!(first["expiresAt"], "1970-01-01T00:00:00.000Z");
     assert_eq!(first["ttlLeftMs"], 60_000);
+    assert_eq!((&first["lifeMs"], &first["lifeBy"]), (&120_000.into(), &"max_duration".into()));
+    assert!(value["keys"][1].get("lifeMs").is_none() && value["keys"][1].get("lifeBy").is_none());
     assert!(value["keys"][1]["ttlLeftMs"].is_null() && value["keys"][1].get("grade").is_none());
     assert_eq!(value["owner"], serde_json::Value::Null);
     assert_eq!(value["socketPath"], "/run/user/1/keyrack.3.01234567.sock");

@@ -2,7 +2,7 @@
 
 use keyrack_core::{Fix, Invocation, Life, Problem, Slug, VaultId};
 
-use super::look::Look;
+use super::look::{Look, Tone};
 use super::tree::{Node, tree};
 
 /// What became of one key of an unlock.
@@ -77,27 +77,24 @@ pub fn unlocked(lines: &[UnlockLine<'_>], invocation: Invocation, look: Look) ->
 
 fn unlock_branch(line: &UnlockLine<'_>, invocation: Invocation, look: Look) -> Node {
     match line {
-        UnlockLine::Unlocked { slug, vault, life, note } => Node::new(slug.as_str()).with(
+        UnlockLine::Unlocked { slug, vault, life, note } => Node::key(slug).with(
             [
                 Node::pair("env", slug.env()),
                 Node::pair("org", slug.org()),
                 Node::pair("vault", vault.as_str()),
-                Node::pair("expires in", minutes(*life)),
+                Node::pair("expires in", minutes(*life)).toned(Tone::Good),
             ]
             .into_iter()
-            .chain(note.map(|note| Node::new(format!("note: {note}")))),
+            .chain(note.map(Node::note)),
         ),
         UnlockLine::Omitted { slug, reason, cause, fix } => {
             let fix = fix.or_else(|| cause.and_then(|cause| cause.fix.as_ref()));
-            Node::new(slug.as_str()).with(
-                [Node::pair("status", look.marked(reason.as_str(), reason.emoji()))]
+            let tone = if *reason == Omission::Errored { Tone::Bad } else { Tone::Warn };
+            Node::key(slug).with(
+                [Node::pair("status", look.marked(reason.as_str(), reason.emoji())).toned(tone)]
                     .into_iter()
-                    .chain(cause.map(|cause| Node::new(format!("cause: {cause}"))))
-                    .chain(
-                        cause
-                            .and_then(|cause| cause.hint.as_ref())
-                            .map(|hint| Node::new(format!("hint: {hint}"))),
-                    )
+                    .chain(cause.map(|cause| Node::pair("cause", cause.to_string())))
+                    .chain(cause.and_then(|cause| cause.hint.as_ref()).map(Node::hint))
                     .chain(fix.map(|fix| Node::tip(fix.render(invocation)))),
             )
         }
@@ -107,7 +104,7 @@ fn unlock_branch(line: &UnlockLine<'_>, invocation: Invocation, look: Look) -> N
 /// The tree of `relock`. The slugs are shown in the order given.
 pub fn relocked(slugs: &[Slug], look: Look) -> String {
     let mut nodes: Vec<Node> =
-        slugs.iter().map(|slug| Node::pair(slug.as_str(), look.marked("pruned", "🔒"))).collect();
+        slugs.iter().map(|slug| Node::of_key(slug, look.marked("pruned", "🔒"))).collect();
     if nodes.is_empty() {
         nodes.push(Node::new("(no keys to prune)"));
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use keyrack_core::peer::Boundary;
-use keyrack_core::{Env, Grade, Grant, Life, Problem, Slug, Source};
+use keyrack_core::{Env, Given, Grade, Grant, Life, Problem, Slug, Source};
 
 use crate::secret::Secret;
 
@@ -60,6 +60,8 @@ pub struct KeyToUnlock<'a> {
     pub source: &'a Source,
     /// The life asked for. Above the ceiling the daemon refuses.
     pub life: Life,
+    /// What its status is to tell of the life it was given: the whole of it, if it was given earlier, and why it is not longer.
+    pub given: Given,
     /// When the credential itself ends, in milliseconds since the Unix epoch.
     pub credential_expires_at_ms: Option<i64>,
     /// Its bytes.
@@ -74,6 +76,7 @@ impl fmt::Debug for KeyToUnlock<'_> {
             .field("grade", &self.grade)
             .field("source", &self.source)
             .field("life", &self.life)
+            .field("given", &self.given)
             .field("credential_expires_at_ms", &self.credential_expires_at_ms)
             .finish_non_exhaustive()
     }
@@ -134,6 +137,8 @@ pub struct HeldKey {
     pub expires_at_ms: Option<i64>,
     /// What is left of its life.
     pub left: Option<Life>,
+    /// The life it was given, as far as the daemon tells.
+    pub given: Given,
     /// Whether the clock that counts suspend ends it before the wall clock does.
     pub ends_by_boot: bool,
 }

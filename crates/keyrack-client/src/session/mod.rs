@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use keyrack_core::peer::Boundary;
-use keyrack_core::{ErrorCode, Fix, Grant, Life, Owner, Problem, Slug, iso};
+use keyrack_core::{ErrorCode, Fix, Given, Grant, Life, LifeBound, Owner, Problem, Slug, iso};
 use keyrack_wire::ComposeError;
 use keyrack_wire::native::{
     self, GetOk, HelloOk, NothingOk, Op, RelockOk, Request, StatusOk, UnlockItem, UnlockOk,
@@ -159,6 +159,8 @@ impl Session {
                 source: wire_names::source(key.source),
                 ttl_ms: key.life.as_ms(),
                 credential_expires_at: time.as_deref(),
+                life_ms: key.given.life.map(Life::as_ms),
+                life_by: key.given.by.map(LifeBound::as_str),
                 secret: key.secret,
             })
             .collect();
@@ -426,6 +428,7 @@ fn held_key(key: &native::StatusKey<'_>) -> Result<HeldKey, Problem> {
         source: Some(wire_names::read_source(&key.source)),
         expires_at_ms: Some(time(&key.expires_at)?),
         left: Some(Life(key.ttl_ms)),
+        given: Given { life: key.life_ms.map(Life), by: key.life_by.as_deref().and_then(LifeBound::parse) },
         ends_by_boot: key.ends_by == "boot",
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keyrack_client::daemon::{self, Fate};
 use keyrack_client::paths::Place;
-use keyrack_core::{ErrorCode, Life, VaultId};
+use keyrack_core::{ErrorCode, Life, LifeBound, VaultId};
 use keyrack_testkit::wait_until;
 
 use crate::harness::{Rack, keyrackd, slug, unlock};
@@ -76,6 +76,8 @@ fn a_restart_carries_keys_over_with_what_is_left_of_their_lives() {
     assert_eq!(granted[0].grant.source.vault, VaultId::OsSecure);
     assert_eq!(granted[1].grant.grade.to_string(), "encrypted,transient");
     let after = granted[0].grant.expires_at_ms.unwrap();
+    let given = restarted.session.status().unwrap().keys[0].given;
+    assert_eq!((given.life, given.by), (Some(Life(60_000)), Some(LifeBound::MaxDuration)), "the whole of it");
     assert!(after <= ends && after > ends - 5_000, "{ends} {after}: a life is never lengthened");
 }
 

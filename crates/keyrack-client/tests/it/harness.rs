@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyrack_client::session::{KeyToUnlock, Session};
 use keyrack_client::{Context, Environment, Place, daemon};
-use keyrack_core::{Grade, Life, Mechanism, Slug, Source, VaultId};
+use keyrack_core::{Given, Grade, Life, LifeBound, Mechanism, Slug, Source, VaultId};
 use keyrack_testkit::Home;
 
 /// A home and its daemon, which is stopped in the end.
@@ -82,6 +82,7 @@ pub(crate) fn unlock(session: &mut Session, slug: &str, secret: &[u8], vault: Va
         source: &source,
         life,
         credential_expires_at_ms: None,
+        given: Given { life: None, by: Some(LifeBound::MaxDuration) },
         secret,
     };
     for unlocked in session.unlock(&[key]).unwrap() {

@@ -56,6 +56,7 @@ fn what_fits_no_frame_comes_in_several() {
             source: &source,
             life: Life(60_000),
             credential_expires_at_ms: None,
+            given: keyrack_core::Given::default(),
             secret,
         })
         .collect();
@@ -88,6 +89,7 @@ fn many_keys_are_listed_and_relocked() {
             source: &source,
             life: Life(60_000),
             credential_expires_at_ms: None,
+            given: keyrack_core::Given::default(),
             secret: b"v",
         })
         .collect();
@@ -122,6 +124,7 @@ fn each_key_of_an_unlock_ends_on_its_own() {
         source: &source,
         life,
         credential_expires_at_ms: None,
+        given: keyrack_core::Given::default(),
         secret,
     };
     let keys = [
@@ -164,6 +167,7 @@ fn a_weaker_key_does_not_replace_a_stronger_one() {
         source: &source,
         life: Life(60_000),
         credential_expires_at_ms: None,
+        given: keyrack_core::Given::default(),
         secret: b"weak",
     };
     let outcome = session.unlock(&[weak]).unwrap().remove(0).outcome;

@@ -21,7 +21,7 @@ use crate::error::{ErrorCode, Problem};
 use crate::fix::Fix;
 use crate::grade::Grade;
 use crate::grant::Source;
-use crate::life::{Clock, Deadlines, Life};
+use crate::life::{Clock, Deadlines, Given, Life, LifeBound};
 use crate::owner::Owner;
 use crate::slug::Slug;
 
@@ -145,12 +145,17 @@ impl<S: Erase> Store<S> {
     /// shortened to it. Grades are not looked at: [`Store::check_replace`] comes first.
     pub fn insert(&mut self, new: NewEntry<S>, now: Clock) -> Inserted {
         self.expire(now);
-        let ceiling = Deadlines::after(now, Life::ceiling_of(new.slug.is_sudo()));
-        let deadlines = new.deadlines.min(ceiling);
+        let most = Life::ceiling_of(new.slug.is_sudo());
+        let deadlines = new.deadlines.min(Deadlines::after(now, most));
         if deadlines.passed(now) {
             new.secret.erase();
             return Inserted::AlreadyPast;
         }
+        let left = deadlines.left(now);
+        let given = Given {
+            life: Some(new.given.life.map_or(left, |life| life.clamp(left, most))),
+            by: if deadlines == new.deadlines { new.given.by } else { Some(LifeBound::Ceiling) },
+        };
         let n = match self.find(new.slug.as_str()).and_then(|slot| self.end(slot)) {
             Some(replaced) => replaced.n,
             None => {
@@ -166,7 +171,7 @@ impl<S: Erase> Store<S> {
         self.due.insert(deadlines, slot);
         self.index.insert(new.slug.clone(), slot);
         let NewEntry { slug, secret, grade, extra, .. } = new;
-        self.slots[slot as usize] = Some(Entry { slug, secret, grade, source, deadlines, n, extra });
+        self.slots[slot as usize] = Some(Entry { slug, secret, grade, source, deadlines, given, n, extra });
         Inserted::Stored
     }
 

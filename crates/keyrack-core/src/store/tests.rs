@@ -53,6 +53,7 @@ fn entry(text: &str, deadlines: Deadlines) -> (NewEntry<Probe>, Probe) {
         grade: STRONG,
         source: source(),
         deadlines,
+        given: Given::default(),
         extra: None,
     };
     (new, probe)
@@ -63,6 +64,37 @@ fn put(store: &mut Store<Probe>, text: &str, life_ms: u64) -> Probe {
     let (new, probe) = entry(text, Deadlines::after(START, Life(life_ms)));
     assert_eq!(store.insert(new, START), Inserted::Stored);
     probe
+}
+
+#[test]
+fn the_whole_life_is_told() {
+    let hour = 3_600_000;
+    let given = |life: Option<u64>, by| Given { life: life.map(Life), by };
+    for (text, left, said, told) in [
+        ("a.test.K", hour, given(None, None), given(Some(hour), None)),
+        (
+            "a.test.K",
+            hour,
+            given(Some(9 * hour), Some(LifeBound::Default)),
+            given(Some(9 * hour), Some(LifeBound::Default)),
+        ),
+        // What cannot be is not told: a life below what is left of it, one above the ceiling.
+        ("a.test.K", hour, given(Some(1), None), given(Some(hour), None)),
+        ("a.test.K", hour, given(Some(u64::MAX), None), given(Some(24 * hour), None)),
+        (
+            "a.sudo.K",
+            2 * hour,
+            given(None, Some(LifeBound::Asked)),
+            given(Some(hour), Some(LifeBound::Ceiling)),
+        ),
+    ] {
+        let mut store = Store::new();
+        let (new, _) = entry(text, Deadlines::after(START, Life(left)));
+        store.insert(NewEntry { given: said, ..new }, START);
+        // It stays what it was while the key ages.
+        let page = store.list(None, 1, later(1000));
+        assert_eq!(page.entries[0].given, told, "{said:?}");
+    }
 }
 
 fn texts(slugs: &[Slug]) -> Vec<&str> {
@@ -480,6 +512,7 @@ proptest! {
                         grade,
                         source: source(),
                         deadlines,
+                        given: Given::default(),
                         extra: Some(Box::from(model.next.to_be_bytes())),
                     };
                     let inserted = store.insert(new, now);

@@ -3,7 +3,7 @@
 use keyrack_client::daemon;
 use keyrack_client::session::KeyToUnlock;
 use keyrack_core::host_manifest::{Host, HostManifest, NewHost};
-use keyrack_core::life::{LifeAsk, grant_life};
+use keyrack_core::life::{Given, LifeAsk, grant_life};
 use keyrack_core::{Clock, ErrorCode, Fix, Grade, Mechanism, Problem, Source, VaultId, firewall};
 use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
 use zeroize::Zeroizing;
@@ -165,13 +165,14 @@ impl Plan<'_> {
         let slug = &self.checked.slug;
         let ask =
             LifeAsk { max_duration: self.checked.max_duration, sudo: slug.is_sudo(), ..LifeAsk::default() };
-        let (life, _) = grant_life(ask, Clock { boot_ns: 0, wall_ms: outside.now_ms })?;
+        let (life, by) = grant_life(ask, Clock { boot_ns: 0, wall_ms: outside.now_ms })?;
         let source = Source { vault: VaultId::OsDaemon, mech: Mechanism::Session };
         let key = KeyToUnlock {
             slug,
             grade: self.grade(),
             source: &source,
             life,
+            given: Given { life: None, by: Some(by) },
             credential_expires_at_ms: None,
             secret,
         };

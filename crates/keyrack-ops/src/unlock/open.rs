@@ -7,7 +7,7 @@ use keyrack_core::grade::MinimumGrade;
 use keyrack_core::host_manifest::{Host, HostManifest};
 use keyrack_core::life::{LifeAsk, LifeBound, grant_life};
 use keyrack_core::{
-    Clock, ErrorCode, Fix, Grade, Grant, Life, Mechanism, Problem, Slug, Source, VaultId, firewall,
+    Clock, ErrorCode, Fix, Given, Grade, Grant, Life, Mechanism, Problem, Slug, Source, VaultId, firewall,
 };
 use keyrack_vaults::{Identities, Racks, inventory, registry, vault};
 use zeroize::Zeroizing;
@@ -32,6 +32,7 @@ impl Opened {
             grade: self.grant.grade,
             source: &self.grant.source,
             life: self.life,
+            given: Given { life: None, by: Some(self.bound) },
             credential_expires_at_ms: self.credential_expires_at_ms,
             secret: &self.secret,
         }
@@ -42,7 +43,7 @@ impl Opened {
         match self.bound {
             LifeBound::MaxDuration => Some(format!("cut to {life}, the key's maxDuration")),
             LifeBound::Credential => Some("cut to what is left of the credential's own life".to_owned()),
-            LifeBound::Asked | LifeBound::Ceiling => None,
+            LifeBound::Asked | LifeBound::Default | LifeBound::Ceiling => None,
         }
     }
 }

@@ -245,6 +245,13 @@ pub struct StatusKey<'a> {
     /// Which deadline ends it first: `boot` or `wall`.
     #[serde(borrow)]
     pub ends_by: Cow<'a, str>,
+    /// The life it was given when it was unlocked, in milliseconds. Absent from older daemons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_ms: Option<u64>,
+    /// What limited that: `asked`, `default`, `max_duration`, `credential` or `ceiling`, and maybe more in later versions. Absent where
+    /// nobody has said.
+    #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub life_by: Option<Cow<'a, str>>,
     /// Its insertion number.
     pub n: u64,
 }

@@ -105,6 +105,12 @@ pub struct UnlockKey<'a> {
     /// When the credential itself ends, an ISO 8601 time in UTC; absent if it does not.
     #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub credential_expires_at: Option<Cow<'a, str>>,
+    /// The life the key was given when it was first unlocked, in milliseconds, for its status to tell; absent if that is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_ms: Option<u64>,
+    /// What limited its life, for its status to tell: a word as of [`super::StatusKey::life_by`]; absent if nobody knows.
+    #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub life_by: Option<Cow<'a, str>>,
     /// Where its secret is.
     #[serde(deserialize_with = "object")]
     pub secret: Span,
@@ -116,7 +122,12 @@ impl UnlockKey<'_> {
         let Grade { protection, duration } = &self.grade;
         let Source { vault, mech } = &self.source;
         let names = [&self.slug, protection, duration, vault, mech];
-        if names.into_iter().chain(&self.credential_expires_at).any(|name| name.len() > MAX_NAME) {
+        if names
+            .into_iter()
+            .chain(&self.credential_expires_at)
+            .chain(&self.life_by)
+            .any(|name| name.len() > MAX_NAME)
+        {
             return Err(RequestFault::NameTooLong { index });
         }
         match usize::try_from(self.secret.len) {

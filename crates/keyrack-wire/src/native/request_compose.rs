@@ -114,6 +114,10 @@ pub struct UnlockItem<'a, S> {
     pub ttl_ms: u64,
     /// When the credential itself ends, an ISO 8601 time in UTC.
     pub credential_expires_at: Option<&'a str>,
+    /// The life it was given when it was first unlocked, in milliseconds; absent if that is now.
+    pub life_ms: Option<u64>,
+    /// What limited its life, if that is known.
+    pub life_by: Option<&'a str>,
     /// The secret, copied from where it is straight into the sink.
     pub secret: S,
 }
@@ -126,6 +130,8 @@ impl<'a, S> UnlockItem<'a, S> {
             source: self.source.clone(),
             ttl_ms: self.ttl_ms,
             credential_expires_at: self.credential_expires_at.map(Into::into),
+            life_ms: self.life_ms,
+            life_by: self.life_by.map(Into::into),
             secret,
         }
     }

@@ -46,6 +46,14 @@ const CASES: &[(&str, Check)] = &[
         })
     }),
     ("native.request.unlock.bin", native_unlock_request),
+    ("native.request.unlock-life.bin", |bytes| {
+        request(bytes, &[b"s3\"\n\0"], |op| {
+            let Op::Unlock(unlock) = op else { panic!("{op:?}") };
+            let [key] = &unlock.keys[..] else { panic!("{unlock:?}") };
+            assert_eq!((key.ttl_ms, key.life_ms), (1000, Some(32_400_000)));
+            assert_eq!(key.life_by.as_deref(), Some("default"));
+        })
+    }),
     ("native.request.status.bin", |bytes| {
         request(bytes, &[], |op| assert_eq!(*op, Op::Status(Status { after: None, limit: None })))
     }),
@@ -104,6 +112,7 @@ const CASES: &[(&str, Check)] = &[
             assert_eq!(key.source, source("os.secure", "PERMANENT_VIA_REPLICA"));
             assert_eq!((&*key.expires_at, key.ttl_ms), ("2026-01-01T09:00:00.123Z", 1000));
             assert_eq!((&*key.ends_by, key.n), ("boot", 7));
+            assert_eq!((key.life_ms, key.life_by.as_deref()), (None, None));
             assert!(status.more);
             assert_eq!(
                 (&*status.home_hash, &*status.memory, &*status.boundary),
@@ -111,6 +120,12 @@ const CASES: &[(&str, Check)] = &[
             );
             assert_eq!(status.counts, Counts { keys: 2, bytes: 99 });
             check_hardening(&status.hardening);
+        })
+    }),
+    ("native.reply.status-life.bin", |bytes| {
+        reply!(bytes, StatusOk<'_>, |status: &StatusOk<'_>| {
+            let [key] = &status.keys[..] else { panic!("{status:?}") };
+            assert_eq!((key.life_ms, key.life_by.as_deref()), (Some(32_400_000), Some("max_duration")));
         })
     }),
     ("native.reply.relock.bin", |bytes| {
@@ -263,6 +278,8 @@ fn native_unlock_request(bytes: &[u8]) -> Vec<u8> {
             source: key.source.clone(),
             ttl_ms: key.ttl_ms,
             credential_expires_at: key.credential_expires_at.as_deref(),
+            life_ms: key.life_ms,
+            life_by: key.life_by.as_deref(),
             secret: *secret,
         })
         .collect();

@@ -446,6 +446,8 @@ fn an_erased_secret_is_never_composed() {
         source: source("v", "m"),
         ttl_ms: 1,
         credential_expires_at: None,
+        life_ms: None,
+        life_by: None,
         secret: Erased,
     };
     assert_eq!(compose_unlock(&mut sink, 1, &[unlock]), Err(ComposeError::Gone));
@@ -472,6 +474,8 @@ fn unlock_item<'a>(slug: &'a str, secret: &'a [u8]) -> UnlockItem<'a, &'a [u8]> 
         source: source("os.secure", "PERMANENT_VIA_REPLICA"),
         ttl_ms: u64::MAX,
         credential_expires_at: Some("2026-01-01T09:00:00.123Z"),
+        life_ms: None,
+        life_by: None,
         secret,
     }
 }
@@ -543,6 +547,8 @@ fn ranges_that_do_not_match_the_secrets_are_not_composed() {
         source: source("v", "m"),
         ttl_ms: 1,
         credential_expires_at: None,
+        life_ms: None,
+        life_by: None,
         secret: Span { offset, len },
     };
     let secrets = [&b"abc"[..]];
@@ -567,6 +573,8 @@ fn status_page(count: u64) -> StatusOk<'static> {
         expires_at: "2026-01-01T09:00:00.123Z".into(),
         ttl_ms: 1,
         ends_by: "boot".into(),
+        life_ms: None,
+        life_by: None,
         n,
     };
     StatusOk {
@@ -648,6 +656,8 @@ fn the_fullest_unlock_request_can_be_answered() {
         source: source("", ""),
         ttl_ms: 1,
         credential_expires_at: None,
+        life_ms: None,
+        life_by: None,
         secret: &b""[..],
     };
     let many =

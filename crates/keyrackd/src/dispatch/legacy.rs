@@ -1,7 +1,7 @@
 //! The legacy protocol's commands. An UNLOCK is checked whole before any of it is stored, and stored whole or not at all.
 
 use keyrack_core::store::{Entry, NewEntry, Relock as Which, Store};
-use keyrack_core::{Clock, Deadlines, Org, Slug, iso};
+use keyrack_core::{Clock, Deadlines, Given, LifeBound, Org, Slug, iso};
 use keyrack_sys::memory::{Buffer, Pool, Secret};
 use keyrack_wire::ComposeError;
 use keyrack_wire::legacy::{
@@ -75,19 +75,22 @@ fn admissible(
             }
         };
         let deadlines = Deadlines::until(now, end, slug.is_sudo());
-        checked.push((slug, grade, deadlines));
+        let clamped = end.is_none_or(|end| end > deadlines.wall_ms);
+        let given = Given { life: None, by: clamped.then_some(LifeBound::Ceiling) };
+        checked.push((slug, grade, deadlines, given));
     }
-    store.check_batch(checked.iter().map(|(slug, grade, _)| (slug, *grade)), now).map_err(|degraded| {
+    store.check_batch(checked.iter().map(|(slug, grade, ..)| (slug, *grade)), now).map_err(|degraded| {
         let problem = degraded.problem(owner);
         match &problem.fix {
             Some(fix) => format!("{problem}; run: {}", fix.render(keyrack_core::Invocation::default())),
             None => problem.message,
         }
     })?;
-    let live = grants.iter().zip(checked).filter(|(_, (_, _, deadlines))| !deadlines.passed(now));
-    live.map(|(grant, (slug, grade, deadlines))| {
+    let live = grants.iter().zip(checked).filter(|(_, (_, _, deadlines, _))| !deadlines.passed(now));
+    live.map(|(grant, (slug, grade, deadlines, given))| {
         let secret = keep(pool, grant).map_err(|full| super::full(&full).message)?;
-        Ok(NewEntry { slug, secret, grade, source: super::source(&grant.source), deadlines, extra: None })
+        let source = super::source(&grant.source);
+        Ok(NewEntry { slug, secret, grade, source, deadlines, given, extra: None })
     })
     .collect()
 }

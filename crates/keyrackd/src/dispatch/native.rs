@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use keyrack_core::life::grant_life;
 use keyrack_core::store::{Entry, Inserted, NewEntry, Relock as Which, Store};
-use keyrack_core::{Clock, Deadlines, ErrorCode, Life, Problem, Slug, iso, life::LifeAsk};
+use keyrack_core::{Clock, Deadlines, ErrorCode, Given, Life, LifeBound, Problem, Slug, iso, life::LifeAsk};
 use keyrack_wire::ComposeError;
 use keyrack_wire::native::{
     Counts, ErrorBody, Frame, Get, GetItem, Hello, HelloOk, MIN_PROTO, NothingOk, Op, PROTO, Relock, Request,
@@ -232,7 +232,7 @@ fn keep_one(
         credential_expires_at_ms: credential,
         sudo: slug.is_sudo(),
     };
-    let (life, _) = grant_life(ask, now).map_err(|problem| problem.of(&slug))?;
+    let (life, by) = grant_life(ask, now).map_err(|problem| problem.of(&slug))?;
     let ended = || {
         let message = match credential.filter(|end| *end <= now.wall_ms) {
             Some(end) => format!("{slug}: the credential ended at {}", iso::format_ms(end)),
@@ -253,6 +253,7 @@ fn keep_one(
         grade,
         source: super::source(&key.source),
         deadlines,
+        given: given(key, by),
         extra: None,
     };
     match store.insert(entry, now) {
@@ -263,6 +264,12 @@ fn keep_one(
         }
         Inserted::AlreadyPast => Err(ended()),
     }
+}
+
+/// What is told of the key's life. The client knows best: the daemon sees neither a `maxDuration` nor what a person asked for.
+fn given(key: &UnlockKey<'_>, by: LifeBound) -> Given {
+    let said = key.life_by.as_deref().and_then(LifeBound::parse);
+    Given { life: key.life_ms.map(Life), by: said.or((by == LifeBound::Credential).then_some(by)) }
 }
 
 fn list(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Problem> {
@@ -287,6 +294,8 @@ fn list(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Problem> {
             expires_at: iso::format_ms(entry.deadlines.wall_ms).into(),
             ttl_ms: entry.deadlines.left(now).as_ms(),
             ends_by: ends_by(entry.deadlines, now).into(),
+            life_ms: entry.given.life.map(Life::as_ms),
+            life_by: entry.given.by.map(|by| by.as_str().into()),
             n: entry.n,
         });
         let about = &daemon.about;

@@ -528,6 +528,34 @@ fn native_status_is_paged() {
 }
 
 #[test]
+fn the_life_a_key_was_given_is_told() {
+    let bench = Bench::new();
+    let told = |members: &str| {
+        let header = format!(
+            r#"{{"id":1,"op":"unlock","keys":[{{"slug":"acme.test.K","grade":{{"protection":"encrypted","duration":"permanent"}},"source":{{"vault":"os.secure","mech":"PERMANENT_VIA_REPLICA"}},"ttl_ms":60000{members},"secret":{{"offset":0,"len":1}}}}]}}"#
+        );
+        bench.native(&header, b"x");
+        let reply = bench.native(r#"{"id":2,"op":"status"}"#, b"");
+        let frame = whole(&reply);
+        let Answered { outcome: Ok(StatusOk { keys, .. }), .. } = decode_reply(&frame).unwrap() else {
+            panic!()
+        };
+        (keys[0].life_ms, keys[0].life_by.as_deref().map(str::to_owned))
+    };
+    for (members, life_ms, life_by) in [
+        ("", 60_000, None),
+        (r#","life_by":"max_duration""#, 60_000, Some("max_duration")),
+        (r#","life_ms":90000,"life_by":"default""#, 90_000, Some("default")),
+        (r#","life_ms":1,"life_by":"what a later client may say""#, 60_000, None),
+        (r#","credential_expires_at":"2026-01-01T00:00:30Z""#, 30_000, Some("credential")),
+        (r#","credential_expires_at":"2026-01-01T00:00:30Z","life_by":"asked""#, 30_000, Some("asked")),
+    ] {
+        let (ms, by) = told(members);
+        assert_eq!((ms, by.as_deref()), (Some(life_ms), life_by), "{members}");
+    }
+}
+
+#[test]
 fn what_ends_a_key_is_told() {
     let at = Clock { boot_ns: 0, wall_ms: 0 };
     for (boot_ms, wall_ms, expected) in [(10, 10, "boot"), (9, 10, "boot"), (10, 9, "wall"), (10, -5, "wall")]

@@ -1,0 +1,159 @@
+//! `keyrack status --watch`: the status, over and over. At a terminal it is drawn in place until a key is pressed; under `--json` each change is a
+//! line.
+
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use keyrack_client::render::{Look, Tone};
+use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_sys::terminal::{Hidden, Pressed};
+use serde_json::Value;
+
+use crate::outer::Outer;
+use crate::output;
+
+/// How often it is looked.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How often the keys and the size of the terminal are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Draws a text over and over, on a screen of its own. When a key ends it, what was last drawn stays behind. Returns the exit code.
+pub(crate) fn screen(outer: &Outer, draw: impl Fn(Look) -> String) -> Result<u8, Problem> {
+    if !io::stdout().is_terminal() || outer.environment.text("TERM") == Some("dumb") {
+        return Err(Problem::new(ErrorCode::Usage, "--watch draws on a terminal, and stdout is none")
+            .hint("with --json it prints a line at each change, anywhere")
+            .fix(Fix::command(["status", "--watch", "--json"])));
+    }
+    let mut screen = Screen::open()?;
+    let exit = loop {
+        let size = (outer.look().width, outer.rows());
+        let look = outer.look();
+        screen.show(&frame(&draw(look), size.1.unwrap_or(usize::MAX), look))?;
+        if let Some(exit) = screen.wait(|| (outer.look().width, outer.rows()) != size)? {
+            break exit;
+        }
+    };
+    drop(screen);
+    output::print(draw(outer.look()).as_bytes())?;
+    Ok(exit)
+}
+
+/// What is sent to the terminal for a text: in place of what is there, cut where the terminal ends, and how to leave below it.
+fn frame(text: &str, rows: usize, look: Look) -> String {
+    let lines: Vec<&str> = text.trim_end_matches('\n').lines().collect();
+    let room = rows.saturating_sub(2).max(1);
+    let more = lines.len().saturating_sub(room);
+    let mut frame = "\u{1b}[H".to_owned();
+    // Each line clears what an earlier one left behind it.
+    for line in &lines[..lines.len() - more] {
+        frame.extend([line, "\u{1b}[K\r\n"]);
+    }
+    let keys = match more {
+        0 => "q quits".to_owned(),
+        more => format!("and {more} more lines; q quits"),
+    };
+    frame.extend(["\u{1b}[K\r\n", &look.paint(Tone::Quiet, &keys), "\u{1b}[K\u{1b}[J"]);
+    frame
+}
+
+/// The alternate screen of the terminal (xterm's private mode 1049) without a cursor, given back when it is dropped: before the keys are.
+struct Screen {
+    terminal: Hidden,
+}
+
+impl Screen {
+    fn open() -> Result<Self, Problem> {
+        let terminal = Hidden::open().map_err(|error| fault(&error))?;
+        let mut screen = Screen { terminal };
+        screen.show("\u{1b}[?1049h\u{1b}[?25l")?;
+        Ok(screen)
+    }
+
+    fn show(&mut self, text: &str) -> Result<(), Problem> {
+        self.terminal.show(text).map_err(|error| fault(&error))
+    }
+
+    /// Waits until it is time to draw again. An exit code when it is to end.
+    fn wait(&mut self, resized: impl Fn() -> bool) -> Result<Option<u8>, Problem> {
+        let until = Instant::now() + EVERY;
+        while Instant::now() < until && !resized() {
+            match self.terminal.key_within(TICK).map_err(|error| fault(&error))? {
+                // q, Q, Escape alone, Ctrl-D
+                Pressed::Key(b'q' | b'Q' | 0x04) => return Ok(Some(0)),
+                Pressed::Key(0x03) => return Ok(Some(130)),
+                Pressed::Ended => return Ok(Some(1)),
+                Pressed::Key(_) | Pressed::Nothing => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // Failing, the terminal is gone.
+        let _ = self.terminal.show("\u{1b}[?25h\u{1b}[?1049l");
+    }
+}
+
+/// Prints a value as a line whenever it differs from the one before, but for members of this name. Ends when nobody reads any more.
+pub(crate) fn lines(look: impl Fn() -> Result<Value, Problem>, but_for: &str) -> Result<u8, Problem> {
+    let mut last = None;
+    loop {
+        let value = look()?;
+        let compared = without(value.clone(), but_for);
+        if last.as_ref() != Some(&compared) {
+            output::print(format!("{value}\n").as_bytes())?;
+            last = Some(compared);
+        }
+        if keyrack_sys::socket::wait_hung_up(io::stdout().as_fd(), EVERY).map_err(|error| fault(&error))? {
+            return Ok(0);
+        }
+    }
+}
+
+fn without(value: Value, name: &str) -> Value {
+    match value {
+        Value::Object(members) => members
+            .into_iter()
+            .filter(|(member, _)| member != name)
+            .map(|(member, value)| (member, without(value, name)))
+            .collect(),
+        Value::Array(elements) => elements.into_iter().map(|element| without(element, name)).collect(),
+        value => value,
+    }
+}
+
+fn fault(error: &io::Error) -> Problem {
+    Problem::new(ErrorCode::Io, format!("the terminal could not be used: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_fit() {
+        let text = "\na\nb\nc\n\n";
+        let shown = |rows| {
+            let frame = frame(text, rows, Look::PLAIN);
+            assert!(frame.starts_with("\u{1b}[H") && frame.ends_with("\u{1b}[J"));
+            frame.replace("\u{1b}[H", "").replace("\u{1b}[K", "").replace("\u{1b}[J", "")
+        };
+        assert_eq!(shown(6), "\r\na\r\nb\r\nc\r\n\r\nq quits");
+        assert_eq!(shown(5), "\r\na\r\nb\r\n\r\nand 1 more lines; q quits");
+        assert_eq!(shown(0), "\r\n\r\nand 3 more lines; q quits");
+        for rows in 3..9 {
+            assert!(frame(text, rows, Look::PLAIN).lines().count() <= rows, "{rows}");
+        }
+    }
+
+    #[test]
+    fn what_runs_down_is_no_change() {
+        let value = |left| serde_json::json!({ "keys": [{ "slug": "a", "left": left }], "left": left });
+        assert_eq!(without(value(1), "left"), without(value(2), "left"));
+        assert_ne!(without(value(1), "slug"), without(value(2), "slug"));
+    }
+}

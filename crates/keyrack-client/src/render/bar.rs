@@ -1,0 +1,89 @@
+//! A bar of what is left of a life.
+
+use keyrack_core::Life;
+
+use super::look::{Look, Tone};
+
+/// A bar of a life: full when it begins, empty when it ends. It never looks emptier than the life is: a key that lives has a cell.
+pub fn bar(left: Life, whole: Life, look: Look) -> String {
+    let cells = match look.width {
+        Some(width) if width < 60 => 10,
+        Some(width) if width >= 120 => 40,
+        _ => 20,
+    };
+    let part = u128::from(left.as_ms().min(whole.as_ms())) * cells;
+    let full = usize::try_from(part.div_ceil(u128::from(whole.as_ms().max(1)))).unwrap_or(0);
+    let cells = usize::try_from(cells).unwrap_or(0);
+    let (some, none) = if look.unicode { ("█", "░") } else { ("#", "-") };
+    some.repeat(full) + &none.repeat(cells.saturating_sub(full))
+}
+
+/// How much of a life is left, as a colour says it: more than a third, more than a tenth, less.
+pub fn tone(left: Life, whole: Life) -> Tone {
+    match (left.as_ms(), whole.as_ms()) {
+        (left, whole) if left > whole / 3 => Tone::Good,
+        (left, whole) if left > whole / 10 => Tone::Warn,
+        _ => Tone::Bad,
+    }
+}
+
+/// A life as people say it: its two largest units, `8h 59m`, `1h`, `12m`, `45s`: to the nearest minute, as [`super::unlock::minutes`] has it,
+/// and below one the seconds that have begun.
+pub fn spoken(life: Life) -> String {
+    let ms = life.as_ms();
+    if ms < 60_000 {
+        return format!("{}s", ms.div_ceil(1000));
+    }
+    let minutes = ms.saturating_add(30_000) / 60_000;
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes}m"),
+        (hours, 0) => format!("{hours}h"),
+        (hours, minutes) => format!("{hours}h {minutes}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+
+    #[test]
+    fn bars() {
+        let narrow = Look { width: Some(40), ..Look::ASCII };
+        for (left, whole, shown) in [
+            (10, 10, "##########"),
+            (5, 10, "#####-----"),
+            (1, 1_000_000, "#---------"),
+            (0, 10, "----------"),
+            (11, 10, "##########"),
+            (0, 0, "----------"),
+            (u64::MAX, u64::MAX, "##########"),
+        ] {
+            assert_eq!(bar(Life(left), Life(whole), narrow), shown, "{left} of {whole}");
+        }
+        assert_eq!(bar(Life(1), Life(2), Look::PLAIN), "██████████░░░░░░░░░░");
+        for (width, cells) in [(None, 20), (Some(59), 10), (Some(60), 20), (Some(119), 20), (Some(120), 40)] {
+            let text = bar(Life(1), Life(3), Look { width, ..Look::PLAIN });
+            assert_eq!(text.chars().count(), cells, "{width:?}");
+        }
+    }
+
+    #[test]
+    fn tones_and_words() {
+        for (left, tone_of, words) in [
+            (9 * 60 * MINUTE, Tone::Good, "9h"),
+            (9 * 60 * MINUTE - 1, Tone::Good, "9h"),
+            (9 * 60 * MINUTE - 30_001, Tone::Good, "8h 59m"),
+            (180 * MINUTE + 1, Tone::Good, "3h"),
+            (180 * MINUTE, Tone::Warn, "3h"),
+            (54 * MINUTE + 1, Tone::Warn, "54m"),
+            (54 * MINUTE, Tone::Bad, "54m"),
+            (MINUTE, Tone::Bad, "1m"),
+            (MINUTE - 1, Tone::Bad, "60s"),
+            (0, Tone::Bad, "0s"),
+        ] {
+            assert_eq!((tone(Life(left), Life::DEFAULT), spoken(Life(left)).as_str()), (tone_of, words));
+        }
+    }
+}
