@@ -8,7 +8,8 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use keyrack_core::{Owner, Problem};
 
 use crate::command::{
-    completions, daemon, del, doctor, get, init, list, recipient, relock, set, source, status, types, unlock,
+    completions, daemon, del, doctor, get, init, list, recipient, relock, run, set, source, status, types,
+    unlock,
 };
 use crate::usage;
 
@@ -21,6 +22,7 @@ pub(crate) enum Command {
     Unlock(unlock::Flags),
     Get(get::Flags),
     Source(source::Flags),
+    Run(run::Flags),
     Relock(relock::Flags),
     Status(status::Flags),
     Recipient(recipient::Command),
@@ -87,11 +89,12 @@ pub(crate) enum Parsed {
 type Describe = fn(clap::Command) -> clap::Command;
 
 /// Name, one line, flags: in the order the help shows.
-const COMMANDS: [(&str, &str, Describe); 14] = [
+const COMMANDS: [(&str, &str, Describe); 15] = [
     ("init", "Make the rack of this machine, with you as its first recipient", init::Flags::augment_args),
     ("recipient", "See and change who can decrypt the rack", recipient::describe),
     ("get", "Read keys that are unlocked", get::Flags::augment_args),
     ("source", "Print export lines for a shell to eval", source::Flags::augment_args),
+    ("run", "Run a command with keys in its environment", run::Flags::augment_args),
     ("set", "Store a key in a vault", set::Flags::augment_args),
     ("del", "Remove a key from this machine", del::Flags::augment_args),
     ("unlock", "Open keys for this login session", unlock::Flags::augment_args),
@@ -157,6 +160,7 @@ fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
         "unlock" => Command::Unlock(unlock::Flags::from_arg_matches(matches)?),
         "get" => Command::Get(get::Flags::from_arg_matches(matches)?),
         "source" => Command::Source(source::Flags::from_arg_matches(matches)?),
+        "run" => Command::Run(run::Flags::from_arg_matches(matches)?),
         "relock" => Command::Relock(relock::Flags::from_arg_matches(matches)?),
         "status" => Command::Status(status::Flags::from_arg_matches(matches)?),
         "recipient" => Command::Recipient(recipient::Command::from_arg_matches(matches)?),

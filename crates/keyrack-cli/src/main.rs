@@ -27,7 +27,8 @@ fn main() -> ExitCode {
     let look = outer::look_of_stderr(&environment);
     let parsed = args::parse(&args);
     // Looked for by hand, since arguments that cannot be parsed are told about too.
-    let as_json = args.iter().any(|arg| arg == "--json")
+    // What stands behind `--` is another program's.
+    let as_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
         || matches!(&parsed, Ok(Parsed::Run(asked)) if asked.1.answers_json());
     let command = args::called(&args).join(" ");
     let ended = parsed.and_then(|parsed| match parsed {
@@ -57,6 +58,7 @@ fn run(command: Command, outer: &Outer) -> Result<u8, Problem> {
         Command::Unlock(flags) => flags.run(outer),
         Command::Get(flags) => flags.run(outer),
         Command::Source(flags) => flags.run(outer),
+        Command::Run(flags) => flags.run(outer),
         Command::Relock(flags) => flags.run(outer),
         Command::Status(flags) => flags.run(outer),
         Command::Recipient(command) => command.run(outer),

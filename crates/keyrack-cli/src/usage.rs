@@ -12,6 +12,9 @@ const BY_STDIN: &str = "a secret is never an argument, where other processes and
 /// The same for a bare word, which is a key's name as often as a secret.
 const BY_FLAG: &str = "a key is named by --key, and a secret is never an argument, where other processes and the shell's history see it: pipe it on stdin or type it at the prompt";
 
+/// The same where it is most likely a command.
+const BEHIND_DASHES: &str = "the command to run stands behind `--`, as in `run --env test -- npm test`";
+
 /// What is wrong with the arguments, and where to read on. `called` are the command words that were understood.
 pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
     let text = |kind| match error.get(kind) {
@@ -42,7 +45,8 @@ pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
                     "there is no flag -v".to_owned()
                 }
                 None => {
-                    hint = Some(BY_FLAG.to_owned());
+                    let by_flag = if called == ["run"] { BEHIND_DASHES } else { BY_FLAG };
+                    hint = Some(by_flag.to_owned());
                     "an argument too many (not shown: it could be a secret)".to_owned()
                 }
             }

@@ -43,6 +43,11 @@ impl Environment {
         self.0.keys().map(OsString::as_os_str)
     }
 
+    /// All variables with their values, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
     /// The same without what keyrack itself is set by: every variable whose name begins with `KEYRACK_`.
     #[must_use]
     pub fn without_settings(&self) -> Self {

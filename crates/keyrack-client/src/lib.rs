@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod paths;
 pub mod relock;
 pub mod render;
+pub mod run;
 pub mod secret;
 pub mod session;
 pub mod source;

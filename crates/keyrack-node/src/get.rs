@@ -44,7 +44,7 @@ pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Resu
     let invocation = ask.realm.invocation();
     let answered = guarded(invocation, || {
         let scope = match ask.keys {
-            Some(asks) => Scope::Keys { asks },
+            Some(asks) => Scope::Keys { asks, org: Org::This, env: None },
             None => scope(ask.key, ask.org.as_deref(), ask.in_env.as_deref())?,
         };
         let ctx = ask.realm.context()?;

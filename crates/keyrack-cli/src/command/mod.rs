@@ -9,6 +9,7 @@ pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod recipient;
 pub(crate) mod relock;
+pub(crate) mod run;
 pub(crate) mod set;
 pub(crate) mod source;
 pub(crate) mod status;

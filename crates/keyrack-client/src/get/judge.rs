@@ -91,13 +91,10 @@ impl Judge<'_> {
     }
 
     /// A key that is nowhere to be read. `known`: it was set once. `others`: login sessions in which the same rack is open.
-    pub(super) fn missed(&self, asked: &Asked, known: bool, others: &[String], single: bool) -> Answer {
+    pub(super) fn missed(&self, asked: &Asked, known: bool, others: &[String]) -> Answer {
         let slug = asked.slug.clone();
-        let undeclared = single
-            && self.options.undeclared_is_absent
-            && asked.undeclared
-            && !slug.is_sudo()
-            && !slug.is_machine();
+        let undeclared =
+            self.options.undeclared_is_absent && asked.undeclared && !slug.is_sudo() && !slug.is_machine();
         if undeclared {
             let message = format!("{slug} is not declared in keyrack.yml");
             let fix = Some(self.set(&slug));

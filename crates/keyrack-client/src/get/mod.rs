@@ -53,7 +53,7 @@ impl Answer {
 pub struct Outcome {
     /// In the order asked: that of `keyrack.yml` for a whole repository.
     pub answers: Vec<Answer>,
-    /// Whether a single key was asked for rather than a repository's.
+    /// Whether a single key was asked for rather than several, or a repository's.
     pub single: bool,
     /// A TypeScript daemon answered: worth a warning to a person.
     pub legacy_daemon: bool,

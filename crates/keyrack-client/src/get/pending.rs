@@ -107,7 +107,7 @@ impl Pending<'_> {
             let known = inventory.as_ref().is_some_and(|inventory| inventory.knows(&asked.slug));
             let others: &Vec<String> = others
                 .get_or_insert_with(|| self.place.as_ref().map(Place::other_sessions).unwrap_or_default());
-            let mut answer = judge.missed(asked, known, others, self.plan.single);
+            let mut answer = judge.missed(asked, known, others);
             let may_be_absent = matches!(answer.attempt, Attempt::Absent { .. });
             let stand_in = asked.optional_if_has.as_deref().filter(|_| may_be_absent);
             if let Some(name) = stand_in.filter(|name| filled(name).is_some()) {

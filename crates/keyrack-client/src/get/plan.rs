@@ -20,10 +20,14 @@ pub enum Scope {
         /// `--env`.
         env: Option<Env>,
     },
-    /// Several keys, each by its full slug or its bare name, in the order given.
+    /// Several keys, each as in [`Scope::Key`].
     Keys {
-        /// As written.
+        /// As typed, in the order they are answered in.
         asks: Vec<String>,
+        /// `--org`, for all of them.
+        org: Org,
+        /// `--env`, for all of them.
+        env: Option<Env>,
     },
     /// Every key that `keyrack.yml` declares for an env.
     Repo {
@@ -52,7 +56,7 @@ pub struct Asked {
 pub struct Plan {
     /// In the order asked: that of `keyrack.yml` for a whole repository.
     pub asked: Vec<Asked>,
-    /// Whether a single key was asked for rather than a repository's.
+    /// Whether a single key was asked for rather than several, or a repository's.
     pub single: bool,
     /// The org of `keyrack.yml`, if there is one.
     pub manifest_org: Option<String>,
@@ -76,22 +80,15 @@ impl Plan {
     /// Those of [`ask::resolve`] and [`ask::repo_keys`].
     pub fn with(ctx: &Context, scope: &Scope, manifest: Option<&RepoManifest>) -> Result<Self, Problem> {
         let words = |env: &Option<Env>| env.map(Env::as_str);
+        let named = |key: &str, org: &Org, env: &Option<Env>| {
+            let owner = &ctx.owner;
+            Asked::one(&Ask { key: Some(key), env: words(env), org: Some(org.as_str()), owner, manifest })
+        };
         let (asked, single) = match scope {
-            Scope::Key { ask: key, org, env } => {
-                let ask = Ask {
-                    key: Some(key),
-                    env: words(env),
-                    org: Some(org.as_str()),
-                    owner: &ctx.owner,
-                    manifest,
-                };
-                (vec![Asked::one(&ask)?], true)
-            }
-            Scope::Keys { asks } => {
-                let one = |key: &String| {
-                    Asked::one(&Ask { key: Some(key), env: None, org: None, owner: &ctx.owner, manifest })
-                };
-                (asks.iter().map(one).collect::<Result<_, _>>()?, false)
+            Scope::Key { ask, org, env } => (vec![named(ask, org, env)?], true),
+            Scope::Keys { asks, org, env } => {
+                let asked = asks.iter().map(|ask| named(ask, org, env)).collect::<Result<_, _>>()?;
+                (asked, false)
             }
             Scope::Repo { env } => {
                 let ask = Ask { key: None, env: words(env), org: None, owner: &ctx.owner, manifest };
@@ -117,9 +114,10 @@ impl Plan {
 impl Scope {
     /// Whether it can only be a key of the machine, which no `keyrack.yml` has a say in.
     fn is_machine(&self) -> bool {
+        let of_machine = |ask: &str, org: &Org| *org == Org::Machine || is_machine(ask);
         match self {
-            Scope::Key { ask, org, .. } => *org == Org::Machine || is_machine(ask),
-            Scope::Keys { asks } => asks.iter().all(|ask| is_machine(ask)),
+            Scope::Key { ask, org, .. } => of_machine(ask, org),
+            Scope::Keys { asks, org, .. } => asks.iter().all(|ask| of_machine(ask, org)),
             Scope::Repo { .. } => false,
         }
     }

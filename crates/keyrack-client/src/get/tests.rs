@@ -341,7 +341,10 @@ fn a_waiver_is_for_absent_keys_alone() {
 fn several_keys_each_have_their_own_attempt() {
     let site = Worksite::new(Some(MANIFEST));
     let ctx = site.context(&[("PLAIN", "v"), ("STAND_IN", "1"), ("ROOT", "v")]);
-    let keys = |asks: &[&str]| Scope::Keys { asks: asks.iter().map(|ask| (*ask).to_owned()).collect() };
+    let keys = |asks: &[&str]| {
+        let asks = asks.iter().map(|ask| (*ask).to_owned()).collect();
+        Scope::Keys { asks, org: Org::This, env: None }
+    };
     let asked = ["acme.test.MAYBE", "@this.test.PLAIN", "EVERYWHERE", "@all.sudo.ROOT", "acme.test.PLAIN"];
     let outcome = get(&ctx, &keys(&asked), Options::default()).unwrap();
     let got = outcome.answers.iter().map(|answer| (answer.attempt.slug().as_str(), answer.attempt.status()));
@@ -367,7 +370,7 @@ fn the_machines_keys_are_read_beside_a_broken_manifest() {
     assert!(one(&ctx, "@all.test.K", Options::default()).attempt.is_granted());
     let scope = Scope::Key { ask: "K".to_owned(), org: Org::Machine, env: Some(Env::Test) };
     assert!(get(&ctx, &scope, Options::default()).unwrap().all_granted());
-    let several = Scope::Keys { asks: vec!["@all.test.K".to_owned()] };
+    let several = Scope::Keys { asks: vec!["@all.test.K".to_owned()], org: Org::This, env: None };
     assert!(get(&ctx, &several, Options::default()).unwrap().all_granted());
     let problem = get(&ctx, &key("acme.test.K", None), Options::default()).unwrap_err();
     assert_eq!(problem.code, ErrorCode::ManifestInvalid);

@@ -1,0 +1,145 @@
+//! `keyrack run`: a command with the asked keys in its environment, in this process's place.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use keyrack_client::get::{self, Options, Outcome, Scope};
+use keyrack_client::manifest;
+use keyrack_client::render::attempt::strict_failure;
+use keyrack_client::run::{add_files, add_values, inherited, not_started, withheld};
+use keyrack_client::source::{self, Export, Mode};
+use keyrack_core::{Env, ErrorCode, Org, Problem};
+use keyrack_ops::get::get_or_unlock;
+use keyrack_sys::memfd;
+use keyrack_sys::program::Program;
+
+use crate::args::OwnerFlags;
+use crate::command::get::{warn, warn_of_nothing};
+use crate::command::unlock::started;
+use crate::outer::Outer;
+use crate::{output, report};
+
+const EXAMPLES: &str = "\
+Exit: that of the command; 2, and it is not started, when a key is not granted; 127 when there is no such command, 126 when it cannot be
+executed.
+
+Examples:
+  keyrack run --env test -- npm test
+  keyrack run --env prep --key GITHUB_TOKEN -- gh pr list
+  keyrack run --env test --files --key TLS_KEY -- sh -c 'openssl rsa -in \"$TLS_KEY_FILE\" -check'";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// A key the command gets, by its name or full slug; may be given again. Without: every key that keyrack.yml declares for the env
+    #[arg(long)]
+    pub(crate) key: Vec<String>,
+    /// @this, the org of keyrack.yml, or @all, this machine
+    #[arg(long, default_value = "@this", requires = "key")]
+    pub(crate) org: String,
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// Unlock the keys that are locked, and only those, first
+    #[arg(long)]
+    pub(crate) unlock: bool,
+    /// An ssh key to unlock with, tried first; may be given again
+    #[arg(long, value_name = "PATH", requires = "unlock")]
+    pub(crate) prikey: Vec<PathBuf>,
+    /// Release keys although they look like long-lived tokens
+    #[arg(long)]
+    pub(crate) allow_dangerous: bool,
+    /// Start the command without the keys that are not granted
+    #[arg(long)]
+    pub(crate) lenient: bool,
+    /// Give each key as the path of a file in memory, in the variable <KEY>_FILE, instead of its value
+    #[arg(long)]
+    pub(crate) files: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+impl Flags {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let owner = self.owner.resolve(&outer.group)?;
+        let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
+        let org: Org = self.org.parse()?;
+        let scope = match self.key.is_empty() {
+            false => Scope::Keys { asks: self.key.clone(), org, env },
+            true => Scope::Repo { env },
+        };
+        let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
+        let outcome = if self.unlock {
+            let done = outer
+                .operate(owner.clone(), &self.prikey, |outside| get_or_unlock(outside, &scope, options))?;
+            started(outer, done.started);
+            done.outcome
+        } else {
+            get::get(&outer.context(owner.clone()), &scope, options)?
+        };
+        warn(outer, &outcome);
+        warn_of_nothing(outer, &outcome, self.env.as_deref());
+        let withheld = withheld(&outcome, manifest(outer, owner).as_ref());
+        let Some(exports) = self.exports(outer, outcome) else { return Ok(2) };
+        let mut variables = inherited(&outer.environment, &withheld);
+        let mut files = Vec::new();
+        if self.files {
+            for export in &exports {
+                files.push(
+                    memfd::sealed("keyrack", export.secret.expose())
+                        .map_err(|error| no_file(export, &error))?,
+                );
+            }
+        } else {
+            add_values(&mut variables, &exports)?;
+        }
+        let path = outer.environment.get("PATH");
+        let mut program = Program::new(&self.command, variables, path)
+            .map_err(|error| Problem::new(ErrorCode::Usage, format!("the command cannot be run: {error}")))?;
+        let mut named = Vec::new();
+        for (export, file) in exports.iter().zip(&files) {
+            let number = program.pass(file).map_err(|error| no_file(export, &error))?;
+            named.push((export.name.as_str(), number));
+        }
+        add_files(program.env_mut(), named);
+        let error = program.replace();
+        let (exit, problem) = not_started(&self.command[0], &error);
+        report::failure(&problem, "run", outer.invocation, outer.as_json, outer.look_of_stderr());
+        Ok(exit)
+    }
+
+    /// What the command gets; `None`, with the report told, when a key it needs is not granted.
+    fn exports(&self, outer: &Outer, outcome: Outcome) -> Option<Vec<Export>> {
+        let mode = if self.lenient { Mode::Lenient } else { Mode::Strict };
+        match source::sort(outcome, mode) {
+            Ok(sourced) => Some(sourced.exports),
+            Err(refused) => {
+                let hint = "use --lenient if the command can do without";
+                output::tell(&strict_failure(
+                    &refused.missing,
+                    hint,
+                    outer.invocation,
+                    outer.look_of_stderr(),
+                ));
+                None
+            }
+        }
+    }
+}
+
+/// The manifest of where we stand, for the names it declares. A broken one has stopped every ask that it has a say in.
+fn manifest(outer: &Outer, owner: keyrack_core::Owner) -> Option<keyrack_core::repo_manifest::RepoManifest> {
+    manifest::of(&outer.context(owner)).unwrap_or_else(|problem| {
+        outer.warn(&problem);
+        None
+    })
+}
+
+fn no_file(export: &Export, error: &std::io::Error) -> Problem {
+    let message = format!("{} cannot be given as a file: {error}", export.slug);
+    Problem::new(ErrorCode::Io, message).of(&export.slug)
+}

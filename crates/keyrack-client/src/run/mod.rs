@@ -1,0 +1,152 @@
+//! `run`: another program with the asked keys in its environment, and no other key.
+//!
+//! The values go into the program's environment alone, never into this process's own. Nothing is started here: what the program is to be given is
+//! put together, and `keyrack-sys` runs it.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt as _;
+
+use keyrack_core::repo_manifest::RepoManifest;
+use keyrack_core::{ErrorCode, Problem};
+use zeroize::Zeroizing;
+
+use crate::context::Environment;
+use crate::get::Outcome;
+use crate::source::Export;
+
+/// What the variable of a key given as a file is called: the key's name, and this.
+pub const FILE_SUFFIX: &str = "_FILE";
+
+/// The names under which no variable of the caller's goes on to the program: those of the keys that were asked for, which it gets from here or not
+/// at all, and those of every key that `keyrack.yml` declares, which it was not to have.
+pub fn withheld(outcome: &Outcome, manifest: Option<&RepoManifest>) -> BTreeSet<String> {
+    let asked = outcome.answers.iter().map(|answer| answer.attempt.slug().name());
+    let declared = manifest.into_iter().flat_map(RepoManifest::keys).map(|key| key.slug.name());
+    asked.chain(declared).map(str::to_owned).collect()
+}
+
+/// A program's variables, each a `NAME=value` with a NUL byte at its end, in memory that is wiped.
+pub type Variables = Vec<Zeroizing<Vec<u8>>>;
+
+/// The caller's environment without the withheld names, and nothing of the keys yet.
+pub fn inherited(environment: &Environment, withheld: &BTreeSet<String>) -> Variables {
+    let given =
+        environment.iter().filter(|(name, _)| name.to_str().is_none_or(|name| !withheld.contains(name)));
+    given.map(|(name, value)| variable(name.as_bytes(), value.as_bytes())).collect()
+}
+
+/// Adds each key as a variable of its name.
+///
+/// # Errors
+/// [`ErrorCode::BadKeyName`] for a value with a NUL byte, which no variable can hold.
+pub fn add_values(variables: &mut Variables, exports: &[Export]) -> Result<(), Problem> {
+    for export in exports {
+        if export.secret.expose().contains(&0) {
+            let message = format!(
+                "{} cannot be a variable: its value holds a NUL byte, which no variable can",
+                export.slug
+            );
+            let problem = Problem::new(ErrorCode::BadKeyName, message).of(&export.slug);
+            return Err(problem.hint("give it as a file: --files"));
+        }
+        replace(variables, export.name.as_bytes(), export.secret.expose());
+    }
+    Ok(())
+}
+
+/// Adds the path of each descriptor as the variable `<NAME>_FILE`.
+pub fn add_files<'n>(variables: &mut Variables, files: impl IntoIterator<Item = (&'n str, RawFd)>) {
+    for (name, number) in files {
+        let path = format!("/dev/fd/{number}");
+        replace(variables, format!("{name}{FILE_SUFFIX}").as_bytes(), path.as_bytes());
+    }
+}
+
+/// Sets a variable, in the place of any other of that name.
+fn replace(variables: &mut Variables, name: &[u8], value: &[u8]) {
+    variables.retain(|entry| entry.strip_prefix(name).is_none_or(|rest| rest.first() != Some(&b'=')));
+    variables.push(variable(name, value));
+}
+
+/// One variable, in an allocation of its exact size.
+fn variable(name: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut entry = Zeroizing::new(Vec::with_capacity(name.len() + value.len() + 2));
+    for part in [name, b"=", value, b"\0"] {
+        entry.extend_from_slice(part);
+    }
+    entry
+}
+
+/// What a shell ends with when it cannot run a command (POSIX.1-2024, 2.8.2): 127 when it is not found, 126 when it cannot be executed. And why,
+/// naming the program alone, for its arguments may be secrets.
+pub fn not_started(program: &OsStr, error: &std::io::Error) -> (u8, Problem) {
+    let name = program.to_string_lossy();
+    let (exit, message) = match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory if name.contains('/') => {
+            (127, format!("there is no program {name}"))
+        }
+        std::io::ErrorKind::NotFound => (127, format!("there is no program {name} on PATH")),
+        _ => (126, format!("{name} cannot be executed: {error}")),
+    };
+    let problem = Problem::new(ErrorCode::CommandFailed, message);
+    let too_long = error.kind() == std::io::ErrorKind::ArgumentListTooLong;
+    (exit, if too_long { problem.hint("give large keys as files: --files") } else { problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use keyrack_core::Slug;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    fn shown(variables: &Variables) -> Vec<String> {
+        let text = |entry: &Zeroizing<Vec<u8>>| String::from_utf8_lossy(entry).into_owned();
+        variables.iter().map(text).collect()
+    }
+
+    fn export(name: &str, value: &[u8]) -> Export {
+        let slug = Slug::parse(&format!("acme.test.{name}")).unwrap();
+        Export { name: name.to_owned(), slug, ambient: false, secret: Secret::copy_of(value) }
+    }
+
+    #[test]
+    fn the_callers_environment_but_for_keys() {
+        let env: Environment =
+            [("PATH", "/bin"), ("TOKEN", "old"), ("TOKEN_2", "x"), ("OTHER", "o"), ("EMPTY", "")]
+                .into_iter()
+                .collect();
+        let withheld = ["TOKEN", "OTHER"].map(str::to_owned).into();
+        let mut variables = inherited(&env, &withheld);
+        assert_eq!(shown(&variables), ["EMPTY=\0", "PATH=/bin\0", "TOKEN_2=x\0"]);
+        add_values(&mut variables, &[export("TOKEN", b"new=\xff"), export("PATH", b"p")]).unwrap();
+        assert_eq!(shown(&variables), ["EMPTY=\0", "TOKEN_2=x\0", "TOKEN=new=\u{fffd}\0", "PATH=p\0"]);
+        add_files(&mut variables, [("OTHER", 100)]);
+        assert_eq!(variables.last().unwrap().as_slice(), b"OTHER_FILE=/dev/fd/100\0");
+        assert!(variables.iter().all(|entry| entry.capacity() == entry.len()));
+    }
+
+    #[test]
+    fn what_no_variable_can_hold_is_refused() {
+        let problem = add_values(&mut Vec::new(), &[export("K", b"a\0b")]).unwrap_err();
+        assert_eq!(problem.exit(), 2);
+        assert!(problem.message.contains("acme.test.K") && problem.hint.unwrap().contains("--files"));
+    }
+
+    #[test]
+    fn shells_exit_codes() {
+        use std::io::{Error, ErrorKind};
+        for (program, kind, exit, says) in [
+            ("x", ErrorKind::NotFound, 127, "there is no program x on PATH"),
+            ("./x", ErrorKind::NotFound, 127, "there is no program ./x"),
+            ("./x/y", ErrorKind::NotADirectory, 127, "there is no program ./x/y"),
+            ("x", ErrorKind::PermissionDenied, 126, "x cannot be executed: permission denied"),
+            ("x", ErrorKind::ArgumentListTooLong, 126, "x cannot be executed: argument list too long"),
+        ] {
+            let (code, problem) = not_started(program.as_ref(), &Error::from(kind));
+            assert_eq!((code, problem.message.as_str()), (exit, says));
+        }
+    }
+}

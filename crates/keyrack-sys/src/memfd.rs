@@ -1,0 +1,60 @@
+//! A file that is nowhere but in memory and is never changed again: a value given to a program by a descriptor's path.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// A file with this content, readable by its owner alone and sealed (`F_ADD_SEALS` of fcntl(2)): nobody who has it can write to it, shrink
+/// it, grow it or lift a seal. `name` is shown by `/proc/<pid>/fd`, to whom may look there.
+///
+/// # Errors
+/// Those of `memfd_create(2)` and `write(2)`.
+pub fn sealed(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    // Linux 6.3 wants to be told that no program will be in it; kernels before it know no such flag.
+    let no_exec = MFdFlags::from_bits_retain(nix::libc::MFD_NOEXEC_SEAL);
+    let fd = match memfd_create(name, flags | no_exec) {
+        Err(Errno::EINVAL) => memfd_create(name, flags)?,
+        other => other?,
+    };
+    let mut file = File::from(fd);
+    file.set_permissions(Permissions::from_mode(0o400))?;
+    file.write_all(content)?;
+    let seals =
+        SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    // From its beginning for whoever reads the descriptor itself rather than its path.
+    io::Seek::rewind(&mut file)?;
+    Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn it_is_read_and_never_written() {
+        let file = File::from(sealed("test", b"hunter2").unwrap());
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o400);
+        assert!((&file).write_all(b"x").is_err());
+        assert!(file.set_len(0).is_err());
+        assert!(fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE)).is_err());
+        let mut text = String::new();
+        (&file).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hunter2");
+        // By its path as often as one likes.
+        for _ in 0..2 {
+            let again = std::fs::read(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+            assert_eq!(again, b"hunter2");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A program that is to be run as a shell would run it: looked for on PATH, with arguments and an environment of its own; in this process's
+//! place, or as a child ([`crate::child`]).
+//!
+//! What it finds is what this process was started with: descriptors, limits, signal dispositions, the signal mask.
+#![expect(unsafe_code, reason = "execve takes arrays of pointers")]
+
+use std::ffi::{CString, OsStr, OsString, c_char};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use zeroize::Zeroizing;
+
+use crate::inherited;
+
+/// Where execvp(3) looks when PATH is not set.
+const USUAL_PATH: &str = "/bin:/usr/bin";
+
+/// The shell that runs a file without a `#!` line, as execvp(3) has it.
+const SHELL: &std::ffi::CStr = c"/bin/sh";
+
+/// A program with its arguments and its environment, ready to be executed.
+pub struct Program {
+    /// The places to try, in order.
+    candidates: Vec<CString>,
+    args: Vec<CString>,
+    /// Each a `NAME=value` and a NUL byte.
+    env: Vec<Zeroizing<Vec<u8>>>,
+    /// Descriptors it shall have besides its streams.
+    passed: Vec<OwnedFd>,
+}
+
+impl Program {
+    /// `command` is the program's name and its arguments; `env` its variables, each a `NAME=value` that ends in a NUL byte and has no other.
+    /// A name without a slash is looked for in the directories of `path`, PATH's value, as execvp(3) does.
+    ///
+    /// # Errors
+    /// `EINVAL` for no command, for a NUL byte inside a string, and for a variable that does not end in one; `ENOENT` for an empty name.
+    pub fn new(command: &[OsString], env: Vec<Zeroizing<Vec<u8>>>, path: Option<&OsStr>) -> io::Result<Self> {
+        let name = command.first().ok_or(Errno::EINVAL)?.as_bytes();
+        if name.is_empty() {
+            return Err(Errno::ENOENT.into());
+        }
+        if !env.iter().all(|entry| is_string(entry)) {
+            return Err(Errno::EINVAL.into());
+        }
+        let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
+        let args = command.iter().map(|arg| c_string(arg.as_bytes())).collect::<Result<_, _>>()?;
+        let candidates = if name.contains(&b'/') {
+            vec![c_string(name)?]
+        } else {
+            let path = path.unwrap_or(OsStr::new(USUAL_PATH)).as_bytes();
+            let places = path.split(|&b| b == b':').map(|directory| match directory {
+                // An empty one is the working directory.
+                [] => c_string(name),
+                directory => c_string(&[directory, b"/", name].concat()),
+            });
+            places.collect::<Result<_, _>>()?
+        };
+        Ok(Self { candidates, args, env, passed: Vec::new() })
+    }
+
+    /// Its variables, to be added to in the form of [`Self::new`]; one of another form is not passed on.
+    pub fn env_mut(&mut self) -> &mut Vec<Zeroizing<Vec<u8>>> {
+        &mut self.env
+    }
+
+    /// Passes a descriptor on: the program has it under the number this returns, which is none of those that scripts use for themselves.
+    ///
+    /// # Errors
+    /// `EMFILE` when there is no room for it.
+    pub fn pass(&mut self, fd: &OwnedFd) -> io::Result<RawFd> {
+        // A shell has 0–9 for scripts, and bash 10–19 and 255 for itself.
+        let duplicate = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(100))?;
+        // SAFETY: the kernel has just made this descriptor for us and nothing else owns it.
+        let duplicate = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(duplicate) };
+        let number = duplicate.as_raw_fd();
+        self.passed.push(duplicate);
+        Ok(number)
+    }
+
+    /// Puts the program in this process's place: pid, parent, terminal, process group and whatever waits for it stay. Returns only when that
+    /// fails, with the error a shell goes by: `ENOENT` when it is nowhere, `EACCES` and others when it is there and cannot be run.
+    pub fn replace(&self) -> io::Error {
+        inherited::restore();
+        self.execute().into()
+    }
+
+    /// The same for a child that has restored what it has to.
+    pub(crate) fn execute(&self) -> Errno {
+        for fd in &self.passed {
+            if let Err(errno) = fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())) {
+                return errno;
+            }
+        }
+        let args: Vec<*const c_char> = pointers(self.args.iter().map(|arg| arg.as_ptr()));
+        let env = self.env.iter().filter(|entry| is_string(entry)).map(|entry| entry.as_ptr().cast());
+        let env: Vec<*const c_char> = pointers(env);
+        let mut forbidden = None;
+        let mut last = Errno::ENOENT;
+        for candidate in &self.candidates {
+            // SAFETY: both arrays end in null and point to strings that end in NUL and outlive the call.
+            unsafe { libc::execve(candidate.as_ptr(), args.as_ptr(), env.as_ptr()) };
+            match Errno::last() {
+                Errno::ENOEXEC => {
+                    let script = std::iter::once(SHELL.as_ptr()).chain(std::iter::once(candidate.as_ptr()));
+                    let args = pointers(script.chain(self.args.iter().skip(1).map(|arg| arg.as_ptr())));
+                    // SAFETY: as above.
+                    unsafe { libc::execve(SHELL.as_ptr(), args.as_ptr(), env.as_ptr()) };
+                    return Errno::last();
+                }
+                Errno::EACCES => forbidden = Some(Errno::EACCES),
+                // Not here: execvp(3) goes on to the next directory.
+                errno @ (Errno::ENOENT
+                | Errno::ENOTDIR
+                | Errno::ENODEV
+                | Errno::ESTALE
+                | Errno::ETIMEDOUT) => {
+                    last = errno;
+                }
+                errno => return errno,
+            }
+        }
+        forbidden.unwrap_or(last)
+    }
+}
+
+impl std::fmt::Debug for Program {
+    /// Names only: an argument or a variable may hold a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Program({:?}, {} variables)", self.args.first(), self.env.len())
+    }
+}
+
+/// Whether it has one NUL byte, at its end.
+fn is_string(entry: &[u8]) -> bool {
+    entry.iter().position(|&b| b == 0).is_some_and(|at| at + 1 == entry.len())
+}
+
+fn pointers(strings: impl Iterator<Item = *const c_char>) -> Vec<*const c_char> {
+    strings.chain(std::iter::once(std::ptr::null())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(command: &[&str], env: &[&[u8]], path: Option<&str>) -> io::Result<Program> {
+        let command: Vec<OsString> = command.iter().map(Into::into).collect();
+        let env = env.iter().map(|entry| Zeroizing::new(entry.to_vec())).collect();
+        Program::new(&command, env, path.map(OsStr::new))
+    }
+
+    #[test]
+    fn where_it_is_looked_for() {
+        for (name, path, places) in [
+            ("/bin/x", Some("/a:/b"), &["/bin/x"][..]),
+            ("./x", None, &["./x"]),
+            ("x/", Some("/a"), &["x/"]),
+            ("x", Some("/a:/b"), &["/a/x", "/b/x"]),
+            ("x", Some(":/b:"), &["x", "/b/x", "x"]),
+            ("x", Some(""), &["x"]),
+            ("x", None, &["/bin/x", "/usr/bin/x"]),
+        ] {
+            let found = program(&[name], &[], path).unwrap();
+            let found: Vec<_> = found.candidates.iter().map(|place| place.to_str().unwrap()).collect();
+            assert_eq!(found, places, "{name} {path:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_program_can_be_given() {
+        for (command, env) in [
+            (&[][..], &[][..]),
+            (&[""], &[]),
+            (&["x\0y"], &[]),
+            (&["x", "a\0b"], &[]),
+            (&["x"], &[&b"A=1"[..]]),
+            (&["x"], &[b"A=1\x00B\0"]),
+            (&["x"], &[b""]),
+        ] {
+            assert!(program(command, env, None).is_err(), "{command:?} {env:?}");
+        }
+        let shown = format!("{:?}", program(&["x", "hunter2"], &[b"A=hunter2\0"], None).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_passed_descriptor_is_out_of_the_way() {
+        let mut program = program(&["x"], &[], None).unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert!(program.pass(&reader.into()).unwrap() >= 100);
+        assert!(program.pass(&writer.into()).unwrap() > 100);
+    }
+}
