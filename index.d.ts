@@ -384,6 +384,7 @@ export type KeyrackErrorCode =
   | 'vault_read_only'
   | 'vault_write_only'
   | 'vault_unsupported'
+  | 'not_available'
   | 'lost'
   | 'vault_corrupt'
   | 'prompt_needed'

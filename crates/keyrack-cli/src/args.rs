@@ -8,14 +8,15 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use keyrack_core::{Owner, Problem};
 
 use crate::command::{
-    completions, daemon, del, doctor, get, init, list, recipient, relock, run, set, source, status, types,
-    unlock,
+    completions, daemon, del, doctor, firewall, get, infra, init, list, recipient, relock, run, set, source,
+    status, types, unlock,
 };
 use crate::usage;
 
 /// What was asked for.
 pub(crate) enum Command {
     Init(init::Flags),
+    Infra(infra::Command),
     Set(set::Flags),
     Del(del::Flags),
     List(list::Flags),
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     Status(status::Flags),
     Recipient(recipient::Command),
     Daemon(daemon::Command),
+    Firewall(firewall::Flags),
     Types(types::Flags),
     Doctor(doctor::Flags),
     Completions(completions::Flags),
@@ -35,7 +37,11 @@ pub(crate) enum Command {
 impl Command {
     /// Whether its flags ask for JSON by another word than `--json`.
     pub(crate) fn answers_json(&self) -> bool {
-        matches!(self, Command::Get(flags) if flags.answers_json())
+        match self {
+            Command::Get(flags) => flags.answers_json(),
+            Command::Firewall(flags) => flags.answers_json(),
+            _ => false,
+        }
     }
 }
 
@@ -89,8 +95,9 @@ pub(crate) enum Parsed {
 type Describe = fn(clap::Command) -> clap::Command;
 
 /// Name, one line, flags: in the order the help shows.
-const COMMANDS: [(&str, &str, Describe); 15] = [
+const COMMANDS: [(&str, &str, Describe); 17] = [
     ("init", "Make the rack of this machine, with you as its first recipient", init::Flags::augment_args),
+    ("infra", "Make the org's registry of GitHub Apps (not in this version)", infra::describe),
     ("recipient", "See and change who can decrypt the rack", recipient::describe),
     ("get", "Read keys that are unlocked", get::Flags::augment_args),
     ("source", "Print export lines for a shell to eval", source::Flags::augment_args),
@@ -102,6 +109,11 @@ const COMMANDS: [(&str, &str, Describe); 15] = [
     ("status", "Show what is unlocked", status::Flags::augment_args),
     ("list", "Show the keys this machine has", list::Flags::augment_args),
     ("daemon", "Start, stop, restart and look at the daemon", daemon::describe),
+    (
+        "firewall",
+        "Let a CI job's declared secrets through to its later steps, all or none",
+        firewall::Flags::augment_args,
+    ),
     ("types", "Write the names of declared keys for TypeScript", types::Flags::augment_args),
     ("doctor", "Look for everything that can be wrong, and say what mends it", doctor::Flags::augment_args),
     ("completions", "Print completions for a shell", completions::Flags::augment_args),
@@ -154,6 +166,7 @@ fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
         matches.subcommand().ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
     let command = match name {
         "init" => Command::Init(init::Flags::from_arg_matches(matches)?),
+        "infra" => Command::Infra(infra::Command::from_arg_matches(matches)?),
         "set" => Command::Set(set::Flags::from_arg_matches(matches)?),
         "del" => Command::Del(del::Flags::from_arg_matches(matches)?),
         "list" => Command::List(list::Flags::from_arg_matches(matches)?),
@@ -165,6 +178,7 @@ fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
         "status" => Command::Status(status::Flags::from_arg_matches(matches)?),
         "recipient" => Command::Recipient(recipient::Command::from_arg_matches(matches)?),
         "daemon" => Command::Daemon(daemon::Command::from_arg_matches(matches)?),
+        "firewall" => Command::Firewall(firewall::Flags::from_arg_matches(matches)?),
         "types" => Command::Types(types::Flags::from_arg_matches(matches)?),
         "doctor" => Command::Doctor(doctor::Flags::from_arg_matches(matches)?),
         "completions" => Command::Completions(completions::Flags::from_arg_matches(matches)?),
@@ -183,6 +197,7 @@ pub(crate) fn called(args: &[std::ffi::OsString]) -> Vec<&'static str> {
     let below: &[&'static str] = match name {
         Some("recipient") => &recipient::NAMES,
         Some("daemon") => &daemon::NAMES,
+        Some("infra") => &infra::NAMES,
         _ => &[],
     };
     let second = words.get(at + 1).and_then(|word| below.iter().copied().find(|name| name == word));

@@ -10,15 +10,23 @@ use serde::Serialize;
 
 /// Writes to stdout, all of it. A reader that has left early (`keyrack … | head -1`) is no failure: it has what it wanted.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Problem> {
-    let written =
-        io::stdout().as_fd().try_clone_to_owned().map(File::from).and_then(|mut out| out.write_all(bytes));
-    match written {
-        Ok(()) => Ok(()),
+    match write(bytes) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => {
-            Err(Problem::new(ErrorCode::Io, format!("the answer could not be written to stdout: {error}")))
-        }
+        written => written.map_err(|error| unwritten(&error)),
     }
+}
+
+/// The same where the reader must have got it all: one that has left early is a failure.
+pub(crate) fn print_all(bytes: &[u8]) -> Result<(), Problem> {
+    write(bytes).map_err(|error| unwritten(&error))
+}
+
+fn write(bytes: &[u8]) -> io::Result<()> {
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)?.write_all(bytes)
+}
+
+fn unwritten(error: &io::Error) -> Problem {
+    Problem::new(ErrorCode::Io, format!("the answer could not be written to stdout: {error}"))
 }
 
 /// Writes a value as JSON with two blanks of indentation, and a newline. Not for secrets.

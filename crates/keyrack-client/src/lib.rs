@@ -20,6 +20,7 @@ pub mod relock;
 pub mod render;
 pub mod run;
 pub mod secret;
+pub mod secrets_json;
 pub mod session;
 pub mod source;
 pub mod status;

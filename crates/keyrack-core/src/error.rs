@@ -140,6 +140,8 @@ codes! {
     VaultWriteOnly = "vault_write_only", 2;
     /// This build has no such vault.
     VaultUnsupported = "vault_unsupported", 2;
+    /// This version of keyrack does not have what was asked for yet.
+    NotAvailable = "not_available", 2;
     /// The vault has lost the key the host manifest names.
     Lost = "lost", 2;
     /// A file of a vault is damaged.

@@ -54,8 +54,28 @@ pub fn unlink_if_same(path: &Path, expected: FileId) -> io::Result<bool> {
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`], saying what it is, for one that will not do; those of `open(2)`.
 pub fn append_private(path: &Path) -> io::Result<File> {
-    let unfit = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOFOLLOW;
+    let file = append(path, OFlag::O_CREAT)?;
+    let found = file.metadata()?;
+    if found.uid() != crate::user::uid() {
+        return unfit(format!("it belongs to uid {}", found.uid()));
+    }
+    if found.mode() & 0o077 != 0 {
+        return unfit(format!("its mode is {:04o}, it must be 0600", found.mode() & 0o7777));
+    }
+    Ok(file)
+}
+
+/// Opens a regular file that is there to write at its end, whoever else does, and whosever it is; a symbolic link is not followed. Nothing
+/// is waited for.
+///
+/// # Errors
+/// As [`append_private`], but for owner and mode; [`io::ErrorKind::NotFound`].
+pub fn append_existing(path: &Path) -> io::Result<File> {
+    append(path, OFlag::empty())
+}
+
+fn append(path: &Path, more: OFlag) -> io::Result<File> {
+    let flags = more | OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NOFOLLOW;
     // A pipe would be waited for until somebody reads it.
     let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = match open(path, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
@@ -64,17 +84,14 @@ pub fn append_private(path: &Path) -> io::Result<File> {
         Err(Errno::EISDIR | Errno::ENXIO) => return unfit("it is not a regular file".to_owned()),
         Err(errno) => return Err(errno.into()),
     };
-    let found = file.metadata()?;
-    if !found.is_file() {
+    if !file.metadata()?.is_file() {
         return unfit("it is not a regular file".to_owned());
     }
-    if found.uid() != crate::user::uid() {
-        return unfit(format!("it belongs to uid {}", found.uid()));
-    }
-    if found.mode() & 0o077 != 0 {
-        return unfit(format!("its mode is {:04o}, it must be 0600", found.mode() & 0o7777));
-    }
     Ok(file)
+}
+
+fn unfit<T>(what: String) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
 #[cfg(test)]
@@ -118,6 +135,23 @@ mod tests {
             0o640,
             "a refusal changes nothing"
         );
+    }
+
+    #[test]
+    fn a_file_of_others_can_be_appended_to_if_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("open"), "one").unwrap();
+        std::fs::set_permissions(at("open"), std::fs::Permissions::from_mode(0o666)).unwrap();
+        append_existing(&at("open")).unwrap().write_all(b"two").unwrap();
+        assert_eq!(std::fs::read_to_string(at("open")).unwrap(), "onetwo");
+        std::os::unix::fs::symlink(at("open"), at("link")).unwrap();
+        nix::unistd::mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
+        for name in ["link", "pipe", "."] {
+            assert_eq!(append_existing(&at(name)).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+        assert_eq!(append_existing(&at("nowhere")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(!at("nowhere").exists());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A dev-dependency only: no shipped crate may depend on it.
 #![allow(clippy::print_stderr, reason = "a test says on stderr what it did not run")]
 
+pub mod github_runner;
 pub mod kernel;
 
 use std::ffi::OsStr;

@@ -117,7 +117,7 @@ fn a_full_disk_or_a_read_only_home_loses_nothing() {
 }
 
 #[allow(clippy::print_stderr, reason = "a test says on stderr what it did not run")]
-fn can_mount(world: &World, test: &str) -> bool {
+pub(crate) fn can_mount(world: &World, test: &str) -> bool {
     let possible = world.run("unshare -m mount -t tmpfs none /mnt", b"").0 == 0;
     if !possible {
         let line = format!("not run: {test}: needs the right to mount");

@@ -3,6 +3,7 @@
 
 mod changes;
 mod doctor;
+mod firewall;
 mod fixes;
 mod leaks;
 mod scenario;

@@ -25,7 +25,7 @@ use snapbox::report::Palette;
 use snapbox::{Assert, Redactions};
 
 /// The longest a command of a scenario may take.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 struct Step {

@@ -77,12 +77,26 @@ impl Judge<'_> {
     fn blob(&self, asked: &Asked, mech: &Mechanism) -> Answer {
         let known = !matches!(mech, Mechanism::Other(_));
         let what = if known { mech.as_str() } else { "a mechanism" };
-        let reason = format!(
-            "the variable {} holds what {what} makes keys from, which is never handed out raw",
-            asked.slug.name()
-        );
-        let fix = Fix::set(&self.ctx.owner, &asked.slug, &VaultId::OsSecure, mech);
-        self.blocked(asked, vec![reason], fix)
+        let name = asked.slug.name();
+        let mut reasons = vec![format!(
+            "the variable {name} holds what {what} makes keys from, which is never handed out raw"
+        )];
+        let fix = match mech {
+            // These this version can set.
+            Mechanism::Replica | Mechanism::Session | Mechanism::Other(_) => {
+                Fix::set(&self.ctx.owner, &asked.slug, &VaultId::OsSecure, mech)
+            }
+            _ => {
+                reasons.push(format!("{mech} is not in this version of keyrack"));
+                let such = if *mech == Mechanism::GithubApp {
+                    ", as by the action actions/create-github-app-token"
+                } else {
+                    ""
+                };
+                Fix::Text(format!("make the credential beforehand{such}, and put that into {name}"))
+            }
+        };
+        self.blocked(asked, reasons, fix)
     }
 
     fn blocked(&self, asked: &Asked, reasons: Vec<String>, fix: Fix) -> Answer {

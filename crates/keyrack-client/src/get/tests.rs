@@ -125,8 +125,9 @@ fn what_the_environment_answers() {
             &[("PLAIN", blob)],
             "acme.test.PLAIN",
             "blocked",
-            "the variable PLAIN holds what EPHEMERAL_VIA_GITHUB_APP makes keys from, which is never handed out raw",
-            "keyrack set --env test --key PLAIN --vault os.secure --mech EPHEMERAL_VIA_GITHUB_APP",
+            "the variable PLAIN holds what EPHEMERAL_VIA_GITHUB_APP makes keys from, which is never handed out raw; \
+             EPHEMERAL_VIA_GITHUB_APP is not in this version of keyrack",
+            "make the credential beforehand, as by the action actions/create-github-app-token, and put that into PLAIN",
         ),
         (
             &[("PLAIN", odd_blob)],

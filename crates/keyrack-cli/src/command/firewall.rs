@@ -1,0 +1,194 @@
+//! `keyrack firewall`: the secrets of a CI job, through the rules, to the job's later steps. One blocked key, and none leaves.
+
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::Path;
+
+use clap::Args;
+use keyrack_client::Secret;
+use keyrack_client::get::{Answer, Outcome};
+use keyrack_client::render::json;
+use keyrack_client::render::tree::{Node, tree};
+use keyrack_client::secrets_json::MAX_SECRETS_JSON;
+use keyrack_client::source::{Mode, sort};
+use keyrack_core::{Attempt, Env, ErrorCode, Problem, iso};
+use keyrack_ops::firewall::github::{self, EnvFile};
+use keyrack_ops::firewall::{From, Into, is_blocked, screen};
+use zeroize::Zeroizing;
+
+use crate::args::OwnerFlags;
+use crate::command::get::{warn, warn_of_nothing};
+use crate::outer::Outer;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Only keys that keyrack.yml declares for the env are looked at: in the daemon, then in the JSON, then in the environment.
+
+Exit: 0, also when keys are absent or locked; 2 when one is blocked, and then nothing is exported.
+
+Examples:
+  keyrack firewall --env test --from 'json(env://SECRETS_JSON)' --into github.actions
+  keyrack firewall --env test --from 'json(stdin://*)' --into json < secrets.json";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// prod, prep, test, all or camp
+    #[arg(long)]
+    pub(crate) env: String,
+    /// json(env://NAME), a JSON object in a variable, or json(stdin://*), one on stdin
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) from: String,
+    /// github.actions: masks, then variables of the later steps; or json: the attempts, with secrets
+    #[arg(long, value_name = "FORM")]
+    pub(crate) into: String,
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+}
+
+impl Flags {
+    /// Whether the answer is JSON.
+    pub(crate) fn answers_json(&self) -> bool {
+        self.into == "json"
+    }
+
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let owner = self.owner.resolve(&outer.group)?;
+        let env: Env = self.env.parse()?;
+        let from: From = self.from.parse()?;
+        let into: Into = self.into.parse()?;
+        // Before anything is read: a runner that cannot take the keys is not to be shown them.
+        let file = match into {
+            Into::GithubActions => Some(env_file(outer)?),
+            Into::Json => None,
+        };
+        let secrets = secrets(&from, outer)?;
+        let outcome = screen(&outer.context(owner), env, secrets.expose(), into)?;
+        drop(secrets);
+        warn(outer, &outcome);
+        warn_of_nothing(outer, &outcome, Some(env.as_str()));
+        let exit = if outcome.answers.iter().any(is_blocked) { 2 } else { 0 };
+        match file {
+            None => as_json(outcome, exit != 0, outer)?,
+            Some(file) => into_github(outcome, file, exit != 0, outer)?,
+        }
+        Ok(exit)
+    }
+}
+
+fn env_file(outer: &Outer) -> Result<EnvFile, Problem> {
+    let Some(path) = outer.environment.filled("GITHUB_ENV") else {
+        return Err(Problem::new(
+            ErrorCode::Usage,
+            "GITHUB_ENV is not set, so no later step could get a key",
+        )
+        .hint("run it in a step of GitHub Actions; elsewhere --into json"));
+    };
+    if io::stdout().is_terminal() && outer.environment.text("GITHUB_ACTIONS") != Some("true") {
+        return Err(Problem::new(
+            ErrorCode::Usage,
+            "stdout is a terminal, and the lines that mask secrets would show them",
+        )
+        .hint("only a runner of GitHub Actions may read them"));
+    }
+    EnvFile::open(Path::new(path))
+}
+
+/// The JSON, bounded, in memory that is wiped.
+fn secrets(from: &From, outer: &Outer) -> Result<Secret, Problem> {
+    match from {
+        From::Variable(name) => match outer.environment.filled(name) {
+            Some(value) => Ok(Secret::copy_of(value.as_encoded_bytes())),
+            None => Err(Problem::new(ErrorCode::Usage, format!("the variable {name} is not set"))
+                .hint(format!("in GitHub Actions: env: {{ {name}: ${{{{ toJSON(secrets) }}}} }}"))),
+        },
+        From::Stdin if io::stdin().is_terminal() => Err(Problem::new(
+            ErrorCode::PromptNeeded,
+            "the secrets JSON is read from stdin, which is a terminal",
+        )
+        .hint("pipe it in")),
+        From::Stdin => {
+            // One page more than is read, so that what is too long is seen and nothing grows.
+            let mut text = Zeroizing::new(Vec::with_capacity(MAX_SECRETS_JSON + 1));
+            let most = u64::try_from(MAX_SECRETS_JSON + 1).expect("16 MiB fit");
+            io::stdin().lock().take(most).read_to_end(&mut text).map_err(|error| {
+                Problem::new(ErrorCode::Io, format!("the secrets JSON could not be read from stdin: {error}"))
+            })?;
+            Ok(text.into())
+        }
+    }
+}
+
+/// The attempts. When one is blocked, only those that are not granted: what is granted has no secret then.
+fn as_json(mut outcome: Outcome, blocked: bool, outer: &Outer) -> Result<(), Problem> {
+    if blocked {
+        outcome.answers.retain(|answer| !answer.attempt.is_granted());
+    }
+    output::print(&json::outcome(&outcome, outer.invocation)?)?;
+    output::print(b"\n")
+}
+
+/// The report, the masks, and only when the runner has them, the variables.
+fn into_github(outcome: Outcome, file: EnvFile, blocked: bool, outer: &Outer) -> Result<(), Problem> {
+    output::print(report(&outcome, blocked, outer).as_bytes())?;
+    if blocked {
+        return Ok(());
+    }
+    let notices = github::notices(&outcome.answers);
+    let Ok(sorted) = sort(outcome, Mode::Lenient) else { return Ok(()) };
+    for export in sorted.exports.iter().filter(|export| github::is_runners_own(&export.name)) {
+        let name = &export.name;
+        outer.notice(&format!(
+            "{name}: the runner sets this variable itself, so later steps may see its own value"
+        ));
+    }
+    let blocks = github::blocks(&sorted.exports)?;
+    output::print_all(&github::masks(&sorted.exports))?;
+    output::print_all(notices.as_bytes())?;
+    file.append(&blocks)
+}
+
+fn report(outcome: &Outcome, blocked: bool, outer: &Outer) -> String {
+    let look = outer.look();
+    let count = |status: &str| {
+        let of = |answer: &&Answer| answer.attempt.status() == status;
+        match outcome.answers.iter().filter(of).count() {
+            some @ 1.. if status == "granted" && blocked => {
+                format!("{some}, held back since a key is blocked")
+            }
+            count => count.to_string(),
+        }
+    };
+    let keys = outcome.answers.iter().map(|answer| key(answer, blocked, outer));
+    let nodes = [
+        Node::pair("grants", count("granted")),
+        Node::pair("blocked", count("blocked")),
+        Node::pair("absent", count("absent")),
+        Node::pair("locked", count("locked")),
+        Node::new("keys").with(keys),
+    ];
+    tree(&look.titled("🔐", "keyrack firewall"), &nodes, look)
+}
+
+/// One key. A tip is for what is blocked alone: an absent key is no failure here, and nobody sits at this machine.
+fn key(answer: &Answer, blocked: bool, outer: &Outer) -> Node {
+    let look = outer.look();
+    let mut below = Vec::new();
+    let status = match &answer.attempt {
+        Attempt::Granted { grant, .. } => {
+            below.push(Node::pair("mech", grant.source.mech.as_str()));
+            below.extend(grant.expires_at_ms.map(|at| Node::pair("expires", iso::format_ms(at))));
+            if blocked { look.marked("held back", "✋") } else { look.marked("granted", "🔑") }
+        }
+        Attempt::Absent { .. } => look.marked("absent", "🫧"),
+        Attempt::Locked { .. } => look.marked("locked", "🔒"),
+        Attempt::Blocked { reasons, .. } => {
+            let status =
+                Node::pair("status", look.marked("blocked", "🚫")).with(reasons.iter().map(Node::new));
+            let tip = answer.attempt.fix().map(|fix| Node::tip(fix.render(outer.invocation)));
+            return Node::new(answer.attempt.slug().as_str()).with([status]).with(tip);
+        }
+    };
+    below.push(Node::pair("status", status));
+    below.extend(answer.note.as_ref().map(|note| Node::new(format!("note: {note}"))));
+    Node::new(answer.attempt.slug().as_str()).with(below)
+}

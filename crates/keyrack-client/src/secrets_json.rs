@@ -1,0 +1,132 @@
+//! The object of secrets that a CI system gives a job: `{"NAME": "value", …}`, as `toJSON(secrets)` of GitHub Actions makes it.
+//!
+//! It is read in place. Only a value that is asked for by name is unescaped, straight into memory that is wiped; all others stay what they
+//! are in the caller's bytes, and nothing of them is kept, shown or put into an environment.
+
+use keyrack_core::{ErrorCode, Problem};
+use keyrack_wire::unescape_into;
+use zeroize::Zeroizing;
+
+use crate::json_members::{Member, members};
+use crate::secret::Secret;
+
+/// The longest text that is read, in bytes: more than all secrets a GitHub job can have (300 of 48 KB each).
+pub const MAX_SECRETS_JSON: usize = 16 * 1024 * 1024;
+
+/// The secrets of one text.
+pub struct SecretsJson<'a> {
+    members: Vec<Member<'a>>,
+}
+
+impl<'a> SecretsJson<'a> {
+    /// Reads the object that `text` is.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Usage`] when it is none, or is over [`MAX_SECRETS_JSON`]. It says nothing of what the text holds.
+    pub fn read(text: &'a [u8]) -> Result<Self, Problem> {
+        if text.len() > MAX_SECRETS_JSON {
+            let most = MAX_SECRETS_JSON / (1024 * 1024);
+            return Err(Problem::new(ErrorCode::Usage, format!("the secrets JSON is over {most} MiB")));
+        }
+        let members = members(text).map_err(|_| {
+            Problem::new(ErrorCode::Usage, "the secrets JSON is not one JSON object")
+                .hint("it looks like {\"NAME\": \"value\"}: in GitHub Actions, toJSON(secrets)")
+        })?;
+        Ok(SecretsJson { members })
+    }
+
+    /// The value of a name; `None` where the object has none, or one that is `null`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Usage`], naming `name`, when it stands there twice, is no string, or holds half of a surrogate pair.
+    pub fn get(&self, name: &str) -> Result<Option<Secret>, Problem> {
+        let unfit = |why: &str| Problem::new(ErrorCode::Usage, format!("{name} {why} in the secrets JSON"));
+        let mut found = self.members.iter().filter(|member| member.name == name);
+        let Some(member) = found.next() else { return Ok(None) };
+        if found.next().is_some() {
+            return Err(unfit("stands twice"));
+        }
+        if member.value == b"null" {
+            return Ok(None);
+        }
+        let Some(quoted) = member.value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
+            return Err(unfit("is no string"));
+        };
+        // Unescaped it is never longer than escaped.
+        let mut room = Zeroizing::new(vec![0; quoted.len()]);
+        let len = unescape_into(quoted, &mut room).map_err(|_| unfit("is no text"))?;
+        Ok(Some(Secret::copy_of(&room[..len])))
+    }
+}
+
+impl std::fmt::Debug for SecretsJson<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SecretsJson({} members)", self.members.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value(text: &str, name: &str) -> Result<Option<String>, String> {
+        let secrets = SecretsJson::read(text.as_bytes()).map_err(|problem| problem.message)?;
+        let found = secrets.get(name).map_err(|problem| problem.message)?;
+        Ok(found.map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap()))
+    }
+
+    #[test]
+    fn values_by_name() {
+        for (text, found) in [
+            (r#"{"A":"x"}"#, Some("x")),
+            (r#" {"B":1,"A":"x\ny","C":[{"A":"z"}]} "#, Some("x\ny")),
+            (r#"{"A":"","B":"x"}"#, Some("")),
+            (r#"{"A":"\"\\\/\b\f\n\r\té\u00e9\ud83d\udd11"}"#, Some("\"\\/\u{8}\u{c}\n\r\téé🔑")),
+            (r#"{"\u0041":"x"}"#, Some("x")),
+            (r#"{"A":"\u0000"}"#, Some("\0")),
+            (r#"{"A":null}"#, None),
+            (r#"{"a":"x","AA":"y"}"#, None),
+            (r#"{"X":{"A":"x"}}"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(value(text, "A"), Ok(found.map(str::to_owned)), "{text}");
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_key_and_quote_nothing() {
+        for (text, message) in [
+            (r#"{"A":"hunter2","A":"hunter2"}"#, "A stands twice in the secrets JSON"),
+            (r#"{"A":"hunter2","\u0041":"x"}"#, "A stands twice in the secrets JSON"),
+            (r#"{"A":2222}"#, "A is no string in the secrets JSON"),
+            (r#"{"A":["hunter2"]}"#, "A is no string in the secrets JSON"),
+            (r#"{"A":{"A":"hunter2"}}"#, "A is no string in the secrets JSON"),
+            (r#"{"A":"hunter2\ud800"}"#, "A is no text in the secrets JSON"),
+            (r#"["hunter2"]"#, "the secrets JSON is not one JSON object"),
+            (r#"{"A":"hunter2"} {}"#, "the secrets JSON is not one JSON object"),
+            ("hunter2", "the secrets JSON is not one JSON object"),
+            ("", "the secrets JSON is not one JSON object"),
+            ("\u{feff}{}", "the secrets JSON is not one JSON object"),
+        ] {
+            assert_eq!(value(text, "A"), Err(message.to_owned()), "{text}");
+        }
+        let huge = vec![b' '; MAX_SECRETS_JSON + 1];
+        assert_eq!(SecretsJson::read(&huge).unwrap_err().message, "the secrets JSON is over 16 MiB");
+        assert_eq!(format!("{:?}", SecretsJson::read(br#"{"A":"hunter2"}"#)), "Ok(SecretsJson(1 members))");
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_whole_parser(values in prop::collection::btree_map("[A-C\u{e9}\"\\\\]{0,3}", any::<String>(), 0..8), pretty: bool) {
+            let text = if pretty { serde_json::to_vec_pretty(&values) } else { serde_json::to_vec(&values) }.unwrap();
+            let secrets = SecretsJson::read(&text).unwrap();
+            for (name, value) in &values {
+                let found = secrets.get(name).unwrap().unwrap();
+                prop_assert_eq!(found.expose(), value.as_bytes());
+            }
+            prop_assert!(secrets.get("D").unwrap().is_none());
+        }
+    }
+}

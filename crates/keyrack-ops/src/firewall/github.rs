@@ -1,0 +1,217 @@
+//! What a GitHub Actions runner is told: which texts to mask in its log, and which variables later steps get.
+//!
+//! The forms are those of docs.github.com, "Workflow commands for GitHub Actions": `::add-mask::` lines on stdout, and `NAME<<DELIMITER` blocks
+//! in the file that `GITHUB_ENV` names. Everything that holds a secret is put together in one allocation and wiped.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use keyrack_client::get::Answer;
+use keyrack_client::source::Export;
+use keyrack_core::{Attempt, ErrorCode, Problem, iso};
+use keyrack_sys::file::append_existing;
+use zeroize::Zeroizing;
+
+/// Variables by which programs find what they run or load: a secret there would break every later step, or steer it.
+const STEERING: [&str; 19] = [
+    "BASH_ENV",
+    "CDPATH",
+    "ENV",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "HOME",
+    "IFS",
+    "JAVA_TOOL_OPTIONS",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "PATH",
+    "PERL5LIB",
+    "PERL5OPT",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "RUBYOPT",
+    "SHELL",
+    "SHELLOPTS",
+];
+
+/// Why a key cannot be a variable of later steps, or must not be; `None` if it can.
+pub fn why_unfit(name: &str, value: &[u8]) -> Option<String> {
+    let upper = name.to_ascii_uppercase();
+    // The dynamic linkers' own: ld.so(8), dyld(1).
+    if STEERING.contains(&upper.as_str()) || upper.starts_with("LD_") || upper.starts_with("DYLD_") {
+        return Some(format!(
+            "the variable {name} steers every program of the later steps: no secret may be there"
+        ));
+    }
+    if value.contains(&0) {
+        return Some("its value holds a NUL byte, which no variable can".to_owned());
+    }
+    std::str::from_utf8(value)
+        .is_err()
+        .then(|| "its value is no UTF-8 text: the runner would change it, and could not mask it".to_owned())
+}
+
+/// Whether the runner sets the variable itself, in every step, so that what is exported does not last. GITHUB_TOKEN it does not.
+pub fn is_runners_own(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    upper != "GITHUB_TOKEN" && (upper.starts_with("GITHUB_") || upper.starts_with("RUNNER_"))
+}
+
+/// One `::add-mask::` line for every line of every value that is not blank. A line with blanks at its ends is masked without them too: a
+/// program may print it so.
+pub fn masks(exports: &[Export]) -> Zeroizing<Vec<u8>> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for export in exports {
+        for line in export.secret.expose().split(|byte| matches!(byte, b'\r' | b'\n')) {
+            let trimmed = trim(line);
+            if trimmed.is_empty() {
+                continue;
+            }
+            mask(&mut parts, line);
+            if trimmed.len() < line.len() {
+                mask(&mut parts, trimmed);
+            }
+        }
+    }
+    assemble(&parts)
+}
+
+/// Without the white space of Unicode at its ends, which the runner does not mask by itself.
+fn trim(line: &[u8]) -> &[u8] {
+    std::str::from_utf8(line).map_or(line.trim_ascii(), |text| text.trim().as_bytes())
+}
+
+/// The runner reads `%25` as a percent sign, and would read `%0A` as a line break. A line has none of the others that it escapes.
+fn mask<'a>(parts: &mut Vec<&'a [u8]>, line: &'a [u8]) {
+    parts.push(b"::add-mask::");
+    for (at, piece) in line.split(|byte| *byte == b'%').enumerate() {
+        if at > 0 {
+            parts.push(b"%25");
+        }
+        parts.push(piece);
+    }
+    parts.push(b"\n");
+}
+
+/// One `::notice::` line for every key that ends by itself.
+pub fn notices(answers: &[Answer]) -> String {
+    let ends = answers.iter().filter_map(|answer| match &answer.attempt {
+        Attempt::Granted { grant, .. } => Some((grant.slug.name(), grant.expires_at_ms?)),
+        _ => None,
+    });
+    ends.map(|(name, at)| format!("::notice::{name} expires at {}\n", iso::format_ms(at))).collect()
+}
+
+/// What is appended to the file of `GITHUB_ENV`: for every key a block between delimiters that are random and do not occur in its value.
+///
+/// # Errors
+/// [`ErrorCode::Io`] when the kernel gives no randomness.
+pub fn blocks(exports: &[Export]) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut kernel = File::open("/dev/urandom").map_err(|error| no_randomness(&error))?;
+    blocks_with(exports, || {
+        let mut bytes = [0; 16];
+        kernel.read_exact(&mut bytes).map_err(|error| no_randomness(&error))?;
+        Ok(bytes)
+    })
+}
+
+fn no_randomness(error: &io::Error) -> Problem {
+    Problem::new(ErrorCode::Io, format!("the kernel gives no randomness: {error}"))
+}
+
+/// The same with the randomness given.
+pub(super) fn blocks_with(
+    exports: &[Export],
+    mut random: impl FnMut() -> Result<[u8; 16], Problem>,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut delimiters = Vec::with_capacity(exports.len());
+    for export in exports {
+        delimiters.push(delimiter_for(export.secret.expose(), &mut random)?);
+    }
+    // A line that somebody left without its end must not swallow our first one; an empty one the runner passes over.
+    let mut parts: Vec<&[u8]> = vec![b"\n"];
+    for (export, delimiter) in exports.iter().zip(&delimiters) {
+        let delimiter = delimiter.as_bytes();
+        parts.extend([export.name.as_bytes(), b"<<", delimiter, b"\n"]);
+        parts.extend([export.secret.expose(), b"\n", delimiter, b"\n"]);
+    }
+    Ok(if exports.is_empty() { Zeroizing::default() } else { assemble(&parts) })
+}
+
+fn delimiter_for(
+    value: &[u8],
+    random: &mut impl FnMut() -> Result<[u8; 16], Problem>,
+) -> Result<String, Problem> {
+    loop {
+        let hex: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let delimiter = format!("keyrack_{hex}");
+        if !value.windows(delimiter.len()).any(|part| part == delimiter.as_bytes()) {
+            return Ok(delimiter);
+        }
+    }
+}
+
+/// All parts behind one another, in an allocation of their size: growing would leave copies behind.
+fn assemble(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+    let mut whole = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
+    parts.iter().for_each(|part| whole.extend_from_slice(part));
+    whole
+}
+
+/// The file that `GITHUB_ENV` names, open to be appended to.
+pub struct EnvFile {
+    file: File,
+    shown: String,
+}
+
+impl EnvFile {
+    /// Opens it, so that a runner without one is found out before anything is told.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Usage`] when there is none; [`ErrorCode::FileUnsafe`] for a link and for what is no file; [`ErrorCode::Io`].
+    pub fn open(path: &Path) -> Result<Self, Problem> {
+        let shown = path.display().to_string();
+        let file = append_existing(path).map_err(|error| {
+            let code = match error.kind() {
+                io::ErrorKind::NotFound => ErrorCode::Usage,
+                io::ErrorKind::InvalidInput => ErrorCode::FileUnsafe,
+                _ => ErrorCode::Io,
+            };
+            Problem::new(code, format!("the file of GITHUB_ENV, {shown}, cannot be appended to: {error}"))
+                .hint("the runner makes one for each step")
+        })?;
+        Ok(EnvFile { file, shown })
+    }
+
+    /// Appends in one write. What was written of one that failed is taken back, unless somebody else has written behind it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Io`]; nothing is exported then.
+    pub fn append(mut self, bytes: &[u8]) -> Result<(), Problem> {
+        let before = self.file.metadata().map_err(|error| self.unwritten(&error))?.len();
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.file.write(&bytes[written..]) {
+                Ok(0) => return Err(self.taken_back(before, written, &io::ErrorKind::WriteZero.into())),
+                Ok(more) => written += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.taken_back(before, written, &error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn taken_back(&self, before: u64, written: usize, error: &io::Error) -> Problem {
+        let end = before.checked_add(u64::try_from(written).unwrap_or(u64::MAX));
+        if self.file.metadata().ok().map(|found| found.len()) == end {
+            let _ = self.file.set_len(before);
+        }
+        self.unwritten(error)
+    }
+
+    fn unwritten(&self, error: &io::Error) -> Problem {
+        Problem::new(ErrorCode::Io, format!("nothing is exported: {} cannot be written: {error}", self.shown))
+    }
+}

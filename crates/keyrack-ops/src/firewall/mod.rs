@@ -1,0 +1,110 @@
+//! `firewall`: the secrets that a CI system gives a job, to the keys that `keyrack.yml` declares and the job's later steps may have.
+//!
+//! All or nothing: one blocked key, and no secret leaves. Only declared keys are looked at; nothing of the other secrets is read, kept or put
+//! into an environment.
+
+pub mod github;
+#[cfg(test)]
+mod tests;
+
+use std::str::FromStr;
+
+use keyrack_client::get::{Answer, Options, Outcome, Plan, Scope, read};
+use keyrack_client::secrets_json::SecretsJson;
+use keyrack_client::{Context, Secret};
+use keyrack_core::{Attempt, Env, ErrorCode, Fix, Problem};
+
+/// Where the secrets come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// `json(env://NAME)`: a JSON object in a variable of the environment.
+    Variable(String),
+    /// `json(stdin://*)`: the same on stdin.
+    Stdin,
+}
+
+impl FromStr for From {
+    type Err = Problem;
+
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let inner = text.strip_prefix("json(").and_then(|rest| rest.strip_suffix(')'));
+        match inner.map(|source| source.split_once("://")) {
+            Some(Some(("env", name))) if !name.is_empty() => Ok(From::Variable(name.to_owned())),
+            Some(Some(("stdin", "*"))) => Ok(From::Stdin),
+            // Not repeated: somebody may have put the secrets themselves there.
+            _ => Err(Problem::new(ErrorCode::Usage, "--from takes json(env://NAME) or json(stdin://*)")
+                .hint("for example --from 'json(env://SECRETS_JSON)', with the quotes")),
+        }
+    }
+}
+
+/// What they are made into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Into {
+    /// `github.actions`: masks on stdout, then variables of the job's later steps.
+    GithubActions,
+    /// `json`: the attempts on stdout.
+    Json,
+}
+
+impl FromStr for Into {
+    type Err = Problem;
+
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        match text {
+            "github.actions" => Ok(Into::GithubActions),
+            "json" => Ok(Into::Json),
+            _ => Err(Problem::new(ErrorCode::Usage, "--into takes github.actions or json")),
+        }
+    }
+}
+
+/// What came of the keys that `keyrack.yml` declares for an env: from the daemon, else from `secrets`, else from the context's environment.
+/// If one is blocked, no answer has a secret.
+///
+/// # Errors
+/// Those of [`Plan::of`]; [`ErrorCode::Usage`] when `secrets` is no JSON object of strings, as far as they are looked at. That a daemon
+/// cannot be asked is an error only where the environment does not have everything either.
+pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Into) -> Result<Outcome, Problem> {
+    let plan = Plan::of(ctx, &Scope::Repo { env: Some(env) })?;
+    let secrets = SecretsJson::read(secrets)?;
+    let pending = read(ctx, plan, Options::default());
+    for name in pending.names() {
+        secrets.get(name)?;
+    }
+    let mut outcome = pending.answer(|name| match secrets.get(name) {
+        Ok(Some(given)) if !given.is_empty() => Some(given),
+        _ => ctx.env.get(name).map(|value| Secret::copy_of(value.as_encoded_bytes())),
+    })?;
+    if into == Into::GithubActions {
+        outcome.answers.iter_mut().for_each(hold_back_unfit);
+    }
+    if outcome.answers.iter().any(is_blocked) {
+        outcome.answers.iter_mut().for_each(|answer| answer.secret = None);
+    }
+    outcome.answers.iter_mut().for_each(mend_in_ci);
+    Ok(outcome)
+}
+
+/// A long-lived token is mended where it comes from, and nothing here lets it through all the same.
+fn mend_in_ci(answer: &mut Answer) {
+    if let Attempt::Blocked { slug, fix, .. } = &mut answer.attempt
+        && answer.note.take().is_some()
+    {
+        *fix = Some(Fix::Text(format!("put a short-lived credential into {}", slug.name())));
+    }
+}
+
+/// Whether a rule holds the key back.
+pub fn is_blocked(answer: &Answer) -> bool {
+    matches!(answer.attempt, Attempt::Blocked { .. })
+}
+
+/// Blocks a key that cannot be a variable of later steps, or must not be.
+fn hold_back_unfit(answer: &mut Answer) {
+    let Some(secret) = &answer.secret else { return };
+    let slug = answer.attempt.slug();
+    let Some(reason) = github::why_unfit(slug.name(), secret.expose()) else { return };
+    let attempt = Attempt::Blocked { slug: slug.clone(), reasons: vec![reason], fix: None };
+    *answer = Answer { attempt, secret: None, note: None, waived: false };
+}
