@@ -1,2 +1,2 @@
 export * from './index.js';
-export { keyrack as default } from './index.js';
+export { default } from './index.js';

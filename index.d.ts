@@ -1,7 +1,34 @@
-/// <reference lib="esnext.disposable" />
+// Types of keyrack. No global of yours is touched, and neither the DOM's nor Node's types are needed.
 
 /** An env: the second part of a slug. */
 export type Env = 'sudo' | 'prod' | 'prep' | 'test' | 'all' | 'camp';
+
+/** An env, completed by an editor and open to a word that is known at run time only; any but an {@link Env} ends in `bad_env`. */
+export type EnvName = Env | (string & {});
+
+/**
+ * The keys your repository declares. Empty as it comes: then any text is a key's name. `keyrack types` writes a file that fills it from
+ * `keyrack.yml`, so that names are completed and a misspelt one does not compile.
+ *
+ * @example
+ * // keyrack-env.d.ts, as `keyrack types` writes it
+ * import 'keyrack';
+ * declare module 'keyrack' {
+ *   interface KeyrackKeys {
+ *     'API_KEY': 'prod' | 'test';
+ *   }
+ * }
+ */
+export interface KeyrackKeys {}
+
+/** A slug in full: `org.env.NAME`. The org may be `@this`, that of `keyrack.yml`, or `@all`, this machine. */
+export type KeySlug = `${string}.${Env}.${string}`;
+
+/**
+ * What names a key that is read: one that `keyrack.yml` declares, or a slug in full. Any text as long as {@link KeyrackKeys} is empty.
+ * Text that is known at run time only goes in as a slug: `` `@this.test.${name}` ``.
+ */
+export type KeyName = [keyof KeyrackKeys] extends [never] ? string : Extract<keyof KeyrackKeys, string> | KeySlug;
 
 /** What came of asking for one key. */
 export type Status = 'granted' | 'absent' | 'locked' | 'blocked';
@@ -40,6 +67,8 @@ export interface AttemptGranted<Secret = string> {
   grant: Grant<Secret>;
   /** The key is weaker than `keyrack.yml` demands, and came from the environment, which is outside keyrack's custody. */
   belowDeclared?: true;
+  /** More to know, in a sentence. */
+  note?: string;
 }
 
 /** The key was never set (`absent`), or is set and not unlocked (`locked`). */
@@ -50,6 +79,10 @@ export interface AttemptMissed {
   message: string;
   /** The command that mends it, complete, to be pasted into a shell. */
   fix: string | null;
+  /** More to know, in a sentence. */
+  note?: string;
+  /** It may be absent: the variable that `is-optional-if-has` of its entry names is set. */
+  waived?: true;
 }
 
 /** The key is there and a rule holds it back. */
@@ -61,9 +94,11 @@ export interface AttemptBlocked {
   reasons: string[];
   /** The command that mends it, complete, to be pasted into a shell. */
   fix: string | null;
+  /** More to know, in a sentence. */
+  note?: string;
 }
 
-/** What came of asking for one key. */
+/** What came of asking for one key: `status` tells which of the three it is. */
 export type Attempt<Secret = string> = AttemptGranted<Secret> | AttemptMissed | AttemptBlocked;
 
 /** The words a command would print. */
@@ -72,7 +107,25 @@ export interface Emit {
   stdout: string;
 }
 
-/** A secret that can be wiped. Printing one by accident (`console.log`, `JSON.stringify`, a template) shows nothing. */
+// The well-known symbol of `using`, where your `lib` has one (`esnext.disposable`, or `@types/node`); nothing where it has none.
+type DisposeSymbol = SymbolConstructor extends { readonly dispose: infer Dispose extends symbol } ? Dispose : never;
+
+/** The method of `using`, where your `lib` knows it. */
+export type DisposableWhereKnown = { [Method in DisposeSymbol]: () => void };
+
+/** `[Symbol.dispose]()` is {@link ErasableSecret.erase}: `using secret = …` erases it at the end of the block. */
+export interface ErasableSecret extends DisposableWhereKnown {}
+
+/**
+ * A secret that can be wiped. Printing one by accident (`console.log`, `JSON.stringify`, a template) shows nothing.
+ *
+ * @example
+ * const { attempt } = getSync({ for: { key: 'API_KEY' }, env: 'test', as: 'buffer' });
+ * if (attempt.status === 'granted') {
+ *   using secret = attempt.grant.key.secret; // or call secret.erase() yourself
+ *   sign(secret.bytes);
+ * }
+ */
 export class ErasableSecret {
   private constructor();
   /** The secret itself, not a copy of it. Empty once erased. */
@@ -81,20 +134,18 @@ export class ErasableSecret {
   readonly erased: boolean;
   /** Overwrites the bytes with zeros; every view of them sees the zeros. Copies you made, strings above all, are yours to mind. */
   erase(): void;
-  /** The same, for `using`. */
-  [Symbol.dispose](): void;
 }
 
 /** What every call takes. */
 export interface OwnerOption {
   /** Whose rack: a name of lower-case letters, digits, `-` and `_`. Default: your own (`null`). */
-  owner?: string | null;
+  owner?: string | null | undefined;
 }
 
 /** How a reading call waits. */
 export interface ReadOptions extends OwnerOption {
   /** How long the daemon may take to answer, in milliseconds; default 2000. Then the call fails with `daemon_unresponsive`. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 /** What is needed of an `AbortSignal`, the web's or Node's. */
@@ -108,44 +159,44 @@ export interface Signal {
 /** How a changing call, which runs the command in a child process, is bounded. */
 export interface ChangeOptions extends OwnerOption {
   /** Files of ssh or age private keys to open vaults with, before those found in the usual places. */
-  prikey?: string | readonly string[];
+  prikey?: string | readonly string[] | null | undefined;
   /** Whether the terminal may be asked. `'never'` (default): a call that needs an answer fails with `prompt_needed`. `'tty'`: it asks there. */
-  prompt?: 'never' | 'tty';
+  prompt?: 'never' | 'tty' | undefined;
   /** Withdraws the call: the child is ended and reaped, then the promise rejects with `aborted`. */
-  signal?: Signal;
+  signal?: Signal | undefined;
   /** After how many milliseconds the child is ended and the call fails with `timed_out`. Default: never. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 /** Whether long-lived tokens may pass. */
 export interface AllowOption {
   /** `{ dangerous: true }` lets a value pass that looks like a long-lived token. */
-  allow?: { dangerous?: boolean };
+  allow?: { dangerous?: boolean | undefined } | null | undefined;
 }
 
 /** One key, or every key that the repository's `keyrack.yml` declares. */
-export type Scope = { repo: true; key?: never } | { key: string; repo?: never };
+export type Scope = { repo: true; key?: never } | { key: KeyName; repo?: never };
 
 /** What {@link getSync} is asked. */
 export interface GetSyncInput<For extends Scope = Scope, As extends 'string' | 'buffer' = 'string' | 'buffer'> extends ReadOptions, AllowOption {
   /** `{ key }`: a bare name or a full slug (`org.env.NAME`). `{ repo: true }`: every declared key of `env`. */
   for: For;
   /** Which env. Needed for a bare name that stands in several, and for `repo` when `keyrack.yml` has several. */
-  env?: string;
+  env?: EnvName | null | undefined;
   /** The org of a key: `@this` (default, that of `keyrack.yml`), `@all` (this machine's), or its name. */
-  org?: string;
+  org?: '@this' | '@all' | (string & {}) | null | undefined;
   /** How secrets are handed over: `'string'` (default), which can never be wiped, or `'buffer'`, an {@link ErasableSecret}. */
-  as?: As;
+  as?: As | undefined;
   /** Whether `emit.stdout` has ANSI colours. Default false. */
-  color?: boolean;
+  color?: boolean | undefined;
 }
 
 /** What {@link get} is asked. */
 export interface GetInput<For extends Scope = Scope, As extends 'string' | 'buffer' = 'string' | 'buffer'> extends GetSyncInput<For, As>, Omit<ChangeOptions, 'timeoutMs' | 'owner'> {
   /** `{ unlock: true }` unlocks the keys found locked, and no others, then asks again. That runs the command in a child process. */
-  with?: { unlock?: boolean };
+  with?: { unlock?: boolean | undefined } | null | undefined;
   /** As for every reading call; with `with.unlock` it is also after how many milliseconds the unlocking child is ended, by default never. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 type SecretAs<As> = [As] extends ['buffer'] ? ErasableSecret : [As] extends ['string'] ? string : string | ErasableSecret;
@@ -172,31 +223,46 @@ export type GetOutput<For extends Scope = Scope, As extends 'string' | 'buffer' 
  * Gets keys: from the daemon of this login session, then from `process.env`. Never prompts, opens no vault and starts no daemon, unless
  * `with.unlock` asks for it. A key's status never rejects; a wrong ask, a malformed `keyrack.yml` or a fault does.
  *
- * The daemon is asked synchronously, which takes microseconds, and at most `timeoutMs`.
+ * The daemon is asked synchronously, which takes microseconds, and at most `timeoutMs` (milliseconds, default 2000).
  *
- * @throws {KeyrackError} such as `ambiguous_key`, `env_required`, `manifest_invalid`, `no_manifest`, `daemon_unresponsive`, `server_untrusted`.
+ * @throws {KeyrackError} such as `ambiguous_key`, `env_required`, `manifest_invalid`, `no_manifest`, `daemon_unresponsive`, `server_untrusted`;
+ *   with `with.unlock` also what {@link unlock} rejects with.
  * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @example
+ * const { attempt } = await get({ for: { key: 'API_KEY' }, env: 'test', with: { unlock: true } });
+ * if (attempt.status !== 'granted') throw new Error(attempt.fix ?? attempt.status);
+ * connect(attempt.grant.key.secret);
+ * @example
+ * const { attempts } = await get({ for: { repo: true }, env: 'test' });
  */
 export function get<const For extends Scope, const As extends 'string' | 'buffer' = 'string'>(input: GetInput<For, As>): Promise<GetOutput<For, As>>;
 
-/** As {@link get}, at once; it cannot unlock. */
+/**
+ * As {@link get}, at once; it cannot unlock.
+ *
+ * @throws {KeyrackError} such as `ambiguous_key`, `env_required`, `manifest_invalid`, `no_manifest`, `daemon_unresponsive`, `server_untrusted`.
+ * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @example
+ * const { attempt } = getSync({ for: { key: 'API_KEY' }, env: 'test' });
+ * const key = attempt.status === 'granted' ? attempt.grant.key.secret : undefined;
+ */
 export function getSync<const For extends Scope, const As extends 'string' | 'buffer' = 'string'>(input: GetSyncInput<For, As>): GetOutput<For, As>;
 
 /** What {@link source} is asked. */
 export interface SourceInput extends ReadOptions, AllowOption {
   /** Which env. */
-  env: string;
-  /** One key, a bare name or a full slug, instead of every declared one. */
-  key?: string;
+  env: EnvName;
+  /** One key, a bare name or a full slug, instead of every declared one. Needed for env `sudo`. */
+  key?: KeyName | null | undefined;
   /** `'strict'` (default): a key that is not granted and not waived fails the call. `'lenient'`: it is left out. */
-  mode?: 'strict' | 'lenient';
+  mode?: 'strict' | 'lenient' | undefined;
   /** Whether a variable that is set, and that `source` did not set itself, is replaced. Default false. */
-  override?: boolean;
+  override?: boolean | undefined;
   /**
    * What a strict failure does after its report on stderr. Default: `process.exit(2)` on the main thread, as test set-up files expect, but
    * `'throw'` in a worker thread and under vitest, where an exit would take more than the caller with it.
    */
-  onFail?: 'exit' | 'throw';
+  onFail?: 'exit' | 'throw' | undefined;
 }
 
 /** What {@link source} did, by variable name. */
@@ -215,9 +281,15 @@ export interface SourceOutput {
  *
  * Without a `keyrack.yml` there is nothing to source in lenient mode; in strict mode that is `no_manifest`.
  *
- * @throws {KeyrackError} as {@link get}; a strict failure that throws has the code of the first failing key (`locked`, `absent` or
+ * A strict failure ends the process with exit code 2 after a report on stderr, or throws: see {@link SourceInput.onFail}.
+ *
+ * @throws {KeyrackError} as {@link getSync}; a strict failure that throws has the code of the first failing key (`locked`, `absent` or
  *   `blocked`) and all failing `attempts`.
  * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @example
+ * source({ env: 'test' }); // in the set-up file of a test runner
+ * @example
+ * const { missing } = source({ env: 'prep', owner: 'robot', mode: 'lenient' });
  */
 export function source(input: SourceInput): SourceOutput;
 
@@ -265,36 +337,62 @@ export interface StatusOutput {
   };
 }
 
-/** What the daemon holds; `null` when none runs. Never a secret. */
-export function status(input?: ReadOptions & { /** Only keys of this env. */ env?: string }): StatusOutput | null;
+/**
+ * What the daemon holds; `null` when none runs. Never a secret. Synchronous; the daemon gets `timeoutMs` (milliseconds, default 2000).
+ *
+ * @throws {KeyrackError} such as `daemon_unresponsive`, `server_untrusted`, `no_home`, `binding_missing`.
+ * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @example
+ * for (const { slug, ttlLeftMs } of status()?.keys ?? []) console.log(slug, ttlLeftMs);
+ */
+export function status(input?: ReadOptions & { /** Only keys of this env. */ env?: EnvName | null | undefined }): StatusOutput | null;
 
 /**
- * Erases keys from the daemon: one (by full slug), those of an env, or all. What was not held is no error.
+ * Erases keys from the daemon: one (by full slug), those of an env, or all. What was not held is no error. Synchronous; when it returns, they are gone.
  *
  * @returns the slugs that were erased, sorted.
+ * @throws {KeyrackError} such as `bad_slug`, `daemon_unresponsive`, `server_untrusted`, `binding_missing`.
+ * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @example
+ * relock({ key: 'acme.test.API_KEY' });
+ * relock({ env: 'prod' });
+ * relock();
  */
-export function relock(input?: ReadOptions & { /** A full slug. */ key?: string; env?: string }): { relocked: string[] };
+export function relock(input?: ReadOptions & { /** A full slug. */ key?: string | null | undefined; env?: EnvName | null | undefined }): { relocked: string[] };
 
 /** A key that {@link unlock} left out. */
 export interface Omitted {
   slug: string;
   reason: 'absent' | 'lost' | 'remote' | 'errored' | (string & {});
-  cause?: { code: string; message: string; fix?: string };
+  /** The command that mends it, complete, to be pasted into a shell. */
+  fix?: string;
+  /** What went wrong, where something did. */
+  cause?: { code: KeyrackErrorCode; message: string; fix?: string; hint?: string };
 }
+
+/** What {@link unlock} says of a key it unlocked: everything of its grant but the secret. */
+export type Unlocked = Omit<Grant<never>, 'key'>;
 
 /**
  * Opens vaults and hands keys to the daemon, starting it if need be. One bad key never stops the others: each ends unlocked or omitted with
- * its own cause.
+ * its own cause, and the promise resolves. Runs the command in a child process.
+ *
+ * @throws {KeyrackError} such as `prompt_needed`, `host_manifest_missing`, `no_identity`, `key_not_found`, `duration_above_ceiling`, `timed_out`,
+ *   `aborted`.
+ * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @example
+ * const { unlocked, omitted } = await unlock({ env: 'test', duration: '30m' });
+ * for (const { slug, reason, cause } of omitted) console.error(slug, reason, cause?.fix);
  */
 export function unlock(
   input?: ChangeOptions & {
-    env?: string;
+    env?: EnvName | null | undefined;
     /** One key, a bare name or a full slug; needed for env `sudo`. */
-    key?: string;
+    key?: KeyName | null | undefined;
     /** For how long, such as `'30m'` or `'9h'`. Default 9 h, for `sudo` 30 min; at most 24 h, for `sudo` 1 h. */
-    duration?: string;
+    duration?: string | null | undefined;
   },
-): Promise<{ unlocked: Omit<Grant<never>, 'key'>[]; omitted: Omitted[] }>;
+): Promise<{ unlocked: Unlocked[]; omitted: Omitted[] }>;
 
 /** What is recorded of a key that was set. */
 export interface Host {
@@ -305,40 +403,97 @@ export interface Host {
   env: string;
   org: string;
   meta: unknown;
+  /** The longest it may be unlocked for, such as `'1h'`. */
   maxDuration: string | null;
+  /** ISO 8601 in UTC. */
   createdAt: string;
+  /** ISO 8601 in UTC. */
   updatedAt: string;
 }
 
-/** Puts a key into a vault. Works in a git repository. */
-export function set(
-  input: ChangeOptions &
-    AllowOption & {
-      /** A bare name or a full slug. */
-      key: string;
-      /** What to keep, handed to the command by stdin. Without one, a vault that needs one asks at the terminal (`prompt: 'tty'`). */
-      secret?: string | Uint8Array | ErasableSecret;
-      /** Which vault, such as `os.secure`. */
-      vault: string;
-      /** How the secret is used, such as `PERMANENT_VIA_REPLICA`. A permanent one must be named. */
-      mech?: string;
-      env?: string;
-      org?: string;
-      /** What the vault calls it, for vaults that keep a reference. */
-      exid?: string;
-      /** The longest it may be unlocked for, such as `'1h'`. */
-      maxDuration?: string;
-      /** The `keyrack.yml` to enter it in, relative to the repository's root. */
-      at?: string;
-    },
-): Promise<Host>;
+/** What {@link set} is told, however the key is named. */
+export interface SetOptions extends ChangeOptions, AllowOption {
+  /**
+   * What to keep, handed to the command by stdin. Without one it is asked for at the terminal under `prompt: 'tty'`, which is also what a `slug`
+   * without a secret means where standard input is a terminal; else the call fails with `prompt_needed`.
+   */
+  secret?: string | Uint8Array | ErasableSecret | undefined;
+  /** Which vault, such as `os.secure`. */
+  vault: KeyrackHostVault;
+  /** How the secret is used, such as `PERMANENT_VIA_REPLICA`. A permanent one must be named. */
+  mech?: KeyrackGrantMechanism | null | undefined;
+  /** What the vault calls it, for vaults that keep a reference. */
+  exid?: string | null | undefined;
+  /** The longest it may be unlocked for, such as `'1h'`. */
+  maxDuration?: string | null | undefined;
+  /** The `keyrack.yml` to enter it in, relative to the repository's root. */
+  at?: string | null | undefined;
+}
 
-/** Removes a key from its vault and from this machine's records. That it was not there is no error. */
-export function del(input: ChangeOptions & { /** A bare name or a full slug. */ key: string; env?: string; org?: string }): Promise<{
+/** {@link set} by name, in the repository you stand in, whose `keyrack.yml` says whose the key is. */
+export interface SetByNameInput extends SetOptions {
+  /** A bare name or a full slug. It need not be declared yet: `set` declares it. */
+  key: string;
+  slug?: never;
+  env?: EnvName | null | undefined;
+  org?: '@this' | '@all' | (string & {}) | null | undefined;
+}
+
+/** {@link set} by full slug, which works in a repository or without one. Where there is a `keyrack.yml`, the slug's org must be its. */
+export interface SetBySlugInput extends SetOptions {
+  /** `org.env.NAME`. */
+  slug: string;
+  key?: never;
+}
+
+/**
+ * Puts a key into a vault, and, in a repository, declares it in `keyrack.yml`. Everything that can be refused is, before anything is stored. Runs the
+ * command in a child process. It does not unlock: {@link unlock} does.
+ *
+ * @throws {KeyrackError} such as `mech_required`, `grade_degraded`, `below_declared`, `long_lived_token`, `empty_secret`, `host_manifest_missing`,
+ *   `no_identity`, `prompt_needed`, `no_manifest`, `org_mismatch`.
+ * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @example
+ * await set({ key: 'API_KEY', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: token });
+ * @example
+ * const host = await set({ slug: 'acme.test.API_KEY', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: token });
+ */
+export function set(input: SetByNameInput | SetBySlugInput): Promise<Host>;
+
+/** {@link del} by name, in the repository you stand in. */
+export interface DelByNameInput extends ChangeOptions {
+  /** A bare name or a full slug. */
+  key: string;
+  slug?: never;
+  env?: EnvName | null | undefined;
+  org?: '@this' | '@all' | (string & {}) | null | undefined;
+}
+
+/** {@link del} by full slug, in a repository or without one. */
+export interface DelBySlugInput extends ChangeOptions {
+  /** `org.env.NAME`. */
+  slug: string;
+  key?: never;
+}
+
+/** What {@link del} did. */
+export interface DelOutput {
   slug: string;
   effect: 'deleted' | 'not_found';
+  /** What was destroyed besides, at a vault that owned it. */
   destroyed?: { exid: string };
-}>;
+}
+
+/**
+ * Removes a key from its vault, from this machine's records, from the daemon and from `keyrack.yml`. That it was not there is no error. Runs the
+ * command in a child process.
+ *
+ * @throws {KeyrackError} such as `no_manifest`, `ambiguous_key`, `vault_unsupported`, `no_identity`, `prompt_needed`.
+ * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @example
+ * const { effect } = await del({ key: 'API_KEY', env: 'test' });
+ */
+export function del(input: DelByNameInput | DelBySlugInput): Promise<DelOutput>;
 
 /** What a {@link KeyrackError} can be about. The list grows: a code of a newer daemon comes as it is. */
 export type KeyrackErrorCode =
@@ -422,7 +577,17 @@ export type KeyrackErrorCode =
 
 /** The one error keyrack throws for anything but an argument of a wrong type. Its words hold no secret. */
 export class KeyrackError extends Error {
-  constructor(problem: { code: string; message: string; exit?: number; slug?: string; fix?: string; hint?: string; attempts?: Attempt[]; detail?: string; cause?: unknown });
+  constructor(problem: {
+    code: KeyrackErrorCode;
+    message: string;
+    exit?: number | undefined;
+    slug?: string | undefined;
+    fix?: string | undefined;
+    hint?: string | undefined;
+    attempts?: Attempt[] | undefined;
+    detail?: string | undefined;
+    cause?: unknown;
+  });
   readonly name: 'KeyrackError';
   /** What programs act on. */
   readonly code: KeyrackErrorCode;
@@ -440,7 +605,7 @@ export class KeyrackError extends Error {
   readonly metadata: { hint?: string };
 }
 
-/** Everything by one name. */
+/** Everything that acts, by one name. */
 export const keyrack: {
   get: typeof get;
   getSync: typeof getSync;
@@ -451,3 +616,131 @@ export const keyrack: {
   set: typeof set;
   del: typeof del;
 };
+export default keyrack;
+
+// ---- The names that users of `rhachet/keyrack` know ----
+
+/** How a secret comes to be. Newer ones may appear. */
+export type KeyrackGrantMechanism =
+  | 'PERMANENT_VIA_REPLICA'
+  | 'PERMANENT_VIA_REFERENCE'
+  | 'EPHEMERAL_VIA_SESSION'
+  | 'EPHEMERAL_VIA_GITHUB_APP'
+  | 'EPHEMERAL_VIA_AWS_SSO'
+  | 'EPHEMERAL_VIA_GITHUB_OIDC'
+  | (string & {});
+
+/** Where a secret rests. Newer ones may appear. */
+export type KeyrackHostVault =
+  | 'os.secure'
+  | 'os.direct'
+  | 'os.daemon'
+  | 'os.envvar'
+  | '1password'
+  | 'aws.config'
+  | 'aws.params'
+  | 'github.secrets'
+  | (string & {});
+
+/** {@link Status}. */
+export type KeyrackGrantStatus = Status;
+/** {@link Attempt}, with its secret as a string. A plain object. */
+export type KeyrackGrantAttempt = Attempt<string>;
+/** {@link Grant}, with its secret as a string. A plain object. */
+export type KeyrackKeyGrant = Grant<string>;
+/** {@link Host}. A plain object. */
+export type KeyrackKeyHost = Host;
+
+/** What `keyrack.yml` declares of one key. A plain object. */
+export interface KeyrackKeySpec {
+  slug: string;
+  /** Always `null`: no `keyrack.yml` names a mechanism. */
+  mech: KeyrackGrantMechanism | null;
+  env: string;
+  name: string;
+  /** The least grade that will do, on each axis; `null` where nothing is demanded. */
+  grade: { protection: Grade['protection'] | null; duration: Grade['duration'] | null } | null;
+  flags: {
+    /** The variable whose presence excuses the absence of this key. */
+    isOptionalIfHas: string | null;
+  };
+}
+
+/** A repository's `keyrack.yml` with everything it extends. A plain object. */
+export interface KeyrackRepoManifest {
+  /** The file's absolute path. */
+  uri: string;
+  org: string;
+  /** The envs that the file itself declares, without `all`. */
+  envs: string[];
+  /** The files it extends, directly or not. Not there when there are none. */
+  extends?: string[];
+  /** The declared keys by slug, in their order. */
+  keys: Record<string, KeyrackKeySpec>;
+}
+
+/** What {@link formatKeyrackKeyBranch} draws: an attempt, or what {@link unlock} says of a key. */
+export type KeyrackKeyBranchEntry = Attempt<unknown> | Unlocked | Omitted;
+
+/**
+ * The lines of one key's branch in a tree, without line breaks, as every command draws it. Never the secret. Works without the native part.
+ *
+ * @example
+ * for (const line of formatKeyrackKeyBranch({ entry: attempt, isLast: true })) console.log(line);
+ */
+export function formatKeyrackKeyBranch(input: { entry: KeyrackKeyBranchEntry; isLast?: boolean | undefined; /** ANSI colours. Default false. */ color?: boolean | undefined }): string[];
+
+/**
+ * The tree of one attempt, as in `emit.stdout` of {@link get}. Never the secret. Works without the native part.
+ *
+ * @example
+ * process.stderr.write(formatKeyrackGetOneOutput({ attempt }));
+ */
+export function formatKeyrackGetOneOutput(input: { attempt: Attempt<unknown>; /** ANSI colours. Default false. */ color?: boolean | undefined }): string;
+
+/**
+ * The tree of several attempts, as in `emit.stdout` of {@link get}. Never the secret. Works without the native part.
+ *
+ * @example
+ * const locked = attempts.filter(({ status }) => status === 'locked');
+ * process.stderr.write(formatKeyrackGetAllOutput({ attempts: locked }));
+ */
+export function formatKeyrackGetAllOutput(input: { attempts: readonly Attempt<unknown>[]; /** ANSI colours. Default false. */ color?: boolean | undefined }): string;
+
+/** Which repository, and whose rack: what {@link getKeyrackKeyGrant} reads by. A plain object; it holds nothing open. */
+export interface ContextKeyrackGrantGet {
+  owner: string | null;
+  /** The repository's root; `null` for none, where keys are asked for by full slug. */
+  gitroot: string | null;
+  /** What its `keyrack.yml` declares; `null` where there is none. */
+  repoManifest: KeyrackRepoManifest | null;
+}
+
+/**
+ * Makes a context: reads `keyrack.yml` below `gitroot`, and nothing else. It decrypts nothing and asks nobody.
+ *
+ * @throws {KeyrackError} `manifest_invalid`; `binding_missing` where there is no native part and the file is not in its plain form.
+ * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @example
+ * const context = await genContextKeyrackGrantGet({ gitroot: process.cwd(), owner: 'robot' });
+ * const slugs = Object.keys(context.repoManifest?.keys ?? {});
+ */
+export function genContextKeyrackGrantGet(input: { gitroot: string | null; owner: string | null }): Promise<ContextKeyrackGrantGet>;
+
+/**
+ * Reads keys by a context, from the daemon, then from `process.env`, as {@link get} does: one, or each of `slugs` in their order.
+ *
+ * @throws {KeyrackError} as {@link getSync}.
+ * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @example
+ * const attempt = await getKeyrackKeyGrant({ for: { key: 'acme.test.API_KEY' } }, context);
+ * const attempts = await getKeyrackKeyGrant({ for: { repo: true }, slugs }, context);
+ */
+export function getKeyrackKeyGrant(
+  input: AllowOption & { for: { key: string; repo?: never }; env?: EnvName | null | undefined; org?: '@this' | '@all' | (string & {}) | null | undefined },
+  context: Pick<ContextKeyrackGrantGet, 'owner' | 'gitroot'>,
+): Promise<KeyrackGrantAttempt>;
+export function getKeyrackKeyGrant(
+  input: AllowOption & { for: { repo: true; key?: never }; /** Full slugs. */ slugs: readonly string[]; /** Not needed: each slug names its own. */ env?: EnvName | null | undefined },
+  context: Pick<ContextKeyrackGrantGet, 'owner' | 'gitroot'>,
+): Promise<KeyrackGrantAttempt[]>;

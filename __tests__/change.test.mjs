@@ -56,6 +56,21 @@ describe('the whole path from Node', () => {
     expect(await js("return k.getSync({ for: { key: 'acme.test.TOKEN' } }).attempt.status")).toBe('absent');
   });
 
+  it('sets, reads and deletes by full slug, in a repository or without one', async () => {
+    const today = { slug: 'acme.test.BY_SLUG', mech: 'PERMANENT_VIA_REPLICA', vault: 'os.secure', exid: null, owner: null, prikey: join(home.home, '.ssh', 'id_ed25519') };
+    for (const where of ['process.cwd()', "'/'"]) {
+      const call = (body) => js(`process.chdir(${where}); ${body}`);
+      const host = await call(`return k.set({ ...${JSON.stringify(today)}, secret: 'v' })`);
+      expect(host).toStrictEqual({ slug: 'acme.test.BY_SLUG', mech: 'PERMANENT_VIA_REPLICA', vault: 'os.secure', exid: null, env: 'test', org: 'acme', meta: null, maxDuration: null, createdAt: expect.any(String), updatedAt: expect.any(String) });
+      expect(await call("return k.get({ for: { key: 'acme.test.BY_SLUG' }, owner: null, with: { unlock: true } })")).toMatchObject({ attempt: { status: 'granted', grant: { key: { secret: 'v' } } } });
+      expect(await call("return k.del({ slug: 'acme.test.BY_SLUG' })")).toStrictEqual({ slug: 'acme.test.BY_SLUG', effect: 'deleted' });
+      // Nobody is there to be asked for the secret.
+      expect(await call(`return k.set(${JSON.stringify(today)})`)).toMatchObject({ code: 'prompt_needed', slug: 'acme.test.BY_SLUG' });
+    }
+    expect(await js(`return k.set({ ...${JSON.stringify(today)}, slug: 'other.test.K', secret: 'v' })`)).toMatchObject({ code: 'org_mismatch' });
+    expect(await js("return k.set({ key: 'K', slug: 'acme.test.K', vault: 'os.secure' })")).toMatchObject({ name: 'TypeError', message: 'set: give key or slug, not both' });
+  });
+
   it('get with unlock opens what is locked and nothing else', async () => {
     for (const key of ['ONE', 'TWO', 'THREE']) {
       await js(`return k.set({ key: '${key}', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: new TextEncoder().encode('${key}!') })`);

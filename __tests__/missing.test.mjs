@@ -10,13 +10,15 @@ const { copyPackage, makeHome, runNode } = require('./helpers/home.cjs');
 const { parse } = require('../lib/declared.js');
 const { LONG_LIVED, reasons } = require('../lib/firewall.js');
 
+const MANIFEST = 'org: acme # ours\nenv.all:\n  - SHARED\nenv.test:\n  - TOKEN\n  - key: OPTIONAL\n    is-optional-if-has: OTHER\n  - "GRADED": encrypted\n';
+
 let copy;
 let home;
 let face;
 beforeAll(() => {
   copy = copyPackage();
   home = makeHome();
-  home.manifest('org: acme # ours\nenv.all:\n  - SHARED\nenv.test:\n  - TOKEN\n  - key: OPTIONAL\n    is-optional-if-has: OTHER\n  - "GRADED": encrypted\n');
+  home.manifest(MANIFEST);
   face = JSON.stringify(copy.index);
 });
 afterAll(() => {
@@ -38,6 +40,31 @@ describe('where keyrack is built for the platform', () => {
     });
     const all = { SHARED: 's', TOKEN: 't', OPTIONAL: 'o', GRADED: 'g' };
     expect(await js("k.getSync({ for: { repo: true }, env: 'test' }).attempts.map((each) => each.grant.slug + '=' + each.grant.key.secret)", all)).toStrictEqual(['acme.test.SHARED=s', 'acme.test.TOKEN=t', 'acme.test.OPTIONAL=o', 'acme.test.GRADED=g']);
+  });
+
+  it("env all is every key of every env, as where there is a native part", async () => {
+    const { getSync, source } = require('../index.js');
+    require('../lib/binding.js').binding();
+    home.manifest('org: acme\nenv.all:\n  - SHARED\nenv.test:\n  - TOKEN\nenv.prod:\n  - TOKEN\n  - OTHER\n');
+    const before = process.cwd();
+    const saved = { ...process.env };
+    const values = { SHARED: 's', TOKEN: 't', OTHER: 'o' };
+    Object.assign(process.env, { HOME: home.home, XDG_RUNTIME_DIR: home.runtime }, values);
+    process.chdir(home.repo);
+    try {
+      for (const env of ['all', 'test', 'prod']) {
+        expect(await js(`k.getSync({ for: { repo: true }, env: '${env}' })`, values)).toStrictEqual(getSync({ for: { repo: true }, env }));
+        expect(await js(`k.source({ env: '${env}' })`, values)).toStrictEqual(source({ env }));
+      }
+      delete process.env.OTHER;
+      const { OTHER, ...some } = values;
+      expect(await js("k.source({ env: 'all', mode: 'lenient' })", some)).toStrictEqual(source({ env: 'all', mode: 'lenient' }));
+    } finally {
+      process.chdir(before);
+      for (const name of Object.keys(process.env)) if (!(name in saved)) delete process.env[name];
+      Object.assign(process.env, saved);
+      home.manifest(MANIFEST);
+    }
   });
 
   it('and source', async () => {
@@ -106,10 +133,10 @@ describe('the reader of plain manifests', () => {
   it('reads what keyrack writes', () => {
     const { org, extends: files, envs } = parse("org: 'acme'\nextends:\n  - .agent/other.yml\n\n# none yet\nenv.prod: []\nenv.test:\n  - A # one\n  - B: ephemeral\n  - key: C\n    grade: encrypted\n    is-optional-if-has: D\n");
     expect([org, files]).toStrictEqual(['acme', ['.agent/other.yml']]);
-    expect([...envs]).toStrictEqual([['prod', []], ['test', [{ name: 'A' }, { name: 'B' }, { name: 'C', optionalIfHas: 'D' }]]]);
+    expect([...envs]).toStrictEqual([['prod', []], ['test', [{ name: 'A' }, { name: 'B', grade: 'ephemeral' }, { name: 'C', grade: 'encrypted', optionalIfHas: 'D' }]]]);
   });
 
-  it.each(['env.test:\n  - A\n', 'org: a\nenv.test: { A: 1 }\n', 'org: a\nenv.test: [A]\n', 'org: a\nenv.test:\n  - &x A\n', 'org: a\nenv.test:\n  - {key: A}\n', 'org: a\nother: 1\n', 'org: a\nenv.test:\n  - key: A\n    unknown: b\n'])('gives up at %j', (text) => {
+  it.each(['env.test:\n  - A\n', 'org: a\nenv.test: { A: 1 }\n', 'org: a\nenv.test: [A]\n', 'org: a\nenv.test:\n  - &x A\n', 'org: a\nenv.test:\n  - {key: A}\n', 'org: a\nother: 1\n', 'org: a\nenv.test:\n  - key: A\n    unknown: b\n', 'org: a\nenv.test:\n  - A.\n', 'org: a\nenv.test:\n  - A..B\n', 'org: a\nenv.test:\n  - 1A\n', 'org: a\nenv.test:\n  - A;B\n', `org: a\nenv.test:\n  - ${'A'.repeat(256)}\n`, 'org: a\nenv.test:\n  - A: B: c\n', 'org: a\nenv.test:\n  - key: A\n    grade: "{}"\n', 'org: a\nenv.sudo:\n  - A\n', 'org: a\nenv.dev:\n  - A\n', 'org: a\nenv.all:\n  - A\n', 'org: a\nenv.test: []\nenv.test:\n  - A\n', 'org: "@all"\nenv.test:\n  - A\n', 'org: a.b\nenv.test:\n  - A\n'])('gives up at %j', (text) => {
     expect(parse(text)).toBeNull();
   });
 });

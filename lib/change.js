@@ -67,10 +67,19 @@ async function unlock(input = {}) {
   return { unlocked, omitted };
 }
 
+/** The key that is meant: by its name in this repository, or by its full slug, which is taken at its word where no keyrack.yml speaks. */
+function keyFlags(call, { key, slug }) {
+  if (slug === undefined || slug === null) return flag('key', argument.required(`${call}: key`, key));
+  if (key !== undefined && key !== null) throw new TypeError(`${call}: give key or slug, not both`);
+  return [...flag('key', argument.required(`${call}: slug`, slug)), '--anywhere'];
+}
+
 async function set(input) {
-  argument.options('set', input, [...COMMON, 'key', 'secret', 'vault', 'mech', 'org', 'exid', 'maxDuration', 'at', 'allow']);
+  argument.options('set', input, [...COMMON, 'key', 'slug', 'secret', 'vault', 'mech', 'org', 'exid', 'maxDuration', 'at', 'allow']);
   const { flags, how } = common('set', input);
-  flags.push(...flag('key', argument.required('set: key', input.key)), ...flag('vault', argument.required('set: vault', input.vault)));
+  flags.push(...keyFlags('set', input), ...flag('vault', argument.required('set: vault', input.vault)));
+  // Today's callers give no secret and mean that the person at the terminal is asked, if there is one.
+  if (input.slug && input.secret === undefined && input.prompt === undefined && process.stdin.isTTY === true) how.prompt = 'tty';
   for (const [name, option] of [['mech', 'mech'], ['org', 'org'], ['exid', 'exid'], ['max-duration', 'maxDuration'], ['at', 'at']]) {
     flags.push(...flag(name, argument.text(`set: ${option}`, input[option])));
   }
@@ -86,9 +95,9 @@ async function set(input) {
 }
 
 async function del(input) {
-  argument.options('del', input, [...COMMON, 'key', 'org']);
+  argument.options('del', input, [...COMMON, 'key', 'slug', 'org']);
   const { flags, how } = common('del', input);
-  flags.push(...flag('key', argument.required('del: key', input.key)), ...flag('org', argument.text('del: org', input.org)));
+  flags.push(...keyFlags('del', input), ...flag('org', argument.text('del: org', input.org)));
   return runForJson(['del', ...flags], how);
 }
 
@@ -113,7 +122,7 @@ function secretBytes(secret) {
 }
 
 function allowsDangerous(call, allow) {
-  if (allow === undefined) return false;
+  if (allow === undefined || allow === null) return false;
   argument.options(`${call}: allow`, allow, ['dangerous']);
   return argument.flag(`${call}: allow.dangerous`, allow.dangerous);
 }

@@ -4,6 +4,7 @@
 
 const { declared } = require('./declared.js');
 const { reasons } = require('./firewall.js');
+const { formatKeyrackGetAllOutput, strictFailure } = require('./format.js');
 const { invokedAs } = require('./realm.js');
 
 const FULL = /^([^.]+)\.(sudo|prod|prep|test|all|camp)\.(.+)$/;
@@ -12,6 +13,12 @@ const FULL = /^([^.]+)\.(sudo|prod|prep|test|all|camp)\.(.+)$/;
 function parts({ key, org, inEnv }) {
   const [, ofOrg, ofEnv, name] = FULL.exec(key) ?? [null, org ?? '@this', inEnv ?? 'all', key];
   return { org: ofOrg, env: ofEnv, name, slug: `${ofOrg}.${ofEnv}.${name}` };
+}
+
+/** The keys that were asked for. */
+function wanted(asked, missing) {
+  if (asked.keys !== undefined) return asked.keys.map((key) => parts({ key }));
+  return asked.key === undefined ? declared(asked, missing) : [parts(asked)];
 }
 
 /** A word as a POSIX shell reads it: a fix gets pasted. */
@@ -32,7 +39,10 @@ function attempt({ org, env, name, slug }, asked) {
   const value = env === 'sudo' ? undefined : process.env[name];
   if (value === undefined || value === '') return null;
   const against = reasons(name, value, asked.dangerous);
-  if (against.length > 0) return { status: 'blocked', slug, reasons: against, fix: fix({ org, env, name }, asked) };
+  if (against.length > 0) {
+    const note = reasons(name, value, true).length === 0 ? { note: '--allow-dangerous hands it out all the same' } : {};
+    return { status: 'blocked', slug, reasons: against, fix: fix({ org, env, name }, asked), ...note };
+  }
   return {
     status: 'granted',
     grant: {
@@ -47,29 +57,30 @@ function attempt({ org, env, name, slug }, asked) {
 
 /** What the addon would answer. `missing` throws: it is called as soon as the environment is not enough. */
 function fromEnvironment(asked, missing) {
-  const keys = asked.key === undefined ? declared(asked, missing) : [parts(asked)];
-  const attempts = keys.map((key) => attempt(key, asked) ?? missing());
-  const lines = attempts.map((each) => `   - ${each.grant?.slug ?? each.slug}: ${each.status}`);
-  return { attempts, stdout: `\nkeyrack\n${lines.join('\n')}\n\n` };
+  const attempts = wanted(asked, missing).map((key) => attempt(key, asked) ?? missing());
+  return { attempts, stdout: formatKeyrackGetAllOutput({ attempts, color: asked.color }) };
 }
 
 /** The same for `source`: what the environment has is kept as it is; a key that is waived, or not required, may be missing. */
 function sourceFromEnvironment(asked, missing) {
-  const keys = asked.key === undefined ? declared(asked, missing) : [parts(asked)];
+  const keys = wanted(asked, missing);
   const done = { set: [], secrets: [], sourced: [], kept: [], differing: [], missing: [] };
   const failed = [];
   for (const key of keys) {
     const found = attempt(key, asked);
-    if (found?.status === 'granted') done.kept.push(key.name);
+    if (found?.status === 'granted') {
+      // For env `all` a name may stand in several envs: it is one variable.
+      if (!done.kept.includes(key.name)) done.kept.push(key.name);
+    }
     else if (!found && asked.strict && !(key.optionalIfHas && process.env[key.optionalIfHas])) missing();
     else {
       if (found && asked.strict) failed.push(found);
-      done.missing.push(key.name);
+      if (!done.missing.includes(key.name)) done.missing.push(key.name);
     }
   }
+  done.missing = done.missing.filter((name) => !done.kept.includes(name));
   if (failed.length === 0) return done;
-  const lines = failed.map(({ slug, reasons: against }) => `   - ${slug}: blocked: ${against.join('; ')}`);
-  return { failed, report: `\nkeyrack\n${lines.join('\n')}\n\n` };
+  return { failed, report: strictFailure(failed) };
 }
 
 module.exports = { fromEnvironment, sourceFromEnvironment };

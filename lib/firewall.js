@@ -25,8 +25,8 @@ function reasons(name, value, dangerous) {
   if (text.startsWith('{') && /"mech"\s*:/.test(text.replace(/\\u00([0-7][0-9a-f])/gi, (_, code) => String.fromCharCode(parseInt(code, 16))))) {
     return [`the variable ${name} holds what a mechanism makes keys from, which is never handed out raw`];
   }
-  if (text === '') return ['there is no value to check'];
   if (dangerous) return [];
+  if (text === '') return ['there is no value to check'];
   const [, what] = LONG_LIVED.find(([prefix]) => text.startsWith(prefix)) ?? [];
   return what === undefined ? [] : ['a long-lived token is dangerous to hand out as it is', `detected ${what}`];
 }

@@ -56,6 +56,7 @@ function ask(asked) {
 /** The same bytes as a Uint8Array of this realm, whatever realm the buffer is of. */
 const ownView = ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength);
 
+/** What is handed out: `attempt` of one key, `attempts` of several. */
 function finish({ key, buffer }, { attempts, stdout, warnings = [] }) {
   if (buffer) {
     for (const { grant } of attempts) {
@@ -73,7 +74,7 @@ function getSync(input) {
 
 async function get(input) {
   const asked = question('get', input, [...READ, ...UNLOCK]);
-  const unlock = input.with !== undefined && argument.flag('get: with.unlock', argument.options('get: with', input.with, ['unlock']).unlock);
+  const unlock = input.with !== undefined && input.with !== null && argument.flag('get: with.unlock', argument.options('get: with', input.with, ['unlock']).unlock);
   const how = {
     prompt: argument.word('get: prompt', input.prompt, ['never', 'tty']),
     signal: argument.signal('get: signal', input.signal),
@@ -91,4 +92,4 @@ async function get(input) {
   return ask(asked);
 }
 
-module.exports = { DEADLINE_MS, get, getSync, lookUp };
+module.exports = { DEADLINE_MS, ask, get, getSync, lookUp };

@@ -22,15 +22,15 @@ function directory() {
   }
 }
 
-/** The realm as the addon takes it, with whose rack is meant and how long the daemon may take. */
-function realm(owner, deadlineMs) {
+/** The realm as the addon takes it, with whose rack is meant, how long the daemon may take, and where the caller stands. */
+function realm(owner, deadlineMs, cwd = directory()) {
   // One string crosses faster than a dozen; no variable can hold a NUL.
   let env = '';
   for (const name of NAMES) {
     const value = process.env[name];
     if (value !== undefined) env += `${name}=${value}\0`;
   }
-  return { cwd: directory(), env, owner, deadlineMs };
+  return { cwd, env, owner, deadlineMs };
 }
 
 module.exports = { INVOCATIONS, NAMES, directory, invokedAs, realm };

@@ -8,6 +8,7 @@ class ErasableSecret {
   #bytes;
 
   constructor(bytes) {
+    makeDisposable();
     this.#bytes = bytes;
   }
 
@@ -40,9 +41,12 @@ class ErasableSecret {
     return shown;
   }
 }
-// Node before 20.4 has no Symbol.dispose.
-if (Symbol.dispose) {
+
+/** For `using`. Node before 20.4 has no Symbol.dispose, nor have the contexts of test runners; who brings one may do so after us. */
+function makeDisposable() {
+  if (typeof Symbol.dispose !== 'symbol' || Object.hasOwn(ErasableSecret.prototype, Symbol.dispose)) return;
   Object.defineProperty(ErasableSecret.prototype, Symbol.dispose, { value: ErasableSecret.prototype.erase, configurable: true, writable: true });
 }
+makeDisposable();
 
 module.exports = { ErasableSecret };

@@ -195,8 +195,17 @@ pub fn assign(
         sourced: Vec::new(),
         kept: Vec::new(),
         differing: Vec::new(),
-        missing: sourced.missing.iter().map(|answer| answer.attempt.slug().name().to_owned()).collect(),
+        missing: Vec::new(),
     };
+    for answer in &sourced.missing {
+        // A name may be missing in one env and there in another: it is one variable.
+        let name = answer.attempt.slug().name();
+        if !sourced.exports.iter().any(|export| export.name == name)
+            && !plan.missing.iter().any(|it| it == name)
+        {
+            plan.missing.push(name.to_owned());
+        }
+    }
     for Export { name, ambient, secret, .. } in sourced.exports {
         let value = current(&name).filter(|value| !value.is_empty());
         let same = value.as_ref().is_some_and(|value| value.expose() == secret.expose());
@@ -338,6 +347,18 @@ mod tests {
         for bad in ["", "1A", "a b", "a=b", "é", "a;b"] {
             assert!(!is_shell_name(bad), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_variable_is_missing_where_no_env_has_it() {
+        let answers = vec![
+            missing("a.prod.K", false),
+            granted("a.test.K", b"v", VaultId::OsSecure),
+            missing("a.prod.L", false),
+            missing("a.test.L", false),
+        ];
+        let plan = assign(sort(outcome(answers), Mode::Lenient).unwrap(), |_| None, |_| false, false);
+        assert_eq!((plan.sourced, plan.missing), (vec!["K".to_owned()], vec!["L".to_owned()]));
     }
 
     #[test]
