@@ -5,13 +5,14 @@
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches};
+use keyrack_client::render::Look;
 use keyrack_core::{Owner, Problem};
 
 use crate::command::{
     completions, daemon, del, doctor, firewall, get, infra, init, list, recipient, relock, run, set, source,
     status, types, unlock,
 };
-use crate::usage;
+use crate::{help, usage};
 
 /// What was asked for.
 pub(crate) enum Command {
@@ -133,7 +134,6 @@ pub(crate) fn tree() -> clap::Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Unlock once per login session; every tool of it gets its keys without a prompt.")
         .after_help(EXAMPLES)
-        .max_term_width(100)
         .subcommand_required(true)
         .arg_required_else_help(true);
     COMMANDS.into_iter().fold(root, |tree, (name, about, flags)| {
@@ -142,16 +142,16 @@ pub(crate) fn tree() -> clap::Command {
 }
 
 /// Reads the arguments, the program's own name included. What was typed is never repeated where it could be a secret.
-pub(crate) fn parse(args: &[std::ffi::OsString]) -> Result<Parsed, Problem> {
+/// `look` says how stdout (`true`) or stderr may look, and is only asked where help is shown.
+pub(crate) fn parse(args: &[std::ffi::OsString], look: impl Fn(bool) -> Look) -> Result<Parsed, Problem> {
     let matches = match tree().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
             return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                    Ok(Parsed::Show(error.render().to_string()))
-                }
+                ErrorKind::DisplayVersion => Ok(Parsed::Show(error.render().to_string())),
+                ErrorKind::DisplayHelp => Ok(Parsed::Show(help::show(tree(), &error, look(true)))),
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                    Ok(Parsed::Nothing(error.render().to_string()))
+                    Ok(Parsed::Nothing(help::show(tree(), &error, look(false))))
                 }
                 _ => Err(usage::explain(&error, &called(args))),
             };
@@ -187,6 +187,17 @@ fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
     Ok(Parsed::Run(Box::new((group, command))))
 }
 
+/// The commands below a command, by its words; the first ones below none.
+pub(crate) fn below(called: &[&str]) -> Vec<&'static str> {
+    match called {
+        [] => COMMANDS.iter().map(|(name, ..)| *name).collect(),
+        ["recipient"] => recipient::NAMES.to_vec(),
+        ["daemon"] => daemon::NAMES.to_vec(),
+        ["infra"] => infra::NAMES.to_vec(),
+        _ => Vec::new(),
+    }
+}
+
 /// The command words that were typed and are known: what `--help` is offered for, and what the heading of a report says.
 pub(crate) fn called(args: &[std::ffi::OsString]) -> Vec<&'static str> {
     let words: Vec<&str> = args.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
@@ -194,12 +205,7 @@ pub(crate) fn called(args: &[std::ffi::OsString]) -> Vec<&'static str> {
         return Vec::new();
     };
     let name = COMMANDS.iter().map(|(name, ..)| *name).find(|name| name == &words[at]);
-    let below: &[&'static str] = match name {
-        Some("recipient") => &recipient::NAMES,
-        Some("daemon") => &daemon::NAMES,
-        Some("infra") => &infra::NAMES,
-        _ => &[],
-    };
+    let below = name.map_or(Vec::new(), |name| below(&[name]));
     let second = words.get(at + 1).and_then(|word| below.iter().copied().find(|name| name == word));
     name.into_iter().chain(second).collect()
 }
@@ -211,7 +217,6 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         tree().debug_assert();
-        assert!(tree().render_help().to_string().starts_with("Unlock once per login session"));
         for (name, ..) in COMMANDS {
             let mut command = tree();
             command.build();

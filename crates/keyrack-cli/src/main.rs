@@ -4,6 +4,7 @@
 
 mod args;
 mod command;
+mod help;
 mod outer;
 mod output;
 mod prompt;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     let environment: Environment = std::env::vars_os().collect();
     let invocation = Invocation::claimed(environment.text("KEYRACK_INVOKED_AS"), Invocation::default());
     let look = outer::look_of_stderr(&environment);
-    let parsed = args::parse(&args);
+    let parsed = args::parse(&args, |stdout| outer::look_of(&environment, stdout));
     // Looked for by hand, since arguments that cannot be parsed are told about too.
     // What stands behind `--` is another program's.
     let as_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")

@@ -50,7 +50,7 @@ impl Outer {
 
     /// How stdout may look.
     pub(crate) fn look(&self) -> Look {
-        look(&self.environment, io::stdout().is_terminal(), columns(io::stdout()))
+        look_of(&self.environment, true)
     }
 
     /// How many rows stdout has; `None` where it is no terminal, or one that does not know.
@@ -98,6 +98,15 @@ pub(crate) fn keyrackd() -> Result<PathBuf, Problem> {
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// How stdout (`true`) or stderr may look, before there is an [`Outer`].
+pub(crate) fn look_of(environment: &Environment, stdout: bool) -> Look {
+    if stdout {
+        look(environment, io::stdout().is_terminal(), columns(io::stdout()))
+    } else {
+        look_of_stderr(environment)
+    }
 }
 
 /// How stderr may look, before there is an [`Outer`].

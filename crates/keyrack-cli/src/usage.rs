@@ -1,7 +1,10 @@
 //! Usage errors, told without repeating what was typed: a misplaced word on a command line may be a secret.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use keyrack_core::nearest::nearest;
 use keyrack_core::{ErrorCode, Fix, Problem};
+
+use crate::args;
 
 /// Flags people try to pass a secret by.
 const SECRET_FLAGS: [&str; 7] =
@@ -53,7 +56,9 @@ pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
         }
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand).filter(|word| is_word(word));
-            hint = text(ContextKind::SuggestedSubcommand).map(|other| format!("did you mean {other}?"));
+            let near = text(ContextKind::SuggestedSubcommand);
+            let other = word.and_then(|word| other_name(word, called)).or(near);
+            hint = other.map(|other| format!("did you mean {other}?"));
             word.map_or_else(|| "no such command".to_owned(), |word| format!("there is no command {word}"))
         }
         ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
@@ -89,6 +94,26 @@ pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
     problem
 }
 
+/// What a command is called here that other tools call otherwise, or that is nearest to what was typed.
+fn other_name(word: &str, called: &[&str]) -> Option<&'static str> {
+    let names = [
+        ("init", &["setup", "install"][..]),
+        ("set", &["add", "put", "store", "save", "create", "write", "import"]),
+        ("get", &["read", "show", "print", "cat", "fetch", "view"]),
+        ("del", &["rm", "remove", "delete", "unset"]),
+        ("list", &["ls", "keys"]),
+        ("unlock", &["open", "login", "signin"]),
+        ("relock", &["lock", "close", "logout", "signout", "forget", "clear"]),
+        ("source", &["export", "env"]),
+        ("status", &["stat", "info", "ps"]),
+        ("doctor", &["check", "diagnose"]),
+        ("completions", &["completion"]),
+    ];
+    let name = names.into_iter().find(|(_, others)| others.contains(&word)).map(|(name, _)| name);
+    let siblings = args::below(called);
+    name.filter(|name| siblings.contains(name)).or_else(|| nearest(word, siblings))
+}
+
 /// The name of a flag in what clap says of it (`--env <ENV>`, `--secret=…`), if it is a plain one; anything else is not repeated.
 fn flag_name(text: &str) -> Option<&str> {
     let name = text.split([' ', '=']).next()?;
@@ -105,7 +130,7 @@ mod tests {
 
     fn explained(line: &[&str]) -> (String, String) {
         let args: Vec<_> = ["keyrack"].iter().chain(line).map(Into::into).collect();
-        let problem = parse(&args).err().expect("a usage error");
+        let problem = parse(&args, |_| keyrack_client::render::Look::PLAIN).err().expect("a usage error");
         assert_eq!(problem.exit(), 2);
         (problem.message.clone(), format!("{problem:?}"))
     }
@@ -126,6 +151,22 @@ mod tests {
             let (message, all) = explained(line);
             assert!(!all.contains("hunter2"), "{line:?}: {all}");
             assert!(!message.is_empty());
+        }
+    }
+
+    #[test]
+    fn slips_are_met_with_what_is_there() {
+        for (line, hint) in [
+            (&["gte"][..], "did you mean get?"),
+            (&["ls"], "did you mean list?"),
+            (&["rm", "--key", "K"], "did you mean del?"),
+            (&["daemon", "restrat"], "did you mean restart?"),
+            (&["unlock", "--enb", "test"], "did you mean --env?"),
+            (&["get", "--vlaue"], "did you mean --value?"),
+        ] {
+            let args: Vec<_> = ["keyrack"].iter().chain(line).map(Into::into).collect();
+            let problem = parse(&args, |_| keyrack_client::render::Look::PLAIN).err().expect("a usage error");
+            assert_eq!(problem.hint.as_deref(), Some(hint), "{line:?}");
         }
     }
 

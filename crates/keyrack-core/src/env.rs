@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorCode, Problem};
+use crate::nearest::did_you_mean;
 
 /// One of the six environments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,7 +56,9 @@ impl FromStr for Env {
     fn from_str(text: &str) -> Result<Self, Problem> {
         Env::ALL.into_iter().find(|env| env.as_str() == text).ok_or_else(|| {
             let known = Env::ALL.map(Env::as_str).join(", ");
-            Problem::new(ErrorCode::BadEnv, format!("invalid env {text:?}: must be one of {known}"))
+            let problem =
+                Problem::new(ErrorCode::BadEnv, format!("invalid env {text:?}: must be one of {known}"));
+            Problem { hint: did_you_mean(text, Env::ALL.map(Env::as_str)), ..problem }
         })
     }
 }
@@ -72,5 +75,7 @@ mod tests {
         for bad in ["", "Test", "dev", "test ", "all.", "sudo\n"] {
             assert_eq!(bad.parse::<Env>().unwrap_err().code, ErrorCode::BadEnv, "{bad:?}");
         }
+        assert_eq!("tset".parse::<Env>().unwrap_err().hint.unwrap(), "did you mean test?");
+        assert_eq!("dev".parse::<Env>().unwrap_err().hint, None);
     }
 }

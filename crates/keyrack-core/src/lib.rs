@@ -15,6 +15,7 @@ pub mod host_manifest;
 pub mod iso;
 pub mod life;
 pub mod mechanism;
+pub mod nearest;
 pub mod org;
 pub mod owner;
 pub mod peer;

@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use keyrack_core::host_manifest::HostManifest;
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::nearest::did_you_mean;
+use keyrack_core::{ErrorCode, Fix, Owner, Problem};
 use zeroize::Zeroizing;
 
 use crate::armor::{self, AgeFile, Fault, MAX_MANIFEST, file_limit};
@@ -93,11 +94,23 @@ pub fn empty(racks: &Racks) -> HostManifest {
 }
 
 fn missing(racks: &Racks) -> Problem {
-    Problem::new(
+    let problem = Problem::new(
         ErrorCode::HostManifestMissing,
         format!("there is no host manifest yet for the owner {}", racks.owner()),
     )
-    .fix(Fix::with_owner("init", racks.owner(), []))
+    .fix(Fix::with_owner("init", racks.owner(), []));
+    let owners = owners(racks);
+    let named = racks.owner().name().unwrap_or_default();
+    Problem { hint: did_you_mean(named, owners.iter().map(Owner::as_str)), ..problem }
+}
+
+/// The owners who have a host manifest in this home, in alphabetical order. Empty where that cannot be read.
+pub fn owners(racks: &Racks) -> Vec<Owner> {
+    let entries = std::fs::read_dir(racks.dir()).into_iter().flatten().flatten();
+    let mut owners: Vec<Owner> =
+        entries.filter_map(|entry| Racks::owner_of(entry.file_name().to_str()?)).collect();
+    owners.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    owners
 }
 
 fn read(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Problem> {

@@ -71,6 +71,14 @@ impl Racks {
         }
     }
 
+    /// Whose host manifest a file of [`Racks::dir`] is, by its name; `None` for any other file.
+    pub fn owner_of(name: &str) -> Option<Owner> {
+        match name.strip_prefix("keyrack.host")?.strip_suffix("age")? {
+            "." => Some(Owner::DEFAULT),
+            named => named.strip_prefix('.')?.strip_suffix('.')?.parse().ok(),
+        }
+    }
+
     /// The directory of the inventory's markers.
     pub fn inventory_dir(&self) -> PathBuf {
         self.dir().join("inventory").join(self.owner_segment())
@@ -122,6 +130,14 @@ mod tests {
         let slug = Slug::parse("testorg.test.API_KEY").unwrap();
         let default = racks("default");
         let named = racks("ehmpath");
+        for racks in [&default, &named] {
+            assert_eq!(Racks::owner_of(&racks.manifest_name()).as_ref(), Some(racks.owner()));
+        }
+        for name in
+            ["keyrack.host..age", "keyrack.hostage", "keyrack.host.A.age", "keyrack.host.age.tmp", "x"]
+        {
+            assert_eq!(Racks::owner_of(name), None, "{name}");
+        }
         for (path, text) in [
             (default.manifest_path(), "/home/u/.rhachet/keyrack/keyrack.host.age"),
             (named.manifest_path(), "/home/u/.rhachet/keyrack/keyrack.host.ehmpath.age"),

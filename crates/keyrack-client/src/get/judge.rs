@@ -110,10 +110,11 @@ impl Judge<'_> {
         let undeclared =
             self.options.undeclared_is_absent && asked.undeclared && !slug.is_sudo() && !slug.is_machine();
         if undeclared {
-            let message = format!("{slug} is not declared in keyrack.yml");
+            let meant = asked.near.as_ref().map_or(String::new(), |near| format!("; did you mean {near}?"));
+            let message = format!("{slug} is not declared in keyrack.yml{meant}");
             let fix = Some(self.set(&slug));
-            return self
-                .plain(Attempt::Absent { slug, message, fix }, Some("not declared in keyrack.yml".into()));
+            let note = format!("not declared in keyrack.yml{meant}");
+            return self.plain(Attempt::Absent { slug, message, fix }, Some(note));
         }
         if !known {
             let message = format!("{slug} was never set on this machine");

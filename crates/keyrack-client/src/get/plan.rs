@@ -2,6 +2,7 @@
 
 use keyrack_core::ask::{self, Ask, Verb};
 use keyrack_core::grade::MinimumGrade;
+use keyrack_core::nearest::nearest;
 use keyrack_core::repo_manifest::{KeySpec, RepoManifest};
 use keyrack_core::{Env, Org, Problem, Slug};
 
@@ -49,6 +50,8 @@ pub struct Asked {
     pub optional_if_has: Option<String>,
     /// There is a `keyrack.yml`, and it does not declare the key.
     pub undeclared: bool,
+    /// A declared name that an undeclared one may be a slip of.
+    pub near: Option<String>,
 }
 
 /// The keys of one call.
@@ -133,7 +136,10 @@ impl Asked {
     fn one(ask: &Ask<'_>) -> Result<Self, Problem> {
         let slug = ask::resolve(ask, Verb::Get)?;
         let spec = ask.manifest.and_then(|manifest| manifest.spec(&slug));
-        Ok(Asked::by(slug, spec, ask.manifest.is_some()))
+        let near = ask.manifest.filter(|_| spec.is_none()).and_then(|manifest| {
+            nearest(slug.name(), manifest.keys().iter().map(|key| key.slug.name())).map(str::to_owned)
+        });
+        Ok(Asked { near, ..Asked::by(slug, spec, ask.manifest.is_some()) })
     }
 
     fn by(slug: Slug, spec: Option<&KeySpec>, has_manifest: bool) -> Self {
@@ -143,6 +149,7 @@ impl Asked {
             fault: spec.and_then(|spec| spec.fault.clone()),
             optional_if_has: spec.and_then(|spec| spec.optional_if_has.clone()),
             undeclared: has_manifest && spec.is_none(),
+            near: None,
         }
     }
 }

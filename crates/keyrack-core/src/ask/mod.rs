@@ -205,7 +205,7 @@ fn infer(ask: &Ask<'_>, verb: Verb, name: &str, manifest: &RepoManifest) -> Resu
         [only] => Ok(*only),
         [] if verb == Verb::Del => Ok(Env::All),
         [] if verb == Verb::Set => Err(problems::env_required_for_set(name)),
-        [] => Err(problems::key_not_found(name)),
+        [] => Err(problems::key_not_found(ask, verb, name)),
         envs => Err(problems::ambiguous(ask, verb, name, envs)),
     }
 }

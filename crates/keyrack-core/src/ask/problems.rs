@@ -4,6 +4,7 @@ use super::{Ask, Verb};
 use crate::env::Env;
 use crate::error::{ErrorCode, Problem};
 use crate::fix::Fix;
+use crate::nearest::{did_you_mean, nearest};
 use crate::org::Org;
 use crate::repo_manifest::RepoManifest;
 use crate::slug::Slug;
@@ -87,8 +88,20 @@ pub(super) fn env_required(declared: &[Env]) -> Problem {
     Problem::new(ErrorCode::EnvRequired, message).hint(format!("for example --env {example}"))
 }
 
-pub(super) fn key_not_found(name: &str) -> Problem {
+/// The names a manifest declares, for a suggestion.
+fn declared(manifest: Option<&RepoManifest>) -> impl Iterator<Item = &str> {
+    manifest.into_iter().flat_map(RepoManifest::keys).map(|key| key.slug.name())
+}
+
+pub(super) fn key_not_found(ask: &Ask<'_>, verb: Verb, name: &str) -> Problem {
     let message = format!("keyrack.yml does not declare {name}");
+    if let Some(near) = nearest(name, declared(ask.manifest)) {
+        let problem = Problem::new(ErrorCode::KeyNotFound, message).hint(format!("did you mean {near}?"));
+        return match ask.manifest.map(|manifest| manifest.envs_of(near)).as_deref() {
+            Some([env, ..]) => with(problem, again(ask, verb, env.as_str(), near)),
+            _ => problem,
+        };
+    }
     let hint = if name.contains('.') {
         format!("a full slug reads org.env.NAME, with an env of {}", words(&Env::ALL))
     } else {
@@ -100,10 +113,12 @@ pub(super) fn key_not_found(name: &str) -> Problem {
 /// A key that an unlock names and that the manifest does not ask for.
 pub(super) fn not_declared(ask: &Ask<'_>, slug: &Slug) -> Problem {
     let message = format!("keyrack.yml does not declare {slug}");
-    Problem::new(ErrorCode::KeyNotFound, message)
-        .of(slug)
-        .fix(Fix::set_secure(ask.owner, slug))
-        .hint("to set a key also declares it")
+    Problem::new(ErrorCode::KeyNotFound, message).of(slug).fix(Fix::set_secure(ask.owner, slug)).hint(
+        match did_you_mean(slug.name(), declared(ask.manifest)) {
+            Some(meant) => format!("{meant} To set a key also declares it"),
+            None => "to set a key also declares it".to_owned(),
+        },
+    )
 }
 
 /// A key that an unlock names, that needs no declaration, and that was never set.

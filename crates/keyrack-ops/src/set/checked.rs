@@ -1,12 +1,16 @@
 //! What was typed, found to fit together, before anything is opened and anybody asked; and which mechanism is meant.
 
 use keyrack_core::ask::{Verb, resolve, resolve_anywhere};
+use keyrack_core::nearest::did_you_mean;
 use keyrack_core::{ErrorCode, Fix, Life, Mechanism, Problem, Slug, VaultId};
 use keyrack_vaults::{os_envvar, registry};
 
 use super::{SetAsk, is_of_machine, some_life};
 use crate::outside::Outside;
 use crate::repo::Repo;
+
+/// The vaults a key can be set in.
+const VAULTS: [&str; 3] = ["os.secure", "os.direct", "os.daemon"];
 
 /// What was typed, read and found to fit together.
 pub(super) struct Checked {
@@ -24,7 +28,8 @@ impl Checked {
         if let VaultId::Other(_) = vault {
             let message =
                 format!("{:?} is no vault: it must be os.secure, os.direct or os.daemon", ask.vault);
-            return Err(Problem::new(ErrorCode::BadVault, message));
+            let problem = Problem::new(ErrorCode::BadVault, message);
+            return Err(Problem { hint: did_you_mean(&ask.vault, VAULTS), ..problem });
         }
         if vault != VaultId::OsDaemon {
             registry::vault(&vault)
@@ -116,7 +121,9 @@ fn mechanism_of(vault: &VaultId, text: &str) -> Result<Mechanism, Problem> {
         known if all.contains(known) => format!("{known} is not in this version of keyrack"),
         known => format!("{vault} has no keys of {known}"),
     };
-    Err(Problem::new(ErrorCode::BadMech, format!("{why}: for {vault} it must be {}", here.join(" or "))))
+    let problem =
+        Problem::new(ErrorCode::BadMech, format!("{why}: for {vault} it must be {}", here.join(" or ")));
+    Err(Problem { hint: did_you_mean(text, here), ..problem })
 }
 
 /// Whether this version can set keys of a mechanism.

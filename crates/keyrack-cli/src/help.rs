@@ -1,0 +1,224 @@
+//! The help: what clap knows of a command, the commands of the first page by what they are for, and examples that are never wrapped, since
+//! they get pasted.
+
+use keyrack_client::render::text::wrap;
+use keyrack_client::render::{Look, Tone};
+use unicode_width::UnicodeWidthStr as _;
+
+/// The widest the help gets.
+const WIDEST: usize = 100;
+
+/// What commands are for, those first that a newcomer needs. A command that is in no group is shown in the last.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("Start here", &["init", "set", "unlock", "get", "run"]),
+    ("Every day", &["status", "source", "relock", "list", "del", "fill", "doctor"]),
+    ("For other tools", &["credential", "types", "firewall", "schema"]),
+    ("This machine", &["recipient", "daemon", "infra", "completions", "man"]),
+];
+
+/// The help that clap was about to show, for a place that looks so.
+pub(crate) fn show(mut tree: clap::Command, error: &clap::Error, look: Look) -> String {
+    tree.build();
+    let shown = error.render().to_string();
+    of(command_of(&tree, &shown), look)
+}
+
+/// The command that a help text of clap is of, as its line of usage says.
+fn command_of<'a>(tree: &'a clap::Command, shown: &str) -> &'a clap::Command {
+    let usage = shown.lines().find_map(|line| line.strip_prefix("Usage: keyrack ")).unwrap_or_default();
+    let mut command = tree;
+    for word in usage.split(' ') {
+        match command.find_subcommand(word) {
+            Some(below) => command = below,
+            None => break,
+        }
+    }
+    command
+}
+
+/// The help of a command of a built tree.
+fn of(command: &clap::Command, look: Look) -> String {
+    let width = look.width.unwrap_or(WIDEST).min(WIDEST);
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let is_root = command.get_name() == "keyrack";
+    let template = if is_root {
+        "{about}\n\n{usage-heading} {usage}\n\n\u{0}Options:\n{options}"
+    } else {
+        "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}"
+    };
+    let text = command.clone().help_template(template).term_width(width).render_help().to_string();
+    let text = text.replacen('\u{0}', &groups(command, width), 1);
+    let mut help = String::new();
+    for line in text.trim_end().lines() {
+        let mut lead = "";
+        // clap does not wrap the line of usage.
+        let is_usage = line.starts_with("Usage: ");
+        for line in if is_usage { wrap(line, width, width.saturating_sub(7)) } else { vec![line.trim_end()] }
+        {
+            help.extend([lead, &painted(line, look), "\n"]);
+            lead = "       ";
+        }
+    }
+    if !after.is_empty() {
+        help.push('\n');
+        for line in after.lines() {
+            examples(&mut help, line, width, look);
+        }
+    }
+    help
+}
+
+/// The commands below their groups.
+fn groups(root: &clap::Command, width: usize) -> String {
+    let all: Vec<&clap::Command> = root
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help" && !command.is_hide_set())
+        .collect();
+    let find = |name: &str| all.iter().copied().find(|command| command.get_name() == name);
+    let indent = 2 + all.iter().map(|command| command.get_name().len()).max().unwrap_or(0) + 2;
+    let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let mut text = String::new();
+    for (at, (heading, names)) in GROUPS.iter().enumerate() {
+        let is_last = at + 1 == GROUPS.len();
+        let others = all.iter().copied().filter(|command| is_last && !grouped.contains(&command.get_name()));
+        let commands: Vec<&clap::Command> =
+            names.iter().filter_map(|name| find(name)).chain(others).collect();
+        text.extend([*heading, ":\n"]);
+        for command in commands {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let mut lead = format!("  {:<1$}", command.get_name(), indent - 2);
+            for line in wrap(&about, width.saturating_sub(indent), width.saturating_sub(indent)) {
+                text.extend([&lead, line, "\n"]);
+                lead = " ".repeat(indent);
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A line of clap's: headings stand out, and so do the names of commands and flags.
+fn painted(line: &str, look: Look) -> String {
+    if let Some(usage) = line.strip_prefix("Usage: ") {
+        return format!("{} {usage}", look.paint(Tone::Title, "Usage:"));
+    }
+    if !line.starts_with(' ') && line.ends_with(':') {
+        return look.paint(Tone::Title, line);
+    }
+    let text = line.trim_start();
+    let indent = &line[..line.len() - text.len()];
+    // A name stands at the indent of two, or behind that of a short flag, and two blanks behind it.
+    let is_named = indent.len() == 2 || (indent.len() == 6 && text.starts_with("--"));
+    match text.split_once("  ") {
+        Some((name, rest)) if is_named => format!("{indent}{}  {rest}", look.paint(Tone::Key, name)),
+        None if is_named && text.starts_with('-') => format!("{indent}{}", look.paint(Tone::Key, text)),
+        _ => line.to_owned(),
+    }
+}
+
+/// A line of what stands below the flags: sentences are wrapped, commands are not, and what is said of a command is quiet.
+fn examples(help: &mut String, line: &str, width: usize, look: Look) {
+    match line.strip_prefix("  ") {
+        Some(command) => {
+            let (command, said) = command.split_at(command.find("   ").unwrap_or(command.len()));
+            if said.is_empty() || line.width() <= width {
+                help.extend(["  ", command, &look.paint(Tone::Quiet, said), "\n"]);
+                return;
+            }
+            help.extend(["  ", command, "\n"]);
+            for line in wrap(said.trim_start(), width.saturating_sub(6), width.saturating_sub(6)) {
+                help.extend(["      ", &look.paint(Tone::Quiet, line), "\n"]);
+            }
+        }
+        None if line.ends_with(':') && line.split(' ').count() < 4 => {
+            help.extend([&look.paint(Tone::Title, line), "\n"])
+        }
+        None => wrap(line, width, width).into_iter().for_each(|line| help.extend([line, "\n"])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::tree;
+
+    fn every(command: &clap::Command, visit: &mut impl FnMut(&clap::Command)) {
+        visit(command);
+        command
+            .get_subcommands()
+            .filter(|below| below.get_name() != "help")
+            .for_each(|below| every(below, visit));
+    }
+
+    #[test]
+    fn every_command_has_one_place() {
+        let names: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let mut tree = tree();
+        tree.build();
+        let text = of(&tree, Look { width: Some(80), ..Look::PLAIN });
+        for command in
+            tree.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
+        {
+            let name = command.get_name();
+            assert_eq!(names.iter().filter(|known| **known == name).count(), 1, "{name} has a group");
+            assert_eq!(
+                text.lines().filter(|line| line.starts_with(&format!("  {name} "))).count(),
+                1,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn help_fits_and_examples_are_whole() {
+        let mut tree = tree();
+        tree.build();
+        for width in [40, 80, 200] {
+            let look = Look { width: Some(width), ..Look::PLAIN };
+            every(&tree, &mut |command| {
+                let text = of(command, look);
+                let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                for line in after.lines().filter(|line| line.starts_with("  ")) {
+                    let command = line[2..].split("   ").next().unwrap();
+                    let is_whole = |shown: &str| {
+                        shown.strip_prefix("  ").is_some_and(|shown| shown == &line[2..] || shown == command)
+                    };
+                    assert!(text.lines().any(is_whole), "{line:?} is whole in\n{text}");
+                }
+                for line in text.lines().filter(|line| !after.contains(*line)) {
+                    assert!(
+                        line.chars().count() <= width.min(WIDEST) || !line.trim_start().contains(' '),
+                        "{width}: {line:?} in\n{text}"
+                    );
+                }
+                assert!(!text.contains('\u{0}') && !text.contains('\u{1b}'));
+                let colour = of(command, Look { colour: true, ..look });
+                assert_eq!(strip(&colour), text);
+            });
+        }
+    }
+
+    fn strip(text: &str) -> String {
+        let mut pieces = text.split('\u{1b}');
+        let first = pieces.next().unwrap_or_default().to_owned();
+        pieces.fold(first, |text, piece| text + piece.split_once('m').map_or("", |(_, rest)| rest))
+    }
+
+    #[test]
+    fn the_command_that_was_asked_about_is_the_one() {
+        let look = Look { width: Some(80), ..Look::PLAIN };
+        for (line, about) in [
+            ("keyrack --help", "Unlock once per login session"),
+            ("keyrack get --help", "Read keys"),
+            ("keyrack get -h", "Read keys"),
+            ("keyrack help get", "Read keys"),
+            ("keyrack --owner get unlock --help", "Open keys"),
+            ("keyrack recipient set --help", "Add"),
+            ("keyrack daemon --help", "Start, stop"),
+        ] {
+            let error = tree().try_get_matches_from(line.split(' ')).unwrap_err();
+            let text = show(tree(), &error, look);
+            assert!(text.starts_with(about), "{line}:\n{text}");
+        }
+    }
+}
