@@ -3,7 +3,7 @@
 
 const path = require('node:path');
 const { KeyrackError } = require('./error.js');
-const { SUPPORTED, platformDirectory, platformName, repairCommand } = require('./platform.js');
+const { SUPPORTED, platformDirectory, platformName, repair } = require('./platform.js');
 const { version } = require('../package.json');
 
 let loaded;
@@ -22,8 +22,7 @@ function missing(cause) {
   return {
     code: 'binding_missing',
     message: `the native part of keyrack for ${name} cannot be loaded: ${cause.message.split('\n', 1)[0]}`,
-    fix: repairCommand(),
-    hint: 'a lock file made on another system, or an install that omits optional dependencies, leaves it out',
+    ...repair(),
     cause,
   };
 }

@@ -61,9 +61,22 @@ function platformDirectory(name) {
   }
 }
 
-/** The command that repairs a package whose native part is missing. */
-function repairCommand() {
-  return fs.existsSync(path.join(root, 'npm')) ? 'npm run build' : 'npm install --force --include=optional keyrack';
+/** Whether this is a package that was published; a git checkout, and what is installed from one, names no platform packages. */
+const isPublished = () => require('../package.json').optionalDependencies !== undefined;
+
+/** What repairs a package whose native part is missing: the command, and what else there is to know. */
+function repair() {
+  if (fs.existsSync(path.join(root, 'npm'))) return { fix: 'npm run build' };
+  if (!isPublished()) {
+    return {
+      fix: 'npm run build && npm run pack:local -- --out packed',
+      hint: 'it was installed from its source: build it in a clone of that, then install the tarballs in packed/ here',
+    };
+  }
+  const hint = 'a lock file made on another system, or an install that omits optional dependencies, leaves it out';
+  if (process.versions.pnp) return { fix: 'yarn add keyrack', hint };
+  if (root.includes(`${path.sep}.pnpm${path.sep}`)) return { fix: 'pnpm add --force keyrack', hint };
+  return { fix: 'npm install --force --include=optional keyrack', hint };
 }
 
-module.exports = { SUPPORTED, platformDirectory, platformName, repairCommand, root };
+module.exports = { SUPPORTED, platformDirectory, platformName, repair, root };

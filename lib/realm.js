@@ -10,7 +10,9 @@ const INVOCATIONS = ['keyrack', 'npx keyrack', 'pnpm keyrack', 'yarn keyrack', '
 /** How keyrack was called: what a wrapper claims if it is one of the known ways, else by the npm package. */
 function invokedAs() {
   const claim = process.env.KEYRACK_INVOKED_AS;
-  return INVOCATIONS.includes(claim) ? claim : 'npx keyrack';
+  if (INVOCATIONS.includes(claim)) return claim;
+  // Where there is no node_modules, npx would look for keyrack in the registry.
+  return process.versions.pnp ? 'yarn keyrack' : 'npx keyrack';
 }
 
 /** The working directory; `/`, where no repository is, when it has been removed. */
@@ -27,7 +29,7 @@ function realm(owner, deadlineMs, cwd = directory()) {
   // One string crosses faster than a dozen; no variable can hold a NUL.
   let env = '';
   for (const name of NAMES) {
-    const value = process.env[name];
+    const value = name === 'KEYRACK_INVOKED_AS' && process.versions.pnp ? invokedAs() : process.env[name];
     if (value !== undefined) env += `${name}=${value}\0`;
   }
   return { cwd, env, owner, deadlineMs };
