@@ -9,8 +9,8 @@ use keyrack_client::render::Look;
 use keyrack_core::{Owner, Problem};
 
 use crate::command::{
-    completions, daemon, del, doctor, firewall, get, infra, init, list, recipient, relock, run, set, source,
-    status, types, unlock,
+    completions, daemon, del, doctor, fill, firewall, get, infra, init, list, recipient, relock, run, set,
+    source, status, types, unlock,
 };
 use crate::{help, usage};
 
@@ -21,6 +21,7 @@ pub(crate) enum Command {
     Set(set::Flags),
     Del(del::Flags),
     List(list::Flags),
+    Fill(fill::Flags),
     Unlock(unlock::Flags),
     Get(get::Flags),
     Source(source::Flags),
@@ -96,7 +97,7 @@ pub(crate) enum Parsed {
 type Describe = fn(clap::Command) -> clap::Command;
 
 /// Name, one line, flags: in the order the help shows.
-const COMMANDS: [(&str, &str, Describe); 17] = [
+const COMMANDS: [(&str, &str, Describe); 18] = [
     ("init", "Make the rack of this machine, with you as its first recipient", init::Flags::augment_args),
     ("infra", "Make the org's registry of GitHub Apps (not in this version)", infra::describe),
     ("recipient", "See and change who can decrypt the rack", recipient::describe),
@@ -109,6 +110,7 @@ const COMMANDS: [(&str, &str, Describe); 17] = [
     ("relock", "Forget unlocked keys now", relock::Flags::augment_args),
     ("status", "Show what is unlocked", status::Flags::augment_args),
     ("list", "Show the keys this machine has", list::Flags::augment_args),
+    ("fill", "Find or ask for every key that keyrack.yml declares", fill::Flags::augment_args),
     ("daemon", "Start, stop, restart and look at the daemon", daemon::describe),
     (
         "firewall",
@@ -178,6 +180,7 @@ fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
         "status" => Command::Status(status::Flags::from_arg_matches(matches)?),
         "recipient" => Command::Recipient(recipient::Command::from_arg_matches(matches)?),
         "daemon" => Command::Daemon(daemon::Command::from_arg_matches(matches)?),
+        "fill" => Command::Fill(fill::Flags::from_arg_matches(matches)?),
         "firewall" => Command::Firewall(firewall::Flags::from_arg_matches(matches)?),
         "types" => Command::Types(types::Flags::from_arg_matches(matches)?),
         "doctor" => Command::Doctor(doctor::Flags::from_arg_matches(matches)?),

@@ -66,6 +66,7 @@ fn run(command: Command, outer: &Outer) -> Result<u8, Problem> {
         Command::Daemon(command) => command.run(outer),
         Command::Types(flags) => flags.run(outer),
         Command::Doctor(flags) => flags.run(outer),
+        Command::Fill(flags) => flags.run(outer),
         Command::Firewall(flags) => flags.run(outer),
         Command::Infra(command) => command.run(),
         Command::Completions(flags) => flags.run(),

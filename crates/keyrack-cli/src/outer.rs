@@ -95,7 +95,7 @@ pub(crate) fn keyrackd() -> Result<PathBuf, Problem> {
 }
 
 /// The wall clock, in milliseconds since the Unix epoch; 0 before it.
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

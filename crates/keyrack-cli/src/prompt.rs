@@ -18,6 +18,10 @@ pub(crate) struct Terminal {
 }
 
 impl Prompts for Terminal {
+    fn can_ask(&self) -> bool {
+        self.allowed && io::stdin().is_terminal()
+    }
+
     fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Problem> {
         if !io::stdin().is_terminal() {
             return piped(&mut io::stdin().lock());

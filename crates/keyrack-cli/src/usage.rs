@@ -178,7 +178,7 @@ mod tests {
             (&["get", "-v"], "there is no flag -v"),
             (&["-v"], "there is no flag -v"),
             (&["nope"], "there is no command nope"),
-            (&["fill"], "there is no command fill"),
+            (&["fil"], "there is no command fil"),
             (&["set", "--vault", "os.secure"], "missing: --key <KEY>"),
             (&["source"], "missing: --env <ENV>"),
             (

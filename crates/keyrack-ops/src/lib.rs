@@ -5,6 +5,7 @@
 mod declare;
 pub mod del;
 pub mod doctor;
+pub mod fill;
 pub mod firewall;
 pub mod get;
 pub mod init;

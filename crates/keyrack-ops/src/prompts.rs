@@ -7,6 +7,9 @@ use zeroize::Zeroizing;
 
 /// What operations ask of a person. An implementation that cannot ask answers [`ErrorCode::PromptNeeded`] and says what else would do.
 pub trait Prompts {
+    /// Whether a person is there who can be asked for several things in turn: not where a secret comes from a pipe, which has only one.
+    fn can_ask(&self) -> bool;
+
     /// The secret of a key. Asked for when everything that can be refused has been.
     ///
     /// # Errors
@@ -43,6 +46,10 @@ pub fn prompt_needed(question: &str, flag: &str) -> Problem {
 pub struct Nobody;
 
 impl Prompts for Nobody {
+    fn can_ask(&self) -> bool {
+        false
+    }
+
     fn secret(&mut self, _slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Problem> {
         Err(prompt_needed("what is the secret?", "it on stdin"))
     }

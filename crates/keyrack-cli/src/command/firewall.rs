@@ -6,8 +6,8 @@ use std::path::Path;
 use clap::Args;
 use keyrack_client::Secret;
 use keyrack_client::get::{Answer, Outcome};
-use keyrack_client::render::json;
 use keyrack_client::render::tree::{Node, tree};
+use keyrack_client::render::{Tone, json};
 use keyrack_client::secrets_json::MAX_SECRETS_JSON;
 use keyrack_client::source::{Mode, sort};
 use keyrack_core::{Attempt, Env, ErrorCode, Problem, iso};
@@ -173,22 +173,27 @@ fn report(outcome: &Outcome, blocked: bool, outer: &Outer) -> String {
 fn key(answer: &Answer, blocked: bool, outer: &Outer) -> Node {
     let look = outer.look();
     let mut below = Vec::new();
-    let status = match &answer.attempt {
+    let (status, tone) = match &answer.attempt {
         Attempt::Granted { grant, .. } => {
             below.push(Node::pair("mech", grant.source.mech.as_str()));
             below.extend(grant.expires_at_ms.map(|at| Node::pair("expires", iso::format_ms(at))));
-            if blocked { look.marked("held back", "✋") } else { look.marked("granted", "🔑") }
+            if blocked {
+                (look.marked("held back", "✋"), Tone::Warn)
+            } else {
+                (look.marked("granted", "🔑"), Tone::Good)
+            }
         }
-        Attempt::Absent { .. } => look.marked("absent", "🫧"),
-        Attempt::Locked { .. } => look.marked("locked", "🔒"),
-        Attempt::Blocked { reasons, .. } => {
-            let status =
-                Node::pair("status", look.marked("blocked", "🚫")).with(reasons.iter().map(Node::new));
-            let tip = answer.attempt.fix().map(|fix| Node::tip(fix.render(outer.invocation)));
-            return Node::new(answer.attempt.slug().as_str()).with([status]).with(tip);
-        }
+        Attempt::Absent { .. } => (look.marked("absent", "🫧"), Tone::Warn),
+        Attempt::Locked { .. } => (look.marked("locked", "🔒"), Tone::Warn),
+        Attempt::Blocked { .. } => (look.marked("blocked", "🚫"), Tone::Bad),
     };
-    below.push(Node::pair("status", status));
-    below.extend(answer.note.as_ref().map(|note| Node::new(format!("note: {note}"))));
-    Node::new(answer.attempt.slug().as_str()).with(below)
+    let status = Node::pair("status", status).toned(tone);
+    if let Attempt::Blocked { reasons, fix, .. } = &answer.attempt {
+        below.push(status.with(reasons.iter().map(Node::new)));
+        below.extend(fix.as_ref().map(|fix| Node::tip(fix.render(outer.invocation))));
+    } else {
+        below.push(status);
+    }
+    below.extend(answer.note.as_ref().map(Node::note));
+    Node::key(answer.attempt.slug()).with(below)
 }

@@ -4,6 +4,7 @@ pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod del;
 pub(crate) mod doctor;
+pub(crate) mod fill;
 pub(crate) mod firewall;
 pub(crate) mod get;
 pub(crate) mod infra;

@@ -3,6 +3,7 @@
 
 mod changes;
 mod doctor;
+mod fill;
 mod firewall;
 mod fixes;
 mod leaks;

@@ -14,6 +14,8 @@ use keyrack_client::secrets_json::SecretsJson;
 use keyrack_client::{Context, Secret};
 use keyrack_core::{Attempt, Env, ErrorCode, Fix, Problem};
 
+use crate::repo::without_naming_keys;
+
 /// Where the secrets come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum From {
@@ -66,7 +68,7 @@ impl FromStr for Into {
 /// Those of [`Plan::of`]; [`ErrorCode::Usage`] when `secrets` is no JSON object of strings, as far as they are looked at. That a daemon
 /// cannot be asked is an error only where the environment does not have everything either.
 pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Into) -> Result<Outcome, Problem> {
-    let plan = Plan::of(ctx, &Scope::Repo { env: Some(env) })?;
+    let plan = Plan::of(ctx, &Scope::Repo { env: Some(env) }).map_err(without_naming_keys)?;
     let secrets = SecretsJson::read(secrets)?;
     let pending = read(ctx, plan, Options::default());
     for name in pending.names() {

@@ -109,7 +109,7 @@ impl Checked {
 }
 
 /// The mechanism of a name, if keys of the vault can have it.
-fn mechanism_of(vault: &VaultId, text: &str) -> Result<Mechanism, Problem> {
+pub(crate) fn mechanism_of(vault: &VaultId, text: &str) -> Result<Mechanism, Problem> {
     let mech = Mechanism::parse(text);
     let all = vault.mechanisms();
     if all.contains(&mech) && is_here(&mech) {

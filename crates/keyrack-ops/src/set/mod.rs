@@ -13,6 +13,7 @@ use keyrack_core::{ErrorCode, Life, Org, Problem, Slug, VaultId};
 use keyrack_vaults::manifest_file;
 
 use self::checked::Checked;
+pub(crate) use self::checked::mechanism_of;
 use self::plan::Plan;
 use crate::declare;
 use crate::outside::Outside;

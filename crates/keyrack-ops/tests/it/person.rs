@@ -22,6 +22,10 @@ pub(crate) struct Person {
 }
 
 impl Prompts for Person {
+    fn can_ask(&self) -> bool {
+        self.secret.is_some()
+    }
+
     fn secret(&mut self, _: &Slug) -> Result<Zeroizing<Vec<u8>>, Problem> {
         self.asked.push("secret");
         let none = || prompt_needed("the secret?", "it on stdin");

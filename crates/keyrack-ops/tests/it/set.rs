@@ -146,6 +146,9 @@ fn a_key_is_set_also_when_it_cannot_be_declared() {
     let world = World::with_rack("org: acme\nenv.test: []\n");
     struct Meddler<'w>(&'w World);
     impl keyrack_ops::Prompts for Meddler<'_> {
+        fn can_ask(&self) -> bool {
+            true
+        }
         fn secret(
             &mut self,
             _: &keyrack_core::Slug,

@@ -1,0 +1,186 @@
+//! `keyrack fill`: every key that `keyrack.yml` declares for an env, found or asked for, for one owner or several.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use keyrack_client::render::Tone;
+use keyrack_client::render::tree::{Node, tree};
+use keyrack_core::{Owner, Problem};
+use keyrack_ops::fill::{Effect, FillAsk, Filled, Place, Progress, Report, fill};
+use keyrack_ops::unlock::declares_nothing;
+use serde_json::{Value, json};
+
+use crate::args::resolve_owner;
+use crate::command::unlock::started;
+use crate::outer::{Outer, keyrackd, now_ms};
+use crate::output;
+use crate::prompt::Terminal;
+use crate::report::machine;
+
+const EXAMPLES: &str = "\
+Keys that are there are unlocked and left as they are; those that are missing are asked for at the terminal, put into os.secure, and
+read back. One key never stops the others.
+
+Exit: 0 when every key is there in the end; 2 when one is not and the caller has to act; 1 for a fault; 130 for Ctrl-C.
+
+Examples:
+  keyrack fill --env test
+  keyrack fill --env prep --owner me robot
+  keyrack fill --env test --key API_KEY --refresh";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// prod, prep, test, camp, or all for every key of every env
+    #[arg(long)]
+    pub(crate) env: String,
+    /// Whose racks: several may be named; the default one if not given
+    #[arg(long, alias = "for", value_name = "OWNER", num_args = 1..)]
+    pub(crate) owner: Vec<String>,
+    /// An ssh key to open the racks with, tried first; several may be named
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub(crate) prikey: Vec<PathBuf>,
+    /// One key only, by its name or full slug
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// How the secrets of missing keys come to be; confirmed once if not given
+    #[arg(long)]
+    pub(crate) mech: Option<String>,
+    /// Ask again for keys that are there
+    #[arg(long)]
+    pub(crate) refresh: bool,
+    /// Ask again for keys that are blocked or cannot be unlocked
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Take keys although they look like long-lived tokens
+    #[arg(long)]
+    pub(crate) allow_dangerous: bool,
+    /// Print JSON, without secrets
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Flags {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        let owners = self.owners(outer)?;
+        let ask = FillAsk {
+            env: self.env,
+            key: self.key,
+            mech: self.mech,
+            refresh: self.refresh,
+            repair: self.repair,
+            allow_dangerous: self.allow_dangerous,
+        };
+        let place = Place {
+            client: outer.context(Owner::DEFAULT),
+            keyrackd: keyrackd()?,
+            prikeys: self.prikey,
+            now_ms,
+        };
+        let mut person = Terminal { allowed: !outer.group.no_prompt };
+        let mut follow = |progress: Progress<'_>| {
+            if !outer.as_json {
+                outer.notice(&followed(progress, outer));
+            }
+        };
+        let report = fill(&place, &owners, &ask, &mut person, &mut follow)?;
+        started(outer, report.started);
+        report.notices.iter().for_each(|notice| outer.notice(notice));
+        if report.total == 0 {
+            outer.notice(&declares_nothing(Some(&ask.env)));
+        }
+        if self.json {
+            output::print_json(&value(&ask.env, &report, outer))?;
+        } else {
+            output::print(shown(&ask.env, &report, &owners, outer).as_bytes())?;
+        }
+        Ok(report.exit())
+    }
+
+    /// Each once, in the order they were named.
+    fn owners(&self, outer: &Outer) -> Result<Vec<Owner>, Problem> {
+        let mut owners = Vec::new();
+        for name in self.owner.iter().map(Some).chain(self.owner.is_empty().then_some(None)) {
+            let owner = resolve_owner(name, &outer.group)?;
+            if !owners.contains(&owner) {
+                owners.push(owner);
+            }
+        }
+        Ok(owners)
+    }
+}
+
+fn followed(progress: Progress<'_>, outer: &Outer) -> String {
+    let Progress { at, of, slug, owners } = progress;
+    let whose = if owners == 1 { "1 owner".to_owned() } else { format!("{owners} owners") };
+    outer.look_of_stderr().titled("🔑", &format!("key {at}/{of}, {}, for {whose}", slug.name()))
+}
+
+fn shown(env: &str, report: &Report, owners: &[Owner], outer: &Outer) -> String {
+    let look = outer.look();
+    let keys = report.total / owners.len().max(1);
+    let mut nodes: Vec<Node> = Vec::new();
+    for of_key in report.filled.chunk_by(|one, next| one.slug == next.slug) {
+        let branch = of_key.iter().map(|one| effect(one, owners.len() > 1, outer));
+        nodes.push(Node::key(&of_key[0].slug).with(branch));
+    }
+    let (done, word) =
+        (report.verified(), if report.filled.len() < report.total { "interrupted" } else { "complete" });
+    let tone = if done == report.total { Tone::Good } else { Tone::Warn };
+    nodes.push(match report.total {
+        0 => Node::new("no keys found"),
+        total => Node::pair(word, format!("{done}/{total} keys verified")).toned(tone),
+    });
+    let title = format!("keyrack fill (env: {env}, keys: {keys}, owners: {})", owners.len());
+    tree(&look.titled("🔐", &title), &nodes, look)
+}
+
+fn effect(one: &Filled, name_owner: bool, outer: &Outer) -> Node {
+    let look = outer.look();
+    let label = if name_owner { format!("owner {}", one.owner) } else { "status".to_owned() };
+    match &one.effect {
+        Effect::Found(slug) => {
+            Node::pair(&label, look.marked(&format!("found vaulted under {slug}"), "🟢")).toned(Tone::Good)
+        }
+        Effect::Set => Node::pair(&label, look.marked("set and read back", "✨")).toned(Tone::Good),
+        Effect::Failed(problem) => {
+            let fix = problem.fix.as_ref().map(|fix| Node::tip(fix.render(outer.invocation)));
+            Node::pair(&label, look.marked(&format!("failed: {problem}"), "✋"))
+                .toned(Tone::Bad)
+                .with(problem.hint.as_ref().map(Node::hint))
+                .with(fix)
+        }
+    }
+}
+
+/// `{env, keys: [{slug, owner, effect, under?, error?}], verified, total}`.
+fn value(env: &str, report: &Report, outer: &Outer) -> Value {
+    let keys = report.filled.iter().map(|one| {
+        let owner = one.owner.name();
+        match &one.effect {
+            Effect::Found(under) => {
+                json!({ "slug": one.slug, "owner": owner, "effect": "found", "under": under })
+            }
+            Effect::Set => json!({ "slug": one.slug, "owner": owner, "effect": "set" }),
+            Effect::Failed(problem) => {
+                let error = machine(problem, outer.invocation);
+                json!({ "slug": one.slug, "owner": owner, "effect": "failed", "error": error })
+            }
+        }
+    });
+    let keys: Vec<Value> = keys.collect();
+    json!({ "env": env, "keys": keys, "verified": report.verified(), "total": report.total })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fill_that_was_cut_short_ends_as_interrupted() {
+        let mut report = Report { total: 2, ..Report::default() };
+        assert_eq!(report.exit(), 130);
+        report.total = 0;
+        assert_eq!(report.exit(), 0);
+    }
+}

@@ -1,0 +1,373 @@
+//! `fill`: every key that `keyrack.yml` declares for an env, found or set, for one owner or several, and read back.
+//!
+//! The environment answers nothing here: a key is to be in a vault. One key never stops the others; each ends found, set or failed with its
+//! own cause. A passphrase is asked for once a command, and so is whether permanent keys are meant.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use keyrack_client::get::{Answer, Options, Plan, Scope, read};
+use keyrack_client::render::unlock::Omission;
+use keyrack_client::{Context, Environment};
+use keyrack_core::ask::{Ask, repo_keys};
+use keyrack_core::{Attempt, Env, ErrorCode, Fix, Mechanism, Org, Owner, Problem, Slug, VaultId};
+use keyrack_vaults::manifest_file;
+use zeroize::Zeroizing;
+
+use crate::outside::{Outside, is_over};
+use crate::prompts::Prompts;
+use crate::repo::{Repo, without_naming_keys};
+use crate::set::{SetAsk, mechanism_of, set};
+use crate::unlock::unlock_locked;
+
+/// Where missing keys go.
+const VAULT: VaultId = VaultId::OsSecure;
+
+/// What is to be filled, as it was typed.
+#[derive(Clone, Debug, Default)]
+pub struct FillAsk {
+    /// The env; `all` for every key of every env.
+    pub env: String,
+    /// One key only: a bare name or a full slug.
+    pub key: Option<String>,
+    /// The mechanism of missing keys; confirmed by a person if it is not given.
+    pub mech: Option<String>,
+    /// Set again what is there.
+    pub refresh: bool,
+    /// Set again what is blocked or cannot be unlocked.
+    pub repair: bool,
+    /// Take keys although they look like long-lived tokens.
+    pub allow_dangerous: bool,
+}
+
+/// What a fill works with.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where the caller stands, and its environment.
+    pub client: Context,
+    /// The daemon's program, an absolute path.
+    pub keyrackd: PathBuf,
+    /// Key files given by name.
+    pub prikeys: Vec<PathBuf>,
+    /// The wall clock, in milliseconds since the Unix epoch.
+    pub now_ms: fn() -> i64,
+}
+
+/// What came of one key of one owner.
+#[derive(Clone, Debug)]
+pub struct Filled {
+    /// The key.
+    pub slug: Slug,
+    /// Whose.
+    pub owner: Owner,
+    /// What was done.
+    pub effect: Effect,
+}
+
+/// What was done about a key.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// It is there, under this slug: its own, or the one for all envs.
+    Found(Slug),
+    /// It was set, and read back.
+    Set,
+    /// Neither.
+    Failed(Problem),
+}
+
+/// What came of a fill.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Key by key, in the order of `keyrack.yml`, and owner by owner.
+    pub filled: Vec<Filled>,
+    /// How many there are in all: more than `filled` where a person had enough.
+    pub total: usize,
+    /// The pid of a daemon that was started.
+    pub started: Option<u32>,
+    /// What else there is to say, a sentence each.
+    pub notices: Vec<String>,
+}
+
+impl Report {
+    /// How many keys are found, or set and read back.
+    pub fn verified(&self) -> usize {
+        self.filled.iter().filter(|one| !matches!(one.effect, Effect::Failed(_))).count()
+    }
+
+    /// The exit code: 130 when a person had enough, else 1 if a key failed by a fault, 2 if one failed, 0.
+    pub fn exit(&self) -> u8 {
+        let causes = self.filled.iter().filter_map(|one| match &one.effect {
+            Effect::Failed(problem) => Some(problem.exit()),
+            Effect::Found(_) | Effect::Set => None,
+        });
+        match causes.reduce(|worst, exit| if worst == 2 { exit } else { worst }) {
+            _ if self.filled.len() < self.total => ErrorCode::Interrupted.exit(),
+            None => 0,
+            Some(exit) => exit,
+        }
+    }
+}
+
+/// What is about to be done, for a person to follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// Which key, from 1.
+    pub at: usize,
+    /// Of how many.
+    pub of: usize,
+    /// The key.
+    pub slug: &'a Slug,
+    /// For how many owners.
+    pub owners: usize,
+}
+
+/// Fills the keys that `keyrack.yml` declares, for each of the owners.
+///
+/// # Errors
+/// What leaves in doubt which keys are meant; what keeps an owner's rack from being opened. Nothing was asked then, or changed. What befalls a
+/// single key is in the report.
+pub fn fill(
+    place: &Place,
+    owners: &[Owner],
+    ask: &FillAsk,
+    prompts: &mut dyn Prompts,
+    follow: &mut dyn FnMut(Progress<'_>),
+) -> Result<Report, Problem> {
+    let mech = ask.mech.as_deref().map(|text| mechanism_of(&VAULT, text)).transpose()?;
+    let repo = Repo::of(&place.client)?;
+    let slugs = declared(&repo, ask)?;
+    let mut prompts = Remembering { person: prompts, passphrases: BTreeMap::new() };
+    if !slugs.is_empty() {
+        for owner in owners {
+            place.outside(owner, &mut prompts, |outside| {
+                let racks = outside.racks()?;
+                manifest_file::load_existing(&racks, &mut outside.identities(&racks)?).map(drop)
+            })?;
+        }
+    }
+    let mut run = Run { ask, mech: mech.map(Ok), report: Report::default() };
+    run.report.total = slugs.len() * owners.len();
+    let faults = repo.manifest.iter().flat_map(|manifest| &manifest.faults);
+    run.report.notices.extend(faults.map(|fault| fault.message.clone()));
+    for (at, slug) in slugs.iter().enumerate() {
+        follow(Progress { at: at + 1, of: slugs.len(), slug, owners: owners.len() });
+        for owner in owners {
+            let effect = place.outside(owner, &mut prompts, |outside| run.one(outside, slug));
+            let effect = match effect {
+                Err(problem) if is_over(&problem) => return Ok(run.report),
+                other => other.unwrap_or_else(|problem| Effect::Failed(problem.of(slug))),
+            };
+            run.report.filled.push(Filled { slug: slug.clone(), owner: owner.clone(), effect });
+        }
+    }
+    Ok(run.report)
+}
+
+/// The keys that are meant.
+fn declared(repo: &Repo, ask: &FillAsk) -> Result<Vec<Slug>, Problem> {
+    if ask.env.parse::<Env>()? == Env::Sudo {
+        return Err(Problem::new(
+            ErrorCode::SudoNeedsKey,
+            "sudo keys do not stand in keyrack.yml, so there is none to fill",
+        )
+        .hint("set one by its name: keyrack set --env sudo --key NAME"));
+    }
+    let whole = Ask {
+        key: None,
+        env: Some(&ask.env),
+        org: None,
+        owner: &Owner::DEFAULT,
+        manifest: repo.manifest.as_ref(),
+    };
+    let (env, keys) = repo_keys(&whole).map_err(without_naming_keys)?;
+    let is_meant =
+        |slug: &Slug| ask.key.as_ref().is_none_or(|key| key == slug.name() || key == slug.as_str());
+    let slugs: Vec<Slug> = keys.iter().map(|key| &key.slug).filter(|slug| is_meant(slug)).cloned().collect();
+    match &ask.key {
+        Some(key) if slugs.is_empty() => {
+            let message = format!("keyrack.yml declares no {key:?} for {env}");
+            let known: Vec<&str> = keys.iter().map(|key| key.slug.name()).collect();
+            let problem = Problem::new(ErrorCode::KeyNotFound, message);
+            Err(if known.is_empty() {
+                problem
+            } else {
+                problem.hint(format!("it declares {}", known.join(", ")))
+            })
+        }
+        _ => Ok(slugs),
+    }
+}
+
+impl Place {
+    /// Runs something for an owner.
+    fn outside<T>(
+        &self,
+        owner: &Owner,
+        prompts: &mut dyn Prompts,
+        run: impl FnOnce(&Outside<'_>) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let mut client = self.client.clone().with_owner(owner.clone());
+        client.env = settings(&self.client.env);
+        let outside = Outside::new(client, self.keyrackd.clone(), (self.now_ms)(), prompts);
+        run(&outside.with_prikeys(self.prikeys.iter().cloned()))
+    }
+}
+
+/// What keyrack is set by and finds its files by. The other variables could answer for a key, and are left out.
+fn settings(env: &Environment) -> Environment {
+    let names = env.names().filter(|name| {
+        ["HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"].iter().any(|known| name == known)
+            || name.as_encoded_bytes().starts_with(b"KEYRACK_")
+    });
+    names.filter_map(|name| Some((name, env.get(name)?))).collect()
+}
+
+/// A fill under way.
+struct Run<'a> {
+    ask: &'a FillAsk,
+    /// The mechanism of missing keys, once it is known or was declined.
+    mech: Option<Result<Mechanism, Problem>>,
+    report: Report,
+}
+
+impl Run<'_> {
+    fn one(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<Effect, Problem> {
+        match self.look(outside, slug) {
+            Ok(Some(found)) if !self.ask.refresh => return Ok(Effect::Found(found)),
+            Ok(_) => {}
+            Err(problem) if is_over(&problem) || !self.ask.repair => return Err(problem),
+            Err(_) => {}
+        }
+        self.set(outside, slug)?;
+        let stored = |mut problem: Problem| {
+            problem.message = format!("it is set, and was not read back: {}", problem.message);
+            problem
+        };
+        match self.look(outside, slug).map_err(stored)? {
+            Some(_) => Ok(Effect::Set),
+            None => Err(stored(Problem::new(ErrorCode::Lost, "its vault does not have it"))),
+        }
+    }
+
+    /// The slug under which a key is there and may be used; `None` where it was never set, or is lost.
+    fn look(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<Option<Slug>, Problem> {
+        let answer = self.read(outside, slug)?;
+        if let Some(done) = judged(answer)? {
+            return Ok(Some(done));
+        }
+        let report = unlock_locked(outside, std::slice::from_ref(slug), self.ask.allow_dangerous)?;
+        self.report.started = self.report.started.or(report.started);
+        self.report.notices.extend(report.notices);
+        // One key was asked for, so one at most is left out.
+        if let Some(omitted) = report.omitted.into_iter().next() {
+            let unsaid = || Problem::new(ErrorCode::Internal, "it could not be unlocked");
+            return match omitted.reason {
+                Omission::Absent | Omission::Lost => Ok(None),
+                Omission::Remote => {
+                    Err(Problem::new(ErrorCode::VaultWriteOnly, "its vault can only be written"))
+                }
+                Omission::Errored => Err(omitted.cause.unwrap_or_else(unsaid)),
+            };
+        }
+        judged(self.read(outside, slug)?)
+    }
+
+    /// From the daemon alone, with what `keyrack.yml` demands of the key.
+    fn read(&self, outside: &Outside<'_>, slug: &Slug) -> Result<Answer, Problem> {
+        let scope = Scope::Key { ask: slug.to_string(), org: Org::This, env: None };
+        let plan = Plan::of(&outside.client, &scope)?;
+        let options = Options { allow_dangerous: self.ask.allow_dangerous, undeclared_is_absent: false };
+        let mut outcome = read(&outside.client, plan, options).answer(|_| None)?;
+        outcome
+            .answers
+            .pop()
+            .ok_or_else(|| Problem::new(ErrorCode::Internal, "a read of one key came to none"))
+    }
+
+    fn set(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<(), Problem> {
+        let owner = &outside.client.owner;
+        if !outside.ask(|prompts| prompts.can_ask()) {
+            let message = format!("{slug} has to be asked for, and nobody is at a terminal");
+            return Err(Problem::new(ErrorCode::PromptNeeded, message).fix(Fix::set_secure(owner, slug)));
+        }
+        let mech = self.mechanism(outside)?;
+        let ask = SetAsk {
+            key: slug.to_string(),
+            vault: VAULT.to_string(),
+            mech: Some(mech.to_string()),
+            allow_dangerous: self.ask.allow_dangerous,
+            ..SetAsk::default()
+        };
+        let done = set(outside, &ask)?;
+        self.report.notices.extend(done.notices);
+        Ok(())
+    }
+
+    /// Asked once for all: a permanent key is confirmed, never assumed.
+    fn mechanism(&mut self, outside: &Outside<'_>) -> Result<Mechanism, Problem> {
+        if let Some(known) = &self.mech {
+            return known.clone();
+        }
+        let mech = Mechanism::Replica;
+        let question = format!(
+            "keep what is missing in {VAULT} as {mech} ({}), which does not end by itself?",
+            mech.describe()
+        );
+        let yes = outside.ask(|prompts| prompts.confirm(&question, &format!("--mech {mech}")))?;
+        let said = if yes {
+            Ok(mech)
+        } else {
+            Err(Problem::new(ErrorCode::MechRequired, "not stored, since permanent keys were declined"))
+        };
+        self.mech.insert(said).clone()
+    }
+}
+
+/// The slug of a key that is granted; `None` for one that has to be unlocked or set first.
+///
+/// # Errors
+/// [`ErrorCode::Blocked`].
+fn judged(answer: Answer) -> Result<Option<Slug>, Problem> {
+    match answer.attempt {
+        Attempt::Granted { grant, .. } => Ok(Some(grant.slug)),
+        Attempt::Absent { .. } | Attempt::Locked { .. } => Ok(None),
+        Attempt::Blocked { slug, reasons, fix } => {
+            let mut problem = Problem::new(ErrorCode::Blocked, reasons.join("; ")).of(&slug);
+            problem.fix = fix;
+            Err(problem.hint("--repair sets it again"))
+        }
+    }
+}
+
+/// The person, asked for each passphrase once.
+struct Remembering<'p> {
+    person: &'p mut dyn Prompts,
+    passphrases: BTreeMap<PathBuf, Zeroizing<String>>,
+}
+
+impl Prompts for Remembering<'_> {
+    fn can_ask(&self) -> bool {
+        self.person.can_ask()
+    }
+
+    fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Problem> {
+        self.person.secret(slug)
+    }
+
+    fn passphrase(&mut self, key: &Path, again: bool) -> Result<Zeroizing<String>, Problem> {
+        if let (Some(known), false) = (self.passphrases.get(key), again) {
+            return Ok(known.clone());
+        }
+        let typed = self.person.passphrase(key, again)?;
+        self.passphrases.insert(key.to_owned(), typed.clone());
+        Ok(typed)
+    }
+
+    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Problem> {
+        self.person.confirm(question, flag)
+    }
+
+    fn choose(&mut self, question: &str, options: &[String], flag: &str) -> Result<usize, Problem> {
+        self.person.choose(question, options, flag)
+    }
+}
