@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails there says where")]
 
 mod changes;
+mod compat;
 mod doctor;
 mod fill;
 mod firewall;
