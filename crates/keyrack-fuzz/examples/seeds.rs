@@ -16,6 +16,7 @@ fn main() {
     words();
     age();
     direct_file();
+    secrets_json();
 }
 
 fn root() -> PathBuf {
@@ -429,5 +430,28 @@ fn direct_file() {
         ("blank", " \r\n\t{ \"acme.all.B\" : { \"value\" : \"b\" } , \"acme.test.API_KEY\" : { } }\n"),
     ] {
         put("direct_file", name, text);
+    }
+}
+
+fn secrets_json() {
+    for (name, text) in [
+        ("empty", "{}"),
+        ("blank", " { } \n"),
+        ("one", r#"{"API_KEY":"tok-123"}"#),
+        (
+            "github",
+            "{\n  \"API_KEY\": \"tok-123\",\n  \"github_token\": \"ghs_x\",\n  \"PEM\": \"-----BEGIN\\nabc\\n-----END\\n\"\n}",
+        ),
+        ("escaped", r#"{"A\u0050I_KEY":"\"\\\/\b\f\n\r\t\u00e9\ud83d\udd11","PATH":"\u0000"}"#),
+        ("twice", r#"{"API_KEY":"a","API_KEY":"b"}"#),
+        ("no-string", r#"{"API_KEY":5,"PATH":null,"":["x",{"API_KEY":"y"}],"t":true,"n":-0.5e+3}"#),
+        ("half-a-pair", r#"{"API_KEY":"\ud800","PATH":"\udc00\ud800"}"#),
+        ("blob", r#"{"API_KEY":"{\"mech\":\"EPHEMERAL_VIA_GITHUB_APP\",\"privateKey\":\"x\"}"}"#),
+        ("cut", r#"{"API_KEY":"tok"#),
+        ("behind", r#"{"API_KEY":"a"} {"PATH":"b"}"#),
+        ("not-an-object", r#"["API_KEY"]"#),
+        ("nested", &format!("{{\"API_KEY\":{}1{}}}", "[".repeat(70), "]".repeat(70))),
+    ] {
+        put("secrets_json", name, text);
     }
 }

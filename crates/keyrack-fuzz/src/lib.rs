@@ -14,6 +14,7 @@ mod legacy;
 mod messages;
 mod native;
 mod repo_manifest;
+mod secrets_json;
 mod server;
 mod words;
 
@@ -26,6 +27,7 @@ pub use legacy::legacy;
 pub use messages::{BETWEEN, SECRETS, framed};
 pub use native::native;
 pub use repo_manifest::repo_manifest;
+pub use secrets_json::secrets_json;
 pub use server::server;
 pub use words::words;
 
@@ -50,4 +52,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "age_file", body: age_file },
     Target { name: "key_file", body: key_file },
     Target { name: "direct_file", body: direct_file },
+    Target { name: "secrets_json", body: secrets_json },
 ];

@@ -84,4 +84,5 @@ targets! {
     age_file: 500,
     key_file: 200,
     direct_file: 4000,
+    secrets_json: 4000,
 }

@@ -1,0 +1,88 @@
+//! The object of secrets that a CI system gives a job: what is read is what serde reads, what stands twice or is no text is refused by its
+//! name, and no refusal quotes anything of the text.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use keyrack_client::secrets_json::SecretsJson;
+use keyrack_core::Problem;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+
+/// The JSON, and names that are asked for whatever it holds.
+pub fn secrets_json(data: &[u8]) {
+    let theirs = serde_json::from_slice::<Members<IgnoredAny>>(data);
+    let secrets = match SecretsJson::read(data) {
+        Ok(secrets) => secrets,
+        Err(problem) => {
+            assert!(problem.message.starts_with("the secrets JSON is "), "it says nothing of the text");
+            // serde does not look at the bytes of what it passes over.
+            let is_text = std::str::from_utf8(data).is_ok();
+            assert!(theirs.is_err() || !is_text || is_deep(data), "what others read is read");
+            return;
+        }
+    };
+    let names = theirs.expect("what is read is JSON to serde").0.into_iter().map(|(name, _)| name);
+    let names: Vec<String> = names.collect();
+    for name in names.iter().map(String::as_str).chain(["API_KEY", "", "PATH"]) {
+        let read = secrets.get(name).map_err(|problem| quotes_nothing(name, &problem));
+        match names.iter().filter(|own| *own == name).count() {
+            0 => assert!(matches!(read, Ok(None)), "what is not there is none"),
+            1 => {}
+            _ => assert_eq!(read.err(), Some("stands twice"), "no one of them can be meant"),
+        }
+    }
+    // Where serde reads the values too, which it does not where any one holds half of a surrogate pair or too large a number.
+    let Ok(theirs) = serde_json::from_slice::<Members<Value>>(data) else { return };
+    let once = |name: &str| names.iter().filter(|own| *own == name).count() == 1;
+    for (name, value) in theirs.0.iter().filter(|(name, _)| once(name)) {
+        let read = secrets.get(name);
+        match value {
+            Value::Null => assert!(matches!(read, Ok(None)), "null is none"),
+            Value::String(text) => {
+                let read = read.ok().flatten().expect("a string is read");
+                assert_eq!(read.expose(), text.as_bytes(), "both readers agree");
+            }
+            _ => assert!(read.is_err(), "nothing else is a secret"),
+        }
+    }
+}
+
+/// Why a name was refused: one of a few words, and nothing beside the name.
+fn quotes_nothing(name: &str, problem: &Problem) -> &'static str {
+    let known = ["stands twice", "is no string", "is no text"];
+    let said = known.into_iter().find(|why| problem.message == format!("{name} {why} in the secrets JSON"));
+    assert!(problem.hint.is_none() && problem.fix.is_none());
+    said.expect("a refusal quotes the name alone")
+}
+
+/// Nested about as deep as our reader goes, in brackets at least.
+fn is_deep(data: &[u8]) -> bool {
+    data.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() >= 60
+}
+
+/// All members in order, those of one name too.
+struct Members<T>(Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Each<T> {
+            type Value = Members<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<T>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Each(PhantomData))
+    }
+}
