@@ -9,8 +9,8 @@ use keyrack_client::render::Look;
 use keyrack_core::{Owner, Problem};
 
 use crate::command::{
-    completions, daemon, del, doctor, fill, firewall, get, infra, init, list, recipient, relock, run, set,
-    source, status, types, unlock,
+    completions, daemon, del, doctor, fill, firewall, get, infra, init, list, recipient, relock, run, schema,
+    set, source, status, types, unlock,
 };
 use crate::{help, usage};
 
@@ -34,6 +34,7 @@ pub(crate) enum Command {
     Types(types::Flags),
     Doctor(doctor::Flags),
     Completions(completions::Flags),
+    Schema(schema::Flags),
 }
 
 impl Command {
@@ -97,7 +98,7 @@ pub(crate) enum Parsed {
 type Describe = fn(clap::Command) -> clap::Command;
 
 /// Name, one line, flags: in the order the help shows.
-const COMMANDS: [(&str, &str, Describe); 18] = [
+const COMMANDS: &[(&str, &str, Describe)] = &[
     ("init", "Make the rack of this machine, with you as its first recipient", init::Flags::augment_args),
     ("infra", "Make the org's registry of GitHub Apps (not in this version)", infra::describe),
     ("recipient", "See and change who can decrypt the rack", recipient::describe),
@@ -120,6 +121,7 @@ const COMMANDS: [(&str, &str, Describe); 18] = [
     ("types", "Write the names of declared keys for TypeScript", types::Flags::augment_args),
     ("doctor", "Look for everything that can be wrong, and say what mends it", doctor::Flags::augment_args),
     ("completions", "Print completions for a shell", completions::Flags::augment_args),
+    ("schema", "Print the JSON schema of a command's answer", schema::Flags::augment_args),
 ];
 
 const EXAMPLES: &str = "\
@@ -138,8 +140,8 @@ pub(crate) fn tree() -> clap::Command {
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true);
-    COMMANDS.into_iter().fold(root, |tree, (name, about, flags)| {
-        tree.subcommand(clap::Command::new(name).about(about).defer(flags))
+    COMMANDS.iter().fold(root, |tree, (name, about, flags)| {
+        tree.subcommand(clap::Command::new(name).about(about).defer(*flags))
     })
 }
 
@@ -184,6 +186,7 @@ fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
         "firewall" => Command::Firewall(firewall::Flags::from_arg_matches(matches)?),
         "types" => Command::Types(types::Flags::from_arg_matches(matches)?),
         "doctor" => Command::Doctor(doctor::Flags::from_arg_matches(matches)?),
+        "schema" => Command::Schema(schema::Flags::from_arg_matches(matches)?),
         "completions" => Command::Completions(completions::Flags::from_arg_matches(matches)?),
         _ => return Err(clap::Error::new(ErrorKind::InvalidSubcommand)),
     };
@@ -220,12 +223,11 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         tree().debug_assert();
-        for (name, ..) in COMMANDS {
+        for (name, line, _) in COMMANDS {
             let mut command = tree();
             command.build();
             let command = command.find_subcommand_mut(name).unwrap();
             let help = command.render_long_help().to_string();
-            let (_, line, _) = COMMANDS.iter().find(|(known, ..)| *known == name).unwrap();
             assert!(help.starts_with(line), "{name} says what it does:\n{help}");
             assert!(help.contains("Examples:"), "{name} shows an example:\n{help}");
         }

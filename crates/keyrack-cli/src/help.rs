@@ -131,7 +131,7 @@ fn examples(help: &mut String, line: &str, width: usize, look: Look) {
             }
         }
         None if line.ends_with(':') && line.split(' ').count() < 4 => {
-            help.extend([&look.paint(Tone::Title, line), "\n"])
+            help.extend([&look.paint(Tone::Title, line), "\n"]);
         }
         None => wrap(line, width, width).into_iter().for_each(|line| help.extend([line, "\n"])),
     }

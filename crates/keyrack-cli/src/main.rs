@@ -9,6 +9,7 @@ mod outer;
 mod output;
 mod prompt;
 mod report;
+mod schemas;
 mod usage;
 mod watch;
 
@@ -70,5 +71,6 @@ fn run(command: Command, outer: &Outer) -> Result<u8, Problem> {
         Command::Firewall(flags) => flags.run(outer),
         Command::Infra(command) => command.run(),
         Command::Completions(flags) => flags.run(),
+        Command::Schema(flags) => flags.run(),
     }
 }

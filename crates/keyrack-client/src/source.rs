@@ -6,6 +6,7 @@ use keyrack_wire::{Sink, WipedBuffer};
 use zeroize::Zeroizing;
 
 use crate::get::{Answer, Outcome};
+use crate::render::json::JsonWriter;
 use crate::secret::Secret;
 
 /// Whether keys that are not granted stop everything.
@@ -75,6 +76,28 @@ pub fn sort(outcome: Outcome, mode: Mode) -> Result<Sourced, Refused> {
         }
     }
     Ok(sourced)
+}
+
+/// The same as a JSON object: the value of each variable by its name, as any name can be one there.
+///
+/// # Errors
+/// [`ErrorCode::Usage`] when a value is no text, which JSON cannot carry.
+pub fn json(exports: &[Export]) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut json = JsonWriter::new();
+    let mut result = Ok(());
+    json.object(|json| {
+        for export in exports {
+            json.name(&export.name);
+            if json.secret(export.secret.expose()).is_err() {
+                json.plain("null");
+                let message = format!("the value of {} is no text, which JSON cannot carry", export.slug);
+                result = Err(Problem::new(ErrorCode::Usage, message)
+                    .of(&export.slug)
+                    .hint("get it with `get --value`"));
+            }
+        }
+    });
+    result.map(|()| json.into_bytes())
 }
 
 /// The lines a shell evaluates: `export NAME='value'`, one for each variable.

@@ -13,6 +13,7 @@ pub(crate) mod list;
 pub(crate) mod recipient;
 pub(crate) mod relock;
 pub(crate) mod run;
+pub(crate) mod schema;
 pub(crate) mod set;
 pub(crate) mod source;
 pub(crate) mod status;

@@ -3,13 +3,16 @@
 use clap::Args;
 use keyrack_client::get::{self, Options, Scope};
 use keyrack_client::render::attempt::strict_failure;
-use keyrack_client::source::{self, Mode};
-use keyrack_core::{Env, Fix, Org, Problem};
+use keyrack_client::render::json::{JsonWriter, attempt};
+use keyrack_client::source::{self, Mode, Refused};
+use keyrack_core::{Attempt, Env, ErrorCode, Fix, Org, Problem};
+use serde_json::{Value, json};
 
 use crate::args::OwnerFlags;
 use crate::command::get::{warn, warn_of_nothing};
 use crate::outer::Outer;
 use crate::output;
+use crate::report::machine;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,6 +40,9 @@ pub(crate) struct Flags {
     /// Release keys although they look like long-lived tokens
     #[arg(long)]
     pub(crate) allow_dangerous: bool,
+    /// Print JSON, with secrets, instead of lines for a shell
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 impl Flags {
@@ -54,6 +60,10 @@ impl Flags {
         let mode = if self.lenient { Mode::Lenient } else { Mode::Strict };
         let sourced = match source::sort(outcome, mode) {
             Ok(sourced) => sourced,
+            Err(refused) if self.json => {
+                output::tell(&format!("{}\n", refusal(&refused, outer)?));
+                return Ok(2);
+            }
             Err(refused) => {
                 let hint = "use --lenient if partial results are acceptable";
                 let look = outer.look_of_stderr();
@@ -61,6 +71,10 @@ impl Flags {
                 return Ok(2);
             }
         };
+        if self.json {
+            output::print(&source::json(&sourced.exports)?)?;
+            return output::print(b"\n").map(|()| 0);
+        }
         let lines = source::lines(&sourced.exports);
         if let (Some(first), Mode::Strict) = (lines.unfit.first(), mode) {
             // All or nothing: what cannot be exported is as bad as what is not granted.
@@ -69,6 +83,33 @@ impl Flags {
         lines.unfit.iter().for_each(|unfit| outer.warn(unfit));
         output::print(lines.text.expose()).map(|()| 0)
     }
+}
+
+/// The failure of a strict read for programs, with each key that is missing. None of them has a secret.
+fn refusal(refused: &Refused, outer: &Outer) -> Result<Value, Problem> {
+    let mut json = JsonWriter::new();
+    let mut written = Ok(());
+    json.array(|json| {
+        for answer in &refused.missing {
+            json.element();
+            let result = attempt(json, answer, outer.invocation);
+            written = std::mem::replace(&mut written, Ok(())).and(result);
+        }
+    });
+    written?;
+    let attempts: Value = serde_json::from_slice(&json.into_bytes()).unwrap_or_default();
+    let first = refused.missing.first().map(|answer| &answer.attempt);
+    let code = match first {
+        Some(Attempt::Absent { .. }) => ErrorCode::Absent,
+        Some(Attempt::Blocked { .. }) => ErrorCode::Blocked,
+        _ => ErrorCode::Locked,
+    };
+    let mut problem = Problem::new(code, "some keys were not granted, yet are strictly required");
+    problem.slug = first.map(|attempt| attempt.slug().clone());
+    problem.fix = first.and_then(|attempt| attempt.fix().cloned());
+    let mut error = machine(&problem, outer.invocation);
+    error["attempts"] = attempts;
+    Ok(json!({ "error": error }))
 }
 
 /// A read that is to be put otherwise is to be put to `source` again, not to `get`.

@@ -9,6 +9,7 @@ mod firewall;
 mod fixes;
 mod leaks;
 mod scenario;
+mod schemas;
 mod terminal;
 
 use std::path::Path;

@@ -188,7 +188,9 @@ impl World {
         command.envs(variables);
         let output = run(&mut command, stdin, LIMIT).unwrap_or_else(|error| panic!("{line}: {error}"));
         let exit = output.status.code().unwrap_or(-1);
-        (exit, lines(&output.stdout), lines(&output.stderr))
+        let (stdout, stderr) = (lines(&output.stdout), lines(&output.stderr));
+        crate::schemas::check(&words, exit, &stdout, &stderr);
+        (exit, stdout, stderr)
     }
 
     fn compare(&self, stream: &str, actual: &[String], wanted: &[String]) -> Option<String> {
