@@ -177,8 +177,11 @@ export interface AllowOption {
 /** One key, or every key that the repository's `keyrack.yml` declares. */
 export type Scope = { repo: true; key?: never } | { key: KeyName; repo?: never };
 
+/** How secrets are handed over; not given means `'string'`. */
+export type SecretForm = 'string' | 'buffer' | undefined;
+
 /** What {@link getSync} is asked. */
-export interface GetSyncInput<For extends Scope = Scope, As extends 'string' | 'buffer' = 'string' | 'buffer'> extends ReadOptions, AllowOption {
+export interface GetSyncInput<For extends Scope = Scope, As extends SecretForm = SecretForm> extends ReadOptions, AllowOption {
   /** `{ key }`: a bare name or a full slug (`org.env.NAME`). `{ repo: true }`: every declared key of `env`. */
   for: For;
   /** Which env. Needed for a bare name that stands in several, and for `repo` when `keyrack.yml` has several. */
@@ -186,20 +189,20 @@ export interface GetSyncInput<For extends Scope = Scope, As extends 'string' | '
   /** The org of a key: `@this` (default, that of `keyrack.yml`), `@all` (this machine's), or its name. */
   org?: '@this' | '@all' | (string & {}) | null | undefined;
   /** How secrets are handed over: `'string'` (default), which can never be wiped, or `'buffer'`, an {@link ErasableSecret}. */
-  as?: As | undefined;
+  as?: As;
   /** Whether `emit.stdout` has ANSI colours. Default false. */
   color?: boolean | undefined;
 }
 
 /** What {@link get} is asked. */
-export interface GetInput<For extends Scope = Scope, As extends 'string' | 'buffer' = 'string' | 'buffer'> extends GetSyncInput<For, As>, Omit<ChangeOptions, 'timeoutMs' | 'owner'> {
+export interface GetInput<For extends Scope = Scope, As extends SecretForm = SecretForm> extends GetSyncInput<For, As>, Omit<ChangeOptions, 'timeoutMs' | 'owner'> {
   /** `{ unlock: true }` unlocks the keys found locked, and no others, then asks again. That runs the command in a child process. */
   with?: { unlock?: boolean | undefined } | null | undefined;
   /** As for every reading call; with `with.unlock` it is also after how many milliseconds the unlocking child is ended, by default never. */
   timeoutMs?: number | undefined;
 }
 
-type SecretAs<As> = [As] extends ['buffer'] ? ErasableSecret : [As] extends ['string'] ? string : string | ErasableSecret;
+type SecretAs<As> = [As] extends ['buffer'] ? ErasableSecret : [As] extends ['string' | undefined] ? string : string | ErasableSecret;
 
 /** Something to know that is no failure: a malformed entry of `keyrack.yml`, a daemon that could not be asked, an older daemon. */
 export interface Warning {
@@ -211,7 +214,7 @@ export interface Warning {
 }
 
 /** What {@link get} and {@link getSync} answer: `attempt` for a key, `attempts` in the order of `keyrack.yml` for a repository. */
-export type GetOutput<For extends Scope = Scope, As extends 'string' | 'buffer' = 'string'> = (For extends { repo: true }
+export type GetOutput<For extends Scope = Scope, As extends SecretForm = 'string'> = (For extends { repo: true }
   ? { attempts: Attempt<SecretAs<As>>[] }
   : { attempt: Attempt<SecretAs<As>> }) & {
   emit: Emit;
@@ -235,7 +238,7 @@ export type GetOutput<For extends Scope = Scope, As extends 'string' | 'buffer' 
  * @example
  * const { attempts } = await get({ for: { repo: true }, env: 'test' });
  */
-export function get<const For extends Scope, const As extends 'string' | 'buffer' = 'string'>(input: GetInput<For, As>): Promise<GetOutput<For, As>>;
+export function get<const For extends Scope, const As extends SecretForm = 'string'>(input: GetInput<For, As>): Promise<GetOutput<For, As>>;
 
 /**
  * As {@link get}, at once; it cannot unlock.
@@ -246,7 +249,7 @@ export function get<const For extends Scope, const As extends 'string' | 'buffer
  * const { attempt } = getSync({ for: { key: 'API_KEY' }, env: 'test' });
  * const key = attempt.status === 'granted' ? attempt.grant.key.secret : undefined;
  */
-export function getSync<const For extends Scope, const As extends 'string' | 'buffer' = 'string'>(input: GetSyncInput<For, As>): GetOutput<For, As>;
+export function getSync<const For extends Scope, const As extends SecretForm = 'string'>(input: GetSyncInput<For, As>): GetOutput<For, As>;
 
 /** What {@link source} is asked. */
 export interface SourceInput extends ReadOptions, AllowOption {
