@@ -71,6 +71,31 @@ describe('the whole path from Node', () => {
     expect(await js("return k.set({ key: 'K', slug: 'acme.test.K', vault: 'os.secure' })")).toMatchObject({ name: 'TypeError', message: 'set: give key or slug, not both' });
   });
 
+  it('asks for the secret of a slug at a terminal, as today, and nowhere else', async () => {
+    if (!canRun('asks for the secret of a slug at a terminal', 'script')) return;
+    const code = `require(${JSON.stringify(join(root, 'index.js'))}).set({ slug: "acme.test.TYPED", mech: "PERMANENT_VIA_REPLICA", vault: "os.secure" }).then((host) => console.log("stored", host.slug), (error) => console.log(error.code))`;
+    const file = join(home.repo, 'typed.cjs');
+    writeFileSync(file, code);
+    const terminal = spawn('script', ['-qec', `${process.execPath} ${file}`, '/dev/null'], { ...here(), stdio: ['pipe', 'pipe', 'inherit'] });
+    const late = setTimeout(() => terminal.kill('SIGKILL'), 15_000);
+    let shown = '';
+    let typed = false;
+    terminal.stdout.setEncoding('utf8').on('data', (text) => {
+      shown += text;
+      if (!typed && shown.includes('TYPED')) {
+        typed = true;
+        // The prompt is drawn once echo is off.
+        terminal.stdin.write('typed in\r');
+      }
+    });
+    await new Promise((resolve) => terminal.once('close', resolve));
+    clearTimeout(late);
+    expect(shown).toContain('stored acme.test.TYPED');
+    expect(shown).not.toContain('typed in');
+    expect(await js("return k.get({ for: { key: 'acme.test.TYPED' }, with: { unlock: true } })")).toMatchObject({ attempt: { grant: { key: { secret: 'typed in' } } } });
+    expect(await js("return k.del({ slug: 'acme.test.TYPED' })")).toMatchObject({ effect: 'deleted' });
+  });
+
   it('get with unlock opens what is locked and nothing else', async () => {
     for (const key of ['ONE', 'TWO', 'THREE']) {
       await js(`return k.set({ key: '${key}', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: new TextEncoder().encode('${key}!') })`);

@@ -57,6 +57,7 @@ describe('the tree', () => {
     const { attempts } = getSync({ for: { repo: true }, env: 'test' });
     const colored = formatKeyrackGetAllOutput({ attempts, color: true });
     expect(colored).toContain('\x1b[');
+    expect(colored).toBe(getSync({ for: { repo: true }, env: 'test', color: true }).emit.stdout);
     expect(colored.replace(/\x1b\[\d+m/g, '')).toBe(formatKeyrackGetAllOutput({ attempts }));
   });
 

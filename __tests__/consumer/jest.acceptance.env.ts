@@ -1,0 +1,7 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { keyrack } from 'keyrack';
+
+if (existsSync(join(process.cwd(), '.agent/keyrack.yml'))) {
+  keyrack.source({ env: 'test', owner: 'ehmpath', mode: 'lenient' });
+}
