@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { spawn } from 'node:child_process';
 
 const require = createRequire(import.meta.url);
-const { bin, isAlive, makeHome, root, run } = require('./helpers/home.cjs');
+const { bin, isAlive, legacy, makeHome, root, run } = require('./helpers/home.cjs');
 const { writeSshKey } = require('./helpers/ssh.cjs');
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
@@ -163,6 +163,14 @@ describe('TypeScript', () => {
   });
 });
 
+it('what rhachet unlocked from a vault that is not here is read like any other key', async () => {
+  await unlock('test');
+  const grant = { slug: 'ehmpathy.test.AWS_PROFILE', key: { secret: 'ehmpathy.test', grade: { protection: 'reference', duration: 'ephemeral' } }, source: { vault: 'aws.config', mech: 'EPHEMERAL_VIA_AWS_SSO' }, env: 'test', org: 'ehmpathy', expiresAt: new Date(Date.now() + 60_000).toISOString() };
+  await legacy(home.socket.replace('.sock', '.ehmpath.sock'), 'UNLOCK', { keys: [grant] });
+  expect(JSON.parse((await cli(['get', ...owner('ehmpath'), '--env', 'test', '--key', 'AWS_PROFILE', '--json'])).stdout)).toStrictEqual({ status: 'granted', grant });
+  await cli(['relock', ...owner('ehmpath'), '--key', grant.slug]);
+});
+
 describe('JavaScript', () => {
   it('by require and by import', async () => {
     await unlock('prep');
@@ -202,9 +210,30 @@ describe('shell skills through the wrapper of docs/wrap.md', () => {
     expect(await cli(['del', ...owner('ehmpath'), '--env', 'test', '--key', 'COPIED'])).toMatchObject({ status: 0 });
   });
 
+  it("lets a CI job's declared secrets through", async () => {
+    const file = join(home.base, 'github_env');
+    writeFileSync(file, '');
+    const secrets = { XAI_API_KEY: 'xai of ci', OPENAI_API_KEY: 'openai of ci', UNDECLARED: 'never' };
+    const job = { HOME: home.base, GITHUB_ENV: file, SECRETS_JSON: JSON.stringify(secrets), AWS_ACCESS_KEY_ID: 'from oidc' };
+    expect(await skill('ci', job)).toMatchObject({ status: 0, stdout: 'xai of ci, nothing undeclared\n', stderr: '' });
+  });
+
   it('shows its human the way out', async () => {
     await relock();
     expect(await skill('expired')).toMatchObject({ status: 2, stdout: `      └─ tip: rhx keyrack ${UNLOCK} test --key XAI_API_KEY\n` });
+  });
+});
+
+describe('docs/switch-from-rhachet.md', () => {
+  it('every name of today is here, or has its replacement named', () => {
+    const values = ['keyrack', 'formatKeyrackKeyBranch', 'formatKeyrackGetOneOutput', 'formatKeyrackGetAllOutput', 'genContextKeyrack', 'genContextKeyrackGrantGet', 'getKeyrackKeyGrant', 'setKeyrackKeyHost', 'KeyrackHostManifest', 'KeyrackKeyGrant', 'KeyrackKeyHost', 'KeyrackKeySpec', 'KeyrackRepoManifest'];
+    const types = ['KeyrackGrantAttempt', 'KeyrackGrantMechanism', 'KeyrackGrantMechanismAdapter', 'KeyrackGrantStatus', 'KeyrackHostVault', 'KeyrackHostVaultAdapter', 'KeyrackKeyBranchEntry', 'ContextKeyrack', 'ContextKeyrackGrantGet'];
+    const page = readFileSync(join(root, 'docs', 'switch-from-rhachet.md'), 'utf8');
+    const absent = page.split('## What is absent')[1].split('\n').filter((line) => line.startsWith('| ')).map((line) => line.split('|')[1]).join();
+    const declared = readFileSync(join(root, 'index.d.ts'), 'utf8');
+    const isAbsent = (name) => new RegExp(`\\b${name}\\b`).test(absent);
+    for (const name of values) expect([name, require('../index.js')[name] !== undefined || isAbsent(name)]).toStrictEqual([name, true]);
+    for (const name of types) expect([name, new RegExp(`^export (type|interface) ${name}\\b`, 'm').test(declared) || isAbsent(name)]).toStrictEqual([name, true]);
   });
 });
 

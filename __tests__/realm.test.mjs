@@ -198,6 +198,8 @@ describe('status and relock', () => {
       source: { vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA' },
       expiresAt: expect.any(String),
       ttlLeftMs: expect.any(Number),
+      // The ten minutes that `hold` asks for.
+      lifeMs: expect.closeTo(600_000, -4),
     });
     expect(held.keys[0].ttlLeftMs).toBeGreaterThan(500_000);
     expect(JSON.stringify(held)).not.toContain('s3cret');

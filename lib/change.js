@@ -3,7 +3,6 @@
 // and prompted text never enter this heap.
 
 const argument = require('./argument.js');
-const { keyrack } = require('./child.js');
 const { KeyrackError } = require('./error.js');
 
 const COMMON = ['owner', 'env', 'prikey', 'prompt', 'signal', 'timeoutMs'];
@@ -44,6 +43,8 @@ function heard(stderr) {
 
 /** Runs a command; what it says failed becomes a KeyrackError. */
 async function run(args, how) {
+  // Loaded when it is needed: most callers only read, and node:child_process takes its time.
+  const { keyrack } = require('./child.js');
   const { status, stdout, stderr } = await keyrack([...args, '--json', ...(how.prompt === 'never' ? ['--no-prompt'] : [])], how);
   const { problem, detail } = heard(stderr);
   if (problem) throw new KeyrackError({ ...problem, message: String(problem.message ?? problem.code), exit: problem.exit ?? status ?? 1, detail });

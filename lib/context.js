@@ -5,7 +5,6 @@ const argument = require('./argument.js');
 const { answer } = require('./answer.js');
 const { binding, bindingOrNull } = require('./binding.js');
 const { allowsDangerous } = require('./change.js');
-const { manifestOf } = require('./declared.js');
 const { DEADLINE_MS, ask } = require('./get.js');
 const { realm } = require('./realm.js');
 
@@ -15,7 +14,7 @@ const NOWHERE = '/';
 /** The manifest of a repository with each key by its slug, `null` where there is none. */
 function manifest(gitroot) {
   const addon = bindingOrNull();
-  const found = addon === null ? manifestOf(gitroot, binding) : answer(addon.manifest(realm(undefined, DEADLINE_MS, gitroot)));
+  const found = addon === null ? require('./declared.js').manifestOf(gitroot, binding) : answer(addon.manifest(realm(undefined, DEADLINE_MS, gitroot)));
   return found && { ...found, keys: Object.fromEntries(found.keys.map((key) => [key.slug, key])) };
 }
 

@@ -5,7 +5,6 @@ const argument = require('./argument.js');
 const { answer } = require('./answer.js');
 const { bindingOrNull, binding } = require('./binding.js');
 const { allowsDangerous, unlockLocked } = require('./change.js');
-const { fromEnvironment } = require('./environment.js');
 const { KeyrackError } = require('./error.js');
 const { realm } = require('./realm.js');
 const { ErasableSecret } = require('./secret.js');
@@ -43,7 +42,7 @@ function question(call, input, names) {
 /** Asks, and puts each secret into its attempt. */
 function ask(asked) {
   const addon = bindingOrNull();
-  if (addon === null) return finish(asked, fromEnvironment(asked, binding));
+  if (addon === null) return finish(asked, require('./environment.js').fromEnvironment(asked, binding));
   const { json, stdout, secrets } = addon.get(asked, lookUp);
   const { attempts, warnings } = answer(json);
   let next = 0;

@@ -2,12 +2,10 @@
 // source: keys into process.env, at once.
 
 const fs = require('node:fs');
-const { isMainThread } = require('node:worker_threads');
 const argument = require('./argument.js');
 const { answer } = require('./answer.js');
 const { binding, bindingOrNull } = require('./binding.js');
 const { allowsDangerous } = require('./change.js');
-const { sourceFromEnvironment } = require('./environment.js');
 const { KeyrackError } = require('./error.js');
 const { DEADLINE_MS, lookUp } = require('./get.js');
 const { realm } = require('./realm.js');
@@ -28,7 +26,7 @@ function say(text) {
 /** Asks for the keys: what to set, with its values, and what became of the rest; or, in strict mode, the attempts it fails at. */
 function ask(asked) {
   const addon = bindingOrNull();
-  if (addon === null) return sourceFromEnvironment(asked, binding);
+  if (addon === null) return require('./environment.js').sourceFromEnvironment(asked, binding);
   const { json, secrets } = addon.source(asked, lookUp);
   return { ...answer(json), secrets };
 }
@@ -36,6 +34,7 @@ function ask(asked) {
 /** Whether a strict failure ends the process: on the main thread, but not under vitest, whose workers would be taken down. */
 function exits(onFail) {
   if (onFail !== undefined) return onFail === 'exit';
+  const { isMainThread } = require('node:worker_threads');
   return isMainThread && globalThis.__vitest_worker__ === undefined && process.env.VITEST_WORKER_ID === undefined;
 }
 

@@ -34,6 +34,15 @@ test('reads by this process.env', () => {
   expect(keyrack.getSync({ for: { key: 'acme.test.JESTS_OWN' } }).attempt.grant.key.secret).toBe('of jest');
 });
 
+test('hands out a secret that can be disposed of by whatever Symbol.dispose there is here', () => {
+  const { attempt } = keyrack.getSync({ for: { key: 'acme.test.TOKEN' }, as: 'buffer' });
+  const { secret } = attempt.grant.key;
+  const dispose = Symbol.dispose ?? Object.defineProperty(Symbol, 'dispose', { value: Symbol('Symbol.dispose') }).dispose;
+  keyrack.getSync({ for: { key: 'acme.test.TOKEN' }, as: 'buffer' }).attempt.grant.key.secret[dispose]();
+  secret[dispose]();
+  expect(secret.erased).toBe(true);
+});
+
 test('sources into this process.env', () => {
   expect(keyrack.source({ env: 'test', key: 'acme.test.TOKEN' })).toStrictEqual({ sourced: ['TOKEN'], kept: [], missing: [] });
   expect(process.env.TOKEN).toBe('s3cret');
