@@ -287,7 +287,7 @@ impl Run<'_> {
     fn set(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<(), Problem> {
         let owner = &outside.client.owner;
         if !outside.ask(|prompts| prompts.can_ask()) {
-            let message = format!("{slug} has to be asked for, and nobody is at a terminal");
+            let message = format!("{slug} has to be asked for, and nobody can be asked");
             return Err(Problem::new(ErrorCode::PromptNeeded, message).fix(Fix::set_secure(owner, slug)));
         }
         let mech = self.mechanism(outside)?;

@@ -15,6 +15,8 @@ pub struct Step {
     pub log: Vec<String>,
     /// Variables for the later steps, in order.
     pub variables: Vec<(String, String)>,
+    /// The word that makes it obey commands again, after `stop-commands`.
+    pub stopped: Option<String>,
 }
 
 impl Step {
@@ -36,27 +38,25 @@ impl Step {
     }
 
     fn line(&mut self, line: &str) {
-        if let Some((command, data)) = command(line) {
-            match command {
-                "add-mask" if !data.trim().is_empty() => {
-                    self.masks
-                        .extend(data.split(['\r', '\n']).filter(|part| !part.is_empty()).map(str::to_owned));
-                    self.masks.push(data);
-                    return;
-                }
-                "notice" => {
-                    self.notices.push(data);
-                    return;
-                }
-                "add-mask" | "warning" | "error" | "debug" | "group" | "endgroup" | "stop-commands"
-                | "echo" | "set-output" | "save-state" | "set-env" | "add-path" => {
-                    self.log.push(format!("[{command}]"));
-                    return;
-                }
-                _ => {}
+        let told = command(line);
+        if let Some(token) = &self.stopped {
+            if told.as_ref().is_some_and(|(name, _)| name == token) {
+                self.stopped = None;
             }
+            self.log.push(self.masked(line));
+            return;
         }
-        self.log.push(self.masked(line));
+        match told {
+            Some(("add-mask", data)) if !data.trim().is_empty() => {
+                self.masks
+                    .extend(data.split(['\r', '\n']).filter(|part| !part.is_empty()).map(str::to_owned));
+                self.masks.push(data);
+            }
+            Some(("notice", data)) => self.notices.push(data),
+            Some(("stop-commands", token)) => self.stopped = Some(token),
+            Some((command, _)) if COMMANDS.contains(&command) => self.log.push(format!("[{command}]")),
+            _ => self.log.push(self.masked(line)),
+        }
     }
 
     /// A text as the log shows it.
@@ -72,10 +72,28 @@ impl Step {
     }
 }
 
-/// `::name properties::data`, unescaped.
+/// The commands that do something else than those above.
+const COMMANDS: [&str; 11] = [
+    "add-mask",
+    "warning",
+    "error",
+    "debug",
+    "group",
+    "endgroup",
+    "echo",
+    "set-output",
+    "save-state",
+    "set-env",
+    "add-path",
+];
+
+/// `::name properties::data` at the start of a line, or `##[name properties]data` anywhere in it, unescaped.
 fn command(line: &str) -> Option<(&str, String)> {
-    let rest = line.trim_start().strip_prefix("::")?;
-    let (head, data) = rest.split_once("::")?;
+    let newer = line.trim_start().strip_prefix("::").and_then(|rest| rest.split_once("::"));
+    let (head, data) = match newer {
+        Some(found) => found,
+        None => line.split_once("##[")?.1.split_once(']')?,
+    };
     let name = head.split(' ').next()?;
     let data = data.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%");
     Some((name, data))
@@ -137,6 +155,10 @@ mod tests {
         assert_eq!(step.masks, ["s3cret", "s3cret", "%a", "%a"]);
         assert_eq!(step.notices, ["it\nis 5%"]);
         assert_eq!(step.log, ["a s3cret", "the *** again", "***", "::nope::***", ""]);
+        let output = b"an ##[stop-commands]word\n::add-mask::s3cret\n::other::\n::word::\n##[add-mask]s3cret\ns3cret";
+        let step = Step::read(output, b"").unwrap();
+        assert_eq!(step.masks, ["s3cret", "s3cret"]);
+        assert_eq!(step.log, ["::add-mask::s3cret", "::other::", "::word::", "***"]);
     }
 
     #[test]

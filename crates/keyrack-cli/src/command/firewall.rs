@@ -62,8 +62,11 @@ impl Flags {
             Into::Json => None,
         };
         let secrets = secrets(&from, outer)?;
-        let outcome = screen(&outer.context(owner), env, secrets.expose(), into)?;
+        let mut outcome = screen(&outer.context(owner), env, secrets.expose(), into)?;
         drop(secrets);
+        if into == Into::GithubActions {
+            outcome.daemon_problem.iter_mut().chain(&mut outcome.manifest_faults).for_each(github::tame);
+        }
         warn(outer, &outcome);
         warn_of_nothing(outer, &outcome, Some(env.as_str()));
         let exit = if outcome.answers.iter().any(is_blocked) { 2 } else { 0 };

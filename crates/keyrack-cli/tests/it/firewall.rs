@@ -65,6 +65,51 @@ fn a_runner_gets_exactly_the_declared_secrets_and_masks_them() {
 }
 
 #[test]
+fn a_name_that_says_something_to_a_runner_is_not_obeyed() {
+    let file_of = |world: &World| world.home.home().join("project/env");
+    for name in [
+        "'A=B'",
+        "'A<<E'",
+        "'::set-env name=A::B'",
+        "\"A\\nB=1\"",
+        "'A B'",
+        "'##[add-mask]A'",
+        "'##[stop-commands]x'",
+        "\"A\\n::stop-commands::x\"",
+        "\"A\\r::stop-commands::x\"",
+    ] {
+        let world = world(&["GOOD", name]);
+        let mut command = world.command(&words(&FIREWALL));
+        let file = file_of(&world);
+        command.env("GITHUB_ENV", &file).env("SECRETS", r#"{"GOOD":"s3cret","A":"x"}"#);
+        let output = run(&mut command, b"", LIMIT).unwrap();
+        assert_eq!(output.status.code(), Some(0), "one bad entry stops no other: {name}");
+        // What stands on stderr may reach the runner first.
+        let all = [&output.stderr[..], &output.stdout].concat();
+        let seen = Step::read(&all, &fs::read(&file).unwrap()).unwrap();
+        let names: Vec<&str> = seen.variables.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["BEFORE", "GOOD"], "{name}");
+        assert_eq!(seen.masks, ["s3cret", "s3cret"], "{name}: {seen:?}");
+        assert!(seen.notices.is_empty() && seen.stopped.is_none(), "{name}: {seen:?}");
+        assert!(seen.log[0].starts_with("keyrack: "), "{name}: {seen:?}");
+        assert!(seen.log.iter().all(|line| !line.starts_with('[')), "{name}: {seen:?}");
+    }
+    // An extended file whose very path is a command.
+    let world = world(&["GOOD"]);
+    let project = world.home.home().join("project");
+    fs::create_dir_all(project.join("::stop-commands::x")).unwrap();
+    fs::write(project.join("::stop-commands::x/k.yml"), "org: acme\nenv.test:\n  - 'A B'\n").unwrap();
+    let manifest = "org: acme\nextends:\n  - '::stop-commands::x/k.yml'\nenv.test:\n  - GOOD\n";
+    fs::write(project.join(".agent/keyrack.yml"), manifest).unwrap();
+    let mut command = world.command(&words(&FIREWALL));
+    command.env("GITHUB_ENV", file_of(&world)).env("SECRETS", r#"{"GOOD":"s3cret"}"#);
+    let output = run(&mut command, b"", LIMIT).unwrap();
+    let seen = Step::read(&[&output.stderr[..], &output.stdout].concat(), b"").unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("::stop-commands::x"), "{output:?}");
+    assert!(seen.stopped.is_none() && seen.masks == ["s3cret", "s3cret"], "{seen:?}");
+}
+
+#[test]
 fn one_blocked_key_and_a_runner_gets_nothing() {
     let world = world(&["A", "TOKEN", "APP"]);
     let app = r#"{"mech":"EPHEMERAL_VIA_GITHUB_APP","appId":"1","privateKey":"-----BEGIN hunter2"}"#;

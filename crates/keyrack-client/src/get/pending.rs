@@ -25,6 +25,8 @@ pub struct Pending<'c> {
     place: Option<Place>,
     legacy_daemon: bool,
     problem: Option<Problem>,
+    /// Whether what the environment does not have may be in the daemon, so that one that cannot be asked is a failure.
+    needs_daemon: bool,
 }
 
 /// Asks the daemon for all keys of the plan at once. A daemon that cannot be asked is no error yet: the environment may have everything.
@@ -37,6 +39,7 @@ pub fn read(ctx: &Context, plan: Plan, options: Options) -> Pending<'_> {
         place: None,
         legacy_daemon: false,
         problem: None,
+        needs_daemon: true,
     };
     if !pending.plan.asked.is_empty() {
         pending.problem = pending.ask_daemon().err();
@@ -57,6 +60,23 @@ impl Pending<'_> {
             Err(problem) => return Err(problem),
         }
         Ok(())
+    }
+
+    /// The same for a machine that needs no daemon, as in CI: where there can be none, for want of a home or of a directory for its socket,
+    /// what the environment does not have is missing, and no failure.
+    #[must_use]
+    pub fn without_need_of_daemon(mut self) -> Self {
+        let nowhere = |problem: &Problem| {
+            matches!(
+                problem.code,
+                ErrorCode::NoHome
+                    | ErrorCode::RuntimeDirMissing
+                    | ErrorCode::RuntimeDirUnsafe
+                    | ErrorCode::SocketPathTooLong
+            )
+        };
+        self.needs_daemon = !self.problem.as_ref().is_some_and(nowhere);
+        self
     }
 
     /// The same, free of the context it was made with.
@@ -100,7 +120,9 @@ impl Pending<'_> {
                 answers.push(judge.ambient(asked, value));
                 continue;
             }
-            if let Some(problem) = self.problem {
+            if self.needs_daemon
+                && let Some(problem) = self.problem
+            {
                 return Err(problem);
             }
             let inventory = inventory.get_or_insert_with(|| Inventory::of(&self.ctx));

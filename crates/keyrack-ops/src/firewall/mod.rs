@@ -66,11 +66,11 @@ impl FromStr for Into {
 ///
 /// # Errors
 /// Those of [`Plan::of`]; [`ErrorCode::Usage`] when `secrets` is no JSON object of strings, as far as they are looked at. That a daemon
-/// cannot be asked is an error only where the environment does not have everything either.
+/// cannot be asked is an error only where one can be, and the environment does not have everything.
 pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Into) -> Result<Outcome, Problem> {
     let plan = Plan::of(ctx, &Scope::Repo { env: Some(env) }).map_err(without_naming_keys)?;
     let secrets = SecretsJson::read(secrets)?;
-    let pending = read(ctx, plan, Options::default());
+    let pending = read(ctx, plan, Options::default()).without_need_of_daemon();
     for name in pending.names() {
         secrets.get(name)?;
     }

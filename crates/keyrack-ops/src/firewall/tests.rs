@@ -149,6 +149,22 @@ fn a_github_app_is_blocked_by_its_name() {
 }
 
 #[test]
+fn a_machine_without_a_place_for_a_daemon_lacks_nothing_but_the_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().to_str().unwrap();
+    for variables in
+        [&[][..], &[("HOME", home), ("XDG_RUNTIME_DIR", "/nonexistent")], &[("HOME", "/nonexistent")]]
+    {
+        let ctx = context(dir.path(), MANIFEST, variables);
+        let outcome = screen(&ctx, Env::Test, br#"{"A":"a"}"#, Into::GithubActions).unwrap();
+        assert_eq!(
+            answers(&outcome)[..2],
+            [("A granted".to_owned(), Some("a".to_owned())), ("B absent".to_owned(), None)]
+        );
+    }
+}
+
+#[test]
 fn what_stops_it_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path(), MANIFEST, &[]);
