@@ -10,12 +10,13 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Barrier, Mutex, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use keyrack_client::daemon::{self, Daemon};
 use keyrack_client::get::{self, Options, Scope};
+use keyrack_client::run::mask::{Masker, Patterns, forms};
 use keyrack_client::session::KeyToUnlock;
 use keyrack_client::{Context, Environment, Session};
 use keyrack_core::{Grade, Life, Mechanism, Org, Slug, Source, VaultId};
@@ -34,6 +35,8 @@ usage: measure fill COUNT BYTES            unlock COUNT keys bench.test.KEY_0000
        measure get SLUG N                  ns: what getSync does, median of N
        measure spawn N PROGRAM [ARG…]      ns: a whole process, median of N
        measure start KEYRACKD N            ns: no daemon → asked for → served, median of N
+       measure mask TEXT KEYS                       MB/s: a stream through the masker; TEXT is log, base64 or secrets
+       measure copy TEXT                            MB/s: the same stream copied in the same chunks
        measure load-fresh SOCKET SLUG CLIENTS MS    requests a second, legacy, fresh connections
        measure load-native SLUG CLIENTS MS          requests a second, native, one session a client";
 
@@ -71,6 +74,16 @@ fn main() -> Outcome<()> {
             if status.success() { Ok(()) } else { Err(format!("{program}: {status}").into()) }
         }),
         ["start", keyrackd, n] => start(Path::new(keyrackd), n.parse()?),
+        ["mask", text, keys] => mask(text, keys.parse()?),
+        ["copy", text] => {
+            let mut out = Vec::new();
+            throughput(&stream(text, &secrets(1))?, |chunk| {
+                out.clear();
+                out.extend_from_slice(chunk);
+                std::hint::black_box(&out);
+            });
+            Ok(())
+        }
         ["load-fresh", socket, slug, clients, ms] => {
             load(clients.parse()?, ms.parse()?, || Ok(|| legacy_get(socket, slug).map(drop)))
         }
@@ -259,4 +272,85 @@ fn load<R: FnMut() -> Outcome<()>>(
     let nanos = u64::try_from(elapsed.as_nanos())?.max(1);
     println!("{}", answered.into_inner().saturating_mul(1_000_000_000) / nanos);
     Ok(())
+}
+
+/// Secrets as people have them: mostly tokens, and every tenth a private key.
+fn secrets(count: u64) -> Vec<Vec<u8>> {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut text = |len: usize| (0..len).map(|_| BASE64[random.below(64)]).collect::<Vec<u8>>();
+    let pem = |lines: Vec<Vec<u8>>| {
+        [&b"-----BEGIN KEY-----\n"[..], &lines.join(&b'\n'), b"\n-----END KEY-----\n"].concat()
+    };
+    (1..=count)
+        .map(|at| if at % 10 == 0 { pem((0..25).map(|_| text(64)).collect()) } else { text(40) })
+        .collect()
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// 64 MiB of what a program may write.
+fn stream(kind: &str, secrets: &[Vec<u8>]) -> Outcome<Vec<u8>> {
+    const LEN: usize = 64 << 20;
+    let mut random = Random(1);
+    let mut text = Vec::with_capacity(LEN + 4096);
+    while text.len() < LEN {
+        match kind {
+            "log" => {
+                let (at, took) = (text.len(), random.below(1000));
+                write!(
+                    text,
+                    "2026-11-23T03:50:46.{took:03}Z INFO  request {at} GET /api/v1/items/{took} 200 in {took} ms\n"
+                )?;
+            }
+            "base64" => {
+                text.extend((0..76).map(|_| BASE64[random.below(64)]));
+                text.push(b'\n');
+            }
+            "secrets" => {
+                text.extend_from_slice(b"Authorization: Bearer ");
+                text.extend_from_slice(&secrets[random.below(secrets.len())]);
+                text.push(b'\n');
+            }
+            _ => return Err(format!("no such text: {kind}").into()),
+        }
+    }
+    text.truncate(LEN);
+    Ok(text)
+}
+
+fn mask(kind: &str, keys: u64) -> Outcome<()> {
+    let secrets = secrets(keys);
+    let forms = secrets.iter().flat_map(|secret| forms::of(secret)).collect();
+    let mut masker = Masker::new(Arc::new(Patterns::new(forms)));
+    let mut out = Vec::new();
+    throughput(&stream(kind, &secrets)?, |chunk| {
+        out.clear();
+        masker.push(chunk, &mut out);
+        std::hint::black_box(&out);
+    });
+    Ok(())
+}
+
+/// Prints how many MB a second go through, in chunks as a pipe gives them: the best of seven.
+fn throughput(stream: &[u8], mut each: impl FnMut(&[u8])) {
+    let mut best = Duration::MAX;
+    for _ in 0..7 {
+        let start = Instant::now();
+        stream.chunks(64 * 1024).for_each(&mut each);
+        best = best.min(start.elapsed());
+    }
+    let bytes = u32::try_from(stream.len()).expect("64 MiB");
+    println!("{:.0}", f64::from(bytes) / 1e6 / best.as_secs_f64());
+}
+
+/// The generator xorshift64*: the same numbers in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap_or(0) % bound
+    }
 }

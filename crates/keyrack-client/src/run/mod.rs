@@ -3,6 +3,8 @@
 //! The values go into the program's environment alone, never into this process's own. Nothing is started here: what the program is to be given is
 //! put together, and `keyrack-sys` runs it.
 
+pub mod mask;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::fd::RawFd;
