@@ -1,18 +1,25 @@
 //! `keyrack run`: a command with the asked keys in its environment, in this process's place.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use keyrack_client::get::{self, Options, Outcome, Scope};
 use keyrack_client::manifest;
 use keyrack_client::render::attempt::strict_failure;
+use keyrack_client::run::mask::{MIN, Patterns, forms};
+use keyrack_client::run::masked::{self, Done, Ended, Target};
 use keyrack_client::run::{add_files, add_values, inherited, not_started, withheld};
 use keyrack_client::source::{self, Export, Mode};
 use keyrack_core::{Env, ErrorCode, Org, Problem};
 use keyrack_ops::get::get_or_unlock;
+use keyrack_sys::inherited::was_closed;
 use keyrack_sys::memfd;
 use keyrack_sys::program::Program;
+use keyrack_sys::supervise::end_by;
 
 use crate::args::OwnerFlags;
 use crate::command::get::{warn, warn_of_nothing};
@@ -27,6 +34,7 @@ executed.
 Examples:
   keyrack run --env test -- npm test
   keyrack run --env prep --key GITHUB_TOKEN -- gh pr list
+  keyrack run --env test --mask -- npm test
   keyrack run --env test --files --key TLS_KEY -- sh -c 'openssl rsa -in \"$TLS_KEY_FILE\" -check'";
 
 #[derive(Args, Debug)]
@@ -55,6 +63,9 @@ pub(crate) struct Flags {
     /// Start the command without the keys that are not granted
     #[arg(long)]
     pub(crate) lenient: bool,
+    /// Write *** in the place of each key in what the command writes, in the forms that programs usually write it in
+    #[arg(long)]
+    pub(crate) mask: bool,
     /// Give each key as the path of a file in memory, in the variable <KEY>_FILE, instead of its value
     #[arg(long)]
     pub(crate) files: bool,
@@ -106,7 +117,18 @@ impl Flags {
             named.push((export.name.as_str(), number));
         }
         add_files(program.env_mut(), named);
-        let error = program.replace();
+        let error = match self.mask {
+            false => program.replace(),
+            true => {
+                let patterns = patterns(outer, &exports);
+                drop(files);
+                drop(exports);
+                match masked::run(program, &patterns, target(1, &io::stdout())?, target(2, &io::stderr())?) {
+                    Ok(done) => return Ok(end(outer, &done)),
+                    Err(error) => error,
+                }
+            }
+        };
         let (exit, problem) = not_started(&self.command[0], &error);
         report::failure(&problem, "run", outer.invocation, outer.as_json, outer.look_of_stderr());
         Ok(exit)
@@ -128,6 +150,41 @@ impl Flags {
                 None
             }
         }
+    }
+}
+
+/// What is masked of what the command gets. A key too short for that is said: it would be found in every other word.
+fn patterns(outer: &Outer, exports: &[Export]) -> Arc<Patterns> {
+    let mut all = Vec::new();
+    for export in exports {
+        let forms = forms::of(export.secret.expose());
+        if forms.is_empty() {
+            outer.notice(&format!("{} is not masked: it is shorter than {MIN} bytes", export.slug));
+        }
+        all.extend(forms);
+    }
+    Arc::new(Patterns::new(all))
+}
+
+/// Where one of our streams goes; `None` when we were started without it.
+fn target(number: u8, stream: &(impl AsFd + IsTerminal)) -> Result<Option<Target>, Problem> {
+    if was_closed(number) {
+        return Ok(None);
+    }
+    let fd = stream.as_fd().try_clone_to_owned();
+    let fd =
+        fd.map_err(|error| Problem::new(ErrorCode::Io, format!("the output cannot be masked: {error}")))?;
+    Ok(Some(Target { fd, terminal: stream.is_terminal() }))
+}
+
+/// Ends as the command did.
+fn end(outer: &Outer, done: &Done) -> u8 {
+    if done.left_open {
+        outer.notice("a process that the command left behind has its output open still: what it writes from here on is not shown");
+    }
+    match done.ended {
+        Ended::Exited(code) => u8::try_from(code).unwrap_or(1),
+        Ended::Killed(signal) => end_by(signal),
     }
 }
 

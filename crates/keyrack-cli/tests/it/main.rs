@@ -8,6 +8,7 @@ mod fill;
 mod firewall;
 mod fixes;
 mod leaks;
+mod run;
 mod scenario;
 mod schemas;
 mod terminal;

@@ -1,9 +1,11 @@
 //! `run`: another program with the asked keys in its environment, and no other key.
 //!
-//! The values go into the program's environment alone, never into this process's own. Nothing is started here: what the program is to be given is
-//! put together, and `keyrack-sys` runs it.
+//! The values go into the program's environment alone, never into this process's own. What the program is to be given is put together here;
+//! `keyrack-sys` runs it in this process's place, or [`masked`] watches over it.
 
 pub mod mask;
+pub mod masked;
+mod relay;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

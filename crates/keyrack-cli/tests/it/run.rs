@@ -1,0 +1,331 @@
+//! `keyrack run`: what the command finds, what becomes of its output, and that nobody can tell by its end that keyrack was there.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use keyrack_testkit::{Need, Reaped, can_run, run, wait_until};
+
+use crate::scenario::World;
+use crate::terminal::at_terminal;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const SECRET: &str = "hunter2/s3cr3t+hunter3";
+
+/// A world in which the key K is granted from the environment.
+fn world() -> World {
+    let world = World::new();
+    let (exit, ..) = world.run("git init -q", b"");
+    assert_eq!(exit, 0);
+    std::fs::create_dir(world.home.home().join("project/.agent")).unwrap();
+    let manifest = world.home.home().join("project/.agent/keyrack.yml");
+    std::fs::write(manifest, "org: acme\nenv.test:\n  - K\n").unwrap();
+    world
+}
+
+/// `keyrack run` of a shell's script, `how` being its flags.
+fn script(world: &World, how: &[&str], script: &str) -> Command {
+    let words = ["keyrack", "run", "--env", "test"].into_iter().chain(how.iter().copied());
+    let words: Vec<String> = words.chain(["--", "sh", "-c", script]).map(str::to_owned).collect();
+    let mut command = world.command(&words);
+    command.env("K", SECRET);
+    command
+}
+
+fn ran(world: &World, how: &[&str], text: &str) -> Output {
+    run(&mut script(world, how, text), b"", LIMIT).unwrap()
+}
+
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Without the C library's own two signals, 32 and 33, whose handlers it sets as it likes (`signal(7)`).
+fn told(bytes: &[u8]) -> String {
+    let line = |line: &str| match line.strip_prefix("SigIgn:\t") {
+        Some(set) => format!("SigIgn: {:x}", u64::from_str_radix(set, 16).unwrap() & !(3 << 31)),
+        None => line.to_owned(),
+    };
+    shown(bytes).lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+const WAYS: [&[&str]; 3] = [&[], &["--mask"], &["--mask", "--files"]];
+
+#[test]
+fn a_command_finds_what_a_shell_would_give_it() {
+    let world = world();
+    // Not what changes by itself: how many signals are queued.
+    let look = "cat /proc/self/limits; grep -E '^(Sig[BIC]|Shd|NoNewPrivs|Seccomp|Umask|Groups|Cap|Uid|Threads)' /proc/self/status; \
+         ls /proc/self/fd | tr '\\n' ' '; ls -ld /proc/self/ | cut -d' ' -f3; cat /proc/self/oom_score_adj; nice; pwd";
+    for before in ["", "trap '' PIPE CHLD HUP; ulimit -n 500; umask 027; ", "exec 5</dev/null; "] {
+        let plain = Command::new("sh")
+            .args(["-c", &format!("{before}exec sh -c \"$0\""), look])
+            .current_dir(world.home.home().join("project"))
+            .output()
+            .unwrap();
+        for how in [&[][..], &["--mask"]] {
+            let command = script(&world, how, look);
+            let mut outer = Command::new("sh");
+            outer
+                .args(["-c", &format!("{before}exec \"$@\""), "sh"])
+                .arg(command.get_program())
+                .args(command.get_args());
+            outer.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            outer.current_dir(command.get_current_dir().unwrap());
+            let ours = run(&mut outer, b"", LIMIT).unwrap();
+            assert_eq!(told(&ours.stdout), told(&plain.stdout), "{before}{how:?} {}", shown(&ours.stderr));
+        }
+    }
+}
+
+#[test]
+fn without_a_mask_it_is_the_same_process() {
+    let world = world();
+    let mut command = script(&world, &[], "echo $$; exec cat");
+    let mut child = Reaped::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    let mut line = [0; 16];
+    let count = child.0.stdout.as_mut().unwrap().read(&mut line).unwrap();
+    assert_eq!(shown(&line[..count]).trim(), child.pid().to_string());
+}
+
+#[test]
+fn codes_and_signals_are_the_commands_own() {
+    let world = world();
+    for how in WAYS {
+        for code in [0, 1, 2, 7, 127, 255] {
+            assert_eq!(ran(&world, how, &format!("exit {code}")).status.code(), Some(code), "{how:?}");
+        }
+        // TERM, KILL, SEGV, ABRT, INT, HUP, USR1, PIPE, and one without a name.
+        for signal in [15, 9, 11, 6, 2, 1, 10, 13, 40] {
+            let status = ran(&world, how, &format!("ulimit -c 0; kill -{signal} $$; sleep 9")).status;
+            assert_eq!(status.signal(), Some(signal), "{how:?}");
+            assert!(!status.core_dumped());
+        }
+    }
+}
+
+#[test]
+fn only_the_asked_keys_and_never_in_the_parents_environment() {
+    let world = world();
+    for line in ["keyrack init", "keyrack set --key K --env test --vault os.daemon"] {
+        let (exit, _, said) = world.run(line, format!("{SECRET}\n").as_bytes());
+        assert_eq!(exit, 0, "{said:?}");
+    }
+    for how in [&[][..], &["--mask"]] {
+        let look = "test \"$K\" = hunter2/s3cr3t+hunter3 || echo wrong; tr '\\0' '\\n' < /proc/$PPID/environ | grep -c hunter2";
+        let mut command = script(&world, how, look);
+        let output = run(command.env_remove("K"), b"", LIMIT).unwrap();
+        assert_eq!(shown(&output.stdout), "0\n", "{how:?}: {}", shown(&output.stderr));
+    }
+}
+
+#[test]
+fn the_output_has_no_secret_in_it() {
+    let world = world();
+    let text = "echo $K; echo \"$K\" >&2; printf %s \"$K\" | base64; printf %s \"user:$K\" | base64; printf hunter2/s3; sleep 0.1; \
+        printf cr3t+hun; sleep 0.1; echo ter3; echo hunter2%2Fs3cr3t%2Bhunter3; echo hunter2%2fs3cr3t%2bhunter3; printf hunter2";
+    let output = ran(&world, &["--mask"], text);
+    assert_eq!(shown(&output.stdout), "***\n***\ndXNlcjp***\n***\n***\n***\nhunter2");
+    assert_eq!(shown(&output.stderr), "***\n");
+    // The child has it all the same, and what is not secret is untouched to the byte.
+    let output = ran(
+        &world,
+        &["--mask"],
+        "echo ${#K}; head -c 300000 /dev/zero | tr '\\0' '\\377'; printf '\\0\\r\\n'",
+    );
+    assert_eq!(output.stdout, [b"22\n", &[0xff; 300_000][..], b"\0\r\n"].concat());
+}
+
+#[test]
+fn two_streams_to_one_place_keep_their_order() {
+    let world = world();
+    let command = script(&world, &["--mask"], "for i in 1 2 3 4 5 6 7 8 9; do echo o$i; echo e$i >&2; done");
+    let mut outer = Command::new("sh");
+    outer.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(command.get_program()).args(command.get_args());
+    outer.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer.current_dir(command.get_current_dir().unwrap());
+    let output = run(&mut outer, b"", LIMIT).unwrap();
+    let wanted: String = (1..=9).map(|i| format!("o{i}\ne{i}\n")).collect();
+    assert_eq!(shown(&output.stdout), wanted);
+}
+
+#[test]
+fn a_prompt_is_not_held_back() {
+    let world = world();
+    let mut command = script(&world, &["--mask"], "printf 'name? '; read name; echo \"hi $name\"");
+    let mut child = Reaped::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    let mut prompt = [0; 6];
+    child.0.stdout.as_mut().unwrap().read_exact(&mut prompt).unwrap();
+    assert_eq!(&prompt, b"name? ");
+    child.0.stdin.take().unwrap().write_all(b"joe\n").unwrap();
+    let mut rest = String::new();
+    child.0.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "hi joe\n");
+}
+
+#[test]
+fn what_is_sent_to_it_is_handed_on() {
+    let world = world();
+    for signal in ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ALRM", "WINCH"] {
+        let text = format!("trap 'echo got; exit 3' {signal}; echo ready; while :; do sleep 0.05; done");
+        let mut command = script(&world, &["--mask"], &text);
+        let mut child = Reaped::spawn(command.stdout(Stdio::piped()).process_group(0));
+        let mut out = child.0.stdout.take().unwrap();
+        let mut ready = [0; 6];
+        out.read_exact(&mut ready).unwrap();
+        let sent = Command::new("kill").args(["-s", signal, &child.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).unwrap();
+        assert_eq!((rest.as_str(), child.0.wait().unwrap().code()), ("got\n", Some(3)), "{signal}");
+    }
+}
+
+fn is_alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn killing_it_kills_the_command() {
+    let world = world();
+    let mut command = script(&world, &["--mask"], "echo $$; exec sleep 30");
+    let mut child = Reaped::spawn(command.stdout(Stdio::piped()));
+    let mut pid = [0; 16];
+    let count = child.0.stdout.as_mut().unwrap().read(&mut pid).unwrap();
+    let pid = shown(&pid[..count]).trim().to_owned();
+    assert!(is_alive(&pid));
+    child.0.kill().unwrap();
+    wait_until("the command ends", LIMIT, || !is_alive(&pid));
+}
+
+#[test]
+fn a_process_left_behind_holds_up_nobody() {
+    let world = world();
+    let start = Instant::now();
+    let mut command = script(&world, &["--mask"], "sleep 15 & echo $!");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!(output.status.code(), Some(0));
+    assert!(shown(&output.stderr).contains("left behind"), "{}", shown(&output.stderr));
+    let _ = Command::new("kill").arg(shown(&output.stdout).trim()).status();
+    // What was written before the end is never lost, however much and however slow the reader.
+    let output = ran(&world, &["--mask"], "seq 1 200000");
+    assert!(shown(&output.stdout).ends_with("\n199999\n200000\n"));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_command() {
+    let world = world();
+    let mut command = script(&world, &["--mask"], "exec yes");
+    let mut child = Reaped::spawn(command.stdout(Stdio::piped()));
+    let mut some = [0; 64];
+    child.0.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
+    drop(child.0.stdout.take());
+    wait_until("it ends", LIMIT, || child.0.try_wait().unwrap().is_some());
+    assert_eq!(child.0.wait().unwrap().signal(), Some(13), "by SIGPIPE, as without keyrack");
+}
+
+#[test]
+fn a_key_as_a_file_is_for_the_command_alone() {
+    let world = world();
+    for how in [&["--files"][..], &["--files", "--mask"]] {
+        let text = "test -z \"${K+x}\" && cat \"$K_FILE\" | tr a-z A-Z; sh -c 'wc -c < $K_FILE'; echo x > $K_FILE; readlink $K_FILE; \
+            stat -Lc %a $K_FILE";
+        let output = ran(&world, how, text);
+        let lines = shown(&output.stdout);
+        let lines: Vec<&str> = lines.lines().collect();
+        assert_eq!(lines, ["HUNTER2/S3CR3T+HUNTER322", "/memfd:keyrack (deleted)", "400"], "{how:?}");
+        assert!(!output.stderr.is_empty(), "it cannot be written to");
+    }
+    // Programs that close what they do not know close what is low; what Node starts has it still.
+    if can_run("a_key_as_a_file_is_for_the_command_alone", &[Need::Program("node")]) {
+        let text = "node -e 'require(\"child_process\").execSync(\"cat $K_FILE\", {stdio: \"inherit\"})'";
+        assert_eq!(shown(&ran(&world, &["--files"], text).stdout), SECRET);
+    }
+}
+
+/// At a terminal: what the command sees of it, and job control by a real shell.
+#[test]
+fn at_a_terminal_it_is_a_job_like_any_other() {
+    let needs = [Need::Program("script"), Need::Program("stty"), Need::Program("bash")];
+    if !can_run("at_a_terminal_it_is_a_job_like_any_other", &needs) {
+        return;
+    }
+    let world = world();
+    for how in ["", "--mask"] {
+        let line = |text: &str| format!("K={SECRET} keyrack run --env test {how} -- sh -c '{text}'");
+        let (exit, seen) = at_terminal(
+            &world,
+            &line(
+                "stty rows 33 cols 77; test -t 0 && test -t 1 && test -t 2 && echo three; stty size <&1; echo $K | tr a-z A-Z; exit 4",
+            ),
+            &[],
+        );
+        assert_eq!(exit, 4, "{seen}");
+        assert!(seen.contains("three\n"), "{seen}");
+        assert!(seen.contains("HUNTER2/S3CR3T+HUNTER3\n"), "what it does with a key is its own: {seen}");
+        // The terminal's signals, in a shell that survives them.
+        let sleeps = line("ulimit -c 0; echo at $K; exec sleep 20");
+        let (_, seen) = at_terminal(
+            &world,
+            "PS1=\"> \" bash --norc -i",
+            &[
+                ("> ", &format!("{sleeps}\n")),
+                ("\nat ", "\u{3}"),
+                ("> ", "echo code=$?\n"),
+                ("> ", &format!("{sleeps}\n")),
+                ("\nat ", "\u{1c}"),
+                ("> ", "echo code=$?; exit\n"),
+            ],
+        );
+        assert!(seen.contains("code=130") && seen.contains("code=131"), "{seen}");
+        assert_eq!(seen.contains("\nat ***\n"), how == "--mask", "{seen}");
+        // Stopped and continued by a shell with job control.
+        let ticks = line("for i in 1 2 3 4 5 6; do echo tick $i; sleep 0.3; done; exit 6");
+        let (_, seen) = at_terminal(
+            &world,
+            "PS1=\"> \" bash --norc -i",
+            &[
+                ("> ", &format!("{ticks}\n")),
+                ("tick 2", "\u{1a}"),
+                ("Stopped", "jobs -l; bg\n"),
+                ("tick 4", "fg\n"),
+                ("tick 6", ""),
+                ("> ", "echo code=$?; exit\n"),
+            ],
+        );
+        assert!(seen.contains("code=6"), "{how}: {seen}");
+        // One that reads in the background is stopped, and goes on in the foreground.
+        let reads = line("read x; echo got $x");
+        let (_, seen) = at_terminal(
+            &world,
+            "PS1=\"> \" bash --norc -i",
+            &[
+                ("> ", &format!("{reads} &\n")),
+                ("> ", "sleep 0.5; jobs\n"),
+                ("Stopped", "fg\n"),
+                ("echo got $x", "word\n"),
+                ("got word", "exit\n"),
+            ],
+        );
+        assert!(seen.contains("got word"), "{how}: {seen}");
+    }
+}
+
+/// A program that puts its terminal into raw mode and is killed there.
+#[test]
+fn a_terminal_is_given_back_whatever_becomes_of_the_command() {
+    let needs = [Need::Program("script"), Need::Program("stty")];
+    if !can_run("a_terminal_is_given_back_whatever_becomes_of_the_command", &needs) {
+        return;
+    }
+    let world = world();
+    let text = "stty raw -echo <&1; echo raw; sleep 0.2; stty -a </dev/tty | grep -o -- -icanon; kill -9 $$";
+    let line = format!("K={SECRET} keyrack run --env test --mask -- sh -c '{text}'");
+    // at_terminal looks at the terminal when it has ended.
+    let (exit, seen) = at_terminal(&world, &line, &[]);
+    assert_eq!(exit, 137, "{seen}");
+    assert!(seen.contains("-icanon"), "the real terminal follows: {seen}");
+}

@@ -1,0 +1,202 @@
+//! A program whose output is masked: it runs as a child that is waited for, its two streams pass through a [`Masker`](super::mask::Masker)
+//! each, and whatever befalls it befalls us.
+//!
+//! It is in our process group and has our terminal, so what the terminal sends reaches it without us: Ctrl-C is for it to act on, and when it
+//! is stopped we stop as it did. What another process sends to us is handed on to it. It is killed when we are.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keyrack_sys::harden::not_dumpable;
+use keyrack_sys::program::Program;
+use keyrack_sys::pty::{OutputTerminal, is_same, roomy_pipe};
+use keyrack_sys::supervise::{Arrival, CHILD, CONTINUE, Child, Signals, State, WINDOW};
+
+use super::mask::Patterns;
+use super::relay::Relay;
+
+/// How often the child is looked after although no signal came.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a stopped child's last words are waited for before we stop too.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Where one of our own streams goes.
+#[derive(Debug)]
+pub struct Target {
+    /// A descriptor of it.
+    pub fd: OwnedFd,
+    /// Whether it is a terminal: then the program finds one too.
+    pub terminal: bool,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With this exit code.
+    Exited(i32),
+    /// By the signal of this number.
+    Killed(i32),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Done {
+    /// How the program ended.
+    pub ended: Ended,
+    /// Whether a process it left behind still has its output open. What that one writes from now on goes nowhere.
+    pub left_open: bool,
+}
+
+/// Runs a program with its standard output and error masked; one that is not given stays closed. The process must have one thread, and do
+/// nothing else meanwhile. From here on it is not dumpable.
+///
+/// # Errors
+/// Those of `execve(2)` when the program cannot be executed; those of the pipes, terminals and threads it takes.
+pub fn run(
+    program: Program,
+    patterns: &Arc<Patterns>,
+    stdout: Option<Target>,
+    stderr: Option<Target>,
+) -> io::Result<Done> {
+    not_dumpable()?;
+    let signals = Signals::hold()?;
+    let run = start(program, patterns, stdout, stderr, &signals);
+    match run {
+        Ok(mut running) => {
+            let ended = running.wait(&signals)?;
+            // Nobody is left to hand a signal on to: it is ours.
+            signals.release();
+            let left_open = running.relays.into_iter().map(Relay::end).fold(false, |any, one| any | one);
+            if let Some(terminal) = &running.terminal {
+                terminal.follow();
+                terminal.restore();
+            }
+            Ok(Done { ended, left_open })
+        }
+        Err(error) => {
+            signals.release();
+            Err(error)
+        }
+    }
+}
+
+struct Running {
+    child: Child,
+    relays: Vec<Relay>,
+    terminal: Option<Arc<OutputTerminal>>,
+}
+
+/// A stream between the program and its target.
+struct Way {
+    /// Where it is read.
+    source: File,
+    /// The program's end.
+    end: OwnedFd,
+    target: OwnedFd,
+    terminal: Option<Arc<OutputTerminal>>,
+}
+
+impl Way {
+    fn to(target: Target) -> io::Result<Self> {
+        if !target.terminal {
+            let (source, end) = roomy_pipe()?;
+            return Ok(Way { source, end, target: target.fd, terminal: None });
+        }
+        let (terminal, end) = OutputTerminal::before(target.fd.as_fd())?;
+        let source = File::from(terminal.output().try_clone_to_owned()?);
+        Ok(Way { source, end, target: target.fd, terminal: Some(Arc::new(terminal)) })
+    }
+}
+
+fn start(
+    program: Program,
+    patterns: &Arc<Patterns>,
+    stdout: Option<Target>,
+    stderr: Option<Target>,
+    signals: &Signals,
+) -> io::Result<Running> {
+    // Two streams to one place are one: what the program writes first is there first.
+    let shared = match (&stdout, &stderr) {
+        (Some(out), Some(err)) => is_same(out.fd.as_fd(), err.fd.as_fd()),
+        _ => false,
+    };
+    let out = stdout.map(Way::to).transpose()?;
+    let err = if shared { None } else { stderr.map(Way::to).transpose()? };
+    let out_end = out.as_ref().map(|way| way.end.as_fd());
+    let err_end = if shared { out_end } else { err.as_ref().map(|way| way.end.as_fd()) };
+    let child = Child::start(&program, out_end, err_end, signals)?;
+    // With it the values of the keys.
+    drop(program);
+    let mut running = Running { child, relays: Vec::new(), terminal: None };
+    for Way { source, end, target, terminal } in out.into_iter().chain(err) {
+        drop(end);
+        running.terminal = running.terminal.or_else(|| terminal.clone());
+        running.relays.push(Relay::start(source, target, patterns, terminal)?);
+    }
+    Ok(running)
+}
+
+impl Running {
+    /// Until the child ends.
+    fn wait(&mut self, signals: &Signals) -> io::Result<Ended> {
+        let mut stopped = false;
+        loop {
+            let came = signals.next(LOOK)?;
+            while let Some(state) = self.child.wait()? {
+                match state {
+                    State::Exited(code) => return Ok(Ended::Exited(code)),
+                    State::Killed(signal) => return Ok(Ended::Killed(signal)),
+                    State::Continued => stopped = false,
+                    State::Stopped(signal) => {
+                        stopped = true;
+                        self.stop_too(signals, signal);
+                    }
+                }
+            }
+            match came {
+                Some(Arrival { number: CONTINUE, .. }) if std::mem::take(&mut stopped) => {
+                    self.child.send(CONTINUE);
+                }
+                Some(came) => self.hand_on(came),
+                None => {}
+            }
+        }
+    }
+
+    /// The child was stopped: we are as well, when what it said is handed on.
+    fn stop_too(&self, signals: &Signals, signal: i32) {
+        let until = Instant::now() + LAST_WORDS;
+        while Instant::now() < until && !self.relays.iter().all(Relay::is_idle) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if let Some(terminal) = &self.terminal {
+            terminal.follow();
+        }
+        signals.stop_as(signal);
+        if let Some(terminal) = &self.terminal {
+            terminal.resize();
+        }
+    }
+
+    fn hand_on(&self, came: Arrival) {
+        match came.number {
+            CHILD | CONTINUE => {}
+            // The kernel has told the child already, before its own terminal had the new size.
+            WINDOW => {
+                if let Some(terminal) = &self.terminal {
+                    terminal.resize();
+                    self.child.send(WINDOW);
+                } else if came.sender.is_some() {
+                    self.child.send(WINDOW);
+                }
+            }
+            // What the terminal sends, it sends to both; and what the child sends to all of its group, it has had.
+            number if came.sender.is_some_and(|pid| pid != self.child.pid()) => self.child.send(number),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! A child that is to be waited for as if it were this process: it is started in our place of the terminal, its changes of state are told,
+//! and what is sent to us is seen, so that it can be handed on; at the end this process ends as the child did.
+//!
+//! The child stays in our process group, so that the terminal and the shell treat both as one: what the terminal sends reaches both.
+//! For a process that does nothing else: signals are held off for all of it.
+#![expect(
+    unsafe_code,
+    reason = "fork, sigtimedwait and waitpid, which nix gives without the sender or not at all"
+)]
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask};
+
+use crate::program::Program;
+use crate::{harden, inherited};
+
+/// A signal by its number (`signal(7)`): those that a program may be sent are more than [`crate::signal::Signal`] has.
+pub type Number = i32;
+
+/// SIGCHLD: the child has changed its state.
+pub const CHILD: Number = libc::SIGCHLD;
+/// SIGCONT: go on.
+pub const CONTINUE: Number = libc::SIGCONT;
+/// SIGWINCH: the terminal's window has another size.
+pub const WINDOW: Number = libc::SIGWINCH;
+
+/// Signals that are left to do what they do: they cannot be held off, tell of a fault of this process's own, or stop what may not use the
+/// terminal, which the child is told as well.
+const LEFT: [Number; 13] = [
+    libc::SIGKILL,
+    libc::SIGSTOP,
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+    libc::SIGABRT,
+    libc::SIGPIPE,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGXFSZ,
+];
+
+/// A signal that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which.
+    pub number: Number,
+    /// The process that sent it; `None` for the kernel, which sends the terminal's to the whole process group.
+    pub sender: Option<i32>,
+}
+
+/// All signals held off, so that they can be waited for.
+pub struct Signals {
+    before: SigSet,
+    ignores_child: bool,
+}
+
+impl Signals {
+    /// Holds them off from now on, in this thread and those it starts.
+    ///
+    /// # Errors
+    /// What `sigaction(2)` says.
+    pub fn hold() -> io::Result<Self> {
+        let mut held = SigSet::all();
+        for left in LEFT {
+            held.remove(Signal::try_from(left).expect("a signal of the list"));
+        }
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&held), Some(&mut before))?;
+        // A child's end is lost on a process that was started ignoring it (waitpid(2)).
+        // SAFETY: the default action runs no code of ours.
+        let previous = unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+        Ok(Self { before, ignores_child: matches!(previous, SigHandler::SigIgn) })
+    }
+
+    /// The next signal that comes within `wait`.
+    ///
+    /// # Errors
+    /// What `sigtimedwait(2)` says.
+    pub fn next(&self, wait: Duration) -> io::Result<Option<Arrival>> {
+        let mut all = SigSet::all().as_ref().to_owned();
+        for left in LEFT {
+            // SAFETY: sigdelset changes the set it is given, which is a whole one.
+            unsafe { libc::sigdelset(&raw mut all, left) };
+        }
+        let wait = nix::sys::time::TimeSpec::from_duration(wait);
+        // SAFETY: an all-zero siginfo is a valid value of that plain C structure.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: it reads the set and the time, and fills in the structure it is given.
+        let came = unsafe { libc::sigtimedwait(&raw const all, &raw mut info, wait.as_ref()) };
+        match Errno::result(came) {
+            Ok(number) => {
+                let by_process = matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
+                // SAFETY: with these codes the kernel has filled in the sender (sigaction(2)).
+                let sender = by_process.then(|| unsafe { info.si_pid() });
+                Ok(Some(Arrival { number, sender }))
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Lets them through again: those that have come do what they do.
+    pub fn release(&self) {
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+
+    /// Stops this process as a child was stopped. Returns when it goes on.
+    pub fn stop_as(&self, number: Number) {
+        let Ok(signal) = Signal::try_from(number) else { return };
+        let only: SigSet = std::iter::once(signal).collect();
+        let mut held = SigSet::empty();
+        // Sent while it is held off, to the process: the terminal's own may be waiting already, and both are then one, done when the second
+        // call returns. Where it cannot stop us (an orphaned group, or it is ignored), we go on.
+        let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&only), Some(&mut held));
+        let _ = nix::sys::signal::kill(nix::unistd::getpid(), signal);
+        let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&only), None);
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&held), None);
+    }
+}
+
+/// What has become of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It ended with this code.
+    Exited(i32),
+    /// A signal ended it.
+    Killed(Number),
+    /// A signal stopped it.
+    Stopped(Number),
+    /// It goes on.
+    Continued,
+}
+
+/// A child that has not been waited for.
+#[derive(Debug)]
+pub struct Child {
+    pid: libc::pid_t,
+    ended: bool,
+}
+
+impl Child {
+    /// Starts a program with these as its standard output and error; where none is given it has ours. What it finds is otherwise what we
+    /// were started with. It is killed when this process is.
+    ///
+    /// # Errors
+    /// Those of `fork(2)`, and of `execve(2)` in the child; `EBUSY` when this process has a second thread.
+    pub fn start(
+        program: &Program,
+        stdout: Option<BorrowedFd<'_>>,
+        stderr: Option<BorrowedFd<'_>>,
+        signals: &Signals,
+    ) -> io::Result<Self> {
+        if harden::threads()?.is_some_and(|threads| threads != 1) {
+            return Err(Errno::EBUSY.into());
+        }
+        let (mut failed, mut failing) = io::pipe()?;
+        let parent = std::process::id();
+        // SAFETY: no other thread could hold a lock that the child would wait for.
+        let pid = Errno::result(unsafe { libc::fork() })?;
+        if pid == 0 {
+            let errno = become_child(program, [(1, stdout), (2, stderr)], signals, parent);
+            let _ = failing.write_all(&(errno as i32).to_ne_bytes());
+            // SAFETY: _exit only ends the process.
+            unsafe { libc::_exit(127) };
+        }
+        drop(failing);
+        let mut child = Self { pid, ended: false };
+        let mut errno = Vec::new();
+        failed.read_to_end(&mut errno)?;
+        match <[u8; 4]>::try_from(errno) {
+            Ok(errno) => {
+                while !matches!(child.wait()?, Some(State::Exited(_) | State::Killed(_))) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
+            }
+            Err(_) => Ok(child),
+        }
+    }
+
+    /// Its number, which is its own until it has been told to have ended.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// What has become of it since it was last asked; `None` for nothing.
+    ///
+    /// # Errors
+    /// What `waitpid(2)` says.
+    pub fn wait(&mut self) -> io::Result<Option<State>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut status = 0;
+        let flags = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
+        // SAFETY: waitpid fills in the number it is given.
+        match Errno::result(unsafe { libc::waitpid(self.pid, &raw mut status, flags) }) {
+            Ok(0) | Err(Errno::EINTR) => Ok(None),
+            Ok(_) if libc::WIFEXITED(status) => {
+                self.ended = true;
+                Ok(Some(State::Exited(libc::WEXITSTATUS(status))))
+            }
+            Ok(_) if libc::WIFSIGNALED(status) => {
+                self.ended = true;
+                Ok(Some(State::Killed(libc::WTERMSIG(status))))
+            }
+            Ok(_) if libc::WIFSTOPPED(status) => Ok(Some(State::Stopped(libc::WSTOPSIG(status)))),
+            Ok(_) => Ok(Some(State::Continued)),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Sends it a signal. Nothing is sent once it was told to have ended: the number could be another's by then, and until then it is not.
+    pub fn send(&self, number: Number) {
+        if !self.ended {
+            // SAFETY: kill takes two numbers. The child has not been waited for, so the number is its own.
+            unsafe { libc::kill(self.pid, number) };
+        }
+    }
+}
+
+/// In the child: gives back what this process has of its own, and becomes the program. Returns when that fails.
+fn become_child(
+    program: &Program,
+    streams: [(i32, Option<BorrowedFd<'_>>); 2],
+    signals: &Signals,
+    parent: u32,
+) -> Errno {
+    // Killed like a program in our place would be: there is nobody left to hand on what it says.
+    if let Err(errno) = prctl::set_pdeathsig(Signal::SIGKILL) {
+        return errno;
+    }
+    if u32::try_from(nix::unistd::getppid().as_raw()) != Ok(parent) {
+        // Already.
+        return Errno::ESRCH;
+    }
+    inherited::restore();
+    for (number, stream) in streams {
+        // SAFETY: dup2 touches no memory, and nothing of this process uses its standard streams any more.
+        let done = stream.map_or(0, |stream| unsafe { libc::dup2(stream.as_raw_fd(), number) });
+        if done == -1 {
+            return Errno::last();
+        }
+    }
+    if signals.ignores_child {
+        // SAFETY: to ignore a signal runs no code of ours.
+        let _ = unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) };
+    }
+    signals.release();
+    program.execute()
+}
+
+/// Ends this process by a signal, as a child was ended, and leaves no core dump: its memory is not the child's. Where the signal does not end
+/// it, it exits with the code a shell has for that.
+pub fn end_by(number: Number) -> ! {
+    let _ = harden::no_core();
+    if let Ok(signal) = Signal::try_from(number) {
+        // SAFETY: the default action runs no code of ours.
+        let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+        let only: SigSet = std::iter::once(signal).collect();
+        let _ = nix::sys::signal::raise(signal);
+        let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&only), None);
+    } else {
+        // A real-time signal, for which nix has no name.
+        // SAFETY: system calls on numbers and on a whole set.
+        unsafe {
+            let mut only: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut only);
+            libc::sigaddset(&raw mut only, number);
+            libc::signal(number, libc::SIG_DFL);
+            libc::raise(number);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, std::ptr::null_mut());
+        }
+    }
+    std::process::exit(128 + number)
+}
