@@ -141,6 +141,49 @@ describe('the reader of plain manifests', () => {
   });
 });
 
+describe('the plain reader and the real one', () => {
+  it('say the same of whatever the plain one does not give up at', () => {
+    const addon = require('../lib/binding.js').binding();
+    const { manifestOf } = require('../lib/declared.js');
+    const { realm } = require('../lib/realm.js');
+    // A small generator of its own, so that a failure can be had again (xorshift32).
+    let state = 20261123;
+    const below = (count) => {
+      for (const shift of [13, -17, 5]) state ^= shift > 0 ? state << shift : state >>> -shift;
+      return (state >>> 0) % count;
+    };
+    const pick = (list) => list[below(list.length)];
+    const name = () => (below(3) > 0 ? pick(['A', 'B', 'C', 'a.b', 'A-1', '_x']) : pick(['"Q"', "'S'", 'A B', '1A', 'A.', 'NO', 'null', '~', 'A#b', 'é', '- A', '"A', '&A', '*A', '{A: b}', '[A]', '|', 'key', '@A', '%A', '!A', '`A`', 'A:b', '? A', '"A\\n"', '007']));
+    const comment = () => pick(['', '', '', ' # why', '   ', '#tight']);
+    const entry = () => pick([() => `  - ${name()}`, () => `- ${name()}`, () => `  - ${name()}: `, () => `  - key: ${name()}`, () => `  - key: ${name()}\n    is-optional-if-has: ${name()}`, () => `    is-optional-if-has: ${name()}`, () => `  # ${name()}`, () => '', () => `   - ${name()}`, () => `\t- ${name()}`])() + comment();
+    const section = () => pick(['env.test', 'env.prod', 'env.all', 'env.camp', 'env.prep', 'env.sudo', 'env.dev', 'extends', 'org', 'other']);
+    const top = () => pick([() => `${section()}:`, () => `${section()}: []`, () => `${section()}: null`, () => `${section()}: ~`, () => `${section()}: ${name()}`, () => '---', () => '...'])() + comment();
+    let read = 0;
+    for (let round = 0; round < 1500; round += 1) {
+      const lines = [`org: ${pick(['acme', 'acme', 'acme', '"acme"', 'a b', '@all', 'a.b', '007', 'true', '-x', ''])}${comment()}`];
+      for (let sections = below(4); sections > 0; sections -= 1) {
+        lines.push(top());
+        for (let entries = below(3); entries > 0; entries -= 1) lines.push(entry());
+      }
+      const text = `${lines.join(pick(['\n', '\n', '\r\n']))}\n`;
+      home.manifest(text);
+      let plain;
+      try {
+        plain = manifestOf(home.repo, () => {
+          throw new RangeError('given up');
+        });
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        continue;
+      }
+      read += 1;
+      expect([text, plain]).toStrictEqual([text, JSON.parse(addon.manifest(realm(undefined, 1000, home.repo)))]);
+    }
+    home.manifest(MANIFEST);
+    expect(read).toBeGreaterThan(200);
+  });
+});
+
 describe('the firewall on both sides', () => {
   it('agrees', async () => {
     const { getSync } = require('../index.js');

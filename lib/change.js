@@ -90,7 +90,7 @@ async function set(input) {
     return await runForJson(['set', ...flags], { ...how, secret });
   } catch (error) {
     // Nothing was piped in because nothing was given.
-    if (error.code !== 'empty_secret' || secret !== undefined) throw error;
+    if (error.code !== 'empty_secret' || secret !== undefined || how.prompt === 'tty') throw error;
     throw new KeyrackError({ ...error, code: 'prompt_needed', message: 'the secret is needed, none was given, and nobody may be asked', hint: "give it as secret, or allow asking with prompt: 'tty'", cause: error });
   }
 }

@@ -1,12 +1,13 @@
 'use strict';
 // The calls of today's users that carry a context: which repository, whose rack. The context opens nothing and asks nobody.
 
+const path = require('node:path');
 const argument = require('./argument.js');
 const { answer } = require('./answer.js');
 const { binding, bindingOrNull } = require('./binding.js');
 const { allowsDangerous } = require('./change.js');
 const { DEADLINE_MS, ask } = require('./get.js');
-const { realm } = require('./realm.js');
+const { directory, realm } = require('./realm.js');
 
 /** Where no repository is. */
 const NOWHERE = '/';
@@ -20,7 +21,8 @@ function manifest(gitroot) {
 
 async function genContextKeyrackGrantGet(input) {
   argument.options('genContextKeyrackGrantGet', input, ['gitroot', 'owner']);
-  const gitroot = argument.text('genContextKeyrackGrantGet: gitroot', input.gitroot) ?? null;
+  const given = argument.text('genContextKeyrackGrantGet: gitroot', input.gitroot) ?? null;
+  const gitroot = given && path.resolve(directory(), given);
   const owner = argument.text('genContextKeyrackGrantGet: owner', input.owner) ?? null;
   return { owner, gitroot, repoManifest: gitroot === null ? null : manifest(gitroot) };
 }

@@ -18,62 +18,79 @@ const MANIFEST = path.join('.agent', 'keyrack.yml');
 /** The envs a section can be of. A sudo key is never declared. */
 const SECTIONS = ['prod', 'prep', 'test', 'all', 'camp'];
 
-const ORG = /^[^@\-./\s\p{Cc}][^./\s\p{Cc}]*$/u;
-const word = (text) => text.replace(/(^|\s+)#.*$/, '').trim().replace(/^(['"])(.*)\1$/, '$2');
+/** A word of plain YAML that is a string and nothing else: quoted without an escape, or of signs that mean nothing to YAML. */
+function scalar(text) {
+  const quoted = /^"([^"\\]*)"$|^'([^']*)'$/.exec(text);
+  if (quoted) return quoted[1] ?? quoted[2];
+  const isPlain = /^[A-Za-z_./][A-Za-z0-9_./=+@-]*$/.test(text) && !/^(null|true|false|\.(inf|nan|[0-9].*))$/i.test(text);
+  return isPlain ? text : undefined;
+}
+
+/** Whether an org can be called so. */
+const isOrg = (name) => /^[A-Za-z_][A-Za-z0-9_-]{0,127}$/.test(name);
 
 /** Whether a key can be called so: as everywhere in keyrack, single dots, letters, digits, `_` and `-`, at most 255 of them. */
 const isName = (name) => name.length <= 255 && /^[A-Za-z_][A-Za-z0-9_.-]*$/.test(name) && !name.endsWith('.') && !name.includes('..');
 
 /** Whether a demand is made of words; which they may be, only the addon says. */
-const isGrade = (text) => /^[a-z]+(\s*,\s*[a-z]+)*$/.test(text);
+const isGrade = (text) => /^[a-z]+( *, *[a-z]+)*$/.test(text) && (text.includes(',') || scalar(text) !== undefined);
 
 /** `{ org, extends, envs: { env: [{ name, grade?, optionalIfHas? }] } }` of one file, `null` when it says something in a form not read here. */
 function parse(text) {
   const file = { org: null, extends: [], envs: new Map() };
   const seen = new Set();
+  // What the lines below belong to: a list with the column of its items, and in it a record with the column of its fields.
   let list = null;
   let record = null;
-  for (const line of text.split(/\r?\n/)) {
-    if (/^\s*(#.*)?$/.test(line) || line === '---') continue;
-    const top = /^([A-Za-z][A-Za-z0-9._-]*):(?:\s+(.*))?$/.exec(line);
+  for (const [index, whole] of text.split(/\r?\n/).entries()) {
+    if (/^ *(#.*)?$/.test(whole) || (index === 0 && whole === '---')) continue;
+    const line = whole.replace(/ +(#.*)?$/, '');
+    const top = /^([A-Za-z][A-Za-z0-9._-]*):(?: +(\S.*))?$/.exec(line);
     if (top) {
-      const [, name, rest] = top;
-      const value = word(rest ?? '');
-      record = null;
+      const [, name, value = ''] = top;
       list = null;
+      record = null;
       if (seen.has(name)) return null;
       seen.add(name);
-      if (name === 'org' && ORG.test(value) && value.length <= 128) file.org = value;
-      else if (name === 'extends' && value === '') list = file.extends;
-      else if (name.startsWith('env.') && SECTIONS.includes(name.slice(4)) && ['', '[]', '~', 'null'].includes(value)) file.envs.set(name.slice(4), (list = []));
-      else return null;
+      const env = name.startsWith('env.') ? name.slice(4) : undefined;
+      if (name === 'org' && isOrg(scalar(value) ?? '')) file.org = scalar(value);
+      else if (name === 'extends' && value === '') list = { of: 'paths', items: file.extends };
+      else if (SECTIONS.includes(env) && ['', '[]', '~', 'null'].includes(value)) {
+        file.envs.set(env, []);
+        if (value === '') list = { of: 'keys', items: file.envs.get(env) };
+      } else return null;
       continue;
     }
-    const item = /^\s*-\s+(.+)$/.exec(line);
-    if (item && list === file.extends) {
-      list.push(word(item[1]));
+    const [, indent, gap, content] = /^( *)-( +)(\S.*)$/.exec(line) ?? [];
+    if (content !== undefined) {
+      if (list === null || (list.column ?? indent.length) !== indent.length) return null;
+      list.column = indent.length;
+      const item = list.of === 'paths' ? scalar(content) : key(content);
+      if (item === undefined) return null;
+      list.items.push(list.of === 'paths' ? item : item.key);
+      record = item.isRecord ? { key: item.key, column: indent.length + 1 + gap.length } : null;
       continue;
     }
-    if (item && list) {
-      const [, name, value] = /^([^:]+?)(?::(?:\s+(.*))?)?$/.exec(word(item[1])) ?? [];
-      record = { name: word((name === 'key' ? value : name) ?? '') };
-      if (!isName(record.name)) return null;
-      list.push(record);
-      if (name !== 'key') {
-        if (value && !isGrade((record.grade = word(value)))) return null;
-        record = null;
-      }
-      continue;
-    }
-    const field = /^\s+(is-optional-if-has|grade):\s+(.+)$/.exec(line);
-    if (!field || !record) return null;
-    const value = word(field[2]);
-    if (field[1] === 'grade' && !isGrade(value)) return null;
-    record[field[1] === 'grade' ? 'grade' : 'optionalIfHas'] = value;
+    const [, before, field, value] = /^( +)(is-optional-if-has|grade): +(\S.*)$/.exec(line) ?? [];
+    const member = field === 'grade' ? 'grade' : 'optionalIfHas';
+    if (record === null || before?.length !== record.column || record.key[member] !== undefined) return null;
+    const read = field === 'grade' ? (isGrade(value) ? value : undefined) : scalar(value);
+    if (!read) return null;
+    record.key[member] = read;
   }
   // env.all needs a section beside it to apply to.
   if (file.org === null || (file.envs.size === 1 && file.envs.has('all'))) return null;
   return file;
+}
+
+/** One entry of a section, in any of its three forms; `undefined` for what is none. */
+function key(text) {
+  const [, first, colon, value] = /^("[^"\\]*"|'[^']*'|[^\s:"'][^\s:]*)(:(?: +(\S.*))?)?$/.exec(text) ?? [];
+  const isRecord = colon !== undefined && scalar(first ?? '') === 'key';
+  const name = scalar((isRecord ? value : first) ?? '');
+  if (name === undefined || !isName(name)) return undefined;
+  if (isRecord || value === undefined) return { key: { name }, isRecord };
+  return isGrade(value) ? { key: { name, grade: value }, isRecord } : undefined;
 }
 
 /** Adds what a file and those it extends declare, each key by env and name: of two the later wins, and stays where the first stood. */
