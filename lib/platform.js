@@ -75,7 +75,7 @@ function repair() {
   }
   const hint = 'a lock file made on another system, or an install that omits optional dependencies, leaves it out';
   if (process.versions.pnp) return { fix: 'yarn add keyrack', hint };
-  if (root.includes(`${path.sep}.pnpm${path.sep}`)) return { fix: 'pnpm add --force keyrack', hint };
+  if (root.includes(`${path.sep}.pnpm${path.sep}`)) return { fix: 'pnpm install', hint: `${hint}; remove node_modules if pnpm finds nothing to do` };
   return { fix: 'npm install --force --include=optional keyrack', hint };
 }
 
