@@ -42,7 +42,7 @@ describe('package.json', () => {
     const [{ files }] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
     const names = files.map((file) => file.path);
     for (const needed of ['index.js', 'index.mjs', 'index.d.ts', 'index.d.mts', 'bin/keyrack', 'bin/index.js', 'lib/binding.js', 'LICENSE']) expect(names).toContain(needed);
-    expect(names.filter((name) => !/^(index\.(js|mjs|d\.ts|d\.mts)|bin\/|lib\/|LICENSE|README\.md|package\.json)/.test(name))).toStrictEqual([]);
+    expect(names.filter((name) => !/^(index\.(js|mjs|d\.ts|d\.mts)|bin\/|lib\/|schemas\/|LICENSE|README\.md|package\.json)/.test(name))).toStrictEqual([]);
     expect(files.find((file) => file.path === 'bin/keyrack').mode & 0o111).toBe(0o111);
   });
 
