@@ -1,15 +1,17 @@
 // Today's users: their usages of `rhachet/keyrack`, with nothing changed but the import line, and their shell skills through the wrapper of
-// docs/wrap.md. On a rack of their own, with the built package.
+// docs/wrap.md. On a rack of their own, with the package laid out as it is published and installed.
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createRequire } from 'node:module';
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { spawn } from 'node:child_process';
+import { stageRoot } from '../scripts/pack.mjs';
 
 const require = createRequire(import.meta.url);
 const { bin, isAlive, legacy, makeHome, root, run } = require('./helpers/home.cjs');
 const { writeSshKey } = require('./helpers/ssh.cjs');
+const { platformDirectory, platformName } = require('../lib/platform.js');
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
@@ -34,7 +36,8 @@ beforeAll(async () => {
   cpSync(join(root, '__tests__', 'consumer'), project, { recursive: true });
   mkdirSync(join(project, 'node_modules', '.bin'), { recursive: true });
   mkdirSync(join(project, 'node_modules', '@types'));
-  symlinkSync(root, join(project, 'node_modules', 'keyrack'));
+  stageRoot(join(project, 'node_modules', 'keyrack'));
+  cpSync(platformDirectory(platformName()), join(project, 'node_modules', '@keyrack', platformName()), { recursive: true });
   for (const name of ['@types/node', 'undici-types', 'vitest']) symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name));
   const [wrapper] = blocks('wrap.md', 'js');
   writeFileSync(join(project, 'node_modules', '.bin', 'rhx'), wrapper, { mode: 0o755 });
