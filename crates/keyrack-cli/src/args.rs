@@ -9,8 +9,8 @@ use keyrack_client::render::Look;
 use keyrack_core::{Owner, Problem};
 
 use crate::command::{
-    completions, daemon, del, doctor, fill, firewall, get, infra, init, list, recipient, relock, run, schema,
-    set, source, status, types, unlock,
+    completions, daemon, del, doctor, fill, firewall, get, infra, init, list, man, recipient, relock, run,
+    schema, set, source, status, types, unlock,
 };
 use crate::{help, usage};
 
@@ -35,6 +35,7 @@ pub(crate) enum Command {
     Doctor(doctor::Flags),
     Completions(completions::Flags),
     Schema(schema::Flags),
+    Man(man::Flags),
 }
 
 impl Command {
@@ -121,6 +122,7 @@ const COMMANDS: &[(&str, &str, Describe)] = &[
     ("types", "Write the names of declared keys for TypeScript", types::Flags::augment_args),
     ("doctor", "Look for everything that can be wrong, and say what mends it", doctor::Flags::augment_args),
     ("completions", "Print completions for a shell", completions::Flags::augment_args),
+    ("man", "Print or write the manual pages", man::Flags::augment_args),
     ("schema", "Print the JSON schema of a command's answer", schema::Flags::augment_args),
 ];
 
@@ -186,6 +188,7 @@ fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
         "firewall" => Command::Firewall(firewall::Flags::from_arg_matches(matches)?),
         "types" => Command::Types(types::Flags::from_arg_matches(matches)?),
         "doctor" => Command::Doctor(doctor::Flags::from_arg_matches(matches)?),
+        "man" => Command::Man(man::Flags::from_arg_matches(matches)?),
         "schema" => Command::Schema(schema::Flags::from_arg_matches(matches)?),
         "completions" => Command::Completions(completions::Flags::from_arg_matches(matches)?),
         _ => return Err(clap::Error::new(ErrorKind::InvalidSubcommand)),

@@ -4,6 +4,7 @@
 
 mod args;
 mod command;
+mod complete;
 mod help;
 mod outer;
 mod output;
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
     let environment: Environment = std::env::vars_os().collect();
     let invocation = Invocation::claimed(environment.text("KEYRACK_INVOKED_AS"), Invocation::default());
     let look = outer::look_of_stderr(&environment);
+    if args.get(1).is_some_and(|word| word == "complete") {
+        return complete_for_a_shell(&args, environment);
+    }
     let parsed = args::parse(&args, |stdout| outer::look_of(&environment, stdout));
     // Looked for by hand, since arguments that cannot be parsed are told about too.
     // What stands behind `--` is another program's.
@@ -51,6 +55,16 @@ fn main() -> ExitCode {
     )
 }
 
+/// Answers a shell that completes a command line. Nothing is ever said on stderr, and it never fails.
+fn complete_for_a_shell(args: &[OsString], environment: Environment) -> ExitCode {
+    let words: Vec<String> = args.iter().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
+    let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let group = args::Group { no_prompt: true, ..args::Group::default() };
+    let outer = Outer { environment, cwd, group, invocation: Invocation::default(), as_json: false };
+    let _ = output::print(complete::answer(&words, &outer).as_bytes());
+    ExitCode::SUCCESS
+}
+
 fn run(command: Command, outer: &Outer) -> Result<u8, Problem> {
     match command {
         Command::Init(flags) => flags.run(outer),
@@ -72,5 +86,6 @@ fn run(command: Command, outer: &Outer) -> Result<u8, Problem> {
         Command::Infra(command) => command.run(),
         Command::Completions(flags) => flags.run(),
         Command::Schema(flags) => flags.run(),
+        Command::Man(flags) => flags.run(),
     }
 }

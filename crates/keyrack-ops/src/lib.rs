@@ -21,5 +21,5 @@ pub mod types;
 pub mod unlock;
 
 pub use keyrack_vaults::armor::MAX_SECRET;
-pub use outside::Outside;
+pub use outside::{Outside, owners};
 pub use prompts::{Nobody, Prompts, prompt_needed};

@@ -1,16 +1,22 @@
-//! `keyrack completions`: completions for a shell.
+//! `keyrack completions`: what a shell needs to complete commands, flags, and the names of keys, envs and owners.
 
 use clap::Args;
 use clap_complete::Shell;
+use keyrack_core::nearest::did_you_mean;
 use keyrack_core::{ErrorCode, Problem};
 
 use crate::{args, output};
 
 const EXAMPLES: &str = "\
+bash, zsh and fish ask keyrack itself at each Tab, so that the names of your keys and owners are completed too. It answers from keyrack.yml and the running
+daemon, opens no vault and asks nothing.
+
 Examples:
   keyrack completions bash > ~/.local/share/bash-completion/completions/keyrack
   keyrack completions zsh > ~/.zfunc/_keyrack
   keyrack completions fish > ~/.config/fish/completions/keyrack.fish";
+
+const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -22,8 +28,16 @@ pub(crate) struct Flags {
 
 impl Flags {
     pub(crate) fn run(self) -> Result<u8, Problem> {
+        match self.shell.as_str() {
+            "bash" => return output::print(include_bytes!("../shells/keyrack.bash")).map(|()| 0),
+            "zsh" => return output::print(include_bytes!("../shells/keyrack.zsh")).map(|()| 0),
+            "fish" => return output::print(include_bytes!("../shells/keyrack.fish")).map(|()| 0),
+            _ => {}
+        }
         let shell: Shell = self.shell.parse().map_err(|_| {
-            Problem::new(ErrorCode::Usage, "there are completions for bash, elvish, fish, powershell and zsh")
+            let message = "there are completions for bash, elvish, fish, powershell and zsh";
+            let problem = Problem::new(ErrorCode::Usage, message);
+            Problem { hint: did_you_mean(&self.shell, SHELLS), ..problem }
         })?;
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut args::tree(), "keyrack", &mut text);

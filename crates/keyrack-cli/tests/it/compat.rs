@@ -169,7 +169,7 @@ fn check(line: &str, json: &Value, pointer: &str, is: &str) {
         ("array", Some(found)) => found.is_array(),
         ("object", Some(found)) => found.is_object(),
         (value, Some(Value::String(text))) => value == text,
-        (value, Some(found)) => value == found.to_string(),
+        (value, Some(found)) => format!("{found}") == value,
     };
     assert!(fits, "{line}: {pointer} is {found:?}, not {is}");
 }

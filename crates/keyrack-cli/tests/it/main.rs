@@ -3,11 +3,13 @@
 
 mod changes;
 mod compat;
+mod completions;
 mod doctor;
 mod fill;
 mod firewall;
 mod fixes;
 mod leaks;
+mod man;
 mod run;
 mod scenario;
 mod schemas;

@@ -1,0 +1,156 @@
+//! `keyrack man`: the manual pages, made of the same words as the help.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+use keyrack_core::nearest::did_you_mean;
+use keyrack_core::{ErrorCode, Fix, Problem};
+
+use crate::{args, output};
+
+const EXAMPLES: &str = "\
+Examples:
+  keyrack man get | man -l -
+  keyrack man --dir ~/.local/share/man/man1    all of them, one file for each command";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Flags {
+    /// The command; the page of keyrack itself if not given
+    #[arg(value_name = "COMMAND", num_args = 0..=2)]
+    pub(crate) command: Vec<String>,
+    /// Write every page into this directory instead, which is made if it is not there
+    #[arg(long, value_name = "PATH", conflicts_with = "command")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+impl Flags {
+    pub(crate) fn run(self) -> Result<u8, Problem> {
+        let pages = pages()?;
+        if let Some(dir) = &self.dir {
+            return write(dir, &pages).map(|()| 0);
+        }
+        let words = std::iter::once("keyrack").chain(self.command.iter().map(String::as_str));
+        let name = words.collect::<Vec<_>>().join("-");
+        let found = pages.iter().find(|page| page.name == name);
+        let page = found.ok_or_else(|| {
+            let problem = Problem::new(ErrorCode::Usage, "there is no page of that name")
+                .fix(Fix::command(["man", "--help"]));
+            let known = pages.iter().filter_map(|page| page.name.strip_prefix("keyrack-"));
+            Problem { hint: did_you_mean(&self.command.join("-"), known), ..problem }
+        })?;
+        output::print(&page.text).map(|()| 0)
+    }
+}
+
+struct Page {
+    /// `keyrack`, `keyrack-get`, `keyrack-daemon-status`.
+    name: String,
+    text: Vec<u8>,
+}
+
+fn write(dir: &Path, pages: &[Page]) -> Result<(), Problem> {
+    let fault = |path: &Path, error: &std::io::Error| {
+        Problem::new(ErrorCode::Io, format!("{} could not be written: {error}", path.display()))
+    };
+    std::fs::create_dir_all(dir).map_err(|error| fault(dir, &error))?;
+    for page in pages {
+        let path = dir.join(format!("{}.1", page.name));
+        std::fs::write(&path, &page.text).map_err(|error| fault(&path, &error))?;
+    }
+    Ok(())
+}
+
+/// Every page: that of keyrack, and one for each command.
+fn pages() -> Result<Vec<Page>, Problem> {
+    let mut tree = args::tree().disable_help_subcommand(true);
+    tree.build();
+    let mut pages = Vec::new();
+    collect(&tree, "", &mut pages)
+        .map_err(|error| Problem::new(ErrorCode::Internal, format!("a page could not be made: {error}")))?;
+    Ok(pages)
+}
+
+fn collect(command: &clap::Command, above: &str, pages: &mut Vec<Page>) -> std::io::Result<()> {
+    let dash = if above.is_empty() { "" } else { "-" };
+    let name = format!("{above}{dash}{}", command.get_name());
+    let below: Vec<&clap::Command> = command.get_subcommands().filter(|below| !below.is_hide_set()).collect();
+    pages.push(Page { text: page(command, &name, above, &below)?, name: name.clone() });
+    below.into_iter().try_for_each(|below| collect(below, &name, pages))
+}
+
+fn page(
+    command: &clap::Command,
+    name: &str,
+    above: &str,
+    below: &[&clap::Command],
+) -> std::io::Result<Vec<u8>> {
+    // clap_mangen takes the name of the page from the command's display name.
+    let named = command.clone().display_name(name.to_owned());
+    let man = Man::new(named);
+    let mut text = Vec::new();
+    // By hand: a page of no date has an empty one, which is left out otherwise.
+    writeln!(
+        text,
+        ".TH {} 1 \"\" \"keyrack {}\" \"keyrack\"",
+        name.to_uppercase(),
+        env!("CARGO_PKG_VERSION")
+    )?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if !below.is_empty() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    let mut more = Roff::default();
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let (notes, examples) = after.split_once("Examples:\n").unwrap_or((&after, ""));
+    if !notes.trim().is_empty() {
+        more.control("SH", ["NOTES"]);
+        // A blank line begins a paragraph, and what is indented stays as it is.
+        for line in notes.trim().lines() {
+            match line.trim() {
+                "" => more.control("PP", []),
+                _ if line.starts_with("  ") => more.control("br", []).text([roman(line)]),
+                line => more.text([roman(line)]),
+            };
+        }
+    }
+    if !examples.is_empty() {
+        more.control("SH", ["EXAMPLES"]).control("nf", []);
+        for line in examples.lines() {
+            more.text([roman(line.strip_prefix("  ").unwrap_or(line))]);
+        }
+        more.control("fi", []);
+    }
+    more.control("SH", ["EXIT STATUS"]);
+    for (code, meaning) in [
+        ("0", "Done."),
+        (
+            "2",
+            "The caller has to act: wrong arguments, a key that is locked, absent or blocked, a file to mend.",
+        ),
+        ("1", "A fault: the daemon does not answer, an I/O error, a bug."),
+        ("130", "Interrupted at a prompt."),
+    ] {
+        more.control("TP", []).text([bold(code)]).text([roman(meaning)]);
+    }
+    let others: Vec<String> = if name == "keyrack" {
+        below.iter().map(|below| format!("{name}-{}", below.get_name())).collect()
+    } else {
+        std::iter::once(above.to_owned())
+            .chain(below.iter().map(|below| format!("{name}-{}", below.get_name())))
+            .collect()
+    };
+    more.control("SH", ["SEE ALSO"]);
+    let last = others.len().saturating_sub(1);
+    for (at, other) in others.iter().enumerate() {
+        more.control("BR", [other.as_str(), if at == last { "(1)" } else { "(1)," }]);
+    }
+    more.to_writer(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,156 @@
+//! Completions in the real shells: at their prompts, Tab pressed.
+
+use std::fs;
+
+use keyrack_testkit::{Need, can_run};
+
+use crate::scenario::World;
+use crate::terminal::at_terminal;
+
+/// A repository that declares keys, some of which mean harm.
+fn world(test: &str, shell: &'static str) -> Option<World> {
+    if !can_run(
+        test,
+        &[Need::Program("script"), Need::Program("stty"), Need::Program("git"), Need::Program(shell)],
+    ) {
+        return None;
+    }
+    let world = World::new();
+    assert_eq!(world.run("git init -q", b"").0, 0);
+    let project = world.home.home().join("project");
+    fs::create_dir(project.join(".agent")).unwrap();
+    let names = [
+        "API_KEY",
+        "$(touch pwned)",
+        "`touch pwned`",
+        "B;touch pwned",
+        "C'touch pwned",
+        "D\\ntouch pwned",
+        "E\\e[2J",
+    ];
+    let keys: String = names.iter().map(|name| format!("  - \"{name}\"\n")).collect();
+    fs::write(project.join(".agent/keyrack.yml"), format!("org: acme\nenv.test:\n{keys}")).unwrap();
+    assert_eq!(world.run("keyrack init --owner work", b"").0, 0);
+    Some(world)
+}
+
+fn nothing_happened(world: &World, shown: &str) {
+    let project = world.home.home().join("project");
+    assert!(!project.join("pwned").exists(), "{shown}");
+    let started = fs::read_dir(world.home.runtime()).unwrap().count();
+    assert_eq!(started, 0, "completing starts no daemon: {shown}");
+    assert!(!shown.contains("rror") && !shown.contains("not found"), "{shown}");
+}
+
+/// What a shell is given to run, with Tab pressed in it. What it runs in the end is told by what it answers.
+const TYPED: &str = "keyrack --owner wo\tget --key AP\t--env te\t--js\t\n";
+const ANSWERED: &str = "\"slug\": \"acme.test.API_KEY\"";
+
+#[test]
+fn bash_completes() {
+    let Some(world) = world("bash_completes", "bash") else { return };
+    let line = "env PS1='READY> ' TERM=dumb bash --norc --noprofile -i";
+    let answers = [
+        ("READY> ", "bind 'set enable-bracketed-paste off'; source <(keyrack completions bash)\n"),
+        ("READY> ", TYPED),
+        (ANSWERED, ""),
+        // None of the harmful names is offered beside it, nor by its beginning.
+        ("READY> ", "keyrack get --key \t\n"),
+        ("status: absent", ""),
+        ("READY> ", "keyrack get --key '$(\t\t\u{15}\n"),
+        ("READY> ", "keyrack get --env=te\t--key=AP\t--js\t\n"),
+        (ANSWERED, ""),
+        ("READY> ", "exit\n"),
+    ];
+    let (_, shown) = at_terminal(&world, line, &answers);
+    nothing_happened(&world, &shown);
+}
+
+#[test]
+fn zsh_completes() {
+    let Some(world) = world("zsh_completes", "zsh") else { return };
+    let line = "env PS1='READY> ' NO_COLOR=1 TERM=xterm zsh -f -i";
+    let answers = [
+        (
+            "READY> ",
+            "unset zle_bracketed_paste; unsetopt beep; autoload -U compinit; compinit -u -D; source <(keyrack completions zsh)\n",
+        ),
+        ("READY> ", TYPED),
+        (ANSWERED, ""),
+        ("READY> ", "keyrack get --key \t\n"),
+        ("status: absent", ""),
+        ("READY> ", "keyrack get --env=te\t--key=AP\t--js\t\n"),
+        (ANSWERED, ""),
+        ("READY> ", "exit\n"),
+    ];
+    let (_, shown) = at_terminal(&world, line, &answers);
+    nothing_happened(&world, &shown);
+}
+
+#[test]
+fn fish_completes() {
+    let Some(world) = world("fish_completes", "fish") else { return };
+    for (line, offered) in [
+        ("keyrack get --env te", &["test\tdeclared in keyrack.yml"][..]),
+        ("keyrack get --key ", &["API_KEY\ttest"]),
+        ("keyrack get --key acme.", &["acme.test.API_KEY\tdeclared in keyrack.yml"]),
+        ("keyrack get --env=te", &["--env=test\tdeclared in keyrack.yml"]),
+        ("keyrack --owner wo", &["work"]),
+        ("keyrack unl", &["unlock\tOpen keys for this login session"]),
+        (
+            "keyrack daemon st",
+            &[
+                "start\tStart it, if none runs",
+                "status\tShow which one runs and how well it keeps keys",
+                "stop\tEnd it: every unlocked key is forgotten",
+            ],
+        ),
+        ("keyrack set --prikey ../.ss", &["../.ssh/"]),
+        ("keyrack get --key '$(", &[]),
+    ] {
+        let script =
+            format!("keyrack completions fish | source; complete -C \"{}\"", line.replace('$', "\\$"));
+        let words: Vec<String> = ["fish", "--no-config", "-c", &script].map(str::to_owned).to_vec();
+        let output = world.command(&words).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, offered, "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        nothing_happened(&world, &String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn nothing_is_said_where_nothing_can_be_known() {
+    let world = World::new();
+    for line in [
+        "keyrack complete",
+        "keyrack complete words",
+        "keyrack complete words --",
+        "keyrack complete words -- keyrack",
+        "keyrack complete line",
+        "keyrack complete line '' ''",
+        "keyrack complete words -- keyrack get --nope=",
+        "env -u HOME keyrack complete words -- keyrack get --key ''",
+        "env -u HOME keyrack complete words -- keyrack get --owner ''",
+        "env XDG_RUNTIME_DIR=/nowhere keyrack complete words -- keyrack relock --key ''",
+    ] {
+        let (exit, stdout, stderr) = world.run(line, b"");
+        assert_eq!((exit, stderr.len()), (0, 0), "{line}: {stderr:?}");
+        assert!(stdout.is_empty() || stdout == [":files"], "{line}: {stdout:?}");
+    }
+}
+
+#[test]
+fn what_the_daemon_holds_is_offered() {
+    let world = World::new();
+    let set = "keyrack set --key ROOT --org @all --env sudo --vault os.daemon";
+    assert_eq!(world.run("keyrack init", b"").0, 0);
+    assert_eq!(world.run(set, b"s3cret").0, 0);
+    let (_, offered, _) = world.run("keyrack complete words -- keyrack relock --key @", b"");
+    assert_eq!(offered, ["@all.sudo.ROOT\tunlocked"]);
+    let (_, offered, _) = world.run("keyrack complete words -- keyrack relock --owner other --key @", b"");
+    assert!(offered.is_empty(), "{offered:?}");
+    let (_, offered, _) = world.run("keyrack complete words -- keyrack relock --env test --key @", b"");
+    assert!(offered.is_empty(), "{offered:?}");
+}
