@@ -10,7 +10,7 @@ export default defineConfig({
       { test: { ...common, name: 'forks', pool: 'forks', include: ['__tests__/*.test.mjs'] } },
       { test: { ...common, name: 'threads', pool: 'threads', include: ['__tests__/realm.test.mjs'] } },
       // What would be published, packed once and installed from a registry of this machine.
-      { test: { ...common, testTimeout: 60_000, name: 'packed', pool: 'forks', include: ['__tests__/packed/*.test.mjs'], globalSetup: ['__tests__/packed/global.mjs'] } },
+      { test: { ...common, testTimeout: 60_000, hookTimeout: 120_000, name: 'packed', pool: 'forks', include: ['__tests__/packed/*.test.mjs'], globalSetup: ['__tests__/packed/global.mjs'] } },
       { test: { ...common, name: 'vmThreads', pool: 'vmThreads', include: ['__tests__/realm.test.mjs'] } },
     ],
   },

@@ -46,7 +46,7 @@ describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
       path = (await consumer.node('command.cjs', "console.log(require.resolve('keyrack/package.json').replace('package.json', 'bin/keyrack'))")).trim();
       consumer.env.NODE_OPTIONS = `--require ${join(consumer.directory, '.pnp.cjs')}`;
     }
-  }, 120_000);
+  });
   afterAll(() => consumer?.end());
 
   /** The processes that run the installed command. */

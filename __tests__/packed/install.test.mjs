@@ -16,7 +16,7 @@ describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
     consumer = makeConsumer(manager);
     await consumer.install();
     await consumer.unlockKey(SECRET);
-  }, 120_000);
+  });
   afterAll(() => consumer?.end());
 
   const json = async (file, text, options) => JSON.parse(await consumer.node(file, text, options));

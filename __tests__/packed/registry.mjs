@@ -29,7 +29,8 @@ export async function serveRegistry({ tarballs, absent }) {
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url, 'http://registry').pathname).slice(1);
     if (path === '-/asked') return response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(asked));
-    asked.push(path);
+    asked.push(request.method === 'GET' ? path : `${request.method} ${path}`);
+    if (request.method === 'PUT') return void publish(request, response);
     const file = files.get(path);
     if (file) return response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(file);
     const found = packages.get(path);
@@ -46,6 +47,14 @@ export async function serveRegistry({ tarballs, absent }) {
     const dist = { tarball: `${url}/${path}`, integrity: `sha512-${hash('sha512', 'base64')}`, shasum: hash('sha1', 'hex') };
     const time = { created: '2020-01-01T00:00:00.000Z', modified: '2020-01-01T00:00:00.000Z', [version]: '2020-01-01T00:00:00.000Z' };
     packages.set(name, { name, 'dist-tags': { latest: version }, versions: { [version]: { ...manifest, dist } }, time });
+  };
+  // What npm sends to publish: the manifest and, in base64, its one tarball.
+  const publish = async (request, response) => {
+    const parts = [];
+    for await (const part of request) parts.push(part);
+    const { versions, _attachments } = JSON.parse(Buffer.concat(parts).toString('utf8'));
+    add(Object.values(versions)[0], Buffer.from(Object.values(_attachments)[0].data, 'base64'));
+    response.writeHead(201, { 'content-type': 'application/json' }).end('{}');
   };
   for (const path of tarballs) {
     const tarball = readFileSync(path);

@@ -15,7 +15,7 @@ describe.each(['npm', 'pnpm'])('installed by %s', (manager) => {
     await consumer.unlockKey('s3cret');
     consumer.tools('vitest', 'jest', 'typescript', 'esbuild', 'vite');
     tool = (name, file, ...args) => consumer.run([execPath, join(consumer.directory, 'node_modules', name, file), ...args], { timeout: 60_000 });
-  }, 120_000);
+  });
   afterAll(() => consumer?.end());
 
   const ok = async (done) => {
