@@ -239,5 +239,7 @@ fn the_page_on_ci_does_what_it_says() {
     let [by_stdin] = &documented("keyrack firewall")[..] else { panic!("one by stdin is documented") };
     fs::write(world.home.home().join("project/secrets.json"), secrets.to_string()).unwrap();
     let (exit, json) = later(by_stdin, b"");
+    let answer = serde_json::from_str(&json).unwrap();
+    assert_eq!(crate::schemas::fault("get", &answer), None, "it is as `get --for repo --json` has it");
     assert!(exit == Some(0) && json.contains("tok-123") && !json.contains("hunter2"), "{json}");
 }

@@ -85,6 +85,8 @@ enum May {
     SocketAndStdout,
     /// To the plain file of os.direct, by its temporary name.
     Direct,
+    /// To a CI runner: its masks on standard output, and the file of `GITHUB_ENV`.
+    Runner,
 }
 
 struct Stage {
@@ -114,7 +116,7 @@ impl Stage {
 
     fn loud<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command.env("KEYRACK_LOG", "trace").env("KEYRACK_LOG_FILE", &self.log).env("RUST_BACKTRACE", "full");
-        command.env("KEYRACK_MEMORY", "locked")
+        command.env("KEYRACK_MEMORY", "locked").env("GITHUB_ENV", self.file("github_env"))
     }
 
     /// Runs a command, traced. Its exit code.
@@ -132,7 +134,7 @@ impl Stage {
         assert!(!holds(&errors, MARK), "{line}: {}", String::from_utf8_lossy(&errors));
         self.examine(line, may);
         let told = fs::read(&out).unwrap();
-        let asked = matches!(may, May::Stdout | May::SocketAndStdout);
+        let asked = matches!(may, May::Stdout | May::SocketAndStdout | May::Runner);
         assert_eq!(holds(&told, MARK), asked, "{line}: {}", String::from_utf8_lossy(&told));
         output.status.code().unwrap()
     }
@@ -156,6 +158,7 @@ impl Stage {
                 May::Stdout => stdout,
                 May::Socket => socket,
                 May::SocketAndStdout => stdout || socket,
+                May::Runner => stdout || place.ends_with("/github_env"),
                 May::Direct => place.contains("/vault/os.direct/owner=default/"),
             };
             assert!(fits && !shown.contains("execve"), "{line}: {shown}");
@@ -283,7 +286,33 @@ fn a_life_of_keys(stage: &Stage) {
     }
     stage.works("keyrack get --key A --env test --unlock --value", b"", May::SocketAndStdout);
     stage.works("keyrack relock", b"", May::Nowhere);
+    in_ci(stage);
     stage.works("keyrack unlock --env test --json", b"", May::Socket);
+}
+
+/// The secrets of a job, through the firewall.
+fn in_ci(stage: &Stage) {
+    let firewall = "keyrack firewall --env test --from json(stdin://*) --into";
+    fs::write(stage.file("github_env"), "").unwrap();
+    let text = String::from_utf8(secret(4)).unwrap();
+    let job = |b: Value| serde_json::json!({ "A": format!("{text}\n{text}"), "B": b, "X": text }).to_string();
+    for fine in [Value::Null, "plain".into()] {
+        stage.works(&format!("{firewall} json"), job(fine.clone()).as_bytes(), May::Stdout);
+        stage.works(&format!("{firewall} github.actions"), job(fine).as_bytes(), May::Runner);
+    }
+    let before = fs::read(stage.file("github_env")).unwrap();
+    assert!(holds(&before, MARK));
+    let app = format!("{{\"mech\":\"EPHEMERAL_VIA_GITHUB_APP\",\"privateKey\":\"{MARK}\"}}");
+    for blocked in [format!("ghp_{MARK}").into(), app.into(), serde_json::json!([text]), 5.into()] {
+        for into in ["json", "github.actions"] {
+            stage.fails(&format!("{firewall} {into}"), job(blocked.clone()).as_bytes());
+        }
+    }
+    for text in [format!("{{\"A\":\"{MARK}\""), format!("{{\"A\":\"{MARK}\",\"A\":\"x\"}}"), MARK.to_owned()]
+    {
+        stage.fails(&format!("{firewall} json"), text.as_bytes());
+    }
+    assert_eq!(fs::read(stage.file("github_env")).unwrap(), before);
 }
 
 /// Everything that goes wrong while a secret is at hand.
