@@ -3,15 +3,19 @@
 //! The tree is built by hand around derived arguments, so that only the command that is called pays for its flags: a `get` starts in a
 //! fraction of the time it would take to describe all commands. No flag takes a secret.
 
+use std::path::PathBuf;
+
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches};
 use keyrack_client::render::Look;
 use keyrack_core::{Owner, Problem};
+use keyrack_ops::Outside;
 
 use crate::command::{
     completions, daemon, del, doctor, fill, firewall, get, infra, init, list, man, recipient, relock, run,
     schema, set, source, status, types, unlock,
 };
+use crate::outer::Outer;
 use crate::{help, usage};
 
 /// What was asked for.
@@ -75,6 +79,30 @@ impl OwnerFlags {
     pub(crate) fn resolve(&self, group: &Group) -> Result<Owner, Problem> {
         let named = self.owner.as_ref().or(self.owner_for.as_ref());
         resolve_owner(named, group)
+    }
+}
+
+// A rack that is opened, and how the answer looks. No doc comment, for the same reason.
+#[derive(Args, Debug)]
+pub(crate) struct RackFlags {
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// An ssh key to open the rack with, tried first; may be given again
+    #[arg(long, value_name = "PATH")]
+    pub(crate) prikey: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl RackFlags {
+    /// Runs an operation on the rack.
+    pub(crate) fn operate<T>(
+        &self,
+        outer: &Outer,
+        operation: impl FnOnce(&Outside<'_>) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        outer.operate(self.owner.resolve(&outer.group)?, &self.prikey, operation)
     }
 }
 

@@ -5,6 +5,7 @@
 mod args;
 mod command;
 mod complete;
+mod guide;
 mod help;
 mod outer;
 mod output;

@@ -53,6 +53,11 @@ impl Outer {
         look_of(&self.environment, true)
     }
 
+    /// Whether a person sits there who may be asked: at both ends of this command, since whoever reads its answer elsewhere is a program.
+    pub(crate) fn is_guided(&self) -> bool {
+        !self.group.no_prompt && !self.as_json && io::stdin().is_terminal() && io::stdout().is_terminal()
+    }
+
     /// How many rows stdout has; `None` where it is no terminal, or one that does not know.
     pub(crate) fn rows(&self) -> Option<usize> {
         terminal_size::terminal_size_of(io::stdout()).map(|(_, height)| usize::from(height.0))

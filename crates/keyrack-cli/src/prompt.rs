@@ -228,7 +228,7 @@ impl Line {
 }
 
 /// One line typed at the terminal, shown. Asked at `/dev/tty`, since stdout and stderr may be read by a program.
-fn line(prompt: &str) -> Result<String, Problem> {
+pub(crate) fn line(prompt: &str) -> Result<String, Problem> {
     let fault =
         |error: io::Error| Problem::new(ErrorCode::Io, format!("the terminal could not be read: {error}"));
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(fault)?;

@@ -97,7 +97,11 @@ pub fn init(outside: &Outside<'_>, ask: &InitAsk) -> Result<Initialised, Problem
     Ok(Initialised { host, host_path: racks.manifest_path(), recipient, repo, git_root })
 }
 
-fn check_org(text: &str) -> Result<&str, Problem> {
+/// An org a repository can be of.
+///
+/// # Errors
+/// [`ErrorCode::BadOrg`].
+pub fn check_org(text: &str) -> Result<&str, Problem> {
     match text.parse()? {
         Org::Named(name) if Org::is_storable_name(&name) => Ok(text),
         Org::Named(_) => Err(Problem::new(

@@ -9,6 +9,7 @@ pub mod fill;
 pub mod firewall;
 pub mod get;
 pub mod init;
+pub mod init_guide;
 pub mod list;
 pub mod outside;
 pub mod prompts;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use keyrack_core::host_manifest::Recipient;
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{ErrorCode, Fix, Owner, Problem};
 use ssh_key::{Algorithm, PublicKey};
 
 use crate::atomic::{io_problem, read_bounded};
@@ -220,19 +220,48 @@ pub fn for_init(path: &Path) -> Result<Pubkey, Problem> {
     }
 }
 
+/// The keys of a home that are looked for where none is named, in this order.
+const DEFAULT_KEYS: [&str; 2] = ["id_ed25519", "id_rsa"];
+
 /// The first default key of a home: `id_ed25519`, else `id_rsa`. Its `.pub` file may be missing.
 ///
 /// # Errors
 /// [`ErrorCode::BadKeyFile`] when there is none.
 pub fn default_key(ssh_dir: &Path) -> Result<PathBuf, Problem> {
-    ["id_ed25519", "id_rsa"]
-        .map(|name| ssh_dir.join(name))
-        .into_iter()
-        .find(|path| path.is_file())
-        .ok_or_else(|| {
-            Problem::new(ErrorCode::BadKeyFile, format!("there is no ssh key in {}", ssh_dir.display()))
-                .fix(Fix::Text("ssh-keygen -t ed25519".to_owned()))
-        })
+    DEFAULT_KEYS.map(|name| ssh_dir.join(name)).into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        Problem::new(ErrorCode::BadKeyFile, format!("there is no ssh key in {}", ssh_dir.display()))
+            .fix(Fix::Text("ssh-keygen -t ed25519".to_owned()))
+    })
+}
+
+/// An ssh key that could open a rack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usable {
+    /// Its private file.
+    pub path: PathBuf,
+    /// Whether it is behind a passphrase.
+    pub sealed: bool,
+    /// Whether commands find it without being told of it.
+    pub found: bool,
+}
+
+/// The keys in a home's `.ssh` that [`for_init`] takes: those that are found by their names first, in the order they are tried, then the others
+/// by name. Empty where the directory cannot be read.
+pub fn usable_keys(ssh_dir: &Path, owner: &Owner) -> Vec<Usable> {
+    let found: Vec<PathBuf> =
+        owner.name().into_iter().chain(DEFAULT_KEYS).map(|name| ssh_dir.join(name)).collect();
+    let entries = std::fs::read_dir(ssh_dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_none_or(|ext| ext != "pub")).collect();
+    paths.sort_unstable_by_key(|path| {
+        (found.iter().position(|known| known == path).unwrap_or(found.len()), path.clone())
+    });
+    let usable = |path: PathBuf| {
+        let sealed = matches!(parse_key_file(&read_key_file(&path).ok()?).ok()?, KeyFile::Sealed(_));
+        for_init(&path).ok()?;
+        Some(Usable { found: found.contains(&path), sealed, path })
+    };
+    paths.into_iter().filter_map(usable).collect()
 }
 
 fn with_pub(path: &Path) -> PathBuf {

@@ -1,14 +1,12 @@
 //! `keyrack del`: a key out of its vault, the rack and `keyrack.yml`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_core::Problem;
 use keyrack_ops::del::{DelAsk, del};
 use serde_json::json;
 
-use crate::args::OwnerFlags;
+use crate::args::RackFlags;
 use crate::outer::Outer;
 use crate::output;
 
@@ -30,26 +28,19 @@ pub(crate) struct Flags {
     /// @this, the org of keyrack.yml, or @all, this machine
     #[arg(long, default_value = "@this")]
     pub(crate) org: String,
-    #[command(flatten)]
-    pub(crate) owner: OwnerFlags,
     /// Where no keyrack.yml says whose the key is, take a full slug at its word
     #[arg(long)]
     pub(crate) anywhere: bool,
-    /// An ssh key to open the rack with, tried first; may be given again
-    #[arg(long, value_name = "PATH")]
-    pub(crate) prikey: Vec<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) rack: RackFlags,
 }
 
 impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
-        let owner = self.owner.resolve(&outer.group)?;
         let ask = DelAsk { key: self.key, env: self.env, org: Some(self.org), anywhere: self.anywhere };
-        let done = outer.operate(owner, &self.prikey, |outside| del(outside, &ask))?;
+        let done = self.rack.operate(outer, |outside| del(outside, &ask))?;
         done.notices.iter().for_each(|notice| outer.notice(notice));
-        if self.json {
+        if self.rack.json {
             let effect = if done.found { "deleted" } else { "not_found" };
             return output::print_json(&json!({ "slug": done.slug, "effect": effect })).map(|()| 0);
         }

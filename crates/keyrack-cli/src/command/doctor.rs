@@ -1,7 +1,5 @@
 //! `keyrack doctor`: what is right, what is wrong, and what mends it. It changes nothing and asks nobody.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::render::{Look, Tone};
@@ -9,7 +7,7 @@ use keyrack_core::{Invocation, Problem};
 use keyrack_ops::doctor::{Check, Report, State, look};
 use serde_json::{Value, json};
 
-use crate::args::OwnerFlags;
+use crate::args::RackFlags;
 use crate::outer::Outer;
 use crate::output;
 
@@ -22,21 +20,14 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
     #[command(flatten)]
-    pub(crate) owner: OwnerFlags,
-    /// An ssh key to open the rack with, tried first; may be given again
-    #[arg(long, value_name = "PATH")]
-    pub(crate) prikey: Vec<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) rack: RackFlags,
 }
 
 impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
-        let owner = self.owner.resolve(&outer.group)?;
-        let report = outer.operate(owner, &self.prikey, |outside| Ok(look(outside)))?;
+        let report = self.rack.operate(outer, |outside| Ok(look(outside)))?;
         let exit = if report.is_ok() { 0 } else { 2 };
-        if self.json {
+        if self.rack.json {
             return output::print_json(&value(&report, outer.invocation)).map(|()| exit);
         }
         let text = text(&report, outer.invocation, outer.look());

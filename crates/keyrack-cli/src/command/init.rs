@@ -3,16 +3,21 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use keyrack_client::render::Tone;
 use keyrack_client::render::tree::{Node, tree};
+use keyrack_core::repo_manifest::MANIFEST_PATH;
 use keyrack_core::{Fix, Owner, Problem};
 use keyrack_ops::init::{Effect, InitAsk, Initialised, init};
 use serde_json::{Value, json};
 
 use crate::args::OwnerFlags;
+use crate::guide::guide;
 use crate::outer::Outer;
 use crate::output;
 
 const EXAMPLES: &str = "\
+At a terminal it asks for what no flag says, and Enter takes what it proposes; with --no-prompt it does not.
+
 Examples:
   keyrack init                               the rack, opened by ~/.ssh/id_ed25519
   keyrack init --org acme                    and .agent/keyrack.yml of this repository
@@ -47,7 +52,11 @@ impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
         let owner = self.owner.resolve(&outer.group)?;
         let at = self.at.map(|path| path.to_string_lossy().into_owned());
-        let ask = InitAsk { key: self.prikey.or(self.pubkey), label: Some(self.label), org: self.org, at };
+        let mut ask =
+            InitAsk { key: self.prikey.or(self.pubkey), label: Some(self.label), org: self.org, at };
+        if outer.is_guided() {
+            guide(outer, &owner, &mut ask)?;
+        }
         let done = outer.operate(owner.clone(), &[], |outside| init(outside, &ask))?;
         if let (Some(asked), Some(repo)) = (&ask.org, &done.repo)
             && *asked != repo.org
@@ -82,8 +91,23 @@ impl Flags {
                 Node::pair("repo manifest", "none asked for").with([Node::tip(fix)])
             }
         };
-        output::print(tree(&look.titled("🔐", "keyrack init"), &[host, repo], look).as_bytes()).map(|()| 0)
+        let mut nodes = vec![host, repo];
+        if outer.is_guided() {
+            nodes.push(Node::command("next", next(&done, &owner).render(outer.invocation)).toned(Tone::Fix));
+        }
+        output::print(tree(&look.titled("🔐", "keyrack init"), &nodes, look).as_bytes()).map(|()| 0)
     }
+}
+
+/// What a person does next: stores a first key.
+fn next(done: &Initialised, owner: &Owner) -> Fix {
+    let in_repo = done.git_root.as_ref().is_some_and(|root| root.join(MANIFEST_PATH).exists());
+    let mut fix =
+        Fix::with_owner("set", owner, ["--key", "API_KEY", "--env", "test", "--vault", "os.secure"]);
+    if let (Fix::Command(words), false) = (&mut fix, in_repo) {
+        words.extend(["--org", "@all"].map(str::to_owned));
+    }
+    fix
 }
 
 fn value(done: &Initialised, owner: &Owner) -> Value {

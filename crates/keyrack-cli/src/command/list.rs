@@ -1,13 +1,11 @@
 //! `keyrack list`: the keys this machine has, unlocked or not.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_core::Problem;
 use keyrack_ops::list::list;
 
-use crate::args::OwnerFlags;
+use crate::args::RackFlags;
 use crate::outer::Outer;
 use crate::output;
 
@@ -20,21 +18,14 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Flags {
     #[command(flatten)]
-    pub(crate) owner: OwnerFlags,
-    /// An ssh key to open the rack with, tried first; may be given again
-    #[arg(long, value_name = "PATH")]
-    pub(crate) prikey: Vec<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) rack: RackFlags,
 }
 
 impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
-        let owner = self.owner.resolve(&outer.group)?;
-        let listed = outer.operate(owner, &self.prikey, list)?;
+        let listed = self.rack.operate(outer, list)?;
         listed.faults.iter().for_each(|fault| outer.warn(fault));
-        if self.json {
+        if self.rack.json {
             return output::print_json(&listed.hosts).map(|()| 0);
         }
         let look = outer.look();

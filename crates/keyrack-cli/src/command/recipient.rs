@@ -1,7 +1,5 @@
 //! `keyrack recipient set|get|del`: who can decrypt the rack and every key in os.secure.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_core::Problem;
@@ -9,7 +7,7 @@ use keyrack_core::host_manifest::Recipient;
 use keyrack_ops::recipient;
 use serde_json::json;
 
-use crate::args::OwnerFlags;
+use crate::args::RackFlags;
 use crate::outer::Outer;
 use crate::output;
 
@@ -45,25 +43,13 @@ pub(crate) struct SetFlags {
     #[arg(long, value_name = "FORM")]
     pub(crate) stanza: Option<String>,
     #[command(flatten)]
-    pub(crate) owner: OwnerFlags,
-    /// An ssh key to open the rack with, tried first; may be given again
-    #[arg(long, value_name = "PATH")]
-    pub(crate) prikey: Vec<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) rack: RackFlags,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct GetFlags {
     #[command(flatten)]
-    pub(crate) owner: OwnerFlags,
-    /// An ssh key to open the rack with, tried first; may be given again
-    #[arg(long, value_name = "PATH")]
-    pub(crate) prikey: Vec<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) rack: RackFlags,
 }
 
 #[derive(Args, Debug)]
@@ -72,13 +58,7 @@ pub(crate) struct DelFlags {
     #[arg(long)]
     pub(crate) label: String,
     #[command(flatten)]
-    pub(crate) owner: OwnerFlags,
-    /// An ssh key to open the rack with, tried first; may be given again
-    #[arg(long, value_name = "PATH")]
-    pub(crate) prikey: Vec<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) rack: RackFlags,
 }
 
 /// The flags and examples, for the tree.
@@ -98,11 +78,10 @@ impl Command {
 
 impl SetFlags {
     fn run(self, outer: &Outer) -> Result<u8, Problem> {
-        let owner = self.owner.resolve(&outer.group)?;
-        let done = outer.operate(owner, &self.prikey, |outside| {
+        let done = self.rack.operate(outer, |outside| {
             recipient::add(outside, &self.pubkey, &self.label, self.stanza.as_deref())
         })?;
-        if self.json {
+        if self.rack.json {
             return output::print_json(&done.recipient).map(|()| 0);
         }
         let look = outer.look();
@@ -118,9 +97,8 @@ impl SetFlags {
 
 impl GetFlags {
     fn run(self, outer: &Outer) -> Result<u8, Problem> {
-        let owner = self.owner.resolve(&outer.group)?;
-        let all = outer.operate(owner, &self.prikey, recipient::get)?;
-        if self.json {
+        let all = self.rack.operate(outer, recipient::get)?;
+        if self.rack.json {
             return output::print_json(&all).map(|()| 0);
         }
         let look = outer.look();
@@ -143,9 +121,8 @@ impl GetFlags {
 
 impl DelFlags {
     fn run(self, outer: &Outer) -> Result<u8, Problem> {
-        let owner = self.owner.resolve(&outer.group)?;
-        let done = outer.operate(owner, &self.prikey, |outside| recipient::del(outside, &self.label))?;
-        if self.json {
+        let done = self.rack.operate(outer, |outside| recipient::del(outside, &self.label))?;
+        if self.rack.json {
             return output::print_json(&json!({ "deleted": done.recipient.label })).map(|()| 0);
         }
         let look = outer.look();

@@ -254,3 +254,80 @@ fn a_watched_status_is_a_line_a_change() {
     assert!(stdout[2].contains("\"keys\":[]"), "{stdout:?}");
     assert_eq!(stdout[3..], ["ended"]);
 }
+
+#[test]
+fn init_is_guided_at_a_terminal() {
+    let test = "init_is_guided_at_a_terminal";
+    if !can_run(test, &[Need::Program("script"), Need::Program("stty"), Need::Program("git")]) {
+        return;
+    }
+    let make = "names the keys it needs? [Y/n] ";
+    // Enter takes what is proposed.
+    let world = World::new();
+    assert_eq!(world.run("git init -q", b"").0, 0);
+    assert_eq!(world.run("git remote add origin git@github.com:Acme/app.git", b"").0, 0);
+    assert_eq!(
+        world.run("sh -c 'cp $KEYS/sealed ../.ssh/work; cp $KEYS/sealed.pub ../.ssh/work.pub'", b"").0,
+        0
+    );
+    let init = "NO_COLOR=1 keyrack init";
+    let (exit, shown) =
+        at_terminal(&world, init, &[("number [1]: ", "\n"), (make, "\n"), ("Its org [acme]: ", "\n")]);
+    assert_eq!(exit, 0, "{shown}");
+    assert!(shown.contains("├─ 1. ~/.ssh/id_ed25519\n"), "{shown}");
+    assert!(shown.contains("└─ 2. ~/.ssh/work, behind a passphrase, to be named by --prikey"), "{shown}");
+    assert!(shown.contains("next: keyrack set --key API_KEY --env test --vault os.secure\n"), "{shown}");
+    assert!(shown.contains("path: ./.agent/keyrack.yml") && shown.contains("org: acme"), "{shown}");
+    // All is there: nothing is asked.
+    let (exit, shown) = at_terminal(&world, init, &[]);
+    assert!(exit == 0 && shown.contains("already active") && !shown.contains('?'), "{shown}");
+
+    // What will not do is asked again; what is said by a flag is not asked; nobody is asked where a program reads.
+    let fresh = || {
+        let world = World::new();
+        assert_eq!(world.run("git init -q", b"").0, 0);
+        world
+    };
+    for (line, answers, exit, says) in [
+        (
+            init,
+            &[
+                (make, "perhaps\n"),
+                (make, "y\n"),
+                ("such as acme: ", "\n"),
+                ("such as acme: ", "No Org\n"),
+                ("such as acme: ", "acme\n"),
+            ][..],
+            0,
+            "org: acme",
+        ),
+        (init, &[(make, "n\n")], 0, "repo manifest: none asked for"),
+        ("trap : INT; NO_COLOR=1 keyrack init", &[(make, "\u{3}")], 130, ""),
+        (init, &[(make, "\u{4}")], 2, "the terminal closed"),
+        (
+            init,
+            &[(make, "?\n"), (make, "?\n"), (make, "?\n"), (make, "?\n"), (make, "?\n")],
+            2,
+            "no answer that will do",
+        ),
+        ("NO_COLOR=1 keyrack init --org acme", &[], 0, "next: keyrack set"),
+        ("keyrack init --no-prompt", &[], 0, "none asked for"),
+        ("keyrack init --json", &[], 0, "\"repo\": null"),
+        ("keyrack init | cat", &[], 0, "none asked for"),
+        ("keyrack init < /dev/null", &[], 0, "none asked for"),
+    ] {
+        let world = fresh();
+        let (ended, shown) = at_terminal(&world, line, answers);
+        assert_eq!(ended, exit, "{line}: {shown}");
+        assert!(shown.contains(says), "{line}: {shown}");
+        assert_eq!(shown.contains("next: "), line.starts_with("NO_COLOR") && exit == 0, "{shown}");
+        let made = world.home.home().join(".rhachet").exists();
+        assert_eq!(made, exit == 0, "{line}: nothing is made before all is said: {shown}");
+    }
+
+    // Without a key there is one way out.
+    let world = fresh();
+    std::fs::remove_dir_all(world.home.home().join(".ssh")).unwrap();
+    let (exit, shown) = at_terminal(&world, init, &[(make, "n\n")]);
+    assert!(exit == 2 && shown.contains("fix: ssh-keygen -t ed25519\n"), "{shown}");
+}

@@ -1,0 +1,166 @@
+//! What a guided `init` may propose: the ssh keys there are, and the org a repository seems to be of. Nothing is changed, nobody asked, no program run.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use keyrack_client::manifest;
+use keyrack_core::repo_manifest::MANIFEST_PATH;
+use keyrack_core::{Org, Problem};
+use keyrack_vaults::manifest_file;
+use keyrack_vaults::recipient::{Usable, usable_keys};
+use serde_json::Value;
+
+use crate::outside::Outside;
+
+/// The most of a file that is looked at, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// What there is to begin with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Whether the rack is there already.
+    pub has_rack: bool,
+    /// The ssh keys that could open it, those first that are found without being named.
+    pub keys: Vec<Usable>,
+    /// The root of the repository the caller stands in.
+    pub git_root: Option<PathBuf>,
+    /// Whether that has a `keyrack.yml`.
+    pub has_manifest: bool,
+    /// The org it seems to be of, one that keys can be stored for.
+    pub org: Option<String>,
+}
+
+/// Looks.
+///
+/// # Errors
+/// [`keyrack_core::ErrorCode::NoHome`]; what keeps the place of the rack from being looked at.
+pub fn look(outside: &Outside<'_>) -> Result<Start, Problem> {
+    let racks = outside.racks()?;
+    let git_root = manifest::find_git_root(&outside.client.cwd);
+    let org = git_root.as_deref().and_then(|root| {
+        org_of_package(root).or_else(|| org_of_remote(root)).filter(|org| Org::is_storable_name(org))
+    });
+    Ok(Start {
+        has_rack: manifest_file::exists(&racks)?,
+        keys: usable_keys(&racks.ssh_dir(), racks.owner()),
+        has_manifest: git_root
+            .as_ref()
+            .is_some_and(|root| root.join(MANIFEST_PATH).symlink_metadata().is_ok()),
+        git_root,
+        org,
+    })
+}
+
+/// By `package.json`: the scope of its name, else whose its repository is.
+fn org_of_package(root: &Path) -> Option<String> {
+    let package: Value = serde_json::from_str(&read(&root.join("package.json"))?).ok()?;
+    let scope = package["name"]
+        .as_str()
+        .and_then(|name| name.strip_prefix('@')?.split('/').next().map(str::to_lowercase));
+    let repository = &package["repository"];
+    let url = || repository.as_str().or_else(|| repository["url"].as_str()).and_then(org_of_url);
+    scope.or_else(url)
+}
+
+/// By the url of git's remote `origin`.
+fn org_of_remote(root: &Path) -> Option<String> {
+    let config = read(&git_dir(root)?.join("config"))?;
+    let mut is_origin = false;
+    for line in config.lines().map(str::trim) {
+        if line.starts_with('[') {
+            is_origin = line == "[remote \"origin\"]";
+        } else if let Some((name, url)) = line.split_once('=').filter(|_| is_origin)
+            && name.trim() == "url"
+        {
+            return org_of_url(url.trim());
+        }
+    }
+    None
+}
+
+/// Where git keeps a repository's configuration: `.git`, or what a worktree's `.git` file leads to (gitrepository-layout(5)).
+fn git_dir(root: &Path) -> Option<PathBuf> {
+    let dot = root.join(".git");
+    if dot.is_dir() {
+        return Some(dot);
+    }
+    let dir = root.join(read(&dot)?.trim().strip_prefix("gitdir:")?.trim());
+    match read(&dir.join("commondir")) {
+        Some(common) => Some(dir.join(common.trim())),
+        None => Some(dir),
+    }
+}
+
+/// The last but one part of a repository's path: `git@host:acme/app.git`, `https://host/acme/app`, `github:acme/app`, `acme/app`.
+fn org_of_url(url: &str) -> Option<String> {
+    let path = match url.split_once("://") {
+        Some((_, rest)) => rest.split_once('/')?.1,
+        None => url.split_once(':').map_or(url, |(_, path)| path),
+    };
+    let mut parts = path.trim_end_matches('/').rsplit('/').filter(|part| !part.is_empty());
+    parts.next()?;
+    parts.next().map(str::to_lowercase)
+}
+
+fn read(path: &Path) -> Option<String> {
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    fs::File::open(path).ok()?.take(LARGEST).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orgs_of_urls() {
+        for (url, org) in [
+            ("git@github.com:acme/app.git", Some("acme")),
+            ("https://github.com/Acme/app", Some("acme")),
+            ("https://user@host:8443/acme/app.git/", Some("acme")),
+            ("ssh://git@host/group/acme/app.git", Some("acme")),
+            ("git+https://github.com/acme/app.git", Some("acme")),
+            ("github:acme/app", Some("acme")),
+            ("acme/app", Some("acme")),
+            ("https://host/app", None),
+            ("app", None),
+            ("", None),
+        ] {
+            assert_eq!(org_of_url(url).as_deref(), org, "{url}");
+        }
+    }
+
+    #[test]
+    fn orgs_of_repositories() {
+        let config = "[core]\n\turl = x:no/no\n[remote \"other\"]\n\turl = git@h:other/app\n[remote \"origin\"]\n\tfetch = x\n\turl = git@h:acme/app.git\n";
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fs::create_dir_all(root.join(".git/worktrees/w")).unwrap();
+        assert_eq!(org_of_remote(root), None);
+        fs::write(root.join(".git/config"), config).unwrap();
+        assert_eq!(org_of_remote(root).as_deref(), Some("acme"));
+        // A worktree of it.
+        let tree = root.join("tree");
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join(".git"), format!("gitdir: {}\n", root.join(".git/worktrees/w").display()))
+            .unwrap();
+        fs::write(root.join(".git/worktrees/w/commondir"), "../..\n").unwrap();
+        assert_eq!(org_of_remote(&tree).as_deref(), Some("acme"));
+        for (package, org) in [
+            (r#"{"name":"@Scope/app","repository":"acme/app"}"#, Some("scope")),
+            (
+                r#"{"name":"app","repository":{"type":"git","url":"git+https://github.com/acme/app.git"}}"#,
+                Some("acme"),
+            ),
+            (r#"{"name":"app"}"#, None),
+            ("not json", None),
+        ] {
+            fs::write(root.join("package.json"), package).unwrap();
+            assert_eq!(org_of_package(root).as_deref(), org, "{package}");
+        }
+    }
+}
