@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use keyrack_client::render::Tone;
 use keyrack_client::render::tree::{Node, tree};
-use keyrack_core::{Owner, Problem};
+use keyrack_core::{Env, Owner, Problem};
 use keyrack_ops::fill::{Effect, FillAsk, Filled, Place, Progress, Report, fill};
 use keyrack_ops::unlock::declares_nothing;
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ impl Flags {
         let mut person = Terminal { allowed: !outer.group.no_prompt };
         let mut follow = |progress: Progress<'_>| {
             if !outer.as_json {
-                outer.notice(&followed(progress, outer));
+                outer.notice(&followed(progress, &ask.env, outer));
             }
         };
         let report = fill(&place, &owners, &ask, &mut person, &mut follow)?;
@@ -110,10 +110,12 @@ impl Flags {
     }
 }
 
-fn followed(progress: Progress<'_>, outer: &Outer) -> String {
+fn followed(progress: Progress<'_>, env: &str, outer: &Outer) -> String {
     let Progress { at, of, slug, owners } = progress;
+    // Of all envs a name can be several keys'.
+    let key = if env == Env::All.as_str() { slug.as_str() } else { slug.name() };
     let whose = if owners == 1 { "1 owner".to_owned() } else { format!("{owners} owners") };
-    outer.look_of_stderr().titled("🔑", &format!("key {at}/{of}, {}, for {whose}", slug.name()))
+    outer.look_of_stderr().titled("🔑", &format!("key {at}/{of}, {key}, for {whose}"))
 }
 
 fn shown(env: &str, report: &Report, owners: &[Owner], outer: &Outer) -> String {

@@ -43,6 +43,7 @@ impl Values<'_> {
             "mech" => bare(&["PERMANENT_VIA_REPLICA", "EPHEMERAL_VIA_SESSION"]),
             "output" => bare(&["value", "json", "vibes"]),
             "duration" | "max_duration" => bare(&["10m", "30m", "1h", "4h", "9h", "24h"]),
+            "into" => bare(&["github.actions", "json"]),
             "stanza" => bare(&["ssh"]),
             "shell" => bare(&["bash", "zsh", "fish", "elvish", "powershell"]),
             "command" if self.line.command() == "schema" => {

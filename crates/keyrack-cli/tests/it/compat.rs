@@ -519,7 +519,21 @@ fn the_group_s_owner_is_everybody_s() {
             ("keyrack --owner o status --owner default --json", "", 0, Json(&[("", "null")])),
             ("keyrack init --owner default --json", "", 0, Json(&[("/host/owner", "null")])),
             ("keyrack list --json", "", 0, Json(&[("", "{}")])),
-            ("keyrack --owner o daemon prune --json", "", 0, Json(&[("/pruned/0/owner", "o")])),
+            ("keyrack daemon start", "", 0, Has("daemon: started")),
+            (
+                "keyrack --owner o daemon prune --json",
+                "",
+                0,
+                Json(&[("/pruned/0/owner", "o"), ("/pruned/1", "none")]),
+            ),
+            ("keyrack daemon start --for o", "", 0, Has("daemon: started")),
+            (
+                "keyrack daemon prune --for @all --json",
+                "",
+                0,
+                Json(&[("/pruned/0/pid", "number"), ("/pruned/1/pid", "number"), ("/pruned/2", "none")]),
+            ),
+            ("keyrack daemon prune --owner @all --json", "", 0, Json(&[("/pruned", "[]")])),
         ],
     );
 }
