@@ -93,7 +93,7 @@ declare module 'keyrack' {
         assert_eq!(of(&declared), expected);
         assert_eq!(
             of(&manifest("org: a\nenv.test: []\n")).matches('\n').count(),
-            7,
+            8,
             "no name, and still a file"
         );
     }

@@ -27,10 +27,10 @@ pub(super) fn advice(root: &Path, file: &Path) -> Option<String> {
         let list = config.get(name)?.as_array()?;
         Some(list.iter().filter_map(Value::as_str).collect::<Vec<_>>())
     };
-    let (files, include) = (list("files"), list("include"));
+    let (files, mut include) = (list("files"), list("include"));
     // What another file says that this one extends is not looked for.
     if files.is_none() && include.is_none() {
-        return None;
+        include = Some(vec!["**/*"]);
     }
     let named = files.iter().flatten().any(|name| trimmed(name) == below);
     if named || include.iter().flatten().any(|pattern| includes(pattern, below)) {
@@ -189,6 +189,9 @@ mod tests {
             fs::write(root.join("tsconfig.json"), config).unwrap();
             assert_eq!(advice(root, &file).as_deref(), expected, "{config}");
         }
+        fs::write(root.join("tsconfig.json"), "{}").unwrap();
+        let hidden = advice(root, &root.join(".agent/keyrack-env.d.ts")).unwrap();
+        assert_eq!(hidden, "add \".agent/keyrack-env.d.ts\" to `include` in tsconfig.json");
         fs::write(root.join("packages/a/tsconfig.json"), "{ \"include\": [\"src\"] }").unwrap();
         let inner = advice(root, &root.join("packages/a/keyrack-env.d.ts")).unwrap();
         assert_eq!(inner, "add \"keyrack-env.d.ts\" to `include` in packages/a/tsconfig.json");
