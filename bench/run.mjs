@@ -7,8 +7,10 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { capture, root, run } from '../scripts/command.mjs';
 import { build, targets } from '../scripts/build.mjs';
 import { execFile, spawn } from 'node:child_process';
+import { host as thisHost } from '../scripts/platforms.mjs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { packAll } from '../scripts/pack.mjs';
 import { promisify } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -147,6 +149,32 @@ async function node(where, input) {
   return Number(stdout);
 }
 
+/** `require` of what would be published, installed by npm, each time in a Node of its own; the floor is a module that is empty. */
+async function requiring() {
+  const project = join(base, 'project');
+  const beside = join(project, 'node_modules', 'empty');
+  mkdirSync(project);
+  writeFileSync(join(project, 'package.json'), '{ "private": true }');
+  const tarballs = packAll(join(base, 'packed'), [thisHost().platform]);
+  await exec('npm', ['install', '--ignore-scripts', '--offline', '--no-audit', '--no-fund', ...tarballs], { cwd: project });
+  mkdirSync(beside);
+  writeFileSync(join(beside, 'package.json'), '{ "name": "empty", "version": "1.0.0" }');
+  writeFileSync(join(beside, 'index.js'), '');
+  const median = (code) => async () => {
+    const times = [];
+    for (let index = 0; index < (quick ? 3 : 31); index += 1) {
+      const { stdout } = await exec(process.execPath, ['-e', `const start = process.hrtime.bigint(); ${code}; console.log(Number(process.hrtime.bigint() - start))`], { cwd: project });
+      times.push(Number(stdout));
+    }
+    return times.sort((a, b) => a - b)[times.length >> 1];
+  };
+  const empty = median("require('empty')");
+  const loaded = await best(median("require('keyrack')"), empty);
+  const row = (what, { measured, floor: below, ratio }) => ({ what, figure: us(measured), floor: us(below), ratio: `${ratio.toFixed(2)} ×`, bar: '', ok: null });
+  rows.push({ ...row("require('keyrack'), installed", loaded), bar: '≤ 10 ms', ok: loaded.measured <= 10e6 });
+  rows.push(row('  the same, and the addon at the first call', await best(median("require('keyrack').status()"), empty)));
+}
+
 async function main() {
   ({ directory: platform } = build());
   const { host } = targets();
@@ -213,6 +241,7 @@ async function main() {
   held = false;
   await resident('e', 0, 0, 4);
   await resident('f', 10_000, 200, 12);
+  await requiring();
   print();
 }
 

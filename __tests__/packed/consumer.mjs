@@ -84,8 +84,15 @@ export function makeConsumer(manager) {
       return consumer.ok([...words.node, `./${name}`], options);
     },
     keyrack: (args, options) => consumer.run([...words.keyrack, ...args], options),
+    /** A file of one of these tools, as this package manager's projects run it. */
+    tool: (name, file, ...args) => {
+      const program = name === 'typescript' && manager === 'yarn' ? [process.execPath, YARN, 'tsc'] : [...words.node, join(root, 'node_modules', name, file)];
+      return consumer.run([...program, ...args], { timeout: 60_000 });
+    },
     /** Puts the checkout's own tools beside what was installed, as if they had been installed too. */
-    tools(...names) {
+    async tools(...names) {
+      // Yarn has its own changes to TypeScript, and makes them to what it fetches.
+      if (manager === 'yarn') return void (await consumer.install(names.map((name) => (name === 'typescript' ? name : `${name}@link:${join(root, 'node_modules', name)}`))));
       for (const name of names) {
         const to = join(directory, 'node_modules', name);
         mkdirSync(dirname(to), { recursive: true });

@@ -1,20 +1,17 @@
 // The installed package in the tools people build and test with: compilers, test runners and bundlers, each as its own documentation starts it.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { join } from 'node:path';
 import { makeConsumer } from './consumer.mjs';
 
-const { execPath } = process;
-
-describe.each(['npm', 'pnpm'])('installed by %s', (manager) => {
+describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
   let consumer;
   let tool;
   beforeAll(async () => {
     consumer = makeConsumer(manager);
     await consumer.install();
     await consumer.unlockKey('s3cret');
-    consumer.tools('vitest', 'jest', 'typescript', 'esbuild', 'vite');
-    tool = (name, file, ...args) => consumer.run([execPath, join(consumer.directory, 'node_modules', name, file), ...args], { timeout: 60_000 });
+    await consumer.tools('vitest', 'jest', 'typescript', 'esbuild', 'vite');
+    tool = consumer.tool;
   });
   afterAll(() => consumer?.end());
 
@@ -69,12 +66,12 @@ describe.each(['npm', 'pnpm'])('installed by %s', (manager) => {
 
   describe('bundlers, with keyrack left where it is', () => {
     const app = "import { getSync } from 'keyrack';\nconsole.log(getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt.grant.key.secret);\n";
-    const runs = async (file) => expect(await consumer.run([execPath, file])).toMatchObject({ status: 0, stdout: 's3cret\n' });
+    const runs = async (file) => expect(await consumer.run([...consumer.words.node, file])).toMatchObject({ status: 0, stdout: 's3cret\n' });
 
     it.each([['esm', 'mjs'], ['cjs', 'cjs']])('esbuild, to %s', async (format, extension) => {
       consumer.write('app.mjs', app);
       consumer.write('build.cjs', `require('esbuild').buildSync({ entryPoints: ['app.mjs'], bundle: true, platform: 'node', external: ['keyrack'], format: '${format}', outfile: 'out/app.${extension}' });`);
-      await ok(consumer.run([execPath, 'build.cjs'], { timeout: 60_000 }));
+      await ok(consumer.run([...consumer.words.node, 'build.cjs'], { timeout: 60_000 }));
       await runs(`out/app.${extension}`);
     });
 
