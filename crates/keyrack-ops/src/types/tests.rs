@@ -1,3 +1,5 @@
+//! Repositories whose declarations are written, and what is left alone.
+
 use std::os::unix::fs::symlink;
 
 use keyrack_client::Environment;
