@@ -74,6 +74,18 @@ describe('lists that stand on both sides', () => {
     expect(codes).toStrictEqual(binding().errorCodes());
   });
 
+  it.each([
+    ['KeyrackHostVault', 'vault_id.rs', /VaultId::\w+ => "([\w.]+)"/g],
+    ['KeyrackGrantMechanism', 'mechanism.rs', /Mechanism::\w+ => "(\w+_VIA_\w+)"/g],
+    ['Env', 'env.rs', /Env::\w+ => "(\w+)"/g],
+  ])('%s is the list of the Rust side', (name, file, form) => {
+    const [, union] = new RegExp(`^export type ${name} =([^;]+);`, 'm').exec(text('index.d.ts'));
+    const words = [...union.matchAll(/'([^']+)'/g)].map(([, word]) => word);
+    const known = [...text('crates/keyrack-core/src', file).matchAll(form)].map(([, word]) => word);
+    expect(known.length).toBeGreaterThan(4);
+    expect([...words].sort()).toStrictEqual([...new Set(known)].sort());
+  });
+
   it('every code the JavaScript side throws is in it', () => {
     const thrown = readdirSync(join(root, 'lib')).flatMap((file) => [...text('lib', file).matchAll(/\bcode: '(\w+)'/g)].map(([, code]) => code));
     expect(thrown.length).toBeGreaterThan(5);
