@@ -67,16 +67,24 @@ impl Prompts for Terminal {
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 
-    fn choose(&mut self, question: &str, options: &[String], flag: &str) -> Result<usize, Problem> {
+    fn choose(
+        &mut self,
+        question: &str,
+        options: &[String],
+        usual: Option<usize>,
+        flag: &str,
+    ) -> Result<usize, Problem> {
         self.ask_openly(question, flag)?;
         let mut text = format!("{question}\n");
         for (at, option) in options.iter().enumerate() {
             let tick = if at + 1 == options.len() { "└─" } else { "├─" };
             text.push_str(&format!("   {tick} {}. {option}\n", at + 1));
         }
-        let answer = line(&format!("{text}choice: "))?;
-        match answer.trim().parse::<usize>() {
-            Ok(number) if (1..=options.len()).contains(&number) => Ok(number - 1),
+        let usual_shown = usual.map_or_else(String::new, |at| format!(" [{}]", at + 1));
+        let answer = line(&format!("{text}choice{usual_shown}: "))?;
+        match (answer.trim().parse::<usize>(), usual) {
+            (Err(_), Some(usual)) if answer.trim().is_empty() => Ok(usual),
+            (Ok(number), _) if (1..=options.len()).contains(&number) => Ok(number - 1),
             _ => Err(Problem::new(
                 ErrorCode::Usage,
                 format!("not a choice: a number from 1 to {} is", options.len()),

@@ -293,7 +293,7 @@ impl Run<'_> {
         let mech = self.mechanism(outside)?;
         let ask = SetAsk {
             key: slug.to_string(),
-            vault: VAULT.to_string(),
+            vault: Some(VAULT.to_string()),
             mech: Some(mech.to_string()),
             allow_dangerous: self.ask.allow_dangerous,
             ..SetAsk::default()
@@ -367,7 +367,13 @@ impl Prompts for Remembering<'_> {
         self.person.confirm(question, flag)
     }
 
-    fn choose(&mut self, question: &str, options: &[String], flag: &str) -> Result<usize, Problem> {
-        self.person.choose(question, options, flag)
+    fn choose(
+        &mut self,
+        question: &str,
+        options: &[String],
+        usual: Option<usize>,
+        flag: &str,
+    ) -> Result<usize, Problem> {
+        self.person.choose(question, options, usual, flag)
     }
 }

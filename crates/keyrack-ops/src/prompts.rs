@@ -28,11 +28,18 @@ pub trait Prompts {
     /// [`ErrorCode::PromptNeeded`], [`ErrorCode::Io`].
     fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Problem>;
 
-    /// One of several, by its place from 0. `flag` is what would have made the question needless.
+    /// One of several, by its place from 0. `usual` is the one that an empty answer means, if one may be meant so. `flag` is what would have
+    /// made the question needless.
     ///
     /// # Errors
     /// [`ErrorCode::PromptNeeded`], [`ErrorCode::Usage`], [`ErrorCode::Io`].
-    fn choose(&mut self, question: &str, options: &[String], flag: &str) -> Result<usize, Problem>;
+    fn choose(
+        &mut self,
+        question: &str,
+        options: &[String],
+        usual: Option<usize>,
+        flag: &str,
+    ) -> Result<usize, Problem>;
 }
 
 /// The refusal of a question that nobody can be asked.
@@ -63,7 +70,13 @@ impl Prompts for Nobody {
         Err(prompt_needed(question, flag))
     }
 
-    fn choose(&mut self, question: &str, _options: &[String], flag: &str) -> Result<usize, Problem> {
+    fn choose(
+        &mut self,
+        question: &str,
+        _options: &[String],
+        _usual: Option<usize>,
+        flag: &str,
+    ) -> Result<usize, Problem> {
         Err(prompt_needed(question, flag))
     }
 }

@@ -16,6 +16,7 @@ const EXAMPLES: &str = "\
 The secret is read from stdin (all of it, one newline at the end dropped), or asked for at the terminal. It is never an argument.
 
 Examples:
+  keyrack set --key API_KEY
   keyrack set --key API_KEY --env test --vault os.secure --mech PERMANENT_VIA_REPLICA < secret.txt
   keyrack set --key DEPLOY_KEY --env prod --vault os.daemon
   keyrack set --key ROOT --org @all --env sudo --vault os.secure --mech PERMANENT_VIA_REPLICA";
@@ -26,13 +27,13 @@ pub(crate) struct Flags {
     /// The key's name, or its full slug org.env.NAME
     #[arg(long)]
     pub(crate) key: String,
-    /// Where it is to rest: os.secure, os.direct or os.daemon
+    /// Where it is to rest: os.secure, os.direct or os.daemon; asked for at a terminal, else needed
     #[arg(long)]
-    pub(crate) vault: String,
+    pub(crate) vault: Option<String>,
     /// How its secret comes to be; asked for if the vault has several, and a permanent one must be named or confirmed
     #[arg(long)]
     pub(crate) mech: Option<String>,
-    /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt
+    /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt, else asked for at a terminal
     #[arg(long)]
     pub(crate) env: Option<String>,
     /// @this, the org of keyrack.yml, or @all, this machine

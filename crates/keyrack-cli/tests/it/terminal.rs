@@ -99,6 +99,40 @@ fn secrets_are_typed_unseen() {
 }
 
 #[test]
+fn what_a_set_needs_is_asked_for() {
+    let Some(world) = world("what_a_set_needs_is_asked_for") else { return };
+    let secret = ("secret for acme.test.K: ", "s3cret\n");
+    // The env, the vault (the usual one by Enter), that it is permanent.
+    let all = [("choice: ", "1\n"), ("1. os.secure", ""), ("choice [1]: ", "\n"), ("[y/N] ", "y\n"), secret];
+    let (exit, shown) = at_terminal(&world, "keyrack set --key K", &all);
+    assert_eq!(exit, 0, "{shown}");
+    let (_, value, _) = world.run("keyrack get --key K --unlock --value", b"");
+    assert_eq!(value, ["s3cret", "%"]);
+    // What keyrack.yml says by now is not asked for again; a vault whose keys are not permanent asks no more.
+    let (exit, shown) = at_terminal(
+        &world,
+        "export NO_COLOR=1; keyrack del --key K; keyrack set --key K --env test",
+        &[("choice [1]: ", "3\n"), secret],
+    );
+    assert_eq!(exit, 0, "{shown}");
+    assert!(shown.contains("vault: os.daemon") && !shown.contains("for which env"), "{shown}");
+    for (answers, exit, says) in
+        [(&[("choice [1]: ", "4\n")][..], 2, "a number from 1 to 3"), (&[("choice [1]: ", "\u{3}")], 130, "")]
+    {
+        let (ended, shown) = at_terminal(&world, "keyrack set --key L --env test", answers);
+        assert_eq!(ended, exit, "{shown}");
+        assert!(shown.contains(says), "{shown}");
+    }
+    // Who cannot be asked is told all of it at once.
+    for line in ["keyrack set --key L --env test --no-prompt", "echo x | keyrack set --key L --env test"] {
+        let (exit, shown) = at_terminal(&world, line, &[]);
+        assert_eq!(exit, 2, "{shown}");
+        let fix = "fix: keyrack set --env test --key L --vault os.secure --mech PERMANENT_VIA_REPLICA";
+        assert!(shown.contains("missing: --vault") && shown.contains(fix), "{shown}");
+    }
+}
+
+#[test]
 fn a_signal_that_ends_it_leaves_the_terminal_as_it_was() {
     let Some(world) = world("a_signal_that_ends_it_leaves_the_terminal_as_it_was") else { return };
     let set = "exec keyrack set --key K --env test --vault os.secure --mech REPLICA";

@@ -2,7 +2,7 @@
 
 use keyrack_core::ask::{Verb, resolve, resolve_anywhere};
 use keyrack_core::nearest::did_you_mean;
-use keyrack_core::{ErrorCode, Fix, Life, Mechanism, Problem, Slug, VaultId};
+use keyrack_core::{Env, ErrorCode, Fix, Life, Mechanism, Problem, Slug, VaultId};
 use keyrack_vaults::{os_envvar, registry};
 
 use super::{SetAsk, is_of_machine, some_life};
@@ -11,6 +11,16 @@ use crate::repo::Repo;
 
 /// The vaults a key can be set in.
 const VAULTS: [&str; 3] = ["os.secure", "os.direct", "os.daemon"];
+
+/// The envs a key can be set for, as they are offered.
+const ENVS: [(Env, &str); 6] = [
+    (Env::Test, "test"),
+    (Env::Prep, "prep"),
+    (Env::Prod, "prod"),
+    (Env::Camp, "camp"),
+    (Env::All, "all — every env but sudo"),
+    (Env::Sudo, "sudo — asked for one by one, and for an hour at most"),
+];
 
 /// What was typed, read and found to fit together.
 pub(super) struct Checked {
@@ -24,23 +34,8 @@ pub(super) struct Checked {
 
 impl Checked {
     pub(super) fn new(outside: &Outside<'_>, ask: &SetAsk) -> Result<Self, Problem> {
-        let vault = VaultId::parse(&ask.vault);
-        if let VaultId::Other(_) = vault {
-            let message =
-                format!("{:?} is no vault: it must be os.secure, os.direct or os.daemon", ask.vault);
-            let problem = Problem::new(ErrorCode::BadVault, message);
-            return Err(Problem { hint: did_you_mean(&ask.vault, VAULTS), ..problem });
-        }
-        if vault != VaultId::OsDaemon {
-            registry::vault(&vault)
-                .map_err(|problem| problem.hint("--vault os.secure keeps a key encrypted on this machine"))?;
-        }
-        let named = ask.mech.as_deref().map(|text| mechanism_of(&vault, text)).transpose()?;
+        let vault = ask.vault.as_deref().map(|text| vault_of(text, ask)).transpose()?;
         let max_duration = ask.max_duration.as_deref().map(some_life).transpose()?;
-        if ask.exid.is_some() {
-            let message = format!("{vault} keeps the secret itself, so there is nothing --exid could name");
-            return Err(Problem::new(ErrorCode::Usage, message));
-        }
 
         // No repository has a say in a key of the machine, so not even a broken keyrack.yml is in its way.
         let repo = match (&ask.at, is_of_machine(&ask.key, ask.org.as_deref())) {
@@ -48,9 +43,11 @@ impl Checked {
             (Some(at), _) => Repo::with_manifest_at(&outside.client, at)?,
             (None, false) => Repo::of(&outside.client)?,
         };
-        let wanted = repo.ask(&outside.client.owner, &ask.key, ask.env.as_deref(), ask.org.as_deref());
-        let slug =
-            if ask.anywhere { resolve_anywhere(&wanted, Verb::Set) } else { resolve(&wanted, Verb::Set) }?;
+        let slug = slug(outside, ask, &repo)?;
+        let (vault, named) = match vault {
+            Some(vault) => vault,
+            None => vault_of(&choose_vault(outside, ask, &slug)?, ask)?,
+        };
         if vault == VaultId::OsEnvvar {
             return Err(os_envvar::read_only(&slug));
         }
@@ -98,13 +95,82 @@ impl Checked {
                 let options: Vec<String> =
                     all.iter().map(|mech| format!("{mech} — {}", mech.describe())).collect();
                 let chosen = outside
-                    .ask(|prompts| prompts.choose("which mechanism?", &options, &flag))
+                    .ask(|prompts| prompts.choose("which mechanism?", &options, None, &flag))
                     .map_err(unsaid)?;
                 let chosen =
                     all.get(chosen).copied().ok_or_else(|| Problem::new(ErrorCode::Usage, "not a choice"))?;
                 Ok(chosen.clone())
             }
         }
+    }
+}
+
+/// The vault of a name and the mechanism that was named with it, if keys can be set there in that way.
+fn vault_of(text: &str, ask: &SetAsk) -> Result<(VaultId, Option<Mechanism>), Problem> {
+    let vault = VaultId::parse(text);
+    if let VaultId::Other(_) = vault {
+        let message = format!("{text:?} is no vault: it must be os.secure, os.direct or os.daemon");
+        let problem = Problem::new(ErrorCode::BadVault, message);
+        return Err(Problem { hint: did_you_mean(text, VAULTS), ..problem });
+    }
+    if vault != VaultId::OsDaemon {
+        registry::vault(&vault)
+            .map_err(|problem| problem.hint("--vault os.secure keeps a key encrypted on this machine"))?;
+    }
+    let named = ask.mech.as_deref().map(|text| mechanism_of(&vault, text)).transpose()?;
+    if ask.exid.is_some() {
+        let message = format!("{vault} keeps the secret itself, so there is nothing --exid could name");
+        return Err(Problem::new(ErrorCode::Usage, message));
+    }
+    Ok((vault, named))
+}
+
+/// Which key is meant; a person is asked for an env that nothing tells.
+fn slug(outside: &Outside<'_>, ask: &SetAsk, repo: &Repo) -> Result<Slug, Problem> {
+    let resolved = |env: Option<&str>| {
+        let wanted = repo.ask(&outside.client.owner, &ask.key, env, ask.org.as_deref());
+        if ask.anywhere { resolve_anywhere(&wanted, Verb::Set) } else { resolve(&wanted, Verb::Set) }
+    };
+    let unclear = match resolved(ask.env.as_deref()) {
+        Err(problem)
+            if ask.env.is_none()
+                && matches!(problem.code, ErrorCode::EnvRequired | ErrorCode::AmbiguousKey) =>
+        {
+            problem
+        }
+        other => return other,
+    };
+    let envs = ENVS.map(|(_, shown)| shown.to_owned());
+    let question = format!("for which env is {}?", ask.key);
+    match outside.ask(|prompts| prompts.choose(&question, &envs, None, "--env ENV")) {
+        Ok(at) => resolved(ENVS.get(at).map(|(env, _)| env.as_str())),
+        Err(problem) if problem.code == ErrorCode::PromptNeeded => Err(unclear),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// The vault a person chooses; `os.secure` by an empty answer.
+fn choose_vault(outside: &Outside<'_>, ask: &SetAsk, slug: &Slug) -> Result<String, Problem> {
+    let places = [
+        "os.secure — an encrypted file of this machine",
+        "os.direct — a plain file of this machine",
+        "os.daemon — only in memory, until it is locked",
+    ];
+    let options = places.map(str::to_owned);
+    let question = format!("where is {slug} to rest?");
+    match outside.ask(|prompts| prompts.choose(&question, &options, Some(0), "--vault VAULT")) {
+        Ok(at) => Ok(VAULTS.get(at).copied().unwrap_or(VAULTS[0]).to_owned()),
+        Err(problem) if problem.code == ErrorCode::PromptNeeded => {
+            let mech = ask.mech.as_deref().map_or(Mechanism::Replica, Mechanism::parse);
+            let vault = if mech == Mechanism::Session { VaultId::OsDaemon } else { VaultId::OsSecure };
+            Err(Problem::new(ErrorCode::Usage, "missing: --vault <VAULT>").of(slug).fix(Fix::set(
+                &outside.client.owner,
+                slug,
+                &vault,
+                &mech,
+            )))
+        }
+        Err(problem) => Err(problem),
     }
 }
 

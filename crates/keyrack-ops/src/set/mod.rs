@@ -23,8 +23,8 @@ use crate::outside::Outside;
 pub struct SetAsk {
     /// A bare name or a full slug.
     pub key: String,
-    /// The vault's name.
-    pub vault: String,
+    /// The vault's name; asked for if it is not given.
+    pub vault: Option<String>,
     /// The mechanism's name; asked for if it is not given and leaves a choice.
     pub mech: Option<String>,
     /// The env; taken from `keyrack.yml` if that leaves no doubt.

@@ -18,6 +18,8 @@ pub(crate) const NOW: i64 = 1_800_000_000_000;
 pub(crate) struct Person {
     pub(crate) secret: Option<Vec<u8>>,
     pub(crate) yes: Option<bool>,
+    /// First words of the options that are chosen, the last one first; one that is none of them takes the usual one.
+    pub(crate) choices: Vec<&'static str>,
     pub(crate) asked: Vec<&'static str>,
 }
 
@@ -42,9 +44,17 @@ impl Prompts for Person {
         self.yes.ok_or_else(|| prompt_needed(question, flag))
     }
 
-    fn choose(&mut self, question: &str, _: &[String], flag: &str) -> Result<usize, Problem> {
+    fn choose(
+        &mut self,
+        question: &str,
+        options: &[String],
+        usual: Option<usize>,
+        flag: &str,
+    ) -> Result<usize, Problem> {
         self.asked.push("choose");
-        Err(prompt_needed(question, flag))
+        let word = self.choices.pop().ok_or_else(|| prompt_needed(question, flag))?;
+        let at = options.iter().position(|option| option.split(' ').next() == Some(word));
+        at.or(usual).ok_or_else(|| prompt_needed(question, flag))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use keyrack_core::{ErrorCode, Mechanism, VaultId};
+use keyrack_core::{ErrorCode, Invocation, Mechanism, VaultId};
 use keyrack_ops::del::{DelAsk, del};
 use keyrack_ops::list::list;
 use keyrack_ops::set::{SetAsk, set};
@@ -12,7 +12,7 @@ use crate::person::{Person, World};
 fn ask(key: &str) -> SetAsk {
     SetAsk {
         key: key.to_owned(),
-        vault: "os.secure".to_owned(),
+        vault: Some("os.secure".to_owned()),
         mech: Some("PERMANENT_VIA_REPLICA".to_owned()),
         env: Some("test".to_owned()),
         ..SetAsk::default()
@@ -36,13 +36,17 @@ fn what_can_be_refused_is_refused_before_anybody_is_asked() {
         ask
     };
     for (what, ask, code) in [
-        ("no vault", other(|ask| ask.vault = "os.keyring".into()), ErrorCode::BadVault),
+        ("no vault", other(|ask| ask.vault = Some("os.keyring".into())), ErrorCode::BadVault),
         (
             "a vault of another version",
-            other(|ask| ask.vault = "aws.params".into()),
+            other(|ask| ask.vault = Some("aws.params".into())),
             ErrorCode::VaultUnsupported,
         ),
-        ("a vault that is read only", other(|ask| ask.vault = "os.envvar".into()), ErrorCode::VaultReadOnly),
+        (
+            "a vault that is read only",
+            other(|ask| ask.vault = Some("os.envvar".into())),
+            ErrorCode::VaultReadOnly,
+        ),
         ("no mechanism", other(|ask| ask.mech = Some("X".into())), ErrorCode::BadMech),
         (
             "not of this vault",
@@ -63,12 +67,12 @@ fn what_can_be_refused_is_refused_before_anybody_is_asked() {
         ("a manifest elsewhere", other(|ask| ask.at = Some("../k.yml".into())), ErrorCode::Usage),
         (
             "a weaker vault",
-            other(|ask| (ask.key, ask.vault) = ("HELD".into(), "os.direct".into())),
+            other(|ask| (ask.key, ask.vault) = ("HELD".into(), Some("os.direct".into()))),
             ErrorCode::GradeDegraded,
         ),
         (
             "below its demand",
-            other(|ask| (ask.key, ask.vault) = ("STRONG".into(), "os.direct".into())),
+            other(|ask| (ask.key, ask.vault) = ("STRONG".into(), Some("os.direct".into()))),
             ErrorCode::BelowDeclared,
         ),
         ("an odd section", other(|ask| ask.env = Some("prep".into())), ErrorCode::ManifestInvalid),
@@ -167,7 +171,13 @@ fn a_key_is_set_also_when_it_cannot_be_declared() {
         fn confirm(&mut self, _: &str, _: &str) -> Result<bool, keyrack_core::Problem> {
             unreachable!("the mechanism is named")
         }
-        fn choose(&mut self, _: &str, _: &[String], _: &str) -> Result<usize, keyrack_core::Problem> {
+        fn choose(
+            &mut self,
+            _: &str,
+            _: &[String],
+            _: Option<usize>,
+            _: &str,
+        ) -> Result<usize, keyrack_core::Problem> {
             unreachable!("the mechanism is named")
         }
     }
@@ -206,4 +216,35 @@ fn del_takes_up_what_was_cut_off() {
     fs::write(&manifest, with_key).unwrap();
     assert!(world.with(&mut Person::default(), |outside| del(outside, &wanted)).unwrap().found);
     assert!(!world.with(&mut Person::default(), |outside| del(outside, &wanted)).unwrap().found);
+}
+
+#[test]
+fn what_nothing_tells_a_person_is_asked() {
+    let world = World::with_rack("org: acme\nenv.test:\n  - OLD\nenv.prod:\n  - OLD\n");
+    let ask = SetAsk { key: "NEW".to_owned(), ..SetAsk::default() };
+    // The env, then the vault, then whether a permanent key is meant, then the secret.
+    let mut person = Person { secret: Some(b"s".to_vec()), yes: Some(true), ..Person::default() };
+    person.choices = vec!["", "prod"];
+    let done = world.with(&mut person, |outside| set(outside, &ask)).unwrap();
+    assert_eq!(person.asked, ["choose", "choose", "confirm", "secret"]);
+    assert_eq!((done.host.slug.as_str(), done.host.vault.as_str()), ("acme.prod.NEW", "os.secure"));
+
+    // Nobody to ask: what is missing, in the order it is needed, and nothing is changed.
+    let before = world.snapshot();
+    for (env, code, fix) in [
+        (None, ErrorCode::EnvRequired, None),
+        (
+            Some("test"),
+            ErrorCode::Usage,
+            Some("keyrack set --env test --key NEW --vault os.secure --mech PERMANENT_VIA_REPLICA"),
+        ),
+    ] {
+        let ask = SetAsk { env: env.map(str::to_owned), ..ask.clone() };
+        let problem = world.with(&mut Person::default(), |outside| set(outside, &ask)).unwrap_err();
+        assert_eq!(problem.code, code, "{problem:?}");
+        if let Some(fix) = fix {
+            assert_eq!(problem.fix.unwrap().render(Invocation::default()), fix);
+        }
+    }
+    assert_eq!(world.snapshot(), before);
 }

@@ -48,7 +48,7 @@ fn no_daemon_is_started_for_nothing() {
         let mut person = Person { secret: Some(secret), ..Person::default() };
         let ask = SetAsk {
             key: key.into(),
-            vault: vault.into(),
+            vault: Some(vault.into()),
             mech: Some("REPLICA".into()),
             env: Some("test".into()),
             allow_dangerous,
