@@ -116,16 +116,12 @@ fn what_a_set_needs_is_asked_for() {
     );
     assert_eq!(exit, 0, "{shown}");
     assert!(shown.contains("vault: os.daemon") && !shown.contains("for which env"), "{shown}");
-    for (answers, exit, says) in
-        [(&[("choice [1]: ", "4\n")][..], 2, "a number from 1 to 3"), (&[("choice [1]: ", "\u{3}")], 130, "")]
-    {
-        let (ended, shown) = at_terminal(&world, "keyrack set --key L --env test", answers);
-        assert_eq!(ended, exit, "{shown}");
-        assert!(shown.contains(says), "{shown}");
-    }
+    let (exit, shown) = at_terminal(&world, "keyrack set --key L --env test", &[("choice [1]: ", "4\n")]);
+    assert_eq!(exit, 2, "{shown}");
+    assert!(shown.contains("a number from 1 to 3"), "{shown}");
     // Who cannot be asked is told all of it at once.
     for line in ["keyrack set --key L --env test --no-prompt", "echo x | keyrack set --key L --env test"] {
-        let (exit, shown) = at_terminal(&world, line, &[]);
+        let (exit, shown) = at_terminal(&world, &format!("export NO_COLOR=1; {line}"), &[]);
         assert_eq!(exit, 2, "{shown}");
         let fix = "fix: keyrack set --env test --key L --vault os.secure --mech PERMANENT_VIA_REPLICA";
         assert!(shown.contains("missing: --vault") && shown.contains(fix), "{shown}");
