@@ -1,6 +1,8 @@
 //! `keyrack firewall`: the secrets of a CI job, through the rules, to the job's later steps. One blocked key, and none leaves.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use clap::Args;
@@ -12,7 +14,7 @@ use keyrack_client::secrets_json::MAX_SECRETS_JSON;
 use keyrack_client::source::{Mode, sort};
 use keyrack_core::{Attempt, Env, ErrorCode, Problem, iso};
 use keyrack_ops::firewall::github::{self, EnvFile};
-use keyrack_ops::firewall::{From, Into, is_blocked, screen};
+use keyrack_ops::firewall::{Destination, Origin, is_blocked, screen};
 use zeroize::Zeroizing;
 
 use crate::args::OwnerFlags;
@@ -54,17 +56,17 @@ impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
         let owner = self.owner.resolve(&outer.group)?;
         let env: Env = self.env.parse()?;
-        let from: From = self.from.parse()?;
-        let into: Into = self.into.parse()?;
+        let from: Origin = self.from.parse()?;
+        let into: Destination = self.into.parse()?;
         // Before anything is read: a runner that cannot take the keys is not to be shown them.
         let file = match into {
-            Into::GithubActions => Some(env_file(outer)?),
-            Into::Json => None,
+            Destination::GithubActions => Some(env_file(outer)?),
+            Destination::Json => None,
         };
         let secrets = secrets(&from, outer)?;
         let mut outcome = screen(&outer.context(owner), env, secrets.expose(), into)?;
         drop(secrets);
-        if into == Into::GithubActions {
+        if into == Destination::GithubActions {
             outcome.daemon_problem.iter_mut().chain(&mut outcome.manifest_faults).for_each(github::tame);
         }
         warn(outer, &outcome);
@@ -97,23 +99,24 @@ fn env_file(outer: &Outer) -> Result<EnvFile, Problem> {
 }
 
 /// The JSON, bounded, in memory that is wiped.
-fn secrets(from: &From, outer: &Outer) -> Result<Secret, Problem> {
+fn secrets(from: &Origin, outer: &Outer) -> Result<Secret, Problem> {
     match from {
-        From::Variable(name) => match outer.environment.filled(name) {
+        Origin::Variable(name) => match outer.environment.filled(name) {
             Some(value) => Ok(Secret::copy_of(value.as_encoded_bytes())),
             None => Err(Problem::new(ErrorCode::Usage, format!("the variable {name} is not set"))
                 .hint(format!("in GitHub Actions: env: {{ {name}: ${{{{ toJSON(secrets) }}}} }}"))),
         },
-        From::Stdin if io::stdin().is_terminal() => Err(Problem::new(
+        Origin::Stdin if io::stdin().is_terminal() => Err(Problem::new(
             ErrorCode::PromptNeeded,
             "the secrets JSON is read from stdin, which is a terminal",
         )
         .hint("pipe it in")),
-        From::Stdin => {
-            // One page more than is read, so that what is too long is seen and nothing grows.
+        Origin::Stdin => {
+            // One byte more than is taken, so that what is too long is seen and nothing grows; and past the buffer of stdin, which is not wiped.
             let mut text = Zeroizing::new(Vec::with_capacity(MAX_SECRETS_JSON + 1));
             let most = u64::try_from(MAX_SECRETS_JSON + 1).expect("16 MiB fit");
-            io::stdin().lock().take(most).read_to_end(&mut text).map_err(|error| {
+            let stdin = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+            stdin.and_then(|stdin| stdin.take(most).read_to_end(&mut text)).map_err(|error| {
                 Problem::new(ErrorCode::Io, format!("the secrets JSON could not be read from stdin: {error}"))
             })?;
             Ok(text.into())

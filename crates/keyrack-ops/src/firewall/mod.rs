@@ -18,21 +18,21 @@ use crate::repo::without_naming_keys;
 
 /// Where the secrets come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum Origin {
     /// `json(env://NAME)`: a JSON object in a variable of the environment.
     Variable(String),
     /// `json(stdin://*)`: the same on stdin.
     Stdin,
 }
 
-impl FromStr for From {
+impl FromStr for Origin {
     type Err = Problem;
 
     fn from_str(text: &str) -> Result<Self, Problem> {
         let inner = text.strip_prefix("json(").and_then(|rest| rest.strip_suffix(')'));
         match inner.map(|source| source.split_once("://")) {
-            Some(Some(("env", name))) if !name.is_empty() => Ok(From::Variable(name.to_owned())),
-            Some(Some(("stdin", "*"))) => Ok(From::Stdin),
+            Some(Some(("env", name))) if !name.is_empty() => Ok(Origin::Variable(name.to_owned())),
+            Some(Some(("stdin", "*"))) => Ok(Origin::Stdin),
             // Not repeated: somebody may have put the secrets themselves there.
             _ => Err(Problem::new(ErrorCode::Usage, "--from takes json(env://NAME) or json(stdin://*)")
                 .hint("for example --from 'json(env://SECRETS_JSON)', with the quotes")),
@@ -42,20 +42,20 @@ impl FromStr for From {
 
 /// What they are made into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Into {
+pub enum Destination {
     /// `github.actions`: masks on stdout, then variables of the job's later steps.
     GithubActions,
     /// `json`: the attempts on stdout.
     Json,
 }
 
-impl FromStr for Into {
+impl FromStr for Destination {
     type Err = Problem;
 
     fn from_str(text: &str) -> Result<Self, Problem> {
         match text {
-            "github.actions" => Ok(Into::GithubActions),
-            "json" => Ok(Into::Json),
+            "github.actions" => Ok(Destination::GithubActions),
+            "json" => Ok(Destination::Json),
             _ => Err(Problem::new(ErrorCode::Usage, "--into takes github.actions or json")),
         }
     }
@@ -67,7 +67,7 @@ impl FromStr for Into {
 /// # Errors
 /// Those of [`Plan::of`]; [`ErrorCode::Usage`] when `secrets` is no JSON object of strings, as far as they are looked at. That a daemon
 /// cannot be asked is an error only where one can be, and the environment does not have everything.
-pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Into) -> Result<Outcome, Problem> {
+pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Destination) -> Result<Outcome, Problem> {
     let plan = Plan::of(ctx, &Scope::Repo { env: Some(env) }).map_err(without_naming_keys)?;
     let secrets = SecretsJson::read(secrets)?;
     let pending = read(ctx, plan, Options::default()).without_need_of_daemon();
@@ -78,7 +78,7 @@ pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Into) -> Result<Out
         Ok(Some(given)) if !given.is_empty() => Some(given),
         _ => ctx.env.get(name).map(|value| Secret::copy_of(value.as_encoded_bytes())),
     })?;
-    if into == Into::GithubActions {
+    if into == Destination::GithubActions {
         outcome.answers.iter_mut().for_each(hold_back_unfit);
     }
     if outcome.answers.iter().any(is_blocked) {

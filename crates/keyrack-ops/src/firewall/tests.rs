@@ -37,8 +37,8 @@ fn answers(outcome: &Outcome) -> Vec<(String, Option<String>)> {
 #[test]
 fn where_secrets_come_from_and_go_to() {
     for (text, from) in [
-        ("json(env://SECRETS)", Some(From::Variable("SECRETS".into()))),
-        ("json(stdin://*)", Some(From::Stdin)),
+        ("json(env://SECRETS)", Some(Origin::Variable("SECRETS".into()))),
+        ("json(stdin://*)", Some(Origin::Stdin)),
         ("json(env://)", None),
         ("json(stdin://)", None),
         ("json(file://x)", None),
@@ -47,16 +47,18 @@ fn where_secrets_come_from_and_go_to() {
         ("{\"A\":\"hunter2\"}", None),
         ("", None),
     ] {
-        let read = text.parse::<From>();
+        let read = text.parse::<Origin>();
         if let Err(problem) = &read {
             assert!(!format!("{problem:?}").contains("hunter2") && problem.exit() == 2);
         }
         assert_eq!(read.ok(), from, "{text}");
     }
-    for (text, into) in
-        [("json", Some(Into::Json)), ("github.actions", Some(Into::GithubActions)), ("github", None)]
-    {
-        assert_eq!(text.parse::<Into>().ok(), into, "{text}");
+    for (text, into) in [
+        ("json", Some(Destination::Json)),
+        ("github.actions", Some(Destination::GithubActions)),
+        ("github", None),
+    ] {
+        assert_eq!(text.parse::<Destination>().ok(), into, "{text}");
     }
 }
 
@@ -70,7 +72,7 @@ fn declared_keys_alone_are_looked_at() {
         (
             &[("A", "ambient"), ("B", "ambient")][..],
             r#"{"A":"given","B":"","PATH":"/evil","NODE_OPTIONS":1}"#,
-            Into::GithubActions,
+            Destination::GithubActions,
             &[
                 ("A granted", Some("given")),
                 ("B granted", Some("ambient")),
@@ -81,7 +83,7 @@ fn declared_keys_alone_are_looked_at() {
         (
             &[],
             r#"{"A":"a","STRONG":"s","HAVE":"x"}"#,
-            Into::Json,
+            Destination::Json,
             &[
                 ("A granted", Some("a")),
                 ("B absent", None),
@@ -93,25 +95,25 @@ fn declared_keys_alone_are_looked_at() {
         (
             &[],
             r#"{"A":"a","B":"ghp_0123456789"}"#,
-            Into::Json,
+            Destination::Json,
             &[("A granted", None), ("B blocked", None), ("C absent", None), ("STRONG absent", None)],
         ),
         (
             &[],
             blob,
-            Into::GithubActions,
+            Destination::GithubActions,
             &[("A blocked", None), ("B granted", None), ("C absent", None), ("STRONG absent", None)],
         ),
         (
             &[("KEYRACK_STRICT_ENV", "1")],
             r#"{"A":"a","STRONG":"s"}"#,
-            Into::GithubActions,
+            Destination::GithubActions,
             &[("A granted", None), ("B absent", None), ("C absent", None), ("STRONG blocked", None)],
         ),
         (
             &[],
             r#"{"A":"a\u0000b"}"#,
-            Into::GithubActions,
+            Destination::GithubActions,
             &[("A blocked", None), ("B absent", None), ("C absent", None), ("STRONG absent", None)],
         ),
     ] {
@@ -140,7 +142,7 @@ fn a_github_app_is_blocked_by_its_name() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path(), "org: acme\nenv.test:\n  - A\n", &[]);
     let secrets = br#"{"A":"{\"mech\":\"GITHUB_APP\",\"privateKey\":\"hunter2\"}"}"#;
-    let outcome = screen(&ctx, Env::Test, secrets, Into::GithubActions).unwrap();
+    let outcome = screen(&ctx, Env::Test, secrets, Destination::GithubActions).unwrap();
     let Attempt::Blocked { reasons, fix, .. } = &outcome.answers[0].attempt else { panic!("{outcome:?}") };
     assert_eq!(reasons.len(), 2);
     assert!(reasons[1].starts_with("EPHEMERAL_VIA_GITHUB_APP is not in this version"), "{reasons:?}");
@@ -156,7 +158,7 @@ fn a_machine_without_a_place_for_a_daemon_lacks_nothing_but_the_keys() {
         [&[][..], &[("HOME", home), ("XDG_RUNTIME_DIR", "/nonexistent")], &[("HOME", "/nonexistent")]]
     {
         let ctx = context(dir.path(), MANIFEST, variables);
-        let outcome = screen(&ctx, Env::Test, br#"{"A":"a"}"#, Into::GithubActions).unwrap();
+        let outcome = screen(&ctx, Env::Test, br#"{"A":"a"}"#, Destination::GithubActions).unwrap();
         assert_eq!(
             answers(&outcome)[..2],
             [("A granted".to_owned(), Some("a".to_owned())), ("B absent".to_owned(), None)]
@@ -174,13 +176,13 @@ fn what_stops_it_at_once() {
         (Env::Test, r#"{"A":"x","A":"hunter2"}"#, ErrorCode::Usage),
         (Env::Sudo, "{}", ErrorCode::SudoNeedsKey),
     ] {
-        let problem = screen(&ctx, env, secrets.as_bytes(), Into::Json).unwrap_err();
+        let problem = screen(&ctx, env, secrets.as_bytes(), Destination::Json).unwrap_err();
         assert_eq!((&problem.code, problem.exit()), (&code, 2), "{secrets}");
         assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
     }
     let nowhere = tempfile::tempdir().unwrap();
     let ctx = Context::new(nowhere.path(), Environment::default());
-    assert_eq!(screen(&ctx, Env::Test, b"{}", Into::Json).unwrap_err().code, ErrorCode::NoManifest);
+    assert_eq!(screen(&ctx, Env::Test, b"{}", Destination::Json).unwrap_err().code, ErrorCode::NoManifest);
 }
 
 #[test]
