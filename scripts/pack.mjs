@@ -8,12 +8,13 @@
 //
 // What is packed is a copy: the optional dependencies of the root package are written into that, never into the checkout.
 
-import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { capture, root } from './command.mjs';
 import { join, resolve } from 'node:path';
 import { faults } from './elf.mjs';
 import { fileURLToPath } from 'node:url';
 import { host, PLATFORMS, platform as named, SHIPPED } from './platforms.mjs';
+import { notices } from './licenses.mjs';
 import { parseArgs } from 'node:util';
 import { tmpdir } from 'node:os';
 
@@ -33,10 +34,16 @@ function write(directory, manifest) {
   writeFileSync(join(directory, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
-/** Lays out the root package. Files the manifest names but that are not there yet are an error, directories too. */
+/**
+ * Lays out the root package. What its manifest names has to be there; the manual pages are the command's own, which has to have been built for this
+ * machine.
+ */
 export function stageRoot(directory, repository) {
   const manifest = published(read(root, 'package.json'), repository);
   for (const name of manifest.files) cpSync(join(root, name), join(directory, name), { recursive: true });
+  capture(join(host().platform.directory, 'bin', 'keyrack'), ['man', '--dir', join(directory, 'man')]);
+  manifest.files = [...manifest.files, 'man/'];
+  manifest.man = readdirSync(join(directory, 'man')).sort().map((page) => `./man/${page}`);
   manifest.optionalDependencies = Object.fromEntries(PLATFORMS.map(({ name }) => [`@keyrack/${name}`, manifest.version]));
   write(directory, manifest);
   return manifest;
@@ -47,6 +54,7 @@ export function stagePlatform(directory, platform, version, repository) {
   const wrong = faults(platform);
   if (wrong.length > 0) throw new Error(`${wrong.join('; ')} (npm run build -- --target ${platform.name})`);
   const manifest = published(read(platform.directory, 'package.json'), repository);
+  manifest.files = [...manifest.files, 'THIRD-PARTY.txt'];
   if (manifest.version !== version) throw new Error(`@keyrack/${platform.name} is of version ${manifest.version}, keyrack of ${version}`);
   mkdirSync(join(directory, 'bin'), { recursive: true });
   for (const [name, mode] of Object.entries(SHIPPED)) {
@@ -55,6 +63,7 @@ export function stagePlatform(directory, platform, version, repository) {
   }
   copyFileSync(join(platform.directory, 'README.md'), join(directory, 'README.md'));
   copyFileSync(join(root, 'LICENSE'), join(directory, 'LICENSE'));
+  writeFileSync(join(directory, 'THIRD-PARTY.txt'), notices([platform.binaries, platform.addon]));
   write(directory, manifest);
   return manifest;
 }
@@ -92,11 +101,12 @@ function mustHold(tarball, expected) {
   if (wrong.length > 0) throw new Error(`${tarball}: ${wrong.join('; ')}`);
 }
 
-/** The files of the checkout that the root package ships, with the modes they are to have: only what git knows. */
+/** The files that the root package ships, with the modes they are to have: of the checkout only what git knows, and the manual. */
 function rootFiles(manifest) {
+  const pages = manifest.man.map((page) => page.slice(2));
   const tracked = capture('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard', '--', ...manifest.files]).split('\0').filter(Boolean);
   const commands = new Set(Object.values(manifest.bin));
-  return Object.fromEntries(['package.json', ...tracked].map((name) => [name, commands.has(name) ? 0o755 : 0o644]));
+  return Object.fromEntries(['package.json', ...tracked, ...pages].map((name) => [name, commands.has(name) ? 0o755 : 0o644]));
 }
 
 /** Packs the root package and the given platforms into `out`. Returns the tarballs, the root's first. */
@@ -117,7 +127,7 @@ export function packAll(out, platforms, { repository } = {}) {
       const directory = stage(platform.name);
       stagePlatform(directory, platform, manifest.version, repository);
       const tarball = pack(directory, out);
-      mustHold(tarball, { 'package.json': 0o644, 'README.md': 0o644, LICENSE: 0o644, ...SHIPPED });
+      mustHold(tarball, { 'package.json': 0o644, 'README.md': 0o644, LICENSE: 0o644, 'THIRD-PARTY.txt': 0o644, ...SHIPPED });
       tarballs.push(tarball);
     }
     return tarballs;

@@ -27,6 +27,8 @@ describe('the root package', () => {
     const held = contents(root);
     for (const file of ['index.js', 'index.mjs', 'index.d.ts', 'index.d.mts', 'bin/index.js', 'lib/binding.js', 'README.md', 'LICENSE']) expect([file, held[file]]).toStrictEqual([file, 0o644]);
     expect(held['bin/keyrack']).toBe(0o755);
+    expect(manifest.man).toContain('./man/keyrack.1');
+    for (const page of manifest.man) expect([page, held[page.slice(2)]]).toStrictEqual([page, 0o644]);
     expect(Object.keys(held).filter((file) => /^(crates|npm|scripts|__tests__|node_modules|bench|fuzz|target|\.)/.test(file))).toStrictEqual([]);
   });
 
@@ -57,8 +59,11 @@ describe('the platform package', () => {
     expect(manifestOf(platform)).not.toHaveProperty('private');
   });
 
-  it('holds the addon, the two binaries executable, and nothing else', () => {
-    expect(contents(platform)).toStrictEqual({ 'package.json': 0o644, 'README.md': 0o644, LICENSE: 0o644, 'keyrack.node': 0o644, 'bin/keyrack': 0o755, 'bin/keyrackd': 0o755 });
+  it('holds the addon, the two binaries executable, the notices of what is in them, and nothing else', () => {
+    const notices = execFileSync('tar', ['-xzOf', platform, 'package/THIRD-PARTY.txt'], { encoding: 'utf8' });
+    for (const crate of ['age', 'napi', 'serde_json', 'tokio']) expect(notices).toMatch(new RegExp(`^${crate} \\d`, 'm'));
+    expect(notices).not.toMatch(/^(keyrack\S*|proptest|clap_derive) \d/m);
+    expect(contents(platform)).toStrictEqual({ 'package.json': 0o644, 'README.md': 0o644, LICENSE: 0o644, 'THIRD-PARTY.txt': 0o644, 'keyrack.node': 0o644, 'bin/keyrack': 0o755, 'bin/keyrackd': 0o755 });
   });
 
   it('is found in order by publint', async () => {
