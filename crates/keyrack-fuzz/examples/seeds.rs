@@ -17,6 +17,7 @@ fn main() {
     age();
     direct_file();
     secrets_json();
+    mask();
 }
 
 fn root() -> PathBuf {
@@ -453,5 +454,30 @@ fn secrets_json() {
         ("nested", &format!("{{\"API_KEY\":{}1{}}}", "[".repeat(70), "]".repeat(70))),
     ] {
         put("secrets_json", name, text);
+    }
+}
+
+fn mask() {
+    // How they are cut, the secrets, an empty one, the text.
+    for (name, how, secrets, text) in [
+        ("plain", 6, &[&b"abcdef"[..], b"defghi"][..], &b"xx abcdefghi abcdef yy abcde"[..]),
+        ("overlapping-itself", 4, &[b"abababab"], b"abababababababab ababab"),
+        ("prefixes", 8, &[b"aaaa", b"aaaaaa", b"aaab"], b"aaaaaaaaaaaaab aaa"),
+        ("inside", 2, &[b"bcde", b"abcdef"], b"abcde abcdef bcdef abcd"),
+        ("token", 7, &[b"ghs_16C7e42F292c6912"], b"Authorization: Bearer \xfe\x00\n\xfe\x01 \xfe\x02"),
+        ("special", 11, &[b"p@ss w/rd+'\"&<>%~"], b"a=\xfe\x00&b=\xfe\x05\xfe\x09\n"),
+        ("lines", 9, &[b"first line\nsecond line\n"], b"\xfe\x00 first line second\xfe\x03"),
+        ("json", 5, &[b"{\"id\": \"AKIAIOSFODNN7EXAMPLE\"}"], b"AKIAIOSFODNN7EXAMPLE \xfe\x04"),
+        ("short", 3, &[b"abc", b"abcd"], b"abc abcd abcabcd"),
+        ("none", 0, &[], b"nothing to be masked"),
+    ] {
+        let mut bytes = vec![how];
+        for secret in secrets {
+            bytes.extend_from_slice(secret);
+            bytes.push(0xff);
+        }
+        bytes.push(0xff);
+        bytes.extend_from_slice(text);
+        put("mask", name, bytes);
     }
 }

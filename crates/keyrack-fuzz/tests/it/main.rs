@@ -84,5 +84,6 @@ targets! {
     age_file: 500,
     key_file: 200,
     direct_file: 4000,
+    mask: 3000,
     secrets_json: 4000,
 }

@@ -180,7 +180,7 @@ fn base64_at_every_alignment() {
                 out.push(alphabet[(number >> (18 - 6 * place)) as usize & 63].into());
             }
         }
-        while out.len() % 4 != 0 {
+        while !out.len().is_multiple_of(4) {
             out.push('=');
         }
         out
