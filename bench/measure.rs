@@ -37,6 +37,7 @@ usage: measure fill COUNT BYTES            unlock COUNT keys bench.test.KEY_0000
        measure start KEYRACKD N            ns: no daemon → asked for → served, median of N
        measure mask TEXT KEYS                       MB/s: a stream through the masker; TEXT is log, base64 or secrets
        measure copy TEXT                            MB/s: the same stream copied in the same chunks
+       measure text TEXT KEYS                       64 MiB of that stream; on stderr the keys, NUL between them
        measure load-fresh SOCKET SLUG CLIENTS MS    requests a second, legacy, fresh connections
        measure load-native SLUG CLIENTS MS          requests a second, native, one session a client";
 
@@ -75,6 +76,11 @@ fn main() -> Outcome<()> {
         }),
         ["start", keyrackd, n] => start(Path::new(keyrackd), n.parse()?),
         ["mask", text, keys] => mask(text, keys.parse()?),
+        ["text", text, keys] => {
+            let secrets = secrets(keys.parse()?);
+            std::io::stdout().write_all(&stream(text, &secrets)?)?;
+            Ok(std::io::stderr().write_all(&secrets.join(&b'\0'))?)
+        }
         ["copy", text] => {
             let mut out = Vec::new();
             throughput(&stream(text, &secrets(1))?, |chunk| {

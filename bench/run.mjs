@@ -175,6 +175,37 @@ async function requiring() {
   rows.push(row('  the same, and the addon at the first call', await best(median("require('keyrack').status()"), empty)));
 }
 
+/** What goes through the masker in a second: the masker alone beside a copy, and a whole `run --mask` beside two pipes of cat. */
+async function masking() {
+  const anywhere = { env: { PATH: process.env.PATH } };
+  for (const [text, keys, bar] of [['log', 10, 500], ['log', 100], ['base64', 10, 500], ['secrets', 10]]) {
+    const rate = await best(() => number(anywhere, 'mask', text, keys), () => number(anywhere, 'copy', text), { inverse: true });
+    perSecond(`masking, ${keys} keys, text: ${text}`, rate, bar);
+  }
+  const where = world('m');
+  const file = join(base, 'text');
+  const written = await exec('sh', ['-c', '"$0" text log 10 > "$1"', measure, file], { encoding: 'latin1' });
+  const secrets = written.stderr.split('\0');
+  const names = secrets.map((_, index) => `MASKED_${index}`);
+  writeFileSync(join(where.repo, '.git'), '');
+  mkdirSync(join(where.repo, '.agent'));
+  writeFileSync(join(where.repo, '.agent', 'keyrack.yml'), `org: bench\nenv.test:\n${names.map((name) => `  - ${name}\n`).join('')}`);
+  const env = { ...where.env, ...Object.fromEntries(names.map((name, index) => [name, secrets[index]])) };
+  const eight = Array(8).fill(file);
+  const timed = async (...command) => {
+    const start = process.hrtime.bigint();
+    await exec('sh', ['-c', '"$@" | cat > /dev/null', 'sh', ...command], { env, cwd: where.repo });
+    return (8 * 64 * 1.048576 * 1e9) / Number(process.hrtime.bigint() - start);
+  };
+  const run = (...how) => () => timed(bin('keyrack'), 'run', '--env', 'test', ...how, '--', 'cat', ...eight);
+  perSecond('keyrack run --mask -- cat, 10 keys', await best(run('--mask'), run(), { inverse: true }));
+}
+
+function perSecond(what, { measured, floor: below, ratio }, bar) {
+  const figure = (rate) => `${Math.round(rate)} MB/s`;
+  rows.push({ what, figure: figure(measured), floor: figure(below), ratio: `${ratio.toFixed(2)} ×`, bar: bar === undefined ? '' : `≥ ${bar} MB/s`, ok: bar === undefined ? null : measured >= bar });
+}
+
 async function main() {
   ({ directory: platform } = build());
   const { host } = targets();
@@ -239,6 +270,7 @@ async function main() {
   for (const holder of holders) await end(holder.child);
 
   held = false;
+  await masking();
   await resident('e', 0, 0, 4);
   await resident('f', 10_000, 200, 12);
   await requiring();

@@ -12,8 +12,8 @@ use keyrack_core::{Owner, Problem};
 use keyrack_ops::Outside;
 
 use crate::command::{
-    completions, daemon, del, doctor, fill, firewall, get, infra, init, list, man, recipient, relock, run,
-    schema, set, source, status, types, unlock,
+    completions, credential, daemon, del, doctor, fill, firewall, get, infra, init, list, man, recipient,
+    relock, run, schema, set, source, status, types, unlock,
 };
 use crate::outer::Outer;
 use crate::{help, usage};
@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Daemon(daemon::Command),
     Firewall(firewall::Flags),
     Types(types::Flags),
+    Credential(credential::Command),
     Doctor(doctor::Flags),
     Completions(completions::Flags),
     Schema(schema::Flags),
@@ -147,6 +148,7 @@ const COMMANDS: &[(&str, &str, Describe)] = &[
         "Let a CI job's declared secrets through to its later steps, all or none",
         firewall::Flags::augment_args,
     ),
+    ("credential", "Answer git, docker, the AWS tools and kubectl", credential::describe),
     ("types", "Write the names of declared keys for TypeScript", types::Flags::augment_args),
     ("doctor", "Look for everything that can be wrong, and say what mends it", doctor::Flags::augment_args),
     ("completions", "Print completions for a shell", completions::Flags::augment_args),
@@ -215,6 +217,7 @@ fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
         "fill" => Command::Fill(fill::Flags::from_arg_matches(matches)?),
         "firewall" => Command::Firewall(firewall::Flags::from_arg_matches(matches)?),
         "types" => Command::Types(types::Flags::from_arg_matches(matches)?),
+        "credential" => Command::Credential(credential::Command::from_arg_matches(matches)?),
         "doctor" => Command::Doctor(doctor::Flags::from_arg_matches(matches)?),
         "man" => Command::Man(man::Flags::from_arg_matches(matches)?),
         "schema" => Command::Schema(schema::Flags::from_arg_matches(matches)?),
@@ -230,6 +233,7 @@ pub(crate) fn below(called: &[&str]) -> Vec<&'static str> {
         [] => COMMANDS.iter().map(|(name, ..)| *name).collect(),
         ["recipient"] => recipient::NAMES.to_vec(),
         ["daemon"] => daemon::NAMES.to_vec(),
+        ["credential"] => credential::NAMES.to_vec(),
         ["infra"] => infra::NAMES.to_vec(),
         _ => Vec::new(),
     }

@@ -81,6 +81,7 @@ fn run(command: Command, outer: &Outer) -> Result<u8, Problem> {
         Command::Recipient(command) => command.run(outer),
         Command::Daemon(command) => command.run(outer),
         Command::Types(flags) => flags.run(outer),
+        Command::Credential(command) => command.run(outer),
         Command::Doctor(flags) => flags.run(outer),
         Command::Fill(flags) => flags.run(outer),
         Command::Firewall(flags) => flags.run(outer),

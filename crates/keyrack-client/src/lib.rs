@@ -5,6 +5,7 @@
 
 pub mod connect;
 pub mod context;
+pub mod credential;
 pub mod daemon;
 mod exchange;
 #[cfg(feature = "fuzzing")]

@@ -155,7 +155,8 @@ mod tests {
         assert_eq!(step.masks, ["s3cret", "s3cret", "%a", "%a"]);
         assert_eq!(step.notices, ["it\nis 5%"]);
         assert_eq!(step.log, ["a s3cret", "the *** again", "***", "::nope::***", ""]);
-        let output = b"an ##[stop-commands]word\n::add-mask::s3cret\n::other::\n::word::\n##[add-mask]s3cret\ns3cret";
+        let output =
+            b"an ##[stop-commands]word\n::add-mask::s3cret\n::other::\n::word::\n##[add-mask]s3cret\ns3cret";
         let step = Step::read(output, b"").unwrap();
         assert_eq!(step.masks, ["s3cret", "s3cret"]);
         assert_eq!(step.log, ["::add-mask::s3cret", "::other::", "::word::", "***"]);

@@ -1,6 +1,7 @@
 //! The commands, one file each: flags in, operations called, an answer out.
 
 pub(crate) mod completions;
+pub(crate) mod credential;
 pub(crate) mod daemon;
 pub(crate) mod del;
 pub(crate) mod doctor;

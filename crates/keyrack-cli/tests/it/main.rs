@@ -4,6 +4,7 @@
 mod changes;
 mod compat;
 mod completions;
+mod credential;
 mod doctor;
 mod fill;
 mod firewall;

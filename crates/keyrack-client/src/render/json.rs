@@ -93,6 +93,11 @@ impl JsonWriter {
         self.put(literal.as_bytes());
     }
 
+    /// A value that is JSON already, as it stands.
+    pub(crate) fn raw(&mut self, json: &[u8]) {
+        self.put(json);
+    }
+
     /// A member whose value is a string.
     pub fn member(&mut self, name: &str, text: &str) {
         self.name(name);

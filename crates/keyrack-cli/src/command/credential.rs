@@ -1,0 +1,298 @@
+//! `keyrack credential git|docker|aws|kubectl`: keyrack as the credential helper of other tools, in their own protocols.
+
+use std::io::Read as _;
+
+use clap::{Args, Subcommand};
+use keyrack_client::credential::{Held, Read, aws, docker, git, kubectl, read};
+use keyrack_client::get::{Options, Scope};
+use keyrack_client::render::attempt::answers;
+use keyrack_core::{ErrorCode, Fix, Problem};
+use zeroize::Zeroizing;
+
+use crate::args::OwnerFlags;
+use crate::outer::Outer;
+use crate::output;
+
+/// The commands below `credential`.
+pub(crate) const NAMES: [&str; 4] = ["git", "docker", "aws", "kubectl"];
+
+/// The most of a request that is read, in bytes: far more than any is.
+const LARGEST: u64 = 1 << 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  git config credential.https://github.com.helper \\
+    '!keyrack credential git --host github.com --env prep --key GITHUB_TOKEN'
+  keyrack credential docker --registry ghcr.io --username me --env prep --key GHCR_TOKEN get
+  keyrack credential aws --env prep --key AWS_CREDENTIALS
+  keyrack credential kubectl --env prep --key CLUSTER_TOKEN";
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Answer git: a credential helper
+    Git(GitFlags),
+    /// Answer docker: a credential helper
+    Docker(DockerFlags),
+    /// Answer the AWS tools: a credential_process
+    Aws(AwsFlags),
+    /// Answer kubectl: an exec credential plugin
+    Kubectl(KubectlFlags),
+}
+
+/// The flags and examples, for the tree.
+pub(crate) fn describe(command: clap::Command) -> clap::Command {
+    Command::augment_subcommands(command).subcommand_required(true).after_help(EXAMPLES)
+}
+
+// Where the keys are. No doc comment: it would become the description of every command that takes these flags.
+#[derive(Args, Debug)]
+pub(crate) struct KeyFlags {
+    /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// @this, the org of keyrack.yml, or @all, this machine
+    #[arg(long, default_value = "@this")]
+    pub(crate) org: String,
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// Release keys although they look like long-lived tokens
+    #[arg(long)]
+    pub(crate) allow_dangerous: bool,
+}
+
+impl KeyFlags {
+    fn read(&self, outer: &Outer, keys: &[&str]) -> Result<Read, Problem> {
+        let owner = self.owner.resolve(&outer.group)?;
+        let env = self.env.as_deref().map(str::parse).transpose()?;
+        let asks = keys.iter().map(|key| (*key).to_owned()).collect();
+        let scope = Scope::Keys { asks, org: self.org.parse()?, env };
+        let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
+        read(&outer.context(owner), &scope, options)
+    }
+
+    /// The keys, or `None` with the report told.
+    fn held(&self, outer: &Outer, keys: &[&str]) -> Result<Option<Vec<Held>>, Problem> {
+        match self.read(outer, keys)? {
+            Read::Granted(held) => Ok(Some(held)),
+            Read::Missing(missing) => {
+                output::tell(&answers(&missing, outer.invocation, outer.look_of_stderr()));
+                Ok(None)
+            }
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GitFlags {
+    /// A host the key is for, with its port if the URL has one; may be given again. Any other gets nothing
+    #[arg(long, required = true)]
+    pub(crate) host: Vec<String>,
+    /// The key, by its name or full slug
+    #[arg(long)]
+    pub(crate) key: String,
+    /// The user to send with it: the URL's if not given, else x-access-token
+    #[arg(long)]
+    pub(crate) username: Option<String>,
+    #[command(flatten)]
+    pub(crate) from: KeyFlags,
+    /// get, store or erase: git says it
+    #[arg(value_name = "OPERATION")]
+    pub(crate) operation: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DockerFlags {
+    /// The registry the key is for. Any other gets nothing
+    #[arg(long)]
+    pub(crate) registry: String,
+    /// The user to send with it
+    #[arg(long)]
+    pub(crate) username: String,
+    /// The key, by its name or full slug
+    #[arg(long)]
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) from: KeyFlags,
+    /// get, list, store, erase or version: docker says it
+    #[arg(value_name = "OPERATION")]
+    pub(crate) operation: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AwsFlags {
+    /// A key that holds all of it, as a JSON object with AccessKeyId and SecretAccessKey
+    #[arg(long, required_unless_present = "access_key_id", conflicts_with = "access_key_id")]
+    pub(crate) key: Option<String>,
+    /// The key that holds the access key's id
+    #[arg(long, value_name = "KEY", requires = "secret_access_key")]
+    pub(crate) access_key_id: Option<String>,
+    /// The key that holds the secret access key
+    #[arg(long, value_name = "KEY", requires = "access_key_id")]
+    pub(crate) secret_access_key: Option<String>,
+    /// The key that holds the session token
+    #[arg(long, value_name = "KEY", requires = "access_key_id")]
+    pub(crate) session_token: Option<String>,
+    #[command(flatten)]
+    pub(crate) from: KeyFlags,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct KubectlFlags {
+    /// The key that holds a token
+    #[arg(long, required_unless_present = "client_certificate", conflicts_with = "client_certificate")]
+    pub(crate) key: Option<String>,
+    /// The key that holds a client certificate
+    #[arg(long, value_name = "KEY", requires = "client_key")]
+    pub(crate) client_certificate: Option<String>,
+    /// The key that holds the client certificate's private key
+    #[arg(long, value_name = "KEY", requires = "client_certificate")]
+    pub(crate) client_key: Option<String>,
+    /// The cluster's address, if any other is to get nothing; takes provideClusterInfo in the kubeconfig
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    #[command(flatten)]
+    pub(crate) from: KeyFlags,
+}
+
+impl Command {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+        match self {
+            Command::Git(flags) => flags.run(outer),
+            Command::Docker(flags) => flags.run(outer),
+            Command::Aws(flags) => flags.run(outer),
+            Command::Kubectl(flags) => flags.run(outer),
+        }
+    }
+}
+
+impl GitFlags {
+    fn run(&self, outer: &Outer) -> Result<u8, Problem> {
+        let asked = requested()?;
+        // What a helper is told to keep or to forget it may let pass, and it is to pass over what it does not know (gitcredentials(7)).
+        if self.operation != "get" {
+            return Ok(0);
+        }
+        let request = git::Request::read(&asked);
+        let username = self.username.as_deref();
+        if !request.is_for(&self.host, username) {
+            return Ok(0);
+        }
+        let answer = self.from.held(outer, &[&self.key]).and_then(|held| match held.as_deref() {
+            Some([key]) => request.answer(username, key).map(Some),
+            _ => Ok(None),
+        });
+        // This host is ours to answer for: git need not ask at the terminal for what keyrack will have in a moment.
+        if !matches!(answer, Ok(Some(_))) {
+            output::print(git::QUIT)?;
+        }
+        match answer? {
+            Some(answer) => output::print(&answer).map(|()| 0),
+            None => Ok(2),
+        }
+    }
+}
+
+impl DockerFlags {
+    fn run(&self, outer: &Outer) -> Result<u8, Problem> {
+        match self.operation.as_str() {
+            "get" => {
+                let asked = requested()?;
+                if !docker::is_for(&asked, &self.registry) {
+                    return refuse(docker::NOT_FOUND);
+                }
+                match self.from.read(outer, &[&self.key]) {
+                    Ok(Read::Granted(held)) => {
+                        let [key] = &held[..] else { return refuse(docker::NOT_FOUND) };
+                        let answer = docker::answer(&asked, &self.username, key)?;
+                        output::print(&answer).map(|()| 0)
+                    }
+                    // docker shows what a helper says on stdout, and nothing else of it.
+                    Ok(Read::Missing(missing)) => {
+                        let fix = |fix: &Fix| format!(": {}", fix.render(outer.invocation));
+                        let told = missing.iter().map(|answer| {
+                            let attempt = &answer.attempt;
+                            let way_out = attempt.fix().map(fix).unwrap_or_default();
+                            format!("keyrack: {} is {}{way_out}", attempt.slug(), attempt.status())
+                        });
+                        refuse(&told.collect::<Vec<_>>().join("; "))
+                    }
+                    Err(problem) => refuse(&format!("keyrack: {}", problem.message)),
+                }
+            }
+            "list" => output::print(format!("{}\n", docker::list(&self.registry, &self.username)).as_bytes())
+                .map(|()| 0),
+            "version" => {
+                output::print(concat!("keyrack ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()).map(|()| 0)
+            }
+            "store" | "erase" => {
+                requested()?;
+                let verb = if self.operation == "store" { "set" } else { "del" };
+                refuse(&format!(
+                    "keyrack: docker does not change keys: `{} {verb} --key {}` does",
+                    outer.invocation.as_str(),
+                    self.key
+                ))
+            }
+            _ => Err(Problem::new(
+                ErrorCode::Usage,
+                "docker's operations are get, list, store, erase and version",
+            )
+            .fix(Fix::command(["credential", "docker", "--help"]))),
+        }
+    }
+}
+
+impl AwsFlags {
+    fn run(&self, outer: &Outer) -> Result<u8, Problem> {
+        let names: Vec<&str> = match &self.key {
+            Some(key) => vec![key],
+            None => [&self.access_key_id, &self.secret_access_key, &self.session_token]
+                .into_iter()
+                .filter_map(Option::as_deref)
+                .collect(),
+        };
+        let Some(held) = self.from.held(outer, &names)? else { return Ok(2) };
+        let answer = match &held[..] {
+            [key] => aws::of_object(key)?,
+            [id, secret] => aws::of_keys(id, secret, None)?,
+            [id, secret, session] => aws::of_keys(id, secret, Some(session))?,
+            _ => return Ok(2),
+        };
+        output::print(&answer).and_then(|()| output::print(b"\n")).map(|()| 0)
+    }
+}
+
+impl KubectlFlags {
+    fn run(&self, outer: &Outer) -> Result<u8, Problem> {
+        let request = kubectl::Request::read(outer.environment.text("KUBERNETES_EXEC_INFO"))?;
+        request.check(self.server.as_deref())?;
+        let names: Vec<&str> = match &self.key {
+            Some(key) => vec![key],
+            None => [&self.client_certificate, &self.client_key]
+                .into_iter()
+                .filter_map(Option::as_deref)
+                .collect(),
+        };
+        let Some(held) = self.from.held(outer, &names)? else { return Ok(2) };
+        let answer = match &held[..] {
+            [token] => request.token(token)?,
+            [certificate, key] => request.certificate(certificate, key)?,
+            _ => return Ok(2),
+        };
+        output::print(&answer).and_then(|()| output::print(b"\n")).map(|()| 0)
+    }
+}
+
+/// What the tool asks, which may hold a password of its own.
+fn requested() -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut asked = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    std::io::stdin().lock().take(LARGEST).read_to_end(&mut asked).map_err(|error| {
+        Problem::new(ErrorCode::Io, format!("the request could not be read from stdin: {error}"))
+    })?;
+    Ok(asked)
+}
+
+/// Docker's way to be told of a refusal: a line on stdout and exit code 1.
+fn refuse(line: &str) -> Result<u8, Problem> {
+    output::print(format!("{line}\n").as_bytes()).map(|()| 1)
+}

@@ -1,0 +1,291 @@
+//! `keyrack credential`: other tools' protocols, checked to the letter, with the real git and with what `docs/hooks.md` tells to write.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use keyrack_testkit::{Need, Reaped, can_run, run};
+use serde_json::{Value, json};
+
+use crate::scenario::World;
+
+const LIMIT: Duration = Duration::from_secs(30);
+const TOKEN: &str = "a-token/with+all=of\"it";
+
+/// A world with keys of the machine unlocked in it.
+fn world(keys: &[(&str, &str)]) -> World {
+    let world = World::new();
+    let (exit, _, said) = world.run("keyrack init", b"");
+    assert_eq!(exit, 0, "{said:?}");
+    for (name, value) in keys {
+        let set = format!("keyrack set --org @all --env prep --key {name} --vault os.daemon");
+        let (exit, _, said) = world.run(&set, value.as_bytes());
+        assert_eq!(exit, 0, "{said:?}");
+    }
+    world
+}
+
+/// A line for a shell, at the user's own directory.
+fn shell(world: &World, text: &str, stdin: &str) -> Output {
+    let words = ["sh", "-c", text].map(str::to_owned);
+    let mut command = world.command(&words);
+    let path = command.get_envs().find(|(name, _)| *name == "PATH").unwrap().1.unwrap().to_owned();
+    let mut own = world.home.home().join("bin").into_os_string();
+    own.push(":");
+    own.push(path);
+    command
+        .env("PATH", own)
+        .env_remove("GIT_CONFIG_GLOBAL")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_TERMINAL_PROMPT", "0");
+    run(&mut command, stdin.as_bytes(), LIMIT).unwrap()
+}
+
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The first block of a language behind a heading of the document.
+fn snippet(heading: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = fs::read_to_string(root.join("docs/hooks.md")).unwrap();
+    let section = text.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
+    let block = section.split("```").nth(1).unwrap();
+    block.split_once('\n').unwrap().1.to_owned()
+}
+
+/// Milliseconds from now until a time in seconds since the epoch.
+fn seconds_left(at: i64) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    at - i64::try_from(now).unwrap()
+}
+
+#[test]
+fn git_gets_what_the_document_says() {
+    if !can_run("git_gets_what_the_document_says", &[Need::Program("git")]) {
+        return;
+    }
+    let world = world(&[("GITHUB_TOKEN", TOKEN)]);
+    let output = shell(&world, &snippet("git"), "");
+    assert!(output.status.success(), "{}", shown(&output.stderr));
+    let fill = |request: &str| shell(&world, "git credential fill", request);
+    let output = fill("protocol=https\nhost=github.com\n\n");
+    assert!(output.status.success(), "{}", shown(&output.stderr));
+    let lines = shown(&output.stdout);
+    assert!(lines.contains(&format!("username=x-access-token\npassword={TOKEN}\n")), "{lines}");
+    let expiry = lines.lines().find_map(|line| line.strip_prefix("password_expiry_utc=")).unwrap();
+    assert!((60..=24 * 3600).contains(&seconds_left(expiry.parse().unwrap())), "{lines}");
+    // Accepted or refused by the host: keyrack keeps the key.
+    for operation in ["approve", "reject"] {
+        let told = format!("protocol=https\nhost=github.com\nusername=x-access-token\npassword={TOKEN}\n\n");
+        let output = shell(&world, &format!("git credential {operation}"), &told);
+        assert!(output.status.success() && output.stdout.is_empty(), "{}", shown(&output.stderr));
+    }
+    // Another host, another protocol: nothing, and git would ask.
+    for request in ["protocol=https\nhost=evil.com\n\n", "protocol=http\nhost=github.com\n\n"] {
+        let output = fill(request);
+        assert!(!output.status.success() && !shown(&output.stdout).contains(TOKEN), "{request}");
+    }
+    // The helper itself is asked for another host, as by a configuration without a URL.
+    let helper = "keyrack credential git --host github.com --org @all --env prep --key GITHUB_TOKEN";
+    let output = shell(&world, &format!("{helper} get"), "protocol=https\nhost=evil.com\n");
+    assert_eq!((output.status.code(), output.stdout.len(), output.stderr.len()), (Some(0), 0, 0));
+    // In a bare clone, where there is no manifest, and with the key locked: at once, and with the way out.
+    let output = shell(
+        &world,
+        "git init -q --bare bare && cd bare && git credential fill",
+        "protocol=https\nhost=github.com\n\n",
+    );
+    assert!(shown(&output.stdout).contains(TOKEN), "{}", shown(&output.stderr));
+    let (exit, ..) = world.run("keyrack relock", b"");
+    assert_eq!(exit, 0);
+    let output = fill("protocol=https\nhost=github.com\n\n");
+    assert!(!output.status.success());
+    let said = shown(&output.stderr);
+    assert!(said.contains("told us to quit") && said.contains("tip: keyrack "), "{said}");
+}
+
+/// A repository behind basic authentication, over https, cloned by the real git.
+#[test]
+fn git_clones_what_only_the_key_opens() {
+    let needs = [Need::Program("git"), Need::Program("node"), Need::Program("openssl")];
+    if !can_run("git_clones_what_only_the_key_opens", &needs) {
+        return;
+    }
+    let world = world(&[("GIT_TOKEN", TOKEN)]);
+    let made = shell(
+        &world,
+        "cd ~ && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost \
+         -addext subjectAltName=DNS:localhost && git init -q src && cd src && echo content > file && git add file && \
+         git -c user.name=n -c user.email=e commit -qm first && cd .. && git clone -q --bare src repo.git && \
+         cd repo.git && git update-server-info",
+        "",
+    );
+    assert!(made.status.success(), "{}", shown(&made.stderr));
+    let server = r#"
+        const { readFileSync } = require('fs');
+        const wanted = 'Basic ' + Buffer.from('joe:' + process.argv[1]).toString('base64');
+        const server = require('https').createServer({ key: readFileSync('key.pem'), cert: readFileSync('cert.pem') }, (request, response) => {
+          if (request.headers.authorization !== wanted) {
+            response.writeHead(401, { 'www-authenticate': 'Basic realm="here"' }).end();
+            return;
+          }
+          const path = new URL(request.url, 'https://x').pathname;
+          try { response.end(readFileSync('.' + path)); } catch { response.writeHead(404).end(); }
+        });
+        server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+    "#;
+    let mut command = world.command(&["node".into(), "-e".into(), server.into(), TOKEN.into()]);
+    let mut child = Reaped::spawn(command.current_dir(world.home.home()).stdout(Stdio::piped()));
+    let mut port = String::new();
+    BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let port = port.trim();
+    let clone = |host: &str, into: &str| {
+        let helper = format!(
+            "!keyrack credential git --host {host} --org @all --env prep --key GIT_TOKEN --username joe"
+        );
+        let line = format!(
+            "cd ~ && git -c credential.helper='{helper}' -c http.sslCAInfo=cert.pem -c http.proxy= clone -q https://localhost:{port}/repo.git {into} && \
+             cat {into}/file"
+        );
+        shell(&world, &line, "")
+    };
+    let output = clone(&format!("localhost:{port}"), "ours");
+    assert_eq!(shown(&output.stdout), "content\n", "{}", shown(&output.stderr));
+    // For another host the same helper says nothing.
+    let output = clone("localhost", "theirs");
+    assert!(!output.status.success());
+    assert!(!shown(&output.stderr).contains(TOKEN));
+}
+
+#[test]
+fn docker_gets_what_the_document_says() {
+    let world = world(&[("GHCR_TOKEN", TOKEN)]);
+    fs::create_dir(world.home.home().join("bin")).unwrap();
+    let output = shell(&world, &snippet("docker"), "");
+    assert!(output.status.success(), "{}", shown(&output.stderr));
+    let docker = |operation: &str, stdin: &str| {
+        let output = shell(&world, &format!("docker-credential-keyrack-ghcr {operation}"), stdin);
+        (output.status.code().unwrap(), shown(&output.stdout))
+    };
+    for address in ["ghcr.io", "https://ghcr.io\n"] {
+        let (exit, text) = docker("get", address);
+        assert_eq!(exit, 0, "{text}");
+        let wanted = json!({ "ServerURL": address.trim(), "Username": "me", "Secret": TOKEN });
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), wanted);
+    }
+    assert_eq!(docker("get", "evil.com"), (1, "credentials not found in native keychain\n".to_owned()));
+    assert_eq!(docker("list", ""), (0, "{\"ghcr.io\":\"me\"}\n".to_owned()));
+    assert!(docker("version", "").1.starts_with("keyrack 0."));
+    for operation in ["store", "erase"] {
+        let (exit, text) = docker(
+            operation,
+            &json!({ "ServerURL": "ghcr.io", "Username": "me", "Secret": TOKEN }).to_string(),
+        );
+        assert_eq!(exit, 1);
+        assert!(text.contains("docker does not change keys") && !text.contains(TOKEN), "{text}");
+    }
+    assert_eq!(docker("nonsense", "").0, 2);
+    let (exit, ..) = world.run("keyrack relock", b"");
+    assert_eq!(exit, 0);
+    let (exit, text) = docker("get", "ghcr.io");
+    assert_eq!(exit, 1);
+    assert!(text.starts_with("keyrack: @all.prep.GHCR_TOKEN is ") && text.contains(": keyrack "), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+/// What is left of the time that an answer says, in seconds.
+fn left(value: &Value) -> i64 {
+    let text = value.as_str().unwrap();
+    let output = Command::new("date").args(["-u", "-d", text, "+%s"]).output().unwrap();
+    seconds_left(shown(&output.stdout).trim().parse().unwrap())
+}
+
+#[test]
+fn the_aws_tools_get_what_the_document_says() {
+    let object =
+        json!({ "AccessKeyId": "ASIAIOSFODNN7EXAMPLE", "SecretAccessKey": TOKEN, "SessionToken": "t/t" });
+    let world = world(&[
+        ("AWS_CREDENTIALS", &object.to_string()),
+        ("ID", "ASIA1"),
+        ("SECRET", TOKEN),
+        ("SESSION", "t"),
+    ]);
+    let config = snippet("AWS");
+    let line = config.lines().find_map(|line| line.strip_prefix("credential_process = ")).unwrap();
+    let answer = |line: &str| {
+        let output = shell(&world, line, "");
+        assert_eq!(output.status.code(), Some(0), "{}", shown(&output.stderr));
+        let mut value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let ends = value.as_object_mut().unwrap().remove("Expiration").unwrap();
+        assert!((60..=24 * 3600).contains(&left(&ends)), "{ends}");
+        value
+    };
+    assert_eq!(
+        answer(line),
+        json!({ "Version": 1, "AccessKeyId": "ASIAIOSFODNN7EXAMPLE", "SecretAccessKey": TOKEN, "SessionToken": "t/t" })
+    );
+    let of_keys =
+        "keyrack credential aws --org @all --env prep --access-key-id ID --secret-access-key SECRET";
+    assert_eq!(answer(of_keys), json!({ "Version": 1, "AccessKeyId": "ASIA1", "SecretAccessKey": TOKEN }));
+    assert_eq!(answer(&format!("{of_keys} --session-token SESSION"))["SessionToken"], "t");
+    for (flags, exit) in [
+        ("--key ID", 2),
+        ("--key NOWHERE", 2),
+        ("--key ID --access-key-id ID --secret-access-key SECRET", 2),
+        ("--access-key-id ID", 2),
+        ("", 2),
+    ] {
+        let output = shell(&world, &format!("keyrack credential aws --org @all --env prep {flags}"), "");
+        assert_eq!((output.status.code(), shown(&output.stdout)), (Some(exit), String::new()), "{flags}");
+        assert!(!output.stderr.is_empty() && !shown(&output.stderr).contains(TOKEN));
+    }
+}
+
+#[test]
+fn kubectl_gets_what_the_document_says() {
+    let world =
+        world(&[("CLUSTER_TOKEN", TOKEN), ("CERT", "-----BEGIN\nx\n-----END\n"), ("CERT_KEY", TOKEN)]);
+    let config = snippet("kubectl");
+    let value = |name: &str| {
+        config.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap().trim().to_owned()
+    };
+    let (version, command) = (value("apiVersion:"), value("command:"));
+    let args = value("args:").replace(['[', ']', ','], " ");
+    let answer = |line: &str, info: &Value| {
+        let output = shell(&world, &format!("KUBERNETES_EXEC_INFO='{info}' {line}"), "");
+        (output.status.code().unwrap(), shown(&output.stdout), shown(&output.stderr))
+    };
+    let info = |version: &str, server: &str| {
+        json!({ "kind": "ExecCredential", "apiVersion": version,
+            "spec": { "interactive": false, "cluster": { "server": server, "certificate-authority-data": "x" } } })
+    };
+    let line = format!("{command} {args}");
+    for version in [version.as_str(), "client.authentication.k8s.io/v1beta1"] {
+        let (exit, text, said) = answer(&line, &info(version, "https://k8s"));
+        assert_eq!(exit, 0, "{said}");
+        let mut made: Value = serde_json::from_str(&text).unwrap();
+        let ends = made["status"].as_object_mut().unwrap().remove("expirationTimestamp").unwrap();
+        assert!((60..=24 * 3600).contains(&left(&ends)), "{ends}");
+        assert_eq!(
+            made,
+            json!({ "apiVersion": version, "kind": "ExecCredential", "status": { "token": TOKEN } })
+        );
+    }
+    let (exit, text, _) = answer(&line, &info("client.authentication.k8s.io/v2", ""));
+    assert_eq!((exit, text.as_str()), (2, ""));
+    let certificate =
+        "keyrack credential kubectl --org @all --env prep --client-certificate CERT --client-key CERT_KEY";
+    let (exit, text, said) = answer(certificate, &info(&version, "https://k8s"));
+    assert_eq!(exit, 0, "{said}");
+    let made: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(made["status"]["clientCertificateData"], "-----BEGIN\nx\n-----END");
+    assert_eq!(made["status"]["clientKeyData"], TOKEN);
+    // For one cluster alone.
+    for (server, exit) in [("https://k8s", 0), ("https://evil", 2)] {
+        let (ended, text, _) = answer(&format!("{line} --server https://k8s"), &info(&version, server));
+        assert_eq!((ended, text.contains("a-token")), (exit, exit == 0), "{server}");
+    }
+}

@@ -1,0 +1,140 @@
+//! git's credential helper (gitcredentials(7), git-credential(1)): lines of `name=value` in, lines of `name=value` out.
+
+use keyrack_core::Problem;
+use keyrack_wire::{Sink, WipedBuffer};
+use zeroize::Zeroizing;
+
+use super::Held;
+
+/// The user a token is sent with where neither the URL nor the flags say one: hosts that take tokens do not look at it.
+pub const USERNAME: &str = "x-access-token";
+
+/// For what and where git asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    protocol: Option<String>,
+    host: Option<String>,
+    username: Option<String>,
+}
+
+impl Request {
+    /// Reads a request. What it says of a password is passed over, and so is what this build does not know.
+    pub fn read(bytes: &[u8]) -> Self {
+        let mut request = Request::default();
+        for line in bytes.split(|&b| b == b'\n').take_while(|line| !line.is_empty()) {
+            let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once('='))
+            else {
+                continue;
+            };
+            let place = match name {
+                "protocol" => &mut request.protocol,
+                "host" => &mut request.host,
+                "username" => &mut request.username,
+                _ => continue,
+            };
+            *place = Some(value.to_owned());
+        }
+        request
+    }
+
+    /// Whether it is for one of these hosts (a name, or a name and a port, as in the URL), over https, and for no other user than `username`.
+    pub fn is_for(&self, hosts: &[String], username: Option<&str>) -> bool {
+        let host = self.host.as_deref().unwrap_or_default();
+        let user = self.username.as_deref().filter(|user| !user.is_empty());
+        self.protocol.as_deref() == Some("https")
+            && hosts.iter().any(|configured| configured.eq_ignore_ascii_case(host))
+            && (user.is_none() || username.is_none() || user == username)
+    }
+
+    /// The answer: the user, the password, and when it ends, in seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`keyrack_core::ErrorCode::Usage`] for a value that git's protocol cannot carry: one with a NUL byte or a line break.
+    pub fn answer(&self, username: Option<&str>, key: &Held) -> Result<Zeroizing<Vec<u8>>, Problem> {
+        let value = key.secret.expose();
+        if value.iter().any(|b| matches!(b, b'\0' | b'\n' | b'\r')) {
+            return Err(key.unfit("a password of git's is one line"));
+        }
+        let asked = self.username.as_deref().filter(|user| !user.is_empty());
+        let username = username.or(asked).unwrap_or(USERNAME);
+        let end = key.expires_at_ms.map(|ms| format!("password_expiry_utc={}\n", ms.div_euclid(1000)));
+        let mut out = WipedBuffer::new(usize::MAX);
+        let parts: [&[u8]; 7] = [
+            b"username=",
+            username.as_bytes(),
+            b"\n",
+            b"password=",
+            value,
+            b"\n",
+            end.as_deref().unwrap_or_default().as_bytes(),
+        ];
+        let len = parts.iter().map(|part| part.len()).sum();
+        out.reserve(len)
+            .and_then(|()| parts.iter().try_for_each(|part| out.put(part)))
+            .expect("no limit but memory");
+        Ok(out.into_inner())
+    }
+}
+
+/// The answer that makes git give up rather than ask a person: the key is ours to give, and is not there.
+pub const QUIT: &[u8] = b"quit=1\n";
+
+#[cfg(test)]
+mod tests {
+    use super::super::held;
+    use super::*;
+
+    fn request(text: &str) -> Request {
+        Request::read(text.as_bytes())
+    }
+
+    #[test]
+    fn it_answers_for_its_hosts_alone() {
+        let hosts = ["github.com".to_owned(), "git.example.com:8443".to_owned()];
+        for (text, username, ours) in [
+            ("protocol=https\nhost=github.com\n", None, true),
+            ("protocol=https\nhost=GitHub.com\npath=a/b.git\nwwwauth[]=Basic\n", None, true),
+            ("protocol=https\nhost=git.example.com:8443\n\nhost=evil.com\n", None, true),
+            ("protocol=https\nhost=git.example.com\n", None, false),
+            ("protocol=http\nhost=github.com\n", None, false),
+            ("protocol=ssh\nhost=github.com\n", None, false),
+            ("host=github.com\n", None, false),
+            ("protocol=https\n", None, false),
+            ("protocol=https\nhost=github.com.evil.com\n", None, false),
+            ("protocol=https\nhost=github.com\nhost=evil.com\n", None, false),
+            ("protocol=https\nhost=evil.com/github.com\n", None, false),
+            ("protocol=https\nhost=github.com\nusername=joe\n", None, true),
+            ("protocol=https\nhost=github.com\nusername=joe\n", Some("joe"), true),
+            ("protocol=https\nhost=github.com\nusername=eve\n", Some("joe"), false),
+            ("protocol=https\nhost=github.com\nusername=\n", Some("joe"), true),
+            ("", None, false),
+            ("\u{0}\n=\n", None, false),
+        ] {
+            assert_eq!(request(text).is_for(&hosts, username), ours, "{text:?}");
+        }
+        assert!(!Request::read(b"protocol=https\nhost=\xff\n").is_for(&hosts, None));
+    }
+
+    #[test]
+    fn the_answer() {
+        let asked = request("protocol=https\nhost=github.com\nusername=joe\npassword=old\n");
+        assert!(!format!("{asked:?}").contains("old"));
+        for (asked, username, ends, answer) in [
+            (
+                &asked,
+                None,
+                Some(1_700_000_000_999),
+                "username=joe\npassword=s=3\npassword_expiry_utc=1700000000\n",
+            ),
+            (&asked, Some("eve"), None, "username=eve\npassword=s=3\n"),
+            (&Request::default(), None, None, "username=x-access-token\npassword=s=3\n"),
+        ] {
+            let made = asked.answer(username, &held("K", b"s=3", ends)).unwrap();
+            assert_eq!(std::str::from_utf8(&made).unwrap(), answer);
+        }
+        for value in [&b"a\nb"[..], b"a\r", b"\0"] {
+            let problem = asked.answer(None, &held("K", value, None)).unwrap_err();
+            assert!(problem.message.contains("acme.test.K"), "{problem}");
+        }
+    }
+}

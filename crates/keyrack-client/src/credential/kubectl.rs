@@ -1,0 +1,156 @@
+//! kubectl's exec credential plugin (Kubernetes, "client-go credential plugins"): a request in `KUBERNETES_EXEC_INFO`, an `ExecCredential` on
+//! stdout.
+
+use keyrack_core::{ErrorCode, Problem, iso};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::{Held, first_end};
+use crate::render::json::JsonWriter;
+
+/// The versions of the answer that there are, the one for where none is asked for first.
+const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
+
+/// What kubectl asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    version: &'static str,
+    server: Option<String>,
+}
+
+impl Request {
+    /// Reads `KUBERNETES_EXEC_INFO`. It holds no secret.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Usage`] when it is none, or asks for a version there is not.
+    pub fn read(info: Option<&str>) -> Result<Self, Problem> {
+        let usage = |message: String| Problem::new(ErrorCode::Usage, message);
+        let Some(info) = info else { return Ok(Request { version: VERSIONS[0], server: None }) };
+        let info: Value =
+            serde_json::from_str(info).map_err(|_| usage("KUBERNETES_EXEC_INFO is no JSON".to_owned()))?;
+        let asked = info["apiVersion"].as_str().unwrap_or_default();
+        let version = VERSIONS.into_iter().find(|version| *version == asked).ok_or_else(|| {
+            usage(format!("there is no answer of the version {asked:?}"))
+                .hint(format!("set `apiVersion: {}` for the user in the kubeconfig", VERSIONS[0]))
+        })?;
+        let server = info["spec"]["cluster"]["server"].as_str().map(str::to_owned);
+        Ok(Request { version, server })
+    }
+
+    /// That it is for the configured cluster, if one is: kubectl says its address only under `provideClusterInfo: true`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Blocked`] when it is for another, or kubectl does not say for which.
+    pub fn check(&self, server: Option<&str>) -> Result<(), Problem> {
+        let Some(wanted) = server else { return Ok(()) };
+        let same =
+            |asked: &str| asked.trim_end_matches('/').eq_ignore_ascii_case(wanted.trim_end_matches('/'));
+        match self.server.as_deref() {
+            Some(asked) if same(asked) => Ok(()),
+            Some(_) => Err(Problem::new(
+                ErrorCode::Blocked,
+                format!("kubectl asks for another cluster than {wanted}, and gets nothing"),
+            )),
+            None => Err(Problem::new(
+                ErrorCode::Blocked,
+                format!("kubectl does not say for which cluster it asks, and the key is for {wanted} alone"),
+            )
+            .hint("set `provideClusterInfo: true` for the user in the kubeconfig")),
+        }
+    }
+
+    /// The answer with a token.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Usage`] for a value that is no text.
+    pub fn token(&self, token: &Held) -> Result<Zeroizing<Vec<u8>>, Problem> {
+        // A newline at its end would end the header it is sent in.
+        let text = token.text()?.trim_end_matches(['\n', '\r']);
+        Ok(self.compose(first_end(&[token]), &[("token", text)]))
+    }
+
+    /// The answer with a certificate and its key, both PEM.
+    ///
+    /// # Errors
+    /// As [`Self::token`].
+    pub fn certificate(&self, certificate: &Held, key: &Held) -> Result<Zeroizing<Vec<u8>>, Problem> {
+        let data = [("clientCertificateData", certificate.text()?), ("clientKeyData", key.text()?)];
+        Ok(self.compose(first_end(&[certificate, key]), &data))
+    }
+
+    fn compose(&self, ends: Option<i64>, data: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
+        let mut json = JsonWriter::new();
+        json.object(|json| {
+            json.member("apiVersion", self.version);
+            json.member("kind", "ExecCredential");
+            json.name("status");
+            json.object(|json| {
+                if let Some(ms) = ends {
+                    json.member("expirationTimestamp", &iso::format_ms(ms));
+                }
+                data.iter().for_each(|(name, text)| json.member(name, text));
+            });
+        });
+        json.into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::held;
+    use super::*;
+
+    fn info(version: &str, server: Option<&str>) -> String {
+        let cluster = server.map(|server| json!({ "server": server }));
+        json!({ "kind": "ExecCredential", "apiVersion": version, "spec": { "interactive": false, "cluster": cluster } }).to_string()
+    }
+
+    #[test]
+    fn the_version_that_is_asked_for() {
+        for version in VERSIONS {
+            let request = Request::read(Some(&info(version, None))).unwrap();
+            let made = request.token(&held("K", b"tok\"en\n", Some(1000))).unwrap();
+            assert_eq!(
+                serde_json::from_slice::<Value>(&made).unwrap(),
+                json!({ "apiVersion": version, "kind": "ExecCredential",
+                    "status": { "token": "tok\"en", "expirationTimestamp": "1970-01-01T00:00:01.000Z" } })
+            );
+        }
+        assert_eq!(Request::read(None).unwrap().version, VERSIONS[0]);
+        for bad in ["", "{", "{}", "[]", "null", &info("client.authentication.k8s.io/v1alpha1", None)] {
+            assert_eq!(Request::read(Some(bad)).unwrap_err().code, ErrorCode::Usage, "{bad}");
+        }
+    }
+
+    #[test]
+    fn certificates() {
+        let request = Request::read(None).unwrap();
+        let made =
+            request.certificate(&held("C", b"--cert\n--", None), &held("K", b"--key--", Some(5))).unwrap();
+        let value: Value = serde_json::from_slice(&made).unwrap();
+        assert_eq!(
+            value["status"],
+            json!({ "clientCertificateData": "--cert\n--", "clientKeyData": "--key--",
+                "expirationTimestamp": "1970-01-01T00:00:00.005Z" })
+        );
+        assert!(request.token(&held("K", b"\xff", None)).is_err());
+    }
+
+    #[test]
+    fn it_answers_for_its_cluster_alone() {
+        let server = "https://k8s.example.com:6443";
+        for (asked, configured, ours) in [
+            (Some(server), None, true),
+            (None, None, true),
+            (Some(server), Some(server), true),
+            (Some("https://K8S.example.com:6443/"), Some(server), true),
+            (Some("https://evil.com"), Some(server), false),
+            (None, Some(server), false),
+        ] {
+            let request = Request::read(Some(&info(VERSIONS[0], asked))).unwrap();
+            assert_eq!(request.check(configured).is_ok(), ours, "{asked:?} {configured:?}");
+        }
+    }
+}

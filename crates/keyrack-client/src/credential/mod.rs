@@ -1,0 +1,87 @@
+//! What other tools ask of a credential helper, in their own protocols: git, docker, the AWS tools, kubectl.
+//!
+//! Each answers for the keys it was configured with, to the places it was configured for, and to no other: a tool asks on behalf of whatever
+//! address it was given. Requests go in and answers come out as bytes; nothing is read, printed or stored here. An answer is composed in memory
+//! that is wiped, and no general JSON library ever owns a secret.
+
+pub mod aws;
+pub mod docker;
+pub mod git;
+pub mod kubectl;
+
+use keyrack_core::{Attempt, ErrorCode, Problem, Slug};
+
+use crate::context::Context;
+use crate::get::{self, Answer, Options, Scope};
+use crate::secret::Secret;
+
+/// A key that is granted.
+pub struct Held {
+    /// Its true slug.
+    pub slug: Slug,
+    /// When it ends, in milliseconds since the Unix epoch; `None` for a value of the environment.
+    pub expires_at_ms: Option<i64>,
+    /// Its value.
+    pub secret: Secret,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Held({})", self.slug)
+    }
+}
+
+impl Held {
+    /// The value as text.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Usage`] when it is none.
+    fn text(&self) -> Result<&str, Problem> {
+        std::str::from_utf8(self.secret.expose()).map_err(|_| self.unfit("it is no text"))
+    }
+
+    /// That this key's value cannot be given to a tool.
+    fn unfit(&self, why: &str) -> Problem {
+        let message = format!("{} cannot be handed on: {why}", self.slug);
+        Problem::new(ErrorCode::Usage, message).of(&self.slug)
+    }
+}
+
+/// What came of reading the keys of an answer.
+#[derive(Debug)]
+pub enum Read {
+    /// All are granted, in the order asked.
+    Granted(Vec<Held>),
+    /// Not all are: those that are not.
+    Missing(Vec<Answer>),
+}
+
+/// Reads keys as `get` does. A key that may be absent is missing here all the same.
+///
+/// # Errors
+/// Those of [`get::get`].
+pub fn read(ctx: &Context, scope: &Scope, options: Options) -> Result<Read, Problem> {
+    let outcome = get::get(ctx, scope, options)?;
+    if !outcome.all_granted() {
+        let missing = outcome.answers.into_iter().filter(|answer| !answer.attempt.is_granted()).collect();
+        return Ok(Read::Missing(missing));
+    }
+    let held = outcome.answers.into_iter().filter_map(|answer| match (answer.attempt, answer.secret) {
+        (Attempt::Granted { grant, .. }, Some(secret)) => {
+            Some(Held { slug: grant.slug, expires_at_ms: grant.expires_at_ms, secret })
+        }
+        _ => None,
+    });
+    Ok(Read::Granted(held.collect()))
+}
+
+/// When the first of several keys ends.
+fn first_end(keys: &[&Held]) -> Option<i64> {
+    keys.iter().filter_map(|key| key.expires_at_ms).min()
+}
+
+#[cfg(test)]
+fn held(name: &str, value: &[u8], expires_at_ms: Option<i64>) -> Held {
+    let slug = Slug::parse(&format!("acme.test.{name}")).expect("a slug");
+    Held { slug, expires_at_ms, secret: Secret::copy_of(value) }
+}
