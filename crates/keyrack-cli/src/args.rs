@@ -158,8 +158,8 @@ const COMMANDS: &[(&str, &str, Describe)] = &[
 
 const EXAMPLES: &str = "\
 Examples:
-  keyrack init --org acme
-  keyrack set --key API_KEY --env test --vault os.secure --mech PERMANENT_VIA_REPLICA
+  keyrack init
+  keyrack set --key API_KEY --env test --vault os.secure
   keyrack unlock --env test
   keyrack get --key API_KEY --env test --value";
 

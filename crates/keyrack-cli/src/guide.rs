@@ -1,6 +1,7 @@
 //! A guided `init`: what was not said by a flag is asked for at the terminal, and Enter takes what is proposed.
 
 use keyrack_client::render::text::clean;
+use keyrack_client::render::tree::{paragraph, paragraph_toned};
 use keyrack_client::render::{Look, Tone};
 use keyrack_core::{ErrorCode, Owner, Problem};
 use keyrack_ops::init::{InitAsk, check_org};
@@ -20,7 +21,7 @@ pub(crate) fn guide(outer: &Outer, owner: &Owner, ask: &mut InitAsk) -> Result<(
         ask.key = Some(key(outer, &start, look)?);
     }
     if ask.org.is_none() && ask.at.is_none() && start.git_root.is_some() && !start.has_manifest {
-        let make = "Make .agent/keyrack.yml, in which this repository names the keys it needs?";
+        let make = "Make .agent/keyrack.yml, which names the keys this repository needs?";
         if yes(make, look)? {
             ask.org = Some(org(&start, look)?);
         }
@@ -29,41 +30,31 @@ pub(crate) fn guide(outer: &Outer, owner: &Owner, ask: &mut InitAsk) -> Result<(
 }
 
 fn key(outer: &Outer, start: &Start, look: Look) -> Result<std::path::PathBuf, Problem> {
-    let mut text = question("Which ssh key is to open your rack?", look);
-    let last = start.keys.len() - 1;
+    let mut text = String::new();
+    paragraph_toned(&mut text, ["", ""], "Which ssh key is to open your rack?", Tone::Title, look);
+    let (fork, last, pass) =
+        if look.unicode { ("   ├─ ", "   └─ ", "   │  ") } else { ("   |- ", "   `- ", "   |  ") };
     for (at, key) in start.keys.iter().enumerate() {
-        let tick = match (look.unicode, at == last) {
-            (true, false) => "├─",
-            (true, true) => "└─",
-            (false, false) => "|-",
-            (false, true) => "`-",
-        };
-        let path = clean(&outer.shown(&key.path, None));
+        let lead = if at + 1 == start.keys.len() { [last, "      "] } else { [fork, pass] };
         let sealed = if key.sealed { ", behind a passphrase" } else { "" };
-        let named =
-            if key.found { "" } else { ", to be named by --prikey each time, unless an ssh-agent has it" };
-        text.push_str(&format!(
-            "\n   {} {}. {path}{}",
-            look.paint(Tone::Quiet, tick),
-            at + 1,
-            look.paint(Tone::Quiet, &format!("{sealed}{named}"))
-        ));
+        let named = if key.found { "" } else { ", named by --prikey each time or held by an ssh-agent" };
+        let path = outer.shown(&key.path, None);
+        paragraph(&mut text, lead, &clean(&format!("{}. {path}{sealed}{named}", at + 1)), look);
     }
-    let prompt = format!("{text}\n{}", proposal("number", "1", look));
+    let prompt = format!("{text}{}", question("number [1]:", look));
     answered(&prompt, |answer| match answer {
         "" => Some(start.keys[0].path.clone()),
-        answer => answer
-            .parse::<usize>()
-            .ok()
-            .and_then(|number| start.keys.get(number.checked_sub(1)?))
-            .map(|key| key.path.clone()),
+        answer => {
+            let number = answer.parse::<usize>().ok()?.checked_sub(1)?;
+            start.keys.get(number).map(|key| key.path.clone())
+        }
     })
 }
 
 fn org(start: &Start, look: Look) -> Result<String, Problem> {
     let prompt = match &start.org {
-        Some(org) => proposal("Its org", org, look),
-        None => format!("{} ", question("Its org, such as acme:", look)),
+        Some(org) => question(&format!("Its org [{org}]:"), look),
+        None => question("Its org, such as acme:", look),
     };
     answered(&prompt, |answer| match (answer, &start.org) {
         ("", Some(org)) => Some(org.clone()),
@@ -72,20 +63,20 @@ fn org(start: &Start, look: Look) -> Result<String, Problem> {
 }
 
 fn yes(text: &str, look: Look) -> Result<bool, Problem> {
-    let prompt = format!("{} {} ", question(text, look), look.paint(Tone::Quiet, "[Y/n]"));
-    answered(&prompt, |answer| match answer.to_lowercase().as_str() {
+    answered(&question(&format!("{text} [Y/n]"), look), |answer| match answer.to_lowercase().as_str() {
         "" | "y" | "yes" => Some(true),
         "n" | "no" => Some(false),
         _ => None,
     })
 }
 
+/// A question as it is put, with the blank behind which the answer is typed.
 fn question(text: &str, look: Look) -> String {
-    look.paint(Tone::Title, text)
-}
-
-fn proposal(text: &str, proposed: &str, look: Look) -> String {
-    format!("{} {}: ", question(text, look), look.paint(Tone::Quiet, &format!("[{proposed}]")))
+    let mut shown = String::new();
+    // The answer is to begin on the same line.
+    let look = Look { width: look.width.map(|width| width.saturating_sub(3)), ..look };
+    paragraph_toned(&mut shown, ["", ""], text, Tone::Title, look);
+    format!("{} ", shown.trim_end_matches('\n'))
 }
 
 /// The first answer that will do.

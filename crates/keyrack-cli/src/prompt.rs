@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write a
 use std::path::Path;
 use std::time::Duration;
 
-use keyrack_client::render::text::clean;
+use keyrack_client::render::text::{clean, wrap};
 use keyrack_core::{ErrorCode, Problem, Slug};
 use keyrack_ops::{MAX_SECRET, Prompts};
 use keyrack_sys::terminal::Hidden;
@@ -131,7 +131,7 @@ fn typed(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let mut terminal = Hidden::open().map_err(|_| {
         Problem::new(ErrorCode::PromptNeeded, format!("{what} is needed, and there is no terminal to ask at"))
     })?;
-    terminal.show(prompt).map_err(|error| fault(&error))?;
+    terminal.show(&fitted(prompt)).map_err(|error| fault(&error))?;
     let mut line = Line::new();
     let ended = loop {
         match terminal.key().map_err(|error| fault(&error))? {
@@ -158,6 +158,17 @@ fn typed(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
         Ended::Full => Err(Problem::new(ErrorCode::SecretTooLarge, "the line is too long for the prompt")
             .hint("pipe it on stdin")),
     }
+}
+
+/// A prompt in lines that fit the terminal; those that are painted have been fitted already.
+fn fitted(prompt: &str) -> String {
+    let columns = File::open("/dev/tty").ok().and_then(terminal_size::terminal_size_of);
+    let Some((terminal_size::Width(columns), _)) = columns.filter(|_| !prompt.contains('\u{1b}')) else {
+        return prompt.to_owned();
+    };
+    let columns = usize::from(columns);
+    let lines: Vec<String> = prompt.split('\n').map(|line| wrap(line, columns, columns).join("\n")).collect();
+    lines.join("\n")
 }
 
 /// How a typed line ended.
@@ -240,7 +251,7 @@ pub(crate) fn line(prompt: &str) -> Result<String, Problem> {
     let fault =
         |error: io::Error| Problem::new(ErrorCode::Io, format!("the terminal could not be read: {error}"));
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(fault)?;
-    terminal.write_all(prompt.as_bytes()).map_err(fault)?;
+    terminal.write_all(fitted(prompt).as_bytes()).map_err(fault)?;
     let mut answer = String::new();
     BufReader::new(&terminal).take(1024).read_line(&mut answer).map_err(fault)?;
     if answer.is_empty() {

@@ -61,7 +61,7 @@ fn branch(check: &Check, invocation: Invocation, look: Look) -> Node {
     let (mark, tone) = match check.state {
         State::Ok => (look.titled("✅", "ok"), Tone::Plain),
         State::Skip => (look.titled("➖", "skip"), Tone::Quiet),
-        State::Warn => (look.titled("⚠️", "warn"), Tone::Warn),
+        State::Warn => (look.titled("🔶", "warn"), Tone::Warn),
         State::Fail => (look.titled("❌", "fail"), Tone::Bad),
     };
     let hint = check.hint.as_ref().map(Node::hint);

@@ -6,14 +6,15 @@ use super::look::{Look, Tone};
 
 /// A bar of a life: full when it begins, empty when it ends. It never looks emptier than the life is: a key that lives has a cell.
 pub fn bar(left: Life, whole: Life, look: Look) -> String {
+    // As wide as leaves room for the words behind it, two trees deep.
     let cells = match look.width {
-        Some(width) if width < 60 => 10,
-        Some(width) if width >= 120 => 40,
-        _ => 20,
+        Some(120..) => 40,
+        Some(width) => width.saturating_sub(33).clamp(7, 20),
+        None => 20,
     };
-    let part = u128::from(left.as_ms().min(whole.as_ms())) * cells;
-    let full = usize::try_from(part.div_ceil(u128::from(whole.as_ms().max(1)))).unwrap_or(0);
-    let cells = usize::try_from(cells).unwrap_or(0);
+    let whole = u128::from(whole.as_ms());
+    let part = u128::from(left.as_ms()).min(whole) * u128::try_from(cells).unwrap_or(0);
+    let full = usize::try_from(part.div_ceil(whole.max(1))).unwrap_or(0);
     let (some, none) = if look.unicode { ("█", "░") } else { ("#", "-") };
     some.repeat(full) + &none.repeat(cells.saturating_sub(full))
 }
@@ -27,18 +28,26 @@ pub fn tone(left: Life, whole: Life) -> Tone {
     }
 }
 
-/// A life as people say it: its two largest units, `8h 59m`, `1h`, `12m`, `45s`: to the nearest minute, as [`super::unlock::minutes`] has it,
-/// and below one the seconds that have begun.
+/// A life as people say it, its two largest units: `8h 59m`, `12m`, `4m 30s`, `45s`. From ten minutes on to the nearest minute, as
+/// [`super::unlock::minutes`] has it, below that with the seconds that have begun.
 pub fn spoken(life: Life) -> String {
     let ms = life.as_ms();
-    if ms < 60_000 {
-        return format!("{}s", ms.div_ceil(1000));
-    }
-    let minutes = ms.saturating_add(30_000) / 60_000;
-    match (minutes / 60, minutes % 60) {
-        (0, minutes) => format!("{minutes}m"),
-        (hours, 0) => format!("{hours}h"),
-        (hours, minutes) => format!("{hours}h {minutes}m"),
+    let joined = |one: String, rest: u64, unit: &str| {
+        if rest == 0 { one } else { format!("{one} {rest}{unit}") }
+    };
+    let seconds = ms.div_ceil(1000);
+    match ms {
+        0..=59_000 => format!("{seconds}s"),
+        // 10m is nothing less by a second that has begun.
+        ..=599_000 => joined(format!("{}m", seconds / 60), seconds % 60, "s"),
+        _ => {
+            let minutes = ms.saturating_add(30_000) / 60_000;
+            if minutes < 60 {
+                format!("{minutes}m")
+            } else {
+                joined(format!("{}h", minutes / 60), minutes % 60, "m")
+            }
+        }
     }
 }
 
@@ -52,18 +61,20 @@ mod tests {
     fn bars() {
         let narrow = Look { width: Some(40), ..Look::ASCII };
         for (left, whole, shown) in [
-            (10, 10, "##########"),
-            (5, 10, "#####-----"),
-            (1, 1_000_000, "#---------"),
-            (0, 10, "----------"),
-            (11, 10, "##########"),
-            (0, 0, "----------"),
-            (u64::MAX, u64::MAX, "##########"),
+            (7, 7, "#######"),
+            (4, 7, "####---"),
+            (1, 1_000_000, "#------"),
+            (0, 7, "-------"),
+            (8, 7, "#######"),
+            (0, 0, "-------"),
+            (u64::MAX, u64::MAX, "#######"),
         ] {
             assert_eq!(bar(Life(left), Life(whole), narrow), shown, "{left} of {whole}");
         }
         assert_eq!(bar(Life(1), Life(2), Look::PLAIN), "██████████░░░░░░░░░░");
-        for (width, cells) in [(None, 20), (Some(59), 10), (Some(60), 20), (Some(119), 20), (Some(120), 40)] {
+        for (width, cells) in
+            [(None, 20), (Some(0), 7), (Some(45), 12), (Some(53), 20), (Some(119), 20), (Some(120), 40)]
+        {
             let text = bar(Life(1), Life(3), Look { width, ..Look::PLAIN });
             assert_eq!(text.chars().count(), cells, "{width:?}");
         }
@@ -79,8 +90,13 @@ mod tests {
             (180 * MINUTE, Tone::Warn, "3h"),
             (54 * MINUTE + 1, Tone::Warn, "54m"),
             (54 * MINUTE, Tone::Bad, "54m"),
+            (10 * MINUTE, Tone::Bad, "10m"),
+            (10 * MINUTE - 1, Tone::Bad, "10m"),
+            (10 * MINUTE - 1000, Tone::Bad, "9m 59s"),
+            (75_000, Tone::Bad, "1m 15s"),
             (MINUTE, Tone::Bad, "1m"),
-            (MINUTE - 1, Tone::Bad, "60s"),
+            (MINUTE - 1, Tone::Bad, "1m"),
+            (59_000, Tone::Bad, "59s"),
             (0, Tone::Bad, "0s"),
         ] {
             assert_eq!((tone(Life(left), Life::DEFAULT), spoken(Life(left)).as_str()), (tone_of, words));

@@ -34,7 +34,7 @@ pub fn status(
     let mut nodes = vec![Node::pair("owner", owner(&status.owner))];
     if let Some(recipients) = recipients {
         let lines = recipients.iter().map(|one| Node::new(format!("{} ({})", one.label, one.mech)));
-        nodes.push(Node::new("recipients:").with(lines));
+        nodes.push(Node::new("recipients:").toned(Tone::Quiet).with(lines));
     }
     let Some(running) = &status.running else {
         let env = env.map_or("ENV", Env::as_str);
@@ -50,7 +50,7 @@ pub fn status(
     if keys.is_empty() {
         nodes.push(Node::new(no_keys(running, env)));
     } else {
-        nodes.push(Node::new("keys:").with(keys));
+        nodes.push(Node::new("keys:").toned(Tone::Quiet).with(keys));
     }
     tree(&title, &nodes, look)
 }
