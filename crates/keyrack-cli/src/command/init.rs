@@ -71,13 +71,13 @@ impl Flags {
             Effect::Created => look.marked("freshly minted", "✨"),
             Effect::Found => look.marked("already active", "👌"),
         };
-        let host = Node::pair("host manifest", effect(done.host)).with([
+        let host = Node::pair("host manifest", effect(done.host)).toned(Tone::Good).with([
             Node::pair("path", outer.shown(&done.host_path, None)),
             Node::pair("owner", owner.as_str()),
             Node::pair("recipient", &done.recipient.label),
         ]);
         let repo = match (&done.repo, &done.git_root) {
-            (Some(repo), root) => Node::pair("repo manifest", effect(repo.effect)).with([
+            (Some(repo), root) => Node::pair("repo manifest", effect(repo.effect)).toned(Tone::Good).with([
                 Node::pair("path", outer.shown(&repo.path, root.as_deref())),
                 Node::pair("org", &repo.org),
             ]),

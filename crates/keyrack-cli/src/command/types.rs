@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use keyrack_client::render::Tone;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_core::{Owner, Problem};
 use keyrack_ops::types::{Effect, TypesAsk, types};
@@ -58,8 +59,8 @@ impl Flags {
             Node::pair("path", outer.shown(&done.path, Some(&done.root))),
             Node::pair("keys", format!("{} {names}", done.keys)),
         ];
-        below.extend(done.advice.map(|advice| Node::pair("hint", advice)));
-        let node = Node::pair("declarations", what).with(below);
+        below.extend(done.advice.map(Node::hint));
+        let node = Node::pair("declarations", what).toned(Tone::Good).with(below);
         output::print(tree(&look.titled("🔐", "keyrack types"), &[node], look).as_bytes()).map(|()| 0)
     }
 }

@@ -222,6 +222,93 @@ fn text_is_wrapped_at_the_width_of_the_terminal() {
     }
 }
 
+/// Every command, in every width: nothing is wrapped by the terminal, which would cut words, but what gets pasted or is a single word.
+#[test]
+fn every_command_fits_the_terminal() {
+    let Some(world) = world("every_command_fits_the_terminal") else { return };
+    for (line, stdin) in [
+        ("keyrack set --key A --env test --vault os.secure --mech REPLICA", "s3cret"),
+        ("keyrack set --key B --env prod --vault os.direct --mech REPLICA --max-duration 1h", "s3cret"),
+        ("keyrack set --key ROOT --env sudo --org @all --vault os.daemon", "s3cret"),
+        ("keyrack unlock --env test --duration 23h", ""),
+        ("keyrack unlock --env prod", ""),
+    ] {
+        assert_eq!(world.run(line, stdin.as_bytes()).0, 0, "{line}");
+    }
+    let lines = [
+        "--help",
+        "init --no-prompt",
+        "init --no-prompt --owner work",
+        "recipient get",
+        "get --key A --env test",
+        "get --for repo --env all",
+        "get --key NOPE",
+        "get --key acme.test.C",
+        "get --key API --json=x",
+        "source --env test --key NOPE",
+        "set --key X --no-prompt --env test --vault os.secure",
+        "set --key A --env test --vault os.direct --mech REPLICA",
+        "unlock --env test",
+        "unlock --env prod --duration 25h",
+        "unlock --env all",
+        "status",
+        "status --env camp",
+        "list",
+        "list --owner nobody",
+        "doctor",
+        "daemon status",
+        "daemon restart",
+        "daemon prune --owner nobody",
+        "types --help",
+        "run --env test -- true",
+        "run --env camp --key NOPE -- true",
+        "fill --env test",
+        "firewall",
+        "infra init --org acme",
+        "schema nope",
+        "man nope",
+        "completions nope",
+        "credential",
+        "nope",
+        "relock --env prod",
+        "del --key NOPE --env test",
+        "recipient del --label nobody",
+        "recipient set --label x --pubkey x",
+        "relock",
+    ];
+    let script: String = lines
+        .iter()
+        .map(|line| format!("echo \"=== {line}\"; NO_COLOR=1 keyrack {line} < /dev/null; "))
+        .collect();
+    for width in [40, 80, 200] {
+        for look in ["LC_ALL=C.UTF-8", "LC_ALL=C", "TERM=dumb"] {
+            let file = world.home.home().join("project/all.sh");
+            std::fs::write(&file, format!("export {look}\n{script}\n")).unwrap();
+            let (exit, shown) = at_terminal(&world, &format!("stty cols {width} rows 50; sh all.sh"), &[]);
+            assert_eq!(exit, 0, "{shown}");
+            let mut command = "";
+            for line in shown.split("[exit ").next().unwrap().lines() {
+                command = line.strip_prefix("=== ").unwrap_or(command);
+                if line.starts_with("=== ") {
+                    continue;
+                }
+                assert!(look == "LC_ALL=C.UTF-8" || line.is_ascii(), "{look}: {command}: {line:?}");
+                // Below the tree's own lines: a command, or one word with its name before it.
+                let text = line.trim_start_matches([' ', '│', '├', '└', '─', '|', '`', '-']);
+                let is_command = ["tip: ", "fix: ", "next: ", "keyrack ", "eval "]
+                    .iter()
+                    .any(|lead| text.starts_with(lead))
+                    || text.contains('`');
+                let columns: usize = line.chars().map(|c| if c >= '\u{2700}' { 2 } else { 1 }).sum();
+                assert!(
+                    columns <= width || is_command || !text.contains(' '),
+                    "{width}, {look}: {command}: {line:?}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn colour_is_for_terminals_that_want_it() {
     let Some(world) = world("colour_is_for_terminals_that_want_it") else { return };

@@ -39,7 +39,7 @@ pub fn spoken(life: Life) -> String {
     match ms {
         0..=59_000 => format!("{seconds}s"),
         // 10m is nothing less by a second that has begun.
-        ..=599_000 => joined(format!("{}m", seconds / 60), seconds % 60, "s"),
+        59_001..=599_000 => joined(format!("{}m", seconds / 60), seconds % 60, "s"),
         _ => {
             let minutes = ms.saturating_add(30_000) / 60_000;
             if minutes < 60 {

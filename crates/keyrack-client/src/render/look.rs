@@ -1,5 +1,7 @@
 //! How text may look where it goes.
 
+use std::borrow::Cow;
+
 /// What a piece of text means, which is all that decides its colour. A terminal's own sixteen colours are used: they fit its background.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tone {
@@ -54,6 +56,14 @@ impl Look {
 
     /// For a place that knows ASCII alone.
     pub const ASCII: Look = Look { width: None, colour: false, unicode: false };
+
+    /// `text` with our own punctuation in letters that can be shown. Names stay as they are.
+    pub(crate) fn spelt(self, text: &str) -> Cow<'_, str> {
+        if self.unicode || text.is_ascii() {
+            return Cow::Borrowed(text);
+        }
+        Cow::Owned(text.replace('…', "...").replace(['—', '–'], "-").replace('→', "->"))
+    }
 
     /// `text` in the colour of a tone, if that can be shown.
     pub fn paint(self, tone: Tone, text: &str) -> String {

@@ -113,18 +113,19 @@ fn branches(out: &mut String, indent: &str, nodes: &[Node], look: Look) {
         // A wrapped line goes on under the text, and the line of the branches below it goes on too.
         let hang = format!("{below}{}", if node.below.is_empty() { "" } else { pass });
         let first = format!("{indent}{}", if is_last { last } else { fork });
+        let text = look.spelt(&node.text);
         match node.kind {
             Kind::Text => {
                 put(
                     out,
                     [&first, &hang],
-                    wrap_under([&first, &hang], &node.text, look),
+                    wrap_under([&first, &hang], &text, look),
                     node.name,
                     node.tone,
                     look,
                 );
             }
-            Kind::Command => put(out, [&first, &hang], vec![&node.text], node.name, node.tone, look),
+            Kind::Command => put(out, [&first, &hang], vec![&text], node.name, node.tone, look),
         }
         branches(out, &below, &node.below, look);
     }
@@ -137,7 +138,8 @@ pub fn paragraph(out: &mut String, lead: [&str; 2], text: &str, look: Look) {
 
 /// The same in a tone.
 pub fn paragraph_toned(out: &mut String, lead: [&str; 2], text: &str, tone: Tone, look: Look) {
-    put(out, lead, wrap_under(lead, text, look), 0, tone, look);
+    let text = look.spelt(text);
+    put(out, lead, wrap_under(lead, &text, look), 0, tone, look);
 }
 
 fn wrap_under<'t>(lead: [&str; 2], text: &'t str, look: Look) -> Vec<&'t str> {
