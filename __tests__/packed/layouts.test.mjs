@@ -23,9 +23,16 @@ it('npm, globally, with the manual pages', async () => {
   await consumer.ok(['npm', 'install', '--global', '--prefix', prefix, '--ignore-scripts', 'keyrack']);
   // Without node on the PATH as well: it is found by the shell alone.
   mkdirSync(join(consumer.base, 'tools'));
-  for (const tool of ['sh', 'readlink']) symlinkSync(existsSync(`/bin/${tool}`) ? `/bin/${tool}` : `/usr/bin/${tool}`, join(consumer.base, 'tools', tool));
+  for (const tool of ['sh', 'readlink', 'uname']) symlinkSync(existsSync(`/bin/${tool}`) ? `/bin/${tool}` : `/usr/bin/${tool}`, join(consumer.base, 'tools', tool));
   const env = { ...consumer.env, PATH: join(consumer.base, 'tools') };
-  expect(await consumer.run([join(prefix, 'bin/keyrack'), '--version'], { env })).toMatchObject({ status: 0, stdout: expect.stringMatching(/^keyrack \d/) });
+  const says = { status: 0, stdout: expect.stringMatching(/^keyrack \d/) };
+  expect(await consumer.run([join(prefix, 'bin/keyrack'), '--version'], { env })).toMatchObject(says);
+  // Where the packages of several platforms are installed it is this machine's.
+  const other = inject('packed').name.includes('x64') ? 'linux-arm64-gnu' : 'linux-x64-gnu';
+  const native = join(prefix, 'lib/node_modules/keyrack/node_modules/@keyrack', other, 'bin');
+  mkdirSync(native, { recursive: true });
+  writeFileSync(join(native, 'keyrack'), '#!/bin/sh\necho wrong\n', { mode: 0o755 });
+  expect(await consumer.run([join(prefix, 'bin/keyrack'), '--version'], { env })).toMatchObject(says);
   expect(readFileSync(join(prefix, 'share/man/man1/keyrack.1'), 'utf8')).toContain('keyrack');
 });
 
