@@ -23,13 +23,14 @@ const until = async (what, test) => {
   }
 };
 
-const program = (pid) => {
+const link = (pid, name) => {
   try {
-    return readlinkSync(`/proc/${pid}/exe`);
+    return readlinkSync(`/proc/${pid}/${name}`);
   } catch {
     return '';
   }
 };
+const program = (pid) => link(pid, 'exe');
 
 describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
   let consumer;
@@ -49,8 +50,11 @@ describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
   });
   afterAll(() => consumer?.end());
 
-  /** The processes that run the installed command. */
-  const ours = () => readdirSync('/proc').filter((each) => /^\d+$/.test(each) && program(each) === binary);
+  /** The processes of this project that run what `is` says. */
+  const running = (is) => readdirSync('/proc').filter((each) => /^\d+$/.test(each) && is(program(each)) && link(each, 'cwd') === consumer.directory);
+  const ours = () => running((file) => file === binary);
+  /** Both programs of the job are there, and no copy of the shell that has yet to become one: it would ignore the signals. */
+  const both = () => ours().length === 1 && running((file) => /\/(cat|coreutils|busybox)$/.test(file)).length === 1;
 
   /** The command, waiting for its input. */
   async function waiting() {
@@ -85,7 +89,8 @@ describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
     }
   });
 
-  it('is stopped, continued and interrupted from the terminal', async () => {
+  it.each(['itself', 'through the package manager'])('is stopped, continued and interrupted from the terminal, %s', async (how) => {
+    const words = (how === 'itself' ? [path] : consumer.words.keyrack).join(' ');
     if (!canRun(`is stopped, continued and interrupted from the terminal (${manager})`, 'script') || !canRun('job control', 'bash')) return;
     const shell = spawn('script', ['-qec', 'bash --norc --noprofile -i', '/dev/null'], { cwd: consumer.directory, env: { ...consumer.env, PS1: 'ready> ', TERM: 'dumb' } });
     let shown = '';
@@ -98,8 +103,8 @@ describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
     try {
       await sees(/ready> $/);
       // At a prompt the terminal sends no signals: here it reads what another program of its job is typed.
-      shell.stdin.write(`cat | ${path} ${SET.join(' ')}\r`);
-      await until(() => `${binary} running`, () => ours().length === 1);
+      shell.stdin.write(`cat | ${words} ${SET.join(' ')}\r`);
+      await until(() => `${binary} running`, both);
       const [pid] = ours();
       shell.stdin.write('\x1a');
       await sees(/Stopped[\s\S]*ready> $/);
@@ -111,8 +116,8 @@ describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
       shell.stdin.write('echo "status $?"\r');
       await sees(/status 0\r\n/);
 
-      shell.stdin.write(`cat | ${path} ${SET.join(' ')}\r`);
-      await until(() => `${binary} running`, () => ours().length === 1);
+      shell.stdin.write(`cat | ${words} ${SET.join(' ')}\r`);
+      await until(() => `${binary} running`, both);
       shell.stdin.write('\x03');
       await sees(/ready> $/);
       shell.stdin.write('echo "status $?"\r');
