@@ -3,16 +3,21 @@
 
 _keyrack() {
   local word about
-  local -a offered described
+  local -i width=0 at
+  local -a offered abouts described
   while IFS=$'\t' read -r word about; do
     if [[ $word == :files ]]; then
       _files
       return
     fi
     offered+=("$word")
-    described+=("${word}${about:+  -- $about}")
+    abouts+=("$about")
+    (( $#word > width )) && width=$#word
   done < <(command keyrack complete words -- "${(@Q)words[1,CURRENT]}" 2>/dev/null </dev/null)
   (( $#offered )) || return 1
+  for (( at = 1; at <= $#offered; at++ )); do
+    described+=("${(r:width:)offered[at]}  ${abouts[at]}")
+  done
   compadd -l -d described -- "${offered[@]}"
 }
 

@@ -85,6 +85,15 @@ fn zsh_completes() {
     ];
     let (_, shown) = at_terminal(&world, line, &answers);
     nothing_happened(&world, &shown);
+    // And from a directory of its search path, as it is installed.
+    assert_eq!(world.run("sh -c 'mkdir zfunc; keyrack completions zsh > zfunc/_keyrack'", b"").0, 0);
+    let answers = [
+        ("READY> ", "fpath=($PWD/zfunc $fpath); autoload -U compinit; compinit -u -D\n"),
+        ("READY> ", TYPED),
+        (ANSWERED, ""),
+        ("READY> ", "exit\n"),
+    ];
+    at_terminal(&world, line, &answers);
 }
 
 #[test]
