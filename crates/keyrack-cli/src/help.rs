@@ -20,33 +20,47 @@ const GROUPS: [(&str, &[&str]); 4] = [
 pub(crate) fn show(mut tree: clap::Command, error: &clap::Error, look: Look) -> String {
     tree.build();
     let shown = error.render().to_string();
-    of(command_of(&tree, &shown), look)
+    let (command, above) = command_of(&tree, &shown);
+    of(command, above, look)
 }
 
-/// The command that a help text of clap is of, as its line of usage says.
-fn command_of<'a>(tree: &'a clap::Command, shown: &str) -> &'a clap::Command {
+/// The command that a help text of clap is of, as its line of usage says, and the one above it.
+fn command_of<'a>(tree: &'a clap::Command, shown: &str) -> (&'a clap::Command, Option<&'a clap::Command>) {
     let usage = shown.lines().find_map(|line| line.strip_prefix("Usage: keyrack ")).unwrap_or_default();
-    let mut command = tree;
+    let (mut command, mut above) = (tree, None);
     for word in usage.split(' ') {
         match command.find_subcommand(word) {
-            Some(below) => command = below,
+            Some(below) => (command, above) = (below, Some(command)),
             None => break,
         }
     }
-    command
+    (command, above)
+}
+
+/// What stands below the flags of a command: its own notes and examples, else those examples of the one above that are of it.
+pub(crate) fn notes(command: &clap::Command, above: Option<&clap::Command>) -> String {
+    let text = |command: &clap::Command| command.get_after_help().map(ToString::to_string);
+    if let Some(own) = text(command) {
+        return own;
+    }
+    let start = format!("  {} ", command.get_bin_name().unwrap_or_default());
+    let theirs = above.and_then(text).unwrap_or_default();
+    let of_it: Vec<&str> = theirs.lines().filter(|line| format!("{line} ").starts_with(&start)).collect();
+    if of_it.is_empty() { String::new() } else { format!("Examples:\n{}", of_it.join("\n")) }
 }
 
 /// The help of a command of a built tree.
-fn of(command: &clap::Command, look: Look) -> String {
+fn of(command: &clap::Command, above: Option<&clap::Command>, look: Look) -> String {
     let width = look.width.unwrap_or(WIDEST).min(WIDEST);
-    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let after = notes(command, above);
     let is_root = command.get_name() == "keyrack";
     let template = if is_root {
         "{about}\n\n{usage-heading} {usage}\n\n\u{0}Options:\n{options}"
     } else {
         "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}"
     };
-    let text = command.clone().help_template(template).term_width(width).render_help().to_string();
+    let text =
+        command.clone().after_help("").help_template(template).term_width(width).render_help().to_string();
     let text = text.replacen('\u{0}', &groups(command, width), 1);
     let mut help = String::new();
     for line in text.trim_end().lines() {
@@ -142,12 +156,13 @@ mod tests {
     use super::*;
     use crate::args::tree;
 
-    fn every(command: &clap::Command, visit: &mut impl FnMut(&clap::Command)) {
-        visit(command);
-        command
-            .get_subcommands()
-            .filter(|below| below.get_name() != "help")
-            .for_each(|below| every(below, visit));
+    type Visit<'v> = &'v mut dyn FnMut(&clap::Command, Option<&clap::Command>);
+
+    fn every(command: &clap::Command, above: Option<&clap::Command>, visit: Visit<'_>) {
+        visit(command, above);
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            every(below, Some(command), visit);
+        }
     }
 
     #[test]
@@ -155,7 +170,7 @@ mod tests {
         let names: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         let mut tree = tree();
         tree.build();
-        let text = of(&tree, Look { width: Some(80), ..Look::PLAIN });
+        let text = of(&tree, None, Look { width: Some(80), ..Look::PLAIN });
         for command in
             tree.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
         {
@@ -175,9 +190,10 @@ mod tests {
         tree.build();
         for width in [40, 80, 200] {
             let look = Look { width: Some(width), ..Look::PLAIN };
-            every(&tree, &mut |command| {
-                let text = of(command, look);
-                let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            every(&tree, None, &mut |command, above| {
+                let text = of(command, above, look);
+                let after = notes(command, above);
+                assert!(after.contains("Examples:\n"), "{:?} shows an example", command.get_bin_name());
                 for line in after.lines().filter(|line| line.starts_with("  ")) {
                     let command = line[2..].split("   ").next().unwrap();
                     let is_whole = |shown: &str| {
@@ -192,7 +208,7 @@ mod tests {
                     );
                 }
                 assert!(!text.contains('\u{0}') && !text.contains('\u{1b}'));
-                let colour = of(command, Look { colour: true, ..look });
+                let colour = of(command, above, Look { colour: true, ..look });
                 assert_eq!(strip(&colour), text);
             });
         }

@@ -27,9 +27,14 @@ Examples:
   keyrack credential aws --env prep --key AWS_CREDENTIALS
   keyrack credential kubectl --env prep --key CLUSTER_TOKEN";
 
+const GIT_EXAMPLE: &str = "\
+Examples:
+  git config credential.https://github.com.helper '!keyrack credential git --host github.com --env prep --key GITHUB_TOKEN'";
+
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Answer git: a credential helper
+    #[command(after_help = GIT_EXAMPLE)]
     Git(GitFlags),
     /// Answer docker: a credential helper
     Docker(DockerFlags),

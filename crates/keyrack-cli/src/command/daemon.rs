@@ -21,6 +21,7 @@ pub(crate) const NAMES: [&str; 5] = ["start", "stop", "restart", "status", "prun
 
 const EXAMPLES: &str = "\
 Examples:
+  keyrack daemon start
   keyrack daemon status
   keyrack daemon restart              after an upgrade: unlocked keys stay unlocked
   keyrack daemon stop

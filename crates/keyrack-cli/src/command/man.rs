@@ -9,6 +9,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use keyrack_core::nearest::did_you_mean;
 use keyrack_core::{ErrorCode, Fix, Problem};
 
+use crate::help::notes;
 use crate::{args, output};
 
 const EXAMPLES: &str = "\
@@ -69,21 +70,28 @@ fn pages() -> Result<Vec<Page>, Problem> {
     let mut tree = args::tree().disable_help_subcommand(true);
     tree.build();
     let mut pages = Vec::new();
-    collect(&tree, "", &mut pages)
+    collect(&tree, None, "", &mut pages)
         .map_err(|error| Problem::new(ErrorCode::Internal, format!("a page could not be made: {error}")))?;
     Ok(pages)
 }
 
-fn collect(command: &clap::Command, above: &str, pages: &mut Vec<Page>) -> std::io::Result<()> {
+fn collect(
+    command: &clap::Command,
+    over: Option<&clap::Command>,
+    above: &str,
+    pages: &mut Vec<Page>,
+) -> std::io::Result<()> {
     let dash = if above.is_empty() { "" } else { "-" };
     let name = format!("{above}{dash}{}", command.get_name());
     let below: Vec<&clap::Command> = command.get_subcommands().filter(|below| !below.is_hide_set()).collect();
-    pages.push(Page { text: page(command, &name, above, &below)?, name: name.clone() });
-    below.into_iter().try_for_each(|below| collect(below, &name, pages))
+    pages
+        .push(Page { text: page(command, &notes(command, over), &name, above, &below)?, name: name.clone() });
+    below.into_iter().try_for_each(|below| collect(below, Some(command), &name, pages))
 }
 
 fn page(
     command: &clap::Command,
+    after: &str,
     name: &str,
     above: &str,
     below: &[&clap::Command],
@@ -107,8 +115,7 @@ fn page(
         man.render_subcommands_section(&mut text)?;
     }
     let mut more = Roff::default();
-    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let (notes, examples) = after.split_once("Examples:\n").unwrap_or((&after, ""));
+    let (notes, examples) = after.split_once("Examples:\n").unwrap_or((after, ""));
     if !notes.trim().is_empty() {
         more.control("SH", ["NOTES"]);
         // A blank line begins a paragraph, and what is indented stays as it is.

@@ -35,7 +35,11 @@ impl Values<'_> {
         }
         match arg.get_id().as_str() {
             "env" => Some(self.envs()),
-            "key" => Some(self.keys()),
+            "key" | "access_key_id" | "secret_access_key" | "session_token" => Some(self.keys()),
+            "operation" if self.line.command() == "docker" => {
+                bare(&["get", "list", "store", "erase", "version"])
+            }
+            "operation" => bare(&["get", "store", "erase"]),
             "scope" => bare(&["repo"]),
             "owner" | "owner_for" => Some(self.owners()),
             "org" if self.line.command() != "init" => bare(&["@this", "@all"]),
