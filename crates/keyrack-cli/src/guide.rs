@@ -1,14 +1,12 @@
 //! A guided `init`: what was not said by a flag is asked for at the terminal, and Enter takes what is proposed.
 
-use keyrack_client::render::text::clean;
-use keyrack_client::render::tree::{paragraph, paragraph_toned};
-use keyrack_client::render::{Look, Tone};
+use keyrack_client::render::Look;
 use keyrack_core::{ErrorCode, Owner, Problem};
 use keyrack_ops::init::{InitAsk, check_org};
-use keyrack_ops::init_guide::{Start, look};
+use keyrack_ops::init_guide::{Start, Usable, look};
 
 use crate::outer::Outer;
-use crate::prompt::line;
+use crate::prompt::{choices, line, question};
 
 /// How often a question is put again.
 const TRIES: usize = 5;
@@ -30,18 +28,14 @@ pub(crate) fn guide(outer: &Outer, owner: &Owner, ask: &mut InitAsk) -> Result<(
 }
 
 fn key(outer: &Outer, start: &Start, look: Look) -> Result<std::path::PathBuf, Problem> {
-    let mut text = String::new();
-    paragraph_toned(&mut text, ["", ""], "Which ssh key is to open your rack?", Tone::Title, look);
-    let (fork, last, pass) =
-        if look.unicode { ("   ├─ ", "   └─ ", "   │  ") } else { ("   |- ", "   `- ", "   |  ") };
-    for (at, key) in start.keys.iter().enumerate() {
-        let lead = if at + 1 == start.keys.len() { [last, "      "] } else { [fork, pass] };
+    let option = |key: &Usable| {
         let sealed = if key.sealed { ", behind a passphrase" } else { "" };
         let named = if key.found { "" } else { ", named by --prikey each time or held by an ssh-agent" };
-        let path = outer.shown(&key.path, None);
-        paragraph(&mut text, lead, &clean(&format!("{}. {path}{sealed}{named}", at + 1)), look);
-    }
-    let prompt = format!("{text}{}", question("number [1]:", look));
+        format!("{}{sealed}{named}", outer.shown(&key.path, None))
+    };
+    let options: Vec<String> = start.keys.iter().map(option).collect();
+    let list = choices("Which ssh key is to open your rack?", &options, look);
+    let prompt = format!("{list}{}", question("choice [1]:", look));
     answered(&prompt, |answer| match answer {
         "" => Some(start.keys[0].path.clone()),
         answer => {
@@ -68,15 +62,6 @@ fn yes(text: &str, look: Look) -> Result<bool, Problem> {
         "n" | "no" => Some(false),
         _ => None,
     })
-}
-
-/// A question as it is put, with the blank behind which the answer is typed.
-fn question(text: &str, look: Look) -> String {
-    let mut shown = String::new();
-    // The answer is to begin on the same line.
-    let look = Look { width: look.width.map(|width| width.saturating_sub(3)), ..look };
-    paragraph_toned(&mut shown, ["", ""], text, Tone::Title, look);
-    format!("{} ", shown.trim_end_matches('\n'))
 }
 
 /// The first answer that will do.

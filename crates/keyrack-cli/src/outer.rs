@@ -43,7 +43,7 @@ impl Outer {
         prikeys: &[PathBuf],
         operation: impl FnOnce(&Outside<'_>) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        let mut person = Terminal { allowed: !self.group.no_prompt };
+        let mut person = Terminal::of(self);
         let outside = Outside::new(self.context(owner), keyrackd()?, now_ms(), &mut person);
         operation(&outside.with_prikeys(prikeys.iter().cloned()))
     }

@@ -6,15 +6,57 @@ use std::path::Path;
 use std::time::Duration;
 
 use keyrack_client::render::text::{clean, wrap};
+use keyrack_client::render::tree::{paragraph, paragraph_toned};
+use keyrack_client::render::{Look, Tone};
 use keyrack_core::{ErrorCode, Problem, Slug};
 use keyrack_ops::{MAX_SECRET, Prompts};
 use keyrack_sys::terminal::Hidden;
 use zeroize::Zeroizing;
 
+use crate::outer::Outer;
+
 /// The person at the terminal, and what is piped into this process.
 pub(crate) struct Terminal {
     /// Whether a person may be asked at all.
-    pub(crate) allowed: bool,
+    allowed: bool,
+    /// How the terminal may look.
+    look: Look,
+}
+
+impl Terminal {
+    pub(crate) fn of(outer: &Outer) -> Self {
+        let look = if io::stdout().is_terminal() { outer.look() } else { outer.look_of_stderr() };
+        Terminal { allowed: !outer.group.no_prompt, look }
+    }
+}
+
+/// A question as it is put, with the blank behind which the answer is typed.
+pub(crate) fn question(text: &str, look: Look) -> String {
+    let mut shown = String::new();
+    // The answer is to begin on the same line.
+    let look = Look { width: look.width.map(|width| width.saturating_sub(3)), ..look };
+    paragraph(&mut shown, ["", ""], &clean(text), look);
+    // The blank is of the question, so that it is found as it stands here.
+    let lines: Vec<String> = shown.trim_end_matches('\n').lines().map(str::to_owned).collect();
+    let last = lines.len().saturating_sub(1);
+    let painted = lines.iter().enumerate().map(|(at, line)| {
+        let blank = if at == last { " " } else { "\n" };
+        look.paint(Tone::Title, &format!("{line}{blank}"))
+    });
+    painted.collect()
+}
+
+/// What can be chosen from, numbered, below the question.
+pub(crate) fn choices(text: &str, options: &[String], look: Look) -> String {
+    let mut shown = String::new();
+    paragraph_toned(&mut shown, ["", ""], &clean(text), Tone::Title, look);
+    let (fork, last, pass) =
+        if look.unicode { ("   ├─ ", "   └─ ", "   │  ") } else { ("   |- ", "   `- ", "   |  ") };
+    for (at, option) in options.iter().enumerate() {
+        let lead = if at + 1 == options.len() { [last, "      "] } else { [fork, pass] };
+        paragraph(&mut shown, lead, &clean(&format!("{}. {option}", at + 1)), look);
+    }
+    shown
 }
 
 impl Prompts for Terminal {
@@ -63,7 +105,7 @@ impl Prompts for Terminal {
 
     fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Problem> {
         self.ask_openly(question, flag)?;
-        let answer = line(&format!("{question} [y/N] "))?;
+        let answer = line(&self::question(&format!("{question} [y/N]"), self.look))?;
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 
@@ -75,13 +117,9 @@ impl Prompts for Terminal {
         flag: &str,
     ) -> Result<usize, Problem> {
         self.ask_openly(question, flag)?;
-        let mut text = format!("{question}\n");
-        for (at, option) in options.iter().enumerate() {
-            let tick = if at + 1 == options.len() { "└─" } else { "├─" };
-            text.push_str(&format!("   {tick} {}. {option}\n", at + 1));
-        }
+        let list = choices(question, options, self.look);
         let usual_shown = usual.map_or_else(String::new, |at| format!(" [{}]", at + 1));
-        let answer = line(&format!("{text}choice{usual_shown}: "))?;
+        let answer = line(&format!("{list}{}", self::question(&format!("choice{usual_shown}:"), self.look)))?;
         match (answer.trim().parse::<usize>(), usual) {
             (Err(_), Some(usual)) if answer.trim().is_empty() => Ok(usual),
             (Ok(number), _) if (1..=options.len()).contains(&number) => Ok(number - 1),
@@ -160,10 +198,10 @@ fn typed(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
     }
 }
 
-/// A prompt in lines that fit the terminal; those that are painted have been fitted already.
+/// A prompt in lines that fit the terminal.
 fn fitted(prompt: &str) -> String {
     let columns = File::open("/dev/tty").ok().and_then(terminal_size::terminal_size_of);
-    let Some((terminal_size::Width(columns), _)) = columns.filter(|_| !prompt.contains('\u{1b}')) else {
+    let Some((terminal_size::Width(columns), _)) = columns else {
         return prompt.to_owned();
     };
     let columns = usize::from(columns);
@@ -251,7 +289,7 @@ pub(crate) fn line(prompt: &str) -> Result<String, Problem> {
     let fault =
         |error: io::Error| Problem::new(ErrorCode::Io, format!("the terminal could not be read: {error}"));
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(fault)?;
-    terminal.write_all(fitted(prompt).as_bytes()).map_err(fault)?;
+    terminal.write_all(prompt.as_bytes()).map_err(fault)?;
     let mut answer = String::new();
     BufReader::new(&terminal).take(1024).read_line(&mut answer).map_err(fault)?;
     if answer.is_empty() {

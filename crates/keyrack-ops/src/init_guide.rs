@@ -8,7 +8,8 @@ use keyrack_client::manifest;
 use keyrack_core::repo_manifest::MANIFEST_PATH;
 use keyrack_core::{Org, Problem};
 use keyrack_vaults::manifest_file;
-use keyrack_vaults::recipient::{Usable, usable_keys};
+pub use keyrack_vaults::recipient::Usable;
+use keyrack_vaults::recipient::usable_keys;
 use serde_json::Value;
 
 use crate::outside::Outside;

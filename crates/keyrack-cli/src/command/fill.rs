@@ -77,7 +77,7 @@ impl Flags {
             prikeys: self.prikey,
             now_ms,
         };
-        let mut person = Terminal { allowed: !outer.group.no_prompt };
+        let mut person = Terminal::of(outer);
         let mut follow = |progress: Progress<'_>| {
             if !outer.as_json {
                 outer.notice(&followed(progress, &ask.env, outer));

@@ -389,7 +389,7 @@ fn init_is_guided_at_a_terminal() {
     );
     let init = "NO_COLOR=1 keyrack init";
     let (exit, shown) =
-        at_terminal(&world, init, &[("number [1]: ", "\n"), (make, "\n"), ("Its org [acme]: ", "\n")]);
+        at_terminal(&world, init, &[("choice [1]: ", "\n"), (make, "\n"), ("Its org [acme]: ", "\n")]);
     assert_eq!(exit, 0, "{shown}");
     assert!(shown.contains("├─ 1. ~/.ssh/id_ed25519\n"), "{shown}");
     assert!(shown.contains("└─ 2. ~/.ssh/work, behind a passphrase, named by --prikey"), "{shown}");
