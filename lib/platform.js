@@ -74,7 +74,7 @@ function repair() {
     };
   }
   const hint = 'a lock file made on another system, or an install that omits optional dependencies, leaves it out';
-  if (process.versions.pnp) return { fix: 'yarn add keyrack', hint };
+  if (process.versions.pnp) return { fix: 'yarn install', hint: `${hint}; so does a supportedArchitectures in .yarnrc.yml that does not name this machine` };
   if (root.includes(`${path.sep}.pnpm${path.sep}`)) return { fix: 'pnpm install', hint: `${hint}; remove node_modules if pnpm finds nothing to do` };
   return { fix: 'npm install --force --include=optional keyrack', hint };
 }

@@ -34,8 +34,11 @@ export function glibcFloor(file) {
   return versions.sort(compareVersions).at(-1) ?? null;
 }
 
-/** Every reason why what was built for a platform may not be shipped. */
-export function faults({ name, directory, libc }) {
+/** Whether a binary needs nothing of the machine it runs on. */
+export const isStatic = (file) => interpreter(file) === null && needed(file).length === 0;
+
+/** Every reason why what was built for a platform may not be shipped. `shared`: binaries that are not static are let through. */
+export function faults({ name, directory, libc }, { shared = false } = {}) {
   const found = [];
   for (const [file, mode] of Object.entries(SHIPPED)) {
     const path = join(directory, file);
@@ -49,7 +52,7 @@ export function faults({ name, directory, libc }) {
     const arch = machine(path);
     if (arch !== MACHINES[name.split('-')[1]]) say(`is for ${arch}`);
     if (file.startsWith('bin/')) {
-      if (interpreter(path) !== null || needed(path).length > 0) say('is not static');
+      if (!shared && !isStatic(path)) say('is not static');
       continue;
     }
     const floor = glibcFloor(path);

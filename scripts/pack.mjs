@@ -4,6 +4,7 @@
 //   npm run pack:local -- --out DIR                               this machine's platform
 //   npm run pack:local -- --out DIR --target linux-x64-musl       platforms by name; may be repeated
 //   npm run pack:local -- --out DIR --all                         every platform
+//   … --static                                                    only with static binaries, as a release is
 //   … --repository https://github.com/OWNER/NAME                  says in the manifests where it was built; provenance asks for it
 //
 // What is packed is a copy: the optional dependencies of the root package are written into that, never into the checkout.
@@ -11,7 +12,7 @@
 import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { capture, root } from './command.mjs';
 import { join, resolve } from 'node:path';
-import { faults } from './elf.mjs';
+import { faults, isStatic } from './elf.mjs';
 import { fileURLToPath } from 'node:url';
 import { host, PLATFORMS, platform as named, SHIPPED } from './platforms.mjs';
 import { notices } from './licenses.mjs';
@@ -50,11 +51,12 @@ export function stageRoot(directory, repository) {
 }
 
 /** Lays out a platform package, which must have been built. */
-export function stagePlatform(directory, platform, version, repository) {
-  const wrong = faults(platform);
+export function stagePlatform(directory, platform, version, { repository, static: onlyStatic }) {
+  const wrong = faults(platform, { shared: !onlyStatic });
   if (wrong.length > 0) throw new Error(`${wrong.join('; ')} (npm run build -- --target ${platform.name})`);
   const manifest = published(read(platform.directory, 'package.json'), repository);
   manifest.files = [...manifest.files, 'THIRD-PARTY.txt'];
+  if (!isStatic(join(platform.directory, 'bin', 'keyrackd'))) console.error(`note: the binaries of @keyrack/${platform.name} use the libc of this machine`);
   if (manifest.version !== version) throw new Error(`@keyrack/${platform.name} is of version ${manifest.version}, keyrack of ${version}`);
   mkdirSync(join(directory, 'bin'), { recursive: true });
   for (const [name, mode] of Object.entries(SHIPPED)) {
@@ -110,7 +112,7 @@ function rootFiles(manifest) {
 }
 
 /** Packs the root package and the given platforms into `out`. Returns the tarballs, the root's first. */
-export function packAll(out, platforms, { repository } = {}) {
+export function packAll(out, platforms, options = {}) {
   mkdirSync(out, { recursive: true });
   const work = mkdtempSync(join(tmpdir(), 'keyrack-pack-'));
   const stage = (name) => {
@@ -120,12 +122,12 @@ export function packAll(out, platforms, { repository } = {}) {
   };
   try {
     const main = stage('keyrack');
-    const manifest = stageRoot(main, repository);
+    const manifest = stageRoot(main, options.repository);
     const tarballs = [pack(main, out)];
     mustHold(tarballs[0], rootFiles(manifest));
     for (const platform of platforms) {
       const directory = stage(platform.name);
-      stagePlatform(directory, platform, manifest.version, repository);
+      stagePlatform(directory, platform, manifest.version, options);
       const tarball = pack(directory, out);
       mustHold(tarball, { 'package.json': 0o644, 'README.md': 0o644, LICENSE: 0o644, 'THIRD-PARTY.txt': 0o644, ...SHIPPED });
       tarballs.push(tarball);
@@ -138,7 +140,7 @@ export function packAll(out, platforms, { repository } = {}) {
 
 function main() {
   const { values } = parseArgs({
-    options: { out: { type: 'string' }, target: { type: 'string', multiple: true, default: [] }, all: { type: 'boolean', default: false }, repository: { type: 'string' } },
+    options: { out: { type: 'string' }, target: { type: 'string', multiple: true, default: [] }, all: { type: 'boolean', default: false }, repository: { type: 'string' }, static: { type: 'boolean', default: false } },
   });
   if (!values.out) throw new Error('it takes --out DIR');
   const platforms = values.all ? PLATFORMS : values.target.length > 0 ? values.target.map(named) : [host().platform];

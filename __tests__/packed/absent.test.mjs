@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { inject } from 'vitest';
 import { join } from 'node:path';
 import { makeConsumer } from './consumer.mjs';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 
 const require = createRequire(import.meta.url);
 const { canRun, root, run } = require('../helpers/home.cjs');
@@ -36,6 +36,18 @@ describe.each([['npm', 'npm install --force --include=optional keyrack'], ['pnpm
     await consumer.ok([...consumer.words.program, ...args], { timeout: 60_000 });
     expect(await answers()).toStrictEqual(['v', null, expect.stringMatching(/bin\/keyrack$/)]);
     expect(await consumer.keyrack(['--version'])).toMatchObject({ status: 0 });
+  });
+});
+
+describe('yarn, with what it unplugged left behind', () => {
+  it('says what mends it, and that does', async () => {
+    consumer = makeConsumer('yarn');
+    await consumer.install();
+    rmSync(join(consumer.directory, '.yarn/unplugged', readdirSync(join(consumer.directory, '.yarn/unplugged')).find((each) => each.startsWith('@keyrack'))), { recursive: true });
+    const missing = { code: 'binding_missing', exit: 1, fix: 'yarn install', message: expect.stringContaining(inject('packed').name), hint: expect.stringContaining('supportedArchitectures') };
+    expect(await answers()).toStrictEqual(['v', missing, missing]);
+    await consumer.ok([...consumer.words.program, 'install'], { timeout: 60_000 });
+    expect(await answers()).toStrictEqual(['v', null, expect.stringMatching(/bin\/keyrack$/)]);
   });
 });
 

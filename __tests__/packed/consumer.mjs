@@ -29,6 +29,7 @@ const MANAGERS = {
     keyrack: [process.execPath, PNPM, '--silent', 'keyrack'],
   },
   yarn: {
+    program: [process.execPath, YARN],
     add: (spec) => [process.execPath, YARN, 'add', ...spec],
     node: [process.execPath, YARN, 'node'],
     keyrack: [process.execPath, YARN, 'keyrack'],

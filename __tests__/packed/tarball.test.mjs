@@ -5,10 +5,11 @@ import { describe, expect, inject, it } from 'vitest';
 import { contents } from '../../scripts/pack.mjs';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { faults, glibcFloor, needed } from '../../scripts/elf.mjs';
+import { compareVersions, faults, glibcFloor, needed } from '../../scripts/elf.mjs';
 import { GLIBC_FLOOR, PLATFORMS } from '../../scripts/platforms.mjs';
 import { join } from 'node:path';
 import { publint } from 'publint';
+import { targets } from '../../scripts/build.mjs';
 
 const { root, platform, name } = inject('packed');
 const manifestOf = (tarball) => JSON.parse(execFileSync('tar', ['-xzOf', tarball, 'package/package.json'], { encoding: 'utf8' }));
@@ -75,14 +76,15 @@ describe('the platform package', () => {
 
 describe('what was built', () => {
   it.each(built)('$name may be shipped', (each) => {
-    expect(faults(each)).toStrictEqual([]);
+    // Without Rust's musl target the build says so, and uses the libc of this machine.
+    expect(faults(each, { shared: targets().binaries === targets().host })).toStrictEqual([]);
   });
 
   it('needs no newer glibc than the documents say', () => {
     for (const each of built) {
       const addon = join(each.directory, 'keyrack.node');
-      expect([each.name, glibcFloor(addon)]).toStrictEqual([each.name, each.libc === 'gnu' ? GLIBC_FLOOR : null]);
-      if (each.libc === 'musl') expect(needed(addon)).toStrictEqual(['libc.so']);
+      if (each.libc === 'gnu') expect(compareVersions(glibcFloor(addon), GLIBC_FLOOR)).toBeLessThanOrEqual(0);
+      else expect([glibcFloor(addon), needed(addon)]).toStrictEqual([null, ['libc.so']]);
     }
     const text = (...parts) => readFileSync(new URL(`../../${parts.join('/')}`, import.meta.url), 'utf8');
     for (const document of ['docs/install.md', ...PLATFORMS.filter((each) => each.libc === 'gnu').map((each) => `npm/${each.name}/README.md`)]) expect([document, text(document)]).toStrictEqual([document, expect.stringContaining(`glibc ${GLIBC_FLOOR}`)]);
