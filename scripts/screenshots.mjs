@@ -35,14 +35,14 @@ const SCENES = {
     // Lives that are short, so that waiting makes bars of different lengths.
     before: [
       'keyrack unlock --env prod --key DB_PASSWORD --duration 75s', 'keyrack unlock --env test --key STRIPE_KEY --duration 100s',
-      'keyrack unlock --env test --key API_KEY', 'keyrack unlock --key @all.sudo.ROOT', 'sleep 66',
+      'keyrack unlock --env test --key API_KEY', 'keyrack unlock --key @all.sudo.ROOT', 'sleep 68',
     ],
     typed: ['keyrack status'],
   },
   watch: { columns: 80, rows: 40, before: ['keyrack unlock --env test'], typed: ['keyrack status --watch --env test'], endless: true },
   slips: {
     columns: 80, rows: 34,
-    typed: ['keyrack unlcok --env test', 'keyrack get --key API_KEI', 'keyrack set --key NEW --env test --vault os.secure --no-prompt'],
+    typed: ['keyrack unlcok --env test', 'keyrack get --key API_KEI', 'keyrack unlock --env test --duration 48h'],
   },
   doctor: { columns: 100, rows: 70, before: ['chmod 644 ~/.ssh/id_ed25519'], typed: ['keyrack doctor'] },
   help: { columns: 80, rows: 50, typed: ['keyrack --help'] },
