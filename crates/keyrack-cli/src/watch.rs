@@ -14,7 +14,7 @@ use crate::outer::Outer;
 use crate::output;
 
 /// How often it is looked.
-const EVERY: Duration = Duration::from_secs(1);
+pub(crate) const EVERY: Duration = Duration::from_secs(1);
 
 /// How often the keys and the size of the terminal are looked at.
 const TICK: Duration = Duration::from_millis(100);

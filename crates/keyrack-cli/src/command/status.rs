@@ -39,7 +39,7 @@ impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
         let owner = self.owner.resolve(&outer.group)?;
         let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
-        let rack = Rack { outer, owner, env };
+        let rack = Rack { outer, owner, env, watched: self.watch };
         match (self.watch, self.json) {
             (false, true) => output::print_json(&rack.value(&rack.look()?)).map(|()| 0),
             (false, false) => output::print(rack.text(&rack.look()?, outer.look()).as_bytes()).map(|()| 0),
@@ -58,6 +58,8 @@ struct Rack<'a> {
     outer: &'a Outer,
     owner: Owner,
     env: Option<Env>,
+    /// Whether it is looked at over and over: then no look may take long, since keys wait for it.
+    watched: bool,
 }
 
 /// What is seen of it.
@@ -68,7 +70,11 @@ struct Seen {
 
 impl Rack<'_> {
     fn look(&self) -> Result<Seen, Problem> {
-        let status = status(&self.outer.context(self.owner.clone()))?;
+        let mut context = self.outer.context(self.owner.clone());
+        if self.watched {
+            context.deadline = watch::EVERY;
+        }
+        let status = status(&context)?;
         // Who can open the rack is shown only where that asks nobody anything.
         let recipients = match status.running {
             Some(_) => self.outer.operate(self.owner.clone(), &[], |outside| Ok(get_unasked(outside)))?,

@@ -344,6 +344,19 @@ fn the_status_is_watched_in_place() {
     let drawn: Vec<&str> = shown.split("\u{1b}[H").skip(1).collect();
     assert_eq!(drawn[0].lines().count(), 8, "{shown}");
     assert!(!drawn.last().unwrap().contains("more lines"), "{shown}");
+    // A daemon that does not answer is told of, and is no reason to stay.
+    let pid: String = world.run("keyrack daemon status --json", b"").1.concat();
+    let pid = pid
+        .split("\"pid\": ")
+        .nth(1)
+        .unwrap()
+        .split(|c: char| !c.is_ascii_digit())
+        .next()
+        .unwrap()
+        .to_owned();
+    let line = format!("kill -STOP {pid}; NO_COLOR=1 keyrack status --watch; kill -CONT {pid}");
+    let (exit, shown) = at_terminal(&world, &line, &[("failed: ", ""), ("q quits", "q")]);
+    assert_eq!(exit, 0, "{shown}");
     // Ended by a signal, the terminal is as it was.
     let line = "bash -c '(sleep 0.7; kill -TERM $$) & exec keyrack status --watch'";
     let (exit, shown) = at_terminal(&world, line, &[]);
