@@ -29,9 +29,9 @@ pub const CONTINUE: Number = libc::SIGCONT;
 /// SIGWINCH: the terminal's window has another size.
 pub const WINDOW: Number = libc::SIGWINCH;
 
-/// Signals that are left to do what they do: they cannot be held off, tell of a fault of this process's own, or stop what may not use the
-/// terminal, which the child is told as well.
-const LEFT: [Number; 13] = [
+/// Signals that are left to do what they do: they cannot be held off, tell of a fault of this process's own, or keep what is in the background
+/// from writing to the terminal, which is ours to do.
+const LEFT: [Number; 12] = [
     libc::SIGKILL,
     libc::SIGSTOP,
     libc::SIGSEGV,
@@ -42,7 +42,6 @@ const LEFT: [Number; 13] = [
     libc::SIGSYS,
     libc::SIGABRT,
     libc::SIGPIPE,
-    libc::SIGTTIN,
     libc::SIGTTOU,
     libc::SIGXFSZ,
 ];

@@ -231,12 +231,12 @@ impl DockerFlags {
             }
             "store" | "erase" => {
                 requested()?;
-                let verb = if self.operation == "store" { "set" } else { "del" };
-                refuse(&format!(
-                    "keyrack: docker does not change keys: `{} {verb} --key {}` does",
-                    outer.invocation.as_str(),
-                    self.key
-                ))
+                let command = if self.operation == "store" { "set" } else { "del" };
+                let env = self.from.env.iter().flat_map(|env| ["--env", env]);
+                let words =
+                    [command, "--org", &self.from.org].into_iter().chain(env).chain(["--key", &self.key]);
+                let fix = Fix::command(words).render(outer.invocation);
+                refuse(&format!("keyrack: docker does not change keys; this does: {fix}"))
             }
             _ => Err(Problem::new(
                 ErrorCode::Usage,

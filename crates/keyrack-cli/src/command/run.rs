@@ -182,7 +182,12 @@ fn end(outer: &Outer, done: &Done) -> u8 {
     if done.left_open {
         outer.notice("a process that the command left behind has its output open still: what it writes from here on is not shown");
     }
+    if let Some(error) = &done.lost {
+        outer.notice(&format!("what the command wrote could not all be written: {error}"));
+    }
     match done.ended {
+        // It may well believe that all is well.
+        Ended::Exited(0) if done.lost.is_some() => 1,
         Ended::Exited(code) => u8::try_from(code).unwrap_or(1),
         Ended::Killed(signal) => end_by(signal),
     }
@@ -191,7 +196,9 @@ fn end(outer: &Outer, done: &Done) -> u8 {
 /// The manifest of where we stand, for the names it declares. A broken one has stopped every ask that it has a say in.
 fn manifest(outer: &Outer, owner: keyrack_core::Owner) -> Option<keyrack_core::repo_manifest::RepoManifest> {
     manifest::of(&outer.context(owner)).unwrap_or_else(|problem| {
-        outer.warn(&problem);
+        outer.warn(
+            &problem.hint("which keys it declares cannot be told, so variables of their names are handed on"),
+        );
         None
     })
 }

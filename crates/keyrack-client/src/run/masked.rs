@@ -24,6 +24,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long a stopped child's last words are waited for before we stop too.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// How long nothing may have come for all to be there: a pseudo-terminal hands on what is written to it a little later.
+const SETTLED: Duration = Duration::from_millis(20);
+
 /// Where one of our own streams goes.
 #[derive(Debug)]
 pub struct Target {
@@ -49,6 +52,8 @@ pub struct Done {
     pub ended: Ended,
     /// Whether a process it left behind still has its output open. What that one writes from now on goes nowhere.
     pub left_open: bool,
+    /// Why a part of its output could not be written, if so: a full disk, say.
+    pub lost: Option<io::Error>,
 }
 
 /// Runs a program with its standard output and error masked; one that is not given stays closed. The process must have one thread, and do
@@ -70,12 +75,16 @@ pub fn run(
             let ended = running.wait(&signals)?;
             // Nobody is left to hand a signal on to: it is ours.
             signals.release();
-            let left_open = running.relays.into_iter().map(Relay::end).fold(false, |any, one| any | one);
+            let mut done = Done { ended, left_open: false, lost: None };
+            for way in running.relays.into_iter().map(Relay::end) {
+                done.left_open |= way.left_open;
+                done.lost = done.lost.or(way.lost);
+            }
             if let Some(terminal) = &running.terminal {
                 terminal.follow();
                 terminal.restore();
             }
-            Ok(Done { ended, left_open })
+            Ok(done)
         }
         Err(error) => {
             signals.release();
@@ -169,9 +178,13 @@ impl Running {
 
     /// The child was stopped: we are as well, when what it said is handed on.
     fn stop_too(&self, signals: &Signals, signal: i32) {
-        let until = Instant::now() + LAST_WORDS;
-        while Instant::now() < until && !self.relays.iter().all(Relay::is_idle) {
+        let start = Instant::now();
+        let mut idle_since = start;
+        while start.elapsed() < LAST_WORDS && idle_since.elapsed() < SETTLED {
             std::thread::sleep(Duration::from_millis(1));
+            if !self.relays.iter().all(Relay::is_idle) {
+                idle_since = Instant::now();
+            }
         }
         if let Some(terminal) = &self.terminal {
             terminal.follow();

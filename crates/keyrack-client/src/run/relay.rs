@@ -27,6 +27,15 @@ const QUIET: Duration = Duration::from_millis(200);
 /// The longest such a process is listened to.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What became of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    /// It was given up with somebody still at its other end.
+    pub(super) left_open: bool,
+    /// Why its target took no more, if it did not. One that nobody reads any more is no such case: the program was told so.
+    pub(super) lost: Option<io::Error>,
+}
+
 /// A stream that is being relayed.
 pub(super) struct Relay {
     /// Not kept open by this: when nobody reads on, the program is to be told.
@@ -34,7 +43,7 @@ pub(super) struct Relay {
     busy: Arc<AtomicBool>,
     /// Dropped when the program has ended.
     running: Option<PipeWriter>,
-    thread: JoinHandle<bool>,
+    thread: JoinHandle<Way>,
 }
 
 impl Relay {
@@ -59,6 +68,7 @@ impl Relay {
             terminal,
             holds_return: false,
             busy: Arc::clone(&busy),
+            lost: None,
         };
         let thread = std::thread::Builder::new().name("relay".to_owned()).spawn(move || work.run(&ended))?;
         let source = Arc::downgrade(&source);
@@ -71,10 +81,10 @@ impl Relay {
         waiting == 0 && !self.busy.load(Ordering::Acquire)
     }
 
-    /// The program has ended: hands on what is left. Returns whether the stream was left open by a process that has not.
-    pub(super) fn end(mut self) -> bool {
+    /// The program has ended: hands on what is left.
+    pub(super) fn end(mut self) -> Way {
         self.running = None;
-        self.thread.join().unwrap_or(false)
+        self.thread.join().unwrap_or_default()
     }
 }
 
@@ -88,11 +98,12 @@ struct Work {
     /// The last that was read is a carriage return, which may be a newline's.
     holds_return: bool,
     busy: Arc<AtomicBool>,
+    lost: Option<io::Error>,
 }
 
 impl Work {
-    /// Until the stream ends. Returns whether it was given up with somebody still at its other end.
-    fn run(&mut self, ended: &PipeReader) -> bool {
+    /// Until the stream ends.
+    fn run(&mut self, ended: &PipeReader) -> Way {
         let mut chunk = Zeroizing::new(vec![0; CHUNK]);
         let left_open = loop {
             match wait_readable_either(self.source.as_fd(), ended.as_fd()) {
@@ -107,8 +118,11 @@ impl Work {
         };
         self.put_return();
         self.masker.finish(&mut self.out);
-        let _ = self.write();
-        left_open
+        if self.lost.is_none() {
+            self.write();
+        }
+        let lost = self.lost.take().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
+        Way { left_open, lost }
     }
 
     /// What the program wrote before it ended, all of it, and what the processes it left behind have to say in a while.
@@ -142,7 +156,7 @@ impl Work {
         if let Some(count) = read {
             self.take(&chunk[..count]);
             // A terminal that is gone takes nothing more; the program was told by a signal, and what it writes is dropped.
-            goes_on = self.write().is_ok() || self.terminal.is_some();
+            goes_on = self.write() || self.terminal.is_some();
             self.out.clear();
         }
         self.busy.store(false, Ordering::Release);
@@ -182,7 +196,17 @@ impl Work {
     }
 
     /// Writes everything there is to be written. Our own output may be one that does not block, as when a program of Node's has made it so.
-    fn write(&mut self) -> io::Result<()> {
+    fn write(&mut self) -> bool {
+        match self.write_all() {
+            Ok(()) => true,
+            Err(error) => {
+                self.lost.get_or_insert(error);
+                false
+            }
+        }
+    }
+
+    fn write_all(&mut self) -> io::Result<()> {
         let mut rest = &self.out[..];
         while !rest.is_empty() {
             match self.target.write(rest) {
