@@ -28,7 +28,7 @@ use crate::outer::Outer;
 use crate::{output, report};
 
 const EXAMPLES: &str = "\
-Exit: that of the command; 2, and it is not started, when a key is not granted; 127 when there is no such command, 126 when it cannot be
+Exit: that of the command; 2, and it is not started, when a key is not granted; 127 when there is no such command, 126 when it cannot be \
 executed.
 
 Examples:

@@ -1,7 +1,8 @@
 //! `keyrack run`: what the command finds, what becomes of its output, and that nobody can tell by its end that keyrack was there.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -333,4 +334,44 @@ fn output_that_is_lost_is_told() {
     let output = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(shown(&output.stderr).contains("could not all be written"), "{}", shown(&output.stderr));
+}
+
+/// After the command was given a key and has written it: nothing of it is left in the parent's memory but where it is locked.
+#[test]
+fn while_it_masks_it_has_the_keys_in_locked_memory_alone() {
+    if !can_run("while_it_masks_it_has_the_keys_in_locked_memory_alone", &[Need::Root]) {
+        return;
+    }
+    let world = world();
+    for line in ["keyrack init", "keyrack set --key K --env test --vault os.daemon"] {
+        let (exit, _, said) = world.run(line, format!("{SECRET}\n").as_bytes());
+        assert_eq!(exit, 0, "{said:?}");
+    }
+    let mut command =
+        script(&world, &["--mask"], "echo \"$K\"; printf %s \"$K\" | base64; echo end; exec sleep 20");
+    let mut child = Reaped::spawn(command.env_remove("K").stdout(Stdio::piped()));
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    assert_eq!([0; 3].map(|_| lines.next().unwrap().unwrap()), ["***", "***", "end"]);
+    // It reads on by now, with what it has written behind it.
+    std::thread::sleep(Duration::from_millis(100));
+    let maps = fs::read_to_string(format!("/proc/{}/smaps", child.pid())).unwrap();
+    let memory = fs::File::open(format!("/proc/{}/mem", child.pid())).unwrap();
+    let secret = regex::bytes::Regex::new("hunter2/s3|aHVudGVyMi|hunter2%2F").unwrap();
+    let (mut looked, mut range) = (0, None);
+    for line in maps.lines() {
+        if let Some((from, to)) = line.split(' ').next().and_then(|range| range.split_once('-')) {
+            range = u64::from_str_radix(from, 16).ok().zip(u64::from_str_radix(to, 16).ok());
+        }
+        let Some(flags) = line.strip_prefix("VmFlags:") else { continue };
+        let (from, to) = range.unwrap();
+        // Locked ones are the pool's; secret ones cannot be read at all.
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+        if flags.contains(" lo") || memory.read_exact_at(&mut bytes, from).is_err() {
+            continue;
+        }
+        looked += bytes.len();
+        let found = secret.find(&bytes).map(|found| found.start());
+        assert_eq!(found, None, "in {from:x}-{to:x}");
+    }
+    assert!(looked > 1 << 20, "its memory was looked at: {looked} bytes");
 }

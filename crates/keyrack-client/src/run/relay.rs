@@ -155,6 +155,8 @@ impl Work {
         let mut goes_on = read.is_some();
         if let Some(count) = read {
             self.take(&chunk[..count]);
+            // What the program says may be a secret until it is masked.
+            chunk[..count].fill(0);
             // A terminal that is gone takes nothing more; the program was told by a signal, and what it writes is dropped.
             goes_on = self.write() || self.terminal.is_some();
             self.out.clear();

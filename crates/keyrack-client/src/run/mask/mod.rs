@@ -56,6 +56,7 @@ impl Masker {
                 let done = scan(&self.patterns, &self.held, &mut self.covered, false, out);
                 let rest = self.held.len() - done;
                 self.held.copy_within(done.., 0);
+                self.held[rest..].fill(0);
                 self.held.truncate(rest);
             }
         }
@@ -64,6 +65,7 @@ impl Masker {
     /// Appends what was held back: nothing more comes.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         scan(&self.patterns, &self.held, &mut self.covered, true, out);
+        self.held.fill(0);
         self.held.clear();
         self.covered = 0;
     }
