@@ -165,12 +165,22 @@ async function shoot(name, columns, out, runtime, display) {
   }
 }
 
+/** A login session of our own, as a desktop has (PAM's pam_loginuid does the same); children inherit it. Where we may not, it is shown as it is. */
+function enterLoginSession() {
+  try {
+    writeFileSync('/proc/self/loginuid', String(process.getuid()));
+  } catch {
+    console.error('screenshots: no login session could be made: the boundary will be shown as user');
+  }
+}
+
 async function main() {
   const lacks = missing();
   if (lacks.length > 0) {
     console.error(`screenshots: missing: ${lacks.join('; ')}`);
     process.exit(2);
   }
+  enterLoginSession();
   const [flag, dir, ...only] = process.argv.slice(2);
   const into = resolve(flag === '--all' ? dir : join(root, 'docs', 'images'));
   mkdirSync(into, { recursive: true });
