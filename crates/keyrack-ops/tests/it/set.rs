@@ -236,10 +236,10 @@ fn what_nothing_tells_a_person_is_asked() {
         (
             Some("test"),
             ErrorCode::Usage,
-            Some("keyrack set --env test --key NEW --vault os.secure --mech PERMANENT_VIA_REPLICA"),
+            Some("keyrack set --env test --key OTHER --vault os.secure --mech PERMANENT_VIA_REPLICA"),
         ),
     ] {
-        let ask = SetAsk { env: env.map(str::to_owned), ..ask.clone() };
+        let ask = SetAsk { key: "OTHER".to_owned(), env: env.map(str::to_owned), ..ask.clone() };
         let problem = world.with(&mut Person::default(), |outside| set(outside, &ask)).unwrap_err();
         assert_eq!(problem.code, code, "{problem:?}");
         if let Some(fix) = fix {
