@@ -1,26 +1,35 @@
 //! A pseudo-terminal for what a program writes: it finds a terminal like the real one there, and what it writes passes through us.
 //!
 //! Only its output goes that way. Its input, its controlling terminal and its process group stay the real ones, so that keys, job control and
-//! signals are the kernel's affair alone. What it changes of its output's terminal (raw mode, as full-screen programs want it) is done to the
+//! signals are the kernel's affair alone; but a program that opens its output's terminal by name to read keys there, as pagers do, gets them
+//! there. What it changes of its output's terminal (raw mode, as full-screen programs want it) is done to the
 //! real one as well.
 #![expect(unsafe_code, reason = "nix has no wrappers for the window size and the count of waiting bytes")]
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::stat::{Mode, fstat};
-use nix::sys::termios::{OutputFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroize as _;
+
+use crate::socket::wait_readable;
 
 /// A pseudo-terminal in front of a real one.
 pub struct OutputTerminal {
     real: OwnedFd,
     master: OwnedFd,
+    /// The path of the program's end.
+    path: PathBuf,
     modes: Mutex<Modes>,
 }
 
@@ -44,11 +53,12 @@ impl OutputTerminal {
         grantpt(&master)?;
         unlockpt(&master)?;
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let program = open(ptsname_r(&master)?.as_str(), flags, Mode::empty())?;
+        let path = PathBuf::from(ptsname_r(&master)?);
+        let program = open(&path, flags, Mode::empty())?;
         tcsetattr(&program, SetArg::TCSANOW, &original)?;
         let master = master.as_fd().try_clone_to_owned()?;
         let modes = Mutex::new(Modes { original, now: tcgetattr(&master)?, changed: false });
-        let terminal = Self { real: real.try_clone_to_owned()?, master, modes };
+        let terminal = Self { real: real.try_clone_to_owned()?, master, path, modes };
         terminal.resize();
         Ok((terminal, program))
     }
@@ -86,6 +96,42 @@ impl OutputTerminal {
     pub fn adds_returns(&self) -> bool {
         let modes = self.modes.lock().unwrap_or_else(PoisonError::into_inner);
         modes.now.output_flags.contains(OutputFlags::OPOST | OutputFlags::ONLCR)
+    }
+
+    /// Waits at most `wait` for keys that were typed for the pseudo-terminal, and puts them there: while its modes are those of a program that
+    /// reads key by key, and one of our process group has opened it by its name. Everything else is left for whoever reads the real one.
+    pub fn pass_keys(&self, wait: Duration) {
+        let by_key = {
+            let modes = self.modes.lock().unwrap_or_else(PoisonError::into_inner);
+            !modes.now.local_flags.contains(LocalFlags::ICANON)
+        };
+        let typed = by_key && wait_readable(self.real.as_fd(), wait).unwrap_or(false);
+        if !typed || nix::unistd::tcgetpgrp(&self.real) != Ok(nix::unistd::getpgrp()) || !self.is_opened() {
+            std::thread::sleep(wait);
+            return;
+        }
+        let mut keys = [0; 256];
+        if let Ok(count) = nix::unistd::read(&self.real, &mut keys) {
+            let _ = nix::unistd::write(&self.master, &keys[..count]);
+        }
+        // A passphrase, perhaps.
+        keys.zeroize();
+    }
+
+    /// Whether a process of our group has it open besides its standard streams.
+    fn is_opened(&self) -> bool {
+        let group = nix::unistd::getpgrp().as_raw();
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let ours = numbers.filter(|pid| {
+            nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(*pid))).is_ok_and(|of| of.as_raw() == group)
+        });
+        let own = std::process::id();
+        ours.filter(|pid| u32::try_from(*pid) != Ok(own)).any(|pid| {
+            let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            open.filter(|entry| !matches!(entry.file_name().as_bytes(), b"0" | b"1" | b"2"))
+                .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|path| path == self.path))
+        })
     }
 
     /// Gives the real terminal back as it was, if it was ever changed.

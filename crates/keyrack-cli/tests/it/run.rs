@@ -375,3 +375,20 @@ fn while_it_masks_it_has_the_keys_in_locked_memory_alone() {
     }
     assert!(looked > 1 << 20, "its memory was looked at: {looked} bytes");
 }
+
+/// A pager reads its keys from the terminal that its standard error is, which it opens by name.
+#[test]
+fn a_pager_gets_its_keys() {
+    let needs = [Need::Program("script"), Need::Program("stty"), Need::Program("less")];
+    if !can_run("a_pager_gets_its_keys", &needs) {
+        return;
+    }
+    let world = world();
+    for how in ["", "--mask"] {
+        let line = format!(
+            "TERM=xterm K={SECRET} keyrack run --env test {how} -- sh -c 'seq -f \"%g $K\" 99 | less'"
+        );
+        let (exit, seen) = at_terminal(&world, &line, &[("\n9 ", " "), ("\n30 ", "q")]);
+        assert_eq!((exit, seen.contains("\n9 ***\n")), (0, how == "--mask"), "{seen}");
+    }
+}

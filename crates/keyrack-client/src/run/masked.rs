@@ -27,6 +27,9 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 /// How long nothing may have come for all to be there: a pseudo-terminal hands on what is written to it a little later.
 const SETTLED: Duration = Duration::from_millis(20);
 
+/// How often it is looked whether keys are for the program's own terminal.
+const KEYS: Duration = Duration::from_millis(50);
+
 /// Where one of our own streams goes.
 #[derive(Debug)]
 pub struct Target {
@@ -145,6 +148,15 @@ fn start(
         drop(end);
         running.terminal = running.terminal.or_else(|| terminal.clone());
         running.relays.push(Relay::start(source, target, patterns, terminal)?);
+    }
+    if let Some(terminal) = &running.terminal {
+        let terminal = Arc::downgrade(terminal);
+        // For as long as there is the terminal; nothing waits for it.
+        std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
+            while let Some(terminal) = terminal.upgrade() {
+                terminal.pass_keys(KEYS);
+            }
+        })?;
     }
     Ok(running)
 }
