@@ -35,7 +35,8 @@ impl Values<'_> {
         }
         match arg.get_id().as_str() {
             "env" => Some(self.envs()),
-            "key" | "access_key_id" | "secret_access_key" | "session_token" => Some(self.keys()),
+            "key" | "access_key_id" | "secret_access_key" | "session_token" | "client_certificate"
+            | "client_key" => Some(self.keys()),
             "operation" if self.line.command() == "docker" => {
                 bare(&["get", "list", "store", "erase", "version"])
             }
