@@ -110,6 +110,17 @@ describe('the whole path from Node', () => {
     expect(await js("return k.get({ for: { key: 'NEVER' }, env: 'test', with: { unlock: true } })")).toMatchObject({ attempt: { status: 'absent' } });
   });
 
+  it('source fails with the one command that unlocks all that is locked', async () => {
+    await js('return k.relock()');
+    const failed = await js("return k.source({ env: 'test', onFail: 'throw' })");
+    expect(failed).toMatchObject({ code: 'locked', fix: 'npx keyrack unlock --env test', message: expect.stringMatching(/^3 keys are not granted: .*; run: npx keyrack unlock --env test$/) });
+    expect(failed.attempts.map((each) => each.fix)).toStrictEqual(['ONE', 'TWO', 'THREE'].map((key) => `npx keyrack unlock --env test --key ${key}`));
+    expect(failed.detail).toContain('\nfix: npx keyrack unlock --env test\n');
+    await js("return k.unlock({ env: 'test', key: 'ONE' })");
+    await js("return k.unlock({ env: 'test', key: 'TWO' })");
+    expect(await js("return k.source({ env: 'test', onFail: 'throw' })")).toMatchObject({ code: 'locked', fix: 'npx keyrack unlock --env test --key THREE' });
+  });
+
   it('one key that cannot be opened never stops the others', async () => {
     await js('return k.relock()');
     const dir = join(home.home, '.rhachet/keyrack/vault/os.secure/owner=default');

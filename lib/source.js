@@ -65,25 +65,27 @@ function source(input) {
   return apply(found);
 }
 
-function fail({ failed, report }, exit) {
+function fail({ failed, report, unlockAll }, exit) {
   if (exit) {
     say(report);
     process.exit(2);
   }
   const [first] = failed;
   const what = failed.length === 1 ? (first.message ?? `${first.slug} is blocked: ${first.reasons.join('; ')}`) : `${failed.length} keys are not granted: ${failed.map((each) => each.slug).join(', ')}`;
+  // The first key's own way out would leave the others locked.
+  const fix = (first.status === 'locked' && unlockAll) || first.fix;
   throw new KeyrackError({
     code: first.status,
     exit: 2,
-    message: `${what}${wayOut(first.fix)}`,
+    message: `${what}${wayOut(fix)}`,
     slug: first.slug,
-    fix: first.fix ?? undefined,
+    fix: fix ?? undefined,
     attempts: failed,
     detail: report.trim(),
   });
 }
 
-/** The first way out, for a test runner that shows the message alone: a command to run, or what else to do. */
+/** The way out, for a test runner that shows the message alone: a command to run, or what else to do. */
 function wayOut(fix) {
   if (!fix) return '';
   return /^((npx|pnpm|yarn|rhx) )?keyrack /.test(fix) ? `; run: ${fix}` : `; ${fix}`;

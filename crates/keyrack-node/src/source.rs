@@ -1,6 +1,6 @@
 //! `source`: which variables a process has to set so that it has its keys. Nothing is set here.
 
-use keyrack_client::get::{Options, Plan, read};
+use keyrack_client::get::{Options, Plan, read, unlock_all};
 use keyrack_client::render::json::JsonWriter;
 use keyrack_client::render::{attempt, look::Look};
 use keyrack_client::source::{Mode, assign, sort};
@@ -33,7 +33,8 @@ pub struct SourceAsk {
 }
 
 /// Sorts keys into variables. The answer's JSON is `{set, sourced, kept, differing, missing, warnings}`, with a secret for each of `set`; in
-/// strict mode `{failed, report, warnings}` when a key is missing that is needed; or `{error}`.
+/// strict mode `{failed, report, warnings, unlockAll?}` when a key is missing that is needed, with the one command for all that are locked
+/// if they are several; or `{error}`.
 #[napi]
 pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi::Result<Answer<'env>> {
     let invocation = ask.realm.invocation();
@@ -59,6 +60,9 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
                     json.name("failed");
                     written = attempts(json, &refused.missing, invocation);
                     json.member("report", &report);
+                    if let Some(all) = unlock_all(&refused.missing) {
+                        json.member("unlockAll", &all.render(invocation));
+                    }
                     json.name("warnings");
                     json.plain(&told);
                 });

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyrack_client::get::{self, Answer, Options, Outcome, Scope};
+use keyrack_client::get::{self, Answer, Options, Outcome, Scope, unlock_all};
 use keyrack_client::render::attempt::answers;
 use keyrack_client::render::json;
 use keyrack_core::{ErrorCode, Fix, Problem};
@@ -128,7 +128,12 @@ impl Flags {
                 output::print(&json::outcome(&outcome, outer.invocation)?)?;
                 output::print(b"\n")?;
             }
-            (Form::Tree, all) => output::print(answers(all, outer.invocation, outer.look()).as_bytes())?,
+            (Form::Tree, all) => {
+                output::print(answers(all, outer.invocation, outer.look()).as_bytes())?;
+                if let Some(all) = unlock_all(all) {
+                    outer.notice(&format!("to unlock them all: {}", all.render(outer.invocation)));
+                }
+            }
         }
         Ok(exit)
     }

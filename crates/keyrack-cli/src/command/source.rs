@@ -1,7 +1,7 @@
 //! `keyrack source`: export lines for a shell to eval. On a strict failure stdout stays empty.
 
 use clap::Args;
-use keyrack_client::get::{self, Options, Scope};
+use keyrack_client::get::{self, Options, Scope, unlock_all};
 use keyrack_client::render::attempt::strict_failure;
 use keyrack_client::render::json::{JsonWriter, attempt};
 use keyrack_client::source::{self, Mode, Refused};
@@ -106,7 +106,10 @@ fn refusal(refused: &Refused, outer: &Outer) -> Result<Value, Problem> {
     };
     let mut problem = Problem::new(code, "some keys were not granted, yet are strictly required");
     problem.slug = first.map(|attempt| attempt.slug().clone());
-    problem.fix = first.and_then(|attempt| attempt.fix().cloned());
+    let all = first
+        .filter(|attempt| matches!(attempt, Attempt::Locked { .. }))
+        .and_then(|_| unlock_all(&refused.missing));
+    problem.fix = all.or_else(|| first.and_then(|attempt| attempt.fix().cloned()));
     let mut error = machine(&problem, outer.invocation);
     error["attempts"] = attempts;
     Ok(json!({ "error": error }))

@@ -9,10 +9,12 @@ mod pending;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod unlock_all;
 
 pub(crate) use judge::elsewhere;
 pub use pending::{Pending, read};
 pub use plan::{Asked, Plan, Scope};
+pub use unlock_all::unlock_all;
 
 use keyrack_core::{Attempt, Problem};
 

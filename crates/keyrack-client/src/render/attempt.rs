@@ -3,8 +3,9 @@
 use keyrack_core::{Attempt, Invocation};
 
 use super::look::{Look, Tone};
+use super::text::clean;
 use super::tree::{Node, paragraph_toned, tree};
-use crate::get::Answer;
+use crate::get::{Answer, unlock_all};
 
 /// The tree of `get`.
 pub fn answers<'a>(
@@ -42,17 +43,24 @@ pub fn branch(answer: &Answer, invocation: Invocation, look: Look) -> Node {
 
 /// What `source` says when it exports nothing: the keys that are missing, and what to do.
 pub fn strict_failure<'a>(
-    missing: impl IntoIterator<Item = &'a Answer>,
+    missing: impl IntoIterator<Item = &'a Answer> + Clone,
     hint: &str,
     invocation: Invocation,
     look: Look,
 ) -> String {
-    let mut text = answers(missing, invocation, look);
+    let mut text = answers(missing.clone(), invocation, look);
     let mut put = |lead, words: &str, tone| paragraph_toned(&mut text, lead, words, tone, look);
     put(["", "   "], &look.titled("✋", "some keys were not granted, yet are strictly required"), Tone::Bad);
     let lead = if look.unicode { "   └─ " } else { "   `- " };
     put([lead, "      "], "ask a human to set or unlock them, then try again", Tone::Plain);
     put(["", ""], "", Tone::Plain);
+    if let Some(all) = unlock_all(missing) {
+        // Never wrapped: it gets pasted.
+        text.push_str(&look.paint(Tone::Quiet, "fix: "));
+        text.push_str(&look.paint(Tone::Fix, &clean(&all.render(invocation))));
+        text.push('\n');
+    }
+    let mut put = |lead, words: &str, tone| paragraph_toned(&mut text, lead, words, tone, look);
     put(["hint: ", "      "], hint, Tone::Plain);
     text
 }
