@@ -2,7 +2,7 @@
 //! no copy of a secret stays behind.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 
 use keyrack_core::{ErrorCode, Problem};
@@ -16,7 +16,15 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Problem> {
     }
 }
 
-/// The same where the reader must have got it all: one that has left early is a failure.
+/// Writes a value as it is, byte for byte. At a terminal a newline follows: what stands on a line that is not ended gets glued to the prompt,
+/// or is erased by whoever draws there next.
+pub(crate) fn print_value(bytes: &[u8]) -> Result<(), Problem> {
+    print(bytes)?;
+    // Written by itself: putting both together would copy the secret.
+    if io::stdout().is_terminal() && bytes.last() != Some(&b'\n') { print(b"\n") } else { Ok(()) }
+}
+
+/// As [`print`] where the reader must have got it all: one that has left early is a failure.
 pub(crate) fn print_all(bytes: &[u8]) -> Result<(), Problem> {
     write(bytes).map_err(|error| unwritten(&error))
 }

@@ -52,7 +52,7 @@ pub(crate) struct Flags {
     /// An ssh key to unlock with, tried first; may be given again
     #[arg(long, value_name = "PATH", requires = "unlock")]
     pub(crate) prikey: Vec<PathBuf>,
-    /// Print the secret and nothing else, without a newline
+    /// Print the secret and nothing else; a newline behind it at a terminal only
     #[arg(long)]
     pub(crate) value: bool,
     /// Print JSON, with secrets
@@ -122,7 +122,7 @@ impl Flags {
         warn_of_nothing(outer, &outcome, self.env.as_deref());
         let exit = if outcome.all_fine() { 0 } else { 2 };
         match (form, &outcome.answers[..]) {
-            (Form::Value, [Answer { secret: Some(secret), .. }]) => output::print(secret.expose())?,
+            (Form::Value, [Answer { secret: Some(secret), .. }]) => output::print_value(secret.expose())?,
             (Form::Value, all) => output::tell(&answers(all, outer.invocation, outer.look_of_stderr())),
             (Form::Json, _) => {
                 output::print(&json::outcome(&outcome, outer.invocation)?)?;
