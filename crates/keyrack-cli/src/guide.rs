@@ -6,7 +6,7 @@ use keyrack_ops::init::{InitAsk, check_org};
 use keyrack_ops::init_guide::{Start, Usable, look};
 
 use crate::outer::Outer;
-use crate::prompt::{choices, line, question};
+use crate::prompt::{choices, line, picked, question, said, what_is_a_choice};
 
 /// How often a question is put again.
 const TRIES: usize = 5;
@@ -35,14 +35,10 @@ fn key(outer: &Outer, start: &Start, look: Look) -> Result<std::path::PathBuf, P
     };
     let options: Vec<String> = start.keys.iter().map(option).collect();
     let list = choices("Which ssh key is to open your rack?", &options, look);
-    let prompt = format!("{list}{}", question("choice [1]:", look));
-    answered(&prompt, |answer| match answer {
-        "" => Some(start.keys[0].path.clone()),
-        answer => {
-            let number = answer.parse::<usize>().ok()?.checked_sub(1)?;
-            start.keys.get(number).map(|key| key.path.clone())
-        }
-    })
+    let at = answered(list, &question("choice [1]:", look), look, |answer| {
+        picked(answer, &options, Some(0)).ok_or_else(|| what_is_a_choice(&options))
+    })?;
+    Ok(start.keys[at].path.clone())
 }
 
 fn org(start: &Start, look: Look) -> Result<String, Problem> {
@@ -50,25 +46,39 @@ fn org(start: &Start, look: Look) -> Result<String, Problem> {
         Some(org) => question(&format!("Its org [{org}]:"), look),
         None => question("Its org, such as acme:", look),
     };
-    answered(&prompt, |answer| match (answer, &start.org) {
-        ("", Some(org)) => Some(org.clone()),
-        (answer, _) => check_org(answer).ok().map(str::to_owned),
+    answered(String::new(), &prompt, look, |answer| match (answer, &start.org) {
+        ("", Some(org)) => Ok(org.clone()),
+        ("", None) => {
+            Err("an org is needed: the first part of each key's name, such as acme in acme.test.API_KEY"
+                .to_owned())
+        }
+        (answer, _) => check_org(answer).map(str::to_owned).map_err(|problem| match problem.hint {
+            Some(hint) => format!("{}; {hint}", problem.message),
+            None => problem.message,
+        }),
     })
 }
 
 fn yes(text: &str, look: Look) -> Result<bool, Problem> {
-    answered(&question(&format!("{text} [Y/n]"), look), |answer| match answer.to_lowercase().as_str() {
-        "" | "y" | "yes" => Some(true),
-        "n" | "no" => Some(false),
-        _ => None,
+    let prompt = question(&format!("{text} [Y/n]"), look);
+    answered(String::new(), &prompt, look, |answer| match answer.to_lowercase().as_str() {
+        "" | "y" | "yes" => Ok(true),
+        "n" | "no" => Ok(false),
+        _ => Err("neither y nor n; Enter is y".to_owned()),
     })
 }
 
-/// The first answer that will do.
-fn answered<T>(prompt: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, Problem> {
+/// The first answer that will do. What stands above the question at first, gives way to why an answer would not do.
+fn answered<T>(
+    mut above: String,
+    prompt: &str,
+    look: Look,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, Problem> {
     for _ in 0..TRIES {
-        if let Some(answer) = read(line(prompt)?.trim()) {
-            return Ok(answer);
+        match read(line(&format!("{above}{prompt}"))?.trim()) {
+            Ok(answer) => return Ok(answer),
+            Err(why) => above = said(&why, look),
         }
     }
     Err(Problem::new(ErrorCode::Usage, "no answer that will do was given")

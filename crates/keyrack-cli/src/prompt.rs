@@ -1,5 +1,7 @@
 //! Asking a person: hidden prompts at the terminal, and secrets that are piped in. Nothing typed is shown, kept or repeated.
 
+mod confirm;
+
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
@@ -14,6 +16,9 @@ use keyrack_sys::terminal::Hidden;
 use zeroize::Zeroizing;
 
 use crate::outer::Outer;
+
+/// How often a menu is put before a slip of the hand is the answer.
+const TRIES: usize = 3;
 
 /// The person at the terminal, and what is piped into this process.
 pub(crate) struct Terminal {
@@ -56,6 +61,37 @@ pub(crate) fn choices(text: &str, options: &[String], look: Look) -> String {
         let lead = if at + 1 == options.len() { [last, "      "] } else { [fork, pass] };
         paragraph(&mut shown, lead, &clean(&format!("{}. {option}", at + 1)), look);
     }
+    shown
+}
+
+/// The option that an answer means: by its number or the word it begins with; the usual one by none.
+pub(crate) fn picked(answer: &str, options: &[String], usual: Option<usize>) -> Option<usize> {
+    let answer = answer.trim();
+    if answer.is_empty() {
+        return usual;
+    }
+    let numbered = answer.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+    numbered
+        .filter(|at| *at < options.len())
+        .or_else(|| options.iter().position(|option| word(option).eq_ignore_ascii_case(answer)))
+}
+
+/// What an option begins with, before it is explained.
+fn word(option: &str) -> &str {
+    let end = [" — ", ", "].iter().filter_map(|sign| option.find(sign)).min();
+    &option[..end.unwrap_or(option.len())]
+}
+
+/// What to say to a slip.
+pub(crate) fn what_is_a_choice(options: &[String]) -> String {
+    let words: Vec<&str> = options.iter().map(|option| word(option)).collect();
+    format!("not a choice: a number from 1 to {} is, or one of {}", options.len(), words.join(", "))
+}
+
+/// A sentence above a question that is put again.
+pub(crate) fn said(text: &str, look: Look) -> String {
+    let mut shown = String::new();
+    paragraph(&mut shown, ["", ""], &clean(text), look);
     shown
 }
 
@@ -105,8 +141,7 @@ impl Prompts for Terminal {
 
     fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Problem> {
         self.ask_openly(question, flag)?;
-        let answer = line(&self::question(&format!("{question} [y/N]"), self.look))?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+        confirm::confirm(&self::question(&format!("{question} [y/N]"), self.look))
     }
 
     fn choose(
@@ -119,16 +154,16 @@ impl Prompts for Terminal {
         self.ask_openly(question, flag)?;
         let list = choices(question, options, self.look);
         let usual_shown = usual.map_or_else(String::new, |at| format!(" [{}]", at + 1));
-        let answer = line(&format!("{list}{}", self::question(&format!("choice{usual_shown}:"), self.look)))?;
-        match (answer.trim().parse::<usize>(), usual) {
-            (Err(_), Some(usual)) if answer.trim().is_empty() => Ok(usual),
-            (Ok(number), _) if (1..=options.len()).contains(&number) => Ok(number - 1),
-            _ => Err(Problem::new(
-                ErrorCode::Usage,
-                format!("not a choice: a number from 1 to {} is", options.len()),
-            )
-            .hint(format!("or name it: {flag}"))),
+        let prompt = self::question(&format!("choice{usual_shown}:"), self.look);
+        let mut above = list;
+        for _ in 0..TRIES {
+            if let Some(chosen) = picked(&line(&format!("{above}{prompt}"))?, options, usual) {
+                return Ok(chosen);
+            }
+            above = said(&what_is_a_choice(options), self.look);
         }
+        Err(Problem::new(ErrorCode::Usage, format!("not a choice: a number from 1 to {} is", options.len()))
+            .hint(format!("or name it: {flag}")))
     }
 }
 
@@ -164,8 +199,6 @@ fn piped(input: &mut impl io::Read) -> Result<Zeroizing<Vec<u8>>, Problem> {
 
 /// One line typed at the terminal, hidden. `what` it is, for people who cannot be asked.
 fn typed(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let fault =
-        |error: &io::Error| Problem::new(ErrorCode::Io, format!("the terminal could not be read: {error}"));
     let mut terminal = Hidden::open().map_err(|_| {
         Problem::new(ErrorCode::PromptNeeded, format!("{what} is needed, and there is no terminal to ask at"))
     })?;
@@ -189,12 +222,21 @@ fn typed(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
                 .hint("pipe a secret of several lines: keyrack set … < file"))
         }
         Ended::Entered => Ok(line.into_bytes()),
-        Ended::Interrupted => Err(Problem::new(ErrorCode::Interrupted, "interrupted")),
-        Ended::Closed => {
-            Err(Problem::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was given"))
-        }
+        Ended::Interrupted | Ended::Closed => Err(unanswered(ended)),
         Ended::Full => Err(Problem::new(ErrorCode::SecretTooLarge, "the line is too long for the prompt")
             .hint("pipe it on stdin")),
+    }
+}
+
+fn fault(error: &io::Error) -> Problem {
+    Problem::new(ErrorCode::Io, format!("the terminal could not be read: {error}"))
+}
+
+/// Why a line that was not entered is no answer.
+fn unanswered(ended: Ended) -> Problem {
+    match ended {
+        Ended::Interrupted => Problem::new(ErrorCode::Interrupted, "interrupted"),
+        _ => Problem::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was given"),
     }
 }
 
@@ -274,6 +316,11 @@ impl Line {
         }
     }
 
+    /// What is in it by now.
+    fn typed(&self) -> &[u8] {
+        &self.bytes
+    }
+
     fn clear(&mut self) {
         self.bytes.iter_mut().for_each(|byte| *byte = 0);
         self.bytes.clear();
@@ -286,12 +333,11 @@ impl Line {
 
 /// One line typed at the terminal, shown. Asked at `/dev/tty`, since stdout and stderr may be read by a program.
 pub(crate) fn line(prompt: &str) -> Result<String, Problem> {
-    let fault =
-        |error: io::Error| Problem::new(ErrorCode::Io, format!("the terminal could not be read: {error}"));
-    let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(fault)?;
-    terminal.write_all(prompt.as_bytes()).map_err(fault)?;
+    let failed = |error: io::Error| fault(&error);
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(failed)?;
+    terminal.write_all(prompt.as_bytes()).map_err(failed)?;
     let mut answer = String::new();
-    BufReader::new(&terminal).take(1024).read_line(&mut answer).map_err(fault)?;
+    BufReader::new(&terminal).take(1024).read_line(&mut answer).map_err(failed)?;
     if answer.is_empty() {
         return Err(Problem::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was given"));
     }
@@ -320,6 +366,32 @@ mod tests {
         let refused = piped(&mut &vec![b'x'; MAX_SECRET + 1][..]).unwrap_err();
         assert_eq!(refused.code, ErrorCode::SecretTooLarge);
         assert_eq!(piped(&mut io::repeat(b'x')).unwrap_err().code, ErrorCode::SecretTooLarge);
+    }
+
+    #[test]
+    fn choices_by_number_and_by_word() {
+        let options = ["os.secure — an encrypted file", "test", "~/.ssh/my work, behind a passphrase"];
+        let options = options.map(str::to_owned);
+        for (answer, usual, chosen) in [
+            ("1\n", None, Some(0)),
+            (" 3 ", None, Some(2)),
+            ("os.secure\n", None, Some(0)),
+            ("TEST", Some(0), Some(1)),
+            ("~/.ssh/my work", None, Some(2)),
+            ("\n", Some(1), Some(1)),
+            ("\n", None, None),
+            ("0", Some(1), None),
+            ("4", Some(1), None),
+            ("os", Some(1), None),
+            ("os.secure — an encrypted file", Some(1), None),
+            ("-1", None, None),
+        ] {
+            assert_eq!(picked(answer, &options, usual), chosen, "{answer:?}");
+        }
+        assert_eq!(
+            what_is_a_choice(&options),
+            "not a choice: a number from 1 to 3 is, or one of os.secure, test, ~/.ssh/my work"
+        );
     }
 
     #[test]

@@ -290,7 +290,11 @@ impl Run<'_> {
             let message = format!("{slug} has to be asked for, and nobody can be asked");
             return Err(Problem::new(ErrorCode::PromptNeeded, message).fix(Fix::set_secure(owner, slug)));
         }
-        let mech = self.mechanism(outside)?;
+        // Declined once for all keys, and each of them names the way to be set all the same.
+        let mech = self.mechanism(outside).map_err(|problem| match problem.code {
+            ErrorCode::MechRequired => problem.fix(Fix::set_secure(owner, slug)),
+            _ => problem,
+        })?;
         let ask = SetAsk {
             key: slug.to_string(),
             vault: Some(VAULT.to_string()),

@@ -104,12 +104,17 @@ pub fn init(outside: &Outside<'_>, ask: &InitAsk) -> Result<Initialised, Problem
 pub fn check_org(text: &str) -> Result<&str, Problem> {
     match text.parse()? {
         Org::Named(name) if Org::is_storable_name(&name) => Ok(text),
-        Org::Named(_) => Err(Problem::new(
-            ErrorCode::BadOrg,
-            format!(
-                "no key could be stored for the org {text:?}: it must begin with a-z and hold only a-z, 0-9, _ and -"
-            ),
-        )),
+        Org::Named(_) => {
+            let problem = Problem::new(
+                ErrorCode::BadOrg,
+                format!(
+                    "no key could be stored for the org {text:?}: it must begin with a-z and hold only a-z, 0-9, _ and -"
+                ),
+            );
+            let lower = text.to_lowercase();
+            let meant = Org::is_storable_name(&lower).then(|| format!("did you mean {lower}?"));
+            Err(Problem { hint: meant, ..problem })
+        }
         Org::Machine | Org::This => Err(Problem::new(
             ErrorCode::BadOrg,
             format!("{text} is no org a repository can be of: name your organisation"),

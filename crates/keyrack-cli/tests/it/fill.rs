@@ -104,6 +104,15 @@ fn a_person_may_decline_or_have_enough() {
     let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack fill --env test", &answers);
     assert_eq!(exit, 2, "{shown}");
     assert_eq!(shown.matches(CONFIRM).count(), 1, "asked once: {shown}");
+    for key in ["A", "B", "C"] {
+        let fix =
+            format!("keyrack set --env test --key {key} --vault os.secure --mech PERMANENT_VIA_REPLICA\n");
+        assert!(shown.contains(&fix), "{shown}");
+    }
+    // The secret, pasted at the question.
+    let answers = [(CONFIRM, "hunter2\n"), ("thrown away, unseen", ""), (CONFIRM, "\n")];
+    let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack fill --env test", &answers);
+    assert!(exit == 2 && !shown.contains("hunter2"), "{shown}");
     // Ctrl-C ends it, and what was done by then is told.
     let answers = [
         (CONFIRM, "y\n"),

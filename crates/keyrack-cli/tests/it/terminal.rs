@@ -98,6 +98,60 @@ fn secrets_are_typed_unseen() {
     assert_eq!(exit, 2, "{shown}");
 }
 
+/// Whoever pastes the secret one question too early must not find it on the screen.
+#[test]
+fn what_is_pasted_at_a_yes_or_no_is_never_shown() {
+    let Some(world) = world("what_is_pasted_at_a_yes_or_no_is_never_shown") else { return };
+    let set = "NO_COLOR=1 keyrack set --key K --env test --vault os.secure";
+    let (ask, again, secret) = ("[y/N] ", "thrown away, unseen", "secret for acme.test.K: ");
+    let long = format!("{}\n", "hunter2".repeat(4000));
+    let declined = "fix: keyrack set --env test --key K --vault os.secure --mech PERMANENT_VIA_REPLICA";
+    for (answers, exit, says) in [
+        (&[(ask, "hunter2\n"), (again, ""), (ask, "y"), ("y", "\n"), (secret, "fine\n")][..], 0, "[y/N] y\n"),
+        // It begins as a yes does; it ends a line more than once; it is long.
+        (&[(ask, "yhunter2\n"), (again, ""), (ask, "yes\n"), (secret, "fine\n")], 0, "[y/N] y\n"),
+        (&[(ask, "y\nhunter2\n"), (again, ""), (ask, "n\n")], 2, "[y/N] n\n"),
+        (&[(ask, &long), (again, ""), (ask, "y\n"), (secret, "fine\n")], 0, "[y/N] y\n"),
+        // A slip is taken back.
+        (&[(ask, "y"), ("y", "\u{7f}"), ("\u{8} \u{8}", "n"), ("n", "\n")], 2, declined),
+        (&[(ask, "hunter2\n"), (ask, "hunter2\n"), (ask, "hunter2\n"), (again, "")], 2, declined),
+        (&[(ask, "\n")], 2, declined),
+        (&[(ask, "hunter2\u{3}")], 130, ""),
+        (&[(ask, "\u{4}")], 2, declined),
+    ] {
+        // A shell reads what is left over, if anything is.
+        let line = format!(
+            "({set}; code=$?; sleep 0.1; while read -t 0.1 rest; do echo \"left: $rest\"; done; exit $code)"
+        );
+        let (ended, shown) = at_terminal(&world, &format!("bash -c '{line}'"), answers);
+        assert_eq!(ended, exit, "{answers:?}: {shown}");
+        assert!(shown.contains(says), "{answers:?}: {shown}");
+        assert!(!shown.contains("unter2") && !shown.contains("left: "), "{answers:?}: {shown}");
+    }
+}
+
+#[test]
+fn a_value_ends_its_line_at_a_terminal_only() {
+    let Some(world) = world("a_value_ends_its_line_at_a_terminal_only") else { return };
+    let get = |key: &str| format!("keyrack get --key {key} --env test --unlock --value");
+    for (key, secret, shown_as) in [("K", "s3cret", "s3cret\n"), ("L", "one\ntwo\n\n", "one\ntwo\n")] {
+        let set = format!("keyrack set --key {key} --env test --vault os.secure --mech REPLICA");
+        assert_eq!(world.run(&set, secret.as_bytes()).0, 0);
+        let (exit, shown) = at_terminal(&world, &format!("{} 2> /dev/null", get(key)), &[]);
+        assert_eq!(exit, 0, "{shown}");
+        assert!(shown.starts_with(&format!("{shown_as}[exit")), "{shown:?}");
+        // Whatever is no terminal gets the bytes and no more, even where a person looks on.
+        for into in ["| od -An -c", "> out; od -An -c out"] {
+            let (_, shown) = at_terminal(&world, &format!("{} {into}", get(key)), &[]);
+            let bytes: String = shown.split("[exit").next().unwrap().split_whitespace().collect();
+            assert_eq!(
+                bytes,
+                shown_as.trim_end_matches(if key == "K" { "\n" } else { "" }).replace('\n', "\\n")
+            );
+        }
+    }
+}
+
 #[test]
 fn what_a_set_needs_is_asked_for() {
     let Some(world) = world("what_a_set_needs_is_asked_for") else { return };
@@ -116,9 +170,24 @@ fn what_a_set_needs_is_asked_for() {
     );
     assert_eq!(exit, 0, "{shown}");
     assert!(shown.contains("vault: os.daemon") && !shown.contains("for which env"), "{shown}");
-    let (exit, shown) = at_terminal(&world, "keyrack set --key L --env test", &[("choice [1]: ", "4\n")]);
+    // By the words, in a small letter or not; a slip is asked again, and too many of them are the end.
+    let words = [
+        ("choice: ", "nope\n"),
+        ("not a choice: a number from 1 to 6 is, or one of test, prep, prod, camp, all,", ""),
+        ("choice: ", "Test\n"),
+        ("choice [1]: ", "4\n"),
+        ("or one of os.secure, os.direct,", ""),
+        ("choice [1]: ", "os.daemon\n"),
+        ("secret for acme.test.M: ", "s3cret\n"),
+    ];
+    let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack set --key M", &words);
+    assert_eq!(exit, 0, "{shown}");
+    assert!(shown.contains("vault: os.daemon") && shown.contains("env: test"), "{shown}");
+    assert_eq!(shown.matches("3. os.daemon").count(), 1, "the list is shown once: {shown}");
+    let slip = ("choice [1]: ", "4\n");
+    let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack set --key L --env test", &[slip, slip, slip]);
     assert_eq!(exit, 2, "{shown}");
-    assert!(shown.contains("a number from 1 to 3"), "{shown}");
+    assert!(shown.contains("blocked: not a choice: a number from 1 to 3 is\n"), "{shown}");
     // Who cannot be asked is told all of it at once.
     for line in ["keyrack set --key L --env test --no-prompt", "echo x | keyrack set --key L --env test"] {
         let (exit, shown) = at_terminal(&world, &format!("export NO_COLOR=1; {line}"), &[]);
@@ -401,8 +470,17 @@ fn init_is_guided_at_a_terminal() {
         0
     );
     let init = "NO_COLOR=1 keyrack init";
-    let (exit, shown) =
-        at_terminal(&world, init, &[("choice [1]: ", "\n"), (make, "\n"), ("Its org [acme]: ", "\n")]);
+    let (exit, shown) = at_terminal(
+        &world,
+        init,
+        &[
+            ("choice [1]: ", "3\n"),
+            ("one of ~/.ssh/id_ed25519, ~/.ssh/work\r\n", ""),
+            ("choice [1]: ", "~/.ssh/id_ed25519\n"),
+            (make, "\n"),
+            ("Its org [acme]: ", "\n"),
+        ],
+    );
     assert_eq!(exit, 0, "{shown}");
     assert!(shown.contains("├─ 1. ~/.ssh/id_ed25519\n"), "{shown}");
     assert!(shown.contains("└─ 2. ~/.ssh/work, behind a passphrase, named by --prikey"), "{shown}");
@@ -423,9 +501,14 @@ fn init_is_guided_at_a_terminal() {
             init,
             &[
                 (make, "perhaps\n"),
+                ("neither y nor n", ""),
                 (make, "y\n"),
                 ("such as acme: ", "\n"),
+                ("an org is needed", ""),
                 ("such as acme: ", "No Org\n"),
+                ("invalid org", ""),
+                ("such as acme: ", "Acme\n"),
+                ("did you mean acme?", ""),
                 ("such as acme: ", "acme\n"),
             ][..],
             0,

@@ -89,7 +89,8 @@ impl Checked {
                     return Ok(only.clone());
                 }
                 Err(Problem::new(ErrorCode::MechRequired, "not stored, since a permanent key was declined")
-                    .of(&self.slug))
+                    .of(&self.slug)
+                    .fix(Fix::set(&outside.client.owner, &self.slug, &self.vault, only)))
             }
             _ => {
                 let options: Vec<String> =

@@ -1,0 +1,126 @@
+//! A yes or no, read key by key and unseen: whoever pastes a secret there, because it is asked for next, must not find it on the screen and in
+//! what the terminal scrolls back to. Only `y` or `n` is ever shown.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use keyrack_core::Problem;
+use keyrack_sys::terminal::Hidden;
+
+use super::{Ended, Line, fault};
+
+/// How often it is asked before it is taken for a no.
+const TRIES: usize = 3;
+
+/// What is pasted is there at once; a person is slower.
+const PASTE: Duration = Duration::from_millis(20);
+
+/// How long is thrown away what goes on coming.
+const LONGEST: Duration = Duration::from_secs(2);
+
+const NEITHER: &str = "neither y nor n: what was typed was thrown away, unseen\n";
+
+/// What a line means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    Neither,
+}
+
+impl Answer {
+    fn of(line: &[u8]) -> Self {
+        match line.trim_ascii().to_ascii_lowercase().as_slice() {
+            b"y" | b"yes" => Answer::Yes,
+            b"" | b"n" | b"no" => Answer::No,
+            _ => Answer::Neither,
+        }
+    }
+}
+
+/// Asks. Enter is a no, and so is no answer that will do.
+pub(super) fn confirm(prompt: &str) -> Result<bool, Problem> {
+    let mut terminal = Hidden::open().map_err(|error| fault(&error))?;
+    for _ in 0..TRIES {
+        terminal.show(prompt).map_err(|error| fault(&error))?;
+        match answer(&mut terminal)? {
+            Answer::Yes => return Ok(true),
+            Answer::No => return Ok(false),
+            Answer::Neither => terminal.show(NEITHER).map_err(|error| fault(&error))?,
+        }
+    }
+    Ok(false)
+}
+
+/// One line, of which `y` or `n` is shown while it is that and no more.
+fn answer(terminal: &mut Hidden) -> Result<Answer, Problem> {
+    let failed = |error: io::Error| fault(&error);
+    let mut line = Line::new();
+    let mut shown = false;
+    let ended = loop {
+        let Some(byte) = terminal.key().map_err(failed)? else { break Ended::Closed };
+        if let Some(ended) = line.press(byte) {
+            break ended;
+        }
+        let letter = match line.typed() {
+            b"y" | b"Y" if !more(terminal) => Some("y"),
+            b"n" | b"N" if !more(terminal) => Some("n"),
+            _ => None,
+        };
+        match letter {
+            Some(letter) if !shown => terminal.show(letter).map_err(failed)?,
+            None if shown => terminal.show("\u{8} \u{8}").map_err(failed)?,
+            _ => {}
+        }
+        shown = letter.is_some();
+    };
+    let answer = match ended {
+        // Several lines were pasted, so none of them was meant as an answer.
+        Ended::Entered if more(terminal) => Answer::Neither,
+        Ended::Entered => Answer::of(line.typed()),
+        Ended::Full => Answer::Neither,
+        Ended::Interrupted | Ended::Closed => {
+            terminal.show("\n").map_err(failed)?;
+            return Err(super::unanswered(ended));
+        }
+    };
+    let until = Instant::now() + LONGEST;
+    while more(terminal) && Instant::now() < until {
+        if terminal.key().map_err(failed)?.is_none() {
+            return Err(super::unanswered(Ended::Closed));
+        }
+    }
+    let letter = match answer {
+        Answer::Yes if !shown => "y\n",
+        Answer::No if !shown && !line.typed().is_empty() => "n\n",
+        _ => "\n",
+    };
+    terminal.show(letter).map_err(failed)?;
+    Ok(answer)
+}
+
+fn more(terminal: &Hidden) -> bool {
+    terminal.has_more(PASTE).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers() {
+        for (line, answer) in [
+            (&b"y"[..], Answer::Yes),
+            (b" Yes ", Answer::Yes),
+            (b"", Answer::No),
+            (b"n", Answer::No),
+            (b"NO", Answer::No),
+            (b"yesterday-s3cret", Answer::Neither),
+            (b"y y", Answer::Neither),
+            (b"1", Answer::Neither),
+            (b"\xff", Answer::Neither),
+        ] {
+            assert_eq!(Answer::of(line), answer, "{line:?}");
+        }
+    }
+}
