@@ -392,6 +392,8 @@ export function unlock(
     env?: EnvName | null | undefined;
     /** One key, a bare name or a full slug; needed for env `sudo`. */
     key?: KeyName | null | undefined;
+    /** `@this` (default): the org of `keyrack.yml`, and this machine's own keys beside it; `@all`: this machine's alone. */
+    org?: '@this' | '@all' | (string & {}) | null | undefined;
     /** For how long, such as `'30m'` or `'9h'`. Default 9 h, for `sudo` 30 min; at most 24 h, for `sudo` 1 h. */
     duration?: string | null | undefined;
   },

@@ -121,6 +121,13 @@ describe('the whole path from Node', () => {
     expect(await js("return k.source({ env: 'test', onFail: 'throw' })")).toMatchObject({ code: 'locked', fix: 'npx keyrack unlock --env test --key THREE' });
   });
 
+  it('unlocks a key of the machine by its org', async () => {
+    await js("return k.set({ key: 'BOX', org: '@all', env: 'prep', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: 'box' })");
+    expect(await js("return k.unlock({ org: '@all', env: 'prep', key: 'BOX' })")).toMatchObject({ unlocked: [{ slug: '@all.prep.BOX' }], omitted: [] });
+    expect(await js("return k.del({ key: 'BOX', org: '@all', env: 'prep' })")).toMatchObject({ effect: 'deleted' });
+    await expect(js("return k.unlock({ org: 7 })")).resolves.toMatchObject({ name: 'TypeError', message: expect.stringContaining('unlock: org') });
+  });
+
   it('one key that cannot be opened never stops the others', async () => {
     await js('return k.relock()');
     const dir = join(home.home, '.rhachet/keyrack/vault/os.secure/owner=default');

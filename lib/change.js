@@ -61,9 +61,9 @@ async function runForJson(args, how) {
 }
 
 async function unlock(input = {}) {
-  argument.options('unlock', input, [...COMMON, 'key', 'duration']);
+  argument.options('unlock', input, [...COMMON, 'key', 'org', 'duration']);
   const { flags, how } = common('unlock', input);
-  flags.push(...flag('key', argument.text('unlock: key', input.key)), ...flag('duration', argument.text('unlock: duration', input.duration)));
+  for (const option of ['key', 'org', 'duration']) flags.push(...flag(option, argument.text(`unlock: ${option}`, input[option])));
   const { unlocked, omitted } = await runForJson(['unlock', ...flags], how);
   return { unlocked, omitted };
 }

@@ -103,7 +103,7 @@ impl Fix {
         let Fix::Command(mut words) = Self::with_owner(command, owner, []) else {
             unreachable!("with_owner makes a command")
         };
-        // `unlock` has no --org: there a machine's key is asked for by its full slug, which every command understands.
+        // `unlock` of older keyracks has no --org: there a machine's key is asked for by its full slug, which every command understands.
         match (slug.is_machine(), slug.env_kind()) {
             (true, _) => {
                 if command != "unlock" {

@@ -14,7 +14,8 @@ const EXAMPLES: &str = "\
 Examples:
   keyrack relock
   keyrack relock --env sudo
-  keyrack relock --key API_KEY";
+  keyrack relock --key API_KEY
+  keyrack relock --env prep --org @all --key GITHUB_TOKEN";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -27,6 +28,9 @@ pub(crate) struct Flags {
     /// Only this key, by its name or full slug
     #[arg(long)]
     pub(crate) key: Option<String>,
+    /// With --key: @this, the repository's and this machine's, or @all, this machine's alone
+    #[arg(long, default_value = "@this", requires = "key")]
+    pub(crate) org: String,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -36,8 +40,9 @@ impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
         let owner = self.owner.resolve(&outer.group)?;
         let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
+        let org: Org = self.org.parse()?;
         let wanted = match (self.key, env) {
-            (Some(ask), env) => Wanted::Key { ask, org: Org::This, env },
+            (Some(ask), env) => Wanted::Key { ask, org, env },
             (None, Some(env)) => Wanted::Env(env),
             (None, None) => Wanted::All,
         };

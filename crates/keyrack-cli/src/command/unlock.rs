@@ -18,6 +18,7 @@ Examples:
   keyrack unlock --env test
   keyrack unlock --env test --key API_KEY --duration 10m
   keyrack unlock --env sudo --key ROOT
+  keyrack unlock --env prep --org @all --key GITHUB_TOKEN
   keyrack unlock --owner work --env prep --prikey ~/.ssh/work";
 
 #[derive(Args, Debug)]
@@ -31,6 +32,9 @@ pub(crate) struct Flags {
     /// One key only, by its name or full slug
     #[arg(long)]
     pub(crate) key: Option<String>,
+    /// @this, the org of keyrack.yml with this machine's own keys, or @all, this machine's alone
+    #[arg(long, default_value = "@this")]
+    pub(crate) org: String,
     /// How long they stay unlocked, such as 10m; 9h if not given (30m for sudo), at most 24h (1h for sudo)
     #[arg(long)]
     pub(crate) duration: Option<String>,
@@ -52,6 +56,7 @@ impl Flags {
         let ask = UnlockAsk {
             env: self.env,
             key: self.key,
+            org: Some(self.org),
             duration: self.duration,
             allow_dangerous: self.allow_dangerous,
         };

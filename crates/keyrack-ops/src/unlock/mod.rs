@@ -7,7 +7,7 @@ use keyrack_client::daemon;
 use keyrack_client::render::unlock::Omission;
 use keyrack_client::session::KeyToUnlock;
 use keyrack_core::ask::{Ask, unlock_slugs};
-use keyrack_core::{Env, ErrorCode, Fix, Grant, Life, Problem, Slug, VaultId};
+use keyrack_core::{Env, ErrorCode, Fix, Grant, Life, Org, Problem, Slug, VaultId};
 use keyrack_vaults::manifest_file;
 
 use crate::outside::Outside;
@@ -21,6 +21,8 @@ pub struct UnlockAsk {
     pub env: Option<String>,
     /// One key only: a bare name or a full slug.
     pub key: Option<String>,
+    /// The org: `@this` if none.
+    pub org: Option<String>,
     /// For how long.
     pub duration: Option<String>,
     /// Unlock keys although they look like long-lived tokens.
@@ -85,12 +87,13 @@ impl Report {
 pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem> {
     let asked = ask.duration.as_deref().map(some_life).transpose()?;
     ask.env.as_deref().map(str::parse::<Env>).transpose()?;
-    let of_machine = ask.key.as_deref().is_some_and(|key| is_of_machine(key, None));
+    ask.org.as_deref().map(str::parse::<Org>).transpose()?;
+    let of_machine = is_of_machine(ask.key.as_deref().unwrap_or_default(), ask.org.as_deref());
     let repo = if of_machine { Repo::none() } else { Repo::of(&outside.client)? };
     let wanted = Ask {
         key: ask.key.as_deref(),
         env: ask.env.as_deref(),
-        org: None,
+        org: ask.org.as_deref(),
         owner: &outside.client.owner,
         manifest: repo.manifest.as_ref(),
     };
@@ -161,8 +164,11 @@ fn check_duration(asked: Option<Life>, ask: &Ask<'_>) -> Result<(), Problem> {
     }
     let kind = if sudo { "a sudo key" } else { "a key" };
     let message = format!("{kind} can be unlocked for at most {ceiling}, not for {asked}");
-    let again =
-        ["env", "key"].into_iter().zip([ask.env, ask.key]).filter_map(|(flag, value)| Some((flag, value?)));
+    let org = ask.org.filter(|org| *org != Org::THIS);
+    let again = ["org", "env", "key"]
+        .into_iter()
+        .zip([org, ask.env, ask.key])
+        .filter_map(|(flag, value)| Some((flag, value?)));
     let words = again.flat_map(|(flag, value)| [format!("--{flag}"), value.to_owned()]);
     let Fix::Command(mut fix) = Fix::with_owner("unlock", ask.owner, []) else { return Ok(()) };
     fix.extend(words.chain(["--duration".to_owned(), ceiling.to_string()]));
