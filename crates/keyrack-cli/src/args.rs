@@ -179,7 +179,12 @@ pub(crate) fn tree() -> clap::Command {
 
 /// Reads the arguments, the program's own name included. What was typed is never repeated where it could be a secret.
 /// `look` says how stdout (`true`) or stderr may look, and is only asked where help is shown.
-pub(crate) fn parse(args: &[std::ffi::OsString], look: impl Fn(bool) -> Look) -> Result<Parsed, Problem> {
+/// `is_declared` as [`usage::explain`] has it.
+pub(crate) fn parse(
+    args: &[std::ffi::OsString],
+    look: impl Fn(bool) -> Look,
+    is_declared: impl Fn(&str) -> bool,
+) -> Result<Parsed, Problem> {
     let matches = match tree().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
@@ -189,11 +194,11 @@ pub(crate) fn parse(args: &[std::ffi::OsString], look: impl Fn(bool) -> Look) ->
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                     Ok(Parsed::Nothing(help::show(tree(), &error, look(false))))
                 }
-                _ => Err(usage::explain(&error, &called(args))),
+                _ => Err(usage::explain(&error, &called(args), &is_declared)),
             };
         }
     };
-    read(&matches).map_err(|error| usage::explain(&error, &called(args)))
+    read(&matches).map_err(|error| usage::explain(&error, &called(args), &is_declared))
 }
 
 fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {

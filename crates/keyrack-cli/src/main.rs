@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use args::{Command, Parsed};
-use keyrack_client::Environment;
+use keyrack_client::{Context, Environment};
 use keyrack_core::{Invocation, Problem};
 use outer::Outer;
 
@@ -32,7 +32,11 @@ fn main() -> ExitCode {
     if args.get(1).is_some_and(|word| word == "complete") {
         return complete_for_a_shell(&args, environment);
     }
-    let parsed = args::parse(&args, |stdout| outer::look_of(&environment, stdout));
+    let parsed = args::parse(
+        &args,
+        |stdout| outer::look_of(&environment, stdout),
+        |word| is_declared(word, &environment),
+    );
     // Looked for by hand, since arguments that cannot be parsed are told about too.
     // What stands behind `--` is another program's.
     let as_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
@@ -54,6 +58,15 @@ fn main() -> ExitCode {
     ExitCode::from(
         ended.unwrap_or_else(|problem| report::failure(&problem, &command, invocation, as_json, look)),
     )
+}
+
+/// Whether the `keyrack.yml` above us declares a key of this name or slug.
+fn is_declared(word: &str, environment: &Environment) -> bool {
+    let Ok(cwd) = std::env::current_dir() else { return false };
+    let manifest = keyrack_client::manifest::of(&Context::new(cwd, environment.clone()));
+    manifest.ok().flatten().is_some_and(|manifest| {
+        manifest.keys().iter().any(|key| [key.slug.name(), key.slug.as_str()].contains(&word))
+    })
 }
 
 /// Answers a shell that completes a command line. Nothing is ever said on stderr, and it never fails.

@@ -18,15 +18,21 @@ const BY_FLAG: &str = "a key is named by --key, and a secret is never an argumen
 /// The same where it is most likely a command.
 const BEHIND_DASHES: &str = "the command to run stands behind `--`, as in `run --env test -- npm test`";
 
-/// What is wrong with the arguments, and where to read on. `called` are the command words that were understood.
-pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
+/// What is wrong with the arguments, and where to read on. `called` are the command words that were understood; `is_declared` says whether a
+/// word is the name or slug of a key of `keyrack.yml`, which is no secret.
+pub(crate) fn explain(
+    error: &clap::Error,
+    called: &[&str],
+    is_declared: impl FnOnce(&str) -> bool,
+) -> Problem {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         // Of several suggestions the last is the closest.
         Some(ContextValue::Strings(texts)) => texts.last().map(String::as_str),
         _ => None,
     };
-    let flag = text(ContextKind::InvalidArg).and_then(flag_name);
+    let invalid = text(ContextKind::InvalidArg);
+    let flag = invalid.and_then(flag_name);
     let mut hint = None;
     let message = match error.kind() {
         ErrorKind::UnknownArgument => {
@@ -40,12 +46,21 @@ pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
                     hint = suggested.map(|other| format!("did you mean {other}?"));
                     format!("there is no flag {name}")
                 }
-                None if text(ContextKind::InvalidArg) == Some("-v") => {
+                None if invalid == Some("-v") => {
                     hint = Some(match called {
                         ["get"] => "did you mean --value, or --version before the command?".to_owned(),
                         _ => "did you mean --version?".to_owned(),
                     });
                     "there is no flag -v".to_owned()
+                }
+                None if let Some(letter) = invalid.and_then(short_flag) => {
+                    format!("there is no flag -{letter}")
+                }
+                None if let Some(key) =
+                    invalid.filter(|_| takes_key(called)).filter(|word| is_declared(word)) =>
+                {
+                    hint = Some(format!("did you mean --key {key}?"));
+                    format!("{key} is a key, and a key is named by --key")
                 }
                 None => {
                     let by_flag = if called == ["run"] { BEHIND_DASHES } else { BY_FLAG };
@@ -57,7 +72,8 @@ pub(crate) fn explain(error: &clap::Error, called: &[&str]) -> Problem {
         ErrorKind::InvalidSubcommand => {
             let word = text(ContextKind::InvalidSubcommand).filter(|word| is_word(word));
             let near = text(ContextKind::SuggestedSubcommand);
-            let other = word.and_then(|word| other_name(word, called)).or(near);
+            let version = word.filter(|word| *word == "version" && called.is_empty()).map(|_| "--version");
+            let other = version.or_else(|| word.and_then(|word| other_name(word, called))).or(near);
             hint = other.map(|other| format!("did you mean {other}?"));
             word.map_or_else(|| "no such command".to_owned(), |word| format!("there is no command {word}"))
         }
@@ -120,6 +136,20 @@ fn flag_name(text: &str) -> Option<&str> {
     name.strip_prefix("--").is_some_and(is_word).then_some(name)
 }
 
+/// The letter of what was taken for a short flag. What may stand behind it is not repeated.
+fn short_flag(text: &str) -> Option<char> {
+    let letter = text.strip_prefix('-')?.chars().next()?;
+    letter.is_ascii_alphabetic().then_some(letter)
+}
+
+/// Whether a command has the flag `--key`.
+fn takes_key(called: &[&str]) -> bool {
+    let mut tree = args::tree();
+    tree.build();
+    let command = called.iter().try_fold(&tree, |command, name| command.find_subcommand(name));
+    command.is_some_and(|command| command.get_arguments().any(|arg| arg.get_long() == Some("key")))
+}
+
 fn is_word(text: &str) -> bool {
     (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }
@@ -130,7 +160,9 @@ mod tests {
 
     fn explained(line: &[&str]) -> (String, String) {
         let args: Vec<_> = ["keyrack"].iter().chain(line).map(Into::into).collect();
-        let problem = parse(&args, |_| keyrack_client::render::Look::PLAIN).err().expect("a usage error");
+        let problem = parse(&args, |_| keyrack_client::render::Look::PLAIN, |word| word == "API_KEY")
+            .err()
+            .expect("a usage error");
         assert_eq!(problem.exit(), 2);
         (problem.message.clone(), format!("{problem:?}"))
     }
@@ -143,6 +175,10 @@ mod tests {
             &["set", "--key", "K", "--vault", "os.secure", "hunter2"],
             &["set", "--key", "K", "--vault", "os.secure", "--hunter2-HUNTER2"],
             &["set", "-Xhunter2"],
+            &["get", "-xhunter2"],
+            &["get", "-q=hunter2"],
+            &["-xhunter2"],
+            &["get", "hunter2"],
             &["hunter2-is-my-password-and-so-on"],
             &["get", "--value=hunter2"],
             &["get", "--json=hunter2"],
@@ -163,9 +199,16 @@ mod tests {
             (&["daemon", "restrat"], "did you mean restart?"),
             (&["unlock", "--enb", "test"], "did you mean --env?"),
             (&["get", "--vlaue"], "did you mean --value?"),
+            (&["version"], "did you mean --version?"),
+            (&["get", "API_KEY"], "did you mean --key API_KEY?"),
+            (&["unlock", "--env", "test", "API_KEY"], "did you mean --key API_KEY?"),
+            (&["status", "API_KEY"], super::BY_FLAG),
+            (&["get", "OTHER"], super::BY_FLAG),
         ] {
             let args: Vec<_> = ["keyrack"].iter().chain(line).map(Into::into).collect();
-            let problem = parse(&args, |_| keyrack_client::render::Look::PLAIN).err().expect("a usage error");
+            let problem = parse(&args, |_| keyrack_client::render::Look::PLAIN, |word| word == "API_KEY")
+                .err()
+                .expect("a usage error");
             assert_eq!(problem.hint.as_deref(), Some(hint), "{line:?}");
         }
     }
@@ -177,6 +220,11 @@ mod tests {
             (&["set", "--secret", "x"], "there is no flag --secret"),
             (&["get", "-v"], "there is no flag -v"),
             (&["-v"], "there is no flag -v"),
+            (&["get", "-q"], "there is no flag -q"),
+            (&["-q"], "there is no flag -q"),
+            (&["set", "-Xhunter2"], "there is no flag -X"),
+            (&["get", "-7"], "an argument too many (not shown: it could be a secret)"),
+            (&["get", "API_KEY"], "API_KEY is a key, and a key is named by --key"),
             (&["nope"], "there is no command nope"),
             (&["fil"], "there is no command fil"),
             (&["set", "--vault", "os.secure"], "missing: --key <KEY>"),

@@ -2,17 +2,17 @@
 
 use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{ErrorCode, Problem};
-use keyrack_vaults::recipient::{Stanza, parse};
+use keyrack_vaults::recipient::{Pubkey, Stanza, from_file, parse};
 use keyrack_vaults::{NobodyToAsk, manifest_file, recipients};
 
 pub use keyrack_vaults::recipients::Changed;
 
 use crate::outside::Outside;
 
-/// Adds a recipient. `stanza`: `None`, or `ssh` to keep an ssh key as it is.
+/// Adds a recipient, by its public key or the path of a file that holds it. `stanza`: `None`, or `ssh` to keep an ssh key as it is.
 ///
 /// # Errors
-/// [`ErrorCode::Usage`], [`ErrorCode::BadRecipient`], [`ErrorCode::RecipientExists`]; what keeps a file from being encrypted anew, after which nothing is changed.
+/// [`ErrorCode::Usage`], [`ErrorCode::BadRecipient`], [`ErrorCode::BadKeyFile`], [`ErrorCode::RecipientExists`]; what keeps a file from being encrypted anew, after which nothing is changed.
 pub fn add(
     outside: &Outside<'_>,
     pubkey: &str,
@@ -25,10 +25,24 @@ pub fn add(
         Some(_) => return Err(Problem::new(ErrorCode::Usage, "--stanza takes ssh or is left out")),
     };
     let label = check_label(label)?;
-    let key = parse(pubkey, stanza)?;
+    let key = public_key(outside, pubkey, stanza)?;
     let racks = outside.racks()?;
     let mut identities = outside.identities(&racks)?;
     recipients::add(&racks, &mut identities, key, label, outside.now_ms)
+}
+
+/// The public key that was typed, or that is in the file that was named.
+fn public_key(outside: &Outside<'_>, typed: &str, stanza: Stanza) -> Result<Pubkey, Problem> {
+    if ["ssh-", "age1", "AGE-SECRET-KEY-"].iter().any(|start| typed.trim_start().starts_with(start)) {
+        return parse(typed, stanza);
+    }
+    let path = outside.client.cwd.join(typed);
+    if path.is_file() {
+        return from_file(&path, stanza);
+    }
+    // It is not repeated, since it may be what should not have been typed.
+    parse(typed, stanza)
+        .map_err(|problem| problem.hint("or the path of its .pub file, and there is no such file"))
 }
 
 /// Removes the recipient with a label.

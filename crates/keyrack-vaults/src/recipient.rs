@@ -92,6 +92,34 @@ pub fn parse(text: &str, stanza: Stanza) -> Result<Pubkey, Problem> {
     Ok(pubkey)
 }
 
+/// Reads a public key from a file that holds one and nothing else but blank lines and comments behind `#`: a `.pub` file, or an age recipient.
+///
+/// # Errors
+/// [`ErrorCode::BadRecipient`] as [`parse`] has it, and for a file that holds a private key, of which nothing is shown; [`ErrorCode::BadKeyFile`]
+/// for one that cannot be read.
+pub fn from_file(path: &Path, stanza: Stanza) -> Result<Pubkey, Problem> {
+    let shown = path.display();
+    let bytes = read_key_file(path)?;
+    let holds = |sign: &[u8]| bytes.windows(sign.len()).any(|part| part.eq_ignore_ascii_case(sign));
+    if [&b"PRIVATE KEY-----"[..], b"AGE-SECRET-KEY-", b"PuTTY-User-Key-File"].into_iter().any(holds) {
+        let public = with_pub(path);
+        let hint = if public.is_file() {
+            format!("give its public half, {}", public.display())
+        } else {
+            "give its public half: `ssh-keygen -y -f FILE` prints that of an ssh key, `age-keygen -y FILE` of an age identity".to_owned()
+        };
+        return Err(bad(format!("{shown} is a private key, and nothing of it was taken")).hint(hint));
+    }
+    let not_one = || bad(format!("{shown} does not hold one public key on one line"));
+    let text = std::str::from_utf8(&bytes).map_err(|_| not_one())?;
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let (Some(line), None) = (lines.next(), lines.next()) else { return Err(not_one()) };
+    parse(line, stanza).map_err(|mut problem| {
+        problem.message = format!("cannot use {shown}: {}", problem.message);
+        problem
+    })
+}
+
 /// An ssh public key with its comment only if that is plain: the other implementation puts the whole line into a shell's command.
 fn without_odd_comment(line: &str) -> String {
     let plain =

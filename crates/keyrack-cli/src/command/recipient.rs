@@ -17,7 +17,7 @@ pub(crate) const NAMES: [&str; 3] = ["set", "get", "del"];
 const EXAMPLES: &str = "\
 Examples:
   keyrack recipient get
-  keyrack recipient set --label laptop --pubkey \"$(cat ~/.ssh/laptop.pub)\"
+  keyrack recipient set --label laptop --pubkey ~/.ssh/laptop.pub
   keyrack recipient set --label spare --pubkey age1…
   keyrack recipient del --label laptop";
 
@@ -33,7 +33,7 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct SetFlags {
-    /// An age public key (age1…) or an ssh one (ssh-ed25519 …)
+    /// An age public key (age1…) or an ssh one (ssh-ed25519 …), or the file that holds it
     #[arg(long)]
     pub(crate) pubkey: String,
     /// What to call this recipient

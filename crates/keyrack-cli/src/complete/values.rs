@@ -49,6 +49,7 @@ impl Values<'_> {
             "output" => bare(&["value", "json", "vibes"]),
             "duration" | "max_duration" => bare(&["10m", "30m", "1h", "4h", "9h", "24h"]),
             "into" => bare(&["github.actions", "json"]),
+            "pubkey" => None,
             "stanza" => bare(&["ssh"]),
             "shell" => bare(&["bash", "zsh", "fish", "elvish", "powershell"]),
             "command" if self.line.command() == "schema" => {
