@@ -121,6 +121,17 @@ describe('the whole path from Node', () => {
     expect(await js("return k.source({ env: 'test', onFail: 'throw' })")).toMatchObject({ code: 'locked', fix: 'npx keyrack unlock --env test --key THREE' });
   });
 
+  it('answers a slip with the key that was meant', async () => {
+    expect(await js("return k.getSync({ for: { key: 'THERE' }, env: 'test' }).attempt")).toStrictEqual({
+      status: 'absent',
+      slug: 'acme.test.THERE',
+      message: 'acme.test.THERE is not declared in keyrack.yml; did you mean THREE?',
+      note: 'not declared in keyrack.yml; did you mean THREE?',
+      fix: 'npx keyrack get --env test --key THREE',
+    });
+    expect(await js("return k.unlock({ env: 'test', key: 'THERE' })")).toMatchObject({ code: 'key_not_found', fix: 'npx keyrack unlock --env test --key THREE' });
+  });
+
   it('unlocks a key of the machine by its org', async () => {
     await js("return k.set({ key: 'BOX', org: '@all', env: 'prep', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: 'box' })");
     expect(await js("return k.unlock({ org: '@all', env: 'prep', key: 'BOX' })")).toMatchObject({ unlocked: [{ slug: '@all.prep.BOX' }], omitted: [] });

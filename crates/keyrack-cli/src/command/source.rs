@@ -54,7 +54,12 @@ impl Flags {
             None => Scope::Repo { env: Some(env) },
         };
         let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
-        let outcome = get::get(&outer.context(owner), &scope, options).map_err(again_by_source)?;
+        let mut outcome = get::get(&outer.context(owner), &scope, options).map_err(again_by_source)?;
+        for answer in &mut outcome.answers {
+            if let Attempt::Absent { fix, .. } = &mut answer.attempt {
+                put_to_source(fix);
+            }
+        }
         warn(outer, &outcome);
         warn_of_nothing(outer, &outcome, Some(env.as_str()));
         let mode = if self.lenient { Mode::Lenient } else { Mode::Strict };
@@ -117,10 +122,14 @@ fn refusal(refused: &Refused, outer: &Outer) -> Result<Value, Problem> {
 
 /// A read that is to be put otherwise is to be put to `source` again, not to `get`.
 fn again_by_source(mut problem: Problem) -> Problem {
-    if let Some(Fix::Command(words)) = &mut problem.fix
+    put_to_source(&mut problem.fix);
+    problem
+}
+
+fn put_to_source(fix: &mut Option<Fix>) {
+    if let Some(Fix::Command(words)) = fix
         && let Some(command) = words.first_mut().filter(|word| *word == "get")
     {
         "source".clone_into(command);
     }
-    problem
 }

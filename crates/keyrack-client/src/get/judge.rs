@@ -107,12 +107,15 @@ impl Judge<'_> {
     /// A key that is nowhere to be read. `known`: it was set once. `others`: login sessions in which the same rack is open.
     pub(super) fn missed(&self, asked: &Asked, known: bool, others: &[String]) -> Answer {
         let slug = asked.slug.clone();
-        let undeclared =
-            self.options.undeclared_is_absent && asked.undeclared && !slug.is_sudo() && !slug.is_machine();
-        if undeclared {
-            let meant = asked.near.as_ref().map_or(String::new(), |near| format!("; did you mean {near}?"));
+        let undeclared = asked.undeclared && !slug.is_sudo() && !slug.is_machine();
+        // A slip is answered in the same way wherever it was made; what was set once, though it is declared no more, is hardly one.
+        if undeclared && (self.options.undeclared_is_absent || (!known && asked.near.is_some())) {
+            let (meant, fix) = match &asked.near {
+                Some(near) => (format!("; did you mean {}?", near.name()), self.get(near)),
+                None => (String::new(), self.set(&slug)),
+            };
             let message = format!("{slug} is not declared in keyrack.yml{meant}");
-            let fix = Some(self.set(&slug));
+            let fix = Some(fix);
             let note = format!("not declared in keyrack.yml{meant}");
             return self.plain(Attempt::Absent { slug, message, fix }, Some(note));
         }
@@ -132,6 +135,10 @@ impl Judge<'_> {
 
     fn plain(&self, attempt: Attempt, note: Option<String>) -> Answer {
         Answer { attempt, secret: None, note, waived: false }
+    }
+
+    fn get(&self, slug: &Slug) -> Fix {
+        Fix::with_owner("get", &self.ctx.owner, ["--env", slug.env(), "--key", slug.name()])
     }
 
     fn set(&self, slug: &Slug) -> Fix {

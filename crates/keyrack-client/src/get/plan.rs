@@ -2,7 +2,6 @@
 
 use keyrack_core::ask::{self, Ask, Verb};
 use keyrack_core::grade::MinimumGrade;
-use keyrack_core::nearest::nearest;
 use keyrack_core::repo_manifest::{KeySpec, RepoManifest};
 use keyrack_core::{Env, Org, Problem, Slug};
 
@@ -50,8 +49,8 @@ pub struct Asked {
     pub optional_if_has: Option<String>,
     /// There is a `keyrack.yml`, and it does not declare the key.
     pub undeclared: bool,
-    /// A declared name that an undeclared one may be a slip of.
-    pub near: Option<String>,
+    /// The declared key that an undeclared one may be a slip of.
+    pub near: Option<Slug>,
 }
 
 /// The keys of one call.
@@ -136,9 +135,7 @@ impl Asked {
     fn one(ask: &Ask<'_>) -> Result<Self, Problem> {
         let slug = ask::resolve(ask, Verb::Get)?;
         let spec = ask.manifest.and_then(|manifest| manifest.spec(&slug));
-        let near = ask.manifest.filter(|_| spec.is_none()).and_then(|manifest| {
-            nearest(slug.name(), manifest.keys().iter().map(|key| key.slug.name())).map(str::to_owned)
-        });
+        let near = ask.manifest.and_then(|manifest| manifest.meant_by(&slug));
         Ok(Asked { near, ..Asked::by(slug, spec, ask.manifest.is_some()) })
     }
 

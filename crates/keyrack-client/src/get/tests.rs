@@ -228,6 +228,37 @@ fn without_a_manifest_the_fix_names_the_whole_slug() {
 }
 
 #[test]
+fn a_slip_is_answered_with_the_key_that_was_meant() {
+    let meant = "keyrack get --env test --key PLAIN";
+    let set = |key: &str| {
+        format!("keyrack set --env test --key {key} --vault os.secure --mech PERMANENT_VIA_REPLICA")
+    };
+    for (ask, fix) in [
+        ("acme.test.PLIAN", meant.to_owned()),
+        ("acme.test.plain", meant.to_owned()),
+        ("acme.prod.PLIAN", "keyrack get --env prod --key PLAIN".to_owned()),
+        // Declared, but not in this env.
+        ("acme.camp.MAYEB", "keyrack get --env test --key MAYBE".to_owned()),
+        ("acme.prod.EVERYHWERE", "keyrack get --env prod --key EVERYWHERE".to_owned()),
+        ("acme.test.OTHER", set("OTHER")),
+        ("@all.test.PLIAN", set("PLIAN").replace("set", "set --org @all")),
+        ("acme.sudo.PLIAN", set("PLIAN").replace("test", "sudo")),
+    ] {
+        let site = Worksite::new(Some(MANIFEST));
+        for undeclared_is_absent in [false, true] {
+            let options = Options { undeclared_is_absent, ..Options::default() };
+            let (status, _, found) = shown(&one(&site.context(&[]), ask, options));
+            assert_eq!((status.as_str(), &found), ("absent", &fix), "{ask} {undeclared_is_absent}");
+        }
+    }
+    // What was set once is hardly a slip, where keys need no declaration.
+    let site = Worksite::new(Some(MANIFEST));
+    site.was_set("acme.test.PLIAN");
+    let (status, ..) = shown(&one(&site.context(&[]), "acme.test.PLIAN", Options::default()));
+    assert_eq!(status, "locked");
+}
+
+#[test]
 fn an_undeclared_key_is_absent_where_that_is_asked_for() {
     let options = Options { undeclared_is_absent: true, ..Options::default() };
     for (ask, status) in [

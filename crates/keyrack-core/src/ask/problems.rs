@@ -4,7 +4,7 @@ use super::{Ask, Verb};
 use crate::env::Env;
 use crate::error::{ErrorCode, Problem};
 use crate::fix::Fix;
-use crate::nearest::{did_you_mean, nearest};
+use crate::nearest::nearest;
 use crate::org::Org;
 use crate::repo_manifest::RepoManifest;
 use crate::slug::Slug;
@@ -113,12 +113,13 @@ pub(super) fn key_not_found(ask: &Ask<'_>, verb: Verb, name: &str) -> Problem {
 /// A key that an unlock names and that the manifest does not ask for.
 pub(super) fn not_declared(ask: &Ask<'_>, slug: &Slug) -> Problem {
     let message = format!("keyrack.yml does not declare {slug}");
-    Problem::new(ErrorCode::KeyNotFound, message).of(slug).fix(Fix::set_secure(ask.owner, slug)).hint(
-        match did_you_mean(slug.name(), declared(ask.manifest)) {
-            Some(meant) => format!("{meant} To set a key also declares it"),
-            None => "to set a key also declares it".to_owned(),
-        },
-    )
+    let problem = Problem::new(ErrorCode::KeyNotFound, message).of(slug);
+    match ask.manifest.and_then(|manifest| manifest.meant_by(slug)) {
+        // To set what was misspelt would declare the slip.
+        Some(meant) => with(problem, again(ask, Verb::Unlock, meant.env(), meant.name()))
+            .hint(format!("did you mean {}? To set a key also declares it", meant.name())),
+        None => problem.fix(Fix::set_secure(ask.owner, slug)).hint("to set a key also declares it"),
+    }
 }
 
 /// A key that an unlock names, that needs no declaration, and that was never set.

@@ -22,6 +22,7 @@ use crate::attempt::Attempt;
 use crate::env::Env;
 use crate::error::Problem;
 use crate::grade::{DurationGrade, MinimumGrade, Protection};
+use crate::nearest::nearest;
 use crate::slug::Slug;
 
 /// Where the manifest stands below the repository's root.
@@ -92,6 +93,18 @@ impl RepoManifest {
             }
         }
         envs
+    }
+
+    /// The declared key that an undeclared slug is most likely a slip of: in the same env if that name is declared there, else in the first
+    /// that declares it. None for what no manifest declares: a key of the machine, or of `sudo`.
+    pub fn meant_by(&self, slug: &Slug) -> Option<Slug> {
+        if slug.is_machine() || slug.is_sudo() || self.spec(slug).is_some() {
+            return None;
+        }
+        let name = nearest(slug.name(), self.keys.iter().map(|key| key.slug.name()))?;
+        let mut meant = self.keys.iter().map(|key| &key.slug).filter(|key| key.name() == name);
+        let same = meant.clone().find(|key| key.env() == slug.env());
+        same.or_else(|| meant.next()).cloned()
     }
 
     /// The keys that an ask for a whole env means: those of that env; for `all` every key of every env.

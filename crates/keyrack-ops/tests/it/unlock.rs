@@ -103,6 +103,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
     let ask = |env: Option<&str>, key: Option<&str>, duration: Option<&str>| UnlockAsk {
         env: env.map(Into::into),
         key: key.map(Into::into),
+        org: None,
         duration: duration.map(Into::into),
         allow_dangerous: false,
     };
