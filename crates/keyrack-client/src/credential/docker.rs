@@ -15,7 +15,7 @@ pub const NOT_FOUND: &str = "credentials not found in native keychain";
 /// encryption is not, but for one that docker names without a scheme.
 pub fn is_for(asked: &[u8], registry: &str) -> bool {
     let asked = std::str::from_utf8(asked).ok().map(str::trim).filter(|asked| !asked.is_empty());
-    asked.is_some_and(|asked| bare(asked).eq_ignore_ascii_case(bare(registry)))
+    asked.is_some_and(|asked| !bare(asked).is_empty() && bare(asked).eq_ignore_ascii_case(bare(registry)))
 }
 
 fn bare(address: &str) -> &str {
@@ -64,6 +64,7 @@ mod tests {
             ("ghcr.io/v2", "ghcr.io", false),
             ("ghcr.io:443", "ghcr.io", false),
             ("", "", false),
+            ("/", "https://", false),
             ("é", "ghcr.io", false),
         ] {
             assert_eq!(is_for(asked.as_bytes(), registry), ours, "{asked} {registry}");

@@ -18,21 +18,19 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a request. What it says of a password is passed over, and so is what this build does not know.
+    /// Reads a request. What it says of a password is passed over, and so is what this build does not know. The last of several is meant, also
+    /// when it is no text: then nothing is.
     pub fn read(bytes: &[u8]) -> Self {
         let mut request = Request::default();
         for line in bytes.split(|&b| b == b'\n').take_while(|line| !line.is_empty()) {
-            let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once('='))
-            else {
-                continue;
-            };
-            let place = match name {
-                "protocol" => &mut request.protocol,
-                "host" => &mut request.host,
-                "username" => &mut request.username,
+            let Some(at) = line.iter().position(|&b| b == b'=') else { continue };
+            let place = match &line[..at] {
+                b"protocol" => &mut request.protocol,
+                b"host" => &mut request.host,
+                b"username" => &mut request.username,
                 _ => continue,
             };
-            *place = Some(value.to_owned());
+            *place = std::str::from_utf8(&line[at + 1..]).ok().map(str::to_owned);
         }
         request
     }
@@ -42,6 +40,7 @@ impl Request {
         let host = self.host.as_deref().unwrap_or_default();
         let user = self.username.as_deref().filter(|user| !user.is_empty());
         self.protocol.as_deref() == Some("https")
+            && !host.is_empty()
             && hosts.iter().any(|configured| configured.eq_ignore_ascii_case(host))
             && (user.is_none() || username.is_none() || user == username)
     }
@@ -49,14 +48,19 @@ impl Request {
     /// The answer: the user, the password, and when it ends, in seconds since the Unix epoch.
     ///
     /// # Errors
-    /// [`keyrack_core::ErrorCode::Usage`] for a value that git's protocol cannot carry: one with a NUL byte or a line break.
+    /// [`keyrack_core::ErrorCode::Usage`] for a value or a user that git's protocol cannot carry: one with a NUL byte or a line break, which
+    /// would be a line of its own (CVE-2020-5260, CVE-2024-52006).
     pub fn answer(&self, username: Option<&str>, key: &Held) -> Result<Zeroizing<Vec<u8>>, Problem> {
         let value = key.secret.expose();
-        if value.iter().any(|b| matches!(b, b'\0' | b'\n' | b'\r')) {
+        let is_line = |text: &[u8]| !text.iter().any(|b| matches!(b, b'\0' | b'\n' | b'\r'));
+        if !is_line(value) {
             return Err(key.unfit("a password of git's is one line"));
         }
         let asked = self.username.as_deref().filter(|user| !user.is_empty());
         let username = username.or(asked).unwrap_or(USERNAME);
+        if !is_line(username.as_bytes()) {
+            return Err(key.unfit("a user of git's is one line"));
+        }
         let end = key.expires_at_ms.map(|ms| format!("password_expiry_utc={}\n", ms.div_euclid(1000)));
         let mut out = WipedBuffer::new(usize::MAX);
         let parts: [&[u8]; 7] = [
@@ -112,7 +116,12 @@ mod tests {
         ] {
             assert_eq!(request(text).is_for(&hosts, username), ours, "{text:?}");
         }
-        assert!(!Request::read(b"protocol=https\nhost=\xff\n").is_for(&hosts, None));
+        for text in [&b"protocol=https\nhost=\xff\n"[..], b"protocol=https\nhost=github.com\nhost=\xff\n"] {
+            assert!(!Request::read(text).is_for(&hosts, None), "{text:?}");
+        }
+        for text in ["protocol=https\n", "protocol=https\nhost=\n"] {
+            assert!(!request(text).is_for(&[String::new()], None), "{text:?}: no host is no place");
+        }
     }
 
     #[test]
@@ -135,6 +144,12 @@ mod tests {
         for value in [&b"a\nb"[..], b"a\r", b"\0"] {
             let problem = asked.answer(None, &held("K", value, None)).unwrap_err();
             assert!(problem.message.contains("acme.test.K"), "{problem}");
+        }
+        let injected = "joe\nhost=evil.com";
+        assert!(asked.answer(Some(injected), &held("K", b"s", None)).is_err());
+        for user in ["a\rb", "a\0b"] {
+            let asked = request(&format!("protocol=https\nhost=github.com\nusername={user}\n"));
+            assert!(asked.answer(None, &held("K", b"s", None)).is_err(), "{user:?}");
         }
     }
 }

@@ -43,10 +43,8 @@ impl Request {
     /// [`ErrorCode::Blocked`] when it is for another, or kubectl does not say for which.
     pub fn check(&self, server: Option<&str>) -> Result<(), Problem> {
         let Some(wanted) = server else { return Ok(()) };
-        let same =
-            |asked: &str| asked.trim_end_matches('/').eq_ignore_ascii_case(wanted.trim_end_matches('/'));
         match self.server.as_deref() {
-            Some(asked) if same(asked) => Ok(()),
+            Some(asked) if is_same(asked, wanted) => Ok(()),
             Some(_) => Err(Problem::new(
                 ErrorCode::Blocked,
                 format!("kubectl asks for another cluster than {wanted}, and gets nothing"),
@@ -93,6 +91,18 @@ impl Request {
         });
         json.into_bytes()
     }
+}
+
+/// Whether two addresses are of one cluster: the case of scheme and host says nothing, that of a path does, as one host may have several
+/// clusters behind it (RFC 3986, 6.2.2.1).
+fn is_same(one: &str, other: &str) -> bool {
+    let split = |address: &str| {
+        let address = address.trim_end_matches('/');
+        let authority = address.find("://").map_or(0, |at| at + 3);
+        let path = address[authority..].find('/').map_or(address.len(), |at| authority + at);
+        (address[..path].to_ascii_lowercase(), address[path..].to_owned())
+    };
+    split(one) == split(other)
 }
 
 #[cfg(test)]
@@ -147,6 +157,16 @@ mod tests {
             (Some(server), Some(server), true),
             (Some("https://K8S.example.com:6443/"), Some(server), true),
             (Some("https://evil.com"), Some(server), false),
+            (
+                Some("HTTPS://k8s.example.com:6443/Clusters/a"),
+                Some("https://k8s.example.com:6443/Clusters/a/"),
+                true,
+            ),
+            (
+                Some("https://k8s.example.com:6443/Clusters/a"),
+                Some("https://k8s.example.com:6443/clusters/a"),
+                false,
+            ),
             (None, Some(server), false),
         ] {
             let request = Request::read(Some(&info(VERSIONS[0], asked))).unwrap();
