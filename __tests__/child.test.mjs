@@ -3,12 +3,13 @@
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { spawn } from 'node:child_process';
 
 const require = createRequire(import.meta.url);
-const { copyPackage, isAlive, run } = require('./helpers/home.cjs');
+const { copyPackage, isAlive, run, runNode } = require('./helpers/home.cjs');
+const { platformName } = require('../lib/platform.js');
 
 const TELL = `#!/bin/sh
 input=$(cat)
@@ -167,6 +168,36 @@ describe('bin/keyrack', () => {
     face('#!/bin/sh\nkill -TERM $$');
     const ended = spawn(copy.shim);
     expect(await new Promise((resolve) => ended.once('close', (code, signal) => resolve([code, signal])))).toStrictEqual([null, 'SIGTERM']);
+  });
+
+  it('works by its bare name, as from a PATH with the current directory in it', async () => {
+    face('#!/bin/sh\necho ran');
+    mkdirSync(join(copy.base, '.bin'));
+    symlinkSync('../bin/keyrack', join(copy.base, '.bin', 'keyrack'));
+    for (const cwd of [join(copy.base, 'bin'), join(copy.base, '.bin')]) {
+      expect(await run('/bin/sh', ['keyrack'], { cwd })).toMatchObject({ status: 0, stdout: 'ran\n', stderr: '' });
+    }
+  });
+
+  it('is looked for in node_modules, and not where a variable says', async () => {
+    face();
+    rmSync(join(copy.base, 'npm'), { recursive: true });
+    const plant = (directory) => {
+      const at = join(directory, '@keyrack', platformName());
+      mkdirSync(join(at, 'bin'), { recursive: true });
+      writeFileSync(join(at, 'package.json'), '{}');
+      writeFileSync(join(at, 'bin', 'keyrack'), '#!/bin/sh\necho planted', { mode: 0o755 });
+    };
+    const planted = join(copy.base, 'planted');
+    plant(planted);
+    plant(join(copy.base, '.node_modules'));
+    const env = { PATH: process.env.PATH, NODE_PATH: planted, HOME: copy.base };
+    const asked = `try { console.log(require(${JSON.stringify(join(copy.base, 'bin/index.js'))}).binaryPath()) } catch ({ code }) { console.log(code) }`;
+    expect(await run(copy.shim, [], { env })).toMatchObject({ status: 1, stdout: '' });
+    expect((await runNode(asked, { env })).stdout).toBe('binding_missing\n');
+    plant(join(copy.base, 'node_modules'));
+    expect((await run(copy.shim, [], { env })).stdout).toBe('planted\n');
+    expect((await runNode(asked, { env })).stdout).toBe(`${join(copy.base, 'node_modules/@keyrack', platformName(), 'bin/keyrack')}\n`);
   });
 
   it('says what is missing, by sh and by node', async () => {

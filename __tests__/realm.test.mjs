@@ -52,6 +52,13 @@ describe('get', () => {
     expect(getSync({ for: { key: 'BOX' }, org: '@all', env: 'test' }).attempt.grant.slug).toBe('@all.test.BOX');
   });
 
+  it('takes nothing for a variable that process.env only inherits', () => {
+    for (const name of ['constructor', '__proto__', 'toString', 'hasOwnProperty']) {
+      expect(getSync({ for: { key: `acme.test.${name}` } }).attempt).toMatchObject({ status: 'absent', slug: `acme.test.${name}` });
+    }
+    expect(() => source({ env: 'test', key: 'acme.test.constructor', mode: 'lenient' })).not.toThrow();
+  });
+
   it("answers what the daemon lacks from this realm's own environment", () => {
     process.env.AMBIENT_KEY = 'from the realm';
     const { attempt } = getSync({ for: { key: 'acme.test.AMBIENT_KEY' } });

@@ -5,7 +5,7 @@
 const { declared } = require('./declared.js');
 const { reasons } = require('./firewall.js');
 const { formatKeyrackGetAllOutput, strictFailure } = require('./format.js');
-const { invokedAs } = require('./realm.js');
+const { invokedAs, variable } = require('./realm.js');
 
 const FULL = /^([^.]+)\.(sudo|prod|prep|test|all|camp)\.(.+)$/;
 
@@ -36,7 +36,7 @@ function fix({ org, env, name }, { realm: { owner } }) {
 
 /** The attempt at one key, `null` when the environment does not have it. */
 function attempt({ org, env, name, slug }, asked) {
-  const value = env === 'sudo' ? undefined : process.env[name];
+  const value = env === 'sudo' ? undefined : variable(name);
   if (value === undefined || value === '') return null;
   const against = reasons(name, value, asked.dangerous);
   if (against.length > 0) {
@@ -72,7 +72,7 @@ function sourceFromEnvironment(asked, missing) {
       // For env `all` a name may stand in several envs: it is one variable.
       if (!done.kept.includes(key.name)) done.kept.push(key.name);
     }
-    else if (!found && asked.strict && !(key.optionalIfHas && process.env[key.optionalIfHas])) missing();
+    else if (!found && asked.strict && !(key.optionalIfHas && variable(key.optionalIfHas))) missing();
     else {
       if (found && asked.strict) failed.push(found);
       if (!done.missing.includes(key.name)) done.missing.push(key.name);

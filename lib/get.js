@@ -6,7 +6,7 @@ const { answer } = require('./answer.js');
 const { bindingOrNull, binding } = require('./binding.js');
 const { allowsDangerous, unlockLocked } = require('./change.js');
 const { KeyrackError } = require('./error.js');
-const { realm } = require('./realm.js');
+const { realm, variable } = require('./realm.js');
 const { ErasableSecret } = require('./secret.js');
 
 /** How long the daemon may take to answer, in milliseconds. */
@@ -16,7 +16,7 @@ const READ = ['for', 'env', 'org', 'owner', 'allow', 'as', 'color', 'timeoutMs']
 const UNLOCK = ['with', 'prikey', 'prompt', 'signal'];
 
 /** The values of variables in this realm, `null` for those not set. */
-const lookUp = (names) => names.map((name) => process.env[name] ?? null);
+const lookUp = (names) => names.map((name) => variable(name) ?? null);
 
 /** Checks what was asked, and says it as the addon takes it. */
 function question(call, input, names) {

@@ -54,11 +54,19 @@ function platformDirectory(name) {
   const checkout = path.join(root, 'npm', name);
   // A published package has no npm/ directory: where there is one, this is a checkout and nothing else is meant.
   if (fs.existsSync(path.join(root, 'npm'))) return fs.existsSync(checkout) ? checkout : null;
-  try {
-    return path.dirname(require.resolve(`@keyrack/${name}/package.json`));
-  } catch {
-    return null;
+  if (process.versions.pnp) {
+    try {
+      return path.dirname(require.resolve(`@keyrack/${name}/package.json`));
+    } catch {
+      return null;
+    }
   }
+  // As node looks for it, but in node_modules alone: require.resolve goes on in NODE_PATH and in the home, and a variable names no file to load.
+  for (let directory = root, above; directory !== above; above = directory, directory = path.dirname(directory)) {
+    const installed = path.join(directory, 'node_modules', '@keyrack', name);
+    if (fs.existsSync(path.join(installed, 'package.json'))) return fs.realpathSync(installed);
+  }
+  return null;
 }
 
 /** Whether this is a package that was published; a git checkout, and what is installed from one, names no platform packages. */

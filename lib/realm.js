@@ -24,15 +24,22 @@ function directory() {
   }
 }
 
+/** The value of a variable; `undefined` if it is not set. What `process.env` inherits (`constructor`, `__proto__`) is no variable. */
+function variable(name) {
+  const value = Object.hasOwn(process.env, name) ? process.env[name] : undefined;
+  // A test runner's `process.env` is an object like any other, which takes more than text.
+  return value === undefined || value === null ? undefined : String(value);
+}
+
 /** The realm as the addon takes it, with whose rack is meant, how long the daemon may take, and where the caller stands. */
 function realm(owner, deadlineMs, cwd = directory()) {
   // One string crosses faster than a dozen; no variable can hold a NUL.
   let env = '';
   for (const name of NAMES) {
-    const value = name === 'KEYRACK_INVOKED_AS' && process.versions.pnp ? invokedAs() : process.env[name];
+    const value = name === 'KEYRACK_INVOKED_AS' && process.versions.pnp ? invokedAs() : variable(name);
     if (value !== undefined) env += `${name}=${value}\0`;
   }
   return { cwd, env, owner, deadlineMs };
 }
 
-module.exports = { INVOCATIONS, NAMES, directory, invokedAs, realm };
+module.exports = { INVOCATIONS, NAMES, directory, invokedAs, realm, variable };
