@@ -73,7 +73,11 @@ impl Program {
     /// `EMFILE` when there is no room for it.
     pub fn pass(&mut self, fd: &OwnedFd) -> io::Result<RawFd> {
         // A shell has 0–9 for scripts, and bash 10–19 and 255 for itself.
-        let duplicate = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(100))?;
+        let duplicate = match fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(100)) {
+            // Where there are not so many (RLIMIT_NOFILE), the first that is none of a script's.
+            Err(Errno::EINVAL | Errno::EMFILE) => fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(20)),
+            done => done,
+        }?;
         // SAFETY: the kernel has just made this descriptor for us and nothing else owns it.
         let duplicate = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(duplicate) };
         let number = duplicate.as_raw_fd();

@@ -241,6 +241,10 @@ fn a_key_as_a_file_is_for_the_command_alone() {
         assert_eq!(lines, ["HUNTER2/S3CR3T+HUNTER322", "/memfd:keyrack (deleted)", "400"], "{how:?}");
         assert!(!output.stderr.is_empty(), "it cannot be written to");
     }
+    // Few descriptors, as under a strict service manager.
+    let few = "ulimit -n 40; K=few exec keyrack run --env test --files -- sh -c 'cat $K_FILE'";
+    let output = run(&mut world.command(&["sh", "-c", few].map(str::to_owned)), b"", LIMIT).unwrap();
+    assert_eq!(shown(&output.stdout), "few", "{}", shown(&output.stderr));
     // Programs that close what they do not know close what is low; what Node starts has it still.
     if can_run("a_key_as_a_file_is_for_the_command_alone", &[Need::Program("node")]) {
         let text = "node -e 'require(\"child_process\").execSync(\"cat $K_FILE\", {stdio: \"inherit\"})'";
