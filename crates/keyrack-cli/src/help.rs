@@ -184,6 +184,21 @@ mod tests {
         }
     }
 
+    /// A break within a sentence would be one more where the terminal has its own.
+    #[test]
+    fn a_paragraph_is_one_line() {
+        let mut tree = tree();
+        tree.build();
+        every(&tree, None, &mut |command, above| {
+            let text = notes(command, above);
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with("  ");
+            let lines: Vec<&str> = text.lines().collect();
+            for pair in lines.windows(2) {
+                assert!(!(is_prose(pair[0]) && is_prose(pair[1])), "{:?}: {pair:?}", command.get_bin_name());
+            }
+        });
+    }
+
     #[test]
     fn help_fits_and_examples_are_whole() {
         let mut tree = tree();

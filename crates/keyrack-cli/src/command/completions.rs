@@ -8,10 +8,11 @@ use keyrack_core::{ErrorCode, Problem};
 use crate::{args, output};
 
 const EXAMPLES: &str = "\
-bash, zsh and fish ask keyrack itself at each Tab, so that the names of your keys and owners are completed too. It answers from keyrack.yml and the running
+bash, zsh and fish ask keyrack itself at each Tab, so that the names of your keys and owners are completed too. It answers from keyrack.yml and the running \
 daemon, opens no vault and asks nothing.
 
 Examples:
+  mkdir -p ~/.local/share/bash-completion/completions
   keyrack completions bash > ~/.local/share/bash-completion/completions/keyrack
   keyrack completions zsh > ~/.zfunc/_keyrack
   keyrack completions fish > ~/.config/fish/completions/keyrack.fish";

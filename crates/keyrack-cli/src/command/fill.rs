@@ -18,7 +18,7 @@ use crate::prompt::Terminal;
 use crate::report::machine;
 
 const EXAMPLES: &str = "\
-Keys that are there are unlocked and left as they are; those that are missing are asked for at the terminal, put into os.secure, and
+Keys that are there are unlocked and left as they are; those that are missing are asked for at the terminal, put into os.secure, and \
 read back. One key never stops the others.
 
 Exit: 0 when every key is there in the end; 2 when one is not and the caller has to act; 1 for a fault; 130 for Ctrl-C.

@@ -7,7 +7,7 @@ use keyrack_core::{ErrorCode, Fix, Org, Problem};
 pub(crate) const NAMES: [&str; 1] = ["init"];
 
 const EXAMPLES: &str = "\
-Not in this version of keyrack: it ends with 2 and changes nothing. What it will make can be made by hand, with gh:
+Not in this version of keyrack: it ends with 2 and changes nothing. What it will make can be made by hand, with gh: \
 the private repository ORG/keyrack-infra, with a readme.md and a registry/github-apps.json that holds [].
 
 Examples:
