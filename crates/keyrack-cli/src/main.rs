@@ -16,12 +16,13 @@ mod usage;
 mod watch;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use args::{Command, Parsed};
+use keyrack_client::manifest::find_git_root;
 use keyrack_client::{Context, Environment};
-use keyrack_core::{Invocation, Problem};
+use keyrack_core::{ErrorCode, Invocation, Problem};
 use outer::Outer;
 
 fn main() -> ExitCode {
@@ -52,12 +53,23 @@ fn main() -> ExitCode {
             let (group, asked) = *asked;
             // A directory that was removed under us has no repository above it.
             let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-            run(asked, &Outer { environment, cwd, group, invocation, as_json })
+            let outer = Outer { environment, cwd, group, invocation, as_json };
+            run(asked, &outer).map_err(|problem| placed(problem, &outer.cwd))
         }
     });
     ExitCode::from(
         ended.unwrap_or_else(|problem| report::failure(&problem, &command, invocation, as_json, look)),
     )
+}
+
+/// Outside of a git repository no `init` makes a keyrack.yml: there that is no way out, yet.
+fn placed(problem: Problem, cwd: &Path) -> Problem {
+    if problem.code != ErrorCode::NoManifest || problem.fix.is_none() || find_git_root(cwd).is_some() {
+        return problem;
+    }
+    let place = "in a git repository `init` makes one";
+    let hint = problem.hint.map_or_else(|| place.to_owned(), |hint| format!("{place}; {hint}"));
+    Problem { fix: None, hint: Some(hint), ..problem }
 }
 
 /// Whether the `keyrack.yml` above us declares a key of this name or slug.

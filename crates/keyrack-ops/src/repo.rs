@@ -74,7 +74,7 @@ pub(crate) fn below(root: &std::path::Path, at: &str) -> Result<String, Problem>
 /// For what works on all declared keys alone: no single key can be named where none is declared.
 pub(crate) fn without_naming_keys(problem: Problem) -> Problem {
     match problem.code {
-        ErrorCode::NoManifest => problem.hint("make one with `init --org`, and declare keys in it"),
+        ErrorCode::NoManifest => problem.hint("in a script: `init --org ORG`; then declare keys in it"),
         _ => problem,
     }
 }

@@ -80,7 +80,9 @@ pub fn types(ctx: &Context, ask: &TypesAsk) -> Result<Types, Problem> {
     };
     let Some(declared) = manifest::load(&root)? else {
         let message = format!("there is no {MANIFEST_PATH} in {}", root.display());
-        return Err(Problem::new(ErrorCode::NoManifest, message).hint("make one with `init --org`"));
+        return Err(Problem::new(ErrorCode::NoManifest, message)
+            .fix(Fix::with_owner("init", &ctx.owner, []))
+            .hint("in a script: `init --org ORG`"));
     };
     let path = target(&root, ctx, ask)?;
     let wanted = declarations::of(&declared);

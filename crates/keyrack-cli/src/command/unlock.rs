@@ -63,6 +63,7 @@ impl Flags {
         let report = outer.operate(owner, &self.prikey, |outside| unlock(outside, &ask))?;
         started(outer, report.started);
         report.notices.iter().for_each(|notice| outer.notice(notice));
+        report.nothing.iter().for_each(|problem| outer.warn(problem));
         if self.json {
             output::print(&value(&report, outer)?)?;
         } else {

@@ -18,7 +18,7 @@ pub fn repo_keys<'a>(ask: &Ask<'a>) -> Result<(Env, Vec<&'a KeySpec>), Problem> 
     if env == Some(Env::Sudo) {
         return Err(problems::sudo_needs_key());
     }
-    let manifest = ask.manifest.ok_or_else(problems::no_manifest_for_repo)?;
+    let manifest = ask.manifest.ok_or_else(|| problems::no_manifest_for_repo(ask))?;
     let env = whole_env(env, manifest)?;
     Ok((env, manifest.keys_for(env).collect()))
 }
@@ -113,7 +113,7 @@ fn unlock_all(ask: &Ask<'_>, hosts: &[&Slug]) -> Result<Vec<Slug>, Problem> {
             return Ok(manifest.keys_for(env).map(|key| key.slug.clone()).collect());
         }
         (Some(manifest), Org::Named(name)) => return Err(problems::org_mismatch(name, manifest)),
-        (None, Org::Named(_)) => return Err(problems::no_manifest_for_repo()),
+        (None, Org::Named(_)) => return Err(problems::no_manifest_for_repo(ask)),
         (_, Org::Machine) | (None, Org::This) => {
             (env.ok_or_else(|| problems::env_required(&[]))?, Vec::new())
         }

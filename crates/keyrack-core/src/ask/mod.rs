@@ -158,7 +158,9 @@ fn full(
         Some(manifest) if manifest.org != slug.org() => {
             Err(problems::org_mismatch(slug.org(), manifest).of(&slug))
         }
-        None if verb.stores() && !anywhere => Err(problems::no_manifest_of(verb, slug.org(), slug.name())),
+        None if verb.stores() && !anywhere => {
+            Err(problems::no_manifest_of(ask, verb, slug.org(), slug.name()))
+        }
         _ => Ok(slug),
     }
 }
@@ -170,7 +172,7 @@ fn expand(ask: &Ask<'_>, verb: Verb, key: &str) -> Result<Slug, Problem> {
         Org::Machine | Org::Named(_) => Ok(slug),
         Org::This => {
             let Some(manifest) = ask.manifest else {
-                return Err(problems::no_manifest(verb, slug.name(), slug.env_kind()));
+                return Err(problems::no_manifest(ask, verb, slug.name(), slug.env_kind()));
             };
             Slug::parse(&format!("{}.{}.{}", manifest.org, slug.env(), slug.name()))
         }
@@ -193,8 +195,8 @@ fn bare(ask: &Ask<'_>, verb: Verb, name: &str, env: Option<Env>, org: &Org) -> R
             Slug::new(&manifest.org, env, name)
         }
         (Org::Named(org), None) if !verb.stores() => Slug::new(org, or_all()?, name),
-        (Org::Named(org), None) => Err(problems::no_manifest_of(verb, org, name)),
-        (Org::This, None) => Err(problems::no_manifest(verb, name, env)),
+        (Org::Named(org), None) => Err(problems::no_manifest_of(ask, verb, org, name)),
+        (Org::This, None) => Err(problems::no_manifest(ask, verb, name, env)),
     }
 }
 

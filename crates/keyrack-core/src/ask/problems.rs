@@ -49,29 +49,46 @@ pub(super) fn not_storable(slug: &Slug) -> Problem {
     Problem::new(ErrorCode::BadOrg, message).of(slug).hint("correct `org` in keyrack.yml")
 }
 
-pub(super) fn no_manifest(verb: Verb, name: &str, env: Option<Env>) -> Problem {
+/// The `init` that asks at a terminal for the org of the keyrack.yml it makes; [`UNASKED`] is for where nobody can be asked.
+fn init(ask: &Ask<'_>) -> Option<Fix> {
+    Some(Fix::with_owner("init", ask.owner, []))
+}
+
+/// How a script makes a keyrack.yml.
+const UNASKED: &str = "in a script: `init --org ORG`";
+
+pub(super) fn no_manifest(ask: &Ask<'_>, verb: Verb, name: &str, env: Option<Env>) -> Problem {
     let message = format!("there is no keyrack.yml here to say whose key {name} is");
-    let hint = match (verb, env) {
-        (_, Some(Env::Sudo)) => "a sudo key of this machine is asked for with --org @all",
-        (Verb::Set, _) => "make one with `init --org`, or store the key for this machine with --org @all",
-        (Verb::Del, _) => {
-            "run it in the key's own repository; a key of this machine is removed with --org @all"
+    let (fix, hint) = match (verb, env) {
+        (_, Some(Env::Sudo)) => (None, "a sudo key of this machine is asked for with --org @all".to_owned()),
+        (Verb::Set, _) => {
+            (init(ask), format!("{UNASKED}; without one: store the key for this machine with --org @all"))
         }
-        _ => "ask by a full slug such as acme.test.KEY, or make a keyrack.yml with `init --org`",
+        (Verb::Del, _) => (
+            None,
+            "run it in the key's own repository; a key of this machine is removed with --org @all".to_owned(),
+        ),
+        (Verb::Relock, _) => (None, "ask by a full slug such as acme.test.KEY".to_owned()),
+        _ => (init(ask), format!("{UNASKED}; without one: ask by a full slug such as acme.test.KEY")),
     };
-    Problem::new(ErrorCode::NoManifest, message).hint(hint)
+    with(Problem::new(ErrorCode::NoManifest, message).hint(hint), fix)
 }
 
 /// A key whose org was typed, to be stored or removed where no repository is of that org.
-pub(super) fn no_manifest_of(verb: Verb, org: &str, name: &str) -> Problem {
+pub(super) fn no_manifest_of(ask: &Ask<'_>, verb: Verb, org: &str, name: &str) -> Problem {
     let done = if verb == Verb::Del { "removed" } else { "set" };
     let message = format!("there is no keyrack.yml here: {name} of {org} is {done} in a repository of {org}");
-    Problem::new(ErrorCode::NoManifest, message).hint(match verb {
-        Verb::Del => "a key of this machine is removed with --org @all".to_owned(),
-        _ => format!(
-            "make one with `init --org {org}` in that repository, or store the key for this machine with --org @all"
-        ),
-    })
+    let problem = Problem::new(ErrorCode::NoManifest, message);
+    if verb == Verb::Del {
+        return problem.hint("a key of this machine is removed with --org @all");
+    }
+    let fix = Org::is_storable_name(org).then(|| Fix::with_owner("init", ask.owner, ["--org", org]));
+    with(
+        problem.hint(format!(
+            "that is for a repository of {org}; without one: store the key for this machine with --org @all"
+        )),
+        fix,
+    )
 }
 
 pub(super) fn env_required_for_set(name: &str) -> Problem {
@@ -140,7 +157,8 @@ pub(super) fn sudo_needs_key() -> Problem {
         .hint("sudo keys do not stand in keyrack.yml")
 }
 
-pub(super) fn no_manifest_for_repo() -> Problem {
-    Problem::new(ErrorCode::NoManifest, "there is no keyrack.yml here, and so no keys of the repository")
-        .hint("make one with `init --org`, or name a key with --key")
+pub(super) fn no_manifest_for_repo(ask: &Ask<'_>) -> Problem {
+    let message = "there is no keyrack.yml here, and so no keys of the repository";
+    let problem = Problem::new(ErrorCode::NoManifest, message);
+    with(problem.hint(format!("{UNASKED}; without one: name a key with --key")), init(ask))
 }

@@ -40,6 +40,8 @@ pub struct Report {
     pub started: Option<u32>,
     /// What else there is to say, a sentence each.
     pub notices: Vec<String>,
+    /// What nothing was to be unlocked for, if that is hardly what was meant.
+    pub nothing: Option<Problem>,
 }
 
 /// A key the daemon keeps.
@@ -107,12 +109,27 @@ pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem>
     let how = How { asked, allow_dangerous: ask.allow_dangerous, named: ask.key.is_some() };
     let mut report = open::open(outside, &racks, &mut identities, &manifest, &repo, &slugs, how)?;
     let faults = repo.manifest.iter().flat_map(|manifest| &manifest.faults);
-    if slugs.is_empty() && repo.manifest.is_some() {
-        report.notices.push(declares_nothing(ask.env.as_deref()));
+    match (slugs.is_empty(), &repo.manifest) {
+        (true, Some(_)) => report.notices.push(declares_nothing(ask.env.as_deref())),
+        (true, None) => report.nothing = Some(nothing_here(&wanted, &repo, of_machine)),
+        (false, _) => {}
     }
     report.notices.splice(0..0, faults.map(|fault| fault.message.clone()));
     report.notices.extend(manifest.faults().into_iter().map(|fault| fault.message));
     Ok(report)
+}
+
+/// That nothing was unlocked where no `keyrack.yml` asks for keys; and none was to, for those of the machine alone.
+fn nothing_here(ask: &Ask<'_>, repo: &Repo, of_machine: bool) -> Problem {
+    let own = format!("this machine has no keys of its own for {}", ask.env.unwrap_or_default());
+    if of_machine {
+        return Problem::new(ErrorCode::Absent, own);
+    }
+    let problem = Problem::new(ErrorCode::NoManifest, format!("there is no keyrack.yml here, and {own}"));
+    match repo.root {
+        Some(_) => problem.fix(Fix::with_owner("init", ask.owner, [])),
+        None => problem.hint("go into the repository whose keys are meant"),
+    }
 }
 
 /// Says that `keyrack.yml` names no key for an env.
