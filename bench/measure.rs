@@ -303,9 +303,9 @@ fn stream(kind: &str, secrets: &[Vec<u8>]) -> Outcome<Vec<u8>> {
         match kind {
             "log" => {
                 let (at, took) = (text.len(), random.below(1000));
-                write!(
+                writeln!(
                     text,
-                    "2026-11-23T03:50:46.{took:03}Z INFO  request {at} GET /api/v1/items/{took} 200 in {took} ms\n"
+                    "2026-11-23T03:50:46.{took:03}Z INFO  request {at} GET /api/v1/items/{took} 200 in {took} ms"
                 )?;
             }
             "base64" => {
