@@ -19,8 +19,26 @@ pub(crate) const EVERY: Duration = Duration::from_secs(1);
 /// How often the keys and the size of the terminal are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// What is drawn.
+pub(crate) struct Drawn {
+    /// All of it.
+    pub(crate) whole: String,
+    /// The most important of it, for a screen that has not as many rows.
+    pub(crate) brief: Option<String>,
+}
+
+impl Drawn {
+    /// What fits best.
+    fn fitted(&self, rows: usize) -> &str {
+        match &self.brief {
+            Some(brief) if content(&self.whole).len() > room(rows) => brief,
+            _ => &self.whole,
+        }
+    }
+}
+
 /// Draws a text over and over, on a screen of its own. When a key ends it, what was last drawn stays behind. Returns the exit code.
-pub(crate) fn screen(outer: &Outer, draw: impl Fn(Look) -> String) -> Result<u8, Problem> {
+pub(crate) fn screen(outer: &Outer, draw: impl Fn(Look) -> Drawn) -> Result<u8, Problem> {
     if !io::stdout().is_terminal() || outer.environment.text("TERM") == Some("dumb") {
         return Err(Problem::new(ErrorCode::Usage, "--watch draws on a terminal, and stdout is none")
             .hint("with --json it prints a line at each change, anywhere")
@@ -30,21 +48,21 @@ pub(crate) fn screen(outer: &Outer, draw: impl Fn(Look) -> String) -> Result<u8,
     let exit = loop {
         let size = (outer.look().width, outer.rows());
         let look = outer.look();
-        screen.show(&frame(&draw(look), size.1.unwrap_or(usize::MAX), look))?;
+        let rows = size.1.unwrap_or(usize::MAX);
+        screen.show(&frame(draw(look).fitted(rows), rows, look))?;
         if let Some(exit) = screen.wait(|| (outer.look().width, outer.rows()) != size)? {
             break exit;
         }
     };
     drop(screen);
-    output::print(draw(outer.look()).as_bytes())?;
+    output::print(draw(outer.look()).whole.as_bytes())?;
     Ok(exit)
 }
 
 /// What is sent to the terminal for a text: in place of what is there, cut where the terminal ends, and how to leave below it.
 fn frame(text: &str, rows: usize, look: Look) -> String {
-    let lines: Vec<&str> = text.trim_end_matches('\n').lines().collect();
-    let room = rows.saturating_sub(2).max(1);
-    let more = lines.len().saturating_sub(room);
+    let lines = content(text);
+    let more = lines.len().saturating_sub(room(rows));
     let mut frame = "\u{1b}[H".to_owned();
     // Each line clears what an earlier one left behind it.
     for line in &lines[..lines.len() - more] {
@@ -56,6 +74,16 @@ fn frame(text: &str, rows: usize, look: Look) -> String {
     };
     frame.extend(["\u{1b}[K\r\n", &look.paint(Tone::Quiet, &keys), "\u{1b}[K\u{1b}[J"]);
     frame
+}
+
+/// The lines there are to draw.
+fn content(text: &str) -> Vec<&str> {
+    text.trim_end_matches('\n').lines().collect()
+}
+
+/// How many of them a screen has room for, above what it says of the keys.
+fn room(rows: usize) -> usize {
+    rows.saturating_sub(2).max(1)
 }
 
 /// The alternate screen of the terminal (xterm's private mode 1049) without a cursor, given back when it is dropped: before the keys are.
@@ -147,6 +175,20 @@ mod tests {
         assert_eq!(shown(0), "\r\n\r\nand 3 more lines; q quits");
         for rows in 3..9 {
             assert!(frame(text, rows, Look::PLAIN).lines().count() <= rows, "{rows}");
+        }
+    }
+
+    #[test]
+    fn the_brief_is_for_few_rows() {
+        let drawn =
+            |brief: Option<&str>| Drawn { whole: "\na\nb\nc\n\n".into(), brief: brief.map(Into::into) };
+        for (rows, brief, fitted) in [
+            (6, Some("x"), "\na\nb\nc\n\n"),
+            (5, Some("x"), "x"),
+            (0, Some("x"), "x"),
+            (5, None, "\na\nb\nc\n\n"),
+        ] {
+            assert_eq!(drawn(brief).fitted(rows), fitted, "{rows}");
         }
     }
 

@@ -45,9 +45,15 @@ impl Flags {
             (false, false) => output::print(rack.text(&rack.look()?, outer.look()).as_bytes()).map(|()| 0),
             (true, true) => watch::lines(|| Ok(rack.value(&rack.look()?)), "ttlLeftMs"),
             (true, false) => watch::screen(outer, |look| match rack.look() {
-                Ok(seen) => rack.text(&seen, look),
+                Ok(seen) => watch::Drawn {
+                    whole: rack.text(&seen, look),
+                    brief: Some(render::brief(&seen.status, rack.env, look)),
+                },
                 // It may be over at the next look.
-                Err(problem) => report("keyrack status", &problem, outer.invocation, look),
+                Err(problem) => watch::Drawn {
+                    whole: report("keyrack status", &problem, outer.invocation, look),
+                    brief: None,
+                },
             }),
         }
     }

@@ -405,13 +405,32 @@ fn the_status_is_watched_in_place() {
         assert!(on_screen.contains("acme.test.K") && after.contains("acme.test.K"), "{shown}");
         assert!(after.contains("███ ") && after.contains(" of 10m\n"), "{shown}");
     }
+    // In few rows keys are what is seen, a line each, and the whole is left behind.
+    for key in ["B", "C", "D", "E"] {
+        let set = format!("keyrack set --key {key} --env test --vault os.direct --mech REPLICA");
+        assert_eq!(world.run(&set, b"s3cret").0, 0);
+    }
+    assert_eq!(world.run("keyrack unlock --env test --duration 10m", b"").0, 0);
+    for rows in [24, 10] {
+        let line = format!("stty cols 80 rows {rows}; NO_COLOR=1 keyrack status --watch");
+        let (exit, shown) = at_terminal(&world, &line, &[("q quits", "q")]);
+        assert_eq!(exit, 0, "{shown}");
+        let (on_screen, after) = shown.split_once("\u{1b}[?1049l").unwrap();
+        assert!(on_screen.contains("keyrack status (daemon: active, keys: 5)"), "{shown}");
+        for key in ["B", "C", "D", "E", "K"] {
+            let line = format!("acme.test.{key}  ████████████████████ ");
+            assert!(on_screen.contains(&line), "{rows}: {line}: {shown}");
+        }
+        assert!(!on_screen.contains("more lines") && on_screen.contains(" of 10m\u{1b}[K"), "{shown}");
+        assert!(after.contains("boundary: "), "{shown}");
+    }
     // A size it does not fit, and another one meanwhile.
-    let line = "stty cols 40 rows 8; (sleep 0.4; stty cols 100 rows 30 < /dev/tty) & keyrack status --watch";
+    let line = "stty cols 40 rows 6; (sleep 0.4; stty cols 100 rows 70 < /dev/tty) & keyrack status --watch";
     let (exit, shown) =
         at_terminal(&world, line, &[("more lines; q quits", ""), ("J", ""), ("q quits", "q")]);
     assert_eq!(exit, 0, "{shown}");
     let drawn: Vec<&str> = shown.split("\u{1b}[H").skip(1).collect();
-    assert_eq!(drawn[0].lines().count(), 8, "{shown}");
+    assert_eq!(drawn[0].lines().count(), 6, "{shown}");
     assert!(!drawn.last().unwrap().contains("more lines"), "{shown}");
     // A daemon that does not answer is told of, and is no reason to stay.
     let pid: String = world.run("keyrack daemon status --json", b"").1.concat();

@@ -12,6 +12,11 @@ pub fn bar(left: Life, whole: Life, look: Look) -> String {
         Some(width) => width.saturating_sub(33).clamp(7, 20),
         None => 20,
     };
+    bar_of(left, whole, cells, look)
+}
+
+/// The same, as wide as is said.
+pub(super) fn bar_of(left: Life, whole: Life, cells: usize, look: Look) -> String {
     let whole = u128::from(whole.as_ms());
     let part = u128::from(left.as_ms()).min(whole) * u128::try_from(cells).unwrap_or(0);
     let full = usize::try_from(part.div_ceil(whole.max(1))).unwrap_or(0);

@@ -3,8 +3,9 @@
 use keyrack_core::peer::Boundary;
 use keyrack_core::{Env, Fix, Invocation, LifeBound, Owner, iso};
 use serde_json::{Value, json};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::bar::{bar, spoken, tone};
+use super::bar::{bar, bar_of, spoken, tone};
 use super::look::{Look, Tone};
 use super::tree::{Node, tree};
 use super::unlock::minutes;
@@ -53,6 +54,58 @@ pub fn status(
         nodes.push(Node::new("keys:").toned(Tone::Quiet).with(keys));
     }
     tree(&title, &nodes, look)
+}
+
+/// The status where rows are few: a heading, and a line for each key with what is left of it. Each is as wide as the place is, at most.
+pub fn brief(status: &Status, env: Option<Env>, look: Look) -> String {
+    let width = look.width.unwrap_or(usize::MAX);
+    let keys: Vec<&HeldKey> = status.running.iter().flat_map(|running| running.keys(env)).collect();
+    let mut about: Vec<String> =
+        status.owner.name().map(|owner| format!("owner: {owner}")).into_iter().collect();
+    about.push(format!("daemon: {}", if status.running.is_some() { "active" } else { "not found" }));
+    about.extend(env.map(|env| format!("env: {env}")));
+    about.push(format!("keys: {}", keys.len()));
+    let title = look.titled("🔐", &format!("keyrack status ({})", about.join(", ")));
+    let mut text = look.paint(Tone::Title, &cut(&title, width, look)) + "\n";
+    let names = keys.iter().map(|key| key.slug.as_str().width()).max().unwrap_or(0);
+    for key in keys {
+        let left = key.left.map_or_else(|| "never ends".to_owned(), spoken);
+        let (line, tone) = match (key.left, key.given.life) {
+            (Some(life), Some(whole)) => {
+                let words = format!("{left} of {}", spoken(whole));
+                // Two blanks beside the name, one beside the words, which get as much room in each line.
+                let room = width.saturating_sub(names + 3 + WORDS).min(20);
+                let words =
+                    if room < 7 { left } else { format!("{} {words}", bar_of(life, whole, room, look)) };
+                (words, tone(life, whole))
+            }
+            _ => (left, Tone::Plain),
+        };
+        let name = cut(key.slug.as_str(), width.saturating_sub(line.width() + 2), look);
+        let blanks = " ".repeat(
+            names.saturating_sub(name.width()).min(width.saturating_sub(name.width() + line.width() + 2)) + 2,
+        );
+        text.extend([&look.paint(Tone::Key, &name), &blanks, &look.paint(tone, &line), "\n"]);
+    }
+    text
+}
+
+/// The columns of `23h 59m of 23h 59m`.
+const WORDS: usize = 18;
+
+/// A text that fits, with a sign where something was left out.
+fn cut(text: &str, width: usize, look: Look) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    for c in text.chars() {
+        if kept.width() + c.width().unwrap_or(0) + 1 > width {
+            break;
+        }
+        kept.push(c);
+    }
+    kept + if look.unicode { "…" } else { "~" }
 }
 
 fn daemon(running: &Running, look: Look) -> Node {

@@ -378,6 +378,34 @@ fn the_tree_of_status() {
 }
 
 #[test]
+fn a_status_in_few_rows() {
+    let look = |width| Look { width, ..Look::PLAIN };
+    let brief = |env, look| status::brief(&a_status(true), env, look);
+    assert_eq!(
+        brief(None, look(None)),
+        "🔐 keyrack status (daemon: active, keys: 2)\n\
+         o.test.A  ██████████░░░░░░░░░░ 1m of 2m\n\
+         o.sudo.S  never ends\n"
+    );
+    assert_eq!(
+        brief(Some(keyrack_core::Env::Test), Look { width: Some(38), ..Look::ASCII }),
+        "keyrack status (daemon: active, env: ~\no.test.A  #####---- 1m of 2m\n"
+    );
+    // No bar, and then no whole name.
+    assert_eq!(brief(Some(keyrack_core::Env::Test), look(Some(20))).lines().nth(1), Some("o.test.A  1m"));
+    assert_eq!(brief(Some(keyrack_core::Env::Test), look(Some(9))).lines().nth(1), Some("o.te…  1m"));
+    for width in 8..100 {
+        for line in brief(None, look(Some(width))).lines() {
+            assert!(unicode_width::UnicodeWidthStr::width(line) <= width.max(13), "{width}: {line}");
+        }
+    }
+    assert_eq!(
+        status::brief(&a_status(false), None, look(None)),
+        "🔐 keyrack status (daemon: not found, keys: 0)\n"
+    );
+}
+
+#[test]
 fn the_json_of_status() {
     assert_eq!(status::status_value(&a_status(false), Vec::new(), None), serde_json::Value::Null);
     let value = status::status_value(&a_status(true), vec!["r".into()], None);
