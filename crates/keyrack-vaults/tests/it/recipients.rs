@@ -180,6 +180,54 @@ fn public_keys_are_checked_before_anything_is_written() {
 }
 
 #[test]
+fn a_file_may_hold_the_public_half_and_never_the_private_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let plain = line("plain");
+    let key = plain.split_ascii_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let age = recipient::parse(&plain, Stanza::Age).unwrap().pubkey;
+    for (text, stanza) in [
+        (plain.clone(), Stanza::Age),
+        (format!("# mine\r\n\n  {age}\r\n"), Stanza::Age),
+        (format!("{key} my private key"), Stanza::Age),
+        (line("rsa"), Stanza::Ssh),
+    ] {
+        let taken = recipient::from_file(&file("good", text.as_bytes()), stanza).unwrap();
+        let line = text.lines().map(str::trim).find(|line| line.contains("AAAA") || line.starts_with("age1"));
+        assert_eq!(taken, recipient::parse(line.unwrap(), stanza).unwrap(), "{text}");
+    }
+    // Nothing of a file is shown that is not taken.
+    let pem = "-----BEGIN RSA PRIVATE KEY-----\nMARKMARK\n-----END RSA PRIVATE KEY-----\n";
+    let identity = std::fs::read_to_string(fixture("keys/age.txt")).unwrap();
+    let secret = identity.lines().last().unwrap().to_owned();
+    let two = format!("{plain}{plain}");
+    for (bytes, code, is_private) in [
+        (pem.as_bytes(), ErrorCode::BadRecipient, true),
+        (identity.as_bytes(), ErrorCode::BadRecipient, true),
+        (b"PuTTY-User-Key-File-3: ssh-ed25519\nMARKMARK\n", ErrorCode::BadRecipient, true),
+        (two.as_bytes(), ErrorCode::BadRecipient, false),
+        (b"MARKMARK\n", ErrorCode::BadRecipient, false),
+        (b"\xffMARKMARK\n", ErrorCode::BadRecipient, false),
+        (b"", ErrorCode::BadRecipient, false),
+        (&[b'x'; 1 << 17], ErrorCode::BadKeyFile, false),
+    ] {
+        let problem = recipient::from_file(&file("bad", bytes), Stanza::Age).unwrap_err();
+        let shown = format!("{problem:?}");
+        assert_eq!(problem.code, code, "{shown}");
+        assert_eq!(problem.message.contains("is a private key"), is_private, "{shown}");
+        assert!(
+            !shown.contains("MARK") && !shown.contains(&secret[10..]) && !shown.contains(&key[20..]),
+            "{shown}"
+        );
+    }
+    assert_eq!(recipient::from_file(dir.path(), Stanza::Age).unwrap_err().code, ErrorCode::BadKeyFile);
+}
+
+#[test]
 fn a_recipient_this_version_cannot_encrypt_to_stops_a_set_rather_than_being_left_out() {
     let rig = Rig::ready();
     let mut recipients = rig.manifest().recipients;
