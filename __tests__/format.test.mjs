@@ -32,7 +32,7 @@ describe('the tree', () => {
       ['absent', false, false],
       ['granted', false, false],
       ['blocked', true, false],
-      ['blocked', false, false],
+      ['blocked', true, false],
       ['granted', true, false],
       ['absent', true, true],
     ]);

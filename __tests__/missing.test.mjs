@@ -72,7 +72,7 @@ describe('where keyrack is built for the platform', () => {
     expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", { ...some, OTHER: '1' })).toStrictEqual({ sourced: [], kept: ['SHARED', 'TOKEN', 'GRADED'], missing: ['OPTIONAL'] });
     expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", some)).toStrictEqual(['binding_missing', 'npm run build']);
     expect(await js("said(() => k.source({ env: 'test', mode: 'lenient' }))", { TOKEN: 't' })).toStrictEqual({ sourced: [], kept: ['TOKEN'], missing: ['SHARED', 'OPTIONAL', 'GRADED'] });
-    expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", { ...some, OPTIONAL: 'o', TOKEN: 'ghp_x' })).toStrictEqual(['blocked', 'npx keyrack set --env test --key TOKEN --vault os.secure --mech PERMANENT_VIA_REPLICA']);
+    expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", { ...some, OPTIONAL: 'o', TOKEN: 'ghp_x' })).toStrictEqual(['blocked', 'npx keyrack get --env test --key TOKEN --allow-dangerous']);
   });
 
   it('a fix names all that the command needs, in the words the addon has for it', async () => {
@@ -80,22 +80,23 @@ describe('where keyrack is built for the platform', () => {
     require('../lib/binding.js').binding();
     const saved = { HOME: process.env.HOME, XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR };
     Object.assign(process.env, { HOME: home.home, XDG_RUNTIME_DIR: home.runtime, TOKEN: 'ghp_x' });
-    const rest = '--key TOKEN --vault os.secure --mech PERMANENT_VIA_REPLICA';
-    for (const [input, words] of [
-      [{ for: { key: '@all.test.TOKEN' } }, '--org @all --env test'],
-      [{ for: { key: 'TOKEN' }, org: '@all', env: 'prod' }, '--org @all --env prod'],
-      [{ for: { key: 'acme.test.TOKEN' } }, '--env test'],
-      [{ for: { key: '@all.test.TOKEN' }, owner: 'robot' }, '--owner robot --org @all --env test'],
-      [{ for: { key: 'acme.test.TOKEN' }, owner: 'default' }, '--env test'],
+    const rest = '--allow-dangerous';
+    for (const [input, words, outside = words] of [
+      [{ for: { key: '@all.test.TOKEN' } }, '--org @all --env test --key TOKEN'],
+      [{ for: { key: 'TOKEN' }, org: '@all', env: 'prod' }, '--org @all --env prod --key TOKEN'],
+      // Outside of its repository, where the addon is asked here, by the full slug.
+      [{ for: { key: 'acme.test.TOKEN' } }, '--env test --key TOKEN', '--env test --key acme.test.TOKEN'],
+      [{ for: { key: '@all.test.TOKEN' }, owner: 'robot' }, '--owner robot --org @all --env test --key TOKEN'],
+      [{ for: { key: 'acme.test.TOKEN' }, owner: 'default' }, '--env test --key TOKEN', '--env test --key acme.test.TOKEN'],
     ]) {
-      const expected = `npx keyrack set ${words} ${rest}`;
-      expect([input, getSync(input).attempt.fix]).toStrictEqual([input, expected]);
+      const expected = `npx keyrack get ${words} ${rest}`;
+      expect([input, getSync(input).attempt.fix]).toStrictEqual([input, `npx keyrack get ${outside} ${rest}`]);
       expect([input, await js(`k.getSync(${JSON.stringify(input)}).attempt.fix`, { TOKEN: 'ghp_x' })]).toStrictEqual([input, expected]);
     }
     delete process.env.TOKEN;
     for (const [name, value] of Object.entries(saved)) value === undefined ? delete process.env[name] : (process.env[name] = value);
     // What a shell would act on is no key, but nothing may turn it into a command either.
-    expect(await js("k.getSync({ for: { key: \"acme.test.A;b'c\" } }).attempt.fix", { "A;b'c": 'ghp_x' })).toBe("npx keyrack set --env test --key 'A;b'\\''c' --vault os.secure --mech PERMANENT_VIA_REPLICA");
+    expect(await js("k.getSync({ for: { key: \"acme.test.A;b'c\" } }).attempt.fix", { "A;b'c": 'ghp_x' })).toBe("npx keyrack get --env test --key 'A;b'\\''c' --allow-dangerous");
   });
 
   it('everything else says what is missing and how to mend it', async () => {

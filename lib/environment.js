@@ -24,13 +24,13 @@ function wanted(asked, missing) {
 /** A word as a POSIX shell reads it: a fix gets pasted. */
 const quoted = (word) => (/^[A-Za-z0-9_.\/@:=+,%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
-/** The command that keeps a key where it need not be handed out, in the words the addon has for it. */
-function fix({ org, env, name }, { realm: { owner } }) {
-  const words = ['set'];
+/** The command that keeps a key where it need not be handed out, or hands it out all the same, in the words the addon has for it. */
+function fix({ org, env, name }, { realm: { owner } }, allDangers) {
+  const words = [allDangers ? 'get' : 'set'];
   if (owner !== undefined && owner !== 'default') words.push('--owner', owner);
   // A key of the machine is of no repository, which has to be said.
   if (org === '@all') words.push('--org', org);
-  words.push('--env', env, '--key', name, '--vault', 'os.secure', '--mech', 'PERMANENT_VIA_REPLICA');
+  words.push('--env', env, '--key', name, ...(allDangers ? ['--allow-dangerous'] : ['--vault', 'os.secure', '--mech', 'PERMANENT_VIA_REPLICA']));
   return [invokedAs(), ...words.map(quoted)].join(' ');
 }
 
@@ -40,8 +40,9 @@ function attempt({ org, env, name, slug }, asked) {
   if (value === undefined || value === '') return null;
   const against = reasons(name, value, asked.dangerous);
   if (against.length > 0) {
-    const note = reasons(name, value, true).length === 0 ? { note: '--allow-dangerous hands it out all the same' } : {};
-    return { status: 'blocked', slug, reasons: against, fix: fix({ org, env, name }, asked), ...note };
+    const allDangers = reasons(name, value, true).length === 0;
+    const note = allDangers ? { note: '--allow-dangerous hands it out all the same' } : {};
+    return { status: 'blocked', slug, reasons: against, fix: fix({ org, env, name }, asked, allDangers), ...note };
   }
   return {
     status: 'granted',

@@ -35,6 +35,8 @@ impl Invocation {
     }
 }
 
+const ALLOW_DANGEROUS: &str = "--allow-dangerous";
+
 /// A way out of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -58,6 +60,25 @@ impl Fix {
     /// `unlock` of one key.
     pub fn unlock(owner: &Owner, slug: &Slug) -> Self {
         Self::about("unlock", owner, slug)
+    }
+
+    /// `get` of one key.
+    pub fn get(owner: &Owner, slug: &Slug) -> Self {
+        Self::about("get", owner, slug)
+    }
+
+    /// The same command with a flag more that lets a long-lived token pass.
+    #[must_use]
+    pub fn allowing_dangerous(mut self) -> Self {
+        if let Fix::Command(words) = &mut self {
+            words.push(ALLOW_DANGEROUS.to_owned());
+        }
+        self
+    }
+
+    /// Whether it is a command that lets a long-lived token pass.
+    pub fn allows_dangerous(&self) -> bool {
+        matches!(self, Fix::Command(words) if words.iter().any(|word| word == ALLOW_DANGEROUS))
     }
 
     /// `set` of one key into a vault, by a mechanism. It is named where `set` does not take it by itself: a permanent key is never assumed,

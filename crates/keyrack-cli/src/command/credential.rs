@@ -4,9 +4,9 @@ use std::io::Read as _;
 
 use clap::{Args, Subcommand};
 use keyrack_client::credential::{Held, Read, aws, docker, git, kubectl, read};
-use keyrack_client::get::{Options, Scope};
+use keyrack_client::get::{Answer, Options, Scope};
 use keyrack_client::render::attempt::answers;
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{Attempt, ErrorCode, Fix, Problem};
 use zeroize::Zeroizing;
 
 use crate::args::OwnerFlags;
@@ -72,7 +72,11 @@ impl KeyFlags {
         let asks = keys.iter().map(|key| (*key).to_owned()).collect();
         let scope = Scope::Keys { asks, org: self.org.parse()?, env };
         let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
-        read(&outer.context(owner), &scope, options)
+        let mut found = read(&outer.context(owner), &scope, options)?;
+        if let Read::Missing(missing) = &mut found {
+            missing.iter_mut().for_each(mend_in_hook);
+        }
+        Ok(found)
     }
 
     /// The keys, or `None` with the report told.
@@ -216,7 +220,8 @@ impl DockerFlags {
                         let fix = |fix: &Fix| format!(": {}", fix.render(outer.invocation));
                         let told = missing.iter().map(|answer| {
                             let attempt = &answer.attempt;
-                            let way_out = attempt.fix().map(fix).unwrap_or_default();
+                            let note = || answer.note.as_ref().map(|note| format!(": {note}"));
+                            let way_out = attempt.fix().map(fix).or_else(note).unwrap_or_default();
                             format!("keyrack: {} is {}{way_out}", attempt.slug(), attempt.status())
                         });
                         refuse(&told.collect::<Vec<_>>().join("; "))
@@ -232,9 +237,15 @@ impl DockerFlags {
             "store" | "erase" => {
                 requested()?;
                 let command = if self.operation == "store" { "set" } else { "del" };
+                let owner = self.from.owner.resolve(&outer.group)?;
                 let env = self.from.env.iter().flat_map(|env| ["--env", env]);
-                let words =
-                    [command, "--org", &self.from.org].into_iter().chain(env).chain(["--key", &self.key]);
+                let owner_flag = owner.name().into_iter().flat_map(|owner| ["--owner", owner]);
+                let words = [command]
+                    .into_iter()
+                    .chain(owner_flag)
+                    .chain(["--org", &self.from.org])
+                    .chain(env)
+                    .chain(["--key", &self.key]);
                 let fix = Fix::command(words).render(outer.invocation);
                 refuse(&format!("keyrack: docker does not change keys; this does: {fix}"))
             }
@@ -285,6 +296,16 @@ impl KubectlFlags {
             _ => return Ok(2),
         };
         output::print(&answer).and_then(|()| output::print(b"\n")).map(|()| 0)
+    }
+}
+
+/// No command mends a tool's settings: what the hook is to be given is said instead.
+fn mend_in_hook(answer: &mut Answer) {
+    if let Attempt::Blocked { fix, .. } = &mut answer.attempt
+        && fix.take_if(|fix| fix.allows_dangerous()).is_some()
+    {
+        let note = "a short-lived credential is safer; give the hook --allow-dangerous if you must";
+        answer.note = Some(note.to_owned());
     }
 }
 

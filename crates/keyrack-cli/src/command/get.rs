@@ -6,7 +6,7 @@ use clap::Args;
 use keyrack_client::get::{self, Answer, Options, Outcome, Scope, unlock_all};
 use keyrack_client::render::attempt::answers;
 use keyrack_client::render::json;
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{Attempt, ErrorCode, Fix, Problem};
 use keyrack_ops::get::get_or_unlock;
 use keyrack_ops::unlock::declares_nothing;
 
@@ -107,7 +107,7 @@ impl Flags {
         let scope = self.scope(form)?;
         let owner = resolve_owner(self.owner.as_ref(), &outer.group)?;
         let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
-        let outcome = if self.unlock {
+        let mut outcome = if self.unlock {
             let done =
                 outer.operate(owner, &self.prikey, |outside| get_or_unlock(outside, &scope, options))?;
             started(outer, done.started);
@@ -120,6 +120,7 @@ impl Flags {
         };
         warn(outer, &outcome);
         warn_of_nothing(outer, &outcome, self.env.as_deref());
+        outcome.answers.iter_mut().for_each(|answer| put_in_form(answer, form));
         let exit = if outcome.all_fine() { 0 } else { 2 };
         match (form, &outcome.answers[..]) {
             (Form::Value, [Answer { secret: Some(secret), .. }]) => output::print_value(secret.expose())?,
@@ -136,6 +137,21 @@ impl Flags {
             }
         }
         Ok(exit)
+    }
+}
+
+/// What is to be read all the same is to be read in the form it was asked for in.
+fn put_in_form(answer: &mut Answer, form: Form) {
+    let flag = match form {
+        Form::Value => "--value",
+        Form::Json => "--json",
+        Form::Tree => return,
+    };
+    if let Attempt::Blocked { fix: Some(fix), .. } = &mut answer.attempt
+        && fix.allows_dangerous()
+        && let Fix::Command(words) = fix
+    {
+        words.push(flag.to_owned());
     }
 }
 

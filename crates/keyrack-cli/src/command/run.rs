@@ -14,7 +14,7 @@ use keyrack_client::run::mask::{MIN, Patterns, forms};
 use keyrack_client::run::masked::{self, Done, Ended, Target};
 use keyrack_client::run::{add_files, add_values, inherited, not_started, withheld};
 use keyrack_client::source::{self, Export, Mode};
-use keyrack_core::{Env, ErrorCode, Org, Problem};
+use keyrack_core::{Attempt, Env, ErrorCode, Fix, Org, Problem};
 use keyrack_ops::get::get_or_unlock;
 use keyrack_sys::inherited::was_closed;
 use keyrack_sys::memfd;
@@ -139,7 +139,15 @@ impl Flags {
         let mode = if self.lenient { Mode::Lenient } else { Mode::Strict };
         match source::sort(outcome, mode) {
             Ok(sourced) => Some(sourced.exports),
-            Err(refused) => {
+            Err(mut refused) => {
+                for answer in &mut refused.missing {
+                    if let Attempt::Blocked { fix, .. } = &mut answer.attempt
+                        && fix.as_ref().is_some_and(Fix::allows_dangerous)
+                    {
+                        // Not with the command, whose arguments are nobody's business in a log.
+                        *fix = None;
+                    }
+                }
                 let hint = "use --lenient if the command can do without";
                 output::tell(&strict_failure(
                     &refused.missing,

@@ -56,7 +56,7 @@ impl Flags {
         let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let mut outcome = get::get(&outer.context(owner), &scope, options).map_err(again_by_source)?;
         for answer in &mut outcome.answers {
-            if let Attempt::Absent { fix, .. } = &mut answer.attempt {
+            if let Attempt::Absent { fix, .. } | Attempt::Blocked { fix, .. } = &mut answer.attempt {
                 put_to_source(fix);
             }
         }

@@ -50,8 +50,12 @@ impl Judge<'_> {
         if (secret.is_empty() || !self.options.allow_dangerous)
             && let Err(reasons) = firewall::check(secret.expose(), &grant.source.mech)
         {
-            let note = (!secret.is_empty()).then(|| "--allow-dangerous hands it out all the same".to_owned());
-            return Answer { note, ..self.blocked(asked, reasons, self.set(&asked.slug)) };
+            if secret.is_empty() {
+                return self.blocked(asked, reasons, Some(self.set(&asked.slug)));
+            }
+            let note = Some("--allow-dangerous hands it out all the same".to_owned());
+            let fix = self.read_again(&asked.slug).allowing_dangerous();
+            return Answer { note, ..self.blocked(asked, reasons, Some(fix)) };
         }
         let below_declared = note.is_some();
         Answer {
@@ -65,13 +69,13 @@ impl Judge<'_> {
     fn below(&self, asked: &Asked, grade: Grade) -> Answer {
         let reason =
             format!("its grade {grade} is weaker than the {} that keyrack.yml demands", asked.minimum);
-        let fix = match asked.minimum.duration {
-            None => self.set(&asked.slug),
+        match asked.minimum.duration {
+            None => self.blocked(asked, vec![reason], Some(self.set(&asked.slug))),
             Some(duration) => {
-                Fix::Text(format!("set it again by a mechanism whose keys are {}", duration.as_str()))
+                let note = format!("set it again by a mechanism whose keys are {}", duration.as_str());
+                Answer { note: Some(note), ..self.blocked(asked, vec![reason], None) }
             }
-        };
-        self.blocked(asked, vec![reason], fix)
+        }
     }
 
     fn blob(&self, asked: &Asked, mech: &Mechanism) -> Answer {
@@ -81,10 +85,11 @@ impl Judge<'_> {
         let mut reasons = vec![format!(
             "the variable {name} holds what {what} makes keys from, which is never handed out raw"
         )];
+        let mut note = None;
         let fix = match mech {
             // These this version can set.
             Mechanism::Replica | Mechanism::Session | Mechanism::Other(_) => {
-                Fix::set(&self.ctx.owner, &asked.slug, &VaultId::OsSecure, mech)
+                Some(Fix::set(&self.ctx.owner, &asked.slug, &VaultId::OsSecure, mech))
             }
             _ => {
                 reasons.push(format!("{mech} is not in this version of keyrack"));
@@ -93,14 +98,15 @@ impl Judge<'_> {
                 } else {
                     ""
                 };
-                Fix::Text(format!("make the credential beforehand{such}, and put that into {name}"))
+                note = Some(format!("make the credential beforehand{such}, and put that into {name}"));
+                None
             }
         };
-        self.blocked(asked, reasons, fix)
+        Answer { note, ..self.blocked(asked, reasons, fix) }
     }
 
-    fn blocked(&self, asked: &Asked, reasons: Vec<String>, fix: Fix) -> Answer {
-        let attempt = Attempt::Blocked { slug: asked.slug.clone(), reasons, fix: Some(fix) };
+    fn blocked(&self, asked: &Asked, reasons: Vec<String>, fix: Option<Fix>) -> Answer {
+        let attempt = Attempt::Blocked { slug: asked.slug.clone(), reasons, fix };
         Answer { attempt, secret: None, note: None, waived: false }
     }
 
@@ -111,7 +117,7 @@ impl Judge<'_> {
         // A slip is answered in the same way wherever it was made; what was set once, though it is declared no more, is hardly one.
         if undeclared && (self.options.undeclared_is_absent || (!known && asked.near.is_some())) {
             let (meant, fix) = match &asked.near {
-                Some(near) => (format!("; did you mean {}?", near.name()), self.get(near)),
+                Some(near) => (format!("; did you mean {}?", near.name()), Fix::get(&self.ctx.owner, near)),
                 None => (String::new(), self.set(&slug)),
             };
             let message = format!("{slug} is not declared in keyrack.yml{meant}");
@@ -137,8 +143,15 @@ impl Judge<'_> {
         Answer { attempt, secret: None, note, waived: false }
     }
 
-    fn get(&self, slug: &Slug) -> Fix {
-        Fix::with_owner("get", &self.ctx.owner, ["--env", slug.env(), "--key", slug.name()])
+    /// By its bare name where `keyrack.yml` says whose it is, else by its full slug.
+    fn read_again(&self, slug: &Slug) -> Fix {
+        if slug.is_machine() || self.manifest_org == Some(slug.org()) {
+            return Fix::get(&self.ctx.owner, slug);
+        }
+        match slug.env_kind() {
+            Some(_) => Fix::with_owner("get", &self.ctx.owner, ["--env", slug.env(), "--key", slug.as_str()]),
+            None => Fix::with_owner("get", &self.ctx.owner, ["--key", slug.as_str()]),
+        }
     }
 
     fn set(&self, slug: &Slug) -> Fix {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use keyrack_core::{Attempt, Env, ErrorCode, Invocation, Org, Slug};
+use keyrack_core::{Attempt, Env, ErrorCode, Fix, Invocation, Org, Slug};
 use keyrack_testkit::Home;
 
 use super::*;
@@ -63,7 +63,7 @@ fn one(ctx: &Context, ask: &str, options: Options) -> Answer {
     answer
 }
 
-/// The status, then the reasons or the message, then the fix.
+/// The status, then the reasons or the message, then the fix, which is a command, or else the note.
 fn shown(answer: &Answer) -> (String, String, String) {
     let said = match &answer.attempt {
         Attempt::Granted { grant, below_declared } => {
@@ -72,7 +72,13 @@ fn shown(answer: &Answer) -> (String, String, String) {
         Attempt::Absent { message, .. } | Attempt::Locked { message, .. } => message.clone(),
         Attempt::Blocked { reasons, .. } => reasons.join("; "),
     };
-    let fix = answer.attempt.fix().map(|fix| fix.render(Invocation::default())).unwrap_or_default();
+    let fix = answer.attempt.fix().map(|fix| match fix {
+        Fix::Command(_) => fix.render(Invocation::default()),
+        other => panic!("no command: {other:?}"),
+    });
+    let note =
+        || answer.note.as_ref().filter(|_| !answer.attempt.is_granted()).map(|note| format!("note: {note}"));
+    let fix = fix.or_else(note).unwrap_or_default();
     (answer.attempt.status().to_owned(), said, fix)
 }
 
@@ -103,7 +109,7 @@ fn what_the_environment_answers() {
             "acme.test.SHORT",
             "blocked",
             "its grade plaintext,permanent is weaker than the ephemeral that keyrack.yml demands",
-            "set it again by a mechanism whose keys are ephemeral",
+            "note: set it again by a mechanism whose keys are ephemeral",
         ),
         (
             &[("PLAIN", "v"), ("KEYRACK_STRICT_ENV", "1")],
@@ -127,7 +133,7 @@ fn what_the_environment_answers() {
             "blocked",
             "the variable PLAIN holds what EPHEMERAL_VIA_GITHUB_APP makes keys from, which is never handed out raw; \
              EPHEMERAL_VIA_GITHUB_APP is not in this version of keyrack",
-            "make the credential beforehand, as by the action actions/create-github-app-token, and put that into PLAIN",
+            "note: make the credential beforehand, as by the action actions/create-github-app-token, and put that into PLAIN",
         ),
         (
             &[("PLAIN", odd_blob)],
@@ -141,7 +147,7 @@ fn what_the_environment_answers() {
             "acme.test.PLAIN",
             "blocked",
             "a long-lived token is dangerous to hand out as it is; detected a github classic personal access token (ghp_*)",
-            "keyrack set --env test --key PLAIN --vault os.secure --mech PERMANENT_VIA_REPLICA",
+            "keyrack get --env test --key PLAIN --allow-dangerous",
         ),
         // An empty variable is an unset one.
         (

@@ -174,8 +174,14 @@ pub fn attempt(json: &mut JsonWriter, answer: &Answer, invocation: Invocation) -
                 });
             }
         }
-        if let Some(fix) = answer.attempt.fix() {
-            json.member("fix", &fix.render(invocation));
+        match (answer.attempt.fix(), &answer.attempt) {
+            (Some(fix), _) => json.member("fix", &fix.render(invocation)),
+            // No command mends it; the note may say what does.
+            (None, Attempt::Blocked { .. }) => {
+                json.name("fix");
+                json.plain("null");
+            }
+            (None, _) => {}
         }
         if let Some(note) = &answer.note {
             json.member("note", note);

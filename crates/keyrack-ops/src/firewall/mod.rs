@@ -12,7 +12,7 @@ use std::str::FromStr;
 use keyrack_client::get::{Answer, Options, Outcome, Plan, Scope, read};
 use keyrack_client::secrets_json::SecretsJson;
 use keyrack_client::{Context, Secret};
-use keyrack_core::{Attempt, Env, ErrorCode, Fix, Problem};
+use keyrack_core::{Attempt, Env, ErrorCode, Problem};
 
 use crate::repo::without_naming_keys;
 
@@ -91,9 +91,9 @@ pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Destination) -> Res
 /// A long-lived token is mended where it comes from, and nothing here lets it through all the same.
 fn mend_in_ci(answer: &mut Answer) {
     if let Attempt::Blocked { slug, fix, .. } = &mut answer.attempt
-        && answer.note.take().is_some()
+        && fix.take_if(|fix| fix.allows_dangerous()).is_some()
     {
-        *fix = Some(Fix::Text(format!("put a short-lived credential into {}", slug.name())));
+        answer.note = Some(format!("put a short-lived credential into {}", slug.name()));
     }
 }
 

@@ -218,6 +218,20 @@ impl Work<'_, '_, '_> {
         Err(problem.hint("set it again by a mechanism that is strong enough, or change the demand"))
     }
 
+    /// The unlock of one key for as long as was asked.
+    fn again(&self, slug: &Slug) -> Fix {
+        let owner = &self.outside.client.owner;
+        let own = self.repo.manifest.as_ref().is_some_and(|manifest| manifest.org == slug.org());
+        let mut fix = match own || slug.is_machine() {
+            true => Fix::unlock(owner, slug),
+            false => Fix::with_owner("unlock", owner, ["--key", slug.as_str()]),
+        };
+        if let (Fix::Command(words), Some(asked)) = (&mut fix, self.how.asked) {
+            words.extend(["--duration".to_owned(), asked.to_string()]);
+        }
+        fix
+    }
+
     fn firewall(&self, slug: &Slug, secret: &[u8], mech: &Mechanism) -> Result<(), Problem> {
         if secret.is_empty() {
             return Err(
@@ -231,6 +245,7 @@ impl Work<'_, '_, '_> {
             Problem::new(ErrorCode::LongLivedToken, format!("{slug} stays locked: {}", reasons.join("; ")))
                 .of(slug)
                 .hint("set a short-lived credential instead, or pass --allow-dangerous if you must")
+                .fix(self.again(slug).allowing_dangerous())
         })
     }
 }
