@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 
 const require = createRequire(import.meta.url);
 const { hold, makeHome, root, run, runNode, startDaemon } = require('./helpers/home.cjs');
@@ -263,5 +263,27 @@ describe('bin/keyrack', () => {
     expect(JSON.parse(await fix({})).fix).toMatch(/^npx keyrack /);
     expect(JSON.parse(await fix({ KEYRACK_INVOKED_AS: 'rhx keyrack' })).fix).toMatch(/^rhx keyrack /);
     expect(JSON.parse(await fix({ KEYRACK_INVOKED_AS: 'evil; keyrack' })).fix).toMatch(/^npx keyrack /);
+  });
+
+  it('is called by its name alone where that is what calls it, as when it is installed globally', async () => {
+    const [own, other] = ['own', 'other'].map((name) => join(home.base, name));
+    [own, other].forEach((directory) => mkdirSync(directory));
+    symlinkSync(shim, join(own, 'keyrack'));
+    writeFileSync(join(other, 'keyrack'), '#!/bin/sh\n', { mode: 0o755 });
+    for (const [program, first, env, invoked] of [
+      ['keyrack', own, {}, 'keyrack'],
+      [shim, own, {}, 'keyrack'],
+      [shim, other, {}, 'npx keyrack'],
+      [join(own, 'keyrack'), home.base, {}, 'npx keyrack'],
+      ['keyrack', own, { npm_config_user_agent: 'npm/10.9.0 node/v22.0.0' }, 'npx keyrack'],
+      ['keyrack', own, { npm_lifecycle_event: 'test' }, 'npx keyrack'],
+      ['keyrack', own, { npm_config_user_agent: 'pnpm/9.0.0' }, 'pnpm keyrack'],
+      ['keyrack', own, { npm_config_user_agent: 'yarn/4.0.0' }, 'yarn keyrack'],
+      ['keyrack', own, { KEYRACK_INVOKED_AS: 'rhx keyrack' }, 'rhx keyrack'],
+    ]) {
+      const PATH = `${first}:/usr/bin:/bin`;
+      const { stderr } = await run('/bin/sh', ['-c', 'exec "$0" get --nope --json', program], { cwd: home.repo, env: { ...home.env, PATH, ...env } });
+      expect([program, env, JSON.parse(stderr).error.fix]).toStrictEqual([program, env, `${invoked} get --help`]);
+    }
   });
 });
