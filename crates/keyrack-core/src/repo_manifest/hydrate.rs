@@ -144,7 +144,10 @@ where
                         .hint("ask for a sudo key by name, with --env sudo --key NAME"),
                 ),
                 Ok(env) => tiers.push((env, entries)),
-                Err(problem) => self.faults.push(place.fault(node.line, &problem.message)),
+                Err(problem) => {
+                    let fault = place.fault(node.line, &problem.message);
+                    self.faults.push(Problem { hint: problem.hint, ..fault });
+                }
             }
         }
         for entry in &everywhere {

@@ -114,7 +114,11 @@ pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem>
         (true, None) => report.nothing = Some(nothing_here(&wanted, &repo, of_machine)),
         (false, _) => {}
     }
-    report.notices.splice(0..0, faults.map(|fault| fault.message.clone()));
+    let told = faults.map(|fault| match &fault.hint {
+        Some(hint) => format!("{}; {hint}", fault.message),
+        None => fault.message.clone(),
+    });
+    report.notices.splice(0..0, told);
     report.notices.extend(manifest.faults().into_iter().map(|fault| fault.message));
     Ok(report)
 }
