@@ -17,7 +17,7 @@ use crate::output;
 pub(crate) const NAMES: [&str; 4] = ["git", "docker", "aws", "kubectl"];
 
 /// The most of a request that is read, in bytes: far more than any is.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: usize = 1 << 16;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -311,8 +311,9 @@ fn mend_in_hook(answer: &mut Answer) {
 
 /// What the tool asks, which may hold a password of its own.
 fn requested() -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let mut asked = Zeroizing::new(Vec::with_capacity(64 * 1024));
-    std::io::stdin().lock().take(LARGEST).read_to_end(&mut asked).map_err(|error| {
+    // One allocation of the final size, and room to see the end in: growing would leave copies behind.
+    let mut asked = Zeroizing::new(Vec::with_capacity(LARGEST + 64));
+    std::io::stdin().lock().take(LARGEST as u64).read_to_end(&mut asked).map_err(|error| {
         Problem::new(ErrorCode::Io, format!("the request could not be read from stdin: {error}"))
     })?;
     Ok(asked)

@@ -30,10 +30,15 @@ enum Answer {
 
 impl Answer {
     fn of(line: &[u8]) -> Self {
-        match line.trim_ascii().to_ascii_lowercase().as_slice() {
-            b"y" | b"yes" => Answer::Yes,
-            b"" | b"n" | b"no" => Answer::No,
-            _ => Answer::Neither,
+        // Compared where it lies: it may be a secret, of which no copy is made.
+        let line = line.trim_ascii();
+        let is_one_of = |words: &[&str]| words.iter().any(|word| line.eq_ignore_ascii_case(word.as_bytes()));
+        if is_one_of(&["y", "yes"]) {
+            Answer::Yes
+        } else if is_one_of(&["", "n", "no"]) {
+            Answer::No
+        } else {
+            Answer::Neither
         }
     }
 }
