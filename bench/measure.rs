@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use keyrack_client::daemon::{self, Daemon};
 use keyrack_client::get::{self, Options, Scope};
-use keyrack_client::run::mask::{Masker, Patterns, forms};
 use keyrack_client::session::KeyToUnlock;
 use keyrack_client::{Context, Environment, Session};
 use keyrack_core::{Grade, Life, Mechanism, Org, Slug, Source, VaultId};
+use keyrack_mask::{Masker, Patterns};
 use keyrack_wire::WipedBuffer;
 use keyrack_wire::native::{self, Decoded, Get, Hello, Op, Request};
 
@@ -326,8 +326,7 @@ fn stream(kind: &str, secrets: &[Vec<u8>]) -> Outcome<Vec<u8>> {
 
 fn mask(kind: &str, keys: u64) -> Outcome<()> {
     let secrets = secrets(keys);
-    let forms = secrets.iter().flat_map(|secret| forms::of(secret)).collect();
-    let mut masker = Masker::new(Arc::new(Patterns::new(forms)));
+    let mut masker = Masker::new(Arc::new(Patterns::new(&secrets, &[7; 32])));
     let mut out = Vec::new();
     throughput(&stream(kind, &secrets)?, |chunk| {
         out.clear();

@@ -21,6 +21,7 @@ pub mod pidfd;
 mod proc;
 pub mod program;
 pub mod pty;
+pub mod random;
 pub mod sandbox;
 pub mod sessions;
 pub mod signal;

@@ -10,15 +10,16 @@ use clap::Args;
 use keyrack_client::get::{self, Options, Outcome, Scope};
 use keyrack_client::manifest;
 use keyrack_client::render::attempt::strict_failure;
-use keyrack_client::run::mask::{MIN, Patterns, forms};
 use keyrack_client::run::masked::{self, Done, Ended, Target};
 use keyrack_client::run::{add_files, add_values, inherited, not_started, withheld};
 use keyrack_client::source::{self, Export, Mode};
 use keyrack_core::{Attempt, Env, ErrorCode, Fix, Org, Problem};
+use keyrack_mask::{MIN, Patterns};
 use keyrack_ops::get::get_or_unlock;
 use keyrack_sys::inherited::was_closed;
 use keyrack_sys::memfd;
 use keyrack_sys::program::Program;
+use keyrack_sys::random::random_bytes;
 use keyrack_sys::supervise::end_by;
 
 use crate::args::OwnerFlags;
@@ -120,7 +121,7 @@ impl Flags {
         let error = match self.mask {
             false => program.replace(),
             true => {
-                let patterns = patterns(outer, &exports);
+                let patterns = patterns(outer, &exports)?;
                 drop(files);
                 drop(exports);
                 match masked::run(program, &patterns, target(1, &io::stdout())?, target(2, &io::stderr())?) {
@@ -161,17 +162,15 @@ impl Flags {
     }
 }
 
-/// What is masked of what the command gets. A key too short for that is said: it would be found in every other word.
-fn patterns(outer: &Outer, exports: &[Export]) -> Arc<Patterns> {
-    let mut all = Vec::new();
-    for export in exports {
-        let forms = forms::of(export.secret.expose());
-        if forms.is_empty() {
-            outer.notice(&format!("{} is not masked: it is shorter than {MIN} bytes", export.slug));
-        }
-        all.extend(forms);
+/// Patterns that mask the keys in what the command writes. A key too short to be masked is named on stderr.
+fn patterns(outer: &Outer, exports: &[Export]) -> Result<Arc<Patterns>, Problem> {
+    for export in exports.iter().filter(|export| !Patterns::can_mask(export.secret.expose())) {
+        outer.notice(&format!("{} is not masked: it is shorter than {MIN} bytes", export.slug));
     }
-    Arc::new(Patterns::new(all))
+    let hash_key = random_bytes().map_err(|error| {
+        Problem::new(ErrorCode::Io, format!("cannot mask the output: no random bytes: {error}"))
+    })?;
+    Ok(Arc::new(Patterns::new(exports.iter().map(|export| export.secret.expose()), &hash_key)))
 }
 
 /// Where one of our streams goes; `None` when we were started without it.

@@ -1,4 +1,4 @@
-//! A program whose output is masked: it runs as a child that is waited for, its two streams pass through a [`Masker`](super::mask::Masker)
+//! A program whose output is masked: it runs as a child that is waited for, its two streams pass through a [`Masker`](keyrack_mask::Masker)
 //! each, and whatever befalls it befalls us.
 //!
 //! It is in our process group and has our terminal, so what the terminal sends reaches it without us: Ctrl-C is for it to act on, and when it
@@ -10,12 +10,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use keyrack_mask::Patterns;
 use keyrack_sys::harden::not_dumpable;
 use keyrack_sys::program::Program;
 use keyrack_sys::pty::{OutputTerminal, is_same, roomy_pipe};
 use keyrack_sys::supervise::{Arrival, CHILD, CONTINUE, Child, Signals, State, WINDOW};
 
-use super::mask::Patterns;
 use super::relay::Relay;
 
 /// How often the child is looked after although no signal came.

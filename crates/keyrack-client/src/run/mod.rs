@@ -3,7 +3,6 @@
 //! The values go into the program's environment alone, never into this process's own. What the program is to be given is put together here;
 //! `keyrack-sys` runs it in this process's place, or [`masked`] watches over it.
 
-pub mod mask;
 pub mod masked;
 mod relay;
 

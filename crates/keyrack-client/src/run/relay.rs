@@ -9,11 +9,10 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use keyrack_mask::{Masker, Patterns};
 use keyrack_sys::pty::{OutputTerminal, waiting};
 use keyrack_sys::socket::{wait_readable, wait_readable_either, wait_writable};
 use zeroize::Zeroizing;
-
-use super::mask::{Masker, Patterns};
 
 /// The most that is read at once, in bytes.
 const CHUNK: usize = 64 * 1024;

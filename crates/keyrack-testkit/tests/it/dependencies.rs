@@ -26,10 +26,11 @@ fn assert_absent(package: &str, forbidden: &[&str]) {
     assert!(found.is_empty(), "{package} must not be built on {found:?}");
 }
 
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "keyrack-core",
     "keyrack-sys",
     "keyrack-wire",
+    "keyrack-mask",
     "keyrackd",
     "keyrack-client",
     "keyrack-vaults",
@@ -53,8 +54,12 @@ fn only_the_drawn_arrows_exist() {
         ("keyrack-core", &["keyrack-core"][..]),
         ("keyrack-sys", &["keyrack-sys"]),
         ("keyrack-wire", &["keyrack-wire"]),
+        ("keyrack-mask", &["keyrack-mask"]),
         ("keyrackd", &["keyrackd", "keyrack-core", "keyrack-sys", "keyrack-wire"]),
-        ("keyrack-client", &["keyrack-client", "keyrack-core", "keyrack-sys", "keyrack-wire"]),
+        (
+            "keyrack-client",
+            &["keyrack-client", "keyrack-core", "keyrack-sys", "keyrack-wire", "keyrack-mask"],
+        ),
         ("keyrack-vaults", &["keyrack-vaults", "keyrack-core", "keyrack-sys"]),
         (
             "keyrack-ops",
@@ -63,6 +68,7 @@ fn only_the_drawn_arrows_exist() {
                 "keyrack-core",
                 "keyrack-sys",
                 "keyrack-wire",
+                "keyrack-mask",
                 "keyrack-client",
                 "keyrack-vaults",
             ],
@@ -73,12 +79,13 @@ fn only_the_drawn_arrows_exist() {
                 "keyrack-core",
                 "keyrack-sys",
                 "keyrack-wire",
+                "keyrack-mask",
                 "keyrack-client",
                 "keyrack-vaults",
                 "keyrack-ops",
             ],
         ),
-        ("keyrack-node", &["keyrack-core", "keyrack-sys", "keyrack-wire", "keyrack-client"]),
+        ("keyrack-node", &["keyrack-core", "keyrack-sys", "keyrack-wire", "keyrack-mask", "keyrack-client"]),
     ] {
         assert_absent(package, &ours_but(allowed));
     }
@@ -98,6 +105,11 @@ fn the_wire_does_no_io() {
         "keyrack-wire",
         &[&["nix", "rustix", "libc"][..], &RUNTIME, &CRYPTO, &NETWORK, &YAML, &FACES].concat(),
     );
+}
+
+#[test]
+fn the_masker_is_a_leaf() {
+    assert_eq!(beneath("keyrack-mask"), BTreeSet::from(["zeroize".to_owned()]));
 }
 
 #[test]

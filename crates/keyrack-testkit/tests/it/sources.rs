@@ -29,9 +29,10 @@ fn lines_with<'t>(text: &'t str, needle: &'t str) -> impl Iterator<Item = &'t st
     })
 }
 
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "keyrack-core",
     "keyrack-wire",
+    "keyrack-mask",
     "keyrackd",
     "keyrack-client",
     "keyrack-vaults",
@@ -53,8 +54,8 @@ fn unsafe_code_is_in_keyrack_sys_alone() {
 }
 
 #[test]
-fn the_domain_and_the_wire_touch_nothing_outside() {
-    for package in ["keyrack-core", "keyrack-wire"] {
+fn the_domain_the_wire_and_the_masker_touch_nothing_outside() {
+    for package in ["keyrack-core", "keyrack-wire", "keyrack-mask"] {
         for (path, text) in sources_of(package) {
             for needle in [
                 "std::fs",

@@ -12,7 +12,8 @@
 //!
 //! Must never: let go of a byte before it is certain that it is not a pattern's, or keep a pattern in memory that is not wiped.
 
-pub mod forms;
+mod forms;
+mod members;
 mod patterns;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,11 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-pub use patterns::{MIN, Patterns};
+pub use members::{LINE, MEMBER, Text, lines, members};
+pub use patterns::Patterns;
+
+/// Shortest key that is masked, in bytes. A shorter one would be found everywhere.
+pub const MIN: usize = 4;
 
 /// What stands in the place of a secret.
 pub const MASK: &[u8] = b"***";
@@ -70,9 +75,22 @@ impl Masker {
         self.covered = 0;
     }
 
-    /// How many bytes are held back.
+    /// Number of bytes that are held back, because they may be the beginning of a pattern. When no more can be read at
+    /// once, let them go ([`Masker::release`]): at once, or after a while if they must wait ([`Masker::must_wait`]).
     pub fn holds(&self) -> usize {
         self.held.len()
+    }
+
+    /// Returns `true` if what is held back begins a pattern with so many characters that its release must wait for a
+    /// while: the rest may be on its way.
+    pub fn must_wait(&self) -> bool {
+        self.held.len() >= MIN
+    }
+
+    /// Appends what is held back: the wait for the rest of a pattern is over. Should the rest come all the same, it is
+    /// masked, and the part that is released here was shown.
+    pub fn release(&mut self, out: &mut Vec<u8>) {
+        self.finish(out);
     }
 }
 

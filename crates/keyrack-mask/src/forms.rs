@@ -4,22 +4,16 @@
 
 use zeroize::Zeroizing;
 
-use super::MIN;
+use crate::{MIN, members};
 
 /// A secret in one form, in memory that is wiped.
-pub type Form = Zeroizing<Vec<u8>>;
-
-/// The shortest line of a secret that is masked by itself, in bytes.
-const LINE: usize = 8;
-
-/// The shortest text inside a JSON secret that is masked by itself, in bytes: a token, and not a word such as `service_account`.
-const MEMBER: usize = 16;
+pub(crate) type Form = Zeroizing<Vec<u8>>;
 
 /// The widths at which Base64 is wrapped: MIME (RFC 2045, 6.8) and coreutils, PEM (RFC 7468).
 const WIDTHS: [usize; 2] = [76, 64];
 
 /// All forms of a secret that are looked for; none when it is too short for that.
-pub fn of(secret: &[u8]) -> Vec<Form> {
+pub(crate) fn of(secret: &[u8]) -> Vec<Form> {
     // A newline at the end gets lost on many ways, and what is masked without it is masked with it.
     let trimmed = secret.trim_ascii();
     let core = if trimmed.len() < MIN { secret } else { trimmed };
@@ -28,14 +22,10 @@ pub fn of(secret: &[u8]) -> Vec<Form> {
         return forms;
     }
     written(core, &mut forms);
-    for line in core.split(|&b| b == b'\n').map(<[u8]>::trim_ascii) {
-        // The lines around a PEM text are no secret.
-        if line.len() >= LINE && line.len() < core.len() && !line.starts_with(b"-----") {
-            forms.push(copy(line));
-        }
-    }
-    for member in members(core) {
+    forms.extend(members::lines(core));
+    for member in members::members(core) {
         written(&member, &mut forms);
+        forms.extend(members::lines(&member));
         forms.push(member);
     }
     forms
@@ -89,7 +79,7 @@ fn base64(text: &[u8], forms: &mut Vec<Form>) {
                 forms.push(copy(&whole[from..]));
             }
             for width in WIDTHS.into_iter().filter(|width| before == 0 && whole.len() > *width) {
-                let lines = whole.chunks(width).filter(|line| line.len() >= LINE);
+                let lines = whole.chunks(width).filter(|line| line.len() >= members::LINE);
                 forms.extend(lines.map(copy));
             }
         }
@@ -218,57 +208,4 @@ fn quoted(text: &[u8], forms: &mut Vec<Form>) {
         }
         out.push(b);
     }));
-}
-
-/// The texts inside a secret that is a JSON object, such as the parts of a cloud's credentials, each as it stands and as it means.
-fn members(secret: &[u8]) -> Vec<Form> {
-    let mut found = Vec::new();
-    if !secret.starts_with(b"{") || !secret.ends_with(b"}") {
-        return found;
-    }
-    let mut at = 0;
-    while let Some(open) = position(secret, at, |b| b == b'"') {
-        let mut end = open + 1;
-        while end < secret.len() && secret[end] != b'"' {
-            end += if secret[end] == b'\\' { 2 } else { 1 };
-        }
-        let Some(raw) = secret.get(open + 1..end) else { break };
-        at = end + 1;
-        let next = position(secret, at, |b| !b.is_ascii_whitespace()).map(|at| secret[at]);
-        if next != Some(b':') && raw.len() >= MEMBER {
-            found.push(copy(raw));
-            if raw.contains(&b'\\') {
-                let meant = unescaped(raw);
-                let lines = meant.split(|&b| b == b'\n').map(<[u8]>::trim_ascii);
-                let lines = lines.filter(|line| line.len() >= MEMBER && !line.starts_with(b"-----"));
-                found.extend(lines.map(copy));
-                found.push(meant);
-            }
-        }
-    }
-    found
-}
-
-fn position(text: &[u8], from: usize, is: impl Fn(u8) -> bool) -> Option<usize> {
-    text.get(from..)?.iter().position(|&b| is(b)).map(|at| from + at)
-}
-
-/// What a JSON string means, but for `\u`, which no credential needs.
-fn unescaped(raw: &[u8]) -> Form {
-    let mut out = Zeroizing::new(Vec::with_capacity(raw.len()));
-    let mut bytes = raw.iter().copied();
-    while let Some(b) = bytes.next() {
-        let meant = match (b, b == b'\\') {
-            (b, false) => b,
-            (_, true) => match bytes.next() {
-                Some(b'n') => b'\n',
-                Some(b'r') => b'\r',
-                Some(b't') => b'\t',
-                Some(b) => b,
-                None => break,
-            },
-        };
-        out.push(meant);
-    }
-    out.trim_ascii().to_vec().into()
 }

@@ -1,13 +1,11 @@
-//! The patterns of a run, in memory that is kept out of swap and core dumps as far as the machine allows, and the search for them.
+//! Patterns of a run, in memory that is wiped, and the search for them.
 
 use std::cmp::Ordering;
 use std::fmt;
 
-use keyrack_sys::memory::{Budget, Buffer, Mode, ModeRequest, Pool};
 use zeroize::Zeroizing;
 
-/// The shortest pattern, in bytes. One of fewer would be found everywhere.
-pub const MIN: usize = 4;
+use crate::{MIN, forms};
 
 /// The bits of a hash of four bytes: as many as leave the table near a processor's first cache.
 const HASH_BITS: u32 = 16;
@@ -16,7 +14,7 @@ const TABLE: usize = 1 << HASH_BITS;
 /// What is to be masked.
 pub struct Patterns {
     /// All of them, one after the other.
-    bytes: Buffer,
+    bytes: Zeroizing<Vec<u8>>,
     /// Where each lies: its start and its length, in the order of their bytes.
     spans: Vec<(usize, usize)>,
     /// Whether a pattern begins with four bytes of this hash.
@@ -38,20 +36,30 @@ pub(super) struct Found {
 }
 
 impl Patterns {
+    /// Patterns for every form of these keys. `hash_key` is random, and known to nobody else.
+    pub fn new(keys: impl IntoIterator<Item: AsRef<[u8]>>, _hash_key: &[u8; 32]) -> Self {
+        Self::of(keys.into_iter().flat_map(|key| forms::of(key.as_ref())).collect())
+    }
+
+    /// Returns `true` if a key is long enough to be masked.
+    pub fn can_mask(key: &[u8]) -> bool {
+        !forms::of(key).is_empty()
+    }
+
     /// Takes these patterns; those shorter than [`MIN`] are left out.
-    pub fn new(mut forms: Vec<Zeroizing<Vec<u8>>>) -> Self {
+    pub(crate) fn of(mut forms: Vec<Zeroizing<Vec<u8>>>) -> Self {
         forms.retain(|form| form.len() >= MIN);
         forms.sort_unstable_by(|a, b| a.as_slice().cmp(b));
         forms.dedup_by(|a, b| a.as_slice() == b.as_slice());
         let total = forms.iter().map(|form| form.len()).sum();
-        let mut bytes = room(total);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(total));
         let mut spans = Vec::with_capacity(forms.len());
         let mut begins = Box::new([false; TABLE]);
         let mut heads = Zeroizing::new(Vec::with_capacity(forms.len()));
         let mut headed: Vec<std::ops::Range<usize>> = Vec::new();
         for (at, form) in forms.iter().enumerate() {
-            spans.push((bytes.filled().len(), form.len()));
-            bytes.extend(form).expect("room was made for all of them");
+            spans.push((bytes.len(), form.len()));
+            bytes.extend_from_slice(form);
             let head = first_four(form);
             begins[hash(form)] = true;
             match headed.last_mut() {
@@ -77,7 +85,7 @@ impl Patterns {
     }
 
     fn pattern(&self, span: (usize, usize)) -> &[u8] {
-        &self.bytes.filled()[span.0..span.0 + span.1]
+        &self.bytes[span.0..span.0 + span.1]
     }
 
     /// The first place from `at` on where a pattern may stand or begin; the text's length if there is none.
@@ -142,20 +150,6 @@ impl Drop for Patterns {
     fn drop(&mut self) {
         self.begins.fill(false);
     }
-}
-
-/// A buffer with room for so many bytes, in the best memory that can be had. Where little may be locked (RLIMIT_MEMLOCK), long secrets go
-/// into memory that is at least not in core dumps.
-fn room(total: usize) -> Buffer {
-    // Buffers have a quarter of a pool.
-    let budget = Budget::bytes(Budget::LEAST.max((total + 4096).next_power_of_two().saturating_mul(8)));
-    let from = |request| {
-        let mut buffer = Pool::new(request, budget).ok()?.buffer(total);
-        buffer.ensure_spare(total).ok().map(|()| buffer)
-    };
-    from(ModeRequest::Auto)
-        .or_else(|| from(ModeRequest::Require(Mode::Unlocked)))
-        .expect("ordinary memory can be had, or the process cannot go on")
 }
 
 /// In the order of the bytes themselves.
