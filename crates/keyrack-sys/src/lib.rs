@@ -29,4 +29,5 @@ pub mod socket;
 pub mod spawn;
 pub mod supervise;
 pub mod terminal;
+mod termios;
 pub mod user;

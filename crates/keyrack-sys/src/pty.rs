@@ -1,17 +1,19 @@
-//! A pseudo-terminal for what a program writes: it finds a terminal like the real one there, and what it writes passes through us.
+//! A pseudo-terminal for the output of a program: the program finds a terminal like the real one there, and what it writes passes through us.
 //!
-//! Only its output goes that way. Its input, its controlling terminal and its process group stay the real ones, so that keys, job control and
-//! signals are the kernel's affair alone; but a program that opens its output's terminal by name to read keys there, as pagers do, gets them
-//! there. What it changes of its output's terminal (raw mode, as full-screen programs want it) is done to the
-//! real one as well.
+//! Only the output goes that way. Input, controlling terminal and process group stay the real ones, so that keys, job control and signals are
+//! the kernel's affair alone. To the program the two are one terminal, so what it changes on the pseudo-terminal (raw mode, by full-screen
+//! programs) is done to the real one as well: the difference alone, for what it changes on its input is on the real one already. A program
+//! that reads keys from the terminal of its output, as pagers do, gets them there.
 #![expect(unsafe_code, reason = "nix has no wrappers for the window size and the count of waiting bytes")]
+
+mod reader;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -19,10 +21,14 @@ use nix::fcntl::{OFlag, open};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::stat::{Mode, fstat};
-use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{LocalFlags, OutputFlags, SetArg};
 use zeroize::Zeroize as _;
 
 use crate::socket::wait_readable;
+use crate::termios::{Modes, Overlay, Settings};
+
+/// Marks the open file that the program is handed, so that a terminal it has opened itself can be told from it. Means nothing for a terminal.
+const MARK: OFlag = OFlag::O_NOATIME;
 
 /// A pseudo-terminal in front of a real one.
 pub struct OutputTerminal {
@@ -30,35 +36,35 @@ pub struct OutputTerminal {
     master: OwnedFd,
     /// The path of the program's end.
     path: PathBuf,
-    modes: Mutex<Modes>,
-}
-
-struct Modes {
-    /// The real terminal's at first.
-    original: Termios,
-    /// As the program has them.
-    now: Termios,
-    /// Whether the real one was changed for it.
-    changed: bool,
+    /// `true` if the program's open file has the [`MARK`].
+    marked: bool,
+    columns: AtomicU16,
+    overlay: Mutex<Overlay>,
 }
 
 impl OutputTerminal {
     /// Makes one like `real`, and returns the program's end with it.
     ///
     /// # Errors
-    /// `ENOTTY` when `real` is no terminal; those of `posix_openpt(3)`.
-    pub fn before(real: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd)> {
-        let original = tcgetattr(real)?;
+    /// `ENOTTY` if `real` is not a terminal; those of `posix_openpt(3)`.
+    pub fn for_terminal(real: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd)> {
+        let settings = Settings::of(real)?;
         let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
         grantpt(&master)?;
         unlockpt(&master)?;
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let path = PathBuf::from(ptsname_r(&master)?);
-        let program = open(&path, flags, Mode::empty())?;
-        tcsetattr(&program, SetArg::TCSANOW, &original)?;
+        // The mark is for the owner of the file alone (open(2)).
+        let marked = open(&path, flags | MARK, Mode::empty());
+        let is_marked = marked.is_ok();
+        let program = marked.or_else(|_| open(&path, flags, Mode::empty()))?;
+        settings.apply(&program, SetArg::TCSANOW)?;
         let master = master.as_fd().try_clone_to_owned()?;
-        let modes = Mutex::new(Modes { original, now: tcgetattr(&master)?, changed: false });
-        let terminal = Self { real: real.try_clone_to_owned()?, master, path, modes };
+        // What the kernel has made of it.
+        let overlay = Mutex::new(Overlay::new(Settings::of(&master)?.modes()));
+        let columns = AtomicU16::new(0);
+        let real = real.try_clone_to_owned()?;
+        let terminal = Self { real, master, path, marked: is_marked, columns, overlay };
         terminal.resize();
         Ok((terminal, program))
     }
@@ -79,34 +85,43 @@ impl OutputTerminal {
                 libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size);
             }
         }
+        self.columns.store(size.ws_col, Ordering::Relaxed);
     }
 
-    /// Does to the real terminal what the program has done to its own since the last time. To be called before what it wrote is handed on.
-    pub fn follow(&self) {
-        let mut modes = self.modes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(now) = tcgetattr(&self.master) else { return };
-        if now != modes.now && self.set(&now) {
-            modes.now = now;
-            modes.changed = true;
+    /// Width in characters, 0 if unknown.
+    #[must_use]
+    pub fn columns(&self) -> u16 {
+        self.columns.load(Ordering::Relaxed)
+    }
+
+    /// Does to the real terminal what the program has done to its own since the last call. To be called before what it wrote is passed on.
+    pub fn sync_modes(&self) {
+        let mut overlay = self.overlay();
+        let Ok(program) = self.program_modes() else { return };
+        if overlay.is_behind(program) {
+            self.change_real(&mut overlay, |overlay, real| overlay.carry(program, real));
         }
     }
 
-    /// Whether a newline comes out with a carriage return before it, which the real terminal will add once more (termios(3): ONLCR).
-    #[must_use]
-    pub fn adds_returns(&self) -> bool {
-        let modes = self.modes.lock().unwrap_or_else(PoisonError::into_inner);
-        modes.now.output_flags.contains(OutputFlags::OPOST | OutputFlags::ONLCR)
+    /// Undoes on the real terminal what [`Self::sync_modes`] has done to it.
+    pub fn restore(&self) {
+        self.change_real(&mut self.overlay(), Overlay::undo);
     }
 
-    /// Waits at most `wait` for keys that were typed for the pseudo-terminal, and puts them there: while its modes are those of a program that
-    /// reads key by key, and one of our process group has opened it by its name. Everything else is left for whoever reads the real one.
+    /// Returns `true` if a newline comes out with a carriage return before it, which the real terminal will add once more (termios(3): ONLCR).
+    #[must_use]
+    pub fn adds_returns(&self) -> bool {
+        let modes = self.program_modes().unwrap_or_else(|_| self.overlay().carried());
+        modes.output_flags().contains(OutputFlags::OPOST | OutputFlags::ONLCR)
+    }
+
+    /// Waits at most `wait` for keys that are typed for the pseudo-terminal, and puts them there: while its modes are those of a program that
+    /// reads key by key, and one of our process group reads there. Everything else is left for the readers of the real one.
     pub fn pass_keys(&self, wait: Duration) {
-        let by_key = {
-            let modes = self.modes.lock().unwrap_or_else(PoisonError::into_inner);
-            !modes.now.local_flags.contains(LocalFlags::ICANON)
-        };
+        self.sync_modes();
+        let by_key = !self.overlay().carried().local_flags().contains(LocalFlags::ICANON);
         let typed = by_key && wait_readable(self.real.as_fd(), wait).unwrap_or(false);
-        if !typed || nix::unistd::tcgetpgrp(&self.real) != Ok(nix::unistd::getpgrp()) || !self.is_opened() {
+        if !typed || !self.is_in_foreground() || !reader::exists(&self.path, self.marked.then_some(MARK)) {
             std::thread::sleep(wait);
             return;
         }
@@ -118,46 +133,44 @@ impl OutputTerminal {
         keys.zeroize();
     }
 
-    /// Whether a process of our group has it open besides its standard streams.
-    fn is_opened(&self) -> bool {
-        let group = nix::unistd::getpgrp().as_raw();
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let ours = numbers.filter(|pid| {
-            nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(*pid))).is_ok_and(|of| of.as_raw() == group)
-        });
-        let own = std::process::id();
-        ours.filter(|pid| u32::try_from(*pid) != Ok(own)).any(|pid| {
-            let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            open.filter(|entry| !matches!(entry.file_name().as_bytes(), b"0" | b"1" | b"2"))
-                .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|path| path == self.path))
-        })
+    fn overlay(&self) -> MutexGuard<'_, Overlay> {
+        self.overlay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the real terminal back as it was, if it was ever changed.
-    pub fn restore(&self) {
-        let mut modes = self.modes.lock().unwrap_or_else(PoisonError::into_inner);
-        if modes.changed {
-            modes.changed = !self.set(&modes.original);
+    fn program_modes(&self) -> io::Result<Modes> {
+        Ok(Settings::of(&self.master)?.modes())
+    }
+
+    /// Returns `true` if the real terminal is our process group's to change.
+    fn is_in_foreground(&self) -> bool {
+        nix::unistd::tcgetpgrp(&self.real) == Ok(nix::unistd::getpgrp())
+    }
+
+    /// Changes the modes of the real terminal, unless another process group has it now: then the overlay stays as it is, to be tried again.
+    fn change_real(&self, overlay: &mut Overlay, change: impl FnOnce(&Overlay, Modes) -> (Overlay, Modes)) {
+        if !self.is_in_foreground() {
+            return;
+        }
+        let Ok(settings) = Settings::of(&self.real) else { return };
+        let present = settings.modes();
+        let (next, wanted) = change(overlay, present);
+        if wanted == present || self.set_real(&settings.with(wanted)) {
+            *overlay = next;
         }
     }
 
-    /// Changes the real terminal, unless another process group has it now.
-    fn set(&self, wanted: &Termios) -> bool {
-        if nix::unistd::tcgetpgrp(&self.real) != Ok(nix::unistd::getpgrp()) {
-            return false;
-        }
-        // Between the two calls it could become another's; then it is an error rather than a stop.
+    fn set_real(&self, settings: &Settings) -> bool {
+        // The terminal could become another group's before the call; then it is an error rather than a stop.
         let only: SigSet = std::iter::once(Signal::SIGTTOU).collect();
         let mut before = SigSet::empty();
         let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&only), Some(&mut before));
-        let done = tcsetattr(&self.real, SetArg::TCSANOW, wanted).is_ok();
+        let done = settings.apply(&self.real, SetArg::TCSANOW).is_ok();
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
         done
     }
 }
 
-/// Whether two descriptors are of one and the same file, pipe or terminal.
+/// Returns `true` if two descriptors are of one and the same file, pipe or terminal.
 #[must_use]
 pub fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     match (fstat(one), fstat(other)) {

@@ -9,7 +9,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
-use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{LocalFlags, SetArg};
+
+use crate::termios::Settings;
 
 /// The signals that would end the process with the terminal left hidden.
 const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
@@ -24,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// it next is ended by that signal, with the terminal restored.
 pub struct Hidden {
     tty: File,
-    before: Termios,
+    before: Settings,
     /// The signals this thread held off before.
     mask: SigSet,
 }
@@ -47,20 +49,18 @@ impl Hidden {
     /// ENXIO or ENOENT when the process has no terminal; what termios(3) says otherwise.
     pub fn open() -> io::Result<Self> {
         let tty = File::options().read(true).write(true).open("/dev/tty")?;
-        let before = tcgetattr(&tty)?;
-        let mut quiet = before.clone();
-        quiet.local_flags &= !(LocalFlags::ECHO
+        let before = Settings::of(&tty)?;
+        let hidden = LocalFlags::ECHO
             | LocalFlags::ECHONL
             | LocalFlags::ICANON
             | LocalFlags::ISIG
-            | LocalFlags::IEXTEN);
-        quiet.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
-        quiet.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+            | LocalFlags::IEXTEN;
+        let quiet = before.clone().without(hidden).byte_by_byte();
         let mut mask = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&ENDING.into_iter().collect()), Some(&mut mask))?;
         // From here on dropping it restores both.
         let hidden = Hidden { tty, before, mask };
-        tcsetattr(&hidden.tty, SetArg::TCSAFLUSH, &quiet)?;
+        quiet.apply(&hidden.tty, SetArg::TCSAFLUSH)?;
         Ok(hidden)
     }
 
@@ -130,7 +130,7 @@ impl Hidden {
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        let _ = tcsetattr(&self.tty, SetArg::TCSAFLUSH, &self.before);
+        let _ = self.before.apply(&self.tty, SetArg::TCSAFLUSH);
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
     }
 }

@@ -15,6 +15,7 @@ mod run;
 mod scenario;
 mod schemas;
 mod terminal;
+mod terminal_programs;
 
 use std::path::Path;
 

@@ -15,6 +15,16 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Runs a line at a terminal; whenever a text has been shown, its answer is typed. Then the state of the terminal is asked for.
 /// Returns the exit code and all that was shown.
 pub(crate) fn at_terminal(world: &World, line: &str, answers: &[(&str, &str)]) -> (i32, String) {
+    typed_at_terminal(world, line, answers, Duration::ZERO)
+}
+
+/// The same with a pause before each answer: some programs show a prompt first and hide what is typed then.
+pub(crate) fn typed_at_terminal(
+    world: &World,
+    line: &str,
+    answers: &[(&str, &str)],
+    pause: Duration,
+) -> (i32, String) {
     let inner = format!(
         "{line}; echo \"[exit $?]\"; stty -a | tr ' ;' '\\n\\n' | grep -xE -- '-?(echo|icanon|isig)' | tr '\\n' ' '"
     );
@@ -48,6 +58,7 @@ pub(crate) fn at_terminal(world: &World, line: &str, answers: &[(&str, &str)]) -
             let text = String::from_utf8_lossy(&shown[from..]).into_owned();
             let Some(at) = text.find(prompt) else { break };
             from += at + prompt.len();
+            thread::sleep(pause);
             input.write_all(answer.as_bytes()).unwrap();
             next = answers.next();
         }

@@ -84,7 +84,7 @@ pub fn run(
                 done.lost = done.lost.or(way.lost);
             }
             if let Some(terminal) = &running.terminal {
-                terminal.follow();
+                terminal.sync_modes();
                 terminal.restore();
             }
             Ok(done)
@@ -118,7 +118,7 @@ impl Way {
             let (source, end) = roomy_pipe()?;
             return Ok(Way { source, end, target: target.fd, terminal: None });
         }
-        let (terminal, end) = OutputTerminal::before(target.fd.as_fd())?;
+        let (terminal, end) = OutputTerminal::for_terminal(target.fd.as_fd())?;
         let source = File::from(terminal.output().try_clone_to_owned()?);
         Ok(Way { source, end, target: target.fd, terminal: Some(Arc::new(terminal)) })
     }
@@ -199,7 +199,7 @@ impl Running {
             }
         }
         if let Some(terminal) = &self.terminal {
-            terminal.follow();
+            terminal.sync_modes();
         }
         signals.stop_as(signal);
         if let Some(terminal) = &self.terminal {

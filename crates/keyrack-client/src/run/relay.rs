@@ -168,7 +168,7 @@ impl Work {
     /// real one will give them too, and which no secret has.
     fn take(&mut self, chunk: &[u8]) {
         let Some(terminal) = &self.terminal else { return self.masker.push(chunk, &mut self.out) };
-        terminal.follow();
+        terminal.sync_modes();
         if !terminal.adds_returns() {
             self.put_return();
             return self.masker.push(chunk, &mut self.out);
