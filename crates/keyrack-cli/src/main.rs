@@ -16,6 +16,7 @@ mod usage;
 mod watch;
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,21 +24,30 @@ use args::{Command, Parsed};
 use keyrack_client::manifest::find_git_root;
 use keyrack_client::{Context, Environment};
 use keyrack_core::{ErrorCode, Invocation, Problem};
+use keyrack_sys::protection;
 use outer::Outer;
 
 fn main() -> ExitCode {
+    // Before anything is read: whatever holds a secret later is then out of a debugger's reach.
+    let protected = protect();
     let args: Vec<OsString> = std::env::args_os().collect();
     let environment: Environment = std::env::vars_os().collect();
     let invocation = Invocation::claimed(environment.text("KEYRACK_INVOKED_AS"), Invocation::default());
     let look = outer::look_of_stderr(&environment);
     if args.get(1).is_some_and(|word| word == "complete") {
-        return complete_for_a_shell(&args, environment);
+        return match protected {
+            Ok(()) => complete_for_a_shell(&args, environment),
+            // A shell that completes a line shows no errors.
+            Err(_) => ExitCode::SUCCESS,
+        };
     }
-    let parsed = args::parse(
-        &args,
-        |stdout| outer::look_of(&environment, stdout),
-        |word| is_declared(word, &environment),
-    );
+    let parsed = protected.and_then(|()| {
+        args::parse(
+            &args,
+            |stdout| outer::look_of(&environment, stdout),
+            |word| is_declared(word, &environment),
+        )
+    });
     // Looked for by hand, since arguments that cannot be parsed are told about too.
     // What stands behind `--` is another program's.
     let as_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
@@ -60,6 +70,22 @@ fn main() -> ExitCode {
     ExitCode::from(
         ended.unwrap_or_else(|problem| report::failure(&problem, &command, invocation, as_json, look)),
     )
+}
+
+/// Keeps debuggers out, and refuses to go on under one that another login session brought.
+fn protect() -> Result<(), Problem> {
+    let failed = |error: io::Error| {
+        Problem::new(ErrorCode::Io, format!("cannot protect this process from debuggers: {error}"))
+    };
+    protection::protect().map_err(failed)?;
+    match protection::foreign_tracer().map_err(failed)? {
+        None => Ok(()),
+        Some(tracer) => {
+            let message = format!("process {tracer} of another login session traces this command");
+            Err(Problem::new(ErrorCode::Traced, message)
+                .hint("run the command where no debugger of another session is attached"))
+        }
+    }
 }
 
 /// Outside of a git repository no `init` makes a keyrack.yml: there that is no way out, yet.

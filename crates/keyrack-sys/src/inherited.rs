@@ -1,10 +1,13 @@
-//! What this process was started with and Rust's runtime has changed before `main`: it ignores `SIGPIPE`, and puts `/dev/null` in the place
-//! of a standard stream that was closed. A program that hands on its own place (`exec`) hands on what it got, not what became of it.
+//! What this process was started with and has changed: Rust's runtime ignores `SIGPIPE` before `main`, and puts `/dev/null` in the place of a
+//! standard stream that was closed; [`crate::protection`] lowers the limit on core dumps. A program that hands on its own place (`exec`) hands
+//! on what it got, not what became of it.
 //!
 //! Looked at before the runtime begins, by a function of the program's initialisers; it only asks, and changes nothing.
 #![expect(unsafe_code, reason = "a function among the program's initialisers, and the system calls it makes")]
 
 use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::protection;
 
 /// Bits of [`FOUND`]: a standard stream by its number, then `SIGPIPE`, then that anything was looked at.
 const IGNORES_PIPE: u8 = 1 << 3;
@@ -48,8 +51,9 @@ pub fn was_closed(stream: u8) -> bool {
     stream < 3 && FOUND.load(Ordering::Relaxed) & (1 << stream) != 0
 }
 
-/// Gives back what the runtime changed. For a process that is about to become another program.
+/// Gives back what was changed. For a process that is about to become another program.
 pub(crate) fn restore() {
+    protection::restore_core_limit();
     // SAFETY: the default action runs no code of ours, and the runtime's own is to ignore it.
     unsafe {
         if !ignores_sigpipe() {

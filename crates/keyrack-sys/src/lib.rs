@@ -20,6 +20,7 @@ pub mod pid;
 pub mod pidfd;
 mod proc;
 pub mod program;
+pub mod protection;
 pub mod pty;
 pub mod random;
 pub mod sandbox;

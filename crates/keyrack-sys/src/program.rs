@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use zeroize::Zeroizing;
 
-use crate::inherited;
+use crate::{inherited, protection};
 
 /// Where execvp(3) looks when PATH is not set.
 const USUAL_PATH: &str = "/bin:/usr/bin";
@@ -89,7 +89,9 @@ impl Program {
     /// fails, with the error a shell goes by: `ENOENT` when it is nowhere, `EACCES` and others when it is there and cannot be run.
     pub fn replace(&self) -> io::Error {
         inherited::restore();
-        self.execute().into()
+        let errno = self.execute();
+        protection::lower_core_limit();
+        errno.into()
     }
 
     /// The same for a child that has restored what it has to.

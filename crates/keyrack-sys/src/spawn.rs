@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
+use crate::protection;
+
 /// The descriptor a started daemon finds the readiness pipe's write end at.
 pub const READY_FD: RawFd = 3;
 
@@ -149,6 +151,7 @@ extern "C" fn become_daemon(plan: *mut c_void) -> c_int {
     // SAFETY: plain system calls on integers and on C strings that outlive them (`signal-safety(7)` lists all).
     unsafe {
         libc::umask(0o077);
+        protection::restore_core_limit();
         if libc::setsid() == -1 || libc::chdir(c"/".as_ptr()) == -1 {
             plan.fail(Some(libc::getpid()));
         }

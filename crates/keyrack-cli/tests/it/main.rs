@@ -11,6 +11,7 @@ mod firewall;
 mod fixes;
 mod leaks;
 mod man;
+mod protection;
 mod run;
 mod scenario;
 mod schemas;

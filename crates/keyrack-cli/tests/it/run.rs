@@ -60,7 +60,15 @@ fn a_command_finds_what_a_shell_would_give_it() {
     // Not what changes by itself: how many signals are queued.
     let look = "cat /proc/self/limits; grep -E '^(Sig[BIC]|Shd|NoNewPrivs|Seccomp|Umask|Groups|Cap|Uid|Threads)' /proc/self/status; \
          ls /proc/self/fd | tr '\\n' ' '; ls -ld /proc/self/ | cut -d' ' -f3; cat /proc/self/oom_score_adj; nice; pwd";
-    for before in ["", "trap '' PIPE CHLD HUP; ulimit -n 500; umask 027; ", "exec 5</dev/null; "] {
+    let befores = [
+        "",
+        "trap '' PIPE CHLD HUP; ulimit -n 500; umask 027; ",
+        "exec 5</dev/null; ",
+        "ulimit -Sc 8; ",
+        "ulimit -c 8; ",
+        "ulimit -c unlimited; ",
+    ];
+    for before in befores {
         let plain = Command::new("sh")
             .args(["-c", &format!("{before}exec sh -c \"$0\""), look])
             .current_dir(world.home.home().join("project"))

@@ -113,17 +113,33 @@ fn landlock() -> Check {
     }
 }
 
-/// Yama only adds to what the daemon does itself, so its absence is no lack.
+/// The restriction of debuggers (Yama's `ptrace_scope`, kernel documentation, "LSM/Yama"). It adds to what the daemon and the command do
+/// themselves.
 fn yama() -> Check {
     let name = "kernel.yama";
-    match fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") {
-        Ok(scope) => {
-            let scope: String = scope.chars().filter(char::is_ascii_digit).take(2).collect();
-            Check::ok(name, format!("yama restricts debuggers (ptrace_scope {scope})"))
+    let Ok(scope) = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") else {
+        return Check::skip(name, format!("this kernel has no yama: {OPEN_TO_DEBUGGERS}"));
+    };
+    ptrace_scope(scope.trim())
+}
+
+/// Who may look into processes where nothing restricts debuggers.
+const OPEN_TO_DEBUGGERS: &str =
+    "processes of yours in other login sessions can read your shells and tools, though not the daemon";
+
+fn ptrace_scope(scope: &str) -> Check {
+    let name = "kernel.yama";
+    let restricted = |who: &str| Check::ok(name, format!("{who} (ptrace_scope {scope})"));
+    match scope {
+        "0" => {
+            Check::warn(name, format!("debuggers are not restricted (ptrace_scope 0): {OPEN_TO_DEBUGGERS}"))
+                .fix(Fix::Text("sudo sysctl -w kernel.yama.ptrace_scope=1".to_owned()))
+                .hint("a file in /etc/sysctl.d keeps the setting over a restart")
         }
-        Err(_) => {
-            Check::skip(name, "this kernel has no yama; the daemon keeps debuggers of yours off by itself")
-        }
+        "1" => restricted("a process can only be debugged by one that started it"),
+        "2" => restricted("only root can debug a process"),
+        "3" => restricted("no process can be debugged"),
+        _ => Check::warn(name, "this keyrack does not know the value of kernel.yama.ptrace_scope"),
     }
 }
 
@@ -131,4 +147,27 @@ fn yama() -> Check {
 pub(super) fn could_hibernate() -> Option<bool> {
     let pool = Pool::new(ModeRequest::Require(Mode::Secret), Budget::bytes(Budget::LEAST)).ok()?;
     pool.hibernation().map(|hibernation| matches!(hibernation, Hibernation::Possible(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn ptrace_scope_warns_where_debuggers_are_unrestricted() {
+        for (scope, state, words) in [
+            ("0", State::Warn, "other login sessions can read your shells"),
+            ("1", State::Ok, "ptrace_scope 1"),
+            ("2", State::Ok, "only root"),
+            ("3", State::Ok, "no process"),
+            ("4", State::Warn, "does not know"),
+            ("", State::Warn, "does not know"),
+        ] {
+            let check = ptrace_scope(scope);
+            assert_eq!(check.state, state, "{scope:?}: {check:?}");
+            assert!(check.message.contains(words), "{scope:?}: {check:?}");
+            assert_eq!(check.fix.is_some(), scope == "0", "{scope:?}: {check:?}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use keyrack_core::Fix;
+use keyrack_sys::protection::unprotect;
 
 use super::Check;
 
@@ -42,14 +43,10 @@ fn beside(keyrackd: &Path) -> Check {
 
 /// What the program prints when it is asked for its version.
 fn said(program: &Path) -> Result<String, String> {
-    let mut child = Command::new(program)
-        .arg("--version")
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.arg("--version").env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = unprotect(&mut command).spawn().map_err(|error| error.to_string())?;
     let until = Instant::now() + PATIENCE;
     let ended = loop {
         match child.try_wait() {

@@ -64,6 +64,8 @@ impl Daemon {
 
 type Attempt = (&'static str, fn(i32) -> Result<(), Errno>);
 
+const CORE_LIMIT: &str = "core dumps by prlimit";
+
 /// Each way into another process of the same user, and what comes of it.
 const ATTEMPTS: [Attempt; 8] = [
     ("PTRACE_SEIZE", |pid| ptrace(libc::PTRACE_SEIZE, pid)),
@@ -84,7 +86,7 @@ const ATTEMPTS: [Attempt; 8] = [
         Errno::result(unsafe { libc::syscall(libc::SYS_kcmp, own, libc::c_long::from(pid), 1, 0, 0) })
             .map(drop)
     }),
-    ("core dumps by prlimit", |pid| {
+    (CORE_LIMIT, |pid| {
         let wish = libc::rlimit { rlim_cur: 4096, rlim_max: 4096 };
         // SAFETY: one structure is read, none is written.
         Errno::result(unsafe { libc::prlimit(pid, libc::RLIMIT_CORE, &raw const wish, std::ptr::null_mut()) })
@@ -122,7 +124,7 @@ const FILES: [(&str, i32); 19] = [
 
 /// What may fail on any process: where its limit on core dumps is zero already, and before Linux 5.9.
 fn works_nowhere(what: &str) -> bool {
-    ["core dumps by prlimit", "map_files"].contains(&what)
+    [CORE_LIMIT, "map_files"].contains(&what)
 }
 
 /// The C libraries differ.
@@ -131,7 +133,7 @@ type Request = libc::c_int;
 #[cfg(not(target_env = "musl"))]
 type Request = libc::c_uint;
 
-fn ptrace(request: Request, pid: i32) -> Result<(), Errno> {
+pub(crate) fn ptrace(request: Request, pid: i32) -> Result<(), Errno> {
     let none = std::ptr::null_mut::<libc::c_void>();
     // SAFETY: none of the requests made here follows the pointers.
     Errno::result(unsafe { libc::ptrace(request, pid, none, none) }).map(drop)
@@ -176,6 +178,45 @@ fn open(pid: i32, name: &str, flags: i32) -> Result<(), Errno> {
     }
 }
 
+/// Asserts that every way into the process with this number fails for the user that this process runs as, and works on another process
+/// of that user: what fails on any process proves nothing. Its limits are out of reach only where its hard ones are zero.
+pub(crate) fn assert_kept_out(process: i32, limits: bool) {
+    // Where Yama keeps debuggers from all but their children, what works on another process is not known.
+    let yama =
+        fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").is_ok_and(|scope| scope.trim() != "0");
+    let kept_out = |what: &str, attempt: &dyn Fn(i32) -> Result<(), Errno>| {
+        let result = attempt(process);
+        if matches!(result, Err(Errno::ENOENT | Errno::ENOSYS)) {
+            eprintln!("{what}: this kernel does not have it");
+            return;
+        }
+        assert!(matches!(result, Err(Errno::EPERM | Errno::EACCES)), "{what}: {result:?}");
+        // A fresh one each: some stay attached.
+        let other = Reaped::spawn(Command::new("sleep").arg("60").current_dir("/"));
+        let pid = i32::try_from(other.pid()).unwrap();
+        // An exec makes it dumpable a moment after it is seen to have happened.
+        let mut on_another = attempt(pid);
+        for _ in 0..if works_nowhere(what) { 0 } else { 200 } {
+            if on_another.is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            on_another = attempt(pid);
+        }
+        eprintln!("{what}: {result:?}, on another process {on_another:?}");
+        assert!(
+            on_another.is_ok() || works_nowhere(what) || yama,
+            "{what} on another process: {on_another:?}"
+        );
+    };
+    for (name, flags) in FILES {
+        kept_out(name, &|pid| open(pid, name, flags));
+    }
+    for (what, attempt) in ATTEMPTS.into_iter().filter(|(what, _)| limits || *what != CORE_LIMIT) {
+        kept_out(what, &attempt);
+    }
+}
+
 #[test]
 fn the_same_users_debugger_is_kept_out_of_the_daemon() {
     let test = "debugger::the_same_users_debugger_is_kept_out_of_the_daemon";
@@ -185,41 +226,7 @@ fn the_same_users_debugger_is_kept_out_of_the_daemon() {
     in_child(test, || {
         become_stranger();
         let daemon = Daemon::start();
-        // Where Yama keeps debuggers from all but their children, what works on another process is not known.
-        let yama =
-            fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").is_ok_and(|scope| scope.trim() != "0");
-        let kept_out = |what: &str, attempt: &dyn Fn(i32) -> Result<(), Errno>| {
-            let result = attempt(daemon.pid());
-            if matches!(result, Err(Errno::ENOENT | Errno::ENOSYS)) {
-                eprintln!("{what}: this kernel does not have it");
-                return;
-            }
-            assert!(matches!(result, Err(Errno::EPERM | Errno::EACCES)), "{what}: {result:?}");
-            // A fresh one each: some stay attached.
-            let other = Reaped::spawn(Command::new("sleep").arg("60").current_dir("/"));
-            let pid = i32::try_from(other.pid()).unwrap();
-            // An exec makes it dumpable a moment after it is seen to have happened.
-            let mut on_another = attempt(pid);
-            for _ in 0..if works_nowhere(what) { 0 } else { 200 } {
-                if on_another.is_ok() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-                on_another = attempt(pid);
-            }
-            eprintln!("{what}: {result:?}, on another process {on_another:?}");
-            // What fails on any process proves nothing.
-            assert!(
-                on_another.is_ok() || works_nowhere(what) || yama,
-                "{what} on another process: {on_another:?}"
-            );
-        };
-        for (name, flags) in FILES {
-            kept_out(name, &|pid| open(pid, name, flags));
-        }
-        for (what, attempt) in ATTEMPTS {
-            kept_out(what, &attempt);
-        }
+        assert_kept_out(daemon.pid(), true);
         assert!(daemon.hello().contains(r#""name":"not_dumpable","on":true"#), "it serves as before");
     });
 }

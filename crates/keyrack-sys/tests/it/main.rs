@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "what was measured is told")]
 
 mod clock;
+mod command;
 mod debugger;
 mod harden;
 mod memory;

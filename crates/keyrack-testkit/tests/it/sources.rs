@@ -87,6 +87,27 @@ fn the_libraries_read_no_environment_and_never_exit() {
 }
 
 #[test]
+fn programs_that_commands_start_get_their_limits_back() {
+    let mut seen = 0;
+    for package in ["keyrack-client", "keyrack-vaults", "keyrack-ops", "keyrack-cli"] {
+        for (path, text) in sources_of(package) {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().contains("tests")) {
+                continue;
+            }
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let started = lines_with(code, "Command::new(").filter(|line| !line.contains("clap::")).count();
+            seen += started;
+            assert!(
+                started <= lines_with(code, "unprotect(&mut ").count(),
+                "{}: start programs with keyrack_sys::protection::unprotect",
+                path.display()
+            );
+        }
+    }
+    assert!(seen > 0, "the programs that commands start are found");
+}
+
+#[test]
 fn every_module_says_what_it_is() {
     for package in PACKAGES.into_iter().chain(["keyrack-sys", "keyrack-testkit"]) {
         for (path, text) in sources_of(package) {

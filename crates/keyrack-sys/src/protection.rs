@@ -1,0 +1,109 @@
+//! Protection of a command that holds secrets while it runs: debuggers of its own user cannot look into it, and it leaves no
+//! core dump. Unlike the hardening of a daemon ([`crate::harden`]) it is not passed on: a program that is executed becomes
+//! dumpable again by itself (`PR_SET_DUMPABLE(2const)`), and finds the core limit that this process was started with.
+#![expect(unsafe_code, reason = "setrlimit between clone and exec, and std's pre_exec")]
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::{harden, peer};
+
+/// ENOENT: this kernel has no login sessions.
+const ENOENT: i32 = 2;
+
+/// Tries to identify a tracer that ends while it is looked at.
+const TRIES: usize = 100;
+
+static LOWERED: AtomicBool = AtomicBool::new(false);
+/// Soft RLIMIT_CORE before it was lowered; only valid while `LOWERED` is set.
+static CORE_LIMIT: AtomicU64 = AtomicU64::new(0);
+
+/// Makes the process not dumpable, and its soft limit on core dumps 0. The hard limit stays, so that [`restore_core_limit`] can
+/// undo it. To be called first thing in `main`: until then the process is as open as any.
+///
+/// # Errors
+/// Those of `prctl(2)` and `setrlimit(2)`; when the kernel left the process dumpable.
+pub fn protect() -> io::Result<()> {
+    harden::not_dumpable()?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_CORE)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, hard)?;
+    CORE_LIMIT.store(soft, Ordering::Relaxed);
+    LOWERED.store(true, Ordering::Release);
+    Ok(())
+}
+
+/// Gives the soft limit on core dumps back, in a process that is about to execute another program; without [`protect`] it does
+/// nothing. Makes system calls only, so it may run between `fork(2)` or `clone(2)` and `execve(2)`.
+pub(crate) fn restore_core_limit() {
+    if LOWERED.load(Ordering::Acquire) {
+        set_soft_core_limit(CORE_LIMIT.load(Ordering::Relaxed));
+    }
+}
+
+/// Undoes [`restore_core_limit`] where no program could be executed.
+pub(crate) fn lower_core_limit() {
+    if LOWERED.load(Ordering::Acquire) {
+        set_soft_core_limit(0);
+    }
+}
+
+fn set_soft_core_limit(soft: u64) {
+    // SAFETY: an all-zero rlimit is a valid value of that plain C structure.
+    let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
+    // SAFETY: each call reads or fills in the structure it is given.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) == 0 {
+            // Somebody else may have lowered the hard limit since.
+            limit.rlim_cur = soft.min(limit.rlim_max);
+            libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
+        }
+    }
+}
+
+/// Lets a command that [`std::process::Command`] starts find the core limit that this process was started with.
+pub fn unprotect(command: &mut Command) -> &mut Command {
+    // SAFETY: what runs in the child before its exec makes system calls on integers and on its own stack.
+    unsafe {
+        command.pre_exec(|| {
+            restore_core_limit();
+            Ok(())
+        })
+    }
+}
+
+/// Returns the process that traces this one (`ptrace(2)`) from another login session, if there is one. Where the kernel has no
+/// login sessions there is none. To be asked after [`protect`], which lets no further one in.
+///
+/// A tracer outside of our pid namespace is not seen: the kernel shows it as none (`proc_pid_status(5)`).
+///
+/// # Errors
+/// When `/proc/self` cannot be read.
+pub fn foreign_tracer() -> io::Result<Option<i32>> {
+    let own = match harden::tracer_pid()? {
+        0 => return Ok(None),
+        _ => peer::own_session(),
+    };
+    let own = match own {
+        Ok(own) => own,
+        Err(ENOENT) => return Ok(None),
+        Err(errno) => return Err(io::Error::from_raw_os_error(errno)),
+    };
+    let mut tracer = 0;
+    for _ in 0..TRIES {
+        tracer = harden::tracer_pid()?;
+        if tracer == 0 {
+            return Ok(None);
+        }
+        match peer::session(tracer.into()) {
+            // Its number is its own for as long as it traces us.
+            Ok(session) if harden::tracer_pid()? == tracer => return Ok((session != own).then_some(tracer)),
+            // It has ended, and traces nobody any more; the next look shows it.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(Some(tracer))
+}
