@@ -31,6 +31,9 @@ fn main() -> ExitCode {
     // Before anything is read: whatever holds a secret later is then out of a debugger's reach.
     let protected = protect();
     let args: Vec<OsString> = std::env::args_os().collect();
+    if args.len() == 2 && args[1] == command::run::DRAIN && keyrack_sys::drain::run() {
+        return ExitCode::SUCCESS;
+    }
     let environment: Environment = std::env::vars_os().collect();
     let invocation = Invocation::claimed(environment.text("KEYRACK_INVOKED_AS"), Invocation::default());
     let look = outer::look_of_stderr(&environment);

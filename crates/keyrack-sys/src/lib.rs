@@ -9,6 +9,7 @@ compile_error!("keyrack-sys has a backend for Linux only");
 
 pub mod clock;
 pub mod dir;
+pub mod drain;
 pub mod file;
 pub mod harden;
 pub mod inherited;

@@ -109,13 +109,18 @@ pub fn wait_hung_up(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
     wait(fd, PollFlags::empty(), timeout)
 }
 
-/// Waits until a read on one of two descriptors would not block, and says of each whether that is so.
+/// Waits until a read on one of two descriptors would not block, and says of each whether that is so. Neither when `timeout` is over, or when
+/// a signal comes.
 ///
 /// # Errors
 /// Those of `ppoll(2)`.
-pub fn wait_readable_either(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<(bool, bool)> {
+pub fn wait_readable_either(
+    one: BorrowedFd<'_>,
+    other: BorrowedFd<'_>,
+    timeout: Option<Duration>,
+) -> io::Result<(bool, bool)> {
     let mut fds = [PollFd::new(one, PollFlags::POLLIN), PollFd::new(other, PollFlags::POLLIN)];
-    match ppoll(&mut fds, None, None) {
+    match ppoll(&mut fds, timeout.map(TimeSpec::from_duration), None) {
         Ok(_) => Ok((fds[0].any().unwrap_or(true), fds[1].any().unwrap_or(true))),
         Err(Errno::EINTR) => Ok((false, false)),
         Err(errno) => Err(errno.into()),

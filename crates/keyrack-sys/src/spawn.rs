@@ -11,7 +11,7 @@
 
 use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +23,12 @@ use crate::protection;
 
 /// The descriptor a started daemon finds the readiness pipe's write end at.
 pub const READY_FD: RawFd = 3;
+
+/// Most descriptors that a started program can be handed besides.
+pub const MAX_PASSED: usize = 2;
+
+/// Where it finds the first of them.
+const FIRST_PASSED: RawFd = READY_FD + 1;
 
 /// How many signals the kernel has (`signal(7)`).
 const SIGNALS: usize = 64;
@@ -44,8 +50,25 @@ pub struct Started {
 /// # Errors
 /// `EINVAL` for a relative path or a NUL byte in any string; those of `pipe2(2)`, `clone(2)` and `execve(2)`.
 pub fn detached(program: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> io::Result<Started> {
-    if !program.is_absolute() {
+    detached_with(program, args, env, &[])
+}
+
+/// The same with descriptors handed on, found from [`READY_FD`] + 1 on: see [`passed`].
+///
+/// # Errors
+/// Those of [`detached`], and `EINVAL` for more than [`MAX_PASSED`] descriptors.
+pub fn detached_with(
+    program: &Path,
+    args: &[&OsStr],
+    env: &[(&OsStr, &OsStr)],
+    passed: &[BorrowedFd<'_>],
+) -> io::Result<Started> {
+    if !program.is_absolute() || passed.len() > MAX_PASSED {
         return Err(Errno::EINVAL.into());
+    }
+    let mut numbers = [-1; MAX_PASSED];
+    for (number, fd) in numbers.iter_mut().zip(passed) {
+        *number = fd.as_raw_fd();
     }
     let program = c_string(&[program.as_os_str().as_bytes()])?;
     let args = args.iter().map(|arg| c_string(&[arg.as_bytes()])).collect::<io::Result<Vec<_>>>()?;
@@ -64,6 +87,7 @@ pub fn detached(program: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> io
         ready: ready_writer.as_raw_fd(),
         status: status_writer.as_raw_fd(),
         daemon_stack: daemon_stack.top(),
+        passed: numbers,
     };
 
     // Handlers of this process must not run in the children, on its memory.
@@ -108,6 +132,30 @@ pub fn ready_pipe() -> Option<PipeWriter> {
     Some(PipeWriter::from(unsafe { OwnedFd::from_raw_fd(READY_FD) }))
 }
 
+/// The descriptors that [`detached_with`] handed to this process, closed on exec from now on, after [`ready_pipe`] has been called.
+/// Only those that are pipes or terminals are taken. Empty on a second call.
+#[must_use]
+pub fn passed() -> Vec<OwnedFd> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let numbers = (FIRST_PASSED..).take(MAX_PASSED);
+    let open = numbers.filter(|number| {
+        // SAFETY: an all-zero stat is a valid value of that plain C structure.
+        let mut found: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: fstat fills in the structure it is given; EBADF is an answer.
+        let known = unsafe { libc::fstat(*number, &raw mut found) } == 0;
+        let kind = found.st_mode & libc::S_IFMT;
+        // SAFETY: fcntl by number touches no memory.
+        known
+            && (kind == libc::S_IFIFO || kind == libc::S_IFCHR)
+            && unsafe { libc::fcntl(*number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0
+    });
+    // SAFETY: the descriptors were inherited, so no value of this process owns them, and they are taken once.
+    open.map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect()
+}
+
 /// What the children need, all of it made before them: they share the memory of a process whose other threads run on, so
 /// they must not allocate, lock, or write to anything but their own stacks.
 struct Plan {
@@ -117,6 +165,8 @@ struct Plan {
     ready: RawFd,
     status: RawFd,
     daemon_stack: *mut c_void,
+    /// −1 where there is none.
+    passed: [RawFd; MAX_PASSED],
 }
 
 /// A stack for one child, whose frames take a few hundred bytes.
@@ -169,10 +219,26 @@ extern "C" fn become_daemon(plan: *mut c_void) -> c_int {
             plan.fail(Some(libc::getpid()));
         }
         let moved = Plan { status, ..*plan };
+        let mut passed = [-1; MAX_PASSED];
+        for (new, old) in passed.iter_mut().zip(plan.passed).filter(|(_, old)| *old != -1) {
+            *new = libc::fcntl(old, libc::F_DUPFD_CLOEXEC, 10);
+            if *new == -1 {
+                moved.fail(Some(libc::getpid()));
+            }
+        }
         let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
         let in_place = (0..=2).all(|stream| libc::dup2(null, stream) != -1);
-        if null == -1 || !in_place || libc::dup2(ready, READY_FD) == -1 || close_on_exec_from(4) == -1 {
+        if null == -1
+            || !in_place
+            || libc::dup2(ready, READY_FD) == -1
+            || close_on_exec_from(FIRST_PASSED.cast_unsigned()) == -1
+        {
             moved.fail(Some(libc::getpid()));
+        }
+        for (number, fd) in (FIRST_PASSED..).zip(passed).filter(|(_, fd)| *fd != -1) {
+            if libc::dup2(fd, number) == -1 {
+                moved.fail(Some(libc::getpid()));
+            }
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

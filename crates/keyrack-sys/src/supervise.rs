@@ -125,6 +125,12 @@ impl Signals {
     }
 }
 
+/// Sends a signal to every process of our group, this one included.
+pub fn signal_own_group(number: Number) {
+    // SAFETY: kill takes two numbers; 0 is our own group.
+    unsafe { libc::kill(0, number) };
+}
+
 /// What has become of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {

@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -16,6 +16,7 @@ use keyrack_client::source::{self, Export, Mode};
 use keyrack_core::{Attempt, Env, ErrorCode, Fix, Org, Problem};
 use keyrack_mask::{MIN, Patterns};
 use keyrack_ops::get::get_or_unlock;
+use keyrack_sys::drain;
 use keyrack_sys::inherited::was_closed;
 use keyrack_sys::memfd;
 use keyrack_sys::program::Program;
@@ -27,6 +28,9 @@ use crate::command::get::{warn, warn_of_nothing};
 use crate::command::unlock::started;
 use crate::outer::Outer;
 use crate::{output, report};
+
+/// Word that makes this program the reader of output nobody wants ([`drain`]).
+pub(crate) const DRAIN: &str = "drain";
 
 const EXAMPLES: &str = "\
 Exit: that of the command; 2, and it is not started, when a key is not granted; 127 when there is no such command, 126 when it cannot be \
@@ -184,11 +188,27 @@ fn target(number: u8, stream: &(impl AsFd + IsTerminal)) -> Result<Option<Target
     Ok(Some(Target { fd, terminal: stream.is_terminal() }))
 }
 
+/// Leaves the streams that a process in the background has open to a reader of its own, so that this process can end.
+fn leave_running(outer: &Outer, streams: &[OwnedFd]) {
+    if streams.is_empty() {
+        return;
+    }
+    let sources: Vec<_> = streams.iter().map(AsFd::as_fd).collect();
+    // Deleted, as by an update, this program is still the one of this process.
+    let start = |own: &Path| drain::start(own, DRAIN.as_ref(), &sources);
+    let started = std::env::current_exe().and_then(|own| start(&own));
+    match started.or_else(|_| start(Path::new("/proc/self/exe"))) {
+        Err(error) => outer.notice(&format!(
+            "the command left a process in the background, whose output cannot be read any more: {error}"
+        )),
+        Ok(()) => outer
+            .notice("the command left a process in the background: what it writes from now on is discarded"),
+    }
+}
+
 /// Ends as the command did.
 fn end(outer: &Outer, done: &Done) -> u8 {
-    if done.left_open {
-        outer.notice("a process that the command left behind has its output open still: what it writes from here on is not shown");
-    }
+    leave_running(outer, &done.left_open);
     if let Some(error) = &done.lost {
         outer.notice(&format!("what the command wrote could not all be written: {error}"));
     }

@@ -258,6 +258,18 @@ fn terminal_passes_each_key_as_it_is_typed() {
                 exit: 0,
                 shows: &[("line 60", 0)],
             },
+            Case {
+                needs: &[Need::Program("nano")],
+                command: "rm -f new2; nano -I new2; cat new2",
+                dialogue: &[
+                    ("New File", "hello"),
+                    ("hello", "\u{18}"),
+                    ("Save modified", "y"),
+                    ("Write:", "\r"),
+                ],
+                exit: 0,
+                shows: &[],
+            },
             // Under a process that has the terminal open once more, as Node has for its own output.
             Case {
                 needs: &[Need::Program("dialog"), Need::Program("node")],

@@ -14,7 +14,7 @@ use keyrack_mask::Patterns;
 use keyrack_sys::harden::not_dumpable;
 use keyrack_sys::program::Program;
 use keyrack_sys::pty::{OutputTerminal, is_same, roomy_pipe};
-use keyrack_sys::supervise::{Arrival, CHILD, CONTINUE, Child, Signals, State, WINDOW};
+use keyrack_sys::supervise::{Arrival, CHILD, CONTINUE, Child, Signals, State, WINDOW, signal_own_group};
 
 use super::relay::Relay;
 
@@ -48,13 +48,14 @@ pub enum Ended {
     Killed(i32),
 }
 
-/// What came of it.
+/// The end of a masked program.
 #[derive(Debug)]
 pub struct Done {
     /// How the program ended.
     pub ended: Ended,
-    /// Whether a process it left behind still has its output open. What that one writes from now on goes nowhere.
-    pub left_open: bool,
+    /// Its streams that a process it left behind still has open. They must be read until that one ends ([`keyrack_sys::drain`]): if they are
+    /// closed, its next write fails.
+    pub left_open: Vec<OwnedFd>,
     /// Why a part of its output could not be written, if so: a full disk, say.
     pub lost: Option<io::Error>,
 }
@@ -78,15 +79,12 @@ pub fn run(
             let ended = running.wait(&signals)?;
             // Nobody is left to hand a signal on to: it is ours.
             signals.release();
-            let mut done = Done { ended, left_open: false, lost: None };
-            for way in running.relays.into_iter().map(Relay::end) {
-                done.left_open |= way.left_open;
-                done.lost = done.lost.or(way.lost);
+            let mut done = Done { ended, left_open: Vec::new(), lost: None };
+            for stream in running.relays.into_iter().map(Relay::end) {
+                done.left_open.extend(stream.left_open);
+                done.lost = done.lost.or(stream.lost);
             }
-            if let Some(terminal) = &running.terminal {
-                terminal.sync_modes();
-                terminal.restore();
-            }
+            running.terminals.iter().for_each(|terminal| terminal.restore());
             Ok(done)
         }
         Err(error) => {
@@ -99,11 +97,11 @@ pub fn run(
 struct Running {
     child: Child,
     relays: Vec<Relay>,
-    terminal: Option<Arc<OutputTerminal>>,
+    terminals: Vec<Arc<OutputTerminal>>,
 }
 
 /// A stream between the program and its target.
-struct Way {
+struct Stream {
     /// Where it is read.
     source: File,
     /// The program's end.
@@ -112,15 +110,15 @@ struct Way {
     terminal: Option<Arc<OutputTerminal>>,
 }
 
-impl Way {
+impl Stream {
     fn to(target: Target) -> io::Result<Self> {
         if !target.terminal {
             let (source, end) = roomy_pipe()?;
-            return Ok(Way { source, end, target: target.fd, terminal: None });
+            return Ok(Stream { source, end, target: target.fd, terminal: None });
         }
         let (terminal, end) = OutputTerminal::for_terminal(target.fd.as_fd())?;
         let source = File::from(terminal.output().try_clone_to_owned()?);
-        Ok(Way { source, end, target: target.fd, terminal: Some(Arc::new(terminal)) })
+        Ok(Stream { source, end, target: target.fd, terminal: Some(Arc::new(terminal)) })
     }
 }
 
@@ -136,20 +134,20 @@ fn start(
         (Some(out), Some(err)) => is_same(out.fd.as_fd(), err.fd.as_fd()),
         _ => false,
     };
-    let out = stdout.map(Way::to).transpose()?;
-    let err = if shared { None } else { stderr.map(Way::to).transpose()? };
+    let out = stdout.map(Stream::to).transpose()?;
+    let err = if shared { None } else { stderr.map(Stream::to).transpose()? };
     let out_end = out.as_ref().map(|way| way.end.as_fd());
     let err_end = if shared { out_end } else { err.as_ref().map(|way| way.end.as_fd()) };
     let child = Child::start(&program, out_end, err_end, signals)?;
     // With it the values of the keys.
     drop(program);
-    let mut running = Running { child, relays: Vec::new(), terminal: None };
-    for Way { source, end, target, terminal } in out.into_iter().chain(err) {
+    let mut running = Running { child, relays: Vec::new(), terminals: Vec::new() };
+    for Stream { source, end, target, terminal } in out.into_iter().chain(err) {
         drop(end);
-        running.terminal = running.terminal.or_else(|| terminal.clone());
+        running.terminals.extend(terminal.clone());
         running.relays.push(Relay::start(source, target, patterns, terminal)?);
     }
-    if let Some(terminal) = &running.terminal {
+    for terminal in &running.terminals {
         let terminal = Arc::downgrade(terminal);
         // For as long as there is the terminal; nothing waits for it.
         std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
@@ -198,26 +196,25 @@ impl Running {
                 idle_since = Instant::now();
             }
         }
-        if let Some(terminal) = &self.terminal {
-            terminal.sync_modes();
-        }
+        self.terminals.iter().for_each(|terminal| terminal.sync_modes());
         signals.stop_as(signal);
-        if let Some(terminal) = &self.terminal {
-            terminal.resize();
-        }
+        self.terminals.iter().for_each(|terminal| terminal.resize());
     }
 
     fn hand_on(&self, came: Arrival) {
         match came.number {
             CHILD | CONTINUE => {}
-            // The kernel has told the child already, before its own terminal had the new size.
-            WINDOW => {
-                if let Some(terminal) = &self.terminal {
-                    terminal.resize();
-                    self.child.send(WINDOW);
-                } else if came.sender.is_some() {
+            WINDOW if self.terminals.is_empty() => {
+                if came.sender.is_some() {
                     self.child.send(WINDOW);
                 }
+            }
+            // Our own, of below.
+            WINDOW if came.sender.is_some_and(|pid| u32::try_from(pid) == Ok(std::process::id())) => {}
+            // The kernel has told the whole group already, before the program's own terminal had the new size.
+            WINDOW => {
+                self.terminals.iter().for_each(|terminal| terminal.resize());
+                signal_own_group(WINDOW);
             }
             // What the terminal sends, it sends to both; and what the child sends to all of its group, it has had.
             number if came.sender.is_some_and(|pid| pid != self.child.pid()) => self.child.send(number),

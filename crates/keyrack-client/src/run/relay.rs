@@ -17,39 +17,43 @@ use zeroize::Zeroizing;
 /// The most that is read at once, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// How long the second half of a line's end may take: a terminal writes both at once.
+/// Time within which the rest of what is written at once is there, such as the second half of a line's end.
 const TOGETHER: Duration = Duration::from_millis(2);
 
-/// How long a stream may say nothing, once the program has ended, until it is taken for one that only a process it left behind keeps open.
+/// Longest wait for the rest of a key whose beginning is held back. A person at a terminal waits for the echo of each key.
+const HOLD_AT_TERMINAL: Duration = Duration::from_millis(50);
+const HOLD_IN_PIPE: Duration = Duration::from_secs(1);
+
+/// Silence after the program has ended that means: only a process it left behind has the stream open.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// The longest such a process is listened to.
+/// Longest time such a process is listened to.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What became of a stream.
+/// The end of a stream.
 #[derive(Debug, Default)]
-pub(super) struct Way {
-    /// It was given up with somebody still at its other end.
-    pub(super) left_open: bool,
-    /// Why its target took no more, if it did not. One that nobody reads any more is no such case: the program was told so.
+pub(super) struct Finished {
+    /// Where it was read, if a process that the program left behind has the other end open.
+    pub(super) left_open: Option<OwnedFd>,
+    /// Why its target took no more, if it did not. Not set if nobody reads the target any more: the program was told so.
     pub(super) lost: Option<io::Error>,
 }
 
 /// A stream that is being relayed.
 pub(super) struct Relay {
-    /// Not kept open by this: when nobody reads on, the program is to be told.
+    /// Not kept open by this: when nobody reads on, the program must be told.
     source: Weak<File>,
     busy: Arc<AtomicBool>,
     /// Dropped when the program has ended.
     running: Option<PipeWriter>,
-    thread: JoinHandle<Way>,
+    thread: JoinHandle<Finished>,
 }
 
 impl Relay {
     /// Relays `source` to `target`. Where the program has a terminal of its own for it, that is followed.
     ///
     /// # Errors
-    /// When no thread or pipe can be had.
+    /// Those of `pipe2(2)` and of starting a thread.
     pub(super) fn start(
         source: File,
         target: OwnedFd,
@@ -66,6 +70,7 @@ impl Relay {
             out: Zeroizing::new(Vec::with_capacity(patterns.longest() + 2 * CHUNK)),
             terminal,
             holds_return: false,
+            hold_until: None,
             busy: Arc::clone(&busy),
             lost: None,
         };
@@ -74,14 +79,14 @@ impl Relay {
         Ok(Relay { source, busy, running: Some(running), thread })
     }
 
-    /// Whether everything the program has written so far is handed on.
+    /// Returns `true` if everything the program has written so far is handed on.
     pub(super) fn is_idle(&self) -> bool {
         let waiting = self.source.upgrade().map_or(0, |source| waiting(source.as_fd()));
         waiting == 0 && !self.busy.load(Ordering::Acquire)
     }
 
-    /// The program has ended: hands on what is left.
-    pub(super) fn end(mut self) -> Way {
+    /// Hands on what is left, once the program has ended.
+    pub(super) fn end(mut self) -> Finished {
         self.running = None;
         self.thread.join().unwrap_or_default()
     }
@@ -96,22 +101,25 @@ struct Work {
     terminal: Option<Arc<OutputTerminal>>,
     /// The last that was read is a carriage return, which may be a newline's.
     holds_return: bool,
+    /// When what the masker holds back is let go.
+    hold_until: Option<Instant>,
     busy: Arc<AtomicBool>,
     lost: Option<io::Error>,
 }
 
 impl Work {
     /// Until the stream ends.
-    fn run(&mut self, ended: &PipeReader) -> Way {
+    fn run(&mut self, ended: &PipeReader) -> Finished {
         let mut chunk = Zeroizing::new(vec![0; CHUNK]);
-        let left_open = loop {
-            match wait_readable_either(self.source.as_fd(), ended.as_fd()) {
-                Ok((true, _)) => {}
+        let is_left_open = loop {
+            let hold = self.hold_until.map(|until| until.saturating_duration_since(Instant::now()));
+            let goes_on = match wait_readable_either(self.source.as_fd(), ended.as_fd(), hold) {
+                Ok((true, _)) => self.pass(&mut chunk),
                 Ok((false, true)) => break self.rest(&mut chunk),
-                Ok((false, false)) => continue,
-                Err(_) => break false,
-            }
-            if !self.pass(&mut chunk) {
+                Ok((false, false)) => self.release(),
+                Err(_) => false,
+            };
+            if !goes_on {
                 break false;
             }
         };
@@ -120,11 +128,13 @@ impl Work {
         if self.lost.is_none() {
             self.write();
         }
+        let left_open = is_left_open.then(|| self.source.as_fd().try_clone_to_owned().ok()).flatten();
         let lost = self.lost.take().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
-        Way { left_open, lost }
+        Finished { left_open, lost }
     }
 
-    /// What the program wrote before it ended, all of it, and what the processes it left behind have to say in a while.
+    /// Hands on what the program wrote before it ended, all of it, and for a while what the processes it left behind write. Returns `true` if
+    /// one of those goes on.
     fn rest(&mut self, chunk: &mut [u8]) -> bool {
         let mut backlog = waiting(self.source.as_fd());
         let until = Instant::now() + PATIENCE;
@@ -141,7 +151,27 @@ impl Work {
         }
     }
 
-    /// Hands on what there is; false at the end of the stream, and when nobody takes it any more.
+    /// Lets go of what is held back, if its time is over; false when nobody takes it any more.
+    fn release(&mut self) -> bool {
+        if self.hold_until.is_none_or(|until| until > Instant::now()) {
+            return true;
+        }
+        self.hold_until = None;
+        self.masker.release(&mut self.out);
+        let goes_on = self.flush();
+        self.busy.store(false, Ordering::Release);
+        goes_on
+    }
+
+    /// Writes what there is; false when nobody takes it any more.
+    fn flush(&mut self) -> bool {
+        // A terminal that is gone takes nothing more; the program was told by a signal, and what it writes is dropped.
+        let goes_on = self.write() || self.terminal.is_some();
+        self.out.clear();
+        goes_on
+    }
+
+    /// Reads once, and hands on what may go; false at the end of the stream, and when nobody takes it any more.
     fn pass(&mut self, chunk: &mut [u8]) -> bool {
         self.busy.store(true, Ordering::Release);
         let read = match (&*self.source).read(chunk) {
@@ -156,12 +186,22 @@ impl Work {
             self.take(&chunk[..count]);
             // What the program says may be a secret until it is masked.
             chunk[..count].fill(0);
-            // A terminal that is gone takes nothing more; the program was told by a signal, and what it writes is dropped.
-            goes_on = self.write() || self.terminal.is_some();
-            self.out.clear();
+            goes_on = self.flush();
+            self.hold_until = self.hold().map(|hold| Instant::now() + hold);
         }
-        self.busy.store(false, Ordering::Release);
+        self.busy.store(self.hold_until.is_some(), Ordering::Release);
         goes_on
+    }
+
+    /// Longest time that what is held back waits for what comes next. What is too short to be told from other text waits only for what is
+    /// written together with it.
+    fn hold(&self) -> Option<Duration> {
+        match () {
+            () if self.masker.holds() == 0 => None,
+            () if !self.masker.must_wait() => Some(TOGETHER),
+            () if self.terminal.is_some() => Some(HOLD_AT_TERMINAL),
+            () => Some(HOLD_IN_PIPE),
+        }
     }
 
     /// Masks what was read. From a terminal it is first made what the program wrote: its newlines have got a carriage return each, which the
