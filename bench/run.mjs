@@ -5,7 +5,7 @@
 
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { capture, root, run } from '../scripts/command.mjs';
-import { build, targets } from '../scripts/build.mjs';
+import { build, targetDirectory } from '../scripts/build.mjs';
 import { execFile, spawn } from 'node:child_process';
 import { host as thisHost } from '../scripts/platforms.mjs';
 import { availableParallelism } from 'node:os';
@@ -207,11 +207,11 @@ function perSecond(what, { measured, floor: below, ratio }, bar) {
 }
 
 async function main() {
-  ({ directory: platform } = build());
-  const { host } = targets();
-  run('cargo', ['build', '--release', '--locked', '--target', host, '-p', 'keyrack-bench']);
-  const target = JSON.parse(capture('cargo', ['metadata', '--no-deps', '--format-version', '1', '--locked'])).target_directory;
-  measure = join(target, host, 'release', 'measure');
+  const built = build();
+  platform = built.directory;
+  // The client that measures is built as what ships is: static, wherever the musl target is installed.
+  run('cargo', ['build', '--release', '--locked', '--target', built.binaries, '-p', 'keyrack-bench']);
+  measure = join(targetDirectory(), built.binaries, 'release', 'measure');
   floor = join(base, 'floor');
   run('cc', ['-O2', '-o', floor, join(root, 'bench', 'floor.c')]);
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Builds what the platform package of this machine ships and leaves it in npm/<platform>/: bin/keyrack, bin/keyrackd, keyrack.node.
+// Builds what the platform package of this machine ships and leaves it in npm/<platform>/: bin/keyrack, bin/keyrackd, keyrack.node, and
+// build.json, the record of what was built. Tests and benchmarks read that record (`builtHere`) instead of asking the toolchain.
 // Needs cargo and node, no npm dependency. `KEYRACK_BUILD_HOST=1` builds the binaries against the host's libc even where musl is installed.
 //
 //   npm run build -- --target linux-arm64-musl     another platform, by name; may be repeated
@@ -8,25 +9,42 @@
 // Another architecture is linked by Debian's cross compiler for it (gcc-aarch64-linux-gnu, gcc-x86-64-linux-gnu), and needs Rust's target
 // (rustup target add …). Anything but this machine's own platform is built with static binaries or not at all.
 
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { capture, root, run } from './command.mjs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { host, PLATFORMS, platform as named, SHIPPED } from './platforms.mjs';
 import { parseArgs } from 'node:util';
 
-/** Where Rust keeps a target's own libraries, whether they are installed or not. */
+/** Name of the record of a build, in the platform package's directory. Never packed. */
+const RECORD = 'build.json';
+
+/** Directory of a Rust target's own libraries, whether they are installed or not. */
 const libraries = (triple) => capture('rustc', ['--print', 'target-libdir', '--target', triple]).trim();
 
-/** What is built here by default: the Rust triple of the host, of the binaries, and the platform package's name. */
+/**
+ * Returns the Rust targets of a build on this machine: `host`, and `binaries` for everything but the addon. The latter is the static musl target
+ * where it is installed, else the host's.
+ */
 export function targets() {
   const { triple, platform } = host();
   const musl = existsSync(libraries(platform.binaries)) && !process.env.KEYRACK_BUILD_HOST;
-  return { host: triple, platform: platform.name, binaries: musl ? platform.binaries : triple };
+  return { host: triple, platform: platform.name, binaries: musl ? platform.binaries : triple, static: musl };
 }
 
-/** Where cargo leaves things, by cargo's own word. */
-function targetDirectory() {
+/**
+ * Returns the record of the last build for this machine: `platform`, the Rust targets `binaries` and `addon`, and `static`, which is true if the
+ * binaries need no libc of the machine. Throws if there was no build.
+ */
+export function builtHere() {
+  const { platform } = host();
+  const file = join(platform.directory, RECORD);
+  if (!existsSync(file)) throw new Error(`${file} is missing: run npm run build`);
+  return JSON.parse(readFileSync(file, 'utf8'));
+}
+
+/** Returns cargo's target directory. */
+export function targetDirectory() {
   return JSON.parse(capture('cargo', ['metadata', '--no-deps', '--format-version', '1', '--locked'])).target_directory;
 }
 
@@ -92,11 +110,14 @@ function buildPlatform(platform, binaries, { triple }) {
   };
   // Nothing an earlier build left may be shipped by this one.
   const kept = new Set(['package.json', 'README.md', ...Object.keys(files)]);
+  // The record is written last, so an interrupted build leaves none.
   for (const entry of readdirSync(directory, { recursive: true, withFileTypes: true })) {
     const file = join(entry.parentPath ?? entry.path, entry.name).slice(directory.length + 1);
     if (!entry.isDirectory() && !kept.has(file)) rmSync(join(directory, file));
   }
   for (const [file, from] of Object.entries(files)) place(from, join(directory, file), SHIPPED[file]);
+  const record = { platform: name, binaries, addon, static: binaries.endsWith('-musl') };
+  writeFileSync(join(directory, RECORD), `${JSON.stringify(record)}\n`);
   console.log(`built npm/${name}: ${Object.keys(files).join(', ')}`);
 }
 
