@@ -380,7 +380,7 @@ export type Unlocked = Omit<Grant<never>, 'key'>;
  * Opens vaults and hands keys to the daemon, starting it if need be. One bad key never stops the others: each ends unlocked or omitted with
  * its own cause, and the promise resolves. Runs the command in a child process.
  *
- * @throws {KeyrackError} such as `prompt_needed`, `host_manifest_missing`, `no_identity`, `key_not_found`, `duration_above_ceiling`, `timed_out`,
+ * @throws {KeyrackError} such as `prompt_needed`, `host_manifest_missing`, `no_identity`, `key_not_found`, `timed_out`,
  *   `aborted`.
  * @throws {TypeError} for an argument of a wrong type, naming it.
  * @example

@@ -161,7 +161,6 @@ describe('refusals', () => {
     ["k.set({ key: 'TOKEN', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA' })", 'prompt_needed'],
     ["k.set({ key: 'TOKEN', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: 'ghp_0123456789' })", 'long_lived_token'],
     ["k.unlock({ env: 'test', duration: 'forever' })", 'bad_duration'],
-    ["k.unlock({ env: 'test', duration: '48h' })", 'duration_above_ceiling'],
     ["k.unlock({ env: 'sudo' })", 'sudo_needs_key'],
     ["k.unlock({ env: 'test', owner: 'nobody' })", 'host_manifest_missing'],
   ])('%s is %s', async (call, code) => {

@@ -128,6 +128,15 @@ pub fn sockets_in(dir: &Path) -> Vec<Place> {
     places
 }
 
+/// Returns `true` if the error of [`Place::of`] says that no daemon can be here, because the runtime directory
+/// is missing or unusable. Reads then answer as without a daemon; what unlocks fails.
+pub fn is_without_place(problem: &Problem) -> bool {
+    matches!(
+        problem.code,
+        ErrorCode::RuntimeDirMissing | ErrorCode::RuntimeDirUnsafe | ErrorCode::SocketPathTooLong
+    )
+}
+
 /// What to do when the last choice of a directory is not there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
@@ -374,7 +383,7 @@ mod tests {
             "keyrack.12.0123abc.sock",
             "keyrack.12.sock",
             "keyrack.12.0123abcd.default.sock",
-            "keyrack.12.0123abcd.a.b.sock",
+            "keyrack.12.0123abcd.a..b.sock",
             "keyrack.12.0123abcd..sock",
             "other.12.0123abcd.sock",
         ] {

@@ -6,6 +6,7 @@ use keyrack_core::{Env, ErrorCode, Org, Problem, Slug};
 use crate::context::Context;
 use crate::daemon::connect;
 use crate::manifest;
+use crate::paths::is_without_place;
 use crate::session::{RelockWhat, Relocked};
 
 /// What a caller wants ended.
@@ -26,25 +27,45 @@ pub enum Wanted {
     All,
 }
 
-/// Relocks. Without a daemon there is nothing to do, and the slugs come sorted.
+/// Result of a relock.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The erased keys, the slugs sorted.
+    pub relocked: Relocked,
+    /// The reason no daemon could be looked for: the runtime directory is missing or unusable.
+    pub problem: Option<Problem>,
+}
+
+/// Relocks. Without a daemon, or a place for one, there is nothing to do.
 ///
 /// # Errors
 /// Those of [`relock_slugs`], of [`crate::daemon::connect`] and of the daemon.
-pub fn relock(ctx: &Context, wanted: &Wanted) -> Result<Relocked, Problem> {
+pub fn relock(ctx: &Context, wanted: &Wanted) -> Result<Outcome, Problem> {
     let what = match wanted {
         Wanted::All => RelockWhat::All,
         Wanted::Env(env) => RelockWhat::Env(*env),
         Wanted::Key { ask, org, env } => RelockWhat::Slugs(slugs(ctx, ask, org, *env)?),
     };
-    let told = connect(ctx)?.map(|mut daemon| daemon.relock(&what)).transpose();
+    erase(ctx, &what)
+}
+
+/// Erases the keys that `what` names from the daemon, if one runs.
+///
+/// # Errors
+/// Those of [`crate::daemon::connect`] and of the daemon.
+pub fn erase(ctx: &Context, what: &RelockWhat) -> Result<Outcome, Problem> {
+    let told = connect(ctx).and_then(|daemon| daemon.map(|mut daemon| daemon.relock(what)).transpose());
     let mut relocked = match told {
         Ok(relocked) => relocked.unwrap_or_default(),
         // It ended in between, and its keys with it.
         Err(problem) if problem.code == ErrorCode::DaemonAbsent => Relocked::default(),
+        Err(problem) if is_without_place(&problem) => {
+            return Ok(Outcome { problem: Some(problem), ..Outcome::default() });
+        }
         Err(problem) => return Err(problem),
     };
     relocked.slugs.sort();
-    Ok(relocked)
+    Ok(Outcome { relocked, problem: None })
 }
 
 fn slugs(ctx: &Context, key: &str, org: &Org, env: Option<Env>) -> Result<Vec<Slug>, Problem> {

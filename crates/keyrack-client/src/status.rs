@@ -4,7 +4,7 @@ use keyrack_core::{Env, ErrorCode, Owner, Problem};
 
 use crate::context::Context;
 use crate::daemon::{Daemon, connect_at};
-use crate::paths::Place;
+use crate::paths::{Place, is_without_place};
 use crate::session::{Greeting, HeldKey, Holdings};
 
 /// What is known of the context's rack.
@@ -12,8 +12,10 @@ use crate::session::{Greeting, HeldKey, Holdings};
 pub struct Status {
     /// Whose rack.
     pub owner: Owner,
-    /// Where its socket is, or would be.
-    pub place: Place,
+    /// Where its socket is, or would be; `None` where the runtime directory is missing or unusable.
+    pub place: Option<Place>,
+    /// The reason there is no place for a socket.
+    pub problem: Option<Problem>,
     /// Its daemon; `None` when none runs.
     pub running: Option<Running>,
     /// Other login sessions in which a socket of the same rack stands.
@@ -44,12 +46,20 @@ impl Running {
     }
 }
 
-/// Looks. A rack without a daemon is no error.
+/// Looks. A rack without a daemon is no error, nor is one without a usable runtime directory.
 ///
 /// # Errors
 /// Those of [`crate::daemon::connect`] and of the daemon.
 pub fn status(ctx: &Context) -> Result<Status, Problem> {
-    let place = Place::of(ctx)?;
+    let place = match Place::of(ctx) {
+        Ok(place) => place,
+        Err(problem) if is_without_place(&problem) => {
+            let owner = ctx.owner.clone();
+            let problem = Some(problem);
+            return Ok(Status { owner, place: None, problem, running: None, other_sessions: Vec::new() });
+        }
+        Err(problem) => return Err(problem),
+    };
     let other_sessions = place.other_sessions();
     let running = match connect_at(ctx, place.clone())?.map(look).transpose() {
         Ok(running) => running,
@@ -57,7 +67,7 @@ pub fn status(ctx: &Context) -> Result<Status, Problem> {
         Err(problem) if problem.code == ErrorCode::DaemonAbsent => None,
         Err(problem) => return Err(problem),
     };
-    Ok(Status { owner: ctx.owner.clone(), place, running, other_sessions })
+    Ok(Status { owner: ctx.owner.clone(), place: Some(place), problem: None, running, other_sessions })
 }
 
 fn look(mut daemon: Daemon) -> Result<Running, Problem> {

@@ -1,4 +1,4 @@
-//! Owners: whose rack it is. An owner's name stands in file and socket names, so its grammar is narrow.
+//! Owners of racks. An owner's name is part of file and socket names, so its grammar is narrow.
 
 use std::fmt;
 use std::str::FromStr;
@@ -33,20 +33,22 @@ impl fmt::Display for Owner {
 impl FromStr for Owner {
     type Err = Problem;
 
-    /// `^[a-z0-9][a-z0-9_-]*$`, at most 64 bytes: nothing that could leave a directory or be read as another part of a
-    /// socket's name. Fails with [`ErrorCode::BadOwner`].
+    /// Parses `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$` without `..`: the names that today's racks have, and
+    /// nothing that could leave a directory. Case counts. Fails with [`ErrorCode::BadOwner`].
     fn from_str(text: &str) -> Result<Self, Problem> {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let ok = text.len() <= 64
-            && text.bytes().next().is_some_and(plain)
-            && text.bytes().all(|b| plain(b) || b == b'_' || b == b'-');
+            && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+            && text.bytes().all(word)
+            && !text.contains("..");
         match (ok, text) {
             (true, "default") => Ok(Owner(None)),
             (true, name) => Ok(Owner(Some(name.to_owned()))),
             (false, other) => Err(Problem::new(
                 ErrorCode::BadOwner,
                 format!(
-                    "invalid owner {other:?}: must begin with a-z or 0-9 and hold only a-z, 0-9, _ and -"
+                    "invalid owner {other:?}: must begin with a letter or digit, hold only letters, digits, _, - \
+                     and single dots, and have at most 64 characters"
                 ),
             )),
         }
@@ -61,7 +63,12 @@ mod tests {
     fn grammar() {
         assert_eq!("default".parse::<Owner>().unwrap(), Owner::DEFAULT);
         assert_eq!("ehmpath".parse::<Owner>().unwrap().name(), Some("ehmpath"));
-        for bad in ["", ".", "..", "../x", "a/b", "A", "-a", "_a", "a.b", "a b", "é", "a\n", &"a".repeat(65)]
+        for ok in ["Alice", "casey", "a.b", "R2.d2-x_Y", "9", "a.", &"a".repeat(64)] {
+            assert_eq!(ok.parse::<Owner>().unwrap().name(), Some(ok));
+        }
+        assert_ne!("Default".parse::<Owner>().unwrap(), Owner::DEFAULT, "case counts");
+        for bad in
+            ["", ".", "..", "../x", "a/b", "-a", "_a", ".a", "a..b", "a b", "é", "a\n", &"a".repeat(65)]
         {
             assert_eq!(bad.parse::<Owner>().unwrap_err().code, ErrorCode::BadOwner, "{bad:?}");
         }

@@ -29,9 +29,10 @@ impl Borrow<str> for Slug {
 }
 
 impl Slug {
-    /// Builds a slug from its parts. Fails with [`ErrorCode::BadKeyName`] or [`ErrorCode::BadSlug`].
+    /// Builds a slug from its parts. The name may be a legacy one ([`check_known_name`]). Fails with
+    /// [`ErrorCode::BadKeyName`] or [`ErrorCode::BadSlug`].
     pub fn new(org: &str, env: Env, name: &str) -> Result<Self, Problem> {
-        check_name(name)?;
+        check_known_name(name)?;
         Self::parse(&format!("{org}.{env}.{name}"))
     }
 
@@ -139,10 +140,25 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
     Some((org, env, &name[1..]))
 }
 
+/// Longest key name, in bytes.
+const MAX_NAME: usize = 255;
+
+/// Checks the name of a key that may have been stored by an older keyrack, which checked no name at all: it
+/// may also begin with a digit and hold letters of any script, `@`, `:`, `/`, `+` and blanks inside. None of
+/// these means anything to a shell inside quotes, to a CI runner or to `execve`. Fails with
+/// [`ErrorCode::BadKeyName`].
+pub fn check_known_name(name: &str) -> Result<(), Problem> {
+    let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '@' | ':' | '/' | '+');
+    let ok = name.len() <= MAX_NAME
+        && name.starts_with(|c: char| c.is_alphanumeric() || c == '_')
+        && name.chars().all(word);
+    if ok { Ok(()) } else { check_name(name) }
+}
+
 /// Checks a key name that is about to be stored. Fails with [`ErrorCode::BadKeyName`].
 pub fn check_name(name: &str) -> Result<(), Problem> {
     let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    let ok = (1..=255).contains(&name.len())
+    let ok = (1..=MAX_NAME).contains(&name.len())
         && name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && name.bytes().all(word)
         && !name.ends_with('.')
@@ -262,8 +278,17 @@ mod tests {
         for ok in ["API_KEY", "_x", "a.b", "A-1"] {
             check_name(ok).unwrap();
         }
-        for bad in ["", "1A", "a b", "a=b", "a\n", "a..b", "a.", "é", "$(x)", "a/b", &"a".repeat(256)] {
+        let legacy = ["1A", "a..b", "a.", "é", "a/b", "x@y:z+1"];
+        for bad in
+            ["", "a=b", "a\n", "$(x)", "a b", " a", "-a", "a'b", "a<<b", "a\u{202e}b", &"a".repeat(256)]
+        {
             assert_eq!(check_name(bad).unwrap_err().code, ErrorCode::BadKeyName, "{bad:?}");
+            assert_eq!(check_known_name(bad).unwrap_err().code, ErrorCode::BadKeyName, "{bad:?}");
+        }
+        for name in legacy {
+            assert_eq!(check_name(name).unwrap_err().code, ErrorCode::BadKeyName, "{name:?} is not stored");
+            check_known_name(name).unwrap();
+            assert_eq!(Slug::new("acme", Env::Test, name).unwrap().name(), name);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! same; and a value's bytes are judged, whatever they are.
 
 use keyrack_core::life::{LifeAsk, clamp_life, grant_life};
-use keyrack_core::slug::check_name;
+use keyrack_core::slug::check_known_name;
 use keyrack_core::{Clock, Env, Life, Mechanism, Org, Owner, Slug, VaultId, firewall, iso};
 use keyrack_vaults::recipient::{self, Stanza};
 
@@ -48,7 +48,7 @@ fn slug(text: &str) {
         assert_eq!((fallback.org(), fallback.name()), (slug.org(), slug.name()), "of the same org and name");
         assert!(!slug.is_sudo(), "no other key answers for sudo");
     }
-    if check_name(slug.name()).is_ok()
+    if check_known_name(slug.name()).is_ok()
         && let Some(env) = slug.env_kind()
     {
         assert_eq!(Slug::new(slug.org(), env, slug.name()).as_ref(), Ok(&slug), "built of its parts");

@@ -1,8 +1,9 @@
 //! `status` and `relock`: what the daemon of the caller's login session holds, and the end of it. Never a secret.
 
+use keyrack_client::relock::erase;
+use keyrack_client::render;
 use keyrack_client::session::RelockWhat;
 use keyrack_client::status::status as look;
-use keyrack_client::{daemon, render};
 use keyrack_core::{Env, Slug};
 use napi_derive::napi;
 use serde_json::json;
@@ -47,11 +48,7 @@ pub fn relock(ask: HeldAsk) -> napi::Result<String> {
             (None, None) => RelockWhat::All,
         };
         let ctx = ask.realm.context()?;
-        let mut relocked = match daemon::connect(&ctx)? {
-            Some(mut daemon) => daemon.relock(&what)?.slugs,
-            None => Vec::new(),
-        };
-        relocked.sort_unstable();
+        let relocked = erase(&ctx, &what)?.relocked.slugs;
         let slugs: Vec<&str> = relocked.iter().map(Slug::as_str).collect();
         Ok::<_, Fault>(json!({ "relocked": slugs }).to_string())
     })?;

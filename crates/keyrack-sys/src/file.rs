@@ -65,13 +65,13 @@ pub fn append_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a regular file that is there to write at its end, whoever else does, and whosever it is; a symbolic link is not followed. Nothing
-/// is waited for.
+/// Opens a regular file to write at its end, whoever owns it, and creates it with mode 0600 if it is missing. A symbolic link is not
+/// followed. Never waits.
 ///
 /// # Errors
-/// As [`append_private`], but for owner and mode; [`io::ErrorKind::NotFound`].
-pub fn append_existing(path: &Path) -> io::Result<File> {
-    append(path, OFlag::empty())
+/// As [`append_private`], but for owner and mode; [`io::ErrorKind::NotFound`] for a missing directory.
+pub fn append_shared(path: &Path) -> io::Result<File> {
+    append(path, OFlag::O_CREAT)
 }
 
 fn append(path: &Path, more: OFlag) -> io::Result<File> {
@@ -138,20 +138,22 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_others_can_be_appended_to_if_it_is_there() {
+    fn append_shared_opens_files_of_others_and_creates_missing_ones() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("open"), "one").unwrap();
         std::fs::set_permissions(at("open"), std::fs::Permissions::from_mode(0o666)).unwrap();
-        append_existing(&at("open")).unwrap().write_all(b"two").unwrap();
+        append_shared(&at("open")).unwrap().write_all(b"two").unwrap();
         assert_eq!(std::fs::read_to_string(at("open")).unwrap(), "onetwo");
         std::os::unix::fs::symlink(at("open"), at("link")).unwrap();
         nix::unistd::mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
         for name in ["link", "pipe", "."] {
-            assert_eq!(append_existing(&at(name)).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
+            assert_eq!(append_shared(&at(name)).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
         }
-        assert_eq!(append_existing(&at("nowhere")).unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert!(!at("nowhere").exists());
+        append_shared(&at("new")).unwrap().write_all(b"made").unwrap();
+        assert_eq!(std::fs::read_to_string(at("new")).unwrap(), "made");
+        assert_eq!(std::fs::metadata(at("new")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(append_shared(&at("no/dir")).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

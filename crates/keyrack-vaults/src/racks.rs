@@ -130,11 +130,12 @@ mod tests {
         let slug = Slug::parse("testorg.test.API_KEY").unwrap();
         let default = racks("default");
         let named = racks("ehmpath");
-        for racks in [&default, &named] {
+        let dotted = racks("R2.D2");
+        for racks in [&default, &named, &dotted] {
             assert_eq!(Racks::owner_of(&racks.manifest_name()).as_ref(), Some(racks.owner()));
         }
         for name in
-            ["keyrack.host..age", "keyrack.hostage", "keyrack.host.A.age", "keyrack.host.age.tmp", "x"]
+            ["keyrack.host..age", "keyrack.hostage", "keyrack.host._A.age", "keyrack.host.age.tmp", "x"]
         {
             assert_eq!(Racks::owner_of(name), None, "{name}");
         }

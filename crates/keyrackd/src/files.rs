@@ -139,7 +139,8 @@ mod tests {
         for (name, hash, owner) in [
             ("/r/keyrack.4294967295.94a6b447.sock", "94a6b447", "default"),
             ("/r/keyrack.3.83db27ef.ehmpath.sock", "83db27ef", "ehmpath"),
-            ("/r/keyrack.3.83db27ef.a.b.sock", "", "default"),
+            ("/r/keyrack.3.83db27ef.A.b.sock", "83db27ef", "A.b"),
+            ("/r/keyrack.3.83db27ef.a..b.sock", "", "default"),
             ("/r/keyrack.3.83db27e.sock", "", "default"),
             ("/r/keyrack.3.83DB27EF.sock", "", "default"),
             ("/r/keyrack.x.83db27ef.sock", "", "default"),

@@ -1,13 +1,13 @@
 //! `keyrack daemon start|stop|restart|status|prune`: the process that keeps unlocked keys.
 
 use clap::{Args, Subcommand};
-use keyrack_client::Context;
 use keyrack_client::daemon::{self, Fate, Pruned};
 use keyrack_client::render::Tone;
 use keyrack_client::render::status::{greeting_value, weaknesses};
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::session::Greeting;
 use keyrack_client::status::status;
+use keyrack_client::{Context, Place};
 use keyrack_core::{Owner, Problem};
 use serde_json::{Value, json};
 
@@ -138,13 +138,14 @@ fn restart(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
 
 fn look(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
     let found = status(&flags.context(outer)?)?;
-    let socket = found.place.socket();
+    found.problem.iter().for_each(|problem| outer.warn(problem));
+    let socket = found.place.as_ref().map(Place::socket);
+    let shown_socket = socket.iter().map(|socket| Node::pair("socket", outer.shown(socket, None)));
     let nodes = match &found.running {
-        None => vec![Node::pair("daemon", "not found"), Node::pair("socket", outer.shown(&socket, None))],
+        None => std::iter::once(Node::pair("daemon", "not found")).chain(shown_socket).collect(),
         Some(running) => {
             let held = running.holdings.keys.len();
-            let mut below =
-                vec![Node::pair("socket", outer.shown(&socket, None)), Node::pair("keys", held.to_string())];
+            let mut below: Vec<Node> = shown_socket.chain([Node::pair("keys", held.to_string())]).collect();
             match &running.greeting {
                 Some(greeting) => below.extend(described(greeting)),
                 None => below.push(Node::new(format!("an older TypeScript keyrack{}", pid(running.pid)))),
@@ -155,7 +156,7 @@ fn look(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
     let value = found.running.as_ref().map_or(Value::Null, |running| {
         json!({
             "owner": found.owner.name(),
-            "socketPath": socket.display().to_string(),
+            "socketPath": socket.as_ref().map(|socket| socket.display().to_string()),
             "pid": running.pid,
             "keys": running.holdings.keys.len(),
             "legacy": running.greeting.is_none(),

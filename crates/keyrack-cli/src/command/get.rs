@@ -161,10 +161,11 @@ pub(crate) fn warn(outer: &Outer, outcome: &Outcome) {
         let fix = Fix::command(["daemon", "restart"]).render(outer.invocation);
         outer.notice(&format!("an older TypeScript keyrack daemon answered; `{fix}` takes over from it"));
     }
-    // Where no daemon can be, there is nothing to warn of: the environment has answered.
-    let nowhere =
-        |problem: &&Problem| matches!(problem.code, ErrorCode::NoHome | ErrorCode::RuntimeDirMissing);
-    if let Some(problem) = outcome.daemon_problem.as_ref().filter(|problem| !nowhere(problem)) {
+    // Where no daemon can be and the environment has answered, there is nothing to warn of.
+    let needless = |problem: &&Problem| {
+        outcome.all_granted() && matches!(problem.code, ErrorCode::NoHome | ErrorCode::RuntimeDirMissing)
+    };
+    if let Some(problem) = outcome.daemon_problem.as_ref().filter(|problem| !needless(problem)) {
         outer.warn(problem);
     }
     outcome.manifest_faults.iter().for_each(|fault| outer.warn(fault));

@@ -1,7 +1,7 @@
 //! `keyrack relock`: forget unlocked keys now.
 
 use clap::Args;
-use keyrack_client::relock::{Wanted, relock};
+use keyrack_client::relock::{Outcome, Wanted, relock};
 use keyrack_client::render::unlock::relocked;
 use keyrack_core::{Env, Org, Problem};
 use serde_json::json;
@@ -46,7 +46,8 @@ impl Flags {
             (None, Some(env)) => Wanted::Env(env),
             (None, None) => Wanted::All,
         };
-        let done = relock(&outer.context(owner), &wanted)?;
+        let Outcome { relocked: done, problem } = relock(&outer.context(owner), &wanted)?;
+        problem.iter().for_each(|problem| outer.warn(problem));
         if done.unnamed > 0 {
             outer.notice(&format!("and {} more keys than could be named", done.unnamed));
         }

@@ -81,6 +81,9 @@ impl Rack<'_> {
             context.deadline = watch::EVERY;
         }
         let status = status(&context)?;
+        if !self.watched {
+            status.problem.iter().for_each(|problem| self.outer.warn(problem));
+        }
         // Who can open the rack is shown only where that asks nobody anything.
         let recipients = match status.running {
             Some(_) => self.outer.operate(self.owner.clone(), &[], |outside| Ok(get_unasked(outside)))?,

@@ -7,7 +7,7 @@ use keyrack_testkit::{Need, Reaped, can_run};
 
 use crate::scenario::World;
 
-fn words(line: &str) -> Vec<String> {
+pub(crate) fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 

@@ -6,6 +6,7 @@ mod compat;
 mod completions;
 mod credential;
 mod doctor;
+mod drop_in;
 mod fill;
 mod firewall;
 mod fixes;

@@ -10,7 +10,7 @@ use super::{Options, Outcome, Plan};
 use crate::context::Context;
 use crate::daemon::connect_at;
 use crate::inventory::Inventory;
-use crate::paths::Place;
+use crate::paths::{Place, is_without_place};
 use crate::secret::Secret;
 use crate::session::Granted;
 
@@ -29,7 +29,8 @@ pub struct Pending<'c> {
     needs_daemon: bool,
 }
 
-/// Asks the daemon for all keys of the plan at once. A daemon that cannot be asked is no error yet: the environment may have everything.
+/// Asks the daemon for all keys of the plan at once. A daemon that cannot be asked is no error yet: the environment may have everything. Where
+/// the runtime directory is missing or unusable, keys are missing as without a daemon, and the outcome carries the reason.
 pub fn read(ctx: &Context, plan: Plan, options: Options) -> Pending<'_> {
     let mut pending = Pending {
         ctx: Cow::Borrowed(ctx),
@@ -43,6 +44,7 @@ pub fn read(ctx: &Context, plan: Plan, options: Options) -> Pending<'_> {
     };
     if !pending.plan.asked.is_empty() {
         pending.problem = pending.ask_daemon().err();
+        pending.needs_daemon = !pending.problem.as_ref().is_some_and(is_without_place);
     }
     pending
 }
@@ -62,20 +64,11 @@ impl Pending<'_> {
         Ok(())
     }
 
-    /// The same for a machine that needs no daemon, as in CI: where there can be none, for want of a home or of a directory for its socket,
-    /// what the environment does not have is missing, and no failure.
+    /// The same for a machine that needs no daemon, as in CI: without a home, too, what the environment does not have is missing, and no error.
     #[must_use]
     pub fn without_need_of_daemon(mut self) -> Self {
-        let nowhere = |problem: &Problem| {
-            matches!(
-                problem.code,
-                ErrorCode::NoHome
-                    | ErrorCode::RuntimeDirMissing
-                    | ErrorCode::RuntimeDirUnsafe
-                    | ErrorCode::SocketPathTooLong
-            )
-        };
-        self.needs_daemon = !self.problem.as_ref().is_some_and(nowhere);
+        let no_home = |problem: &Problem| problem.code == ErrorCode::NoHome;
+        self.needs_daemon &= !self.problem.as_ref().is_some_and(no_home);
         self
     }
 

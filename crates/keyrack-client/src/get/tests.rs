@@ -1,6 +1,7 @@
 //! Reads without a daemon: the environment, the traces of keys, and what is said of each.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use keyrack_core::{Attempt, Env, ErrorCode, Fix, Invocation, Org, Slug};
 use keyrack_testkit::Home;
@@ -299,17 +300,30 @@ fn the_environment_needs_no_home_no_runtime_dir_and_no_socket() {
 }
 
 #[test]
-fn without_a_daemon_to_ask_what_the_environment_lacks_is_an_error() {
+fn get_without_home_is_an_error_and_without_runtime_dir_finds_nothing() {
     let site = Worksite::new(Some(MANIFEST));
-    for (home, runtime, code) in [
-        (String::new(), site.home.runtime().display().to_string(), ErrorCode::NoHome),
-        (site.home.home().display().to_string(), String::new(), ErrorCode::RuntimeDirUnsafe),
-        (site.home.home().display().to_string(), "/nonexistent".to_owned(), ErrorCode::RuntimeDirMissing),
-    ] {
-        let variables = [("HOME", home.as_str()), ("XDG_RUNTIME_DIR", runtime.as_str())];
+    site.was_set("acme.test.PLAIN");
+    let get_in = |home: &str, runtime: &str| {
+        let variables = [("HOME", home), ("XDG_RUNTIME_DIR", runtime)];
         let ctx = Context::new(site.home.home(), variables.into_iter().collect());
-        let problem = get(&ctx, &key("acme.test.PLAIN", None), Options::default()).unwrap_err();
-        assert_eq!(problem.code, code);
+        get(&ctx, &key("acme.test.PLAIN", None), Options::default())
+    };
+    let runtime = site.home.runtime().display().to_string();
+    assert_eq!(get_in("", &runtime).unwrap_err().code, ErrorCode::NoHome);
+    let home = site.home.home().display().to_string();
+    let long = format!("{runtime}/{}", "x".repeat(100));
+    fs::create_dir(&long).unwrap();
+    fs::set_permissions(&long, fs::Permissions::from_mode(0o700)).unwrap();
+    for (runtime, code) in [
+        ("", ErrorCode::RuntimeDirUnsafe),
+        ("relative", ErrorCode::RuntimeDirUnsafe),
+        ("/", ErrorCode::RuntimeDirUnsafe),
+        ("/nonexistent", ErrorCode::RuntimeDirMissing),
+        (&long, ErrorCode::SocketPathTooLong),
+    ] {
+        let outcome = get_in(&home, runtime).unwrap();
+        assert_eq!(outcome.answers[0].attempt.status(), "locked", "{runtime:?}");
+        assert_eq!(outcome.daemon_problem.unwrap().code, code, "{runtime:?}");
     }
 }
 

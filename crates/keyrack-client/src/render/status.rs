@@ -183,7 +183,7 @@ pub fn status_value(status: &Status, recipients: Vec<Value>, env: Option<Env>) -
     let mut value = json!({
         "keys": keys,
         "owner": status.owner.name(),
-        "socketPath": status.place.socket().display().to_string(),
+        "socketPath": status.place.as_ref().map(|place| place.socket().display().to_string()),
         "legacy": running.greeting.is_none(),
         "otherSessions": status.other_sessions,
     });

@@ -324,12 +324,13 @@ fn a_status(running: bool) -> Status {
     let holdings = Holdings { keys, home_hash: "01234567".into(), condition: None };
     Status {
         owner: Owner::DEFAULT,
-        place: Place {
+        place: Some(Place {
             dir: "/run/user/1".into(),
             session: "3".into(),
             home_hash: "01234567".into(),
             owner: Owner::DEFAULT,
-        },
+        }),
+        problem: None,
         running: running.then_some(Running { pid: Some(7), greeting: Some(greeting), holdings }),
         other_sessions: vec!["4".into()],
     }

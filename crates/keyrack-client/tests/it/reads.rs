@@ -159,13 +159,13 @@ fn relocking_by_name_by_slug_by_env_and_all() {
         let rack = worksite();
         rack.unlock(&all);
         let relocked = relock(&rack.context(), &wanted).unwrap();
-        let slugs: Vec<_> = relocked.slugs.iter().map(keyrack_core::Slug::as_str).collect();
+        let slugs: Vec<_> = relocked.relocked.slugs.iter().map(keyrack_core::Slug::as_str).collect();
         assert_eq!(slugs, ended, "{wanted:?}");
         let left = rack.session().status().unwrap().keys.len();
         assert_eq!(left, 4 - ended.len(), "{wanted:?}");
     }
     let rack = worksite();
-    assert_eq!(relock(&rack.context(), &Wanted::All).unwrap().slugs, []);
+    assert_eq!(relock(&rack.context(), &Wanted::All).unwrap().relocked.slugs, []);
     let problem = relock(&rack.context(), &by("PLAIN", None)).unwrap_err();
     assert_eq!(problem.code, ErrorCode::AmbiguousKey);
 }

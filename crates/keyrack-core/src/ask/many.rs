@@ -5,7 +5,7 @@ use crate::env::Env;
 use crate::error::Problem;
 use crate::org::Org;
 use crate::repo_manifest::{KeySpec, RepoManifest};
-use crate::slug::{Slug, check_name};
+use crate::slug::{Slug, check_known_name};
 
 /// Every key of the repository in an env: of `all`, every key of every env. Without `--env` it is `all` if neither the manifest nor a file it extends declares an env.
 ///
@@ -62,7 +62,7 @@ where
 }
 
 fn unlock_named(ask: &Ask<'_>, name: &str, hosts: &[&Slug]) -> Result<Vec<Slug>, Problem> {
-    check_name(name)?;
+    check_known_name(name)?;
     let (given, org) = (ask.env()?, ask.org()?);
     let env = match (given, ask.manifest, &org) {
         (Some(env), _, _) => env,
@@ -151,7 +151,7 @@ pub fn relock_slugs(ask: &Ask<'_>) -> Result<Vec<Slug>, Problem> {
     {
         return Ok(vec![stored]);
     }
-    check_name(key)?;
+    check_known_name(key)?;
     let env = match (env, ask.manifest) {
         (Some(env), _) => env,
         (None, Some(manifest)) if org != Org::Machine => infer(ask, Verb::Relock, key, manifest)?,

@@ -15,7 +15,7 @@ use crate::error::{ErrorCode, Problem};
 use crate::org::Org;
 use crate::owner::Owner;
 use crate::repo_manifest::RepoManifest;
-use crate::slug::{Slug, check_name};
+use crate::slug::{Slug, check_known_name, check_name};
 
 /// What a caller typed, and where it was typed.
 #[derive(Clone, Copy, Debug)]
@@ -180,7 +180,7 @@ fn expand(ask: &Ask<'_>, verb: Verb, key: &str) -> Result<Slug, Problem> {
 }
 
 fn bare(ask: &Ask<'_>, verb: Verb, name: &str, env: Option<Env>, org: &Org) -> Result<Slug, Problem> {
-    check_name(name)?;
+    check_known_name(name)?;
     let or_all = || match env {
         None if verb == Verb::Set => Err(problems::env_required_for_set(name)),
         env => Ok(env.unwrap_or(Env::All)),

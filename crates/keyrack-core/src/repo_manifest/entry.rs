@@ -5,7 +5,7 @@ use super::{KeySpec, RawManifest, UNREADABLE};
 use crate::env::Env;
 use crate::error::{ErrorCode, Problem};
 use crate::grade::MinimumGrade;
-use crate::slug::{Slug, check_name};
+use crate::slug::{Slug, check_known_name};
 
 /// A key as a section declares it, before it has a slug.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Entry {
             },
             other => Err(format!("entry {nth} is {}: it must be the name of a key", other.kind())),
         };
-        let checked = entry.and_then(|entry| match check_name(&entry.name) {
+        let checked = entry.and_then(|entry| match check_known_name(&entry.name) {
             Ok(()) => Ok(entry),
             Err(problem) => Err(format!("entry {nth}: {problem}")),
         });

@@ -206,8 +206,10 @@ impl<'a> Shape<'a> {
             }
             Some(node) => match node.text().map(str::parse::<Org>) {
                 Some(Ok(Org::Named(name))) => name,
-                Some(Ok(Org::Machine | Org::This)) => {
-                    return Err(at("org").fault(node.line, "it must be a plain name, not @all or @this"));
+                // Today's files have it. Such keys are read from the environment; nothing is stored for them.
+                Some(Ok(Org::This)) => Org::THIS.to_owned(),
+                Some(Ok(Org::Machine)) => {
+                    return Err(at("org").fault(node.line, "it must be a plain name, not @all"));
                 }
                 Some(Err(problem)) => return Err(at("org").fault(node.line, &problem.message)),
                 None => {

@@ -106,6 +106,7 @@ fn a_bad_entry_never_stops_the_others() {
         ("\"\"", "entry 2: invalid key name", 2),
         ("\"a b\"", "entry 2: invalid key name", 2),
         ("\"$(rm)\"", "entry 2: invalid key name", 2),
+        ("\"A=B\"", "entry 2: invalid key name", 2),
         (r#"{"key":7}"#, "entry 2: `key` must be the name", 2),
         (r#"{"key":null,"grade":"encrypted"}"#, "entry 2: `key` must be the name", 2),
         (

@@ -10,7 +10,7 @@ use std::path::Path;
 use keyrack_client::get::Answer;
 use keyrack_client::source::Export;
 use keyrack_core::{Attempt, ErrorCode, Problem, iso};
-use keyrack_sys::file::append_existing;
+use keyrack_sys::file::append_shared;
 use zeroize::Zeroizing;
 
 /// Variables by which programs find what they run or load: a secret there would break every later step, or steer it.
@@ -176,13 +176,13 @@ pub struct EnvFile {
 }
 
 impl EnvFile {
-    /// Opens it, so that a runner without one is found out before anything is told.
+    /// Opens it before anything is printed, and creates it if it is missing.
     ///
     /// # Errors
-    /// [`ErrorCode::Usage`] when there is none; [`ErrorCode::FileUnsafe`] for a link and for what is no file; [`ErrorCode::Io`].
+    /// [`ErrorCode::Usage`] when its directory is missing; [`ErrorCode::FileUnsafe`] for a link and for what is no file; [`ErrorCode::Io`].
     pub fn open(path: &Path) -> Result<Self, Problem> {
         let shown = path.display().to_string();
-        let file = append_existing(path).map_err(|error| {
+        let file = append_shared(path).map_err(|error| {
             let code = match error.kind() {
                 io::ErrorKind::NotFound => ErrorCode::Usage,
                 io::ErrorKind::InvalidInput => ErrorCode::FileUnsafe,

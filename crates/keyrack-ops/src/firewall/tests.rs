@@ -285,11 +285,13 @@ fn a_file_that_cannot_be_appended_to() {
     std::fs::write(at("env"), "").unwrap();
     std::os::unix::fs::symlink(at("env"), at("link")).unwrap();
     for (name, code) in
-        [("none", ErrorCode::Usage), ("link", ErrorCode::FileUnsafe), (".", ErrorCode::FileUnsafe)]
+        [("no/dir", ErrorCode::Usage), ("link", ErrorCode::FileUnsafe), (".", ErrorCode::FileUnsafe)]
     {
         let problem = EnvFile::open(&at(name)).err().unwrap();
         assert_eq!((problem.code.clone(), problem.exit()), (code, 2), "{problem}");
     }
+    EnvFile::open(&at("missing")).unwrap().append(b"A=1\n").unwrap();
+    assert_eq!(std::fs::read(at("missing")).unwrap(), b"A=1\n", "a missing file is made");
 }
 
 /// Values with everything a runner reads something into.

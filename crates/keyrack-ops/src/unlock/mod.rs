@@ -69,23 +69,40 @@ pub struct Omitted {
 }
 
 impl Report {
-    /// The exit code: 1 if something failed that is nobody's fault here; 2 if the caller has to act on everything that failed, or a key
-    /// that was named (`named`) is not unlocked; else 0.
+    /// The exit code: 1 if something failed that the caller cannot help; 2 if the caller has to act, or a key that was named (`named`) is
+    /// not unlocked; else 0, also with keys that were left out by rule ([`is_by_rule`]).
     pub fn exit(&self, named: bool) -> u8 {
         let causes = || self.omitted.iter().filter_map(|omitted| omitted.cause.as_ref());
         if let Some(fault) = causes().map(Problem::exit).find(|exit| *exit != 2) {
             return fault;
         }
-        let errors = self.omitted.iter().any(|omitted| omitted.reason == Omission::Errored);
-        if errors || (named && self.unlocked.is_empty()) { 2 } else { 0 }
+        let must_act = |omitted: &Omitted| {
+            omitted.reason == Omission::Errored
+                && !omitted.cause.as_ref().is_some_and(|cause| is_by_rule(&cause.code))
+        };
+        if self.omitted.iter().any(must_act) || (named && self.unlocked.is_empty()) { 2 } else { 0 }
     }
+}
+
+/// Returns `true` if a key with this error was left out by a rule that held as it should, which is no failure of an unlock of many keys: the
+/// token check, a grade, or a vault or mechanism that this version does not have.
+fn is_by_rule(code: &ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::LongLivedToken
+            | ErrorCode::BelowDeclared
+            | ErrorCode::GradeDegraded
+            | ErrorCode::VaultUnsupported
+            | ErrorCode::NotAvailable
+            | ErrorCode::Lost
+    )
 }
 
 /// Unlocks keys.
 ///
 /// # Errors
-/// What leaves in doubt which keys are meant; [`ErrorCode::DurationAboveCeiling`]; what keeps the host manifest from being opened; what keeps
-/// the daemon from being reached. What befalls a single key is in the report.
+/// What leaves in doubt which keys are meant; what keeps the host manifest from being opened; what keeps the daemon from being reached. What
+/// befalls a single key is in the report.
 pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem> {
     let asked = ask.duration.as_deref().map(some_life).transpose()?;
     ask.env.as_deref().map(str::parse::<Env>).transpose()?;
@@ -99,15 +116,14 @@ pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem>
         owner: &outside.client.owner,
         manifest: repo.manifest.as_ref(),
     };
-    // Before anybody is asked for a passphrase.
-    check_duration(asked, &wanted)?;
-
+    let (asked, cut) = cut_to_ceiling(asked, &wanted);
     let racks = outside.racks()?;
     let mut identities = outside.identities(&racks)?;
     let manifest = manifest_file::load_existing(&racks, &mut identities)?;
     let slugs = unlock_slugs(&wanted, manifest.hosts.keys())?;
     let how = How { asked, allow_dangerous: ask.allow_dangerous, named: ask.key.is_some() };
     let mut report = open::open(outside, &racks, &mut identities, &manifest, &repo, &slugs, how)?;
+    report.notices.extend(cut);
     let faults = repo.manifest.iter().flat_map(|manifest| &manifest.faults);
     match (slugs.is_empty(), &repo.manifest) {
         (true, Some(_)) => report.notices.push(declares_nothing(ask.env.as_deref())),
@@ -171,29 +187,22 @@ struct How {
     named: bool,
 }
 
-/// A duration above the ceiling is refused at once, not found out key by key.
-fn check_duration(asked: Option<Life>, ask: &Ask<'_>) -> Result<(), Problem> {
-    let Some(asked) = asked else { return Ok(()) };
+/// Cuts a duration to the ceiling, with a notice that says so.
+fn cut_to_ceiling(asked: Option<Life>, ask: &Ask<'_>) -> (Option<Life>, Option<String>) {
     let sudo = ask.env == Some(Env::Sudo.as_str())
         || ask
             .key
             .filter(|key| Slug::looks_full(key))
             .is_some_and(|key| Slug::parse(key).is_ok_and(|slug| slug.is_sudo()));
     let ceiling = Life::ceiling_of(sudo);
-    if asked <= ceiling {
-        return Ok(());
+    match asked {
+        Some(asked) if asked > ceiling => {
+            let kind = if sudo { "sudo keys" } else { "keys" };
+            let notice = format!("--duration {asked} is above the limit: {kind} stay unlocked for {ceiling}");
+            (Some(ceiling), Some(notice))
+        }
+        asked => (asked, None),
     }
-    let kind = if sudo { "a sudo key" } else { "a key" };
-    let message = format!("{kind} can be unlocked for at most {ceiling}, not for {asked}");
-    let org = ask.org.filter(|org| *org != Org::THIS);
-    let again = ["org", "env", "key"]
-        .into_iter()
-        .zip([org, ask.env, ask.key])
-        .filter_map(|(flag, value)| Some((flag, value?)));
-    let words = again.flat_map(|(flag, value)| [format!("--{flag}"), value.to_owned()]);
-    let Fix::Command(mut fix) = Fix::with_owner("unlock", ask.owner, []) else { return Ok(()) };
-    fix.extend(words.chain(["--duration".to_owned(), ceiling.to_string()]));
-    Err(Problem::new(ErrorCode::DurationAboveCeiling, message).fix(Fix::Command(fix)))
 }
 
 /// Gives opened keys to the daemon, which is started if need be.

@@ -27,6 +27,26 @@ fn exit_codes() {
         ("the caller's", &[Some(ErrorCode::VaultCorrupt), None], false, 2),
         ("a fault among the caller's", &[Some(ErrorCode::VaultCorrupt), Some(ErrorCode::Io)], false, 1),
         ("a fault", &[Some(ErrorCode::MemoryFull)], true, 1),
+        (
+            "left out by rule",
+            &[Some(ErrorCode::LongLivedToken), Some(ErrorCode::BelowDeclared), None],
+            false,
+            0,
+        ),
+        (
+            "of another version",
+            &[Some(ErrorCode::VaultUnsupported), Some(ErrorCode::NotAvailable), Some(ErrorCode::Lost)],
+            false,
+            0,
+        ),
+        ("a stronger one is live", &[Some(ErrorCode::GradeDegraded)], false, 0),
+        (
+            "the caller's among those",
+            &[Some(ErrorCode::LongLivedToken), Some(ErrorCode::BadPassphrase)],
+            false,
+            2,
+        ),
+        ("one that was named, by rule", &[Some(ErrorCode::LongLivedToken)], true, 2),
     ] {
         let omitted = causes.iter().map(|code| omitted(code.clone())).collect();
         let report = Report { omitted, ..Report::default() };
@@ -109,9 +129,6 @@ fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
     };
     for (ask, code) in [
         (ask(Some("tset"), None, None), ErrorCode::BadEnv),
-        (ask(Some("test"), None, Some("25h")), ErrorCode::DurationAboveCeiling),
-        (ask(Some("sudo"), Some("K"), Some("61m")), ErrorCode::DurationAboveCeiling),
-        (ask(None, Some("acme.sudo.K"), Some("61m")), ErrorCode::DurationAboveCeiling),
         (ask(Some("test"), None, Some("1 h")), ErrorCode::BadDuration),
         (ask(Some("test"), None, Some("0s")), ErrorCode::BadDuration),
     ] {
