@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, faccessat};
 
 /// Which file a name stands for. Two files of one moment have different ids; a deleted file's id can come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +28,14 @@ impl FileId {
         let found = std::fs::symlink_metadata(path)?;
         Ok(Self { dev: found.dev(), ino: found.ino() })
     }
+}
+
+/// Asks whether this process may write at `path`, which must exist. Nothing is opened.
+///
+/// # Errors
+/// `EROFS` on a read-only file system, root's processes included; others of `access(2)`.
+pub fn may_write(path: &Path) -> io::Result<()> {
+    Ok(faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS)?)
 }
 
 /// Unlinks `path` if it still stands for this file. Returns whether it did; a name gone or taken by another file is left

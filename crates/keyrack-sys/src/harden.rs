@@ -2,7 +2,6 @@
 //! none is undone. For a daemon's own process: a library must not do this to its host.
 #![expect(unsafe_code, reason = "prctl options and descriptor calls that have no safe wrapper")]
 
-use std::fmt::Write as _;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
@@ -10,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat, major, minor};
 use zeroize::Zeroize as _;
 
 use crate::proc;
@@ -102,12 +101,13 @@ pub fn no_new_privs() -> io::Result<()> {
 /// undone; a process with a just-in-time compiler must not do it.
 ///
 /// # Errors
-/// `EINVAL` before Linux 6.3.
+/// Before Linux 6.3, saying so.
 pub fn deny_write_exec() -> io::Result<()> {
     let unused: libc::c_ulong = 0;
     let refuse = libc::c_ulong::from(libc::PR_MDWE_REFUSE_EXEC_GAIN);
     // SAFETY: PR_SET_MDWE takes integers only.
-    Errno::result(unsafe { libc::prctl(libc::PR_SET_MDWE, refuse, unused, unused, unused) })?;
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_MDWE, refuse, unused, unused, unused) })
+        .map_err(without_mdwe)?;
     Ok(())
 }
 
@@ -166,28 +166,27 @@ pub fn readback() -> Vec<Measure> {
     ]
 }
 
-/// How `/proc` hides other processes from us: the value of its `hidepid` option when it is not off (`1`, `noaccess`,
-/// `2`, `invisible`, `4`, `ptraceable`; `proc(5)`), else `None`. The mount asked about is the one this crate reads.
+/// Value of the `hidepid` option of `/proc` when it is not off (`1`, `noaccess`, `2`, `invisible`, `4`, `ptraceable`; `proc(5)`),
+/// else `None`. The mount asked about is the one this crate reads.
+///
+/// Reads only what a process that is not dumpable may read of itself: `/proc/self/fdinfo`, which names the mount, is closed to it
+/// before Linux 5.14.
 ///
 /// # Errors
 /// When `/proc` is missing, or does not say.
 pub fn hidepid() -> io::Result<Option<String>> {
-    let mut buffer = [0; 1024];
-    let fd = proc::root()?.as_raw_fd();
-    let fdinfo = proc::read_small(format_args!("self/fdinfo/{fd}"), &mut buffer)?;
-    let mount =
-        proc::number_after(fdinfo, "mnt_id:").ok_or_else(|| io::Error::other("fdinfo has no mnt_id"))?;
+    let device = fstat(proc::root()?)?.st_dev;
     let mounts = std::fs::read("/proc/self/mountinfo")?;
-    let options = mount_options(&String::from_utf8_lossy(&mounts), mount)
+    let options = super_options(&String::from_utf8_lossy(&mounts), device)
         .ok_or_else(|| io::Error::other("/proc/self/mountinfo does not list /proc"))?;
     Ok(hidepid_of(&options))
 }
 
-/// The super block's options of the mount with this id, the last field of its line (`proc_pid_mountinfo(5)`).
-fn mount_options(mountinfo: &str, mount: i64) -> Option<String> {
-    let mut id = String::new();
-    let _ = write!(id, "{mount} ");
-    let line = mountinfo.lines().find(|line| line.starts_with(&id))?;
+/// Options of the procfs super block with this device number: the last field of a line whose third field is the number
+/// (`proc_pid_mountinfo(5)`). Mounts of one super block share them.
+fn super_options(mountinfo: &str, device: u64) -> Option<String> {
+    let number = format!("{}:{}", major(device), minor(device));
+    let line = mountinfo.lines().find(|line| line.split(' ').nth(2) == Some(number.as_str()))?;
     line.rsplit(' ').next().map(str::to_owned)
 }
 
@@ -329,8 +328,17 @@ fn is_dumpable() -> io::Result<bool> {
 fn denies_write_exec() -> io::Result<bool> {
     let unused: libc::c_ulong = 0;
     // SAFETY: PR_GET_MDWE takes no arguments.
-    let bits = Errno::result(unsafe { libc::prctl(libc::PR_GET_MDWE, unused, unused, unused, unused) })?;
+    let bits = Errno::result(unsafe { libc::prctl(libc::PR_GET_MDWE, unused, unused, unused, unused) })
+        .map_err(without_mdwe)?;
     Ok(u32::try_from(bits).is_ok_and(|bits| bits & libc::PR_MDWE_REFUSE_EXEC_GAIN != 0))
+}
+
+/// A kernel that does not know the option says `EINVAL`.
+fn without_mdwe(errno: Errno) -> io::Error {
+    match errno {
+        Errno::EINVAL => io::Error::other("the kernel has no PR_SET_MDWE, which is there since Linux 6.3"),
+        errno => errno.into(),
+    }
 }
 
 fn core_limits() -> io::Result<Option<String>> {
@@ -342,20 +350,24 @@ fn core_limits() -> io::Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::stat::makedev;
+
     use super::*;
 
     #[test]
-    fn hidepid_is_read_from_the_mount_with_our_id() {
+    fn hidepid_is_read_from_the_mount_of_our_device() {
         let mountinfo = "\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
 23 22 0:21 / /proc rw,nosuid,nodev,noexec,relatime shared:5 - proc proc rw,gid=10,hidepid=invisible\n\
+25 23 0:21 /sys /proc/sys ro - proc proc rw,gid=10,hidepid=invisible\n\
 123 22 0:22 / /mnt/proc rw - proc proc rw,hidepid=off\n\
-124 22 0:23 / /other rw master:1 - proc proc rw\n";
-        for (mount, expected) in [(23, Some("invisible")), (123, None), (124, None)] {
-            let options = mount_options(mountinfo, mount).unwrap();
-            assert_eq!(hidepid_of(&options).as_deref(), expected, "{mount}");
+124 22 0:2 / /other rw master:1 - proc proc rw\n";
+        for (number, expected) in [(21, Some("invisible")), (22, None), (2, None)] {
+            let options = super_options(mountinfo, makedev(0, number)).unwrap();
+            assert_eq!(hidepid_of(&options).as_deref(), expected, "{number}");
         }
-        assert_eq!(mount_options(mountinfo, 12), None);
+        assert_eq!(super_options(mountinfo, makedev(0, 1)), None);
+        assert_eq!(super_options(mountinfo, makedev(1, 21)), None);
     }
 
     #[test]

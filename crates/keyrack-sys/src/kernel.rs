@@ -2,11 +2,53 @@
 //! and nothing is left behind.
 #![expect(unsafe_code, reason = "system calls that have no safe wrapper")]
 
+use std::ffi::CStr;
 use std::io;
+use std::mem;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
+
+/// The oldest kernel that a daemon runs on: it needs `pidfd_open(2)` (5.3) and `close_range(2)` (5.9), and older ones are not tested.
+pub const OLDEST: Version = Version { major: 5, minor: 10 };
+
+/// A kernel's version as its release begins with it (`uname -r`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// `5` of `5.10.0-28-amd64`.
+    pub major: u32,
+    /// `10` of `5.10.0-28-amd64`.
+    pub minor: u32,
+}
+
+impl Version {
+    /// Version of the running kernel, `None` when its release begins with none.
+    #[must_use]
+    pub fn running() -> Option<Self> {
+        // SAFETY: an all-zero utsname is a valid value of that plain C structure.
+        let mut names: libc::utsname = unsafe { mem::zeroed() };
+        // SAFETY: the kernel fills a structure of the size it expects.
+        Errno::result(unsafe { libc::uname(&raw mut names) }).ok()?;
+        // SAFETY: the kernel ends each name with NUL, and zeros were there before (uname(2)).
+        let release = unsafe { CStr::from_ptr(names.release.as_ptr()) };
+        Self::of_release(release.to_str().ok()?)
+    }
+
+    fn of_release(release: &str) -> Option<Self> {
+        let mut numbers = release.splitn(3, '.');
+        let major = numbers.next()?.parse().ok()?;
+        let minor = numbers.next()?;
+        let digits = minor.find(|c: char| !c.is_ascii_digit()).unwrap_or(minor.len());
+        Some(Self { major, minor: minor[..digits].parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
 
 /// `LANDLOCK_CREATE_RULESET_VERSION` of `linux/landlock.h`.
 const VERSION: u32 = 1;
@@ -40,6 +82,27 @@ pub fn secret_memory() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn version_is_read_from_any_release() {
+        for (release, expected) in [
+            ("5.10.0-28-amd64", Some((5, 10))),
+            ("6.18.5+deb14-cloud-amd64", Some((6, 18))),
+            ("5.15.167.4-microsoft-standard-WSL2", Some((5, 15))),
+            ("4.18.0-553.el8_10.x86_64", Some((4, 18))),
+            ("7.3-rc1", Some((7, 3))),
+            ("7.3rc1", Some((7, 3))),
+            ("6", None),
+            ("6.", None),
+            ("six.1", None),
+            ("", None),
+        ] {
+            let expected = expected.map(|(major, minor)| Version { major, minor });
+            assert_eq!(Version::of_release(release), expected, "{release}");
+        }
+        assert!(Version { major: 5, minor: 9 } < OLDEST && OLDEST < Version { major: 6, minor: 1 });
+        assert!(Version::running().is_some());
+    }
 
     #[test]
     fn the_kernel_answers() {

@@ -5,7 +5,7 @@ use super::limit::{Limited, lockable, secretly_lockable, soft_limit};
 use super::{Hibernation, MemoryError, Mode, ModeRequest};
 
 /// Under this much lockable memory, locking is not worth the failures that follow.
-const USEFUL: usize = 1024 * 1024;
+pub(super) const USEFUL: usize = 1024 * 1024;
 
 /// What a machine has to offer. Each asks of it only when called.
 pub(super) struct Offers<'a> {
@@ -13,7 +13,7 @@ pub(super) struct Offers<'a> {
     /// How many bytes, up to those wanted, can lie in secret pages.
     pub(super) secret: &'a dyn Fn(usize) -> Result<usize, Limited>,
     /// How many bytes, up to those wanted, can be locked.
-    pub(super) locked: &'a dyn Fn(usize) -> usize,
+    pub(super) locked: &'a dyn Fn(usize) -> Result<usize, Limited>,
     /// RLIMIT_MEMLOCK, to be named.
     pub(super) soft_limit: u64,
 }
@@ -67,8 +67,11 @@ pub(super) fn choose(
         }
     };
     let locked = || match (offers.locked)(wanted) {
-        total if total >= USEFUL.min(wanted) => Ok(none(Mode::Locked, total)),
-        total => Err(too_little(total, offers.soft_limit)),
+        Ok(total) if total >= USEFUL.min(wanted) => Ok(none(Mode::Locked, total)),
+        Ok(total) => Err(too_little(total, offers.soft_limit)),
+        Err(Limited(errno)) => {
+            Err(format!("memory cannot be locked: {}", std::io::Error::from_raw_os_error(errno)))
+        }
     };
     match request {
         ModeRequest::Require(mode) => {
@@ -99,7 +102,7 @@ fn enough_secret(wanted: usize, offers: &Offers<'_>) -> Result<usize, String> {
         Ok(total) if total >= USEFUL.min(wanted) => Ok(total),
         Ok(total) => Err(too_little(total, offers.soft_limit)),
         Err(Limited(errno)) => Err(match errno {
-            libc::ENOSYS => "the kernel has no memfd_secret (Linux 5.14), or it is turned off (boot with secretmem.enable=1)".to_owned(),
+            libc::ENOSYS => "the kernel has no memfd_secret, or it is turned off (it is on since Linux 6.5; from 5.14, boot with secretmem.enable=1)".to_owned(),
             libc::EPERM | libc::EACCES => "memfd_secret is not permitted here, as in many containers".to_owned(),
             libc::EFBIG => "no file may be as large as is needed (RLIMIT_FSIZE), and memfd_secret counts as one".to_owned(),
             errno => format!("memfd_secret cannot be used: {}", std::io::Error::from_raw_os_error(errno)),
@@ -135,7 +138,7 @@ mod tests {
             &Offers {
                 hibernation: &|| hibernation.clone(),
                 secret: &|wanted| secret.map(|most| most.min(wanted)).map_err(Limited),
-                locked: &|wanted| locked.min(wanted),
+                locked: &|wanted| Ok(locked.min(wanted)),
                 soft_limit: 8192 * 1024,
             },
         )
@@ -156,7 +159,7 @@ mod tests {
             (&Never, Err(libc::ENOSYS), 8 * MIB, Mode::Locked, 8 * MIB, "has no memfd_secret", ""),
             (&Never, Err(libc::EPERM), all, Mode::Locked, 64 * MIB, "not permitted", ""),
             (&NoSwap, Err(libc::EFBIG), all, Mode::Locked, 64 * MIB, "RLIMIT_FSIZE", ""),
-            (&NoSwap, Err(libc::EMFILE), all, Mode::Locked, 64 * MIB, "cannot be used: Too many open", ""),
+            (&NoSwap, Err(libc::EMFILE), all, Mode::Locked, 64 * MIB, "memfd_secret cannot be used: ", ""),
             (
                 &Never,
                 Ok(little),

@@ -1,5 +1,8 @@
 //! How much memory this process may lock, or keep in secret pages, which count as locked. Found out by trying, not by reading
 //! capabilities: those of a user namespace look like root's and do not count here.
+//!
+//! A probe makes the calls that are made later, on a mapping of the same kind. Up to Linux 5.15 a call on a mapping without
+//! access (`PROT_NONE`) fails with `ENOMEM` where the same call on a writable one succeeds.
 #![expect(unsafe_code, reason = "the probe maps and locks address space that is never touched")]
 
 use std::num::NonZeroUsize;
@@ -8,18 +11,34 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::mapping::PAGE;
-use super::secretmem;
+use super::choice::USEFUL;
+use super::mapping::{Mapping, PAGE};
+use super::{Mode, secretmem};
 use crate::proc::{number_after, read_small};
 
-/// The most bytes, up to `wanted`, that can be locked beside what is locked already. A multiple of the page size.
-pub(super) fn lockable(wanted: usize) -> usize {
-    candidates(wanted).find(|&bytes| can_lock(bytes)).unwrap_or(0)
-}
-
-/// Why there are no secret pages here, whatever their number: an errno.
+/// Why no memory of a kind can be had, whatever its amount: an errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limited(pub(super) i32);
+
+/// The most bytes, up to `wanted`, that can be locked beside what is locked already. A multiple of the page size.
+///
+/// # Errors
+/// When it is not their number that fails.
+pub(super) fn lockable(wanted: usize) -> Result<usize, Limited> {
+    let most = candidates(wanted).find(|&bytes| can_lock_untouched(bytes)).unwrap_or(0);
+    let least = USEFUL.min(down_to_page(wanted));
+    if most >= least {
+        return Ok(most);
+    }
+    // A filter may refuse mlock2(2) where mlock(2) works, which is all that a pool needs.
+    match Mapping::new(least, Mode::Locked) {
+        Ok(_) => Ok(least),
+        // Over RLIMIT_MEMLOCK, and EPERM where that is 0 (mlock(2)).
+        Err(Errno::ENOMEM | Errno::EAGAIN) => Ok(most),
+        Err(Errno::EPERM) if soft_limit() == 0 => Ok(most),
+        Err(errno) => Err(Limited(errno as i32)),
+    }
+}
 
 /// The most bytes, up to `wanted`, that secret pages can have beside what is locked already. A multiple of the page size.
 ///
@@ -51,11 +70,13 @@ pub(super) fn soft_limit() -> u64 {
     getrlimit(Resource::RLIMIT_MEMLOCK).map_or(0, |(soft, _)| soft)
 }
 
-/// Whether the kernel would lock this many bytes: it is asked to, on pages that have no access and so no memory.
-fn can_lock(bytes: usize) -> bool {
+/// Returns `true` if the kernel would lock this many bytes. It is asked to lock writable pages that are never touched, which takes
+/// address space and no memory (`MLOCK_ONFAULT`, Linux 4.4).
+fn can_lock_untouched(bytes: usize) -> bool {
     let Some(size) = NonZeroUsize::new(bytes) else { return true };
+    let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing.
-    let mapped = unsafe { mmap_anonymous(None, size, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE) };
+    let mapped = unsafe { mmap_anonymous(None, size, prot, MapFlags::MAP_PRIVATE) };
     let Ok(at) = mapped else { return false };
     // SAFETY: exactly the range just mapped; nothing is in it.
     let locked = Errno::result(unsafe { libc::mlock2(at.as_ptr(), bytes, libc::MLOCK_ONFAULT) });

@@ -128,6 +128,30 @@ fn a_proc_that_hides_is_found_out() {
     assert_passed(test, &wrapped.output().unwrap());
 }
 
+/// Before Linux 5.14 a process that is not dumpable may not look into its own `/proc/self/fdinfo`. A directory without access
+/// takes its place here.
+#[test]
+fn hidepid_is_read_without_fdinfo() {
+    let test = "harden::hidepid_is_read_without_fdinfo";
+    if !can_run(test, &[Need::Root, Need::Program("unshare"), Need::Program("mount")]) {
+        return;
+    }
+    if role().is_some() {
+        become_stranger();
+        not_dumpable().unwrap();
+        let closed = std::fs::read_dir("/proc/self/fdinfo").unwrap_err();
+        assert_eq!(closed.kind(), std::io::ErrorKind::PermissionDenied);
+        assert_eq!(hidepid().unwrap(), None);
+        return;
+    }
+    let child = again(test, "hidden");
+    let script = "mount -t tmpfs -o mode=0 none /proc/$$/fdinfo && exec \"$0\" \"$@\"";
+    let mut wrapped = std::process::Command::new("unshare");
+    wrapped.args(["--mount", "sh", "-c", script]).arg(child.get_program());
+    wrapped.args(child.get_args()).envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert_passed(test, &wrapped.output().unwrap());
+}
+
 fn open_descriptors() -> Vec<i32> {
     (0..256)
         // SAFETY: F_GETFD by number touches no memory, and EBADF is an answer.

@@ -244,6 +244,47 @@ fn without_memfd_secret_it_is_locked_and_says_so() {
     }
 }
 
+/// What kernels, and filters of containers, answer to the calls that a pool makes to lock memory.
+#[test]
+fn lock_probe_asks_what_a_pool_does() {
+    const NONE: u32 = libc::PROT_NONE.cast_unsigned();
+    const ON_FAULT: u32 = libc::MLOCK_ONFAULT;
+    type Refused = (libc::c_long, Option<(u32, u32)>, i32);
+    let cases: [(&str, &[Refused], Result<usize, &str>); 6] = [
+        ("as it is", &[], Ok(64 * MIB)),
+        // Not the locking of such a mapping is refused here, as it is there, but the mapping.
+        ("up to 5.15, without access", &[(libc::SYS_mmap, Some((2, NONE)), libc::ENOMEM)], Ok(64 * MIB)),
+        ("no MLOCK_ONFAULT", &[(libc::SYS_mlock2, Some((2, ON_FAULT)), libc::EINVAL)], Ok(MIB)),
+        ("no mlock2", &[(libc::SYS_mlock2, None, libc::ENOSYS)], Ok(MIB)),
+        ("no memory for mlock2", &[(libc::SYS_mlock2, None, libc::ENOMEM)], Ok(MIB)),
+        (
+            "neither",
+            &[(libc::SYS_mlock2, None, libc::EPERM), (libc::SYS_mlock, None, libc::EPERM)],
+            Err("no locked memory: memory cannot be locked: Operation not permitted"),
+        ),
+    ];
+    let test = "lock_probe_asks_what_a_pool_does";
+    if !can_run(test, &[Need::Root]) {
+        return;
+    }
+    for (kernel, refused, expected) in cases {
+        let found = std::thread::spawn(move || {
+            for &(number, argument, errno) in refused {
+                refuse(number, argument, errno);
+            }
+            let pool = Pool::new(ModeRequest::Require(Mode::Locked), Budget::default())?;
+            assert_eq!(pool.store(b"x").expect("room").with(|b| b == b"x"), Some(true));
+            Ok::<_, MemoryError>(pool.usage().store_limit + pool.usage().requests_limit)
+        });
+        let found = found.join().unwrap().map_err(|error| error.to_string());
+        match (&found, expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(*found, expected, "{kernel}"),
+            (Err(found), Err(expected)) => assert!(found.starts_with(expected), "{kernel}: {found}"),
+            _ => panic!("{kernel}: {found:?} instead of {expected:?}"),
+        }
+    }
+}
+
 #[test]
 fn where_no_file_may_grow_it_is_locked_and_says_so() {
     if !can_have("where_no_file_may_grow_it_is_locked_and_says_so", Mode::Secret) {
