@@ -561,6 +561,7 @@ export type KeyrackErrorCode =
   | 'server_untrusted'
   | 'session_mismatch'
   | 'boundary_weak'
+  | 'kernel_too_old'
   | 'proc_hidden'
   | 'traced'
   | 'memory_unavailable'

@@ -8,10 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use keyrack_core::peer::{Boundary, Facts, Verdict, decide};
-use keyrack_core::{ErrorCode, Problem};
-use keyrack_sys::peer;
+use keyrack_core::peer::{Boundary, Facts, Refusal, Verdict, decide};
+use keyrack_core::{ErrorCode, Fix, Problem};
 use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::{harden, peer};
 
 use crate::paths::{Place, SESSION_UNSET};
 use crate::stream::unresponsive;
@@ -133,11 +133,7 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Problem> {
     let boundary = match decide(&facts) {
         Verdict::Serve(boundary) => boundary,
         Verdict::Refuse(refusal) => {
-            let socket = place.socket();
-            return Err(refusal.of_server().hint(format!(
-                "something else listens at {}; look who with `ss -xlp`, and remove the file if it is not yours",
-                socket.display()
-            )));
+            return Err(untrusted(refusal, place));
         }
     };
     let program = match reading.pid.map(peer::comm) {
@@ -146,4 +142,20 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Problem> {
         Some(Err(_)) | None => Program::Unsaid,
     };
     Ok(Server { pidfd: reading.pidfd.ok(), pid: reading.pid, boundary, program })
+}
+
+/// A server that is not served. Where `/proc` hides processes that may be our own daemon, which hides itself from debuggers.
+fn untrusted(refusal: Refusal, place: &Place) -> Problem {
+    let socket = place.socket();
+    let socket = socket.display();
+    if let Ok(Some(value)) = harden::hidepid() {
+        let message = format!(
+            "/proc is mounted with hidepid={value}, so keyrack cannot tell whose daemon listens at {socket}"
+        );
+        return Problem::new(ErrorCode::ProcHidden, message)
+            .fix(Fix::Text("sudo mount -o remount,hidepid=0 /proc".to_owned()));
+    }
+    refusal.of_server().hint(format!(
+        "something else listens at {socket}; look who with `ss -xlp`, and remove the file if it is not yours"
+    ))
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keyrack_core::{Invocation, Owner};
+use keyrack_sys::memory::{Budget, MemoryError, Mode, ModeRequest, Pool};
 
 /// How long a command waits for the daemon's reply.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -116,6 +117,9 @@ impl Context {
     }
 }
 
+/// How much memory is tried for, in bytes: what a daemon needs at least.
+const PROBED: usize = 1024 * 1024;
+
 /// What a caller demands of a daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demands {
@@ -126,6 +130,16 @@ pub struct Demands {
 }
 
 impl Demands {
+    /// What to do about a daemon that cannot tell login sessions apart. `names_peers`: the kernel hands out the process behind a
+    /// connection.
+    pub fn session_hint(names_peers: bool) -> &'static str {
+        if names_peers {
+            "no daemon could here: log in by a way that makes a login session (ssh, a display manager, `machinectl shell`), or unset KEYRACK_REQUIRE_SESSION"
+        } else {
+            "no daemon could on this kernel: telling login sessions apart takes SO_PEERPIDFD, which Linux has since 6.5; unset KEYRACK_REQUIRE_SESSION to do without"
+        }
+    }
+
     /// Whether nothing is demanded.
     pub fn is_none(self) -> bool {
         self == Demands::default()
@@ -159,6 +173,19 @@ impl MemoryRank {
             "secret" => MemoryRank::Secret,
             "locked" => MemoryRank::Locked,
             _ => MemoryRank::Unlocked,
+        }
+    }
+
+    /// Why no daemon could have memory this good here, in a sentence; `None` if one could.
+    pub fn unavailable(self) -> Option<String> {
+        let mode = match self {
+            MemoryRank::Unlocked => return None,
+            MemoryRank::Locked => Mode::Locked,
+            MemoryRank::Secret => Mode::Secret,
+        };
+        match Pool::new(ModeRequest::Require(mode), Budget::bytes(PROBED)) {
+            Err(MemoryError::Unavailable { lacks, .. }) => Some(lacks),
+            _ => None,
         }
     }
 

@@ -175,6 +175,8 @@ codes! {
     SessionMismatch = "session_mismatch", 2;
     /// The daemon's boundary or memory is weaker than the caller demands.
     BoundaryWeak = "boundary_weak", 2;
+    /// The kernel is older than any that the daemon runs on.
+    KernelTooOld = "kernel_too_old", 2;
     /// `/proc` hides the processes the boundary must look at.
     ProcHidden = "proc_hidden", 2;
     /// The process is being traced.

@@ -24,46 +24,65 @@ pub enum Lack {
     Landlock,
     /// `memfd_secret`: ENOSYS.
     SecretMemory,
+    /// `mlock2`, as before Linux 4.4 and behind filters that know only `mlock`: ENOSYS.
+    Mlock2,
+    /// `PR_SET_MDWE` and `PR_GET_MDWE` (before Linux 6.3): EINVAL.
+    Mdwe,
 }
 
+/// What the kernels of Debian 11, Ubuntu 22.04 and Debian 12 lack of what keyrack uses.
+pub const OLD_KERNELS: [(&str, &[Lack]); 3] = [
+    ("5.10", &[Lack::PeerPidfd, Lack::Landlock, Lack::SecretMemory, Lack::Mdwe]),
+    ("5.15", &[Lack::PeerPidfd, Lack::SecretMemory, Lack::Mdwe]),
+    ("6.1", &[Lack::PeerPidfd, Lack::SecretMemory, Lack::Mdwe]),
+];
+
 const VARIABLE: &str = "KEYRACK_TEST_LACK";
+const EINVAL: u32 = 22;
 const ENOSYS: u32 = 38;
 const ENOPROTOOPT: u32 = 92;
 const SOL_SOCKET: u64 = 1;
 const SO_PEERPIDFD: u64 = 77;
+const PR_SET_MDWE: u64 = 65;
+const PR_GET_MDWE: u64 = 66;
 
 impl Lack {
-    const ALL: [Lack; 3] = [Lack::PeerPidfd, Lack::Landlock, Lack::SecretMemory];
+    const ALL: [Lack; 5] = [Lack::PeerPidfd, Lack::Landlock, Lack::SecretMemory, Lack::Mlock2, Lack::Mdwe];
 
     fn word(self) -> &'static str {
         match self {
             Lack::PeerPidfd => "peer_pidfd",
             Lack::Landlock => "landlock",
             Lack::SecretMemory => "secret_memory",
+            Lack::Mlock2 => "mlock2",
+            Lack::Mdwe => "mdwe",
         }
     }
 
-    /// The system call, the arguments it is known by, and the error it ends with.
-    fn call(self) -> (i64, Vec<(u8, u64)>, u32) {
-        let getsockopt = if cfg!(target_arch = "aarch64") { 209 } else { 55 };
+    /// The system call, the alternatives of arguments it is known by, and the error it ends with.
+    fn call(self) -> (i64, Vec<Vec<(u8, u64)>>, u32) {
+        let (getsockopt, mlock2, prctl) =
+            if cfg!(target_arch = "aarch64") { (209, 284, 167) } else { (55, 325, 157) };
         match self {
-            Lack::PeerPidfd => (getsockopt, vec![(1, SOL_SOCKET), (2, SO_PEERPIDFD)], ENOPROTOOPT),
+            Lack::PeerPidfd => (getsockopt, vec![vec![(1, SOL_SOCKET), (2, SO_PEERPIDFD)]], ENOPROTOOPT),
             Lack::Landlock => (444, Vec::new(), ENOSYS),
             Lack::SecretMemory => (447, Vec::new(), ENOSYS),
+            Lack::Mlock2 => (mlock2, Vec::new(), ENOSYS),
+            Lack::Mdwe => (prctl, vec![vec![(0, PR_SET_MDWE)], vec![(0, PR_GET_MDWE)]], EINVAL),
         }
     }
 
     fn filter(self) -> BpfProgram {
-        let (call, arguments, errno) = self.call();
-        let conditions = arguments.into_iter().map(|(index, value)| {
+        let (call, alternatives, errno) = self.call();
+        let condition = |(index, value)| {
             SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
                 .expect("six arguments")
-        });
-        let conditions: Vec<_> = conditions.collect();
-        let rules = match conditions.is_empty() {
-            true => Vec::new(),
-            false => vec![SeccompRule::new(conditions).expect("a condition is there")],
         };
+        let rules = alternatives
+            .into_iter()
+            .map(|arguments| arguments.into_iter().map(condition).collect())
+            .map(|conditions| SeccompRule::new(conditions).expect("a condition is there"))
+            .collect();
         let arch =
             TargetArch::try_from(std::env::consts::ARCH).expect("an architecture keyrack is built for");
         let rules = BTreeMap::from([(call, rules)]);

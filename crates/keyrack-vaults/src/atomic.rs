@@ -46,9 +46,26 @@ fn why(error: &io::Error) -> String {
 }
 
 fn unsafe_path(path: &Path, why: &str) -> Problem {
-    Problem::new(ErrorCode::FileUnsafe, format!("refused to use {}: {why}", path.display())).hint(
+    unsafe_file(path, why).hint(
         "keyrack's own files and directories must be yours and must not be links; move it away and try again",
     )
+}
+
+fn unsafe_file(path: &Path, why: &str) -> Problem {
+    Problem::new(ErrorCode::FileUnsafe, format!("refused to use {}: {why}", path.display()))
+}
+
+/// A file of another user's. To move it away would take that user's keys away.
+fn foreign(path: &Path, owner: u32, us: u32) -> Problem {
+    let problem = unsafe_file(path, &format!("it belongs to uid {owner}, not to uid {us}"));
+    match (owner, us) {
+        (_, 0) => problem.hint(
+            "you are root and HOME is another user's: run keyrack as that user, or with your own HOME (`sudo -H`)",
+        ),
+        (0, _) => problem
+            .hint("root made it, as `sudo keyrack` does with your HOME: give it back to yourself with `chown -R`"),
+        _ => problem.hint("HOME is another user's: set it to your own home directory"),
+    }
 }
 
 /// Whether a directory on the way is made when it is missing, and its mode set to 0700.
@@ -129,7 +146,7 @@ fn check_owner(path: &Path, found: &Metadata) -> Result<(), Problem> {
     if found.uid() == us {
         return Ok(());
     }
-    Err(unsafe_path(path, &format!("it belongs to uid {}, not to uid {us}", found.uid())))
+    Err(foreign(path, found.uid(), us))
 }
 
 /// The file at `path` itself, if one is there. It must be a regular one and ours.

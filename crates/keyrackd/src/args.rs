@@ -11,8 +11,10 @@ pub const HELP: &str = "\
 keyrackd: holds unlocked keys for one login session
 
 Usage: keyrackd --socket PATH [--ready-fd 3]
+       keyrackd --check [--ready-fd 3]
 
   --socket PATH   serve on this socket: absolute, at most 107 bytes, in a directory of mode 0700 that is ours
+  --check         only check that a daemon could start here, and print the memory it would use
   --ready-fd 3    say on descriptor 3, a pipe, when it is served, or why not (for a client that starts a daemon)
   --version       print the version
   --help          print this
@@ -34,11 +36,16 @@ pub enum Args {
     Help,
     /// `--version`.
     Version,
+    /// `--check`: start as far as the socket, and report.
+    Check {
+        /// Report on the pipe at [`READY_FD`], not on standard output.
+        report: bool,
+    },
     /// Serve.
     Serve {
         /// Where.
         socket: PathBuf,
-        /// Whether to report on the pipe at [`READY_FD`].
+        /// Report on the pipe at [`READY_FD`].
         report: bool,
     },
 }
@@ -49,12 +56,13 @@ pub enum Args {
 /// [`ErrorCode::Usage`], naming what is wrong.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Problem> {
     let mut args = args.into_iter();
-    let (mut socket, mut report) = (None, None);
+    let (mut socket, mut report, mut check) = (None, None, None);
     while let Some(arg) = args.next() {
         let mut value = |name: &str| args.next().ok_or_else(|| usage(format!("{name} needs a value")));
         match arg.to_str() {
             Some("--help" | "-h") => return Ok(Args::Help),
             Some("--version" | "-V") => return Ok(Args::Version),
+            Some("--check") => once(&mut check, "--check", ())?,
             Some("--socket") => once(&mut socket, "--socket", PathBuf::from(value("--socket")?))?,
             Some("--ready-fd") => {
                 let text = value("--ready-fd")?;
@@ -66,9 +74,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Problem> 
             _ => return Err(usage(format!("unknown argument {arg:?}"))),
         }
     }
-    match socket {
-        Some(socket) => Ok(Args::Serve { socket, report: report.is_some() }),
-        None => Err(usage("--socket PATH is needed")),
+    let report = report.is_some();
+    match (socket, check) {
+        (Some(socket), None) => Ok(Args::Serve { socket, report }),
+        (None, Some(())) => Ok(Args::Check { report }),
+        (Some(_), Some(())) => Err(usage("--check takes no --socket")),
+        (None, None) => Err(usage("--socket PATH is needed")),
     }
 }
 
@@ -108,6 +119,8 @@ mod tests {
             (&["--socket", "/run/k.sock", "--version"], Args::Version),
             (&["--socket", "/run/k.sock"], Args::Serve { socket: socket.clone(), report: false }),
             (&["--ready-fd", "3", "--socket", "/run/k.sock"], Args::Serve { socket, report: true }),
+            (&["--check"], Args::Check { report: false }),
+            (&["--check", "--ready-fd", "3"], Args::Check { report: true }),
         ] {
             assert_eq!(parsed(args), Ok(expected), "{args:?}");
         }
@@ -122,6 +135,8 @@ mod tests {
             (&["--ready-fd", "4", "--socket", "/a"], "must be 3"),
             (&["--ready-fd", "x", "--socket", "/a"], "must be 3"),
             (&["--ready-fd", "3", "--ready-fd", "3", "--socket", "/a"], "--ready-fd is given twice"),
+            (&["--check", "--check"], "--check is given twice"),
+            (&["--check", "--socket", "/a"], "--check takes no --socket"),
             (&["/run/k.sock"], "unknown argument \"/run/k.sock\""),
             (&["--socket", "/a", "--foreground"], "unknown argument \"--foreground\""),
         ] {

@@ -36,7 +36,7 @@ use std::ffi::OsString;
 use std::io::{PipeWriter, Write};
 use std::path::Path;
 
-use keyrack_core::Problem;
+use keyrack_core::{Invocation, Problem};
 
 pub use state::ReadClock;
 
@@ -69,9 +69,10 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
     let hidden = start::hide();
     panic::install();
     let (socket, report) = match args::parse(args) {
-        Ok(Args::Help) => return print(args::HELP),
-        Ok(Args::Version) => return print(concat!("keyrackd ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Args::Serve { socket, report }) => (socket, report),
+        Ok(Args::Help) => return print(args::HELP.as_bytes()),
+        Ok(Args::Version) => return print(concat!("keyrackd ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()),
+        Ok(Args::Check { report }) => (None, report),
+        Ok(Args::Serve { socket, report }) => (Some(socket), report),
         Err(problem) => return complain(&problem),
     };
     let mut pipe = None;
@@ -82,8 +83,11 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
         }
     }
     let hidden = hidden.and_then(|()| if pipe.is_some() { start::leave_memory() } else { Ok(()) });
-    let served = hidden.and_then(|()| serve(&socket, &mut pipe, var, clock, wall_ms));
-    match served {
+    let done = hidden.and_then(|()| match &socket {
+        Some(socket) => serve(socket, &mut pipe, var, clock, wall_ms),
+        None => check(&mut pipe, var),
+    });
+    match done {
         Ok(()) => 0,
         Err(problem) => {
             if let Some(pipe) = pipe {
@@ -94,6 +98,18 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
     }
 }
 
+/// Goes the way of a start as far as the socket, and says how it went.
+fn check(pipe: &mut Option<PipeWriter>, var: &dyn Fn(&str) -> Option<OsString>) -> Result<(), Problem> {
+    start::supported()?;
+    let limits = start::harden(&start::kept(pipe.as_ref()))?;
+    let word = start::check(Settings::read(var)?, limits)?;
+    match pipe.take() {
+        Some(pipe) => word.say(pipe),
+        None => drop(print(&word.bytes())),
+    }
+    Ok(())
+}
+
 fn serve(
     socket: &Path,
     pipe: &mut Option<PipeWriter>,
@@ -101,6 +117,7 @@ fn serve(
     clock: ReadClock,
     wall_ms: fn() -> i64,
 ) -> Result<(), Problem> {
+    start::supported()?;
     let limits = start::harden(&start::kept(pipe.as_ref()))?;
     let settings = Settings::read(var)?;
     log::Wish::read(var, pipe.is_none())?.install(wall_ms)?;
@@ -125,14 +142,15 @@ fn serve(
     Ok(())
 }
 
-fn print(text: &str) -> u8 {
+fn print(text: &[u8]) -> u8 {
     // Nobody reads it, then.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(text);
     0
 }
 
 fn complain(problem: &Problem) -> u8 {
     let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    let _ = writeln!(std::io::stderr(), "keyrackd: {problem}{hint}");
+    let fix = problem.fix.as_ref().map(|fix| format!("\nfix: {}", fix.render(Invocation::default())));
+    let _ = writeln!(std::io::stderr(), "keyrackd: {problem}{hint}{}", fix.unwrap_or_default());
     problem.exit()
 }

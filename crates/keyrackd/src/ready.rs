@@ -1,11 +1,12 @@
 //! What the daemon tells the one that started it, over an inherited pipe: that it serves, that another one already does,
 //! or why it does not. The pipe is closed behind the word, so the starter reads to the end and never waits for more.
 //!
-//! The word is `ready\n`, `served\n`, or `error <code>\n<message>`. An end without a word is a daemon that died.
+//! The word is `ready\n`, `served\n`, `fit\nmemory <mode>\n` (a check), or `error <code>\n<message>`, followed by
+//! `\nfix: <command>` and `\nhint: <sentence>` where there are such. An end without a word is a daemon that died.
 
 use std::io::Write;
 
-use keyrack_core::Problem;
+use keyrack_core::{Invocation, Problem};
 
 /// What came of a start.
 #[derive(Clone, Debug)]
@@ -14,7 +15,9 @@ pub enum Word<'a> {
     Ready,
     /// The socket is served by another daemon, which answers.
     Served,
-    /// It is not served.
+    /// A daemon could start here, with this memory.
+    Fit(&'a str),
+    /// It is not served, or could not be.
     Failed(&'a Problem),
 }
 
@@ -25,7 +28,13 @@ impl Word<'_> {
         match self {
             Word::Ready => b"ready\n".to_vec(),
             Word::Served => b"served\n".to_vec(),
-            Word::Failed(problem) => format!("error {}\n{}", problem.code, problem.message).into_bytes(),
+            Word::Fit(memory) => format!("fit\nmemory {memory}\n").into_bytes(),
+            Word::Failed(problem) => {
+                let fix = problem.fix.as_ref().map(|fix| fix.render(Invocation::default()));
+                let fix = fix.map(|fix| format!("\nfix: {fix}")).unwrap_or_default();
+                let hint = problem.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+                format!("error {}\n{}{fix}{hint}", problem.code, problem.message).into_bytes()
+            }
         }
     }
 
@@ -38,7 +47,7 @@ impl Word<'_> {
 
 #[cfg(test)]
 mod tests {
-    use keyrack_core::ErrorCode;
+    use keyrack_core::{ErrorCode, Fix};
 
     use super::*;
 
@@ -48,5 +57,8 @@ mod tests {
         assert_eq!(Word::Served.bytes(), b"served\n");
         let problem = Problem::new(ErrorCode::Traced, "keyrackd is being traced\nby somebody");
         assert_eq!(Word::Failed(&problem).bytes(), b"error traced\nkeyrackd is being traced\nby somebody");
+        let helped = problem.fix(Fix::Text("kill it".to_owned())).hint("end it");
+        assert!(Word::Failed(&helped).bytes().ends_with(b"by somebody\nfix: kill it\nhint: end it"));
+        assert_eq!(Word::Fit("locked").bytes(), b"fit\nmemory locked\n");
     }
 }

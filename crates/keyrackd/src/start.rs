@@ -10,11 +10,11 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{ErrorCode, Fix, Problem};
 use keyrack_sys::dir::{DirFault, PrivateDir};
 use keyrack_sys::harden::{self, Limits, Measure};
 use keyrack_sys::memory::{Budget, Hibernation, MemoryError, Mode, Pool};
-use keyrack_sys::{sandbox, socket};
+use keyrack_sys::{kernel, sandbox, socket};
 use keyrack_wire::native::Hardening;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
@@ -23,6 +23,7 @@ use crate::files::{OwnFiles, rack};
 use crate::identity::Own;
 use crate::lock::{Claim, claim};
 use crate::logout::{self, Logout};
+use crate::ready::Word;
 use crate::settings::{IDLE_TIMEOUT, MEMORY, Settings, TERMINATION_CHECK};
 use crate::state::{About, Daemon, ReadClock};
 use crate::watch::Ticks;
@@ -70,6 +71,45 @@ pub fn hide() -> Result<(), Problem> {
     }
 }
 
+/// Refuses a kernel on which a daemon has never been run.
+///
+/// # Errors
+/// [`ErrorCode::KernelTooOld`], naming both versions.
+pub fn supported() -> Result<(), Problem> {
+    supports(kernel::Version::running())
+}
+
+/// A kernel that hides its version is not refused.
+fn supports(running: Option<kernel::Version>) -> Result<(), Problem> {
+    match running {
+        Some(version) if version < kernel::OLDEST => Err(Problem::new(
+            ErrorCode::KernelTooOld,
+            format!("Linux {version} is too old: keyrackd needs Linux {} or later", kernel::OLDEST),
+        )
+        .hint("without a daemon, keyrack reads keys from environment variables")),
+        _ => Ok(()),
+    }
+}
+
+/// Does what a start does before it touches its socket. The process must be hidden and hardened as a daemon is.
+///
+/// # Errors
+/// What would keep a daemon from starting here.
+pub fn check(settings: Settings, limits: Limits) -> Result<Word<'static>, Problem> {
+    able(limits)?;
+    Ok(Word::Fit(memory(settings)?.mode().name()))
+}
+
+/// What must hold before a socket is touched.
+fn able(limits: Limits) -> Result<(), Problem> {
+    see_all_processes()?;
+    enough_files(limits.nofile)
+}
+
+fn memory(settings: Settings) -> Result<Pool, Problem> {
+    Pool::new(settings.memory, Budget::default()).map_err(|error| no_memory(&error))
+}
+
 /// Goes on in memory that nobody can have opened before it was hidden, as another process. For a daemon in the background, whose
 /// starter is not its parent.
 ///
@@ -109,15 +149,14 @@ pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<Limits, Problem> {
 /// # Errors
 /// What is in the way.
 pub fn bind(socket: &Path, settings: Settings, limits: Limits, clock: ReadClock) -> Result<Start, Problem> {
-    see_all_processes()?;
-    enough_files(limits.nofile)?;
+    able(limits)?;
     let dir = private_dir(socket)?;
     let own = Own::read();
     let lock = match claim(socket, &own, limits::CLAIM)? {
         Claim::Ours(lock) => lock,
         Claim::Served => return Ok(Start::Served),
     };
-    let pool = Pool::new(settings.memory, Budget::default()).map_err(|error| no_memory(&error))?;
+    let pool = memory(settings)?;
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -202,7 +241,7 @@ fn see_all_processes() -> Result<(), Problem> {
             ErrorCode::ProcHidden,
             format!("/proc is mounted with hidepid={value}, so keyrackd cannot tell login sessions apart"),
         )
-        .hint("run: sudo mount -o remount,hidepid=0 /proc")),
+        .fix(Fix::Text("sudo mount -o remount,hidepid=0 /proc".to_owned()))),
         Err(error) => Err(Problem::new(ErrorCode::ProcHidden, format!("/proc cannot be used: {error}"))),
     }
 }
@@ -246,14 +285,8 @@ fn private_dir(socket: &Path) -> Result<PrivateDir, Problem> {
 }
 
 fn no_memory(error: &MemoryError) -> Problem {
-    let problem = match error {
-        MemoryError::Unavailable { mode, lacks } => {
-            let message = format!("KEYRACK_MEMORY={} cannot be had: {lacks}", mode.name());
-            Problem::new(ErrorCode::MemoryUnavailable, message)
-        }
-        error => Problem::new(ErrorCode::MemoryUnavailable, error.to_string()),
-    };
-    problem.hint("unset KEYRACK_MEMORY to take the strongest this machine has")
+    Problem::new(ErrorCode::MemoryUnavailable, error.to_string())
+        .hint("unset KEYRACK_MEMORY to take the strongest this machine has")
 }
 
 fn cannot_bind(socket: &Path, error: &io::Error) -> Problem {
@@ -315,4 +348,34 @@ fn told_of_memory(pool: &Pool) -> [Hardening<'static>; 2] {
 /// Descriptors to keep, of a pipe that may not be there.
 pub(crate) fn kept(pipe: Option<&io::PipeWriter>) -> Vec<BorrowedFd<'_>> {
     pipe.map(AsFd::as_fd).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use keyrack_sys::kernel::Version;
+
+    use super::*;
+
+    #[test]
+    fn kernels_older_than_the_oldest_are_refused_by_name() {
+        for (running, refused) in [
+            (Some((4, 18)), true),
+            (Some((5, 4)), true),
+            (Some((5, 9)), true),
+            (Some((5, 10)), false),
+            (Some((5, 15)), false),
+            (Some((6, 1)), false),
+            (None, false),
+        ] {
+            let version = running.map(|(major, minor)| Version { major, minor });
+            let error = supports(version).err();
+            assert_eq!(error.is_some(), refused, "{running:?}");
+            if let (Some(error), Some((major, minor))) = (error, running) {
+                assert_eq!(error.code, ErrorCode::KernelTooOld);
+                let expected =
+                    format!("Linux {major}.{minor} is too old: keyrackd needs Linux 5.10 or later");
+                assert_eq!(error.message, expected);
+            }
+        }
+    }
 }

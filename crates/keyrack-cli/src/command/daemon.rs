@@ -12,6 +12,7 @@ use keyrack_core::{Owner, Problem};
 use serde_json::{Value, json};
 
 use crate::args::OwnerFlags;
+use crate::command::unlock::started_in_service;
 use crate::outer::{Outer, keyrackd};
 use crate::output;
 use crate::report::machine;
@@ -87,6 +88,9 @@ fn start(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
     let ctx = flags.context(outer)?;
     let (mut session, started) = daemon::ensure(&ctx, &keyrackd()?)?;
     let greeting = session.greet()?.clone();
+    if started {
+        started_in_service(outer);
+    }
     let mut value =
         json!({ "started": started, "socketPath": session.place().socket().display().to_string() });
     value["daemon"] = greeting_value(&greeting);
@@ -113,6 +117,7 @@ fn stop(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
 fn restart(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
     let mut done = daemon::restart(&flags.context(outer)?, &keyrackd()?)?;
     let greeting = done.session.greet()?.clone();
+    started_in_service(outer);
     let mut value = json!({
         "stopped": done.stopped.is_some(),
         "carried": done.carried,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use keyrack_client::daemon::own_service;
 use keyrack_client::render::json::{JsonWriter, grant};
 use keyrack_client::render::unlock::{UnlockLine, unlocked};
 use keyrack_core::Problem;
@@ -77,6 +78,16 @@ impl Flags {
 pub(crate) fn started(outer: &Outer, pid: Option<u32>) {
     if let Some(pid) = pid {
         outer.notice(&format!("[keyrack-daemon] spawned background daemon (pid: {pid})"));
+        started_in_service(outer);
+    }
+}
+
+/// Says that a daemon that was just started will not outlive the systemd service it is in.
+pub(crate) fn started_in_service(outer: &Outer) {
+    if let Some(service) = own_service() {
+        outer.notice(&format!(
+            "keyrackd runs inside of the systemd unit {service}: when that stops, the daemon ends and its keys are locked"
+        ));
     }
 }
 

@@ -4,10 +4,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use keyrack_testkit::kernel::{Lack, become_the_command, without};
+use keyrack_testkit::kernel::{Lack, OLD_KERNELS, become_the_command, without};
 use keyrack_testkit::{Need, Reaped, as_user, binary, can_run, in_new_session, run, wait_until};
 use serde_json::Value;
 
@@ -34,11 +34,12 @@ struct Said {
 
 impl Said {
     fn of(command: &mut Command) -> Self {
-        let output = run(command, b"", LIMIT).unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        let value: Value =
-            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{command:?}\n{text}\n{stderr}"));
+        Said::parsed(&run(command, b"", LIMIT).unwrap())
+    }
+
+    fn parsed(output: &Output) -> Self {
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{output:?}"));
         let checks = value["checks"].as_array().unwrap().clone();
         let said = Said { checks, exit: output.status.code().unwrap(), text };
         let fails = said.checks.iter().any(|check| check["state"] == "fail");
@@ -362,6 +363,78 @@ fn doctor_tells_that_the_kernel_hands_out_no_peers() {
     }
 }
 
+/// The doctor says what a daemon that starts here says, on each kernel.
+#[test]
+fn doctor_agrees_with_the_daemon_on_every_kernel() {
+    let limit = "test $(ulimit -Hl) = unlimited || test $(ulimit -Hl) -ge 1024";
+    let lockable = Command::new("sh").args(["-c", limit]).status().is_ok_and(|status| status.success());
+    let filters: [(&str, &[Lack]); 2] = [("no mlock2", &[Lack::Mlock2]), ("as it is", &[])];
+    for (kernel, lacks) in OLD_KERNELS.into_iter().chain(filters) {
+        let world = World::new();
+        let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+        let said = Said::of(&mut without(lacks, "doctor::child", &both));
+        said.says("kernel.start", "ok", &["a daemon can start here"]);
+        said.says("kernel.version", "ok", &["5.10 or later"]);
+        let test = format!("doctor_agrees_with_the_daemon_on_every_kernel: {kernel}");
+        if can_run(&test, &[Need::That(lockable, "1 MiB of memory that may be locked")]) {
+            said.says("kernel.locked_memory", "ok", &["can be kept out of swap"]);
+            said.says("daemon.hardening.locked_memory", "ok", &["locked_memory is on"]);
+            let not_locked =
+                said.of_name("daemon.memory").iter().any(|(_, words)| words.contains("not locked"));
+            assert!(!not_locked, "{kernel}: {}", said.text);
+        }
+        if lacks.contains(&Lack::Mdwe) {
+            said.says("daemon.hardening.deny_write_exec", "warn", &["PR_SET_MDWE", "Linux 6.3"]);
+        }
+        if lacks.contains(&Lack::SecretMemory) {
+            said.says("kernel.secret_memory", "warn", &["memfd_secret", "secretmem.enable=1"]);
+        }
+        // Demands that no daemon could meet here: a fix would be of no use.
+        let demanding = |name: &str, value: &str| {
+            let text = format!("{name}={value} keyrack doctor --json");
+            Said::of(&mut without(lacks, "doctor::child", &script(&world, &text)))
+        };
+        let fix_of = |said: &Said, name: &str| {
+            let found = said.checks.iter().find(|check| check["name"] == name);
+            found.and_then(|check| check["fix"].as_str().map(str::to_owned))
+        };
+        if lacks.contains(&Lack::PeerPidfd) {
+            let said = demanding("KEYRACK_REQUIRE_SESSION", "1");
+            said.says("daemon.boundary", "fail", &["SO_PEERPIDFD", "6.5", "unset KEYRACK_REQUIRE_SESSION"]);
+            assert_eq!(fix_of(&said, "daemon.boundary"), None);
+        }
+        if lacks.contains(&Lack::SecretMemory) {
+            let said = demanding("KEYRACK_MEMORY", "secret");
+            said.says(
+                "daemon.memory",
+                "fail",
+                &["no daemon could here", "memfd_secret", "unset KEYRACK_MEMORY"],
+            );
+            assert_eq!(fix_of(&said, "daemon.memory"), None);
+        }
+    }
+}
+
+#[test]
+fn doctor_tells_that_the_kernel_is_too_old() {
+    let test = "doctor_tells_that_the_kernel_is_too_old";
+    if !can_run(test, &[Need::Program("setarch")]) {
+        return;
+    }
+    let world = World::new();
+    // The release of such a process begins with 2.6.
+    let old = |text: &str| world.command(&["setarch", "--uname-2.6", "sh", "-euc", text].map(str::to_owned));
+    let said = Said::of(&mut old("keyrack doctor --json"));
+    said.says("kernel.version", "fail", &["Linux 2.6 is too old", "5.10 or later", "environment variables"]);
+    said.says("kernel.start", "skip", &["as said above"]);
+    let output = run(&mut old("exec keyrack daemon start"), b"", LIMIT).unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("Linux 2.6 is too old: keyrackd needs Linux 5.10 or later"), "{text}");
+    let output = run(&mut old("A=1 exec keyrack get --key acme.test.A --value"), b"", LIMIT).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1");
+}
+
 #[test]
 fn doctor_tells_that_there_is_no_landlock() {
     let world = World::new();
@@ -378,12 +451,17 @@ fn doctor_tells_that_there_is_no_secret_memory() {
     let said = Said::of(&mut without(&[Lack::SecretMemory], "doctor::child", &both));
     said.says("kernel.secret_memory", "warn", &["memfd_secret"]);
     said.says("daemon.hardening.secret_memory", "warn", &["secret_memory is off: "]);
-    said.does_not_name("daemon.hibernation");
     let mut demanding = doctor(&world);
     demanding.env("KEYRACK_MEMORY", "secret");
     let said = Said::of(&mut without(&[Lack::SecretMemory], "doctor::child", &demanding));
-    said.says("kernel.secret_memory", "fail", &["KEYRACK_MEMORY demands it"]);
-    said.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands secret", "daemon restart"]);
+    said.says("kernel.secret_memory", "fail", &["KEYRACK_MEMORY demands it", "unset KEYRACK_MEMORY"]);
+    said.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands secret", "no daemon could here"]);
+    // Where the kernel has some, a new daemon helps.
+    let secret = Said::of(doctor(&world).env("KEYRACK_MEMORY", "secret"));
+    let has = secret.of_name("kernel.secret_memory").first().is_some_and(|(state, _)| *state == "ok");
+    if can_run("doctor_tells_that_there_is_no_secret_memory", &[Need::That(has, "memfd_secret")]) {
+        secret.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands secret", "daemon restart"]);
+    }
 }
 
 #[test]
@@ -429,8 +507,12 @@ fn doctor_tells_that_keyrackd_blocks_hibernation() {
     done(&world, "keyrack daemon stop");
     // Left to itself, keyrackd would rather let it.
     let said = Said::of(&mut mounted(&world, text));
-    said.does_not_name("daemon.hibernation");
     said.says("daemon.memory", "ok", &["locked memory"]);
+    said.says(
+        "daemon.hibernation",
+        "warn",
+        &["/dev/sda2), and the image on disk would hold", "relock before"],
+    );
 }
 
 #[test]
@@ -441,6 +523,99 @@ fn doctor_tells_that_processes_are_hidden() {
     let world = World::new();
     let said = Said::of(&mut mounted(&world, "mount -t proc -o hidepid=2 proc /proc; keyrack doctor --json"));
     said.says("kernel.processes", "fail", &["hidepid=", "remount,hidepid=0 /proc"]);
+    said.says("kernel.start", "skip", &["as said above"]);
+}
+
+/// A daemon hides itself from debuggers, and so from its own user where `/proc` hides processes: it is no stranger.
+#[test]
+fn hidepid_under_a_running_daemon_is_named() {
+    let test = "hidepid_under_a_running_daemon_is_named";
+    if !can_mount(test) || !can_run(test, &[Need::Program("setpriv")]) {
+        return;
+    }
+    let world = readable(World::new());
+    let start = run(&mut as_user(SOMEBODY, &script(&world, "keyrack daemon start")), b"", LIMIT).unwrap();
+    assert!(start.status.success(), "{start:?}");
+    let setpriv = format!("setpriv --reuid {SOMEBODY} --regid {SOMEBODY} --clear-groups");
+    let hidden = format!("mount -t proc -o hidepid=2 proc /proc; exec {setpriv} keyrack");
+    let said = Said::of(&mut mounted(&world, &format!("{hidden} doctor --json")));
+    said.says("daemon.socket", "fail", &["hidepid=", "cannot tell whose daemon", "remount,hidepid=0 /proc"]);
+    let status = run(&mut mounted(&world, &format!("{hidden} daemon status")), b"", LIMIT).unwrap();
+    let text = String::from_utf8_lossy(&status.stderr).into_owned();
+    assert!(text.contains("mounted with hidepid=") && !text.contains("remove the file"), "{text}");
+    let stop = run(&mut as_user(SOMEBODY, &script(&world, "keyrack daemon stop")), b"", LIMIT).unwrap();
+    assert!(stop.status.success(), "{stop:?}");
+}
+
+#[test]
+fn daemon_in_a_systemd_service_is_told_at_start_and_by_doctor() {
+    if !can_mount("daemon_in_a_systemd_service_is_told_at_start_and_by_doctor") {
+        return;
+    }
+    let world = World::new();
+    let within = |path: &str, of: &str, command: &str| {
+        let text = format!("echo 0::{path} > cgroup; mount --bind cgroup /proc/{of}/cgroup; exec {command}");
+        run(&mut mounted(&world, &text), b"", LIMIT).unwrap()
+    };
+    let service = "/user.slice/user-1000.slice/user@1000.service/app.slice/work.service";
+    let output = within(service, "$$", "keyrack daemon start");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("inside of the systemd unit work.service: when that stops"), "{text}");
+    let output = within(service, "$$", "keyrack daemon start");
+    assert!(output.stderr.is_empty(), "it runs already: {output:?}");
+    let told: Value =
+        serde_json::from_str(&world.run("keyrack daemon status --json", b"").1.concat()).unwrap();
+    let pid = told["pid"].to_string();
+    let said = |path: &str| Said::parsed(&within(path, &pid, "keyrack doctor --json"));
+    said(service).says("daemon.unit", "warn", &["systemd unit work.service", "keyrack run"]);
+    said("/user.slice/user-1000.slice/session-2.scope").does_not_name("daemon.unit");
+    done(&world, "keyrack daemon stop");
+    let output = within("/user.slice/user-1000.slice/session-2.scope", "$$", "keyrack daemon start");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn doctor_tells_of_a_home_that_cannot_be_written_or_is_anothers() {
+    if !can_mount("doctor_tells_of_a_home_that_cannot_be_written_or_is_anothers") {
+        return;
+    }
+    let world = stocked();
+    look(&world).says("place.home", "ok", &["HOME is "]);
+    let home = world.home.home();
+    let text = format!("mount --bind -o ro '{0}' '{0}'; exec keyrack doctor --json", home.display());
+    let said = Said::of(&mut mounted(&world, &text));
+    said.says("place.home", "warn", &["read-only file system", "not set"]);
+    // root, with the HOME of somebody: to move their rack away would take their keys away.
+    let owner = format!("{SOMEBODY}:{SOMEBODY}");
+    assert!(Command::new("chown").args(["-R", &owner]).arg(home).status().unwrap().success());
+    let said = look(&world);
+    said.says("place.home", "warn", &["belongs to uid 65532", "run keyrack as that user", "sudo -H"]);
+    let (exit, _, stderr) =
+        world.run("keyrack set --key A --env test --vault os.secure --mech REPLICA", b"x");
+    let text = stderr.join("\n");
+    assert!(
+        exit == 2 && text.contains("run keyrack as that user") && !text.contains("move it away"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_rack_outside_of_login_sessions_is_named_in_words() {
+    if !can_run("a_rack_outside_of_login_sessions_is_named_in_words", &[Need::Sessions]) {
+        return;
+    }
+    let world = World::new();
+    let own = socket(&world);
+    let name = own.file_name().unwrap().to_str().unwrap().splitn(3, '.').nth(2).unwrap().to_owned();
+    drop(UnixListener::bind(own.with_file_name(format!("keyrack.4294967295.{name}"))).unwrap());
+    let both = script(&world, "keyrack doctor --json");
+    let said = Said::of(&mut in_new_session(&both));
+    said.says("session.elsewhere", "warn", &["outside of any login session"]);
+    let text = script(&world, "keyrack status; keyrack get --key acme.test.NOPE; exit 0");
+    let output = run(&mut in_new_session(&text), b"", LIMIT).unwrap();
+    let all = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(all.contains("outside of any login session"), "{all}");
+    assert!(!all.contains("4294967295") && !said.text.contains("4294967295"), "{all}\n{}", said.text);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{ErrorCode, Fix, Problem};
 use keyrack_sys::socket::wait_readable;
 use keyrack_sys::spawn::{READY_FD, Started, detached};
 
@@ -20,9 +20,12 @@ use crate::wire_names;
 /// The longest a daemon may take to serve.
 const READY: Duration = Duration::from_secs(10);
 
+/// What keys must be kept in.
+const MEMORY: &str = "KEYRACK_MEMORY";
+
 /// The variables the daemon knows. Nothing else of the environment goes to it.
 const VARIABLES: [&str; 5] = [
-    "KEYRACK_MEMORY",
+    MEMORY,
     "KEYRACK_DAEMON_IDLE_TIMEOUT_MS",
     "KEYRACK_DAEMON_TERMINATION_CHECK_MS",
     "KEYRACK_LOG",
@@ -61,20 +64,47 @@ fn running(ctx: &Context, place: &Place) -> Result<Option<Session>, Problem> {
     }
 }
 
+/// Checks that a daemon could start here, in the very state that one starts in: `keyrackd` goes the way of a start as far as its
+/// socket. Returns the memory it would use; `memory` demands one, in place of `KEYRACK_MEMORY`.
+///
+/// # Errors
+/// The daemon's own error when it could not start, [`ErrorCode::DaemonStartFailed`] when that cannot be found out.
+pub fn check(ctx: &Context, keyrackd: &Path, memory: Option<&str>) -> Result<String, Problem> {
+    let mut env = variables(ctx);
+    if let Some(memory) = memory {
+        env.retain(|(name, _)| *name != MEMORY);
+        env.push((MEMORY.as_ref(), memory.as_ref()));
+    }
+    let words = spawn(keyrackd, &["--check".as_ref()], &env)?;
+    let text = String::from_utf8_lossy(&words);
+    match text.strip_prefix("fit\nmemory ") {
+        Some(memory) => Ok(clean(memory.trim())),
+        None => Err(reported(&words)),
+    }
+}
+
 /// Spawns the daemon and waits until it serves.
 fn start(ctx: &Context, place: &Place, keyrackd: &Path) -> Result<(), Problem> {
     let socket = place.socket();
-    let ready_fd = READY_FD.to_string();
-    let args = ["--socket".as_ref(), socket.as_os_str(), "--ready-fd".as_ref(), OsStr::new(&ready_fd)];
-    let env: Vec<(&OsStr, &OsStr)> =
-        VARIABLES.iter().filter_map(|name| Some((OsStr::new(*name), ctx.env.filled(name)?))).collect();
-    let started = detached(keyrackd, &args, &env)
-        .map_err(|error| failed(&format!("{} cannot be run: {error}", keyrackd.display())))?;
-    let words = last_words(started)?;
+    let words = spawn(keyrackd, &["--socket".as_ref(), socket.as_os_str()], &variables(ctx))?;
     if words.starts_with(b"ready\n") || words.starts_with(b"served\n") {
         return Ok(());
     }
     Err(reported(&words))
+}
+
+/// What of the caller's environment goes to the daemon.
+fn variables(ctx: &Context) -> Vec<(&OsStr, &OsStr)> {
+    VARIABLES.iter().filter_map(|name| Some((OsStr::new(*name), ctx.env.filled(name)?))).collect()
+}
+
+/// Runs `keyrackd` as a daemon is run, and returns what it says before it closes the pipe.
+fn spawn(keyrackd: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> Result<Vec<u8>, Problem> {
+    let ready_fd = READY_FD.to_string();
+    let args = [args, &["--ready-fd".as_ref(), OsStr::new(&ready_fd)]].concat();
+    let started = detached(keyrackd, &args, env)
+        .map_err(|error| failed(&format!("{} cannot be run: {error}", keyrackd.display())))?;
+    last_words(started)
 }
 
 /// Reads what the daemon says until it closes the pipe.
@@ -98,16 +128,24 @@ fn last_words(Started { pid, mut ready }: Started) -> Result<Vec<u8>, Problem> {
     }
 }
 
-/// The problem a daemon reported as `error <code>\n<message>`, under its own code.
+/// The problem a daemon reported as `error <code>\n<message>`, under its own code; lines of `fix: ` and `hint: ` may follow.
 fn reported(words: &[u8]) -> Problem {
     let text = String::from_utf8_lossy(words);
     let Some((code, message)) = text.strip_prefix("error ").and_then(|rest| rest.split_once('\n')) else {
         return failed("it ended without a word");
     };
-    Problem::new(
-        wire_names::code(code),
-        format!("the keyrack daemon did not start: {}", clean(message.trim())),
-    )
+    let (message, hint) = parted(message, "\nhint: ");
+    let (message, fix) = parted(message, "\nfix: ");
+    let message = format!("the keyrack daemon did not start: {}", clean(message.trim()));
+    let mut problem = Problem::new(wire_names::code(code), message);
+    problem.hint = hint.map(clean);
+    problem.fix = fix.map(|fix| Fix::Text(clean(fix)));
+    problem
+}
+
+/// What stands before and after a label.
+fn parted<'t>(text: &'t str, label: &str) -> (&'t str, Option<&'t str>) {
+    text.rsplit_once(label).map_or((text, None), |(text, after)| (text, Some(after.trim())))
 }
 
 fn failed(why: &str) -> Problem {
@@ -124,6 +162,11 @@ mod tests {
         let problem = reported(b"error memory_unavailable\nno locked\x1b memory: raise MEMLOCK");
         assert_eq!(problem.code, ErrorCode::MemoryUnavailable);
         assert_eq!(problem.message, "the keyrack daemon did not start: no locked memory: raise MEMLOCK");
+        assert_eq!((problem.fix, problem.hint), (None, None));
+        let problem = reported(b"error proc_hidden\nhidden\nfix: sudo mount\nhint: or\x1b not");
+        assert_eq!(problem.message, "the keyrack daemon did not start: hidden");
+        assert_eq!(problem.fix, Some(Fix::Text("sudo mount".to_owned())));
+        assert_eq!(problem.hint.as_deref(), Some("or not"));
         assert_eq!(reported(b"").code, ErrorCode::DaemonStartFailed);
         assert_eq!(reported(b"error").code, ErrorCode::DaemonStartFailed);
         assert_eq!(reported(b"error \x1b[31m\nx").code, ErrorCode::Internal);

@@ -4,6 +4,7 @@ use keyrack_core::{Attempt, Env, Fix, Grade, Grant, Mechanism, Slug, Source, Vau
 
 use super::{Answer, Asked, Options};
 use crate::context::Context;
+use crate::paths::SESSION_UNSET;
 use crate::secret::Secret;
 use crate::session::Granted;
 
@@ -174,10 +175,12 @@ impl Judge<'_> {
 
 /// That the same rack is open elsewhere, where this process cannot reach it.
 pub(crate) fn elsewhere(others: &[String]) -> Option<String> {
-    let session = |id: &String| format!("login session {id}");
     match others {
         [] => None,
-        [one] => Some(format!("a rack of yours is open in {}, which this one cannot reach", session(one))),
+        [one] if one == SESSION_UNSET => Some(
+            "a rack of yours is open outside of any login session, which this one cannot reach".to_owned(),
+        ),
+        [one] => Some(format!("a rack of yours is open in login session {one}, which this one cannot reach")),
         many => Some(format!(
             "racks of yours are open in {} other login sessions, which this one cannot reach",
             many.len()

@@ -351,7 +351,12 @@ impl Session {
             memory: clean(&ok.memory),
             hardening: ok.hardening.iter().map(measure).collect(),
         };
-        meets(self.demands, &greeting, seen).map_err(|problem| match problem.hint {
+        let here = Here {
+            boundary: seen,
+            names_peers: self.server().is_some_and(|server| server.pidfd.is_some()),
+            lacks: &MemoryRank::unavailable,
+        };
+        meets(self.demands, &greeting, &here).map_err(|problem| match problem.hint {
             Some(_) => problem,
             None => problem.fix(restart()),
         })?;
@@ -366,30 +371,44 @@ enum Again {
     Never,
 }
 
-/// Whether a daemon is as good as is demanded. `seen` is how far the kernel tells us from the daemon. A hint stands where no other daemon
-/// could be better; without one a new daemon may.
-fn meets(demands: Demands, greeting: &Greeting, seen: Boundary) -> Result<(), Problem> {
+/// What a daemon could have on this machine.
+struct Here<'a> {
+    /// How far the kernel tells us from the daemon.
+    boundary: Boundary,
+    /// The kernel hands out the process behind a connection.
+    names_peers: bool,
+    /// Why no daemon could have memory this good.
+    lacks: &'a dyn Fn(MemoryRank) -> Option<String>,
+}
+
+/// Checks that a daemon is as good as is demanded. The error has a hint where no other daemon could be better; without one a new
+/// daemon may.
+fn meets(demands: Demands, greeting: &Greeting, here: &Here<'_>) -> Result<(), Problem> {
     if demands.session && greeting.boundary != Boundary::Session {
         let weak = Problem::new(
             ErrorCode::BoundaryWeak,
             "the daemon cannot tell login sessions apart, and KEYRACK_REQUIRE_SESSION=1 demands it",
         );
-        return Err(match seen {
+        return Err(match here.boundary {
             Boundary::Session => weak,
-            Boundary::User => weak.hint(
-                "nor does the kernel here, so no daemon could: log in by a way that makes a login session, or unset KEYRACK_REQUIRE_SESSION",
-            ),
+            Boundary::User => weak.hint(Demands::session_hint(here.names_peers)),
         });
     }
     match demands.memory {
-        Some(demanded) if MemoryRank::said(&greeting.memory) < demanded => Err(Problem::new(
-            ErrorCode::BoundaryWeak,
-            format!(
-                "the daemon keeps secrets in {} memory, and KEYRACK_MEMORY demands {}",
-                greeting.memory,
-                demanded.as_str()
-            ),
-        )),
+        Some(demanded) if MemoryRank::said(&greeting.memory) < demanded => {
+            let weak = Problem::new(
+                ErrorCode::BoundaryWeak,
+                format!(
+                    "the daemon keeps secrets in {} memory, and KEYRACK_MEMORY demands {}",
+                    greeting.memory,
+                    demanded.as_str()
+                ),
+            );
+            Err(match (here.lacks)(demanded) {
+                Some(lacks) => weak.hint(format!("no daemon could here: {lacks}; unset KEYRACK_MEMORY")),
+                None => weak,
+            })
+        }
         _ => Ok(()),
     }
 }
@@ -480,6 +499,7 @@ mod tests {
         let demand = |session, memory| Demands { session, memory };
         use Boundary::{Session, User};
         // `Some(true)`: a new daemon may be better; `Some(false)`: none could be.
+        let secret = demand(false, Some(MemoryRank::Secret));
         for (demands, seen, boundary, memory, refused) in [
             (Demands::default(), User, User, "unlocked", None),
             (demand(true, None), User, User, "secret", Some(false)),
@@ -492,10 +512,23 @@ mod tests {
             (demand(false, Some(MemoryRank::Secret)), Session, Session, "secret", None),
             (demand(false, Some(MemoryRank::Locked)), Session, Session, "from-the-future", Some(true)),
         ] {
-            let problem = meets(demands, &greeting(boundary, memory), seen).err();
+            let here = Here { boundary: seen, names_peers: true, lacks: &|_| None };
+            let problem = meets(demands, &greeting(boundary, memory), &here).err();
             let may_help = problem.as_ref().map(|problem| problem.hint.is_none());
             assert_eq!(may_help, refused, "{demands:?} {seen} {boundary} {memory}");
             assert!(problem.is_none_or(|problem| problem.code == ErrorCode::BoundaryWeak));
+        }
+        // The hint names what the machine lacks.
+        for (demands, names_peers, lacks, words) in [
+            (demand(true, None), true, None, "makes a login session"),
+            (demand(true, None), false, None, "since 6.5; unset KEYRACK_REQUIRE_SESSION"),
+            (secret, true, Some("no memfd_secret"), "here: no memfd_secret; unset KEYRACK_MEMORY"),
+        ] {
+            let lacks = |_| lacks.map(str::to_owned);
+            let here = Here { boundary: User, names_peers, lacks: &lacks };
+            let problem = meets(demands, &greeting(User, "locked"), &here).unwrap_err();
+            let hint = problem.hint.unwrap_or_default();
+            assert!(hint.contains(words), "{demands:?}: {hint}");
         }
     }
 }

@@ -1,15 +1,16 @@
 //! The daemon: whether one serves this rack, who it is, and what it says of itself.
 
+use std::path::Path;
 use std::time::Duration;
 
-use keyrack_client::context::MemoryRank;
-use keyrack_client::daemon::connect_at;
+use keyrack_client::context::{Demands, MemoryRank};
+use keyrack_client::daemon::{check, connect_at, service_of};
 use keyrack_client::session::Greeting;
 use keyrack_client::{Context, Daemon, Place, Session};
 use keyrack_core::peer::Boundary;
 use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_sys::memory::Hibernation;
 
-use super::kernel::could_hibernate;
 use super::programs::VERSION;
 use super::{Check, counted};
 
@@ -18,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 const SOCKET: &str = "daemon.socket";
 
-pub(super) fn checks(ctx: &Context) -> Vec<Check> {
+pub(super) fn checks(ctx: &Context, keyrackd: &Path) -> Vec<Check> {
     // What is wrong with the place itself is told there.
     let Ok(place) = Place::of(ctx) else {
         return vec![Check::skip(SOCKET, "without a place for its socket there is no daemon")];
@@ -40,7 +41,7 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
             vec![Check::fail(SOCKET, message).fix(Fix::with_owner("daemon restart", &ctx.owner, []))]
         }
         Ok(Some(Daemon::Native(session))) => {
-            ours(ctx, session).unwrap_or_else(|problem| vec![failed(problem)])
+            ours(ctx, keyrackd, session).unwrap_or_else(|problem| vec![failed(problem)])
         }
         Err(problem) => vec![failed(problem)],
     }
@@ -67,8 +68,9 @@ fn failed(problem: Problem) -> Check {
     }
 }
 
-fn ours(ctx: &Context, mut session: Session) -> Result<Vec<Check>, Problem> {
+fn ours(ctx: &Context, keyrackd: &Path, mut session: Session) -> Result<Vec<Check>, Problem> {
     let held = session.status()?.keys.len();
+    let names_peers = session.server().is_some_and(|server| server.pidfd.is_some());
     let greeting = session.greet()?;
     let mut checks = vec![
         Check::ok(
@@ -76,10 +78,11 @@ fn ours(ctx: &Context, mut session: Session) -> Result<Vec<Check>, Problem> {
             format!("keyrackd serves (pid {}) and holds {}", greeting.pid, counted(held, "key")),
         ),
         version(ctx, greeting),
-        boundary(ctx, greeting),
-        memory(ctx, greeting),
+        boundary(ctx, greeting, names_peers),
+        memory(ctx, keyrackd, greeting),
     ];
-    checks.extend(hibernation(greeting));
+    checks.extend(hibernation(MemoryRank::said(&greeting.memory), &Hibernation::here()));
+    checks.extend(service_of(greeting.pid).as_deref().map(unit));
     checks.extend(greeting.hardening.iter().map(|measure| {
         let name = format!("daemon.hardening.{}", measure.name);
         let detail = measure.detail.as_deref();
@@ -107,7 +110,7 @@ fn version(ctx: &Context, greeting: &Greeting) -> Check {
         .hint("unlocked keys stay unlocked")
 }
 
-fn boundary(ctx: &Context, greeting: &Greeting) -> Check {
+fn boundary(ctx: &Context, greeting: &Greeting, names_peers: bool) -> Check {
     let name = "daemon.boundary";
     match greeting.boundary {
         Boundary::Session => Check::ok(name, "it serves processes of this login session and no others"),
@@ -115,7 +118,7 @@ fn boundary(ctx: &Context, greeting: &Greeting) -> Check {
             let message = "it cannot tell login sessions apart: every process of yours may read";
             if ctx.demands().session {
                 Check::fail(name, format!("{message}; KEYRACK_REQUIRE_SESSION demands that it can"))
-                    .hint("log in by a way that makes a login session, or unset KEYRACK_REQUIRE_SESSION")
+                    .hint(Demands::session_hint(names_peers))
             } else {
                 Check::warn(name, message).hint("session.login and kernel.peer_pidfd say why")
             }
@@ -123,7 +126,7 @@ fn boundary(ctx: &Context, greeting: &Greeting) -> Check {
     }
 }
 
-fn memory(ctx: &Context, greeting: &Greeting) -> Check {
+fn memory(ctx: &Context, keyrackd: &Path, greeting: &Greeting) -> Check {
     let name = "daemon.memory";
     let rank = MemoryRank::said(&greeting.memory);
     if let Some(demanded) = ctx.demands().memory.filter(|demanded| rank < *demanded) {
@@ -132,30 +135,84 @@ fn memory(ctx: &Context, greeting: &Greeting) -> Check {
             greeting.memory,
             demanded.as_str()
         );
-        return Check::fail(name, message).fix(Fix::with_owner("daemon restart", &ctx.owner, []));
+        // A new daemon helps only where one can have such memory.
+        return match check(ctx, keyrackd, Some(demanded.as_str())) {
+            Err(problem) if problem.code == ErrorCode::MemoryUnavailable => Check::fail(name, message)
+                .hint(format!("no daemon could here: {}; unset KEYRACK_MEMORY", problem.message)),
+            _ => Check::fail(name, message).fix(Fix::with_owner("daemon restart", &ctx.owner, [])),
+        };
     }
     match rank {
         MemoryRank::Secret => {
             Check::ok(name, "it keeps keys in memory that is hidden from the kernel itself")
         }
         MemoryRank::Locked => {
-            Check::ok(name, "it keeps keys in locked memory: never in swap, nor in a core dump")
+            Check::ok(name, "it keeps keys in locked memory: not in swap, nor in a core dump")
         }
         MemoryRank::Unlocked => Check::warn(name, "its memory is not locked, so keys may reach swap")
             .hint("kernel.locked_memory says why"),
     }
 }
 
-/// One open descriptor of secret memory keeps the kernel from hibernating.
-fn hibernation(greeting: &Greeting) -> Option<Check> {
+/// Secret memory keeps the kernel from hibernating; locked memory is written into the image of a hibernation.
+fn hibernation(rank: MemoryRank, machine: &Hibernation) -> Option<Check> {
     let name = "daemon.hibernation";
-    if MemoryRank::said(&greeting.memory) != MemoryRank::Secret {
-        return None;
+    match (rank, machine) {
+        (MemoryRank::Secret, Hibernation::Possible(_)) => Some(
+            Check::warn(
+                name,
+                "this machine cannot hibernate while keyrackd runs: its secret memory blocks that",
+            )
+            .hint("with KEYRACK_MEMORY=locked it could, and the image on disk would hold the keys"),
+        ),
+        (MemoryRank::Secret, _) => Some(Check::ok(
+            name,
+            "this machine does not hibernate anyway, so secret memory takes nothing from it",
+        )),
+        (_, Hibernation::Possible(why)) => Some(
+            Check::warn(
+                name,
+                format!(
+                    "this machine can hibernate ({why}), and the image on disk would hold your unlocked keys"
+                ),
+            )
+            .hint(
+                "relock before you hibernate; KEYRACK_MEMORY=secret blocks hibernation while keyrackd runs",
+            ),
+        ),
+        (_, _) => None,
     }
-    Some(if could_hibernate()? {
-        Check::warn(name, "this machine cannot hibernate while keyrackd runs: its secret memory blocks that")
-            .hint("with KEYRACK_MEMORY=locked it could, and the image on disk would hold the keys")
-    } else {
-        Check::ok(name, "this machine does not hibernate anyway, so secret memory takes nothing from it")
-    })
+}
+
+/// A daemon that was started inside of a systemd service ends with it.
+fn unit(service: &str) -> Check {
+    Check::warn(
+        "daemon.unit",
+        format!("it runs inside of the systemd unit {service}: when that stops, systemd ends it, and its keys are locked"),
+    )
+    .hint("unlock in a login session, or start the unit's program with `keyrack run`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn hibernation_is_told_for_each_memory() {
+        let possible = Hibernation::Possible("it has swap on /dev/sda2".to_owned());
+        for (rank, machine, state, words) in [
+            (MemoryRank::Secret, &possible, Some(State::Warn), "cannot hibernate while"),
+            (MemoryRank::Secret, &Hibernation::Never, Some(State::Ok), "does not hibernate"),
+            (MemoryRank::Secret, &Hibernation::NoSwap, Some(State::Ok), "does not hibernate"),
+            (MemoryRank::Locked, &possible, Some(State::Warn), "swap on /dev/sda2), and the image"),
+            (MemoryRank::Unlocked, &possible, Some(State::Warn), "would hold your unlocked keys"),
+            (MemoryRank::Locked, &Hibernation::Never, None, ""),
+            (MemoryRank::Locked, &Hibernation::NoSwap, None, ""),
+        ] {
+            let check = hibernation(rank, machine);
+            assert_eq!(check.as_ref().map(|check| check.state), state, "{rank:?} {machine:?}");
+            assert!(check.is_none_or(|check| check.message.contains(words)), "{rank:?} {machine:?}");
+        }
+    }
 }

@@ -3,27 +3,66 @@
 use std::fs;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
-use keyrack_client::Context;
-use keyrack_core::Fix;
-use keyrack_sys::memory::{Budget, Hibernation, Mode, ModeRequest, Pool};
-use keyrack_sys::{harden, kernel, peer};
+use keyrack_client::{Context, daemon};
+use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_sys::kernel::{self, Version};
+use keyrack_sys::{harden, peer};
 
-use super::Check;
+use super::{Check, State};
 
 /// ENOPROTOOPT: the kernel has no SO_PEERPIDFD. Nothing else means that.
 const ENOPROTOOPT: i32 = 92;
 
-pub(super) fn checks(ctx: &Context) -> Vec<Check> {
+pub(super) fn checks(ctx: &Context, keyrackd: &Path) -> Vec<Check> {
     let demanded = ctx.env.text("KEYRACK_MEMORY").unwrap_or("auto");
-    vec![
-        processes(),
-        peer_pidfd(),
-        locked_memory(demanded == "locked"),
-        secret_memory(demanded == "secret"),
+    let memory = |mode| daemon::check(ctx, keyrackd, Some(mode));
+    let mut checks = vec![version(Version::running()), processes(), peer_pidfd()];
+    let told = checks.iter().any(|check| check.state == State::Fail);
+    checks.extend([
+        start(told, daemon::check(ctx, keyrackd, None)),
+        locked_memory(demanded == "locked", memory("locked")),
+        secret_memory(demanded == "secret", memory("secret")),
         landlock(),
         yama(),
-    ]
+    ]);
+    checks
+}
+
+fn version(running: Option<Version>) -> Check {
+    let name = "kernel.version";
+    let oldest = kernel::OLDEST;
+    match running {
+        Some(version) if version < oldest => {
+            Check::fail(name, format!("Linux {version} is too old: keyrackd needs Linux {oldest} or later"))
+                .hint("without a daemon, keyrack reads keys from environment variables")
+        }
+        Some(version) => {
+            Check::ok(name, format!("this is Linux {version}; keyrackd needs {oldest} or later"))
+        }
+        None => Check::skip(name, "this kernel does not tell its version"),
+    }
+}
+
+/// The way of a start as far as its socket, gone by keyrackd itself: hidden and hardened as it is when it serves. `told`: the
+/// checks before say already why it cannot.
+fn start(told: bool, checked: Result<String, Problem>) -> Check {
+    let name = "kernel.start";
+    match checked {
+        Ok(memory) => Check::ok(name, format!("a daemon can start here, with {memory} memory for keys")),
+        Err(problem) if problem.code == ErrorCode::DaemonStartFailed => unknown(name),
+        Err(_) if told => Check::skip(name, "a daemon cannot start here, as said above"),
+        Err(problem) => {
+            let message = format!("a daemon cannot start here: {}", problem.message);
+            Check::problem(name, Problem { message, ..problem })
+        }
+    }
+}
+
+/// `programs.keyrackd` says why.
+fn unknown(name: &str) -> Check {
+    Check::skip(name, "keyrackd cannot be asked")
 }
 
 fn processes() -> Check {
@@ -56,22 +95,22 @@ fn peer_pidfd() -> Check {
     }
 }
 
-fn locked_memory(demanded: bool) -> Check {
+fn locked_memory(demanded: bool, checked: Result<String, Problem>) -> Check {
     let name = "kernel.locked_memory";
-    let hard = hard_limit();
-    let bytes = hard.map_or_else(|| "any amount of".to_owned(), |bytes| format!("{} KiB of", bytes / 1024));
-    // What a daemon would do, with the limit as it is for us; a daemon raises it to the hard one first.
-    let budget = Budget::default();
-    match Pool::new(ModeRequest::Require(Mode::Locked), budget) {
+    let bytes =
+        hard_limit().map_or_else(|| "any amount of".to_owned(), |bytes| format!("{} KiB of", bytes / 1024));
+    match checked {
         Ok(_) => Check::ok(name, format!("keys can be kept out of swap ({bytes} memory may be locked)")),
-        Err(_) if hard.is_none_or(|bytes| bytes >= 1 << 20) => {
-            Check::ok(name, format!("keys can be kept out of swap ({bytes} memory may be locked)"))
-        }
-        Err(error) => {
-            let message = format!("{error} (the hard limit is {bytes} memory)");
-            let check = if demanded { Check::fail(name, message) } else { Check::warn(name, message) };
-            check.hint("raise the limit on locked memory (ulimit -Hl; LimitMEMLOCK= of systemd; memlock in /etc/security/limits.conf)")
-        }
+        Err(problem) if problem.code == ErrorCode::MemoryUnavailable => lacking(name, demanded, problem.message)
+            .hint("raise the limit on locked memory (ulimit -Hl; LimitMEMLOCK= of systemd; memlock in /etc/security/limits.conf)"),
+        Err(_) => unknown(name),
+    }
+}
+
+fn lacking(name: &str, demanded: bool, message: String) -> Check {
+    match demanded {
+        true => Check::fail(name, format!("{message}; KEYRACK_MEMORY demands it")),
+        false => Check::warn(name, message),
     }
 }
 
@@ -82,21 +121,15 @@ fn hard_limit() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn secret_memory(demanded: bool) -> Check {
+fn secret_memory(demanded: bool, checked: Result<String, Problem>) -> Check {
     let name = "kernel.secret_memory";
-    match kernel::secret_memory() {
-        Ok(()) => Check::ok(name, "the kernel has memory that is hidden from itself (memfd_secret)"),
-        Err(error) => {
-            let message =
-                format!("the kernel has no memory that is hidden from itself (memfd_secret): {error}");
-            if demanded {
-                Check::fail(name, format!("{message}; KEYRACK_MEMORY demands it"))
-                    .hint("unset KEYRACK_MEMORY to take the strongest this machine has")
-            } else {
-                Check::warn(name, message)
-                    .hint("Linux 6.5 has it; before, the kernel's argument secretmem.enable=y turns it on")
-            }
+    match checked {
+        Ok(_) => Check::ok(name, "the kernel has memory that is hidden from itself (memfd_secret)"),
+        Err(problem) if problem.code == ErrorCode::MemoryUnavailable => {
+            let check = lacking(name, demanded, problem.message);
+            Check { hint: problem.hint.filter(|_| demanded), ..check }
         }
+        Err(_) => unknown(name),
     }
 }
 
@@ -143,16 +176,56 @@ fn ptrace_scope(scope: &str) -> Check {
     }
 }
 
-/// Whether this machine could hibernate, were no secret memory open; `None` where that cannot be told from here.
-pub(super) fn could_hibernate() -> Option<bool> {
-    let pool = Pool::new(ModeRequest::Require(Mode::Secret), Budget::bytes(Budget::LEAST)).ok()?;
-    pool.hibernation().map(|hibernation| matches!(hibernation, Hibernation::Possible(_)))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::State;
     use super::*;
+
+    /// What keyrackd answers on each kernel, and what the doctor makes of it.
+    #[test]
+    fn doctor_repeats_what_a_start_says() {
+        let error = |code: ErrorCode, message: &str| Err(Problem::new(code, message));
+        let fit = || Ok("locked".to_owned());
+        let too_old = || error(ErrorCode::KernelTooOld, "Linux 5.4 is too old");
+        let hidden = || error(ErrorCode::ProcHidden, "/proc cannot be used: Permission denied");
+        let cannot = || error(ErrorCode::DaemonStartFailed, "no such file");
+        for (told, checked, state, words) in [
+            (false, fit(), State::Ok, "locked memory"),
+            (false, hidden(), State::Fail, "cannot start here: /proc cannot be used"),
+            (true, hidden(), State::Skip, "said above"),
+            (true, too_old(), State::Skip, "said above"),
+            (false, cannot(), State::Skip, "cannot be asked"),
+        ] {
+            let check = start(told, checked);
+            assert_eq!(check.state, state, "{check:?}");
+            assert!(check.message.contains(words), "{check:?}");
+        }
+        let none = || error(ErrorCode::MemoryUnavailable, "no locked memory: 0 KiB could be locked");
+        type OfMemory = fn(bool, Result<String, Problem>) -> Check;
+        for of_memory in [locked_memory as OfMemory, secret_memory] {
+            for (demanded, checked, state) in [
+                (false, fit(), State::Ok),
+                (false, none(), State::Warn),
+                (true, none(), State::Fail),
+                (true, cannot(), State::Skip),
+                (true, hidden(), State::Skip),
+            ] {
+                let check = of_memory(demanded, checked);
+                assert_eq!(check.state, state, "{check:?}");
+                assert!(state == State::Ok || !check.message.contains("can be kept"), "{check:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn doctor_names_the_oldest_kernel() {
+        for (running, state) in
+            [(Some((4, 18)), State::Fail), (Some((5, 10)), State::Ok), (None, State::Skip)]
+        {
+            let check = version(running.map(|(major, minor)| Version { major, minor }));
+            assert_eq!(check.state, state, "{check:?}");
+            assert!(running.is_none() || check.message.contains("5.10 or later"), "{check:?}");
+        }
+    }
 
     #[test]
     fn ptrace_scope_warns_where_debuggers_are_unrestricted() {

@@ -124,8 +124,8 @@ pub fn look(outside: &Outside<'_>) -> Report {
     checks.extend(place::checks(ctx));
     checks.extend(programs::checks(&outside.keyrackd));
     checks.extend(session::checks(ctx));
-    checks.extend(kernel::checks(ctx));
-    checks.extend(daemon::checks(ctx));
+    checks.extend(kernel::checks(ctx, &outside.keyrackd));
+    checks.extend(daemon::checks(ctx, &outside.keyrackd));
     checks.extend(rack::checks(outside));
     checks.extend(repository::checks(ctx));
     Report { checks }

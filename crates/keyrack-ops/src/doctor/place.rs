@@ -1,15 +1,21 @@
 //! Where keyrack lives: the home directory, the runtime directory, and the socket's path in it.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use keyrack_client::paths::home_hash;
 use keyrack_client::{Context, Place};
 use keyrack_core::ErrorCode;
+use keyrack_sys::{file, user};
 
 use super::Check;
 
 pub(super) fn checks(ctx: &Context) -> Vec<Check> {
     let mut checks = Vec::new();
     checks.push(match home_hash(ctx) {
-        Ok(_) => Check::ok("place.home", format!("HOME is {}", ctx.home().unwrap_or_default().display())),
+        Ok(_) => home(&ctx.home().unwrap_or_default()),
         Err(problem) => Check::problem("place.home", problem),
     });
     checks.push(match Place::of(ctx) {
@@ -34,4 +40,43 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
         Err(problem) => Check::problem("place.runtime_dir", problem),
     });
     checks
+}
+
+/// The home directory: whose it is, and whether a rack in it can be changed.
+fn home(home: &Path) -> Check {
+    let name = "place.home";
+    let shown = home.display();
+    let us = user::uid();
+    if let Ok(found) = fs::metadata(home)
+        && found.uid() != us
+    {
+        let owner = found.uid();
+        let check = Check::warn(
+            name,
+            format!("HOME is {shown}, which belongs to uid {owner} and not to you (uid {us})"),
+        );
+        return check.hint(match us {
+            0 => "run keyrack as that user, or with root's own HOME (`sudo -H`)",
+            _ => "set HOME to your own home directory",
+        });
+    }
+    let mut place = home.join(".rhachet/keyrack");
+    while !place.exists() && place != home {
+        place.pop();
+    }
+    match file::may_write(&place) {
+        Ok(()) => Check::ok(name, format!("HOME is {shown}")),
+        Err(error) => {
+            let why = match error.kind() {
+                ErrorKind::ReadOnlyFilesystem => "it is on a read-only file system".to_owned(),
+                ErrorKind::PermissionDenied => "you have no permission".to_owned(),
+                _ => error.to_string(),
+            };
+            let place = place.display();
+            Check::warn(
+                name,
+                format!("{place} cannot be written: {why}; keys can be unlocked and read, but not set"),
+            )
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use keyrack_client::paths::SESSION_UNSET;
 use keyrack_client::{Context, Place};
 use keyrack_core::Fix;
 use keyrack_core::peer::AuditSession;
@@ -155,9 +156,15 @@ fn elsewhere(place: &Place) -> Option<Check> {
         return None;
     }
     let name = "session.elsewhere";
-    let message = format!(
-        "sockets of the same rack stand in other login sessions ({}), which this one cannot reach",
-        others.join(", ")
-    );
+    let (unset, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|id| id == SESSION_UNSET);
+    let mut places = Vec::new();
+    if !others.is_empty() {
+        places.push(format!("in other login sessions ({})", others.join(", ")));
+    }
+    if !unset.is_empty() {
+        places.push("outside of any login session".to_owned());
+    }
+    let message =
+        format!("sockets of the same rack stand {}, which this one cannot reach", places.join(" and "));
     Some(Check::warn(name, message).hint("keys unlocked there are to be unlocked here too"))
 }

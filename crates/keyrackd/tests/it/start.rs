@@ -326,7 +326,7 @@ fn memory_that_cannot_be_had_is_named() {
         .arg("--socket")
         .arg(socket_in(&home));
     let (code, text) = failing(&mut limited);
-    assert!(code == 2 && text.contains("KEYRACK_MEMORY=secret cannot be had: "), "{code} {text}");
+    assert!(code == 2 && text.contains("keyrackd: no secret memory: "), "{code} {text}");
     assert!(text.contains("RLIMIT_FSIZE") || text.contains("memfd_secret"), "{text}");
     assert_eq!(names_in(&home.runtime()), ["keyrack.7.83db27ef.sock.lock"]);
 }
