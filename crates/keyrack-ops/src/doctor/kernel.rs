@@ -52,6 +52,10 @@ fn start(told: bool, checked: Result<String, Problem>) -> Check {
     match checked {
         Ok(memory) => Check::ok(name, format!("a daemon can start here, with {memory} memory for keys")),
         Err(problem) if problem.code == ErrorCode::DaemonStartFailed => unknown(name),
+        // Which says nothing of a start without one.
+        Err(problem) if problem.code == ErrorCode::Traced => {
+            Check::skip(name, "keyrackd does not start under a debugger, and one follows this doctor")
+        }
         Err(_) if told => Check::skip(name, "a daemon cannot start here, as said above"),
         Err(problem) => {
             let message = format!("a daemon cannot start here: {}", problem.message);
@@ -194,6 +198,7 @@ mod tests {
             (true, hidden(), State::Skip, "said above"),
             (true, too_old(), State::Skip, "said above"),
             (false, cannot(), State::Skip, "cannot be asked"),
+            (false, error(ErrorCode::Traced, "process 7 traces keyrackd"), State::Skip, "under a debugger"),
         ] {
             let check = start(told, checked);
             assert_eq!(check.state, state, "{check:?}");
