@@ -3,9 +3,8 @@
 use std::io::Read as _;
 
 use clap::{Args, Subcommand};
-use keyrack_client::credential::{Held, Read, aws, docker, git, kubectl, read};
+use keyrack_client::credential::{Held, Read, aws, docker, git, kubectl, line, read};
 use keyrack_client::get::{Answer, Options, Scope};
-use keyrack_client::render::attempt::answers;
 use keyrack_core::{Attempt, ErrorCode, Fix, Problem};
 use zeroize::Zeroizing;
 
@@ -79,12 +78,12 @@ impl KeyFlags {
         Ok(found)
     }
 
-    /// The keys, or `None` with the report told.
+    /// The keys, or `None` after those that are missing were named on stderr.
     fn held(&self, outer: &Outer, keys: &[&str]) -> Result<Option<Vec<Held>>, Problem> {
         match self.read(outer, keys)? {
             Read::Granted(held) => Ok(Some(held)),
             Read::Missing(missing) => {
-                output::tell(&answers(&missing, outer.invocation, outer.look_of_stderr()));
+                output::tell(&line::missing(&missing, outer.invocation));
                 Ok(None)
             }
         }
@@ -165,12 +164,16 @@ pub(crate) struct KubectlFlags {
 
 impl Command {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
-        match self {
+        let done = match self {
             Command::Git(flags) => flags.run(outer),
             Command::Docker(flags) => flags.run(outer),
             Command::Aws(flags) => flags.run(outer),
             Command::Kubectl(flags) => flags.run(outer),
-        }
+        };
+        done.or_else(|problem| {
+            output::tell(&line::error(&problem, outer.invocation));
+            Ok(problem.exit())
+        })
     }
 }
 
@@ -184,6 +187,7 @@ impl GitFlags {
         let request = git::Request::read(&asked);
         let username = self.username.as_deref();
         if !request.is_for(&self.host, username) {
+            output::tell(&request.refused(&self.host, username));
             return Ok(0);
         }
         let answer = self.from.held(outer, &[&self.key]).and_then(|held| match held.as_deref() {
@@ -207,6 +211,8 @@ impl DockerFlags {
             "get" => {
                 let asked = requested()?;
                 if !docker::is_for(&asked, &self.registry) {
+                    let address = String::from_utf8_lossy(&asked);
+                    output::tell(&line::refused("docker", &address, &self.registry));
                     return refuse(docker::NOT_FOUND);
                 }
                 match self.from.read(outer, &[&self.key]) {
@@ -215,18 +221,9 @@ impl DockerFlags {
                         let answer = docker::answer(&asked, &self.username, key)?;
                         output::print(&answer).map(|()| 0)
                     }
-                    // docker shows what a helper says on stdout, and nothing else of it.
-                    Ok(Read::Missing(missing)) => {
-                        let fix = |fix: &Fix| format!(": {}", fix.render(outer.invocation));
-                        let told = missing.iter().map(|answer| {
-                            let attempt = &answer.attempt;
-                            let note = || answer.note.as_ref().map(|note| format!(": {note}"));
-                            let way_out = attempt.fix().map(fix).or_else(note).unwrap_or_default();
-                            format!("keyrack: {} is {}{way_out}", attempt.slug(), attempt.status())
-                        });
-                        refuse(&told.collect::<Vec<_>>().join("; "))
-                    }
-                    Err(problem) => refuse(&format!("keyrack: {}", problem.message)),
+                    // docker shows what is on stderr; other tools that use its helpers, what is on stdout.
+                    Ok(Read::Missing(missing)) => refuse_aloud(&line::missing(&missing, outer.invocation)),
+                    Err(problem) => refuse_aloud(&line::error(&problem, outer.invocation)),
                 }
             }
             "list" => output::print(format!("{}\n", docker::list(&self.registry, &self.username)).as_bytes())
@@ -247,7 +244,7 @@ impl DockerFlags {
                     .chain(env)
                     .chain(["--key", &self.key]);
                 let fix = Fix::command(words).render(outer.invocation);
-                refuse(&format!("keyrack: docker does not change keys; this does: {fix}"))
+                refuse(&format!("keyrack: docker cannot store keys in keyrack; run: {fix}"))
             }
             _ => Err(Problem::new(
                 ErrorCode::Usage,
@@ -317,6 +314,12 @@ fn requested() -> Result<Zeroizing<Vec<u8>>, Problem> {
         Problem::new(ErrorCode::Io, format!("the request could not be read from stdin: {error}"))
     })?;
     Ok(asked)
+}
+
+/// The same refusal on both streams. The line ends in a newline.
+fn refuse_aloud(line: &str) -> Result<u8, Problem> {
+    output::tell(line);
+    refuse(line.trim_end())
 }
 
 /// Docker's way to be told of a refusal: a line on stdout and exit code 1.

@@ -91,7 +91,9 @@ fn git_gets_what_the_document_says() {
     // The helper itself is asked for another host, as by a configuration without a URL.
     let helper = "keyrack credential git --host github.com --org @all --env prep --key GITHUB_TOKEN";
     let output = shell(&world, &format!("{helper} get"), "protocol=https\nhost=evil.com\n");
-    assert_eq!((output.status.code(), output.stdout.len(), output.stderr.len()), (Some(0), 0, 0));
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
+    let told = "keyrack: git asked for https://evil.com, but this hook is for https://github.com\n";
+    assert_eq!(shown(&output.stderr), told);
     // In a bare clone, where there is no manifest, and with the key locked: at once, and with the way out.
     let output = shell(
         &world,
@@ -104,7 +106,7 @@ fn git_gets_what_the_document_says() {
     let output = fill("protocol=https\nhost=github.com\n\n");
     assert!(!output.status.success());
     let said = shown(&output.stderr);
-    assert!(said.contains("told us to quit") && said.contains("tip: keyrack "), "{said}");
+    assert!(said.contains("told us to quit") && said.contains("; fix: keyrack "), "{said}");
 }
 
 /// A repository behind basic authentication, over https, cloned by the real git.
@@ -185,15 +187,65 @@ fn docker_gets_what_the_document_says() {
             &json!({ "ServerURL": "ghcr.io", "Username": "me", "Secret": TOKEN }).to_string(),
         );
         assert_eq!(exit, 1);
-        assert!(text.contains("docker does not change keys") && !text.contains(TOKEN), "{text}");
+        assert!(text.contains("docker cannot store keys") && !text.contains(TOKEN), "{text}");
     }
     assert_eq!(docker("nonsense", "").0, 2);
     let (exit, ..) = world.run("keyrack relock", b"");
     assert_eq!(exit, 0);
-    let (exit, text) = docker("get", "ghcr.io");
-    assert_eq!(exit, 1);
-    assert!(text.starts_with("keyrack: @all.prep.GHCR_TOKEN is ") && text.contains(": keyrack "), "{text}");
+    let output = shell(&world, "docker-credential-keyrack-ghcr get", "ghcr.io");
+    assert_eq!(output.status.code(), Some(1));
+    let text = shown(&output.stdout);
+    assert!(
+        text.starts_with("keyrack: @all.prep.GHCR_TOKEN is ") && text.contains("; fix: keyrack "),
+        "{text}"
+    );
     assert_eq!(text.lines().count(), 1, "{text}");
+    assert_eq!(shown(&output.stderr), text, "docker shows this one");
+}
+
+/// A hook says in one line what is wrong: tools show it between their own, and ask more than once.
+#[test]
+fn hooks_tell_failures_in_one_line() {
+    let world = world(&[("GIT_TOKEN", TOKEN)]);
+    let git = "keyrack credential git --host github.com --org @all --env prep --key";
+    let docker = "keyrack credential docker --registry ghcr.io --username me --org @all --env prep --key";
+    let aws = "keyrack credential aws --org @all --env prep --key";
+    let kubectl = "keyrack credential kubectl --org @all --env prep --key";
+    let ask = "protocol=https\nhost=github.com\n";
+    let meant = "keyrack: @all.prep.GIT_TOKE is absent; did you mean GIT_TOKEN?";
+    for (line, stdin, exit, told) in [
+        (format!("{git} GIT_TOKE get"), ask, 2, meant),
+        (format!("{docker} GIT_TOKE get"), "ghcr.io", 1, meant),
+        (format!("{aws} GIT_TOKE"), "", 2, meant),
+        (format!("{kubectl} GIT_TOKE"), "", 2, meant),
+        (format!("{kubectl} FAR_AWAY"), "", 2, "keyrack: @all.prep.FAR_AWAY is absent; fix: keyrack set "),
+        (
+            format!("{git} GIT_TOKEN get"),
+            "protocol=http\nhost=github.com\n",
+            0,
+            "keyrack: git asked for http://github.com, but",
+        ),
+        (
+            format!("{docker} GIT_TOKEN get"),
+            "evil.com",
+            1,
+            "keyrack: docker asked for evil.com, but this hook is for ghcr.io",
+        ),
+        (format!("{aws} GIT_TOKEN"), "", 2, "keyrack: @all.prep.GIT_TOKEN cannot be handed on"),
+        (
+            format!("{kubectl} GIT_TOKEN --server https://k8s"),
+            "",
+            2,
+            "keyrack: this key is only for https://k8s, but",
+        ),
+        (format!("{kubectl} GIT_TOKEN --owner ../x"), "", 2, "keyrack: "),
+    ] {
+        let output = shell(&world, &line, stdin);
+        let stderr = shown(&output.stderr);
+        assert_eq!(output.status.code(), Some(exit), "{line}: {stderr}");
+        assert!(stderr.starts_with(told) && stderr.lines().count() == 1, "{line}: {stderr}");
+        assert!(!stderr.contains(TOKEN) && !shown(&output.stdout).contains(TOKEN), "{line}");
+    }
 }
 
 /// What is left of the time that an answer says, in seconds.

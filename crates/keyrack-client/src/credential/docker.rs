@@ -1,5 +1,5 @@
 //! docker's credential helper (docker/docker-credential-helpers): the operation as an argument, an address or JSON on stdin, JSON on stdout,
-//! and a refusal as a line on stdout with an exit code that is not 0.
+//! and a refusal as a line on stdout with an exit code that is not 0. On `get`, docker drops that line and shows what is on stderr.
 
 use keyrack_core::Problem;
 use serde_json::json;

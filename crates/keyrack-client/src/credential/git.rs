@@ -4,7 +4,7 @@ use keyrack_core::Problem;
 use keyrack_wire::{Sink, WipedBuffer};
 use zeroize::Zeroizing;
 
-use super::Held;
+use super::{Held, line};
 
 /// The user a token is sent with where neither the URL nor the flags say one: hosts that take tokens do not look at it.
 pub const USERNAME: &str = "x-access-token";
@@ -35,7 +35,8 @@ impl Request {
         request
     }
 
-    /// Whether it is for one of these hosts (a name, or a name and a port, as in the URL), over https, and for no other user than `username`.
+    /// Returns `true` if it is for one of these hosts (a name, or a name and a port, as in the URL), over https, and for no other user than
+    /// `username`.
     pub fn is_for(&self, hosts: &[String], username: Option<&str>) -> bool {
         let host = self.host.as_deref().unwrap_or_default();
         let user = self.username.as_deref().filter(|user| !user.is_empty());
@@ -43,6 +44,20 @@ impl Request {
             && !host.is_empty()
             && hosts.iter().any(|configured| configured.eq_ignore_ascii_case(host))
             && (user.is_none() || username.is_none() || user == username)
+    }
+
+    /// One line that says what was asked for and what the hook is for.
+    pub fn refused(&self, hosts: &[String], username: Option<&str>) -> String {
+        let user = |user: Option<&str>| user.filter(|user| !user.is_empty()).map(|user| format!("{user}@"));
+        let asked = format!(
+            "{}://{}{}",
+            self.protocol.as_deref().unwrap_or("?"),
+            user(self.username.as_deref()).unwrap_or_default(),
+            self.host.as_deref().unwrap_or("?"),
+        );
+        let own = user(username).unwrap_or_default();
+        let own: Vec<String> = hosts.iter().map(|host| format!("https://{own}{host}")).collect();
+        line::refused("git", &asked, &own.join(" and "))
     }
 
     /// The answer: the user, the password, and when it ends, in seconds since the Unix epoch.
@@ -121,6 +136,26 @@ mod tests {
         }
         for text in ["protocol=https\n", "protocol=https\nhost=\n"] {
             assert!(!request(text).is_for(&[String::new()], None), "{text:?}: no host is no place");
+        }
+    }
+
+    #[test]
+    fn refusal_names_what_was_asked_and_what_the_hook_is_for() {
+        let hosts = ["github.com".to_owned(), "git.example.com:8443".to_owned()];
+        let own = "https://github.com and https://git.example.com:8443";
+        for (text, username, asked, own) in [
+            ("protocol=https\nhost=gitlab.com\n", None, "https://gitlab.com", own),
+            ("protocol=http\nhost=github.com\n", None, "http://github.com", own),
+            (
+                "protocol=https\nhost=github.com\nusername=eve\n",
+                Some("joe"),
+                "https://eve@github.com",
+                "https://joe@github.com and https://joe@git.example.com:8443",
+            ),
+            ("", None, "?://?", own),
+        ] {
+            let told = request(text).refused(&hosts, username);
+            assert_eq!(told, format!("keyrack: git asked for {asked}, but this hook is for {own}\n"));
         }
     }
 

@@ -47,11 +47,11 @@ impl Request {
             Some(asked) if is_same(asked, wanted) => Ok(()),
             Some(_) => Err(Problem::new(
                 ErrorCode::Blocked,
-                format!("kubectl asks for another cluster than {wanted}, and gets nothing"),
+                format!("this key is only for {wanted}, but kubectl asked for another cluster"),
             )),
             None => Err(Problem::new(
                 ErrorCode::Blocked,
-                format!("kubectl does not say for which cluster it asks, and the key is for {wanted} alone"),
+                format!("this key is only for {wanted}, but kubectl does not say for which cluster it asks"),
             )
             .hint("set `provideClusterInfo: true` for the user in the kubeconfig")),
         }

@@ -8,12 +8,15 @@ pub mod aws;
 pub mod docker;
 pub mod git;
 pub mod kubectl;
+pub mod line;
 
+use keyrack_core::nearest::did_you_mean;
 use keyrack_core::{Attempt, ErrorCode, Problem, Slug};
 
 use crate::context::Context;
 use crate::get::{self, Answer, Options, Scope};
 use crate::secret::Secret;
+use crate::status::status;
 
 /// A key that is granted.
 pub struct Held {
@@ -63,7 +66,9 @@ pub enum Read {
 pub fn read(ctx: &Context, scope: &Scope, options: Options) -> Result<Read, Problem> {
     let outcome = get::get(ctx, scope, options)?;
     if !outcome.all_granted() {
-        let missing = outcome.answers.into_iter().filter(|answer| !answer.attempt.is_granted()).collect();
+        let missing = outcome.answers.into_iter().filter(|answer| !answer.attempt.is_granted());
+        let mut missing: Vec<Answer> = missing.collect();
+        suggest(ctx, &mut missing);
         return Ok(Read::Missing(missing));
     }
     let held = outcome.answers.into_iter().filter_map(|answer| match (answer.attempt, answer.secret) {
@@ -73,6 +78,26 @@ pub fn read(ctx: &Context, scope: &Scope, options: Options) -> Result<Read, Prob
         _ => None,
     });
     Ok(Read::Granted(held.collect()))
+}
+
+/// Names an unlocked key of the same org and env for each key that was never set and is named much like one: the name of a key in a tool's
+/// configuration was typed by hand.
+fn suggest(ctx: &Context, missing: &mut [Answer]) {
+    let is_unexplained = |answer: &Answer| {
+        matches!(answer.attempt, Attempt::Absent { .. }) && answer.note.is_none() && !answer.waived
+    };
+    if !missing.iter().any(is_unexplained) {
+        return;
+    }
+    let Some(running) = status(ctx).ok().and_then(|status| status.running) else { return };
+    for answer in missing.iter_mut().filter(|answer| is_unexplained(answer)) {
+        let Attempt::Absent { slug, fix, .. } = &mut answer.attempt else { continue };
+        let held = running.keys(None).map(|key| &key.slug);
+        let held = held.filter(|held| held.org() == slug.org() && held.env() == slug.env());
+        answer.note = did_you_mean(slug.name(), held.map(Slug::name));
+        // To set a key by the wrong name helps nobody.
+        fix.take_if(|_| answer.note.is_some());
+    }
 }
 
 /// When the first of several keys ends.

@@ -1,0 +1,93 @@
+//! Failures of a credential helper, in one line each: tools show them between lines of their own, and kubectl seven times over.
+
+use keyrack_core::{Attempt, Invocation, Problem};
+
+use crate::get::Answer;
+use crate::render::text::clean;
+
+/// Longest part of what a tool asked for that is shown, in characters.
+const LONGEST: usize = 100;
+
+/// The keys that are missing, and for each the command that helps, else the hint.
+pub fn missing(answers: &[Answer], invocation: Invocation) -> String {
+    let told: Vec<String> = answers.iter().map(|answer| one(answer, invocation)).collect();
+    line(&told.join("; "))
+}
+
+/// An error.
+pub fn error(problem: &Problem, invocation: Invocation) -> String {
+    let hint = problem.hint.as_ref().map(|hint| format!("; hint: {hint}"));
+    let fix = problem.fix.as_ref().map(|fix| format!("; fix: {}", fix.render(invocation)));
+    line(&format!("{}{}{}", problem.message, hint.unwrap_or_default(), fix.unwrap_or_default()))
+}
+
+/// A request that the helper was not set up for. `tool` asked for `asked`, which it may have from a stranger.
+pub fn refused(tool: &str, asked: &str, is_for: &str) -> String {
+    let asked: String = clean(asked.trim()).chars().take(LONGEST).collect();
+    line(&format!("{tool} asked for {asked}, but this hook is for {is_for}"))
+}
+
+fn one(answer: &Answer, invocation: Invocation) -> String {
+    let attempt = &answer.attempt;
+    let mut text = format!("{} is {}", attempt.slug(), attempt.status());
+    if let Attempt::Blocked { reasons, .. } = attempt {
+        text.push_str(&format!(": {}", reasons.join("; ")));
+    }
+    text.extend(answer.note.iter().map(|note| format!("; {note}")));
+    text.extend(attempt.fix().map(|fix| format!("; fix: {}", fix.render(invocation))));
+    text
+}
+
+fn line(text: &str) -> String {
+    format!("keyrack: {}\n", clean(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use keyrack_core::{ErrorCode, Fix, Owner, Slug};
+
+    use super::*;
+
+    #[test]
+    fn failures_are_one_line() {
+        let slug = Slug::parse("acme.prep.K").unwrap();
+        let fix = Some(Fix::unlock(&Owner::DEFAULT, &slug));
+        let answer = |attempt, note: Option<&str>| Answer {
+            attempt,
+            secret: None,
+            note: note.map(str::to_owned),
+            waived: false,
+        };
+        let locked = Attempt::Locked { slug: slug.clone(), message: String::new(), fix: fix.clone() };
+        let absent = Attempt::Absent { slug: slug.clone(), message: String::new(), fix: None };
+        let reasons = vec!["one".to_owned(), "two\nlines".to_owned()];
+        let blocked = Attempt::Blocked { slug: slug.clone(), reasons, fix: None };
+        let unlock = "keyrack unlock --env prep --key K";
+        for (answers, expected) in [
+            (vec![answer(locked.clone(), None)], format!("acme.prep.K is locked; fix: {unlock}")),
+            (
+                vec![answer(absent, Some("did you mean L?"))],
+                "acme.prep.K is absent; did you mean L?".to_owned(),
+            ),
+            (
+                vec![answer(blocked, Some("beware")), answer(locked, None)],
+                format!(
+                    "acme.prep.K is blocked: one; two lines; beware; acme.prep.K is locked; fix: {unlock}"
+                ),
+            ),
+        ] {
+            assert_eq!(missing(&answers, Invocation::default()), format!("keyrack: {expected}\n"));
+        }
+        let problem = Problem::new(ErrorCode::Usage, "no\nway").hint("take another");
+        let expected = "keyrack: no way; hint: take another\n";
+        assert_eq!(error(&problem, Invocation::default()), expected);
+        let problem = Problem { fix, ..Problem::new(ErrorCode::Usage, "no") };
+        assert_eq!(error(&problem, Invocation::default()), format!("keyrack: no; fix: {unlock}\n"));
+        let asked = format!("\u{1b}[2Jevil.com\n{}", "x".repeat(1000));
+        let told = refused("git", &asked, "github.com");
+        assert!(
+            told.starts_with("keyrack: git asked for [2Jevil.com x") && told.ends_with("for github.com\n")
+        );
+        assert!(told.len() < 200 && told.lines().count() == 1, "{told}");
+    }
+}
