@@ -193,11 +193,21 @@ describe('the firewall on both sides', () => {
     const { HOME, XDG_RUNTIME_DIR } = process.env;
     Object.assign(process.env, { HOME: home.home, XDG_RUNTIME_DIR: home.runtime });
     const unseen = ['\u200b', '\ufeff', '\u2060', '\u00ad', '\u0085', '\u2028', '\u180e', '\u034f', '\u0605', '\u061c', '\u206f', '\u3164', '\ufe0f', '\ufff0', '\ufffb', '\u{13430}', '\u{1343f}', '\u{e0041}', '\u{e0fff}', ' \u200d\n\u200b', '\u0301', '\ufffc', '\u2010'];
-    const values = [...LONG_LIVED.flatMap(([prefix]) => [`${prefix}x`, ` \n${prefix}x`, `x${prefix}`]), ...unseen.flatMap((lead) => [lead, `${lead}ghp_x`, `x${lead}ghp_x`, `${lead}{"mech":"X"}`]), 'ghs_x', 'plain', ' ', '{"mech":"X"}', '\ufeff {"a":{"mech":1},"mech":"X"}', '{"me\\u0063h":"X"}', 'ASIAx'];
+    const base64 = (text) => Buffer.from(text).toString('base64');
+    const body = 'A1B2C3D4E5'.repeat(6);
+    const inside = LONG_LIVED.flatMap(([prefix, least]) => {
+      const token = `${prefix}${body.slice(0, least)}`;
+      const json = JSON.stringify({ a: [{ token }] });
+      return [token, `x${token}`, `Bearer ${token}`, `https://x:${token}@example.com`, json, JSON.stringify({ json }), encodeURIComponent(json), `Basic ${base64(`x:${token}`)}`, base64(json).replace(/.{76}/g, '$&\n'), JSON.stringify(`a\n${token}`), `x ${prefix}${body.slice(0, least - 1)}`];
+    });
+    const others = ['ghs_16C7e42F292c6912E7710c838347Ae178B4a', '{"AccessKeyId":"ASIAIOSFODNN7EXAMPLE","SessionToken":"AKIA/AKIA"}', 'npm_config_registry=https://registry.npmjs.org/', 'x AKIAIOSFODNN7EXAMPLES', 'x \\u0067hp_12345678', 'x \\u2028ghp_12345678', 'x %67hp_12345678', 'x \\\\nghp_12345678', `${'A'.repeat(48)}\n${base64('x:ghp_12345678')}`];
+    const values = [...LONG_LIVED.flatMap(([prefix]) => [`${prefix}x`, ` \n${prefix}x`, `x${prefix}`]), ...inside, ...others, ...unseen.flatMap((lead) => [lead, `${lead}ghp_x`, `x${lead}ghp_x`, `x${lead}ghp_12345678`, `${lead}{"mech":"X"}`]), 'ghs_x', 'plain', ' ', '{"mech":"X"}', '\ufeff {"a":{"mech":1},"mech":"X"}', '{"me\\u0063h":"X"}', 'ASIAx'];
     for (const value of values) {
       process.env.FIREWALL_PROBE = value;
-      const { status } = getSync({ for: { key: 'acme.test.FIREWALL_PROBE' } }).attempt;
-      expect([value, reasons('FIREWALL_PROBE', value, false).length > 0]).toStrictEqual([value, status === 'blocked']);
+      const attempt = getSync({ for: { key: 'acme.test.FIREWALL_PROBE' } }).attempt;
+      const ours = reasons('FIREWALL_PROBE', value, false);
+      expect([value, ours.length > 0]).toStrictEqual([value, attempt.status === 'blocked']);
+      if (ours.length === 2) expect([value, attempt.reasons]).toStrictEqual([value, ours]);
     }
     delete process.env.FIREWALL_PROBE;
     Object.assign(process.env, { HOME, XDG_RUNTIME_DIR: XDG_RUNTIME_DIR ?? '' });

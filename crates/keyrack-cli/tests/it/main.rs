@@ -18,6 +18,7 @@ mod scenario;
 mod schemas;
 mod terminal;
 mod terminal_programs;
+mod values;
 
 use std::path::Path;
 
