@@ -75,7 +75,9 @@ pub(crate) fn explain(
             let version = word.filter(|word| *word == "version" && called.is_empty()).map(|_| "--version");
             let other = version.or_else(|| word.and_then(|word| other_name(word, called))).or(near);
             hint = other.map(|other| format!("did you mean {other}?"));
-            word.map_or_else(|| "no such command".to_owned(), |word| format!("there is no command {word}"))
+            // A word that is near no command may be a secret.
+            word.filter(|_| hint.is_some())
+                .map_or_else(|| "no such command".to_owned(), |word| format!("there is no command {word}"))
         }
         ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::Strings(names)) => format!("missing: {}", names.join(", ")),
@@ -225,7 +227,7 @@ mod tests {
             (&["set", "-Xhunter2"], "there is no flag -X"),
             (&["get", "-7"], "an argument too many (not shown: it could be a secret)"),
             (&["get", "API_KEY"], "API_KEY is a key, and a key is named by --key"),
-            (&["nope"], "there is no command nope"),
+            (&["nope"], "no such command"),
             (&["fil"], "there is no command fil"),
             (&["set", "--vault", "os.secure"], "missing: --key <KEY>"),
             (&["source"], "missing: --env <ENV>"),

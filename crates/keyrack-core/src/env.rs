@@ -56,8 +56,7 @@ impl FromStr for Env {
     fn from_str(text: &str) -> Result<Self, Problem> {
         Env::ALL.into_iter().find(|env| env.as_str() == text).ok_or_else(|| {
             let known = Env::ALL.map(Env::as_str).join(", ");
-            let problem =
-                Problem::new(ErrorCode::BadEnv, format!("invalid env {text:?}: must be one of {known}"));
+            let problem = Problem::new(ErrorCode::BadEnv, format!("invalid env: must be one of {known}"));
             Problem { hint: did_you_mean(text, Env::ALL.map(Env::as_str)), ..problem }
         })
     }

@@ -62,11 +62,9 @@ impl FromStr for Org {
             {
                 Ok(Org::Named(name.to_owned()))
             }
-            other => Err(Problem::new(
+            _ => Err(Problem::new(
                 ErrorCode::BadOrg,
-                format!(
-                    "invalid org {other:?}: must be a name such as acme, @this (the org of keyrack.yml) or @all (this machine)"
-                ),
+                "invalid org: must be a name such as acme, @this (the org of keyrack.yml) or @all (this machine)",
             )),
         }
     }

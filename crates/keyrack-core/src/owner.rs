@@ -44,12 +44,10 @@ impl FromStr for Owner {
         match (ok, text) {
             (true, "default") => Ok(Owner(None)),
             (true, name) => Ok(Owner(Some(name.to_owned()))),
-            (false, other) => Err(Problem::new(
+            (false, _) => Err(Problem::new(
                 ErrorCode::BadOwner,
-                format!(
-                    "invalid owner {other:?}: must begin with a letter or digit, hold only letters, digits, _, - \
-                     and single dots, and have at most 64 characters"
-                ),
+                "invalid owner: must begin with a letter or digit, hold only letters, digits, _, - and single dots, and \
+                 have at most 64 characters",
             )),
         }
     }

@@ -56,8 +56,8 @@ pub fn choose_mech<'a>(
     let words = words.join(", ");
     match (named, supported) {
         (Some(mech), _) if supported.contains(mech) => MechChoice::Use(mech.clone()),
-        (Some(mech), _) => {
-            let message = format!("{vault} has no mechanism {:?}: it has {words}", mech.as_str());
+        (Some(_), _) => {
+            let message = format!("{vault} has no such mechanism: it has {words}");
             MechChoice::Refuse(Problem::new(ErrorCode::BadMech, message))
         }
         (None, []) => {

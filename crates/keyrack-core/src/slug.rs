@@ -41,24 +41,24 @@ impl Slug {
         let slug = Self::parse_stored(text)?;
         match slug.env_kind() {
             Some(_) => Ok(slug),
-            None => Err(bad(text, "its second part must be one of sudo, prod, prep, test, all, camp")),
+            None => Err(bad("its second part must be one of sudo, prod, prep, test, all, camp")),
         }
     }
 
     /// Reads a slug out of a file or a peer's request, whatever its env is called. Fails with [`ErrorCode::BadSlug`].
     pub fn parse_stored(text: &str) -> Result<Self, Problem> {
         if text.len() > MAX_SLUG {
-            return Err(bad(&text.chars().take(40).collect::<String>(), "it is too long"));
+            return Err(bad("it is too long"));
         }
         let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         if !printable && text.chars().any(char::is_control) {
-            return Err(bad(text, "it holds control characters"));
+            return Err(bad("it holds control characters"));
         }
         let Some((org, env, name)) = split(text) else {
-            return Err(bad(text, "it must read org.env.NAME"));
+            return Err(bad("it must read org.env.NAME"));
         };
         if org.is_empty() || env.is_empty() || name.is_empty() {
-            return Err(bad(text, "org, env and NAME must not be empty"));
+            return Err(bad("org, env and NAME must not be empty"));
         }
         Ok(Slug(text.into()))
     }
@@ -166,14 +166,31 @@ pub fn check_name(name: &str) -> Result<(), Problem> {
     if ok {
         return Ok(());
     }
-    let message = format!(
-        "invalid key name {name:?}: must begin with a letter or _ and hold only letters, digits, _, - and single dots"
-    );
+    // Not repeated: what is no name may be a secret.
+    let message =
+        "invalid key name: must begin with a letter or _ and hold only letters, digits, _, - and single dots";
     Err(Problem::new(ErrorCode::BadKeyName, message))
 }
 
-fn bad(text: &str, why: &str) -> Problem {
-    Problem::new(ErrorCode::BadSlug, format!("invalid slug {text:?}: {why}"))
+/// Refuses what was typed for a key but holds its value: `NAME=value`, or a token. It is not repeated, and neither is what is before the `=`,
+/// where Base64 ends in one.
+///
+/// # Errors
+/// [`ErrorCode::BadKeyName`].
+pub fn check_typed(key: &str) -> Result<(), Problem> {
+    let message = if key.contains('=') {
+        "invalid key name: it contains \"=\""
+    } else if crate::firewall::holds_token(key) {
+        "invalid key name: it looks like a token"
+    } else {
+        return Ok(());
+    };
+    Err(Problem::new(ErrorCode::BadKeyName, message)
+        .hint("name the key only; `set` reads its secret from stdin or asks for it"))
+}
+
+fn bad(why: &str) -> Problem {
+    Problem::new(ErrorCode::BadSlug, format!("invalid slug: {why}"))
 }
 
 impl fmt::Display for Slug {

@@ -107,12 +107,10 @@ pub fn check_org(text: &str) -> Result<&str, Problem> {
         Org::Named(_) => {
             let problem = Problem::new(
                 ErrorCode::BadOrg,
-                format!(
-                    "no key could be stored for the org {text:?}: it must begin with a-z and hold only a-z, 0-9, _ and -"
-                ),
+                "no key could be stored for this org: it must begin with a-z and hold only a-z, 0-9, _ and -",
             );
             let lower = text.to_lowercase();
-            let meant = Org::is_storable_name(&lower).then(|| format!("did you mean {lower}?"));
+            let meant = Org::is_storable_name(&lower).then(|| "use lower case".to_owned());
             Err(Problem { hint: meant, ..problem })
         }
         Org::Machine | Org::This => Err(Problem::new(

@@ -66,7 +66,7 @@ pub(crate) fn below(root: &std::path::Path, at: &str) -> Result<String, Problem>
         std::path::Path::new(at).strip_prefix(root).ok().and_then(|rest| rest.to_str()).unwrap_or(at);
     let outside = std::path::Path::new(relative).is_absolute();
     contained(relative).filter(|_| !outside).ok_or_else(|| {
-        Problem::new(ErrorCode::Usage, format!("--at {at:?} leads out of the repository {}", root.display()))
+        Problem::new(ErrorCode::Usage, format!("--at leads out of the repository {}", root.display()))
             .hint("it is meant from the root of the repository")
     })
 }

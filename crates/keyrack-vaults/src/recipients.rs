@@ -63,12 +63,9 @@ pub fn add(
     let new = entry(key, label, now_ms);
     change(racks, identities, |manifest| {
         if manifest.recipients.iter().any(|known| known.label == label) {
-            return Err(Problem::new(
-                ErrorCode::RecipientExists,
-                format!("there is a recipient with the label {label:?} already"),
-            )
-            .hint("choose another label, or remove that one first")
-            .fix(Fix::with_owner("recipient del", racks.owner(), ["--label", label])));
+            return Err(Problem::new(ErrorCode::RecipientExists, "a recipient with this label exists")
+                .hint("choose another label, or remove that one first")
+                .fix(Fix::with_owner("recipient del", racks.owner(), ["--label", label])));
         }
         manifest.recipients.push(new.clone());
         Ok(new)
@@ -82,11 +79,8 @@ pub fn add(
 pub fn remove(racks: &Racks, identities: &mut Identities<'_>, label: &str) -> Result<Changed, Problem> {
     change(racks, identities, |manifest| {
         let Some(at) = manifest.recipients.iter().position(|known| known.label == label) else {
-            return Err(Problem::new(
-                ErrorCode::RecipientNotFound,
-                format!("there is no recipient with the label {label:?}"),
-            )
-            .fix(Fix::with_owner("recipient get", racks.owner(), [])));
+            return Err(Problem::new(ErrorCode::RecipientNotFound, "no recipient has this label")
+                .fix(Fix::with_owner("recipient get", racks.owner(), [])));
         };
         if manifest.recipients.len() == 1 {
             return Err(Problem::new(

@@ -103,8 +103,9 @@ fn secrets(from: &Origin, outer: &Outer) -> Result<Secret, Problem> {
     match from {
         Origin::Variable(name) => match outer.environment.filled(name) {
             Some(value) => Ok(Secret::copy_of(value.as_encoded_bytes())),
-            None => Err(Problem::new(ErrorCode::Usage, format!("the variable {name} is not set"))
-                .hint(format!("in GitHub Actions: env: {{ {name}: ${{{{ toJSON(secrets) }}}} }}"))),
+            // Not repeated: somebody may have put the secrets themselves there.
+            None => Err(Problem::new(ErrorCode::Usage, "the variable that --from names is not set")
+                .hint("in GitHub Actions: env: { SECRETS_JSON: ${{ toJSON(secrets) }} }")),
         },
         Origin::Stdin if io::stdin().is_terminal() => Err(Problem::new(
             ErrorCode::PromptNeeded,

@@ -538,7 +538,7 @@ fn init_is_guided_at_a_terminal() {
                 ("such as acme: ", "No Org\n"),
                 ("invalid org", ""),
                 ("such as acme: ", "Acme\n"),
-                ("did you mean acme?", ""),
+                ("use lower case", ""),
                 ("such as acme: ", "acme\n"),
             ][..],
             0,

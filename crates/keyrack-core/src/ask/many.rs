@@ -5,7 +5,7 @@ use crate::env::Env;
 use crate::error::Problem;
 use crate::org::Org;
 use crate::repo_manifest::{KeySpec, RepoManifest};
-use crate::slug::{Slug, check_known_name};
+use crate::slug::{Slug, check_known_name, check_typed};
 
 /// Every key of the repository in an env: of `all`, every key of every env. Without `--env` it is `all` if neither the manifest nor a file it extends declares an env.
 ///
@@ -45,6 +45,7 @@ pub fn unlock_slugs<'h, I>(ask: &Ask<'_>, hosts: I) -> Result<Vec<Slug>, Problem
 where
     I: IntoIterator<Item = &'h Slug>,
 {
+    check_typed(ask.key.unwrap_or_default())?;
     let hosts: Vec<&Slug> = hosts.into_iter().collect();
     match ask.key {
         Some(key) if Slug::looks_full(key) => {
@@ -136,6 +137,7 @@ fn unlock_all(ask: &Ask<'_>, hosts: &[&Slug]) -> Result<Vec<Slug>, Problem> {
 pub fn relock_slugs(ask: &Ask<'_>) -> Result<Vec<Slug>, Problem> {
     let (env, org) = (ask.env()?, ask.org()?);
     let key = ask.key.unwrap_or_default();
+    check_typed(key)?;
     if Slug::looks_full(key) {
         let slug = expand(ask, Verb::Relock, key)?;
         if env.is_some() && env != slug.env_kind() {

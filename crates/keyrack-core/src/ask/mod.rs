@@ -15,7 +15,7 @@ use crate::error::{ErrorCode, Problem};
 use crate::org::Org;
 use crate::owner::Owner;
 use crate::repo_manifest::RepoManifest;
-use crate::slug::{Slug, check_known_name, check_name};
+use crate::slug::{Slug, check_known_name, check_name, check_typed};
 
 /// What a caller typed, and where it was typed.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,7 @@ impl Verb {
 /// [`ErrorCode::NoManifest`] for what does not fit together.
 pub fn resolve(ask: &Ask<'_>, verb: Verb) -> Result<Slug, Problem> {
     let key = ask.key.ok_or_else(|| Problem::new(ErrorCode::Usage, "name the key with --key"))?;
+    check_typed(key)?;
     let (env, org) = (ask.env()?, ask.org()?);
     let slug = if Slug::looks_full(key) {
         full(ask, verb, key, env, &org, false)?
@@ -101,6 +102,7 @@ pub fn resolve(ask: &Ask<'_>, verb: Verb) -> Result<Slug, Problem> {
 pub fn resolve_anywhere(ask: &Ask<'_>, verb: Verb) -> Result<Slug, Problem> {
     match ask.key {
         Some(key) if ask.manifest.is_none() && Slug::looks_full(key) => {
+            check_typed(key)?;
             let slug = full(ask, verb, key, ask.env()?, &ask.org()?, true)?;
             if verb == Verb::Set {
                 storable(&slug)?;

@@ -156,8 +156,8 @@ fn an_unreadable_demand_is_not_no_demand() {
 #[test]
 fn a_bad_section_never_stops_the_others() {
     for (section, fault) in [
-        (r#""env.dev":["K"]"#, "env.dev: invalid env \"dev\""),
-        (r#""env.":["K"]"#, "env.: invalid env \"\""),
+        (r#""env.dev":["K"]"#, "env.dev: invalid env: must"),
+        (r#""env.":["K"]"#, "env.: invalid env: must"),
         (r#""env.Test":["K"]"#, "env.Test: invalid env"),
         (r#""env.sudo":["K"]"#, "env.sudo: sudo keys are never declared"),
         (r#""env.prod":"K""#, "env.prod: it must be a list of keys, not a string"),

@@ -110,7 +110,7 @@ impl Checked {
 fn vault_of(text: &str, ask: &SetAsk) -> Result<(VaultId, Option<Mechanism>), Problem> {
     let vault = VaultId::parse(text);
     if let VaultId::Other(_) = vault {
-        let message = format!("{text:?} is no vault: it must be os.secure, os.direct or os.daemon");
+        let message = "unknown vault: must be os.secure, os.direct or os.daemon";
         let problem = Problem::new(ErrorCode::BadVault, message);
         return Err(Problem { hint: did_you_mean(text, VAULTS), ..problem });
     }
@@ -184,7 +184,7 @@ pub(crate) fn mechanism_of(vault: &VaultId, text: &str) -> Result<Mechanism, Pro
     }
     let here: Vec<_> = all.iter().filter(|mech| is_here(mech)).map(Mechanism::as_str).collect();
     let why = match &mech {
-        Mechanism::Other(_) => format!("{text:?} is no mechanism"),
+        Mechanism::Other(_) => "unknown mechanism".to_owned(),
         known if all.contains(known) => format!("{known} is not in this version of keyrack"),
         known => format!("{vault} has no keys of {known}"),
     };
