@@ -272,9 +272,9 @@ export interface SourceInput extends ReadOptions, AllowOption {
 export interface SourceOutput {
   /** Set by this call, or refreshed. */
   sourced: string[];
-  /** Set before and left as they were. */
+  /** Left as they were: set before, or variables that no key may have, such as `PATH` or `UID`. */
   kept: string[];
-  /** Not granted, and not set. A variable an earlier `source` had set is removed when its key is gone. */
+  /** Not granted or too large, and not set. A variable an earlier `source` had set is removed when its key is gone. */
   missing: string[];
 }
 
@@ -287,7 +287,7 @@ export interface SourceOutput {
  * A strict failure ends the process with exit code 2 after a report on stderr, or throws: see {@link SourceInput.onFail}.
  *
  * @throws {KeyrackError} as {@link getSync}; a strict failure that throws has the code of the first failing key (`locked`, `absent` or
- *   `blocked`) and all failing `attempts`.
+ *   `blocked`) and all failing `attempts`. `value_too_large` when a process could not hold the values.
  * @throws {TypeError} for an argument of a wrong type, naming it.
  * @example
  * source({ env: 'test' }); // in the set-up file of a test runner
@@ -532,6 +532,8 @@ export type KeyrackErrorCode =
   | 'mech_mismatch'
   | 'empty_secret'
   | 'secret_too_large'
+  | 'value_too_large'
+  | 'credential_expired'
   | 'host_manifest_missing'
   | 'host_manifest_invalid'
   | 'no_identity'

@@ -115,6 +115,10 @@ codes! {
     EmptySecret = "empty_secret", 2;
     /// The secret is larger than keyrack carries.
     SecretTooLarge = "secret_too_large", 2;
+    /// A value, or all of them together, is larger than the variables of a process can be.
+    ValueTooLarge = "value_too_large", 2;
+    /// The credential that a key holds has expired.
+    CredentialExpired = "credential_expired", 2;
 
     /// There is no host manifest for this owner yet.
     HostManifestMissing = "host_manifest_missing", 2;

@@ -9,7 +9,7 @@ use keyrack_core::{Attempt, ErrorCode, Fix, Problem};
 use zeroize::Zeroizing;
 
 use crate::args::OwnerFlags;
-use crate::outer::Outer;
+use crate::outer::{Outer, now_ms};
 use crate::output;
 
 /// The commands below `credential`.
@@ -72,8 +72,13 @@ impl KeyFlags {
         let scope = Scope::Keys { asks, org: self.org.parse()?, env };
         let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let mut found = read(&outer.context(owner), &scope, options)?;
-        if let Read::Missing(missing) = &mut found {
-            missing.iter_mut().for_each(mend_in_hook);
+        match &mut found {
+            Read::Missing(missing) => missing.iter_mut().for_each(mend_in_hook),
+            Read::Granted(held) => {
+                for Held { slug, note, .. } in held {
+                    note.iter().for_each(|note| outer.notice(&format!("{slug}: {note}")));
+                }
+            }
         }
         Ok(found)
     }
@@ -266,7 +271,7 @@ impl AwsFlags {
         };
         let Some(held) = self.from.held(outer, &names)? else { return Ok(2) };
         let answer = match &held[..] {
-            [key] => aws::of_object(key)?,
+            [key] => aws::of_object(key, now_ms())?,
             [id, secret] => aws::of_keys(id, secret, None)?,
             [id, secret, session] => aws::of_keys(id, secret, Some(session))?,
             _ => return Ok(2),

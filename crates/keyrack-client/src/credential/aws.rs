@@ -1,6 +1,7 @@
 //! The AWS tools' `credential_process` ("Sourcing credentials with an external process", AWS SDKs and Tools Reference Guide): JSON on stdout.
 
-use keyrack_core::{Problem, iso};
+use keyrack_core::{ErrorCode, Problem, iso};
+use keyrack_wire::unescape_into;
 use zeroize::Zeroizing;
 
 use super::{Held, first_end};
@@ -34,17 +35,24 @@ pub fn of_keys(id: &Held, secret: &Held, session: Option<&Held>) -> Result<Zeroi
 /// The answer of one key that holds all of it: a JSON object as the AWS tools write it.
 ///
 /// # Errors
-/// [`keyrack_core::ErrorCode::Usage`] for a value that is no such object.
-pub fn of_object(key: &Held) -> Result<Zeroizing<Vec<u8>>, Problem> {
+/// [`ErrorCode::Usage`] for a value that is no such object, or has an expiration that is no time; [`ErrorCode::CredentialExpired`] when that has
+/// passed.
+pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let found = members(key.secret.expose()).map_err(|_| key.unfit("it is no JSON object"))?;
     let text =
         |names: &[&str]| found.iter().find(|member| names.contains(&member.name.as_str())).filter(is_text);
     let (Some(id), Some(secret)) = (text(&ACCESS_KEY_ID), text(&SECRET_ACCESS_KEY)) else {
         return Err(key.unfit("it has no AccessKeyId and SecretAccessKey"));
     };
-    // Its own end, where it has one that can be read.
-    let own = text(&EXPIRATION).and_then(|member| std::str::from_utf8(member.value).ok());
-    let own = own.and_then(|text| iso::parse_ms(text.trim_matches('"')));
+    let own = expiration(key, &found)?;
+    if let Some(ms) = own.filter(|ms| *ms <= now_ms) {
+        let message = format!("the credentials in {} expired at {}", key.slug, iso::format_ms(ms));
+        let problem = Problem::new(ErrorCode::CredentialExpired, message).of(&key.slug);
+        return Err(match &key.replace {
+            Some(fix) => problem.fix(fix.clone()),
+            None => problem.hint(format!("put new ones into the variable {}", key.slug.name())),
+        });
+    }
     Ok(compose([first_end(&[key]), own].into_iter().flatten().min(), |json| {
         // As they stand, quotes and escapes included.
         for (name, member) in [
@@ -58,6 +66,27 @@ pub fn of_object(key: &Held) -> Result<Zeroizing<Vec<u8>>, Problem> {
             }
         }
     }))
+}
+
+/// When the credentials expire by their own word: the earliest where several members say so. `null` says nothing.
+fn expiration(key: &Held, members: &[Member<'_>]) -> Result<Option<i64>, Problem> {
+    let mut earliest: Option<i64> = None;
+    let named = members.iter().filter(|member| EXPIRATION.contains(&member.name.as_str()));
+    for member in named.filter(|member| member.value != b"null") {
+        let ms = time(member.value).ok_or_else(|| {
+            key.unfit(&format!("its {} is not a time", member.name))
+                .hint("it must be a string such as \"2026-01-31T12:00:00Z\" (RFC 3339)")
+        })?;
+        earliest = Some(earliest.map_or(ms, |other| other.min(ms)));
+    }
+    Ok(earliest)
+}
+
+fn time(value: &[u8]) -> Option<i64> {
+    let quoted = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let mut room = Zeroizing::new(vec![0; quoted.len()]);
+    let len = unescape_into(quoted, &mut room).ok()?;
+    iso::parse_ms(std::str::from_utf8(&room[..len]).ok()?)
 }
 
 fn is_text(member: &&Member<'_>) -> bool {
@@ -104,6 +133,84 @@ mod tests {
         assert!(of_keys(&id, &held("S", b"\xff", None), None).is_err());
     }
 
+    const NOW: i64 = 1_000_000_000_000;
+
+    fn with_expiration(members: &str) -> String {
+        format!(r#"{{"AccessKeyId": "ASIA1", "SecretAccessKey": "hunter2"{members}}}"#)
+    }
+
+    #[test]
+    fn expired_credentials_are_refused() {
+        for members in [
+            r#", "Expiration": "2001-09-09T01:46:40Z""#,
+            r#", "Expiration": "2001-09-09T01:46:39.999Z""#,
+            r#", "expiration": "1999-01-01T00:00:00+02:00""#,
+            r#", "Expiration": "2030-01-01T00:00:00Z", "expiration": "2000-01-01T00:00:00Z""#,
+            r#", "Expiration": "2030-01-01T00:00:00Z", "Expiration": "2000-01-01T00:00:00Z""#,
+            r#", "Expiration": "2000-01-01T00:00:00\u002B00:00""#,
+        ] {
+            let object = with_expiration(members);
+            // However long keyrack would hold the key.
+            for ends in [None, Some(NOW + 3_600_000)] {
+                let mut key = held("K", object.as_bytes(), ends);
+                let problem = of_object(&key, NOW).unwrap_err();
+                assert_eq!(problem.code, ErrorCode::CredentialExpired, "{members}");
+                assert!(
+                    problem.message.starts_with("the credentials in acme.test.K expired at "),
+                    "{problem}"
+                );
+                assert!(problem.fix.is_some() && !format!("{problem:?}").contains("hunter2"));
+                key.replace = None;
+                let problem = of_object(&key, NOW).unwrap_err();
+                assert_eq!(problem.hint.unwrap(), "put new ones into the variable K");
+            }
+        }
+    }
+
+    #[test]
+    fn a_date_that_cannot_be_read_is_an_error_and_never_replaced() {
+        for date in [
+            "\"never\"",
+            "\"\"",
+            "\"tomorrow\"",
+            "\"2030-01-01\"",
+            "\"2030-13-01T00:00:00Z\"",
+            "1893456000",
+            "true",
+            "{}",
+            "[]",
+            "\"1893456000\"",
+            "\"2030-01-01T00:00:00\"",
+            "\"\\ud800\"",
+        ] {
+            for member in ["Expiration", "expiration"] {
+                let object = with_expiration(&format!(", \"{member}\": {date}"));
+                for ends in [None, Some(NOW + 3_600_000)] {
+                    let problem = of_object(&held("K", object.as_bytes(), ends), NOW).unwrap_err();
+                    let message = format!("acme.test.K cannot be handed on: its {member} is not a time");
+                    assert_eq!((problem.code, problem.message), (ErrorCode::Usage, message), "{date}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_date_is_handed_on_as_it_is_meant() {
+        for (date, ends, expiration) in [
+            ("\"2030-01-01T00:00:00Z\"", None, Some("2030-01-01T00:00:00.000Z")),
+            ("\"2030-01-01T01:00:00+01:00\"", None, Some("2030-01-01T00:00:00.000Z")),
+            ("\"2030-01-01T00:00:00\\u002b00:00\"", None, Some("2030-01-01T00:00:00.000Z")),
+            ("\"2001-09-09T01:46:40.001Z\"", None, Some("2001-09-09T01:46:40.001Z")),
+            ("\"2030-01-01T00:00:00Z\"", Some(NOW + 1), Some("2001-09-09T01:46:40.001Z")),
+            ("null", None, None),
+            ("null", Some(NOW + 1), Some("2001-09-09T01:46:40.001Z")),
+        ] {
+            let object = with_expiration(&format!(", \"Expiration\": {date}"));
+            let answer = read(&of_object(&held("K", object.as_bytes(), ends), NOW).unwrap());
+            assert_eq!(answer["Expiration"].as_str(), expiration, "{date}");
+        }
+    }
+
     #[test]
     fn of_one_object() {
         for (object, ends, answer) in [
@@ -118,12 +225,12 @@ mod tests {
                 json!({ "Version": 1, "AccessKeyId": "A", "SecretAccessKey": "s" }),
             ),
             (
-                r#"{"accessKeyId": "A", "secretAccessKey": "s", "sessionToken": null, "expiration": "never"}"#,
+                r#"{"accessKeyId": "A", "secretAccessKey": "s", "sessionToken": null, "expiration": null}"#,
                 Some(1000),
                 json!({ "Version": 1, "AccessKeyId": "A", "SecretAccessKey": "s", "Expiration": "1970-01-01T00:00:01.000Z" }),
             ),
         ] {
-            assert_eq!(read(&of_object(&held("K", object.as_bytes(), ends)).unwrap()), answer, "{object}");
+            assert_eq!(read(&of_object(&held("K", object.as_bytes(), ends), 0).unwrap()), answer, "{object}");
         }
         for bad in [
             "",
@@ -133,7 +240,7 @@ mod tests {
             r#"{"AccessKeyId": "hunter2"}"#,
             r#"{"AccessKeyId": 1, "SecretAccessKey": "hunter2"}"#,
         ] {
-            let problem = of_object(&held("K", bad.as_bytes(), None)).unwrap_err();
+            let problem = of_object(&held("K", bad.as_bytes(), None), 0).unwrap_err();
             assert!(!format!("{problem:?}").contains("hunter2"), "{problem}");
         }
     }

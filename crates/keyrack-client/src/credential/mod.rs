@@ -11,7 +11,7 @@ pub mod kubectl;
 pub mod line;
 
 use keyrack_core::nearest::did_you_mean;
-use keyrack_core::{Attempt, ErrorCode, Problem, Slug};
+use keyrack_core::{Attempt, ErrorCode, Fix, Grant, Problem, Slug, VaultId};
 
 use crate::context::Context;
 use crate::get::{self, Answer, Options, Scope};
@@ -26,6 +26,10 @@ pub struct Held {
     pub expires_at_ms: Option<i64>,
     /// Its value.
     pub secret: Secret,
+    /// The command that stores another value; `None` for a value of the environment.
+    pub replace: Option<Fix>,
+    /// That the environment's value is weaker than `keyrack.yml` demands.
+    pub note: Option<String>,
 }
 
 impl std::fmt::Debug for Held {
@@ -72,8 +76,14 @@ pub fn read(ctx: &Context, scope: &Scope, options: Options) -> Result<Read, Prob
         return Ok(Read::Missing(missing));
     }
     let held = outcome.answers.into_iter().filter_map(|answer| match (answer.attempt, answer.secret) {
-        (Attempt::Granted { grant, .. }, Some(secret)) => {
-            Some(Held { slug: grant.slug, expires_at_ms: grant.expires_at_ms, secret })
+        (
+            Attempt::Granted { grant: Grant { slug, source, expires_at_ms, .. }, below_declared },
+            Some(secret),
+        ) => {
+            let replace = (source.vault != VaultId::OsEnvvar)
+                .then(|| Fix::set(&ctx.owner, &slug, &source.vault, &source.mech));
+            let note = answer.note.filter(|_| below_declared);
+            Some(Held { slug, expires_at_ms, secret, replace, note })
         }
         _ => None,
     });
@@ -108,5 +118,6 @@ fn first_end(keys: &[&Held]) -> Option<i64> {
 #[cfg(test)]
 fn held(name: &str, value: &[u8], expires_at_ms: Option<i64>) -> Held {
     let slug = Slug::parse(&format!("acme.test.{name}")).expect("a slug");
-    Held { slug, expires_at_ms, secret: Secret::copy_of(value) }
+    let replace = Some(Fix::set_secure(&keyrack_core::Owner::DEFAULT, &slug));
+    Held { slug, expires_at_ms, secret: Secret::copy_of(value), replace, note: None }
 }
