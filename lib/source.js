@@ -23,6 +23,14 @@ function say(text) {
   }
 }
 
+/** What the kernel counts of arguments and variables (execve(2)): their bytes, a NUL and a pointer for each. */
+function occupied() {
+  let bytes = 0;
+  for (const text of [...process.execArgv, ...process.argv]) bytes += Buffer.byteLength(text) + 9;
+  for (const name of Object.keys(process.env)) bytes += Buffer.byteLength(name) + Buffer.byteLength(process.env[name] ?? '') + 10;
+  return Math.min(bytes, 0xffffffff);
+}
+
 /** Asks for the keys: what to set, with its values, and what became of the rest; or, in strict mode, the attempts it fails at. */
 function ask(asked) {
   const addon = bindingOrNull();
@@ -50,6 +58,7 @@ function source(input) {
     strict,
     override: argument.flag('source: override', input.override),
     ours: [...ours.keys()].filter(isOurs),
+    occupied: occupied(),
   };
 
   let found;
@@ -61,6 +70,7 @@ function source(input) {
     return { sourced: [], kept: [], missing: [] };
   }
   for (const { message, fix } of found.warnings ?? []) say(`keyrack: ${message}${fix ? ` (${fix})` : ''}`);
+  for (const notice of found.notices ?? []) say(`keyrack: ${notice}`);
   if (found.failed !== undefined) fail(found, exits(onFail));
   return apply(found);
 }

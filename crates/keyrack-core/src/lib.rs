@@ -20,6 +20,7 @@ pub mod org;
 pub mod owner;
 pub mod peer;
 pub mod repo_manifest;
+pub mod reserved;
 pub mod set_rule;
 pub mod slug;
 #[cfg(feature = "store")]
@@ -36,5 +37,6 @@ pub use life::{Clock, Deadlines, Given, Life, LifeAsk, LifeBound, clamp_life, gr
 pub use mechanism::Mechanism;
 pub use org::Org;
 pub use owner::Owner;
+pub use reserved::{Reserved, reserved};
 pub use slug::Slug;
 pub use vault_id::VaultId;

@@ -1,15 +1,17 @@
 //! `source`: which variables a process has to set so that it has its keys. Nothing is set here.
 
+use keyrack_client::get::Outcome;
 use keyrack_client::get::{Options, Plan, read, unlock_all};
 use keyrack_client::render::json::JsonWriter;
 use keyrack_client::render::{attempt, look::Look};
-use keyrack_client::source::{Mode, assign, sort};
-use keyrack_core::Slug;
+use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, check_variable, counted, execution_limit};
+use keyrack_client::source::{Assignments, Mode, Sourced, assign, sort};
+use keyrack_core::{Attempt, Problem, Slug};
 use napi::Env;
 use napi_derive::napi;
 
 use crate::answer::{Answer, attempts, hand_over, text, warnings};
-use crate::get::{LookUp, answer, copy, scope, variables};
+use crate::get::{LookUp, Variable, answer, copy, scope, variables};
 use crate::guard::guarded;
 use crate::realm::Realm;
 
@@ -30,9 +32,11 @@ pub struct SourceAsk {
     pub r#override: bool,
     /// The variables that hold what an earlier call set.
     pub ours: Vec<String>,
+    /// What the kernel counts of the realm's arguments and variables, in bytes.
+    pub occupied: u32,
 }
 
-/// Sorts keys into variables. The answer's JSON is `{set, sourced, kept, differing, missing, warnings}`, with a secret for each of `set`; in
+/// Sorts keys into variables. The answer's JSON is `{set, sourced, kept, differing, missing, warnings, notices}`, with a secret for each of `set`; in
 /// strict mode `{failed, report, warnings, unlockAll?}` when a key is missing that is needed, with the one command for all that are locked
 /// if they are several; or `{error}`.
 #[napi]
@@ -50,7 +54,8 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
         let told = text(told)?;
         let mut json = JsonWriter::new();
         let mode = if ask.strict { Mode::Strict } else { Mode::Lenient };
-        let sourced = match sort(outcome, mode) {
+        let mut notices = weaker(&outcome);
+        let mut sourced = match sort(outcome, mode) {
             Ok(sourced) => sourced,
             Err(refused) => {
                 let hint = "mode: 'lenient' takes what there is";
@@ -70,13 +75,21 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
                 return Ok(Answer::bare(text(json)?));
             }
         };
+        let left_out = sourced.take_reserved(|_| true);
+        notices.extend(left_out.iter().filter(|key| !key.ambient).map(|key| key.message.clone()));
+        let too_large = take_too_large(&mut sourced, mode, &mut notices)?;
         let names = sourced.exports.iter().map(|export| export.name.clone()).collect();
         let slugs: Vec<(String, Slug)> =
             sourced.exports.iter().map(|export| (export.name.clone(), export.slug.clone())).collect();
-        let current = variables(&look_up, names)?;
+        let values = variables(&look_up, names)?;
         let current =
-            |name: &str| current.iter().find(|(known, _)| known == name).and_then(|(_, value)| copy(value));
-        let plan = assign(sourced, current, |name| ask.ours.iter().any(|ours| ours == name), ask.r#override);
+            |name: &str| values.iter().find(|(known, _)| known == name).and_then(|(_, value)| copy(value));
+        let mut plan =
+            assign(sourced, current, |name| ask.ours.iter().any(|ours| ours == name), ask.r#override);
+
+        plan.kept.extend(left_out.into_iter().map(|key| key.name));
+        plan.missing.extend(too_large);
+        check_size(&plan, &values, &slugs, ask.occupied)?;
 
         let set: Vec<String> = plan.set.iter().map(|(name, _)| name.clone()).collect();
         let slug_of =
@@ -87,6 +100,7 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
             json.name("warnings");
             json.plain(&told);
             for (member, names) in [
+                ("notices", &notices),
                 ("set", &set),
                 ("sourced", &plan.sourced),
                 ("kept", &plan.kept),
@@ -105,4 +119,62 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
         Ok(Answer { json: text(json)?, stdout: String::new(), secrets })
     })?;
     Ok(answered.unwrap_or_else(Answer::bare))
+}
+
+/// What the environment has in place of keys of a stronger grade.
+fn weaker(outcome: &Outcome) -> Vec<String> {
+    let weaker = outcome.answers.iter().filter_map(|answer| match (&answer.attempt, &answer.note) {
+        (Attempt::Granted { grant, below_declared: true }, Some(note)) => {
+            Some(format!("{}: {note}", grant.slug))
+        }
+        _ => None,
+    });
+    weaker.collect()
+}
+
+/// Takes out the keys that are too large for a variable: in strict mode they are an error, else they are noticed and their names returned.
+fn take_too_large(
+    sourced: &mut Sourced,
+    mode: Mode,
+    notices: &mut Vec<String>,
+) -> Result<Vec<String>, Problem> {
+    let mut names = Vec::new();
+    let mut kept = Vec::new();
+    for export in std::mem::take(&mut sourced.exports) {
+        match check_variable(&export) {
+            Ok(()) => kept.push(export),
+            // What is in the environment already is not set.
+            Err(_) if export.ambient => kept.push(export),
+            Err(problem) if mode == Mode::Strict => return Err(problem),
+            Err(problem) => {
+                let hint = problem.hint.map_or_else(String::new, |hint| format!("; {hint}"));
+                notices.push(format!("{}{hint}", problem.message));
+                names.push(export.name);
+            }
+        }
+    }
+    sourced.exports = kept;
+    Ok(names)
+}
+
+/// Checks that a child of the process can still be started when all is set.
+fn check_size(
+    plan: &Assignments,
+    current: &[Variable],
+    slugs: &[(String, Slug)],
+    occupied: u32,
+) -> Result<(), Problem> {
+    if plan.set.is_empty() {
+        return Ok(());
+    }
+    let replaced = current.iter().filter(|(name, _)| plan.set.iter().any(|(set, _)| set == name));
+    let replaced = replaced.filter_map(|(name, value)| Some(counted(name.len(), value.as_ref()?.len())));
+    let added = plan.set.iter().map(|(name, secret)| counted(name.len(), secret.expose().len()));
+    let occupied = usize::try_from(occupied).expect("32 bits fit");
+    let total = (occupied + FOR_ARGUMENTS + added.sum::<usize>()).saturating_sub(replaced.sum());
+    let sizes = plan.set.iter().filter_map(|(name, secret)| {
+        let (_, slug) = slugs.iter().find(|(known, _)| known == name)?;
+        Some((slug, secret.expose().len()))
+    });
+    check_total(total, execution_limit(), sizes)
 }

@@ -10,7 +10,7 @@ use keyrack_client::get::{Answer, Options, Plan, Scope, read};
 use keyrack_client::render::unlock::Omission;
 use keyrack_client::{Context, Environment};
 use keyrack_core::ask::{Ask, repo_keys};
-use keyrack_core::slug::{check_name, check_typed};
+use keyrack_core::slug::{check_known_name, check_typed};
 use keyrack_core::{Attempt, Env, ErrorCode, Fix, Mechanism, Org, Owner, Problem, Slug, VaultId};
 use keyrack_vaults::manifest_file;
 use zeroize::Zeroizing;
@@ -187,7 +187,7 @@ fn declared(repo: &Repo, ask: &FillAsk) -> Result<Vec<Slug>, Problem> {
     match &ask.key {
         Some(key) if slugs.is_empty() => {
             check_typed(key)?;
-            check_name(key.rsplit('.').next().unwrap_or(key))?;
+            check_known_name(key.rsplit('.').next().unwrap_or(key))?;
             let message = format!("keyrack.yml does not declare {key} for {env}");
             let known: Vec<&str> = keys.iter().map(|key| key.slug.name()).collect();
             let problem = Problem::new(ErrorCode::KeyNotFound, message);

@@ -7,6 +7,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("keyrack-sys has a backend for Linux only");
 
+pub mod ancestors;
 pub mod clock;
 pub mod dir;
 pub mod drain;

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit};
 use zeroize::Zeroizing;
 
 use crate::{inherited, protection};
@@ -133,6 +134,34 @@ impl Program {
     }
 }
 
+/// The longest `NAME=value` that a program can be given, in bytes without the NUL at its end: `MAX_ARG_STRLEN` of execve(2) with pages of 4 KiB.
+pub const MAX_VARIABLE: usize = 32 * 4096 - 1;
+
+/// The most bytes that a program can be given of arguments and variables together, by the kernel's rule (execve(2)): a quarter of
+/// `RLIMIT_STACK`, at least 128 KiB and at most 6 MiB.
+pub fn execution_limit() -> usize {
+    let stack = getrlimit(Resource::RLIMIT_STACK).map_or(0, |(soft, _)| soft);
+    limit_of(stack)
+}
+
+fn limit_of(stack: u64) -> usize {
+    usize::try_from((stack / 4).clamp(128 << 10, 6 << 20)).expect("6 MiB fit")
+}
+
+/// What the kernel counts of a string besides its bytes: the NUL at its end and the pointer to it.
+pub const COUNTED_PER_STRING: usize = 1 + size_of::<*const c_char>();
+
+impl Program {
+    /// Bytes that the kernel counts against [`execution_limit`].
+    pub fn size(&self) -> usize {
+        let args: usize = self.args.iter().map(|arg| arg.as_bytes().len() + COUNTED_PER_STRING).sum();
+        // Each has its NUL byte already.
+        let env: usize = self.env.iter().map(|entry| entry.len() - 1 + COUNTED_PER_STRING).sum();
+        let path = self.candidates.iter().map(|path| path.as_bytes_with_nul().len()).max();
+        args + env + path.unwrap_or_default()
+    }
+}
+
 impl std::fmt::Debug for Program {
     /// Names only: an argument or a variable may hold a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -191,6 +220,52 @@ mod tests {
         }
         let shown = format!("{:?}", program(&["x", "hunter2"], &[b"A=hunter2\0"], None).unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn the_limit_is_the_kernels() {
+        for (stack, limit) in [
+            (0, 128 << 10),
+            (512 << 10, 128 << 10),
+            (8 << 20, 2 << 20),
+            (24 << 20, 6 << 20),
+            (64 << 20, 6 << 20),
+            (u64::MAX, 6 << 20),
+        ] {
+            assert_eq!(limit_of(stack), limit, "{stack}");
+        }
+    }
+
+    /// What is as large as allowed the kernel takes; with one byte more in a variable, or 4 KiB more in all, it does not.
+    #[test]
+    fn what_is_within_the_limits_can_be_executed() {
+        let ran = |lens: &[usize]| {
+            let entries: Vec<String> = (0..lens.len()).map(|at| format!("V{at:03}")).collect();
+            let entries =
+                entries.iter().zip(lens).map(|(name, len)| (name, "x".repeat(len - name.len() - 1)));
+            let entries: Vec<_> = entries.collect();
+            let raw: Vec<Vec<u8>> =
+                entries.iter().map(|(name, value)| format!("{name}={value}\0").into_bytes()).collect();
+            let raw: Vec<&[u8]> = raw.iter().map(Vec::as_slice).collect();
+            let size = program(&["/bin/true"], &raw, None).unwrap().size();
+            match std::process::Command::new("/bin/true").env_clear().envs(entries).status() {
+                Ok(status) => (size, status.success()),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::ArgumentListTooLong);
+                    (size, false)
+                }
+            }
+        };
+        assert!(ran(&[MAX_VARIABLE]).1);
+        assert!(!ran(&[MAX_VARIABLE + 1]).1, "one byte more");
+        let (empty, _) = ran(&[]);
+        let full = |limit: usize| {
+            let mut lens = vec![100_000; (limit - empty) / (100_000 + COUNTED_PER_STRING)];
+            lens.push((limit - empty) % (100_000 + COUNTED_PER_STRING) - COUNTED_PER_STRING);
+            ran(&lens)
+        };
+        assert_eq!(full(execution_limit()), (execution_limit(), true));
+        assert_eq!(full(execution_limit() + 4096), (execution_limit() + 4096, false));
     }
 
     #[test]

@@ -120,6 +120,7 @@ impl Flags {
         };
         warn(outer, &outcome);
         warn_of_nothing(outer, &outcome, self.env.as_deref());
+        warn_of_weaker(outer, &outcome);
         outcome.answers.iter_mut().for_each(|answer| put_in_form(answer, form));
         let exit = if outcome.all_fine() { 0 } else { 2 };
         match (form, &outcome.answers[..]) {
@@ -169,6 +170,15 @@ pub(crate) fn warn(outer: &Outer, outcome: &Outcome) {
         outer.warn(problem);
     }
     outcome.manifest_faults.iter().for_each(|fault| outer.warn(fault));
+}
+
+/// Tells of each value that the environment has in place of a key of a stronger grade.
+pub(crate) fn warn_of_weaker(outer: &Outer, outcome: &Outcome) {
+    for answer in &outcome.answers {
+        if let (Attempt::Granted { below_declared: true, .. }, Some(note)) = (&answer.attempt, &answer.note) {
+            outer.notice(&format!("{}: {note}", answer.attempt.slug()));
+        }
+    }
 }
 
 /// Tells that `keyrack.yml` asks for nothing, which is no failure and may be a slip of the hand.

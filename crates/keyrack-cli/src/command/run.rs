@@ -12,19 +12,20 @@ use keyrack_client::manifest;
 use keyrack_client::render::attempt::strict_failure;
 use keyrack_client::run::masked::{self, Done, Ended, Target};
 use keyrack_client::run::{add_files, add_values, inherited, not_started, withheld};
+use keyrack_client::source::limits::{check_total, sizes};
 use keyrack_client::source::{self, Export, Mode};
-use keyrack_core::{Attempt, Env, ErrorCode, Fix, Org, Problem};
+use keyrack_core::{Attempt, Env, ErrorCode, Fix, Org, Problem, Reserved};
 use keyrack_mask::{MIN, Patterns};
 use keyrack_ops::get::get_or_unlock;
 use keyrack_sys::drain;
 use keyrack_sys::inherited::was_closed;
 use keyrack_sys::memfd;
-use keyrack_sys::program::Program;
+use keyrack_sys::program::{Program, execution_limit};
 use keyrack_sys::random::random_bytes;
 use keyrack_sys::supervise::end_by;
 
 use crate::args::OwnerFlags;
-use crate::command::get::{warn, warn_of_nothing};
+use crate::command::get::{warn, warn_of_nothing, warn_of_weaker};
 use crate::command::unlock::started;
 use crate::outer::Outer;
 use crate::{output, report};
@@ -99,6 +100,7 @@ impl Flags {
         };
         warn(outer, &outcome);
         warn_of_nothing(outer, &outcome, self.env.as_deref());
+        warn_of_weaker(outer, &outcome);
         let withheld = withheld(&outcome, manifest(outer, owner).as_ref());
         let Some(exports) = self.exports(outer, outcome) else { return Ok(2) };
         let mut variables = inherited(&outer.environment, &withheld);
@@ -122,6 +124,9 @@ impl Flags {
             named.push((export.name.as_str(), number));
         }
         add_files(program.env_mut(), named);
+        if !self.files {
+            check_total(program.size(), execution_limit(), sizes(&exports))?;
+        }
         let error = match self.mask {
             false => program.replace(),
             true => {
@@ -143,7 +148,13 @@ impl Flags {
     fn exports(&self, outer: &Outer, outcome: Outcome) -> Option<Vec<Export>> {
         let mode = if self.lenient { Mode::Lenient } else { Mode::Strict };
         match source::sort(outcome, mode) {
-            Ok(sourced) => Some(sourced.exports),
+            Ok(mut sourced) => {
+                if !self.files {
+                    let left_out = sourced.take_reserved(|whose| whose == Reserved::Loader);
+                    left_out.iter().for_each(|key| outer.notice(&key.message));
+                }
+                Some(sourced.exports)
+            }
             Err(mut refused) => {
                 for answer in &mut refused.missing {
                     if let Attempt::Blocked { fix, .. } = &mut answer.attempt

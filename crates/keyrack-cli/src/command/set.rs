@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::source::is_shell_name;
-use keyrack_core::Problem;
+use keyrack_core::{Problem, reserved};
 use keyrack_ops::set::{SetAsk, set};
 
 use crate::args::OwnerFlags;
@@ -87,6 +87,10 @@ impl Flags {
                 done.host.slug.name(),
                 outer.invocation.as_str()
             ));
+        }
+        if let Some(whose) = reserved(done.host.slug.name()) {
+            let name = done.host.slug.name();
+            outer.notice(&format!("{name} {}: `source` leaves this key out; `get` reads it", whose.reason()));
         }
         if self.json {
             return output::print_json(&done.host).map(|()| 0);

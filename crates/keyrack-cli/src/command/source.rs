@@ -4,12 +4,15 @@ use clap::Args;
 use keyrack_client::get::{self, Options, Scope, unlock_all};
 use keyrack_client::render::attempt::strict_failure;
 use keyrack_client::render::json::{JsonWriter, attempt};
-use keyrack_client::source::{self, Mode, Refused};
+use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, counted, counted_all, sizes};
+use keyrack_client::source::{self, Export, Mode, Refused, shell};
 use keyrack_core::{Attempt, Env, ErrorCode, Fix, Org, Problem};
+use keyrack_sys::ancestors::{ancestors, stdout_is_socket};
+use keyrack_sys::program::{COUNTED_PER_STRING, execution_limit};
 use serde_json::{Value, json};
 
 use crate::args::OwnerFlags;
-use crate::command::get::{warn, warn_of_nothing};
+use crate::command::get::{warn, warn_of_nothing, warn_of_weaker};
 use crate::outer::Outer;
 use crate::output;
 use crate::report::machine;
@@ -18,6 +21,9 @@ const EXAMPLES: &str = "\
 Examples:
   eval \"$(keyrack source --env test)\"
   eval \"$(keyrack source --env test --lenient)\"
+  keyrack source --env test | source                                        # fish
+  keyrack source --env test | from nuon | load-env                          # Nushell
+  keyrack source --env test | Out-String | Invoke-Expression                # PowerShell
   eval \"$(keyrack source --env sudo --key ROOT --owner admin)\"";
 
 #[derive(Args, Debug)]
@@ -37,6 +43,9 @@ pub(crate) struct Flags {
     /// Print what is granted and leave out the rest
     #[arg(long)]
     pub(crate) lenient: bool,
+    /// posix, fish, nu or powershell: whose syntax to write; detected from the shell that started keyrack if not given
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) shell: Option<String>,
     /// Release keys although they look like long-lived tokens
     #[arg(long)]
     pub(crate) allow_dangerous: bool,
@@ -49,6 +58,11 @@ impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
         let owner = self.owner.resolve(&outer.group)?;
         let env: Env = self.env.parse()?;
+        let shell = match (self.json, &self.shell) {
+            (true, _) => None,
+            (false, Some(named)) => Some(named.parse()?),
+            (false, None) => Some(shell::detect(&ancestors(), stdout_is_socket())?),
+        };
         let scope = match self.key {
             Some(ask) => Scope::Key { ask, org: Org::This, env: Some(env) },
             None => Scope::Repo { env: Some(env) },
@@ -62,8 +76,9 @@ impl Flags {
         }
         warn(outer, &outcome);
         warn_of_nothing(outer, &outcome, Some(env.as_str()));
+        warn_of_weaker(outer, &outcome);
         let mode = if self.lenient { Mode::Lenient } else { Mode::Strict };
-        let sourced = match source::sort(outcome, mode) {
+        let mut sourced = match source::sort(outcome, mode) {
             Ok(sourced) => sourced,
             Err(refused) if self.json => {
                 output::tell(&format!("{}\n", refusal(&refused, outer)?));
@@ -76,18 +91,34 @@ impl Flags {
                 return Ok(2);
             }
         };
-        if self.json {
+        sourced.take_reserved(|_| true).iter().for_each(|key| outer.notice(&key.message));
+        let Some(shell) = shell else {
             output::print(&source::json(&sourced.exports)?)?;
             return output::print(b"\n").map(|()| 0);
-        }
-        let lines = source::lines(&sourced.exports);
+        };
+        let lines = source::lines(&sourced.exports, shell);
         if let (Some(first), Mode::Strict) = (lines.unfit.first(), mode) {
             // All or nothing: what cannot be exported is as bad as what is not granted.
             return Err(first.clone());
         }
         lines.unfit.iter().for_each(|unfit| outer.warn(unfit));
+        let fits =
+            |export: &&Export| !lines.unfit.iter().any(|unfit| unfit.slug.as_ref() == Some(&export.slug));
+        let exports: Vec<&Export> = sourced.exports.iter().filter(fits).collect();
+        check_total(size_of_shell(outer, &exports), execution_limit(), sizes(exports))?;
         output::print(lines.text.expose()).map(|()| 0)
     }
+}
+
+/// Bytes that the kernel will count of a program that the shell starts: our own arguments and variables with the exports among them.
+fn size_of_shell(outer: &Outer, exports: &[&Export]) -> usize {
+    let inherited = outer
+        .environment
+        .iter()
+        .filter(|(name, _)| !exports.iter().any(|export| *name == export.name.as_str()));
+    let inherited: usize = inherited.map(|(name, value)| counted(name.len(), value.len())).sum();
+    let args: usize = std::env::args_os().map(|arg| arg.len() + COUNTED_PER_STRING).sum();
+    inherited + counted_all(exports.iter().copied()) + args + FOR_ARGUMENTS
 }
 
 /// The failure of a strict read for programs, with each key that is missing. None of them has a secret.

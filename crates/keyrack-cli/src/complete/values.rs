@@ -51,6 +51,7 @@ impl Values<'_> {
             "into" => bare(&["github.actions", "json"]),
             "pubkey" => None,
             "stanza" => bare(&["ssh"]),
+            "shell" if self.line.command() == "source" => bare(&["posix", "fish", "nu", "powershell"]),
             "shell" => bare(&["bash", "zsh", "fish", "elvish", "powershell"]),
             "command" if self.line.command() == "schema" => {
                 Some(SCHEMAS.iter().map(|(name, _)| Offer::bare(*name)).collect())

@@ -1,5 +1,10 @@
 //! What may be in a value, and what becomes of it at each place that stores or hands out one.
 
+use std::fs;
+use std::process::Output;
+use std::time::Duration;
+
+use keyrack_testkit::{Need, can_run, run};
 use serde_json::json;
 
 use crate::scenario::World;
@@ -54,10 +59,351 @@ fn a_token_inside_a_value_passes_no_gate() {
         }
         let (_, stdout, _) = world.run("keyrack get --env test --key T --value --allow-dangerous", b"");
         assert_eq!(stdout.concat().trim_end_matches('%'), value);
-        assert_eq!(world.run("keyrack del --env test --key T", b"").0, 0);
+        assert_eq!(world.run("keyrack relock --env test --key T", b"").0, 0);
         let secrets = json!({ "T": value }).to_string();
         let gate = "keyrack firewall --env test --from 'json(stdin://*)' --into json";
         let (exit, stdout, _) = world.run(gate, secrets.as_bytes());
         assert_eq!(exit, 2, "{stdout:?}");
+    }
+}
+
+/// Stores a value that lasts as long as the daemon.
+fn hold(world: &World, key: &str, value: &[u8]) {
+    let set = format!("keyrack set --env test --key {key} --vault os.daemon --allow-dangerous");
+    let (exit, _, stderr) = world.run(&set, value);
+    assert_eq!(exit, 0, "{stderr:?}");
+}
+
+/// Runs a script of a shell, or of another interpreter.
+fn script(world: &World, interpreter: &[&str], text: &str) -> Output {
+    let path = world.home.home().join("project/script");
+    fs::write(&path, text).unwrap();
+    let words: Vec<String> =
+        interpreter.iter().copied().chain([path.to_str().unwrap()]).map(str::to_owned).collect();
+    run(&mut world.command(&words), b"", Duration::from_secs(60)).unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const HOSTILE: &str = "x'; touch ran; echo '(touch ran)\\'; touch ran; \\'$(touch ran)\"; touch ran; \"";
+
+#[test]
+fn source_writes_for_the_shell_that_reads_it() {
+    let world = world(&["A"]);
+    hold(&world, "A", HOSTILE.as_bytes());
+    let posix = [
+        "eval \"$(keyrack source --env test)\"; printenv A",
+        "eval \"$(true; timeout 20 keyrack source --env test)\"; printenv A",
+        "eval \"$(sh -c 'keyrack source --env test; true')\"; printenv A",
+        "eval \"$(keyrack source --env test --shell posix)\"; printenv A",
+    ];
+    let fish = [
+        "keyrack source --env test | source; printenv A",
+        "eval (keyrack source --env test); printenv A",
+        "source (keyrack source --env test | psub); printenv A",
+        "timeout 20 keyrack source --env test | source; printenv A",
+        "sh -c 'keyrack source --env test; true' | source; printenv A",
+        "keyrack source --env test >lines; source lines; printenv A",
+        "keyrack source --env test | cat | source; printenv A",
+        "bash -c 'eval \"$(keyrack source --env test)\"; printenv A'",
+        "sh -c 'keyrack source --env test --shell fish >lines'; source lines; printenv A",
+    ];
+    let nu = ["keyrack source --env test | from nuon | load-env; ^printenv A"];
+    for (interpreter, lines) in [
+        (&["sh"][..], &posix[..]),
+        (&["bash"], &posix),
+        (&["dash"], &posix),
+        (&["zsh", "-f"], &posix),
+        (&["ksh"], &posix),
+        (&["busybox", "sh"], &posix),
+        (&["fish", "--no-config"], &fish),
+        (&["nu", "--no-config-file"], &nu),
+    ] {
+        let name = format!("source_writes_for_the_shell_that_reads_it({})", interpreter[0]);
+        if !can_run(&name, &[Need::Program(interpreter[0]), Need::Program("bash")]) {
+            continue;
+        }
+        for line in lines {
+            let output = script(&world, interpreter, line);
+            assert_eq!(
+                text(&output.stdout),
+                format!("{HOSTILE}\n"),
+                "{interpreter:?} {line}: {}",
+                text(&output.stderr)
+            );
+            assert!(!world.home.home().join("project/ran").exists(), "{interpreter:?} {line}: the value ran");
+        }
+    }
+}
+
+#[test]
+fn source_refuses_where_the_shell_is_not_certain() {
+    if !can_run("source_refuses_where_the_shell_is_not_certain", &[Need::Program("fish")]) {
+        return;
+    }
+    let world = world(&["A"]);
+    hold(&world, "A", HOSTILE.as_bytes());
+    for line in [
+        "sh -c 'keyrack source --env test >lines; exit $?'; echo $status; cat lines",
+        "timeout 20 keyrack source --env test >lines; echo $status; cat lines",
+        "sh -c 'keyrack source --env test; exit $?' >lines; echo $status; cat lines",
+    ] {
+        let output = script(&world, &["fish", "--no-config"], line);
+        assert_eq!(text(&output.stdout), "2\n", "{line}");
+        let told = text(&output.stderr);
+        assert!(
+            told.contains("fish started keyrack") && told.contains("--shell posix|fish"),
+            "{line}: {told}"
+        );
+    }
+}
+
+#[test]
+fn values_too_large_for_a_variable_are_refused_by_name_and_size() {
+    let world = world(&["A", "B"]);
+    hold(&world, "B", b"small");
+    hold(&world, "A", &[b'x'; 131_069]);
+    let size = "keyrack run --env test -- sh -c 'printenv A | wc -c'";
+    assert_eq!(world.run(size, b"").1, ["131070"], "with its newline");
+    let source = "sh -c 'eval \"$(keyrack source --env test)\"; printenv A | wc -c; printenv B'";
+    assert_eq!(world.run(source, b"").1, ["131070", "small"]);
+
+    hold(&world, "A", &[b'x'; 131_070]);
+    for line in ["keyrack run --env test -- true", "keyrack source --env test --shell posix"] {
+        let (exit, stdout, stderr) = world.run(line, b"");
+        let told = stderr.join(" ");
+        assert_eq!((exit, stdout.len()), (2, 0), "{line}: {told}");
+        for part in ["acme.test.A", "131072 bytes", "131071", "--files"] {
+            assert!(told.contains(part), "{line}: {part}: {told}");
+        }
+    }
+    let (exit, stdout, stderr) = world.run("keyrack source --env test --shell posix --lenient", b"");
+    assert_eq!((exit, stdout), (0, vec!["export B='small'".to_owned()]));
+    assert!(stderr.concat().contains("acme.test.A"), "{stderr:?}");
+    let files = "keyrack run --env test --files -- sh -c 'wc -c <\"$A_FILE\"'";
+    assert_eq!(world.run(files, b"").1, ["131070"]);
+}
+
+#[test]
+fn values_too_large_together_are_refused_by_name_and_size() {
+    let world = world(&["A", "B", "C"]);
+    for (key, size) in [("A", 100_000), ("B", 110_000), ("C", 10)] {
+        hold(&world, key, &vec![b'x'; size]);
+    }
+    let limited = |kib: u32, line: &str| world.run(&format!("sh -c 'ulimit -s {kib}; {line}'"), b"");
+    // A quarter of it is the limit: 256 KiB, then 192.
+    assert_eq!(limited(1024, "keyrack run --env test -- printenv C").0, 0);
+    assert_eq!(limited(1024, "eval \"$(keyrack source --env test)\"; printenv C").0, 0);
+    for line in [
+        "keyrack run --env test -- printenv C",
+        "keyrack source --env test --shell posix",
+        "keyrack source --env test --shell posix --lenient",
+    ] {
+        let (exit, stdout, stderr) = limited(768, line);
+        let told = stderr.join(" ");
+        assert_eq!((exit, stdout.len()), (2, 0), "{line}: {told}");
+        for part in ["kernel allows 196608", "B has 110000, A has 100000, C has 10", "--files"] {
+            assert!(told.contains(part), "{line}: {part}: {told}");
+        }
+    }
+    assert_eq!(limited(768, "keyrack run --env test --files -- sh -c \"wc -c <\\$A_FILE\"").1, ["100000"]);
+}
+
+#[test]
+fn variables_of_shells_and_loaders_get_no_key() {
+    let world = world(&["A", "PATH", "LD_PRELOAD", "UID", "NODE_OPTIONS"]);
+    for key in ["PATH", "LD_PRELOAD", "UID", "NODE_OPTIONS"] {
+        let set = format!("keyrack set --env test --key {key} --vault os.daemon");
+        let (exit, _, stderr) = world.run(&set, b"hunter2");
+        assert_eq!(exit, 0, "{stderr:?}");
+        assert!(
+            stderr.concat().contains(&format!("{key} "))
+                && stderr.concat().contains("`source` leaves this key out"),
+            "{stderr:?}"
+        );
+    }
+    hold(&world, "A", b"a");
+    let (exit, stdout, stderr) = world.run("keyrack source --env test --shell posix", b"");
+    assert_eq!((exit, stdout), (0, vec!["export A='a'".to_owned()]), "{stderr:?}");
+    for key in ["PATH", "LD_PRELOAD", "UID", "NODE_OPTIONS"] {
+        assert!(stderr.concat().contains(&format!("acme.test.{key} is left out: {key} ")), "{stderr:?}");
+    }
+    let (exit, stdout, _) = world.run("keyrack source --env test --json", b"");
+    assert_eq!((exit, stdout.concat().replace(' ', "")), (0, "{\"A\":\"a\"}".to_owned()));
+
+    let (exit, stdout, stderr) = world.run("LD_PRELOAD= keyrack run --env test -- env", b"");
+    assert_eq!(exit, 0, "{stderr:?}");
+    let told = stderr.concat();
+    assert!(told.contains("acme.test.PATH is left out") && !told.contains("acme.test.UID"), "{told}");
+    for variable in ["A=a", "UID=hunter2", "LD_PRELOAD="] {
+        assert!(stdout.iter().any(|line| line == variable), "{variable}: {stdout:?}");
+    }
+    assert!(
+        !stdout.iter().any(|line| line == "PATH=hunter2" || line.starts_with("NODE_OPTIONS=")),
+        "{stdout:?}"
+    );
+    let (_, stdout, _) = world.run("keyrack run --env test --files -- sh -c 'cat \"$PATH_FILE\"'", b"");
+    assert_eq!(stdout.concat().trim_end_matches('%'), "hunter2");
+}
+
+#[test]
+fn a_weaker_value_of_the_environment_is_said_on_stderr() {
+    let world = world(&["B: encrypted", "OTHER"]);
+    let b = "B=evil";
+    for (line, out) in [
+        ("keyrack get --env test --key B --value", "evil"),
+        ("keyrack get --env test --key B", "acme.test.B"),
+        ("keyrack get --env test --key B --json", "\"belowDeclared\": true"),
+        ("keyrack get --for repo --env test", "acme.test.B"),
+        ("keyrack source --env test --key B --shell posix", "export B='evil'"),
+        ("keyrack source --env test --key B --json", "evil"),
+        ("keyrack run --env test --key B -- printenv B", "evil"),
+        ("keyrack credential kubectl --env test --key B", "evil"),
+    ] {
+        let (exit, stdout, stderr) =
+            world.run(&format!("{b} OTHER=o KUBERNETES_EXEC_INFO={EXEC} {line}"), b"");
+        let stdout = stdout.join("\n");
+        assert_eq!(exit, 0, "{line}: {stdout}{stderr:?}");
+        assert!(stdout.contains(out), "{line}: {stdout}");
+        let said = stderr
+            .iter()
+            .filter(|line| line.contains("acme.test.B: the environment's value is of grade plaintext"));
+        assert_eq!(said.count(), 1, "{line}: {stderr:?}");
+        assert!(!stderr.concat().contains("OTHER"), "{line}: {stderr:?}");
+    }
+    let strict = world.run(&format!("KEYRACK_STRICT_ENV=1 {b} keyrack get --env test --key B --value"), b"");
+    assert_eq!((strict.0, strict.1.len()), (2, 0));
+}
+
+const EXEC: &str = "'{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"spec\":{\"interactive\":false}}'";
+
+#[test]
+fn expired_aws_credentials_are_not_handed_on() {
+    let world = world(&["A"]);
+    for (expiration, parts) in [
+        (
+            "\"2001-09-09T01:46:40Z\"",
+            &[
+                "the credentials in acme.test.A expired at 2001-09-09T01:46:40.000Z",
+                "keyrack set --env test --key A --vault os.daemon",
+            ][..],
+        ),
+        ("\"never\"", &["acme.test.A cannot be handed on: its Expiration is not a time"]),
+        ("1893456000", &["acme.test.A cannot be handed on: its Expiration is not a time"]),
+    ] {
+        let value = format!(
+            "{{\"AccessKeyId\":\"ASIA1\",\"SecretAccessKey\":\"hunter2\",\"Expiration\":{expiration}}}"
+        );
+        hold(&world, "A", value.as_bytes());
+        let (exit, stdout, stderr) = world.run("keyrack credential aws --env test --key A", b"");
+        assert_eq!((exit, stdout.len()), (2, 0), "{expiration}: {stderr:?}");
+        let told = stderr.join(" ");
+        assert!(parts.iter().all(|part| told.contains(part)) && !told.contains("hunter2"), "{told}");
+    }
+}
+
+/// What is typed where a secret may have been put, in each way people put one there.
+#[test]
+fn no_error_repeats_what_may_be_a_secret() {
+    let world = world(&["K"]);
+    let s = "S3NT1NEL";
+    let token = format!("ghp_{s}{s}");
+    for line in [
+        format!("get --key K={s}"),
+        format!("get --key=K={s} --env test"),
+        format!("get --key acme.test.K={s}"),
+        format!("get --key '{s}=='"),
+        format!("get --key '{s} x'"),
+        format!("get --key {token} --env test"),
+        format!("get --key acme.test.{token}"),
+        format!("get --key 9{s}"),
+        format!("get --key K {s}"),
+        format!("get {s}"),
+        format!("get K={s}"),
+        format!("get --{s}"),
+        format!("get --token={s}"),
+        format!("get --token {s}"),
+        format!("get --secret {s}"),
+        format!("get --password={s}"),
+        format!("get --api-key={s}"),
+        format!("get --api_key={s}"),
+        format!("get --value={s}"),
+        format!("get -p{s}"),
+        format!("get -p {s}"),
+        format!("get -p={s}"),
+        format!("get --key K --env {s}"),
+        format!("get --key K --env=K={s}"),
+        format!("get --key K --owner {s}!"),
+        format!("get --key K --org @{s}"),
+        format!("get --key K --output {s}"),
+        format!("get --for {s}"),
+        format!("set --key K={s} --vault os.secure"),
+        format!("set --key K --vault os.secure --secret {s}"),
+        format!("set --key K --vault os.secure --secret={s}"),
+        format!("set --key K --vault os.secure {s}"),
+        format!("set K={s}"),
+        format!("set --key K --env test --vault {s}"),
+        format!("set --key K --env test --vault os.secure --mech {s}"),
+        format!("set --key K --env test --vault os.daemon --max-duration {s}"),
+        format!("set --key K --env test --vault os.secure --exid {s}"),
+        format!("set --key acme.test.K={s} --vault os.secure --anywhere"),
+        format!("unlock --env test --key K={s}"),
+        format!("unlock --env test --duration {s}"),
+        format!("unlock {s}"),
+        format!("relock --key K={s}"),
+        format!("relock --key a.b.K={s}"),
+        format!("relock {s}"),
+        format!("del --env test --key K={s}"),
+        format!("source --env test --key K={s}"),
+        format!("source --env {s}"),
+        format!("source --env test --shell {s}"),
+        format!("source --env test {s}"),
+        format!("run --env test --key K={s} -- true"),
+        format!("run --env test {s}"),
+        format!("run --env test --lenient -- TOKEN={s} true"),
+        format!("run --token={s} -- true"),
+        format!("credential aws --env test --key K={s}"),
+        format!("credential git --host h --env test --key K={s} get"),
+        format!("credential docker --registry r --username u --env test --key K={s} get"),
+        format!("credential docker --registry r --username u --env test --key K {s}"),
+        format!("credential {s}"),
+        format!("fill --env test --key K={s}"),
+        format!("firewall --env test --from {s} --into json"),
+        format!("firewall --env test --from 'json(env://{s})' --into json"),
+        format!("firewall --env test --from 'json(stdin://*)' --into {s}"),
+        format!("recipient del --label {s}"),
+        format!("recipient set --pubkey {s} --label x"),
+        format!("daemon {s}"),
+        format!("init --org '{s} x'"),
+        format!("list {s}"),
+        format!("status {s}"),
+        format!("status --owner {s}!"),
+        format!("completions {s}"),
+        format!("schema {s}"),
+        format!("man {s}"),
+        format!("doctor --{s}={s}"),
+        s.to_owned(),
+        format!("--{s}"),
+        format!("--token={s} get"),
+        format!("-t{s}"),
+    ] {
+        for json in ["", " --json"] {
+            let line = match line.split_once(" -- ") {
+                Some((ours, command)) => format!("keyrack {ours}{json} -- {command}"),
+                None => format!("keyrack {line}{json}"),
+            };
+            let (exit, stdout, stderr) = world.run(&line, b"protocol=https\nhost=h\n");
+            let told = [stdout, stderr].concat().join("\n");
+            assert!(!told.to_uppercase().contains(s), "{line}: {told}");
+            // A relock of what is not unlocked is done, and git's other operations are none of ours.
+            assert_ne!(exit, 0, "{line}: {told}");
+        }
+    }
+    for key in ["A".repeat(1 << 16), format!("{s}=").repeat(1000)] {
+        let (exit, stdout, stderr) = world.run(&format!("keyrack get --key {key}"), b"");
+        assert_eq!(exit, 2);
+        assert!([stdout, stderr].concat().concat().len() < 1000);
     }
 }

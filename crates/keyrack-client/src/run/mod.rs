@@ -12,22 +12,25 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt as _;
 
 use keyrack_core::repo_manifest::RepoManifest;
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{ErrorCode, Problem, Reserved, reserved};
 use zeroize::Zeroizing;
 
 use crate::context::Environment;
 use crate::get::Outcome;
 use crate::source::Export;
+use crate::source::limits::check_variable;
 
 /// What the variable of a key given as a file is called: the key's name, and this.
 pub const FILE_SUFFIX: &str = "_FILE";
 
 /// The names under which no variable of the caller's goes on to the program: those of the keys that were asked for, which it gets from here or not
-/// at all, and those of every key that `keyrack.yml` declares, which it was not to have.
+/// at all, and those of every key that `keyrack.yml` declares, which it was not to have. Never a variable by which programs find what they load or
+/// run: no key is handed out in one, and the program needs the caller's.
 pub fn withheld(outcome: &Outcome, manifest: Option<&RepoManifest>) -> BTreeSet<String> {
     let asked = outcome.answers.iter().map(|answer| answer.attempt.slug().name());
     let declared = manifest.into_iter().flat_map(RepoManifest::keys).map(|key| key.slug.name());
-    asked.chain(declared).map(str::to_owned).collect()
+    let names = asked.chain(declared).filter(|name| reserved(name) != Some(Reserved::Loader));
+    names.map(str::to_owned).collect()
 }
 
 /// A program's variables, each a `NAME=value` with a NUL byte at its end, in memory that is wiped.
@@ -43,7 +46,7 @@ pub fn inherited(environment: &Environment, withheld: &BTreeSet<String>) -> Vari
 /// Adds each key as a variable of its name.
 ///
 /// # Errors
-/// [`ErrorCode::BadKeyName`] for a value with a NUL byte, which no variable can hold.
+/// [`ErrorCode::BadKeyName`] for a value with a NUL byte, which no variable can hold; [`ErrorCode::ValueTooLarge`] for one that is too large.
 pub fn add_values(variables: &mut Variables, exports: &[Export]) -> Result<(), Problem> {
     for export in exports {
         if export.secret.expose().contains(&0) {
@@ -54,6 +57,7 @@ pub fn add_values(variables: &mut Variables, exports: &[Export]) -> Result<(), P
             let problem = Problem::new(ErrorCode::BadKeyName, message).of(&export.slug);
             return Err(problem.hint("give it as a file: --files"));
         }
+        check_variable(export)?;
         replace(variables, export.name.as_bytes(), export.secret.expose());
     }
     Ok(())
@@ -86,6 +90,8 @@ fn variable(name: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
 /// naming the program alone, for its arguments may be secrets.
 pub fn not_started(program: &OsStr, error: &std::io::Error) -> (u8, Problem) {
     let name = program.to_string_lossy();
+    // An assignment before the command, which only a shell understands.
+    let name = if name.contains('=') { "with \"=\" in its name".into() } else { name };
     let (exit, message) = match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory if name.contains('/') => {
             (127, format!("there is no program {name}"))
@@ -145,6 +151,7 @@ mod tests {
             ("x", ErrorKind::NotFound, 127, "there is no program x on PATH"),
             ("./x", ErrorKind::NotFound, 127, "there is no program ./x"),
             ("./x/y", ErrorKind::NotADirectory, 127, "there is no program ./x/y"),
+            ("TOKEN=hunter2", ErrorKind::NotFound, 127, "there is no program with \"=\" in its name on PATH"),
             ("x", ErrorKind::PermissionDenied, 126, "x cannot be executed: permission denied"),
             ("x", ErrorKind::ArgumentListTooLong, 126, "x cannot be executed: argument list too long"),
         ] {

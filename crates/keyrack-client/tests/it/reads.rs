@@ -4,7 +4,7 @@ use std::fs;
 
 use keyrack_client::get::{Options, Scope, get};
 use keyrack_client::relock::{Wanted, relock};
-use keyrack_client::source::{Mode, lines, sort};
+use keyrack_client::source::{Mode, Shell, lines, sort};
 use keyrack_client::{Context, status};
 use keyrack_core::{Attempt, Env, ErrorCode, Life, Org, VaultId};
 use keyrack_sys::pidfd::Pidfd;
@@ -92,7 +92,7 @@ fn a_whole_repository_in_one_go() {
     let outcome = get(&ctx, &Scope::Repo { env: Some(Env::Test) }, Options::default()).unwrap();
     assert!(outcome.all_granted());
     let sourced = sort(outcome, Mode::Strict).unwrap();
-    let text = lines(&sourced.exports).text;
+    let text = lines(&sourced.exports, Shell::Posix).text;
     assert_eq!(text.expose(), b"export SHARED='s'\nexport PLAIN='p'\nexport STRONG='t'\n");
     // `all` asks for every env: a name comes once, from the first slug of it.
     let outcome = get(&ctx, &Scope::Repo { env: Some(Env::All) }, Options::default()).unwrap();

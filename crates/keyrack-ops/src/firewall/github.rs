@@ -9,41 +9,15 @@ use std::path::Path;
 
 use keyrack_client::get::Answer;
 use keyrack_client::source::Export;
-use keyrack_core::{Attempt, ErrorCode, Problem, iso};
+use keyrack_core::{Attempt, ErrorCode, Problem, Reserved, iso, reserved};
 use keyrack_sys::file::append_shared;
 use zeroize::Zeroizing;
 
-/// Variables by which programs find what they run or load: a secret there would break every later step, or steer it.
-const STEERING: [&str; 19] = [
-    "BASH_ENV",
-    "CDPATH",
-    "ENV",
-    "GIT_SSH",
-    "GIT_SSH_COMMAND",
-    "HOME",
-    "IFS",
-    "JAVA_TOOL_OPTIONS",
-    "NODE_OPTIONS",
-    "NODE_PATH",
-    "PATH",
-    "PERL5LIB",
-    "PERL5OPT",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONSTARTUP",
-    "RUBYOPT",
-    "SHELL",
-    "SHELLOPTS",
-];
-
 /// Why a key cannot be a variable of later steps, or must not be; `None` if it can.
 pub fn why_unfit(name: &str, value: &[u8]) -> Option<String> {
-    let upper = name.to_ascii_uppercase();
-    // The dynamic linkers' own: ld.so(8), dyld(1).
-    if STEERING.contains(&upper.as_str()) || upper.starts_with("LD_") || upper.starts_with("DYLD_") {
-        return Some(format!(
-            "the variable {name} steers every program of the later steps: no secret may be there"
-        ));
+    // What only a shell sets itself does no harm to the programs of a step.
+    if let Some(whose @ Reserved::Loader) = reserved(name) {
+        return Some(format!("{name} {} in every later step: no secret belongs there", whose.reason()));
     }
     if value.contains(&0) {
         return Some("its value holds a NUL byte, which no variable can".to_owned());

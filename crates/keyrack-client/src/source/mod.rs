@@ -1,8 +1,14 @@
 //! Keys into an environment: as `export` lines for a shell, or as assignments for a process that sets its own variables. Nothing is set
 //! here.
 
-use keyrack_core::{ErrorCode, Problem, Slug};
-use keyrack_wire::{Sink, WipedBuffer};
+pub mod limits;
+mod lines;
+pub mod shell;
+
+pub use lines::{Lines, Script, is_shell_name, lines};
+pub use shell::Shell;
+
+use keyrack_core::{ErrorCode, Problem, Reserved, Slug, reserved};
 use zeroize::Zeroizing;
 
 use crate::get::{Answer, Outcome};
@@ -78,6 +84,32 @@ pub fn sort(outcome: Outcome, mode: Mode) -> Result<Sourced, Refused> {
     Ok(sourced)
 }
 
+impl Sourced {
+    /// Takes out the keys whose variables belong to a shell or a loader, as far as `is_meant`, and returns them with the reason for each.
+    pub fn take_reserved(&mut self, is_meant: impl Fn(Reserved) -> bool) -> Vec<LeftOut> {
+        let (out, kept) = std::mem::take(&mut self.exports)
+            .into_iter()
+            .partition(|export| reserved(&export.name).is_some_and(&is_meant));
+        self.exports = kept;
+        let why = |Export { name, slug, ambient, .. }: Export| {
+            let whose = reserved(&name)?;
+            Some(LeftOut { message: format!("{slug} is left out: {name} {}", whose.reason()), name, ambient })
+        };
+        Vec::into_iter(out).filter_map(why).collect()
+    }
+}
+
+/// A key that is granted and not exported.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// The variable.
+    pub name: String,
+    /// Whether the value is the variable's own.
+    pub ambient: bool,
+    /// Which key, and the reason.
+    pub message: String,
+}
+
 /// The same as a JSON object: the value of each variable by its name, as any name can be one there.
 ///
 /// # Errors
@@ -98,96 +130,6 @@ pub fn json(exports: &[Export]) -> Result<Zeroizing<Vec<u8>>, Problem> {
         }
     });
     result.map(|()| json.into_bytes())
-}
-
-/// The lines a shell evaluates: `export NAME='value'`, one for each variable.
-#[derive(Debug)]
-pub struct Lines {
-    /// The lines, each with a line break at its end.
-    pub text: Script,
-    /// The keys no shell variable can hold, and why.
-    pub unfit: Vec<Problem>,
-}
-
-/// Shell text that holds secrets.
-pub struct Script(Zeroizing<Vec<u8>>);
-
-impl Script {
-    /// The bytes, to be written out and not kept.
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Script {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Script({} bytes)", self.0.len())
-    }
-}
-
-/// Writes the exports for a shell. A key whose name is no shell name, or whose value holds a NUL byte, is left out and said.
-pub fn lines(exports: &[Export]) -> Lines {
-    let mut out = WipedBuffer::new(usize::MAX);
-    let mut unfit = Vec::new();
-    for export in exports {
-        if let Some(why) = why_unfit(export) {
-            let message = format!("{} cannot be exported: {why}", export.slug);
-            let problem = Problem::new(ErrorCode::BadKeyName, message).of(&export.slug);
-            unfit.push(problem.hint("read it with `get --value`, and put it into a variable of your own"));
-            continue;
-        }
-        put(&mut out, b"export ");
-        put(&mut out, export.name.as_bytes());
-        put(&mut out, b"=");
-        quote(&mut out, export.secret.expose());
-        put(&mut out, b"\n");
-    }
-    Lines { text: Script(out.into_inner()), unfit }
-}
-
-fn why_unfit(export: &Export) -> Option<&'static str> {
-    if !is_shell_name(&export.name) {
-        return Some("its name is no name a shell variable can have");
-    }
-    export.secret.expose().contains(&0).then_some("its value holds a NUL byte, which no variable can")
-}
-
-/// A name as POSIX has it: letters, digits and underscores, no digit first (POSIX.1-2024, 3.216 Name).
-pub fn is_shell_name(name: &str) -> bool {
-    name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-/// Quotes a value for any POSIX shell: in single quotes (POSIX.1-2024, 2.2.2), line breaks and tabs as they are. Other control characters
-/// would steer the terminal the lines may be shown on, so the shell's own `printf` makes them. Never `$'…'`: a shell that does not know it,
-/// such as dash, takes the quote in `\'` for the end and runs what comes behind it.
-fn quote(out: &mut WipedBuffer, value: &[u8]) {
-    let is_control = |b: &u8| (*b < 0x20 && !matches!(b, b'\n' | b'\t')) || *b == 0x7f;
-    if value.is_empty() {
-        put(out, b"''");
-    }
-    for run in value.chunk_by(|a, b| is_control(a) == is_control(b)) {
-        if run.first().is_some_and(is_control) {
-            put(out, br#""$(printf '"#);
-            for b in run {
-                put(out, &[b'\\', b'0' + (b >> 6), b'0' + (b >> 3 & 7), b'0' + (b & 7)]);
-            }
-            put(out, br#"')""#);
-            continue;
-        }
-        put(out, b"'");
-        for (index, part) in run.split(|b| *b == b'\'').enumerate() {
-            if index > 0 {
-                put(out, br"'\''");
-            }
-            put(out, part);
-        }
-        put(out, b"'");
-    }
-}
-
-fn put(out: &mut WipedBuffer, bytes: &[u8]) {
-    out.put(bytes).expect("the buffer has no limit but memory");
 }
 
 /// What a process that sources into itself has to do.
@@ -251,8 +193,6 @@ pub fn assign(
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use keyrack_core::{Attempt, Grade, Grant, Mechanism, Source, VaultId};
 
     use super::*;
@@ -312,63 +252,24 @@ mod tests {
         assert_eq!(sourced.exports[0].slug.as_str(), "a.all.K");
     }
 
-    fn line(name: &str, value: &[u8]) -> Lines {
-        let slug = Slug::parse(&format!("a.test.{name}")).unwrap();
-        lines(&[Export { name: name.to_owned(), slug, ambient: false, secret: Secret::copy_of(value) }])
-    }
-
     #[test]
-    fn quoting() {
-        for (value, quoted) in [
-            (&b"plain"[..], &b"'plain'"[..]),
-            (b"", b"''"),
-            (b"it's", br"'it'\''s'"),
-            (b"$(rm -rf ~) `x` \\n \"", br#"'$(rm -rf ~) `x` \n "'"#),
-            (b"a\nb", b"'a\nb'"),
-            (b"\n'; x #", b"'\n'\\''; x #'"),
-            (b"a\r\t\\'\x01\x7f2", br#"'a'"$(printf '\015')"'	\'\'''"$(printf '\001\177')"'2'"#),
-            (b"\x1b[2J", br#""$(printf '\033')"'[2J'"#),
-            ("grüße".as_bytes(), "'grüße'".as_bytes()),
-            (b"\xff", b"'\xff'"),
+    fn reserved_variables_are_left_out() {
+        let answers = ["PATH", "K", "UID", "LD_PRELOAD"];
+        let sourced = || {
+            let answers =
+                answers.map(|name| granted(&format!("a.test.{name}"), b"hunter2", VaultId::OsSecure));
+            sort(outcome(answers.into()), Mode::Strict).unwrap()
+        };
+        for (is_meant, out, kept) in [
+            ((|_| true) as fn(Reserved) -> bool, &["PATH", "UID", "LD_PRELOAD"][..], &["K"][..]),
+            (|whose| whose == Reserved::Loader, &["PATH", "LD_PRELOAD"], &["K", "UID"]),
         ] {
-            let lines = line("K", value);
-            let expected = [b"export K=", quoted, b"\n"].concat();
-            assert_eq!(lines.text.expose(), expected, "{}", String::from_utf8_lossy(&expected));
-        }
-    }
-
-    /// Also shells that do not know `$'…'`; and what looks like a command in a value is none.
-    #[test]
-    fn every_shell_reads_back_every_byte() {
-        let every: Vec<u8> = (1..=255).chain(*b"0'\\x41\\041").collect();
-        let hostile = b"line\n'; echo ran; #\n\x1b';echo ran;'\n";
-        for shell in ["sh", "bash", "dash"] {
-            let name = format!("every_shell_reads_back_every_byte({shell})");
-            if !keyrack_testkit::can_run(&name, &[keyrack_testkit::Need::Program(shell)]) {
-                continue;
-            }
-            for value in [&every[..], hostile] {
-                let lines = line("K", value);
-                let script = [lines.text.expose(), b"printf '%s.' \"$K\""].concat();
-                let file = tempfile::NamedTempFile::new().unwrap();
-                std::fs::write(file.path(), script).unwrap();
-                let output = Command::new(shell).arg(file.path()).env("LC_ALL", "C").output().unwrap();
-                let expected = [value, b"."].concat();
-                assert_eq!(output.stdout, expected, "{shell}: {}", String::from_utf8_lossy(&output.stderr));
-            }
-        }
-    }
-
-    #[test]
-    fn what_no_variable_can_hold_is_said() {
-        for (name, value) in [("a.b", &b"v"[..]), ("A-1", b"v"), ("K", b"a\0b")] {
-            let lines = line(name, value);
-            assert_eq!(lines.text.expose(), b"");
-            assert_eq!(lines.unfit.len(), 1);
-            assert!(!format!("{lines:?}").contains("a\\0b"));
-        }
-        for bad in ["", "1A", "a b", "a=b", "é", "a;b"] {
-            assert!(!is_shell_name(bad), "{bad:?}");
+            let mut sourced = sourced();
+            let left = sourced.take_reserved(is_meant);
+            assert_eq!(left.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), out);
+            assert_eq!(sourced.exports.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), kept);
+            assert!(left.iter().all(|key| !key.message.contains("hunter2")));
+            assert_eq!(left[0].message, "a.test.PATH is left out: PATH decides what programs load and run");
         }
     }
 
