@@ -318,7 +318,6 @@ fn no_error_repeats_what_may_be_a_secret() {
         format!("get --key '{s} x'"),
         format!("get --key {token} --env test"),
         format!("get --key acme.test.{token}"),
-        format!("get --key 9{s}"),
         format!("get --key K {s}"),
         format!("get {s}"),
         format!("get K={s}"),
