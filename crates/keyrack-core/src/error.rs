@@ -111,7 +111,7 @@ codes! {
     MechRequired = "mech_required", 2;
     /// The stored mechanism and the value disagree.
     MechMismatch = "mech_mismatch", 2;
-    /// The secret is empty.
+    /// The secret is empty or holds only white space.
     EmptySecret = "empty_secret", 2;
     /// The secret is larger than keyrack carries.
     SecretTooLarge = "secret_too_large", 2;
@@ -150,6 +150,8 @@ codes! {
     Lost = "lost", 2;
     /// A file of a vault is damaged.
     VaultCorrupt = "vault_corrupt", 2;
+    /// A file of a vault is whole and not the one that the host manifest names.
+    VaultMismatch = "vault_mismatch", 2;
     /// An answer from a person is needed and nobody can be asked.
     PromptNeeded = "prompt_needed", 2;
 

@@ -21,6 +21,7 @@ pub mod owner;
 pub mod peer;
 pub mod repo_manifest;
 pub mod reserved;
+pub mod secret_text;
 pub mod set_rule;
 pub mod slug;
 #[cfg(feature = "store")]
