@@ -30,8 +30,7 @@ pub(crate) fn guide(outer: &Outer, owner: &Owner, ask: &mut InitAsk) -> Result<(
 fn key(outer: &Outer, start: &Start, look: Look) -> Result<std::path::PathBuf, Problem> {
     let option = |key: &Usable| {
         let sealed = if key.sealed { ", behind a passphrase" } else { "" };
-        let named = if key.found { "" } else { ", named by --prikey each time or held by an ssh-agent" };
-        format!("{}{sealed}{named}", outer.shown(&key.path, None))
+        format!("{}{sealed}", outer.shown(&key.path, None))
     };
     let options: Vec<String> = start.keys.iter().map(option).collect();
     let list = choices("Which ssh key is to open your rack?", &options, look);

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use keyrack_client::manifest;
-use keyrack_core::host_manifest::Recipient;
+use keyrack_core::host_manifest::{HostManifest, Recipient};
 use keyrack_core::{ErrorCode, Org, Problem};
-use keyrack_vaults::{Racks, manifest_file, recipient, recipients};
+use keyrack_vaults::identity::Survey;
+use keyrack_vaults::{Identities, Racks, identity, manifest_file, recipient, recipients};
 
 use crate::outside::Outside;
 use crate::recipient::check_label;
@@ -15,7 +16,7 @@ use crate::repo_file::Held;
 /// What is to be made.
 #[derive(Clone, Debug, Default)]
 pub struct InitAsk {
-    /// The ssh key of the first recipient: its private or its `.pub` file. A default key if not given.
+    /// The ssh key of the first recipient: its private or its `.pub` file. One of those that [`Survey`] finds if not given.
     pub key: Option<PathBuf>,
     /// What to call the recipient; `None` for `default`.
     pub label: Option<String>,
@@ -53,6 +54,8 @@ pub struct Initialised {
     pub host_path: PathBuf,
     /// Its first recipient.
     pub recipient: Recipient,
+    /// The identity that later commands find from now on without `--prikey`, if this run remembered one.
+    pub remembered: Option<PathBuf>,
     /// The repository's manifest, if one was asked for and there is a repository.
     pub repo: Option<RepoManifest>,
     /// The root of the repository, if there is one.
@@ -89,12 +92,20 @@ pub fn init(outside: &Outside<'_>, ask: &InitAsk) -> Result<Initialised, Problem
         _ => None,
     };
     let racks = outside.racks()?;
-    let (host, recipient) = init_host(outside, &racks, ask.key.as_deref(), label)?;
+    let Host { effect, recipient, remembered } = init_host(outside, &racks, ask.key.as_deref(), label)?;
     let repo = match (repo_path, org) {
         (Some((root, path)), Some(org)) => Some(init_repo(&root, &path, org)?),
         _ => None,
     };
-    Ok(Initialised { host, host_path: racks.manifest_path(), recipient, repo, git_root })
+    let host_path = racks.manifest_path();
+    Ok(Initialised { host: effect, host_path, recipient, remembered, repo, git_root })
+}
+
+/// The rack there is now.
+struct Host {
+    effect: Effect,
+    recipient: Recipient,
+    remembered: Option<PathBuf>,
 }
 
 /// An org a repository can be of.
@@ -120,18 +131,13 @@ pub fn check_org(text: &str) -> Result<&str, Problem> {
     }
 }
 
-fn init_host(
-    outside: &Outside<'_>,
-    racks: &Racks,
-    key: Option<&Path>,
-    label: &str,
-) -> Result<(Effect, Recipient), Problem> {
+fn init_host(outside: &Outside<'_>, racks: &Racks, key: Option<&Path>, label: &str) -> Result<Host, Problem> {
     let key = match key {
         Some(path) => Some(key_path(&outside.client.cwd, path)?),
         None => None,
     };
     let mut identities = outside.identities_with(racks, key.iter().map(|path| private_half(path)))?;
-    let found = |manifest: keyrack_core::host_manifest::HostManifest| {
+    let found = |manifest: HostManifest, identities: &Identities<'_>| {
         let first = manifest.recipients.into_iter().next();
         let first = first.ok_or_else(|| {
             Problem::new(
@@ -139,23 +145,31 @@ fn init_host(
                 "the host manifest names no recipient that can be understood",
             )
         })?;
-        Ok((Effect::Found, first))
+        let remembered = outside.remember(racks, identities);
+        Ok(Host { effect: Effect::Found, recipient: first, remembered })
     };
     if let Some(manifest) = manifest_file::load(racks, &mut identities)? {
-        return found(manifest);
+        return found(manifest, &identities);
     }
     let path = match key {
         Some(path) => path,
-        None => recipient::default_key(&racks.ssh_dir())?,
+        None => {
+            let source = outside.identity_source(racks, []);
+            Survey::of(racks, source.ssh_auth_sock.as_deref()).choose(racks)?.path
+        }
     };
     let new = recipients::entry(recipient::for_init(&path)?, label, outside.now_ms);
     let mut manifest = manifest_file::empty(racks);
     manifest.recipients.push(new.clone());
     if manifest_file::create(racks, &manifest, &mut identities)? {
-        return Ok((Effect::Created, new));
+        let private = private_half(&path);
+        let remembered = !identity::is_default(racks, &private) && identity::remember(racks, &private)?;
+        let remembered = remembered.then_some(private);
+        return Ok(Host { effect: Effect::Created, recipient: new, remembered });
     }
     // Somebody else made it in the meantime.
-    found(manifest_file::load_existing(racks, &mut identities)?)
+    let manifest = manifest_file::load_existing(racks, &mut identities)?;
+    found(manifest, &identities)
 }
 
 /// The file a person means by `--prikey` or `--pubkey`; a public key itself is not one.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use keyrack_client::manifest;
 use keyrack_core::repo_manifest::MANIFEST_PATH;
 use keyrack_core::{Org, Problem};
+use keyrack_vaults::identity::Survey;
+pub use keyrack_vaults::identity::Usable;
 use keyrack_vaults::manifest_file;
-pub use keyrack_vaults::recipient::Usable;
-use keyrack_vaults::recipient::usable_keys;
 use serde_json::Value;
 
 use crate::outside::Outside;
@@ -44,7 +44,7 @@ pub fn look(outside: &Outside<'_>) -> Result<Start, Problem> {
     });
     Ok(Start {
         has_rack: manifest_file::exists(&racks)?,
-        keys: usable_keys(&racks.ssh_dir(), racks.owner()),
+        keys: Survey::of(&racks, None).usable,
         has_manifest: git_root
             .as_ref()
             .is_some_and(|root| root.join(MANIFEST_PATH).symlink_metadata().is_ok()),

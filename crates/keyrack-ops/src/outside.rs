@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use keyrack_client::Context;
 use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{ErrorCode, Problem};
-use keyrack_vaults::{Identities, IdentitySource, Passphrase, Racks, vault};
+use keyrack_vaults::{Identities, IdentitySource, Passphrase, Racks, identity, vault};
 use zeroize::Zeroizing;
 
 use crate::prompts::Prompts;
@@ -86,6 +86,13 @@ impl<'p> Outside<'p> {
             prikeys: first.into_iter().chain(self.prikeys.iter().cloned()).collect(),
             ssh_auth_sock: self.client.env.filled("SSH_AUTH_SOCK").map(PathBuf::from),
         }
+    }
+
+    /// Remembers the key that opened the rack, if it was given by name and would not be found without. Returns its path if it is new. A
+    /// failure loses nothing but that, so it stops nothing.
+    pub(crate) fn remember(&self, racks: &Racks, identities: &Identities<'_>) -> Option<PathBuf> {
+        let path = identities.to_remember()?;
+        matches!(identity::remember(racks, path), Ok(true)).then(|| path.to_owned())
     }
 
     /// A variable of the caller's environment, for the vault that is made of them.

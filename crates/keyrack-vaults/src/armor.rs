@@ -3,6 +3,8 @@
 //!
 //! No plaintext leaves this process, and no temporary file is made of any.
 
+mod header;
+
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::iter;
@@ -14,6 +16,8 @@ use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{ErrorCode, Problem};
 use zeroize::Zeroizing;
 
+use self::header::Source;
+use crate::binding::{self, Label};
 use crate::identity::{Identities, Keys, Target};
 use crate::recipient::{self, Ready};
 
@@ -44,26 +48,37 @@ pub(crate) enum Fault {
 /// An age file taken apart as far as it can be without a key.
 pub(crate) struct AgeFile {
     binary: Vec<u8>,
+    /// Length of the header at the start of `binary`.
+    header: usize,
     ssh_tags: Vec<String>,
     x25519: usize,
+    labels: Vec<Label>,
 }
 
 impl AgeFile {
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+    /// Parses the header. `recipients` is how many the file should have, as far as that is known: it bounds the header.
+    pub(crate) fn parse(bytes: &[u8], recipients: usize) -> Result<Self, Fault> {
         let binary = dearmor(bytes)?;
+        let header = header::length(&binary, recipients).ok_or(Fault::Damaged(header::TOO_LONG))?;
         let probe = Probe::default();
-        match Decryptor::new_buffered(&binary[..]).map(|file| file.decrypt(iter::once(&probe as _))) {
+        let file = Decryptor::new_buffered(Source::new(&binary, header));
+        match file.map(|file| file.decrypt(iter::once(&probe as _))) {
             Ok(Err(DecryptError::NoMatchingKeys)) => {}
             Ok(Err(error)) | Err(error) => return Err(Fault::Damaged(damage(&error))),
             Ok(Ok(_)) => unreachable!("a probe unwraps nothing"),
         }
         let stanzas = probe.0.into_inner();
         let is_ssh = |tag: &str| tag == "ssh-ed25519" || tag == "ssh-rsa";
-        Ok(AgeFile {
-            ssh_tags: stanzas.iter().filter(|(tag, _)| is_ssh(tag)).map(|(_, arg)| arg.clone()).collect(),
-            x25519: stanzas.iter().filter(|(tag, _)| tag == "X25519").count(),
-            binary,
-        })
+        let first_arg = |stanza: &Stanza| stanza.args.first().cloned().unwrap_or_default();
+        let ssh_tags = stanzas.iter().filter(|stanza| is_ssh(&stanza.tag)).map(first_arg).collect();
+        let x25519 = stanzas.iter().filter(|stanza| stanza.tag == "X25519").count();
+        let labels = stanzas.into_iter().filter_map(Label::from_stanza).collect();
+        Ok(AgeFile { binary, header, ssh_tags, x25519, labels })
+    }
+
+    /// The labels in the header. They prove nothing before the file was opened: the header's MAC is keyed with the file key.
+    pub(crate) fn labels(&self) -> &[Label] {
+        &self.labels
     }
 
     /// Opens the file. `known` are the recipients it should be encrypted to, where somebody knows: then no passphrase is asked of a key that
@@ -85,7 +100,7 @@ impl AgeFile {
 
     /// `None`: these keys do not fit.
     fn attempt(&self, keys: &Keys, limit: usize) -> Option<Result<Zeroizing<Vec<u8>>, Fault>> {
-        let decryptor = match Decryptor::new_buffered(&self.binary[..]) {
+        let decryptor = match Decryptor::new_buffered(Source::new(&self.binary, self.header)) {
             Ok(decryptor) => decryptor,
             Err(error) => return Some(Err(Fault::Damaged(damage(&error)))),
         };
@@ -131,11 +146,12 @@ fn finish(mut plain: Zeroizing<Vec<u8>>, filled: usize, limit: usize) -> Result<
 
 /// Records the stanzas of a header and unwraps none.
 #[derive(Default)]
-struct Probe(RefCell<Vec<(String, String)>>);
+struct Probe(RefCell<Vec<Stanza>>);
 
 impl age::Identity for Probe {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
-        self.0.borrow_mut().push((stanza.tag.clone(), stanza.args.first().cloned().unwrap_or_default()));
+        let Stanza { tag, args, body } = stanza;
+        self.0.borrow_mut().push(Stanza { tag: tag.clone(), args: args.clone(), body: body.clone() });
         None
     }
 }
@@ -170,12 +186,15 @@ fn damage(error: &DecryptError) -> &'static str {
 /// # Errors
 /// [`ErrorCode::BadRecipient`], before anything is encrypted.
 pub fn encrypt(recipients: &[Recipient], plain: &[u8]) -> Result<String, Problem> {
-    encrypt_ready(&recipient::ready(recipients)?, plain)
+    encrypt_ready(&recipient::ready(recipients)?, &[], plain)
 }
 
-pub(crate) fn encrypt_ready(recipients: &[Ready], plain: &[u8]) -> Result<String, Problem> {
+/// Encrypts to every recipient, with the given labels in the header.
+pub(crate) fn encrypt_ready(recipients: &[Ready], labels: &[Label], plain: &[u8]) -> Result<String, Problem> {
     let failed = || Problem::new(ErrorCode::Internal, "the encryption failed");
-    let encryptor = Encryptor::with_recipients(recipients.iter().map(Ready::as_age)).map_err(|_| failed())?;
+    let labels = binding::Labels(labels);
+    let all = recipients.iter().map(Ready::as_age).chain(iter::once(&labels as _));
+    let encryptor = Encryptor::with_recipients(all).map_err(|_| failed())?;
     let mut out = Vec::with_capacity(file_limit(plain.len()).min(1 << 21));
     let write = |out: &mut Vec<u8>| -> io::Result<()> {
         let mut writer = encryptor.wrap_output(ArmoredWriter::wrap_output(out, Format::AsciiArmor)?)?;
@@ -196,13 +215,15 @@ pub fn decrypt(
     bytes: &[u8],
     limit: usize,
 ) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    AgeFile::parse(bytes).and_then(|file| file.open(identities, None, limit)).map_err(|fault| match fault {
-        Fault::Damaged(why) => {
-            Problem::new(ErrorCode::VaultCorrupt, format!("the age file does not open: {why}"))
-        }
-        Fault::TooLarge => too_large("the age file", limit),
-        Fault::Identity(problem) => problem,
-    })
+    AgeFile::parse(bytes, 0).and_then(|file| file.open(identities, None, limit)).map_err(
+        |fault| match fault {
+            Fault::Damaged(why) => {
+                Problem::new(ErrorCode::VaultCorrupt, format!("the age file does not open: {why}"))
+            }
+            Fault::TooLarge => too_large("the age file", limit),
+            Fault::Identity(problem) => problem,
+        },
+    )
 }
 
 /// A file that holds more than keyrack carries.
@@ -218,16 +239,20 @@ pub(crate) fn too_large(what: impl std::fmt::Display, limit: usize) -> Problem {
 pub(crate) fn verify(
     written: &[u8],
     expected: &[u8],
+    labels: &[Label],
     recipients: usize,
     identities: Option<&mut Identities<'_>>,
 ) -> Result<(), &'static str> {
-    let file = AgeFile::parse(written).map_err(|fault| match fault {
+    let file = AgeFile::parse(written, recipients).map_err(|fault| match fault {
         Fault::Damaged(why) => why,
         Fault::TooLarge | Fault::Identity(_) => "it does not open",
     })?;
     // Stanzas of no kind are put in by the library on purpose, so that readers stay used to them.
     if file.x25519 + file.ssh_tags.len() != recipients {
         return Err("a recipient is missing from it");
+    }
+    if file.labels != labels {
+        return Err("its label is not the one that was written");
     }
     let Some(identities) = identities else { return Ok(()) };
     let mut opened = None;

@@ -8,11 +8,12 @@ use std::process::{Command, Stdio};
 use keyrack_core::host_manifest::{HostManifest, NewHost};
 use keyrack_core::{ErrorCode, Mechanism, Owner, Problem, Slug, VaultId};
 
+use crate::binding::{self, Binding};
 use crate::fault::tests::{DIED, Plan, before, under};
 use crate::recipient::Stanza;
 use crate::{
-    Context, Entry, Identities, IdentitySource, Lock, NobodyToAsk, Racks, armor, manifest_file, recipient,
-    recipients, registry,
+    Context, Entry, Identities, IdentitySource, Lock, NobodyToAsk, Racks, armor, manifest_file, os_secure,
+    recipient, recipients, registry,
 };
 
 /// In a child, which runs in its home: the scenario and the step at which it is to die.
@@ -50,14 +51,7 @@ fn prepared() -> tempfile::TempDir {
         ..manifest_file::empty(&racks)
     };
     for key in KEYS {
-        let new = NewHost {
-            vault: VaultId::OsSecure,
-            mech: Mechanism::Replica,
-            exid: None,
-            meta: None,
-            max_duration: None,
-        };
-        manifest.put(&Slug::parse(key).unwrap(), new, 0);
+        manifest.put(&Slug::parse(key).unwrap(), secure(None), 0);
     }
     manifest_file::create(&racks, &manifest, &mut identities).unwrap();
     for key in KEYS {
@@ -67,29 +61,39 @@ fn prepared() -> tempfile::TempDir {
     home
 }
 
+/// Sets a key as the command does: the vault, then the entry of the host manifest. One in os.direct has no entry here.
 fn set(racks: &Racks, vault: &VaultId, key: &str, secret: &str) -> Result<(), Problem> {
-    let mut identities = identities(racks, "plain");
-    let recipients = manifest_file::load_existing(racks, &mut identities)?.recipients;
     let slug = Slug::parse(key).unwrap();
-    registry::vault(vault)?.set(
-        Entry::new(&slug).with_mech(&Mechanism::Replica),
-        secret.as_bytes(),
-        &mut Context {
-            racks,
-            identities: &mut identities,
-            recipients: &recipients,
-            env: &|_| None,
-            now_ms: 0,
-        },
-    )
+    manifest_file::update(racks, &mut identities(racks, "plain"), |manifest, identities| {
+        let host = manifest.hosts.get(&slug).cloned().filter(|host| host.vault == *vault);
+        let recipients = manifest.recipients.clone();
+        let entry = Entry { host: host.as_ref(), ..Entry::new(&slug).with_mech(&Mechanism::Replica) };
+        let mut context = Context { racks, identities, recipients: &recipients, env: &|_| None, now_ms: 0 };
+        let meta = registry::vault(vault)?.set(entry, secret.as_bytes(), &mut context)?;
+        if *vault == VaultId::OsSecure {
+            manifest.put(&slug, secure(meta), 0);
+        }
+        Ok(())
+    })
+}
+
+fn secure(meta: Option<serde_json::Value>) -> NewHost {
+    let (vault, mech) = (VaultId::OsSecure, Mechanism::Replica);
+    NewHost { vault, mech, exid: None, meta, max_duration: None }
+}
+
+/// The host manifest, which the key `plain` opens.
+fn manifest(racks: &Racks) -> HostManifest {
+    manifest_file::load_existing(racks, &mut identities(racks, "plain")).unwrap()
 }
 
 fn get(racks: &Racks, vault: &VaultId, key: &str, with: &str) -> Result<String, ErrorCode> {
-    let mut identities = identities(racks, with);
     let slug = Slug::parse(key).unwrap();
+    let host = manifest(racks).hosts[&slug].clone();
+    let mut identities = identities(racks, with);
     let mut context =
         Context { racks, identities: &mut identities, recipients: &[], env: &|_| None, now_ms: 0 };
-    let got = registry::vault(vault).unwrap().get(Entry::new(&slug), &mut context);
+    let got = registry::vault(vault).unwrap().get(Entry::of(&slug, &host), &mut context);
     let got = got.map_err(|problem| problem.code)?.expect("no key is ever gone");
     Ok(String::from_utf8(got.secret.to_vec()).unwrap())
 }
@@ -275,6 +279,44 @@ fn a_death_at_any_step_loses_nothing() {
     }
 }
 
+/// A `set` that ends between the file and the manifest: the new value counts, and its version is not given to another value.
+#[test]
+fn set_cut_short_before_the_manifest_is_adopted() {
+    let original = prepared();
+    let slug = Slug::parse(KEYS[0]).unwrap();
+    let secure = VaultId::OsSecure;
+    let home = copy(original.path());
+    let racks = racks(home.path());
+    let cut_short = |secret: &str| {
+        let (_, steps) = under(None, || set(&racks, &secure, KEYS[1], secret));
+        let renames: Vec<_> = (0..steps.len()).filter(|&n| steps[n] == "rename").collect();
+        assert_eq!(renames.len(), 2, "the file, then the manifest: {steps:?}");
+        let (result, _) = under(Some(Plan::Fail(renames[1], EIO)), || set(&racks, &secure, KEYS[0], secret));
+        assert_eq!(result.unwrap_err().code, ErrorCode::Io);
+        fs::read(racks.secure_path(&slug)).unwrap()
+    };
+    let version =
+        || manifest(&racks).hosts[&slug].meta.clone().unwrap()["keyrackBindVersion"].as_u64().unwrap();
+    let recorded = version();
+    let lost = cut_short("cut short");
+    assert_eq!(version(), recorded, "the manifest was not written");
+    assert_eq!(get(&racks, &secure, KEYS[0], "plain").as_deref(), Ok("cut short"));
+
+    // As `set` and `unlock` do with a file that is ahead.
+    let host = manifest(&racks).hosts[&slug].clone();
+    let meta = os_secure::newer_meta(&racks, &host).expect("the file is one version ahead");
+    let mut opener = identities(&racks, "plain");
+    assert!(manifest_file::record_meta(&racks, &mut opener, &host, &host.mech, meta.clone()).unwrap());
+    assert_eq!(version(), recorded + 1);
+    assert!(!manifest_file::record_meta(&racks, &mut opener, &host, &host.mech, meta).unwrap(), "only once");
+    assert_eq!(os_secure::newer_meta(&racks, &manifest(&racks).hosts[&slug]), None);
+    set(&racks, &secure, KEYS[0], "new").unwrap();
+    assert_eq!(version(), recorded + 2);
+    assert_eq!(get(&racks, &secure, KEYS[0], "plain").as_deref(), Ok("new"));
+    fs::write(racks.secure_path(&slug), lost).unwrap();
+    assert_eq!(get(&racks, &secure, KEYS[0], "plain"), Err(ErrorCode::VaultMismatch), "it is older now");
+}
+
 #[test]
 fn a_plan_nobody_decided_is_undone_and_a_decided_one_is_carried_out() {
     let original = prepared();
@@ -284,7 +326,11 @@ fn a_plan_nobody_decided_is_undone_and_a_decided_one_is_carried_out() {
         let slug = Slug::parse(KEYS[1]).unwrap();
         let dir = racks.secure_dir().join(name);
         let manifest = manifest_file::load_existing(&racks, &mut identities(&racks, "plain")).unwrap();
-        let file = armor::encrypt(&manifest.recipients, b"new").unwrap();
+        let host = &manifest.hosts[&slug];
+        let version = binding::next_version(Some(host), 0) - 1;
+        let binding = Binding { slug: &slug, owner: racks.owner(), mech: &host.mech, version };
+        let ready = recipient::ready(&manifest.recipients).unwrap();
+        let file = armor::encrypt_ready(&ready, &[binding.label()], b"new").unwrap();
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join(format!("{}.age", slug.hash16())), file).unwrap();
         fs::write(dir.join("something else"), "x").unwrap();
@@ -341,10 +387,13 @@ fn everything_is_flushed_before_it_counts() {
         let home = copy(original.path());
         let (_, steps) = under(None, || scenario.run(&racks(home.path())));
         let decisive = if matches!(scenario, Scenario::AddRecipient) { "decide" } else { "rename" };
-        let at = steps.iter().position(|step| *step == decisive).unwrap();
-        let creates = steps.iter().filter(|step| **step == "create").count();
-        assert_eq!(steps[..at].iter().filter(|step| **step == "flush").count(), creates, "{steps:?}");
-        assert_eq!(steps[at + 1], "flush directory", "{steps:?}");
+        let mut decisions = steps.iter().enumerate().filter(|(_, step)| **step == decisive).peekable();
+        let at = decisions.peek().expect("a decision").0;
+        for (at, _) in decisions {
+            let before = |name: &str| steps[..at].iter().filter(|step| **step == name).count();
+            assert_eq!(before("flush"), before("create"), "{steps:?}");
+            assert_eq!(steps[at + 1], "flush directory", "{steps:?}");
+        }
         if decisive == "decide" {
             assert_eq!(steps[at - 1], "flush directory", "{steps:?}");
             let moved = steps.iter().rposition(|step| *step == "move into place").unwrap();

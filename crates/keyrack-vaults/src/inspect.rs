@@ -8,11 +8,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use keyrack_core::host_manifest::HostManifest;
+use keyrack_core::host_manifest::{Host, HostManifest};
 use keyrack_core::{ErrorCode, Problem, Slug};
 
 use crate::armor::{AgeFile, Fault, MAX_MANIFEST, MAX_SECRET, file_limit};
 use crate::atomic;
+use crate::binding::{self, Match};
 use crate::identity::{Identities, IdentitySource, NobodyToAsk};
 use crate::journal;
 use crate::manifest_file;
@@ -73,7 +74,7 @@ pub fn host_manifest(racks: &Racks, source: IdentitySource) -> Result<Opened, Pr
     let path = racks.manifest_path();
     let limit = file_limit(MAX_MANIFEST);
     let Some(bytes) = atomic::read_private(&racks.dir(), &path, limit)? else { return Ok(Opened::Missing) };
-    let file = AgeFile::parse(&bytes).map_err(|fault| manifest_file::does_not_open(&path, fault))?;
+    let file = AgeFile::parse(&bytes, 0).map_err(|fault| manifest_file::does_not_open(&path, fault))?;
     let mut identities = Identities::discover(source, Box::new(NobodyToAsk))?;
     match file.open(&mut identities, None, MAX_MANIFEST) {
         Ok(plain) => {
@@ -106,6 +107,29 @@ pub enum TroubleKind {
     Unfinished,
     /// It is of no use, or not to be used.
     Bad(Problem),
+}
+
+/// Binding of a key's file in os.secure, as its header states it. Nothing is opened, so a forged header is not noticed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileBinding {
+    /// Bound to this key.
+    Bound,
+    /// Not bound, as other implementations write it.
+    Unbound,
+    /// Not the file that the host manifest names, for this reason.
+    Mismatch(&'static str),
+}
+
+/// Compares the header of a key's file with its entry. `None` where there is no file that can be read.
+pub fn file_binding(racks: &Racks, host: &Host) -> Option<FileBinding> {
+    let path = racks.secure_path(&host.slug);
+    let bytes = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET)).ok()??;
+    let file = AgeFile::parse(&bytes, 1).ok()?;
+    Some(match binding::compare(file.labels(), host, racks.owner()) {
+        Ok(Match::Bound | Match::Newer { .. }) => FileBinding::Bound,
+        Ok(Match::Unbound) => FileBinding::Unbound,
+        Err(mismatch) => FileBinding::Mismatch(mismatch.reason()),
+    })
 }
 
 /// The files of an owner's rack, looked at one by one.
@@ -171,7 +195,7 @@ impl Files {
                 continue;
             }
             let read = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET));
-            match read.map(|bytes| bytes.map(|bytes| AgeFile::parse(&bytes).map(drop))) {
+            match read.map(|bytes| bytes.map(|bytes| AgeFile::parse(&bytes, 1).map(drop))) {
                 Ok(Some(Err(Fault::Damaged(why)))) => {
                     let message = format!("{} is damaged: {why}", path.display());
                     self.bad(&path, Problem::new(ErrorCode::VaultCorrupt, message));

@@ -6,6 +6,7 @@
 
 pub mod armor;
 mod atomic;
+mod binding;
 #[cfg(test)]
 mod crash_tests;
 mod fault;

@@ -5,9 +5,10 @@
 
 use std::path::Path;
 
-use keyrack_core::host_manifest::HostManifest;
+use keyrack_core::host_manifest::{Host, HostManifest};
 use keyrack_core::nearest::did_you_mean;
-use keyrack_core::{ErrorCode, Fix, Owner, Problem};
+use keyrack_core::{ErrorCode, Fix, Mechanism, Owner, Problem};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::armor::{self, AgeFile, Fault, MAX_MANIFEST, file_limit};
@@ -67,6 +68,27 @@ pub fn update<T>(
     Ok(result)
 }
 
+/// Records the `meta` that a vault gave for an entry which is still what it was read as. Returns `true` if it was recorded.
+///
+/// # Errors
+/// Those of [`update`].
+pub fn record_meta(
+    racks: &Racks,
+    identities: &mut Identities<'_>,
+    known: &Host,
+    mech: &Mechanism,
+    meta: Value,
+) -> Result<bool, Problem> {
+    update(racks, identities, |manifest, _| match manifest.hosts.get_mut(&known.slug) {
+        Some(host) if host == known => {
+            host.meta = Some(meta);
+            host.mech = mech.clone();
+            Ok(true)
+        }
+        _ => Ok(false),
+    })
+}
+
 /// Writes the first manifest of an owner. `Ok(false)` when there is one already, which is left alone.
 ///
 /// # Errors
@@ -118,7 +140,7 @@ fn read(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostMan
     let Some(bytes) = atomic::read_private(&racks.dir(), &path, file_limit(MAX_MANIFEST))? else {
         return Ok(None);
     };
-    let plain = AgeFile::parse(&bytes)
+    let plain = AgeFile::parse(&bytes, 0)
         .and_then(|file| file.open(identities, None, MAX_MANIFEST))
         .map_err(|fault| does_not_open(&path, fault))?;
     parse(&path, &plain).map(Some)
@@ -157,7 +179,12 @@ pub(crate) fn seal(manifest: &HostManifest) -> Result<(Zeroizing<Vec<u8>>, Strin
     if plain.len() > MAX_MANIFEST {
         return Err(Problem::new(ErrorCode::HostManifestInvalid, "the host manifest would be over 16 MiB"));
     }
-    let armored = armor::encrypt_ready(&ready, &plain)?;
+    let armored = armor::encrypt_ready(&ready, &[], &plain)?;
+    // How many recipients it has is not known before it is opened, so all of them must fit the limit for none.
+    if AgeFile::parse(armored.as_bytes(), 0).is_err() {
+        let message = format!("{} recipients are more than the host manifest can have", ready.len());
+        return Err(Problem::new(ErrorCode::BadRecipient, message));
+    }
     Ok((plain, armored))
 }
 
@@ -181,7 +208,7 @@ pub(crate) fn verify(
     recipients: usize,
     identities: &mut Identities<'_>,
 ) -> Result<(), Problem> {
-    armor::verify(written, plain, recipients, Some(identities)).map_err(|why| {
+    armor::verify(written, plain, &[], recipients, Some(identities)).map_err(|why| {
         Problem::new(ErrorCode::Io, format!("what was written for {} is not right: {why}", path.display()))
             .hint("the old file is untouched")
     })

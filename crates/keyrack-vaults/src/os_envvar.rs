@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStringExt as _;
 
 use keyrack_core::{ErrorCode, Problem, Slug, VaultId};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::mech;
@@ -26,7 +27,7 @@ impl Vault for OsEnvvar {
         Err(read_only(entry.slug))
     }
 
-    fn set(&self, entry: Entry<'_>, _: &[u8], _: &mut Context<'_, '_>) -> Result<(), Problem> {
+    fn set(&self, entry: Entry<'_>, _: &[u8], _: &mut Context<'_, '_>) -> Result<Option<Value>, Problem> {
         Err(read_only(entry.slug))
     }
 

@@ -1,15 +1,19 @@
 //! The vault os.secure: one age file for each key, encrypted to the recipients of the host manifest.
 //!
-//! The file holds the value and nothing else, as the files in use do. A new one takes the old one's place only after it was opened and
-//! compared, where an identity at hand can; no plaintext is ever written.
+//! The file holds the value and nothing else, as the files in use do, and its header is bound to the key. A new one takes the old one's place
+//! only after it was opened and compared, where an identity at hand can; no plaintext is ever written.
 
+use keyrack_core::host_manifest::Host;
 use keyrack_core::{ErrorCode, Fix, Mechanism, Owner, Problem, Slug, VaultId};
+use serde_json::Value;
 
 use crate::armor::{self, AgeFile, Fault, MAX_SECRET, file_limit, too_large};
 use crate::atomic;
+use crate::binding::{self, Binding, Match, Mismatch};
 use crate::journal;
 use crate::lock::Lock;
 use crate::mech;
+use crate::racks::Racks;
 use crate::recipient;
 use crate::vault::{Context, Entry, Material, Vault};
 
@@ -31,10 +35,23 @@ impl Vault for OsSecure {
             return Ok(None);
         };
         let known = (!context.recipients.is_empty()).then_some(context.recipients);
-        let secret = AgeFile::parse(&bytes)
-            .and_then(|file| file.open(context.identities, known, MAX_SECRET))
-            .map_err(|fault| does_not_open(&path, entry.slug, racks.owner(), fault))?;
-        mech::deliver(entry.slug, &VaultId::OsSecure, entry.mech, secret).map(Some)
+        let damaged = |fault| does_not_open(&path, entry.slug, racks.owner(), fault);
+        let file = AgeFile::parse(&bytes, context.recipients.len()).map_err(damaged)?;
+        let secret = file.open(context.identities, known, MAX_SECRET).map_err(damaged)?;
+        // The header's MAC was verified by now.
+        let (mech, newer_meta) = match entry.host.filter(|host| host.vault == VaultId::OsSecure) {
+            None => (entry.mech.cloned(), None),
+            Some(host) => match binding::compare(file.labels(), host, racks.owner()) {
+                Ok(Match::Bound | Match::Unbound) => (entry.mech.cloned(), None),
+                Ok(Match::Newer { version, mech }) => {
+                    (Some(mech), Some(binding::meta_with_version(host.meta.as_ref(), version)))
+                }
+                Err(mismatch) => return Err(wrong_file(&path, entry.slug, racks.owner(), mismatch)),
+            },
+        };
+        let mut material = mech::deliver(entry.slug, &VaultId::OsSecure, mech.as_ref(), secret)?;
+        material.newer_meta = newer_meta;
+        Ok(Some(material))
     }
 
     fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Problem> {
@@ -48,15 +65,25 @@ impl Vault for OsSecure {
         recipient::ready(context.recipients).map(drop).map_err(|problem| problem.of(entry.slug))
     }
 
-    fn set(&self, entry: Entry<'_>, secret: &[u8], context: &mut Context<'_, '_>) -> Result<(), Problem> {
+    fn set(
+        &self,
+        entry: Entry<'_>,
+        secret: &[u8],
+        context: &mut Context<'_, '_>,
+    ) -> Result<Option<Value>, Problem> {
         self.check_set(entry, context)?;
         check_secret(entry.slug, secret)?;
         let ready = recipient::ready(context.recipients).map_err(|problem| problem.of(entry.slug))?;
-        let armored = armor::encrypt_ready(&ready, secret)?;
+        let known = entry.host.filter(|host| host.vault == VaultId::OsSecure);
+        let version = binding::next_version(known, context.now_ms);
+        let mech = entry.mech.unwrap_or(&Mechanism::Replica);
+        let binding = Binding { slug: entry.slug, owner: context.racks.owner(), mech, version };
+        let labels = [binding.label()];
+        let armored = armor::encrypt_ready(&ready, &labels, secret)?;
         let path = context.racks.secure_path(entry.slug);
         let lock = Lock::take(context.racks)?;
         atomic::write_private(&lock, &path, armored.as_bytes(), |written| {
-            armor::verify(written, secret, ready.len(), Some(context.identities)).map_err(|why| {
+            armor::verify(written, secret, &labels, ready.len(), Some(context.identities)).map_err(|why| {
                 Problem::new(
                     ErrorCode::Io,
                     format!("what was written for {} is not right: {why}", path.display()),
@@ -64,6 +91,7 @@ impl Vault for OsSecure {
                 .hint("the old value is untouched")
             })
         })
+        .map(|()| Some(binding::meta_with_version(entry.meta(&VaultId::OsSecure), version)))
         .map_err(|problem| problem.of(entry.slug))
     }
 
@@ -93,6 +121,29 @@ pub(crate) fn check_secret(slug: &Slug, secret: &[u8]) -> Result<(), Problem> {
         return Err(Problem::new(ErrorCode::SecretTooLarge, message).of(slug));
     }
     Ok(())
+}
+
+/// Returns the `meta` that the entry of a key should have, where its file is one version ahead of it: a `set` was cut short between the two.
+/// Only the label is compared, and the file is not opened: this decides nothing but the next version number.
+pub fn newer_meta(racks: &Racks, host: &Host) -> Option<Value> {
+    let host = Some(host).filter(|host| host.vault == VaultId::OsSecure)?;
+    let path = racks.secure_path(&host.slug);
+    let bytes = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET)).ok()??;
+    match binding::compare(AgeFile::parse(&bytes, 1).ok()?.labels(), host, racks.owner()) {
+        Ok(Match::Newer { version, .. }) => Some(binding::meta_with_version(host.meta.as_ref(), version)),
+        _ => None,
+    }
+}
+
+/// Refuses a file that opened and is not the one the host manifest names.
+fn wrong_file(path: &std::path::Path, slug: &Slug, owner: &Owner, mismatch: Mismatch) -> Problem {
+    let message = format!("the file of {slug} {}: {}", mismatch.reason(), path.display());
+    let problem = Problem::new(ErrorCode::VaultMismatch, message).of(slug);
+    match mismatch {
+        Mismatch::Unknown => problem.hint("update keyrack, or set the key again"),
+        _ => problem.hint("a program or a person replaced the file: restore it, or set the key again"),
+    }
+    .fix(Fix::set_secure(owner, slug))
 }
 
 fn does_not_open(path: &std::path::Path, slug: &Slug, owner: &Owner, fault: Fault) -> Problem {

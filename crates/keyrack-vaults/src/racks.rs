@@ -104,6 +104,14 @@ impl Racks {
         self.dir().join("vault").join("os.direct").join(self.owner_segment()).join("keyrack.direct.json")
     }
 
+    /// The paths of identities that were named once for this owner.
+    pub fn identities_path(&self) -> PathBuf {
+        self.dir().join(match self.owner.name() {
+            None => "keyrack.identities".to_owned(),
+            Some(name) => format!("keyrack.identities.{name}"),
+        })
+    }
+
     /// What writers of this owner's files lock. Never unlinked: a lock on an unlinked file excludes nobody.
     pub fn lock_path(&self) -> PathBuf {
         self.dir().join(match self.owner.name() {
@@ -160,6 +168,7 @@ mod tests {
         assert_eq!(default.manifest_uri(), "~/.rhachet/keyrack/keyrack.host.age");
         assert_eq!(named.manifest_uri(), "~/.rhachet/keyrack/keyrack.host.ehmpath.age");
         assert_ne!(default.lock_path(), named.lock_path());
+        assert_ne!(default.identities_path(), named.identities_path());
     }
 
     #[test]

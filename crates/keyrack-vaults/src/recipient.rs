@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use keyrack_core::host_manifest::Recipient;
-use keyrack_core::{ErrorCode, Fix, Owner, Problem};
+use keyrack_core::{ErrorCode, Problem};
 use ssh_key::{Algorithm, PublicKey};
 
 use crate::atomic::{io_problem, read_bounded};
@@ -80,6 +80,8 @@ pub fn parse(text: &str, stanza: Stanza) -> Result<Pubkey, Problem> {
         ));
     } else if text.starts_with("age1") {
         Pubkey { mech: AGE, pubkey: text.to_owned() }
+    } else if text.starts_with("AGE-PLUGIN-") {
+        return Err(bad("that is an identity of an age plugin, and keyrack runs no age plugins"));
     } else if text.starts_with("AGE-SECRET-KEY-") {
         return Err(bad("that is a private age identity, not a recipient; its public half begins with age1")
             .hint("it may now be in your shell's history: consider it known to others"));
@@ -175,6 +177,9 @@ pub(crate) fn ready(recipients: &[Recipient]) -> Result<Vec<Ready>, Problem> {
 fn ready_one(mech: &str, pubkey: &str) -> Result<Ready, String> {
     match mech {
         AGE => pubkey.trim().parse().map(Ready::X25519).map_err(|_| {
+            if let Some(kind) = other_age_kind(pubkey.trim()) {
+                return kind;
+            }
             let start: String = pubkey.chars().take(SHOWN).collect();
             format!("{start:?} is not a whole age public key")
         }),
@@ -197,6 +202,24 @@ fn ready_one(mech: &str, pubkey: &str) -> Result<Ready, String> {
         }
         other => Err(format!("this version cannot encrypt to {other:?}")),
     }
+}
+
+/// Kinds of recipients that age has beside X25519 since its version 1.3.
+const NEWER_AGE_KINDS: [&str; 3] = ["pq", "tag", "tagpq"];
+
+/// Names the kind of an age recipient that is whole and not an X25519 one: that of a plugin, or of a newer age.
+fn other_age_kind(pubkey: &str) -> Option<String> {
+    // Longer than bech32 allows, so the library does not read them.
+    if let Some(kind) = NEWER_AGE_KINDS.iter().find(|kind| pubkey.starts_with(&format!("age1{kind}1"))) {
+        return Some(format!(
+            "it is an age recipient of the kind {kind:?}, and keyrack encrypts to X25519 and ssh recipients only"
+        ));
+    }
+    let (hrp, _) = bech32::decode(pubkey).ok()?;
+    let kind = hrp.to_lowercase().strip_prefix("age1")?.to_owned();
+    Some(format!(
+        "it is a recipient of the age plugin {kind:?}, and keyrack runs no age plugins; give an X25519 recipient (age1…) or an ssh key"
+    ))
 }
 
 /// The X25519 recipients among `recipients`, for telling whether a key can open a file without unlocking the key.
@@ -246,50 +269,6 @@ pub fn for_init(path: &Path) -> Result<Pubkey, Problem> {
             (None, None) => Err(unusable(&private, "it holds no key that files can be encrypted to")),
         },
     }
-}
-
-/// The keys of a home that are looked for where none is named, in this order.
-const DEFAULT_KEYS: [&str; 2] = ["id_ed25519", "id_rsa"];
-
-/// The first default key of a home: `id_ed25519`, else `id_rsa`. Its `.pub` file may be missing.
-///
-/// # Errors
-/// [`ErrorCode::BadKeyFile`] when there is none.
-pub fn default_key(ssh_dir: &Path) -> Result<PathBuf, Problem> {
-    DEFAULT_KEYS.map(|name| ssh_dir.join(name)).into_iter().find(|path| path.is_file()).ok_or_else(|| {
-        Problem::new(ErrorCode::BadKeyFile, format!("there is no ssh key in {}", ssh_dir.display()))
-            .fix(Fix::Text("ssh-keygen -t ed25519".to_owned()))
-    })
-}
-
-/// An ssh key that could open a rack.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usable {
-    /// Its private file.
-    pub path: PathBuf,
-    /// Whether it is behind a passphrase.
-    pub sealed: bool,
-    /// Whether commands find it without being told of it.
-    pub found: bool,
-}
-
-/// The keys in a home's `.ssh` that [`for_init`] takes: those that are found by their names first, in the order they are tried, then the others
-/// by name. Empty where the directory cannot be read.
-pub fn usable_keys(ssh_dir: &Path, owner: &Owner) -> Vec<Usable> {
-    let found: Vec<PathBuf> =
-        owner.name().into_iter().chain(DEFAULT_KEYS).map(|name| ssh_dir.join(name)).collect();
-    let entries = std::fs::read_dir(ssh_dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut paths: Vec<PathBuf> =
-        entries.filter(|path| path.extension().is_none_or(|ext| ext != "pub")).collect();
-    paths.sort_unstable_by_key(|path| {
-        (found.iter().position(|known| known == path).unwrap_or(found.len()), path.clone())
-    });
-    let usable = |path: PathBuf| {
-        let sealed = matches!(parse_key_file(&read_key_file(&path).ok()?).ok()?, KeyFile::Sealed(_));
-        for_init(&path).ok()?;
-        Some(Usable { found: found.contains(&path), sealed, path })
-    };
-    paths.into_iter().filter_map(usable).collect()
 }
 
 fn with_pub(path: &Path) -> PathBuf {

@@ -6,9 +6,11 @@ use std::fs;
 
 use keyrack_core::host_manifest::{HostManifest, Recipient};
 use keyrack_core::{ErrorCode, Fix, Problem, Slug, iso};
+use zeroize::Zeroizing;
 
 use crate::armor::{self, AgeFile, Fault, MAX_SECRET, file_limit};
 use crate::atomic::{self, io_problem};
+use crate::binding::Label;
 use crate::identity::Identities;
 use crate::journal::{Plan, is_secure_name};
 use crate::lock::Lock;
@@ -124,6 +126,7 @@ fn change(
     Ok(Changed { recipient, files: names.len() })
 }
 
+/// Encrypts a file to the new recipients. Its labels stay as they are: it is the same version of the same key.
 fn rewrite(
     plan: &Plan<'_>,
     racks: &Racks,
@@ -132,11 +135,11 @@ fn rewrite(
     name: &str,
     ready: &[Ready],
 ) -> Result<(), Problem> {
-    let secret = open(racks, old, identities, name)?;
-    let armored = armor::encrypt_ready(ready, &secret)?;
+    let (secret, labels) = open(racks, old, identities, name)?;
+    let armored = armor::encrypt_ready(ready, &labels, &secret)?;
     plan.secure(name, armored.as_bytes(), |written| {
         let path = racks.secure_dir().join(name);
-        armor::verify(written, &secret, ready.len(), Some(identities)).map_err(|why| {
+        armor::verify(written, &secret, &labels, ready.len(), Some(identities)).map_err(|why| {
             Problem::new(
                 ErrorCode::Io,
                 format!("what was written for {} is not right: {why}", path.display()),
@@ -151,7 +154,7 @@ fn open(
     manifest: &HostManifest,
     identities: &mut Identities<'_>,
     name: &str,
-) -> Result<zeroize::Zeroizing<Vec<u8>>, Problem> {
+) -> Result<(Zeroizing<Vec<u8>>, Vec<Label>), Problem> {
     let path = racks.secure_dir().join(name);
     let about = |problem: Problem| match slug_of(manifest, name) {
         Some(slug) => problem.of(&slug).fix(Fix::del(racks.owner(), &slug)),
@@ -159,8 +162,11 @@ fn open(
     };
     let bytes = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET))?
         .ok_or_else(|| Problem::new(ErrorCode::Io, format!("{} went away meanwhile", path.display())))?;
-    AgeFile::parse(&bytes)
-        .and_then(|file| file.open(identities, Some(&manifest.recipients), MAX_SECRET))
+    AgeFile::parse(&bytes, manifest.recipients.len())
+        .and_then(|file| {
+            let secret = file.open(identities, Some(&manifest.recipients), MAX_SECRET)?;
+            Ok((secret, file.labels().to_vec()))
+        })
         .map_err(|fault| match fault {
             Fault::Damaged(why) => about(Problem::new(
                 ErrorCode::VaultCorrupt,

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 use keyrack_core::host_manifest::{Host, Recipient};
 use keyrack_core::{Mechanism, Problem, Slug, VaultId};
+use serde_json::Value;
 
 use crate::identity::Identities;
 use crate::racks::Racks;
@@ -21,23 +22,30 @@ pub struct Entry<'a> {
     pub mech: Option<&'a Mechanism>,
     /// The vault's own name for it: a reference, a profile, a parameter.
     pub exid: Option<&'a str>,
+    /// Its entry in the host manifest, where there is one.
+    pub host: Option<&'a Host>,
 }
 
 impl<'a> Entry<'a> {
     /// A key of which only the slug is known.
     pub fn new(slug: &'a Slug) -> Self {
-        Entry { slug, mech: None, exid: None }
+        Entry { slug, mech: None, exid: None, host: None }
     }
 
     /// A key as the host manifest knows it.
     pub fn of(slug: &'a Slug, host: &'a Host) -> Self {
-        Entry { slug, mech: Some(&host.mech), exid: host.exid.as_deref() }
+        Entry { slug, mech: Some(&host.mech), exid: host.exid.as_deref(), host: Some(host) }
     }
 
     /// The same with a mechanism named.
     #[must_use]
     pub fn with_mech(self, mech: &'a Mechanism) -> Self {
         Entry { mech: Some(mech), ..self }
+    }
+
+    /// The `meta` of its entry, if the entry is of `vault`: that of another vault means nothing to this one.
+    pub(crate) fn meta(&self, vault: &VaultId) -> Option<&'a Value> {
+        self.host.filter(|host| host.vault == *vault)?.meta.as_ref()
     }
 }
 
@@ -79,12 +87,17 @@ pub trait Vault: Sync {
     fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Problem>;
 
     /// Stores the secret, replacing what was there; it was read back and verified when this returns, or what was there is untouched.
-    /// The entry's mechanism must be named. To be called with the owner's lock held and the recipients read under it (inside
+    /// Returns the `meta` that the entry of the host manifest gets. The entry's mechanism must be named. To be called with the owner's lock held and the recipients read under it (inside
     /// [`crate::manifest_file::update`]), or a change of the recipients could come between.
     ///
     /// # Errors
     /// What kept it from being stored.
-    fn set(&self, entry: Entry<'_>, secret: &[u8], context: &mut Context<'_, '_>) -> Result<(), Problem>;
+    fn set(
+        &self,
+        entry: Entry<'_>,
+        secret: &[u8],
+        context: &mut Context<'_, '_>,
+    ) -> Result<Option<Value>, Problem>;
 
     /// Removes the key. `Ok(false)` when the vault did not have it.
     ///

@@ -6,7 +6,8 @@ use std::path::Path;
 use keyrack_core::fix::shell_quote;
 use keyrack_core::host_manifest::HostManifest;
 use keyrack_core::{Fix, Owner, Slug, VaultId};
-use keyrack_vaults::inspect::{self, Files, KeyFileKind, Opened, TroubleKind};
+use keyrack_vaults::identity::{self, Survey};
+use keyrack_vaults::inspect::{self, FileBinding, Files, KeyFileKind, Opened, TroubleKind};
 use keyrack_vaults::{Racks, registry};
 
 use super::{Check, counted};
@@ -16,6 +17,9 @@ const IDENTITY: &str = "rack.identity";
 const MANIFEST: &str = "rack.host_manifest";
 const FILES: &str = "rack.files";
 const KEYS: &str = "rack.keys";
+const BINDING: &str = "rack.binding";
+/// How many unbound keys are named.
+const UNBOUND_NAMED: usize = 8;
 
 pub(super) fn checks(outside: &Outside<'_>) -> Vec<Check> {
     let Ok(racks) = outside.racks() else {
@@ -27,6 +31,7 @@ pub(super) fn checks(outside: &Outside<'_>) -> Vec<Check> {
     checks.extend(of_files(&files, &racks, manifest.as_ref()));
     if let Some(manifest) = &manifest {
         checks.extend(keys(&racks, manifest, &files));
+        checks.extend(bindings(&racks, manifest));
     }
     checks
 }
@@ -36,14 +41,9 @@ fn identities(outside: &Outside<'_>, racks: &Racks) -> Vec<Check> {
         Ok(found) => found,
         Err(problem) => return vec![Check::problem(IDENTITY, problem)],
     };
+    let survey = Survey::of(racks, outside.identity_source(racks, []).ssh_auth_sock.as_deref());
     if found.is_empty() {
-        let message =
-            format!("there is no ssh key in {} that could open the rack", racks.ssh_dir().display());
-        return vec![
-            Check::warn(IDENTITY, message)
-                .fix(Fix::Text("ssh-keygen -t ed25519".to_owned()))
-                .hint("or name one with --prikey"),
-        ];
+        return vec![no_identity(racks, &survey)];
     }
     let told = found.into_iter().map(|file| {
         let path = file.path.display().to_string();
@@ -60,6 +60,22 @@ fn identities(outside: &Outside<'_>, racks: &Racks) -> Vec<Check> {
         }
     });
     told.collect()
+}
+
+/// No key is found by its name, or remembered.
+fn no_identity(racks: &Racks, survey: &Survey) -> Check {
+    let dir = racks.ssh_dir().display().to_string();
+    if let Some(usable) = survey.usable.first() {
+        let path = usable.path.to_string_lossy();
+        return Check::warn(IDENTITY, format!("{path} could open a rack, and no rack uses it yet"))
+            .fix(Fix::with_owner("init", racks.owner(), ["--prikey", &*path]));
+    }
+    let check = Check::warn(IDENTITY, format!("there is no ssh key in {dir} that could open the rack"))
+        .fix(identity::new_key(racks));
+    if survey.unusable.is_empty() {
+        return check.hint("or name one with --prikey");
+    }
+    check.hint(format!("found {}; or name a key with --prikey", survey.reasons()))
 }
 
 fn host_manifest(outside: &Outside<'_>, racks: &Racks, checks: &mut Vec<Check>) -> Option<HostManifest> {
@@ -141,6 +157,47 @@ fn is_bad(kind: &TroubleKind) -> bool {
 /// The key whose file of os.secure this is.
 fn slug_of(path: &Path, racks: &Racks, manifest: &HostManifest) -> Option<Slug> {
     manifest.hosts.keys().find(|slug| racks.secure_path(slug) == path).cloned()
+}
+
+/// Names the keys whose file in os.secure is not bound to them, or is another key's.
+fn bindings(racks: &Racks, manifest: &HostManifest) -> Vec<Check> {
+    let owner = racks.owner();
+    let mut checks = Vec::new();
+    let mut unbound = Vec::new();
+    for host in manifest.hosts.values().filter(|host| host.vault == VaultId::OsSecure) {
+        let slug = &host.slug;
+        match inspect::file_binding(racks, host) {
+            Some(FileBinding::Unbound) => unbound.push(slug),
+            Some(FileBinding::Mismatch(reason)) => {
+                let path = racks.secure_path(slug);
+                let message = format!("the file of {slug} {reason}: {}", path.display());
+                checks.push(
+                    Check::fail(BINDING, message)
+                        .fix(Fix::set_secure(owner, slug))
+                        .hint("a program or a person replaced the file: restore it, or set the key again"),
+                );
+            }
+            Some(FileBinding::Bound) | None => {}
+        }
+    }
+    if let Some(first) = unbound.first() {
+        let named: Vec<&str> = unbound.iter().take(UNBOUND_NAMED).map(|slug| slug.as_str()).collect();
+        let more = match unbound.len().saturating_sub(UNBOUND_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message = format!(
+            "{} in os.secure written by another keyrack and not bound to a name, so a swapped file would not be noticed: {}{more}",
+            counted(unbound.len(), "key"),
+            named.join(", ")
+        );
+        checks.push(
+            Check::warn(BINDING, message)
+                .fix(Fix::set_secure(owner, first))
+                .hint("the next `set` of a key binds its file"),
+        );
+    }
+    checks
 }
 
 /// Whether each key the host manifest names is where it says.

@@ -64,6 +64,7 @@ pub fn set(outside: &Outside<'_>, ask: &SetAsk) -> Result<Set, Problem> {
     let racks = outside.racks()?;
     let mut identities = outside.identities(&racks)?;
     let manifest = manifest_file::load_existing(&racks, &mut identities)?;
+    outside.remember(&racks, &identities);
     let mech = checked.mechanism(outside, ask.mech.as_deref())?;
     let plan = Plan { checked, mech, ask };
     plan.check_grade(outside, &manifest)?;
@@ -78,8 +79,10 @@ pub fn set(outside: &Outside<'_>, ask: &SetAsk) -> Result<Set, Problem> {
         VaultId::OsDaemon => plan.give_to_daemon(outside, &racks, &mut identities, &secret)?,
         _ => plan.store_in_vault(outside, &racks, &mut identities, &secret)?,
     };
+    let irregularities = plan.irregularities(&secret);
     drop(secret);
     let mut notices = plan.tidy(outside, &racks, &mut identities, &manifest, old.as_ref())?;
+    notices.extend(irregularities);
     let declared = to_declare && plan.declare(&mut notices);
     Ok(Set { host, declared, notices })
 }

@@ -4,8 +4,11 @@ use keyrack_client::daemon;
 use keyrack_client::session::KeyToUnlock;
 use keyrack_core::host_manifest::{Host, HostManifest, NewHost};
 use keyrack_core::life::{Given, LifeAsk, grant_life};
-use keyrack_core::{Clock, ErrorCode, Fix, Grade, Mechanism, Problem, Source, VaultId, firewall};
-use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
+use keyrack_core::{
+    Clock, ErrorCode, Fix, Grade, Mechanism, Problem, Source, VaultId, firewall, secret_text,
+};
+use keyrack_vaults::{Identities, Racks, inventory, manifest_file, os_secure, registry, vault};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{Checked, SetAsk, forget};
@@ -77,8 +80,7 @@ impl Plan<'_> {
         if self.checked.vault == VaultId::OsDaemon {
             return Ok(());
         }
-        let entry =
-            vault::Entry { slug: &self.checked.slug, mech: Some(&self.mech), exid: self.ask.exid.as_deref() };
+        let entry = self.entry(None);
         let env = |name: &str| outside.variable(name);
         let context = outside.vaults(racks, identities, &manifest.recipients, &env);
         registry::vault(&self.checked.vault)?.check_set(entry, &context)
@@ -88,6 +90,11 @@ impl Plan<'_> {
         let slug = &self.checked.slug;
         if secret.is_empty() {
             let message = format!("the secret for {slug} is empty: nothing was stored");
+            return Err(Problem::new(ErrorCode::EmptySecret, message).of(slug));
+        }
+        if secret_text::is_blank(secret) {
+            let message =
+                format!("the secret for {slug} is blank: it holds only white space; nothing was stored");
             return Err(Problem::new(ErrorCode::EmptySecret, message).of(slug));
         }
         if secret.len() > MAX_SECRET {
@@ -114,14 +121,29 @@ impl Plan<'_> {
         })
     }
 
-    fn new_host(&self, old: Option<&Host>) -> NewHost {
+    /// Names what is irregular about the secret, which is stored as it was given.
+    pub(super) fn irregularities(&self, secret: &[u8]) -> Option<String> {
+        let found: Vec<String> =
+            secret_text::irregularities(secret).iter().map(ToString::to_string).collect();
+        let slug = &self.checked.slug;
+        (!found.is_empty())
+            .then(|| format!("the secret for {slug} {}; it was stored as given", found.join(" and ")))
+    }
+
+    fn new_host(&self, meta: Option<Value>) -> NewHost {
         NewHost {
             vault: self.checked.vault.clone(),
             mech: self.mech.clone(),
             exid: self.ask.exid.clone(),
-            meta: old.filter(|old| old.vault == self.checked.vault).and_then(|old| old.meta.clone()),
+            meta,
             max_duration: self.ask.max_duration.clone(),
         }
+    }
+
+    /// The key for its vault, with its present entry in the host manifest.
+    fn entry<'e>(&'e self, host: Option<&'e Host>) -> vault::Entry<'e> {
+        let (slug, mech) = (&self.checked.slug, Some(&self.mech));
+        vault::Entry { slug, mech, exid: self.ask.exid.as_deref(), host }
     }
 
     /// Stores the secret and then the entry that points to it. Returns the entry and the one it replaced.
@@ -134,24 +156,41 @@ impl Plan<'_> {
     ) -> Result<(Host, Option<Host>), Problem> {
         let slug = &self.checked.slug;
         let vault = registry::vault(&self.checked.vault)?;
-        let entry = vault::Entry { slug, mech: Some(&self.mech), exid: self.ask.exid.as_deref() };
         let env = |name: &str| outside.variable(name);
         let mut fresh = false;
+        self.record_newer_version(racks, identities)?;
         let stored = manifest_file::update(racks, identities, |manifest, identities| {
             // Somebody may have set it meanwhile.
             self.check_grade(outside, manifest)?;
             let recipients = manifest.recipients.clone();
             let mut context = outside.vaults(racks, identities, &recipients, &env);
+            let old = manifest.hosts.get(slug).cloned();
+            let entry = self.entry(old.as_ref());
             fresh = !vault.has(entry, &context);
-            vault.set(entry, secret, &mut context)?;
-            self.put(manifest, outside.now_ms)
+            let meta = vault.set(entry, secret, &mut context)?;
+            self.put(manifest, meta, outside.now_ms)
         });
         if stored.is_err() && fresh {
             // Nothing points to what was stored: it goes again, so that no half of a key stays.
             let mut context = outside.vaults(racks, identities, &[], &env);
-            let _ = vault.del(entry, &mut context);
+            let _ = vault.del(self.entry(None), &mut context);
         }
         stored
+    }
+
+    /// Records the version of a file that a `set` which was cut short left behind, so that no later file is bound to the same one.
+    fn record_newer_version(&self, racks: &Racks, identities: &mut Identities<'_>) -> Result<(), Problem> {
+        let manifest = manifest_file::load_existing(racks, identities)?;
+        let newer = manifest
+            .hosts
+            .get(&self.checked.slug)
+            .and_then(|host| Some((host, os_secure::newer_meta(racks, host)?)));
+        match newer {
+            Some((host, meta)) => {
+                manifest_file::record_meta(racks, identities, host, &host.mech, meta).map(drop)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Gives the secret to the daemon alone, and records that it is there.
@@ -183,14 +222,21 @@ impl Plan<'_> {
             for unlocked in session.unlock(&[key])? {
                 unlocked.outcome?;
             }
-            self.put(manifest, outside.now_ms)
+            let known = manifest.hosts.get(&self.checked.slug).filter(|host| host.vault == VaultId::OsDaemon);
+            let meta = known.and_then(|host| host.meta.clone());
+            self.put(manifest, meta, outside.now_ms)
         })
     }
 
-    fn put(&self, manifest: &mut HostManifest, now_ms: i64) -> Result<(Host, Option<Host>), Problem> {
+    fn put(
+        &self,
+        manifest: &mut HostManifest,
+        meta: Option<Value>,
+        now_ms: i64,
+    ) -> Result<(Host, Option<Host>), Problem> {
         let slug = &self.checked.slug;
         let old = manifest.hosts.get(slug).cloned();
-        manifest.put(slug, self.new_host(old.as_ref()), now_ms);
+        manifest.put(slug, self.new_host(meta), now_ms);
         let host = manifest.hosts.get(slug).cloned();
         let host =
             host.ok_or_else(|| Problem::new(ErrorCode::Internal, "an entry that was put is not there"))?;

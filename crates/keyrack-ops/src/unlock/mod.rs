@@ -120,6 +120,7 @@ pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem>
     let racks = outside.racks()?;
     let mut identities = outside.identities(&racks)?;
     let manifest = manifest_file::load_existing(&racks, &mut identities)?;
+    outside.remember(&racks, &identities);
     let slugs = unlock_slugs(&wanted, manifest.hosts.keys())?;
     let how = How { asked, allow_dangerous: ask.allow_dangerous, named: ask.key.is_some() };
     let mut report = open::open(outside, &racks, &mut identities, &manifest, &repo, &slugs, how)?;
@@ -174,6 +175,7 @@ pub(crate) fn unlock_locked(
     let racks = outside.racks()?;
     let mut identities = outside.identities(&racks)?;
     let manifest = manifest_file::load_existing(&racks, &mut identities)?;
+    outside.remember(&racks, &identities);
     let how = How { asked: None, allow_dangerous, named: true };
     open::open(outside, &racks, &mut identities, &manifest, &repo, slugs, how)
 }

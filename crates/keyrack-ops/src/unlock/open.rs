@@ -9,7 +9,7 @@ use keyrack_core::life::{LifeAsk, LifeBound, grant_life};
 use keyrack_core::{
     Clock, ErrorCode, Fix, Given, Grade, Grant, Life, Mechanism, Problem, Slug, Source, VaultId, firewall,
 };
-use keyrack_vaults::{Identities, Racks, inventory, registry, vault};
+use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
 use zeroize::Zeroizing;
 
 use super::{How, Omitted, Report, errored, is_write_only, send};
@@ -182,6 +182,11 @@ impl Work<'_, '_, '_> {
         let entry = vault::Entry::of(slug, host);
         match from.get(entry, &mut context).map_err(about)? {
             Some(material) => {
+                // A `set` was cut short before it could record this version. Reading works without it, so a failure is no failure to unlock.
+                if let Some(meta) = material.newer_meta {
+                    let _ =
+                        manifest_file::record_meta(self.racks, self.identities, host, &material.mech, meta);
+                }
                 let source = Source { vault: host.vault.clone(), mech: material.mech };
                 let (secret, end) = (material.secret, material.credential_expires_at_ms);
                 Ok(Some((Fetched { secret, credential_expires_at_ms: end }, source)))

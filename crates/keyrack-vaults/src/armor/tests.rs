@@ -141,7 +141,7 @@ fn a_file_that_was_written_wrong_is_noticed() {
     let both = [own.clone(), other.clone()];
     let mut identities = identities();
     let mut check =
-        |bytes: &[u8], recipients| verify(bytes, PLAIN, recipients, Some(&mut identities)).is_ok();
+        |bytes: &[u8], recipients| verify(bytes, PLAIN, &[], recipients, Some(&mut identities)).is_ok();
     assert!(check(&written(&both, PLAIN), 2));
     assert!(!check(&written(&both, b"another"), 2), "another content");
     assert!(!check(&written(&both, b""), 2), "no content");

@@ -1,7 +1,7 @@
 //! What an ssh-agent lists, asked in process: one request, one bounded reply, one deadline.
 //!
-//! Only the comments are of use here: `ssh-add` once put the path of a key's file there, and users who rely on that exist. An
-//! agent only signs, so it can never open an age file itself.
+//! The comments are of use here: `ssh-add` once put the path of a key's file there, and users who rely on that exist. An agent only signs, so
+//! it can never open an age file itself; its keys are listed to say so.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -22,8 +22,16 @@ const MAX_KEYS: u32 = 2048;
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 
-/// The comments of the keys an agent holds, in its order. None when there is no agent, or it does not answer properly in time.
-pub(super) fn comments(socket: &Path) -> Vec<Vec<u8>> {
+/// A key that an agent holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    /// The public key, in the encoding of RFC 4253.
+    pub(super) blob: Vec<u8>,
+    pub(super) comment: Vec<u8>,
+}
+
+/// The keys an agent holds, in its order. None when there is no agent, or it does not answer properly in time.
+pub(super) fn keys(socket: &Path) -> Vec<Key> {
     list(socket, Instant::now() + DEADLINE).and_then(|reply| parse(&reply)).unwrap_or_default()
 }
 
@@ -67,18 +75,18 @@ fn read_exact(
 }
 
 /// Reads `byte 12, u32 n, n × (string key, string comment)` and nothing behind it. `None` for anything else.
-fn parse(reply: &[u8]) -> Option<Vec<Vec<u8>>> {
+fn parse(reply: &[u8]) -> Option<Vec<Key>> {
     let (&kind, mut rest) = reply.split_first()?;
     let count = take_u32(&mut rest)?;
     if kind != IDENTITIES_ANSWER || count > MAX_KEYS {
         return None;
     }
-    let mut comments = Vec::new();
+    let mut keys = Vec::new();
     for _ in 0..count {
-        take_string(&mut rest)?;
-        comments.push(take_string(&mut rest)?.to_vec());
+        let blob = take_string(&mut rest)?.to_vec();
+        keys.push(Key { blob, comment: take_string(&mut rest)?.to_vec() });
     }
-    rest.is_empty().then_some(comments)
+    rest.is_empty().then_some(keys)
 }
 
 fn take_u32(rest: &mut &[u8]) -> Option<u32> {
@@ -115,8 +123,11 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_composed_is_parsed(keys: Vec<(Vec<u8>, Vec<u8>)>) {
-            let comments: Vec<_> = keys.iter().map(|(_, comment)| comment.clone()).collect();
-            prop_assert_eq!(parse(&compose(&keys)), Some(comments));
+            let expected: Vec<_> = keys
+                .iter()
+                .map(|(blob, comment)| Key { blob: blob.clone(), comment: comment.clone() })
+                .collect();
+            prop_assert_eq!(parse(&compose(&keys)), Some(expected));
         }
 
         #[test]
@@ -171,21 +182,22 @@ mod tests {
     fn asks_an_agent() {
         let reply = compose(&[(b"key".to_vec(), b"/home/u/.ssh/x".to_vec()), (vec![], b"u@host".to_vec())]);
         let (_dir, path, _open) = agent(framed(&reply));
-        assert_eq!(comments(&path), [b"/home/u/.ssh/x".to_vec(), b"u@host".to_vec()]);
+        let key = |blob: &[u8], comment: &[u8]| Key { blob: blob.to_vec(), comment: comment.to_vec() };
+        assert_eq!(keys(&path), [key(b"key", b"/home/u/.ssh/x"), key(b"", b"u@host")]);
     }
 
     #[test]
     fn an_agent_that_is_not_there_or_lies_lists_nothing() {
-        assert!(comments(Path::new("/nonexistent/agent")).is_empty());
+        assert!(keys(Path::new("/nonexistent/agent")).is_empty());
         let (_dir, path, _open) = agent(vec![0xff, 0xff, 0xff, 0xff]);
-        assert!(comments(&path).is_empty());
+        assert!(keys(&path).is_empty());
     }
 
     #[test]
     fn a_hung_agent_costs_its_deadline_and_no_more() {
         let (_dir, path, _open) = agent(vec![0, 0, 0, 9, IDENTITIES_ANSWER]);
         let start = Instant::now();
-        assert!(comments(&path).is_empty());
+        assert!(keys(&path).is_empty());
         let took = start.elapsed();
         assert!(took >= DEADLINE && took < DEADLINE * 3, "{took:?}");
     }

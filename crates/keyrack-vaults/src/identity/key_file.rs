@@ -5,12 +5,13 @@
 use std::io::Cursor;
 
 use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD_NO_PAD;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use sha2::{Digest as _, Sha256, Sha512};
 use ssh_key::private::KeypairData;
 use ssh_key::{Algorithm, Cipher, Kdf, LineEnding, PrivateKey, PublicKey};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::pkcs8;
 use crate::recipient;
 
 /// The most bytes a key file may have. An RSA key of 16384 bits has 13 KiB.
@@ -20,7 +21,9 @@ const MAX_ROUNDS: u32 = 10_000;
 
 const OPENSSH: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
 const PKCS1: &str = "-----BEGIN RSA PRIVATE KEY-----";
+const PKCS8_SEALED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const AGE: &str = "AGE-SECRET-KEY-1";
+const AGE_PLUGIN: &str = "AGE-PLUGIN-";
 
 /// Identities that can open files now: everything one key file yields.
 pub(crate) struct Keys {
@@ -65,8 +68,22 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<KeyFile, String> {
     if text.starts_with(PKCS1) {
         return parse_pkcs1(text).map(KeyFile::Open);
     }
+    if text.starts_with(pkcs8::BEGIN) {
+        return keys_of(&pkcs8::parse(text)?).map(KeyFile::Open);
+    }
+    if text.starts_with(PKCS8_SEALED) {
+        return Err("it is a PKCS#8 file with a passphrase, which keyrack does not read; write it without one: openssl pkey -in FILE -out NEW".to_owned());
+    }
+    for (begin, kind) in [("-----BEGIN EC ", "ecdsa"), ("-----BEGIN DSA ", "dsa")] {
+        if text.starts_with(begin) {
+            return Err(format!("only ed25519 and rsa keys open age files, and it is {kind}"));
+        }
+    }
     if text.starts_with("-----BEGIN ") && text.contains("PRIVATE KEY-----") {
         return Err("it is not in OpenSSH's format; convert it with: ssh-keygen -p -f FILE".to_owned());
+    }
+    if text.lines().any(|line| line.trim_start().starts_with(AGE_PLUGIN)) {
+        return Err("it is an identity of an age plugin, and keyrack runs no age plugins".to_owned());
     }
     if text.lines().any(|line| line.trim_start().starts_with(AGE)) {
         return parse_age(text).map(KeyFile::Open);
@@ -80,12 +97,16 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<KeyFile, String> {
 fn parse_openssh(text: &str) -> Result<KeyFile, String> {
     let private = PrivateKey::from_openssh(text).map_err(|error| match error {
         ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. } => {
-            "only ed25519 and rsa keys open age files, and it is another kind".to_owned()
+            let kind = kind_of(text).unwrap_or("another kind");
+            format!("only ed25519 and rsa keys open age files, and it is {kind}")
         }
         _ => "it is damaged".to_owned(),
     })?;
     match private.algorithm() {
         Algorithm::Ed25519 | Algorithm::Rsa { .. } => {}
+        Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => {
+            return Err("its private half is in a security key, which signs and cannot decrypt".to_owned());
+        }
         other => return Err(format!("only ed25519 and rsa keys open age files, and it is {other}")),
     }
     if !private.is_encrypted() {
@@ -102,6 +123,18 @@ fn parse_openssh(text: &str) -> Result<KeyFile, String> {
     }
     let public = Public::of(private.public_key())?;
     Ok(KeyFile::Sealed(Sealed { private: Box::new(private), public }))
+}
+
+/// Names the kind of an OpenSSH key that the library does not read. It stands in the clear, in sealed files too.
+fn kind_of(text: &str) -> Option<&'static str> {
+    let lines = text.lines().filter(|line| !line.starts_with("-----"));
+    let base64: Zeroizing<String> = Zeroizing::new(lines.collect());
+    let bytes = Zeroizing::new(BASE64_STANDARD.decode(base64.as_bytes()).ok()?);
+    let holds = |name: &str| bytes.windows(name.len()).any(|part| part == name.as_bytes());
+    [("ecdsa-sha2-nistp", "ecdsa"), ("ssh-dss", "dsa")]
+        .into_iter()
+        .find(|(name, _)| holds(name))
+        .map(|(_, kind)| kind)
 }
 
 fn parse_pkcs1(text: &str) -> Result<Keys, String> {

@@ -5,8 +5,12 @@
 
 mod agent;
 mod key_file;
+mod pkcs8;
+mod remembered;
+mod ssh_config;
+mod survey;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +20,11 @@ use zeroize::Zeroizing;
 use crate::inspect::KeyFileKind;
 use crate::racks::Racks;
 use crate::recipient::read_key_file;
+
+pub use remembered::remember;
+pub use survey::{Survey, Unusable, Usable, is_default, new_key};
+
+pub(crate) use survey::shown;
 
 pub(crate) use key_file::{KeyFile, Keys, MAX_KEY_FILE, Public, Sealed, parse as parse_key_file};
 
@@ -76,6 +85,7 @@ pub struct Identities<'p> {
 /// Where to look next.
 #[derive(Clone, Copy)]
 enum Place {
+    Remembered,
     Owner,
     Agent,
     Default,
@@ -134,7 +144,7 @@ impl<'p> Identities<'p> {
             })?;
             candidates.push(Candidate { path: path.clone(), named: true, state });
         }
-        let places = vec![Place::Owner, Place::Agent, Place::Default].into_iter();
+        let places = vec![Place::Remembered, Place::Owner, Place::Agent, Place::Default].into_iter();
         Ok(Identities { candidates, places, source, passphrase, used: None })
     }
 
@@ -228,21 +238,42 @@ impl<'p> Identities<'p> {
     }
 
     fn nothing_fits(&self) -> Problem {
-        let hint = if self.candidates.is_empty() {
-            format!("no key was found in {}", self.source.racks.ssh_dir().display())
-        } else {
-            let tried: Vec<String> = self
-                .candidates
-                .iter()
-                .map(|candidate| match &candidate.state {
-                    State::Useless(why) => format!("{} ({why})", candidate.path.display()),
-                    _ => candidate.path.display().to_string(),
-                })
-                .collect();
-            format!("tried {}", tried.join(", "))
+        let racks = &self.source.racks;
+        let home = racks.home();
+        let tried: Vec<String> = self
+            .candidates
+            .iter()
+            .map(|candidate| match &candidate.state {
+                State::Useless(why) => format!("{} ({why})", shown(&candidate.path, home)),
+                _ => shown(&candidate.path, home),
+            })
+            .collect();
+        let survey = Survey::of(racks, self.source.ssh_auth_sock.as_deref());
+        let untried: Vec<String> = survey
+            .usable
+            .iter()
+            .filter(|usable| self.candidates.iter().all(|known| known.path != usable.path))
+            .map(|usable| shown(&usable.path, home))
+            .collect();
+        let mut hint = match tried.len() {
+            0 => format!("no key was found in {}", shown(&racks.ssh_dir(), home)),
+            _ => format!("tried {}", tried.join(", ")),
         };
-        Problem::new(ErrorCode::NoIdentity, "no identity at hand opens it")
-            .hint(format!("{hint}; name another key with --prikey"))
+        if untried.is_empty() {
+            hint.push_str("; name another key with --prikey");
+        } else {
+            write!(hint, "; not tried: {}; name one with --prikey, and it is remembered", untried.join(", "))
+                .expect("writing to a String cannot fail");
+        }
+        Problem::new(ErrorCode::NoIdentity, "no identity at hand opens it").hint(hint)
+    }
+
+    /// Returns the file of the key that opened something, if it was given by name and no command would find it without.
+    pub fn to_remember(&self) -> Option<&Path> {
+        let used = &self.candidates[self.used?];
+        let racks = &self.source.racks;
+        let is_known = is_default(racks, &used.path) || remembered::paths(racks).contains(&used.path);
+        (used.named && !is_known).then_some(&used.path)
     }
 
     /// Adds the candidates of the next place. False when there is no place left.
@@ -250,6 +281,7 @@ impl<'p> Identities<'p> {
         let Some(place) = self.places.next() else { return false };
         let ssh = self.source.racks.ssh_dir();
         let paths = match place {
+            Place::Remembered => remembered::paths(&self.source.racks),
             Place::Owner => self.source.racks.owner().name().map(|name| ssh.join(name)).into_iter().collect(),
             Place::Agent => self.agent_paths(),
             Place::Default => ["id_ed25519", "id_rsa", "id_ecdsa"].map(|name| ssh.join(name)).to_vec(),
@@ -271,9 +303,9 @@ impl<'p> Identities<'p> {
         let Some(socket) = self.source.ssh_auth_sock.as_deref().filter(|path| path.is_absolute()) else {
             return Vec::new();
         };
-        agent::comments(socket)
+        agent::keys(socket)
             .into_iter()
-            .map(|comment| PathBuf::from(std::ffi::OsString::from_vec(comment)))
+            .map(|key| PathBuf::from(std::ffi::OsString::from_vec(key.comment)))
             .filter(|path| path.is_absolute())
             .collect()
     }

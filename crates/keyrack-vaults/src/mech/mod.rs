@@ -7,6 +7,7 @@ mod replica;
 mod session;
 
 use keyrack_core::{ErrorCode, Mechanism, Problem, Slug, VaultId, firewall};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 /// A secret as a vault delivers it.
@@ -17,6 +18,9 @@ pub struct Material {
     pub mech: Mechanism,
     /// When the credential ends by itself, in milliseconds since the Unix epoch, where somebody says so.
     pub credential_expires_at_ms: Option<i64>,
+    /// The `meta` that the host manifest's entry should have, where the vault is ahead of it: a `set` was cut short after the vault was
+    /// written.
+    pub newer_meta: Option<Value>,
 }
 
 impl std::fmt::Debug for Material {
@@ -25,6 +29,7 @@ impl std::fmt::Debug for Material {
             .field("secret", &"…")
             .field("mech", &self.mech)
             .field("credential_expires_at_ms", &self.credential_expires_at_ms)
+            .field("newer_meta", &self.newer_meta)
             .finish()
     }
 }

@@ -6,5 +6,5 @@ use zeroize::Zeroizing;
 use super::Material;
 
 pub(super) fn deliver(source: Zeroizing<Vec<u8>>) -> Material {
-    Material { secret: source, mech: Mechanism::Session, credential_expires_at_ms: None }
+    Material { secret: source, mech: Mechanism::Session, credential_expires_at_ms: None, newer_meta: None }
 }

@@ -12,6 +12,7 @@ mod tests;
 use std::path::Path;
 
 use keyrack_core::{ErrorCode, Mechanism, Problem, Slug, VaultId};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::atomic;
@@ -64,7 +65,12 @@ impl Vault for OsDirect {
         }
     }
 
-    fn set(&self, entry: Entry<'_>, secret: &[u8], context: &mut Context<'_, '_>) -> Result<(), Problem> {
+    fn set(
+        &self,
+        entry: Entry<'_>,
+        secret: &[u8],
+        context: &mut Context<'_, '_>,
+    ) -> Result<Option<Value>, Problem> {
         self.check_set(entry, context)?;
         check_secret(entry.slug, secret)?;
         let text = std::str::from_utf8(secret).map_err(|_| {
@@ -92,6 +98,7 @@ impl Vault for OsDirect {
                 .hint("the old file is untouched")),
             }
         })
+        .map(|()| entry.meta(&VaultId::OsDirect).cloned())
         .map_err(|problem| problem.of(entry.slug))
     }
 

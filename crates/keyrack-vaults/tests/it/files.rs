@@ -16,17 +16,20 @@ const KEY: &str = "acme.test.API_KEY";
 fn set(rig: &Rig, vault: &VaultId, secret: &str) -> Result<(), Problem> {
     let (slug, mech) = (slug(KEY), Mechanism::Replica);
     let recipients = rig.manifest().recipients;
-    registry::vault(vault).unwrap().set(
-        Entry::new(&slug).with_mech(&mech),
-        secret.as_bytes(),
-        &mut keyrack_vaults::Context {
-            racks: &rig.racks,
-            identities: &mut rig.identities(Prompt::default()),
-            recipients: &recipients,
-            env: &|_| None,
-            now_ms: 0,
-        },
-    )
+    registry::vault(vault)
+        .unwrap()
+        .set(
+            Entry::new(&slug).with_mech(&mech),
+            secret.as_bytes(),
+            &mut keyrack_vaults::Context {
+                racks: &rig.racks,
+                identities: &mut rig.identities(Prompt::default()),
+                recipients: &recipients,
+                env: &|_| None,
+                now_ms: 0,
+            },
+        )
+        .map(drop)
 }
 
 /// Moves `path` away and leaves a link to it.

@@ -2,14 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use keyrack_core::{ErrorCode, VaultId};
+use keyrack_core::{ErrorCode, Problem, VaultId};
 use keyrack_testkit::{Need, Reaped, can_run, wait_until};
+use keyrack_vaults::identity::{self, Survey};
 use keyrack_vaults::recipient::{self, Pubkey, Stanza};
-use keyrack_vaults::{Identities, IdentitySource, armor, recipients};
+use keyrack_vaults::{Identities, IdentitySource, Racks, armor, manifest_file, recipients};
 
 use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture};
 
@@ -167,7 +168,8 @@ fn the_order_of_discovery() {
     // The error lists them, says what is wrong with one, and shows nothing of any key.
     let hint = problem.hint.unwrap();
     for path in &expected {
-        assert!(hint.contains(path.to_str().unwrap()), "{hint}");
+        let shown = path.strip_prefix(rig.racks.home()).unwrap();
+        assert!(hint.contains(&format!("~/{}", shown.display())), "{hint}");
     }
     assert!(hint.contains("id_ecdsa (only ed25519 and rsa keys"), "{hint}");
     assert!(!hint.contains("AGE-SECRET") && !hint.contains("PRIVATE"), "{hint}");
@@ -218,7 +220,16 @@ fn a_key_given_by_name_must_be_of_use() {
             ),
             "damaged",
         ),
-        (write("pkcs8", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "ssh-keygen -p"),
+        (write("pkcs8", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "damaged"),
+        (
+            write(
+                "sealed8",
+                "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            ),
+            "openssl pkey -in FILE",
+        ),
+        (write("ec", "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n"), "ecdsa"),
+        (write("plugin", "# a key\nAGE-PLUGIN-YUBIKEY-1QQQ\n"), "an identity of an age plugin"),
         (write("age", "# comment\n\nAGE-SECRET-KEY-1QQQ\n"), "line 3"),
         (write("large", &"x".repeat(70_000)), "not a key file"),
     ] {
@@ -279,6 +290,11 @@ fn a_first_recipient_follows_the_key() {
     }
 }
 
+/// The key that `init` takes.
+fn chosen(rig: &Rig) -> Result<PathBuf, Problem> {
+    Survey::of(&rig.racks, None).choose(&rig.racks).map(|usable| usable.path)
+}
+
 #[test]
 fn a_default_key_needs_no_public_half_beside_it() {
     for (key, name) in [
@@ -290,15 +306,152 @@ fn a_default_key_needs_no_public_half_beside_it() {
     ] {
         let rig = Rig::bare();
         let ssh = rig.racks.ssh_dir();
-        assert_eq!(recipient::default_key(&ssh).unwrap_err().code, ErrorCode::BadKeyFile);
+        assert_eq!(chosen(&rig).unwrap_err().code, ErrorCode::BadKeyFile);
         let path = rig.key(key, name);
         let beside = recipient::for_init(&path).unwrap();
         std::fs::remove_file(ssh.join(format!("{name}.pub"))).unwrap();
-        assert_eq!(recipient::default_key(&ssh).unwrap(), path, "{key}");
+        assert_eq!(chosen(&rig).unwrap(), path, "{key}");
         let alone = recipient::for_init(&path).unwrap();
         assert_eq!(alone.mech, beside.mech, "{key}");
         assert!(beside.pubkey.starts_with(&alone.pubkey), "{key}: {alone:?} of {beside:?}");
     }
+}
+
+#[test]
+fn init_chooses_among_all_keys_of_the_home() {
+    let rig = Rig::bare();
+    let ssh = rig.racks.ssh_dir();
+    let elsewhere = rig.home.home().join("keys");
+    std::fs::create_dir(&elsewhere).unwrap();
+    for (name, text) in [("known_hosts", "host ssh-ed25519 AAAA"), ("authorized_keys", ""), ("agent.sh", "x")]
+    {
+        std::fs::write(ssh.join(name), text).unwrap();
+    }
+    let fix = |problem: Problem| problem.fix.map(|fix| fix.render(Default::default()));
+    let problem = chosen(&rig).unwrap_err();
+    assert!(problem.message.contains("there is no ssh key in ~/.ssh"), "{problem}");
+    assert_eq!(fix(problem).as_deref(), Some("ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519"));
+
+    // Keys that do not help are named, with the reason.
+    rig.key("ecdsa", "id_ecdsa");
+    std::fs::copy(fixture("keys/other.pub"), ssh.join("id_ed25519.pub")).unwrap();
+    std::fs::copy(fixture("keys/rsa_pem_sealed"), ssh.join("old")).unwrap();
+    std::fs::copy(fixture("keys/sk"), ssh.join("id_ed25519_sk")).unwrap();
+    let problem = chosen(&rig).unwrap_err();
+    let hint = problem.hint.clone().unwrap();
+    for says in [
+        "~/.ssh/id_ecdsa (only ed25519 and rsa keys open age files, and it is ecdsa)",
+        "~/.ssh/id_ed25519.pub (only the public half of a key is here)",
+        "~/.ssh/old (it is an old PEM file with a passphrase",
+        "~/.ssh/id_ed25519_sk (its private half is in a security key, which signs and cannot decrypt)",
+    ] {
+        assert!(hint.contains(says), "{hint}");
+    }
+    assert!(!hint.contains("known_hosts") && !hint.contains("id_ecdsa.pub"), "{hint}");
+    // A name that is free.
+    assert_eq!(fix(problem).as_deref(), Some("ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519_keyrack"));
+
+    // The only one that helps, whatever its name and place.
+    std::fs::write(ssh.join("config"), format!("Host x\n IdentityFile {}/other\n", elsewhere.display()))
+        .unwrap();
+    std::fs::copy(fixture("keys/other"), elsewhere.join("other")).unwrap();
+    assert_eq!(chosen(&rig).unwrap(), elsewhere.join("other"));
+    let work = rig.key("sealed", "work");
+    let problem = chosen(&rig).unwrap_err();
+    assert!(
+        problem.message.contains("several keys could open the rack: ~/.ssh/work, ~/keys/other"),
+        "{problem}"
+    );
+    assert_eq!(fix(problem), Some(format!("keyrack init --prikey {}", work.display())));
+    // One of the usual names is taken first.
+    let rsa = rig.key("rsa", "id_rsa");
+    assert_eq!(chosen(&rig).unwrap(), rsa);
+}
+
+#[test]
+fn an_identity_that_was_named_once_is_found() {
+    let rig = Rig::bare();
+    let work = rig.key("plain", "work");
+    rig.init("work");
+    let open = |rig: &Rig| manifest_file::load_existing(&rig.racks, &mut rig.identities(Prompt::default()));
+    let problem = open(&rig).unwrap_err();
+    assert_eq!(problem.code, ErrorCode::NoIdentity);
+    assert!(problem.hint.as_ref().unwrap().contains("not tried: ~/.ssh/work"), "{problem:?}");
+
+    let mut named = rig.with_keys(std::slice::from_ref(&work), Prompt::default());
+    assert_eq!(named.to_remember(), None, "it has opened nothing yet");
+    manifest_file::load_existing(&rig.racks, &mut named).unwrap();
+    assert_eq!(named.to_remember(), Some(work.as_path()));
+    assert!(identity::remember(&rig.racks, &work).unwrap());
+    assert!(!identity::remember(&rig.racks, &work).unwrap(), "known already");
+    assert_eq!(named.to_remember(), None);
+    assert!(open(&rig).is_ok());
+    let file = rig.racks.identities_path();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{}\n", work.display()));
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+
+    // One that is gone, or a file that is not ours to trust, is no failure.
+    for n in 0..20 {
+        assert!(identity::remember(&rig.racks, &PathBuf::from(format!("/nonexistent/{n}"))).unwrap());
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 16);
+    assert!(!identity::remember(&rig.racks, Path::new("relative")).unwrap());
+    assert!(!identity::remember(&rig.racks, Path::new("/two\nlines")).unwrap());
+    assert!(identity::remember(&rig.racks, &work).unwrap());
+    assert!(open(&rig).is_ok());
+    let content = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(rig.home.home().join("linked"), &file).unwrap();
+    std::fs::write(rig.home.home().join("linked"), content).unwrap();
+    assert_eq!(open(&rig).unwrap_err().code, ErrorCode::NoIdentity);
+    // Each owner's rack remembers its own.
+    let other = Racks::new(Some(rig.racks.home().as_os_str()), "other".parse().unwrap()).unwrap();
+    assert_ne!(other.identities_path(), file);
+}
+
+#[test]
+fn a_pkcs8_key_opens_what_its_ssh_form_opens() {
+    let rig = Rig::bare();
+    let key = rig.racks.ssh_dir().join("id_ed25519");
+    std::fs::copy(fixture("keys/pkcs8"), &key).unwrap();
+    rig.init("id_ed25519");
+    rig.set("acme.test.K", &VaultId::OsSecure, "v");
+    assert_eq!(rig.get("acme.test.K", &VaultId::OsSecure).unwrap().as_deref(), Some("v"));
+    // The same key in OpenSSH's form.
+    std::fs::copy(fixture("keys/pkcs8_ssh"), &key).unwrap();
+    assert_eq!(rig.get("acme.test.K", &VaultId::OsSecure).unwrap().as_deref(), Some("v"));
+}
+
+#[test]
+fn a_key_that_only_an_agent_holds_is_named_and_of_no_use() {
+    let test = "a_key_that_only_an_agent_holds_is_named_and_of_no_use";
+    let needs = ["ssh-agent", "ssh-add", "ssh-keygen"].map(Need::Program);
+    if !can_run(test, &needs) {
+        return;
+    }
+    let rig = Rig::bare();
+    let key = rig.home.home().join("gone");
+    let socket = rig.home.runtime().join("agent");
+    let mut keygen = rig.home.command("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "me@work", "-f"]).arg(&key);
+    assert!(keygen.status().unwrap().success());
+    let mut command = rig.home.command("ssh-agent");
+    let _agent = Reaped::spawn(command.arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()));
+    wait_until("the agent listens", Duration::from_secs(10), || socket.exists());
+    let mut add = rig.home.command("ssh-add");
+    assert!(add.arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket).status().unwrap().success());
+    let problem = Survey::of(&rig.racks, Some(&socket)).choose(&rig.racks).unwrap_err();
+    let hint = problem.hint.unwrap();
+    assert!(
+        hint.contains("ssh-ed25519 key \"me@work\" of an ssh-agent (an agent signs and cannot decrypt)"),
+        "{hint}"
+    );
+    // With its file in the home, it is a key as any other.
+    std::fs::rename(&key, rig.racks.ssh_dir().join("work")).unwrap();
+    std::fs::rename(key.with_extension("pub"), rig.racks.ssh_dir().join("work.pub")).unwrap();
+    let survey = Survey::of(&rig.racks, Some(&socket));
+    assert_eq!((survey.usable.len(), survey.unusable), (1, vec![]));
 }
 
 #[test]

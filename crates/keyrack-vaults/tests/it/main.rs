@@ -1,6 +1,7 @@
 //! The vaults against files: those of others, those of killed runs, broken ones, and those of two at once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
+mod binding;
 mod concurrency;
 mod files;
 mod identities;

@@ -177,6 +177,21 @@ fn public_keys_are_checked_before_anything_is_written() {
         assert_eq!(problem.code, ErrorCode::BadRecipient, "{text}");
         assert!(!format!("{problem:?}").contains(&secret[20..]), "{problem:?}");
     }
+    // Of a kind that is not X25519: named as what it is.
+    for (text, says) in [
+        // Of the documentation of age-plugin-yubikey and of the age specification.
+        (
+            "age1yubikey1q2w7u3vpya839jxxuq8g0sedh3d740d4xvn639sqhr95ejj8vu3hyfumptt",
+            "the age plugin \"yubikey\"",
+        ),
+        ("age1pq1qqqq", "an age recipient of the kind \"pq\""),
+        ("age1tag1qqqq", "an age recipient of the kind \"tag\""),
+        ("AGE-PLUGIN-YUBIKEY-1QQQQ", "an identity of an age plugin"),
+    ] {
+        let problem = recipient::parse(text, Stanza::Age).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::BadRecipient);
+        assert!(problem.message.contains(says), "{problem}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use keyrack_core::host_manifest::{HostManifest, NewHost, Recipient};
+use keyrack_core::host_manifest::{Host, HostManifest, NewHost, Recipient};
 use keyrack_core::{ErrorCode, Mechanism, Owner, Problem, Slug, VaultId};
 use keyrack_testkit::Home;
 use keyrack_vaults::{
@@ -158,21 +158,38 @@ impl Rig {
 
     /// Sets a key as a command would: the vault, the manifest, the inventory.
     pub(crate) fn set(&self, text: &str, vault: &VaultId, secret: &str) {
+        self.set_at(text, vault, secret, NOW_MS);
+    }
+
+    /// The same at another time of the wall clock.
+    pub(crate) fn set_at(&self, text: &str, vault: &VaultId, secret: &str, now_ms: i64) {
         let slug = slug(text);
         let mech = Mechanism::Replica;
+        let host = self.host(&slug);
         self.in_context(|context| {
-            registry::vault(vault)
-                .unwrap()
-                .set(Entry::new(&slug).with_mech(&mech), secret.as_bytes(), context)
-                .unwrap();
+            context.now_ms = now_ms;
+            let entry = Entry { host: host.as_ref(), ..Entry::new(&slug).with_mech(&mech) };
+            let meta = registry::vault(vault).unwrap().set(entry, secret.as_bytes(), context).unwrap();
             manifest_file::update(&self.racks, context.identities, |manifest, _| {
-                let new = NewHost { vault: vault.clone(), mech, exid: None, meta: None, max_duration: None };
-                manifest.put(&slug, new, NOW_MS);
+                let new = NewHost {
+                    vault: vault.clone(),
+                    mech: mech.clone(),
+                    exid: None,
+                    meta,
+                    max_duration: None,
+                };
+                manifest.put(&slug, new, now_ms);
                 Ok(())
             })
             .unwrap();
         });
         keyrack_vaults::inventory::add(&self.racks, &slug).unwrap();
+    }
+
+    /// The host manifest's entry of a key.
+    pub(crate) fn host(&self, slug: &Slug) -> Option<Host> {
+        let manifest = manifest_file::load(&self.racks, &mut self.identities(Prompt::default())).ok()??;
+        manifest.hosts.get(slug).cloned()
     }
 
     /// The value of a key as a string; `None` when the vault does not have it.
@@ -189,8 +206,9 @@ impl Rig {
     ) -> Result<Option<String>, Problem> {
         let mut identities = self.with_keys(prikeys, prompt);
         let slug = slug(text);
+        let host = self.host(&slug);
         let got = registry::vault(vault).unwrap().get(
-            Entry::new(&slug),
+            Entry { host: host.as_ref(), ..Entry::new(&slug) },
             &mut Context {
                 racks: &self.racks,
                 identities: &mut identities,

@@ -249,7 +249,7 @@ fn os_direct_expires_and_says_where_it_is_broken() {
         let entry = Entry::new(&slug).with_mech(&mech);
         for result in [
             vault.check_set(entry, context),
-            vault.set(entry, b"new", context),
+            vault.set(entry, b"new", context).map(drop),
             vault.del(entry, context).map(drop),
         ] {
             assert_eq!(result.unwrap_err().code, ErrorCode::VaultCorrupt);
@@ -272,7 +272,7 @@ fn os_envvar_reads_and_does_nothing_else() {
         assert_eq!(problem.code, ErrorCode::BadMech);
         for result in [
             vault.check_set(Entry::new(&known), context),
-            vault.set(Entry::new(&known), b"x", context),
+            vault.set(Entry::new(&known), b"x", context).map(drop),
             vault.del(Entry::new(&known), context).map(drop),
         ] {
             assert_eq!(result.unwrap_err().code, ErrorCode::VaultReadOnly);

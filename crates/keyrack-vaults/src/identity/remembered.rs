@@ -1,0 +1,47 @@
+//! Paths of identities that a person named once: kept beside the host manifest, so that later commands find them without `--prikey`.
+//!
+//! The file holds absolute paths, one a line, the latest first. It holds no key, and losing it loses nothing.
+
+use std::path::{Path, PathBuf};
+
+use keyrack_core::Problem;
+
+use crate::atomic;
+use crate::lock::Lock;
+use crate::racks::Racks;
+
+/// How many paths are kept.
+const MAX_PATHS: usize = 16;
+const MAX_FILE: usize = 64 << 10;
+
+/// Returns the remembered paths. None where the file is missing or cannot be trusted: commands work without it.
+pub(super) fn paths(racks: &Racks) -> Vec<PathBuf> {
+    let read = atomic::read_private(&racks.dir(), &racks.identities_path(), MAX_FILE);
+    let Ok(Some(bytes)) = read else { return Vec::new() };
+    let Ok(text) = std::str::from_utf8(&bytes) else { return Vec::new() };
+    let paths = text.lines().map(PathBuf::from).filter(|path| path.is_absolute());
+    paths.take(MAX_PATHS).collect()
+}
+
+/// Remembers the path of an identity that opens an owner's rack. `Ok(false)` if it is known already or cannot be kept: it is not absolute, or
+/// not a line of text.
+///
+/// # Errors
+/// Those of writing.
+pub fn remember(racks: &Racks, path: &Path) -> Result<bool, Problem> {
+    let is_line = path.to_str().is_some_and(|text| !text.contains(['\n', '\r']));
+    if !path.is_absolute() || !is_line {
+        return Ok(false);
+    }
+    let lock = Lock::take(racks)?;
+    let mut known = paths(racks);
+    if known.first().is_some_and(|first| first == path) {
+        return Ok(false);
+    }
+    known.retain(|other| other != path);
+    known.insert(0, path.to_owned());
+    known.truncate(MAX_PATHS);
+    let text: String = known.iter().map(|path| format!("{}\n", path.display())).collect();
+    atomic::write_private(&lock, &racks.identities_path(), text.as_bytes(), |_| Ok(()))?;
+    Ok(true)
+}

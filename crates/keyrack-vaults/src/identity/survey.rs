@@ -1,0 +1,221 @@
+//! Private keys of a home and what each is good for: `~/.ssh`, `IdentityFile` of the ssh config, and what an ssh-agent holds.
+//!
+//! For `init`, which chooses one, and for errors, which say what was found and why it does not help. Nothing is unlocked and nobody is asked.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use keyrack_core::fix::shell_quote;
+use keyrack_core::{ErrorCode, Fix, Owner, Problem};
+use ssh_key::PublicKey;
+
+use super::{KeyFile, agent, parse_key_file, ssh_config};
+use crate::racks::Racks;
+use crate::recipient::{for_init, read_key_file};
+
+/// Names that commands look for where no key is named, in this order.
+const DEFAULT_KEYS: [&str; 2] = ["id_ed25519", "id_rsa"];
+/// How many findings an error lists.
+const LISTED: usize = 8;
+
+/// An ssh key that could open a rack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usable {
+    /// Its private file.
+    pub path: PathBuf,
+    /// It has a passphrase.
+    pub sealed: bool,
+    /// Commands find it by its name.
+    pub found: bool,
+}
+
+/// A key that cannot open a rack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// Its file, or how an agent names it.
+    pub name: String,
+    /// The reason, in words that fit behind the name.
+    pub reason: String,
+}
+
+/// Result of a survey.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Keys that `init` takes: those first that commands find by their names, then the others by path.
+    pub usable: Vec<Usable>,
+    /// The others.
+    pub unusable: Vec<Unusable>,
+}
+
+impl Survey {
+    /// Looks at all keys of a home.
+    pub fn of(racks: &Racks, ssh_auth_sock: Option<&Path>) -> Self {
+        let mut survey = Survey::default();
+        let found = default_paths(racks.owner(), &racks.ssh_dir());
+        for path in candidates(racks, &found) {
+            survey.look_at(racks, &path, found.contains(&path));
+        }
+        for key in ssh_auth_sock.filter(|path| path.is_absolute()).map(agent::keys).unwrap_or_default() {
+            survey.look_at_agent_key(racks, &key);
+        }
+        survey
+    }
+
+    fn look_at(&mut self, racks: &Racks, path: &Path, found: bool) {
+        let name = shown(path, racks.home());
+        let Ok(bytes) = read_key_file(path) else { return };
+        if path.extension().is_some_and(|extension| extension == "pub") {
+            if !path.with_extension("").exists() && is_public_key(&bytes) {
+                let reason = "only the public half of a key is here".to_owned();
+                self.unusable.push(Unusable { name, reason });
+            }
+            return;
+        }
+        let sealed = match parse_key_file(&bytes) {
+            Ok(KeyFile::Sealed(_)) => true,
+            Ok(KeyFile::Open(_)) => false,
+            Err(reason) => {
+                // Configuration and lists of hosts lie in the same directory.
+                if is_private_key(&bytes) {
+                    self.unusable.push(Unusable { name, reason });
+                }
+                return;
+            }
+        };
+        match for_init(path) {
+            Ok(_) => self.usable.push(Usable { path: path.to_owned(), sealed, found }),
+            Err(problem) => self.unusable.push(Unusable { name, reason: problem.message }),
+        }
+    }
+
+    /// A key of an agent is of no use, unless its file is among those that were looked at.
+    fn look_at_agent_key(&mut self, racks: &Racks, key: &agent::Key) {
+        let Ok(public) = PublicKey::from_bytes(&key.blob) else { return };
+        let has_file = self.usable.iter().any(|usable| {
+            let beside = read_key_file(&with_pub(&usable.path)).ok();
+            let line = beside.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+            let stated = line.and_then(|line| PublicKey::from_openssh(line.trim()).ok());
+            stated.is_some_and(|stated| stated.key_data() == public.key_data())
+        });
+        if has_file
+            || self.usable.iter().any(|usable| usable.path.as_os_str().as_encoded_bytes() == key.comment)
+        {
+            return;
+        }
+        let comment: String =
+            String::from_utf8_lossy(&key.comment).chars().filter(|c| !c.is_control()).collect();
+        let comment = shown(Path::new(&comment), racks.home());
+        let name = format!("{} key {comment:?} of an ssh-agent", public.algorithm());
+        let reason = "an agent signs and cannot decrypt".to_owned();
+        self.unusable.push(Unusable { name, reason });
+    }
+
+    /// Chooses the key of a new rack: the first that commands find by its name, else the only one there is.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadKeyFile`] where there is none, with what was found and why it does not help; and where there are several.
+    pub fn choose(self, racks: &Racks) -> Result<Usable, Problem> {
+        let home = racks.home();
+        let mut usable = self.usable.iter();
+        match (usable.next(), usable.next()) {
+            (Some(first), next) if first.found || next.is_none() => Ok(first.clone()),
+            (Some(first), _) => {
+                let all: Vec<String> =
+                    self.usable.iter().take(LISTED).map(|usable| shown(&usable.path, home)).collect();
+                let message = format!("several keys could open the rack: {}", all.join(", "));
+                let prikey = first.path.to_string_lossy();
+                Err(Problem::new(ErrorCode::BadKeyFile, message)
+                    .hint("choose one with --prikey; it is remembered")
+                    .fix(Fix::with_owner("init", racks.owner(), ["--prikey", &*prikey])))
+            }
+            (None, _) => Err(self.nothing_usable(racks)),
+        }
+    }
+
+    fn nothing_usable(&self, racks: &Racks) -> Problem {
+        let dir = shown(&racks.ssh_dir(), racks.home());
+        let fix = new_key(racks);
+        if self.unusable.is_empty() {
+            return Problem::new(ErrorCode::BadKeyFile, format!("there is no ssh key in {dir}"))
+                .hint("or choose a key elsewhere with --prikey")
+                .fix(fix);
+        }
+        Problem::new(ErrorCode::BadKeyFile, format!("no ssh key in {dir} can open a rack"))
+            .hint(format!("found {}", self.reasons()))
+            .fix(fix)
+    }
+
+    /// Lists what cannot open a rack and why, in one line.
+    pub fn reasons(&self) -> String {
+        let mut listed: Vec<String> =
+            self.unusable.iter().take(LISTED).map(|one| format!("{} ({})", one.name, one.reason)).collect();
+        let more = self.unusable.len().saturating_sub(LISTED);
+        if more > 0 {
+            listed.push(format!("and {more} more"));
+        }
+        listed.join(", ")
+    }
+}
+
+/// The command that makes a key which `init` finds, under a name that is free.
+pub fn new_key(racks: &Racks) -> Fix {
+    let ssh = racks.ssh_dir();
+    let is_free = |name: &str| {
+        let path = ssh.join(name);
+        [&path, &with_pub(&path)].iter().all(|path| path.symlink_metadata().is_err())
+    };
+    let numbered = (2..100).map(|n| format!("id_ed25519_keyrack{n}"));
+    let mut names = ["id_ed25519", "id_ed25519_keyrack"].into_iter().map(str::to_owned).chain(numbered);
+    let name = names.find(|name| is_free(name)).unwrap_or_else(|| "id_ed25519_new".to_owned());
+    Fix::Text(format!("ssh-keygen -t ed25519 -f ~/.ssh/{}", shell_quote(&name)))
+}
+
+/// The paths that commands look at for an owner where no key is named and none is remembered.
+pub(super) fn default_paths(owner: &Owner, ssh_dir: &Path) -> Vec<PathBuf> {
+    owner.name().into_iter().chain(DEFAULT_KEYS).map(|name| ssh_dir.join(name)).collect()
+}
+
+/// Returns `true` if commands find the key at `path` without being told of it.
+pub fn is_default(racks: &Racks, path: &Path) -> bool {
+    default_paths(racks.owner(), &racks.ssh_dir()).iter().any(|known| known == path)
+}
+
+/// Every file that could be a key: those found by name first, then those of `~/.ssh` by name, then those of the ssh config.
+fn candidates(racks: &Racks, found: &[PathBuf]) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(racks.ssh_dir()).into_iter().flatten().flatten();
+    let mut in_dir: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    in_dir.sort_unstable();
+    let mut all: Vec<PathBuf> = Vec::new();
+    for path in found.iter().cloned().chain(in_dir).chain(ssh_config::identity_files(racks.home())) {
+        if path.is_file() && !all.contains(&path) {
+            all.push(path);
+        }
+    }
+    all
+}
+
+fn is_private_key(bytes: &[u8]) -> bool {
+    let holds = |sign: &[u8]| bytes.windows(sign.len()).any(|part| part == sign);
+    [&b"PRIVATE KEY-----"[..], b"AGE-SECRET-KEY-", b"AGE-PLUGIN-", b"PuTTY-User-Key-File"]
+        .into_iter()
+        .any(holds)
+}
+
+fn is_public_key(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| PublicKey::from_openssh(text.trim()).is_ok())
+}
+
+fn with_pub(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".pub");
+    PathBuf::from(name)
+}
+
+/// A path with `~` for the home directory.
+pub(crate) fn shown(path: &Path, home: &Path) -> String {
+    match path.strip_prefix(home) {
+        Ok(rest) if rest.as_os_str() == OsStr::new("") => "~".to_owned(),
+        Ok(rest) => format!("~/{}", rest.display()),
+        Err(_) => path.display().to_string(),
+    }
+}
