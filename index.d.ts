@@ -407,6 +407,7 @@ export interface Host {
   mech: string;
   env: string;
   org: string;
+  /** What the vault needs to know; for os.secure, the version its file is bound to. */
   meta: unknown;
   /** The longest it may be unlocked for, such as `'1h'`. */
   maxDuration: string | null;
@@ -416,10 +417,17 @@ export interface Host {
   updatedAt: string;
 }
 
+/** Result of {@link set}. */
+export interface SetResult extends Host {
+  /** What else there is to know, a sentence each, such as a carriage return or outer white space in the secret. Absent if there is nothing. */
+  notices?: string[];
+}
+
 /** What {@link set} is told, however the key is named. */
 export interface SetOptions extends ChangeOptions, AllowOption {
   /**
-   * What to keep, handed to the command by stdin. Without one it is asked for at the terminal under `prompt: 'tty'`, which is also what a `slug`
+   * What to keep, handed to the command by stdin and stored byte for byte: a string as UTF-8, a newline at its end included. One of nothing but white
+   * space is refused as `empty_secret`. Without one it is asked for at the terminal under `prompt: 'tty'`, which is also what a `slug`
    * without a secret means where standard input is a terminal; else the call fails with `prompt_needed`.
    */
   secret?: string | Uint8Array | ErasableSecret | undefined;
@@ -463,7 +471,7 @@ export interface SetBySlugInput extends SetOptions {
  * @example
  * const host = await set({ slug: 'acme.test.API_KEY', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: token });
  */
-export function set(input: SetByNameInput | SetBySlugInput): Promise<Host>;
+export function set(input: SetByNameInput | SetBySlugInput): Promise<SetResult>;
 
 /** {@link del} by name, in the repository you stand in. */
 export interface DelByNameInput extends ChangeOptions {
@@ -549,6 +557,7 @@ export type KeyrackErrorCode =
   | 'not_available'
   | 'lost'
   | 'vault_corrupt'
+  | 'vault_mismatch'
   | 'prompt_needed'
   | 'no_home'
   | 'runtime_dir_missing'

@@ -61,7 +61,7 @@ describe('the whole path from Node', () => {
     for (const where of ['process.cwd()', "'/'"]) {
       const call = (body) => js(`process.chdir(${where}); ${body}`);
       const host = await call(`return k.set({ ...${JSON.stringify(today)}, secret: 'v' })`);
-      expect(host).toStrictEqual({ slug: 'acme.test.BY_SLUG', mech: 'PERMANENT_VIA_REPLICA', vault: 'os.secure', exid: null, env: 'test', org: 'acme', meta: null, maxDuration: null, createdAt: expect.any(String), updatedAt: expect.any(String) });
+      expect(host).toStrictEqual({ slug: 'acme.test.BY_SLUG', mech: 'PERMANENT_VIA_REPLICA', vault: 'os.secure', exid: null, env: 'test', org: 'acme', meta: { keyrackBindVersion: expect.any(Number) }, maxDuration: null, createdAt: expect.any(String), updatedAt: expect.any(String) });
       expect(await call("return k.get({ for: { key: 'acme.test.BY_SLUG' }, owner: null, with: { unlock: true } })")).toMatchObject({ attempt: { status: 'granted', grant: { key: { secret: 'v' } } } });
       expect(await call("return k.del({ slug: 'acme.test.BY_SLUG' })")).toStrictEqual({ slug: 'acme.test.BY_SLUG', effect: 'deleted' });
       // Nobody is there to be asked for the secret.
@@ -108,6 +108,47 @@ describe('the whole path from Node', () => {
     const { attempts } = await js("return k.get({ for: { repo: true }, env: 'test', with: { unlock: true } })");
     expect(attempts.filter((each) => each.status === 'granted').map((each) => each.grant.key.secret).sort()).toStrictEqual(['ONE!', 'THREE!', 'TWO!']);
     expect(await js("return k.get({ for: { key: 'NEVER' }, env: 'test', with: { unlock: true } })")).toMatchObject({ attempt: { status: 'absent' } });
+  });
+
+  it('stores exactly what it is given, and names what may be a mistake', async () => {
+    const table = [
+      ['plain', []],
+      ['line\n', ['ends with a newline']],
+      ['two\nlines\n', []],
+      ['two\nlines\n\n', ['ends with a newline']],
+      ['-----BEGIN X-----\nabc\n-----END X-----\n', []],
+      ['dos\r\n', ['contains a carriage return (CR)', 'ends with a newline']],
+      ['\uFEFFmarked', ['begins with a byte order mark (U+FEFF)']],
+      ['zero\u200Bwidth', ['contains an invisible character (U+200B)']],
+      [' padded\t', ['begins with white space', 'ends with white space']],
+    ];
+    const base = { key: 'EXACT', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA' };
+    const forms = ['value', 'new TextEncoder().encode(value)', 'Buffer.from(value)'];
+    for (const [index, [value, notices]] of table.entries()) {
+      const form = forms[index % forms.length];
+      const done = await js(`const value = ${JSON.stringify(value)}; const host = await k.set({ ...${JSON.stringify(base)}, secret: ${form} }); await k.unlock({ env: 'test', key: 'EXACT' }); const { attempt } = await k.get({ for: { key: 'EXACT' }, env: 'test' }); return { host, secret: attempt.grant.key.secret }`);
+      expect(done.secret, JSON.stringify(value)).toBe(value);
+      expect(done.host.notices ?? [], JSON.stringify(value)).toHaveLength(notices.length > 0 ? 1 : 0);
+      for (const notice of notices) expect(done.host.notices[0]).toContain(notice);
+    }
+    for (const blank of [' ', '\n', '\r\n', '\uFEFF', '\u200B \t']) {
+      expect(await js(`return k.set({ ...${JSON.stringify(base)}, secret: ${JSON.stringify(blank)} })`)).toMatchObject({ code: 'empty_secret', message: expect.stringContaining('is blank') });
+    }
+    expect(await js("return k.del({ key: 'EXACT', env: 'test' })")).toMatchObject({ effect: 'deleted' });
+  });
+
+  it('refuses a file that belongs to another key', async () => {
+    const secure = join(home.home, '.rhachet/keyrack/vault/os.secure/owner=default');
+    const file = (key) => join(secure, `${createHash('sha256').update(`acme.test.${key}`).digest('hex').slice(0, 16)}.age`);
+    const [one, two] = [readFileSync(file('ONE')), readFileSync(file('TWO'))];
+    writeFileSync(file('ONE'), two);
+    writeFileSync(file('TWO'), one);
+    await js('return k.relock()');
+    const { unlocked, omitted } = await js("return k.unlock({ env: 'test' })");
+    expect(unlocked.map((grant) => grant.slug)).not.toContain('acme.test.ONE');
+    expect(omitted.filter(({ slug }) => /ONE|TWO/.test(slug))).toMatchObject(['ONE', 'TWO'].map((key) => ({ reason: 'errored', cause: { code: 'vault_mismatch', fix: `npx keyrack set --env test --key ${key} --vault os.secure --mech PERMANENT_VIA_REPLICA` } })));
+    writeFileSync(file('ONE'), one);
+    writeFileSync(file('TWO'), two);
   });
 
   it('source fails with the one command that unlocks all that is locked', async () => {

@@ -76,6 +76,35 @@ it('what keyrack writes is opened by npm', async () => {
   expect(Buffer.from(await decrypted(blob('acme.test.BYTES'), 'uint8array')).equals(bytes)).toBe(true);
 });
 
+it('what binds a file to its key is ignored by npm, and cannot be edited or removed', async () => {
+  const header = (bytes) => Buffer.from(bytes).toString('latin1');
+  const whole = header(armor.decode(readFileSync(blob('acme.test.BACK'), 'utf8')));
+  const stanza = /-> keyrack-bind v1 [A-Za-z0-9+/]{43}\n\n/;
+  expect(whole).toMatch(stanza);
+  const open = (text) => {
+    const decrypter = new Decrypter();
+    decrypter.addIdentity(identity);
+    return decrypter.decrypt(Buffer.from(text, 'latin1'), 'text');
+  };
+  expect(await open(whole)).toBe('written by keyrack');
+  await expect(open(whole.replace(stanza, ''))).rejects.toThrow(/MAC/);
+  await expect(open(whole.replace(/(keyrack-bind v1 )./, '$1='))).rejects.toThrow();
+  await expect(open(whole.replace(/(keyrack-bind v1 )(.)/, (_, tag, first) => tag + (first === 'A' ? 'B' : 'A')))).rejects.toThrow(/MAC/);
+});
+
+it('what npm wrote is named by doctor as not bound, and is bound by the next set', async () => {
+  const doctor = async () => JSON.parse((await keyrack(['doctor', '--json'])).stdout).checks.filter((check) => check.name === 'rack.binding');
+  expect(await doctor()).toMatchObject([{ state: 'warn', message: expect.stringContaining('acme.test.FROM_NPM') }]);
+  expect(await keyrack(['set', '--key', 'FROM_NPM', '--env', 'test', '--vault', 'os.secure', '--mech', 'PERMANENT_VIA_REPLICA'], 'set again')).toMatchObject({ status: 0 });
+  expect(await doctor()).toStrictEqual([]);
+  expect(await decrypted(blob('acme.test.FROM_NPM'))).toBe('set again');
+  // Bound now: what npm writes without telling the manifest is not taken for it.
+  writeFileSync(blob('acme.test.FROM_NPM'), await encrypted('written by npm again'));
+  expect(await doctor()).toMatchObject([{ state: 'fail', message: expect.stringContaining('is not bound') }]);
+  expect(await keyrack(['unlock', '--key', 'FROM_NPM', '--env', 'test'])).toMatchObject({ status: 2 });
+  expect(await keyrack(['set', '--key', 'FROM_NPM', '--env', 'test', '--vault', 'os.secure', '--mech', 'PERMANENT_VIA_REPLICA'], 'and again')).toMatchObject({ status: 0 });
+});
+
 it('and by the age program, by the ssh key itself', async () => {
   if (!canRun('and by the age program, by the ssh key itself', 'age')) return;
   // The age program converts no ssh key to X25519, so it is given the identity; a recipient with an ssh stanza it opens by the key.

@@ -86,6 +86,8 @@ async function set(input) {
   }
   if (allowsDangerous('set', input.allow)) flags.push('--allow-dangerous');
   const secret = secretBytes(input.secret);
+  // What the caller holds is stored byte for byte, a newline at its end included.
+  if (secret !== undefined) flags.push('--stdin-exact');
   try {
     return await runForJson(['set', ...flags], { ...how, secret });
   } catch (error) {

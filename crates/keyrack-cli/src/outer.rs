@@ -43,7 +43,17 @@ impl Outer {
         prikeys: &[PathBuf],
         operation: impl FnOnce(&Outside<'_>) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        let mut person = Terminal::of(self);
+        self.operate_with(Terminal::of(self), owner, prikeys, operation)
+    }
+
+    /// The same with a terminal that was set up by the command.
+    pub(crate) fn operate_with<T>(
+        &self,
+        mut person: Terminal,
+        owner: Owner,
+        prikeys: &[PathBuf],
+        operation: impl FnOnce(&Outside<'_>) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
         let outside = Outside::new(self.context(owner), keyrackd()?, now_ms(), &mut person);
         operation(&outside.with_prikeys(prikeys.iter().cloned()))
     }

@@ -26,12 +26,19 @@ pub(crate) struct Terminal {
     allowed: bool,
     /// How the terminal may look.
     look: Look,
+    /// Take a secret on stdin byte for byte.
+    exact: bool,
 }
 
 impl Terminal {
     pub(crate) fn of(outer: &Outer) -> Self {
         let look = if io::stdout().is_terminal() { outer.look() } else { outer.look_of_stderr() };
-        Terminal { allowed: !outer.group.no_prompt, look }
+        Terminal { allowed: !outer.group.no_prompt, look, exact: false }
+    }
+
+    /// Takes a secret on stdin byte for byte if `exact`.
+    pub(crate) fn taking_stdin_exactly(self, exact: bool) -> Self {
+        Terminal { exact, ..self }
     }
 }
 
@@ -102,7 +109,7 @@ impl Prompts for Terminal {
 
     fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Problem> {
         if !io::stdin().is_terminal() {
-            return piped(&mut io::stdin().lock());
+            return piped(&mut io::stdin().lock(), self.exact);
         }
         if !self.allowed {
             return Err(Problem::new(
@@ -177,15 +184,16 @@ impl Terminal {
     }
 }
 
-/// All of the input, one newline at its end dropped.
-fn piped(input: &mut impl io::Read) -> Result<Zeroizing<Vec<u8>>, Problem> {
+/// Reads all of the input. A newline at its end is dropped where it is the only one, as `echo` writes it, unless `exact`; a text of several
+/// lines, such as a PEM file, keeps its last newline.
+fn piped(input: &mut impl io::Read, exact: bool) -> Result<Zeroizing<Vec<u8>>, Problem> {
     // One allocation of the final size: growing would leave copies of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET + 2));
     let limit = u64::try_from(MAX_SECRET + 2).expect("a mebibyte fits");
     input.take(limit).read_to_end(&mut bytes).map_err(|error| {
         Problem::new(ErrorCode::Io, format!("the secret could not be read from stdin: {error}"))
     })?;
-    if bytes.last() == Some(&b'\n') {
+    if !exact && bytes.iter().position(|&byte| byte == b'\n') == bytes.len().checked_sub(1) {
         bytes.pop();
     }
     if bytes.len() > MAX_SECRET {
@@ -353,19 +361,29 @@ mod tests {
         for (input, secret) in [
             (&b"s3cret\n"[..], &b"s3cret"[..]),
             (b"s3cret", b"s3cret"),
-            (b"s3cret\n\n", b"s3cret\n"),
+            (b"s3cret\n\n", b"s3cret\n\n"),
             (b"a\r\n", b"a\r"),
-            (b"-----BEGIN\nx\n-----END\n", b"-----BEGIN\nx\n-----END"),
+            (b"a\r\nb\r\n", b"a\r\nb\r\n"),
+            (b"-----BEGIN\nx\n-----END\n", b"-----BEGIN\nx\n-----END\n"),
+            (b"one\ntwo", b"one\ntwo"),
             (b"\n", b""),
             (b"", b""),
             (b"\xff\x00", b"\xff\x00"),
         ] {
-            assert_eq!(&**piped(&mut &input[..]).unwrap(), secret, "{input:?}");
+            assert_eq!(&**piped(&mut &input[..], false).unwrap(), secret, "{input:?}");
+            assert_eq!(&**piped(&mut &input[..], true).unwrap(), input, "{input:?}, exactly");
         }
-        assert_eq!(piped(&mut &vec![b'x'; MAX_SECRET][..]).unwrap().len(), MAX_SECRET);
-        let refused = piped(&mut &vec![b'x'; MAX_SECRET + 1][..]).unwrap_err();
-        assert_eq!(refused.code, ErrorCode::SecretTooLarge);
-        assert_eq!(piped(&mut io::repeat(b'x')).unwrap_err().code, ErrorCode::SecretTooLarge);
+        for exact in [false, true] {
+            let read = |input: &[u8]| piped(&mut &*input, exact).map(|secret| secret.len());
+            assert_eq!(read(&vec![b'x'; MAX_SECRET]).unwrap(), MAX_SECRET);
+            assert_eq!(read(&vec![b'x'; MAX_SECRET + 1]).unwrap_err().code, ErrorCode::SecretTooLarge);
+            let endless = piped(&mut io::repeat(b'x'), exact).unwrap_err();
+            assert_eq!(endless.code, ErrorCode::SecretTooLarge);
+        }
+        // The newline that is dropped does not count.
+        let line = [vec![b'x'; MAX_SECRET], vec![b'\n']].concat();
+        assert_eq!(piped(&mut &line[..], false).unwrap().len(), MAX_SECRET);
+        assert_eq!(piped(&mut &line[..], true).unwrap_err().code, ErrorCode::SecretTooLarge);
     }
 
     #[test]

@@ -155,7 +155,7 @@ fn effect(one: &Filled, name_owner: bool, outer: &Outer) -> Node {
     }
 }
 
-/// `{env, keys: [{slug, owner, effect, under?, error?}], verified, total}`.
+/// `{env, keys: [{slug, owner, effect, under?, error?}], verified, total, notices?}`.
 fn value(env: &str, report: &Report, outer: &Outer) -> Value {
     let keys = report.filled.iter().map(|one| {
         let owner = one.owner.name();
@@ -171,7 +171,11 @@ fn value(env: &str, report: &Report, outer: &Outer) -> Value {
         }
     });
     let keys: Vec<Value> = keys.collect();
-    json!({ "env": env, "keys": keys, "verified": report.verified(), "total": report.total })
+    let mut value = json!({ "env": env, "keys": keys, "verified": report.verified(), "total": report.total });
+    if !report.notices.is_empty() {
+        value["notices"] = report.notices.clone().into();
+    }
+    value
 }
 
 #[cfg(test)]

@@ -28,10 +28,10 @@ Examples:
 pub(crate) struct Flags {
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
-    /// The ssh key that opens the rack, by its private or its .pub file; ~/.ssh/id_ed25519 and the like if not given
+    /// The ssh key that opens the rack, by its private or its .pub file; found in ~/.ssh and the ssh config if not given
     #[arg(long, value_name = "PATH")]
     pub(crate) pubkey: Option<PathBuf>,
-    /// The same, by its private file; wins over --pubkey
+    /// The same, by its private file; wins over --pubkey. It is remembered, so later commands need no --prikey
     #[arg(long, value_name = "PATH")]
     pub(crate) prikey: Option<PathBuf>,
     /// What to call this recipient
@@ -76,6 +76,10 @@ impl Flags {
             Node::pair("owner", owner.as_str()),
             Node::pair("recipient", &done.recipient.label),
         ]);
+        let remembered = done.remembered.as_ref();
+        let host = host.with(
+            remembered.map(|path| Node::pair("identity", format!("{}, remembered", outer.shown(path, None)))),
+        );
         let repo = match (&done.repo, &done.git_root) {
             (Some(repo), root) => Node::pair("repo manifest", effect(repo.effect)).toned(Tone::Good).with([
                 Node::pair("path", outer.shown(&repo.path, root.as_deref())),

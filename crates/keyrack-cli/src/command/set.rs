@@ -5,15 +5,19 @@ use std::path::PathBuf;
 use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::source::is_shell_name;
+use keyrack_core::host_manifest::Host;
 use keyrack_core::{Problem, reserved};
 use keyrack_ops::set::{SetAsk, set};
+use serde::Serialize;
 
 use crate::args::OwnerFlags;
 use crate::outer::Outer;
 use crate::output;
+use crate::prompt::Terminal;
 
 const EXAMPLES: &str = "\
-The secret is read from stdin (all of it, one newline at the end dropped), or asked for at the terminal. It is never an argument.
+The secret is read from stdin, or asked for at the terminal. It is never an argument. A newline at the end of stdin is dropped where \
+it is the only one; everything else is stored as it is.
 
 Examples:
   keyrack set --key API_KEY
@@ -59,9 +63,21 @@ pub(crate) struct Flags {
     /// Store it although it looks like a long-lived token
     #[arg(long)]
     pub(crate) allow_dangerous: bool,
+    /// Store stdin byte for byte, a newline at its end included; for the Node API
+    #[arg(long, hide = true)]
+    pub(crate) stdin_exact: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What `--json` prints: the entry of the host manifest, and the notices if there are any.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    host: &'a Host,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    notices: &'a [String],
 }
 
 impl Flags {
@@ -79,10 +95,10 @@ impl Flags {
             anywhere: self.anywhere,
             allow_dangerous: self.allow_dangerous,
         };
-        let done = outer.operate(owner, &self.prikey, |outside| set(outside, &ask))?;
-        done.notices.iter().for_each(|notice| outer.notice(notice));
+        let person = Terminal::of(outer).taking_stdin_exactly(self.stdin_exact);
+        let mut done = outer.operate_with(person, owner, &self.prikey, |outside| set(outside, &ask))?;
         if !is_shell_name(done.host.slug.name()) {
-            outer.notice(&format!(
+            done.notices.push(format!(
                 "{} is no name a shell variable can have: `{} source` cannot export it; `get` reads it",
                 done.host.slug.name(),
                 outer.invocation.as_str()
@@ -90,10 +106,12 @@ impl Flags {
         }
         if let Some(whose) = reserved(done.host.slug.name()) {
             let name = done.host.slug.name();
-            outer.notice(&format!("{name} {}: `source` leaves this key out; `get` reads it", whose.reason()));
+            done.notices
+                .push(format!("{name} {}: `source` leaves this key out; `get` reads it", whose.reason()));
         }
+        done.notices.iter().for_each(|notice| outer.notice(notice));
         if self.json {
-            return output::print_json(&done.host).map(|()| 0);
+            return output::print_json(&Answer { host: &done.host, notices: &done.notices }).map(|()| 0);
         }
         let look = outer.look();
         let slug = &done.host.slug;

@@ -283,7 +283,7 @@ fn exit_codes_and_members_in_a_repository() {
                     ("/mech", "PERMANENT_VIA_REPLICA"),
                     ("/env", "test"),
                     ("/org", "acme"),
-                    ("/meta", "null"),
+                    ("/meta/keyrackBindVersion", "number"),
                     ("/maxDuration", "1h"),
                     ("/createdAt", "string"),
                     ("/updatedAt", "string"),

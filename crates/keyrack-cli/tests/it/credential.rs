@@ -333,7 +333,7 @@ fn kubectl_gets_what_the_document_says() {
     let (exit, text, said) = answer(certificate, &info(&version, "https://k8s"));
     assert_eq!(exit, 0, "{said}");
     let made: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(made["status"]["clientCertificateData"], "-----BEGIN\nx\n-----END");
+    assert_eq!(made["status"]["clientCertificateData"], "-----BEGIN\nx\n-----END\n");
     assert_eq!(made["status"]["clientKeyData"], TOKEN);
     // For one cluster alone.
     for (server, exit) in [("https://k8s", 0), ("https://evil", 2)] {

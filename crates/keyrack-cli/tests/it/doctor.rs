@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use keyrack_core::{Owner, Slug};
 use keyrack_testkit::kernel::{Lack, OLD_KERNELS, become_the_command, without};
 use keyrack_testkit::{Need, Reaped, as_user, binary, can_run, in_new_session, run, wait_until};
+use keyrack_vaults::{Identities, IdentitySource, NobodyToAsk, Racks, armor, manifest_file};
 use serde_json::Value;
 
 use crate::scenario::World;
@@ -738,6 +740,7 @@ fn doctor_tells_of_the_vaults_files() {
         "fail",
         &["acme.test.B is recorded", "keyrack set --env test --key B --vault os.direct"],
     );
+    let whole = fs::read(&secure).unwrap();
     fs::write(&secure, "junk").unwrap();
     let said = look(&world);
     said.says(
@@ -749,6 +752,37 @@ fn doctor_tells_of_the_vaults_files() {
     look(&world).says("rack.keys", "fail", &["acme.test.A is recorded", "keyrack del --env test --key A"]);
     symlink("/etc/hostname", &secure).unwrap();
     look(&world).says("rack.files", "fail", &["symbolic link"]);
+    fs::remove_file(&secure).unwrap();
+    // The file of an earlier `set`.
+    done(&world, "sh -c 'printf later | keyrack set --key A --env test --vault os.secure --mech REPLICA'");
+    fs::write(&secure, whole).unwrap();
+    let fix = "keyrack set --env test --key A --vault os.secure";
+    look(&world).says("rack.binding", "fail", &["acme.test.A holds an older value", fix]);
+}
+
+#[test]
+fn doctor_names_keys_whose_files_are_not_bound() {
+    let world = stocked();
+    look(&world).does_not_name("rack.binding");
+    // As the TypeScript keyrack leaves a key: a file without a binding, and an entry without meta.
+    let home = world.home.home();
+    let racks = Racks::new(Some(home.as_os_str()), Owner::DEFAULT).unwrap();
+    let source = IdentitySource { racks: racks.clone(), prikeys: Vec::new(), ssh_auth_sock: None };
+    let mut identities = Identities::discover(source, Box::new(NobodyToAsk)).unwrap();
+    let slug = Slug::parse("acme.test.A").unwrap();
+    let recipients = manifest_file::update(&racks, &mut identities, |manifest, _| {
+        manifest.hosts.get_mut(&slug).unwrap().meta = None;
+        Ok(manifest.recipients.clone())
+    })
+    .unwrap();
+    let file = armor::encrypt(&recipients, b"s3cret-of-the-doctor").unwrap();
+    fs::write(racks.secure_path(&slug), file).unwrap();
+    let said = look(&world);
+    said.says("rack.binding", "warn", &["1 key", "acme.test.A", "keyrack set --env test --key A"]);
+    assert_eq!(said.exit, 0);
+    done(&world, "keyrack unlock --env test --key A");
+    done(&world, "keyrack set --key A --env test --vault os.secure --mech REPLICA");
+    look(&world).does_not_name("rack.binding");
 }
 
 #[test]

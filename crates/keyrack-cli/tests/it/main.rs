@@ -7,6 +7,7 @@ mod completions;
 mod credential;
 mod doctor;
 mod drop_in;
+mod exact;
 mod fill;
 mod firewall;
 mod fixes;

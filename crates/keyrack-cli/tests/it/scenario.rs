@@ -221,6 +221,7 @@ impl World {
             ("[TIME]", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"),
             ("[PID]", r#"pid"?: (?<redacted>\d+)"#),
             ("[MS]", r#""ttlLeftMs": (?<redacted>\d+)"#),
+            ("[VERSION]", r#""keyrackBindVersion": (?<redacted>\d+)"#),
         ] {
             redactions.insert(word, Regex::new(form).expect("a sound form")).expect("a word in brackets");
         }

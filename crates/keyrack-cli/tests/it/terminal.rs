@@ -145,7 +145,7 @@ fn what_is_pasted_at_a_yes_or_no_is_never_shown() {
 fn a_value_ends_its_line_at_a_terminal_only() {
     let Some(world) = world("a_value_ends_its_line_at_a_terminal_only") else { return };
     let get = |key: &str| format!("keyrack get --key {key} --env test --unlock --value");
-    for (key, secret, shown_as) in [("K", "s3cret", "s3cret\n"), ("L", "one\ntwo\n\n", "one\ntwo\n")] {
+    for (key, secret, shown_as) in [("K", "s3cret", "s3cret\n"), ("L", "one\ntwo\n", "one\ntwo\n")] {
         let set = format!("keyrack set --key {key} --env test --vault os.secure --mech REPLICA");
         assert_eq!(world.run(&set, secret.as_bytes()).0, 0);
         let (exit, shown) = at_terminal(&world, &format!("{} 2> /dev/null", get(key)), &[]);
@@ -513,7 +513,7 @@ fn init_is_guided_at_a_terminal() {
     );
     assert_eq!(exit, 0, "{shown}");
     assert!(shown.contains("├─ 1. ~/.ssh/id_ed25519\n"), "{shown}");
-    assert!(shown.contains("└─ 2. ~/.ssh/work, behind a passphrase, named by --prikey"), "{shown}");
+    assert!(shown.contains("└─ 2. ~/.ssh/work, behind a passphrase\n"), "{shown}");
     assert!(shown.contains("next: keyrack set --key API_KEY --env test --vault os.secure\n"), "{shown}");
     assert!(shown.contains("path: ./.agent/keyrack.yml") && shown.contains("org: acme"), "{shown}");
     // All is there: nothing is asked.
@@ -572,5 +572,5 @@ fn init_is_guided_at_a_terminal() {
     let world = fresh();
     std::fs::remove_dir_all(world.home.home().join(".ssh")).unwrap();
     let (exit, shown) = at_terminal(&world, init, &[(make, "n\n")]);
-    assert!(exit == 2 && shown.contains("fix: ssh-keygen -t ed25519\n"), "{shown}");
+    assert!(exit == 2 && shown.contains("fix: ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519\n"), "{shown}");
 }

@@ -1,0 +1,142 @@
+//! What a `set` stores of what it is given, by every way a secret comes in, and what it names.
+
+use std::fs;
+
+use keyrack_testkit::{Need, can_run};
+use serde_json::Value;
+
+use crate::scenario::World;
+use crate::terminal::at_terminal;
+
+const SET: &str = "keyrack set --key K --env test --vault os.secure --mech PERMANENT_VIA_REPLICA";
+const GET: &str = "keyrack get --key K --env test --unlock --value";
+
+/// An input of stdin, what is stored of it, and what is named.
+const INPUTS: &[(&str, &str, &[&str])] = &[
+    ("plain", "plain", &[]),
+    ("plain\n", "plain", &[]),
+    ("-----BEGIN X-----\nabc\n-----END X-----\n", "-----BEGIN X-----\nabc\n-----END X-----\n", &[]),
+    ("two\nlines", "two\nlines", &[]),
+    ("two\nlines\n\n", "two\nlines\n\n", &["ends with a newline"]),
+    ("dos\r\n", "dos\r", &["contains a carriage return (CR)"]),
+    ("dos\r\npem\r\n", "dos\r\npem\r\n", &["contains a carriage return (CR)"]),
+    ("\u{feff}marked\n", "\u{feff}marked", &["begins with a byte order mark (U+FEFF)"]),
+    ("zero\u{200b}width\n", "zero\u{200b}width", &["contains an invisible character (U+200B)"]),
+    (" padded\t\n", " padded\t", &["begins with white space", "ends with white space"]),
+];
+
+const BLANK: &[&str] = &[" ", " \n", "\n\n", "\t\r\n", "\u{feff}\n", "\u{200b}"];
+
+fn world() -> World {
+    let world = World::new();
+    for line in ["git init -q", "keyrack init --org acme"] {
+        assert_eq!(world.run(line, b"").0, 0, "{line}");
+    }
+    world
+}
+
+/// The value of the key, byte for byte.
+fn stored(world: &World) -> String {
+    let file = world.home.home().join("project/value");
+    let _ = fs::remove_file(&file);
+    let (exit, _, stderr) = world.run(&format!("sh -c '{GET} > value'"), b"");
+    assert_eq!(exit, 0, "{stderr:?}");
+    fs::read_to_string(&file).unwrap()
+}
+
+#[test]
+fn set_stores_stdin_as_it_is_and_names_what_is_irregular() {
+    let world = world();
+    for (input, expected, named) in INPUTS {
+        let (exit, _, stderr) = world.run(SET, input.as_bytes());
+        assert_eq!(exit, 0, "{input:?} {stderr:?}");
+        assert_eq!(&stored(&world), expected, "{input:?}");
+        let told = stderr.join("\n");
+        assert_eq!(told.contains("stored as given"), !named.is_empty(), "{input:?} {told}");
+        for name in *named {
+            assert!(told.contains(name), "{input:?} {told}");
+        }
+        assert!(!told.contains(input.trim()), "a secret is never quoted: {told}");
+    }
+    for blank in BLANK {
+        let (exit, _, stderr) = world.run(SET, blank.as_bytes());
+        assert_eq!(exit, 2, "{blank:?}");
+        assert!(stderr.concat().contains("is blank: it holds only white space"), "{blank:?} {stderr:?}");
+    }
+    let (exit, _, stderr) = world.run(SET, b"\n");
+    assert!(exit == 2 && stderr.concat().contains("is empty"), "{stderr:?}");
+    assert_eq!(stored(&world), " padded\t", "no refusal changed it");
+}
+
+#[test]
+fn set_names_what_is_irregular_in_its_json() {
+    let world = world();
+    for (input, expected, named) in INPUTS {
+        let (exit, stdout, stderr) = world.run(&format!("{SET} --json"), input.as_bytes());
+        assert_eq!(exit, 0, "{input:?} {stderr:?}");
+        assert_eq!(&stored(&world), expected, "{input:?}");
+        let answer: Value = serde_json::from_str(&stdout.join("\n")).unwrap();
+        match named {
+            [] => assert_eq!(answer.get("notices"), None, "{input:?}"),
+            named => {
+                let notice = answer["notices"][0].as_str().unwrap();
+                assert!(named.iter().all(|name| notice.contains(name)), "{input:?} {notice}");
+                let line: Value = serde_json::from_str(&stderr[0]).unwrap();
+                assert_eq!(line["notice"], notice);
+            }
+        }
+    }
+    let (exit, _, stderr) = world.run(&format!("{SET} --json"), b" \n");
+    let error: Value = serde_json::from_str(stderr.last().unwrap()).unwrap();
+    assert_eq!((exit, error["error"]["code"].as_str()), (2, Some("empty_secret")));
+}
+
+#[test]
+fn set_for_programs_stores_every_byte() {
+    let world = world();
+    for (input, ..) in INPUTS {
+        let (exit, _, stderr) = world.run(&format!("{SET} --stdin-exact"), input.as_bytes());
+        assert_eq!(exit, 0, "{input:?} {stderr:?}");
+        assert_eq!(&stored(&world), input);
+        let single = input.matches('\n').count() == 1 && input.ends_with('\n');
+        if single {
+            assert!(stderr.concat().contains("ends with a newline"), "{input:?} {stderr:?}");
+        }
+    }
+    for blank in BLANK.iter().chain(&["\n"]) {
+        let (exit, _, stderr) = world.run(&format!("{SET} --stdin-exact"), blank.as_bytes());
+        assert!(exit == 2 && stderr.concat().contains("is blank"), "{blank:?} {stderr:?}");
+    }
+}
+
+#[test]
+fn typed_secrets_are_stored_as_typed_by_set_and_fill() {
+    let test = "typed_secrets_are_stored_as_typed_by_set_and_fill";
+    if !can_run(test, &[Need::Program("script"), Need::Program("stty"), Need::Program("git")]) {
+        return;
+    }
+    let world = world();
+    let manifest = world.home.home().join("project/.agent/keyrack.yml");
+    fs::write(manifest, "org: acme\nenv.test:\n  - K\n").unwrap();
+    let fill = "NO_COLOR=1 keyrack fill --env test --refresh --mech PERMANENT_VIA_REPLICA";
+    let set = format!("NO_COLOR=1 {SET}");
+    for (input, expected, named) in INPUTS {
+        // A line ends at the first Enter, which a carriage return is too.
+        if input.trim_end_matches('\n').contains(['\n', '\r']) {
+            continue;
+        }
+        let typed = format!("{}\n", input.trim_end_matches('\n'));
+        for line in [set.as_str(), fill] {
+            let (exit, shown) = at_terminal(&world, line, &[("enter secret for acme.test.K: ", &typed)]);
+            assert_eq!(exit, 0, "{line} {input:?}: {shown}");
+            assert_eq!(&stored(&world), expected, "{line} {input:?}");
+            let told: String = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(named.iter().all(|name| told.contains(name)), "{line} {input:?}: {told}");
+            assert_eq!(told.contains("stored as given"), !named.is_empty(), "{line} {input:?}: {told}");
+        }
+    }
+    for line in [set.as_str(), fill] {
+        let (exit, shown) = at_terminal(&world, line, &[("enter secret for acme.test.K: ", "  \n")]);
+        assert!(exit == 2 && shown.contains("is blank"), "{line}: {shown}");
+    }
+}
