@@ -13,6 +13,7 @@ use keyrack_client::render::{Tone, json};
 use keyrack_client::secrets_json::MAX_SECRETS_JSON;
 use keyrack_client::source::{Mode, sort};
 use keyrack_core::{Attempt, Env, ErrorCode, Problem, iso};
+use keyrack_mask::MIN;
 use keyrack_ops::firewall::github::{self, EnvFile};
 use keyrack_ops::firewall::{Destination, Origin, is_blocked, screen};
 use zeroize::Zeroizing;
@@ -147,6 +148,9 @@ fn into_github(outcome: Outcome, file: EnvFile, blocked: bool, outer: &Outer) ->
         outer.notice(&format!(
             "{name}: the runner sets this variable itself, so later steps may see its own value"
         ));
+    }
+    for export in sorted.exports.iter().filter(|export| !github::is_masked(export.secret.expose())) {
+        outer.notice(&format!("{} is not masked in the log: no line of it has {MIN} bytes", export.slug));
     }
     let blocks = github::blocks(&sorted.exports)?;
     output::print_all(&github::masks(&sorted.exports))?;

@@ -54,8 +54,10 @@ fn a_runner_gets_exactly_the_declared_secrets_and_masks_them() {
     assert_eq!(seen.variable("A"), Some("s3cret"));
     assert_eq!(seen.variable("MULTI"), Some(multi));
     assert_eq!(seen.variable("HOSTILE"), Some(hostile));
-    for line in [multi, hostile].iter().flat_map(|value| value.split(['\r', '\n'])) {
-        assert!(line.is_empty() || seen.masked(line).chars().all(|c| c == '*'), "{line:?}");
+    let lines = [multi, hostile].into_iter().flat_map(|value| value.split(['\r', '\n']));
+    // Shorter ones would be found in every other word.
+    for line in lines.filter(|line| line.trim().len() >= 4) {
+        assert!(seen.masked(line).chars().all(|c| c == '*'), "{line:?}");
         assert!(seen.masked(line.trim()).chars().all(|c| c == '*'), "{line:?}");
     }
     for text in [String::from_utf8_lossy(&output), String::from_utf8_lossy(&file)] {

@@ -3,6 +3,7 @@
 //! The forms are those of docs.github.com, "Workflow commands for GitHub Actions": `::add-mask::` lines on stdout, and `NAME<<DELIMITER` blocks
 //! in the file that `GITHUB_ENV` names. Everything that holds a secret is put together in one allocation and wiped.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::path::Path;
 use keyrack_client::get::Answer;
 use keyrack_client::source::Export;
 use keyrack_core::{Attempt, ErrorCode, Problem, Reserved, iso, reserved};
+use keyrack_mask::{MIN, members};
 use keyrack_sys::file::append_shared;
 use zeroize::Zeroizing;
 
@@ -33,23 +35,32 @@ pub fn is_runners_own(name: &str) -> bool {
     upper != "GITHUB_TOKEN" && (upper.starts_with("GITHUB_") || upper.starts_with("RUNNER_"))
 }
 
-/// One `::add-mask::` line for every line of every value that is not blank. A line with blanks at its ends is masked without them too: a
-/// program may print it so.
+/// `::add-mask::` lines for what later steps may print of the values: each line, and where a value is JSON, the lines of the members that
+/// `keyrack run --mask` masks. A line with blanks at its ends is masked without them too: a program may print it so. What is shorter than
+/// [`MIN`] is left out, as it would be found in every other word.
 pub fn masks(exports: &[Export]) -> Zeroizing<Vec<u8>> {
+    let values = exports.iter().map(|export| export.secret.expose());
+    let members: Vec<_> = values.clone().flat_map(members).collect();
+    let mut told = BTreeSet::new();
     let mut parts: Vec<&[u8]> = Vec::new();
-    for export in exports {
-        for line in export.secret.expose().split(|byte| matches!(byte, b'\r' | b'\n')) {
-            let trimmed = trim(line);
-            if trimmed.is_empty() {
-                continue;
-            }
-            mask(&mut parts, line);
-            if trimmed.len() < line.len() {
-                mask(&mut parts, trimmed);
+    for line in values.chain(members.iter().map(|member| &member[..])).flat_map(lines) {
+        for text in [line, trim(line)] {
+            if told.insert(text) {
+                mask(&mut parts, text);
             }
         }
     }
     assemble(&parts)
+}
+
+/// Returns `true` if [`masks`] masks any of a value.
+pub fn is_masked(value: &[u8]) -> bool {
+    lines(value).next().is_some()
+}
+
+/// The lines of a text that are long enough to be masked.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| trim(line).len() >= MIN)
 }
 
 /// Without the white space of Unicode at its ends, which the runner does not mask by itself.

@@ -8,7 +8,7 @@ use keyrack_core::Slug;
 use keyrack_testkit::github_runner::Step;
 use proptest::prelude::*;
 
-use super::github::{EnvFile, blocks, blocks_with, is_runners_own, masks, why_unfit};
+use super::github::{EnvFile, blocks, blocks_with, is_masked, is_runners_own, masks, why_unfit};
 use super::*;
 
 const MANIFEST: &str =
@@ -239,10 +239,10 @@ fn exports(values: &[(&str, &[u8])]) -> Vec<keyrack_client::source::Export> {
 
 #[test]
 fn masks_and_blocks() {
-    let all = exports(&[("A", b"one"), ("B", b"100%0A\r\n\n  two \n"), ("C", b"::stop-commands::x")]);
+    let all = exports(&[("A", b"once"), ("B", b"100%0A\r\n\n  twice \n"), ("C", b"::stop-commands::x")]);
     assert_eq!(
         String::from_utf8_lossy(&masks(&all)),
-        "::add-mask::one\n::add-mask::100%250A\n::add-mask::  two \n::add-mask::two\n::add-mask::::stop-commands::x\n"
+        "::add-mask::once\n::add-mask::100%250A\n::add-mask::  twice \n::add-mask::twice\n::add-mask::::stop-commands::x\n"
     );
     let mut counter = 0;
     let text = blocks_with(&all[..1], || {
@@ -250,9 +250,41 @@ fn masks_and_blocks() {
         Ok([counter; 16])
     });
     let delimiter = format!("keyrack_{}", "01".repeat(16));
-    assert_eq!(String::from_utf8_lossy(&text.unwrap()), format!("\nA<<{delimiter}\none\n{delimiter}\n"));
+    assert_eq!(String::from_utf8_lossy(&text.unwrap()), format!("\nA<<{delimiter}\nonce\n{delimiter}\n"));
     assert!(blocks(&[]).unwrap().is_empty());
     assert_ne!(blocks(&all).unwrap(), blocks(&all).unwrap(), "the delimiters are random");
+}
+
+#[test]
+fn runner_masks_members_and_never_what_is_short() {
+    for (value, masked) in [
+        ("abc", &[][..]),
+        ("abcd", &["abcd"]),
+        ("{\n  \"user\": \"joe\"\n}", &["  \"user\": \"joe\"", "\"user\": \"joe\""]),
+        (
+            "{\n\"AccessKeyId\":\n\"ASIA12345678\"\n,\"pin\":\n\"1234\"}",
+            &["\"AccessKeyId\":", "\"ASIA12345678\"", ",\"pin\":", "\"1234\"}", "ASIA12345678", "1234"],
+        ),
+        (
+            r#"{"key":"-----BEGIN\nabcdefgh\nab\n-----END","n":1}"#,
+            &[r#"{"key":"-----BEGIN\nabcdefgh\nab\n-----END","n":1}"#, "-----BEGIN", "abcdefgh", "-----END"],
+        ),
+        ("one\nab\ntwo2", &["two2"]),
+        ("ab\ncd", &[]),
+        // The same text twice is told once.
+        (r#"["12345678","12345678"]"#, &[r#"["12345678","12345678"]"#, "12345678"]),
+    ] {
+        let all = exports(&[("A", value.as_bytes())]);
+        let step = Step::read(&masks(&all), b"").unwrap();
+        // The runner takes a text of one line as a line and as a whole.
+        let mut told = step.masks.clone();
+        told.dedup();
+        assert_eq!(told, masked, "{value}");
+        assert_eq!(is_masked(value.as_bytes()), !masked.is_empty(), "{value}");
+    }
+    let all = exports(&[("A", br#"{"AccessKeyId":"ASIA12345678","SecretAccessKey":"s3cret/+key"}"#)]);
+    let step = Step::read(&masks(&all), b"").unwrap();
+    assert_eq!(step.masked("id ASIA12345678 key {s3cret/+key}"), "id *** key {***}");
 }
 
 #[test]
@@ -345,7 +377,7 @@ proptest! {
         prop_assert!(step.log.iter().all(String::is_empty), "nothing is told but masks: {:?}", step.log);
         for line in values.iter().flat_map(|value| value.split(['\r', '\n'])) {
             let shown = line.trim();
-            if !shown.is_empty() {
+            if shown.len() >= keyrack_mask::MIN {
                 prop_assert!(step.masks.iter().any(|mask| mask == line), "{line:?} is masked");
                 prop_assert!(step.masks.iter().any(|mask| mask == shown), "{shown:?} is masked");
             }
