@@ -184,8 +184,8 @@ impl Terminal {
     }
 }
 
-/// Reads all of the input. A newline at its end is dropped where it is the only one, as `echo` writes it, unless `exact`; a text of several
-/// lines, such as a PEM file, keeps its last newline.
+/// Reads all of the input. A newline at its end is dropped where it is the only one, as `echo`
+/// writes it, unless `exact`; a text of several lines, such as a PEM file, keeps its last newline.
 fn piped(input: &mut impl io::Read, exact: bool) -> Result<Zeroizing<Vec<u8>>, Problem> {
     // One allocation of the final size: growing would leave copies of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET + 2));

@@ -1,4 +1,5 @@
-//! Characters of a secret that are most likely there by mistake: byte order marks, carriage returns, invisible characters, outer white space.
+//! Characters of a secret that are most likely there by mistake: byte order marks, carriage
+//! returns, invisible characters, outer white space.
 //!
 //! keyrack stores what it is given, so it neither removes nor hides them: a `set` names them.
 
@@ -42,7 +43,8 @@ impl fmt::Display for Irregularity {
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Returns `true` if `secret` holds nothing but white space and invisible characters, at least one of them.
+/// Returns `true` if `secret` holds nothing but white space and invisible characters, at least one
+/// of them.
 pub fn is_blank(secret: &[u8]) -> bool {
     match std::str::from_utf8(secret) {
         Ok(text) => !text.is_empty() && text.chars().all(|char| char.is_whitespace() || is_invisible(char)),
@@ -50,7 +52,8 @@ pub fn is_blank(secret: &[u8]) -> bool {
     }
 }
 
-/// Lists what is irregular about `secret`, each kind once. Bytes that are not UTF-8 are looked at for a UTF-16 mark only: they are no text.
+/// Lists what is irregular about `secret`, each kind once. Bytes that are not UTF-8 are looked at
+/// for a UTF-16 mark only: they are no text.
 pub fn irregularities(secret: &[u8]) -> Vec<Irregularity> {
     let Ok(text) = std::str::from_utf8(secret) else {
         let utf16 = secret.starts_with(b"\xff\xfe") || secret.starts_with(b"\xfe\xff");
@@ -91,8 +94,9 @@ fn is_outer_space(char: char) -> bool {
     char.is_whitespace() && char != '\r'
 }
 
-/// Returns `true` for characters without a glyph that text gets from web pages and chats: zero-width and soft-hyphen characters, and the marks
-/// that direct bidirectional text (Unicode 16, general category Cf).
+/// Returns `true` for characters without a glyph that text gets from web pages and chats:
+/// zero-width and soft-hyphen characters, and the marks that direct bidirectional text (Unicode 16,
+/// general category Cf).
 fn is_invisible(char: char) -> bool {
     matches!(char,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'

@@ -16,7 +16,8 @@ use crate::repo_file::Held;
 /// What is to be made.
 #[derive(Clone, Debug, Default)]
 pub struct InitAsk {
-    /// The ssh key of the first recipient: its private or its `.pub` file. One of those that [`Survey`] finds if not given.
+    /// The ssh key of the first recipient: its private or its `.pub` file. One of those that
+    /// [`Survey`] finds if not given.
     pub key: Option<PathBuf>,
     /// What to call the recipient; `None` for `default`.
     pub label: Option<String>,
@@ -54,7 +55,8 @@ pub struct Initialised {
     pub host_path: PathBuf,
     /// Its first recipient.
     pub recipient: Recipient,
-    /// The identity that later commands find from now on without `--prikey`, if this run remembered one.
+    /// The identity that later commands find from now on without `--prikey`, if this run remembered
+    /// one.
     pub remembered: Option<PathBuf>,
     /// The repository's manifest, if one was asked for and there is a repository.
     pub repo: Option<RepoManifest>,
@@ -158,7 +160,12 @@ fn init_host(outside: &Outside<'_>, racks: &Racks, key: Option<&Path>, label: &s
             Survey::of(racks, source.ssh_auth_sock.as_deref()).choose(racks)?.path
         }
     };
-    let new = recipients::entry(recipient::for_init(&path)?, label, outside.now_ms);
+    let pubkey = recipient::for_init(&path).map_err(|problem| match problem.fix {
+        // A file that is there and cannot be used.
+        None if path.is_file() => problem.fix(identity::new_key(racks)),
+        _ => problem,
+    })?;
+    let new = recipients::entry(pubkey, label, outside.now_ms);
     let mut manifest = manifest_file::empty(racks);
     manifest.recipients.push(new.clone());
     if manifest_file::create(racks, &manifest, &mut identities)? {

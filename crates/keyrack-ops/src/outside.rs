@@ -88,8 +88,9 @@ impl<'p> Outside<'p> {
         }
     }
 
-    /// Remembers the key that opened the rack, if it was given by name and would not be found without. Returns its path if it is new. A
-    /// failure loses nothing but that, so it stops nothing.
+    /// Remembers the key that opened the rack, if it was given by name and would not be found
+    /// without. Returns its path if it is new. A failure loses nothing but that, so it stops
+    /// nothing.
     pub(crate) fn remember(&self, racks: &Racks, identities: &Identities<'_>) -> Option<PathBuf> {
         let path = identities.to_remember()?;
         matches!(identity::remember(racks, path), Ok(true)).then(|| path.to_owned())

@@ -56,7 +56,8 @@ pub(crate) struct AgeFile {
 }
 
 impl AgeFile {
-    /// Parses the header. `recipients` is how many the file should have, as far as that is known: it bounds the header.
+    /// Parses the header. `recipients` is how many the file should have, as far as that is known:
+    /// it bounds the header.
     pub(crate) fn parse(bytes: &[u8], recipients: usize) -> Result<Self, Fault> {
         let binary = dearmor(bytes)?;
         let header = header::length(&binary, recipients).ok_or(Fault::Damaged(header::TOO_LONG))?;
@@ -76,7 +77,8 @@ impl AgeFile {
         Ok(AgeFile { binary, header, ssh_tags, x25519, labels })
     }
 
-    /// The labels in the header. They prove nothing before the file was opened: the header's MAC is keyed with the file key.
+    /// The labels in the header. They prove nothing before the file was opened: the header's MAC is
+    /// keyed with the file key.
     pub(crate) fn labels(&self) -> &[Label] {
         &self.labels
     }

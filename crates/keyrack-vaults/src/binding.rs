@@ -1,11 +1,14 @@
 //! Binding of a vault file to its key: a stanza in the age header that wraps no key.
 //!
-//! An os.secure file is encrypted to the same recipients as every other one, so without a binding two files could change places and each key
-//! would yield the other's value. The stanza is `-> keyrack-bind v1 DIGEST` with an empty body. Every age reader skips stanzas it does not
-//! know, and the header's MAC, keyed with the file key, authenticates them: nobody who cannot open the file can edit, remove or copy one.
+//! An os.secure file is encrypted to the same recipients as every other one, so without a binding
+//! two files could change places and each key would yield the other's value. The stanza is `->
+//! keyrack-bind v1 DIGEST` with an empty body. Every age reader skips stanzas it does not know, and
+//! the header's MAC, keyed with the file key, authenticates them: only a program that can open the
+//! file can edit, remove or copy one.
 //!
-//! DIGEST is the SHA-256, in unpadded Base64, of the domain `keyrack-bind v1` and the key's slug, owner, grade, mechanism and version, each
-//! preceded by its length. The version rises with each `set` of a slug and stands in the `meta` of the host manifest's entry.
+//! DIGEST is the SHA-256, in unpadded Base64, of the domain `keyrack-bind v1` and the key's slug,
+//! owner, grade, mechanism and version, each preceded by its length. The version rises with each
+//! `set` of a slug and is kept in the `meta` of the host manifest's entry.
 
 use std::collections::HashSet;
 
@@ -24,10 +27,10 @@ const V1: &str = "v1";
 const DOMAIN: &[u8] = b"keyrack-bind v1";
 /// Member of an entry's `meta` that holds the version of the file.
 const META_VERSION: &str = "keyrackBindVersion";
-/// How many versions are tried to tell an older file from one of another key.
+/// Number of earlier versions that are tried to tell an older file from one of another key.
 const OLDER_TRIED: u64 = 1024;
 
-/// A keyrack-bind stanza, as it stands in a header.
+/// A keyrack-bind stanza of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Label {
     args: Vec<String>,
@@ -61,7 +64,7 @@ impl age::Recipient for Labels<'_> {
     }
 }
 
-/// Identity of a file's content: what its label is computed from.
+/// Key and version that a label is computed from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Binding<'a> {
     pub(crate) slug: &'a Slug,
@@ -101,16 +104,19 @@ impl Binding<'_> {
 pub(crate) enum Recorded {
     /// The entry's `meta` names the version that the file is bound to.
     Bound(u64),
-    /// The file was written by a keyrack that does not bind. The number is the version that the next binding follows on.
+    /// The file was written by a keyrack that does not bind. The number is the version that the
+    /// next binding follows on.
     Unbound(u64),
 }
 
 impl Recorded {
-    /// Reads the version from an entry. `None` if `meta` holds something that this version does not understand.
+    /// Reads the version from an entry. `None` if `meta` holds something that this version does not
+    /// understand.
     pub(crate) fn of(host: &Host) -> Option<Self> {
         match host.meta.as_ref().and_then(|meta| meta.get(META_VERSION)) {
             Some(version) => version.as_u64().map(Recorded::Bound),
-            // Later than every version a binding of this slug had before: versions begin at the wall clock.
+            // Later than every version a binding of this slug had before: versions begin at the
+            // wall clock.
             None => Some(Recorded::Unbound(since_epoch(iso::parse_ms(&host.updated_at).unwrap_or(0)))),
         }
     }
@@ -122,8 +128,8 @@ impl Recorded {
     }
 }
 
-/// Version of a slug's first binding where the host manifest has no entry for it: the wall clock, so that a file from before a `del` is
-/// older than every file after it.
+/// Version of a slug's first binding where the host manifest has no entry for it: the wall clock,
+/// so that a file from before a `del` is older than every file after it.
 pub(crate) fn since_epoch(now_ms: i64) -> u64 {
     u64::try_from(now_ms).unwrap_or(0).max(1)
 }
@@ -169,7 +175,7 @@ pub(crate) enum Mismatch {
 }
 
 impl Mismatch {
-    /// Says why, in words that fit behind "the file of KEY".
+    /// Returns the reason as a phrase that follows "the file of KEY".
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Mismatch::Older => "holds an older value than the host manifest names",

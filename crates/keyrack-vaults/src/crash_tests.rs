@@ -61,7 +61,8 @@ fn prepared() -> tempfile::TempDir {
     home
 }
 
-/// Sets a key as the command does: the vault, then the entry of the host manifest. One in os.direct has no entry here.
+/// Sets a key as the command does: the vault, then the entry of the host manifest. One in os.direct
+/// has no entry here.
 fn set(racks: &Racks, vault: &VaultId, key: &str, secret: &str) -> Result<(), Problem> {
     let slug = Slug::parse(key).unwrap();
     manifest_file::update(racks, &mut identities(racks, "plain"), |manifest, identities| {
@@ -279,7 +280,8 @@ fn a_death_at_any_step_loses_nothing() {
     }
 }
 
-/// A `set` that ends between the file and the manifest: the new value counts, and its version is not given to another value.
+/// A `set` that ends between the file and the manifest: the new value counts, and its version is
+/// not given to another value.
 #[test]
 fn set_cut_short_before_the_manifest_is_adopted() {
     let original = prepared();

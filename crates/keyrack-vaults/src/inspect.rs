@@ -109,7 +109,8 @@ pub enum TroubleKind {
     Bad(Problem),
 }
 
-/// Binding of a key's file in os.secure, as its header states it. Nothing is opened, so a forged header is not noticed here.
+/// Binding of a key's file in os.secure, as its header states it. Nothing is opened, so a forged
+/// header is not noticed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileBinding {
     /// Bound to this key.
@@ -120,7 +121,8 @@ pub enum FileBinding {
     Mismatch(&'static str),
 }
 
-/// Compares the header of a key's file with its entry. `None` where there is no file that can be read.
+/// Compares the header of a key's file with its entry. `None` where there is no file that can be
+/// read.
 pub fn file_binding(racks: &Racks, host: &Host) -> Option<FileBinding> {
     let path = racks.secure_path(&host.slug);
     let bytes = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET)).ok()??;

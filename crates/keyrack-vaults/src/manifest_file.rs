@@ -68,7 +68,8 @@ pub fn update<T>(
     Ok(result)
 }
 
-/// Records the `meta` that a vault gave for an entry which is still what it was read as. Returns `true` if it was recorded.
+/// Records the `meta` that a vault gave for an entry which is still what it was read as. Returns
+/// `true` if it was recorded.
 ///
 /// # Errors
 /// Those of [`update`].
@@ -180,7 +181,8 @@ pub(crate) fn seal(manifest: &HostManifest) -> Result<(Zeroizing<Vec<u8>>, Strin
         return Err(Problem::new(ErrorCode::HostManifestInvalid, "the host manifest would be over 16 MiB"));
     }
     let armored = armor::encrypt_ready(&ready, &[], &plain)?;
-    // How many recipients it has is not known before it is opened, so all of them must fit the limit for none.
+    // How many recipients it has is not known before it is opened, so all of them must fit the
+    // limit for none.
     if AgeFile::parse(armored.as_bytes(), 0).is_err() {
         let message = format!("{} recipients are more than the host manifest can have", ready.len());
         return Err(Problem::new(ErrorCode::BadRecipient, message));

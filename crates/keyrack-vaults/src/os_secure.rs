@@ -1,7 +1,8 @@
 //! The vault os.secure: one age file for each key, encrypted to the recipients of the host manifest.
 //!
-//! The file holds the value and nothing else, as the files in use do, and its header is bound to the key. A new one takes the old one's place
-//! only after it was opened and compared, where an identity at hand can; no plaintext is ever written.
+//! The file holds the value and nothing else, as the files in use do, and its header is bound to
+//! the key. A new one takes the old one's place only after it was opened and compared, where an
+//! identity at hand can; no plaintext is ever written.
 
 use keyrack_core::host_manifest::Host;
 use keyrack_core::{ErrorCode, Fix, Mechanism, Owner, Problem, Slug, VaultId};
@@ -123,8 +124,9 @@ pub(crate) fn check_secret(slug: &Slug, secret: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Returns the `meta` that the entry of a key should have, where its file is one version ahead of it: a `set` was cut short between the two.
-/// Only the label is compared, and the file is not opened: this decides nothing but the next version number.
+/// Returns the `meta` that the entry of a key should have, where its file is one version ahead of
+/// it: a `set` was cut short between the two. Only the label is compared, and the file is not
+/// opened: this decides nothing but the next version number.
 pub fn newer_meta(racks: &Racks, host: &Host) -> Option<Value> {
     let host = Some(host).filter(|host| host.vault == VaultId::OsSecure)?;
     let path = racks.secure_path(&host.slug);

@@ -207,7 +207,8 @@ fn ready_one(mech: &str, pubkey: &str) -> Result<Ready, String> {
 /// Kinds of recipients that age has beside X25519 since its version 1.3.
 const NEWER_AGE_KINDS: [&str; 3] = ["pq", "tag", "tagpq"];
 
-/// Names the kind of an age recipient that is whole and not an X25519 one: that of a plugin, or of a newer age.
+/// Names the kind of an age recipient that is whole and not an X25519 one: that of a plugin, or of
+/// a newer age.
 fn other_age_kind(pubkey: &str) -> Option<String> {
     // Longer than bech32 allows, so the library does not read them.
     if let Some(kind) = NEWER_AGE_KINDS.iter().find(|kind| pubkey.starts_with(&format!("age1{kind}1"))) {
@@ -241,7 +242,7 @@ pub fn for_init(path: &Path) -> Result<Pubkey, Problem> {
     };
     let unusable = |path: &Path, why: &str| {
         Problem::new(ErrorCode::BadKeyFile, format!("cannot use {} as a key: {why}", path.display()))
-            .hint("name another key with --prikey; one is made with: ssh-keygen -t ed25519 -f FILE")
+            .hint("name another key with --prikey")
     };
     let bytes = read_key_file(&private)?;
     let public_path = with_pub(&private);

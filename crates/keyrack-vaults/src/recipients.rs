@@ -126,7 +126,8 @@ fn change(
     Ok(Changed { recipient, files: names.len() })
 }
 
-/// Encrypts a file to the new recipients. Its labels stay as they are: it is the same version of the same key.
+/// Encrypts a file to the new recipients. Its labels stay as they are: it is the same version of
+/// the same key.
 fn rewrite(
     plan: &Plan<'_>,
     racks: &Racks,

@@ -43,7 +43,8 @@ impl<'a> Entry<'a> {
         Entry { mech: Some(mech), ..self }
     }
 
-    /// The `meta` of its entry, if the entry is of `vault`: that of another vault means nothing to this one.
+    /// The `meta` of its entry, if the entry is of `vault`: that of another vault means nothing to
+    /// this one.
     pub(crate) fn meta(&self, vault: &VaultId) -> Option<&'a Value> {
         self.host.filter(|host| host.vault == *vault)?.meta.as_ref()
     }
@@ -86,9 +87,11 @@ pub trait Vault: Sync {
     /// Those [`Vault::set`] would fail with.
     fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Problem>;
 
-    /// Stores the secret, replacing what was there; it was read back and verified when this returns, or what was there is untouched.
-    /// Returns the `meta` that the entry of the host manifest gets. The entry's mechanism must be named. To be called with the owner's lock held and the recipients read under it (inside
-    /// [`crate::manifest_file::update`]), or a change of the recipients could come between.
+    /// Stores the secret, replacing what was there; it was read back and verified when this
+    /// returns, or what was there is untouched. Returns the `meta` that the entry of the host
+    /// manifest gets. The entry's mechanism must be named. To be called with the owner's lock held
+    /// and the recipients read under it (inside [`crate::manifest_file::update`]), or a change of
+    /// the recipients could come between.
     ///
     /// # Errors
     /// What kept it from being stored.

@@ -28,10 +28,12 @@ Examples:
 pub(crate) struct Flags {
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
-    /// The ssh key that opens the rack, by its private or its .pub file; found in ~/.ssh and the ssh config if not given
+    /// The ssh key that opens the rack, by its private or its .pub file; found in ~/.ssh and the
+    /// ssh config if not given
     #[arg(long, value_name = "PATH")]
     pub(crate) pubkey: Option<PathBuf>,
-    /// The same, by its private file; wins over --pubkey. It is remembered, so later commands need no --prikey
+    /// The same, by its private file; wins over --pubkey. It is remembered, so later commands need
+    /// no --prikey
     #[arg(long, value_name = "PATH")]
     pub(crate) prikey: Option<PathBuf>,
     /// What to call this recipient

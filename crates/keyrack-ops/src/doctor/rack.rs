@@ -18,7 +18,7 @@ const MANIFEST: &str = "rack.host_manifest";
 const FILES: &str = "rack.files";
 const KEYS: &str = "rack.keys";
 const BINDING: &str = "rack.binding";
-/// How many unbound keys are named.
+/// Maximum number of unbound keys that are named.
 const UNBOUND_NAMED: usize = 8;
 
 pub(super) fn checks(outside: &Outside<'_>) -> Vec<Check> {

@@ -182,7 +182,8 @@ impl Work<'_, '_, '_> {
         let entry = vault::Entry::of(slug, host);
         match from.get(entry, &mut context).map_err(about)? {
             Some(material) => {
-                // A `set` was cut short before it could record this version. Reading works without it, so a failure is no failure to unlock.
+                // A `set` was cut short before it could record this version. Unlocking works
+                // without it, so an error here stops nothing.
                 if let Some(meta) = material.newer_meta {
                     let _ =
                         manifest_file::record_meta(self.racks, self.identities, host, &material.mech, meta);

@@ -1,23 +1,25 @@
 //! The header of an age file: its bounds, checked before the age library parses it.
 //!
-//! The library parses from the start again for each line it is handed, which takes minutes for a header of a few megabytes. Here the end of
-//! the header is found first, within a limit, and the library is handed all of it at once.
+//! The library parses from the start again for each line it is handed, which takes minutes for a
+//! header of a few megabytes. Here the end of the header is found first, within a limit, and the
+//! library is handed all of it at once.
 
 use std::io::{self, BufRead, Read};
 
-/// Why a file with an endless header was refused.
+/// Reason for refusing a file with an endless header.
 pub(crate) const TOO_LONG: &str = "its age header is longer than 64 KiB and 1 KiB for each recipient";
 
-/// Longest header of a file whose recipients are not known. A stanza of an X25519 recipient has 98 bytes, one of the largest rsa key that age
-/// takes 750.
+/// Longest header of a file whose recipients are not known. A stanza of an X25519 recipient has 98
+/// bytes, one of the largest rsa key that age takes 750.
 const BASE_LIMIT: usize = 64 << 10;
 const LIMIT_PER_RECIPIENT: usize = 1 << 10;
 
 /// Begins the last line of a header, which holds its MAC (<https://c2sp.org/age>).
 const LAST_LINE: &[u8] = b"\n---";
 
-/// Returns the length of the header that `binary` begins with, up to and including its last line. `None` if it does not end within the
-/// limit. The whole file is the header where the file ends before the header does; the library then says so.
+/// Returns the length of the header that `binary` begins with, up to and including its last line.
+/// `None` if it does not end within the limit. The whole file is the header where the file ends
+/// before the header does; the library then says so.
 pub(super) fn length(binary: &[u8], recipients: usize) -> Option<usize> {
     let limit = BASE_LIMIT.saturating_add(recipients.saturating_mul(LIMIT_PER_RECIPIENT));
     let head = &binary[..binary.len().min(limit)];
@@ -60,7 +62,8 @@ impl BufRead for Source<'_> {
         *from = &from[amount..];
     }
 
-    /// Reads the whole header at the first call and nothing afterwards. Only the library's header parser calls it.
+    /// Reads the whole header at the first call and nothing afterwards. Only the library's header
+    /// parser calls it.
     fn read_until(&mut self, _: u8, into: &mut Vec<u8>) -> io::Result<usize> {
         let header = std::mem::take(&mut self.header);
         into.extend_from_slice(header);

@@ -1,7 +1,8 @@
 //! What an ssh-agent lists, asked in process: one request, one bounded reply, one deadline.
 //!
-//! The comments are of use here: `ssh-add` once put the path of a key's file there, and users who rely on that exist. An agent only signs, so
-//! it can never open an age file itself; its keys are listed to say so.
+//! The comments are of use here: `ssh-add` once put the path of a key's file there, and users who
+//! rely on that exist. An agent only signs, so it can never open an age file itself; its keys are
+//! listed to say so.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -30,7 +31,8 @@ pub(super) struct Key {
     pub(super) comment: Vec<u8>,
 }
 
-/// The keys an agent holds, in its order. None when there is no agent, or it does not answer properly in time.
+/// The keys an agent holds, in its order. None when there is no agent, or it does not answer
+/// properly in time.
 pub(super) fn keys(socket: &Path) -> Vec<Key> {
     list(socket, Instant::now() + DEADLINE).and_then(|reply| parse(&reply)).unwrap_or_default()
 }

@@ -125,7 +125,8 @@ fn parse_openssh(text: &str) -> Result<KeyFile, String> {
     Ok(KeyFile::Sealed(Sealed { private: Box::new(private), public }))
 }
 
-/// Names the kind of an OpenSSH key that the library does not read. It stands in the clear, in sealed files too.
+/// Names the kind of an OpenSSH key that the library does not read. Even a sealed file has it in
+/// the clear.
 fn kind_of(text: &str) -> Option<&'static str> {
     let lines = text.lines().filter(|line| !line.starts_with("-----"));
     let base64: Zeroizing<String> = Zeroizing::new(lines.collect());

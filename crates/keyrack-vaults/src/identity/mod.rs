@@ -268,7 +268,8 @@ impl<'p> Identities<'p> {
         Problem::new(ErrorCode::NoIdentity, "no identity at hand opens it").hint(hint)
     }
 
-    /// Returns the file of the key that opened something, if it was given by name and no command would find it without.
+    /// Returns the file of the key that opened something, if it was given by name and no command
+    /// would find it without.
     pub fn to_remember(&self) -> Option<&Path> {
         let used = &self.candidates[self.used?];
         let racks = &self.source.racks;

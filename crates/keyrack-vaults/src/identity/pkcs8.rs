@@ -19,7 +19,8 @@ const SEED_PREFIX: [u8; 2] = [0x04, 0x20];
 
 const DAMAGED: &str = "it is damaged";
 
-/// Reads the key of a text that begins with [`BEGIN`]. `Err` says why not, in words that fit behind its path.
+/// Reads the key of a text that begins with [`BEGIN`]. `Err` is the reason, as a phrase that
+/// follows the path.
 pub(super) fn parse(text: &str) -> Result<PrivateKey, String> {
     let body = text.strip_prefix(BEGIN).and_then(|rest| rest.strip_suffix(END)).ok_or(DAMAGED)?;
     let base64: Zeroizing<String> = Zeroizing::new(body.split_ascii_whitespace().collect());

@@ -1,6 +1,8 @@
-//! Paths of identities that a person named once: kept beside the host manifest, so that later commands find them without `--prikey`.
+//! Paths of identities that a person named once: kept beside the host manifest, so that later
+//! commands find them without `--prikey`.
 //!
-//! The file holds absolute paths, one a line, the latest first. It holds no key, and losing it loses nothing.
+//! The file holds absolute paths, one a line, the latest first. It holds no key, and losing it
+//! loses nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +12,12 @@ use crate::atomic;
 use crate::lock::Lock;
 use crate::racks::Racks;
 
-/// How many paths are kept.
+/// Maximum number of paths kept.
 const MAX_PATHS: usize = 16;
 const MAX_FILE: usize = 64 << 10;
 
-/// Returns the remembered paths. None where the file is missing or cannot be trusted: commands work without it.
+/// Returns the remembered paths. None where the file is missing or cannot be trusted: commands work
+/// without it.
 pub(super) fn paths(racks: &Racks) -> Vec<PathBuf> {
     let read = atomic::read_private(&racks.dir(), &racks.identities_path(), MAX_FILE);
     let Ok(Some(bytes)) = read else { return Vec::new() };
@@ -23,8 +26,8 @@ pub(super) fn paths(racks: &Racks) -> Vec<PathBuf> {
     paths.take(MAX_PATHS).collect()
 }
 
-/// Remembers the path of an identity that opens an owner's rack. `Ok(false)` if it is known already or cannot be kept: it is not absolute, or
-/// not a line of text.
+/// Remembers the path of an identity that opens an owner's rack. `Ok(false)` if it is known already
+/// or cannot be kept: it is not absolute, or not a line of text.
 ///
 /// # Errors
 /// Those of writing.

@@ -1,17 +1,19 @@
-//! `IdentityFile` of `~/.ssh/config`: where a person keeps keys that have no usual name (ssh_config(5)).
+//! `IdentityFile` of `~/.ssh/config`: where a person keeps keys that have no usual name
+//! (ssh_config(5)).
 //!
-//! Every one is listed, whatever `Host` or `Match` it is for. Tokens that depend on a host are not expanded, and such paths are left out.
+//! Every one is listed, whatever `Host` or `Match` it is for. Tokens that depend on a host are not
+//! expanded, and such paths are left out.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-/// The most of one file that is read, in bytes.
+/// Maximum number of bytes read of one file.
 const MAX_FILE: u64 = 256 << 10;
-/// How many files are read, the included ones with it.
+/// Maximum number of files read, included ones too.
 const MAX_FILES: usize = 64;
-/// How many keys are listed.
+/// Maximum number of keys listed.
 const MAX_KEYS: usize = 256;
 
 /// Lists the paths in the order of the files.
@@ -52,7 +54,8 @@ fn read_text(path: &Path) -> Option<String> {
     Some(text)
 }
 
-/// Splits a line into keyword and arguments, which blanks or one `=` part, and which may be quoted. `None` for a comment or an empty line.
+/// Splits a line into keyword and arguments, which blanks or one `=` part, and which may be quoted.
+/// `None` for a comment or an empty line.
 fn directive(line: &str) -> Option<(&str, Vec<String>)> {
     let line = line.trim();
     let end = line.find([' ', '\t', '=']).unwrap_or(line.len());
@@ -80,7 +83,8 @@ fn directive(line: &str) -> Option<(&str, Vec<String>)> {
     Some((keyword, args))
 }
 
-/// Expands `~`, `%d` and `%%`. `None` for `none`, for other tokens, and for a relative path where `base` does not say what it is relative to.
+/// Expands `~`, `%d` and `%%`. `None` for `none`, for other tokens, and for a relative path where
+/// `base` does not say what it is relative to.
 fn expand(arg: &str, home: &Path, base: Option<&Path>) -> Option<PathBuf> {
     if arg.eq_ignore_ascii_case("none") {
         return None;
@@ -108,7 +112,8 @@ fn expand(arg: &str, home: &Path, base: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
-/// Lists the files that a pattern means, sorted. `*` and `?` count in the last part of the path only.
+/// Lists the files that a pattern means, sorted. `*` and `?` count in the last part of the path
+/// only.
 fn matching(pattern: &Path) -> Vec<PathBuf> {
     let (Some(dir), Some(name)) = (pattern.parent(), pattern.file_name().and_then(OsStr::to_str)) else {
         return Vec::new();

@@ -1,6 +1,8 @@
-//! Private keys of a home and what each is good for: `~/.ssh`, `IdentityFile` of the ssh config, and what an ssh-agent holds.
+//! Private keys of a home and what each is good for: `~/.ssh`, `IdentityFile` of the ssh config,
+//! and what an ssh-agent holds.
 //!
-//! For `init`, which chooses one, and for errors, which say what was found and why it does not help. Nothing is unlocked and nobody is asked.
+//! For `init`, which chooses one, and for errors, which say what was found and why it does not
+//! help. It unlocks nothing and prompts for nothing.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,7 @@ use crate::recipient::{for_init, read_key_file};
 
 /// Names that commands look for where no key is named, in this order.
 const DEFAULT_KEYS: [&str; 2] = ["id_ed25519", "id_rsa"];
-/// How many findings an error lists.
+/// Maximum number of findings that an error lists.
 const LISTED: usize = 8;
 
 /// An ssh key that could open a rack.
@@ -34,14 +36,15 @@ pub struct Usable {
 pub struct Unusable {
     /// Its file, or how an agent names it.
     pub name: String,
-    /// The reason, in words that fit behind the name.
+    /// The reason, as a phrase that follows the name.
     pub reason: String,
 }
 
 /// Result of a survey.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// Keys that `init` takes: those first that commands find by their names, then the others by path.
+    /// Keys that `init` takes: those first that commands find by their names, then the others by
+    /// path.
     pub usable: Vec<Usable>,
     /// The others.
     pub unusable: Vec<Unusable>,
@@ -110,7 +113,8 @@ impl Survey {
         self.unusable.push(Unusable { name, reason });
     }
 
-    /// Chooses the key of a new rack: the first that commands find by its name, else the only one there is.
+    /// Chooses the key of a new rack: the first that commands find by its name, else the only one
+    /// there is.
     ///
     /// # Errors
     /// [`ErrorCode::BadKeyFile`] where there is none, with what was found and why it does not help; and where there are several.
@@ -180,7 +184,8 @@ pub fn is_default(racks: &Racks, path: &Path) -> bool {
     default_paths(racks.owner(), &racks.ssh_dir()).iter().any(|known| known == path)
 }
 
-/// Every file that could be a key: those found by name first, then those of `~/.ssh` by name, then those of the ssh config.
+/// Every file that could be a key: those found by name first, then those of `~/.ssh` by name, then
+/// those of the ssh config.
 fn candidates(racks: &Racks, found: &[PathBuf]) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(racks.ssh_dir()).into_iter().flatten().flatten();
     let mut in_dir: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();

@@ -18,8 +18,8 @@ pub struct Material {
     pub mech: Mechanism,
     /// When the credential ends by itself, in milliseconds since the Unix epoch, where somebody says so.
     pub credential_expires_at_ms: Option<i64>,
-    /// The `meta` that the host manifest's entry should have, where the vault is ahead of it: a `set` was cut short after the vault was
-    /// written.
+    /// The `meta` that the host manifest's entry should have, where the vault is ahead of it: a
+    /// `set` was cut short after the vault was written.
     pub newer_meta: Option<Value>,
 }
 

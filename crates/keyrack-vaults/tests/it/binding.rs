@@ -1,4 +1,5 @@
-//! Files of os.secure in the wrong place: swapped, restored, edited. Each key yields its own current value or none.
+//! Files of os.secure in the wrong place: swapped, restored, edited. Each key yields its own
+//! current value or none.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +32,7 @@ fn put_file(racks: &Racks, key: &str, bytes: &[u8]) {
     fs::write(racks.secure_path(&slug(key)), bytes).unwrap();
 }
 
-/// Asserts that a key is refused by name, with a way out.
+/// Asserts that a key is refused by name, with a hint and a fix.
 fn refused(rig: &Rig, key: &str, because: &str) {
     let problem = rig.get(key, &SECURE).unwrap_err();
     assert_eq!(problem.code, ErrorCode::VaultMismatch, "{problem}");

@@ -391,7 +391,7 @@ fn an_identity_that_was_named_once_is_found() {
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 
-    // One that is gone, or a file that is not ours to trust, is no failure.
+    // A path that is gone is skipped, and so is a file that is a link.
     for n in 0..20 {
         assert!(identity::remember(&rig.racks, &PathBuf::from(format!("/nonexistent/{n}"))).unwrap());
     }
