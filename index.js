@@ -2,15 +2,18 @@
 // The face of keyrack in Node. Reading is done in this process by the addon; changing, by the command in a child process.
 
 const { del, set, unlock } = require('./lib/change.js');
-const { genContextKeyrackGrantGet, getKeyrackKeyGrant } = require('./lib/context.js');
+const context = require('./lib/context.js');
 const { KeyrackError } = require('./lib/error.js');
 const { formatKeyrackGetAllOutput, formatKeyrackGetOneOutput, formatKeyrackKeyBranch } = require('./lib/format.js');
 const { get, getSync } = require('./lib/get.js');
 const { ErasableSecret } = require('./lib/secret.js');
 const { source } = require('./lib/source.js');
 const { relock, status } = require('./lib/status.js');
+const { guarded } = require('./lib/face.js');
 
-const keyrack = { get, getSync, source, status, relock, unlock, set, del };
+const all = (calls) => Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, guarded(name, call)]));
+const keyrack = all({ get, getSync, source, status, relock, unlock, set, del });
+const { genContextKeyrackGrantGet, getKeyrackKeyGrant } = all(context);
 
 module.exports = {
   ...keyrack,

@@ -1,16 +1,29 @@
 'use strict';
 // Arguments as callers give them. A wrong type is a TypeError that names the argument; what a right type may say is for the addon to judge.
 
+/** The errors made here: a TypeError from anywhere else is a bug. */
+const made = new WeakSet();
+
+/** A TypeError for a caller's mistake. */
+function mistake(message) {
+  const error = new TypeError(message);
+  made.add(error);
+  return error;
+}
+
+/** Returns `true` for an error that says what is wrong with an argument. */
+const isMistake = (error) => made.has(error);
+
 function fail(path, wanted, value) {
   const got = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
-  throw new TypeError(`${path} must be ${wanted}, not ${got}`);
+  throw mistake(`${path} must be ${wanted}, not ${got}`);
 }
 
 /** An options object. Unknown names are refused: a misspelt option must not pass for its default. */
 function options(call, input, names) {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) fail(`${call}: the argument`, 'an object', input);
   for (const name of Object.keys(input)) {
-    if (!names.includes(name)) throw new TypeError(`${call}: there is no option ${name}; the options are ${names.join(', ')}`);
+    if (!names.includes(name)) throw mistake(`${call}: there is no option ${name}; the options are ${names.join(', ')}`);
   }
   return input;
 }
@@ -19,7 +32,7 @@ function options(call, input, names) {
 function text(path, value) {
   if (value === undefined || value === null) return undefined;
   if (typeof value !== 'string') fail(path, 'a string', value);
-  if (value === '' || value.includes('\0')) throw new TypeError(`${path} must not be ${value === '' ? 'empty' : 'text with a NUL in it'}`);
+  if (value === '' || value.includes('\0')) throw mistake(`${path} must not be ${value === '' ? 'empty' : 'text with a NUL in it'}`);
   return value;
 }
 
@@ -47,7 +60,7 @@ function word(path, value, words) {
   if (value === undefined) return words[0];
   if (!words.includes(value)) {
     if (typeof value !== 'string') fail(path, words.map((each) => `'${each}'`).join(' or '), value);
-    throw new TypeError(`${path} must be ${words.map((each) => `'${each}'`).join(' or ')}, not '${value}'`);
+    throw mistake(`${path} must be ${words.map((each) => `'${each}'`).join(' or ')}, not '${value}'`);
   }
   return value;
 }
@@ -57,7 +70,7 @@ function milliseconds(path, value, otherwise) {
   if (value === undefined) return otherwise;
   if (typeof value !== 'number') fail(path, 'a number of milliseconds', value);
   if (!Number.isInteger(value) || value < 1 || value > 0x7fffffff) {
-    throw new TypeError(`${path} must be a whole number of milliseconds between 1 and 2147483647, not ${value}`);
+    throw mistake(`${path} must be a whole number of milliseconds between 1 and 2147483647, not ${value}`);
   }
   return value;
 }
@@ -71,4 +84,4 @@ function signal(path, value) {
   return value;
 }
 
-module.exports = { flag, milliseconds, options, required, signal, text, texts, word };
+module.exports = { flag, isMistake, milliseconds, mistake, options, required, signal, text, texts, word };

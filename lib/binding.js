@@ -3,12 +3,12 @@
 
 const path = require('node:path');
 const { KeyrackError } = require('./error.js');
-const { SUPPORTED, platformDirectory, platformName, repair } = require('./platform.js');
+const { SUPPORTED, installedPlatforms, isBundled, platformDirectory, platformName, repair, root } = require('./platform.js');
 const { version } = require('../package.json');
 
 let loaded;
 
-/** What is said when the native part cannot be had, as the fields of a KeyrackError. */
+/** The fields of a KeyrackError for a native part that cannot be loaded. */
 function missing(cause) {
   const name = platformName();
   if (!SUPPORTED.includes(name)) {
@@ -19,12 +19,11 @@ function missing(cause) {
       cause,
     };
   }
-  return {
-    code: 'binding_missing',
-    message: `the native part of keyrack for ${name} cannot be loaded: ${cause.message.split('\n', 1)[0]}`,
-    ...repair(),
-    cause,
-  };
+  // Most processes never need it.
+  const { explain, factsOf } = require('./failure.js');
+  const facts = factsOf({ name, directory: platformDirectory(name), root, bundled: isBundled(), installed: installedPlatforms(), repair: repair() });
+  const { message, fix, hint } = explain(cause, facts);
+  return { code: 'binding_missing', message: `the native part of keyrack for ${name} cannot be loaded: ${message}`, fix, hint, cause };
 }
 
 /** The addon. Throws a KeyrackError when there is none. */
@@ -36,6 +35,7 @@ function binding() {
     const directory = SUPPORTED.includes(name) ? platformDirectory(name) : null;
     if (directory === null) throw new Error(`the package @keyrack/${name} is not installed`);
     addon = require(path.join(directory, 'keyrack.node'));
+    if (typeof addon.version !== 'function') throw new Error(`${path.join(directory, 'keyrack.node')} is another addon`);
     if (addon.version() !== version) throw new Error(`it is of version ${addon.version()}, this package of ${version}`);
   } catch (cause) {
     throw new KeyrackError(missing(cause));

@@ -71,7 +71,7 @@ async function unlock(input = {}) {
 /** The key that is meant: by its name in this repository, or by its full slug, which is taken at its word where no keyrack.yml speaks. */
 function keyFlags(call, { key, slug }) {
   if (slug === undefined || slug === null) return flag('key', argument.required(`${call}: key`, key));
-  if (key !== undefined && key !== null) throw new TypeError(`${call}: give key or slug, not both`);
+  if (key !== undefined && key !== null) throw argument.mistake(`${call}: give key or slug, not both`);
   return [...flag('key', argument.required(`${call}: slug`, slug)), '--anywhere'];
 }
 
@@ -121,7 +121,7 @@ function secretBytes(secret) {
   // By tag, not instanceof: a test runner's Uint8Array is of another realm.
   if (Object.prototype.toString.call(secret) === '[object Uint8Array]') return Buffer.from(secret);
   if (secret !== null && typeof secret === 'object' && Object.prototype.toString.call(secret.bytes) === '[object Uint8Array]') return Buffer.from(secret.bytes);
-  throw new TypeError('set: secret must be a string, a Uint8Array or an ErasableSecret');
+  throw argument.mistake('set: secret must be a string, a Uint8Array or an ErasableSecret');
 }
 
 function allowsDangerous(call, allow) {

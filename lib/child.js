@@ -49,7 +49,7 @@ function keyrack(args, { secret, discard, prompt, signal, timeoutMs }) {
       });
     } catch (error) {
       wipe();
-      reject(error);
+      reject(error instanceof KeyrackError ? error : notStarted(error));
       return;
     } finally {
       if (tty !== undefined) fs.closeSync(tty);
@@ -103,7 +103,7 @@ function keyrack(args, { secret, discard, prompt, signal, timeoutMs }) {
       resolve({ status, stdout: Buffer.concat(out).toString('utf8'), stderr });
     };
     child.on('error', (cause) => {
-      failure ??= new KeyrackError({ code: 'command_failed', message: `${child.spawnfile} could not be run: ${cause.message}`, cause });
+      failure ??= notStarted(cause, child.spawnfile);
       // Without a process there is no 'close' to wait for.
       if (child.pid === undefined) settle(null);
     });
@@ -115,6 +115,19 @@ function keyrack(args, { secret, discard, prompt, signal, timeoutMs }) {
       child.stdin.end(secret, wipe);
     }
   });
+}
+
+/** The command could not be started: what node says, or the kernel. */
+function notStarted(cause, file = 'keyrack') {
+  const problem = { code: 'command_failed', message: `${file} could not be run: ${cause.message}`, cause };
+  if (cause.code === 'ERR_ACCESS_DENIED') {
+    return new KeyrackError({ ...problem, message: "node's permission model does not let it run keyrack", hint: 'start node with `--allow-child-process` as well' });
+  }
+  if (cause.code === 'EACCES') {
+    const { point, options } = require('./failure.js').mountOf(file);
+    if (options.includes('noexec')) return new KeyrackError({ ...problem, message: `${file} could not be run: ${point} is mounted noexec`, hint: `install keyrack elsewhere, or remount it: \`mount -o remount,exec ${point}\`` });
+  }
+  return new KeyrackError(problem);
 }
 
 function withdrawn(signal) {

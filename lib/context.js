@@ -30,10 +30,10 @@ async function genContextKeyrackGrantGet(input) {
 async function getKeyrackKeyGrant(input, context) {
   const call = 'getKeyrackKeyGrant';
   argument.options(call, input, ['for', 'slugs', 'env', 'org', 'allow']);
-  if (typeof context !== 'object' || context === null) throw new TypeError(`${call}: the second argument must be a context, as genContextKeyrackGrantGet makes it`);
+  if (typeof context !== 'object' || context === null) throw argument.mistake(`${call}: the second argument must be a context, as genContextKeyrackGrantGet makes it`);
   argument.options(`${call}: for`, input.for, ['key', 'repo']);
   const key = argument.text(`${call}: for.key`, input.for.key);
-  if (argument.flag(`${call}: for.repo`, input.for.repo) === (key !== undefined)) throw new TypeError(`${call}: for must be { key } or { repo: true }`);
+  if (argument.flag(`${call}: for.repo`, input.for.repo) === (key !== undefined)) throw argument.mistake(`${call}: for must be { key } or { repo: true }`);
   const env = argument.text(`${call}: env`, input.env);
   const owner = argument.text(`${call}: the context's owner`, context.owner);
   const gitroot = argument.text(`${call}: the context's gitroot`, context.gitroot) ?? NOWHERE;
@@ -41,7 +41,7 @@ async function getKeyrackKeyGrant(input, context) {
   if (key !== undefined) {
     return ask({ ...asked, key, inEnv: env, org: argument.text(`${call}: org`, input.org) }).attempt;
   }
-  if (!Array.isArray(input.slugs)) throw new TypeError(`${call}: slugs must be an array of slugs`);
+  if (!Array.isArray(input.slugs)) throw argument.mistake(`${call}: slugs must be an array of slugs`);
   // Each slug names its env itself.
   return ask({ ...asked, keys: argument.texts(`${call}: slugs`, input.slugs) }).attempts;
 }

@@ -24,7 +24,7 @@ function question(call, input, names) {
   argument.options(`${call}: for`, input.for, ['repo', 'key']);
   const key = argument.text(`${call}: for.key`, input.for.key);
   const repo = argument.flag(`${call}: for.repo`, input.for.repo);
-  if (repo === (key !== undefined)) throw new TypeError(`${call}: for must be { key } or { repo: true }`);
+  if (repo === (key !== undefined)) throw argument.mistake(`${call}: for must be { key } or { repo: true }`);
   const owner = argument.text(`${call}: owner`, input.owner);
   const env = argument.text(`${call}: env`, input.env);
   const org = argument.text(`${call}: org`, input.org);

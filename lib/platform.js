@@ -46,14 +46,69 @@ function platformName() {
   return `linux-${process.arch}-${loader !== null && /ld-musl/.test(loader) ? 'musl' : 'gnu'}`;
 }
 
+/** Says if a file is there. Node 20 throws for one that its permission model hides. */
+function isThere(file) {
+  try {
+    return fs.existsSync(file);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Never called. Programs that copy what a server needs (nft, so Next.js and Vercel) find files by calls like these, with literal paths, and
+ * find none where a path is made at run time. Bundlers, which would try to bundle what a literal `require` names, leave them alone.
+ */
+const traced = () => [
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-x64-gnu/package.json')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-x64-gnu/keyrack.node')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-x64-gnu/bin/keyrack')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-x64-gnu/bin/keyrackd')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-x64-musl/package.json')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-x64-musl/keyrack.node')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-x64-musl/bin/keyrack')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-x64-musl/bin/keyrackd')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-arm64-gnu/package.json')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-arm64-gnu/keyrack.node')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-arm64-gnu/bin/keyrack')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-arm64-gnu/bin/keyrackd')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-arm64-musl/package.json')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-arm64-musl/keyrack.node')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-arm64-musl/bin/keyrack')),
+  fs.existsSync(path.join(__dirname, '../../@keyrack/linux-arm64-musl/bin/keyrackd')),
+];
+
+/** Says if this code is no longer in its package: a bundler has put it into a file of its own. */
+function isBundled() {
+  if (!path.isAbsolute(root)) return true;
+  try {
+    return JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')).name !== 'keyrack' || !isThere(path.join(root, 'lib', 'platform.js'));
+  } catch (error) {
+    // Under node's permission model the file may be there all the same.
+    return error.code !== 'ERR_ACCESS_DENIED';
+  }
+}
+
+/** A published package has no npm/ directory: where there is one, this is a checkout and nothing else is meant. */
+const isCheckout = () => isThere(path.join(root, 'npm')) && !isBundled();
+
+/** The `node_modules/@keyrack` directories above, nearest first. As node looks for them, but by their place alone: require.resolve goes on in NODE_PATH and in the home, and a variable names no file to load. */
+function* scopes() {
+  for (let directory = root, above; directory !== above; above = directory, directory = path.dirname(directory)) {
+    yield path.join(directory, 'node_modules', '@keyrack');
+  }
+}
+
+/** The platforms whose packages are installed, whether or not this is one of them. */
+const installedPlatforms = () => SUPPORTED.filter((name) => [...scopes()].some((scope) => isThere(path.join(scope, name, 'package.json'))));
+
 /**
  * The directory that holds the addon and the binaries of this platform, `null` when there is none: `npm/<platform>` of a checkout,
  * else the installed `@keyrack/<platform>` as node resolves it from here.
  */
 function platformDirectory(name) {
   const checkout = path.join(root, 'npm', name);
-  // A published package has no npm/ directory: where there is one, this is a checkout and nothing else is meant.
-  if (fs.existsSync(path.join(root, 'npm'))) return fs.existsSync(checkout) ? checkout : null;
+  if (isCheckout()) return isThere(checkout) ? checkout : null;
   if (process.versions.pnp) {
     try {
       return path.dirname(require.resolve(`@keyrack/${name}/package.json`));
@@ -61,10 +116,9 @@ function platformDirectory(name) {
       return null;
     }
   }
-  // As node looks for it, but in node_modules alone: require.resolve goes on in NODE_PATH and in the home, and a variable names no file to load.
-  for (let directory = root, above; directory !== above; above = directory, directory = path.dirname(directory)) {
-    const installed = path.join(directory, 'node_modules', '@keyrack', name);
-    if (fs.existsSync(path.join(installed, 'package.json'))) return fs.realpathSync(installed);
+  for (const scope of scopes()) {
+    const installed = path.join(scope, name);
+    if (isThere(path.join(installed, 'package.json'))) return fs.realpathSync(installed);
   }
   return null;
 }
@@ -74,7 +128,7 @@ const isPublished = () => require('../package.json').optionalDependencies !== un
 
 /** What repairs a package whose native part is missing: the command, and what else there is to know. */
 function repair() {
-  if (fs.existsSync(path.join(root, 'npm'))) return { fix: 'npm run build' };
+  if (isCheckout()) return { fix: 'npm run build' };
   if (!isPublished()) {
     return {
       fix: 'npm run build && npm run pack:local -- --out packed',
@@ -87,4 +141,4 @@ function repair() {
   return { fix: 'npm install --force --include=optional keyrack', hint };
 }
 
-module.exports = { SUPPORTED, platformDirectory, platformName, repair, root };
+module.exports = { SUPPORTED, installedPlatforms, isBundled, isThere, platformDirectory, platformName, repair, root, traced };

@@ -1,7 +1,10 @@
 // The installed package in the tools people build and test with: compilers, test runners and bundlers, each as its own documentation starts it.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cpSync, realpathSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
 import { makeConsumer } from './consumer.mjs';
+import { nodeFileTrace } from '@vercel/nft';
 
 describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
   let consumer;
@@ -81,5 +84,23 @@ describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
       await ok(tool('vite', 'bin/vite.js', 'build'));
       await runs('dist/app.mjs').catch(() => runs('dist/app.js'));
     });
+  });
+
+  // Yarn's zip files are nothing that nft knows.
+  it.skipIf(manager === 'yarn')('nft, by which Next.js and Vercel copy what a server needs', async () => {
+    consumer.write('traced.mjs', "import { getSync } from 'keyrack';\nconsole.log(getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt.grant.key.secret);\n");
+    const base = realpathSync(consumer.directory);
+    const { fileList } = await nodeFileTrace([join(base, 'traced.mjs')], { base });
+    // Below the repository, and with no node_modules above that could be used instead.
+    const standalone = join(base, 'standalone');
+    for (const file of fileList) cpSync(join(base, file), join(standalone, file), { recursive: true, verbatimSymlinks: true });
+    renameSync(join(base, 'node_modules'), join(base, 'node_modules.away'));
+    try {
+      expect(await consumer.run([process.execPath, join(standalone, 'traced.mjs')])).toMatchObject({ status: 0, stdout: 's3cret\n', stderr: '' });
+      const binary = "console.log(require('keyrack/bin').binaryPath('keyrackd'))";
+      expect(await consumer.run([process.execPath, '-e', binary], { cwd: standalone })).toMatchObject({ status: 0, stdout: expect.stringMatching(/standalone.*bin\/keyrackd\n$/) });
+    } finally {
+      renameSync(join(base, 'node_modules.away'), join(base, 'node_modules'));
+    }
   });
 });

@@ -1,0 +1,31 @@
+'use strict';
+// The edge of the package: whatever fails leaves as a KeyrackError, or as the TypeError that names a wrong argument.
+
+const { isMistake } = require('./argument.js');
+const { KeyrackError } = require('./error.js');
+
+/** What a caller is handed for something thrown. Anything unforeseen is a bug of keyrack, or of what its host puts in place of node's own. */
+function handedOut(name, error) {
+  if (error instanceof KeyrackError || isMistake(error)) return error;
+  const said = error instanceof Error ? error.message : String(error);
+  return new KeyrackError({ code: 'internal', message: `${name} failed: ${said}`, cause: error });
+}
+
+/** A call of the face, synchronous or not. */
+function guarded(name, call) {
+  const guard = {
+    [name](...given) {
+      try {
+        const answer = call(...given);
+        if (typeof answer?.then !== 'function') return answer;
+        return answer.then(undefined, (error) => Promise.reject(handedOut(name, error)));
+      } catch (error) {
+        throw handedOut(name, error);
+      }
+    },
+  };
+  Object.defineProperty(guard[name], 'length', { value: call.length, configurable: true });
+  return guard[name];
+}
+
+module.exports = { guarded };

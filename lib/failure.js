@@ -1,0 +1,101 @@
+'use strict';
+// Why the addon could not be loaded, and what to do about it. Looked at only once it has failed.
+
+const fs = require('node:fs');
+const path = require('node:path');
+
+/** Where the documentation of bundlers is. */
+const BUNDLERS = "keep keyrack out of the bundle: `serverExternalPackages: ['keyrack']` in next.config.js, `external: ['keyrack']` in esbuild, Vite and Rollup, `externals` in webpack (docs/install.md, Bundlers)";
+
+/** Options of the mount that a file is on (`proc_pid_mountinfo(5)`): of those above it the one with the longest path, and of equals the last. */
+function mountOptions(file, mountinfo) {
+  let best = { point: '', options: [] };
+  for (const line of mountinfo.split('\n')) {
+    const [, , , , escaped, options] = line.split(' ');
+    if (escaped === undefined || options === undefined) continue;
+    const point = escaped.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(parseInt(octal, 8)));
+    const above = point === '/' || file === point || file.startsWith(`${point}/`);
+    if (above && point.length >= best.point.length) best = { point, options: options.split(',') };
+  }
+  return best;
+}
+
+function readMounts() {
+  try {
+    return fs.readFileSync('/proc/self/mountinfo', 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** Facts about this process that a failure is explained by. */
+function factsOf({ name, directory, root, bundled, installed, repair }) {
+  const { permission } = process;
+  const mayRead = (file) => {
+    try {
+      return permission === undefined || permission.has('fs.read', file);
+    } catch {
+      return true;
+    }
+  };
+  return { name, directory, root, bundled, installed, repair, permission: permission !== undefined, mayRead, mountinfo: readMounts() };
+}
+
+/** Says that node's permission model keeps the package from being read. */
+function unreadable(directory) {
+  return { message: `node's permission model does not let it read ${directory}`, hint: `start node with \`--allow-fs-read=${directory}/*\` as well` };
+}
+
+/**
+ * The reason, and what to do, for an addon that could not be loaded: `message`, and `fix` (a command) or `hint` (a sentence) or both.
+ *
+ * @param {Error} cause what node says
+ * @param {ReturnType<typeof factsOf>} facts
+ */
+function explain(cause, { name, directory, root, bundled, installed, repair, permission, mayRead, mountinfo }) {
+  const text = String(cause.message).split('\n', 1)[0];
+  if (cause.code === 'ERR_DLOPEN_DISABLED') {
+    const hint = permission
+      ? 'start node with `--allow-addons` as well; unlock, set and del need `--allow-child-process` too'
+      : 'start node without `--no-addons`';
+    return { message: 'this process of node does not allow addons', hint };
+  }
+  const packages = path.dirname(root);
+  if (directory === null && !bundled && !mayRead(packages)) return unreadable(packages);
+  if (directory !== null && !mayRead(directory)) return unreadable(directory);
+  if (bundled) return { message: 'keyrack was put into a bundle, which has no native part', hint: BUNDLERS };
+  if (directory === null) {
+    const others = installed.filter((each) => each !== name);
+    if (others.length === 0) return { message: `the package @keyrack/${name} is not installed`, ...repair };
+    const only = others.map((each) => `@keyrack/${each}`).join(' and ');
+    return { message: `the package @keyrack/${name} is not installed, only ${only}`, ...repair, hint: 'node_modules was made for another machine or image; install where it is used' };
+  }
+  if (cause.code === 'MODULE_NOT_FOUND') return { message: `${path.join(directory, 'keyrack.node')} is not there`, ...repair };
+  if (cause.code === 'ERR_DLOPEN_FAILED') return refusedByLoader(text, path.join(directory, 'keyrack.node'), mountinfo, repair);
+  return { message: text, ...repair };
+}
+
+/** What the dynamic loader of glibc or musl says of an addon that it does not load. */
+function refusedByLoader(text, file, mountinfo, repair) {
+  if (/Operation not permitted|failed to map segment|Permission denied/.test(text)) {
+    const { point, options } = mountOptions(file, mountinfo);
+    if (options.includes('noexec')) return { message: `${file} is on a file system that nothing may be executed from: ${point} is mounted noexec`, hint: `install keyrack elsewhere, or remount it: \`mount -o remount,exec ${point}\`` };
+    return { message: `the system does not let ${file} be executed: ${text}`, hint: 'a security module (SELinux, AppArmor) or the mode of the file forbids it' };
+  }
+  const version = /version [`'](GLIBC_[0-9.]+)' not found/.exec(text);
+  if (version) return { message: `it needs a newer C library than this system has: ${version[1]}`, hint: 'keyrack runs with glibc 2.28 or later, and with musl (docs/install.md)' };
+  if (/Error relocating|symbol not found|libc\.musl|ld-linux|libc\.so\.6/.test(text)) {
+    return { message: `it was made for another C library: ${text}`, ...repair, hint: 'node_modules was made for another machine or image; install where it is used' };
+  }
+  // glibc says so of a file that is there, and made for another machine.
+  const skipped = text.startsWith(`${file}: cannot open shared object file`);
+  if (skipped || /invalid ELF header|wrong ELF class|file too short|Exec format error|ELF file/.test(text)) {
+    return { message: `${file} is damaged, or made for another machine: ${text}`, ...repair };
+  }
+  return { message: text, ...repair };
+}
+
+/** The mount that a file is on: where, and with which options. */
+const mountOf = (file) => mountOptions(file, readMounts());
+
+module.exports = { explain, factsOf, mountOf, mountOptions };
