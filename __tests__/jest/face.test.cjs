@@ -62,3 +62,11 @@ test('errors and buffers are of this realm', async () => {
 test('the command runs with this process.env', async () => {
   await expect(keyrack.get({ for: { key: 'acme.test.NEVER_SET' }, with: { unlock: true } })).resolves.toMatchObject({ attempt: { status: 'absent' } });
 });
+
+test('a child has what source set only if it is given this process.env', () => {
+  const { execFileSync } = require('node:child_process');
+  keyrack.source({ env: 'test', key: 'acme.test.TOKEN' });
+  const asked = [process.execPath, ['-p', 'process.env.TOKEN'], { encoding: 'utf8' }];
+  expect(execFileSync(...asked)).toBe('undefined\n');
+  expect(execFileSync(asked[0], asked[1], { ...asked[2], env: process.env })).toBe('s3cret\n');
+});
