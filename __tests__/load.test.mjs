@@ -1,4 +1,4 @@
-// Why the native part could not be loaded: each cause brought about for real where that can be done here, and told with what to do about it.
+// Each reason that the native part is not loaded, brought about for real where that is possible here, and told with a remedy.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -42,7 +42,7 @@ function install(directory = base, names = [NAME]) {
 
 const native = (...parts) => join(base, 'node_modules', '@keyrack', NAME, ...parts);
 
-/** What a program says that asks the daemon, and what its call of the command is rejected with. */
+/** A program that prints the error of asking the daemon, and the error of running the command. */
 const ASKS = `
   const keyrack = require('keyrack');
   const told = (error) => (error instanceof keyrack.KeyrackError ? { code: error.code, message: error.message, fix: error.fix, hint: error.metadata.hint } : { raw: String(error) });
@@ -112,7 +112,9 @@ describe('a native part that is not loaded', () => {
     const script = 'mount -t tmpfs -o noexec none "$0" && cp -r "$1/node_modules/." "$0" && shift && exec "$@"';
     const { read, changed } = await ask({ through: (words) => ['unshare', '--mount', 'sh', '-c', script, at, join(base, 'made'), ...words] });
     expect(read).toStrictEqual({ code: 'binding_missing', message: expect.stringContaining(`${at} is mounted noexec`), hint: expect.stringContaining(`mount -o remount,exec ${at}`) });
-    // The command beside it is no better off.
+    const shim = await run('unshare', ['--mount', 'sh', '-c', script, at, join(base, 'made'), 'sh', join(at, 'keyrack', 'bin', 'keyrack'), '--version'], { cwd: base });
+    expect(shim).toMatchObject({ status: 1, stdout: '', stderr: expect.stringMatching(/^keyrack: .*bin\/keyrack could not be run: .* is mounted noexec\nhint: install keyrack elsewhere/) });
+    // So is the command beside it.
     expect(changed).toStrictEqual({ code: 'command_failed', message: expect.stringContaining(`${at} is mounted noexec`), hint: expect.stringContaining('remount,exec') });
   });
 
@@ -196,7 +198,7 @@ describe('a rejection', () => {
     expect(await ask({ file: join(base, 'broken.cjs') })).toStrictEqual([true, 'command_failed', true]);
   });
 
-  it('is a KeyrackError for what nobody thought of, and a TypeError for a wrong argument', async () => {
+  it('is a KeyrackError for an unforeseen error, and a TypeError for a wrong argument', async () => {
     const { get, getSync, KeyrackError } = require('../index.js');
     const trap = { get for() { throw new TypeError('out of a getter') } };
     const unforeseen = await get(trap).catch((error) => error);

@@ -117,18 +117,7 @@ function keyrack(args, { secret, discard, prompt, signal, timeoutMs }) {
   });
 }
 
-/** The command could not be started: what node says, or the kernel. */
-function notStarted(cause, file = 'keyrack') {
-  const problem = { code: 'command_failed', message: `${file} could not be run: ${cause.message}`, cause };
-  if (cause.code === 'ERR_ACCESS_DENIED') {
-    return new KeyrackError({ ...problem, message: "node's permission model does not let it run keyrack", hint: 'start node with `--allow-child-process` as well' });
-  }
-  if (cause.code === 'EACCES') {
-    const { point, options } = require('./failure.js').mountOf(file);
-    if (options.includes('noexec')) return new KeyrackError({ ...problem, message: `${file} could not be run: ${point} is mounted noexec`, hint: `install keyrack elsewhere, or remount it: \`mount -o remount,exec ${point}\`` });
-  }
-  return new KeyrackError(problem);
-}
+const notStarted = (cause, file = 'keyrack') => new KeyrackError(require('./failure.js').notStarted(cause, file));
 
 function withdrawn(signal) {
   return new KeyrackError({ code: 'aborted', message: 'the call was withdrawn by its signal', cause: signal.reason });

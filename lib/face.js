@@ -4,7 +4,7 @@
 const { isMistake } = require('./argument.js');
 const { KeyrackError } = require('./error.js');
 
-/** What a caller is handed for something thrown. Anything unforeseen is a bug of keyrack, or of what its host puts in place of node's own. */
+/** Returns the error to hand to a caller. An unforeseen one is a bug of keyrack, or of a host that replaces node's own functions. */
 function handedOut(name, error) {
   if (error instanceof KeyrackError || isMistake(error)) return error;
   const said = error instanceof Error ? error.message : String(error);

@@ -1,5 +1,5 @@
 'use strict';
-// Why the addon could not be loaded, and what to do about it. Looked at only once it has failed.
+// Reasons and remedies for an addon that could not be loaded. Loaded only once that has happened.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -41,6 +41,8 @@ function factsOf({ name, directory, root, bundled, installed, repair }) {
   return { name, directory, root, bundled, installed, repair, permission: permission !== undefined, mayRead, mountinfo: readMounts() };
 }
 
+const elsewhere = (point) => `install keyrack elsewhere, or remount it: \`mount -o remount,exec ${point}\``;
+
 /** Says that node's permission model keeps the package from being read. */
 function unreadable(directory) {
   return { message: `node's permission model does not let it read ${directory}`, hint: `start node with \`--allow-fs-read=${directory}/*\` as well` };
@@ -75,11 +77,11 @@ function explain(cause, { name, directory, root, bundled, installed, repair, per
   return { message: text, ...repair };
 }
 
-/** What the dynamic loader of glibc or musl says of an addon that it does not load. */
+/** Explains the message of the dynamic loader of glibc or musl. */
 function refusedByLoader(text, file, mountinfo, repair) {
   if (/Operation not permitted|failed to map segment|Permission denied/.test(text)) {
     const { point, options } = mountOptions(file, mountinfo);
-    if (options.includes('noexec')) return { message: `${file} is on a file system that nothing may be executed from: ${point} is mounted noexec`, hint: `install keyrack elsewhere, or remount it: \`mount -o remount,exec ${point}\`` };
+    if (options.includes('noexec')) return { message: `${file} is on a file system that nothing may be executed from: ${point} is mounted noexec`, hint: elsewhere(point) };
     return { message: `the system does not let ${file} be executed: ${text}`, hint: 'a security module (SELinux, AppArmor) or the mode of the file forbids it' };
   }
   const version = /version [`'](GLIBC_[0-9.]+)' not found/.exec(text);
@@ -95,7 +97,13 @@ function refusedByLoader(text, file, mountinfo, repair) {
   return { message: text, ...repair };
 }
 
-/** The mount that a file is on: where, and with which options. */
-const mountOf = (file) => mountOptions(file, readMounts());
+/** The fields of a KeyrackError for a command that node or the kernel does not start. */
+function notStarted(cause, file) {
+  const problem = { code: 'command_failed', message: `${file} could not be run: ${cause.message}`, cause };
+  if (cause.code === 'ERR_ACCESS_DENIED') return { ...problem, message: "node's permission model does not let it run keyrack", hint: 'start node with `--allow-child-process` as well' };
+  if (cause.code !== 'EACCES') return problem;
+  const { point, options } = mountOptions(file, readMounts());
+  return options.includes('noexec') ? { ...problem, message: `${file} could not be run: ${point} is mounted noexec`, hint: elsewhere(point) } : problem;
+}
 
-module.exports = { explain, factsOf, mountOf, mountOptions };
+module.exports = { explain, factsOf, mountOptions, notStarted };

@@ -46,7 +46,7 @@ function platformName() {
   return `linux-${process.arch}-${loader !== null && /ld-musl/.test(loader) ? 'musl' : 'gnu'}`;
 }
 
-/** Says if a file is there. Node 20 throws for one that its permission model hides. */
+/** Returns `true` if a file is there. Node 20 throws for one that its permission model hides. */
 function isThere(file) {
   try {
     return fs.existsSync(file);
@@ -78,7 +78,7 @@ const traced = () => [
   fs.existsSync(path.join(__dirname, '../../@keyrack/linux-arm64-musl/bin/keyrackd')),
 ];
 
-/** Says if this code is no longer in its package: a bundler has put it into a file of its own. */
+/** Returns `true` if this code is no longer in its package: a bundler has put it into a file of its own. */
 function isBundled() {
   if (!path.isAbsolute(root)) return true;
   try {
