@@ -117,7 +117,7 @@ impl Context {
     }
 }
 
-/// How much memory is tried for, in bytes: what a daemon needs at least.
+/// Memory that a probe asks for, in bytes: the least that a daemon needs.
 const PROBED: usize = 1024 * 1024;
 
 /// What a caller demands of a daemon.
@@ -130,8 +130,8 @@ pub struct Demands {
 }
 
 impl Demands {
-    /// What to do about a daemon that cannot tell login sessions apart. `names_peers`: the kernel hands out the process behind a
-    /// connection.
+    /// Returns the hint for a daemon that cannot tell login sessions apart. `names_peers`: the kernel hands out the process behind
+    /// a connection.
     pub fn session_hint(names_peers: bool) -> &'static str {
         if names_peers {
             "no daemon could here: log in by a way that makes a login session (ssh, a display manager, `machinectl shell`), or unset KEYRACK_REQUIRE_SESSION"
@@ -176,7 +176,7 @@ impl MemoryRank {
         }
     }
 
-    /// Why no daemon could have memory this good here, in a sentence; `None` if one could.
+    /// Returns the reason, in a sentence, that no daemon could have memory this good here; `None` if one could.
     pub fn unavailable(self) -> Option<String> {
         let mode = match self {
             MemoryRank::Unlocked => return None,

@@ -30,7 +30,7 @@ pub enum Lack {
     Mdwe,
 }
 
-/// What the kernels of Debian 11, Ubuntu 22.04 and Debian 12 lack of what keyrack uses.
+/// Features that keyrack uses and the kernels of Debian 11, Ubuntu 22.04 and Debian 12 lack.
 pub const OLD_KERNELS: [(&str, &[Lack]); 3] = [
     ("5.10", &[Lack::PeerPidfd, Lack::Landlock, Lack::SecretMemory, Lack::Mdwe]),
     ("5.15", &[Lack::PeerPidfd, Lack::SecretMemory, Lack::Mdwe]),

@@ -91,16 +91,16 @@ fn supports(running: Option<kernel::Version>) -> Result<(), Problem> {
     }
 }
 
-/// Does what a start does before it touches its socket. The process must be hidden and hardened as a daemon is.
+/// Takes the steps of a start that come before its socket. The process must be hidden and hardened as a daemon is.
 ///
 /// # Errors
-/// What would keep a daemon from starting here.
+/// The error that a start would end with.
 pub fn check(settings: Settings, limits: Limits) -> Result<Word<'static>, Problem> {
     able(limits)?;
     Ok(Word::Fit(memory(settings)?.mode().name()))
 }
 
-/// What must hold before a socket is touched.
+/// Checks that a daemon can tell callers apart and has enough files.
 fn able(limits: Limits) -> Result<(), Problem> {
     see_all_processes()?;
     enough_files(limits.nofile)

@@ -528,7 +528,7 @@ fn doctor_tells_that_processes_are_hidden() {
     said.says("kernel.start", "skip", &["as said above"]);
 }
 
-/// A daemon hides itself from debuggers, and so from its own user where `/proc` hides processes: it is no stranger.
+/// A daemon hides itself from debuggers, and so from its own user where `/proc` hides processes. It is still that user's own daemon.
 #[test]
 fn hidepid_under_a_running_daemon_is_named() {
     let test = "hidepid_under_a_running_daemon_is_named";

@@ -20,7 +20,7 @@ use crate::wire_names;
 /// The longest a daemon may take to serve.
 const READY: Duration = Duration::from_secs(10);
 
-/// What keys must be kept in.
+/// Names the memory that keys must be kept in.
 const MEMORY: &str = "KEYRACK_MEMORY";
 
 /// The variables the daemon knows. Nothing else of the environment goes to it.
@@ -93,7 +93,7 @@ fn start(ctx: &Context, place: &Place, keyrackd: &Path) -> Result<(), Problem> {
     Err(reported(&words))
 }
 
-/// What of the caller's environment goes to the daemon.
+/// Variables of the caller's environment that go to the daemon.
 fn variables(ctx: &Context) -> Vec<(&OsStr, &OsStr)> {
     VARIABLES.iter().filter_map(|name| Some((OsStr::new(*name), ctx.env.filled(name)?))).collect()
 }
@@ -143,7 +143,7 @@ fn reported(words: &[u8]) -> Problem {
     problem
 }
 
-/// What stands before and after a label.
+/// Splits a text at the last label in it.
 fn parted<'t>(text: &'t str, label: &str) -> (&'t str, Option<&'t str>) {
     text.rsplit_once(label).map_or((text, None), |(text, after)| (text, Some(after.trim())))
 }

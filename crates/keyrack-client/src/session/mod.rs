@@ -371,13 +371,13 @@ enum Again {
     Never,
 }
 
-/// What a daemon could have on this machine.
+/// Properties that a daemon can have on this machine.
 struct Here<'a> {
-    /// How far the kernel tells us from the daemon.
+    /// Boundary between this process and the daemon, as the kernel tells them apart.
     boundary: Boundary,
     /// The kernel hands out the process behind a connection.
     names_peers: bool,
-    /// Why no daemon could have memory this good.
+    /// Reason that no daemon could have memory this good.
     lacks: &'a dyn Fn(MemoryRank) -> Option<String>,
 }
 

@@ -52,7 +52,7 @@ fn start(told: bool, checked: Result<String, Problem>) -> Check {
     match checked {
         Ok(memory) => Check::ok(name, format!("a daemon can start here, with {memory} memory for keys")),
         Err(problem) if problem.code == ErrorCode::DaemonStartFailed => unknown(name),
-        // Which says nothing of a start without one.
+        // It says nothing about a start without a debugger.
         Err(problem) if problem.code == ErrorCode::Traced => {
             Check::skip(name, "keyrackd does not start under a debugger, and one follows this doctor")
         }
@@ -184,7 +184,7 @@ fn ptrace_scope(scope: &str) -> Check {
 mod tests {
     use super::*;
 
-    /// What keyrackd answers on each kernel, and what the doctor makes of it.
+    /// Answers of keyrackd on each kernel, and the checks made of them.
     #[test]
     fn doctor_repeats_what_a_start_says() {
         let error = |code: ErrorCode, message: &str| Err(Problem::new(code, message));

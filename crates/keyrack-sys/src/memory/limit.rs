@@ -16,7 +16,7 @@ use super::mapping::{Mapping, PAGE};
 use super::{Mode, secretmem};
 use crate::proc::{number_after, read_small};
 
-/// Why no memory of a kind can be had, whatever its amount: an errno.
+/// Errno of a kind of memory that is unavailable, whatever the amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limited(pub(super) i32);
 

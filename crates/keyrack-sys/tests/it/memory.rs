@@ -244,7 +244,7 @@ fn without_memfd_secret_it_is_locked_and_says_so() {
     }
 }
 
-/// What kernels, and filters of containers, answer to the calls that a pool makes to lock memory.
+/// Answers of kernels, and of filters of containers, to the calls that a pool makes to lock memory.
 #[test]
 fn lock_probe_asks_what_a_pool_does() {
     const NONE: u32 = libc::PROT_NONE.cast_unsigned();
