@@ -8,6 +8,7 @@
 compile_error!("keyrack-sys has a backend for Linux only");
 
 pub mod ancestors;
+pub mod beneath;
 pub mod clock;
 pub mod dir;
 pub mod drain;
