@@ -88,6 +88,8 @@ codes! {
     NoManifest = "no_manifest", 2;
     /// `keyrack.yml` or one it extends is malformed.
     ManifestInvalid = "manifest_invalid", 2;
+    /// The repository, or a file that declares keys in it, belongs to another user.
+    RepositoryUntrusted = "repository_untrusted", 2;
     /// A file that keyrack writes does not say what it should.
     OutOfDate = "out_of_date", 2;
     /// The command works only inside a git repository.

@@ -23,6 +23,7 @@ pub mod repo_manifest;
 pub mod reserved;
 pub mod secret_text;
 pub mod set_rule;
+pub mod shorten;
 pub mod slug;
 #[cfg(feature = "store")]
 pub mod store;

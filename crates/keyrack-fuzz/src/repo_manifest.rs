@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use keyrack_client::manifest::parse;
-use keyrack_core::repo_manifest::{MANIFEST_PATH, Node, Value, contained, hydrate};
+use keyrack_core::repo_manifest::{MANIFEST_PATH, Node, Source, Value, contained, hydrate};
 use keyrack_core::{ErrorCode, Problem, Slug};
 
 /// The text of a root file; each file it extends is itself the same text.
@@ -26,7 +26,7 @@ pub fn repo_manifest(data: &[u8]) {
         reads += 1;
         assert_eq!(contained(path).as_deref(), Some(path), "nothing outside the repository is asked for");
         assert!(reads <= text.len(), "each file is read once");
-        parse(path, text).map(Some)
+        parse(path, text).map(Source::Content).map(Some)
     });
     match hydrated {
         Ok(manifest) => {

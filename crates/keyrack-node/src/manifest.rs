@@ -15,9 +15,9 @@ use crate::realm::Realm;
 #[napi]
 pub fn manifest(realm: Realm) -> napi::Result<String> {
     let answered = guarded(realm.invocation(), || {
-        let cwd = realm.context()?.cwd;
-        let Some(root) = find_git_root(&cwd) else { return Ok("null".to_owned()) };
-        let found = load(&root)?;
+        let ctx = realm.context()?;
+        let Some(root) = find_git_root(&ctx.cwd) else { return Ok("null".to_owned()) };
+        let found = load(&ctx, &root)?;
         let uri = root.join(MANIFEST_PATH);
         Ok::<_, crate::guard::Fault>(match found {
             Some(found) => value(&found, &uri.to_string_lossy()).to_string(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use keyrack_client::manifest;
+use keyrack_client::{Context, manifest};
 use keyrack_core::host_manifest::{HostManifest, Recipient};
 use keyrack_core::{ErrorCode, Org, Problem};
 use keyrack_vaults::identity::Survey;
@@ -89,6 +89,7 @@ pub fn init(outside: &Outside<'_>, ask: &InitAsk) -> Result<Initialised, Problem
             let at = ask.at.as_deref().unwrap_or(keyrack_core::repo_manifest::MANIFEST_PATH);
             let path = below(root, at)?;
             stays_inside(root, &path)?;
+            manifest::check_ownership(&outside.client, root)?;
             Some((root.clone(), path))
         }
         _ => None,
@@ -96,7 +97,7 @@ pub fn init(outside: &Outside<'_>, ask: &InitAsk) -> Result<Initialised, Problem
     let racks = outside.racks()?;
     let Host { effect, recipient, remembered } = init_host(outside, &racks, ask.key.as_deref(), label)?;
     let repo = match (repo_path, org) {
-        (Some((root, path)), Some(org)) => Some(init_repo(&root, &path, org)?),
+        (Some((root, path)), Some(org)) => Some(init_repo(&outside.client, &root, &path, org)?),
         _ => None,
     };
     let host_path = racks.manifest_path();
@@ -212,11 +213,12 @@ pub(crate) fn stays_inside(root: &Path, path: &str) -> Result<(), Problem> {
     Err(Problem::new(ErrorCode::ManifestInvalid, message))
 }
 
-fn init_repo(root: &Path, path: &str, org: &str) -> Result<RepoManifest, Problem> {
+fn init_repo(ctx: &Context, root: &Path, path: &str, org: &str) -> Result<RepoManifest, Problem> {
     let full = root.join(path);
     let held = Held::take(&full)?;
     if held.read()?.is_some() {
-        let there = manifest::load_from(root, path)?.map_or_else(|| org.to_owned(), |manifest| manifest.org);
+        let there =
+            manifest::load_from(ctx, root, path)?.map_or_else(|| org.to_owned(), |manifest| manifest.org);
         return Ok(RepoManifest { effect: Effect::Found, path: full, org: there });
     }
     held.write(&format!("org: {org}\n"))?;

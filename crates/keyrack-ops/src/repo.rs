@@ -21,7 +21,7 @@ impl Repo {
     /// The one the caller stands in.
     pub(crate) fn of(ctx: &Context) -> Result<Self, Problem> {
         let root = manifest::find_git_root(&ctx.cwd);
-        let found = root.as_deref().map(manifest::load).transpose()?.flatten();
+        let found = root.as_deref().map(|root| manifest::load(ctx, root)).transpose()?.flatten();
         Ok(Repo { root, path: MANIFEST_PATH.to_owned(), manifest: found })
     }
 
@@ -29,7 +29,7 @@ impl Repo {
     pub(crate) fn with_manifest_at(ctx: &Context, at: &str) -> Result<Self, Problem> {
         let root = manifest::find_git_root(&ctx.cwd).ok_or_else(no_repo)?;
         let path = below(&root, at)?;
-        let Some(found) = manifest::load_from(&root, &path)? else {
+        let Some(found) = manifest::load_from(ctx, &root, &path)? else {
             return Err(Problem::new(
                 ErrorCode::NoManifest,
                 format!("there is no {path} in {}", root.display()),

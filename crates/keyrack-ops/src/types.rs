@@ -78,7 +78,7 @@ pub fn types(ctx: &Context, ask: &TypesAsk) -> Result<Types, Problem> {
     let Some(root) = manifest::find_git_root(&ctx.cwd) else {
         return Err(Problem::new(ErrorCode::NotARepo, "this is not in a git repository"));
     };
-    let Some(declared) = manifest::load(&root)? else {
+    let Some(declared) = manifest::load(ctx, &root)? else {
         let message = format!("there is no {MANIFEST_PATH} in {}", root.display());
         return Err(Problem::new(ErrorCode::NoManifest, message)
             .fix(Fix::with_owner("init", &ctx.owner, []))

@@ -1,22 +1,36 @@
-//! `keyrack.yml`: found from where the caller stands, read with what it extends, never from outside the repository.
+//! `keyrack.yml`: found from where the caller stands, read with what it extends, never from outside the repository, and never from one of
+//! another user.
 
+mod git_config;
 mod git_root;
+mod ownership;
 mod yaml;
 
 pub use git_root::find_git_root;
+pub use ownership::SAFE_DIRECTORY;
 pub use yaml::parse;
 
-use std::fs::File;
+use std::collections::HashMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use keyrack_core::repo_manifest::{MANIFEST_PATH, RawManifest, RepoManifest, hydrate};
+use keyrack_core::repo_manifest::{MANIFEST_PATH, Node, RepoManifest, Source, Value, hydrate};
+use keyrack_core::shorten::{PATH, shortened};
 use keyrack_core::{ErrorCode, Problem};
+use keyrack_sys::beneath::{BeneathError, Root};
+use keyrack_sys::file::FileId;
+use ownership::Ownership;
 
 use crate::context::Context;
 
-/// The largest manifest that is read, in bytes.
+/// The largest manifest file that is read, in bytes.
 pub const LARGEST: u64 = 1 << 20;
+
+/// Bytes of all files of one manifest together.
+pub const LARGEST_IN_ALL: u64 = 4 << 20;
+
+/// YAML values in all files of one manifest together, whatever they mean: to read one takes microseconds.
+pub const MAX_VALUES: usize = 200_000;
 
 /// The manifest of the repository the context stands in; `None` outside of one, and where it has none.
 ///
@@ -24,7 +38,7 @@ pub const LARGEST: u64 = 1 << 20;
 /// As [`load`].
 pub fn of(ctx: &Context) -> Result<Option<RepoManifest>, Problem> {
     match find_git_root(&ctx.cwd) {
-        Some(root) => load(&root),
+        Some(root) => load(ctx, &root),
         None => Ok(None),
     }
 }
@@ -33,69 +47,127 @@ pub fn of(ctx: &Context) -> Result<Option<RepoManifest>, Problem> {
 /// [`RepoManifest::faults`].
 ///
 /// # Errors
-/// [`ErrorCode::ManifestInvalid`] naming file and line, [`ErrorCode::Io`].
-pub fn load(git_root: &Path) -> Result<Option<RepoManifest>, Problem> {
-    load_from(git_root, MANIFEST_PATH)
+/// [`ErrorCode::ManifestInvalid`] naming file and line, [`ErrorCode::RepositoryUntrusted`] naming what belongs to another user, [`ErrorCode::Io`].
+pub fn load(ctx: &Context, git_root: &Path) -> Result<Option<RepoManifest>, Problem> {
+    load_from(ctx, git_root, MANIFEST_PATH)
 }
 
 /// The same for a manifest at another path below the root.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_from(git_root: &Path, path: &str) -> Result<Option<RepoManifest>, Problem> {
-    let mut files = Files { git_root: git_root.to_owned(), real_root: None };
+pub fn load_from(ctx: &Context, git_root: &Path, path: &str) -> Result<Option<RepoManifest>, Problem> {
+    let Some(root) = open_root(git_root)? else { return Ok(None) };
+    let mut files =
+        Files { root, ownership: Ownership::new(ctx), read_as: HashMap::new(), bytes: 0, values: 0 };
     match files.read(path)? {
-        Some(raw) => hydrate(&raw, |path| files.read(path)).map(Some),
-        None => Ok(None),
+        Some(Source::Content(raw)) => hydrate(&raw, |path| files.read(path)).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Refuses a repository that belongs to another user, before anything is written into it.
+///
+/// # Errors
+/// [`ErrorCode::RepositoryUntrusted`] naming what belongs to another user, [`ErrorCode::Io`].
+pub fn check_ownership(ctx: &Context, git_root: &Path) -> Result<(), Problem> {
+    match open_root(git_root)? {
+        Some(root) => Ownership::new(ctx).check_repository(&root),
+        None => Ok(()),
+    }
+}
+
+fn open_root(path: &Path) -> Result<Option<Root>, Problem> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match Root::open(path) {
+        Ok(root) => Ok(Some(root)),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
+        Err(error) => Err(Problem::new(ErrorCode::Io, format!("cannot open {}: {error}", path.display()))),
     }
 }
 
 /// The files of one repository.
-struct Files {
-    git_root: PathBuf,
-    /// The root without symbolic links, once it was needed.
-    real_root: Option<PathBuf>,
+struct Files<'c> {
+    root: Root,
+    ownership: Ownership<'c>,
+    /// The path that each file was first read by.
+    read_as: HashMap<FileId, String>,
+    /// Bytes read so far.
+    bytes: u64,
+    /// YAML values read so far.
+    values: usize,
 }
 
-impl Files {
+impl Files<'_> {
     /// Reads the file at a path below the root; `None` if there is none.
-    fn read(&mut self, path: &str) -> Result<Option<RawManifest>, Problem> {
+    fn read(&mut self, path: &str) -> Result<Option<Source>, Problem> {
+        let shown = shortened(path, PATH);
         let failed =
-            |error: &std::io::Error| Problem::new(ErrorCode::Io, format!("cannot read {path}: {error}"));
-        let invalid = |what: &str| Problem::new(ErrorCode::ManifestInvalid, format!("{path}: {what}"));
-        let real = match self.git_root.join(path).canonicalize() {
-            Ok(real) => real,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
-            Err(error) => return Err(failed(&error)),
+            |error: &std::io::Error| Problem::new(ErrorCode::Io, format!("cannot read {shown}: {error}"));
+        let invalid = |what: &str| Problem::new(ErrorCode::ManifestInvalid, format!("{shown}: {what}"));
+        let opened = match self.root.open_file(Path::new(path)) {
+            Ok(opened) => opened,
+            Err(BeneathError::Missing) => return Ok(None),
+            Err(BeneathError::Outside) => {
+                return Err(invalid("it is a symbolic link that leads out of the repository"));
+            }
+            Err(BeneathError::NotAFile) => return Err(invalid("it is not a file")),
+            Err(BeneathError::Io(error)) => return Err(failed(&error)),
         };
-        let root = match &self.real_root {
-            Some(root) => root,
-            None => self.real_root.insert(self.git_root.canonicalize().map_err(|error| failed(&error))?),
-        };
-        if !real.starts_with(root) {
-            return Err(invalid("it is a symbolic link that leads out of the repository"));
+        if self.read_as.is_empty() {
+            self.ownership.check_repository(&self.root)?;
         }
-        // Before it is opened: a pipe would keep us waiting.
-        let found = real.metadata().map_err(|error| failed(&error))?;
-        if !found.is_file() {
-            return Err(invalid("it is not a file"));
+        for (path, owner) in &opened.way {
+            self.ownership.check(&self.root, path, *owner)?;
+        }
+        if let Some(first) = self.read_as.get(&opened.id) {
+            return Ok(Some(Source::Same(first.clone())));
         }
         let mut bytes = Vec::new();
-        let file = File::open(&real).map_err(|error| failed(&error))?;
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
-        if u64::try_from(bytes.len()).is_ok_and(|len| len > LARGEST) {
+        opened.file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if length > LARGEST {
             return Err(invalid(&format!("it is larger than {LARGEST} bytes")));
         }
+        self.bytes += length;
+        if self.bytes > LARGEST_IN_ALL {
+            return Err(invalid(&format!(
+                "with it the manifest's files are larger than {LARGEST_IN_ALL} bytes"
+            )));
+        }
         let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is not UTF-8"))?;
-        parse(path, text).map(Some)
+        let raw = parse(path, text)?;
+        self.values += count(&raw.root);
+        if self.values > MAX_VALUES {
+            return Err(invalid(&format!("with it the manifest's files hold more than {MAX_VALUES} values")));
+        }
+        self.read_as.insert(opened.id, path.to_owned());
+        Ok(Some(Source::Content(raw)))
     }
+}
+
+/// How many values a tree holds.
+fn count(root: &Node) -> usize {
+    let mut count = 0;
+    let mut left = vec![root];
+    while let Some(node) = left.pop() {
+        count += 1;
+        match &node.value {
+            Value::List(items) => left.extend(items),
+            Value::Map(fields) => left.extend(fields.iter().map(|(_, value)| value)),
+            Value::Null | Value::Bool | Value::Number | Value::Text(_) => {}
+        }
+    }
+    count
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use crate::Environment;
 
     use super::*;
 
@@ -119,7 +191,11 @@ mod tests {
         }
 
         fn load(&self) -> Result<Option<RepoManifest>, Problem> {
-            load(&self.path("repo"))
+            self.load_at("repo")
+        }
+
+        fn load_at(&self, root: &str) -> Result<Option<RepoManifest>, Problem> {
+            load(&Context::new("/", Environment::default()), &self.path(root))
         }
 
         fn refused(&self, part: &str) {
@@ -151,7 +227,7 @@ mod tests {
         fs::remove_dir(repo.path("repo/.agent")).unwrap();
         fs::write(repo.path("repo/.agent"), "").unwrap();
         assert_eq!(repo.load().unwrap(), None);
-        assert_eq!(load(&repo.path("nowhere")).unwrap(), None);
+        assert_eq!(repo.load_at("nowhere").unwrap(), None);
     }
 
     #[test]
@@ -173,7 +249,7 @@ mod tests {
         // A root that is itself reached by a link is no way out.
         symlink(repo.path("repo"), repo.path("alias")).unwrap();
         repo.put("repo/.agent/keyrack.yml", "org: acme\nenv.test: [A]\n");
-        assert!(load(&repo.path("alias")).unwrap().is_some());
+        assert!(repo.load_at("alias").unwrap().is_some());
     }
 
     #[test]
@@ -193,5 +269,48 @@ mod tests {
         repo.refused("x: it is not UTF-8");
         fs::write(repo.path("repo/x"), "org: [").unwrap();
         repo.refused("x:1: not valid YAML");
+    }
+
+    #[test]
+    fn all_files_together_are_bounded() {
+        let names: Vec<String> = (0..9).map(|at| format!("{at}.yml")).collect();
+        let repo = Repo::new(&format!("org: acme\nextends: [{}]\n", names.join(", ")));
+        let text = format!("org: acme\nenv.test:\n  - K\n#{}", "x".repeat(500_000));
+        for name in &names[..8] {
+            repo.put(&format!("repo/{name}"), &text);
+        }
+        repo.put("repo/8.yml", "org: acme\n");
+        assert!(repo.load().is_ok(), "eight of half a megabyte");
+        repo.put("repo/8.yml", &text);
+        repo.refused("8.yml: with it the manifest's files are larger than 4194304 bytes");
+        // The same file under nine names is read once.
+        for name in &names[1..] {
+            fs::remove_file(repo.path(&format!("repo/{name}"))).unwrap();
+            fs::hard_link(repo.path("repo/0.yml"), repo.path(&format!("repo/{name}"))).unwrap();
+        }
+        let manifest = repo.load().unwrap().unwrap();
+        assert_eq!((manifest.extends.len(), manifest.keys().len()), (1, 1));
+    }
+
+    #[test]
+    fn values_that_mean_nothing_are_bounded_too() {
+        let names: Vec<String> = (0..9).map(|at| format!("{at}.yml")).collect();
+        let repo = Repo::new(&format!("org: acme\nextends: [{}]\n", names.join(", ")));
+        let text = format!("org: acme\nx: [{}]\n", "x,".repeat(24_000));
+        names.iter().for_each(|name| repo.put(&format!("repo/{name}"), &text));
+        repo.refused("8.yml: with it the manifest's files hold more than 200000 values");
+    }
+
+    #[test]
+    fn long_names_are_not_repeated() {
+        let long = "x".repeat(900_000);
+        for text in [
+            format!("{long}: 1\n{long}: 2\n"),
+            format!("a: *{long}\n"),
+            format!("org: a\nextends: [{long}]\n"),
+        ] {
+            let problem = Repo::new(&text).load().unwrap_err();
+            assert!(problem.message.len() < 1000, "{}", problem.message.len());
+        }
     }
 }

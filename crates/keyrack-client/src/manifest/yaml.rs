@@ -2,11 +2,15 @@
 //! than its size is worth.
 
 use keyrack_core::repo_manifest::{Child, Node, RawManifest, Value};
+use keyrack_core::shorten::{PATH, shortened};
 use keyrack_core::{ErrorCode, Problem};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned, UserMessageFormatter};
 
 use crate::render::text::clean;
+
+/// Most characters of what the parser says, which quotes names of the file.
+const MESSAGE: usize = 256;
 
 /// Reads one manifest file. `path` is what messages call it.
 ///
@@ -26,6 +30,7 @@ pub fn parse(path: &str, text: &str) -> Result<RawManifest, Problem> {
             let line = error.location().map(|location| location.line()).filter(|line| *line > 0);
             let line = line.map_or(String::new(), |line| format!(":{line}"));
             let what = clean(&error.without_snippet().render_with_formatter(&UserMessageFormatter));
+            let (path, what) = (shortened(path, PATH), shortened(&what, MESSAGE));
             Err(Problem::new(ErrorCode::ManifestInvalid, format!("{path}{line}: not valid YAML: {what}")))
         }
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fix::Invocation;
-use crate::repo_manifest::{MANIFEST_PATH, Node, RawManifest, hydrate};
+use crate::repo_manifest::{MANIFEST_PATH, Node, RawManifest, Source, hydrate};
 
 fn manifest(json: &str) -> RepoManifest {
     let root = serde_json::from_str(json).unwrap();
@@ -403,7 +403,8 @@ fn an_env_is_required_where_an_extended_file_has_one() {
     let extending = |role: &str| {
         let role: Node = serde_json::from_str(role).unwrap();
         let root = RawManifest { path: MANIFEST_PATH.into(), root: root.clone() };
-        hydrate(&root, |path| Ok(Some(RawManifest { path: path.into(), root: role.clone() }))).unwrap()
+        let role = |path: &str| Source::Content(RawManifest { path: path.into(), root: role.clone() });
+        hydrate(&root, |path| Ok(Some(role(path)))).unwrap()
     };
     let whole = |manifest: &RepoManifest, env| {
         let ask = Ask { key: None, env, org: None, owner: &Owner::DEFAULT, manifest: Some(manifest) };

@@ -5,6 +5,7 @@ use super::{KeySpec, RawManifest, UNREADABLE};
 use crate::env::Env;
 use crate::error::{ErrorCode, Problem};
 use crate::grade::MinimumGrade;
+use crate::shorten::{NAME, PATH, quoted, shortened};
 use crate::slug::{Slug, check_known_name};
 
 /// A key as a section declares it, before it has a slug.
@@ -26,7 +27,7 @@ pub(super) struct Place<'a> {
 impl Place<'_> {
     /// A fault in this section: file, line, section and what is wrong.
     pub(super) fn fault(self, line: u64, what: &str) -> Problem {
-        let (path, section) = (&self.file.path, self.section);
+        let (path, section) = (shortened(&self.file.path, PATH), shortened(self.section, NAME));
         let line = if line == 0 { String::new() } else { format!(":{line}") };
         invalid(&format!("{path}{line}: {section}: {what}"))
     }
@@ -56,8 +57,9 @@ impl Entry {
                 [] => Err(format!("entry {nth} is empty: it must name a key")),
                 [(name, grade), rest @ ..] => {
                     if let Some((extra, value)) = rest.first() {
+                        let (name, extra) = (shortened(name, NAME), quoted(extra));
                         let what = format!(
-                            "{name}: {extra:?} is not understood here: give the entry as a record with `key: {name}`"
+                            "{name}: {extra} is not understood here: give the entry as a record with `key: {name}`"
                         );
                         faults.push(place.fault(value.line, &what));
                     }
@@ -75,12 +77,13 @@ impl Entry {
 
     /// `NAME: grade`
     fn graded(name: &str, grade: &Node, place: Place<'_>, faults: &mut Vec<Problem>) -> Self {
+        let shown = shortened(name, NAME);
         let read = match &grade.value {
             Value::Null => Ok(MinimumGrade::default()),
             Value::Text(text) => {
-                MinimumGrade::parse(text).map_err(|word| format!("{name}: {word:?} is not a grade"))
+                MinimumGrade::parse(text).map_err(|word| format!("{shown}: {} is not a grade", quoted(&word)))
             }
-            other => Err(format!("{name}: its grade is {}, not a string", other.kind())),
+            other => Err(format!("{shown}: its grade is {}, not a string", other.kind())),
         };
         let (grade, fault) = match read {
             Ok(minimum) => (minimum, None),
@@ -115,8 +118,10 @@ impl Entry {
                 entry.optional_if_has = Some(variable.clone());
             }
             Some((line, _)) => {
-                let what =
-                    format!("{name}: `is-optional-if-has` must be the name of an environment variable");
+                let what = format!(
+                    "{}: `is-optional-if-has` must be the name of an environment variable",
+                    shortened(name, NAME)
+                );
                 faults.push(place.fault(line, &what));
             }
         }

@@ -1,7 +1,9 @@
 //! From files to keys: sections, the expansion of `env.all`, and `extends`.
+//!
+//! Bounded over all files together, because a manifest is anybody's text: however files extend one another, each is read once and its
+//! keys are merged once.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use super::entry::{Entry, Place, invalid};
 use super::node::{Node, Value};
@@ -10,117 +12,200 @@ use super::{KeySpec, RawManifest, RepoManifest};
 use crate::env::Env;
 use crate::error::Problem;
 use crate::org::Org;
+use crate::shorten::{PATH, quoted, shortened};
 
-/// How deep files may extend one another. Far beyond any use; it keeps links that name one file in many ways from going on for ever.
+/// Most levels of files that extend one another.
 const MAX_DEPTH: usize = 32;
+
+/// Most files of one manifest, the root among them.
+pub const MAX_FILES: usize = 64;
+
+/// Most entries in the sections of all files of one manifest.
+pub const MAX_KEYS: usize = 10_000;
+
+/// A file that was asked for by its path.
+#[derive(Debug)]
+pub enum Source {
+    /// Its content.
+    Content(RawManifest),
+    /// The same file as the one that was read under this path before: a link.
+    Same(String),
+}
 
 /// Makes a manifest of a root file and what it extends.
 ///
 /// `read` gives the file at a path below the repository's root, which is lexically contained in it, or `None` if there is none; it has to refuse what leads
-/// out by symbolic links. Each file is read once, however often it is named.
+/// out by symbolic links. Each path is asked for once, however often it is named.
 ///
 /// Of two extended files the later one wins a key, and the root wins over both; every key gets the root's org.
 ///
 /// # Errors
 ///
-/// [`ManifestInvalid`](crate::ErrorCode::ManifestInvalid) where a file's shape is wrong, one is missing, leads out of the repository, or extends itself; and whatever `read`
-/// fails with. What is wrong with single sections and keys is in [`RepoManifest::faults`] instead.
+/// [`ManifestInvalid`](crate::ErrorCode::ManifestInvalid) where a file's shape is wrong, one is missing, leads out of the repository, or extends itself, and where
+/// there are more than [`MAX_FILES`] files or [`MAX_KEYS`] keys; and whatever `read` fails with. What is wrong with single sections and keys is
+/// in [`RepoManifest::faults`] instead.
 pub fn hydrate<F>(root: &RawManifest, read: F) -> Result<RepoManifest, Problem>
 where
-    F: FnMut(&str) -> Result<Option<RawManifest>, Problem>,
+    F: FnMut(&str) -> Result<Option<Source>, Problem>,
 {
-    let mut work = Work { read, done: HashMap::new(), open: Vec::new(), faults: Vec::new() };
+    let mut work = Work {
+        read,
+        files: Vec::new(),
+        read_as: HashMap::new(),
+        open: Vec::new(),
+        keys: 0,
+        faults: Vec::new(),
+    };
     let path = contained(&root.path).unwrap_or_else(|| root.path.clone());
-    let file = work.file(path, root)?;
+    let top = work.file(path, root)?;
+    let files = &work.files;
+    let named = in_order(files, top, Order::Named);
     let mut manifest = RepoManifest {
-        org: file.org.clone(),
-        extends: file.extends.clone(),
-        envs: file.envs.clone(),
-        all_envs: file.all_envs.clone(),
-        faults: work.faults,
+        org: files[top].org.clone(),
+        extends: named[1..].iter().map(|at| files[*at].path.clone()).collect(),
+        envs: files[top].envs.clone(),
         ..RepoManifest::default()
     };
-    for key in &file.keys {
-        manifest.put(key.clone());
+    for env in named.iter().flat_map(|at| &files[*at].envs) {
+        if !manifest.all_envs.contains(env) {
+            manifest.all_envs.push(*env);
+        }
     }
+    let keys = |order: Vec<usize>| order.into_iter().flat_map(|at| &files[at].keys);
+    for key in keys(in_order(files, top, Order::Placed)) {
+        if manifest.spec(&key.slug_in(&manifest.org)?).is_none() {
+            manifest.put(key.in_org(&manifest.org)?);
+        }
+    }
+    for key in keys(in_order(files, top, Order::Winning)) {
+        manifest.put(key.in_org(&manifest.org)?);
+    }
+    manifest.faults = work.faults;
     Ok(manifest)
 }
 
-/// One file with what it extends, under its own org.
+/// One file, with its keys under its own org.
 struct File {
+    path: String,
     org: String,
-    extends: Vec<String>,
+    /// The files it extends, in order.
+    extends: Vec<usize>,
     envs: Vec<Env>,
-    /// The envs of this file and of those it extends.
-    all_envs: Vec<Env>,
     keys: Vec<KeySpec>,
+}
+
+/// An order of the root and all it extends, each once.
+#[derive(Clone, Copy)]
+enum Order {
+    /// As they are named: each before those it extends.
+    Named,
+    /// As they stand: each after those it extends, where it is named first.
+    Placed,
+    /// As they win: each after those it extends, where it is named last.
+    Winning,
+}
+
+fn in_order(files: &[File], top: usize, order: Order) -> Vec<usize> {
+    fn visit(files: &[File], at: usize, order: Order, seen: &mut [bool], found: &mut Vec<usize>) {
+        if std::mem::replace(&mut seen[at], true) {
+            return;
+        }
+        let extends = &files[at].extends;
+        match order {
+            Order::Named => {
+                found.push(at);
+                extends.iter().for_each(|child| visit(files, *child, order, seen, found));
+            }
+            Order::Placed => {
+                extends.iter().for_each(|child| visit(files, *child, order, seen, found));
+                found.push(at);
+            }
+            // Backwards: what is met first there is what wins.
+            Order::Winning => {
+                found.push(at);
+                extends.iter().rev().for_each(|child| visit(files, *child, order, seen, found));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    visit(files, top, order, &mut vec![false; files.len()], &mut found);
+    if matches!(order, Order::Winning) {
+        found.reverse();
+    }
+    found
 }
 
 struct Work<F> {
     read: F,
-    done: HashMap<String, Rc<File>>,
+    files: Vec<File>,
+    /// The files that were read, by each path they were asked for.
+    read_as: HashMap<String, usize>,
+    /// The files that are being read, each extended by the one before it.
     open: Vec<String>,
+    /// Entries so far.
+    keys: usize,
     faults: Vec<Problem>,
 }
 
 impl<F> Work<F>
 where
-    F: FnMut(&str) -> Result<Option<RawManifest>, Problem>,
+    F: FnMut(&str) -> Result<Option<Source>, Problem>,
 {
-    fn file(&mut self, path: String, raw: &RawManifest) -> Result<Rc<File>, Problem> {
+    fn file(&mut self, path: String, raw: &RawManifest) -> Result<usize, Problem> {
         self.open.push(path.clone());
         let shape = Shape::of(raw)?;
-        let mut merged = RepoManifest { org: shape.org.clone(), ..RepoManifest::default() };
         let mut extends = Vec::new();
-        let mut extended_envs = Vec::new();
         for (line, entry) in &shape.extends {
-            let (child_path, child) = self.child(raw, *line, entry)?;
-            for path in std::iter::once(&child_path).chain(&child.extends) {
-                if !extends.contains(path) {
-                    extends.push(path.clone());
-                }
-            }
-            extended_envs.extend(&child.all_envs);
-            for key in &child.keys {
-                let slug = crate::slug::Slug::new(&shape.org, key.env, key.slug.name())?;
-                let fault = key.fault.clone().map(|fault| fault.of(&slug));
-                merged.put(KeySpec { slug, fault, ..key.clone() });
-            }
+            extends.push(self.child(raw, *line, entry)?);
         }
-        let envs = self.sections(raw, &shape, &mut merged)?;
-        let mut all_envs = envs.clone();
-        for env in extended_envs {
-            if !all_envs.contains(&env) {
-                all_envs.push(env);
-            }
-        }
+        let mut own = RepoManifest::default();
+        let envs = self.sections(raw, &shape, &mut own)?;
         self.open.pop();
-        let file = Rc::new(File { org: shape.org, extends, envs, all_envs, keys: merged.keys });
-        self.done.insert(path, Rc::clone(&file));
-        Ok(file)
+        let at = self.files.len();
+        self.files.push(File { path: path.clone(), org: shape.org, extends, envs, keys: own.keys });
+        self.read_as.insert(path, at);
+        Ok(at)
     }
 
-    fn child(&mut self, from: &RawManifest, line: u64, entry: &str) -> Result<(String, Rc<File>), Problem> {
+    fn child(&mut self, from: &RawManifest, line: u64, entry: &str) -> Result<usize, Problem> {
         let place = Place { file: from, section: "extends" };
         let Some(path) = contained(entry) else {
-            let what = format!("{entry:?} must be a path inside the repository, relative to its root");
+            let what =
+                format!("{} must be a path inside the repository, relative to its root", quoted(entry));
             return Err(place.fault(line, &what));
         };
-        if let Some(start) = self.open.iter().position(|open| *open == path) {
-            let chain = [&self.open[start..], &[path]].concat().join(" -> ");
-            return Err(place.fault(line, &format!("the files extend one another in a circle: {chain}")));
-        }
-        if let Some(file) = self.done.get(&path) {
-            return Ok((path, Rc::clone(file)));
+        self.check_circle(place, line, &path)?;
+        if let Some(at) = self.read_as.get(&path) {
+            return Ok(*at);
         }
         if self.open.len() >= MAX_DEPTH {
             return Err(place.fault(line, &format!("more than {MAX_DEPTH} files extend one another")));
         }
-        let Some(raw) = (self.read)(&path)? else {
-            return Err(place.fault(line, &format!("{path} is not there")));
-        };
-        let file = self.file(path.clone(), &raw)?;
-        Ok((path, file))
+        match (self.read)(&path)? {
+            None => Err(place.fault(line, &format!("{} is not there", shortened(&path, PATH)))),
+            Some(Source::Same(first)) => {
+                self.check_circle(place, line, &first)?;
+                let at = *self.read_as.get(&first).ok_or_else(|| place.fault(line, "it was not read"))?;
+                self.read_as.insert(path, at);
+                Ok(at)
+            }
+            Some(Source::Content(raw)) => {
+                if self.files.len() + self.open.len() >= MAX_FILES {
+                    let what = format!("more than {MAX_FILES} files make up the manifest");
+                    return Err(place.fault(line, &what));
+                }
+                self.file(path, &raw)
+            }
+        }
+    }
+
+    /// Refuses a file that is extended by itself.
+    fn check_circle(&self, place: Place<'_>, line: u64, path: &str) -> Result<(), Problem> {
+        let Some(start) = self.open.iter().position(|open| open == path) else { return Ok(()) };
+        let chain = self.open[start..].iter().map(String::as_str).chain([path]);
+        let chain: Vec<_> = chain.map(|path| shortened(path, PATH)).collect();
+        let what = format!("the files extend one another in a circle: {}", chain.join(" -> "));
+        Err(place.fault(line, &what))
     }
 
     /// Adds the keys of a file's own sections, and returns the envs it declares.
@@ -134,7 +219,7 @@ where
         let mut tiers: Vec<(Env, Vec<Entry>)> = Vec::new();
         for (section, node) in &shape.sections {
             let place = Place { file: raw, section };
-            let entries = self.entries(place, node);
+            let entries = self.entries(place, node)?;
             let word = section.strip_prefix("env.").unwrap_or(section);
             match word.parse::<Env>() {
                 Ok(Env::All) => everywhere = entries,
@@ -161,10 +246,15 @@ where
         Ok(tiers.into_iter().map(|(env, _)| env).collect())
     }
 
-    fn entries(&mut self, place: Place<'_>, section: &Node) -> Vec<Entry> {
-        match &section.value {
+    fn entries(&mut self, place: Place<'_>, section: &Node) -> Result<Vec<Entry>, Problem> {
+        Ok(match &section.value {
             Value::Null => Vec::new(),
             Value::List(items) => {
+                self.keys += items.len();
+                if self.keys > MAX_KEYS {
+                    let what = format!("more than {MAX_KEYS} keys are declared in all files of the manifest");
+                    return Err(place.fault(section.line, &what));
+                }
                 let read = |(at, item)| Entry::read(item, at, place, &mut self.faults);
                 items.iter().enumerate().filter_map(read).collect()
             }
@@ -173,7 +263,7 @@ where
                 self.faults.push(place.fault(section.line, &what));
                 Vec::new()
             }
-        }
+        })
     }
 }
 
@@ -192,7 +282,7 @@ impl<'a> Shape<'a> {
                 "the file holds {}, not a mapping with `org` and `env.*` sections",
                 raw.root.value.kind()
             );
-            return Err(invalid(&format!("{}: {what}", raw.path)));
+            return Err(invalid(&format!("{}: {what}", shortened(&raw.path, PATH))));
         };
         let field = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, node)| node);
         if let Some(keys) = field("keys") {

@@ -12,7 +12,7 @@ mod path;
 #[cfg(test)]
 mod tests;
 
-pub use hydrate::hydrate;
+pub use hydrate::{MAX_FILES, MAX_KEYS, Source, hydrate};
 pub use node::{Child, Node, Value};
 pub use path::contained;
 
@@ -125,6 +125,18 @@ impl RepoManifest {
 }
 
 impl KeySpec {
+    /// Its slug under another org.
+    fn slug_in(&self, org: &str) -> Result<Slug, Problem> {
+        Slug::new(org, self.env, self.slug.name())
+    }
+
+    /// The same key under another org.
+    fn in_org(&self, org: &str) -> Result<Self, Problem> {
+        let slug = self.slug_in(org)?;
+        let fault = self.fault.clone().map(|fault| fault.of(&slug));
+        Ok(KeySpec { slug, fault, ..self.clone() })
+    }
+
     /// Whether what came of asking for this key excuses itself: it is absent, and the variable that may stand in is there. `has` says whether an
     /// environment variable is set and not empty.
     pub fn waives(&self, attempt: &Attempt, has: impl FnOnce(&str) -> bool) -> bool {

@@ -15,11 +15,15 @@ fn raw(path: &str, json: &str) -> RawManifest {
     RawManifest { path: path.into(), root: serde_json::from_str(json).unwrap() }
 }
 
+fn content(path: &str, json: &str) -> Source {
+    Source::Content(raw(path, json))
+}
+
 /// Hydrates `files[0]`, with the others below the root.
 fn load(files: &[(&str, &str)]) -> Result<RepoManifest, Problem> {
     let (path, json) = files[0];
     hydrate(&raw(path, json), |asked| {
-        Ok(files.iter().find(|(path, _)| *path == asked).map(|(path, json)| raw(path, json)))
+        Ok(files.iter().find(|(path, _)| *path == asked).map(|(path, json)| content(path, json)))
     })
 }
 
@@ -278,7 +282,7 @@ fn a_diamond_is_fine_and_read_once() {
     let root = raw(MANIFEST_PATH, r#"{"org":"acme","extends":["l.yml","r.yml","l.yml"]}"#);
     let manifest = hydrate(&root, |asked| {
         reads.borrow_mut().push(asked.to_owned());
-        Ok(files.iter().find(|(path, _)| *path == asked).map(|(path, json)| raw(path, json)))
+        Ok(files.iter().find(|(path, _)| *path == asked).map(|(path, json)| content(path, json)))
     })
     .unwrap();
     assert_eq!(*reads.borrow(), ["l.yml", "base.yml", "r.yml"]);
@@ -332,7 +336,7 @@ fn what_extends_refuses() {
     let root = raw(MANIFEST_PATH, r#"{"org":"a","extends":["x/k.yml"]}"#);
     let problem = hydrate(&root, |path| {
         calls += 1;
-        Ok(Some(raw(path, &format!(r#"{{"org":"a","extends":["x/{path}"]}}"#))))
+        Ok(Some(content(path, &format!(r#"{{"org":"a","extends":["x/{path}"]}}"#))))
     })
     .unwrap_err();
     assert!(problem.message.contains("more than 32 files"), "{}", problem.message);
@@ -395,7 +399,7 @@ proptest! {
     #[test]
     fn takes_any_tree(root in node(), entries in prop::collection::vec(node(), 0..6)) {
         let file = |root| RawManifest { path: MANIFEST_PATH.into(), root };
-        if let Err(problem) = hydrate(&file(root.clone()), |_| Ok(Some(file(root.clone())))) {
+        if let Err(problem) = hydrate(&file(root.clone()), |_| Ok(Some(Source::Content(file(root.clone()))))) {
             prop_assert_eq!(problem.code, ErrorCode::ManifestInvalid);
         }
         let text = |text: &str| Node { line: 0, value: Value::Text(text.into()) };
@@ -413,6 +417,153 @@ proptest! {
         }
         prop_assert!(manifest.keys().iter().all(|key| key.env == Env::Test && key.slug.org() == "acme"));
     }
+}
+
+/// The keys of a file and of those it extends, in the order they are declared, as often as the files are named: by each name the place it
+/// first has, and the demand that comes last.
+fn expanded(files: &[Vec<usize>], at: usize, found: &mut Vec<(String, usize)>) {
+    files[at].iter().for_each(|child| expanded(files, *child, found));
+    for name in [format!("OWN{at}"), format!("SHARED{}", at % 2)] {
+        match found.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, by)) => *by = at,
+            None => found.push((name, at)),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Files that extend others in any way without a circle mean what they mean written out.
+    #[test]
+    fn extends_means_what_it_means_written_out(
+        files in prop::collection::vec(prop::collection::vec(0_usize..8, 0..4), 1..8)
+    ) {
+        let count = files.len();
+        // Each extends only files behind it.
+        let files: Vec<Vec<usize>> = files
+            .into_iter()
+            .enumerate()
+            .map(|(at, extends)| extends.into_iter().filter(|child| *child > at && *child < count).collect())
+            .collect();
+        // Who declared a key last is told by the variable that excuses it.
+        let json = |at: usize| {
+            let extends: Vec<_> = files[at].iter().map(|child| format!("\"{child}\"")).collect();
+            let key = |name: &str| format!(r#"{{"key":"{name}","is-optional-if-has":"V{at}"}}"#);
+            let keys = [key(&format!("OWN{at}")), key(&format!("SHARED{}", at % 2))].join(",");
+            format!(r#"{{"org":"o{at}","extends":[{}],"env.test":[{keys}]}}"#, extends.join(","))
+        };
+        let manifest = hydrate(&raw("0", &json(0)), |path| Ok(Some(content(path, &json(path.parse().unwrap()))))).unwrap();
+        let mut expected = Vec::new();
+        expanded(&files, 0, &mut expected);
+        let found: Vec<_> = manifest
+            .keys()
+            .iter()
+            .map(|key| (key.slug.name().to_owned(), key.optional_if_has.as_deref().unwrap()[1..].parse().unwrap()))
+            .collect();
+        prop_assert_eq!(found, expected);
+        prop_assert!(manifest.keys().iter().all(|key| key.slug.org() == "o0"));
+    }
+}
+
+#[test]
+fn all_files_of_a_manifest_are_bounded_together() {
+    let chain = |files: usize, keys: usize| {
+        let list = vec!["K"; keys]
+            .iter()
+            .enumerate()
+            .map(|(at, _)| format!("\"K{at}\""))
+            .collect::<Vec<_>>()
+            .join(",");
+        let extends = (1..files).map(|at| format!("\"{at}.yml\"")).collect::<Vec<_>>().join(",");
+        let mut reads = 1;
+        let root = raw(MANIFEST_PATH, &format!(r#"{{"org":"a","extends":[{extends}],"env.test":[{list}]}}"#));
+        let made = hydrate(&root, |path| {
+            reads += 1;
+            Ok(Some(content(path, &format!(r#"{{"org":"a","env.test":[{list}]}}"#))))
+        });
+        (made.map(|manifest| manifest.keys().len()), reads)
+    };
+    assert_eq!(chain(64, 1), (Ok(1), 64));
+    assert_eq!(chain(10, 1000), (Ok(1000), 10));
+    for (files, keys, reads, says) in [
+        (65, 1, 65, "more than 64 files"),
+        (900, 1, 65, "more than 64 files"),
+        (11, 1000, 11, "more than 10000 keys"),
+        (1, 10_001, 1, "more than 10000 keys"),
+        (64, 10_000, 3, "more than 10000 keys"),
+    ] {
+        let (made, read) = chain(files, keys);
+        let problem = made.unwrap_err();
+        assert_eq!(problem.code, ErrorCode::ManifestInvalid);
+        assert!(problem.message.contains(says) && read <= reads, "{files} {keys}: {read} {problem}");
+    }
+}
+
+#[test]
+fn files_that_extend_every_other_are_merged_once() {
+    // Each of 32 files extends all behind it: written out they would be two thousand million.
+    let json = |at: usize| {
+        let extends = (at + 1..=31).map(|child| format!("\"{child}\"")).collect::<Vec<_>>().join(",");
+        let keys = (0..300).map(|key| format!("\"K{at}_{key}\"")).collect::<Vec<_>>().join(",");
+        format!(r#"{{"org":"a","extends":[{extends}],"env.test":[{keys}]}}"#)
+    };
+    let begun = std::time::Instant::now();
+    let manifest =
+        hydrate(&raw("0", &json(0)), |path| Ok(Some(content(path, &json(path.parse().unwrap()))))).unwrap();
+    assert_eq!(manifest.keys().len(), 32 * 300);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn one_file_under_many_names_is_one() {
+    let role = r#"{"org":"role","env.test":["R",7]}"#;
+    let root =
+        raw(MANIFEST_PATH, r#"{"org":"acme","extends":["a.yml","b.yml","c.yml","b.yml"],"env.test":["K"]}"#);
+    let mut asked = Vec::new();
+    let manifest = hydrate(&root, |path| {
+        asked.push(path.to_owned());
+        Ok(Some(if path == "a.yml" { content(path, role) } else { Source::Same("a.yml".into()) }))
+    })
+    .unwrap();
+    assert_eq!(asked, ["a.yml", "b.yml", "c.yml"]);
+    assert_eq!(manifest.extends, ["a.yml"]);
+    assert_eq!(slugs(&manifest), ["acme.test.R", "acme.test.K"]);
+    assert_eq!(manifest.faults.len(), 1, "told once");
+    // The root by another name is a circle.
+    let problem = hydrate(&root, |_| Ok(Some(Source::Same(MANIFEST_PATH.into())))).unwrap_err();
+    assert!(problem.message.contains("in a circle: .agent/keyrack.yml -> .agent/keyrack.yml"), "{problem}");
+}
+
+#[test]
+fn names_in_problems_are_shortened() {
+    let long = "x".repeat(1 << 20);
+    for json in [
+        format!(r#"{{"org":"{long}","env.test":[]}}"#),
+        format!(r#"{{"org":"a","extends":["{long}"],"env.test":[]}}"#),
+        format!(r#"{{"org":"a","extends":["../{long}"],"env.test":[]}}"#),
+        format!(r#"{{"org":"a","env.{long}":[7]}}"#),
+        format!(r#"{{"org":"a","env.test":["{long}"]}}"#),
+        format!(r#"{{"org":"a","env.test":[{{"{long}":"weak"}}]}}"#),
+        format!(r#"{{"org":"a","env.test":[{{"{long}":[]}}]}}"#),
+        format!(r#"{{"org":"a","env.test":[{{"K":"{long}"}}]}}"#),
+        format!(r#"{{"org":"a","env.test":[{{"K":null,"{long}":1}}]}}"#),
+        format!(r#"{{"org":"a","env.test":[{{"key":"{long}"}}]}}"#),
+        format!(r#"{{"org":"a","env.test":[{{"key":"{long}","is-optional-if-has":7}}]}}"#),
+    ] {
+        let faults = match one(&json) {
+            Ok(manifest) => manifest.faults,
+            Err(problem) => vec![problem],
+        };
+        assert!(!faults.is_empty());
+        for problem in faults {
+            assert!(problem.message.chars().count() < 600 && problem.message.contains('…'), "{problem}");
+            assert!(problem.hint.is_none_or(|hint| hint.len() < 600));
+        }
+    }
+    let path = "d/".repeat(1000);
+    let problem = hydrate(&raw(&format!("{path}k.yml"), "[]"), |_| Ok(None)).unwrap_err();
+    assert!(problem.message.len() < 400, "{problem}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
     let Some(root) = manifest::find_git_root(&ctx.cwd) else {
         return vec![Check::skip(NAME, "this is no git repository")];
     };
-    match manifest::load(&root) {
+    match manifest::load(ctx, &root) {
         Ok(None) => vec![Check::skip(NAME, format!("{} has no {MANIFEST_PATH}", root.display()))],
         Ok(Some(found)) => {
             let mut checks: Vec<Check> =
