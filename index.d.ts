@@ -527,6 +527,7 @@ export type KeyrackErrorCode =
   | 'key_not_found'
   | 'no_manifest'
   | 'manifest_invalid'
+  | 'repository_untrusted'
   | 'out_of_date'
   | 'not_a_repo'
   | 'sudo_needs_key'

@@ -13,6 +13,7 @@ mod firewall;
 mod fixes;
 mod leaks;
 mod man;
+mod ownership;
 mod protection;
 mod run;
 mod scenario;

@@ -257,7 +257,7 @@ mod tests {
         let files = ["home/.gitconfig", "home/.config/git/config", "xdg/git/config", "system", "global"];
         let home = at("home").to_string_lossy().into_owned();
         let at_text = |path: &str| at(path).to_string_lossy().into_owned();
-        let base_env = [("HOME", home.clone()), ("GIT_CONFIG_SYSTEM", at_text("system"))];
+        let base_env = [("HOME", home), ("GIT_CONFIG_SYSTEM", at_text("system"))];
         let xdg = ("XDG_CONFIG_HOME", at_text("xdg"));
         let global = ("GIT_CONFIG_GLOBAL", at_text("global"));
         let nosystem = ("GIT_CONFIG_NOSYSTEM", "1".to_owned());
@@ -288,7 +288,7 @@ mod tests {
             files.iter().for_each(|file| _ = fs::remove_file(at(file)));
             contents.iter().for_each(|(file, text)| fs::write(at(file), text).unwrap());
             let env: Environment = base_env.iter().cloned().chain(more.clone()).collect();
-            let ctx = Context::new(&at("repo"), env);
+            let ctx = Context::new(at("repo"), env);
             let root = Root::open(&at("repo")).unwrap();
             let found = is_named_safe(&ctx, keyrack_sys::user::uid(), &root);
             assert_eq!(found, safe, "{contents:?} {more:?}");

@@ -502,17 +502,15 @@ fn all_files_of_a_manifest_are_bounded_together() {
 
 #[test]
 fn files_that_extend_every_other_are_merged_once() {
-    // Each of 32 files extends all behind it: written out they would be two thousand million.
+    // Each of 32 files extends all behind it: written out, two thousand million files would be merged.
     let json = |at: usize| {
         let extends = (at + 1..=31).map(|child| format!("\"{child}\"")).collect::<Vec<_>>().join(",");
         let keys = (0..300).map(|key| format!("\"K{at}_{key}\"")).collect::<Vec<_>>().join(",");
         format!(r#"{{"org":"a","extends":[{extends}],"env.test":[{keys}]}}"#)
     };
-    let begun = std::time::Instant::now();
     let manifest =
         hydrate(&raw("0", &json(0)), |path| Ok(Some(content(path, &json(path.parse().unwrap()))))).unwrap();
     assert_eq!(manifest.keys().len(), 32 * 300);
-    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[test]

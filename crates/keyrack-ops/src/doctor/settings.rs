@@ -12,9 +12,10 @@ const NAME: &str = "environment";
 type Judge = fn(&str) -> Option<String>;
 
 /// Every variable keyrack or its daemon reads.
-const KNOWN: [(&str, Judge); 8] = [
+const KNOWN: [(&str, Judge); 9] = [
     ("KEYRACK_STRICT_ENV", switch),
     ("KEYRACK_REQUIRE_SESSION", switch),
+    ("KEYRACK_SAFE_DIRECTORY", directories),
     ("KEYRACK_MEMORY", |value| one_of(value, &["auto", "secret", "locked"])),
     ("KEYRACK_INVOKED_AS", |value| one_of(value, &Invocation::KNOWN)),
     ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", milliseconds),
@@ -56,6 +57,12 @@ fn switch(value: &str) -> Option<String> {
     (!matches!(value, "0" | "1")).then(|| "is not on: only 1 turns it on".to_owned())
 }
 
+/// Absolute paths, separated by colons, or `*` for all directories.
+fn directories(value: &str) -> Option<String> {
+    let is_fine = |path: &str| path.is_empty() || path == "*" || path.starts_with('/');
+    (!value.split(':').all(is_fine)).then(|| "must be absolute paths, separated by colons".to_owned())
+}
+
 fn one_of(value: &str, words: &[&str]) -> Option<String> {
     (!words.contains(&value)).then(|| format!("must be one of {}", words.join(", ")))
 }
@@ -84,6 +91,9 @@ mod tests {
             ("KEYRACK_STRICT_ENV", "0", State::Ok),
             ("KEYRACK_STRICT_ENV", "true", State::Fail),
             ("KEYRACK_REQUIRE_SESSION", "yes", State::Fail),
+            ("KEYRACK_SAFE_DIRECTORY", "/a:/b/*", State::Ok),
+            ("KEYRACK_SAFE_DIRECTORY", "*", State::Ok),
+            ("KEYRACK_SAFE_DIRECTORY", "hunter2", State::Fail),
             ("KEYRACK_INVOKED_AS", "npx keyrack", State::Ok),
             ("KEYRACK_INVOKED_AS", "hunter2", State::Fail),
             ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "60000", State::Ok),
