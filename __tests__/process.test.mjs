@@ -180,6 +180,60 @@ describe('source in a process', () => {
     ]);
   });
 
+  it('sets no variable of a shell or a loader, nor one too large, and says what is weaker than declared', async () => {
+    const other = makeHome();
+    const names = ['A', 'PATH', 'NODE_OPTIONS', 'UID', 'WEAK: encrypted', 'BIG'];
+    other.manifest(`org: acme\nenv.test:\n${names.map((name) => `  - ${name}\n`).join('')}`);
+    const held = await startDaemon(other);
+    try {
+      const values = { A: 'a', PATH: 'hunter2', NODE_OPTIONS: 'hunter2', UID: 'hunter2', BIG: 'x'.repeat(131_067) };
+      const holdAll = () => hold(other, Object.fromEntries(Object.entries(values).map(([name, value]) => [`acme.test.${name}`, value])));
+      const options = { cwd: other.repo, env: { ...other.env, WEAK: 'evil' } };
+      const lenient = `
+        const done = require(${face}).source({ env: 'test', mode: 'lenient' });
+        const child = require('node:child_process').spawnSync('printenv', ['A'], { encoding: 'utf8' });
+        console.log(JSON.stringify([done, process.env.PATH === ${JSON.stringify(process.env.PATH)}, process.env.NODE_OPTIONS, process.env.BIG?.length, child.stdout]));`;
+      await holdAll();
+      const fits = await runNode(lenient, options);
+      expect(JSON.parse(fits.stdout)).toStrictEqual([{ sourced: ['A', 'BIG'], kept: ['WEAK', 'PATH', 'NODE_OPTIONS', 'UID'], missing: [] }, true, null, 131_067, 'a\n']);
+      const lines = fits.stderr.trim().split('\n');
+      expect(lines).toHaveLength(4);
+      expect(lines[0]).toMatch(/^keyrack: acme\.test\.WEAK: the environment's value is of grade plaintext,permanent, weaker than/);
+      for (const [at, name] of ['PATH', 'NODE_OPTIONS', 'UID'].entries()) expect(lines[at + 1]).toMatch(new RegExp(`^keyrack: acme\\.test\\.${name} is left out: ${name} `));
+      expect(fits.stderr).not.toContain('hunter2');
+
+      values.BIG += 'x';
+      await holdAll();
+      const without = await runNode(lenient, options);
+      expect(JSON.parse(without.stdout)[0]).toStrictEqual({ sourced: ['A'], kept: ['WEAK', 'PATH', 'NODE_OPTIONS', 'UID'], missing: ['BIG'] });
+      expect(without.stderr).toMatch(/acme\.test\.BIG cannot be a variable.*131072 bytes.*131071.*--files/);
+      const strict = `try { require(${face}).source({ env: 'test' }) } catch (error) { console.log(error.code, error.exit, error.slug, process.env.A) }`;
+      expect((await runNode(strict, options)).stdout).toBe('value_too_large 2 acme.test.BIG undefined\n');
+    } finally {
+      await held.stop();
+      other.remove();
+    }
+  });
+
+  it('refuses keys that are too large together, by name and size', async () => {
+    const other = makeHome();
+    const names = ['A', 'B', 'C', 'D', 'E'];
+    other.manifest(`org: acme\nenv.test:\n${names.map((name) => `  - ${name}\n`).join('')}`);
+    const held = await startDaemon(other);
+    try {
+      await hold(other, Object.fromEntries(names.map((name, index) => [`acme.test.${name}`, 'x'.repeat(110_000 - index)])));
+      const code = `
+        try { console.log(require(${face}).source({ env: 'test' }).sourced.length) } catch (error) { console.log(error.code, error.message, error.metadata.hint) }`;
+      // A quarter of the stack's limit is the kernel's.
+      const limited = (kib) => run('sh', ['-c', `ulimit -s ${kib}; exec "$0" -e "$1"`, process.execPath, code], { cwd: other.repo, env: other.env });
+      expect((await limited(4096)).stdout).toBe('5\n');
+      expect((await limited(2048)).stdout).toMatch(/^value_too_large .*kernel allows 524288: A has 110000, B has 109999, C has 109998 .*--files/);
+    } finally {
+      await held.stop();
+      other.remove();
+    }
+  });
+
   it('without a keyrack.yml does nothing if lenient and says so if strict', async () => {
     const bare = makeHome();
     try {
