@@ -18,7 +18,7 @@ import { parseArgs } from 'node:util';
 import { root, run } from './command.mjs';
 import { discardImages, ensureBase, ensureKernel, isBuilt, missingForBuild, missingPackages, UnreachableError } from './vm/image.mjs';
 import { kernelNamed, KERNELS } from './vm/kernels.mjs';
-import { boot, killMachines, MACHINE_FILES, MACHINE_PROGRAMS } from './vm/machine.mjs';
+import { boot, killMachines, MACHINE_FILES, MACHINE_PROGRAMS, STOP } from './vm/machine.mjs';
 import { Report, tables } from './vm/report.mjs';
 import { groupByMachine, readScenarios, reasonNotRun } from './vm/scenario.mjs';
 
@@ -36,6 +36,14 @@ const BOOT_SECONDS = 240;
 
 /** What was asked for, in words that say what is wrong with it. */
 class UsageError extends Error {}
+
+/** Directories of machines that run, with a copy of a drive in some. */
+const temporary = new Set();
+
+function removeTemporary(directory) {
+  temporary.delete(directory);
+  rmSync(directory, { recursive: true, force: true });
+}
 
 const begun = performance.now();
 const progress = (text) => console.log(`${String(Math.round((performance.now() - begun) / 1000)).padStart(5)} s  ${text}`);
@@ -85,18 +93,21 @@ function packShare(directory, bin, scenarios) {
 /** Boots one machine for scenarios that share it, again for as long as they ask for that, and takes in what it reports. */
 async function runGroup({ scenarios, kernel, base, bin, report }) {
   const directory = mkdtempSync(join(tmpdir(), 'keyrack-vm-'));
+  temporary.add(directory);
   const names = scenarios.map(({ name }) => name);
   const log = join(cache, 'logs', `${kernel.name}-${names.length === 1 ? names[0] : 'shared'}.log`);
   try {
-    const { memory, swap, append } = scenarios[0].machine;
+    const { memory, swap } = scenarios[0].machine;
+    const append = [...scenarios[0].machine.append];
     const drives = [base.drive, packShare(directory, bin, scenarios)];
     if (swap > 0) {
-      // A hibernated machine goes on with the drives it had.
+      // A hibernated machine resumes with the drives it had.
       drives[0] = join(directory, 'root.img');
       run('cp', ['--sparse=always', base.drive, drives[0]]);
       drives.push(join(directory, 'swap.img'));
       writeFileSync(drives[2], '');
       truncateSync(drives[2], swap * 1024 * 1024);
+      append.push('resume=/dev/vdc', 'hibernate=nocompress');
     }
     for (const file of [log, `${log}.console`]) rmSync(file, { force: true });
     progress(`${kernel.version}: ${names.join(', ')}`);
@@ -111,6 +122,10 @@ async function runGroup({ scenarios, kernel, base, bin, report }) {
         const result = report.add(line);
         if (result?.kind === 'host' && result.text === 'boot again') again = true;
         if (result?.kind === 'all done') done = true;
+        if (result?.kind === 'booted' && boots > 0) {
+          again = false;
+          return STOP;
+        }
         if (['ok', 'failed', 'not run'].includes(result?.kind)) {
           const word = { ok: 'ok     ', failed: 'FAILED ', 'not run': 'not run' }[result.kind];
           progress(`  ${word} ${report.current ?? 'setup'}: ${result.check}${result.detail ? `: ${result.detail}` : ''}`);
@@ -119,14 +134,14 @@ async function runGroup({ scenarios, kernel, base, bin, report }) {
     }
     const missed = names.filter((name) => !report.ended.has(name));
     if (!done || missed.length > 0) {
-      const why = ended === 'timeout' ? `the machine did not finish within ${seconds} s` : ended === 'off' ? 'the machine stopped early' : ended;
+      const why = { timeout: `the machine did not finish within ${seconds} s`, off: 'the machine stopped early', stopped: 'the machine booted instead of resuming' }[ended] ?? ended;
       for (const name of missed) {
         report.record(name, 'failed', 'the scenario ends', `${why}; see ${log} and ${log}.console`);
         progress(`  FAILED  ${name}: ${why}`);
       }
     }
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    removeTemporary(directory);
   }
 }
 
@@ -182,12 +197,12 @@ async function main() {
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.on(signal, () => {
-    killMachines();
-    process.exit(130);
-  });
+  process.on(signal, () => process.exit(130));
 }
-process.on('exit', killMachines);
+process.on('exit', () => {
+  killMachines();
+  for (const directory of temporary) removeTemporary(directory);
+});
 try {
   await main();
 } catch (error) {

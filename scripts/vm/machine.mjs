@@ -13,6 +13,9 @@ export const MACHINE_PROGRAMS = { 'qemu-system-x86_64': 'qemu-system-x86', tar: 
 const FIRMWARE = '/usr/share/seabios/bios-256k.bin';
 export const MACHINE_FILES = existsSync('/usr/share/qemu/bios-256k.bin') ? {} : { [FIRMWARE]: 'seabios' };
 
+/** What `onLine` returns to end the machine. */
+export const STOP = Symbol('stop');
+
 const running = new Set();
 
 /** Ends every machine that this process started. */
@@ -47,31 +50,32 @@ async function pause(monitor, seconds) {
 }
 
 /**
- * Boots a machine and gives each line of results to `onLine`, until it powers off or `seconds` have passed. Resolves to how it ended: `off`, `timeout`, or
- * the error of qemu. A line `vm host pause N` stops it for N seconds.
+ * Boots a machine and gives each line of results to `onLine`, until it powers off, `seconds` have passed, or `onLine` returns STOP. Resolves to how it
+ * ended: `off`, `timeout`, `stopped`, or the error of qemu. A line `vm host pause N` stops it for N seconds.
  */
 export async function boot({ directory, log, seconds, ...machine }, onLine) {
   const monitor = join(directory, 'monitor');
   const child = spawn('qemu-system-x86_64', qemuArguments({ ...machine, monitor, console: `${log}.console` }), { stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
   const kept = createWriteStream(log, { flags: 'a' });
-  let timedOut = false;
+  let killed = null;
   let stderr = '';
-  child.stderr.on('data', (chunk) => (stderr += chunk));
-  const timer = setTimeout(() => {
-    timedOut = true;
+  const kill = (reason) => {
+    killed ??= reason;
     child.kill('SIGKILL');
-  }, seconds * 1000);
+  };
+  child.stderr.on('data', (chunk) => (stderr += chunk));
+  const timer = setTimeout(kill, seconds * 1000, 'timeout');
   const lines = createInterface({ input: child.stdout, crlfDelay: Infinity });
   lines.on('line', (line) => {
     kept.write(`${line}\n`);
     const request = /^vm host pause ([0-9]{1,4})$/.exec(line);
     if (request) pause(monitor, Number(request[1])).catch((error) => kept.write(`cannot pause the machine: ${error.message}\n`));
-    onLine(line);
+    if (onLine(line) === STOP) kill('stopped');
   });
   try {
     const [status, signal] = await new Promise((resolve, reject) => child.on('error', reject).on('close', (...ended) => resolve(ended)));
-    if (timedOut) return 'timeout';
+    if (killed) return killed;
     return status === 0 ? 'off' : `qemu ${signal ? `ended by ${signal}` : `failed with exit code ${status}`}: ${stderr.trim()}`;
   } finally {
     clearTimeout(timer);
