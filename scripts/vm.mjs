@@ -95,7 +95,7 @@ async function runGroup({ scenarios, kernel, base, bin, report }) {
   const directory = mkdtempSync(join(tmpdir(), 'keyrack-vm-'));
   temporary.add(directory);
   const names = scenarios.map(({ name }) => name);
-  const log = join(cache, 'logs', `${kernel.name}-${names.length === 1 ? names[0] : 'shared'}.log`);
+  const log = join(cache, 'logs', `${kernel.name}-${names[0]}.log`);
   try {
     const { memory, swap } = scenarios[0].machine;
     const append = [...scenarios[0].machine.append];

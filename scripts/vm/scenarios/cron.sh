@@ -1,5 +1,5 @@
 # A job of cron or at is a session of its own, and its keys end with it.
-# seconds: 300
+# seconds: 480
 
 job() { echo "cd ~/app; { cat /proc/self/sessionid; echo; $UNLOCK; $GET; echo; keyrack daemon status --json; } > ~/$1.out 2>&1; echo \$? > ~/$1.done; sleep 5"; }
 # verify NAME: waits for the job.

@@ -1,5 +1,5 @@
 # A process in a nested user or pid namespace of the session is a sandbox, and gets nothing.
-# seconds: 240
+# seconds: 480
 
 open_session one || exit
 in_session one "$UNLOCK" > /dev/null
@@ -10,14 +10,14 @@ echo "raw_get $socket $ORG.test.API_KEY" >> /home/alice/raw_get.sh
 for flags in '--user' '--user --map-current-user' '--user --map-root-user' '--user --map-root-user --pid --fork --mount-proc' '--user --map-root-user --pid --fork'; do
   out=$(in_session one "unshare $flags $GET")
   lacks "unshare $flags: keyrack gets nothing" "$(secret)" "$out"
-  echo "$out"
+  has "unshare $flags: and says that it is in a sandbox" sandbox "$out"
   out=$(in_session one "unshare $flags bash ~/raw_get.sh")
   lacks "unshare $flags: nothing on the socket itself" "$(secret)" "$out"
-  echo "$out"
+  has "unshare $flags: but one refusal" '"success":false' "$out"
 done
 out=$(in_session one "sudo unshare --pid --fork setpriv --reuid alice --regid alice --clear-groups env HOME=/home/alice bash ~/raw_get.sh")
 lacks 'a pid namespace alone: nothing on the socket itself' "$(secret)" "$out"
-echo "$out"
+has 'a pid namespace alone: but one refusal' '"success":false' "$out"
 out=$(in_session one "sudo unshare --mount setpriv --reuid alice --regid alice --clear-groups env HOME=/home/alice $GET")
 [ "$out" = "$(secret)" ] && fact mount_namespace_alone served || fact mount_namespace_alone refused
 equal 'the session itself is served' "$(secret)" "$(in_session one "$GET")"

@@ -1,5 +1,5 @@
 # The daemon starts on this kernel, and status and doctor say of it what is true.
-# seconds: 240
+# seconds: 360
 
 open_session one || exit
 out=$(in_session one "$UNLOCK")

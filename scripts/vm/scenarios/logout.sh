@@ -1,5 +1,5 @@
 # Log-out in each of its forms ends the daemon; what only looks like it does not.
-# seconds: 300
+# seconds: 480
 
 open_session one || exit
 in_session one "$UNLOCK"

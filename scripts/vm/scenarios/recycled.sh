@@ -1,6 +1,6 @@
 # A process number that was recycled into the session does not vouch for a socket that another process opened.
 # needs: linux 6.5
-# seconds: 180
+# seconds: 360
 
 open_session one || exit
 in_session one "$UNLOCK" > /dev/null

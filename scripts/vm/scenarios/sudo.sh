@@ -1,5 +1,5 @@
 # su and sudo inside a session stay in it; from a service they are in none.
-# seconds: 240
+# seconds: 360
 
 open_session one || exit
 in_session one "$UNLOCK"

@@ -1,5 +1,5 @@
 # tmux is of the session it was started in, and outlives its log-out; the keys do not.
-# seconds: 300
+# seconds: 480
 
 # in_tmux COMMANDS: typed into the window of tmux; what they print.
 in_tmux() {
