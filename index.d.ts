@@ -333,6 +333,8 @@ export interface StatusOutput {
     proto: number;
     /** How far it tells callers apart: by login session, or by user only where the kernel has no sessions. */
     boundary: 'session' | 'user';
+    /** Namespaces that callers are kept to: `pid and user`, `pid only`, `user allowed` or `all allowed`. Not there from an older daemon. */
+    namespaces?: string;
     /** What secrets lie in: memory hidden even from the kernel, locked into RAM, or ordinary. */
     memory: 'secret' | 'locked' | 'unlocked';
     /** Its hardening as the kernel reports it. */
@@ -574,6 +576,7 @@ export type KeyrackErrorCode =
   | 'session_mismatch'
   | 'boundary_weak'
   | 'kernel_too_old'
+  | 'sandboxed'
   | 'proc_hidden'
   | 'traced'
   | 'memory_unavailable'

@@ -8,12 +8,14 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use keyrack_core::peer::{Boundary, Facts, Refusal, Verdict, decide};
+use keyrack_core::peer::{Allowed, Boundary, Facts, Refusal, Verdict, decide};
 use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_sys::harden;
+use keyrack_sys::peer::{self, PeerReader};
 use keyrack_sys::pidfd::Pidfd;
-use keyrack_sys::{harden, peer};
 
 use crate::paths::{Place, SESSION_UNSET};
+use crate::sandbox::{Namespaces, Sandbox};
 use crate::stream::unresponsive;
 
 /// The longest a connect may take: only a full backlog makes it wait.
@@ -120,20 +122,28 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Problem> {
         SESSION_UNSET => peer::own_session(),
         session => Ok(session.as_bytes().to_vec()),
     };
-    let reading = peer::read(stream.as_fd());
+    let own = Namespaces::read();
+    let reading = PeerReader::new().read(stream.as_fd());
     let facts = Facts {
-        own_uid: keyrack_sys::user::uid(),
+        own_proc: own.own_proc,
+        own_uid: own.uid,
+        own_uid_map: own.uid_map(),
+        overflow_uid: own.overflow_uid,
         own_session: own_session.as_deref().map_err(|errno| *errno),
         uid: reading.uid,
         pidfd: reading.pidfd.as_ref().map(|_| ()).map_err(|errno| *errno),
         pid: reading.pid,
         session: reading.session.as_deref().map_err(|errno| *errno),
+        pid_levels: reading.pid_levels,
+        uid_map: reading.uid_map.as_deref().map_err(|errno| *errno),
         alive: reading.alive,
+        // A server in the initial namespace is none that a sandbox put up.
+        allowed: Allowed::InitialUser,
     };
     let boundary = match decide(&facts) {
         Verdict::Serve(boundary) => boundary,
         Verdict::Refuse(refusal) => {
-            return Err(untrusted(refusal, place));
+            return Err(untrusted(refusal, &own, place));
         }
     };
     let program = match reading.pid.map(peer::comm) {
@@ -144,8 +154,12 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Problem> {
     Ok(Server { pidfd: reading.pidfd.ok(), pid: reading.pid, boundary, program })
 }
 
-/// A server that is not served. Where `/proc` hides processes that may be our own daemon, which hides itself from debuggers.
-fn untrusted(refusal: Refusal, place: &Place) -> Problem {
+/// A server that is not to be trusted, or that cannot be verified from this sandbox. Where `/proc` hides processes, that may be our own
+/// daemon, which hides itself from debuggers.
+fn untrusted(refusal: Refusal, own: &Namespaces, place: &Place) -> Problem {
+    if let Some(sandbox) = sandbox_of(refusal, own) {
+        return sandbox.problem();
+    }
     let socket = place.socket();
     let socket = socket.display();
     if let Ok(Some(value)) = harden::hidepid() {
@@ -155,7 +169,23 @@ fn untrusted(refusal: Refusal, place: &Place) -> Problem {
         return Problem::new(ErrorCode::ProcHidden, message)
             .fix(Fix::Text("sudo mount -o remount,hidepid=0 /proc".to_owned()));
     }
+    if matches!(refusal, Refusal::NestedPid | Refusal::OtherUserNamespace) {
+        return refusal
+            .of_server()
+            .hint(format!("a process in a sandbox listens at {socket}: find it with `ss -xlp`, and end it"));
+    }
     refusal.of_server().hint(format!(
         "something else listens at {socket}; look who with `ss -xlp`, and remove the file if it is not yours"
     ))
+}
+
+/// The sandbox of this process, if that is what keeps it from the server.
+fn sandbox_of(refusal: Refusal, own: &Namespaces) -> Option<Sandbox> {
+    match refusal {
+        Refusal::OwnProc => Some(Sandbox::ForeignProc),
+        Refusal::OwnUser => Some(Sandbox::UnknownUser),
+        Refusal::Hidden => Some(Sandbox::PidNamespace),
+        Refusal::OtherUserNamespace if !own.is_initial_user() => Some(Sandbox::UserNamespace),
+        _ => None,
+    }
 }

@@ -13,6 +13,7 @@ use crate::connect::{Connection, Server, connect};
 use crate::context::{Context, Demands};
 use crate::paths::Place;
 use crate::render::text::clean;
+use crate::sandbox;
 use crate::secret::Secret;
 use crate::session::{
     Granted, HeldKey, Holdings, RelockWhat, Relocked, absent, broken_protocol, stored_slug,
@@ -189,10 +190,13 @@ fn talk(connection: &Connection, request: &[u8], deadline: Duration) -> Result<I
 fn accept<T>(reply: Result<Reply<T>, legacy::LegacyError>) -> Result<T, Problem> {
     match reply {
         Ok(Reply::Ok(data)) => Ok(data),
-        Ok(Reply::Refused(error)) if legacy::is_session_mismatch(&error) => Err(Problem::new(
-            ErrorCode::SessionMismatch,
-            "the TypeScript daemon takes this process for one of another login session",
-        )),
+        Ok(Reply::Refused(error)) if legacy::is_session_mismatch(&error) => Err(sandbox::refused()
+            .unwrap_or_else(|| {
+                Problem::new(
+                    ErrorCode::SessionMismatch,
+                    "the TypeScript daemon takes this process for one of another login session",
+                )
+            })),
         Ok(Reply::Refused(error)) => {
             let shown: String = clean(&error).chars().take(200).collect();
             Err(Problem::new(ErrorCode::BadRequest, format!("the TypeScript daemon refused: {shown}")))

@@ -20,6 +20,7 @@ pub mod paths;
 pub mod relock;
 pub mod render;
 pub mod run;
+pub mod sandbox;
 pub mod secret;
 pub mod secrets_json;
 pub mod session;

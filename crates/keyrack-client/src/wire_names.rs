@@ -7,6 +7,7 @@ use keyrack_wire::native::ErrorBody;
 use keyrack_wire::{Grade as WireGrade, Source as WireSource};
 
 use crate::render::text::clean;
+use crate::sandbox;
 
 pub(crate) fn grade(grade: Grade) -> WireGrade<'static> {
     WireGrade { protection: grade.protection.as_str().into(), duration: grade.duration.as_str().into() }
@@ -38,7 +39,13 @@ pub(crate) fn code(said: &str) -> ErrorCode {
 
 /// The daemon's own error, as a problem of ours.
 pub(crate) fn problem(error: &ErrorBody<'_>) -> Problem {
-    let mut problem = Problem::new(code(&error.code), clean(&error.message));
+    let code = code(&error.code);
+    if code == ErrorCode::SessionMismatch
+        && let Some(sandboxed) = sandbox::refused()
+    {
+        return sandboxed;
+    }
+    let mut problem = Problem::new(code, clean(&error.message));
     if let Some(slug) = error.slug.as_deref().and_then(|slug| Slug::parse_stored(slug).ok()) {
         problem = problem.of(&slug);
     }

@@ -185,6 +185,8 @@ codes! {
     BoundaryWeak = "boundary_weak", 2;
     /// The kernel is older than any that the daemon runs on.
     KernelTooOld = "kernel_too_old", 2;
+    /// The process runs in a namespace in which users or processes cannot be told apart, or that the daemon does not serve.
+    Sandboxed = "sandboxed", 2;
     /// `/proc` hides the processes the boundary must look at.
     ProcHidden = "proc_hidden", 2;
     /// The process is being traced.

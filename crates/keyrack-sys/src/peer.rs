@@ -4,12 +4,15 @@
 //! The number in `SO_PEERCRED` is frozen at `connect`; a child can keep the socket after its opener died, and the number
 //! can then name another process. Only the pidfd of `SO_PEERPIDFD` (Linux 6.5) holds the opener itself.
 
+use std::cell::Cell;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
+use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::{PeerCredentials, PeerPidfd};
-use nix::sys::socket::{UnixCredentials, getsockopt};
+use nix::sys::stat::fstat;
 
 use crate::pidfd::Pidfd;
 use crate::proc;
@@ -17,58 +20,141 @@ use crate::proc;
 /// Most bytes ever read of a `sessionid` file. A real one has at most 10 digits.
 const SESSION_BYTES: usize = 64;
 
+/// Most bytes ever read of a `uid_map` file: the kernel hands out no more in one read. A line has at
+/// most [`UID_MAP_LINE`] bytes, so what is longer than 123 lines cannot be told from what was cut.
+const UID_MAP_BYTES: usize = 4096;
+const UID_MAP_LINE: usize = 33;
+
+/// Processes that a [`PeerReader`] remembers.
+const REMEMBERED: usize = 256;
+
 /// What the kernel says of a peer. The facts are those of one instant only if `alive` is true: it was asked last.
+/// What is read by the peer's number is `Err(0)` where it was not read, or not while the peer was known to live.
 #[derive(Debug)]
 pub struct Reading {
+    /// `true` if `/proc` numbers processes as our own pid namespace does. If not, nothing is looked up in it.
+    pub own_proc: bool,
     /// Effective uid of the opener at `connect`, or the errno of `SO_PEERCRED`.
     pub uid: Result<u32, i32>,
+    /// Number of the opener by `SO_PEERCRED`; 0 if our pid namespace does not see it, which is never looked up.
+    pub pid: Option<i64>,
     /// The opener, or the errno of `SO_PEERPIDFD`: `ENOPROTOOPT` when this kernel has no such option; `EINVAL`, `ESRCH`,
     /// `ENODATA` when the opener was reaped already.
     pub pidfd: Result<Pidfd, i32>,
-    /// The opener's number as its pidfd has it: −1 reaped, 0 in a pid namespace we cannot see. From `SO_PEERCRED` alone
-    /// only when the kernel has no `SO_PEERPIDFD`.
-    pub pid: Option<i64>,
-    /// Raw content of `/proc/<pid>/sessionid`, the errno of reading it, or `Err(0)` when there was no number to read by.
+    /// Raw content of `/proc/<pid>/sessionid`, or the errno of reading it.
     pub session: Result<Vec<u8>, i32>,
-    /// Whether the pidfd said, after the session was read, that the opener lives. True when there is no pidfd.
+    /// Count of the opener's numbers, from the pid namespace of `/proc` down to its own (`NSpid`).
+    pub pid_levels: Result<usize, i32>,
+    /// Raw content of `/proc/<pid>/uid_map`, or the errno of reading it; `EFBIG` for one over 123 lines.
+    pub uid_map: Result<Vec<u8>, i32>,
+    /// Whether the pidfd said, after all of this was read, that the opener lives. True when there is no pidfd.
     pub alive: bool,
 }
 
-/// Reads all of it, in eight system calls for a peer that lives.
-#[must_use]
-pub fn read(socket: BorrowedFd<'_>) -> Reading {
-    let credentials = getsockopt(&socket, PeerCredentials).map_err(code);
-    let uid = credentials.as_ref().map(UnixCredentials::uid).map_err(|errno| *errno);
-    let number = credentials.ok().map(|c| i64::from(c.pid()));
-    let pidfd = match getsockopt(&socket, PeerPidfd) {
-        Ok(fd) => Pidfd::from(fd),
-        Err(errno) => {
-            let pid = number.filter(|_| errno == Errno::ENOPROTOOPT);
-            return Reading { uid, pidfd: Err(code(errno)), pid, session: session_of(pid), alive: true };
-        }
-    };
-    // The number in SO_PEERCRED and the pidfd come from one and the same reference to the opener, so the number is the
-    // opener's for as long as the pidfd says it lives. Asked after the session was read, that covers the reading. The
-    // number holds in our pid namespace, so `/proc` must be of that one too.
-    if let Some(number @ 1..) = number
-        && proc::numbers_are_ours()
-    {
-        let session = session(number);
-        if pidfd.is_alive() {
-            return Reading { uid, pidfd: Ok(pidfd), pid: Some(number), session, alive: true };
-        }
-    }
-    let pid = pidfd.pid();
-    let session = session_of(pid);
-    let alive = pidfd.is_alive();
-    Reading { uid, pidfd: Ok(pidfd), pid, session, alive }
+/// Reads peers. With a memory, it asks for the pid namespace of each process once: it never changes.
+#[derive(Debug)]
+pub struct PeerReader {
+    /// Inodes, on pidfs, of processes that have one number alone. Zero is none.
+    same_pid_namespace: Option<Box<[Cell<u64>; REMEMBERED]>>,
 }
 
-fn session_of(pid: Option<i64>) -> Result<Vec<u8>, i32> {
-    match pid {
-        Some(pid @ 1..) => session(pid),
-        _ => Err(0),
+impl PeerReader {
+    /// One that remembers nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        PeerReader { same_pid_namespace: None }
     }
+
+    /// One that remembers up to 256 processes, where they can be told apart: on pidfs (Linux 6.9), whose
+    /// inodes name one process each for as long as the machine runs. Older kernels give all pidfds the same.
+    ///
+    /// Asks for the file system of a pidfd, so it is called before a sandbox forbids that.
+    #[must_use]
+    pub fn with_memory() -> Self {
+        // Inode numbers of 32 bits come around.
+        let apart = cfg!(target_pointer_width = "64")
+            && Pidfd::open(i64::from(std::process::id())).is_ok_and(|own| own.is_on_pidfs());
+        PeerReader { same_pid_namespace: apart.then(|| Box::new([const { Cell::new(0) }; REMEMBERED])) }
+    }
+
+    /// Reads all of it: in twelve system calls for a peer that lives, and two more for one seen for the first time.
+    #[must_use]
+    pub fn read(&self, socket: BorrowedFd<'_>) -> Reading {
+        let credentials = getsockopt(&socket, PeerCredentials).map_err(code);
+        let mut reading = Reading {
+            own_proc: proc::numbers_are_ours(),
+            uid: credentials.as_ref().map(|found| found.uid()).map_err(|errno| *errno),
+            pid: credentials.ok().map(|found| i64::from(found.pid())),
+            pidfd: Err(0),
+            session: Err(0),
+            pid_levels: Err(0),
+            uid_map: Err(0),
+            alive: true,
+        };
+        let Some(pid @ 1..) = reading.pid else { return reading };
+        if !reading.own_proc {
+            return reading;
+        }
+        // The number in SO_PEERCRED and the pidfd come from one and the same reference to the opener, so the number is
+        // the opener's for as long as the pidfd says it lives. Asked after all was read, that covers the reading.
+        let pidfd = getsockopt(&socket, PeerPidfd).map(Pidfd::from);
+        match &pidfd {
+            Ok(_) => {}
+            Err(Errno::ENOPROTOOPT) => reading.pid_levels = levels_by_status(pid),
+            Err(errno) => {
+                reading.pidfd = Err(code(*errno));
+                return reading;
+            }
+        }
+        reading.session = session(pid);
+        reading.uid_map = read_uid_map(format_args!("{pid}/uid_map"));
+        reading.pidfd = pidfd.map_err(code);
+        if let Ok(pidfd) = &reading.pidfd {
+            let place = self.place_of(pidfd);
+            reading.pid_levels = match place {
+                Some((known, inode)) if known.get() == inode => Ok(1),
+                _ => pidfd.levels(pid),
+            };
+            reading.alive = pidfd.is_alive();
+            if !reading.alive {
+                // Perhaps of another process that has the number now.
+                (reading.session, reading.uid_map, reading.pid_levels) = (Err(0), Err(0), Err(0));
+            } else if let (Some((known, inode)), Ok(1)) = (place, &reading.pid_levels) {
+                known.set(inode);
+            }
+        }
+        reading
+    }
+
+    /// Where a process is remembered, and under which inode.
+    fn place_of(&self, pidfd: &Pidfd) -> Option<(&Cell<u64>, u64)> {
+        let known = self.same_pid_namespace.as_deref()?;
+        let inode = fstat(pidfd.as_fd()).ok()?.st_ino;
+        let place = usize::try_from(inode).ok()? % REMEMBERED;
+        (inode != 0).then(|| (&known[place], inode))
+    }
+}
+
+impl Default for PeerReader {
+    fn default() -> Self {
+        PeerReader::new()
+    }
+}
+
+/// Checks that the kernel hands out the process behind a connection, by a connection of our own.
+///
+/// # Errors
+/// The errno of `SO_PEERPIDFD` (`ENOPROTOOPT`: the kernel has no such option), or of making a socket.
+pub fn pidfd_support() -> Result<(), i32> {
+    let (one, _other) = UnixStream::pair().map_err(|error| error.raw_os_error().unwrap_or(0))?;
+    getsockopt(&one, PeerPidfd).map(drop).map_err(code)
+}
+
+/// Whether `/proc` numbers processes as our own pid namespace does. Not so where a namespace was entered without a
+/// `/proc` of its own.
+#[must_use]
+pub fn own_proc() -> bool {
+    proc::numbers_are_ours()
 }
 
 /// Raw content of our own `/proc/self/sessionid`, or the errno of reading it (`ENOENT`: a kernel without audit).
@@ -77,6 +163,14 @@ fn session_of(pid: Option<i64>) -> Result<Vec<u8>, i32> {
 /// The errno.
 pub fn own_session() -> Result<Vec<u8>, i32> {
     read_session(format_args!("self/sessionid"))
+}
+
+/// Raw content of our own `/proc/self/uid_map`, or the errno of reading it (`ENOENT`: a kernel without user namespaces).
+///
+/// # Errors
+/// The errno; `EFBIG` for one over 123 lines.
+pub fn own_uid_map() -> Result<Vec<u8>, i32> {
+    read_uid_map(format_args!("self/uid_map"))
 }
 
 /// Raw content of `/proc/<pid>/sessionid`, or the errno of reading it.
@@ -101,6 +195,21 @@ pub fn comm(pid: i64) -> io::Result<String> {
 fn read_session(path: std::fmt::Arguments<'_>) -> Result<Vec<u8>, i32> {
     let mut buffer = [0; SESSION_BYTES];
     proc::read_small(path, &mut buffer).map(<[u8]>::to_vec).map_err(code)
+}
+
+fn read_uid_map(path: std::fmt::Arguments<'_>) -> Result<Vec<u8>, i32> {
+    let mut buffer = [0; UID_MAP_BYTES];
+    let map = proc::read_small(path, &mut buffer).map_err(code)?;
+    if map.len() > UID_MAP_BYTES - UID_MAP_LINE {
+        return Err(code(Errno::EFBIG));
+    }
+    Ok(map.to_vec())
+}
+
+/// The same as [`Pidfd::levels`] for a kernel that hands out no pidfds.
+fn levels_by_status(pid: i64) -> Result<usize, i32> {
+    let status = proc::read_status(format_args!("{pid}/status")).map_err(code)?;
+    proc::pid_levels(&status, pid).ok_or(0)
 }
 
 fn code(errno: Errno) -> i32 {

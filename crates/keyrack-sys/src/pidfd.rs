@@ -7,10 +7,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::statfs::{FsType, fstatfs};
 
 use crate::proc;
 use crate::signal::Signal;
 use crate::socket::wait_readable;
+
+/// `PID_FS_MAGIC` of linux/magic.h.
+const PIDFS: FsType = FsType(0x5049_4446);
 
 /// A descriptor that refers to one process for as long as it is open.
 #[derive(Debug)]
@@ -37,14 +41,23 @@ impl Pidfd {
         matches!(wait_readable(self.as_fd(), Duration::ZERO), Ok(false))
     }
 
-    /// The process's number as the kernel's `fdinfo` tells it: −1 when it was reaped, 0 when it lives in a pid namespace
-    /// we cannot see. `None` when `/proc` would not say.
-    #[must_use]
-    pub fn pid(&self) -> Option<i64> {
-        // About 130 bytes, plus one `NSpid` number for each nested namespace (at most 32).
+    /// Count of the process's numbers, from the pid namespace of `/proc` down to its own (`NSpid` in its `fdinfo`): 1 for
+    /// a process of that very namespace. `pid` is the number it has there.
+    ///
+    /// # Errors
+    /// The errno of reading it; 0 when the process was reaped, or has another number.
+    pub fn levels(&self, pid: i64) -> Result<usize, i32> {
+        // About 130 bytes, plus one number for each nested namespace (at most 32).
         let mut buffer = [0; 1024];
-        let text = proc::read_small(format_args!("self/fdinfo/{}", self.0.as_raw_fd()), &mut buffer).ok()?;
-        proc::number_after(text, "Pid:")
+        let text = proc::read_small(format_args!("self/fdinfo/{}", self.0.as_raw_fd()), &mut buffer)
+            .map_err(|errno| errno as i32)?;
+        proc::pid_levels(text, pid).ok_or(0)
+    }
+
+    /// Returns `true` if descriptors of processes have a file system of their own (pidfs, Linux 6.9), in
+    /// which each process has its own inode.
+    pub(crate) fn is_on_pidfs(&self) -> bool {
+        fstatfs(&self.0).is_ok_and(|found| found.filesystem_type() == PIDFS)
     }
 
     /// Sends a signal to exactly this process.

@@ -13,6 +13,8 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::read;
 
+use crate::pid;
+
 /// Longest path below `/proc` this module opens: two file names and a 20-digit number leave room to spare.
 const PATH_BYTES: usize = 64;
 
@@ -39,46 +41,77 @@ pub(crate) fn root() -> Result<BorrowedFd<'static>, Errno> {
 /// Reads the start of a file below `/proc` in one `read`, as procfs hands small files out whole. Returns what was
 /// read; a file longer than `buffer` is cut.
 pub(crate) fn read_small<'b>(path: std::fmt::Arguments<'_>, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+    let file = open_file(path)?;
+    let n = read_retried(&file, buffer)?;
+    Ok(&buffer[..n])
+}
+
+/// Opens a file below `/proc` for reading.
+fn open_file(path: std::fmt::Arguments<'_>) -> Result<OwnedFd, Errno> {
     let mut name = [0_u8; PATH_BYTES];
     // One byte is held back, so that the name always ends in NUL.
     let mut cursor = Cursor::new(&mut name[..PATH_BYTES - 1]);
     cursor.write_fmt(path).map_err(|_| Errno::ENAMETOOLONG)?;
     let name = CStr::from_bytes_until_nul(&name).map_err(|_| Errno::ENAMETOOLONG)?;
-    let file = openat(root()?, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    openat(root()?, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+fn read_retried(file: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
-        match read(&file, buffer) {
+        match read(file, buffer) {
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-            Ok(n) => return Ok(&buffer[..n]),
+            other => return other,
         }
     }
+}
+
+/// Reads a `status` file below `/proc` to its end. Its list of groups alone can have 700 KB.
+pub(crate) fn read_status(path: std::fmt::Arguments<'_>) -> Result<Vec<u8>, Errno> {
+    const LIMIT: usize = 1 << 20;
+    let file = open_file(path)?;
+    let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
+    while text.len() < LIMIT {
+        match read_retried(&file, &mut chunk)? {
+            0 => return Ok(text),
+            n => text.extend_from_slice(&chunk[..n]),
+        }
+    }
+    Err(Errno::EFBIG)
 }
 
 /// Whether the numbers of `/proc` are those of this process's own pid namespace. Not so where a namespace was entered
 /// without a `/proc` of its own; and not known from one process for its children.
 pub(crate) fn numbers_are_ours() -> bool {
     static OURS_FOR: AtomicU32 = AtomicU32::new(0);
-    let own = std::process::id();
+    let own = pid::own();
     if OURS_FOR.load(Ordering::Relaxed) == own {
         return true;
     }
-    let mut buffer = [0; 4096];
-    let ours = read_small(format_args!("self/status"), &mut buffer).is_ok_and(one_namespace);
+    let ours = read_status(format_args!("self/status"))
+        .is_ok_and(|status| pid_levels(&status, i64::from(own)) == Some(1));
     if ours {
         OURS_FOR.store(own, Ordering::Relaxed);
     }
     ours
 }
 
-/// `NSpid` in a `status` lists a process's numbers from the namespace of that `/proc` down to its own.
-fn one_namespace(status: &[u8]) -> bool {
-    number_after(status, "NSpid:").is_some()
+/// Count of a process's numbers in an `fdinfo` or a whole `status`: `NSpid` lists them from the pid namespace of that
+/// `/proc` down to the process's own. A kernel without pid namespaces has no such line. `None` when the first is not `pid`.
+pub(crate) fn pid_levels(text: &[u8], pid: i64) -> Option<usize> {
+    let line = line_after(text, "NSpid:").or_else(|| line_after(text, "Pid:"))?;
+    let mut numbers = line.split_ascii_whitespace();
+    (numbers.next()?.parse() == Ok(pid)).then(|| 1 + numbers.count())
 }
 
 /// The number after `label` at the start of a line of `text`, as `fdinfo` and `status` write it (`Pid:\t12`).
 pub(crate) fn number_after(text: &[u8], label: &str) -> Option<i64> {
+    line_after(text, label)?.trim().parse().ok()
+}
+
+/// The rest of the line of `text` that starts with `label`.
+fn line_after<'t>(text: &'t [u8], label: &str) -> Option<&'t str> {
     let line = text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(label.as_bytes()))?;
-    std::str::from_utf8(line).ok()?.trim().parse().ok()
+    std::str::from_utf8(line).ok()
 }
 
 #[cfg(test)]
@@ -102,15 +135,31 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_are_counted() {
+    fn pid_levels_count_the_numbers_of_one_process() {
         for (status, expected) in [
-            ("Pid:\t12\nNSpid:\t12\nNSpgid:\t12\n", true),
-            ("Pid:\t12\nNSpid:\t12\t1\n", false),
-            ("Pid:\t12\nNSpid:\t\n", false),
-            ("Pid:\t12\n", false),
+            ("Pid:\t12\nNSpid:\t12\nNSpgid:\t12\t7\n", Some(1)),
+            ("Pid:\t12\nNSpid:\t12\t1\n", Some(2)),
+            ("Pid:\t12\nNSpid:\t12\t5\t1\n", Some(3)),
+            // Of another process, of one that was reaped, or of one that cannot be seen from here.
+            ("Pid:\t13\nNSpid:\t13\n", None),
+            ("Pid:\t-1\nNSpid:\t-1\n", None),
+            ("Pid:\t0\nNSpid:\t0\n", None),
+            ("Pid:\t12\nNSpid:\t\n", None),
+            ("Pid:\t12\nNSpid:\t1\t12\n", None),
+            // A kernel without pid namespaces.
+            ("Pid:\t12\n", Some(1)),
+            ("PPid:\t12\n", None),
+            ("", None),
         ] {
-            assert_eq!(one_namespace(status.as_bytes()), expected, "{status:?}");
+            assert_eq!(pid_levels(status.as_bytes(), 12), expected, "{status:?}");
         }
+    }
+
+    #[test]
+    fn numbers_of_this_process_are_ours() {
+        assert!(numbers_are_ours() && numbers_are_ours());
+        let status = read_status(format_args!("self/status")).unwrap();
+        assert!(status.ends_with(b"\n") && number_after(&status, "nonvoluntary_ctxt_switches:").is_some());
     }
 
     #[test]

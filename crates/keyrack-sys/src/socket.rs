@@ -1,6 +1,6 @@
 //! Unix sockets that are private from the first instant, and connects that never hang. Nothing here unlinks: a name in
 //! the way is the caller's to judge.
-#![expect(unsafe_code, reason = "accept4 returns a bare descriptor")]
+#![expect(unsafe_code, reason = "accept4 returns a bare descriptor, and recvmsg takes pointers")]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::socket::sockopt::PassCred;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
-use nix::sys::socket::{accept4, bind, connect as connect_socket, listen, socket};
+use nix::sys::socket::{accept4, bind, connect as connect_socket, listen, setsockopt, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::time::TimeSpec;
 
@@ -24,12 +25,23 @@ pub const PATH_BYTES: usize = 107;
 /// Pause between two tries at a full backlog.
 const RETRY: Duration = Duration::from_millis(2);
 
+/// Process that sent what a read returned, as the kernel noted when it was sent (`SCM_CREDENTIALS` of `unix(7)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Number in our pid namespace; 0 if that does not see the process.
+    pub pid: i64,
+    /// Real uid.
+    pub uid: u32,
+}
+
 /// Binds and listens at `path` with mode 0600 from the first instant (the umask is set around the bind, for the whole
 /// process: files other threads make meanwhile are private too). Non-blocking, close-on-exec.
 ///
 /// # Errors
 /// `ENAMETOOLONG` before anything else is touched when the path is over [`PATH_BYTES`]; `EADDRINUSE` when any file has
 /// this name already, a dangling link included.
+///
+/// Whatever is sent to an accepted connection, even before it is accepted, has its sender noted: see [`receive`].
 pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
     static UMASK: Mutex<()> = Mutex::new(());
     let address = address(path)?;
@@ -42,6 +54,7 @@ pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
         umask(before);
         bound?;
     }
+    note_senders(&fd)?;
     // As many waiting connections as the kernel allows (`net.core.somaxconn`, 4096 by default). Not libc's SOMAXCONN, which
     // musl has at 128.
     listen(&fd, Backlog::MAXALLOWABLE)?;
@@ -57,6 +70,48 @@ pub fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
     // SAFETY: the kernel has just made this descriptor for us and nothing else owns it.
     Ok(UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
+
+/// Has the kernel note who sends what is read of a socket, for [`receive`] (`SO_PASSCRED`). Accepted connections inherit it.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub fn note_senders(socket: &impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(socket, PassCred, &true)?)
+}
+
+/// Reads what has come, at most what `into` has room for, and who sent it. One read never has bytes of two senders: it ends
+/// where the sender changes. `None` where the kernel noted nobody, and at the end of the stream. Descriptors that were sent
+/// along are closed unseen.
+///
+/// # Errors
+/// As `recvmsg(2)`; `EAGAIN` when nothing has come yet.
+pub fn receive(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Option<Sender>)> {
+    let mut part = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: these are plain C structures, of which all zeros is a value; musl's have padding with names of its own.
+    let (mut control, mut message): (Credentials, libc::msghdr) = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    // Room for the credentials alone, so that the kernel drops everything else.
+    message.msg_controllen = size_of::<Credentials>() as _;
+    // SAFETY: the kernel writes at most the lengths given to `into` and to `control`, which are ours alone for the call.
+    let came = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+    let came = usize::try_from(Errno::result(came)?).map_err(io::Error::other)?;
+    let Credentials { header, sender } = control;
+    let whole = usize::try_from(message.msg_controllen).is_ok_and(|length| length >= CREDENTIALS_LEN);
+    let noted = whole && (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_CREDENTIALS);
+    let sender = (came > 0 && noted).then(|| Sender { pid: i64::from(sender.pid), uid: sender.uid });
+    Ok((came, sender))
+}
+
+/// The control message of `SCM_CREDENTIALS` (`cmsg(3)`, `unix(7)`).
+#[repr(C)]
+struct Credentials {
+    header: libc::cmsghdr,
+    sender: libc::ucred,
+}
+
+const CREDENTIALS_LEN: usize = size_of::<libc::cmsghdr>() + size_of::<libc::ucred>();
 
 /// Connects within `deadline`. A full backlog (`EAGAIN`: the server lives, but does not accept) is tried again until
 /// then. The stream is non-blocking and close-on-exec; see [`wait_readable`] and [`wait_writable`].
@@ -124,6 +179,21 @@ pub fn wait_readable_either(
         Ok(_) => Ok((fds[0].any().unwrap_or(true), fds[1].any().unwrap_or(true))),
         Err(Errno::EINTR) => Ok((false, false)),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Returns of each of two descriptors whether a read on it would not block now. Never waits.
+///
+/// # Errors
+/// Those of `ppoll(2)`.
+pub fn poll_readable(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<(bool, bool)> {
+    let mut fds = [PollFd::new(one, PollFlags::POLLIN), PollFd::new(other, PollFlags::POLLIN)];
+    loop {
+        match ppoll(&mut fds, Some(TimeSpec::from_duration(Duration::ZERO)), None) {
+            Ok(_) => return Ok((fds[0].any().unwrap_or(true), fds[1].any().unwrap_or(true))),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
 }
 

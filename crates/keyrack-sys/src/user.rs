@@ -11,3 +11,12 @@ pub fn uid() -> u32 {
 pub fn euid_is_root() -> bool {
     uid() == 0
 }
+
+/// The uid that the kernel shows for every user that a user namespace does not map, or 65534 where it
+/// does not say (`proc_sys_kernel(5)`).
+#[must_use]
+pub fn overflow_uid() -> u32 {
+    let mut buffer = [0; 16];
+    let text = crate::proc::read_small(format_args!("sys/kernel/overflowuid"), &mut buffer).unwrap_or(b"");
+    std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(65_534)
+}

@@ -25,6 +25,7 @@ Environment:
   KEYRACK_DAEMON_IDLE_TIMEOUT_MS       end when no key is held and nobody asked for this long (900000)
   KEYRACK_DAEMON_TERMINATION_CHECK_MS  how often that is looked at (900000)
   KEYRACK_MEMORY                       auto, secret or locked: what keys must be kept in (auto)
+  KEYRACK_ALLOW_NAMESPACES             user or all: serve callers in nested user namespaces, or in nested pid namespaces too
   KEYRACK_LOG                          off, error, warn, info, debug or trace: it names keys and peers, never values (off; here: warn)
   KEYRACK_LOG_FILE                     a file to log to, absolute, 0600 (standard error; journald when a client starts it)
 ";

@@ -3,6 +3,7 @@
 //! A caller whose request is there already is served on the spot: the runtime never hears of it, and nothing is allocated
 //! for its connection.
 
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
@@ -35,6 +36,8 @@ const TURN: u32 = 16;
 /// What reading came to.
 enum Came {
     Bytes,
+    /// Bytes that another process sent than the one that opened the connection.
+    Foreign,
     End,
     TooLate,
     NoRoom(Full),
@@ -51,13 +54,14 @@ pub(crate) fn begin(
 ) {
     let mut came = daemon.pool.buffer(LONGEST);
     let mut drained = false;
+    let mut foreign = false;
     if daemon.ensure_spare(&mut came, 1).is_ok() {
         let read = receive(&stream, &mut came, PAGE);
-        drained = is_drained(read, PAGE);
+        drained = is_drained(read.map(|(n, _)| n), PAGE);
         match read {
             // Older clients look whether somebody listens by connecting and going away.
-            Some(0) => return,
-            Some(_) => {}
+            Some((0, _)) => return,
+            Some((_, sender)) => foreign = !opener.is_sender(sender),
             None => came.release(),
         }
     }
@@ -66,6 +70,9 @@ pub(crate) fn begin(
         line.drained = drained;
         Connection { line, opener, came }
     };
+    if foreign {
+        return go(connection(stream, came), First::Refuse);
+    }
     let whole = match came.filled().first() {
         Some(first) if Protocol::of(*first) == Protocol::Legacy => {
             match Scanner::for_request().advance(came.filled()) {
@@ -90,6 +97,8 @@ pub(crate) fn begin(
 pub(crate) enum First {
     /// Its request, of which some may have come.
     Serve,
+    /// A request that came from another process than the opener.
+    Refuse,
     /// The rest of its last reply, of which so many bytes are out.
     Finish(Answer, usize),
 }
@@ -107,6 +116,7 @@ impl Connection {
     pub(crate) async fn run(self, first: First) {
         match first {
             First::Serve => self.serve().await,
+            First::Refuse => self.refuse_sender().await,
             First::Finish(answer, sent) => self.finish(answer, sent).await,
         }
     }
@@ -115,6 +125,7 @@ impl Connection {
         if self.came.filled().is_empty() {
             match self.read_more(PAGE, Some(Instant::now() + limits::FIRST_BYTE)).await {
                 Came::Bytes => {}
+                Came::Foreign => return self.refuse_sender().await,
                 Came::NoRoom(full) => return self.no_room(&full, None).await,
                 Came::End | Came::TooLate | Came::Gone => return,
             }
@@ -135,13 +146,14 @@ impl Connection {
         let deadline = Instant::now() + limits::REQUEST;
         loop {
             let answer = match scanner.advance(self.came.filled()) {
-                Progress::Complete { .. } if self.is_orphaned(false) => return,
+                Progress::Complete { .. } if is_orphaned(&self.opener, &mut self.line, false) => return,
                 Progress::Complete { end } => legacy::answer(&self.line.daemon, &self.came.filled()[..end]),
                 Progress::Bad(error) => legacy::refuse(&error.to_string()),
                 Progress::More => {
                     let more = self.came.filled().len().max(PAGE);
                     match self.read_more(more, Some(deadline)).await {
                         Came::Bytes => continue,
+                        Came::Foreign => return self.refuse_sender().await,
                         Came::End => legacy::refuse("the request ended before it was complete"),
                         Came::TooLate => legacy::refuse(&too_late()),
                         Came::NoRoom(Full { share: Share::Buffer, .. }) => {
@@ -165,7 +177,7 @@ impl Connection {
         loop {
             let refused = match decode(self.came.filled()) {
                 Ok(Decoded::Frame(frame)) => {
-                    if self.is_orphaned(answered > 0) {
+                    if is_orphaned(&self.opener, &mut self.line, answered > 0) {
                         return;
                     }
                     self.line.link.whole();
@@ -201,6 +213,7 @@ impl Connection {
                     };
                     match came {
                         Came::Bytes => continue,
+                        Came::Foreign => return self.refuse_sender().await,
                         Came::End if has == 0 => return,
                         Came::Gone => return,
                         Came::NoRoom(full) => return self.no_room(&full, Some(Protocol::Native)).await,
@@ -218,14 +231,12 @@ impl Connection {
         }
     }
 
-    /// Whether the process that opened the connection has ended since it was met. A first request that was there at once is that
-    /// of a process just found alive; one that was waited for, and every `further` one, may come from whoever was left the descriptor.
-    fn is_orphaned(&self, further: bool) -> bool {
-        let orphaned = (further || self.line.has_waited()) && !self.opener.is_alive();
-        if orphaned {
-            tracing::info!(pid = self.opener.pid, "the process that opened a connection has ended");
-        }
-        orphaned
+    /// Refuses a request of which another process has sent some, and ends the connection: it was passed on.
+    async fn refuse_sender(mut self) {
+        tracing::warn!(pid = self.opener.pid, "a connection was used by another process than its opener");
+        let protocol = self.came.filled().first().map(|first| Protocol::of(*first));
+        self.came.release();
+        self.finish(refuse_stranger(protocol), 0).await;
     }
 
     /// Reads what has come, at most `most` bytes, waiting until `deadline` for the first of them.
@@ -239,8 +250,9 @@ impl Connection {
                     return Came::NoRoom(full);
                 }
                 match self.line.receive(&mut self.came, most) {
-                    Some(0) => return Came::End,
-                    Some(_) => return Came::Bytes,
+                    Some((0, _)) => return Came::End,
+                    Some((_, sender)) if self.opener.is_sender(sender) => return Came::Bytes,
+                    Some(_) => return Came::Foreign,
                     None => {}
                 }
             }
@@ -293,6 +305,21 @@ impl Connection {
     }
 }
 
+/// Whether the process that opened the connection has ended since it was met. A first request that was there at once is that
+/// of a process just found alive; one that was waited for, and every `further` one, may come from whoever was left the descriptor.
+fn is_orphaned(opener: &Opener, line: &mut Line, further: bool) -> bool {
+    if !further && !line.has_waited() {
+        return false;
+    }
+    let (alive, readable) = opener.is_alive_beside(line.link.stream.as_fd());
+    // Bytes of another sender end a read as if nothing more had come.
+    line.drained &= !readable;
+    if !alive {
+        tracing::info!(pid = opener.pid, "the process that opened a connection has ended");
+    }
+    !alive
+}
+
 fn too_late() -> String {
     format!("the request did not come within {} s", limits::REQUEST.as_secs())
 }
@@ -303,13 +330,18 @@ pub(crate) async fn turn_away(daemon: Rc<Daemon>, stream: UnixStream) {
     let end = Instant::now() + limits::STRANGER;
     let mut line = Line::of_stranger(daemon, stream);
     let Some(first) = line.first_byte(end).await else { return };
-    let answer = match Protocol::of(first) {
-        Protocol::Native => native::refuse(ErrorCode::SessionMismatch.as_str(), Refusal::TOLD),
-        Protocol::Legacy | Protocol::Neither => legacy::refuse(Refusal::TOLD),
-    };
+    let answer = refuse_stranger(Some(Protocol::of(first)));
     // Far shorter than what the kernel takes at once.
     if line.send(answer.reply, 0).await {
         line.linger(end).await;
+    }
+}
+
+/// All that a stranger is told.
+fn refuse_stranger(protocol: Option<Protocol>) -> Answer {
+    match protocol {
+        Some(Protocol::Native) => native::refuse(ErrorCode::SessionMismatch.as_str(), Refusal::TOLD),
+        Some(Protocol::Legacy | Protocol::Neither) | None => legacy::refuse(Refusal::TOLD),
     }
 }
 

@@ -101,12 +101,16 @@ impl Signals {
     }
 }
 
-/// Ends a daemon that holds no key and that nobody has asked for `timeout`, looking each `check`.
+/// Ends a daemon that holds no key, that nobody has asked for `timeout` and that has no request in flight, looking each `check`.
 pub(crate) async fn watch_idleness(daemon: Rc<Daemon>, timeout: Duration, check: Ticks) {
     loop {
         check.next().await;
         if daemon.is_idle(timeout) {
-            daemon.ending.decide(Why::Idle);
+            // What came together with the tick is taken in first.
+            tokio::task::yield_now().await;
+            if daemon.is_idle(timeout) {
+                daemon.ending.decide(Why::Idle);
+            }
         }
     }
 }

@@ -62,6 +62,7 @@ impl Bench {
             boot_id: "b".into(),
             pid: 1,
             boundary: "session",
+            namespaces: "pid and user",
             memory: "unlocked",
             hardening: Vec::new(),
         };

@@ -1,12 +1,17 @@
 //! Who we are, and whether somebody at the other end of a socket is one of us: the kernel's readings, put before the rule.
 //! Nothing here looks at a byte the other end has sent.
 
-use std::os::fd::BorrowedFd;
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 
-use keyrack_core::peer::{AuditSession, Boundary, Facts, Refusal, Verdict, decide};
-use keyrack_sys::peer::{self, Reading};
+use keyrack_core::peer::{
+    Allowed, AuditSession, Boundary, Enforced, Facts, Refusal, Verdict, decide, is_own_uid_known,
+};
+use keyrack_core::{ErrorCode, Problem};
+use keyrack_sys::peer::{self, PeerReader, Reading};
 use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::socket::{Sender, poll_readable};
+use keyrack_sys::user;
 
 /// Out of descriptors: this process (EMFILE), or the machine (ENFILE).
 const EXHAUSTED: [i32; 2] = [24, 23];
@@ -18,7 +23,12 @@ const ENOPROTOOPT: i32 = 92;
 #[derive(Clone, Debug)]
 pub(crate) struct Own {
     uid: u32,
+    uid_map: Result<Vec<u8>, i32>,
+    overflow_uid: u32,
     session: Result<Vec<u8>, i32>,
+    /// Callers in other namespaces than ours that are served.
+    allowed: Allowed,
+    reader: Rc<PeerReader>,
     /// How far callers can be told apart at best.
     pub(crate) boundary: Boundary,
 }
@@ -28,14 +38,23 @@ pub(crate) struct Own {
 pub(crate) struct Opener {
     /// Holds the process that opened the connection; `None` on a kernel that has no such handle.
     pidfd: Option<Pidfd>,
-    /// Its number, for logs.
+    /// Its number. Held by the pidfd, it is nobody else's while the opener lives.
     pub(crate) pid: i64,
+    uid: u32,
 }
 
 impl Opener {
-    /// Whether the process that opened the connection still lives, by poll. Without a pidfd the kernel can't say.
-    pub(crate) fn is_alive(&self) -> bool {
-        self.pidfd.as_ref().is_none_or(Pidfd::is_alive)
+    /// Whether the process that opened the connection still lives, by poll, and whether there is something to be read of `stream`, in one
+    /// system call. Without a pidfd the kernel can't say, and both are taken for true.
+    pub(crate) fn is_alive_beside(&self, stream: BorrowedFd<'_>) -> (bool, bool) {
+        let Some(pidfd) = &self.pidfd else { return (true, true) };
+        poll_readable(pidfd.as_fd(), stream).map_or((false, true), |(ended, readable)| (!ended, readable))
+    }
+
+    /// Returns `true` if bytes were sent by the process that opened the connection, as the user it was. Bytes that the kernel noted no
+    /// sender of were not.
+    pub(crate) fn is_sender(&self, sender: Option<Sender>) -> bool {
+        sender == Some(Sender { pid: self.pid, uid: self.uid })
     }
 }
 
@@ -52,12 +71,56 @@ impl Own {
     /// Reads who we are.
     pub(crate) fn read() -> Self {
         let session = peer::own_session();
-        // The kernel has the option or not, whoever is at the other end.
-        let supported = UnixStream::pair().is_ok_and(|(one, _other)| {
-            peer::read(std::os::fd::AsFd::as_fd(&one)).pidfd.err() != Some(ENOPROTOOPT)
-        });
+        let supported = peer::pidfd_support() != Err(ENOPROTOOPT);
         let boundary = Boundary::of_own(session.as_deref().map_err(|errno| *errno), supported);
-        Own { uid: keyrack_sys::user::uid(), session, boundary }
+        Own {
+            uid: user::uid(),
+            uid_map: peer::own_uid_map(),
+            overflow_uid: user::overflow_uid(),
+            session,
+            allowed: Allowed::None,
+            reader: Rc::new(PeerReader::with_memory()),
+            boundary,
+        }
+    }
+
+    /// The same, serving callers in these other namespaces too.
+    pub(crate) fn allowing(self, allowed: Allowed) -> Self {
+        Own { allowed, ..self }
+    }
+
+    /// Checks that there is somebody to compare callers with.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Sandboxed`] where `/proc` is of another pid namespace, or our user namespace does not map us.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        if !peer::own_proc() {
+            return Err(Problem::new(
+                ErrorCode::Sandboxed,
+                "/proc does not belong to the pid namespace of keyrackd, which cannot look up its callers",
+            )
+            .hint(
+                "start keyrackd outside the sandbox, or in one with its own /proc (unshare --mount-proc)",
+            ));
+        }
+        if !is_own_uid_known(self.uid, self.uid_map(), self.overflow_uid) {
+            let message = format!(
+                "the user namespace of keyrackd does not map its user (uid {}), so every other user would look the same",
+                self.uid
+            );
+            return Err(Problem::new(ErrorCode::Sandboxed, message)
+                .hint("start keyrackd outside the sandbox, or map your user (unshare --map-current-user)"));
+        }
+        Ok(())
+    }
+
+    /// Namespaces that callers are kept to.
+    pub(crate) fn enforced(&self) -> Enforced {
+        Enforced::of_own(self.uid_map(), self.allowed)
+    }
+
+    fn uid_map(&self) -> Result<&[u8], i32> {
+        self.uid_map.as_deref().map_err(|errno| *errno)
     }
 
     /// The login session, if there is one.
@@ -68,31 +131,44 @@ impl Own {
         }
     }
 
-    /// Looks at the peer of a connected socket and judges it.
+    /// Looks at a caller and judges it.
     pub(crate) fn meet(&self, socket: BorrowedFd<'_>) -> Result<Opener, Turned> {
-        self.judge(peer::read(socket))
+        self.judge(self.reader.read(socket), self.allowed)
     }
 
-    fn judge(&self, reading: Reading) -> Result<Opener, Turned> {
+    /// Looks at the server of a connected socket and judges it, as a client does.
+    pub(crate) fn meet_server(&self, socket: BorrowedFd<'_>) -> Result<Opener, Turned> {
+        self.judge(self.reader.read(socket), Allowed::InitialUser)
+    }
+
+    fn judge(&self, reading: Reading, allowed: Allowed) -> Result<Opener, Turned> {
         let facts = Facts {
+            own_proc: reading.own_proc,
             own_uid: self.uid,
+            own_uid_map: self.uid_map(),
+            overflow_uid: self.overflow_uid,
             own_session: self.session.as_deref().map_err(|errno| *errno),
             uid: reading.uid,
             pidfd: reading.pidfd.as_ref().map(|_| ()).map_err(|errno| *errno),
             pid: reading.pid,
             session: reading.session.as_deref().map_err(|errno| *errno),
+            pid_levels: reading.pid_levels,
+            uid_map: reading.uid_map.as_deref().map_err(|errno| *errno),
             alive: reading.alive,
+            allowed,
         };
         match decide(&facts) {
             Verdict::Serve(_) => {
                 let pid = reading.pid.unwrap_or(0);
-                Ok(Opener { pidfd: reading.pidfd.ok(), pid })
+                Ok(Opener { pidfd: reading.pidfd.ok(), pid, uid: self.uid })
             }
-            Verdict::Refuse(_) if exhausted(facts.pidfd.err()) || exhausted(facts.session.err()) => {
+            Verdict::Refuse(_)
+                if [facts.pidfd.err(), facts.session.err(), facts.uid_map.err(), facts.pid_levels.err()]
+                    .into_iter()
+                    .any(exhausted) =>
+            {
                 Err(Turned::Exhausted)
             }
-            // Its number stands in a file of /proc, and that could not be opened.
-            Verdict::Refuse(Refusal::NoPid) => Err(Turned::Exhausted),
             Verdict::Refuse(refusal) => {
                 // Only what the kernel says of it: nothing of what it has sent is looked at.
                 tracing::warn!(uid = facts.uid.ok(), pid = facts.pid, %refusal, "a stranger is turned away");
@@ -113,40 +189,95 @@ pub(crate) fn is_exhausted(errno: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
 
     use super::*;
 
+    const INITIAL: &[u8] = b"0 0 4294967295\n";
+
     fn own() -> Own {
-        Own { uid: 1000, session: Ok(b"7".to_vec()), boundary: Boundary::Session }
+        Own {
+            uid: 1000,
+            uid_map: Ok(INITIAL.to_vec()),
+            overflow_uid: 65_534,
+            session: Ok(b"7".to_vec()),
+            allowed: Allowed::None,
+            reader: Rc::new(PeerReader::new()),
+            boundary: Boundary::Session,
+        }
     }
 
     fn reading() -> Reading {
         let pidfd = Pidfd::open(i64::from(std::process::id())).unwrap();
-        Reading { uid: Ok(1000), pidfd: Ok(pidfd), pid: Some(1), session: Ok(b"7".to_vec()), alive: true }
+        Reading {
+            own_proc: true,
+            uid: Ok(1000),
+            pidfd: Ok(pidfd),
+            pid: Some(1),
+            session: Ok(b"7".to_vec()),
+            pid_levels: Ok(1),
+            uid_map: Ok(INITIAL.to_vec()),
+            alive: true,
+        }
     }
 
     #[test]
     fn the_rule_is_applied_to_what_was_read() {
-        let opener = own().judge(reading()).unwrap();
-        assert!(opener.is_alive());
+        let judge = |reading| own().judge(reading, Allowed::None);
+        let opener = judge(reading()).unwrap();
+        let (one, other) = UnixStream::pair().unwrap();
+        assert_eq!(opener.is_alive_beside(one.as_fd()), (true, false));
+        std::io::Write::write_all(&mut &other, b"x").unwrap();
+        assert_eq!(opener.is_alive_beside(one.as_fd()), (true, true));
         assert_eq!(opener.pid, 1);
         for (reading, expected) in [
             (Reading { uid: Ok(0), ..reading() }, Turned::Away(Refusal::OtherUser)),
             (Reading { session: Ok(b"8".to_vec()), ..reading() }, Turned::Away(Refusal::OtherSession)),
             (Reading { alive: false, ..reading() }, Turned::Away(Refusal::Dead)),
-            (Reading { pid: Some(-1), ..reading() }, Turned::Away(Refusal::Reaped)),
+            (Reading { pid: Some(0), ..reading() }, Turned::Away(Refusal::Hidden)),
+            (Reading { pid_levels: Ok(2), ..reading() }, Turned::Away(Refusal::NestedPid)),
+            (Reading { uid_map: Ok(Vec::new()), ..reading() }, Turned::Away(Refusal::OtherUserNamespace)),
+            (Reading { own_proc: false, ..reading() }, Turned::Away(Refusal::OwnProc)),
             (Reading { pidfd: Err(24), ..reading() }, Turned::Exhausted),
             (Reading { session: Err(23), ..reading() }, Turned::Exhausted),
-            (Reading { pid: None, ..reading() }, Turned::Exhausted),
+            (Reading { uid_map: Err(24), ..reading() }, Turned::Exhausted),
+            (Reading { pid_levels: Err(24), ..reading() }, Turned::Exhausted),
             // Never an excuse for a stranger.
             (
                 Reading { uid: Ok(0), session: Ok(b"7".to_vec()), ..reading() },
                 Turned::Away(Refusal::OtherUser),
             ),
         ] {
-            assert_eq!(own().judge(reading).unwrap_err(), expected);
+            assert_eq!(judge(reading).unwrap_err(), expected);
         }
+    }
+
+    #[test]
+    fn sender_has_to_be_the_opener() {
+        let opener = Opener { pidfd: None, pid: 7, uid: 1000 };
+        for (sender, expected) in [
+            (Some(Sender { pid: 7, uid: 1000 }), true),
+            (Some(Sender { pid: 8, uid: 1000 }), false),
+            (Some(Sender { pid: 0, uid: 1000 }), false),
+            (Some(Sender { pid: 7, uid: 0 }), false),
+            (None, false),
+        ] {
+            assert_eq!(opener.is_sender(sender), expected, "{sender:?}");
+        }
+    }
+
+    #[test]
+    fn own_identity_is_needed() {
+        own().check().unwrap();
+        let own = Own { uid_map: Ok(b"1000 1000 1\n".to_vec()), ..own() };
+        own.check().unwrap();
+        assert_eq!(own.enforced(), Enforced::PidOnly);
+        for uid in [65_534, 1001] {
+            let problem = Own { uid, ..own.clone() }.check().unwrap_err();
+            assert_eq!(problem.code, ErrorCode::Sandboxed);
+            assert!(problem.message.contains(&uid.to_string()), "{problem}");
+        }
+        assert_eq!(own.allowing(Allowed::NestedUser).enforced(), Enforced::UserAllowed);
     }
 
     #[test]
@@ -169,14 +300,15 @@ mod tests {
         let own = Own::read();
         let opener = own.meet(one.as_fd()).unwrap();
         assert_eq!(opener.pid, i64::from(std::process::id()));
-        assert!(opener.is_alive());
+        assert!(own.meet_server(one.as_fd()).is_ok());
     }
 
     #[test]
     fn a_kernel_without_handles_serves_the_user() {
-        let opener = Opener { pidfd: None, pid: 1 };
-        assert!(opener.is_alive());
+        let opener = Opener { pidfd: None, pid: 1, uid: 1000 };
+        let (one, _other) = UnixStream::pair().unwrap();
+        assert_eq!(opener.is_alive_beside(one.as_fd()), (true, true));
         let old = Reading { pidfd: Err(ENOPROTOOPT), ..reading() };
-        assert!(own().judge(old).is_ok());
+        assert!(own().judge(old, Allowed::None).is_ok());
     }
 }

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use keyrack_sys::memory::Buffer;
+use keyrack_sys::socket::Sender;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
@@ -75,10 +76,10 @@ impl Line {
     }
 
     /// Takes in what is there, as [`receive`].
-    pub(crate) fn receive(&mut self, into: &mut Buffer, most: usize) -> Option<usize> {
+    pub(crate) fn receive(&mut self, into: &mut Buffer, most: usize) -> Option<(usize, Option<Sender>)> {
         let room = most.min(into.room());
         let came = receive(&self.link.stream, into, most);
-        self.drained = is_drained(came, room);
+        self.drained = is_drained(came.map(|(n, _)| n), room);
         came
     }
 
@@ -209,26 +210,31 @@ pub(crate) fn try_read(mut stream: &UnixStream, into: &mut [u8]) -> Option<usize
     attempt(|| stream.read(into))
 }
 
-/// Takes in what is there, at most `most` bytes, as [`try_read`].
-pub(crate) fn receive(stream: &UnixStream, into: &mut Buffer, most: usize) -> Option<usize> {
+/// Takes in what is there, at most `most` bytes, as [`try_read`], and who sent it.
+pub(crate) fn receive(
+    stream: &UnixStream,
+    into: &mut Buffer,
+    most: usize,
+) -> Option<(usize, Option<Sender>)> {
     attempt(|| into.receive(stream.as_fd(), most))
 }
 
-fn attempt(mut read: impl FnMut() -> io::Result<usize>) -> Option<usize> {
+fn attempt<T: Default>(mut read: impl FnMut() -> io::Result<T>) -> Option<T> {
     loop {
         match read() {
-            Ok(n) => return Some(n),
+            Ok(came) => return Some(came),
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock => return None,
                 // The caller is gone, and has left something unread.
-                _ => return Some(0),
+                _ => return Some(T::default()),
             },
         }
     }
 }
 
-/// Whether what came of a read of `room` bytes means that nothing is left to read.
+/// Whether what came of a read of `room` bytes means that nothing is left to read. Not so where a read ended before bytes of another
+/// sender: they are found when the opener is looked at again.
 pub(crate) fn is_drained(came: Option<usize>, room: usize) -> bool {
     came.is_none_or(|n| 0 < n && n < room)
 }

@@ -105,6 +105,11 @@ impl Table {
         self.links.len() - self.free.len()
     }
 
+    /// Returns `true` if a connection has a request that is not whole, or a reply that is not taken.
+    pub(crate) fn has_request_in_flight(&self) -> bool {
+        self.links.iter().flatten().any(|link| link.idle_since.get().is_none())
+    }
+
     /// Takes a connection in and says where. At the cap the one longest without a request in flight is ended for it; if each
     /// has one in flight, there is no place.
     pub(crate) fn admit(&mut self, link: &Rc<Link>) -> Option<usize> {
@@ -226,6 +231,7 @@ mod tests {
         // The first is busy, the second becomes idle again after the third.
         Table::busy(&links[0].0);
         Table::busy(&links[1].0);
+        assert!(table.has_request_in_flight());
         table.idle(&links[1].0);
         assert_eq!(table.admit(&links[3].0), Some(2));
         assert_eq!(table.len(), 3);

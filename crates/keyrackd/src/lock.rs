@@ -128,7 +128,7 @@ fn probe(path: &Path, own: &Own) -> Result<Found, Problem> {
             };
         }
     };
-    match own.meet(stream.as_fd()) {
+    match own.meet_server(stream.as_fd()) {
         Ok(_) => Ok(if answers(&stream) { Found::Answering } else { Found::Silent }),
         Err(Turned::Away(refusal)) => Err(refusal.of_server()),
         Err(Turned::Exhausted) => Ok(Found::Silent),

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use keyrack_core::peer::Allowed;
 use keyrack_core::{ErrorCode, Problem};
 use keyrack_sys::memory::{Mode, ModeRequest};
 
@@ -12,6 +13,8 @@ pub const IDLE_TIMEOUT: &str = "KEYRACK_DAEMON_IDLE_TIMEOUT_MS";
 pub const TERMINATION_CHECK: &str = "KEYRACK_DAEMON_TERMINATION_CHECK_MS";
 /// What keys must be kept in.
 pub const MEMORY: &str = "KEYRACK_MEMORY";
+/// Callers in nested namespaces that are served too.
+pub const ALLOW_NAMESPACES: &str = "KEYRACK_ALLOW_NAMESPACES";
 
 const DEFAULT_MS: u64 = 900_000;
 
@@ -24,6 +27,8 @@ pub struct Settings {
     pub termination_check: Duration,
     /// See [`MEMORY`].
     pub memory: ModeRequest,
+    /// See [`ALLOW_NAMESPACES`].
+    pub namespaces: Allowed,
 }
 
 impl Settings {
@@ -45,7 +50,17 @@ impl Settings {
             Some("locked") => ModeRequest::Require(Mode::Locked),
             Some(_) => return Err(bad(MEMORY, "auto, secret or locked")),
         };
-        Ok(Settings { idle_timeout: ms(IDLE_TIMEOUT)?, termination_check: ms(TERMINATION_CHECK)?, memory })
+        let namespaces = match var(ALLOW_NAMESPACES) {
+            None => Allowed::None,
+            Some(value) => Allowed::parse(value.to_str().unwrap_or_default())
+                .ok_or_else(|| bad(ALLOW_NAMESPACES, "user or all"))?,
+        };
+        Ok(Settings {
+            idle_timeout: ms(IDLE_TIMEOUT)?,
+            termination_check: ms(TERMINATION_CHECK)?,
+            memory,
+            namespaces,
+        })
     }
 }
 
@@ -75,6 +90,11 @@ mod tests {
         assert_eq!(settings.idle_timeout, Duration::from_secs(900));
         assert_eq!(settings.termination_check, Duration::from_secs(900));
         assert_eq!(settings.memory, ModeRequest::Auto);
+        assert_eq!(settings.namespaces, Allowed::None);
+        for (value, allowed) in [("", Allowed::None), ("user", Allowed::NestedUser), ("all", Allowed::Nested)]
+        {
+            assert_eq!(read(&[(ALLOW_NAMESPACES, value)]).unwrap().namespaces, allowed, "{value:?}");
+        }
         assert_eq!(read(&[(IDLE_TIMEOUT, ""), (MEMORY, "")]).unwrap(), settings);
         let settings = read(&[(IDLE_TIMEOUT, "50"), (TERMINATION_CHECK, "007"), (MEMORY, "locked")]).unwrap();
         assert_eq!(settings.idle_timeout, Duration::from_millis(50));
@@ -98,6 +118,9 @@ mod tests {
             (TERMINATION_CHECK, "soon"),
             (MEMORY, "unlocked"),
             (MEMORY, "Locked"),
+            (ALLOW_NAMESPACES, "none"),
+            (ALLOW_NAMESPACES, "pid"),
+            (ALLOW_NAMESPACES, "1"),
         ] {
             let problem = read(&[(name, value)]).unwrap_err();
             assert_eq!(problem.code, ErrorCode::Usage);

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use keyrack_core::peer::Allowed;
 use keyrack_core::{ErrorCode, Fix, Problem};
 use keyrack_sys::dir::{DirFault, PrivateDir};
 use keyrack_sys::harden::{self, Limits, Measure};
@@ -24,7 +25,7 @@ use crate::identity::Own;
 use crate::lock::{Claim, claim};
 use crate::logout::{self, Logout};
 use crate::ready::Word;
-use crate::settings::{IDLE_TIMEOUT, MEMORY, Settings, TERMINATION_CHECK};
+use crate::settings::{ALLOW_NAMESPACES, IDLE_TIMEOUT, MEMORY, Settings, TERMINATION_CHECK};
 use crate::state::{About, Daemon, ReadClock};
 use crate::watch::Ticks;
 use crate::{limits, listen, log, panic, timers};
@@ -51,7 +52,7 @@ pub enum Start {
 }
 
 /// The variables that are read; all others of the environment a daemon was started with are overwritten.
-const KNOWN: [&str; 5] = [IDLE_TIMEOUT, TERMINATION_CHECK, MEMORY, log::LEVEL, log::FILE];
+const KNOWN: [&str; 6] = [IDLE_TIMEOUT, TERMINATION_CHECK, MEMORY, ALLOW_NAMESPACES, log::LEVEL, log::FILE];
 
 /// Hides this process from debuggers: the first thing a daemon does.
 ///
@@ -97,6 +98,7 @@ fn supports(running: Option<kernel::Version>) -> Result<(), Problem> {
 /// The error that a start would end with.
 pub fn check(settings: Settings, limits: Limits) -> Result<Word<'static>, Problem> {
     able(limits)?;
+    identity(settings)?;
     Ok(Word::Fit(memory(settings)?.mode().name()))
 }
 
@@ -104,6 +106,16 @@ pub fn check(settings: Settings, limits: Limits) -> Result<Word<'static>, Proble
 fn able(limits: Limits) -> Result<(), Problem> {
     see_all_processes()?;
     enough_files(limits.nofile)
+}
+
+/// Who this process is, if that can be told, and whom it is to serve.
+fn identity(settings: Settings) -> Result<Own, Problem> {
+    let own = Own::read().allowing(settings.namespaces);
+    own.check()?;
+    if settings.namespaces != Allowed::None {
+        tracing::warn!(namespaces = own.enforced().as_str(), "callers in nested namespaces are served");
+    }
+    Ok(own)
 }
 
 fn memory(settings: Settings) -> Result<Pool, Problem> {
@@ -150,8 +162,8 @@ pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<Limits, Problem> {
 /// What is in the way.
 pub fn bind(socket: &Path, settings: Settings, limits: Limits, clock: ReadClock) -> Result<Start, Problem> {
     able(limits)?;
+    let own = identity(settings)?;
     let dir = private_dir(socket)?;
-    let own = Own::read();
     let lock = match claim(socket, &own, limits::CLAIM)? {
         Claim::Ours(lock) => lock,
         Claim::Served => return Ok(Start::Served),
@@ -310,6 +322,7 @@ fn about(socket: &Path, own: &Own, pool: &Pool) -> About {
         boot_id: keyrack_sys::clock::boot_id().unwrap_or_default(),
         pid: std::process::id(),
         boundary: own.boundary.as_str(),
+        namespaces: own.enforced().as_str(),
         memory: pool.mode().name(),
         hardening,
     }

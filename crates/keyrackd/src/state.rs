@@ -32,6 +32,7 @@ pub(crate) struct About {
     pub(crate) boot_id: String,
     pub(crate) pid: u32,
     pub(crate) boundary: &'static str,
+    pub(crate) namespaces: &'static str,
     pub(crate) memory: &'static str,
     pub(crate) hardening: Vec<Hardening<'static>>,
 }
@@ -144,14 +145,15 @@ impl Daemon {
         self.asked_ns.set((self.clock)().boot_ns);
     }
 
-    /// Whether nothing is held and nobody has asked for `window`.
+    /// Whether nothing is held, nobody has asked for `window`, and no caller of ours has a request or a reply in flight. Each of
+    /// those has a deadline, so none keeps the daemon for long.
     pub(crate) fn is_idle(&self, window: Duration) -> bool {
         let (held, now) = self.unasked(|store, now| {
             store.expire(now);
             (!store.is_empty(), now)
         });
         let quiet = Duration::from_nanos(now.boot_ns.saturating_sub(self.asked_ns.get()));
-        !held && quiet >= window
+        !held && quiet >= window && !self.table.borrow().has_request_in_flight()
     }
 
     /// Sees to room for `n` bytes more in a buffer. If the share for requests is full, those longest in a request that is not whole

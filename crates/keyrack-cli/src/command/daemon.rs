@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use keyrack_client::daemon::{self, Fate, Pruned};
 use keyrack_client::render::Tone;
-use keyrack_client::render::status::{greeting_value, weaknesses};
+use keyrack_client::render::status::{greeting_value, namespaces, weaknesses};
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::session::Greeting;
 use keyrack_client::status::status;
@@ -12,7 +12,7 @@ use keyrack_core::{Owner, Problem};
 use serde_json::{Value, json};
 
 use crate::args::OwnerFlags;
-use crate::command::unlock::started_in_service;
+use crate::command::unlock::started_here;
 use crate::outer::{Outer, keyrackd};
 use crate::output;
 use crate::report::machine;
@@ -89,7 +89,7 @@ fn start(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
     let (mut session, started) = daemon::ensure(&ctx, &keyrackd()?)?;
     let greeting = session.greet()?.clone();
     if started {
-        started_in_service(outer);
+        started_here(outer);
     }
     let mut value =
         json!({ "started": started, "socketPath": session.place().socket().display().to_string() });
@@ -117,7 +117,7 @@ fn stop(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
 fn restart(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
     let mut done = daemon::restart(&flags.context(outer)?, &keyrackd()?)?;
     let greeting = done.session.greet()?.clone();
-    started_in_service(outer);
+    started_here(outer);
     let mut value = json!({
         "stopped": done.stopped.is_some(),
         "carried": done.carried,
@@ -216,6 +216,7 @@ fn described(greeting: &Greeting) -> Vec<Node> {
         Node::pair("memory", &greeting.memory),
     ]
     .into_iter()
+    .chain(namespaces(greeting))
     .chain(weak.into_iter().map(Node::note))
     .collect()
 }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyrack_client::daemon::own_service;
+use keyrack_client::daemon::{ALLOW_NAMESPACES, own_service};
 use keyrack_client::render::json::{JsonWriter, grant};
+use keyrack_client::render::status::open_namespaces;
 use keyrack_client::render::unlock::{UnlockLine, unlocked};
 use keyrack_core::Problem;
+use keyrack_core::peer::{Allowed, Enforced};
 use keyrack_ops::unlock::{Report, UnlockAsk, unlock};
 
 use crate::args::OwnerFlags;
@@ -78,12 +80,23 @@ impl Flags {
 pub(crate) fn started(outer: &Outer, pid: Option<u32>) {
     if let Some(pid) = pid {
         outer.notice(&format!("[keyrack-daemon] spawned background daemon (pid: {pid})"));
-        started_in_service(outer);
+        started_here(outer);
+    }
+}
+
+/// Says what a person should know of a daemon that was just started: whom it serves beyond its namespaces, and what ends it.
+pub(crate) fn started_here(outer: &Outer) {
+    started_in_service(outer);
+    let allowed = outer.environment.text(ALLOW_NAMESPACES).and_then(Allowed::parse);
+    if let Some(open) =
+        allowed.and_then(|allowed| open_namespaces(Enforced::of_own(Err(0), allowed).as_str()))
+    {
+        outer.notice(open);
     }
 }
 
 /// Says that a daemon that was just started will not outlive the systemd service it is in.
-pub(crate) fn started_in_service(outer: &Outer) {
+fn started_in_service(outer: &Outer) {
     if let Some(service) = own_service() {
         outer.notice(&format!(
             "keyrackd runs inside of the systemd unit {service}: when that stops, the daemon ends and its keys are locked"

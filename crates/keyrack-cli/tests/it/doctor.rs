@@ -114,7 +114,7 @@ fn socket(world: &World) -> PathBuf {
 }
 
 /// A world with a rack, a repository and a key, unlocked.
-fn stocked() -> World {
+pub(crate) fn stocked() -> World {
     let world = World::new();
     let key = world.home.home().join(".ssh/id_ed25519");
     fs::set_permissions(key, Permissions::from_mode(0o600)).unwrap();

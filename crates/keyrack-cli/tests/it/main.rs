@@ -13,6 +13,7 @@ mod firewall;
 mod fixes;
 mod leaks;
 mod man;
+mod namespaces;
 mod ownership;
 mod protection;
 mod run;

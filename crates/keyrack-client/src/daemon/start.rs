@@ -14,6 +14,7 @@ use super::connect_at;
 use crate::context::Context;
 use crate::paths::Place;
 use crate::render::text::clean;
+use crate::sandbox::Namespaces;
 use crate::session::Session;
 use crate::wire_names;
 
@@ -23,9 +24,13 @@ const READY: Duration = Duration::from_secs(10);
 /// Names the memory that keys must be kept in.
 const MEMORY: &str = "KEYRACK_MEMORY";
 
+/// Callers in nested namespaces that the daemon serves too.
+pub const ALLOW_NAMESPACES: &str = "KEYRACK_ALLOW_NAMESPACES";
+
 /// The variables the daemon knows. Nothing else of the environment goes to it.
-const VARIABLES: [&str; 5] = [
+const VARIABLES: [&str; 6] = [
     MEMORY,
+    ALLOW_NAMESPACES,
     "KEYRACK_DAEMON_IDLE_TIMEOUT_MS",
     "KEYRACK_DAEMON_TERMINATION_CHECK_MS",
     "KEYRACK_LOG",
@@ -40,8 +45,11 @@ const WORDS: u64 = 4096;
 ///
 /// # Errors
 /// [`ErrorCode::DaemonLegacy`] when a TypeScript daemon runs; [`ErrorCode::DaemonStartFailed`] or the daemon's own error when it does not
-/// come up; those of [`super::connect`] and [`Session::greet`].
+/// come up; [`ErrorCode::Sandboxed`] where no daemon could be verified; those of [`super::connect`] and [`Session::greet`].
 pub fn ensure(ctx: &Context, keyrackd: &Path) -> Result<(Session, bool), Problem> {
+    if let Some(sandbox) = Namespaces::read().unusable() {
+        return Err(sandbox.problem());
+    }
     let place = Place::for_start(ctx)?;
     if let Some(session) = running(ctx, &place)? {
         return Ok((session, false));

@@ -116,7 +116,9 @@ fn daemon(running: &Running, look: Look) -> Node {
         )]);
     };
     let weak = weaknesses(greeting);
-    node.with([Node::pair("boundary", greeting.boundary.as_str()), Node::pair("memory", &greeting.memory)])
+    node.with([Node::pair("boundary", greeting.boundary.as_str())])
+        .with(namespaces(greeting))
+        .with([Node::pair("memory", &greeting.memory)])
         .with(weak.into_iter().map(Node::note))
 }
 
@@ -125,13 +127,36 @@ pub fn weaknesses(greeting: &Greeting) -> Vec<String> {
     let boundary = (greeting.boundary == Boundary::User).then(|| {
         "here the kernel does not tell login sessions apart, so every process of yours may read".to_owned()
     });
+    let namespaces = greeting.namespaces.as_deref().and_then(open_namespaces).map(str::to_owned);
     let memory = (greeting.memory == "unlocked")
         .then(|| "its memory is not locked, so keys may reach swap".to_owned());
     let off = greeting.hardening.iter().filter(|measure| !measure.on).map(|measure| {
         let detail = measure.detail.as_deref().map_or(String::new(), |detail| format!(": {detail}"));
         format!("{} is off{detail}", measure.name)
     });
-    boundary.into_iter().chain(memory).chain(off).collect()
+    boundary.into_iter().chain(namespaces).chain(memory).chain(off).collect()
+}
+
+/// Namespaces that callers are kept to, where that is less than the daemon's own two.
+pub fn namespaces(greeting: &Greeting) -> Option<Node> {
+    let enforced = greeting.namespaces.as_deref().filter(|enforced| *enforced != "pid and user")?;
+    Some(Node::pair("namespaces", enforced))
+}
+
+/// What a person should know of a daemon that serves more namespaces than its own.
+pub fn open_namespaces(enforced: &str) -> Option<&'static str> {
+    match enforced {
+        "pid only" => Some(
+            "the daemon runs in a user namespace of its own, where it cannot tell other user namespaces apart",
+        ),
+        "user allowed" => {
+            Some("KEYRACK_ALLOW_NAMESPACES=user: sandboxes with user namespaces of their own may read")
+        }
+        "all allowed" => {
+            Some("KEYRACK_ALLOW_NAMESPACES=all: sandboxes with pid and user namespaces of their own may read")
+        }
+        _ => None,
+    }
 }
 
 fn key(key: &HeldKey, look: Look) -> Node {
@@ -209,7 +234,7 @@ pub fn greeting_value(greeting: &Greeting) -> Value {
             value
         })
         .collect();
-    json!({
+    let mut value = json!({
         "version": greeting.version,
         "build": greeting.build,
         "pid": greeting.pid,
@@ -217,7 +242,11 @@ pub fn greeting_value(greeting: &Greeting) -> Value {
         "boundary": greeting.boundary.as_str(),
         "memory": greeting.memory,
         "hardening": hardening,
-    })
+    });
+    if let (Some(namespaces), Some(members)) = (&greeting.namespaces, value.as_object_mut()) {
+        members.insert("namespaces".to_owned(), namespaces.clone().into());
+    }
+    value
 }
 
 /// One held key, for programs. A key that does not end has `null` for its end.

@@ -294,6 +294,7 @@ fn a_status(running: bool) -> Status {
         boot_id: "x".into(),
         pid: 7,
         boundary: Boundary::Session,
+        namespaces: Some("pid and user".into()),
         memory: "locked".into(),
         hardening: vec![Measure {
             name: "mdwe".into(),

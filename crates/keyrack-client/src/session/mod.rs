@@ -348,6 +348,7 @@ impl Session {
             pid: ok.pid,
             // The one that is declared later is the weaker.
             boundary: seen.max(said),
+            namespaces: ok.namespaces.as_deref().map(clean),
             memory: clean(&ok.memory),
             hardening: ok.hardening.iter().map(measure).collect(),
         };
@@ -468,6 +469,7 @@ mod tests {
             boot_id: String::new(),
             pid: 1,
             boundary,
+            namespaces: None,
             memory: memory.to_owned(),
             hardening: Vec::new(),
         }

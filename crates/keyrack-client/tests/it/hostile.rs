@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use keyrack_client::session::RelockWhat;
 use keyrack_client::{Context, daemon, daemon::Daemon};
 use keyrack_core::{Env, ErrorCode, Problem};
-use keyrack_testkit::{Need, as_user, can_run, in_new_session};
+use keyrack_testkit::{Need, as_user, can_run, in_new_session, wait_until};
 
 use crate::harness::{Rack, keyrackd, slug};
 use crate::server::Server;
@@ -53,6 +53,33 @@ fn a_server_of_another_login_session_gets_not_a_byte() {
     let socket = stage.rack().socket();
     let server = Server::run(in_new_session(&Server::command("sound", &socket)), &socket);
     untrusted(&stage, &server);
+}
+
+#[test]
+fn server_in_a_sandbox_gets_not_a_byte() {
+    if !can_run("server_in_a_sandbox_gets_not_a_byte", &[Need::Root, Need::Program("unshare")]) {
+        return;
+    }
+    for options in [
+        &["--user"][..],
+        &["--user", "--map-current-user"],
+        &["--pid", "--fork", "--kill-child", "--mount-proc"],
+        &["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"],
+    ] {
+        let stage = Stage::new();
+        let socket = stage.rack().socket();
+        let inner = Server::command("sound", &socket);
+        let mut command = std::process::Command::new("unshare");
+        command.args(options).arg("--").arg(inner.get_program()).args(inner.get_args()).current_dir("/");
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let server = Server::run(command, &socket);
+        untrusted(&stage, &server);
+        drop(server);
+        // It is killed with its sandbox, which is waited for, and not it.
+        wait_until("the server has ended", Duration::from_secs(10), || {
+            std::os::unix::net::UnixStream::connect(&socket).is_err()
+        });
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keyrack_client::context::{Demands, MemoryRank};
 use keyrack_client::daemon::{check, connect_at, service_of};
+use keyrack_client::render::status::open_namespaces;
 use keyrack_client::session::Greeting;
 use keyrack_client::{Context, Daemon, Place, Session};
 use keyrack_core::peer::Boundary;
@@ -79,6 +80,7 @@ fn ours(ctx: &Context, keyrackd: &Path, mut session: Session) -> Result<Vec<Chec
         ),
         version(ctx, greeting),
         boundary(ctx, greeting, names_peers),
+        namespaces(ctx, greeting),
         memory(ctx, keyrackd, greeting),
     ];
     checks.extend(hibernation(MemoryRank::said(&greeting.memory), &Hibernation::here()));
@@ -122,6 +124,25 @@ fn boundary(ctx: &Context, greeting: &Greeting, names_peers: bool) -> Check {
             } else {
                 Check::warn(name, message).hint("session.login and kernel.peer_pidfd say why")
             }
+        }
+    }
+}
+
+/// Which sandboxes may read.
+fn namespaces(ctx: &Context, greeting: &Greeting) -> Check {
+    let name = "daemon.namespaces";
+    match greeting.namespaces.as_deref() {
+        Some("pid and user") => Check::ok(
+            name,
+            "it serves processes of its own pid and user namespaces and no sandboxes with others",
+        ),
+        Some(enforced) => match open_namespaces(enforced) {
+            Some(open) => Check::warn(name, format!("namespaces: {enforced}; {open}")),
+            None => Check::skip(name, format!("namespaces: {enforced}, which this keyrack does not know")),
+        },
+        None => {
+            Check::warn(name, "it is of an older version, which serves sandboxes with their own namespaces")
+                .fix(Fix::with_owner("daemon restart", &ctx.owner, []))
         }
     }
 }

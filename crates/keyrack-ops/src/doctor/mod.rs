@@ -5,6 +5,7 @@
 
 mod daemon;
 mod kernel;
+mod namespaces;
 mod place;
 mod programs;
 mod rack;
@@ -123,6 +124,7 @@ pub fn look(outside: &Outside<'_>) -> Report {
     let mut checks = settings::checks(&ctx.env);
     checks.extend(place::checks(ctx));
     checks.extend(programs::checks(&outside.keyrackd));
+    checks.push(namespaces::check());
     checks.extend(session::checks(ctx));
     checks.extend(kernel::checks(ctx, &outside.keyrackd));
     checks.extend(daemon::checks(ctx, &outside.keyrackd));

@@ -12,11 +12,12 @@ const NAME: &str = "environment";
 type Judge = fn(&str) -> Option<String>;
 
 /// Every variable keyrack or its daemon reads.
-const KNOWN: [(&str, Judge); 9] = [
+const KNOWN: [(&str, Judge); 10] = [
     ("KEYRACK_STRICT_ENV", switch),
     ("KEYRACK_REQUIRE_SESSION", switch),
     ("KEYRACK_SAFE_DIRECTORY", directories),
     ("KEYRACK_MEMORY", |value| one_of(value, &["auto", "secret", "locked"])),
+    ("KEYRACK_ALLOW_NAMESPACES", |value| one_of(value, &["user", "all"])),
     ("KEYRACK_INVOKED_AS", |value| one_of(value, &Invocation::KNOWN)),
     ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", milliseconds),
     ("KEYRACK_DAEMON_TERMINATION_CHECK_MS", milliseconds),
@@ -87,6 +88,8 @@ mod tests {
             ("KEYRACK_MEMORY", "", State::Ok),
             ("KEYRACK_MEMORY", "hunter2", State::Fail),
             ("KEYRACK_MEMORYS", "hunter2", State::Warn),
+            ("KEYRACK_ALLOW_NAMESPACES", "user", State::Ok),
+            ("KEYRACK_ALLOW_NAMESPACES", "pid", State::Fail),
             ("KEYRACK_STRICT_ENV", "1", State::Ok),
             ("KEYRACK_STRICT_ENV", "0", State::Ok),
             ("KEYRACK_STRICT_ENV", "true", State::Fail),

@@ -4,15 +4,14 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-
-use nix::sys::socket::MsgFlags;
 
 use super::arena::Grant;
 use super::mapping::{PAGE, wipe_slice};
 use super::pool::Shared;
 use super::{Full, Share};
+use crate::socket::{self, Sender};
 
 /// Bytes filled from the front, with room behind them. It has no page at first, then 4 KiB, then doubles up to its limit.
 /// All that was ever written to it is wiped when it grows, is cleared, or is dropped.
@@ -70,19 +69,20 @@ impl Buffer {
         Some(&mut self.all_mut()[start..end])
     }
 
-    /// Takes in what can be read from `stream` at once: at most `most` bytes, and no more than there is room for. Returns how many.
+    /// Takes in what can be read from `stream` at once: at most `most` bytes, and no more than there is room for. Returns how many,
+    /// and who sent them, as [`socket::receive`].
     ///
     /// # Errors
-    /// As `recv(2)`; `EAGAIN` when nothing has come yet.
-    pub fn receive(&mut self, stream: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+    /// As `recvmsg(2)`; `EAGAIN` when nothing has come yet.
+    pub fn receive(&mut self, stream: BorrowedFd<'_>, most: usize) -> io::Result<(usize, Option<Sender>)> {
         let filled = self.filled;
         let spare = &mut self.all_mut()[filled..];
         let room = spare.len().min(most);
         // Writes to no byte but those it returns the number of.
-        let n = nix::sys::socket::recv(stream.as_raw_fd(), &mut spare[..room], MsgFlags::MSG_DONTWAIT)?;
+        let (n, sender) = socket::receive(stream, &mut spare[..room])?;
         self.filled += n;
         self.touched = self.touched.max(self.filled);
-        Ok(n)
+        Ok((n, sender))
     }
 
     /// Takes in `n` bytes written to [`Self::spare_mut`].

@@ -22,6 +22,7 @@ const ALLOWED: &[c_long] = &[
     // Callers: accepted, looked at, answered.
     libc::SYS_accept4,
     libc::SYS_getsockopt,
+    libc::SYS_recvmsg,
     libc::SYS_recvfrom,
     libc::SYS_sendto,
     libc::SYS_read,

@@ -189,7 +189,7 @@ fn secret_pages_carry_bytes_in_and_out() {
     theirs.write_all(b"hunter2").unwrap();
     let mut buffer = pool.buffer(MIB);
     buffer.ensure_spare(1).unwrap();
-    assert_eq!(buffer.receive(ours.as_fd(), 100).unwrap(), 7);
+    assert_eq!(buffer.receive(ours.as_fd(), 100).unwrap(), (7, None));
     let secret = pool.store(buffer.filled()).unwrap();
     secret.with(|bytes| (&ours).write_all(bytes)).unwrap().unwrap();
     let mut back = [0; 7];

@@ -1,14 +1,14 @@
 //! Readings of real peers: of other users, other sessions, dead ones, and those the kernel says less of.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use keyrack_sys::peer::{Reading, comm, own_session, read};
+use keyrack_sys::peer::{PeerReader, Reading, comm, own_session, own_uid_map};
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_sys::socket::{bind_private, connect, wait_readable};
 use keyrack_sys::user;
@@ -20,6 +20,11 @@ use crate::support::{STRANGER, again, assert_passed, become_stranger, forked_as,
 
 const SOON: Duration = Duration::from_secs(10);
 const SOCKET: &str = "KEYRACK_SYS_TEST_SOCKET";
+
+/// A reading by one that remembers nothing.
+fn read(socket: BorrowedFd<'_>) -> Reading {
+    PeerReader::new().read(socket)
+}
 
 fn listener(dir: &Path) -> UnixListener {
     let listener = bind_private(&dir.join("s")).unwrap();
@@ -72,6 +77,8 @@ fn ourselves() {
         assert_eq!(reading.pid, Some(i64::from(std::process::id())));
         assert!(reading.pidfd.unwrap().is_alive());
         assert_eq!(reading.session, own_session());
+        assert_eq!(reading.uid_map, own_uid_map());
+        assert_eq!((reading.own_proc, reading.pid_levels), (true, Ok(1)));
         assert!(reading.alive);
     }
     let name = std::fs::read_to_string("/proc/self/comm").unwrap();
@@ -162,16 +169,15 @@ fn another_session() {
 fn assert_gone(reading: &Reading) {
     match &reading.pidfd {
         Ok(pidfd) => {
-            assert_eq!(reading.pid, Some(-1));
             assert!(!pidfd.is_alive());
             assert!(!reading.alive);
         }
         Err(errno) => {
             assert!([libc::EINVAL, libc::ESRCH, libc::ENODATA].contains(errno), "{reading:?}");
-            assert_eq!(reading.pid, None);
         }
     }
     assert_eq!(reading.session, Err(0), "a session was read of nobody");
+    assert_eq!((&reading.uid_map, &reading.pid_levels), (&Err(0), &Err(0)));
 }
 
 #[test]
@@ -210,7 +216,7 @@ fn a_peer_that_ends_after_accept() {
     assert!(!pidfd.is_alive());
     assert!(!read(server.as_fd()).alive);
     assert_passed(test, &child.wait_with_output().unwrap());
-    assert_eq!(pidfd.pid(), Some(-1));
+    assert_eq!(pidfd.levels(before.pid.unwrap()), Err(0));
     assert_gone(&read(server.as_fd()));
 }
 
@@ -284,20 +290,116 @@ fn a_peer_outside_our_pid_namespace() {
         return;
     }
     if role().is_some() {
+        // Never looked up by the number that a `/proc` of the outer namespace has for it.
         let reading = read(std::io::stdin().as_fd());
-        assert_eq!(reading.uid, Ok(user::uid()));
-        assert_eq!(reading.pid, Some(0));
-        assert_eq!(reading.session, Err(0));
-        assert!(reading.alive);
+        assert_eq!((reading.uid, reading.pid), (Ok(user::uid()), Some(0)));
+        assert_eq!(reading.own_proc, role().as_deref() == Some("own /proc"));
+        assert_eq!((reading.pidfd.err(), reading.session.err()), (Some(0), Some(0)));
+        assert_eq!((reading.uid_map.err(), reading.pid_levels.err()), (Some(0), Some(0)));
         return;
     }
-    let (theirs, _ours) = UnixStream::pair().unwrap();
-    let child = again(test, "inside");
+    for (role, options) in
+        [("own /proc", &["--pid", "--fork", "--mount-proc"][..]), ("outer /proc", &["--pid", "--fork"])]
+    {
+        let (theirs, _ours) = UnixStream::pair().unwrap();
+        let mut inside = unshared(options, &again(test, role));
+        let output = inside.stdin(Stdio::from(OwnedFd::from(theirs))).output().unwrap();
+        assert_passed(test, &output);
+    }
+}
+
+/// Wraps a command so that it runs in namespaces of its own.
+fn unshared(options: &[&str], command: &Command) -> Command {
     let mut wrapped = Command::new("unshare");
-    wrapped.args(["--pid", "--fork", "--mount-proc"]).arg(child.get_program()).args(child.get_args());
-    wrapped.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = wrapped.stdin(Stdio::from(OwnedFd::from(theirs))).output().unwrap();
-    assert_passed(test, &output);
+    wrapped.args(options).arg("--").arg(command.get_program()).args(command.get_args());
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapped
+}
+
+#[test]
+fn namespaces_of_a_peer_are_read() {
+    let test = "peer::namespaces_of_a_peer_are_read";
+    if role().is_some() {
+        let _stream = connect_as_told();
+        return wait_for_parent();
+    }
+    if !can_run(test, &[Need::Root, Need::Program("unshare")]) {
+        return;
+    }
+    let own = String::from_utf8(own_uid_map().unwrap()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let listener = listener(dir.path());
+    // What was remembered of one peer is never taken for the next one.
+    let reader = PeerReader::with_memory();
+    for round in 0..2 {
+        for (options, levels, map) in [
+            (&["--mount"][..], 1, own.as_str()),
+            (&["--pid", "--fork", "--mount-proc"], 2, &own),
+            (&["--pid", "--fork"], 2, &own),
+            (&["--user"], 1, ""),
+            (&["--user", "--map-current-user"], 1, "0 0 1\n"),
+            (&["--user", "--map-user=7"], 1, "7 0 1\n"),
+            (&["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"], 2, "0 0 1\n"),
+        ] {
+            let child = start(&mut unshared(options, &told(test, "peer", dir.path())));
+            let server = accept(&listener);
+            for _ in 0..2 {
+                let reading = reader.read(server.as_fd());
+                assert!(reading.alive && reading.own_proc, "{options:?}: {reading:?}");
+                assert_eq!(reading.pid_levels, Ok(levels), "{options:?}, round {round}");
+                let found = String::from_utf8(reading.uid_map.unwrap()).unwrap();
+                let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+                assert_eq!(words(&found), words(map), "{options:?}, round {round}");
+            }
+            finish(test, child);
+        }
+    }
+}
+
+/// A process changes its user namespace and keeps its number and inode.
+#[test]
+fn user_namespace_is_read_anew_for_each_reading() {
+    let test = "peer::user_namespace_is_read_anew_for_each_reading";
+    if !can_run(test, &[Need::Root]) {
+        return;
+    }
+    if role().is_some() {
+        // The harness has a thread of its own, which would be left behind: so this is done by a fork.
+        let mut child = Command::new("unshare");
+        let stream = connect_as_told();
+        fcntl(&stream, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+        child.args(["--user", "sleep", "30"]).stdin(Stdio::null());
+        panic!("{}", std::os::unix::process::CommandExt::exec(&mut child));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let listener = listener(dir.path());
+    let mut child = start(&mut told(test, "peer", dir.path()));
+    let server = accept(&listener);
+    let reader = PeerReader::with_memory();
+    let mut maps = Vec::new();
+    keyrack_testkit::wait_until("the peer has changed its namespace", SOON, || {
+        let reading = reader.read(server.as_fd());
+        assert_eq!((reading.alive, reading.pid_levels), (true, Ok(1)));
+        maps.push(reading.uid_map.unwrap());
+        maps.last().is_some_and(Vec::is_empty)
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn reader_remembers_nothing_where_processes_share_an_inode() {
+    let test = "peer::reader_remembers_nothing_where_processes_share_an_inode";
+    in_child(test, || {
+        assert!(!format!("{:?}", PeerReader::with_memory()).contains("None"), "pidfs: Linux 6.9");
+        assert!(keyrack_sys::peer::own_proc());
+        // As on a kernel that has no pidfs.
+        refuse(libc::SYS_fstatfs, None, libc::ENOSYS);
+        let reader = PeerReader::with_memory();
+        assert!(format!("{reader:?}").contains("None"), "{reader:?}");
+        let (one, _other) = UnixStream::pair().unwrap();
+        assert_eq!(reader.read(one.as_fd()).pid_levels, Ok(1));
+    });
 }
 
 #[test]
@@ -312,17 +414,14 @@ fn a_proc_of_another_pid_namespace() {
         assert_ne!(of_proc, i64::from(std::process::id()));
         let (one, _other) = UnixStream::pair().unwrap();
         let reading = read(one.as_fd());
-        // The number that `/proc` knows the process by, or it would be another's session.
-        assert_eq!(reading.pid, Some(of_proc));
-        assert_eq!(reading.session, own_session());
-        assert!(reading.alive);
+        // In that `/proc` our own number is another process's.
+        assert!(!reading.own_proc && !keyrack_sys::peer::own_proc());
+        assert_eq!(reading.pid, Some(i64::from(std::process::id())));
+        assert_eq!((reading.pidfd.err(), reading.session), (Some(0), Err(0)));
+        assert_eq!((reading.uid_map, reading.pid_levels), (Err(0), Err(0)));
         return;
     }
-    let child = again(test, "inside");
-    let mut wrapped = Command::new("unshare");
-    wrapped.args(["--pid", "--fork"]).arg(child.get_program()).args(child.get_args());
-    wrapped.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    assert_passed(test, &wrapped.output().unwrap());
+    assert_passed(test, &unshared(&["--pid", "--fork"], &again(test, "inside")).output().unwrap());
 }
 
 /// With `SO_PEERPIDFD` failing in every way there is: only "no such option" lets the weaker number in.
@@ -348,9 +447,9 @@ fn kernels_that_say_less() {
     if errno == libc::ENOPROTOOPT {
         assert_eq!(reading.pid, Some(i64::from(std::process::id())));
         assert_eq!(reading.session, own_session());
+        assert_eq!((reading.uid_map, reading.pid_levels), (own_uid_map(), Ok(1)));
     } else {
-        assert_eq!(reading.pid, None);
-        assert_eq!(reading.session, Err(0));
+        assert_eq!((reading.session, reading.uid_map, reading.pid_levels), (Err(0), Err(0), Err(0)));
     }
 }
 
@@ -358,7 +457,7 @@ fn kernels_that_say_less() {
 fn no_descriptor_left_is_not_a_reading() {
     in_child("peer::no_descriptor_left_is_not_a_reading", || {
         let (one, _other) = UnixStream::pair().unwrap();
-        own_session().ok();
+        assert!(keyrack_sys::peer::own_proc());
         let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
         for spare in 0..2_u64 {
             let limit = u64::try_from(next).unwrap() + spare;
@@ -368,10 +467,16 @@ fn no_descriptor_left_is_not_a_reading() {
             assert_eq!(reading.uid, Ok(user::uid()));
             // With none left there is no pidfd; with one, nothing is left to read by.
             match spare {
-                0 => assert_eq!(reading.pidfd.as_ref().unwrap_err(), &libc::EMFILE),
-                _ => assert!(reading.alive),
+                0 => {
+                    assert_eq!(reading.pidfd.as_ref().unwrap_err(), &libc::EMFILE);
+                    assert_eq!(reading.session, Err(0));
+                }
+                _ => {
+                    assert!(reading.alive);
+                    assert_eq!(reading.session, Err(libc::EMFILE));
+                    assert_eq!((reading.uid_map, reading.pid_levels), (Err(libc::EMFILE), Err(libc::EMFILE)));
+                }
             }
-            assert_eq!((reading.pid, reading.session), (None, Err(0)));
         }
     });
 }
@@ -379,10 +484,11 @@ fn no_descriptor_left_is_not_a_reading() {
 #[test]
 fn a_reading_is_cheap() {
     let (one, _other) = UnixStream::pair().unwrap();
+    let reader = PeerReader::with_memory();
     let mut costs: Vec<Duration> = (0..2000)
         .map(|_| {
             let start = Instant::now();
-            assert!(read(one.as_fd()).alive);
+            assert!(reader.read(one.as_fd()).alive);
             start.elapsed()
         })
         .collect();
@@ -397,8 +503,7 @@ fn something_that_is_no_socket() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let reading = read(file.as_fd());
     assert_eq!((reading.uid, reading.pid), (Err(libc::ENOTSOCK), None));
-    assert_eq!(reading.pidfd.unwrap_err(), libc::ENOTSOCK);
-    assert_eq!(reading.session, Err(0));
+    assert_eq!((reading.pidfd.err(), reading.session), (Some(0), Err(0)));
     // Held open, this would be somebody's pidfd: it is not taken for alive.
     assert!(Pidfd::open(i64::from(std::process::id())).unwrap().is_alive());
 }

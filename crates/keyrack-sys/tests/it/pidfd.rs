@@ -17,7 +17,8 @@ fn follows_one_process_to_its_end() {
     let mut child = sleeper();
     let pid = i64::from(child.id());
     let pidfd = Pidfd::open(pid).unwrap();
-    assert_eq!(pidfd.pid(), Some(pid));
+    assert_eq!(pidfd.levels(pid), Ok(1));
+    assert_eq!(pidfd.levels(pid + 1), Err(0), "it has another number");
     assert!(pidfd.is_alive());
     assert!(!pidfd.wait_exit(Duration::from_millis(10)));
 
@@ -32,7 +33,7 @@ fn follows_one_process_to_its_end() {
     assert!(!pidfd.is_alive());
     let status = child.wait().unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGTERM));
-    assert_eq!(pidfd.pid(), Some(-1));
+    assert_eq!((pidfd.levels(pid), pidfd.levels(-1)), (Err(0), Ok(1)));
     assert_eq!(pidfd.signal(Signal::Kill).unwrap_err().raw_os_error(), Some(libc::ESRCH));
 }
 
@@ -76,6 +77,6 @@ fn another_kind_of_descriptor_is_never_alive_for_long_nor_signalled() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let pidfd = Pidfd::from(std::os::fd::OwnedFd::from(file));
     assert!(!pidfd.is_alive());
-    assert_eq!(pidfd.pid(), None);
+    assert_eq!(pidfd.levels(1), Err(0));
     assert!(pidfd.signal(Signal::Cont).is_err());
 }

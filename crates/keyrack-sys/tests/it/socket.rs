@@ -2,13 +2,16 @@
 
 use std::fs::Permissions;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use keyrack_sys::socket::{PATH_BYTES, bind_private, connect, wait_readable, wait_writable};
+use keyrack_sys::socket::{
+    PATH_BYTES, Sender, accept, bind_private, connect, note_senders, receive, wait_readable, wait_writable,
+};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::sys::stat::{Mode, umask};
@@ -181,5 +184,94 @@ fn a_signal_does_not_end_a_wait() {
             assert!(!wait_readable(client.as_fd(), Duration::from_millis(80)).unwrap());
             assert!(start.elapsed() >= Duration::from_millis(80), "{:?}", start.elapsed());
         });
+    });
+}
+
+/// What is received next, and from whom.
+fn received(stream: &UnixStream) -> (Vec<u8>, Option<Sender>) {
+    let mut bytes = [0; 64];
+    let (n, sender) = receive(stream.as_fd(), &mut bytes).unwrap();
+    (bytes[..n].to_vec(), sender)
+}
+
+fn us() -> Sender {
+    Sender { pid: i64::from(std::process::id()), uid: keyrack_sys::user::uid() }
+}
+
+#[test]
+fn sender_is_noted_also_of_what_came_before_accept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let listener = bind_private(&path).unwrap();
+    let mut client = connect(&path, SOON).unwrap();
+    client.write_all(b"early").unwrap();
+    let server = accept(&listener).unwrap();
+    assert_eq!(received(&server), (b"early".to_vec(), Some(us())));
+    assert_eq!(receive(server.as_fd(), &mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    client.write_all(b"late").unwrap();
+    assert_eq!(received(&server), (b"late".to_vec(), Some(us())));
+    drop(client);
+    assert_eq!(received(&server), (Vec::new(), None), "the end has no sender");
+}
+
+#[test]
+fn bytes_of_two_senders_are_never_read_together() {
+    let (server, client) = UnixStream::pair().unwrap();
+    note_senders(&server).unwrap();
+    (&client).write_all(b"ours").unwrap();
+    let mut child = std::process::Command::new("sh");
+    let child = child.args(["-c", "printf theirs >&0"]).stdin(client.try_clone().map(OwnedFd::from).unwrap());
+    let mut child = child.spawn().unwrap();
+    let pid = i64::from(child.id());
+    assert!(child.wait().unwrap().success());
+    (&client).write_all(b" again").unwrap();
+    assert_eq!(received(&server), (b"ours".to_vec(), Some(us())));
+    // It has ended, and its number is told all the same.
+    assert_eq!(received(&server), (b"theirs".to_vec(), Some(Sender { pid, ..us() })));
+    assert_eq!(received(&server), (b" again".to_vec(), Some(us())));
+}
+
+#[test]
+fn descriptors_sent_along_are_dropped() {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    let (server, client) = UnixStream::pair().unwrap();
+    note_senders(&server).unwrap();
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    in_child("socket::descriptors_sent_along_are_dropped", || {
+        let before = open();
+        for _ in 0..8 {
+            let fds = [client.as_raw_fd(), 0, 1, 2];
+            let parts = [std::io::IoSlice::new(b"x")];
+            let rights = [ControlMessage::ScmRights(&fds)];
+            sendmsg::<()>(client.as_raw_fd(), &parts, &rights, MsgFlags::empty(), None).unwrap();
+            assert_eq!(received(&server), (b"x".to_vec(), Some(us())));
+        }
+        assert_eq!(open(), before);
+    });
+}
+
+/// Only who may do anything else in that pid namespace too can give another's number.
+#[test]
+fn a_sender_cannot_give_anothers_number() {
+    let test = "socket::a_sender_cannot_give_anothers_number";
+    if !keyrack_testkit::can_run(test, &[keyrack_testkit::Need::Root]) {
+        return;
+    }
+    in_child(test, || {
+        use nix::sys::socket::{ControlMessage, MsgFlags, UnixCredentials, sendmsg};
+        let (server, client) = UnixStream::pair().unwrap();
+        note_senders(&server).unwrap();
+        crate::support::become_stranger();
+        let claim = |pid, uid| {
+            let credentials: UnixCredentials = libc::ucred { pid, uid, gid: 61_234 }.into();
+            let message = [ControlMessage::ScmCredentials(&credentials)];
+            let parts = [std::io::IoSlice::new(b"x")];
+            sendmsg::<()>(client.as_raw_fd(), &parts, &message, MsgFlags::empty(), None)
+        };
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(claim(1, 61_234), Err(nix::errno::Errno::EPERM));
+        assert_eq!(claim(own, 0), Err(nix::errno::Errno::EPERM));
+        assert_eq!(claim(own, 61_234), Ok(1));
+        assert_eq!(received(&server).1, Some(us()));
     });
 }

@@ -57,6 +57,9 @@ pub struct HelloOk<'a> {
     /// How far it can tell callers apart: `session` or `user`.
     #[serde(borrow)]
     pub boundary: Cow<'a, str>,
+    /// Namespaces it keeps its callers to: `pid and user`, `pid only`, `user allowed`, `all allowed`. Absent from older daemons.
+    #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Cow<'a, str>>,
     /// What its secrets lie in: `secret`, `locked`, `unlocked`.
     #[serde(borrow)]
     pub memory: Cow<'a, str>,
@@ -202,6 +205,9 @@ pub struct StatusOk<'a> {
     /// As in [`HelloOk`].
     #[serde(borrow)]
     pub boundary: Cow<'a, str>,
+    /// As in [`HelloOk`].
+    #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Cow<'a, str>>,
     /// As in [`HelloOk`].
     #[serde(borrow, deserialize_with = "objects")]
     pub hardening: Vec<Hardening<'a>>,

@@ -583,6 +583,7 @@ fn status_page(count: u64) -> StatusOk<'static> {
         home_hash: "83db27ef".into(),
         memory: "locked".into(),
         boundary: "session".into(),
+        namespaces: Some("pid and user".into()),
         hardening: vec![],
         counts: Counts { keys: count, bytes: 1 },
     }

@@ -29,6 +29,7 @@ fn run(budget: usize, connections: usize, test: impl AsyncFnOnce(Rc<Daemon>)) {
         boot_id: String::new(),
         pid: 1,
         boundary: "session",
+        namespaces: "pid and user",
         memory: "unlocked",
         hardening: Vec::new(),
     };
@@ -60,9 +61,7 @@ impl Caller {
     }
 
     fn with(serve: impl FnOnce(UnixStream)) -> Self {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        theirs.set_nonblocking(true).unwrap();
+        let (ours, theirs) = pair();
         serve(ours);
         Caller(theirs)
     }
@@ -87,6 +86,15 @@ impl Caller {
             }
         }
     }
+}
+
+/// What a daemon accepted, and its caller's end.
+fn pair() -> (UnixStream, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    keyrack_sys::socket::note_senders(&ours).unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    (ours, theirs)
 }
 
 fn frame(header: &str, secrets: &[u8]) -> Vec<u8> {
@@ -199,6 +207,43 @@ fn a_reply_has_ten_seconds_to_be_taken() {
 }
 
 #[test]
+fn daemon_is_not_idle_while_a_request_or_reply_is_in_flight() {
+    run(PLENTY, 8, async |daemon| {
+        let is_idle = || daemon.is_idle(Duration::ZERO);
+        assert!(is_idle());
+        let caller = Caller::new(&daemon);
+        caller.got().await;
+        assert!(is_idle(), "it has not begun to ask");
+        for bytes in [STATUS.as_bytes().to_vec(), frame(PING, b"")] {
+            let caller = Caller::new(&daemon);
+            assert!(caller.send(&bytes[..5]));
+            caller.got().await;
+            assert!(!is_idle());
+            assert!(caller.send(&bytes[5..]));
+            assert!(!caller.got().await.0.is_empty());
+            assert!(is_idle(), "it is answered");
+        }
+        let caller = Caller::new(&daemon);
+        let unlock = r#"{"id":1,"op":"unlock","keys":[{"slug":"a.test.K","grade":{"protection":"encrypted","duration":"ephemeral"},"source":{"vault":"v","mech":"m"},"ttl_ms":60000,"secret":{"offset":0,"len":600000}}]}"#;
+        for part in frame(unlock, &vec![b's'; 600_000]).chunks(100_000) {
+            assert!(caller.send(part));
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(caller.got().await.0.contains(r#""ok":true"#));
+        assert!(caller.send(frame(r#"{"id":2,"op":"get","slugs":["a.test.K"]}"#, b"")));
+        sleep(Duration::from_millis(1)).await;
+        daemon.erase_all();
+        sleep(Duration::from_millis(1)).await;
+        assert!(is_idle(), "a reply that was taken away is in flight no more");
+
+        // A stranger keeps nothing alive.
+        let stranger = Caller::stranger(&daemon);
+        assert!(stranger.send("{"));
+        assert!(is_idle());
+    });
+}
+
+#[test]
 fn at_the_cap_the_oldest_without_a_request_gives_way() {
     run(PLENTY, 8, async |daemon| {
         let silent: Vec<_> = (0..8).map(|_| Caller::new(&daemon)).collect();
@@ -207,9 +252,7 @@ fn at_the_cap_the_oldest_without_a_request_gives_way() {
         assert!(silent[0].send("{"));
         sleep(Duration::from_millis(1)).await;
         // One whose request is there at once needs no place.
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        theirs.set_nonblocking(true).unwrap();
+        let (ours, theirs) = pair();
         (&theirs).write_all(STATUS.as_bytes()).unwrap();
         let opener = daemon.own.meet(ours.as_fd()).unwrap();
         begin(&daemon, ours, opener, |_, _| panic!("it is served at once"));

@@ -114,6 +114,7 @@ fn greet(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Problem> 
         boot_id: about.boot_id.as_str().into(),
         pid: about.pid,
         boundary: about.boundary.into(),
+        namespaces: Some(about.namespaces.into()),
         memory: about.memory.into(),
         hardening: about.hardening.clone(),
     };
@@ -305,6 +306,7 @@ fn list(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Problem> {
             home_hash: about.home_hash.as_str().into(),
             memory: about.memory.into(),
             boundary: about.boundary.into(),
+            namespaces: Some(about.namespaces.into()),
             hardening: about.hardening.clone(),
             counts,
         };

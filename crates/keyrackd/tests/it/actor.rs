@@ -22,6 +22,7 @@ const SOCKET: &str = "KEYRACK_IT_SOCKET";
 const REQUEST: &str = "KEYRACK_IT_REQUEST";
 const OUTPUT: &str = "KEYRACK_IT_OUTPUT";
 const PROGRAM: &str = "KEYRACK_IT_PROGRAM";
+const JAIL: &str = "KEYRACK_IT_JAIL";
 
 /// The test binary where every user who reaches the socket can run it: in the same home.
 pub(crate) fn program(socket: &Path) -> PathBuf {
@@ -51,6 +52,30 @@ pub(crate) fn ask_as(wrap: impl FnOnce(&Command) -> Command, socket: &OsStr, req
     said(&output.stdout)
 }
 
+/// The same by the native protocol: the header of the reply, `nothing`, or what kept it from being had.
+pub(crate) fn ask_native_as(wrap: impl FnOnce(&Command) -> Command, socket: &OsStr, request: &str) -> String {
+    let mut command = actor("native", socket);
+    command.env(REQUEST, request);
+    let output = wrap(&command).stdin(Stdio::null()).output().unwrap();
+    said(&output.stdout)
+}
+
+/// Wraps a command in a jail: the words of a program that runs another one.
+pub(crate) fn jailed(jail: &[&str], command: &Command) -> Command {
+    let [program, arguments @ ..] = jail else { return copied(command) };
+    let mut wrapped = Command::new(program);
+    wrapped.args(arguments).arg(command.get_program()).args(command.get_args()).env_clear().current_dir("/");
+    wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    wrapped
+}
+
+fn copied(command: &Command) -> Command {
+    let mut copy = Command::new(command.get_program());
+    copy.args(command.get_args()).env_clear().current_dir("/");
+    copy.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    copy
+}
+
 /// What an actor said, among what the test harness prints.
 fn said(stdout: &[u8]) -> String {
     let text = String::from_utf8_lossy(stdout);
@@ -63,6 +88,14 @@ pub(crate) fn relay(part: &str, socket: &OsStr, request: &str, output: &OsStr) -
     let mut command = actor(part, socket);
     command.env(REQUEST, request).env(OUTPUT, output);
     command
+}
+
+/// Opens a connection and hands it into a jail, where it is asked over, by the protocol of the request. What was answered.
+pub(crate) fn ask_handed_into(jail: &[&str], socket: &Path, request: &str) -> String {
+    let mut command = actor("lender to a jail", socket.as_os_str());
+    let output =
+        command.env(REQUEST, request).env(JAIL, jail.join(" ")).stdin(Stdio::null()).output().unwrap();
+    said(&output.stdout)
 }
 
 /// Acts a part with a native request; all that it said.
@@ -210,6 +243,21 @@ fn act() {
             Ok(stream) => say(&ask(stream, request.as_bytes())),
             Err(error) => say(&format!("connect: {error}")),
         },
+        "native" => match UnixStream::connect(&socket) {
+            Ok(mut stream) => {
+                stream.set_read_timeout(Some(LONG)).unwrap();
+                say(&ask_once(&mut stream, &request));
+            }
+            Err(error) => say(&format!("connect: {error}")),
+        },
+        // May write no file any more, and asks.
+        "landlocked" => {
+            use landlock::{ABI, AccessFs, Ruleset, RulesetAttr};
+            let ruleset = Ruleset::default().handle_access(AccessFs::from_write(ABI::V1)).unwrap();
+            ruleset.create().unwrap().restrict_self().unwrap();
+            assert!(std::fs::write(socket.with_extension("new"), "").is_err());
+            say(&ask(connect(&socket), request.as_bytes()));
+        }
         // Asks again and again, as many times as it is told, and says how often it was turned away.
         "crowd" => {
             let times: u32 = request.parse().unwrap();
@@ -226,6 +274,31 @@ fn act() {
         "orphan" => drop(hand_over(&socket, "holder")),
         // Opens, hands over to a process of another login session, and lives until that is done.
         "lender" => drop(hand_over(&socket, "borrower").wait()),
+        "lender to a jail" => drop(hand_over(&socket, "jailed").wait()),
+        // Asks half of it, and leaves the other half to a child.
+        "half" => {
+            let mut stream = connect(&socket);
+            let bytes = bytes_of(&request);
+            let (first, rest) = bytes.split_at(bytes.len() / 2);
+            stream.write_all(first).unwrap();
+            let _ = spawn_saying(stream, rest).wait();
+        }
+        // Has one answer, then asks and has a child ask, both before the daemon looks: what is said to both.
+        "mixer" => {
+            let mut stream = connect(&socket);
+            say(&ask_once(&mut stream, &request));
+            let daemon = Pidfd::open(env::var("KEYRACK_IT_DAEMON").unwrap().parse().unwrap()).unwrap();
+            daemon.signal(keyrack_sys::signal::Signal::Stop).unwrap();
+            stream.write_all(&frame(&request, b"")).unwrap();
+            let copy = stream.try_clone().unwrap();
+            let sent = send_from_a_child(copy, &frame(&request, b""));
+            daemon.signal(keyrack_sys::signal::Signal::Cont).unwrap();
+            assert!(sent, "the child has sent it");
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+            for _ in 0..3 {
+                say(&read_frame(&mut stream).map_or_else(|| "nothing".to_owned(), |(header, _)| header));
+            }
+        }
         "holder" => {
             let opener = env::var("KEYRACK_IT_OPENER").unwrap();
             let gone = || !PathBuf::from(format!("/proc/{opener}")).exists();
@@ -233,6 +306,8 @@ fn act() {
             hold(&request);
         }
         "borrower" => hold(&request),
+        // There may be no file it can write.
+        "jailed" => say(&ask_over_inherited(&request)),
         // Asks once as the opener, hands over, and ends: the second ask comes from the child.
         "quitter" => {
             let mut stream = connect(&socket);
@@ -260,6 +335,13 @@ fn act() {
             let error = command.stdin(OwnedFd::from(stream)).exec();
             panic!("{error}");
         }
+        // Is met by the daemon, and becomes another program before it asks.
+        "reborn" => {
+            let stream = connect(&socket);
+            assert!(!ask(connect(&socket), STATUS.as_bytes()).is_empty());
+            let error = acting("changed", &socket, &request).stdin(OwnedFd::from(stream)).exec();
+            panic!("{error}");
+        }
         "changed" => say(&ask_once(&mut inherited(), &request)),
         // Is met by the daemon, hands over, and ends: the first ask comes from the child.
         "leaver" => {
@@ -272,19 +354,10 @@ fn act() {
             let opener = env::var("KEYRACK_IT_OPENER").unwrap();
             wait_until("the opener is reaped", LONG, || !PathBuf::from(format!("/proc/{opener}")).exists());
             let mut stream = inherited();
-            // A request of the legacy protocol names a command.
-            let legacy = request.contains("command");
-            let bytes = if legacy { request.into_bytes() } else { frame(&request, b"") };
-            let sent = stream.write_all(&bytes);
-            let reply = sent.ok().and_then(|()| {
-                if !legacy {
-                    return read_frame(&mut stream);
-                }
-                let mut reply = String::new();
-                let _ = stream.read_to_string(&mut reply);
-                (!reply.is_empty()).then_some((reply, Vec::new()))
-            });
-            std::fs::write(env::var_os(OUTPUT).unwrap(), format!("{reply:?}")).unwrap();
+            let _ = stream.write_all(&bytes_of(&request));
+            let mut reply = Vec::new();
+            let _ = stream.read_to_end(&mut reply);
+            std::fs::write(env::var_os(OUTPUT).unwrap(), String::from_utf8_lossy(&reply).as_bytes()).unwrap();
         }
         "session" => {
             let mut daemon = Command::new(env::var_os(PROGRAM).unwrap());
@@ -372,6 +445,32 @@ fn ask_once(stream: &mut UnixStream, request: &str) -> String {
     read_frame(stream).map_or_else(|| "nothing".to_owned(), |(header, _)| header)
 }
 
+/// A request as it is sent: a legacy one names a command.
+fn bytes_of(request: &str) -> Vec<u8> {
+    if request.contains("command") { request.as_bytes().to_vec() } else { frame(request, b"") }
+}
+
+/// A child that sends bytes over `stream` and writes what is answered to the output.
+fn spawn_saying(stream: UnixStream, bytes: &[u8]) -> Child {
+    let given = env::temp_dir().join(format!("keyrack-it-{}", std::process::id()));
+    std::fs::write(&given, bytes).unwrap();
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "cat \"$0\" >&0; rm \"$0\"; cat >\"$1\""])
+        .arg(given)
+        .arg(env::var_os(OUTPUT).unwrap());
+    command.stdin(OwnedFd::from(stream)).spawn().unwrap()
+}
+
+/// Sends bytes from a child, and returns whether it has.
+fn send_from_a_child(stream: UnixStream, bytes: &[u8]) -> bool {
+    let mut command = Command::new("cat");
+    command.stdin(Stdio::piped()).stdout(OwnedFd::from(stream));
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    child.wait().unwrap().success()
+}
+
 fn hand_over(socket: &Path, part: &str) -> Child {
     spawn_with(UnixStream::connect(socket).unwrap(), part)
 }
@@ -381,6 +480,13 @@ fn spawn_with(stream: UnixStream, part: &str) -> Child {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "actor::act", "--ignored", "--nocapture", "--test-threads=1"]);
     command.env(PART, part).env("KEYRACK_IT_OPENER", std::process::id().to_string());
+    if part == "jailed" {
+        let jail = env::var(JAIL).unwrap();
+        let jail: Vec<&str> = jail.split_whitespace().collect();
+        command.env_clear().envs(env::vars_os()).env(PART, part);
+        command = jailed(&jail, &command);
+        return command.stdin(OwnedFd::from(stream)).stderr(Stdio::null()).spawn().unwrap();
+    }
     if part == "borrower" {
         command.env_clear();
         for (name, value) in env::vars_os() {
@@ -401,10 +507,14 @@ fn inherited() -> UnixStream {
 
 /// Asks over a connection somebody else has opened.
 fn hold(request: &str) {
+    std::fs::write(env::var_os(OUTPUT).unwrap(), ask_over_inherited(request)).unwrap();
+}
+
+fn ask_over_inherited(request: &str) -> String {
     let mut stream = inherited();
-    let _ = stream.write_all(request.as_bytes());
-    let mut reply = String::new();
-    let read = stream.read_to_string(&mut reply);
-    let text = read.map_or_else(|error| format!("{reply} {error}"), |_| reply.clone());
-    std::fs::write(env::var_os(OUTPUT).unwrap(), text).unwrap();
+    let _ = stream.write_all(&bytes_of(request));
+    let mut reply = Vec::new();
+    let read = stream.read_to_end(&mut reply);
+    let reply = String::from_utf8_lossy(&reply).into_owned();
+    read.map_or_else(|error| format!("{reply} {error}"), |_| reply.clone())
 }

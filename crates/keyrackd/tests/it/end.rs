@@ -1,13 +1,14 @@
 //! How a daemon ends: quickly, with nothing of its own left and nothing of others' touched.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use keyrack_sys::signal::Signal;
 use keyrack_testkit::wait_until;
 
-use crate::daemon::{Daemon, LONG, STATUS, get, slugs_in, unlock};
+use crate::daemon::{Daemon, LONG, RELOCK_ALL, STATUS, frame, get, slugs_in, unlock};
 
 #[test]
 fn signals_that_end_it() {
@@ -32,6 +33,37 @@ fn a_signal_that_erases_and_stays() {
     wait_until("every key is erased", LONG, || daemon.held().is_empty());
     daemon.unlock("acme.test.K", "t");
     assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);
+}
+
+/// A request of which half has come is one, by either protocol; one that does not go on has ten seconds.
+#[test]
+fn idle_daemon_waits_for_the_rest_of_a_request() {
+    let mut daemon = Daemon::start_with(|command| {
+        command.env("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "100");
+        command.env("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "20");
+    });
+    let legacy = unlock("acme.test.LEGACY", "s", "");
+    let native = frame(
+        r#"{"id":1,"op":"unlock","keys":[{"slug":"acme.test.NATIVE","grade":{"protection":"encrypted","duration":"ephemeral"},"source":{"vault":"v","mech":"m"},"ttl_ms":60000,"secret":{"offset":0,"len":1}}]}"#,
+        b"s",
+    );
+    for (bytes, done) in [(legacy.as_bytes(), r#""success":true"#), (&native, r#""ok":true"#)] {
+        let mut stream = daemon.connect();
+        let (first, rest) = bytes.split_at(bytes.len() / 2);
+        stream.write_all(first).unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        stream.write_all(rest).unwrap();
+        let mut reply = [0; 256];
+        let n = stream.read(&mut reply).unwrap();
+        let reply = String::from_utf8_lossy(&reply[..n]);
+        assert!(reply.contains(done), "{reply}");
+        daemon.ask(RELOCK_ALL);
+    }
+    let mut abandoned = daemon.connect();
+    abandoned.write_all(b"{").unwrap();
+    let begun = Instant::now();
+    assert_eq!(daemon.ended(LONG).code(), Some(0));
+    assert!(begun.elapsed() > Duration::from_secs(8), "{:?}", begun.elapsed());
 }
 
 #[test]

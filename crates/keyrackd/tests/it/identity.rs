@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use keyrack_sys::signal::Signal;
 use keyrack_testkit::{Home, Need, as_user, can_run, in_new_session, wait_until};
 
-use crate::actor::{Session, ask_as, play, relay};
+use crate::actor::{Session, actor, ask_as, ask_handed_into, play, relay};
 use crate::daemon::{
     Daemon, LONG, RELOCK_ALL, STATUS, command, get, open_to_all, slugs_in, socket_in, unlock,
 };
+
+const NATIVE_GET: &str = r#"{"id":1,"op":"get","slugs":["acme.test.K"]}"#;
 
 /// What a stranger is told, and all that it is told.
 const TOLD: &str = r#"{"success":false,"error":"session mismatch: this daemon does not serve this process"}"#;
@@ -148,7 +150,8 @@ fn a_connection_ends_with_the_process_that_opened_it() {
         .unwrap();
     assert!(opener.status.success(), "{opener:?}");
     wait_until("the child knows", LONG, || fs::read(&output).is_ok_and(|text| !text.is_empty()));
-    assert_eq!(fs::read_to_string(&output).unwrap(), "None", "no reply to a dead opener's connection");
+    let reply = fs::read_to_string(&output).unwrap();
+    assert!(reply.contains("session_mismatch") && !reply.contains(r#""ok""#), "{reply}");
 }
 
 #[test]
@@ -163,27 +166,72 @@ fn what_is_left_of_a_dead_opener_asks_nothing() {
             .unwrap();
         assert!(opener.status.success(), "{opener:?}");
         wait_until("the child knows", LONG, || fs::read(&output).is_ok_and(|text| !text.is_empty()));
-        assert_eq!(fs::read_to_string(&output).unwrap(), "None", "{request}");
+        let reply = fs::read_to_string(&output).unwrap();
+        assert!(reply.contains("session mismatch") && !reply.contains("hunter2"), "{request}: {reply}");
     }
 }
 
-/// What the kernel can tell of a connection is who opened it. Whoever is handed the descriptor acts as that process, for as
-/// long as that lives.
+/// Bytes count as those of the process that sent them, and a connection is its opener's alone.
 #[test]
-fn a_descriptor_passed_on_acts_as_its_opener() {
-    if !can_run("a_descriptor_passed_on_acts_as_its_opener", &[Need::Sessions]) {
+fn passed_on_descriptor_is_refused() {
+    if !can_run("passed_on_descriptor_is_refused", &[Need::Sessions]) {
         return;
     }
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "hunter2");
-    let output = daemon.home.root().join("output");
-    let opener = relay("lender", daemon.socket.as_os_str(), &get("acme.test.K"), output.as_os_str())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(opener.status.success(), "{opener:?}");
-    let reply = fs::read_to_string(&output).unwrap();
-    assert!(reply.contains(r#""secret":"hunter2""#), "{reply}");
+    for request in [&get("acme.test.K"), STATUS, RELOCK_ALL, NATIVE_GET] {
+        // To another login session, and to a child in the same one.
+        for jail in [None, Some(&[][..])] {
+            let reply = match jail {
+                Some(jail) => ask_handed_into(jail, &daemon.socket, request),
+                None => {
+                    let output = daemon.home.root().join("output");
+                    let opener = relay("lender", daemon.socket.as_os_str(), request, output.as_os_str())
+                        .stdin(Stdio::null())
+                        .output()
+                        .unwrap();
+                    assert!(opener.status.success(), "{opener:?}");
+                    fs::read_to_string(&output).unwrap()
+                }
+            };
+            assert!(reply.contains("session mismatch") && !reply.contains("hunter2"), "{request}: {reply}");
+        }
+    }
+    assert_eq!(daemon.held(), ["acme.test.K"]);
+}
+
+#[test]
+fn request_of_two_processes_is_refused() {
+    let daemon = Daemon::start();
+    daemon.unlock("acme.test.K", "hunter2");
+    for request in [&get("acme.test.K"), RELOCK_ALL, NATIVE_GET] {
+        let output = daemon.home.root().join("output");
+        let opener = relay("half", daemon.socket.as_os_str(), request, output.as_os_str())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(opener.status.success(), "{opener:?}");
+        let reply = String::from_utf8_lossy(&fs::read(&output).unwrap()).into_owned();
+        assert!(reply.contains("session mismatch") && !reply.contains("hunter2"), "{request}: {reply}");
+    }
+    assert_eq!(daemon.held(), ["acme.test.K"]);
+}
+
+/// A read ends where the sender changes, as if nothing more had come. What is left is found at once all the same.
+#[test]
+fn bytes_of_another_sender_behind_a_request_are_refused_at_once() {
+    let daemon = Daemon::start();
+    daemon.unlock("acme.test.K", "hunter2");
+    let mut command = actor("mixer", daemon.socket.as_os_str());
+    command.env("KEYRACK_IT_REQUEST", NATIVE_GET).env("KEYRACK_IT_DAEMON", daemon.child.pid().to_string());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let said: Vec<&str> =
+        text.lines().filter_map(|line| line.split_once("SAID:")).map(|(_, said)| said).collect();
+    assert_eq!(said.len(), 4, "{text}");
+    assert!(said[..2].iter().all(|reply| reply.contains(r#""slug":"acme.test.K""#)), "{said:?}");
+    assert!(said[2].contains("session_mismatch"), "{said:?}");
+    assert_eq!(said[3], "nothing");
 }
 
 #[test]
@@ -203,18 +251,22 @@ fn a_caller_is_judged_when_it_is_met_and_by_what_it_is_then() {
 }
 
 #[test]
-fn a_caller_that_becomes_another_program_or_user_stays_the_one_that_was_met() {
-    let name = "a_caller_that_becomes_another_program_or_user_stays_the_one_that_was_met";
-    if !can_run(name, &[Need::Root, Need::Program("setpriv")]) {
+fn caller_that_executes_another_program_stays_the_opener() {
+    let daemon = Daemon::start();
+    daemon.unlock("acme.test.K", "hunter2");
+    let said = play("reborn", daemon.socket.as_os_str(), NATIVE_GET);
+    assert!(said.len() == 1 && said[0].contains("acme.test.K"), "{said:?}");
+}
+
+#[test]
+fn caller_that_becomes_another_user_is_refused() {
+    if !can_run("caller_that_becomes_another_user_is_refused", &[Need::Root, Need::Program("setpriv")]) {
         return;
     }
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "hunter2");
     // The test binary must be of use to that user.
     daemon.open_to_all();
-    let said = play("changer", daemon.socket.as_os_str(), r#"{"id":1,"op":"get","slugs":["acme.test.K"]}"#);
-    assert!(said.len() == 1 && said[0].contains("acme.test.K"), "{said:?}");
-    // As it is now it would not be served.
-    let told = ask_as(|ask| as_user(65_533, ask), daemon.socket.as_os_str(), STATUS);
-    assert_eq!(told, TOLD);
+    let said = play("changer", daemon.socket.as_os_str(), NATIVE_GET);
+    assert!(said.len() == 1 && said[0].contains("session_mismatch"), "{said:?}");
 }

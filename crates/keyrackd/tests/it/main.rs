@@ -12,6 +12,7 @@ mod load;
 mod log;
 mod logout;
 mod memory;
+mod namespaces;
 mod native;
 mod process;
 mod sandbox;

@@ -1,0 +1,227 @@
+//! Namespaces of a peer, as far as the peer rule compares them (`pid_namespaces(7)`, `user_namespaces(7)`).
+
+/// Ids of the initial user namespace: all that there are, but the last, which means none.
+const ALL_IDS: u64 = u32::MAX as u64;
+
+/// Overflow uid of the kernel where `/proc/sys/kernel/overflowuid` was not changed. Shown in place of
+/// every uid that a user namespace does not map.
+pub const DEFAULT_OVERFLOW_UID: u32 = 65_534;
+
+/// Peers in other namespaces than the own ones that are accepted all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Allowed {
+    /// None.
+    #[default]
+    None,
+    /// Peers in the initial user namespace, whichever the own one is. For a client: a server there runs
+    /// outside every sandbox that the user could have made.
+    InitialUser,
+    /// Peers in nested user namespaces (`KEYRACK_ALLOW_NAMESPACES=user`).
+    NestedUser,
+    /// Peers in nested pid or user namespaces (`KEYRACK_ALLOW_NAMESPACES=all`).
+    Nested,
+}
+
+impl Allowed {
+    /// Parses a value of `KEYRACK_ALLOW_NAMESPACES`.
+    pub fn parse(value: &str) -> Option<Self> {
+        match value {
+            "user" => Some(Allowed::NestedUser),
+            "all" => Some(Allowed::Nested),
+            _ => None,
+        }
+    }
+}
+
+/// Namespaces that a daemon keeps its callers to, as `status`, `hello` and `doctor` show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforced {
+    /// The daemon's own pid and user namespaces.
+    PidAndUser,
+    /// The daemon's own pid namespace. It runs in a nested user namespace itself, where another one can
+    /// look the same.
+    PidOnly,
+    /// Nested user namespaces are served too: `KEYRACK_ALLOW_NAMESPACES=user`.
+    UserAllowed,
+    /// Nested pid and user namespaces are served too: `KEYRACK_ALLOW_NAMESPACES=all`.
+    AllAllowed,
+}
+
+impl Enforced {
+    /// Returns what a daemon with this `uid_map` enforces under this setting.
+    pub fn of_own(own_uid_map: Result<&[u8], i32>, allowed: Allowed) -> Self {
+        match allowed {
+            Allowed::NestedUser => Enforced::UserAllowed,
+            Allowed::Nested => Enforced::AllAllowed,
+            Allowed::None | Allowed::InitialUser if is_initial(own_uid_map) => Enforced::PidAndUser,
+            Allowed::None | Allowed::InitialUser => Enforced::PidOnly,
+        }
+    }
+
+    /// Word on the wire and in the output of commands.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Enforced::PidAndUser => "pid and user",
+            Enforced::PidOnly => "pid only",
+            Enforced::UserAllowed => "user allowed",
+            Enforced::AllAllowed => "all allowed",
+        }
+    }
+}
+
+/// User ids of one user namespace, as `/proc/<pid>/uid_map` shows them to its reader: lines of first id
+/// inside, first id outside, count. Outside is the reader's namespace, or the parent when the reader is
+/// in this very one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UidMap<'a>(pub &'a [u8]);
+
+impl UidMap<'_> {
+    /// Returns `true` if this is the initial user namespace. Only root outside every user namespace can
+    /// write such a map for another one.
+    pub fn is_initial(self) -> bool {
+        let mut extents = self.extents();
+        matches!((extents.next(), extents.next()), (Some(Extent { inside: 0, count: ALL_IDS, .. }), None))
+    }
+
+    /// Returns `true` if the namespace has this user id.
+    pub fn has_inside(self, uid: u32) -> bool {
+        self.extents().any(|extent| within(extent.inside, extent.count, uid))
+    }
+
+    /// Returns `true` if the namespace has an id for this user of the reader's namespace.
+    pub fn has_outside(self, uid: u32) -> bool {
+        self.extents().any(|extent| within(extent.outside, extent.count, uid))
+    }
+
+    fn extents(self) -> impl Iterator<Item = Extent> {
+        let lines = self.0.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+        // A line of another form maps nothing.
+        lines.filter_map(|line| {
+            let mut numbers = std::str::from_utf8(line).ok()?.split_ascii_whitespace().map(str::parse::<u32>);
+            let mut next = || numbers.next()?.ok().map(u64::from);
+            let extent = Extent { inside: next()?, outside: next()?, count: next()? };
+            numbers.next().is_none().then_some(extent)
+        })
+    }
+}
+
+/// One line of a `uid_map`. Wider than the ids, so that no sum overflows.
+struct Extent {
+    inside: u64,
+    outside: u64,
+    count: u64,
+}
+
+fn within(first: u64, count: u64, uid: u32) -> bool {
+    // The last id of all is none: the kernel shows it where it has no id to show.
+    first != ALL_IDS && (first..first + count).contains(&u64::from(uid))
+}
+
+/// Returns `true` if a process with this `uid_map` is in the initial user namespace. `ENOENT` means that
+/// the kernel has no user namespaces.
+pub fn is_initial(own_uid_map: Result<&[u8], i32>) -> bool {
+    match own_uid_map {
+        Ok(raw) => UidMap(raw).is_initial(),
+        Err(errno) => errno == super::ENOENT,
+    }
+}
+
+/// Returns `true` if the own uid names one user. Not so in a user namespace that does not map it: there
+/// the kernel shows the overflow uid for this user and for every other one that is not mapped.
+pub fn is_own_uid_known(own_uid: u32, own_uid_map: Result<&[u8], i32>, overflow_uid: u32) -> bool {
+    is_initial(own_uid_map)
+        || own_uid_map.is_ok_and(|raw| own_uid != overflow_uid && UidMap(raw).has_inside(own_uid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INITIAL: &[u8] = b"         0          0 4294967295\n";
+
+    #[test]
+    fn initial_map_is_recognized_by_its_length() {
+        for (map, expected) in [
+            (INITIAL, true),
+            // The initial namespace, seen from one that does not map root, and from one that does.
+            (b"0 4294967295 4294967295\n", true),
+            (b"0 65534 4294967295\n", true),
+            (b"", false),
+            (b"0 0 4294967294\n", false),
+            (b"0 0 1\n1 1 4294967294\n", false),
+            (b"0 0 4294967295\n5 5 1\n", false),
+            (b"1000 1000 1\n", false),
+            (b"0 0 4294967296\n", false),
+            (b"0 0\n", false),
+            (b"0 0 4294967295 1\n", false),
+        ] {
+            assert_eq!(UidMap(map).is_initial(), expected, "{:?}", String::from_utf8_lossy(map));
+        }
+        assert!(is_initial(Err(2)) && !is_initial(Err(13)) && is_initial(Ok(INITIAL)));
+    }
+
+    #[test]
+    fn uids_are_found_on_either_side() {
+        let rootless = UidMap(b"         0       1000          1\n         1     100000      65536\n");
+        for (uid, inside, outside) in [
+            (0, true, false),
+            (1, true, false),
+            (1000, true, true),
+            (65_536, true, false),
+            (65_537, false, false),
+            (99_999, false, false),
+            (100_000, false, true),
+            (165_535, false, true),
+            (165_536, false, false),
+            (u32::MAX, false, false),
+        ] {
+            assert_eq!(rootless.has_inside(uid), inside, "{uid} inside");
+            assert_eq!(rootless.has_outside(uid), outside, "{uid} outside");
+        }
+        let foreign = UidMap(b"0 4294967295 4294967295\n");
+        assert!(!foreign.has_outside(u32::MAX) && !foreign.has_outside(1000) && !foreign.has_outside(0));
+        assert!(!UidMap(b"").has_inside(0) && !UidMap(b"").has_outside(0));
+    }
+
+    #[test]
+    fn own_uid_is_unknown_where_it_is_not_mapped() {
+        const OVERFLOW: u32 = 65_534;
+        for (what, uid, map, expected) in [
+            ("initial namespace", 1000, Ok(INITIAL), true),
+            ("nobody in the initial namespace", OVERFLOW, Ok(INITIAL), true),
+            ("kernel without user namespaces", OVERFLOW, Err(2), true),
+            ("map not readable", 1000, Err(13), false),
+            ("nothing mapped", OVERFLOW, Ok(&b""[..]), false),
+            ("mapped to itself", 1000, Ok(b"1000 1000 1\n"), true),
+            ("mapped to root", 0, Ok(b"0 1000 1\n"), true),
+            ("another one mapped", OVERFLOW, Ok(b"1000 1000 1\n"), false),
+            // It can be this user or any that is not mapped.
+            ("mapped to the overflow uid", OVERFLOW, Ok(b"65534 1000 1\n"), false),
+            ("container with 65,536 ids", OVERFLOW, Ok(b"0 100000 65536\n"), false),
+            ("changed overflow uid", 99, Ok(b"99 1000 1\n"), true),
+        ] {
+            assert_eq!(is_own_uid_known(uid, map, OVERFLOW), expected, "{what}");
+        }
+        assert!(!is_own_uid_known(99, Ok(b"99 1000 1\n"), 99));
+    }
+
+    #[test]
+    fn enforced_namespaces_have_words() {
+        let nested = || Ok(&b"0 1000 1\n"[..]);
+        for (map, allowed, word) in [
+            (Ok(INITIAL), Allowed::None, "pid and user"),
+            (Err(2), Allowed::None, "pid and user"),
+            (nested(), Allowed::None, "pid only"),
+            (Ok(INITIAL), Allowed::NestedUser, "user allowed"),
+            (nested(), Allowed::NestedUser, "user allowed"),
+            (Ok(INITIAL), Allowed::Nested, "all allowed"),
+        ] {
+            assert_eq!(Enforced::of_own(map, allowed).as_str(), word);
+        }
+        assert_eq!(Allowed::parse("user"), Some(Allowed::NestedUser));
+        assert_eq!(Allowed::parse("all"), Some(Allowed::Nested));
+        for other in ["", "none", "pid", "User", "user,pid", "1"] {
+            assert_eq!(Allowed::parse(other), None, "{other:?}");
+        }
+    }
+}
