@@ -1,6 +1,7 @@
 //! The command as its users meet it: the real binaries, in homes of their own.
 #![allow(clippy::unwrap_used, reason = "a test that fails there says where")]
 
+mod binding;
 mod changes;
 mod compat;
 mod completions;

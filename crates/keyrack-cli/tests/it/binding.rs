@@ -1,0 +1,104 @@
+//! Files of os.secure that are not the ones the host manifest names, through the commands.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::scenario::World;
+
+/// A rack whose key K is set twice, with the files as they were between the two.
+struct Rack {
+    world: World,
+    file: PathBuf,
+    manifest: PathBuf,
+    first_file: Vec<u8>,
+    first_manifest: Vec<u8>,
+}
+
+impl Rack {
+    fn new() -> Self {
+        let world = World::new();
+        for line in ["git init -q", "keyrack init --org acme"] {
+            assert_eq!(world.run(line, b"").0, 0, "{line}");
+        }
+        let rack = world.home.home().join(".rhachet/keyrack");
+        set(&world, "first");
+        let secure = rack.join("vault/os.secure/owner=default");
+        let file = fs::read_dir(secure).unwrap().next().unwrap().unwrap().path();
+        let manifest = rack.join("keyrack.host.age");
+        let (first_file, first_manifest) = (fs::read(&file).unwrap(), fs::read(&manifest).unwrap());
+        set(&world, "second");
+        Rack { world, file, manifest, first_file, first_manifest }
+    }
+
+    /// The version that the host manifest records.
+    fn version(&self) -> u64 {
+        let (exit, stdout, stderr) = self.world.run("keyrack list --json", b"");
+        assert_eq!(exit, 0, "{stderr:?}");
+        let all: Value = serde_json::from_str(&stdout.join("\n")).unwrap();
+        all["acme.test.K"]["meta"]["keyrackBindVersion"].as_u64().unwrap()
+    }
+
+    fn unlock(&self) -> (i32, Value) {
+        let (exit, stdout, stderr) = self.world.run("keyrack unlock --key K --env test --json", b"");
+        let text = if stdout.is_empty() { stderr.last().unwrap().clone() } else { stdout.join("\n") };
+        (exit, serde_json::from_str(&text).unwrap())
+    }
+
+    fn value(&self) -> String {
+        self.world.run("keyrack get --key K --env test --value", b"").1.remove(0)
+    }
+
+    #[track_caller]
+    fn is_refused(&self) {
+        let (exit, told) = self.unlock();
+        assert_eq!(exit, 2, "{told}");
+        let all = told.to_string();
+        for part in ["vault_mismatch", "older value", "keyrack set --env test --key K --vault os.secure"] {
+            assert!(all.contains(part), "{part}: {all}");
+        }
+    }
+}
+
+fn set(world: &World, secret: &str) {
+    let line = "keyrack set --key K --env test --vault os.secure --mech PERMANENT_VIA_REPLICA";
+    let (exit, _, stderr) = world.run(line, secret.as_bytes());
+    assert_eq!(exit, 0, "{stderr:?}");
+}
+
+#[test]
+fn older_file_is_refused_with_a_fix_that_works() {
+    let rack = Rack::new();
+    fs::write(&rack.file, &rack.first_file).unwrap();
+    rack.is_refused();
+    set(&rack.world, "third");
+    assert_eq!(rack.unlock().0, 0);
+    assert_eq!(rack.value(), "third");
+}
+
+/// The second `set` wrote the file and ended before the host manifest.
+#[test]
+fn unlock_records_the_version_of_a_set_that_was_cut_short() {
+    let rack = Rack::new();
+    let second = rack.version();
+    fs::write(&rack.manifest, &rack.first_manifest).unwrap();
+    assert_eq!(rack.version(), second - 1);
+    assert_eq!(rack.unlock().0, 0);
+    assert_eq!(rack.value(), "second");
+    assert_eq!(rack.version(), second);
+    fs::write(&rack.file, &rack.first_file).unwrap();
+    rack.is_refused();
+}
+
+#[test]
+fn set_never_uses_the_version_of_a_set_that_was_cut_short() {
+    let rack = Rack::new();
+    let second = rack.version();
+    let second_file = fs::read(&rack.file).unwrap();
+    fs::write(&rack.manifest, &rack.first_manifest).unwrap();
+    set(&rack.world, "third");
+    assert_eq!(rack.version(), second + 1);
+    fs::write(&rack.file, second_file).unwrap();
+    rack.is_refused();
+}
