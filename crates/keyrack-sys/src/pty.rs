@@ -141,9 +141,13 @@ impl OutputTerminal {
         Ok(Settings::of(&self.master)?.modes())
     }
 
-    /// Returns `true` if the real terminal is our process group's to change.
+    /// Returns `true` if the real terminal is our process group's to change. One that does not control our session is: such as that of another
+    /// keyrack, whose command we are.
     fn is_in_foreground(&self) -> bool {
-        nix::unistd::tcgetpgrp(&self.real) == Ok(nix::unistd::getpgrp())
+        match nix::unistd::tcgetpgrp(&self.real) {
+            Ok(group) => group == nix::unistd::getpgrp(),
+            Err(errno) => errno == Errno::ENOTTY,
+        }
     }
 
     /// Changes the modes of the real terminal, unless another process group has it now: then the overlay stays as it is, to be tried again.

@@ -270,6 +270,23 @@ fn terminal_passes_each_key_as_it_is_typed() {
                 exit: 0,
                 shows: &[],
             },
+            // A new size reaches each process of the command.
+            Case {
+                needs: &[],
+                command: "(sleep 0.7; stty cols 91 rows 33 </dev/tty) & sh -c 'bash -c \"\
+                    trap \\\"stty size <&1; exit\\\" WINCH; echo ready; while :; do sleep 0.1; done\"; true'",
+                dialogue: &[("33 91", "")],
+                exit: 0,
+                shows: &[("33 91", 1)],
+            },
+            // A masked command of a masked command.
+            Case {
+                needs: &[Need::Program("dialog")],
+                command: "keyrack run --env test --mask -- dialog --inputbox I 8 40",
+                dialogue: &[("ancel", "hello\n")],
+                exit: 0,
+                shows: &[],
+            },
             // Under a process that has the terminal open once more, as Node has for its own output.
             Case {
                 needs: &[Need::Program("dialog"), Need::Program("node")],
