@@ -237,9 +237,9 @@ fn killing_it_kills_the_command() {
     let world = world();
     let mut command = script(&world, &["--mask"], "echo $$; exec sleep 30");
     let mut child = Reaped::spawn(command.stdout(Stdio::piped()));
-    let mut pid = [0; 16];
-    let count = child.0.stdout.as_mut().unwrap().read(&mut pid).unwrap();
-    let pid = shown(&pid[..count]).trim().to_owned();
+    let mut pid = String::new();
+    BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+    let pid = pid.trim().to_owned();
     assert!(is_alive(&pid));
     child.0.kill().unwrap();
     wait_until("the command ends", LIMIT, || !is_alive(&pid));
