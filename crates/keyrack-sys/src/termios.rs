@@ -199,13 +199,15 @@ mod tests {
         Modes(modes)
     }
 
+    /// The program's modes, the other terminal's as somebody has set them (none: as we left them), what it has then.
+    type Step = (Modes, Option<Modes>, Modes);
+
     #[test]
     fn overlay_carries_over_what_the_program_changed_and_nothing_else() {
         let cooked = modes(ECHO | ICANON, OPOST, 3);
         let raw = modes(0, 0, 0);
         let quiet = modes(ICANON, OPOST, 3);
-        // Each step: the program's modes, the other terminal's as somebody has set them (none: as we left them), what it has then.
-        let cases: &[(&str, &[(Modes, Option<Modes>, Modes)])] = &[
+        let cases: &[(&str, &[Step])] = &[
             ("nothing", &[(cooked, Some(quiet), quiet)]),
             ("raw and back", &[(raw, Some(cooked), raw), (cooked, None, cooked)]),
             // `stty -echo` on stdin, then a full-screen program: the echo stays off when that ends.

@@ -61,7 +61,7 @@ mod tests {
         let locked = Attempt::Locked { slug: slug.clone(), message: String::new(), fix: fix.clone() };
         let absent = Attempt::Absent { slug: slug.clone(), message: String::new(), fix: None };
         let reasons = vec!["one".to_owned(), "two\nlines".to_owned()];
-        let blocked = Attempt::Blocked { slug: slug.clone(), reasons, fix: None };
+        let blocked = Attempt::Blocked { slug, reasons, fix: None };
         let unlock = "keyrack unlock --env prep --key K";
         for (answers, expected) in [
             (vec![answer(locked.clone(), None)], format!("acme.prep.K is locked; fix: {unlock}")),

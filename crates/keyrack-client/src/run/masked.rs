@@ -204,11 +204,8 @@ impl Running {
     fn hand_on(&self, came: Arrival) {
         match came.number {
             CHILD | CONTINUE => {}
-            WINDOW if self.terminals.is_empty() => {
-                if came.sender.is_some() {
-                    self.child.send(WINDOW);
-                }
-            }
+            WINDOW if self.terminals.is_empty() && came.sender.is_some() => self.child.send(WINDOW),
+            WINDOW if self.terminals.is_empty() => {}
             // Our own, of below.
             WINDOW if came.sender.is_some_and(|pid| u32::try_from(pid) == Ok(std::process::id())) => {}
             // The kernel has told the whole group already, before the program's own terminal had the new size.
