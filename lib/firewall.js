@@ -33,7 +33,6 @@ const LONG_LIVED = [
   ['glptt-', 16, ANY, WORD, SHAPED, 'a gitlab pipeline trigger token (glptt-*)'],
   ['glrt-', 16, ANY, WORD, SHAPED, 'a gitlab runner token (glrt-*)'],
   ['xapp-', 16, ANY, WORD, SHAPED, 'a slack app token (xapp-*)'],
-  ['AIza', 35, 35, WORD, SHAPED, 'a google api key (AIza*)'],
   ['hf_', 30, ANY, ALNUM, SHAPED, 'a hugging face access token (hf_*)'],
   ['pypi-AgE', 50, ANY, WORD, SHAPED, 'a pypi upload token (pypi-*)'],
   ['dckr_pat_', 20, ANY, WORD, SHAPED, 'a docker hub access token (dckr_pat_*)'],

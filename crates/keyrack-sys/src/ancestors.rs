@@ -1,10 +1,11 @@
 //! The processes that started this one, and which of them reads its output: what they say of themselves, for hints and defaults. It decides
 //! nothing of who may do what.
 
-use std::fs;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::{fs, io};
 
+use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{Pid, getppid};
 
 use crate::proc;
@@ -53,13 +54,17 @@ pub fn ancestors() -> Vec<Ancestor> {
 
 /// Returns `true` if stdout is a socket, as some programs give to what they start: no shell does.
 pub fn stdout_is_socket() -> bool {
-    fs::metadata("/proc/self/fd/1").is_ok_and(|stdout| stdout.file_type().is_socket())
+    fstat(io::stdout()).is_ok_and(|stdout| kind(&stdout) == SFlag::S_IFSOCK)
 }
 
-/// The name that `/proc/PID/fd` has for the pipe that stdout is.
+/// The name that `/proc/PID/fd` has for the pipe that stdout is. A named one has its path there.
 fn stdout_pipe() -> Option<String> {
-    let name = fs::read_link("/proc/self/fd/1").ok()?;
-    name.to_str().filter(|name| name.starts_with("pipe:[")).map(str::to_owned)
+    let stdout = fstat(io::stdout()).ok()?;
+    (kind(&stdout) == SFlag::S_IFIFO).then(|| format!("pipe:[{}]", stdout.st_ino))
+}
+
+fn kind(file: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(file.st_mode) & SFlag::S_IFMT
 }
 
 fn holds_read_end(pid: Pid, pipe: &str) -> bool {

@@ -99,7 +99,7 @@ impl Flags {
         let mut done = outer.operate_with(person, owner, &self.prikey, |outside| set(outside, &ask))?;
         if !is_shell_name(done.host.slug.name()) {
             done.notices.push(format!(
-                "{} is no name a shell variable can have: `{} source` cannot export it; `get` reads it",
+                "{} is not a valid shell variable name: `{} source` cannot export it; `get` reads it",
                 done.host.slug.name(),
                 outer.invocation.as_str()
             ));

@@ -78,11 +78,11 @@ pub fn lines(exports: &[Export], shell: Shell) -> Lines {
 fn fits(export: &Export, shell: Shell) -> Result<(), Problem> {
     let value = export.secret.expose();
     let why = if !is_shell_name(&export.name) {
-        "its name is no name a shell variable can have".to_owned()
+        "its name is not a valid shell variable name".to_owned()
     } else if value.contains(&0) {
-        "its value holds a NUL byte, which no variable can".to_owned()
+        "its value contains a NUL byte, which no variable can hold".to_owned()
     } else if matches!(shell, Shell::Nu | Shell::PowerShell) && std::str::from_utf8(value).is_err() {
-        format!("its value is not UTF-8, and {} has no other strings", shell.as_str())
+        format!("its value is not UTF-8, and {} has text only", shell.as_str())
     } else {
         return limits::check_variable(export);
     };

@@ -64,7 +64,7 @@ const fn shaped(
 }
 
 /// Tokens that live until their owner ends them. `lib/firewall.js` has the same list.
-pub(super) const KINDS: [Kind; 29] = [
+pub(super) const KINDS: [Kind; 28] = [
     alone("ghp_", 8..=ANY, Alphabet::Alnum, "a github classic personal access token (ghp_*)"),
     alone("gho_", 8..=ANY, Alphabet::Alnum, "a github oauth token (gho_*)"),
     alone("ghu_", 8..=ANY, Alphabet::Alnum, "a github user-to-server token (ghu_*)"),
@@ -91,7 +91,6 @@ pub(super) const KINDS: [Kind; 29] = [
     shaped("glptt-", 16..=ANY, Alphabet::Word, "a gitlab pipeline trigger token (glptt-*)"),
     shaped("glrt-", 16..=ANY, Alphabet::Word, "a gitlab runner token (glrt-*)"),
     shaped("xapp-", 16..=ANY, Alphabet::Word, "a slack app token (xapp-*)"),
-    shaped("AIza", 35..=35, Alphabet::Word, "a google api key (AIza*)"),
     shaped("hf_", 30..=ANY, Alphabet::Alnum, "a hugging face access token (hf_*)"),
     shaped("pypi-AgE", 50..=ANY, Alphabet::Word, "a pypi upload token (pypi-*)"),
     shaped("dckr_pat_", 20..=ANY, Alphabet::Word, "a docker hub access token (dckr_pat_*)"),
