@@ -35,7 +35,7 @@ describe('the words given to the command', () => {
     const { set, ErasableSecret } = face(TELL);
     const asked = { key: '--json', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', env: 'test', org: '@this', owner: 'me', prikey: ['a', 'b'], exid: 'x', maxDuration: '1h', at: 'k.yml', allow: { dangerous: true } };
     const told = await set({ ...asked, secret: 's3cret' });
-    expect(told.args).toStrictEqual(['set', '--owner=me', '--env=test', '--prikey=a', '--prikey=b', '--key=--json', '--vault=os.secure', '--mech=PERMANENT_VIA_REPLICA', '--org=@this', '--exid=x', '--max-duration=1h', '--at=k.yml', '--allow-dangerous', '--json', '--no-prompt']);
+    expect(told.args).toStrictEqual(['set', '--owner=me', '--env=test', '--prikey=a', '--prikey=b', '--key=--json', '--vault=os.secure', '--mech=PERMANENT_VIA_REPLICA', '--org=@this', '--exid=x', '--max-duration=1h', '--at=k.yml', '--allow-dangerous', '--stdin-exact', '--json', '--no-prompt']);
     expect(told).toMatchObject({ input: 's3cret', as: 'npx keyrack', tty: 'no' });
     const bytes = new TextEncoder().encode('bytes');
     expect((await set({ key: 'K', vault: 'v', secret: bytes })).input).toBe('bytes');

@@ -59,10 +59,10 @@ describe('package.json', () => {
 });
 
 describe('npm/<platform>', () => {
-  it('holds exactly what the platform package ships', () => {
+  it('holds exactly what the platform package ships, and the record of the build', () => {
     const directory = platformDirectory(platformName());
     const files = readdirSync(directory, { recursive: true }).filter((name) => statSync(join(directory, name)).isFile()).sort();
-    expect(files).toStrictEqual(['README.md', 'bin/keyrack', 'bin/keyrackd', 'keyrack.node', 'package.json']);
+    expect(files).toStrictEqual(['README.md', 'bin/keyrack', 'bin/keyrackd', 'build.json', 'keyrack.node', 'package.json']);
     for (const [name, mode] of [['bin/keyrack', 0o755], ['bin/keyrackd', 0o755], ['keyrack.node', 0o644]]) expect([name, statSync(join(directory, name)).mode & 0o777]).toStrictEqual([name, mode]);
   });
 });
