@@ -154,15 +154,16 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Problem> {
     Ok(Server { pidfd: reading.pidfd.ok(), pid: reading.pid, boundary, program })
 }
 
-/// A server that is not to be trusted, or that cannot be verified from this sandbox. Where `/proc` hides processes, that may be our own
-/// daemon, which hides itself from debuggers.
+/// The error for a server that is refused, or that cannot be verified from this sandbox. One that cannot be seen where `/proc` hides
+/// processes may be our own daemon, which hides itself from debuggers.
 fn untrusted(refusal: Refusal, own: &Namespaces, place: &Place) -> Problem {
     if let Some(sandbox) = sandbox_of(refusal, own) {
         return sandbox.problem();
     }
     let socket = place.socket();
     let socket = socket.display();
-    if let Ok(Some(value)) = harden::hidepid() {
+    let unseen = matches!(refusal, Refusal::NoSession | Refusal::Unreadable | Refusal::NamespaceUnreadable);
+    if unseen && let Ok(Some(value)) = harden::hidepid() {
         let message = format!(
             "/proc is mounted with hidepid={value}, so keyrack cannot tell whose daemon listens at {socket}"
         );

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keyrack_core::{Invocation, Owner};
-use keyrack_sys::memory::{Budget, MemoryError, Mode, ModeRequest, Pool};
+use keyrack_sys::memory::{Budget, MemoryError, Mode, ModeRequest, Pool, is_limit_raisable};
 
 /// How long a command waits for the daemon's reply.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -184,7 +184,7 @@ impl MemoryRank {
             MemoryRank::Secret => Mode::Secret,
         };
         match Pool::new(ModeRequest::Require(mode), Budget::bytes(PROBED)) {
-            Err(MemoryError::Unavailable { lacks, .. }) => Some(lacks),
+            Err(MemoryError::Unavailable { lacks, .. }) if !is_limit_raisable() => Some(lacks),
             _ => None,
         }
     }

@@ -102,7 +102,9 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
 fn check(pipe: &mut Option<PipeWriter>, var: &dyn Fn(&str) -> Option<OsString>) -> Result<(), Problem> {
     start::supported()?;
     let limits = start::harden(&start::kept(pipe.as_ref()))?;
-    let word = start::check(Settings::read(var)?, limits)?;
+    let settings = Settings::read(var)?;
+    log::Wish::read(var, pipe.is_none())?.check()?;
+    let word = start::check(settings, limits)?;
     match pipe.take() {
         Some(pipe) => word.say(pipe),
         None => drop(print(&word.bytes())),

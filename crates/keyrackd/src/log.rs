@@ -66,6 +66,20 @@ impl Wish {
         Ok(Wish { level, file, foreground })
     }
 
+    /// Checks that [`Wish::install`] would work, and creates no file.
+    ///
+    /// # Errors
+    /// As [`Wish::install`].
+    pub(crate) fn check(self) -> Result<(), Problem> {
+        match self.file {
+            _ if self.level == LevelFilter::OFF => Ok(()),
+            Some(path) if path.symlink_metadata().is_ok() => open(&path).map(drop),
+            Some(_) => Ok(()),
+            None if self.foreground => Ok(()),
+            None => journald().map(drop),
+        }
+    }
+
     /// Opens the log and lets every event of this process go there from now on. `wall_ms` reads the wall clock.
     ///
     /// # Errors

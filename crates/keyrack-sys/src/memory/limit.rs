@@ -70,6 +70,11 @@ pub(super) fn soft_limit() -> u64 {
     getrlimit(Resource::RLIMIT_MEMLOCK).map_or(0, |(soft, _)| soft)
 }
 
+/// Returns `true` if this process may lock more memory once it raises its own limit to the hard one.
+pub(super) fn is_raisable() -> bool {
+    getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, hard)| soft < hard)
+}
+
 /// Returns `true` if the kernel would lock this many bytes. It is asked to lock writable pages that are never touched, which takes
 /// address space and no memory (`MLOCK_ONFAULT`, Linux 4.4).
 fn can_lock_untouched(bytes: usize) -> bool {

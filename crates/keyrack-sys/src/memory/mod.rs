@@ -21,6 +21,13 @@ pub use hibernation::Hibernation;
 pub use pool::{Pool, Usage};
 pub use secret::Secret;
 
+/// Returns `true` if this process may lock more memory once it raises its own limit to the hard one, as a daemon does
+/// ([`crate::harden::raise_limits`]). A probe that fails before says little then.
+#[must_use]
+pub fn is_limit_raisable() -> bool {
+    limit::is_raisable()
+}
+
 /// What the kernel keeps secret pages from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

@@ -331,6 +331,46 @@ fn memory_that_cannot_be_had_is_named() {
     assert_eq!(names_in(&home.runtime()), ["keyrack.7.83db27ef.sock.lock"]);
 }
 
+/// Whatever keeps a daemon from starting, `--check` says it in the same words, and leaves nothing behind.
+#[test]
+fn check_ends_as_a_start_ends() {
+    let home = Home::new();
+    let open = home.root().join("open.log");
+    fs::write(&open, "").unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let log = format!("KEYRACK_LOG=info KEYRACK_LOG_FILE={}", open.display());
+    let missing = format!("KEYRACK_LOG=info KEYRACK_LOG_FILE={}", home.root().join("new.log").display());
+    let run_with = |before: &str, arguments: &[&OsStr]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{before} exec \"$0\" \"$@\"")]).arg(binary("keyrackd")).args(arguments);
+        run(&mut command, b"", LONG).unwrap()
+    };
+    for before in ["", &missing] {
+        let output = run_with(before, &["--check".as_ref()]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.starts_with("fit\nmemory "), "{before}: {text:?}");
+    }
+    for (before, code, words) in [
+        ("KEYRACK_MEMORY=soft", 2, "KEYRACK_MEMORY must be auto, secret or locked"),
+        ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS=0", 2, "KEYRACK_DAEMON_IDLE_TIMEOUT_MS must be"),
+        ("KEYRACK_MEMORY=secret; export KEYRACK_MEMORY; ulimit -f 0;", 2, "no secret memory: "),
+        (&log, 2, "its mode is 0644"),
+        ("ulimit -n 12;", 1, "files may be open at a time"),
+    ] {
+        let check = run_with(before, &["--check".as_ref()]);
+        let start = run_with(before, &["--socket".as_ref(), socket_in(&home).as_os_str()]);
+        let text = String::from_utf8(check.stderr).unwrap();
+        assert!(text.contains(words), "{before}: {text}");
+        assert_eq!(text, String::from_utf8(start.stderr).unwrap(), "{before}");
+        assert_eq!((check.status.code(), start.status.code()), (Some(code), Some(code)), "{before}");
+        assert!(check.stdout.is_empty(), "{before}");
+    }
+    assert!(!home.root().join("new.log").exists());
+    let left: Vec<String> =
+        names_in(&home.runtime()).into_iter().filter(|name| !name.ends_with(".lock")).collect();
+    assert_eq!(left, [""; 0]);
+}
+
 #[test]
 fn under_a_debugger_it_does_not_start() {
     if !can_run("under_a_debugger_it_does_not_start", &[Need::Program("strace")]) {
