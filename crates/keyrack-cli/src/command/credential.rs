@@ -15,7 +15,7 @@ use crate::output;
 /// The commands below `credential`.
 pub(crate) const NAMES: [&str; 4] = ["git", "docker", "aws", "kubectl"];
 
-/// The most of a request that is read, in bytes: far more than any is.
+/// The largest request, in bytes: far larger than any is.
 const LARGEST: usize = 1 << 16;
 
 const EXAMPLES: &str = "\
@@ -312,12 +312,17 @@ fn mend_in_hook(answer: &mut Answer) {
 }
 
 /// What the tool asks, which may hold a password of its own.
+///
+/// A larger request than [`LARGEST`] is refused: the part that is not read may say something else.
 fn requested() -> Result<Zeroizing<Vec<u8>>, Problem> {
     // One allocation of the final size, and room to see the end in: growing would leave copies behind.
     let mut asked = Zeroizing::new(Vec::with_capacity(LARGEST + 64));
-    std::io::stdin().lock().take(LARGEST as u64).read_to_end(&mut asked).map_err(|error| {
+    std::io::stdin().lock().take(LARGEST as u64 + 1).read_to_end(&mut asked).map_err(|error| {
         Problem::new(ErrorCode::Io, format!("the request could not be read from stdin: {error}"))
     })?;
+    if asked.len() > LARGEST {
+        return Err(Problem::new(ErrorCode::TooLarge, format!("the request is larger than {LARGEST} bytes")));
+    }
     Ok(asked)
 }
 

@@ -341,3 +341,35 @@ fn kubectl_gets_what_the_document_says() {
         assert_eq!((ended, text.contains("a-token")), (exit, exit == 0), "{server}");
     }
 }
+
+#[test]
+fn a_request_over_its_limit_is_refused() {
+    let world = world(&[("K", TOKEN)]);
+    const LARGEST: usize = 1 << 16;
+    let git = "keyrack credential git --host github.com --env prep --org @all --key K get";
+    let docker =
+        "keyrack credential docker --registry ghcr.io --username me --env prep --org @all --key K get";
+    let head = "protocol=https\nhost=github.com\n";
+    let padded = |len: usize, head: &str, tail: &str| {
+        let padding = "x".repeat(len - head.len() - tail.len());
+        format!("{head}{padding}{tail}")
+    };
+    for (line, request, granted) in [
+        (git, padded(LARGEST, head, "\n"), true),
+        (git, padded(LARGEST + 1, head, "\n"), false),
+        // What its beginning asks for, and what it asks for.
+        (git, padded(2 * LARGEST, head, "\nhost=evil.example\n"), false),
+        (docker, format!("ghcr.io{}", " ".repeat(LARGEST - 7)), true),
+        (docker, format!("ghcr.io{}.evil.example", " ".repeat(LARGEST - 7)), false),
+    ] {
+        let output = shell(&world, line, &request);
+        let has = shown(&output.stdout).contains("a-token");
+        assert_eq!(has, granted, "{line}: {}", shown(&output.stderr));
+        assert_eq!(output.status.success(), granted, "{line}");
+        assert_eq!(
+            shown(&output.stderr).contains("the request is larger than 65536 bytes"),
+            !granted,
+            "{line}"
+        );
+    }
+}
