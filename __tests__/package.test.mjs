@@ -9,7 +9,7 @@ import { join } from 'node:path';
 const require = createRequire(import.meta.url);
 const { platformDirectory, platformName, root } = require('../lib/platform.js');
 const { binding } = require('../lib/binding.js');
-const { INVOCATIONS, NAMES } = require('../lib/realm.js');
+const { INVOCATIONS, NAMES, OWNERSHIP } = require('../lib/realm.js');
 
 const text = (...parts) => readFileSync(join(root, ...parts), 'utf8');
 const manifest = JSON.parse(text('package.json'));
@@ -98,9 +98,12 @@ describe('lists that stand on both sides', () => {
     for (const file of sources) {
       // What the client says to people, and what it tests, is not what it reads.
       const code = text('crates/keyrack-client/src', file).split('#[cfg(test)]')[0];
-      for (const [, name] of code.matchAll(/\b(?:text|is_on|get|filled)\("(HOME|XDG_RUNTIME_DIR|KEYRACK_[A-Z_]+)"\)/g)) read.add(name);
+      for (const [, name] of code.matchAll(/\b(?:text|is_on|get|filled)\("(HOME|XDG_RUNTIME_DIR|SUDO_UID|KEYRACK_[A-Z_]+)"\)/g)) read.add(name);
     }
     expect([...read].sort()).toStrictEqual([...NAMES].sort());
+    const [ownership] = text('crates/keyrack-client/src', 'manifest/ownership.rs').split('#[cfg(test)]');
+    const accepting = [...ownership.matchAll(/"((?:GIT|XDG|KEYRACK)_[A-Z_]+)"/g)].map(([, name]) => name);
+    expect([...new Set(accepting)].sort()).toStrictEqual([...OWNERSHIP].sort());
   });
 
   it('the known invocations are those of the Rust side', () => {

@@ -6,7 +6,7 @@ const { KeyrackError } = require('./error.js');
 /** Reads an answer of the addon, or throws what it says failed. */
 function answer(json) {
   const value = JSON.parse(json);
-  if (value !== null && value.error !== undefined) throw new KeyrackError(value.error);
+  if (value !== null && Object.hasOwn(value, 'error')) throw new KeyrackError(value.error);
   return value;
 }
 

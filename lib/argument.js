@@ -1,6 +1,8 @@
 'use strict';
 // Arguments as callers give them. A wrong type is a TypeError that names the argument; what a right type may say is for the addon to judge.
 
+const { own } = require('./own.js');
+
 /** The errors made here: a TypeError from anywhere else is a bug. */
 const made = new WeakSet();
 
@@ -19,13 +21,16 @@ function fail(path, wanted, value) {
   throw mistake(`${path} must be ${wanted}, not ${got}`);
 }
 
-/** An options object. Unknown names are refused: a misspelt option must not pass for its default. */
+/**
+ * The options of an object, copied: its own properties only, each read once. Unknown names are refused: a misspelt option must not pass
+ * for its default.
+ */
 function options(call, input, names) {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) fail(`${call}: the argument`, 'an object', input);
   for (const name of Object.keys(input)) {
     if (!names.includes(name)) throw mistake(`${call}: there is no option ${name}; the options are ${names.join(', ')}`);
   }
-  return input;
+  return own(input);
 }
 
 /** An optional string; `null` counts as not given. An empty one is a mistake. */

@@ -36,7 +36,8 @@ function parsed(text) {
 /** Parts stderr into what the command says failed, which is its last line, and the rest. */
 function heard(stderr) {
   const lines = stderr.split('\n');
-  const problem = parsed(lines.at(-1))?.error;
+  const last = parsed(lines.at(-1));
+  const problem = typeof last === 'object' && last !== null && Object.hasOwn(last, 'error') ? last.error : undefined;
   const told = typeof problem?.code === 'string';
   return { problem: told ? problem : undefined, detail: (told ? lines.slice(0, -1) : lines).join('\n').trim() || undefined };
 }
@@ -60,8 +61,8 @@ async function runForJson(args, how) {
   throw new KeyrackError({ code: 'command_failed', message: `keyrack ${args[0]} ${end} and said nothing that can be read`, exit: status || 1, detail });
 }
 
-async function unlock(input = {}) {
-  argument.options('unlock', input, [...COMMON, 'key', 'org', 'duration']);
+async function unlock(given = {}) {
+  const input = argument.options('unlock', given, [...COMMON, 'key', 'org', 'duration']);
   const { flags, how } = common('unlock', input);
   for (const option of ['key', 'org', 'duration']) flags.push(...flag(option, argument.text(`unlock: ${option}`, input[option])));
   const { unlocked, omitted } = await runForJson(['unlock', ...flags], how);
@@ -75,8 +76,8 @@ function keyFlags(call, { key, slug }) {
   return [...flag('key', argument.required(`${call}: slug`, slug)), '--anywhere'];
 }
 
-async function set(input) {
-  argument.options('set', input, [...COMMON, 'key', 'slug', 'secret', 'vault', 'mech', 'org', 'exid', 'maxDuration', 'at', 'allow']);
+async function set(given) {
+  const input = argument.options('set', given, [...COMMON, 'key', 'slug', 'secret', 'vault', 'mech', 'org', 'exid', 'maxDuration', 'at', 'allow']);
   const { flags, how } = common('set', input);
   flags.push(...keyFlags('set', input), ...flag('vault', argument.required('set: vault', input.vault)));
   // Today's callers give no secret and mean that the person at the terminal is asked, if there is one.
@@ -97,8 +98,8 @@ async function set(input) {
   }
 }
 
-async function del(input) {
-  argument.options('del', input, [...COMMON, 'key', 'slug', 'org']);
+async function del(given) {
+  const input = argument.options('del', given, [...COMMON, 'key', 'slug', 'org']);
   const { flags, how } = common('del', input);
   flags.push(...keyFlags('del', input), ...flag('org', argument.text('del: org', input.org)));
   return runForJson(['del', ...flags], how);
@@ -126,8 +127,7 @@ function secretBytes(secret) {
 
 function allowsDangerous(call, allow) {
   if (allow === undefined || allow === null) return false;
-  argument.options(`${call}: allow`, allow, ['dangerous']);
-  return argument.flag(`${call}: allow.dangerous`, allow.dangerous);
+  return argument.flag(`${call}: allow.dangerous`, argument.options(`${call}: allow`, allow, ['dangerous']).dangerous);
 }
 
 module.exports = { allowsDangerous, del, set, unlock, unlockLocked };

@@ -5,6 +5,7 @@ const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const { binaryPath } = require('../bin/index.js');
 const { KeyrackError } = require('./error.js');
+const { own } = require('./own.js');
 const { directory, invokedAs } = require('./realm.js');
 
 /** What is kept of the child's output, in bytes: of stdout all of it up to this, of stderr the end. */
@@ -31,7 +32,8 @@ function terminal() {
  *   done; `discard` keeps nothing of stdout.
  * @returns {Promise<{ status: number | null, stdout: string, stderr: string }>}
  */
-function keyrack(args, { secret, discard, prompt, signal, timeoutMs }) {
+function keyrack(args, how) {
+  const { secret, discard, prompt, signal, timeoutMs } = own(how);
   return new Promise((resolve, reject) => {
     const wipe = () => secret?.fill(0);
     let tty;
@@ -40,13 +42,14 @@ function keyrack(args, { secret, discard, prompt, signal, timeoutMs }) {
       if (signal?.aborted) throw withdrawn(signal);
       const file = binaryPath();
       if (prompt === 'tty') tty = terminal();
-      child = spawn(file, args, {
+      child = spawn(file, args, own({
         cwd: directory(),
-        env: { ...process.env, KEYRACK_INVOKED_AS: invokedAs() },
+        // Node hands on what an environment inherits, too.
+        env: own({ ...process.env, KEYRACK_INVOKED_AS: invokedAs() }),
         stdio: [secret ? 'pipe' : (tty ?? 'ignore'), discard ? 'ignore' : 'pipe', 'pipe'],
         // In a session of its own it has no terminal, so nothing it runs can ask there; and it is ended with all it started.
         detached: prompt === 'never',
-      });
+      }));
     } catch (error) {
       wipe();
       reject(error instanceof KeyrackError ? error : notStarted(error));

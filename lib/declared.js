@@ -4,6 +4,7 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
+const { variable } = require('./realm.js');
 
 /** The root of the git repository a directory is in, `null` outside of one. */
 function gitRoot(from) {
@@ -93,18 +94,43 @@ function key(text) {
   return isGrade(value) ? { key: { name, grade: value }, isRecord } : undefined;
 }
 
+/** Bounds of what is read here, in files and in bytes of one. A file that is extended twice counts twice. */
+const MAX_FILES = 64;
+const LARGEST = 1 << 20;
+
+/** Returns `true` if a file of this user may say which keys are meant; the addon knows of more that are accepted. */
+function isAccepted({ uid }, rootOwner) {
+  const user = process.geteuid();
+  if (uid === user || uid === 0) return true;
+  return user === 0 && uid === (variable('SUDO_UID') === undefined ? rootOwner : Number(variable('SUDO_UID')));
+}
+
+/** The text of a file that is accepted; throws where there is none. */
+function readAccepted(file, rootOwner) {
+  const fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+  try {
+    const found = fs.fstatSync(fd);
+    if (!found.isFile() || found.size > LARGEST || !isAccepted(found, rootOwner)) throw new Error('not read here');
+    return fs.readFileSync(fd, 'utf8');
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
 /** Adds what a file and those it extends declare, each key by env and name: of two the later wins, and stays where the first stood. */
-function gather(root, relative, keys, giveUp, chain) {
+function gather(repository, relative, keys, giveUp, chain) {
+  const { root, owner } = repository;
   const at = path.join(root, relative);
-  if (chain.includes(at) || !(at + path.sep).startsWith(root + path.sep)) giveUp();
+  repository.files += 1;
+  if (repository.files > MAX_FILES || chain.includes(at) || !(at + path.sep).startsWith(root + path.sep)) giveUp();
   let text;
   try {
-    text = fs.readFileSync(at, 'utf8');
+    text = readAccepted(at, owner);
   } catch {
     giveUp();
   }
   const file = parse(text) ?? giveUp();
-  for (const parent of file.extends) gather(root, parent, keys, giveUp, [...chain, at]);
+  for (const parent of file.extends) gather(repository, parent, keys, giveUp, [...chain, at]);
   const everywhere = file.envs.get('all') ?? [];
   const put = (env, key) => keys.set(`${env}.${key.name}`, { ...key, env });
   for (const key of everywhere) put('all', key);
@@ -117,8 +143,10 @@ function gather(root, relative, keys, giveUp, chain) {
 /** What the repository with this root declares: `{ org, envs, extends, keys }`, `null` without a keyrack.yml. `giveUp` throws. */
 function read(root, giveUp) {
   if (!fs.existsSync(path.join(root, MANIFEST))) return null;
+  const top = fs.statSync(root);
+  if (!isAccepted(top, top.uid) || !isAccepted(fs.lstatSync(path.join(root, '.git')), top.uid)) giveUp();
   const keys = new Map();
-  const file = gather(root, MANIFEST, keys, giveUp, []);
+  const file = gather({ root, owner: top.uid, files: 0 }, MANIFEST, keys, giveUp, []);
   const declared = [...keys.values()].map((key) => ({ ...key, org: file.org, slug: `${file.org}.${key.env}.${key.name}` }));
   return { org: file.org, envs: [...file.envs.keys()].filter((env) => env !== 'all'), extends: file.extends, keys: declared };
 }

@@ -1,6 +1,7 @@
 'use strict';
 // The edge of the package: whatever fails leaves as a KeyrackError, or as the TypeError that names a wrong argument.
 
+const { isPromise } = require('node:util').types;
 const { isMistake } = require('./argument.js');
 const { KeyrackError } = require('./error.js');
 
@@ -17,7 +18,7 @@ function guarded(name, call) {
     [name](...given) {
       try {
         const answer = call(...given);
-        if (typeof answer?.then !== 'function') return answer;
+        if (!isPromise(answer)) return answer;
         return answer.then(undefined, (error) => Promise.reject(handedOut(name, error)));
       } catch (error) {
         throw handedOut(name, error);

@@ -6,7 +6,8 @@ const { answer } = require('./answer.js');
 const { bindingOrNull, binding } = require('./binding.js');
 const { allowsDangerous, unlockLocked } = require('./change.js');
 const { KeyrackError } = require('./error.js');
-const { realm, variable } = require('./realm.js');
+const { define, own } = require('./own.js');
+const { realm, variable, withOwnership } = require('./realm.js');
 const { ErasableSecret } = require('./secret.js');
 
 /** How long the daemon may take to answer, in milliseconds. */
@@ -15,20 +16,19 @@ const DEADLINE_MS = 2000;
 const READ = ['for', 'env', 'org', 'owner', 'allow', 'as', 'color', 'timeoutMs'];
 const UNLOCK = ['with', 'prikey', 'prompt', 'signal'];
 
-/** The values of variables in this realm, `null` for those not set. */
-const lookUp = (names) => names.map((name) => variable(name) ?? null);
+/** The values of variables in this realm, `null` for those not set. Their names come as one text, with a NUL between them. */
+const lookUp = (names) => names.split('\0').map((name) => variable(name) ?? null);
 
 /** Checks what was asked, and says it as the addon takes it. */
-function question(call, input, names) {
-  argument.options(call, input, names);
-  argument.options(`${call}: for`, input.for, ['repo', 'key']);
-  const key = argument.text(`${call}: for.key`, input.for.key);
-  const repo = argument.flag(`${call}: for.repo`, input.for.repo);
+function question(call, input) {
+  const wanted = argument.options(`${call}: for`, input.for, ['repo', 'key']);
+  const key = argument.text(`${call}: for.key`, wanted.key);
+  const repo = argument.flag(`${call}: for.repo`, wanted.repo);
   if (repo === (key !== undefined)) throw argument.mistake(`${call}: for must be { key } or { repo: true }`);
   const owner = argument.text(`${call}: owner`, input.owner);
   const env = argument.text(`${call}: env`, input.env);
   const org = argument.text(`${call}: org`, input.org);
-  return {
+  return own({
     realm: realm(owner, argument.milliseconds(`${call}: timeoutMs`, input.timeoutMs, DEADLINE_MS)),
     key,
     inEnv: env,
@@ -36,43 +36,45 @@ function question(call, input, names) {
     dangerous: allowsDangerous(call, input.allow),
     buffer: argument.word(`${call}: as`, input.as, ['string', 'buffer']) === 'buffer',
     color: argument.flag(`${call}: color`, input.color),
-  };
+  });
 }
 
 /** Asks, and puts each secret into its attempt. */
 function ask(asked) {
   const addon = bindingOrNull();
-  if (addon === null) return finish(asked, require('./environment.js').fromEnvironment(asked, binding));
-  const { json, stdout, secrets } = addon.get(asked, lookUp);
-  const { attempts, warnings } = answer(json);
-  let next = 0;
-  for (const attempt of attempts) {
-    if (attempt.status === 'granted') attempt.grant.key.secret = secrets[next++];
-  }
-  return finish(asked, { attempts, stdout, warnings });
+  if (addon === null) return finish(asked, { ...require('./environment.js').fromEnvironment(asked, binding), warnings: [] });
+  return withOwnership(asked, () => {
+    const { json, stdout, secrets } = addon.get(asked, lookUp);
+    const { attempts, warnings } = answer(json);
+    let next = 0;
+    for (const attempt of attempts) {
+      if (attempt.status === 'granted') define(attempt.grant.key, 'secret', secrets[next++]);
+    }
+    return finish(asked, { attempts, stdout, warnings });
+  });
 }
 
 /** The same bytes as a Uint8Array of this realm, whatever realm the buffer is of. */
 const ownView = ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength);
 
 /** What is handed out: `attempt` of one key, `attempts` of several. */
-function finish({ key, buffer }, { attempts, stdout, warnings = [] }) {
+function finish({ key, buffer }, { attempts, stdout, warnings }) {
   if (buffer) {
-    for (const { grant } of attempts) {
-      if (grant) grant.key.secret = new ErasableSecret(ownView(grant.key.secret));
+    for (const { status, grant } of attempts) {
+      if (status === 'granted') define(grant.key, 'secret', new ErasableSecret(ownView(grant.key.secret)));
     }
   }
-  const result = key === undefined ? { attempts, emit: { stdout } } : { attempt: attempts[0], emit: { stdout } };
-  if (warnings.length > 0) result.warnings = warnings;
-  return result;
+  const found = key === undefined ? { attempts } : { attempt: attempts[0] };
+  return { ...found, emit: { stdout }, ...(warnings.length > 0 ? { warnings } : {}) };
 }
 
-function getSync(input) {
-  return ask(question('getSync', input, READ));
+function getSync(given) {
+  return ask(question('getSync', argument.options('getSync', given, READ)));
 }
 
-async function get(input) {
-  const asked = question('get', input, [...READ, ...UNLOCK]);
+async function get(given) {
+  const input = argument.options('get', given, [...READ, ...UNLOCK]);
+  const asked = question('get', input);
   const unlock = input.with !== undefined && input.with !== null && argument.flag('get: with.unlock', argument.options('get: with', input.with, ['unlock']).unlock);
   const how = {
     prompt: argument.word('get: prompt', input.prompt, ['never', 'tty']),
@@ -86,7 +88,7 @@ async function get(input) {
 
   const first = ask(asked);
   if (!unlock) return first;
-  if (!(first.attempts ?? [first.attempt]).some((attempt) => attempt.status === 'locked')) return first;
+  if (!(asked.key === undefined ? first.attempts : [first.attempt]).some((attempt) => attempt.status === 'locked')) return first;
   await unlockLocked(asked, prikeys, how);
   return ask(asked);
 }

@@ -2,8 +2,13 @@
 // What a call depends on besides its arguments: the directory and the environment of this realm. A worker thread's `process.env`, and
 // the one a test runner puts in its place, are what count, never the environment the process was started with.
 
+const { own } = require('./own.js');
+
 // Every variable keyrack's client reads. They are read one by one: listing an environment costs more than a whole get.
-const NAMES = ['HOME', 'XDG_RUNTIME_DIR', 'KEYRACK_INVOKED_AS', 'KEYRACK_MEMORY', 'KEYRACK_REQUIRE_SESSION', 'KEYRACK_STRICT_ENV'];
+const NAMES = ['HOME', 'XDG_RUNTIME_DIR', 'KEYRACK_INVOKED_AS', 'KEYRACK_MEMORY', 'KEYRACK_REQUIRE_SESSION', 'KEYRACK_STRICT_ENV', 'SUDO_UID'];
+
+// What says which repositories of other users are accepted, beside git's files in HOME. Read only when one has been refused.
+const OWNERSHIP = ['KEYRACK_SAFE_DIRECTORY', 'XDG_CONFIG_HOME', 'GIT_CONFIG_GLOBAL', 'GIT_CONFIG_SYSTEM', 'GIT_CONFIG_NOSYSTEM'];
 
 const INVOCATIONS = ['keyrack', 'npx keyrack', 'pnpm keyrack', 'yarn keyrack', 'rhx keyrack'];
 
@@ -39,7 +44,24 @@ function realm(owner, deadlineMs, cwd = directory()) {
     const value = name === 'KEYRACK_INVOKED_AS' && process.versions.pnp ? invokedAs() : variable(name);
     if (value !== undefined) env += `${name}=${value}\0`;
   }
-  return { cwd, env, owner, deadlineMs };
+  return own({ cwd, env, owner, deadlineMs });
 }
 
-module.exports = { INVOCATIONS, NAMES, directory, invokedAs, realm, variable };
+/** Makes a call of the addon, and once more with all that may accept another user's repository where it refuses one. */
+function withOwnership(asked, call) {
+  try {
+    return call();
+  } catch (error) {
+    if (error?.code !== 'repository_untrusted') throw error;
+    let more = '';
+    for (const name of OWNERSHIP) {
+      const value = variable(name);
+      if (value !== undefined) more += `${name}=${value}\0`;
+    }
+    if (more === '') throw error;
+    asked.realm.env += more;
+    return call();
+  }
+}
+
+module.exports = { INVOCATIONS, NAMES, OWNERSHIP, directory, invokedAs, realm, variable, withOwnership };

@@ -8,7 +8,8 @@ const { binding, bindingOrNull } = require('./binding.js');
 const { allowsDangerous } = require('./change.js');
 const { KeyrackError } = require('./error.js');
 const { DEADLINE_MS, lookUp } = require('./get.js');
-const { realm } = require('./realm.js');
+const { define, own } = require('./own.js');
+const { realm, withOwnership } = require('./realm.js');
 
 /** What source has set in this realm, by name: a variable that still holds it is ours to refresh. */
 const ours = new Map();
@@ -34,9 +35,11 @@ function occupied() {
 /** Asks for the keys: what to set, with its values, and what became of the rest; or, in strict mode, the attempts it fails at. */
 function ask(asked) {
   const addon = bindingOrNull();
-  if (addon === null) return require('./environment.js').sourceFromEnvironment(asked, binding);
-  const { json, secrets } = addon.source(asked, lookUp);
-  return { ...answer(json), secrets };
+  if (addon === null) return own(require('./environment.js').sourceFromEnvironment(asked, binding));
+  return withOwnership(asked, () => {
+    const { json, secrets } = addon.source(asked, lookUp);
+    return own({ ...answer(json), secrets });
+  });
 }
 
 /** Whether a strict failure ends the process: on the main thread, but not under vitest, whose workers would be taken down. */
@@ -46,11 +49,11 @@ function exits(onFail) {
   return isMainThread && globalThis.__vitest_worker__ === undefined && process.env.VITEST_WORKER_ID === undefined;
 }
 
-function source(input) {
-  argument.options('source', input, ['env', 'owner', 'key', 'mode', 'override', 'onFail', 'allow', 'timeoutMs']);
+function source(given) {
+  const input = argument.options('source', given, ['env', 'owner', 'key', 'mode', 'override', 'onFail', 'allow', 'timeoutMs']);
   const strict = argument.word('source: mode', input.mode, ['strict', 'lenient']) === 'strict';
   const onFail = input.onFail === undefined ? undefined : argument.word('source: onFail', input.onFail, ['exit', 'throw']);
-  const asked = {
+  const asked = own({
     realm: realm(argument.text('source: owner', input.owner), argument.milliseconds('source: timeoutMs', input.timeoutMs, DEADLINE_MS)),
     inEnv: argument.required('source: env', input.env),
     key: argument.text('source: key', input.key),
@@ -59,7 +62,7 @@ function source(input) {
     override: argument.flag('source: override', input.override),
     ours: [...ours.keys()].filter(isOurs),
     occupied: occupied(),
-  };
+  });
 
   let found;
   try {
@@ -101,9 +104,15 @@ function wayOut(fix) {
   return /^((npx|pnpm|yarn|rhx) )?keyrack /.test(fix) ? `; run: ${fix}` : `; ${fix}`;
 }
 
+/** Sets a variable, past a setter of its name on the prototype, which a test runner's `process.env` would pass it to. */
+function setVariable(name, value) {
+  if (name in Object.prototype) define(process.env, name, value);
+  else process.env[name] = value;
+}
+
 function apply({ set, secrets, sourced, kept, differing, missing }) {
   set.forEach((name, index) => {
-    process.env[name] = secrets[index];
+    setVariable(name, secrets[index]);
     ours.set(name, secrets[index]);
   });
   // A key that is gone is not left lying in a variable of ours.

@@ -5,15 +5,17 @@ const argument = require('./argument.js');
 const { answer } = require('./answer.js');
 const { binding } = require('./binding.js');
 const { DEADLINE_MS } = require('./get.js');
+const { own } = require('./own.js');
 const { realm } = require('./realm.js');
 
-function question(call, input, names) {
-  argument.options(call, input, ['owner', 'timeoutMs', 'env', ...names]);
+function question(call, given, names) {
+  const input = argument.options(call, given, ['owner', 'timeoutMs', 'env', ...names]);
   const owner = argument.text(`${call}: owner`, input.owner);
-  return {
+  return own({
     realm: realm(owner, argument.milliseconds(`${call}: timeoutMs`, input.timeoutMs, DEADLINE_MS)),
     inEnv: argument.text(`${call}: env`, input.env),
-  };
+    key: argument.text(`${call}: key`, input.key),
+  });
 }
 
 function status(input = {}) {
@@ -21,9 +23,7 @@ function status(input = {}) {
 }
 
 function relock(input = {}) {
-  const asked = question('relock', input, ['key']);
-  asked.key = argument.text('relock: key', input.key);
-  return answer(binding().relock(asked));
+  return answer(binding().relock(question('relock', input, ['key'])));
 }
 
 module.exports = { relock, status };

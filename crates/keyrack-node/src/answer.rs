@@ -6,28 +6,46 @@ use keyrack_client::get::{Answer as Answered, Outcome};
 use keyrack_client::render;
 use keyrack_client::render::json::{self, JsonWriter};
 use keyrack_core::{ErrorCode, Fix, Invocation, Problem, Slug};
-use napi::bindgen_prelude::{BufferSlice, Either};
-use napi::{Env, JsString};
-use napi_derive::napi;
+use napi::bindgen_prelude::{BufferSlice, Either, JsObjectValue as _, Object};
+use napi::{Env, JsString, Property};
 
 use crate::guard::Fault;
 
 /// An answer that carries secrets.
-#[napi(object, object_from_js = false)]
-pub struct Answer<'env> {
+pub(crate) struct Answer<'env> {
     /// Everything else but the tree.
-    pub json: String,
+    pub(crate) json: String,
     /// The tree for people, empty where there is none. Apart from the rest, because its lines and emoji would make a wide string of all of
     /// the JSON, which takes twice as long to read.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// The secrets of what is granted, in its order.
-    pub secrets: Vec<Either<JsString<'env>, BufferSlice<'env>>>,
+    pub(crate) secrets: Vec<Either<JsString<'env>, BufferSlice<'env>>>,
 }
 
 impl<'env> Answer<'env> {
     /// An answer without a secret.
     pub(crate) fn bare(json: String) -> Self {
         Answer { json, stdout: String::new(), secrets: Vec::new() }
+    }
+
+    /// The answer as JavaScript gets it: `json`, `stdout` and `secrets`, whose members are `0`, `1` and so on.
+    ///
+    /// Every member is defined. A member that is set, as napi's own conversions do, goes to a setter of that name on `Object.prototype`
+    /// if there is one, and a secret with it.
+    pub(crate) fn into_object(self, env: &'env Env) -> napi::Result<Object<'env>> {
+        let mut members = Vec::new();
+        for (at, secret) in self.secrets.into_iter().enumerate() {
+            members.push(Property::new().with_utf8_name(&at.to_string())?.with_napi_value(env, secret)?);
+        }
+        let mut secrets = Object::new(env)?;
+        secrets.define_properties(&members)?;
+        let mut answer = Object::new(env)?;
+        answer.define_properties(&[
+            Property::new().with_utf8_name("json")?.with_napi_value(env, self.json)?,
+            Property::new().with_utf8_name("stdout")?.with_napi_value(env, self.stdout)?,
+            Property::new().with_utf8_name("secrets")?.with_value(&secrets),
+        ])?;
+        Ok(answer)
     }
 }
 

@@ -6,7 +6,7 @@ use keyrack_client::render::json::JsonWriter;
 use keyrack_client::render::{attempt, look::Look};
 use keyrack_core::{Org, Problem};
 use napi::Env;
-use napi::bindgen_prelude::Function;
+use napi::bindgen_prelude::{Function, Object};
 use napi_derive::napi;
 use zeroize::Zeroizing;
 
@@ -35,12 +35,13 @@ pub struct GetAsk {
     pub color: bool,
 }
 
-/// Gives the values of variables, `null` for those not set.
-pub(crate) type LookUp<'env> = Function<'env, Vec<String>, Vec<Option<String>>>;
+/// Gives the values of variables, `null` for those not set. Their names come as one text with a NUL between them: an array's members would be
+/// set, and go to setters on `Object.prototype` if there are any.
+pub(crate) type LookUp<'env> = Function<'env, String, Vec<Option<String>>>;
 
 /// Reads keys. The answer's JSON is `{attempts, warnings}`, or `{error}`.
 #[napi]
-pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Result<Answer<'env>> {
+pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Result<Object<'env>> {
     let invocation = ask.realm.invocation();
     let answered = guarded(invocation, || {
         let scope = match ask.keys {
@@ -71,7 +72,7 @@ pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Resu
         written?;
         Ok(Answer { json: text(json)?, stdout, secrets })
     })?;
-    Ok(answered.unwrap_or_else(Answer::bare))
+    answered.unwrap_or_else(Answer::bare).into_object(env)
 }
 
 /// What the words of a call mean.
@@ -109,7 +110,7 @@ pub(crate) fn variables(look_up: &LookUp<'_>, names: Vec<String>) -> Result<Vec<
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let values = look_up.call(names.clone())?.into_iter().map(|value| value.map(Zeroizing::new));
+    let values = look_up.call(names.join("\0"))?.into_iter().map(|value| value.map(Zeroizing::new));
     Ok(names.into_iter().zip(values).collect())
 }
 

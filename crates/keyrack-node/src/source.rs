@@ -8,6 +8,7 @@ use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, check_variable,
 use keyrack_client::source::{Assignments, Mode, Sourced, assign, sort};
 use keyrack_core::{Attempt, Problem, Slug};
 use napi::Env;
+use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 
 use crate::answer::{Answer, attempts, hand_over, text, warnings};
@@ -40,7 +41,7 @@ pub struct SourceAsk {
 /// strict mode `{failed, report, warnings, unlockAll?}` when a key is missing that is needed, with the one command for all that are locked
 /// if they are several; or `{error}`.
 #[napi]
-pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi::Result<Answer<'env>> {
+pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi::Result<Object<'env>> {
     let invocation = ask.realm.invocation();
     let answered = guarded(invocation, || {
         let scope = scope(ask.key, None, Some(&ask.in_env))?;
@@ -118,7 +119,7 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
         });
         Ok(Answer { json: text(json)?, stdout: String::new(), secrets })
     })?;
-    Ok(answered.unwrap_or_else(Answer::bare))
+    answered.unwrap_or_else(Answer::bare).into_object(env)
 }
 
 /// What the environment has in place of keys of a stronger grade.
