@@ -1,4 +1,4 @@
-//! Words of others in messages: a name or a path that somebody else chose may be a megabyte long.
+//! Untrusted names and paths in messages: one may be a megabyte long.
 
 use std::borrow::Cow;
 

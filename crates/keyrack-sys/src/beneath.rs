@@ -1,4 +1,4 @@
-//! Files below a directory that may be others', opened so that nothing leads out of it: every name on the way is opened by itself, relative to
+//! Files below a directory that may be others', opened so that nothing leads out of it: every name on the way is opened separately, relative to
 //! the descriptor of the directory before it, and symbolic links are followed by hand. What is told of a file and of the way to it is told of
 //! opened descriptors, so a name that is swapped meanwhile changes nothing. As `openat2(2)` with `RESOLVE_BENEATH`, which older kernels and some
 //! sandboxes lack.
@@ -97,7 +97,7 @@ impl Root {
         self.owner
     }
 
-    /// Returns the user that an entry of the directory belongs to, the entry itself if it is a link; `None` when there is no such entry.
+    /// Returns the user that an entry of the directory belongs to, the entry itself if it is a link; `None` if it does not exist.
     ///
     /// # Errors
     /// Those of `openat(2)`.

@@ -1,6 +1,6 @@
 //! Protection of a command that holds secrets while it runs: debuggers of its own user cannot look into it, and it leaves no
 //! core dump. Unlike the hardening of a daemon ([`crate::harden`]) it is not passed on: a program that is executed becomes
-//! dumpable again by itself (`PR_SET_DUMPABLE(2const)`), and finds the core limit that this process was started with.
+//! dumpable again (`PR_SET_DUMPABLE(2const)`), and finds the core limit that this process was started with.
 #![expect(unsafe_code, reason = "setrlimit between clone and exec, and std's pre_exec")]
 
 use std::io;
@@ -57,7 +57,7 @@ fn set_soft_core_limit(soft: u64) {
     // SAFETY: each call reads or fills in the structure it is given.
     unsafe {
         if libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) == 0 {
-            // Somebody else may have lowered the hard limit since.
+            // Another process may have lowered the hard limit since.
             limit.rlim_cur = soft.min(limit.rlim_max);
             libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
         }
@@ -101,7 +101,7 @@ pub fn foreign_tracer() -> io::Result<Option<i32>> {
         match peer::session(tracer.into()) {
             // Its number is its own for as long as it traces us.
             Ok(session) if harden::tracer_pid()? == tracer => return Ok((session != own).then_some(tracer)),
-            // It has ended, and traces nobody any more; the next look shows it.
+            // The tracer has ended; the next read shows it.
             Ok(_) | Err(_) => {}
         }
     }

@@ -122,7 +122,7 @@ fn a_repository_of_another_user_is_refused_by_name() {
         assert_eq!((exit, offered.as_str()), (0, ""), "{path}: nothing of it is offered");
         let (_, told, ..) = shared.ran(&mut shared.command(ME, "keyrack doctor --json"));
         assert!(told.contains(named), "{path}: {told}");
-        // What root owns anybody may rely on.
+        // Root's files are accepted.
         shared.give_only(path, 0);
         assert_eq!(shared.ran(&mut shared.command(ME, GET)).0, 0, "{path}");
         shared.give_only(path, ME);

@@ -26,7 +26,7 @@ const LARGEST_CONFIG: u64 = 1 << 20;
 pub(super) struct Ownership<'c> {
     ctx: &'c Context,
     user: u32,
-    /// Whether the repository is named as safe, once that was asked.
+    /// `Some(true)` if the repository is named as safe; `None` until that was looked up.
     named_safe: Option<bool>,
 }
 
@@ -277,7 +277,7 @@ mod tests {
             (&[("global", &names)], vec![global.clone()], true),
             (&[("system", &names)], vec![("GIT_CONFIG_GLOBAL", "/dev/null".to_owned())], true),
             (&[("home/.gitconfig", &names)], vec![("GIT_CONFIG_GLOBAL", "/dev/zero".to_owned())], false),
-            // Of a broken file nothing is known, nor whether it would forget what others name.
+            // A broken file might forget what others name.
             (&[("system", &names), ("home/.gitconfig", "[safe\n")], vec![], false),
             (&[], vec![listed(&repo)], true),
             (&[], vec![listed(&format!("/nowhere::{repo}"))], true),

@@ -1,6 +1,6 @@
 //! From files to keys: sections, the expansion of `env.all`, and `extends`.
 //!
-//! Bounded over all files together, because a manifest is anybody's text: however files extend one another, each is read once and its
+//! Bounded over all files together, because a manifest is untrusted text: however files extend one another, each is read once and its
 //! keys are merged once.
 
 use std::collections::HashMap;
@@ -199,7 +199,7 @@ where
         }
     }
 
-    /// Refuses a file that is extended by itself.
+    /// Refuses a file that extends itself, directly or not.
     fn check_circle(&self, place: Place<'_>, line: u64, path: &str) -> Result<(), Problem> {
         let Some(start) = self.open.iter().position(|open| open == path) else { return Ok(()) };
         let chain = self.open[start..].iter().map(String::as_str).chain([path]);

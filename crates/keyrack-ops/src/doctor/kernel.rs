@@ -158,7 +158,7 @@ fn yama() -> Check {
 
 /// Who may look into processes where nothing restricts debuggers.
 const OPEN_TO_DEBUGGERS: &str =
-    "processes of yours in other login sessions can read your shells and tools, though not the daemon";
+    "your processes in other login sessions can read your shells and tools, though not the daemon";
 
 fn ptrace_scope(scope: &str) -> Check {
     let name = "kernel.yama";

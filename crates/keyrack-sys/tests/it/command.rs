@@ -1,5 +1,5 @@
-//! What a debugger of the same user can do to the real command while it holds a secret, tried from another login session, and whether
-//! the command leaves a core dump. Each command that holds plaintext is halted while it does.
+//! What a debugger of the same user can do to the real command while it holds a secret, tried from another login session, and the core
+//! dump that the command must not leave. Each command that holds plaintext is halted while it does.
 
 use std::fs;
 use std::io::Write as _;
@@ -146,7 +146,7 @@ impl Halted {
         i32::try_from(self.child.pid()).unwrap()
     }
 
-    /// Whether the command waits in the system call that `halt` is about.
+    /// Returns `true` if the command waits in the system call that `halt` is about.
     fn is_at(&self, halt: Halt) -> bool {
         let of = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", self.pid())).unwrap_or_default();
         if of("comm") != "keyrack\n" {
