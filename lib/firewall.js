@@ -45,7 +45,7 @@ const LONG_LIVED = [
 // White space of either language, and what is not seen: a token pasted with it is still that token.
 const UNSEEN = /^[\s\x85\p{Cf}\p{Default_Ignorable_Code_Point}]+/u;
 
-/** How many encodings around one another are undone. */
+/** Number of nested encodings that are undone. */
 const LAYERS = 4;
 
 const ESCAPE = /\\u([0-9A-Fa-f]{4})|\\([bfnrt])|\\(["'\\/])|%([0-9A-Fa-f]{2})/g;
@@ -84,7 +84,7 @@ function look(text, layers) {
   return undefined;
 }
 
-/** What a long-lived token in a text is called; undefined where there is none. */
+/** Description of the long-lived token in a text; undefined where there is none. */
 function longLived(text) {
   const alone = LONG_LIVED.find(([prefix, , , , isEnough]) => isEnough && text.startsWith(prefix));
   const found = alone ?? look(text, LAYERS);

@@ -24,7 +24,7 @@ function say(text) {
   }
 }
 
-/** What the kernel counts of arguments and variables (execve(2)): their bytes, a NUL and a pointer for each. */
+/** Bytes that the kernel counts of arguments and variables (execve(2)): their own, a NUL and a pointer for each. */
 function occupied() {
   let bytes = 0;
   for (const text of [...process.execArgv, ...process.argv]) bytes += Buffer.byteLength(text) + 9;

@@ -1,9 +1,11 @@
-//! Names of environment variables that belong to shells, loaders and interpreters. A key of such a name would break or steer what it is given to.
+//! Names of environment variables that belong to shells, loaders and interpreters. A key of such a
+//! name would break or steer what it is given to.
 
-/// Whom a variable belongs to.
+/// Owner of a variable that no key may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// Shells set it themselves: an assignment fails, or changes the shell. To other programs it means nothing.
+    /// Shells set it themselves: an assignment fails, or changes the shell. To other programs it
+    /// means nothing.
     Shell,
     /// Programs find by it what they load or run.
     Loader,
@@ -19,7 +21,8 @@ impl Reserved {
     }
 }
 
-/// Shell variables, in the case in which they are special: bash(1), zshparam(1), ksh(1), fish's language reference.
+/// Shell variables, in the case in which they are special: bash(1), zshparam(1), ksh(1), fish's
+/// language reference.
 const SHELL: [&str; 46] = [
     "_",
     "argv",
@@ -147,7 +150,7 @@ const PREFIXES: [(&str, Reserved); 4] = [
     ("COMP_", Reserved::Shell),
 ];
 
-/// Whom the variable of this name belongs to; `None` if a key may have it.
+/// Returns the owner of the variable of this name; `None` if a key may have it.
 pub fn reserved(name: &str) -> Option<Reserved> {
     let upper = name.to_ascii_uppercase();
     if LOADER.contains(&upper.as_str()) {

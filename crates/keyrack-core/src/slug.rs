@@ -172,8 +172,8 @@ pub fn check_name(name: &str) -> Result<(), Problem> {
     Err(Problem::new(ErrorCode::BadKeyName, message))
 }
 
-/// Refuses what was typed for a key but holds its value: `NAME=value`, or a token. It is not repeated, and neither is what is before the `=`,
-/// where Base64 ends in one.
+/// Refuses what was typed for a key but holds its value: `NAME=value`, or a token. It is not
+/// repeated, and neither is what is before the `=`, where Base64 ends in one.
 ///
 /// # Errors
 /// [`ErrorCode::BadKeyName`].

@@ -33,7 +33,7 @@ pub struct SourceAsk {
     pub r#override: bool,
     /// The variables that hold what an earlier call set.
     pub ours: Vec<String>,
-    /// What the kernel counts of the realm's arguments and variables, in bytes.
+    /// Bytes that the kernel counts of the realm's arguments and variables.
     pub occupied: u32,
 }
 
@@ -122,7 +122,7 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
     answered.unwrap_or_else(Answer::bare).into_object(env)
 }
 
-/// What the environment has in place of keys of a stronger grade.
+/// A notice for each value that the environment has in place of a key of a stronger grade.
 fn weaker(outcome: &Outcome) -> Vec<String> {
     let weaker = outcome.answers.iter().filter_map(|answer| match (&answer.attempt, &answer.note) {
         (Attempt::Granted { grant, below_declared: true }, Some(note)) => {
@@ -133,7 +133,8 @@ fn weaker(outcome: &Outcome) -> Vec<String> {
     weaker.collect()
 }
 
-/// Takes out the keys that are too large for a variable: in strict mode they are an error, else they are noticed and their names returned.
+/// Takes out the keys that are too large for a variable: in strict mode they are an error, else
+/// they are noticed and their names returned.
 fn take_too_large(
     sourced: &mut Sourced,
     mode: Mode,

@@ -1,5 +1,5 @@
-//! The processes that started this one, and which of them reads its output: what they say of themselves, for hints and defaults. It decides
-//! nothing of who may do what.
+//! The processes that started this one, and which of them reads its output: what they say of
+//! themselves, for hints and defaults. It decides nothing of who may do what.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -19,17 +19,19 @@ const MOST_DESCRIPTORS: usize = 4096;
 /// One of the processes that started this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ancestor {
-    /// What the kernel calls it: the beginning of its program's name, or of its script's.
+    /// Name in the kernel: the beginning of its program's name, or of its script's.
     pub comm: String,
     /// The file name of its program; `None` where that is hidden.
     pub program: Option<String>,
     /// It holds the read end of the pipe that our stdout is.
     pub reads_stdout: bool,
-    /// It leads its session, as the shell of a terminal does: what started it has another terminal, or none.
+    /// It leads its session, as the shell of a terminal does: what started it has another terminal,
+    /// or none.
     pub leads_session: bool,
 }
 
-/// Returns the parent, its parent and so on. Empty where `/proc` cannot be read or is not of this pid namespace.
+/// Returns the parent, its parent and so on. Empty where `/proc` cannot be read or is not of this
+/// pid namespace.
 pub fn ancestors() -> Vec<Ancestor> {
     if !proc::numbers_are_ours() {
         return Vec::new();

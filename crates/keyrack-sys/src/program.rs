@@ -134,11 +134,12 @@ impl Program {
     }
 }
 
-/// The longest `NAME=value` that a program can be given, in bytes without the NUL at its end: `MAX_ARG_STRLEN` of execve(2) with pages of 4 KiB.
+/// The longest `NAME=value` that a program can be given, in bytes without the NUL at its end:
+/// `MAX_ARG_STRLEN` of execve(2) with pages of 4 KiB.
 pub const MAX_VARIABLE: usize = 32 * 4096 - 1;
 
-/// The most bytes that a program can be given of arguments and variables together, by the kernel's rule (execve(2)): a quarter of
-/// `RLIMIT_STACK`, at least 128 KiB and at most 6 MiB.
+/// The most bytes that a program can be given of arguments and variables together, by the kernel's
+/// rule (execve(2)): a quarter of `RLIMIT_STACK`, at least 128 KiB and at most 6 MiB.
 pub fn execution_limit() -> usize {
     let stack = getrlimit(Resource::RLIMIT_STACK).map_or(0, |(soft, _)| soft);
     limit_of(stack)
@@ -148,7 +149,8 @@ fn limit_of(stack: u64) -> usize {
     usize::try_from((stack / 4).clamp(128 << 10, 6 << 20)).expect("6 MiB fit")
 }
 
-/// What the kernel counts of a string besides its bytes: the NUL at its end and the pointer to it.
+/// Bytes that the kernel counts for each string besides its own: the NUL at its end and the pointer
+/// to it.
 pub const COUNTED_PER_STRING: usize = 1 + size_of::<*const c_char>();
 
 impl Program {

@@ -43,7 +43,7 @@ pub(crate) struct Flags {
     /// Print what is granted and leave out the rest
     #[arg(long)]
     pub(crate) lenient: bool,
-    /// posix, fish, nu or powershell: whose syntax to write; detected from the shell that started keyrack if not given
+    /// Syntax to write: posix, fish, nu or powershell; detected if not given
     #[arg(long, conflicts_with = "json")]
     pub(crate) shell: Option<String>,
     /// Release keys although they look like long-lived tokens
@@ -110,7 +110,8 @@ impl Flags {
     }
 }
 
-/// Bytes that the kernel will count of a program that the shell starts: our own arguments and variables with the exports among them.
+/// Bytes that the kernel will count of a program that the shell starts: our own arguments and
+/// variables with the exports among them.
 fn size_of_shell(outer: &Outer, exports: &[&Export]) -> usize {
     let inherited = outer
         .environment

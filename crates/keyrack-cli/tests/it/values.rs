@@ -1,4 +1,4 @@
-//! What may be in a value, and what becomes of it at each place that stores or hands out one.
+//! Values at each place that stores or hands out one: tokens, sizes, names, shells, errors.
 
 use std::fs;
 use std::process::Output;
@@ -304,7 +304,7 @@ fn expired_aws_credentials_are_not_handed_on() {
     }
 }
 
-/// What is typed where a secret may have been put, in each way people put one there.
+/// Command lines with a secret in each place where people put one by mistake.
 #[test]
 fn no_error_repeats_what_may_be_a_secret() {
     let world = world(&["K"]);
@@ -396,7 +396,8 @@ fn no_error_repeats_what_may_be_a_secret() {
             let (exit, stdout, stderr) = world.run(&line, b"protocol=https\nhost=h\n");
             let told = [stdout, stderr].concat().join("\n");
             assert!(!told.to_uppercase().contains(s), "{line}: {told}");
-            // A relock of what is not unlocked is done, and git's other operations are none of ours.
+            // A relock of what is not unlocked is done, and git's other operations are none of
+            // ours.
             assert_ne!(exit, 0, "{line}: {told}");
         }
     }

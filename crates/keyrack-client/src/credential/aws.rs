@@ -35,8 +35,8 @@ pub fn of_keys(id: &Held, secret: &Held, session: Option<&Held>) -> Result<Zeroi
 /// The answer of one key that holds all of it: a JSON object as the AWS tools write it.
 ///
 /// # Errors
-/// [`ErrorCode::Usage`] for a value that is no such object, or has an expiration that is no time; [`ErrorCode::CredentialExpired`] when that has
-/// passed.
+/// [`ErrorCode::Usage`] for a value that is no such object, or has an expiration that is no time;
+/// [`ErrorCode::CredentialExpired`] when that has passed.
 pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let found = members(key.secret.expose()).map_err(|_| key.unfit("it is no JSON object"))?;
     let text =
@@ -68,7 +68,7 @@ pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Problem>
     }))
 }
 
-/// When the credentials expire by their own word: the earliest where several members say so. `null` says nothing.
+/// Expiration in the members, the earliest if there are several. `null` is none.
 fn expiration(key: &Held, members: &[Member<'_>]) -> Result<Option<i64>, Problem> {
     let mut earliest: Option<i64> = None;
     let named = members.iter().filter(|member| EXPIRATION.contains(&member.name.as_str()));

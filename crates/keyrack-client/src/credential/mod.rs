@@ -28,7 +28,7 @@ pub struct Held {
     pub secret: Secret,
     /// The command that stores another value; `None` for a value of the environment.
     pub replace: Option<Fix>,
-    /// That the environment's value is weaker than `keyrack.yml` demands.
+    /// Note on a value of the environment that is weaker than `keyrack.yml` demands.
     pub note: Option<String>,
 }
 

@@ -23,8 +23,9 @@ use crate::source::limits::check_variable;
 /// What the variable of a key given as a file is called: the key's name, and this.
 pub const FILE_SUFFIX: &str = "_FILE";
 
-/// The names under which no variable of the caller's goes on to the program: those of the keys that were asked for, which it gets from here or not
-/// at all, and those of every key that `keyrack.yml` declares, which it was not to have. Never a variable by which programs find what they load or
+/// The names under which no variable of the caller's goes on to the program: those of the keys that
+/// were asked for, which it gets from here or not at all, and those of every key that `keyrack.yml`
+/// declares, which it was not to have. Never a variable by which programs find what they load or
 /// run: no key is handed out in one, and the program needs the caller's.
 pub fn withheld(outcome: &Outcome, manifest: Option<&RepoManifest>) -> BTreeSet<String> {
     let asked = outcome.answers.iter().map(|answer| answer.attempt.slug().name());
@@ -46,7 +47,8 @@ pub fn inherited(environment: &Environment, withheld: &BTreeSet<String>) -> Vari
 /// Adds each key as a variable of its name.
 ///
 /// # Errors
-/// [`ErrorCode::BadKeyName`] for a value with a NUL byte, which no variable can hold; [`ErrorCode::ValueTooLarge`] for one that is too large.
+/// [`ErrorCode::BadKeyName`] for a value with a NUL byte, which no variable can hold;
+/// [`ErrorCode::ValueTooLarge`] for one that is too large.
 pub fn add_values(variables: &mut Variables, exports: &[Export]) -> Result<(), Problem> {
     for export in exports {
         if export.secret.expose().contains(&0) {

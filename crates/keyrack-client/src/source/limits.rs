@@ -1,4 +1,5 @@
-//! How large variables can be. The kernel refuses to start a program with larger ones, and does not say which it was (execve(2)).
+//! Limits of variables. The kernel refuses to start a program with larger ones, and does not say
+//! which it was (execve(2)).
 
 use keyrack_core::{ErrorCode, Problem, Slug};
 pub use keyrack_sys::program::execution_limit;
@@ -6,7 +7,8 @@ use keyrack_sys::program::{COUNTED_PER_STRING, MAX_VARIABLE};
 
 use super::Export;
 
-/// Room that is left for the arguments of the programs that a shell will start, as xargs leaves it (POSIX.1-2024, xargs).
+/// Room that is left for the arguments of the programs that a shell will start, as xargs leaves it
+/// (POSIX.1-2024, xargs).
 pub const FOR_ARGUMENTS: usize = 2048;
 
 const AS_FILES: &str = "give it to a command as a file: keyrack run --files";
@@ -27,8 +29,8 @@ pub fn check_variable(export: &Export) -> Result<(), Problem> {
     Err(Problem::new(ErrorCode::ValueTooLarge, message).of(&export.slug).hint(AS_FILES))
 }
 
-/// Checks that all variables and arguments are within the kernel's limit. `total` are the bytes it counts, those of the keys included, whose values
-/// have `sizes`.
+/// Checks that all variables and arguments are within the kernel's limit. `total` are the bytes it
+/// counts, those of the keys included, whose values have `sizes`.
 ///
 /// # Errors
 /// [`ErrorCode::ValueTooLarge`], naming the largest keys and all sizes.

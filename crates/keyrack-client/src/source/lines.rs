@@ -1,4 +1,5 @@
-//! The text that a shell evaluates: one assignment for each key, in the syntax of its family. A value is data to it, whatever it holds.
+//! The text that a shell evaluates: one assignment for each key, in the syntax of its family. A
+//! value is data to it, whatever it holds.
 
 use keyrack_core::{ErrorCode, Problem};
 use keyrack_wire::{Sink, WipedBuffer};
@@ -6,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{Export, Shell, limits};
 
-/// What is printed for a shell.
+/// Text for a shell, and the keys it leaves out.
 #[derive(Debug)]
 pub struct Lines {
     /// The assignments.
@@ -31,7 +32,8 @@ impl std::fmt::Debug for Script {
     }
 }
 
-/// Writes the exports for a shell. A key whose name is no shell name, or whose value no variable can hold, is left out and said.
+/// Writes the exports for a shell. A key whose name is no shell name, or whose value no variable
+/// can hold, is left out and said.
 pub fn lines(exports: &[Export], shell: Shell) -> Lines {
     let mut out = WipedBuffer::new(usize::MAX);
     let mut unfit = Vec::new();
@@ -91,15 +93,17 @@ fn fits(export: &Export, shell: Shell) -> Result<(), Problem> {
     Err(problem.hint("read it with `get --value`, and put it into a variable of your own"))
 }
 
-/// A name as POSIX has it: letters, digits and underscores, no digit first (POSIX.1-2024, 3.216 Name).
+/// A name as POSIX has it: letters, digits and underscores, no digit first (POSIX.1-2024, 3.216
+/// Name).
 pub fn is_shell_name(name: &str) -> bool {
     name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Quotes a value for any POSIX shell: in single quotes (POSIX.1-2024, 2.2.2), line breaks and tabs as they are. Other control characters
-/// would steer the terminal the lines may be shown on, so the shell's own `printf` makes them. Never `$'…'`: a shell that does not know it,
-/// such as dash, takes the quote in `\'` for the end and runs what comes behind it.
+/// Quotes a value for any POSIX shell: in single quotes (POSIX.1-2024, 2.2.2), line breaks and tabs
+/// as they are. Other control characters would steer the terminal the lines may be shown on, so the
+/// shell's own `printf` makes them. Never `$'…'`: a shell that does not know it, such as dash,
+/// takes the quote in `\'` for the end and runs what comes behind it.
 fn posix(out: &mut WipedBuffer, value: &[u8]) {
     let is_control = |b: &u8| (*b < 0x20 && !matches!(b, b'\n' | b'\t')) || *b == 0x7f;
     if value.is_empty() {
@@ -125,8 +129,9 @@ fn posix(out: &mut WipedBuffer, value: &[u8]) {
     }
 }
 
-/// Quotes a value for fish: in single quotes, where only the quote and the backslash are escaped; control characters outside of them as `\xHH`
-/// (fish's language reference, "Quotes" and "Escaping characters"). It is always one line.
+/// Quotes a value for fish: in single quotes, where only the quote and the backslash are escaped;
+/// control characters outside of them as `\xHH` (fish's language reference, "Quotes" and "Escaping
+/// characters"). It is always one line.
 fn fish(out: &mut WipedBuffer, value: &[u8]) {
     let is_control = |b: &u8| *b < 0x20 || *b == 0x7f;
     if value.is_empty() {
@@ -148,8 +153,8 @@ fn fish(out: &mut WipedBuffer, value: &[u8]) {
     }
 }
 
-/// Quotes a value for NUON: in double quotes, where the quote and the backslash are escaped, control characters as `\u{HH}` (Nushell book,
-/// "Working with strings").
+/// Quotes a value for NUON: in double quotes, where the quote and the backslash are escaped,
+/// control characters as `\u{HH}` (Nushell book, "Working with strings").
 fn nu(out: &mut WipedBuffer, value: &[u8]) {
     put(out, b"\"");
     for &b in value {
@@ -162,8 +167,9 @@ fn nu(out: &mut WipedBuffer, value: &[u8]) {
     put(out, b"\"");
 }
 
-/// Quotes a value for PowerShell: in single quotes, where a quote is doubled; the typographic ones are quotes too (about_Quoting_Rules).
-/// Control characters are added as `[char]`, so that it is one line: PowerShell splits what a command prints into lines.
+/// Quotes a value for PowerShell: in single quotes, where a quote is doubled; the typographic ones
+/// are quotes too (about_Quoting_Rules). Control characters are added as `[char]`, so that it is
+/// one line: PowerShell splits what a command prints into lines.
 fn powershell(out: &mut WipedBuffer, value: &[u8]) {
     put(out, b"'");
     for c in std::str::from_utf8(value).expect("checked by `fits`").chars() {

@@ -85,7 +85,8 @@ pub fn sort(outcome: Outcome, mode: Mode) -> Result<Sourced, Refused> {
 }
 
 impl Sourced {
-    /// Takes out the keys whose variables belong to a shell or a loader, as far as `is_meant`, and returns them with the reason for each.
+    /// Takes out the keys whose variables belong to a shell or a loader, as far as `is_meant`, and
+    /// returns them with the reason for each.
     pub fn take_reserved(&mut self, is_meant: impl Fn(Reserved) -> bool) -> Vec<LeftOut> {
         let (out, kept) = std::mem::take(&mut self.exports)
             .into_iter()

@@ -1,4 +1,5 @@
-//! The shell that reads what `source` prints: named by the caller, or told from the processes that started this one.
+//! The shell that reads what `source` prints: named by the caller, or told from the processes that
+//! started this one.
 
 use std::str::FromStr;
 
@@ -48,7 +49,7 @@ impl FromStr for Shell {
     }
 }
 
-/// What a process is to us.
+/// Kind of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Program {
     Shell(Shell),
@@ -97,20 +98,23 @@ fn shown(process: &Ancestor) -> &str {
     process.program.as_deref().unwrap_or(&process.comm)
 }
 
-/// The shell that will read our output, where that is certain. `ancestors` begins with the parent; `to_program`: stdout is something that only a
-/// program reads.
+/// Returns the shell that will read our output, where that is certain. `ancestors` begins with the parent;
+/// `to_program`: stdout is something that only a program reads.
 ///
-/// It is the shell that holds the other end of the pipe, as in `eval "$(…)"`, however many programs are between. A program that reads the
-/// output, or an output that is no pipe, may hand it to any shell above, so all of them must agree.
+/// It is the shell that holds the other end of the pipe, as in `eval "$(…)"`, however many programs
+/// are between. A program that reads the output, or an output that is no pipe, may hand it to any
+/// shell above, so all of them must agree.
 ///
 /// # Errors
-/// [`ErrorCode::Usage`], naming the processes, where they do not agree or a shell has a syntax of its own.
+/// [`ErrorCode::Usage`], naming the processes, where they do not agree or a shell has a syntax of
+/// its own.
 pub fn detect(ancestors: &[Ancestor], to_program: bool) -> Result<Shell, Problem> {
     let reader = ancestors.iter().find(|process| process.reads_stdout);
     let starter = ancestors.first().filter(|_| !to_program);
     let certain = match (reader, starter) {
         (Some(reader), _) => program(reader),
-        // What started us is no wrapper, but for a POSIX shell: package managers run commands with `sh -c`.
+        // What started us is no wrapper, but for a POSIX shell: package managers run commands with
+        // `sh -c`.
         (None, Some(starter)) if program(starter) != Program::Shell(Shell::Posix) => program(starter),
         _ => Program::Other,
     };
@@ -148,7 +152,8 @@ fn unclear(message: String) -> Problem {
 mod tests {
     use super::*;
 
-    /// `name` or `script=program`, with `<` where the process reads our output and `!` where it leads its session.
+    /// `name` or `script=program`, with `<` where the process reads our output and `!` where it
+    /// leads its session.
     fn chain(text: &str) -> Vec<Ancestor> {
         let one = |word: &str| {
             let (reads_stdout, leads_session) = (word.contains('<'), word.contains('!'));

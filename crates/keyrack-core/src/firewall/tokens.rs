@@ -1,7 +1,8 @@
 //! Long-lived tokens: the one list of their shapes, and the search for them inside a value.
 //!
-//! A value is looked at as it is, and behind the encodings that settings and HTTP put around a token: JSON and URL escapes, and Base64 (basic
-//! auth, docker's `auth`, a Kubernetes Secret). Linear in the length of the value. What is decoded is wiped.
+//! A value is looked at as it is, and behind the encodings that settings and HTTP put around a
+//! token: JSON and URL escapes, and Base64 (basic auth, docker's `auth`, a Kubernetes Secret).
+//! Linear in the length of the value. What is decoded is wiped.
 
 use std::ops::RangeInclusive;
 
@@ -100,7 +101,7 @@ pub(super) const KINDS: [Kind; 28] = [
     shaped("ATATT3", 40..=ANY, Alphabet::Word, "an atlassian api token (ATATT3*)"),
 ];
 
-/// How many encodings around one another are undone: a docker config in a Kubernetes Secret takes three.
+/// Number of nested encodings that are undone: a docker config in a Kubernetes Secret takes three.
 const LAYERS: u32 = 4;
 
 /// The shortest run of Base64 that could hold a token.
@@ -149,7 +150,8 @@ fn token(word: &[u8]) -> Option<&'static Kind> {
     }
     KINDS.iter().find(|kind| {
         word.strip_prefix(kind.prefix.as_bytes()).is_some_and(|body| {
-            // The alphabet is asked of as much as is needed: what follows in the same word may be the text's own.
+            // The alphabet is asked of as much as is needed: what follows in the same word may be
+            // the text's own.
             let needed = body.get(..*kind.body.start()).unwrap_or_default();
             kind.body.contains(&body.len()) && needed.iter().all(|&byte| kind.alphabet.has(byte))
         })
@@ -160,7 +162,8 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
 
-/// `text` without its JSON and URL escapes; `None` if it has none. What an escape stands for besides ASCII is only told apart from words.
+/// `text` without its JSON and URL escapes; `None` if it has none. An escaped
+/// character outside of ASCII becomes a byte that is in no word.
 fn unescaped(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let first = text.iter().position(|byte| matches!(byte, b'\\' | b'%'))?;
     // Of the final size at once: growing would leave copies behind.
@@ -211,7 +214,8 @@ fn in_base64(text: &[u8], layers: u32) -> Option<&'static Kind> {
     }
 }
 
-/// Length of the run of Base64 at the beginning of `text`, with the ends of the lines it is wrapped into.
+/// Length of the run of Base64 at the beginning of `text`, with the ends of the lines it is wrapped
+/// into.
 fn run(text: &[u8]) -> usize {
     let mut end = 0;
     loop {
@@ -241,7 +245,8 @@ fn decoded(encoded: &[u8]) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// What a character of Base64 stands for, in the standard alphabet or the one for URLs (RFC 4648, sections 4 and 5).
+/// Value of a character of Base64, in the standard alphabet or the one for URLs (RFC 4648,
+/// sections 4 and 5).
 fn sextet(byte: u8) -> Option<u8> {
     match byte {
         b'A'..=b'Z' => Some(byte - b'A'),

@@ -100,7 +100,8 @@ fn values() -> Vec<Vec<u8>> {
     text.iter().map(|text| text.as_bytes().to_vec()).chain([every.collect()]).collect()
 }
 
-/// Has a shell evaluate a script, and what it started prints the variable, so that it is known to be exported.
+/// Has a shell evaluate a script, and what it started prints the variable, so that it is known to
+/// be exported.
 fn read_back(mut command: Command, value: &[u8], shown: &str) {
     let output = command.env_remove("K").output().unwrap();
     let expected = [value, b"."].concat();
@@ -177,7 +178,8 @@ fn nu_reads_back_every_character() {
     }
 }
 
-/// A reader of one assignment by the rules of about_Quoting_Rules and about_Type_Conversion; not a PowerShell.
+/// A reader of one assignment by the rules of about_Quoting_Rules and about_Type_Conversion; not a
+/// PowerShell.
 fn read_as_powershell(text: &str) -> String {
     let is_quote = |c: char| matches!(c, '\'' | '\u{2018}'..='\u{201b}');
     let mut rest = text.strip_prefix("$env:K = ").unwrap().strip_suffix('\n').unwrap();
