@@ -401,6 +401,8 @@ fn age() {
         "rsa_sealed",
         "plain.pub",
         "age.pub",
+        "pkcs8",
+        "sk",
     ] {
         put("key_file", &key.replace('.', "-"), fixture(&format!("keys/{key}")));
     }

@@ -67,8 +67,11 @@ fn no_identity(racks: &Racks, survey: &Survey) -> Check {
     let dir = racks.ssh_dir().display().to_string();
     if let Some(usable) = survey.usable.first() {
         let path = usable.path.to_string_lossy();
-        return Check::warn(IDENTITY, format!("{path} could open a rack, and no rack uses it yet"))
-            .fix(Fix::with_owner("init", racks.owner(), ["--prikey", &*path]));
+        return Check::warn(
+            IDENTITY,
+            format!("{path} can open a rack, but commands do not find it by its name"),
+        )
+        .fix(Fix::with_owner("init", racks.owner(), ["--prikey", &*path]));
     }
     let check = Check::warn(IDENTITY, format!("there is no ssh key in {dir} that could open the rack"))
         .fix(identity::new_key(racks));
@@ -186,15 +189,16 @@ fn bindings(racks: &Racks, manifest: &HostManifest) -> Vec<Check> {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
+        let verb = if unbound.len() == 1 { "is" } else { "are" };
         let message = format!(
-            "{} in os.secure written by another keyrack and not bound to a name, so a swapped file would not be noticed: {}{more}",
+            "{} in os.secure {verb} not bound to a file, because another keyrack wrote it: {}{more}",
             counted(unbound.len(), "key"),
             named.join(", ")
         );
         checks.push(
             Check::warn(BINDING, message)
                 .fix(Fix::set_secure(owner, first))
-                .hint("the next `set` of a key binds its file"),
+                .hint("a swapped file would not be noticed; the next `set` of a key binds its file"),
         );
     }
     checks
