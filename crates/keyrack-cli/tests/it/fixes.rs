@@ -37,13 +37,6 @@ fn ways_out_lead_out() {
         ("never set, sudo of the machine", "", "keyrack get --key @all.sudo.K --value", "s3cret"),
         ("not declared", "", "keyrack unlock --env test --key K", ""),
         ("without a mechanism", "", "keyrack set --key K --env test --vault os.secure", ""),
-        ("too long", "", "keyrack unlock --env test --duration 99h", ""),
-        (
-            "too long, sudo",
-            "printf v | keyrack set --key K --env sudo --vault os.secure --mech REPLICA",
-            "keyrack unlock --env sudo --key K --duration 99h",
-            "",
-        ),
         (
             "a conflict of envs",
             "printf v | keyrack set --key K --env test --vault os.secure --mech REPLICA",

@@ -326,7 +326,7 @@ fn refusals(stage: &Stage) {
         "keyrack set --key D --env nowhere --vault os.secure --mech REPLICA".to_owned(),
         "keyrack set --key D --env test --vault os.secure --mech EPHEMERAL_VIA_GITHUB_APP".to_owned(),
         "keyrack set --key a..b --env test --vault os.secure --mech REPLICA --json".to_owned(),
-        "keyrack unlock --env test --duration 99h".to_owned(),
+        "keyrack unlock --env test --duration forever".to_owned(),
         "keyrack get --key NOPE --env test --value".to_owned(),
         "keyrack source --env prod --key A".to_owned(),
         "keyrack del --env test".to_owned(),
