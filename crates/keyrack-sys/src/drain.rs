@@ -1,4 +1,4 @@
-//! A process that reads output nobody wants, so that whoever writes it can go on.
+//! A process that reads and discards output, so that its writer can go on.
 //!
 //! A process that a masked command leaves in the background writes into our pipe or pseudo-terminal. If we closed our end, its next write would
 //! end it. The reader that stays is a program of its own: it has none of our memory, so none of the keys, and what it reads goes nowhere.

@@ -107,7 +107,7 @@ impl Modes {
 /// What a program has changed on its own terminal, laid over the modes of another one.
 ///
 /// Only differences from the initial modes are carried over, each once. When the program takes one back, the other terminal gets what it
-/// had there before, unless somebody has changed it meanwhile. Everything else on it is left alone.
+/// had there before, unless that was changed meanwhile. Everything else on it is left alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Overlay {
     initial: Modes,
@@ -199,7 +199,7 @@ mod tests {
         Modes(modes)
     }
 
-    /// The program's modes, the other terminal's as somebody has set them (none: as we left them), what it has then.
+    /// The program's modes, the other terminal's as they were set meanwhile (none: as we left them), and what it has then.
     type Step = (Modes, Option<Modes>, Modes);
 
     #[test]

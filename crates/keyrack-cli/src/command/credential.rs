@@ -301,7 +301,7 @@ impl KubectlFlags {
     }
 }
 
-/// No command mends a tool's settings: what the hook is to be given is said instead.
+/// No command changes a tool's settings: the flag that the hook needs is named instead.
 fn mend_in_hook(answer: &mut Answer) {
     if let Attempt::Blocked { fix, .. } = &mut answer.attempt
         && fix.take_if(|fix| fix.allows_dangerous()).is_some()

@@ -30,7 +30,7 @@ use crate::command::unlock::started;
 use crate::outer::Outer;
 use crate::{output, report};
 
-/// Word that makes this program the reader of output nobody wants ([`drain`]).
+/// Word that makes this program the reader of discarded output ([`drain`]).
 pub(crate) const DRAIN: &str = "drain";
 
 const EXAMPLES: &str = "\

@@ -269,7 +269,7 @@ fn drain_of(writer: &str) -> Option<String> {
     })
 }
 
-/// A server, say: it must not be ended by its next write, and must not keep anybody waiting.
+/// A server, say: its next write must not end it, and it must keep no caller waiting.
 #[test]
 fn background_process_outlives_the_command() {
     let world = world();
@@ -321,7 +321,7 @@ fn background_process_outlives_the_command() {
         assert!(exit == 0 && seen.contains("***") && !seen.contains("50000"), "{seen}");
         wait_until("it lives on", LIMIT, || alive.exists());
     }
-    // A process that nobody handed anything is not a reader.
+    // A process that was handed nothing is not a reader.
     assert_eq!(world.run("keyrack drain", b"").0, 2);
 }
 

@@ -1,5 +1,5 @@
 //! `keyrack run --mask` at a terminal, with programs that change its settings: what they hide stays hidden, keys reach them as they are
-//! typed, and nothing is shown twice. Each line is run without `--mask` as well, which is how it is to be.
+//! typed, and nothing is shown twice. Each command is run without `--mask` as well, as the reference.
 
 use std::fs;
 use std::time::Duration;

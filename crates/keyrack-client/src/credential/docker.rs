@@ -11,7 +11,7 @@ use crate::render::json::JsonWriter;
 /// What docker takes for "none is stored", word by word; with any other line it fails.
 pub const NOT_FOUND: &str = "credentials not found in native keychain";
 
-/// Whether docker's address is the configured registry: the same but for `https://`, the case of letters, and slashes at the end. One without
+/// Returns `true` if docker's address is the configured registry: the same but for `https://`, the case of letters, and slashes at the end. One without
 /// encryption is not, but for one that docker names without a scheme.
 pub fn is_for(asked: &[u8], registry: &str) -> bool {
     let asked = std::str::from_utf8(asked).ok().map(str::trim).filter(|asked| !asked.is_empty());

@@ -105,7 +105,7 @@ fn suggest(ctx: &Context, missing: &mut [Answer]) {
         let held = running.keys(None).map(|key| &key.slug);
         let held = held.filter(|held| held.org() == slug.org() && held.env() == slug.env());
         answer.note = did_you_mean(slug.name(), held.map(Slug::name));
-        // To set a key by the wrong name helps nobody.
+        // The command would set a key of the misspelled name.
         fix.take_if(|_| answer.note.is_some());
     }
 }

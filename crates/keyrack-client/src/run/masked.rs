@@ -35,7 +35,7 @@ const KEYS: Duration = Duration::from_millis(50);
 pub struct Target {
     /// A descriptor of it.
     pub fd: OwnedFd,
-    /// Whether it is a terminal: then the program finds one too.
+    /// `true` if it is a terminal: then the program finds one too.
     pub terminal: bool,
 }
 
@@ -79,6 +79,8 @@ pub fn run(
             let ended = running.wait(&signals)?;
             // Nobody is left to hand a signal on to: it is ours.
             signals.release();
+            // All of them before the first is waited for.
+            running.relays.iter_mut().for_each(Relay::program_ended);
             let mut done = Done { ended, left_open: Vec::new(), lost: None };
             for stream in running.relays.into_iter().map(Relay::end) {
                 done.left_open.extend(stream.left_open);

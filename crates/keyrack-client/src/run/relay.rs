@@ -1,5 +1,5 @@
-//! One stream of a program on its way to where ours goes, masked: read, masked and written by a thread of its own, so that one that nobody
-//! reads holds up nothing but itself.
+//! One output stream of a program, read, masked and written to where ours goes by a thread of its own: a stream whose target blocks does not
+//! hold up the other one.
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
@@ -35,13 +35,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Finished {
     /// Where it was read, if a process that the program left behind has the other end open.
     pub(super) left_open: Option<OwnedFd>,
-    /// Why its target took no more, if it did not. Not set if nobody reads the target any more: the program was told so.
+    /// Why its target took no more, if it did not. Not set if the target has no reader any more: the program was told so.
     pub(super) lost: Option<io::Error>,
 }
 
 /// A stream that is being relayed.
 pub(super) struct Relay {
-    /// Not kept open by this: when nobody reads on, the program must be told.
+    /// Not kept open by this: when the target has no reader any more, the program must be told.
     source: Weak<File>,
     busy: Arc<AtomicBool>,
     /// Dropped when the program has ended.
@@ -85,9 +85,14 @@ impl Relay {
         waiting == 0 && !self.busy.load(Ordering::Acquire)
     }
 
+    /// Tells it that the program has ended: from now on it waits for the processes that were left behind alone.
+    pub(super) fn program_ended(&mut self) {
+        self.running = None;
+    }
+
     /// Hands on what is left, once the program has ended.
     pub(super) fn end(mut self) -> Finished {
-        self.running = None;
+        self.program_ended();
         self.thread.join().unwrap_or_default()
     }
 }
@@ -96,7 +101,7 @@ struct Work {
     source: Arc<File>,
     target: File,
     masker: Masker,
-    /// What is to be written. It never grows beyond the room it was made with: a chunk and what was held back.
+    /// Masked output. It never grows beyond its first capacity: a chunk and what was held back.
     out: Zeroizing<Vec<u8>>,
     terminal: Option<Arc<OutputTerminal>>,
     /// The last that was read is a carriage return, which may be a newline's.
@@ -151,7 +156,7 @@ impl Work {
         }
     }
 
-    /// Lets go of what is held back, if its time is over; false when nobody takes it any more.
+    /// Lets go of what is held back, if its time is over. Returns `false` if the target takes no more.
     fn release(&mut self) -> bool {
         if self.hold_until.is_none_or(|until| until > Instant::now()) {
             return true;
@@ -163,7 +168,7 @@ impl Work {
         goes_on
     }
 
-    /// Writes what there is; false when nobody takes it any more.
+    /// Writes the masked output. Returns `false` if the target takes no more.
     fn flush(&mut self) -> bool {
         // A terminal that is gone takes nothing more; the program was told by a signal, and what it writes is dropped.
         let goes_on = self.write() || self.terminal.is_some();
@@ -171,7 +176,7 @@ impl Work {
         goes_on
     }
 
-    /// Reads once, and hands on what may go; false at the end of the stream, and when nobody takes it any more.
+    /// Reads once, and hands on what may go. Returns `false` at the end of the stream, and if the target takes no more.
     fn pass(&mut self, chunk: &mut [u8]) -> bool {
         self.busy.store(true, Ordering::Release);
         let read = match (&*self.source).read(chunk) {
@@ -236,7 +241,7 @@ impl Work {
         }
     }
 
-    /// Writes everything there is to be written. Our own output may be one that does not block, as when a program of Node's has made it so.
+    /// Writes the masked output. The target may be one that does not block: Node makes its own so.
     fn write(&mut self) -> bool {
         match self.write_all() {
             Ok(()) => true,
