@@ -93,13 +93,13 @@ pub fn receive(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Op
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
     // Room for the credentials alone, so that the kernel drops everything else.
-    message.msg_controllen = size_of::<Credentials>() as _;
+    message.msg_controllen = CREDENTIALS.into();
     // SAFETY: the kernel writes at most the lengths given to `into` and to `control`, which are ours alone for the call.
     let came = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
     let came = usize::try_from(Errno::result(came)?).map_err(io::Error::other)?;
     let Credentials { header, sender } = control;
-    let whole = usize::try_from(message.msg_controllen).is_ok_and(|length| length >= CREDENTIALS_LEN);
-    let noted = whole && (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_CREDENTIALS);
+    // All zeros where the kernel wrote none.
+    let noted = (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_CREDENTIALS);
     let sender = (came > 0 && noted).then(|| Sender { pid: i64::from(sender.pid), uid: sender.uid });
     Ok((came, sender))
 }
@@ -111,7 +111,9 @@ struct Credentials {
     sender: libc::ucred,
 }
 
-const CREDENTIALS_LEN: usize = size_of::<libc::cmsghdr>() + size_of::<libc::ucred>();
+/// Its size, in a type that converts to what either C library has for lengths.
+#[expect(clippy::cast_possible_truncation, reason = "it has 32 bytes")]
+const CREDENTIALS: u16 = size_of::<Credentials>() as u16;
 
 /// Connects within `deadline`. A full backlog (`EAGAIN`: the server lives, but does not accept) is tried again until
 /// then. The stream is non-blocking and close-on-exec; see [`wait_readable`] and [`wait_writable`].
