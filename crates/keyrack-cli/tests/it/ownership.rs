@@ -222,3 +222,31 @@ fn nothing_is_written_into_another_users_repository() {
     assert!(!shared.root.join(".agent").exists());
     assert!(!shared.world.home.home().join(".rhachet").exists(), "it is refused before the rack is made");
 }
+
+#[test]
+fn owners_that_a_namespace_does_not_map_are_not_accepted() {
+    let test = "owners_that_a_namespace_does_not_map_are_not_accepted";
+    let programs = ["setpriv", "chown", "unshare"].map(Need::Program);
+    let possible = Command::new("unshare").args(["--user", "--map-root-user", "true"]).status();
+    let possible = possible.is_ok_and(|status| status.success());
+    let needs = [&programs[..], &[Need::Root, Need::That(possible, "user namespaces")]].concat();
+    if !can_run(test, &needs) {
+        return;
+    }
+    let shared = Shared::new();
+    let get = |flags: &[&str]| {
+        let inner = shared.command(ME, GET);
+        let mut command = Command::new("setpriv");
+        let ids = ["--reuid", "65532", "--regid", "65532", "--clear-groups", "unshare", "--user"];
+        command.args(ids).args(flags).arg(shared.world.home.root().join("bin/keyrack"));
+        command.args(GET.split(' ').skip(1)).env_clear().current_dir(inner.get_current_dir().unwrap());
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        shared.ran(&mut command)
+    };
+    // Mapped: the repository is the user's own.
+    let (exit, _, _, told) = get(&["--map-root-user"]);
+    assert_eq!(exit, 0, "{told}");
+    shared.give(&shared.root, OTHER);
+    let (exit, _, _, told) = get(&["--map-root-user"]);
+    assert!(exit == 2 && told.contains("belongs to another user"), "{exit} {told}");
+}

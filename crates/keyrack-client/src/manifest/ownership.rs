@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use keyrack_core::fix::shell_quote;
 use keyrack_core::shorten::{PATH, shortened};
@@ -15,6 +16,7 @@ use keyrack_sys::file::FileId;
 
 use super::git_config::safe_directories;
 use crate::context::Context;
+use crate::sandbox::Namespaces;
 
 /// Names directories of other users that are accepted, as PATH names its own: read from the environment alone, never from a file.
 pub const SAFE_DIRECTORY: &str = "KEYRACK_SAFE_DIRECTORY";
@@ -47,13 +49,24 @@ impl<'c> Ownership<'c> {
     /// Refuses what belongs to another user, naming it by its path below the root.
     pub(super) fn check(&mut self, root: &Root, path: &Path, owner: u32) -> Result<(), Problem> {
         let sudo = || self.ctx.env.text("SUDO_UID").and_then(|uid| uid.parse().ok());
-        if is_accepted(self.user, owner, root.owner(), sudo) {
+        if !is_unknown(self.user, owner) && is_accepted(self.user, owner, root.owner(), sudo) {
             return Ok(());
         }
         let named = self.named_safe.unwrap_or_else(|| is_named_safe(self.ctx, self.user, root));
         self.named_safe = Some(named);
         if named { Ok(()) } else { Err(untrusted(root, path, owner)) }
     }
+}
+
+/// Returns `true` if the owner may be any user: in a user namespace all users that it does not map have one uid. A process that is not
+/// mapped itself has that uid too. It is refused by every daemon and refuses every one ([`Namespaces::unusable`]), so a manifest can only
+/// choose among the variables that the process has.
+fn is_unknown(user: u32, owner: u32) -> bool {
+    // A setting of the machine, read once: reads of a key take microseconds.
+    static OVERFLOW_UID: OnceLock<u32> = OnceLock::new();
+    owner != user
+        && owner == *OVERFLOW_UID.get_or_init(keyrack_sys::user::overflow_uid)
+        && !Namespaces::read().is_initial_user()
 }
 
 /// Returns `true` if a process of `user` accepts what `owner` owns in a repository whose root belongs to `root_owner`.
