@@ -12,7 +12,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,7 +37,6 @@ pub struct OutputTerminal {
     path: PathBuf,
     /// `true` if the program's open file has the [`MARK`].
     marked: bool,
-    columns: AtomicU16,
     overlay: Mutex<Overlay>,
 }
 
@@ -62,9 +60,8 @@ impl OutputTerminal {
         let master = master.as_fd().try_clone_to_owned()?;
         // What the kernel has made of it.
         let overlay = Mutex::new(Overlay::new(Settings::of(&master)?.modes()));
-        let columns = AtomicU16::new(0);
         let real = real.try_clone_to_owned()?;
-        let terminal = Self { real, master, path, marked: is_marked, columns, overlay };
+        let terminal = Self { real, master, path, marked: is_marked, overlay };
         terminal.resize();
         Ok((terminal, program))
     }
@@ -85,13 +82,6 @@ impl OutputTerminal {
                 libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size);
             }
         }
-        self.columns.store(size.ws_col, Ordering::Relaxed);
-    }
-
-    /// Width in characters, 0 if unknown.
-    #[must_use]
-    pub fn columns(&self) -> u16 {
-        self.columns.load(Ordering::Relaxed)
     }
 
     /// Does to the real terminal what the program has done to its own since the last call. To be called before what it wrote is passed on.
