@@ -122,6 +122,7 @@ async function runGroup({ scenarios, kernel, base, bin, report }) {
         const result = report.add(line);
         if (result?.kind === 'host' && result.text === 'boot again') again = true;
         if (result?.kind === 'all done') done = true;
+        if (result?.kind === 'booted') progress('  booted');
         if (result?.kind === 'booted' && boots > 0) {
           again = false;
           return STOP;

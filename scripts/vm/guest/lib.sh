@@ -3,7 +3,8 @@
 ORG=acme SOCKET_DIR=/run/user/1000
 STATE=/run/vm
 
-say() { printf 'vm %s\n' "$*"; }
+# A result begins a line, whatever was printed before it.
+say() { printf '\nvm %s\n' "$*"; }
 # check WHAT COMMAND...: passes when the command succeeds.
 check() {
   local what=$1 output

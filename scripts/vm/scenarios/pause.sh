@@ -8,7 +8,7 @@ equal 'a session unlocks for 90 seconds' 0 $?
 # The clock of the board goes on while the machine stands still.
 behind() { [ $(($(cat /sys/class/rtc/rtc0/since_epoch) - $(date +%s))) -ge 80 ]; }
 say 'host pause 100'
-if ! until_true 60 behind; then say 'FAILED the host pauses the machine: the clock of the board did not move ahead'; exit; fi
+if ! until_true 60 behind > /dev/null; then say 'FAILED the host pauses the machine: the clock of the board did not move ahead'; exit; fi
 out=$(in_session one "$GET")
 [ "$out" = "$(secret)" ] && fact served_after_pause yes || fact served_after_pause no
 hwclock --hctosys
