@@ -43,42 +43,55 @@ until_true() {
 }
 
 # Sessions: `ssh` without a terminal, a shell at the other end. What is written to its fifo runs there; closing the descriptor is the log-out.
+declare -A SESSION_IN SESSION_OUT SESSION_PID
+
 # open_session NAME [USER] [SSH OPTION...]
 open_session() {
-  local name=$1 user=${2:-alice}
+  local name=$1 user=${2:-alice} fd
   shift; [ $# -gt 0 ] && shift
   mkdir -p "$STATE/$name"
   rm -f "$STATE/$name"/*
-  mkfifo "$STATE/$name/in"
-  : > "$STATE/$name/out"
-  ssh "$@" "$user@localhost" bash -l < "$STATE/$name/in" > "$STATE/$name/out" 2>&1 &
-  echo $! > "$STATE/$name/pid"
+  mkfifo "$STATE/$name/in" "$STATE/$name/out"
+  exec {fd}<> "$STATE/$name/out"
+  SESSION_OUT[$name]=$fd
+  # Without the descriptors of other sessions, which would hold those open.
+  { for fd in "${SESSION_IN[@]}" "${SESSION_OUT[@]}"; do exec {fd}>&-; done; exec ssh "$@" "$user@localhost" bash -l; } < "$STATE/$name/in" > "$STATE/$name/out" 2>&1 &
+  SESSION_PID[$name]=$!
   exec {fd}> "$STATE/$name/in"
-  echo "$fd" > "$STATE/$name/fd"
-  in_session "$name" 'cd ~/app' || { say "FAILED login of $user over ssh: $(one_line "$(cat "$STATE/$name/out")")"; return 1; }
+  SESSION_IN[$name]=$fd
+  in_session "$name" 'cd ~/app' || { say "FAILED login of $user over ssh: see the log"; return 1; }
 }
 
-# in_session NAME COMMANDS: runs them there, prints what they print and returns their status.
+# in_session NAME COMMANDS: runs them there, prints what they print and returns their status. Waits without starting a process: the machine is slow.
 in_session() {
-  local name=$1 mark=done-$RANDOM$RANDOM fd size line
-  fd=$(cat "$STATE/$name/fd")
-  size=$(stat -c %s "$STATE/$name/out")
-  printf '{\n%s\n} < /dev/null 2>&1; printf "\\n%s %%s\\n" "$?"\n' "$2" "$mark" >&"$fd"
-  for _ in $(seq 600); do
-    line=$(tail -c "+$((size + 1))" "$STATE/$name/out" | grep -a "^$mark ") && break
-    kill -0 "$(cat "$STATE/$name/pid")" 2> /dev/null || { echo "the session is gone"; return 255; }
-    sleep 0.2
+  local name=$1 mark=done-$RANDOM$RANDOM line text='' silent=0
+  printf '{\n%s\n} < /dev/null 2>&1; printf "\\n%s %%s\\n" "$?"\n' "$2" "$mark" >&"${SESSION_IN[$name]}"
+  while [ $silent -lt 120 ]; do
+    if ! IFS= read -r -t 1 line <&"${SESSION_OUT[$name]}"; then
+      text+=$line
+      silent=$((silent + 1))
+      kill -0 "${SESSION_PID[$name]}" 2> /dev/null || { printf '%s\nthe session is gone\n' "$text"; return 255; }
+    elif [[ $line == "$mark "* ]]; then
+      # The mark begins a line of its own: what comes before it has one line end more than was printed.
+      text=${text%$'\n'}
+      printf '%s' "$text"
+      return "${line#"$mark "}"
+    else
+      text+=$line$'\n'
+    fi
   done
-  tail -c "+$((size + 1))" "$STATE/$name/out" | sed "/^$mark /,\$d" | sed '${/^$/d}'
-  [ -n "$line" ] || { echo "no answer within 120 s"; return 254; }
-  return "${line#"$mark" }"
+  printf '%s\nno output for 120 s\n' "$text"
+  return 254
 }
 
+# close_session NAME
 close_session() {
-  local fd
-  fd=$(cat "$STATE/$1/fd")
+  local fd=${SESSION_IN[$1]}
   exec {fd}>&-
-  wait "$(cat "$STATE/$1/pid")" 2> /dev/null
+  wait "${SESSION_PID[$1]}" 2> /dev/null
+  fd=${SESSION_OUT[$1]}
+  exec {fd}>&-
+  unset "SESSION_IN[$1]" "SESSION_OUT[$1]"
 }
 
 # daemons [USER]: the pids of the user's daemons.
@@ -111,6 +124,6 @@ between() {
   if [ "$4" -ge "$2" ] 2> /dev/null && [ "$4" -le "$3" ]; then say "ok $1"; echo "$1: $4"; else say "FAILED $1: $4 is not between $2 and $3"; fi
 }
 
-secret() { cat "$STATE/secret"; }
+secret() { printf %s "$(< "$STATE/secret")"; }
 UNLOCK='keyrack unlock --env test --duration 30m'
 GET='keyrack get --key API_KEY --env test --value'
