@@ -295,9 +295,8 @@ pub(crate) fn threads() -> io::Result<Option<i64>> {
 
 /// A number in `/proc/self/status` (`proc_pid_status(5)`), `None` if this kernel does not have the line.
 pub(crate) fn own_status(label: &str) -> Result<Option<i64>, Errno> {
-    // Far more than the 1.5 KB there usually are: the line of groups may be long.
-    let mut buffer = vec![0; 64 * 1024];
-    proc::read_small(format_args!("self/status"), &mut buffer).map(|status| proc::number_after(status, label))
+    // One read gives at most a page, and the list of groups alone may be longer.
+    proc::read_status(format_args!("self/status")).map(|status| proc::number_after(&status, label))
 }
 
 /// Puts `/dev/null` in the place of standard input, output and error.

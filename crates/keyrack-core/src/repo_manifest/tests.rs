@@ -187,7 +187,6 @@ fn a_wrong_shape_is_an_error() {
         (r#"{"org":""}"#, "org: invalid org"),
         (r#"{"org":"a.b"}"#, "org: invalid org"),
         (r#"{"org":"@all"}"#, "org: it must be a plain name"),
-        (r#"{"org":"@this"}"#, "org: it must be a plain name"),
         (r#"{"org":"acme","keys":[]}"#, "keys: a flat list of keys is not understood"),
         (r#"{"org":"acme","keys":null,"env.test":[]}"#, "keys: a flat list"),
         (r#"{"org":"acme","env.all":["K"]}"#, "env.all: it needs another env section"),

@@ -82,6 +82,26 @@ fn call(number: libc::c_long, arguments: [libc::c_long; 6]) -> io::Result<libc::
     Ok(Errno::result(unsafe { libc::syscall(number, a, b, c, d, e, f) })?)
 }
 
+/// The groups of a user come before other lines of `/proc/self/status`, and may fill more than the page that one read gives.
+#[test]
+fn process_with_many_groups_is_confined() {
+    let test = "sandbox::process_with_many_groups_is_confined";
+    if !has_landlock(test) || !can_run(test, &[Need::Root]) {
+        return;
+    }
+    in_child(test, || {
+        let (_dir, held) = private();
+        alone(|checks| {
+            let groups: Vec<_> = (100_000..102_000).map(nix::unistd::Gid::from_raw).collect();
+            nix::unistd::setgroups(&groups).unwrap();
+            let measures = sandbox::confine(&held);
+            eprintln!("{measures:?}");
+            checks.hold("landlock", find(&measures, "landlock").on);
+            checks.hold("seccomp", find(&measures, "seccomp").on);
+        });
+    });
+}
+
 #[test]
 fn both_walls_stand_and_say_what_they_lack() {
     let test = "sandbox::both_walls_stand_and_say_what_they_lack";
