@@ -460,26 +460,27 @@ fn secrets_json() {
 }
 
 fn mask() {
-    // How they are cut, the secrets, an empty one, the text.
-    for (name, how, secrets, text) in [
-        ("plain", 6, &[&b"abcdef"[..], b"defghi"][..], &b"xx abcdefghi abcdef yy abcde"[..]),
-        ("overlapping-itself", 4, &[b"abababab"], b"abababababababab ababab"),
-        ("prefixes", 8, &[b"aaaa", b"aaaaaa", b"aaab"], b"aaaaaaaaaaaaab aaa"),
-        ("inside", 2, &[b"bcde", b"abcdef"], b"abcde abcdef bcdef abcd"),
-        ("token", 7, &[b"ghs_16C7e42F292c6912"], b"Authorization: Bearer \xfe\x00\n\xfe\x01 \xfe\x02"),
-        ("special", 11, &[b"p@ss w/rd+'\"&<>%~"], b"a=\xfe\x00&b=\xfe\x05\xfe\x09\n"),
-        ("lines", 9, &[b"first line\nsecond line\n"], b"\xfe\x00 first line second\xfe\x03"),
-        ("json", 5, &[b"{\"id\": \"AKIAIOSFODNN7EXAMPLE\"}"], b"AKIAIOSFODNN7EXAMPLE \xfe\x04"),
-        ("short", 3, &[b"abc", b"abcd"], b"abc abcd abcabcd"),
-        ("none", 0, &[], b"nothing to be masked"),
+    // How it is cut, encoded, escaped, broken, at which width, what is before and behind; the secret.
+    for (name, head, secret) in [
+        ("verbatim", [6, 255, 0, 0, 1, 0, 0], "ghs_16C7e42F292c6912E7710c838347Ae178B4a"),
+        ("json", [1, 255, 1, 0, 1, 12, 3], "p@ss w/rd+'\"&<>~"),
+        ("json-in-json", [2, 255, 8, 0, 1, 3, 3], "quote\"and\\back/slash+"),
+        ("json-all-wrapped", [3, 255, 6, 1, 20, 2, 2], "sk-ant-api03-AbC_dEf-0123456789+/=$x"),
+        ("html-names", [4, 255, 15, 0, 1, 28, 28], "a=b+c/d$e%f@gh"),
+        ("percent-twice", [5, 255, 22, 0, 1, 14, 15], "p@ss w/rd+\"'<&>%~"),
+        ("c-octal", [6, 255, 25, 0, 1, 30, 3], "hunter2hunter2"),
+        ("shell-q", [7, 255, 27, 0, 1, 13, 1], "it's a $ecret!"),
+        ("quoted-printable", [8, 255, 36, 0, 1, 5, 2], "c2VjcmV0IGtleQ==4141"),
+        ("base64-wrapped", [9, 1, 0, 3, 20, 6, 2], "ghs_16C7e42F292c6912E7710c838347Ae178B4a"),
+        ("base64-colored", [9, 2, 0, 4, 7, 6, 2], "ghs_16C7e42F292c6912E7710c838347Ae178B4a"),
+        ("base64-of-base64", [10, 18, 0, 0, 1, 13, 2], "hunter2hunter2hunter2"),
+        ("base64-of-utf16", [10, 13, 1, 9, 16, 12, 3], "hunter2h\u{fc}nter2"),
+        ("hexadecimal", [11, 27, 0, 0, 1, 13, 2], "0123456789abcdef"),
+        ("hexadecimal-colons", [11, 33, 0, 1, 20, 5, 2], "0123456789abcdef"),
+        ("linked", [12, 255, 0, 7, 5, 1, 1], "ghs_16C7e42F292c6912"),
+        ("short", [13, 255, 6, 0, 1, 1, 1], "abcd"),
+        ("too-short", [0, 255, 0, 0, 1, 1, 1], "abc"),
     ] {
-        let mut bytes = vec![how];
-        for secret in secrets {
-            bytes.extend_from_slice(secret);
-            bytes.push(0xff);
-        }
-        bytes.push(0xff);
-        bytes.extend_from_slice(text);
-        put("mask", name, bytes);
+        put("mask", name, [&head[..], secret.as_bytes()].concat());
     }
 }

@@ -11,7 +11,7 @@ mod dispatcher;
 mod host_manifest;
 mod key_file;
 mod legacy;
-mod mask;
+pub mod mask;
 mod messages;
 mod native;
 mod repo_manifest;
@@ -25,7 +25,6 @@ pub use dispatcher::dispatcher;
 pub use host_manifest::host_manifest;
 pub use key_file::key_file;
 pub use legacy::legacy;
-pub use mask::mask;
 pub use messages::{BETWEEN, SECRETS, framed};
 pub use native::native;
 pub use repo_manifest::repo_manifest;
@@ -54,6 +53,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "age_file", body: age_file },
     Target { name: "key_file", body: key_file },
     Target { name: "direct_file", body: direct_file },
-    Target { name: "mask", body: mask },
+    Target { name: "mask", body: mask::mask },
     Target { name: "secrets_json", body: secrets_json },
 ];

@@ -1,172 +1,213 @@
-//! How programs write a secret down: as it is, line by line, as Base64, percent-encoded, escaped for JSON, XML or a shell, in hexadecimal.
+//! Texts that are sought for a key: in the stream itself, and in its canonical form.
 //!
-//! A list that no list like it can finish: a program may write a secret down in a way that nobody thought of.
+//! A text that stands behind the beginning of an escape may lose its first characters to it: in `TOKEN=6162`, `=61` could be
+//! quoted-printable. So each text is sought without them too, but only directly behind an escape ([`Form::lead`]).
 
 use zeroize::Zeroizing;
 
+use crate::decode::canonical;
+use crate::set::Form;
 use crate::{MIN, members};
 
-/// A secret in one form, in memory that is wiped.
-pub(crate) type Form = Zeroizing<Vec<u8>>;
+/// Fewest characters of an encoded form that do not depend on what is around the text.
+const FIXED: usize = 8;
 
-/// The widths at which Base64 is wrapped: MIME (RFC 2045, 6.8) and coreutils, PEM (RFC 7468).
-const WIDTHS: [usize; 2] = [76, 64];
+/// Fewest characters of a form that has lost some to an escape.
+const SHORTENED: usize = 6;
 
-/// All forms of a secret that are looked for; none when it is too short for that.
-pub(crate) fn of(secret: &[u8]) -> Vec<Form> {
-    // A newline at the end gets lost on many ways, and what is masked without it is masked with it.
-    let trimmed = secret.trim_ascii();
-    let core = if trimmed.len() < MIN { secret } else { trimmed };
-    let mut forms = Vec::new();
-    if core.len() < MIN {
-        return forms;
-    }
-    written(core, &mut forms);
-    forms.extend(members::lines(core));
-    for member in members::members(core) {
-        written(&member, &mut forms);
-        forms.extend(members::lines(&member));
-        forms.push(member);
-    }
-    forms
+type Bytes = Zeroizing<Vec<u8>>;
+
+/// What is sought for the keys of a run.
+#[derive(Default)]
+pub(crate) struct Forms {
+    /// In the stream.
+    pub(crate) literal: Vec<Form>,
+    /// In its canonical form.
+    pub(crate) canonical: Vec<Form>,
 }
 
-/// One text in every form.
-fn written(text: &[u8], forms: &mut Vec<Form>) {
-    forms.push(copy(text));
-    base64(text, forms);
+/// The part of a key that is masked: without the white space around it, which gets lost on many ways. `None` if it is too short.
+pub(crate) fn masked_part(key: &[u8]) -> Option<&[u8]> {
+    let trimmed = key.trim_ascii();
+    [trimmed, key].into_iter().find(|part| part.len() >= MIN)
+}
+
+impl Forms {
+    /// Adds what is sought for a key.
+    pub(crate) fn add(&mut self, key: &[u8]) {
+        let Some(key) = masked_part(key) else { return };
+        self.add_text(key);
+        self.add_lines(key);
+        for member in members::members(key) {
+            self.add_text(&member);
+            self.add_lines(&member);
+        }
+    }
+
+    fn add_text(&mut self, text: &[u8]) {
+        self.literal.push(Form { bytes: copy(text), lead: 0, is_short: false });
+        self.add_canonical(text);
+        let inner_blank = |at: usize| text[at] == b' ';
+        if (0..text.len()).any(inner_blank) {
+            // Forms (URL Standard, 5.2).
+            let plus = mapped(text, 1, |_, b, out| out.push(if b == b' ' { b'+' } else { b }));
+            self.add_canonical(&plus);
+        }
+        if let Some(text) = std::str::from_utf8(text).ok().filter(|text| !text.is_ascii()) {
+            // What is in ASCII is the same without the NULs, which the canonical form leaves out.
+            for wide in wide(text) {
+                self.add_canonical(&wide);
+            }
+        }
+        for encoded in encodings(text) {
+            if encoded.len() >= FIXED {
+                self.push(encoded);
+            }
+        }
+    }
+
+    fn add_lines(&mut self, text: &[u8]) {
+        for line in members::lines(text) {
+            self.add_canonical(&line);
+            self.literal.push(Form { bytes: line, lead: 0, is_short: false });
+        }
+    }
+
+    fn add_canonical(&mut self, text: &[u8]) {
+        let whole = canonical(text);
+        // The end of a text may be lost as well: to an escape that goes on behind it, or as the dollar before a quote.
+        let tail = whole.len().saturating_sub(FIXED);
+        for (at, b) in whole.iter().enumerate().skip(tail).filter(|(_, b)| b"%&$".contains(b)) {
+            if at >= FIXED || *b == b'$' && at >= MIN {
+                self.push(copy(&whole[..at]));
+            }
+        }
+        self.push(whole);
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        if bytes.len() < MIN {
+            return;
+        }
+        for lost in losses(&bytes).filter(|lost| bytes.len() - lost >= SHORTENED) {
+            let lead = u8::try_from(lost).expect("an escape is short");
+            let is_short = bytes.len() - lost < FIXED;
+            self.canonical.push(Form { bytes: copy(&bytes[lost..]), lead, is_short });
+        }
+        let is_short = bytes.len() < FIXED;
+        self.canonical.push(Form { bytes, lead: 0, is_short });
+    }
+}
+
+/// How many characters at the beginning of a text may be taken for the rest of an escape.
+fn losses(text: &[u8]) -> impl Iterator<Item = usize> {
+    let all = |range: &[u8], is: fn(&u8) -> bool| range.iter().all(is);
+    let is_hex = u8::is_ascii_hexdigit;
+    let is_octal = |b: &u8| (b'0'..=b'7').contains(b);
+    let (first, rest) = text.split_at(1);
+    let lost = [
+        (1, all(first, |b| b.is_ascii_hexdigit() || b"nrtv".contains(b))),
+        (2, all(&text[..2], is_hex)),
+        (3, all(&text[..3], is_octal) || first == b"x" && all(&rest[..2], is_hex)),
+        (5, first == b"u" && rest.len() >= 4 && all(&rest[..4], is_hex)),
+    ];
+    lost.into_iter().filter(|(_, is_lost)| *is_lost).map(|(count, _)| count)
+}
+
+/// A text in the encodings that leave none of its characters as they are, in canonical form.
+fn encodings(text: &[u8]) -> Vec<Bytes> {
+    let mut all = Vec::new();
     for digits in [b"0123456789abcdef", b"0123456789ABCDEF"] {
-        forms.push(mapped(text, |b, out| out.extend_from_slice(&hex(b, digits))));
-        percent(text, digits, forms);
+        for (before, between) in [("", ""), ("", ":"), ("", "+"), ("0x", ",")] {
+            all.push(mapped(text, 5, |at, b, out| {
+                if at > 0 {
+                    out.extend_from_slice(between.as_bytes());
+                }
+                out.extend_from_slice(before.as_bytes());
+                out.extend([digits[usize::from(b >> 4)], digits[usize::from(b & 15)]]);
+            }));
+        }
     }
-    json(text, forms);
-    quoted(text, forms);
+    // A Buffer of Node in JSON, a list of bytes in Python.
+    all.push(mapped(text, 4, |at, b, out| {
+        if at > 0 {
+            out.push(b',');
+        }
+        decimal(b, out);
+    }));
+    for escaped in escaped(text) {
+        base64(&escaped, &mut all);
+    }
+    if let Ok(text) = std::str::from_utf8(text) {
+        for wide in wide(text) {
+            base64(&wide, &mut all);
+        }
+    }
+    for before in 0..3 {
+        let inner = fixed(before, text);
+        if inner.len() < FIXED {
+            continue;
+        }
+        base64(&inner, &mut all);
+        if inner.iter().any(|b| b"+/".contains(b)) {
+            let url_safe = mapped(&inner, 1, |_, b, out| {
+                out.push(match b {
+                    b'+' => b'-',
+                    b'/' => b'_',
+                    b => b,
+                });
+            });
+            base64(&url_safe, &mut all);
+        }
+    }
+    all
 }
 
-fn copy(text: &[u8]) -> Form {
-    Zeroizing::new(text.to_vec())
+/// A text in UTF-16 of either byte order.
+fn wide(text: &str) -> [Bytes; 2] {
+    [u16::to_le_bytes, u16::to_be_bytes].map(|to_bytes| {
+        let mut wide = Zeroizing::new(Vec::with_capacity(2 * text.len()));
+        text.encode_utf16().for_each(|unit| wide.extend(to_bytes(unit)));
+        wide
+    })
 }
 
-/// Every byte in another way, in an allocation that never moves: none becomes more than six bytes.
-fn mapped(text: &[u8], map: impl Fn(u8, &mut Vec<u8>)) -> Form {
-    let mut out = Zeroizing::new(Vec::with_capacity(text.len() * 6));
-    for &b in text {
-        map(b, &mut out);
+fn decimal(b: u8, out: &mut Vec<u8>) {
+    for (power, least) in [(100, 100), (10, 10), (1, 0)] {
+        if b >= least {
+            out.push(b'0' + b / power % 10);
+        }
     }
-    out
+}
+
+/// A text as it is, and as it is escaped before it is encoded: inside JSON as most write it, with `/` escaped, with what is special in HTML
+/// escaped; and percent-encoded.
+fn escaped(text: &[u8]) -> Vec<Bytes> {
+    let mut all = vec![copy(text)];
+    for more in [&b""[..], b"/", b"<>&", b"<>&'+=`"] {
+        all.push(mapped(text, 6, |_, b, out| json(b, more, out)));
+    }
+    all.push(mapped(text, 3, |_, b, out| match b {
+        b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => out.push(b),
+        b => {
+            out.push(b'%');
+            out.extend(hex(b, b"0123456789ABCDEF"));
+        }
+    }));
+    all.sort_unstable_by(|a, b| a.as_slice().cmp(b));
+    all.dedup_by(|a, b| a.as_slice() == b.as_slice());
+    all
 }
 
 fn hex(b: u8, digits: &[u8; 16]) -> [u8; 2] {
     [digits[usize::from(b >> 4)], digits[usize::from(b & 15)]]
 }
 
-/// Base64 (RFC 4648, 4 and 5) of whatever has the text in it: what the text becomes depends on how many bytes are before it, modulo three, and the
-/// characters at its edges on its neighbours too. Those that do not are looked for; and what it becomes at the very end, with and without padding.
-fn base64(text: &[u8], forms: &mut Vec<Form>) {
-    const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    for alphabet in [STANDARD, URL_SAFE] {
-        for before in 0..3 {
-            let whole = base64_behind(before, text, alphabet);
-            let bits = (before + text.len()) * 8;
-            let (from, to) = ((before * 8).div_ceil(6), bits / 6);
-            if from < to {
-                forms.push(copy(&whole[from..to]));
-            }
-            let unpadded = bits.div_ceil(6);
-            if to < unpadded {
-                forms.push(copy(&whole[from..unpadded]));
-                forms.push(copy(&whole[from..]));
-            }
-            for width in WIDTHS.into_iter().filter(|width| before == 0 && whole.len() > *width) {
-                let lines = whole.chunks(width).filter(|line| line.len() >= members::LINE);
-                forms.extend(lines.map(copy));
-            }
-        }
-    }
-}
-
-/// Base64 of so many zero bytes and the text, padded.
-fn base64_behind(before: usize, text: &[u8], alphabet: &[u8; 64]) -> Form {
-    let len = before + text.len();
-    let mut out = Zeroizing::new(Vec::with_capacity(len.div_ceil(3) * 4));
-    let byte = |at: usize| at.checked_sub(before).and_then(|at| text.get(at)).copied().unwrap_or(0);
-    for group in (0..len).step_by(3) {
-        let three = [byte(group), byte(group + 1), byte(group + 2)];
-        let number = u32::from_be_bytes([0, three[0], three[1], three[2]]);
-        for place in 0..4 {
-            let used = group * 8 + place * 6 < len * 8;
-            let six = (number >> (18 - 6 * place)) & 63;
-            out.push(if used { alphabet[six as usize] } else { b'=' });
-        }
-    }
-    out
-}
-
-/// Percent-encoding (RFC 3986, 2.1) as it is usually done.
-fn percent(text: &[u8], digits: &[u8; 16], forms: &mut Vec<Form>) {
-    // What is kept besides letters and digits, and whether a blank becomes a plus sign.
-    const KEPT: [(&[u8], bool); 8] = [
-        (b"-._~", false),                 // RFC 3986, and Python's quote with nothing safe
-        (b"-._~", true),                  // Go, Python's quote_plus
-        (b"-._~/", false),                // Python's quote
-        (b"-_.!~*'()", false),            // encodeURIComponent
-        (b"-_.!~*'();/?:@&=+$,#", false), // encodeURI
-        (b"*-._", true),                  // forms (URL Standard, 5.2)
-        (b"-_.!~*'()$&+,%\\`^|", false),  // user and password of a URL, in curl's and browsers' ways
-        (b"-_.", true),                   // PHP's urlencode
-    ];
-    for (kept, plus) in KEPT {
-        forms.push(mapped(text, |b, out| match b {
-            b' ' if plus => out.push(b'+'),
-            b if b.is_ascii_alphanumeric() || kept.contains(&b) => out.push(b),
-            b => {
-                out.push(b'%');
-                out.extend_from_slice(&hex(b, digits));
-            }
-        }));
-    }
-}
-
-/// Inside a JSON string (RFC 8259, 7): only what must be escaped; with `/` too; with `<`, `>` and `&` too; and inside a string inside a string.
-fn json(text: &[u8], forms: &mut Vec<Form>) {
-    let once = mapped(text, |b, out| json_byte(b, b"", out));
-    forms.push(mapped(&once, |b, out| json_byte(b, b"", out)));
-    forms.push(once);
-    forms.push(mapped(text, |b, out| json_byte(b, b"<>&", out)));
-    let slashes = |b: u8, out: &mut Vec<u8>| match b {
-        b'/' => out.extend_from_slice(b"\\/"),
-        b => json_byte(b, b"", out),
-    };
-    forms.push(mapped(text, slashes));
-    // In ASCII alone, as Python and PHP write it.
-    if let Some(text) = std::str::from_utf8(text).ok().filter(|text| !text.is_ascii()) {
-        for slash in [false, true] {
-            let mut out = Zeroizing::new(Vec::with_capacity(text.len() * 6));
-            for c in text.chars() {
-                match c {
-                    c if !c.is_ascii() => {
-                        for unit in c.encode_utf16(&mut [0; 2]) {
-                            let [high, low] = unit.to_be_bytes();
-                            out.extend_from_slice(b"\\u");
-                            out.extend_from_slice(&hex(high, b"0123456789abcdef"));
-                            out.extend_from_slice(&hex(low, b"0123456789abcdef"));
-                        }
-                    }
-                    c => {
-                        let b = u8::try_from(c).expect("an ASCII character is a byte");
-                        if slash { slashes(b, &mut out) } else { json_byte(b, b"", &mut out) }
-                    }
-                }
-            }
-            forms.push(out);
-        }
-    }
-}
-
-fn json_byte(b: u8, more: &[u8], out: &mut Vec<u8>) {
+/// A byte inside a JSON string (RFC 8259, 7).
+fn json(b: u8, more: &[u8], out: &mut Vec<u8>) {
     let letter = match b {
         b'"' | b'\\' => b,
+        b'/' if more.contains(&b) => b,
         b'\n' => b'n',
         b'\r' => b'r',
         b'\t' => b't',
@@ -174,38 +215,55 @@ fn json_byte(b: u8, more: &[u8], out: &mut Vec<u8>) {
         0x0c => b'f',
         b if b < 0x20 || more.contains(&b) => {
             out.extend_from_slice(b"\\u00");
-            return out.extend_from_slice(&hex(b, b"0123456789abcdef"));
+            return out.extend(hex(b, b"0123456789abcdef"));
         }
         b => return out.push(b),
     };
-    out.extend_from_slice(&[b'\\', letter]);
+    out.extend([b'\\', letter]);
 }
 
-/// In quotes of a shell, of a program's debugging output, and in XML.
-fn quoted(text: &[u8], forms: &mut Vec<Form>) {
-    let replacing = |pairs: &[(u8, &[u8])]| {
-        mapped(text, |b, out| match pairs.iter().find(|(from, _)| *from == b) {
-            Some((_, to)) => out.extend_from_slice(to),
-            None => out.push(b),
-        })
-    };
-    let unprinted: [(u8, &[u8]); 4] = [(b'\\', b"\\\\"), (b'\n', b"\\n"), (b'\r', b"\\r"), (b'\t', b"\\t")];
-    let and = |more: (u8, &'static [u8])| [&unprinted[..], &[more]].concat();
-    let xml: [(u8, &[u8]); 3] = [(b'&', b"&amp;"), (b'<', b"&lt;"), (b'>', b"&gt;")];
-    let xml_and = |more: [(u8, &'static [u8]); 2]| [&xml[..], &more].concat();
-    forms.push(replacing(&[(b'\'', b"'\\''")]));
-    forms.push(replacing(&[(b'\'', b"'\"'\"'")]));
-    forms.push(replacing(&unprinted));
-    forms.push(replacing(&and((b'\'', b"\\'"))));
-    forms.push(replacing(&xml));
-    forms.push(replacing(&xml_and([(b'"', b"&quot;"), (b'\'', b"&#39;")])));
-    forms.push(replacing(&xml_and([(b'"', b"&quot;"), (b'\'', b"&#x27;")])));
-    forms.push(replacing(&xml_and([(b'"', b"&#34;"), (b'\'', b"&#39;")])));
-    // `printf %q` of bash.
-    forms.push(mapped(text, |b, out| {
-        if !b.is_ascii_alphanumeric() && !b"_-./:=@%+".contains(&b) && b.is_ascii_graphic() || b == b' ' {
-            out.push(b'\\');
-        }
-        out.push(b);
+/// Base64 of whatever has the text in it, without the characters that depend on what is around it.
+fn base64(text: &[u8], all: &mut Vec<Bytes>) {
+    all.extend((0..3).map(|before| fixed(before, text)));
+    // And at the very end, where the last character has zero bits.
+    all.extend((0..3).filter(|before| !(before + text.len()).is_multiple_of(3)).map(|before| {
+        let whole = base64_at(before, text);
+        copy(&whole[(before * 8).div_ceil(6).min(whole.len())..])
     }));
+}
+
+fn fixed(before: usize, text: &[u8]) -> Bytes {
+    let whole = base64_at(before, text);
+    let (from, to) = ((before * 8).div_ceil(6), (before + text.len()) * 8 / 6);
+    copy(whole.get(from..to).unwrap_or_default())
+}
+
+/// Base64 (RFC 4648, 4) of so many zero bytes and the text, without padding.
+fn base64_at(before: usize, text: &[u8]) -> Bytes {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let length = before + text.len();
+    let mut out = Zeroizing::new(Vec::with_capacity(length.div_ceil(3) * 4));
+    let byte = |at: usize| at.checked_sub(before).and_then(|at| text.get(at)).copied().unwrap_or(0);
+    for group in (0..length).step_by(3) {
+        let number = u32::from_be_bytes([0, byte(group), byte(group + 1), byte(group + 2)]);
+        for place in 0..4 {
+            if group * 8 + place * 6 < length * 8 {
+                out.push(ALPHABET[(number >> (18 - 6 * place) & 63) as usize]);
+            }
+        }
+    }
+    out
+}
+
+fn copy(text: &[u8]) -> Bytes {
+    Zeroizing::new(text.to_vec())
+}
+
+/// Writes each byte in another way, in at most `most` bytes: the allocation never moves.
+fn mapped(text: &[u8], most: usize, map: impl Fn(usize, u8, &mut Vec<u8>)) -> Bytes {
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len() * most));
+    for (at, b) in text.iter().enumerate() {
+        map(at, *b, &mut out);
+    }
+    out
 }

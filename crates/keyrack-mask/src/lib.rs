@@ -1,26 +1,50 @@
-//! Masking: whatever a program writes, without any asked secret in it, as it is or as programs usually write it down ([`forms`]).
+//! Masking: a stream without any of some keys in it, in every form that writers give them.
 //!
-//! What is replaced: every byte that belongs to an occurrence of a pattern, occurrences that overlap included. Each run of occurrences of
-//! which one overlaps the next becomes one `***`; two that only touch become two. So no piece of a secret is left beside another's mask.
+//! # What is found
 //!
-//! A stream is masked as it comes, and the outcome does not depend on how it was cut. Only bytes that may be the beginning of a pattern are
-//! held back; everything before them is out at once.
+//! Each character of a key as itself or as any escape of it, in any mix; the key encoded as a whole; and whatever writers put between
+//! its characters. The tests hold this as a table of writers × forms × offsets × widths.
 //!
-//! The search: a table says for four bytes whether any pattern begins with them, a few instructions a byte, and what it lets through is
-//! compared with the patterns themselves. Its cost grows with the text alone, but for text that repeats the beginning of a long pattern over
-//! and over without being it.
+//! | form | found |
+//! |---|---|
+//! | verbatim | the key without white space around it; its lines from 8 bytes; members of a JSON key ([`members`]) |
+//! | escapes | those that [`decode`] lists, also inside one another |
+//! | Base64 | both alphabets, any offset, of the key, of its JSON-escaped, percent-encoded and UTF-16 forms, of its Base64 |
+//! | hexadecimal | either case, with `:`, `-`, blanks, `0x` and commas; decimal lists |
+//! | broken | by line ends, indentation, quotes, terminal sequences, anywhere and at any width |
 //!
-//! Must never: let go of a byte before it is certain that it is not a pattern's, or keep a pattern in memory that is not wiped.
+//! Encoded forms need eight characters that do not depend on what is around them.
+//!
+//! # How
+//!
+//! Two searches run over the same bytes. The *literal* one seeks keys, lines and members as they are: a key may be part of something that
+//! looks like an escape, `C:\\new…`, so decoding alone would lose it. The *canonical* one seeks all forms in the stream's canonical form
+//! ([`decode`]), and maps what it finds back to positions in the stream ([`canonical`]). Patterns are kept as keyed hashes ([`set`]):
+//! each candidate costs the same, so the whole is linear in the stream, whatever the keys are.
+//!
+//! What is replaced: every byte that belongs to an occurrence. Each run of occurrences of which one overlaps the next becomes one [`MASK`];
+//! two that only touch become two.
+//!
+//! A stream is masked as it comes, and the outcome does not depend on how it is cut, unless a beginning is let go ([`Masker::release`]).
+//!
+//! Must never: let go of a byte that may be part of an occurrence unless told to, keep a key in memory that is not wiped, do I/O, read a clock.
 
+mod canonical;
+mod decode;
 mod forms;
+mod hash;
 mod members;
 mod patterns;
+mod set;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
+use canonical::{Canonical, Span};
+use set::{Found, Scan};
+use window::Window;
 
 pub use members::{LINE, MEMBER, Text, lines, members};
 pub use patterns::Patterns;
@@ -31,96 +55,116 @@ pub const MIN: usize = 4;
 /// What stands in the place of a secret.
 pub const MASK: &[u8] = b"***";
 
-/// The largest part of a chunk that is looked at in one go, in bytes.
-const PART: usize = 64 * 1024;
+/// Fewest characters at the end of the stream that begin a pattern and must wait for the rest.
+const WAIT: usize = 4;
+
+/// Largest part of a chunk that is looked at in one go, in bytes: it stays in the processor's cache.
+const PART: usize = 32 * 1024;
 
 /// One stream on its way through.
 pub struct Masker {
     patterns: Arc<Patterns>,
-    /// What may be the beginning of a pattern. It never grows beyond the room it was made with.
-    held: Zeroizing<Vec<u8>>,
-    /// How many of the bytes to come belong to an occurrence that has its mask already.
-    covered: usize,
+    /// The stream, as far as it is undecided.
+    stream: Window<u8>,
+    literal: Scan,
+    canonical: Canonical,
+    found: Vec<Found>,
+    /// Occurrences that are not masked yet.
+    spans: Vec<Span>,
+    /// Up to here the stream is out, or has its mask.
+    done: usize,
+    /// Where the last run of occurrences ends.
+    masked: usize,
+    must_wait: bool,
 }
 
 impl Masker {
     /// A stream of which nothing has come yet.
     pub fn new(patterns: Arc<Patterns>) -> Self {
-        let held = Zeroizing::new(Vec::with_capacity(patterns.longest() + PART));
-        Masker { patterns, held, covered: 0 }
+        Masker {
+            patterns,
+            stream: Window::new(0, 2 * PART),
+            literal: Scan::at(0),
+            canonical: Canonical::new(),
+            found: Vec::new(),
+            spans: Vec::new(),
+            done: 0,
+            masked: 0,
+            must_wait: false,
+        }
     }
 
     /// Takes what came and appends to `out` what may go on.
     pub fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         for part in chunk.chunks(PART) {
-            if self.held.is_empty() {
-                let done = scan(&self.patterns, part, &mut self.covered, false, out);
-                self.held.extend_from_slice(&part[done..]);
-            } else {
-                self.held.extend_from_slice(part);
-                let done = scan(&self.patterns, &self.held, &mut self.covered, false, out);
-                let rest = self.held.len() - done;
-                self.held.copy_within(done.., 0);
-                self.held[rest..].fill(0);
-                self.held.truncate(rest);
-            }
+            let at = self.stream.end();
+            self.stream.extend(part);
+            self.canonical.feed(part, at);
+            self.search(false, out);
         }
     }
 
-    /// Appends what was held back: nothing more comes.
+    /// Appends what was held back: nothing more comes. A next push begins a new stream.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        scan(&self.patterns, &self.held, &mut self.covered, true, out);
-        self.held.fill(0);
-        self.held.clear();
-        self.covered = 0;
+        self.canonical.finish();
+        self.search(true, out);
+        *self = Masker::new(Arc::clone(&self.patterns));
     }
 
-    /// Number of bytes that are held back, because they may be the beginning of a pattern. When no more can be read at
+    /// Number of bytes that are held back, because they may be the beginning of a pattern or of an escape. When no more can be read at
     /// once, let them go ([`Masker::release`]): at once, or after a while if they must wait ([`Masker::must_wait`]).
     pub fn holds(&self) -> usize {
-        self.held.len()
+        self.stream.end() - self.done
     }
 
     /// Returns `true` if what is held back begins a pattern with so many characters that its release must wait for a
-    /// while: the rest may be on its way.
+    /// while: the rest may be on its way. Of a beginning of more than eight characters, at least half of them are a
+    /// pattern's: patterns are hashes, and have few of their beginnings.
     pub fn must_wait(&self) -> bool {
-        self.held.len() >= MIN
+        self.must_wait && self.holds() > 0
     }
 
     /// Appends what is held back: the wait for the rest of a pattern is over. Should the rest come all the same, it is
-    /// masked, and the part that is released here was shown.
+    /// masked, and only the part that is released here was shown.
     pub fn release(&mut self, out: &mut Vec<u8>) {
-        self.finish(out);
+        self.emit(self.stream.end(), out);
     }
-}
 
-/// Masks `text` as far as that can be decided, all of it if it is the `last`. Returns how far. `covered` bytes at its front have their mask
-/// already; it is set to how many there are behind what was decided.
-fn scan(patterns: &Patterns, text: &[u8], covered: &mut usize, last: bool, out: &mut Vec<u8>) -> usize {
-    // Up to here everything is out, or has its mask: the end of the latest run of occurrences.
-    let mut end = *covered;
-    let mut at = 0;
-    let decided = loop {
-        at = patterns.candidate(text, at);
-        if at == text.len() {
-            break at;
-        }
-        let found = patterns.at(&text[at..]);
-        if found.open && !last {
-            break at;
-        }
-        if let Some(length) = found.longest {
-            if at >= end {
-                out.extend_from_slice(&text[end..at]);
+    fn search(&mut self, last: bool, out: &mut Vec<u8>) {
+        let Masker { patterns, stream, literal, canonical, found, spans, .. } = self;
+        let hasher = &patterns.hasher;
+        let open = literal.run(&patterns.literal, hasher, stream.all(), stream.start(), last, found);
+        spans.extend(found.drain(..).map(|found| found.at..found.at + found.length));
+        let decided = canonical.search(&patterns.canonical, hasher, stream, last, spans);
+        let begun = open.map_or(0, |open| stream.end() - open.at).max(decided.begun);
+        self.must_wait = begun >= WAIT;
+        let until = literal.next().min(decided.until);
+        let needed = literal.next().min(decided.needed);
+        self.emit(if last { self.stream.end() } else { until }, out);
+        self.stream.drop_before(needed.min(self.done));
+    }
+
+    /// Appends the stream up to a position, with masks.
+    fn emit(&mut self, until: usize, out: &mut Vec<u8>) {
+        // Two runs in order, one of each search: the stable sort merges them.
+        self.spans.sort_by_key(|span| span.start);
+        let count = self.spans.partition_point(|span| span.start < until);
+        for span in self.spans.drain(..count) {
+            if span.end <= self.done {
+                continue;
+            }
+            if span.start >= self.masked {
+                if self.done < span.start {
+                    out.extend_from_slice(self.stream.slice(self.done..span.start));
+                }
                 out.extend_from_slice(MASK);
             }
-            end = end.max(at + length);
+            self.done = span.end;
+            self.masked = span.end;
         }
-        at += 1;
-    };
-    if end < decided {
-        out.extend_from_slice(&text[end..decided]);
+        if self.done < until {
+            out.extend_from_slice(self.stream.slice(self.done..until));
+            self.done = until;
+        }
     }
-    *covered = end.saturating_sub(decided);
-    decided
 }

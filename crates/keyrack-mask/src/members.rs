@@ -75,7 +75,7 @@ pub fn members(secret: &[u8]) -> Vec<Text> {
                 if next == Some(&b':') {
                     named = is_secret_name(&meant);
                 } else {
-                    take(meant, named || inherited, &mut found);
+                    take(&meant, named || inherited, &mut found);
                 }
                 continue;
             }
@@ -84,7 +84,7 @@ pub fn members(secret: &[u8]) -> Vec<Text> {
                 let end = rest.iter().position(|b| !b.is_ascii_alphanumeric() && !b".+-".contains(b));
                 let number = &rest[..end.unwrap_or(rest.len())];
                 at += number.len();
-                take(Zeroizing::new(number.to_vec()), true, &mut found);
+                take(number, true, &mut found);
                 continue;
             }
             _ => {}
@@ -94,7 +94,7 @@ pub fn members(secret: &[u8]) -> Vec<Text> {
     found
 }
 
-fn take(text: Text, is_named: bool, found: &mut Vec<Text>) {
+fn take(text: &[u8], is_named: bool, found: &mut Vec<Text>) {
     let trimmed = text.trim_ascii();
     if trimmed.len() >= if is_named { MIN } else { MEMBER } {
         found.push(Zeroizing::new(trimmed.to_vec()));

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 #![allow(clippy::print_stderr, reason = "a test says on stderr which input it was")]
 
+#[path = "mask.rs"]
+mod mask_table;
 mod mutation;
 
 use std::path::{Path, PathBuf};
@@ -84,6 +86,6 @@ targets! {
     age_file: 500,
     key_file: 200,
     direct_file: 4000,
-    mask: 3000,
+    mask: 600,
     secrets_json: 4000,
 }

@@ -1,0 +1,187 @@
+//! The masker: whatever a writer makes of a secret, no decoder makes it readable again; and the outcome does not depend on how the text is cut.
+
+pub mod decoders;
+pub mod writers;
+
+use std::sync::Arc;
+
+use keyrack_mask::{MASK, MIN, Masker, Patterns};
+
+use decoders::{readable, telling};
+use writers::{BREAKS, ENCODINGS, ESCAPES, broken};
+
+/// Longest secret of an input.
+const LONGEST: usize = 80;
+
+/// What is written around a secret.
+pub const AROUND: &[&str] = &[
+    "",
+    " ",
+    "\n",
+    "\"",
+    "'",
+    "=",
+    ":",
+    "/",
+    "@",
+    ",",
+    "(",
+    "[",
+    "{\"k\":\"",
+    "TOKEN=",
+    "?k=",
+    "&k=",
+    "&amp;",
+    "%20",
+    "%",
+    "\\",
+    "\\n",
+    "\\\"",
+    "\\\\",
+    "\x1b[1m",
+    "4",
+    "a",
+    "\u{e9}",
+    "0x",
+    "<b>",
+    "$",
+    "$'",
+    "***",
+    ">",
+    "=3D",
+    "&#61;",
+    "\\u003d",
+    "\t",
+    "\0",
+];
+
+/// How a secret is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Writing {
+    /// Index in [`ENCODINGS`], or none of them.
+    pub encoding: Option<usize>,
+    /// Bytes that are encoded before the secret.
+    pub offset: usize,
+    /// Index in [`ESCAPES`].
+    pub escape: usize,
+    /// Index in [`BREAKS`].
+    pub breaks: usize,
+    /// Between two breaks.
+    pub width: usize,
+    /// Indices in [`AROUND`].
+    pub around: [usize; 2],
+}
+
+impl Writing {
+    /// The secret, so written.
+    pub fn write(&self, secret: &[u8]) -> Vec<u8> {
+        let encoded = match self.encoding.map(|index| ENCODINGS[index].1) {
+            Some(encode) => encode(&[&b"\x81\x82"[..self.offset.min(2)], secret].concat()),
+            None => secret.to_vec(),
+        };
+        broken(&encoded, ESCAPES[self.escape], BREAKS[self.breaks], self.width)
+    }
+
+    /// What is around it.
+    pub fn around(&self) -> [&'static [u8]; 2] {
+        self.around.map(|index| AROUND[index % AROUND.len()].as_bytes())
+    }
+
+    /// Its name in a report.
+    pub fn name(&self) -> String {
+        let encoding = self.encoding.map_or("", |index| ENCODINGS[index].0);
+        let [before, behind] = self.around.map(|index| AROUND[index % AROUND.len()]);
+        format!(
+            "{encoding} behind {} bytes, {}, {} at {}, between {before:?} and {behind:?}",
+            self.offset, ESCAPES[self.escape].0, BREAKS[self.breaks].0, self.width
+        )
+    }
+}
+
+/// Runs of the secret that can be read in the masked text, and could not be read if the whole were one mask.
+pub fn leaks(patterns: &Arc<Patterns>, secret: &[u8], writing: &Writing) -> Vec<Vec<u8>> {
+    let [before, behind] = writing.around();
+    let text = [before, &writing.write(secret), behind].concat();
+    let out = masked(patterns, &text, usize::MAX);
+    let length = telling(secret);
+    let read = readable(secret, &out, length);
+    if read.is_empty() {
+        return Vec::new();
+    }
+    let ideal = readable(secret, &[before, MASK, behind].concat(), length);
+    read.difference(&ideal).cloned().collect()
+}
+
+/// The first bytes say how the secret is written and how the text is cut; the rest is the secret.
+pub fn mask(data: &[u8]) {
+    let Some((head, secret)) = data.split_first_chunk::<7>() else { return };
+    let [cut, encoding, escape, breaks, width, before, behind] = head.map(usize::from);
+    let secret = secret[..secret.len().min(LONGEST)].trim_ascii();
+    let writing = Writing {
+        encoding: Some(encoding / 3 % (2 * ENCODINGS.len())).filter(|index| *index < ENCODINGS.len()),
+        offset: encoding % 3,
+        escape: escape % ESCAPES.len(),
+        breaks: breaks % BREAKS.len(),
+        width: width.max(1),
+        around: [before % AROUND.len(), behind % AROUND.len()],
+    };
+    let patterns = Arc::new(Patterns::new([secret], &[7; 32]));
+    let [before, behind] = writing.around();
+    let text = [before, &writing.write(secret), behind].concat();
+    let whole = masked(&patterns, &text, usize::MAX);
+    // Of a link inside another only the nearest text is kept: then the mask may begin a little earlier or later.
+    let has_links = BREAKS[writing.breaks].1.contains("]8;;");
+    for step in [1, 2 + cut].into_iter().filter(|_| !has_links) {
+        assert_eq!(masked(&patterns, &text, step), whole, "cut every {step} bytes");
+    }
+    if secret.len() >= MIN && is_promised(secret, &writing) {
+        let leaks = leaks(&patterns, secret, &writing);
+        assert!(leaks.is_empty(), "{}: {} leaks {leaks:?}", writing.name(), secret.escape_ascii());
+    }
+}
+
+/// Returns `true` if `docs/run.md` promises to find a secret that is so written.
+pub fn is_promised(secret: &[u8], writing: &Writing) -> bool {
+    let encoding = writing.encoding.map(|index| ENCODINGS[index].0);
+    let escape = ESCAPES[writing.escape].0;
+    let (_, between, tears) = BREAKS[writing.breaks];
+    let is_broken = !between.is_empty();
+    if encoding.is_none() && writing.escape == 0 && !is_broken {
+        return true;
+    }
+    let is_text = std::str::from_utf8(secret).is_ok_and(|text| !text.contains(char::is_control));
+    // Characters that are left when quotes, blanks and escapes are taken away.
+    let left = secret.iter().filter(|b| !b" '\"`=\\$%&-".contains(b) && b.is_ascii_graphic()).count();
+    let is_long = left >= 8 && left * 2 >= secret.len();
+    // A break inside what looks like an escape of the secret's own, or inside one that may be cut at line ends by its own rules.
+    let is_torn = is_broken && (secret.iter().any(|b| b"\\%&".contains(b)) || has_quoted_printable(secret))
+        || tears && is_broken && (escape.starts_with("quoted-printable") || escape == "C, all octal");
+    // Only who escapes backslashes may write a line's end with one.
+    let is_odd = between == "\\n" && !escape.starts_with("JSON")
+        // Here a plus sign is a blank between two numbers.
+        || escape == "percent, form" && encoding.is_some_and(|name| !name.starts_with("Base64"));
+    // A link in a text that an escape before it has taken characters of.
+    let is_taken = between.contains("]8;;") && writing.around()[0].iter().any(|b| b"=%\\&$".contains(b));
+    // Entities of the secret's own, a NUL behind each character.
+    let is_wide = encoding == Some("UTF-16")
+        && (is_broken
+            || writing.escape > 0
+            || secret.iter().any(|b| b"\\%&=".contains(b))
+            || !secret.is_ascii());
+    is_text && is_long && !is_torn && !is_odd && !is_taken && !is_wide
+}
+
+fn has_quoted_printable(secret: &[u8]) -> bool {
+    secret.windows(2).any(|pair| pair[0] == b'=' && matches!(pair[1], b'0'..=b'9' | b'A'..=b'F'))
+}
+
+/// A text, masked as it comes in parts of `step` bytes.
+pub fn masked(patterns: &Arc<Patterns>, text: &[u8], step: usize) -> Vec<u8> {
+    let mut masker = Masker::new(Arc::clone(patterns));
+    let mut out = Vec::new();
+    for chunk in text.chunks(step.min(text.len().max(1))) {
+        masker.push(chunk, &mut out);
+    }
+    masker.finish(&mut out);
+    out
+}
