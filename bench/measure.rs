@@ -35,7 +35,8 @@ usage: measure fill COUNT BYTES            unlock COUNT keys bench.test.KEY_0000
        measure get SLUG N                  ns: what getSync does, median of N
        measure spawn N PROGRAM [ARG…]      ns: a whole process, median of N
        measure start KEYRACKD N            ns: no daemon → asked for → served, median of N
-       measure mask TEXT KEYS                       MB/s: a stream through the masker; TEXT is log, base64 or secrets
+       measure mask TEXT KEYS                       MB/s: a stream through the masker; TEXT is log, json, color, base64, secrets,
+                                                    escaped, or repeated (KEYS KiB of one key that repeats itself)
        measure copy TEXT                            MB/s: the same stream copied in the same chunks
        measure text TEXT KEYS                       64 MiB of that stream; on stderr the keys, NUL between them
        measure load-fresh SOCKET SLUG CLIENTS MS    requests a second, legacy, fresh connections
@@ -308,6 +309,31 @@ fn stream(kind: &str, secrets: &[Vec<u8>]) -> Outcome<Vec<u8>> {
                     "2026-11-23T03:50:46.{took:03}Z INFO  request {at} GET /api/v1/items/{took} 200 in {took} ms"
                 )?;
             }
+            "json" => {
+                let (at, took) = (text.len(), random.below(1000));
+                writeln!(
+                    text,
+                    r#"{{"time":"2026-11-23T03:50:46.{took:03}Z","level":"info","msg":"request {at}","path":"/api/v1/items/{took}","status":200}}"#
+                )?;
+            }
+            "color" => {
+                let (at, took) = (text.len(), random.below(1000));
+                writeln!(
+                    text,
+                    "\x1b[2m2026-11-23T03:50:46.{took:03}Z\x1b[0m \x1b[32m INFO\x1b[0m \x1b[1mrequest\x1b[0m {at} GET /api/v1/items/{took} \x1b[33m200\x1b[0m in {took} ms"
+                )?;
+            }
+            "escaped" => {
+                let took = random.below(1000);
+                for b in format!("INFO  request GET /api/v1/items/{took} 200 in {took} ms\n").bytes() {
+                    write!(text, "\\u{b:04x}")?;
+                }
+            }
+            "repeated" => {
+                let key = &secrets[0];
+                text.extend_from_slice(&key[..key.len() - 10]);
+                text.push(b'\n');
+            }
             "base64" => {
                 text.extend((0..76).map(|_| BASE64[random.below(64)]));
                 text.push(b'\n');
@@ -324,8 +350,13 @@ fn stream(kind: &str, secrets: &[Vec<u8>]) -> Outcome<Vec<u8>> {
     Ok(text)
 }
 
+/// A key of so many KiB that repeats sixteen characters.
+fn repeated(kib: u64) -> Outcome<Vec<u8>> {
+    Ok(BASE64[11..27].repeat(usize::try_from(kib)? * 64))
+}
+
 fn mask(kind: &str, keys: u64) -> Outcome<()> {
-    let secrets = secrets(keys);
+    let secrets = if kind == "repeated" { vec![repeated(keys)?] } else { secrets(keys) };
     let mut masker = Masker::new(Arc::new(Patterns::new(&secrets, &[7; 32])));
     let mut out = Vec::new();
     throughput(&stream(kind, &secrets)?, |chunk| {

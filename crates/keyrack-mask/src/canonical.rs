@@ -231,8 +231,7 @@ impl Text {
 
     /// Lets go of the characters before a position, but for those that may have to be repeated.
     fn drop_before(&mut self, position: usize) {
-        let end = self.characters.end();
-        let repeated = self.command.unwrap_or(end).saturating_sub(REPEATED);
+        let repeated = self.command.map_or(position, |begin| begin.saturating_sub(REPEATED));
         let needed = position.min(repeated).min(self.source(position));
         self.characters.drop_before(needed);
         let Some(mut index) = self.note(needed) else { return };

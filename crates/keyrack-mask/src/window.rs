@@ -79,6 +79,8 @@ impl<T: Zeroize + Copy + Default> Window<T> {
     /// Lets go of everything before a position.
     pub(crate) fn drop_before(&mut self, position: usize) {
         let count = position.min(self.end()).saturating_sub(self.start);
+        // Volatile writes, byte by byte, would cost more than the search. The memory stays in use, so these stay too.
+        self.items[self.first..self.first + count].fill(T::default());
         self.first += count;
         self.start += count;
         // Moving what is left only when it is the smaller half keeps the cost linear.
@@ -86,8 +88,7 @@ impl<T: Zeroize + Copy + Default> Window<T> {
             let left = self.items.len() - self.first;
             let first = self.first;
             self.items.copy_within(first.., 0);
-            // Volatile writes, byte by byte, would cost more than the search. The memory stays in use, so these stay too.
-            self.items[left..].fill(T::default());
+            self.items[left.max(first)..].fill(T::default());
             self.items.truncate(left);
             self.first = 0;
         }
