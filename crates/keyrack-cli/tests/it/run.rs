@@ -137,7 +137,7 @@ fn the_output_has_no_secret_in_it() {
     let text = "echo $K; echo \"$K\" >&2; printf %s \"$K\" | base64; printf %s \"user:$K\" | base64; printf hunter2/s3; sleep 0.1; \
         printf cr3t+hun; sleep 0.1; echo ter3; echo hunter2%2Fs3cr3t%2Bhunter3; echo hunter2%2fs3cr3t%2bhunter3; printf hunter2";
     let output = ran(&world, &["--mask"], text);
-    assert_eq!(shown(&output.stdout), "***\n***\ndXNlcjp***\n***\n***\n***\nhunter2");
+    assert_eq!(shown(&output.stdout), "***\n***==\ndXNlcjp***\n***\n***\n***\nhunter2");
     assert_eq!(shown(&output.stderr), "***\n");
     // The child has it all the same, and what is not secret is untouched to the byte.
     let output = ran(
@@ -185,6 +185,34 @@ fn prompt_is_shown_while_the_command_waits() {
         let mut rest = String::new();
         child.0.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "hi joe\n");
+    }
+}
+
+/// A key that comes in two writes is masked wherever it is cut, if the second comes in time. Of one that comes too late, what was shown is
+/// not more than the first.
+#[test]
+fn slow_writer_shows_no_key() {
+    if !can_run("slow_writer_shows_no_key", &[Need::Program("bash")]) {
+        return;
+    }
+    let world = world();
+    let cuts = format!("for ((cut = 1; cut < {}; cut++)); do", SECRET.len());
+    for (pause, shown_at_most) in [("0.1", 3), ("1.5", usize::MAX)] {
+        let cuts = if pause == "1.5" { "for cut in 2 5 14; do" } else { &cuts };
+        let text =
+            format!("{cuts} printf %s \"${{K:0:cut}}\"; sleep {pause}; printf '%s\\n' \"${{K:cut}}\"; done");
+        fs::write(world.home.home().join("project/cuts"), text).unwrap();
+        let output = ran(&world, &["--mask"], "exec bash cuts");
+        let text = shown(&output.stdout);
+        for (line, cut) in
+            text.lines().zip(if pause == "1.5" { vec![2, 5, 14] } else { (1..SECRET.len()).collect() })
+        {
+            let first = line.strip_suffix("***").unwrap_or_else(|| panic!("{pause}, cut at {cut}: {line}"));
+            assert!(
+                SECRET.starts_with(first) && first.len() <= cut.min(shown_at_most),
+                "{pause}, cut at {cut}: {line}"
+            );
+        }
     }
 }
 
@@ -463,7 +491,7 @@ fn while_it_masks_it_has_the_keys_in_locked_memory_alone() {
         script(&world, &["--mask"], "echo \"$K\"; printf %s \"$K\" | base64; echo end; exec sleep 20");
     let mut child = Reaped::spawn(command.env_remove("K").stdout(Stdio::piped()));
     let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
-    assert_eq!([0; 3].map(|_| lines.next().unwrap().unwrap()), ["***", "***", "end"]);
+    assert_eq!([0; 3].map(|_| lines.next().unwrap().unwrap()), ["***", "***==", "end"]);
     // It reads on by now, with what it has written behind it.
     std::thread::sleep(Duration::from_millis(100));
     let maps = fs::read_to_string(format!("/proc/{}/smaps", child.pid())).unwrap();
