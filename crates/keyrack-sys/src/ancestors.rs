@@ -25,9 +25,6 @@ pub struct Ancestor {
     pub program: Option<String>,
     /// It holds the read end of the pipe that our stdout is.
     pub reads_stdout: bool,
-    /// It leads its session, as the shell of a terminal does: what started it has another terminal,
-    /// or none.
-    pub leads_session: bool,
 }
 
 /// Returns the parent, its parent and so on. Empty where `/proc` cannot be read or is not of this
@@ -47,7 +44,6 @@ pub fn ancestors() -> Vec<Ancestor> {
             comm: stat.comm,
             program: program.map(|name| name.trim_end_matches(" (deleted)").to_owned()),
             reads_stdout: pipe.as_deref().is_some_and(|pipe| holds_read_end(pid, pipe)),
-            leads_session: stat.session == pid,
         });
         pid = stat.parent;
     }
@@ -81,7 +77,6 @@ fn holds_read_end(pid: Pid, pipe: &str) -> bool {
 struct Stat {
     comm: String,
     parent: Pid,
-    session: Pid,
 }
 
 /// Fields of `/proc/PID/stat` (proc_pid_stat(5)).
@@ -96,10 +91,8 @@ fn parse(text: &[u8]) -> Option<Stat> {
     let close = text.iter().rposition(|&byte| byte == b')')?;
     let comm = String::from_utf8_lossy(text.get(open + 1..close)?).into_owned();
     let mut fields = std::str::from_utf8(text.get(close + 1..)?).ok()?.split_ascii_whitespace().skip(1);
-    let mut number = || fields.next()?.parse().ok().map(Pid::from_raw);
-    let parent = number()?;
-    number()?;
-    Some(Stat { comm, parent, session: number()? })
+    let parent = fields.next()?.parse().ok().map(Pid::from_raw)?;
+    Some(Stat { comm, parent })
 }
 
 #[cfg(test)]
@@ -109,16 +102,15 @@ mod tests {
     #[test]
     fn stat_is_read_whatever_the_name() {
         for (text, expected) in [
-            ("7 (bash) S 5 7 3 34816 7 4194304", Some(("bash", 5, 3))),
-            ("7 (a) b (c)) R 5 7 3 0", Some(("a) b (c)", 5, 3))),
-            ("7 () S 0 0 0", Some(("", 0, 0))),
-            ("7 (bash) S 5 7", None),
+            ("7 (bash) S 5 7 3 34816 7 4194304", Some(("bash", 5))),
+            ("7 (a) b (c)) R 5 7 3 0", Some(("a) b (c)", 5))),
+            ("7 () S 0 0 0", Some(("", 0))),
+            ("7 (bash) S", None),
             ("7 bash S 5 7 3", None),
             ("", None),
         ] {
             let read = parse(text.as_bytes());
-            let read =
-                read.as_ref().map(|stat| (stat.comm.as_str(), stat.parent.as_raw(), stat.session.as_raw()));
+            let read = read.as_ref().map(|stat| (stat.comm.as_str(), stat.parent.as_raw()));
             assert_eq!(read, expected, "{text}");
         }
     }

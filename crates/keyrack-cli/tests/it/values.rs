@@ -149,6 +149,7 @@ fn source_refuses_where_the_shell_is_not_certain() {
         "sh -c 'keyrack source --env test >lines; exit $?'; echo $status; cat lines",
         "timeout 20 keyrack source --env test >lines; echo $status; cat lines",
         "sh -c 'keyrack source --env test; exit $?' >lines; echo $status; cat lines",
+        "setsid -w sh -c 'keyrack source --env test; exit $?' >lines; echo $status; cat lines",
     ] {
         let output = script(&world, &["fish", "--no-config"], line);
         assert_eq!(text(&output.stdout), "2\n", "{line}");

@@ -65,9 +65,11 @@ const POSIX: [&str; 20] = [
 
 const UNSUPPORTED: [&str; 9] = ["csh", "tcsh", "elvish", "xonsh", "rc", "es", "ion", "ysh", "murex"];
 
-/// The shell of a program's name, its version or a login shell's dash left aside.
+/// The shell of a program's name, its version, a login shell's dash and what a wrapper of Nix adds
+/// left aside.
 fn identify(name: &str) -> Program {
-    let name = name.trim_start_matches(['-', '.']);
+    let wrapped = name.strip_prefix('.').and_then(|name| name.strip_suffix("-wrapped"));
+    let name = wrapped.unwrap_or(name).trim_start_matches(['-', '.']);
     let version = name.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(name.len());
     let (word, version) = name.split_at(version);
     if !version.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_')) {
@@ -90,6 +92,16 @@ fn program(process: &Ancestor) -> Program {
     match process.program.as_deref().map_or(Program::Other, identify) {
         Program::Other if process.program.is_none() || process.comm == "xonsh" => identify(&process.comm),
         known => known,
+    }
+}
+
+/// Returns `true` if a process is, or may be, a shell with a syntax of its own. Under an emulator of
+/// another processor the program is the emulator, and only the name in the kernel is the shell's.
+fn may_be_foreign(process: &Ancestor) -> bool {
+    let is_foreign = |program| !matches!(program, Program::Other | Program::Shell(Shell::Posix));
+    match program(process) {
+        Program::Other => is_foreign(identify(&process.comm)),
+        known => is_foreign(known),
     }
 }
 
@@ -125,11 +137,8 @@ pub fn detect(ancestors: &[Ancestor], to_program: bool) -> Result<Shell, Problem
         }
         Program::Other => {}
     }
-    // What started the leader of a session has another terminal.
-    let leader = ancestors.iter().position(|process| process.leads_session);
-    let foreign = ancestors[..leader.map_or(ancestors.len(), |at| at + 1)]
-        .iter()
-        .find(|process| !matches!(program(process), Program::Other | Program::Shell(Shell::Posix)));
+    // The leaders of sessions are no end: `script` and `setsid` make one within a pipeline.
+    let foreign = ancestors.iter().find(|process| may_be_foreign(process));
     match foreign {
         None => Ok(Shell::Posix),
         Some(foreign) => {
@@ -152,15 +161,14 @@ fn unclear(message: String) -> Problem {
 mod tests {
     use super::*;
 
-    /// `name` or `script=program`, with `<` where the process reads our output and `!` where it
-    /// leads its session.
+    /// `name` or `script=program`, with `<` where the process reads our output.
     fn chain(text: &str) -> Vec<Ancestor> {
         let one = |word: &str| {
-            let (reads_stdout, leads_session) = (word.contains('<'), word.contains('!'));
-            let word = word.trim_end_matches(['<', '!']);
+            let reads_stdout = word.contains('<');
+            let word = word.trim_end_matches('<');
             let (comm, program) = word.split_once('=').unwrap_or((word, word));
             let program = Some(program).filter(|program| *program != "?").map(str::to_owned);
-            Ancestor { comm: comm.to_owned(), program, reads_stdout, leads_session }
+            Ancestor { comm: comm.to_owned(), program, reads_stdout }
         };
         text.split_whitespace().map(one).collect()
     }
@@ -210,9 +218,20 @@ mod tests {
             ("sh=dash node fish", None),
             ("bash fish", None),
             ("timeout fish", None),
-            ("bash! konsole plasma fish!", Some(Posix)),
-            ("sh=dash node fish! konsole bash!", None),
-            ("setsid! fish<!", Some(Fish)),
+            // by way of script and setsid, whose output a shell further up may read
+            ("sh=dash script fish", None),
+            ("sh=dash setsid fish", None),
+            ("sh=dash node fish konsole bash", None),
+            ("bash konsole plasma fish", None),
+            ("bash< konsole plasma fish", Some(Posix)),
+            ("setsid fish<", Some(Fish)),
+            // under an emulator, and under a wrapper of Nix
+            ("fish=qemu-x86_64<", None),
+            ("fish=qemu-x86_64", None),
+            ("bash=qemu-x86_64<", Some(Posix)),
+            (".fish-wrapped<", Some(Fish)),
+            (".nu-wrapped<", Some(Nu)),
+            (".git-wrapped< bash", Some(Posix)),
             ("", Some(Posix)),
             ("systemd", Some(Posix)),
             // shells that are not supported
