@@ -49,7 +49,8 @@ impl fmt::Display for Org {
 impl FromStr for Org {
     type Err = Problem;
 
-    /// Reads leniently: any name without dots, blanks or control characters, since `keyrack.yml` files in use have such.
+    /// Reads leniently: any name without dots, blanks or control characters, since `keyrack.yml` files in use have such. Not one with
+    /// `=`, behind which a secret could stand.
     /// Fails with [`ErrorCode::BadOrg`].
     fn from_str(text: &str) -> Result<Self, Problem> {
         match text {
@@ -58,7 +59,9 @@ impl FromStr for Org {
             name if !name.is_empty()
                 && name.len() <= 128
                 && !name.starts_with(['@', '-'])
-                && !name.chars().any(|c| c == '.' || c == '/' || c.is_whitespace() || c.is_control()) =>
+                && !name
+                    .chars()
+                    .any(|c| matches!(c, '.' | '/' | '=') || c.is_whitespace() || c.is_control()) =>
             {
                 Ok(Org::Named(name.to_owned()))
             }
@@ -79,7 +82,7 @@ mod tests {
         assert_eq!("@all".parse::<Org>().unwrap(), Org::Machine);
         assert_eq!("@this".parse::<Org>().unwrap(), Org::This);
         assert_eq!("Acme".parse::<Org>().unwrap(), Org::Named("Acme".into()));
-        for bad in ["", "@else", "a.b", "a b", "a/b", "a\u{1b}[31m", "--help", "-a"] {
+        for bad in ["", "@else", "a.b", "a b", "a/b", "A=hunter2", "a\u{1b}[31m", "--help", "-a"] {
             assert_eq!(bad.parse::<Org>().unwrap_err().code, ErrorCode::BadOrg, "{bad:?}");
         }
     }

@@ -278,8 +278,17 @@ fn with_pub(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Returns `true` if what was given as the path of a key file is a private key. It is not to be repeated.
+fn is_key_itself(path: &Path) -> bool {
+    let text = path.to_string_lossy().to_ascii_uppercase();
+    text.contains("AGE-SECRET-KEY-1") || text.contains("PRIVATE KEY-----")
+}
+
 pub(crate) fn read_key_file(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Problem> {
     let bad = |why: String| Problem::new(ErrorCode::BadKeyFile, why);
+    if is_key_itself(path) {
+        return Err(bad("the path of a key file is needed, not a key itself".to_owned()));
+    }
     let found = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => bad(format!("there is no key file {}", path.display())),
         _ => io_problem("read the key file", path, &error),

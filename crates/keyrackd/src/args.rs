@@ -72,7 +72,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Problem> 
                 }
                 once(&mut report, "--ready-fd", ())?;
             }
-            _ => return Err(usage(format!("unknown argument {arg:?}"))),
+            _ => return Err(usage("an unknown argument (not shown: it could be a secret)".to_owned())),
         }
     }
     let report = report.is_some();
@@ -138,11 +138,11 @@ mod tests {
             (&["--ready-fd", "3", "--ready-fd", "3", "--socket", "/a"], "--ready-fd is given twice"),
             (&["--check", "--check"], "--check is given twice"),
             (&["--check", "--socket", "/a"], "--check takes no --socket"),
-            (&["/run/k.sock"], "unknown argument \"/run/k.sock\""),
-            (&["--socket", "/a", "--foreground"], "unknown argument \"--foreground\""),
+            (&["hunter2"], "unknown argument"),
+            (&["--socket", "/a", "--hunter2"], "unknown argument"),
         ] {
             let message = parsed(args).unwrap_err();
-            assert!(message.contains(expected), "{args:?}: {message}");
+            assert!(message.contains(expected) && !message.contains("hunter2"), "{args:?}: {message}");
         }
     }
 }

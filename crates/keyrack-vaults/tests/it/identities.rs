@@ -243,6 +243,22 @@ fn a_key_given_by_name_must_be_of_use() {
 }
 
 #[test]
+fn key_given_in_place_of_its_path_is_not_repeated() {
+    let rig = Rig::bare();
+    for typed in [
+        "AGE-SECRET-KEY-1HUNTER2",
+        "age-secret-key-1hunter2",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2/hunter2\n",
+    ] {
+        let source = IdentitySource { prikeys: vec![rig.home.home().join(typed)], ..rig.source() };
+        let problem = Identities::discover(source, Box::new(Prompt::default())).unwrap_err();
+        assert_eq!(problem.code, ErrorCode::BadKeyFile, "{typed}");
+        assert!(problem.message.contains("not a key itself"), "{}", problem.message);
+        assert!(!format!("{problem:?}").to_lowercase().contains("hunter2"), "{typed}");
+    }
+}
+
+#[test]
 fn without_any_key_the_error_says_so() {
     let rig = Rig::ready();
     rig.set("acme.test.K", &VaultId::OsSecure, "v");
