@@ -52,6 +52,11 @@ describe('scenarios', () => {
     expect(groups.map((group) => group.map(({ name }) => name))).toStrictEqual([['a', 'c'], ['b'], ['d'], ['e']]);
   });
 
+  it('stand in SECURITY.md with what they show', () => {
+    const rows = [...readFileSync(join(root, 'SECURITY.md'), 'utf8').matchAll(/^\| ([a-z]+): (.*?) +\|/gm)].map(([, name, description]) => [name, description]);
+    expect(rows).toStrictEqual(readScenarios(directory).map(({ name, description }) => [name, description]));
+  });
+
   it.each([
     ['6.5', '6.1.0-50-amd64', 'needs Linux 6.5'],
     ['6.5', '6.12.117+deb13-amd64', null],
