@@ -190,7 +190,7 @@ export interface GetSyncInput<For extends Scope = Scope, As extends SecretForm =
   org?: '@this' | '@all' | (string & {}) | null | undefined;
   /** How secrets are handed over: `'string'` (default), which can never be wiped, or `'buffer'`, an {@link ErasableSecret}. */
   as?: As;
-  /** Whether `emit.stdout` has ANSI colours. Default false. */
+  /** Whether `emit.stdout` has ANSI colors. Default false. */
   color?: boolean | undefined;
 }
 
@@ -709,7 +709,7 @@ export type KeyrackKeyBranchEntry = Attempt<unknown> | Unlocked | Omitted;
  * @example
  * for (const line of formatKeyrackKeyBranch({ entry: attempt, isLast: true })) console.log(line);
  */
-export function formatKeyrackKeyBranch(input: { entry: KeyrackKeyBranchEntry; isLast?: boolean | undefined; /** ANSI colours. Default false. */ color?: boolean | undefined }): string[];
+export function formatKeyrackKeyBranch(input: { entry: KeyrackKeyBranchEntry; isLast?: boolean | undefined; /** ANSI colors. Default false. */ color?: boolean | undefined }): string[];
 
 /**
  * The tree of one attempt, as in `emit.stdout` of {@link get}. Never the secret. Works without the native part.
@@ -717,7 +717,7 @@ export function formatKeyrackKeyBranch(input: { entry: KeyrackKeyBranchEntry; is
  * @example
  * process.stderr.write(formatKeyrackGetOneOutput({ attempt }));
  */
-export function formatKeyrackGetOneOutput(input: { attempt: Attempt<unknown>; /** ANSI colours. Default false. */ color?: boolean | undefined }): string;
+export function formatKeyrackGetOneOutput(input: { attempt: Attempt<unknown>; /** ANSI colors. Default false. */ color?: boolean | undefined }): string;
 
 /**
  * The tree of several attempts, as in `emit.stdout` of {@link get}. Never the secret. Works without the native part.
@@ -726,7 +726,7 @@ export function formatKeyrackGetOneOutput(input: { attempt: Attempt<unknown>; /*
  * const locked = attempts.filter(({ status }) => status === 'locked');
  * process.stderr.write(formatKeyrackGetAllOutput({ attempts: locked }));
  */
-export function formatKeyrackGetAllOutput(input: { attempts: readonly Attempt<unknown>[]; /** ANSI colours. Default false. */ color?: boolean | undefined }): string;
+export function formatKeyrackGetAllOutput(input: { attempts: readonly Attempt<unknown>[]; /** ANSI colors. Default false. */ color?: boolean | undefined }): string;
 
 /** Which repository, and whose rack: what {@link getKeyrackKeyGrant} reads by. A plain object; it holds nothing open. */
 export interface ContextKeyrackGrantGet {

@@ -176,7 +176,7 @@ fn untrusted(refusal: Refusal, own: &Namespaces, place: &Place) -> Problem {
             .hint(format!("a process in a sandbox listens at {socket}: find it with `ss -xlp`, and end it"));
     }
     refusal.of_server().hint(format!(
-        "something else listens at {socket}; look who with `ss -xlp`, and remove the file if it is not yours"
+        "something else listens at {socket}; find it with `ss -xlp`, and remove the file if it is not yours"
     ))
 }
 

@@ -134,9 +134,9 @@ impl Demands {
     /// a connection.
     pub fn session_hint(names_peers: bool) -> &'static str {
         if names_peers {
-            "no daemon could here: log in by a way that makes a login session (ssh, a display manager, `machinectl shell`), or unset KEYRACK_REQUIRE_SESSION"
+            "no daemon can here: log in in a way that creates a login session (ssh, a display manager, `machinectl shell`), or unset KEYRACK_REQUIRE_SESSION"
         } else {
-            "no daemon could on this kernel: telling login sessions apart takes SO_PEERPIDFD, which Linux has since 6.5; unset KEYRACK_REQUIRE_SESSION to do without"
+            "no daemon can on this kernel: it needs SO_PEERPIDFD (Linux 6.5 or later) to tell login sessions apart; unset KEYRACK_REQUIRE_SESSION to accept that"
         }
     }
 

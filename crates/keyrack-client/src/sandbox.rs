@@ -86,10 +86,10 @@ impl Sandbox {
     pub fn hint(self) -> &'static str {
         match self {
             Sandbox::ForeignProc | Sandbox::UnknownUser | Sandbox::PidNamespace => {
-                "run the command outside the sandbox, or pass the key in by an environment variable"
+                "run the command outside the sandbox, or pass the key in an environment variable"
             }
             Sandbox::UserNamespace => {
-                "run the command outside the sandbox, or pass the key in by an environment variable; to serve a toolbox of yours, start the daemon outside with KEYRACK_ALLOW_NAMESPACES=user"
+                "run the command outside the sandbox, or pass the key in an environment variable; to serve your own toolbox, start the daemon outside with KEYRACK_ALLOW_NAMESPACES=user"
             }
         }
     }

@@ -126,7 +126,7 @@ codes! {
     HostManifestMissing = "host_manifest_missing", 2;
     /// The host manifest can be decrypted but not understood.
     HostManifestInvalid = "host_manifest_invalid", 2;
-    /// No identity at hand opens the file.
+    /// No available identity opens the file.
     NoIdentity = "no_identity", 2;
     /// The passphrase does not open the ssh key.
     BadPassphrase = "bad_passphrase", 2;

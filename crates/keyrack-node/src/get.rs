@@ -31,7 +31,7 @@ pub struct GetAsk {
     pub dangerous: bool,
     /// Whether secrets are wanted as buffers rather than strings.
     pub buffer: bool,
-    /// Whether the tree may have ANSI colours.
+    /// Whether the tree may have ANSI colors.
     pub color: bool,
 }
 

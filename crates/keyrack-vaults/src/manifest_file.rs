@@ -160,7 +160,7 @@ pub(crate) fn does_not_open(path: &Path, fault: Fault) -> Problem {
         }
         Fault::Identity(mut problem) => {
             if problem.code == ErrorCode::NoIdentity {
-                problem.message = format!("no identity at hand opens the host manifest {}", path.display());
+                problem.message = format!("no available identity opens the host manifest {}", path.display());
             }
             problem
         }

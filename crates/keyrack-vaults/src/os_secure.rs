@@ -159,7 +159,7 @@ fn does_not_open(path: &std::path::Path, slug: &Slug, owner: &Owner, fault: Faul
         Fault::TooLarge => too_large(format!("the file of {slug}, {}", path.display()), MAX_SECRET).of(slug),
         Fault::Identity(mut problem) => {
             if problem.code == ErrorCode::NoIdentity {
-                problem.message = format!("no identity at hand opens the file of {slug}, {}", path.display());
+                problem.message = format!("no available identity opens the file of {slug}, {}", path.display());
             }
             problem.of(slug)
         }

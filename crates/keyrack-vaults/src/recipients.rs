@@ -175,7 +175,7 @@ fn open(
             )),
             Fault::TooLarge => about(armor::too_large(path.display(), MAX_SECRET)),
             Fault::Identity(problem) if problem.code == ErrorCode::NoIdentity => about(Problem {
-                message: format!("no identity at hand opens {}; nothing was changed", path.display()),
+                message: format!("no available identity opens {}; nothing was changed", path.display()),
                 ..problem
             }),
             Fault::Identity(problem) => problem,

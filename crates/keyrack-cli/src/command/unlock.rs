@@ -99,7 +99,7 @@ pub(crate) fn started_here(outer: &Outer) {
 fn started_in_service(outer: &Outer) {
     if let Some(service) = own_service() {
         outer.notice(&format!(
-            "keyrackd runs inside of the systemd unit {service}: when that stops, the daemon ends and its keys are locked"
+            "keyrackd runs inside the systemd unit {service}: when the unit stops, the daemon ends and its keys are locked"
         ));
     }
 }

@@ -410,7 +410,7 @@ fn doctor_agrees_with_the_daemon_on_every_kernel() {
             said.says(
                 "daemon.memory",
                 "fail",
-                &["no daemon could here", "memfd_secret", "unset KEYRACK_MEMORY"],
+                &["no daemon can here", "memfd_secret", "unset KEYRACK_MEMORY"],
             );
             assert_eq!(fix_of(&said, "daemon.memory"), None);
         }
@@ -428,7 +428,7 @@ fn doctor_tells_that_the_kernel_is_too_old() {
     let old = |text: &str| world.command(&["setarch", "--uname-2.6", "sh", "-euc", text].map(str::to_owned));
     let said = Said::of(&mut old("keyrack doctor --json"));
     said.says("kernel.version", "fail", &["Linux 2.6 is too old", "5.10 or later", "environment variables"]);
-    said.says("kernel.start", "skip", &["as said above"]);
+    said.says("kernel.start", "skip", &["see above"]);
     let output = run(&mut old("exec keyrack daemon start"), b"", LIMIT).unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
@@ -457,7 +457,7 @@ fn doctor_tells_that_there_is_no_secret_memory() {
     demanding.env("KEYRACK_MEMORY", "secret");
     let said = Said::of(&mut without(&[Lack::SecretMemory], "doctor::child", &demanding));
     said.says("kernel.secret_memory", "fail", &["KEYRACK_MEMORY demands it", "unset KEYRACK_MEMORY"]);
-    said.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands secret", "no daemon could here"]);
+    said.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands secret", "no daemon can here"]);
     // Where the kernel has some, a new daemon helps.
     let secret = Said::of(doctor(&world).env("KEYRACK_MEMORY", "secret"));
     let has = secret.of_name("kernel.secret_memory").first().is_some_and(|(state, _)| *state == "ok");
@@ -525,7 +525,7 @@ fn doctor_tells_that_processes_are_hidden() {
     let world = World::new();
     let said = Said::of(&mut mounted(&world, "mount -t proc -o hidepid=2 proc /proc; keyrack doctor --json"));
     said.says("kernel.processes", "fail", &["hidepid=", "remount,hidepid=0 /proc"]);
-    said.says("kernel.start", "skip", &["as said above"]);
+    said.says("kernel.start", "skip", &["see above"]);
 }
 
 /// A daemon hides itself from debuggers, and so from its own user where `/proc` hides processes. It is still that user's own daemon.
@@ -562,7 +562,7 @@ fn daemon_in_a_systemd_service_is_told_at_start_and_by_doctor() {
     let service = "/user.slice/user-1000.slice/user@1000.service/app.slice/work.service";
     let output = within(service, "$$", "keyrack daemon start");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("inside of the systemd unit work.service: when that stops"), "{text}");
+    assert!(text.contains("inside the systemd unit work.service: when the unit stops"), "{text}");
     let output = within(service, "$$", "keyrack daemon start");
     assert!(output.stderr.is_empty(), "it runs already: {output:?}");
     let told: Value =
@@ -612,11 +612,11 @@ fn a_rack_outside_of_login_sessions_is_named_in_words() {
     drop(UnixListener::bind(own.with_file_name(format!("keyrack.4294967295.{name}"))).unwrap());
     let both = script(&world, "keyrack doctor --json");
     let said = Said::of(&mut in_new_session(&both));
-    said.says("session.elsewhere", "warn", &["outside of any login session"]);
+    said.says("session.elsewhere", "warn", &["outside any login session"]);
     let text = script(&world, "keyrack status; keyrack get --key acme.test.NOPE; exit 0");
     let output = run(&mut in_new_session(&text), b"", LIMIT).unwrap();
     let all = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(all.contains("outside of any login session"), "{all}");
+    assert!(all.contains("outside any login session"), "{all}");
     assert!(!all.contains("4294967295") && !said.text.contains("4294967295"), "{all}\n{}", said.text);
 }
 
@@ -685,7 +685,7 @@ fn doctor_tells_of_the_ssh_keys() {
     fs::remove_file(&key).unwrap();
     let said = look(&world);
     said.says("rack.identity", "warn", &["there is no ssh key in", "ssh-keygen", "--prikey"]);
-    said.says("rack.host_manifest", "fail", &["no identity at hand opens"]);
+    said.says("rack.host_manifest", "fail", &["no available identity opens"]);
     // Behind a passphrase: of use, as far as can be told without it, and nobody is asked.
     let keys = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
     let world = World::new();

@@ -82,7 +82,7 @@ fn allowed_user_namespaces_are_served_and_said() {
     let jail = "unshare --user --map-root-user --";
     let (exit, _, stderr) = sh(&world, "KEYRACK_ALLOW_NAMESPACES=user keyrack daemon restart");
     assert_eq!(exit, 0, "{stderr}");
-    let said = "KEYRACK_ALLOW_NAMESPACES=user: sandboxes with user namespaces of their own may read";
+    let said = "KEYRACK_ALLOW_NAMESPACES=user: sandboxes with their own user namespace may read keys";
     assert!(stderr.contains(said), "{stderr}");
     let (exit, stdout, stderr) = sh(&world, &format!("{jail} keyrack get --env test --key A --value"));
     assert_eq!((exit, stdout.as_str()), (0, "s3cret-of-the-doctor"), "{stderr}");

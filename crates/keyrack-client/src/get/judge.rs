@@ -177,12 +177,12 @@ impl Judge<'_> {
 pub(crate) fn elsewhere(others: &[String]) -> Option<String> {
     match others {
         [] => None,
-        [one] if one == SESSION_UNSET => Some(
-            "a rack of yours is open outside of any login session, which this one cannot reach".to_owned(),
-        ),
-        [one] => Some(format!("a rack of yours is open in login session {one}, which this one cannot reach")),
+        [one] if one == SESSION_UNSET => {
+            Some("your rack is open outside any login session, and this session cannot reach it".to_owned())
+        }
+        [one] => Some(format!("your rack is open in login session {one}, and this session cannot reach it")),
         many => Some(format!(
-            "racks of yours are open in {} other login sessions, which this one cannot reach",
+            "your rack is open in {} other login sessions, and this session cannot reach them",
             many.len()
         )),
     }

@@ -132,14 +132,14 @@ impl Files<'_> {
         self.bytes += length;
         if self.bytes > LARGEST_IN_ALL {
             return Err(invalid(&format!(
-                "with it the manifest's files are larger than {LARGEST_IN_ALL} bytes"
+                "with this file, the manifest is larger than {LARGEST_IN_ALL} bytes"
             )));
         }
         let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is not UTF-8"))?;
         let raw = parse(path, text)?;
         self.values += count(&raw.root);
         if self.values > MAX_VALUES {
-            return Err(invalid(&format!("with it the manifest's files hold more than {MAX_VALUES} values")));
+            return Err(invalid(&format!("with this file, the manifest has more than {MAX_VALUES} values")));
         }
         self.read_as.insert(opened.id, path.to_owned());
         Ok(Some(Source::Content(raw)))
@@ -282,7 +282,7 @@ mod tests {
         repo.put("repo/8.yml", "org: acme\n");
         assert!(repo.load().is_ok(), "eight of half a megabyte");
         repo.put("repo/8.yml", &text);
-        repo.refused("8.yml: with it the manifest's files are larger than 4194304 bytes");
+        repo.refused("8.yml: with this file, the manifest is larger than 4194304 bytes");
         // The same file under nine names is read once.
         for name in &names[1..] {
             fs::remove_file(repo.path(&format!("repo/{name}"))).unwrap();
@@ -298,7 +298,7 @@ mod tests {
         let repo = Repo::new(&format!("org: acme\nextends: [{}]\n", names.join(", ")));
         let text = format!("org: acme\nx: [{}]\n", "x,".repeat(24_000));
         names.iter().for_each(|name| repo.put(&format!("repo/{name}"), &text));
-        repo.refused("8.yml: with it the manifest's files hold more than 200000 values");
+        repo.refused("8.yml: with this file, the manifest has more than 200000 values");
     }
 
     #[test]

@@ -147,13 +147,13 @@ pub fn namespaces(greeting: &Greeting) -> Option<Node> {
 pub fn open_namespaces(enforced: &str) -> Option<&'static str> {
     match enforced {
         "pid only" => Some(
-            "the daemon runs in a user namespace of its own, where it cannot tell other user namespaces apart",
+            "the daemon runs in its own user namespace, where it cannot tell other user namespaces apart",
         ),
         "user allowed" => {
-            Some("KEYRACK_ALLOW_NAMESPACES=user: sandboxes with user namespaces of their own may read")
+            Some("KEYRACK_ALLOW_NAMESPACES=user: sandboxes with their own user namespace may read keys")
         }
         "all allowed" => {
-            Some("KEYRACK_ALLOW_NAMESPACES=all: sandboxes with pid and user namespaces of their own may read")
+            Some("KEYRACK_ALLOW_NAMESPACES=all: sandboxes with their own pid or user namespace may read keys")
         }
         _ => None,
     }

@@ -352,7 +352,7 @@ fn the_tree_of_status() {
    │  ├─ boundary: session
    │  ├─ memory: locked
    │  └─ note: mdwe is off: this kernel lacks it
-   ├─ note: a rack of yours is open in login session 4, which this one cannot reach
+   ├─ note: your rack is open in login session 4, and this session cannot reach it
    └─ keys:
       ├─ o.test.A
       │  ├─ env: test

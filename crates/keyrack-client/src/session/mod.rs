@@ -406,7 +406,7 @@ fn meets(demands: Demands, greeting: &Greeting, here: &Here<'_>) -> Result<(), P
                 ),
             );
             Err(match (here.lacks)(demanded) {
-                Some(lacks) => weak.hint(format!("no daemon could here: {lacks}; unset KEYRACK_MEMORY")),
+                Some(lacks) => weak.hint(format!("no daemon can here: {lacks}; unset KEYRACK_MEMORY")),
                 None => weak,
             })
         }

@@ -48,7 +48,7 @@ pub fn check_total<'a>(
     let largest: Vec<String> =
         sizes.iter().take(3).map(|(slug, size)| format!("{} has {size}", slug.name())).collect();
     let message = format!(
-        "the environment would have {total} bytes with its arguments, and the kernel allows {limit}: {}",
+        "the environment and arguments would have {total} bytes, and the kernel allows {limit}: {}",
         largest.join(", ")
     );
     let problem = Problem::new(ErrorCode::ValueTooLarge, message).of(first);

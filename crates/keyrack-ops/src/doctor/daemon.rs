@@ -128,22 +128,19 @@ fn boundary(ctx: &Context, greeting: &Greeting, names_peers: bool) -> Check {
     }
 }
 
-/// Which sandboxes may read.
+/// Checks the namespaces that the daemon accepts callers from.
 fn namespaces(ctx: &Context, greeting: &Greeting) -> Check {
     let name = "daemon.namespaces";
     match greeting.namespaces.as_deref() {
-        Some("pid and user") => Check::ok(
-            name,
-            "it serves processes of its own pid and user namespaces and no sandboxes with others",
-        ),
+        Some("pid and user") => {
+            Check::ok(name, "it serves processes in its own pid and user namespaces, and no sandboxes")
+        }
         Some(enforced) => match open_namespaces(enforced) {
             Some(open) => Check::warn(name, format!("namespaces: {enforced}; {open}")),
-            None => Check::skip(name, format!("namespaces: {enforced}, which this keyrack does not know")),
+            None => Check::skip(name, format!("unknown namespaces: {enforced}")),
         },
-        None => {
-            Check::warn(name, "it is of an older version, which serves sandboxes with their own namespaces")
-                .fix(Fix::with_owner("daemon restart", &ctx.owner, []))
-        }
+        None => Check::warn(name, "its version is older, and serves sandboxes with their own namespaces")
+            .fix(Fix::with_owner("daemon restart", &ctx.owner, [])),
     }
 }
 
@@ -156,10 +153,10 @@ fn memory(ctx: &Context, keyrackd: &Path, greeting: &Greeting) -> Check {
             greeting.memory,
             demanded.as_str()
         );
-        // A new daemon helps only where one can have such memory.
+        // A new daemon helps only if it can get such memory.
         return match check(ctx, keyrackd, Some(demanded.as_str())) {
             Err(problem) if problem.code == ErrorCode::MemoryUnavailable => Check::fail(name, message)
-                .hint(format!("no daemon could here: {}; unset KEYRACK_MEMORY", problem.message)),
+                .hint(format!("no daemon can here: {}; unset KEYRACK_MEMORY", problem.message)),
             _ => Check::fail(name, message).fix(Fix::with_owner("daemon restart", &ctx.owner, [])),
         };
     }
@@ -184,12 +181,11 @@ fn hibernation(rank: MemoryRank, machine: &Hibernation) -> Option<Check> {
                 name,
                 "this machine cannot hibernate while keyrackd runs: its secret memory blocks that",
             )
-            .hint("with KEYRACK_MEMORY=locked it could, and the image on disk would hold the keys"),
+            .hint("with KEYRACK_MEMORY=locked it can hibernate, and the image on disk then holds your keys"),
         ),
-        (MemoryRank::Secret, _) => Some(Check::ok(
-            name,
-            "this machine does not hibernate anyway, so secret memory takes nothing from it",
-        )),
+        (MemoryRank::Secret, _) => {
+            Some(Check::ok(name, "this machine does not hibernate, so its secret memory blocks nothing"))
+        }
         (_, Hibernation::Possible(why)) => Some(
             Check::warn(
                 name,
@@ -205,11 +201,11 @@ fn hibernation(rank: MemoryRank, machine: &Hibernation) -> Option<Check> {
     }
 }
 
-/// A daemon that was started inside of a systemd service ends with it.
+/// Warns of a daemon that was started inside a systemd service, because it ends with the service.
 fn unit(service: &str) -> Check {
     Check::warn(
         "daemon.unit",
-        format!("it runs inside of the systemd unit {service}: when that stops, systemd ends it, and its keys are locked"),
+        format!("it runs inside the systemd unit {service}: when the unit stops, systemd ends the daemon, and its keys are locked"),
     )
     .hint("unlock in a login session, or start the unit's program with `keyrack run`")
 }

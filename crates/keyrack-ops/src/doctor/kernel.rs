@@ -39,7 +39,7 @@ fn version(running: Option<Version>) -> Check {
         Some(version) => {
             Check::ok(name, format!("this is Linux {version}; keyrackd needs {oldest} or later"))
         }
-        None => Check::skip(name, "this kernel does not tell its version"),
+        None => Check::skip(name, "the version of this kernel is unknown"),
     }
 }
 
@@ -52,9 +52,9 @@ fn start(told: bool, checked: Result<String, Problem>) -> Check {
         Err(problem) if problem.code == ErrorCode::DaemonStartFailed => unknown(name),
         // It says nothing about a start without a debugger.
         Err(problem) if problem.code == ErrorCode::Traced => {
-            Check::skip(name, "keyrackd does not start under a debugger, and one follows this doctor")
+            Check::skip(name, "keyrackd does not start under a debugger, and `keyrack doctor` runs under one")
         }
-        Err(_) if told => Check::skip(name, "a daemon cannot start here, as said above"),
+        Err(_) if told => Check::skip(name, "a daemon cannot start here (see above)"),
         Err(problem) => {
             let message = format!("a daemon cannot start here: {}", problem.message);
             Check::problem(name, Problem { message, ..problem })
@@ -82,7 +82,7 @@ fn processes() -> Check {
 fn peer_pidfd() -> Check {
     let name = "kernel.peer_pidfd";
     match peer::pidfd_support() {
-        Ok(()) => Check::ok(name, "the kernel hands out the process behind a connection (SO_PEERPIDFD)"),
+        Ok(()) => Check::ok(name, "the kernel identifies the process at the other end of a connection (SO_PEERPIDFD)"),
         Err(ENOPROTOOPT) => Check::warn(
             name,
             "this kernel cannot hand out the process behind a connection (SO_PEERPIDFD, Linux 6.5), so login sessions are no boundary here",
@@ -172,7 +172,7 @@ fn ptrace_scope(scope: &str) -> Check {
         "1" => restricted("a process can only be debugged by one that started it"),
         "2" => restricted("only root can debug a process"),
         "3" => restricted("no process can be debugged"),
-        _ => Check::warn(name, "this keyrack does not know the value of kernel.yama.ptrace_scope"),
+        _ => Check::warn(name, "unknown value of kernel.yama.ptrace_scope"),
     }
 }
 

@@ -198,7 +198,7 @@ fn bindings(racks: &Racks, manifest: &HostManifest) -> Vec<Check> {
         checks.push(
             Check::warn(BINDING, message)
                 .fix(Fix::set_secure(owner, first))
-                .hint("a swapped file would not be noticed; the next `set` of a key binds its file"),
+                .hint("keyrack cannot detect that their files were swapped; the next `set` of a key binds its file"),
         );
     }
     checks

@@ -162,9 +162,9 @@ fn elsewhere(place: &Place) -> Option<Check> {
         places.push(format!("in other login sessions ({})", others.join(", ")));
     }
     if !unset.is_empty() {
-        places.push("outside of any login session".to_owned());
+        places.push("outside any login session".to_owned());
     }
     let message =
-        format!("sockets of the same rack stand {}, which this one cannot reach", places.join(" and "));
+        format!("sockets of the same rack exist {}, and this session cannot reach them", places.join(" and "));
     Some(Check::warn(name, message).hint("keys unlocked there are to be unlocked here too"))
 }

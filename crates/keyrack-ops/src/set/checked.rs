@@ -69,7 +69,7 @@ impl Checked {
             }
             let vault = &self.vault;
             let message =
-                format!("how a key in {vault} comes to be must be said: a permanent one is never assumed");
+                format!("`--mech` is required for {vault}: permanent keys must be chosen explicitly");
             let unsaid = Problem::new(ErrorCode::MechRequired, message).of(&self.slug);
             match all[..] {
                 [only] => unsaid.fix(Fix::set(&outside.client.owner, &self.slug, vault, only)),

@@ -265,7 +265,7 @@ impl<'p> Identities<'p> {
             write!(hint, "; not tried: {}; name one with --prikey, and it is remembered", untried.join(", "))
                 .expect("writing to a String cannot fail");
         }
-        Problem::new(ErrorCode::NoIdentity, "no identity at hand opens it").hint(hint)
+        Problem::new(ErrorCode::NoIdentity, "no available identity opens it").hint(hint)
     }
 
     /// Returns the file of the key that opened something, if it was given by name and no command
