@@ -272,7 +272,7 @@ export interface SourceInput extends ReadOptions, AllowOption {
 export interface SourceOutput {
   /** Set by this call, or refreshed. */
   sourced: string[];
-  /** Left as they were: set before, or variables that no key may have, such as `PATH` or `UID`. */
+  /** Variables that keep their value: set before, or variables that no key may have, such as `PATH` or `UID`. */
   kept: string[];
   /** Not granted or too large, and not set. A variable an earlier `source` had set is removed when its key is gone. */
   missing: string[];
@@ -333,7 +333,7 @@ export interface StatusOutput {
     proto: number;
     /** How far it tells callers apart: by login session, or by user only where the kernel has no sessions. */
     boundary: 'session' | 'user';
-    /** Namespaces that callers are kept to: `pid and user`, `pid only`, `user allowed` or `all allowed`. Not there from an older daemon. */
+    /** Namespaces that callers may be in: `pid and user`, `pid only`, `user allowed` or `all allowed`. Absent from older daemons. */
     namespaces?: string;
     /** What secrets lie in: memory hidden even from the kernel, locked into RAM, or ordinary. */
     memory: 'secret' | 'locked' | 'unlocked';
@@ -409,7 +409,7 @@ export interface Host {
   mech: string;
   env: string;
   org: string;
-  /** What the vault needs to know; for os.secure, the version its file is bound to. */
+  /** Data of the vault; for os.secure, the version that the key's file is bound to. */
   meta: unknown;
   /** The longest it may be unlocked for, such as `'1h'`. */
   maxDuration: string | null;
@@ -421,16 +421,16 @@ export interface Host {
 
 /** Result of {@link set}. */
 export interface SetResult extends Host {
-  /** What else there is to know, a sentence each, such as a carriage return or outer white space in the secret. Absent if there is nothing. */
+  /** Notices, a sentence each, such as a carriage return or outer white space in the secret. Absent if there are none. */
   notices?: string[];
 }
 
 /** What {@link set} is told, however the key is named. */
 export interface SetOptions extends ChangeOptions, AllowOption {
   /**
-   * What to keep, handed to the command by stdin and stored byte for byte: a string as UTF-8, a newline at its end included. One of nothing but white
-   * space is refused as `empty_secret`. Without one it is asked for at the terminal under `prompt: 'tty'`, which is also what a `slug`
-   * without a secret means where standard input is a terminal; else the call fails with `prompt_needed`.
+   * The secret, passed to the command by stdin and stored byte for byte: a string as UTF-8, including a newline at its end. A secret of only
+   * white space is refused as `empty_secret`. Without a secret, the command asks for it at the terminal under `prompt: 'tty'`, and for a `slug`
+   * also where standard input is a terminal; otherwise the call fails with `prompt_needed`.
    */
   secret?: string | Uint8Array | ErasableSecret | undefined;
   /** Which vault, such as `os.secure`. */

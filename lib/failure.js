@@ -4,7 +4,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-/** Where the documentation of bundlers is. */
+/** Hint for a bundled keyrack. */
 const BUNDLERS = "keep keyrack out of the bundle: `serverExternalPackages: ['keyrack']` in next.config.js, `external: ['keyrack']` in esbuild, Vite and Rollup, `externals` in webpack (docs/install.md, Bundlers)";
 
 /** Options of the mount that a file is on (`proc_pid_mountinfo(5)`): of those above it the one with the longest path, and of equals the last. */
@@ -28,7 +28,7 @@ function readMounts() {
   }
 }
 
-/** Facts about this process that a failure is explained by. */
+/** Facts about this process that explain a failure. */
 function factsOf({ name, directory, root, bundled, installed, repair }) {
   const { permission } = process;
   const mayRead = (file) => {
@@ -60,7 +60,7 @@ function explain(cause, { name, directory, root, bundled, installed, repair, per
     const hint = permission
       ? 'start node with `--allow-addons` as well; unlock, set and del need `--allow-child-process` too'
       : 'start node without `--no-addons`';
-    return { message: 'this process of node does not allow addons', hint };
+    return { message: 'this Node process does not allow addons', hint };
   }
   const packages = path.dirname(root);
   if (directory === null && !bundled && !mayRead(packages)) return unreadable(packages);
@@ -81,7 +81,7 @@ function explain(cause, { name, directory, root, bundled, installed, repair, per
 function refusedByLoader(text, file, mountinfo, repair) {
   if (/Operation not permitted|failed to map segment|Permission denied/.test(text)) {
     const { point, options } = mountOptions(file, mountinfo);
-    if (options.includes('noexec')) return { message: `${file} is on a file system that nothing may be executed from: ${point} is mounted noexec`, hint: elsewhere(point) };
+    if (options.includes('noexec')) return { message: `${file} is on a file system that allows no execution: ${point} is mounted noexec`, hint: elsewhere(point) };
     return { message: `the system does not let ${file} be executed: ${text}`, hint: 'a security module (SELinux, AppArmor) or the mode of the file forbids it' };
   }
   const version = /version [`'](GLIBC_[0-9.]+)' not found/.exec(text);

@@ -1,5 +1,5 @@
 'use strict';
-// Objects that `Object.prototype` has no say in: what a polluted one holds is no option, and a setter on it receives no value.
+// Objects independent of `Object.prototype`: a polluted one adds no option, and its setters receive no value.
 
 /** A copy of an object's own properties, without a prototype. */
 const own = (object) => ({ __proto__: null, ...object });

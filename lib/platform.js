@@ -92,7 +92,7 @@ function isBundled() {
 /** A published package has no npm/ directory: where there is one, this is a checkout and nothing else is meant. */
 const isCheckout = () => isThere(path.join(root, 'npm')) && !isBundled();
 
-/** The `node_modules/@keyrack` directories above, nearest first. As node looks for them, but by their place alone: require.resolve goes on in NODE_PATH and in the home, and a variable names no file to load. */
+/** The `node_modules/@keyrack` directories above, nearest first. As node looks for them, but only by path: require.resolve also looks in NODE_PATH and in the home, and a variable must not choose the file to load. */
 function* scopes() {
   for (let directory = root, above; directory !== above; above = directory, directory = path.dirname(directory)) {
     yield path.join(directory, 'node_modules', '@keyrack');

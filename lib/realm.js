@@ -7,7 +7,7 @@ const { own } = require('./own.js');
 // Every variable keyrack's client reads. They are read one by one: listing an environment costs more than a whole get.
 const NAMES = ['HOME', 'XDG_RUNTIME_DIR', 'KEYRACK_INVOKED_AS', 'KEYRACK_MEMORY', 'KEYRACK_REQUIRE_SESSION', 'KEYRACK_STRICT_ENV', 'SUDO_UID'];
 
-// What says which repositories of other users are accepted, beside git's files in HOME. Read only when one has been refused.
+// Variables that decide which repositories of other users are accepted, besides git's files in HOME. Read only after one was refused.
 const OWNERSHIP = ['KEYRACK_SAFE_DIRECTORY', 'XDG_CONFIG_HOME', 'GIT_CONFIG_GLOBAL', 'GIT_CONFIG_SYSTEM', 'GIT_CONFIG_NOSYSTEM'];
 
 const INVOCATIONS = ['keyrack', 'npx keyrack', 'pnpm keyrack', 'yarn keyrack', 'rhx keyrack'];

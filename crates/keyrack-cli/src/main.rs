@@ -28,7 +28,7 @@ use keyrack_sys::protection;
 use outer::Outer;
 
 fn main() -> ExitCode {
-    // Before anything is read: whatever holds a secret later is then out of a debugger's reach.
+    // Before anything is read, so a debugger cannot read what holds a secret later.
     let protected = protect();
     let args: Vec<OsString> = std::env::args_os().collect();
     if args.len() == 2 && args[1] == command::run::DRAIN && keyrack_sys::drain::run() {
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     )
 }
 
-/// Keeps debuggers out, and refuses to go on under one that another login session brought.
+/// Protects this process from debuggers, and fails under a debugger of another login session.
 fn protect() -> Result<(), Problem> {
     let failed = |error: io::Error| {
         Problem::new(ErrorCode::Io, format!("cannot protect this process from debuggers: {error}"))

@@ -75,7 +75,7 @@ pub(crate) fn explain(
             let version = word.filter(|word| *word == "version" && called.is_empty()).map(|_| "--version");
             let other = version.or_else(|| word.and_then(|word| other_name(word, called))).or(near);
             hint = other.map(|other| format!("did you mean {other}?"));
-            // A word that is near no command may be a secret.
+            // A word that resembles no command may be a secret.
             word.filter(|_| hint.is_some())
                 .map_or_else(|| "no such command".to_owned(), |word| format!("there is no command {word}"))
         }

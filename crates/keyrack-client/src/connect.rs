@@ -137,7 +137,7 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Problem> {
         pid_levels: reading.pid_levels,
         uid_map: reading.uid_map.as_deref().map_err(|errno| *errno),
         alive: reading.alive,
-        // A server in the initial namespace is none that a sandbox put up.
+        // A server in the initial namespace was not started in a sandbox.
         allowed: Allowed::InitialUser,
     };
     let boundary = match decide(&facts) {
@@ -154,8 +154,8 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Problem> {
     Ok(Server { pidfd: reading.pidfd.ok(), pid: reading.pid, boundary, program })
 }
 
-/// The error for a server that is refused, or that cannot be verified from this sandbox. One that cannot be seen where `/proc` hides
-/// processes may be our own daemon, which hides itself from debuggers.
+/// Error for a server that is refused, or that cannot be verified from this sandbox. A server that
+/// `/proc` hides may be our own daemon, because the daemon is not dumpable.
 fn untrusted(refusal: Refusal, own: &Namespaces, place: &Place) -> Problem {
     if let Some(sandbox) = sandbox_of(refusal, own) {
         return sandbox.problem();
@@ -180,7 +180,7 @@ fn untrusted(refusal: Refusal, own: &Namespaces, place: &Place) -> Problem {
     ))
 }
 
-/// The sandbox of this process, if that is what keeps it from the server.
+/// Returns the sandbox of this process, if the sandbox is why the server refuses it.
 fn sandbox_of(refusal: Refusal, own: &Namespaces) -> Option<Sandbox> {
     match refusal {
         Refusal::OwnProc => Some(Sandbox::ForeignProc),

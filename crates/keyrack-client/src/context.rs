@@ -117,7 +117,7 @@ impl Context {
     }
 }
 
-/// Memory that a probe asks for, in bytes: the least that a daemon needs.
+/// Memory that a probe requests, in bytes: the minimum that a daemon needs.
 const PROBED: usize = 1024 * 1024;
 
 /// What a caller demands of a daemon.
@@ -130,8 +130,8 @@ pub struct Demands {
 }
 
 impl Demands {
-    /// Returns the hint for a daemon that cannot tell login sessions apart. `names_peers`: the kernel hands out the process behind
-    /// a connection.
+    /// Returns the hint for a daemon that cannot tell login sessions apart. `names_peers`: the
+    /// kernel identifies the process at the other end of a connection.
     pub fn session_hint(names_peers: bool) -> &'static str {
         if names_peers {
             "no daemon can here: log in in a way that creates a login session (ssh, a display manager, `machinectl shell`), or unset KEYRACK_REQUIRE_SESSION"

@@ -36,7 +36,7 @@ pub struct Outcome {
     pub problem: Option<Problem>,
 }
 
-/// Relocks. Without a daemon, or a place for one, there is nothing to do.
+/// Relocks. Does nothing without a daemon or a runtime directory.
 ///
 /// # Errors
 /// Those of [`relock_slugs`], of [`crate::daemon::connect`] and of the daemon.

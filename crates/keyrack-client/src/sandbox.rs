@@ -1,10 +1,10 @@
-//! Namespaces of this process, and what to tell it where they keep it from the daemon.
+//! Namespaces of this process, and the errors where they prevent a connection to the daemon.
 
 use keyrack_core::peer::{is_initial, is_own_uid_known};
 use keyrack_core::{ErrorCode, Problem};
 use keyrack_sys::{peer, user};
 
-/// Namespaces of this process, as they count for who can be told from whom.
+/// Namespaces of this process, as far as authentication depends on them.
 #[derive(Clone, Debug)]
 pub struct Namespaces {
     /// `true` if `/proc` numbers processes as this pid namespace does.
@@ -54,7 +54,7 @@ impl Namespaces {
         is_initial(self.uid_map())
     }
 
-    /// What keeps this process from verifying any daemon, or from being one.
+    /// Returns the sandbox in which this process cannot verify a daemon, nor run as one.
     pub fn unusable(&self) -> Option<Sandbox> {
         if !self.own_proc {
             return Some(Sandbox::ForeignProc);
@@ -64,7 +64,7 @@ impl Namespaces {
 }
 
 impl Sandbox {
-    /// What is the case, in a sentence.
+    /// Description of the sandbox, as the text of an error.
     pub fn sentence(self) -> &'static str {
         match self {
             Sandbox::ForeignProc => {
@@ -82,7 +82,7 @@ impl Sandbox {
         }
     }
 
-    /// What to do, in a sentence.
+    /// Hint of the error.
     pub fn hint(self) -> &'static str {
         match self {
             Sandbox::ForeignProc | Sandbox::UnknownUser | Sandbox::PidNamespace => {
@@ -94,13 +94,14 @@ impl Sandbox {
         }
     }
 
-    /// The error of whoever asks the daemon all the same.
+    /// Error for a caller in this sandbox.
     pub fn problem(self) -> Problem {
         Problem::new(ErrorCode::Sandboxed, self.sentence()).hint(self.hint())
     }
 }
 
-/// The error for a process that the daemon refused: its sandbox, if it is in one that shows.
+/// Error for a process that the daemon refused. Names the sandbox if there is one that this process
+/// can detect.
 pub(crate) fn refused() -> Option<Problem> {
     (!Namespaces::read().is_initial_user()).then(|| Sandbox::UserNamespace.problem())
 }

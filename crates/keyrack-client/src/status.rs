@@ -12,9 +12,10 @@ use crate::session::{Greeting, HeldKey, Holdings};
 pub struct Status {
     /// Whose rack.
     pub owner: Owner,
-    /// Where its socket is, or would be; `None` where the runtime directory is missing or unusable.
+    /// Path of its socket, which may not exist. `None` if the runtime directory is missing or
+    /// unusable.
     pub place: Option<Place>,
-    /// The reason there is no place for a socket.
+    /// Reason why there is no path for a socket.
     pub problem: Option<Problem>,
     /// Its daemon; `None` when none runs.
     pub running: Option<Running>,

@@ -117,7 +117,7 @@ codes! {
     EmptySecret = "empty_secret", 2;
     /// The secret is larger than keyrack carries.
     SecretTooLarge = "secret_too_large", 2;
-    /// A value, or all of them together, is larger than the variables of a process can be.
+    /// A value, or all values together, exceed the kernel's limits on variables.
     ValueTooLarge = "value_too_large", 2;
     /// The credential that a key holds has expired.
     CredentialExpired = "credential_expired", 2;
@@ -152,7 +152,7 @@ codes! {
     Lost = "lost", 2;
     /// A file of a vault is damaged.
     VaultCorrupt = "vault_corrupt", 2;
-    /// A file of a vault is whole and not the one that the host manifest names.
+    /// A file of a vault is valid, but is not the one that the host manifest names.
     VaultMismatch = "vault_mismatch", 2;
     /// An answer from a person is needed and nobody can be asked.
     PromptNeeded = "prompt_needed", 2;
@@ -183,7 +183,7 @@ codes! {
     SessionMismatch = "session_mismatch", 2;
     /// The daemon's boundary or memory is weaker than the caller demands.
     BoundaryWeak = "boundary_weak", 2;
-    /// The kernel is older than any that the daemon runs on.
+    /// The kernel is older than the daemon supports.
     KernelTooOld = "kernel_too_old", 2;
     /// The process runs in a namespace in which users or processes cannot be told apart, or that the daemon does not serve.
     Sandboxed = "sandboxed", 2;

@@ -41,7 +41,7 @@ pub fn check(secret: &[u8], mech: &Mechanism) -> Result<(), Vec<String>> {
     }
 }
 
-/// Returns `true` if a long-lived token is a word of `text`, which is looked at as it is.
+/// Returns `true` if a long-lived token is a word of `text`, without decoding.
 pub(crate) fn holds_token(text: &str) -> bool {
     tokens::in_words(text.as_bytes()).is_some()
 }

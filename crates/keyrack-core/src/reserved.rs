@@ -1,5 +1,5 @@
 //! Names of environment variables that belong to shells, loaders and interpreters. A key of such a
-//! name would break or steer what it is given to.
+//! name would break or control the program that gets it.
 
 /// Owner of a variable that no key may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub enum Reserved {
     /// Shells set it themselves: an assignment fails, or changes the shell. To other programs it
     /// means nothing.
     Shell,
-    /// Programs find by it what they load or run.
+    /// Programs use it to find what they load or run.
     Loader,
 }
 

@@ -1,11 +1,11 @@
 //! Characters of a secret that are most likely there by mistake: byte order marks, carriage
 //! returns, invisible characters, outer white space.
 //!
-//! keyrack stores what it is given, so it neither removes nor hides them: a `set` names them.
+//! keyrack stores a secret as it is, so `set` names these characters and does not remove them.
 
 use std::fmt;
 
-/// A property of a secret that a person should know of. Never quotes the secret.
+/// Property of a secret that is likely a mistake. Never quotes the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Irregularity {

@@ -49,7 +49,7 @@ use window::Window;
 pub use members::{LINE, MEMBER, Text, lines, members};
 pub use patterns::Patterns;
 
-/// Shortest key that is masked, in bytes. A shorter one would be found everywhere.
+/// Shortest key that is masked, in bytes. Shorter ones occur in too many other words.
 pub const MIN: usize = 4;
 
 /// What stands in the place of a secret.

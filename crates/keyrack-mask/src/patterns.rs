@@ -16,7 +16,7 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// Patterns for every form of these keys. `hash_key` is random, and known to nobody else.
+    /// Patterns for every form of these keys. `hash_key` is random and secret.
     pub fn new(keys: impl IntoIterator<Item: AsRef<[u8]>>, hash_key: &[u8; 32]) -> Self {
         let hasher = Hasher::new(hash_key);
         let mut forms = Forms::default();

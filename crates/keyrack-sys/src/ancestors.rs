@@ -1,5 +1,5 @@
-//! The processes that started this one, and which of them reads its output: what they say of
-//! themselves, for hints and defaults. It decides nothing of who may do what.
+//! Ancestors of this process, and the one that reads its output. Processes can forge these facts,
+//! so they serve for hints and defaults, never for authorization.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -10,10 +10,10 @@ use nix::unistd::{Pid, getppid};
 
 use crate::proc;
 
-/// The most processes that are looked at: a chain as long has another reason to end.
+/// Most ancestors that are read.
 const LONGEST: usize = 32;
 
-/// The most descriptors of a process that are looked at.
+/// Most descriptors of a process that are read.
 const MOST_DESCRIPTORS: usize = 4096;
 
 /// One of the processes that started this one.
@@ -68,7 +68,7 @@ fn kind(file: &FileStat) -> SFlag {
 fn holds_read_end(pid: Pid, pipe: &str) -> bool {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     descriptors.take(MOST_DESCRIPTORS).flatten().any(|entry| {
-        // The link's own mode tells how it was opened (proc_pid_fd(5)).
+        // The mode of the link shows how the file was opened (proc_pid_fd(5)).
         fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == pipe)
             && fs::symlink_metadata(entry.path()).is_ok_and(|link| link.mode() & 0o400 != 0)
     })
@@ -86,7 +86,7 @@ fn stat(pid: Pid) -> Option<Stat> {
 }
 
 fn parse(text: &[u8]) -> Option<Stat> {
-    // The name is in parentheses and may have some of its own.
+    // The name is in parentheses, and may contain parentheses.
     let open = text.iter().position(|&byte| byte == b'(')?;
     let close = text.iter().rposition(|&byte| byte == b')')?;
     let comm = String::from_utf8_lossy(text.get(open + 1..close)?).into_owned();

@@ -1,7 +1,8 @@
-//! Files below a directory that may be others', opened so that nothing leads out of it: every name on the way is opened separately, relative to
-//! the descriptor of the directory before it, and symbolic links are followed by hand. What is told of a file and of the way to it is told of
-//! opened descriptors, so a name that is swapped meanwhile changes nothing. As `openat2(2)` with `RESOLVE_BENEATH`, which older kernels and some
-//! sandboxes lack.
+//! Files below a directory that may be others', opened so that nothing leads out of it: every name
+//! on the way is opened separately, relative to the descriptor of the directory before it, and
+//! symbolic links are followed by hand. All facts about a file and its path come from opened
+//! descriptors, so a name that is swapped meanwhile has no effect. As `openat2(2)` with
+//! `RESOLVE_BENEATH`, which older kernels and some sandboxes lack.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -46,7 +47,7 @@ pub struct Opened {
     pub way: Vec<(PathBuf, u32)>,
 }
 
-/// Why a file below a directory could not be opened.
+/// Error of opening a file below a directory.
 #[derive(Debug)]
 pub enum BeneathError {
     /// There is none.
@@ -79,13 +80,13 @@ impl Root {
         Ok(Root { path: path.to_owned(), fd, id: id(&found), owner: found.st_uid })
     }
 
-    /// Where it was opened.
+    /// Path that it was opened at.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which directory it is.
+    /// Id of the directory.
     #[must_use]
     pub fn id(&self) -> FileId {
         self.id
@@ -109,10 +110,10 @@ impl Root {
         }
     }
 
-    /// Opens the regular file at a path below the directory. Nothing else is opened for reading: a pipe or a device is only looked at.
+    /// Opens the regular file at a path below the directory. Nothing else is opened for reading: a
+    /// pipe or a device is not read.
     ///
-    /// # Errors
-    /// What is wrong with the path, or was on it.
+    /// # Errors Those of the path and of the files on it.
     pub fn open_file(&self, path: &Path) -> Result<Opened, BeneathError> {
         let mut walk =
             Walk { root: self, dirs: Vec::new(), way: Vec::new(), left: VecDeque::new(), links: 0 };
@@ -121,7 +122,7 @@ impl Root {
     }
 }
 
-/// A way that is gone name by name.
+/// Walk along a path, name by name.
 struct Walk<'r> {
     root: &'r Root,
     /// The directories from the root down to where the walk is, with their names.
@@ -201,7 +202,8 @@ impl Walk<'_> {
         self.lead_on(target.as_bytes())
     }
 
-    /// Opens the last name. What is opened may be another file than the one that was looked at: it is what counts.
+    /// Opens the last name. The opened file may be another one than the one that was checked; the
+    /// opened one counts.
     fn open(mut self, name: &OsStr) -> Result<Opened, BeneathError> {
         let flags =
             OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -227,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    /// What became of opening a path: the file's text, or the error's name.
+    /// Result of opening a path: the file's text, or the error's name.
     fn opened(root: &Root, path: &str) -> String {
         match root.open_file(Path::new(path)) {
             Ok(mut opened) => {

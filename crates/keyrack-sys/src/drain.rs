@@ -1,7 +1,8 @@
-//! A process that reads and discards output, so that its writer can go on.
+//! Process that reads and discards output, so that its writer can continue.
 //!
-//! A process that a masked command leaves in the background writes into our pipe or pseudo-terminal. If we closed our end, its next write would
-//! end it. The reader that stays is a program of its own: it has none of our memory, so none of the keys, and what it reads goes nowhere.
+//! A process that a masked command leaves in the background writes into our pipe or
+//! pseudo-terminal. If we closed our end, its next write would kill it. The reader is a separate
+//! program: it has none of our memory, so none of the keys, and discards what it reads.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,8 +19,9 @@ use crate::spawn::{detached_with, passed, ready_pipe};
 /// The most that is read at once, in bytes.
 const CHUNK: usize = 16 * 1024;
 
-/// Starts `program`, which is to call [`run`] when it finds `argument` alone on its command line, as the reader of `sources`. It has its own
-/// session, an empty environment, and nothing else of ours open. Returns when it reads.
+/// Starts `program` as the reader of `sources`. It must call [`run`] when `argument` is its only
+/// argument. It has its own session, an empty environment and none of our other descriptors.
+/// Returns when it reads.
 ///
 /// # Errors
 /// Those of [`detached_with`].

@@ -74,8 +74,8 @@ pub fn append_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a regular file to write at its end, whoever owns it, and creates it with mode 0600 if it is missing. A symbolic link is not
-/// followed. Never waits.
+/// Opens a regular file of any owner for appending, and creates it with mode 0600 if it is missing.
+/// A symbolic link is not followed. Never waits.
 ///
 /// # Errors
 /// As [`append_private`], but for owner and mode; [`io::ErrorKind::NotFound`] for a missing directory.

@@ -1,6 +1,7 @@
-//! What this process was started with and has changed: Rust's runtime ignores `SIGPIPE` before `main`, and puts `/dev/null` in the place of a
-//! standard stream that was closed; [`crate::protection`] lowers the limit on core dumps. A program that hands on its own place (`exec`) hands
-//! on what it got, not what became of it.
+//! State that this process was started with and has changed: Rust's runtime ignores `SIGPIPE`
+//! before `main`, and puts `/dev/null` in the place of a standard stream that was closed;
+//! [`crate::protection`] lowers the limit on core dumps. A program that hands on its own place
+//! (`exec`) hands on what it got, not what became of it.
 //!
 //! Looked at before the runtime begins, by a function of the program's initialisers; it only asks, and changes nothing.
 #![expect(unsafe_code, reason = "a function among the program's initialisers, and the system calls it makes")]

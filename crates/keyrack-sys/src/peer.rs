@@ -20,7 +20,7 @@ use crate::proc;
 /// Most bytes ever read of a `sessionid` file. A real one has at most 10 digits.
 const SESSION_BYTES: usize = 64;
 
-/// Most bytes ever read of a `uid_map` file: the kernel hands out no more in one read. A line has at
+/// Most bytes ever read of a `uid_map` file: the kernel returns no more in one read. A line has at
 /// most [`UID_MAP_LINE`] bytes, so what is longer than 123 lines cannot be told from what was cut.
 const UID_MAP_BYTES: usize = 4096;
 const UID_MAP_LINE: usize = 33;
@@ -28,8 +28,9 @@ const UID_MAP_LINE: usize = 33;
 /// Processes that a [`PeerReader`] remembers.
 const REMEMBERED: usize = 256;
 
-/// What the kernel says of a peer. The facts are those of one instant only if `alive` is true: it was asked last.
-/// What is read by the peer's number is `Err(0)` where it was not read, or not while the peer was known to live.
+/// What the kernel says of a peer. The facts are those of one instant only if `alive` is true: it
+/// was asked last. Facts about the process that connected. A fact is `Err(0)` if it was not read,
+/// or if the peer was not known to be alive when it was read.
 #[derive(Debug)]
 pub struct Reading {
     /// `true` if `/proc` numbers processes as our own pid namespace does. If not, nothing is looked up in it.
@@ -47,7 +48,8 @@ pub struct Reading {
     pub pid_levels: Result<usize, i32>,
     /// Raw content of `/proc/<pid>/uid_map`, or the errno of reading it; `EFBIG` for one over 123 lines.
     pub uid_map: Result<Vec<u8>, i32>,
-    /// Whether the pidfd said, after all of this was read, that the opener lives. True when there is no pidfd.
+    /// `true` if the pidfd showed the opener alive after all of this was read, or if there is no
+    /// pidfd.
     pub alive: bool,
 }
 
@@ -126,7 +128,7 @@ impl PeerReader {
         reading
     }
 
-    /// Where a process is remembered, and under which inode.
+    /// Returns the slot that remembers a process, and its inode.
     fn place_of(&self, pidfd: &Pidfd) -> Option<(&Cell<u64>, u64)> {
         let known = self.same_pid_namespace.as_deref()?;
         let inode = fstat(pidfd.as_fd()).ok()?.st_ino;
@@ -141,7 +143,7 @@ impl Default for PeerReader {
     }
 }
 
-/// Checks that the kernel hands out the process behind a connection, by a connection of our own.
+/// Checks that the kernel has `SO_PEERPIDFD`, on a connection to ourselves.
 ///
 /// # Errors
 /// The errno of `SO_PEERPIDFD` (`ENOPROTOOPT`: the kernel has no such option), or of making a socket.
@@ -150,8 +152,8 @@ pub fn pidfd_support() -> Result<(), i32> {
     getsockopt(&one, PeerPidfd).map(drop).map_err(code)
 }
 
-/// Whether `/proc` numbers processes as our own pid namespace does. Not so where a namespace was entered without a
-/// `/proc` of its own.
+/// Returns `true` if `/proc` belongs to our pid namespace. It does not in a namespace that was
+/// entered without mounting its `/proc`.
 #[must_use]
 pub fn own_proc() -> bool {
     proc::numbers_are_ours()
@@ -206,7 +208,7 @@ fn read_uid_map(path: std::fmt::Arguments<'_>) -> Result<Vec<u8>, i32> {
     Ok(map.to_vec())
 }
 
-/// The same as [`Pidfd::levels`] for a kernel that hands out no pidfds.
+/// The same as [`Pidfd::levels`] for a kernel without `SO_PEERPIDFD`.
 fn levels_by_status(pid: i64) -> Result<usize, i32> {
     let status = proc::read_status(format_args!("{pid}/status")).map_err(code)?;
     proc::pid_levels(&status, pid).ok_or(0)

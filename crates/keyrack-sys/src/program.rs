@@ -238,7 +238,8 @@ mod tests {
         }
     }
 
-    /// What is as large as allowed the kernel takes; with one byte more in a variable, or 4 KiB more in all, it does not.
+    /// The kernel accepts the allowed size. It refuses one byte more in a variable, or 4 KiB more
+    /// in all.
     #[test]
     fn what_is_within_the_limits_can_be_executed() {
         let ran = |lens: &[usize]| {

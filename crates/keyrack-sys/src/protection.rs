@@ -1,6 +1,7 @@
-//! Protection of a command that holds secrets while it runs: debuggers of its own user cannot look into it, and it leaves no
-//! core dump. Unlike the hardening of a daemon ([`crate::harden`]) it is not passed on: a program that is executed becomes
-//! dumpable again (`PR_SET_DUMPABLE(2const)`), and finds the core limit that this process was started with.
+//! Protection of a command that holds secrets while it runs: debuggers of its own user cannot read
+//! it, and it leaves no core dump. Unlike the hardening of a daemon ([`crate::harden`]) it is not
+//! passed on: a program that is executed becomes dumpable again (`PR_SET_DUMPABLE(2const)`), and
+//! finds the core limit that this process was started with.
 #![expect(unsafe_code, reason = "setrlimit between clone and exec, and std's pre_exec")]
 
 use std::io;
@@ -15,15 +16,16 @@ use crate::{harden, peer};
 /// ENOENT: this kernel has no login sessions.
 const ENOENT: i32 = 2;
 
-/// Tries to identify a tracer that ends while it is looked at.
+/// Attempts to identify a tracer that may exit meanwhile.
 const TRIES: usize = 100;
 
 static LOWERED: AtomicBool = AtomicBool::new(false);
 /// Soft RLIMIT_CORE before it was lowered; only valid while `LOWERED` is set.
 static CORE_LIMIT: AtomicU64 = AtomicU64::new(0);
 
-/// Makes the process not dumpable, and its soft limit on core dumps 0. The hard limit stays, so that [`restore_core_limit`] can
-/// undo it. To be called first thing in `main`: until then the process is as open as any.
+/// Makes the process not dumpable, and its soft limit on core dumps 0. The hard limit stays, so
+/// that [`restore_core_limit`] can undo it. Call it first in `main`: until then the process is not
+/// protected.
 ///
 /// # Errors
 /// Those of `prctl(2)` and `setrlimit(2)`; when the kernel left the process dumpable.
@@ -75,10 +77,12 @@ pub fn unprotect(command: &mut Command) -> &mut Command {
     }
 }
 
-/// Returns the process that traces this one (`ptrace(2)`) from another login session, if there is one. Where the kernel has no
-/// login sessions there is none. To be asked after [`protect`], which lets no further one in.
+/// Returns the process that traces this one (`ptrace(2)`) from another login session, if there is
+/// one. Where the kernel has no login sessions there is none. Call it after [`protect`], which
+/// keeps out further tracers.
 ///
-/// A tracer outside of our pid namespace is not seen: the kernel shows it as none (`proc_pid_status(5)`).
+/// A tracer outside our pid namespace is not visible: the kernel shows it as none
+/// (`proc_pid_status(5)`).
 ///
 /// # Errors
 /// When `/proc/self` cannot be read.

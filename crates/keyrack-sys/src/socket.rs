@@ -41,7 +41,8 @@ pub struct Sender {
 /// `ENAMETOOLONG` before anything else is touched when the path is over [`PATH_BYTES`]; `EADDRINUSE` when any file has
 /// this name already, a dangling link included.
 ///
-/// Whatever is sent to an accepted connection, even before it is accepted, has its sender noted: see [`receive`].
+/// The kernel records the sender of all bytes on an accepted connection, including those sent
+/// before it was accepted: see [`receive`].
 pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
     static UMASK: Mutex<()> = Mutex::new(());
     let address = address(path)?;
@@ -71,7 +72,8 @@ pub fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
     Ok(UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
-/// Has the kernel note who sends what is read of a socket, for [`receive`] (`SO_PASSCRED`). Accepted connections inherit it.
+/// Makes the kernel record the sender of each read of a socket, for [`receive`] (`SO_PASSCRED`).
+/// Accepted connections inherit it.
 ///
 /// # Errors
 /// Those of `setsockopt(2)`.
@@ -79,9 +81,9 @@ pub fn note_senders(socket: &impl AsFd) -> io::Result<()> {
     Ok(setsockopt(socket, PassCred, &true)?)
 }
 
-/// Reads what has come, at most what `into` has room for, and who sent it. One read never has bytes of two senders: it ends
-/// where the sender changes. `None` where the kernel noted nobody, and at the end of the stream. Descriptors that were sent
-/// along are closed unseen.
+/// Reads what has come, at most what `into` has room for, and who sent it. One read never has bytes
+/// of two senders: it ends where the sender changes. `None` if the kernel recorded no sender, and
+/// at the end of the stream. Descriptors that were sent along are closed.
 ///
 /// # Errors
 /// As `recvmsg(2)`; `EAGAIN` when nothing has come yet.
@@ -166,8 +168,8 @@ pub fn wait_hung_up(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
     wait(fd, PollFlags::empty(), timeout)
 }
 
-/// Waits until a read on one of two descriptors would not block, and says of each whether that is so. Neither when `timeout` is over, or when
-/// a signal comes.
+/// Waits until a read on one of two descriptors would not block. Returns `true` for each such
+/// descriptor; both are `false` after `timeout` or a signal.
 ///
 /// # Errors
 /// Those of `ppoll(2)`.
@@ -184,7 +186,7 @@ pub fn wait_readable_either(
     }
 }
 
-/// Returns of each of two descriptors whether a read on it would not block now. Never waits.
+/// Returns, for each of two descriptors, `true` if a read on it would not block now. Never waits.
 ///
 /// # Errors
 /// Those of `ppoll(2)`.

@@ -27,7 +27,7 @@ pub const READY_FD: RawFd = 3;
 /// Most descriptors that a started program can be handed besides.
 pub const MAX_PASSED: usize = 2;
 
-/// Where it finds the first of them.
+/// Number of the first of them in the started program.
 const FIRST_PASSED: RawFd = READY_FD + 1;
 
 /// How many signals the kernel has (`signal(7)`).

@@ -65,7 +65,7 @@ impl Settings {
         self
     }
 
-    /// What these settings say, to be compared.
+    /// Modes in these settings, in a form that can be compared.
     pub(crate) fn modes(&self) -> Modes {
         let mut modes = [0; FIELDS];
         modes[INPUT] = self.0.c_iflag;
@@ -104,7 +104,7 @@ impl Modes {
     }
 }
 
-/// What a program has changed on its own terminal, laid over the modes of another one.
+/// Changes that a program made on its own terminal, applied to the modes of another one.
 ///
 /// Only differences from the initial modes are carried over, each once. When the program takes one back, the other terminal gets what it
 /// had there before, unless that was changed meanwhile. Everything else on it is left alone.
@@ -115,7 +115,7 @@ pub(crate) struct Overlay {
     carried: Modes,
     /// The bits in which `carried` differs from `initial`.
     changed: [libc::tcflag_t; FIELDS],
-    /// What the other terminal had in those bits.
+    /// Bits of the other terminal before the change.
     before: [libc::tcflag_t; FIELDS],
 }
 

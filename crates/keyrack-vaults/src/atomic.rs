@@ -55,7 +55,7 @@ fn unsafe_file(path: &Path, why: &str) -> Problem {
     Problem::new(ErrorCode::FileUnsafe, format!("refused to use {}: {why}", path.display()))
 }
 
-/// A file of another user's. To move it away would take that user's keys away.
+/// A file of another user. Moving it away would remove that user's keys.
 fn foreign(path: &Path, owner: u32, us: u32) -> Problem {
     let problem = unsafe_file(path, &format!("it belongs to uid {owner}, not to uid {us}"));
     match (owner, us) {

@@ -1,8 +1,8 @@
 //! The vault os.secure: one age file for each key, encrypted to the recipients of the host manifest.
 //!
 //! The file holds the value and nothing else, as the files in use do, and its header is bound to
-//! the key. A new one takes the old one's place only after it was opened and compared, where an
-//! identity at hand can; no plaintext is ever written.
+//! the key. A new file replaces the old one only after it was opened and compared, if an available
+//! identity can open it. Plaintext is never written.
 
 use keyrack_core::host_manifest::Host;
 use keyrack_core::{ErrorCode, Fix, Mechanism, Owner, Problem, Slug, VaultId};
@@ -159,7 +159,8 @@ fn does_not_open(path: &std::path::Path, slug: &Slug, owner: &Owner, fault: Faul
         Fault::TooLarge => too_large(format!("the file of {slug}, {}", path.display()), MAX_SECRET).of(slug),
         Fault::Identity(mut problem) => {
             if problem.code == ErrorCode::NoIdentity {
-                problem.message = format!("no available identity opens the file of {slug}, {}", path.display());
+                problem.message =
+                    format!("no available identity opens the file of {slug}, {}", path.display());
             }
             problem.of(slug)
         }

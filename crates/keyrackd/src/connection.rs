@@ -36,7 +36,7 @@ const TURN: u32 = 16;
 /// What reading came to.
 enum Came {
     Bytes,
-    /// Bytes that another process sent than the one that opened the connection.
+    /// Bytes of a process other than the one that opened the connection.
     Foreign,
     End,
     TooLate,
@@ -97,7 +97,7 @@ pub(crate) fn begin(
 pub(crate) enum First {
     /// Its request, of which some may have come.
     Serve,
-    /// A request that came from another process than the opener.
+    /// Request of a process other than the one that opened the connection.
     Refuse,
     /// The rest of its last reply, of which so many bytes are out.
     Finish(Answer, usize),
@@ -305,8 +305,9 @@ impl Connection {
     }
 }
 
-/// Whether the process that opened the connection has ended since it was met. A first request that was there at once is that
-/// of a process just found alive; one that was waited for, and every `further` one, may come from whoever was left the descriptor.
+/// Returns `true` if the process that opened the connection has exited since it was accepted. A
+/// first request that was there at once came from a process just found alive. One that was waited
+/// for, and every `further` one, may come from a process that inherited the descriptor.
 fn is_orphaned(opener: &Opener, line: &mut Line, further: bool) -> bool {
     if !further && !line.has_waited() {
         return false;
@@ -337,7 +338,7 @@ pub(crate) async fn turn_away(daemon: Rc<Daemon>, stream: UnixStream) {
     }
 }
 
-/// All that a stranger is told.
+/// The whole answer to a refused caller.
 fn refuse_stranger(protocol: Option<Protocol>) -> Answer {
     match protocol {
         Some(Protocol::Native) => native::refuse(ErrorCode::SessionMismatch.as_str(), Refusal::TOLD),

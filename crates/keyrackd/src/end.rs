@@ -101,7 +101,8 @@ impl Signals {
     }
 }
 
-/// Ends a daemon that holds no key, that nobody has asked for `timeout` and that has no request in flight, looking each `check`.
+/// Ends a daemon that holds no key, has had no request for `timeout` and has none in flight. Checks
+/// every `check`.
 pub(crate) async fn watch_idleness(daemon: Rc<Daemon>, timeout: Duration, check: Ticks) {
     loop {
         check.next().await;

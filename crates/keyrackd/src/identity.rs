@@ -38,21 +38,21 @@ pub(crate) struct Own {
 pub(crate) struct Opener {
     /// Holds the process that opened the connection; `None` on a kernel that has no such handle.
     pidfd: Option<Pidfd>,
-    /// Its number. Held by the pidfd, it is nobody else's while the opener lives.
+    /// Its pid. While the pidfd is open and the opener lives, no other process has it.
     pub(crate) pid: i64,
     uid: u32,
 }
 
 impl Opener {
-    /// Whether the process that opened the connection still lives, by poll, and whether there is something to be read of `stream`, in one
-    /// system call. Without a pidfd the kernel can't say, and both are taken for true.
+    /// Returns two facts from one `ppoll(2)`: the process that opened the connection is alive, and
+    /// `stream` has something to read. Both are `true` without a pidfd.
     pub(crate) fn is_alive_beside(&self, stream: BorrowedFd<'_>) -> (bool, bool) {
         let Some(pidfd) = &self.pidfd else { return (true, true) };
         poll_readable(pidfd.as_fd(), stream).map_or((false, true), |(ended, readable)| (!ended, readable))
     }
 
-    /// Returns `true` if bytes were sent by the process that opened the connection, as the user it was. Bytes that the kernel noted no
-    /// sender of were not.
+    /// Returns `true` if bytes were sent by the process that opened the connection, as the same
+    /// user. Returns `false` if the kernel recorded no sender.
     pub(crate) fn is_sender(&self, sender: Option<Sender>) -> bool {
         sender == Some(Sender { pid: self.pid, uid: self.uid })
     }
@@ -89,7 +89,7 @@ impl Own {
         Own { allowed, ..self }
     }
 
-    /// Checks that there is somebody to compare callers with.
+    /// Checks that this process can authenticate callers.
     ///
     /// # Errors
     /// [`ErrorCode::Sandboxed`] where `/proc` is of another pid namespace, or our user namespace does not map us.
@@ -114,7 +114,7 @@ impl Own {
         Ok(())
     }
 
-    /// Namespaces that callers are kept to.
+    /// Namespaces that callers may be in.
     pub(crate) fn enforced(&self) -> Enforced {
         Enforced::of_own(self.uid_map(), self.allowed)
     }
@@ -131,12 +131,12 @@ impl Own {
         }
     }
 
-    /// Looks at a caller and judges it.
+    /// Authenticates a caller.
     pub(crate) fn meet(&self, socket: BorrowedFd<'_>) -> Result<Opener, Turned> {
         self.judge(self.reader.read(socket), self.allowed)
     }
 
-    /// Looks at the server of a connected socket and judges it, as a client does.
+    /// Authenticates the server of a connected socket, as a client does.
     pub(crate) fn meet_server(&self, socket: BorrowedFd<'_>) -> Result<Opener, Turned> {
         self.judge(self.reader.read(socket), Allowed::InitialUser)
     }

@@ -98,7 +98,7 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
     }
 }
 
-/// Goes the way of a start as far as the socket, and says how it went.
+/// Does everything that a start does up to the socket, and reports the result.
 fn check(pipe: &mut Option<PipeWriter>, var: &dyn Fn(&str) -> Option<OsString>) -> Result<(), Problem> {
     start::supported()?;
     let limits = start::harden(&start::kept(pipe.as_ref()))?;

@@ -233,8 +233,8 @@ fn attempt<T: Default>(mut read: impl FnMut() -> io::Result<T>) -> Option<T> {
     }
 }
 
-/// Whether what came of a read of `room` bytes means that nothing is left to read. Not so where a read ended before bytes of another
-/// sender: they are found when the opener is looked at again.
+/// Returns `true` if the result of a read of `room` bytes means that nothing is left to read. Bytes
+/// of another sender, where a read ends too, are found when the opener is checked again.
 pub(crate) fn is_drained(came: Option<usize>, room: usize) -> bool {
     came.is_none_or(|n| 0 < n && n < room)
 }

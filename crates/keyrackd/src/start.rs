@@ -72,7 +72,7 @@ pub fn hide() -> Result<(), Problem> {
     }
 }
 
-/// Refuses a kernel on which a daemon has never been run.
+/// Refuses a kernel that is too old.
 ///
 /// # Errors
 /// [`ErrorCode::KernelTooOld`], naming both versions.
@@ -108,7 +108,8 @@ fn able(limits: Limits) -> Result<(), Problem> {
     enough_files(limits.nofile)
 }
 
-/// Who this process is, if that can be told, and whom it is to serve.
+/// Returns the identity of this process and the callers it serves, or an error if it cannot
+/// authenticate callers.
 fn identity(settings: Settings) -> Result<Own, Problem> {
     let own = Own::read().allowing(settings.namespaces);
     own.check()?;

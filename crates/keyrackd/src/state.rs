@@ -145,8 +145,9 @@ impl Daemon {
         self.asked_ns.set((self.clock)().boot_ns);
     }
 
-    /// Whether nothing is held, nobody has asked for `window`, and no caller of ours has a request or a reply in flight. Each of
-    /// those has a deadline, so none keeps the daemon for long.
+    /// Returns `true` if no key is held, there was no request for `window`, and no accepted caller
+    /// has a request or a reply in flight. Each of those has a deadline, so none keeps the daemon
+    /// for long.
     pub(crate) fn is_idle(&self, window: Duration) -> bool {
         let (held, now) = self.unasked(|store, now| {
             store.expire(now);

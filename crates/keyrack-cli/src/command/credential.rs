@@ -15,7 +15,7 @@ use crate::output;
 /// The commands below `credential`.
 pub(crate) const NAMES: [&str; 4] = ["git", "docker", "aws", "kubectl"];
 
-/// The largest request, in bytes: far larger than any is.
+/// Largest request that is read, in bytes. Real requests are far smaller.
 const LARGEST: usize = 1 << 16;
 
 const EXAMPLES: &str = "\
@@ -226,7 +226,7 @@ impl DockerFlags {
                         let answer = docker::answer(&asked, &self.username, key)?;
                         output::print(&answer).map(|()| 0)
                     }
-                    // docker shows what is on stderr; other tools that use its helpers, what is on stdout.
+                    // docker shows stderr. Other tools that use docker's helpers show stdout.
                     Ok(Read::Missing(missing)) => refuse_aloud(&line::missing(&missing, outer.invocation)),
                     Err(problem) => refuse_aloud(&line::error(&problem, outer.invocation)),
                 }
@@ -301,7 +301,7 @@ impl KubectlFlags {
     }
 }
 
-/// No command changes a tool's settings: the flag that the hook needs is named instead.
+/// No command changes a tool's settings, so the error names the flag that the hook needs.
 fn mend_in_hook(answer: &mut Answer) {
     if let Attempt::Blocked { fix, .. } = &mut answer.attempt
         && fix.take_if(|fix| fix.allows_dangerous()).is_some()
@@ -313,7 +313,8 @@ fn mend_in_hook(answer: &mut Answer) {
 
 /// What the tool asks, which may hold a password of its own.
 ///
-/// A larger request than [`LARGEST`] is refused: the part that is not read may say something else.
+/// A larger request than [`LARGEST`] is refused: the part that is not read could change its
+/// meaning.
 fn requested() -> Result<Zeroizing<Vec<u8>>, Problem> {
     // One allocation of the final size, and room to see the end in: growing would leave copies behind.
     let mut asked = Zeroizing::new(Vec::with_capacity(LARGEST + 64));

@@ -104,7 +104,7 @@ fn secrets(from: &Origin, outer: &Outer) -> Result<Secret, Problem> {
     match from {
         Origin::Variable(name) => match outer.environment.filled(name) {
             Some(value) => Ok(Secret::copy_of(value.as_encoded_bytes())),
-            // Not repeated: somebody may have put the secrets themselves there.
+            // Not repeated: it may be the secrets themselves.
             None => Err(Problem::new(ErrorCode::Usage, "the variable that --from names is not set")
                 .hint("in GitHub Actions: env: { SECRETS_JSON: ${{ toJSON(secrets) }} }")),
         },

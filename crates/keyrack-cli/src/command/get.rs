@@ -162,7 +162,7 @@ pub(crate) fn warn(outer: &Outer, outcome: &Outcome) {
         let fix = Fix::command(["daemon", "restart"]).render(outer.invocation);
         outer.notice(&format!("an older TypeScript keyrack daemon answered; `{fix}` takes over from it"));
     }
-    // Where no daemon can be and the environment has answered, there is nothing to warn of.
+    // No warning if no daemon can run here and the environment has answered.
     let needless = |problem: &&Problem| {
         outcome.all_granted() && matches!(problem.code, ErrorCode::NoHome | ErrorCode::RuntimeDirMissing)
     };
@@ -172,7 +172,8 @@ pub(crate) fn warn(outer: &Outer, outcome: &Outcome) {
     outcome.manifest_faults.iter().for_each(|fault| outer.warn(fault));
 }
 
-/// Tells of each value that the environment has in place of a key of a stronger grade.
+/// Prints a notice for each value of the environment that is used in place of a key of a stronger
+/// grade.
 pub(crate) fn warn_of_weaker(outer: &Outer, outcome: &Outcome) {
     for answer in &outcome.answers {
         if let (Attempt::Granted { below_declared: true, .. }, Some(note)) = (&answer.attempt, &answer.note) {

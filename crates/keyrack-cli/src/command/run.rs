@@ -199,13 +199,14 @@ fn target(number: u8, stream: &(impl AsFd + IsTerminal)) -> Result<Option<Target
     Ok(Some(Target { fd, terminal: stream.is_terminal() }))
 }
 
-/// Leaves the streams that a process in the background has open to a reader of its own, so that this process can end.
+/// Starts a drain process for the streams that a background process has open, so that this process
+/// can exit.
 fn leave_running(outer: &Outer, streams: &[OwnedFd]) {
     if streams.is_empty() {
         return;
     }
     let sources: Vec<_> = streams.iter().map(AsFd::as_fd).collect();
-    // Deleted, as by an update, this program is still the one of this process.
+    // If an update deleted the program file, this path still names the program of this process.
     let start = |own: &Path| drain::start(own, DRAIN.as_ref(), &sources);
     let started = std::env::current_exe().and_then(|own| start(&own));
     match started.or_else(|_| start(Path::new("/proc/self/exe"))) {

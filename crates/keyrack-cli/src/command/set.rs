@@ -71,7 +71,7 @@ pub(crate) struct Flags {
     pub(crate) json: bool,
 }
 
-/// What `--json` prints: the entry of the host manifest, and the notices if there are any.
+/// Output of `--json`: the entry of the host manifest, and the notices if there are any.
 #[derive(Serialize)]
 struct Answer<'a> {
     #[serde(flatten)]

@@ -110,8 +110,8 @@ impl Flags {
     }
 }
 
-/// Bytes that the kernel will count of a program that the shell starts: our own arguments and
-/// variables with the exports among them.
+/// Bytes that the kernel counts for a program that the shell starts: the arguments and variables of
+/// this process, plus the exports.
 fn size_of_shell(outer: &Outer, exports: &[&Export]) -> usize {
     let inherited = outer
         .environment

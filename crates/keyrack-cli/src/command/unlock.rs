@@ -84,7 +84,8 @@ pub(crate) fn started(outer: &Outer, pid: Option<u32>) {
     }
 }
 
-/// Says what a person should know of a daemon that was just started: whom it serves beyond its namespaces, and what ends it.
+/// Prints notices about a daemon that was just started: the namespaces it serves besides its own,
+/// and the service that ends it.
 pub(crate) fn started_here(outer: &Outer) {
     started_in_service(outer);
     let allowed = outer.environment.text(ALLOW_NAMESPACES).and_then(Allowed::parse);
@@ -95,7 +96,7 @@ pub(crate) fn started_here(outer: &Outer) {
     }
 }
 
-/// Says that a daemon that was just started will not outlive the systemd service it is in.
+/// Prints that a daemon that was just started ends with the systemd service it runs in.
 fn started_in_service(outer: &Outer) {
     if let Some(service) = own_service() {
         outer.notice(&format!(

@@ -1,4 +1,4 @@
-//! What today's racks, manifests and scripts hold that a stricter keyrack could trip over.
+//! Contents of today's racks, manifests and scripts that a stricter keyrack could refuse.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

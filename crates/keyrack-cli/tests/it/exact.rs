@@ -1,4 +1,4 @@
-//! What a `set` stores of what it is given, by every way a secret comes in, and what it names.
+//! Secrets as `set` stores them, for every kind of input, and the notices about them.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The command in sandboxes: what an honest caller in one is told, and which are served.
+//! The command in sandboxes: the errors of honest callers, and the sandboxes that are served.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::scenario::World;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What an honest caller in a jail is told of it; the socket can be reached from each.
+/// Error of an honest caller in each sandbox. The socket can be reached from each.
 const JAILS: &[(&str, &str)] = &[
     ("unshare --pid --fork --mount-proc --", "in its own pid namespace"),
     ("unshare --pid --fork --", "without its own /proc"),

@@ -1,4 +1,5 @@
-//! What the protection of the command from debuggers must not take away: what its children find, and what works for an ordinary user.
+//! Behavior that the protection from debuggers must keep: limits of child processes, and input and
+//! output for an ordinary user.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;

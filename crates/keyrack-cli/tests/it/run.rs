@@ -188,8 +188,8 @@ fn prompt_is_shown_while_the_command_waits() {
     }
 }
 
-/// A key that comes in two writes is masked wherever it is cut, if the second comes in time. Of one that comes too late, what was shown is
-/// not more than the first.
+/// A key in two writes is masked for every cut, if the second write arrives in time. If it arrives
+/// too late, no more than the first is shown.
 #[test]
 fn slow_writer_shows_no_key() {
     if !can_run("slow_writer_shows_no_key", &[Need::Program("bash")]) {
@@ -216,7 +216,7 @@ fn slow_writer_shows_no_key() {
     }
 }
 
-/// What a person types is echoed key by key, whatever keys there are that begin with it.
+/// Typed text is echoed key by key, even if keys begin with it.
 #[test]
 fn each_typed_byte_is_echoed() {
     let needs = [Need::Program("script"), Need::Program("stty"), Need::Program("bash")];

@@ -21,7 +21,7 @@ struct Case {
     needs: &'static [Need],
     /// The command, for a shell.
     command: &'static str,
-    /// What is waited for, and then typed.
+    /// Output to wait for, and the input to type then.
     dialogue: &'static [(&'static str, &'static str)],
     exit: i32,
     /// Parts of what is shown, each with how often.

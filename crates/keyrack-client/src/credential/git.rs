@@ -46,7 +46,7 @@ impl Request {
             && (user.is_none() || username.is_none() || user == username)
     }
 
-    /// One line that says what was asked for and what the hook is for.
+    /// Line that names the requested host and the hosts of the hook.
     pub fn refused(&self, hosts: &[String], username: Option<&str>) -> String {
         let user = |user: Option<&str>| user.filter(|user| !user.is_empty()).map(|user| format!("{user}@"));
         let asked = format!(

@@ -1,4 +1,5 @@
-//! Failures of a credential helper, in one line each: tools show them between lines of their own, and kubectl seven times over.
+//! Errors of a credential helper, one line each. Tools show them among their own lines, and kubectl
+//! shows them seven times.
 
 use keyrack_core::{Attempt, Invocation, Problem};
 
@@ -8,7 +9,7 @@ use crate::render::text::clean;
 /// Longest part of what a tool asked for that is shown, in characters.
 const LONGEST: usize = 100;
 
-/// The keys that are missing, and for each the command that helps, else the hint.
+/// Lists the missing keys, each with its fix or hint.
 pub fn missing(answers: &[Answer], invocation: Invocation) -> String {
     let told: Vec<String> = answers.iter().map(|answer| one(answer, invocation)).collect();
     line(&told.join("; "))
@@ -21,7 +22,8 @@ pub fn error(problem: &Problem, invocation: Invocation) -> String {
     line(&format!("{}{}{}", problem.message, hint.unwrap_or_default(), fix.unwrap_or_default()))
 }
 
-/// A request that the helper was not set up for. `tool` asked for `asked`, which it may have from a stranger.
+/// Error for a request that the helper was not set up for. `asked` is untrusted: the tool may have
+/// it from a remote server.
 pub fn refused(tool: &str, asked: &str, is_for: &str) -> String {
     let asked: String = clean(asked.trim()).chars().take(LONGEST).collect();
     line(&format!("{tool} asked for {asked}, but this hook is for {is_for}"))

@@ -72,8 +72,8 @@ fn running(ctx: &Context, place: &Place) -> Result<Option<Session>, Problem> {
     }
 }
 
-/// Checks that a daemon could start here, in the very state that one starts in: `keyrackd` goes the way of a start as far as its
-/// socket. Returns the memory it would use; `memory` demands one, in place of `KEYRACK_MEMORY`.
+/// Checks that a daemon can start here: `keyrackd --check` does everything that a start does, up to
+/// its socket. Returns the memory it would use; `memory` demands one, in place of `KEYRACK_MEMORY`.
 ///
 /// # Errors
 /// The daemon's own error when it could not start, [`ErrorCode::DaemonStartFailed`] when that cannot be found out.
@@ -106,7 +106,7 @@ fn variables(ctx: &Context) -> Vec<(&OsStr, &OsStr)> {
     VARIABLES.iter().filter_map(|name| Some((OsStr::new(*name), ctx.env.filled(name)?))).collect()
 }
 
-/// Runs `keyrackd` as a daemon is run, and returns what it says before it closes the pipe.
+/// Runs `keyrackd` as a daemon, and returns what it writes before it closes the pipe.
 fn spawn(keyrackd: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> Result<Vec<u8>, Problem> {
     let ready_fd = READY_FD.to_string();
     let args = [args, &["--ready-fd".as_ref(), OsStr::new(&ready_fd)]].concat();

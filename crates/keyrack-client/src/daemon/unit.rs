@@ -1,5 +1,5 @@
-//! The systemd unit that a process runs in. systemd ends every process of a service when that stops (`KillMode=`,
-//! systemd.kill(5)), and so a daemon that was started inside of it, with the keys it holds.
+//! The systemd unit that a process runs in. When a service stops, systemd ends all its processes
+//! (`KillMode=`, systemd.kill(5)), including a daemon that was started inside it.
 
 use std::fs;
 

@@ -1,7 +1,8 @@
-//! `safe.directory` in git's configuration files (git-config(1), "SYNTAX"). No git is run: a read takes microseconds.
+//! `safe.directory` in git's configuration files (git-config(1), "SYNTAX"). git is not run, because
+//! a read must take microseconds.
 //!
-//! Strict: of a file that breaks the syntax, or uses what is not understood here, nothing is taken. Included files (`include.path`,
-//! `includeIf`) are not read.
+//! Strict: a file that breaks the syntax, or uses syntax that this parser does not know, is ignored
+//! as a whole. Included files (`include.path`, `includeIf`) are not read.
 
 /// Reads the values of `safe.directory` in the order they stand; an empty one, which forgets those before it, is `""`.
 /// `None` for a file that is not understood.
@@ -90,11 +91,12 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// What is behind `=`: quotes are taken off, escapes resolved, blanks outside of quotes dropped at both ends.
+    /// Parses the value after `=`: removes quotes, resolves escapes, and trims blanks outside
+    /// quotes.
     fn value(&mut self) -> Option<String> {
         self.skip(|c| matches!(c, ' ' | '\t'));
         let mut value = String::new();
-        // What of it stays when blanks at the end are dropped.
+        // Length of the value without the blanks at its end.
         let mut kept = 0;
         let mut quoted = false;
         loop {

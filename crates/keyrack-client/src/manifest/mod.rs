@@ -1,5 +1,5 @@
-//! `keyrack.yml`: found from where the caller stands, read with what it extends, never from outside the repository, and never from one of
-//! another user.
+//! `keyrack.yml`: found upwards from the working directory, and read with the files it extends.
+//! Files outside the repository or of another user are refused.
 
 mod git_config;
 mod git_root;
@@ -26,10 +26,10 @@ use crate::context::Context;
 /// The largest manifest file that is read, in bytes.
 pub const LARGEST: u64 = 1 << 20;
 
-/// Bytes of all files of one manifest together.
+/// Most bytes of all files of one manifest together.
 pub const LARGEST_IN_ALL: u64 = 4 << 20;
 
-/// YAML values in all files of one manifest together, whatever they mean: to read one takes microseconds.
+/// Most YAML values in all files of one manifest together. Bounds the time to read them.
 pub const MAX_VALUES: usize = 200_000;
 
 /// The manifest of the repository the context stands in; `None` outside of one, and where it has none.
@@ -146,7 +146,7 @@ impl Files<'_> {
     }
 }
 
-/// How many values a tree holds.
+/// Number of values in a tree.
 fn count(root: &Node) -> usize {
     let mut count = 0;
     let mut left = vec![root];

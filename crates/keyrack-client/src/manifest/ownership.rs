@@ -1,6 +1,7 @@
-//! Whose repository it is. A `keyrack.yml` is found by walking upwards through directories that may be others': one that another user put
-//! there would say which keys a command gets, and how strong they must be. It is refused as git refuses such a repository (git-config(1),
-//! `safe.directory`), and accepted where git or `KEYRACK_SAFE_DIRECTORY` accepts it.
+//! Owner of a repository. keyrack finds a `keyrack.yml` by walking upwards, possibly through
+//! directories of other users. A manifest of another user would decide which keys a command gets,
+//! and how strong they must be. It is refused as git refuses such a repository (git-config(1),
+//! `safe.directory`), unless git or `KEYRACK_SAFE_DIRECTORY` accepts it.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -18,7 +19,8 @@ use super::git_config::safe_directories;
 use crate::context::Context;
 use crate::sandbox::Namespaces;
 
-/// Names directories of other users that are accepted, as PATH names its own: read from the environment alone, never from a file.
+/// Variable with the directories of other users that are accepted, separated by colons. Read only
+/// from the environment, never from a file.
 pub const SAFE_DIRECTORY: &str = "KEYRACK_SAFE_DIRECTORY";
 
 /// The largest git configuration file that is read, in bytes.
@@ -46,7 +48,7 @@ impl<'c> Ownership<'c> {
         owner.map_or(Ok(()), |owner| self.check(root, Path::new(".git"), owner))
     }
 
-    /// Refuses what belongs to another user, naming it by its path below the root.
+    /// Refuses a file that belongs to another user. The error has its path below the root.
     pub(super) fn check(&mut self, root: &Root, path: &Path, owner: u32) -> Result<(), Problem> {
         let sudo = || self.ctx.env.text("SUDO_UID").and_then(|uid| uid.parse().ok());
         if !is_unknown(self.user, owner) && is_accepted(self.user, owner, root.owner(), sudo) {
@@ -71,8 +73,9 @@ fn is_unknown(user: u32, owner: u32) -> bool {
 
 /// Returns `true` if a process of `user` accepts what `owner` owns in a repository whose root belongs to `root_owner`.
 ///
-/// Root's files are accepted by all, as is what one owns. Root accepts, besides, the user it acts for by sudo, as git does; where it
-/// acts for none, the one user that the root directory belongs to: a CI job in a container works so on a checkout of the runner's user.
+/// Every user accepts its own files and root's. Root also accepts the user that ran sudo, as git
+/// does. Without sudo, root accepts the user that owns the root directory, so that a CI job in a
+/// container can use a checkout of the runner's user.
 fn is_accepted(user: u32, owner: u32, root_owner: u32, sudo: impl FnOnce() -> Option<u32>) -> bool {
     owner == user || owner == 0 || (user == 0 && owner == sudo().unwrap_or(root_owner))
 }
@@ -107,7 +110,7 @@ fn user(uid: u32) -> String {
 
 /// Returns `true` if the repository is named by `KEYRACK_SAFE_DIRECTORY`, or by `safe.directory` in git's system or global configuration.
 fn is_named_safe(ctx: &Context, user: u32, root: &Root) -> bool {
-    // Of the directory that was opened, not of one that has its name now.
+    // The path of the opened directory, not of one that has this name now.
     let real = root.path().canonicalize().ok();
     let Some(real) = real.filter(|real| FileId::of(real).is_ok_and(|id| id == root.id())) else {
         return false;
@@ -166,7 +169,8 @@ fn git_configs(ctx: &Context) -> Vec<PathBuf> {
 
 /// The values of `safe.directory` in a file, none if it is not there. `None` for one that is not the user's or root's, or not understood.
 fn read_config(path: &Path, user: u32) -> Option<Vec<String>> {
-    // Before it is opened: a pipe would keep us waiting. /dev/null is how git is told of no file.
+    // Checked before it is opened, because opening a pipe would block. For git, /dev/null means no
+    // file.
     match path.metadata() {
         Ok(found) if found.is_file() => {}
         Ok(_) if path == Path::new("/dev/null") => return Some(Vec::new()),

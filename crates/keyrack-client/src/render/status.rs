@@ -137,13 +137,13 @@ pub fn weaknesses(greeting: &Greeting) -> Vec<String> {
     boundary.into_iter().chain(namespaces).chain(memory).chain(off).collect()
 }
 
-/// Namespaces that callers are kept to, where that is less than the daemon's own two.
+/// Namespaces that callers may be in, if not only the daemon's own two.
 pub fn namespaces(greeting: &Greeting) -> Option<Node> {
     let enforced = greeting.namespaces.as_deref().filter(|enforced| *enforced != "pid and user")?;
     Some(Node::pair("namespaces", enforced))
 }
 
-/// What a person should know of a daemon that serves more namespaces than its own.
+/// Notice about a daemon that serves more namespaces than its own, or cannot tell them apart.
 pub fn open_namespaces(enforced: &str) -> Option<&'static str> {
     match enforced {
         "pid only" => Some(

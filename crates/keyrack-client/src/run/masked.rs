@@ -35,7 +35,7 @@ const KEYS: Duration = Duration::from_millis(50);
 pub struct Target {
     /// A descriptor of it.
     pub fd: OwnedFd,
-    /// `true` if it is a terminal: then the program finds one too.
+    /// `true` if it is a terminal. The program then gets a terminal too.
     pub terminal: bool,
 }
 
@@ -48,13 +48,13 @@ pub enum Ended {
     Killed(i32),
 }
 
-/// The end of a masked program.
+/// Result of a masked program.
 #[derive(Debug)]
 pub struct Done {
     /// How the program ended.
     pub ended: Ended,
-    /// Its streams that a process it left behind still has open. They must be read until that one ends ([`keyrack_sys::drain`]): if they are
-    /// closed, its next write fails.
+    /// Its streams that a background process still has open. They must be read until that process
+    /// ends ([`keyrack_sys::drain`]): if they were closed, its next write would fail.
     pub left_open: Vec<OwnedFd>,
     /// Why a part of its output could not be written, if so: a full disk, say.
     pub lost: Option<io::Error>,

@@ -1,5 +1,5 @@
-//! One output stream of a program, read, masked and written to where ours goes by a thread of its own: a stream whose target blocks does not
-//! hold up the other one.
+//! One output stream of a program. Its own thread reads, masks and writes it, so a target that
+//! blocks does not delay the other stream.
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
@@ -24,18 +24,20 @@ const TOGETHER: Duration = Duration::from_millis(2);
 const HOLD_AT_TERMINAL: Duration = Duration::from_millis(50);
 const HOLD_IN_PIPE: Duration = Duration::from_secs(1);
 
-/// Silence after the program has ended that means: only a process it left behind has the stream open.
+/// Time without output, after the program has ended, after which only a background process can have
+/// the stream open.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Longest time such a process is listened to.
+/// Longest time that the output of such a process is passed on.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The end of a stream.
+/// Result of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Finished {
-    /// Where it was read, if a process that the program left behind has the other end open.
+    /// Descriptor that was read, if a background process has the other end open.
     pub(super) left_open: Option<OwnedFd>,
-    /// Why its target took no more, if it did not. Not set if the target has no reader any more: the program was told so.
+    /// Error of a write to the target. `None` if the target has no reader any more, because the
+    /// program gets that error itself.
     pub(super) lost: Option<io::Error>,
 }
 
@@ -85,12 +87,13 @@ impl Relay {
         waiting == 0 && !self.busy.load(Ordering::Acquire)
     }
 
-    /// Tells it that the program has ended: from now on it waits for the processes that were left behind alone.
+    /// Notes that the program has ended. From then on the stream waits only for background
+    /// processes.
     pub(super) fn program_ended(&mut self) {
         self.running = None;
     }
 
-    /// Hands on what is left, once the program has ended.
+    /// Passes on the remaining output, once the program has ended.
     pub(super) fn end(mut self) -> Finished {
         self.program_ended();
         self.thread.join().unwrap_or_default()
@@ -106,7 +109,7 @@ struct Work {
     terminal: Option<Arc<OutputTerminal>>,
     /// The last that was read is a carriage return, which may be a newline's.
     holds_return: bool,
-    /// When what the masker holds back is let go.
+    /// Time at which the bytes that the masker holds back are released.
     hold_until: Option<Instant>,
     busy: Arc<AtomicBool>,
     lost: Option<io::Error>,

@@ -22,7 +22,8 @@ pub struct Greeting {
     pub pid: u32,
     /// How far it tells callers apart: its own word and what we see of it, the weaker of the two.
     pub boundary: Boundary,
-    /// Namespaces it keeps its callers to (see [`keyrack_core::peer::Enforced`]); `None` for an older daemon, which keeps them to none.
+    /// Namespaces that its callers may be in (see [`keyrack_core::peer::Enforced`]). `None` for an
+    /// older daemon, which does not check them.
     pub namespaces: Option<String>,
     /// What its secrets lie in: `secret`, `locked`, `unlocked`.
     pub memory: String,

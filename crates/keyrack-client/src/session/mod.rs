@@ -376,14 +376,14 @@ enum Again {
 struct Here<'a> {
     /// Boundary between this process and the daemon, as the kernel tells them apart.
     boundary: Boundary,
-    /// The kernel hands out the process behind a connection.
+    /// `true` if the kernel identifies the process at the other end of a connection.
     names_peers: bool,
-    /// Reason that no daemon could have memory this good.
+    /// Reason why no daemon on this machine can have such memory.
     lacks: &'a dyn Fn(MemoryRank) -> Option<String>,
 }
 
-/// Checks that a daemon is as good as is demanded. The error has a hint where no other daemon could be better; without one a new
-/// daemon may.
+/// Checks that a daemon meets the demands. The error has a hint if no other daemon here can meet
+/// them. Without a hint, a new daemon may.
 fn meets(demands: Demands, greeting: &Greeting, here: &Here<'_>) -> Result<(), Problem> {
     if demands.session && greeting.boundary != Boundary::Session {
         let weak = Problem::new(

@@ -1,5 +1,5 @@
-//! Limits of variables. The kernel refuses to start a program with larger ones, and does not say
-//! which it was (execve(2)).
+//! Limits of variables. The kernel refuses to start a program with larger ones, and does not name
+//! the variable (execve(2)).
 
 use keyrack_core::{ErrorCode, Problem, Slug};
 pub use keyrack_sys::program::execution_limit;
@@ -7,8 +7,8 @@ use keyrack_sys::program::{COUNTED_PER_STRING, MAX_VARIABLE};
 
 use super::Export;
 
-/// Room that is left for the arguments of the programs that a shell will start, as xargs leaves it
-/// (POSIX.1-2024, xargs).
+/// Room for the arguments of the programs that a shell starts. xargs leaves as much (POSIX.1-2024,
+/// xargs).
 pub const FOR_ARGUMENTS: usize = 2048;
 
 const AS_FILES: &str = "give it to a command as a file: keyrack run --files";

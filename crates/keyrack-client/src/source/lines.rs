@@ -1,5 +1,5 @@
-//! The text that a shell evaluates: one assignment for each key, in the syntax of its family. A
-//! value is data to it, whatever it holds.
+//! The text that a shell evaluates: one assignment for each key, in the syntax of its family. Every
+//! value is data to the shell.
 
 use keyrack_core::{ErrorCode, Problem};
 use keyrack_wire::{Sink, WipedBuffer};
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Script {
 }
 
 /// Writes the exports for a shell. A key whose name is no shell name, or whose value no variable
-/// can hold, is left out and said.
+/// can hold, is left out and reported.
 pub fn lines(exports: &[Export], shell: Shell) -> Lines {
     let mut out = WipedBuffer::new(usize::MAX);
     let mut unfit = Vec::new();

@@ -105,9 +105,9 @@ impl Sourced {
 pub struct LeftOut {
     /// The variable.
     pub name: String,
-    /// Whether the value is the variable's own.
+    /// `true` if the value is that of the variable itself.
     pub ambient: bool,
-    /// Which key, and the reason.
+    /// Notice that names the key and the reason.
     pub message: String,
 }
 

@@ -1,5 +1,5 @@
-//! The shell that reads what `source` prints: named by the caller, or told from the processes that
-//! started this one.
+//! The shell that reads the output of `source`: named by the caller, or detected from the ancestors
+//! of this process.
 
 use std::str::FromStr;
 

@@ -1,6 +1,6 @@
 //! Long-lived tokens: the one list of their shapes, and the search for them inside a value.
 //!
-//! A value is looked at as it is, and behind the encodings that settings and HTTP put around a
+//! A value is searched as it is, and inside the encodings that settings and HTTP put around a
 //! token: JSON and URL escapes, and Base64 (basic auth, docker's `auth`, a Kubernetes Secret).
 //! Linear in the length of the value. What is decoded is wiped.
 
@@ -54,7 +54,7 @@ const fn alone(
     Kind { prefix, what, body, alphabet, alone: true }
 }
 
-/// A kind that is told by its whole shape alone, because other texts begin with its prefix too.
+/// Kind that only its whole shape identifies, because other texts begin with its prefix too.
 const fn shaped(
     prefix: &'static str,
     body: RangeInclusive<usize>,
@@ -64,7 +64,7 @@ const fn shaped(
     Kind { prefix, what, body, alphabet, alone: false }
 }
 
-/// Tokens that live until their owner ends them. `lib/firewall.js` has the same list.
+/// Tokens that do not expire until their owner revokes them. `lib/firewall.js` has the same list.
 pub(super) const KINDS: [Kind; 28] = [
     alone("ghp_", 8..=ANY, Alphabet::Alnum, "a github classic personal access token (ghp_*)"),
     alone("gho_", 8..=ANY, Alphabet::Alnum, "a github oauth token (gho_*)"),

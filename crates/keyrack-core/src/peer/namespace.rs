@@ -7,7 +7,7 @@ const ALL_IDS: u64 = u32::MAX as u64;
 /// every uid that a user namespace does not map.
 pub const DEFAULT_OVERFLOW_UID: u32 = 65_534;
 
-/// Peers in other namespaces than the own ones that are accepted all the same.
+/// Other namespaces whose peers are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Allowed {
     /// None.
@@ -33,7 +33,7 @@ impl Allowed {
     }
 }
 
-/// Namespaces that a daemon keeps its callers to, as `status`, `hello` and `doctor` show it.
+/// Namespaces that a daemon accepts callers from, as `status`, `hello` and `doctor` show them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforced {
     /// The daemon's own pid and user namespaces.
@@ -126,8 +126,9 @@ pub fn is_initial(own_uid_map: Result<&[u8], i32>) -> bool {
     }
 }
 
-/// Returns `true` if the own uid names one user. Not so in a user namespace that does not map it: there
-/// the kernel shows the overflow uid for this user and for every other one that is not mapped.
+/// Returns `true` if our uid names exactly one user. It does not in a user namespace that does not
+/// map it: there the kernel shows the overflow uid for this user and for every other one that is
+/// not mapped.
 pub fn is_own_uid_known(own_uid: u32, own_uid_map: Result<&[u8], i32>, overflow_uid: u32) -> bool {
     is_initial(own_uid_map)
         || own_uid_map.is_ok_and(|raw| own_uid != overflow_uid && UidMap(raw).has_inside(own_uid))

@@ -23,7 +23,7 @@ pub const MAX_FILES: usize = 64;
 /// Most entries in the sections of all files of one manifest.
 pub const MAX_KEYS: usize = 10_000;
 
-/// A file that was asked for by its path.
+/// Result of reading a file by its path.
 #[derive(Debug)]
 pub enum Source {
     /// Its content.
@@ -34,8 +34,9 @@ pub enum Source {
 
 /// Makes a manifest of a root file and what it extends.
 ///
-/// `read` gives the file at a path below the repository's root, which is lexically contained in it, or `None` if there is none; it has to refuse what leads
-/// out by symbolic links. Each path is asked for once, however often it is named.
+/// `read` gives the file at a path below the repository's root, which is lexically contained in it,
+/// or `None` if there is none; it has to refuse what leads out by symbolic links. Each path is read
+/// once, even if it is named several times.
 ///
 /// Of two extended files the later one wins a key, and the root wins over both; every key gets the root's org.
 ///

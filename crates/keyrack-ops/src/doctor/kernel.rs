@@ -43,14 +43,14 @@ fn version(running: Option<Version>) -> Check {
     }
 }
 
-/// The way of a start as far as its socket, gone by keyrackd itself: hidden and hardened as it is when it serves. `told`: the
-/// checks before say already why it cannot.
+/// Checks that a daemon can start: keyrackd itself does everything that a start does, up to its
+/// socket, hidden and hardened. `told`: earlier checks already report why it cannot.
 fn start(told: bool, checked: Result<String, Problem>) -> Check {
     let name = "kernel.start";
     match checked {
         Ok(memory) => Check::ok(name, format!("a daemon can start here, with {memory} memory for keys")),
         Err(problem) if problem.code == ErrorCode::DaemonStartFailed => unknown(name),
-        // It says nothing about a start without a debugger.
+        // This does not tell if it starts without a debugger.
         Err(problem) if problem.code == ErrorCode::Traced => {
             Check::skip(name, "keyrackd does not start under a debugger, and `keyrack doctor` runs under one")
         }
@@ -156,7 +156,7 @@ fn yama() -> Check {
     ptrace_scope(scope.trim())
 }
 
-/// Who may look into processes where nothing restricts debuggers.
+/// Consequence of debuggers that are not restricted.
 const OPEN_TO_DEBUGGERS: &str =
     "your processes in other login sessions can read your shells and tools, though not the daemon";
 

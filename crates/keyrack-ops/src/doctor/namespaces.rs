@@ -1,4 +1,4 @@
-//! Namespaces of this process: whether it is in a sandbox, and what that keeps it from.
+//! Namespaces of this process: the sandbox it is in, and what does not work there.
 
 use keyrack_client::sandbox::{Namespaces, Sandbox};
 

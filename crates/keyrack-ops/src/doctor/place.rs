@@ -42,7 +42,7 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
     checks
 }
 
-/// The home directory: whose it is, and whether a rack in it can be changed.
+/// Checks the home directory: its owner, and if a rack in it can be changed.
 fn home(home: &Path) -> Check {
     let name = "place.home";
     let shown = home.display();

@@ -195,11 +195,9 @@ fn bindings(racks: &Racks, manifest: &HostManifest) -> Vec<Check> {
             counted(unbound.len(), "key"),
             named.join(", ")
         );
-        checks.push(
-            Check::warn(BINDING, message)
-                .fix(Fix::set_secure(owner, first))
-                .hint("keyrack cannot detect that their files were swapped; the next `set` of a key binds its file"),
-        );
+        checks.push(Check::warn(BINDING, message).fix(Fix::set_secure(owner, first)).hint(
+            "keyrack cannot detect that their files were swapped; the next `set` of a key binds its file",
+        ));
     }
     checks
 }

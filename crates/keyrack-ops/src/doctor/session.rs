@@ -164,7 +164,9 @@ fn elsewhere(place: &Place) -> Option<Check> {
     if !unset.is_empty() {
         places.push("outside any login session".to_owned());
     }
-    let message =
-        format!("sockets of the same rack exist {}, and this session cannot reach them", places.join(" and "));
+    let message = format!(
+        "sockets of the same rack exist {}, and this session cannot reach them",
+        places.join(" and ")
+    );
     Some(Check::warn(name, message).hint("keys unlocked there are to be unlocked here too"))
 }

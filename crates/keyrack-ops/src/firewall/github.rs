@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 /// Why a key cannot be a variable of later steps, or must not be; `None` if it can.
 pub fn why_unfit(name: &str, value: &[u8]) -> Option<String> {
-    // What only a shell sets itself does no harm to the programs of a step.
+    // Variables that only a shell uses do no harm to the programs of a step.
     if let Some(whose @ Reserved::Loader) = reserved(name) {
         return Some(format!("{name} {} in every later step: no secret belongs there", whose.reason()));
     }

@@ -178,8 +178,8 @@ impl Plan<'_> {
         stored
     }
 
-    /// Records the version of a file that a `set` which was cut short left behind, so that no later
-    /// file is bound to the same one.
+    /// Records the version of a file that an interrupted `set` left behind, so that no later file
+    /// is bound to the same version.
     fn record_newer_version(&self, racks: &Racks, identities: &mut Identities<'_>) -> Result<(), Problem> {
         let manifest = manifest_file::load_existing(racks, identities)?;
         let newer = manifest

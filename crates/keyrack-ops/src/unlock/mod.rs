@@ -100,9 +100,8 @@ fn is_by_rule(code: &ErrorCode) -> bool {
 
 /// Unlocks keys.
 ///
-/// # Errors
-/// What leaves in doubt which keys are meant; what keeps the host manifest from being opened; what keeps the daemon from being reached. What
-/// befalls a single key is in the report.
+/// # Errors Those of choosing the keys, of opening the host manifest and of reaching the daemon.
+/// The error of a single key is in the report.
 pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem> {
     let asked = ask.duration.as_deref().map(some_life).transpose()?;
     ask.env.as_deref().map(str::parse::<Env>).transpose()?;

@@ -182,8 +182,8 @@ impl Work<'_, '_, '_> {
         let entry = vault::Entry::of(slug, host);
         match from.get(entry, &mut context).map_err(about)? {
             Some(material) => {
-                // A `set` was cut short before it could record this version. Unlocking works
-                // without it, so an error here stops nothing.
+                // A `set` was interrupted before it recorded this version. Unlocking works without
+                // the record, so an error is ignored.
                 if let Some(meta) = material.newer_meta {
                     let _ =
                         manifest_file::record_meta(self.racks, self.identities, host, &material.mech, meta);

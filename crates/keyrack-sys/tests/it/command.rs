@@ -1,5 +1,6 @@
-//! What a debugger of the same user can do to the real command while it holds a secret, tried from another login session, and the core
-//! dump that the command must not leave. Each command that holds plaintext is halted while it does.
+//! A debugger of the same user in another login session against the real command while it holds a
+//! secret, and the core dump that the command must not leave. Each command that holds plaintext is
+//! halted while it does.
 
 use std::fs;
 use std::io::Write as _;
@@ -94,14 +95,14 @@ impl Drop for World {
     }
 }
 
-/// Where a command is halted.
+/// Point at which a command is halted.
 #[derive(Clone, Copy, PartialEq)]
 enum Halt {
     /// It has been given a secret on stdin, and waits for the end of it.
     Stdin,
-    /// What it writes to stdout is not read.
+    /// Its stdout is not read.
     Stdout,
-    /// What it writes to stderr is not read.
+    /// Its stderr is not read.
     Stderr,
     /// The program that it runs goes on.
     Program,

@@ -187,7 +187,7 @@ fn a_signal_does_not_end_a_wait() {
     });
 }
 
-/// What is received next, and from whom.
+/// Receives the next bytes and their sender.
 fn received(stream: &UnixStream) -> (Vec<u8>, Option<Sender>) {
     let mut bytes = [0; 64];
     let (n, sender) = receive(stream.as_fd(), &mut bytes).unwrap();

@@ -1,8 +1,8 @@
-//! Private keys of a home and what each is good for: `~/.ssh`, `IdentityFile` of the ssh config,
-//! and what an ssh-agent holds.
+//! Private keys of a home, and their uses: `~/.ssh`, `IdentityFile` of the ssh config, and what an
+//! ssh-agent holds.
 //!
-//! For `init`, which chooses one, and for errors, which say what was found and why it does not
-//! help. It unlocks nothing and prompts for nothing.
+//! For `init`, which chooses one, and for errors, which list what was found and why it cannot be
+//! used. It unlocks nothing and never prompts.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ impl Survey {
         }
     }
 
-    /// A key of an agent is of no use, unless its file is among those that were looked at.
+    /// A key of an agent cannot be used, unless its file was found too.
     fn look_at_agent_key(&mut self, racks: &Racks, key: &agent::Key) {
         let Ok(public) = PublicKey::from_bytes(&key.blob) else { return };
         let has_file = self.usable.iter().any(|usable| {
@@ -116,8 +116,8 @@ impl Survey {
     /// Chooses the key of a new rack: the first that commands find by its name, else the only one
     /// there is.
     ///
-    /// # Errors
-    /// [`ErrorCode::BadKeyFile`] where there is none, with what was found and why it does not help; and where there are several.
+    /// # Errors [`ErrorCode::BadKeyFile`] where there is none, with what was found and why it
+    /// cannot be used; and where there are several.
     pub fn choose(self, racks: &Racks) -> Result<Usable, Problem> {
         let home = racks.home();
         let mut usable = self.usable.iter();

@@ -101,7 +101,7 @@ fn file_from_before_a_del_is_refused() {
     refused(&rig, A, "older value");
 }
 
-/// What another implementation writes: the same recipients, no binding, no `meta`.
+/// Writes a file as another implementation does: the same recipients, no binding, no `meta`.
 fn write_unbound(rig: &Rig, key: &str, secret: &str) {
     let bytes = armor::encrypt(&rig.manifest().recipients, secret.as_bytes()).unwrap();
     put_file(&rig.racks, key, bytes.as_bytes());

@@ -57,7 +57,8 @@ pub struct HelloOk<'a> {
     /// How far it can tell callers apart: `session` or `user`.
     #[serde(borrow)]
     pub boundary: Cow<'a, str>,
-    /// Namespaces it keeps its callers to: `pid and user`, `pid only`, `user allowed`, `all allowed`. Absent from older daemons.
+    /// Namespaces that its callers may be in: `pid and user`, `pid only`, `user allowed`, `all
+    /// allowed`. Absent from older daemons.
     #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Cow<'a, str>>,
     /// What its secrets lie in: `secret`, `locked`, `unlocked`.

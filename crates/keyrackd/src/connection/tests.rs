@@ -88,7 +88,7 @@ impl Caller {
     }
 }
 
-/// What a daemon accepted, and its caller's end.
+/// Returns an accepted connection and its caller's end.
 fn pair() -> (UnixStream, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     keyrack_sys::socket::note_senders(&ours).unwrap();

@@ -14,7 +14,7 @@ const HELLO: &str = r#"{"id":1,"op":"hello","proto":1,"min_proto":1,"version":"0
 /// No jail at all.
 const NOTHING: &[&str] = &[];
 
-/// What lets a caller in.
+/// Setting that accepts a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ServedBy {
     /// It is of the daemon's own namespaces.
@@ -92,7 +92,7 @@ fn is_served(jail: &[&str], daemon: &Daemon) -> bool {
     served[0]
 }
 
-/// What the daemon says in its hello and in its status.
+/// Namespaces that the daemon reports in its hello and in its status.
 fn said_namespaces(daemon: &Daemon) -> Vec<String> {
     [HELLO, r#"{"id":2,"op":"status"}"#]
         .iter()
@@ -272,7 +272,7 @@ fn daemon_in_a_user_namespace_serves_that_alone_and_says_so() {
     assert!(said.contains(r#""namespaces":"pid only""#), "{said}");
 }
 
-/// Where the daemon could not tell its callers apart it does not start, and says why.
+/// The daemon does not start where it cannot tell its callers apart, and names the reason.
 #[test]
 fn daemon_does_not_start_where_it_knows_nobody() {
     if !needs("daemon_does_not_start_where_it_knows_nobody") {

@@ -331,7 +331,7 @@ fn memory_that_cannot_be_had_is_named() {
     assert_eq!(names_in(&home.runtime()), ["keyrack.7.83db27ef.sock.lock"]);
 }
 
-/// Whatever keeps a daemon from starting, `--check` says it in the same words, and leaves nothing behind.
+/// `--check` reports each error of a start in the same words, and leaves nothing behind.
 #[test]
 fn check_ends_as_a_start_ends() {
     let home = Home::new();
