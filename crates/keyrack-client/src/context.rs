@@ -134,7 +134,7 @@ impl Demands {
     /// kernel identifies the process at the other end of a connection.
     pub fn session_hint(names_peers: bool) -> &'static str {
         if names_peers {
-            "no daemon can here: log in in a way that creates a login session (ssh, a display manager, `machinectl shell`), or unset KEYRACK_REQUIRE_SESSION"
+            "no daemon can here: log in with ssh, a display manager or `machinectl shell`, or unset KEYRACK_REQUIRE_SESSION"
         } else {
             "no daemon can on this kernel: it needs SO_PEERPIDFD (Linux 6.5 or later) to tell login sessions apart; unset KEYRACK_REQUIRE_SESSION to accept that"
         }
