@@ -523,7 +523,7 @@ mod tests {
         // The hint names what the machine lacks.
         for (demands, names_peers, lacks, words) in [
             (demand(true, None), true, None, "log in with ssh"),
-            (demand(true, None), false, None, "since 6.5; unset KEYRACK_REQUIRE_SESSION"),
+            (demand(true, None), false, None, "Linux 6.5 or later"),
             (secret, true, Some("no memfd_secret"), "here: no memfd_secret; unset KEYRACK_MEMORY"),
         ] {
             let lacks = |_| lacks.map(str::to_owned);

@@ -191,8 +191,8 @@ mod tests {
         for (told, checked, state, words) in [
             (false, fit(), State::Ok, "locked memory"),
             (false, hidden(), State::Fail, "cannot start here: /proc cannot be used"),
-            (true, hidden(), State::Skip, "said above"),
-            (true, too_old(), State::Skip, "said above"),
+            (true, hidden(), State::Skip, "see above"),
+            (true, too_old(), State::Skip, "see above"),
             (false, cannot(), State::Skip, "cannot be asked"),
             (false, error(ErrorCode::Traced, "process 7 traces keyrackd"), State::Skip, "under a debugger"),
         ] {
@@ -235,8 +235,8 @@ mod tests {
             ("1", State::Ok, "ptrace_scope 1"),
             ("2", State::Ok, "only root"),
             ("3", State::Ok, "no process"),
-            ("4", State::Warn, "does not know"),
-            ("", State::Warn, "does not know"),
+            ("4", State::Warn, "unknown value"),
+            ("", State::Warn, "unknown value"),
         ] {
             let check = ptrace_scope(scope);
             assert_eq!(check.state, state, "{scope:?}: {check:?}");
