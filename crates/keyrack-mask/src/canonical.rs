@@ -451,6 +451,11 @@ const TABLE: [u16; 256] = {
 const KEPT: u16 = 0x100;
 const SPECIAL: u16 = 0x200;
 
+/// Returns `true` if a byte of the stream is a character by itself, outside of an escape.
+pub(crate) fn is_character(b: u8) -> bool {
+    TABLE[usize::from(b)] & KEPT != 0
+}
+
 /// Writes the characters of `bytes` to `out`, which has eight bytes more, up to the first that needs the decoder. Returns how many bytes it
 /// read and how many characters it wrote.
 fn compact(bytes: &[u8], out: &mut [u8]) -> (usize, usize) {

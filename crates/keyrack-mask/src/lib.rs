@@ -161,10 +161,22 @@ impl Masker {
             }
             self.done = span.end;
             self.masked = span.end;
+            // What the literal search has yet to see stays.
+            wipe(&mut self.stream, span.start..span.end.min(self.literal.next()));
         }
         if self.done < until {
             out.extend_from_slice(self.stream.slice(self.done..until));
             self.done = until;
         }
+    }
+}
+
+/// Overwrites an occurrence that has its mask. Text after it may be undecided for long, and what is kept for that may
+/// begin before it. Characters become others, so that positions are still found by counting them.
+fn wipe(stream: &mut Window<u8>, span: Span) {
+    let range = span.start.max(stream.start())..span.end;
+    if !range.is_empty() {
+        let characters = stream.slice_mut(range).iter_mut().filter(|b| canonical::is_character(**b));
+        characters.for_each(|b| *b = b'x');
     }
 }

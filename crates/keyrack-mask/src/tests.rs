@@ -107,6 +107,24 @@ fn a_release_shows_what_was_held_and_masks_the_rest() {
     }
 }
 
+/// Base64 of "hunter3" begins as that of the key does, so what is before it is kept for as long as nothing more comes.
+#[test]
+fn kept_stream_has_nothing_of_a_masked_key() {
+    let ours = of(&["hunter2/s3cr3t+hunter3"]);
+    let text = b"a hunter2/s3cr3t+hunter3\naHVudGVyMi9zM2NyM3QraHVudGVyMw==\nhun\\u0074er2/s3cr3t+hunter3\naHVudGVyMwend\n";
+    for cut in [1, 5, text.len()] {
+        let (mut masker, mut out) = (Masker::new(Arc::clone(&ours)), Vec::new());
+        text.chunks(cut).for_each(|part| masker.push(part, &mut out));
+        masker.release(&mut out);
+        assert_eq!(String::from_utf8_lossy(&out), "a ***\n***==\n***\naHVudGVyMwend\n");
+        let kept = String::from_utf8_lossy(masker.stream.all()).into_owned();
+        assert!(
+            ["unter2", "s3cr3t", "aHVudGVyMi", "zM2NyM3"].iter().all(|part| !kept.contains(part)),
+            "{kept}"
+        );
+    }
+}
+
 #[test]
 fn each_printable_byte_goes_on_at_once() {
     let mut masker = Masker::new(of(&["hunter2-hunter3", "xa\"b c=dd"]));

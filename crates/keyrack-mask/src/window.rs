@@ -36,6 +36,10 @@ impl<T: Zeroize + Copy + Default> Window<T> {
         &self.all()[range.start - self.start..range.end - self.start]
     }
 
+    pub(crate) fn slice_mut(&mut self, range: Range<usize>) -> &mut [T] {
+        &mut self.items[self.first..][range.start - self.start..range.end - self.start]
+    }
+
     pub(crate) fn push(&mut self, item: T) {
         self.reserve(1);
         self.items.push(item);
