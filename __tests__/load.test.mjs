@@ -1,4 +1,4 @@
-// Each reason that the native part is not loaded, brought about for real where that is possible here, and told with a remedy.
+// Each reason why the native part is not loaded, reproduced where that is possible, with its fix or hint.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// A polluted Object.prototype: what it holds is no option, and its setters receive no value. Each case is a process of its own.
+// A polluted Object.prototype adds no option, and its setters receive no value. Each case is its own process.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -27,7 +27,7 @@ afterAll(async () => {
   home?.remove();
 });
 
-/** Runs a body with `keyrack` at hand; `answer` is what it evaluates to, `seen` what setters were given. The prototype is clean again before it is told. */
+/** Runs a body that can use `keyrack`. `answer` is its value, `seen` what setters received. The prototype is clean again before the output. */
 async function polluted(pollution, body, { index = INDEX, env = {}, cwd = home.repo } = {}) {
   const code = `
     const keyrack = require(${JSON.stringify(index)});
@@ -128,7 +128,7 @@ describe.runIf(process.getuid() === 0)('a repository of another user', () => {
   ])('is refused %s', async (name, index, code) => {
     for (const [at, owners] of [{ '': OTHER }, { '.git': OTHER }, { '.agent/keyrack.yml': OTHER }].entries()) {
       const cwd = repository(`${name}-${at}`.replaceAll(' ', '-'), owners);
-      // Root that acts for nobody accepts a repository that is one user's as a whole; by sudo it does not.
+      // Without sudo, root accepts a repository that belongs to one user; with sudo it does not.
       const { answer } = await polluted('', ask, { index: index(), cwd, env: { SUDO_UID: '0' } });
       expect(answer).toStrictEqual({ code, name: 'KeyrackError' });
     }

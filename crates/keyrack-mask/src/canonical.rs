@@ -27,7 +27,7 @@ pub(crate) struct Canonical {
 /// An occurrence in the stream.
 pub(crate) type Span = Range<usize>;
 
-/// How far the stream is decided.
+/// Position up to which the stream is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decided {
     /// Up to here.
@@ -45,7 +45,7 @@ struct Text {
     command: Option<usize>,
 }
 
-/// Where a canonical character comes from.
+/// Source of a canonical character.
 #[derive(Clone, Copy, Default)]
 struct Note {
     /// Its canonical position.
@@ -163,7 +163,8 @@ impl Canonical {
 }
 
 impl Canonical {
-    /// How far the stream is decided when a pattern is open; `None` if it is open for so long that it does not count.
+    /// Position up to which the stream is decided when a pattern is open. `None` if it is open for
+    /// so long that it does not count.
     fn undecided(&self, open: Open, begun: usize, stream: &Window<u8>) -> Option<Decided> {
         let since = self.text.locate(open.at, stream, &mut Cursor::new()).start;
         let escapes = self.text.escapes_before(open.at, since).filter(|_| open.lead > 0);

@@ -291,7 +291,7 @@ impl Decoder {
         self.top = self.depth - 1;
     }
 
-    /// A character that is none of the others.
+    /// Any other character.
     fn kept(&mut self, b: u8, start: usize, end: usize, sink: &mut impl Sink) {
         if self.depth == 0 {
             return sink.put(folded(b), start, end);

@@ -52,7 +52,7 @@ pub use patterns::Patterns;
 /// Shortest key that is masked, in bytes. Shorter ones occur in too many other words.
 pub const MIN: usize = 4;
 
-/// What stands in the place of a secret.
+/// Text that replaces a secret.
 pub const MASK: &[u8] = b"***";
 
 /// Fewest characters at the end of the stream that begin a pattern and must wait for the rest.

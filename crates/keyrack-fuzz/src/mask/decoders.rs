@@ -1,4 +1,5 @@
-//! What a reader of masked output could make of it: every decoder, one after the other, each as plain as can be.
+//! Decoders that a reader of masked output could apply, one after the other, each as simple as
+//! possible.
 //!
 //! Nothing here is shared with the masker.
 

@@ -13,7 +13,7 @@ use writers::{BREAKS, ENCODINGS, ESCAPES, broken};
 /// Longest secret of an input.
 const LONGEST: usize = 80;
 
-/// What is written around a secret.
+/// Text around a secret.
 pub const AROUND: &[&str] = &[
     "",
     " ",
@@ -55,7 +55,7 @@ pub const AROUND: &[&str] = &[
     "\0",
 ];
 
-/// How a secret is written.
+/// Form in which a secret is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Writing {
     /// Index in [`ENCODINGS`], or none of them.
@@ -82,7 +82,7 @@ impl Writing {
         broken(&encoded, ESCAPES[self.escape], BREAKS[self.breaks], self.width)
     }
 
-    /// What is around it.
+    /// Text around it.
     pub fn around(&self) -> [&'static [u8]; 2] {
         self.around.map(|index| AROUND[index % AROUND.len()].as_bytes())
     }

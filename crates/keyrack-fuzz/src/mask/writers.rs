@@ -242,7 +242,7 @@ pub fn broken(text: &[u8], escape: Writer, (_, between, tears): Breaker, width: 
 /// A way to break a text: its name, what comes between two parts of it, and `true` if it may tear an escape apart, as a terminal does.
 pub type Breaker = (&'static str, &'static str, bool);
 
-/// What may come between any two characters.
+/// Text that may come between any two characters.
 pub const BREAKS: &[Breaker] = &[
     ("in one line", "", true),
     ("in lines", "\n", true),

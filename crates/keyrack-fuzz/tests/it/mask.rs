@@ -112,7 +112,7 @@ fn no_break_leaves_a_secret_readable_at_any_width() {
     });
 }
 
-/// What is not a secret stays: a masker that masks everything would pass all of the above.
+/// Text that is not a secret stays: a masker that masks everything would pass all of the above.
 #[test]
 fn what_is_around_a_secret_stays() {
     for secret in SECRETS {
