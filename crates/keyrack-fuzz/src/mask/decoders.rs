@@ -5,8 +5,11 @@
 
 use std::collections::BTreeSet;
 
+/// Reads a text in one way; returns every reading of it.
+type Decoder = fn(&[u8]) -> Vec<Vec<u8>>;
+
 /// Decoders that are tried on everything.
-const DECODERS: [fn(&[u8]) -> Vec<Vec<u8>>; 10] =
+const DECODERS: [Decoder; 10] =
     [terminal, blanks, backslashes, percent, html, quoted_printable, doubled, base64, hex, decimal];
 
 /// Number of decoders that may be needed one after the other.

@@ -117,7 +117,7 @@ fn no_break_leaves_a_secret_readable_at_any_width() {
 fn what_is_around_a_secret_stays() {
     for secret in SECRETS {
         let patterns = Arc::new(Patterns::new([secret], &[7; 32]));
-        for escape in 0..ESCAPES.len() {
+        for (escape, (name, ..)) in ESCAPES.iter().enumerate() {
             let written = Writing { escape, ..PLAIN }.write(secret.as_bytes());
             let text = [b"2026-11-30 request \"a\": ", &written[..], b", status=200 %41 &amp;\n"].concat();
             let out = String::from_utf8_lossy(&masked(&patterns, &text, usize::MAX)).into_owned();
@@ -125,8 +125,7 @@ fn what_is_around_a_secret_stays() {
                 out.starts_with("2026-11-30 request \"a\": ")
                     && out.ends_with(", status=200 %41 &amp;\n")
                     && out.len() < 75,
-                "{secret:?}, {}: {out:?}",
-                ESCAPES[escape].0
+                "{secret:?}, {name}: {out:?}"
             );
         }
     }
