@@ -53,6 +53,8 @@ OURS int pthread_setspecific(pthread_key_t key, const void *value) { return old_
 OURS int fstat(int fd, struct stat *to) { return (int)syscall(SYS_fstat, fd, to); }
 OURS int stat(const char *restrict path, struct stat *restrict to) { return (int)syscall(SYS_newfstatat, AT_FDCWD, path, to, 0); }
 OURS int lstat(const char *restrict path, struct stat *restrict to) { return (int)syscall(SYS_newfstatat, AT_FDCWD, path, to, AT_SYMLINK_NOFOLLOW); }
+OURS int fstatat(int dir, const char *restrict path, struct stat *restrict to, int flags) { return (int)syscall(SYS_newfstatat, dir, path, to, flags); }
+OURS int fstatat64(int dir, const char *restrict path, struct stat64 *restrict to, int flags) { return (int)syscall(SYS_newfstatat, dir, path, to, flags); }
 OURS int fstat64(int fd, struct stat64 *to) { return (int)syscall(SYS_fstat, fd, to); }
 OURS int stat64(const char *restrict path, struct stat64 *restrict to) { return (int)syscall(SYS_newfstatat, AT_FDCWD, path, to, 0); }
 OURS int lstat64(const char *restrict path, struct stat64 *restrict to) { return (int)syscall(SYS_newfstatat, AT_FDCWD, path, to, AT_SYMLINK_NOFOLLOW); }
