@@ -11,9 +11,19 @@ const { source } = require('./lib/source.js');
 const { relock, status } = require('./lib/status.js');
 const { guarded } = require('./lib/face.js');
 
-const all = (calls) => Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, guarded(name, call)]));
-const keyrack = all({ get, getSync, source, status, relock, unlock, set, del });
-const { genContextKeyrackGrantGet, getKeyrackKeyGrant } = all(context);
+// Written out, so that tools which read types from this file see each name.
+const keyrack = {
+  get: guarded('get', get),
+  getSync: guarded('getSync', getSync),
+  source: guarded('source', source),
+  status: guarded('status', status),
+  relock: guarded('relock', relock),
+  unlock: guarded('unlock', unlock),
+  set: guarded('set', set),
+  del: guarded('del', del),
+};
+const genContextKeyrackGrantGet = guarded('genContextKeyrackGrantGet', context.genContextKeyrackGrantGet);
+const getKeyrackKeyGrant = guarded('getKeyrackKeyGrant', context.getKeyrackKeyGrant);
 
 module.exports = {
   ...keyrack,
