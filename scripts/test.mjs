@@ -43,7 +43,7 @@ const stages = [
   { name: 'cargo', command: cargo('test', ...withoutAddon, '--no-fail-fast', '--', '--show-output'), count: countCargo },
   { name: 'vitest', command: [tool('vitest'), 'run', '--config', '__tests__/vitest.config.mjs', '--reporter=default', '--reporter=json', `--outputFile.json=${report('vitest')}`], count: countJson },
   { name: 'jest', command: [tool('jest'), '--config', '__tests__/jest.config.cjs', '--json', `--outputFile=${report('jest')}`], count: countJson },
-  { name: 'doc', command: cargo('doc', ...withoutAddon, '--no-deps'), env: { RUSTDOCFLAGS: '-D warnings' } },
+  { name: 'doc', command: cargo('doc', ...withoutAddon, '--no-deps', '--document-private-items'), env: { RUSTDOCFLAGS: '-D warnings -A rustdoc::private-intra-doc-links' } },
 ];
 
 function countCargo(output) {

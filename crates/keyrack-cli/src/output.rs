@@ -24,7 +24,7 @@ pub(crate) fn print_value(bytes: &[u8]) -> Result<(), Problem> {
     if io::stdout().is_terminal() && bytes.last() != Some(&b'\n') { print(b"\n") } else { Ok(()) }
 }
 
-/// As [`print`] where the reader must have got it all: one that has left early is a failure.
+/// Like [`fn@print`], for output that the reader must get in full: a reader that left early is an error.
 pub(crate) fn print_all(bytes: &[u8]) -> Result<(), Problem> {
     write(bytes).map_err(|error| unwritten(&error))
 }

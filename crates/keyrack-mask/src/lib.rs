@@ -7,7 +7,7 @@
 //!
 //! | form | found |
 //! |---|---|
-//! | verbatim | the key without white space around it; its lines from 8 bytes; members of a JSON key ([`members`]) |
+//! | verbatim | the key without white space around it; its lines from 8 bytes; members of a JSON key ([`members()`]) |
 //! | escapes | those that [`decode`] lists, also inside one another |
 //! | Base64 | both alphabets, any offset, of the key, of its JSON-escaped, percent-encoded and UTF-16 forms, of its Base64 |
 //! | hexadecimal | either case, with `:`, `-`, blanks, `0x` and commas; decimal lists |

@@ -146,7 +146,7 @@ impl Passphrase for Asked<'_, '_> {
 /// The owners who have a rack on this machine, in alphabetical order.
 ///
 /// # Errors
-/// [`ErrorCode::NoHome`](keyrack_core::ErrorCode::NoHome).
+/// [`keyrack_core::ErrorCode::NoHome`].
 pub fn owners(outside: &Outside<'_>) -> Result<Vec<keyrack_core::Owner>, Problem> {
     Ok(keyrack_vaults::manifest_file::owners(&outside.racks()?))
 }

@@ -1,5 +1,5 @@
 //! A program that is to be run as a shell would run it: looked for on PATH, with arguments and an environment of its own; in this process's
-//! place, or as a child ([`crate::child`]).
+//! place, or as a child ([`crate::supervise::Child`]).
 //!
 //! What it finds is what this process was started with: descriptors, limits, signal dispositions, the signal mask.
 #![expect(unsafe_code, reason = "execve takes arrays of pointers")]

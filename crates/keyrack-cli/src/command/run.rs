@@ -72,6 +72,7 @@ pub(crate) struct Flags {
     /// Write *** in the place of each key in what the command writes, in the forms that programs usually write it in
     #[arg(long)]
     pub(crate) mask: bool,
+    #[expect(rustdoc::invalid_html_tags, reason = "clap prints this line, and <KEY> is a placeholder")]
     /// Give each key as the path of a file in memory, in the variable <KEY>_FILE, instead of its value
     #[arg(long)]
     pub(crate) files: bool,
