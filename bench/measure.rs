@@ -18,7 +18,7 @@ use keyrack_client::daemon::{self, Daemon};
 use keyrack_client::get::{self, Options, Scope};
 use keyrack_client::session::KeyToUnlock;
 use keyrack_client::{Context, Environment, Session};
-use keyrack_core::{Grade, Life, Mechanism, Org, Slug, Source, VaultId};
+use keyrack_core::{Grade, Mechanism, Org, Slug, Source, Ttl, VaultId};
 use keyrack_mask::{Masker, Patterns};
 use keyrack_wire::WipedBuffer;
 use keyrack_wire::native::{self, Decoded, Get, Hello, Op, Request};
@@ -160,9 +160,9 @@ fn fill(count: usize, bytes: usize) -> Outcome<()> {
                 slug,
                 grade,
                 source: &source,
-                life: Life(3_600_000),
+                ttl: Ttl(3_600_000),
                 credential_expires_at_ms: None,
-                given: keyrack_core::Given::default(),
+                given: keyrack_core::GrantedTtl::default(),
                 secret: &secret,
             })
             .collect();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches};
 use keyrack_client::render::Look;
-use keyrack_core::{Owner, Problem};
+use keyrack_core::{Error, Owner};
 use keyrack_ops::Outside;
 
 use crate::command::{
@@ -77,7 +77,7 @@ pub(crate) struct OwnerFlags {
 
 impl OwnerFlags {
     /// The owner named here, else the one named before the command, else the default one.
-    pub(crate) fn resolve(&self, group: &Group) -> Result<Owner, Problem> {
+    pub(crate) fn resolve(&self, group: &Group) -> Result<Owner, Error> {
         let named = self.owner.as_ref().or(self.owner_for.as_ref());
         resolve_owner(named, group)
     }
@@ -101,14 +101,14 @@ impl RackFlags {
     pub(crate) fn operate<T>(
         &self,
         outer: &Outer,
-        operation: impl FnOnce(&Outside<'_>) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
+        operation: impl FnOnce(&Outside<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         outer.operate(self.owner.resolve(&outer.group)?, &self.prikey, operation)
     }
 }
 
 /// The owner of `named`, else the one named before the command, else the default one.
-pub(crate) fn resolve_owner(named: Option<&String>, group: &Group) -> Result<Owner, Problem> {
+pub(crate) fn resolve_owner(named: Option<&String>, group: &Group) -> Result<Owner, Error> {
     match named.or(group.owner.owner.as_ref()).or(group.owner.owner_for.as_ref()) {
         None => Ok(Owner::DEFAULT),
         Some(text) => text.parse(),
@@ -184,7 +184,7 @@ pub(crate) fn parse(
     args: &[std::ffi::OsString],
     look: impl Fn(bool) -> Look,
     is_declared: impl Fn(&str) -> bool,
-) -> Result<Parsed, Problem> {
+) -> Result<Parsed, Error> {
     let matches = match tree().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {

@@ -1,7 +1,7 @@
 //! A guided `init`: what was not said by a flag is asked for at the terminal, and Enter takes what is proposed.
 
 use keyrack_client::render::Look;
-use keyrack_core::{ErrorCode, Owner, Problem};
+use keyrack_core::{Error, ErrorCode, Owner};
 use keyrack_ops::init::{InitAsk, check_org};
 use keyrack_ops::init_guide::{Start, Usable, look};
 
@@ -12,7 +12,7 @@ use crate::prompt::{choices, line, picked, question, said, what_is_a_choice};
 const TRIES: usize = 5;
 
 /// Asks for what is not said yet.
-pub(crate) fn guide(outer: &Outer, owner: &Owner, ask: &mut InitAsk) -> Result<(), Problem> {
+pub(crate) fn guide(outer: &Outer, owner: &Owner, ask: &mut InitAsk) -> Result<(), Error> {
     let start = outer.operate(owner.clone(), &[], look)?;
     let look = outer.look();
     if ask.key.is_none() && !start.has_rack && start.keys.len() > 1 {
@@ -27,7 +27,7 @@ pub(crate) fn guide(outer: &Outer, owner: &Owner, ask: &mut InitAsk) -> Result<(
     Ok(())
 }
 
-fn key(outer: &Outer, start: &Start, look: Look) -> Result<std::path::PathBuf, Problem> {
+fn key(outer: &Outer, start: &Start, look: Look) -> Result<std::path::PathBuf, Error> {
     let option = |key: &Usable| {
         let sealed = if key.sealed { ", behind a passphrase" } else { "" };
         format!("{}{sealed}", outer.shown(&key.path, None))
@@ -40,7 +40,7 @@ fn key(outer: &Outer, start: &Start, look: Look) -> Result<std::path::PathBuf, P
     Ok(start.keys[at].path.clone())
 }
 
-fn org(start: &Start, look: Look) -> Result<String, Problem> {
+fn org(start: &Start, look: Look) -> Result<String, Error> {
     let prompt = match &start.org {
         Some(org) => question(&format!("Its org [{org}]:"), look),
         None => question("Its org, such as acme:", look),
@@ -51,14 +51,14 @@ fn org(start: &Start, look: Look) -> Result<String, Problem> {
             Err("an org is needed: the first part of each key's name, such as acme in acme.test.API_KEY"
                 .to_owned())
         }
-        (answer, _) => check_org(answer).map(str::to_owned).map_err(|problem| match problem.hint {
-            Some(hint) => format!("{}; {hint}", problem.message),
-            None => problem.message,
+        (answer, _) => check_org(answer).map(str::to_owned).map_err(|error| match error.hint {
+            Some(hint) => format!("{}; {hint}", error.message),
+            None => error.message,
         }),
     })
 }
 
-fn yes(text: &str, look: Look) -> Result<bool, Problem> {
+fn yes(text: &str, look: Look) -> Result<bool, Error> {
     let prompt = question(&format!("{text} [Y/n]"), look);
     answered(String::new(), &prompt, look, |answer| match answer.to_lowercase().as_str() {
         "" | "y" | "yes" => Ok(true),
@@ -73,13 +73,13 @@ fn answered<T>(
     prompt: &str,
     look: Look,
     read: impl Fn(&str) -> Result<T, String>,
-) -> Result<T, Problem> {
+) -> Result<T, Error> {
     for _ in 0..TRIES {
         match read(line(&format!("{above}{prompt}"))?.trim()) {
             Ok(answer) => return Ok(answer),
             Err(why) => above = said(&why, look),
         }
     }
-    Err(Problem::new(ErrorCode::Usage, "no answer that will do was given")
+    Err(Error::new(ErrorCode::Usage, "no answer that will do was given")
         .hint("name the ssh key by --prikey and the org by --org, or pass --no-prompt"))
 }

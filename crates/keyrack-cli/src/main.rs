@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use args::{Command, Parsed};
 use keyrack_client::manifest::find_git_root;
 use keyrack_client::{Context, Environment};
-use keyrack_core::{ErrorCode, Invocation, Problem};
+use keyrack_core::{Error, ErrorCode, Invocation};
 use keyrack_sys::protection;
 use outer::Outer;
 
@@ -67,38 +67,36 @@ fn main() -> ExitCode {
             // A directory that was removed under us has no repository above it.
             let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
             let outer = Outer { environment, cwd, group, invocation, as_json };
-            run(asked, &outer).map_err(|problem| placed(problem, &outer.cwd))
+            run(asked, &outer).map_err(|error| placed(error, &outer.cwd))
         }
     });
-    ExitCode::from(
-        ended.unwrap_or_else(|problem| report::failure(&problem, &command, invocation, as_json, look)),
-    )
+    ExitCode::from(ended.unwrap_or_else(|error| report::failure(&error, &command, invocation, as_json, look)))
 }
 
 /// Protects this process from debuggers, and fails under a debugger of another login session.
-fn protect() -> Result<(), Problem> {
+fn protect() -> Result<(), Error> {
     let failed = |error: io::Error| {
-        Problem::new(ErrorCode::Io, format!("cannot protect this process from debuggers: {error}"))
+        Error::new(ErrorCode::Io, format!("cannot protect this process from debuggers: {error}"))
     };
     protection::protect().map_err(failed)?;
     match protection::foreign_tracer().map_err(failed)? {
         None => Ok(()),
         Some(tracer) => {
             let message = format!("process {tracer} of another login session traces this command");
-            Err(Problem::new(ErrorCode::Traced, message)
+            Err(Error::new(ErrorCode::Traced, message)
                 .hint("run the command where no debugger of another session is attached"))
         }
     }
 }
 
 /// Outside of a git repository no `init` makes a keyrack.yml: there that is no way out, yet.
-fn placed(problem: Problem, cwd: &Path) -> Problem {
-    if problem.code != ErrorCode::NoManifest || problem.fix.is_none() || find_git_root(cwd).is_some() {
-        return problem;
+fn placed(error: Error, cwd: &Path) -> Error {
+    if error.code != ErrorCode::NoManifest || error.fix.is_none() || find_git_root(cwd).is_some() {
+        return error;
     }
     let place = "in a git repository `init` makes one";
-    let hint = problem.hint.map_or_else(|| place.to_owned(), |hint| format!("{place}; {hint}"));
-    Problem { fix: None, hint: Some(hint), ..problem }
+    let hint = error.hint.map_or_else(|| place.to_owned(), |hint| format!("{place}; {hint}"));
+    Error { fix: None, hint: Some(hint), ..error }
 }
 
 /// Whether the `keyrack.yml` above us declares a key of this name or slug.
@@ -120,7 +118,7 @@ fn complete_for_a_shell(args: &[OsString], environment: Environment) -> ExitCode
     ExitCode::SUCCESS
 }
 
-fn run(command: Command, outer: &Outer) -> Result<u8, Problem> {
+fn run(command: Command, outer: &Outer) -> Result<u8, Error> {
     match command {
         Command::Init(flags) => flags.run(outer),
         Command::Set(flags) => flags.run(outer),

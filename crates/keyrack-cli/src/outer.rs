@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use keyrack_client::render::Look;
 use keyrack_client::{Context, Environment};
-use keyrack_core::{ErrorCode, Invocation, Owner, Problem};
+use keyrack_core::{Error, ErrorCode, Invocation, Owner};
 use keyrack_ops::Outside;
 
 use crate::args::Group;
@@ -41,8 +41,8 @@ impl Outer {
         &self,
         owner: Owner,
         prikeys: &[PathBuf],
-        operation: impl FnOnce(&Outside<'_>) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
+        operation: impl FnOnce(&Outside<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.operate_with(Terminal::of(self), owner, prikeys, operation)
     }
 
@@ -52,8 +52,8 @@ impl Outer {
         mut person: Terminal,
         owner: Owner,
         prikeys: &[PathBuf],
-        operation: impl FnOnce(&Outside<'_>) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
+        operation: impl FnOnce(&Outside<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let outside = Outside::new(self.context(owner), keyrackd()?, now_ms(), &mut person);
         operation(&outside.with_prikeys(prikeys.iter().cloned()))
     }
@@ -84,8 +84,8 @@ impl Outer {
     }
 
     /// Tells of a problem that stopped nothing, on stderr.
-    pub(crate) fn warn(&self, problem: &Problem) {
-        report::warning(problem, self.invocation, self.as_json, self.look_of_stderr());
+    pub(crate) fn warn(&self, error: &Error) {
+        report::warning(error, self.invocation, self.as_json, self.look_of_stderr());
     }
 
     /// A path as people read it: in the repository as `./…`, in the home directory as `~/…`.
@@ -102,9 +102,9 @@ impl Outer {
 }
 
 /// The daemon's program: beside this one.
-pub(crate) fn keyrackd() -> Result<PathBuf, Problem> {
+pub(crate) fn keyrackd() -> Result<PathBuf, Error> {
     let own = std::env::current_exe().map_err(|error| {
-        Problem::new(ErrorCode::DaemonStartFailed, format!("where keyrackd is cannot be told: {error}"))
+        Error::new(ErrorCode::DaemonStartFailed, format!("where keyrackd is cannot be told: {error}"))
     })?;
     Ok(own.with_file_name("keyrackd"))
 }

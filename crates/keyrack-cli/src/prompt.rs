@@ -10,7 +10,7 @@ use std::time::Duration;
 use keyrack_client::render::text::{clean, wrap};
 use keyrack_client::render::tree::{paragraph, paragraph_toned};
 use keyrack_client::render::{Look, Tone};
-use keyrack_core::{ErrorCode, Problem, Slug};
+use keyrack_core::{Error, ErrorCode, Slug};
 use keyrack_ops::{MAX_SECRET, Prompts};
 use keyrack_sys::terminal::Hidden;
 use zeroize::Zeroizing;
@@ -107,24 +107,21 @@ impl Prompts for Terminal {
         self.allowed && io::stdin().is_terminal()
     }
 
-    fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Error> {
         if !io::stdin().is_terminal() {
             return piped(&mut io::stdin().lock(), self.exact);
         }
         if !self.allowed {
-            return Err(Problem::new(
-                ErrorCode::PromptNeeded,
-                "the secret is needed and nobody may be asked",
-            )
-            .hint("pipe it on stdin"));
+            return Err(Error::new(ErrorCode::PromptNeeded, "the secret is needed and nobody may be asked")
+                .hint("pipe it on stdin"));
         }
         typed(&format!("enter secret for {slug}: "), "the secret")
     }
 
-    fn passphrase(&mut self, key: &Path, again: bool) -> Result<Zeroizing<String>, Problem> {
+    fn passphrase(&mut self, key: &Path, again: bool) -> Result<Zeroizing<String>, Error> {
         let shown = clean(&key.display().to_string());
         if !self.allowed {
-            return Err(Problem::new(
+            return Err(Error::new(
                 ErrorCode::PromptNeeded,
                 format!("the passphrase of {shown} is needed and nobody may be asked"),
             )
@@ -135,18 +132,18 @@ impl Prompts for Terminal {
         let wrong = if again { "that does not open it; " } else { "" };
         let bytes =
             typed(&format!("{wrong}enter passphrase for {shown}: "), &format!("the passphrase of {shown}"))
-                .map_err(|problem| match problem.code {
+                .map_err(|error| match error.code {
                 ErrorCode::PromptNeeded => {
-                    problem.hint("run it at a terminal, or give a key without a passphrase by --prikey")
+                    error.hint("run it at a terminal, or give a key without a passphrase by --prikey")
                 }
-                _ => problem,
+                _ => error,
             })?;
         let text = std::str::from_utf8(&bytes)
-            .map_err(|_| Problem::new(ErrorCode::BadPassphrase, "the passphrase is not UTF-8"))?;
+            .map_err(|_| Error::new(ErrorCode::BadPassphrase, "the passphrase is not UTF-8"))?;
         Ok(Zeroizing::new(text.to_owned()))
     }
 
-    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Problem> {
+    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Error> {
         self.ask_openly(question, flag)?;
         confirm::confirm(&self::question(&format!("{question} [y/N]"), self.look))
     }
@@ -157,7 +154,7 @@ impl Prompts for Terminal {
         options: &[String],
         usual: Option<usize>,
         flag: &str,
-    ) -> Result<usize, Problem> {
+    ) -> Result<usize, Error> {
         self.ask_openly(question, flag)?;
         let list = choices(question, options, self.look);
         let usual_shown = usual.map_or_else(String::new, |at| format!(" [{}]", at + 1));
@@ -169,14 +166,14 @@ impl Prompts for Terminal {
             }
             above = said(&what_is_a_choice(options), self.look);
         }
-        Err(Problem::new(ErrorCode::Usage, format!("not a choice: a number from 1 to {} is", options.len()))
+        Err(Error::new(ErrorCode::Usage, format!("not a choice: a number from 1 to {} is", options.len()))
             .hint(format!("or name it: {flag}")))
     }
 }
 
 impl Terminal {
     /// Refuses to ask where nobody can answer: stdin is not a terminal, or asking is forbidden.
-    fn ask_openly(&self, question: &str, flag: &str) -> Result<(), Problem> {
+    fn ask_openly(&self, question: &str, flag: &str) -> Result<(), Error> {
         if self.allowed && io::stdin().is_terminal() {
             return Ok(());
         }
@@ -186,18 +183,18 @@ impl Terminal {
 
 /// Reads all of the input. A newline at its end is dropped where it is the only one, as `echo`
 /// writes it, unless `exact`; a text of several lines, such as a PEM file, keeps its last newline.
-fn piped(input: &mut impl io::Read, exact: bool) -> Result<Zeroizing<Vec<u8>>, Problem> {
+fn piped(input: &mut impl io::Read, exact: bool) -> Result<Zeroizing<Vec<u8>>, Error> {
     // One allocation of the final size: growing would leave copies of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET + 2));
     let limit = u64::try_from(MAX_SECRET + 2).expect("a mebibyte fits");
     input.take(limit).read_to_end(&mut bytes).map_err(|error| {
-        Problem::new(ErrorCode::Io, format!("the secret could not be read from stdin: {error}"))
+        Error::new(ErrorCode::Io, format!("the secret could not be read from stdin: {error}"))
     })?;
     if !exact && bytes.iter().position(|&byte| byte == b'\n') == bytes.len().checked_sub(1) {
         bytes.pop();
     }
     if bytes.len() > MAX_SECRET {
-        return Err(Problem::new(
+        return Err(Error::new(
             ErrorCode::SecretTooLarge,
             format!("the secret on stdin is over {} KiB", MAX_SECRET / 1024),
         ));
@@ -206,9 +203,9 @@ fn piped(input: &mut impl io::Read, exact: bool) -> Result<Zeroizing<Vec<u8>>, P
 }
 
 /// One line typed at the terminal, hidden. `what` it is, for people who cannot be asked.
-fn typed(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
+fn typed(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut terminal = Hidden::open().map_err(|_| {
-        Problem::new(ErrorCode::PromptNeeded, format!("{what} is needed, and there is no terminal to ask at"))
+        Error::new(ErrorCode::PromptNeeded, format!("{what} is needed, and there is no terminal to ask at"))
     })?;
     terminal.show(&fitted(prompt)).map_err(|error| fault(&error))?;
     let mut line = Line::new();
@@ -226,25 +223,25 @@ fn typed(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
     match ended {
         // What a paste brings beyond its first line is there at once; a person is slower.
         Ended::Entered if terminal.has_more(Duration::from_millis(10)).unwrap_or(false) => {
-            Err(Problem::new(ErrorCode::Usage, "several lines were pasted and the prompt takes one")
+            Err(Error::new(ErrorCode::Usage, "several lines were pasted and the prompt takes one")
                 .hint("pipe a secret of several lines: keyrack set … < file"))
         }
         Ended::Entered => Ok(line.into_bytes()),
         Ended::Interrupted | Ended::Closed => Err(unanswered(ended)),
-        Ended::Full => Err(Problem::new(ErrorCode::SecretTooLarge, "the line is too long for the prompt")
+        Ended::Full => Err(Error::new(ErrorCode::SecretTooLarge, "the line is too long for the prompt")
             .hint("pipe it on stdin")),
     }
 }
 
-fn fault(error: &io::Error) -> Problem {
-    Problem::new(ErrorCode::Io, format!("the terminal could not be read: {error}"))
+fn fault(error: &io::Error) -> Error {
+    Error::new(ErrorCode::Io, format!("the terminal could not be read: {error}"))
 }
 
 /// Why a line that was not entered is no answer.
-fn unanswered(ended: Ended) -> Problem {
+fn unanswered(ended: Ended) -> Error {
     match ended {
-        Ended::Interrupted => Problem::new(ErrorCode::Interrupted, "interrupted"),
-        _ => Problem::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was given"),
+        Ended::Interrupted => Error::new(ErrorCode::Interrupted, "interrupted"),
+        _ => Error::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was given"),
     }
 }
 
@@ -340,14 +337,14 @@ impl Line {
 }
 
 /// One line typed at the terminal, shown. Asked at `/dev/tty`, since stdout and stderr may be read by a program.
-pub(crate) fn line(prompt: &str) -> Result<String, Problem> {
+pub(crate) fn line(prompt: &str) -> Result<String, Error> {
     let failed = |error: io::Error| fault(&error);
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(failed)?;
     terminal.write_all(prompt.as_bytes()).map_err(failed)?;
     let mut answer = String::new();
     BufReader::new(&terminal).take(1024).read_line(&mut answer).map_err(failed)?;
     if answer.is_empty() {
-        return Err(Problem::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was given"));
+        return Err(Error::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was given"));
     }
     Ok(answer)
 }

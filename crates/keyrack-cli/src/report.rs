@@ -1,18 +1,18 @@
 //! How a failure is told: what happened, to which key, and the command that mends it. On stderr, as a tree for people or, under
 //! `--json`, as one line of JSON for programs: always the last line, always an object with the one member `error`.
 
-use keyrack_client::render::problem;
+use keyrack_client::render::error;
 use keyrack_client::render::text::clean;
 use keyrack_client::render::tree::paragraph_toned;
 use keyrack_client::render::{Look, Tone};
-use keyrack_core::{ErrorCode, Invocation, Problem};
+use keyrack_core::{Error, ErrorCode, Invocation};
 use serde_json::{Value, json};
 
 use crate::output;
 
 /// Tells a failure and returns the exit code that goes with it. `command` are the words of the command that failed.
 pub(crate) fn failure(
-    failed: &Problem,
+    failed: &Error,
     command: &str,
     invocation: Invocation,
     as_json: bool,
@@ -22,15 +22,15 @@ pub(crate) fn failure(
         (true, _) => format!("{}\n", json!({ "error": machine(failed, invocation) })),
         // The terminal has seen the ^C and the newline already.
         (false, ErrorCode::Interrupted) => String::new(),
-        (false, _) => problem::report(format!("keyrack {command}").trim_end(), failed, invocation, look),
+        (false, _) => error::report(format!("keyrack {command}").trim_end(), failed, invocation, look),
     };
     output::tell(&text);
     failed.exit()
 }
 
 /// A failure as the JSON object that programs read, its exit code included.
-pub(crate) fn machine(failed: &Problem, invocation: Invocation) -> Value {
-    let mut object = problem::value(failed, invocation);
+pub(crate) fn machine(failed: &Error, invocation: Invocation) -> Value {
+    let mut object = error::value(failed, invocation);
     if let Value::Object(members) = &mut object {
         members.insert("exit".to_owned(), failed.exit().into());
     }
@@ -43,10 +43,10 @@ pub(crate) fn notice(text: &str, as_json: bool, look: Look) {
 }
 
 /// The same for a problem that stopped nothing, with its way out.
-pub(crate) fn warning(problem: &Problem, invocation: Invocation, as_json: bool, look: Look) {
-    let hint = problem.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
-    let fix = problem.fix.as_ref().map(|fix| fix.render(invocation));
-    output::tell(&line(&format!("{}{hint}", problem.message), fix.as_deref(), Tone::Warn, as_json, look));
+pub(crate) fn warning(error: &Error, invocation: Invocation, as_json: bool, look: Look) {
+    let hint = error.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
+    let fix = error.fix.as_ref().map(|fix| fix.render(invocation));
+    output::tell(&line(&format!("{}{hint}", error.message), fix.as_deref(), Tone::Warn, as_json, look));
 }
 
 /// A notice as it is told. The command that mends it stays whole: where lines are wrapped it has its own.
@@ -107,9 +107,9 @@ mod tests {
     #[test]
     fn programs_get_the_exit_code_too() {
         let slug = Slug::parse("acme.test.K").unwrap();
-        let problem =
-            Problem::new(ErrorCode::NoIdentity, "no").of(&slug).fix(Fix::unlock(&Owner::DEFAULT, &slug));
-        let object = machine(&problem, Invocation::NPX);
+        let error =
+            Error::new(ErrorCode::NoIdentity, "no").of(&slug).fix(Fix::unlock(&Owner::DEFAULT, &slug));
+        let object = machine(&error, Invocation::NPX);
         assert_eq!(object["code"], "no_identity");
         assert_eq!(object["exit"], 2);
         assert_eq!(object["fix"], "npx keyrack unlock --env test --key K");

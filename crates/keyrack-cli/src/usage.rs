@@ -1,8 +1,8 @@
 //! Usage errors, told without repeating what was typed: a misplaced word on a command line may be a secret.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use keyrack_core::nearest::nearest;
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::suggest::closest;
+use keyrack_core::{Error, ErrorCode, Fix};
 
 use crate::args;
 
@@ -20,11 +20,7 @@ const BEHIND_DASHES: &str = "the command to run stands behind `--`, as in `run -
 
 /// What is wrong with the arguments, and where to read on. `called` are the command words that were understood; `is_declared` says whether a
 /// word is the name or slug of a key of `keyrack.yml`, which is no secret.
-pub(crate) fn explain(
-    error: &clap::Error,
-    called: &[&str],
-    is_declared: impl FnOnce(&str) -> bool,
-) -> Problem {
+pub(crate) fn explain(error: &clap::Error, called: &[&str], is_declared: impl FnOnce(&str) -> bool) -> Error {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         // Of several suggestions the last is the closest.
@@ -106,10 +102,10 @@ pub(crate) fn explain(
             None => "the arguments cannot be understood".to_owned(),
         },
     };
-    let mut problem =
-        Problem::new(ErrorCode::Usage, message).fix(Fix::command(called.iter().copied().chain(["--help"])));
-    problem.hint = hint;
-    problem
+    let mut error =
+        Error::new(ErrorCode::Usage, message).fix(Fix::command(called.iter().copied().chain(["--help"])));
+    error.hint = hint;
+    error
 }
 
 /// What a command is called here that other tools call otherwise, or that is nearest to what was typed.
@@ -129,7 +125,7 @@ fn other_name(word: &str, called: &[&str]) -> Option<&'static str> {
     ];
     let name = names.into_iter().find(|(_, others)| others.contains(&word)).map(|(name, _)| name);
     let siblings = args::below(called);
-    name.filter(|name| siblings.contains(name)).or_else(|| nearest(word, siblings))
+    name.filter(|name| siblings.contains(name)).or_else(|| closest(word, siblings))
 }
 
 /// The name of a flag in what clap says of it (`--env <ENV>`, `--secret=…`), if it is a plain one; anything else is not repeated.
@@ -162,11 +158,11 @@ mod tests {
 
     fn explained(line: &[&str]) -> (String, String) {
         let args: Vec<_> = ["keyrack"].iter().chain(line).map(Into::into).collect();
-        let problem = parse(&args, |_| keyrack_client::render::Look::PLAIN, |word| word == "API_KEY")
+        let error = parse(&args, |_| keyrack_client::render::Look::PLAIN, |word| word == "API_KEY")
             .err()
             .expect("a usage error");
-        assert_eq!(problem.exit(), 2);
-        (problem.message.clone(), format!("{problem:?}"))
+        assert_eq!(error.exit(), 2);
+        (error.message.clone(), format!("{error:?}"))
     }
 
     #[test]
@@ -208,10 +204,10 @@ mod tests {
             (&["get", "OTHER"], super::BY_FLAG),
         ] {
             let args: Vec<_> = ["keyrack"].iter().chain(line).map(Into::into).collect();
-            let problem = parse(&args, |_| keyrack_client::render::Look::PLAIN, |word| word == "API_KEY")
+            let error = parse(&args, |_| keyrack_client::render::Look::PLAIN, |word| word == "API_KEY")
                 .err()
                 .expect("a usage error");
-            assert_eq!(problem.hint.as_deref(), Some(hint), "{line:?}");
+            assert_eq!(error.hint.as_deref(), Some(hint), "{line:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use keyrack_client::render::{Look, Tone};
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::terminal::{Hidden, Pressed};
 use serde_json::Value;
 
@@ -38,9 +38,9 @@ impl Drawn {
 }
 
 /// Draws a text over and over, on a screen of its own. When a key ends it, what was last drawn stays behind. Returns the exit code.
-pub(crate) fn screen(outer: &Outer, draw: impl Fn(Look) -> Drawn) -> Result<u8, Problem> {
+pub(crate) fn screen(outer: &Outer, draw: impl Fn(Look) -> Drawn) -> Result<u8, Error> {
     if !io::stdout().is_terminal() || outer.environment.text("TERM") == Some("dumb") {
-        return Err(Problem::new(ErrorCode::Usage, "--watch draws on a terminal, and stdout is none")
+        return Err(Error::new(ErrorCode::Usage, "--watch draws on a terminal, and stdout is none")
             .hint("with --json it prints a line at each change, anywhere")
             .fix(Fix::command(["status", "--watch", "--json"])));
     }
@@ -92,19 +92,19 @@ struct Screen {
 }
 
 impl Screen {
-    fn open() -> Result<Self, Problem> {
+    fn open() -> Result<Self, Error> {
         let terminal = Hidden::open().map_err(|error| fault(&error))?;
         let mut screen = Screen { terminal };
         screen.show("\u{1b}[?1049h\u{1b}[?25l")?;
         Ok(screen)
     }
 
-    fn show(&mut self, text: &str) -> Result<(), Problem> {
+    fn show(&mut self, text: &str) -> Result<(), Error> {
         self.terminal.show(text).map_err(|error| fault(&error))
     }
 
     /// Waits until it is time to draw again. An exit code when it is to end.
-    fn wait(&mut self, resized: impl Fn() -> bool) -> Result<Option<u8>, Problem> {
+    fn wait(&mut self, resized: impl Fn() -> bool) -> Result<Option<u8>, Error> {
         let until = Instant::now() + EVERY;
         while Instant::now() < until && !resized() {
             match self.terminal.key_within(TICK).map_err(|error| fault(&error))? {
@@ -127,7 +127,7 @@ impl Drop for Screen {
 }
 
 /// Prints a value as a line whenever it differs from the one before, but for members of this name. Ends when nobody reads any more.
-pub(crate) fn lines(look: impl Fn() -> Result<Value, Problem>, but_for: &str) -> Result<u8, Problem> {
+pub(crate) fn lines(look: impl Fn() -> Result<Value, Error>, but_for: &str) -> Result<u8, Error> {
     let mut last = None;
     loop {
         let value = look()?;
@@ -154,8 +154,8 @@ fn without(value: Value, name: &str) -> Value {
     }
 }
 
-fn fault(error: &io::Error) -> Problem {
-    Problem::new(ErrorCode::Io, format!("the terminal could not be used: {error}"))
+fn fault(error: &io::Error) -> Error {
+    Error::new(ErrorCode::Io, format!("the terminal could not be used: {error}"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use keyrack_core::peer::{Allowed, Boundary, Facts, Refusal, Verdict, decide};
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::harden;
 use keyrack_sys::peer::{self, PeerReader};
 use keyrack_sys::pidfd::Pidfd;
@@ -83,7 +83,7 @@ impl Connection {
 /// # Errors
 /// [`ErrorCode::ServerUntrusted`] when a stranger listens, [`ErrorCode::DaemonUnresponsive`] when the backlog stays full,
 /// [`ErrorCode::SocketPathTaken`] when the file is no socket, [`ErrorCode::Io`].
-pub fn connect(place: &Place, deadline: Duration) -> Result<Option<Connection>, Problem> {
+pub fn connect(place: &Place, deadline: Duration) -> Result<Option<Connection>, Error> {
     let path = place.socket();
     let stream = match keyrack_sys::socket::connect(&path, deadline.min(CONNECT)) {
         Ok(stream) => stream,
@@ -94,11 +94,11 @@ pub fn connect(place: &Place, deadline: Duration) -> Result<Option<Connection>, 
 }
 
 /// `Ok` when the error means that nobody listens.
-fn nobody(place: &Place, path: &Path, error: &io::Error) -> Result<(), Problem> {
+fn nobody(place: &Place, path: &Path, error: &io::Error) -> Result<(), Error> {
     match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
         io::ErrorKind::ConnectionRefused => match std::fs::metadata(path) {
-            Ok(found) if !found.file_type().is_socket() => Err(Problem::new(
+            Ok(found) if !found.file_type().is_socket() => Err(Error::new(
                 ErrorCode::SocketPathTaken,
                 format!("{} is not a socket, and stands where the daemon's has to be", path.display()),
             )
@@ -108,7 +108,7 @@ fn nobody(place: &Place, path: &Path, error: &io::Error) -> Result<(), Problem> 
         io::ErrorKind::TimedOut => {
             Err(unresponsive("the daemon does not take connections: its backlog stayed full", &place.owner))
         }
-        _ => Err(Problem::new(
+        _ => Err(Error::new(
             ErrorCode::Io,
             format!("cannot connect to the daemon's socket {}: {error}", path.display()),
         )),
@@ -116,7 +116,7 @@ fn nobody(place: &Place, path: &Path, error: &io::Error) -> Result<(), Problem> 
 }
 
 /// Applies the peer rule to the server, as the daemon applies it to its callers.
-fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Problem> {
+fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Error> {
     // The socket's name holds our session as the kernel told it a moment ago, but where the kernel has none.
     let own_session = match place.session.as_str() {
         SESSION_UNSET => peer::own_session(),
@@ -156,9 +156,9 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Problem> {
 
 /// Error for a server that is refused, or that cannot be verified from this sandbox. A server that
 /// `/proc` hides may be our own daemon, because the daemon is not dumpable.
-fn untrusted(refusal: Refusal, own: &Namespaces, place: &Place) -> Problem {
+fn untrusted(refusal: Refusal, own: &Namespaces, place: &Place) -> Error {
     if let Some(sandbox) = sandbox_of(refusal, own) {
-        return sandbox.problem();
+        return sandbox.error();
     }
     let socket = place.socket();
     let socket = socket.display();
@@ -167,7 +167,7 @@ fn untrusted(refusal: Refusal, own: &Namespaces, place: &Place) -> Problem {
         let message = format!(
             "/proc is mounted with hidepid={value}, so keyrack cannot tell whose daemon listens at {socket}"
         );
-        return Problem::new(ErrorCode::ProcHidden, message)
+        return Error::new(ErrorCode::ProcHidden, message)
             .fix(Fix::Text("sudo mount -o remount,hidepid=0 /proc".to_owned()));
     }
     if matches!(refusal, Refusal::NestedPid | Refusal::OtherUserNamespace) {

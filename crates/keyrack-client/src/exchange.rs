@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use keyrack_wire::native::{self, Decoded, Frame, Hello, Op, ReplyBody, Request};
 use keyrack_wire::{ComposeError, WipedBuffer};
 
@@ -26,7 +26,7 @@ impl Received {
     }
 
     /// Reads it as an answer of this kind, or as the daemon's refusal.
-    pub(crate) fn read<'a, T: ReplyBody<'a>>(&'a self) -> Result<(T, Frame<'a>), Problem> {
+    pub(crate) fn read<'a, T: ReplyBody<'a>>(&'a self) -> Result<(T, Frame<'a>), Error> {
         let frame = whole(&self.inbox)?;
         let reply = native::decode_reply::<T>(&frame).map_err(|error| broken_protocol(&error.to_string()))?;
         // A request the daemon could not read is answered under 0.
@@ -35,12 +35,12 @@ impl Received {
         }
         match reply.outcome {
             Ok(ok) => Ok((ok, frame)),
-            Err(error) => Err(wire_names::problem(&error)),
+            Err(error) => Err(wire_names::error(&error)),
         }
     }
 }
 
-fn whole(inbox: &Inbox) -> Result<Frame<'_>, Problem> {
+fn whole(inbox: &Inbox) -> Result<Frame<'_>, Error> {
     match native::decode(inbox.unused()) {
         Ok(Decoded::Frame(frame)) => Ok(frame),
         Ok(Decoded::Need(_)) => Err(broken_protocol("a frame is not whole")),
@@ -161,6 +161,6 @@ fn say_hello(outbox: &mut WipedBuffer, id: u64) -> Result<(), ComposeError> {
     Request { id, op: Op::Hello(hello) }.compose(outbox)
 }
 
-fn not_composed(error: &ComposeError) -> Problem {
-    Problem::new(ErrorCode::TooLarge, format!("the request cannot be sent: {error}"))
+fn not_composed(error: &ComposeError) -> Error {
+    Error::new(ErrorCode::TooLarge, format!("the request cannot be sent: {error}"))
 }

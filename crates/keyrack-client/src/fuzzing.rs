@@ -4,7 +4,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 
-use keyrack_core::Problem;
+use keyrack_core::Error;
 use keyrack_core::peer::Boundary;
 
 use crate::connect::{Connection, Program, Server};
@@ -25,7 +25,7 @@ pub fn session(stream: UnixStream, place: Place, ctx: &Context) -> io::Result<Se
 ///
 /// # Errors
 /// As [`session`]; and when `ctx` demands more than such a daemon can give.
-pub fn legacy(stream: UnixStream, place: Place, ctx: &Context) -> io::Result<Result<LegacyDaemon, Problem>> {
+pub fn legacy(stream: UnixStream, place: Place, ctx: &Context) -> io::Result<Result<LegacyDaemon, Error>> {
     Ok(LegacyDaemon::over(connection(stream)?, place, ctx))
 }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use keyrack_core::{ErrorCode, Fix, Given, Grant, Life, Owner, Problem, Slug, iso};
+use keyrack_core::{Error, ErrorCode, Fix, Grant, GrantedTtl, Owner, Slug, Ttl, timestamp};
 use keyrack_wire::legacy::{self, Reply};
 use keyrack_wire::{ComposeError, WipedBuffer};
 use zeroize::Zeroizing;
@@ -35,14 +35,14 @@ pub struct LegacyDaemon {
 impl LegacyDaemon {
     /// # Errors
     /// [`ErrorCode::BoundaryWeak`] when more is demanded than such a daemon can give.
-    pub(crate) fn over(connection: Connection, place: Place, ctx: &Context) -> Result<Self, Problem> {
+    pub(crate) fn over(connection: Connection, place: Place, ctx: &Context) -> Result<Self, Error> {
         let Demands { session, memory } = ctx.demands();
         if session || memory.is_some() {
             let what = if session { "KEYRACK_REQUIRE_SESSION" } else { "KEYRACK_MEMORY" };
             let message = format!(
                 "an older TypeScript keyrack daemon runs: it cannot tell its callers apart and keeps keys in ordinary memory, and {what} demands more"
             );
-            return Err(Problem::new(ErrorCode::BoundaryWeak, message).fix(restart(&ctx.owner)));
+            return Err(Error::new(ErrorCode::BoundaryWeak, message).fix(restart(&ctx.owner)));
         }
         Ok(LegacyDaemon {
             place,
@@ -64,11 +64,11 @@ impl LegacyDaemon {
     }
 
     /// What to say to one who asks for more than it can do.
-    pub fn cannot(&self, what: &str) -> Problem {
+    pub fn cannot(&self, what: &str) -> Error {
         let message = format!(
             "an older TypeScript keyrack daemon runs in this login session, and {what} needs the new one"
         );
-        Problem::new(ErrorCode::DaemonLegacy, message)
+        Error::new(ErrorCode::DaemonLegacy, message)
             .fix(restart(&self.owner))
             .hint("a restart carries over the keys it holds")
     }
@@ -77,7 +77,7 @@ impl LegacyDaemon {
     ///
     /// # Errors
     /// [`ErrorCode::SessionMismatch`], [`ErrorCode::DaemonUnresponsive`], [`ErrorCode::BadFrame`].
-    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Problem> {
+    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Error> {
         let mut granted = Vec::new();
         for some in slugs.chunks(CHUNK) {
             let asked = some.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
@@ -95,7 +95,7 @@ impl LegacyDaemon {
     ///
     /// # Errors
     /// As [`LegacyDaemon::get`].
-    pub fn status(&mut self) -> Result<Holdings, Problem> {
+    pub fn status(&mut self) -> Result<Holdings, Error> {
         let inbox = self.round(legacy::compose_status_request)?;
         let data = accept(legacy::parse_status_reply(inbox.unused()))?;
         let keys = data.keys.iter().map(|key| {
@@ -103,14 +103,14 @@ impl LegacyDaemon {
                 slug: stored_slug(&key.slug)?,
                 grade: None,
                 source: None,
-                expires_at_ms: key.expires_at.as_deref().and_then(iso::parse_ms),
-                left: key.ttl_left_ms.map(Life),
-                given: Given::default(),
+                expires_at_ms: key.expires_at.as_deref().and_then(timestamp::parse_ms),
+                left: key.ttl_left_ms.map(Ttl),
+                given: GrantedTtl::default(),
                 ends_by_boot: false,
             })
         });
         Ok(Holdings {
-            keys: keys.collect::<Result<_, Problem>>()?,
+            keys: keys.collect::<Result<_, Error>>()?,
             home_hash: clean(&data.home_hash),
             condition: None,
         })
@@ -120,7 +120,7 @@ impl LegacyDaemon {
     ///
     /// # Errors
     /// As [`LegacyDaemon::get`].
-    pub fn relock(&mut self, what: &RelockWhat) -> Result<Relocked, Problem> {
+    pub fn relock(&mut self, what: &RelockWhat) -> Result<Relocked, Error> {
         let requests: Vec<legacy::Relock<'_>> = match what {
             RelockWhat::All => vec![legacy::Relock::All],
             RelockWhat::Env(env) => vec![legacy::Relock::Env(env.as_str().into())],
@@ -145,10 +145,10 @@ impl LegacyDaemon {
     fn round(
         &mut self,
         compose: impl Fn(&mut WipedBuffer) -> Result<(), ComposeError>,
-    ) -> Result<Inbox, Problem> {
+    ) -> Result<Inbox, Error> {
         let mut outbox = WipedBuffer::new(legacy::MAX_REQUEST);
         compose(&mut outbox).map_err(|error| {
-            Problem::new(ErrorCode::TooLarge, format!("the request cannot be sent: {error}"))
+            Error::new(ErrorCode::TooLarge, format!("the request cannot be sent: {error}"))
         })?;
         let us = std::process::id();
         if self.opened_by != us {
@@ -164,7 +164,7 @@ impl LegacyDaemon {
             };
             match talk(&connection, outbox.as_slice(), self.deadline) {
                 Err(Broken::Lost) if tries > 0 => {}
-                Err(broken) => return Err(broken.problem(&self.owner)),
+                Err(broken) => return Err(broken.error(&self.owner)),
                 Ok(inbox) => return Ok(inbox),
             }
         }
@@ -187,29 +187,29 @@ fn talk(connection: &Connection, request: &[u8], deadline: Duration) -> Result<I
     if inbox.is_untouched() { Err(Broken::Lost) } else { Ok(inbox) }
 }
 
-fn accept<T>(reply: Result<Reply<T>, legacy::LegacyError>) -> Result<T, Problem> {
+fn accept<T>(reply: Result<Reply<T>, legacy::LegacyError>) -> Result<T, Error> {
     match reply {
         Ok(Reply::Ok(data)) => Ok(data),
         Ok(Reply::Refused(error)) if legacy::is_session_mismatch(&error) => Err(sandbox::refused()
             .unwrap_or_else(|| {
-                Problem::new(
+                Error::new(
                     ErrorCode::SessionMismatch,
                     "the TypeScript daemon takes this process for one of another login session",
                 )
             })),
         Ok(Reply::Refused(error)) => {
             let shown: String = clean(&error).chars().take(200).collect();
-            Err(Problem::new(ErrorCode::BadRequest, format!("the TypeScript daemon refused: {shown}")))
+            Err(Error::new(ErrorCode::BadRequest, format!("the TypeScript daemon refused: {shown}")))
         }
         Err(error) => Err(broken_protocol(&error.to_string())),
     }
 }
 
-fn granted_key(key: &legacy::Grant<'_>) -> Result<Granted, Problem> {
-    let expires_at_ms = key.expires_at.as_deref().and_then(iso::parse_ms);
+fn granted_key(key: &legacy::Grant<'_>) -> Result<Granted, Error> {
+    let expires_at_ms = key.expires_at.as_deref().and_then(timestamp::parse_ms);
     let mut bytes = Zeroizing::new(vec![0; key.secret.len()]);
     key.secret.unescape_into(&mut bytes).map_err(|error| broken_protocol(&error.to_string()))?;
-    let left = expires_at_ms.map(|at| Life(u64::try_from(at - keyrack_sys::clock::wall_ms()).unwrap_or(0)));
+    let left = expires_at_ms.map(|at| Ttl(u64::try_from(at - keyrack_sys::clock::wall_ms()).unwrap_or(0)));
     let grant = Grant {
         slug: stored_slug(&key.slug)?,
         grade: wire_names::read_grade(&key.grade),

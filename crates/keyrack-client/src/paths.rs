@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use keyrack_core::{ErrorCode, Owner, Problem};
+use keyrack_core::{Error, ErrorCode, Owner};
 use keyrack_sys::dir::{DirFault, PrivateDir};
 use sha2::{Digest, Sha256};
 
@@ -33,7 +33,7 @@ impl Place {
     ///
     /// # Errors
     /// [`ErrorCode::NoHome`], [`ErrorCode::RuntimeDirMissing`], [`ErrorCode::RuntimeDirUnsafe`], [`ErrorCode::SocketPathTooLong`].
-    pub fn of(ctx: &Context) -> Result<Self, Problem> {
+    pub fn of(ctx: &Context) -> Result<Self, Error> {
         Self::in_dir(ctx, runtime_dir(ctx, Missing::Name)?)
     }
 
@@ -41,11 +41,11 @@ impl Place {
     ///
     /// # Errors
     /// As [`Place::of`].
-    pub fn for_start(ctx: &Context) -> Result<Self, Problem> {
+    pub fn for_start(ctx: &Context) -> Result<Self, Error> {
         Self::in_dir(ctx, runtime_dir(ctx, Missing::Make)?)
     }
 
-    fn in_dir(ctx: &Context, dir: PathBuf) -> Result<Self, Problem> {
+    fn in_dir(ctx: &Context, dir: PathBuf) -> Result<Self, Error> {
         let place =
             Place { dir, session: session_id()?, home_hash: home_hash(ctx)?, owner: ctx.owner.clone() };
         let path = place.socket();
@@ -56,7 +56,7 @@ impl Place {
                 path.as_os_str().len(),
                 keyrack_sys::socket::PATH_BYTES
             );
-            return Err(Problem::new(ErrorCode::SocketPathTooLong, message)
+            return Err(Error::new(ErrorCode::SocketPathTooLong, message)
                 .hint("set XDG_RUNTIME_DIR to a shorter path, or use a shorter owner"));
         }
         Ok(place)
@@ -130,9 +130,9 @@ pub fn sockets_in(dir: &Path) -> Vec<Place> {
 
 /// Returns `true` if the error of [`Place::of`] says that no daemon can be here, because the runtime directory
 /// is missing or unusable. Reads then answer as without a daemon; what unlocks fails.
-pub fn is_without_place(problem: &Problem) -> bool {
+pub fn is_without_place(error: &Error) -> bool {
     matches!(
-        problem.code,
+        error.code,
         ErrorCode::RuntimeDirMissing | ErrorCode::RuntimeDirUnsafe | ErrorCode::SocketPathTooLong
     )
 }
@@ -148,7 +148,7 @@ enum Missing {
 
 /// The directory sockets are in: `XDG_RUNTIME_DIR`; if that is not set, `/run/user/<uid>` if it is there, else `/tmp/keyrack-<uid>`.
 /// Ours, mode 0700, no link; one that was named and is not so is an error, never passed over.
-fn runtime_dir(ctx: &Context, missing: Missing) -> Result<PathBuf, Problem> {
+fn runtime_dir(ctx: &Context, missing: Missing) -> Result<PathBuf, Error> {
     let uid = keyrack_sys::user::uid();
     if let Some(named) = ctx.env.get("XDG_RUNTIME_DIR") {
         let path = Path::new(named);
@@ -165,7 +165,7 @@ fn runtime_dir(ctx: &Context, missing: Missing) -> Result<PathBuf, Problem> {
     own_dir(PathBuf::from(format!("/tmp/keyrack-{uid}")), missing)
 }
 
-fn own_dir(path: PathBuf, missing: Missing) -> Result<PathBuf, Problem> {
+fn own_dir(path: PathBuf, missing: Missing) -> Result<PathBuf, Error> {
     let opened = match missing {
         Missing::Name => PrivateDir::open(&path),
         Missing::Make => PrivateDir::create_private(&path),
@@ -177,7 +177,7 @@ fn own_dir(path: PathBuf, missing: Missing) -> Result<PathBuf, Problem> {
     }
 }
 
-fn unusable(path: &Path, what: &str, fault: &DirFault) -> Problem {
+fn unusable(path: &Path, what: &str, fault: &DirFault) -> Error {
     let code = match fault {
         DirFault::Missing => ErrorCode::RuntimeDirMissing,
         _ => ErrorCode::RuntimeDirUnsafe,
@@ -199,16 +199,16 @@ fn unusable(path: &Path, what: &str, fault: &DirFault) -> Problem {
         }
         _ => "set XDG_RUNTIME_DIR to a directory of your own with mode 0700".to_owned(),
     };
-    Problem::new(code, message).hint(hint)
+    Error::new(code, message).hint(hint)
 }
 
 /// Our login session as the kernel tells it, decimal; [`SESSION_UNSET`] where the kernel has no such thing.
 ///
 /// # Errors
 /// [`ErrorCode::Io`] when the kernel has it but does not say, or says something else than a number.
-pub fn session_id() -> Result<String, Problem> {
+pub fn session_id() -> Result<String, Error> {
     let unreadable = |why: String| {
-        Problem::new(ErrorCode::Io, format!("cannot read the login session from /proc/self/sessionid: {why}"))
+        Error::new(ErrorCode::Io, format!("cannot read the login session from /proc/self/sessionid: {why}"))
     };
     match keyrack_sys::peer::own_session() {
         Ok(raw) => {
@@ -231,19 +231,17 @@ const ENOENT: i32 = 2;
 ///
 /// # Errors
 /// [`ErrorCode::NoHome`] when it is not set, not absolute, or not there.
-pub fn home_hash(ctx: &Context) -> Result<String, Problem> {
+pub fn home_hash(ctx: &Context) -> Result<String, Error> {
     let Some(home) = ctx.home() else {
-        return Err(
-            Problem::new(ErrorCode::NoHome, "HOME is not set").hint("set HOME to your home directory")
-        );
+        return Err(Error::new(ErrorCode::NoHome, "HOME is not set").hint("set HOME to your home directory"));
     };
     if !home.is_absolute() {
         let message = format!("HOME {:?} is not an absolute path", home.display().to_string());
-        return Err(Problem::new(ErrorCode::NoHome, message).hint("set HOME to your home directory"));
+        return Err(Error::new(ErrorCode::NoHome, message).hint("set HOME to your home directory"));
     }
     let real = home.canonicalize().map_err(|error| {
         let message = format!("HOME {:?} cannot be used: {error}", home.display().to_string());
-        Problem::new(ErrorCode::NoHome, message).hint("set HOME to a directory that exists")
+        Error::new(ErrorCode::NoHome, message).hint("set HOME to a directory that exists")
     })?;
     Ok(hash_of(&real))
 }
@@ -313,9 +311,9 @@ mod tests {
             (&file, ErrorCode::RuntimeDirUnsafe),
             (&home.root().join("nowhere"), ErrorCode::RuntimeDirMissing),
         ] {
-            let problem = named(path).unwrap_err();
-            assert_eq!(problem.code, code, "{}", path.display());
-            assert!(problem.hint.is_some() && problem.message.contains("XDG_RUNTIME_DIR"), "{problem}");
+            let error = named(path).unwrap_err();
+            assert_eq!(error.code, code, "{}", path.display());
+            assert!(error.hint.is_some() && error.message.contains("XDG_RUNTIME_DIR"), "{error}");
         }
     }
 
@@ -326,8 +324,8 @@ mod tests {
         }
         let home = Home::new();
         std::os::unix::fs::chown(home.runtime(), Some(65534), None).unwrap();
-        let problem = Place::of(&context(&home, &home.runtime())).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::RuntimeDirUnsafe);
+        let error = Place::of(&context(&home, &home.runtime())).unwrap_err();
+        assert_eq!(error.code, ErrorCode::RuntimeDirUnsafe);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Ending keys before their time.
 
-use keyrack_core::ask::{Ask, relock_slugs};
-use keyrack_core::{Env, ErrorCode, Org, Problem, Slug};
+use keyrack_core::resolve::{KeyQuery, relock_slugs};
+use keyrack_core::{Env, Error, ErrorCode, Org, Slug};
 
 use crate::context::Context;
 use crate::daemon::connect;
@@ -33,14 +33,14 @@ pub struct Outcome {
     /// The erased keys, the slugs sorted.
     pub relocked: Relocked,
     /// The reason no daemon could be looked for: the runtime directory is missing or unusable.
-    pub problem: Option<Problem>,
+    pub error: Option<Error>,
 }
 
 /// Relocks. Does nothing without a daemon or a runtime directory.
 ///
 /// # Errors
 /// Those of [`relock_slugs`], of [`crate::daemon::connect`] and of the daemon.
-pub fn relock(ctx: &Context, wanted: &Wanted) -> Result<Outcome, Problem> {
+pub fn relock(ctx: &Context, wanted: &Wanted) -> Result<Outcome, Error> {
     let what = match wanted {
         Wanted::All => RelockWhat::All,
         Wanted::Env(env) => RelockWhat::Env(*env),
@@ -53,26 +53,26 @@ pub fn relock(ctx: &Context, wanted: &Wanted) -> Result<Outcome, Problem> {
 ///
 /// # Errors
 /// Those of [`crate::daemon::connect`] and of the daemon.
-pub fn erase(ctx: &Context, what: &RelockWhat) -> Result<Outcome, Problem> {
+pub fn erase(ctx: &Context, what: &RelockWhat) -> Result<Outcome, Error> {
     let told = connect(ctx).and_then(|daemon| daemon.map(|mut daemon| daemon.relock(what)).transpose());
     let mut relocked = match told {
         Ok(relocked) => relocked.unwrap_or_default(),
         // It ended in between, and its keys with it.
-        Err(problem) if problem.code == ErrorCode::DaemonAbsent => Relocked::default(),
-        Err(problem) if is_without_place(&problem) => {
-            return Ok(Outcome { problem: Some(problem), ..Outcome::default() });
+        Err(error) if error.code == ErrorCode::DaemonAbsent => Relocked::default(),
+        Err(error) if is_without_place(&error) => {
+            return Ok(Outcome { error: Some(error), ..Outcome::default() });
         }
-        Err(problem) => return Err(problem),
+        Err(error) => return Err(error),
     };
     relocked.slugs.sort();
-    Ok(Outcome { relocked, problem: None })
+    Ok(Outcome { relocked, error: None })
 }
 
-fn slugs(ctx: &Context, key: &str, org: &Org, env: Option<Env>) -> Result<Vec<Slug>, Problem> {
+fn slugs(ctx: &Context, key: &str, org: &Org, env: Option<Env>) -> Result<Vec<Slug>, Error> {
     // To end a key is always allowed: beside a broken keyrack.yml too, if the key is named in full.
     let manifest =
         if Slug::looks_full(key) && !key.starts_with(Org::THIS) { None } else { manifest::of(ctx)? };
-    relock_slugs(&Ask {
+    relock_slugs(&KeyQuery {
         key: Some(key),
         env: env.map(Env::as_str),
         org: Some(org.as_str()),

@@ -1,7 +1,7 @@
 //! Namespaces of this process, and the errors where they prevent a connection to the daemon.
 
 use keyrack_core::peer::{is_initial, is_own_uid_known};
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::{peer, user};
 
 /// Namespaces of this process, as far as authentication depends on them.
@@ -95,15 +95,15 @@ impl Sandbox {
     }
 
     /// Error for a caller in this sandbox.
-    pub fn problem(self) -> Problem {
-        Problem::new(ErrorCode::Sandboxed, self.sentence()).hint(self.hint())
+    pub fn error(self) -> Error {
+        Error::new(ErrorCode::Sandboxed, self.sentence()).hint(self.hint())
     }
 }
 
 /// Error for a process that the daemon refused. Names the sandbox if there is one that this process
 /// can detect.
-pub(crate) fn refused() -> Option<Problem> {
-    (!Namespaces::read().is_initial_user()).then(|| Sandbox::UserNamespace.problem())
+pub(crate) fn refused() -> Option<Error> {
+    (!Namespaces::read().is_initial_user()).then(|| Sandbox::UserNamespace.error())
 }
 
 #[cfg(test)]
@@ -130,9 +130,9 @@ mod tests {
         for sandbox in
             [Sandbox::ForeignProc, Sandbox::UnknownUser, Sandbox::PidNamespace, Sandbox::UserNamespace]
         {
-            let problem = sandbox.problem();
-            assert_eq!(problem.code, ErrorCode::Sandboxed);
-            let hint = problem.hint.unwrap();
+            let error = sandbox.error();
+            assert_eq!(error.code, ErrorCode::Sandboxed);
+            let hint = error.hint.unwrap();
             assert!(hint.contains("outside the sandbox") && hint.contains("environment variable"), "{hint}");
             assert!(!hint.contains("remove") && !hint.contains("unset"), "{hint}");
         }

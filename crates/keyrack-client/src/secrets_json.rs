@@ -3,7 +3,7 @@
 //! It is read in place. Only a value that is asked for by name is unescaped, straight into memory that is wiped; all others stay what they
 //! are in the caller's bytes, and nothing of them is kept, shown or put into an environment.
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use keyrack_wire::unescape_into;
 use zeroize::Zeroizing;
 
@@ -23,13 +23,13 @@ impl<'a> SecretsJson<'a> {
     ///
     /// # Errors
     /// [`ErrorCode::Usage`] when it is none, or is over [`MAX_SECRETS_JSON`]. It says nothing of what the text holds.
-    pub fn read(text: &'a [u8]) -> Result<Self, Problem> {
+    pub fn read(text: &'a [u8]) -> Result<Self, Error> {
         if text.len() > MAX_SECRETS_JSON {
             let most = MAX_SECRETS_JSON / (1024 * 1024);
-            return Err(Problem::new(ErrorCode::Usage, format!("the secrets JSON is over {most} MiB")));
+            return Err(Error::new(ErrorCode::Usage, format!("the secrets JSON is over {most} MiB")));
         }
         let members = members(text).map_err(|_| {
-            Problem::new(ErrorCode::Usage, "the secrets JSON is not one JSON object")
+            Error::new(ErrorCode::Usage, "the secrets JSON is not one JSON object")
                 .hint("it looks like {\"NAME\": \"value\"}: in GitHub Actions, toJSON(secrets)")
         })?;
         Ok(SecretsJson { members })
@@ -39,8 +39,8 @@ impl<'a> SecretsJson<'a> {
     ///
     /// # Errors
     /// [`ErrorCode::Usage`], naming `name`, when it stands there twice, is no string, or holds half of a surrogate pair.
-    pub fn get(&self, name: &str) -> Result<Option<Secret>, Problem> {
-        let unfit = |why: &str| Problem::new(ErrorCode::Usage, format!("{name} {why} in the secrets JSON"));
+    pub fn get(&self, name: &str) -> Result<Option<Secret>, Error> {
+        let unfit = |why: &str| Error::new(ErrorCode::Usage, format!("{name} {why} in the secrets JSON"));
         let mut found = self.members.iter().filter(|member| member.name == name);
         let Some(member) = found.next() else { return Ok(None) };
         if found.next().is_some() {
@@ -72,8 +72,8 @@ mod tests {
     use super::*;
 
     fn value(text: &str, name: &str) -> Result<Option<String>, String> {
-        let secrets = SecretsJson::read(text.as_bytes()).map_err(|problem| problem.message)?;
-        let found = secrets.get(name).map_err(|problem| problem.message)?;
+        let secrets = SecretsJson::read(text.as_bytes()).map_err(|error| error.message)?;
+        let found = secrets.get(name).map_err(|error| error.message)?;
         Ok(found.map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap()))
     }
 

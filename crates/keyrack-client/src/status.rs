@@ -1,6 +1,6 @@
 //! What is unlocked, and in which condition the daemon is.
 
-use keyrack_core::{Env, ErrorCode, Owner, Problem};
+use keyrack_core::{Env, Error, ErrorCode, Owner};
 
 use crate::context::Context;
 use crate::daemon::{Daemon, connect_at};
@@ -16,7 +16,7 @@ pub struct Status {
     /// unusable.
     pub place: Option<Place>,
     /// Reason why there is no path for a socket.
-    pub problem: Option<Problem>,
+    pub error: Option<Error>,
     /// Its daemon; `None` when none runs.
     pub running: Option<Running>,
     /// Other login sessions in which a socket of the same rack stands.
@@ -51,27 +51,27 @@ impl Running {
 ///
 /// # Errors
 /// Those of [`crate::daemon::connect`] and of the daemon.
-pub fn status(ctx: &Context) -> Result<Status, Problem> {
+pub fn status(ctx: &Context) -> Result<Status, Error> {
     let place = match Place::of(ctx) {
         Ok(place) => place,
-        Err(problem) if is_without_place(&problem) => {
+        Err(error) if is_without_place(&error) => {
             let owner = ctx.owner.clone();
-            let problem = Some(problem);
-            return Ok(Status { owner, place: None, problem, running: None, other_sessions: Vec::new() });
+            let error = Some(error);
+            return Ok(Status { owner, place: None, error, running: None, other_sessions: Vec::new() });
         }
-        Err(problem) => return Err(problem),
+        Err(error) => return Err(error),
     };
     let other_sessions = place.other_sessions();
     let running = match connect_at(ctx, place.clone())?.map(look).transpose() {
         Ok(running) => running,
         // It ended in between.
-        Err(problem) if problem.code == ErrorCode::DaemonAbsent => None,
-        Err(problem) => return Err(problem),
+        Err(error) if error.code == ErrorCode::DaemonAbsent => None,
+        Err(error) => return Err(error),
     };
-    Ok(Status { owner: ctx.owner.clone(), place: Some(place), problem: None, running, other_sessions })
+    Ok(Status { owner: ctx.owner.clone(), place: Some(place), error: None, running, other_sessions })
 }
 
-fn look(mut daemon: Daemon) -> Result<Running, Problem> {
+fn look(mut daemon: Daemon) -> Result<Running, Error> {
     let pid = daemon.server().and_then(|server| server.pid);
     let holdings = daemon.status()?;
     let greeting = match &mut daemon {

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use keyrack_core::{ErrorCode, Fix, Owner, Problem};
+use keyrack_core::{Error, ErrorCode, Fix, Owner};
 use keyrack_sys::socket::{wait_readable, wait_writable};
 use zeroize::Zeroize;
 
@@ -24,12 +24,12 @@ pub(crate) enum Broken {
     /// The kernel said no.
     Io(io::Error),
     /// Nothing of the connection.
-    Told(Problem),
+    Told(Error),
 }
 
 impl Broken {
     /// What to tell whoever asked the daemon of an owner.
-    pub(crate) fn problem(self, owner: &Owner) -> Problem {
+    pub(crate) fn error(self, owner: &Owner) -> Error {
         match self {
             Broken::Lost => unresponsive("the daemon closed the connection without a reply", owner),
             Broken::Cut => unresponsive("the daemon closed the connection in the midst of a reply", owner),
@@ -38,23 +38,23 @@ impl Broken {
                 unresponsive(&message, owner)
             }
             Broken::Io(error) => {
-                Problem::new(ErrorCode::Io, format!("the connection to the daemon broke: {error}"))
+                Error::new(ErrorCode::Io, format!("the connection to the daemon broke: {error}"))
             }
-            Broken::Told(problem) => problem,
+            Broken::Told(error) => error,
         }
     }
 }
 
 /// A daemon that is there and does not do its work, with the way to be rid of it.
-pub(crate) fn unresponsive(message: &str, owner: &Owner) -> Problem {
-    Problem::new(ErrorCode::DaemonUnresponsive, message)
+pub(crate) fn unresponsive(message: &str, owner: &Owner) -> Error {
+    Error::new(ErrorCode::DaemonUnresponsive, message)
         .hint("if it stays so, end it; its keys are to be unlocked again then")
         .fix(Fix::with_owner("daemon prune", owner, []))
 }
 
-impl From<Problem> for Broken {
-    fn from(problem: Problem) -> Self {
-        Broken::Told(problem)
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Broken::Told(error)
     }
 }
 
@@ -193,7 +193,7 @@ impl Inbox {
         let want = want.max(unused + 1);
         if want > self.limit {
             let message = format!("the daemon's reply is longer than {} bytes", self.limit);
-            return Err(Problem::new(ErrorCode::TooLarge, message).into());
+            return Err(Error::new(ErrorCode::TooLarge, message).into());
         }
         // A Vec that grows by itself frees its old block unwiped.
         let size = want.max(FIRST).max(unused * 2).min(self.limit);

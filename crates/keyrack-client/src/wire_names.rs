@@ -1,7 +1,7 @@
 //! Between the wire's open names and the domain's. A grade word this build does not know counts as the weakest.
 
 use keyrack_core::{
-    DurationGrade, ErrorCode, Fix, Grade, Mechanism, Problem, Protection, Slug, Source, VaultId,
+    DurationGrade, Error, ErrorCode, Fix, Grade, Mechanism, Protection, Slug, Source, VaultId,
 };
 use keyrack_wire::native::ErrorBody;
 use keyrack_wire::{Grade as WireGrade, Source as WireSource};
@@ -38,21 +38,21 @@ pub(crate) fn code(said: &str) -> ErrorCode {
 }
 
 /// The daemon's own error, as a problem of ours.
-pub(crate) fn problem(error: &ErrorBody<'_>) -> Problem {
-    let code = code(&error.code);
+pub(crate) fn error(body: &ErrorBody<'_>) -> Error {
+    let code = code(&body.code);
     if code == ErrorCode::SessionMismatch
         && let Some(sandboxed) = sandbox::refused()
     {
         return sandboxed;
     }
-    let mut problem = Problem::new(code, clean(&error.message));
-    if let Some(slug) = error.slug.as_deref().and_then(|slug| Slug::parse_stored(slug).ok()) {
-        problem = problem.of(&slug);
+    let mut error = Error::new(code, clean(&body.message));
+    if let Some(slug) = body.slug.as_deref().and_then(|slug| Slug::parse_stored(slug).ok()) {
+        error = error.of(&slug);
     }
-    if let Some(fix) = &error.fix {
-        problem = problem.fix(Fix::Text(clean(fix)));
+    if let Some(fix) = &body.fix {
+        error = error.fix(Fix::Text(clean(fix)));
     }
-    problem
+    error
 }
 
 #[cfg(test)]
@@ -86,16 +86,16 @@ mod tests {
 
     #[test]
     fn errors_of_the_daemon_are_shown_clean() {
-        let error = ErrorBody {
+        let body = ErrorBody {
             code: "grade_degraded".into(),
             message: "no\u{1b}[31m way".into(),
             slug: Some("a.test.K".into()),
             fix: Some("keyrack relock\n--key a.test.K".into()),
         };
-        let problem = problem(&error);
-        assert_eq!(problem.code, ErrorCode::GradeDegraded);
-        assert_eq!(problem.slug.unwrap().as_str(), "a.test.K");
-        for text in [problem.message, problem.fix.unwrap().render(keyrack_core::Invocation::default())] {
+        let error = error(&body);
+        assert_eq!(error.code, ErrorCode::GradeDegraded);
+        assert_eq!(error.slug.unwrap().as_str(), "a.test.K");
+        for text in [error.message, error.fix.unwrap().render(keyrack_core::Invocation::default())] {
             assert!(!text.chars().any(char::is_control), "{text:?}");
         }
     }

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ErrorCode, Problem};
-use crate::nearest::did_you_mean;
+use crate::error::{Error, ErrorCode};
+use crate::suggest::did_you_mean;
 
 /// One of the six environments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,14 +50,14 @@ impl fmt::Display for Env {
 }
 
 impl FromStr for Env {
-    type Err = Problem;
+    type Err = Error;
 
     /// Fails with [`ErrorCode::BadEnv`].
-    fn from_str(text: &str) -> Result<Self, Problem> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         Env::ALL.into_iter().find(|env| env.as_str() == text).ok_or_else(|| {
             let known = Env::ALL.map(Env::as_str).join(", ");
-            let problem = Problem::new(ErrorCode::BadEnv, format!("invalid env: must be one of {known}"));
-            Problem { hint: did_you_mean(text, Env::ALL.map(Env::as_str)), ..problem }
+            let error = Error::new(ErrorCode::BadEnv, format!("invalid env: must be one of {known}"));
+            Error { hint: did_you_mean(text, Env::ALL.map(Env::as_str)), ..error }
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The one list of error codes, each with the exit code a command ends with.
 //!
-//! Codes are what programs act on; the text of a [`Problem`] is for people and never holds a secret.
+//! Codes are what programs act on; the text of a [`Error`] is for people and never holds a secret.
 
 use std::fmt;
 
@@ -244,7 +244,7 @@ impl<'de> Deserialize<'de> for ErrorCode {
 
 /// A failure a caller can act on: what happened, to which key, and the command that mends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct Error {
     /// What programs act on.
     pub code: ErrorCode,
     /// One lower-case sentence without a full stop, for people. Never a secret.
@@ -257,10 +257,10 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
-impl Problem {
+impl Error {
     /// A problem with neither key nor fix yet.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Problem { code, message: message.into(), slug: None, fix: None, hint: None }
+        Error { code, message: message.into(), slug: None, fix: None, hint: None }
     }
 
     /// Names the key it happened to.
@@ -290,13 +290,13 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Problem {}
+impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,6 @@
 //! This crate does no I/O, reads no clock and holds no secret: a secret travels beside its [`Grant`], in memory that the
 //! caller chose. The TTL store (feature `store`) is generic over the handle that leads to a secret.
 
-pub mod ask;
 pub mod attempt;
 pub mod env;
 pub mod error;
@@ -12,33 +11,34 @@ pub mod fix;
 pub mod grade;
 pub mod grant;
 pub mod host_manifest;
-pub mod iso;
-pub mod life;
 pub mod mechanism;
-pub mod nearest;
 pub mod org;
 pub mod owner;
 pub mod peer;
 pub mod repo_manifest;
 pub mod reserved;
+pub mod resolve;
 pub mod secret_text;
 pub mod set_rule;
 pub mod shorten;
 pub mod slug;
 #[cfg(feature = "store")]
 pub mod store;
+pub mod suggest;
+pub mod timestamp;
+pub mod ttl;
 pub mod vault_id;
 
 pub use attempt::Attempt;
 pub use env::Env;
-pub use error::{ErrorCode, Problem};
+pub use error::{Error, ErrorCode};
 pub use fix::{Fix, Invocation};
 pub use grade::{DurationGrade, Grade, Protection};
 pub use grant::{Grant, Source};
-pub use life::{Clock, Deadlines, Given, Life, LifeAsk, LifeBound, clamp_life, grant_life};
 pub use mechanism::Mechanism;
 pub use org::Org;
 pub use owner::Owner;
 pub use reserved::{Reserved, reserved};
 pub use slug::Slug;
+pub use ttl::{Clock, Deadlines, GrantedTtl, Ttl, TtlLimit, TtlRequest, clamp_ttl, resolve_ttl};
 pub use vault_id::VaultId;

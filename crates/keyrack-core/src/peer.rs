@@ -9,7 +9,7 @@ use std::fmt;
 
 pub use namespace::{Allowed, DEFAULT_OVERFLOW_UID, Enforced, UidMap, is_initial, is_own_uid_known};
 
-use crate::error::{ErrorCode, Problem};
+use crate::error::{Error, ErrorCode};
 
 /// ENOENT: no such file; also what `/proc` says of a file this kernel does not have.
 const ENOENT: i32 = 2;
@@ -242,8 +242,8 @@ impl Refusal {
     }
 
     /// A client's problem with the server behind a socket: [`ErrorCode::ServerUntrusted`].
-    pub fn of_server(self) -> Problem {
-        Problem::new(
+    pub fn of_server(self) -> Error {
+        Error::new(
             ErrorCode::ServerUntrusted,
             format!("the daemon's socket is not to be trusted: {}", self.sentence()),
         )

@@ -1,6 +1,6 @@
 //! What a `set` may do: not put a key where it is weaker than it was, and not assume that a key may be permanent.
 
-use crate::error::{ErrorCode, Problem};
+use crate::error::{Error, ErrorCode};
 use crate::fix::Fix;
 use crate::grade::Grade;
 use crate::mechanism::Mechanism;
@@ -15,7 +15,7 @@ pub fn check_set(
     owner: &Owner,
     held: Option<(&VaultId, &Mechanism)>,
     offered: (&VaultId, &Mechanism),
-) -> Result<(), Problem> {
+) -> Result<(), Error> {
     let Some((vault, mech)) = held else { return Ok(()) };
     let (held, to) = (Grade::of(vault, mech), Grade::of(offered.0, offered.1));
     if !to.is_weaker_than(held) {
@@ -25,7 +25,7 @@ pub fn check_set(
         "{slug} rests in {vault} with grade {held}; in {} it would have grade {to}, and a grade never degrades",
         offered.0
     );
-    Err(Problem::new(ErrorCode::GradeDegraded, message)
+    Err(Error::new(ErrorCode::GradeDegraded, message)
         .of(slug)
         .fix(Fix::del(owner, slug))
         .hint("to weaken it knowingly, delete the key first and set it anew"))
@@ -39,7 +39,7 @@ pub enum MechChoice<'a> {
     /// A person at the terminal has to choose; if there is one only, to confirm it.
     AskAmong(&'a [Mechanism]),
     /// None can be had.
-    Refuse(Problem),
+    Refuse(Error),
 }
 
 /// Finds the mechanism for a key in a vault that has the mechanisms `supported`. One that is permanent is named or confirmed, never assumed; one that ends by
@@ -58,11 +58,11 @@ pub fn choose_mech<'a>(
         (Some(mech), _) if supported.contains(mech) => MechChoice::Use(mech.clone()),
         (Some(_), _) => {
             let message = format!("{vault} has no such mechanism: it has {words}");
-            MechChoice::Refuse(Problem::new(ErrorCode::BadMech, message))
+            MechChoice::Refuse(Error::new(ErrorCode::BadMech, message))
         }
         (None, []) => {
             let message = format!("{vault} has no mechanism that this version of keyrack knows");
-            MechChoice::Refuse(Problem::new(ErrorCode::BadMech, message))
+            MechChoice::Refuse(Error::new(ErrorCode::BadMech, message))
         }
         (None, [only]) if only.is_ephemeral() => MechChoice::Use(only.clone()),
         (None, _) if terminal => MechChoice::AskAmong(supported),
@@ -72,7 +72,7 @@ pub fn choose_mech<'a>(
                 words.replace(", ", " or --mech ")
             );
             MechChoice::Refuse(
-                Problem::new(ErrorCode::MechRequired, message).hint("a permanent key is an explicit choice"),
+                Error::new(ErrorCode::MechRequired, message).hint("a permanent key is an explicit choice"),
             )
         }
     }
@@ -108,13 +108,13 @@ mod tests {
             let held_refs = held.as_ref().map(|(vault, mech)| (vault, mech));
             let result = check_set(&slug, &owner, held_refs, (&offered.0, &offered.1));
             assert_eq!(result.is_err(), refused, "{held:?} to {offered:?}");
-            if let Err(problem) = result {
+            if let Err(error) = result {
                 let (held, to) = (held.unwrap(), offered);
-                assert_eq!(problem.code, ErrorCode::GradeDegraded);
-                assert!(problem.message.contains(&Grade::of(&held.0, &held.1).to_string()));
-                assert!(problem.message.contains(&Grade::of(&to.0, &to.1).to_string()));
+                assert_eq!(error.code, ErrorCode::GradeDegraded);
+                assert!(error.message.contains(&Grade::of(&held.0, &held.1).to_string()));
+                assert!(error.message.contains(&Grade::of(&to.0, &to.1).to_string()));
                 assert_eq!(
-                    problem.fix.unwrap().render(Invocation::default()),
+                    error.fix.unwrap().render(Invocation::default()),
                     "keyrack del --owner ehmpath --env test --key K"
                 );
             }
@@ -130,7 +130,7 @@ mod tests {
                     let choice = choose_mech(&vault, supported, Some(&mech), terminal);
                     match (supported.contains(&mech), choice) {
                         (true, MechChoice::Use(used)) => assert_eq!(used, mech),
-                        (false, MechChoice::Refuse(problem)) => assert_eq!(problem.code, ErrorCode::BadMech),
+                        (false, MechChoice::Refuse(error)) => assert_eq!(error.code, ErrorCode::BadMech),
                         (_, other) => panic!("{vault} {mech}: {other:?}"),
                     }
                 }
@@ -139,9 +139,9 @@ mod tests {
                         assert!(used == *only && used.is_ephemeral(), "{vault}: {used}");
                     }
                     (_, true, MechChoice::AskAmong(among)) => assert_eq!(among, supported),
-                    (_, false, MechChoice::Refuse(problem)) => {
-                        assert_eq!(problem.code, ErrorCode::MechRequired);
-                        assert!(supported.iter().all(|mech| problem.message.contains(mech.as_str())));
+                    (_, false, MechChoice::Refuse(error)) => {
+                        assert_eq!(error.code, ErrorCode::MechRequired);
+                        assert!(supported.iter().all(|mech| error.message.contains(mech.as_str())));
                     }
                     (_, _, other) => panic!("{vault}, terminal {terminal}: {other:?}"),
                 }
@@ -150,7 +150,7 @@ mod tests {
         let unknown = VaultId::Other("os.keyring".into());
         for named in [None, Some(&Replica)] {
             let choice = choose_mech(&unknown, unknown.mechanisms(), named, true);
-            assert!(matches!(choice, MechChoice::Refuse(problem) if problem.code == ErrorCode::BadMech));
+            assert!(matches!(choice, MechChoice::Refuse(error) if error.code == ErrorCode::BadMech));
         }
     }
 

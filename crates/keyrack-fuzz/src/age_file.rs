@@ -14,9 +14,9 @@ const LIMIT: usize = 4096;
 pub fn age_file(data: &[u8]) {
     match IDENTITIES.with_borrow_mut(|identities| armor::decrypt(identities, data, LIMIT)) {
         Ok(plain) => assert!(plain.len() <= LIMIT, "no more than was allowed"),
-        Err(problem) => {
-            let code = &problem.code;
-            assert!(matches!(code, ErrorCode::VaultCorrupt | ErrorCode::NoIdentity), "{problem:?}");
+        Err(error) => {
+            let code = &error.code;
+            assert!(matches!(code, ErrorCode::VaultCorrupt | ErrorCode::NoIdentity), "{error:?}");
         }
     }
 }

@@ -7,8 +7,8 @@ use keyrack_core::{ErrorCode, Mechanism, Slug, VaultId};
 pub fn host_manifest(data: &[u8]) {
     let mut manifest = match HostManifest::parse(data) {
         Ok(manifest) => manifest,
-        Err(problem) => {
-            assert_eq!(problem.code, ErrorCode::HostManifestInvalid, "{problem}");
+        Err(error) => {
+            assert_eq!(error.code, ErrorCode::HostManifestInvalid, "{error}");
             return;
         }
     };
@@ -18,7 +18,7 @@ pub fn host_manifest(data: &[u8]) {
     assert_eq!(manifest.faults().len(), manifest.strange_hosts.len() + manifest.strange_recipients.len());
     for (slug, host) in &manifest.hosts {
         assert_eq!(*slug, host.slug, "an entry says its own slug");
-        let (_, _) = (host.grade(), host.max_life());
+        let (_, _) = (host.grade(), host.max_ttl());
     }
     let _ = manifest.check_storable(&HostManifest::default());
     assert_eq!(manifest.check_storable(&manifest).is_ok(), {

@@ -23,15 +23,15 @@ pub fn key_file(data: &[u8]) {
                 let opened = armor::decrypt(&mut identities, SEALED, 4096);
                 assert!(
                     opened.as_ref().is_ok_and(|plain| !plain.is_empty())
-                        || opened.as_ref().is_err_and(|problem| problem.code != ErrorCode::VaultCorrupt),
+                        || opened.as_ref().is_err_and(|error| error.code != ErrorCode::VaultCorrupt),
                     "a whole file is not found damaged, whatever the key"
                 );
             }
-            Err(problem) => {
-                assert_eq!(problem.code, ErrorCode::BadKeyFile, "{problem}");
+            Err(error) => {
+                assert_eq!(error.code, ErrorCode::BadKeyFile, "{error}");
                 let text = String::from_utf8_lossy(data);
                 // Neither our own words, which have blanks, nor the file's name: a fuzzer finds those out and writes them into the file.
-                let said = problem.message.replace(&*path.to_string_lossy(), "");
+                let said = error.message.replace(&*path.to_string_lossy(), "");
                 let quoted = text
                     .lines()
                     .map(str::trim)

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use keyrack_client::manifest::parse;
 use keyrack_core::repo_manifest::{MANIFEST_PATH, Node, Source, Value, contained, hydrate};
-use keyrack_core::{ErrorCode, Problem, Slug};
+use keyrack_core::{Error, ErrorCode, Slug};
 
 /// The text of a root file; each file it extends is itself the same text.
 pub fn repo_manifest(data: &[u8]) {
@@ -12,10 +12,10 @@ pub fn repo_manifest(data: &[u8]) {
     let begun = Instant::now();
     let raw = match parse(MANIFEST_PATH, text) {
         Ok(raw) => raw,
-        Err(problem) => {
-            assert_eq!(problem.code, ErrorCode::ManifestInvalid, "{problem}");
-            assert!(problem.message.starts_with(MANIFEST_PATH), "the error names the file: {problem}");
-            return is_readable(&problem);
+        Err(error) => {
+            assert_eq!(error.code, ErrorCode::ManifestInvalid, "{error}");
+            assert!(error.message.starts_with(MANIFEST_PATH), "the error names the file: {error}");
+            return is_readable(&error);
         }
     };
     let lines =
@@ -38,7 +38,7 @@ pub fn repo_manifest(data: &[u8]) {
             }
             manifest.faults.iter().for_each(is_readable);
         }
-        Err(problem) => is_readable(&problem),
+        Err(error) => is_readable(&error),
     }
     assert!(begun.elapsed() < Duration::from_secs(20), "no text takes for ever");
 }
@@ -55,6 +55,6 @@ fn check_lines(node: &Node, lines: u64) {
     }
 }
 
-fn is_readable(problem: &Problem) {
-    assert!(!problem.message.contains('\n'), "a problem is one line: {:?}", problem.message);
+fn is_readable(error: &Error) {
+    assert!(!error.message.contains('\n'), "a problem is one line: {:?}", error.message);
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use keyrack_client::secrets_json::SecretsJson;
-use keyrack_core::Problem;
+use keyrack_core::Error;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -15,8 +15,8 @@ pub fn secrets_json(data: &[u8]) {
     let theirs = serde_json::from_slice::<Members<IgnoredAny>>(data);
     let secrets = match SecretsJson::read(data) {
         Ok(secrets) => secrets,
-        Err(problem) => {
-            assert!(problem.message.starts_with("the secrets JSON is "), "it says nothing of the text");
+        Err(error) => {
+            assert!(error.message.starts_with("the secrets JSON is "), "it says nothing of the text");
             // serde does not look at the bytes of what it passes over.
             let is_text = std::str::from_utf8(data).is_ok();
             assert!(theirs.is_err() || !is_text || is_deep(data), "what others read is read");
@@ -26,7 +26,7 @@ pub fn secrets_json(data: &[u8]) {
     let names = theirs.expect("what is read is JSON to serde").0.into_iter().map(|(name, _)| name);
     let names: Vec<String> = names.collect();
     for name in names.iter().map(String::as_str).chain(["API_KEY", "", "PATH"]) {
-        let read = secrets.get(name).map_err(|problem| quotes_nothing(name, &problem));
+        let read = secrets.get(name).map_err(|error| quotes_nothing(name, &error));
         match names.iter().filter(|own| *own == name).count() {
             0 => assert!(matches!(read, Ok(None)), "what is not there is none"),
             1 => {}
@@ -50,10 +50,10 @@ pub fn secrets_json(data: &[u8]) {
 }
 
 /// Why a name was refused: one of a few words, and nothing beside the name.
-fn quotes_nothing(name: &str, problem: &Problem) -> &'static str {
+fn quotes_nothing(name: &str, error: &Error) -> &'static str {
     let known = ["stands twice", "is no string", "is no text"];
-    let said = known.into_iter().find(|why| problem.message == format!("{name} {why} in the secrets JSON"));
-    assert!(problem.hint.is_none() && problem.fix.is_none());
+    let said = known.into_iter().find(|why| error.message == format!("{name} {why} in the secrets JSON"));
+    assert!(error.hint.is_none() && error.fix.is_none());
     said.expect("a refusal quotes the name alone")
 }
 

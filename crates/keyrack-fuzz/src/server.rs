@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 use keyrack_client::paths::Place;
 use keyrack_client::session::{Granted, Holdings, KeyToUnlock, RelockWhat};
 use keyrack_client::{Context, fuzzing};
-use keyrack_core::{
-    DurationGrade, Grade, Life, Mechanism, Owner, Problem, Protection, Slug, Source, VaultId,
-};
+use keyrack_core::{DurationGrade, Error, Grade, Mechanism, Owner, Protection, Slug, Source, Ttl, VaultId};
 
 use crate::messages::{framed, messages};
 
@@ -88,9 +86,9 @@ fn native(op: u8, client: UnixStream, said: usize) {
                     slug,
                     grade,
                     source: &source,
-                    life: Life::DEFAULT,
+                    ttl: Ttl::DEFAULT,
                     credential_expires_at_ms: None,
-                    given: keyrack_core::Given::default(),
+                    given: keyrack_core::GrantedTtl::default(),
                     secret: SECRET,
                 })
                 .collect();
@@ -99,7 +97,7 @@ fn native(op: u8, client: UnixStream, said: usize) {
                     assert_eq!(outcomes.len(), keys.len(), "an outcome for each key");
                     outcomes.into_iter().for_each(|unlocked| keeps_quiet(unlocked.outcome.map(drop)));
                 }
-                Err(problem) => keeps_quiet(Err(problem)),
+                Err(error) => keeps_quiet(Err(error)),
             }
         }
         b'p' => {
@@ -129,7 +127,7 @@ fn legacy(op: u8, client: UnixStream, said: usize) {
 /// What is unlocked, and must be in no message.
 const SECRET: &[u8] = b"hJ3-kd8sLq0";
 
-fn got(granted: Result<Vec<Granted>, Problem>, said: usize) {
+fn got(granted: Result<Vec<Granted>, Error>, said: usize) {
     match granted {
         Ok(granted) => {
             let bytes: usize = granted.iter().map(|granted| granted.secret.len()).sum();
@@ -137,30 +135,30 @@ fn got(granted: Result<Vec<Granted>, Problem>, said: usize) {
             let shown = format!("{granted:?}");
             assert!(shown.len() <= 2048 + 64 * said, "nor much more in words");
         }
-        Err(problem) => told(Err(problem)),
+        Err(error) => told(Err(error)),
     }
 }
 
-fn listed(holdings: Result<Holdings, Problem>, said: usize) {
+fn listed(holdings: Result<Holdings, Error>, said: usize) {
     match holdings {
         Ok(holdings) => assert!(holdings.keys.len() <= said, "no more than was said"),
-        Err(problem) => told(Err(problem)),
+        Err(error) => told(Err(error)),
     }
 }
 
 /// A problem with what was unlocked says nothing of it.
-fn keeps_quiet(outcome: Result<(), Problem>) {
-    if let Err(problem) = &outcome {
-        let shown = format!("{problem:?}");
+fn keeps_quiet(outcome: Result<(), Error>) {
+    if let Err(error) = &outcome {
+        let shown = format!("{error:?}");
         assert!(!shown.contains(std::str::from_utf8(SECRET).expect("text")), "a problem holds no secret");
     }
     told(outcome);
 }
 
 /// A problem is for people: on one line, and of a length that can be read.
-fn told(outcome: Result<(), Problem>) {
-    let Err(problem) = outcome else { return };
-    let text = problem.to_string();
+fn told(outcome: Result<(), Error>) {
+    let Err(error) = outcome else { return };
+    let text = error.to_string();
     assert!(!text.chars().any(char::is_control), "a problem holds no control characters: {text:?}");
     assert!(text.len() < 64 << 10, "a problem is no longer than a header");
 }

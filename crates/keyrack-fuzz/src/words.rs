@@ -1,9 +1,9 @@
 //! The words people and files use: slugs, durations, times, envs, orgs, owners, vaults, mechanisms. What is read is written as what reads as the
 //! same; and a value's bytes are judged, whatever they are.
 
-use keyrack_core::life::{LifeAsk, clamp_life, grant_life};
 use keyrack_core::slug::check_known_name;
-use keyrack_core::{Clock, Env, Life, Mechanism, Org, Owner, Slug, VaultId, firewall, iso};
+use keyrack_core::ttl::{TtlRequest, clamp_ttl, resolve_ttl};
+use keyrack_core::{Clock, Env, Mechanism, Org, Owner, Slug, Ttl, VaultId, firewall, timestamp};
 use keyrack_vaults::recipient::{self, Stanza};
 
 /// One word.
@@ -14,7 +14,7 @@ pub fn words(data: &[u8]) {
     let _ = firewall::blob_mech(data);
     let text = String::from_utf8_lossy(data);
     slug(&text);
-    life(&text);
+    ttl(&text);
     time(&text);
     let _ = text.parse::<Env>().map(|env| assert_eq!(env.as_str(), text, "an env is its word"));
     let _ = text.parse::<Org>().map(|org| assert_eq!(org.as_str().parse::<Org>().as_ref(), Ok(&org)));
@@ -57,23 +57,23 @@ fn slug(text: &str) {
     }
 }
 
-fn life(text: &str) {
-    let Ok(life) = text.parse::<Life>() else { return };
-    assert_eq!(life.to_string().parse::<Life>(), Ok(life), "a duration reads as the same again");
+fn ttl(text: &str) {
+    let Ok(ttl) = text.parse::<Ttl>() else { return };
+    assert_eq!(ttl.to_string().parse::<Ttl>(), Ok(ttl), "a duration reads as the same again");
     let now = Clock { boot_ns: u64::from(u32::MAX), wall_ms: 1_767_225_600_000 };
     for sudo in [false, true] {
-        let ask = LifeAsk { asked: Some(life), sudo, ..LifeAsk::default() };
-        let clamped = clamp_life(ask, now).0;
-        assert!(clamped <= Life::ceiling_of(sudo), "no life passes the ceiling");
-        match grant_life(ask, now) {
+        let ask = TtlRequest { requested: Some(ttl), sudo, ..TtlRequest::default() };
+        let clamped = clamp_ttl(ask, now).0;
+        assert!(clamped <= Ttl::ceiling_of(sudo), "no life passes the ceiling");
+        match resolve_ttl(ask, now) {
             Ok((granted, _)) => assert_eq!(granted, clamped, "both ways agree"),
-            Err(_) => assert!(life > Life::ceiling_of(sudo), "only too long a life is refused"),
+            Err(_) => assert!(ttl > Ttl::ceiling_of(sudo), "only too long a life is refused"),
         }
     }
 }
 
 fn time(text: &str) {
-    let Some(ms) = iso::parse_ms(text) else { return };
-    let written = iso::format_ms(ms);
-    assert_eq!(iso::parse_ms(&written), Some(ms), "a time reads as the same again: {written}");
+    let Some(ms) = timestamp::parse_ms(text) else { return };
+    let written = timestamp::format_ms(ms);
+    assert_eq!(timestamp::parse_ms(&written), Some(ms), "a time reads as the same again: {written}");
 }

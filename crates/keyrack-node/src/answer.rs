@@ -5,7 +5,7 @@ use keyrack_client::Secret;
 use keyrack_client::get::{Answer as Answered, Outcome};
 use keyrack_client::render;
 use keyrack_client::render::json::{self, JsonWriter};
-use keyrack_core::{ErrorCode, Fix, Invocation, Problem, Slug};
+use keyrack_core::{Error, ErrorCode, Fix, Invocation, Slug};
 use napi::bindgen_prelude::{BufferSlice, Either, JsObjectValue as _, Object};
 use napi::{Env, JsString, Property};
 
@@ -67,9 +67,9 @@ pub(crate) fn hand_over<'env>(
     Ok(values)
 }
 
-fn no_text(slug: &Slug) -> Problem {
+fn no_text(slug: &Slug) -> Error {
     let message = format!("the value of {slug} is no text, which a string cannot carry");
-    Problem::new(ErrorCode::Usage, message).of(slug).hint("ask for it with as: 'buffer'")
+    Error::new(ErrorCode::Usage, message).of(slug).hint("ask for it with as: 'buffer'")
 }
 
 /// The attempts as a JSON array; their secrets have been taken out of them.
@@ -77,7 +77,7 @@ pub(crate) fn attempts(
     json: &mut JsonWriter,
     answers: &[Answered],
     invocation: Invocation,
-) -> Result<(), Problem> {
+) -> Result<(), Error> {
     let mut result = Ok(());
     json.array(|json| {
         for answer in answers {
@@ -94,20 +94,20 @@ pub(crate) fn warnings(json: &mut JsonWriter, outcome: &Outcome, single: bool, i
     let legacy = outcome.legacy_daemon.then(|| {
         let message =
             "the daemon is that of an older TypeScript keyrack, which cannot tell strangers from you";
-        Problem::new(ErrorCode::DaemonLegacy, message).fix(Fix::command(["daemon", "restart"]))
+        Error::new(ErrorCode::DaemonLegacy, message).fix(Fix::command(["daemon", "restart"]))
     });
     // What is wrong with other entries of keyrack.yml does not touch one key.
     let faults = outcome.manifest_faults.iter().filter(|_| !single);
     json.array(|json| {
-        for problem in legacy.iter().chain(&outcome.daemon_problem).chain(faults) {
+        for error in legacy.iter().chain(&outcome.daemon_error).chain(faults) {
             json.element();
-            json.plain(&render::problem::value(problem, invocation).to_string());
+            json.plain(&render::error::value(error, invocation).to_string());
         }
     });
 }
 
 /// The text of what was written, which holds no secret.
-pub(crate) fn text(json: JsonWriter) -> Result<String, Problem> {
+pub(crate) fn text(json: JsonWriter) -> Result<String, Error> {
     String::from_utf8(json.into_bytes().to_vec())
-        .map_err(|_| Problem::new(ErrorCode::Internal, "an answer was written that is no text"))
+        .map_err(|_| Error::new(ErrorCode::Internal, "an answer was written that is no text"))
 }

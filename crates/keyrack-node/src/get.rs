@@ -4,7 +4,7 @@ use keyrack_client::Secret;
 use keyrack_client::get::{Options, Pending, Plan, Scope, read};
 use keyrack_client::render::json::JsonWriter;
 use keyrack_client::render::{attempt, look::Look};
-use keyrack_core::{Org, Problem};
+use keyrack_core::{Error, Org};
 use napi::Env;
 use napi::bindgen_prelude::{Function, Object};
 use napi_derive::napi;
@@ -76,7 +76,7 @@ pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Resu
 }
 
 /// What the words of a call mean.
-pub(crate) fn scope(key: Option<String>, org: Option<&str>, env: Option<&str>) -> Result<Scope, Problem> {
+pub(crate) fn scope(key: Option<String>, org: Option<&str>, env: Option<&str>) -> Result<Scope, Error> {
     let env = env.map(str::parse).transpose()?;
     Ok(match key {
         Some(ask) => Scope::Key { ask, org: org.map_or(Ok(Org::This), str::parse)?, env },

@@ -6,20 +6,20 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
 use keyrack_client::render;
-use keyrack_core::{ErrorCode, Invocation, Problem};
+use keyrack_core::{Error, ErrorCode, Invocation};
 use serde_json::json;
 
 /// Why a call did not succeed.
 pub(crate) enum Fault {
     /// keyrack says no.
-    Problem(Problem),
+    Error(Error),
     /// A JavaScript function we called threw, or Node refused to make a value: what it threw goes on as it is.
     Thrown(napi::Error),
 }
 
-impl From<Problem> for Fault {
-    fn from(problem: Problem) -> Self {
-        Fault::Problem(problem)
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Fault::Error(error)
     }
 }
 
@@ -48,19 +48,18 @@ pub(crate) fn guarded<T>(
     });
     match panic::catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(Ok(value)),
-        Ok(Err(Fault::Problem(problem))) => Ok(Err(failure(&problem, invocation))),
+        Ok(Err(Fault::Error(error))) => Ok(Err(failure(&error, invocation))),
         Ok(Err(Fault::Thrown(error))) => Err(error),
         Err(_) => {
             let place = PLACE.take().unwrap_or_else(|| "an unknown place".to_owned());
-            let problem =
-                Problem::new(ErrorCode::Internal, format!("keyrack met a bug of its own at {place}"));
-            Ok(Err(failure(&problem, invocation)))
+            let error = Error::new(ErrorCode::Internal, format!("keyrack met a bug of its own at {place}"));
+            Ok(Err(failure(&error, invocation)))
         }
     }
 }
 
-fn failure(problem: &Problem, invocation: Invocation) -> String {
-    let mut fields = render::problem::value(problem, invocation);
-    fields["exit"] = problem.exit().into();
+fn failure(error: &Error, invocation: Invocation) -> String {
+    let mut fields = render::error::value(error, invocation);
+    fields["exit"] = error.exit().into();
     json!({ "error": fields }).to_string()
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keyrack_client::{Context, Environment};
-use keyrack_core::{Invocation, Owner, Problem};
+use keyrack_core::{Error, Invocation, Owner};
 use napi_derive::napi;
 
 /// The realm of one call, and what every call can be told.
@@ -31,7 +31,7 @@ impl Realm {
     }
 
     /// The context of the call.
-    pub(crate) fn context(self) -> Result<Context, Problem> {
+    pub(crate) fn context(self) -> Result<Context, Error> {
         let invocation = self.invocation();
         let owner = self.owner.as_deref().map_or(Ok(Owner::DEFAULT), str::parse)?;
         let env: Environment = self.variables().collect();

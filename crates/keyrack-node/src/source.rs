@@ -6,7 +6,7 @@ use keyrack_client::render::json::JsonWriter;
 use keyrack_client::render::{attempt, look::Look};
 use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, check_variable, counted, execution_limit};
 use keyrack_client::source::{Assignments, Mode, Sourced, assign, sort};
-use keyrack_core::{Attempt, Problem, Slug};
+use keyrack_core::{Attempt, Error, Slug};
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
@@ -139,7 +139,7 @@ fn take_too_large(
     sourced: &mut Sourced,
     mode: Mode,
     notices: &mut Vec<String>,
-) -> Result<Vec<String>, Problem> {
+) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     let mut kept = Vec::new();
     for export in std::mem::take(&mut sourced.exports) {
@@ -147,10 +147,10 @@ fn take_too_large(
             Ok(()) => kept.push(export),
             // What is in the environment already is not set.
             Err(_) if export.ambient => kept.push(export),
-            Err(problem) if mode == Mode::Strict => return Err(problem),
-            Err(problem) => {
-                let hint = problem.hint.map_or_else(String::new, |hint| format!("; {hint}"));
-                notices.push(format!("{}{hint}", problem.message));
+            Err(error) if mode == Mode::Strict => return Err(error),
+            Err(error) => {
+                let hint = error.hint.map_or_else(String::new, |hint| format!("; {hint}"));
+                notices.push(format!("{}{hint}", error.message));
                 names.push(export.name);
             }
         }
@@ -165,7 +165,7 @@ fn check_size(
     current: &[Variable],
     slugs: &[(String, Slug)],
     occupied: u32,
-) -> Result<(), Problem> {
+) -> Result<(), Error> {
     if plan.set.is_empty() {
         return Ok(());
     }

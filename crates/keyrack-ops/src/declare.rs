@@ -5,7 +5,7 @@ use std::path::Path;
 
 use keyrack_client::manifest::parse;
 use keyrack_core::repo_manifest::{Node, RawManifest, Value};
-use keyrack_core::{Env, ErrorCode, Problem, Slug};
+use keyrack_core::{Env, Error, ErrorCode, Slug};
 
 use crate::repo::Repo;
 use crate::repo_file::Held;
@@ -18,13 +18,13 @@ pub(crate) fn belongs(slug: &Slug) -> bool {
 
 /// Whether `slug` has to be added to the repository's manifest: it belongs there and is not declared yet, nor covered by `env.all` or a file
 /// that is extended. Fails when it has to be and cannot.
-pub(crate) fn check(repo: &Repo, slug: &Slug) -> Result<bool, Problem> {
+pub(crate) fn check(repo: &Repo, slug: &Slug) -> Result<bool, Error> {
     let (Some(manifest), Some(path)) = (&repo.manifest, repo.manifest_path()) else { return Ok(false) };
     if !belongs(slug) || manifest.spec(slug).is_some() {
         return Ok(false);
     }
     if slug.env_kind() == Some(Env::All) && manifest.envs.is_empty() {
-        return Err(Problem::new(
+        return Err(Error::new(
             ErrorCode::ManifestInvalid,
             format!("{} declares no env but all, and env.all needs one beside it", repo.path),
         )
@@ -36,7 +36,7 @@ pub(crate) fn check(repo: &Repo, slug: &Slug) -> Result<bool, Problem> {
 }
 
 /// Adds the key.
-pub(crate) fn add(repo: &Repo, path: &Path, slug: &Slug) -> Result<(), Problem> {
+pub(crate) fn add(repo: &Repo, path: &Path, slug: &Slug) -> Result<(), Error> {
     let held = Held::take(path)?;
     let text = held.read()?.unwrap_or_default();
     // Somebody else may have declared it meanwhile.
@@ -47,7 +47,7 @@ pub(crate) fn add(repo: &Repo, path: &Path, slug: &Slug) -> Result<(), Problem> 
 }
 
 /// Removes the key's own entries in the root file. `Ok(false)` when it has none there.
-pub(crate) fn remove(repo: &Repo, slug: &Slug) -> Result<bool, Problem> {
+pub(crate) fn remove(repo: &Repo, slug: &Slug) -> Result<bool, Error> {
     let Some(path) = repo.manifest_path().filter(|path| belongs(slug) && path.exists()) else {
         return Ok(false);
     };
@@ -73,7 +73,7 @@ pub(crate) fn remove(repo: &Repo, slug: &Slug) -> Result<bool, Problem> {
 }
 
 /// The text with the key added, proven to say what it said before and the key.
-fn inserted(path: &str, text: &str, slug: &Slug) -> Result<String, Problem> {
+fn inserted(path: &str, text: &str, slug: &Slug) -> Result<String, Error> {
     let before = parse(path, text)?;
     let after = edit::insert(text, slug.env(), slug.name())
         .map_err(|refusal| by_hand(path, slug, &refusal, "add"))?;
@@ -129,7 +129,7 @@ fn section_of(slug: &Slug) -> String {
     format!("env.{}", slug.env())
 }
 
-fn compare(path: &str, after: &str, wanted: &Node, slug: &Slug, doing: &str) -> Result<(), Problem> {
+fn compare(path: &str, after: &str, wanted: &Node, slug: &Slug, doing: &str) -> Result<(), Error> {
     let read = parse(path, after).ok();
     if read.is_some_and(|read| same(&read.root, wanted)) {
         return Ok(());
@@ -151,10 +151,10 @@ fn same(a: &Node, b: &Node) -> bool {
 }
 
 /// What cannot be done by line, with what to do by hand.
-fn by_hand(path: &str, slug: &Slug, refusal: &Refusal, doing: &str) -> Problem {
+fn by_hand(path: &str, slug: &Slug, refusal: &Refusal, doing: &str) -> Error {
     let place = if refusal.line == 0 { path.to_owned() } else { format!("{path}:{}", refusal.line) };
     let (section, name) = (section_of(slug), slug.name());
-    Problem::new(ErrorCode::ManifestInvalid, format!("{place}: cannot be changed by line: {}", refusal.why))
+    Error::new(ErrorCode::ManifestInvalid, format!("{place}: cannot be changed by line: {}", refusal.why))
         .of(slug)
         .hint(match doing {
             "add" => format!("add it by hand, below {section}: `- {name}`, and run this again"),

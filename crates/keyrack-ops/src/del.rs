@@ -1,9 +1,9 @@
 //! `del`: a key out of its vault, the daemon, the host manifest, `keyrack.yml` and, last, the inventory, so that a run that is cut off leaves
 //! a key that says it is there rather than one that denies it.
 
-use keyrack_core::ask::{Verb, resolve, resolve_anywhere};
 use keyrack_core::host_manifest::{Host, HostManifest};
-use keyrack_core::{Env, ErrorCode, Problem, Slug, VaultId};
+use keyrack_core::resolve::{Operation, resolve_anywhere, resolve_key};
+use keyrack_core::{Env, Error, ErrorCode, Slug, VaultId};
 use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
 
 use crate::declare;
@@ -42,7 +42,7 @@ pub struct Deleted {
 /// # Errors
 /// What the key's name leaves in doubt; [`ErrorCode::VaultUnsupported`] for a vault this version cannot take it out of; what kept it from
 /// being removed.
-pub fn del(outside: &Outside<'_>, ask: &DelAsk) -> Result<Deleted, Problem> {
+pub fn del(outside: &Outside<'_>, ask: &DelAsk) -> Result<Deleted, Error> {
     let of_machine = is_of_machine(&ask.key, ask.org.as_deref());
     let repo = if of_machine { Repo::none() } else { Repo::of(&outside.client)? };
     let wanted = repo.ask(&outside.client.owner, &ask.key, ask.env.as_deref(), ask.org.as_deref());
@@ -50,16 +50,20 @@ pub fn del(outside: &Outside<'_>, ask: &DelAsk) -> Result<Deleted, Problem> {
     let mut identities = outside.identities(&racks)?;
     let found = manifest_file::load(&racks, &mut identities)?;
 
-    let meant = if ask.anywhere { resolve_anywhere(&wanted, Verb::Del) } else { resolve(&wanted, Verb::Del) };
+    let meant = if ask.anywhere {
+        resolve_anywhere(&wanted, Operation::Del)
+    } else {
+        resolve_key(&wanted, Operation::Del)
+    };
     let slug = match meant {
         Ok(slug) => slug,
         // A sudo key stands in no keyrack.yml, so the rack itself may say whose it is.
-        Err(problem)
-            if problem.code == ErrorCode::NoManifest && ask.env.as_deref() == Some(Env::Sudo.as_str()) =>
+        Err(error)
+            if error.code == ErrorCode::NoManifest && ask.env.as_deref() == Some(Env::Sudo.as_str()) =>
         {
-            only_sudo(found.as_ref(), &ask.key, problem)?
+            only_sudo(found.as_ref(), &ask.key, error)?
         }
-        Err(problem) => return Err(problem),
+        Err(error) => return Err(error),
     };
     let mut deleted = Deleted { slug, found: false, undeclared: false, notices: Vec::new() };
     if let Some(manifest) = found {
@@ -71,9 +75,9 @@ pub fn del(outside: &Outside<'_>, ask: &DelAsk) -> Result<Deleted, Problem> {
     }
     match declare::remove(&repo, &deleted.slug) {
         Ok(undeclared) => deleted.undeclared = undeclared,
-        Err(problem) => {
-            let hint = problem.hint.map_or_else(String::new, |hint| format!("; {hint}"));
-            deleted.notices.push(format!("the key still stands in keyrack.yml: {}{hint}", problem.message));
+        Err(error) => {
+            let hint = error.hint.map_or_else(String::new, |hint| format!("; {hint}"));
+            deleted.notices.push(format!("the key still stands in keyrack.yml: {}{hint}", error.message));
         }
     }
     inventory::remove(&racks, &deleted.slug)?;
@@ -88,7 +92,7 @@ fn remove(
     manifest: &HostManifest,
     slug: &Slug,
     notices: &mut Vec<String>,
-) -> Result<bool, Problem> {
+) -> Result<bool, Error> {
     let env = |name: &str| outside.variable(name);
     let Some(host) = manifest.hosts.get(slug) else {
         let mut left = inventory::has(racks, slug);
@@ -119,7 +123,7 @@ fn remove(
 }
 
 /// Refuses a vault that this version cannot take a key out of, and that keeps more than a pointer to it.
-fn check(host: &Host) -> Result<(), Problem> {
+fn check(host: &Host) -> Result<(), Error> {
     match host.vault {
         VaultId::OsSecure
         | VaultId::OsDirect
@@ -128,14 +132,14 @@ fn check(host: &Host) -> Result<(), Problem> {
         // Only pointed to: the item there stays.
         | VaultId::OnePassword
         | VaultId::AwsConfig => Ok(()),
-        _ => registry::vault(&host.vault).map(drop).map_err(|problem| {
-            problem.of(&host.slug).hint("remove it with the version of keyrack that set it")
+        _ => registry::vault(&host.vault).map(drop).map_err(|error| {
+            error.of(&host.slug).hint("remove it with the version of keyrack that set it")
         }),
     }
 }
 
 /// The one sudo key of this name.
-fn only_sudo(manifest: Option<&HostManifest>, name: &str, otherwise: Problem) -> Result<Slug, Problem> {
+fn only_sudo(manifest: Option<&HostManifest>, name: &str, otherwise: Error) -> Result<Slug, Error> {
     let all = manifest.iter().flat_map(|manifest| manifest.hosts.keys());
     let found: Vec<&Slug> = all.filter(|slug| slug.is_sudo() && slug.name() == name).collect();
     match found[..] {
@@ -143,7 +147,7 @@ fn only_sudo(manifest: Option<&HostManifest>, name: &str, otherwise: Problem) ->
         [only] => Ok(only.clone()),
         _ => {
             let slugs: Vec<_> = found.iter().map(|slug| slug.as_str()).collect();
-            Err(Problem::new(
+            Err(Error::new(
                 ErrorCode::AmbiguousKey,
                 format!("{name} is the name of several sudo keys: {}", slugs.join(", ")),
             )

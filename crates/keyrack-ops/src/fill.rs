@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use keyrack_client::get::{Answer, Options, Plan, Scope, read};
 use keyrack_client::render::unlock::Omission;
 use keyrack_client::{Context, Environment};
-use keyrack_core::ask::{Ask, repo_keys};
+use keyrack_core::resolve::{KeyQuery, repo_keys};
 use keyrack_core::slug::{check_known_name, check_typed};
-use keyrack_core::{Attempt, Env, ErrorCode, Fix, Mechanism, Org, Owner, Problem, Slug, VaultId};
+use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Mechanism, Org, Owner, Slug, VaultId};
 use keyrack_vaults::manifest_file;
 use zeroize::Zeroizing;
 
@@ -73,7 +73,7 @@ pub enum Effect {
     /// It was set, and read back.
     Set,
     /// Neither.
-    Failed(Problem),
+    Failed(Error),
 }
 
 /// What came of a fill.
@@ -98,7 +98,7 @@ impl Report {
     /// The exit code: 130 when a person had enough, else 1 if a key failed by a fault, 2 if one failed, 0.
     pub fn exit(&self) -> u8 {
         let causes = self.filled.iter().filter_map(|one| match &one.effect {
-            Effect::Failed(problem) => Some(problem.exit()),
+            Effect::Failed(error) => Some(error.exit()),
             Effect::Found(_) | Effect::Set => None,
         });
         match causes.reduce(|worst, exit| if worst == 2 { exit } else { worst }) {
@@ -133,7 +133,7 @@ pub fn fill(
     ask: &FillAsk,
     prompts: &mut dyn Prompts,
     follow: &mut dyn FnMut(Progress<'_>),
-) -> Result<Report, Problem> {
+) -> Result<Report, Error> {
     let mech = ask.mech.as_deref().map(|text| mechanism_of(&VAULT, text)).transpose()?;
     let repo = Repo::of(&place.client)?;
     let slugs = declared(&repo, ask)?;
@@ -155,8 +155,8 @@ pub fn fill(
         for owner in owners {
             let effect = place.outside(owner, &mut prompts, |outside| run.one(outside, slug));
             let effect = match effect {
-                Err(problem) if is_over(&problem) => return Ok(run.report),
-                other => other.unwrap_or_else(|problem| Effect::Failed(problem.of(slug))),
+                Err(error) if is_over(&error) => return Ok(run.report),
+                other => other.unwrap_or_else(|error| Effect::Failed(error.of(slug))),
             };
             run.report.filled.push(Filled { slug: slug.clone(), owner: owner.clone(), effect });
         }
@@ -165,15 +165,15 @@ pub fn fill(
 }
 
 /// The keys that are meant.
-fn declared(repo: &Repo, ask: &FillAsk) -> Result<Vec<Slug>, Problem> {
+fn declared(repo: &Repo, ask: &FillAsk) -> Result<Vec<Slug>, Error> {
     if ask.env.parse::<Env>()? == Env::Sudo {
-        return Err(Problem::new(
+        return Err(Error::new(
             ErrorCode::SudoNeedsKey,
             "sudo keys do not stand in keyrack.yml, so there is none to fill",
         )
         .hint("set one by its name: keyrack set --env sudo --key NAME"));
     }
-    let whole = Ask {
+    let whole = KeyQuery {
         key: None,
         env: Some(&ask.env),
         org: None,
@@ -190,11 +190,11 @@ fn declared(repo: &Repo, ask: &FillAsk) -> Result<Vec<Slug>, Problem> {
             check_known_name(key.rsplit('.').next().unwrap_or(key))?;
             let message = format!("keyrack.yml does not declare {key} for {env}");
             let known: Vec<&str> = keys.iter().map(|key| key.slug.name()).collect();
-            let problem = Problem::new(ErrorCode::KeyNotFound, message);
+            let error = Error::new(ErrorCode::KeyNotFound, message);
             Err(if known.is_empty() {
-                problem
+                error
             } else {
-                problem.hint(format!("it declares {}", known.join(", ")))
+                error.hint(format!("it declares {}", known.join(", ")))
             })
         }
         _ => Ok(slugs),
@@ -207,8 +207,8 @@ impl Place {
         &self,
         owner: &Owner,
         prompts: &mut dyn Prompts,
-        run: impl FnOnce(&Outside<'_>) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
+        run: impl FnOnce(&Outside<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut client = self.client.clone().with_owner(owner.clone());
         client.env = settings(&self.client.env);
         let outside = Outside::new(client, self.keyrackd.clone(), (self.now_ms)(), prompts);
@@ -229,31 +229,31 @@ fn settings(env: &Environment) -> Environment {
 struct Run<'a> {
     ask: &'a FillAsk,
     /// The mechanism of missing keys, once it is known or was declined.
-    mech: Option<Result<Mechanism, Problem>>,
+    mech: Option<Result<Mechanism, Error>>,
     report: Report,
 }
 
 impl Run<'_> {
-    fn one(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<Effect, Problem> {
+    fn one(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<Effect, Error> {
         match self.look(outside, slug) {
             Ok(Some(found)) if !self.ask.refresh => return Ok(Effect::Found(found)),
             Ok(_) => {}
-            Err(problem) if is_over(&problem) || !self.ask.repair => return Err(problem),
+            Err(error) if is_over(&error) || !self.ask.repair => return Err(error),
             Err(_) => {}
         }
         self.set(outside, slug)?;
-        let stored = |mut problem: Problem| {
-            problem.message = format!("it is set, and was not read back: {}", problem.message);
-            problem
+        let stored = |mut error: Error| {
+            error.message = format!("it is set, and was not read back: {}", error.message);
+            error
         };
         match self.look(outside, slug).map_err(stored)? {
             Some(_) => Ok(Effect::Set),
-            None => Err(stored(Problem::new(ErrorCode::Lost, "its vault does not have it"))),
+            None => Err(stored(Error::new(ErrorCode::Lost, "its vault does not have it"))),
         }
     }
 
     /// The slug under which a key is there and may be used; `None` where it was never set, or is lost.
-    fn look(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<Option<Slug>, Problem> {
+    fn look(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<Option<Slug>, Error> {
         let answer = self.read(outside, slug)?;
         if let Some(done) = judged(answer)? {
             return Ok(Some(done));
@@ -263,11 +263,11 @@ impl Run<'_> {
         self.report.notices.extend(report.notices);
         // One key was asked for, so one at most is left out.
         if let Some(omitted) = report.omitted.into_iter().next() {
-            let unsaid = || Problem::new(ErrorCode::Internal, "it could not be unlocked");
+            let unsaid = || Error::new(ErrorCode::Internal, "it could not be unlocked");
             return match omitted.reason {
                 Omission::Absent | Omission::Lost => Ok(None),
                 Omission::Remote => {
-                    Err(Problem::new(ErrorCode::VaultWriteOnly, "its vault can only be written"))
+                    Err(Error::new(ErrorCode::VaultWriteOnly, "its vault can only be written"))
                 }
                 Omission::Errored => Err(omitted.cause.unwrap_or_else(unsaid)),
             };
@@ -276,27 +276,24 @@ impl Run<'_> {
     }
 
     /// From the daemon alone, with what `keyrack.yml` demands of the key.
-    fn read(&self, outside: &Outside<'_>, slug: &Slug) -> Result<Answer, Problem> {
+    fn read(&self, outside: &Outside<'_>, slug: &Slug) -> Result<Answer, Error> {
         let scope = Scope::Key { ask: slug.to_string(), org: Org::This, env: None };
         let plan = Plan::of(&outside.client, &scope)?;
         let options = Options { allow_dangerous: self.ask.allow_dangerous, undeclared_is_absent: false };
         let mut outcome = read(&outside.client, plan, options).answer(|_| None)?;
-        outcome
-            .answers
-            .pop()
-            .ok_or_else(|| Problem::new(ErrorCode::Internal, "a read of one key came to none"))
+        outcome.answers.pop().ok_or_else(|| Error::new(ErrorCode::Internal, "a read of one key came to none"))
     }
 
-    fn set(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<(), Problem> {
+    fn set(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<(), Error> {
         let owner = &outside.client.owner;
         if !outside.ask(|prompts| prompts.can_ask()) {
             let message = format!("{slug} has to be asked for, and nobody can be asked");
-            return Err(Problem::new(ErrorCode::PromptNeeded, message).fix(Fix::set_secure(owner, slug)));
+            return Err(Error::new(ErrorCode::PromptNeeded, message).fix(Fix::set_secure(owner, slug)));
         }
         // Declined once for all keys, and each of them names the way to be set all the same.
-        let mech = self.mechanism(outside).map_err(|problem| match problem.code {
-            ErrorCode::MechRequired => problem.fix(Fix::set_secure(owner, slug)),
-            _ => problem,
+        let mech = self.mechanism(outside).map_err(|error| match error.code {
+            ErrorCode::MechRequired => error.fix(Fix::set_secure(owner, slug)),
+            _ => error,
         })?;
         let ask = SetAsk {
             key: slug.to_string(),
@@ -311,7 +308,7 @@ impl Run<'_> {
     }
 
     /// Asked once for all: a permanent key is confirmed, never assumed.
-    fn mechanism(&mut self, outside: &Outside<'_>) -> Result<Mechanism, Problem> {
+    fn mechanism(&mut self, outside: &Outside<'_>) -> Result<Mechanism, Error> {
         if let Some(known) = &self.mech {
             return known.clone();
         }
@@ -324,7 +321,7 @@ impl Run<'_> {
         let said = if yes {
             Ok(mech)
         } else {
-            Err(Problem::new(ErrorCode::MechRequired, "not stored, since permanent keys were declined"))
+            Err(Error::new(ErrorCode::MechRequired, "not stored, since permanent keys were declined"))
         };
         self.mech.insert(said).clone()
     }
@@ -334,14 +331,14 @@ impl Run<'_> {
 ///
 /// # Errors
 /// [`ErrorCode::Blocked`].
-fn judged(answer: Answer) -> Result<Option<Slug>, Problem> {
+fn judged(answer: Answer) -> Result<Option<Slug>, Error> {
     match answer.attempt {
         Attempt::Granted { grant, .. } => Ok(Some(grant.slug)),
         Attempt::Absent { .. } | Attempt::Locked { .. } => Ok(None),
         Attempt::Blocked { slug, reasons, fix } => {
-            let mut problem = Problem::new(ErrorCode::Blocked, reasons.join("; ")).of(&slug);
-            problem.fix = fix;
-            Err(problem.hint("--repair sets it again"))
+            let mut error = Error::new(ErrorCode::Blocked, reasons.join("; ")).of(&slug);
+            error.fix = fix;
+            Err(error.hint("--repair sets it again"))
         }
     }
 }
@@ -357,11 +354,11 @@ impl Prompts for Remembering<'_> {
         self.person.can_ask()
     }
 
-    fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Error> {
         self.person.secret(slug)
     }
 
-    fn passphrase(&mut self, key: &Path, again: bool) -> Result<Zeroizing<String>, Problem> {
+    fn passphrase(&mut self, key: &Path, again: bool) -> Result<Zeroizing<String>, Error> {
         if let (Some(known), false) = (self.passphrases.get(key), again) {
             return Ok(known.clone());
         }
@@ -370,7 +367,7 @@ impl Prompts for Remembering<'_> {
         Ok(typed)
     }
 
-    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Problem> {
+    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Error> {
         self.person.confirm(question, flag)
     }
 
@@ -380,7 +377,7 @@ impl Prompts for Remembering<'_> {
         options: &[String],
         usual: Option<usize>,
         flag: &str,
-    ) -> Result<usize, Problem> {
+    ) -> Result<usize, Error> {
         self.person.choose(question, options, usual, flag)
     }
 }

@@ -1,7 +1,7 @@
 //! `get --unlock`: a read, an unlock of exactly the keys that it found locked, and the read again. Why a key could not be unlocked stays with it.
 
 use keyrack_client::get::{self, Options, Outcome, Scope};
-use keyrack_core::{Attempt, Problem, Slug};
+use keyrack_core::{Attempt, Error, Slug};
 
 use crate::outside::{Outside, is_over};
 use crate::unlock::unlock_locked;
@@ -14,14 +14,14 @@ pub struct Unlocking {
     /// The pid of the daemon, if it had to be started.
     pub started: Option<u32>,
     /// Why keys that were locked still are.
-    pub causes: Vec<Problem>,
+    pub causes: Vec<Error>,
 }
 
 /// Reads keys and unlocks those that are locked. Keys that are absent or blocked stay so.
 ///
 /// # Errors
 /// Those of [`get::get`]; that a person had enough. What kept a key from being unlocked is in the outcome.
-pub fn get_or_unlock(outside: &Outside<'_>, scope: &Scope, options: Options) -> Result<Unlocking, Problem> {
+pub fn get_or_unlock(outside: &Outside<'_>, scope: &Scope, options: Options) -> Result<Unlocking, Error> {
     let outcome = get::get(&outside.client, scope, options)?;
     let locked: Vec<Slug> = outcome
         .answers
@@ -38,14 +38,14 @@ pub fn get_or_unlock(outside: &Outside<'_>, scope: &Scope, options: Options) -> 
                 report.omitted.into_iter().filter_map(|omitted| Some((omitted.slug, omitted.cause?)));
             (report.started, with_cause.collect(), None)
         }
-        Err(problem) if is_over(&problem) => return Err(problem),
-        Err(problem) => (None, Vec::new(), Some(problem)),
+        Err(error) if is_over(&error) => return Err(error),
+        Err(error) => (None, Vec::new(), Some(error)),
     };
     let mut outcome = get::get(&outside.client, scope, options)?;
     for answer in &mut outcome.answers {
         let Attempt::Locked { slug, fix, .. } = &mut answer.attempt else { continue };
         let own =
-            causes.iter().find(|(stored, _): &&(Slug, Problem)| stored.answers(slug)).map(|(_, cause)| cause);
+            causes.iter().find(|(stored, _): &&(Slug, Error)| stored.answers(slug)).map(|(_, cause)| cause);
         let Some(cause) = own.or(of.as_ref()) else { continue };
         let hint = cause.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
         answer.note = Some(format!("it could not be unlocked: {}{hint}", cause.message));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use keyrack_client::{Context, manifest};
 use keyrack_core::host_manifest::{HostManifest, Recipient};
-use keyrack_core::{ErrorCode, Org, Problem};
+use keyrack_core::{Error, ErrorCode, Org};
 use keyrack_vaults::identity::Survey;
 use keyrack_vaults::{Identities, Racks, identity, manifest_file, recipient, recipients};
 
@@ -80,7 +80,7 @@ pub struct RepoManifest {
 /// # Errors
 /// [`ErrorCode::BadOrg`] for an org no key could be stored for; [`ErrorCode::BadKeyFile`]; for a rack that is there, what keeps it from being opened;
 /// what kept a file from being written. Everything that can be refused is, before anything is written.
-pub fn init(outside: &Outside<'_>, ask: &InitAsk) -> Result<Initialised, Problem> {
+pub fn init(outside: &Outside<'_>, ask: &InitAsk) -> Result<Initialised, Error> {
     let label = check_label(ask.label.as_deref().unwrap_or("default"))?;
     let org = ask.org.as_deref().map(check_org).transpose()?;
     let git_root = manifest::find_git_root(&outside.client.cwd);
@@ -115,26 +115,26 @@ struct Host {
 ///
 /// # Errors
 /// [`ErrorCode::BadOrg`].
-pub fn check_org(text: &str) -> Result<&str, Problem> {
+pub fn check_org(text: &str) -> Result<&str, Error> {
     match text.parse()? {
         Org::Named(name) if Org::is_storable_name(&name) => Ok(text),
         Org::Named(_) => {
-            let problem = Problem::new(
+            let error = Error::new(
                 ErrorCode::BadOrg,
                 "no key could be stored for this org: it must begin with a-z and hold only a-z, 0-9, _ and -",
             );
             let lower = text.to_lowercase();
             let meant = Org::is_storable_name(&lower).then(|| "use lower case".to_owned());
-            Err(Problem { hint: meant, ..problem })
+            Err(Error { hint: meant, ..error })
         }
-        Org::Machine | Org::This => Err(Problem::new(
+        Org::Machine | Org::This => Err(Error::new(
             ErrorCode::BadOrg,
             format!("{text} is no org a repository can be of: name your organisation"),
         )),
     }
 }
 
-fn init_host(outside: &Outside<'_>, racks: &Racks, key: Option<&Path>, label: &str) -> Result<Host, Problem> {
+fn init_host(outside: &Outside<'_>, racks: &Racks, key: Option<&Path>, label: &str) -> Result<Host, Error> {
     let key = match key {
         Some(path) => Some(key_path(&outside.client.cwd, path)?),
         None => None,
@@ -143,7 +143,7 @@ fn init_host(outside: &Outside<'_>, racks: &Racks, key: Option<&Path>, label: &s
     let found = |manifest: HostManifest, identities: &Identities<'_>| {
         let first = manifest.recipients.into_iter().next();
         let first = first.ok_or_else(|| {
-            Problem::new(
+            Error::new(
                 ErrorCode::HostManifestInvalid,
                 "the host manifest names no recipient that can be understood",
             )
@@ -161,10 +161,10 @@ fn init_host(outside: &Outside<'_>, racks: &Racks, key: Option<&Path>, label: &s
             Survey::of(racks, source.ssh_auth_sock.as_deref()).choose(racks)?.path
         }
     };
-    let pubkey = recipient::for_init(&path).map_err(|problem| match problem.fix {
+    let pubkey = recipient::for_init(&path).map_err(|error| match error.fix {
         // A file that is there and cannot be used.
-        None if path.is_file() => problem.fix(identity::new_key(racks)),
-        _ => problem,
+        None if path.is_file() => error.fix(identity::new_key(racks)),
+        _ => error,
     })?;
     let new = recipients::entry(pubkey, label, outside.now_ms);
     let mut manifest = manifest_file::empty(racks);
@@ -181,13 +181,10 @@ fn init_host(outside: &Outside<'_>, racks: &Racks, key: Option<&Path>, label: &s
 }
 
 /// The file a person means by `--prikey` or `--pubkey`; a public key itself is not one.
-fn key_path(cwd: &Path, typed: &Path) -> Result<PathBuf, Problem> {
+fn key_path(cwd: &Path, typed: &Path) -> Result<PathBuf, Error> {
     let text = typed.to_string_lossy();
     if text.starts_with("ssh-") || text.starts_with("age1") || text.starts_with("AGE-SECRET-KEY-") {
-        return Err(Problem::new(
-            ErrorCode::BadKeyFile,
-            "the path of a key file is needed, not a key itself",
-        ));
+        return Err(Error::new(ErrorCode::BadKeyFile, "the path of a key file is needed, not a key itself"));
     }
     Ok(cwd.join(typed))
 }
@@ -197,9 +194,9 @@ fn private_half(path: &Path) -> PathBuf {
 }
 
 /// Refuses a path that a directory on the way, being a symbolic link, leads out of the repository: nothing is made there.
-pub(crate) fn stays_inside(root: &Path, path: &str) -> Result<(), Problem> {
+pub(crate) fn stays_inside(root: &Path, path: &str) -> Result<(), Error> {
     let unreadable = |at: &Path, error: std::io::Error| {
-        Problem::new(ErrorCode::Io, format!("cannot look at {}: {error}", at.display()))
+        Error::new(ErrorCode::Io, format!("cannot look at {}: {error}", at.display()))
     };
     let real_root = root.canonicalize().map_err(|error| unreadable(root, error))?;
     // The closest of them that is there; `symlink_metadata` sees a link that leads nowhere, too.
@@ -210,10 +207,10 @@ pub(crate) fn stays_inside(root: &Path, path: &str) -> Result<(), Problem> {
         return Ok(());
     }
     let message = format!("{path}: {} is a symbolic link that leads out of the repository", there.display());
-    Err(Problem::new(ErrorCode::ManifestInvalid, message))
+    Err(Error::new(ErrorCode::ManifestInvalid, message))
 }
 
-fn init_repo(ctx: &Context, root: &Path, path: &str, org: &str) -> Result<RepoManifest, Problem> {
+fn init_repo(ctx: &Context, root: &Path, path: &str, org: &str) -> Result<RepoManifest, Error> {
     let full = root.join(path);
     let held = Held::take(&full)?;
     if held.read()?.is_some() {

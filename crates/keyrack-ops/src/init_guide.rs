@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use keyrack_client::manifest;
 use keyrack_core::repo_manifest::MANIFEST_PATH;
-use keyrack_core::{Org, Problem};
+use keyrack_core::{Error, Org};
 use keyrack_vaults::identity::Survey;
 pub use keyrack_vaults::identity::Usable;
 use keyrack_vaults::manifest_file;
@@ -36,7 +36,7 @@ pub struct Start {
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::NoHome`]; what keeps the place of the rack from being looked at.
-pub fn look(outside: &Outside<'_>) -> Result<Start, Problem> {
+pub fn look(outside: &Outside<'_>) -> Result<Start, Error> {
     let racks = outside.racks()?;
     let git_root = manifest::find_git_root(&outside.client.cwd);
     let org = git_root.as_deref().and_then(|root| {

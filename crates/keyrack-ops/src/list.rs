@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use keyrack_core::host_manifest::Host;
-use keyrack_core::{Problem, Slug};
+use keyrack_core::{Error, Slug};
 use keyrack_vaults::manifest_file;
 
 use crate::outside::Outside;
@@ -14,14 +14,14 @@ pub struct Listed {
     /// By slug.
     pub hosts: BTreeMap<Slug, Host>,
     /// Entries that cannot be understood, a problem each. They are kept.
-    pub faults: Vec<Problem>,
+    pub faults: Vec<Error>,
 }
 
 /// Lists the keys of the owner's host manifest.
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::HostManifestMissing`], and what keeps it from being opened.
-pub fn list(outside: &Outside<'_>) -> Result<Listed, Problem> {
+pub fn list(outside: &Outside<'_>) -> Result<Listed, Error> {
     let racks = outside.racks()?;
     let mut identities = outside.identities(&racks)?;
     let manifest = manifest_file::load_existing(&racks, &mut identities)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use keyrack_client::Context;
 use keyrack_core::host_manifest::Recipient;
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use keyrack_vaults::{Identities, IdentitySource, Passphrase, Racks, identity, vault};
 use zeroize::Zeroizing;
 
@@ -47,12 +47,12 @@ impl<'p> Outside<'p> {
     }
 
     /// Where the owner's files are.
-    pub(crate) fn racks(&self) -> Result<Racks, Problem> {
+    pub(crate) fn racks(&self) -> Result<Racks, Error> {
         Racks::new(self.client.env.get("HOME"), self.client.owner.clone())
     }
 
     /// The keys that open them. A passphrase is asked when nothing else opens a file, and once a command.
-    pub(crate) fn identities(&self, racks: &Racks) -> Result<Identities<'_>, Problem> {
+    pub(crate) fn identities(&self, racks: &Racks) -> Result<Identities<'_>, Error> {
         self.identities_with(racks, [])
     }
 
@@ -61,7 +61,7 @@ impl<'p> Outside<'p> {
         &self,
         racks: &Racks,
         first: impl IntoIterator<Item = PathBuf>,
-    ) -> Result<Identities<'_>, Problem> {
+    ) -> Result<Identities<'_>, Error> {
         let passphrase = Box::new(Asked { outside: self, wrong: false });
         Identities::discover(self.identity_source(racks, first), passphrase)
     }
@@ -71,7 +71,7 @@ impl<'p> Outside<'p> {
         &self,
         racks: &Racks,
         passphrase: Box<dyn Passphrase + 'i>,
-    ) -> Result<Identities<'i>, Problem> {
+    ) -> Result<Identities<'i>, Error> {
         Identities::discover(self.identity_source(racks, []), passphrase)
     }
 
@@ -129,7 +129,7 @@ struct Asked<'o, 'p> {
 }
 
 impl Passphrase for Asked<'_, '_> {
-    fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Problem> {
+    fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Error> {
         let again = std::mem::take(&mut self.wrong);
         self.outside.ask(|prompts| prompts.passphrase(key_path, again))
     }
@@ -147,11 +147,11 @@ impl Passphrase for Asked<'_, '_> {
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::NoHome`].
-pub fn owners(outside: &Outside<'_>) -> Result<Vec<keyrack_core::Owner>, Problem> {
+pub fn owners(outside: &Outside<'_>) -> Result<Vec<keyrack_core::Owner>, Error> {
     Ok(keyrack_vaults::manifest_file::owners(&outside.racks()?))
 }
 
 /// Whether a problem means that the person has had enough: then nothing else is tried.
-pub(crate) fn is_over(problem: &Problem) -> bool {
-    problem.code == ErrorCode::Interrupted
+pub(crate) fn is_over(error: &Error) -> bool {
+    error.code == ErrorCode::Interrupted
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keyrack_core::{ErrorCode, Problem, Slug};
+use keyrack_core::{Error, ErrorCode, Slug};
 use zeroize::Zeroizing;
 
 /// What operations ask of a person. An implementation that cannot ask answers [`ErrorCode::PromptNeeded`] and says what else would do.
@@ -14,19 +14,19 @@ pub trait Prompts {
     ///
     /// # Errors
     /// [`ErrorCode::PromptNeeded`], [`ErrorCode::SecretTooLarge`], [`ErrorCode::Interrupted`], [`ErrorCode::Io`].
-    fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Problem>;
+    fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Error>;
 
     /// The passphrase of an ssh key. `again`: what was given before does not open it.
     ///
     /// # Errors
     /// [`ErrorCode::PromptNeeded`], [`ErrorCode::BadPassphrase`], [`ErrorCode::Interrupted`], [`ErrorCode::Io`].
-    fn passphrase(&mut self, key: &Path, again: bool) -> Result<Zeroizing<String>, Problem>;
+    fn passphrase(&mut self, key: &Path, again: bool) -> Result<Zeroizing<String>, Error>;
 
     /// Yes or no. `flag` is what would have made the question needless.
     ///
     /// # Errors
     /// [`ErrorCode::PromptNeeded`], [`ErrorCode::Io`].
-    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Problem>;
+    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Error>;
 
     /// One of several, by its place from 0. `usual` is the one that an empty answer means, if one may be meant so. `flag` is what would have
     /// made the question needless.
@@ -39,12 +39,12 @@ pub trait Prompts {
         options: &[String],
         usual: Option<usize>,
         flag: &str,
-    ) -> Result<usize, Problem>;
+    ) -> Result<usize, Error>;
 }
 
 /// The refusal of a question that nobody can be asked.
-pub fn prompt_needed(question: &str, flag: &str) -> Problem {
-    Problem::new(ErrorCode::PromptNeeded, format!("nobody can be asked: {question}"))
+pub fn prompt_needed(question: &str, flag: &str) -> Error {
+    Error::new(ErrorCode::PromptNeeded, format!("nobody can be asked: {question}"))
         .hint(format!("pass {flag}, and nothing needs to be asked"))
 }
 
@@ -57,16 +57,16 @@ impl Prompts for Nobody {
         false
     }
 
-    fn secret(&mut self, _slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    fn secret(&mut self, _slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Error> {
         Err(prompt_needed("what is the secret?", "it on stdin"))
     }
 
-    fn passphrase(&mut self, key: &Path, _again: bool) -> Result<Zeroizing<String>, Problem> {
+    fn passphrase(&mut self, key: &Path, _again: bool) -> Result<Zeroizing<String>, Error> {
         let question = format!("what is the passphrase of {}?", key.display());
         Err(prompt_needed(&question, "--prikey with a key that has none"))
     }
 
-    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Problem> {
+    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Error> {
         Err(prompt_needed(question, flag))
     }
 
@@ -76,7 +76,7 @@ impl Prompts for Nobody {
         _options: &[String],
         _usual: Option<usize>,
         flag: &str,
-    ) -> Result<usize, Problem> {
+    ) -> Result<usize, Error> {
         Err(prompt_needed(question, flag))
     }
 }

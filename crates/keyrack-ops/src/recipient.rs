@@ -1,7 +1,7 @@
 //! `recipient set|get|del`: who can open the host manifest and every file of os.secure.
 
 use keyrack_core::host_manifest::Recipient;
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use keyrack_vaults::recipient::{Pubkey, Stanza, from_file, parse};
 use keyrack_vaults::{NobodyToAsk, manifest_file, recipients};
 
@@ -13,16 +13,11 @@ use crate::outside::Outside;
 ///
 /// # Errors
 /// [`ErrorCode::Usage`], [`ErrorCode::BadRecipient`], [`ErrorCode::BadKeyFile`], [`ErrorCode::RecipientExists`]; what keeps a file from being encrypted anew, after which nothing is changed.
-pub fn add(
-    outside: &Outside<'_>,
-    pubkey: &str,
-    label: &str,
-    stanza: Option<&str>,
-) -> Result<Changed, Problem> {
+pub fn add(outside: &Outside<'_>, pubkey: &str, label: &str, stanza: Option<&str>) -> Result<Changed, Error> {
     let stanza = match stanza {
         None => Stanza::Age,
         Some("ssh") => Stanza::Ssh,
-        Some(_) => return Err(Problem::new(ErrorCode::Usage, "--stanza takes ssh or is left out")),
+        Some(_) => return Err(Error::new(ErrorCode::Usage, "--stanza takes ssh or is left out")),
     };
     let label = check_label(label)?;
     let key = public_key(outside, pubkey, stanza)?;
@@ -32,7 +27,7 @@ pub fn add(
 }
 
 /// The public key that was typed, or that is in the file that was named.
-fn public_key(outside: &Outside<'_>, typed: &str, stanza: Stanza) -> Result<Pubkey, Problem> {
+fn public_key(outside: &Outside<'_>, typed: &str, stanza: Stanza) -> Result<Pubkey, Error> {
     if ["ssh-", "age1", "AGE-SECRET-KEY-"].iter().any(|start| typed.trim_start().starts_with(start)) {
         return parse(typed, stanza);
     }
@@ -42,14 +37,14 @@ fn public_key(outside: &Outside<'_>, typed: &str, stanza: Stanza) -> Result<Pubk
     }
     // It is not repeated, since it may be what should not have been typed.
     parse(typed, stanza)
-        .map_err(|problem| problem.hint("or the path of its .pub file, and there is no such file"))
+        .map_err(|error| error.hint("or the path of its .pub file, and there is no such file"))
 }
 
 /// Removes the recipient with a label.
 ///
 /// # Errors
 /// [`ErrorCode::RecipientNotFound`], [`ErrorCode::LastRecipient`]; what keeps a file from being encrypted anew, after which nothing is changed.
-pub fn del(outside: &Outside<'_>, label: &str) -> Result<Changed, Problem> {
+pub fn del(outside: &Outside<'_>, label: &str) -> Result<Changed, Error> {
     let racks = outside.racks()?;
     let mut identities = outside.identities(&racks)?;
     recipients::remove(&racks, &mut identities, label)
@@ -59,7 +54,7 @@ pub fn del(outside: &Outside<'_>, label: &str) -> Result<Changed, Problem> {
 ///
 /// # Errors
 /// [`ErrorCode::HostManifestMissing`], and what keeps it from being opened.
-pub fn get(outside: &Outside<'_>) -> Result<Vec<Recipient>, Problem> {
+pub fn get(outside: &Outside<'_>) -> Result<Vec<Recipient>, Error> {
     let racks = outside.racks()?;
     let mut identities = outside.identities(&racks)?;
     recipients::list(&racks, &mut identities)
@@ -73,11 +68,11 @@ pub fn get_unasked(outside: &Outside<'_>) -> Option<Vec<Recipient>> {
 }
 
 /// Refuses a label that could not be typed or seen.
-pub(crate) fn check_label(label: &str) -> Result<&str, Problem> {
+pub(crate) fn check_label(label: &str) -> Result<&str, Error> {
     let ok = !label.trim().is_empty() && label.len() <= 64 && !label.chars().any(char::is_control);
     if ok {
         Ok(label)
     } else {
-        Err(Problem::new(ErrorCode::Usage, "--label must be 1 to 64 characters that can be seen"))
+        Err(Error::new(ErrorCode::Usage, "--label must be 1 to 64 characters that can be seen"))
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 
 /// The longest wait for another writer.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ pub(crate) struct Held {
 
 impl Held {
     /// Locks the directory of the file, which is made if it is not there. A link is followed first, so that it stays a link.
-    pub(crate) fn take(path: &Path) -> Result<Self, Problem> {
+    pub(crate) fn take(path: &Path) -> Result<Self, Error> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let parent = path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(parent).map_err(|error| failed("make", parent, &error))?;
@@ -29,7 +29,7 @@ impl Held {
     }
 
     /// Its text; `None` if it is not there.
-    pub(crate) fn read(&self) -> Result<Option<String>, Problem> {
+    pub(crate) fn read(&self) -> Result<Option<String>, Error> {
         match fs::read_to_string(&self.path) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -38,7 +38,7 @@ impl Held {
     }
 
     /// Replaces it: whoever looks finds the old text or the new one.
-    pub(crate) fn write(&self, text: &str) -> Result<(), Problem> {
+    pub(crate) fn write(&self, text: &str) -> Result<(), Error> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = self.path.with_file_name(format!(".{name}.keyrack-{}", std::process::id()));
         self.replace(&temporary, text).map_err(|error| {
@@ -64,7 +64,7 @@ impl Held {
 }
 
 /// Waits for the lock, which others hold for milliseconds.
-fn lock(dir: &File, path: &Path) -> Result<(), Problem> {
+fn lock(dir: &File, path: &Path) -> Result<(), Error> {
     let end = Instant::now() + LONGEST_WAIT;
     loop {
         match dir.try_lock() {
@@ -74,15 +74,15 @@ fn lock(dir: &File, path: &Path) -> Result<(), Problem> {
             }
             Err(TryLockError::WouldBlock) => {
                 let message = format!("{} has been locked for {} s", path.display(), LONGEST_WAIT.as_secs());
-                return Err(Problem::new(ErrorCode::TimedOut, message));
+                return Err(Error::new(ErrorCode::TimedOut, message));
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock", path, &error)),
         }
     }
 }
 
-fn failed(doing: &str, path: &Path, error: &io::Error) -> Problem {
-    Problem::new(ErrorCode::Io, format!("cannot {doing} {}: {error}", path.display()))
+fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
+    Error::new(ErrorCode::Io, format!("cannot {doing} {}: {error}", path.display()))
 }
 
 #[cfg(test)]

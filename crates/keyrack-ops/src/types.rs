@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use keyrack_client::{Context, manifest};
 use keyrack_core::repo_manifest::MANIFEST_PATH;
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{Error, ErrorCode, Fix};
 
 use crate::init::stays_inside;
 use crate::repo_file::Held;
@@ -66,7 +66,7 @@ pub struct Types {
     /// What there is to add to which `tsconfig.json` before a compiler sees the file, in a sentence.
     pub advice: Option<String>,
     /// What is wrong with single entries of `keyrack.yml`, whose keys are therefore missing.
-    pub faults: Vec<Problem>,
+    pub faults: Vec<Error>,
 }
 
 /// Writes the declarations of the repository the caller stands in.
@@ -74,13 +74,13 @@ pub struct Types {
 /// # Errors
 /// [`ErrorCode::NotARepo`], [`ErrorCode::NoManifest`], [`ErrorCode::ManifestInvalid`]; [`ErrorCode::Usage`] and [`ErrorCode::FileUnsafe`] for a
 /// file that will not do; [`ErrorCode::OutOfDate`] when it was only to be checked and is not what it should be; [`ErrorCode::Io`].
-pub fn types(ctx: &Context, ask: &TypesAsk) -> Result<Types, Problem> {
+pub fn types(ctx: &Context, ask: &TypesAsk) -> Result<Types, Error> {
     let Some(root) = manifest::find_git_root(&ctx.cwd) else {
-        return Err(Problem::new(ErrorCode::NotARepo, "this is not in a git repository"));
+        return Err(Error::new(ErrorCode::NotARepo, "this is not in a git repository"));
     };
     let Some(declared) = manifest::load(ctx, &root)? else {
         let message = format!("there is no {MANIFEST_PATH} in {}", root.display());
-        return Err(Problem::new(ErrorCode::NoManifest, message)
+        return Err(Error::new(ErrorCode::NoManifest, message)
             .fix(Fix::with_owner("init", &ctx.owner, []))
             .hint("in a script: `init --org ORG`"));
     };
@@ -114,7 +114,7 @@ pub fn types(ctx: &Context, ask: &TypesAsk) -> Result<Types, Problem> {
 }
 
 /// The file that is meant: declarations, in the repository by its words and by its links.
-fn target(root: &Path, ctx: &Context, ask: &TypesAsk) -> Result<PathBuf, Problem> {
+fn target(root: &Path, ctx: &Context, ask: &TypesAsk) -> Result<PathBuf, Error> {
     let path = match &ask.out {
         None => root.join(DEFAULT_NAME),
         Some(out) => plain(&ctx.cwd.join(out)),
@@ -123,12 +123,12 @@ fn target(root: &Path, ctx: &Context, ask: &TypesAsk) -> Result<PathBuf, Problem
     if ![".d.ts", ".d.mts", ".d.cts"].iter().any(|end| name.len() > end.len() && name.ends_with(end)) {
         let message = format!("{} cannot hold declarations: its name must end in .d.ts", path.display());
         return Err(
-            Problem::new(ErrorCode::Usage, message).hint(format!("for example --out src/{DEFAULT_NAME}"))
+            Error::new(ErrorCode::Usage, message).hint(format!("for example --out src/{DEFAULT_NAME}"))
         );
     }
     let Ok(below) = path.strip_prefix(root) else {
         let message = format!("{} is not in the repository {}", path.display(), root.display());
-        return Err(Problem::new(ErrorCode::Usage, message));
+        return Err(Error::new(ErrorCode::Usage, message));
     };
     stays_inside(root, &below.to_string_lossy())?;
     Ok(path)
@@ -148,13 +148,13 @@ fn plain(path: &Path) -> PathBuf {
 }
 
 /// What the file says; `None` if there is none. One that is not ours is refused.
-fn read(path: &Path) -> Result<Option<String>, Problem> {
+fn read(path: &Path) -> Result<Option<String>, Error> {
     let foreign = |why: &str| {
-        Problem::new(ErrorCode::FileUnsafe, format!("{} is left as it is: {why}", path.display()))
+        Error::new(ErrorCode::FileUnsafe, format!("{} is left as it is: {why}", path.display()))
             .hint("move it away, or name another file with --out")
     };
     let failed = |error: &std::io::Error| {
-        Problem::new(ErrorCode::Io, format!("cannot read {}: {error}", path.display()))
+        Error::new(ErrorCode::Io, format!("cannot read {}: {error}", path.display()))
     };
     match path.symlink_metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -171,13 +171,13 @@ fn read(path: &Path) -> Result<Option<String>, Problem> {
     }
 }
 
-fn out_of_date(path: &Path, root: &Path, ask: &TypesAsk, what: &str) -> Problem {
+fn out_of_date(path: &Path, root: &Path, ask: &TypesAsk, what: &str) -> Error {
     let shown = path.strip_prefix(root).unwrap_or(path);
     let mut command = vec!["types".to_owned()];
     if let Some(out) = &ask.out {
         command.extend(["--out".to_owned(), out.to_string_lossy().into_owned()]);
     }
-    Problem::new(ErrorCode::OutOfDate, format!("{} {what}", shown.display())).fix(Fix::command(command))
+    Error::new(ErrorCode::OutOfDate, format!("{} {what}", shown.display())).fix(Fix::command(command))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::{DecryptError, Decryptor, Encryptor};
 use age_core::format::{FileKey, Stanza};
 use keyrack_core::host_manifest::Recipient;
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use zeroize::Zeroizing;
 
 use self::header::Source;
@@ -42,7 +42,7 @@ pub(crate) enum Fault {
     /// It is whole as far as it was read, and holds more than was asked for.
     TooLarge,
     /// No identity opened it, or one could not be used.
-    Identity(Problem),
+    Identity(Error),
 }
 
 /// An age file taken apart as far as it can be without a key.
@@ -187,13 +187,13 @@ fn damage(error: &DecryptError) -> &'static str {
 ///
 /// # Errors
 /// [`ErrorCode::BadRecipient`], before anything is encrypted.
-pub fn encrypt(recipients: &[Recipient], plain: &[u8]) -> Result<String, Problem> {
+pub fn encrypt(recipients: &[Recipient], plain: &[u8]) -> Result<String, Error> {
     encrypt_ready(&recipient::ready(recipients)?, &[], plain)
 }
 
 /// Encrypts to every recipient, with the given labels in the header.
-pub(crate) fn encrypt_ready(recipients: &[Ready], labels: &[Label], plain: &[u8]) -> Result<String, Problem> {
-    let failed = || Problem::new(ErrorCode::Internal, "the encryption failed");
+pub(crate) fn encrypt_ready(recipients: &[Ready], labels: &[Label], plain: &[u8]) -> Result<String, Error> {
+    let failed = || Error::new(ErrorCode::Internal, "the encryption failed");
     let labels = binding::Labels(labels);
     let all = recipients.iter().map(Ready::as_age).chain(iter::once(&labels as _));
     let encryptor = Encryptor::with_recipients(all).map_err(|_| failed())?;
@@ -216,24 +216,21 @@ pub fn decrypt(
     identities: &mut Identities<'_>,
     bytes: &[u8],
     limit: usize,
-) -> Result<Zeroizing<Vec<u8>>, Problem> {
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     AgeFile::parse(bytes, 0).and_then(|file| file.open(identities, None, limit)).map_err(
         |fault| match fault {
             Fault::Damaged(why) => {
-                Problem::new(ErrorCode::VaultCorrupt, format!("the age file does not open: {why}"))
+                Error::new(ErrorCode::VaultCorrupt, format!("the age file does not open: {why}"))
             }
             Fault::TooLarge => too_large("the age file", limit),
-            Fault::Identity(problem) => problem,
+            Fault::Identity(error) => error,
         },
     )
 }
 
 /// A file that holds more than keyrack carries.
-pub(crate) fn too_large(what: impl std::fmt::Display, limit: usize) -> Problem {
-    Problem::new(
-        ErrorCode::SecretTooLarge,
-        format!("{what} holds more than the {limit} bytes keyrack carries"),
-    )
+pub(crate) fn too_large(what: impl std::fmt::Display, limit: usize) -> Error {
+    Error::new(ErrorCode::SecretTooLarge, format!("{what} holds more than the {limit} bytes keyrack carries"))
 }
 
 /// Checks a freshly written age file against what was to be in it: by opening it when an identity at hand can without a question being

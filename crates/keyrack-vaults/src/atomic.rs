@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use zeroize::Zeroizing;
 
 use crate::fault::step;
@@ -23,16 +23,16 @@ const PRIVATE_DIR: u32 = 0o700;
 const TEMPORARY: &str = ".tmp";
 
 /// An I/O failure as a problem that names what was done to which path.
-pub(crate) fn io_problem(doing: &str, path: &Path, error: &io::Error) -> Problem {
-    let problem = Problem::new(ErrorCode::Io, format!("cannot {doing} {}: {}", path.display(), why(error)));
+pub(crate) fn io_error(doing: &str, path: &Path, error: &io::Error) -> Error {
+    let failure = Error::new(ErrorCode::Io, format!("cannot {doing} {}: {}", path.display(), why(error)));
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            problem.hint("free some space and try again; what was there is untouched")
+            failure.hint("free some space and try again; what was there is untouched")
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            problem.hint("keyrack needs a home directory it can write; what was there is untouched")
+            failure.hint("keyrack needs a home directory it can write; what was there is untouched")
         }
-        _ => problem,
+        _ => failure,
     }
 }
 
@@ -45,26 +45,26 @@ fn why(error: &io::Error) -> String {
     }
 }
 
-fn unsafe_path(path: &Path, why: &str) -> Problem {
+fn unsafe_path(path: &Path, why: &str) -> Error {
     unsafe_file(path, why).hint(
         "keyrack's own files and directories must be yours and must not be links; move it away and try again",
     )
 }
 
-fn unsafe_file(path: &Path, why: &str) -> Problem {
-    Problem::new(ErrorCode::FileUnsafe, format!("refused to use {}: {why}", path.display()))
+fn unsafe_file(path: &Path, why: &str) -> Error {
+    Error::new(ErrorCode::FileUnsafe, format!("refused to use {}: {why}", path.display()))
 }
 
 /// A file of another user. Moving it away would remove that user's keys.
-fn foreign(path: &Path, owner: u32, us: u32) -> Problem {
-    let problem = unsafe_file(path, &format!("it belongs to uid {owner}, not to uid {us}"));
+fn foreign(path: &Path, owner: u32, us: u32) -> Error {
+    let error = unsafe_file(path, &format!("it belongs to uid {owner}, not to uid {us}"));
     match (owner, us) {
-        (_, 0) => problem.hint(
+        (_, 0) => error.hint(
             "you are root and HOME is another user's: run keyrack as that user, or with your own HOME (`sudo -H`)",
         ),
-        (0, _) => problem
+        (0, _) => error
             .hint("root made it, as `sudo keyrack` does with your HOME: give it back to yourself with `chown -R`"),
-        _ => problem.hint("HOME is another user's: set it to your own home directory"),
+        _ => error.hint("HOME is another user's: set it to your own home directory"),
     }
 }
 
@@ -77,9 +77,9 @@ enum Way {
 
 /// Goes down from `rack` (`~/.rhachet/keyrack`) to `dir` inside it. Each directory from `rack` on must be a real one and ours.
 /// What is above may be a link: it is not keyrack's. `Ok(false)` when something is missing (only under [`Way::Look`]).
-fn walk(rack: &Path, dir: &Path, way: Way) -> Result<bool, Problem> {
+fn walk(rack: &Path, dir: &Path, way: Way) -> Result<bool, Error> {
     let inner = dir.strip_prefix(rack).map_err(|_| {
-        Problem::new(ErrorCode::Internal, format!("{} is not below {}", dir.display(), rack.display()))
+        Error::new(ErrorCode::Internal, format!("{} is not below {}", dir.display(), rack.display()))
     })?;
     if way == Way::Make
         && let Some(above) = rack.parent()
@@ -88,7 +88,7 @@ fn walk(rack: &Path, dir: &Path, way: Way) -> Result<bool, Problem> {
             Ok(found) if found.is_dir() => {}
             Ok(_) => return Err(unsafe_path(above, "it is not a directory")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => make_dir(above)?,
-            Err(error) => return Err(io_problem("look at", above, &error)),
+            Err(error) => return Err(io_error("look at", above, &error)),
         }
     }
     let mut here = rack.to_owned();
@@ -99,14 +99,14 @@ fn walk(rack: &Path, dir: &Path, way: Way) -> Result<bool, Problem> {
                 check_dir(&here, &found)?;
                 if way == Way::Make && found.mode() & 0o077 != 0 {
                     fs::set_permissions(&here, Permissions::from_mode(PRIVATE_DIR))
-                        .map_err(|error| io_problem("make private", &here, &error))?;
+                        .map_err(|error| io_error("make private", &here, &error))?;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => match way {
                 Way::Look => return Ok(false),
                 Way::Make => make_dir(&here)?,
             },
-            Err(error) => return Err(io_problem("look at", &here, &error)),
+            Err(error) => return Err(io_error("look at", &here, &error)),
         }
         match rest.next() {
             Some(part) => here.push(part),
@@ -115,15 +115,15 @@ fn walk(rack: &Path, dir: &Path, way: Way) -> Result<bool, Problem> {
     }
 }
 
-fn make_dir(path: &Path) -> Result<(), Problem> {
+fn make_dir(path: &Path) -> Result<(), Error> {
     let made = step("make directory").and_then(|()| DirBuilder::new().mode(PRIVATE_DIR).create(path));
     match made {
         // Somebody of ours was faster. Look at what they made.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = fs::symlink_metadata(path).map_err(|error| io_problem("look at", path, &error))?;
+            let found = fs::symlink_metadata(path).map_err(|error| io_error("look at", path, &error))?;
             check_dir(path, &found)
         }
-        Err(error) => Err(io_problem("make the directory", path, &error)),
+        Err(error) => Err(io_error("make the directory", path, &error)),
         Ok(()) => match path.parent() {
             Some(parent) => sync_dir(parent),
             None => Ok(()),
@@ -131,7 +131,7 @@ fn make_dir(path: &Path) -> Result<(), Problem> {
     }
 }
 
-fn check_dir(path: &Path, found: &Metadata) -> Result<(), Problem> {
+fn check_dir(path: &Path, found: &Metadata) -> Result<(), Error> {
     if found.is_symlink() {
         return Err(unsafe_path(path, "it is a symbolic link"));
     }
@@ -141,7 +141,7 @@ fn check_dir(path: &Path, found: &Metadata) -> Result<(), Problem> {
     check_owner(path, found)
 }
 
-fn check_owner(path: &Path, found: &Metadata) -> Result<(), Problem> {
+fn check_owner(path: &Path, found: &Metadata) -> Result<(), Error> {
     let us = keyrack_sys::user::uid();
     if found.uid() == us {
         return Ok(());
@@ -150,11 +150,11 @@ fn check_owner(path: &Path, found: &Metadata) -> Result<(), Problem> {
 }
 
 /// The file at `path` itself, if one is there. It must be a regular one and ours.
-pub(crate) fn look(path: &Path) -> Result<Option<Metadata>, Problem> {
+pub(crate) fn look(path: &Path) -> Result<Option<Metadata>, Error> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_problem("look at", path, &error)),
+        Err(error) => return Err(io_error("look at", path, &error)),
     };
     if found.is_symlink() {
         return Err(unsafe_path(path, "it is a symbolic link"));
@@ -167,17 +167,17 @@ pub(crate) fn look(path: &Path) -> Result<Option<Metadata>, Problem> {
 }
 
 /// Makes `dir` and what is missing above it down from `rack`, 0700 each, and tightens what is there.
-pub(crate) fn make_private_dir(rack: &Path, dir: &Path) -> Result<(), Problem> {
+pub(crate) fn make_private_dir(rack: &Path, dir: &Path) -> Result<(), Error> {
     walk(rack, dir, Way::Make).map(drop)
 }
 
 /// Whether a directory of ours is at `dir`, inside `rack`.
-pub(crate) fn dir_exists(rack: &Path, dir: &Path) -> Result<bool, Problem> {
+pub(crate) fn dir_exists(rack: &Path, dir: &Path) -> Result<bool, Error> {
     walk(rack, dir, Way::Look)
 }
 
 /// Whether a regular file of ours is at `path`, inside `rack`.
-pub(crate) fn exists(rack: &Path, path: &Path) -> Result<bool, Problem> {
+pub(crate) fn exists(rack: &Path, path: &Path) -> Result<bool, Error> {
     Ok(walk(rack, parent(path), Way::Look)? && look(path)?.is_some())
 }
 
@@ -191,7 +191,7 @@ pub(crate) fn read_private(
     rack: &Path,
     path: &Path,
     limit: usize,
-) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
+) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     if !walk(rack, parent(path), Way::Look)? {
         return Ok(None);
     }
@@ -199,9 +199,9 @@ pub(crate) fn read_private(
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_problem("read", path, &error)),
+        Err(error) => return Err(io_error("read", path, &error)),
     };
-    let opened = file.metadata().map_err(|error| io_problem("look at", path, &error))?;
+    let opened = file.metadata().map_err(|error| io_error("look at", path, &error))?;
     let same = (opened.dev(), opened.ino()) == (found.dev(), found.ino());
     // Replaced between the look and the open: by a writer of ours that is fine, and then it is a regular file of ours again.
     if !same && (!opened.is_file() || opened.uid() != found.uid()) {
@@ -211,16 +211,12 @@ pub(crate) fn read_private(
 }
 
 /// Reads an open file into a buffer made large enough beforehand.
-pub(crate) fn read_bounded(
-    file: &mut File,
-    path: &Path,
-    limit: usize,
-) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let io = |error: &io::Error| io_problem("read", path, error);
+pub(crate) fn read_bounded(file: &mut File, path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let io = |error: &io::Error| io_error("read", path, error);
     let size = file.metadata().map_err(|error| io(&error))?.len();
     let too_large = || {
         let message = format!("{} is larger than the {limit} bytes keyrack reads", path.display());
-        Problem::new(ErrorCode::VaultCorrupt, message)
+        Error::new(ErrorCode::VaultCorrupt, message)
     };
     let size = usize::try_from(size).ok().filter(|&size| size <= limit).ok_or_else(too_large)?;
     // One byte more than the file has: a file that grows meanwhile is seen, not followed.
@@ -235,7 +231,7 @@ pub(crate) fn read_bounded(
         }
     }
     if filled > size {
-        return Err(Problem::new(ErrorCode::Io, format!("{} grew while it was read", path.display())));
+        return Err(Error::new(ErrorCode::Io, format!("{} grew while it was read", path.display())));
     }
     bytes.truncate(filled);
     Ok(bytes)
@@ -250,8 +246,8 @@ pub(crate) fn write_private(
     lock: &Lock,
     path: &Path,
     bytes: &[u8],
-    verify: impl FnOnce(&[u8]) -> Result<(), Problem>,
-) -> Result<(), Problem> {
+    verify: impl FnOnce(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
     let rack = lock.rack();
     make_private_dir(rack, parent(path))?;
     look(path)?;
@@ -260,7 +256,7 @@ pub(crate) fn write_private(
     let renamed = step("rename").and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = renamed {
         let _ = fs::remove_file(&temporary);
-        return Err(io_problem("replace", path, &error));
+        return Err(io_error("replace", path, &error));
     }
     sync_dir(parent(path))
 }
@@ -269,15 +265,15 @@ pub(crate) fn write_private(
 fn stage(
     path: &Path,
     bytes: &[u8],
-    verify: impl FnOnce(&[u8]) -> Result<(), Problem>,
-) -> Result<PathBuf, Problem> {
+    verify: impl FnOnce(&[u8]) -> Result<(), Error>,
+) -> Result<PathBuf, Error> {
     let (temporary, file) = create_beside(path)?;
     let done = fill(file, &temporary, path, bytes).and_then(|back| verify(&back));
     match done {
         Ok(()) => Ok(temporary),
-        Err(problem) => {
+        Err(error) => {
             let _ = fs::remove_file(&temporary);
-            Err(problem)
+            Err(error)
         }
     }
 }
@@ -287,29 +283,29 @@ fn stage(
 pub(crate) fn create_private(
     path: &Path,
     bytes: &[u8],
-    verify: impl FnOnce(&[u8]) -> Result<(), Problem>,
-) -> Result<(), Problem> {
+    verify: impl FnOnce(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
     let file =
-        step("create").and_then(|()| open_new(path)).map_err(|error| io_problem("create", path, &error))?;
+        step("create").and_then(|()| open_new(path)).map_err(|error| io_error("create", path, &error))?;
     let back = fill(file, path, path, bytes)?;
     verify(&back)
 }
 
-fn fill(mut file: File, temporary: &Path, path: &Path, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, Problem> {
+fn fill(mut file: File, temporary: &Path, path: &Path, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
     let written = step("write")
         .and_then(|()| file.write_all(bytes))
         // The umask may have taken bits that the owner needs.
         .and_then(|()| file.set_permissions(Permissions::from_mode(PRIVATE_FILE)))
         .and_then(|()| step("flush"))
         .and_then(|()| file.sync_all());
-    written.map_err(|error| io_problem("write", path, &error))?;
+    written.map_err(|error| io_error("write", path, &error))?;
     let mut file = step("read back")
         .and_then(|()| File::open(temporary))
-        .map_err(|error| io_problem("read back", path, &error))?;
+        .map_err(|error| io_error("read back", path, &error))?;
     match read_bounded(&mut file, path, bytes.len()) {
         Ok(back) if back.as_slice() == bytes => Ok(back),
-        Err(problem) if problem.code == ErrorCode::Io => Err(problem),
-        _ => Err(Problem::new(
+        Err(error) if error.code == ErrorCode::Io => Err(error),
+        _ => Err(Error::new(
             ErrorCode::Io,
             format!("what was written for {} did not read back the same", path.display()),
         )
@@ -317,17 +313,17 @@ fn fill(mut file: File, temporary: &Path, path: &Path, bytes: &[u8]) -> Result<Z
     }
 }
 
-fn create_beside(path: &Path) -> Result<(PathBuf, File), Problem> {
+fn create_beside(path: &Path) -> Result<(PathBuf, File), Error> {
     let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
     for _ in 0..16 {
         let temporary = parent(path).join(temporary_name(path));
         match step("create").and_then(|()| open_new(&temporary)) {
             Ok(file) => return Ok((temporary, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
-            Err(error) => return Err(io_problem("write beside", path, &error)),
+            Err(error) => return Err(io_error("write beside", path, &error)),
         }
     }
-    Err(io_problem("write beside", path, &last))
+    Err(io_error("write beside", path, &last))
 }
 
 /// `O_CREAT|O_EXCL` follows no link, a dangling one included (open(2)).
@@ -374,23 +370,23 @@ fn sweep(rack: &Path, path: &Path) {
 }
 
 /// Removes a file of ours and flushes the directory. `Ok(false)` when it was not there.
-pub(crate) fn remove_private(lock: &Lock, path: &Path) -> Result<bool, Problem> {
+pub(crate) fn remove_private(lock: &Lock, path: &Path) -> Result<bool, Error> {
     if !walk(lock.rack(), parent(path), Way::Look)? || look(path)?.is_none() {
         return Ok(false);
     }
     match step("remove").and_then(|()| fs::remove_file(path)) {
         Ok(()) => sync_dir(parent(path)).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(io_problem("remove", path, &error)),
+        Err(error) => Err(io_error("remove", path, &error)),
     }
 }
 
 /// Flushes a directory, so that a name made or removed in it survives a crash of the machine (fsync(2)).
-pub(crate) fn sync_dir(dir: &Path) -> Result<(), Problem> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
     step("flush directory")
         .and_then(|()| File::open(dir))
         .and_then(|file| file.sync_all())
-        .map_err(|error| io_problem("flush the directory", dir, &error))
+        .map_err(|error| io_error("flush the directory", dir, &error))
 }
 
 fn parent(path: &Path) -> &Path {

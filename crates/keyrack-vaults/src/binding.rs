@@ -16,7 +16,7 @@ use age_core::format::{FileKey, Stanza};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use keyrack_core::host_manifest::Host;
-use keyrack_core::{Grade, Mechanism, Owner, Slug, VaultId, iso};
+use keyrack_core::{Grade, Mechanism, Owner, Slug, VaultId, timestamp};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -117,7 +117,7 @@ impl Recorded {
             Some(version) => version.as_u64().map(Recorded::Bound),
             // Later than every version a binding of this slug had before: versions begin at the
             // wall clock.
-            None => Some(Recorded::Unbound(since_epoch(iso::parse_ms(&host.updated_at).unwrap_or(0)))),
+            None => Some(Recorded::Unbound(since_epoch(timestamp::parse_ms(&host.updated_at).unwrap_or(0)))),
         }
     }
 

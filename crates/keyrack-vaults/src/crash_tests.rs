@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use keyrack_core::host_manifest::{HostManifest, NewHost};
-use keyrack_core::{ErrorCode, Mechanism, Owner, Problem, Slug, VaultId};
+use keyrack_core::{Error, ErrorCode, Mechanism, Owner, Slug, VaultId};
 
 use crate::binding::{self, Binding};
 use crate::fault::tests::{DIED, Plan, before, under};
@@ -63,7 +63,7 @@ fn prepared() -> tempfile::TempDir {
 
 /// Sets a key as the command does: the vault, then the entry of the host manifest. One in os.direct
 /// has no entry here.
-fn set(racks: &Racks, vault: &VaultId, key: &str, secret: &str) -> Result<(), Problem> {
+fn set(racks: &Racks, vault: &VaultId, key: &str, secret: &str) -> Result<(), Error> {
     let slug = Slug::parse(key).unwrap();
     manifest_file::update(racks, &mut identities(racks, "plain"), |manifest, identities| {
         let host = manifest.hosts.get(&slug).cloned().filter(|host| host.vault == *vault);
@@ -95,7 +95,7 @@ fn get(racks: &Racks, vault: &VaultId, key: &str, with: &str) -> Result<String, 
     let mut context =
         Context { racks, identities: &mut identities, recipients: &[], env: &|_| None, now_ms: 0 };
     let got = registry::vault(vault).unwrap().get(Entry::of(&slug, &host), &mut context);
-    let got = got.map_err(|problem| problem.code)?.expect("no key is ever gone");
+    let got = got.map_err(|error| error.code)?.expect("no key is ever gone");
     Ok(String::from_utf8(got.secret.to_vec()).unwrap())
 }
 
@@ -112,7 +112,7 @@ const ALL: [Scenario; 4] =
     [Scenario::SetSecure, Scenario::SetDirect, Scenario::AddRecipient, Scenario::Manifest];
 
 impl Scenario {
-    fn run(self, racks: &Racks) -> Result<(), Problem> {
+    fn run(self, racks: &Racks) -> Result<(), Error> {
         match self {
             Scenario::SetSecure => set(racks, &VaultId::OsSecure, KEYS[0], "new"),
             Scenario::SetDirect => set(racks, &VaultId::OsDirect, KEYS[0], "new"),
@@ -200,7 +200,7 @@ fn an_error_at_any_step_loses_nothing() {
                 scenario.happened(&racks);
                 scenario.run(&racks).map_or_else(
                     // It had happened already.
-                    |problem| assert_eq!(problem.code, ErrorCode::RecipientExists, "{what}"),
+                    |error| assert_eq!(error.code, ErrorCode::RecipientExists, "{what}"),
                     |()| assert!(scenario.happened(&racks), "{what}"),
                 );
                 assert_eq!(left_over(&racks.dir()), [""; 0].map(PathBuf::from), "{what}");
@@ -268,7 +268,7 @@ fn a_death_at_any_step_loses_nothing() {
             }
             drop(Lock::take(&racks).unwrap());
             happened += usize::from(scenario.happened(&racks));
-            let again = scenario.run(&racks).err().map(|problem| problem.code);
+            let again = scenario.run(&racks).err().map(|error| error.code);
             assert!(matches!(again, None | Some(ErrorCode::RecipientExists)), "{what}: {again:?}");
             assert!(scenario.happened(&racks), "{what}");
             assert_eq!(left_over(&racks.dir()), [""; 0].map(PathBuf::from), "{what}");
@@ -373,8 +373,8 @@ fn what_does_not_read_back_takes_no_place() {
             let racks = racks(home.path());
             let dir = racks.dir();
             before("read back", move || spoil_temporaries(&dir, spoil));
-            let problem = scenario.run(&racks).unwrap_err();
-            assert!(problem.message.contains("read back") || problem.message.contains("grew"), "{problem}");
+            let error = scenario.run(&racks).unwrap_err();
+            assert!(error.message.contains("read back") || error.message.contains("grew"), "{error}");
             assert!(!scenario.happened(&racks));
             assert_eq!(left_over(&racks.dir()), [""; 0].map(PathBuf::from), "{scenario:?}");
         }

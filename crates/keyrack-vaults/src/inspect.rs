@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use keyrack_core::host_manifest::{Host, HostManifest};
-use keyrack_core::{ErrorCode, Problem, Slug};
+use keyrack_core::{Error, ErrorCode, Slug};
 
 use crate::armor::{AgeFile, Fault, MAX_MANIFEST, MAX_SECRET, file_limit};
 use crate::atomic;
@@ -46,7 +46,7 @@ pub enum KeyFileKind {
 ///
 /// # Errors
 /// [`ErrorCode::BadKeyFile`] for one given by name.
-pub fn key_files(source: IdentitySource) -> Result<Vec<KeyFile>, Problem> {
+pub fn key_files(source: IdentitySource) -> Result<Vec<KeyFile>, Error> {
     let mut identities = Identities::discover(source, Box::new(NobodyToAsk))?;
     let files = identities.survey().into_iter().map(|(path, kind)| {
         let mode = fs::metadata(&path).ok().map(|found| found.mode() & 0o7777);
@@ -70,7 +70,7 @@ pub enum Opened {
 ///
 /// # Errors
 /// Those of [`manifest_file::load`], but for a passphrase that would be needed.
-pub fn host_manifest(racks: &Racks, source: IdentitySource) -> Result<Opened, Problem> {
+pub fn host_manifest(racks: &Racks, source: IdentitySource) -> Result<Opened, Error> {
     let path = racks.manifest_path();
     let limit = file_limit(MAX_MANIFEST);
     let Some(bytes) = atomic::read_private(&racks.dir(), &path, limit)? else { return Ok(Opened::Missing) };
@@ -82,7 +82,7 @@ pub fn host_manifest(racks: &Racks, source: IdentitySource) -> Result<Opened, Pr
             let by = identities.last_used().unwrap_or_default();
             Ok(Opened::By(by, Box::new(manifest)))
         }
-        Err(Fault::Identity(problem)) if problem.code == ErrorCode::PromptNeeded => {
+        Err(Fault::Identity(error)) if error.code == ErrorCode::PromptNeeded => {
             Ok(Opened::Sealed(identities.shut()))
         }
         Err(fault) => Err(manifest_file::does_not_open(&path, fault)),
@@ -106,7 +106,7 @@ pub enum TroubleKind {
     /// A replacement of several files was decided and not finished; the next change finishes it.
     Unfinished,
     /// It is of no use, or not to be used.
-    Bad(Problem),
+    Bad(Error),
 }
 
 /// Binding of a key's file in os.secure, as its header states it. Nothing is opened, so a forged
@@ -153,8 +153,8 @@ impl Files {
         match atomic::dir_exists(&rack, &rack) {
             Ok(true) => files.mode(&rack),
             Ok(false) => return files,
-            Err(problem) => {
-                files.bad(&rack, problem);
+            Err(error) => {
+                files.bad(&rack, error);
                 return files;
             }
         }
@@ -176,7 +176,7 @@ impl Files {
         match atomic::dir_exists(&racks.dir(), &dir) {
             Ok(true) => self.mode(&dir),
             Ok(false) => return,
-            Err(problem) => return self.bad(&dir, problem),
+            Err(error) => return self.bad(&dir, error),
         }
         if journal::is_unfinished(racks) {
             self.troubles.push(Trouble { path: dir.clone(), kind: TroubleKind::Unfinished });
@@ -186,7 +186,7 @@ impl Files {
         });
         let mut names = match names {
             Ok(names) => names,
-            Err(error) => return self.bad(&dir, atomic::io_problem("read", &dir, &error)),
+            Err(error) => return self.bad(&dir, atomic::io_error("read", &dir, &error)),
         };
         names.sort();
         for name in names.iter().filter_map(|name| name.to_str()).filter(|name| journal::is_secure_name(name))
@@ -200,9 +200,9 @@ impl Files {
             match read.map(|bytes| bytes.map(|bytes| AgeFile::parse(&bytes, 1).map(drop))) {
                 Ok(Some(Err(Fault::Damaged(why)))) => {
                     let message = format!("{} is damaged: {why}", path.display());
-                    self.bad(&path, Problem::new(ErrorCode::VaultCorrupt, message));
+                    self.bad(&path, Error::new(ErrorCode::VaultCorrupt, message));
                 }
-                Err(problem) => self.bad(&path, problem),
+                Err(error) => self.bad(&path, error),
                 // Gone by now, or whole as far as it can be told without opening it.
                 _ => {}
             }
@@ -217,9 +217,9 @@ impl Files {
         self.count += 1;
         match os_direct::slugs(racks) {
             Ok(slugs) => self.direct = Some(slugs),
-            Err(problem) => {
+            Err(error) => {
                 self.direct = None;
-                self.bad(&path, problem);
+                self.bad(&path, error);
             }
         }
     }
@@ -232,8 +232,8 @@ impl Files {
                 true
             }
             Ok(false) => false,
-            Err(problem) => {
-                self.bad(path, problem);
+            Err(error) => {
+                self.bad(path, error);
                 false
             }
         }
@@ -246,11 +246,11 @@ impl Files {
         }
     }
 
-    fn bad(&mut self, path: &Path, problem: Problem) {
+    fn bad(&mut self, path: &Path, error: Error) {
         // A directory on the way is bad for every file below it, and is told once.
-        let known = self.troubles.iter().any(|known| known.kind == TroubleKind::Bad(problem.clone()));
+        let known = self.troubles.iter().any(|known| known.kind == TroubleKind::Bad(error.clone()));
         if !known {
-            self.troubles.push(Trouble { path: path.to_owned(), kind: TroubleKind::Bad(problem) });
+            self.troubles.push(Trouble { path: path.to_owned(), kind: TroubleKind::Bad(error) });
         }
     }
 }

@@ -8,9 +8,9 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use keyrack_core::Problem;
+use keyrack_core::Error;
 
-use crate::atomic::{self, io_problem, sync_dir};
+use crate::atomic::{self, io_error, sync_dir};
 use crate::fault::step;
 use crate::lock::Lock;
 use crate::racks::Racks;
@@ -29,7 +29,7 @@ pub(crate) struct Plan<'l> {
 }
 
 impl<'l> Plan<'l> {
-    pub(crate) fn begin(lock: &'l Lock, racks: &'l Racks) -> Result<Self, Problem> {
+    pub(crate) fn begin(lock: &'l Lock, racks: &'l Racks) -> Result<Self, Error> {
         let secure = racks.secure_dir();
         atomic::make_private_dir(lock.rack(), &secure)?;
         let dir = secure.join(PLAN);
@@ -43,8 +43,8 @@ impl<'l> Plan<'l> {
         &self,
         name: &str,
         bytes: &[u8],
-        verify: impl FnOnce(&[u8]) -> Result<(), Problem>,
-    ) -> Result<(), Problem> {
+        verify: impl FnOnce(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         debug_assert!(is_secure_name(name), "{name}");
         atomic::create_private(&self.dir.join(name), bytes, verify)
     }
@@ -53,8 +53,8 @@ impl<'l> Plan<'l> {
     pub(crate) fn manifest(
         &self,
         bytes: &[u8],
-        verify: impl FnOnce(&[u8]) -> Result<(), Problem>,
-    ) -> Result<(), Problem> {
+        verify: impl FnOnce(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         atomic::create_private(&self.dir.join(MANIFEST), bytes, verify)
     }
 
@@ -62,12 +62,12 @@ impl<'l> Plan<'l> {
     ///
     /// # Errors
     /// Before the decision: nothing was changed. After it: the rest is moved by whoever takes the lock next.
-    pub(crate) fn carry_out(mut self) -> Result<(), Problem> {
+    pub(crate) fn carry_out(mut self) -> Result<(), Error> {
         sync_dir(&self.dir)?;
         let decided = self.racks.secure_dir().join(DECIDED);
         step("decide")
             .and_then(|()| fs::rename(&self.dir, &decided))
-            .map_err(|error| io_problem("replace the files of", &self.racks.secure_dir(), &error))?;
+            .map_err(|error| io_error("replace the files of", &self.racks.secure_dir(), &error))?;
         self.decided = true;
         sync_dir(&self.racks.secure_dir())?;
         roll_forward(self.lock, self.racks)
@@ -83,7 +83,7 @@ impl Drop for Plan<'_> {
 }
 
 /// Finishes what was decided, removes what was only planned. Called with every first taking of the lock.
-pub(crate) fn recover(lock: &Lock, racks: &Racks) -> Result<(), Problem> {
+pub(crate) fn recover(lock: &Lock, racks: &Racks) -> Result<(), Error> {
     let secure = racks.secure_dir();
     if atomic::dir_exists(lock.rack(), &secure.join(DECIDED))? {
         roll_forward(lock, racks)?;
@@ -92,7 +92,7 @@ pub(crate) fn recover(lock: &Lock, racks: &Racks) -> Result<(), Problem> {
     if atomic::dir_exists(lock.rack(), &plan)? {
         step("remove plan")
             .and_then(|()| fs::remove_dir_all(&plan))
-            .map_err(|error| io_problem("remove", &plan, &error))?;
+            .map_err(|error| io_error("remove", &plan, &error))?;
     }
     Ok(())
 }
@@ -110,10 +110,10 @@ pub(crate) fn is_unfinished(racks: &Racks) -> bool {
     fs::symlink_metadata(racks.secure_dir().join(DECIDED)).is_ok()
 }
 
-fn roll_forward(lock: &Lock, racks: &Racks) -> Result<(), Problem> {
+fn roll_forward(lock: &Lock, racks: &Racks) -> Result<(), Error> {
     let secure = racks.secure_dir();
     let decided = secure.join(DECIDED);
-    let unreadable = |error: io::Error| io_problem("read", &decided, &error);
+    let unreadable = |error: io::Error| io_error("read", &decided, &error);
     // The names first: the directory is emptied while it is gone through.
     let entries: Vec<_> =
         fs::read_dir(&decided).and_then(Iterator::collect::<io::Result<_>>).map_err(unreadable)?;
@@ -127,13 +127,13 @@ fn roll_forward(lock: &Lock, racks: &Racks) -> Result<(), Problem> {
         atomic::look(&target)?;
         step("move into place")
             .and_then(|()| fs::rename(entry.path(), &target))
-            .map_err(|error| io_problem("replace", &target, &error))?;
+            .map_err(|error| io_error("replace", &target, &error))?;
     }
     sync_dir(&secure)?;
     sync_dir(lock.rack())?;
     step("remove decided")
         .and_then(|()| fs::remove_dir_all(&decided))
-        .map_err(|error| io_problem("remove", &decided, &error))?;
+        .map_err(|error| io_error("remove", &decided, &error))?;
     sync_dir(&secure)
 }
 

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 
-use crate::atomic::{self, io_problem};
+use crate::atomic::{self, io_error};
 use crate::fault::step;
 use crate::journal;
 use crate::racks::Racks;
@@ -46,7 +46,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`ErrorCode::TimedOut`] after 10 s; [`ErrorCode::Io`]; [`ErrorCode::FileUnsafe`].
-    pub fn take(racks: &Racks) -> Result<Lock, Problem> {
+    pub fn take(racks: &Racks) -> Result<Lock, Error> {
         let path = racks.lock_path();
         if let Some(held) = HELD.with_borrow(|held| held.get(&path).and_then(Weak::upgrade)) {
             return Ok(Lock { held });
@@ -72,14 +72,14 @@ impl Lock {
     }
 }
 
-fn open(path: &Path) -> Result<File, Problem> {
+fn open(path: &Path) -> Result<File, Error> {
     atomic::look(path)?;
     step("open lock")
         .and_then(|()| OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path))
-        .map_err(|error| io_problem("open the lock", path, &error))
+        .map_err(|error| io_error("open the lock", path, &error))
 }
 
-fn wait(file: &File, path: &Path) -> Result<(), Problem> {
+fn wait(file: &File, path: &Path) -> Result<(), Error> {
     let end = Instant::now() + LONGEST_WAIT;
     loop {
         match file.try_lock() {
@@ -87,11 +87,11 @@ fn wait(file: &File, path: &Path) -> Result<(), Problem> {
             Err(TryLockError::WouldBlock) if Instant::now() >= end => {
                 let message =
                     format!("another keyrack has been changing these files for {} s", LONGEST_WAIT.as_secs());
-                return Err(Problem::new(ErrorCode::TimedOut, message)
+                return Err(Error::new(ErrorCode::TimedOut, message)
                     .hint(format!("the lock is {}; see who holds it with: fuser {0}", path.display())));
             }
             Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-            Err(TryLockError::Error(error)) => return Err(io_problem("lock", path, &error)),
+            Err(TryLockError::Error(error)) => return Err(io_error("lock", path, &error)),
         }
     }
 }

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use keyrack_core::host_manifest::{Host, HostManifest};
-use keyrack_core::nearest::did_you_mean;
-use keyrack_core::{ErrorCode, Fix, Mechanism, Owner, Problem};
+use keyrack_core::suggest::did_you_mean;
+use keyrack_core::{Error, ErrorCode, Fix, Mechanism, Owner};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -23,7 +23,7 @@ use crate::recipient;
 ///
 /// # Errors
 /// [`ErrorCode::FileUnsafe`], [`ErrorCode::Io`].
-pub fn exists(racks: &Racks) -> Result<bool, Problem> {
+pub fn exists(racks: &Racks) -> Result<bool, Error> {
     atomic::exists(&racks.dir(), &racks.manifest_path())
 }
 
@@ -32,7 +32,7 @@ pub fn exists(racks: &Racks) -> Result<bool, Problem> {
 /// # Errors
 /// [`ErrorCode::NoIdentity`], [`ErrorCode::BadPassphrase`], [`ErrorCode::PromptNeeded`] when no identity opens it;
 /// [`ErrorCode::VaultCorrupt`] when it is no whole age file; [`ErrorCode::HostManifestInvalid`] when what is in it is no host manifest.
-pub fn load(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Problem> {
+pub fn load(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Error> {
     journal::recover_for_reading(racks);
     read(racks, identities)
 }
@@ -41,7 +41,7 @@ pub fn load(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<Hos
 ///
 /// # Errors
 /// Those of [`load`], and [`ErrorCode::HostManifestMissing`].
-pub fn load_existing(racks: &Racks, identities: &mut Identities<'_>) -> Result<HostManifest, Problem> {
+pub fn load_existing(racks: &Racks, identities: &mut Identities<'_>) -> Result<HostManifest, Error> {
     load(racks, identities)?.ok_or_else(|| missing(racks))
 }
 
@@ -53,8 +53,8 @@ pub fn load_existing(racks: &Racks, identities: &mut Identities<'_>) -> Result<H
 pub fn update<T>(
     racks: &Racks,
     identities: &mut Identities<'_>,
-    change: impl FnOnce(&mut HostManifest, &mut Identities<'_>) -> Result<T, Problem>,
-) -> Result<T, Problem> {
+    change: impl FnOnce(&mut HostManifest, &mut Identities<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
     // A passphrase is asked here, with the lock not yet held: whatever opens the file now opens it again without a question.
     load_existing(racks, identities)?;
     let lock = Lock::take(racks)?;
@@ -79,7 +79,7 @@ pub fn record_meta(
     known: &Host,
     mech: &Mechanism,
     meta: Value,
-) -> Result<bool, Problem> {
+) -> Result<bool, Error> {
     update(racks, identities, |manifest, _| match manifest.hosts.get_mut(&known.slug) {
         Some(host) if host == known => {
             host.meta = Some(meta);
@@ -98,7 +98,7 @@ pub fn create(
     racks: &Racks,
     manifest: &HostManifest,
     identities: &mut Identities<'_>,
-) -> Result<bool, Problem> {
+) -> Result<bool, Error> {
     let lock = Lock::take(racks)?;
     if exists(racks)? {
         return Ok(false);
@@ -116,15 +116,15 @@ pub fn empty(racks: &Racks) -> HostManifest {
     }
 }
 
-fn missing(racks: &Racks) -> Problem {
-    let problem = Problem::new(
+fn missing(racks: &Racks) -> Error {
+    let error = Error::new(
         ErrorCode::HostManifestMissing,
         format!("there is no host manifest yet for the owner {}", racks.owner()),
     )
     .fix(Fix::with_owner("init", racks.owner(), []));
     let owners = owners(racks);
     let named = racks.owner().name().unwrap_or_default();
-    Problem { hint: did_you_mean(named, owners.iter().map(Owner::as_str)), ..problem }
+    Error { hint: did_you_mean(named, owners.iter().map(Owner::as_str)), ..error }
 }
 
 /// The owners who have a host manifest in this home, in alphabetical order. Empty where that cannot be read.
@@ -136,7 +136,7 @@ pub fn owners(racks: &Racks) -> Vec<Owner> {
     owners
 }
 
-fn read(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Problem> {
+fn read(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Error> {
     let path = racks.manifest_path();
     let Some(bytes) = atomic::read_private(&racks.dir(), &path, file_limit(MAX_MANIFEST))? else {
         return Ok(None);
@@ -147,45 +147,45 @@ fn read(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostMan
     parse(&path, &plain).map(Some)
 }
 
-pub(crate) fn does_not_open(path: &Path, fault: Fault) -> Problem {
+pub(crate) fn does_not_open(path: &Path, fault: Fault) -> Error {
     match fault {
-        Fault::Damaged(why) => Problem::new(
+        Fault::Damaged(why) => Error::new(
             ErrorCode::VaultCorrupt,
             format!("the host manifest {} is damaged: {why}", path.display()),
         )
         .hint("restore the file from a backup; keyrack does not overwrite what it cannot open"),
         Fault::TooLarge => {
             let message = format!("the host manifest {} is over {MAX_MANIFEST} bytes", path.display());
-            Problem::new(ErrorCode::HostManifestInvalid, message)
+            Error::new(ErrorCode::HostManifestInvalid, message)
         }
-        Fault::Identity(mut problem) => {
-            if problem.code == ErrorCode::NoIdentity {
-                problem.message = format!("no available identity opens the host manifest {}", path.display());
+        Fault::Identity(mut error) => {
+            if error.code == ErrorCode::NoIdentity {
+                error.message = format!("no available identity opens the host manifest {}", path.display());
             }
-            problem
+            error
         }
     }
 }
 
 /// An error of the text says which file, and the place in its plaintext, and quotes nothing.
-pub(crate) fn parse(path: &Path, plain: &[u8]) -> Result<HostManifest, Problem> {
+pub(crate) fn parse(path: &Path, plain: &[u8]) -> Result<HostManifest, Error> {
     HostManifest::parse(plain)
-        .map_err(|problem| Problem { message: format!("{}: {}", path.display(), problem.message), ..problem })
+        .map_err(|error| Error { message: format!("{}: {}", path.display(), error.message), ..error })
 }
 
 /// The file of a manifest, encrypted to its own recipients, and the plaintext to check it against.
-pub(crate) fn seal(manifest: &HostManifest) -> Result<(Zeroizing<Vec<u8>>, String), Problem> {
+pub(crate) fn seal(manifest: &HostManifest) -> Result<(Zeroizing<Vec<u8>>, String), Error> {
     let ready = recipient::ready(&manifest.recipients)?;
     let plain = Zeroizing::new(manifest.to_plaintext().into_bytes());
     if plain.len() > MAX_MANIFEST {
-        return Err(Problem::new(ErrorCode::HostManifestInvalid, "the host manifest would be over 16 MiB"));
+        return Err(Error::new(ErrorCode::HostManifestInvalid, "the host manifest would be over 16 MiB"));
     }
     let armored = armor::encrypt_ready(&ready, &[], &plain)?;
     // How many recipients it has is not known before it is opened, so all of them must fit the
     // limit for none.
     if AgeFile::parse(armored.as_bytes(), 0).is_err() {
         let message = format!("{} recipients are more than the host manifest can have", ready.len());
-        return Err(Problem::new(ErrorCode::BadRecipient, message));
+        return Err(Error::new(ErrorCode::BadRecipient, message));
     }
     Ok((plain, armored))
 }
@@ -195,7 +195,7 @@ fn write(
     racks: &Racks,
     manifest: &HostManifest,
     identities: &mut Identities<'_>,
-) -> Result<(), Problem> {
+) -> Result<(), Error> {
     let (plain, armored) = seal(manifest)?;
     let path = racks.manifest_path();
     atomic::write_private(lock, &path, armored.as_bytes(), |written| {
@@ -209,9 +209,9 @@ pub(crate) fn verify(
     plain: &[u8],
     recipients: usize,
     identities: &mut Identities<'_>,
-) -> Result<(), Problem> {
+) -> Result<(), Error> {
     armor::verify(written, plain, &[], recipients, Some(identities)).map_err(|why| {
-        Problem::new(ErrorCode::Io, format!("what was written for {} is not right: {why}", path.display()))
+        Error::new(ErrorCode::Io, format!("what was written for {} is not right: {why}", path.display()))
             .hint("the old file is untouched")
     })
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStringExt as _;
 
-use keyrack_core::{ErrorCode, Problem, Slug, VaultId};
+use keyrack_core::{Error, ErrorCode, Slug, VaultId};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -18,20 +18,20 @@ impl Vault for OsEnvvar {
         VaultId::OsEnvvar
     }
 
-    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Problem> {
+    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Error> {
         let Some(value) = (context.env)(entry.slug.name()) else { return Ok(None) };
         mech::deliver(entry.slug, &VaultId::OsEnvvar, entry.mech, Zeroizing::new(value.into_vec())).map(Some)
     }
 
-    fn check_set(&self, entry: Entry<'_>, _: &Context<'_, '_>) -> Result<(), Problem> {
+    fn check_set(&self, entry: Entry<'_>, _: &Context<'_, '_>) -> Result<(), Error> {
         Err(read_only(entry.slug))
     }
 
-    fn set(&self, entry: Entry<'_>, _: &[u8], _: &mut Context<'_, '_>) -> Result<Option<Value>, Problem> {
+    fn set(&self, entry: Entry<'_>, _: &[u8], _: &mut Context<'_, '_>) -> Result<Option<Value>, Error> {
         Err(read_only(entry.slug))
     }
 
-    fn del(&self, entry: Entry<'_>, _: &mut Context<'_, '_>) -> Result<bool, Problem> {
+    fn del(&self, entry: Entry<'_>, _: &mut Context<'_, '_>) -> Result<bool, Error> {
         Err(read_only(entry.slug))
     }
 
@@ -41,8 +41,8 @@ impl Vault for OsEnvvar {
 }
 
 /// What is said of a key that is to be set here.
-pub fn read_only(slug: &Slug) -> Problem {
-    Problem::new(
+pub fn read_only(slug: &Slug) -> Error {
+    Error::new(
         ErrorCode::VaultReadOnly,
         format!("os.envvar is read only: {} is set by whoever starts the process", slug.name()),
     )

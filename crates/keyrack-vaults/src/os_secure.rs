@@ -5,7 +5,7 @@
 //! identity can open it. Plaintext is never written.
 
 use keyrack_core::host_manifest::Host;
-use keyrack_core::{ErrorCode, Fix, Mechanism, Owner, Problem, Slug, VaultId};
+use keyrack_core::{Error, ErrorCode, Fix, Mechanism, Owner, Slug, VaultId};
 use serde_json::Value;
 
 use crate::armor::{self, AgeFile, Fault, MAX_SECRET, file_limit, too_large};
@@ -27,12 +27,12 @@ impl Vault for OsSecure {
         VaultId::OsSecure
     }
 
-    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Problem> {
+    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Error> {
         let racks = context.racks;
         journal::recover_for_reading(racks);
         let path = racks.secure_path(entry.slug);
         let read = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET));
-        let Some(bytes) = read.map_err(|problem| problem.of(entry.slug))? else {
+        let Some(bytes) = read.map_err(|error| error.of(entry.slug))? else {
             return Ok(None);
         };
         let known = (!context.recipients.is_empty()).then_some(context.recipients);
@@ -55,15 +55,15 @@ impl Vault for OsSecure {
         Ok(Some(material))
     }
 
-    fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Problem> {
+    fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Error> {
         mech::check(entry.slug, &VaultId::OsSecure, entry.mech.unwrap_or(&Mechanism::Replica))?;
         if context.recipients.is_empty() {
             let message = "nobody could open the file: there is no host manifest yet that names a recipient";
-            return Err(Problem::new(ErrorCode::HostManifestMissing, message)
+            return Err(Error::new(ErrorCode::HostManifestMissing, message)
                 .of(entry.slug)
                 .fix(Fix::with_owner("init", context.racks.owner(), [])));
         }
-        recipient::ready(context.recipients).map(drop).map_err(|problem| problem.of(entry.slug))
+        recipient::ready(context.recipients).map(drop).map_err(|error| error.of(entry.slug))
     }
 
     fn set(
@@ -71,10 +71,10 @@ impl Vault for OsSecure {
         entry: Entry<'_>,
         secret: &[u8],
         context: &mut Context<'_, '_>,
-    ) -> Result<Option<Value>, Problem> {
+    ) -> Result<Option<Value>, Error> {
         self.check_set(entry, context)?;
         check_secret(entry.slug, secret)?;
-        let ready = recipient::ready(context.recipients).map_err(|problem| problem.of(entry.slug))?;
+        let ready = recipient::ready(context.recipients).map_err(|error| error.of(entry.slug))?;
         let known = entry.host.filter(|host| host.vault == VaultId::OsSecure);
         let version = binding::next_version(known, context.now_ms);
         let mech = entry.mech.unwrap_or(&Mechanism::Replica);
@@ -85,7 +85,7 @@ impl Vault for OsSecure {
         let lock = Lock::take(context.racks)?;
         atomic::write_private(&lock, &path, armored.as_bytes(), |written| {
             armor::verify(written, secret, &labels, ready.len(), Some(context.identities)).map_err(|why| {
-                Problem::new(
+                Error::new(
                     ErrorCode::Io,
                     format!("what was written for {} is not right: {why}", path.display()),
                 )
@@ -93,16 +93,16 @@ impl Vault for OsSecure {
             })
         })
         .map(|()| Some(binding::meta_with_version(entry.meta(&VaultId::OsSecure), version)))
-        .map_err(|problem| problem.of(entry.slug))
+        .map_err(|error| error.of(entry.slug))
     }
 
-    fn del(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<bool, Problem> {
+    fn del(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<bool, Error> {
         if !context.racks.secure_dir().exists() {
             return Ok(false);
         }
         let lock = Lock::take(context.racks)?;
         atomic::remove_private(&lock, &context.racks.secure_path(entry.slug))
-            .map_err(|problem| problem.of(entry.slug))
+            .map_err(|error| error.of(entry.slug))
     }
 
     fn has(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> bool {
@@ -112,14 +112,14 @@ impl Vault for OsSecure {
 }
 
 /// Refuses a secret that no key can carry.
-pub(crate) fn check_secret(slug: &Slug, secret: &[u8]) -> Result<(), Problem> {
+pub(crate) fn check_secret(slug: &Slug, secret: &[u8]) -> Result<(), Error> {
     if secret.is_empty() {
-        return Err(Problem::new(ErrorCode::EmptySecret, format!("the secret for {slug} is empty")).of(slug));
+        return Err(Error::new(ErrorCode::EmptySecret, format!("the secret for {slug} is empty")).of(slug));
     }
     if secret.len() > MAX_SECRET {
         let message =
             format!("the secret for {slug} has {} bytes, and keyrack carries {MAX_SECRET}", secret.len());
-        return Err(Problem::new(ErrorCode::SecretTooLarge, message).of(slug));
+        return Err(Error::new(ErrorCode::SecretTooLarge, message).of(slug));
     }
     Ok(())
 }
@@ -138,31 +138,30 @@ pub fn newer_meta(racks: &Racks, host: &Host) -> Option<Value> {
 }
 
 /// Refuses a file that opened and is not the one the host manifest names.
-fn wrong_file(path: &std::path::Path, slug: &Slug, owner: &Owner, mismatch: Mismatch) -> Problem {
+fn wrong_file(path: &std::path::Path, slug: &Slug, owner: &Owner, mismatch: Mismatch) -> Error {
     let message = format!("the file of {slug} {}: {}", mismatch.reason(), path.display());
-    let problem = Problem::new(ErrorCode::VaultMismatch, message).of(slug);
+    let error = Error::new(ErrorCode::VaultMismatch, message).of(slug);
     match mismatch {
-        Mismatch::Unknown => problem.hint("update keyrack, or set the key again"),
-        _ => problem.hint("a program or a person replaced the file: restore it, or set the key again"),
+        Mismatch::Unknown => error.hint("update keyrack, or set the key again"),
+        _ => error.hint("a program or a person replaced the file: restore it, or set the key again"),
     }
     .fix(Fix::set_secure(owner, slug))
 }
 
-fn does_not_open(path: &std::path::Path, slug: &Slug, owner: &Owner, fault: Fault) -> Problem {
+fn does_not_open(path: &std::path::Path, slug: &Slug, owner: &Owner, fault: Fault) -> Error {
     match fault {
-        Fault::Damaged(why) => Problem::new(
+        Fault::Damaged(why) => Error::new(
             ErrorCode::VaultCorrupt,
             format!("the file of {slug} is damaged: {}: {why}", path.display()),
         )
         .of(slug)
         .fix(Fix::set_secure(owner, slug)),
         Fault::TooLarge => too_large(format!("the file of {slug}, {}", path.display()), MAX_SECRET).of(slug),
-        Fault::Identity(mut problem) => {
-            if problem.code == ErrorCode::NoIdentity {
-                problem.message =
-                    format!("no available identity opens the file of {slug}, {}", path.display());
+        Fault::Identity(mut error) => {
+            if error.code == ErrorCode::NoIdentity {
+                error.message = format!("no available identity opens the file of {slug}, {}", path.display());
             }
-            problem.of(slug)
+            error.of(slug)
         }
     }
 }

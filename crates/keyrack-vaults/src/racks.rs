@@ -5,7 +5,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use keyrack_core::{ErrorCode, Owner, Problem, Slug};
+use keyrack_core::{Error, ErrorCode, Owner, Slug};
 
 /// The files of one owner in one home.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +19,9 @@ impl Racks {
     ///
     /// # Errors
     /// [`ErrorCode::NoHome`] when it is unset, empty, or not absolute.
-    pub fn new(home: Option<&OsStr>, owner: Owner) -> Result<Self, Problem> {
+    pub fn new(home: Option<&OsStr>, owner: Owner) -> Result<Self, Error> {
         let no_home = |message: &str| {
-            Err(Problem::new(ErrorCode::NoHome, message)
+            Err(Error::new(ErrorCode::NoHome, message)
                 .hint("set HOME to the absolute path of your home directory"))
         };
         match home.map(Path::new) {

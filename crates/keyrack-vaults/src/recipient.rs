@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use keyrack_core::host_manifest::Recipient;
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use ssh_key::{Algorithm, PublicKey};
 
-use crate::atomic::{io_problem, read_bounded};
+use crate::atomic::{io_error, read_bounded};
 use crate::identity::{KeyFile, MAX_KEY_FILE, Public, parse_key_file};
 
 /// `mech` of an X25519 recipient.
@@ -56,15 +56,15 @@ impl Ready {
     }
 }
 
-fn bad(message: impl Into<String>) -> Problem {
-    Problem::new(ErrorCode::BadRecipient, message)
+fn bad(message: impl Into<String>) -> Error {
+    Error::new(ErrorCode::BadRecipient, message)
 }
 
 /// Reads a public key as a person gives it: `age1…`, or an ssh public key with or without its comment.
 ///
 /// # Errors
 /// [`ErrorCode::BadRecipient`] when it is neither, when it is damaged, or when the stanza asked for does not fit it.
-pub fn parse(text: &str, stanza: Stanza) -> Result<Pubkey, Problem> {
+pub fn parse(text: &str, stanza: Stanza) -> Result<Pubkey, Error> {
     let text = text.trim();
     if text.contains(['\n', '\r']) {
         return Err(bad("a recipient is one public key, on one line"));
@@ -99,7 +99,7 @@ pub fn parse(text: &str, stanza: Stanza) -> Result<Pubkey, Problem> {
 /// # Errors
 /// [`ErrorCode::BadRecipient`] as [`parse`] has it, and for a file that holds a private key, of which nothing is shown; [`ErrorCode::BadKeyFile`]
 /// for one that cannot be read.
-pub fn from_file(path: &Path, stanza: Stanza) -> Result<Pubkey, Problem> {
+pub fn from_file(path: &Path, stanza: Stanza) -> Result<Pubkey, Error> {
     let shown = path.display();
     let bytes = read_key_file(path)?;
     let holds = |sign: &[u8]| bytes.windows(sign.len()).any(|part| part.eq_ignore_ascii_case(sign));
@@ -116,9 +116,9 @@ pub fn from_file(path: &Path, stanza: Stanza) -> Result<Pubkey, Problem> {
     let text = std::str::from_utf8(&bytes).map_err(|_| not_one())?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let (Some(line), None) = (lines.next(), lines.next()) else { return Err(not_one()) };
-    parse(line, stanza).map_err(|mut problem| {
-        problem.message = format!("cannot use {shown}: {}", problem.message);
-        problem
+    parse(line, stanza).map_err(|mut error| {
+        error.message = format!("cannot use {shown}: {}", error.message);
+        error
     })
 }
 
@@ -136,7 +136,7 @@ fn without_odd_comment(line: &str) -> String {
 ///
 /// # Errors
 /// [`ErrorCode::BadRecipient`] for another kind of key and for a damaged one.
-pub fn from_ssh_public_key(line: &str) -> Result<String, Problem> {
+pub fn from_ssh_public_key(line: &str) -> Result<String, Error> {
     let key = PublicKey::from_openssh(line.trim()).map_err(|_| bad("the ssh public key is damaged"))?;
     match key.key_data().ed25519() {
         Some(ed25519) => from_ed25519(&ed25519.0).ok_or_else(|| bad("the ssh public key is damaged")),
@@ -160,7 +160,7 @@ pub(crate) fn from_ed25519(key: &[u8; 32]) -> Option<String> {
 /// # Errors
 /// [`ErrorCode::BadRecipient`] when there is none, and for the first that cannot be encrypted to, naming its label: leaving it out
 /// in silence would lock somebody out.
-pub(crate) fn ready(recipients: &[Recipient]) -> Result<Vec<Ready>, Problem> {
+pub(crate) fn ready(recipients: &[Recipient]) -> Result<Vec<Ready>, Error> {
     if recipients.is_empty() {
         return Err(bad("there is no recipient, so nobody could open what is encrypted"));
     }
@@ -234,14 +234,14 @@ pub(crate) fn age_recipients(recipients: &[Recipient]) -> Vec<&str> {
 ///
 /// # Errors
 /// [`ErrorCode::BadKeyFile`] when the key is missing or cannot be used, or what stands beside it is not its public half.
-pub fn for_init(path: &Path) -> Result<Pubkey, Problem> {
+pub fn for_init(path: &Path) -> Result<Pubkey, Error> {
     let private = if path.extension().is_some_and(|ext| ext == "pub") {
         path.with_extension("")
     } else {
         path.to_owned()
     };
     let unusable = |path: &Path, why: &str| {
-        Problem::new(ErrorCode::BadKeyFile, format!("cannot use {} as a key: {why}", path.display()))
+        Error::new(ErrorCode::BadKeyFile, format!("cannot use {} as a key: {why}", path.display()))
             .hint("name another key with --prikey")
     };
     let bytes = read_key_file(&private)?;
@@ -284,20 +284,19 @@ fn is_key_itself(path: &Path) -> bool {
     text.contains("AGE-SECRET-KEY-1") || text.contains("PRIVATE KEY-----")
 }
 
-pub(crate) fn read_key_file(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Problem> {
-    let bad = |why: String| Problem::new(ErrorCode::BadKeyFile, why);
+pub(crate) fn read_key_file(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Error> {
+    let bad = |why: String| Error::new(ErrorCode::BadKeyFile, why);
     if is_key_itself(path) {
         return Err(bad("the path of a key file is needed, not a key itself".to_owned()));
     }
     let found = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => bad(format!("there is no key file {}", path.display())),
-        _ => io_problem("read the key file", path, &error),
+        _ => io_error("read the key file", path, &error),
     })?;
     if !found.is_file() {
         return Err(bad(format!("{} is not a regular file", path.display())));
     }
-    let mut file =
-        std::fs::File::open(path).map_err(|error| io_problem("read the key file", path, &error))?;
+    let mut file = std::fs::File::open(path).map_err(|error| io_error("read the key file", path, &error))?;
     read_bounded(&mut file, path, MAX_KEY_FILE)
         .map_err(|_| bad(format!("{} is not a key file", path.display())))
 }

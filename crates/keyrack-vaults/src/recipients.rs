@@ -5,11 +5,11 @@
 use std::fs;
 
 use keyrack_core::host_manifest::{HostManifest, Recipient};
-use keyrack_core::{ErrorCode, Fix, Problem, Slug, iso};
+use keyrack_core::{Error, ErrorCode, Fix, Slug, timestamp};
 use zeroize::Zeroizing;
 
 use crate::armor::{self, AgeFile, Fault, MAX_SECRET, file_limit};
-use crate::atomic::{self, io_problem};
+use crate::atomic::{self, io_error};
 use crate::binding::Label;
 use crate::identity::Identities;
 use crate::journal::{Plan, is_secure_name};
@@ -31,7 +31,7 @@ pub struct Changed {
 ///
 /// # Errors
 /// Those of [`manifest_file::load_existing`].
-pub fn list(racks: &Racks, identities: &mut Identities<'_>) -> Result<Vec<Recipient>, Problem> {
+pub fn list(racks: &Racks, identities: &mut Identities<'_>) -> Result<Vec<Recipient>, Error> {
     manifest_file::load_existing(racks, identities).map(|manifest| manifest.recipients)
 }
 
@@ -41,7 +41,7 @@ pub fn entry(key: Pubkey, label: &str, now_ms: i64) -> Recipient {
         mech: key.mech.to_owned(),
         pubkey: key.pubkey,
         label: label.to_owned(),
-        added_at: iso::format_ms(now_ms),
+        added_at: timestamp::format_ms(now_ms),
         rest: serde_json::Map::new(),
     }
 }
@@ -57,15 +57,15 @@ pub fn add(
     key: Pubkey,
     label: &str,
     now_ms: i64,
-) -> Result<Changed, Problem> {
+) -> Result<Changed, Error> {
     if label.trim().is_empty() || label.len() > 128 || label.chars().any(char::is_control) {
         let message = "a recipient's label must be a word or a few, by which it can be removed again";
-        return Err(Problem::new(ErrorCode::Usage, message));
+        return Err(Error::new(ErrorCode::Usage, message));
     }
     let new = entry(key, label, now_ms);
     change(racks, identities, |manifest| {
         if manifest.recipients.iter().any(|known| known.label == label) {
-            return Err(Problem::new(ErrorCode::RecipientExists, "a recipient with this label exists")
+            return Err(Error::new(ErrorCode::RecipientExists, "a recipient with this label exists")
                 .hint("choose another label, or remove that one first")
                 .fix(Fix::with_owner("recipient del", racks.owner(), ["--label", label])));
         }
@@ -78,14 +78,14 @@ pub fn add(
 ///
 /// # Errors
 /// [`ErrorCode::RecipientNotFound`], [`ErrorCode::LastRecipient`], and those of [`add`].
-pub fn remove(racks: &Racks, identities: &mut Identities<'_>, label: &str) -> Result<Changed, Problem> {
+pub fn remove(racks: &Racks, identities: &mut Identities<'_>, label: &str) -> Result<Changed, Error> {
     change(racks, identities, |manifest| {
         let Some(at) = manifest.recipients.iter().position(|known| known.label == label) else {
-            return Err(Problem::new(ErrorCode::RecipientNotFound, "no recipient has this label")
+            return Err(Error::new(ErrorCode::RecipientNotFound, "no recipient has this label")
                 .fix(Fix::with_owner("recipient get", racks.owner(), [])));
         };
         if manifest.recipients.len() == 1 {
-            return Err(Problem::new(
+            return Err(Error::new(
                 ErrorCode::LastRecipient,
                 "the last recipient cannot be removed: nobody could open the files any more",
             )
@@ -99,8 +99,8 @@ pub fn remove(racks: &Racks, identities: &mut Identities<'_>, label: &str) -> Re
 fn change(
     racks: &Racks,
     identities: &mut Identities<'_>,
-    edit: impl FnOnce(&mut HostManifest) -> Result<Recipient, Problem>,
-) -> Result<Changed, Problem> {
+    edit: impl FnOnce(&mut HostManifest) -> Result<Recipient, Error>,
+) -> Result<Changed, Error> {
     // Whoever must be asked for a passphrase is asked before the lock is taken.
     let manifest = manifest_file::load_existing(racks, identities)?;
     for name in secure_files(racks)? {
@@ -135,17 +135,14 @@ fn rewrite(
     identities: &mut Identities<'_>,
     name: &str,
     ready: &[Ready],
-) -> Result<(), Problem> {
+) -> Result<(), Error> {
     let (secret, labels) = open(racks, old, identities, name)?;
     let armored = armor::encrypt_ready(ready, &labels, &secret)?;
     plan.secure(name, armored.as_bytes(), |written| {
         let path = racks.secure_dir().join(name);
         armor::verify(written, &secret, &labels, ready.len(), Some(identities)).map_err(|why| {
-            Problem::new(
-                ErrorCode::Io,
-                format!("what was written for {} is not right: {why}", path.display()),
-            )
-            .hint("nothing was changed")
+            Error::new(ErrorCode::Io, format!("what was written for {} is not right: {why}", path.display()))
+                .hint("nothing was changed")
         })
     })
 }
@@ -155,30 +152,30 @@ fn open(
     manifest: &HostManifest,
     identities: &mut Identities<'_>,
     name: &str,
-) -> Result<(Zeroizing<Vec<u8>>, Vec<Label>), Problem> {
+) -> Result<(Zeroizing<Vec<u8>>, Vec<Label>), Error> {
     let path = racks.secure_dir().join(name);
-    let about = |problem: Problem| match slug_of(manifest, name) {
-        Some(slug) => problem.of(&slug).fix(Fix::del(racks.owner(), &slug)),
-        None => problem.hint("no key of the host manifest has this file; move it away and try again"),
+    let about = |error: Error| match slug_of(manifest, name) {
+        Some(slug) => error.of(&slug).fix(Fix::del(racks.owner(), &slug)),
+        None => error.hint("no key of the host manifest has this file; move it away and try again"),
     };
     let bytes = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET))?
-        .ok_or_else(|| Problem::new(ErrorCode::Io, format!("{} went away meanwhile", path.display())))?;
+        .ok_or_else(|| Error::new(ErrorCode::Io, format!("{} went away meanwhile", path.display())))?;
     AgeFile::parse(&bytes, manifest.recipients.len())
         .and_then(|file| {
             let secret = file.open(identities, Some(&manifest.recipients), MAX_SECRET)?;
             Ok((secret, file.labels().to_vec()))
         })
         .map_err(|fault| match fault {
-            Fault::Damaged(why) => about(Problem::new(
+            Fault::Damaged(why) => about(Error::new(
                 ErrorCode::VaultCorrupt,
                 format!("{} is damaged: {why}; nothing was changed", path.display()),
             )),
             Fault::TooLarge => about(armor::too_large(path.display(), MAX_SECRET)),
-            Fault::Identity(problem) if problem.code == ErrorCode::NoIdentity => about(Problem {
+            Fault::Identity(error) if error.code == ErrorCode::NoIdentity => about(Error {
                 message: format!("no available identity opens {}; nothing was changed", path.display()),
-                ..problem
+                ..error
             }),
-            Fault::Identity(problem) => problem,
+            Fault::Identity(error) => error,
         })
 }
 
@@ -190,16 +187,16 @@ fn slug_of(manifest: &HostManifest, name: &str) -> Option<Slug> {
 }
 
 /// The names of the owner's os.secure files, sorted. What is not named like one is not one.
-fn secure_files(racks: &Racks) -> Result<Vec<String>, Problem> {
+fn secure_files(racks: &Racks) -> Result<Vec<String>, Error> {
     let dir = racks.secure_dir();
     let entries = match fs::read_dir(&dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(io_problem("read", &dir, &error)),
+        Err(error) => return Err(io_error("read", &dir, &error)),
     };
     let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|error| io_problem("read", &dir, &error))?;
+        let entry = entry.map_err(|error| io_error("read", &dir, &error))?;
         if let Some(name) = entry.file_name().to_str().filter(|name| is_secure_name(name)) {
             names.push(name.to_owned());
         }

@@ -1,6 +1,6 @@
 //! Which vaults this version has.
 
-use keyrack_core::{ErrorCode, Problem, VaultId};
+use keyrack_core::{Error, ErrorCode, VaultId};
 
 use crate::os_direct::OsDirect;
 use crate::os_envvar::OsEnvvar;
@@ -12,7 +12,7 @@ use crate::vault::Vault;
 /// # Errors
 /// [`ErrorCode::VaultUnsupported`] for one this version does not have, naming it; for os.daemon too, whose keys are in the daemon's memory
 /// and which no vault of this crate may speak to.
-pub fn vault(id: &VaultId) -> Result<&'static dyn Vault, Problem> {
+pub fn vault(id: &VaultId) -> Result<&'static dyn Vault, Error> {
     let why = match id {
         VaultId::OsSecure => return Ok(&OsSecure),
         VaultId::OsDirect => return Ok(&OsDirect),
@@ -26,7 +26,7 @@ pub fn vault(id: &VaultId) -> Result<&'static dyn Vault, Problem> {
         }
         known => format!("the vault {known} is not in this version of keyrack"),
     };
-    Err(Problem::new(ErrorCode::VaultUnsupported, why))
+    Err(Error::new(ErrorCode::VaultUnsupported, why))
 }
 
 #[cfg(test)]
@@ -38,13 +38,13 @@ mod tests {
         for id in VaultId::ALL {
             match vault(&id) {
                 Ok(found) => assert_eq!(found.id(), id),
-                Err(problem) => {
-                    assert_eq!(problem.code, ErrorCode::VaultUnsupported);
-                    assert!(problem.message.contains(id.as_str()), "{}", problem.message);
+                Err(error) => {
+                    assert_eq!(error.code, ErrorCode::VaultUnsupported);
+                    assert!(error.message.contains(id.as_str()), "{}", error.message);
                 }
             }
         }
-        let problem = vault(&VaultId::Other("os.keyring".into())).err().unwrap();
-        assert!(problem.message.contains("os.keyring"), "{}", problem.message);
+        let error = vault(&VaultId::Other("os.keyring".into())).err().unwrap();
+        assert!(error.message.contains("os.keyring"), "{}", error.message);
     }
 }

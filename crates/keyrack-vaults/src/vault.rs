@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 
 use keyrack_core::host_manifest::{Host, Recipient};
-use keyrack_core::{Mechanism, Problem, Slug, VaultId};
+use keyrack_core::{Error, Mechanism, Slug, VaultId};
 use serde_json::Value;
 
 use crate::identity::Identities;
@@ -79,13 +79,13 @@ pub trait Vault: Sync {
     ///
     /// # Errors
     /// What keeps this key from being had. It never stands for the others.
-    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Problem>;
+    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Error>;
 
     /// Whether a set of this key would work, as far as can be told without the secret: to be called before one is asked for.
     ///
     /// # Errors
     /// Those [`Vault::set`] would fail with.
-    fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Problem>;
+    fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Error>;
 
     /// Stores the secret, replacing what was there; it was read back and verified when this
     /// returns, or what was there is untouched. Returns the `meta` that the entry of the host
@@ -100,13 +100,13 @@ pub trait Vault: Sync {
         entry: Entry<'_>,
         secret: &[u8],
         context: &mut Context<'_, '_>,
-    ) -> Result<Option<Value>, Problem>;
+    ) -> Result<Option<Value>, Error>;
 
     /// Removes the key. `Ok(false)` when the vault did not have it.
     ///
     /// # Errors
     /// What kept it from being removed.
-    fn del(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<bool, Problem>;
+    fn del(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<bool, Error>;
 
     /// Whether something is stored for this key, without opening it. For vaults on this machine.
     fn has(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> bool;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::spawn::READY_FD;
 
 /// What `--help` prints.
@@ -55,7 +55,7 @@ pub enum Args {
 ///
 /// # Errors
 /// [`ErrorCode::Usage`], naming what is wrong.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Problem> {
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
     let mut args = args.into_iter();
     let (mut socket, mut report, mut check) = (None, None, None);
     while let Some(arg) = args.next() {
@@ -84,7 +84,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Problem> 
     }
 }
 
-fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Problem> {
+fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Error> {
     match place.replace(value) {
         None => Ok(()),
         Some(_) => Err(usage(format!("{name} is given twice"))),
@@ -92,12 +92,12 @@ fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Problem> {
 }
 
 /// There is nothing to report on.
-pub(crate) fn no_pipe() -> Problem {
+pub(crate) fn no_pipe() -> Error {
     usage(format!("--ready-fd {READY_FD}: descriptor {READY_FD} is no pipe open for writing"))
 }
 
-fn usage(message: impl Into<String>) -> Problem {
-    Problem::new(ErrorCode::Usage, message).hint("see keyrackd --help")
+fn usage(message: impl Into<String>) -> Error {
+    Error::new(ErrorCode::Usage, message).hint("see keyrackd --help")
 }
 
 #[cfg(test)]
@@ -105,9 +105,9 @@ mod tests {
     use super::*;
 
     fn parsed(args: &[&str]) -> Result<Args, String> {
-        parse(args.iter().map(OsString::from)).map_err(|problem| {
-            assert_eq!(problem.code, ErrorCode::Usage);
-            problem.message
+        parse(args.iter().map(OsString::from)).map_err(|error| {
+            assert_eq!(error.code, ErrorCode::Usage);
+            error.message
         })
     }
 

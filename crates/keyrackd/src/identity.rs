@@ -7,7 +7,7 @@ use std::rc::Rc;
 use keyrack_core::peer::{
     Allowed, AuditSession, Boundary, Enforced, Facts, Refusal, Verdict, decide, is_own_uid_known,
 };
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::peer::{self, PeerReader, Reading};
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_sys::socket::{Sender, poll_readable};
@@ -93,9 +93,9 @@ impl Own {
     ///
     /// # Errors
     /// [`ErrorCode::Sandboxed`] where `/proc` is of another pid namespace, or our user namespace does not map us.
-    pub(crate) fn check(&self) -> Result<(), Problem> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         if !peer::own_proc() {
-            return Err(Problem::new(
+            return Err(Error::new(
                 ErrorCode::Sandboxed,
                 "/proc does not belong to the pid namespace of keyrackd, which cannot look up its callers",
             )
@@ -108,7 +108,7 @@ impl Own {
                 "the user namespace of keyrackd does not map its user (uid {}), so every other user would look the same",
                 self.uid
             );
-            return Err(Problem::new(ErrorCode::Sandboxed, message)
+            return Err(Error::new(ErrorCode::Sandboxed, message)
                 .hint("start keyrackd outside the sandbox, or map your user (unshare --map-current-user)"));
         }
         Ok(())
@@ -273,9 +273,9 @@ mod tests {
         own.check().unwrap();
         assert_eq!(own.enforced(), Enforced::PidOnly);
         for uid in [65_534, 1001] {
-            let problem = Own { uid, ..own.clone() }.check().unwrap_err();
-            assert_eq!(problem.code, ErrorCode::Sandboxed);
-            assert!(problem.message.contains(&uid.to_string()), "{problem}");
+            let error = Own { uid, ..own.clone() }.check().unwrap_err();
+            assert_eq!(error.code, ErrorCode::Sandboxed);
+            assert!(error.message.contains(&uid.to_string()), "{error}");
         }
         assert_eq!(own.allowing(Allowed::NestedUser).enforced(), Enforced::UserAllowed);
     }

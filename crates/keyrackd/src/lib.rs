@@ -36,7 +36,7 @@ use std::ffi::OsString;
 use std::io::{PipeWriter, Write};
 use std::path::Path;
 
-use keyrack_core::{Invocation, Problem};
+use keyrack_core::{Error, Invocation};
 
 pub use state::ReadClock;
 
@@ -73,7 +73,7 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
         Ok(Args::Version) => return print(concat!("keyrackd ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()),
         Ok(Args::Check { report }) => (None, report),
         Ok(Args::Serve { socket, report }) => (Some(socket), report),
-        Err(problem) => return complain(&problem),
+        Err(error) => return complain(&error),
     };
     let mut pipe = None;
     if report {
@@ -89,17 +89,17 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
     });
     match done {
         Ok(()) => 0,
-        Err(problem) => {
+        Err(error) => {
             if let Some(pipe) = pipe {
-                Word::Failed(&problem).say(pipe);
+                Word::Failed(&error).say(pipe);
             }
-            complain(&problem)
+            complain(&error)
         }
     }
 }
 
 /// Does everything that a start does up to the socket, and reports the result.
-fn check(pipe: &mut Option<PipeWriter>, var: &dyn Fn(&str) -> Option<OsString>) -> Result<(), Problem> {
+fn check(pipe: &mut Option<PipeWriter>, var: &dyn Fn(&str) -> Option<OsString>) -> Result<(), Error> {
     start::supported()?;
     let limits = start::harden(&start::kept(pipe.as_ref()))?;
     let settings = Settings::read(var)?;
@@ -118,7 +118,7 @@ fn serve(
     var: &dyn Fn(&str) -> Option<OsString>,
     clock: ReadClock,
     wall_ms: fn() -> i64,
-) -> Result<(), Problem> {
+) -> Result<(), Error> {
     start::supported()?;
     let limits = start::harden(&start::kept(pipe.as_ref()))?;
     let settings = Settings::read(var)?;
@@ -150,9 +150,9 @@ fn print(text: &[u8]) -> u8 {
     0
 }
 
-fn complain(problem: &Problem) -> u8 {
-    let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    let fix = problem.fix.as_ref().map(|fix| format!("\nfix: {}", fix.render(Invocation::default())));
-    let _ = writeln!(std::io::stderr(), "keyrackd: {problem}{hint}{}", fix.unwrap_or_default());
-    problem.exit()
+fn complain(error: &Error) -> u8 {
+    let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let fix = error.fix.as_ref().map(|fix| format!("\nfix: {}", fix.render(Invocation::default())));
+    let _ = writeln!(std::io::stderr(), "keyrackd: {error}{hint}{}", fix.unwrap_or_default());
+    error.exit()
 }

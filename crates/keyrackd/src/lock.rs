@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::file::{FileId, unlink_if_same};
 use keyrack_sys::socket;
 
@@ -38,7 +38,7 @@ pub(crate) enum Claim {
 ///
 /// # Errors
 /// What stands in the way, by name.
-pub(crate) fn claim(path: &Path, own: &Own, patience: Duration) -> Result<Claim, Problem> {
+pub(crate) fn claim(path: &Path, own: &Own, patience: Duration) -> Result<Claim, Error> {
     let lock = lock_path(path);
     let end = Instant::now() + patience;
     loop {
@@ -61,11 +61,11 @@ pub(crate) fn claim(path: &Path, own: &Own, patience: Duration) -> Result<Claim,
         }
         if Instant::now() >= end {
             return Err(match (held, found) {
-                (true, _) => Problem::new(
+                (true, _) => Error::new(
                     ErrorCode::DaemonUnresponsive,
                     format!("another daemon holds {} and does not answer", path.display()),
                 ),
-                (false, _) => Problem::new(
+                (false, _) => Error::new(
                     ErrorCode::DaemonUnresponsive,
                     format!("another keyrackd holds {} and does not answer", lock.display()),
                 ),
@@ -94,9 +94,9 @@ enum Found {
     Silent,
 }
 
-fn probe(path: &Path, own: &Own) -> Result<Found, Problem> {
+fn probe(path: &Path, own: &Own) -> Result<Found, Error> {
     let taken = |what: &str| {
-        Problem::new(
+        Error::new(
             ErrorCode::SocketPathTaken,
             format!("{} is {what}, and stands where the socket has to be", path.display()),
         )
@@ -143,8 +143,8 @@ fn answers(mut stream: &std::os::unix::net::UnixStream) -> bool {
         && matches!(stream.read(&mut first), Ok(1))
 }
 
-fn cannot(what: &str, path: &Path, error: &io::Error) -> Problem {
-    Problem::new(ErrorCode::Io, format!("cannot {what} {}: {error}", path.display()))
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Error {
+    Error::new(ErrorCode::Io, format!("cannot {what} {}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keyrack_core::{ErrorCode, Problem, iso};
+use keyrack_core::{Error, ErrorCode, timestamp};
 use keyrack_sys::file::append_private;
 use keyrack_sys::socket::wait_writable;
 use tracing::field::{Field, Visit};
@@ -43,11 +43,11 @@ impl Wish {
     ///
     /// # Errors
     /// [`ErrorCode::Usage`] naming the variable whose value is none it can have.
-    pub(crate) fn read(var: impl Fn(&str) -> Option<OsString>, foreground: bool) -> Result<Self, Problem> {
+    pub(crate) fn read(var: impl Fn(&str) -> Option<OsString>, foreground: bool) -> Result<Self, Error> {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let file = var(FILE).map(PathBuf::from);
         if file.as_deref().is_some_and(|file| !file.is_absolute()) {
-            return Err(Problem::new(ErrorCode::Usage, format!("{FILE} must be an absolute path")));
+            return Err(Error::new(ErrorCode::Usage, format!("{FILE} must be an absolute path")));
         }
         let level = match var(LEVEL).as_deref().map(|value| value.to_str().unwrap_or_default()) {
             None if file.is_some() => LevelFilter::INFO,
@@ -60,7 +60,7 @@ impl Wish {
             Some("trace") => LevelFilter::TRACE,
             Some(_) => {
                 let message = format!("{LEVEL} must be off, error, warn, info, debug or trace");
-                return Err(Problem::new(ErrorCode::Usage, message));
+                return Err(Error::new(ErrorCode::Usage, message));
             }
         };
         Ok(Wish { level, file, foreground })
@@ -70,7 +70,7 @@ impl Wish {
     ///
     /// # Errors
     /// As [`Wish::install`].
-    pub(crate) fn check(self) -> Result<(), Problem> {
+    pub(crate) fn check(self) -> Result<(), Error> {
         match self.file {
             _ if self.level == LevelFilter::OFF => Ok(()),
             Some(path) if path.symlink_metadata().is_ok() => open(&path).map(drop),
@@ -85,7 +85,7 @@ impl Wish {
     /// # Errors
     /// [`ErrorCode::FileUnsafe`] and [`ErrorCode::Io`] for a file that cannot be had; [`ErrorCode::Usage`] when there is nowhere to log to. A
     /// log that was asked for and cannot be kept is no small thing to whoever asked.
-    pub(crate) fn install(self, wall_ms: fn() -> i64) -> Result<(), Problem> {
+    pub(crate) fn install(self, wall_ms: fn() -> i64) -> Result<(), Error> {
         if self.level == LevelFilter::OFF {
             return Ok(());
         }
@@ -101,19 +101,19 @@ impl Wish {
     }
 }
 
-fn open(path: &Path) -> Result<File, Problem> {
+fn open(path: &Path) -> Result<File, Error> {
     append_private(path).map_err(|error| {
         let message = format!("the log {} cannot be used: {error}", path.display());
         let code = match error.kind() {
             io::ErrorKind::InvalidInput => ErrorCode::FileUnsafe,
             _ => ErrorCode::Io,
         };
-        Problem::new(code, message)
+        Error::new(code, message)
             .hint(format!("{FILE} must name a file of yours with mode 0600, or none yet"))
     })
 }
 
-fn journald() -> Result<UnixDatagram, Problem> {
+fn journald() -> Result<UnixDatagram, Error> {
     // Never waited for: a journal that is behind loses lines, not keys their daemon.
     let connected = UnixDatagram::unbound().and_then(|socket| {
         socket.connect(JOURNALD)?;
@@ -122,7 +122,7 @@ fn journald() -> Result<UnixDatagram, Problem> {
     });
     connected.map_err(|error| {
         let message = format!("{LEVEL} is set, and there is no journald to log to ({JOURNALD}: {error})");
-        Problem::new(ErrorCode::Usage, message).hint(format!("name a file by {FILE}, or unset {LEVEL}"))
+        Error::new(ErrorCode::Usage, message).hint(format!("name a file by {FILE}, or unset {LEVEL}"))
     })
 }
 
@@ -175,7 +175,7 @@ impl Subscriber for Log {
 
 impl Log {
     fn line(&self, level: Level, text: &str) -> String {
-        format!("{} {level:5} keyrackd[{}]: {text}\n", iso::format_ms((self.wall_ms)()), self.pid)
+        format!("{} {level:5} keyrackd[{}]: {text}\n", timestamp::format_ms((self.wall_ms)()), self.pid)
     }
 }
 
@@ -242,7 +242,7 @@ impl Visit for Words {
 mod tests {
     use super::*;
 
-    fn wish(foreground: bool, pairs: &[(&str, &str)]) -> Result<Wish, Problem> {
+    fn wish(foreground: bool, pairs: &[(&str, &str)]) -> Result<Wish, Error> {
         let var = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value));
         Wish::read(var, foreground)
     }
@@ -263,10 +263,10 @@ mod tests {
             assert_eq!(wish.level, level, "{foreground} {pairs:?}");
         }
         for (name, value) in [(LEVEL, "hunter2"), (LEVEL, "Info"), (FILE, "hunter2"), (FILE, "./log")] {
-            let problem = wish(true, &[(name, value)]).unwrap_err();
-            assert_eq!(problem.code, ErrorCode::Usage);
-            let message = &problem.message;
-            assert!(message.contains(name) && !message.contains("hunter2"), "{problem}");
+            let error = wish(true, &[(name, value)]).unwrap_err();
+            assert_eq!(error.code, ErrorCode::Usage);
+            let message = &error.message;
+            assert!(message.contains(name) && !message.contains("hunter2"), "{error}");
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-use keyrack_core::{Invocation, Problem};
+use keyrack_core::{Error, Invocation};
 
 /// What came of a start.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub enum Word<'a> {
     /// A daemon could start here, with this memory.
     Fit(&'a str),
     /// It is not served, or could not be.
-    Failed(&'a Problem),
+    Failed(&'a Error),
 }
 
 impl Word<'_> {
@@ -29,11 +29,11 @@ impl Word<'_> {
             Word::Ready => b"ready\n".to_vec(),
             Word::Served => b"served\n".to_vec(),
             Word::Fit(memory) => format!("fit\nmemory {memory}\n").into_bytes(),
-            Word::Failed(problem) => {
-                let fix = problem.fix.as_ref().map(|fix| fix.render(Invocation::default()));
+            Word::Failed(error) => {
+                let fix = error.fix.as_ref().map(|fix| fix.render(Invocation::default()));
                 let fix = fix.map(|fix| format!("\nfix: {fix}")).unwrap_or_default();
-                let hint = problem.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-                format!("error {}\n{}{fix}{hint}", problem.code, problem.message).into_bytes()
+                let hint = error.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+                format!("error {}\n{}{fix}{hint}", error.code, error.message).into_bytes()
             }
         }
     }
@@ -55,9 +55,9 @@ mod tests {
     fn words() {
         assert_eq!(Word::Ready.bytes(), b"ready\n");
         assert_eq!(Word::Served.bytes(), b"served\n");
-        let problem = Problem::new(ErrorCode::Traced, "keyrackd is being traced\nby somebody");
-        assert_eq!(Word::Failed(&problem).bytes(), b"error traced\nkeyrackd is being traced\nby somebody");
-        let helped = problem.fix(Fix::Text("kill it".to_owned())).hint("end it");
+        let error = Error::new(ErrorCode::Traced, "keyrackd is being traced\nby somebody");
+        assert_eq!(Word::Failed(&error).bytes(), b"error traced\nkeyrackd is being traced\nby somebody");
+        let helped = error.fix(Fix::Text("kill it".to_owned())).hint("end it");
         assert!(Word::Failed(&helped).bytes().ends_with(b"by somebody\nfix: kill it\nhint: end it"));
         assert_eq!(Word::Fit("locked").bytes(), b"fit\nmemory locked\n");
     }

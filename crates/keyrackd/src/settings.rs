@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use keyrack_core::peer::Allowed;
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::memory::{Mode, ModeRequest};
 
 /// How long the daemon stays when it holds no key and nobody asks, and how often it looks.
@@ -36,7 +36,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`ErrorCode::Usage`] naming the variable whose value is none it can have.
-    pub fn read(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, Problem> {
+    pub fn read(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let ms = |name: &str| match var(name) {
             None => Ok(Duration::from_millis(DEFAULT_MS)),
@@ -72,15 +72,15 @@ fn positive(text: &str) -> Option<u64> {
     (number > 0).then(|| number.min(YEAR_MS))
 }
 
-fn bad(name: &str, must: &str) -> Problem {
-    Problem::new(ErrorCode::Usage, format!("{name} must be {must}"))
+fn bad(name: &str, must: &str) -> Error {
+    Error::new(ErrorCode::Usage, format!("{name} must be {must}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<Settings, Problem> {
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, Error> {
         Settings::read(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value)))
     }
 
@@ -122,9 +122,9 @@ mod tests {
             (ALLOW_NAMESPACES, "pid"),
             (ALLOW_NAMESPACES, "1"),
         ] {
-            let problem = read(&[(name, value)]).unwrap_err();
-            assert_eq!(problem.code, ErrorCode::Usage);
-            assert!(problem.message.contains(name), "{value}: {problem}");
+            let error = read(&[(name, value)]).unwrap_err();
+            assert_eq!(error.code, ErrorCode::Usage);
+            assert!(error.message.contains(name), "{value}: {error}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use keyrack_core::peer::Allowed;
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::dir::{DirFault, PrivateDir};
 use keyrack_sys::harden::{self, Limits, Measure};
 use keyrack_sys::memory::{Budget, Hibernation, MemoryError, Mode, Pool};
@@ -58,12 +58,12 @@ const KNOWN: [&str; 6] = [IDLE_TIMEOUT, TERMINATION_CHECK, MEMORY, ALLOW_NAMESPA
 ///
 /// # Errors
 /// [`ErrorCode::Traced`] when a debugger is attached already; [`ErrorCode::Io`] when the kernel will not hide the process.
-pub fn hide() -> Result<(), Problem> {
+pub fn hide() -> Result<(), Error> {
     harden::not_dumpable()
         .map_err(|error| fault(format!("this process cannot be hidden from debuggers: {error}")))?;
     match harden::tracer_pid() {
         Ok(0) => Ok(()),
-        Ok(tracer) => Err(Problem::new(
+        Ok(tracer) => Err(Error::new(
             ErrorCode::Traced,
             format!("process {tracer} traces keyrackd, and could read every key"),
         )
@@ -76,14 +76,14 @@ pub fn hide() -> Result<(), Problem> {
 ///
 /// # Errors
 /// [`ErrorCode::KernelTooOld`], naming both versions.
-pub fn supported() -> Result<(), Problem> {
+pub fn supported() -> Result<(), Error> {
     supports(kernel::Version::running())
 }
 
 /// A kernel that hides its version is not refused.
-fn supports(running: Option<kernel::Version>) -> Result<(), Problem> {
+fn supports(running: Option<kernel::Version>) -> Result<(), Error> {
     match running {
-        Some(version) if version < kernel::OLDEST => Err(Problem::new(
+        Some(version) if version < kernel::OLDEST => Err(Error::new(
             ErrorCode::KernelTooOld,
             format!("Linux {version} is too old: keyrackd needs Linux {} or later", kernel::OLDEST),
         )
@@ -96,21 +96,21 @@ fn supports(running: Option<kernel::Version>) -> Result<(), Problem> {
 ///
 /// # Errors
 /// The error that a start would end with.
-pub fn check(settings: Settings, limits: Limits) -> Result<Word<'static>, Problem> {
+pub fn check(settings: Settings, limits: Limits) -> Result<Word<'static>, Error> {
     able(limits)?;
     identity(settings)?;
     Ok(Word::Fit(memory(settings)?.mode().name()))
 }
 
 /// Checks that a daemon can tell callers apart and has enough files.
-fn able(limits: Limits) -> Result<(), Problem> {
+fn able(limits: Limits) -> Result<(), Error> {
     see_all_processes()?;
     enough_files(limits.nofile)
 }
 
 /// Returns the identity of this process and the callers it serves, or an error if it cannot
 /// authenticate callers.
-fn identity(settings: Settings) -> Result<Own, Problem> {
+fn identity(settings: Settings) -> Result<Own, Error> {
     let own = Own::read().allowing(settings.namespaces);
     own.check()?;
     if settings.namespaces != Allowed::None {
@@ -119,7 +119,7 @@ fn identity(settings: Settings) -> Result<Own, Problem> {
     Ok(own)
 }
 
-fn memory(settings: Settings) -> Result<Pool, Problem> {
+fn memory(settings: Settings) -> Result<Pool, Error> {
     Pool::new(settings.memory, Budget::default()).map_err(|error| no_memory(&error))
 }
 
@@ -128,7 +128,7 @@ fn memory(settings: Settings) -> Result<Pool, Problem> {
 ///
 /// # Errors
 /// [`ErrorCode::Io`] when it cannot be had.
-pub fn leave_memory() -> Result<(), Problem> {
+pub fn leave_memory() -> Result<(), Error> {
     harden::leave_memory()
         .map_err(|error| fault(format!("a process with memory of its own cannot be had: {error}")))
 }
@@ -138,7 +138,7 @@ pub fn leave_memory() -> Result<(), Problem> {
 ///
 /// # Errors
 /// [`ErrorCode::Io`] for what a daemon cannot do without. What it can is read back later, and told.
-pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<Limits, Problem> {
+pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<Limits, Error> {
     harden::close_inherited(keep)
         .map_err(|error| fault(format!("inherited files cannot be closed: {error}")))?;
     let limits =
@@ -161,7 +161,7 @@ pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<Limits, Problem> {
 ///
 /// # Errors
 /// What is in the way.
-pub fn bind(socket: &Path, settings: Settings, limits: Limits, clock: ReadClock) -> Result<Start, Problem> {
+pub fn bind(socket: &Path, settings: Settings, limits: Limits, clock: ReadClock) -> Result<Start, Error> {
     able(limits)?;
     let own = identity(settings)?;
     let dir = private_dir(socket)?;
@@ -209,7 +209,7 @@ impl Bound {
     ///
     /// # Errors
     /// When serving cannot begin.
-    pub fn serve(self, ready: impl FnOnce()) -> Result<(), Problem> {
+    pub fn serve(self, ready: impl FnOnce()) -> Result<(), Error> {
         let Bound { daemon, runtime, listener, signals, files, dir, settings, _lock } = self;
         let ended = runtime.block_on(async {
             let begin = || {
@@ -242,25 +242,25 @@ impl Bound {
     }
 }
 
-fn fault(message: impl Into<String>) -> Problem {
-    Problem::new(ErrorCode::Io, message)
+fn fault(message: impl Into<String>) -> Error {
+    Error::new(ErrorCode::Io, message)
 }
 
 /// Callers are told apart by their entries in `/proc`; a mount that hides them would make a stranger of everybody.
-fn see_all_processes() -> Result<(), Problem> {
+fn see_all_processes() -> Result<(), Error> {
     match harden::hidepid() {
         Ok(None) => Ok(()),
-        Ok(Some(value)) => Err(Problem::new(
+        Ok(Some(value)) => Err(Error::new(
             ErrorCode::ProcHidden,
             format!("/proc is mounted with hidepid={value}, so keyrackd cannot tell login sessions apart"),
         )
         .fix(Fix::Text("sudo mount -o remount,hidepid=0 /proc".to_owned()))),
-        Err(error) => Err(Problem::new(ErrorCode::ProcHidden, format!("/proc cannot be used: {error}"))),
+        Err(error) => Err(Error::new(ErrorCode::ProcHidden, format!("/proc cannot be used: {error}"))),
     }
 }
 
 /// A daemon that cannot open what it looks at callers with would hold the socket and answer nobody.
-fn enough_files(nofile: u64) -> Result<(), Problem> {
+fn enough_files(nofile: u64) -> Result<(), Error> {
     if nofile >= limits::LEAST_FILES {
         return Ok(());
     }
@@ -269,42 +269,42 @@ fn enough_files(nofile: u64) -> Result<(), Problem> {
         .hint("raise the hard limit on open files (ulimit -Hn)"))
 }
 
-fn private_dir(socket: &Path) -> Result<PrivateDir, Problem> {
+fn private_dir(socket: &Path) -> Result<PrivateDir, Error> {
     let bytes = socket.as_os_str().as_bytes().len();
     if bytes > socket::PATH_BYTES {
-        return Err(Problem::new(
+        return Err(Error::new(
             ErrorCode::SocketPathTooLong,
             format!("the socket's path has {bytes} bytes, at most {} are possible", socket::PATH_BYTES),
         )
         .hint("set XDG_RUNTIME_DIR to a shorter path"));
     }
     let (Some(dir), Some(_)) = (socket.parent(), socket.file_name()) else {
-        return Err(Problem::new(ErrorCode::Usage, "--socket must be the path of a file"));
+        return Err(Error::new(ErrorCode::Usage, "--socket must be the path of a file"));
     };
     PrivateDir::open(dir).map_err(|error| match error {
-        DirFault::Empty | DirFault::Relative => Problem::new(
+        DirFault::Empty | DirFault::Relative => Error::new(
             ErrorCode::Usage,
             format!("--socket must be an absolute path, not {}", socket.display()),
         ),
-        DirFault::Missing => Problem::new(
+        DirFault::Missing => Error::new(
             ErrorCode::RuntimeDirMissing,
             format!("the socket's directory {} does not exist", dir.display()),
         ),
-        error => Problem::new(
+        error => Error::new(
             ErrorCode::RuntimeDirUnsafe,
             format!("the socket's directory {} cannot be trusted: {error}", dir.display()),
         ),
     })
 }
 
-fn no_memory(error: &MemoryError) -> Problem {
-    Problem::new(ErrorCode::MemoryUnavailable, error.to_string())
+fn no_memory(error: &MemoryError) -> Error {
+    Error::new(ErrorCode::MemoryUnavailable, error.to_string())
         .hint("unset KEYRACK_MEMORY to take the strongest this machine has")
 }
 
-fn cannot_bind(socket: &Path, error: &io::Error) -> Problem {
+fn cannot_bind(socket: &Path, error: &io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::AddrInUse => Problem::new(
+        io::ErrorKind::AddrInUse => Error::new(
             ErrorCode::SocketPathTaken,
             format!("{} was taken by another program while keyrackd started", socket.display()),
         ),

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use clap_complete::Shell;
-use keyrack_core::nearest::did_you_mean;
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::suggest::did_you_mean;
+use keyrack_core::{Error, ErrorCode};
 
 use crate::{args, output};
 
@@ -28,7 +28,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self) -> Result<u8, Problem> {
+    pub(crate) fn run(self) -> Result<u8, Error> {
         match self.shell.as_str() {
             "bash" => return output::print(include_bytes!("../shells/keyrack.bash")).map(|()| 0),
             "zsh" => return output::print(include_bytes!("../shells/keyrack.zsh")).map(|()| 0),
@@ -37,8 +37,8 @@ impl Flags {
         }
         let shell: Shell = self.shell.parse().map_err(|_| {
             let message = "there are completions for bash, elvish, fish, powershell and zsh";
-            let problem = Problem::new(ErrorCode::Usage, message);
-            Problem { hint: did_you_mean(&self.shell, SHELLS), ..problem }
+            let error = Error::new(ErrorCode::Usage, message);
+            Error { hint: did_you_mean(&self.shell, SHELLS), ..error }
         })?;
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut args::tree(), "keyrack", &mut text);

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use clap::{Args, Subcommand};
 use keyrack_client::credential::{Held, Read, aws, docker, git, kubectl, line, read};
 use keyrack_client::get::{Answer, Options, Scope};
-use keyrack_core::{Attempt, ErrorCode, Fix, Problem};
+use keyrack_core::{Attempt, Error, ErrorCode, Fix};
 use zeroize::Zeroizing;
 
 use crate::args::OwnerFlags;
@@ -65,7 +65,7 @@ pub(crate) struct KeyFlags {
 }
 
 impl KeyFlags {
-    fn read(&self, outer: &Outer, keys: &[&str]) -> Result<Read, Problem> {
+    fn read(&self, outer: &Outer, keys: &[&str]) -> Result<Read, Error> {
         let owner = self.owner.resolve(&outer.group)?;
         let env = self.env.as_deref().map(str::parse).transpose()?;
         let asks = keys.iter().map(|key| (*key).to_owned()).collect();
@@ -84,7 +84,7 @@ impl KeyFlags {
     }
 
     /// The keys, or `None` after those that are missing were named on stderr.
-    fn held(&self, outer: &Outer, keys: &[&str]) -> Result<Option<Vec<Held>>, Problem> {
+    fn held(&self, outer: &Outer, keys: &[&str]) -> Result<Option<Vec<Held>>, Error> {
         match self.read(outer, keys)? {
             Read::Granted(held) => Ok(Some(held)),
             Read::Missing(missing) => {
@@ -168,22 +168,22 @@ pub(crate) struct KubectlFlags {
 }
 
 impl Command {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let done = match self {
             Command::Git(flags) => flags.run(outer),
             Command::Docker(flags) => flags.run(outer),
             Command::Aws(flags) => flags.run(outer),
             Command::Kubectl(flags) => flags.run(outer),
         };
-        done.or_else(|problem| {
-            output::tell(&line::error(&problem, outer.invocation));
-            Ok(problem.exit())
+        done.or_else(|error| {
+            output::tell(&line::error(&error, outer.invocation));
+            Ok(error.exit())
         })
     }
 }
 
 impl GitFlags {
-    fn run(&self, outer: &Outer) -> Result<u8, Problem> {
+    fn run(&self, outer: &Outer) -> Result<u8, Error> {
         let asked = requested()?;
         // What a helper is told to keep or to forget it may let pass, and it is to pass over what it does not know (gitcredentials(7)).
         if self.operation != "get" {
@@ -211,7 +211,7 @@ impl GitFlags {
 }
 
 impl DockerFlags {
-    fn run(&self, outer: &Outer) -> Result<u8, Problem> {
+    fn run(&self, outer: &Outer) -> Result<u8, Error> {
         match self.operation.as_str() {
             "get" => {
                 let asked = requested()?;
@@ -228,7 +228,7 @@ impl DockerFlags {
                     }
                     // docker shows stderr. Other tools that use docker's helpers show stdout.
                     Ok(Read::Missing(missing)) => refuse_aloud(&line::missing(&missing, outer.invocation)),
-                    Err(problem) => refuse_aloud(&line::error(&problem, outer.invocation)),
+                    Err(error) => refuse_aloud(&line::error(&error, outer.invocation)),
                 }
             }
             "list" => output::print(format!("{}\n", docker::list(&self.registry, &self.username)).as_bytes())
@@ -251,7 +251,7 @@ impl DockerFlags {
                 let fix = Fix::command(words).render(outer.invocation);
                 refuse(&format!("keyrack: docker cannot store keys in keyrack; run: {fix}"))
             }
-            _ => Err(Problem::new(
+            _ => Err(Error::new(
                 ErrorCode::Usage,
                 "docker's operations are get, list, store, erase and version",
             )
@@ -261,7 +261,7 @@ impl DockerFlags {
 }
 
 impl AwsFlags {
-    fn run(&self, outer: &Outer) -> Result<u8, Problem> {
+    fn run(&self, outer: &Outer) -> Result<u8, Error> {
         let names: Vec<&str> = match &self.key {
             Some(key) => vec![key],
             None => [&self.access_key_id, &self.secret_access_key, &self.session_token]
@@ -281,7 +281,7 @@ impl AwsFlags {
 }
 
 impl KubectlFlags {
-    fn run(&self, outer: &Outer) -> Result<u8, Problem> {
+    fn run(&self, outer: &Outer) -> Result<u8, Error> {
         let request = kubectl::Request::read(outer.environment.text("KUBERNETES_EXEC_INFO"))?;
         request.check(self.server.as_deref())?;
         let names: Vec<&str> = match &self.key {
@@ -315,25 +315,25 @@ fn mend_in_hook(answer: &mut Answer) {
 ///
 /// A larger request than [`LARGEST`] is refused: the part that is not read could change its
 /// meaning.
-fn requested() -> Result<Zeroizing<Vec<u8>>, Problem> {
+fn requested() -> Result<Zeroizing<Vec<u8>>, Error> {
     // One allocation of the final size, and room to see the end in: growing would leave copies behind.
     let mut asked = Zeroizing::new(Vec::with_capacity(LARGEST + 64));
     std::io::stdin().lock().take(LARGEST as u64 + 1).read_to_end(&mut asked).map_err(|error| {
-        Problem::new(ErrorCode::Io, format!("the request could not be read from stdin: {error}"))
+        Error::new(ErrorCode::Io, format!("the request could not be read from stdin: {error}"))
     })?;
     if asked.len() > LARGEST {
-        return Err(Problem::new(ErrorCode::TooLarge, format!("the request is larger than {LARGEST} bytes")));
+        return Err(Error::new(ErrorCode::TooLarge, format!("the request is larger than {LARGEST} bytes")));
     }
     Ok(asked)
 }
 
 /// The same refusal on both streams. The line ends in a newline.
-fn refuse_aloud(line: &str) -> Result<u8, Problem> {
+fn refuse_aloud(line: &str) -> Result<u8, Error> {
     output::tell(line);
     refuse(line.trim_end())
 }
 
 /// Docker's way to be told of a refusal: a line on stdout and exit code 1.
-fn refuse(line: &str) -> Result<u8, Problem> {
+fn refuse(line: &str) -> Result<u8, Error> {
     output::print(format!("{line}\n").as_bytes()).map(|()| 1)
 }

@@ -8,7 +8,7 @@ use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::session::Greeting;
 use keyrack_client::status::status;
 use keyrack_client::{Context, Place};
-use keyrack_core::{Owner, Problem};
+use keyrack_core::{Error, Owner};
 use serde_json::{Value, json};
 
 use crate::args::OwnerFlags;
@@ -57,7 +57,7 @@ pub(crate) fn describe(command: clap::Command) -> clap::Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         match self {
             Command::Start(flags) => start(&flags, outer),
             Command::Stop(flags) => stop(&flags, outer),
@@ -69,12 +69,12 @@ impl Command {
 }
 
 impl Flags {
-    fn context(&self, outer: &Outer) -> Result<Context, Problem> {
+    fn context(&self, outer: &Outer) -> Result<Context, Error> {
         Ok(outer.context(self.owner.resolve(&outer.group)?))
     }
 
     /// Prints the value as JSON or the lines as a tree.
-    fn answer(&self, outer: &Outer, name: &str, value: &Value, nodes: &[Node]) -> Result<u8, Problem> {
+    fn answer(&self, outer: &Outer, name: &str, value: &Value, nodes: &[Node]) -> Result<u8, Error> {
         if self.json {
             return output::print_json(value).map(|()| 0);
         }
@@ -84,7 +84,7 @@ impl Flags {
     }
 }
 
-fn start(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
+fn start(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
     let ctx = flags.context(outer)?;
     let (mut session, started) = daemon::ensure(&ctx, &keyrackd()?)?;
     let greeting = session.greet()?.clone();
@@ -103,7 +103,7 @@ fn start(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
     )
 }
 
-fn stop(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
+fn stop(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
     let stopped = daemon::stop(&flags.context(outer)?)?;
     let value =
         json!({ "stopped": stopped.is_some(), "pid": stopped.as_ref().and_then(|stopped| stopped.pid) });
@@ -114,7 +114,7 @@ fn stop(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
     flags.answer(outer, "stop", &value, &[Node::new(line)])
 }
 
-fn restart(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
+fn restart(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
     let mut done = daemon::restart(&flags.context(outer)?, &keyrackd()?)?;
     let greeting = done.session.greet()?.clone();
     started_here(outer);
@@ -141,9 +141,9 @@ fn restart(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
     Ok(if done.lost.is_empty() { exit } else { 1 })
 }
 
-fn look(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
+fn look(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
     let found = status(&flags.context(outer)?)?;
-    found.problem.iter().for_each(|problem| outer.warn(problem));
+    found.error.iter().for_each(|error| outer.warn(error));
     let socket = found.place.as_ref().map(Place::socket);
     let shown_socket = socket.iter().map(|socket| Node::pair("socket", outer.shown(socket, None)));
     let nodes = match &found.running {
@@ -171,7 +171,7 @@ fn look(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
     flags.answer(outer, "status", &value, &nodes)
 }
 
-fn prune(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
+fn prune(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
     let named = flags.owner.owner.as_ref().or(flags.owner.owner_for.as_ref());
     let all = named.is_some_and(|owner| owner == "@all");
     let pruned = if all {
@@ -189,9 +189,9 @@ fn prune(flags: &Flags, outer: &Outer) -> Result<u8, Problem> {
                 nodes.push(Node::new(format!("pruned daemon for owner={owner}{}", pid(*number))));
             }
             Fate::Swept => nodes.push(Node::new(format!("removed a dead socket of owner={owner}"))),
-            Fate::Spared(problem) => {
-                exit = problem.exit().max(exit);
-                outer.warn(problem);
+            Fate::Spared(error) => {
+                exit = error.exit().max(exit);
+                outer.warn(error);
             }
         }
     }

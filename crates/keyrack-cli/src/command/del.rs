@@ -2,7 +2,7 @@
 
 use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
-use keyrack_core::Problem;
+use keyrack_core::Error;
 use keyrack_ops::del::{DelAsk, del};
 use serde_json::json;
 
@@ -36,7 +36,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let ask = DelAsk { key: self.key, env: self.env, org: Some(self.org), anywhere: self.anywhere };
         let done = self.rack.operate(outer, |outside| del(outside, &ask))?;
         done.notices.iter().for_each(|notice| outer.notice(notice));

@@ -3,7 +3,7 @@
 use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::render::{Look, Tone};
-use keyrack_core::{Invocation, Problem};
+use keyrack_core::{Error, Invocation};
 use keyrack_ops::doctor::{Check, Report, State, look};
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let report = self.rack.operate(outer, |outside| Ok(look(outside)))?;
         let exit = if report.is_ok() { 0 } else { 2 };
         if self.rack.json {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use keyrack_client::render::Tone;
 use keyrack_client::render::tree::{Node, tree};
-use keyrack_core::{Env, Owner, Problem};
+use keyrack_core::{Env, Error, Owner};
 use keyrack_ops::fill::{Effect, FillAsk, Filled, Place, Progress, Report, fill};
 use keyrack_ops::unlock::declares_nothing;
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owners = self.owners(outer)?;
         let ask = FillAsk {
             env: self.env,
@@ -98,7 +98,7 @@ impl Flags {
     }
 
     /// Each once, in the order they were named.
-    fn owners(&self, outer: &Outer) -> Result<Vec<Owner>, Problem> {
+    fn owners(&self, outer: &Outer) -> Result<Vec<Owner>, Error> {
         let mut owners = Vec::new();
         for name in self.owner.iter().map(Some).chain(self.owner.is_empty().then_some(None)) {
             let owner = resolve_owner(name, &outer.group)?;
@@ -145,11 +145,11 @@ fn effect(one: &Filled, name_owner: bool, outer: &Outer) -> Node {
             Node::pair(&label, look.marked(&format!("found vaulted under {slug}"), "🟢")).toned(Tone::Good)
         }
         Effect::Set => Node::pair(&label, look.marked("set and read back", "✨")).toned(Tone::Good),
-        Effect::Failed(problem) => {
-            let fix = problem.fix.as_ref().map(|fix| Node::tip(fix.render(outer.invocation)));
-            Node::pair(&label, look.marked(&format!("failed: {problem}"), "✋"))
+        Effect::Failed(error) => {
+            let fix = error.fix.as_ref().map(|fix| Node::tip(fix.render(outer.invocation)));
+            Node::pair(&label, look.marked(&format!("failed: {error}"), "✋"))
                 .toned(Tone::Bad)
-                .with(problem.hint.as_ref().map(Node::hint))
+                .with(error.hint.as_ref().map(Node::hint))
                 .with(fix)
         }
     }
@@ -164,8 +164,8 @@ fn value(env: &str, report: &Report, outer: &Outer) -> Value {
                 json!({ "slug": one.slug, "owner": owner, "effect": "found", "under": under })
             }
             Effect::Set => json!({ "slug": one.slug, "owner": owner, "effect": "set" }),
-            Effect::Failed(problem) => {
-                let error = machine(problem, outer.invocation);
+            Effect::Failed(error) => {
+                let error = machine(error, outer.invocation);
                 json!({ "slug": one.slug, "owner": owner, "effect": "failed", "error": error })
             }
         }

@@ -12,7 +12,7 @@ use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::render::{Tone, json};
 use keyrack_client::secrets_json::MAX_SECRETS_JSON;
 use keyrack_client::source::{Mode, sort};
-use keyrack_core::{Attempt, Env, ErrorCode, Problem, iso};
+use keyrack_core::{Attempt, Env, Error, ErrorCode, timestamp};
 use keyrack_mask::MIN;
 use keyrack_ops::firewall::github::{self, EnvFile};
 use keyrack_ops::firewall::{Destination, Origin, is_blocked, screen};
@@ -54,7 +54,7 @@ impl Flags {
         self.into == "json"
     }
 
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owner = self.owner.resolve(&outer.group)?;
         let env: Env = self.env.parse()?;
         let from: Origin = self.from.parse()?;
@@ -68,7 +68,7 @@ impl Flags {
         let mut outcome = screen(&outer.context(owner), env, secrets.expose(), into)?;
         drop(secrets);
         if into == Destination::GithubActions {
-            outcome.daemon_problem.iter_mut().chain(&mut outcome.manifest_faults).for_each(github::tame);
+            outcome.daemon_error.iter_mut().chain(&mut outcome.manifest_faults).for_each(github::tame);
         }
         warn(outer, &outcome);
         warn_of_nothing(outer, &outcome, Some(env.as_str()));
@@ -81,16 +81,13 @@ impl Flags {
     }
 }
 
-fn env_file(outer: &Outer) -> Result<EnvFile, Problem> {
+fn env_file(outer: &Outer) -> Result<EnvFile, Error> {
     let Some(path) = outer.environment.filled("GITHUB_ENV") else {
-        return Err(Problem::new(
-            ErrorCode::Usage,
-            "GITHUB_ENV is not set, so no later step could get a key",
-        )
-        .hint("run it in a step of GitHub Actions; elsewhere --into json"));
+        return Err(Error::new(ErrorCode::Usage, "GITHUB_ENV is not set, so no later step could get a key")
+            .hint("run it in a step of GitHub Actions; elsewhere --into json"));
     };
     if io::stdout().is_terminal() && outer.environment.text("GITHUB_ACTIONS") != Some("true") {
-        return Err(Problem::new(
+        return Err(Error::new(
             ErrorCode::Usage,
             "stdout is a terminal, and the lines that mask secrets would show them",
         )
@@ -100,15 +97,15 @@ fn env_file(outer: &Outer) -> Result<EnvFile, Problem> {
 }
 
 /// The JSON, bounded, in memory that is wiped.
-fn secrets(from: &Origin, outer: &Outer) -> Result<Secret, Problem> {
+fn secrets(from: &Origin, outer: &Outer) -> Result<Secret, Error> {
     match from {
         Origin::Variable(name) => match outer.environment.filled(name) {
             Some(value) => Ok(Secret::copy_of(value.as_encoded_bytes())),
             // Not repeated: it may be the secrets themselves.
-            None => Err(Problem::new(ErrorCode::Usage, "the variable that --from names is not set")
+            None => Err(Error::new(ErrorCode::Usage, "the variable that --from names is not set")
                 .hint("in GitHub Actions: env: { SECRETS_JSON: ${{ toJSON(secrets) }} }")),
         },
-        Origin::Stdin if io::stdin().is_terminal() => Err(Problem::new(
+        Origin::Stdin if io::stdin().is_terminal() => Err(Error::new(
             ErrorCode::PromptNeeded,
             "the secrets JSON is read from stdin, which is a terminal",
         )
@@ -119,7 +116,7 @@ fn secrets(from: &Origin, outer: &Outer) -> Result<Secret, Problem> {
             let most = u64::try_from(MAX_SECRETS_JSON + 1).expect("16 MiB fit");
             let stdin = io::stdin().as_fd().try_clone_to_owned().map(File::from);
             stdin.and_then(|stdin| stdin.take(most).read_to_end(&mut text)).map_err(|error| {
-                Problem::new(ErrorCode::Io, format!("the secrets JSON could not be read from stdin: {error}"))
+                Error::new(ErrorCode::Io, format!("the secrets JSON could not be read from stdin: {error}"))
             })?;
             Ok(text.into())
         }
@@ -127,7 +124,7 @@ fn secrets(from: &Origin, outer: &Outer) -> Result<Secret, Problem> {
 }
 
 /// The attempts. When one is blocked, only those that are not granted: what is granted has no secret then.
-fn as_json(mut outcome: Outcome, blocked: bool, outer: &Outer) -> Result<(), Problem> {
+fn as_json(mut outcome: Outcome, blocked: bool, outer: &Outer) -> Result<(), Error> {
     if blocked {
         outcome.answers.retain(|answer| !answer.attempt.is_granted());
     }
@@ -136,7 +133,7 @@ fn as_json(mut outcome: Outcome, blocked: bool, outer: &Outer) -> Result<(), Pro
 }
 
 /// The report, the masks, and only when the runner has them, the variables.
-fn into_github(outcome: Outcome, file: EnvFile, blocked: bool, outer: &Outer) -> Result<(), Problem> {
+fn into_github(outcome: Outcome, file: EnvFile, blocked: bool, outer: &Outer) -> Result<(), Error> {
     output::print(report(&outcome, blocked, outer).as_bytes())?;
     if blocked {
         return Ok(());
@@ -187,7 +184,7 @@ fn key(answer: &Answer, blocked: bool, outer: &Outer) -> Node {
     let (status, tone) = match &answer.attempt {
         Attempt::Granted { grant, .. } => {
             below.push(Node::pair("mech", grant.source.mech.as_str()));
-            below.extend(grant.expires_at_ms.map(|at| Node::pair("expires", iso::format_ms(at))));
+            below.extend(grant.expires_at_ms.map(|at| Node::pair("expires", timestamp::format_ms(at))));
             if blocked {
                 (look.marked("held back", "✋"), Tone::Warn)
             } else {

@@ -6,7 +6,7 @@ use clap::Args;
 use keyrack_client::get::{self, Answer, Options, Outcome, Scope, unlock_all};
 use keyrack_client::render::attempt::answers;
 use keyrack_client::render::json;
-use keyrack_core::{Attempt, ErrorCode, Fix, Problem};
+use keyrack_core::{Attempt, Error, ErrorCode, Fix};
 use keyrack_ops::get::get_or_unlock;
 use keyrack_ops::unlock::declares_nothing;
 
@@ -78,7 +78,7 @@ impl Flags {
     }
 
     /// `--value` wins over `--output`, which wins over `--json`.
-    fn form(&self) -> Result<Form, Problem> {
+    fn form(&self) -> Result<Form, Error> {
         match (self.value, self.output.as_deref(), self.json) {
             (true, _, _) | (_, Some("value"), _) => Ok(Form::Value),
             (_, Some("json"), _) | (_, None, true) => Ok(Form::Json),
@@ -87,7 +87,7 @@ impl Flags {
         }
     }
 
-    fn scope(&self, form: Form) -> Result<Scope, Problem> {
+    fn scope(&self, form: Form) -> Result<Scope, Error> {
         let env = self.env.as_deref().map(str::parse).transpose()?;
         let org = self.org.parse()?;
         match (self.scope.as_deref(), &self.key) {
@@ -102,7 +102,7 @@ impl Flags {
         }
     }
 
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let form = self.form()?;
         let scope = self.scope(form)?;
         let owner = resolve_owner(self.owner.as_ref(), &outer.group)?;
@@ -163,11 +163,11 @@ pub(crate) fn warn(outer: &Outer, outcome: &Outcome) {
         outer.notice(&format!("an older TypeScript keyrack daemon answered; `{fix}` takes over from it"));
     }
     // No warning if no daemon can run here and the environment has answered.
-    let needless = |problem: &&Problem| {
-        outcome.all_granted() && matches!(problem.code, ErrorCode::NoHome | ErrorCode::RuntimeDirMissing)
+    let needless = |error: &&Error| {
+        outcome.all_granted() && matches!(error.code, ErrorCode::NoHome | ErrorCode::RuntimeDirMissing)
     };
-    if let Some(problem) = outcome.daemon_problem.as_ref().filter(|problem| !needless(problem)) {
-        outer.warn(problem);
+    if let Some(error) = outcome.daemon_error.as_ref().filter(|error| !needless(error)) {
+        outer.warn(error);
     }
     outcome.manifest_faults.iter().for_each(|fault| outer.warn(fault));
 }
@@ -189,6 +189,6 @@ pub(crate) fn warn_of_nothing(outer: &Outer, outcome: &Outcome, env: Option<&str
     }
 }
 
-fn usage(message: &str) -> Problem {
-    Problem::new(ErrorCode::Usage, message).fix(Fix::command(["get", "--help"]))
+fn usage(message: &str) -> Error {
+    Error::new(ErrorCode::Usage, message).fix(Fix::command(["get", "--help"]))
 }

@@ -1,7 +1,7 @@
 //! `keyrack infra`: the org's repository of shared GitHub Apps. Not in this version; the command says so, and how it is done by hand.
 
 use clap::{Args, Subcommand};
-use keyrack_core::{ErrorCode, Fix, Org, Problem};
+use keyrack_core::{Error, ErrorCode, Fix, Org};
 
 /// The commands below `infra`.
 pub(crate) const NAMES: [&str; 1] = ["init"];
@@ -39,16 +39,16 @@ pub(crate) fn describe(command: clap::Command) -> clap::Command {
 }
 
 impl Command {
-    pub(crate) fn run(self) -> Result<u8, Problem> {
+    pub(crate) fn run(self) -> Result<u8, Error> {
         let Command::Init(flags) = self;
         let Org::Named(org) = flags.org.parse()? else {
-            return Err(Problem::new(ErrorCode::BadOrg, "an org on GitHub is needed: --org NAME"));
+            return Err(Error::new(ErrorCode::BadOrg, "an org on GitHub is needed: --org NAME"));
         };
         let repo = format!("{org}/keyrack-infra");
         let message = format!(
             "infra init is not in this version of keyrack: {repo} was not looked at, and nothing was made"
         );
-        Err(Problem::new(ErrorCode::NotAvailable, message)
+        Err(Error::new(ErrorCode::NotAvailable, message)
             .hint("until it is, make the repository by hand; keyrack itself needs it for GitHub Apps alone, which are not in this version either")
             .fix(Fix::Text(format!("gh repo create {repo} --private --add-readme"))))
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use keyrack_client::render::Tone;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_core::repo_manifest::MANIFEST_PATH;
-use keyrack_core::{Fix, Owner, Problem};
+use keyrack_core::{Error, Fix, Owner};
 use keyrack_ops::init::{Effect, InitAsk, Initialised, init};
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owner = self.owner.resolve(&outer.group)?;
         let at = self.at.map(|path| path.to_string_lossy().into_owned());
         let mut ask =

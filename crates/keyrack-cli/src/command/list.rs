@@ -2,7 +2,7 @@
 
 use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
-use keyrack_core::Problem;
+use keyrack_core::Error;
 use keyrack_ops::list::list;
 
 use crate::args::RackFlags;
@@ -22,7 +22,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let listed = self.rack.operate(outer, list)?;
         listed.faults.iter().for_each(|fault| outer.warn(fault));
         if self.rack.json {

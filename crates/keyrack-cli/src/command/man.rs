@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
-use keyrack_core::nearest::did_you_mean;
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::suggest::did_you_mean;
+use keyrack_core::{Error, ErrorCode, Fix};
 
 use crate::help::notes;
 use crate::{args, output};
@@ -29,7 +29,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self) -> Result<u8, Problem> {
+    pub(crate) fn run(self) -> Result<u8, Error> {
         let pages = pages()?;
         if let Some(dir) = &self.dir {
             return write(dir, &pages).map(|()| 0);
@@ -38,10 +38,10 @@ impl Flags {
         let name = words.collect::<Vec<_>>().join("-");
         let found = pages.iter().find(|page| page.name == name);
         let page = found.ok_or_else(|| {
-            let problem = Problem::new(ErrorCode::Usage, "there is no page of that name")
+            let error = Error::new(ErrorCode::Usage, "there is no page of that name")
                 .fix(Fix::command(["man", "--help"]));
             let known = pages.iter().filter_map(|page| page.name.strip_prefix("keyrack-"));
-            Problem { hint: did_you_mean(&self.command.join("-"), known), ..problem }
+            Error { hint: did_you_mean(&self.command.join("-"), known), ..error }
         })?;
         output::print(&page.text).map(|()| 0)
     }
@@ -53,9 +53,9 @@ struct Page {
     text: Vec<u8>,
 }
 
-fn write(dir: &Path, pages: &[Page]) -> Result<(), Problem> {
+fn write(dir: &Path, pages: &[Page]) -> Result<(), Error> {
     let fault = |path: &Path, error: &std::io::Error| {
-        Problem::new(ErrorCode::Io, format!("{} could not be written: {error}", path.display()))
+        Error::new(ErrorCode::Io, format!("{} could not be written: {error}", path.display()))
     };
     std::fs::create_dir_all(dir).map_err(|error| fault(dir, &error))?;
     for page in pages {
@@ -66,12 +66,12 @@ fn write(dir: &Path, pages: &[Page]) -> Result<(), Problem> {
 }
 
 /// Every page: that of keyrack, and one for each command.
-fn pages() -> Result<Vec<Page>, Problem> {
+fn pages() -> Result<Vec<Page>, Error> {
     let mut tree = args::tree().disable_help_subcommand(true);
     tree.build();
     let mut pages = Vec::new();
     collect(&tree, None, "", &mut pages)
-        .map_err(|error| Problem::new(ErrorCode::Internal, format!("a page could not be made: {error}")))?;
+        .map_err(|error| Error::new(ErrorCode::Internal, format!("a page could not be made: {error}")))?;
     Ok(pages)
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use keyrack_client::render::tree::{Node, tree};
-use keyrack_core::Problem;
+use keyrack_core::Error;
 use keyrack_core::host_manifest::Recipient;
 use keyrack_ops::recipient;
 use serde_json::json;
@@ -67,7 +67,7 @@ pub(crate) fn describe(command: clap::Command) -> clap::Command {
 }
 
 impl Command {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         match self {
             Command::Set(flags) => flags.run(outer),
             Command::Get(flags) => flags.run(outer),
@@ -77,7 +77,7 @@ impl Command {
 }
 
 impl SetFlags {
-    fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    fn run(self, outer: &Outer) -> Result<u8, Error> {
         let done = self.rack.operate(outer, |outside| {
             recipient::add(outside, &self.pubkey, &self.label, self.stanza.as_deref())
         })?;
@@ -96,7 +96,7 @@ impl SetFlags {
 }
 
 impl GetFlags {
-    fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    fn run(self, outer: &Outer) -> Result<u8, Error> {
         let all = self.rack.operate(outer, recipient::get)?;
         if self.rack.json {
             return output::print_json(&all).map(|()| 0);
@@ -120,7 +120,7 @@ impl GetFlags {
 }
 
 impl DelFlags {
-    fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    fn run(self, outer: &Outer) -> Result<u8, Error> {
         let done = self.rack.operate(outer, |outside| recipient::del(outside, &self.label))?;
         if self.rack.json {
             return output::print_json(&json!({ "deleted": done.recipient.label })).map(|()| 0);

@@ -3,7 +3,7 @@
 use clap::Args;
 use keyrack_client::relock::{Outcome, Wanted, relock};
 use keyrack_client::render::unlock::relocked;
-use keyrack_core::{Env, Org, Problem};
+use keyrack_core::{Env, Error, Org};
 use serde_json::json;
 
 use crate::args::OwnerFlags;
@@ -37,7 +37,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owner = self.owner.resolve(&outer.group)?;
         let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
         let org: Org = self.org.parse()?;
@@ -46,8 +46,8 @@ impl Flags {
             (None, Some(env)) => Wanted::Env(env),
             (None, None) => Wanted::All,
         };
-        let Outcome { relocked: done, problem } = relock(&outer.context(owner), &wanted)?;
-        problem.iter().for_each(|problem| outer.warn(problem));
+        let Outcome { relocked: done, error } = relock(&outer.context(owner), &wanted)?;
+        error.iter().for_each(|error| outer.warn(error));
         if done.unnamed > 0 {
             outer.notice(&format!("and {} more keys than could be named", done.unnamed));
         }

@@ -14,7 +14,7 @@ use keyrack_client::run::masked::{self, Done, Ended, Target};
 use keyrack_client::run::{add_files, add_values, inherited, not_started, withheld};
 use keyrack_client::source::limits::{check_total, sizes};
 use keyrack_client::source::{self, Export, Mode};
-use keyrack_core::{Attempt, Env, ErrorCode, Fix, Org, Problem, Reserved};
+use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Org, Reserved};
 use keyrack_mask::{MIN, Patterns};
 use keyrack_ops::get::get_or_unlock;
 use keyrack_sys::drain;
@@ -82,7 +82,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owner = self.owner.resolve(&outer.group)?;
         let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
         let org: Org = self.org.parse()?;
@@ -118,7 +118,7 @@ impl Flags {
         }
         let path = outer.environment.get("PATH");
         let mut program = Program::new(&self.command, variables, path)
-            .map_err(|error| Problem::new(ErrorCode::Usage, format!("the command cannot be run: {error}")))?;
+            .map_err(|error| Error::new(ErrorCode::Usage, format!("the command cannot be run: {error}")))?;
         let mut named = Vec::new();
         for (export, file) in exports.iter().zip(&files) {
             let number = program.pass(file).map_err(|error| no_file(export, &error))?;
@@ -140,8 +140,8 @@ impl Flags {
                 }
             }
         };
-        let (exit, problem) = not_started(&self.command[0], &error);
-        report::failure(&problem, "run", outer.invocation, outer.as_json, outer.look_of_stderr());
+        let (exit, error) = not_started(&self.command[0], &error);
+        report::failure(&error, "run", outer.invocation, outer.as_json, outer.look_of_stderr());
         Ok(exit)
     }
 
@@ -179,24 +179,24 @@ impl Flags {
 }
 
 /// Patterns that mask the keys in what the command writes. A key too short to be masked is named on stderr.
-fn patterns(outer: &Outer, exports: &[Export]) -> Result<Arc<Patterns>, Problem> {
+fn patterns(outer: &Outer, exports: &[Export]) -> Result<Arc<Patterns>, Error> {
     for export in exports.iter().filter(|export| !Patterns::can_mask(export.secret.expose())) {
         outer.notice(&format!("{} is not masked: it is shorter than {MIN} bytes", export.slug));
     }
     let hash_key = random_bytes().map_err(|error| {
-        Problem::new(ErrorCode::Io, format!("cannot mask the output: no random bytes: {error}"))
+        Error::new(ErrorCode::Io, format!("cannot mask the output: no random bytes: {error}"))
     })?;
     Ok(Arc::new(Patterns::new(exports.iter().map(|export| export.secret.expose()), &hash_key)))
 }
 
 /// Where one of our streams goes; `None` when we were started without it.
-fn target(number: u8, stream: &(impl AsFd + IsTerminal)) -> Result<Option<Target>, Problem> {
+fn target(number: u8, stream: &(impl AsFd + IsTerminal)) -> Result<Option<Target>, Error> {
     if was_closed(number) {
         return Ok(None);
     }
     let fd = stream.as_fd().try_clone_to_owned();
     let fd =
-        fd.map_err(|error| Problem::new(ErrorCode::Io, format!("the output cannot be masked: {error}")))?;
+        fd.map_err(|error| Error::new(ErrorCode::Io, format!("the output cannot be masked: {error}")))?;
     Ok(Some(Target { fd, terminal: stream.is_terminal() }))
 }
 
@@ -235,15 +235,15 @@ fn end(outer: &Outer, done: &Done) -> u8 {
 
 /// The manifest of where we stand, for the names it declares. A broken one has stopped every ask that it has a say in.
 fn manifest(outer: &Outer, owner: keyrack_core::Owner) -> Option<keyrack_core::repo_manifest::RepoManifest> {
-    manifest::of(&outer.context(owner)).unwrap_or_else(|problem| {
+    manifest::of(&outer.context(owner)).unwrap_or_else(|error| {
         outer.warn(
-            &problem.hint("which keys it declares cannot be told, so variables of their names are handed on"),
+            &error.hint("which keys it declares cannot be told, so variables of their names are handed on"),
         );
         None
     })
 }
 
-fn no_file(export: &Export, error: &std::io::Error) -> Problem {
+fn no_file(export: &Export, error: &std::io::Error) -> Error {
     let message = format!("{} cannot be given as a file: {error}", export.slug);
-    Problem::new(ErrorCode::Io, message).of(&export.slug)
+    Error::new(ErrorCode::Io, message).of(&export.slug)
 }

@@ -1,8 +1,8 @@
 //! `keyrack schema`: the JSON schema of what a command answers.
 
 use clap::Args;
-use keyrack_core::nearest::did_you_mean;
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::suggest::did_you_mean;
+use keyrack_core::{Error, ErrorCode, Fix};
 
 use crate::output;
 use crate::schemas::{SCHEMAS, find};
@@ -25,7 +25,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self) -> Result<u8, Problem> {
+    pub(crate) fn run(self) -> Result<u8, Error> {
         let name = self.command.join("-");
         if name.is_empty() {
             let all: Vec<String> =
@@ -33,10 +33,10 @@ impl Flags {
             return output::print(format!("{{\n{}\n}}\n", all.join(",\n")).as_bytes()).map(|()| 0);
         }
         let text = find(&name).ok_or_else(|| {
-            let problem = Problem::new(ErrorCode::Usage, "there is no schema of that name")
+            let error = Error::new(ErrorCode::Usage, "there is no schema of that name")
                 .fix(Fix::command(["schema", "--help"]));
             let known = SCHEMAS.iter().map(|(name, _)| *name);
-            Problem { hint: did_you_mean(&name, known), ..problem }
+            Error { hint: did_you_mean(&name, known), ..error }
         })?;
         output::print(text.as_bytes()).map(|()| 0)
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::source::is_shell_name;
 use keyrack_core::host_manifest::Host;
-use keyrack_core::{Problem, reserved};
+use keyrack_core::{Error, reserved};
 use keyrack_ops::set::{SetAsk, set};
 use serde::Serialize;
 
@@ -81,7 +81,7 @@ struct Answer<'a> {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owner = self.owner.resolve(&outer.group)?;
         let ask = SetAsk {
             key: self.key,

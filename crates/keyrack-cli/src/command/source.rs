@@ -6,7 +6,7 @@ use keyrack_client::render::attempt::strict_failure;
 use keyrack_client::render::json::{JsonWriter, attempt};
 use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, counted, counted_all, sizes};
 use keyrack_client::source::{self, Export, Mode, Refused, shell};
-use keyrack_core::{Attempt, Env, ErrorCode, Fix, Org, Problem};
+use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Org};
 use keyrack_sys::ancestors::{ancestors, stdout_is_socket};
 use keyrack_sys::program::{COUNTED_PER_STRING, execution_limit};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owner = self.owner.resolve(&outer.group)?;
         let env: Env = self.env.parse()?;
         let shell = match (self.json, &self.shell) {
@@ -123,7 +123,7 @@ fn size_of_shell(outer: &Outer, exports: &[&Export]) -> usize {
 }
 
 /// The failure of a strict read for programs, with each key that is missing. None of them has a secret.
-fn refusal(refused: &Refused, outer: &Outer) -> Result<Value, Problem> {
+fn refusal(refused: &Refused, outer: &Outer) -> Result<Value, Error> {
     let mut json = JsonWriter::new();
     let mut written = Ok(());
     json.array(|json| {
@@ -141,21 +141,21 @@ fn refusal(refused: &Refused, outer: &Outer) -> Result<Value, Problem> {
         Some(Attempt::Blocked { .. }) => ErrorCode::Blocked,
         _ => ErrorCode::Locked,
     };
-    let mut problem = Problem::new(code, "some keys were not granted, yet are strictly required");
-    problem.slug = first.map(|attempt| attempt.slug().clone());
+    let mut error = Error::new(code, "some keys were not granted, yet are strictly required");
+    error.slug = first.map(|attempt| attempt.slug().clone());
     let all = first
         .filter(|attempt| matches!(attempt, Attempt::Locked { .. }))
         .and_then(|_| unlock_all(&refused.missing));
-    problem.fix = all.or_else(|| first.and_then(|attempt| attempt.fix().cloned()));
-    let mut error = machine(&problem, outer.invocation);
+    error.fix = all.or_else(|| first.and_then(|attempt| attempt.fix().cloned()));
+    let mut error = machine(&error, outer.invocation);
     error["attempts"] = attempts;
     Ok(json!({ "error": error }))
 }
 
 /// A read that is to be put otherwise is to be put to `source` again, not to `get`.
-fn again_by_source(mut problem: Problem) -> Problem {
-    put_to_source(&mut problem.fix);
-    problem
+fn again_by_source(mut error: Error) -> Error {
+    put_to_source(&mut error.fix);
+    error
 }
 
 fn put_to_source(fix: &mut Option<Fix>) {

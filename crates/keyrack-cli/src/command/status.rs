@@ -2,10 +2,10 @@
 
 use clap::Args;
 use keyrack_client::render::Look;
-use keyrack_client::render::problem::report;
+use keyrack_client::render::error::report;
 use keyrack_client::render::status::{self as render, Recipient};
 use keyrack_client::status::{Status, status};
-use keyrack_core::{Env, Owner, Problem};
+use keyrack_core::{Env, Error, Owner};
 use keyrack_ops::recipient::get_unasked;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owner = self.owner.resolve(&outer.group)?;
         let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
         let rack = Rack { outer, owner, env, watched: self.watch };
@@ -50,8 +50,8 @@ impl Flags {
                     brief: Some(render::brief(&seen.status, rack.env, look)),
                 },
                 // It may be over at the next look.
-                Err(problem) => watch::Drawn {
-                    whole: report("keyrack status", &problem, outer.invocation, look),
+                Err(error) => watch::Drawn {
+                    whole: report("keyrack status", &error, outer.invocation, look),
                     brief: None,
                 },
             }),
@@ -75,14 +75,14 @@ struct Seen {
 }
 
 impl Rack<'_> {
-    fn look(&self) -> Result<Seen, Problem> {
+    fn look(&self) -> Result<Seen, Error> {
         let mut context = self.outer.context(self.owner.clone());
         if self.watched {
             context.deadline = watch::EVERY;
         }
         let status = status(&context)?;
         if !self.watched {
-            status.problem.iter().for_each(|problem| self.outer.warn(problem));
+            status.error.iter().for_each(|error| self.outer.warn(error));
         }
         // Who can open the rack is shown only where that asks nobody anything.
         let recipients = match status.running {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use keyrack_client::render::Tone;
 use keyrack_client::render::tree::{Node, tree};
-use keyrack_core::{Owner, Problem};
+use keyrack_core::{Error, Owner};
 use keyrack_ops::types::{Effect, TypesAsk, types};
 use serde_json::json;
 
@@ -35,7 +35,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let ask = TypesAsk { out: self.out, check: self.check };
         let done = types(&outer.context(Owner::DEFAULT), &ask)?;
         done.faults.iter().for_each(|fault| outer.warn(fault));

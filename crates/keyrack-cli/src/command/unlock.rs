@@ -7,7 +7,7 @@ use keyrack_client::daemon::{ALLOW_NAMESPACES, own_service};
 use keyrack_client::render::json::{JsonWriter, grant};
 use keyrack_client::render::status::open_namespaces;
 use keyrack_client::render::unlock::{UnlockLine, unlocked};
-use keyrack_core::Problem;
+use keyrack_core::Error;
 use keyrack_core::peer::{Allowed, Enforced};
 use keyrack_ops::unlock::{Report, UnlockAsk, unlock};
 
@@ -53,7 +53,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Problem> {
+    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owner = self.owner.resolve(&outer.group)?;
         let named = self.key.is_some();
         let ask = UnlockAsk {
@@ -66,7 +66,7 @@ impl Flags {
         let report = outer.operate(owner, &self.prikey, |outside| unlock(outside, &ask))?;
         started(outer, report.started);
         report.notices.iter().for_each(|notice| outer.notice(notice));
-        report.nothing.iter().for_each(|problem| outer.warn(problem));
+        report.nothing.iter().for_each(|error| outer.warn(error));
         if self.json {
             output::print(&value(&report, outer)?)?;
         } else {
@@ -106,14 +106,14 @@ fn started_in_service(outer: &Outer) {
 }
 
 /// The keys the daemon keeps on stdout; those left out on stderr.
-fn show(report: &Report, outer: &Outer) -> Result<(), Problem> {
+fn show(report: &Report, outer: &Outer) -> Result<(), Error> {
     let kept: Vec<UnlockLine<'_>> = report
         .unlocked
         .iter()
         .map(|key| UnlockLine::Unlocked {
             slug: &key.grant.slug,
             vault: &key.grant.source.vault,
-            life: key.life,
+            ttl: key.ttl,
             note: key.note.as_deref(),
         })
         .collect();
@@ -137,7 +137,7 @@ fn show(report: &Report, outer: &Outer) -> Result<(), Problem> {
 }
 
 /// `{unlocked: [grant without secret], omitted: [{slug, reason, fix?, cause?}]}`.
-fn value(report: &Report, outer: &Outer) -> Result<Vec<u8>, Problem> {
+fn value(report: &Report, outer: &Outer) -> Result<Vec<u8>, Error> {
     let mut json = JsonWriter::new();
     let mut written = Ok(());
     json.object(|json| {

@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use keyrack_core::Problem;
+use keyrack_core::Error;
 use keyrack_sys::terminal::Hidden;
 
 use super::{Ended, Line, fault};
@@ -44,7 +44,7 @@ impl Answer {
 }
 
 /// Asks. Enter is a no, and so is no answer that will do.
-pub(super) fn confirm(prompt: &str) -> Result<bool, Problem> {
+pub(super) fn confirm(prompt: &str) -> Result<bool, Error> {
     let mut terminal = Hidden::open().map_err(|error| fault(&error))?;
     for _ in 0..TRIES {
         terminal.show(prompt).map_err(|error| fault(&error))?;
@@ -58,7 +58,7 @@ pub(super) fn confirm(prompt: &str) -> Result<bool, Problem> {
 }
 
 /// One line, of which `y` or `n` is shown while it is that and no more.
-fn answer(terminal: &mut Hidden) -> Result<Answer, Problem> {
+fn answer(terminal: &mut Hidden) -> Result<Answer, Error> {
     let failed = |error: io::Error| fault(&error);
     let mut line = Line::new();
     let mut shown = false;

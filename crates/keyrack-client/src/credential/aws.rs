@@ -1,6 +1,6 @@
 //! The AWS tools' `credential_process` ("Sourcing credentials with an external process", AWS SDKs and Tools Reference Guide): JSON on stdout.
 
-use keyrack_core::{ErrorCode, Problem, iso};
+use keyrack_core::{Error, ErrorCode, timestamp};
 use keyrack_wire::unescape_into;
 use zeroize::Zeroizing;
 
@@ -19,7 +19,7 @@ const EXPIRATION: [&str; 2] = ["Expiration", "expiration"];
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::Usage`] for a value that is no text.
-pub fn of_keys(id: &Held, secret: &Held, session: Option<&Held>) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub fn of_keys(id: &Held, secret: &Held, session: Option<&Held>) -> Result<Zeroizing<Vec<u8>>, Error> {
     let (id_text, secret_text) = (id.text()?, secret.text()?);
     let session_text = session.map(Held::text).transpose()?;
     let all: Vec<&Held> = [Some(id), Some(secret), session].into_iter().flatten().collect();
@@ -37,7 +37,7 @@ pub fn of_keys(id: &Held, secret: &Held, session: Option<&Held>) -> Result<Zeroi
 /// # Errors
 /// [`ErrorCode::Usage`] for a value that is no such object, or has an expiration that is no time;
 /// [`ErrorCode::CredentialExpired`] when that has passed.
-pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Error> {
     let found = members(key.secret.expose()).map_err(|_| key.unfit("it is no JSON object"))?;
     let text =
         |names: &[&str]| found.iter().find(|member| names.contains(&member.name.as_str())).filter(is_text);
@@ -46,11 +46,11 @@ pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Problem>
     };
     let own = expiration(key, &found)?;
     if let Some(ms) = own.filter(|ms| *ms <= now_ms) {
-        let message = format!("the credentials in {} expired at {}", key.slug, iso::format_ms(ms));
-        let problem = Problem::new(ErrorCode::CredentialExpired, message).of(&key.slug);
+        let message = format!("the credentials in {} expired at {}", key.slug, timestamp::format_ms(ms));
+        let error = Error::new(ErrorCode::CredentialExpired, message).of(&key.slug);
         return Err(match &key.replace {
-            Some(fix) => problem.fix(fix.clone()),
-            None => problem.hint(format!("put new ones into the variable {}", key.slug.name())),
+            Some(fix) => error.fix(fix.clone()),
+            None => error.hint(format!("put new ones into the variable {}", key.slug.name())),
         });
     }
     Ok(compose([first_end(&[key]), own].into_iter().flatten().min(), |json| {
@@ -69,7 +69,7 @@ pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Problem>
 }
 
 /// Expiration in the members, the earliest if there are several. `null` is none.
-fn expiration(key: &Held, members: &[Member<'_>]) -> Result<Option<i64>, Problem> {
+fn expiration(key: &Held, members: &[Member<'_>]) -> Result<Option<i64>, Error> {
     let mut earliest: Option<i64> = None;
     let named = members.iter().filter(|member| EXPIRATION.contains(&member.name.as_str()));
     for member in named.filter(|member| member.value != b"null") {
@@ -86,7 +86,7 @@ fn time(value: &[u8]) -> Option<i64> {
     let quoted = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let mut room = Zeroizing::new(vec![0; quoted.len()]);
     let len = unescape_into(quoted, &mut room).ok()?;
-    iso::parse_ms(std::str::from_utf8(&room[..len]).ok()?)
+    timestamp::parse_ms(std::str::from_utf8(&room[..len]).ok()?)
 }
 
 fn is_text(member: &&Member<'_>) -> bool {
@@ -100,7 +100,7 @@ fn compose(ends: Option<i64>, credentials: impl FnOnce(&mut JsonWriter)) -> Zero
         json.plain("1");
         credentials(json);
         if let Some(ms) = ends {
-            json.member("Expiration", &iso::format_ms(ms));
+            json.member("Expiration", &timestamp::format_ms(ms));
         }
     });
     json.into_bytes()
@@ -153,16 +153,13 @@ mod tests {
             // However long keyrack would hold the key.
             for ends in [None, Some(NOW + 3_600_000)] {
                 let mut key = held("K", object.as_bytes(), ends);
-                let problem = of_object(&key, NOW).unwrap_err();
-                assert_eq!(problem.code, ErrorCode::CredentialExpired, "{members}");
-                assert!(
-                    problem.message.starts_with("the credentials in acme.test.K expired at "),
-                    "{problem}"
-                );
-                assert!(problem.fix.is_some() && !format!("{problem:?}").contains("hunter2"));
+                let error = of_object(&key, NOW).unwrap_err();
+                assert_eq!(error.code, ErrorCode::CredentialExpired, "{members}");
+                assert!(error.message.starts_with("the credentials in acme.test.K expired at "), "{error}");
+                assert!(error.fix.is_some() && !format!("{error:?}").contains("hunter2"));
                 key.replace = None;
-                let problem = of_object(&key, NOW).unwrap_err();
-                assert_eq!(problem.hint.unwrap(), "put new ones into the variable K");
+                let error = of_object(&key, NOW).unwrap_err();
+                assert_eq!(error.hint.unwrap(), "put new ones into the variable K");
             }
         }
     }
@@ -186,9 +183,9 @@ mod tests {
             for member in ["Expiration", "expiration"] {
                 let object = with_expiration(&format!(", \"{member}\": {date}"));
                 for ends in [None, Some(NOW + 3_600_000)] {
-                    let problem = of_object(&held("K", object.as_bytes(), ends), NOW).unwrap_err();
+                    let error = of_object(&held("K", object.as_bytes(), ends), NOW).unwrap_err();
                     let message = format!("acme.test.K cannot be handed on: its {member} is not a time");
-                    assert_eq!((problem.code, problem.message), (ErrorCode::Usage, message), "{date}");
+                    assert_eq!((error.code, error.message), (ErrorCode::Usage, message), "{date}");
                 }
             }
         }
@@ -240,8 +237,8 @@ mod tests {
             r#"{"AccessKeyId": "hunter2"}"#,
             r#"{"AccessKeyId": 1, "SecretAccessKey": "hunter2"}"#,
         ] {
-            let problem = of_object(&held("K", bad.as_bytes(), None), 0).unwrap_err();
-            assert!(!format!("{problem:?}").contains("hunter2"), "{problem}");
+            let error = of_object(&held("K", bad.as_bytes(), None), 0).unwrap_err();
+            assert!(!format!("{error:?}").contains("hunter2"), "{error}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! docker's credential helper (docker/docker-credential-helpers): the operation as an argument, an address or JSON on stdin, JSON on stdout,
 //! and a refusal as a line on stdout with an exit code that is not 0. On `get`, docker drops that line and shows what is on stderr.
 
-use keyrack_core::Problem;
+use keyrack_core::Error;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -27,7 +27,7 @@ fn bare(address: &str) -> &str {
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::Usage`] for a value that is no text.
-pub fn answer(asked: &[u8], username: &str, key: &Held) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub fn answer(asked: &[u8], username: &str, key: &Held) -> Result<Zeroizing<Vec<u8>>, Error> {
     let secret = key.text()?;
     let mut json = JsonWriter::new();
     json.object(|json| {

@@ -1,6 +1,6 @@
 //! git's credential helper (gitcredentials(7), git-credential(1)): lines of `name=value` in, lines of `name=value` out.
 
-use keyrack_core::Problem;
+use keyrack_core::Error;
 use keyrack_wire::{Sink, WipedBuffer};
 use zeroize::Zeroizing;
 
@@ -65,7 +65,7 @@ impl Request {
     /// # Errors
     /// [`keyrack_core::ErrorCode::Usage`] for a value or a user that git's protocol cannot carry: one with a NUL byte or a line break, which
     /// would be a line of its own (CVE-2020-5260, CVE-2024-52006).
-    pub fn answer(&self, username: Option<&str>, key: &Held) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    pub fn answer(&self, username: Option<&str>, key: &Held) -> Result<Zeroizing<Vec<u8>>, Error> {
         let value = key.secret.expose();
         let is_line = |text: &[u8]| !text.iter().any(|b| matches!(b, b'\0' | b'\n' | b'\r'));
         if !is_line(value) {
@@ -177,8 +177,8 @@ mod tests {
             assert_eq!(std::str::from_utf8(&made).unwrap(), answer);
         }
         for value in [&b"a\nb"[..], b"a\r", b"\0"] {
-            let problem = asked.answer(None, &held("K", value, None)).unwrap_err();
-            assert!(problem.message.contains("acme.test.K"), "{problem}");
+            let error = asked.answer(None, &held("K", value, None)).unwrap_err();
+            assert!(error.message.contains("acme.test.K"), "{error}");
         }
         let injected = "joe\nhost=evil.com";
         assert!(asked.answer(Some(injected), &held("K", b"s", None)).is_err());

@@ -1,7 +1,7 @@
 //! kubectl's exec credential plugin (Kubernetes, "client-go credential plugins"): a request in `KUBERNETES_EXEC_INFO`, an `ExecCredential` on
 //! stdout.
 
-use keyrack_core::{ErrorCode, Problem, iso};
+use keyrack_core::{Error, ErrorCode, timestamp};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -23,8 +23,8 @@ impl Request {
     ///
     /// # Errors
     /// [`ErrorCode::Usage`] when it is none, or asks for a version there is not.
-    pub fn read(info: Option<&str>) -> Result<Self, Problem> {
-        let usage = |message: String| Problem::new(ErrorCode::Usage, message);
+    pub fn read(info: Option<&str>) -> Result<Self, Error> {
+        let usage = |message: String| Error::new(ErrorCode::Usage, message);
         let Some(info) = info else { return Ok(Request { version: VERSIONS[0], server: None }) };
         let info: Value =
             serde_json::from_str(info).map_err(|_| usage("KUBERNETES_EXEC_INFO is no JSON".to_owned()))?;
@@ -41,15 +41,15 @@ impl Request {
     ///
     /// # Errors
     /// [`ErrorCode::Blocked`] when it is for another, or kubectl does not say for which.
-    pub fn check(&self, server: Option<&str>) -> Result<(), Problem> {
+    pub fn check(&self, server: Option<&str>) -> Result<(), Error> {
         let Some(wanted) = server else { return Ok(()) };
         match self.server.as_deref() {
             Some(asked) if is_same(asked, wanted) => Ok(()),
-            Some(_) => Err(Problem::new(
+            Some(_) => Err(Error::new(
                 ErrorCode::Blocked,
                 format!("this key is only for {wanted}, but kubectl asked for another cluster"),
             )),
-            None => Err(Problem::new(
+            None => Err(Error::new(
                 ErrorCode::Blocked,
                 format!("this key is only for {wanted}, but kubectl does not say for which cluster it asks"),
             )
@@ -61,7 +61,7 @@ impl Request {
     ///
     /// # Errors
     /// [`ErrorCode::Usage`] for a value that is no text.
-    pub fn token(&self, token: &Held) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    pub fn token(&self, token: &Held) -> Result<Zeroizing<Vec<u8>>, Error> {
         // A newline at its end would end the header it is sent in.
         let text = token.text()?.trim_end_matches(['\n', '\r']);
         Ok(self.compose(first_end(&[token]), &[("token", text)]))
@@ -71,7 +71,7 @@ impl Request {
     ///
     /// # Errors
     /// As [`Self::token`].
-    pub fn certificate(&self, certificate: &Held, key: &Held) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    pub fn certificate(&self, certificate: &Held, key: &Held) -> Result<Zeroizing<Vec<u8>>, Error> {
         let data = [("clientCertificateData", certificate.text()?), ("clientKeyData", key.text()?)];
         Ok(self.compose(first_end(&[certificate, key]), &data))
     }
@@ -84,7 +84,7 @@ impl Request {
             json.name("status");
             json.object(|json| {
                 if let Some(ms) = ends {
-                    json.member("expirationTimestamp", &iso::format_ms(ms));
+                    json.member("expirationTimestamp", &timestamp::format_ms(ms));
                 }
                 data.iter().for_each(|(name, text)| json.member(name, text));
             });

@@ -1,7 +1,7 @@
 //! Errors of a credential helper, one line each. Tools show them among their own lines, and kubectl
 //! shows them seven times.
 
-use keyrack_core::{Attempt, Invocation, Problem};
+use keyrack_core::{Attempt, Error, Invocation};
 
 use crate::get::Answer;
 use crate::render::text::clean;
@@ -16,10 +16,10 @@ pub fn missing(answers: &[Answer], invocation: Invocation) -> String {
 }
 
 /// An error.
-pub fn error(problem: &Problem, invocation: Invocation) -> String {
-    let hint = problem.hint.as_ref().map(|hint| format!("; hint: {hint}"));
-    let fix = problem.fix.as_ref().map(|fix| format!("; fix: {}", fix.render(invocation)));
-    line(&format!("{}{}{}", problem.message, hint.unwrap_or_default(), fix.unwrap_or_default()))
+pub fn error(error: &Error, invocation: Invocation) -> String {
+    let hint = error.hint.as_ref().map(|hint| format!("; hint: {hint}"));
+    let fix = error.fix.as_ref().map(|fix| format!("; fix: {}", fix.render(invocation)));
+    line(&format!("{}{}{}", error.message, hint.unwrap_or_default(), fix.unwrap_or_default()))
 }
 
 /// Error for a request that the helper was not set up for. `asked` is untrusted: the tool may have
@@ -80,11 +80,11 @@ mod tests {
         ] {
             assert_eq!(missing(&answers, Invocation::default()), format!("keyrack: {expected}\n"));
         }
-        let problem = Problem::new(ErrorCode::Usage, "no\nway").hint("take another");
+        let error = Error::new(ErrorCode::Usage, "no\nway").hint("take another");
         let expected = "keyrack: no way; hint: take another\n";
-        assert_eq!(error(&problem, Invocation::default()), expected);
-        let problem = Problem { fix, ..Problem::new(ErrorCode::Usage, "no") };
-        assert_eq!(error(&problem, Invocation::default()), format!("keyrack: no; fix: {unlock}\n"));
+        assert_eq!(super::error(&error, Invocation::default()), expected);
+        let error = Error { fix, ..Error::new(ErrorCode::Usage, "no") };
+        assert_eq!(super::error(&error, Invocation::default()), format!("keyrack: no; fix: {unlock}\n"));
         let asked = format!("\u{1b}[2Jevil.com\n{}", "x".repeat(1000));
         let told = refused("git", &asked, "github.com");
         assert!(

@@ -10,8 +10,8 @@ pub mod git;
 pub mod kubectl;
 pub mod line;
 
-use keyrack_core::nearest::did_you_mean;
-use keyrack_core::{Attempt, ErrorCode, Fix, Grant, Problem, Slug, VaultId};
+use keyrack_core::suggest::did_you_mean;
+use keyrack_core::{Attempt, Error, ErrorCode, Fix, Grant, Slug, VaultId};
 
 use crate::context::Context;
 use crate::get::{self, Answer, Options, Scope};
@@ -43,14 +43,14 @@ impl Held {
     ///
     /// # Errors
     /// [`ErrorCode::Usage`] when it is none.
-    fn text(&self) -> Result<&str, Problem> {
+    fn text(&self) -> Result<&str, Error> {
         std::str::from_utf8(self.secret.expose()).map_err(|_| self.unfit("it is no text"))
     }
 
     /// That this key's value cannot be given to a tool.
-    fn unfit(&self, why: &str) -> Problem {
+    fn unfit(&self, why: &str) -> Error {
         let message = format!("{} cannot be handed on: {why}", self.slug);
-        Problem::new(ErrorCode::Usage, message).of(&self.slug)
+        Error::new(ErrorCode::Usage, message).of(&self.slug)
     }
 }
 
@@ -67,7 +67,7 @@ pub enum Read {
 ///
 /// # Errors
 /// Those of [`get::get`].
-pub fn read(ctx: &Context, scope: &Scope, options: Options) -> Result<Read, Problem> {
+pub fn read(ctx: &Context, scope: &Scope, options: Options) -> Result<Read, Error> {
     let outcome = get::get(ctx, scope, options)?;
     if !outcome.all_granted() {
         let missing = outcome.answers.into_iter().filter(|answer| !answer.attempt.is_granted());

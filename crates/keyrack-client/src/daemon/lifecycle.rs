@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use keyrack_core::{ErrorCode, Given, Life, Owner, Problem, Slug};
+use keyrack_core::{Error, ErrorCode, GrantedTtl, Owner, Slug, Ttl};
 use keyrack_sys::file::{FileId, unlink_if_same};
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_sys::signal::Signal;
@@ -31,7 +31,7 @@ pub struct Stopped {
 ///
 /// # Errors
 /// Those of [`super::connect`]; [`ErrorCode::DaemonUnresponsive`] when it does not end within 5 s.
-pub fn stop(ctx: &Context) -> Result<Option<Stopped>, Problem> {
+pub fn stop(ctx: &Context) -> Result<Option<Stopped>, Error> {
     let place = Place::of(ctx)?;
     match connect_to(&place, ctx.deadline)? {
         Some(connection) => end(&connection).map(|stopped| {
@@ -45,7 +45,7 @@ pub fn stop(ctx: &Context) -> Result<Option<Stopped>, Problem> {
     }
 }
 
-fn end(connection: &Connection) -> Result<Stopped, Problem> {
+fn end(connection: &Connection) -> Result<Stopped, Error> {
     let server = &connection.server;
     let pid = server.pid;
     let opened;
@@ -67,9 +67,9 @@ fn end(connection: &Connection) -> Result<Stopped, Problem> {
     Err(unstoppable(pid, &format!("it did not end within {} s", END.as_secs())))
 }
 
-fn unstoppable(pid: Option<i64>, why: &str) -> Problem {
+fn unstoppable(pid: Option<i64>, why: &str) -> Error {
     let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
-    Problem::new(ErrorCode::DaemonUnresponsive, format!("the daemon{pid} cannot be stopped: {why}"))
+    Error::new(ErrorCode::DaemonUnresponsive, format!("the daemon{pid} cannot be stopped: {why}"))
 }
 
 /// Removes a socket nobody listens on, and the pid file beside it. Under the lock every starting daemon takes, so that none is caught
@@ -110,7 +110,7 @@ pub struct Restarted {
     /// The keys that live on in the new one, with what was left of their lives.
     pub carried: Vec<Slug>,
     /// The keys the new one did not take, and why.
-    pub lost: Vec<(Slug, Problem)>,
+    pub lost: Vec<(Slug, Error)>,
     /// The session with the new one.
     pub session: Session,
 }
@@ -121,11 +121,11 @@ pub struct Restarted {
 /// # Errors
 /// Those of [`super::connect`], [`stop`], [`ensure`]. Nothing was stopped when reading the old one's keys failed. When the new one does not
 /// start as it is set (`KEYRACK_MEMORY`, …), one with the default settings is started for the keys, and the problem says so.
-pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<Restarted, Problem> {
+pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<Restarted, Error> {
     // Before anything is ended: a new one that cannot be run would cost the keys of the old.
     if !keyrackd.is_file() {
         let message = format!("{} is not there", keyrackd.display());
-        return Err(Problem::new(ErrorCode::DaemonStartFailed, message));
+        return Err(Error::new(ErrorCode::DaemonStartFailed, message));
     }
     let read_at = Instant::now();
     // What is demanded is demanded of the new one.
@@ -134,32 +134,32 @@ pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<Restarted, Problem> {
     let stopped = stop(&lenient)?;
     let (mut session, refused) = match ensure(ctx, keyrackd) {
         Ok((session, _)) => (session, None),
-        Err(problem) if held.is_empty() => return Err(problem),
-        Err(problem) => {
+        Err(error) if held.is_empty() => return Err(error),
+        Err(error) => {
             let hint = || format!("{} keys were unlocked: unlock them again", held.len());
-            let (session, _) = ensure(&lenient, keyrackd).map_err(|_| problem.clone().hint(hint()))?;
-            (session, Some(problem))
+            let (session, _) = ensure(&lenient, keyrackd).map_err(|_| error.clone().hint(hint()))?;
+            (session, Some(error))
         }
     };
     let (carried, lost) = hand_over(&mut session, &held, read_at)?;
     match refused {
         None => Ok(Restarted { stopped, carried, lost, session }),
-        Some(problem) => {
+        Some(error) => {
             let hint = match lost.len() {
                 0 => "a daemon with default settings runs now, and holds the keys".to_owned(),
                 lost => format!("a daemon with default settings runs now, and holds the keys but {lost}"),
             };
-            Err(problem.hint(hint))
+            Err(error.hint(hint))
         }
     }
 }
 
 /// Every key the running daemon holds.
-fn held(ctx: &Context) -> Result<Vec<(Granted, Given)>, Problem> {
+fn held(ctx: &Context) -> Result<Vec<(Granted, GrantedTtl)>, Error> {
     let Some(mut daemon) = connect_at(ctx, Place::for_start(ctx)?)? else { return Ok(Vec::new()) };
     match held_by(&mut daemon) {
         // Whatever native protocol it speaks, every version speaks the legacy one.
-        Err(problem) if problem.code == ErrorCode::DaemonIncompatible => {
+        Err(error) if error.code == ErrorCode::DaemonIncompatible => {
             match connect_to(daemon.place(), ctx.deadline)? {
                 Some(connection) => {
                     let legacy = LegacyDaemon::over(connection, daemon.place().clone(), ctx)?;
@@ -172,13 +172,13 @@ fn held(ctx: &Context) -> Result<Vec<(Granted, Given)>, Problem> {
     }
 }
 
-fn held_by(daemon: &mut Daemon) -> Result<Vec<(Granted, Given)>, Problem> {
-    let (slugs, lives): (Vec<Slug>, Vec<Given>) =
+fn held_by(daemon: &mut Daemon) -> Result<Vec<(Granted, GrantedTtl)>, Error> {
+    let (slugs, lives): (Vec<Slug>, Vec<GrantedTtl>) =
         daemon.status()?.keys.into_iter().map(|key| (key.slug, key.given)).unzip();
     let granted = daemon.get(&slugs)?;
     let given = |granted: &Granted| {
         let at = slugs.iter().position(|slug| *slug == granted.grant.slug);
-        at.map_or_else(Given::default, |at| lives[at])
+        at.map_or_else(GrantedTtl::default, |at| lives[at])
     };
     Ok(granted
         .into_iter()
@@ -187,38 +187,38 @@ fn held_by(daemon: &mut Daemon) -> Result<Vec<(Granted, Given)>, Problem> {
         .collect())
 }
 
-type HandedOver = (Vec<Slug>, Vec<(Slug, Problem)>);
+type HandedOver = (Vec<Slug>, Vec<(Slug, Error)>);
 
 /// Gives keys that were read at `read_at` to a new daemon, for what is left of their lives.
 fn hand_over(
     session: &mut Session,
-    held: &[(Granted, Given)],
+    held: &[(Granted, GrantedTtl)],
     read_at: Instant,
-) -> Result<HandedOver, Problem> {
+) -> Result<HandedOver, Error> {
     let gone = u64::try_from(read_at.elapsed().as_millis()).unwrap_or(u64::MAX);
     let keys: Vec<KeyToUnlock<'_>> = held
         .iter()
         .map(|(key, given)| {
-            let ceiling = Life::ceiling_of(key.grant.slug.is_sudo());
-            let left = key.left.map_or(ceiling, |left| Life(left.as_ms().saturating_sub(gone)));
+            let ceiling = Ttl::ceiling_of(key.grant.slug.is_sudo());
+            let left = key.left.map_or(ceiling, |left| Ttl(left.as_ms().saturating_sub(gone)));
             KeyToUnlock {
                 slug: &key.grant.slug,
                 grade: key.grant.grade,
                 source: &key.grant.source,
-                life: left.min(ceiling),
+                ttl: left.min(ceiling),
                 given: *given,
                 // So that no setting of the clock in between lengthens the life.
                 credential_expires_at_ms: key.grant.expires_at_ms,
                 secret: key.secret.expose(),
             }
         })
-        .filter(|key| key.life.as_ms() > 0)
+        .filter(|key| key.ttl.as_ms() > 0)
         .collect();
     let (mut carried, mut lost) = (Vec::new(), Vec::new());
     for unlocked in session.unlock(&keys)? {
         match unlocked.outcome {
             Ok(_) => carried.push(unlocked.slug),
-            Err(problem) => lost.push((unlocked.slug, problem)),
+            Err(error) => lost.push((unlocked.slug, error)),
         }
     }
     Ok((carried, lost))
@@ -235,7 +235,7 @@ pub enum Fate {
     /// Nobody listened; the dead socket was removed.
     Swept,
     /// It was left alone.
-    Spared(Problem),
+    Spared(Error),
 }
 
 /// One rack of a prune.
@@ -253,7 +253,7 @@ pub struct Pruned {
 ///
 /// # Errors
 /// Those of [`Place::of`].
-pub fn prune_owner(ctx: &Context) -> Result<Vec<Pruned>, Problem> {
+pub fn prune_owner(ctx: &Context) -> Result<Vec<Pruned>, Error> {
     let place = Place::of(ctx)?;
     if std::fs::symlink_metadata(place.socket()).is_err() {
         return Ok(Vec::new());
@@ -265,7 +265,7 @@ pub fn prune_owner(ctx: &Context) -> Result<Vec<Pruned>, Problem> {
 ///
 /// # Errors
 /// Those of [`Place::of`].
-pub fn prune_all(ctx: &Context) -> Result<Vec<Pruned>, Problem> {
+pub fn prune_all(ctx: &Context) -> Result<Vec<Pruned>, Error> {
     let own = Place::of(ctx)?;
     let ours = sockets_in(&own.dir).into_iter().filter(|place| place.session == own.session);
     Ok(ours.map(|place| prune(ctx, place)).collect())
@@ -275,10 +275,10 @@ fn prune(ctx: &Context, place: Place) -> Pruned {
     let fate = match connect_to(&place, ctx.deadline) {
         Ok(Some(connection)) => match end(&connection) {
             Ok(Stopped { pid }) => Fate::Ended { pid },
-            Err(problem) => Fate::Spared(problem),
+            Err(error) => Fate::Spared(error),
         },
         Ok(None) => Fate::Swept,
-        Err(problem) => Fate::Spared(problem),
+        Err(error) => Fate::Spared(error),
     };
     if !matches!(fate, Fate::Spared(_)) {
         sweep(&place);

@@ -10,7 +10,7 @@ pub use unit::{own_service, service_of};
 
 use std::time::Duration;
 
-use keyrack_core::{ErrorCode, Problem, Slug};
+use keyrack_core::{Error, ErrorCode, Slug};
 
 use crate::connect::{Connection, Program, Server, connect as connect_to};
 use crate::context::Context;
@@ -56,7 +56,7 @@ impl Daemon {
     ///
     /// # Errors
     /// [`keyrack_core::ErrorCode::DaemonLegacy`] with the way out; `what` names what was wanted, such as `unlock`.
-    pub fn native(self, what: &str) -> Result<Session, Problem> {
+    pub fn native(self, what: &str) -> Result<Session, Error> {
         match self {
             Daemon::Native(session) => Ok(session),
             Daemon::Legacy(legacy) => Err(legacy.cannot(what)),
@@ -67,7 +67,7 @@ impl Daemon {
     ///
     /// # Errors
     /// Those of the protocol it speaks.
-    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Problem> {
+    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Error> {
         match self {
             Daemon::Native(session) => session.get(slugs),
             Daemon::Legacy(legacy) => legacy.get(slugs),
@@ -78,7 +78,7 @@ impl Daemon {
     ///
     /// # Errors
     /// Those of the protocol it speaks.
-    pub fn status(&mut self) -> Result<Holdings, Problem> {
+    pub fn status(&mut self) -> Result<Holdings, Error> {
         match self {
             Daemon::Native(session) => session.status(),
             Daemon::Legacy(legacy) => legacy.status(),
@@ -89,7 +89,7 @@ impl Daemon {
     ///
     /// # Errors
     /// Those of the protocol it speaks.
-    pub fn relock(&mut self, what: &RelockWhat) -> Result<Relocked, Problem> {
+    pub fn relock(&mut self, what: &RelockWhat) -> Result<Relocked, Error> {
         match self {
             Daemon::Native(session) => session.relock(what),
             Daemon::Legacy(legacy) => legacy.relock(what),
@@ -101,7 +101,7 @@ impl Daemon {
 ///
 /// # Errors
 /// Those of [`Place::of`] and [`crate::connect::connect`]; [`keyrack_core::ErrorCode::BoundaryWeak`] for a TypeScript daemon when more is demanded.
-pub fn connect(ctx: &Context) -> Result<Option<Daemon>, Problem> {
+pub fn connect(ctx: &Context) -> Result<Option<Daemon>, Error> {
     connect_at(ctx, Place::of(ctx)?)
 }
 
@@ -109,7 +109,7 @@ pub fn connect(ctx: &Context) -> Result<Option<Daemon>, Problem> {
 ///
 /// # Errors
 /// As [`connect`].
-pub fn connect_at(ctx: &Context, place: Place) -> Result<Option<Daemon>, Problem> {
+pub fn connect_at(ctx: &Context, place: Place) -> Result<Option<Daemon>, Error> {
     match connect_to(&place, ctx.deadline)? {
         Some(connection) => over(ctx, place, connection),
         None => Ok(None),
@@ -117,7 +117,7 @@ pub fn connect_at(ctx: &Context, place: Place) -> Result<Option<Daemon>, Problem
 }
 
 /// Speaks to whoever is at the other end in the protocol it knows.
-fn over(ctx: &Context, place: Place, connection: Connection) -> Result<Option<Daemon>, Problem> {
+fn over(ctx: &Context, place: Place, connection: Connection) -> Result<Option<Daemon>, Error> {
     let mut session = match connection.server.program {
         Program::Other => return legacy(ctx, place, connection).map(Some),
         Program::Keyrackd => return Ok(Some(Daemon::Native(Session::over(connection, place, ctx)))),
@@ -129,15 +129,15 @@ fn over(ctx: &Context, place: Place, connection: Connection) -> Result<Option<Da
             session.set_deadline(ctx.deadline);
             Ok(Some(Daemon::Native(session)))
         }
-        Err(problem) if problem.code == ErrorCode::DaemonAbsent => Ok(None),
-        Err(problem) if problem.code == ErrorCode::DaemonUnresponsive => {
+        Err(error) if error.code == ErrorCode::DaemonAbsent => Ok(None),
+        Err(error) if error.code == ErrorCode::DaemonUnresponsive => {
             connect_to(&place, ctx.deadline)?.map(|connection| legacy(ctx, place, connection)).transpose()
         }
-        Err(problem) => Err(problem),
+        Err(error) => Err(error),
     }
 }
 
-fn legacy(ctx: &Context, place: Place, connection: Connection) -> Result<Daemon, Problem> {
+fn legacy(ctx: &Context, place: Place, connection: Connection) -> Result<Daemon, Error> {
     LegacyDaemon::over(connection, place, ctx).map(Daemon::Legacy)
 }
 

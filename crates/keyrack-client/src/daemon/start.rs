@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::socket::wait_readable;
 use keyrack_sys::spawn::{READY_FD, Started, detached};
 
@@ -46,9 +46,9 @@ const WORDS: u64 = 4096;
 /// # Errors
 /// [`ErrorCode::DaemonLegacy`] when a TypeScript daemon runs; [`ErrorCode::DaemonStartFailed`] or the daemon's own error when it does not
 /// come up; [`ErrorCode::Sandboxed`] where no daemon could be verified; those of [`super::connect`] and [`Session::greet`].
-pub fn ensure(ctx: &Context, keyrackd: &Path) -> Result<(Session, bool), Problem> {
+pub fn ensure(ctx: &Context, keyrackd: &Path) -> Result<(Session, bool), Error> {
     if let Some(sandbox) = Namespaces::read().unusable() {
-        return Err(sandbox.problem());
+        return Err(sandbox.error());
     }
     let place = Place::for_start(ctx)?;
     if let Some(session) = running(ctx, &place)? {
@@ -61,14 +61,14 @@ pub fn ensure(ctx: &Context, keyrackd: &Path) -> Result<(Session, bool), Problem
     }
 }
 
-fn running(ctx: &Context, place: &Place) -> Result<Option<Session>, Problem> {
+fn running(ctx: &Context, place: &Place) -> Result<Option<Session>, Error> {
     let Some(daemon) = connect_at(ctx, place.clone())? else { return Ok(None) };
     let mut session = daemon.native("this")?;
     match session.greet() {
         Ok(_) => Ok(Some(session)),
         // It ended between our connect and our hello.
-        Err(problem) if problem.code == ErrorCode::DaemonAbsent => Ok(None),
-        Err(problem) => Err(problem),
+        Err(error) if error.code == ErrorCode::DaemonAbsent => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -77,7 +77,7 @@ fn running(ctx: &Context, place: &Place) -> Result<Option<Session>, Problem> {
 ///
 /// # Errors
 /// The daemon's own error when it could not start, [`ErrorCode::DaemonStartFailed`] when that cannot be found out.
-pub fn check(ctx: &Context, keyrackd: &Path, memory: Option<&str>) -> Result<String, Problem> {
+pub fn check(ctx: &Context, keyrackd: &Path, memory: Option<&str>) -> Result<String, Error> {
     let mut env = variables(ctx);
     if let Some(memory) = memory {
         env.retain(|(name, _)| *name != MEMORY);
@@ -92,7 +92,7 @@ pub fn check(ctx: &Context, keyrackd: &Path, memory: Option<&str>) -> Result<Str
 }
 
 /// Spawns the daemon and waits until it serves.
-fn start(ctx: &Context, place: &Place, keyrackd: &Path) -> Result<(), Problem> {
+fn start(ctx: &Context, place: &Place, keyrackd: &Path) -> Result<(), Error> {
     let socket = place.socket();
     let words = spawn(keyrackd, &["--socket".as_ref(), socket.as_os_str()], &variables(ctx))?;
     if words.starts_with(b"ready\n") || words.starts_with(b"served\n") {
@@ -107,7 +107,7 @@ fn variables(ctx: &Context) -> Vec<(&OsStr, &OsStr)> {
 }
 
 /// Runs `keyrackd` as a daemon, and returns what it writes before it closes the pipe.
-fn spawn(keyrackd: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> Result<Vec<u8>, Problem> {
+fn spawn(keyrackd: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> Result<Vec<u8>, Error> {
     let ready_fd = READY_FD.to_string();
     let args = [args, &["--ready-fd".as_ref(), OsStr::new(&ready_fd)]].concat();
     let started = detached(keyrackd, &args, env)
@@ -116,7 +116,7 @@ fn spawn(keyrackd: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> Result<V
 }
 
 /// Reads what the daemon says until it closes the pipe.
-fn last_words(Started { pid, mut ready }: Started) -> Result<Vec<u8>, Problem> {
+fn last_words(Started { pid, mut ready }: Started) -> Result<Vec<u8>, Error> {
     let until = Instant::now() + READY;
     let mut words = Vec::new();
     let mut chunk = [0; 1024];
@@ -137,7 +137,7 @@ fn last_words(Started { pid, mut ready }: Started) -> Result<Vec<u8>, Problem> {
 }
 
 /// The problem a daemon reported as `error <code>\n<message>`, under its own code; lines of `fix: ` and `hint: ` may follow.
-fn reported(words: &[u8]) -> Problem {
+fn reported(words: &[u8]) -> Error {
     let text = String::from_utf8_lossy(words);
     let Some((code, message)) = text.strip_prefix("error ").and_then(|rest| rest.split_once('\n')) else {
         return failed("it ended without a word");
@@ -145,10 +145,10 @@ fn reported(words: &[u8]) -> Problem {
     let (message, hint) = parted(message, "\nhint: ");
     let (message, fix) = parted(message, "\nfix: ");
     let message = format!("the keyrack daemon did not start: {}", clean(message.trim()));
-    let mut problem = Problem::new(wire_names::code(code), message);
-    problem.hint = hint.map(clean);
-    problem.fix = fix.map(|fix| Fix::Text(clean(fix)));
-    problem
+    let mut error = Error::new(wire_names::code(code), message);
+    error.hint = hint.map(clean);
+    error.fix = fix.map(|fix| Fix::Text(clean(fix)));
+    error
 }
 
 /// Splits a text at the last label in it.
@@ -156,8 +156,8 @@ fn parted<'t>(text: &'t str, label: &str) -> (&'t str, Option<&'t str>) {
     text.rsplit_once(label).map_or((text, None), |(text, after)| (text, Some(after.trim())))
 }
 
-fn failed(why: &str) -> Problem {
-    Problem::new(ErrorCode::DaemonStartFailed, format!("the keyrack daemon did not start: {why}"))
+fn failed(why: &str) -> Error {
+    Error::new(ErrorCode::DaemonStartFailed, format!("the keyrack daemon did not start: {why}"))
         .hint("run `keyrackd --socket PATH` by hand to see why")
 }
 
@@ -167,14 +167,14 @@ mod tests {
 
     #[test]
     fn the_daemons_own_words_are_kept() {
-        let problem = reported(b"error memory_unavailable\nno locked\x1b memory: raise MEMLOCK");
-        assert_eq!(problem.code, ErrorCode::MemoryUnavailable);
-        assert_eq!(problem.message, "the keyrack daemon did not start: no locked memory: raise MEMLOCK");
-        assert_eq!((problem.fix, problem.hint), (None, None));
-        let problem = reported(b"error proc_hidden\nhidden\nfix: sudo mount\nhint: or\x1b not");
-        assert_eq!(problem.message, "the keyrack daemon did not start: hidden");
-        assert_eq!(problem.fix, Some(Fix::Text("sudo mount".to_owned())));
-        assert_eq!(problem.hint.as_deref(), Some("or not"));
+        let error = reported(b"error memory_unavailable\nno locked\x1b memory: raise MEMLOCK");
+        assert_eq!(error.code, ErrorCode::MemoryUnavailable);
+        assert_eq!(error.message, "the keyrack daemon did not start: no locked memory: raise MEMLOCK");
+        assert_eq!((error.fix, error.hint), (None, None));
+        let error = reported(b"error proc_hidden\nhidden\nfix: sudo mount\nhint: or\x1b not");
+        assert_eq!(error.message, "the keyrack daemon did not start: hidden");
+        assert_eq!(error.fix, Some(Fix::Text("sudo mount".to_owned())));
+        assert_eq!(error.hint.as_deref(), Some("or not"));
         assert_eq!(reported(b"").code, ErrorCode::DaemonStartFailed);
         assert_eq!(reported(b"error").code, ErrorCode::DaemonStartFailed);
         assert_eq!(reported(b"error \x1b[31m\nx").code, ErrorCode::Internal);

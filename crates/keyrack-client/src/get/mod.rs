@@ -16,7 +16,7 @@ pub use pending::{Pending, read};
 pub use plan::{Asked, Plan, Scope};
 pub use unlock_all::unlock_all;
 
-use keyrack_core::{Attempt, Problem};
+use keyrack_core::{Attempt, Error};
 
 use crate::context::Context;
 use crate::secret::Secret;
@@ -60,9 +60,9 @@ pub struct Outcome {
     /// A TypeScript daemon answered: worth a warning to a person.
     pub legacy_daemon: bool,
     /// Why the daemon could not be asked, though the environment answered everything: worth a warning too.
-    pub daemon_problem: Option<Problem>,
+    pub daemon_error: Option<Error>,
     /// What is wrong with single entries of `keyrack.yml`: worth a warning too.
-    pub manifest_faults: Vec<Problem>,
+    pub manifest_faults: Vec<Error>,
 }
 
 impl Outcome {
@@ -81,7 +81,7 @@ impl Outcome {
 ///
 /// # Errors
 /// Those of [`Plan::of`] and [`Pending::answer`]. A key that is not granted is no error.
-pub fn get(ctx: &Context, scope: &Scope, options: Options) -> Result<Outcome, Problem> {
+pub fn get(ctx: &Context, scope: &Scope, options: Options) -> Result<Outcome, Error> {
     let plan = Plan::of(ctx, scope)?;
     read(ctx, plan, options).answer(|name| variable(ctx, name))
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use keyrack_core::{Attempt, ErrorCode, Problem, Slug};
+use keyrack_core::{Attempt, Error, ErrorCode, Slug};
 
 use super::judge::Judge;
 use super::{Options, Outcome, Plan};
@@ -24,7 +24,7 @@ pub struct Pending<'c> {
     found: Vec<Option<Granted>>,
     place: Option<Place>,
     legacy_daemon: bool,
-    problem: Option<Problem>,
+    error: Option<Error>,
     /// Whether what the environment does not have may be in the daemon, so that one that cannot be asked is a failure.
     needs_daemon: bool,
 }
@@ -39,18 +39,18 @@ pub fn read(ctx: &Context, plan: Plan, options: Options) -> Pending<'_> {
         options,
         place: None,
         legacy_daemon: false,
-        problem: None,
+        error: None,
         needs_daemon: true,
     };
     if !pending.plan.asked.is_empty() {
-        pending.problem = pending.ask_daemon().err();
-        pending.needs_daemon = !pending.problem.as_ref().is_some_and(is_without_place);
+        pending.error = pending.ask_daemon().err();
+        pending.needs_daemon = !pending.error.as_ref().is_some_and(is_without_place);
     }
     pending
 }
 
 impl Pending<'_> {
-    fn ask_daemon(&mut self) -> Result<(), Problem> {
+    fn ask_daemon(&mut self) -> Result<(), Error> {
         let place = self.place.insert(Place::of(&self.ctx)?).clone();
         let Some(mut daemon) = connect_at(&self.ctx, place)? else { return Ok(()) };
         self.legacy_daemon = daemon.is_legacy();
@@ -58,8 +58,8 @@ impl Pending<'_> {
         match daemon.get(&slugs) {
             Ok(granted) => self.found = matched(&slugs, granted),
             // It ended in between, and its keys with it.
-            Err(problem) if problem.code == ErrorCode::DaemonAbsent => {}
-            Err(problem) => return Err(problem),
+            Err(error) if error.code == ErrorCode::DaemonAbsent => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -67,8 +67,8 @@ impl Pending<'_> {
     /// The same for a machine that needs no daemon, as in CI: without a home, too, what the environment does not have is missing, and no error.
     #[must_use]
     pub fn without_need_of_daemon(mut self) -> Self {
-        let no_home = |problem: &Problem| problem.code == ErrorCode::NoHome;
-        self.needs_daemon &= !self.problem.as_ref().is_some_and(no_home);
+        let no_home = |error: &Error| error.code == ErrorCode::NoHome;
+        self.needs_daemon &= !self.error.as_ref().is_some_and(no_home);
         self
     }
 
@@ -96,7 +96,7 @@ impl Pending<'_> {
     ///
     /// # Errors
     /// Why the daemon could not be asked, if the environment did not have everything either.
-    pub fn answer(self, mut variable: impl FnMut(&str) -> Option<Secret>) -> Result<Outcome, Problem> {
+    pub fn answer(self, mut variable: impl FnMut(&str) -> Option<Secret>) -> Result<Outcome, Error> {
         let mut filled = |name: &str| variable(name).filter(|value| !value.is_empty());
         let judge =
             Judge { ctx: &self.ctx, options: self.options, manifest_org: self.plan.manifest_org.as_deref() };
@@ -114,9 +114,9 @@ impl Pending<'_> {
                 continue;
             }
             if self.needs_daemon
-                && let Some(problem) = self.problem
+                && let Some(error) = self.error
             {
-                return Err(problem);
+                return Err(error);
             }
             let inventory = inventory.get_or_insert_with(|| Inventory::of(&self.ctx));
             let known = inventory.as_ref().is_some_and(|inventory| inventory.knows(&asked.slug));
@@ -135,7 +135,7 @@ impl Pending<'_> {
             answers,
             single: self.plan.single,
             legacy_daemon: self.legacy_daemon,
-            daemon_problem: self.problem,
+            daemon_error: self.error,
             manifest_faults: self.plan.manifest_faults,
         })
     }
@@ -176,7 +176,7 @@ fn matched(asked: &[Slug], granted: Vec<Granted>) -> Vec<Option<Granted>> {
 
 #[cfg(test)]
 mod tests {
-    use keyrack_core::{Grade, Grant, Life, Mechanism, Source, VaultId};
+    use keyrack_core::{Grade, Grant, Mechanism, Source, Ttl, VaultId};
 
     use super::*;
 
@@ -190,7 +190,7 @@ mod tests {
                 expires_at_ms: Some(1),
             },
             secret: Secret::copy_of(slug.as_bytes()),
-            left: Some(Life(1)),
+            left: Some(Ttl(1)),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Which keys a call asks for, and what `keyrack.yml` says of each.
 
-use keyrack_core::ask::{self, Ask, Verb};
 use keyrack_core::grade::MinimumGrade;
 use keyrack_core::repo_manifest::{KeySpec, RepoManifest};
-use keyrack_core::{Env, Org, Problem, Slug};
+use keyrack_core::resolve::{self, KeyQuery, Operation};
+use keyrack_core::{Env, Error, Org, Slug};
 
 use crate::context::Context;
 use crate::manifest;
@@ -44,7 +44,7 @@ pub struct Asked {
     /// The least its entry demands.
     pub minimum: MinimumGrade,
     /// Why the demand of its entry could not be read, if so: it is then the strictest.
-    pub fault: Option<Problem>,
+    pub fault: Option<Error>,
     /// The variable that makes it optional when set.
     pub optional_if_has: Option<String>,
     /// There is a `keyrack.yml`, and it does not declare the key.
@@ -63,15 +63,15 @@ pub struct Plan {
     /// The org of `keyrack.yml`, if there is one.
     pub manifest_org: Option<String>,
     /// What is wrong with single entries of `keyrack.yml`: worth a warning.
-    pub manifest_faults: Vec<Problem>,
+    pub manifest_faults: Vec<Error>,
 }
 
 impl Plan {
     /// What a caller who stands in the context's directory means. A key of the machine is found beside a broken `keyrack.yml` too.
     ///
     /// # Errors
-    /// Those of [`manifest::of`], [`ask::resolve`] and [`ask::repo_keys`].
-    pub fn of(ctx: &Context, scope: &Scope) -> Result<Self, Problem> {
+    /// Those of [`manifest::of`], [`resolve::resolve_key`] and [`resolve::repo_keys`].
+    pub fn of(ctx: &Context, scope: &Scope) -> Result<Self, Error> {
         let manifest = if scope.is_machine() { None } else { manifest::of(ctx)? };
         Self::with(ctx, scope, manifest.as_ref())
     }
@@ -79,12 +79,18 @@ impl Plan {
     /// The same with a manifest that was read already, or none.
     ///
     /// # Errors
-    /// Those of [`ask::resolve`] and [`ask::repo_keys`].
-    pub fn with(ctx: &Context, scope: &Scope, manifest: Option<&RepoManifest>) -> Result<Self, Problem> {
+    /// Those of [`resolve::resolve_key`] and [`resolve::repo_keys`].
+    pub fn with(ctx: &Context, scope: &Scope, manifest: Option<&RepoManifest>) -> Result<Self, Error> {
         let words = |env: &Option<Env>| env.map(Env::as_str);
         let named = |key: &str, org: &Org, env: &Option<Env>| {
             let owner = &ctx.owner;
-            Asked::one(&Ask { key: Some(key), env: words(env), org: Some(org.as_str()), owner, manifest })
+            Asked::one(&KeyQuery {
+                key: Some(key),
+                env: words(env),
+                org: Some(org.as_str()),
+                owner,
+                manifest,
+            })
         };
         let (asked, single) = match scope {
             Scope::Key { ask, org, env } => (vec![named(ask, org, env)?], true),
@@ -93,8 +99,8 @@ impl Plan {
                 (asked, false)
             }
             Scope::Repo { env } => {
-                let ask = Ask { key: None, env: words(env), org: None, owner: &ctx.owner, manifest };
-                let (_, keys) = ask::repo_keys(&ask)?;
+                let ask = KeyQuery { key: None, env: words(env), org: None, owner: &ctx.owner, manifest };
+                let (_, keys) = resolve::repo_keys(&ask)?;
                 (keys.into_iter().map(|key| Asked::by(key.slug.clone(), Some(key), true)).collect(), false)
             }
         };
@@ -132,8 +138,8 @@ fn is_machine(ask: &str) -> bool {
 
 impl Asked {
     /// The one key an ask means, as the manifest declares it.
-    fn one(ask: &Ask<'_>) -> Result<Self, Problem> {
-        let slug = ask::resolve(ask, Verb::Get)?;
+    fn one(ask: &KeyQuery<'_>) -> Result<Self, Error> {
+        let slug = resolve::resolve_key(ask, Operation::Get)?;
         let spec = ask.manifest.and_then(|manifest| manifest.spec(&slug));
         let near = ask.manifest.and_then(|manifest| manifest.meant_by(&slug));
         Ok(Asked { near, ..Asked::by(slug, spec, ask.manifest.is_some()) })

@@ -295,7 +295,7 @@ fn the_environment_needs_no_home_no_runtime_dir_and_no_socket() {
         let ctx = Context::new("/", variables.iter().copied().collect());
         let outcome = get(&ctx, &key("a.test.K", None), Options::default()).unwrap();
         assert!(outcome.all_granted());
-        assert!(outcome.daemon_problem.is_some(), "{variables:?}");
+        assert!(outcome.daemon_error.is_some(), "{variables:?}");
     }
 }
 
@@ -323,7 +323,7 @@ fn get_without_home_is_an_error_and_without_runtime_dir_finds_nothing() {
     ] {
         let outcome = get_in(&home, runtime).unwrap();
         assert_eq!(outcome.answers[0].attempt.status(), "locked", "{runtime:?}");
-        assert_eq!(outcome.daemon_problem.unwrap().code, code, "{runtime:?}");
+        assert_eq!(outcome.daemon_error.unwrap().code, code, "{runtime:?}");
     }
 }
 
@@ -366,13 +366,13 @@ fn a_repository_in_the_order_of_its_manifest() {
     assert_eq!(outcome.manifest_faults.len(), 1);
     assert!(outcome.manifest_faults[0].message.contains("unbreakable"));
 
-    let problem = get(&ctx, &Scope::Repo { env: None }, Options::default()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::EnvRequired);
-    let problem = get(&ctx, &Scope::Repo { env: Some(Env::Sudo) }, Options::default()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::SudoNeedsKey);
+    let error = get(&ctx, &Scope::Repo { env: None }, Options::default()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::EnvRequired);
+    let error = get(&ctx, &Scope::Repo { env: Some(Env::Sudo) }, Options::default()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::SudoNeedsKey);
     let elsewhere = Context::new("/", ctx.env);
-    let problem = get(&elsewhere, &Scope::Repo { env: Some(Env::Test) }, Options::default()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::NoManifest);
+    let error = get(&elsewhere, &Scope::Repo { env: Some(Env::Test) }, Options::default()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::NoManifest);
 }
 
 #[test]
@@ -411,8 +411,8 @@ fn several_keys_each_have_their_own_attempt() {
     assert!(outcome.answers[0].waived && !outcome.single);
 
     assert!(get(&ctx, &keys(&[]), Options::default()).unwrap().answers.is_empty());
-    let problem = get(&ctx, &keys(&["acme.test.PLAIN", "other.test.K"]), Options::default()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::OrgMismatch);
+    let error = get(&ctx, &keys(&["acme.test.PLAIN", "other.test.K"]), Options::default()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::OrgMismatch);
 }
 
 #[test]
@@ -424,8 +424,8 @@ fn the_machines_keys_are_read_beside_a_broken_manifest() {
     assert!(get(&ctx, &scope, Options::default()).unwrap().all_granted());
     let several = Scope::Keys { asks: vec!["@all.test.K".to_owned()], org: Org::This, env: None };
     assert!(get(&ctx, &several, Options::default()).unwrap().all_granted());
-    let problem = get(&ctx, &key("acme.test.K", None), Options::default()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::ManifestInvalid);
+    let error = get(&ctx, &key("acme.test.K", None), Options::default()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::ManifestInvalid);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use keyrack_core::repo_manifest::{MANIFEST_PATH, Node, RepoManifest, Source, Value, hydrate};
 use keyrack_core::shorten::{PATH, shortened};
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::beneath::{BeneathError, Root};
 use keyrack_sys::file::FileId;
 use ownership::Ownership;
@@ -36,7 +36,7 @@ pub const MAX_VALUES: usize = 200_000;
 ///
 /// # Errors
 /// As [`load`].
-pub fn of(ctx: &Context) -> Result<Option<RepoManifest>, Problem> {
+pub fn of(ctx: &Context) -> Result<Option<RepoManifest>, Error> {
     match find_git_root(&ctx.cwd) {
         Some(root) => load(ctx, &root),
         None => Ok(None),
@@ -48,7 +48,7 @@ pub fn of(ctx: &Context) -> Result<Option<RepoManifest>, Problem> {
 ///
 /// # Errors
 /// [`ErrorCode::ManifestInvalid`] naming file and line, [`ErrorCode::RepositoryUntrusted`] naming what belongs to another user, [`ErrorCode::Io`].
-pub fn load(ctx: &Context, git_root: &Path) -> Result<Option<RepoManifest>, Problem> {
+pub fn load(ctx: &Context, git_root: &Path) -> Result<Option<RepoManifest>, Error> {
     load_from(ctx, git_root, MANIFEST_PATH)
 }
 
@@ -56,7 +56,7 @@ pub fn load(ctx: &Context, git_root: &Path) -> Result<Option<RepoManifest>, Prob
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_from(ctx: &Context, git_root: &Path, path: &str) -> Result<Option<RepoManifest>, Problem> {
+pub fn load_from(ctx: &Context, git_root: &Path, path: &str) -> Result<Option<RepoManifest>, Error> {
     let Some(root) = open_root(git_root)? else { return Ok(None) };
     let mut files =
         Files { root, ownership: Ownership::new(ctx), read_as: HashMap::new(), bytes: 0, values: 0 };
@@ -70,19 +70,19 @@ pub fn load_from(ctx: &Context, git_root: &Path, path: &str) -> Result<Option<Re
 ///
 /// # Errors
 /// [`ErrorCode::RepositoryUntrusted`] naming what belongs to another user, [`ErrorCode::Io`].
-pub fn check_ownership(ctx: &Context, git_root: &Path) -> Result<(), Problem> {
+pub fn check_ownership(ctx: &Context, git_root: &Path) -> Result<(), Error> {
     match open_root(git_root)? {
         Some(root) => Ownership::new(ctx).check_repository(&root),
         None => Ok(()),
     }
 }
 
-fn open_root(path: &Path) -> Result<Option<Root>, Problem> {
+fn open_root(path: &Path) -> Result<Option<Root>, Error> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match Root::open(path) {
         Ok(root) => Ok(Some(root)),
         Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
-        Err(error) => Err(Problem::new(ErrorCode::Io, format!("cannot open {}: {error}", path.display()))),
+        Err(error) => Err(Error::new(ErrorCode::Io, format!("cannot open {}: {error}", path.display()))),
     }
 }
 
@@ -100,11 +100,11 @@ struct Files<'c> {
 
 impl Files<'_> {
     /// Reads the file at a path below the root; `None` if there is none.
-    fn read(&mut self, path: &str) -> Result<Option<Source>, Problem> {
+    fn read(&mut self, path: &str) -> Result<Option<Source>, Error> {
         let shown = shortened(path, PATH);
         let failed =
-            |error: &std::io::Error| Problem::new(ErrorCode::Io, format!("cannot read {shown}: {error}"));
-        let invalid = |what: &str| Problem::new(ErrorCode::ManifestInvalid, format!("{shown}: {what}"));
+            |error: &std::io::Error| Error::new(ErrorCode::Io, format!("cannot read {shown}: {error}"));
+        let invalid = |what: &str| Error::new(ErrorCode::ManifestInvalid, format!("{shown}: {what}"));
         let opened = match self.root.open_file(Path::new(path)) {
             Ok(opened) => opened,
             Err(BeneathError::Missing) => return Ok(None),
@@ -190,18 +190,18 @@ mod tests {
             fs::write(self.path(path), content).unwrap();
         }
 
-        fn load(&self) -> Result<Option<RepoManifest>, Problem> {
+        fn load(&self) -> Result<Option<RepoManifest>, Error> {
             self.load_at("repo")
         }
 
-        fn load_at(&self, root: &str) -> Result<Option<RepoManifest>, Problem> {
+        fn load_at(&self, root: &str) -> Result<Option<RepoManifest>, Error> {
             load(&Context::new("/", Environment::default()), &self.path(root))
         }
 
         fn refused(&self, part: &str) {
-            let problem = self.load().unwrap_err();
-            assert_eq!(problem.code, ErrorCode::ManifestInvalid);
-            assert!(problem.message.contains(part), "{part}: {problem}");
+            let error = self.load().unwrap_err();
+            assert_eq!(error.code, ErrorCode::ManifestInvalid);
+            assert!(error.message.contains(part), "{part}: {error}");
         }
     }
 
@@ -309,8 +309,8 @@ mod tests {
             format!("a: *{long}\n"),
             format!("org: a\nextends: [{long}]\n"),
         ] {
-            let problem = Repo::new(&text).load().unwrap_err();
-            assert!(problem.message.len() < 1000, "{}", problem.message.len());
+            let error = Repo::new(&text).load().unwrap_err();
+            assert!(error.message.len() < 1000, "{}", error.message.len());
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use keyrack_core::fix::shell_quote;
 use keyrack_core::shorten::{PATH, shortened};
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::beneath::Root;
 use keyrack_sys::file::FileId;
 
@@ -40,16 +40,16 @@ impl<'c> Ownership<'c> {
     }
 
     /// Checks the repository itself: its root, and its `.git`.
-    pub(super) fn check_repository(&mut self, root: &Root) -> Result<(), Problem> {
+    pub(super) fn check_repository(&mut self, root: &Root) -> Result<(), Error> {
         self.check(root, Path::new(""), root.owner())?;
         let owner = root.owner_of(".git".as_ref()).map_err(|error| {
-            Problem::new(ErrorCode::Io, format!("cannot look at {}: {error}", shown(root, Path::new(".git"))))
+            Error::new(ErrorCode::Io, format!("cannot look at {}: {error}", shown(root, Path::new(".git"))))
         })?;
         owner.map_or(Ok(()), |owner| self.check(root, Path::new(".git"), owner))
     }
 
     /// Refuses a file that belongs to another user. The error has its path below the root.
-    pub(super) fn check(&mut self, root: &Root, path: &Path, owner: u32) -> Result<(), Problem> {
+    pub(super) fn check(&mut self, root: &Root, path: &Path, owner: u32) -> Result<(), Error> {
         let sudo = || self.ctx.env.text("SUDO_UID").and_then(|uid| uid.parse().ok());
         if !is_unknown(self.user, owner) && is_accepted(self.user, owner, root.owner(), sudo) {
             return Ok(());
@@ -80,15 +80,15 @@ fn is_accepted(user: u32, owner: u32, root_owner: u32, sudo: impl FnOnce() -> Op
     owner == user || owner == 0 || (user == 0 && owner == sudo().unwrap_or(root_owner))
 }
 
-fn untrusted(root: &Root, path: &Path, owner: u32) -> Problem {
+fn untrusted(root: &Root, path: &Path, owner: u32) -> Error {
     let message = format!("{} belongs to another user, {}", shown(root, path), user(owner));
-    let problem = Problem::new(ErrorCode::RepositoryUntrusted, message)
+    let error = Error::new(ErrorCode::RepositoryUntrusted, message)
         .hint(format!("accept it only if you trust that user; {SAFE_DIRECTORY} accepts it for one command"));
     let directory = root.path().to_string_lossy();
     if directory.chars().any(char::is_control) {
-        return problem;
+        return error;
     }
-    problem.fix(Fix::Text(format!("git config --global --add safe.directory {}", shell_quote(&directory))))
+    error.fix(Fix::Text(format!("git config --global --add safe.directory {}", shell_quote(&directory))))
 }
 
 fn shown(root: &Root, path: &Path) -> String {

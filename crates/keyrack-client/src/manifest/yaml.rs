@@ -3,7 +3,7 @@
 
 use keyrack_core::repo_manifest::{Child, Node, RawManifest, Value};
 use keyrack_core::shorten::{PATH, shortened};
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned, UserMessageFormatter};
 
@@ -16,7 +16,7 @@ const MESSAGE: usize = 256;
 ///
 /// # Errors
 /// [`ErrorCode::ManifestInvalid`] naming file and line.
-pub fn parse(path: &str, text: &str) -> Result<RawManifest, Problem> {
+pub fn parse(path: &str, text: &str) -> Result<RawManifest, Error> {
     // A file of nothing but comments is no document; it stands for nothing.
     let read: Result<Option<Located>, _> = serde_saphyr::from_str_with_options(text, options());
     match read {
@@ -31,7 +31,7 @@ pub fn parse(path: &str, text: &str) -> Result<RawManifest, Problem> {
             let line = line.map_or(String::new(), |line| format!(":{line}"));
             let what = clean(&error.without_snippet().render_with_formatter(&UserMessageFormatter));
             let (path, what) = (shortened(path, PATH), shortened(&what, MESSAGE));
-            Err(Problem::new(ErrorCode::ManifestInvalid, format!("{path}{line}: not valid YAML: {what}")))
+            Err(Error::new(ErrorCode::ManifestInvalid, format!("{path}{line}: not valid YAML: {what}")))
         }
     }
 }
@@ -93,9 +93,9 @@ mod tests {
     use super::*;
 
     fn fails(text: &str) -> String {
-        let problem = parse("k.yml", text).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::ManifestInvalid);
-        problem.message
+        let error = parse("k.yml", text).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ManifestInvalid);
+        error.message
     }
 
     #[test]
@@ -133,8 +133,8 @@ mod tests {
             ("org: acme\nkeys:\n\n  - A\n", 2, "keys: a flat list"),
             ("\norg: acme\nenv.all:\n\n  - A\n", 3, "env.all: it needs another"),
         ] {
-            let problem = hydrate(&parse("k.yml", text).unwrap(), |_| Ok(None)).unwrap_err();
-            assert!(problem.message.starts_with(&format!("k.yml:{line}: {what}")), "{text:?}: {problem}");
+            let error = hydrate(&parse("k.yml", text).unwrap(), |_| Ok(None)).unwrap_err();
+            assert!(error.message.starts_with(&format!("k.yml:{line}: {what}")), "{text:?}: {error}");
         }
     }
 

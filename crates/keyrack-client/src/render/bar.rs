@@ -1,11 +1,11 @@
 //! A bar of what is left of a life.
 
-use keyrack_core::Life;
+use keyrack_core::Ttl;
 
 use super::look::{Look, Tone};
 
 /// A bar of a life: full when it begins, empty when it ends. It never looks emptier than the life is: a key that lives has a cell.
-pub fn bar(left: Life, whole: Life, look: Look) -> String {
+pub fn bar(left: Ttl, whole: Ttl, look: Look) -> String {
     // As wide as leaves room for the words behind it, two trees deep.
     let cells = match look.width {
         Some(120..) => 40,
@@ -16,7 +16,7 @@ pub fn bar(left: Life, whole: Life, look: Look) -> String {
 }
 
 /// The same, as wide as is said.
-pub(super) fn bar_of(left: Life, whole: Life, cells: usize, look: Look) -> String {
+pub(super) fn bar_of(left: Ttl, whole: Ttl, cells: usize, look: Look) -> String {
     let whole = u128::from(whole.as_ms());
     let part = u128::from(left.as_ms()).min(whole) * u128::try_from(cells).unwrap_or(0);
     let full = usize::try_from(part.div_ceil(whole.max(1))).unwrap_or(0);
@@ -25,7 +25,7 @@ pub(super) fn bar_of(left: Life, whole: Life, cells: usize, look: Look) -> Strin
 }
 
 /// How much of a life is left, as a colour says it: more than a third, more than a tenth, less.
-pub fn tone(left: Life, whole: Life) -> Tone {
+pub fn tone(left: Ttl, whole: Ttl) -> Tone {
     match (left.as_ms(), whole.as_ms()) {
         (left, whole) if left > whole / 3 => Tone::Good,
         (left, whole) if left > whole / 10 => Tone::Warn,
@@ -35,8 +35,8 @@ pub fn tone(left: Life, whole: Life) -> Tone {
 
 /// A life as people say it, its two largest units: `8h 59m`, `12m`, `4m 30s`, `45s`. From ten minutes on to the nearest minute, as
 /// [`super::unlock::minutes`] has it, below that with the seconds that have begun.
-pub fn spoken(life: Life) -> String {
-    let ms = life.as_ms();
+pub fn spoken(ttl: Ttl) -> String {
+    let ms = ttl.as_ms();
     let joined = |one: String, rest: u64, unit: &str| {
         if rest == 0 { one } else { format!("{one} {rest}{unit}") }
     };
@@ -74,13 +74,13 @@ mod tests {
             (0, 0, "-------"),
             (u64::MAX, u64::MAX, "#######"),
         ] {
-            assert_eq!(bar(Life(left), Life(whole), narrow), shown, "{left} of {whole}");
+            assert_eq!(bar(Ttl(left), Ttl(whole), narrow), shown, "{left} of {whole}");
         }
-        assert_eq!(bar(Life(1), Life(2), Look::PLAIN), "██████████░░░░░░░░░░");
+        assert_eq!(bar(Ttl(1), Ttl(2), Look::PLAIN), "██████████░░░░░░░░░░");
         for (width, cells) in
             [(None, 20), (Some(0), 7), (Some(45), 12), (Some(53), 20), (Some(119), 20), (Some(120), 40)]
         {
-            let text = bar(Life(1), Life(3), Look { width, ..Look::PLAIN });
+            let text = bar(Ttl(1), Ttl(3), Look { width, ..Look::PLAIN });
             assert_eq!(text.chars().count(), cells, "{width:?}");
         }
     }
@@ -104,7 +104,7 @@ mod tests {
             (59_000, Tone::Bad, "59s"),
             (0, Tone::Bad, "0s"),
         ] {
-            assert_eq!((tone(Life(left), Life::DEFAULT), spoken(Life(left)).as_str()), (tone_of, words));
+            assert_eq!((tone(Ttl(left), Ttl::DEFAULT), spoken(Ttl(left)).as_str()), (tone_of, words));
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The form is that of `JSON.stringify(value, null, 2)`, without a line break at the end.
 
-use keyrack_core::{Attempt, ErrorCode, Grant, Invocation, Problem, iso};
+use keyrack_core::{Attempt, Error, ErrorCode, Grant, Invocation, timestamp};
 use keyrack_wire::{NotUtf8, Sink, WipedBuffer, escape_into, escape_len};
 use zeroize::Zeroizing;
 
@@ -126,7 +126,7 @@ impl Default for JsonWriter {
 ///
 /// # Errors
 /// [`ErrorCode::Usage`] when a secret is no text, which JSON cannot carry.
-pub fn outcome(outcome: &Outcome, invocation: Invocation) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub fn outcome(outcome: &Outcome, invocation: Invocation) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut json = JsonWriter::new();
     let mut result = Ok(());
     match &outcome.answers[..] {
@@ -146,7 +146,7 @@ pub fn outcome(outcome: &Outcome, invocation: Invocation) -> Result<Zeroizing<Ve
 ///
 /// # Errors
 /// As [`outcome`].
-pub fn attempt(json: &mut JsonWriter, answer: &Answer, invocation: Invocation) -> Result<(), Problem> {
+pub fn attempt(json: &mut JsonWriter, answer: &Answer, invocation: Invocation) -> Result<(), Error> {
     let mut result = Ok(());
     json.object(|json| {
         json.member("status", answer.attempt.status());
@@ -198,7 +198,7 @@ pub fn attempt(json: &mut JsonWriter, answer: &Answer, invocation: Invocation) -
 ///
 /// # Errors
 /// As [`outcome`].
-pub fn grant(json: &mut JsonWriter, grant: &Grant, secret: Option<&Secret>) -> Result<(), Problem> {
+pub fn grant(json: &mut JsonWriter, grant: &Grant, secret: Option<&Secret>) -> Result<(), Error> {
     let mut result = Ok(());
     json.object(|json| {
         json.member("slug", grant.slug.as_str());
@@ -209,7 +209,7 @@ pub fn grant(json: &mut JsonWriter, grant: &Grant, secret: Option<&Secret>) -> R
                 if json.secret(secret.expose()).is_err() {
                     json.plain("null");
                     let message = format!("the value of {} is no text, which JSON cannot carry", grant.slug);
-                    result = Err(Problem::new(ErrorCode::Usage, message)
+                    result = Err(Error::new(ErrorCode::Usage, message)
                         .of(&grant.slug)
                         .hint("get it with --value instead of --json"));
                 }
@@ -228,7 +228,7 @@ pub fn grant(json: &mut JsonWriter, grant: &Grant, secret: Option<&Secret>) -> R
         json.member("env", grant.slug.env());
         json.member("org", grant.slug.org());
         if let Some(at) = grant.expires_at_ms {
-            json.member("expiresAt", &iso::format_ms(at));
+            json.member("expiresAt", &timestamp::format_ms(at));
         }
     });
     result

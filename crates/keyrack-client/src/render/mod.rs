@@ -2,9 +2,9 @@
 
 pub mod attempt;
 pub mod bar;
+pub mod error;
 pub mod json;
 pub mod look;
-pub mod problem;
 pub mod status;
 #[cfg(test)]
 mod tests;

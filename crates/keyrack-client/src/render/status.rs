@@ -1,7 +1,7 @@
 //! What is unlocked, as a tree and as JSON.
 
 use keyrack_core::peer::Boundary;
-use keyrack_core::{Env, Fix, Invocation, LifeBound, Owner, iso};
+use keyrack_core::{Env, Fix, Invocation, Owner, TtlLimit, timestamp};
 use serde_json::{Value, json};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -70,14 +70,14 @@ pub fn brief(status: &Status, env: Option<Env>, look: Look) -> String {
     let names = keys.iter().map(|key| key.slug.as_str().width()).max().unwrap_or(0);
     for key in keys {
         let left = key.left.map_or_else(|| "never ends".to_owned(), spoken);
-        let (line, tone) = match (key.left, key.given.life) {
-            (Some(life), Some(whole)) => {
+        let (line, tone) = match (key.left, key.given.ttl) {
+            (Some(ttl), Some(whole)) => {
                 let words = format!("{left} of {}", spoken(whole));
                 // Two blanks beside the name, one beside the words, which get as much room in each line.
                 let room = width.saturating_sub(names + 3 + WORDS).min(20);
                 let words =
-                    if room < 7 { left } else { format!("{} {words}", bar_of(life, whole, room, look)) };
-                (words, tone(life, whole))
+                    if room < 7 { left } else { format!("{} {words}", bar_of(ttl, whole, room, look)) };
+                (words, tone(ttl, whole))
             }
             _ => (left, Tone::Plain),
         };
@@ -164,7 +164,7 @@ fn key(key: &HeldKey, look: Look) -> Node {
     below.extend(key.source.as_ref().map(|source| Node::pair("vault", source.vault.as_str())));
     below.extend(key.grade.map(|grade| Node::pair("grade", grade.to_string())));
     below.push(Node::pair("expires in", key.left.map_or_else(|| "never".to_owned(), minutes)));
-    if let (Some(left), Some(whole)) = (key.left, key.given.life) {
+    if let (Some(left), Some(whole)) = (key.left, key.given.ttl) {
         let text = format!("{} {} of {}", bar(left, whole, look), spoken(left), spoken(whole));
         below.push(Node::pair("life", text).toned(tone(left, whole)));
     }
@@ -174,16 +174,16 @@ fn key(key: &HeldKey, look: Look) -> Node {
 
 /// Why a key ends when it does, as far as the daemon tells.
 fn ends_by(key: &HeldKey) -> Option<String> {
-    let life = key.given.life.map(spoken);
-    let of = |what: &str| life.as_ref().map_or_else(|| what.to_owned(), |life| format!("{what} of {life}"));
+    let ttl = key.given.ttl.map(spoken);
+    let of = |what: &str| ttl.as_ref().map_or_else(|| what.to_owned(), |ttl| format!("{what} of {ttl}"));
     key.given.by.map(|by| match by {
-        LifeBound::Asked => life
-            .as_ref()
-            .map_or_else(|| "what was asked for".to_owned(), |life| format!("the {life} asked for")),
-        LifeBound::Default => of("the default"),
-        LifeBound::MaxDuration => of("its own maxDuration"),
-        LifeBound::Credential => "the end of its credential".to_owned(),
-        LifeBound::Ceiling => of("the ceiling"),
+        TtlLimit::Requested => {
+            ttl.as_ref().map_or_else(|| "what was asked for".to_owned(), |ttl| format!("the {ttl} asked for"))
+        }
+        TtlLimit::Default => of("the default"),
+        TtlLimit::MaxDuration => of("its own maxDuration"),
+        TtlLimit::Credential => "the end of its credential".to_owned(),
+        TtlLimit::Ceiling => of("the ceiling"),
     })
 }
 
@@ -255,7 +255,7 @@ pub fn key_value(key: &HeldKey) -> Value {
         "slug": key.slug.as_str(),
         "env": key.slug.env(),
         "org": key.slug.org(),
-        "expiresAt": key.expires_at_ms.map(iso::format_ms),
+        "expiresAt": key.expires_at_ms.map(timestamp::format_ms),
         "ttlLeftMs": key.left.map(|left| left.as_ms()),
     });
     if let Some(members) = value.as_object_mut() {
@@ -264,8 +264,8 @@ pub fn key_value(key: &HeldKey) -> Value {
                 json!({ "protection": grade.protection.as_str(), "duration": grade.duration.as_str() });
             members.insert("grade".to_owned(), grade);
         }
-        if let Some(life) = key.given.life {
-            members.insert("lifeMs".to_owned(), life.as_ms().into());
+        if let Some(ttl) = key.given.ttl {
+            members.insert("lifeMs".to_owned(), ttl.as_ms().into());
         }
         if let Some(by) = key.given.by {
             members.insert("lifeBy".to_owned(), by.as_str().into());

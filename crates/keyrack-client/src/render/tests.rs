@@ -1,14 +1,14 @@
 //! The trees and the JSON, letter by letter.
 
 use keyrack_core::{
-    Attempt, DurationGrade, ErrorCode, Fix, Given, Grade, Grant, Invocation, Life, LifeBound, Mechanism,
-    Owner, Problem, Protection, Slug, Source, VaultId, peer::Boundary,
+    Attempt, DurationGrade, Error, ErrorCode, Fix, Grade, Grant, GrantedTtl, Invocation, Mechanism, Owner,
+    Protection, Slug, Source, Ttl, TtlLimit, VaultId, peer::Boundary,
 };
 use proptest::prelude::*;
 
 use super::json::{JsonWriter, outcome as outcome_json};
 use super::unlock::{Omission, UnlockLine, minutes, relocked, unlocked};
-use super::{Look, attempt, problem, status};
+use super::{Look, attempt, error, status};
 use crate::get::{Answer, Outcome};
 use crate::paths::Place;
 use crate::secret::Secret;
@@ -55,7 +55,7 @@ fn four() -> Vec<Answer> {
 }
 
 fn outcome(answers: Vec<Answer>, single: bool) -> Outcome {
-    Outcome { answers, single, legacy_daemon: false, daemon_problem: None, manifest_faults: Vec::new() }
+    Outcome { answers, single, legacy_daemon: false, daemon_error: None, manifest_faults: Vec::new() }
 }
 
 #[test]
@@ -170,10 +170,10 @@ fn one_key_is_one_object_and_says_when_it_is_below_what_is_declared() {
 #[test]
 fn a_secret_that_is_no_text_is_refused_by_name() {
     let answers = vec![granted("o.test.A", b"\xffhunter2", None), granted("o.test.B", b"fine", None)];
-    let problem = outcome_json(&outcome(answers, false), Invocation::default()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::Usage);
-    assert_eq!(problem.slug.as_ref().unwrap().as_str(), "o.test.A");
-    assert!(!format!("{problem:?}").contains("hunter2"));
+    let error = outcome_json(&outcome(answers, false), Invocation::default()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Usage);
+    assert_eq!(error.slug.as_ref().unwrap().as_str(), "o.test.A");
+    assert!(!format!("{error:?}").contains("hunter2"));
 }
 
 proptest! {
@@ -212,10 +212,10 @@ fn nested_json_is_that_of_a_general_writer() {
 #[test]
 fn the_tree_of_unlock() {
     let (a, b) = (slug("o.test.A"), slug("o.all.B"));
-    let cause = Problem::new(ErrorCode::VaultCorrupt, "the file is damaged").hint("restore it");
+    let cause = Error::new(ErrorCode::VaultCorrupt, "the file is damaged").hint("restore it");
     let fix = Fix::set_secure(&Owner::DEFAULT, &b);
     let lines = [
-        UnlockLine::Unlocked { slug: &a, vault: &VaultId::OsSecure, life: Life::DEFAULT, note: None },
+        UnlockLine::Unlocked { slug: &a, vault: &VaultId::OsSecure, ttl: Ttl::DEFAULT, note: None },
         UnlockLine::Omitted { slug: &b, reason: Omission::Lost, cause: None, fix: Some(&fix) },
         UnlockLine::Omitted { slug: &b, reason: Omission::Errored, cause: Some(&cause), fix: None },
     ];
@@ -257,14 +257,14 @@ fn lives_in_minutes() {
         (1, "1s"),
         (0, "0s"),
     ] {
-        assert_eq!(minutes(Life(ms)), text, "{ms}");
+        assert_eq!(minutes(Ttl(ms)), text, "{ms}");
     }
 }
 
 #[test]
 fn the_report_of_a_problem() {
     let key = slug("o.test.A");
-    let blocked = Problem::new(ErrorCode::NoHome, "HOME is not set")
+    let blocked = Error::new(ErrorCode::NoHome, "HOME is not set")
         .of(&key)
         .hint("set HOME")
         .fix(Fix::command(["doctor"]));
@@ -276,14 +276,14 @@ fn the_report_of_a_problem() {
       └─ fix: keyrack doctor
 
 ";
-    assert_eq!(problem::report("keyrack set", &blocked, Invocation::default(), Look::PLAIN), expected);
-    let fault = Problem::new(ErrorCode::Io, "no space\nleft");
-    let text = problem::report("keyrack set", &fault, Invocation::default(), Look::ASCII);
+    assert_eq!(error::report("keyrack set", &blocked, Invocation::default(), Look::PLAIN), expected);
+    let fault = Error::new(ErrorCode::Io, "no space\nleft");
+    let text = error::report("keyrack set", &fault, Invocation::default(), Look::ASCII);
     assert_eq!(text, "\nkeyrack set\n   `- failed: no space left\n\n");
-    let value = problem::value(&blocked, Invocation::NPX);
+    let value = error::value(&blocked, Invocation::NPX);
     assert_eq!(value["code"], "no_home");
     assert_eq!(value["fix"], "npx keyrack doctor");
-    assert_eq!(problem::value(&fault, Invocation::NPX).as_object().unwrap().len(), 2);
+    assert_eq!(error::value(&fault, Invocation::NPX).as_object().unwrap().len(), 2);
 }
 
 fn a_status(running: bool) -> Status {
@@ -308,8 +308,8 @@ fn a_status(running: bool) -> Status {
             grade: Some(Grade { protection: Protection::Encrypted, duration: DurationGrade::Permanent }),
             source: Some(Source { vault: VaultId::OsSecure, mech: Mechanism::Replica }),
             expires_at_ms: Some(0),
-            left: Some(Life(60_000)),
-            given: Given { life: Some(Life(120_000)), by: Some(LifeBound::MaxDuration) },
+            left: Some(Ttl(60_000)),
+            given: GrantedTtl { ttl: Some(Ttl(120_000)), by: Some(TtlLimit::MaxDuration) },
             ends_by_boot: true,
         },
         HeldKey {
@@ -318,7 +318,7 @@ fn a_status(running: bool) -> Status {
             source: None,
             expires_at_ms: None,
             left: None,
-            given: Given::default(),
+            given: GrantedTtl::default(),
             ends_by_boot: false,
         },
     ];
@@ -331,7 +331,7 @@ fn a_status(running: bool) -> Status {
             home_hash: "01234567".into(),
             owner: Owner::DEFAULT,
         }),
-        problem: None,
+        error: None,
         running: running.then_some(Running { pid: Some(7), greeting: Some(greeting), holdings }),
         other_sessions: vec!["4".into()],
     }

@@ -1,6 +1,6 @@
 //! What came of unlocking, relocking and looking, as trees.
 
-use keyrack_core::{Fix, Invocation, Life, Problem, Slug, VaultId};
+use keyrack_core::{Error, Fix, Invocation, Slug, Ttl, VaultId};
 
 use super::look::{Look, Tone};
 use super::tree::{Node, tree};
@@ -15,7 +15,7 @@ pub enum UnlockLine<'a> {
         /// The vault it came from.
         vault: &'a VaultId,
         /// Its life.
-        life: Life,
+        ttl: Ttl,
         /// More to know, in a sentence: that its life was cut, for one.
         note: Option<&'a str>,
     },
@@ -26,7 +26,7 @@ pub enum UnlockLine<'a> {
         /// Why.
         reason: Omission,
         /// What happened, when something did.
-        cause: Option<&'a Problem>,
+        cause: Option<&'a Error>,
         /// The way out.
         fix: Option<&'a Fix>,
     },
@@ -77,12 +77,12 @@ pub fn unlocked(lines: &[UnlockLine<'_>], invocation: Invocation, look: Look) ->
 
 fn unlock_branch(line: &UnlockLine<'_>, invocation: Invocation, look: Look) -> Node {
     match line {
-        UnlockLine::Unlocked { slug, vault, life, note } => Node::key(slug).with(
+        UnlockLine::Unlocked { slug, vault, ttl, note } => Node::key(slug).with(
             [
                 Node::pair("env", slug.env()),
                 Node::pair("org", slug.org()),
                 Node::pair("vault", vault.as_str()),
-                Node::pair("expires in", minutes(*life)).toned(Tone::Good),
+                Node::pair("expires in", minutes(*ttl)).toned(Tone::Good),
             ]
             .into_iter()
             .chain(note.map(Node::note)),
@@ -112,7 +112,7 @@ pub fn relocked(slugs: &[Slug], look: Look) -> String {
 }
 
 /// A life in minutes, as today's tools show it; the seconds of one below a minute.
-pub fn minutes(life: Life) -> String {
-    let ms = life.as_ms();
+pub fn minutes(ttl: Ttl) -> String {
+    let ms = ttl.as_ms();
     if ms < 60_000 { format!("{}s", ms.div_ceil(1000)) } else { format!("{}m", (ms + 30_000) / 60_000) }
 }

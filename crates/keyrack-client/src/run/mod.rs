@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt as _;
 
 use keyrack_core::repo_manifest::RepoManifest;
-use keyrack_core::{ErrorCode, Problem, Reserved, reserved};
+use keyrack_core::{Error, ErrorCode, Reserved, reserved};
 use zeroize::Zeroizing;
 
 use crate::context::Environment;
@@ -49,15 +49,15 @@ pub fn inherited(environment: &Environment, withheld: &BTreeSet<String>) -> Vari
 /// # Errors
 /// [`ErrorCode::BadKeyName`] for a value with a NUL byte, which no variable can hold;
 /// [`ErrorCode::ValueTooLarge`] for one that is too large.
-pub fn add_values(variables: &mut Variables, exports: &[Export]) -> Result<(), Problem> {
+pub fn add_values(variables: &mut Variables, exports: &[Export]) -> Result<(), Error> {
     for export in exports {
         if export.secret.expose().contains(&0) {
             let message = format!(
                 "{} cannot be a variable: its value holds a NUL byte, which no variable can",
                 export.slug
             );
-            let problem = Problem::new(ErrorCode::BadKeyName, message).of(&export.slug);
-            return Err(problem.hint("give it as a file: --files"));
+            let error = Error::new(ErrorCode::BadKeyName, message).of(&export.slug);
+            return Err(error.hint("give it as a file: --files"));
         }
         check_variable(export)?;
         replace(variables, export.name.as_bytes(), export.secret.expose());
@@ -90,7 +90,7 @@ fn variable(name: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
 
 /// What a shell ends with when it cannot run a command (POSIX.1-2024, 2.8.2): 127 when it is not found, 126 when it cannot be executed. And why,
 /// naming the program alone, for its arguments may be secrets.
-pub fn not_started(program: &OsStr, error: &std::io::Error) -> (u8, Problem) {
+pub fn not_started(program: &OsStr, error: &std::io::Error) -> (u8, Error) {
     let name = program.to_string_lossy();
     // An assignment before the command, which only a shell understands.
     let name = if name.contains('=') { "with \"=\" in its name".into() } else { name };
@@ -101,9 +101,9 @@ pub fn not_started(program: &OsStr, error: &std::io::Error) -> (u8, Problem) {
         std::io::ErrorKind::NotFound => (127, format!("there is no program {name} on PATH")),
         _ => (126, format!("{name} cannot be executed: {error}")),
     };
-    let problem = Problem::new(ErrorCode::CommandFailed, message);
+    let not_started = Error::new(ErrorCode::CommandFailed, message);
     let too_long = error.kind() == std::io::ErrorKind::ArgumentListTooLong;
-    (exit, if too_long { problem.hint("give large keys as files: --files") } else { problem })
+    (exit, if too_long { not_started.hint("give large keys as files: --files") } else { not_started })
 }
 
 #[cfg(test)]
@@ -141,9 +141,9 @@ mod tests {
 
     #[test]
     fn what_no_variable_can_hold_is_refused() {
-        let problem = add_values(&mut Vec::new(), &[export("K", b"a\0b")]).unwrap_err();
-        assert_eq!(problem.exit(), 2);
-        assert!(problem.message.contains("acme.test.K") && problem.hint.unwrap().contains("--files"));
+        let error = add_values(&mut Vec::new(), &[export("K", b"a\0b")]).unwrap_err();
+        assert_eq!(error.exit(), 2);
+        assert!(error.message.contains("acme.test.K") && error.hint.unwrap().contains("--files"));
     }
 
     #[test]
@@ -157,8 +157,8 @@ mod tests {
             ("x", ErrorKind::PermissionDenied, 126, "x cannot be executed: permission denied"),
             ("x", ErrorKind::ArgumentListTooLong, 126, "x cannot be executed: argument list too long"),
         ] {
-            let (code, problem) = not_started(program.as_ref(), &Error::from(kind));
-            assert_eq!((code, problem.message.as_str()), (exit, says));
+            let (code, error) = not_started(program.as_ref(), &Error::from(kind));
+            assert_eq!((code, error.message.as_str()), (exit, says));
         }
     }
 }

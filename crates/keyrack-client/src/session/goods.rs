@@ -3,7 +3,7 @@
 use std::fmt;
 
 use keyrack_core::peer::Boundary;
-use keyrack_core::{Env, Given, Grade, Grant, Life, Problem, Slug, Source};
+use keyrack_core::{Env, Error, Grade, Grant, GrantedTtl, Slug, Source, Ttl};
 
 use crate::secret::Secret;
 
@@ -50,7 +50,7 @@ pub struct Granted {
     /// Its bytes.
     pub secret: Secret,
     /// What is left of its life when the daemon answered; `None` for a key of a TypeScript daemon that does not end.
-    pub left: Option<Life>,
+    pub left: Option<Ttl>,
 }
 
 /// A key to give to the daemon.
@@ -62,9 +62,9 @@ pub struct KeyToUnlock<'a> {
     /// Where it came from.
     pub source: &'a Source,
     /// The life asked for. Above the ceiling the daemon refuses.
-    pub life: Life,
+    pub ttl: Ttl,
     /// What its status is to tell of the life it was given: the whole of it, if it was given earlier, and why it is not longer.
-    pub given: Given,
+    pub given: GrantedTtl,
     /// When the credential itself ends, in milliseconds since the Unix epoch.
     pub credential_expires_at_ms: Option<i64>,
     /// Its bytes.
@@ -78,7 +78,7 @@ impl fmt::Debug for KeyToUnlock<'_> {
             .field("slug", &self.slug)
             .field("grade", &self.grade)
             .field("source", &self.source)
-            .field("life", &self.life)
+            .field("life", &self.ttl)
             .field("given", &self.given)
             .field("credential_expires_at_ms", &self.credential_expires_at_ms)
             .finish_non_exhaustive()
@@ -91,14 +91,14 @@ pub struct Unlocked {
     /// The slug that was given.
     pub slug: Slug,
     /// Kept, or why not.
-    pub outcome: Result<Kept, Problem>,
+    pub outcome: Result<Kept, Error>,
 }
 
 /// How long a key is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// Its life.
-    pub life: Life,
+    pub ttl: Ttl,
     /// When it ends by the wall clock, in milliseconds since the Unix epoch.
     pub expires_at_ms: i64,
 }
@@ -139,9 +139,9 @@ pub struct HeldKey {
     /// When it ends, in milliseconds since the Unix epoch; `None` for a key of a TypeScript daemon that does not.
     pub expires_at_ms: Option<i64>,
     /// What is left of its life.
-    pub left: Option<Life>,
+    pub left: Option<Ttl>,
     /// The life it was given, as far as the daemon tells.
-    pub given: Given,
+    pub given: GrantedTtl,
     /// Whether the clock that counts suspend ends it before the wall clock does.
     pub ends_by_boot: bool,
 }

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use keyrack_core::peer::Boundary;
-use keyrack_core::{ErrorCode, Fix, Given, Grant, Life, LifeBound, Owner, Problem, Slug, iso};
+use keyrack_core::{Error, ErrorCode, Fix, Grant, GrantedTtl, Owner, Slug, Ttl, TtlLimit, timestamp};
 use keyrack_wire::ComposeError;
 use keyrack_wire::native::{
     self, GetOk, HelloOk, NothingOk, Op, RelockOk, Request, StatusOk, UnlockItem, UnlockOk,
@@ -85,7 +85,7 @@ impl Session {
     ///
     /// # Errors
     /// [`ErrorCode::DaemonIncompatible`], [`ErrorCode::BoundaryWeak`], and those of any request.
-    pub fn greet(&mut self) -> Result<&Greeting, Problem> {
+    pub fn greet(&mut self) -> Result<&Greeting, Error> {
         if self.greeting.is_none() || self.opened_by != keyrack_sys::pid::own() {
             self.ping()?;
         }
@@ -96,7 +96,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of any request.
-    pub fn ping(&mut self) -> Result<(), Problem> {
+    pub fn ping(&mut self) -> Result<(), Error> {
         let received = self.ask(Op::Ping, Again::Once)?;
         received.read::<NothingOk>().map(|_| ())
     }
@@ -105,7 +105,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of any request.
-    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Problem> {
+    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Error> {
         let mut granted = Vec::with_capacity(slugs.len().min(64));
         let mut asked: Vec<Cow<'_, str>> = slugs.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
         let mut at_once = usize::MAX;
@@ -116,8 +116,8 @@ impl Session {
             let received = self.ask_with(&mut request, Again::Once)?;
             let (ok, frame) = match received.read::<GetOk<'_>>() {
                 // A daemon with little memory for replies has room for fewer keys at a time.
-                Err(problem) if problem.code == ErrorCode::MemoryFull && fit > 1 => {
-                    let Op::Get(get) = request.op else { return Err(problem) };
+                Err(error) if error.code == ErrorCode::MemoryFull && fit > 1 => {
+                    let Op::Get(get) = request.op else { return Err(error) };
                     at_once = fit / 2;
                     asked = get.slugs;
                     asked.extend(later);
@@ -144,12 +144,12 @@ impl Session {
     ///
     /// # Errors
     /// Those of any request. Keys of an earlier frame of the same call may have been kept by then.
-    pub fn unlock(&mut self, keys: &[KeyToUnlock<'_>]) -> Result<Vec<Unlocked>, Problem> {
+    pub fn unlock(&mut self, keys: &[KeyToUnlock<'_>]) -> Result<Vec<Unlocked>, Error> {
         // No secret leaves before the daemon has said what it is; and a connection it has meanwhile given up, as it may when many want
         // one, is found out by a request that can be sent twice.
         self.ping()?;
         let times: Vec<Option<String>> =
-            keys.iter().map(|key| key.credential_expires_at_ms.map(iso::format_ms)).collect();
+            keys.iter().map(|key| key.credential_expires_at_ms.map(timestamp::format_ms)).collect();
         let items: Vec<UnlockItem<'_, &[u8]>> = keys
             .iter()
             .zip(&times)
@@ -157,10 +157,10 @@ impl Session {
                 slug: key.slug.as_str(),
                 grade: wire_names::grade(key.grade),
                 source: wire_names::source(key.source),
-                ttl_ms: key.life.as_ms(),
+                ttl_ms: key.ttl.as_ms(),
                 credential_expires_at: time.as_deref(),
-                life_ms: key.given.life.map(Life::as_ms),
-                life_by: key.given.by.map(LifeBound::as_str),
+                life_ms: key.given.ttl.map(Ttl::as_ms),
+                life_by: key.given.by.map(TtlLimit::as_str),
                 secret: key.secret,
             })
             .collect();
@@ -170,8 +170,8 @@ impl Session {
             let fit = native::unlock_keys_that_fit(left);
             if fit == 0 {
                 let message = format!("the secret of {} is larger than keyrack carries", first.slug);
-                let problem = Problem::new(ErrorCode::SecretTooLarge, message).of(first.slug);
-                outcomes.push(Unlocked { slug: first.slug.clone(), outcome: Err(problem) });
+                let error = Error::new(ErrorCode::SecretTooLarge, message).of(first.slug);
+                outcomes.push(Unlocked { slug: first.slug.clone(), outcome: Err(error) });
                 continue;
             }
             let received =
@@ -183,8 +183,8 @@ impl Session {
             let given = &keys[outcomes.len()..][..fit];
             for (key, result) in given.iter().zip(&ok.results) {
                 let outcome = match &result.outcome {
-                    Ok(kept) => Ok(Kept { life: Life(kept.ttl_ms), expires_at_ms: time(&kept.expires_at)? }),
-                    Err(error) => Err(wire_names::problem(error).of(key.slug)),
+                    Ok(kept) => Ok(Kept { ttl: Ttl(kept.ttl_ms), expires_at_ms: time(&kept.expires_at)? }),
+                    Err(error) => Err(wire_names::error(error).of(key.slug)),
                 };
                 outcomes.push(Unlocked { slug: key.slug.clone(), outcome });
             }
@@ -196,7 +196,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of any request.
-    pub fn status(&mut self) -> Result<Holdings, Problem> {
+    pub fn status(&mut self) -> Result<Holdings, Error> {
         let mut keys = Vec::new();
         let mut after = None;
         loop {
@@ -226,7 +226,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of any request.
-    pub fn relock(&mut self, what: &RelockWhat) -> Result<Relocked, Problem> {
+    pub fn relock(&mut self, what: &RelockWhat) -> Result<Relocked, Error> {
         let mut relocked = Relocked::default();
         match what {
             RelockWhat::All => self.relock_some(native::Relock::All, &mut relocked)?,
@@ -244,7 +244,7 @@ impl Session {
         Ok(relocked)
     }
 
-    fn relock_some(&mut self, some: native::Relock<'_>, relocked: &mut Relocked) -> Result<(), Problem> {
+    fn relock_some(&mut self, some: native::Relock<'_>, relocked: &mut Relocked) -> Result<(), Error> {
         let received = self.ask(Op::Relock(some), Again::Once)?;
         let (ok, _) = received.read::<RelockOk<'_>>()?;
         for slug in &ok.relocked {
@@ -258,17 +258,17 @@ impl Session {
     ///
     /// # Errors
     /// Those of any request.
-    pub fn shutdown(&mut self) -> Result<(), Problem> {
+    pub fn shutdown(&mut self) -> Result<(), Error> {
         let received = self.ask(Op::Shutdown, Again::Never)?;
         self.line = None;
         received.read::<NothingOk>().map(|_| ())
     }
 
-    fn ask(&mut self, op: Op<'_>, again: Again) -> Result<Received, Problem> {
+    fn ask(&mut self, op: Op<'_>, again: Again) -> Result<Received, Error> {
         self.ask_with(&mut Request { id: 0, op }, again)
     }
 
-    fn ask_with(&mut self, request: &mut Request<'_>, again: Again) -> Result<Received, Problem> {
+    fn ask_with(&mut self, request: &mut Request<'_>, again: Again) -> Result<Received, Error> {
         self.round(again, |sink, id| {
             request.id = id;
             request.compose(sink)
@@ -280,7 +280,7 @@ impl Session {
         &mut self,
         again: Again,
         mut compose: impl FnMut(&mut keyrack_wire::WipedBuffer, u64) -> Result<(), ComposeError>,
-    ) -> Result<Received, Problem> {
+    ) -> Result<Received, Error> {
         let mut tries = if again == Again::Once { 2 } else { 1 };
         loop {
             tries -= 1;
@@ -304,7 +304,7 @@ impl Session {
                     // Whatever it was, what comes next on this connection would be misread.
                     self.line = None;
                     if tries == 0 || !matches!(broken, Broken::Lost) {
-                        return Err(broken.problem(&self.owner));
+                        return Err(broken.error(&self.owner));
                     }
                 }
             }
@@ -312,7 +312,7 @@ impl Session {
     }
 
     /// Sees to an open connection: a new one after a fork, and after one that broke.
-    fn connect(&mut self) -> Result<(), Problem> {
+    fn connect(&mut self) -> Result<(), Error> {
         let us = keyrack_sys::pid::own();
         if self.opened_by != us {
             self.line = None;
@@ -325,7 +325,7 @@ impl Session {
         Ok(())
     }
 
-    fn check(&self, ok: &HelloOk<'_>) -> Result<Greeting, Problem> {
+    fn check(&self, ok: &HelloOk<'_>) -> Result<Greeting, Error> {
         let seen = self.server().map_or(Boundary::User, |server| server.boundary);
         let said = Boundary::parse(&ok.boundary).unwrap_or(Boundary::User);
         let restart = || Fix::with_owner("daemon restart", &self.owner, []);
@@ -338,7 +338,7 @@ impl Session {
                 native::MIN_PROTO,
                 native::PROTO
             );
-            return Err(Problem::new(ErrorCode::DaemonIncompatible, message).fix(restart()));
+            return Err(Error::new(ErrorCode::DaemonIncompatible, message).fix(restart()));
         };
         let greeting = Greeting {
             proto,
@@ -357,9 +357,9 @@ impl Session {
             names_peers: self.server().is_some_and(|server| server.pidfd.is_some()),
             lacks: &MemoryRank::unavailable,
         };
-        meets(self.demands, &greeting, &here).map_err(|problem| match problem.hint {
-            Some(_) => problem,
-            None => problem.fix(restart()),
+        meets(self.demands, &greeting, &here).map_err(|error| match error.hint {
+            Some(_) => error,
+            None => error.fix(restart()),
         })?;
         Ok(greeting)
     }
@@ -384,9 +384,9 @@ struct Here<'a> {
 
 /// Checks that a daemon meets the demands. The error has a hint if no other daemon here can meet
 /// them. Without a hint, a new daemon may.
-fn meets(demands: Demands, greeting: &Greeting, here: &Here<'_>) -> Result<(), Problem> {
+fn meets(demands: Demands, greeting: &Greeting, here: &Here<'_>) -> Result<(), Error> {
     if demands.session && greeting.boundary != Boundary::Session {
-        let weak = Problem::new(
+        let weak = Error::new(
             ErrorCode::BoundaryWeak,
             "the daemon cannot tell login sessions apart, and KEYRACK_REQUIRE_SESSION=1 demands it",
         );
@@ -397,7 +397,7 @@ fn meets(demands: Demands, greeting: &Greeting, here: &Here<'_>) -> Result<(), P
     }
     match demands.memory {
         Some(demanded) if MemoryRank::said(&greeting.memory) < demanded => {
-            let weak = Problem::new(
+            let weak = Error::new(
                 ErrorCode::BoundaryWeak,
                 format!(
                     "the daemon keeps secrets in {} memory, and KEYRACK_MEMORY demands {}",
@@ -415,40 +415,40 @@ fn meets(demands: Demands, greeting: &Greeting, here: &Here<'_>) -> Result<(), P
 }
 
 /// There is no daemon to talk to.
-pub(crate) fn absent() -> Problem {
-    Problem::new(ErrorCode::DaemonAbsent, "no keyrack daemon runs in this login session")
+pub(crate) fn absent() -> Error {
+    Error::new(ErrorCode::DaemonAbsent, "no keyrack daemon runs in this login session")
 }
 
-pub(crate) fn broken_protocol(how: &str) -> Problem {
-    Problem::new(ErrorCode::BadFrame, format!("the daemon broke the protocol: {how}"))
+pub(crate) fn broken_protocol(how: &str) -> Error {
+    Error::new(ErrorCode::BadFrame, format!("the daemon broke the protocol: {how}"))
 }
 
-pub(crate) fn stored_slug(text: &str) -> Result<Slug, Problem> {
+pub(crate) fn stored_slug(text: &str) -> Result<Slug, Error> {
     Slug::parse_stored(text).map_err(|_| broken_protocol("it named a key by no slug"))
 }
 
-fn time(text: &str) -> Result<i64, Problem> {
-    iso::parse_ms(text).ok_or_else(|| broken_protocol("it gave a time that is none"))
+fn time(text: &str) -> Result<i64, Error> {
+    timestamp::parse_ms(text).ok_or_else(|| broken_protocol("it gave a time that is none"))
 }
 
-fn granted_key(key: &native::GetKey<'_>, bytes: &[u8]) -> Result<Granted, Problem> {
+fn granted_key(key: &native::GetKey<'_>, bytes: &[u8]) -> Result<Granted, Error> {
     let grant = Grant {
         slug: stored_slug(&key.slug)?,
         grade: wire_names::read_grade(&key.grade),
         source: wire_names::read_source(&key.source),
         expires_at_ms: Some(time(&key.expires_at)?),
     };
-    Ok(Granted { grant, secret: Secret::copy_of(bytes), left: Some(Life(key.ttl_ms)) })
+    Ok(Granted { grant, secret: Secret::copy_of(bytes), left: Some(Ttl(key.ttl_ms)) })
 }
 
-fn held_key(key: &native::StatusKey<'_>) -> Result<HeldKey, Problem> {
+fn held_key(key: &native::StatusKey<'_>) -> Result<HeldKey, Error> {
     Ok(HeldKey {
         slug: stored_slug(&key.slug)?,
         grade: Some(wire_names::read_grade(&key.grade)),
         source: Some(wire_names::read_source(&key.source)),
         expires_at_ms: Some(time(&key.expires_at)?),
-        left: Some(Life(key.ttl_ms)),
-        given: Given { life: key.life_ms.map(Life), by: key.life_by.as_deref().and_then(LifeBound::parse) },
+        left: Some(Ttl(key.ttl_ms)),
+        given: GrantedTtl { ttl: key.life_ms.map(Ttl), by: key.life_by.as_deref().and_then(TtlLimit::parse) },
         ends_by_boot: key.ends_by == "boot",
     })
 }
@@ -515,10 +515,10 @@ mod tests {
             (demand(false, Some(MemoryRank::Locked)), Session, Session, "from-the-future", Some(true)),
         ] {
             let here = Here { boundary: seen, names_peers: true, lacks: &|_| None };
-            let problem = meets(demands, &greeting(boundary, memory), &here).err();
-            let may_help = problem.as_ref().map(|problem| problem.hint.is_none());
+            let error = meets(demands, &greeting(boundary, memory), &here).err();
+            let may_help = error.as_ref().map(|error| error.hint.is_none());
             assert_eq!(may_help, refused, "{demands:?} {seen} {boundary} {memory}");
-            assert!(problem.is_none_or(|problem| problem.code == ErrorCode::BoundaryWeak));
+            assert!(error.is_none_or(|error| error.code == ErrorCode::BoundaryWeak));
         }
         // The hint names what the machine lacks.
         for (demands, names_peers, lacks, words) in [
@@ -528,8 +528,8 @@ mod tests {
         ] {
             let lacks = |_| lacks.map(str::to_owned);
             let here = Here { boundary: User, names_peers, lacks: &lacks };
-            let problem = meets(demands, &greeting(User, "locked"), &here).unwrap_err();
-            let hint = problem.hint.unwrap_or_default();
+            let error = meets(demands, &greeting(User, "locked"), &here).unwrap_err();
+            let hint = error.hint.unwrap_or_default();
             assert!(hint.contains(words), "{demands:?}: {hint}");
         }
     }

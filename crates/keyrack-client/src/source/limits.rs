@@ -1,7 +1,7 @@
 //! Limits of variables. The kernel refuses to start a program with larger ones, and does not name
 //! the variable (execve(2)).
 
-use keyrack_core::{ErrorCode, Problem, Slug};
+use keyrack_core::{Error, ErrorCode, Slug};
 pub use keyrack_sys::program::execution_limit;
 use keyrack_sys::program::{COUNTED_PER_STRING, MAX_VARIABLE};
 
@@ -17,7 +17,7 @@ const AS_FILES: &str = "give it to a command as a file: keyrack run --files";
 ///
 /// # Errors
 /// [`ErrorCode::ValueTooLarge`], naming the key and both sizes.
-pub fn check_variable(export: &Export) -> Result<(), Problem> {
+pub fn check_variable(export: &Export) -> Result<(), Error> {
     let bytes = export.name.len() + 1 + export.secret.expose().len();
     if bytes <= MAX_VARIABLE {
         return Ok(());
@@ -26,7 +26,7 @@ pub fn check_variable(export: &Export) -> Result<(), Problem> {
         "{} cannot be a variable: with its name it has {bytes} bytes, and the kernel allows {MAX_VARIABLE}",
         export.slug
     );
-    Err(Problem::new(ErrorCode::ValueTooLarge, message).of(&export.slug).hint(AS_FILES))
+    Err(Error::new(ErrorCode::ValueTooLarge, message).of(&export.slug).hint(AS_FILES))
 }
 
 /// Checks that all variables and arguments are within the kernel's limit. `total` are the bytes it
@@ -38,7 +38,7 @@ pub fn check_total<'a>(
     total: usize,
     limit: usize,
     sizes: impl IntoIterator<Item = (&'a Slug, usize)>,
-) -> Result<(), Problem> {
+) -> Result<(), Error> {
     if total <= limit {
         return Ok(());
     }
@@ -51,8 +51,8 @@ pub fn check_total<'a>(
         "the environment and arguments would have {total} bytes, and the kernel allows {limit}: {}",
         largest.join(", ")
     );
-    let problem = Problem::new(ErrorCode::ValueTooLarge, message).of(first);
-    Err(problem.hint("give large keys to a command as files: keyrack run --files"))
+    let error = Error::new(ErrorCode::ValueTooLarge, message).of(first);
+    Err(error.hint("give large keys to a command as files: keyrack run --files"))
 }
 
 /// The bytes that the kernel counts of a variable.
@@ -91,10 +91,10 @@ mod tests {
         ] {
             let checked = check_variable(&export(name, bytes));
             assert_eq!(checked.is_ok(), fits, "{name} {bytes}");
-            if let Err(problem) = checked {
-                assert!(problem.message.contains(&format!("acme.test.{name}")), "{problem}");
-                assert!(problem.message.contains("131072 bytes") && problem.message.contains("131071"));
-                assert!(problem.hint.unwrap().contains("--files"));
+            if let Err(error) = checked {
+                assert!(error.message.contains(&format!("acme.test.{name}")), "{error}");
+                assert!(error.message.contains("131072 bytes") && error.message.contains("131071"));
+                assert!(error.hint.unwrap().contains("--files"));
             }
         }
     }
@@ -105,9 +105,9 @@ mod tests {
         let total = counted_all(&exports);
         assert_eq!(total, 10 + 3000 + 200 + 1 + 1 + 3 + 3 + 4 + 4 * (1 + COUNTED_PER_STRING));
         assert!(check_total(total, total, sizes(&exports)).is_ok());
-        let problem = check_total(total, total - 1, sizes(&exports)).unwrap_err();
-        assert!(problem.message.ends_with("BIG has 3000, MID has 200, A has 10"), "{problem}");
-        assert_eq!(problem.slug.unwrap().name(), "BIG");
+        let error = check_total(total, total - 1, sizes(&exports)).unwrap_err();
+        assert!(error.message.ends_with("BIG has 3000, MID has 200, A has 10"), "{error}");
+        assert_eq!(error.slug.unwrap().name(), "BIG");
         assert!(check_total(2, 1, []).is_ok(), "no key is to blame");
     }
 }

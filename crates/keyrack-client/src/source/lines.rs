@@ -1,7 +1,7 @@
 //! The text that a shell evaluates: one assignment for each key, in the syntax of its family. Every
 //! value is data to the shell.
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use keyrack_wire::{Sink, WipedBuffer};
 use zeroize::Zeroizing;
 
@@ -13,7 +13,7 @@ pub struct Lines {
     /// The assignments.
     pub text: Script,
     /// The keys no variable of that shell can hold, and why.
-    pub unfit: Vec<Problem>,
+    pub unfit: Vec<Error>,
 }
 
 /// Shell text that holds secrets.
@@ -42,8 +42,8 @@ pub fn lines(exports: &[Export], shell: Shell) -> Lines {
         put(&mut out, b"{");
     }
     for export in exports {
-        if let Err(problem) = fits(export, shell) {
-            unfit.push(problem);
+        if let Err(error) = fits(export, shell) {
+            unfit.push(error);
             continue;
         }
         let (name, value) = (export.name.as_bytes(), export.secret.expose());
@@ -77,7 +77,7 @@ pub fn lines(exports: &[Export], shell: Shell) -> Lines {
     Lines { text: Script(out.into_inner()), unfit }
 }
 
-fn fits(export: &Export, shell: Shell) -> Result<(), Problem> {
+fn fits(export: &Export, shell: Shell) -> Result<(), Error> {
     let value = export.secret.expose();
     let why = if !is_shell_name(&export.name) {
         "its name is not a valid shell variable name".to_owned()
@@ -89,8 +89,8 @@ fn fits(export: &Export, shell: Shell) -> Result<(), Problem> {
         return limits::check_variable(export);
     };
     let message = format!("{} cannot be exported: {why}", export.slug);
-    let problem = Problem::new(ErrorCode::BadKeyName, message).of(&export.slug);
-    Err(problem.hint("read it with `get --value`, and put it into a variable of your own"))
+    let error = Error::new(ErrorCode::BadKeyName, message).of(&export.slug);
+    Err(error.hint("read it with `get --value`, and put it into a variable of your own"))
 }
 
 /// A name as POSIX has it: letters, digits and underscores, no digit first (POSIX.1-2024, 3.216

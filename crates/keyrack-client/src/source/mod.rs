@@ -8,7 +8,7 @@ pub mod shell;
 pub use lines::{Lines, Script, is_shell_name, lines};
 pub use shell::Shell;
 
-use keyrack_core::{ErrorCode, Problem, Reserved, Slug, reserved};
+use keyrack_core::{Error, ErrorCode, Reserved, Slug, reserved};
 use zeroize::Zeroizing;
 
 use crate::get::{Answer, Outcome};
@@ -115,7 +115,7 @@ pub struct LeftOut {
 ///
 /// # Errors
 /// [`ErrorCode::Usage`] when a value is no text, which JSON cannot carry.
-pub fn json(exports: &[Export]) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub fn json(exports: &[Export]) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut json = JsonWriter::new();
     let mut result = Ok(());
     json.object(|json| {
@@ -124,7 +124,7 @@ pub fn json(exports: &[Export]) -> Result<Zeroizing<Vec<u8>>, Problem> {
             if json.secret(export.secret.expose()).is_err() {
                 json.plain("null");
                 let message = format!("the value of {} is no text, which JSON cannot carry", export.slug);
-                result = Err(Problem::new(ErrorCode::Usage, message)
+                result = Err(Error::new(ErrorCode::Usage, message)
                     .of(&export.slug)
                     .hint("get it with `get --value`"));
             }
@@ -225,7 +225,7 @@ mod tests {
             answers,
             single: false,
             legacy_daemon: false,
-            daemon_problem: None,
+            daemon_error: None,
             manifest_faults: Vec::new(),
         }
     }

@@ -3,8 +3,8 @@
 
 use std::str::FromStr;
 
-use keyrack_core::nearest::did_you_mean;
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::suggest::did_you_mean;
+use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::ancestors::Ancestor;
 
 /// A family of shells with one syntax.
@@ -32,10 +32,10 @@ impl Shell {
 }
 
 impl FromStr for Shell {
-    type Err = Problem;
+    type Err = Error;
 
     /// Takes the names of POSIX shells too. Fails with [`ErrorCode::Usage`].
-    fn from_str(text: &str) -> Result<Self, Problem> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         let word = WORDS.iter().find(|(word, _)| *word == text).map(|(_, shell)| *shell);
         let named = || match identify(text) {
             Program::Shell(shell) => Some(shell),
@@ -44,7 +44,7 @@ impl FromStr for Shell {
         word.or_else(named).ok_or_else(|| {
             let words = WORDS.map(|(word, _)| word);
             let message = format!("invalid shell: must be {}", words.join(", "));
-            Problem { hint: did_you_mean(text, words), ..Problem::new(ErrorCode::Usage, message) }
+            Error { hint: did_you_mean(text, words), ..Error::new(ErrorCode::Usage, message) }
         })
     }
 }
@@ -120,7 +120,7 @@ fn shown(process: &Ancestor) -> &str {
 /// # Errors
 /// [`ErrorCode::Usage`], naming the processes, where they do not agree or a shell has a syntax of
 /// its own.
-pub fn detect(ancestors: &[Ancestor], to_program: bool) -> Result<Shell, Problem> {
+pub fn detect(ancestors: &[Ancestor], to_program: bool) -> Result<Shell, Error> {
     let reader = ancestors.iter().find(|process| process.reads_stdout);
     let starter = ancestors.first().filter(|_| !to_program);
     let certain = match (reader, starter) {
@@ -152,8 +152,8 @@ pub fn detect(ancestors: &[Ancestor], to_program: bool) -> Result<Shell, Problem
     }
 }
 
-fn unclear(message: String) -> Problem {
-    Problem::new(ErrorCode::Usage, message)
+fn unclear(message: String) -> Error {
+    Error::new(ErrorCode::Usage, message)
         .hint(format!("name it with --shell {}, or use --json", WORDS.map(|(word, _)| word).join("|")))
 }
 
@@ -248,16 +248,16 @@ mod tests {
         ] {
             let detected = detect(&chain(ancestors), false);
             assert_eq!(detected.as_ref().ok().copied(), expected, "{ancestors}: {detected:?}");
-            if let Err(problem) = detected {
-                assert!(problem.hint.unwrap().contains("--shell posix|fish|nu|powershell"), "{ancestors}");
-                assert_eq!(problem.code.exit(), 2);
+            if let Err(error) = detected {
+                assert!(error.hint.unwrap().contains("--shell posix|fish|nu|powershell"), "{ancestors}");
+                assert_eq!(error.code.exit(), 2);
             }
         }
         // Node gives its children sockets, and no shell reads one.
         assert_eq!(detect(&chain("node bash"), true).unwrap(), Posix);
         for ancestors in ["fish", "node fish", "sh=dash node fish"] {
-            let problem = detect(&chain(ancestors), true).unwrap_err();
-            assert!(problem.message.contains("fish started keyrack"), "{problem}");
+            let error = detect(&chain(ancestors), true).unwrap_err();
+            assert!(error.message.contains("fish started keyrack"), "{error}");
         }
     }
 

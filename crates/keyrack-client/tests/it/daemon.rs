@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keyrack_client::daemon::{self, Fate};
 use keyrack_client::paths::Place;
-use keyrack_core::{ErrorCode, Life, LifeBound, VaultId};
+use keyrack_core::{ErrorCode, Ttl, TtlLimit, VaultId};
 use keyrack_testkit::wait_until;
 
 use crate::harness::{Rack, keyrackd, slug, unlock};
@@ -35,7 +35,7 @@ fn racks_of_different_owners_are_apart() {
     let other = rack.context().with_owner("robot".parse().unwrap());
     let (mut session, _) = daemon::ensure(&other, &keyrackd()).unwrap();
     assert_eq!(session.get(&[slug("a.test.K")]).unwrap().len(), 0);
-    unlock(&mut session, "a.test.K", b"robot", VaultId::OsSecure, Life(60_000));
+    unlock(&mut session, "a.test.K", b"robot", VaultId::OsSecure, Ttl(60_000));
     assert_eq!(rack.session().get(&[slug("a.test.K")]).unwrap()[0].secret.expose(), b"default");
     daemon::stop(&other).unwrap().unwrap();
     assert_eq!(rack.session().get(&[slug("a.test.K")]).unwrap().len(), 1);
@@ -61,8 +61,8 @@ fn a_restart_carries_keys_over_with_what_is_left_of_their_lives() {
     let ctx = rack.context();
     let mut session = rack.session();
     let before = session.greet().unwrap().pid;
-    unlock(&mut session, "a.test.K", b"\0\xffbytes", VaultId::OsSecure, Life(60_000));
-    unlock(&mut session, "a.sudo.S", b"s", VaultId::OsDaemon, Life::CEILING_SUDO);
+    unlock(&mut session, "a.test.K", b"\0\xffbytes", VaultId::OsSecure, Ttl(60_000));
+    unlock(&mut session, "a.sudo.S", b"s", VaultId::OsDaemon, Ttl::CEILING_SUDO);
     let ends = session.get(&[slug("a.test.K")]).unwrap()[0].grant.expires_at_ms.unwrap();
 
     let mut restarted = daemon::restart(&ctx, &keyrackd()).unwrap();
@@ -77,7 +77,7 @@ fn a_restart_carries_keys_over_with_what_is_left_of_their_lives() {
     assert_eq!(granted[1].grant.grade.to_string(), "encrypted,transient");
     let after = granted[0].grant.expires_at_ms.unwrap();
     let given = restarted.session.status().unwrap().keys[0].given;
-    assert_eq!((given.life, given.by), (Some(Life(60_000)), Some(LifeBound::MaxDuration)), "the whole of it");
+    assert_eq!((given.ttl, given.by), (Some(Ttl(60_000)), Some(TtlLimit::MaxDuration)), "the whole of it");
     assert!(after <= ends && after > ends - 5_000, "{ends} {after}: a life is never lengthened");
 }
 
@@ -85,8 +85,8 @@ fn a_restart_carries_keys_over_with_what_is_left_of_their_lives() {
 fn a_restart_that_cannot_start_stops_nothing() {
     let rack = Rack::new();
     rack.unlock(&[("a.test.K", b"v")]);
-    let problem = daemon::restart(&rack.context(), &rack.home.root().join("nowhere")).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::DaemonStartFailed);
+    let error = daemon::restart(&rack.context(), &rack.home.root().join("nowhere")).unwrap_err();
+    assert_eq!(error.code, ErrorCode::DaemonStartFailed);
     assert_eq!(rack.session().get(&[slug("a.test.K")]).unwrap().len(), 1);
 }
 
@@ -95,9 +95,9 @@ fn a_restart_into_settings_that_do_not_work_keeps_the_keys() {
     let rack = Rack::new();
     rack.unlock(&[("a.test.K", b"v")]);
     let ctx = rack.context_with([("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "soon")]);
-    let problem = daemon::restart(&ctx, &keyrackd()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::Usage);
-    assert!(problem.hint.unwrap().contains("holds the keys"));
+    let error = daemon::restart(&ctx, &keyrackd()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Usage);
+    assert!(error.hint.unwrap().contains("holds the keys"));
     assert_eq!(rack.session().get(&[slug("a.test.K")]).unwrap().len(), 1);
 }
 
@@ -117,16 +117,16 @@ fn what_is_demanded_is_demanded_of_the_new_one() {
 fn what_a_daemon_says_of_its_start_is_passed_on() {
     let rack = Rack::new();
     let ctx = rack.context_with([("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "soon")]);
-    let problem = daemon::ensure(&ctx, &keyrackd()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::Usage);
-    assert!(problem.message.contains("KEYRACK_DAEMON_IDLE_TIMEOUT_MS"), "{problem}");
+    let error = daemon::ensure(&ctx, &keyrackd()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Usage);
+    assert!(error.message.contains("KEYRACK_DAEMON_IDLE_TIMEOUT_MS"), "{error}");
 
-    let problem = daemon::ensure(&rack.context(), &rack.home.root().join("nowhere")).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::DaemonStartFailed);
-    assert!(problem.message.contains("nowhere"), "{problem}");
+    let error = daemon::ensure(&rack.context(), &rack.home.root().join("nowhere")).unwrap_err();
+    assert_eq!(error.code, ErrorCode::DaemonStartFailed);
+    assert!(error.message.contains("nowhere"), "{error}");
 
-    let problem = daemon::ensure(&rack.context(), "/bin/true".as_ref()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::DaemonStartFailed);
+    let error = daemon::ensure(&rack.context(), "/bin/true".as_ref()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::DaemonStartFailed);
 }
 
 #[test]
@@ -171,13 +171,13 @@ fn a_dead_socket_is_no_daemon_and_is_swept() {
 fn what_is_no_socket_is_left_alone_and_named() {
     let rack = Rack::new();
     fs::write(rack.socket(), "precious").unwrap();
-    let problem = daemon::connect(&rack.context()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::SocketPathTaken);
-    assert!(problem.message.contains(rack.socket().to_str().unwrap()));
+    let error = daemon::connect(&rack.context()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::SocketPathTaken);
+    assert!(error.message.contains(rack.socket().to_str().unwrap()));
     assert_eq!(daemon::stop(&rack.context()).unwrap_err().code, ErrorCode::SocketPathTaken);
     assert_eq!(daemon::ensure(&rack.context(), &keyrackd()).unwrap_err().code, ErrorCode::SocketPathTaken);
     let pruned = daemon::prune_all(&rack.context()).unwrap();
-    assert!(matches!(&pruned[0].fate, Fate::Spared(problem) if problem.code == ErrorCode::SocketPathTaken));
+    assert!(matches!(&pruned[0].fate, Fate::Spared(error) if error.code == ErrorCode::SocketPathTaken));
     assert_eq!(fs::read_to_string(rack.socket()).unwrap(), "precious");
     fs::remove_file(rack.socket()).unwrap();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyrack_client::session::{KeyToUnlock, Session};
 use keyrack_client::{Context, Environment, Place, daemon};
-use keyrack_core::{Given, Grade, Life, LifeBound, Mechanism, Slug, Source, VaultId};
+use keyrack_core::{Grade, GrantedTtl, Mechanism, Slug, Source, Ttl, TtlLimit, VaultId};
 use keyrack_testkit::Home;
 
 /// A home and its daemon, which is stopped in the end.
@@ -50,7 +50,7 @@ impl Rack {
     pub(crate) fn unlock(&self, keys: &[(&str, &[u8])]) {
         let mut session = self.session();
         for (slug, secret) in keys {
-            unlock(&mut session, slug, secret, VaultId::OsSecure, Life(3_600_000));
+            unlock(&mut session, slug, secret, VaultId::OsSecure, Ttl(3_600_000));
         }
     }
 }
@@ -72,7 +72,7 @@ pub(crate) fn slug(text: &str) -> Slug {
     Slug::parse(text).unwrap()
 }
 
-pub(crate) fn unlock(session: &mut Session, slug: &str, secret: &[u8], vault: VaultId, life: Life) {
+pub(crate) fn unlock(session: &mut Session, slug: &str, secret: &[u8], vault: VaultId, ttl: Ttl) {
     let slug = self::slug(slug);
     let mech = if vault == VaultId::OsDaemon { Mechanism::Session } else { Mechanism::Replica };
     let source = Source { vault, mech };
@@ -80,9 +80,9 @@ pub(crate) fn unlock(session: &mut Session, slug: &str, secret: &[u8], vault: Va
         slug: &slug,
         grade: Grade::of(&source.vault, &source.mech),
         source: &source,
-        life,
+        ttl,
         credential_expires_at_ms: None,
-        given: Given { life: None, by: Some(LifeBound::MaxDuration) },
+        given: GrantedTtl { ttl: None, by: Some(TtlLimit::MaxDuration) },
         secret,
     };
     for unlocked in session.unlock(&[key]).unwrap() {

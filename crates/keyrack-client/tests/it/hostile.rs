@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use keyrack_client::session::RelockWhat;
 use keyrack_client::{Context, daemon, daemon::Daemon};
-use keyrack_core::{Env, ErrorCode, Problem};
+use keyrack_core::{Env, Error, ErrorCode};
 use keyrack_testkit::{Need, as_user, can_run, in_new_session, wait_until};
 
 use crate::harness::{Rack, keyrackd, slug};
@@ -40,7 +40,7 @@ impl Drop for Stage {
     }
 }
 
-fn get(ctx: &Context) -> Result<Vec<keyrack_client::session::Granted>, Problem> {
+fn get(ctx: &Context) -> Result<Vec<keyrack_client::session::Granted>, Error> {
     daemon::connect(ctx)?.expect("a server listens").get(&[slug("a.test.K")])
 }
 
@@ -110,18 +110,18 @@ fn a_server_of_another_user_gets_not_a_byte() {
 
 fn untrusted(stage: &Stage, server: &Server) {
     let ctx = stage.context();
-    for problem in [
+    for error in [
         daemon::connect(&ctx).unwrap_err(),
         daemon::ensure(&ctx, &keyrackd()).unwrap_err(),
         daemon::stop(&ctx).unwrap_err(),
         daemon::restart(&ctx, &keyrackd()).unwrap_err(),
     ] {
-        assert_eq!(problem.code, ErrorCode::ServerUntrusted, "{problem}");
-        assert!(problem.hint.unwrap().contains(stage.rack().socket().to_str().unwrap()));
+        assert_eq!(error.code, ErrorCode::ServerUntrusted, "{error}");
+        assert!(error.hint.unwrap().contains(stage.rack().socket().to_str().unwrap()));
     }
     let pruned = daemon::prune_all(&ctx).unwrap();
-    let daemon::Fate::Spared(problem) = &pruned[0].fate else { panic!("{pruned:?}") };
-    assert_eq!(problem.code, ErrorCode::ServerUntrusted);
+    let daemon::Fate::Spared(error) = &pruned[0].fate else { panic!("{pruned:?}") };
+    assert_eq!(error.code, ErrorCode::ServerUntrusted);
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(server.heard(), b"");
     assert!(stage.rack().socket().exists(), "nothing of a stranger's is removed");
@@ -159,10 +159,10 @@ fn a_broken_server_is_an_error_and_never_a_hang() {
         let stage = Stage::new();
         let server = Server::start(manner, &stage.rack().socket());
         let started = Instant::now();
-        let problem = get(&stage.context()).unwrap_err();
-        assert_eq!(problem.code, code, "{manner}: {problem}");
+        let error = get(&stage.context()).unwrap_err();
+        assert_eq!(error.code, code, "{manner}: {error}");
         assert!(started.elapsed() < Duration::from_millis(1600), "{manner}: {:?}", started.elapsed());
-        assert!(!format!("{problem:?}").contains("hunter2"), "{manner}: {problem:?}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{manner}: {error:?}");
         assert!(!server.heard().is_empty());
     }
 }
@@ -171,9 +171,9 @@ fn a_broken_server_is_an_error_and_never_a_hang() {
 fn no_secret_goes_to_a_daemon_of_another_version() {
     let stage = Stage::new();
     let server = Server::start("incompatible", &stage.rack().socket());
-    let problem = daemon::ensure(&stage.context(), &keyrackd()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::DaemonIncompatible);
-    let fix = problem.fix.unwrap().render(keyrack_core::Invocation::default());
+    let error = daemon::ensure(&stage.context(), &keyrackd()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::DaemonIncompatible);
+    let fix = error.fix.unwrap().render(keyrack_core::Invocation::default());
     assert_eq!(fix, "keyrack daemon restart");
     assert!(!server.heard().windows(6).any(|window| window == b"unlock"));
 }
@@ -215,8 +215,8 @@ fn a_typescript_daemon_lists_and_relocks() {
 fn a_typescript_daemon_gets_no_key_and_meets_no_demand() {
     let stage = Stage::new();
     let server = Server::start("ts-get", &stage.rack().socket());
-    let problem = daemon::ensure(&stage.context(), &keyrackd()).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::DaemonLegacy);
+    let error = daemon::ensure(&stage.context(), &keyrackd()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::DaemonLegacy);
     for variable in [("KEYRACK_REQUIRE_SESSION", "1"), ("KEYRACK_MEMORY", "locked")] {
         let ctx = stage.rack().context_with([variable]);
         assert_eq!(daemon::connect(&ctx).unwrap_err().code, ErrorCode::BoundaryWeak);
@@ -234,10 +234,10 @@ fn a_broken_typescript_daemon_is_an_error_and_never_a_hang() {
         let stage = Stage::new();
         let _server = Server::start(manner, &stage.rack().socket());
         let started = Instant::now();
-        let problem = get(&stage.context()).unwrap_err();
-        assert_eq!(problem.code, code, "{manner}: {problem}");
+        let error = get(&stage.context()).unwrap_err();
+        assert_eq!(error.code, code, "{manner}: {error}");
         assert!(started.elapsed() < Duration::from_millis(1600), "{manner}");
-        assert!(!format!("{problem:?}").contains("hunter2"), "{manner}: {problem:?}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{manner}: {error:?}");
     }
 }
 

@@ -6,7 +6,7 @@ use keyrack_client::get::{Options, Scope, get};
 use keyrack_client::relock::{Wanted, relock};
 use keyrack_client::source::{Mode, Shell, lines, sort};
 use keyrack_client::{Context, status};
-use keyrack_core::{Attempt, Env, ErrorCode, Life, Org, VaultId};
+use keyrack_core::{Attempt, Env, ErrorCode, Org, Ttl, VaultId};
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_sys::signal::Signal;
 
@@ -61,7 +61,7 @@ fn the_daemon_comes_before_the_environment() {
 fn a_held_key_below_its_declared_grade_is_blocked() {
     let rack = worksite();
     let mut session = rack.session();
-    unlock(&mut session, "acme.test.STRONG", b"v", VaultId::OsDirect, Life(60_000));
+    unlock(&mut session, "acme.test.STRONG", b"v", VaultId::OsDirect, Ttl(60_000));
     // The environment's value does not step in for a key that a rule holds back.
     let ctx = rack.context_with([("STRONG", "ambient")]);
     let outcome =
@@ -117,7 +117,7 @@ fn a_suspended_daemon_is_an_error_unless_the_environment_has_everything() {
     assert_eq!(without.unwrap_err().code, ErrorCode::DaemonUnresponsive);
     let ambient = ambient.unwrap();
     assert!(ambient.all_granted());
-    assert_eq!(ambient.daemon_problem.unwrap().code, ErrorCode::DaemonUnresponsive);
+    assert_eq!(ambient.daemon_error.unwrap().code, ErrorCode::DaemonUnresponsive);
 }
 
 #[test]
@@ -166,6 +166,6 @@ fn relocking_by_name_by_slug_by_env_and_all() {
     }
     let rack = worksite();
     assert_eq!(relock(&rack.context(), &Wanted::All).unwrap().relocked.slugs, []);
-    let problem = relock(&rack.context(), &by("PLAIN", None)).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::AmbiguousKey);
+    let error = relock(&rack.context(), &by("PLAIN", None)).unwrap_err();
+    assert_eq!(error.code, ErrorCode::AmbiguousKey);
 }

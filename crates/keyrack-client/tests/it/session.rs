@@ -2,7 +2,7 @@
 
 use keyrack_client::session::{KeyToUnlock, RelockWhat};
 use keyrack_client::{daemon, daemon::Daemon};
-use keyrack_core::{Env, ErrorCode, Grade, Life, Mechanism, Source, VaultId};
+use keyrack_core::{Env, ErrorCode, Grade, Mechanism, Source, Ttl, VaultId};
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_sys::signal::Signal;
 
@@ -12,7 +12,7 @@ use crate::harness::{Rack, slug, unlock};
 fn a_key_goes_in_and_comes_out() {
     let rack = Rack::new();
     let mut session = rack.session();
-    unlock(&mut session, "acme.test.K", b"hunter2", VaultId::OsSecure, Life(60_000));
+    unlock(&mut session, "acme.test.K", b"hunter2", VaultId::OsSecure, Ttl(60_000));
     let granted = session.get(&[slug("acme.test.K"), slug("acme.test.NONE")]).unwrap();
     assert_eq!(granted.len(), 1);
     let key = &granted[0];
@@ -34,7 +34,7 @@ fn any_bytes_are_carried() {
     let all: Vec<u8> = (0..=255).collect();
     let large = vec![0xA5; 300_000];
     for (name, secret) in [("a.test.ALL", &all), ("a.test.LARGE", &large)] {
-        unlock(&mut session, name, secret, VaultId::OsSecure, Life(60_000));
+        unlock(&mut session, name, secret, VaultId::OsSecure, Ttl(60_000));
         let granted = session.get(&[slug(name)]).unwrap();
         assert_eq!(granted[0].secret.expose(), secret.as_slice());
     }
@@ -54,9 +54,9 @@ fn what_fits_no_frame_comes_in_several() {
             slug,
             grade: Grade::of(&source.vault, &source.mech),
             source: &source,
-            life: Life(60_000),
+            ttl: Ttl(60_000),
             credential_expires_at_ms: None,
-            given: keyrack_core::Given::default(),
+            given: keyrack_core::GrantedTtl::default(),
             secret,
         })
         .collect();
@@ -87,9 +87,9 @@ fn many_keys_are_listed_and_relocked() {
             slug,
             grade: Grade::of(&source.vault, &source.mech),
             source: &source,
-            life: Life(60_000),
+            ttl: Ttl(60_000),
             credential_expires_at_ms: None,
-            given: keyrack_core::Given::default(),
+            given: keyrack_core::GrantedTtl::default(),
             secret: b"v",
         })
         .collect();
@@ -118,24 +118,24 @@ fn each_key_of_an_unlock_ends_on_its_own() {
     let grade = Grade::of(&source.vault, &source.mech);
     let (good, long, big) = (slug("a.test.GOOD"), slug("a.test.LONG"), slug("a.test.BIG"));
     let large = vec![0; 2 << 20];
-    let key = |slug, life, secret| KeyToUnlock {
+    let key = |slug, ttl, secret| KeyToUnlock {
         slug,
         grade,
         source: &source,
-        life,
+        ttl,
         credential_expires_at_ms: None,
-        given: keyrack_core::Given::default(),
+        given: keyrack_core::GrantedTtl::default(),
         secret,
     };
     let keys = [
-        key(&long, Life(Life::CEILING.as_ms() + 1), &b"v"[..]),
-        key(&big, Life(60_000), &large),
-        key(&good, Life(60_000), b"v"),
+        key(&long, Ttl(Ttl::CEILING.as_ms() + 1), &b"v"[..]),
+        key(&big, Ttl(60_000), &large),
+        key(&good, Ttl(60_000), b"v"),
     ];
     let outcomes = session.unlock(&keys).unwrap();
     let codes: Vec<_> = outcomes
         .iter()
-        .map(|unlocked| unlocked.outcome.as_ref().map_err(|problem| problem.code.clone()))
+        .map(|unlocked| unlocked.outcome.as_ref().map_err(|error| error.code.clone()))
         .collect();
     assert_eq!(codes[0].unwrap_err_ref(), &ErrorCode::DurationAboveCeiling);
     assert_eq!(codes[1].unwrap_err_ref(), &ErrorCode::SecretTooLarge);
@@ -158,16 +158,16 @@ impl<T, E> UnwrapErrRef<E> for Result<T, E> {
 fn a_weaker_key_does_not_replace_a_stronger_one() {
     let rack = Rack::new();
     let mut session = rack.session();
-    unlock(&mut session, "a.test.K", b"strong", VaultId::OsSecure, Life(60_000));
+    unlock(&mut session, "a.test.K", b"strong", VaultId::OsSecure, Ttl(60_000));
     let source = Source { vault: VaultId::OsDirect, mech: Mechanism::Replica };
     let name = slug("a.test.K");
     let weak = KeyToUnlock {
         slug: &name,
         grade: Grade::of(&source.vault, &source.mech),
         source: &source,
-        life: Life(60_000),
+        ttl: Ttl(60_000),
         credential_expires_at_ms: None,
-        given: keyrack_core::Given::default(),
+        given: keyrack_core::GrantedTtl::default(),
         secret: b"weak",
     };
     let outcome = session.unlock(&[weak]).unwrap().remove(0).outcome;
@@ -181,8 +181,8 @@ fn a_session_survives_a_daemon_that_was_replaced() {
     let mut session = rack.session();
     session.ping().unwrap();
     daemon::stop(&rack.context()).unwrap().unwrap();
-    let problem = session.ping().unwrap_err();
-    assert_eq!(problem.code, ErrorCode::DaemonAbsent);
+    let error = session.ping().unwrap_err();
+    assert_eq!(error.code, ErrorCode::DaemonAbsent);
     rack.unlock(&[("a.test.K", b"v")]);
     assert_eq!(session.get(&[slug("a.test.K")]).unwrap().len(), 1);
 }
@@ -210,10 +210,10 @@ fn a_stopped_daemon_costs_the_deadline_and_no_more() {
     let pidfd = Pidfd::open(pid).unwrap();
     pidfd.signal(Signal::Stop).unwrap();
     let started = std::time::Instant::now();
-    let problem = session.get(&[slug("a.test.K")]).unwrap_err();
+    let error = session.get(&[slug("a.test.K")]).unwrap_err();
     let took = started.elapsed();
     pidfd.signal(Signal::Cont).unwrap();
-    assert_eq!(problem.code, ErrorCode::DaemonUnresponsive);
+    assert_eq!(error.code, ErrorCode::DaemonUnresponsive);
     assert!((300..1500).contains(&took.as_millis()), "{took:?}");
     assert_eq!(session.get(&[slug("a.test.K")]).unwrap().len(), 1);
 }

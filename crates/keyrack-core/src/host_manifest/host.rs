@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{ErrorCode, Problem};
+use crate::error::{Error, ErrorCode};
 use crate::grade::Grade;
-use crate::life::Life;
 use crate::mechanism::Mechanism;
 use crate::org::Org;
 use crate::slug::Slug;
+use crate::ttl::Ttl;
 use crate::vault_id::VaultId;
 
 /// Where a key rests.
@@ -61,7 +61,7 @@ pub struct NewHost {
 }
 
 fn long_ago() -> String {
-    crate::iso::format_ms(0)
+    crate::timestamp::format_ms(0)
 }
 
 impl Host {
@@ -72,10 +72,10 @@ impl Host {
 
     /// The longest life it may be unlocked for. Fails with [`ErrorCode::BadDuration`] naming the key: a limit that cannot be read must not pass for
     /// none.
-    pub fn max_life(&self) -> Result<Option<Life>, Problem> {
-        self.max_duration.as_deref().map(str::parse::<Life>).transpose().map_err(|problem| {
-            let message = format!("{}: its maxDuration: {}", self.slug, problem.message);
-            Problem::new(ErrorCode::BadDuration, message).of(&self.slug)
+    pub fn max_ttl(&self) -> Result<Option<Ttl>, Error> {
+        self.max_duration.as_deref().map(str::parse::<Ttl>).transpose().map_err(|error| {
+            let message = format!("{}: its maxDuration: {}", self.slug, error.message);
+            Error::new(ErrorCode::BadDuration, message).of(&self.slug)
         })
     }
 
@@ -123,23 +123,23 @@ impl Host {
     }
 
     /// Refuses what today's TypeScript could not read back.
-    pub(super) fn check_storable(&self) -> Result<(), Problem> {
+    pub(super) fn check_storable(&self) -> Result<(), Error> {
         if self.org != Org::MACHINE && !Org::is_storable_name(&self.org) {
             let message = format!(
                 "the org {:?} cannot be stored: it must begin with a-z and hold only a-z, 0-9, _ and -",
                 self.org
             );
-            return Err(Problem::new(ErrorCode::BadOrg, message).of(&self.slug));
+            return Err(Error::new(ErrorCode::BadOrg, message).of(&self.slug));
         }
         if self.slug.env_kind().is_none() || self.env != self.slug.env() || self.org != self.slug.org() {
             let message =
                 format!("{} cannot be stored: its org and env must be those of its slug", self.slug);
-            return Err(Problem::new(ErrorCode::BadSlug, message).of(&self.slug));
+            return Err(Error::new(ErrorCode::BadSlug, message).of(&self.slug));
         }
         if self.meta.as_ref().is_some_and(|meta| !meta.is_object()) {
             let message = format!("{} cannot be stored: its meta must be an object", self.slug);
-            return Err(Problem::new(ErrorCode::Internal, message).of(&self.slug));
+            return Err(Error::new(ErrorCode::Internal, message).of(&self.slug));
         }
-        self.max_life().map(drop)
+        self.max_ttl().map(drop)
     }
 }

@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{ErrorCode, Problem};
-use crate::iso;
+use crate::error::{Error, ErrorCode};
 use crate::slug::Slug;
+use crate::timestamp;
 
 /// A host manifest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,12 +54,12 @@ pub enum Change {
 impl HostManifest {
     /// Reads the plaintext of a manifest. Fails with [`ErrorCode::HostManifestInvalid`], naming the place and not the text: where keys rest is nobody's
     /// business.
-    pub fn parse(plain: &[u8]) -> Result<Self, Problem> {
+    pub fn parse(plain: &[u8]) -> Result<Self, Error> {
         serde_json::from_slice(plain).map_err(|error| {
             let what = if error.is_data() { "is not of the expected kind" } else { "is not JSON" };
             let (line, column) = (error.line(), error.column());
             let message = format!("the host manifest {what} (line {line}, column {column} of its plaintext)");
-            Problem::new(ErrorCode::HostManifestInvalid, message)
+            Error::new(ErrorCode::HostManifestInvalid, message)
         })
     }
 
@@ -69,13 +69,12 @@ impl HostManifest {
     }
 
     /// What cannot be understood in it, a problem each.
-    pub fn faults(&self) -> Vec<Problem> {
-        let problem = |message| Problem::new(ErrorCode::HostManifestInvalid, message);
-        let recipients = (1..=self.strange_recipients.len()).map(|nth| {
-            problem(format!("the host manifest has a recipient that cannot be understood ({nth})"))
-        });
+    pub fn faults(&self) -> Vec<Error> {
+        let error = |message| Error::new(ErrorCode::HostManifestInvalid, message);
+        let recipients = (1..=self.strange_recipients.len())
+            .map(|nth| error(format!("the host manifest has a recipient that cannot be understood ({nth})")));
         let hosts = self.strange_hosts.keys().map(|slug| {
-            let fault = problem(format!("the host manifest's entry {slug:?} cannot be understood"));
+            let fault = error(format!("the host manifest's entry {slug:?} cannot be understood"));
             match Slug::parse_stored(slug) {
                 Ok(slug) => fault.of(&slug),
                 Err(_) => fault,
@@ -86,7 +85,7 @@ impl HostManifest {
 
     /// Puts a key. One of the same slug keeps when it was created and what is not known here; one that is just so keeps everything.
     pub fn put(&mut self, slug: &Slug, new: NewHost, now_ms: i64) -> Change {
-        let now = iso::format_ms(now_ms);
+        let now = timestamp::format_ms(now_ms);
         // An entry that cannot be understood makes way: the slug is set anew, knowingly.
         let strange = self.strange_hosts.remove(slug.as_str()).is_some();
         match self.hosts.get_mut(slug) {
@@ -105,14 +104,14 @@ impl HostManifest {
     /// Refuses to write what today's TypeScript could not read back: it checks on reading only, and one such entry shuts the whole file to it. Entries that
     /// are in `before` just so are not looked at. Fails with [`ErrorCode::BadOrg`], [`ErrorCode::BadSlug`], [`ErrorCode::BadRecipient`],
     /// [`ErrorCode::LastRecipient`] or [`ErrorCode::BadDuration`].
-    pub fn check_storable(&self, before: &HostManifest) -> Result<(), Problem> {
+    pub fn check_storable(&self, before: &HostManifest) -> Result<(), Error> {
         if self.recipients.is_empty() {
             let message = "the host manifest needs a recipient: nobody could open it any more";
-            return Err(Problem::new(ErrorCode::LastRecipient, message));
+            return Err(Error::new(ErrorCode::LastRecipient, message));
         }
         if !self.strange_recipients.is_empty() {
             let message = "the host manifest has a recipient that cannot be understood, and so cannot be encrypted to it";
-            return Err(Problem::new(ErrorCode::BadRecipient, message));
+            return Err(Error::new(ErrorCode::BadRecipient, message));
         }
         self.hosts
             .iter()

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::life::Life;
 use crate::mechanism::Mechanism;
+use crate::ttl::Ttl;
 use crate::vault_id::VaultId;
 
 const WRITTEN: &str = r#"{
@@ -135,7 +135,7 @@ fn defaults_and_old_names() {
     }));
     assert_eq!(manifest.owner, None);
     let old = &manifest.hosts["acme.test.OLD"];
-    assert_eq!((old.env.as_str(), old.org.as_str(), old.max_life().unwrap()), ("test", "acme", None));
+    assert_eq!((old.env.as_str(), old.org.as_str(), old.max_ttl().unwrap()), ("test", "acme", None));
     assert_eq!(old.created_at, "1970-01-01T00:00:00.000Z");
     let least = &manifest.hosts["@all.sudo.LEAST"];
     assert_eq!((least.slug.as_str(), &least.mech), ("@all.sudo.LEAST", &Mechanism::AwsSso));
@@ -157,10 +157,10 @@ fn what_is_no_manifest() {
         (b"{\"uri\":\"~/x\",\"hosts\":[\"acme.test.SHY\"]}", "is not of the expected kind"),
         (b"{\"uri\":\"~/x\",\"hosts\":\"acme.test.SHY\"}", "is not of the expected kind"),
     ] {
-        let problem = HostManifest::parse(plain).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::HostManifestInvalid);
-        assert!(problem.message.contains(what), "{}", problem.message);
-        assert!(!problem.message.contains("SHY"), "{} quotes the manifest", problem.message);
+        let error = HostManifest::parse(plain).unwrap_err();
+        assert_eq!(error.code, ErrorCode::HostManifestInvalid);
+        assert!(error.message.contains(what), "{}", error.message);
+        assert!(!error.message.contains("SHY"), "{} quotes the manifest", error.message);
     }
 }
 
@@ -181,7 +181,7 @@ fn putting_keys() {
     let host = manifest.hosts.get_mut("acme.test.API_KEY").unwrap();
     assert_eq!(host.created_at, "2026-01-01T00:00:00.123Z", "kept");
     assert_eq!(host.updated_at, "1970-01-01T00:00:05.000Z");
-    assert_eq!(host.max_life().unwrap(), Some(Life(3_600_000)));
+    assert_eq!(host.max_ttl().unwrap(), Some(Ttl(3_600_000)));
     host.rest.insert("later".into(), json!(1));
 
     let moved = NewHost { vault: VaultId::OnePassword, exid: Some("op://k/x".into()), ..limited };
@@ -216,7 +216,7 @@ fn what_cannot_be_stored() {
     ] {
         let mut after = before.clone();
         after.put(&slug(text), new(VaultId::OsSecure, Mechanism::Replica), 0);
-        assert_eq!(after.check_storable(&before).err().map(|problem| problem.code), code, "{text}");
+        assert_eq!(after.check_storable(&before).err().map(|error| error.code), code, "{text}");
         assert!(after.check_storable(&after).is_ok(), "what was there before is left alone");
     }
     let change = |change: fn(&mut HostManifest)| {

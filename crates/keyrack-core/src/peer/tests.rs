@@ -426,8 +426,8 @@ fn a_refused_caller_is_told_one_thing() {
     for refusal in Refusal::ALL {
         assert!(words.insert(refusal.word()), "{refusal} has its own word");
         assert!(!refusal.sentence().is_empty());
-        let problem = refusal.of_server();
-        assert_eq!(problem.code, ErrorCode::ServerUntrusted);
-        assert!(problem.message.ends_with(refusal.sentence()));
+        let error = refusal.of_server();
+        assert_eq!(error.code, ErrorCode::ServerUntrusted);
+        assert!(error.message.ends_with(refusal.sentence()));
     }
 }

@@ -3,7 +3,7 @@
 use super::node::{Node, Value};
 use super::{KeySpec, RawManifest, UNREADABLE};
 use crate::env::Env;
-use crate::error::{ErrorCode, Problem};
+use crate::error::{Error, ErrorCode};
 use crate::grade::MinimumGrade;
 use crate::shorten::{NAME, PATH, quoted, shortened};
 use crate::slug::{Slug, check_known_name};
@@ -14,7 +14,7 @@ pub(super) struct Entry {
     pub(super) name: String,
     grade: MinimumGrade,
     optional_if_has: Option<String>,
-    fault: Option<Problem>,
+    fault: Option<Error>,
 }
 
 /// Where something stands that may have to be named.
@@ -26,7 +26,7 @@ pub(super) struct Place<'a> {
 
 impl Place<'_> {
     /// A fault in this section: file, line, section and what is wrong.
-    pub(super) fn fault(self, line: u64, what: &str) -> Problem {
+    pub(super) fn fault(self, line: u64, what: &str) -> Error {
         let (path, section) = (shortened(&self.file.path, PATH), shortened(self.section, NAME));
         let line = if line == 0 { String::new() } else { format!(":{line}") };
         invalid(&format!("{path}{line}: {section}: {what}"))
@@ -34,14 +34,14 @@ impl Place<'_> {
 }
 
 /// A problem of a manifest, on one line: a name it quotes may hold what ends one.
-pub(super) fn invalid(text: &str) -> Problem {
+pub(super) fn invalid(text: &str) -> Error {
     let ends_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    Problem::new(ErrorCode::ManifestInvalid, text.replace(ends_line, " "))
+    Error::new(ErrorCode::ManifestInvalid, text.replace(ends_line, " "))
 }
 
 impl Entry {
     /// Reads an entry. What is wrong with it is told to `faults`; `None` if that leaves no key.
-    pub(super) fn read(node: &Node, at: usize, place: Place<'_>, faults: &mut Vec<Problem>) -> Option<Self> {
+    pub(super) fn read(node: &Node, at: usize, place: Place<'_>, faults: &mut Vec<Error>) -> Option<Self> {
         let nth = at + 1;
         let entry = match &node.value {
             Value::Text(name) => Ok(Entry {
@@ -70,13 +70,13 @@ impl Entry {
         };
         let checked = entry.and_then(|entry| match check_known_name(&entry.name) {
             Ok(()) => Ok(entry),
-            Err(problem) => Err(format!("entry {nth}: {problem}")),
+            Err(error) => Err(format!("entry {nth}: {error}")),
         });
         checked.map_err(|what| faults.push(place.fault(node.line, &what))).ok()
     }
 
     /// `NAME: grade`
-    fn graded(name: &str, grade: &Node, place: Place<'_>, faults: &mut Vec<Problem>) -> Self {
+    fn graded(name: &str, grade: &Node, place: Place<'_>, faults: &mut Vec<Error>) -> Self {
         let shown = shortened(name, NAME);
         let read = match &grade.value {
             Value::Null => Ok(MinimumGrade::default()),
@@ -104,7 +104,7 @@ impl Entry {
         nth: usize,
         line: u64,
         place: Place<'_>,
-        faults: &mut Vec<Problem>,
+        faults: &mut Vec<Error>,
     ) -> Result<Self, String> {
         let field = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, node)| node);
         let Some(name) = field("key").and_then(Node::text) else {
@@ -129,7 +129,7 @@ impl Entry {
     }
 
     /// The key this entry declares in an env.
-    pub(super) fn spec(&self, org: &str, env: Env) -> Result<KeySpec, Problem> {
+    pub(super) fn spec(&self, org: &str, env: Env) -> Result<KeySpec, Error> {
         let slug = Slug::new(org, env, &self.name)?;
         let fault = self.fault.clone().map(|fault| fault.of(&slug));
         let Entry { grade, optional_if_has, .. } = self.clone();

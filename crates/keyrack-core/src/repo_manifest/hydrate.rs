@@ -10,7 +10,7 @@ use super::node::{Node, Value};
 use super::path::contained;
 use super::{KeySpec, RawManifest, RepoManifest};
 use crate::env::Env;
-use crate::error::Problem;
+use crate::error::Error;
 use crate::org::Org;
 use crate::shorten::{PATH, quoted, shortened};
 
@@ -45,9 +45,9 @@ pub enum Source {
 /// [`ManifestInvalid`](crate::ErrorCode::ManifestInvalid) where a file's shape is wrong, one is missing, leads out of the repository, or extends itself, and where
 /// there are more than [`MAX_FILES`] files or [`MAX_KEYS`] keys; and whatever `read` fails with. What is wrong with single sections and keys is
 /// in [`RepoManifest::faults`] instead.
-pub fn hydrate<F>(root: &RawManifest, read: F) -> Result<RepoManifest, Problem>
+pub fn hydrate<F>(root: &RawManifest, read: F) -> Result<RepoManifest, Error>
 where
-    F: FnMut(&str) -> Result<Option<Source>, Problem>,
+    F: FnMut(&str) -> Result<Option<Source>, Error>,
 {
     let mut work = Work {
         read,
@@ -145,14 +145,14 @@ struct Work<F> {
     open: Vec<String>,
     /// Entries so far.
     keys: usize,
-    faults: Vec<Problem>,
+    faults: Vec<Error>,
 }
 
 impl<F> Work<F>
 where
-    F: FnMut(&str) -> Result<Option<Source>, Problem>,
+    F: FnMut(&str) -> Result<Option<Source>, Error>,
 {
-    fn file(&mut self, path: String, raw: &RawManifest) -> Result<usize, Problem> {
+    fn file(&mut self, path: String, raw: &RawManifest) -> Result<usize, Error> {
         self.open.push(path.clone());
         let shape = Shape::of(raw)?;
         let mut extends = Vec::new();
@@ -168,7 +168,7 @@ where
         Ok(at)
     }
 
-    fn child(&mut self, from: &RawManifest, line: u64, entry: &str) -> Result<usize, Problem> {
+    fn child(&mut self, from: &RawManifest, line: u64, entry: &str) -> Result<usize, Error> {
         let place = Place { file: from, section: "extends" };
         let Some(path) = contained(entry) else {
             let what =
@@ -201,7 +201,7 @@ where
     }
 
     /// Refuses a file that extends itself, directly or not.
-    fn check_circle(&self, place: Place<'_>, line: u64, path: &str) -> Result<(), Problem> {
+    fn check_circle(&self, place: Place<'_>, line: u64, path: &str) -> Result<(), Error> {
         let Some(start) = self.open.iter().position(|open| open == path) else { return Ok(()) };
         let chain = self.open[start..].iter().map(String::as_str).chain([path]);
         let chain: Vec<_> = chain.map(|path| shortened(path, PATH)).collect();
@@ -215,7 +215,7 @@ where
         raw: &RawManifest,
         shape: &Shape<'_>,
         into: &mut RepoManifest,
-    ) -> Result<Vec<Env>, Problem> {
+    ) -> Result<Vec<Env>, Error> {
         let mut everywhere: Vec<Entry> = Vec::new();
         let mut tiers: Vec<(Env, Vec<Entry>)> = Vec::new();
         for (section, node) in &shape.sections {
@@ -230,9 +230,9 @@ where
                         .hint("ask for a sudo key by name, with --env sudo --key NAME"),
                 ),
                 Ok(env) => tiers.push((env, entries)),
-                Err(problem) => {
-                    let fault = place.fault(node.line, &problem.message);
-                    self.faults.push(Problem { hint: problem.hint, ..fault });
+                Err(error) => {
+                    let fault = place.fault(node.line, &error.message);
+                    self.faults.push(Error { hint: error.hint, ..fault });
                 }
             }
         }
@@ -247,7 +247,7 @@ where
         Ok(tiers.into_iter().map(|(env, _)| env).collect())
     }
 
-    fn entries(&mut self, place: Place<'_>, section: &Node) -> Result<Vec<Entry>, Problem> {
+    fn entries(&mut self, place: Place<'_>, section: &Node) -> Result<Vec<Entry>, Error> {
         Ok(match &section.value {
             Value::Null => Vec::new(),
             Value::List(items) => {
@@ -276,7 +276,7 @@ struct Shape<'a> {
 }
 
 impl<'a> Shape<'a> {
-    fn of(raw: &'a RawManifest) -> Result<Self, Problem> {
+    fn of(raw: &'a RawManifest) -> Result<Self, Error> {
         let at = |section: &'a str| Place { file: raw, section };
         let Value::Map(fields) = &raw.root.value else {
             let what = format!(
@@ -302,7 +302,7 @@ impl<'a> Shape<'a> {
                 Some(Ok(Org::Machine)) => {
                     return Err(at("org").fault(node.line, "it must be a plain name, not @all"));
                 }
-                Some(Err(problem)) => return Err(at("org").fault(node.line, &problem.message)),
+                Some(Err(error)) => return Err(at("org").fault(node.line, &error.message)),
                 None => {
                     let what = format!("it must be a string, not {}", node.value.kind());
                     return Err(at("org").fault(node.line, &what));

@@ -20,10 +20,10 @@ use std::collections::HashMap;
 
 use crate::attempt::Attempt;
 use crate::env::Env;
-use crate::error::Problem;
+use crate::error::Error;
 use crate::grade::{DurationGrade, MinimumGrade, Protection};
-use crate::nearest::nearest;
 use crate::slug::Slug;
+use crate::suggest::closest;
 
 /// Where the manifest stands below the repository's root.
 pub const MANIFEST_PATH: &str = ".agent/keyrack.yml";
@@ -49,7 +49,7 @@ pub struct RepoManifest {
     /// The same of it and every file it extends: its own first, then theirs in the order they are named.
     pub all_envs: Vec<Env>,
     /// What is wrong with single sections and keys. The keys that could be read are there nonetheless.
-    pub faults: Vec<Problem>,
+    pub faults: Vec<Error>,
     keys: Vec<KeySpec>,
     index: HashMap<Slug, usize>,
 }
@@ -66,7 +66,7 @@ pub struct KeySpec {
     /// The environment variable whose presence excuses the absence of this key.
     pub optional_if_has: Option<String>,
     /// What is wrong with its grade, if anything.
-    pub fault: Option<Problem>,
+    pub fault: Option<Error>,
 }
 
 /// The demand of a key whose real demand cannot be read.
@@ -101,7 +101,7 @@ impl RepoManifest {
         if slug.is_machine() || slug.is_sudo() || self.spec(slug).is_some() {
             return None;
         }
-        let name = nearest(slug.name(), self.keys.iter().map(|key| key.slug.name()))?;
+        let name = closest(slug.name(), self.keys.iter().map(|key| key.slug.name()))?;
         let mut meant = self.keys.iter().map(|key| &key.slug).filter(|key| key.name() == name);
         let same = meant.clone().find(|key| key.env() == slug.env());
         same.or_else(|| meant.next()).cloned()
@@ -126,12 +126,12 @@ impl RepoManifest {
 
 impl KeySpec {
     /// Its slug under another org.
-    fn slug_in(&self, org: &str) -> Result<Slug, Problem> {
+    fn slug_in(&self, org: &str) -> Result<Slug, Error> {
         Slug::new(org, self.env, self.slug.name())
     }
 
     /// The same key under another org.
-    fn in_org(&self, org: &str) -> Result<Self, Problem> {
+    fn in_org(&self, org: &str) -> Result<Self, Error> {
         let slug = self.slug_in(org)?;
         let fault = self.fault.clone().map(|fault| fault.of(&slug));
         Ok(KeySpec { slug, fault, ..self.clone() })

@@ -20,14 +20,14 @@ fn content(path: &str, json: &str) -> Source {
 }
 
 /// Hydrates `files[0]`, with the others below the root.
-fn load(files: &[(&str, &str)]) -> Result<RepoManifest, Problem> {
+fn load(files: &[(&str, &str)]) -> Result<RepoManifest, Error> {
     let (path, json) = files[0];
     hydrate(&raw(path, json), |asked| {
         Ok(files.iter().find(|(path, _)| *path == asked).map(|(path, json)| content(path, json)))
     })
 }
 
-fn one(json: &str) -> Result<RepoManifest, Problem> {
+fn one(json: &str) -> Result<RepoManifest, Error> {
     load(&[(MANIFEST_PATH, json)])
 }
 
@@ -127,7 +127,7 @@ fn a_bad_entry_never_stops_the_others() {
     ] {
         let manifest = one(&format!(r#"{{"org":"acme","env.test":["FIRST",{entry},"LAST"]}}"#)).unwrap();
         assert_eq!(manifest.faults.len(), 1, "{entry}: {:?}", manifest.faults);
-        let Problem { code, message, .. } = &manifest.faults[0];
+        let Error { code, message, .. } = &manifest.faults[0];
         assert_eq!(*code, ErrorCode::ManifestInvalid);
         assert!(message.starts_with(".agent/keyrack.yml: env.test: "), "{message}");
         assert!(message.contains(fault), "{entry}: {message}");
@@ -194,10 +194,10 @@ fn a_wrong_shape_is_an_error() {
         (r#"{"org":"acme","extends":"x.yml"}"#, "extends: it must be a list of paths, not a string"),
         (r#"{"org":"acme","extends":[7]}"#, "extends: every entry must be a path, not a number"),
     ] {
-        let problem = one(json).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::ManifestInvalid, "{json}");
-        assert!(problem.message.starts_with(".agent/keyrack.yml: "), "{}", problem.message);
-        assert!(problem.message.contains(fault), "{json}: {}", problem.message);
+        let error = one(json).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ManifestInvalid, "{json}");
+        assert!(error.message.starts_with(".agent/keyrack.yml: "), "{}", error.message);
+        assert!(error.message.contains(fault), "{json}: {}", error.message);
     }
     for json in [r#"{"org":"acme"}"#, r#"{"org":"Acme","extends":null}"#, r#"{"org":"acme","extends":[]}"#] {
         assert!(one(json).unwrap().keys().is_empty());
@@ -326,22 +326,22 @@ fn what_extends_refuses() {
             "b.yml: keys: ",
         ),
     ] {
-        let problem = load(&files).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::ManifestInvalid);
-        assert!(problem.message.contains(fault), "{}", problem.message);
+        let error = load(&files).unwrap_err();
+        assert_eq!(error.code, ErrorCode::ManifestInvalid);
+        assert!(error.message.contains(fault), "{}", error.message);
     }
     // a link that gives one file ever new names comes to an end
     let mut calls = 0;
     let root = raw(MANIFEST_PATH, r#"{"org":"a","extends":["x/k.yml"]}"#);
-    let problem = hydrate(&root, |path| {
+    let error = hydrate(&root, |path| {
         calls += 1;
         Ok(Some(content(path, &format!(r#"{{"org":"a","extends":["x/{path}"]}}"#))))
     })
     .unwrap_err();
-    assert!(problem.message.contains("more than 32 files"), "{}", problem.message);
+    assert!(error.message.contains("more than 32 files"), "{}", error.message);
     assert_eq!(calls, 31);
     // the reader's own problem comes through
-    let unreadable = Problem::new(ErrorCode::Io, "cannot read").fix(Fix::Text("look".into()));
+    let unreadable = Error::new(ErrorCode::Io, "cannot read").fix(Fix::Text("look".into()));
     let root = raw(MANIFEST_PATH, r#"{"org":"a","extends":["x.yml"]}"#);
     assert_eq!(hydrate(&root, |_| Err(unreadable.clone())).unwrap_err(), unreadable);
 }
@@ -398,8 +398,8 @@ proptest! {
     #[test]
     fn takes_any_tree(root in node(), entries in prop::collection::vec(node(), 0..6)) {
         let file = |root| RawManifest { path: MANIFEST_PATH.into(), root };
-        if let Err(problem) = hydrate(&file(root.clone()), |_| Ok(Some(Source::Content(file(root.clone()))))) {
-            prop_assert_eq!(problem.code, ErrorCode::ManifestInvalid);
+        if let Err(error) = hydrate(&file(root.clone()), |_| Ok(Some(Source::Content(file(root.clone()))))) {
+            prop_assert_eq!(error.code, ErrorCode::ManifestInvalid);
         }
         let text = |text: &str| Node { line: 0, value: Value::Text(text.into()) };
         let good = || [text("FIRST_GOOD"), text("LAST_GOOD")];
@@ -493,9 +493,9 @@ fn all_files_of_a_manifest_are_bounded_together() {
         (64, 10_000, 3, "more than 10000 keys"),
     ] {
         let (made, read) = chain(files, keys);
-        let problem = made.unwrap_err();
-        assert_eq!(problem.code, ErrorCode::ManifestInvalid);
-        assert!(problem.message.contains(says) && read <= reads, "{files} {keys}: {read} {problem}");
+        let error = made.unwrap_err();
+        assert_eq!(error.code, ErrorCode::ManifestInvalid);
+        assert!(error.message.contains(says) && read <= reads, "{files} {keys}: {read} {error}");
     }
 }
 
@@ -528,8 +528,8 @@ fn one_file_under_many_names_is_one() {
     assert_eq!(slugs(&manifest), ["acme.test.R", "acme.test.K"]);
     assert_eq!(manifest.faults.len(), 1, "told once");
     // The root by another name is a circle.
-    let problem = hydrate(&root, |_| Ok(Some(Source::Same(MANIFEST_PATH.into())))).unwrap_err();
-    assert!(problem.message.contains("in a circle: .agent/keyrack.yml -> .agent/keyrack.yml"), "{problem}");
+    let error = hydrate(&root, |_| Ok(Some(Source::Same(MANIFEST_PATH.into())))).unwrap_err();
+    assert!(error.message.contains("in a circle: .agent/keyrack.yml -> .agent/keyrack.yml"), "{error}");
 }
 
 #[test]
@@ -550,24 +550,24 @@ fn names_in_problems_are_shortened() {
     ] {
         let faults = match one(&json) {
             Ok(manifest) => manifest.faults,
-            Err(problem) => vec![problem],
+            Err(error) => vec![error],
         };
         assert!(!faults.is_empty());
-        for problem in faults {
-            assert!(problem.message.chars().count() < 600, "{problem}");
-            assert!(problem.hint.is_none_or(|hint| hint.len() < 600));
+        for error in faults {
+            assert!(error.message.chars().count() < 600, "{error}");
+            assert!(error.hint.is_none_or(|hint| hint.len() < 600));
         }
     }
     let path = "d/".repeat(1000);
-    let problem = hydrate(&raw(&format!("{path}k.yml"), "[]"), |_| Ok(None)).unwrap_err();
-    assert!(problem.message.len() < 400, "{problem}");
+    let error = hydrate(&raw(&format!("{path}k.yml"), "[]"), |_| Ok(None)).unwrap_err();
+    assert!(error.message.len() < 400, "{error}");
 }
 
 #[test]
 fn every_problem_is_on_one_line() {
     let manifest = one(r#"{"org":"acme","env.test":[{"K\nL\u2028M\u0085N":"weak"}],"env.\rx":[]}"#).unwrap();
     assert_eq!(manifest.faults.len(), 3, "{:?}", manifest.faults);
-    for Problem { message, .. } in &manifest.faults {
+    for Error { message, .. } in &manifest.faults {
         assert!(!message.chars().any(|c| c.is_control() || c == '\u{2028}'), "{message:?}");
     }
     assert!(manifest.faults[0].message.contains("K L M N: \"weak\" is not a grade"), "{:?}", manifest.faults);

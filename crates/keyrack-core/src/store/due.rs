@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::life::{Clock, Deadlines};
+use crate::ttl::{Clock, Deadlines};
 
 /// Deadlines of slots, as one heap for each clock.
 ///

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::grade::Grade;
 use crate::grant::{Grant, Source};
-use crate::life::{Deadlines, Given};
 use crate::slug::Slug;
+use crate::ttl::{Deadlines, GrantedTtl};
 
 /// A handle to a secret that can be ended through any of its clones.
 pub trait Erase: Clone + Send + Sync + 'static {
@@ -26,7 +26,7 @@ pub struct NewEntry<S> {
     /// When it ends. The store shortens what is beyond the ceiling.
     pub deadlines: Deadlines,
     /// The life it was given, as far as that is known. The store fills in what is left of it now where it is not, or is less.
-    pub given: Given,
+    pub given: GrantedTtl,
     /// What the store carries without looking at it: the fields of a legacy grant that are not known here, as raw JSON. Never a secret.
     pub extra: Option<Box<[u8]>>,
 }
@@ -44,7 +44,7 @@ pub struct Entry<S> {
     /// When it ends.
     pub deadlines: Deadlines,
     /// The life it was given, whole.
-    pub given: Given,
+    pub given: GrantedTtl,
     /// Its place in the order of insertion. A key keeps its place when it is replaced.
     pub n: u64,
     /// What was given with it, unlooked at.

@@ -17,19 +17,19 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use crate::error::{ErrorCode, Problem};
+use crate::error::{Error, ErrorCode};
 use crate::fix::Fix;
 use crate::grade::Grade;
 use crate::grant::Source;
-use crate::life::{Clock, Deadlines, Given, Life, LifeBound};
 use crate::owner::Owner;
 use crate::slug::Slug;
+use crate::ttl::{Clock, Deadlines, GrantedTtl, Ttl, TtlLimit};
 
 use due::Due;
 pub use entry::{Entry, Erase, NewEntry, Page, Relock};
 
 /// How much later than the longest life the index forgets a slug by itself.
-const BACKSTOP: Duration = Duration::from_millis(Life::CEILING.0 + 3_600_000);
+const BACKSTOP: Duration = Duration::from_millis(Ttl::CEILING.0 + 3_600_000);
 
 /// How many different sources are shared before those without a key are dropped.
 const SOURCES: usize = 64;
@@ -70,9 +70,9 @@ pub struct Degraded {
 
 impl Degraded {
     /// The refusal as callers hear it, with the way out.
-    pub fn problem(&self, owner: &Owner) -> Problem {
+    pub fn error(&self, owner: &Owner) -> Error {
         let Degraded { slug, held, offered } = self;
-        Problem::new(
+        Error::new(
             ErrorCode::GradeDegraded,
             format!("{slug} is unlocked with grade {held}; a key of grade {offered} must not replace it"),
         )
@@ -145,16 +145,16 @@ impl<S: Erase> Store<S> {
     /// shortened to it. Grades are not looked at: [`Store::check_replace`] comes first.
     pub fn insert(&mut self, new: NewEntry<S>, now: Clock) -> Inserted {
         self.expire(now);
-        let most = Life::ceiling_of(new.slug.is_sudo());
+        let most = Ttl::ceiling_of(new.slug.is_sudo());
         let deadlines = new.deadlines.min(Deadlines::after(now, most));
-        if deadlines.passed(now) {
+        if deadlines.is_expired(now) {
             new.secret.erase();
             return Inserted::AlreadyPast;
         }
-        let left = deadlines.left(now);
-        let given = Given {
-            life: Some(new.given.life.map_or(left, |life| life.clamp(left, most))),
-            by: if deadlines == new.deadlines { new.given.by } else { Some(LifeBound::Ceiling) },
+        let left = deadlines.remaining(now);
+        let given = GrantedTtl {
+            ttl: Some(new.given.ttl.map_or(left, |ttl| ttl.clamp(left, most))),
+            by: if deadlines == new.deadlines { new.given.by } else { Some(TtlLimit::Ceiling) },
         };
         let n = match self.find(new.slug.as_str()).and_then(|slot| self.end(slot)) {
             Some(replaced) => replaced.n,

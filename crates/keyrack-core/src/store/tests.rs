@@ -53,7 +53,7 @@ fn entry(text: &str, deadlines: Deadlines) -> (NewEntry<Probe>, Probe) {
         grade: STRONG,
         source: source(),
         deadlines,
-        given: Given::default(),
+        given: GrantedTtl::default(),
         extra: None,
     };
     (new, probe)
@@ -61,7 +61,7 @@ fn entry(text: &str, deadlines: Deadlines) -> (NewEntry<Probe>, Probe) {
 
 /// Stores a key with a life from the start.
 fn put(store: &mut Store<Probe>, text: &str, life_ms: u64) -> Probe {
-    let (new, probe) = entry(text, Deadlines::after(START, Life(life_ms)));
+    let (new, probe) = entry(text, Deadlines::after(START, Ttl(life_ms)));
     assert_eq!(store.insert(new, START), Inserted::Stored);
     probe
 }
@@ -69,14 +69,14 @@ fn put(store: &mut Store<Probe>, text: &str, life_ms: u64) -> Probe {
 #[test]
 fn the_whole_life_is_told() {
     let hour = 3_600_000;
-    let given = |life: Option<u64>, by| Given { life: life.map(Life), by };
+    let given = |ttl: Option<u64>, by| GrantedTtl { ttl: ttl.map(Ttl), by };
     for (text, left, said, told) in [
         ("a.test.K", hour, given(None, None), given(Some(hour), None)),
         (
             "a.test.K",
             hour,
-            given(Some(9 * hour), Some(LifeBound::Default)),
-            given(Some(9 * hour), Some(LifeBound::Default)),
+            given(Some(9 * hour), Some(TtlLimit::Default)),
+            given(Some(9 * hour), Some(TtlLimit::Default)),
         ),
         // What cannot be is not told: a life below what is left of it, one above the ceiling.
         ("a.test.K", hour, given(Some(1), None), given(Some(hour), None)),
@@ -84,12 +84,12 @@ fn the_whole_life_is_told() {
         (
             "a.sudo.K",
             2 * hour,
-            given(None, Some(LifeBound::Asked)),
-            given(Some(hour), Some(LifeBound::Ceiling)),
+            given(None, Some(TtlLimit::Requested)),
+            given(Some(hour), Some(TtlLimit::Ceiling)),
         ),
     ] {
         let mut store = Store::new();
-        let (new, _) = entry(text, Deadlines::after(START, Life(left)));
+        let (new, _) = entry(text, Deadlines::after(START, Ttl(left)));
         store.insert(NewEntry { given: said, ..new }, START);
         // It stays what it was while the key ages.
         let page = store.list(None, 1, later(1000));
@@ -202,7 +202,7 @@ fn what_has_already_ended_is_not_stored() {
 
 #[test]
 fn no_key_outlives_the_ceiling() {
-    for (text, ceiling) in [("acme.test.K", Life::CEILING), ("acme.sudo.K", Life::CEILING_SUDO)] {
+    for (text, ceiling) in [("acme.test.K", Ttl::CEILING), ("acme.sudo.K", Ttl::CEILING_SUDO)] {
         let mut store = Store::new();
         let (new, _) = entry(text, Deadlines { boot_ns: u64::MAX, wall_ms: i64::MAX });
         store.insert(new, START);
@@ -219,13 +219,11 @@ fn a_weaker_key_replaces_no_live_one() {
     let key = slug("acme.test.K");
     let refusal = store.check_replace(&key, WEAK, START).unwrap_err();
     assert_eq!((refusal.held, refusal.offered), (STRONG, WEAK));
-    let problem = refusal.problem(&Owner::DEFAULT);
-    assert_eq!(problem.code, ErrorCode::GradeDegraded);
-    assert!(
-        problem.message.contains("encrypted,ephemeral") && problem.message.contains("plaintext,permanent")
-    );
+    let error = refusal.error(&Owner::DEFAULT);
+    assert_eq!(error.code, ErrorCode::GradeDegraded);
+    assert!(error.message.contains("encrypted,ephemeral") && error.message.contains("plaintext,permanent"));
     assert_eq!(
-        problem.fix.unwrap().render(crate::fix::Invocation::default()),
+        error.fix.unwrap().render(crate::fix::Invocation::default()),
         "keyrack relock --key acme.test.K"
     );
     let weaker_on_one_axis = Grade { duration: DurationGrade::Permanent, ..STRONG };
@@ -359,7 +357,7 @@ fn sources_are_shared_and_bounded() {
     let page = store.list(None, 2, START);
     assert!(Arc::ptr_eq(&page.entries[0].source, &page.entries[1].source));
     for i in 0..1000 {
-        let (mut new, _) = entry("a.test.C", Deadlines::after(START, Life(5000)));
+        let (mut new, _) = entry("a.test.C", Deadlines::after(START, Ttl(5000)));
         new.source.vault = VaultId::Other(format!("vault{i}"));
         store.insert(new, START);
         assert_eq!(store.get(&slug("a.test.C"), START).unwrap().source.vault.as_str(), format!("vault{i}"));
@@ -382,7 +380,7 @@ fn slots_are_used_again() {
         put(&mut store, "a.test.AGAIN", 5000);
     }
     assert!(store.due.weight() <= 2 * store.len() + 65, "{} deadlines", store.due.weight());
-    assert_eq!(store.next_deadline(), Some(Deadlines::after(START, Life(5000))));
+    assert_eq!(store.next_deadline(), Some(Deadlines::after(START, Ttl(5000))));
 }
 
 #[test]
@@ -512,7 +510,7 @@ proptest! {
                         grade,
                         source: source(),
                         deadlines,
-                        given: Given::default(),
+                        given: GrantedTtl::default(),
                         extra: Some(Box::from(model.next.to_be_bytes())),
                     };
                     let inserted = store.insert(new, now);
@@ -542,7 +540,7 @@ proptest! {
                         expected.map(|key| (key.3, key.0.to_string(), key.1)));
                     if let Some(entry) = got {
                         prop_assert!(!entry.secret.is_erased());
-                        prop_assert!(!entry.deadlines.passed(now));
+                        prop_assert!(!entry.deadlines.is_expired(now));
                         prop_assert_eq!(entry.extra.as_deref(), Some(&entry.secret.name.to_be_bytes()[..]));
                     }
                 }

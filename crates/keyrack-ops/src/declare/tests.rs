@@ -10,7 +10,7 @@ fn slug(text: &str) -> Slug {
     Slug::parse(text).unwrap()
 }
 
-fn without(text: &str, name: &str) -> Result<String, Problem> {
+fn without(text: &str, name: &str) -> Result<String, Error> {
     let key = slug(&format!("acme.test.{name}"));
     let before = parse("k.yml", text).unwrap();
     let (which, count) = places(&before, &key);
@@ -32,13 +32,13 @@ fn entries_of_every_form_are_found() {
 
 #[test]
 fn what_cannot_be_added_says_what_to_write() {
-    let problem = inserted("k.yml", "org: acme\nenv.test: &x\n  - A\n", &slug("acme.test.NEW")).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::ManifestInvalid);
-    assert_eq!(problem.message, "k.yml:2: cannot be changed by line: the section is no plain list");
-    assert!(problem.hint.unwrap().contains("below env.test: `- NEW`"));
+    let error = inserted("k.yml", "org: acme\nenv.test: &x\n  - A\n", &slug("acme.test.NEW")).unwrap_err();
+    assert_eq!(error.code, ErrorCode::ManifestInvalid);
+    assert_eq!(error.message, "k.yml:2: cannot be changed by line: the section is no plain list");
+    assert!(error.hint.unwrap().contains("below env.test: `- NEW`"));
     // Understood by line, and still not by YAML: the block scalar swallows the line.
-    let problem = inserted("k.yml", "org: acme\nnote: |\n  x\nenv.test:\n- >\n  A\n", &slug("acme.test.NEW"));
-    assert!(problem.is_ok_and(|text| text.ends_with("- NEW\n")));
+    let error = inserted("k.yml", "org: acme\nnote: |\n  x\nenv.test:\n- >\n  A\n", &slug("acme.test.NEW"));
+    assert!(error.is_ok_and(|text| text.ends_with("- NEW\n")));
 }
 
 /// A manifest as people write them: sections of every form, comments, blank lines, quotes, either line break.

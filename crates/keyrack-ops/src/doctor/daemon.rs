@@ -9,7 +9,7 @@ use keyrack_client::render::status::open_namespaces;
 use keyrack_client::session::Greeting;
 use keyrack_client::{Context, Daemon, Place, Session};
 use keyrack_core::peer::Boundary;
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::memory::Hibernation;
 
 use super::programs::VERSION;
@@ -42,9 +42,9 @@ pub(super) fn checks(ctx: &Context, keyrackd: &Path) -> Vec<Check> {
             vec![Check::fail(SOCKET, message).fix(Fix::with_owner("daemon restart", &ctx.owner, []))]
         }
         Ok(Some(Daemon::Native(session))) => {
-            ours(ctx, keyrackd, session).unwrap_or_else(|problem| vec![failed(problem)])
+            ours(ctx, keyrackd, session).unwrap_or_else(|error| vec![failed(error)])
         }
-        Err(problem) => vec![failed(problem)],
+        Err(error) => vec![failed(error)],
     }
 }
 
@@ -60,16 +60,16 @@ fn nobody(ctx: &Context, place: &Place) -> Check {
         .hint("the next unlock replaces it too")
 }
 
-fn failed(problem: Problem) -> Check {
-    match problem.code {
+fn failed(error: Error) -> Check {
+    match error.code {
         // It ended between our connect and our question.
         ErrorCode::DaemonAbsent => Check::skip(SOCKET, "no daemon runs; `unlock` starts one"),
-        ErrorCode::DaemonIncompatible => Check::problem("daemon.version", problem),
-        _ => Check::problem(SOCKET, problem),
+        ErrorCode::DaemonIncompatible => Check::error("daemon.version", error),
+        _ => Check::error(SOCKET, error),
     }
 }
 
-fn ours(ctx: &Context, keyrackd: &Path, mut session: Session) -> Result<Vec<Check>, Problem> {
+fn ours(ctx: &Context, keyrackd: &Path, mut session: Session) -> Result<Vec<Check>, Error> {
     let held = session.status()?.keys.len();
     let names_peers = session.server().is_some_and(|server| server.pidfd.is_some());
     let greeting = session.greet()?;
@@ -155,8 +155,8 @@ fn memory(ctx: &Context, keyrackd: &Path, greeting: &Greeting) -> Check {
         );
         // A new daemon helps only if it can get such memory.
         return match check(ctx, keyrackd, Some(demanded.as_str())) {
-            Err(problem) if problem.code == ErrorCode::MemoryUnavailable => Check::fail(name, message)
-                .hint(format!("no daemon can here: {}; unset KEYRACK_MEMORY", problem.message)),
+            Err(error) if error.code == ErrorCode::MemoryUnavailable => Check::fail(name, message)
+                .hint(format!("no daemon can here: {}; unset KEYRACK_MEMORY", error.message)),
             _ => Check::fail(name, message).fix(Fix::with_owner("daemon restart", &ctx.owner, [])),
         };
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use keyrack_client::{Context, daemon};
-use keyrack_core::{ErrorCode, Fix, Problem};
+use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::kernel::{self, Version};
 use keyrack_sys::{harden, peer};
 
@@ -45,19 +45,19 @@ fn version(running: Option<Version>) -> Check {
 
 /// Checks that a daemon can start: keyrackd itself does everything that a start does, up to its
 /// socket, hidden and hardened. `told`: earlier checks already report why it cannot.
-fn start(told: bool, checked: Result<String, Problem>) -> Check {
+fn start(told: bool, checked: Result<String, Error>) -> Check {
     let name = "kernel.start";
     match checked {
         Ok(memory) => Check::ok(name, format!("a daemon can start here, with {memory} memory for keys")),
-        Err(problem) if problem.code == ErrorCode::DaemonStartFailed => unknown(name),
+        Err(error) if error.code == ErrorCode::DaemonStartFailed => unknown(name),
         // This does not tell if it starts without a debugger.
-        Err(problem) if problem.code == ErrorCode::Traced => {
+        Err(error) if error.code == ErrorCode::Traced => {
             Check::skip(name, "keyrackd does not start under a debugger, and `keyrack doctor` runs under one")
         }
         Err(_) if told => Check::skip(name, "a daemon cannot start here (see above)"),
-        Err(problem) => {
-            let message = format!("a daemon cannot start here: {}", problem.message);
-            Check::problem(name, Problem { message, ..problem })
+        Err(error) => {
+            let message = format!("a daemon cannot start here: {}", error.message);
+            Check::error(name, Error { message, ..error })
         }
     }
 }
@@ -95,13 +95,13 @@ fn peer_pidfd() -> Check {
     }
 }
 
-fn locked_memory(demanded: bool, checked: Result<String, Problem>) -> Check {
+fn locked_memory(demanded: bool, checked: Result<String, Error>) -> Check {
     let name = "kernel.locked_memory";
     let bytes =
         hard_limit().map_or_else(|| "any amount of".to_owned(), |bytes| format!("{} KiB of", bytes / 1024));
     match checked {
         Ok(_) => Check::ok(name, format!("keys can be kept out of swap ({bytes} memory may be locked)")),
-        Err(problem) if problem.code == ErrorCode::MemoryUnavailable => lacking(name, demanded, problem.message)
+        Err(error) if error.code == ErrorCode::MemoryUnavailable => lacking(name, demanded, error.message)
             .hint("raise the limit on locked memory (ulimit -Hl; LimitMEMLOCK= of systemd; memlock in /etc/security/limits.conf)"),
         Err(_) => unknown(name),
     }
@@ -121,13 +121,13 @@ fn hard_limit() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn secret_memory(demanded: bool, checked: Result<String, Problem>) -> Check {
+fn secret_memory(demanded: bool, checked: Result<String, Error>) -> Check {
     let name = "kernel.secret_memory";
     match checked {
         Ok(_) => Check::ok(name, "the kernel has memory that is hidden from itself (memfd_secret)"),
-        Err(problem) if problem.code == ErrorCode::MemoryUnavailable => {
-            let check = lacking(name, demanded, problem.message);
-            Check { hint: problem.hint.filter(|_| demanded), ..check }
+        Err(error) if error.code == ErrorCode::MemoryUnavailable => {
+            let check = lacking(name, demanded, error.message);
+            Check { hint: error.hint.filter(|_| demanded), ..check }
         }
         Err(_) => unknown(name),
     }
@@ -183,7 +183,7 @@ mod tests {
     /// Answers of keyrackd on each kernel, and the checks made of them.
     #[test]
     fn doctor_repeats_what_a_start_says() {
-        let error = |code: ErrorCode, message: &str| Err(Problem::new(code, message));
+        let error = |code: ErrorCode, message: &str| Err(Error::new(code, message));
         let fit = || Ok("locked".to_owned());
         let too_old = || error(ErrorCode::KernelTooOld, "Linux 5.4 is too old");
         let hidden = || error(ErrorCode::ProcHidden, "/proc cannot be used: Permission denied");
@@ -201,7 +201,7 @@ mod tests {
             assert!(check.message.contains(words), "{check:?}");
         }
         let none = || error(ErrorCode::MemoryUnavailable, "no locked memory: 0 KiB could be locked");
-        type OfMemory = fn(bool, Result<String, Problem>) -> Check;
+        type OfMemory = fn(bool, Result<String, Error>) -> Check;
         for of_memory in [locked_memory as OfMemory, secret_memory] {
             for (demanded, checked, state) in [
                 (false, fit(), State::Ok),

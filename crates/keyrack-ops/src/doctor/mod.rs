@@ -13,7 +13,7 @@ mod repository;
 mod session;
 mod settings;
 
-use keyrack_core::{Fix, Problem};
+use keyrack_core::{Error, Fix};
 
 use crate::outside::Outside;
 
@@ -79,8 +79,8 @@ impl Check {
     }
 
     /// A problem that keeps something from working, with its own way out.
-    fn problem(name: impl Into<String>, problem: Problem) -> Self {
-        Check { fix: problem.fix, hint: problem.hint, ..Check::fail(name, problem.message) }
+    fn error(name: impl Into<String>, error: Error) -> Self {
+        Check { fix: error.fix, hint: error.hint, ..Check::fail(name, error.message) }
     }
 
     fn fix(mut self, fix: Fix) -> Self {

@@ -16,7 +16,7 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
     let mut checks = Vec::new();
     checks.push(match home_hash(ctx) {
         Ok(_) => home(&ctx.home().unwrap_or_default()),
-        Err(problem) => Check::problem("place.home", problem),
+        Err(error) => Check::error("place.home", error),
     });
     checks.push(match Place::of(ctx) {
         Ok(place) => {
@@ -32,12 +32,10 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
             )
         }
         // The directory is looked at first, so it is fine then.
-        Err(problem) if problem.code == ErrorCode::SocketPathTooLong => {
-            Check::problem("place.socket_path", problem)
-        }
+        Err(error) if error.code == ErrorCode::SocketPathTooLong => Check::error("place.socket_path", error),
         // Told above.
-        Err(problem) if problem.code == ErrorCode::NoHome => return checks,
-        Err(problem) => Check::problem("place.runtime_dir", problem),
+        Err(error) if error.code == ErrorCode::NoHome => return checks,
+        Err(error) => Check::error("place.runtime_dir", error),
     });
     checks
 }

@@ -39,7 +39,7 @@ pub(super) fn checks(outside: &Outside<'_>) -> Vec<Check> {
 fn identities(outside: &Outside<'_>, racks: &Racks) -> Vec<Check> {
     let found = match inspect::key_files(outside.identity_source(racks, [])) {
         Ok(found) => found,
-        Err(problem) => return vec![Check::problem(IDENTITY, problem)],
+        Err(error) => return vec![Check::error(IDENTITY, error)],
     };
     let survey = Survey::of(racks, outside.identity_source(racks, []).ssh_auth_sock.as_deref());
     if found.is_empty() {
@@ -103,11 +103,11 @@ fn host_manifest(outside: &Outside<'_>, racks: &Racks, checks: &mut Vec<Check>) 
                 counted(manifest.recipients.len(), "recipient")
             );
             checks.push(Check::ok(MANIFEST, message));
-            checks.extend(manifest.faults().into_iter().map(|fault| Check::problem(MANIFEST, fault)));
+            checks.extend(manifest.faults().into_iter().map(|fault| Check::error(MANIFEST, fault)));
             Some(*manifest)
         }
-        Err(problem) => {
-            checks.push(Check::problem(MANIFEST, problem));
+        Err(error) => {
+            checks.push(Check::error(MANIFEST, error));
             None
         }
     }
@@ -139,8 +139,8 @@ fn of_files(files: &Files, racks: &Racks, manifest: Option<&HostManifest>) -> Ve
                 Check::warn(FILES, format!("a change of recipients was decided in {path} and not finished"))
                     .hint("the next command that changes the rack finishes it")
             }
-            TroubleKind::Bad(problem) => {
-                let check = Check::problem(FILES, problem.clone());
+            TroubleKind::Bad(error) => {
+                let check = Check::error(FILES, error.clone());
                 match manifest.and_then(|manifest| slug_of(&trouble.path, racks, manifest)) {
                     Some(slug) => Check { message: format!("{} (it is {slug}'s)", check.message), ..check }
                         .fix(Fix::set_secure(racks.owner(), &slug)),
@@ -215,8 +215,8 @@ fn keys(racks: &Racks, manifest: &HostManifest, files: &Files) -> Vec<Check> {
             }
             VaultId::OsDaemon | VaultId::OsEnvvar => false,
             other => {
-                if let Err(problem) = registry::vault(other) {
-                    checks.push(Check::warn(KEYS, format!("{slug} is out of reach: {}", problem.message)));
+                if let Err(error) = registry::vault(other) {
+                    checks.push(Check::warn(KEYS, format!("{slug} is out of reach: {}", error.message)));
                 }
                 false
             }

@@ -15,13 +15,13 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
         Ok(None) => vec![Check::skip(NAME, format!("{} has no {MANIFEST_PATH}", root.display()))],
         Ok(Some(found)) => {
             let mut checks: Vec<Check> =
-                found.faults.iter().map(|fault| Check::problem(NAME, fault.clone())).collect();
+                found.faults.iter().map(|fault| Check::error(NAME, fault.clone())).collect();
             if checks.is_empty() {
                 let (keys, org) = (counted(found.keys().len(), "key"), &found.org);
                 checks.push(Check::ok(NAME, format!("{MANIFEST_PATH} declares {keys} of the org {org}")));
             }
             checks
         }
-        Err(problem) => vec![Check::problem(NAME, problem)],
+        Err(error) => vec![Check::error(NAME, error)],
     }
 }

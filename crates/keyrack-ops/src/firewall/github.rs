@@ -10,7 +10,7 @@ use std::path::Path;
 
 use keyrack_client::get::Answer;
 use keyrack_client::source::Export;
-use keyrack_core::{Attempt, ErrorCode, Problem, Reserved, iso, reserved};
+use keyrack_core::{Attempt, Error, ErrorCode, Reserved, reserved, timestamp};
 use keyrack_mask::{MIN, members};
 use keyrack_sys::file::append_shared;
 use zeroize::Zeroizing;
@@ -82,11 +82,11 @@ fn mask<'a>(parts: &mut Vec<&'a [u8]>, line: &'a [u8]) {
 
 /// Makes a problem one that may be told before the masks are: the runner obeys `::command::` at the start of a line and `##[command]` anywhere in it,
 /// and a name in a manifest, quoted, could be one that makes it pass over the masks.
-pub fn tame(problem: &mut Problem) {
+pub fn tame(error: &mut Error) {
     let tamed = |text: &str| text.replace("##[", "## [");
-    problem.message = format!("keyrack: {}", tamed(&problem.message));
-    problem.hint = problem.hint.as_deref().map(tamed);
-    problem.fix = None;
+    error.message = format!("keyrack: {}", tamed(&error.message));
+    error.hint = error.hint.as_deref().map(tamed);
+    error.fix = None;
 }
 
 /// One `::notice::` line for every key that ends by itself.
@@ -95,14 +95,14 @@ pub fn notices(answers: &[Answer]) -> String {
         Attempt::Granted { grant, .. } => Some((grant.slug.name(), grant.expires_at_ms?)),
         _ => None,
     });
-    ends.map(|(name, at)| format!("::notice::{name} expires at {}\n", iso::format_ms(at))).collect()
+    ends.map(|(name, at)| format!("::notice::{name} expires at {}\n", timestamp::format_ms(at))).collect()
 }
 
 /// What is appended to the file of `GITHUB_ENV`: for every key a block between delimiters that are random and do not occur in its value.
 ///
 /// # Errors
 /// [`ErrorCode::Io`] when the kernel gives no randomness.
-pub fn blocks(exports: &[Export]) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub fn blocks(exports: &[Export]) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut kernel = File::open("/dev/urandom").map_err(|error| no_randomness(&error))?;
     blocks_with(exports, || {
         let mut bytes = [0; 16];
@@ -111,15 +111,15 @@ pub fn blocks(exports: &[Export]) -> Result<Zeroizing<Vec<u8>>, Problem> {
     })
 }
 
-fn no_randomness(error: &io::Error) -> Problem {
-    Problem::new(ErrorCode::Io, format!("the kernel gives no randomness: {error}"))
+fn no_randomness(error: &io::Error) -> Error {
+    Error::new(ErrorCode::Io, format!("the kernel gives no randomness: {error}"))
 }
 
 /// The same with the randomness given.
 pub(super) fn blocks_with(
     exports: &[Export],
-    mut random: impl FnMut() -> Result<[u8; 16], Problem>,
-) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    mut random: impl FnMut() -> Result<[u8; 16], Error>,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut delimiters = Vec::with_capacity(exports.len());
     for export in exports {
         delimiters.push(delimiter_for(export.secret.expose(), &mut random)?);
@@ -136,8 +136,8 @@ pub(super) fn blocks_with(
 
 fn delimiter_for(
     value: &[u8],
-    random: &mut impl FnMut() -> Result<[u8; 16], Problem>,
-) -> Result<String, Problem> {
+    random: &mut impl FnMut() -> Result<[u8; 16], Error>,
+) -> Result<String, Error> {
     loop {
         let hex: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
         let delimiter = format!("keyrack_{hex}");
@@ -165,7 +165,7 @@ impl EnvFile {
     ///
     /// # Errors
     /// [`ErrorCode::Usage`] when its directory is missing; [`ErrorCode::FileUnsafe`] for a link and for what is no file; [`ErrorCode::Io`].
-    pub fn open(path: &Path) -> Result<Self, Problem> {
+    pub fn open(path: &Path) -> Result<Self, Error> {
         let shown = path.display().to_string();
         let file = append_shared(path).map_err(|error| {
             let code = match error.kind() {
@@ -173,7 +173,7 @@ impl EnvFile {
                 io::ErrorKind::InvalidInput => ErrorCode::FileUnsafe,
                 _ => ErrorCode::Io,
             };
-            Problem::new(code, format!("the file of GITHUB_ENV, {shown}, cannot be appended to: {error}"))
+            Error::new(code, format!("the file of GITHUB_ENV, {shown}, cannot be appended to: {error}"))
                 .hint("the runner makes one for each step")
         })?;
         Ok(EnvFile { file, shown })
@@ -183,7 +183,7 @@ impl EnvFile {
     ///
     /// # Errors
     /// [`ErrorCode::Io`]; nothing is exported then.
-    pub fn append(mut self, bytes: &[u8]) -> Result<(), Problem> {
+    pub fn append(mut self, bytes: &[u8]) -> Result<(), Error> {
         let before = self.file.metadata().map_err(|error| self.unwritten(&error))?.len();
         let mut written = 0;
         while written < bytes.len() {
@@ -197,7 +197,7 @@ impl EnvFile {
         Ok(())
     }
 
-    fn taken_back(&self, before: u64, written: usize, error: &io::Error) -> Problem {
+    fn taken_back(&self, before: u64, written: usize, error: &io::Error) -> Error {
         let end = before.checked_add(u64::try_from(written).unwrap_or(u64::MAX));
         if self.file.metadata().ok().map(|found| found.len()) == end {
             let _ = self.file.set_len(before);
@@ -205,7 +205,7 @@ impl EnvFile {
         self.unwritten(error)
     }
 
-    fn unwritten(&self, error: &io::Error) -> Problem {
-        Problem::new(ErrorCode::Io, format!("nothing is exported: {} cannot be written: {error}", self.shown))
+    fn unwritten(&self, error: &io::Error) -> Error {
+        Error::new(ErrorCode::Io, format!("nothing is exported: {} cannot be written: {error}", self.shown))
     }
 }

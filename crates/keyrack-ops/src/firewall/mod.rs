@@ -12,7 +12,7 @@ use std::str::FromStr;
 use keyrack_client::get::{Answer, Options, Outcome, Plan, Scope, read};
 use keyrack_client::secrets_json::SecretsJson;
 use keyrack_client::{Context, Secret};
-use keyrack_core::{Attempt, Env, ErrorCode, Problem};
+use keyrack_core::{Attempt, Env, Error, ErrorCode};
 
 use crate::repo::without_naming_keys;
 
@@ -26,15 +26,15 @@ pub enum Origin {
 }
 
 impl FromStr for Origin {
-    type Err = Problem;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, Problem> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         let inner = text.strip_prefix("json(").and_then(|rest| rest.strip_suffix(')'));
         match inner.map(|source| source.split_once("://")) {
             Some(Some(("env", name))) if !name.is_empty() => Ok(Origin::Variable(name.to_owned())),
             Some(Some(("stdin", "*"))) => Ok(Origin::Stdin),
             // Not repeated: somebody may have put the secrets themselves there.
-            _ => Err(Problem::new(ErrorCode::Usage, "--from takes json(env://NAME) or json(stdin://*)")
+            _ => Err(Error::new(ErrorCode::Usage, "--from takes json(env://NAME) or json(stdin://*)")
                 .hint("for example --from 'json(env://SECRETS_JSON)', with the quotes")),
         }
     }
@@ -50,13 +50,13 @@ pub enum Destination {
 }
 
 impl FromStr for Destination {
-    type Err = Problem;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, Problem> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         match text {
             "github.actions" => Ok(Destination::GithubActions),
             "json" => Ok(Destination::Json),
-            _ => Err(Problem::new(ErrorCode::Usage, "--into takes github.actions or json")),
+            _ => Err(Error::new(ErrorCode::Usage, "--into takes github.actions or json")),
         }
     }
 }
@@ -67,7 +67,7 @@ impl FromStr for Destination {
 /// # Errors
 /// Those of [`Plan::of`]; [`ErrorCode::Usage`] when `secrets` is no JSON object of strings, as far as they are looked at. That a daemon
 /// cannot be asked is an error only where one can be, and the environment does not have everything.
-pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Destination) -> Result<Outcome, Problem> {
+pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Destination) -> Result<Outcome, Error> {
     let plan = Plan::of(ctx, &Scope::Repo { env: Some(env) }).map_err(without_naming_keys)?;
     let secrets = SecretsJson::read(secrets)?;
     let pending = read(ctx, plan, Options::default()).without_need_of_daemon();

@@ -48,8 +48,8 @@ fn where_secrets_come_from_and_go_to() {
         ("", None),
     ] {
         let read = text.parse::<Origin>();
-        if let Err(problem) = &read {
-            assert!(!format!("{problem:?}").contains("hunter2") && problem.exit() == 2);
+        if let Err(error) = &read {
+            assert!(!format!("{error:?}").contains("hunter2") && error.exit() == 2);
         }
         assert_eq!(read.ok(), from, "{text}");
     }
@@ -177,9 +177,9 @@ fn what_stops_it_at_once() {
         (Env::Test, r#"{"A":"x","A":"hunter2"}"#, ErrorCode::Usage),
         (Env::Sudo, "{}", ErrorCode::SudoNeedsKey),
     ] {
-        let problem = screen(&ctx, env, secrets.as_bytes(), Destination::Json).unwrap_err();
-        assert_eq!((&problem.code, problem.exit()), (&code, 2), "{secrets}");
-        assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
+        let error = screen(&ctx, env, secrets.as_bytes(), Destination::Json).unwrap_err();
+        assert_eq!((&error.code, error.exit()), (&code, 2), "{secrets}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
     let nowhere = tempfile::tempdir().unwrap();
     let ctx = Context::new(nowhere.path(), Environment::default());
@@ -231,7 +231,7 @@ fn exports(values: &[(&str, &[u8])]) -> Vec<keyrack_client::source::Export> {
         answers: answers.collect(),
         single: false,
         legacy_daemon: false,
-        daemon_problem: None,
+        daemon_error: None,
         manifest_faults: Vec::new(),
     };
     sort(outcome, Mode::Lenient).unwrap().exports
@@ -319,8 +319,8 @@ fn a_file_that_cannot_be_appended_to() {
     for (name, code) in
         [("no/dir", ErrorCode::Usage), ("link", ErrorCode::FileUnsafe), (".", ErrorCode::FileUnsafe)]
     {
-        let problem = EnvFile::open(&at(name)).err().unwrap();
-        assert_eq!((problem.code.clone(), problem.exit()), (code, 2), "{problem}");
+        let error = EnvFile::open(&at(name)).err().unwrap();
+        assert_eq!((error.code.clone(), error.exit()), (code, 2), "{error}");
     }
     EnvFile::open(&at("missing")).unwrap().append(b"A=1\n").unwrap();
     assert_eq!(std::fs::read(at("missing")).unwrap(), b"A=1\n", "a missing file is made");

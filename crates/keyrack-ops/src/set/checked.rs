@@ -1,8 +1,8 @@
 //! What was typed, found to fit together, before anything is opened and anybody asked; and which mechanism is meant.
 
-use keyrack_core::ask::{Verb, resolve, resolve_anywhere};
-use keyrack_core::nearest::did_you_mean;
-use keyrack_core::{Env, ErrorCode, Fix, Life, Mechanism, Problem, Slug, VaultId};
+use keyrack_core::resolve::{Operation, resolve_anywhere, resolve_key};
+use keyrack_core::suggest::did_you_mean;
+use keyrack_core::{Env, Error, ErrorCode, Fix, Mechanism, Slug, Ttl, VaultId};
 use keyrack_vaults::{os_envvar, registry};
 
 use super::{SetAsk, is_of_machine, some_life};
@@ -28,12 +28,12 @@ pub(super) struct Checked {
     pub(super) vault: VaultId,
     /// The mechanism that was named.
     pub(super) named: Option<Mechanism>,
-    pub(super) max_duration: Option<Life>,
+    pub(super) max_duration: Option<Ttl>,
     pub(super) repo: Repo,
 }
 
 impl Checked {
-    pub(super) fn new(outside: &Outside<'_>, ask: &SetAsk) -> Result<Self, Problem> {
+    pub(super) fn new(outside: &Outside<'_>, ask: &SetAsk) -> Result<Self, Error> {
         let vault = ask.vault.as_deref().map(|text| vault_of(text, ask)).transpose()?;
         let max_duration = ask.max_duration.as_deref().map(some_life).transpose()?;
 
@@ -55,7 +55,7 @@ impl Checked {
     }
 
     /// The mechanism: the one that was named, else the only one there is if it is not permanent, else what a person says.
-    pub(super) fn mechanism(&self, outside: &Outside<'_>, typed: Option<&str>) -> Result<Mechanism, Problem> {
+    pub(super) fn mechanism(&self, outside: &Outside<'_>, typed: Option<&str>) -> Result<Mechanism, Error> {
         if let Some(named) = &self.named {
             return Ok(named.clone());
         }
@@ -63,14 +63,14 @@ impl Checked {
         let all: Vec<&Mechanism> = self.vault.mechanisms().iter().filter(|mech| is_here(mech)).collect();
         let flag = all.iter().map(|mech| mech.as_str()).collect::<Vec<_>>().join("|");
         let flag = format!("--mech {flag}");
-        let unsaid = |problem: Problem| {
-            if problem.code != ErrorCode::PromptNeeded {
-                return problem;
+        let unsaid = |error: Error| {
+            if error.code != ErrorCode::PromptNeeded {
+                return error;
             }
             let vault = &self.vault;
             let message =
                 format!("`--mech` is required for {vault}: permanent keys must be chosen explicitly");
-            let unsaid = Problem::new(ErrorCode::MechRequired, message).of(&self.slug);
+            let unsaid = Error::new(ErrorCode::MechRequired, message).of(&self.slug);
             match all[..] {
                 [only] => unsaid.fix(Fix::set(&outside.client.owner, &self.slug, vault, only)),
                 _ => unsaid.hint(format!("pass {flag}")),
@@ -88,7 +88,7 @@ impl Checked {
                 if yes {
                     return Ok(only.clone());
                 }
-                Err(Problem::new(ErrorCode::MechRequired, "not stored, since a permanent key was declined")
+                Err(Error::new(ErrorCode::MechRequired, "not stored, since a permanent key was declined")
                     .of(&self.slug)
                     .fix(Fix::set(&outside.client.owner, &self.slug, &self.vault, only)))
             }
@@ -99,7 +99,7 @@ impl Checked {
                     .ask(|prompts| prompts.choose("which mechanism?", &options, None, &flag))
                     .map_err(unsaid)?;
                 let chosen =
-                    all.get(chosen).copied().ok_or_else(|| Problem::new(ErrorCode::Usage, "not a choice"))?;
+                    all.get(chosen).copied().ok_or_else(|| Error::new(ErrorCode::Usage, "not a choice"))?;
                 Ok(chosen.clone())
             }
         }
@@ -107,37 +107,41 @@ impl Checked {
 }
 
 /// The vault of a name and the mechanism that was named with it, if keys can be set there in that way.
-fn vault_of(text: &str, ask: &SetAsk) -> Result<(VaultId, Option<Mechanism>), Problem> {
+fn vault_of(text: &str, ask: &SetAsk) -> Result<(VaultId, Option<Mechanism>), Error> {
     let vault = VaultId::parse(text);
     if let VaultId::Other(_) = vault {
         let message = "unknown vault: must be os.secure, os.direct or os.daemon";
-        let problem = Problem::new(ErrorCode::BadVault, message);
-        return Err(Problem { hint: did_you_mean(text, VAULTS), ..problem });
+        let error = Error::new(ErrorCode::BadVault, message);
+        return Err(Error { hint: did_you_mean(text, VAULTS), ..error });
     }
     if vault != VaultId::OsDaemon {
         registry::vault(&vault)
-            .map_err(|problem| problem.hint("--vault os.secure keeps a key encrypted on this machine"))?;
+            .map_err(|error| error.hint("--vault os.secure keeps a key encrypted on this machine"))?;
     }
     let named = ask.mech.as_deref().map(|text| mechanism_of(&vault, text)).transpose()?;
     if ask.exid.is_some() {
         let message = format!("{vault} keeps the secret itself, so there is nothing --exid could name");
-        return Err(Problem::new(ErrorCode::Usage, message));
+        return Err(Error::new(ErrorCode::Usage, message));
     }
     Ok((vault, named))
 }
 
 /// Which key is meant; a person is asked for an env that nothing tells.
-fn slug(outside: &Outside<'_>, ask: &SetAsk, repo: &Repo) -> Result<Slug, Problem> {
+fn slug(outside: &Outside<'_>, ask: &SetAsk, repo: &Repo) -> Result<Slug, Error> {
     let resolved = |env: Option<&str>| {
         let wanted = repo.ask(&outside.client.owner, &ask.key, env, ask.org.as_deref());
-        if ask.anywhere { resolve_anywhere(&wanted, Verb::Set) } else { resolve(&wanted, Verb::Set) }
+        if ask.anywhere {
+            resolve_anywhere(&wanted, Operation::Set)
+        } else {
+            resolve_key(&wanted, Operation::Set)
+        }
     };
     let unclear = match resolved(ask.env.as_deref()) {
-        Err(problem)
+        Err(error)
             if ask.env.is_none()
-                && matches!(problem.code, ErrorCode::EnvRequired | ErrorCode::AmbiguousKey) =>
+                && matches!(error.code, ErrorCode::EnvRequired | ErrorCode::AmbiguousKey) =>
         {
-            problem
+            error
         }
         other => return other,
     };
@@ -145,13 +149,13 @@ fn slug(outside: &Outside<'_>, ask: &SetAsk, repo: &Repo) -> Result<Slug, Proble
     let question = format!("for which env is {}?", ask.key);
     match outside.ask(|prompts| prompts.choose(&question, &envs, None, "--env ENV")) {
         Ok(at) => resolved(ENVS.get(at).map(|(env, _)| env.as_str())),
-        Err(problem) if problem.code == ErrorCode::PromptNeeded => Err(unclear),
-        Err(problem) => Err(problem),
+        Err(error) if error.code == ErrorCode::PromptNeeded => Err(unclear),
+        Err(error) => Err(error),
     }
 }
 
 /// The vault a person chooses; `os.secure` by an empty answer.
-fn choose_vault(outside: &Outside<'_>, ask: &SetAsk, slug: &Slug) -> Result<String, Problem> {
+fn choose_vault(outside: &Outside<'_>, ask: &SetAsk, slug: &Slug) -> Result<String, Error> {
     let places = [
         "os.secure — an encrypted file of this machine",
         "os.direct — a plain file of this machine",
@@ -161,22 +165,22 @@ fn choose_vault(outside: &Outside<'_>, ask: &SetAsk, slug: &Slug) -> Result<Stri
     let question = format!("where is {slug} to rest?");
     match outside.ask(|prompts| prompts.choose(&question, &options, Some(0), "--vault VAULT")) {
         Ok(at) => Ok(VAULTS.get(at).copied().unwrap_or(VAULTS[0]).to_owned()),
-        Err(problem) if problem.code == ErrorCode::PromptNeeded => {
+        Err(error) if error.code == ErrorCode::PromptNeeded => {
             let mech = ask.mech.as_deref().map_or(Mechanism::Replica, Mechanism::parse);
             let vault = if mech == Mechanism::Session { VaultId::OsDaemon } else { VaultId::OsSecure };
-            Err(Problem::new(ErrorCode::Usage, "missing: --vault <VAULT>").of(slug).fix(Fix::set(
+            Err(Error::new(ErrorCode::Usage, "missing: --vault <VAULT>").of(slug).fix(Fix::set(
                 &outside.client.owner,
                 slug,
                 &vault,
                 &mech,
             )))
         }
-        Err(problem) => Err(problem),
+        Err(error) => Err(error),
     }
 }
 
 /// The mechanism of a name, if keys of the vault can have it.
-pub(crate) fn mechanism_of(vault: &VaultId, text: &str) -> Result<Mechanism, Problem> {
+pub(crate) fn mechanism_of(vault: &VaultId, text: &str) -> Result<Mechanism, Error> {
     let mech = Mechanism::parse(text);
     let all = vault.mechanisms();
     if all.contains(&mech) && is_here(&mech) {
@@ -188,9 +192,9 @@ pub(crate) fn mechanism_of(vault: &VaultId, text: &str) -> Result<Mechanism, Pro
         known if all.contains(known) => format!("{known} is not in this version of keyrack"),
         known => format!("{vault} has no keys of {known}"),
     };
-    let problem =
-        Problem::new(ErrorCode::BadMech, format!("{why}: for {vault} it must be {}", here.join(" or ")));
-    Err(Problem { hint: did_you_mean(text, here), ..problem })
+    let error =
+        Error::new(ErrorCode::BadMech, format!("{why}: for {vault} it must be {}", here.join(" or ")));
+    Err(Error { hint: did_you_mean(text, here), ..error })
 }
 
 /// Whether this version can set keys of a mechanism.

@@ -9,7 +9,7 @@ mod plan;
 use keyrack_client::daemon;
 use keyrack_client::session::RelockWhat;
 use keyrack_core::host_manifest::Host;
-use keyrack_core::{ErrorCode, Life, Org, Problem, Slug, VaultId};
+use keyrack_core::{Error, ErrorCode, Org, Slug, Ttl, VaultId};
 use keyrack_vaults::manifest_file;
 
 use self::checked::Checked;
@@ -59,7 +59,7 @@ pub struct Set {
 /// # Errors
 /// Whatever refuses it, before the secret is asked for; then [`ErrorCode::EmptySecret`], [`ErrorCode::LongLivedToken`],
 /// [`ErrorCode::MechMismatch`]; then what kept it from being stored, after which nothing is changed.
-pub fn set(outside: &Outside<'_>, ask: &SetAsk) -> Result<Set, Problem> {
+pub fn set(outside: &Outside<'_>, ask: &SetAsk) -> Result<Set, Error> {
     let checked = Checked::new(outside, ask)?;
     let racks = outside.racks()?;
     let mut identities = outside.identities(&racks)?;
@@ -96,10 +96,8 @@ pub(crate) fn forget(outside: &Outside<'_>, slug: &Slug) -> Option<String> {
     match done {
         Ok(()) => None,
         // Where no daemon can be, none holds a copy.
-        Err(problem) if matches!(problem.code, ErrorCode::DaemonAbsent | ErrorCode::RuntimeDirMissing) => {
-            None
-        }
-        Err(problem) => Some(format!("the daemon may still hold an old copy of {slug}: {problem}")),
+        Err(error) if matches!(error.code, ErrorCode::DaemonAbsent | ErrorCode::RuntimeDirMissing) => None,
+        Err(error) => Some(format!("the daemon may still hold an old copy of {slug}: {error}")),
     }
 }
 
@@ -109,11 +107,9 @@ pub(crate) fn is_of_machine(key: &str, org: Option<&str>) -> bool {
 }
 
 /// A duration that is more than nothing.
-pub(crate) fn some_life(text: &str) -> Result<Life, Problem> {
-    match text.parse::<Life>()? {
-        Life(0) => {
-            Err(Problem::new(ErrorCode::BadDuration, "a duration of nothing would lock the key at once"))
-        }
-        life => Ok(life),
+pub(crate) fn some_life(text: &str) -> Result<Ttl, Error> {
+    match text.parse::<Ttl>()? {
+        Ttl(0) => Err(Error::new(ErrorCode::BadDuration, "a duration of nothing would lock the key at once")),
+        ttl => Ok(ttl),
     }
 }

@@ -3,10 +3,8 @@
 use keyrack_client::daemon;
 use keyrack_client::session::KeyToUnlock;
 use keyrack_core::host_manifest::{Host, HostManifest, NewHost};
-use keyrack_core::life::{Given, LifeAsk, grant_life};
-use keyrack_core::{
-    Clock, ErrorCode, Fix, Grade, Mechanism, Problem, Source, VaultId, firewall, secret_text,
-};
+use keyrack_core::ttl::{GrantedTtl, TtlRequest, resolve_ttl};
+use keyrack_core::{Clock, Error, ErrorCode, Fix, Grade, Mechanism, Source, VaultId, firewall, secret_text};
 use keyrack_vaults::{Identities, Racks, inventory, manifest_file, os_secure, registry, vault};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -28,7 +26,7 @@ impl Plan<'_> {
     }
 
     /// Grades never degrade.
-    pub(super) fn check_grade(&self, outside: &Outside<'_>, manifest: &HostManifest) -> Result<(), Problem> {
+    pub(super) fn check_grade(&self, outside: &Outside<'_>, manifest: &HostManifest) -> Result<(), Error> {
         let slug = &self.checked.slug;
         let Some(old) = manifest.hosts.get(slug) else { return Ok(()) };
         if !self.grade().is_weaker_than(old.grade()) {
@@ -41,14 +39,14 @@ impl Plan<'_> {
             self.grade(),
             self.checked.vault
         );
-        Err(Problem::new(ErrorCode::GradeDegraded, message)
+        Err(Error::new(ErrorCode::GradeDegraded, message)
             .of(slug)
             .fix(Fix::del(&outside.client.owner, slug))
             .hint("if that is meant, remove the key first"))
     }
 
     /// A key weaker than its declaration could be stored and never be unlocked.
-    pub(super) fn check_declared(&self, outside: &Outside<'_>) -> Result<(), Problem> {
+    pub(super) fn check_declared(&self, outside: &Outside<'_>) -> Result<(), Error> {
         let slug = &self.checked.slug;
         let spec = self.checked.repo.manifest.as_ref().and_then(|manifest| manifest.spec(slug));
         let Some(spec) = spec.filter(|spec| !spec.grade.is_met_by(self.grade())) else { return Ok(()) };
@@ -62,12 +60,12 @@ impl Plan<'_> {
             spec.grade,
             self.checked.repo.path
         );
-        let problem = Problem::new(ErrorCode::BelowDeclared, message).of(slug);
+        let error = Error::new(ErrorCode::BelowDeclared, message).of(slug);
         let secure = Grade::of(&VaultId::OsSecure, &self.mech);
         if spec.grade.is_met_by(secure) {
-            return Err(problem.fix(Fix::set(&outside.client.owner, slug, &VaultId::OsSecure, &self.mech)));
+            return Err(error.fix(Fix::set(&outside.client.owner, slug, &VaultId::OsSecure, &self.mech)));
         }
-        Err(problem.hint("set it by a mechanism whose keys end by themselves, or change the demand"))
+        Err(error.hint("set it by a mechanism whose keys end by themselves, or change the demand"))
     }
 
     pub(super) fn check_vault(
@@ -76,7 +74,7 @@ impl Plan<'_> {
         racks: &Racks,
         identities: &mut Identities<'_>,
         manifest: &HostManifest,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Error> {
         if self.checked.vault == VaultId::OsDaemon {
             return Ok(());
         }
@@ -86,28 +84,28 @@ impl Plan<'_> {
         registry::vault(&self.checked.vault)?.check_set(entry, &context)
     }
 
-    pub(super) fn check_secret(&self, secret: &[u8]) -> Result<(), Problem> {
+    pub(super) fn check_secret(&self, secret: &[u8]) -> Result<(), Error> {
         let slug = &self.checked.slug;
         if secret.is_empty() {
             let message = format!("the secret for {slug} is empty: nothing was stored");
-            return Err(Problem::new(ErrorCode::EmptySecret, message).of(slug));
+            return Err(Error::new(ErrorCode::EmptySecret, message).of(slug));
         }
         if secret_text::is_blank(secret) {
             let message =
                 format!("the secret for {slug} is blank: it holds only white space; nothing was stored");
-            return Err(Problem::new(ErrorCode::EmptySecret, message).of(slug));
+            return Err(Error::new(ErrorCode::EmptySecret, message).of(slug));
         }
         if secret.len() > MAX_SECRET {
             let message =
                 format!("the secret for {slug} has {} bytes, and keyrack carries {MAX_SECRET}", secret.len());
-            return Err(Problem::new(ErrorCode::SecretTooLarge, message).of(slug));
+            return Err(Error::new(ErrorCode::SecretTooLarge, message).of(slug));
         }
         if let Some(named) = firewall::blob_mech(secret)
             && named != Mechanism::Replica
             && named != self.mech
         {
             let message = format!("the value itself says it is {named}, and {} was asked for", self.mech);
-            return Err(Problem::new(ErrorCode::MechMismatch, message)
+            return Err(Error::new(ErrorCode::MechMismatch, message)
                 .of(slug)
                 .hint(format!("set it with --mech {named}")));
         }
@@ -115,7 +113,7 @@ impl Plan<'_> {
             return Ok(());
         }
         firewall::check(secret, &self.mech).map_err(|reasons| {
-            Problem::new(ErrorCode::LongLivedToken, format!("{slug} was not stored: {}", reasons.join("; ")))
+            Error::new(ErrorCode::LongLivedToken, format!("{slug} was not stored: {}", reasons.join("; ")))
                 .of(slug)
                 .hint("use a short-lived credential, or pass --allow-dangerous if you must")
         })
@@ -153,7 +151,7 @@ impl Plan<'_> {
         racks: &Racks,
         identities: &mut Identities<'_>,
         secret: &[u8],
-    ) -> Result<(Host, Option<Host>), Problem> {
+    ) -> Result<(Host, Option<Host>), Error> {
         let slug = &self.checked.slug;
         let vault = registry::vault(&self.checked.vault)?;
         let env = |name: &str| outside.variable(name);
@@ -180,7 +178,7 @@ impl Plan<'_> {
 
     /// Records the version of a file that an interrupted `set` left behind, so that no later file
     /// is bound to the same version.
-    fn record_newer_version(&self, racks: &Racks, identities: &mut Identities<'_>) -> Result<(), Problem> {
+    fn record_newer_version(&self, racks: &Racks, identities: &mut Identities<'_>) -> Result<(), Error> {
         let manifest = manifest_file::load_existing(racks, identities)?;
         let newer = manifest
             .hosts
@@ -201,18 +199,21 @@ impl Plan<'_> {
         racks: &Racks,
         identities: &mut Identities<'_>,
         secret: &Zeroizing<Vec<u8>>,
-    ) -> Result<(Host, Option<Host>), Problem> {
+    ) -> Result<(Host, Option<Host>), Error> {
         let slug = &self.checked.slug;
-        let ask =
-            LifeAsk { max_duration: self.checked.max_duration, sudo: slug.is_sudo(), ..LifeAsk::default() };
-        let (life, by) = grant_life(ask, Clock { boot_ns: 0, wall_ms: outside.now_ms })?;
+        let ask = TtlRequest {
+            max_duration: self.checked.max_duration,
+            sudo: slug.is_sudo(),
+            ..TtlRequest::default()
+        };
+        let (ttl, by) = resolve_ttl(ask, Clock { boot_ns: 0, wall_ms: outside.now_ms })?;
         let source = Source { vault: VaultId::OsDaemon, mech: Mechanism::Session };
         let key = KeyToUnlock {
             slug,
             grade: self.grade(),
             source: &source,
-            life,
-            given: Given { life: None, by: Some(by) },
+            ttl,
+            given: GrantedTtl { ttl: None, by: Some(by) },
             credential_expires_at_ms: None,
             secret,
         };
@@ -234,13 +235,13 @@ impl Plan<'_> {
         manifest: &mut HostManifest,
         meta: Option<Value>,
         now_ms: i64,
-    ) -> Result<(Host, Option<Host>), Problem> {
+    ) -> Result<(Host, Option<Host>), Error> {
         let slug = &self.checked.slug;
         let old = manifest.hosts.get(slug).cloned();
         manifest.put(slug, self.new_host(meta), now_ms);
         let host = manifest.hosts.get(slug).cloned();
         let host =
-            host.ok_or_else(|| Problem::new(ErrorCode::Internal, "an entry that was put is not there"))?;
+            host.ok_or_else(|| Error::new(ErrorCode::Internal, "an entry that was put is not there"))?;
         Ok((host, old))
     }
 
@@ -252,7 +253,7 @@ impl Plan<'_> {
         identities: &mut Identities<'_>,
         manifest: &HostManifest,
         old: Option<&Host>,
-    ) -> Result<Vec<String>, Problem> {
+    ) -> Result<Vec<String>, Error> {
         let slug = &self.checked.slug;
         let mut notices = Vec::new();
         if self.checked.vault == VaultId::OsDaemon {
@@ -268,10 +269,10 @@ impl Plan<'_> {
         {
             let env = |name: &str| outside.variable(name);
             let mut context = outside.vaults(racks, identities, &manifest.recipients, &env);
-            if let Err(problem) = vault.del(vault::Entry::of(slug, old), &mut context)
-                && problem.code != ErrorCode::VaultReadOnly
+            if let Err(error) = vault.del(vault::Entry::of(slug, old), &mut context)
+                && error.code != ErrorCode::VaultReadOnly
             {
-                notices.push(format!("the old value is still in {}: {problem}", old.vault));
+                notices.push(format!("the old value is still in {}: {error}", old.vault));
             }
         }
         Ok(notices)
@@ -282,9 +283,9 @@ impl Plan<'_> {
         let Some(path) = self.checked.repo.manifest_path() else { return false };
         match declare::add(&self.checked.repo, &path, &self.checked.slug) {
             Ok(()) => true,
-            Err(problem) => {
-                let hint = problem.hint.map_or_else(String::new, |hint| format!("; {hint}"));
-                notices.push(format!("the key is set, and not declared: {}{hint}", problem.message));
+            Err(error) => {
+                let hint = error.hint.map_or_else(String::new, |hint| format!("; {hint}"));
+                notices.push(format!("the key is set, and not declared: {}{hint}", error.message));
                 false
             }
         }

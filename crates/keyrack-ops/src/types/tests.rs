@@ -28,7 +28,7 @@ impl Repo {
         fs::write(self.at("repo/.agent/keyrack.yml"), format!("org: acme\n{sections}")).unwrap();
     }
 
-    fn run(&self, out: Option<&str>, check: bool) -> Result<Types, Problem> {
+    fn run(&self, out: Option<&str>, check: bool) -> Result<Types, Error> {
         let ctx = Context::new(self.at("repo/src"), Environment::default());
         types(&ctx, &TypesAsk { out: out.map(PathBuf::from), check })
     }
@@ -64,9 +64,9 @@ fn what_is_not_ours_stays() {
     let file = repo.at("repo/keyrack-env.d.ts");
     let refused = |part: &str| {
         for check in [false, true] {
-            let problem = repo.run(None, check).unwrap_err();
-            assert_eq!(problem.code, ErrorCode::FileUnsafe);
-            assert!(problem.message.contains(part), "{problem}");
+            let error = repo.run(None, check).unwrap_err();
+            assert_eq!(error.code, ErrorCode::FileUnsafe);
+            assert!(error.message.contains(part), "{error}");
         }
     };
     for text in ["", "export {};\n", " // Written by `keyrack types` from "] {
@@ -100,7 +100,7 @@ fn where_it_may_be() {
         ("/tmp/k.d.ts", Err(ErrorCode::Usage)),
         ("../out/k.d.ts", Err(ErrorCode::ManifestInvalid)),
     ] {
-        let found = repo.run(Some(out), false).map(|done| done.path).map_err(|problem| problem.code);
+        let found = repo.run(Some(out), false).map(|done| done.path).map_err(|error| error.code);
         assert_eq!(found, written.map(|path| repo.at(path)), "{out}");
     }
     assert_eq!(fs::read_dir(repo.at("outside")).unwrap().count(), 0);

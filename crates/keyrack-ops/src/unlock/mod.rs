@@ -6,8 +6,8 @@ mod open;
 use keyrack_client::daemon;
 use keyrack_client::render::unlock::Omission;
 use keyrack_client::session::KeyToUnlock;
-use keyrack_core::ask::{Ask, unlock_slugs};
-use keyrack_core::{Env, ErrorCode, Fix, Grant, Life, Org, Problem, Slug, VaultId};
+use keyrack_core::resolve::{KeyQuery, unlock_slugs};
+use keyrack_core::{Env, Error, ErrorCode, Fix, Grant, Org, Slug, Ttl, VaultId};
 use keyrack_vaults::manifest_file;
 
 use crate::outside::Outside;
@@ -41,7 +41,7 @@ pub struct Report {
     /// What else there is to say, a sentence each.
     pub notices: Vec<String>,
     /// What nothing was to be unlocked for, if that is hardly what was meant.
-    pub nothing: Option<Problem>,
+    pub nothing: Option<Error>,
 }
 
 /// A key the daemon keeps.
@@ -50,7 +50,7 @@ pub struct Unlocked {
     /// What is known of it, its end included.
     pub grant: Grant,
     /// Its life.
-    pub life: Life,
+    pub ttl: Ttl,
     /// Why that is shorter than what was asked for.
     pub note: Option<String>,
 }
@@ -63,7 +63,7 @@ pub struct Omitted {
     /// Why.
     pub reason: Omission,
     /// What happened, if something did.
-    pub cause: Option<Problem>,
+    pub cause: Option<Error>,
     /// The way out, if the cause does not say it.
     pub fix: Option<Fix>,
 }
@@ -73,7 +73,7 @@ impl Report {
     /// not unlocked; else 0, also with keys that were left out by rule ([`is_by_rule`]).
     pub fn exit(&self, named: bool) -> u8 {
         let causes = || self.omitted.iter().filter_map(|omitted| omitted.cause.as_ref());
-        if let Some(fault) = causes().map(Problem::exit).find(|exit| *exit != 2) {
+        if let Some(fault) = causes().map(Error::exit).find(|exit| *exit != 2) {
             return fault;
         }
         let must_act = |omitted: &Omitted| {
@@ -102,13 +102,13 @@ fn is_by_rule(code: &ErrorCode) -> bool {
 ///
 /// # Errors Those of choosing the keys, of opening the host manifest and of reaching the daemon.
 /// The error of a single key is in the report.
-pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem> {
+pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Error> {
     let asked = ask.duration.as_deref().map(some_life).transpose()?;
     ask.env.as_deref().map(str::parse::<Env>).transpose()?;
     ask.org.as_deref().map(str::parse::<Org>).transpose()?;
     let of_machine = is_of_machine(ask.key.as_deref().unwrap_or_default(), ask.org.as_deref());
     let repo = if of_machine { Repo::none() } else { Repo::of(&outside.client)? };
-    let wanted = Ask {
+    let wanted = KeyQuery {
         key: ask.key.as_deref(),
         env: ask.env.as_deref(),
         org: ask.org.as_deref(),
@@ -140,15 +140,15 @@ pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Problem>
 }
 
 /// That nothing was unlocked where no `keyrack.yml` asks for keys; and none was to, for those of the machine alone.
-fn nothing_here(ask: &Ask<'_>, repo: &Repo, of_machine: bool) -> Problem {
+fn nothing_here(ask: &KeyQuery<'_>, repo: &Repo, of_machine: bool) -> Error {
     let own = format!("this machine has no keys of its own for {}", ask.env.unwrap_or_default());
     if of_machine {
-        return Problem::new(ErrorCode::Absent, own);
+        return Error::new(ErrorCode::Absent, own);
     }
-    let problem = Problem::new(ErrorCode::NoManifest, format!("there is no keyrack.yml here, and {own}"));
+    let error = Error::new(ErrorCode::NoManifest, format!("there is no keyrack.yml here, and {own}"));
     match repo.root {
-        Some(_) => problem.fix(Fix::with_owner("init", ask.owner, [])),
-        None => problem.hint("go into the repository whose keys are meant"),
+        Some(_) => error.fix(Fix::with_owner("init", ask.owner, [])),
+        None => error.hint("go into the repository whose keys are meant"),
     }
 }
 
@@ -168,7 +168,7 @@ pub(crate) fn unlock_locked(
     outside: &Outside<'_>,
     slugs: &[Slug],
     allow_dangerous: bool,
-) -> Result<Report, Problem> {
+) -> Result<Report, Error> {
     let of_machine = slugs.iter().all(Slug::is_machine);
     let repo = if of_machine { Repo::none() } else { Repo::of(&outside.client)? };
     let racks = outside.racks()?;
@@ -182,20 +182,20 @@ pub(crate) fn unlock_locked(
 /// How keys are to be unlocked.
 #[derive(Clone, Copy)]
 struct How {
-    asked: Option<Life>,
+    asked: Option<Ttl>,
     allow_dangerous: bool,
     /// Whether the keys were named rather than swept up.
     named: bool,
 }
 
 /// Cuts a duration to the ceiling, with a notice that says so.
-fn cut_to_ceiling(asked: Option<Life>, ask: &Ask<'_>) -> (Option<Life>, Option<String>) {
+fn cut_to_ceiling(asked: Option<Ttl>, ask: &KeyQuery<'_>) -> (Option<Ttl>, Option<String>) {
     let sudo = ask.env == Some(Env::Sudo.as_str())
         || ask
             .key
             .filter(|key| Slug::looks_full(key))
             .is_some_and(|key| Slug::parse(key).is_ok_and(|slug| slug.is_sudo()));
-    let ceiling = Life::ceiling_of(sudo);
+    let ceiling = Ttl::ceiling_of(sudo);
     match asked {
         Some(asked) if asked > ceiling => {
             let kind = if sudo { "sudo keys" } else { "keys" };
@@ -207,7 +207,7 @@ fn cut_to_ceiling(asked: Option<Life>, ask: &Ask<'_>) -> (Option<Life>, Option<S
 }
 
 /// Gives opened keys to the daemon, which is started if need be.
-fn send(outside: &Outside<'_>, opened: Vec<open::Opened>, report: &mut Report) -> Result<(), Problem> {
+fn send(outside: &Outside<'_>, opened: Vec<open::Opened>, report: &mut Report) -> Result<(), Error> {
     if opened.is_empty() {
         return Ok(());
     }
@@ -221,23 +221,23 @@ fn send(outside: &Outside<'_>, opened: Vec<open::Opened>, report: &mut Report) -
     for (opened, outcome) in opened.into_iter().zip(outcomes) {
         match outcome.outcome {
             Ok(kept) => {
-                let note = opened.note(kept.life);
+                let note = opened.note(kept.ttl);
                 let mut grant = opened.grant;
                 grant.expires_at_ms = Some(kept.expires_at_ms);
-                report.unlocked.push(Unlocked { grant, life: kept.life, note });
+                report.unlocked.push(Unlocked { grant, ttl: kept.ttl, note });
             }
-            Err(mut problem) => {
-                if problem.code == ErrorCode::GradeDegraded && problem.fix.is_none() {
-                    problem.fix = Some(Fix::relock(&outside.client.owner, &opened.grant.slug));
+            Err(mut error) => {
+                if error.code == ErrorCode::GradeDegraded && error.fix.is_none() {
+                    error.fix = Some(Fix::relock(&outside.client.owner, &opened.grant.slug));
                 }
-                report.omitted.push(errored(opened.grant.slug, problem));
+                report.omitted.push(errored(opened.grant.slug, error));
             }
         }
     }
     Ok(())
 }
 
-fn errored(slug: Slug, cause: Problem) -> Omitted {
+fn errored(slug: Slug, cause: Error) -> Omitted {
     Omitted { slug, reason: Omission::Errored, cause: Some(cause), fix: None }
 }
 

@@ -5,9 +5,9 @@ use keyrack_client::render::unlock::Omission;
 use keyrack_client::session::KeyToUnlock;
 use keyrack_core::grade::MinimumGrade;
 use keyrack_core::host_manifest::{Host, HostManifest};
-use keyrack_core::life::{LifeAsk, LifeBound, grant_life};
+use keyrack_core::ttl::{TtlLimit, TtlRequest, resolve_ttl};
 use keyrack_core::{
-    Clock, ErrorCode, Fix, Given, Grade, Grant, Life, Mechanism, Problem, Slug, Source, VaultId, firewall,
+    Clock, Error, ErrorCode, Fix, Grade, Grant, GrantedTtl, Mechanism, Slug, Source, Ttl, VaultId, firewall,
 };
 use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
 use zeroize::Zeroizing;
@@ -20,8 +20,8 @@ use crate::repo::Repo;
 pub(super) struct Opened {
     pub(super) grant: Grant,
     secret: Zeroizing<Vec<u8>>,
-    life: Life,
-    bound: LifeBound,
+    ttl: Ttl,
+    bound: TtlLimit,
     credential_expires_at_ms: Option<i64>,
 }
 
@@ -31,19 +31,19 @@ impl Opened {
             slug: &self.grant.slug,
             grade: self.grant.grade,
             source: &self.grant.source,
-            life: self.life,
-            given: Given { life: None, by: Some(self.bound) },
+            ttl: self.ttl,
+            given: GrantedTtl { ttl: None, by: Some(self.bound) },
             credential_expires_at_ms: self.credential_expires_at_ms,
             secret: &self.secret,
         }
     }
 
     /// Why the life the daemon gave it is not the one that was asked for.
-    pub(super) fn note(&self, life: Life) -> Option<String> {
+    pub(super) fn note(&self, ttl: Ttl) -> Option<String> {
         match self.bound {
-            LifeBound::MaxDuration => Some(format!("cut to {life}, the key's maxDuration")),
-            LifeBound::Credential => Some("cut to what is left of the credential's own life".to_owned()),
-            LifeBound::Asked | LifeBound::Default | LifeBound::Ceiling => None,
+            TtlLimit::MaxDuration => Some(format!("cut to {ttl}, the key's maxDuration")),
+            TtlLimit::Credential => Some("cut to what is left of the credential's own life".to_owned()),
+            TtlLimit::Requested | TtlLimit::Default | TtlLimit::Ceiling => None,
         }
     }
 }
@@ -63,7 +63,7 @@ pub(super) fn open(
     repo: &Repo,
     slugs: &[Slug],
     how: How,
-) -> Result<Report, Problem> {
+) -> Result<Report, Error> {
     let mut work = Work { outside, racks, identities, manifest, repo, how };
     let mut report = Report::default();
     let mut opened = Vec::new();
@@ -76,8 +76,8 @@ pub(super) fn open(
         match work.key(&slug, &demands) {
             Ok(Fate::Opened(key)) => opened.push(key),
             Ok(Fate::Omitted(reason, fix)) => report.omitted.push(Omitted { slug, reason, cause: None, fix }),
-            Err(problem) if is_over(&problem) => return Err(problem),
-            Err(problem) => report.omitted.push(errored(slug, problem)),
+            Err(error) if is_over(&error) => return Err(error),
+            Err(error) => report.omitted.push(errored(slug, error)),
         }
     }
     send(outside, opened, &mut report)?;
@@ -121,7 +121,7 @@ struct Work<'a, 'p, 'i> {
 }
 
 impl Work<'_, '_, '_> {
-    fn key(&mut self, slug: &Slug, demands: &[MinimumGrade]) -> Result<Fate, Problem> {
+    fn key(&mut self, slug: &Slug, demands: &[MinimumGrade]) -> Result<Fate, Error> {
         let owner = &self.outside.client.owner;
         let Some(host) = self.manifest.hosts.get(slug) else {
             return Ok(Fate::Omitted(Omission::Absent, Some(Fix::set_secure(owner, slug))));
@@ -131,11 +131,11 @@ impl Work<'_, '_, '_> {
                 return Ok(Fate::Omitted(Omission::Remote, None));
             }
             let message = format!("{} can only be written: {slug} cannot be unlocked from it", host.vault);
-            return Err(Problem::new(ErrorCode::VaultWriteOnly, message).of(slug));
+            return Err(Error::new(ErrorCode::VaultWriteOnly, message).of(slug));
         }
         // By what the manifest says, before the vault is opened; by what the vault says, after.
         self.meets(slug, host.grade(), demands)?;
-        let max_duration = host.max_life()?;
+        let max_duration = host.max_ttl()?;
         let Some((material, source)) = self.fetch(host)? else {
             let lost = Fix::set(owner, slug, &host.vault, &host.mech);
             return Ok(Fate::Omitted(Omission::Lost, Some(lost)));
@@ -143,16 +143,16 @@ impl Work<'_, '_, '_> {
         let grade = Grade::of(&source.vault, &source.mech);
         self.meets(slug, grade, demands)?;
         self.firewall(slug, &material.secret, &source.mech)?;
-        let ask = LifeAsk {
-            asked: self.how.asked,
+        let ask = TtlRequest {
+            requested: self.how.asked,
             max_duration,
             credential_expires_at_ms: material.credential_expires_at_ms,
             sudo: slug.is_sudo(),
         };
-        let (life, bound) = grant_life(ask, Clock { boot_ns: 0, wall_ms: self.outside.now_ms })?;
-        if life.as_ms() == 0 {
+        let (ttl, bound) = resolve_ttl(ask, Clock { boot_ns: 0, wall_ms: self.outside.now_ms })?;
+        if ttl.as_ms() == 0 {
             let message = format!("the credential of {slug} has ended by itself");
-            return Err(Problem::new(ErrorCode::Lost, message).of(slug).fix(Fix::set(
+            return Err(Error::new(ErrorCode::Lost, message).of(slug).fix(Fix::set(
                 owner,
                 slug,
                 &host.vault,
@@ -162,19 +162,19 @@ impl Work<'_, '_, '_> {
         Ok(Fate::Opened(Opened {
             grant: Grant { slug: slug.clone(), grade, source, expires_at_ms: None },
             secret: material.secret,
-            life,
+            ttl,
             bound,
             credential_expires_at_ms: material.credential_expires_at_ms,
         }))
     }
 
     /// What the vault holds. `None` when it has lost the key; then the marker goes too, if the vault is sure of it.
-    fn fetch(&mut self, host: &Host) -> Result<Option<(Fetched, Source)>, Problem> {
+    fn fetch(&mut self, host: &Host) -> Result<Option<(Fetched, Source)>, Error> {
         let slug = &host.slug;
         if host.vault == VaultId::OsDaemon {
             return self.read_back(slug);
         }
-        let about = |problem: Problem| if problem.slug.is_some() { problem } else { problem.of(slug) };
+        let about = |error: Error| if error.slug.is_some() { error } else { error.of(slug) };
         let from = registry::vault(&host.vault).map_err(about)?;
         let outside = self.outside;
         let env = |name: &str| outside.variable(name);
@@ -202,7 +202,7 @@ impl Work<'_, '_, '_> {
     }
 
     /// A key that only the daemon has: it is read back, to be given a new life.
-    fn read_back(&self, slug: &Slug) -> Result<Option<(Fetched, Source)>, Problem> {
+    fn read_back(&self, slug: &Slug) -> Result<Option<(Fetched, Source)>, Error> {
         let Some(daemon) = daemon::connect(&self.outside.client)? else { return Ok(None) };
         let mut session = daemon.native("unlock")?;
         let held = session.get(std::slice::from_ref(slug))?;
@@ -213,15 +213,15 @@ impl Work<'_, '_, '_> {
     }
 
     /// Whether the key is as strong as every declaration that asks for it demands.
-    fn meets(&self, slug: &Slug, grade: Grade, demands: &[MinimumGrade]) -> Result<(), Problem> {
+    fn meets(&self, slug: &Slug, grade: Grade, demands: &[MinimumGrade]) -> Result<(), Error> {
         let Some(demand) = demands.iter().find(|demand| !demand.is_met_by(grade)) else { return Ok(()) };
         let path = &self.repo.path;
         let message = format!("{slug} is of grade {grade}, weaker than the {demand} that {path} demands");
-        let problem = Problem::new(ErrorCode::BelowDeclared, message).of(slug);
+        let error = Error::new(ErrorCode::BelowDeclared, message).of(slug);
         if demand.duration.is_none() && demand.is_met_by(Grade::of(&VaultId::OsSecure, &Mechanism::Replica)) {
-            return Err(problem.fix(Fix::set_secure(&self.outside.client.owner, slug)));
+            return Err(error.fix(Fix::set_secure(&self.outside.client.owner, slug)));
         }
-        Err(problem.hint("set it again by a mechanism that is strong enough, or change the demand"))
+        Err(error.hint("set it again by a mechanism that is strong enough, or change the demand"))
     }
 
     /// The unlock of one key for as long as was asked.
@@ -238,17 +238,15 @@ impl Work<'_, '_, '_> {
         fix
     }
 
-    fn firewall(&self, slug: &Slug, secret: &[u8], mech: &Mechanism) -> Result<(), Problem> {
+    fn firewall(&self, slug: &Slug, secret: &[u8], mech: &Mechanism) -> Result<(), Error> {
         if secret.is_empty() {
-            return Err(
-                Problem::new(ErrorCode::EmptySecret, format!("the value of {slug} is empty")).of(slug)
-            );
+            return Err(Error::new(ErrorCode::EmptySecret, format!("the value of {slug} is empty")).of(slug));
         }
         if self.how.allow_dangerous {
             return Ok(());
         }
         firewall::check(secret, mech).map_err(|reasons| {
-            Problem::new(ErrorCode::LongLivedToken, format!("{slug} stays locked: {}", reasons.join("; ")))
+            Error::new(ErrorCode::LongLivedToken, format!("{slug} stays locked: {}", reasons.join("; ")))
                 .of(slug)
                 .hint("set a short-lived credential instead, or pass --allow-dangerous if you must")
                 .fix(self.again(slug).allowing_dangerous())

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use keyrack_client::{Context, Environment};
-use keyrack_core::{Owner, Problem, Slug};
+use keyrack_core::{Error, Owner, Slug};
 use keyrack_ops::init::{InitAsk, init};
 use keyrack_ops::{Outside, Prompts, prompt_needed};
 use keyrack_testkit::Home;
@@ -28,18 +28,18 @@ impl Prompts for Person {
         self.secret.is_some()
     }
 
-    fn secret(&mut self, _: &Slug) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    fn secret(&mut self, _: &Slug) -> Result<Zeroizing<Vec<u8>>, Error> {
         self.asked.push("secret");
         let none = || prompt_needed("the secret?", "it on stdin");
         self.secret.clone().map(Zeroizing::new).ok_or_else(none)
     }
 
-    fn passphrase(&mut self, _: &Path, _: bool) -> Result<Zeroizing<String>, Problem> {
+    fn passphrase(&mut self, _: &Path, _: bool) -> Result<Zeroizing<String>, Error> {
         self.asked.push("passphrase");
         Ok(Zeroizing::new("correct horse".to_owned()))
     }
 
-    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Problem> {
+    fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Error> {
         self.asked.push("confirm");
         self.yes.ok_or_else(|| prompt_needed(question, flag))
     }
@@ -50,7 +50,7 @@ impl Prompts for Person {
         options: &[String],
         usual: Option<usize>,
         flag: &str,
-    ) -> Result<usize, Problem> {
+    ) -> Result<usize, Error> {
         self.asked.push("choose");
         let word = self.choices.pop().ok_or_else(|| prompt_needed(question, flag))?;
         let at = options.iter().position(|option| option.split(' ').next() == Some(word));

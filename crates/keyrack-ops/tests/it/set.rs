@@ -80,7 +80,7 @@ fn what_can_be_refused_is_refused_before_anybody_is_asked() {
     ] {
         let mut person = with_secret(b"v");
         let refused = world.with(&mut person, |outside| set(outside, &ask)).err();
-        assert_eq!(refused.map(|problem| problem.code), Some(code), "{what}");
+        assert_eq!(refused.map(|error| error.code), Some(code), "{what}");
         assert!(!person.asked.contains(&"secret"), "{what}: {:?}", person.asked);
     }
     assert_eq!(world.snapshot(), before, "no refusal has changed anything");
@@ -156,7 +156,7 @@ fn a_key_is_set_also_when_it_cannot_be_declared() {
         fn secret(
             &mut self,
             _: &keyrack_core::Slug,
-        ) -> Result<zeroize::Zeroizing<Vec<u8>>, keyrack_core::Problem> {
+        ) -> Result<zeroize::Zeroizing<Vec<u8>>, keyrack_core::Error> {
             // Between the check and the writing somebody makes the file one that cannot be edited.
             fs::write(self.0.manifest(), "org: acme\nenv.test: &x []\n").unwrap();
             Ok(zeroize::Zeroizing::new(b"v".to_vec()))
@@ -165,10 +165,10 @@ fn a_key_is_set_also_when_it_cannot_be_declared() {
             &mut self,
             _: &std::path::Path,
             _: bool,
-        ) -> Result<zeroize::Zeroizing<String>, keyrack_core::Problem> {
+        ) -> Result<zeroize::Zeroizing<String>, keyrack_core::Error> {
             unreachable!("the key has none")
         }
-        fn confirm(&mut self, _: &str, _: &str) -> Result<bool, keyrack_core::Problem> {
+        fn confirm(&mut self, _: &str, _: &str) -> Result<bool, keyrack_core::Error> {
             unreachable!("the mechanism is named")
         }
         fn choose(
@@ -177,7 +177,7 @@ fn a_key_is_set_also_when_it_cannot_be_declared() {
             _: &[String],
             _: Option<usize>,
             _: &str,
-        ) -> Result<usize, keyrack_core::Problem> {
+        ) -> Result<usize, keyrack_core::Error> {
             unreachable!("the mechanism is named")
         }
     }
@@ -240,10 +240,10 @@ fn what_nothing_tells_a_person_is_asked() {
         ),
     ] {
         let ask = SetAsk { key: "OTHER".to_owned(), env: env.map(str::to_owned), ..ask.clone() };
-        let problem = world.with(&mut Person::default(), |outside| set(outside, &ask)).unwrap_err();
-        assert_eq!(problem.code, code, "{problem:?}");
+        let error = world.with(&mut Person::default(), |outside| set(outside, &ask)).unwrap_err();
+        assert_eq!(error.code, code, "{error:?}");
         if let Some(fix) = fix {
-            assert_eq!(problem.fix.unwrap().render(Invocation::default()), fix);
+            assert_eq!(error.fix.unwrap().render(Invocation::default()), fix);
         }
     }
     assert_eq!(world.snapshot(), before);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use keyrack_client::render::unlock::Omission;
-use keyrack_core::{ErrorCode, Problem, Slug};
+use keyrack_core::{Error, ErrorCode, Slug};
 use keyrack_ops::set::{SetAsk, set};
 use keyrack_ops::unlock::{Omitted, Report, UnlockAsk, unlock};
 
@@ -13,7 +13,7 @@ fn omitted(code: Option<ErrorCode>) -> Omitted {
     Omitted {
         slug: Slug::parse("acme.test.K").unwrap(),
         reason: if code.is_some() { Omission::Errored } else { Omission::Absent },
-        cause: code.map(|code| Problem::new(code, "x")),
+        cause: code.map(|code| Error::new(code, "x")),
         fix: None,
     }
 }

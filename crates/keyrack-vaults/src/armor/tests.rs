@@ -39,10 +39,9 @@ static BINARY: LazyLock<Vec<u8>> = LazyLock::new(|| dearmor(&ARMORED).unwrap());
 fn opens_as_it_was_or_not_at_all(bytes: &[u8]) -> Result<(), TestCaseError> {
     match decrypt(&mut identities(), bytes, 100) {
         Ok(plain) => prop_assert_eq!(plain.as_slice(), PLAIN),
-        Err(problem) => prop_assert!(
-            matches!(problem.code, ErrorCode::VaultCorrupt | ErrorCode::NoIdentity),
-            "{problem:?}"
-        ),
+        Err(error) => {
+            prop_assert!(matches!(error.code, ErrorCode::VaultCorrupt | ErrorCode::NoIdentity), "{error:?}")
+        }
     }
     Ok(())
 }
@@ -118,7 +117,7 @@ fn blanks_around_armor_are_no_damage() {
 #[test]
 fn the_limit_is_on_what_is_in_it() {
     for (limit, ok) in [(PLAIN.len(), true), (PLAIN.len() - 1, false), (0, false)] {
-        let got = decrypt(&mut identities(), &ARMORED, limit).map(drop).map_err(|problem| problem.code);
+        let got = decrypt(&mut identities(), &ARMORED, limit).map(drop).map_err(|error| error.code);
         assert_eq!(got, if ok { Ok(()) } else { Err(ErrorCode::SecretTooLarge) }, "{limit}");
     }
 }

@@ -14,7 +14,7 @@ use std::fmt::{self, Write as _};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use keyrack_core::{ErrorCode, Problem};
+use keyrack_core::{Error, ErrorCode};
 use zeroize::Zeroizing;
 
 use crate::inspect::KeyFileKind;
@@ -34,7 +34,7 @@ pub trait Passphrase {
     ///
     /// # Errors
     /// Whatever keeps it from being had: nobody can be asked ([`ErrorCode::PromptNeeded`]), or they declined ([`ErrorCode::Interrupted`]).
-    fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Problem>;
+    fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Error>;
 
     /// How often it may be asked for one key before the key is given up.
     fn tries(&self) -> u8 {
@@ -52,8 +52,8 @@ pub trait Passphrase {
 pub struct NobodyToAsk;
 
 impl Passphrase for NobodyToAsk {
-    fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Problem> {
-        Err(Problem::new(
+    fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Error> {
+        Err(Error::new(
             ErrorCode::PromptNeeded,
             format!("the key {} has a passphrase and nobody can be asked for it", key_path.display()),
         )
@@ -102,7 +102,7 @@ enum State {
     Open(Keys),
     Sealed(Sealed),
     /// Its passphrase could not be had, or was wrong: not asked again in this command.
-    Shut(Public, Problem),
+    Shut(Public, Error),
     /// Not a key of use here, in words that fit behind its path.
     Useless(String),
 }
@@ -135,12 +135,12 @@ impl<'p> Identities<'p> {
     ///
     /// # Errors
     /// [`ErrorCode::BadKeyFile`] when a key given by name cannot be used: it was asked for, so it is not skipped.
-    pub fn discover(source: IdentitySource, passphrase: Box<dyn Passphrase + 'p>) -> Result<Self, Problem> {
+    pub fn discover(source: IdentitySource, passphrase: Box<dyn Passphrase + 'p>) -> Result<Self, Error> {
         let mut candidates = Vec::new();
         for path in &source.prikeys {
             let bytes = read_key_file(path)?;
             let state = state_of(&bytes).map_err(|why| {
-                Problem::new(ErrorCode::BadKeyFile, format!("cannot use the key {}: {why}", path.display()))
+                Error::new(ErrorCode::BadKeyFile, format!("cannot use the key {}: {why}", path.display()))
             })?;
             candidates.push(Candidate { path: path.clone(), named: true, state });
         }
@@ -181,7 +181,7 @@ impl<'p> Identities<'p> {
         &mut self,
         target: &Target<'_>,
         mut attempt: impl FnMut(&Keys) -> Option<T>,
-    ) -> Result<T, Problem> {
+    ) -> Result<T, Error> {
         if let Some(taken) = self.offer_unasked(&mut attempt) {
             return Ok(taken);
         }
@@ -206,11 +206,11 @@ impl<'p> Identities<'p> {
                         return Ok(taken);
                     }
                 }
-                State::Shut(_, problem) if problem.code == ErrorCode::Interrupted => {
-                    return Err(problem.clone());
+                State::Shut(_, error) if error.code == ErrorCode::Interrupted => {
+                    return Err(error.clone());
                 }
-                State::Shut(_, problem) => {
-                    refusal.get_or_insert_with(|| problem.clone());
+                State::Shut(_, error) => {
+                    refusal.get_or_insert_with(|| error.clone());
                 }
                 State::Useless(_) | State::Sealed(_) => {}
             }
@@ -237,7 +237,7 @@ impl<'p> Identities<'p> {
         }
     }
 
-    fn nothing_fits(&self) -> Problem {
+    fn nothing_fits(&self) -> Error {
         let racks = &self.source.racks;
         let home = racks.home();
         let tried: Vec<String> = self
@@ -265,7 +265,7 @@ impl<'p> Identities<'p> {
             write!(hint, "; not tried: {}; name one with --prikey, and it is remembered", untried.join(", "))
                 .expect("writing to a String cannot fail");
         }
-        Problem::new(ErrorCode::NoIdentity, "no available identity opens it").hint(hint)
+        Error::new(ErrorCode::NoIdentity, "no available identity opens it").hint(hint)
     }
 
     /// Returns the file of the key that opened something, if it was given by name and no command
@@ -293,7 +293,7 @@ impl<'p> Identities<'p> {
             }
             let state = match read_key_file(&path) {
                 Ok(bytes) => state_of(&bytes).unwrap_or_else(State::Useless),
-                Err(problem) => State::Useless(problem.message),
+                Err(error) => State::Useless(error.message),
             };
             self.candidates.push(Candidate { path, named: false, state });
         }
@@ -323,7 +323,7 @@ fn unseal(prompt: &mut dyn Passphrase, path: &Path, sealed: &Sealed) -> State {
     for _ in 0..prompt.tries().max(1) {
         let given = match prompt.passphrase(path) {
             Ok(given) => given,
-            Err(problem) => return State::Shut(sealed.public().clone(), problem),
+            Err(error) => return State::Shut(sealed.public().clone(), error),
         };
         match sealed.open(&given) {
             Ok(Some(keys)) => return State::Open(keys),
@@ -332,9 +332,9 @@ fn unseal(prompt: &mut dyn Passphrase, path: &Path, sealed: &Sealed) -> State {
         }
     }
     let message = format!("the passphrase does not open the key {}", path.display());
-    let problem = Problem::new(ErrorCode::BadPassphrase, message)
-        .hint("run the command again with the key's passphrase");
-    State::Shut(sealed.public().clone(), problem)
+    let error =
+        Error::new(ErrorCode::BadPassphrase, message).hint("run the command again with the key's passphrase");
+    State::Shut(sealed.public().clone(), error)
 }
 
 impl fmt::Debug for Identities<'_> {

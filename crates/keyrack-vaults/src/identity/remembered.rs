@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use keyrack_core::Problem;
+use keyrack_core::Error;
 
 use crate::atomic;
 use crate::lock::Lock;
@@ -31,7 +31,7 @@ pub(super) fn paths(racks: &Racks) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// Those of writing.
-pub fn remember(racks: &Racks, path: &Path) -> Result<bool, Problem> {
+pub fn remember(racks: &Racks, path: &Path) -> Result<bool, Error> {
     let is_line = path.to_str().is_some_and(|text| !text.contains(['\n', '\r']));
     if !path.is_absolute() || !is_line {
         return Ok(false);

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use keyrack_core::fix::shell_quote;
-use keyrack_core::{ErrorCode, Fix, Owner, Problem};
+use keyrack_core::{Error, ErrorCode, Fix, Owner};
 use ssh_key::PublicKey;
 
 use super::{KeyFile, agent, parse_key_file, ssh_config};
@@ -87,7 +87,7 @@ impl Survey {
         };
         match for_init(path) {
             Ok(_) => self.usable.push(Usable { path: path.to_owned(), sealed, found }),
-            Err(problem) => self.unusable.push(Unusable { name, reason: problem.message }),
+            Err(error) => self.unusable.push(Unusable { name, reason: error.message }),
         }
     }
 
@@ -118,7 +118,7 @@ impl Survey {
     ///
     /// # Errors [`ErrorCode::BadKeyFile`] where there is none, with what was found and why it
     /// cannot be used; and where there are several.
-    pub fn choose(self, racks: &Racks) -> Result<Usable, Problem> {
+    pub fn choose(self, racks: &Racks) -> Result<Usable, Error> {
         let home = racks.home();
         let mut usable = self.usable.iter();
         match (usable.next(), usable.next()) {
@@ -128,7 +128,7 @@ impl Survey {
                     self.usable.iter().take(LISTED).map(|usable| shown(&usable.path, home)).collect();
                 let message = format!("several keys could open the rack: {}", all.join(", "));
                 let prikey = first.path.to_string_lossy();
-                Err(Problem::new(ErrorCode::BadKeyFile, message)
+                Err(Error::new(ErrorCode::BadKeyFile, message)
                     .hint("choose one with --prikey; it is remembered")
                     .fix(Fix::with_owner("init", racks.owner(), ["--prikey", &*prikey])))
             }
@@ -136,15 +136,15 @@ impl Survey {
         }
     }
 
-    fn nothing_usable(&self, racks: &Racks) -> Problem {
+    fn nothing_usable(&self, racks: &Racks) -> Error {
         let dir = shown(&racks.ssh_dir(), racks.home());
         let fix = new_key(racks);
         if self.unusable.is_empty() {
-            return Problem::new(ErrorCode::BadKeyFile, format!("there is no ssh key in {dir}"))
+            return Error::new(ErrorCode::BadKeyFile, format!("there is no ssh key in {dir}"))
                 .hint("or choose a key elsewhere with --prikey")
                 .fix(fix);
         }
-        Problem::new(ErrorCode::BadKeyFile, format!("no ssh key in {dir} can open a rack"))
+        Error::new(ErrorCode::BadKeyFile, format!("no ssh key in {dir} can open a rack"))
             .hint(format!("found {}", self.reasons()))
             .fix(fix)
     }

@@ -6,7 +6,7 @@
 mod replica;
 mod session;
 
-use keyrack_core::{ErrorCode, Mechanism, Problem, Slug, VaultId, firewall};
+use keyrack_core::{Error, ErrorCode, Mechanism, Slug, VaultId, firewall};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -44,11 +44,11 @@ pub(crate) fn deliver(
     vault: &VaultId,
     stored: Option<&Mechanism>,
     source: Zeroizing<Vec<u8>>,
-) -> Result<Material, Problem> {
+) -> Result<Material, Error> {
     let named = firewall::blob_mech(&source);
     let mech = match (stored, named) {
         (Some(stored), Some(named)) if named != Mechanism::Replica && *stored != named => {
-            return Err(Problem::new(
+            return Err(Error::new(
                 ErrorCode::MechMismatch,
                 format!("the host manifest says {slug} is {stored}, and the value in {vault} says {named}"),
             )
@@ -70,10 +70,10 @@ pub(crate) fn deliver(
 ///
 /// # Errors
 /// [`ErrorCode::BadMech`], naming the ones that go.
-pub(crate) fn check(slug: &Slug, vault: &VaultId, mech: &Mechanism) -> Result<(), Problem> {
+pub(crate) fn check(slug: &Slug, vault: &VaultId, mech: &Mechanism) -> Result<(), Error> {
     if !vault.mechanisms().contains(mech) {
         let known: Vec<_> = vault.mechanisms().iter().map(Mechanism::as_str).collect();
-        return Err(Problem::new(
+        return Err(Error::new(
             ErrorCode::BadMech,
             format!("{vault} does not take {mech}; it takes {}", known.join(", ")),
         )
@@ -85,7 +85,7 @@ pub(crate) fn check(slug: &Slug, vault: &VaultId, mech: &Mechanism) -> Result<()
     }
 }
 
-fn unsupported(slug: &Slug, mech: &Mechanism) -> Problem {
+fn unsupported(slug: &Slug, mech: &Mechanism) -> Error {
     let message = match mech {
         Mechanism::Other(text) => {
             let shown: String = text.chars().filter(|c| !c.is_control()).take(48).collect();
@@ -93,7 +93,7 @@ fn unsupported(slug: &Slug, mech: &Mechanism) -> Problem {
         }
         known => format!("{slug} has the mechanism {known}, which is not in this version of keyrack"),
     };
-    Problem::new(ErrorCode::BadMech, message).of(slug)
+    Error::new(ErrorCode::BadMech, message).of(slug)
 }
 
 #[cfg(test)]

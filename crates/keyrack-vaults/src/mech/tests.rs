@@ -10,7 +10,7 @@ fn slug() -> Slug {
 
 fn material(stored: Option<&Mechanism>, value: &str) -> Result<Material, ErrorCode> {
     deliver(&slug(), &VaultId::OsSecure, stored, Zeroizing::new(value.as_bytes().to_vec()))
-        .map_err(|problem| problem.code)
+        .map_err(|error| error.code)
 }
 
 #[test]
@@ -55,9 +55,9 @@ fn a_vault_takes_its_own_mechanisms() {
     ] {
         let result = check(&slug(), &vault, &mech);
         assert_eq!(result.is_ok(), ok, "{vault} {mech}");
-        if let Err(problem) = result {
-            assert_eq!(problem.code, ErrorCode::BadMech);
-            assert_eq!(problem.slug, Some(slug()));
+        if let Err(error) = result {
+            assert_eq!(error.code, ErrorCode::BadMech);
+            assert_eq!(error.slug, Some(slug()));
         }
     }
 }
@@ -66,12 +66,12 @@ fn a_vault_takes_its_own_mechanisms() {
 fn no_secret_is_shown() {
     let shown = format!("{:?}", material(None, "hunter2-hunter2").unwrap());
     assert!(!shown.contains("hunter2"), "{shown}");
-    let problem = deliver(
+    let error = deliver(
         &slug(),
         &VaultId::OsSecure,
         Some(&Mechanism::Replica),
         Zeroizing::new(br#"{"mech":"EPHEMERAL_VIA_GITHUB_APP","privateKey":"hunter2"}"#.to_vec()),
     )
     .unwrap_err();
-    assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
 }

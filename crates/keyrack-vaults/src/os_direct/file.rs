@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use keyrack_core::iso;
+use keyrack_core::timestamp;
 use zeroize::Zeroizing;
 
 use super::object::{Broken, Object, escape_into, escaped_limit, string_at, unescape};
@@ -53,7 +53,7 @@ impl<'t> DirectFile<'t> {
             Some(member) if &self.text[member.value.clone()] == "null" => None,
             Some(member) => Some(
                 string_at(self.text, &member.value)
-                    .and_then(iso::parse_ms)
+                    .and_then(timestamp::parse_ms)
                     .ok_or(Broken { at: member.value.start, why: "expiresAt is not a time" })?,
             ),
         };

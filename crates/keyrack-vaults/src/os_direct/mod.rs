@@ -11,7 +11,7 @@ mod tests;
 
 use std::path::Path;
 
-use keyrack_core::{ErrorCode, Mechanism, Problem, Slug, VaultId};
+use keyrack_core::{Error, ErrorCode, Mechanism, Slug, VaultId};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -37,7 +37,7 @@ impl Vault for OsDirect {
         VaultId::OsDirect
     }
 
-    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Problem> {
+    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Error> {
         let path = context.racks.direct_path();
         let Some(bytes) = read(context, entry.slug)? else { return Ok(None) };
         let found = DirectFile::read(&bytes)
@@ -52,10 +52,10 @@ impl Vault for OsDirect {
         Ok(Some(material))
     }
 
-    fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Problem> {
+    fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Error> {
         let mech = entry.mech.unwrap_or(&Mechanism::Replica);
         mech::check(entry.slug, &VaultId::OsDirect, mech)
-            .map_err(|problem| problem.hint("os.secure takes more mechanisms, and encrypts"))?;
+            .map_err(|error| error.hint("os.secure takes more mechanisms, and encrypts"))?;
         let path = context.racks.direct_path();
         match read(context, entry.slug)? {
             Some(bytes) => DirectFile::read(&bytes)
@@ -70,11 +70,11 @@ impl Vault for OsDirect {
         entry: Entry<'_>,
         secret: &[u8],
         context: &mut Context<'_, '_>,
-    ) -> Result<Option<Value>, Problem> {
+    ) -> Result<Option<Value>, Error> {
         self.check_set(entry, context)?;
         check_secret(entry.slug, secret)?;
         let text = std::str::from_utf8(secret).map_err(|_| {
-            Problem::new(ErrorCode::BadVault, "os.direct holds text, and the secret is not UTF-8")
+            Error::new(ErrorCode::BadVault, "os.direct holds text, and the secret is not UTF-8")
                 .of(entry.slug)
                 .hint("os.secure holds any bytes")
         })?;
@@ -91,7 +91,7 @@ impl Vault for OsDirect {
             let whole = DirectFile::read(back).and_then(|file| file.get(slug));
             match whole {
                 Ok(Some(found)) if found.secret.as_slice() == secret => Ok(()),
-                _ => Err(Problem::new(
+                _ => Err(Error::new(
                     ErrorCode::Internal,
                     format!("what was composed for {} does not read back", path.display()),
                 )
@@ -99,10 +99,10 @@ impl Vault for OsDirect {
             }
         })
         .map(|()| entry.meta(&VaultId::OsDirect).cloned())
-        .map_err(|problem| problem.of(entry.slug))
+        .map_err(|error| error.of(entry.slug))
     }
 
-    fn del(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<bool, Problem> {
+    fn del(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<bool, Error> {
         if read(context, entry.slug)?.is_none() {
             return Ok(false);
         }
@@ -117,13 +117,13 @@ impl Vault for OsDirect {
         let new = file.without(entry.slug.as_str());
         atomic::write_private(&lock, &path, &new, |back| match DirectFile::read(back) {
             Ok(file) if !file.has(entry.slug.as_str()) => Ok(()),
-            _ => Err(Problem::new(
+            _ => Err(Error::new(
                 ErrorCode::Internal,
                 format!("what was composed for {} does not read back", path.display()),
             )),
         })
         .map(|()| true)
-        .map_err(|problem| problem.of(entry.slug))
+        .map_err(|error| error.of(entry.slug))
     }
 
     fn has(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> bool {
@@ -138,7 +138,7 @@ impl Vault for OsDirect {
 ///
 /// # Errors
 /// [`ErrorCode::VaultCorrupt`] naming file and line, and those of reading.
-pub(crate) fn slugs(racks: &Racks) -> Result<Vec<String>, Problem> {
+pub(crate) fn slugs(racks: &Racks) -> Result<Vec<String>, Error> {
     let path = racks.direct_path();
     let Some(bytes) = atomic::read_private(&racks.dir(), &path, MAX_FILE)? else { return Ok(Vec::new()) };
     let broken = |broken| corrupt(&path, &bytes, broken);
@@ -150,15 +150,15 @@ pub(crate) fn slugs(racks: &Racks) -> Result<Vec<String>, Problem> {
     Ok(slugs)
 }
 
-fn read(context: &Context<'_, '_>, slug: &Slug) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
+fn read(context: &Context<'_, '_>, slug: &Slug) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     atomic::read_private(&context.racks.dir(), &context.racks.direct_path(), MAX_FILE)
-        .map_err(|problem| problem.of(slug))
+        .map_err(|error| error.of(slug))
 }
 
 /// The reason and the place in the file, by line. Never what stands there.
-fn corrupt(path: &Path, bytes: &[u8], broken: Broken) -> Problem {
+fn corrupt(path: &Path, bytes: &[u8], broken: Broken) -> Error {
     let before = &bytes[..broken.at.min(bytes.len())];
     let line = before.split(|&b| b == b'\n').count();
-    Problem::new(ErrorCode::VaultCorrupt, format!("{} line {line}: {}", path.display(), broken.why))
+    Error::new(ErrorCode::VaultCorrupt, format!("{} line {line}: {}", path.display(), broken.why))
         .hint("mend the file or move it away; keyrack does not overwrite what it cannot read")
 }

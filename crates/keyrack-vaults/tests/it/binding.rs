@@ -34,13 +34,13 @@ fn put_file(racks: &Racks, key: &str, bytes: &[u8]) {
 
 /// Asserts that a key is refused by name, with a hint and a fix.
 fn refused(rig: &Rig, key: &str, because: &str) {
-    let problem = rig.get(key, &SECURE).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::VaultMismatch, "{problem}");
-    assert!(problem.message.contains(key) && problem.message.contains(because), "{problem}");
-    assert_eq!(problem.slug, Some(slug(key)));
-    assert!(problem.hint.is_some());
-    assert_eq!(problem.fix, Some(Fix::set_secure(rig.racks.owner(), &slug(key))));
-    assert!(!problem.message.contains("value of"), "no value is shown: {problem}");
+    let error = rig.get(key, &SECURE).unwrap_err();
+    assert_eq!(error.code, ErrorCode::VaultMismatch, "{error}");
+    assert!(error.message.contains(key) && error.message.contains(because), "{error}");
+    assert_eq!(error.slug, Some(slug(key)));
+    assert!(error.hint.is_some());
+    assert_eq!(error.fix, Some(Fix::set_secure(rig.racks.owner(), &slug(key))));
+    assert!(!error.message.contains("value of"), "no value is shown: {error}");
 }
 
 #[test]
@@ -137,8 +137,8 @@ fn unbound_file_is_read_only_where_the_entry_is_unbound() {
     rig.set(A, &SECURE, "value of the next set");
     assert_eq!(rig.get(A, &SECURE).unwrap().as_deref(), Some("value of the next set"));
     put_file(&rig.racks, A, &bound);
-    let problem = rig.get(A, &SECURE).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::VaultMismatch);
+    let error = rig.get(A, &SECURE).unwrap_err();
+    assert_eq!(error.code, ErrorCode::VaultMismatch);
     write_unbound(&rig, A, "value of somebody");
     refused(&rig, A, "is not bound");
 }
@@ -295,13 +295,13 @@ fn endless_header_is_refused_at_once() {
         {
             fs::write(&path, &bytes).unwrap();
             let start = std::time::Instant::now();
-            let problem = match what {
+            let error = match what {
                 "file" => rig.get(A, &SECURE).unwrap_err(),
                 _ => manifest_file::load(&rig.racks, &mut rig.identities(Prompt::default())).unwrap_err(),
             };
             let took = start.elapsed();
-            assert!(problem.message.contains(because), "{kind}: {problem}");
-            assert!(problem.message.contains(&path.display().to_string()), "{kind}: {problem}");
+            assert!(error.message.contains(because), "{kind}: {error}");
+            assert!(error.message.contains(&path.display().to_string()), "{kind}: {error}");
             // A debug build on a busy machine; the library alone took minutes.
             assert!(took < Duration::from_secs(2), "{kind} as {what}: {took:?}");
             fs::write(rig.racks.manifest_path(), &manifest).unwrap();

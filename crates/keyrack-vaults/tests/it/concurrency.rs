@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use keyrack_core::host_manifest::NewHost;
-use keyrack_core::{Mechanism, Problem, VaultId};
+use keyrack_core::{Error, Mechanism, VaultId};
 use keyrack_testkit::{Reaped, wait_until};
 use keyrack_vaults::recipient::{self, Stanza};
 use keyrack_vaults::{Entry, Identities, Lock, Passphrase, manifest_file, recipients, registry};
@@ -175,7 +175,7 @@ struct WatchfulPrompt {
 }
 
 impl Passphrase for WatchfulPrompt {
-    fn passphrase(&mut self, _: &Path) -> Result<Zeroizing<String>, Problem> {
+    fn passphrase(&mut self, _: &Path) -> Result<Zeroizing<String>, Error> {
         let racks = self.racks.clone();
         // In another thread, since in this one the lock would be taken again at once.
         let free = std::thread::spawn(move || Lock::take(&racks).is_ok()).join().unwrap();

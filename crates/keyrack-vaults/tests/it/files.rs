@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use keyrack_core::{ErrorCode, Mechanism, Problem, VaultId};
+use keyrack_core::{Error, ErrorCode, Mechanism, VaultId};
 use keyrack_testkit::{Need, as_user, can_run, run};
 use keyrack_vaults::{Entry, inventory, manifest_file, registry};
 
@@ -13,7 +13,7 @@ use crate::rig::{Prompt, Rig, slug};
 
 const KEY: &str = "acme.test.API_KEY";
 
-fn set(rig: &Rig, vault: &VaultId, secret: &str) -> Result<(), Problem> {
+fn set(rig: &Rig, vault: &VaultId, secret: &str) -> Result<(), Error> {
     let (slug, mech) = (slug(KEY), Mechanism::Replica);
     let recipients = rig.manifest().recipients;
     registry::vault(vault)
@@ -67,12 +67,12 @@ fn links_in_our_own_directories_are_refused() {
                 now_ms: 0,
             },
         );
-        let problem = result.unwrap_err();
-        assert_eq!(problem.code, ErrorCode::FileUnsafe, "{what}: {}", problem.message);
-        assert!(problem.message.contains("symbolic link"), "{what}: {}", problem.message);
+        let error = result.unwrap_err();
+        assert_eq!(error.code, ErrorCode::FileUnsafe, "{what}: {}", error.message);
+        assert!(error.message.contains("symbolic link"), "{what}: {}", error.message);
         if what != "lock" {
-            let problem = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
-            assert_eq!(problem.code, ErrorCode::FileUnsafe, "{what}, reading");
+            let error = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
+            assert_eq!(error.code, ErrorCode::FileUnsafe, "{what}, reading");
         }
     }
 }
@@ -110,9 +110,9 @@ fn files_of_somebody_else_are_refused() {
     let path = rig.racks.secure_path(&slug(KEY));
     for foreign in [path, rig.racks.secure_dir(), rig.racks.dir()] {
         std::os::unix::fs::chown(&foreign, Some(12345), None).unwrap();
-        let problem = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::FileUnsafe);
-        assert!(problem.message.contains("uid 12345"), "{}", problem.message);
+        let error = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
+        assert_eq!(error.code, ErrorCode::FileUnsafe);
+        assert!(error.message.contains("uid 12345"), "{}", error.message);
         std::os::unix::fs::chown(&foreign, Some(0), None).unwrap();
     }
 }
@@ -155,14 +155,14 @@ fn a_full_disk_loses_nothing() {
     rig.set(KEY, &VaultId::OsSecure, "one");
     rig.set(KEY, &VaultId::OsDirect, "one");
     for vault in [VaultId::OsSecure, VaultId::OsDirect] {
-        let problem = set(&rig, &vault, &"x".repeat(100_000)).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::Io, "{vault}");
+        let error = set(&rig, &vault, &"x".repeat(100_000)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Io, "{vault}");
         assert!(
-            problem.message.contains("no space") || problem.message.contains("no storage space"),
+            error.message.contains("no space") || error.message.contains("no storage space"),
             "{}",
-            problem.message
+            error.message
         );
-        assert_eq!(problem.slug, Some(slug(KEY)));
+        assert_eq!(error.slug, Some(slug(KEY)));
         assert_eq!(rig.get(KEY, &vault).unwrap().as_deref(), Some("one"), "{vault}");
     }
     // And no room is taken by what could not be finished.
@@ -185,15 +185,15 @@ fn a_read_only_disk_can_be_read_and_says_no_to_the_rest() {
     remount.args(["-o", "remount,ro"]).arg(rig.racks.dir());
     assert!(remount.status().unwrap().success());
     assert_eq!(rig.get(KEY, &VaultId::OsSecure).unwrap().as_deref(), Some("one"));
-    let problem = set(&rig, &VaultId::OsSecure, "two").unwrap_err();
-    assert_eq!(problem.code, ErrorCode::Io);
-    assert!(problem.message.contains("read-only"), "{}", problem.message);
-    let problem = manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
+    let error = set(&rig, &VaultId::OsSecure, "two").unwrap_err();
+    assert_eq!(error.code, ErrorCode::Io);
+    assert!(error.message.contains("read-only"), "{}", error.message);
+    let error = manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
         manifest.rest.insert("x".into(), true.into());
         Ok(())
     })
     .unwrap_err();
-    assert_eq!(problem.code, ErrorCode::Io);
+    assert_eq!(error.code, ErrorCode::Io);
 }
 
 #[test]
@@ -212,8 +212,8 @@ fn an_unwritable_home_says_so_to_an_ordinary_user() {
     }
     let rig = Rig::bare();
     std::fs::set_permissions(rig.home.home(), std::fs::Permissions::from_mode(0o500)).unwrap();
-    let problem = inventory::add(&rig.racks, &slug(KEY)).unwrap_err();
+    let error = inventory::add(&rig.racks, &slug(KEY)).unwrap_err();
     std::fs::set_permissions(rig.home.home(), std::fs::Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(problem.code, ErrorCode::Io);
-    assert!(problem.message.contains("permission denied"), "{}", problem.message);
+    assert_eq!(error.code, ErrorCode::Io);
+    assert!(error.message.contains("permission denied"), "{}", error.message);
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use keyrack_core::{ErrorCode, Problem, VaultId};
+use keyrack_core::{Error, ErrorCode, VaultId};
 use keyrack_testkit::{Need, Reaped, can_run, wait_until};
 use keyrack_vaults::identity::{self, Survey};
 use keyrack_vaults::recipient::{self, Pubkey, Stanza};
@@ -26,7 +26,7 @@ fn encrypted_to(keys: &[(&str, Stanza)]) -> Vec<u8> {
 }
 
 fn opens(identities: &mut Identities<'_>, file: &[u8]) -> Result<(), ErrorCode> {
-    armor::decrypt(identities, file, 10).map(drop).map_err(|problem| problem.code)
+    armor::decrypt(identities, file, 10).map(drop).map_err(|error| error.code)
 }
 
 #[test]
@@ -111,10 +111,10 @@ fn a_wrong_passphrase_is_said_and_not_asked_for_again() {
     let prompt = Prompt::with(&["wrong", PASSPHRASE]);
     let mut identities = rig.identities(prompt.clone());
     for _ in 0..2 {
-        let problem = armor::decrypt(&mut identities, &file, 10).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::BadPassphrase);
-        assert!(problem.message.contains(path.to_str().unwrap()), "{}", problem.message);
-        assert!(!format!("{problem:?}").contains("wrong"), "{problem:?}");
+        let error = armor::decrypt(&mut identities, &file, 10).unwrap_err();
+        assert_eq!(error.code, ErrorCode::BadPassphrase);
+        assert!(error.message.contains(path.to_str().unwrap()), "{}", error.message);
+        assert!(!format!("{error:?}").contains("wrong"), "{error:?}");
     }
     assert_eq!(prompt.asked_names(), ["id_ed25519"]);
     // And it is not the cause where the key would have been of no use.
@@ -161,12 +161,12 @@ fn the_order_of_discovery() {
     let socket = agent(&rig, &[agent_key.to_str().unwrap(), "u@host", "relative/path", "/nonexistent"]);
     let source = IdentitySource { prikeys: vec![named.clone()], ssh_auth_sock: Some(socket), ..rig.source() };
     let mut identities = Identities::discover(source, Box::new(Prompt::default())).unwrap();
-    let problem = armor::decrypt(&mut identities, &encrypted_to(&[("sealed", Stanza::Ssh)]), 10).unwrap_err();
+    let error = armor::decrypt(&mut identities, &encrypted_to(&[("sealed", Stanza::Ssh)]), 10).unwrap_err();
     let ssh = rig.racks.ssh_dir();
     let expected = [named, ssh.join("ehmpath"), agent_key, ssh.join("id_rsa"), ssh.join("id_ecdsa")];
     assert_eq!(identities.tried(), expected);
     // The error lists them, says what is wrong with one, and shows nothing of any key.
-    let hint = problem.hint.unwrap();
+    let hint = error.hint.unwrap();
     for path in &expected {
         let shown = path.strip_prefix(rig.racks.home()).unwrap();
         assert!(hint.contains(&format!("~/{}", shown.display())), "{hint}");
@@ -234,11 +234,11 @@ fn a_key_given_by_name_must_be_of_use() {
         (write("large", &"x".repeat(70_000)), "not a key file"),
     ] {
         let source = IdentitySource { prikeys: vec![path.clone()], ..rig.source() };
-        let problem = Identities::discover(source, Box::new(Prompt::default())).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::BadKeyFile, "{}", path.display());
-        assert!(problem.message.contains(says), "{}", problem.message);
-        assert!(problem.message.contains(path.to_str().unwrap()), "{}", problem.message);
-        assert!(!problem.message.contains("QQQ"), "{}", problem.message);
+        let error = Identities::discover(source, Box::new(Prompt::default())).unwrap_err();
+        assert_eq!(error.code, ErrorCode::BadKeyFile, "{}", path.display());
+        assert!(error.message.contains(says), "{}", error.message);
+        assert!(error.message.contains(path.to_str().unwrap()), "{}", error.message);
+        assert!(!error.message.contains("QQQ"), "{}", error.message);
     }
 }
 
@@ -251,10 +251,10 @@ fn key_given_in_place_of_its_path_is_not_repeated() {
         "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2/hunter2\n",
     ] {
         let source = IdentitySource { prikeys: vec![rig.home.home().join(typed)], ..rig.source() };
-        let problem = Identities::discover(source, Box::new(Prompt::default())).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::BadKeyFile, "{typed}");
-        assert!(problem.message.contains("not a key itself"), "{}", problem.message);
-        assert!(!format!("{problem:?}").to_lowercase().contains("hunter2"), "{typed}");
+        let error = Identities::discover(source, Box::new(Prompt::default())).unwrap_err();
+        assert_eq!(error.code, ErrorCode::BadKeyFile, "{typed}");
+        assert!(error.message.contains("not a key itself"), "{}", error.message);
+        assert!(!format!("{error:?}").to_lowercase().contains("hunter2"), "{typed}");
     }
 }
 
@@ -263,9 +263,9 @@ fn without_any_key_the_error_says_so() {
     let rig = Rig::ready();
     rig.set("acme.test.K", &VaultId::OsSecure, "v");
     std::fs::remove_dir_all(rig.racks.ssh_dir()).unwrap();
-    let problem = rig.get("acme.test.K", &VaultId::OsSecure).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::NoIdentity);
-    assert!(problem.hint.unwrap().contains("no key was found"), "names the place");
+    let error = rig.get("acme.test.K", &VaultId::OsSecure).unwrap_err();
+    assert_eq!(error.code, ErrorCode::NoIdentity);
+    assert!(error.hint.unwrap().contains("no key was found"), "names the place");
 }
 
 #[test]
@@ -300,14 +300,14 @@ fn a_first_recipient_follows_the_key() {
             let key_of = |line: &str| line.split(' ').nth(1).map(str::to_owned);
             assert_eq!(key_of(pubkey), key_of(line.trim()), "{key}");
         }
-        if let Err(problem) = made {
-            assert_eq!(problem.code, ErrorCode::BadKeyFile);
+        if let Err(error) = made {
+            assert_eq!(error.code, ErrorCode::BadKeyFile);
         }
     }
 }
 
 /// The key that `init` takes.
-fn chosen(rig: &Rig) -> Result<PathBuf, Problem> {
+fn chosen(rig: &Rig) -> Result<PathBuf, Error> {
     Survey::of(&rig.racks, None).choose(&rig.racks).map(|usable| usable.path)
 }
 
@@ -343,18 +343,18 @@ fn init_chooses_among_all_keys_of_the_home() {
     {
         std::fs::write(ssh.join(name), text).unwrap();
     }
-    let fix = |problem: Problem| problem.fix.map(|fix| fix.render(Default::default()));
-    let problem = chosen(&rig).unwrap_err();
-    assert!(problem.message.contains("there is no ssh key in ~/.ssh"), "{problem}");
-    assert_eq!(fix(problem).as_deref(), Some("ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519"));
+    let fix = |error: Error| error.fix.map(|fix| fix.render(Default::default()));
+    let error = chosen(&rig).unwrap_err();
+    assert!(error.message.contains("there is no ssh key in ~/.ssh"), "{error}");
+    assert_eq!(fix(error).as_deref(), Some("ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519"));
 
     // Keys that do not help are named, with the reason.
     rig.key("ecdsa", "id_ecdsa");
     std::fs::copy(fixture("keys/other.pub"), ssh.join("id_ed25519.pub")).unwrap();
     std::fs::copy(fixture("keys/rsa_pem_sealed"), ssh.join("old")).unwrap();
     std::fs::copy(fixture("keys/sk"), ssh.join("id_ed25519_sk")).unwrap();
-    let problem = chosen(&rig).unwrap_err();
-    let hint = problem.hint.clone().unwrap();
+    let error = chosen(&rig).unwrap_err();
+    let hint = error.hint.clone().unwrap();
     for says in [
         "~/.ssh/id_ecdsa (only ed25519 and rsa keys open age files, and it is ecdsa)",
         "~/.ssh/id_ed25519.pub (only the public half of a key is here)",
@@ -365,7 +365,7 @@ fn init_chooses_among_all_keys_of_the_home() {
     }
     assert!(!hint.contains("known_hosts") && !hint.contains("id_ecdsa.pub"), "{hint}");
     // A name that is free.
-    assert_eq!(fix(problem).as_deref(), Some("ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519_keyrack"));
+    assert_eq!(fix(error).as_deref(), Some("ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519_keyrack"));
 
     // The only one that helps, whatever its name and place.
     std::fs::write(ssh.join("config"), format!("Host x\n IdentityFile {}/other\n", elsewhere.display()))
@@ -373,12 +373,9 @@ fn init_chooses_among_all_keys_of_the_home() {
     std::fs::copy(fixture("keys/other"), elsewhere.join("other")).unwrap();
     assert_eq!(chosen(&rig).unwrap(), elsewhere.join("other"));
     let work = rig.key("sealed", "work");
-    let problem = chosen(&rig).unwrap_err();
-    assert!(
-        problem.message.contains("several keys could open the rack: ~/.ssh/work, ~/keys/other"),
-        "{problem}"
-    );
-    assert_eq!(fix(problem), Some(format!("keyrack init --prikey {}", work.display())));
+    let error = chosen(&rig).unwrap_err();
+    assert!(error.message.contains("several keys could open the rack: ~/.ssh/work, ~/keys/other"), "{error}");
+    assert_eq!(fix(error), Some(format!("keyrack init --prikey {}", work.display())));
     // One of the usual names is taken first.
     let rsa = rig.key("rsa", "id_rsa");
     assert_eq!(chosen(&rig).unwrap(), rsa);
@@ -390,9 +387,9 @@ fn an_identity_that_was_named_once_is_found() {
     let work = rig.key("plain", "work");
     rig.init("work");
     let open = |rig: &Rig| manifest_file::load_existing(&rig.racks, &mut rig.identities(Prompt::default()));
-    let problem = open(&rig).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::NoIdentity);
-    assert!(problem.hint.as_ref().unwrap().contains("not tried: ~/.ssh/work"), "{problem:?}");
+    let error = open(&rig).unwrap_err();
+    assert_eq!(error.code, ErrorCode::NoIdentity);
+    assert!(error.hint.as_ref().unwrap().contains("not tried: ~/.ssh/work"), "{error:?}");
 
     let mut named = rig.with_keys(std::slice::from_ref(&work), Prompt::default());
     assert_eq!(named.to_remember(), None, "it has opened nothing yet");
@@ -457,8 +454,8 @@ fn a_key_that_only_an_agent_holds_is_named_and_of_no_use() {
     wait_until("the agent listens", Duration::from_secs(10), || socket.exists());
     let mut add = rig.home.command("ssh-add");
     assert!(add.arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket).status().unwrap().success());
-    let problem = Survey::of(&rig.racks, Some(&socket)).choose(&rig.racks).unwrap_err();
-    let hint = problem.hint.unwrap();
+    let error = Survey::of(&rig.racks, Some(&socket)).choose(&rig.racks).unwrap_err();
+    let hint = error.hint.unwrap();
     assert!(
         hint.contains("ssh-ed25519 key \"me@work\" of an ssh-agent (an agent signs and cannot decrypt)"),
         "{hint}"

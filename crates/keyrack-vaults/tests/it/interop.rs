@@ -19,7 +19,7 @@ fn open(file: &str, keys: &[&str], prompt: Prompt) -> Result<String, ErrorCode> 
     let bytes = std::fs::read(fixture(file)).unwrap();
     armor::decrypt(&mut rig.with_keys(&keys, prompt), &bytes, armor::MAX_SECRET)
         .map(|plain| String::from_utf8(plain.to_vec()).unwrap())
-        .map_err(|problem| problem.code)
+        .map_err(|error| error.code)
 }
 
 #[test]
@@ -209,9 +209,9 @@ fn keys_sealed_with_every_cipher_of_ssh_keygen() {
             assert_eq!(plain.unwrap().as_slice(), SECRET.as_bytes(), "{cipher}");
             continue;
         }
-        let problem = plain.unwrap_err();
-        assert_eq!(problem.code, ErrorCode::NoIdentity, "{cipher}");
-        assert!(problem.hint.unwrap().contains(cipher), "says what is wrong with the key");
+        let error = plain.unwrap_err();
+        assert_eq!(error.code, ErrorCode::NoIdentity, "{cipher}");
+        assert!(error.hint.unwrap().contains(cipher), "says what is wrong with the key");
         assert!(prompt.asked.borrow().is_empty(), "{cipher}: a passphrase would not help");
     }
 }

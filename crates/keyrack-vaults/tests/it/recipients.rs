@@ -14,13 +14,13 @@ fn add(rig: &Rig, key: &str, stanza: Stanza, label: &str) -> Result<usize, Error
     let key = recipient::parse(&line(key), stanza).unwrap();
     recipients::add(&rig.racks, &mut rig.identities(Prompt::default()), key, label, NOW_MS)
         .map(|changed| changed.files)
-        .map_err(|problem| problem.code)
+        .map_err(|error| error.code)
 }
 
 fn remove(rig: &Rig, label: &str) -> Result<usize, ErrorCode> {
     recipients::remove(&rig.racks, &mut rig.identities(Prompt::default()), label)
         .map(|changed| changed.files)
-        .map_err(|problem| problem.code)
+        .map_err(|error| error.code)
 }
 
 #[test]
@@ -85,17 +85,12 @@ fn one_file_that_does_not_open_stops_all_and_changes_nothing() {
         std::fs::write(&broken, bytes).unwrap();
         let before = snapshot(&rig);
         let key = recipient::parse(&line("other"), Stanza::Age).unwrap();
-        let problem =
+        let error =
             recipients::add(&rig.racks, &mut rig.identities(Prompt::default()), key, "laptop", NOW_MS)
                 .unwrap_err();
-        assert_eq!(
-            (&problem.code, &problem.slug),
-            (&code, &Some(slug("acme.test.B"))),
-            "{}",
-            problem.message
-        );
-        assert!(problem.message.contains(broken.to_str().unwrap()), "{}", problem.message);
-        let fix = problem.fix.unwrap().render(keyrack_core::Invocation::default());
+        assert_eq!((&error.code, &error.slug), (&code, &Some(slug("acme.test.B"))), "{}", error.message);
+        assert!(error.message.contains(broken.to_str().unwrap()), "{}", error.message);
+        let fix = error.fix.unwrap().render(keyrack_core::Invocation::default());
         assert_eq!(fix, "keyrack del --env test --key B");
         assert_eq!(snapshot(&rig), before);
     }
@@ -173,9 +168,9 @@ fn public_keys_are_checked_before_anything_is_written() {
         (&format!("{}\n{}", plain.trim(), plain.trim()), Stanza::Ssh),
         (secret, Stanza::Age),
     ] {
-        let problem = recipient::parse(text, stanza).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::BadRecipient, "{text}");
-        assert!(!format!("{problem:?}").contains(&secret[20..]), "{problem:?}");
+        let error = recipient::parse(text, stanza).unwrap_err();
+        assert_eq!(error.code, ErrorCode::BadRecipient, "{text}");
+        assert!(!format!("{error:?}").contains(&secret[20..]), "{error:?}");
     }
     // Of a kind that is not X25519: named as what it is.
     for (text, says) in [
@@ -188,9 +183,9 @@ fn public_keys_are_checked_before_anything_is_written() {
         ("age1tag1qqqq", "an age recipient of the kind \"tag\""),
         ("AGE-PLUGIN-YUBIKEY-1QQQQ", "an identity of an age plugin"),
     ] {
-        let problem = recipient::parse(text, Stanza::Age).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::BadRecipient);
-        assert!(problem.message.contains(says), "{problem}");
+        let error = recipient::parse(text, Stanza::Age).unwrap_err();
+        assert_eq!(error.code, ErrorCode::BadRecipient);
+        assert!(error.message.contains(says), "{error}");
     }
 }
 
@@ -230,10 +225,10 @@ fn a_file_may_hold_the_public_half_and_never_the_private_one() {
         (b"", ErrorCode::BadRecipient, false),
         (&[b'x'; 1 << 17], ErrorCode::BadKeyFile, false),
     ] {
-        let problem = recipient::from_file(&file("bad", bytes), Stanza::Age).unwrap_err();
-        let shown = format!("{problem:?}");
-        assert_eq!(problem.code, code, "{shown}");
-        assert_eq!(problem.message.contains("is a private key"), is_private, "{shown}");
+        let error = recipient::from_file(&file("bad", bytes), Stanza::Age).unwrap_err();
+        let shown = format!("{error:?}");
+        assert_eq!(error.code, code, "{shown}");
+        assert_eq!(error.message.contains("is a private key"), is_private, "{shown}");
         assert!(
             !shown.contains("MARK") && !shown.contains(&secret[10..]) && !shown.contains(&key[20..]),
             "{shown}"
@@ -253,7 +248,7 @@ fn a_recipient_this_version_cannot_encrypt_to_stops_a_set_rather_than_being_left
     };
     recipients.push(yubikey);
     let slug = slug("acme.test.K");
-    let problem = registry::vault(&VaultId::OsSecure)
+    let error = registry::vault(&VaultId::OsSecure)
         .unwrap()
         .check_set(
             keyrack_vaults::Entry::new(&slug),
@@ -266,12 +261,8 @@ fn a_recipient_this_version_cannot_encrypt_to_stops_a_set_rather_than_being_left
             },
         )
         .unwrap_err();
-    assert_eq!(problem.code, ErrorCode::BadRecipient);
-    assert!(
-        problem.message.contains("\"key\"") && problem.message.contains("yubikey"),
-        "{}",
-        problem.message
-    );
+    assert_eq!(error.code, ErrorCode::BadRecipient);
+    assert!(error.message.contains("\"key\"") && error.message.contains("yubikey"), "{}", error.message);
 }
 
 #[test]

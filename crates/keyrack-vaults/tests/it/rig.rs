@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use keyrack_core::host_manifest::{Host, HostManifest, NewHost, Recipient};
-use keyrack_core::{ErrorCode, Mechanism, Owner, Problem, Slug, VaultId};
+use keyrack_core::{Error, ErrorCode, Mechanism, Owner, Slug, VaultId};
 use keyrack_testkit::Home;
 use keyrack_vaults::{
     Context, Entry, Identities, IdentitySource, Passphrase, Racks, manifest_file, recipient, recipients,
@@ -53,12 +53,12 @@ impl Prompt {
 }
 
 impl Passphrase for Prompt {
-    fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Problem> {
+    fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Error> {
         self.asked.borrow_mut().push(key_path.to_owned());
         match self.answers.borrow_mut().pop() {
             Some(Ok(text)) => Ok(Zeroizing::new(text)),
-            Some(Err(code)) => Err(Problem::new(code, "declined")),
-            None => Err(Problem::new(ErrorCode::PromptNeeded, "nobody there")),
+            Some(Err(code)) => Err(Error::new(code, "declined")),
+            None => Err(Error::new(ErrorCode::PromptNeeded, "nobody there")),
         }
     }
 
@@ -193,7 +193,7 @@ impl Rig {
     }
 
     /// The value of a key as a string; `None` when the vault does not have it.
-    pub(crate) fn get(&self, text: &str, vault: &VaultId) -> Result<Option<String>, Problem> {
+    pub(crate) fn get(&self, text: &str, vault: &VaultId) -> Result<Option<String>, Error> {
         self.get_with(text, vault, Prompt::default(), &[])
     }
 
@@ -203,7 +203,7 @@ impl Rig {
         vault: &VaultId,
         prompt: Prompt,
         prikeys: &[PathBuf],
-    ) -> Result<Option<String>, Problem> {
+    ) -> Result<Option<String>, Error> {
         let mut identities = self.with_keys(prikeys, prompt);
         let slug = slug(text);
         let host = self.host(&slug);

@@ -110,8 +110,8 @@ fn a_secret_that_cannot_be_carried_is_refused() {
             for (secret, code) in
                 [(&b""[..], ErrorCode::EmptySecret), (&too_large, ErrorCode::SecretTooLarge)]
             {
-                let problem = vault.set(entry, secret, context).unwrap_err();
-                assert_eq!((problem.code, problem.slug.as_ref()), (code, Some(&slug)), "{id}");
+                let error = vault.set(entry, secret, context).unwrap_err();
+                assert_eq!((error.code, error.slug.as_ref()), (code, Some(&slug)), "{id}");
             }
             assert!(!vault.has(entry, context), "{id}");
             vault.set(entry, &largest, context).unwrap();
@@ -146,7 +146,7 @@ fn a_set_that_cannot_work_is_refused_before_a_secret_is_asked() {
         rig.in_context(|context| {
             registry::vault(id).unwrap().check_set(Entry::new(&slug).with_mech(&mech), context)
         })
-        .map_err(|problem| problem.code)
+        .map_err(|error| error.code)
     };
     // No manifest, so no recipients.
     assert_eq!(check(&VaultId::OsSecure, Mechanism::Replica), Err(ErrorCode::HostManifestMissing));
@@ -183,10 +183,10 @@ fn a_damaged_file_is_named_and_other_keys_go_on() {
         ("huge", &huge),
     ] {
         std::fs::write(&path, bytes).unwrap();
-        let problem = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::VaultCorrupt, "{what}: {}", problem.message);
-        assert!(problem.message.contains(path.to_str().unwrap()), "{what}: {}", problem.message);
-        assert_eq!(problem.slug, Some(slug(KEY)), "{what}");
+        let error = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
+        assert_eq!(error.code, ErrorCode::VaultCorrupt, "{what}: {}", error.message);
+        assert!(error.message.contains(path.to_str().unwrap()), "{what}: {}", error.message);
+        assert_eq!(error.slug, Some(slug(KEY)), "{what}");
         assert_eq!(rig.get("acme.test.OTHER", &VaultId::OsSecure).unwrap().as_deref(), Some("two"));
     }
     // Setting it again mends it.
@@ -201,8 +201,8 @@ fn a_file_with_more_than_can_be_carried_says_so() {
     let large = vec![b'x'; armor::MAX_SECRET + 1];
     let file = armor::encrypt(&rig.manifest().recipients, &large).unwrap();
     std::fs::write(rig.racks.secure_path(&slug(KEY)), file).unwrap();
-    let problem = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
-    assert_eq!((problem.code, problem.slug), (ErrorCode::SecretTooLarge, Some(slug(KEY))));
+    let error = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
+    assert_eq!((error.code, error.slug), (ErrorCode::SecretTooLarge, Some(slug(KEY))));
 }
 
 #[test]
@@ -211,9 +211,9 @@ fn a_file_for_somebody_else_is_no_damage() {
     rig.set(KEY, &VaultId::OsSecure, "one");
     let path = rig.racks.secure_path(&slug(KEY));
     std::fs::copy(fixture("cli/rsa.age"), &path).unwrap();
-    let problem = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::NoIdentity);
-    assert!(problem.message.contains(path.to_str().unwrap()), "{}", problem.message);
+    let error = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
+    assert_eq!(error.code, ErrorCode::NoIdentity);
+    assert!(error.message.contains(path.to_str().unwrap()), "{}", error.message);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn os_direct_expires_and_says_where_it_is_broken() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
     };
-    let at = keyrack_core::iso::format_ms;
+    let at = keyrack_core::timestamp::format_ms;
     write(&format!(
         r#"{{"a.test.OLD":{{"value":"x","expiresAt":"{}"}},"a.test.NEW":{{"value":"y","expiresAt":"{}"}},"a.test.BAD":{{"value":7}}}}"#,
         at(NOW_MS),
@@ -232,16 +232,16 @@ fn os_direct_expires_and_says_where_it_is_broken() {
     ));
     assert_eq!(rig.get("a.test.OLD", &VaultId::OsDirect).unwrap(), None);
     assert_eq!(rig.get("a.test.NEW", &VaultId::OsDirect).unwrap().as_deref(), Some("y"));
-    let problem = rig.get("a.test.BAD", &VaultId::OsDirect).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::VaultCorrupt);
+    let error = rig.get("a.test.BAD", &VaultId::OsDirect).unwrap_err();
+    assert_eq!(error.code, ErrorCode::VaultCorrupt);
 
     let secret = "s3cr3t-s3cr3t";
     write(&format!("{{\n  \"a.test.K\": {{\n    \"value\": \"{secret}\"\n  }},\n  oops\n}}"));
     let before = std::fs::read(&path).unwrap();
-    let problem = rig.get("a.test.K", &VaultId::OsDirect).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::VaultCorrupt);
-    assert!(problem.message.contains(&format!("{} line 5", path.display())), "{}", problem.message);
-    assert!(!format!("{problem:?}").contains(secret), "{problem:?}");
+    let error = rig.get("a.test.K", &VaultId::OsDirect).unwrap_err();
+    assert_eq!(error.code, ErrorCode::VaultCorrupt);
+    assert!(error.message.contains(&format!("{} line 5", path.display())), "{}", error.message);
+    assert!(!format!("{error:?}").contains(secret), "{error:?}");
     // What cannot be read is not overwritten.
     let (slug, mech) = (slug("a.test.K"), Mechanism::Replica);
     rig.in_context(|context| {
@@ -268,8 +268,8 @@ fn os_envvar_reads_and_does_nothing_else() {
         let got = vault.get(Entry::new(&known), context).unwrap().unwrap();
         assert_eq!((got.secret.as_slice(), got.mech), (&b"value"[..], Mechanism::Replica));
         assert!(vault.get(Entry::new(&unknown), context).unwrap().is_none());
-        let problem = vault.get(Entry::new(&app), context).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::BadMech);
+        let error = vault.get(Entry::new(&app), context).unwrap_err();
+        assert_eq!(error.code, ErrorCode::BadMech);
         for result in [
             vault.check_set(Entry::new(&known), context),
             vault.set(Entry::new(&known), b"x", context).map(drop),
@@ -318,9 +318,9 @@ fn owners_do_not_see_one_another() {
             .unwrap();
     assert!(!manifest_file::exists(&other).unwrap());
     assert!(!inventory::has(&other, &slug(KEY)));
-    let problem = manifest_file::load_existing(&other, &mut rig.identities(Prompt::default())).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::HostManifestMissing);
-    let fix = problem.fix.unwrap().render(keyrack_core::Invocation::default());
+    let error = manifest_file::load_existing(&other, &mut rig.identities(Prompt::default())).unwrap_err();
+    assert_eq!(error.code, ErrorCode::HostManifestMissing);
+    let fix = error.fix.unwrap().render(keyrack_core::Invocation::default());
     assert_eq!(fix, "keyrack init --owner other");
 }
 
@@ -341,11 +341,11 @@ fn a_manifest_that_cannot_be_read_is_named_and_kept() {
     ] {
         std::fs::write(&path, &bytes).unwrap();
         let mut identities = rig.identities(Prompt::default());
-        let problem = manifest_file::load(&rig.racks, &mut identities).unwrap_err();
-        assert_eq!(problem.code, code, "{}", problem.message);
-        assert!(problem.message.contains(path.to_str().unwrap()), "{}", problem.message);
-        let problem = manifest_file::update(&rig.racks, &mut identities, |_, _| Ok(())).unwrap_err();
-        assert_eq!(problem.code, code);
+        let error = manifest_file::load(&rig.racks, &mut identities).unwrap_err();
+        assert_eq!(error.code, code, "{}", error.message);
+        assert!(error.message.contains(path.to_str().unwrap()), "{}", error.message);
+        let error = manifest_file::update(&rig.racks, &mut identities, |_, _| Ok(())).unwrap_err();
+        assert_eq!(error.code, code);
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
 }
@@ -354,7 +354,7 @@ fn a_manifest_that_cannot_be_read_is_named_and_kept() {
 fn an_org_the_typescript_could_not_read_back_is_not_written() {
     let rig = Rig::ready();
     let before = std::fs::read(rig.racks.manifest_path()).unwrap();
-    let problem = manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
+    let error = manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
         let new = keyrack_core::host_manifest::NewHost {
             vault: VaultId::OsSecure,
             mech: Mechanism::Replica,
@@ -366,6 +366,6 @@ fn an_org_the_typescript_could_not_read_back_is_not_written() {
         Ok(())
     })
     .unwrap_err();
-    assert_eq!(problem.code, ErrorCode::BadOrg);
+    assert_eq!(error.code, ErrorCode::BadOrg);
     assert_eq!(std::fs::read(rig.racks.manifest_path()).unwrap(), before);
 }

@@ -35,12 +35,12 @@ pub enum LegacyError {
     #[error("unknown command: {0}")]
     UnknownCommand(String),
     /// A field is not as it has to be.
-    #[error("{at} {problem}")]
+    #[error("{at} {error}")]
     Field {
         /// Which, as a path from the message, with the slug of the key where it is known.
         at: String,
         /// What is wrong with it.
-        problem: FieldProblem,
+        error: FieldProblem,
     },
 }
 
@@ -50,7 +50,7 @@ impl LegacyError {
         match self {
             Self::TooLarge { .. } => "too_large",
             Self::UnknownCommand(_) => "unknown_op",
-            Self::Field { problem: FieldProblem::SecretTooLong, .. } => "secret_too_large",
+            Self::Field { error: FieldProblem::SecretTooLong, .. } => "secret_too_large",
             _ => "bad_request",
         }
     }
@@ -120,18 +120,18 @@ pub(super) struct Place<'a> {
 
 impl Place<'_> {
     /// The error for a field of this object; `field` is empty for the object itself.
-    pub(super) fn error(&self, field: &str, problem: FieldProblem) -> LegacyError {
+    pub(super) fn error(&self, field: &str, error: FieldProblem) -> LegacyError {
         let Self { list, index, slug } = self;
         let dot = if field.is_empty() { "" } else { "." };
         let at = match slug {
             Some(slug) => format!("{list}[{index}]{dot}{field} ({})", clean(slug)),
             None => format!("{list}[{index}]{dot}{field}"),
         };
-        LegacyError::Field { at, problem }
+        LegacyError::Field { at, error }
     }
 }
 
 /// The error for a field by its path.
-pub(super) fn field(at: &str, problem: FieldProblem) -> LegacyError {
-    LegacyError::Field { at: at.to_owned(), problem }
+pub(super) fn field(at: &str, error: FieldProblem) -> LegacyError {
+    LegacyError::Field { at: at.to_owned(), error }
 }

@@ -96,7 +96,7 @@ fn object<'a, const N: usize>(
     let mut found = [None; N];
     let inner = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
     let outcome = value.members(|name, value| {
-        let fault = |problem| place.error(&inner("<name>"), problem);
+        let fault = |error| place.error(&inner("<name>"), error);
         let text = name.string().unwrap_or_else(|| RawString::check(""));
         let text = text.map_err(|string| fault(FieldProblem::String(string)))?;
         if text.len() > MAX_NAME {
@@ -104,9 +104,9 @@ fn object<'a, const N: usize>(
         }
         let decoded = text.to_text();
         let Some(index) = known.iter().position(|known| *known == decoded) else {
-            return extras.add(level, name.text, decoded, value).map_err(|problem| match problem {
-                FieldProblem::Twice => fault(problem),
-                problem => place.error(path, problem),
+            return extras.add(level, name.text, decoded, value).map_err(|error| match error {
+                FieldProblem::Twice => fault(error),
+                error => place.error(path, error),
             });
         };
         if found[index].replace(value).is_some() {

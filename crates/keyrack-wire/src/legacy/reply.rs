@@ -138,7 +138,7 @@ fn each<'a, T>(
 fn entry(value: Raw<'_>, index: usize) -> Result<StatusEntry<'_>, LegacyError> {
     let place = Place { list: KEYS, index, slug: None };
     let named = |error| match error {
-        LegacyError::Field { at, problem } => place.error(&at, problem),
+        LegacyError::Field { at, error } => place.error(&at, error),
         error => error,
     };
     let [slug, env, org, expires_at, ttl] =

@@ -169,9 +169,7 @@ pub(super) fn texts<'a>(value: Raw<'a>, path: &'static str) -> Result<Vec<Cow<'a
         }
         let index = texts.len();
         texts.push(text(Some(value), path).map_err(|error| match error {
-            LegacyError::Field { at, problem } => {
-                LegacyError::Field { at: format!("{at}[{index}]"), problem }
-            }
+            LegacyError::Field { at, error } => LegacyError::Field { at: format!("{at}[{index}]"), error },
             error => error,
         })?);
         Ok(())

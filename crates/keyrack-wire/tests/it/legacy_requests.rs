@@ -478,6 +478,6 @@ proptest! {
 fn a_lone_surrogate_is_told_from_other_faults() {
     let message = unlock_of(&GRANT.replace("hunter2", r"\ud83d"));
     let error = Request::parse(message.as_bytes()).map(|_| ()).unwrap_err();
-    let LegacyError::Field { problem, .. } = &error else { panic!("{error}") };
-    assert_eq!(*problem, FieldProblem::String(StringFault::LoneSurrogate));
+    let LegacyError::Field { error, .. } = &error else { panic!("{error}") };
+    assert_eq!(*error, FieldProblem::String(StringFault::LoneSurrogate));
 }

@@ -1,7 +1,7 @@
 //! The legacy protocol's commands. An UNLOCK is checked whole before any of it is stored, and stored whole or not at all.
 
 use keyrack_core::store::{Entry, NewEntry, Relock as Which, Store};
-use keyrack_core::{Clock, Deadlines, Given, LifeBound, Org, Slug, iso};
+use keyrack_core::{Clock, Deadlines, GrantedTtl, Org, Slug, TtlLimit, timestamp};
 use keyrack_sys::memory::{Buffer, Pool, Secret};
 use keyrack_wire::ComposeError;
 use keyrack_wire::legacy::{
@@ -64,29 +64,29 @@ fn admissible(
     let mut checked = Vec::with_capacity(grants.len());
     for (index, grant) in grants.iter().enumerate() {
         let slug = Slug::parse_stored(&grant.slug)
-            .map_err(|problem| format!("payload.keys[{index}].slug: {problem}"))?;
+            .map_err(|error| format!("payload.keys[{index}].slug: {error}"))?;
         let wrong = |field: &str, what: &str| format!("payload.keys[{index}].{field} ({slug}) {what}");
         let grade =
             super::grade(&grant.grade).map_err(|(field, must)| wrong(&format!("key.{field}"), must))?;
         let end = match &grant.expires_at {
             None => None,
-            Some(text) => {
-                Some(iso::parse_ms(text).ok_or_else(|| wrong("expiresAt", "must be an ISO 8601 time"))?)
-            }
+            Some(text) => Some(
+                timestamp::parse_ms(text).ok_or_else(|| wrong("expiresAt", "must be an ISO 8601 time"))?,
+            ),
         };
         let deadlines = Deadlines::until(now, end, slug.is_sudo());
         let clamped = end.is_none_or(|end| end > deadlines.wall_ms);
-        let given = Given { life: None, by: clamped.then_some(LifeBound::Ceiling) };
+        let given = GrantedTtl { ttl: None, by: clamped.then_some(TtlLimit::Ceiling) };
         checked.push((slug, grade, deadlines, given));
     }
     store.check_batch(checked.iter().map(|(slug, grade, ..)| (slug, *grade)), now).map_err(|degraded| {
-        let problem = degraded.problem(owner);
-        match &problem.fix {
-            Some(fix) => format!("{problem}; run: {}", fix.render(keyrack_core::Invocation::default())),
-            None => problem.message,
+        let error = degraded.error(owner);
+        match &error.fix {
+            Some(fix) => format!("{error}; run: {}", fix.render(keyrack_core::Invocation::default())),
+            None => error.message,
         }
     })?;
-    let live = grants.iter().zip(checked).filter(|(_, (_, _, deadlines, _))| !deadlines.passed(now));
+    let live = grants.iter().zip(checked).filter(|(_, (_, _, deadlines, _))| !deadlines.is_expired(now));
     live.map(|(grant, (slug, grade, deadlines, given))| {
         let secret = keep(pool, grant).map_err(|full| super::full(&full).message)?;
         let source = super::source(&grant.source);
@@ -142,7 +142,7 @@ impl Hit {
             held: entry.secret.clone(),
             grade: entry.grade,
             source: std::sync::Arc::clone(&entry.source),
-            expires_at: iso::format_ms(entry.deadlines.wall_ms),
+            expires_at: timestamp::format_ms(entry.deadlines.wall_ms),
         }
     }
 
@@ -208,13 +208,13 @@ fn status(daemon: &Daemon) -> Result<Reply, String> {
     daemon.with_store(|store, now| {
         let page = store.list(None, usize::MAX, now);
         let times: Vec<String> =
-            page.entries.iter().map(|entry| iso::format_ms(entry.deadlines.wall_ms)).collect();
+            page.entries.iter().map(|entry| timestamp::format_ms(entry.deadlines.wall_ms)).collect();
         let keys = page.entries.iter().zip(&times).map(|(entry, time)| StatusItem {
             slug: entry.slug.as_str(),
             env: entry.slug.env(),
             org: entry.slug.org(),
             expires_at: time,
-            ttl_left_ms: entry.deadlines.left(now).as_ms(),
+            ttl_left_ms: entry.deadlines.remaining(now).as_ms(),
         });
         plain(|sink| compose_status_reply(sink, &daemon.about.home_hash, keys)).map_err(|_| {
             format!("{} keys are more than this protocol can list; use keyrack status", times.len())

@@ -6,7 +6,7 @@ pub(crate) mod native;
 #[cfg(test)]
 mod tests;
 
-use keyrack_core::{DurationGrade, Grade, Invocation, Problem, Protection};
+use keyrack_core::{DurationGrade, Error, Grade, Invocation, Protection};
 use keyrack_sys::memory::Full;
 use keyrack_wire::Protocol;
 use keyrack_wire::native::ErrorBody;
@@ -60,16 +60,16 @@ pub(crate) fn no_room(protocol: Protocol, full: &Full) -> Answer {
 }
 
 /// What a caller is told when there is no room, which changed nothing.
-fn full(full: &Full) -> Problem {
-    Problem::new(keyrack_core::ErrorCode::MemoryFull, format!("{full}; relock keys that are not needed"))
+fn full(full: &Full) -> Error {
+    Error::new(keyrack_core::ErrorCode::MemoryFull, format!("{full}; relock keys that are not needed"))
 }
 
 /// A problem in the words of the native wire.
-fn error_body(problem: &Problem) -> ErrorBody<'static> {
+fn error_body(error: &Error) -> ErrorBody<'static> {
     ErrorBody {
-        code: problem.code.as_str().to_owned().into(),
-        message: problem.message.clone().into(),
-        slug: problem.slug.as_ref().map(|slug| slug.as_str().to_owned().into()),
-        fix: problem.fix.as_ref().map(|fix| fix.render(Invocation::default()).into()),
+        code: error.code.as_str().to_owned().into(),
+        message: error.message.clone().into(),
+        slug: error.slug.as_ref().map(|slug| slug.as_str().to_owned().into()),
+        fix: error.fix.as_ref().map(|fix| fix.render(Invocation::default()).into()),
     }
 }

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-use keyrack_core::life::grant_life;
 use keyrack_core::store::{Entry, Inserted, NewEntry, Relock as Which, Store};
-use keyrack_core::{Clock, Deadlines, ErrorCode, Given, Life, LifeBound, Problem, Slug, iso, life::LifeAsk};
+use keyrack_core::ttl::resolve_ttl;
+use keyrack_core::{
+    Clock, Deadlines, Error, ErrorCode, GrantedTtl, Slug, Ttl, TtlLimit, timestamp, ttl::TtlRequest,
+};
 use keyrack_wire::ComposeError;
 use keyrack_wire::native::{
     Counts, ErrorBody, Frame, Get, GetItem, Hello, HelloOk, MIN_PROTO, NothingOk, Op, PROTO, Relock, Request,
@@ -69,12 +71,12 @@ pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Answer {
             daemon.erase_all();
             plain(|sink| compose_reply(sink, id, &NothingOk {}))
         }
-        Op::Unknown(op) => Err(Problem::new(
+        Op::Unknown(op) => Err(Error::new(
             ErrorCode::UnknownOp,
             format!("this daemon has no op {:?}", keyrack_wire::legacy::clean(&op)),
         )),
     };
-    let reply = outcome.unwrap_or_else(|problem| error_reply(id, &error_body(&problem)));
+    let reply = outcome.unwrap_or_else(|error| error_reply(id, &error_body(&error)));
     Answer { reply, then }
 }
 
@@ -94,9 +96,9 @@ fn error_reply(id: u64, body: &ErrorBody<'_>) -> Reply {
     Reply::Plain(sink.0)
 }
 
-fn greet(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Problem> {
+fn greet(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Error> {
     if agreed_proto(hello.proto, hello.min_proto).is_none() {
-        return Err(Problem::new(
+        return Err(Error::new(
             ErrorCode::DaemonIncompatible,
             format!(
                 "this daemon speaks protocol {MIN_PROTO} to {PROTO}, the client {} to {}",
@@ -129,7 +131,7 @@ struct Hit<'a> {
     grade: keyrack_core::Grade,
     source: std::sync::Arc<keyrack_core::Source>,
     expires_at: String,
-    left: Life,
+    left: Ttl,
 }
 
 impl Hit<'_> {
@@ -140,8 +142,8 @@ impl Hit<'_> {
             held: entry.secret.clone(),
             grade: entry.grade,
             source: std::sync::Arc::clone(&entry.source),
-            expires_at: iso::format_ms(entry.deadlines.wall_ms),
-            left: entry.deadlines.left(now),
+            expires_at: timestamp::format_ms(entry.deadlines.wall_ms),
+            left: entry.deadlines.remaining(now),
         }
     }
 
@@ -162,7 +164,7 @@ impl Hit<'_> {
     }
 }
 
-fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Problem> {
+fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Error> {
     // Most callers ask for one key.
     let mut hits: SmallVec<[Hit<'_>; 1]> = daemon.with_store(|store, now| {
         let hit = |asked| store.get_as_written(asked, now).map(|entry| Hit::of(asked, entry, now));
@@ -178,7 +180,7 @@ fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Problem> {
             let limit = daemon.pool.usage().requests_limit / 1024;
             let message =
                 format!("the memory for replies is full ({limit} KiB); ask for fewer keys at a time");
-            Problem::new(ErrorCode::MemoryFull, message)
+            Error::new(ErrorCode::MemoryFull, message)
         }
         error => too_large(error),
     })?;
@@ -191,16 +193,16 @@ fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Problem> {
     Ok(Reply::Secret { page, carries })
 }
 
-fn keep(daemon: &Daemon, id: u64, frame: &Frame<'_>, unlock: &Unlock<'_>) -> Result<Reply, Problem> {
+fn keep(daemon: &Daemon, id: u64, frame: &Frame<'_>, unlock: &Unlock<'_>) -> Result<Reply, Error> {
     let results = daemon.with_store(|store, now| {
         let results = unlock.keys.iter().map(|key| {
             let outcome = keep_one(daemon, store, frame, key, now);
             UnlockResult {
                 slug: Cow::Borrowed(&*key.slug),
-                outcome: outcome.map_err(|problem| {
-                    tracing::info!(code = %problem.code, "a key is not unlocked");
+                outcome: outcome.map_err(|error| {
+                    tracing::info!(code = %error.code, "a key is not unlocked");
                     // The result names the key already.
-                    ErrorBody { slug: None, ..error_body(&problem) }
+                    ErrorBody { slug: None, ..error_body(&error) }
                 }),
             }
         });
@@ -215,39 +217,39 @@ fn keep_one(
     frame: &Frame<'_>,
     key: &UnlockKey<'_>,
     now: Clock,
-) -> Result<UnlockGranted<'static>, Problem> {
+) -> Result<UnlockGranted<'static>, Error> {
     let slug = Slug::parse_stored(&key.slug)?;
     let grade = super::grade(&key.grade).map_err(|(field, must)| {
-        Problem::new(ErrorCode::BadRequest, format!("{slug}: {field} {must}")).of(&slug)
+        Error::new(ErrorCode::BadRequest, format!("{slug}: {field} {must}")).of(&slug)
     })?;
     let credential = match &key.credential_expires_at {
         None => None,
-        Some(text) => Some(iso::parse_ms(text).ok_or_else(|| {
+        Some(text) => Some(timestamp::parse_ms(text).ok_or_else(|| {
             let message = format!("{slug}: credential_expires_at must be an ISO 8601 time");
-            Problem::new(ErrorCode::BadRequest, message).of(&slug)
+            Error::new(ErrorCode::BadRequest, message).of(&slug)
         })?),
     };
-    let ask = LifeAsk {
-        asked: Some(Life(key.ttl_ms)),
+    let ask = TtlRequest {
+        requested: Some(Ttl(key.ttl_ms)),
         max_duration: None,
         credential_expires_at_ms: credential,
         sudo: slug.is_sudo(),
     };
-    let (life, by) = grant_life(ask, now).map_err(|problem| problem.of(&slug))?;
+    let (ttl, by) = resolve_ttl(ask, now).map_err(|error| error.of(&slug))?;
     let ended = || {
         let message = match credential.filter(|end| *end <= now.wall_ms) {
-            Some(end) => format!("{slug}: the credential ended at {}", iso::format_ms(end)),
+            Some(end) => format!("{slug}: the credential ended at {}", timestamp::format_ms(end)),
             None => format!("{slug}: a life of 0 ms is over before it begins"),
         };
-        Problem::new(ErrorCode::BadDuration, message).of(&slug)
+        Error::new(ErrorCode::BadDuration, message).of(&slug)
     };
-    if life.as_ms() == 0 {
+    if ttl.as_ms() == 0 {
         return Err(ended());
     }
-    store.check_replace(&slug, grade, now).map_err(|degraded| degraded.problem(&daemon.about.owner))?;
+    store.check_replace(&slug, grade, now).map_err(|degraded| degraded.error(&daemon.about.owner))?;
     let bytes = frame.secret(key.secret).expect("decoding has found every range inside the frame");
     let secret = daemon.pool.store(bytes).map_err(|full| super::full(&full).of(&slug))?;
-    let deadlines = Deadlines::after(now, life);
+    let deadlines = Deadlines::after(now, ttl);
     let entry = NewEntry {
         slug: slug.clone(),
         secret: Held { secret, extras: None },
@@ -260,20 +262,20 @@ fn keep_one(
     match store.insert(entry, now) {
         Inserted::Stored => {
             tracing::info!(%slug, "a key is unlocked");
-            let expires_at = iso::format_ms(deadlines.wall_ms).into();
-            Ok(UnlockGranted { ttl_ms: life.as_ms(), expires_at })
+            let expires_at = timestamp::format_ms(deadlines.wall_ms).into();
+            Ok(UnlockGranted { ttl_ms: ttl.as_ms(), expires_at })
         }
         Inserted::AlreadyPast => Err(ended()),
     }
 }
 
 /// What is told of the key's life. The client knows best: the daemon sees neither a `maxDuration` nor what a person asked for.
-fn given(key: &UnlockKey<'_>, by: LifeBound) -> Given {
-    let said = key.life_by.as_deref().and_then(LifeBound::parse);
-    Given { life: key.life_ms.map(Life), by: said.or((by == LifeBound::Credential).then_some(by)) }
+fn given(key: &UnlockKey<'_>, by: TtlLimit) -> GrantedTtl {
+    let said = key.life_by.as_deref().and_then(TtlLimit::parse);
+    GrantedTtl { ttl: key.life_ms.map(Ttl), by: said.or((by == TtlLimit::Credential).then_some(by)) }
 }
 
-fn list(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Problem> {
+fn list(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Error> {
     let limit = status.limit.unwrap_or(MOST_LISTED).min(MOST_LISTED);
     daemon.with_store(|store, now| {
         store.expire(now);
@@ -292,10 +294,10 @@ fn list(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Problem> {
                 vault: entry.source.vault.as_str().into(),
                 mech: entry.source.mech.as_str().into(),
             },
-            expires_at: iso::format_ms(entry.deadlines.wall_ms).into(),
-            ttl_ms: entry.deadlines.left(now).as_ms(),
+            expires_at: timestamp::format_ms(entry.deadlines.wall_ms).into(),
+            ttl_ms: entry.deadlines.remaining(now).as_ms(),
             ends_by: ends_by(entry.deadlines, now).into(),
-            life_ms: entry.given.life.map(Life::as_ms),
+            life_ms: entry.given.ttl.map(Ttl::as_ms),
             life_by: entry.given.by.map(|by| by.as_str().into()),
             n: entry.n,
         });
@@ -321,7 +323,7 @@ pub(super) fn ends_by(deadlines: Deadlines, now: Clock) -> &'static str {
     if wall_ms < boot_ms { "wall" } else { "boot" }
 }
 
-fn erase(daemon: &Daemon, id: u64, relock: &Relock<'_>) -> Result<Reply, Problem> {
+fn erase(daemon: &Daemon, id: u64, relock: &Relock<'_>) -> Result<Reply, Error> {
     let relocked = daemon.with_store(|store, now| match relock {
         Relock::Slugs(slugs) => {
             let slugs: Vec<Slug> = slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok()).collect();
@@ -338,16 +340,16 @@ fn erase(daemon: &Daemon, id: u64, relock: &Relock<'_>) -> Result<Reply, Problem
 }
 
 /// Composes a reply that carries no secret.
-fn plain(compose: impl FnOnce(&mut Text) -> Result<(), ComposeError>) -> Result<Reply, Problem> {
+fn plain(compose: impl FnOnce(&mut Text) -> Result<(), ComposeError>) -> Result<Reply, Error> {
     let mut sink = Text(Vec::new());
     compose(&mut sink).map_err(too_large)?;
     Ok(Reply::Plain(sink.0))
 }
 
-fn too_large(error: ComposeError) -> Problem {
+fn too_large(error: ComposeError) -> Error {
     let code = match error {
         ComposeError::TooLarge { .. } => ErrorCode::TooLarge,
         _ => ErrorCode::Internal,
     };
-    Problem::new(code, error.to_string())
+    Error::new(code, error.to_string())
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use keyrack_core::{Clock, Life};
+use keyrack_core::{Clock, Ttl};
 use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
 use keyrack_wire::native::{
     Decoded, Frame, GetOk, Reply as Answered, StatusOk, UnlockOk, decode, decode_reply,
@@ -134,7 +134,7 @@ fn grant(slug: &str, secret: &str, more: &str) -> String {
 }
 
 fn until(ms: i64) -> String {
-    format!(r#","expiresAt":"{}""#, keyrack_core::iso::format_ms(ms))
+    format!(r#","expiresAt":"{}""#, keyrack_core::timestamp::format_ms(ms))
 }
 
 fn unlock(grants: &[String]) -> String {
@@ -458,7 +458,7 @@ fn keys_beyond_one_frame_are_named_for_another() {
 #[test]
 fn each_key_of_a_native_unlock_has_its_own_result() {
     let bench = Bench::new();
-    let hour = Life::CEILING_SUDO.as_ms();
+    let hour = Ttl::CEILING_SUDO.as_ms();
     let past = r#","credential_expires_at":"2025-12-31T23:59:59Z""#;
     let soon = r#","credential_expires_at":"2026-01-01T00:00:02Z""#;
     for (slug, ttl_ms, more, expected) in [

@@ -40,9 +40,9 @@ fn an_empty_place_is_claimed_and_the_lock_is_held() {
     let (_dir, path) = place();
     let own = Own::read();
     let Claim::Ours(file) = claim(&path, &own, SHORT).unwrap() else { panic!("nobody serves") };
-    let problem = claim(&path, &own, SHORT).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::DaemonUnresponsive);
-    assert!(problem.message.contains("k.sock.lock"), "{problem}");
+    let error = claim(&path, &own, SHORT).unwrap_err();
+    assert_eq!(error.code, ErrorCode::DaemonUnresponsive);
+    assert!(error.message.contains("k.sock.lock"), "{error}");
     drop(file);
     assert!(matches!(claim(&path, &own, SHORT), Ok(Claim::Ours(_))));
     assert!(lock_path(&path).exists(), "the lock file stays");
@@ -75,8 +75,8 @@ fn a_server_that_answers_is_left_alone_with_or_without_its_lock() {
 fn a_server_that_is_silent_is_not_unlinked() {
     let (_dir, path) = place();
     let listener = UnixListener::bind(&path).unwrap();
-    let problem = claim(&path, &Own::read(), Duration::ZERO).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::DaemonUnresponsive);
+    let error = claim(&path, &Own::read(), Duration::ZERO).unwrap_err();
+    assert_eq!(error.code, ErrorCode::DaemonUnresponsive);
     assert!(path.exists());
     drop(listener);
 }
@@ -91,9 +91,9 @@ fn what_is_no_socket_is_named_and_stays() {
     ] {
         let (_dir, path) = place();
         make(&path);
-        let problem = claim(&path, &own, SHORT).unwrap_err();
-        assert_eq!(problem.code, ErrorCode::SocketPathTaken);
-        assert!(problem.message.contains(what), "{problem}");
+        let error = claim(&path, &own, SHORT).unwrap_err();
+        assert_eq!(error.code, ErrorCode::SocketPathTaken);
+        assert!(error.message.contains(what), "{error}");
         assert!(fs::symlink_metadata(&path).is_ok());
     }
 }

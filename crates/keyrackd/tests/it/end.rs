@@ -101,7 +101,7 @@ fn a_key_ends_by_itself_and_then_the_daemon() {
         command.env("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "100");
         command.env("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "50");
     });
-    let end = keyrack_core::iso::format_ms(keyrack_sys::clock::wall_ms() + 1000);
+    let end = keyrack_core::timestamp::format_ms(keyrack_sys::clock::wall_ms() + 1000);
     let begun = Instant::now();
     let reply = daemon.ask(&unlock("acme.test.K", "s", &format!(r#","expiresAt":"{end}""#)));
     assert!(reply.contains("acme.test.K"), "{reply}");

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use keyrack_core::iso::format_ms;
+use keyrack_core::timestamp::format_ms;
 use keyrack_sys::clock::wall_ms;
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_sys::signal::Signal;

@@ -190,7 +190,7 @@ fn tour(setting: Setting) {
 
     // The end of a life, with replies waiting, and without any traffic.
     let end = keyrack_sys::clock::wall_ms() + 1500;
-    let until = format!(r#","expiresAt":"{}""#, keyrack_core::iso::format_ms(end));
+    let until = format!(r#","expiresAt":"{}""#, keyrack_core::timestamp::format_ms(end));
     stage.unlock("ONE", false, &until);
     stage.unlock_natively("TWO", 1000);
     stage.get("ONE");

@@ -5,7 +5,7 @@ const LONGEST: usize = 64;
 
 /// The one of `known` that `typed` is most likely a slip of: as near as one wrong, missing, added or swapped letter in three, case left aside.
 /// The first of equals. A word is no slip of itself.
-pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = typed.chars().count();
     if !(2..=LONGEST).contains(&letters) {
         return None;
@@ -25,7 +25,7 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
 
 /// The same as a sentence.
 pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    nearest(typed, known).map(|word| format!("did you mean {word}?"))
+    closest(typed, known).map(|word| format!("did you mean {word}?"))
 }
 
 #[cfg(test)]
@@ -56,9 +56,9 @@ mod tests {
             ("XY", &keys, None),
             ("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", &keys, None),
         ] {
-            assert_eq!(nearest(typed, known.iter().copied()), meant, "{typed}");
+            assert_eq!(closest(typed, known.iter().copied()), meant, "{typed}");
         }
         let long = "x".repeat(65);
-        assert_eq!(nearest(&long, [long.as_str()]), None);
+        assert_eq!(closest(&long, [long.as_str()]), None);
     }
 }

@@ -3,15 +3,15 @@
 //! A full slug is another way of writing an ask, never a way around it: its org has to be the manifest's or the machine's, its env has to agree with `--env`,
 //! and a `sudo` key is only ever met by an ask for `sudo`.
 
-mod many;
-mod problems;
+mod errors;
+mod keys;
 #[cfg(test)]
 mod tests;
 
-pub use many::{relock_slugs, repo_keys, unlock_slugs};
+pub use keys::{relock_slugs, repo_keys, unlock_slugs};
 
 use crate::env::Env;
-use crate::error::{ErrorCode, Problem};
+use crate::error::{Error, ErrorCode};
 use crate::org::Org;
 use crate::owner::Owner;
 use crate::repo_manifest::RepoManifest;
@@ -19,7 +19,7 @@ use crate::slug::{Slug, check_known_name, check_name, check_typed};
 
 /// What a caller typed, and where it was typed.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct KeyQuery<'a> {
     /// `--key`: a name, or a full slug `org.env.NAME` whose org may be `@this`.
     pub key: Option<&'a str>,
     /// `--env`
@@ -34,7 +34,7 @@ pub struct Ask<'a> {
 
 /// What is to be done with the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
+pub enum Operation {
     /// Read it.
     Get,
     /// Read it into a shell or a process.
@@ -49,22 +49,22 @@ pub enum Verb {
     Del,
 }
 
-impl Verb {
+impl Operation {
     /// The command's word.
     pub fn as_str(self) -> &'static str {
         match self {
-            Verb::Get => "get",
-            Verb::Source => "source",
-            Verb::Unlock => "unlock",
-            Verb::Relock => "relock",
-            Verb::Set => "set",
-            Verb::Del => "del",
+            Operation::Get => "get",
+            Operation::Source => "source",
+            Operation::Unlock => "unlock",
+            Operation::Relock => "relock",
+            Operation::Set => "set",
+            Operation::Del => "del",
         }
     }
 
     /// Whether it changes what is stored, which takes a manifest, or `@all`, to say whose key it is.
     fn stores(self) -> bool {
-        matches!(self, Verb::Set | Verb::Del)
+        matches!(self, Operation::Set | Operation::Del)
     }
 }
 
@@ -78,16 +78,16 @@ impl Verb {
 /// [`ErrorCode::Usage`] without a key; [`ErrorCode::BadEnv`], [`ErrorCode::BadOrg`], [`ErrorCode::BadSlug`], [`ErrorCode::BadKeyName`] for what is malformed;
 /// [`ErrorCode::OrgMismatch`], [`ErrorCode::EnvConflict`], [`ErrorCode::EnvRequired`], [`ErrorCode::AmbiguousKey`], [`ErrorCode::KeyNotFound`],
 /// [`ErrorCode::NoManifest`] for what does not fit together.
-pub fn resolve(ask: &Ask<'_>, verb: Verb) -> Result<Slug, Problem> {
-    let key = ask.key.ok_or_else(|| Problem::new(ErrorCode::Usage, "name the key with --key"))?;
+pub fn resolve_key(query: &KeyQuery<'_>, operation: Operation) -> Result<Slug, Error> {
+    let key = query.key.ok_or_else(|| Error::new(ErrorCode::Usage, "name the key with --key"))?;
     check_typed(key)?;
-    let (env, org) = (ask.env()?, ask.org()?);
+    let (env, org) = (query.env()?, query.org()?);
     let slug = if Slug::looks_full(key) {
-        full(ask, verb, key, env, &org, false)?
+        by_slug(query, operation, key, env, &org, false)?
     } else {
-        bare(ask, verb, key, env, &org)?
+        by_name(query, operation, key, env, &org)?
     };
-    if verb == Verb::Set {
+    if operation == Operation::Set {
         storable(&slug)?;
     }
     Ok(slug)
@@ -98,52 +98,52 @@ pub fn resolve(ask: &Ask<'_>, verb: Verb) -> Result<Slug, Problem> {
 ///
 /// # Errors
 ///
-/// Those of [`resolve`].
-pub fn resolve_anywhere(ask: &Ask<'_>, verb: Verb) -> Result<Slug, Problem> {
-    match ask.key {
-        Some(key) if ask.manifest.is_none() && Slug::looks_full(key) => {
+/// Those of [`resolve_key`].
+pub fn resolve_anywhere(query: &KeyQuery<'_>, operation: Operation) -> Result<Slug, Error> {
+    match query.key {
+        Some(key) if query.manifest.is_none() && Slug::looks_full(key) => {
             check_typed(key)?;
-            let slug = full(ask, verb, key, ask.env()?, &ask.org()?, true)?;
-            if verb == Verb::Set {
+            let slug = by_slug(query, operation, key, query.env()?, &query.org()?, true)?;
+            if operation == Operation::Set {
                 storable(&slug)?;
             }
             Ok(slug)
         }
-        _ => resolve(ask, verb),
+        _ => resolve_key(query, operation),
     }
 }
 
 /// Refuses a slug that cannot be written down so that every keyrack reads it.
-fn storable(slug: &Slug) -> Result<(), Problem> {
+fn storable(slug: &Slug) -> Result<(), Error> {
     check_name(slug.name())?;
     if !slug.is_machine() && !Org::is_storable_name(slug.org()) {
-        return Err(problems::not_storable(slug));
+        return Err(errors::not_storable(slug));
     }
     Ok(())
 }
 
-impl Ask<'_> {
-    fn env(&self) -> Result<Option<Env>, Problem> {
+impl KeyQuery<'_> {
+    fn env(&self) -> Result<Option<Env>, Error> {
         self.env.map(str::parse).transpose()
     }
 
-    fn org(&self) -> Result<Org, Problem> {
+    fn org(&self) -> Result<Org, Error> {
         self.org.map_or(Ok(Org::This), str::parse)
     }
 }
 
 /// The slug as it is written out, its org known; `anywhere` also where a manifest would have to say so.
-fn full(
-    ask: &Ask<'_>,
-    verb: Verb,
+fn by_slug(
+    query: &KeyQuery<'_>,
+    operation: Operation,
     key: &str,
     env: Option<Env>,
     org: &Org,
     anywhere: bool,
-) -> Result<Slug, Problem> {
-    let slug = expand(ask, verb, key)?;
+) -> Result<Slug, Error> {
+    let slug = expand(query, operation, key)?;
     if env.is_some() && env != slug.env_kind() {
-        return Err(problems::env_conflict(ask, verb, &slug));
+        return Err(errors::env_conflict(query, operation, &slug));
     }
     let asked_for = match org {
         Org::This => true,
@@ -151,65 +151,74 @@ fn full(
         Org::Named(name) => slug.org() == name,
     };
     if !asked_for {
-        return Err(problems::org_option_conflict(org, &slug));
+        return Err(errors::org_option_conflict(org, &slug));
     }
     if slug.is_machine() {
         return Ok(slug);
     }
-    match ask.manifest {
+    match query.manifest {
         Some(manifest) if manifest.org != slug.org() => {
-            Err(problems::org_mismatch(slug.org(), manifest).of(&slug))
+            Err(errors::org_mismatch(slug.org(), manifest).of(&slug))
         }
-        None if verb.stores() && !anywhere => {
-            Err(problems::no_manifest_of(ask, verb, slug.org(), slug.name()))
+        None if operation.stores() && !anywhere => {
+            Err(errors::no_manifest_of(query, operation, slug.org(), slug.name()))
         }
         _ => Ok(slug),
     }
 }
 
 /// Reads a full slug, `@this` replaced.
-fn expand(ask: &Ask<'_>, verb: Verb, key: &str) -> Result<Slug, Problem> {
+fn expand(query: &KeyQuery<'_>, operation: Operation, key: &str) -> Result<Slug, Error> {
     let slug = Slug::parse(key)?;
     match slug.org().parse::<Org>()? {
         Org::Machine | Org::Named(_) => Ok(slug),
         Org::This => {
-            let Some(manifest) = ask.manifest else {
-                return Err(problems::no_manifest(ask, verb, slug.name(), slug.env_kind()));
+            let Some(manifest) = query.manifest else {
+                return Err(errors::no_manifest(query, operation, slug.name(), slug.env_kind()));
             };
             Slug::parse(&format!("{}.{}.{}", manifest.org, slug.env(), slug.name()))
         }
     }
 }
 
-fn bare(ask: &Ask<'_>, verb: Verb, name: &str, env: Option<Env>, org: &Org) -> Result<Slug, Problem> {
+fn by_name(
+    query: &KeyQuery<'_>,
+    operation: Operation,
+    name: &str,
+    env: Option<Env>,
+    org: &Org,
+) -> Result<Slug, Error> {
     check_known_name(name)?;
     let or_all = || match env {
-        None if verb == Verb::Set => Err(problems::env_required_for_set(name)),
+        None if operation == Operation::Set => Err(errors::env_required_for_set(name)),
         env => Ok(env.unwrap_or(Env::All)),
     };
-    match (org, ask.manifest) {
+    match (org, query.manifest) {
         (Org::Machine, _) => Slug::new(Org::MACHINE, or_all()?, name),
-        (Org::Named(org), Some(manifest)) if *org != manifest.org => {
-            Err(problems::org_mismatch(org, manifest))
-        }
+        (Org::Named(org), Some(manifest)) if *org != manifest.org => Err(errors::org_mismatch(org, manifest)),
         (Org::This | Org::Named(_), Some(manifest)) => {
-            let env = env.map_or_else(|| infer(ask, verb, name, manifest), Ok)?;
+            let env = env.map_or_else(|| infer_env(query, operation, name, manifest), Ok)?;
             Slug::new(&manifest.org, env, name)
         }
-        (Org::Named(org), None) if !verb.stores() => Slug::new(org, or_all()?, name),
-        (Org::Named(org), None) => Err(problems::no_manifest_of(ask, verb, org, name)),
-        (Org::This, None) => Err(problems::no_manifest(ask, verb, name, env)),
+        (Org::Named(org), None) if !operation.stores() => Slug::new(org, or_all()?, name),
+        (Org::Named(org), None) => Err(errors::no_manifest_of(query, operation, org, name)),
+        (Org::This, None) => Err(errors::no_manifest(query, operation, name, env)),
     }
 }
 
 /// The env of a name that was asked for without one.
-fn infer(ask: &Ask<'_>, verb: Verb, name: &str, manifest: &RepoManifest) -> Result<Env, Problem> {
+fn infer_env(
+    query: &KeyQuery<'_>,
+    operation: Operation,
+    name: &str,
+    manifest: &RepoManifest,
+) -> Result<Env, Error> {
     match manifest.envs_of(name).as_slice() {
         envs if envs.contains(&Env::All) => Ok(Env::All),
         [only] => Ok(*only),
-        [] if verb == Verb::Del => Ok(Env::All),
-        [] if verb == Verb::Set => Err(problems::env_required_for_set(name)),
-        [] => Err(problems::key_not_found(ask, verb, name)),
-        envs => Err(problems::ambiguous(ask, verb, name, envs)),
+        [] if operation == Operation::Del => Ok(Env::All),
+        [] if operation == Operation::Set => Err(errors::env_required_for_set(name)),
+        [] => Err(errors::key_not_found(query, operation, name)),
+        envs => Err(errors::ambiguous(query, operation, name, envs)),
     }
 }

@@ -1,8 +1,8 @@
 //! Asks that may mean more than one key.
 
-use super::{Ask, Verb, bare, expand, infer, problems, resolve};
+use super::{KeyQuery, Operation, by_name, errors, expand, infer_env, resolve_key};
 use crate::env::Env;
-use crate::error::Problem;
+use crate::error::Error;
 use crate::org::Org;
 use crate::repo_manifest::{KeySpec, RepoManifest};
 use crate::slug::{Slug, check_known_name, check_typed};
@@ -13,74 +13,76 @@ use crate::slug::{Slug, check_known_name, check_typed};
 ///
 /// [`NoManifest`](crate::ErrorCode::NoManifest), [`BadEnv`](crate::ErrorCode::BadEnv), [`EnvRequired`](crate::ErrorCode::EnvRequired),
 /// [`SudoNeedsKey`](crate::ErrorCode::SudoNeedsKey).
-pub fn repo_keys<'a>(ask: &Ask<'a>) -> Result<(Env, Vec<&'a KeySpec>), Problem> {
-    let env = ask.env()?;
+pub fn repo_keys<'a>(query: &KeyQuery<'a>) -> Result<(Env, Vec<&'a KeySpec>), Error> {
+    let env = query.env()?;
     if env == Some(Env::Sudo) {
-        return Err(problems::sudo_needs_key());
+        return Err(errors::sudo_needs_key());
     }
-    let manifest = ask.manifest.ok_or_else(|| problems::no_manifest_for_repo(ask))?;
+    let manifest = query.manifest.ok_or_else(|| errors::no_manifest_for_repo(query))?;
     let env = whole_env(env, manifest)?;
     Ok((env, manifest.keys_for(env).collect()))
 }
 
-fn whole_env(env: Option<Env>, manifest: &RepoManifest) -> Result<Env, Problem> {
+fn whole_env(env: Option<Env>, manifest: &RepoManifest) -> Result<Env, Error> {
     match env {
         Some(env) => Ok(env),
         None if manifest.all_envs.is_empty() => Ok(Env::All),
-        None => Err(problems::env_required(&manifest.all_envs)),
+        None => Err(errors::env_required(&manifest.all_envs)),
     }
 }
 
 /// The keys an unlock means, each once. `hosts` are the slugs the host manifest knows.
 ///
-/// With a key: that key, as [`resolve`] reads it, which the manifest must declare unless it is the machine's or a `sudo` one; a bare name also means the
+/// With a key: that key, as [`resolve_key`] reads it, which the manifest must declare unless it is the machine's or a `sudo` one; a bare name also means the
 /// machine's key of that env and name, if it is set. Without: every key of the repository in the env, and every key of the machine in it. A slug may be in the answer
 /// that the host manifest does not know (nor its `all`): that key was never set.
 ///
 /// # Errors
 ///
-/// Those of [`resolve`]; [`SudoNeedsKey`](crate::ErrorCode::SudoNeedsKey); [`KeyNotFound`](crate::ErrorCode::KeyNotFound) for a named key that is not declared, or
+/// Those of [`resolve_key`]; [`SudoNeedsKey`](crate::ErrorCode::SudoNeedsKey); [`KeyNotFound`](crate::ErrorCode::KeyNotFound) for a named key that is not declared, or
 /// needs no declaration and was never set.
-pub fn unlock_slugs<'h, I>(ask: &Ask<'_>, hosts: I) -> Result<Vec<Slug>, Problem>
+pub fn unlock_slugs<'h, I>(query: &KeyQuery<'_>, hosts: I) -> Result<Vec<Slug>, Error>
 where
     I: IntoIterator<Item = &'h Slug>,
 {
-    check_typed(ask.key.unwrap_or_default())?;
+    check_typed(query.key.unwrap_or_default())?;
     let hosts: Vec<&Slug> = hosts.into_iter().collect();
-    match ask.key {
+    match query.key {
         Some(key) if Slug::looks_full(key) => {
-            let slug = resolve(ask, Verb::Unlock)?;
-            match ask.manifest {
+            let slug = resolve_key(query, Operation::Unlock)?;
+            match query.manifest {
                 Some(manifest) if !slug.is_machine() && !slug.is_sudo() && manifest.spec(&slug).is_none() => {
-                    Err(problems::not_declared(ask, &slug))
+                    Err(errors::not_declared(query, &slug))
                 }
                 _ => Ok(vec![slug]),
             }
         }
-        Some(name) => unlock_named(ask, name, &hosts),
-        None => unlock_all(ask, &hosts),
+        Some(name) => unlock_named(query, name, &hosts),
+        None => unlock_all(query, &hosts),
     }
 }
 
-fn unlock_named(ask: &Ask<'_>, name: &str, hosts: &[&Slug]) -> Result<Vec<Slug>, Problem> {
+fn unlock_named(query: &KeyQuery<'_>, name: &str, hosts: &[&Slug]) -> Result<Vec<Slug>, Error> {
     check_known_name(name)?;
-    let (given, org) = (ask.env()?, ask.org()?);
-    let env = match (given, ask.manifest, &org) {
+    let (given, org) = (query.env()?, query.org()?);
+    let env = match (given, query.manifest, &org) {
         (Some(env), _, _) => env,
-        (None, Some(manifest), Org::This | Org::Named(_)) => infer(ask, Verb::Unlock, name, manifest)?,
-        (None, _, _) => return Err(problems::env_required(&[])),
+        (None, Some(manifest), Org::This | Org::Named(_)) => {
+            infer_env(query, Operation::Unlock, name, manifest)?
+        }
+        (None, _, _) => return Err(errors::env_required(&[])),
     };
     let is_set = |slug: &Slug| hosts.contains(&slug);
     let machine = Slug::new(Org::MACHINE, env, name)?;
-    let (Some(manifest), false) = (ask.manifest, org == Org::Machine) else {
+    let (Some(manifest), false) = (query.manifest, org == Org::Machine) else {
         // No repository's key can be meant, unless an org is named.
         let slug = match &org {
-            Org::Named(_) => bare(ask, Verb::Unlock, name, Some(env), &org)?,
+            Org::Named(_) => by_name(query, Operation::Unlock, name, Some(env), &org)?,
             Org::This | Org::Machine => machine,
         };
-        return if is_set(&slug) { Ok(vec![slug]) } else { Err(problems::never_set(ask, &slug)) };
+        return if is_set(&slug) { Ok(vec![slug]) } else { Err(errors::never_set(query, &slug)) };
     };
-    let own = bare(ask, Verb::Unlock, name, Some(env), &org)?;
+    let own = by_name(query, Operation::Unlock, name, Some(env), &org)?;
     let mut slugs: Vec<Slug> = match (env, given) {
         (Env::Sudo, _) => [&own].into_iter().filter(|slug| is_set(slug)).cloned().collect(),
         // `--env all` said aloud means every env, as it does without a key.
@@ -94,17 +96,17 @@ fn unlock_named(ask: &Ask<'_>, name: &str, hosts: &[&Slug]) -> Result<Vec<Slug>,
     }
     match (slugs.is_empty(), env) {
         (false, _) => Ok(slugs),
-        (true, Env::Sudo) => Err(problems::never_set(ask, &own)),
-        (true, _) => Err(problems::not_declared(ask, &own)),
+        (true, Env::Sudo) => Err(errors::never_set(query, &own)),
+        (true, _) => Err(errors::not_declared(query, &own)),
     }
 }
 
-fn unlock_all(ask: &Ask<'_>, hosts: &[&Slug]) -> Result<Vec<Slug>, Problem> {
-    let (env, org) = (ask.env()?, ask.org()?);
+fn unlock_all(query: &KeyQuery<'_>, hosts: &[&Slug]) -> Result<Vec<Slug>, Error> {
+    let (env, org) = (query.env()?, query.org()?);
     if env == Some(Env::Sudo) {
-        return Err(problems::sudo_needs_key());
+        return Err(errors::sudo_needs_key());
     }
-    let (env, mut slugs) = match (ask.manifest, &org) {
+    let (env, mut slugs) = match (query.manifest, &org) {
         (Some(manifest), Org::This) => {
             let env = whole_env(env, manifest)?;
             (env, manifest.keys_for(env).map(|key| key.slug.clone()).collect())
@@ -113,11 +115,9 @@ fn unlock_all(ask: &Ask<'_>, hosts: &[&Slug]) -> Result<Vec<Slug>, Problem> {
             let env = whole_env(env, manifest)?;
             return Ok(manifest.keys_for(env).map(|key| key.slug.clone()).collect());
         }
-        (Some(manifest), Org::Named(name)) => return Err(problems::org_mismatch(name, manifest)),
-        (None, Org::Named(_)) => return Err(problems::no_manifest_for_repo(ask)),
-        (_, Org::Machine) | (None, Org::This) => {
-            (env.ok_or_else(|| problems::env_required(&[]))?, Vec::new())
-        }
+        (Some(manifest), Org::Named(name)) => return Err(errors::org_mismatch(name, manifest)),
+        (None, Org::Named(_)) => return Err(errors::no_manifest_for_repo(query)),
+        (_, Org::Machine) | (None, Org::This) => (env.ok_or_else(|| errors::env_required(&[]))?, Vec::new()),
     };
     slugs.extend(
         hosts
@@ -133,20 +133,20 @@ fn unlock_all(ask: &Ask<'_>, hosts: &[&Slug]) -> Result<Vec<Slug>, Problem> {
 ///
 /// # Errors
 ///
-/// Those of [`resolve`], save that no org is refused.
-pub fn relock_slugs(ask: &Ask<'_>) -> Result<Vec<Slug>, Problem> {
-    let (env, org) = (ask.env()?, ask.org()?);
-    let key = ask.key.unwrap_or_default();
+/// Those of [`resolve_key`], save that no org is refused.
+pub fn relock_slugs(query: &KeyQuery<'_>) -> Result<Vec<Slug>, Error> {
+    let (env, org) = (query.env()?, query.org()?);
+    let key = query.key.unwrap_or_default();
     check_typed(key)?;
     if Slug::looks_full(key) {
-        let slug = expand(ask, Verb::Relock, key)?;
+        let slug = expand(query, Operation::Relock, key)?;
         if env.is_some() && env != slug.env_kind() {
-            return Err(problems::env_conflict(ask, Verb::Relock, &slug));
+            return Err(errors::env_conflict(query, Operation::Relock, &slug));
         }
         return Ok(vec![slug]);
     }
     // What a peer stored under an env that is none of the six reads as a slug all the same, unless a name is declared so.
-    let declared = ask.manifest.is_some_and(|manifest| !manifest.envs_of(key).is_empty());
+    let declared = query.manifest.is_some_and(|manifest| !manifest.envs_of(key).is_empty());
     if env.is_none()
         && !declared
         && let Ok(stored) = Slug::parse_stored(key)
@@ -154,12 +154,12 @@ pub fn relock_slugs(ask: &Ask<'_>) -> Result<Vec<Slug>, Problem> {
         return Ok(vec![stored]);
     }
     check_known_name(key)?;
-    let env = match (env, ask.manifest) {
+    let env = match (env, query.manifest) {
         (Some(env), _) => env,
-        (None, Some(manifest)) if org != Org::Machine => infer(ask, Verb::Relock, key, manifest)?,
+        (None, Some(manifest)) if org != Org::Machine => infer_env(query, Operation::Relock, key, manifest)?,
         (None, _) => Env::All,
     };
-    let repo = ask.manifest.map(|manifest| manifest.org.as_str());
+    let repo = query.manifest.map(|manifest| manifest.org.as_str());
     let orgs: Vec<&str> = match &org {
         Org::Machine => vec![Org::MACHINE],
         Org::Named(name) => vec![name],

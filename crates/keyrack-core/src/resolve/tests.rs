@@ -29,27 +29,28 @@ fn row<'a>(key: &'a str, env: &'a str, org: &'a str) -> Row<'a> {
     Row { key, env: given(env), org: given(org) }
 }
 
-fn ask<'a>(row: &Row<'a>, manifest: Option<&'a RepoManifest>, owner: &'a Owner) -> Ask<'a> {
-    Ask { key: Some(row.key), env: row.env, org: row.org, owner, manifest }
+fn query<'a>(row: &Row<'a>, manifest: Option<&'a RepoManifest>, owner: &'a Owner) -> KeyQuery<'a> {
+    KeyQuery { key: Some(row.key), env: row.env, org: row.org, owner, manifest }
 }
 
 /// `Ok(slug)`, or `Err(code)`.
 type Meant<'a> = Result<&'a str, ErrorCode>;
 
-fn check(verbs: &[Verb], manifest: Option<&RepoManifest>, table: &[(&str, &str, &str, Meant<'_>)]) {
+fn check(verbs: &[Operation], manifest: Option<&RepoManifest>, table: &[(&str, &str, &str, Meant<'_>)]) {
     for (key, env, org, meant) in table {
-        for verb in verbs {
+        for operation in verbs {
             let row = row(key, env, org);
-            let got = resolve(&ask(&row, manifest, &Owner::DEFAULT), *verb);
-            let got = got.map(|slug| slug.to_string()).map_err(|problem| problem.code);
-            let at = format!("{} --key {key} --env {env} --org {org}", verb.as_str());
+            let got = resolve_key(&query(&row, manifest, &Owner::DEFAULT), *operation);
+            let got = got.map(|slug| slug.to_string()).map_err(|error| error.code);
+            let at = format!("{} --key {key} --env {env} --org {org}", operation.as_str());
             assert_eq!(got.as_deref(), meant.as_deref(), "{at}");
         }
     }
 }
 
-const ALL: [Verb; 6] = [Verb::Get, Verb::Source, Verb::Unlock, Verb::Relock, Verb::Set, Verb::Del];
-const READ: [Verb; 4] = [Verb::Get, Verb::Source, Verb::Unlock, Verb::Relock];
+const ALL: [Operation; 6] =
+    [Operation::Get, Operation::Source, Operation::Unlock, Operation::Relock, Operation::Set, Operation::Del];
+const READ: [Operation; 4] = [Operation::Get, Operation::Source, Operation::Unlock, Operation::Relock];
 
 #[test]
 fn with_a_manifest_every_command_means_the_same() {
@@ -128,12 +129,12 @@ fn with_a_manifest_the_commands_differ_where_nothing_is_declared() {
         &[("NEW", "", "", Err(E::KeyNotFound)), ("NEW", "", "@all", Ok("@all.all.NEW"))],
     );
     check(
-        &[Verb::Set],
+        &[Operation::Set],
         Some(&acme),
         &[("NEW", "", "", Err(E::EnvRequired)), ("NEW", "", "@all", Err(E::EnvRequired))],
     );
     check(
-        &[Verb::Del],
+        &[Operation::Del],
         Some(&acme),
         &[("NEW", "", "", Ok("acme.all.NEW")), ("NEW", "", "@all", Ok("@all.all.NEW"))],
     );
@@ -169,7 +170,7 @@ fn without_a_manifest() {
         ],
     );
     check(
-        &[Verb::Set, Verb::Del],
+        &[Operation::Set, Operation::Del],
         None,
         &[
             ("acme.test.T", "", "", Err(E::NoManifest)),
@@ -194,16 +195,16 @@ fn a_slug_that_is_written_out_needs_no_manifest_where_that_is_asked_for() {
         ("K", "test", "", Err(E::NoManifest), Err(E::NoManifest)),
         ("K", "test", "acme", Err(E::NoManifest), Err(E::NoManifest)),
     ] {
-        for (verb, meant) in [(Verb::Set, set), (Verb::Del, del)] {
+        for (operation, meant) in [(Operation::Set, set), (Operation::Del, del)] {
             let row = row(key, env, org);
-            let got = resolve_anywhere(&ask(&row, None, &Owner::DEFAULT), verb);
-            let got = got.map(|slug| slug.to_string()).map_err(|problem| problem.code);
-            assert_eq!(got.as_deref(), meant.as_deref(), "{} {key} {env} {org}", verb.as_str());
+            let got = resolve_anywhere(&query(&row, None, &Owner::DEFAULT), operation);
+            let got = got.map(|slug| slug.to_string()).map_err(|error| error.code);
+            assert_eq!(got.as_deref(), meant.as_deref(), "{} {key} {env} {org}", operation.as_str());
         }
     }
     let acme = acme();
     let other = row("other.test.K", "", "");
-    let refused = resolve_anywhere(&ask(&other, Some(&acme), &Owner::DEFAULT), Verb::Set).unwrap_err();
+    let refused = resolve_anywhere(&query(&other, Some(&acme), &Owner::DEFAULT), Operation::Set).unwrap_err();
     assert_eq!(refused.code, E::OrgMismatch, "a manifest has its say");
 }
 
@@ -212,7 +213,7 @@ fn what_set_stores_can_be_read_back() {
     let capital = manifest(r#"{"org":"Acme","env.test":["T"]}"#);
     check(&READ, Some(&capital), &[("T", "", "", Ok("Acme.test.T"))]);
     check(
-        &[Verb::Set],
+        &[Operation::Set],
         Some(&capital),
         &[
             ("T", "", "", Err(ErrorCode::BadOrg)),
@@ -220,42 +221,42 @@ fn what_set_stores_can_be_read_back() {
             ("T", "test", "@all", Ok("@all.test.T")),
         ],
     );
-    check(&[Verb::Set], Some(&acme()), &[("acme.test.a b", "", "", Err(ErrorCode::BadKeyName))]);
+    check(&[Operation::Set], Some(&acme()), &[("acme.test.a b", "", "", Err(ErrorCode::BadKeyName))]);
     check(&READ, Some(&acme()), &[("2FA_é@x/y", "test", "", Ok("acme.test.2FA_é@x/y"))]);
-    check(&[Verb::Set], Some(&acme()), &[("2FA", "test", "", Err(ErrorCode::BadKeyName))]);
-    check(&[Verb::Del], Some(&acme()), &[("2FA", "test", "", Ok("acme.test.2FA"))]);
-    check(&[Verb::Get], Some(&acme()), &[("acme.test.a b", "", "", Ok("acme.test.a b"))]);
+    check(&[Operation::Set], Some(&acme()), &[("2FA", "test", "", Err(ErrorCode::BadKeyName))]);
+    check(&[Operation::Del], Some(&acme()), &[("2FA", "test", "", Ok("acme.test.2FA"))]);
+    check(&[Operation::Get], Some(&acme()), &[("acme.test.a b", "", "", Ok("acme.test.a b"))]);
 }
 
 #[test]
 fn problems_name_the_way_out() {
     let acme = acme();
     let owner: Owner = "ehmpath".parse().unwrap();
-    for (verb, key, env, org, fix) in [
-        (Verb::Get, "MANY", "", "", Some("keyrack get --owner ehmpath --env test --key MANY")),
-        (Verb::Source, "MANY", "", "acme", Some("keyrack source --owner ehmpath --env test --key MANY")),
-        (Verb::Set, "MANY", "", "", None),
+    for (operation, key, env, org, fix) in [
+        (Operation::Get, "MANY", "", "", Some("keyrack get --owner ehmpath --env test --key MANY")),
+        (Operation::Source, "MANY", "", "acme", Some("keyrack source --owner ehmpath --env test --key MANY")),
+        (Operation::Set, "MANY", "", "", None),
         (
-            Verb::Unlock,
+            Operation::Unlock,
             "@all.sudo.S",
             "test",
             "",
             Some("keyrack unlock --owner ehmpath --env sudo --key @all.sudo.S"),
         ),
-        (Verb::Get, "other.test.T", "", "", None),
-        (Verb::Get, "NEW", "", "", None),
+        (Operation::Get, "other.test.T", "", "", None),
+        (Operation::Get, "NEW", "", "", None),
     ] {
         let row = row(key, env, org);
-        let problem = resolve(&ask(&row, Some(&acme), &owner), verb).unwrap_err();
-        let rendered = problem.fix.as_ref().map(|fix| fix.render(Invocation::default()));
+        let error = resolve_key(&query(&row, Some(&acme), &owner), operation).unwrap_err();
+        let rendered = error.fix.as_ref().map(|fix| fix.render(Invocation::default()));
         assert_eq!(rendered.as_deref(), fix, "{key}");
-        assert!(fix.is_some() || problem.hint.is_some(), "{problem:?}");
-        assert_eq!(problem.exit(), 2);
+        assert!(fix.is_some() || error.hint.is_some(), "{error:?}");
+        assert_eq!(error.exit(), 2);
     }
     // and the way out of the ambiguous one is one
-    check(&[Verb::Get], Some(&acme), &[("MANY", "test", "", Ok("acme.test.MANY"))]);
-    let no_key = Ask { key: None, env: None, org: None, owner: &owner, manifest: Some(&acme) };
-    assert_eq!(resolve(&no_key, Verb::Get).unwrap_err().code, ErrorCode::Usage);
+    check(&[Operation::Get], Some(&acme), &[("MANY", "test", "", Ok("acme.test.MANY"))]);
+    let no_key = KeyQuery { key: None, env: None, org: None, owner: &owner, manifest: Some(&acme) };
+    assert_eq!(resolve_key(&no_key, Operation::Get).unwrap_err().code, ErrorCode::Usage);
 }
 
 #[test]
@@ -264,10 +265,10 @@ fn the_keys_of_a_repository() {
     let no_env = manifest(r#"{"org":"acme"}"#);
     let owner = Owner::DEFAULT;
     let keys = |env, manifest| {
-        let asked = Ask { key: None, env, org: None, owner: &owner, manifest };
+        let asked = KeyQuery { key: None, env, org: None, owner: &owner, manifest };
         repo_keys(&asked)
             .map(|(env, keys)| (env, keys.iter().map(|key| key.slug.as_str()).collect::<Vec<_>>().join(" ")))
-            .map_err(|problem| problem.code)
+            .map_err(|error| error.code)
     };
     let test = "acme.test.A acme.test.a.b acme.test.O acme.test.T acme.test.MANY";
     for (env, manifest, expected) in [
@@ -378,11 +379,11 @@ fn what_an_unlock_means() {
     ];
     for (key, env, org, manifest, meant) in table {
         let row = row(key, env, org);
-        let mut asked = ask(&row, *manifest, &owner);
+        let mut asked = query(&row, *manifest, &owner);
         asked.key = asked.key.filter(|key| !key.is_empty());
         let got = unlock_slugs(&asked, &hosts)
             .map(|slugs| slugs.iter().map(Slug::as_str).collect::<Vec<_>>().join(" "))
-            .map_err(|problem| problem.code);
+            .map_err(|error| error.code);
         assert_eq!(
             got.as_deref(),
             meant.as_deref(),
@@ -407,16 +408,16 @@ fn an_env_is_required_where_an_extended_file_has_one() {
         hydrate(&root, |path| Ok(Some(role(path)))).unwrap()
     };
     let whole = |manifest: &RepoManifest, env| {
-        let ask = Ask { key: None, env, org: None, owner: &Owner::DEFAULT, manifest: Some(manifest) };
-        let read = repo_keys(&ask).map(|(env, keys)| (env, keys.len()));
-        let unlocked = unlock_slugs(&ask, []).map(|slugs| slugs.len());
+        let query = KeyQuery { key: None, env, org: None, owner: &Owner::DEFAULT, manifest: Some(manifest) };
+        let read = repo_keys(&query).map(|(env, keys)| (env, keys.len()));
+        let unlocked = unlock_slugs(&query, []).map(|slugs| slugs.len());
         assert_eq!(read.as_ref().map(|(_, count)| *count), unlocked.as_ref().copied());
         read
     };
     let two = extending(r#"{"org":"role","env.test":["T"],"env.prod":["P","Q"]}"#);
-    let problem = whole(&two, None).unwrap_err();
-    assert_eq!(problem.code, ErrorCode::EnvRequired);
-    assert!(problem.message.ends_with("keyrack.yml declares test, prod"), "{problem}");
+    let error = whole(&two, None).unwrap_err();
+    assert_eq!(error.code, ErrorCode::EnvRequired);
+    assert!(error.message.ends_with("keyrack.yml declares test, prod"), "{error}");
     assert_eq!(whole(&two, Some("prod")), Ok((Env::Prod, 2)));
     assert_eq!(whole(&two, Some("all")), Ok((Env::All, 3)));
     let none = extending(r#"{"org":"role"}"#);
@@ -453,9 +454,9 @@ fn what_a_relock_means() {
         ("acme.test.T", "prod", "", some, Err(E::EnvConflict)),
     ] {
         let row = row(key, env, org);
-        let got = relock_slugs(&ask(&row, manifest, &owner))
+        let got = relock_slugs(&query(&row, manifest, &owner))
             .map(|slugs| slugs.iter().map(Slug::as_str).collect::<Vec<_>>().join(" "))
-            .map_err(|problem| problem.code);
+            .map_err(|error| error.code);
         assert_eq!(got.as_deref(), meant.as_deref(), "--key {key} --env {env} --org {org}");
     }
 }
@@ -474,11 +475,11 @@ proptest! {
         let acme = acme();
         let manifest = declared.then_some(&acme);
         let owner = Owner::DEFAULT;
-        let ask = Ask { key: Some(&key), env: env.as_deref(), org: org.as_deref(), owner: &owner, manifest };
+        let query = KeyQuery { key: Some(&key), env: env.as_deref(), org: org.as_deref(), owner: &owner, manifest };
         let hosts: Vec<Slug> = ["acme.sudo.S", "@all.sudo.S", "other.sudo.S", "@all.test.T", "other.prod.P"]
             .iter().map(|text| Slug::parse(text).unwrap()).collect();
-        let one = ALL.map(|verb| resolve(&ask, verb).ok()).into_iter().flatten();
-        let many = unlock_slugs(&ask, &hosts).unwrap_or_default();
+        let one = ALL.map(|operation| resolve_key(&query, operation).ok()).into_iter().flatten();
+        let many = unlock_slugs(&query, &hosts).unwrap_or_default();
         for slug in one.chain(many) {
             let of_machine = slug.is_machine() && (org.as_deref() == Some("@all") || org.as_deref() != Some("acme"));
             let of_org = match (org.as_deref(), declared) {
@@ -487,10 +488,10 @@ proptest! {
                 (Some("acme" | "other"), false) => Some(slug.org()) == org.as_deref(),
                 (_, false) => key.starts_with(slug.org()) || of_machine,
             };
-            prop_assert!(of_org, "{:?} gave {}", ask, slug);
-            prop_assert!(env.as_deref().is_none_or(|env| slug.env() == env || env == "all" && declared), "{:?} gave {}", ask, slug);
+            prop_assert!(of_org, "{:?} gave {}", query, slug);
+            prop_assert!(env.as_deref().is_none_or(|env| slug.env() == env || env == "all" && declared), "{:?} gave {}", query, slug);
             let asked_for_sudo = env.as_deref() == Some("sudo") || (env.is_none() && key.contains(".sudo."));
-            prop_assert!(!slug.is_sudo() || asked_for_sudo, "{:?} gave {}", ask, slug);
+            prop_assert!(!slug.is_sudo() || asked_for_sudo, "{:?} gave {}", query, slug);
         }
     }
 }

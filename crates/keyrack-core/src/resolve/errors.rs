@@ -1,0 +1,165 @@
+//! What is said of asks that do not fit together.
+
+use super::{KeyQuery, Operation};
+use crate::env::Env;
+use crate::error::{Error, ErrorCode};
+use crate::fix::Fix;
+use crate::org::Org;
+use crate::repo_manifest::RepoManifest;
+use crate::slug::Slug;
+use crate::suggest::closest;
+
+fn words(envs: &[Env]) -> String {
+    envs.iter().map(|env| env.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The same command with this key and env; no `--org`, which here says nothing that key and manifest don't. None for `set`, whose vault is not known.
+fn again(query: &KeyQuery<'_>, operation: Operation, env: &str, key: &str) -> Option<Fix> {
+    (operation != Operation::Set)
+        .then(|| Fix::with_owner(operation.as_str(), query.owner, ["--env", env, "--key", key]))
+}
+
+fn with(error: Error, fix: Option<Fix>) -> Error {
+    Error { fix, ..error }
+}
+
+pub(super) fn env_conflict(query: &KeyQuery<'_>, operation: Operation, slug: &Slug) -> Error {
+    let message =
+        format!("--env {} conflicts with the env {} of {slug}", query.env.unwrap_or_default(), slug.env());
+    let error = Error::new(ErrorCode::EnvConflict, message).of(slug);
+    with(error, again(query, operation, slug.env(), slug.as_str()))
+}
+
+pub(super) fn org_option_conflict(org: &Org, slug: &Slug) -> Error {
+    let message = format!("--org {org} conflicts with the org {} of {slug}", slug.org());
+    Error::new(ErrorCode::OrgMismatch, message).of(slug)
+}
+
+pub(super) fn org_mismatch(org: &str, manifest: &RepoManifest) -> Error {
+    let message = format!("the org {org} is not the org {} of keyrack.yml", manifest.org);
+    Error::new(ErrorCode::OrgMismatch, message).hint(format!(
+        "ask for keys of {org} in a repository of {org}; keys of this machine are asked for with --org @all"
+    ))
+}
+
+pub(super) fn not_storable(slug: &Slug) -> Error {
+    let message = format!(
+        "the org {:?} cannot be stored: it must begin with a-z and hold only a-z, 0-9, _ and -",
+        slug.org()
+    );
+    Error::new(ErrorCode::BadOrg, message).of(slug).hint("correct `org` in keyrack.yml")
+}
+
+/// The `init` that asks at a terminal for the org of the keyrack.yml it makes; [`UNASKED`] is for where nobody can be asked.
+fn init(query: &KeyQuery<'_>) -> Option<Fix> {
+    Some(Fix::with_owner("init", query.owner, []))
+}
+
+/// How a script makes a keyrack.yml.
+const UNASKED: &str = "in a script: `init --org ORG`";
+
+pub(super) fn no_manifest(query: &KeyQuery<'_>, operation: Operation, name: &str, env: Option<Env>) -> Error {
+    let message = format!("there is no keyrack.yml here to say whose key {name} is");
+    let (fix, hint) = match (operation, env) {
+        (_, Some(Env::Sudo)) => (None, "a sudo key of this machine is asked for with --org @all".to_owned()),
+        (Operation::Set, _) => {
+            (init(query), format!("{UNASKED}; without one: store the key for this machine with --org @all"))
+        }
+        (Operation::Del, _) => (
+            None,
+            "run it in the key's own repository; a key of this machine is removed with --org @all".to_owned(),
+        ),
+        (Operation::Relock, _) => (None, "ask by a full slug such as acme.test.KEY".to_owned()),
+        _ => (init(query), format!("{UNASKED}; without one: ask by a full slug such as acme.test.KEY")),
+    };
+    with(Error::new(ErrorCode::NoManifest, message).hint(hint), fix)
+}
+
+/// A key whose org was typed, to be stored or removed where no repository is of that org.
+pub(super) fn no_manifest_of(query: &KeyQuery<'_>, operation: Operation, org: &str, name: &str) -> Error {
+    let done = if operation == Operation::Del { "removed" } else { "set" };
+    let message = format!("there is no keyrack.yml here: {name} of {org} is {done} in a repository of {org}");
+    let error = Error::new(ErrorCode::NoManifest, message);
+    if operation == Operation::Del {
+        return error.hint("a key of this machine is removed with --org @all");
+    }
+    let fix = Org::is_storable_name(org).then(|| Fix::with_owner("init", query.owner, ["--org", org]));
+    with(
+        error.hint(format!(
+            "that is for a repository of {org}; without one: store the key for this machine with --org @all"
+        )),
+        fix,
+    )
+}
+
+pub(super) fn env_required_for_set(name: &str) -> Error {
+    let message = format!("keyrack.yml does not tell the env of {name}: name it with --env");
+    Error::new(ErrorCode::EnvRequired, message).hint("for example --env test")
+}
+
+pub(super) fn env_required(declared: &[Env]) -> Error {
+    let message = match declared {
+        [] => "name the env with --env".to_owned(),
+        envs => format!("name the env with --env: keyrack.yml declares {}", words(envs)),
+    };
+    let example = declared.first().copied().unwrap_or(Env::Test);
+    Error::new(ErrorCode::EnvRequired, message).hint(format!("for example --env {example}"))
+}
+
+/// The names a manifest declares, for a suggestion.
+fn declared(manifest: Option<&RepoManifest>) -> impl Iterator<Item = &str> {
+    manifest.into_iter().flat_map(RepoManifest::keys).map(|key| key.slug.name())
+}
+
+pub(super) fn key_not_found(query: &KeyQuery<'_>, operation: Operation, name: &str) -> Error {
+    let message = format!("keyrack.yml does not declare {name}");
+    if let Some(near) = closest(name, declared(query.manifest)) {
+        let error = Error::new(ErrorCode::KeyNotFound, message).hint(format!("did you mean {near}?"));
+        return match query.manifest.map(|manifest| manifest.envs_of(near)).as_deref() {
+            Some([env, ..]) => with(error, again(query, operation, env.as_str(), near)),
+            _ => error,
+        };
+    }
+    let hint = if name.contains('.') {
+        format!("a full slug reads org.env.NAME, with an env of {}", words(&Env::ALL))
+    } else {
+        "name its env with --env, or ask by its full slug".to_owned()
+    };
+    Error::new(ErrorCode::KeyNotFound, message).hint(hint)
+}
+
+/// A key that an unlock names and that the manifest does not ask for.
+pub(super) fn not_declared(query: &KeyQuery<'_>, slug: &Slug) -> Error {
+    let message = format!("keyrack.yml does not declare {slug}");
+    let error = Error::new(ErrorCode::KeyNotFound, message).of(slug);
+    match query.manifest.and_then(|manifest| manifest.meant_by(slug)) {
+        // To set what was misspelt would declare the slip.
+        Some(meant) => with(error, again(query, Operation::Unlock, meant.env(), meant.name()))
+            .hint(format!("did you mean {}? To set a key also declares it", meant.name())),
+        None => error.fix(Fix::set_secure(query.owner, slug)).hint("to set a key also declares it"),
+    }
+}
+
+/// A key that an unlock names, that needs no declaration, and that was never set.
+pub(super) fn never_set(query: &KeyQuery<'_>, slug: &Slug) -> Error {
+    let message = format!("{slug} was never set");
+    Error::new(ErrorCode::KeyNotFound, message).of(slug).fix(Fix::set_secure(query.owner, slug))
+}
+
+pub(super) fn ambiguous(query: &KeyQuery<'_>, operation: Operation, name: &str, envs: &[Env]) -> Error {
+    let message = format!("{name} is declared in several envs, {}: name one with --env", words(envs));
+    let env = envs.first().copied().unwrap_or(Env::Test);
+    let error = Error::new(ErrorCode::AmbiguousKey, message).hint(format!("for example --env {env}"));
+    with(error, again(query, operation, env.as_str(), name))
+}
+
+pub(super) fn sudo_needs_key() -> Error {
+    Error::new(ErrorCode::SudoNeedsKey, "sudo keys are asked for one by one: name the key with --key")
+        .hint("sudo keys do not stand in keyrack.yml")
+}
+
+pub(super) fn no_manifest_for_repo(query: &KeyQuery<'_>) -> Error {
+    let message = "there is no keyrack.yml here, and so no keys of the repository";
+    let error = Error::new(ErrorCode::NoManifest, message);
+    with(error.hint(format!("{UNASKED}; without one: name a key with --key")), init(query))
+}
