@@ -1,7 +1,7 @@
 'use strict';
-// The face of keyrack in Node. Reading is done in this process by the addon; changing, by the command in a child process.
+// The package's API. The addon reads in this process; the command changes things in a child process.
 
-const { del, set, unlock } = require('./lib/change.js');
+const { del, set, unlock } = require('./lib/mutations.js');
 const context = require('./lib/context.js');
 const { KeyrackError } = require('./lib/error.js');
 const { formatKeyrackGetAllOutput, formatKeyrackGetOneOutput, formatKeyrackKeyBranch } = require('./lib/format.js');
@@ -9,21 +9,21 @@ const { get, getSync } = require('./lib/get.js');
 const { ErasableSecret } = require('./lib/secret.js');
 const { source } = require('./lib/source.js');
 const { relock, status } = require('./lib/status.js');
-const { guarded } = require('./lib/face.js');
+const { wrapCall } = require('./lib/api.js');
 
 // Written out, so that tools which read types from this file see each name.
 const keyrack = {
-  get: guarded('get', get),
-  getSync: guarded('getSync', getSync),
-  source: guarded('source', source),
-  status: guarded('status', status),
-  relock: guarded('relock', relock),
-  unlock: guarded('unlock', unlock),
-  set: guarded('set', set),
-  del: guarded('del', del),
+  get: wrapCall('get', get),
+  getSync: wrapCall('getSync', getSync),
+  source: wrapCall('source', source),
+  status: wrapCall('status', status),
+  relock: wrapCall('relock', relock),
+  unlock: wrapCall('unlock', unlock),
+  set: wrapCall('set', set),
+  del: wrapCall('del', del),
 };
-const genContextKeyrackGrantGet = guarded('genContextKeyrackGrantGet', context.genContextKeyrackGrantGet);
-const getKeyrackKeyGrant = guarded('getKeyrackKeyGrant', context.getKeyrackKeyGrant);
+const genContextKeyrackGrantGet = wrapCall('genContextKeyrackGrantGet', context.genContextKeyrackGrantGet);
+const getKeyrackKeyGrant = wrapCall('getKeyrackKeyGrant', context.getKeyrackKeyGrant);
 
 module.exports = {
   ...keyrack,

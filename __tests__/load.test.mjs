@@ -9,7 +9,7 @@ import { nodeFileTrace } from '@vercel/nft';
 const require = createRequire(import.meta.url);
 const { canRun, root, run } = require('./helpers/home.cjs');
 const { platformDirectory, platformName, traced } = require('../lib/platform.js');
-const { explain, mountOptions } = require('../lib/failure.js');
+const { explain, mountOptions } = require('../lib/diagnose.js');
 
 const NAME = platformName();
 const OTHER = NAME.includes('arm64') ? 'linux-x64-gnu' : 'linux-arm64-gnu';

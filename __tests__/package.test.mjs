@@ -9,7 +9,7 @@ import { join } from 'node:path';
 const require = createRequire(import.meta.url);
 const { platformDirectory, platformName, root } = require('../lib/platform.js');
 const { binding } = require('../lib/binding.js');
-const { INVOCATIONS, NAMES, OWNERSHIP } = require('../lib/realm.js');
+const { INVOCATIONS, NAMES, OWNERSHIP } = require('../lib/call_context.js');
 
 const text = (...parts) => readFileSync(join(root, ...parts), 'utf8');
 const manifest = JSON.parse(text('package.json'));
@@ -35,7 +35,7 @@ describe('package.json', () => {
     expect(require('keyrack/bin').binaryPath('keyrackd')).toMatch(/keyrackd$/);
     expect(() => require('keyrack/bin').binaryPath('sh')).toThrow(TypeError);
     expect(require('keyrack/package.json').name).toBe('keyrack');
-    expect(() => require('keyrack/lib/child.js')).toThrow(/not defined by "exports"/);
+    expect(() => require('keyrack/lib/spawn.js')).toThrow(/not defined by "exports"/);
   });
 
   it('packs what it needs and nothing else', () => {

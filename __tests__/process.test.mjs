@@ -22,12 +22,12 @@ afterAll(async () => {
 });
 
 const here = () => ({ cwd: home.repo, env: home.env });
-const face = JSON.stringify(join(root, 'index.js'));
+const entry = JSON.stringify(join(root, 'index.js'));
 const esm = JSON.stringify(join(root, 'index.mjs'));
 
 describe('a node process', () => {
   it('reads by require', async () => {
-    const { status, stdout, stderr } = await runNode(`console.log(require(${face}).getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt.grant.key.secret)`, here());
+    const { status, stdout, stderr } = await runNode(`console.log(require(${entry}).getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt.grant.key.secret)`, here());
     expect({ status, stdout, stderr }).toStrictEqual({ status: 0, stdout: 's3cret\n', stderr: '' });
   });
 
@@ -35,7 +35,7 @@ describe('a node process', () => {
     const foreign = join(home.repo, 'foreign.js');
     writeFileSync(foreign, "console.log('loaded')\n");
     const env = Object.fromEntries(['NAPI_RS_NATIVE_LIBRARY_PATH', 'KEYRACK_NATIVE_LIBRARY_PATH', 'KEYRACK_BINARY', 'KEYRACK_BIN'].map((name) => [name, foreign]));
-    const { status, stdout, stderr } = await runNode(`console.log(require(${face}).getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt.grant.key.secret)`, { cwd: home.repo, env: { ...home.env, ...env } });
+    const { status, stdout, stderr } = await runNode(`console.log(require(${entry}).getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt.grant.key.secret)`, { cwd: home.repo, env: { ...home.env, ...env } });
     expect({ status, stdout, stderr }).toStrictEqual({ status: 0, stdout: 's3cret\n', stderr: '' });
   });
 
@@ -43,7 +43,7 @@ describe('a node process', () => {
     const code = `
       import keyrack, * as all from ${esm};
       import { createRequire } from 'node:module';
-      const same = createRequire(${esm})(${face});
+      const same = createRequire(${esm})(${entry});
       const { attempts } = await keyrack.get({ for: { repo: true }, env: 'test' });
       console.log(JSON.stringify([attempts.map((each) => each.grant.key.secret), Object.keys(all).every((name) => all[name] === same[name]) && keyrack === same.keyrack, Object.keys(all).sort(), Object.keys(same).sort()]));`;
     const { status, stdout, stderr } = await runNode(null, here(), ['--input-type=module', '-e', code]);
@@ -55,7 +55,7 @@ describe('a node process', () => {
 
   it('ends by itself after every kind of call', async () => {
     const code = `
-      const k = require(${face});
+      const k = require(${entry});
       k.getSync({ for: { key: 'TOKEN' }, env: 'test' });
       k.status();
       k.source({ env: 'test' });
@@ -66,7 +66,7 @@ describe('a node process', () => {
   });
 
   it('finds keyrack.yml from a subdirectory, by the git root', async () => {
-    const { stdout } = await runNode(`process.chdir('.agent'); console.log(require(${face}).getSync({ for: { key: 'OTHER' }, env: 'test' }).attempt.grant.slug)`, here());
+    const { stdout } = await runNode(`process.chdir('.agent'); console.log(require(${entry}).getSync({ for: { key: 'OTHER' }, env: 'test' }).attempt.grant.slug)`, here());
     expect(stdout).toBe('acme.test.OTHER\n');
   });
 
@@ -76,13 +76,13 @@ describe('a node process', () => {
       const dir = fs.mkdtempSync('/tmp/kn-');
       process.chdir(dir);
       fs.rmdirSync(dir);
-      console.log(require(${face}).getSync({ for: { key: 'acme.test.TOKEN' } }).attempt.grant.source.vault)`;
+      console.log(require(${entry}).getSync({ for: { key: 'acme.test.TOKEN' } }).attempt.grant.source.vault)`;
     const { stdout, stderr } = await runNode(code, { cwd: home.repo, env: { PATH: process.env.PATH, TOKEN: 'ambient' } });
     expect({ stdout, stderr }).toStrictEqual({ stdout: 'os.envvar\n', stderr: '' });
   });
 
   it('never writes a secret to its output when an answer is printed as an error', async () => {
-    const code = `throw Object.assign(new Error('x'), { answer: require(${face}).getSync({ for: { key: 'TOKEN' }, env: 'test', as: 'buffer' }) })`;
+    const code = `throw Object.assign(new Error('x'), { answer: require(${entry}).getSync({ for: { key: 'TOKEN' }, env: 'test', as: 'buffer' }) })`;
     const { status, stderr } = await runNode(code, here());
     expect(status).toBe(1);
     expect(stderr).not.toContain('s3cret');
@@ -93,7 +93,7 @@ describe('a worker thread', () => {
   it('is answered by its own environment', async () => {
     const worker = `
       const { parentPort } = require('node:worker_threads');
-      const { getSync, status } = require(${face});
+      const { getSync, status } = require(${entry});
       const at = (key) => getSync({ for: { key } }).attempt;
       parentPort.postMessage([at('acme.test.TOKEN').status, at('acme.test.WORKERS_OWN').grant?.key.secret, status() === null]);`;
     const code = `
@@ -105,7 +105,7 @@ describe('a worker thread', () => {
       });
       (async () => {
         const away = { HOME: process.env.HOME, XDG_RUNTIME_DIR: process.argv[1], WORKERS_OWN: 'of the worker' };
-        console.log(JSON.stringify([await start(away), await start({ ...process.env }), require(${face}).status() !== null]));
+        console.log(JSON.stringify([await start(away), await start({ ...process.env }), require(${entry}).status() !== null]));
       })();`;
     const empty = makeHome();
     try {
@@ -121,7 +121,7 @@ describe('a worker thread', () => {
     const code = `
       const { Worker } = require('node:worker_threads');
       const once = () => new Promise((resolve, reject) => {
-        const worker = new Worker('require(' + ${JSON.stringify(face)} + ").getSync({ for: { key: 'acme.test.TOKEN' } })", { eval: true });
+        const worker = new Worker('require(' + ${JSON.stringify(entry)} + ").getSync({ for: { key: 'acme.test.TOKEN' } })", { eval: true });
         worker.once('exit', resolve).once('error', reject);
       });
       (async () => {
@@ -134,7 +134,7 @@ describe('a worker thread', () => {
 });
 
 describe('source in a process', () => {
-  const strict = `require(${face}).source({ env: 'test', key: 'MISSING' })`;
+  const strict = `require(${entry}).source({ env: 'test', key: 'MISSING' })`;
 
   it('reports a strict failure once, on stderr, and exits with 2', async () => {
     const { status, stdout, stderr } = await runNode(`${strict}; console.log('not reached')`, here());
@@ -147,16 +147,16 @@ describe('source in a process', () => {
     const worker = `const { Worker } = require('node:worker_threads');
       new Worker(${JSON.stringify(`try { ${strict} } catch (error) { console.log(error.code) }`)}, { eval: true })`;
     expect((await runNode(worker, here())).stdout).toBe('absent\n');
-    const thrown = `try { require(${face}).source({ env: 'test', key: 'MISSING', onFail: 'throw' }) } catch (error) { console.log(error.code, error.exit, error.attempts.length) }`;
+    const thrown = `try { require(${entry}).source({ env: 'test', key: 'MISSING', onFail: 'throw' }) } catch (error) { console.log(error.code, error.exit, error.attempts.length) }`;
     expect(await runNode(thrown, here())).toMatchObject({ status: 0, stdout: 'absent 2 1\n', stderr: '' });
     const exits = `const { Worker } = require('node:worker_threads');
-      new Worker(${JSON.stringify(`require(${face}).source({ env: 'test', key: 'MISSING', onFail: 'exit' }); console.log('not reached')`)}, { eval: true })`;
+      new Worker(${JSON.stringify(`require(${entry}).source({ env: 'test', key: 'MISSING', onFail: 'exit' }); console.log('not reached')`)}, { eval: true })`;
     expect((await runNode(exits, here())).stdout).toBe('');
   });
 
   it('keeps, overrides and refreshes', async () => {
     const code = `
-      const { source, relock } = require(${face});
+      const { source, relock } = require(${entry});
       const seen = [];
       const note = (options) => seen.push([source({ env: 'test', ...options }), process.env.TOKEN, process.env.OTHER]);
       process.env.TOKEN = 'mine';
@@ -190,7 +190,7 @@ describe('source in a process', () => {
       const holdAll = () => hold(other, Object.fromEntries(Object.entries(values).map(([name, value]) => [`acme.test.${name}`, value])));
       const options = { cwd: other.repo, env: { ...other.env, WEAK: 'evil' } };
       const lenient = `
-        const done = require(${face}).source({ env: 'test', mode: 'lenient' });
+        const done = require(${entry}).source({ env: 'test', mode: 'lenient' });
         const child = require('node:child_process').spawnSync('printenv', ['A'], { encoding: 'utf8' });
         console.log(JSON.stringify([done, process.env.PATH === ${JSON.stringify(process.env.PATH)}, process.env.NODE_OPTIONS, process.env.BIG?.length, child.stdout]));`;
       await holdAll();
@@ -207,7 +207,7 @@ describe('source in a process', () => {
       const without = await runNode(lenient, options);
       expect(JSON.parse(without.stdout)[0]).toStrictEqual({ sourced: ['A'], kept: ['WEAK', 'PATH', 'NODE_OPTIONS', 'UID'], missing: ['BIG'] });
       expect(without.stderr).toMatch(/acme\.test\.BIG cannot be a variable.*131072 bytes.*131071.*--files/);
-      const strict = `try { require(${face}).source({ env: 'test' }) } catch (error) { console.log(error.code, error.exit, error.slug, process.env.A) }`;
+      const strict = `try { require(${entry}).source({ env: 'test' }) } catch (error) { console.log(error.code, error.exit, error.slug, process.env.A) }`;
       expect((await runNode(strict, options)).stdout).toBe('value_too_large 2 acme.test.BIG undefined\n');
     } finally {
       await held.stop();
@@ -223,7 +223,7 @@ describe('source in a process', () => {
     try {
       await hold(other, Object.fromEntries(names.map((name, index) => [`acme.test.${name}`, 'x'.repeat(110_000 - index)])));
       const code = `
-        try { console.log(require(${face}).source({ env: 'test' }).sourced.length) } catch (error) { console.log(error.code, error.message, error.metadata.hint) }`;
+        try { console.log(require(${entry}).source({ env: 'test' }).sourced.length) } catch (error) { console.log(error.code, error.message, error.metadata.hint) }`;
       // A quarter of the stack's limit is the kernel's.
       const limited = (kib) => run('sh', ['-c', `ulimit -s ${kib}; exec "$0" -e "$1"`, process.execPath, code], { cwd: other.repo, env: other.env });
       expect((await limited(4096)).stdout).toBe('5\n');
@@ -238,8 +238,8 @@ describe('source in a process', () => {
     const bare = makeHome();
     try {
       const options = { cwd: bare.repo, env: home.env };
-      expect((await runNode(`console.log(JSON.stringify(require(${face}).source({ env: 'test', mode: 'lenient' })))`, options)).stdout).toBe('{"sourced":[],"kept":[],"missing":[]}\n');
-      expect((await runNode(`try { require(${face}).source({ env: 'test' }) } catch (error) { console.log(error.code, error.exit) }`, options)).stdout).toBe('no_manifest 2\n');
+      expect((await runNode(`console.log(JSON.stringify(require(${entry}).source({ env: 'test', mode: 'lenient' })))`, options)).stdout).toBe('{"sourced":[],"kept":[],"missing":[]}\n');
+      expect((await runNode(`try { require(${entry}).source({ env: 'test' }) } catch (error) { console.log(error.code, error.exit) }`, options)).stdout).toBe('no_manifest 2\n');
     } finally {
       bare.remove();
     }
@@ -250,13 +250,13 @@ describe('source in a process', () => {
     try {
       const options = { cwd: broken.repo, env: { ...home.env, GOOD: 'g' } };
       broken.manifest('org: acme\nenv.test:\n  - {}\n  - GOOD\n');
-      const entry = await runNode(`console.log(JSON.stringify(require(${face}).source({ env: 'test' })))`, options);
+      const entry = await runNode(`console.log(JSON.stringify(require(${entry}).source({ env: 'test' })))`, options);
       expect(entry).toMatchObject({ status: 0, stdout: '{"sourced":[],"kept":["GOOD"],"missing":[]}\n' });
       expect(entry.stderr).toMatch(/^keyrack: \.agent\/keyrack\.yml:3: .*\n$/);
-      const warned = await runNode(`console.log(JSON.stringify(require(${face}).getSync({ for: { repo: true }, env: 'test' }).warnings))`, options);
+      const warned = await runNode(`console.log(JSON.stringify(require(${entry}).getSync({ for: { repo: true }, env: 'test' }).warnings))`, options);
       expect(JSON.parse(warned.stdout)).toMatchObject([{ code: 'manifest_invalid', message: expect.stringContaining('keyrack.yml:3') }]);
       broken.manifest('env.test:\n  - GOOD\n');
-      const whole = await runNode(`try { require(${face}).source({ env: 'test', mode: 'lenient' }) } catch (error) { console.log(error.code, error.message) }`, options);
+      const whole = await runNode(`try { require(${entry}).source({ env: 'test', mode: 'lenient' }) } catch (error) { console.log(error.code, error.message) }`, options);
       expect(whole.stdout).toMatch(/^manifest_invalid .*keyrack\.yml/);
     } finally {
       broken.remove();
@@ -271,7 +271,7 @@ describe('a daemon that does not answer', () => {
     try {
       other.kill('SIGSTOP');
       const code = `
-        const { getSync, status, source } = require(${face});
+        const { getSync, status, source } = require(${entry});
         const seen = [];
         for (const call of [() => getSync({ for: { key: 'acme.test.TOKEN' }, timeoutMs: 300 }), () => status({ timeoutMs: 300 }), () => source({ env: 'test', key: 'acme.test.TOKEN', timeoutMs: 300 })]) {
           const begun = performance.now();
@@ -289,7 +289,7 @@ describe('a daemon that does not answer', () => {
       }
       expect(ambient).toBe('os.envvar');
       const begun = performance.now();
-      const bare = await runNode(`try { require(${face}).getSync({ for: { key: 'acme.test.TOKEN' } }) } catch (error) { console.log(error.code) }`, { cwd: stopped.repo, env: stopped.env });
+      const bare = await runNode(`try { require(${entry}).getSync({ for: { key: 'acme.test.TOKEN' } }) } catch (error) { console.log(error.code) }`, { cwd: stopped.repo, env: stopped.env });
       expect(bare.stdout).toBe('daemon_unresponsive\n');
       expect(performance.now() - begun).toBeGreaterThan(1990);
       expect(performance.now() - begun).toBeLessThan(3500);

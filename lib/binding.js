@@ -20,7 +20,7 @@ function missing(cause) {
     };
   }
   // Most processes never need it.
-  const { explain, factsOf } = require('./failure.js');
+  const { explain, factsOf } = require('./diagnose.js');
   const facts = factsOf({ name, directory: platformDirectory(name), root, bundled: isBundled(), installed: installedPlatforms(), repair: repair() });
   const { message, fix, hint } = explain(cause, facts);
   return { code: 'binding_missing', message: `the native part of keyrack for ${name} cannot be loaded: ${message}`, fix, hint, cause };

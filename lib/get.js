@@ -1,13 +1,13 @@
 'use strict';
 // get and getSync: the daemon first, then this realm's process.env, in one call of the addon.
 
-const argument = require('./argument.js');
-const { answer } = require('./answer.js');
+const { argumentError, validateBoolean, validateOneOf, validateOptions, validateSignal, validateString, validateStrings, validateTimeout } = require('./validate.js');
+const { decodeReply } = require('./decode.js');
 const { bindingOrNull, binding } = require('./binding.js');
-const { allowsDangerous, unlockLocked } = require('./change.js');
+const { allowsDangerous, unlockLocked } = require('./mutations.js');
 const { KeyrackError } = require('./error.js');
-const { define, own } = require('./own.js');
-const { realm, variable, withOwnership } = require('./realm.js');
+const { defineProperty, ownProperties } = require('./own_properties.js');
+const { callContext, variable, withOwnership } = require('./call_context.js');
 const { ErasableSecret } = require('./secret.js');
 
 /** How long the daemon may take to answer, in milliseconds. */
@@ -20,37 +20,37 @@ const UNLOCK = ['with', 'prikey', 'prompt', 'signal'];
 const lookUp = (names) => names.split('\0').map((name) => variable(name) ?? null);
 
 /** Checks what was asked, and says it as the addon takes it. */
-function question(call, input) {
-  const wanted = argument.options(`${call}: for`, input.for, ['repo', 'key']);
-  const key = argument.text(`${call}: for.key`, wanted.key);
-  const repo = argument.flag(`${call}: for.repo`, wanted.repo);
-  if (repo === (key !== undefined)) throw argument.mistake(`${call}: for must be { key } or { repo: true }`);
-  const owner = argument.text(`${call}: owner`, input.owner);
-  const env = argument.text(`${call}: env`, input.env);
-  const org = argument.text(`${call}: org`, input.org);
-  return own({
-    realm: realm(owner, argument.milliseconds(`${call}: timeoutMs`, input.timeoutMs, DEADLINE_MS)),
+function buildRequest(call, input) {
+  const wanted = validateOptions(`${call}: for`, input.for, ['repo', 'key']);
+  const key = validateString(`${call}: for.key`, wanted.key);
+  const repo = validateBoolean(`${call}: for.repo`, wanted.repo);
+  if (repo === (key !== undefined)) throw argumentError(`${call}: for must be { key } or { repo: true }`);
+  const owner = validateString(`${call}: owner`, input.owner);
+  const env = validateString(`${call}: env`, input.env);
+  const org = validateString(`${call}: org`, input.org);
+  return ownProperties({
+    context: callContext(owner, validateTimeout(`${call}: timeoutMs`, input.timeoutMs, DEADLINE_MS)),
     key,
-    inEnv: env,
+    env,
     org,
     dangerous: allowsDangerous(call, input.allow),
-    buffer: argument.word(`${call}: as`, input.as, ['string', 'buffer']) === 'buffer',
-    color: argument.flag(`${call}: color`, input.color),
+    buffer: validateOneOf(`${call}: as`, input.as, ['string', 'buffer']) === 'buffer',
+    color: validateBoolean(`${call}: color`, input.color),
   });
 }
 
 /** Asks, and puts each secret into its attempt. */
-function ask(asked) {
+function readKeys(request) {
   const addon = bindingOrNull();
-  if (addon === null) return finish(asked, { ...require('./environment.js').fromEnvironment(asked, binding), warnings: [] });
-  return withOwnership(asked, () => {
-    const { json, stdout, secrets } = addon.get(asked, lookUp);
-    const { attempts, warnings } = answer(json);
+  if (addon === null) return toOutput(request, { ...require('./env_fallback.js').fromEnvironment(request, binding), warnings: [] });
+  return withOwnership(request, () => {
+    const { json, stdout, secrets } = addon.get(request, lookUp);
+    const { attempts, warnings } = decodeReply(json);
     let next = 0;
     for (const attempt of attempts) {
-      if (attempt.status === 'granted') define(attempt.grant.key, 'secret', secrets[next++]);
+      if (attempt.status === 'granted') defineProperty(attempt.grant.key, 'secret', secrets[next++]);
     }
-    return finish(asked, { attempts, stdout, warnings });
+    return toOutput(request, { attempts, stdout, warnings });
   });
 }
 
@@ -58,10 +58,10 @@ function ask(asked) {
 const ownView = ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength);
 
 /** What is handed out: `attempt` of one key, `attempts` of several. */
-function finish({ key, buffer }, { attempts, stdout, warnings }) {
+function toOutput({ key, buffer }, { attempts, stdout, warnings }) {
   if (buffer) {
     for (const { status, grant } of attempts) {
-      if (status === 'granted') define(grant.key, 'secret', new ErasableSecret(ownView(grant.key.secret)));
+      if (status === 'granted') defineProperty(grant.key, 'secret', new ErasableSecret(ownView(grant.key.secret)));
     }
   }
   const found = key === undefined ? { attempts } : { attempt: attempts[0] };
@@ -69,28 +69,28 @@ function finish({ key, buffer }, { attempts, stdout, warnings }) {
 }
 
 function getSync(given) {
-  return ask(question('getSync', argument.options('getSync', given, READ)));
+  return readKeys(buildRequest('getSync', validateOptions('getSync', given, READ)));
 }
 
 async function get(given) {
-  const input = argument.options('get', given, [...READ, ...UNLOCK]);
-  const asked = question('get', input);
-  const unlock = input.with !== undefined && input.with !== null && argument.flag('get: with.unlock', argument.options('get: with', input.with, ['unlock']).unlock);
+  const input = validateOptions('get', given, [...READ, ...UNLOCK]);
+  const request = buildRequest('get', input);
+  const unlock = input.with !== undefined && input.with !== null && validateBoolean('get: with.unlock', validateOptions('get: with', input.with, ['unlock']).unlock);
   const how = {
-    prompt: argument.word('get: prompt', input.prompt, ['never', 'tty']),
-    signal: argument.signal('get: signal', input.signal),
-    timeoutMs: unlock ? argument.milliseconds('get: timeoutMs', input.timeoutMs, undefined) : undefined,
+    prompt: validateOneOf('get: prompt', input.prompt, ['never', 'tty']),
+    signal: validateSignal('get: signal', input.signal),
+    timeoutMs: unlock ? validateTimeout('get: timeoutMs', input.timeoutMs, undefined) : undefined,
   };
-  const prikeys = argument.texts('get: prikey', input.prikey);
+  const prikeys = validateStrings('get: prikey', input.prikey);
   // Then timeoutMs is the child's; the daemon gets no longer than ever.
-  if (unlock) asked.realm.deadlineMs = Math.min(asked.realm.deadlineMs, DEADLINE_MS);
+  if (unlock) request.context.deadlineMs = Math.min(request.context.deadlineMs, DEADLINE_MS);
   if (how.signal?.aborted) throw new KeyrackError({ code: 'aborted', message: 'the call was withdrawn by its signal', cause: how.signal.reason });
 
-  const first = ask(asked);
+  const first = readKeys(request);
   if (!unlock) return first;
-  if (!(asked.key === undefined ? first.attempts : [first.attempt]).some((attempt) => attempt.status === 'locked')) return first;
-  await unlockLocked(asked, prikeys, how);
-  return ask(asked);
+  if (!(request.key === undefined ? first.attempts : [first.attempt]).some((attempt) => attempt.status === 'locked')) return first;
+  await unlockLocked(request, prikeys, how);
+  return readKeys(request);
 }
 
-module.exports = { DEADLINE_MS, ask, get, getSync, lookUp };
+module.exports = { DEADLINE_MS, readKeys, get, getSync, lookUp };

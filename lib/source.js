@@ -2,14 +2,14 @@
 // source: keys into process.env, at once.
 
 const fs = require('node:fs');
-const argument = require('./argument.js');
-const { answer } = require('./answer.js');
+const { requireString, validateBoolean, validateOneOf, validateOptions, validateString, validateTimeout } = require('./validate.js');
+const { decodeReply } = require('./decode.js');
 const { binding, bindingOrNull } = require('./binding.js');
-const { allowsDangerous } = require('./change.js');
+const { allowsDangerous } = require('./mutations.js');
 const { KeyrackError } = require('./error.js');
 const { DEADLINE_MS, lookUp } = require('./get.js');
-const { define, own } = require('./own.js');
-const { realm, withOwnership } = require('./realm.js');
+const { defineProperty, ownProperties } = require('./own_properties.js');
+const { callContext, withOwnership } = require('./call_context.js');
 
 /** What source has set in this realm, by name: a variable that still holds it is ours to refresh. */
 const ours = new Map();
@@ -33,12 +33,12 @@ function occupied() {
 }
 
 /** Asks for the keys: what to set, with its values, and what became of the rest; or, in strict mode, the attempts it fails at. */
-function ask(asked) {
+function readVariables(request) {
   const addon = bindingOrNull();
-  if (addon === null) return own(require('./environment.js').sourceFromEnvironment(asked, binding));
-  return withOwnership(asked, () => {
-    const { json, secrets } = addon.source(asked, lookUp);
-    return own({ ...answer(json), secrets });
+  if (addon === null) return ownProperties(require('./env_fallback.js').sourceFromEnvironment(request, binding));
+  return withOwnership(request, () => {
+    const { json, secrets } = addon.source(request, lookUp);
+    return ownProperties({ ...decodeReply(json), secrets });
   });
 }
 
@@ -50,25 +50,25 @@ function exits(onFail) {
 }
 
 function source(given) {
-  const input = argument.options('source', given, ['env', 'owner', 'key', 'mode', 'override', 'onFail', 'allow', 'timeoutMs']);
-  const strict = argument.word('source: mode', input.mode, ['strict', 'lenient']) === 'strict';
-  const onFail = input.onFail === undefined ? undefined : argument.word('source: onFail', input.onFail, ['exit', 'throw']);
-  const asked = own({
-    realm: realm(argument.text('source: owner', input.owner), argument.milliseconds('source: timeoutMs', input.timeoutMs, DEADLINE_MS)),
-    inEnv: argument.required('source: env', input.env),
-    key: argument.text('source: key', input.key),
+  const input = validateOptions('source', given, ['env', 'owner', 'key', 'mode', 'override', 'onFail', 'allow', 'timeoutMs']);
+  const strict = validateOneOf('source: mode', input.mode, ['strict', 'lenient']) === 'strict';
+  const onFail = input.onFail === undefined ? undefined : validateOneOf('source: onFail', input.onFail, ['exit', 'throw']);
+  const request = ownProperties({
+    context: callContext(validateString('source: owner', input.owner), validateTimeout('source: timeoutMs', input.timeoutMs, DEADLINE_MS)),
+    env: requireString('source: env', input.env),
+    key: validateString('source: key', input.key),
     dangerous: allowsDangerous('source', input.allow),
     strict,
-    override: argument.flag('source: override', input.override),
+    override: validateBoolean('source: override', input.override),
     ours: [...ours.keys()].filter(isOurs),
     occupied: occupied(),
   });
 
   let found;
   try {
-    found = ask(asked);
+    found = readVariables(request);
   } catch (error) {
-    const nothing = error instanceof KeyrackError && error.code === 'no_manifest' && !strict && asked.key === undefined;
+    const nothing = error instanceof KeyrackError && error.code === 'no_manifest' && !strict && request.key === undefined;
     if (!nothing) throw error;
     return { sourced: [], kept: [], missing: [] };
   }
@@ -106,7 +106,7 @@ function wayOut(fix) {
 
 /** Sets a variable, past a setter of its name on the prototype, which a test runner's `process.env` would pass it to. */
 function setVariable(name, value) {
-  if (name in Object.prototype) define(process.env, name, value);
+  if (name in Object.prototype) defineProperty(process.env, name, value);
   else process.env[name] = value;
 }
 

@@ -1,29 +1,29 @@
 'use strict';
 // status and relock: what the daemon of this login session holds, and the end of it.
 
-const argument = require('./argument.js');
-const { answer } = require('./answer.js');
+const { validateOptions, validateString, validateTimeout } = require('./validate.js');
+const { decodeReply } = require('./decode.js');
 const { binding } = require('./binding.js');
 const { DEADLINE_MS } = require('./get.js');
-const { own } = require('./own.js');
-const { realm } = require('./realm.js');
+const { ownProperties } = require('./own_properties.js');
+const { callContext } = require('./call_context.js');
 
-function question(call, given, names) {
-  const input = argument.options(call, given, ['owner', 'timeoutMs', 'env', ...names]);
-  const owner = argument.text(`${call}: owner`, input.owner);
-  return own({
-    realm: realm(owner, argument.milliseconds(`${call}: timeoutMs`, input.timeoutMs, DEADLINE_MS)),
-    inEnv: argument.text(`${call}: env`, input.env),
-    key: argument.text(`${call}: key`, input.key),
+function buildRequest(call, given, names) {
+  const input = validateOptions(call, given, ['owner', 'timeoutMs', 'env', ...names]);
+  const owner = validateString(`${call}: owner`, input.owner);
+  return ownProperties({
+    context: callContext(owner, validateTimeout(`${call}: timeoutMs`, input.timeoutMs, DEADLINE_MS)),
+    env: validateString(`${call}: env`, input.env),
+    key: validateString(`${call}: key`, input.key),
   });
 }
 
 function status(input = {}) {
-  return answer(binding().status(question('status', input, [])));
+  return decodeReply(binding().status(buildRequest('status', input, [])));
 }
 
 function relock(input = {}) {
-  return answer(binding().relock(question('relock', input, ['key'])));
+  return decodeReply(binding().relock(buildRequest('relock', input, ['key'])));
 }
 
 module.exports = { relock, status };

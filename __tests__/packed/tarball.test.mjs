@@ -24,7 +24,7 @@ describe('the root package', () => {
     for (const field of ['private', 'scripts', 'dependencies', 'devDependencies', 'overrides', 'os', 'cpu', 'libc']) expect(manifest).not.toHaveProperty(field);
   });
 
-  it('holds the face, the command, and nothing that is only for a checkout', () => {
+  it('holds the API, the command, and nothing that is only for a checkout', () => {
     const held = contents(root);
     for (const file of ['index.js', 'index.mjs', 'index.d.ts', 'index.d.mts', 'bin/index.js', 'lib/binding.js', 'README.md', 'LICENSE']) expect([file, held[file]]).toStrictEqual([file, 0o644]);
     expect(held['bin/keyrack']).toBe(0o755);

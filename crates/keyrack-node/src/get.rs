@@ -10,21 +10,21 @@ use napi::bindgen_prelude::{Function, Object};
 use napi_derive::napi;
 use zeroize::Zeroizing;
 
-use crate::answer::{Answer, attempts, hand_over, text, warnings};
-use crate::guard::{Fault, guarded};
-use crate::realm::Realm;
+use crate::call_context::CallContext;
+use crate::catch_panic::{CallError, catch_panic};
+use crate::reply::{Reply, attempts, hand_over, text, warnings};
 
 /// What is asked.
 #[napi(object, object_to_js = false)]
-pub struct GetAsk {
+pub struct GetRequest {
     /// Where from.
-    pub realm: Realm,
+    pub context: CallContext,
     /// One key; every key of the repository when neither this nor `keys` is given.
     pub key: Option<String>,
     /// Several keys, each with its own attempt, in this order.
     pub keys: Option<Vec<String>>,
     /// The env.
-    pub in_env: Option<String>,
+    pub env: Option<String>,
     /// The org of the key.
     pub org: Option<String>,
     /// Whether long-lived tokens may pass.
@@ -41,26 +41,26 @@ pub(crate) type LookUp<'env> = Function<'env, String, Vec<Option<String>>>;
 
 /// Reads keys. The answer's JSON is `{attempts, warnings}`, or `{error}`.
 #[napi]
-pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Result<Object<'env>> {
-    let invocation = ask.realm.invocation();
-    let answered = guarded(invocation, || {
-        let scope = match ask.keys {
+pub fn get<'env>(env: &'env Env, request: GetRequest, look_up: LookUp<'_>) -> napi::Result<Object<'env>> {
+    let invocation = request.context.invocation();
+    let answered = catch_panic(invocation, || {
+        let scope = match request.keys {
             Some(asks) => Scope::Keys { asks, org: Org::This, env: None },
-            None => scope(ask.key, ask.org.as_deref(), ask.in_env.as_deref())?,
+            None => scope(request.key, request.org.as_deref(), request.env.as_deref())?,
         };
-        let ctx = ask.realm.context()?;
-        let options = Options { allow_dangerous: ask.dangerous, ..Options::default() };
+        let ctx = request.context.context()?;
+        let options = Options { allow_dangerous: request.dangerous, ..Options::default() };
         let pending = read(&ctx, Plan::of(&ctx, &scope)?, options);
         let mut outcome = answer(pending, &look_up, &[])?;
 
-        let look = Look { colour: ask.color, ..Look::PLAIN };
+        let look = Look { colour: request.color, ..Look::PLAIN };
         let stdout = attempt::answers(&outcome.answers, invocation, look);
         let taken: Vec<_> = outcome
             .answers
             .iter_mut()
             .filter_map(|answer| Some((answer.attempt.slug().clone(), answer.secret.take()?)))
             .collect();
-        let secrets = hand_over(env, taken, ask.buffer)?;
+        let secrets = hand_over(env, taken, request.buffer)?;
         let mut json = JsonWriter::new();
         let mut written = Ok(());
         json.object(|json| {
@@ -70,9 +70,9 @@ pub fn get<'env>(env: &'env Env, ask: GetAsk, look_up: LookUp<'_>) -> napi::Resu
             warnings(json, &outcome, outcome.single, invocation);
         });
         written?;
-        Ok(Answer { json: text(json)?, stdout, secrets })
+        Ok(Reply { json: text(json)?, stdout, secrets })
     })?;
-    answered.unwrap_or_else(Answer::bare).into_object(env)
+    answered.unwrap_or_else(Reply::bare).into_object(env)
 }
 
 /// What the words of a call mean.
@@ -89,7 +89,7 @@ pub(crate) fn answer(
     pending: Pending<'_>,
     look_up: &LookUp<'_>,
     except: &[String],
-) -> Result<keyrack_client::get::Outcome, Fault> {
+) -> Result<keyrack_client::get::Outcome, CallError> {
     let names: Vec<String> = pending
         .names()
         .into_iter()
@@ -106,7 +106,7 @@ pub(crate) fn answer(
 pub(crate) type Variable = (String, Option<Zeroizing<String>>);
 
 /// The values of variables, in one call into JavaScript; none at all when none is wanted.
-pub(crate) fn variables(look_up: &LookUp<'_>, names: Vec<String>) -> Result<Vec<Variable>, Fault> {
+pub(crate) fn variables(look_up: &LookUp<'_>, names: Vec<String>) -> Result<Vec<Variable>, CallError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }

@@ -6,13 +6,13 @@
 #![allow(unsafe_code, reason = "what napi's macros expand to; nothing here is written unsafe")]
 #![allow(clippy::needless_pass_by_value, reason = "napi hands arguments over by value")]
 
-pub mod answer;
+pub mod call_context;
+mod catch_panic;
 pub mod get;
-mod guard;
-pub mod held;
 pub mod manifest;
-pub mod realm;
+pub mod reply;
 pub mod source;
+pub mod status;
 
 use keyrack_core::ErrorCode;
 use napi_derive::napi;

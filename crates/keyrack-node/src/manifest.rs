@@ -7,19 +7,19 @@ use keyrack_core::repo_manifest::{KeySpec, MANIFEST_PATH, RepoManifest};
 use napi_derive::napi;
 use serde_json::{Map, Value, json};
 
-use crate::guard::guarded;
-use crate::realm::Realm;
+use crate::call_context::CallContext;
+use crate::catch_panic::catch_panic;
 
 /// The manifest of the repository the caller stands in, as JSON: `null` where there is none, `{uri, org, envs, extends?, keys}` with the keys in
 /// their order, or `{error}`.
 #[napi]
-pub fn manifest(realm: Realm) -> napi::Result<String> {
-    let answered = guarded(realm.invocation(), || {
-        let ctx = realm.context()?;
+pub fn manifest(context: CallContext) -> napi::Result<String> {
+    let answered = catch_panic(context.invocation(), || {
+        let ctx = context.context()?;
         let Some(root) = find_git_root(&ctx.cwd) else { return Ok("null".to_owned()) };
         let found = load(&ctx, &root)?;
         let uri = root.join(MANIFEST_PATH);
-        Ok::<_, crate::guard::Fault>(match found {
+        Ok::<_, crate::catch_panic::CallError>(match found {
             Some(found) => value(&found, &uri.to_string_lossy()).to_string(),
             None => "null".to_owned(),
         })

@@ -11,18 +11,18 @@ use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 
-use crate::answer::{Answer, attempts, hand_over, text, warnings};
+use crate::call_context::CallContext;
+use crate::catch_panic::catch_panic;
 use crate::get::{LookUp, Variable, answer, copy, scope, variables};
-use crate::guard::guarded;
-use crate::realm::Realm;
+use crate::reply::{Reply, attempts, hand_over, text, warnings};
 
 /// What is asked.
 #[napi(object, object_to_js = false)]
-pub struct SourceAsk {
+pub struct SourceRequest {
     /// Where from.
-    pub realm: Realm,
+    pub context: CallContext,
     /// The env.
-    pub in_env: String,
+    pub env: String,
     /// One key; every declared key when not given.
     pub key: Option<String>,
     /// Whether long-lived tokens may pass.
@@ -41,20 +41,24 @@ pub struct SourceAsk {
 /// strict mode `{failed, report, warnings, unlockAll?}` when a key is missing that is needed, with the one command for all that are locked
 /// if they are several; or `{error}`.
 #[napi]
-pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi::Result<Object<'env>> {
-    let invocation = ask.realm.invocation();
-    let answered = guarded(invocation, || {
-        let scope = scope(ask.key, None, Some(&ask.in_env))?;
-        let ctx = ask.realm.context()?;
-        let options = Options { allow_dangerous: ask.dangerous, ..Options::default() };
+pub fn source<'env>(
+    env: &'env Env,
+    request: SourceRequest,
+    look_up: LookUp<'_>,
+) -> napi::Result<Object<'env>> {
+    let invocation = request.context.invocation();
+    let answered = catch_panic(invocation, || {
+        let scope = scope(request.key, None, Some(&request.env))?;
+        let ctx = request.context.context()?;
+        let options = Options { allow_dangerous: request.dangerous, ..Options::default() };
         // What an earlier call put into a variable is no source of keys.
-        let outcome = answer(read(&ctx, Plan::of(&ctx, &scope)?, options), &look_up, &ask.ours)?;
+        let outcome = answer(read(&ctx, Plan::of(&ctx, &scope)?, options), &look_up, &request.ours)?;
 
         let mut told = JsonWriter::new();
         warnings(&mut told, &outcome, outcome.single, invocation);
         let told = text(told)?;
         let mut json = JsonWriter::new();
-        let mode = if ask.strict { Mode::Strict } else { Mode::Lenient };
+        let mode = if request.strict { Mode::Strict } else { Mode::Lenient };
         let mut notices = weaker(&outcome);
         let mut sourced = match sort(outcome, mode) {
             Ok(sourced) => sourced,
@@ -73,7 +77,7 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
                     json.plain(&told);
                 });
                 written?;
-                return Ok(Answer::bare(text(json)?));
+                return Ok(Reply::bare(text(json)?));
             }
         };
         let left_out = sourced.take_reserved(|_| true);
@@ -86,11 +90,11 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
         let current =
             |name: &str| values.iter().find(|(known, _)| known == name).and_then(|(_, value)| copy(value));
         let mut plan =
-            assign(sourced, current, |name| ask.ours.iter().any(|ours| ours == name), ask.r#override);
+            assign(sourced, current, |name| request.ours.iter().any(|ours| ours == name), request.r#override);
 
         plan.kept.extend(left_out.into_iter().map(|key| key.name));
         plan.missing.extend(too_large);
-        check_size(&plan, &values, &slugs, ask.occupied)?;
+        check_size(&plan, &values, &slugs, request.occupied)?;
 
         let set: Vec<String> = plan.set.iter().map(|(name, _)| name.clone()).collect();
         let slug_of =
@@ -117,9 +121,9 @@ pub fn source<'env>(env: &'env Env, ask: SourceAsk, look_up: LookUp<'_>) -> napi
                 });
             }
         });
-        Ok(Answer { json: text(json)?, stdout: String::new(), secrets })
+        Ok(Reply { json: text(json)?, stdout: String::new(), secrets })
     })?;
-    answered.unwrap_or_else(Answer::bare).into_object(env)
+    answered.unwrap_or_else(Reply::bare).into_object(env)
 }
 
 /// A notice for each value that the environment has in place of a key of a stronger grade.

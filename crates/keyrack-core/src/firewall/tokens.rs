@@ -64,7 +64,7 @@ const fn shaped(
     Kind { prefix, what, body, alphabet, alone: false }
 }
 
-/// Tokens that do not expire until their owner revokes them. `lib/firewall.js` has the same list.
+/// Tokens that do not expire until their owner revokes them. `lib/token_check.js` has the same list.
 pub(super) const KINDS: [Kind; 28] = [
     alone("ghp_", 8..=ANY, Alphabet::Alnum, "a github classic personal access token (ghp_*)"),
     alone("gho_", 8..=ANY, Alphabet::Alnum, "a github oauth token (gho_*)"),
@@ -413,7 +413,7 @@ mod tests {
 
     #[test]
     fn the_javascript_list_is_the_same() {
-        let list = include_str!("../../../../lib/firewall.js");
+        let list = include_str!("../../../../lib/token_check.js");
         let rows = list.lines().filter(|line| line.starts_with("  ['"));
         let ours = KINDS.iter().map(|kind| {
             let (least, most) = (kind.body.start(), *kind.body.end());

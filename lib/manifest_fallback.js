@@ -4,7 +4,7 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { variable } = require('./realm.js');
+const { variable } = require('./call_context.js');
 
 /** The root of the git repository a directory is in, `null` outside of one. */
 function gitRoot(from) {
@@ -152,11 +152,11 @@ function read(root, giveUp) {
 }
 
 /** The keys declared for the env that was asked, in order: for `all` those of every env. `missing` throws when that cannot be told here. */
-function declared({ inEnv, realm }, missing) {
-  const root = gitRoot(realm.cwd);
-  if (root === null || inEnv === undefined || inEnv === 'sudo') missing();
+function declared({ env, context }, missing) {
+  const root = gitRoot(context.cwd);
+  if (root === null || env === undefined || env === 'sudo') missing();
   const { keys } = read(root, missing) ?? missing();
-  const wanted = keys.filter((key) => inEnv === 'all' || key.env === inEnv);
+  const wanted = keys.filter((key) => env === 'all' || key.env === env);
   if (wanted.length === 0) missing();
   return wanted;
 }

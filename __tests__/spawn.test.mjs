@@ -25,14 +25,14 @@ printf '],"input":"%s","pid":%s,"as":"%s","tty":"%s"}' "$input" $$ "$KEYRACK_INV
 
 let copy;
 afterEach(() => copy?.remove());
-const face = (script) => {
+const loadPackage = (script) => {
   copy = copyPackage(script);
   return require(copy.index);
 };
 
 describe('the words given to the command', () => {
   it('set', async () => {
-    const { set, ErasableSecret } = face(TELL);
+    const { set, ErasableSecret } = loadPackage(TELL);
     const asked = { key: '--json', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', env: 'test', org: '@this', owner: 'me', prikey: ['a', 'b'], exid: 'x', maxDuration: '1h', at: 'k.yml', allow: { dangerous: true } };
     const told = await set({ ...asked, secret: 's3cret' });
     expect(told.args).toStrictEqual(['set', '--owner=me', '--env=test', '--prikey=a', '--prikey=b', '--key=--json', '--vault=os.secure', '--mech=PERMANENT_VIA_REPLICA', '--org=@this', '--exid=x', '--max-duration=1h', '--at=k.yml', '--allow-dangerous', '--stdin-exact', '--json', '--no-prompt']);
@@ -45,14 +45,14 @@ describe('the words given to the command', () => {
   });
 
   it('unlock and del', async () => {
-    const { unlock, del, keyrack } = face(TELL.replace('"unlocked":[]', '"unlocked":["all"]'));
+    const { unlock, del, keyrack } = loadPackage(TELL.replace('"unlocked":[]', '"unlocked":["all"]'));
     expect(await unlock()).toStrictEqual({ unlocked: ['all'], omitted: [] });
     expect((await del({ key: 'K', env: 'test', org: '@all' })).args).toStrictEqual(['del', '--env=test', '--key=K', '--org=@all', '--json', '--no-prompt']);
     expect(keyrack.unlock).toBe(unlock);
   });
 
   it('a wrong type is a TypeError that names the argument', async () => {
-    const { set, unlock, del } = face(TELL);
+    const { set, unlock, del } = loadPackage(TELL);
     for (const [call, input, named] of [
       [set, undefined, /the argument/],
       [set, { vault: 'v' }, /key/],
@@ -74,7 +74,7 @@ describe('the words given to the command', () => {
 
 describe('what the command says failed', () => {
   it('becomes a KeyrackError, with the rest of stderr as its detail', async () => {
-    const { unlock, KeyrackError } = face(`#!/bin/sh
+    const { unlock, KeyrackError } = loadPackage(`#!/bin/sh
 echo 'on the way' >&2
 echo '{"error":{"code":"no_identity","exit":2,"message":"no identity opens it","fix":"npx keyrack init","hint":"h"}}' >&2
 exit 2`);
@@ -84,7 +84,7 @@ exit 2`);
   });
 
   it('an empty secret that was never given is a prompt that was needed', async () => {
-    const { set } = face(`#!/bin/sh
+    const { set } = loadPackage(`#!/bin/sh
 echo '{"error":{"code":"empty_secret","exit":2,"message":"the secret is empty"}}' >&2
 exit 2`);
     await expect(set({ key: 'K', vault: 'v' })).rejects.toMatchObject({ code: 'prompt_needed', exit: 2 });
@@ -92,13 +92,13 @@ exit 2`);
   });
 
   it('gibberish, a crash and a missing binary are told apart', async () => {
-    await expect(face('#!/bin/sh\necho no json; echo why >&2; exit 7').unlock()).rejects.toMatchObject({ code: 'command_failed', exit: 7, detail: 'why' });
+    await expect(loadPackage('#!/bin/sh\necho no json; echo why >&2; exit 7').unlock()).rejects.toMatchObject({ code: 'command_failed', exit: 7, detail: 'why' });
     copy.remove();
-    await expect(face('#!/bin/sh\nkill -9 $$').unlock()).rejects.toMatchObject({ code: 'command_failed', exit: 1 });
+    await expect(loadPackage('#!/bin/sh\nkill -9 $$').unlock()).rejects.toMatchObject({ code: 'command_failed', exit: 1 });
     copy.remove();
-    await expect(face('no program at all').unlock()).rejects.toMatchObject({ code: 'command_failed' });
+    await expect(loadPackage('no program at all').unlock()).rejects.toMatchObject({ code: 'command_failed' });
     copy.remove();
-    await expect(face().unlock()).rejects.toMatchObject({ code: 'binding_missing', fix: 'npm run build' });
+    await expect(loadPackage().unlock()).rejects.toMatchObject({ code: 'binding_missing', fix: 'npm run build' });
   });
 });
 
@@ -127,7 +127,7 @@ while :; do sleep 0.1; done`;
   }
 
   it('is withdrawn by its signal: killed with what it started, and reaped', async () => {
-    const { unlock } = face(STUBBORN);
+    const { unlock } = loadPackage(STUBBORN);
     const control = new AbortController();
     const promise = unlock({ signal: control.signal });
     promise.catch(() => {});
@@ -141,7 +141,7 @@ while :; do sleep 0.1; done`;
   });
 
   it('is given up at timeoutMs', async () => {
-    const { unlock } = face(STUBBORN);
+    const { unlock } = loadPackage(STUBBORN);
     const begun = performance.now();
     await expect(unlock({ timeoutMs: 300 })).rejects.toMatchObject({ code: 'timed_out', exit: 1 });
     expect(performance.now() - begun).toBeLessThan(3000);
@@ -150,7 +150,7 @@ while :; do sleep 0.1; done`;
   });
 
   it('is not started at all when its signal has fired', async () => {
-    const { unlock } = face(STUBBORN);
+    const { unlock } = loadPackage(STUBBORN);
     await expect(unlock({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
     expect(await pids()).toBeNull();
   });
@@ -158,20 +158,20 @@ while :; do sleep 0.1; done`;
 
 describe('bin/keyrack', () => {
   it('replaces itself: pid, arguments, signals and status are those of the binary', async () => {
-    face('#!/bin/sh\necho $$ "$#" "$1"\nexit 7');
+    loadPackage('#!/bin/sh\necho $$ "$#" "$1"\nexit 7');
     const child = spawn(copy.shim, ['a b', '']);
     let out = '';
     child.stdout.on('data', (chunk) => (out += chunk));
     const status = await new Promise((resolve) => child.once('close', resolve));
     expect({ out, status }).toStrictEqual({ out: `${child.pid} 2 a b\n`, status: 7 });
     copy.remove();
-    face('#!/bin/sh\nkill -TERM $$');
+    loadPackage('#!/bin/sh\nkill -TERM $$');
     const ended = spawn(copy.shim);
     expect(await new Promise((resolve) => ended.once('close', (code, signal) => resolve([code, signal])))).toStrictEqual([null, 'SIGTERM']);
   });
 
   it('works by its bare name, as from a PATH with the current directory in it', async () => {
-    face('#!/bin/sh\necho ran');
+    loadPackage('#!/bin/sh\necho ran');
     mkdirSync(join(copy.base, '.bin'));
     symlinkSync('../bin/keyrack', join(copy.base, '.bin', 'keyrack'));
     for (const cwd of [join(copy.base, 'bin'), join(copy.base, '.bin')]) {
@@ -180,7 +180,7 @@ describe('bin/keyrack', () => {
   });
 
   it('is looked for in node_modules, and not where a variable says', async () => {
-    face();
+    loadPackage();
     rmSync(join(copy.base, 'npm'), { recursive: true });
     const plant = (directory) => {
       const at = join(directory, '@keyrack', platformName());
@@ -201,7 +201,7 @@ describe('bin/keyrack', () => {
   });
 
   it('says what is missing, by sh and by node', async () => {
-    face();
+    loadPackage();
     for (const [program, ...args] of [[copy.shim], [process.execPath, copy.shim]]) {
       const { status, stderr } = await run(program, args);
       expect(status).toBe(1);

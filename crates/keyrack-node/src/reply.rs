@@ -2,17 +2,17 @@
 //! secrets beside it, each copied once.
 
 use keyrack_client::Secret;
-use keyrack_client::get::{Answer as Answered, Outcome};
+use keyrack_client::get::{Answer, Outcome};
 use keyrack_client::render;
 use keyrack_client::render::json::{self, JsonWriter};
 use keyrack_core::{Error, ErrorCode, Fix, Invocation, Slug};
 use napi::bindgen_prelude::{BufferSlice, Either, JsObjectValue as _, Object};
 use napi::{Env, JsString, Property};
 
-use crate::guard::Fault;
+use crate::catch_panic::CallError;
 
 /// An answer that carries secrets.
-pub(crate) struct Answer<'env> {
+pub(crate) struct Reply<'env> {
     /// Everything else but the tree.
     pub(crate) json: String,
     /// The tree for people, empty where there is none. Apart from the rest, because its lines and emoji would make a wide string of all of
@@ -22,10 +22,10 @@ pub(crate) struct Answer<'env> {
     pub(crate) secrets: Vec<Either<JsString<'env>, BufferSlice<'env>>>,
 }
 
-impl<'env> Answer<'env> {
+impl<'env> Reply<'env> {
     /// An answer without a secret.
     pub(crate) fn bare(json: String) -> Self {
-        Answer { json, stdout: String::new(), secrets: Vec::new() }
+        Reply { json, stdout: String::new(), secrets: Vec::new() }
     }
 
     /// The answer as JavaScript gets it: `json`, `stdout` and `secrets`, whose members are `0`, `1` and so on.
@@ -54,7 +54,7 @@ pub(crate) fn hand_over<'env>(
     env: &'env Env,
     secrets: impl IntoIterator<Item = (Slug, Secret)>,
     as_buffers: bool,
-) -> Result<Vec<Either<JsString<'env>, BufferSlice<'env>>>, Fault> {
+) -> Result<Vec<Either<JsString<'env>, BufferSlice<'env>>>, CallError> {
     let mut values = Vec::new();
     for (slug, secret) in secrets {
         if as_buffers {
@@ -75,7 +75,7 @@ fn no_text(slug: &Slug) -> Error {
 /// The attempts as a JSON array; their secrets have been taken out of them.
 pub(crate) fn attempts(
     json: &mut JsonWriter,
-    answers: &[Answered],
+    answers: &[Answer],
     invocation: Invocation,
 ) -> Result<(), Error> {
     let mut result = Ok(());

@@ -2,7 +2,7 @@
 // What changes something or opens a vault: unlock, set, del. Done by the command in a child process, so that identities, vault plaintext
 // and prompted text never enter this heap.
 
-const argument = require('./argument.js');
+const { argumentError, requireString, validateBoolean, validateOneOf, validateOptions, validateSignal, validateString, validateTimeout } = require('./validate.js');
 const { KeyrackError } = require('./error.js');
 
 const COMMON = ['owner', 'env', 'prikey', 'prompt', 'signal', 'timeoutMs'];
@@ -13,14 +13,14 @@ const flag = (name, value) => (value === undefined ? [] : [`--${name}=${value}`]
 function common(call, input) {
   return {
     flags: [
-      ...flag('owner', argument.text(`${call}: owner`, input.owner)),
-      ...flag('env', argument.text(`${call}: env`, input.env)),
+      ...flag('owner', validateString(`${call}: owner`, input.owner)),
+      ...flag('env', validateString(`${call}: env`, input.env)),
       ...argument.texts(`${call}: prikey`, input.prikey).flatMap((path) => flag('prikey', path)),
     ],
     how: {
-      prompt: argument.word(`${call}: prompt`, input.prompt, ['never', 'tty']),
-      signal: argument.signal(`${call}: signal`, input.signal),
-      timeoutMs: argument.milliseconds(`${call}: timeoutMs`, input.timeoutMs, undefined),
+      prompt: validateOneOf(`${call}: prompt`, input.prompt, ['never', 'tty']),
+      signal: validateSignal(`${call}: signal`, input.signal),
+      timeoutMs: validateTimeout(`${call}: timeoutMs`, input.timeoutMs, undefined),
     },
   };
 }
@@ -34,7 +34,7 @@ function parsed(text) {
 }
 
 /** Parts stderr into what the command says failed, which is its last line, and the rest. */
-function heard(stderr) {
+function parseStderr(stderr) {
   const lines = stderr.split('\n');
   const last = parsed(lines.at(-1));
   const problem = typeof last === 'object' && last !== null && Object.hasOwn(last, 'error') ? last.error : undefined;
@@ -45,9 +45,9 @@ function heard(stderr) {
 /** Runs a command; what it says failed becomes a KeyrackError. */
 async function run(args, how) {
   // Loaded when it is needed: most callers only read, and node:child_process takes its time.
-  const { keyrack } = require('./child.js');
+  const { keyrack } = require('./spawn.js');
   const { status, stdout, stderr } = await keyrack([...args, '--json', ...(how.prompt === 'never' ? ['--no-prompt'] : [])], how);
-  const { problem, detail } = heard(stderr);
+  const { problem, detail } = parseStderr(stderr);
   if (problem) throw new KeyrackError({ ...problem, message: String(problem.message ?? problem.code), exit: problem.exit ?? status ?? 1, detail });
   return { status, stdout, detail };
 }
@@ -62,28 +62,28 @@ async function runForJson(args, how) {
 }
 
 async function unlock(given = {}) {
-  const input = argument.options('unlock', given, [...COMMON, 'key', 'org', 'duration']);
+  const input = validateOptions('unlock', given, [...COMMON, 'key', 'org', 'duration']);
   const { flags, how } = common('unlock', input);
-  for (const option of ['key', 'org', 'duration']) flags.push(...flag(option, argument.text(`unlock: ${option}`, input[option])));
+  for (const option of ['key', 'org', 'duration']) flags.push(...flag(option, validateString(`unlock: ${option}`, input[option])));
   const { unlocked, omitted } = await runForJson(['unlock', ...flags], how);
   return { unlocked, omitted };
 }
 
 /** The key that is meant: by its name in this repository, or by its full slug, which is taken at its word where no keyrack.yml speaks. */
 function keyFlags(call, { key, slug }) {
-  if (slug === undefined || slug === null) return flag('key', argument.required(`${call}: key`, key));
-  if (key !== undefined && key !== null) throw argument.mistake(`${call}: give key or slug, not both`);
-  return [...flag('key', argument.required(`${call}: slug`, slug)), '--anywhere'];
+  if (slug === undefined || slug === null) return flag('key', requireString(`${call}: key`, key));
+  if (key !== undefined && key !== null) throw argumentError(`${call}: give key or slug, not both`);
+  return [...flag('key', requireString(`${call}: slug`, slug)), '--anywhere'];
 }
 
 async function set(given) {
-  const input = argument.options('set', given, [...COMMON, 'key', 'slug', 'secret', 'vault', 'mech', 'org', 'exid', 'maxDuration', 'at', 'allow']);
+  const input = validateOptions('set', given, [...COMMON, 'key', 'slug', 'secret', 'vault', 'mech', 'org', 'exid', 'maxDuration', 'at', 'allow']);
   const { flags, how } = common('set', input);
-  flags.push(...keyFlags('set', input), ...flag('vault', argument.required('set: vault', input.vault)));
+  flags.push(...keyFlags('set', input), ...flag('vault', requireString('set: vault', input.vault)));
   // Today's callers give no secret and mean that the person at the terminal is asked, if there is one.
   if (input.slug && input.secret === undefined && input.prompt === undefined && process.stdin.isTTY === true) how.prompt = 'tty';
   for (const [name, option] of [['mech', 'mech'], ['org', 'org'], ['exid', 'exid'], ['max-duration', 'maxDuration'], ['at', 'at']]) {
-    flags.push(...flag(name, argument.text(`set: ${option}`, input[option])));
+    flags.push(...flag(name, validateString(`set: ${option}`, input[option])));
   }
   if (allowsDangerous('set', input.allow)) flags.push('--allow-dangerous');
   const secret = secretBytes(input.secret);
@@ -99,9 +99,9 @@ async function set(given) {
 }
 
 async function del(given) {
-  const input = argument.options('del', given, [...COMMON, 'key', 'slug', 'org']);
+  const input = validateOptions('del', given, [...COMMON, 'key', 'slug', 'org']);
   const { flags, how } = common('del', input);
-  flags.push(...keyFlags('del', input), ...flag('org', argument.text('del: org', input.org)));
+  flags.push(...keyFlags('del', input), ...flag('org', validateString('del: org', input.org)));
   return runForJson(['del', ...flags], how);
 }
 
@@ -109,9 +109,9 @@ async function del(given) {
  * Unlocks the keys of a get that are locked, and no others. The secrets the command prints when it is done go nowhere: they are read
  * from the daemon afterwards.
  */
-async function unlockLocked({ key, inEnv, org, realm: { owner }, dangerous }, prikeys, how) {
+async function unlockLocked({ key, env, org, context: { owner }, dangerous }, prikeys, how) {
   const scope = key === undefined ? flag('for', 'repo') : [...flag('key', key), ...flag('org', org)];
-  const rest = [...flag('env', inEnv), ...flag('owner', owner), ...prikeys.flatMap((path) => flag('prikey', path)), ...(dangerous ? ['--allow-dangerous'] : [])];
+  const rest = [...flag('env', env), ...flag('owner', owner), ...prikeys.flatMap((path) => flag('prikey', path)), ...(dangerous ? ['--allow-dangerous'] : [])];
   await run(['get', '--unlock', ...scope, ...rest], { ...how, discard: true });
 }
 
@@ -122,12 +122,12 @@ function secretBytes(secret) {
   // By tag, not instanceof: a test runner's Uint8Array is of another realm.
   if (Object.prototype.toString.call(secret) === '[object Uint8Array]') return Buffer.from(secret);
   if (secret !== null && typeof secret === 'object' && Object.prototype.toString.call(secret.bytes) === '[object Uint8Array]') return Buffer.from(secret.bytes);
-  throw argument.mistake('set: secret must be a string, a Uint8Array or an ErasableSecret');
+  throw argumentError('set: secret must be a string, a Uint8Array or an ErasableSecret');
 }
 
 function allowsDangerous(call, allow) {
   if (allow === undefined || allow === null) return false;
-  return argument.flag(`${call}: allow.dangerous`, argument.options(`${call}: allow`, allow, ['dangerous']).dangerous);
+  return validateBoolean(`${call}: allow.dangerous`, validateOptions(`${call}: allow`, allow, ['dangerous']).dangerous);
 }
 
 module.exports = { allowsDangerous, del, set, unlock, unlockLocked };

@@ -10,22 +10,22 @@ use keyrack_core::{Error, ErrorCode, Invocation};
 use serde_json::json;
 
 /// Why a call did not succeed.
-pub(crate) enum Fault {
+pub(crate) enum CallError {
     /// keyrack says no.
     Error(Error),
     /// A JavaScript function we called threw, or Node refused to make a value: what it threw goes on as it is.
     Thrown(napi::Error),
 }
 
-impl From<Error> for Fault {
+impl From<Error> for CallError {
     fn from(error: Error) -> Self {
-        Fault::Error(error)
+        CallError::Error(error)
     }
 }
 
-impl From<napi::Error> for Fault {
+impl From<napi::Error> for CallError {
     fn from(error: napi::Error) -> Self {
-        Fault::Thrown(error)
+        CallError::Thrown(error)
     }
 }
 
@@ -34,9 +34,9 @@ thread_local! {
 }
 
 /// Runs a call. `Err` with the failure as JSON: `{"error": {code, message, exit, …}}`.
-pub(crate) fn guarded<T>(
+pub(crate) fn catch_panic<T>(
     invocation: Invocation,
-    call: impl FnOnce() -> Result<T, Fault>,
+    call: impl FnOnce() -> Result<T, CallError>,
 ) -> napi::Result<Result<T, String>> {
     // The hook is this addon's own: each one carries its own copy of the standard library. It says nothing, because a panic's text may
     // hold anything; the place alone goes into the error.
@@ -48,8 +48,8 @@ pub(crate) fn guarded<T>(
     });
     match panic::catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(Ok(value)),
-        Ok(Err(Fault::Error(error))) => Ok(Err(failure(&error, invocation))),
-        Ok(Err(Fault::Thrown(error))) => Err(error),
+        Ok(Err(CallError::Error(error))) => Ok(Err(failure(&error, invocation))),
+        Ok(Err(CallError::Thrown(error))) => Err(error),
         Err(_) => {
             let place = PLACE.take().unwrap_or_else(|| "an unknown place".to_owned());
             let error = Error::new(ErrorCode::Internal, format!("keyrack met a bug of its own at {place}"));

@@ -5,8 +5,8 @@ const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const { binaryPath } = require('../bin/index.js');
 const { KeyrackError } = require('./error.js');
-const { own } = require('./own.js');
-const { directory, invokedAs } = require('./realm.js');
+const { ownProperties } = require('./own_properties.js');
+const { directory, invokedAs } = require('./call_context.js');
 
 /** What is kept of the child's output, in bytes: of stdout all of it up to this, of stderr the end. */
 const STDOUT_LIMIT = 16 << 20;
@@ -33,7 +33,7 @@ function terminal() {
  * @returns {Promise<{ status: number | null, stdout: string, stderr: string }>}
  */
 function keyrack(args, how) {
-  const { secret, discard, prompt, signal, timeoutMs } = own(how);
+  const { secret, discard, prompt, signal, timeoutMs } = ownProperties(how);
   return new Promise((resolve, reject) => {
     const wipe = () => secret?.fill(0);
     let tty;
@@ -42,10 +42,10 @@ function keyrack(args, how) {
       if (signal?.aborted) throw withdrawn(signal);
       const file = binaryPath();
       if (prompt === 'tty') tty = terminal();
-      child = spawn(file, args, own({
+      child = spawn(file, args, ownProperties({
         cwd: directory(),
         // Node hands on what an environment inherits, too.
-        env: own({ ...process.env, KEYRACK_INVOKED_AS: invokedAs() }),
+        env: ownProperties({ ...process.env, KEYRACK_INVOKED_AS: invokedAs() }),
         stdio: [secret ? 'pipe' : (tty ?? 'ignore'), discard ? 'ignore' : 'pipe', 'pipe'],
         // In a session of its own it has no terminal, so nothing it runs can ask there; and it is ended with all it started.
         detached: prompt === 'never',
@@ -120,7 +120,7 @@ function keyrack(args, how) {
   });
 }
 
-const notStarted = (cause, file = 'keyrack') => new KeyrackError(require('./failure.js').notStarted(cause, file));
+const notStarted = (cause, file = 'keyrack') => new KeyrackError(require('./diagnose.js').notStarted(cause, file));
 
 function withdrawn(signal) {
   return new KeyrackError({ code: 'aborted', message: 'the call was withdrawn by its signal', cause: signal.reason });

@@ -2,7 +2,7 @@
 // What a call depends on besides its arguments: the directory and the environment of this realm. A worker thread's `process.env`, and
 // the one a test runner puts in its place, are what count, never the environment the process was started with.
 
-const { own } = require('./own.js');
+const { ownProperties } = require('./own_properties.js');
 
 // Every variable keyrack's client reads. They are read one by one: listing an environment costs more than a whole get.
 const NAMES = ['HOME', 'XDG_RUNTIME_DIR', 'KEYRACK_INVOKED_AS', 'KEYRACK_MEMORY', 'KEYRACK_REQUIRE_SESSION', 'KEYRACK_STRICT_ENV', 'SUDO_UID'];
@@ -37,18 +37,18 @@ function variable(name) {
 }
 
 /** The realm as the addon takes it, with whose rack is meant, how long the daemon may take, and where the caller stands. */
-function realm(owner, deadlineMs, cwd = directory()) {
+function callContext(owner, deadlineMs, cwd = directory()) {
   // One string crosses faster than a dozen; no variable can hold a NUL.
   let env = '';
   for (const name of NAMES) {
     const value = name === 'KEYRACK_INVOKED_AS' && process.versions.pnp ? invokedAs() : variable(name);
     if (value !== undefined) env += `${name}=${value}\0`;
   }
-  return own({ cwd, env, owner, deadlineMs });
+  return ownProperties({ cwd, env, owner, deadlineMs });
 }
 
 /** Makes a call of the addon, and once more with all that may accept another user's repository where it refuses one. */
-function withOwnership(asked, call) {
+function withOwnership(request, call) {
   try {
     return call();
   } catch (error) {
@@ -59,9 +59,9 @@ function withOwnership(asked, call) {
       if (value !== undefined) more += `${name}=${value}\0`;
     }
     if (more === '') throw error;
-    asked.realm.env += more;
+    request.context.env += more;
     return call();
   }
 }
 
-module.exports = { INVOCATIONS, NAMES, OWNERSHIP, directory, invokedAs, realm, variable, withOwnership };
+module.exports = { INVOCATIONS, NAMES, OWNERSHIP, callContext, directory, invokedAs, variable, withOwnership };

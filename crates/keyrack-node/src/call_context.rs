@@ -8,7 +8,7 @@ use napi_derive::napi;
 
 /// The realm of one call, and what every call can be told.
 #[napi(object, object_to_js = false)]
-pub struct Realm {
+pub struct CallContext {
     /// The working directory.
     pub cwd: String,
     /// `HOME`, `XDG_RUNTIME_DIR` and `KEYRACK_*`, each as `NAME=value` with a NUL behind it (as in `/proc/<pid>/environ`, proc(5)).
@@ -19,7 +19,7 @@ pub struct Realm {
     pub deadline_ms: u32,
 }
 
-impl Realm {
+impl CallContext {
     /// How keyrack was called, for the fixes.
     pub(crate) fn invocation(&self) -> Invocation {
         let claim = self.variables().find(|(name, _)| *name == "KEYRACK_INVOKED_AS");

@@ -1,31 +1,31 @@
 'use strict';
-// get and source where the native part is missing: only what process.env has can be answered. Whatever else is asked ends in the error that
+// get and source where the native part is missing: only what process.env has can be answered. Whatever else is request ends in the error that
 // says what is missing.
 
-const { declared } = require('./declared.js');
-const { reasons } = require('./firewall.js');
+const { declared } = require('./manifest_fallback.js');
+const { reasons } = require('./token_check.js');
 const { formatKeyrackGetAllOutput, strictFailure } = require('./format.js');
-const { invokedAs, variable } = require('./realm.js');
+const { invokedAs, variable } = require('./call_context.js');
 
 const FULL = /^([^.]+)\.(sudo|prod|prep|test|all|camp)\.(.+)$/;
 
 /** Names of what was asked, without a doubt about which variable is meant. */
-function parts({ key, org, inEnv }) {
-  const [, ofOrg, ofEnv, name] = FULL.exec(key) ?? [null, org ?? '@this', inEnv ?? 'all', key];
+function parts({ key, org, env }) {
+  const [, ofOrg, ofEnv, name] = FULL.exec(key) ?? [null, org ?? '@this', env ?? 'all', key];
   return { org: ofOrg, env: ofEnv, name, slug: `${ofOrg}.${ofEnv}.${name}` };
 }
 
 /** The keys that were asked for. */
-function wanted(asked, missing) {
-  if (asked.keys !== undefined) return asked.keys.map((key) => parts({ key }));
-  return asked.key === undefined ? declared(asked, missing) : [parts(asked)];
+function wanted(request, missing) {
+  if (request.keys !== undefined) return request.keys.map((key) => parts({ key }));
+  return request.key === undefined ? declared(request, missing) : [parts(request)];
 }
 
 /** A word as a POSIX shell reads it: a fix gets pasted. */
 const quoted = (word) => (/^[A-Za-z0-9_.\/@:=+,%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
 /** The command that keeps a key where it need not be handed out, or hands it out all the same, in the words the addon has for it. */
-function fix({ org, env, name }, { realm: { owner } }, allDangers) {
+function fix({ org, env, name }, { context: { owner } }, allDangers) {
   const words = [allDangers ? 'get' : 'set'];
   if (owner !== undefined && owner !== 'default') words.push('--owner', owner);
   // A key of the machine is of no repository, which has to be said.
@@ -35,20 +35,20 @@ function fix({ org, env, name }, { realm: { owner } }, allDangers) {
 }
 
 /** The attempt at one key, `null` when the environment does not have it. */
-function attempt({ org, env, name, slug }, asked) {
+function attempt({ org, env, name, slug }, request) {
   const value = env === 'sudo' ? undefined : variable(name);
   if (value === undefined || value === '') return null;
-  const against = reasons(name, value, asked.dangerous);
+  const against = reasons(name, value, request.dangerous);
   if (against.length > 0) {
     const allDangers = reasons(name, value, true).length === 0;
     const note = allDangers ? { note: '--allow-dangerous hands it out all the same' } : {};
-    return { status: 'blocked', slug, reasons: against, fix: fix({ org, env, name }, asked, allDangers), ...note };
+    return { status: 'blocked', slug, reasons: against, fix: fix({ org, env, name }, request, allDangers), ...note };
   }
   return {
     status: 'granted',
     grant: {
       slug,
-      key: { secret: asked.buffer ? new Uint8Array(Buffer.from(value, 'utf8')) : value, grade: { protection: 'plaintext', duration: 'permanent' } },
+      key: { secret: request.buffer ? new Uint8Array(Buffer.from(value, 'utf8')) : value, grade: { protection: 'plaintext', duration: 'permanent' } },
       source: { vault: 'os.envvar', mech: 'PERMANENT_VIA_REPLICA' },
       env,
       org,
@@ -57,25 +57,25 @@ function attempt({ org, env, name, slug }, asked) {
 }
 
 /** What the addon would answer. `missing` throws: it is called as soon as the environment is not enough. */
-function fromEnvironment(asked, missing) {
-  const attempts = wanted(asked, missing).map((key) => attempt(key, asked) ?? missing());
-  return { attempts, stdout: formatKeyrackGetAllOutput({ attempts, color: asked.color }) };
+function fromEnvironment(request, missing) {
+  const attempts = wanted(request, missing).map((key) => attempt(key, request) ?? missing());
+  return { attempts, stdout: formatKeyrackGetAllOutput({ attempts, color: request.color }) };
 }
 
 /** The same for `source`: what the environment has is kept as it is; a key that is waived, or not required, may be missing. */
-function sourceFromEnvironment(asked, missing) {
-  const keys = wanted(asked, missing);
+function sourceFromEnvironment(request, missing) {
+  const keys = wanted(request, missing);
   const done = { set: [], secrets: [], sourced: [], kept: [], differing: [], missing: [] };
   const failed = [];
   for (const key of keys) {
-    const found = attempt(key, asked);
+    const found = attempt(key, request);
     if (found?.status === 'granted') {
       // For env `all` a name may stand in several envs: it is one variable.
       if (!done.kept.includes(key.name)) done.kept.push(key.name);
     }
-    else if (!found && asked.strict && !(key.optionalIfHas && variable(key.optionalIfHas))) missing();
+    else if (!found && request.strict && !(key.optionalIfHas && variable(key.optionalIfHas))) missing();
     else {
-      if (found && asked.strict) failed.push(found);
+      if (found && request.strict) failed.push(found);
       if (!done.missing.includes(key.name)) done.missing.push(key.name);
     }
   }

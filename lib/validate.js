@@ -1,87 +1,87 @@
 'use strict';
 // Arguments as callers give them. A wrong type is a TypeError that names the argument; what a right type may say is for the addon to judge.
 
-const { own } = require('./own.js');
+const { ownProperties } = require('./own_properties.js');
 
 /** The errors made here: a TypeError from anywhere else is a bug. */
 const made = new WeakSet();
 
 /** A TypeError for a caller's mistake. */
-function mistake(message) {
+function argumentError(message) {
   const error = new TypeError(message);
   made.add(error);
   return error;
 }
 
 /** Returns `true` for an error that says what is wrong with an argument. */
-const isMistake = (error) => made.has(error);
+const isArgumentError = (error) => made.has(error);
 
 function fail(path, wanted, value) {
   const got = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
-  throw mistake(`${path} must be ${wanted}, not ${got}`);
+  throw argumentError(`${path} must be ${wanted}, not ${got}`);
 }
 
 /**
  * The options of an object, copied: its own properties only, each read once. Unknown names are refused: a misspelt option must not pass
  * for its default.
  */
-function options(call, input, names) {
+function validateOptions(call, input, names) {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) fail(`${call}: the argument`, 'an object', input);
   for (const name of Object.keys(input)) {
-    if (!names.includes(name)) throw mistake(`${call}: there is no option ${name}; the options are ${names.join(', ')}`);
+    if (!names.includes(name)) throw argumentError(`${call}: there is no option ${name}; the options are ${names.join(', ')}`);
   }
-  return own(input);
+  return ownProperties(input);
 }
 
-/** An optional string; `null` counts as not given. An empty one is a mistake. */
-function text(path, value) {
+/** An optional string; `null` counts as not given. An empty one is a TypeError. */
+function validateString(path, value) {
   if (value === undefined || value === null) return undefined;
   if (typeof value !== 'string') fail(path, 'a string', value);
-  if (value === '' || value.includes('\0')) throw mistake(`${path} must not be ${value === '' ? 'empty' : 'text with a NUL in it'}`);
+  if (value === '' || value.includes('\0')) throw argumentError(`${path} must not be ${value === '' ? 'empty' : 'text with a NUL in it'}`);
   return value;
 }
 
 /** A string that must be given. */
-function required(path, value) {
-  return text(path, value) ?? fail(path, 'a string', value);
+function requireString(path, value) {
+  return validateString(path, value) ?? fail(path, 'a string', value);
 }
 
 /** One string or several. */
-function texts(path, value) {
+function validateStrings(path, value) {
   if (value === undefined || value === null) return [];
-  if (Array.isArray(value)) return value.map((each, index) => required(`${path}[${index}]`, each));
-  return [required(path, value)];
+  if (Array.isArray(value)) return value.map((each, index) => requireString(`${path}[${index}]`, each));
+  return [requireString(path, value)];
 }
 
 /** An optional boolean, false when not given. */
-function flag(path, value) {
+function validateBoolean(path, value) {
   if (value === undefined) return false;
   if (typeof value !== 'boolean') fail(path, 'a boolean', value);
   return value;
 }
 
 /** One of a few words, the first when not given. */
-function word(path, value, words) {
+function validateOneOf(path, value, words) {
   if (value === undefined) return words[0];
   if (!words.includes(value)) {
     if (typeof value !== 'string') fail(path, words.map((each) => `'${each}'`).join(' or '), value);
-    throw mistake(`${path} must be ${words.map((each) => `'${each}'`).join(' or ')}, not '${value}'`);
+    throw argumentError(`${path} must be ${words.map((each) => `'${each}'`).join(' or ')}, not '${value}'`);
   }
   return value;
 }
 
 /** Milliseconds: a positive whole number that a timer of node can take. */
-function milliseconds(path, value, otherwise) {
+function validateTimeout(path, value, otherwise) {
   if (value === undefined) return otherwise;
   if (typeof value !== 'number') fail(path, 'a number of milliseconds', value);
   if (!Number.isInteger(value) || value < 1 || value > 0x7fffffff) {
-    throw mistake(`${path} must be a whole number of milliseconds between 1 and 2147483647, not ${value}`);
+    throw argumentError(`${path} must be a whole number of milliseconds between 1 and 2147483647, not ${value}`);
   }
   return value;
 }
 
 /** An optional AbortSignal, of whatever realm. */
-function signal(path, value) {
+function validateSignal(path, value) {
   if (value === undefined) return undefined;
   if (typeof value !== 'object' || value === null || typeof value.aborted !== 'boolean' || typeof value.addEventListener !== 'function') {
     fail(path, 'an AbortSignal', value);
@@ -89,4 +89,4 @@ function signal(path, value) {
   return value;
 }
 
-module.exports = { flag, isMistake, milliseconds, mistake, options, required, signal, text, texts, word };
+module.exports = { argumentError, isArgumentError, requireString, validateBoolean, validateOneOf, validateOptions, validateSignal, validateString, validateStrings, validateTimeout };

@@ -2,11 +2,11 @@
 // Objects independent of `Object.prototype`: a polluted one adds no option, and its setters receive no value.
 
 /** A copy of an object's own properties, without a prototype. */
-const own = (object) => ({ __proto__: null, ...object });
+const ownProperties = (object) => ({ __proto__: null, ...object });
 
 /** Defines a property as an assignment would make it, past any setter of that name on the prototype. */
-function define(object, name, value) {
+function defineProperty(object, name, value) {
   return Object.defineProperty(object, name, { __proto__: null, value, configurable: true, enumerable: true, writable: true });
 }
 
-module.exports = { define, own };
+module.exports = { defineProperty, ownProperties };

@@ -3,11 +3,11 @@
 
 const { KeyrackError } = require('./error.js');
 
-/** Reads an answer of the addon, or throws what it says failed. */
-function answer(json) {
+/** Parses a reply of the addon, or throws the error it carries. */
+function decodeReply(json) {
   const value = JSON.parse(json);
   if (value !== null && Object.hasOwn(value, 'error')) throw new KeyrackError(value.error);
   return value;
 }
 
-module.exports = { answer };
+module.exports = { decodeReply };

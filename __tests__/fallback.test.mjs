@@ -7,19 +7,19 @@ import { join } from 'node:path';
 
 const require = createRequire(import.meta.url);
 const { copyPackage, makeHome, runNode } = require('./helpers/home.cjs');
-const { parse } = require('../lib/declared.js');
-const { LONG_LIVED, reasons } = require('../lib/firewall.js');
+const { parse } = require('../lib/manifest_fallback.js');
+const { LONG_LIVED, reasons } = require('../lib/token_check.js');
 
 const MANIFEST = 'org: acme # ours\nenv.all:\n  - SHARED\nenv.test:\n  - TOKEN\n  - key: OPTIONAL\n    is-optional-if-has: OTHER\n  - "GRADED": encrypted\n';
 
 let copy;
 let home;
-let face;
+let entry;
 beforeAll(() => {
   copy = copyPackage();
   home = makeHome();
   home.manifest(MANIFEST);
-  face = JSON.stringify(copy.index);
+  entry = JSON.stringify(copy.index);
 });
 afterAll(() => {
   copy?.remove();
@@ -27,7 +27,7 @@ afterAll(() => {
 });
 
 async function js(code, env = {}) {
-  const { stdout, stderr } = await runNode(`const k = require(${face}); const said = (call) => { try { return call() } catch (error) { return [error.code, error.fix ?? null] } }; console.log(JSON.stringify(${code}))`, { cwd: home.repo, env: { ...home.env, ...env } });
+  const { stdout, stderr } = await runNode(`const k = require(${entry}); const said = (call) => { try { return call() } catch (error) { return [error.code, error.fix ?? null] } }; console.log(JSON.stringify(${code}))`, { cwd: home.repo, env: { ...home.env, ...env } });
   expect(stderr).toBe('');
   return JSON.parse(stdout);
 }
@@ -121,7 +121,7 @@ describe('where it is not', () => {
   it('loads, answers what the environment has, and names the platform', async () => {
     const code = `
       Object.defineProperty(process, 'platform', { value: 'darwin' });
-      const k = require(${face});
+      const k = require(${entry});
       const seen = [k.getSync({ for: { key: 'acme.test.TOKEN' } }).attempt.status];
       for (const call of [() => k.status(), () => k.getSync({ for: { key: 'acme.test.NOPE' } })]) try { call() } catch (error) { seen.push(error.code, /darwin/.test(error.message)) }
       k.unlock().catch((error) => { seen.push(error.code); console.log(JSON.stringify(seen)) })`;
@@ -145,8 +145,8 @@ describe('the reader of plain manifests', () => {
 describe('the plain reader and the real one', () => {
   it('say the same of whatever the plain one does not give up at', () => {
     const addon = require('../lib/binding.js').binding();
-    const { manifestOf } = require('../lib/declared.js');
-    const { realm } = require('../lib/realm.js');
+    const { manifestOf } = require('../lib/manifest_fallback.js');
+    const { callContext } = require('../lib/call_context.js');
     // A small generator of its own, so that a failure can be had again (xorshift32).
     let state = 20261123;
     const below = (count) => {
@@ -178,7 +178,7 @@ describe('the plain reader and the real one', () => {
         continue;
       }
       read += 1;
-      expect([text, plain]).toStrictEqual([text, JSON.parse(addon.manifest(realm(undefined, 1000, home.repo)))]);
+      expect([text, plain]).toStrictEqual([text, JSON.parse(addon.manifest(callContext(undefined, 1000, home.repo)))]);
     }
     home.manifest(MANIFEST);
     expect(read).toBeGreaterThan(100);

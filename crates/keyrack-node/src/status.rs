@@ -8,49 +8,49 @@ use keyrack_core::{Env, Slug};
 use napi_derive::napi;
 use serde_json::json;
 
-use crate::guard::{Fault, guarded};
-use crate::realm::Realm;
+use crate::call_context::CallContext;
+use crate::catch_panic::{CallError, catch_panic};
 
 /// What is asked.
 #[napi(object, object_to_js = false)]
-pub struct HeldAsk {
+pub struct StatusRequest {
     /// Where from.
-    pub realm: Realm,
+    pub context: CallContext,
     /// Only keys of this env.
-    pub in_env: Option<String>,
+    pub env: Option<String>,
     /// Only this key, by its full slug.
     pub key: Option<String>,
 }
 
 /// What is held, as JSON: `null` without a daemon, or `{error}`.
 #[napi]
-pub fn status(ask: HeldAsk) -> napi::Result<String> {
-    let answered = guarded(ask.realm.invocation(), || {
-        let env: Option<Env> = ask.in_env.as_deref().map(str::parse).transpose()?;
-        let ctx = ask.realm.context()?;
+pub fn status(request: StatusRequest) -> napi::Result<String> {
+    let answered = catch_panic(request.context.invocation(), || {
+        let env: Option<Env> = request.env.as_deref().map(str::parse).transpose()?;
+        let ctx = request.context.context()?;
         let mut value = render::status::status_value(&look(&ctx)?, Vec::new(), env);
         // Naming the recipients would take opening the host manifest, which only the changing commands may do.
         if let Some(members) = value.as_object_mut() {
             members.remove("recipients");
         }
-        Ok::<_, Fault>(value.to_string())
+        Ok::<_, CallError>(value.to_string())
     })?;
     Ok(answered.unwrap_or_else(|failure| failure))
 }
 
 /// Erases keys: one, those of an env, or all. As JSON: `{relocked}`, or `{error}`.
 #[napi]
-pub fn relock(ask: HeldAsk) -> napi::Result<String> {
-    let answered = guarded(ask.realm.invocation(), || {
-        let what = match (ask.key.as_deref(), ask.in_env.as_deref()) {
+pub fn relock(request: StatusRequest) -> napi::Result<String> {
+    let answered = catch_panic(request.context.invocation(), || {
+        let what = match (request.key.as_deref(), request.env.as_deref()) {
             (Some(key), _) => RelockWhat::Slugs(vec![Slug::parse(key)?]),
             (None, Some(env)) => RelockWhat::Env(env.parse()?),
             (None, None) => RelockWhat::All,
         };
-        let ctx = ask.realm.context()?;
+        let ctx = request.context.context()?;
         let relocked = erase(&ctx, &what)?.relocked.slugs;
         let slugs: Vec<&str> = relocked.iter().map(Slug::as_str).collect();
-        Ok::<_, Fault>(json!({ "relocked": slugs }).to_string())
+        Ok::<_, CallError>(json!({ "relocked": slugs }).to_string())
     })?;
     Ok(answered.unwrap_or_else(|failure| failure))
 }
