@@ -198,9 +198,9 @@ fn native_bytes(slug: &str) -> Outcome<()> {
         version: version.into(),
         build: version.into(),
     };
-    Request { id: 1, op: Op::Hello(hello) }.compose(&mut outbox)?;
+    Request { id: 1, op: Op::Hello(hello) }.encode(&mut outbox)?;
     let before = outbox.as_slice().len();
-    Request { id: 2, op: Op::Get(Get { slugs: vec![slug.into()] }) }.compose(&mut outbox)?;
+    Request { id: 2, op: Op::Get(Get { slugs: vec![slug.into()] }) }.encode(&mut outbox)?;
     let request = outbox.as_slice().len() - before;
     stream.write_all(outbox.as_slice())?;
     let mut inbox = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyrack_core::{Error, ErrorCode};
 use keyrack_wire::native::{self, Decoded, Frame, Hello, Op, ReplyBody, Request};
-use keyrack_wire::{ComposeError, WipedBuffer};
+use keyrack_wire::{EncodeError, WipedBuffer};
 
 use crate::connect::Connection;
 use crate::session::broken_protocol;
@@ -87,7 +87,7 @@ pub(crate) fn exchange(
     hello: Option<u64>,
     id: u64,
     desk: &mut Desk,
-    compose: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), ComposeError>,
+    compose: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), EncodeError>,
 ) -> Result<(Option<Received>, Received), Broken> {
     let until = Until::after(deadline);
     // A connection that is used again is worth making patient: each wait is then one system call instead of two.
@@ -123,7 +123,7 @@ fn send(
     hello: Option<u64>,
     id: u64,
     outbox: &mut WipedBuffer,
-    compose: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), ComposeError>,
+    compose: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), EncodeError>,
 ) -> Result<bool, Broken> {
     if let Some(id) = hello {
         say_hello(outbox, id).map_err(|error| not_composed(&error))?;
@@ -151,16 +151,16 @@ fn receive(
     }
 }
 
-fn say_hello(outbox: &mut WipedBuffer, id: u64) -> Result<(), ComposeError> {
+fn say_hello(outbox: &mut WipedBuffer, id: u64) -> Result<(), EncodeError> {
     let hello = Hello {
         proto: native::PROTO,
         min_proto: native::MIN_PROTO,
         version: env!("CARGO_PKG_VERSION").into(),
         build: env!("CARGO_PKG_VERSION").into(),
     };
-    Request { id, op: Op::Hello(hello) }.compose(outbox)
+    Request { id, op: Op::Hello(hello) }.encode(outbox)
 }
 
-fn not_composed(error: &ComposeError) -> Error {
+fn not_composed(error: &EncodeError) -> Error {
     Error::new(ErrorCode::TooLarge, format!("the request cannot be sent: {error}"))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keyrack_core::{Error, ErrorCode, Fix, Grant, GrantedTtl, Owner, Slug, Ttl, timestamp};
 use keyrack_wire::legacy::{self, Reply};
-use keyrack_wire::{ComposeError, WipedBuffer};
+use keyrack_wire::{EncodeError, WipedBuffer};
 use zeroize::Zeroizing;
 
 use crate::connect::{Connection, Server, connect};
@@ -82,7 +82,7 @@ impl LegacyDaemon {
         for some in slugs.chunks(CHUNK) {
             let asked = some.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
             let request = legacy::Get { slugs: asked, org: None, env: None };
-            let inbox = self.round(|sink| legacy::compose_get_request(sink, &request))?;
+            let inbox = self.round(|sink| legacy::encode_get_request(sink, &request))?;
             let data = accept(legacy::parse_get_reply(inbox.unused()))?;
             for key in &data.keys {
                 granted.push(granted_key(key)?);
@@ -96,7 +96,7 @@ impl LegacyDaemon {
     /// # Errors
     /// As [`LegacyDaemon::get`].
     pub fn status(&mut self) -> Result<Holdings, Error> {
-        let inbox = self.round(legacy::compose_status_request)?;
+        let inbox = self.round(legacy::encode_status_request)?;
         let data = accept(legacy::parse_status_reply(inbox.unused()))?;
         let keys = data.keys.iter().map(|key| {
             Ok(HeldKey {
@@ -134,7 +134,7 @@ impl LegacyDaemon {
         };
         let mut relocked = Relocked::default();
         for request in requests {
-            let inbox = self.round(|sink| legacy::compose_relock_request(sink, &request))?;
+            let inbox = self.round(|sink| legacy::encode_relock_request(sink, &request))?;
             for slug in accept(legacy::parse_relock_reply(inbox.unused()))? {
                 relocked.slugs.push(stored_slug(&slug)?);
             }
@@ -144,7 +144,7 @@ impl LegacyDaemon {
 
     fn round(
         &mut self,
-        compose: impl Fn(&mut WipedBuffer) -> Result<(), ComposeError>,
+        compose: impl Fn(&mut WipedBuffer) -> Result<(), EncodeError>,
     ) -> Result<Inbox, Error> {
         let mut outbox = WipedBuffer::new(legacy::MAX_REQUEST);
         compose(&mut outbox).map_err(|error| {

@@ -3,8 +3,8 @@
 //! Works on bytes. Must never: say any part of a secret in a reason, or let a general JSON parser own one.
 
 mod blob;
+mod invisible;
 mod tokens;
-mod unseen;
 
 pub use blob::blob_mech;
 
@@ -14,7 +14,7 @@ use crate::mechanism::Mechanism;
 ///
 /// A mechanism this build does not know is checked as one that hands out what the vault holds.
 pub fn check(secret: &[u8], mech: &Mechanism) -> Result<(), Vec<String>> {
-    let text = unseen::trim_start(secret);
+    let text = invisible::trim_start(secret);
     if text.is_empty() {
         return Err(vec!["there is no value to check".to_owned()]);
     }

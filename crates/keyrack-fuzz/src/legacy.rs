@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use keyrack_wire::WipedBuffer;
 use keyrack_wire::legacy::{
     self, Get, GetItem, Grant, LegacyError, MAX_REPLY, MAX_REQUEST, Progress, Relock, Request, Scanner,
-    compose_get_reply, compose_get_request, compose_relock_request, parse_get_reply, parse_relock_reply,
+    encode_get_reply, encode_get_request, encode_relock_request, parse_get_reply, parse_relock_reply,
     parse_status_reply,
 };
 use serde_json::Value;
@@ -83,14 +83,14 @@ fn request(message: &[u8], json: bool) {
     }
 }
 
-fn composed(compose: impl FnOnce(&mut WipedBuffer) -> Result<(), keyrack_wire::ComposeError>) -> Vec<u8> {
-    let mut sink = WipedBuffer::new(MAX_REPLY);
-    compose(&mut sink).expect("what was read is composed");
-    sink.as_slice().to_vec()
+fn encoded(encode: impl FnOnce(&mut WipedBuffer) -> Result<(), keyrack_wire::EncodeError>) -> Vec<u8> {
+    let mut writer = WipedBuffer::new(MAX_REPLY);
+    encode(&mut writer).expect("what was read is composed");
+    writer.as_slice().to_vec()
 }
 
 fn get_again(get: &Get<'_>) {
-    let bytes = composed(|sink| compose_get_request(sink, get));
+    let bytes = encoded(|writer| encode_get_request(writer, get));
     match Request::parse(&bytes) {
         Ok(Request::Get(again)) => assert_eq!(again, *get, "it reads as the same again"),
         other => panic!("a get reads as a get again: {other:?}"),
@@ -102,7 +102,7 @@ fn relock_again(relock: &Relock<'_>) {
         // Not composed: the other daemon would erase everything.
         return;
     }
-    let bytes = composed(|sink| compose_relock_request(sink, relock));
+    let bytes = encoded(|writer| encode_relock_request(writer, relock));
     match Request::parse(&bytes) {
         Ok(Request::Relock(again)) => assert_eq!(again, *relock, "it reads as the same again"),
         other => panic!("a relock reads as a relock again: {other:?}"),
@@ -117,10 +117,10 @@ fn secret(grant: &Grant<'_>) -> Vec<u8> {
 }
 
 fn extras(grant: &Grant<'_>) -> Vec<u8> {
-    let mut sink = WipedBuffer::new(MAX_REPLY);
-    grant.extras.pack(&mut sink).expect("a message's fields fit");
-    assert_eq!(sink.as_slice().len(), grant.extras.packed_len(), "the length is known");
-    sink.as_slice().to_vec()
+    let mut writer = WipedBuffer::new(MAX_REPLY);
+    grant.extras.pack(&mut writer).expect("a message's fields fit");
+    assert_eq!(writer.as_slice().len(), grant.extras.packed_len(), "the length is known");
+    writer.as_slice().to_vec()
 }
 
 fn grants_again(grants: &[Grant<'_>]) {
@@ -138,8 +138,8 @@ fn grants_again(grants: &[Grant<'_>]) {
         extras: &extras[..],
     });
     let mut omitted = Vec::new();
-    let bytes = composed(|sink| {
-        omitted = compose_get_reply(sink, items)?;
+    let bytes = encoded(|writer| {
+        omitted = encode_get_reply(writer, items)?;
         Ok(())
     });
     assert!(omitted.is_empty(), "text is carried");

@@ -3,10 +3,10 @@
 
 use keyrack_wire::native::{
     Decoded, Frame, GetItem, GetKey, GetOk, HelloOk, MAX_HEADER, MAX_LENGTH, NothingOk, Op, RelockOk, Reply,
-    Request, StatusOk, UnlockItem, UnlockOk, compose_error, compose_get_reply, compose_relock_reply,
-    compose_reply, compose_unlock, decode, decode_reply, get_slugs_that_fit, reply_id, unlock_keys_that_fit,
+    Request, StatusOk, UnlockItem, UnlockOk, decode, decode_reply, encode_error, encode_get_reply,
+    encode_relock_reply, encode_reply, encode_unlock, get_slugs_that_fit, reply_id, unlock_keys_that_fit,
 };
-use keyrack_wire::{ComposeError, WipedBuffer};
+use keyrack_wire::{EncodeError, WipedBuffer};
 
 use crate::messages::framed;
 
@@ -49,11 +49,11 @@ fn with_space<R>(frame: &Frame<'_>, check: impl FnOnce(&Frame<'_>) -> R) -> Opti
     Some(check(&Frame { header: &header, ..*frame }))
 }
 
-fn composed(compose: impl FnOnce(&mut WipedBuffer) -> Result<(), ComposeError>) -> Option<Vec<u8>> {
-    let mut sink = WipedBuffer::new(MAX_LENGTH + 4);
-    match compose(&mut sink) {
-        Ok(()) => Some(sink.as_slice().to_vec()),
-        Err(ComposeError::TooLarge { .. }) => None,
+fn encoded(encode: impl FnOnce(&mut WipedBuffer) -> Result<(), EncodeError>) -> Option<Vec<u8>> {
+    let mut writer = WipedBuffer::new(MAX_LENGTH + 4);
+    match encode(&mut writer) {
+        Ok(()) => Some(writer.as_slice().to_vec()),
+        Err(EncodeError::TooLarge { .. }) => None,
         Err(error) => panic!("what was read is not composed: {error}"),
     }
 }
@@ -105,7 +105,7 @@ fn request(frame: &Frame<'_>) {
             .collect();
         let fit = unlock_keys_that_fit(&items);
         assert!(
-            composed(|sink| compose_unlock(sink, read.id, &items[..fit])).is_some(),
+            encoded(|writer| encode_unlock(writer, read.id, &items[..fit])).is_some(),
             "what fits is composed"
         );
     }
@@ -114,9 +114,9 @@ fn request(frame: &Frame<'_>) {
         let fit = get_slugs_that_fit(&slugs);
         let some = keyrack_wire::native::Get { slugs: get.slugs[..fit].to_vec() };
         let request = Request { id: read.id, op: Op::Get(some) };
-        assert!(composed(|sink| request.compose(sink)).is_some(), "what fits is composed");
+        assert!(encoded(|writer| request.encode(writer)).is_some(), "what fits is composed");
     }
-    let bytes = composed(|sink| read.compose_with(sink, &secrets));
+    let bytes = encoded(|writer| read.encode_with(writer, &secrets));
     if let Some(frame) = again(bytes.as_ref(), frame) {
         assert_eq!(Request::decode(&frame).as_ref(), Ok(&read), "it reads as the same again");
         assert_eq!(frame.secrets, secrets.concat(), "its secrets are the same again");
@@ -126,7 +126,7 @@ fn request(frame: &Frame<'_>) {
 /// Reads a reply of one kind with both readers, composes it again, and reads that. A macro, for each reading is of a type of its own: it borrows
 /// from its frame.
 macro_rules! reply {
-    ($frame:expr, $body:ty, $compose:expr) => {{
+    ($frame:expr, $body:ty, $encode:expr) => {{
         let read = decode_reply::<$body>($frame);
         with_space($frame, |spaced| match (&read, decode_reply::<$body>(spaced)) {
             (Ok(read), Ok(spaced)) => assert_eq!(*read, spaced, "both readers agree"),
@@ -135,10 +135,10 @@ macro_rules! reply {
         });
         if let Ok(read) = &read {
             assert_eq!(reply_id($frame).ok(), Some(read.id), "the id alone is the same");
-            let compose: fn(&mut WipedBuffer, u64, &$body) -> Result<(), ComposeError> = $compose;
-            let bytes = composed(|sink| match &read.outcome {
-                Ok(ok) => compose(sink, read.id, ok),
-                Err(error) => compose_error(sink, read.id, error),
+            let encode: fn(&mut WipedBuffer, u64, &$body) -> Result<(), EncodeError> = $encode;
+            let bytes = encoded(|writer| match &read.outcome {
+                Ok(ok) => encode(writer, read.id, ok),
+                Err(error) => encode_error(writer, read.id, error),
             });
             if let Some(frame) = again(bytes.as_ref(), $frame) {
                 assert_eq!(decode_reply::<$body>(&frame).as_ref(), Ok(read), "it reads as the same again");
@@ -148,16 +148,16 @@ macro_rules! reply {
 }
 
 fn replies(frame: &Frame<'_>) {
-    reply!(frame, NothingOk, |sink, id, ok| compose_reply(sink, id, ok));
-    reply!(frame, HelloOk<'_>, |sink, id, ok| compose_reply(sink, id, ok));
-    reply!(frame, UnlockOk<'_>, |sink, id, ok| compose_reply(sink, id, ok));
-    reply!(frame, StatusOk<'_>, |sink, id, ok| compose_reply(sink, id, ok));
-    reply!(frame, RelockOk<'_>, |sink, id, ok| {
+    reply!(frame, NothingOk, |writer, id, ok| encode_reply(writer, id, ok));
+    reply!(frame, HelloOk<'_>, |writer, id, ok| encode_reply(writer, id, ok));
+    reply!(frame, UnlockOk<'_>, |writer, id, ok| encode_reply(writer, id, ok));
+    reply!(frame, StatusOk<'_>, |writer, id, ok| encode_reply(writer, id, ok));
+    reply!(frame, RelockOk<'_>, |writer, id, ok| {
         if ok.unnamed > 0 {
-            return compose_reply(sink, id, ok);
+            return encode_reply(writer, id, ok);
         }
         let slugs: Vec<&str> = ok.relocked.iter().map(AsRef::as_ref).collect();
-        compose_relock_reply(sink, id, &slugs)
+        encode_relock_reply(writer, id, &slugs)
     });
     get_reply(frame);
 }
@@ -191,8 +191,8 @@ fn get_reply(frame: &Frame<'_>) {
         })
         .collect();
     let mut put = 0;
-    let bytes = composed(|sink| {
-        put = compose_get_reply(sink, id, &items)?;
+    let bytes = encoded(|writer| {
+        put = encode_get_reply(writer, id, &items)?;
         Ok(())
     });
     let Some(frame) = again(bytes.as_ref(), frame) else { return };

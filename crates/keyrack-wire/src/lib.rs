@@ -2,19 +2,19 @@
 //!
 //! Both are plain functions over the caller's bytes. The crate never does I/O, never reads a clock, never allocates
 //! from a length it has not checked, and never owns a secret: a secret is a borrowed slice of the caller's buffer on
-//! the way in, and is written straight into the caller's [`Sink`] on the way out.
+//! the way in, and is written straight into the caller's [`Writer`] on the way out.
 
 mod json;
 pub mod legacy;
-mod meta;
+mod names;
 pub mod native;
-mod sink;
+mod writer;
 
 pub use json::{
-    EscapeError, NotUtf8, RawString, StringFault, UnescapeError, escape_into, escape_len, unescape_into,
+    EscapeError, NotUtf8, RawString, StringError, UnescapeError, escape_into, escape_len, unescape_into,
 };
-pub use meta::{Grade, Source};
-pub use sink::{ComposeError, Full, SecretBytes, Sink, WipedBuffer, copy_short};
+pub use names::{Grade, Source};
+pub use writer::{CapacityError, EncodeError, SecretBytes, WipedBuffer, Writer, copy_short};
 
 /// Longest slug, env, org, vault, mechanism or grade name in bytes, decoded.
 ///

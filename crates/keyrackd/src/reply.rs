@@ -2,7 +2,7 @@
 //! of them is erased; one that carries none is ordinary memory.
 
 use keyrack_sys::memory::Buffer;
-use keyrack_wire::{Full, Sink, copy_short};
+use keyrack_wire::{CapacityError, Writer, copy_short};
 
 use crate::held::Held;
 use crate::state::Daemon;
@@ -63,26 +63,26 @@ impl Reply {
 /// A page a reply is composed in.
 pub(crate) struct Page<'a>(pub(crate) &'a mut Buffer, pub(crate) &'a Daemon);
 
-impl Sink for Page<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+impl Writer for Page<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
         if let Some(place) = self.0.take_in(bytes.len()) {
             copy_short(place, bytes);
             return Ok(());
         }
         self.reserve(bytes.len())?;
-        self.0.extend(bytes).map_err(|_| Full)
+        self.0.extend(bytes).map_err(|_| CapacityError)
     }
 
-    fn reserve(&mut self, more: usize) -> Result<(), Full> {
-        self.1.ensure_spare(self.0, more).map_err(|_| Full)
+    fn reserve(&mut self, more: usize) -> Result<(), CapacityError> {
+        self.1.ensure_spare(self.0, more).map_err(|_| CapacityError)
     }
 }
 
 /// Ordinary memory a reply without secrets is composed in. The protocols' own limits bound it.
 pub(crate) struct Text(pub(crate) Vec<u8>);
 
-impl Sink for Text {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+impl Writer for Text {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
         self.0.extend_from_slice(bytes);
         Ok(())
     }

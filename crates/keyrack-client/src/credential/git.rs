@@ -1,7 +1,7 @@
 //! git's credential helper (gitcredentials(7), git-credential(1)): lines of `name=value` in, lines of `name=value` out.
 
 use keyrack_core::Error;
-use keyrack_wire::{Sink, WipedBuffer};
+use keyrack_wire::{WipedBuffer, Writer};
 use zeroize::Zeroizing;
 
 use super::{Held, line};

@@ -187,7 +187,7 @@ mod tests {
             r#"{"id":2,"ok":{}}"#,
         ] {
             const NONE: [&[u8]; 0] = [];
-            keyrack_wire::native::compose_frame(&mut hello, header.as_bytes(), &NONE).unwrap();
+            keyrack_wire::native::encode_frame(&mut hello, header.as_bytes(), &NONE).unwrap();
         }
         let hello = hello.as_slice().to_vec();
         let Some(Daemon::Native(_)) = reached(vec![hello]) else { panic!("it said hello") };

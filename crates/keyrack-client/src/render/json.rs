@@ -3,7 +3,7 @@
 //! The form is that of `JSON.stringify(value, null, 2)`, without a line break at the end.
 
 use keyrack_core::{Attempt, Error, ErrorCode, Grant, Invocation, timestamp};
-use keyrack_wire::{NotUtf8, Sink, WipedBuffer, escape_into, escape_len};
+use keyrack_wire::{NotUtf8, WipedBuffer, Writer, escape_into, escape_len};
 use zeroize::Zeroizing;
 
 use crate::get::{Answer, Outcome};

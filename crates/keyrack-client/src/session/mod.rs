@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use keyrack_core::peer::Boundary;
 use keyrack_core::{Error, ErrorCode, Fix, Grant, GrantedTtl, Owner, Slug, Ttl, TtlLimit, timestamp};
-use keyrack_wire::ComposeError;
+use keyrack_wire::EncodeError;
 use keyrack_wire::native::{
     self, GetOk, HelloOk, NothingOk, Op, RelockOk, Request, StatusOk, UnlockItem, UnlockOk,
 };
@@ -175,7 +175,7 @@ impl Session {
                 continue;
             }
             let received =
-                self.round(Again::Never, |sink, id| native::compose_unlock(sink, id, &left[..fit]))?;
+                self.round(Again::Never, |sink, id| native::encode_unlock(sink, id, &left[..fit]))?;
             let (ok, _) = received.read::<UnlockOk<'_>>()?;
             if ok.results.len() != fit {
                 return Err(broken_protocol("it did not say what became of each key"));
@@ -271,7 +271,7 @@ impl Session {
     fn ask_with(&mut self, request: &mut Request<'_>, again: Again) -> Result<Received, Error> {
         self.round(again, |sink, id| {
             request.id = id;
-            request.compose(sink)
+            request.encode(sink)
         })
     }
 
@@ -279,7 +279,7 @@ impl Session {
     fn round(
         &mut self,
         again: Again,
-        mut compose: impl FnMut(&mut keyrack_wire::WipedBuffer, u64) -> Result<(), ComposeError>,
+        mut compose: impl FnMut(&mut keyrack_wire::WipedBuffer, u64) -> Result<(), EncodeError>,
     ) -> Result<Received, Error> {
         let mut tries = if again == Again::Once { 2 } else { 1 };
         loop {

@@ -2,7 +2,7 @@
 //! value is data to the shell.
 
 use keyrack_core::{Error, ErrorCode};
-use keyrack_wire::{Sink, WipedBuffer};
+use keyrack_wire::{WipedBuffer, Writer};
 use zeroize::Zeroizing;
 
 use super::{Export, Shell, limits};

@@ -3,7 +3,7 @@
 //! Such a blob is what a mechanism works from (a GitHub App's private key, for one) and must not be handed out raw. The scanner walks the bytes
 //! and keeps nothing but the mechanism's word. Where a text is not quite JSON it errs towards having found one.
 
-use super::unseen::trim_start;
+use super::invisible::trim_start;
 use crate::mechanism::Mechanism;
 
 /// The longest word that is taken for a mechanism's.

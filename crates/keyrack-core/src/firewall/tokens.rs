@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use zeroize::Zeroizing;
 
-use super::unseen::trim_start;
+use super::invisible::trim_start;
 
 /// The shape of one kind of long-lived token: a prefix, and as many characters after it.
 pub(super) struct Kind {

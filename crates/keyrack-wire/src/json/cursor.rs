@@ -1,6 +1,6 @@
 //! A strict JSON reader (RFC 8259) over text in place: values are slices, depth is bounded, nothing is unescaped.
 
-use super::string::{RawString, StringFault, escape_grammar};
+use super::string::{RawString, StringError, escape_grammar};
 
 /// How deep objects and arrays may nest.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -12,15 +12,15 @@ pub(crate) fn is_space(byte: u8) -> bool {
 
 /// Where and why a text is no JSON. It never holds a part of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct JsonFault {
+pub(crate) struct JsonError {
     /// Byte offset in the text.
     pub(crate) offset: usize,
-    pub(crate) kind: JsonFaultKind,
+    pub(crate) kind: JsonErrorKind,
 }
 
 /// What is wrong at that place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum JsonFaultKind {
+pub(crate) enum JsonErrorKind {
     #[error("it ends too early")]
     Truncated,
     #[error("a character that does not belong there")]
@@ -28,7 +28,7 @@ pub(crate) enum JsonFaultKind {
     #[error("it nests deeper than {MAX_DEPTH} levels")]
     TooDeep,
     #[error("{0}")]
-    String(StringFault),
+    String(StringError),
 }
 
 /// The type of a JSON value.
@@ -51,7 +51,7 @@ pub(crate) struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     /// The string this value is; `None` if it is none.
-    pub(crate) fn string(self) -> Option<Result<RawString<'a>, StringFault>> {
+    pub(crate) fn string(self) -> Option<Result<RawString<'a>, StringError>> {
         (self.kind == Kind::String).then(|| RawString::check(&self.text[1..self.text.len() - 1]))
     }
 
@@ -61,7 +61,7 @@ impl<'a> Raw<'a> {
     }
 
     /// Calls `each` with the members of this object, in order; `None` if it is none.
-    pub(crate) fn members<E: From<JsonFault>>(
+    pub(crate) fn members<E: From<JsonError>>(
         self,
         each: impl FnMut(Raw<'a>, Raw<'a>) -> Result<(), E>,
     ) -> Option<Result<(), E>> {
@@ -69,7 +69,7 @@ impl<'a> Raw<'a> {
     }
 
     /// Calls `each` with the elements of this array, in order; `None` if it is none.
-    pub(crate) fn elements<E: From<JsonFault>>(
+    pub(crate) fn elements<E: From<JsonError>>(
         self,
         each: impl FnMut(Raw<'a>) -> Result<(), E>,
     ) -> Option<Result<(), E>> {
@@ -89,13 +89,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// The one value the text is, white space around it aside.
-    pub(crate) fn only_value(mut self) -> Result<Raw<'a>, JsonFault> {
+    pub(crate) fn only_value(mut self) -> Result<Raw<'a>, JsonError> {
         let value = self.value()?;
         self.skip_space();
-        if self.at < self.text.len() { Err(self.fault(JsonFaultKind::Unexpected)) } else { Ok(value) }
+        if self.at < self.text.len() { Err(self.fault(JsonErrorKind::Unexpected)) } else { Ok(value) }
     }
 
-    fn members<E: From<JsonFault>>(
+    fn members<E: From<JsonError>>(
         mut self,
         mut each: impl FnMut(Raw<'a>, Raw<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -118,7 +118,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn elements<E: From<JsonFault>>(
+    fn elements<E: From<JsonError>>(
         mut self,
         mut each: impl FnMut(Raw<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -136,7 +136,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes one value. Containers are kept on a stack of bits, one for each level, so depth costs no call stack.
-    fn value(&mut self) -> Result<Raw<'a>, JsonFault> {
+    fn value(&mut self) -> Result<Raw<'a>, JsonError> {
         self.skip_space();
         let start = self.at;
         let kind = match self.peek()? {
@@ -183,29 +183,29 @@ impl<'a> Cursor<'a> {
                         }
                         break;
                     }
-                    _ => return Err(self.fault(JsonFaultKind::Unexpected)),
+                    _ => return Err(self.fault(JsonErrorKind::Unexpected)),
                 }
                 open.pop();
             }
         }
     }
 
-    fn open(&mut self, open: &mut Levels, object: bool) -> Result<(), JsonFault> {
+    fn open(&mut self, open: &mut Levels, object: bool) -> Result<(), JsonError> {
         if !open.push(object) {
-            return Err(self.fault(JsonFaultKind::TooDeep));
+            return Err(self.fault(JsonErrorKind::TooDeep));
         }
         self.at += 1;
         Ok(())
     }
 
     /// Passes the name of a member and the colon behind it.
-    fn name(&mut self) -> Result<(), JsonFault> {
+    fn name(&mut self) -> Result<(), JsonError> {
         self.skip_space();
         self.skip_string()?;
         self.take(b':')
     }
 
-    fn scalar(&mut self) -> Result<(), JsonFault> {
+    fn scalar(&mut self) -> Result<(), JsonError> {
         match self.peek()? {
             b'"' => self.skip_string(),
             b't' => self.word("true"),
@@ -216,7 +216,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes a string by its grammar; halves of surrogate pairs pass, for only the reader of a string minds them.
-    fn skip_string(&mut self) -> Result<(), JsonFault> {
+    fn skip_string(&mut self) -> Result<(), JsonError> {
         if self.peek_here() != Some(b'"') {
             return Err(self.fault(self.unexpected()));
         }
@@ -226,7 +226,7 @@ impl<'a> Cursor<'a> {
             let run = bytes[self.at..].iter().position(|b| *b < 0x20 || *b == b'\\' || *b == b'"');
             let Some(run) = run else {
                 self.at = bytes.len();
-                return Err(self.fault(JsonFaultKind::Truncated));
+                return Err(self.fault(JsonErrorKind::Truncated));
             };
             self.at += run;
             match bytes[self.at] {
@@ -236,22 +236,22 @@ impl<'a> Cursor<'a> {
                 }
                 b'\\' => match escape_grammar(&bytes[self.at..]) {
                     Ok(len) => self.at += len,
-                    Err(fault) => return Err(self.fault(JsonFaultKind::String(fault))),
+                    Err(fault) => return Err(self.fault(JsonErrorKind::String(fault))),
                 },
-                _ => return Err(self.fault(JsonFaultKind::String(StringFault::Unescaped))),
+                _ => return Err(self.fault(JsonErrorKind::String(StringError::Unescaped))),
             }
         }
     }
 
-    fn word(&mut self, word: &str) -> Result<(), JsonFault> {
+    fn word(&mut self, word: &str) -> Result<(), JsonError> {
         if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
-            return Err(self.fault(JsonFaultKind::Unexpected));
+            return Err(self.fault(JsonErrorKind::Unexpected));
         }
         self.at += word.len();
         Ok(())
     }
 
-    fn number(&mut self) -> Result<(), JsonFault> {
+    fn number(&mut self) -> Result<(), JsonError> {
         if self.peek_here() == Some(b'-') {
             self.at += 1;
         }
@@ -274,7 +274,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), JsonFault> {
+    fn digits(&mut self) -> Result<(), JsonError> {
         let start = self.at;
         while self.peek_here().is_some_and(|b| b.is_ascii_digit()) {
             self.at += 1;
@@ -282,18 +282,18 @@ impl<'a> Cursor<'a> {
         if self.at == start { Err(self.fault(self.unexpected())) } else { Ok(()) }
     }
 
-    fn take(&mut self, byte: u8) -> Result<(), JsonFault> {
+    fn take(&mut self, byte: u8) -> Result<(), JsonError> {
         if self.peek()? != byte {
-            return Err(self.fault(JsonFaultKind::Unexpected));
+            return Err(self.fault(JsonErrorKind::Unexpected));
         }
         self.at += 1;
         Ok(())
     }
 
     /// The next byte that is no white space, not yet taken.
-    fn peek(&mut self) -> Result<u8, JsonFault> {
+    fn peek(&mut self) -> Result<u8, JsonError> {
         self.skip_space();
-        self.peek_here().ok_or_else(|| self.fault(JsonFaultKind::Truncated))
+        self.peek_here().ok_or_else(|| self.fault(JsonErrorKind::Truncated))
     }
 
     fn peek_here(&self) -> Option<u8> {
@@ -306,12 +306,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn unexpected(&self) -> JsonFaultKind {
-        if self.at < self.text.len() { JsonFaultKind::Unexpected } else { JsonFaultKind::Truncated }
+    fn unexpected(&self) -> JsonErrorKind {
+        if self.at < self.text.len() { JsonErrorKind::Unexpected } else { JsonErrorKind::Truncated }
     }
 
-    fn fault(&self, kind: JsonFaultKind) -> JsonFault {
-        JsonFault { offset: self.at, kind }
+    fn fault(&self, kind: JsonErrorKind) -> JsonError {
+        JsonError { offset: self.at, kind }
     }
 }
 

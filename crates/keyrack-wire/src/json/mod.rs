@@ -5,9 +5,9 @@ mod string;
 
 #[cfg(test)]
 pub(crate) use cursor::visits;
-pub(crate) use cursor::{Cursor, JsonFault, JsonFaultKind, Kind, MAX_DEPTH, Raw, is_space};
+pub(crate) use cursor::{Cursor, JsonError, JsonErrorKind, Kind, MAX_DEPTH, Raw, is_space};
 pub use string::{
-    EscapeError, NotUtf8, RawString, StringFault, UnescapeError, escape_into, escape_len, unescape_into,
+    EscapeError, NotUtf8, RawString, StringError, UnescapeError, escape_into, escape_len, unescape_into,
 };
 pub(crate) use string::{escape_str, plain_ascii};
 

@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 
-use crate::sink::{Counter, Full, Sink};
+use crate::writer::{CapacityError, Counter, Writer};
 
 /// What is wrong with a JSON string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StringFault {
+pub enum StringError {
     /// The bytes are not UTF-8.
     #[error("text that is not UTF-8")]
     NotUtf8,
@@ -29,7 +29,7 @@ pub enum StringFault {
 pub enum UnescapeError {
     /// The text is no JSON string.
     #[error("the string holds {0}")]
-    Fault(#[from] StringFault),
+    Fault(#[from] StringError),
     /// The buffer is too small.
     #[error("the string is longer than the buffer for it")]
     TooSmall,
@@ -52,13 +52,13 @@ impl<'a> RawString<'a> {
     ///
     /// # Errors
     /// The first fault of the text.
-    pub(crate) fn check(raw: &'a str) -> Result<Self, StringFault> {
+    pub(crate) fn check(raw: &'a str) -> Result<Self, StringError> {
         #[cfg(test)]
         super::visits::add(raw.len());
         let mut len = 0_usize;
         walk(raw, |piece| {
             len += piece.len();
-            Ok::<_, StringFault>(())
+            Ok::<_, StringError>(())
         })?;
         Ok(Self { raw, len })
     }
@@ -96,7 +96,7 @@ impl<'a> RawString<'a> {
         }
         let mut text = String::with_capacity(self.len);
         // Checked when it was made, so no fault can come.
-        let _: Result<(), StringFault> = walk(self.raw, |piece| {
+        let _: Result<(), StringError> = walk(self.raw, |piece| {
             match piece {
                 Piece::Run(run) => text.push_str(run),
                 Piece::Char(c) => text.push(c),
@@ -128,7 +128,7 @@ impl Piece<'_> {
 }
 
 /// Hands out `raw` piece by piece: runs that stand for themselves, and the character of each escape.
-fn walk<'a, E: From<StringFault>>(
+fn walk<'a, E: From<StringError>>(
     raw: &'a str,
     mut each: impl FnMut(Piece<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -144,7 +144,7 @@ fn walk<'a, E: From<StringFault>>(
             break;
         }
         if bytes[end] != b'\\' {
-            return Err(StringFault::Unescaped.into());
+            return Err(StringError::Unescaped.into());
         }
         let (c, len) = escape(&bytes[end..])?;
         each(Piece::Char(c))?;
@@ -154,7 +154,7 @@ fn walk<'a, E: From<StringFault>>(
 }
 
 /// The character that the escape at the start of `text` stands for, and the escape's length.
-fn escape(text: &[u8]) -> Result<(char, usize), StringFault> {
+fn escape(text: &[u8]) -> Result<(char, usize), StringError> {
     let simple = match text.get(1) {
         Some(b'"') => '"',
         Some(b'\\') => '\\',
@@ -165,44 +165,44 @@ fn escape(text: &[u8]) -> Result<(char, usize), StringFault> {
         Some(b'r') => '\r',
         Some(b't') => '\t',
         Some(b'u') => return unicode(text),
-        _ => return Err(StringFault::BadEscape),
+        _ => return Err(StringError::BadEscape),
     };
     Ok((simple, 2))
 }
 
-fn unicode(text: &[u8]) -> Result<(char, usize), StringFault> {
+fn unicode(text: &[u8]) -> Result<(char, usize), StringError> {
     let first = hex4(text, 2)?;
     match first {
         0xD800..=0xDBFF => {
             if text.get(6) != Some(&b'\\') || text.get(7) != Some(&b'u') {
-                return Err(StringFault::LoneSurrogate);
+                return Err(StringError::LoneSurrogate);
             }
             let second = hex4(text, 8)?;
             if !(0xDC00..=0xDFFF).contains(&second) {
-                return Err(StringFault::LoneSurrogate);
+                return Err(StringError::LoneSurrogate);
             }
             let joined = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
-            let c = char::from_u32(joined).ok_or(StringFault::LoneSurrogate)?;
+            let c = char::from_u32(joined).ok_or(StringError::LoneSurrogate)?;
             Ok((c, 12))
         }
-        _ => char::from_u32(first).map(|c| (c, 6)).ok_or(StringFault::LoneSurrogate),
+        _ => char::from_u32(first).map(|c| (c, 6)).ok_or(StringError::LoneSurrogate),
     }
 }
 
-fn hex4(text: &[u8], at: usize) -> Result<u32, StringFault> {
-    let digits = text.get(at..at + 4).ok_or(StringFault::BadEscape)?;
+fn hex4(text: &[u8], at: usize) -> Result<u32, StringError> {
+    let digits = text.get(at..at + 4).ok_or(StringError::BadEscape)?;
     digits.iter().try_fold(0, |value, digit| {
-        let digit = char::from(*digit).to_digit(16).ok_or(StringFault::BadEscape)?;
+        let digit = char::from(*digit).to_digit(16).ok_or(StringError::BadEscape)?;
         Ok(value << 4 | digit)
     })
 }
 
 /// Length of the escape at the start of `text`, by its grammar alone: halves of surrogate pairs pass.
-pub(super) fn escape_grammar(text: &[u8]) -> Result<usize, StringFault> {
+pub(super) fn escape_grammar(text: &[u8]) -> Result<usize, StringError> {
     match text.get(1) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
         Some(b'u') => hex4(text, 2).map(|_| 6),
-        _ => Err(StringFault::BadEscape),
+        _ => Err(StringError::BadEscape),
     }
 }
 
@@ -213,7 +213,7 @@ pub(super) fn escape_grammar(text: &[u8]) -> Result<usize, StringFault> {
 /// # Errors
 /// [`UnescapeError`]; what had been written to `out` by then is zeroed again.
 pub fn unescape_into(raw: &[u8], out: &mut [u8]) -> Result<usize, UnescapeError> {
-    let raw = std::str::from_utf8(raw).map_err(|_| StringFault::NotUtf8)?;
+    let raw = std::str::from_utf8(raw).map_err(|_| StringError::NotUtf8)?;
     unescape_str(raw, out)
 }
 
@@ -247,7 +247,7 @@ pub fn escape_len(bytes: &[u8]) -> Result<usize, NotUtf8> {
     let text = std::str::from_utf8(bytes).map_err(|_| NotUtf8)?;
     let mut counter = Counter(0);
     // A counter is never full.
-    let _: Result<(), Full> = escape_str(&mut counter, text);
+    let _: Result<(), CapacityError> = escape_str(&mut counter, text);
     Ok(counter.0)
 }
 
@@ -255,9 +255,9 @@ pub fn escape_len(bytes: &[u8]) -> Result<usize, NotUtf8> {
 ///
 /// # Errors
 /// [`EscapeError::NotUtf8`] before anything is put, or the sink is full.
-pub fn escape_into(sink: &mut impl Sink, bytes: &[u8]) -> Result<(), EscapeError> {
+pub fn escape_into(writer: &mut impl Writer, bytes: &[u8]) -> Result<(), EscapeError> {
     let text = std::str::from_utf8(bytes).map_err(|_| EscapeError::NotUtf8)?;
-    escape_str(sink, text).map_err(|Full| EscapeError::Full)
+    escape_str(writer, text).map_err(|CapacityError| EscapeError::Full)
 }
 
 /// Why bytes were not escaped.
@@ -272,14 +272,14 @@ pub enum EscapeError {
 }
 
 /// Puts `text` as the inside of a JSON string.
-pub(crate) fn escape_str(sink: &mut impl Sink, text: &str) -> Result<(), Full> {
+pub(crate) fn escape_str(writer: &mut impl Writer, text: &str) -> Result<(), CapacityError> {
     let bytes = text.as_bytes();
     let mut at = 0;
     while let Some(run) = first_special(&bytes[at..], 0) {
         if run > 0 {
-            sink.put(&bytes[at..at + run])?;
+            writer.put(&bytes[at..at + run])?;
         }
-        sink.put(match bytes[at + run] {
+        writer.put(match bytes[at + run] {
             b'"' => b"\\\"",
             b'\\' => b"\\\\",
             control => CONTROLS[usize::from(control)].as_bytes(),
@@ -287,7 +287,7 @@ pub(crate) fn escape_str(sink: &mut impl Sink, text: &str) -> Result<(), Full> {
         at += run + 1;
     }
     if at < bytes.len() {
-        sink.put(&bytes[at..])?;
+        writer.put(&bytes[at..])?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::string::first_special;
 use super::*;
-use crate::sink::WipedBuffer;
+use crate::writer::WipedBuffer;
 
 fn accepts(text: &str) -> bool {
     Cursor::new(text).only_value().is_ok()
@@ -119,10 +119,10 @@ fn depth_is_bounded_at_its_limit() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert!(accepts(&nested(MAX_DEPTH)));
     let fault = Cursor::new(&nested(MAX_DEPTH + 1)).only_value().map(|_| ()).unwrap_err();
-    assert_eq!(fault, JsonFault { offset: MAX_DEPTH, kind: JsonFaultKind::TooDeep });
+    assert_eq!(fault, JsonError { offset: MAX_DEPTH, kind: JsonErrorKind::TooDeep });
     // A bomb without an end costs no more than the limit.
     let fault = Cursor::new(&"{\"a\":".repeat(100_000)).only_value().map(|_| ()).unwrap_err();
-    assert_eq!(fault.kind, JsonFaultKind::TooDeep);
+    assert_eq!(fault.kind, JsonErrorKind::TooDeep);
     // What is closed is forgotten.
     assert!(accepts(&format!("[{}1]", "[[]],".repeat(1000))));
     let mixed = format!("{}{}", "[{\"a\":".repeat(32), "1".to_owned() + &"}]".repeat(32));
@@ -170,8 +170,8 @@ fn strings_unescape_by_the_table() {
 
 #[test]
 fn faulty_strings_are_refused_and_leave_nothing_behind() {
-    use StringFault::{BadEscape, LoneSurrogate, NotUtf8, Unescaped};
-    let bad: [(&[u8], StringFault); 21] = [
+    use StringError::{BadEscape, LoneSurrogate, NotUtf8, Unescaped};
+    let bad: [(&[u8], StringError); 21] = [
         (b"secret\\ud83d", LoneSurrogate),
         (b"secret\\udd11", LoneSurrogate),
         (b"secret\\ud83dx", LoneSurrogate),
@@ -209,9 +209,9 @@ fn every_character_up_to_u_0100_escapes_as_the_oracle_does() {
     for c in '\0'..='\u{100}' {
         let text = c.to_string();
         let expected = serde_json::to_string(&text).unwrap();
-        let mut sink = WipedBuffer::new(100);
-        escape_into(&mut sink, text.as_bytes()).unwrap();
-        assert_eq!(sink.as_slice(), &expected.as_bytes()[1..expected.len() - 1], "{c:?}");
+        let mut writer = WipedBuffer::new(100);
+        escape_into(&mut writer, text.as_bytes()).unwrap();
+        assert_eq!(writer.as_slice(), &expected.as_bytes()[1..expected.len() - 1], "{c:?}");
     }
 }
 
@@ -219,9 +219,9 @@ fn every_character_up_to_u_0100_escapes_as_the_oracle_does() {
 fn bytes_that_are_no_text_are_not_escaped() {
     for bytes in [&b"\xff"[..], b"abc\x80", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"] {
         assert_eq!(escape_len(bytes), Err(NotUtf8));
-        let mut sink = WipedBuffer::new(100);
-        assert_eq!(escape_into(&mut sink, bytes), Err(EscapeError::NotUtf8));
-        assert_eq!(sink.as_slice(), b"", "nothing is put");
+        let mut writer = WipedBuffer::new(100);
+        assert_eq!(escape_into(&mut writer, bytes), Err(EscapeError::NotUtf8));
+        assert_eq!(writer.as_slice(), b"", "nothing is put");
     }
     assert_eq!(escape_into(&mut WipedBuffer::new(3), b"abcd"), Err(EscapeError::Full));
 }
@@ -300,7 +300,7 @@ fn rebuild(raw: Raw<'_>) -> serde_json::Value {
             let mut map = serde_json::Map::new();
             raw.members(|name, value| {
                 map.insert(name.string().unwrap().unwrap().to_text().into_owned(), rebuild(value));
-                Ok::<_, JsonFault>(())
+                Ok::<_, JsonError>(())
             })
             .unwrap()
             .unwrap();
@@ -310,7 +310,7 @@ fn rebuild(raw: Raw<'_>) -> serde_json::Value {
             let mut list = Vec::new();
             raw.elements(|value| {
                 list.push(rebuild(value));
-                Ok::<_, JsonFault>(())
+                Ok::<_, JsonError>(())
             })
             .unwrap()
             .unwrap();
@@ -340,9 +340,9 @@ proptest! {
     fn any_text_escapes_as_the_oracle_does_and_back(text in any::<String>()) {
         let expected = serde_json::to_string(&text).unwrap();
         let inside = &expected.as_bytes()[1..expected.len() - 1];
-        let mut sink = WipedBuffer::new(1 << 20);
-        escape_into(&mut sink, text.as_bytes()).unwrap();
-        prop_assert_eq!(sink.as_slice(), inside);
+        let mut writer = WipedBuffer::new(1 << 20);
+        escape_into(&mut writer, text.as_bytes()).unwrap();
+        prop_assert_eq!(writer.as_slice(), inside);
         prop_assert_eq!(escape_len(text.as_bytes()), Ok(inside.len()));
         let mut out = vec![0; text.len()];
         prop_assert_eq!(unescape_into(inside, &mut out), Ok(text.len()));

@@ -2,7 +2,7 @@
 //! name of a command or a slug, cleaned.
 
 use super::{MAX_ITEMS, MAX_UNKNOWN_FIELDS};
-use crate::json::{JsonFault, JsonFaultKind, MAX_DEPTH, StringFault};
+use crate::json::{JsonError, JsonErrorKind, MAX_DEPTH, StringError};
 use crate::{MAX_NAME, MAX_SECRET};
 
 /// Why a legacy message is refused.
@@ -40,7 +40,7 @@ pub enum LegacyError {
         /// Which, as a path from the message, with the slug of the key where it is known.
         at: String,
         /// What is wrong with it.
-        error: FieldProblem,
+        error: FieldError,
     },
 }
 
@@ -50,7 +50,7 @@ impl LegacyError {
         match self {
             Self::TooLarge { .. } => "too_large",
             Self::UnknownCommand(_) => "unknown_op",
-            Self::Field { error: FieldProblem::SecretTooLong, .. } => "secret_too_large",
+            Self::Field { error: FieldError::SecretTooLong, .. } => "secret_too_large",
             _ => "bad_request",
         }
     }
@@ -58,7 +58,7 @@ impl LegacyError {
 
 /// What is wrong with a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum FieldProblem {
+pub enum FieldError {
     /// It is not there.
     #[error("is missing")]
     Missing,
@@ -73,7 +73,7 @@ pub enum FieldProblem {
     Empty,
     /// It is a string that stands for no text.
     #[error("holds {0}")]
-    String(StringFault),
+    String(StringError),
     /// It is a name, and too long.
     #[error("is longer than {MAX_NAME} bytes")]
     NameTooLong,
@@ -88,10 +88,10 @@ pub enum FieldProblem {
     TooManyUnknown,
 }
 
-impl From<JsonFault> for LegacyError {
-    fn from(JsonFault { offset, kind }: JsonFault) -> Self {
+impl From<JsonError> for LegacyError {
+    fn from(JsonError { offset, kind }: JsonError) -> Self {
         match kind {
-            JsonFaultKind::TooDeep => Self::TooDeep,
+            JsonErrorKind::TooDeep => Self::TooDeep,
             kind => Self::Syntax { offset, fault: kind.to_string() },
         }
     }
@@ -120,7 +120,7 @@ pub(super) struct Place<'a> {
 
 impl Place<'_> {
     /// The error for a field of this object; `field` is empty for the object itself.
-    pub(super) fn error(&self, field: &str, error: FieldProblem) -> LegacyError {
+    pub(super) fn error(&self, field: &str, error: FieldError) -> LegacyError {
         let Self { list, index, slug } = self;
         let dot = if field.is_empty() { "" } else { "." };
         let at = match slug {
@@ -132,6 +132,6 @@ impl Place<'_> {
 }
 
 /// The error for a field by its path.
-pub(super) fn field(at: &str, error: FieldProblem) -> LegacyError {
+pub(super) fn field(at: &str, error: FieldError) -> LegacyError {
     LegacyError::Field { at: at.to_owned(), error }
 }

@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use super::MAX_UNKNOWN_FIELDS;
-use super::error::FieldProblem;
+use super::error::FieldError;
 use crate::json::Raw;
-use crate::sink::{Full, Sink};
+use crate::writer::{CapacityError, Writer};
 
 /// Where in a grant a field stands.
 #[derive(Clone, Copy)]
@@ -40,13 +40,13 @@ impl<'a> Extras<'a> {
         name: &'a str,
         decoded: Cow<'a, str>,
         value: Raw<'a>,
-    ) -> Result<(), FieldProblem> {
+    ) -> Result<(), FieldError> {
         let members = &mut self.levels[level as usize];
         if members.len() == MAX_UNKNOWN_FIELDS {
-            return Err(FieldProblem::TooManyUnknown);
+            return Err(FieldError::TooManyUnknown);
         }
         if members.iter().any(|member| member.decoded == decoded) {
-            return Err(FieldProblem::Twice);
+            return Err(FieldError::Twice);
         }
         members.push(Member { name, decoded, value: value.text });
         Ok(())
@@ -65,22 +65,22 @@ impl<'a> Extras<'a> {
     /// Puts the fields in the form [`ExtraText::unpack`] reads: one run of bytes, to keep beside the secret.
     ///
     /// # Errors
-    /// [`Full`].
-    pub fn pack(&self, sink: &mut impl Sink) -> Result<(), Full> {
+    /// [`CapacityError`].
+    pub fn pack(&self, writer: &mut impl Writer) -> Result<(), CapacityError> {
         if self.is_empty() {
             return Ok(());
         }
         for len in self.level_lens() {
-            sink.put(&u32::try_from(len).map_err(|_| Full)?.to_le_bytes())?;
+            writer.put(&u32::try_from(len).map_err(|_| CapacityError)?.to_le_bytes())?;
         }
         for members in &self.levels {
             for (index, member) in members.iter().enumerate() {
                 if index > 0 {
-                    sink.put(b",")?;
+                    writer.put(b",")?;
                 }
-                sink.put(member.name.as_bytes())?;
-                sink.put(b":")?;
-                sink.put(member.value.as_bytes())?;
+                writer.put(member.name.as_bytes())?;
+                writer.put(b":")?;
+                writer.put(member.value.as_bytes())?;
             }
         }
         Ok(())
@@ -125,13 +125,13 @@ impl<'a> ExtraText<'a> {
     }
 
     /// Puts the members of one object behind its known ones.
-    pub(super) fn put(&self, level: Level, sink: &mut impl Sink) -> Result<(), Full> {
+    pub(super) fn put(&self, level: Level, writer: &mut impl Writer) -> Result<(), CapacityError> {
         let members = self.levels[level as usize];
         if members.is_empty() {
             return Ok(());
         }
-        sink.put(b",")?;
-        sink.put(members)
+        writer.put(b",")?;
+        writer.put(members)
     }
 }
 

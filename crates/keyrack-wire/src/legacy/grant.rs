@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
-use super::error::{FieldProblem, LegacyError, Place};
+use super::error::{FieldError, LegacyError, Place};
 use super::extras::{Extras, Level};
 use crate::json::{Raw, RawString};
-use crate::meta::{Grade, Source};
+use crate::names::{Grade, Source};
 use crate::{MAX_NAME, MAX_SECRET};
 
 /// One grant of a message, its secret still escaped in the message.
@@ -57,16 +57,16 @@ impl<'a> Grant<'a> {
         )?;
         let slug = name(slug, &place, "slug")?;
         let place = Place { slug: Some(&slug), ..place };
-        let key = key.ok_or_else(|| place.error("key", FieldProblem::Missing))?;
+        let key = key.ok_or_else(|| place.error("key", FieldError::Missing))?;
         let [secret, grade] = object(key, &place, "key", ["secret", "grade"], (&mut extras, Level::Key))?;
         let secret = string(secret, &place, "key.secret")?;
         if secret.len() > MAX_SECRET {
-            return Err(place.error("key.secret", FieldProblem::SecretTooLong));
+            return Err(place.error("key.secret", FieldError::SecretTooLong));
         }
-        let grade = grade.ok_or_else(|| place.error("key.grade", FieldProblem::Missing))?;
+        let grade = grade.ok_or_else(|| place.error("key.grade", FieldError::Missing))?;
         let [protection, duration] =
             object(grade, &place, "key.grade", ["protection", "duration"], (&mut extras, Level::Grade))?;
-        let source = source.ok_or_else(|| place.error("source", FieldProblem::Missing))?;
+        let source = source.ok_or_else(|| place.error("source", FieldError::Missing))?;
         let [vault, mech] =
             object(source, &place, "source", ["vault", "mech"], (&mut extras, Level::Source))?;
         let grade = Grade {
@@ -98,23 +98,23 @@ fn object<'a, const N: usize>(
     let outcome = value.members(|name, value| {
         let fault = |error| place.error(&inner("<name>"), error);
         let text = name.string().unwrap_or_else(|| RawString::check(""));
-        let text = text.map_err(|string| fault(FieldProblem::String(string)))?;
+        let text = text.map_err(|string| fault(FieldError::String(string)))?;
         if text.len() > MAX_NAME {
-            return Err(fault(FieldProblem::NameTooLong));
+            return Err(fault(FieldError::NameTooLong));
         }
         let decoded = text.to_text();
         let Some(index) = known.iter().position(|known| *known == decoded) else {
             return extras.add(level, name.text, decoded, value).map_err(|error| match error {
-                FieldProblem::Twice => fault(error),
+                FieldError::Twice => fault(error),
                 error => place.error(path, error),
             });
         };
         if found[index].replace(value).is_some() {
-            return Err(place.error(&inner(known[index]), FieldProblem::Twice));
+            return Err(place.error(&inner(known[index]), FieldError::Twice));
         }
         Ok(())
     });
-    outcome.unwrap_or_else(|| Err(place.error(path, FieldProblem::Type("an object"))))?;
+    outcome.unwrap_or_else(|| Err(place.error(path, FieldError::Type("an object"))))?;
     Ok(found)
 }
 
@@ -123,9 +123,9 @@ fn string<'a>(
     place: &Place<'_>,
     field: &'static str,
 ) -> Result<RawString<'a>, LegacyError> {
-    let value = value.ok_or_else(|| place.error(field, FieldProblem::Missing))?;
-    let text = value.string().ok_or_else(|| place.error(field, FieldProblem::Type("a string")))?;
-    text.map_err(|fault| place.error(field, FieldProblem::String(fault)))
+    let value = value.ok_or_else(|| place.error(field, FieldError::Missing))?;
+    let text = value.string().ok_or_else(|| place.error(field, FieldError::Type("a string")))?;
+    text.map_err(|fault| place.error(field, FieldError::String(fault)))
 }
 
 fn name<'a>(
@@ -135,7 +135,7 @@ fn name<'a>(
 ) -> Result<Cow<'a, str>, LegacyError> {
     let text = string(value, place, field)?;
     if text.len() > MAX_NAME {
-        return Err(place.error(field, FieldProblem::NameTooLong));
+        return Err(place.error(field, FieldError::NameTooLong));
     }
     Ok(text.to_text())
 }

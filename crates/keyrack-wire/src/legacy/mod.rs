@@ -11,24 +11,24 @@ mod error;
 mod extras;
 mod grant;
 mod reply;
-mod reply_compose;
+mod reply_encode;
 mod request;
-mod request_compose;
+mod request_encode;
 mod scan;
 
-pub use error::{FieldProblem, LegacyError, clean};
+pub use error::{FieldError, LegacyError, clean};
 pub use extras::{ExtraText, Extras};
 pub use grant::Grant;
 pub use reply::{
     GetData, Reply, StatusData, StatusEntry, is_session_mismatch, parse_get_reply, parse_relock_reply,
     parse_status_reply,
 };
-pub use reply_compose::{
-    GetItem, NoExtras, StatusItem, compose_error, compose_get_reply, compose_relock_reply,
-    compose_status_reply, compose_unlock_reply,
+pub use reply_encode::{
+    GetItem, NoExtras, StatusItem, encode_error, encode_get_reply, encode_relock_reply, encode_status_reply,
+    encode_unlock_reply,
 };
 pub use request::{Get, Relock, Request};
-pub use request_compose::{compose_get_request, compose_relock_request, compose_status_request};
+pub use request_encode::{encode_get_request, encode_relock_request, encode_status_request};
 pub use scan::{Progress, Scanner};
 
 pub use crate::json::{EscapeError, RawString, escape_into, escape_len, unescape_into};

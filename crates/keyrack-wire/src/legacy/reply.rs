@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::MAX_ITEMS;
-use super::error::{FieldProblem, LegacyError, Place, field};
+use super::error::{FieldError, LegacyError, Place, field};
 use super::grant::Grant;
 use super::request::{fields, only_object, optional_text, required, text, texts};
 use crate::json::{Kind, Raw};
@@ -103,11 +103,11 @@ fn read<'a, T>(
         Some(true) => read(required(data, "data")?).map(Reply::Ok),
         Some(false) => {
             let error = required(error, "error")?;
-            let text = error.string().ok_or_else(|| field("error", FieldProblem::Type("a string")))?;
-            let text = text.map_err(|fault| field("error", FieldProblem::String(fault)))?;
+            let text = error.string().ok_or_else(|| field("error", FieldError::Type("a string")))?;
+            let text = text.map_err(|fault| field("error", FieldError::String(fault)))?;
             Ok(Reply::Refused(text.to_text().into_owned()))
         }
-        None => Err(field("success", FieldProblem::Type("true or false"))),
+        None => Err(field("success", FieldError::Type("true or false"))),
     }
 }
 
@@ -122,7 +122,7 @@ fn each<'a, T>(
     let mut index = 0;
     let outcome = required(keys, KEYS)?.elements(|value| {
         if index == MAX_ITEMS {
-            return Err(field(KEYS, FieldProblem::TooMany));
+            return Err(field(KEYS, FieldError::TooMany));
         }
         match read(value, index) {
             Ok(key) => good.push(key),
@@ -131,7 +131,7 @@ fn each<'a, T>(
         index += 1;
         Ok(())
     });
-    outcome.unwrap_or_else(|| Err(field(KEYS, FieldProblem::Type("an array"))))?;
+    outcome.unwrap_or_else(|| Err(field(KEYS, FieldError::Type("an array"))))?;
     Ok((good, malformed))
 }
 
@@ -147,7 +147,7 @@ fn entry(value: Raw<'_>, index: usize) -> Result<StatusEntry<'_>, LegacyError> {
     let ttl_left_ms = match ttl.filter(|_| not_null(ttl)) {
         Some(ttl) => {
             let number = ttl.text.parse().ok().filter(|_| ttl.kind == Kind::Number);
-            Some(number.ok_or_else(|| place.error("ttlLeftMs", FieldProblem::Type("whole milliseconds")))?)
+            Some(number.ok_or_else(|| place.error("ttlLeftMs", FieldError::Type("whole milliseconds")))?)
         }
         None => None,
     };

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::MAX_ITEMS;
-use super::error::{FieldProblem, LegacyError, clean, field};
+use super::error::{FieldError, LegacyError, clean, field};
 use super::grant::Grant;
 use crate::MAX_NAME;
-use crate::json::{Cursor, JsonFault, JsonFaultKind, Raw, StringFault};
+use crate::json::{Cursor, JsonError, JsonErrorKind, Raw, StringError};
 
 /// One request.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl<'a> Request<'a> {
                 let env = optional_text(env, "payload.env")?;
                 if env.as_deref() == Some("") {
                     // Read as "no env", it would erase everything.
-                    return Err(field("payload.env", FieldProblem::Empty));
+                    return Err(field("payload.env", FieldError::Empty));
                 }
                 Ok(Self::Relock(match (slugs, env) {
                     (Some(slugs), _) => Relock::Slugs(texts(slugs, "payload.slugs")?),
@@ -96,20 +96,20 @@ fn unlock(keys: Raw<'_>) -> Result<Vec<Grant<'_>>, LegacyError> {
     let mut grants = Vec::new();
     let outcome = keys.elements(|value| {
         if grants.len() == MAX_ITEMS {
-            return Err(field(PATH, FieldProblem::TooMany));
+            return Err(field(PATH, FieldError::TooMany));
         }
         grants.push(Grant::read(value, PATH, grants.len())?);
         Ok(())
     });
-    outcome.unwrap_or_else(|| Err(field(PATH, FieldProblem::Type("an array"))))?;
+    outcome.unwrap_or_else(|| Err(field(PATH, FieldError::Type("an array"))))?;
     Ok(grants)
 }
 
 /// The message as the one JSON object it has to be.
 pub(super) fn only_object(message: &[u8]) -> Result<Raw<'_>, LegacyError> {
-    let message = std::str::from_utf8(message).map_err(|error| JsonFault {
+    let message = std::str::from_utf8(message).map_err(|error| JsonError {
         offset: error.valid_up_to(),
-        kind: JsonFaultKind::String(StringFault::NotUtf8),
+        kind: JsonErrorKind::String(StringError::NotUtf8),
     })?;
     let value = Cursor::new(message).only_value()?;
     if value.kind == crate::json::Kind::Object { Ok(value) } else { Err(LegacyError::NotAnObject) }
@@ -131,25 +131,25 @@ pub(super) fn fields<'a, const N: usize>(
         let name = name.to_text();
         match known.iter().position(|known| *known == name) {
             Some(index) if found[index].replace(value).is_some() => {
-                Err(field(&format!("{path}{}", known[index]), FieldProblem::Twice))
+                Err(field(&format!("{path}{}", known[index]), FieldError::Twice))
             }
             _ => Ok(()),
         }
     });
-    outcome.unwrap_or_else(|| Err(field(path.trim_end_matches('.'), FieldProblem::Type("an object"))))?;
+    outcome.unwrap_or_else(|| Err(field(path.trim_end_matches('.'), FieldError::Type("an object"))))?;
     Ok(found)
 }
 
 pub(super) fn required<'a>(value: Option<Raw<'a>>, path: &str) -> Result<Raw<'a>, LegacyError> {
-    value.ok_or_else(|| field(path, FieldProblem::Missing))
+    value.ok_or_else(|| field(path, FieldError::Missing))
 }
 
 pub(super) fn text<'a>(value: Option<Raw<'a>>, path: &str) -> Result<Cow<'a, str>, LegacyError> {
     let value = required(value, path)?;
-    let text = value.string().ok_or_else(|| field(path, FieldProblem::Type("a string")))?;
-    let text = text.map_err(|fault| field(path, FieldProblem::String(fault)))?;
+    let text = value.string().ok_or_else(|| field(path, FieldError::Type("a string")))?;
+    let text = text.map_err(|fault| field(path, FieldError::String(fault)))?;
     if text.len() > MAX_NAME {
-        return Err(field(path, FieldProblem::NameTooLong));
+        return Err(field(path, FieldError::NameTooLong));
     }
     Ok(text.to_text())
 }
@@ -165,7 +165,7 @@ pub(super) fn texts<'a>(value: Raw<'a>, path: &'static str) -> Result<Vec<Cow<'a
     let mut texts = Vec::new();
     let outcome = value.elements(|value| {
         if texts.len() == MAX_ITEMS {
-            return Err(field(path, FieldProblem::TooMany));
+            return Err(field(path, FieldError::TooMany));
         }
         let index = texts.len();
         texts.push(text(Some(value), path).map_err(|error| match error {
@@ -174,6 +174,6 @@ pub(super) fn texts<'a>(value: Raw<'a>, path: &'static str) -> Result<Vec<Cow<'a
         })?);
         Ok(())
     });
-    outcome.unwrap_or_else(|| Err(field(path, FieldProblem::Type("an array"))))?;
+    outcome.unwrap_or_else(|| Err(field(path, FieldError::Type("an array"))))?;
     Ok(texts)
 }

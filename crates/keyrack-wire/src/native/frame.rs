@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::object::Object;
+use super::serde_util::Object;
 use super::{MAX_HEADER, MAX_LENGTH};
-use crate::sink::{ComposeError, Full, SecretBytes, Sink};
+use crate::writer::{CapacityError, EncodeError, SecretBytes, Writer};
 
 /// What a buffer that begins at a frame holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -160,54 +160,58 @@ pub(super) fn tile(spans: impl IntoIterator<Item = Span>, total: usize) -> bool 
 }
 
 /// Puts the lengths of a frame whose header and secrets follow, and reserves room for all of it.
-pub(super) fn put_lengths(sink: &mut impl Sink, header: usize, secrets: usize) -> Result<(), ComposeError> {
+pub(super) fn put_lengths(
+    writer: &mut impl Writer,
+    header: usize,
+    secrets: usize,
+) -> Result<(), EncodeError> {
     if header > MAX_HEADER {
-        return Err(ComposeError::TooLarge { limit: MAX_HEADER });
+        return Err(EncodeError::TooLarge { limit: MAX_HEADER });
     }
     let body = 4 + header;
     let body = body.checked_add(secrets).filter(|body| *body <= MAX_LENGTH);
-    let body = body.ok_or(ComposeError::TooLarge { limit: MAX_LENGTH })?;
-    sink.reserve(4 + body)?;
-    let too_large = |_| ComposeError::TooLarge { limit: MAX_LENGTH };
-    sink.put(&u32::try_from(body).map_err(too_large)?.to_be_bytes())?;
-    sink.put(&u32::try_from(header).map_err(too_large)?.to_be_bytes())?;
+    let body = body.ok_or(EncodeError::TooLarge { limit: MAX_LENGTH })?;
+    writer.reserve(4 + body)?;
+    let too_large = |_| EncodeError::TooLarge { limit: MAX_LENGTH };
+    writer.put(&u32::try_from(body).map_err(too_large)?.to_be_bytes())?;
+    writer.put(&u32::try_from(header).map_err(too_large)?.to_be_bytes())?;
     Ok(())
 }
 
 /// Puts one secret, straight from where it lives, if it still has the length the header says.
 pub(super) fn put_secret(
-    sink: &mut impl Sink,
+    writer: &mut impl Writer,
     secret: &impl SecretBytes,
     len: usize,
-) -> Result<(), ComposeError> {
+) -> Result<(), EncodeError> {
     let outcome = secret.with(|bytes| {
         if bytes.len() == len {
-            sink.put(bytes).map_err(|Full| ComposeError::Full)
+            writer.put(bytes).map_err(|CapacityError| EncodeError::Full)
         } else {
-            Err(ComposeError::Gone)
+            Err(EncodeError::Gone)
         }
     });
-    outcome.unwrap_or(Err(ComposeError::Gone))
+    outcome.unwrap_or(Err(EncodeError::Gone))
 }
 
 /// Puts a frame of a header as it is and the secrets behind it.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] before anything is put.
-pub fn compose_frame(
-    sink: &mut impl Sink,
+/// [`EncodeError::TooLarge`] before anything is put.
+pub fn encode_frame(
+    writer: &mut impl Writer,
     header: &[u8],
     secrets: &[impl SecretBytes],
-) -> Result<(), ComposeError> {
+) -> Result<(), EncodeError> {
     let mut lens = Vec::with_capacity(secrets.len());
     for secret in secrets {
-        lens.push(secret.length().ok_or(ComposeError::Gone)?);
+        lens.push(secret.length().ok_or(EncodeError::Gone)?);
     }
     let total = lens.iter().try_fold(0_usize, |total, len| total.checked_add(*len));
-    put_lengths(sink, header.len(), total.unwrap_or(usize::MAX))?;
-    sink.put(header)?;
+    put_lengths(writer, header.len(), total.unwrap_or(usize::MAX))?;
+    writer.put(header)?;
     for (secret, len) in secrets.iter().zip(lens) {
-        put_secret(sink, secret, len)?;
+        put_secret(writer, secret, len)?;
     }
     Ok(())
 }
@@ -226,9 +230,9 @@ pub(super) fn lay_out(lens: impl IntoIterator<Item = usize>) -> Option<Vec<Span>
 }
 
 /// Turns a message without secrets into the bytes of a header.
-pub(super) fn header_bytes(message: &impl Serialize) -> Result<Vec<u8>, ComposeError> {
+pub(super) fn header_bytes(message: &impl Serialize) -> Result<Vec<u8>, EncodeError> {
     // Names and numbers with string keys only, so serde_json has nothing to refuse but length.
-    serde_json::to_vec(message).map_err(|_| ComposeError::TooLarge { limit: MAX_HEADER })
+    serde_json::to_vec(message).map_err(|_| EncodeError::TooLarge { limit: MAX_HEADER })
 }
 
 #[cfg(test)]
@@ -236,7 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sink::WipedBuffer;
+    use crate::writer::WipedBuffer;
 
     fn lengths(length: u32, header: u32) -> Vec<u8> {
         [length.to_be_bytes(), header.to_be_bytes()].concat()
@@ -350,19 +354,19 @@ mod tests {
     #[test]
     fn what_is_too_long_is_not_composed() {
         let none: [&[u8]; 0] = [];
-        let mut sink = WipedBuffer::new(4 << 20);
+        let mut writer = WipedBuffer::new(4 << 20);
         for (header, secret, limit) in [
             (MAX_HEADER + 1, 0, MAX_HEADER),
             (MAX_HEADER, crate::MAX_SECRET + 1, MAX_LENGTH),
             (10, MAX_LENGTH - 13, MAX_LENGTH),
         ] {
-            let outcome = compose_frame(&mut sink, &vec![b'x'; header], &[&vec![0; secret][..]]);
-            assert_eq!(outcome, Err(ComposeError::TooLarge { limit }), "{header} {secret}");
-            assert_eq!(sink.as_slice().len(), 0, "nothing is put");
+            let outcome = encode_frame(&mut writer, &vec![b'x'; header], &[&vec![0; secret][..]]);
+            assert_eq!(outcome, Err(EncodeError::TooLarge { limit }), "{header} {secret}");
+            assert_eq!(writer.as_slice().len(), 0, "nothing is put");
         }
-        compose_frame(&mut sink, &[b'x'; MAX_HEADER], &[&[0; crate::MAX_SECRET][..]]).unwrap();
-        assert_eq!(sink.as_slice().len(), 4 + MAX_LENGTH);
-        assert_eq!(compose_frame(&mut WipedBuffer::new(9), b"{}", &none), Err(ComposeError::Full));
+        encode_frame(&mut writer, &[b'x'; MAX_HEADER], &[&[0; crate::MAX_SECRET][..]]).unwrap();
+        assert_eq!(writer.as_slice().len(), 4 + MAX_LENGTH);
+        assert_eq!(encode_frame(&mut WipedBuffer::new(9), b"{}", &none), Err(EncodeError::Full));
     }
 
     /// A secret that changes between the moment its length is written and the moment it is copied.
@@ -379,8 +383,8 @@ mod tests {
     fn a_secret_that_goes_or_changes_meanwhile_is_an_error() {
         for then in [None, Some(&b"longer than first"[..]), Some(b"")] {
             let secret = Fickle(0.into(), then);
-            let mut sink = WipedBuffer::new(100);
-            assert_eq!(compose_frame(&mut sink, b"{}", &[secret]), Err(ComposeError::Gone), "{then:?}");
+            let mut writer = WipedBuffer::new(100);
+            assert_eq!(encode_frame(&mut writer, b"{}", &[secret]), Err(EncodeError::Gone), "{then:?}");
         }
     }
 
@@ -391,11 +395,11 @@ mod tests {
             secrets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..5),
             behind in prop::collection::vec(any::<u8>(), 0..20),
         ) {
-            let mut sink = WipedBuffer::new(10_000);
+            let mut writer = WipedBuffer::new(10_000);
             let slices: Vec<&[u8]> = secrets.iter().map(Vec::as_slice).collect();
-            compose_frame(&mut sink, &header, &slices).unwrap();
-            let len = sink.as_slice().len();
-            let mut bytes = sink.as_slice().to_vec();
+            encode_frame(&mut writer, &header, &slices).unwrap();
+            let len = writer.as_slice().len();
+            let mut bytes = writer.as_slice().to_vec();
             for end in 0..len {
                 let Ok(Decoded::Need(need)) = decode(&bytes[..end]) else { panic!("a part is no frame") };
                 prop_assert!(need > end && need <= len);

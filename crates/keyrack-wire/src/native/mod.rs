@@ -4,31 +4,32 @@
 //! holds a secret: it names ranges of the bytes behind it, which tile those bytes exactly, in order.
 //!
 //! The daemon: [`decode`] a frame from its page, [`Request::decode`] its header, compose the reply with one of the
-//! `compose_*_reply` functions or [`compose_reply`]. The client: [`Request::compose`] or [`compose_unlock`], then
+//! `compose_*_reply` functions or [`encode_reply`]. The client: [`Request::encode`] or [`encode_unlock`], then
 //! [`decode`] and [`decode_reply`].
 
-mod canonical;
+mod fast_path;
 mod frame;
-mod list;
-mod object;
 mod reply;
-mod reply_compose;
+mod reply_encode;
 mod request;
-mod request_compose;
-mod short;
+mod request_encode;
+mod serde_util;
+mod stack_buf;
 
-pub use frame::{Decoded, Frame, FrameError, Span, compose_frame, decode};
+pub use frame::{Decoded, Frame, FrameError, Span, decode, encode_frame};
 pub use reply::{
     Counts, ErrorBody, GetKey, GetOk, Hardening, HelloOk, NothingOk, RelockOk, Reply, ReplyBody, ReplyError,
     StatusKey, StatusOk, UnlockGranted, UnlockOk, UnlockResult, decode_reply, reply_id,
 };
-pub(crate) use reply_compose::put_number;
-pub use reply_compose::{
-    GetItem, compose_error, compose_get_reply, compose_relock_reply, compose_reply, compose_status_reply,
-    compose_unlock_reply,
+pub(crate) use reply_encode::put_number;
+pub use reply_encode::{
+    GetItem, encode_error, encode_get_reply, encode_relock_reply, encode_reply, encode_status_reply,
+    encode_unlock_reply,
 };
-pub use request::{Get, Hello, Op, Relock, Request, RequestError, RequestFault, Status, Unlock, UnlockKey};
-pub use request_compose::{UnlockItem, compose_unlock, get_slugs_that_fit, unlock_keys_that_fit};
+pub use request::{
+    Get, Hello, Op, Relock, Request, RequestError, RequestErrorKind, Status, Unlock, UnlockKey,
+};
+pub use request_encode::{UnlockItem, encode_unlock, get_slugs_that_fit, unlock_keys_that_fit};
 
 /// Greatest length of a frame, in bytes: of what follows the four bytes that say it.
 pub const MAX_LENGTH: usize = 1 << 20;

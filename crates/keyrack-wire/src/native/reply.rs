@@ -4,11 +4,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::canonical;
+use super::fast_path;
 use super::frame::{Frame, FrameError, Span, header, tile};
-use super::list::{list, some};
-use super::object::{object, objects, some_object};
-use crate::meta::{Grade, Source};
+use super::serde_util::{list, object, objects, some, some_object};
+use crate::names::{Grade, Source};
 
 /// One reply: what was asked for, or why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -292,7 +291,7 @@ pub trait ReplyBody<'a>: Deserialize<'a> {
 
     /// Reads a whole header, the id first, if it is in the form our own composer gives such a reply. By default none is.
     #[doc(hidden)]
-    fn canonical(header: &'a [u8]) -> Option<(u64, Self)> {
+    fn fast_path(header: &'a [u8]) -> Option<(u64, Self)> {
         let _ = header;
         None
     }
@@ -308,8 +307,8 @@ impl<'a> ReplyBody<'a> for GetOk<'a> {
         self.keys.iter().map(|key| key.secret)
     }
 
-    fn canonical(header: &'a [u8]) -> Option<(u64, Self)> {
-        canonical::get_ok(header)
+    fn fast_path(header: &'a [u8]) -> Option<(u64, Self)> {
+        fast_path::get_ok(header)
     }
 }
 
@@ -344,7 +343,7 @@ pub fn reply_id(frame: &Frame<'_>) -> Result<u64, ReplyError> {
 /// # Errors
 /// [`FrameError::Header`] when it is none, [`FrameError::Ranges`] when its ranges do not fit its bytes.
 pub fn decode_reply<'a, T: ReplyBody<'a>>(frame: &Frame<'a>) -> Result<Reply<'a, T>, ReplyError> {
-    let (id, outcome) = match T::canonical(frame.header) {
+    let (id, outcome) = match T::fast_path(frame.header) {
         Some((id, ok)) => (id, Ok(ok)),
         None => envelope(frame)?,
     };

@@ -4,11 +4,10 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::canonical;
+use super::fast_path;
 use super::frame::{Frame, FrameError, Span, header, tile};
-use super::list::{list, some, some_list};
-use super::object::{Object, object, objects};
-use crate::meta::{Grade, Source};
+use super::serde_util::{Object, list, object, objects, some, some_list};
+use crate::names::{Grade, Source};
 use crate::{MAX_NAME, MAX_SECRET};
 
 /// One request.
@@ -118,7 +117,7 @@ pub struct UnlockKey<'a> {
 
 impl UnlockKey<'_> {
     /// Whether the key keeps the limits that let every key fit one reply.
-    pub(super) fn check(&self, index: usize) -> Result<(), RequestFault> {
+    pub(super) fn check(&self, index: usize) -> Result<(), RequestErrorKind> {
         let Grade { protection, duration } = &self.grade;
         let Source { vault, mech } = &self.source;
         let names = [&self.slug, protection, duration, vault, mech];
@@ -128,11 +127,11 @@ impl UnlockKey<'_> {
             .chain(&self.life_by)
             .any(|name| name.len() > MAX_NAME)
         {
-            return Err(RequestFault::NameTooLong { index });
+            return Err(RequestErrorKind::NameTooLong { index });
         }
         match usize::try_from(self.secret.len) {
             Ok(len) if len <= MAX_SECRET => Ok(()),
-            _ => Err(RequestFault::SecretTooLong { index }),
+            _ => Err(RequestErrorKind::SecretTooLong { index }),
         }
     }
 }
@@ -184,7 +183,7 @@ pub enum RequestError {
         /// Its op, one that this version knows.
         op: &'static str,
         /// What is wrong with it.
-        fault: RequestFault,
+        fault: RequestErrorKind,
     },
 }
 
@@ -193,7 +192,7 @@ impl RequestError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadFrame(error) => error.code(),
-            Self::BadRequest { fault: RequestFault::SecretTooLong { .. }, .. } => "secret_too_large",
+            Self::BadRequest { fault: RequestErrorKind::SecretTooLong { .. }, .. } => "secret_too_large",
             Self::BadRequest { .. } => "bad_request",
         }
     }
@@ -209,7 +208,7 @@ impl RequestError {
 
 /// What is wrong with a request whose op is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RequestFault {
+pub enum RequestErrorKind {
     /// A field is missing, doubled, or of another type.
     #[error("a field is missing, doubled or of the wrong type (header byte {column})")]
     Fields {
@@ -247,7 +246,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`RequestError`]; its text holds nothing of the request but numbers.
     pub fn decode(frame: &Frame<'a>) -> Result<Self, RequestError> {
-        if let Some((id, get)) = canonical::get(frame.header)
+        if let Some((id, get)) = fast_path::get(frame.header)
             && frame.secrets.is_empty()
         {
             return Ok(Self { id, op: Op::Get(get) });
@@ -276,7 +275,7 @@ fn fields<'a, T: Deserialize<'a>>(frame: &Frame<'a>, id: u64, op: &'static str) 
     read.map(|Object(fields)| fields).map_err(|error| RequestError::BadRequest {
         id,
         op,
-        fault: RequestFault::Fields { column: error.column() },
+        fault: RequestErrorKind::Fields { column: error.column() },
     })
 }
 
@@ -296,6 +295,6 @@ fn relock<'a>(frame: &Frame<'a>, id: u64) -> Result<Relock<'a>, RequestError> {
         RelockFields { slugs: Some(slugs), env: None, all: None } => Ok(Relock::Slugs(slugs)),
         RelockFields { slugs: None, env: Some(env), all: None } => Ok(Relock::Env(env)),
         RelockFields { slugs: None, env: None, all: Some(true) } => Ok(Relock::All),
-        _ => Err(RequestError::BadRequest { id, op: "relock", fault: RequestFault::RelockForm }),
+        _ => Err(RequestError::BadRequest { id, op: "relock", fault: RequestErrorKind::RelockForm }),
     }
 }

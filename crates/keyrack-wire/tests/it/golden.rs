@@ -8,7 +8,7 @@ use keyrack_wire::legacy::{self, ExtraText};
 use keyrack_wire::native::*;
 use keyrack_wire::{SecretBytes, WipedBuffer};
 
-use crate::support::{composed, frame, grade, source};
+use crate::support::{encoded, frame, grade, source};
 
 /// Decodes a reply, checks it, composes it again.
 macro_rules! reply {
@@ -19,7 +19,7 @@ macro_rules! reply {
         let body = reply.outcome.unwrap();
         let check: fn(&$body) = $check;
         check(&body);
-        composed(|sink| compose_reply(sink, reply.id, &body))
+        encoded(|writer| encode_reply(writer, reply.id, &body))
     }};
 }
 
@@ -89,7 +89,7 @@ const CASES: &[(&str, Check)] = &[
     ("native.reply.get-none.bin", |bytes| {
         let reply: Reply<'_, GetOk<'_>> = decode_reply(&frame(bytes)).unwrap();
         assert_eq!(reply.outcome, Ok(GetOk { keys: vec![], rest: vec![] }));
-        composed(|sink| compose_get_reply::<&[u8]>(sink, reply.id, &[]))
+        encoded(|writer| encode_get_reply::<&[u8]>(writer, reply.id, &[]))
     }),
     ("native.reply.unlock.bin", |bytes| {
         reply!(bytes, UnlockOk<'_>, |unlock: &UnlockOk<'_>| {
@@ -163,7 +163,7 @@ const CASES: &[(&str, Check)] = &[
         let Ok(legacy::Request::Get(get)) = legacy::Request::parse(bytes) else { panic!() };
         assert_eq!(get.slugs, ["acme.test.API_KEY", "acme.test.na\"ïve"]);
         assert_eq!((&get.org, &get.env), (&None, &None));
-        composed(|sink| legacy::compose_get_request(sink, &get))
+        encoded(|writer| legacy::encode_get_request(writer, &get))
     }),
     ("legacy.request.get-filtered.json", |bytes| {
         let Ok(legacy::Request::Get(get)) = legacy::Request::parse(bytes) else { panic!() };
@@ -171,11 +171,11 @@ const CASES: &[(&str, Check)] = &[
             (get.slugs.len(), get.org.as_deref(), get.env.as_deref()),
             (0, Some("acme"), Some("test"))
         );
-        composed(|sink| legacy::compose_get_request(sink, &get))
+        encoded(|writer| legacy::encode_get_request(writer, &get))
     }),
     ("legacy.request.status.json", |bytes| {
         assert!(matches!(legacy::Request::parse(bytes), Ok(legacy::Request::Status)));
-        composed(legacy::compose_status_request)
+        encoded(legacy::encode_status_request)
     }),
     ("legacy.request.relock-slugs.json", |bytes| {
         legacy_relock(bytes, &legacy::Relock::Slugs(vec!["acme.test.API_KEY".into()]))
@@ -183,7 +183,7 @@ const CASES: &[(&str, Check)] = &[
     ("legacy.request.relock-env.json", |bytes| legacy_relock(bytes, &legacy::Relock::Env("sudo".into()))),
     ("legacy.request.relock-all.json", |bytes| legacy_relock(bytes, &legacy::Relock::All)),
     ("legacy.reply.unlock.json", |_| {
-        composed(|sink| legacy::compose_unlock_reply(sink, ["acme.all.API_KEY", "acme.test.TRICKY"]))
+        encoded(|writer| legacy::encode_unlock_reply(writer, ["acme.all.API_KEY", "acme.test.TRICKY"]))
     }),
     ("legacy.reply.get.json", |bytes| {
         let Ok(legacy::Reply::Ok(data)) = legacy::parse_get_reply(bytes) else { panic!() };
@@ -210,7 +210,7 @@ const CASES: &[(&str, Check)] = &[
             expires_at: key.expires_at.as_deref().unwrap(),
             ttl_left_ms: key.ttl_left_ms.unwrap(),
         });
-        composed(|sink| legacy::compose_status_reply(sink, &data.home_hash, items))
+        encoded(|writer| legacy::encode_status_reply(writer, &data.home_hash, items))
     }),
     ("legacy.reply.relock.json", |bytes| legacy_relocked(bytes, &["@all.sudo.ROOT"])),
     ("legacy.reply.relock-none.json", |bytes| legacy_relocked(bytes, &[])),
@@ -220,7 +220,7 @@ const CASES: &[(&str, Check)] = &[
             text.starts_with("BadRequestError: session mismatch: ") && text.ends_with("\"callerPid\": 1\n}")
         );
         assert!(legacy::is_session_mismatch(&text));
-        composed(|sink| legacy::compose_error(sink, &text))
+        encoded(|writer| legacy::encode_error(writer, &text))
     }),
 ];
 
@@ -252,7 +252,7 @@ fn every_recorded_message_is_read_and_composed_the_same() {
 fn request(bytes: &[u8], secrets: &[&[u8]], check: fn(&Op<'_>)) -> Vec<u8> {
     let request = Request::decode(&frame(bytes)).unwrap();
     check(&request.op);
-    composed(|sink| request.compose_with(sink, secrets))
+    encoded(|writer| request.encode_with(writer, secrets))
 }
 
 fn native_unlock_request(bytes: &[u8]) -> Vec<u8> {
@@ -283,8 +283,8 @@ fn native_unlock_request(bytes: &[u8]) -> Vec<u8> {
             secret: *secret,
         })
         .collect();
-    assert_eq!(composed(|sink| compose_unlock(sink, decoded.id, &items)), bytes);
-    composed(|sink| decoded.compose_with(sink, &secrets))
+    assert_eq!(encoded(|writer| encode_unlock(writer, decoded.id, &items)), bytes);
+    encoded(|writer| decoded.encode_with(writer, &secrets))
 }
 
 fn native_get_reply(bytes: &[u8]) -> Vec<u8> {
@@ -318,7 +318,7 @@ fn native_get_reply(bytes: &[u8]) -> Vec<u8> {
             secret: frame.secret(key.secret).unwrap(),
         })
         .collect();
-    composed(|sink| compose_get_reply(sink, reply.id, &items))
+    encoded(|writer| encode_get_reply(writer, reply.id, &items))
 }
 
 fn check_hardening(list: &[Hardening<'_>]) {
@@ -332,19 +332,19 @@ fn error(bytes: &[u8], id: u64, code: &str, message: &str, slug: Option<&str>, f
     let body = reply.outcome.unwrap_err();
     assert_eq!((reply.id, &*body.code, &*body.message), (id, code, message));
     assert_eq!((body.slug.as_deref(), body.fix.as_deref()), (slug, fix));
-    composed(|sink| compose_error(sink, reply.id, &body))
+    encoded(|writer| encode_error(writer, reply.id, &body))
 }
 
 fn legacy_relock(bytes: &[u8], expected: &legacy::Relock<'_>) -> Vec<u8> {
     let Ok(legacy::Request::Relock(relock)) = legacy::Request::parse(bytes) else { panic!() };
     assert_eq!(relock, *expected);
-    composed(|sink| legacy::compose_relock_request(sink, &relock))
+    encoded(|writer| legacy::encode_relock_request(writer, &relock))
 }
 
 fn legacy_relocked(bytes: &[u8], expected: &[&str]) -> Vec<u8> {
     let Ok(legacy::Reply::Ok(slugs)) = legacy::parse_relock_reply(bytes) else { panic!() };
     assert_eq!(slugs, expected);
-    composed(|sink| legacy::compose_relock_reply(sink, slugs.iter().map(AsRef::as_ref)))
+    encoded(|writer| legacy::encode_relock_reply(writer, slugs.iter().map(AsRef::as_ref)))
 }
 
 /// The two grants of the recorded messages.
@@ -386,8 +386,8 @@ fn legacy_get_reply(grants: &[legacy::Grant<'_>]) -> Vec<u8> {
             extras: packed.into_inner(),
         }
     });
-    composed(|sink| {
-        assert_eq!(legacy::compose_get_reply(sink, items)?, [0; 0], "none is left out");
+    encoded(|writer| {
+        assert_eq!(legacy::encode_get_reply(writer, items)?, [0; 0], "none is left out");
         Ok(())
     })
 }

@@ -1,10 +1,10 @@
 //! Legacy replies: composed by this daemon, and read from a TypeScript daemon that keeps whatever it was given.
 
 use keyrack_wire::legacy::*;
-use keyrack_wire::{ComposeError, SecretBytes, WipedBuffer};
+use keyrack_wire::{EncodeError, SecretBytes, WipedBuffer};
 use serde_json::{Value, json};
 
-use crate::support::{Tight, composed};
+use crate::support::{Tight, encoded};
 
 fn item<'a, S>(slug: &'a str, secret: S) -> GetItem<'a, S, NoExtras> {
     GetItem {
@@ -41,21 +41,21 @@ fn a_key_json_cannot_carry_is_left_out_and_the_others_stay() {
     let secrets: [&[u8]; 5] = [b"\xff", b"first", b"\xed\xa0\x80", "é\0".as_bytes(), b"tail\xe2\x82"];
     let slugs = ["a", "b", "c", "d", "e"];
     for (count, expected) in [(1, vec![]), (2, vec!["b"]), (3, vec!["b"]), (5, vec!["b", "d"])] {
-        let mut sink = WipedBuffer::new(10_000);
+        let mut writer = WipedBuffer::new(10_000);
         let items = slugs.iter().zip(secrets).take(count).map(|(slug, secret)| item(slug, secret));
-        let omitted = compose_get_reply(&mut sink, items).unwrap();
-        assert_eq!(slugs_of(sink.as_slice()), expected);
+        let omitted = encode_get_reply(&mut writer, items).unwrap();
+        assert_eq!(slugs_of(writer.as_slice()), expected);
         let omitted: Vec<&str> = omitted.iter().map(|index| slugs[*index]).collect();
         let rest: Vec<&str> =
             slugs[..count].iter().copied().filter(|slug| !expected.contains(slug)).collect();
         assert_eq!(omitted, rest);
     }
-    let mut sink = WipedBuffer::new(10_000);
-    assert_eq!(compose_get_reply(&mut sink, [item("a", Erased)]), Ok(vec![0]));
-    assert_eq!(sink.as_slice(), br#"{"success":true,"data":{"keys":[]}}"#);
+    let mut writer = WipedBuffer::new(10_000);
+    assert_eq!(encode_get_reply(&mut writer, [item("a", Erased)]), Ok(vec![0]));
+    assert_eq!(writer.as_slice(), br#"{"success":true,"data":{"keys":[]}}"#);
     // Fields that were not packed by this crate are not put into a reply.
     let odd = GetItem { extras: &b"\"x\":1"[..], ..item_with("a", &b"s"[..]) };
-    assert_eq!(compose_get_reply(&mut WipedBuffer::new(1000), [odd]), Ok(vec![0]));
+    assert_eq!(encode_get_reply(&mut WipedBuffer::new(1000), [odd]), Ok(vec![0]));
 }
 
 fn item_with<'a>(slug: &'a str, secret: &'a [u8]) -> GetItem<'a, &'a [u8], &'a [u8]> {
@@ -66,20 +66,20 @@ fn item_with<'a>(slug: &'a str, secret: &'a [u8]) -> GetItem<'a, &'a [u8], &'a [
 #[test]
 fn a_reply_ends_at_its_limit() {
     let secret = vec![b'x'; 1 << 20];
-    let fits = composed(|sink| compose_get_reply(sink, (0..7).map(|_| item("a", &secret[..]))));
+    let fits = encoded(|writer| encode_get_reply(writer, (0..7).map(|_| item("a", &secret[..]))));
     assert!(fits.len() > 7 << 20);
     // A quote takes two bytes, so half as many do not fit.
     let quotes = vec![b'"'; 1 << 20];
     for (count, secret) in [(8, &secret), (4, &quotes)] {
-        let mut sink = WipedBuffer::new(32 << 20);
-        let outcome = compose_get_reply(&mut sink, (0..count).map(|_| item("a", &secret[..])));
-        assert_eq!(outcome, Err(ComposeError::TooLarge { limit: MAX_REPLY }));
-        assert!(sink.as_slice().len() <= MAX_REPLY);
+        let mut writer = WipedBuffer::new(32 << 20);
+        let outcome = encode_get_reply(&mut writer, (0..count).map(|_| item("a", &secret[..])));
+        assert_eq!(outcome, Err(EncodeError::TooLarge { limit: MAX_REPLY }));
+        assert!(writer.as_slice().len() <= MAX_REPLY);
     }
     let long = "x".repeat(MAX_REPLY);
-    let too_large = Err(ComposeError::TooLarge { limit: MAX_REPLY });
-    assert_eq!(compose_error(&mut WipedBuffer::new(32 << 20), &long), too_large);
-    assert_eq!(compose_unlock_reply(&mut WipedBuffer::new(32 << 20), [&long[..]]), too_large);
+    let too_large = Err(EncodeError::TooLarge { limit: MAX_REPLY });
+    assert_eq!(encode_error(&mut WipedBuffer::new(32 << 20), &long), too_large);
+    assert_eq!(encode_unlock_reply(&mut WipedBuffer::new(32 << 20), [&long[..]]), too_large);
 }
 
 #[test]
@@ -93,13 +93,13 @@ fn a_full_sink_is_an_error_at_every_byte() {
         packed.as_slice().to_vec()
     };
     let items = || [item_with("a.test.K", b"s\"\n"), GetItem { extras: &packed[..], ..item_with("b", b"") }];
-    let whole = composed(|sink| compose_get_reply(sink, items()));
+    let whole = encoded(|writer| encode_get_reply(writer, items()));
     for limit in 0..whole.len() {
-        let mut sink = Tight { bytes: Vec::new(), limit };
-        assert_eq!(compose_get_reply(&mut sink, items()), Err(ComposeError::Full), "{limit}");
-        assert!(whole.starts_with(&sink.bytes));
+        let mut writer = Tight { bytes: Vec::new(), limit };
+        assert_eq!(encode_get_reply(&mut writer, items()), Err(EncodeError::Full), "{limit}");
+        assert!(whole.starts_with(&writer.bytes));
     }
-    assert_eq!(compose_get_reply(&mut Tight { bytes: Vec::new(), limit: whole.len() }, items()), Ok(vec![]));
+    assert_eq!(encode_get_reply(&mut Tight { bytes: Vec::new(), limit: whole.len() }, items()), Ok(vec![]));
     let reply: Value = serde_json::from_slice(&whole).unwrap();
     let second = &reply["data"]["keys"][1];
     assert_eq!((&second["a"], &second["key"]["b"]), (&json!(1), &json!(2)));
@@ -109,14 +109,14 @@ fn a_full_sink_is_an_error_at_every_byte() {
 #[test]
 fn other_replies_are_what_the_oracle_reads() {
     let odd = "a\"\\\n\u{1f511}";
-    let unlock = composed(|sink| compose_unlock_reply(sink, [odd, "b"]));
+    let unlock = encoded(|writer| encode_unlock_reply(writer, [odd, "b"]));
     assert_eq!(oracle(&unlock), json!({"success": true, "data": {"unlocked": [odd, "b"]}}));
-    let relock = composed(|sink| compose_relock_reply(sink, []));
+    let relock = encoded(|writer| encode_relock_reply(writer, []));
     assert_eq!(oracle(&relock), json!({"success": true, "data": {"relocked": []}}));
-    let error = composed(|sink| compose_error(sink, odd));
+    let error = encoded(|writer| encode_error(writer, odd));
     assert_eq!(oracle(&error), json!({"success": false, "error": odd}));
     let key = StatusItem { slug: odd, env: odd, org: odd, expires_at: odd, ttl_left_ms: u64::MAX };
-    let status = composed(|sink| compose_status_reply(sink, odd, [key]));
+    let status = encoded(|writer| encode_status_reply(writer, odd, [key]));
     let key = json!({"slug": odd, "env": odd, "org": odd, "expiresAt": odd, "ttlLeftMs": u64::MAX});
     assert_eq!(oracle(&status), json!({"success": true, "data": {"homeHash": odd, "keys": [key]}}));
 }
@@ -209,7 +209,7 @@ fn what_is_no_reply_is_an_error_without_its_content() {
 #[test]
 fn a_refusal_is_told_from_a_reply() {
     let long = "x".repeat(100_000);
-    let reply = composed(|sink| compose_error(sink, &long));
+    let reply = encoded(|writer| encode_error(writer, &long));
     assert_eq!(parse_relock_reply(&reply), Ok(Reply::Refused(long)));
     assert!(is_session_mismatch(
         "BadRequestError: session mismatch: caller is in a different login session\n\n{}"
@@ -219,7 +219,7 @@ fn a_refusal_is_told_from_a_reply() {
 
 #[test]
 fn a_reply_is_complete_when_its_brace_closes() {
-    let reply = composed(|sink| compose_get_reply(sink, [item("a", "é}\\\"{".as_bytes())]));
+    let reply = encoded(|writer| encode_get_reply(writer, [item("a", "é}\\\"{".as_bytes())]));
     let mut scanner = Scanner::for_reply();
     for end in 0..reply.len() {
         assert_eq!(scanner.advance(&reply[..end]), Progress::More);

@@ -1,7 +1,7 @@
 //! Legacy requests: every shape of them, every way to get them wrong, and serde_json as the oracle for the rest.
 
 use keyrack_wire::legacy::*;
-use keyrack_wire::{MAX_NAME, MAX_SECRET, StringFault, WipedBuffer};
+use keyrack_wire::{MAX_NAME, MAX_SECRET, StringError, WipedBuffer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -244,13 +244,13 @@ fn relock_erases_everything_only_when_nothing_is_named() {
 
 #[test]
 fn a_typescript_daemon_is_never_told_to_erase_everything_by_mistake() {
-    let mut sink = WipedBuffer::new(1000);
+    let mut writer = WipedBuffer::new(1000);
     for relock in [Relock::Slugs(vec![]), Relock::Env("".into())] {
-        assert_eq!(compose_relock_request(&mut sink, &relock), Err(keyrack_wire::ComposeError::Empty));
-        assert_eq!(sink.as_slice(), b"");
+        assert_eq!(encode_relock_request(&mut writer, &relock), Err(keyrack_wire::EncodeError::Empty));
+        assert_eq!(writer.as_slice(), b"");
     }
-    compose_relock_request(&mut sink, &Relock::All).unwrap();
-    assert_eq!(sink.as_slice(), br#"{"command":"RELOCK","payload":{}}"#);
+    encode_relock_request(&mut writer, &Relock::All).unwrap();
+    assert_eq!(writer.as_slice(), br#"{"command":"RELOCK","payload":{}}"#);
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn packed_fields_that_are_not_are_no_fields() {
     assert!(ExtraText::unpack(&[0xFF; 64]).is_none());
     assert_eq!(
         granted(&message).extras.pack(&mut WipedBuffer::new(packed.len() - 1)),
-        Err(keyrack_wire::Full)
+        Err(keyrack_wire::CapacityError)
     );
 }
 
@@ -410,15 +410,15 @@ proptest! {
             secret: &secret[..],
             extras: &packed[..],
         });
-        let mut sink = WipedBuffer::new(1 << 20);
-        prop_assert_eq!(compose_get_reply(&mut sink, items), Ok(vec![]));
+        let mut writer = WipedBuffer::new(1 << 20);
+        prop_assert_eq!(encode_get_reply(&mut writer, items), Ok(vec![]));
         for grant in &mut grants {
             grant.as_object_mut().unwrap().entry("expiresAt").or_insert("the ceiling".into());
         }
-        let reply: Value = serde_json::from_slice(sink.as_slice()).unwrap();
+        let reply: Value = serde_json::from_slice(writer.as_slice()).unwrap();
         prop_assert_eq!(&reply, &json!({"success": true, "data": {"keys": grants}}));
         // And a client of this crate reads it back too.
-        let Ok(Reply::Ok(data)) = parse_get_reply(sink.as_slice()) else { panic!("{reply}") };
+        let Ok(Reply::Ok(data)) = parse_get_reply(writer.as_slice()) else { panic!("{reply}") };
         prop_assert_eq!(data.malformed, vec![]);
         for (grant, (kept, _)) in data.keys.iter().zip(&kept) {
             prop_assert_eq!(&secret(grant), kept);
@@ -436,16 +436,16 @@ proptest! {
             org: org.as_deref().map(Into::into),
             env: env.as_deref().map(Into::into),
         };
-        let mut sink = WipedBuffer::new(1 << 20);
-        compose_get_request(&mut sink, &get).unwrap();
+        let mut writer = WipedBuffer::new(1 << 20);
+        encode_get_request(&mut writer, &get).unwrap();
         let mut expected = json!({"command": "GET", "payload": {"slugs": slugs}});
         for (name, value) in [("org", &org), ("env", &env)] {
             if let Some(value) = value {
                 expected["payload"][name] = value.as_str().into();
             }
         }
-        prop_assert_eq!(serde_json::from_slice::<Value>(sink.as_slice()).unwrap(), expected);
-        let Ok(Request::Get(parsed)) = Request::parse(sink.as_slice()) else { panic!() };
+        prop_assert_eq!(serde_json::from_slice::<Value>(writer.as_slice()).unwrap(), expected);
+        let Ok(Request::Get(parsed)) = Request::parse(writer.as_slice()) else { panic!() };
         prop_assert_eq!(parsed, get);
     }
 
@@ -479,5 +479,5 @@ fn a_lone_surrogate_is_told_from_other_faults() {
     let message = unlock_of(&GRANT.replace("hunter2", r"\ud83d"));
     let error = Request::parse(message.as_bytes()).map(|_| ()).unwrap_err();
     let LegacyError::Field { error, .. } = &error else { panic!("{error}") };
-    assert_eq!(*error, FieldProblem::String(StringFault::LoneSurrogate));
+    assert_eq!(*error, FieldError::String(StringError::LoneSurrogate));
 }

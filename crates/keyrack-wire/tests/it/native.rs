@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use keyrack_wire::native::*;
-use keyrack_wire::{ComposeError, MAX_NAME, MAX_SECRET, SecretBytes, WipedBuffer};
+use keyrack_wire::{EncodeError, MAX_NAME, MAX_SECRET, SecretBytes, WipedBuffer};
 use proptest::prelude::*;
 
-use crate::support::{Tight, composed, frame, grade, raw_frame, source};
+use crate::support::{Tight, encoded, frame, grade, raw_frame, source};
 
 fn request_of(header: &str, secrets: &[u8]) -> Result<String, RequestError> {
     let bytes = raw_frame(header, secrets);
@@ -270,7 +270,7 @@ fn what_would_not_fit_a_reply_is_refused_by_name() {
         let long = if part.starts_with('"') { format!("\"{long}\"") } else { long.clone() };
         let bytes = raw_frame(&header.replacen(part, &long, 1), b"abc");
         let error = Request::decode(&frame(&bytes)).unwrap_err();
-        let fault = RequestFault::NameTooLong { index: 0 };
+        let fault = RequestErrorKind::NameTooLong { index: 0 };
         assert_eq!(error, RequestError::BadRequest { id: 1, op: "unlock", fault }, "{part}");
     }
     let fits = raw_frame(&unlock_header(&[("0", &MAX_SECRET.to_string())]), &vec![0; MAX_SECRET]);
@@ -357,7 +357,7 @@ fn ask_until_done(slugs: &[String], secret: impl Fn(&str) -> Vec<u8>) -> (Vec<(S
         let secrets: Vec<Vec<u8>> = asked.iter().map(|slug| secret(slug)).collect();
         let items: Vec<GetItem<'_, &[u8]>> =
             asked.iter().zip(&secrets).map(|(slug, secret)| item(slug, &secret[..])).collect();
-        let bytes = composed(|sink| compose_get_reply(sink, 1, &items));
+        let bytes = encoded(|writer| encode_get_reply(writer, 1, &items));
         let (keys, rest) = get_ok(&bytes);
         assert!(!keys.is_empty(), "every frame brings a key");
         got.extend(keys);
@@ -402,20 +402,20 @@ fn one_key_fits_one_reply_whatever_its_names_and_secret_are() {
         ttl_ms: u64::MAX,
         secret: &vec![0xFF_u8; MAX_SECRET][..],
     };
-    let (keys, rest) = get_ok(&composed(|sink| compose_get_reply(sink, u64::MAX, &[worst])));
+    let (keys, rest) = get_ok(&encoded(|writer| encode_get_reply(writer, u64::MAX, &[worst])));
     assert_eq!((keys.len(), keys[0].1.len(), rest.len()), (1, MAX_SECRET, 0));
 }
 
 #[test]
 fn a_get_reply_that_can_never_fit_is_an_error() {
-    let mut sink = WipedBuffer::new(4 << 20);
+    let mut writer = WipedBuffer::new(4 << 20);
     let secret = vec![0; MAX_LENGTH];
-    let outcome = compose_get_reply(&mut sink, 1, &[item("a.test.K", &secret[..])]);
-    assert_eq!(outcome, Err(ComposeError::TooLarge { limit: MAX_LENGTH }));
+    let outcome = encode_get_reply(&mut writer, 1, &[item("a.test.K", &secret[..])]);
+    assert_eq!(outcome, Err(EncodeError::TooLarge { limit: MAX_LENGTH }));
     let long = "x".repeat(MAX_HEADER);
-    let outcome = compose_get_reply(&mut sink, 1, &[item(&long, &b"s"[..])]);
-    assert_eq!(outcome, Err(ComposeError::TooLarge { limit: MAX_HEADER }));
-    assert_eq!(sink.as_slice(), b"", "nothing is put");
+    let outcome = encode_get_reply(&mut writer, 1, &[item(&long, &b"s"[..])]);
+    assert_eq!(outcome, Err(EncodeError::TooLarge { limit: MAX_HEADER }));
+    assert_eq!(writer.as_slice(), b"", "nothing is put");
 }
 
 #[test]
@@ -423,7 +423,7 @@ fn a_long_ask_does_not_keep_back_what_fits_without_it() {
     // Asked by a long env, answered by a short one: in `rest` the ask alone would not fit.
     let long = format!("a.{}.K", "x".repeat(MAX_HEADER - 200));
     let items = [item("a.test.K", &b"1"[..]), GetItem { asked: &long, ..item("a.all.K", &b"2"[..]) }];
-    let (keys, rest) = get_ok(&composed(|sink| compose_get_reply(sink, 1, &items)));
+    let (keys, rest) = get_ok(&encoded(|writer| encode_get_reply(writer, 1, &items)));
     assert_eq!((keys.len(), rest.len()), (2, 0));
 }
 
@@ -437,9 +437,9 @@ impl SecretBytes for Erased {
 
 #[test]
 fn an_erased_secret_is_never_composed() {
-    let mut sink = WipedBuffer::new(1000);
-    assert_eq!(compose_get_reply(&mut sink, 1, &[item("a.test.K", Erased)]), Err(ComposeError::Gone));
-    assert_eq!(sink.as_slice(), b"");
+    let mut writer = WipedBuffer::new(1000);
+    assert_eq!(encode_get_reply(&mut writer, 1, &[item("a.test.K", Erased)]), Err(EncodeError::Gone));
+    assert_eq!(writer.as_slice(), b"");
     let unlock = UnlockItem {
         slug: "a.test.K",
         grade: grade("p", "d"),
@@ -450,21 +450,21 @@ fn an_erased_secret_is_never_composed() {
         life_by: None,
         secret: Erased,
     };
-    assert_eq!(compose_unlock(&mut sink, 1, &[unlock]), Err(ComposeError::Gone));
-    assert_eq!(sink.as_slice(), b"");
+    assert_eq!(encode_unlock(&mut writer, 1, &[unlock]), Err(EncodeError::Gone));
+    assert_eq!(writer.as_slice(), b"");
 }
 
 #[test]
 fn a_full_sink_is_an_error_at_every_byte() {
     let items = [item("a.test.K", &b"s3cret"[..]), item("b.test.K", &b""[..])];
-    let whole = composed(|sink| compose_get_reply(sink, 1, &items));
+    let whole = encoded(|writer| encode_get_reply(writer, 1, &items));
     for limit in 0..whole.len() {
-        let mut sink = Tight { bytes: Vec::new(), limit };
-        assert_eq!(compose_get_reply(&mut sink, 1, &items), Err(ComposeError::Full), "{limit}");
-        assert!(whole.starts_with(&sink.bytes));
+        let mut writer = Tight { bytes: Vec::new(), limit };
+        assert_eq!(encode_get_reply(&mut writer, 1, &items), Err(EncodeError::Full), "{limit}");
+        assert!(whole.starts_with(&writer.bytes));
     }
-    let mut sink = Tight { bytes: Vec::new(), limit: whole.len() };
-    assert_eq!(compose_get_reply(&mut sink, 1, &items), Ok(2));
+    let mut writer = Tight { bytes: Vec::new(), limit: whole.len() };
+    assert_eq!(encode_get_reply(&mut writer, 1, &items), Ok(2));
 }
 
 fn unlock_item<'a>(slug: &'a str, secret: &'a [u8]) -> UnlockItem<'a, &'a [u8]> {
@@ -492,7 +492,7 @@ fn a_batch_is_cut_into_requests_that_fit() {
             let fits = unlock_keys_that_fit(left);
             assert!(fits > 0, "{count} keys of {len} bytes: stuck at {sent}");
             let (batch, behind) = left.split_at(fits);
-            let bytes = composed(|sink| compose_unlock(sink, u64::MAX, batch));
+            let bytes = encoded(|writer| encode_unlock(writer, u64::MAX, batch));
             let frame = frame(&bytes);
             let request = Request::decode(&frame).unwrap();
             let Op::Unlock(unlock) = request.op else { panic!() };
@@ -509,9 +509,9 @@ fn a_batch_is_cut_into_requests_that_fit() {
         let items = [unlock_item("a.test.FIRST", b"s"), never];
         assert_eq!(unlock_keys_that_fit(&items), 1);
         assert_eq!(unlock_keys_that_fit(&items[1..]), 0);
-        let mut sink = WipedBuffer::new(4 << 20);
-        assert!(matches!(compose_unlock(&mut sink, 1, &items[1..]), Err(ComposeError::TooLarge { .. })));
-        assert_eq!(sink.as_slice().len(), 0);
+        let mut writer = WipedBuffer::new(4 << 20);
+        assert!(matches!(encode_unlock(&mut writer, 1, &items[1..]), Err(EncodeError::TooLarge { .. })));
+        assert_eq!(writer.as_slice().len(), 0);
     }
 }
 
@@ -525,14 +525,14 @@ fn asks_are_cut_into_requests_that_fit() {
         assert!(fits > 0);
         let (batch, behind) = left.split_at(fits);
         let get = Get { slugs: batch.iter().map(|slug| Cow::Borrowed(*slug)).collect() };
-        let bytes = composed(|sink| Request { id: u64::MAX, op: Op::Get(get.clone()) }.compose(sink));
+        let bytes = encoded(|writer| Request { id: u64::MAX, op: Op::Get(get.clone()) }.encode(writer));
         assert_eq!(Request::decode(&frame(&bytes)).unwrap().op, Op::Get(get));
         if behind.len() >= 5 {
             let more = Get {
                 slugs: left[..left.len().min(fits + 5)].iter().map(|slug| Cow::Borrowed(*slug)).collect(),
             };
-            let outcome = Request { id: u64::MAX, op: Op::Get(more) }.compose(&mut WipedBuffer::new(1 << 20));
-            assert_eq!(outcome, Err(ComposeError::TooLarge { limit: MAX_HEADER }), "no more would fit");
+            let outcome = Request { id: u64::MAX, op: Op::Get(more) }.encode(&mut WipedBuffer::new(1 << 20));
+            assert_eq!(outcome, Err(EncodeError::TooLarge { limit: MAX_HEADER }), "no more would fit");
         }
         left = behind;
     }
@@ -555,12 +555,12 @@ fn ranges_that_do_not_match_the_secrets_are_not_composed() {
     for keys in [vec![], vec![key(0, 2)], vec![key(1, 3)], vec![key(0, 3), key(3, 0)], vec![key(0, u64::MAX)]]
     {
         let request = Request { id: 1, op: Op::Unlock(Unlock { keys }) };
-        let mut sink = WipedBuffer::new(1000);
-        assert_eq!(request.compose_with(&mut sink, &secrets), Err(ComposeError::Ranges), "{request:?}");
-        assert_eq!(sink.as_slice(), b"");
+        let mut writer = WipedBuffer::new(1000);
+        assert_eq!(request.encode_with(&mut writer, &secrets), Err(EncodeError::Ranges), "{request:?}");
+        assert_eq!(writer.as_slice(), b"");
     }
     let ping = Request { id: 1, op: Op::Ping };
-    assert_eq!(ping.compose_with(&mut WipedBuffer::new(1000), &secrets), Err(ComposeError::Ranges));
+    assert_eq!(ping.encode_with(&mut WipedBuffer::new(1000), &secrets), Err(EncodeError::Ranges));
 }
 
 fn status_page(count: u64) -> StatusOk<'static> {
@@ -594,7 +594,7 @@ fn a_status_page_holds_what_fits_and_says_that_there_is_more() {
     for (count, more) in [(0, false), (1, true), (10, false), (5000, false), (5000, true)] {
         let mut page = status_page(count);
         page.more = more;
-        let bytes = composed(|sink| compose_status_reply(sink, 7, page.clone()));
+        let bytes = encoded(|writer| encode_status_reply(writer, 7, page.clone()));
         let frame = frame(&bytes);
         let ok = decode_reply::<StatusOk<'_>>(&frame).unwrap().outcome.unwrap();
         assert!(page.keys.starts_with(&ok.keys));
@@ -607,8 +607,8 @@ fn a_status_page_holds_what_fits_and_says_that_there_is_more() {
     }
     let mut page = status_page(1);
     page.keys[0].slug = "x".repeat(MAX_HEADER).into();
-    let outcome = compose_status_reply(&mut WipedBuffer::new(1 << 20), 1, page);
-    assert_eq!(outcome, Err(ComposeError::TooLarge { limit: MAX_HEADER }));
+    let outcome = encode_status_reply(&mut WipedBuffer::new(1 << 20), 1, page);
+    assert_eq!(outcome, Err(EncodeError::TooLarge { limit: MAX_HEADER }));
 }
 
 #[test]
@@ -629,7 +629,7 @@ fn an_unlock_reply_keeps_every_result_however_long_its_texts_are() {
     for (count, text, has_message, has_fix) in
         [(1, 100, true, true), (400, 30, true, true), (400, 60, true, false), (400, 5000, false, false)]
     {
-        let bytes = composed(|sink| compose_unlock_reply(sink, 1, results(count, text)));
+        let bytes = encoded(|writer| encode_unlock_reply(writer, 1, results(count, text)));
         let frame = frame(&bytes);
         let ok = decode_reply::<UnlockOk<'_>>(&frame).unwrap().outcome.unwrap();
         assert_eq!(ok.results.len(), count);
@@ -644,8 +644,8 @@ fn an_unlock_reply_keeps_every_result_however_long_its_texts_are() {
             );
         }
     }
-    let outcome = compose_unlock_reply(&mut WipedBuffer::new(1 << 20), 1, results(5000, 1));
-    assert_eq!(outcome, Err(ComposeError::TooLarge { limit: MAX_HEADER }));
+    let outcome = encode_unlock_reply(&mut WipedBuffer::new(1 << 20), 1, results(5000, 1));
+    assert_eq!(outcome, Err(EncodeError::TooLarge { limit: MAX_HEADER }));
 }
 
 /// The most keys one request can hold are answered, each with its code.
@@ -665,7 +665,7 @@ fn the_fullest_unlock_request_can_be_answered() {
         |count| (0..count).map(|_| UnlockItem { grade: grade("", ""), source: source("", ""), ..empty });
     let count = (1..1000).rev().find(|count| {
         let items: Vec<_> = many(*count).collect();
-        compose_unlock(&mut WipedBuffer::new(1 << 20), 1, &items).is_ok()
+        encode_unlock(&mut WipedBuffer::new(1 << 20), 1, &items).is_ok()
     });
     let count = count.unwrap();
     let refused = || UnlockResult {
@@ -677,8 +677,8 @@ fn the_fullest_unlock_request_can_be_answered() {
             fix: Some("x".repeat(200).into()),
         }),
     };
-    let bytes = composed(|sink| {
-        compose_unlock_reply(sink, u64::MAX, UnlockOk { results: (0..count).map(|_| refused()).collect() })
+    let bytes = encoded(|writer| {
+        encode_unlock_reply(writer, u64::MAX, UnlockOk { results: (0..count).map(|_| refused()).collect() })
     });
     let ok = decode_reply::<UnlockOk<'_>>(&frame(&bytes)).unwrap().outcome.unwrap();
     assert_eq!(ok.results.len(), count);
@@ -690,7 +690,7 @@ fn a_relock_reply_counts_what_it_cannot_name() {
     for (count, cut) in [(0, false), (3, false), (10_000, true)] {
         let slugs: Vec<String> = (0..count).map(|n| format!("acme.test.KEY_{n}")).collect();
         let slugs: Vec<&str> = slugs.iter().map(String::as_str).collect();
-        let bytes = composed(|sink| compose_relock_reply(sink, 1, &slugs));
+        let bytes = encoded(|writer| encode_relock_reply(writer, 1, &slugs));
         let frame = frame(&bytes);
         let ok = decode_reply::<RelockOk<'_>>(&frame).unwrap().outcome.unwrap();
         assert_eq!(ok.relocked, slugs[..ok.relocked.len()]);
@@ -707,7 +707,7 @@ fn frames_follow_one_another_in_one_buffer() {
         Request { id: 2, op: Op::Get(Get { slugs: vec!["a.test.K".into()] }) },
         Request { id: 3, op: Op::Ping },
     ];
-    let bytes = composed(|sink| requests.iter().try_for_each(|request| request.compose(sink)));
+    let bytes = encoded(|writer| requests.iter().try_for_each(|request| request.encode(writer)));
     let mut at = 0;
     for request in &requests {
         let Ok(Decoded::Frame(frame)) = decode(&bytes[at..]) else { panic!() };
@@ -731,7 +731,7 @@ proptest! {
         let items: Vec<GetItem<'_, &[u8]>> = keys.iter().map(|(slug, vault, env, ttl_ms, secret)| GetItem {
             vault, env, ttl_ms: *ttl_ms, ..item(slug, &secret[..])
         }).collect();
-        let bytes = composed(|sink| compose_get_reply(sink, id, &items));
+        let bytes = encoded(|writer| encode_get_reply(writer, id, &items));
         let mut offset = 0_u64;
         let expected = GetOk {
             keys: keys.iter().map(|(slug, vault, env, ttl_ms, secret)| {
@@ -767,11 +767,11 @@ proptest! {
         let secret = vec![b'x'; 400_000];
         let items: Vec<GetItem<'_, &[u8]>> =
             slugs.iter().zip(&keys).map(|(slug, (_, len))| item(slug, &secret[..*len])).collect();
-        let mut sink = WipedBuffer::new(2 << 20);
-        match compose_get_reply(&mut sink, 1, &items) {
+        let mut writer = WipedBuffer::new(2 << 20);
+        match encode_get_reply(&mut writer, 1, &items) {
             Ok(count) => {
                 prop_assert!(count > 0);
-                let (got, rest) = get_ok(sink.as_slice());
+                let (got, rest) = get_ok(writer.as_slice());
                 prop_assert_eq!(got.len(), count);
                 let named: Vec<String> = got.iter().map(|(slug, _)| slug.clone()).chain(rest).collect();
                 prop_assert_eq!(named, slugs);
@@ -780,7 +780,7 @@ proptest! {
                 }
             }
             Err(error) => {
-                prop_assert_eq!(error, ComposeError::TooLarge { limit: MAX_HEADER });
+                prop_assert_eq!(error, EncodeError::TooLarge { limit: MAX_HEADER });
                 let total: usize = slugs.iter().map(|slug| slug.len() * 2).sum();
                 prop_assert!(total + 400 > MAX_HEADER, "{} would fit", total);
             }

@@ -1,7 +1,7 @@
 //! What the tests share: names without ceremony, and buffers large enough to say nothing about size.
 
 use keyrack_wire::native::{Decoded, Frame, decode};
-use keyrack_wire::{ComposeError, Full, Grade, Sink, Source, WipedBuffer};
+use keyrack_wire::{CapacityError, EncodeError, Grade, Source, WipedBuffer, Writer};
 
 pub(crate) fn grade<'a>(protection: &'a str, duration: &'a str) -> Grade<'a> {
     Grade { protection: protection.into(), duration: duration.into() }
@@ -11,11 +11,11 @@ pub(crate) fn source<'a>(vault: &'a str, mech: &'a str) -> Source<'a> {
     Source { vault: vault.into(), mech: mech.into() }
 }
 
-/// What `compose` puts.
-pub(crate) fn composed<T>(compose: impl FnOnce(&mut WipedBuffer) -> Result<T, ComposeError>) -> Vec<u8> {
-    let mut sink = WipedBuffer::new(32 << 20);
-    compose(&mut sink).unwrap();
-    sink.as_slice().to_vec()
+/// What `encode` puts.
+pub(crate) fn encoded<T>(encode: impl FnOnce(&mut WipedBuffer) -> Result<T, EncodeError>) -> Vec<u8> {
+    let mut writer = WipedBuffer::new(32 << 20);
+    encode(&mut writer).unwrap();
+    writer.as_slice().to_vec()
 }
 
 /// The one whole frame `bytes` are.
@@ -38,10 +38,10 @@ pub(crate) struct Tight {
     pub(crate) limit: usize,
 }
 
-impl Sink for Tight {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+impl Writer for Tight {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
         let fits = bytes.len().min(self.limit - self.bytes.len());
         self.bytes.extend_from_slice(&bytes[..fits]);
-        if fits == bytes.len() { Ok(()) } else { Err(Full) }
+        if fits == bytes.len() { Ok(()) } else { Err(CapacityError) }
     }
 }

@@ -3,10 +3,10 @@
 use keyrack_core::store::{Entry, NewEntry, Relock as Which, Store};
 use keyrack_core::{Clock, Deadlines, GrantedTtl, Org, Slug, TtlLimit, timestamp};
 use keyrack_sys::memory::{Buffer, Pool, Secret};
-use keyrack_wire::ComposeError;
+use keyrack_wire::EncodeError;
 use keyrack_wire::legacy::{
-    self, Get, GetItem, Grant, Relock, Request, StatusItem, compose_error, compose_get_reply,
-    compose_relock_reply, compose_status_reply, compose_unlock_reply, escape_len,
+    self, Get, GetItem, Grant, Relock, Request, StatusItem, encode_error, encode_get_reply,
+    encode_relock_reply, encode_status_reply, encode_unlock_reply, escape_len,
 };
 use smallvec::SmallVec;
 
@@ -37,12 +37,12 @@ pub(crate) fn answer(daemon: &Daemon, message: &[u8]) -> Answer {
 /// An error reply, after which the connection ends.
 pub(crate) fn refuse(text: &str) -> Answer {
     let mut reply = Text(Vec::new());
-    compose_error(&mut reply, text).expect("an error's text is shorter than the longest reply");
+    encode_error(&mut reply, text).expect("an error's text is shorter than the longest reply");
     Answer { reply: Reply::Plain(reply.0), then: Then::Refuse }
 }
 
 fn unlock(daemon: &Daemon, grants: &[Grant<'_>]) -> Result<Reply, String> {
-    let reply = plain(|sink| compose_unlock_reply(sink, grants.iter().map(|grant| &*grant.slug)))?;
+    let reply = plain(|sink| encode_unlock_reply(sink, grants.iter().map(|grant| &*grant.slug)))?;
     daemon.with_store(|store, now| {
         let new = admissible(store, &daemon.about.owner, &daemon.pool, grants, now)?;
         for entry in new {
@@ -117,10 +117,10 @@ struct Place<'a> {
     at: usize,
 }
 
-impl keyrack_wire::Sink for Place<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), keyrack_wire::Full> {
+impl keyrack_wire::Writer for Place<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), keyrack_wire::CapacityError> {
         let end = self.at + bytes.len();
-        self.place.get_mut(self.at..end).ok_or(keyrack_wire::Full)?.copy_from_slice(bytes);
+        self.place.get_mut(self.at..end).ok_or(keyrack_wire::CapacityError)?.copy_from_slice(bytes);
         self.at = end;
         Ok(())
     }
@@ -175,11 +175,11 @@ fn serve(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
         asked.filter_map(|slug| store.get(&slug, now).filter(|entry| wanted(entry)).map(Hit::of)).collect()
     });
     if hits.is_empty() {
-        return plain(|sink| compose_get_reply(sink, hits.iter().map(Hit::item)).map(|_| ()));
+        return plain(|sink| encode_get_reply(sink, hits.iter().map(Hit::item)).map(|_| ()));
     }
     let mut page = daemon.pool.buffer(limits::LEGACY_REPLY);
     make_room(daemon, &mut page, &hits);
-    let omitted = compose_get_reply(&mut Page(&mut page, daemon), hits.iter().map(Hit::item))
+    let omitted = encode_get_reply(&mut Page(&mut page, daemon), hits.iter().map(Hit::item))
         .map_err(|error| no_reply(daemon, &mut page, error))?;
     for index in omitted {
         tracing::warn!(slug = %hits[index].slug, "a key's value is not text, which this protocol cannot carry");
@@ -216,7 +216,7 @@ fn status(daemon: &Daemon) -> Result<Reply, String> {
             expires_at: time,
             ttl_left_ms: entry.deadlines.remaining(now).as_ms(),
         });
-        plain(|sink| compose_status_reply(sink, &daemon.about.home_hash, keys)).map_err(|_| {
+        plain(|sink| encode_status_reply(sink, &daemon.about.home_hash, keys)).map_err(|_| {
             format!("{} keys are more than this protocol can list; use keyrack status", times.len())
         })
     })
@@ -234,21 +234,21 @@ fn erase(daemon: &Daemon, relock: &Relock<'_>) -> Result<Reply, String> {
     for slug in &relocked {
         tracing::info!(%slug, "a key is relocked");
     }
-    plain(|sink| compose_relock_reply(sink, relocked.iter().map(Slug::as_str)))
+    plain(|sink| encode_relock_reply(sink, relocked.iter().map(Slug::as_str)))
 }
 
 /// Composes a reply that carries no secret.
-fn plain(compose: impl FnOnce(&mut Text) -> Result<(), ComposeError>) -> Result<Reply, String> {
+fn plain(compose: impl FnOnce(&mut Text) -> Result<(), EncodeError>) -> Result<Reply, String> {
     let mut sink = Text(Vec::new());
     compose(&mut sink).map_err(|error| error.to_string())?;
     Ok(Reply::Plain(sink.0))
 }
 
 /// Why a reply was not composed, in words.
-fn no_reply(daemon: &Daemon, page: &mut Buffer, error: ComposeError) -> String {
+fn no_reply(daemon: &Daemon, page: &mut Buffer, error: EncodeError) -> String {
     page.release();
     match error {
-        ComposeError::Full => {
+        EncodeError::Full => {
             let limit = daemon.pool.usage().requests_limit / 1024;
             format!("the memory for replies is full ({limit} KiB); ask for fewer keys at a time")
         }

@@ -7,12 +7,12 @@ use keyrack_core::ttl::resolve_ttl;
 use keyrack_core::{
     Clock, Deadlines, Error, ErrorCode, GrantedTtl, Slug, Ttl, TtlLimit, timestamp, ttl::TtlRequest,
 };
-use keyrack_wire::ComposeError;
+use keyrack_wire::EncodeError;
 use keyrack_wire::native::{
     Counts, ErrorBody, Frame, Get, GetItem, Hello, HelloOk, MIN_PROTO, NothingOk, Op, PROTO, Relock, Request,
     RequestError, Status, StatusKey, StatusOk, Unlock, UnlockGranted, UnlockKey, UnlockOk, UnlockResult,
-    agreed_proto, compose_error, compose_get_reply, compose_relock_reply, compose_reply,
-    compose_status_reply, compose_unlock_reply,
+    agreed_proto, encode_error, encode_get_reply, encode_relock_reply, encode_reply, encode_status_reply,
+    encode_unlock_reply,
 };
 use smallvec::SmallVec;
 
@@ -66,10 +66,10 @@ pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Answer {
         Op::Unlock(unlock) => keep(daemon, id, frame, &unlock),
         Op::Status(status) => list(daemon, id, &status),
         Op::Relock(relock) => erase(daemon, id, &relock),
-        Op::Ping => plain(|sink| compose_reply(sink, id, &NothingOk {})),
+        Op::Ping => plain(|sink| encode_reply(sink, id, &NothingOk {})),
         Op::Shutdown => {
             daemon.erase_all();
-            plain(|sink| compose_reply(sink, id, &NothingOk {}))
+            plain(|sink| encode_reply(sink, id, &NothingOk {}))
         }
         Op::Unknown(op) => Err(Error::new(
             ErrorCode::UnknownOp,
@@ -88,10 +88,10 @@ pub(crate) fn refuse(code: &str, message: &str) -> Answer {
 
 fn error_reply(id: u64, body: &ErrorBody<'_>) -> Reply {
     let mut sink = Text(Vec::new());
-    if compose_error(&mut sink, id, body).is_err() {
+    if encode_error(&mut sink, id, body).is_err() {
         // Only a message that quotes a very long name could be too long.
         let short = ErrorBody { message: "".into(), slug: None, fix: None, code: body.code.clone() };
-        compose_error(&mut sink, id, &short).expect("a code fits a header");
+        encode_error(&mut sink, id, &short).expect("a code fits a header");
     }
     Reply::Plain(sink.0)
 }
@@ -120,7 +120,7 @@ fn greet(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Error> {
         memory: about.memory.into(),
         hardening: about.hardening.clone(),
     };
-    plain(|sink| compose_reply(sink, id, &ok))
+    plain(|sink| encode_reply(sink, id, &ok))
 }
 
 /// A hit, as it was when it was looked up.
@@ -172,11 +172,11 @@ fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Error> {
     });
     let items: SmallVec<[_; 1]> = hits.iter().map(Hit::item).collect();
     if items.is_empty() {
-        return plain(|sink| compose_get_reply(sink, id, &items).map(|_| ()));
+        return plain(|sink| encode_get_reply(sink, id, &items).map(|_| ()));
     }
     let mut page = daemon.pool.buffer(LONGEST);
-    let put = compose_get_reply(&mut Page(&mut page, daemon), id, &items).map_err(|error| match error {
-        ComposeError::Full => {
+    let put = encode_get_reply(&mut Page(&mut page, daemon), id, &items).map_err(|error| match error {
+        EncodeError::Full => {
             let limit = daemon.pool.usage().requests_limit / 1024;
             let message =
                 format!("the memory for replies is full ({limit} KiB); ask for fewer keys at a time");
@@ -208,7 +208,7 @@ fn keep(daemon: &Daemon, id: u64, frame: &Frame<'_>, unlock: &Unlock<'_>) -> Res
         });
         results.collect()
     });
-    plain(|sink| compose_unlock_reply(sink, id, UnlockOk { results }))
+    plain(|sink| encode_unlock_reply(sink, id, UnlockOk { results }))
 }
 
 fn keep_one(
@@ -312,7 +312,7 @@ fn list(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Error> {
             hardening: about.hardening.clone(),
             counts,
         };
-        plain(|sink| compose_status_reply(sink, id, page).map(|_| ()))
+        plain(|sink| encode_status_reply(sink, id, page).map(|_| ()))
     })
 }
 
@@ -336,19 +336,19 @@ fn erase(daemon: &Daemon, id: u64, relock: &Relock<'_>) -> Result<Reply, Error> 
         tracing::info!(%slug, "a key is relocked");
     }
     let slugs: Vec<&str> = relocked.iter().map(Slug::as_str).collect();
-    plain(|sink| compose_relock_reply(sink, id, &slugs))
+    plain(|sink| encode_relock_reply(sink, id, &slugs))
 }
 
 /// Composes a reply that carries no secret.
-fn plain(compose: impl FnOnce(&mut Text) -> Result<(), ComposeError>) -> Result<Reply, Error> {
+fn plain(compose: impl FnOnce(&mut Text) -> Result<(), EncodeError>) -> Result<Reply, Error> {
     let mut sink = Text(Vec::new());
     compose(&mut sink).map_err(too_large)?;
     Ok(Reply::Plain(sink.0))
 }
 
-fn too_large(error: ComposeError) -> Error {
+fn too_large(error: EncodeError) -> Error {
     let code = match error {
-        ComposeError::TooLarge { .. } => ErrorCode::TooLarge,
+        EncodeError::TooLarge { .. } => ErrorCode::TooLarge,
         _ => ErrorCode::Internal,
     };
     Error::new(code, error.to_string())

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::frame::{compose_frame, header_bytes, put_lengths, put_secret};
+use super::frame::{encode_frame, header_bytes, put_lengths, put_secret};
 use super::reply::{ErrorBody, RelockOk, StatusOk, UnlockOk};
-use super::short::Short;
+use super::stack_buf::StackBuf;
 use super::{MAX_HEADER, MAX_LENGTH};
 use crate::json::escape_str;
-use crate::sink::{ComposeError, Counter, Full, SecretBytes, Sink};
+use crate::writer::{CapacityError, Counter, EncodeError, SecretBytes, Writer};
 
 const NO_SECRETS: [&[u8]; 0] = [];
 
@@ -44,57 +44,57 @@ pub struct GetItem<'a, S> {
 /// Returns how many were put.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] when not even one key and the slugs of the others fit a header (the caller asked for
-/// too many at a time); [`ComposeError::Gone`] when a secret is erased already.
-pub fn compose_get_reply<S: SecretBytes>(
-    sink: &mut impl Sink,
+/// [`EncodeError::TooLarge`] when not even one key and the slugs of the others fit a header (the caller asked for
+/// too many at a time); [`EncodeError::Gone`] when a secret is erased already.
+pub fn encode_get_reply<S: SecretBytes>(
+    writer: &mut impl Writer,
     id: u64,
     items: &[GetItem<'_, S>],
-) -> Result<usize, ComposeError> {
+) -> Result<usize, EncodeError> {
     // Most replies carry one key, and a short header.
     if let [item] = items
-        && let Some(done) = compose_short(sink, id, item)
+        && let Some(done) = encode_short(writer, id, item)
     {
         return done.map(|()| 1);
     }
     let mut lens = vec![0; items.len()];
     for (len, item) in lens.iter_mut().zip(items) {
-        *len = item.secret.length().ok_or(ComposeError::Gone)?;
+        *len = item.secret.length().ok_or(EncodeError::Gone)?;
     }
     let (count, header) = fit(id, items, &lens)?;
     let (put, rest) = items.split_at(count);
     // `fit` has added these up without overflow.
     let secrets = lens[..count].iter().sum();
-    put_lengths(sink, header, secrets)?;
-    put_header(sink, id, put, &lens, rest)?;
+    put_lengths(writer, header, secrets)?;
+    put_header(writer, id, put, &lens, rest)?;
     for (item, len) in put.iter().zip(&lens) {
-        put_secret(sink, &item.secret, *len)?;
+        put_secret(writer, &item.secret, *len)?;
     }
     Ok(count)
 }
 
-/// The reply of one key whose header fits [`Short`]: composed there once, so that its length need not be counted before. `None`: it does
+/// The reply of one key whose header fits [`StackBuf`]: composed there once, so that its length need not be counted before. `None`: it does
 /// not fit, and nothing was put.
-fn compose_short<S: SecretBytes>(
-    sink: &mut impl Sink,
+fn encode_short<S: SecretBytes>(
+    writer: &mut impl Writer,
     id: u64,
     item: &GetItem<'_, S>,
-) -> Option<Result<(), ComposeError>> {
-    let Some(len) = item.secret.length() else { return Some(Err(ComposeError::Gone)) };
-    let mut header = Short::default();
+) -> Option<Result<(), EncodeError>> {
+    let Some(len) = item.secret.length() else { return Some(Err(EncodeError::Gone)) };
+    let mut header = StackBuf::default();
     put_header(&mut header, id, std::slice::from_ref(item), &[len], &[]).ok()?;
     if len > MAX_LENGTH - 4 - header.bytes().len() {
         return None;
     }
     Some((|| {
-        put_lengths(sink, header.bytes().len(), len)?;
-        sink.put(header.bytes())?;
-        put_secret(sink, &item.secret, len)
+        put_lengths(writer, header.bytes().len(), len)?;
+        writer.put(header.bytes())?;
+        put_secret(writer, &item.secret, len)
     })())
 }
 
 /// How many items fit one frame, and the length of its header then.
-fn fit<S>(id: u64, items: &[GetItem<'_, S>], lens: &[usize]) -> Result<(usize, usize), ComposeError> {
+fn fit<S>(id: u64, items: &[GetItem<'_, S>], lens: &[usize]) -> Result<(usize, usize), EncodeError> {
     let mut base = Counter(0);
     put_header::<S>(&mut base, id, &[], &[], &[])?;
     let mut rest = items.iter().map(|item| string_len(item.asked) + 1).fold(0, usize::saturating_add);
@@ -121,39 +121,44 @@ fn fit<S>(id: u64, items: &[GetItem<'_, S>], lens: &[usize]) -> Result<(usize, u
     }
     match (count, items.is_empty()) {
         (0, true) => Ok((0, base.0)),
-        (0, false) => Err(ComposeError::TooLarge { limit }),
+        (0, false) => Err(EncodeError::TooLarge { limit }),
         _ => Ok((count, header)),
     }
 }
 
 fn put_header<S>(
-    sink: &mut impl Sink,
+    writer: &mut impl Writer,
     id: u64,
     keys: &[GetItem<'_, S>],
     lens: &[usize],
     rest: &[GetItem<'_, S>],
-) -> Result<(), Full> {
-    sink.put(b"{\"id\":")?;
-    put_number(sink, id)?;
-    sink.put(b",\"ok\":{\"keys\":[")?;
+) -> Result<(), CapacityError> {
+    writer.put(b"{\"id\":")?;
+    put_number(writer, id)?;
+    writer.put(b",\"ok\":{\"keys\":[")?;
     let mut offset = 0_usize;
     for (index, (key, len)) in keys.iter().zip(lens).enumerate() {
         if index > 0 {
-            sink.put(b",")?;
+            writer.put(b",")?;
         }
-        put_key(sink, key, offset, *len)?;
+        put_key(writer, key, offset, *len)?;
         offset = offset.saturating_add(*len);
     }
-    sink.put(b"],\"rest\":[")?;
+    writer.put(b"],\"rest\":[")?;
     for (index, item) in rest.iter().enumerate() {
-        sink.put(if index > 0 { b",\"" } else { b"\"" })?;
-        escape_str(sink, item.asked)?;
-        sink.put(b"\"")?;
+        writer.put(if index > 0 { b",\"" } else { b"\"" })?;
+        escape_str(writer, item.asked)?;
+        writer.put(b"\"")?;
     }
-    sink.put(b"]}}")
+    writer.put(b"]}}")
 }
 
-fn put_key<S>(sink: &mut impl Sink, key: &GetItem<'_, S>, offset: usize, len: usize) -> Result<(), Full> {
+fn put_key<S>(
+    writer: &mut impl Writer,
+    key: &GetItem<'_, S>,
+    offset: usize,
+    len: usize,
+) -> Result<(), CapacityError> {
     for (before, text) in [
         ("{\"slug\":\"", key.slug),
         ("\",\"grade\":{\"protection\":\"", key.protection),
@@ -164,28 +169,28 @@ fn put_key<S>(sink: &mut impl Sink, key: &GetItem<'_, S>, offset: usize, len: us
         ("\",\"org\":\"", key.org),
         ("\",\"expires_at\":\"", key.expires_at),
     ] {
-        sink.put(before.as_bytes())?;
-        escape_str(sink, text)?;
+        writer.put(before.as_bytes())?;
+        escape_str(writer, text)?;
     }
-    sink.put(b"\",\"ttl_ms\":")?;
-    put_number(sink, key.ttl_ms)?;
-    sink.put(b",\"secret\":{\"offset\":")?;
-    put_number(sink, u64::try_from(offset).unwrap_or(u64::MAX))?;
-    sink.put(b",\"len\":")?;
-    put_number(sink, u64::try_from(len).unwrap_or(u64::MAX))?;
-    sink.put(b"}}")
+    writer.put(b"\",\"ttl_ms\":")?;
+    put_number(writer, key.ttl_ms)?;
+    writer.put(b",\"secret\":{\"offset\":")?;
+    put_number(writer, u64::try_from(offset).unwrap_or(u64::MAX))?;
+    writer.put(b",\"len\":")?;
+    put_number(writer, u64::try_from(len).unwrap_or(u64::MAX))?;
+    writer.put(b"}}")
 }
 
 /// Length of `text` as a JSON string, its quotes included.
 pub(super) fn string_len(text: &str) -> usize {
     let mut counter = Counter(2);
     // A counter is never full.
-    let _: Result<(), Full> = escape_str(&mut counter, text);
+    let _: Result<(), CapacityError> = escape_str(&mut counter, text);
     counter.0
 }
 
 /// Puts a number in decimal.
-pub(crate) fn put_number(sink: &mut impl Sink, number: u64) -> Result<(), Full> {
+pub(crate) fn put_number(writer: &mut impl Writer, number: u64) -> Result<(), CapacityError> {
     const DIGITS: &[u8; 10] = b"0123456789";
     // 2^64 has 20 digits.
     let mut text = [b'0'; 20];
@@ -195,7 +200,7 @@ pub(crate) fn put_number(sink: &mut impl Sink, number: u64) -> Result<(), Full> 
         text[start] = DIGITS[usize::try_from(left % 10).unwrap_or(0)];
         left /= 10;
         if left == 0 {
-            return sink.put(&text[start..]);
+            return writer.put(&text[start..]);
         }
         start -= 1;
     }
@@ -217,29 +222,29 @@ struct ErrorReply<'a> {
 /// functions of their own.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] before anything is put.
-pub fn compose_reply<T: Serialize>(sink: &mut impl Sink, id: u64, ok: &T) -> Result<(), ComposeError> {
-    compose_frame(sink, &header_bytes(&OkReply { id, ok })?, &NO_SECRETS)
+/// [`EncodeError::TooLarge`] before anything is put.
+pub fn encode_reply<T: Serialize>(writer: &mut impl Writer, id: u64, ok: &T) -> Result<(), EncodeError> {
+    encode_frame(writer, &header_bytes(&OkReply { id, ok })?, &NO_SECRETS)
 }
 
 /// Puts an error reply. The id is 0 when none could be read.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] before anything is put.
-pub fn compose_error(sink: &mut impl Sink, id: u64, error: &ErrorBody<'_>) -> Result<(), ComposeError> {
-    compose_frame(sink, &header_bytes(&ErrorReply { id, error })?, &NO_SECRETS)
+/// [`EncodeError::TooLarge`] before anything is put.
+pub fn encode_error(writer: &mut impl Writer, id: u64, error: &ErrorBody<'_>) -> Result<(), EncodeError> {
+    encode_frame(writer, &header_bytes(&ErrorReply { id, error })?, &NO_SECRETS)
 }
 
 /// Puts a page of status: as many of `page.keys`, from the first, as fit, `more` set when some do not. Returns how many
 /// were put.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] when not even one fits.
-pub fn compose_status_reply(
-    sink: &mut impl Sink,
+/// [`EncodeError::TooLarge`] when not even one fits.
+pub fn encode_status_reply(
+    writer: &mut impl Writer,
     id: u64,
     mut page: StatusOk<'_>,
-) -> Result<usize, ComposeError> {
+) -> Result<usize, EncodeError> {
     let keys = std::mem::take(&mut page.keys);
     // "false" is the longer of the two.
     let more = std::mem::replace(&mut page.more, false);
@@ -256,9 +261,9 @@ pub fn compose_status_reply(
     }
     let count = page.keys.len();
     if count == 0 && total > 0 {
-        return Err(ComposeError::TooLarge { limit: MAX_HEADER });
+        return Err(EncodeError::TooLarge { limit: MAX_HEADER });
     }
-    compose_reply(sink, id, &page)?;
+    encode_reply(writer, id, &page)?;
     Ok(count)
 }
 
@@ -266,32 +271,32 @@ pub fn compose_status_reply(
 /// then the messages; every key keeps its result and every error its code.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] when even the codes do not fit.
-pub fn compose_unlock_reply(
-    sink: &mut impl Sink,
+/// [`EncodeError::TooLarge`] when even the codes do not fit.
+pub fn encode_unlock_reply(
+    writer: &mut impl Writer,
     id: u64,
     mut results: UnlockOk<'_>,
-) -> Result<(), ComposeError> {
+) -> Result<(), EncodeError> {
     let without_fix = |error: &mut ErrorBody<'_>| error.fix = None;
     let code_only = |error: &mut ErrorBody<'_>| {
         error.message = Cow::Borrowed("");
         error.slug = None;
     };
     for shorten in [without_fix, code_only] {
-        match compose_reply(sink, id, &results) {
-            Err(ComposeError::TooLarge { .. }) => {}
+        match encode_reply(writer, id, &results) {
+            Err(EncodeError::TooLarge { .. }) => {}
             outcome => return outcome,
         }
         results.results.iter_mut().filter_map(|result| result.outcome.as_mut().err()).for_each(shorten);
     }
-    compose_reply(sink, id, &results)
+    encode_reply(writer, id, &results)
 }
 
 /// Puts the reply to a relock: as many slugs, from the first, as fit, the others counted in `unnamed`.
 ///
 /// # Errors
 /// The sink is full.
-pub fn compose_relock_reply(sink: &mut impl Sink, id: u64, slugs: &[&str]) -> Result<(), ComposeError> {
+pub fn encode_relock_reply(writer: &mut impl Writer, id: u64, slugs: &[&str]) -> Result<(), EncodeError> {
     let mut length =
         header_bytes(&OkReply { id, ok: &RelockOk { relocked: vec![], unnamed: u64::MAX } })?.len();
     let mut relocked = Vec::with_capacity(slugs.len());
@@ -303,5 +308,5 @@ pub fn compose_relock_reply(sink: &mut impl Sink, id: u64, slugs: &[&str]) -> Re
         relocked.push(Cow::Borrowed(*slug));
     }
     let unnamed = u64::try_from(slugs.len() - relocked.len()).unwrap_or(u64::MAX);
-    compose_reply(sink, id, &RelockOk { relocked, unnamed })
+    encode_reply(writer, id, &RelockOk { relocked, unnamed })
 }

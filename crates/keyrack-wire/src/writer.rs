@@ -6,32 +6,32 @@ use zeroize::{Zeroize, Zeroizing};
 /// The sink takes no more bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the reply buffer is full")]
-pub struct Full;
+pub struct CapacityError;
 
 /// Takes composed bytes, in order. After an error what was put is a fragment: the caller drops it.
-pub trait Sink {
+pub trait Writer {
     /// Appends all of `bytes`.
     ///
     /// # Errors
-    /// [`Full`] when they do not all fit; nothing or a part of them may then have been appended.
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Full>;
+    /// [`CapacityError`] when they do not all fit; nothing or a part of them may then have been appended.
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError>;
 
     /// Announces that `more` bytes follow, so that a sink that grows can do so once, and fail before the first byte.
     ///
     /// # Errors
-    /// [`Full`] when they would not fit.
-    fn reserve(&mut self, more: usize) -> Result<(), Full> {
+    /// [`CapacityError`] when they would not fit.
+    fn reserve(&mut self, more: usize) -> Result<(), CapacityError> {
         let _ = more;
         Ok(())
     }
 }
 
-impl<T: Sink + ?Sized> Sink for &mut T {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+impl<T: Writer + ?Sized> Writer for &mut T {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
         (**self).put(bytes)
     }
 
-    fn reserve(&mut self, more: usize) -> Result<(), Full> {
+    fn reserve(&mut self, more: usize) -> Result<(), CapacityError> {
         (**self).reserve(more)
     }
 }
@@ -71,7 +71,7 @@ impl<T: SecretBytes + ?Sized> SecretBytes for &T {
 
 /// Why a message could not be composed. What the sink holds of it by then must not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ComposeError {
+pub enum EncodeError {
     /// The sink took no more.
     #[error("the message buffer is full")]
     Full,
@@ -92,13 +92,13 @@ pub enum ComposeError {
     Empty,
 }
 
-impl From<Full> for ComposeError {
-    fn from(_: Full) -> Self {
+impl From<CapacityError> for EncodeError {
+    fn from(_: CapacityError) -> Self {
         Self::Full
     }
 }
 
-/// A [`Sink`] in ordinary memory with an upper limit, wiped when it grows, is cleared or is dropped.
+/// A [`Writer`] in ordinary memory with an upper limit, wiped when it grows, is cleared or is dropped.
 pub struct WipedBuffer {
     /// Nothing behind its length has ever held a byte that was not wiped.
     bytes: Vec<u8>,
@@ -148,15 +148,16 @@ impl std::fmt::Debug for WipedBuffer {
     }
 }
 
-impl Sink for WipedBuffer {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+impl Writer for WipedBuffer {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
         self.reserve(bytes.len())?;
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn reserve(&mut self, more: usize) -> Result<(), Full> {
-        let needed = self.bytes.len().checked_add(more).filter(|needed| *needed <= self.limit).ok_or(Full)?;
+    fn reserve(&mut self, more: usize) -> Result<(), CapacityError> {
+        let needed =
+            self.bytes.len().checked_add(more).filter(|needed| *needed <= self.limit).ok_or(CapacityError)?;
         if needed > self.bytes.capacity() {
             // A Vec that grows by itself frees its old block unwiped.
             let capacity = needed.max(self.bytes.capacity().saturating_mul(2)).max(256).min(self.limit);
@@ -201,8 +202,8 @@ fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
 /// Counts instead of keeping: the length of a header is needed before its first byte is written.
 pub(crate) struct Counter(pub(crate) usize);
 
-impl Sink for Counter {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+impl Writer for Counter {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
         self.0 = self.0.saturating_add(bytes.len());
         Ok(())
     }
@@ -210,22 +211,22 @@ impl Sink for Counter {
 
 /// Passes bytes on until `left` is used up, so that a limit of the protocol holds whatever the sink's own is.
 pub(crate) struct Limited<S> {
-    pub(crate) sink: S,
+    pub(crate) writer: S,
     pub(crate) left: usize,
     pub(crate) passed_limit: bool,
 }
 
-impl<S: Sink> Sink for Limited<S> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+impl<S: Writer> Writer for Limited<S> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
         match self.left.checked_sub(bytes.len()) {
             Some(left) => {
-                self.sink.put(bytes)?;
+                self.writer.put(bytes)?;
                 self.left = left;
                 Ok(())
             }
             None => {
                 self.passed_limit = true;
-                Err(Full)
+                Err(CapacityError)
             }
         }
     }
@@ -249,15 +250,15 @@ mod tests {
     fn a_wiped_buffer_stops_at_its_limit() {
         let mut buffer = WipedBuffer::new(5);
         buffer.put(b"abc").unwrap();
-        assert_eq!(buffer.put(b"def"), Err(Full));
+        assert_eq!(buffer.put(b"def"), Err(CapacityError));
         assert_eq!(buffer.as_slice(), b"abc");
         buffer.put(b"de").unwrap();
-        assert_eq!(buffer.put(b"f"), Err(Full));
+        assert_eq!(buffer.put(b"f"), Err(CapacityError));
         buffer.put(b"").unwrap();
         assert_eq!(buffer.as_slice(), b"abcde");
         buffer.clear();
         assert_eq!(buffer.as_slice(), b"");
-        assert_eq!(buffer.reserve(usize::MAX), Err(Full));
+        assert_eq!(buffer.reserve(usize::MAX), Err(CapacityError));
     }
 
     #[test]

@@ -5,13 +5,13 @@
 /// `value` behind its leading white space and characters that are not seen.
 pub(super) fn trim_start(value: &[u8]) -> &[u8] {
     let text = value.utf8_chunks().next().map_or("", |chunk| chunk.valid());
-    let seen = text.trim_start_matches(|c: char| c.is_whitespace() || is_unseen(c));
+    let seen = text.trim_start_matches(|c: char| c.is_whitespace() || is_invisible(c));
     &value[text.len() - seen.len()..]
 }
 
 /// Format characters (general category Cf) and those that are ignored where they cannot be displayed (`Default_Ignorable_Code_Point`), as of
 /// Unicode 17.0.
-fn is_unseen(c: char) -> bool {
+fn is_invisible(c: char) -> bool {
     // Every one of them is behind ASCII, and nearly every token begins with that.
     !c.is_ascii()
         && matches!(c,

@@ -7,14 +7,14 @@ use super::frame::Span;
 use super::reply::{GetKey, GetOk};
 use super::request::Get;
 use crate::json::plain_ascii;
-use crate::meta::{Grade, Source};
+use crate::names::{Grade, Source};
 
 /// The most slugs of a request that is read here.
 const MOST: usize = 8;
 
 /// Reads `{"id":N,"op":"get","slugs":["…"]}`.
 pub(super) fn get(header: &[u8]) -> Option<(u64, Get<'_>)> {
-    let mut left = Left(header);
+    let mut left = Cursor(header);
     left.skip(b"{\"id\":")?;
     let id = left.number()?;
     left.skip(b",\"op\":\"get\",\"slugs\":[")?;
@@ -35,7 +35,7 @@ pub(super) fn get(header: &[u8]) -> Option<(u64, Get<'_>)> {
 
 /// Reads `{"id":N,"ok":{"keys":[{…}],"rest":[]}}` with one key.
 pub(super) fn get_ok(header: &[u8]) -> Option<(u64, GetOk<'_>)> {
-    let mut left = Left(header);
+    let mut left = Cursor(header);
     left.skip(b"{\"id\":")?;
     let id = left.number()?;
     let key = GetKey {
@@ -63,9 +63,9 @@ pub(super) fn get_ok(header: &[u8]) -> Option<(u64, GetOk<'_>)> {
 }
 
 /// What of a header is not read yet.
-struct Left<'a>(&'a [u8]);
+struct Cursor<'a>(&'a [u8]);
 
-impl<'a> Left<'a> {
+impl<'a> Cursor<'a> {
     fn skip(&mut self, expected: &[u8]) -> Option<()> {
         self.0 = self.0.strip_prefix(expected)?;
         Some(())

@@ -1,13 +1,15 @@
-//! Objects and nothing else: serde's derive also reads a struct from an array of its fields in order, which no version has meant. Every
-//! struct of a header is read through here, the header itself included.
+//! Deserializers that serde's derive has no form of: structs that only an object is read as, and lists of strings
+//! that borrow from the header.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// A `T` that was an object.
+/// A `T` that was an object. serde's derive also reads a struct from an array of its fields in order, which no
+/// version has meant: every struct of a header is read through this, the header itself included.
 pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -44,4 +46,22 @@ pub(super) fn some_object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 pub(super) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     let list = Vec::<Object<T>>::deserialize(from)?;
     Ok(list.into_iter().map(|Object(object)| object).collect())
+}
+
+/// A string that borrows from the header, which serde's own `Vec<Cow<str>>` would copy.
+#[derive(serde::Deserialize)]
+struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+
+pub(super) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Cow<'de, str>>, D::Error> {
+    let list = Vec::<Borrowed<'de>>::deserialize(from)?;
+    Ok(list.into_iter().map(|Borrowed(text)| text).collect())
+}
+
+pub(super) fn some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    let text = Option::<Borrowed<'de>>::deserialize(from)?;
+    Ok(text.map(|Borrowed(text)| text))
+}
+
+pub(super) fn some_list<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Cow<'de, str>>>, D::Error> {
+    list(from).map(Some)
 }

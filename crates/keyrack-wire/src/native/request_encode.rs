@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use super::frame::{Span, compose_frame, header_bytes, lay_out, put_lengths, tile};
-use super::reply_compose::{put_number, string_len};
+use super::frame::{Span, encode_frame, header_bytes, lay_out, put_lengths, tile};
+use super::reply_encode::{put_number, string_len};
 use super::request::{Get, Op, Relock, RelockFields, Request, Unlock, UnlockKey};
-use super::short::Short;
+use super::stack_buf::StackBuf;
 use super::{MAX_HEADER, MAX_LENGTH};
 use crate::MAX_SECRET;
 use crate::json::escape_str;
-use crate::meta::{Grade, Source};
-use crate::sink::{ComposeError, SecretBytes, Sink};
+use crate::names::{Grade, Source};
+use crate::writer::{EncodeError, SecretBytes, Writer};
 
 #[derive(Serialize)]
 struct Header<'a, T> {
@@ -27,19 +27,19 @@ impl Request<'_> {
     /// Puts the request and the secrets its ranges stand for: none but for an unlock.
     ///
     /// # Errors
-    /// [`ComposeError::Ranges`] when ranges and secrets do not match, [`ComposeError::TooLarge`] when it is no frame;
+    /// [`EncodeError::Ranges`] when ranges and secrets do not match, [`EncodeError::TooLarge`] when it is no frame;
     /// both before anything is put.
-    pub fn compose_with(
+    pub fn encode_with(
         &self,
-        sink: &mut impl Sink,
+        writer: &mut impl Writer,
         secrets: &[impl SecretBytes],
-    ) -> Result<(), ComposeError> {
+    ) -> Result<(), EncodeError> {
         if let Op::Get(get) = &self.op
             && secrets.is_empty()
-            && let Some(header) = short_get(self.id, get)
+            && let Some(header) = encode_short_get(self.id, get)
         {
-            put_lengths(sink, header.bytes().len(), 0)?;
-            return Ok(sink.put(header.bytes())?);
+            put_lengths(writer, header.bytes().len(), 0)?;
+            return Ok(writer.put(header.bytes())?);
         }
         let (id, op) = (self.id, self.op.name());
         let none = &[][..];
@@ -61,35 +61,35 @@ impl Request<'_> {
             }
         };
         if keys.len() != secrets.len() {
-            return Err(ComposeError::Ranges);
+            return Err(EncodeError::Ranges);
         }
         let mut total = 0_usize;
         for (key, secret) in keys.iter().zip(secrets) {
-            let len = secret.length().ok_or(ComposeError::Gone)?;
+            let len = secret.length().ok_or(EncodeError::Gone)?;
             if usize::try_from(key.secret.len) != Ok(len) {
-                return Err(ComposeError::Ranges);
+                return Err(EncodeError::Ranges);
             }
-            total = total.checked_add(len).ok_or(ComposeError::TooLarge { limit: MAX_LENGTH })?;
+            total = total.checked_add(len).ok_or(EncodeError::TooLarge { limit: MAX_LENGTH })?;
         }
         if !tile(keys.iter().map(|key| key.secret), total) {
-            return Err(ComposeError::Ranges);
+            return Err(EncodeError::Ranges);
         }
-        compose_frame(sink, &header, secrets)
+        encode_frame(writer, &header, secrets)
     }
 
     /// Puts a request that carries no secret.
     ///
     /// # Errors
-    /// As [`Self::compose_with`].
-    pub fn compose(&self, sink: &mut impl Sink) -> Result<(), ComposeError> {
+    /// As [`Self::encode_with`].
+    pub fn encode(&self, writer: &mut impl Writer) -> Result<(), EncodeError> {
         const NONE: [&[u8]; 0] = [];
-        self.compose_with(sink, &NONE)
+        self.encode_with(writer, &NONE)
     }
 }
 
 /// The header of a get, if it is short: the request that is made most.
-fn short_get(id: u64, get: &Get<'_>) -> Option<Short> {
-    let mut header = Short::default();
+fn encode_short_get(id: u64, get: &Get<'_>) -> Option<StackBuf> {
+    let mut header = StackBuf::default();
     header.put(b"{\"id\":").ok()?;
     put_number(&mut header, id).ok()?;
     header.put(b",\"op\":\"get\",\"slugs\":[").ok()?;
@@ -140,24 +140,24 @@ impl<'a, S> UnlockItem<'a, S> {
 /// Puts an unlock request for `items`.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] before anything is put: also for one key whose secret passes [`MAX_SECRET`] or a name of
+/// [`EncodeError::TooLarge`] before anything is put: also for one key whose secret passes [`MAX_SECRET`] or a name of
 /// which passes [`crate::MAX_NAME`]. [`unlock_keys_that_fit`] says how many keys fit one request.
-pub fn compose_unlock<S: SecretBytes>(
-    sink: &mut impl Sink,
+pub fn encode_unlock<S: SecretBytes>(
+    writer: &mut impl Writer,
     id: u64,
     items: &[UnlockItem<'_, S>],
-) -> Result<(), ComposeError> {
+) -> Result<(), EncodeError> {
     let mut lens = Vec::with_capacity(items.len());
     for item in items {
-        lens.push(item.secret.length().ok_or(ComposeError::Gone)?);
+        lens.push(item.secret.length().ok_or(EncodeError::Gone)?);
     }
-    let spans = lay_out(lens).ok_or(ComposeError::TooLarge { limit: MAX_LENGTH })?;
+    let spans = lay_out(lens).ok_or(EncodeError::TooLarge { limit: MAX_LENGTH })?;
     let keys: Vec<UnlockKey<'_>> = items.iter().zip(spans).map(|(item, span)| item.key(span)).collect();
     if keys.iter().any(|key| key.check(0).is_err()) {
-        return Err(ComposeError::TooLarge { limit: MAX_SECRET });
+        return Err(EncodeError::TooLarge { limit: MAX_SECRET });
     }
     let secrets: Vec<&S> = items.iter().map(|item| &item.secret).collect();
-    Request { id, op: Op::Unlock(Unlock { keys }) }.compose_with(sink, &secrets)
+    Request { id, op: Op::Unlock(Unlock { keys }) }.encode_with(writer, &secrets)
 }
 
 /// How many of `items`, from the first, fit one unlock request. 0 for a list whose first key can never be sent: its

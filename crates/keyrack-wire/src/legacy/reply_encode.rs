@@ -5,44 +5,45 @@ use super::MAX_REPLY;
 use super::extras::{ExtraText, Level};
 use crate::json::escape_str;
 use crate::native::put_number;
-use crate::sink::{ComposeError, Full, Limited, SecretBytes, Sink};
+use crate::writer::{CapacityError, EncodeError, Limited, SecretBytes, Writer};
 
-/// Runs `compose` on a sink that takes at most `limit` bytes.
-pub(super) fn within<S: Sink>(
-    sink: &mut S,
+/// Runs `encode` on a sink that takes at most `limit` bytes.
+pub(super) fn within<S: Writer>(
+    writer: &mut S,
     limit: usize,
-    compose: impl FnOnce(&mut Limited<&mut S>) -> Result<(), Full>,
-) -> Result<(), ComposeError> {
-    let mut sink = Limited { sink, left: limit, passed_limit: false };
-    compose(&mut sink)
-        .map_err(|Full| if sink.passed_limit { ComposeError::TooLarge { limit } } else { ComposeError::Full })
+    encode: impl FnOnce(&mut Limited<&mut S>) -> Result<(), CapacityError>,
+) -> Result<(), EncodeError> {
+    let mut writer = Limited { writer, left: limit, passed_limit: false };
+    encode(&mut writer).map_err(|CapacityError| {
+        if writer.passed_limit { EncodeError::TooLarge { limit } } else { EncodeError::Full }
+    })
 }
 
-pub(super) fn put_string(sink: &mut impl Sink, text: &str) -> Result<(), Full> {
-    sink.put(b"\"")?;
-    escape_str(sink, text)?;
-    sink.put(b"\"")
+pub(super) fn put_string(writer: &mut impl Writer, text: &str) -> Result<(), CapacityError> {
+    writer.put(b"\"")?;
+    escape_str(writer, text)?;
+    writer.put(b"\"")
 }
 
 pub(super) fn put_strings<'a>(
-    sink: &mut impl Sink,
+    writer: &mut impl Writer,
     texts: impl IntoIterator<Item = &'a str>,
-) -> Result<(), Full> {
-    sink.put(b"[")?;
+) -> Result<(), CapacityError> {
+    writer.put(b"[")?;
     for (index, text) in texts.into_iter().enumerate() {
         if index > 0 {
-            sink.put(b",")?;
+            writer.put(b",")?;
         }
-        put_string(sink, text)?;
+        put_string(writer, text)?;
     }
-    sink.put(b"]")
+    writer.put(b"]")
 }
 
 /// Puts `before` as it is and `text` escaped, pair by pair.
-fn put_pairs(sink: &mut impl Sink, pairs: &[(&str, &str)]) -> Result<(), Full> {
+fn put_pairs(writer: &mut impl Writer, pairs: &[(&str, &str)]) -> Result<(), CapacityError> {
     for (before, text) in pairs {
-        sink.put(before.as_bytes())?;
-        escape_str(sink, text)?;
+        writer.put(before.as_bytes())?;
+        escape_str(writer, text)?;
     }
     Ok(())
 }
@@ -85,20 +86,20 @@ impl SecretBytes for NoExtras {
 /// secret is not UTF-8, or has been erased.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] or [`ComposeError::Full`]; what the sink holds then must not be sent.
-pub fn compose_get_reply<'a, S: SecretBytes, X: SecretBytes>(
-    sink: &mut impl Sink,
+/// [`EncodeError::TooLarge`] or [`EncodeError::Full`]; what the sink holds then must not be sent.
+pub fn encode_get_reply<'a, S: SecretBytes, X: SecretBytes>(
+    writer: &mut impl Writer,
     items: impl IntoIterator<Item = GetItem<'a, S, X>>,
-) -> Result<Vec<usize>, ComposeError> {
+) -> Result<Vec<usize>, EncodeError> {
     let mut omitted = Vec::new();
-    within(sink, MAX_REPLY, |sink| {
-        sink.put(b"{\"success\":true,\"data\":{\"keys\":[")?;
+    within(writer, MAX_REPLY, |writer| {
+        writer.put(b"{\"success\":true,\"data\":{\"keys\":[")?;
         let mut first = true;
         for (index, item) in items.into_iter().enumerate() {
             let put = item.secret.with(|secret| {
                 let Ok(secret) = std::str::from_utf8(secret) else { return Ok(false) };
                 let put = item.extras.with(|packed| match ExtraText::unpack(packed) {
-                    Some(extras) => put_grant(sink, &item, secret, extras, first).map(|()| true),
+                    Some(extras) => put_grant(writer, &item, secret, extras, first).map(|()| true),
                     None => Ok(false),
                 });
                 put.unwrap_or(Ok(false))
@@ -109,23 +110,23 @@ pub fn compose_get_reply<'a, S: SecretBytes, X: SecretBytes>(
                 omitted.push(index);
             }
         }
-        sink.put(b"]}}")
+        writer.put(b"]}}")
     })?;
     Ok(omitted)
 }
 
 fn put_grant<S, X>(
-    sink: &mut impl Sink,
+    writer: &mut impl Writer,
     item: &GetItem<'_, S, X>,
     secret: &str,
     extras: ExtraText<'_>,
     first: bool,
-) -> Result<(), Full> {
+) -> Result<(), CapacityError> {
     if !first {
-        sink.put(b",")?;
+        writer.put(b",")?;
     }
     put_pairs(
-        sink,
+        writer,
         &[
             ("{\"slug\":\"", item.slug),
             ("\",\"key\":{\"secret\":\"", secret),
@@ -133,49 +134,49 @@ fn put_grant<S, X>(
             ("\",\"duration\":\"", item.duration),
         ],
     )?;
-    sink.put(b"\"")?;
-    extras.put(Level::Grade, sink)?;
-    sink.put(b"}")?;
-    extras.put(Level::Key, sink)?;
-    put_pairs(sink, &[("},\"source\":{\"vault\":\"", item.vault), ("\",\"mech\":\"", item.mech)])?;
-    sink.put(b"\"")?;
-    extras.put(Level::Source, sink)?;
+    writer.put(b"\"")?;
+    extras.put(Level::Grade, writer)?;
+    writer.put(b"}")?;
+    extras.put(Level::Key, writer)?;
+    put_pairs(writer, &[("},\"source\":{\"vault\":\"", item.vault), ("\",\"mech\":\"", item.mech)])?;
+    writer.put(b"\"")?;
+    extras.put(Level::Source, writer)?;
     put_pairs(
-        sink,
+        writer,
         &[("},\"env\":\"", item.env), ("\",\"org\":\"", item.org), ("\",\"expiresAt\":\"", item.expires_at)],
     )?;
-    sink.put(b"\"")?;
-    extras.put(Level::Grant, sink)?;
-    sink.put(b"}")
+    writer.put(b"\"")?;
+    extras.put(Level::Grant, writer)?;
+    writer.put(b"}")
 }
 
 /// Puts the reply to an UNLOCK: the slugs in the order they came.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] or [`ComposeError::Full`].
-pub fn compose_unlock_reply<'a>(
-    sink: &mut impl Sink,
+/// [`EncodeError::TooLarge`] or [`EncodeError::Full`].
+pub fn encode_unlock_reply<'a>(
+    writer: &mut impl Writer,
     slugs: impl IntoIterator<Item = &'a str>,
-) -> Result<(), ComposeError> {
-    within(sink, MAX_REPLY, |sink| {
-        sink.put(b"{\"success\":true,\"data\":{\"unlocked\":")?;
-        put_strings(sink, slugs)?;
-        sink.put(b"}}")
+) -> Result<(), EncodeError> {
+    within(writer, MAX_REPLY, |writer| {
+        writer.put(b"{\"success\":true,\"data\":{\"unlocked\":")?;
+        put_strings(writer, slugs)?;
+        writer.put(b"}}")
     })
 }
 
 /// Puts the reply to a RELOCK: the slugs of the keys that were erased.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] or [`ComposeError::Full`].
-pub fn compose_relock_reply<'a>(
-    sink: &mut impl Sink,
+/// [`EncodeError::TooLarge`] or [`EncodeError::Full`].
+pub fn encode_relock_reply<'a>(
+    writer: &mut impl Writer,
     slugs: impl IntoIterator<Item = &'a str>,
-) -> Result<(), ComposeError> {
-    within(sink, MAX_REPLY, |sink| {
-        sink.put(b"{\"success\":true,\"data\":{\"relocked\":")?;
-        put_strings(sink, slugs)?;
-        sink.put(b"}}")
+) -> Result<(), EncodeError> {
+    within(writer, MAX_REPLY, |writer| {
+        writer.put(b"{\"success\":true,\"data\":{\"relocked\":")?;
+        put_strings(writer, slugs)?;
+        writer.put(b"}}")
     })
 }
 
@@ -197,21 +198,21 @@ pub struct StatusItem<'a> {
 /// Puts the reply to a STATUS: the keys in the order they were kept.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] or [`ComposeError::Full`].
-pub fn compose_status_reply<'a>(
-    sink: &mut impl Sink,
+/// [`EncodeError::TooLarge`] or [`EncodeError::Full`].
+pub fn encode_status_reply<'a>(
+    writer: &mut impl Writer,
     home_hash: &str,
     keys: impl IntoIterator<Item = StatusItem<'a>>,
-) -> Result<(), ComposeError> {
-    within(sink, MAX_REPLY, |sink| {
-        put_pairs(sink, &[("{\"success\":true,\"data\":{\"homeHash\":\"", home_hash)])?;
-        sink.put(b"\",\"keys\":[")?;
+) -> Result<(), EncodeError> {
+    within(writer, MAX_REPLY, |writer| {
+        put_pairs(writer, &[("{\"success\":true,\"data\":{\"homeHash\":\"", home_hash)])?;
+        writer.put(b"\",\"keys\":[")?;
         for (index, key) in keys.into_iter().enumerate() {
             if index > 0 {
-                sink.put(b",")?;
+                writer.put(b",")?;
             }
             put_pairs(
-                sink,
+                writer,
                 &[
                     ("{\"slug\":\"", key.slug),
                     ("\",\"env\":\"", key.env),
@@ -219,22 +220,22 @@ pub fn compose_status_reply<'a>(
                     ("\",\"expiresAt\":\"", key.expires_at),
                 ],
             )?;
-            sink.put(b"\",\"ttlLeftMs\":")?;
-            put_number(sink, key.ttl_left_ms)?;
-            sink.put(b"}")?;
+            writer.put(b"\",\"ttlLeftMs\":")?;
+            put_number(writer, key.ttl_left_ms)?;
+            writer.put(b"}")?;
         }
-        sink.put(b"]}}")
+        writer.put(b"]}}")
     })
 }
 
 /// Puts `{"success":false,"error":…}`.
 ///
 /// # Errors
-/// [`ComposeError::TooLarge`] or [`ComposeError::Full`].
-pub fn compose_error(sink: &mut impl Sink, error: &str) -> Result<(), ComposeError> {
-    within(sink, MAX_REPLY, |sink| {
-        sink.put(b"{\"success\":false,\"error\":")?;
-        put_string(sink, error)?;
-        sink.put(b"}")
+/// [`EncodeError::TooLarge`] or [`EncodeError::Full`].
+pub fn encode_error(writer: &mut impl Writer, error: &str) -> Result<(), EncodeError> {
+    within(writer, MAX_REPLY, |writer| {
+        writer.put(b"{\"success\":false,\"error\":")?;
+        put_string(writer, error)?;
+        writer.put(b"}")
     })
 }
