@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches};
 use keyrack_client::render::Look;
 use keyrack_core::{Error, Owner};
-use keyrack_ops::Outside;
+use keyrack_ops::OpContext;
 
 use crate::command::{
     completions, credential, daemon, del, doctor, fill, firewall, get, infra, init, list, man, recipient,
@@ -101,7 +101,7 @@ impl RackFlags {
     pub(crate) fn operate<T>(
         &self,
         outer: &Outer,
-        operation: impl FnOnce(&Outside<'_>) -> Result<T, Error>,
+        operation: impl FnOnce(&OpContext<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         outer.operate(self.owner.resolve(&outer.group)?, &self.prikey, operation)
     }

@@ -2,8 +2,8 @@
 
 use keyrack_client::render::Look;
 use keyrack_core::{Error, ErrorCode, Owner};
-use keyrack_ops::init::{InitAsk, check_org};
-use keyrack_ops::init_guide::{Start, Usable, look};
+use keyrack_ops::init::suggest::{InitSuggestions, UsableKey, suggest};
+use keyrack_ops::init::{InitRequest, check_org};
 
 use crate::outer::Outer;
 use crate::prompt::{choices, line, picked, question, said, what_is_a_choice};
@@ -12,23 +12,23 @@ use crate::prompt::{choices, line, picked, question, said, what_is_a_choice};
 const TRIES: usize = 5;
 
 /// Asks for what is not said yet.
-pub(crate) fn guide(outer: &Outer, owner: &Owner, ask: &mut InitAsk) -> Result<(), Error> {
-    let start = outer.operate(owner.clone(), &[], look)?;
+pub(crate) fn guide(outer: &Outer, owner: &Owner, request: &mut InitRequest) -> Result<(), Error> {
+    let start = outer.operate(owner.clone(), &[], suggest)?;
     let look = outer.look();
-    if ask.key.is_none() && !start.has_rack && start.keys.len() > 1 {
-        ask.key = Some(key(outer, &start, look)?);
+    if request.key.is_none() && !start.has_rack && start.keys.len() > 1 {
+        request.key = Some(key(outer, &start, look)?);
     }
-    if ask.org.is_none() && ask.at.is_none() && start.git_root.is_some() && !start.has_manifest {
+    if request.org.is_none() && request.at.is_none() && start.git_root.is_some() && !start.has_manifest {
         let make = "Make .agent/keyrack.yml, which names the keys this repository needs?";
         if yes(make, look)? {
-            ask.org = Some(org(&start, look)?);
+            request.org = Some(org(&start, look)?);
         }
     }
     Ok(())
 }
 
-fn key(outer: &Outer, start: &Start, look: Look) -> Result<std::path::PathBuf, Error> {
-    let option = |key: &Usable| {
+fn key(outer: &Outer, start: &InitSuggestions, look: Look) -> Result<std::path::PathBuf, Error> {
+    let option = |key: &UsableKey| {
         let sealed = if key.sealed { ", behind a passphrase" } else { "" };
         format!("{}{sealed}", outer.shown(&key.path, None))
     };
@@ -40,7 +40,7 @@ fn key(outer: &Outer, start: &Start, look: Look) -> Result<std::path::PathBuf, E
     Ok(start.keys[at].path.clone())
 }
 
-fn org(start: &Start, look: Look) -> Result<String, Error> {
+fn org(start: &InitSuggestions, look: Look) -> Result<String, Error> {
     let prompt = match &start.org {
         Some(org) => question(&format!("Its org [{org}]:"), look),
         None => question("Its org, such as acme:", look),

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use keyrack_client::render::Look;
 use keyrack_client::{Context, Environment};
 use keyrack_core::{Error, ErrorCode, Invocation, Owner};
-use keyrack_ops::Outside;
+use keyrack_ops::OpContext;
 
 use crate::args::Group;
 use crate::prompt::Terminal;
@@ -41,7 +41,7 @@ impl Outer {
         &self,
         owner: Owner,
         prikeys: &[PathBuf],
-        operation: impl FnOnce(&Outside<'_>) -> Result<T, Error>,
+        operation: impl FnOnce(&OpContext<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.operate_with(Terminal::of(self), owner, prikeys, operation)
     }
@@ -52,10 +52,10 @@ impl Outer {
         mut person: Terminal,
         owner: Owner,
         prikeys: &[PathBuf],
-        operation: impl FnOnce(&Outside<'_>) -> Result<T, Error>,
+        operation: impl FnOnce(&OpContext<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let outside = Outside::new(self.context(owner), keyrackd()?, now_ms(), &mut person);
-        operation(&outside.with_prikeys(prikeys.iter().cloned()))
+        let ctx = OpContext::new(self.context(owner), keyrackd()?, now_ms(), &mut person);
+        operation(&ctx.with_prikeys(prikeys.iter().cloned()))
     }
 
     /// How stdout may look.

@@ -103,7 +103,7 @@ pub(crate) fn said(text: &str, look: Look) -> String {
 }
 
 impl Prompts for Terminal {
-    fn can_ask(&self) -> bool {
+    fn is_interactive(&self) -> bool {
         self.allowed && io::stdin().is_terminal()
     }
 

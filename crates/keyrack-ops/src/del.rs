@@ -6,14 +6,14 @@ use keyrack_core::resolve::{Operation, resolve_anywhere, resolve_key};
 use keyrack_core::{Env, Error, ErrorCode, Slug, VaultId};
 use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
 
+use crate::context::OpContext;
 use crate::declare;
-use crate::outside::Outside;
 use crate::repo::Repo;
-use crate::set::{forget, is_of_machine};
+use crate::set::{forget, is_machine_key};
 
 /// What is to be removed, as it was typed.
 #[derive(Clone, Debug, Default)]
-pub struct DelAsk {
+pub struct DelRequest {
     /// A bare name or a full slug.
     pub key: String,
     /// The env; `None` for that of a full slug, else `all`.
@@ -26,7 +26,7 @@ pub struct DelAsk {
 
 /// What came of a removal.
 #[derive(Clone, Debug)]
-pub struct Deleted {
+pub struct DelReport {
     /// The key.
     pub slug: Slug,
     /// Whether there was one.
@@ -42,15 +42,15 @@ pub struct Deleted {
 /// # Errors
 /// What the key's name leaves in doubt; [`ErrorCode::VaultUnsupported`] for a vault this version cannot take it out of; what kept it from
 /// being removed.
-pub fn del(outside: &Outside<'_>, ask: &DelAsk) -> Result<Deleted, Error> {
-    let of_machine = is_of_machine(&ask.key, ask.org.as_deref());
-    let repo = if of_machine { Repo::none() } else { Repo::of(&outside.client)? };
-    let wanted = repo.ask(&outside.client.owner, &ask.key, ask.env.as_deref(), ask.org.as_deref());
-    let racks = outside.racks()?;
-    let mut identities = outside.identities(&racks)?;
+pub fn del(ctx: &OpContext<'_>, request: &DelRequest) -> Result<DelReport, Error> {
+    let of_machine = is_machine_key(&request.key, request.org.as_deref());
+    let repo = if of_machine { Repo::none() } else { Repo::of(&ctx.client)? };
+    let wanted = repo.query(&ctx.client.owner, &request.key, request.env.as_deref(), request.org.as_deref());
+    let racks = ctx.racks()?;
+    let mut identities = ctx.identities(&racks)?;
     let found = manifest_file::load(&racks, &mut identities)?;
 
-    let meant = if ask.anywhere {
+    let meant = if request.anywhere {
         resolve_anywhere(&wanted, Operation::Del)
     } else {
         resolve_key(&wanted, Operation::Del)
@@ -59,17 +59,16 @@ pub fn del(outside: &Outside<'_>, ask: &DelAsk) -> Result<Deleted, Error> {
         Ok(slug) => slug,
         // A sudo key stands in no keyrack.yml, so the rack itself may say whose it is.
         Err(error)
-            if error.code == ErrorCode::NoManifest && ask.env.as_deref() == Some(Env::Sudo.as_str()) =>
+            if error.code == ErrorCode::NoManifest && request.env.as_deref() == Some(Env::Sudo.as_str()) =>
         {
-            only_sudo(found.as_ref(), &ask.key, error)?
+            only_sudo(found.as_ref(), &request.key, error)?
         }
         Err(error) => return Err(error),
     };
-    let mut deleted = Deleted { slug, found: false, undeclared: false, notices: Vec::new() };
+    let mut deleted = DelReport { slug, found: false, undeclared: false, notices: Vec::new() };
     if let Some(manifest) = found {
-        deleted.found =
-            remove(outside, &racks, &mut identities, &manifest, &deleted.slug, &mut deleted.notices)?;
-        if !deleted.found && ask.env.is_none() && !Slug::looks_full(&ask.key) {
+        deleted.found = remove(ctx, &racks, &mut identities, &manifest, &deleted.slug, &mut deleted.notices)?;
+        if !deleted.found && request.env.is_none() && !Slug::looks_full(&request.key) {
             deleted.notices.extend(namesakes(&manifest, &deleted.slug));
         }
     }
@@ -86,22 +85,22 @@ pub fn del(outside: &Outside<'_>, ask: &DelAsk) -> Result<Deleted, Error> {
 
 /// The secret, the daemon's copy, the entry. Also what a `set` that was cut off left of a key without an entry.
 fn remove(
-    outside: &Outside<'_>,
+    ctx: &OpContext<'_>,
     racks: &Racks,
     identities: &mut Identities<'_>,
     manifest: &HostManifest,
     slug: &Slug,
     notices: &mut Vec<String>,
 ) -> Result<bool, Error> {
-    let env = |name: &str| outside.variable(name);
+    let env = |name: &str| ctx.variable(name);
     let Some(host) = manifest.hosts.get(slug) else {
         let mut left = inventory::has(racks, slug);
         for id in [VaultId::OsSecure, VaultId::OsDirect] {
-            let mut context = outside.vaults(racks, identities, &[], &env);
+            let mut context = ctx.vaults(racks, identities, &[], &env);
             left |= registry::vault(&id)?.del(vault::Entry::new(slug), &mut context)?;
         }
         if left {
-            notices.extend(forget(outside, slug));
+            notices.extend(forget(ctx, slug));
         }
         return Ok(left);
     };
@@ -113,10 +112,10 @@ fn remove(
         if let Ok(vault) = registry::vault(&host.vault)
             && host.vault != VaultId::OsEnvvar
         {
-            let mut context = outside.vaults(racks, identities, &[], &env);
+            let mut context = ctx.vaults(racks, identities, &[], &env);
             vault.del(vault::Entry::of(slug, &host), &mut context)?;
         }
-        notices.extend(forget(outside, slug));
+        notices.extend(forget(ctx, slug));
         manifest.hosts.remove(slug);
         Ok(true)
     })

@@ -15,10 +15,10 @@ use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Mechanism, Org, Owner, S
 use keyrack_vaults::manifest_file;
 use zeroize::Zeroizing;
 
-use crate::outside::{Outside, is_over};
+use crate::context::{OpContext, is_interrupted};
 use crate::prompts::Prompts;
 use crate::repo::{Repo, without_naming_keys};
-use crate::set::{SetAsk, mechanism_of, set};
+use crate::set::{SetRequest, mechanism_of, set};
 use crate::unlock::unlock_locked;
 
 /// Where missing keys go.
@@ -26,7 +26,7 @@ const VAULT: VaultId = VaultId::OsSecure;
 
 /// What is to be filled, as it was typed.
 #[derive(Clone, Debug, Default)]
-pub struct FillAsk {
+pub struct FillRequest {
     /// The env; `all` for every key of every env.
     pub env: String,
     /// One key only: a bare name or a full slug.
@@ -43,7 +43,7 @@ pub struct FillAsk {
 
 /// What a fill works with.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct FillContext {
     /// Where the caller stands, and its environment.
     pub client: Context,
     /// The daemon's program, an absolute path.
@@ -56,18 +56,18 @@ pub struct Place {
 
 /// What came of one key of one owner.
 #[derive(Clone, Debug)]
-pub struct Filled {
+pub struct FilledKey {
     /// The key.
     pub slug: Slug,
     /// Whose.
     pub owner: Owner,
     /// What was done.
-    pub effect: Effect,
+    pub effect: FillOutcome,
 }
 
 /// What was done about a key.
 #[derive(Clone, Debug)]
-pub enum Effect {
+pub enum FillOutcome {
     /// It is there, under this slug: its own, or the one for all envs.
     Found(Slug),
     /// It was set, and read back.
@@ -78,9 +78,9 @@ pub enum Effect {
 
 /// What came of a fill.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct FillReport {
     /// Key by key, in the order of `keyrack.yml`, and owner by owner.
-    pub filled: Vec<Filled>,
+    pub filled: Vec<FilledKey>,
     /// How many there are in all: more than `filled` where a person had enough.
     pub total: usize,
     /// The pid of a daemon that was started.
@@ -89,17 +89,17 @@ pub struct Report {
     pub notices: Vec<String>,
 }
 
-impl Report {
+impl FillReport {
     /// How many keys are found, or set and read back.
     pub fn verified(&self) -> usize {
-        self.filled.iter().filter(|one| !matches!(one.effect, Effect::Failed(_))).count()
+        self.filled.iter().filter(|one| !matches!(one.effect, FillOutcome::Failed(_))).count()
     }
 
     /// The exit code: 130 when a person had enough, else 1 if a key failed by a fault, 2 if one failed, 0.
     pub fn exit(&self) -> u8 {
         let causes = self.filled.iter().filter_map(|one| match &one.effect {
-            Effect::Failed(error) => Some(error.exit()),
-            Effect::Found(_) | Effect::Set => None,
+            FillOutcome::Failed(error) => Some(error.exit()),
+            FillOutcome::Found(_) | FillOutcome::Set => None,
         });
         match causes.reduce(|worst, exit| if worst == 2 { exit } else { worst }) {
             _ if self.filled.len() < self.total => ErrorCode::Interrupted.exit(),
@@ -111,7 +111,7 @@ impl Report {
 
 /// What is about to be done, for a person to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress<'a> {
+pub struct FillProgress<'a> {
     /// Which key, from 1.
     pub at: usize,
     /// Of how many.
@@ -128,45 +128,45 @@ pub struct Progress<'a> {
 /// What leaves in doubt which keys are meant; what keeps an owner's rack from being opened. Nothing was asked then, or changed. What befalls a
 /// single key is in the report.
 pub fn fill(
-    place: &Place,
+    place: &FillContext,
     owners: &[Owner],
-    ask: &FillAsk,
+    request: &FillRequest,
     prompts: &mut dyn Prompts,
-    follow: &mut dyn FnMut(Progress<'_>),
-) -> Result<Report, Error> {
-    let mech = ask.mech.as_deref().map(|text| mechanism_of(&VAULT, text)).transpose()?;
+    follow: &mut dyn FnMut(FillProgress<'_>),
+) -> Result<FillReport, Error> {
+    let mech = request.mech.as_deref().map(|text| mechanism_of(&VAULT, text)).transpose()?;
     let repo = Repo::of(&place.client)?;
-    let slugs = declared(&repo, ask)?;
+    let slugs = declared(&repo, request)?;
     let mut prompts = Remembering { person: prompts, passphrases: BTreeMap::new() };
     if !slugs.is_empty() {
         for owner in owners {
-            place.outside(owner, &mut prompts, |outside| {
-                let racks = outside.racks()?;
-                manifest_file::load_existing(&racks, &mut outside.identities(&racks)?).map(drop)
+            place.with_context(owner, &mut prompts, |ctx| {
+                let racks = ctx.racks()?;
+                manifest_file::load_existing(&racks, &mut ctx.identities(&racks)?).map(drop)
             })?;
         }
     }
-    let mut run = Run { ask, mech: mech.map(Ok), report: Report::default() };
+    let mut run = Run { request, mech: mech.map(Ok), report: FillReport::default() };
     run.report.total = slugs.len() * owners.len();
     let faults = repo.manifest.iter().flat_map(|manifest| &manifest.faults);
     run.report.notices.extend(faults.map(|fault| fault.message.clone()));
     for (at, slug) in slugs.iter().enumerate() {
-        follow(Progress { at: at + 1, of: slugs.len(), slug, owners: owners.len() });
+        follow(FillProgress { at: at + 1, of: slugs.len(), slug, owners: owners.len() });
         for owner in owners {
-            let effect = place.outside(owner, &mut prompts, |outside| run.one(outside, slug));
+            let effect = place.with_context(owner, &mut prompts, |ctx| run.one(ctx, slug));
             let effect = match effect {
-                Err(error) if is_over(&error) => return Ok(run.report),
-                other => other.unwrap_or_else(|error| Effect::Failed(error.of(slug))),
+                Err(error) if is_interrupted(&error) => return Ok(run.report),
+                other => other.unwrap_or_else(|error| FillOutcome::Failed(error.of(slug))),
             };
-            run.report.filled.push(Filled { slug: slug.clone(), owner: owner.clone(), effect });
+            run.report.filled.push(FilledKey { slug: slug.clone(), owner: owner.clone(), effect });
         }
     }
     Ok(run.report)
 }
 
 /// The keys that are meant.
-fn declared(repo: &Repo, ask: &FillAsk) -> Result<Vec<Slug>, Error> {
-    if ask.env.parse::<Env>()? == Env::Sudo {
+fn declared(repo: &Repo, request: &FillRequest) -> Result<Vec<Slug>, Error> {
+    if request.env.parse::<Env>()? == Env::Sudo {
         return Err(Error::new(
             ErrorCode::SudoNeedsKey,
             "sudo keys do not stand in keyrack.yml, so there is none to fill",
@@ -175,16 +175,16 @@ fn declared(repo: &Repo, ask: &FillAsk) -> Result<Vec<Slug>, Error> {
     }
     let whole = KeyQuery {
         key: None,
-        env: Some(&ask.env),
+        env: Some(&request.env),
         org: None,
         owner: &Owner::DEFAULT,
         manifest: repo.manifest.as_ref(),
     };
     let (env, keys) = repo_keys(&whole).map_err(without_naming_keys)?;
     let is_meant =
-        |slug: &Slug| ask.key.as_ref().is_none_or(|key| key == slug.name() || key == slug.as_str());
+        |slug: &Slug| request.key.as_ref().is_none_or(|key| key == slug.name() || key == slug.as_str());
     let slugs: Vec<Slug> = keys.iter().map(|key| &key.slug).filter(|slug| is_meant(slug)).cloned().collect();
-    match &ask.key {
+    match &request.key {
         Some(key) if slugs.is_empty() => {
             check_typed(key)?;
             check_known_name(key.rsplit('.').next().unwrap_or(key))?;
@@ -201,18 +201,18 @@ fn declared(repo: &Repo, ask: &FillAsk) -> Result<Vec<Slug>, Error> {
     }
 }
 
-impl Place {
+impl FillContext {
     /// Runs something for an owner.
-    fn outside<T>(
+    fn with_context<T>(
         &self,
         owner: &Owner,
         prompts: &mut dyn Prompts,
-        run: impl FnOnce(&Outside<'_>) -> Result<T, Error>,
+        run: impl FnOnce(&OpContext<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut client = self.client.clone().with_owner(owner.clone());
         client.env = settings(&self.client.env);
-        let outside = Outside::new(client, self.keyrackd.clone(), (self.now_ms)(), prompts);
-        run(&outside.with_prikeys(self.prikeys.iter().cloned()))
+        let ctx = OpContext::new(client, self.keyrackd.clone(), (self.now_ms)(), prompts);
+        run(&ctx.with_prikeys(self.prikeys.iter().cloned()))
     }
 }
 
@@ -227,38 +227,38 @@ fn settings(env: &Environment) -> Environment {
 
 /// A fill under way.
 struct Run<'a> {
-    ask: &'a FillAsk,
+    request: &'a FillRequest,
     /// The mechanism of missing keys, once it is known or was declined.
     mech: Option<Result<Mechanism, Error>>,
-    report: Report,
+    report: FillReport,
 }
 
 impl Run<'_> {
-    fn one(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<Effect, Error> {
-        match self.look(outside, slug) {
-            Ok(Some(found)) if !self.ask.refresh => return Ok(Effect::Found(found)),
+    fn one(&mut self, ctx: &OpContext<'_>, slug: &Slug) -> Result<FillOutcome, Error> {
+        match self.look(ctx, slug) {
+            Ok(Some(found)) if !self.request.refresh => return Ok(FillOutcome::Found(found)),
             Ok(_) => {}
-            Err(error) if is_over(&error) || !self.ask.repair => return Err(error),
+            Err(error) if is_interrupted(&error) || !self.request.repair => return Err(error),
             Err(_) => {}
         }
-        self.set(outside, slug)?;
+        self.set(ctx, slug)?;
         let stored = |mut error: Error| {
             error.message = format!("it is set, and was not read back: {}", error.message);
             error
         };
-        match self.look(outside, slug).map_err(stored)? {
-            Some(_) => Ok(Effect::Set),
+        match self.look(ctx, slug).map_err(stored)? {
+            Some(_) => Ok(FillOutcome::Set),
             None => Err(stored(Error::new(ErrorCode::Lost, "its vault does not have it"))),
         }
     }
 
     /// The slug under which a key is there and may be used; `None` where it was never set, or is lost.
-    fn look(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<Option<Slug>, Error> {
-        let answer = self.read(outside, slug)?;
+    fn look(&mut self, ctx: &OpContext<'_>, slug: &Slug) -> Result<Option<Slug>, Error> {
+        let answer = self.read(ctx, slug)?;
         if let Some(done) = judged(answer)? {
             return Ok(Some(done));
         }
-        let report = unlock_locked(outside, std::slice::from_ref(slug), self.ask.allow_dangerous)?;
+        let report = unlock_locked(ctx, std::slice::from_ref(slug), self.request.allow_dangerous)?;
         self.report.started = self.report.started.or(report.started);
         self.report.notices.extend(report.notices);
         // One key was asked for, so one at most is left out.
@@ -272,43 +272,43 @@ impl Run<'_> {
                 Omission::Errored => Err(omitted.cause.unwrap_or_else(unsaid)),
             };
         }
-        judged(self.read(outside, slug)?)
+        judged(self.read(ctx, slug)?)
     }
 
     /// From the daemon alone, with what `keyrack.yml` demands of the key.
-    fn read(&self, outside: &Outside<'_>, slug: &Slug) -> Result<Answer, Error> {
+    fn read(&self, ctx: &OpContext<'_>, slug: &Slug) -> Result<Answer, Error> {
         let scope = Scope::Key { ask: slug.to_string(), org: Org::This, env: None };
-        let plan = Plan::of(&outside.client, &scope)?;
-        let options = Options { allow_dangerous: self.ask.allow_dangerous, undeclared_is_absent: false };
-        let mut outcome = read(&outside.client, plan, options).answer(|_| None)?;
+        let plan = Plan::of(&ctx.client, &scope)?;
+        let options = Options { allow_dangerous: self.request.allow_dangerous, undeclared_is_absent: false };
+        let mut outcome = read(&ctx.client, plan, options).answer(|_| None)?;
         outcome.answers.pop().ok_or_else(|| Error::new(ErrorCode::Internal, "a read of one key came to none"))
     }
 
-    fn set(&mut self, outside: &Outside<'_>, slug: &Slug) -> Result<(), Error> {
-        let owner = &outside.client.owner;
-        if !outside.ask(|prompts| prompts.can_ask()) {
+    fn set(&mut self, ctx: &OpContext<'_>, slug: &Slug) -> Result<(), Error> {
+        let owner = &ctx.client.owner;
+        if !ctx.prompt(|prompts| prompts.is_interactive()) {
             let message = format!("{slug} has to be asked for, and nobody can be asked");
             return Err(Error::new(ErrorCode::PromptNeeded, message).fix(Fix::set_secure(owner, slug)));
         }
         // Declined once for all keys, and each of them names the way to be set all the same.
-        let mech = self.mechanism(outside).map_err(|error| match error.code {
+        let mech = self.mechanism(ctx).map_err(|error| match error.code {
             ErrorCode::MechRequired => error.fix(Fix::set_secure(owner, slug)),
             _ => error,
         })?;
-        let ask = SetAsk {
+        let request = SetRequest {
             key: slug.to_string(),
             vault: Some(VAULT.to_string()),
             mech: Some(mech.to_string()),
-            allow_dangerous: self.ask.allow_dangerous,
-            ..SetAsk::default()
+            allow_dangerous: self.request.allow_dangerous,
+            ..SetRequest::default()
         };
-        let done = set(outside, &ask)?;
+        let done = set(ctx, &request)?;
         self.report.notices.extend(done.notices);
         Ok(())
     }
 
     /// Asked once for all: a permanent key is confirmed, never assumed.
-    fn mechanism(&mut self, outside: &Outside<'_>) -> Result<Mechanism, Error> {
+    fn mechanism(&mut self, ctx: &OpContext<'_>) -> Result<Mechanism, Error> {
         if let Some(known) = &self.mech {
             return known.clone();
         }
@@ -317,7 +317,7 @@ impl Run<'_> {
             "keep what is missing in {VAULT} as {mech} ({}), which does not end by itself?",
             mech.describe()
         );
-        let yes = outside.ask(|prompts| prompts.confirm(&question, &format!("--mech {mech}")))?;
+        let yes = ctx.prompt(|prompts| prompts.confirm(&question, &format!("--mech {mech}")))?;
         let said = if yes {
             Ok(mech)
         } else {
@@ -350,8 +350,8 @@ struct Remembering<'p> {
 }
 
 impl Prompts for Remembering<'_> {
-    fn can_ask(&self) -> bool {
-        self.person.can_ask()
+    fn is_interactive(&self) -> bool {
+        self.person.is_interactive()
     }
 
     fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Error> {

@@ -3,12 +3,12 @@
 use keyrack_client::get::{self, Options, Outcome, Scope};
 use keyrack_core::{Attempt, Error, Slug};
 
-use crate::outside::{Outside, is_over};
+use crate::context::{OpContext, is_interrupted};
 use crate::unlock::unlock_locked;
 
 /// What came of a read that was allowed to unlock.
 #[derive(Debug)]
-pub struct Unlocking {
+pub struct GetReport {
     /// The keys.
     pub outcome: Outcome,
     /// The pid of the daemon, if it had to be started.
@@ -21,8 +21,8 @@ pub struct Unlocking {
 ///
 /// # Errors
 /// Those of [`get::get`]; that a person had enough. What kept a key from being unlocked is in the outcome.
-pub fn get_or_unlock(outside: &Outside<'_>, scope: &Scope, options: Options) -> Result<Unlocking, Error> {
-    let outcome = get::get(&outside.client, scope, options)?;
+pub fn get_or_unlock(ctx: &OpContext<'_>, scope: &Scope, options: Options) -> Result<GetReport, Error> {
+    let outcome = get::get(&ctx.client, scope, options)?;
     let locked: Vec<Slug> = outcome
         .answers
         .iter()
@@ -30,18 +30,18 @@ pub fn get_or_unlock(outside: &Outside<'_>, scope: &Scope, options: Options) -> 
         .map(|answer| answer.attempt.slug().clone())
         .collect();
     if locked.is_empty() {
-        return Ok(Unlocking { outcome, started: None, causes: Vec::new() });
+        return Ok(GetReport { outcome, started: None, causes: Vec::new() });
     }
-    let (started, causes, of) = match unlock_locked(outside, &locked, options.allow_dangerous) {
+    let (started, causes, of) = match unlock_locked(ctx, &locked, options.allow_dangerous) {
         Ok(report) => {
             let with_cause =
                 report.omitted.into_iter().filter_map(|omitted| Some((omitted.slug, omitted.cause?)));
             (report.started, with_cause.collect(), None)
         }
-        Err(error) if is_over(&error) => return Err(error),
+        Err(error) if is_interrupted(&error) => return Err(error),
         Err(error) => (None, Vec::new(), Some(error)),
     };
-    let mut outcome = get::get(&outside.client, scope, options)?;
+    let mut outcome = get::get(&ctx.client, scope, options)?;
     for answer in &mut outcome.answers {
         let Attempt::Locked { slug, fix, .. } = &mut answer.attempt else { continue };
         let own =
@@ -54,5 +54,5 @@ pub fn get_or_unlock(outside: &Outside<'_>, scope: &Scope, options: Options) -> 
         }
     }
     let causes = causes.into_iter().map(|(_, cause)| cause).chain(of).collect();
-    Ok(Unlocking { outcome, started, causes })
+    Ok(GetReport { outcome, started, causes })
 }

@@ -2,6 +2,7 @@
 //!
 //! The library never prints, never exits and never reads a terminal, the environment or a clock.
 
+pub mod context;
 mod declare;
 pub mod del;
 pub mod doctor;
@@ -9,18 +10,16 @@ pub mod fill;
 pub mod firewall;
 pub mod get;
 pub mod init;
-pub mod init_guide;
 pub mod list;
-pub mod outside;
+mod locked_file;
 pub mod prompts;
 pub mod recipient;
 mod repo;
-mod repo_file;
 mod repo_manifest_edit;
 pub mod set;
 pub mod types;
 pub mod unlock;
 
+pub use context::{OpContext, owners};
 pub use keyrack_vaults::armor::MAX_SECRET;
-pub use outside::{Outside, owners};
-pub use prompts::{Nobody, Prompts, prompt_needed};
+pub use prompts::{NoPrompts, Prompts, prompt_needed};

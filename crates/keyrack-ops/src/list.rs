@@ -6,11 +6,11 @@ use keyrack_core::host_manifest::Host;
 use keyrack_core::{Error, Slug};
 use keyrack_vaults::manifest_file;
 
-use crate::outside::Outside;
+use crate::context::OpContext;
 
 /// The keys of an owner.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct KeyList {
     /// By slug.
     pub hosts: BTreeMap<Slug, Host>,
     /// Entries that cannot be understood, a problem each. They are kept.
@@ -21,10 +21,10 @@ pub struct Listed {
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::HostManifestMissing`], and what keeps it from being opened.
-pub fn list(outside: &Outside<'_>) -> Result<Listed, Error> {
-    let racks = outside.racks()?;
-    let mut identities = outside.identities(&racks)?;
+pub fn list(ctx: &OpContext<'_>) -> Result<KeyList, Error> {
+    let racks = ctx.racks()?;
+    let mut identities = ctx.identities(&racks)?;
     let manifest = manifest_file::load_existing(&racks, &mut identities)?;
     let faults = manifest.faults();
-    Ok(Listed { hosts: manifest.hosts, faults })
+    Ok(KeyList { hosts: manifest.hosts, faults })
 }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 /// What operations ask of a person. An implementation that cannot ask answers [`ErrorCode::PromptNeeded`] and says what else would do.
 pub trait Prompts {
     /// Whether a person is there who can be asked for several things in turn: not where a secret comes from a pipe, which has only one.
-    fn can_ask(&self) -> bool;
+    fn is_interactive(&self) -> bool;
 
     /// The secret of a key. Asked for when everything that can be refused has been.
     ///
@@ -50,10 +50,10 @@ pub fn prompt_needed(question: &str, flag: &str) -> Error {
 
 /// Nobody to ask: every question is refused.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Nobody;
+pub struct NoPrompts;
 
-impl Prompts for Nobody {
-    fn can_ask(&self) -> bool {
+impl Prompts for NoPrompts {
+    fn is_interactive(&self) -> bool {
         false
     }
 

@@ -7,31 +7,31 @@ use keyrack_vaults::{NobodyToAsk, manifest_file, recipients};
 
 pub use keyrack_vaults::recipients::Changed;
 
-use crate::outside::Outside;
+use crate::context::OpContext;
 
 /// Adds a recipient, by its public key or the path of a file that holds it. `stanza`: `None`, or `ssh` to keep an ssh key as it is.
 ///
 /// # Errors
 /// [`ErrorCode::Usage`], [`ErrorCode::BadRecipient`], [`ErrorCode::BadKeyFile`], [`ErrorCode::RecipientExists`]; what keeps a file from being encrypted anew, after which nothing is changed.
-pub fn add(outside: &Outside<'_>, pubkey: &str, label: &str, stanza: Option<&str>) -> Result<Changed, Error> {
+pub fn add(ctx: &OpContext<'_>, pubkey: &str, label: &str, stanza: Option<&str>) -> Result<Changed, Error> {
     let stanza = match stanza {
         None => Stanza::Age,
         Some("ssh") => Stanza::Ssh,
         Some(_) => return Err(Error::new(ErrorCode::Usage, "--stanza takes ssh or is left out")),
     };
     let label = check_label(label)?;
-    let key = public_key(outside, pubkey, stanza)?;
-    let racks = outside.racks()?;
-    let mut identities = outside.identities(&racks)?;
-    recipients::add(&racks, &mut identities, key, label, outside.now_ms)
+    let key = public_key(ctx, pubkey, stanza)?;
+    let racks = ctx.racks()?;
+    let mut identities = ctx.identities(&racks)?;
+    recipients::add(&racks, &mut identities, key, label, ctx.now_ms)
 }
 
 /// The public key that was typed, or that is in the file that was named.
-fn public_key(outside: &Outside<'_>, typed: &str, stanza: Stanza) -> Result<Pubkey, Error> {
+fn public_key(ctx: &OpContext<'_>, typed: &str, stanza: Stanza) -> Result<Pubkey, Error> {
     if ["ssh-", "age1", "AGE-SECRET-KEY-"].iter().any(|start| typed.trim_start().starts_with(start)) {
         return parse(typed, stanza);
     }
-    let path = outside.client.cwd.join(typed);
+    let path = ctx.client.cwd.join(typed);
     if path.is_file() {
         return from_file(&path, stanza);
     }
@@ -44,9 +44,9 @@ fn public_key(outside: &Outside<'_>, typed: &str, stanza: Stanza) -> Result<Pubk
 ///
 /// # Errors
 /// [`ErrorCode::RecipientNotFound`], [`ErrorCode::LastRecipient`]; what keeps a file from being encrypted anew, after which nothing is changed.
-pub fn del(outside: &Outside<'_>, label: &str) -> Result<Changed, Error> {
-    let racks = outside.racks()?;
-    let mut identities = outside.identities(&racks)?;
+pub fn del(ctx: &OpContext<'_>, label: &str) -> Result<Changed, Error> {
+    let racks = ctx.racks()?;
+    let mut identities = ctx.identities(&racks)?;
     recipients::remove(&racks, &mut identities, label)
 }
 
@@ -54,16 +54,16 @@ pub fn del(outside: &Outside<'_>, label: &str) -> Result<Changed, Error> {
 ///
 /// # Errors
 /// [`ErrorCode::HostManifestMissing`], and what keeps it from being opened.
-pub fn get(outside: &Outside<'_>) -> Result<Vec<Recipient>, Error> {
-    let racks = outside.racks()?;
-    let mut identities = outside.identities(&racks)?;
+pub fn get(ctx: &OpContext<'_>) -> Result<Vec<Recipient>, Error> {
+    let racks = ctx.racks()?;
+    let mut identities = ctx.identities(&racks)?;
     recipients::list(&racks, &mut identities)
 }
 
 /// The recipients, if the host manifest is there and opens without a question.
-pub fn get_unasked(outside: &Outside<'_>) -> Option<Vec<Recipient>> {
-    let racks = outside.racks().ok()?;
-    let mut identities = outside.identities_for(&racks, Box::new(NobodyToAsk)).ok()?;
+pub fn get_without_prompt(ctx: &OpContext<'_>) -> Option<Vec<Recipient>> {
+    let racks = ctx.racks().ok()?;
+    let mut identities = ctx.identities_for(&racks, Box::new(NobodyToAsk)).ok()?;
     Some(manifest_file::load(&racks, &mut identities).ok()??.recipients)
 }
 

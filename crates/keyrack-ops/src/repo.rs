@@ -44,7 +44,7 @@ impl Repo {
     }
 
     /// An ask for a key, in this repository.
-    pub(crate) fn ask<'a>(
+    pub(crate) fn query<'a>(
         &'a self,
         owner: &'a Owner,
         key: &'a str,
@@ -64,8 +64,8 @@ impl Repo {
 pub(crate) fn below(root: &std::path::Path, at: &str) -> Result<String, Error> {
     let relative =
         std::path::Path::new(at).strip_prefix(root).ok().and_then(|rest| rest.to_str()).unwrap_or(at);
-    let outside = std::path::Path::new(relative).is_absolute();
-    contained(relative).filter(|_| !outside).ok_or_else(|| {
+    let is_absolute = std::path::Path::new(relative).is_absolute();
+    contained(relative).filter(|_| !is_absolute).ok_or_else(|| {
         Error::new(ErrorCode::Usage, format!("--at leads out of the repository {}", root.display()))
             .hint("it is meant from the root of the repository")
     })

@@ -3,7 +3,7 @@
 use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_core::Error;
-use keyrack_ops::del::{DelAsk, del};
+use keyrack_ops::del::{DelRequest, del};
 use serde_json::json;
 
 use crate::args::RackFlags;
@@ -37,8 +37,9 @@ pub(crate) struct Flags {
 
 impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let ask = DelAsk { key: self.key, env: self.env, org: Some(self.org), anywhere: self.anywhere };
-        let done = self.rack.operate(outer, |outside| del(outside, &ask))?;
+        let request =
+            DelRequest { key: self.key, env: self.env, org: Some(self.org), anywhere: self.anywhere };
+        let done = self.rack.operate(outer, |ctx| del(ctx, &request))?;
         done.notices.iter().for_each(|notice| outer.notice(notice));
         if self.rack.json {
             let effect = if done.found { "deleted" } else { "not_found" };

@@ -4,7 +4,7 @@ use clap::Args;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::render::{Look, Tone};
 use keyrack_core::{Error, Invocation};
-use keyrack_ops::doctor::{Check, Report, State, look};
+use keyrack_ops::doctor::{Check, CheckStatus, DoctorReport, diagnose};
 use serde_json::{Value, json};
 
 use crate::args::RackFlags;
@@ -25,7 +25,7 @@ pub(crate) struct Flags {
 
 impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let report = self.rack.operate(outer, |outside| Ok(look(outside)))?;
+        let report = self.rack.operate(outer, |ctx| Ok(diagnose(ctx)))?;
         let exit = if report.is_ok() { 0 } else { 2 };
         if self.rack.json {
             return output::print_json(&value(&report, outer.invocation)).map(|()| exit);
@@ -36,7 +36,7 @@ impl Flags {
 }
 
 /// One branch for each group, one below it for each check.
-fn text(report: &Report, invocation: Invocation, look: Look) -> String {
+fn text(report: &DoctorReport, invocation: Invocation, look: Look) -> String {
     let mut groups: Vec<(&str, Vec<Node>)> = Vec::new();
     for check in &report.checks {
         let group = check.name.split('.').next().unwrap_or_default();
@@ -50,7 +50,7 @@ fn text(report: &Report, invocation: Invocation, look: Look) -> String {
         groups.into_iter().map(|(group, below)| Node::new(group).toned(Tone::Title).with(below)).collect();
     let tone = match report.is_ok() {
         false => Tone::Bad,
-        true if report.count(State::Warn) > 0 => Tone::Warn,
+        true if report.count(CheckStatus::Warn) > 0 => Tone::Warn,
         true => Tone::Good,
     };
     nodes.push(Node::new(summary(report)).toned(tone));
@@ -59,19 +59,19 @@ fn text(report: &Report, invocation: Invocation, look: Look) -> String {
 
 fn branch(check: &Check, invocation: Invocation, look: Look) -> Node {
     let (mark, tone) = match check.state {
-        State::Ok => (look.titled("✅", "ok"), Tone::Plain),
-        State::Skip => (look.titled("➖", "skip"), Tone::Quiet),
-        State::Warn => (look.titled("🔶", "warn"), Tone::Warn),
-        State::Fail => (look.titled("❌", "fail"), Tone::Bad),
+        CheckStatus::Ok => (look.titled("✅", "ok"), Tone::Plain),
+        CheckStatus::Skip => (look.titled("➖", "skip"), Tone::Quiet),
+        CheckStatus::Warn => (look.titled("🔶", "warn"), Tone::Warn),
+        CheckStatus::Fail => (look.titled("❌", "fail"), Tone::Bad),
     };
     let hint = check.hint.as_ref().map(Node::hint);
     let fix = check.fix.as_ref().map(|fix| Node::fix(fix.render(invocation)));
     Node::pair(&mark, &check.message).toned(tone).with(hint.into_iter().chain(fix))
 }
 
-fn summary(report: &Report) -> String {
+fn summary(report: &DoctorReport) -> String {
     let of = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
-    let (fails, warns) = (report.count(State::Fail), report.count(State::Warn));
+    let (fails, warns) = (report.count(CheckStatus::Fail), report.count(CheckStatus::Warn));
     match (fails, warns) {
         (0, 0) => "all is well".to_owned(),
         (0, warns) => format!("it works; {}", of(warns, "warning")),
@@ -81,7 +81,7 @@ fn summary(report: &Report) -> String {
 }
 
 /// `{checks: [{name, state, message, fix?, hint?}], ok}`.
-fn value(report: &Report, invocation: Invocation) -> Value {
+fn value(report: &DoctorReport, invocation: Invocation) -> Value {
     let checks: Vec<Value> = report
         .checks
         .iter()

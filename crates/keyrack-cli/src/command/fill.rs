@@ -6,7 +6,7 @@ use clap::Args;
 use keyrack_client::render::Tone;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_core::{Env, Error, Owner};
-use keyrack_ops::fill::{Effect, FillAsk, Filled, Place, Progress, Report, fill};
+use keyrack_ops::fill::{FillContext, FillOutcome, FillProgress, FillReport, FillRequest, FilledKey, fill};
 use keyrack_ops::unlock::declares_nothing;
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ pub(crate) struct Flags {
 impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owners = self.owners(outer)?;
-        let ask = FillAsk {
+        let request = FillRequest {
             env: self.env,
             key: self.key,
             mech: self.mech,
@@ -71,28 +71,28 @@ impl Flags {
             repair: self.repair,
             allow_dangerous: self.allow_dangerous,
         };
-        let place = Place {
+        let place = FillContext {
             client: outer.context(Owner::DEFAULT),
             keyrackd: keyrackd()?,
             prikeys: self.prikey,
             now_ms,
         };
         let mut person = Terminal::of(outer);
-        let mut follow = |progress: Progress<'_>| {
+        let mut follow = |progress: FillProgress<'_>| {
             if !outer.as_json {
-                outer.notice(&followed(progress, &ask.env, outer));
+                outer.notice(&followed(progress, &request.env, outer));
             }
         };
-        let report = fill(&place, &owners, &ask, &mut person, &mut follow)?;
+        let report = fill(&place, &owners, &request, &mut person, &mut follow)?;
         started(outer, report.started);
         report.notices.iter().for_each(|notice| outer.notice(notice));
         if report.total == 0 {
-            outer.notice(&declares_nothing(Some(&ask.env)));
+            outer.notice(&declares_nothing(Some(&request.env)));
         }
         if self.json {
-            output::print_json(&value(&ask.env, &report, outer))?;
+            output::print_json(&value(&request.env, &report, outer))?;
         } else {
-            output::print(shown(&ask.env, &report, &owners, outer).as_bytes())?;
+            output::print(shown(&request.env, &report, &owners, outer).as_bytes())?;
         }
         Ok(report.exit())
     }
@@ -110,15 +110,15 @@ impl Flags {
     }
 }
 
-fn followed(progress: Progress<'_>, env: &str, outer: &Outer) -> String {
-    let Progress { at, of, slug, owners } = progress;
+fn followed(progress: FillProgress<'_>, env: &str, outer: &Outer) -> String {
+    let FillProgress { at, of, slug, owners } = progress;
     // Of all envs a name can be several keys'.
     let key = if env == Env::All.as_str() { slug.as_str() } else { slug.name() };
     let whose = if owners == 1 { "1 owner".to_owned() } else { format!("{owners} owners") };
     outer.look_of_stderr().titled("🔑", &format!("key {at}/{of}, {key}, for {whose}"))
 }
 
-fn shown(env: &str, report: &Report, owners: &[Owner], outer: &Outer) -> String {
+fn shown(env: &str, report: &FillReport, owners: &[Owner], outer: &Outer) -> String {
     let look = outer.look();
     let keys = report.total / owners.len().max(1);
     let mut nodes: Vec<Node> = Vec::new();
@@ -137,15 +137,15 @@ fn shown(env: &str, report: &Report, owners: &[Owner], outer: &Outer) -> String 
     tree(&look.titled("🔐", &title), &nodes, look)
 }
 
-fn effect(one: &Filled, name_owner: bool, outer: &Outer) -> Node {
+fn effect(one: &FilledKey, name_owner: bool, outer: &Outer) -> Node {
     let look = outer.look();
     let label = if name_owner { format!("owner {}", one.owner) } else { "status".to_owned() };
     match &one.effect {
-        Effect::Found(slug) => {
+        FillOutcome::Found(slug) => {
             Node::pair(&label, look.marked(&format!("found vaulted under {slug}"), "🟢")).toned(Tone::Good)
         }
-        Effect::Set => Node::pair(&label, look.marked("set and read back", "✨")).toned(Tone::Good),
-        Effect::Failed(error) => {
+        FillOutcome::Set => Node::pair(&label, look.marked("set and read back", "✨")).toned(Tone::Good),
+        FillOutcome::Failed(error) => {
             let fix = error.fix.as_ref().map(|fix| Node::tip(fix.render(outer.invocation)));
             Node::pair(&label, look.marked(&format!("failed: {error}"), "✋"))
                 .toned(Tone::Bad)
@@ -156,15 +156,15 @@ fn effect(one: &Filled, name_owner: bool, outer: &Outer) -> Node {
 }
 
 /// `{env, keys: [{slug, owner, effect, under?, error?}], verified, total, notices?}`.
-fn value(env: &str, report: &Report, outer: &Outer) -> Value {
+fn value(env: &str, report: &FillReport, outer: &Outer) -> Value {
     let keys = report.filled.iter().map(|one| {
         let owner = one.owner.name();
         match &one.effect {
-            Effect::Found(under) => {
+            FillOutcome::Found(under) => {
                 json!({ "slug": one.slug, "owner": owner, "effect": "found", "under": under })
             }
-            Effect::Set => json!({ "slug": one.slug, "owner": owner, "effect": "set" }),
-            Effect::Failed(error) => {
+            FillOutcome::Set => json!({ "slug": one.slug, "owner": owner, "effect": "set" }),
+            FillOutcome::Failed(error) => {
                 let error = machine(error, outer.invocation);
                 json!({ "slug": one.slug, "owner": owner, "effect": "failed", "error": error })
             }
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_fill_that_was_cut_short_ends_as_interrupted() {
-        let mut report = Report { total: 2, ..Report::default() };
+        let mut report = FillReport { total: 2, ..FillReport::default() };
         assert_eq!(report.exit(), 130);
         report.total = 0;
         assert_eq!(report.exit(), 0);

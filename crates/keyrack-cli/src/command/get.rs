@@ -108,8 +108,7 @@ impl Flags {
         let owner = resolve_owner(self.owner.as_ref(), &outer.group)?;
         let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let mut outcome = if self.unlock {
-            let done =
-                outer.operate(owner, &self.prikey, |outside| get_or_unlock(outside, &scope, options))?;
+            let done = outer.operate(owner, &self.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
             started(outer, done.started);
             if form == Form::Json {
                 done.causes.iter().for_each(|cause| outer.warn(cause));

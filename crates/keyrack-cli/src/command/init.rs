@@ -7,7 +7,7 @@ use keyrack_client::render::Tone;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_core::repo_manifest::MANIFEST_PATH;
 use keyrack_core::{Error, Fix, Owner};
-use keyrack_ops::init::{Effect, InitAsk, Initialised, init};
+use keyrack_ops::init::{InitOutcome, InitReport, InitRequest, init};
 use serde_json::{Value, json};
 
 use crate::args::OwnerFlags;
@@ -54,13 +54,13 @@ impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owner = self.owner.resolve(&outer.group)?;
         let at = self.at.map(|path| path.to_string_lossy().into_owned());
-        let mut ask =
-            InitAsk { key: self.prikey.or(self.pubkey), label: Some(self.label), org: self.org, at };
+        let mut request =
+            InitRequest { key: self.prikey.or(self.pubkey), label: Some(self.label), org: self.org, at };
         if outer.is_guided() {
-            guide(outer, &owner, &mut ask)?;
+            guide(outer, &owner, &mut request)?;
         }
-        let done = outer.operate(owner.clone(), &[], |outside| init(outside, &ask))?;
-        if let (Some(asked), Some(repo)) = (&ask.org, &done.repo)
+        let done = outer.operate(owner.clone(), &[], |ctx| init(ctx, &request))?;
+        if let (Some(asked), Some(repo)) = (&request.org, &done.repo)
             && *asked != repo.org
         {
             outer.notice(&format!("{} is there already, and its org is {}", repo.path.display(), repo.org));
@@ -70,8 +70,8 @@ impl Flags {
         }
         let look = outer.look();
         let effect = |effect| match effect {
-            Effect::Created => look.marked("freshly minted", "✨"),
-            Effect::Found => look.marked("already active", "👌"),
+            InitOutcome::Created => look.marked("freshly minted", "✨"),
+            InitOutcome::Found => look.marked("already active", "👌"),
         };
         let host = Node::pair("host manifest", effect(done.host)).toned(Tone::Good).with([
             Node::pair("path", outer.shown(&done.host_path, None)),
@@ -89,7 +89,7 @@ impl Flags {
             ]),
             (None, None) => {
                 let note = "run it again inside of one to make its keyrack.yml";
-                let note = ask.org.as_ref().map(|_| Node::note(note));
+                let note = request.org.as_ref().map(|_| Node::note(note));
                 Node::pair("repo manifest", "not in a git repository").with(note)
             }
             (None, Some(_)) => {
@@ -106,7 +106,7 @@ impl Flags {
 }
 
 /// What a person does next: stores a first key.
-fn next(done: &Initialised, owner: &Owner) -> Fix {
+fn next(done: &InitReport, owner: &Owner) -> Fix {
     let in_repo = done.git_root.as_ref().is_some_and(|root| root.join(MANIFEST_PATH).exists());
     let mut fix =
         Fix::with_owner("set", owner, ["--key", "API_KEY", "--env", "test", "--vault", "os.secure"]);
@@ -116,7 +116,7 @@ fn next(done: &Initialised, owner: &Owner) -> Fix {
     fix
 }
 
-fn value(done: &Initialised, owner: &Owner) -> Value {
+fn value(done: &InitReport, owner: &Owner) -> Value {
     let repo = done.repo.as_ref().map(|repo| {
         json!({ "effect": repo.effect.as_str(), "manifestPath": repo.path.display().to_string(), "org": repo.org })
     });

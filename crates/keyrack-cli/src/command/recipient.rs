@@ -78,9 +78,9 @@ impl Command {
 
 impl SetFlags {
     fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let done = self.rack.operate(outer, |outside| {
-            recipient::add(outside, &self.pubkey, &self.label, self.stanza.as_deref())
-        })?;
+        let done = self
+            .rack
+            .operate(outer, |ctx| recipient::add(ctx, &self.pubkey, &self.label, self.stanza.as_deref()))?;
         if self.rack.json {
             return output::print_json(&done.recipient).map(|()| 0);
         }
@@ -121,7 +121,7 @@ impl GetFlags {
 
 impl DelFlags {
     fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let done = self.rack.operate(outer, |outside| recipient::del(outside, &self.label))?;
+        let done = self.rack.operate(outer, |ctx| recipient::del(ctx, &self.label))?;
         if self.rack.json {
             return output::print_json(&json!({ "deleted": done.recipient.label })).map(|()| 0);
         }

@@ -92,8 +92,8 @@ impl Flags {
         };
         let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let outcome = if self.unlock {
-            let done = outer
-                .operate(owner.clone(), &self.prikey, |outside| get_or_unlock(outside, &scope, options))?;
+            let done =
+                outer.operate(owner.clone(), &self.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
             started(outer, done.started);
             done.outcome
         } else {

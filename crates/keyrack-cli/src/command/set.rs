@@ -7,7 +7,7 @@ use keyrack_client::render::tree::{Node, tree};
 use keyrack_client::source::is_shell_name;
 use keyrack_core::host_manifest::Host;
 use keyrack_core::{Error, reserved};
-use keyrack_ops::set::{SetAsk, set};
+use keyrack_ops::set::{SetRequest, set};
 use serde::Serialize;
 
 use crate::args::OwnerFlags;
@@ -83,7 +83,7 @@ struct Answer<'a> {
 impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owner = self.owner.resolve(&outer.group)?;
-        let ask = SetAsk {
+        let request = SetRequest {
             key: self.key,
             vault: self.vault,
             mech: self.mech,
@@ -96,7 +96,7 @@ impl Flags {
             allow_dangerous: self.allow_dangerous,
         };
         let person = Terminal::of(outer).taking_stdin_exactly(self.stdin_exact);
-        let mut done = outer.operate_with(person, owner, &self.prikey, |outside| set(outside, &ask))?;
+        let mut done = outer.operate_with(person, owner, &self.prikey, |ctx| set(ctx, &request))?;
         if !is_shell_name(done.host.slug.name()) {
             done.notices.push(format!(
                 "{} is not a valid shell variable name: `{} source` cannot export it; `get` reads it",

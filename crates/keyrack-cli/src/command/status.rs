@@ -6,7 +6,7 @@ use keyrack_client::render::error::report;
 use keyrack_client::render::status::{self as render, Recipient};
 use keyrack_client::status::{Status, status};
 use keyrack_core::{Env, Error, Owner};
-use keyrack_ops::recipient::get_unasked;
+use keyrack_ops::recipient::get_without_prompt;
 use serde_json::{Value, json};
 
 use crate::args::OwnerFlags;
@@ -86,7 +86,7 @@ impl Rack<'_> {
         }
         // Who can open the rack is shown only where that asks nobody anything.
         let recipients = match status.running {
-            Some(_) => self.outer.operate(self.owner.clone(), &[], |outside| Ok(get_unasked(outside)))?,
+            Some(_) => self.outer.operate(self.owner.clone(), &[], |ctx| Ok(get_without_prompt(ctx)))?,
             None => None,
         };
         Ok(Seen { status, recipients })

@@ -6,7 +6,7 @@ use clap::Args;
 use keyrack_client::render::Tone;
 use keyrack_client::render::tree::{Node, tree};
 use keyrack_core::{Error, Owner};
-use keyrack_ops::types::{Effect, TypesAsk, types};
+use keyrack_ops::types::{TypesOutcome, TypesRequest, types};
 use serde_json::json;
 
 use crate::outer::Outer;
@@ -36,8 +36,8 @@ pub(crate) struct Flags {
 
 impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let ask = TypesAsk { out: self.out, check: self.check };
-        let done = types(&outer.context(Owner::DEFAULT), &ask)?;
+        let request = TypesRequest { out: self.out, check: self.check };
+        let done = types(&outer.context(Owner::DEFAULT), &request)?;
         done.faults.iter().for_each(|fault| outer.warn(fault));
         if self.json {
             let answer = json!({
@@ -50,9 +50,9 @@ impl Flags {
         }
         let look = outer.look();
         let what = match done.effect {
-            Effect::Created => look.marked("freshly written", "✨"),
-            Effect::Updated => look.marked("updated", "✨"),
-            Effect::Found => look.marked("already up to date", "👌"),
+            TypesOutcome::Created => look.marked("freshly written", "✨"),
+            TypesOutcome::Updated => look.marked("updated", "✨"),
+            TypesOutcome::Found => look.marked("already up to date", "👌"),
         };
         let names = if done.keys == 1 { "name" } else { "names" };
         let mut below = vec![

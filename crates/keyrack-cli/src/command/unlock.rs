@@ -9,7 +9,7 @@ use keyrack_client::render::status::open_namespaces;
 use keyrack_client::render::unlock::{UnlockLine, unlocked};
 use keyrack_core::Error;
 use keyrack_core::peer::{Allowed, Enforced};
-use keyrack_ops::unlock::{Report, UnlockAsk, unlock};
+use keyrack_ops::unlock::{UnlockReport, UnlockRequest, unlock};
 
 use crate::args::OwnerFlags;
 use crate::outer::Outer;
@@ -56,14 +56,14 @@ impl Flags {
     pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
         let owner = self.owner.resolve(&outer.group)?;
         let named = self.key.is_some();
-        let ask = UnlockAsk {
+        let request = UnlockRequest {
             env: self.env,
             key: self.key,
             org: Some(self.org),
             duration: self.duration,
             allow_dangerous: self.allow_dangerous,
         };
-        let report = outer.operate(owner, &self.prikey, |outside| unlock(outside, &ask))?;
+        let report = outer.operate(owner, &self.prikey, |ctx| unlock(ctx, &request))?;
         started(outer, report.started);
         report.notices.iter().for_each(|notice| outer.notice(notice));
         report.nothing.iter().for_each(|error| outer.warn(error));
@@ -106,7 +106,7 @@ fn started_in_service(outer: &Outer) {
 }
 
 /// The keys the daemon keeps on stdout; those left out on stderr.
-fn show(report: &Report, outer: &Outer) -> Result<(), Error> {
+fn show(report: &UnlockReport, outer: &Outer) -> Result<(), Error> {
     let kept: Vec<UnlockLine<'_>> = report
         .unlocked
         .iter()
@@ -137,7 +137,7 @@ fn show(report: &Report, outer: &Outer) -> Result<(), Error> {
 }
 
 /// `{unlocked: [grant without secret], omitted: [{slug, reason, fix?, cause?}]}`.
-fn value(report: &Report, outer: &Outer) -> Result<Vec<u8>, Error> {
+fn value(report: &UnlockReport, outer: &Outer) -> Result<Vec<u8>, Error> {
     let mut json = JsonWriter::new();
     let mut written = Ok(());
     json.object(|json| {

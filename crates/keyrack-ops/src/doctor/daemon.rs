@@ -212,18 +212,18 @@ fn unit(service: &str) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
+    use super::super::CheckStatus;
     use super::*;
 
     #[test]
     fn hibernation_is_told_for_each_memory() {
         let possible = Hibernation::Possible("it has swap on /dev/sda2".to_owned());
         for (rank, machine, state, words) in [
-            (MemoryRank::Secret, &possible, Some(State::Warn), "cannot hibernate while"),
-            (MemoryRank::Secret, &Hibernation::Never, Some(State::Ok), "does not hibernate"),
-            (MemoryRank::Secret, &Hibernation::NoSwap, Some(State::Ok), "does not hibernate"),
-            (MemoryRank::Locked, &possible, Some(State::Warn), "swap on /dev/sda2), and the image"),
-            (MemoryRank::Unlocked, &possible, Some(State::Warn), "would hold your unlocked keys"),
+            (MemoryRank::Secret, &possible, Some(CheckStatus::Warn), "cannot hibernate while"),
+            (MemoryRank::Secret, &Hibernation::Never, Some(CheckStatus::Ok), "does not hibernate"),
+            (MemoryRank::Secret, &Hibernation::NoSwap, Some(CheckStatus::Ok), "does not hibernate"),
+            (MemoryRank::Locked, &possible, Some(CheckStatus::Warn), "swap on /dev/sda2), and the image"),
+            (MemoryRank::Unlocked, &possible, Some(CheckStatus::Warn), "would hold your unlocked keys"),
             (MemoryRank::Locked, &Hibernation::Never, None, ""),
             (MemoryRank::Locked, &Hibernation::NoSwap, None, ""),
         ] {

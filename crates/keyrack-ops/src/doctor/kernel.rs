@@ -8,7 +8,7 @@ use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::kernel::{self, Version};
 use keyrack_sys::{harden, peer};
 
-use super::{Check, State};
+use super::{Check, CheckStatus};
 
 /// ENOPROTOOPT: the kernel has no SO_PEERPIDFD. Nothing else means that.
 const ENOPROTOOPT: i32 = 92;
@@ -17,7 +17,7 @@ pub(super) fn checks(ctx: &Context, keyrackd: &Path) -> Vec<Check> {
     let demanded = ctx.env.text("KEYRACK_MEMORY").unwrap_or("auto");
     let memory = |mode| daemon::check(ctx, keyrackd, Some(mode));
     let mut checks = vec![version(Version::running()), processes(), peer_pidfd()];
-    let told = checks.iter().any(|check| check.state == State::Fail);
+    let told = checks.iter().any(|check| check.state == CheckStatus::Fail);
     checks.extend([
         start(told, daemon::check(ctx, keyrackd, None)),
         locked_memory(demanded == "locked", memory("locked")),
@@ -189,12 +189,17 @@ mod tests {
         let hidden = || error(ErrorCode::ProcHidden, "/proc cannot be used: Permission denied");
         let cannot = || error(ErrorCode::DaemonStartFailed, "no such file");
         for (told, checked, state, words) in [
-            (false, fit(), State::Ok, "locked memory"),
-            (false, hidden(), State::Fail, "cannot start here: /proc cannot be used"),
-            (true, hidden(), State::Skip, "see above"),
-            (true, too_old(), State::Skip, "see above"),
-            (false, cannot(), State::Skip, "cannot be asked"),
-            (false, error(ErrorCode::Traced, "process 7 traces keyrackd"), State::Skip, "under a debugger"),
+            (false, fit(), CheckStatus::Ok, "locked memory"),
+            (false, hidden(), CheckStatus::Fail, "cannot start here: /proc cannot be used"),
+            (true, hidden(), CheckStatus::Skip, "see above"),
+            (true, too_old(), CheckStatus::Skip, "see above"),
+            (false, cannot(), CheckStatus::Skip, "cannot be asked"),
+            (
+                false,
+                error(ErrorCode::Traced, "process 7 traces keyrackd"),
+                CheckStatus::Skip,
+                "under a debugger",
+            ),
         ] {
             let check = start(told, checked);
             assert_eq!(check.state, state, "{check:?}");
@@ -204,15 +209,15 @@ mod tests {
         type OfMemory = fn(bool, Result<String, Error>) -> Check;
         for of_memory in [locked_memory as OfMemory, secret_memory] {
             for (demanded, checked, state) in [
-                (false, fit(), State::Ok),
-                (false, none(), State::Warn),
-                (true, none(), State::Fail),
-                (true, cannot(), State::Skip),
-                (true, hidden(), State::Skip),
+                (false, fit(), CheckStatus::Ok),
+                (false, none(), CheckStatus::Warn),
+                (true, none(), CheckStatus::Fail),
+                (true, cannot(), CheckStatus::Skip),
+                (true, hidden(), CheckStatus::Skip),
             ] {
                 let check = of_memory(demanded, checked);
                 assert_eq!(check.state, state, "{check:?}");
-                assert!(state == State::Ok || !check.message.contains("can be kept"), "{check:?}");
+                assert!(state == CheckStatus::Ok || !check.message.contains("can be kept"), "{check:?}");
             }
         }
     }
@@ -220,7 +225,7 @@ mod tests {
     #[test]
     fn doctor_names_the_oldest_kernel() {
         for (running, state) in
-            [(Some((4, 18)), State::Fail), (Some((5, 10)), State::Ok), (None, State::Skip)]
+            [(Some((4, 18)), CheckStatus::Fail), (Some((5, 10)), CheckStatus::Ok), (None, CheckStatus::Skip)]
         {
             let check = version(running.map(|(major, minor)| Version { major, minor }));
             assert_eq!(check.state, state, "{check:?}");
@@ -231,12 +236,12 @@ mod tests {
     #[test]
     fn ptrace_scope_warns_where_debuggers_are_unrestricted() {
         for (scope, state, words) in [
-            ("0", State::Warn, "other login sessions can read your shells"),
-            ("1", State::Ok, "ptrace_scope 1"),
-            ("2", State::Ok, "only root"),
-            ("3", State::Ok, "no process"),
-            ("4", State::Warn, "unknown value"),
-            ("", State::Warn, "unknown value"),
+            ("0", CheckStatus::Warn, "other login sessions can read your shells"),
+            ("1", CheckStatus::Ok, "ptrace_scope 1"),
+            ("2", CheckStatus::Ok, "only root"),
+            ("3", CheckStatus::Ok, "no process"),
+            ("4", CheckStatus::Warn, "unknown value"),
+            ("", CheckStatus::Warn, "unknown value"),
         ] {
             let check = ptrace_scope(scope);
             assert_eq!(check.state, state, "{scope:?}: {check:?}");

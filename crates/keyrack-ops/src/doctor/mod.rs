@@ -6,7 +6,7 @@
 mod daemon;
 mod kernel;
 mod namespaces;
-mod place;
+mod paths;
 mod programs;
 mod rack;
 mod repository;
@@ -15,11 +15,11 @@ mod settings;
 
 use keyrack_core::{Error, Fix};
 
-use crate::outside::Outside;
+use crate::context::OpContext;
 
 /// What came of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
+pub enum CheckStatus {
     /// As it should be.
     Ok,
     /// There is nothing to look at, or it cannot be looked at from here.
@@ -30,14 +30,14 @@ pub enum State {
     Fail,
 }
 
-impl State {
+impl CheckStatus {
     /// The word: `ok`, `skip`, `warn`, `fail`.
     pub fn as_str(self) -> &'static str {
         match self {
-            State::Ok => "ok",
-            State::Skip => "skip",
-            State::Warn => "warn",
-            State::Fail => "fail",
+            CheckStatus::Ok => "ok",
+            CheckStatus::Skip => "skip",
+            CheckStatus::Warn => "warn",
+            CheckStatus::Fail => "fail",
         }
     }
 }
@@ -48,7 +48,7 @@ pub struct Check {
     /// What, as `group.thing`. Several checks can have one name: one for each file, say.
     pub name: String,
     /// How it is.
-    pub state: State,
+    pub state: CheckStatus,
     /// What is the case, for people.
     pub message: String,
     /// The command that mends it.
@@ -58,24 +58,24 @@ pub struct Check {
 }
 
 impl Check {
-    fn new(name: impl Into<String>, state: State, message: impl Into<String>) -> Self {
+    fn new(name: impl Into<String>, state: CheckStatus, message: impl Into<String>) -> Self {
         Check { name: name.into(), state, message: message.into(), fix: None, hint: None }
     }
 
     fn ok(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Check::new(name, State::Ok, message)
+        Check::new(name, CheckStatus::Ok, message)
     }
 
     fn skip(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Check::new(name, State::Skip, message)
+        Check::new(name, CheckStatus::Skip, message)
     }
 
     fn warn(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Check::new(name, State::Warn, message)
+        Check::new(name, CheckStatus::Warn, message)
     }
 
     fn fail(name: impl Into<String>, message: impl Into<String>) -> Self {
-        Check::new(name, State::Fail, message)
+        Check::new(name, CheckStatus::Fail, message)
     }
 
     /// A problem that keeps something from working, with its own way out.
@@ -101,34 +101,34 @@ fn counted(count: usize, word: &str) -> String {
 
 /// All that was looked at, group after group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct DoctorReport {
     /// The checks, in the order they were made.
     pub checks: Vec<Check>,
 }
 
-impl Report {
+impl DoctorReport {
     /// Whether nothing fails. A warning is no failure.
     pub fn is_ok(&self) -> bool {
-        self.checks.iter().all(|check| check.state != State::Fail)
+        self.checks.iter().all(|check| check.state != CheckStatus::Fail)
     }
 
     /// How many are in a state.
-    pub fn count(&self, state: State) -> usize {
+    pub fn count(&self, state: CheckStatus) -> usize {
         self.checks.iter().filter(|check| check.state == state).count()
     }
 }
 
 /// Looks at everything.
-pub fn look(outside: &Outside<'_>) -> Report {
-    let ctx = &outside.client;
-    let mut checks = settings::checks(&ctx.env);
-    checks.extend(place::checks(ctx));
-    checks.extend(programs::checks(&outside.keyrackd));
+pub fn diagnose(ctx: &OpContext<'_>) -> DoctorReport {
+    let client = &ctx.client;
+    let mut checks = settings::checks(&client.env);
+    checks.extend(paths::checks(client));
+    checks.extend(programs::checks(&ctx.keyrackd));
     checks.push(namespaces::check());
-    checks.extend(session::checks(ctx));
-    checks.extend(kernel::checks(ctx, &outside.keyrackd));
-    checks.extend(daemon::checks(ctx, &outside.keyrackd));
-    checks.extend(rack::checks(outside));
-    checks.extend(repository::checks(ctx));
-    Report { checks }
+    checks.extend(session::checks(client));
+    checks.extend(kernel::checks(client, &ctx.keyrackd));
+    checks.extend(daemon::checks(client, &ctx.keyrackd));
+    checks.extend(rack::checks(ctx));
+    checks.extend(repository::checks(client));
+    DoctorReport { checks }
 }

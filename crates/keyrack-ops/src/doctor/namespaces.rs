@@ -2,7 +2,7 @@
 
 use keyrack_client::sandbox::{Namespaces, Sandbox};
 
-use super::{Check, State};
+use super::{Check, CheckStatus};
 
 const NAME: &str = "session.namespaces";
 
@@ -14,12 +14,12 @@ fn of(own: &Namespaces) -> Check {
     let sandboxed =
         |state, sandbox: Sandbox| Check::new(NAME, state, sandbox.sentence()).hint(sandbox.hint());
     match own.unusable() {
-        Some(sandbox) => sandboxed(State::Fail, sandbox),
+        Some(sandbox) => sandboxed(CheckStatus::Fail, sandbox),
         None if own.is_initial_user() => Check::ok(
             NAME,
             "this process is in the initial user namespace, and /proc is of its pid namespace",
         ),
-        None => sandboxed(State::Warn, Sandbox::UserNamespace),
+        None => sandboxed(CheckStatus::Warn, Sandbox::UserNamespace),
     }
 }
 
@@ -36,10 +36,10 @@ mod tests {
             overflow_uid: 65_534,
         };
         for (own, state, word) in [
-            (own(true, 1000, "0 0 4294967295\n"), State::Ok, "initial"),
-            (own(false, 1000, "0 0 4294967295\n"), State::Fail, "without its own /proc"),
-            (own(true, 65_534, ""), State::Fail, "does not map its user"),
-            (own(true, 1000, "1000 1000 1\n"), State::Warn, "its own user namespace"),
+            (own(true, 1000, "0 0 4294967295\n"), CheckStatus::Ok, "initial"),
+            (own(false, 1000, "0 0 4294967295\n"), CheckStatus::Fail, "without its own /proc"),
+            (own(true, 65_534, ""), CheckStatus::Fail, "does not map its user"),
+            (own(true, 1000, "1000 1000 1\n"), CheckStatus::Warn, "its own user namespace"),
         ] {
             let check = of(&own);
             assert_eq!((check.state, check.message.contains(word)), (state, true), "{check:?}");

@@ -107,7 +107,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::super::State;
+    use super::super::CheckStatus;
     use super::*;
 
     #[test]
@@ -117,13 +117,13 @@ mod tests {
         fs::create_dir(&bin).unwrap();
         let keyrackd = bin.join("keyrackd");
         let states = || checks(&keyrackd).iter().map(|check| check.state).collect::<Vec<_>>();
-        assert_eq!(states(), [State::Fail], "it is missing");
+        assert_eq!(states(), [CheckStatus::Fail], "it is missing");
         for (script, state) in [
-            (format!("echo keyrackd {VERSION}"), State::Ok),
-            ("echo keyrackd 9.9.9".to_owned(), State::Fail),
-            ("printf 'keyrackd \\033[2J'".to_owned(), State::Fail),
-            ("exit 1".to_owned(), State::Fail),
-            ("sleep 60".to_owned(), State::Fail),
+            (format!("echo keyrackd {VERSION}"), CheckStatus::Ok),
+            ("echo keyrackd 9.9.9".to_owned(), CheckStatus::Fail),
+            ("printf 'keyrackd \\033[2J'".to_owned(), CheckStatus::Fail),
+            ("exit 1".to_owned(), CheckStatus::Fail),
+            ("sleep 60".to_owned(), CheckStatus::Fail),
         ] {
             // A file of its own each: one that is being run by a fork of another test cannot be written.
             let keyrackd = bin.join(format!("keyrackd{}", script.len()));
@@ -135,12 +135,12 @@ mod tests {
         }
         fs::write(dir.path().join("keyrack.node"), "").unwrap();
         for (package, state) in [
-            (format!("{{\n  \"name\": \"x\",\n  \"version\": \"{VERSION}\"\n}}"), State::Ok),
-            ("{\"version\":\"9.9.9\"}".to_owned(), State::Fail),
-            ("{}".to_owned(), State::Warn),
+            (format!("{{\n  \"name\": \"x\",\n  \"version\": \"{VERSION}\"\n}}"), CheckStatus::Ok),
+            ("{\"version\":\"9.9.9\"}".to_owned(), CheckStatus::Fail),
+            ("{}".to_owned(), CheckStatus::Warn),
         ] {
             fs::write(dir.path().join("package.json"), &package).unwrap();
-            assert_eq!(states(), [State::Fail, state], "{package}");
+            assert_eq!(states(), [CheckStatus::Fail, state], "{package}");
         }
     }
 }

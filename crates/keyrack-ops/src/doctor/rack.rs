@@ -11,7 +11,7 @@ use keyrack_vaults::inspect::{self, FileBinding, Files, KeyFileKind, Opened, Tro
 use keyrack_vaults::{Racks, registry};
 
 use super::{Check, counted};
-use crate::outside::Outside;
+use crate::context::OpContext;
 
 const IDENTITY: &str = "rack.identity";
 const MANIFEST: &str = "rack.host_manifest";
@@ -21,13 +21,13 @@ const BINDING: &str = "rack.binding";
 /// Maximum number of unbound keys that are named.
 const UNBOUND_NAMED: usize = 8;
 
-pub(super) fn checks(outside: &Outside<'_>) -> Vec<Check> {
-    let Ok(racks) = outside.racks() else {
+pub(super) fn checks(ctx: &OpContext<'_>) -> Vec<Check> {
+    let Ok(racks) = ctx.racks() else {
         return vec![Check::skip(MANIFEST, "without HOME there is no rack")];
     };
-    let mut checks = identities(outside, &racks);
+    let mut checks = identities(ctx, &racks);
     let files = Files::of(&racks);
-    let manifest = host_manifest(outside, &racks, &mut checks);
+    let manifest = host_manifest(ctx, &racks, &mut checks);
     checks.extend(of_files(&files, &racks, manifest.as_ref()));
     if let Some(manifest) = &manifest {
         checks.extend(keys(&racks, manifest, &files));
@@ -36,12 +36,12 @@ pub(super) fn checks(outside: &Outside<'_>) -> Vec<Check> {
     checks
 }
 
-fn identities(outside: &Outside<'_>, racks: &Racks) -> Vec<Check> {
-    let found = match inspect::key_files(outside.identity_source(racks, [])) {
+fn identities(ctx: &OpContext<'_>, racks: &Racks) -> Vec<Check> {
+    let found = match inspect::key_files(ctx.identity_source(racks, [])) {
         Ok(found) => found,
         Err(error) => return vec![Check::error(IDENTITY, error)],
     };
-    let survey = Survey::of(racks, outside.identity_source(racks, []).ssh_auth_sock.as_deref());
+    let survey = Survey::of(racks, ctx.identity_source(racks, []).ssh_auth_sock.as_deref());
     if found.is_empty() {
         return vec![no_identity(racks, &survey)];
     }
@@ -81,9 +81,9 @@ fn no_identity(racks: &Racks, survey: &Survey) -> Check {
     check.hint(format!("found {}; or name a key with --prikey", survey.reasons()))
 }
 
-fn host_manifest(outside: &Outside<'_>, racks: &Racks, checks: &mut Vec<Check>) -> Option<HostManifest> {
+fn host_manifest(ctx: &OpContext<'_>, racks: &Racks, checks: &mut Vec<Check>) -> Option<HostManifest> {
     let path = racks.manifest_path().display().to_string();
-    match inspect::host_manifest(racks, outside.identity_source(racks, [])) {
+    match inspect::host_manifest(racks, ctx.identity_source(racks, [])) {
         Ok(Opened::Missing) => {
             let message = format!("there is no host manifest yet for the owner {}", racks.owner());
             checks.push(Check::skip(MANIFEST, message).fix(Fix::with_owner("init", racks.owner(), [])));

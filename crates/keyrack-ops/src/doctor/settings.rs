@@ -77,40 +77,40 @@ fn milliseconds(value: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
+    use super::super::CheckStatus;
     use super::*;
 
     #[test]
     fn names_and_values() {
         for (name, value, state) in [
-            ("OTHER", "x", State::Ok),
-            ("KEYRACK_MEMORY", "locked", State::Ok),
-            ("KEYRACK_MEMORY", "", State::Ok),
-            ("KEYRACK_MEMORY", "hunter2", State::Fail),
-            ("KEYRACK_MEMORYS", "hunter2", State::Warn),
-            ("KEYRACK_ALLOW_NAMESPACES", "user", State::Ok),
-            ("KEYRACK_ALLOW_NAMESPACES", "pid", State::Fail),
-            ("KEYRACK_STRICT_ENV", "1", State::Ok),
-            ("KEYRACK_STRICT_ENV", "0", State::Ok),
-            ("KEYRACK_STRICT_ENV", "true", State::Fail),
-            ("KEYRACK_REQUIRE_SESSION", "yes", State::Fail),
-            ("KEYRACK_SAFE_DIRECTORY", "/a:/b/*", State::Ok),
-            ("KEYRACK_SAFE_DIRECTORY", "*", State::Ok),
-            ("KEYRACK_SAFE_DIRECTORY", "hunter2", State::Fail),
-            ("KEYRACK_INVOKED_AS", "npx keyrack", State::Ok),
-            ("KEYRACK_INVOKED_AS", "hunter2", State::Fail),
-            ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "60000", State::Ok),
-            ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "000", State::Fail),
-            ("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "1s", State::Fail),
-            ("KEYRACK_LOG", "trace", State::Ok),
-            ("KEYRACK_LOG", "verbose", State::Fail),
-            ("KEYRACK_LOG_FILE", "/tmp/log", State::Ok),
-            ("KEYRACK_LOG_FILE", "log", State::Fail),
+            ("OTHER", "x", CheckStatus::Ok),
+            ("KEYRACK_MEMORY", "locked", CheckStatus::Ok),
+            ("KEYRACK_MEMORY", "", CheckStatus::Ok),
+            ("KEYRACK_MEMORY", "hunter2", CheckStatus::Fail),
+            ("KEYRACK_MEMORYS", "hunter2", CheckStatus::Warn),
+            ("KEYRACK_ALLOW_NAMESPACES", "user", CheckStatus::Ok),
+            ("KEYRACK_ALLOW_NAMESPACES", "pid", CheckStatus::Fail),
+            ("KEYRACK_STRICT_ENV", "1", CheckStatus::Ok),
+            ("KEYRACK_STRICT_ENV", "0", CheckStatus::Ok),
+            ("KEYRACK_STRICT_ENV", "true", CheckStatus::Fail),
+            ("KEYRACK_REQUIRE_SESSION", "yes", CheckStatus::Fail),
+            ("KEYRACK_SAFE_DIRECTORY", "/a:/b/*", CheckStatus::Ok),
+            ("KEYRACK_SAFE_DIRECTORY", "*", CheckStatus::Ok),
+            ("KEYRACK_SAFE_DIRECTORY", "hunter2", CheckStatus::Fail),
+            ("KEYRACK_INVOKED_AS", "npx keyrack", CheckStatus::Ok),
+            ("KEYRACK_INVOKED_AS", "hunter2", CheckStatus::Fail),
+            ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "60000", CheckStatus::Ok),
+            ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "000", CheckStatus::Fail),
+            ("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "1s", CheckStatus::Fail),
+            ("KEYRACK_LOG", "trace", CheckStatus::Ok),
+            ("KEYRACK_LOG", "verbose", CheckStatus::Fail),
+            ("KEYRACK_LOG_FILE", "/tmp/log", CheckStatus::Ok),
+            ("KEYRACK_LOG_FILE", "log", CheckStatus::Fail),
         ] {
             let found = checks(&[(name, value)].into_iter().collect());
             assert_eq!(found.len(), 1, "{found:?}");
             assert_eq!(found[0].state, state, "{name}={value}: {found:?}");
-            assert!(found[0].state == State::Ok || found[0].message.contains(name), "{found:?}");
+            assert!(found[0].state == CheckStatus::Ok || found[0].message.contains(name), "{found:?}");
             assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
         }
     }

@@ -3,8 +3,8 @@
 //! Whatever can be refused is refused before the secret is asked for. Then the order is such that a crash loses nothing: the vault first,
 //! the manifest that points to it next, the marker, the daemon's stale copy, and `keyrack.yml` last.
 
-mod checked;
 mod plan;
+mod validate;
 
 use keyrack_client::daemon;
 use keyrack_client::session::RelockWhat;
@@ -12,15 +12,15 @@ use keyrack_core::host_manifest::Host;
 use keyrack_core::{Error, ErrorCode, Org, Slug, Ttl, VaultId};
 use keyrack_vaults::manifest_file;
 
-use self::checked::Checked;
-pub(crate) use self::checked::mechanism_of;
 use self::plan::Plan;
+use self::validate::ValidatedSet;
+pub(crate) use self::validate::mechanism_of;
+use crate::context::OpContext;
 use crate::declare;
-use crate::outside::Outside;
 
 /// What is to be set, as it was typed.
 #[derive(Clone, Debug, Default)]
-pub struct SetAsk {
+pub struct SetRequest {
     /// A bare name or a full slug.
     pub key: String,
     /// The vault's name; asked for if it is not given.
@@ -45,7 +45,7 @@ pub struct SetAsk {
 
 /// A key that was set.
 #[derive(Clone, Debug)]
-pub struct Set {
+pub struct SetReport {
     /// What the host manifest says of it now.
     pub host: Host,
     /// Whether it was added to `keyrack.yml`.
@@ -59,37 +59,37 @@ pub struct Set {
 /// # Errors
 /// Whatever refuses it, before the secret is asked for; then [`ErrorCode::EmptySecret`], [`ErrorCode::LongLivedToken`],
 /// [`ErrorCode::MechMismatch`]; then what kept it from being stored, after which nothing is changed.
-pub fn set(outside: &Outside<'_>, ask: &SetAsk) -> Result<Set, Error> {
-    let checked = Checked::new(outside, ask)?;
-    let racks = outside.racks()?;
-    let mut identities = outside.identities(&racks)?;
+pub fn set(ctx: &OpContext<'_>, request: &SetRequest) -> Result<SetReport, Error> {
+    let valid = ValidatedSet::new(ctx, request)?;
+    let racks = ctx.racks()?;
+    let mut identities = ctx.identities(&racks)?;
     let manifest = manifest_file::load_existing(&racks, &mut identities)?;
-    outside.remember(&racks, &identities);
-    let mech = checked.mechanism(outside, ask.mech.as_deref())?;
-    let plan = Plan { checked, mech, ask };
-    plan.check_grade(outside, &manifest)?;
-    plan.check_vault(outside, &racks, &mut identities, &manifest)?;
-    plan.check_declared(outside)?;
-    let to_declare = declare::check(&plan.checked.repo, &plan.checked.slug)?;
+    ctx.remember(&racks, &identities);
+    let mech = valid.mechanism(ctx, request.mech.as_deref())?;
+    let plan = Plan { valid, mech, request };
+    plan.check_grade(ctx, &manifest)?;
+    plan.check_vault(ctx, &racks, &mut identities, &manifest)?;
+    plan.check_declared(ctx)?;
+    let to_declare = declare::check(&plan.valid.repo, &plan.valid.slug)?;
 
-    let secret = outside.ask(|prompts| prompts.secret(&plan.checked.slug))?;
+    let secret = ctx.prompt(|prompts| prompts.secret(&plan.valid.slug))?;
     plan.check_secret(&secret)?;
 
-    let (host, old) = match plan.checked.vault {
-        VaultId::OsDaemon => plan.give_to_daemon(outside, &racks, &mut identities, &secret)?,
-        _ => plan.store_in_vault(outside, &racks, &mut identities, &secret)?,
+    let (host, old) = match plan.valid.vault {
+        VaultId::OsDaemon => plan.give_to_daemon(ctx, &racks, &mut identities, &secret)?,
+        _ => plan.store_in_vault(ctx, &racks, &mut identities, &secret)?,
     };
     let irregularities = plan.irregularities(&secret);
     drop(secret);
-    let mut notices = plan.tidy(outside, &racks, &mut identities, &manifest, old.as_ref())?;
+    let mut notices = plan.tidy(ctx, &racks, &mut identities, &manifest, old.as_ref())?;
     notices.extend(irregularities);
     let declared = to_declare && plan.declare(&mut notices);
-    Ok(Set { host, declared, notices })
+    Ok(SetReport { host, declared, notices })
 }
 
 /// Makes the daemon forget its copy of a key, if one runs. Says what went wrong.
-pub(crate) fn forget(outside: &Outside<'_>, slug: &Slug) -> Option<String> {
-    let done = daemon::connect(&outside.client).and_then(|found| match found {
+pub(crate) fn forget(ctx: &OpContext<'_>, slug: &Slug) -> Option<String> {
+    let done = daemon::connect(&ctx.client).and_then(|found| match found {
         Some(mut daemon) => daemon.relock(&RelockWhat::Slugs(vec![slug.clone()])).map(drop),
         None => Ok(()),
     });
@@ -102,12 +102,12 @@ pub(crate) fn forget(outside: &Outside<'_>, slug: &Slug) -> Option<String> {
 }
 
 /// Whether what was typed can only mean a key of the machine.
-pub(crate) fn is_of_machine(key: &str, org: Option<&str>) -> bool {
+pub(crate) fn is_machine_key(key: &str, org: Option<&str>) -> bool {
     org == Some(Org::MACHINE) || (Slug::looks_full(key) && key.starts_with("@all."))
 }
 
 /// A duration that is more than nothing.
-pub(crate) fn some_life(text: &str) -> Result<Ttl, Error> {
+pub(crate) fn parse_nonzero_ttl(text: &str) -> Result<Ttl, Error> {
     match text.parse::<Ttl>()? {
         Ttl(0) => Err(Error::new(ErrorCode::BadDuration, "a duration of nothing would lock the key at once")),
         ttl => Ok(ttl),

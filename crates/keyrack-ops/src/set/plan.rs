@@ -9,25 +9,25 @@ use keyrack_vaults::{Identities, Racks, inventory, manifest_file, os_secure, reg
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Checked, SetAsk, forget};
-use crate::outside::Outside;
+use super::{SetRequest, ValidatedSet, forget};
+use crate::context::OpContext;
 use crate::{MAX_SECRET, declare};
 
 /// A key that is about to be set.
 pub(super) struct Plan<'a> {
-    pub(super) checked: Checked,
+    pub(super) valid: ValidatedSet,
     pub(super) mech: Mechanism,
-    pub(super) ask: &'a SetAsk,
+    pub(super) request: &'a SetRequest,
 }
 
 impl Plan<'_> {
     fn grade(&self) -> Grade {
-        Grade::of(&self.checked.vault, &self.mech)
+        Grade::of(&self.valid.vault, &self.mech)
     }
 
     /// Grades never degrade.
-    pub(super) fn check_grade(&self, outside: &Outside<'_>, manifest: &HostManifest) -> Result<(), Error> {
-        let slug = &self.checked.slug;
+    pub(super) fn check_grade(&self, ctx: &OpContext<'_>, manifest: &HostManifest) -> Result<(), Error> {
+        let slug = &self.valid.slug;
         let Some(old) = manifest.hosts.get(slug) else { return Ok(()) };
         if !self.grade().is_weaker_than(old.grade()) {
             return Ok(());
@@ -37,18 +37,18 @@ impl Plan<'_> {
             old.grade(),
             old.vault,
             self.grade(),
-            self.checked.vault
+            self.valid.vault
         );
         Err(Error::new(ErrorCode::GradeDegraded, message)
             .of(slug)
-            .fix(Fix::del(&outside.client.owner, slug))
+            .fix(Fix::del(&ctx.client.owner, slug))
             .hint("if that is meant, remove the key first"))
     }
 
     /// A key weaker than its declaration could be stored and never be unlocked.
-    pub(super) fn check_declared(&self, outside: &Outside<'_>) -> Result<(), Error> {
-        let slug = &self.checked.slug;
-        let spec = self.checked.repo.manifest.as_ref().and_then(|manifest| manifest.spec(slug));
+    pub(super) fn check_declared(&self, ctx: &OpContext<'_>) -> Result<(), Error> {
+        let slug = &self.valid.slug;
+        let spec = self.valid.repo.manifest.as_ref().and_then(|manifest| manifest.spec(slug));
         let Some(spec) = spec.filter(|spec| !spec.grade.is_met_by(self.grade())) else { return Ok(()) };
         if let Some(fault) = &spec.fault {
             return Err(fault.clone().of(slug));
@@ -56,36 +56,36 @@ impl Plan<'_> {
         let message = format!(
             "{slug} would be of grade {} in {}, weaker than the {} that {} demands",
             self.grade(),
-            self.checked.vault,
+            self.valid.vault,
             spec.grade,
-            self.checked.repo.path
+            self.valid.repo.path
         );
         let error = Error::new(ErrorCode::BelowDeclared, message).of(slug);
         let secure = Grade::of(&VaultId::OsSecure, &self.mech);
         if spec.grade.is_met_by(secure) {
-            return Err(error.fix(Fix::set(&outside.client.owner, slug, &VaultId::OsSecure, &self.mech)));
+            return Err(error.fix(Fix::set(&ctx.client.owner, slug, &VaultId::OsSecure, &self.mech)));
         }
         Err(error.hint("set it by a mechanism whose keys end by themselves, or change the demand"))
     }
 
     pub(super) fn check_vault(
         &self,
-        outside: &Outside<'_>,
+        ctx: &OpContext<'_>,
         racks: &Racks,
         identities: &mut Identities<'_>,
         manifest: &HostManifest,
     ) -> Result<(), Error> {
-        if self.checked.vault == VaultId::OsDaemon {
+        if self.valid.vault == VaultId::OsDaemon {
             return Ok(());
         }
         let entry = self.entry(None);
-        let env = |name: &str| outside.variable(name);
-        let context = outside.vaults(racks, identities, &manifest.recipients, &env);
-        registry::vault(&self.checked.vault)?.check_set(entry, &context)
+        let env = |name: &str| ctx.variable(name);
+        let context = ctx.vaults(racks, identities, &manifest.recipients, &env);
+        registry::vault(&self.valid.vault)?.check_set(entry, &context)
     }
 
     pub(super) fn check_secret(&self, secret: &[u8]) -> Result<(), Error> {
-        let slug = &self.checked.slug;
+        let slug = &self.valid.slug;
         if secret.is_empty() {
             let message = format!("the secret for {slug} is empty: nothing was stored");
             return Err(Error::new(ErrorCode::EmptySecret, message).of(slug));
@@ -109,7 +109,7 @@ impl Plan<'_> {
                 .of(slug)
                 .hint(format!("set it with --mech {named}")));
         }
-        if self.ask.allow_dangerous {
+        if self.request.allow_dangerous {
             return Ok(());
         }
         firewall::check(secret, &self.mech).map_err(|reasons| {
@@ -123,54 +123,54 @@ impl Plan<'_> {
     pub(super) fn irregularities(&self, secret: &[u8]) -> Option<String> {
         let found: Vec<String> =
             secret_text::irregularities(secret).iter().map(ToString::to_string).collect();
-        let slug = &self.checked.slug;
+        let slug = &self.valid.slug;
         (!found.is_empty())
             .then(|| format!("the secret for {slug} {}; it was stored as given", found.join(" and ")))
     }
 
     fn new_host(&self, meta: Option<Value>) -> NewHost {
         NewHost {
-            vault: self.checked.vault.clone(),
+            vault: self.valid.vault.clone(),
             mech: self.mech.clone(),
-            exid: self.ask.exid.clone(),
+            exid: self.request.exid.clone(),
             meta,
-            max_duration: self.ask.max_duration.clone(),
+            max_duration: self.request.max_duration.clone(),
         }
     }
 
     /// The key for its vault, with its present entry in the host manifest.
     fn entry<'e>(&'e self, host: Option<&'e Host>) -> vault::Entry<'e> {
-        let (slug, mech) = (&self.checked.slug, Some(&self.mech));
-        vault::Entry { slug, mech, exid: self.ask.exid.as_deref(), host }
+        let (slug, mech) = (&self.valid.slug, Some(&self.mech));
+        vault::Entry { slug, mech, exid: self.request.exid.as_deref(), host }
     }
 
     /// Stores the secret and then the entry that points to it. Returns the entry and the one it replaced.
     pub(super) fn store_in_vault(
         &self,
-        outside: &Outside<'_>,
+        ctx: &OpContext<'_>,
         racks: &Racks,
         identities: &mut Identities<'_>,
         secret: &[u8],
     ) -> Result<(Host, Option<Host>), Error> {
-        let slug = &self.checked.slug;
-        let vault = registry::vault(&self.checked.vault)?;
-        let env = |name: &str| outside.variable(name);
+        let slug = &self.valid.slug;
+        let vault = registry::vault(&self.valid.vault)?;
+        let env = |name: &str| ctx.variable(name);
         let mut fresh = false;
         self.record_newer_version(racks, identities)?;
         let stored = manifest_file::update(racks, identities, |manifest, identities| {
             // Somebody may have set it meanwhile.
-            self.check_grade(outside, manifest)?;
+            self.check_grade(ctx, manifest)?;
             let recipients = manifest.recipients.clone();
-            let mut context = outside.vaults(racks, identities, &recipients, &env);
+            let mut context = ctx.vaults(racks, identities, &recipients, &env);
             let old = manifest.hosts.get(slug).cloned();
             let entry = self.entry(old.as_ref());
             fresh = !vault.has(entry, &context);
             let meta = vault.set(entry, secret, &mut context)?;
-            self.put(manifest, meta, outside.now_ms)
+            self.put(manifest, meta, ctx.now_ms)
         });
         if stored.is_err() && fresh {
             // Nothing points to what was stored: it goes again, so that no half of a key stays.
-            let mut context = outside.vaults(racks, identities, &[], &env);
+            let mut context = ctx.vaults(racks, identities, &[], &env);
             let _ = vault.del(self.entry(None), &mut context);
         }
         stored
@@ -182,7 +182,7 @@ impl Plan<'_> {
         let manifest = manifest_file::load_existing(racks, identities)?;
         let newer = manifest
             .hosts
-            .get(&self.checked.slug)
+            .get(&self.valid.slug)
             .and_then(|host| Some((host, os_secure::newer_meta(racks, host)?)));
         match newer {
             Some((host, meta)) => {
@@ -195,18 +195,18 @@ impl Plan<'_> {
     /// Gives the secret to the daemon alone, and records that it is there.
     pub(super) fn give_to_daemon(
         &self,
-        outside: &Outside<'_>,
+        ctx: &OpContext<'_>,
         racks: &Racks,
         identities: &mut Identities<'_>,
         secret: &Zeroizing<Vec<u8>>,
     ) -> Result<(Host, Option<Host>), Error> {
-        let slug = &self.checked.slug;
-        let ask = TtlRequest {
-            max_duration: self.checked.max_duration,
+        let slug = &self.valid.slug;
+        let request = TtlRequest {
+            max_duration: self.valid.max_duration,
             sudo: slug.is_sudo(),
             ..TtlRequest::default()
         };
-        let (ttl, by) = resolve_ttl(ask, Clock { boot_ns: 0, wall_ms: outside.now_ms })?;
+        let (ttl, by) = resolve_ttl(request, Clock { boot_ns: 0, wall_ms: ctx.now_ms })?;
         let source = Source { vault: VaultId::OsDaemon, mech: Mechanism::Session };
         let key = KeyToUnlock {
             slug,
@@ -218,15 +218,15 @@ impl Plan<'_> {
             secret,
         };
         // Not under the lock: a start takes its time.
-        let (mut session, _) = daemon::ensure(&outside.client, &outside.keyrackd)?;
+        let (mut session, _) = daemon::ensure(&ctx.client, &ctx.keyrackd)?;
         manifest_file::update(racks, identities, |manifest, _| {
-            self.check_grade(outside, manifest)?;
+            self.check_grade(ctx, manifest)?;
             for unlocked in session.unlock(&[key])? {
                 unlocked.outcome?;
             }
-            let known = manifest.hosts.get(&self.checked.slug).filter(|host| host.vault == VaultId::OsDaemon);
+            let known = manifest.hosts.get(&self.valid.slug).filter(|host| host.vault == VaultId::OsDaemon);
             let meta = known.and_then(|host| host.meta.clone());
-            self.put(manifest, meta, outside.now_ms)
+            self.put(manifest, meta, ctx.now_ms)
         })
     }
 
@@ -236,7 +236,7 @@ impl Plan<'_> {
         meta: Option<Value>,
         now_ms: i64,
     ) -> Result<(Host, Option<Host>), Error> {
-        let slug = &self.checked.slug;
+        let slug = &self.valid.slug;
         let old = manifest.hosts.get(slug).cloned();
         manifest.put(slug, self.new_host(meta), now_ms);
         let host = manifest.hosts.get(slug).cloned();
@@ -248,27 +248,27 @@ impl Plan<'_> {
     /// The marker, the vault the key was in before, and the daemon's copy. The key is set by now.
     pub(super) fn tidy(
         &self,
-        outside: &Outside<'_>,
+        ctx: &OpContext<'_>,
         racks: &Racks,
         identities: &mut Identities<'_>,
         manifest: &HostManifest,
         old: Option<&Host>,
     ) -> Result<Vec<String>, Error> {
-        let slug = &self.checked.slug;
+        let slug = &self.valid.slug;
         let mut notices = Vec::new();
-        if self.checked.vault == VaultId::OsDaemon {
+        if self.valid.vault == VaultId::OsDaemon {
             inventory::remove(racks, slug)?;
         } else {
             let marked = inventory::add(racks, slug);
             // Whatever became of the marker, no stale copy may be served.
-            notices.extend(forget(outside, slug));
+            notices.extend(forget(ctx, slug));
             marked?;
         }
-        if let Some(old) = old.filter(|old| old.vault != self.checked.vault)
+        if let Some(old) = old.filter(|old| old.vault != self.valid.vault)
             && let Ok(vault) = registry::vault(&old.vault)
         {
-            let env = |name: &str| outside.variable(name);
-            let mut context = outside.vaults(racks, identities, &manifest.recipients, &env);
+            let env = |name: &str| ctx.variable(name);
+            let mut context = ctx.vaults(racks, identities, &manifest.recipients, &env);
             if let Err(error) = vault.del(vault::Entry::of(slug, old), &mut context)
                 && error.code != ErrorCode::VaultReadOnly
             {
@@ -280,8 +280,8 @@ impl Plan<'_> {
 
     /// Adds the key to `keyrack.yml`. Says whether it did; if not, the key is set all the same.
     pub(super) fn declare(&self, notices: &mut Vec<String>) -> bool {
-        let Some(path) = self.checked.repo.manifest_path() else { return false };
-        match declare::add(&self.checked.repo, &path, &self.checked.slug) {
+        let Some(path) = self.valid.repo.manifest_path() else { return false };
+        match declare::add(&self.valid.repo, &path, &self.valid.slug) {
             Ok(()) => true,
             Err(error) => {
                 let hint = error.hint.map_or_else(String::new, |hint| format!("; {hint}"));

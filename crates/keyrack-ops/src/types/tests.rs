@@ -28,9 +28,9 @@ impl Repo {
         fs::write(self.at("repo/.agent/keyrack.yml"), format!("org: acme\n{sections}")).unwrap();
     }
 
-    fn run(&self, out: Option<&str>, check: bool) -> Result<Types, Error> {
+    fn run(&self, out: Option<&str>, check: bool) -> Result<TypesReport, Error> {
         let ctx = Context::new(self.at("repo/src"), Environment::default());
-        types(&ctx, &TypesAsk { out: out.map(PathBuf::from), check })
+        types(&ctx, &TypesRequest { out: out.map(PathBuf::from), check })
     }
 }
 
@@ -43,17 +43,17 @@ fn it_is_written_once() {
     assert!(!file.exists());
 
     let first = repo.run(None, false).unwrap();
-    assert_eq!((first.effect, first.keys, &first.path), (Effect::Created, 1, &file));
+    assert_eq!((first.effect, first.keys, &first.path), (TypesOutcome::Created, 1, &file));
     let written = fs::metadata(&file).unwrap().modified().unwrap();
-    assert_eq!(repo.run(None, false).unwrap().effect, Effect::Found);
-    assert_eq!(repo.run(None, true).unwrap().effect, Effect::Found);
+    assert_eq!(repo.run(None, false).unwrap().effect, TypesOutcome::Found);
+    assert_eq!(repo.run(None, true).unwrap().effect, TypesOutcome::Found);
     assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written);
 
     repo.declare("env.test: [A]\nenv.prod: [A, B]\n");
     let stale = repo.run(None, true).unwrap_err();
     assert_eq!(stale.code, ErrorCode::OutOfDate);
     assert_eq!(stale.fix.unwrap().render(keyrack_core::Invocation::default()), "keyrack types");
-    assert_eq!(repo.run(None, false).unwrap().effect, Effect::Updated);
+    assert_eq!(repo.run(None, false).unwrap().effect, TypesOutcome::Updated);
     assert!(fs::read_to_string(&file).unwrap().contains("'A': 'prod' | 'test';"));
     assert_eq!(fs::read_dir(repo.at("repo")).unwrap().count(), 4, "no temporary file is left");
 }
@@ -115,7 +115,7 @@ fn without_a_manifest() {
     fs::remove_file(repo.at("repo/.agent/keyrack.yml")).unwrap();
     assert_eq!(repo.run(None, false).unwrap_err().code, ErrorCode::NoManifest);
     let ctx = Context::new(repo.at("outside"), Environment::default());
-    assert_eq!(types(&ctx, &TypesAsk::default()).unwrap_err().code, ErrorCode::NotARepo);
+    assert_eq!(types(&ctx, &TypesRequest::default()).unwrap_err().code, ErrorCode::NotARepo);
     repo.declare("env.test:\n  - A\n  - bad name\n");
     let done = repo.run(None, false).unwrap();
     assert_eq!((done.keys, done.faults.len()), (1, 1));

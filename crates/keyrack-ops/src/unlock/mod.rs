@@ -1,7 +1,7 @@
 //! `unlock`: keys out of their vaults into the daemon, the only way there is. Each key ends unlocked or left out with its own cause, and none
 //! stops the others; the daemon is started only when there is something to give it.
 
-mod open;
+mod collect;
 
 use keyrack_client::daemon;
 use keyrack_client::render::unlock::Omission;
@@ -10,13 +10,13 @@ use keyrack_core::resolve::{KeyQuery, unlock_slugs};
 use keyrack_core::{Env, Error, ErrorCode, Fix, Grant, Org, Slug, Ttl, VaultId};
 use keyrack_vaults::manifest_file;
 
-use crate::outside::Outside;
+use crate::context::OpContext;
 use crate::repo::Repo;
-use crate::set::{is_of_machine, some_life};
+use crate::set::{is_machine_key, parse_nonzero_ttl};
 
 /// What is to be unlocked, as it was typed.
 #[derive(Clone, Debug, Default)]
-pub struct UnlockAsk {
+pub struct UnlockRequest {
     /// The env.
     pub env: Option<String>,
     /// One key only: a bare name or a full slug.
@@ -31,11 +31,11 @@ pub struct UnlockAsk {
 
 /// What came of an unlock.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct UnlockReport {
     /// The keys the daemon keeps.
-    pub unlocked: Vec<Unlocked>,
+    pub unlocked: Vec<UnlockedGrant>,
     /// The keys that were left out.
-    pub omitted: Vec<Omitted>,
+    pub omitted: Vec<OmittedKey>,
     /// The pid of the daemon, if this started it.
     pub started: Option<u32>,
     /// What else there is to say, a sentence each.
@@ -46,7 +46,7 @@ pub struct Report {
 
 /// A key the daemon keeps.
 #[derive(Clone, Debug)]
-pub struct Unlocked {
+pub struct UnlockedGrant {
     /// What is known of it, its end included.
     pub grant: Grant,
     /// Its life.
@@ -57,7 +57,7 @@ pub struct Unlocked {
 
 /// A key that was left out.
 #[derive(Clone, Debug)]
-pub struct Omitted {
+pub struct OmittedKey {
     /// Its slug.
     pub slug: Slug,
     /// Why.
@@ -68,7 +68,7 @@ pub struct Omitted {
     pub fix: Option<Fix>,
 }
 
-impl Report {
+impl UnlockReport {
     /// The exit code: 1 if something failed that the caller cannot help; 2 if the caller has to act, or a key that was named (`named`) is
     /// not unlocked; else 0, also with keys that were left out by rule ([`is_by_rule`]).
     pub fn exit(&self, named: bool) -> u8 {
@@ -76,7 +76,7 @@ impl Report {
         if let Some(fault) = causes().map(Error::exit).find(|exit| *exit != 2) {
             return fault;
         }
-        let must_act = |omitted: &Omitted| {
+        let must_act = |omitted: &OmittedKey| {
             omitted.reason == Omission::Errored
                 && !omitted.cause.as_ref().is_some_and(|cause| is_by_rule(&cause.code))
         };
@@ -102,31 +102,31 @@ fn is_by_rule(code: &ErrorCode) -> bool {
 ///
 /// # Errors Those of choosing the keys, of opening the host manifest and of reaching the daemon.
 /// The error of a single key is in the report.
-pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Error> {
-    let asked = ask.duration.as_deref().map(some_life).transpose()?;
-    ask.env.as_deref().map(str::parse::<Env>).transpose()?;
-    ask.org.as_deref().map(str::parse::<Org>).transpose()?;
-    let of_machine = is_of_machine(ask.key.as_deref().unwrap_or_default(), ask.org.as_deref());
-    let repo = if of_machine { Repo::none() } else { Repo::of(&outside.client)? };
+pub fn unlock(ctx: &OpContext<'_>, request: &UnlockRequest) -> Result<UnlockReport, Error> {
+    let asked = request.duration.as_deref().map(parse_nonzero_ttl).transpose()?;
+    request.env.as_deref().map(str::parse::<Env>).transpose()?;
+    request.org.as_deref().map(str::parse::<Org>).transpose()?;
+    let of_machine = is_machine_key(request.key.as_deref().unwrap_or_default(), request.org.as_deref());
+    let repo = if of_machine { Repo::none() } else { Repo::of(&ctx.client)? };
     let wanted = KeyQuery {
-        key: ask.key.as_deref(),
-        env: ask.env.as_deref(),
-        org: ask.org.as_deref(),
-        owner: &outside.client.owner,
+        key: request.key.as_deref(),
+        env: request.env.as_deref(),
+        org: request.org.as_deref(),
+        owner: &ctx.client.owner,
         manifest: repo.manifest.as_ref(),
     };
     let (asked, cut) = cut_to_ceiling(asked, &wanted);
-    let racks = outside.racks()?;
-    let mut identities = outside.identities(&racks)?;
+    let racks = ctx.racks()?;
+    let mut identities = ctx.identities(&racks)?;
     let manifest = manifest_file::load_existing(&racks, &mut identities)?;
-    outside.remember(&racks, &identities);
+    ctx.remember(&racks, &identities);
     let slugs = unlock_slugs(&wanted, manifest.hosts.keys())?;
-    let how = How { asked, allow_dangerous: ask.allow_dangerous, named: ask.key.is_some() };
-    let mut report = open::open(outside, &racks, &mut identities, &manifest, &repo, &slugs, how)?;
+    let how = UnlockOptions { asked, allow_dangerous: request.allow_dangerous, named: request.key.is_some() };
+    let mut report = collect::collect(ctx, &racks, &mut identities, &manifest, &repo, &slugs, how)?;
     report.notices.extend(cut);
     let faults = repo.manifest.iter().flat_map(|manifest| &manifest.faults);
     match (slugs.is_empty(), &repo.manifest) {
-        (true, Some(_)) => report.notices.push(declares_nothing(ask.env.as_deref())),
+        (true, Some(_)) => report.notices.push(declares_nothing(request.env.as_deref())),
         (true, None) => report.nothing = Some(nothing_here(&wanted, &repo, of_machine)),
         (false, _) => {}
     }
@@ -140,14 +140,14 @@ pub fn unlock(outside: &Outside<'_>, ask: &UnlockAsk) -> Result<Report, Error> {
 }
 
 /// That nothing was unlocked where no `keyrack.yml` asks for keys; and none was to, for those of the machine alone.
-fn nothing_here(ask: &KeyQuery<'_>, repo: &Repo, of_machine: bool) -> Error {
-    let own = format!("this machine has no keys of its own for {}", ask.env.unwrap_or_default());
+fn nothing_here(request: &KeyQuery<'_>, repo: &Repo, of_machine: bool) -> Error {
+    let own = format!("this machine has no keys of its own for {}", request.env.unwrap_or_default());
     if of_machine {
         return Error::new(ErrorCode::Absent, own);
     }
     let error = Error::new(ErrorCode::NoManifest, format!("there is no keyrack.yml here, and {own}"));
     match repo.root {
-        Some(_) => error.fix(Fix::with_owner("init", ask.owner, [])),
+        Some(_) => error.fix(Fix::with_owner("init", request.owner, [])),
         None => error.hint("go into the repository whose keys are meant"),
     }
 }
@@ -165,23 +165,23 @@ pub fn declares_nothing(env: Option<&str>) -> String {
 /// # Errors
 /// As [`unlock`].
 pub(crate) fn unlock_locked(
-    outside: &Outside<'_>,
+    ctx: &OpContext<'_>,
     slugs: &[Slug],
     allow_dangerous: bool,
-) -> Result<Report, Error> {
+) -> Result<UnlockReport, Error> {
     let of_machine = slugs.iter().all(Slug::is_machine);
-    let repo = if of_machine { Repo::none() } else { Repo::of(&outside.client)? };
-    let racks = outside.racks()?;
-    let mut identities = outside.identities(&racks)?;
+    let repo = if of_machine { Repo::none() } else { Repo::of(&ctx.client)? };
+    let racks = ctx.racks()?;
+    let mut identities = ctx.identities(&racks)?;
     let manifest = manifest_file::load_existing(&racks, &mut identities)?;
-    outside.remember(&racks, &identities);
-    let how = How { asked: None, allow_dangerous, named: true };
-    open::open(outside, &racks, &mut identities, &manifest, &repo, slugs, how)
+    ctx.remember(&racks, &identities);
+    let how = UnlockOptions { asked: None, allow_dangerous, named: true };
+    collect::collect(ctx, &racks, &mut identities, &manifest, &repo, slugs, how)
 }
 
 /// How keys are to be unlocked.
 #[derive(Clone, Copy)]
-struct How {
+struct UnlockOptions {
     asked: Option<Ttl>,
     allow_dangerous: bool,
     /// Whether the keys were named rather than swept up.
@@ -189,9 +189,9 @@ struct How {
 }
 
 /// Cuts a duration to the ceiling, with a notice that says so.
-fn cut_to_ceiling(asked: Option<Ttl>, ask: &KeyQuery<'_>) -> (Option<Ttl>, Option<String>) {
-    let sudo = ask.env == Some(Env::Sudo.as_str())
-        || ask
+fn cut_to_ceiling(asked: Option<Ttl>, request: &KeyQuery<'_>) -> (Option<Ttl>, Option<String>) {
+    let sudo = request.env == Some(Env::Sudo.as_str())
+        || request
             .key
             .filter(|key| Slug::looks_full(key))
             .is_some_and(|key| Slug::parse(key).is_ok_and(|slug| slug.is_sudo()));
@@ -207,15 +207,15 @@ fn cut_to_ceiling(asked: Option<Ttl>, ask: &KeyQuery<'_>) -> (Option<Ttl>, Optio
 }
 
 /// Gives opened keys to the daemon, which is started if need be.
-fn send(outside: &Outside<'_>, opened: Vec<open::Opened>, report: &mut Report) -> Result<(), Error> {
+fn send(ctx: &OpContext<'_>, opened: Vec<collect::Opened>, report: &mut UnlockReport) -> Result<(), Error> {
     if opened.is_empty() {
         return Ok(());
     }
-    let (mut session, started) = daemon::ensure(&outside.client, &outside.keyrackd)?;
+    let (mut session, started) = daemon::ensure(&ctx.client, &ctx.keyrackd)?;
     if started {
         report.started = session.greet().ok().map(|greeting| greeting.pid);
     }
-    let keys: Vec<KeyToUnlock<'_>> = opened.iter().map(open::Opened::to_send).collect();
+    let keys: Vec<KeyToUnlock<'_>> = opened.iter().map(collect::Opened::to_send).collect();
     let outcomes = session.unlock(&keys)?;
     drop(keys);
     for (opened, outcome) in opened.into_iter().zip(outcomes) {
@@ -224,11 +224,11 @@ fn send(outside: &Outside<'_>, opened: Vec<open::Opened>, report: &mut Report) -
                 let note = opened.note(kept.ttl);
                 let mut grant = opened.grant;
                 grant.expires_at_ms = Some(kept.expires_at_ms);
-                report.unlocked.push(Unlocked { grant, ttl: kept.ttl, note });
+                report.unlocked.push(UnlockedGrant { grant, ttl: kept.ttl, note });
             }
             Err(mut error) => {
                 if error.code == ErrorCode::GradeDegraded && error.fix.is_none() {
-                    error.fix = Some(Fix::relock(&outside.client.owner, &opened.grant.slug));
+                    error.fix = Some(Fix::relock(&ctx.client.owner, &opened.grant.slug));
                 }
                 report.omitted.push(errored(opened.grant.slug, error));
             }
@@ -237,8 +237,8 @@ fn send(outside: &Outside<'_>, opened: Vec<open::Opened>, report: &mut Report) -
     Ok(())
 }
 
-fn errored(slug: Slug, cause: Error) -> Omitted {
-    Omitted { slug, reason: Omission::Errored, cause: Some(cause), fix: None }
+fn errored(slug: Slug, cause: Error) -> OmittedKey {
+    OmittedKey { slug, reason: Omission::Errored, cause: Some(cause), fix: None }
 }
 
 /// Whether a vault can only be written.

@@ -3,24 +3,24 @@
 use std::fs;
 
 use keyrack_core::{ErrorCode, Invocation, Mechanism, VaultId};
-use keyrack_ops::del::{DelAsk, del};
+use keyrack_ops::del::{DelRequest, del};
 use keyrack_ops::list::list;
-use keyrack_ops::set::{SetAsk, set};
+use keyrack_ops::set::{SetRequest, set};
 
-use crate::person::{Person, World};
+use crate::fake_prompts::{FakePrompts, World};
 
-fn ask(key: &str) -> SetAsk {
-    SetAsk {
+fn ask(key: &str) -> SetRequest {
+    SetRequest {
         key: key.to_owned(),
         vault: Some("os.secure".to_owned()),
         mech: Some("PERMANENT_VIA_REPLICA".to_owned()),
         env: Some("test".to_owned()),
-        ..SetAsk::default()
+        ..SetRequest::default()
     }
 }
 
-fn with_secret(secret: &[u8]) -> Person {
-    Person { secret: Some(secret.to_vec()), ..Person::default() }
+fn with_secret(secret: &[u8]) -> FakePrompts {
+    FakePrompts { secret: Some(secret.to_vec()), ..FakePrompts::default() }
 }
 
 #[test]
@@ -28,9 +28,9 @@ fn what_can_be_refused_is_refused_before_anybody_is_asked() {
     let world = World::with_rack(
         "org: acme\nenv.test:\n  - key: STRONG\n    grade: encrypted\nenv.prep: &x\n  - P\n",
     );
-    world.with(&mut with_secret(b"v"), |outside| set(outside, &ask("HELD"))).unwrap();
+    world.with(&mut with_secret(b"v"), |ctx| set(ctx, &ask("HELD"))).unwrap();
     let before = world.snapshot();
-    let other = |change: fn(&mut SetAsk)| {
+    let other = |change: fn(&mut SetRequest)| {
         let mut ask = ask("K");
         change(&mut ask);
         ask
@@ -79,7 +79,7 @@ fn what_can_be_refused_is_refused_before_anybody_is_asked() {
         ("a mechanism nobody confirms", other(|ask| ask.mech = None), ErrorCode::MechRequired),
     ] {
         let mut person = with_secret(b"v");
-        let refused = world.with(&mut person, |outside| set(outside, &ask)).err();
+        let refused = world.with(&mut person, |ctx| set(ctx, &ask)).err();
         assert_eq!(refused.map(|error| error.code), Some(code), "{what}");
         assert!(!person.asked.contains(&"secret"), "{what}: {:?}", person.asked);
     }
@@ -90,7 +90,7 @@ fn what_can_be_refused_is_refused_before_anybody_is_asked() {
 fn an_org_that_could_not_be_read_back_is_refused() {
     let world = World::with_rack("org: Acme\nenv.test: []\n");
     let mut person = with_secret(b"v");
-    let refused = world.with(&mut person, |outside| set(outside, &ask("K"))).unwrap_err();
+    let refused = world.with(&mut person, |ctx| set(ctx, &ask("K"))).unwrap_err();
     assert_eq!(refused.code, ErrorCode::BadOrg);
     assert!(person.asked.is_empty());
 }
@@ -107,7 +107,7 @@ fn values_that_are_refused_change_nothing() {
         (b"{\"mech\":\"EPHEMERAL_VIA_GITHUB_APP\"}", ErrorCode::MechMismatch),
         (&large, ErrorCode::SecretTooLarge),
     ] {
-        let refused = world.with(&mut with_secret(secret), |outside| set(outside, &ask("K"))).unwrap_err();
+        let refused = world.with(&mut with_secret(secret), |ctx| set(ctx, &ask("K"))).unwrap_err();
         assert_eq!(refused.code, code);
         let shown = format!("{refused:?}");
         assert!(!shown.contains("0123") && shown.len() < 1000, "no part of it is shown: {shown}");
@@ -118,26 +118,26 @@ fn values_that_are_refused_change_nothing() {
 #[test]
 fn a_permanent_key_is_confirmed() {
     let world = World::with_rack("org: acme\nenv.test: []\n");
-    let unnamed = SetAsk { mech: None, ..ask("K") };
-    let mut person = Person { yes: Some(false), ..with_secret(b"v") };
-    let refused = world.with(&mut person, |outside| set(outside, &unnamed)).unwrap_err();
+    let unnamed = SetRequest { mech: None, ..ask("K") };
+    let mut person = FakePrompts { yes: Some(false), ..with_secret(b"v") };
+    let refused = world.with(&mut person, |ctx| set(ctx, &unnamed)).unwrap_err();
     assert_eq!((refused.code, &person.asked[..]), (ErrorCode::MechRequired, &["confirm"][..]));
-    let mut person = Person { yes: Some(true), ..with_secret(b"v") };
-    let done = world.with(&mut person, |outside| set(outside, &unnamed)).unwrap();
+    let mut person = FakePrompts { yes: Some(true), ..with_secret(b"v") };
+    let done = world.with(&mut person, |ctx| set(ctx, &unnamed)).unwrap();
     assert_eq!((done.host.mech, &person.asked[..]), (Mechanism::Replica, &["confirm", "secret"][..]));
 }
 
 #[test]
 fn a_second_set_keeps_what_it_does_not_change() {
     let world = World::with_rack("org: acme\nenv.test: []\n");
-    let first = world.with(&mut with_secret(b"1"), |outside| set(outside, &ask("K"))).unwrap();
+    let first = world.with(&mut with_secret(b"1"), |ctx| set(ctx, &ask("K"))).unwrap();
     assert!(first.declared);
     // A marker that got lost is made again, and a new limit is heeded.
     for entry in fs::read_dir(world.rack().join("inventory/owner=default")).unwrap() {
         fs::remove_file(entry.unwrap().path()).unwrap();
     }
-    let limited = SetAsk { max_duration: Some("1h".into()), ..ask("K") };
-    let second = world.with(&mut with_secret(b"2"), |outside| set(outside, &limited)).unwrap();
+    let limited = SetRequest { max_duration: Some("1h".into()), ..ask("K") };
+    let second = world.with(&mut with_secret(b"2"), |ctx| set(ctx, &limited)).unwrap();
     assert!(!second.declared);
     assert_eq!(second.host.created_at, first.host.created_at);
     assert_eq!(second.host.max_duration.as_deref(), Some("1h"));
@@ -150,7 +150,7 @@ fn a_key_is_set_also_when_it_cannot_be_declared() {
     let world = World::with_rack("org: acme\nenv.test: []\n");
     struct Meddler<'w>(&'w World);
     impl keyrack_ops::Prompts for Meddler<'_> {
-        fn can_ask(&self) -> bool {
+        fn is_interactive(&self) -> bool {
             true
         }
         fn secret(
@@ -181,29 +181,29 @@ fn a_key_is_set_also_when_it_cannot_be_declared() {
             unreachable!("the mechanism is named")
         }
     }
-    let done = world.with_prompts(&mut Meddler(&world), |outside| set(outside, &ask("K"))).unwrap();
+    let done = world.with_prompts(&mut Meddler(&world), |ctx| set(ctx, &ask("K"))).unwrap();
     assert!(!done.declared);
     assert!(
         done.notices.iter().any(|notice| notice.contains("not declared") && notice.contains("`- K`")),
         "{done:?}"
     );
-    let listed = world.with(&mut Person::default(), list).unwrap();
+    let listed = world.with(&mut FakePrompts::default(), list).unwrap();
     assert_eq!(listed.hosts.values().next().unwrap().vault, VaultId::OsSecure);
 }
 
 #[test]
 fn del_takes_up_what_was_cut_off() {
     let world = World::with_rack("org: acme\nenv.test: []\n");
-    world.with(&mut with_secret(b"v"), |outside| set(outside, &ask("K"))).unwrap();
+    world.with(&mut with_secret(b"v"), |ctx| set(ctx, &ask("K"))).unwrap();
     // As a set leaves it that was killed between the vault and the manifest.
     let manifest = world.rack().join("keyrack.host.age");
     let with_key = fs::read(&manifest).unwrap();
-    let wanted = DelAsk { key: "acme.test.K".into(), ..DelAsk::default() };
-    assert!(world.with(&mut Person::default(), |outside| del(outside, &wanted)).unwrap().found);
+    let wanted = DelRequest { key: "acme.test.K".into(), ..DelRequest::default() };
+    assert!(world.with(&mut FakePrompts::default(), |ctx| del(ctx, &wanted)).unwrap().found);
     let without_key = fs::read(&manifest).unwrap();
-    world.with(&mut with_secret(b"v"), |outside| set(outside, &ask("K"))).unwrap();
+    world.with(&mut with_secret(b"v"), |ctx| set(ctx, &ask("K"))).unwrap();
     fs::write(&manifest, without_key).unwrap();
-    let done = world.with(&mut Person::default(), |outside| del(outside, &wanted)).unwrap();
+    let done = world.with(&mut FakePrompts::default(), |ctx| del(ctx, &wanted)).unwrap();
     assert!(done.found && done.undeclared, "{done:?}");
     let left: Vec<_> = world
         .snapshot()
@@ -214,18 +214,18 @@ fn del_takes_up_what_was_cut_off() {
     assert_eq!(left, std::slice::from_ref(&manifest));
     // And one that was killed between the vault and the manifest of a del: the entry is left, the file is gone.
     fs::write(&manifest, with_key).unwrap();
-    assert!(world.with(&mut Person::default(), |outside| del(outside, &wanted)).unwrap().found);
-    assert!(!world.with(&mut Person::default(), |outside| del(outside, &wanted)).unwrap().found);
+    assert!(world.with(&mut FakePrompts::default(), |ctx| del(ctx, &wanted)).unwrap().found);
+    assert!(!world.with(&mut FakePrompts::default(), |ctx| del(ctx, &wanted)).unwrap().found);
 }
 
 #[test]
 fn what_nothing_tells_a_person_is_asked() {
     let world = World::with_rack("org: acme\nenv.test:\n  - OLD\nenv.prod:\n  - OLD\n");
-    let ask = SetAsk { key: "NEW".to_owned(), ..SetAsk::default() };
+    let ask = SetRequest { key: "NEW".to_owned(), ..SetRequest::default() };
     // The env, then the vault, then whether a permanent key is meant, then the secret.
-    let mut person = Person { secret: Some(b"s".to_vec()), yes: Some(true), ..Person::default() };
+    let mut person = FakePrompts { secret: Some(b"s".to_vec()), yes: Some(true), ..FakePrompts::default() };
     person.choices = vec!["", "prod"];
-    let done = world.with(&mut person, |outside| set(outside, &ask)).unwrap();
+    let done = world.with(&mut person, |ctx| set(ctx, &ask)).unwrap();
     assert_eq!(person.asked, ["choose", "choose", "confirm", "secret"]);
     assert_eq!((done.host.slug.as_str(), done.host.vault.as_str()), ("acme.prod.NEW", "os.secure"));
 
@@ -239,8 +239,8 @@ fn what_nothing_tells_a_person_is_asked() {
             Some("keyrack set --env test --key OTHER --vault os.secure --mech PERMANENT_VIA_REPLICA"),
         ),
     ] {
-        let ask = SetAsk { key: "OTHER".to_owned(), env: env.map(str::to_owned), ..ask.clone() };
-        let error = world.with(&mut Person::default(), |outside| set(outside, &ask)).unwrap_err();
+        let ask = SetRequest { key: "OTHER".to_owned(), env: env.map(str::to_owned), ..ask.clone() };
+        let error = world.with(&mut FakePrompts::default(), |ctx| set(ctx, &ask)).unwrap_err();
         assert_eq!(error.code, code, "{error:?}");
         if let Some(fix) = fix {
             assert_eq!(error.fix.unwrap().render(Invocation::default()), fix);

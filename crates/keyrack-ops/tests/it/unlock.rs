@@ -4,13 +4,13 @@ use std::fs;
 
 use keyrack_client::render::unlock::Omission;
 use keyrack_core::{Error, ErrorCode, Slug};
-use keyrack_ops::set::{SetAsk, set};
-use keyrack_ops::unlock::{Omitted, Report, UnlockAsk, unlock};
+use keyrack_ops::set::{SetRequest, set};
+use keyrack_ops::unlock::{OmittedKey, UnlockReport, UnlockRequest, unlock};
 
-use crate::person::{Person, World};
+use crate::fake_prompts::{FakePrompts, World};
 
-fn omitted(code: Option<ErrorCode>) -> Omitted {
-    Omitted {
+fn omitted(code: Option<ErrorCode>) -> OmittedKey {
+    OmittedKey {
         slug: Slug::parse("acme.test.K").unwrap(),
         reason: if code.is_some() { Omission::Errored } else { Omission::Absent },
         cause: code.map(|code| Error::new(code, "x")),
@@ -49,7 +49,7 @@ fn exit_codes() {
         ("one that was named, by rule", &[Some(ErrorCode::LongLivedToken)], true, 2),
     ] {
         let omitted = causes.iter().map(|code| omitted(code.clone())).collect();
-        let report = Report { omitted, ..Report::default() };
+        let report = UnlockReport { omitted, ..UnlockReport::default() };
         assert_eq!(report.exit(named), exit, "{what}");
     }
 }
@@ -65,16 +65,16 @@ fn no_daemon_is_started_for_nothing() {
         ("TOKEN", "os.secure", true),
     ] {
         let secret = if key == "TOKEN" { b"ghp_0123".to_vec() } else { b"v".to_vec() };
-        let mut person = Person { secret: Some(secret), ..Person::default() };
-        let ask = SetAsk {
+        let mut person = FakePrompts { secret: Some(secret), ..FakePrompts::default() };
+        let ask = SetRequest {
             key: key.into(),
             vault: Some(vault.into()),
             mech: Some("REPLICA".into()),
             env: Some("test".into()),
             allow_dangerous,
-            ..SetAsk::default()
+            ..SetRequest::default()
         };
-        world.with(&mut person, |outside| set(outside, &ask)).unwrap();
+        world.with(&mut person, |ctx| set(ctx, &ask)).unwrap();
     }
     let file = |name: &str| {
         let hash = Slug::parse(&format!("acme.test.{name}")).unwrap().hash16();
@@ -84,8 +84,8 @@ fn no_daemon_is_started_for_nothing() {
     fs::write(file("BROKEN"), "junk").unwrap();
     let yml = "org: acme\nenv.test:\n  - NEVER\n  - GONE\n  - BROKEN\n  - WEAK: encrypted\n  - TOKEN\nenv.prod: []\n";
     fs::write(world.manifest(), yml).unwrap();
-    let ask = UnlockAsk { env: Some("test".into()), ..UnlockAsk::default() };
-    let report = world.with(&mut Person::default(), |outside| unlock(outside, &ask)).unwrap();
+    let ask = UnlockRequest { env: Some("test".into()), ..UnlockRequest::default() };
+    let report = world.with(&mut FakePrompts::default(), |ctx| unlock(ctx, &ask)).unwrap();
     let found: Vec<_> = report
         .omitted
         .iter()
@@ -103,7 +103,7 @@ fn no_daemon_is_started_for_nothing() {
     );
     assert!(report.unlocked.is_empty());
     assert_eq!(report.exit(false), 2);
-    let has_way_out = |key: &Omitted| {
+    let has_way_out = |key: &OmittedKey| {
         key.fix.is_some()
             || key.cause.as_ref().is_some_and(|cause| cause.fix.is_some() || cause.hint.is_some())
     };
@@ -120,7 +120,7 @@ fn no_daemon_is_started_for_nothing() {
 fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
     // No rack to open: whatever is refused is refused before that is looked for.
     let world = World::new("org: acme\nenv.test: [K]\n");
-    let ask = |env: Option<&str>, key: Option<&str>, duration: Option<&str>| UnlockAsk {
+    let ask = |env: Option<&str>, key: Option<&str>, duration: Option<&str>| UnlockRequest {
         env: env.map(Into::into),
         key: key.map(Into::into),
         org: None,
@@ -132,8 +132,8 @@ fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
         (ask(Some("test"), None, Some("1 h")), ErrorCode::BadDuration),
         (ask(Some("test"), None, Some("0s")), ErrorCode::BadDuration),
     ] {
-        let mut person = Person::default();
-        let refused = world.with(&mut person, |outside| unlock(outside, &ask)).unwrap_err();
+        let mut person = FakePrompts::default();
+        let refused = world.with(&mut person, |ctx| unlock(ctx, &ask)).unwrap_err();
         assert_eq!(refused.code, code, "{ask:?}");
         assert!(person.asked.is_empty(), "{ask:?}");
     }

@@ -15,7 +15,7 @@ use keyrack_core::repo_manifest::MANIFEST_PATH;
 use keyrack_core::{Error, ErrorCode, Fix};
 
 use crate::init::stays_inside;
-use crate::repo_file::Held;
+use crate::locked_file::LockedFile;
 
 /// The file's name where none is given, in the root of the repository. A `tsconfig.json` beside it takes it in by default, which it would not
 /// below a directory that begins with a dot; and it is not called `keyrack.d.ts`, which `baseUrl` would find in place of the package.
@@ -23,7 +23,7 @@ pub const DEFAULT_NAME: &str = "keyrack-env.d.ts";
 
 /// What is to be written.
 #[derive(Clone, Debug, Default)]
-pub struct TypesAsk {
+pub struct TypesRequest {
     /// The file, from where the caller stands; [`DEFAULT_NAME`] in the root if not given.
     pub out: Option<PathBuf>,
     /// Write nothing, and fail if there were something to write.
@@ -32,7 +32,7 @@ pub struct TypesAsk {
 
 /// What became of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum TypesOutcome {
     /// It was not there.
     Created,
     /// It said something else.
@@ -41,22 +41,22 @@ pub enum Effect {
     Found,
 }
 
-impl Effect {
+impl TypesOutcome {
     /// The word in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
-            Effect::Created => "created",
-            Effect::Updated => "updated",
-            Effect::Found => "found",
+            TypesOutcome::Created => "created",
+            TypesOutcome::Updated => "updated",
+            TypesOutcome::Found => "found",
         }
     }
 }
 
 /// What was written.
 #[derive(Clone, Debug)]
-pub struct Types {
+pub struct TypesReport {
     /// What became of the file.
-    pub effect: Effect,
+    pub effect: TypesOutcome,
     /// The file, an absolute path.
     pub path: PathBuf,
     /// The root of the repository.
@@ -74,7 +74,7 @@ pub struct Types {
 /// # Errors
 /// [`ErrorCode::NotARepo`], [`ErrorCode::NoManifest`], [`ErrorCode::ManifestInvalid`]; [`ErrorCode::Usage`] and [`ErrorCode::FileUnsafe`] for a
 /// file that will not do; [`ErrorCode::OutOfDate`] when it was only to be checked and is not what it should be; [`ErrorCode::Io`].
-pub fn types(ctx: &Context, ask: &TypesAsk) -> Result<Types, Error> {
+pub fn types(ctx: &Context, request: &TypesRequest) -> Result<TypesReport, Error> {
     let Some(root) = manifest::find_git_root(&ctx.cwd) else {
         return Err(Error::new(ErrorCode::NotARepo, "this is not in a git repository"));
     };
@@ -84,11 +84,11 @@ pub fn types(ctx: &Context, ask: &TypesAsk) -> Result<Types, Error> {
             .fix(Fix::with_owner("init", &ctx.owner, []))
             .hint("in a script: `init --org ORG`"));
     };
-    let path = target(&root, ctx, ask)?;
+    let path = target(&root, ctx, request)?;
     let wanted = declarations::of(&declared);
     let names = declarations::names(&declared).len();
     let advice = tsconfig::advice(&root, &path);
-    let done = |effect| Types {
+    let done = |effect| TypesReport {
         effect,
         path: path.clone(),
         root: root.clone(),
@@ -97,25 +97,25 @@ pub fn types(ctx: &Context, ask: &TypesAsk) -> Result<Types, Error> {
         faults: declared.faults,
     };
 
-    if ask.check {
+    if request.check {
         let there = read(&path)?;
         return match there {
-            Some(there) if declarations::say_the_same(&there, &wanted) => Ok(done(Effect::Found)),
-            Some(_) => Err(out_of_date(&path, &root, ask, "does not say what keyrack.yml declares")),
-            None => Err(out_of_date(&path, &root, ask, "is not there")),
+            Some(there) if declarations::say_the_same(&there, &wanted) => Ok(done(TypesOutcome::Found)),
+            Some(_) => Err(out_of_date(&path, &root, request, "does not say what keyrack.yml declares")),
+            None => Err(out_of_date(&path, &root, request, "is not there")),
         };
     }
-    let held = Held::take(&path)?;
+    let held = LockedFile::take(&path)?;
     match read(&path)? {
-        Some(there) if declarations::say_the_same(&there, &wanted) => Ok(done(Effect::Found)),
-        Some(_) => held.write(&wanted).map(|()| done(Effect::Updated)),
-        None => held.write(&wanted).map(|()| done(Effect::Created)),
+        Some(there) if declarations::say_the_same(&there, &wanted) => Ok(done(TypesOutcome::Found)),
+        Some(_) => held.write(&wanted).map(|()| done(TypesOutcome::Updated)),
+        None => held.write(&wanted).map(|()| done(TypesOutcome::Created)),
     }
 }
 
 /// The file that is meant: declarations, in the repository by its words and by its links.
-fn target(root: &Path, ctx: &Context, ask: &TypesAsk) -> Result<PathBuf, Error> {
-    let path = match &ask.out {
+fn target(root: &Path, ctx: &Context, request: &TypesRequest) -> Result<PathBuf, Error> {
+    let path = match &request.out {
         None => root.join(DEFAULT_NAME),
         Some(out) => plain(&ctx.cwd.join(out)),
     };
@@ -171,10 +171,10 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-fn out_of_date(path: &Path, root: &Path, ask: &TypesAsk, what: &str) -> Error {
+fn out_of_date(path: &Path, root: &Path, request: &TypesRequest, what: &str) -> Error {
     let shown = path.strip_prefix(root).unwrap_or(path);
     let mut command = vec!["types".to_owned()];
-    if let Some(out) = &ask.out {
+    if let Some(out) = &request.out {
         command.extend(["--out".to_owned(), out.to_string_lossy().into_owned()]);
     }
     Error::new(ErrorCode::OutOfDate, format!("{} {what}", shown.display())).fix(Fix::command(command))

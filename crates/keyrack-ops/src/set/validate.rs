@@ -5,8 +5,8 @@ use keyrack_core::suggest::did_you_mean;
 use keyrack_core::{Env, Error, ErrorCode, Fix, Mechanism, Slug, Ttl, VaultId};
 use keyrack_vaults::{os_envvar, registry};
 
-use super::{SetAsk, is_of_machine, some_life};
-use crate::outside::Outside;
+use super::{SetRequest, is_machine_key, parse_nonzero_ttl};
+use crate::context::OpContext;
 use crate::repo::Repo;
 
 /// The vaults a key can be set in.
@@ -23,7 +23,7 @@ const ENVS: [(Env, &str); 6] = [
 ];
 
 /// What was typed, read and found to fit together.
-pub(super) struct Checked {
+pub(super) struct ValidatedSet {
     pub(super) slug: Slug,
     pub(super) vault: VaultId,
     /// The mechanism that was named.
@@ -32,30 +32,30 @@ pub(super) struct Checked {
     pub(super) repo: Repo,
 }
 
-impl Checked {
-    pub(super) fn new(outside: &Outside<'_>, ask: &SetAsk) -> Result<Self, Error> {
-        let vault = ask.vault.as_deref().map(|text| vault_of(text, ask)).transpose()?;
-        let max_duration = ask.max_duration.as_deref().map(some_life).transpose()?;
+impl ValidatedSet {
+    pub(super) fn new(ctx: &OpContext<'_>, request: &SetRequest) -> Result<Self, Error> {
+        let vault = request.vault.as_deref().map(|text| vault_of(text, request)).transpose()?;
+        let max_duration = request.max_duration.as_deref().map(parse_nonzero_ttl).transpose()?;
 
         // No repository has a say in a key of the machine, so not even a broken keyrack.yml is in its way.
-        let repo = match (&ask.at, is_of_machine(&ask.key, ask.org.as_deref())) {
+        let repo = match (&request.at, is_machine_key(&request.key, request.org.as_deref())) {
             (None, true) => Repo::none(),
-            (Some(at), _) => Repo::with_manifest_at(&outside.client, at)?,
-            (None, false) => Repo::of(&outside.client)?,
+            (Some(at), _) => Repo::with_manifest_at(&ctx.client, at)?,
+            (None, false) => Repo::of(&ctx.client)?,
         };
-        let slug = slug(outside, ask, &repo)?;
+        let slug = slug(ctx, request, &repo)?;
         let (vault, named) = match vault {
             Some(vault) => vault,
-            None => vault_of(&choose_vault(outside, ask, &slug)?, ask)?,
+            None => vault_of(&choose_vault(ctx, request, &slug)?, request)?,
         };
         if vault == VaultId::OsEnvvar {
             return Err(os_envvar::read_only(&slug));
         }
-        Ok(Checked { slug, vault, named, max_duration, repo })
+        Ok(ValidatedSet { slug, vault, named, max_duration, repo })
     }
 
     /// The mechanism: the one that was named, else the only one there is if it is not permanent, else what a person says.
-    pub(super) fn mechanism(&self, outside: &Outside<'_>, typed: Option<&str>) -> Result<Mechanism, Error> {
+    pub(super) fn mechanism(&self, ctx: &OpContext<'_>, typed: Option<&str>) -> Result<Mechanism, Error> {
         if let Some(named) = &self.named {
             return Ok(named.clone());
         }
@@ -72,7 +72,7 @@ impl Checked {
                 format!("`--mech` is required for {vault}: permanent keys must be chosen explicitly");
             let unsaid = Error::new(ErrorCode::MechRequired, message).of(&self.slug);
             match all[..] {
-                [only] => unsaid.fix(Fix::set(&outside.client.owner, &self.slug, vault, only)),
+                [only] => unsaid.fix(Fix::set(&ctx.client.owner, &self.slug, vault, only)),
                 _ => unsaid.hint(format!("pass {flag}")),
             }
         };
@@ -84,19 +84,19 @@ impl Checked {
                     self.slug,
                     only.describe()
                 );
-                let yes = outside.ask(|prompts| prompts.confirm(&question, &flag)).map_err(unsaid)?;
+                let yes = ctx.prompt(|prompts| prompts.confirm(&question, &flag)).map_err(unsaid)?;
                 if yes {
                     return Ok(only.clone());
                 }
                 Err(Error::new(ErrorCode::MechRequired, "not stored, since a permanent key was declined")
                     .of(&self.slug)
-                    .fix(Fix::set(&outside.client.owner, &self.slug, &self.vault, only)))
+                    .fix(Fix::set(&ctx.client.owner, &self.slug, &self.vault, only)))
             }
             _ => {
                 let options: Vec<String> =
                     all.iter().map(|mech| format!("{mech} — {}", mech.describe())).collect();
-                let chosen = outside
-                    .ask(|prompts| prompts.choose("which mechanism?", &options, None, &flag))
+                let chosen = ctx
+                    .prompt(|prompts| prompts.choose("which mechanism?", &options, None, &flag))
                     .map_err(unsaid)?;
                 let chosen =
                     all.get(chosen).copied().ok_or_else(|| Error::new(ErrorCode::Usage, "not a choice"))?;
@@ -107,7 +107,7 @@ impl Checked {
 }
 
 /// The vault of a name and the mechanism that was named with it, if keys can be set there in that way.
-fn vault_of(text: &str, ask: &SetAsk) -> Result<(VaultId, Option<Mechanism>), Error> {
+fn vault_of(text: &str, request: &SetRequest) -> Result<(VaultId, Option<Mechanism>), Error> {
     let vault = VaultId::parse(text);
     if let VaultId::Other(_) = vault {
         let message = "unknown vault: must be os.secure, os.direct or os.daemon";
@@ -118,8 +118,8 @@ fn vault_of(text: &str, ask: &SetAsk) -> Result<(VaultId, Option<Mechanism>), Er
         registry::vault(&vault)
             .map_err(|error| error.hint("--vault os.secure keeps a key encrypted on this machine"))?;
     }
-    let named = ask.mech.as_deref().map(|text| mechanism_of(&vault, text)).transpose()?;
-    if ask.exid.is_some() {
+    let named = request.mech.as_deref().map(|text| mechanism_of(&vault, text)).transpose()?;
+    if request.exid.is_some() {
         let message = format!("{vault} keeps the secret itself, so there is nothing --exid could name");
         return Err(Error::new(ErrorCode::Usage, message));
     }
@@ -127,18 +127,18 @@ fn vault_of(text: &str, ask: &SetAsk) -> Result<(VaultId, Option<Mechanism>), Er
 }
 
 /// Which key is meant; a person is asked for an env that nothing tells.
-fn slug(outside: &Outside<'_>, ask: &SetAsk, repo: &Repo) -> Result<Slug, Error> {
+fn slug(ctx: &OpContext<'_>, request: &SetRequest, repo: &Repo) -> Result<Slug, Error> {
     let resolved = |env: Option<&str>| {
-        let wanted = repo.ask(&outside.client.owner, &ask.key, env, ask.org.as_deref());
-        if ask.anywhere {
+        let wanted = repo.query(&ctx.client.owner, &request.key, env, request.org.as_deref());
+        if request.anywhere {
             resolve_anywhere(&wanted, Operation::Set)
         } else {
             resolve_key(&wanted, Operation::Set)
         }
     };
-    let unclear = match resolved(ask.env.as_deref()) {
+    let unclear = match resolved(request.env.as_deref()) {
         Err(error)
-            if ask.env.is_none()
+            if request.env.is_none()
                 && matches!(error.code, ErrorCode::EnvRequired | ErrorCode::AmbiguousKey) =>
         {
             error
@@ -146,8 +146,8 @@ fn slug(outside: &Outside<'_>, ask: &SetAsk, repo: &Repo) -> Result<Slug, Error>
         other => return other,
     };
     let envs = ENVS.map(|(_, shown)| shown.to_owned());
-    let question = format!("for which env is {}?", ask.key);
-    match outside.ask(|prompts| prompts.choose(&question, &envs, None, "--env ENV")) {
+    let question = format!("for which env is {}?", request.key);
+    match ctx.prompt(|prompts| prompts.choose(&question, &envs, None, "--env ENV")) {
         Ok(at) => resolved(ENVS.get(at).map(|(env, _)| env.as_str())),
         Err(error) if error.code == ErrorCode::PromptNeeded => Err(unclear),
         Err(error) => Err(error),
@@ -155,7 +155,7 @@ fn slug(outside: &Outside<'_>, ask: &SetAsk, repo: &Repo) -> Result<Slug, Error>
 }
 
 /// The vault a person chooses; `os.secure` by an empty answer.
-fn choose_vault(outside: &Outside<'_>, ask: &SetAsk, slug: &Slug) -> Result<String, Error> {
+fn choose_vault(ctx: &OpContext<'_>, request: &SetRequest, slug: &Slug) -> Result<String, Error> {
     let places = [
         "os.secure — an encrypted file of this machine",
         "os.direct — a plain file of this machine",
@@ -163,13 +163,13 @@ fn choose_vault(outside: &Outside<'_>, ask: &SetAsk, slug: &Slug) -> Result<Stri
     ];
     let options = places.map(str::to_owned);
     let question = format!("where is {slug} to rest?");
-    match outside.ask(|prompts| prompts.choose(&question, &options, Some(0), "--vault VAULT")) {
+    match ctx.prompt(|prompts| prompts.choose(&question, &options, Some(0), "--vault VAULT")) {
         Ok(at) => Ok(VAULTS.get(at).copied().unwrap_or(VAULTS[0]).to_owned()),
         Err(error) if error.code == ErrorCode::PromptNeeded => {
-            let mech = ask.mech.as_deref().map_or(Mechanism::Replica, Mechanism::parse);
+            let mech = request.mech.as_deref().map_or(Mechanism::Replica, Mechanism::parse);
             let vault = if mech == Mechanism::Session { VaultId::OsDaemon } else { VaultId::OsSecure };
             Err(Error::new(ErrorCode::Usage, "missing: --vault <VAULT>").of(slug).fix(Fix::set(
-                &outside.client.owner,
+                &ctx.client.owner,
                 slug,
                 &vault,
                 &mech,

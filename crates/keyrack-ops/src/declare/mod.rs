@@ -7,12 +7,12 @@ use keyrack_client::manifest::parse;
 use keyrack_core::repo_manifest::{Node, RawManifest, Value};
 use keyrack_core::{Env, Error, ErrorCode, Slug};
 
+use crate::locked_file::LockedFile;
 use crate::repo::Repo;
-use crate::repo_file::Held;
 use crate::repo_manifest_edit::{self as edit, Refusal};
 
 /// Whether a key is to stand in `keyrack.yml` at all: not a sudo key, and not one of the machine.
-pub(crate) fn belongs(slug: &Slug) -> bool {
+pub(crate) fn belongs_in_repo_manifest(slug: &Slug) -> bool {
     !slug.is_sudo() && !slug.is_machine()
 }
 
@@ -20,7 +20,7 @@ pub(crate) fn belongs(slug: &Slug) -> bool {
 /// that is extended. Fails when it has to be and cannot.
 pub(crate) fn check(repo: &Repo, slug: &Slug) -> Result<bool, Error> {
     let (Some(manifest), Some(path)) = (&repo.manifest, repo.manifest_path()) else { return Ok(false) };
-    if !belongs(slug) || manifest.spec(slug).is_some() {
+    if !belongs_in_repo_manifest(slug) || manifest.spec(slug).is_some() {
         return Ok(false);
     }
     if slug.env_kind() == Some(Env::All) && manifest.envs.is_empty() {
@@ -31,13 +31,13 @@ pub(crate) fn check(repo: &Repo, slug: &Slug) -> Result<bool, Error> {
         .of(slug)
         .hint("set the key for one env, such as --env test, or add an empty section to the file, such as `env.test: []`"));
     }
-    let text = Held::take(&path)?.read()?.unwrap_or_default();
+    let text = LockedFile::take(&path)?.read()?.unwrap_or_default();
     inserted(&repo.path, &text, slug).map(|_| true)
 }
 
 /// Adds the key.
 pub(crate) fn add(repo: &Repo, path: &Path, slug: &Slug) -> Result<(), Error> {
-    let held = Held::take(path)?;
+    let held = LockedFile::take(path)?;
     let text = held.read()?.unwrap_or_default();
     // Somebody else may have declared it meanwhile.
     if !places(&parse(&repo.path, &text)?, slug).0.is_empty() {
@@ -48,10 +48,11 @@ pub(crate) fn add(repo: &Repo, path: &Path, slug: &Slug) -> Result<(), Error> {
 
 /// Removes the key's own entries in the root file. `Ok(false)` when it has none there.
 pub(crate) fn remove(repo: &Repo, slug: &Slug) -> Result<bool, Error> {
-    let Some(path) = repo.manifest_path().filter(|path| belongs(slug) && path.exists()) else {
+    let Some(path) = repo.manifest_path().filter(|path| belongs_in_repo_manifest(slug) && path.exists())
+    else {
         return Ok(false);
     };
-    let held = Held::take(&path)?;
+    let held = LockedFile::take(&path)?;
     let Some(text) = held.read()? else { return Ok(false) };
     let before = parse(&repo.path, &text)?;
     let (which, count) = places(&before, slug);

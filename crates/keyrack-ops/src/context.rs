@@ -16,7 +16,7 @@ use crate::prompts::Prompts;
 const TRIES: u8 = 3;
 
 /// Everything of the outside that an operation depends on.
-pub struct Outside<'p> {
+pub struct OpContext<'p> {
     /// Whose rack, where the caller stands, and its environment.
     pub client: Context,
     /// The daemon's program, an absolute path.
@@ -28,10 +28,10 @@ pub struct Outside<'p> {
     prompts: RefCell<&'p mut dyn Prompts>,
 }
 
-impl<'p> Outside<'p> {
+impl<'p> OpContext<'p> {
     /// An outside with no key files given by name.
     pub fn new(client: Context, keyrackd: PathBuf, now_ms: i64, prompts: &'p mut dyn Prompts) -> Self {
-        Outside { client, keyrackd, prikeys: Vec::new(), now_ms, prompts: RefCell::new(prompts) }
+        OpContext { client, keyrackd, prikeys: Vec::new(), now_ms, prompts: RefCell::new(prompts) }
     }
 
     /// The same with key files given by name. Relative paths are meant from where the caller stands.
@@ -42,7 +42,7 @@ impl<'p> Outside<'p> {
     }
 
     /// Asks the person something.
-    pub(crate) fn ask<T>(&self, question: impl FnOnce(&mut dyn Prompts) -> T) -> T {
+    pub(crate) fn prompt<T>(&self, question: impl FnOnce(&mut dyn Prompts) -> T) -> T {
         question(*self.prompts.borrow_mut())
     }
 
@@ -62,7 +62,7 @@ impl<'p> Outside<'p> {
         racks: &Racks,
         first: impl IntoIterator<Item = PathBuf>,
     ) -> Result<Identities<'_>, Error> {
-        let passphrase = Box::new(Asked { outside: self, wrong: false });
+        let passphrase = Box::new(Asked { ctx: self, wrong: false });
         Identities::discover(self.identity_source(racks, first), passphrase)
     }
 
@@ -113,7 +113,7 @@ impl<'p> Outside<'p> {
     }
 }
 
-impl std::fmt::Debug for Outside<'_> {
+impl std::fmt::Debug for OpContext<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Outside")
             .field("client", &self.client)
@@ -124,14 +124,14 @@ impl std::fmt::Debug for Outside<'_> {
 
 /// Passphrases from the person.
 struct Asked<'o, 'p> {
-    outside: &'o Outside<'p>,
+    ctx: &'o OpContext<'p>,
     wrong: bool,
 }
 
 impl Passphrase for Asked<'_, '_> {
     fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Error> {
         let again = std::mem::take(&mut self.wrong);
-        self.outside.ask(|prompts| prompts.passphrase(key_path, again))
+        self.ctx.prompt(|prompts| prompts.passphrase(key_path, again))
     }
 
     fn tries(&self) -> u8 {
@@ -147,11 +147,11 @@ impl Passphrase for Asked<'_, '_> {
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::NoHome`].
-pub fn owners(outside: &Outside<'_>) -> Result<Vec<keyrack_core::Owner>, Error> {
-    Ok(keyrack_vaults::manifest_file::owners(&outside.racks()?))
+pub fn owners(ctx: &OpContext<'_>) -> Result<Vec<keyrack_core::Owner>, Error> {
+    Ok(keyrack_vaults::manifest_file::owners(&ctx.racks()?))
 }
 
 /// Whether a problem means that the person has had enough: then nothing else is tried.
-pub(crate) fn is_over(error: &Error) -> bool {
+pub(crate) fn is_interrupted(error: &Error) -> bool {
     error.code == ErrorCode::Interrupted
 }

@@ -12,8 +12,8 @@ use keyrack_core::{
 use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
 use zeroize::Zeroizing;
 
-use super::{How, Omitted, Report, errored, is_write_only, send};
-use crate::outside::{Outside, is_over};
+use super::{OmittedKey, UnlockOptions, UnlockReport, errored, is_write_only, send};
+use crate::context::{OpContext, is_interrupted};
 use crate::repo::Repo;
 
 /// A key whose vault was opened.
@@ -51,21 +51,21 @@ impl Opened {
 /// What became of one key.
 enum Fate {
     Opened(Opened),
-    Omitted(Omission, Option<Fix>),
+    OmittedKey(Omission, Option<Fix>),
 }
 
 /// Opens the keys of these slugs and gives them to the daemon.
-pub(super) fn open(
-    outside: &Outside<'_>,
+pub(super) fn collect(
+    ctx: &OpContext<'_>,
     racks: &Racks,
     identities: &mut Identities<'_>,
     manifest: &HostManifest,
     repo: &Repo,
     slugs: &[Slug],
-    how: How,
-) -> Result<Report, Error> {
-    let mut work = Work { outside, racks, identities, manifest, repo, how };
-    let mut report = Report::default();
+    how: UnlockOptions,
+) -> Result<UnlockReport, Error> {
+    let mut work = Work { ctx, racks, identities, manifest, repo, how };
+    let mut report = UnlockReport::default();
     let mut opened = Vec::new();
     // Several asks may mean one stored key, by its `all`: it is opened once, and every demand on it counts.
     for (slug, asks) in by_stored_key(manifest, slugs) {
@@ -75,12 +75,14 @@ pub(super) fn open(
         let demands: Vec<MinimumGrade> = asks.iter().filter_map(minimum).collect();
         match work.key(&slug, &demands) {
             Ok(Fate::Opened(key)) => opened.push(key),
-            Ok(Fate::Omitted(reason, fix)) => report.omitted.push(Omitted { slug, reason, cause: None, fix }),
-            Err(error) if is_over(&error) => return Err(error),
+            Ok(Fate::OmittedKey(reason, fix)) => {
+                report.omitted.push(OmittedKey { slug, reason, cause: None, fix })
+            }
+            Err(error) if is_interrupted(&error) => return Err(error),
             Err(error) => report.omitted.push(errored(slug, error)),
         }
     }
-    send(outside, opened, &mut report)?;
+    send(ctx, opened, &mut report)?;
     Ok(report)
 }
 
@@ -112,23 +114,23 @@ fn by_stored_key(manifest: &HostManifest, slugs: &[Slug]) -> Vec<(Slug, Vec<Slug
 }
 
 struct Work<'a, 'p, 'i> {
-    outside: &'a Outside<'p>,
+    ctx: &'a OpContext<'p>,
     racks: &'a Racks,
     identities: &'a mut Identities<'i>,
     manifest: &'a HostManifest,
     repo: &'a Repo,
-    how: How,
+    how: UnlockOptions,
 }
 
 impl Work<'_, '_, '_> {
     fn key(&mut self, slug: &Slug, demands: &[MinimumGrade]) -> Result<Fate, Error> {
-        let owner = &self.outside.client.owner;
+        let owner = &self.ctx.client.owner;
         let Some(host) = self.manifest.hosts.get(slug) else {
-            return Ok(Fate::Omitted(Omission::Absent, Some(Fix::set_secure(owner, slug))));
+            return Ok(Fate::OmittedKey(Omission::Absent, Some(Fix::set_secure(owner, slug))));
         };
         if is_write_only(&host.vault) {
             if !self.how.named {
-                return Ok(Fate::Omitted(Omission::Remote, None));
+                return Ok(Fate::OmittedKey(Omission::Remote, None));
             }
             let message = format!("{} can only be written: {slug} cannot be unlocked from it", host.vault);
             return Err(Error::new(ErrorCode::VaultWriteOnly, message).of(slug));
@@ -138,18 +140,18 @@ impl Work<'_, '_, '_> {
         let max_duration = host.max_ttl()?;
         let Some((material, source)) = self.fetch(host)? else {
             let lost = Fix::set(owner, slug, &host.vault, &host.mech);
-            return Ok(Fate::Omitted(Omission::Lost, Some(lost)));
+            return Ok(Fate::OmittedKey(Omission::Lost, Some(lost)));
         };
         let grade = Grade::of(&source.vault, &source.mech);
         self.meets(slug, grade, demands)?;
         self.firewall(slug, &material.secret, &source.mech)?;
-        let ask = TtlRequest {
+        let request = TtlRequest {
             requested: self.how.asked,
             max_duration,
             credential_expires_at_ms: material.credential_expires_at_ms,
             sudo: slug.is_sudo(),
         };
-        let (ttl, bound) = resolve_ttl(ask, Clock { boot_ns: 0, wall_ms: self.outside.now_ms })?;
+        let (ttl, bound) = resolve_ttl(request, Clock { boot_ns: 0, wall_ms: self.ctx.now_ms })?;
         if ttl.as_ms() == 0 {
             let message = format!("the credential of {slug} has ended by itself");
             return Err(Error::new(ErrorCode::Lost, message).of(slug).fix(Fix::set(
@@ -176,9 +178,9 @@ impl Work<'_, '_, '_> {
         }
         let about = |error: Error| if error.slug.is_some() { error } else { error.of(slug) };
         let from = registry::vault(&host.vault).map_err(about)?;
-        let outside = self.outside;
-        let env = |name: &str| outside.variable(name);
-        let mut context = outside.vaults(self.racks, self.identities, &self.manifest.recipients, &env);
+        let ctx = self.ctx;
+        let env = |name: &str| ctx.variable(name);
+        let mut context = ctx.vaults(self.racks, self.identities, &self.manifest.recipients, &env);
         let entry = vault::Entry::of(slug, host);
         match from.get(entry, &mut context).map_err(about)? {
             Some(material) => {
@@ -203,7 +205,7 @@ impl Work<'_, '_, '_> {
 
     /// A key that only the daemon has: it is read back, to be given a new life.
     fn read_back(&self, slug: &Slug) -> Result<Option<(Fetched, Source)>, Error> {
-        let Some(daemon) = daemon::connect(&self.outside.client)? else { return Ok(None) };
+        let Some(daemon) = daemon::connect(&self.ctx.client)? else { return Ok(None) };
         let mut session = daemon.native("unlock")?;
         let held = session.get(std::slice::from_ref(slug))?;
         Ok(held.into_iter().find(|held| held.grant.slug == *slug).map(|held| {
@@ -219,14 +221,14 @@ impl Work<'_, '_, '_> {
         let message = format!("{slug} is of grade {grade}, weaker than the {demand} that {path} demands");
         let error = Error::new(ErrorCode::BelowDeclared, message).of(slug);
         if demand.duration.is_none() && demand.is_met_by(Grade::of(&VaultId::OsSecure, &Mechanism::Replica)) {
-            return Err(error.fix(Fix::set_secure(&self.outside.client.owner, slug)));
+            return Err(error.fix(Fix::set_secure(&self.ctx.client.owner, slug)));
         }
         Err(error.hint("set it again by a mechanism that is strong enough, or change the demand"))
     }
 
     /// The unlock of one key for as long as was asked.
     fn again(&self, slug: &Slug) -> Fix {
-        let owner = &self.outside.client.owner;
+        let owner = &self.ctx.client.owner;
         let own = self.repo.manifest.as_ref().is_some_and(|manifest| manifest.org == slug.org());
         let mut fix = match own || slug.is_machine() {
             true => Fix::unlock(owner, slug),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use keyrack_client::{Context, Environment};
 use keyrack_core::{Error, Owner, Slug};
-use keyrack_ops::init::{InitAsk, init};
-use keyrack_ops::{Outside, Prompts, prompt_needed};
+use keyrack_ops::init::{InitRequest, init};
+use keyrack_ops::{OpContext, Prompts, prompt_needed};
 use keyrack_testkit::Home;
 use zeroize::Zeroizing;
 
@@ -15,7 +15,7 @@ pub(crate) const NOW: i64 = 1_800_000_000_000;
 
 /// Answers from lists, and says what it was asked.
 #[derive(Default)]
-pub(crate) struct Person {
+pub(crate) struct FakePrompts {
     pub(crate) secret: Option<Vec<u8>>,
     pub(crate) yes: Option<bool>,
     /// First words of the options that are chosen, the last one first; one that is none of them takes the usual one.
@@ -23,8 +23,8 @@ pub(crate) struct Person {
     pub(crate) asked: Vec<&'static str>,
 }
 
-impl Prompts for Person {
-    fn can_ask(&self) -> bool {
+impl Prompts for FakePrompts {
+    fn is_interactive(&self) -> bool {
         self.secret.is_some()
     }
 
@@ -81,7 +81,7 @@ impl World {
     /// The same with a rack.
     pub(crate) fn with_rack(manifest: &str) -> Self {
         let world = World::new(manifest);
-        world.with(&mut Person::default(), |outside| init(outside, &InitAsk::default())).unwrap();
+        world.with(&mut FakePrompts::default(), |ctx| init(ctx, &InitRequest::default())).unwrap();
         world
     }
 
@@ -93,20 +93,20 @@ impl World {
         self.home.home().join(".rhachet/keyrack")
     }
 
-    pub(crate) fn with<T>(&self, person: &mut Person, operation: impl FnOnce(&Outside<'_>) -> T) -> T {
+    pub(crate) fn with<T>(&self, person: &mut FakePrompts, operation: impl FnOnce(&OpContext<'_>) -> T) -> T {
         self.with_prompts(person, operation)
     }
 
     pub(crate) fn with_prompts<T>(
         &self,
         prompts: &mut dyn Prompts,
-        operation: impl FnOnce(&Outside<'_>) -> T,
+        operation: impl FnOnce(&OpContext<'_>) -> T,
     ) -> T {
         let variables = [("HOME", self.home.home()), ("XDG_RUNTIME_DIR", self.home.runtime())];
         let environment: Environment = variables.into_iter().collect();
         let context = Context::new(self.home.home().join("project"), environment).with_owner(Owner::DEFAULT);
         // No test of this crate starts a daemon: that is the command's to try.
-        operation(&Outside::new(context, PathBuf::from("/nonexistent/keyrackd"), NOW, prompts))
+        operation(&OpContext::new(context, PathBuf::from("/nonexistent/keyrackd"), NOW, prompts))
     }
 
     /// Every file of the rack and of the repository with its content, in order.

@@ -8,22 +8,22 @@ use keyrack_client::manifest;
 use keyrack_core::repo_manifest::MANIFEST_PATH;
 use keyrack_core::{Error, Org};
 use keyrack_vaults::identity::Survey;
-pub use keyrack_vaults::identity::Usable;
+pub use keyrack_vaults::identity::Usable as UsableKey;
 use keyrack_vaults::manifest_file;
 use serde_json::Value;
 
-use crate::outside::Outside;
+use crate::context::OpContext;
 
 /// The most of a file that is looked at, in bytes.
 const LARGEST: u64 = 1 << 20;
 
 /// What there is to begin with.
 #[derive(Clone, Debug)]
-pub struct Start {
+pub struct InitSuggestions {
     /// Whether the rack is there already.
     pub has_rack: bool,
     /// The ssh keys that could open it, those first that are found without being named.
-    pub keys: Vec<Usable>,
+    pub keys: Vec<UsableKey>,
     /// The root of the repository the caller stands in.
     pub git_root: Option<PathBuf>,
     /// Whether that has a `keyrack.yml`.
@@ -36,13 +36,13 @@ pub struct Start {
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::NoHome`]; what keeps the place of the rack from being looked at.
-pub fn look(outside: &Outside<'_>) -> Result<Start, Error> {
-    let racks = outside.racks()?;
-    let git_root = manifest::find_git_root(&outside.client.cwd);
+pub fn suggest(ctx: &OpContext<'_>) -> Result<InitSuggestions, Error> {
+    let racks = ctx.racks()?;
+    let git_root = manifest::find_git_root(&ctx.client.cwd);
     let org = git_root.as_deref().and_then(|root| {
         org_of_package(root).or_else(|| org_of_remote(root)).filter(|org| Org::is_storable_name(org))
     });
-    Ok(Start {
+    Ok(InitSuggestions {
         has_rack: manifest_file::exists(&racks)?,
         keys: Survey::of(&racks, None).usable,
         has_manifest: git_root

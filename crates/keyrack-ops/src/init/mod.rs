@@ -1,5 +1,7 @@
 //! `init`: the rack of an owner with its first recipient, and the `keyrack.yml` of a repository. What is there already is found, not changed.
 
+pub mod suggest;
+
 use std::path::{Path, PathBuf};
 
 use keyrack_client::{Context, manifest};
@@ -8,14 +10,14 @@ use keyrack_core::{Error, ErrorCode, Org};
 use keyrack_vaults::identity::Survey;
 use keyrack_vaults::{Identities, Racks, identity, manifest_file, recipient, recipients};
 
-use crate::outside::Outside;
+use crate::context::OpContext;
+use crate::locked_file::LockedFile;
 use crate::recipient::check_label;
 use crate::repo::below;
-use crate::repo_file::Held;
 
 /// What is to be made.
 #[derive(Clone, Debug, Default)]
-pub struct InitAsk {
+pub struct InitRequest {
     /// The ssh key of the first recipient: its private or its `.pub` file. One of those that
     /// [`Survey`] finds if not given.
     pub key: Option<PathBuf>,
@@ -29,28 +31,28 @@ pub struct InitAsk {
 
 /// Whether something was made or was there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum InitOutcome {
     /// It was made.
     Created,
     /// It was there.
     Found,
 }
 
-impl Effect {
+impl InitOutcome {
     /// The word in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
-            Effect::Created => "created",
-            Effect::Found => "found",
+            InitOutcome::Created => "created",
+            InitOutcome::Found => "found",
         }
     }
 }
 
 /// What there is now.
 #[derive(Clone, Debug)]
-pub struct Initialised {
+pub struct InitReport {
     /// Whether the host manifest is new.
-    pub host: Effect,
+    pub host: InitOutcome,
     /// Where it is.
     pub host_path: PathBuf,
     /// Its first recipient.
@@ -59,16 +61,16 @@ pub struct Initialised {
     /// one.
     pub remembered: Option<PathBuf>,
     /// The repository's manifest, if one was asked for and there is a repository.
-    pub repo: Option<RepoManifest>,
+    pub repo: Option<InitRepo>,
     /// The root of the repository, if there is one.
     pub git_root: Option<PathBuf>,
 }
 
 /// A repository's manifest.
 #[derive(Clone, Debug)]
-pub struct RepoManifest {
+pub struct InitRepo {
     /// Whether it is new.
-    pub effect: Effect,
+    pub effect: InitOutcome,
     /// Where it is.
     pub path: PathBuf,
     /// The org it names.
@@ -80,33 +82,33 @@ pub struct RepoManifest {
 /// # Errors
 /// [`ErrorCode::BadOrg`] for an org no key could be stored for; [`ErrorCode::BadKeyFile`]; for a rack that is there, what keeps it from being opened;
 /// what kept a file from being written. Everything that can be refused is, before anything is written.
-pub fn init(outside: &Outside<'_>, ask: &InitAsk) -> Result<Initialised, Error> {
-    let label = check_label(ask.label.as_deref().unwrap_or("default"))?;
-    let org = ask.org.as_deref().map(check_org).transpose()?;
-    let git_root = manifest::find_git_root(&outside.client.cwd);
+pub fn init(ctx: &OpContext<'_>, request: &InitRequest) -> Result<InitReport, Error> {
+    let label = check_label(request.label.as_deref().unwrap_or("default"))?;
+    let org = request.org.as_deref().map(check_org).transpose()?;
+    let git_root = manifest::find_git_root(&ctx.client.cwd);
     let repo_path = match (&git_root, org) {
         (Some(root), Some(_)) => {
-            let at = ask.at.as_deref().unwrap_or(keyrack_core::repo_manifest::MANIFEST_PATH);
+            let at = request.at.as_deref().unwrap_or(keyrack_core::repo_manifest::MANIFEST_PATH);
             let path = below(root, at)?;
             stays_inside(root, &path)?;
-            manifest::check_ownership(&outside.client, root)?;
+            manifest::check_ownership(&ctx.client, root)?;
             Some((root.clone(), path))
         }
         _ => None,
     };
-    let racks = outside.racks()?;
-    let Host { effect, recipient, remembered } = init_host(outside, &racks, ask.key.as_deref(), label)?;
+    let racks = ctx.racks()?;
+    let Host { effect, recipient, remembered } = init_host(ctx, &racks, request.key.as_deref(), label)?;
     let repo = match (repo_path, org) {
-        (Some((root, path)), Some(org)) => Some(init_repo(&outside.client, &root, &path, org)?),
+        (Some((root, path)), Some(org)) => Some(init_repo(&ctx.client, &root, &path, org)?),
         _ => None,
     };
     let host_path = racks.manifest_path();
-    Ok(Initialised { host: effect, host_path, recipient, remembered, repo, git_root })
+    Ok(InitReport { host: effect, host_path, recipient, remembered, repo, git_root })
 }
 
 /// The rack there is now.
 struct Host {
-    effect: Effect,
+    effect: InitOutcome,
     recipient: Recipient,
     remembered: Option<PathBuf>,
 }
@@ -134,12 +136,12 @@ pub fn check_org(text: &str) -> Result<&str, Error> {
     }
 }
 
-fn init_host(outside: &Outside<'_>, racks: &Racks, key: Option<&Path>, label: &str) -> Result<Host, Error> {
+fn init_host(ctx: &OpContext<'_>, racks: &Racks, key: Option<&Path>, label: &str) -> Result<Host, Error> {
     let key = match key {
-        Some(path) => Some(key_path(&outside.client.cwd, path)?),
+        Some(path) => Some(key_path(&ctx.client.cwd, path)?),
         None => None,
     };
-    let mut identities = outside.identities_with(racks, key.iter().map(|path| private_half(path)))?;
+    let mut identities = ctx.identities_with(racks, key.iter().map(|path| private_half(path)))?;
     let found = |manifest: HostManifest, identities: &Identities<'_>| {
         let first = manifest.recipients.into_iter().next();
         let first = first.ok_or_else(|| {
@@ -148,8 +150,8 @@ fn init_host(outside: &Outside<'_>, racks: &Racks, key: Option<&Path>, label: &s
                 "the host manifest names no recipient that can be understood",
             )
         })?;
-        let remembered = outside.remember(racks, identities);
-        Ok(Host { effect: Effect::Found, recipient: first, remembered })
+        let remembered = ctx.remember(racks, identities);
+        Ok(Host { effect: InitOutcome::Found, recipient: first, remembered })
     };
     if let Some(manifest) = manifest_file::load(racks, &mut identities)? {
         return found(manifest, &identities);
@@ -157,7 +159,7 @@ fn init_host(outside: &Outside<'_>, racks: &Racks, key: Option<&Path>, label: &s
     let path = match key {
         Some(path) => path,
         None => {
-            let source = outside.identity_source(racks, []);
+            let source = ctx.identity_source(racks, []);
             Survey::of(racks, source.ssh_auth_sock.as_deref()).choose(racks)?.path
         }
     };
@@ -166,14 +168,14 @@ fn init_host(outside: &Outside<'_>, racks: &Racks, key: Option<&Path>, label: &s
         None if path.is_file() => error.fix(identity::new_key(racks)),
         _ => error,
     })?;
-    let new = recipients::entry(pubkey, label, outside.now_ms);
+    let new = recipients::entry(pubkey, label, ctx.now_ms);
     let mut manifest = manifest_file::empty(racks);
     manifest.recipients.push(new.clone());
     if manifest_file::create(racks, &manifest, &mut identities)? {
         let private = private_half(&path);
         let remembered = !identity::is_default(racks, &private) && identity::remember(racks, &private)?;
         let remembered = remembered.then_some(private);
-        return Ok(Host { effect: Effect::Created, recipient: new, remembered });
+        return Ok(Host { effect: InitOutcome::Created, recipient: new, remembered });
     }
     // Somebody else made it in the meantime.
     let manifest = manifest_file::load_existing(racks, &mut identities)?;
@@ -210,16 +212,16 @@ pub(crate) fn stays_inside(root: &Path, path: &str) -> Result<(), Error> {
     Err(Error::new(ErrorCode::ManifestInvalid, message))
 }
 
-fn init_repo(ctx: &Context, root: &Path, path: &str, org: &str) -> Result<RepoManifest, Error> {
+fn init_repo(ctx: &Context, root: &Path, path: &str, org: &str) -> Result<InitRepo, Error> {
     let full = root.join(path);
-    let held = Held::take(&full)?;
+    let held = LockedFile::take(&full)?;
     if held.read()?.is_some() {
         let there =
             manifest::load_from(ctx, root, path)?.map_or_else(|| org.to_owned(), |manifest| manifest.org);
-        return Ok(RepoManifest { effect: Effect::Found, path: full, org: there });
+        return Ok(InitRepo { effect: InitOutcome::Found, path: full, org: there });
     }
     held.write(&format!("org: {org}\n"))?;
-    Ok(RepoManifest { effect: Effect::Created, path: full, org: org.to_owned() })
+    Ok(InitRepo { effect: InitOutcome::Created, path: full, org: org.to_owned() })
 }
 
 #[cfg(test)]
@@ -232,11 +234,11 @@ mod tests {
     #[test]
     fn nothing_is_made_outside_of_the_repository() {
         let dir = tempfile::tempdir().unwrap();
-        let (root, outside) = (dir.path().join("repo"), dir.path().join("outside"));
-        for made in [&root.join("real/deep"), &outside] {
+        let (root, elsewhere) = (dir.path().join("repo"), dir.path().join("outside"));
+        for made in [&root.join("real/deep"), &elsewhere] {
             fs::create_dir_all(made).unwrap();
         }
-        symlink(&outside, root.join("out")).unwrap();
+        symlink(&elsewhere, root.join("out")).unwrap();
         symlink("/nowhere/at/all", root.join("dangling")).unwrap();
         symlink("real", root.join("inner")).unwrap();
         symlink(&root, dir.path().join("alias")).unwrap();

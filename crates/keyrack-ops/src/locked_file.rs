@@ -12,12 +12,12 @@ use keyrack_core::{Error, ErrorCode};
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// A file that nobody else of keyrack changes until this is dropped.
-pub(crate) struct Held {
+pub(crate) struct LockedFile {
     path: PathBuf,
     dir: File,
 }
 
-impl Held {
+impl LockedFile {
     /// Locks the directory of the file, which is made if it is not there. A link is followed first, so that it stays a link.
     pub(crate) fn take(path: &Path) -> Result<Self, Error> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -25,7 +25,7 @@ impl Held {
         fs::create_dir_all(parent).map_err(|error| failed("make", parent, &error))?;
         let dir = File::open(parent).map_err(|error| failed("open", parent, &error))?;
         lock(&dir, parent)?;
-        Ok(Held { path, dir })
+        Ok(LockedFile { path, dir })
     }
 
     /// Its text; `None` if it is not there.
@@ -97,7 +97,7 @@ mod tests {
         fs::write(&real, "old").unwrap();
         fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink("real.yml", &link).unwrap();
-        let held = Held::take(&link).unwrap();
+        let held = LockedFile::take(&link).unwrap();
         assert_eq!(held.read().unwrap().as_deref(), Some("old"));
         held.write("new").unwrap();
         assert_eq!(fs::read_to_string(&real).unwrap(), "new");
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_first_file_makes_its_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let held = Held::take(&dir.path().join("a/b/k.yml")).unwrap();
+        let held = LockedFile::take(&dir.path().join("a/b/k.yml")).unwrap();
         assert_eq!(held.read().unwrap(), None);
         held.write("x\n").unwrap();
         assert_eq!(held.read().unwrap().as_deref(), Some("x\n"));
