@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use keyrack_core::peer::{Allowed, Boundary, Facts, Refusal, Verdict, decide};
+use keyrack_core::peer::{AllowedNamespaces, Boundary, PeerFacts, PeerRejection, authorize};
 use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::harden;
 use keyrack_sys::peer::{self, PeerReader};
@@ -124,7 +124,7 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Error> {
     };
     let own = Namespaces::read();
     let reading = PeerReader::new().read(stream.as_fd());
-    let facts = Facts {
+    let facts = PeerFacts {
         own_proc: own.own_proc,
         own_uid: own.uid,
         own_uid_map: own.uid_map(),
@@ -138,12 +138,12 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Error> {
         uid_map: reading.uid_map.as_deref().map_err(|errno| *errno),
         alive: reading.alive,
         // A server in the initial namespace was not started in a sandbox.
-        allowed: Allowed::InitialUser,
+        allowed: AllowedNamespaces::InitialUser,
     };
-    let boundary = match decide(&facts) {
-        Verdict::Serve(boundary) => boundary,
-        Verdict::Refuse(refusal) => {
-            return Err(untrusted(refusal, &own, place));
+    let boundary = match authorize(&facts) {
+        Ok(boundary) => boundary,
+        Err(rejection) => {
+            return Err(untrusted(rejection, &own, place));
         }
     };
     let program = match reading.pid.map(peer::comm) {
@@ -156,13 +156,16 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Error> {
 
 /// Error for a server that is refused, or that cannot be verified from this sandbox. A server that
 /// `/proc` hides may be our own daemon, because the daemon is not dumpable.
-fn untrusted(refusal: Refusal, own: &Namespaces, place: &Place) -> Error {
-    if let Some(sandbox) = sandbox_of(refusal, own) {
+fn untrusted(rejection: PeerRejection, own: &Namespaces, place: &Place) -> Error {
+    if let Some(sandbox) = sandbox_of(rejection, own) {
         return sandbox.error();
     }
     let socket = place.socket();
     let socket = socket.display();
-    let unseen = matches!(refusal, Refusal::NoSession | Refusal::Unreadable | Refusal::NamespaceUnreadable);
+    let unseen = matches!(
+        rejection,
+        PeerRejection::NoSession | PeerRejection::Unreadable | PeerRejection::NamespaceUnreadable
+    );
     if unseen && let Ok(Some(value)) = harden::hidepid() {
         let message = format!(
             "/proc is mounted with hidepid={value}, so keyrack cannot tell whose daemon listens at {socket}"
@@ -170,23 +173,23 @@ fn untrusted(refusal: Refusal, own: &Namespaces, place: &Place) -> Error {
         return Error::new(ErrorCode::ProcHidden, message)
             .fix(Fix::Text("sudo mount -o remount,hidepid=0 /proc".to_owned()));
     }
-    if matches!(refusal, Refusal::NestedPid | Refusal::OtherUserNamespace) {
-        return refusal
-            .of_server()
+    if matches!(rejection, PeerRejection::NestedPid | PeerRejection::OtherUserNamespace) {
+        return rejection
+            .into_server_error()
             .hint(format!("a process in a sandbox listens at {socket}: find it with `ss -xlp`, and end it"));
     }
-    refusal.of_server().hint(format!(
+    rejection.into_server_error().hint(format!(
         "something else listens at {socket}; find it with `ss -xlp`, and remove the file if it is not yours"
     ))
 }
 
 /// Returns the sandbox of this process, if the sandbox is why the server refuses it.
-fn sandbox_of(refusal: Refusal, own: &Namespaces) -> Option<Sandbox> {
-    match refusal {
-        Refusal::OwnProc => Some(Sandbox::ForeignProc),
-        Refusal::OwnUser => Some(Sandbox::UnknownUser),
-        Refusal::Hidden => Some(Sandbox::PidNamespace),
-        Refusal::OtherUserNamespace if !own.is_initial_user() => Some(Sandbox::UserNamespace),
+fn sandbox_of(rejection: PeerRejection, own: &Namespaces) -> Option<Sandbox> {
+    match rejection {
+        PeerRejection::OwnProc => Some(Sandbox::ForeignProc),
+        PeerRejection::OwnUser => Some(Sandbox::UnknownUser),
+        PeerRejection::Hidden => Some(Sandbox::PidNamespace),
+        PeerRejection::OtherUserNamespace if !own.is_initial_user() => Some(Sandbox::UserNamespace),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
 use keyrack_core::ErrorCode;
-use keyrack_core::peer::Refusal;
+use keyrack_core::peer::PeerRejection;
 use keyrack_sys::memory::{Buffer, Full, Share};
 use keyrack_wire::Protocol;
 use keyrack_wire::legacy::{LegacyError, MAX_REQUEST, Progress, Scanner};
@@ -18,10 +18,10 @@ use tokio::time::Instant;
 
 use crate::dispatch::{Answer, Then, legacy, native, no_room};
 use crate::end::Why;
-use crate::identity::Opener;
 use crate::limits;
 use crate::line::{Line, Woken, is_drained, receive, write};
 use crate::link::Table;
+use crate::peer_auth::Peer;
 use crate::state::Daemon;
 
 /// The least that is read at a time.
@@ -46,12 +46,7 @@ enum Came {
 }
 
 /// Serves a verified caller: at once if its whole request is there and its reply can go, else as a task that `go` runs.
-pub(crate) fn begin(
-    daemon: &Rc<Daemon>,
-    stream: UnixStream,
-    opener: Opener,
-    go: impl FnOnce(Connection, First),
-) {
+pub(crate) fn begin(daemon: &Rc<Daemon>, stream: UnixStream, peer: Peer, go: impl FnOnce(Connection, First)) {
     let mut came = daemon.pool.buffer(LONGEST);
     let mut drained = false;
     let mut foreign = false;
@@ -61,14 +56,14 @@ pub(crate) fn begin(
         match read {
             // Older clients look whether somebody listens by connecting and going away.
             Some((0, _)) => return,
-            Some((_, sender)) => foreign = !opener.is_sender(sender),
+            Some((_, sender)) => foreign = !peer.is_sender(sender),
             None => came.release(),
         }
     }
     let connection = |stream, came| {
         let mut line = Line::new(Rc::clone(daemon), stream);
         line.drained = drained;
-        Connection { line, opener, came }
+        Connection { line, peer, came }
     };
     if foreign {
         return go(connection(stream, came), First::Refuse);
@@ -106,7 +101,7 @@ pub(crate) enum First {
 /// A verified caller's connection.
 pub(crate) struct Connection {
     line: Line,
-    opener: Opener,
+    peer: Peer,
     /// What has come and is not answered yet. Without a page while the caller is silent.
     came: Buffer,
 }
@@ -146,7 +141,7 @@ impl Connection {
         let deadline = Instant::now() + limits::REQUEST;
         loop {
             let answer = match scanner.advance(self.came.filled()) {
-                Progress::Complete { .. } if is_orphaned(&self.opener, &mut self.line, false) => return,
+                Progress::Complete { .. } if is_orphaned(&self.peer, &mut self.line, false) => return,
                 Progress::Complete { end } => legacy::answer(&self.line.daemon, &self.came.filled()[..end]),
                 Progress::Bad(error) => legacy::refuse(&error.to_string()),
                 Progress::More => {
@@ -177,7 +172,7 @@ impl Connection {
         loop {
             let refused = match decode(self.came.filled()) {
                 Ok(Decoded::Frame(frame)) => {
-                    if is_orphaned(&self.opener, &mut self.line, answered > 0) {
+                    if is_orphaned(&self.peer, &mut self.line, answered > 0) {
                         return;
                     }
                     self.line.link.whole();
@@ -233,7 +228,7 @@ impl Connection {
 
     /// Refuses a request of which another process has sent some, and ends the connection: it was passed on.
     async fn refuse_sender(mut self) {
-        tracing::warn!(pid = self.opener.pid, "a connection was used by another process than its opener");
+        tracing::warn!(pid = self.peer.pid, "a connection was used by another process than its opener");
         let protocol = self.came.filled().first().map(|first| Protocol::of(*first));
         self.came.release();
         self.finish(refuse_stranger(protocol), 0).await;
@@ -251,7 +246,7 @@ impl Connection {
                 }
                 match self.line.receive(&mut self.came, most) {
                     Some((0, _)) => return Came::End,
-                    Some((_, sender)) if self.opener.is_sender(sender) => return Came::Bytes,
+                    Some((_, sender)) if self.peer.is_sender(sender) => return Came::Bytes,
                     Some(_) => return Came::Foreign,
                     None => {}
                 }
@@ -308,15 +303,15 @@ impl Connection {
 /// Returns `true` if the process that opened the connection has exited since it was accepted. A
 /// first request that was there at once came from a process just found alive. One that was waited
 /// for, and every `further` one, may come from a process that inherited the descriptor.
-fn is_orphaned(opener: &Opener, line: &mut Line, further: bool) -> bool {
+fn is_orphaned(peer: &Peer, line: &mut Line, further: bool) -> bool {
     if !further && !line.has_waited() {
         return false;
     }
-    let (alive, readable) = opener.is_alive_beside(line.link.stream.as_fd());
+    let (alive, readable) = peer.is_alive_beside(line.link.stream.as_fd());
     // Bytes of another sender end a read as if nothing more had come.
     line.drained &= !readable;
     if !alive {
-        tracing::info!(pid = opener.pid, "the process that opened a connection has ended");
+        tracing::info!(pid = peer.pid, "the process that opened a connection has ended");
     }
     !alive
 }
@@ -341,8 +336,10 @@ pub(crate) async fn turn_away(daemon: Rc<Daemon>, stream: UnixStream) {
 /// The whole answer to a refused caller.
 fn refuse_stranger(protocol: Option<Protocol>) -> Answer {
     match protocol {
-        Some(Protocol::Native) => native::refuse(ErrorCode::SessionMismatch.as_str(), Refusal::TOLD),
-        Some(Protocol::Legacy | Protocol::Neither) | None => legacy::refuse(Refusal::TOLD),
+        Some(Protocol::Native) => {
+            native::refuse(ErrorCode::SessionMismatch.as_str(), PeerRejection::PUBLIC_MESSAGE)
+        }
+        Some(Protocol::Legacy | Protocol::Neither) | None => legacy::refuse(PeerRejection::PUBLIC_MESSAGE),
     }
 }
 

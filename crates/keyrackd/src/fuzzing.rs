@@ -10,7 +10,7 @@ use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
 use keyrack_wire::native::Frame;
 
 use crate::dispatch::{Answer, Then, legacy, native};
-use crate::identity::Own;
+use crate::peer_auth::LocalIdentity;
 use crate::reply::Reply;
 use crate::state::{About, Daemon};
 
@@ -70,7 +70,7 @@ impl Bench {
         let now = Rc::new(Cell::new(now));
         let clock = Rc::clone(&now);
         let pool = pool.map_err(io::Error::other)?;
-        let daemon = Daemon::new(Own::read(), about, pool, 8, Rc::new(move || clock.get()))?;
+        let daemon = Daemon::new(LocalIdentity::read(), about, pool, 8, Rc::new(move || clock.get()))?;
         Ok(Bench { daemon, now })
     }
 

@@ -15,8 +15,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::connection::{begin, turn_away};
-use crate::identity::Turned;
 use crate::limits;
+use crate::peer_auth::PeerAuthError;
 use crate::state::Daemon;
 use crate::watch::watch;
 
@@ -77,13 +77,13 @@ async fn back_off(daemon: &Daemon, pause: Duration) -> Duration {
 /// Looks at a caller, and serves it or turns it away. Returns the pause to make when descriptors run out next.
 async fn meet(daemon: &Rc<Daemon>, stream: UnixStream, mut pause: Duration) -> Duration {
     for _ in 0..TRIES {
-        match daemon.own.meet(stream.as_fd()) {
-            Ok(opener) => {
-                tracing::debug!(pid = opener.pid, "a caller is met");
-                begin(daemon, stream, opener, |connection, first| go(connection.run(first)));
+        match daemon.identity.authenticate(stream.as_fd()) {
+            Ok(peer) => {
+                tracing::debug!(pid = peer.pid, "a caller is met");
+                begin(daemon, stream, peer, |connection, first| go(connection.run(first)));
                 return limits::BACK_OFF.0;
             }
-            Err(Turned::Away(_)) => {
+            Err(PeerAuthError::Rejected(_)) => {
                 if let Some(seat) = Seat::take(daemon) {
                     let daemon = Rc::clone(daemon);
                     go(async move {
@@ -94,7 +94,7 @@ async fn meet(daemon: &Rc<Daemon>, stream: UnixStream, mut pause: Duration) -> D
                 return limits::BACK_OFF.0;
             }
             // Nothing is known of it, so nothing is said to it until there is.
-            Err(Turned::Exhausted) => pause = back_off(daemon, pause).await,
+            Err(PeerAuthError::OutOfDescriptors) => pause = back_off(daemon, pause).await,
         }
     }
     tracing::warn!("a caller is closed unseen: there are no descriptors to look at it with");

@@ -14,7 +14,7 @@ use keyrack_sys::file::{FileId, unlink_if_same};
 use keyrack_sys::socket;
 
 use crate::files::{lock_path, open_lock};
-use crate::identity::{Own, Turned};
+use crate::peer_auth::{LocalIdentity, PeerAuthError};
 
 /// Pause between two tries.
 const RETRY: Duration = Duration::from_millis(20);
@@ -38,7 +38,7 @@ pub(crate) enum Claim {
 ///
 /// # Errors
 /// What stands in the way, by name.
-pub(crate) fn claim(path: &Path, own: &Own, patience: Duration) -> Result<Claim, Error> {
+pub(crate) fn claim(path: &Path, own: &LocalIdentity, patience: Duration) -> Result<Claim, Error> {
     let lock = lock_path(path);
     let end = Instant::now() + patience;
     loop {
@@ -94,7 +94,7 @@ enum Found {
     Silent,
 }
 
-fn probe(path: &Path, own: &Own) -> Result<Found, Error> {
+fn probe(path: &Path, own: &LocalIdentity) -> Result<Found, Error> {
     let taken = |what: &str| {
         Error::new(
             ErrorCode::SocketPathTaken,
@@ -128,10 +128,10 @@ fn probe(path: &Path, own: &Own) -> Result<Found, Error> {
             };
         }
     };
-    match own.meet_server(stream.as_fd()) {
+    match own.authenticate_server(stream.as_fd()) {
         Ok(_) => Ok(if answers(&stream) { Found::Answering } else { Found::Silent }),
-        Err(Turned::Away(refusal)) => Err(refusal.of_server()),
-        Err(Turned::Exhausted) => Ok(Found::Silent),
+        Err(PeerAuthError::Rejected(rejection)) => Err(rejection.into_server_error()),
+        Err(PeerAuthError::OutOfDescriptors) => Ok(Found::Silent),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use keyrack_core::peer::Allowed;
+use keyrack_core::peer::AllowedNamespaces;
 use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::memory::{Mode, ModeRequest};
 
@@ -28,7 +28,7 @@ pub struct Settings {
     /// See [`MEMORY`].
     pub memory: ModeRequest,
     /// See [`ALLOW_NAMESPACES`].
-    pub namespaces: Allowed,
+    pub namespaces: AllowedNamespaces,
 }
 
 impl Settings {
@@ -51,8 +51,8 @@ impl Settings {
             Some(_) => return Err(bad(MEMORY, "auto, secret or locked")),
         };
         let namespaces = match var(ALLOW_NAMESPACES) {
-            None => Allowed::None,
-            Some(value) => Allowed::parse(value.to_str().unwrap_or_default())
+            None => AllowedNamespaces::None,
+            Some(value) => AllowedNamespaces::parse(value.to_str().unwrap_or_default())
                 .ok_or_else(|| bad(ALLOW_NAMESPACES, "user or all"))?,
         };
         Ok(Settings {
@@ -90,9 +90,12 @@ mod tests {
         assert_eq!(settings.idle_timeout, Duration::from_secs(900));
         assert_eq!(settings.termination_check, Duration::from_secs(900));
         assert_eq!(settings.memory, ModeRequest::Auto);
-        assert_eq!(settings.namespaces, Allowed::None);
-        for (value, allowed) in [("", Allowed::None), ("user", Allowed::NestedUser), ("all", Allowed::Nested)]
-        {
+        assert_eq!(settings.namespaces, AllowedNamespaces::None);
+        for (value, allowed) in [
+            ("", AllowedNamespaces::None),
+            ("user", AllowedNamespaces::NestedUser),
+            ("all", AllowedNamespaces::Nested),
+        ] {
             assert_eq!(read(&[(ALLOW_NAMESPACES, value)]).unwrap().namespaces, allowed, "{value:?}");
         }
         assert_eq!(read(&[(IDLE_TIMEOUT, ""), (MEMORY, "")]).unwrap(), settings);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use keyrack_core::peer::Allowed;
+use keyrack_core::peer::AllowedNamespaces;
 use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::dir::{DirFault, PrivateDir};
 use keyrack_sys::harden::{self, Limits, Measure};
@@ -21,9 +21,9 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::end::{Signals, Why, watch_idleness, watch_surroundings};
 use crate::files::{OwnFiles, rack};
-use crate::identity::Own;
 use crate::lock::{Claim, claim};
 use crate::logout::{self, Logout};
+use crate::peer_auth::LocalIdentity;
 use crate::ready::Word;
 use crate::settings::{ALLOW_NAMESPACES, IDLE_TIMEOUT, MEMORY, Settings, TERMINATION_CHECK};
 use crate::state::{About, Daemon, ReadClock};
@@ -110,10 +110,10 @@ fn able(limits: Limits) -> Result<(), Error> {
 
 /// Returns the identity of this process and the callers it serves, or an error if it cannot
 /// authenticate callers.
-fn identity(settings: Settings) -> Result<Own, Error> {
-    let own = Own::read().allowing(settings.namespaces);
+fn identity(settings: Settings) -> Result<LocalIdentity, Error> {
+    let own = LocalIdentity::read().allowing(settings.namespaces);
     own.check()?;
-    if settings.namespaces != Allowed::None {
+    if settings.namespaces != AllowedNamespaces::None {
         tracing::warn!(namespaces = own.enforced().as_str(), "callers in nested namespaces are served");
     }
     Ok(own)
@@ -312,7 +312,7 @@ fn cannot_bind(socket: &Path, error: &io::Error) -> Error {
     }
 }
 
-fn about(socket: &Path, own: &Own, pool: &Pool) -> About {
+fn about(socket: &Path, own: &LocalIdentity, pool: &Pool) -> About {
     let (home_hash, owner) = rack(socket);
     let mut hardening: Vec<Hardening<'static>> = harden::readback().into_iter().map(told).collect();
     hardening.extend(told_of_memory(pool));

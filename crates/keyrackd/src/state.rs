@@ -16,8 +16,8 @@ use keyrack_wire::native::Hardening;
 use crate::dispatch::no_room;
 use crate::end::Ending;
 use crate::held::Held;
-use crate::identity::Own;
 use crate::link::Table;
+use crate::peer_auth::LocalIdentity;
 
 /// Reads both clocks. Given by the binary's main; tests give their own.
 pub type ReadClock = Rc<dyn Fn() -> Clock>;
@@ -39,7 +39,7 @@ pub(crate) struct About {
 
 /// The state of a daemon.
 pub(crate) struct Daemon {
-    pub(crate) own: Own,
+    pub(crate) identity: LocalIdentity,
     pub(crate) about: About,
     pub(crate) pool: Pool,
     pub(crate) table: RefCell<Table>,
@@ -59,7 +59,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn new(
-        own: Own,
+        identity: LocalIdentity,
         about: About,
         pool: Pool,
         connections: usize,
@@ -68,7 +68,7 @@ impl Daemon {
         let mut scratch = pool.buffer(SCRATCH);
         scratch.ensure_spare(SCRATCH).map_err(io::Error::other)?;
         Ok(Daemon {
-            own,
+            identity,
             about,
             table: RefCell::new(Table::new(connections)),
             ending: Ending::default(),

@@ -8,7 +8,7 @@ use keyrack_client::render::json::{JsonWriter, grant};
 use keyrack_client::render::status::open_namespaces;
 use keyrack_client::render::unlock::{UnlockLine, unlocked};
 use keyrack_core::Error;
-use keyrack_core::peer::{Allowed, Enforced};
+use keyrack_core::peer::{AllowedNamespaces, EnforcedNamespaces};
 use keyrack_ops::unlock::{UnlockReport, UnlockRequest, unlock};
 
 use crate::args::OwnerFlags;
@@ -88,9 +88,9 @@ pub(crate) fn started(outer: &Outer, pid: Option<u32>) {
 /// and the service that ends it.
 pub(crate) fn started_here(outer: &Outer) {
     started_in_service(outer);
-    let allowed = outer.environment.text(ALLOW_NAMESPACES).and_then(Allowed::parse);
+    let allowed = outer.environment.text(ALLOW_NAMESPACES).and_then(AllowedNamespaces::parse);
     if let Some(open) =
-        allowed.and_then(|allowed| open_namespaces(Enforced::of_own(Err(0), allowed).as_str()))
+        allowed.and_then(|allowed| open_namespaces(EnforcedNamespaces::of_own(Err(0), allowed).as_str()))
     {
         outer.notice(open);
     }

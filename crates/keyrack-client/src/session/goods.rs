@@ -22,7 +22,7 @@ pub struct Greeting {
     pub pid: u32,
     /// How far it tells callers apart: its own word and what we see of it, the weaker of the two.
     pub boundary: Boundary,
-    /// Namespaces that its callers may be in (see [`keyrack_core::peer::Enforced`]). `None` for an
+    /// Namespaces that its callers may be in (see [`keyrack_core::peer::EnforcedNamespaces`]). `None` for an
     /// older daemon, which does not check them.
     pub namespaces: Option<String>,
     /// What its secrets lie in: `secret`, `locked`, `unlocked`.

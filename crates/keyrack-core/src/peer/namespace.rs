@@ -9,7 +9,7 @@ pub const DEFAULT_OVERFLOW_UID: u32 = 65_534;
 
 /// Other namespaces whose peers are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Allowed {
+pub enum AllowedNamespaces {
     /// None.
     #[default]
     None,
@@ -22,12 +22,12 @@ pub enum Allowed {
     Nested,
 }
 
-impl Allowed {
+impl AllowedNamespaces {
     /// Parses a value of `KEYRACK_ALLOW_NAMESPACES`.
     pub fn parse(value: &str) -> Option<Self> {
         match value {
-            "user" => Some(Allowed::NestedUser),
-            "all" => Some(Allowed::Nested),
+            "user" => Some(AllowedNamespaces::NestedUser),
+            "all" => Some(AllowedNamespaces::Nested),
             _ => None,
         }
     }
@@ -35,7 +35,7 @@ impl Allowed {
 
 /// Namespaces that a daemon accepts callers from, as `status`, `hello` and `doctor` show them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enforced {
+pub enum EnforcedNamespaces {
     /// The daemon's own pid and user namespaces.
     PidAndUser,
     /// The daemon's own pid namespace. It runs in a nested user namespace itself, where another one can
@@ -47,24 +47,26 @@ pub enum Enforced {
     AllAllowed,
 }
 
-impl Enforced {
+impl EnforcedNamespaces {
     /// Returns what a daemon with this `uid_map` enforces under this setting.
-    pub fn of_own(own_uid_map: Result<&[u8], i32>, allowed: Allowed) -> Self {
+    pub fn of_own(own_uid_map: Result<&[u8], i32>, allowed: AllowedNamespaces) -> Self {
         match allowed {
-            Allowed::NestedUser => Enforced::UserAllowed,
-            Allowed::Nested => Enforced::AllAllowed,
-            Allowed::None | Allowed::InitialUser if is_initial(own_uid_map) => Enforced::PidAndUser,
-            Allowed::None | Allowed::InitialUser => Enforced::PidOnly,
+            AllowedNamespaces::NestedUser => EnforcedNamespaces::UserAllowed,
+            AllowedNamespaces::Nested => EnforcedNamespaces::AllAllowed,
+            AllowedNamespaces::None | AllowedNamespaces::InitialUser if is_initial(own_uid_map) => {
+                EnforcedNamespaces::PidAndUser
+            }
+            AllowedNamespaces::None | AllowedNamespaces::InitialUser => EnforcedNamespaces::PidOnly,
         }
     }
 
     /// Word on the wire and in the output of commands.
     pub fn as_str(self) -> &'static str {
         match self {
-            Enforced::PidAndUser => "pid and user",
-            Enforced::PidOnly => "pid only",
-            Enforced::UserAllowed => "user allowed",
-            Enforced::AllAllowed => "all allowed",
+            EnforcedNamespaces::PidAndUser => "pid and user",
+            EnforcedNamespaces::PidOnly => "pid only",
+            EnforcedNamespaces::UserAllowed => "user allowed",
+            EnforcedNamespaces::AllAllowed => "all allowed",
         }
     }
 }
@@ -210,19 +212,19 @@ mod tests {
     fn enforced_namespaces_have_words() {
         let nested = || Ok(&b"0 1000 1\n"[..]);
         for (map, allowed, word) in [
-            (Ok(INITIAL), Allowed::None, "pid and user"),
-            (Err(2), Allowed::None, "pid and user"),
-            (nested(), Allowed::None, "pid only"),
-            (Ok(INITIAL), Allowed::NestedUser, "user allowed"),
-            (nested(), Allowed::NestedUser, "user allowed"),
-            (Ok(INITIAL), Allowed::Nested, "all allowed"),
+            (Ok(INITIAL), AllowedNamespaces::None, "pid and user"),
+            (Err(2), AllowedNamespaces::None, "pid and user"),
+            (nested(), AllowedNamespaces::None, "pid only"),
+            (Ok(INITIAL), AllowedNamespaces::NestedUser, "user allowed"),
+            (nested(), AllowedNamespaces::NestedUser, "user allowed"),
+            (Ok(INITIAL), AllowedNamespaces::Nested, "all allowed"),
         ] {
-            assert_eq!(Enforced::of_own(map, allowed).as_str(), word);
+            assert_eq!(EnforcedNamespaces::of_own(map, allowed).as_str(), word);
         }
-        assert_eq!(Allowed::parse("user"), Some(Allowed::NestedUser));
-        assert_eq!(Allowed::parse("all"), Some(Allowed::Nested));
+        assert_eq!(AllowedNamespaces::parse("user"), Some(AllowedNamespaces::NestedUser));
+        assert_eq!(AllowedNamespaces::parse("all"), Some(AllowedNamespaces::Nested));
         for other in ["", "none", "pid", "User", "user,pid", "1"] {
-            assert_eq!(Allowed::parse(other), None, "{other:?}");
+            assert_eq!(AllowedNamespaces::parse(other), None, "{other:?}");
         }
     }
 }

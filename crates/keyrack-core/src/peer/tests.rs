@@ -11,8 +11,8 @@ const UNMAPPED: &[u8] = b"";
 const INITIAL_FROM_NESTED: &[u8] = b"         0 4294967295 4294967295\n";
 
 /// The one reading that is served within a session.
-fn good() -> Facts<'static> {
-    Facts {
+fn good() -> PeerFacts<'static> {
+    PeerFacts {
         own_proc: true,
         own_uid: OURS,
         own_uid_map: Ok(INITIAL),
@@ -25,245 +25,250 @@ fn good() -> Facts<'static> {
         pid_levels: Ok(1),
         uid_map: Ok(INITIAL),
         alive: true,
-        allowed: Allowed::None,
+        allowed: AllowedNamespaces::None,
     }
 }
 
-fn user() -> Verdict {
-    Verdict::Serve(Boundary::User)
+fn user() -> Result<Boundary, PeerRejection> {
+    Ok(Boundary::User)
 }
 
-fn refuse(refusal: Refusal) -> Verdict {
-    Verdict::Refuse(refusal)
+fn reject(rejection: PeerRejection) -> Result<Boundary, PeerRejection> {
+    Err(rejection)
 }
 
 #[test]
 fn the_table() {
-    use Refusal as R;
-    let table: &[(&str, Facts<'_>, Verdict)] = &[
-        ("same user, same session", good(), Verdict::Serve(Boundary::Session)),
-        ("another user", Facts { uid: Ok(1001), ..good() }, refuse(R::OtherUser)),
-        ("root asking a user", Facts { uid: Ok(0), ..good() }, refuse(R::OtherUser)),
-        ("a user asking root", Facts { own_uid: 0, ..good() }, refuse(R::OtherUser)),
-        ("root asking root", Facts { own_uid: 0, uid: Ok(0), ..good() }, Verdict::Serve(Boundary::Session)),
-        ("no credentials", Facts { uid: Err(22), ..good() }, refuse(R::NoCredentials)),
-        ("reaped: EINVAL", Facts { pidfd: Err(22), ..good() }, refuse(R::Reaped)),
-        ("reaped: ESRCH", Facts { pidfd: Err(3), ..good() }, refuse(R::Reaped)),
-        ("reaped: ENODATA", Facts { pidfd: Err(61), ..good() }, refuse(R::Reaped)),
-        ("EMFILE is no excuse", Facts { pidfd: Err(24), ..good() }, refuse(R::NoPidfd)),
-        ("EOPNOTSUPP is no excuse", Facts { pidfd: Err(95), ..good() }, refuse(R::NoPidfd)),
-        ("errno 0 is no excuse", Facts { pidfd: Err(0), ..good() }, refuse(R::NoPidfd)),
-        ("fdinfo unreadable", Facts { pid: None, ..good() }, refuse(R::NoPid)),
-        ("pid 0", Facts { pid: Some(0), ..good() }, refuse(R::Hidden)),
-        ("pid -1", Facts { pid: Some(-1), ..good() }, refuse(R::Reaped)),
-        ("least pid", Facts { pid: Some(i64::MIN), ..good() }, refuse(R::Reaped)),
-        ("ended after the read", Facts { alive: false, ..good() }, refuse(R::Dead)),
-        ("file missing while ours exists", Facts { session: Err(2), ..good() }, refuse(R::NoSession)),
-        ("gone between", Facts { session: Err(3), ..good() }, refuse(R::Dead)),
-        ("EACCES", Facts { session: Err(13), ..good() }, refuse(R::Unreadable)),
-        ("not read at all", Facts { session: Err(0), ..good() }, refuse(R::Unreadable)),
-        ("garbage", Facts { session: Ok(b"seven"), ..good() }, refuse(R::Garbage)),
-        ("empty", Facts { session: Ok(b""), ..good() }, refuse(R::Garbage)),
-        ("zero", Facts { session: Ok(b"0"), ..good() }, refuse(R::Garbage)),
-        ("another session", Facts { session: Ok(b"8"), ..good() }, refuse(R::OtherSession)),
-        ("a prefix is another", Facts { session: Ok(b"77"), ..good() }, refuse(R::OtherSession)),
-        ("theirs unset", Facts { session: Ok(UNSET), ..good() }, refuse(R::OneUnset)),
-        ("ours unset", Facts { own_session: Ok(UNSET), ..good() }, refuse(R::OneUnset)),
-        ("both unset", Facts { own_session: Ok(UNSET), session: Ok(UNSET), ..good() }, user()),
+    use PeerRejection as R;
+    let table: &[(&str, PeerFacts<'_>, Result<Boundary, PeerRejection>)] = &[
+        ("same user, same session", good(), Ok(Boundary::Session)),
+        ("another user", PeerFacts { uid: Ok(1001), ..good() }, reject(R::OtherUser)),
+        ("root asking a user", PeerFacts { uid: Ok(0), ..good() }, reject(R::OtherUser)),
+        ("a user asking root", PeerFacts { own_uid: 0, ..good() }, reject(R::OtherUser)),
+        ("root asking root", PeerFacts { own_uid: 0, uid: Ok(0), ..good() }, Ok(Boundary::Session)),
+        ("no credentials", PeerFacts { uid: Err(22), ..good() }, reject(R::NoCredentials)),
+        ("reaped: EINVAL", PeerFacts { pidfd: Err(22), ..good() }, reject(R::Reaped)),
+        ("reaped: ESRCH", PeerFacts { pidfd: Err(3), ..good() }, reject(R::Reaped)),
+        ("reaped: ENODATA", PeerFacts { pidfd: Err(61), ..good() }, reject(R::Reaped)),
+        ("EMFILE is no excuse", PeerFacts { pidfd: Err(24), ..good() }, reject(R::NoPidfd)),
+        ("EOPNOTSUPP is no excuse", PeerFacts { pidfd: Err(95), ..good() }, reject(R::NoPidfd)),
+        ("errno 0 is no excuse", PeerFacts { pidfd: Err(0), ..good() }, reject(R::NoPidfd)),
+        ("fdinfo unreadable", PeerFacts { pid: None, ..good() }, reject(R::NoPid)),
+        ("pid 0", PeerFacts { pid: Some(0), ..good() }, reject(R::Hidden)),
+        ("pid -1", PeerFacts { pid: Some(-1), ..good() }, reject(R::Reaped)),
+        ("least pid", PeerFacts { pid: Some(i64::MIN), ..good() }, reject(R::Reaped)),
+        ("ended after the read", PeerFacts { alive: false, ..good() }, reject(R::Dead)),
+        ("file missing while ours exists", PeerFacts { session: Err(2), ..good() }, reject(R::NoSession)),
+        ("gone between", PeerFacts { session: Err(3), ..good() }, reject(R::Dead)),
+        ("EACCES", PeerFacts { session: Err(13), ..good() }, reject(R::Unreadable)),
+        ("not read at all", PeerFacts { session: Err(0), ..good() }, reject(R::Unreadable)),
+        ("garbage", PeerFacts { session: Ok(b"seven"), ..good() }, reject(R::Garbage)),
+        ("empty", PeerFacts { session: Ok(b""), ..good() }, reject(R::Garbage)),
+        ("zero", PeerFacts { session: Ok(b"0"), ..good() }, reject(R::Garbage)),
+        ("another session", PeerFacts { session: Ok(b"8"), ..good() }, reject(R::OtherSession)),
+        ("a prefix is another", PeerFacts { session: Ok(b"77"), ..good() }, reject(R::OtherSession)),
+        ("theirs unset", PeerFacts { session: Ok(UNSET), ..good() }, reject(R::OneUnset)),
+        ("ours unset", PeerFacts { own_session: Ok(UNSET), ..good() }, reject(R::OneUnset)),
+        ("both unset", PeerFacts { own_session: Ok(UNSET), session: Ok(UNSET), ..good() }, user()),
         (
             "ours unset, theirs missing",
-            Facts { own_session: Ok(UNSET), session: Err(2), ..good() },
-            refuse(R::NoSession),
+            PeerFacts { own_session: Ok(UNSET), session: Err(2), ..good() },
+            reject(R::NoSession),
         ),
-        ("no file for either", Facts { own_session: Err(2), session: Err(2), ..good() }, user()),
-        ("no file for us", Facts { own_session: Err(2), session: Ok(UNSET), ..good() }, user()),
-        ("no file for us alone", Facts { own_session: Err(2), ..good() }, refuse(R::OneUnset)),
+        ("no file for either", PeerFacts { own_session: Err(2), session: Err(2), ..good() }, user()),
+        ("no file for us", PeerFacts { own_session: Err(2), session: Ok(UNSET), ..good() }, user()),
+        ("no file for us alone", PeerFacts { own_session: Err(2), ..good() }, reject(R::OneUnset)),
         (
             "no file for us, theirs EACCES",
-            Facts { own_session: Err(2), session: Err(13), ..good() },
-            refuse(R::Unreadable),
+            PeerFacts { own_session: Err(2), session: Err(13), ..good() },
+            reject(R::Unreadable),
         ),
-        ("ours unreadable", Facts { own_session: Err(13), ..good() }, refuse(R::OwnSession)),
-        ("ours garbage", Facts { own_session: Ok(b"x"), ..good() }, refuse(R::OwnSession)),
+        ("ours unreadable", PeerFacts { own_session: Err(13), ..good() }, reject(R::OwnSession)),
+        ("ours garbage", PeerFacts { own_session: Ok(b"x"), ..good() }, reject(R::OwnSession)),
         (
             "ours and theirs the same garbage",
-            Facts { own_session: Ok(b"x"), session: Ok(b"x"), ..good() },
-            refuse(R::OwnSession),
+            PeerFacts { own_session: Ok(b"x"), session: Ok(b"x"), ..good() },
+            reject(R::OwnSession),
         ),
         (
             "ours and theirs zero",
-            Facts { own_session: Ok(b"0"), session: Ok(b"0"), ..good() },
-            refuse(R::OwnSession),
+            PeerFacts { own_session: Ok(b"0"), session: Ok(b"0"), ..good() },
+            reject(R::OwnSession),
         ),
-        ("no such option", Facts { pidfd: Err(92), ..good() }, user()),
+        ("no such option", PeerFacts { pidfd: Err(92), ..good() }, user()),
         (
             "no such option, another session",
-            Facts { pidfd: Err(92), session: Ok(b"8"), ..good() },
-            refuse(R::OtherSession),
+            PeerFacts { pidfd: Err(92), session: Ok(b"8"), ..good() },
+            reject(R::OtherSession),
         ),
         (
             "no such option, one unset",
-            Facts { pidfd: Err(92), session: Ok(UNSET), ..good() },
-            refuse(R::OneUnset),
+            PeerFacts { pidfd: Err(92), session: Ok(UNSET), ..good() },
+            reject(R::OneUnset),
         ),
         (
             "no such option, both unset",
-            Facts { pidfd: Err(92), own_session: Ok(UNSET), session: Ok(UNSET), ..good() },
+            PeerFacts { pidfd: Err(92), own_session: Ok(UNSET), session: Ok(UNSET), ..good() },
             user(),
         ),
         (
             "no such option, no files",
-            Facts { pidfd: Err(92), own_session: Err(2), session: Err(2), ..good() },
+            PeerFacts { pidfd: Err(92), own_session: Err(2), session: Err(2), ..good() },
             user(),
         ),
         (
             "no such option, another user",
-            Facts { pidfd: Err(92), uid: Ok(0), ..good() },
-            refuse(R::OtherUser),
+            PeerFacts { pidfd: Err(92), uid: Ok(0), ..good() },
+            reject(R::OtherUser),
         ),
-        ("no such option, pid 0", Facts { pidfd: Err(92), pid: Some(0), ..good() }, refuse(R::Hidden)),
+        ("no such option, pid 0", PeerFacts { pidfd: Err(92), pid: Some(0), ..good() }, reject(R::Hidden)),
         (
             "no sessions, yet dead",
-            Facts { own_session: Err(2), session: Err(2), alive: false, ..good() },
-            refuse(R::Dead),
+            PeerFacts { own_session: Err(2), session: Err(2), alive: false, ..good() },
+            reject(R::Dead),
         ),
         (
             "no sessions, yet reaped",
-            Facts { own_session: Err(2), session: Err(2), pidfd: Err(22), ..good() },
-            refuse(R::Reaped),
+            PeerFacts { own_session: Err(2), session: Err(2), pidfd: Err(22), ..good() },
+            reject(R::Reaped),
         ),
         (
             "both unset, yet another user",
-            Facts { own_session: Ok(UNSET), session: Ok(UNSET), uid: Ok(0), ..good() },
-            refuse(R::OtherUser),
+            PeerFacts { own_session: Ok(UNSET), session: Ok(UNSET), uid: Ok(0), ..good() },
+            reject(R::OtherUser),
         ),
     ];
     for (what, facts, verdict) in table {
-        assert_eq!(decide(facts), *verdict, "{what}");
+        assert_eq!(authorize(facts), *verdict, "{what}");
     }
 }
 
 #[test]
 fn namespaces_table() {
-    use Refusal as R;
-    let session = Verdict::Serve(Boundary::Session);
-    let nested_own = || Facts { own_uid_map: Ok(NESTED), uid_map: Ok(NESTED), ..good() };
-    let pid_jail = || Facts { pid_levels: Ok(2), ..good() };
-    let user_jail = || Facts { uid_map: Ok(NESTED), ..good() };
-    let allow = |allowed: Allowed, facts: Facts<'static>| Facts { allowed, ..facts };
-    let other = |facts: Facts<'static>| Facts { session: Ok(b"8"), ..facts };
-    let (initial, user, all) = (Allowed::InitialUser, Allowed::NestedUser, Allowed::Nested);
-    let table: &[(&str, Facts<'_>, Verdict)] = &[
-        ("nested pid namespace", pid_jail(), refuse(R::NestedPid)),
-        ("nested in a nested one", Facts { pid_levels: Ok(3), ..good() }, refuse(R::NestedPid)),
-        ("nested, and of another session", other(pid_jail()), refuse(R::NestedPid)),
-        ("no pid at all", Facts { pid_levels: Ok(0), ..good() }, refuse(R::NamespaceUnreadable)),
-        ("pids unreadable", Facts { pid_levels: Err(13), ..good() }, refuse(R::NamespaceUnreadable)),
-        ("pids not read", Facts { pid_levels: Err(0), ..good() }, refuse(R::NamespaceUnreadable)),
-        ("nested user namespace", user_jail(), refuse(R::OtherUserNamespace)),
-        ("nested, nothing mapped", Facts { uid_map: Ok(UNMAPPED), ..good() }, refuse(R::OtherUserNamespace)),
-        ("nested user, and of another session", other(user_jail()), refuse(R::OtherUserNamespace)),
-        ("map unreadable", Facts { uid_map: Err(13), ..good() }, refuse(R::NamespaceUnreadable)),
+    use PeerRejection as R;
+    let session = Ok(Boundary::Session);
+    let nested_own = || PeerFacts { own_uid_map: Ok(NESTED), uid_map: Ok(NESTED), ..good() };
+    let pid_jail = || PeerFacts { pid_levels: Ok(2), ..good() };
+    let user_jail = || PeerFacts { uid_map: Ok(NESTED), ..good() };
+    let allow = |allowed: AllowedNamespaces, facts: PeerFacts<'static>| PeerFacts { allowed, ..facts };
+    let other = |facts: PeerFacts<'static>| PeerFacts { session: Ok(b"8"), ..facts };
+    let (initial, user, all) =
+        (AllowedNamespaces::InitialUser, AllowedNamespaces::NestedUser, AllowedNamespaces::Nested);
+    let table: &[(&str, PeerFacts<'_>, Result<Boundary, PeerRejection>)] = &[
+        ("nested pid namespace", pid_jail(), reject(R::NestedPid)),
+        ("nested in a nested one", PeerFacts { pid_levels: Ok(3), ..good() }, reject(R::NestedPid)),
+        ("nested, and of another session", other(pid_jail()), reject(R::NestedPid)),
+        ("no pid at all", PeerFacts { pid_levels: Ok(0), ..good() }, reject(R::NamespaceUnreadable)),
+        ("pids unreadable", PeerFacts { pid_levels: Err(13), ..good() }, reject(R::NamespaceUnreadable)),
+        ("pids not read", PeerFacts { pid_levels: Err(0), ..good() }, reject(R::NamespaceUnreadable)),
+        ("nested user namespace", user_jail(), reject(R::OtherUserNamespace)),
+        (
+            "nested, nothing mapped",
+            PeerFacts { uid_map: Ok(UNMAPPED), ..good() },
+            reject(R::OtherUserNamespace),
+        ),
+        ("nested user, and of another session", other(user_jail()), reject(R::OtherUserNamespace)),
+        ("map unreadable", PeerFacts { uid_map: Err(13), ..good() }, reject(R::NamespaceUnreadable)),
         (
             "map missing while ours exists",
-            Facts { uid_map: Err(2), ..good() },
-            refuse(R::NamespaceUnreadable),
+            PeerFacts { uid_map: Err(2), ..good() },
+            reject(R::NamespaceUnreadable),
         ),
-        ("no user namespaces", Facts { own_uid_map: Err(2), uid_map: Err(2), ..good() }, session),
+        ("no user namespaces", PeerFacts { own_uid_map: Err(2), uid_map: Err(2), ..good() }, session),
         (
             "no user namespaces for us alone",
-            Facts { own_uid_map: Err(2), ..good() },
-            refuse(R::NamespaceUnreadable),
+            PeerFacts { own_uid_map: Err(2), ..good() },
+            reject(R::NamespaceUnreadable),
         ),
         // Our own is nested: a sibling or a child can have the same map.
         ("both nested", nested_own(), session),
         (
             "both nested, other maps",
-            Facts { uid_map: Ok(b"0 1000 1\n"), ..nested_own() },
-            refuse(R::OtherUserNamespace),
+            PeerFacts { uid_map: Ok(b"0 1000 1\n"), ..nested_own() },
+            reject(R::OtherUserNamespace),
         ),
         (
             "the initial one, from a nested one",
-            Facts { uid_map: Ok(INITIAL_FROM_NESTED), ..nested_own() },
-            refuse(R::OtherUserNamespace),
+            PeerFacts { uid_map: Ok(INITIAL_FROM_NESTED), ..nested_own() },
+            reject(R::OtherUserNamespace),
         ),
         (
             "a server in the initial one",
-            allow(initial, Facts { uid_map: Ok(INITIAL_FROM_NESTED), ..nested_own() }),
+            allow(initial, PeerFacts { uid_map: Ok(INITIAL_FROM_NESTED), ..nested_own() }),
             session,
         ),
-        ("a server in a nested one", allow(initial, user_jail()), refuse(R::OtherUserNamespace)),
+        ("a server in a nested one", allow(initial, user_jail()), reject(R::OtherUserNamespace)),
         (
             "a server in a sibling",
-            allow(initial, Facts { uid_map: Ok(b"0 1000 1\n"), ..nested_own() }),
-            refuse(R::OtherUserNamespace),
+            allow(initial, PeerFacts { uid_map: Ok(b"0 1000 1\n"), ..nested_own() }),
+            reject(R::OtherUserNamespace),
         ),
-        ("a server in a nested pid namespace", allow(initial, pid_jail()), refuse(R::NestedPid)),
+        ("a server in a nested pid namespace", allow(initial, pid_jail()), reject(R::NestedPid)),
         // What KEYRACK_ALLOW_NAMESPACES lets in, and what it never does.
         ("user: nested user", allow(user, user_jail()), session),
         (
             "user: nested user, mapped to root",
-            allow(user, Facts { uid_map: Ok(b"0 1000 1\n"), ..good() }),
+            allow(user, PeerFacts { uid_map: Ok(b"0 1000 1\n"), ..good() }),
             session,
         ),
-        ("user: nested pid", allow(user, pid_jail()), refuse(R::NestedPid)),
-        ("user: both", allow(user, Facts { pid_levels: Ok(2), ..user_jail() }), refuse(R::NestedPid)),
+        ("user: nested pid", allow(user, pid_jail()), reject(R::NestedPid)),
+        ("user: both", allow(user, PeerFacts { pid_levels: Ok(2), ..user_jail() }), reject(R::NestedPid)),
         (
             "user: nothing mapped",
-            allow(user, Facts { uid_map: Ok(UNMAPPED), ..good() }),
-            refuse(R::OtherUserNamespace),
+            allow(user, PeerFacts { uid_map: Ok(UNMAPPED), ..good() }),
+            reject(R::OtherUserNamespace),
         ),
         (
             "user: another user mapped",
-            allow(user, Facts { uid_map: Ok(b"0 1001 1\n"), ..good() }),
-            refuse(R::OtherUserNamespace),
+            allow(user, PeerFacts { uid_map: Ok(b"0 1001 1\n"), ..good() }),
+            reject(R::OtherUserNamespace),
         ),
-        ("user: another user", allow(user, Facts { uid: Ok(1001), ..user_jail() }), refuse(R::OtherUser)),
-        ("user: another session", allow(user, other(user_jail())), refuse(R::OtherSession)),
+        ("user: another user", allow(user, PeerFacts { uid: Ok(1001), ..user_jail() }), reject(R::OtherUser)),
+        ("user: another session", allow(user, other(user_jail())), reject(R::OtherSession)),
         (
             "user: map unreadable",
-            allow(user, Facts { uid_map: Err(13), ..good() }),
-            refuse(R::NamespaceUnreadable),
+            allow(user, PeerFacts { uid_map: Err(13), ..good() }),
+            reject(R::NamespaceUnreadable),
         ),
         ("all: nested user", allow(all, user_jail()), session),
         ("all: nested pid", allow(all, pid_jail()), session),
-        ("all: both", allow(all, Facts { pid_levels: Ok(2), ..user_jail() }), session),
-        ("all: pid 0", allow(all, Facts { pid: Some(0), ..good() }), refuse(R::Hidden)),
+        ("all: both", allow(all, PeerFacts { pid_levels: Ok(2), ..user_jail() }), session),
+        ("all: pid 0", allow(all, PeerFacts { pid: Some(0), ..good() }), reject(R::Hidden)),
         (
             "all: nothing mapped",
-            allow(all, Facts { uid_map: Ok(UNMAPPED), ..good() }),
-            refuse(R::OtherUserNamespace),
+            allow(all, PeerFacts { uid_map: Ok(UNMAPPED), ..good() }),
+            reject(R::OtherUserNamespace),
         ),
         (
             "all: pids unreadable",
-            allow(all, Facts { pid_levels: Err(13), ..good() }),
-            refuse(R::NamespaceUnreadable),
+            allow(all, PeerFacts { pid_levels: Err(13), ..good() }),
+            reject(R::NamespaceUnreadable),
         ),
-        ("all: another session", allow(all, other(pid_jail())), refuse(R::OtherSession)),
+        ("all: another session", allow(all, other(pid_jail())), reject(R::OtherSession)),
         // Pid 0 is refused before anything else is looked at.
-        ("pid 0 of another user", Facts { pid: Some(0), uid: Ok(0), ..good() }, refuse(R::Hidden)),
-        ("pid 0, dead", Facts { pid: Some(0), alive: false, ..good() }, refuse(R::Hidden)),
+        ("pid 0 of another user", PeerFacts { pid: Some(0), uid: Ok(0), ..good() }, reject(R::Hidden)),
+        ("pid 0, dead", PeerFacts { pid: Some(0), alive: false, ..good() }, reject(R::Hidden)),
         // We are nobody in particular, or cannot look anybody up.
-        ("foreign /proc", Facts { own_proc: false, ..good() }, refuse(R::OwnProc)),
+        ("foreign /proc", PeerFacts { own_proc: false, ..good() }, reject(R::OwnProc)),
         (
             "our uid not mapped",
-            Facts { own_uid_map: Ok(UNMAPPED), uid_map: Ok(UNMAPPED), ..good() },
-            refuse(R::OwnUser),
+            PeerFacts { own_uid_map: Ok(UNMAPPED), uid_map: Ok(UNMAPPED), ..good() },
+            reject(R::OwnUser),
         ),
         (
             "two unknown uids",
-            Facts {
+            PeerFacts {
                 own_uid: DEFAULT_OVERFLOW_UID,
                 uid: Ok(DEFAULT_OVERFLOW_UID),
                 own_uid_map: Ok(NESTED),
                 uid_map: Ok(NESTED),
                 ..good()
             },
-            refuse(R::OwnUser),
+            reject(R::OwnUser),
         ),
         (
             "two unknown uids, all allowed",
-            Facts {
+            PeerFacts {
                 own_uid: DEFAULT_OVERFLOW_UID,
                 uid: Ok(DEFAULT_OVERFLOW_UID),
                 own_uid_map: Ok(UNMAPPED),
@@ -271,17 +276,17 @@ fn namespaces_table() {
                 allowed: all,
                 ..good()
             },
-            refuse(R::OwnUser),
+            reject(R::OwnUser),
         ),
         (
             "nobody, known by that name",
-            Facts { own_uid: DEFAULT_OVERFLOW_UID, uid: Ok(DEFAULT_OVERFLOW_UID), ..good() },
+            PeerFacts { own_uid: DEFAULT_OVERFLOW_UID, uid: Ok(DEFAULT_OVERFLOW_UID), ..good() },
             session,
         ),
-        ("our map unreadable", Facts { own_uid_map: Err(13), ..good() }, refuse(R::OwnUser)),
+        ("our map unreadable", PeerFacts { own_uid_map: Err(13), ..good() }, reject(R::OwnUser)),
     ];
     for (what, facts, verdict) in table {
-        assert_eq!(decide(facts), *verdict, "{what}");
+        assert_eq!(authorize(facts), *verdict, "{what}");
     }
 }
 
@@ -292,28 +297,44 @@ fn namespaces_are_served_only_as_allowed() {
         [Ok(INITIAL), Ok(NESTED), Ok(UNMAPPED), Ok(b"0 1000 1\n"), Ok(b"0 1001 1\n"), Err(13)];
     let levels = [Ok(0), Ok(1), Ok(2), Ok(32), Err(13), Err(0)];
     let mut served = 0;
-    for allowed in [Allowed::None, Allowed::InitialUser, Allowed::NestedUser, Allowed::Nested] {
+    for allowed in [
+        AllowedNamespaces::None,
+        AllowedNamespaces::InitialUser,
+        AllowedNamespaces::NestedUser,
+        AllowedNamespaces::Nested,
+    ] {
         for own_proc in [true, false] {
             for own_uid_map in maps {
                 for uid_map in maps {
                     for pid_levels in levels {
                         for pid in [Some(4321), Some(0)] {
-                            let facts =
-                                Facts { allowed, own_proc, own_uid_map, uid_map, pid_levels, pid, ..good() };
+                            let facts = PeerFacts {
+                                allowed,
+                                own_proc,
+                                own_uid_map,
+                                uid_map,
+                                pid_levels,
+                                pid,
+                                ..good()
+                            };
                             let known = own_uid_map == Ok(INITIAL) || own_uid_map == Ok(NESTED);
                             let visible = own_proc && pid != Some(0);
                             let same_pid = pid_levels == Ok(1)
-                                || allowed == Allowed::Nested && pid_levels.is_ok_and(|levels| levels > 1);
+                                || allowed == AllowedNamespaces::Nested
+                                    && pid_levels.is_ok_and(|levels| levels > 1);
                             // Of these maps, the ones with an id for the user 1000.
                             let mapped =
                                 uid_map != Ok(UNMAPPED) && uid_map != Ok(b"0 1001 1\n") && uid_map.is_ok();
                             let same_user = uid_map.is_ok()
                                 && (own_uid_map == uid_map
-                                    || allowed == Allowed::InitialUser && uid_map == Ok(INITIAL)
-                                    || matches!(allowed, Allowed::NestedUser | Allowed::Nested) && mapped);
+                                    || allowed == AllowedNamespaces::InitialUser && uid_map == Ok(INITIAL)
+                                    || matches!(
+                                        allowed,
+                                        AllowedNamespaces::NestedUser | AllowedNamespaces::Nested
+                                    ) && mapped);
                             let expected = known && visible && same_pid && same_user;
-                            let verdict = decide(&facts);
-                            assert_eq!(verdict == Verdict::Serve(Boundary::Session), expected, "{facts:?}");
+                            let verdict = authorize(&facts);
+                            assert_eq!(verdict == Ok(Boundary::Session), expected, "{facts:?}");
                             served += u32::from(expected);
                         }
                     }
@@ -340,7 +361,7 @@ fn nothing_else_is_served() {
                 for uid in uids {
                     for pid in pids {
                         for alive in [true, false] {
-                            let facts = Facts { own_session, uid, pidfd, pid, session, alive, ..good() };
+                            let facts = PeerFacts { own_session, uid, pidfd, pid, session, alive, ..good() };
                             let ours = own_session.map(AuditSession::parse);
                             let theirs = session.map(AuditSession::parse);
                             let established = uid == Ok(OURS) && pid.is_some_and(|pid| pid > 0) && alive;
@@ -358,12 +379,12 @@ fn nothing_else_is_served() {
                                 _ => None,
                             };
                             all += 1;
-                            match decide(&facts) {
-                                Verdict::Serve(boundary) => {
+                            match authorize(&facts) {
+                                Ok(boundary) => {
                                     served += 1;
                                     assert_eq!(expected, Some(boundary), "{facts:?}");
                                 }
-                                Verdict::Refuse(_) => assert_eq!(expected, None, "{facts:?}"),
+                                Err(_) => assert_eq!(expected, None, "{facts:?}"),
                             }
                         }
                     }
@@ -421,13 +442,13 @@ fn own_boundary() {
 
 #[test]
 fn a_refused_caller_is_told_one_thing() {
-    assert!(Refusal::TOLD.contains("session mismatch"));
+    assert!(PeerRejection::PUBLIC_MESSAGE.contains("session mismatch"));
     let mut words = std::collections::HashSet::new();
-    for refusal in Refusal::ALL {
-        assert!(words.insert(refusal.word()), "{refusal} has its own word");
-        assert!(!refusal.sentence().is_empty());
-        let error = refusal.of_server();
+    for rejection in PeerRejection::ALL {
+        assert!(words.insert(rejection.code()), "{rejection} has its own word");
+        assert!(!rejection.description().is_empty());
+        let error = rejection.into_server_error();
         assert_eq!(error.code, ErrorCode::ServerUntrusted);
-        assert!(error.message.ends_with(refusal.sentence()));
+        assert!(error.message.ends_with(rejection.description()));
     }
 }

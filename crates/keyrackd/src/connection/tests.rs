@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::sleep;
 
 use super::*;
-use crate::identity::Own;
+use crate::peer_auth::LocalIdentity;
 use crate::state::About;
 
 const STATUS: &str = r#"{"command":"STATUS","payload":{}}"#;
@@ -35,7 +35,7 @@ fn run(budget: usize, connections: usize, test: impl AsyncFnOnce(Rc<Daemon>)) {
     };
     let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(budget)).unwrap();
     let clock = Rc::new(|| Clock { boot_ns: 1, wall_ms: 1 });
-    let daemon = Rc::new(Daemon::new(Own::read(), about, pool, connections, clock).unwrap());
+    let daemon = Rc::new(Daemon::new(LocalIdentity::read(), about, pool, connections, clock).unwrap());
     runtime.block_on(test(daemon));
 }
 
@@ -47,8 +47,8 @@ struct Caller(UnixStream);
 impl Caller {
     fn new(daemon: &Rc<Daemon>) -> Self {
         Self::with(|ours| {
-            let opener = daemon.own.meet(ours.as_fd()).unwrap();
-            begin(daemon, ours, opener, |connection, first| {
+            let peer = daemon.identity.authenticate(ours.as_fd()).unwrap();
+            begin(daemon, ours, peer, |connection, first| {
                 tokio::task::spawn_local(connection.run(first));
             });
         })
@@ -254,8 +254,8 @@ fn at_the_cap_the_oldest_without_a_request_gives_way() {
         // One whose request is there at once needs no place.
         let (ours, theirs) = pair();
         (&theirs).write_all(STATUS.as_bytes()).unwrap();
-        let opener = daemon.own.meet(ours.as_fd()).unwrap();
-        begin(&daemon, ours, opener, |_, _| panic!("it is served at once"));
+        let peer = daemon.identity.authenticate(ours.as_fd()).unwrap();
+        begin(&daemon, ours, peer, |_, _| panic!("it is served at once"));
         assert!(Caller(theirs).got().await.0.contains(r#""success":true"#));
         assert_eq!(daemon.table.borrow().len(), 8);
         // Two that wait take those of the oldest that do.
@@ -375,7 +375,7 @@ fn a_stranger_has_a_second() {
         sleep(Duration::from_millis(200)).await;
         assert_eq!(silent.got().await, (String::new(), true));
 
-        let told = format!(r#"{{"success":false,"error":"{}"}}"#, Refusal::TOLD);
+        let told = format!(r#"{{"success":false,"error":"{}"}}"#, PeerRejection::PUBLIC_MESSAGE);
         for sent in [STATUS, "{", " ", "x"] {
             let caller = Caller::stranger(&daemon);
             assert!(caller.send(sent));
@@ -384,7 +384,7 @@ fn a_stranger_has_a_second() {
         let native = Caller::stranger(&daemon);
         assert!(native.send([0]));
         let (text, ended) = native.got().await;
-        assert!(text.contains("session_mismatch") && text.contains(Refusal::TOLD) && ended);
+        assert!(text.contains("session_mismatch") && text.contains(PeerRejection::PUBLIC_MESSAGE) && ended);
         assert_eq!(daemon.table.borrow().len(), 0, "none of them takes a place");
         assert_eq!(daemon.pool.usage(), {
             let scratch_alone =

@@ -10,7 +10,7 @@ use keyrack_wire::native::{
 };
 
 use super::*;
-use crate::identity::Own;
+use crate::peer_auth::LocalIdentity;
 use crate::state::{About, Daemon};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -42,7 +42,8 @@ impl Bench {
             hardening: Vec::new(),
         };
         let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), budget).unwrap();
-        let daemon = Daemon::new(Own::read(), about, pool, 8, Rc::new(move || clock.get())).unwrap();
+        let daemon =
+            Daemon::new(LocalIdentity::read(), about, pool, 8, Rc::new(move || clock.get())).unwrap();
         Bench { daemon, now }
     }
 

@@ -38,7 +38,7 @@ fn answering(path: &Path) -> (Arc<AtomicBool>, std::thread::JoinHandle<()>) {
 #[test]
 fn an_empty_place_is_claimed_and_the_lock_is_held() {
     let (_dir, path) = place();
-    let own = Own::read();
+    let own = LocalIdentity::read();
     let Claim::Ours(file) = claim(&path, &own, SHORT).unwrap() else { panic!("nobody serves") };
     let error = claim(&path, &own, SHORT).unwrap_err();
     assert_eq!(error.code, ErrorCode::DaemonUnresponsive);
@@ -53,7 +53,7 @@ fn a_dead_socket_of_ours_is_replaced() {
     let (_dir, path) = place();
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    assert!(matches!(claim(&path, &Own::read(), SHORT), Ok(Claim::Ours(_))));
+    assert!(matches!(claim(&path, &LocalIdentity::read(), SHORT), Ok(Claim::Ours(_))));
     assert!(!path.exists());
 }
 
@@ -61,7 +61,7 @@ fn a_dead_socket_of_ours_is_replaced() {
 fn a_server_that_answers_is_left_alone_with_or_without_its_lock() {
     let (_dir, path) = place();
     let (stop, thread) = answering(&path);
-    let own = Own::read();
+    let own = LocalIdentity::read();
     assert!(matches!(claim(&path, &own, SHORT), Ok(Claim::Served)), "it holds no lock");
     let lock = open_lock(&lock_path(&path)).unwrap();
     lock.try_lock().unwrap();
@@ -75,7 +75,7 @@ fn a_server_that_answers_is_left_alone_with_or_without_its_lock() {
 fn a_server_that_is_silent_is_not_unlinked() {
     let (_dir, path) = place();
     let listener = UnixListener::bind(&path).unwrap();
-    let error = claim(&path, &Own::read(), Duration::ZERO).unwrap_err();
+    let error = claim(&path, &LocalIdentity::read(), Duration::ZERO).unwrap_err();
     assert_eq!(error.code, ErrorCode::DaemonUnresponsive);
     assert!(path.exists());
     drop(listener);
@@ -83,7 +83,7 @@ fn a_server_that_is_silent_is_not_unlinked() {
 
 #[test]
 fn what_is_no_socket_is_named_and_stays() {
-    let own = Own::read();
+    let own = LocalIdentity::read();
     for (what, make) in [
         ("not a socket", (|path| fs::write(path, "precious").unwrap()) as fn(&Path)),
         ("a directory", |path| fs::create_dir(path).unwrap()),

@@ -14,7 +14,7 @@ use keyrack_wire::native::Hardening;
 use tokio::sync::Notify;
 
 use crate::end::Why;
-use crate::identity::Own;
+use crate::peer_auth::LocalIdentity;
 use crate::state::Daemon;
 
 use file::SessionFile;
@@ -35,7 +35,7 @@ pub(crate) struct Logout {
 impl Logout {
     /// Begins to watch, in tasks of the runtime. [`Self::look`] is to be called now and then.
     pub(crate) fn begin(daemon: &Rc<Daemon>) -> Rc<Self> {
-        let session = daemon.own.session();
+        let session = daemon.identity.session();
         let file = session.and_then(|session| SessionFile::find(Path::new(SESSIONS), session, ROOT));
         let logout = Rc::new(Logout { file, round: Notify::new() });
         if let Some(session) = session {
@@ -54,7 +54,7 @@ impl Logout {
 }
 
 /// What the daemon tells of it.
-pub(crate) fn told(own: &Own) -> Hardening<'static> {
+pub(crate) fn told(own: &LocalIdentity) -> Hardening<'static> {
     let lacks = match own.session() {
         None => Some("this process has no login session: keys end by their lives alone".to_owned()),
         Some(_) => sessions::can_walk()

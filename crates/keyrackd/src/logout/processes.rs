@@ -18,7 +18,7 @@ use tokio::task::yield_now;
 
 use super::Logout;
 use crate::end::Why;
-use crate::identity::is_exhausted;
+use crate::peer_auth::is_exhausted;
 use crate::state::Daemon;
 use crate::watch::{OwnsOne, watch as readiness};
 

@@ -300,8 +300,8 @@ fn act() {
             }
         }
         "holder" => {
-            let opener = env::var("KEYRACK_IT_OPENER").unwrap();
-            let gone = || !PathBuf::from(format!("/proc/{opener}")).exists();
+            let peer = env::var("KEYRACK_IT_OPENER").unwrap();
+            let gone = || !PathBuf::from(format!("/proc/{peer}")).exists();
             wait_until("the opener is reaped", LONG, gone);
             hold(&request);
         }
@@ -351,8 +351,8 @@ fn act() {
             drop(spawn_with(stream, "second"));
         }
         "second" => {
-            let opener = env::var("KEYRACK_IT_OPENER").unwrap();
-            wait_until("the opener is reaped", LONG, || !PathBuf::from(format!("/proc/{opener}")).exists());
+            let peer = env::var("KEYRACK_IT_OPENER").unwrap();
+            wait_until("the opener is reaped", LONG, || !PathBuf::from(format!("/proc/{peer}")).exists());
             let mut stream = inherited();
             let _ = stream.write_all(&bytes_of(&request));
             let mut reply = Vec::new();

@@ -4,7 +4,6 @@
 mod actor;
 mod daemon;
 mod end;
-mod identity;
 mod legacy;
 mod lifecycle;
 mod limits;
@@ -14,6 +13,7 @@ mod logout;
 mod memory;
 mod namespaces;
 mod native;
+mod peer_auth;
 mod process;
 mod sandbox;
 mod scan;

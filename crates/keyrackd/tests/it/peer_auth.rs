@@ -128,11 +128,11 @@ fn a_caller_that_died_before_it_was_seen_is_turned_away() {
     daemon.unlock("acme.test.K", "hunter2");
     let output = daemon.home.root().join("output");
     daemon.signal(Signal::Stop);
-    let opener = relay("orphan", daemon.socket.as_os_str(), &get("acme.test.K"), output.as_os_str())
+    let peer = relay("orphan", daemon.socket.as_os_str(), &get("acme.test.K"), output.as_os_str())
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    assert!(opener.status.success(), "{opener:?}");
+    assert!(peer.status.success(), "{peer:?}");
     // Its child holds the connection, and the opener is reaped.
     daemon.signal(Signal::Cont);
     wait_until("the child was answered", LONG, || output.exists());
@@ -144,11 +144,11 @@ fn a_caller_that_died_before_it_was_seen_is_turned_away() {
 fn a_connection_ends_with_the_process_that_opened_it() {
     let daemon = Daemon::start();
     let output = daemon.home.root().join("output");
-    let opener = relay("quitter", daemon.socket.as_os_str(), r#"{"id":1,"op":"ping"}"#, output.as_os_str())
+    let peer = relay("quitter", daemon.socket.as_os_str(), r#"{"id":1,"op":"ping"}"#, output.as_os_str())
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    assert!(opener.status.success(), "{opener:?}");
+    assert!(peer.status.success(), "{peer:?}");
     wait_until("the child knows", LONG, || fs::read(&output).is_ok_and(|text| !text.is_empty()));
     let reply = fs::read_to_string(&output).unwrap();
     assert!(reply.contains("session_mismatch") && !reply.contains(r#""ok""#), "{reply}");
@@ -160,11 +160,11 @@ fn what_is_left_of_a_dead_opener_asks_nothing() {
     daemon.unlock("acme.test.K", "hunter2");
     for request in [&get("acme.test.K"), r#"{"id":1,"op":"get","slugs":["acme.test.K"]}"#] {
         let output = daemon.home.root().join(format!("output-{}", request.len()));
-        let opener = relay("leaver", daemon.socket.as_os_str(), request, output.as_os_str())
+        let peer = relay("leaver", daemon.socket.as_os_str(), request, output.as_os_str())
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        assert!(opener.status.success(), "{opener:?}");
+        assert!(peer.status.success(), "{peer:?}");
         wait_until("the child knows", LONG, || fs::read(&output).is_ok_and(|text| !text.is_empty()));
         let reply = fs::read_to_string(&output).unwrap();
         assert!(reply.contains("session mismatch") && !reply.contains("hunter2"), "{request}: {reply}");
@@ -186,11 +186,11 @@ fn passed_on_descriptor_is_refused() {
                 Some(jail) => ask_handed_into(jail, &daemon.socket, request),
                 None => {
                     let output = daemon.home.root().join("output");
-                    let opener = relay("lender", daemon.socket.as_os_str(), request, output.as_os_str())
+                    let peer = relay("lender", daemon.socket.as_os_str(), request, output.as_os_str())
                         .stdin(Stdio::null())
                         .output()
                         .unwrap();
-                    assert!(opener.status.success(), "{opener:?}");
+                    assert!(peer.status.success(), "{peer:?}");
                     fs::read_to_string(&output).unwrap()
                 }
             };
@@ -206,11 +206,11 @@ fn request_of_two_processes_is_refused() {
     daemon.unlock("acme.test.K", "hunter2");
     for request in [&get("acme.test.K"), RELOCK_ALL, NATIVE_GET] {
         let output = daemon.home.root().join("output");
-        let opener = relay("half", daemon.socket.as_os_str(), request, output.as_os_str())
+        let peer = relay("half", daemon.socket.as_os_str(), request, output.as_os_str())
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        assert!(opener.status.success(), "{opener:?}");
+        assert!(peer.status.success(), "{peer:?}");
         let reply = String::from_utf8_lossy(&fs::read(&output).unwrap()).into_owned();
         assert!(reply.contains("session mismatch") && !reply.contains("hunter2"), "{request}: {reply}");
     }

@@ -7,7 +7,9 @@ mod namespace;
 
 use std::fmt;
 
-pub use namespace::{Allowed, DEFAULT_OVERFLOW_UID, Enforced, UidMap, is_initial, is_own_uid_known};
+pub use namespace::{
+    AllowedNamespaces, DEFAULT_OVERFLOW_UID, EnforcedNamespaces, UidMap, is_initial, is_own_uid_known,
+};
 
 use crate::error::{Error, ErrorCode};
 
@@ -24,7 +26,7 @@ const ENOPROTOOPT: i32 = 92;
 
 /// What the kernel said of both ends, raw. Each `i32` is an errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts<'a> {
+pub struct PeerFacts<'a> {
     /// `true` if our `/proc` numbers processes as our own pid namespace does.
     pub own_proc: bool,
     /// Our own effective uid.
@@ -50,16 +52,7 @@ pub struct Facts<'a> {
     /// `true` if the pidfd showed the process alive after all of this was read, or there is no pidfd.
     pub alive: bool,
     /// Peers in other namespaces that are accepted.
-    pub allowed: Allowed,
-}
-
-/// What to do with the peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Serve it, within this boundary.
-    Serve(Boundary),
-    /// Do not.
-    Refuse(Refusal),
+    pub allowed: AllowedNamespaces,
 }
 
 /// How far the kernel could tell callers apart. Session first: it is the stronger.
@@ -127,7 +120,7 @@ impl AuditSession {
 /// Why a peer is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum PeerRejection {
     /// The kernel did not tell the peer's uid.
     NoCredentials,
     /// Another user; root is another user too.
@@ -166,179 +159,180 @@ pub enum Refusal {
     OwnProc,
 }
 
-impl Refusal {
+impl PeerRejection {
     /// All that a refused caller is told, whatever the reason. Today's TypeScript clients look for `session mismatch`.
-    pub const TOLD: &'static str = "session mismatch: this daemon does not serve this process";
+    pub const PUBLIC_MESSAGE: &'static str = "session mismatch: this daemon does not serve this process";
 
     /// Every reason.
-    pub const ALL: [Refusal; 18] = [
-        Refusal::NoCredentials,
-        Refusal::OtherUser,
-        Refusal::Reaped,
-        Refusal::NoPidfd,
-        Refusal::NoPid,
-        Refusal::Hidden,
-        Refusal::NestedPid,
-        Refusal::OtherUserNamespace,
-        Refusal::NamespaceUnreadable,
-        Refusal::Dead,
-        Refusal::NoSession,
-        Refusal::Unreadable,
-        Refusal::Garbage,
-        Refusal::OneUnset,
-        Refusal::OtherSession,
-        Refusal::OwnSession,
-        Refusal::OwnUser,
-        Refusal::OwnProc,
+    pub const ALL: [PeerRejection; 18] = [
+        PeerRejection::NoCredentials,
+        PeerRejection::OtherUser,
+        PeerRejection::Reaped,
+        PeerRejection::NoPidfd,
+        PeerRejection::NoPid,
+        PeerRejection::Hidden,
+        PeerRejection::NestedPid,
+        PeerRejection::OtherUserNamespace,
+        PeerRejection::NamespaceUnreadable,
+        PeerRejection::Dead,
+        PeerRejection::NoSession,
+        PeerRejection::Unreadable,
+        PeerRejection::Garbage,
+        PeerRejection::OneUnset,
+        PeerRejection::OtherSession,
+        PeerRejection::OwnSession,
+        PeerRejection::OwnUser,
+        PeerRejection::OwnProc,
     ];
 
     /// A stable word, for the side that refuses.
-    pub fn word(self) -> &'static str {
+    pub fn code(self) -> &'static str {
         match self {
-            Refusal::NoCredentials => "no_credentials",
-            Refusal::OtherUser => "other_user",
-            Refusal::Reaped => "reaped",
-            Refusal::NoPidfd => "no_pidfd",
-            Refusal::NoPid => "no_pid",
-            Refusal::Hidden => "hidden",
-            Refusal::NestedPid => "nested_pid",
-            Refusal::OtherUserNamespace => "other_user_namespace",
-            Refusal::NamespaceUnreadable => "namespace_unreadable",
-            Refusal::Dead => "dead",
-            Refusal::NoSession => "no_session",
-            Refusal::Unreadable => "unreadable",
-            Refusal::Garbage => "garbage",
-            Refusal::OneUnset => "one_unset",
-            Refusal::OtherSession => "other_session",
-            Refusal::OwnSession => "own_session",
-            Refusal::OwnUser => "own_user",
-            Refusal::OwnProc => "own_proc",
+            PeerRejection::NoCredentials => "no_credentials",
+            PeerRejection::OtherUser => "other_user",
+            PeerRejection::Reaped => "reaped",
+            PeerRejection::NoPidfd => "no_pidfd",
+            PeerRejection::NoPid => "no_pid",
+            PeerRejection::Hidden => "hidden",
+            PeerRejection::NestedPid => "nested_pid",
+            PeerRejection::OtherUserNamespace => "other_user_namespace",
+            PeerRejection::NamespaceUnreadable => "namespace_unreadable",
+            PeerRejection::Dead => "dead",
+            PeerRejection::NoSession => "no_session",
+            PeerRejection::Unreadable => "unreadable",
+            PeerRejection::Garbage => "garbage",
+            PeerRejection::OneUnset => "one_unset",
+            PeerRejection::OtherSession => "other_session",
+            PeerRejection::OwnSession => "own_session",
+            PeerRejection::OwnUser => "own_user",
+            PeerRejection::OwnProc => "own_proc",
         }
     }
 
     /// Why, in a sentence about the peer, for the side that refuses.
-    pub fn sentence(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
-            Refusal::NoCredentials => "the kernel does not tell its user",
-            Refusal::OtherUser => "it belongs to another user",
-            Refusal::Reaped | Refusal::Dead => "the process that opened it has ended",
-            Refusal::NoPidfd => "the kernel gives no handle on its process",
-            Refusal::NoPid => "its process cannot be named",
-            Refusal::Hidden => "its process is not visible in this pid namespace",
-            Refusal::NestedPid => "its process runs in a nested pid namespace (a sandbox or container)",
-            Refusal::OtherUserNamespace => {
+            PeerRejection::NoCredentials => "the kernel does not tell its user",
+            PeerRejection::OtherUser => "it belongs to another user",
+            PeerRejection::Reaped | PeerRejection::Dead => "the process that opened it has ended",
+            PeerRejection::NoPidfd => "the kernel gives no handle on its process",
+            PeerRejection::NoPid => "its process cannot be named",
+            PeerRejection::Hidden => "its process is not visible in this pid namespace",
+            PeerRejection::NestedPid => "its process runs in a nested pid namespace (a sandbox or container)",
+            PeerRejection::OtherUserNamespace => {
                 "its process runs in another user namespace (a sandbox or container)"
             }
-            Refusal::NamespaceUnreadable => "the namespaces of its process cannot be read",
-            Refusal::NoSession => "its process has no login session file",
-            Refusal::Unreadable => "its login session cannot be read",
-            Refusal::Garbage => "its login session is not a session id",
-            Refusal::OneUnset => "only one of the two sides belongs to a login session",
-            Refusal::OtherSession => "it belongs to another login session",
-            Refusal::OwnSession => "our own login session cannot be read",
-            Refusal::OwnUser => "our own user is not mapped in this user namespace",
-            Refusal::OwnProc => "/proc does not belong to this pid namespace",
+            PeerRejection::NamespaceUnreadable => "the namespaces of its process cannot be read",
+            PeerRejection::NoSession => "its process has no login session file",
+            PeerRejection::Unreadable => "its login session cannot be read",
+            PeerRejection::Garbage => "its login session is not a session id",
+            PeerRejection::OneUnset => "only one of the two sides belongs to a login session",
+            PeerRejection::OtherSession => "it belongs to another login session",
+            PeerRejection::OwnSession => "our own login session cannot be read",
+            PeerRejection::OwnUser => "our own user is not mapped in this user namespace",
+            PeerRejection::OwnProc => "/proc does not belong to this pid namespace",
         }
     }
 
     /// A client's problem with the server behind a socket: [`ErrorCode::ServerUntrusted`].
-    pub fn of_server(self) -> Error {
+    pub fn into_server_error(self) -> Error {
         Error::new(
             ErrorCode::ServerUntrusted,
-            format!("the daemon's socket is not to be trusted: {}", self.sentence()),
+            format!("the daemon's socket is not to be trusted: {}", self.description()),
         )
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for PeerRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.code())
     }
 }
 
-/// Judges a peer.
+/// Authorizes a peer, and returns the boundary that the kernel's facts hold it to.
 ///
-/// The process that connected must be visible in our pid namespace, its uid must be ours, it must be alive and named by a pidfd, and it must be
-/// in our pid and user namespaces; then the login sessions are compared. Where the kernel can't say (no SO_PEERPIDFD, no audit sessions, both sides outside any login) the peer is served within [`Boundary::User`]. Where it
-/// has no pidfd but knows sessions, they are still compared, so that an honest stranger is turned away.
-pub fn decide(facts: &Facts<'_>) -> Verdict {
-    match judge(facts) {
-        Ok(boundary) => Verdict::Serve(boundary),
-        Err(refusal) => Verdict::Refuse(refusal),
-    }
-}
-
-fn judge(facts: &Facts<'_>) -> Result<Boundary, Refusal> {
+/// The process that connected must be visible in our pid namespace, its uid must be ours, it must
+/// be alive and named by a pidfd, and it must be in our pid and user namespaces; then the login
+/// sessions are compared. Where the kernel lacks a feature (`SO_PEERPIDFD`, audit sessions) or both
+/// sides are outside any login, the peer is served within [`Boundary::User`]. A kernel without
+/// pidfds may still know sessions: they are compared, which rejects an honest caller of another
+/// session.
+///
+/// # Errors
+/// The first reason to reject the peer.
+pub fn authorize(facts: &PeerFacts<'_>) -> Result<Boundary, PeerRejection> {
     if !facts.own_proc {
-        return Err(Refusal::OwnProc);
+        return Err(PeerRejection::OwnProc);
     }
     if !is_own_uid_known(facts.own_uid, facts.own_uid_map, facts.overflow_uid) {
-        return Err(Refusal::OwnUser);
+        return Err(PeerRejection::OwnUser);
     }
     match facts.uid {
-        Err(_) => return Err(Refusal::NoCredentials),
-        Ok(_) if facts.pid == Some(0) => return Err(Refusal::Hidden),
-        Ok(uid) if uid != facts.own_uid => return Err(Refusal::OtherUser),
+        Err(_) => return Err(PeerRejection::NoCredentials),
+        Ok(_) if facts.pid == Some(0) => return Err(PeerRejection::Hidden),
+        Ok(uid) if uid != facts.own_uid => return Err(PeerRejection::OtherUser),
         Ok(_) => {}
     }
     let has_pidfd = match facts.pidfd {
         Ok(()) => true,
         Err(ENOPROTOOPT) => false,
-        Err(EINVAL | ESRCH | ENODATA) => return Err(Refusal::Reaped),
-        Err(_) => return Err(Refusal::NoPidfd),
+        Err(EINVAL | ESRCH | ENODATA) => return Err(PeerRejection::Reaped),
+        Err(_) => return Err(PeerRejection::NoPidfd),
     };
     match facts.pid {
-        None => return Err(Refusal::NoPid),
-        Some(pid) if pid < 0 => return Err(Refusal::Reaped),
-        Some(_) if !facts.alive => return Err(Refusal::Dead),
+        None => return Err(PeerRejection::NoPid),
+        Some(pid) if pid < 0 => return Err(PeerRejection::Reaped),
+        Some(_) if !facts.alive => return Err(PeerRejection::Dead),
         Some(_) => {}
     }
     compare_namespaces(facts)?;
     let ours = match facts.own_session {
         Err(ENOENT) => None,
-        Err(_) => return Err(Refusal::OwnSession),
-        Ok(raw) => Some(AuditSession::parse(raw).ok_or(Refusal::OwnSession)?),
+        Err(_) => return Err(PeerRejection::OwnSession),
+        Ok(raw) => Some(AuditSession::parse(raw).ok_or(PeerRejection::OwnSession)?),
     };
     let theirs = match facts.session {
         Err(ENOENT) => None,
-        Err(ESRCH) => return Err(Refusal::Dead),
-        Err(_) => return Err(Refusal::Unreadable),
-        Ok(raw) => Some(AuditSession::parse(raw).ok_or(Refusal::Garbage)?),
+        Err(ESRCH) => return Err(PeerRejection::Dead),
+        Err(_) => return Err(PeerRejection::Unreadable),
+        Ok(raw) => Some(AuditSession::parse(raw).ok_or(PeerRejection::Garbage)?),
     };
     match (ours, theirs) {
-        (Some(AuditSession::Set(a)), Some(AuditSession::Set(b))) if a != b => Err(Refusal::OtherSession),
+        (Some(AuditSession::Set(a)), Some(AuditSession::Set(b))) if a != b => {
+            Err(PeerRejection::OtherSession)
+        }
         (Some(AuditSession::Set(_)), Some(AuditSession::Set(_))) if has_pidfd => Ok(Boundary::Session),
         (Some(AuditSession::Set(_)), Some(AuditSession::Set(_))) => Ok(Boundary::User),
         (Some(AuditSession::Unset), Some(AuditSession::Unset)) => Ok(Boundary::User),
-        (Some(_), None) => Err(Refusal::NoSession),
+        (Some(_), None) => Err(PeerRejection::NoSession),
         (None, None | Some(AuditSession::Unset)) => Ok(Boundary::User),
         (None, Some(AuditSession::Set(_)))
         | (Some(AuditSession::Set(_)), Some(AuditSession::Unset))
-        | (Some(AuditSession::Unset), Some(AuditSession::Set(_))) => Err(Refusal::OneUnset),
+        | (Some(AuditSession::Unset), Some(AuditSession::Set(_))) => Err(PeerRejection::OneUnset),
     }
 }
 
 /// Compares the namespaces of a peer that is visible in ours and has our uid.
-fn compare_namespaces(facts: &Facts<'_>) -> Result<(), Refusal> {
+fn compare_namespaces(facts: &PeerFacts<'_>) -> Result<(), PeerRejection> {
     match facts.pid_levels {
         Ok(1) => {}
-        Ok(2..) if facts.allowed == Allowed::Nested => {}
-        Ok(2..) => return Err(Refusal::NestedPid),
-        Ok(_) | Err(_) => return Err(Refusal::NamespaceUnreadable),
+        Ok(2..) if facts.allowed == AllowedNamespaces::Nested => {}
+        Ok(2..) => return Err(PeerRejection::NestedPid),
+        Ok(_) | Err(_) => return Err(PeerRejection::NamespaceUnreadable),
     }
     let (ours, theirs) = match (facts.own_uid_map, facts.uid_map) {
         // A kernel without user namespaces.
         (Err(ENOENT), Err(ENOENT)) => return Ok(()),
         (Ok(ours), Ok(theirs)) => (ours, UidMap(theirs)),
-        _ => return Err(Refusal::NamespaceUnreadable),
+        _ => return Err(PeerRejection::NamespaceUnreadable),
     };
     let accepted = ours == theirs.0
         || match facts.allowed {
-            Allowed::None => false,
-            Allowed::InitialUser => theirs.is_initial(),
-            Allowed::NestedUser | Allowed::Nested => theirs.has_outside(facts.own_uid),
+            AllowedNamespaces::None => false,
+            AllowedNamespaces::InitialUser => theirs.is_initial(),
+            AllowedNamespaces::NestedUser | AllowedNamespaces::Nested => theirs.has_outside(facts.own_uid),
         };
-    if accepted { Ok(()) } else { Err(Refusal::OtherUserNamespace) }
+    if accepted { Ok(()) } else { Err(PeerRejection::OtherUserNamespace) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use keyrack_core::peer::{
-    Allowed, AuditSession, Boundary, Enforced, Facts, Refusal, Verdict, decide, is_own_uid_known,
+    AllowedNamespaces, AuditSession, Boundary, EnforcedNamespaces, PeerFacts, PeerRejection, authorize,
+    is_own_uid_known,
 };
 use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::peer::{self, PeerReader, Reading};
@@ -21,13 +22,13 @@ const ENOPROTOOPT: i32 = 92;
 
 /// This process as a peer sees it, read once at start.
 #[derive(Clone, Debug)]
-pub(crate) struct Own {
+pub(crate) struct LocalIdentity {
     uid: u32,
     uid_map: Result<Vec<u8>, i32>,
     overflow_uid: u32,
     session: Result<Vec<u8>, i32>,
     /// Callers in other namespaces than ours that are served.
-    allowed: Allowed,
+    allowed: AllowedNamespaces,
     reader: Rc<PeerReader>,
     /// How far callers can be told apart at best.
     pub(crate) boundary: Boundary,
@@ -35,7 +36,7 @@ pub(crate) struct Own {
 
 /// A peer that is one of us.
 #[derive(Debug)]
-pub(crate) struct Opener {
+pub(crate) struct Peer {
     /// Holds the process that opened the connection; `None` on a kernel that has no such handle.
     pidfd: Option<Pidfd>,
     /// Its pid. While the pidfd is open and the opener lives, no other process has it.
@@ -43,7 +44,7 @@ pub(crate) struct Opener {
     uid: u32,
 }
 
-impl Opener {
+impl Peer {
     /// Returns two facts from one `ppoll(2)`: the process that opened the connection is alive, and
     /// `stream` has something to read. Both are `true` without a pidfd.
     pub(crate) fn is_alive_beside(&self, stream: BorrowedFd<'_>) -> (bool, bool) {
@@ -60,33 +61,33 @@ impl Opener {
 
 /// Why a peer is not served.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Turned {
+pub(crate) enum PeerAuthError {
     /// It is a stranger.
-    Away(Refusal),
+    Rejected(PeerRejection),
     /// We ran out of descriptors while looking at it, so nothing is known of it.
-    Exhausted,
+    OutOfDescriptors,
 }
 
-impl Own {
+impl LocalIdentity {
     /// Reads who we are.
     pub(crate) fn read() -> Self {
         let session = peer::own_session();
         let supported = peer::pidfd_support() != Err(ENOPROTOOPT);
         let boundary = Boundary::of_own(session.as_deref().map_err(|errno| *errno), supported);
-        Own {
+        LocalIdentity {
             uid: user::uid(),
             uid_map: peer::own_uid_map(),
             overflow_uid: user::overflow_uid(),
             session,
-            allowed: Allowed::None,
+            allowed: AllowedNamespaces::None,
             reader: Rc::new(PeerReader::with_memory()),
             boundary,
         }
     }
 
     /// The same, serving callers in these other namespaces too.
-    pub(crate) fn allowing(self, allowed: Allowed) -> Self {
-        Own { allowed, ..self }
+    pub(crate) fn allowing(self, allowed: AllowedNamespaces) -> Self {
+        LocalIdentity { allowed, ..self }
     }
 
     /// Checks that this process can authenticate callers.
@@ -115,8 +116,8 @@ impl Own {
     }
 
     /// Namespaces that callers may be in.
-    pub(crate) fn enforced(&self) -> Enforced {
-        Enforced::of_own(self.uid_map(), self.allowed)
+    pub(crate) fn enforced(&self) -> EnforcedNamespaces {
+        EnforcedNamespaces::of_own(self.uid_map(), self.allowed)
     }
 
     fn uid_map(&self) -> Result<&[u8], i32> {
@@ -132,17 +133,17 @@ impl Own {
     }
 
     /// Authenticates a caller.
-    pub(crate) fn meet(&self, socket: BorrowedFd<'_>) -> Result<Opener, Turned> {
-        self.judge(self.reader.read(socket), self.allowed)
+    pub(crate) fn authenticate(&self, socket: BorrowedFd<'_>) -> Result<Peer, PeerAuthError> {
+        self.evaluate(self.reader.read(socket), self.allowed)
     }
 
     /// Authenticates the server of a connected socket, as a client does.
-    pub(crate) fn meet_server(&self, socket: BorrowedFd<'_>) -> Result<Opener, Turned> {
-        self.judge(self.reader.read(socket), Allowed::InitialUser)
+    pub(crate) fn authenticate_server(&self, socket: BorrowedFd<'_>) -> Result<Peer, PeerAuthError> {
+        self.evaluate(self.reader.read(socket), AllowedNamespaces::InitialUser)
     }
 
-    fn judge(&self, reading: Reading, allowed: Allowed) -> Result<Opener, Turned> {
-        let facts = Facts {
+    fn evaluate(&self, reading: Reading, allowed: AllowedNamespaces) -> Result<Peer, PeerAuthError> {
+        let facts = PeerFacts {
             own_proc: reading.own_proc,
             own_uid: self.uid,
             own_uid_map: self.uid_map(),
@@ -157,22 +158,22 @@ impl Own {
             alive: reading.alive,
             allowed,
         };
-        match decide(&facts) {
-            Verdict::Serve(_) => {
+        match authorize(&facts) {
+            Ok(_) => {
                 let pid = reading.pid.unwrap_or(0);
-                Ok(Opener { pidfd: reading.pidfd.ok(), pid, uid: self.uid })
+                Ok(Peer { pidfd: reading.pidfd.ok(), pid, uid: self.uid })
             }
-            Verdict::Refuse(_)
+            Err(_)
                 if [facts.pidfd.err(), facts.session.err(), facts.uid_map.err(), facts.pid_levels.err()]
                     .into_iter()
                     .any(exhausted) =>
             {
-                Err(Turned::Exhausted)
+                Err(PeerAuthError::OutOfDescriptors)
             }
-            Verdict::Refuse(refusal) => {
+            Err(rejection) => {
                 // Only what the kernel says of it: nothing of what it has sent is looked at.
-                tracing::warn!(uid = facts.uid.ok(), pid = facts.pid, %refusal, "a stranger is turned away");
-                Err(Turned::Away(refusal))
+                tracing::warn!(uid = facts.uid.ok(), pid = facts.pid, %rejection, "a stranger is turned away");
+                Err(PeerAuthError::Rejected(rejection))
             }
         }
     }
@@ -195,13 +196,13 @@ mod tests {
 
     const INITIAL: &[u8] = b"0 0 4294967295\n";
 
-    fn own() -> Own {
-        Own {
+    fn own() -> LocalIdentity {
+        LocalIdentity {
             uid: 1000,
             uid_map: Ok(INITIAL.to_vec()),
             overflow_uid: 65_534,
             session: Ok(b"7".to_vec()),
-            allowed: Allowed::None,
+            allowed: AllowedNamespaces::None,
             reader: Rc::new(PeerReader::new()),
             boundary: Boundary::Session,
         }
@@ -223,38 +224,44 @@ mod tests {
 
     #[test]
     fn the_rule_is_applied_to_what_was_read() {
-        let judge = |reading| own().judge(reading, Allowed::None);
-        let opener = judge(reading()).unwrap();
+        let evaluate = |reading| own().evaluate(reading, AllowedNamespaces::None);
+        let peer = evaluate(reading()).unwrap();
         let (one, other) = UnixStream::pair().unwrap();
-        assert_eq!(opener.is_alive_beside(one.as_fd()), (true, false));
+        assert_eq!(peer.is_alive_beside(one.as_fd()), (true, false));
         std::io::Write::write_all(&mut &other, b"x").unwrap();
-        assert_eq!(opener.is_alive_beside(one.as_fd()), (true, true));
-        assert_eq!(opener.pid, 1);
+        assert_eq!(peer.is_alive_beside(one.as_fd()), (true, true));
+        assert_eq!(peer.pid, 1);
         for (reading, expected) in [
-            (Reading { uid: Ok(0), ..reading() }, Turned::Away(Refusal::OtherUser)),
-            (Reading { session: Ok(b"8".to_vec()), ..reading() }, Turned::Away(Refusal::OtherSession)),
-            (Reading { alive: false, ..reading() }, Turned::Away(Refusal::Dead)),
-            (Reading { pid: Some(0), ..reading() }, Turned::Away(Refusal::Hidden)),
-            (Reading { pid_levels: Ok(2), ..reading() }, Turned::Away(Refusal::NestedPid)),
-            (Reading { uid_map: Ok(Vec::new()), ..reading() }, Turned::Away(Refusal::OtherUserNamespace)),
-            (Reading { own_proc: false, ..reading() }, Turned::Away(Refusal::OwnProc)),
-            (Reading { pidfd: Err(24), ..reading() }, Turned::Exhausted),
-            (Reading { session: Err(23), ..reading() }, Turned::Exhausted),
-            (Reading { uid_map: Err(24), ..reading() }, Turned::Exhausted),
-            (Reading { pid_levels: Err(24), ..reading() }, Turned::Exhausted),
+            (Reading { uid: Ok(0), ..reading() }, PeerAuthError::Rejected(PeerRejection::OtherUser)),
+            (
+                Reading { session: Ok(b"8".to_vec()), ..reading() },
+                PeerAuthError::Rejected(PeerRejection::OtherSession),
+            ),
+            (Reading { alive: false, ..reading() }, PeerAuthError::Rejected(PeerRejection::Dead)),
+            (Reading { pid: Some(0), ..reading() }, PeerAuthError::Rejected(PeerRejection::Hidden)),
+            (Reading { pid_levels: Ok(2), ..reading() }, PeerAuthError::Rejected(PeerRejection::NestedPid)),
+            (
+                Reading { uid_map: Ok(Vec::new()), ..reading() },
+                PeerAuthError::Rejected(PeerRejection::OtherUserNamespace),
+            ),
+            (Reading { own_proc: false, ..reading() }, PeerAuthError::Rejected(PeerRejection::OwnProc)),
+            (Reading { pidfd: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
+            (Reading { session: Err(23), ..reading() }, PeerAuthError::OutOfDescriptors),
+            (Reading { uid_map: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
+            (Reading { pid_levels: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
             // Never an excuse for a stranger.
             (
                 Reading { uid: Ok(0), session: Ok(b"7".to_vec()), ..reading() },
-                Turned::Away(Refusal::OtherUser),
+                PeerAuthError::Rejected(PeerRejection::OtherUser),
             ),
         ] {
-            assert_eq!(judge(reading).unwrap_err(), expected);
+            assert_eq!(evaluate(reading).unwrap_err(), expected);
         }
     }
 
     #[test]
     fn sender_has_to_be_the_opener() {
-        let opener = Opener { pidfd: None, pid: 7, uid: 1000 };
+        let peer = Peer { pidfd: None, pid: 7, uid: 1000 };
         for (sender, expected) in [
             (Some(Sender { pid: 7, uid: 1000 }), true),
             (Some(Sender { pid: 8, uid: 1000 }), false),
@@ -262,22 +269,22 @@ mod tests {
             (Some(Sender { pid: 7, uid: 0 }), false),
             (None, false),
         ] {
-            assert_eq!(opener.is_sender(sender), expected, "{sender:?}");
+            assert_eq!(peer.is_sender(sender), expected, "{sender:?}");
         }
     }
 
     #[test]
     fn own_identity_is_needed() {
         own().check().unwrap();
-        let own = Own { uid_map: Ok(b"1000 1000 1\n".to_vec()), ..own() };
+        let own = LocalIdentity { uid_map: Ok(b"1000 1000 1\n".to_vec()), ..own() };
         own.check().unwrap();
-        assert_eq!(own.enforced(), Enforced::PidOnly);
+        assert_eq!(own.enforced(), EnforcedNamespaces::PidOnly);
         for uid in [65_534, 1001] {
-            let error = Own { uid, ..own.clone() }.check().unwrap_err();
+            let error = LocalIdentity { uid, ..own.clone() }.check().unwrap_err();
             assert_eq!(error.code, ErrorCode::Sandboxed);
             assert!(error.message.contains(&uid.to_string()), "{error}");
         }
-        assert_eq!(own.allowing(Allowed::NestedUser).enforced(), Enforced::UserAllowed);
+        assert_eq!(own.allowing(AllowedNamespaces::NestedUser).enforced(), EnforcedNamespaces::UserAllowed);
     }
 
     #[test]
@@ -290,25 +297,25 @@ mod tests {
             (Ok(b"x".to_vec()), None),
             (Err(2), None),
         ] {
-            assert_eq!(Own { session, ..own() }.session(), expected);
+            assert_eq!(LocalIdentity { session, ..own() }.session(), expected);
         }
     }
 
     #[test]
     fn we_are_one_of_us() {
         let (one, _other) = UnixStream::pair().unwrap();
-        let own = Own::read();
-        let opener = own.meet(one.as_fd()).unwrap();
-        assert_eq!(opener.pid, i64::from(std::process::id()));
-        assert!(own.meet_server(one.as_fd()).is_ok());
+        let own = LocalIdentity::read();
+        let peer = own.authenticate(one.as_fd()).unwrap();
+        assert_eq!(peer.pid, i64::from(std::process::id()));
+        assert!(own.authenticate_server(one.as_fd()).is_ok());
     }
 
     #[test]
     fn a_kernel_without_handles_serves_the_user() {
-        let opener = Opener { pidfd: None, pid: 1, uid: 1000 };
+        let peer = Peer { pidfd: None, pid: 1, uid: 1000 };
         let (one, _other) = UnixStream::pair().unwrap();
-        assert_eq!(opener.is_alive_beside(one.as_fd()), (true, true));
+        assert_eq!(peer.is_alive_beside(one.as_fd()), (true, true));
         let old = Reading { pidfd: Err(ENOPROTOOPT), ..reading() };
-        assert!(own().judge(old, Allowed::None).is_ok());
+        assert!(own().evaluate(old, AllowedNamespaces::None).is_ok());
     }
 }
