@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use keyrack_client::daemon::{self, Daemon};
-use keyrack_client::get::{self, Options, Scope};
+use keyrack_client::get::{self, GetOptions, Scope};
 use keyrack_client::session::KeyToUnlock;
 use keyrack_client::{Context, Environment, Session};
 use keyrack_core::{Grade, Mechanism, Org, Slug, Source, Ttl, VaultId};
@@ -66,8 +66,8 @@ fn main() -> Outcome<()> {
             let ctx = context()?;
             let scope = Scope::Key { ask: slug.to_owned(), org: Org::This, env: None };
             median(n, || {
-                let outcome = get::get(&ctx, &scope, Options::default())?;
-                hit(outcome.answers.iter().filter(|answer| answer.secret.is_some()).count())
+                let outcome = get::get(&ctx, &scope, GetOptions::default())?;
+                hit(outcome.keys.iter().filter(|answer| answer.secret.is_some()).count())
             })
         }
         ["spawn", n, program, ref rest @ ..] => median(n, || {
@@ -188,7 +188,7 @@ fn legacy_get(socket: &str, slug: &str) -> Outcome<Vec<u8>> {
 }
 
 fn native_bytes(slug: &str) -> Outcome<()> {
-    let socket = session()?.place().socket();
+    let socket = session()?.address().socket();
     let mut stream = UnixStream::connect(socket)?;
     let mut outbox = WipedBuffer::new(native::MAX_LENGTH);
     let version = env!("CARGO_PKG_VERSION");

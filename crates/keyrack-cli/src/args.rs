@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches};
-use keyrack_client::render::Look;
+use keyrack_client::render::Style;
 use keyrack_core::{Error, Owner};
 use keyrack_ops::OpContext;
 
@@ -178,11 +178,11 @@ pub(crate) fn tree() -> clap::Command {
 }
 
 /// Reads the arguments, the program's own name included. What was typed is never repeated where it could be a secret.
-/// `look` says how stdout (`true`) or stderr may look, and is only asked where help is shown.
+/// `style` says how stdout (`true`) or stderr may look, and is only asked where help is shown.
 /// `is_declared` as [`usage::explain`] has it.
 pub(crate) fn parse(
     args: &[std::ffi::OsString],
-    look: impl Fn(bool) -> Look,
+    style: impl Fn(bool) -> Style,
     is_declared: impl Fn(&str) -> bool,
 ) -> Result<Parsed, Error> {
     let matches = match tree().try_get_matches_from(args) {
@@ -190,9 +190,9 @@ pub(crate) fn parse(
         Err(error) => {
             return match error.kind() {
                 ErrorKind::DisplayVersion => Ok(Parsed::Show(error.render().to_string())),
-                ErrorKind::DisplayHelp => Ok(Parsed::Show(help::show(tree(), &error, look(true)))),
+                ErrorKind::DisplayHelp => Ok(Parsed::Show(help::show(tree(), &error, style(true)))),
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                    Ok(Parsed::Nothing(help::show(tree(), &error, look(false))))
+                    Ok(Parsed::Nothing(help::show(tree(), &error, style(false))))
                 }
                 _ => Err(usage::explain(&error, &called(args), &is_declared)),
             };

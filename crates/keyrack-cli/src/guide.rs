@@ -1,6 +1,6 @@
 //! A guided `init`: what was not said by a flag is asked for at the terminal, and Enter takes what is proposed.
 
-use keyrack_client::render::Look;
+use keyrack_client::render::Style;
 use keyrack_core::{Error, ErrorCode, Owner};
 use keyrack_ops::init::suggest::{InitSuggestions, UsableKey, suggest};
 use keyrack_ops::init::{InitRequest, check_org};
@@ -14,38 +14,38 @@ const TRIES: usize = 5;
 /// Asks for what is not said yet.
 pub(crate) fn guide(outer: &Outer, owner: &Owner, request: &mut InitRequest) -> Result<(), Error> {
     let start = outer.operate(owner.clone(), &[], suggest)?;
-    let look = outer.look();
+    let style = outer.style();
     if request.key.is_none() && !start.has_rack && start.keys.len() > 1 {
-        request.key = Some(key(outer, &start, look)?);
+        request.key = Some(key(outer, &start, style)?);
     }
     if request.org.is_none() && request.at.is_none() && start.git_root.is_some() && !start.has_manifest {
         let make = "Make .agent/keyrack.yml, which names the keys this repository needs?";
-        if yes(make, look)? {
-            request.org = Some(org(&start, look)?);
+        if yes(make, style)? {
+            request.org = Some(org(&start, style)?);
         }
     }
     Ok(())
 }
 
-fn key(outer: &Outer, start: &InitSuggestions, look: Look) -> Result<std::path::PathBuf, Error> {
+fn key(outer: &Outer, start: &InitSuggestions, style: Style) -> Result<std::path::PathBuf, Error> {
     let option = |key: &UsableKey| {
         let sealed = if key.sealed { ", behind a passphrase" } else { "" };
         format!("{}{sealed}", outer.shown(&key.path, None))
     };
     let options: Vec<String> = start.keys.iter().map(option).collect();
-    let list = choices("Which ssh key is to open your rack?", &options, look);
-    let at = answered(list, &question("choice [1]:", look), look, |answer| {
+    let list = choices("Which ssh key is to open your rack?", &options, style);
+    let at = answered(list, &question("choice [1]:", style), style, |answer| {
         picked(answer, &options, Some(0)).ok_or_else(|| what_is_a_choice(&options))
     })?;
     Ok(start.keys[at].path.clone())
 }
 
-fn org(start: &InitSuggestions, look: Look) -> Result<String, Error> {
+fn org(start: &InitSuggestions, style: Style) -> Result<String, Error> {
     let prompt = match &start.org {
-        Some(org) => question(&format!("Its org [{org}]:"), look),
-        None => question("Its org, such as acme:", look),
+        Some(org) => question(&format!("Its org [{org}]:"), style),
+        None => question("Its org, such as acme:", style),
     };
-    answered(String::new(), &prompt, look, |answer| match (answer, &start.org) {
+    answered(String::new(), &prompt, style, |answer| match (answer, &start.org) {
         ("", Some(org)) => Ok(org.clone()),
         ("", None) => {
             Err("an org is needed: the first part of each key's name, such as acme in acme.test.API_KEY"
@@ -58,9 +58,9 @@ fn org(start: &InitSuggestions, look: Look) -> Result<String, Error> {
     })
 }
 
-fn yes(text: &str, look: Look) -> Result<bool, Error> {
-    let prompt = question(&format!("{text} [Y/n]"), look);
-    answered(String::new(), &prompt, look, |answer| match answer.to_lowercase().as_str() {
+fn yes(text: &str, style: Style) -> Result<bool, Error> {
+    let prompt = question(&format!("{text} [Y/n]"), style);
+    answered(String::new(), &prompt, style, |answer| match answer.to_lowercase().as_str() {
         "" | "y" | "yes" => Ok(true),
         "n" | "no" => Ok(false),
         _ => Err("neither y nor n; Enter is y".to_owned()),
@@ -71,13 +71,13 @@ fn yes(text: &str, look: Look) -> Result<bool, Error> {
 fn answered<T>(
     mut above: String,
     prompt: &str,
-    look: Look,
+    style: Style,
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Result<T, Error> {
     for _ in 0..TRIES {
         match read(line(&format!("{above}{prompt}"))?.trim()) {
             Ok(answer) => return Ok(answer),
-            Err(why) => above = said(&why, look),
+            Err(why) => above = said(&why, style),
         }
     }
     Err(Error::new(ErrorCode::Usage, "no answer that will do was given")

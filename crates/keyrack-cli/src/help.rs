@@ -2,7 +2,7 @@
 //! they get pasted.
 
 use keyrack_client::render::text::wrap;
-use keyrack_client::render::{Look, Tone};
+use keyrack_client::render::{Role, Style};
 use unicode_width::UnicodeWidthStr as _;
 
 /// The widest the help gets.
@@ -17,11 +17,11 @@ const GROUPS: [(&str, &[&str]); 4] = [
 ];
 
 /// The help that clap was about to show, for a place that looks so.
-pub(crate) fn show(mut tree: clap::Command, error: &clap::Error, look: Look) -> String {
+pub(crate) fn show(mut tree: clap::Command, error: &clap::Error, style: Style) -> String {
     tree.build();
     let shown = error.render().to_string();
     let (command, above) = command_of(&tree, &shown);
-    of(command, above, look)
+    of(command, above, style)
 }
 
 /// The command that a help text of clap is of, as its line of usage says, and the one above it.
@@ -50,8 +50,8 @@ pub(crate) fn notes(command: &clap::Command, above: Option<&clap::Command>) -> S
 }
 
 /// The help of a command of a built tree.
-fn of(command: &clap::Command, above: Option<&clap::Command>, look: Look) -> String {
-    let width = look.width.unwrap_or(WIDEST).min(WIDEST);
+fn of(command: &clap::Command, above: Option<&clap::Command>, style: Style) -> String {
+    let width = style.width.unwrap_or(WIDEST).min(WIDEST);
     let after = notes(command, above);
     let is_root = command.get_name() == "keyrack";
     let template = if is_root {
@@ -69,14 +69,14 @@ fn of(command: &clap::Command, above: Option<&clap::Command>, look: Look) -> Str
         let is_usage = line.starts_with("Usage: ");
         for line in if is_usage { wrap(line, width, width.saturating_sub(7)) } else { vec![line.trim_end()] }
         {
-            help.extend([lead, &painted(line, look), "\n"]);
+            help.extend([lead, &painted(line, style), "\n"]);
             lead = "       ";
         }
     }
     if !after.is_empty() {
         help.push('\n');
         for line in after.lines() {
-            examples(&mut help, line, width, look);
+            examples(&mut help, line, width, style);
         }
     }
     help
@@ -112,40 +112,40 @@ fn groups(root: &clap::Command, width: usize) -> String {
 }
 
 /// A line of clap's: headings stand out, and so do the names of commands and flags.
-fn painted(line: &str, look: Look) -> String {
+fn painted(line: &str, style: Style) -> String {
     if let Some(usage) = line.strip_prefix("Usage: ") {
-        return format!("{} {usage}", look.paint(Tone::Title, "Usage:"));
+        return format!("{} {usage}", style.paint(Role::Title, "Usage:"));
     }
     if !line.starts_with(' ') && line.ends_with(':') {
-        return look.paint(Tone::Title, line);
+        return style.paint(Role::Title, line);
     }
     let text = line.trim_start();
     let indent = &line[..line.len() - text.len()];
     // A name stands at the indent of two, or behind that of a short flag, and two blanks behind it.
     let is_named = indent.len() == 2 || (indent.len() == 6 && text.starts_with("--"));
     match text.split_once("  ") {
-        Some((name, rest)) if is_named => format!("{indent}{}  {rest}", look.paint(Tone::Key, name)),
-        None if is_named && text.starts_with('-') => format!("{indent}{}", look.paint(Tone::Key, text)),
+        Some((name, rest)) if is_named => format!("{indent}{}  {rest}", style.paint(Role::Key, name)),
+        None if is_named && text.starts_with('-') => format!("{indent}{}", style.paint(Role::Key, text)),
         _ => line.to_owned(),
     }
 }
 
 /// A line of what stands below the flags: sentences are wrapped, commands are not, and what is said of a command is quiet.
-fn examples(help: &mut String, line: &str, width: usize, look: Look) {
+fn examples(help: &mut String, line: &str, width: usize, style: Style) {
     match line.strip_prefix("  ") {
         Some(command) => {
             let (command, said) = command.split_at(command.find("   ").unwrap_or(command.len()));
             if said.is_empty() || line.width() <= width {
-                help.extend(["  ", command, &look.paint(Tone::Quiet, said), "\n"]);
+                help.extend(["  ", command, &style.paint(Role::Quiet, said), "\n"]);
                 return;
             }
             help.extend(["  ", command, "\n"]);
             for line in wrap(said.trim_start(), width.saturating_sub(6), width.saturating_sub(6)) {
-                help.extend(["      ", &look.paint(Tone::Quiet, line), "\n"]);
+                help.extend(["      ", &style.paint(Role::Quiet, line), "\n"]);
             }
         }
         None if line.ends_with(':') && line.split(' ').count() < 4 => {
-            help.extend([&look.paint(Tone::Title, line), "\n"]);
+            help.extend([&style.paint(Role::Title, line), "\n"]);
         }
         None => wrap(line, width, width).into_iter().for_each(|line| help.extend([line, "\n"])),
     }
@@ -170,7 +170,7 @@ mod tests {
         let names: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         let mut tree = tree();
         tree.build();
-        let text = of(&tree, None, Look { width: Some(80), ..Look::PLAIN });
+        let text = of(&tree, None, Style { width: Some(80), ..Style::PLAIN });
         for command in
             tree.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
         {
@@ -204,9 +204,9 @@ mod tests {
         let mut tree = tree();
         tree.build();
         for width in [40, 80, 200] {
-            let look = Look { width: Some(width), ..Look::PLAIN };
+            let style = Style { width: Some(width), ..Style::PLAIN };
             every(&tree, None, &mut |command, above| {
-                let text = of(command, above, look);
+                let text = of(command, above, style);
                 let after = notes(command, above);
                 assert!(after.contains("Examples:\n"), "{:?} shows an example", command.get_bin_name());
                 for line in after.lines().filter(|line| line.starts_with("  ")) {
@@ -223,8 +223,8 @@ mod tests {
                     );
                 }
                 assert!(!text.contains('\u{0}') && !text.contains('\u{1b}'));
-                let colour = of(command, above, Look { colour: true, ..look });
-                assert_eq!(strip(&colour), text);
+                let color = of(command, above, Style { color: true, ..style });
+                assert_eq!(strip(&color), text);
             });
         }
     }
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_command_that_was_asked_about_is_the_one() {
-        let look = Look { width: Some(80), ..Look::PLAIN };
+        let style = Style { width: Some(80), ..Style::PLAIN };
         for (line, about) in [
             ("keyrack --help", "Unlock once per login session"),
             ("keyrack get --help", "Read keys"),
@@ -248,7 +248,7 @@ mod tests {
             ("keyrack daemon --help", "Start, stop"),
         ] {
             let error = tree().try_get_matches_from(line.split(' ')).unwrap_err();
-            let text = show(tree(), &error, look);
+            let text = show(tree(), &error, style);
             assert!(text.starts_with(about), "{line}:\n{text}");
         }
     }

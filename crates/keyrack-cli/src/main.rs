@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
     let environment: Environment = std::env::vars_os().collect();
     let invocation = Invocation::claimed(environment.text("KEYRACK_INVOKED_AS"), Invocation::default());
-    let look = outer::look_of_stderr(&environment);
+    let style = outer::style_of_stderr(&environment);
     if args.get(1).is_some_and(|word| word == "complete") {
         return match protected {
             Ok(()) => complete_for_a_shell(&args, environment),
@@ -70,7 +70,9 @@ fn main() -> ExitCode {
             run(asked, &outer).map_err(|error| placed(error, &outer.cwd))
         }
     });
-    ExitCode::from(ended.unwrap_or_else(|error| report::failure(&error, &command, invocation, as_json, look)))
+    ExitCode::from(
+        ended.unwrap_or_else(|error| report::failure(&error, &command, invocation, as_json, style)),
+    )
 }
 
 /// Protects this process from debuggers, and fails under a debugger of another login session.

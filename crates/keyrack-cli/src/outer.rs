@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use keyrack_client::render::Look;
+use keyrack_client::render::Style;
 use keyrack_client::{Context, Environment};
 use keyrack_core::{Error, ErrorCode, Invocation, Owner};
 use keyrack_ops::OpContext;
@@ -59,7 +59,7 @@ impl Outer {
     }
 
     /// How stdout may look.
-    pub(crate) fn look(&self) -> Look {
+    pub(crate) fn style(&self) -> Style {
         look_of(&self.environment, true)
     }
 
@@ -74,18 +74,18 @@ impl Outer {
     }
 
     /// How stderr may look.
-    pub(crate) fn look_of_stderr(&self) -> Look {
-        look_of_stderr(&self.environment)
+    pub(crate) fn style_of_stderr(&self) -> Style {
+        style_of_stderr(&self.environment)
     }
 
     /// Tells something that is no failure, on stderr.
     pub(crate) fn notice(&self, text: &str) {
-        report::notice(text, self.as_json, self.look_of_stderr());
+        report::notice(text, self.as_json, self.style_of_stderr());
     }
 
     /// Tells of a problem that stopped nothing, on stderr.
     pub(crate) fn warn(&self, error: &Error) {
-        report::warning(error, self.invocation, self.as_json, self.look_of_stderr());
+        report::warning(error, self.invocation, self.as_json, self.style_of_stderr());
     }
 
     /// A path as people read it: in the repository as `./…`, in the home directory as `~/…`.
@@ -116,17 +116,17 @@ pub(crate) fn now_ms() -> i64 {
 }
 
 /// How stdout (`true`) or stderr may look, before there is an [`Outer`].
-pub(crate) fn look_of(environment: &Environment, stdout: bool) -> Look {
+pub(crate) fn look_of(environment: &Environment, stdout: bool) -> Style {
     if stdout {
-        look(environment, io::stdout().is_terminal(), columns(io::stdout()))
+        style(environment, io::stdout().is_terminal(), columns(io::stdout()))
     } else {
-        look_of_stderr(environment)
+        style_of_stderr(environment)
     }
 }
 
 /// How stderr may look, before there is an [`Outer`].
-pub(crate) fn look_of_stderr(environment: &Environment) -> Look {
-    look(environment, io::stderr().is_terminal(), columns(io::stderr()))
+pub(crate) fn style_of_stderr(environment: &Environment) -> Style {
+    style(environment, io::stderr().is_terminal(), columns(io::stderr()))
 }
 
 /// How many columns a terminal has; `None` for what is none, and for one that does not know.
@@ -136,11 +136,11 @@ fn columns(stream: impl AsFd) -> Option<usize> {
 
 /// No escape sequences but on a terminal, none where `NO_COLOR` is set (no-color.org), and no emoji on a console or in a locale that has none.
 /// Nothing turns colour on for a pipe: what reads there is a program, and CI machines set such variables for all of them.
-fn look(environment: &Environment, terminal: bool, columns: Option<usize>) -> Look {
+fn style(environment: &Environment, terminal: bool, columns: Option<usize>) -> Style {
     let plain = matches!(environment.text("TERM"), Some("dumb" | "linux"));
-    Look {
+    Style {
         width: columns.filter(|_| terminal),
-        colour: terminal && !plain && environment.filled("NO_COLOR").is_none(),
+        color: terminal && !plain && environment.filled("NO_COLOR").is_none(),
         unicode: !terminal || !(plain || is_ascii_locale(environment)),
     }
 }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn colour_is_for_terminals_that_want_it() {
-        for (terminal, variables, colour, unicode) in [
+        for (terminal, variables, color, unicode) in [
             (true, &[][..], true, true),
             (true, &[("NO_COLOR", "")], true, true),
             (true, &[("NO_COLOR", "1")], false, true),
@@ -173,9 +173,9 @@ mod tests {
             (false, &[], false, true),
             (false, &[("TERM", "dumb")], false, true),
         ] {
-            let look = look(&variables.iter().copied().collect(), terminal, Some(80));
-            assert_eq!(look.width, terminal.then_some(80), "{variables:?}");
-            assert_eq!((look.colour, look.unicode), (colour, unicode), "{terminal} {variables:?}");
+            let style = style(&variables.iter().copied().collect(), terminal, Some(80));
+            assert_eq!(style.width, terminal.then_some(80), "{variables:?}");
+            assert_eq!((style.color, style.unicode), (color, unicode), "{terminal} {variables:?}");
         }
     }
 }

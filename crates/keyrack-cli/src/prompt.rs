@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use keyrack_client::render::text::{clean, wrap};
-use keyrack_client::render::tree::{paragraph, paragraph_toned};
-use keyrack_client::render::{Look, Tone};
+use keyrack_client::render::tree::{paragraph, paragraph_with_role};
+use keyrack_client::render::{Role, Style};
 use keyrack_core::{Error, ErrorCode, Slug};
 use keyrack_ops::{MAX_SECRET, Prompts};
 use keyrack_sys::terminal::Hidden;
@@ -25,15 +25,15 @@ pub(crate) struct Terminal {
     /// Whether a person may be asked at all.
     allowed: bool,
     /// How the terminal may look.
-    look: Look,
+    style: Style,
     /// Take a secret on stdin byte for byte.
     exact: bool,
 }
 
 impl Terminal {
     pub(crate) fn of(outer: &Outer) -> Self {
-        let look = if io::stdout().is_terminal() { outer.look() } else { outer.look_of_stderr() };
-        Terminal { allowed: !outer.group.no_prompt, look, exact: false }
+        let style = if io::stdout().is_terminal() { outer.style() } else { outer.style_of_stderr() };
+        Terminal { allowed: !outer.group.no_prompt, style, exact: false }
     }
 
     /// Takes a secret on stdin byte for byte if `exact`.
@@ -43,30 +43,30 @@ impl Terminal {
 }
 
 /// A question as it is put, with the blank behind which the answer is typed.
-pub(crate) fn question(text: &str, look: Look) -> String {
+pub(crate) fn question(text: &str, style: Style) -> String {
     let mut shown = String::new();
     // The answer is to begin on the same line.
-    let look = Look { width: look.width.map(|width| width.saturating_sub(3)), ..look };
-    paragraph(&mut shown, ["", ""], &clean(text), look);
+    let style = Style { width: style.width.map(|width| width.saturating_sub(3)), ..style };
+    paragraph(&mut shown, ["", ""], &clean(text), style);
     // The blank is of the question, so that it is found as it stands here.
     let lines: Vec<String> = shown.trim_end_matches('\n').lines().map(str::to_owned).collect();
     let last = lines.len().saturating_sub(1);
     let painted = lines.iter().enumerate().map(|(at, line)| {
         let blank = if at == last { " " } else { "\n" };
-        look.paint(Tone::Title, &format!("{line}{blank}"))
+        style.paint(Role::Title, &format!("{line}{blank}"))
     });
     painted.collect()
 }
 
 /// What can be chosen from, numbered, below the question.
-pub(crate) fn choices(text: &str, options: &[String], look: Look) -> String {
+pub(crate) fn choices(text: &str, options: &[String], style: Style) -> String {
     let mut shown = String::new();
-    paragraph_toned(&mut shown, ["", ""], &clean(text), Tone::Title, look);
+    paragraph_with_role(&mut shown, ["", ""], &clean(text), Role::Title, style);
     let (fork, last, pass) =
-        if look.unicode { ("   ├─ ", "   └─ ", "   │  ") } else { ("   |- ", "   `- ", "   |  ") };
+        if style.unicode { ("   ├─ ", "   └─ ", "   │  ") } else { ("   |- ", "   `- ", "   |  ") };
     for (at, option) in options.iter().enumerate() {
         let lead = if at + 1 == options.len() { [last, "      "] } else { [fork, pass] };
-        paragraph(&mut shown, lead, &clean(&format!("{}. {option}", at + 1)), look);
+        paragraph(&mut shown, lead, &clean(&format!("{}. {option}", at + 1)), style);
     }
     shown
 }
@@ -96,9 +96,9 @@ pub(crate) fn what_is_a_choice(options: &[String]) -> String {
 }
 
 /// A sentence above a question that is put again.
-pub(crate) fn said(text: &str, look: Look) -> String {
+pub(crate) fn said(text: &str, style: Style) -> String {
     let mut shown = String::new();
-    paragraph(&mut shown, ["", ""], &clean(text), look);
+    paragraph(&mut shown, ["", ""], &clean(text), style);
     shown
 }
 
@@ -145,7 +145,7 @@ impl Prompts for Terminal {
 
     fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Error> {
         self.ask_openly(question, flag)?;
-        confirm::confirm(&self::question(&format!("{question} [y/N]"), self.look))
+        confirm::confirm(&self::question(&format!("{question} [y/N]"), self.style))
     }
 
     fn choose(
@@ -156,15 +156,15 @@ impl Prompts for Terminal {
         flag: &str,
     ) -> Result<usize, Error> {
         self.ask_openly(question, flag)?;
-        let list = choices(question, options, self.look);
+        let list = choices(question, options, self.style);
         let usual_shown = usual.map_or_else(String::new, |at| format!(" [{}]", at + 1));
-        let prompt = self::question(&format!("choice{usual_shown}:"), self.look);
+        let prompt = self::question(&format!("choice{usual_shown}:"), self.style);
         let mut above = list;
         for _ in 0..TRIES {
             if let Some(chosen) = picked(&line(&format!("{above}{prompt}"))?, options, usual) {
                 return Ok(chosen);
             }
-            above = said(&what_is_a_choice(options), self.look);
+            above = said(&what_is_a_choice(options), self.style);
         }
         Err(Error::new(ErrorCode::Usage, format!("not a choice: a number from 1 to {} is", options.len()))
             .hint(format!("or name it: {flag}")))

@@ -3,8 +3,8 @@
 
 use keyrack_client::render::error;
 use keyrack_client::render::text::clean;
-use keyrack_client::render::tree::paragraph_toned;
-use keyrack_client::render::{Look, Tone};
+use keyrack_client::render::tree::paragraph_with_role;
+use keyrack_client::render::{Role, Style};
 use keyrack_core::{Error, ErrorCode, Invocation};
 use serde_json::{Value, json};
 
@@ -16,13 +16,13 @@ pub(crate) fn failure(
     command: &str,
     invocation: Invocation,
     as_json: bool,
-    look: Look,
+    style: Style,
 ) -> u8 {
     let text = match (as_json, &failed.code) {
         (true, _) => format!("{}\n", json!({ "error": machine(failed, invocation) })),
         // The terminal has seen the ^C and the newline already.
         (false, ErrorCode::Interrupted) => String::new(),
-        (false, _) => error::report(format!("keyrack {command}").trim_end(), failed, invocation, look),
+        (false, _) => error::report(format!("keyrack {command}").trim_end(), failed, invocation, style),
     };
     output::tell(&text);
     failed.exit()
@@ -38,31 +38,31 @@ pub(crate) fn machine(failed: &Error, invocation: Invocation) -> Value {
 }
 
 /// Tells something on the way that is no failure: a line for people, or one of JSON with the one member `notice` for programs.
-pub(crate) fn notice(text: &str, as_json: bool, look: Look) {
-    output::tell(&line(text, None, Tone::Quiet, as_json, look));
+pub(crate) fn notice(text: &str, as_json: bool, style: Style) {
+    output::tell(&line(text, None, Role::Quiet, as_json, style));
 }
 
 /// The same for a problem that stopped nothing, with its way out.
-pub(crate) fn warning(error: &Error, invocation: Invocation, as_json: bool, look: Look) {
+pub(crate) fn warning(error: &Error, invocation: Invocation, as_json: bool, style: Style) {
     let hint = error.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
     let fix = error.fix.as_ref().map(|fix| fix.render(invocation));
-    output::tell(&line(&format!("{}{hint}", error.message), fix.as_deref(), Tone::Warn, as_json, look));
+    output::tell(&line(&format!("{}{hint}", error.message), fix.as_deref(), Role::Warn, as_json, style));
 }
 
 /// A notice as it is told. The command that mends it stays whole: where lines are wrapped it has its own.
-fn line(text: &str, fix: Option<&str>, tone: Tone, as_json: bool, look: Look) -> String {
+fn line(text: &str, fix: Option<&str>, role: Role, as_json: bool, style: Style) -> String {
     let whole = fix.map_or_else(|| text.to_owned(), |fix| format!("{text}; fix: {fix}"));
     if as_json {
         return format!("{}\n", json!({ "notice": whole }));
     }
     let mut shown = String::new();
-    match (fix, look.width) {
+    match (fix, style.width) {
         (Some(fix), Some(_)) => {
-            paragraph_toned(&mut shown, ["", "  "], &format!("{};", clean(text)), tone, look);
-            let fix = look.paint(Tone::Fix, &clean(fix));
-            shown.extend([&look.paint(Tone::Quiet, "  fix: "), &fix, "\n"]);
+            paragraph_with_role(&mut shown, ["", "  "], &format!("{};", clean(text)), role, style);
+            let fix = style.paint(Role::Fix, &clean(fix));
+            shown.extend([&style.paint(Role::Quiet, "  fix: "), &fix, "\n"]);
         }
-        _ => paragraph_toned(&mut shown, ["", "  "], &clean(&whole), tone, look),
+        _ => paragraph_with_role(&mut shown, ["", "  "], &clean(&whole), role, style),
     }
     shown
 }
@@ -75,11 +75,11 @@ mod tests {
 
     #[test]
     fn a_notice_is_one_line_but_where_lines_are_wrapped() {
-        let narrow = Look { width: Some(40), ..Look::PLAIN };
+        let narrow = Style { width: Some(40), ..Style::PLAIN };
         let text = "a thing went another way\nthan it was thought of by everybody";
         let fix = Some("keyrack unlock --env test --key SOMETHING_LONG");
-        for (fix, as_json, look, told) in [
-            (None, false, Look::PLAIN, "a thing went another way than it was thought of by everybody\n"),
+        for (fix, as_json, style, told) in [
+            (None, false, Style::PLAIN, "a thing went another way than it was thought of by everybody\n"),
             (None, false, narrow, "a thing went another way than it was\n  thought of by everybody\n"),
             (
                 None,
@@ -90,7 +90,7 @@ mod tests {
             (
                 fix,
                 false,
-                Look::PLAIN,
+                Style::PLAIN,
                 "a thing went another way than it was thought of by everybody; fix: keyrack unlock --env test --key SOMETHING_LONG\n",
             ),
             (
@@ -100,7 +100,7 @@ mod tests {
                 "a thing went another way than it was\n  thought of by everybody;\n  fix: keyrack unlock --env test --key SOMETHING_LONG\n",
             ),
         ] {
-            assert_eq!(line(text, fix, Tone::Warn, as_json, look), told);
+            assert_eq!(line(text, fix, Role::Warn, as_json, style), told);
         }
     }
 

@@ -158,7 +158,7 @@ mod tests {
 
     fn explained(line: &[&str]) -> (String, String) {
         let args: Vec<_> = ["keyrack"].iter().chain(line).map(Into::into).collect();
-        let error = parse(&args, |_| keyrack_client::render::Look::PLAIN, |word| word == "API_KEY")
+        let error = parse(&args, |_| keyrack_client::render::Style::PLAIN, |word| word == "API_KEY")
             .err()
             .expect("a usage error");
         assert_eq!(error.exit(), 2);
@@ -204,7 +204,7 @@ mod tests {
             (&["get", "OTHER"], super::BY_FLAG),
         ] {
             let args: Vec<_> = ["keyrack"].iter().chain(line).map(Into::into).collect();
-            let error = parse(&args, |_| keyrack_client::render::Look::PLAIN, |word| word == "API_KEY")
+            let error = parse(&args, |_| keyrack_client::render::Style::PLAIN, |word| word == "API_KEY")
                 .err()
                 .expect("a usage error");
             assert_eq!(error.hint.as_deref(), Some(hint), "{line:?}");

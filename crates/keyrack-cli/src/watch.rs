@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use keyrack_client::render::{Look, Tone};
+use keyrack_client::render::{Role, Style};
 use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::terminal::{Hidden, Pressed};
 use serde_json::Value;
@@ -38,7 +38,7 @@ impl Drawn {
 }
 
 /// Draws a text over and over, on a screen of its own. When a key ends it, what was last drawn stays behind. Returns the exit code.
-pub(crate) fn screen(outer: &Outer, draw: impl Fn(Look) -> Drawn) -> Result<u8, Error> {
+pub(crate) fn screen(outer: &Outer, draw: impl Fn(Style) -> Drawn) -> Result<u8, Error> {
     if !io::stdout().is_terminal() || outer.environment.text("TERM") == Some("dumb") {
         return Err(Error::new(ErrorCode::Usage, "--watch draws on a terminal, and stdout is none")
             .hint("with --json it prints a line at each change, anywhere")
@@ -46,21 +46,21 @@ pub(crate) fn screen(outer: &Outer, draw: impl Fn(Look) -> Drawn) -> Result<u8, 
     }
     let mut screen = Screen::open()?;
     let exit = loop {
-        let size = (outer.look().width, outer.rows());
-        let look = outer.look();
+        let size = (outer.style().width, outer.rows());
+        let style = outer.style();
         let rows = size.1.unwrap_or(usize::MAX);
-        screen.show(&frame(draw(look).fitted(rows), rows, look))?;
-        if let Some(exit) = screen.wait(|| (outer.look().width, outer.rows()) != size)? {
+        screen.show(&frame(draw(style).fitted(rows), rows, style))?;
+        if let Some(exit) = screen.wait(|| (outer.style().width, outer.rows()) != size)? {
             break exit;
         }
     };
     drop(screen);
-    output::print(draw(outer.look()).whole.as_bytes())?;
+    output::print(draw(outer.style()).whole.as_bytes())?;
     Ok(exit)
 }
 
 /// What is sent to the terminal for a text: in place of what is there, cut where the terminal ends, and how to leave below it.
-fn frame(text: &str, rows: usize, look: Look) -> String {
+fn frame(text: &str, rows: usize, style: Style) -> String {
     let lines = content(text);
     let more = lines.len().saturating_sub(room(rows));
     let mut frame = "\u{1b}[H".to_owned();
@@ -72,7 +72,7 @@ fn frame(text: &str, rows: usize, look: Look) -> String {
         0 => "q quits".to_owned(),
         more => format!("and {more} more lines; q quits"),
     };
-    frame.extend(["\u{1b}[K\r\n", &look.paint(Tone::Quiet, &keys), "\u{1b}[K\u{1b}[J"]);
+    frame.extend(["\u{1b}[K\r\n", &style.paint(Role::Quiet, &keys), "\u{1b}[K\u{1b}[J"]);
     frame
 }
 
@@ -127,10 +127,10 @@ impl Drop for Screen {
 }
 
 /// Prints a value as a line whenever it differs from the one before, but for members of this name. Ends when nobody reads any more.
-pub(crate) fn lines(look: impl Fn() -> Result<Value, Error>, but_for: &str) -> Result<u8, Error> {
+pub(crate) fn lines(read: impl Fn() -> Result<Value, Error>, but_for: &str) -> Result<u8, Error> {
     let mut last = None;
     loop {
-        let value = look()?;
+        let value = read()?;
         let compared = without(value.clone(), but_for);
         if last.as_ref() != Some(&compared) {
             output::print(format!("{value}\n").as_bytes())?;
@@ -166,7 +166,7 @@ mod tests {
     fn frames_fit() {
         let text = "\na\nb\nc\n\n";
         let shown = |rows| {
-            let frame = frame(text, rows, Look::PLAIN);
+            let frame = frame(text, rows, Style::PLAIN);
             assert!(frame.starts_with("\u{1b}[H") && frame.ends_with("\u{1b}[J"));
             frame.replace("\u{1b}[H", "").replace("\u{1b}[K", "").replace("\u{1b}[J", "")
         };
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(shown(5), "\r\na\r\nb\r\n\r\nand 1 more lines; q quits");
         assert_eq!(shown(0), "\r\n\r\nand 3 more lines; q quits");
         for rows in 3..9 {
-            assert!(frame(text, rows, Look::PLAIN).lines().count() <= rows, "{rows}");
+            assert!(frame(text, rows, Style::PLAIN).lines().count() <= rows, "{rows}");
         }
     }
 

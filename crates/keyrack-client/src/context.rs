@@ -14,7 +14,7 @@ use keyrack_sys::memory::{Budget, MemoryError, Mode, ModeRequest, Pool, is_limit
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The environment of the caller, as the caller gives it: all of it, or only `HOME`, `XDG_RUNTIME_DIR` and `KEYRACK_*` where names
-/// that keys may have are answered in a second step ([`crate::get::Pending`]).
+/// that keys may have are answered in a second step ([`crate::get::PendingGet`]).
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<OsString, OsString>);
 

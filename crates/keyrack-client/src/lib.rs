@@ -3,20 +3,18 @@
 //! The library under every face of keyrack. Everything of the outside comes in a [`Context`]: the crate never reads the process's
 //! environment or working directory, never prints, never exits, never reads a terminal, opens no vault and runs no async code.
 
-pub mod connect;
+pub mod address;
 pub mod context;
 pub mod credential;
 pub mod daemon;
-mod exchange;
+
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod get;
 pub mod inventory;
 mod json_members;
-pub mod legacy;
 pub mod manifest;
-pub mod paths;
 pub mod relock;
 pub mod render;
 pub mod run;
@@ -26,11 +24,10 @@ pub mod secrets_json;
 pub mod session;
 pub mod source;
 pub mod status;
-mod stream;
-mod wire_names;
+pub mod transport;
 
+pub use address::RackAddress;
 pub use context::{Context, Environment};
 pub use daemon::Daemon;
-pub use paths::Place;
 pub use secret::Secret;
 pub use session::Session;

@@ -3,15 +3,15 @@
 use keyrack_core::resolve::{KeyQuery, relock_slugs};
 use keyrack_core::{Env, Error, ErrorCode, Org, Slug};
 
+use crate::address::is_address_unavailable;
 use crate::context::Context;
 use crate::daemon::connect;
 use crate::manifest;
-use crate::paths::is_without_place;
-use crate::session::{RelockWhat, Relocked};
+use crate::session::{RelockScope, Relocked};
 
 /// What a caller wants ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum RelockQuery {
     /// One key: a full slug ends exactly that one; a bare name every key those words could have unlocked, the `all` that stands in included.
     Key {
         /// As typed.
@@ -29,7 +29,7 @@ pub enum Wanted {
 
 /// Result of a relock.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct RelockOutcome {
     /// The erased keys, the slugs sorted.
     pub relocked: Relocked,
     /// The reason no daemon could be looked for: the runtime directory is missing or unusable.
@@ -40,11 +40,11 @@ pub struct Outcome {
 ///
 /// # Errors
 /// Those of [`relock_slugs`], of [`crate::daemon::connect`] and of the daemon.
-pub fn relock(ctx: &Context, wanted: &Wanted) -> Result<Outcome, Error> {
+pub fn relock(ctx: &Context, wanted: &RelockQuery) -> Result<RelockOutcome, Error> {
     let what = match wanted {
-        Wanted::All => RelockWhat::All,
-        Wanted::Env(env) => RelockWhat::Env(*env),
-        Wanted::Key { ask, org, env } => RelockWhat::Slugs(slugs(ctx, ask, org, *env)?),
+        RelockQuery::All => RelockScope::All,
+        RelockQuery::Env(env) => RelockScope::Env(*env),
+        RelockQuery::Key { ask, org, env } => RelockScope::Slugs(slugs(ctx, ask, org, *env)?),
     };
     erase(ctx, &what)
 }
@@ -53,19 +53,19 @@ pub fn relock(ctx: &Context, wanted: &Wanted) -> Result<Outcome, Error> {
 ///
 /// # Errors
 /// Those of [`crate::daemon::connect`] and of the daemon.
-pub fn erase(ctx: &Context, what: &RelockWhat) -> Result<Outcome, Error> {
+pub fn erase(ctx: &Context, what: &RelockScope) -> Result<RelockOutcome, Error> {
     let told = connect(ctx).and_then(|daemon| daemon.map(|mut daemon| daemon.relock(what)).transpose());
     let mut relocked = match told {
         Ok(relocked) => relocked.unwrap_or_default(),
         // It ended in between, and its keys with it.
         Err(error) if error.code == ErrorCode::DaemonAbsent => Relocked::default(),
-        Err(error) if is_without_place(&error) => {
-            return Ok(Outcome { error: Some(error), ..Outcome::default() });
+        Err(error) if is_address_unavailable(&error) => {
+            return Ok(RelockOutcome { error: Some(error), ..RelockOutcome::default() });
         }
         Err(error) => return Err(error),
     };
     relocked.slugs.sort();
-    Ok(Outcome { relocked, error: None })
+    Ok(RelockOutcome { relocked, error: None })
 }
 
 fn slugs(ctx: &Context, key: &str, org: &Org, env: Option<Env>) -> Result<Vec<Slug>, Error> {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use keyrack_client::paths::Place;
-use keyrack_client::session::{Granted, Holdings, KeyToUnlock, RelockWhat};
+use keyrack_client::address::RackAddress;
+use keyrack_client::session::{DaemonStatus, GrantedKey, KeyToUnlock, RelockScope};
 use keyrack_client::{Context, fuzzing};
 use keyrack_core::{DurationGrade, Error, Grade, Mechanism, Owner, Protection, Slug, Source, Ttl, VaultId};
 
@@ -57,8 +57,8 @@ static CONTEXT: LazyLock<Context> = LazyLock::new(|| {
 });
 
 /// Where nobody listens.
-fn place() -> Place {
-    Place {
+fn address() -> RackAddress {
+    RackAddress {
         dir: PathBuf::from("/nonexistent"),
         session: "1".to_owned(),
         home_hash: "83db27ef".to_owned(),
@@ -71,12 +71,12 @@ fn slugs() -> Vec<Slug> {
 }
 
 fn native(op: u8, client: UnixStream, said: usize) {
-    let mut session = fuzzing::session(client, place(), &CONTEXT).expect("a socket of ours");
+    let mut session = fuzzing::session(client, address(), &CONTEXT).expect("a socket of ours");
     let slugs = slugs();
     match op {
         b'g' => got(session.get(&slugs), said),
         b's' => listed(session.status(), said),
-        b'r' => told(session.relock(&RelockWhat::Slugs(slugs)).map(drop)),
+        b'r' => told(session.relock(&RelockScope::Slugs(slugs)).map(drop)),
         b'u' => {
             let grade = Grade { protection: Protection::Encrypted, duration: DurationGrade::Permanent };
             let source = Source { vault: VaultId::OsSecure, mech: Mechanism::Replica };
@@ -102,32 +102,32 @@ fn native(op: u8, client: UnixStream, said: usize) {
         }
         b'p' => {
             told(session.ping());
-            told(session.greet().map(drop));
+            told(session.hello().map(drop));
         }
         b'q' => told(session.shutdown()),
         _ => {
             got(session.get(&slugs), said);
             listed(session.status(), said);
             got(session.get(&slugs[..1]), said);
-            told(session.relock(&RelockWhat::All).map(drop));
+            told(session.relock(&RelockScope::All).map(drop));
         }
     }
 }
 
 fn legacy(op: u8, client: UnixStream, said: usize) {
-    let daemon = fuzzing::legacy(client, place(), &CONTEXT).expect("a socket of ours");
+    let daemon = fuzzing::legacy(client, address(), &CONTEXT).expect("a socket of ours");
     let mut daemon = daemon.expect("nothing is demanded of it");
     match op {
         b'G' => got(daemon.get(&slugs()), said),
         b'S' => listed(daemon.status(), said),
-        _ => told(daemon.relock(&RelockWhat::All).map(drop)),
+        _ => told(daemon.relock(&RelockScope::All).map(drop)),
     }
 }
 
 /// What is unlocked, and must be in no message.
 const SECRET: &[u8] = b"hJ3-kd8sLq0";
 
-fn got(granted: Result<Vec<Granted>, Error>, said: usize) {
+fn got(granted: Result<Vec<GrantedKey>, Error>, said: usize) {
     match granted {
         Ok(granted) => {
             let bytes: usize = granted.iter().map(|granted| granted.secret.len()).sum();
@@ -139,7 +139,7 @@ fn got(granted: Result<Vec<Granted>, Error>, said: usize) {
     }
 }
 
-fn listed(holdings: Result<Holdings, Error>, said: usize) {
+fn listed(holdings: Result<DaemonStatus, Error>, said: usize) {
     match holdings {
         Ok(holdings) => assert!(holdings.keys.len() <= said, "no more than was said"),
         Err(error) => told(Err(error)),

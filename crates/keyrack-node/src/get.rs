@@ -1,9 +1,9 @@
 //! `get`: the daemon first, then the variables of the caller's realm, which it is asked for by a function it gives.
 
 use keyrack_client::Secret;
-use keyrack_client::get::{Options, Pending, Plan, Scope, read};
+use keyrack_client::get::{GetOptions, GetPlan, PendingGet, Scope, read};
 use keyrack_client::render::json::JsonWriter;
-use keyrack_client::render::{attempt, look::Look};
+use keyrack_client::render::{Style, attempt};
 use keyrack_core::{Error, Org};
 use napi::Env;
 use napi::bindgen_prelude::{Function, Object};
@@ -49,14 +49,14 @@ pub fn get<'env>(env: &'env Env, request: GetRequest, look_up: LookUp<'_>) -> na
             None => scope(request.key, request.org.as_deref(), request.env.as_deref())?,
         };
         let ctx = request.context.context()?;
-        let options = Options { allow_dangerous: request.dangerous, ..Options::default() };
-        let pending = read(&ctx, Plan::of(&ctx, &scope)?, options);
+        let options = GetOptions { allow_dangerous: request.dangerous, ..GetOptions::default() };
+        let pending = read(&ctx, GetPlan::of(&ctx, &scope)?, options);
         let mut outcome = answer(pending, &look_up, &[])?;
 
-        let look = Look { colour: request.color, ..Look::PLAIN };
-        let stdout = attempt::answers(&outcome.answers, invocation, look);
+        let look = Style { color: request.color, ..Style::PLAIN };
+        let stdout = attempt::answers(&outcome.keys, invocation, look);
         let taken: Vec<_> = outcome
-            .answers
+            .keys
             .iter_mut()
             .filter_map(|answer| Some((answer.attempt.slug().clone(), answer.secret.take()?)))
             .collect();
@@ -65,7 +65,7 @@ pub fn get<'env>(env: &'env Env, request: GetRequest, look_up: LookUp<'_>) -> na
         let mut written = Ok(());
         json.object(|json| {
             json.name("attempts");
-            written = attempts(json, &outcome.answers, invocation);
+            written = attempts(json, &outcome.keys, invocation);
             json.name("warnings");
             warnings(json, &outcome, outcome.single, invocation);
         });
@@ -86,10 +86,10 @@ pub(crate) fn scope(key: Option<String>, org: Option<&str>, env: Option<&str>) -
 
 /// The second step of a read: asks the realm for the variables that matter, but for those in `except`, and judges everything.
 pub(crate) fn answer(
-    pending: Pending<'_>,
+    pending: PendingGet<'_>,
     look_up: &LookUp<'_>,
     except: &[String],
-) -> Result<keyrack_client::get::Outcome, CallError> {
+) -> Result<keyrack_client::get::GetOutcome, CallError> {
     let names: Vec<String> = pending
         .names()
         .into_iter()

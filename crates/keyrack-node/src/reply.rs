@@ -2,7 +2,7 @@
 //! secrets beside it, each copied once.
 
 use keyrack_client::Secret;
-use keyrack_client::get::{Answer, Outcome};
+use keyrack_client::get::{GetOutcome, KeyOutcome};
 use keyrack_client::render;
 use keyrack_client::render::json::{self, JsonWriter};
 use keyrack_core::{Error, ErrorCode, Fix, Invocation, Slug};
@@ -75,7 +75,7 @@ fn no_text(slug: &Slug) -> Error {
 /// The attempts as a JSON array; their secrets have been taken out of them.
 pub(crate) fn attempts(
     json: &mut JsonWriter,
-    answers: &[Answer],
+    answers: &[KeyOutcome],
     invocation: Invocation,
 ) -> Result<(), Error> {
     let mut result = Ok(());
@@ -90,7 +90,7 @@ pub(crate) fn attempts(
 }
 
 /// What a caller should know besides, as a JSON array.
-pub(crate) fn warnings(json: &mut JsonWriter, outcome: &Outcome, single: bool, invocation: Invocation) {
+pub(crate) fn warnings(json: &mut JsonWriter, outcome: &GetOutcome, single: bool, invocation: Invocation) {
     let legacy = outcome.legacy_daemon.then(|| {
         let message =
             "the daemon is that of an older TypeScript keyrack, which cannot tell strangers from you";

@@ -1,11 +1,11 @@
 //! `source`: which variables a process has to set so that it has its keys. Nothing is set here.
 
-use keyrack_client::get::Outcome;
-use keyrack_client::get::{Options, Plan, read, unlock_all};
+use keyrack_client::get::GetOutcome;
+use keyrack_client::get::{GetOptions, GetPlan, read, unlock_all};
 use keyrack_client::render::json::JsonWriter;
-use keyrack_client::render::{attempt, look::Look};
+use keyrack_client::render::{Style, attempt};
 use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, check_variable, counted, execution_limit};
-use keyrack_client::source::{Assignments, Mode, Sourced, assign, sort};
+use keyrack_client::source::{Assignments, SourceMode, Sourced, assign, sort};
 use keyrack_core::{Attempt, Error, Slug};
 use napi::Env;
 use napi::bindgen_prelude::Object;
@@ -50,21 +50,21 @@ pub fn source<'env>(
     let answered = catch_panic(invocation, || {
         let scope = scope(request.key, None, Some(&request.env))?;
         let ctx = request.context.context()?;
-        let options = Options { allow_dangerous: request.dangerous, ..Options::default() };
+        let options = GetOptions { allow_dangerous: request.dangerous, ..GetOptions::default() };
         // What an earlier call put into a variable is no source of keys.
-        let outcome = answer(read(&ctx, Plan::of(&ctx, &scope)?, options), &look_up, &request.ours)?;
+        let outcome = answer(read(&ctx, GetPlan::of(&ctx, &scope)?, options), &look_up, &request.ours)?;
 
         let mut told = JsonWriter::new();
         warnings(&mut told, &outcome, outcome.single, invocation);
         let told = text(told)?;
         let mut json = JsonWriter::new();
-        let mode = if request.strict { Mode::Strict } else { Mode::Lenient };
+        let mode = if request.strict { SourceMode::Strict } else { SourceMode::Lenient };
         let mut notices = weaker(&outcome);
         let mut sourced = match sort(outcome, mode) {
             Ok(sourced) => sourced,
             Err(refused) => {
                 let hint = "mode: 'lenient' takes what there is";
-                let report = attempt::strict_failure(&refused.missing, hint, invocation, Look::PLAIN);
+                let report = attempt::strict_failure(&refused.missing, hint, invocation, Style::PLAIN);
                 let mut written = Ok(());
                 json.object(|json| {
                     json.name("failed");
@@ -127,8 +127,8 @@ pub fn source<'env>(
 }
 
 /// A notice for each value that the environment has in place of a key of a stronger grade.
-fn weaker(outcome: &Outcome) -> Vec<String> {
-    let weaker = outcome.answers.iter().filter_map(|answer| match (&answer.attempt, &answer.note) {
+fn weaker(outcome: &GetOutcome) -> Vec<String> {
+    let weaker = outcome.keys.iter().filter_map(|answer| match (&answer.attempt, &answer.note) {
         (Attempt::Granted { grant, below_declared: true }, Some(note)) => {
             Some(format!("{}: {note}", grant.slug))
         }
@@ -141,7 +141,7 @@ fn weaker(outcome: &Outcome) -> Vec<String> {
 /// they are noticed and their names returned.
 fn take_too_large(
     sourced: &mut Sourced,
-    mode: Mode,
+    mode: SourceMode,
     notices: &mut Vec<String>,
 ) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
@@ -151,7 +151,7 @@ fn take_too_large(
             Ok(()) => kept.push(export),
             // What is in the environment already is not set.
             Err(_) if export.ambient => kept.push(export),
-            Err(error) if mode == Mode::Strict => return Err(error),
+            Err(error) if mode == SourceMode::Strict => return Err(error),
             Err(error) => {
                 let hint = error.hint.map_or_else(String::new, |hint| format!("; {hint}"));
                 notices.push(format!("{}{hint}", error.message));

@@ -2,7 +2,7 @@
 
 use keyrack_client::relock::erase;
 use keyrack_client::render;
-use keyrack_client::session::RelockWhat;
+use keyrack_client::session::RelockScope;
 use keyrack_client::status::status as look;
 use keyrack_core::{Env, Slug};
 use napi_derive::napi;
@@ -43,9 +43,9 @@ pub fn status(request: StatusRequest) -> napi::Result<String> {
 pub fn relock(request: StatusRequest) -> napi::Result<String> {
     let answered = catch_panic(request.context.invocation(), || {
         let what = match (request.key.as_deref(), request.env.as_deref()) {
-            (Some(key), _) => RelockWhat::Slugs(vec![Slug::parse(key)?]),
-            (None, Some(env)) => RelockWhat::Env(env.parse()?),
-            (None, None) => RelockWhat::All,
+            (Some(key), _) => RelockScope::Slugs(vec![Slug::parse(key)?]),
+            (None, Some(env)) => RelockScope::Env(env.parse()?),
+            (None, None) => RelockScope::All,
         };
         let ctx = request.context.context()?;
         let relocked = erase(&ctx, &what)?.relocked.slugs;

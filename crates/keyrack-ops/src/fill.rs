@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use keyrack_client::get::{Answer, Options, Plan, Scope, read};
+use keyrack_client::get::{GetOptions, GetPlan, KeyOutcome, Scope, read};
 use keyrack_client::render::unlock::Omission;
 use keyrack_client::{Context, Environment};
 use keyrack_core::resolve::{KeyQuery, repo_keys};
@@ -276,12 +276,13 @@ impl Run<'_> {
     }
 
     /// From the daemon alone, with what `keyrack.yml` demands of the key.
-    fn read(&self, ctx: &OpContext<'_>, slug: &Slug) -> Result<Answer, Error> {
+    fn read(&self, ctx: &OpContext<'_>, slug: &Slug) -> Result<KeyOutcome, Error> {
         let scope = Scope::Key { ask: slug.to_string(), org: Org::This, env: None };
-        let plan = Plan::of(&ctx.client, &scope)?;
-        let options = Options { allow_dangerous: self.request.allow_dangerous, undeclared_is_absent: false };
+        let plan = GetPlan::of(&ctx.client, &scope)?;
+        let options =
+            GetOptions { allow_dangerous: self.request.allow_dangerous, undeclared_is_absent: false };
         let mut outcome = read(&ctx.client, plan, options).answer(|_| None)?;
-        outcome.answers.pop().ok_or_else(|| Error::new(ErrorCode::Internal, "a read of one key came to none"))
+        outcome.keys.pop().ok_or_else(|| Error::new(ErrorCode::Internal, "a read of one key came to none"))
     }
 
     fn set(&mut self, ctx: &OpContext<'_>, slug: &Slug) -> Result<(), Error> {
@@ -331,7 +332,7 @@ impl Run<'_> {
 ///
 /// # Errors
 /// [`ErrorCode::Blocked`].
-fn judged(answer: Answer) -> Result<Option<Slug>, Error> {
+fn judged(answer: KeyOutcome) -> Result<Option<Slug>, Error> {
     match answer.attempt {
         Attempt::Granted { grant, .. } => Ok(Some(grant.slug)),
         Attempt::Absent { .. } | Attempt::Locked { .. } => Ok(None),

@@ -1,6 +1,6 @@
 //! `get --unlock`: a read, an unlock of exactly the keys that it found locked, and the read again. Why a key could not be unlocked stays with it.
 
-use keyrack_client::get::{self, Options, Outcome, Scope};
+use keyrack_client::get::{self, GetOptions, GetOutcome, Scope};
 use keyrack_core::{Attempt, Error, Slug};
 
 use crate::context::{OpContext, is_interrupted};
@@ -10,7 +10,7 @@ use crate::unlock::unlock_locked;
 #[derive(Debug)]
 pub struct GetReport {
     /// The keys.
-    pub outcome: Outcome,
+    pub outcome: GetOutcome,
     /// The pid of the daemon, if it had to be started.
     pub started: Option<u32>,
     /// Why keys that were locked still are.
@@ -21,10 +21,10 @@ pub struct GetReport {
 ///
 /// # Errors
 /// Those of [`get::get`]; that a person had enough. What kept a key from being unlocked is in the outcome.
-pub fn get_or_unlock(ctx: &OpContext<'_>, scope: &Scope, options: Options) -> Result<GetReport, Error> {
+pub fn get_or_unlock(ctx: &OpContext<'_>, scope: &Scope, options: GetOptions) -> Result<GetReport, Error> {
     let outcome = get::get(&ctx.client, scope, options)?;
     let locked: Vec<Slug> = outcome
-        .answers
+        .keys
         .iter()
         .filter(|answer| matches!(answer.attempt, Attempt::Locked { .. }))
         .map(|answer| answer.attempt.slug().clone())
@@ -42,7 +42,7 @@ pub fn get_or_unlock(ctx: &OpContext<'_>, scope: &Scope, options: Options) -> Re
         Err(error) => (None, Vec::new(), Some(error)),
     };
     let mut outcome = get::get(&ctx.client, scope, options)?;
-    for answer in &mut outcome.answers {
+    for answer in &mut outcome.keys {
         let Attempt::Locked { slug, fix, .. } = &mut answer.attempt else { continue };
         let own =
             causes.iter().find(|(stored, _): &&(Slug, Error)| stored.answers(slug)).map(|(_, cause)| cause);

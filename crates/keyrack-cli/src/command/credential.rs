@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use clap::{Args, Subcommand};
 use keyrack_client::credential::{Held, Read, aws, docker, git, kubectl, line, read};
-use keyrack_client::get::{Answer, Options, Scope};
+use keyrack_client::get::{GetOptions, KeyOutcome, Scope};
 use keyrack_core::{Attempt, Error, ErrorCode, Fix};
 use zeroize::Zeroizing;
 
@@ -70,7 +70,7 @@ impl KeyFlags {
         let env = self.env.as_deref().map(str::parse).transpose()?;
         let asks = keys.iter().map(|key| (*key).to_owned()).collect();
         let scope = Scope::Keys { asks, org: self.org.parse()?, env };
-        let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
+        let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let mut found = read(&outer.context(owner), &scope, options)?;
         match &mut found {
             Read::Missing(missing) => missing.iter_mut().for_each(mend_in_hook),
@@ -302,7 +302,7 @@ impl KubectlFlags {
 }
 
 /// No command changes a tool's settings, so the error names the flag that the hook needs.
-fn mend_in_hook(answer: &mut Answer) {
+fn mend_in_hook(answer: &mut KeyOutcome) {
     if let Attempt::Blocked { fix, .. } = &mut answer.attempt
         && fix.take_if(|fix| fix.allows_dangerous()).is_some()
     {

@@ -2,12 +2,12 @@
 
 use clap::{Args, Subcommand};
 use keyrack_client::daemon::{self, Fate, Pruned};
-use keyrack_client::render::Tone;
-use keyrack_client::render::status::{greeting_value, namespaces, weaknesses};
-use keyrack_client::render::tree::{Node, tree};
-use keyrack_client::session::Greeting;
+use keyrack_client::render::Role;
+use keyrack_client::render::status::{hello_value, namespaces, weaknesses};
+use keyrack_client::render::tree::{Branch, tree};
+use keyrack_client::session::HelloInfo;
 use keyrack_client::status::status;
-use keyrack_client::{Context, Place};
+use keyrack_client::{Context, RackAddress};
 use keyrack_core::{Error, Owner};
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ impl Command {
             Command::Start(flags) => start(&flags, outer),
             Command::Stop(flags) => stop(&flags, outer),
             Command::Restart(flags) => restart(&flags, outer),
-            Command::Status(flags) => look(&flags, outer),
+            Command::Status(flags) => show_status(&flags, outer),
             Command::Prune(flags) => prune(&flags, outer),
         }
     }
@@ -74,32 +74,32 @@ impl Flags {
     }
 
     /// Prints the value as JSON or the lines as a tree.
-    fn answer(&self, outer: &Outer, name: &str, value: &Value, nodes: &[Node]) -> Result<u8, Error> {
+    fn answer(&self, outer: &Outer, name: &str, value: &Value, nodes: &[Branch]) -> Result<u8, Error> {
         if self.json {
             return output::print_json(value).map(|()| 0);
         }
-        let look = outer.look();
-        let title = look.titled("🔐", &format!("keyrack daemon {name}"));
-        output::print(tree(&title, nodes, look).as_bytes()).map(|()| 0)
+        let style = outer.style();
+        let title = style.titled("🔐", &format!("keyrack daemon {name}"));
+        output::print(tree(&title, nodes, style).as_bytes()).map(|()| 0)
     }
 }
 
 fn start(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
     let ctx = flags.context(outer)?;
     let (mut session, started) = daemon::ensure(&ctx, &keyrackd()?)?;
-    let greeting = session.greet()?.clone();
+    let hello = session.hello()?.clone();
     if started {
         started_here(outer);
     }
     let mut value =
-        json!({ "started": started, "socketPath": session.place().socket().display().to_string() });
-    value["daemon"] = greeting_value(&greeting);
+        json!({ "started": started, "socketPath": session.address().socket().display().to_string() });
+    value["daemon"] = hello_value(&hello);
     let word = if started { "started" } else { "already active" };
     flags.answer(
         outer,
         "start",
         &value,
-        &[Node::pair("daemon", word).toned(Tone::Good).with(described(&greeting))],
+        &[Branch::pair("daemon", word).with_role(Role::Good).with(described(&hello))],
     )
 }
 
@@ -111,19 +111,19 @@ fn stop(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
         None => "no daemon was active".to_owned(),
         Some(stopped) => format!("stopped the daemon{}", pid(stopped.pid)),
     };
-    flags.answer(outer, "stop", &value, &[Node::new(line)])
+    flags.answer(outer, "stop", &value, &[Branch::new(line)])
 }
 
 fn restart(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
     let mut done = daemon::restart(&flags.context(outer)?, &keyrackd()?)?;
-    let greeting = done.session.greet()?.clone();
+    let hello = done.session.hello()?.clone();
     started_here(outer);
     let mut value = json!({
         "stopped": done.stopped.is_some(),
         "carried": done.carried,
         "lost": done.lost.iter().map(|(slug, cause)| json!({ "slug": slug, "cause": machine(cause, outer.invocation) })).collect::<Vec<_>>(),
     });
-    value["daemon"] = greeting_value(&greeting);
+    value["daemon"] = hello_value(&hello);
     for (slug, cause) in &done.lost {
         outer.notice(&format!("{slug} was not carried over: {cause}"));
     }
@@ -132,30 +132,31 @@ fn restart(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
         Some(stopped) => format!("stopped{}", pid(stopped.pid)),
     };
     let nodes = [
-        Node::pair("before", before),
-        Node::pair("daemon", "started").toned(Tone::Good).with(described(&greeting)),
-        Node::pair("keys carried over", done.carried.len().to_string())
-            .with(done.carried.iter().map(Node::key)),
+        Branch::pair("before", before),
+        Branch::pair("daemon", "started").with_role(Role::Good).with(described(&hello)),
+        Branch::pair("keys carried over", done.carried.len().to_string())
+            .with(done.carried.iter().map(Branch::key)),
     ];
     let exit = flags.answer(outer, "restart", &value, &nodes)?;
     Ok(if done.lost.is_empty() { exit } else { 1 })
 }
 
-fn look(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
+fn show_status(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
     let found = status(&flags.context(outer)?)?;
     found.error.iter().for_each(|error| outer.warn(error));
-    let socket = found.place.as_ref().map(Place::socket);
-    let shown_socket = socket.iter().map(|socket| Node::pair("socket", outer.shown(socket, None)));
+    let socket = found.address.as_ref().map(RackAddress::socket);
+    let shown_socket = socket.iter().map(|socket| Branch::pair("socket", outer.shown(socket, None)));
     let nodes = match &found.running {
-        None => std::iter::once(Node::pair("daemon", "not found")).chain(shown_socket).collect(),
+        None => std::iter::once(Branch::pair("daemon", "not found")).chain(shown_socket).collect(),
         Some(running) => {
-            let held = running.holdings.keys.len();
-            let mut below: Vec<Node> = shown_socket.chain([Node::pair("keys", held.to_string())]).collect();
-            match &running.greeting {
-                Some(greeting) => below.extend(described(greeting)),
-                None => below.push(Node::new(format!("an older TypeScript keyrack{}", pid(running.pid)))),
+            let held = running.status.keys.len();
+            let mut below: Vec<Branch> =
+                shown_socket.chain([Branch::pair("keys", held.to_string())]).collect();
+            match &running.hello {
+                Some(hello) => below.extend(described(hello)),
+                None => below.push(Branch::new(format!("an older TypeScript keyrack{}", pid(running.pid)))),
             }
-            vec![Node::pair("daemon", "active").toned(Tone::Good).with(below)]
+            vec![Branch::pair("daemon", "active").with_role(Role::Good).with(below)]
         }
     };
     let value = found.running.as_ref().map_or(Value::Null, |running| {
@@ -163,9 +164,9 @@ fn look(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
             "owner": found.owner.name(),
             "socketPath": socket.as_ref().map(|socket| socket.display().to_string()),
             "pid": running.pid,
-            "keys": running.holdings.keys.len(),
-            "legacy": running.greeting.is_none(),
-            "daemon": running.greeting.as_ref().map(greeting_value),
+            "keys": running.status.keys.len(),
+            "legacy": running.hello.is_none(),
+            "daemon": running.hello.as_ref().map(hello_value),
         })
     });
     flags.answer(outer, "status", &value, &nodes)
@@ -186,9 +187,9 @@ fn prune(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
         match fate {
             Fate::Ended { pid: number } => {
                 ended.push(json!({ "owner": owner.name(), "pid": number }));
-                nodes.push(Node::new(format!("pruned daemon for owner={owner}{}", pid(*number))));
+                nodes.push(Branch::new(format!("pruned daemon for owner={owner}{}", pid(*number))));
             }
-            Fate::Swept => nodes.push(Node::new(format!("removed a dead socket of owner={owner}"))),
+            Fate::Swept => nodes.push(Branch::new(format!("removed a dead socket of owner={owner}"))),
             Fate::Spared(error) => {
                 exit = error.exit().max(exit);
                 outer.warn(error);
@@ -201,23 +202,23 @@ fn prune(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
         } else {
             format!("owner={}", flags.owner.resolve(&outer.group)?)
         };
-        nodes.push(Node::new(format!("no daemon active for {whose}")));
+        nodes.push(Branch::new(format!("no daemon active for {whose}")));
     }
     flags.answer(outer, "prune", &json!({ "pruned": ended }), &nodes)?;
     Ok(exit)
 }
 
-fn described(greeting: &Greeting) -> Vec<Node> {
-    let weak = weaknesses(greeting);
+fn described(hello: &HelloInfo) -> Vec<Branch> {
+    let weak = weaknesses(hello);
     [
-        Node::pair("pid", greeting.pid.to_string()),
-        Node::pair("version", &greeting.version),
-        Node::pair("boundary", greeting.boundary.as_str()),
-        Node::pair("memory", &greeting.memory),
+        Branch::pair("pid", hello.pid.to_string()),
+        Branch::pair("version", &hello.version),
+        Branch::pair("boundary", hello.boundary.as_str()),
+        Branch::pair("memory", &hello.memory),
     ]
     .into_iter()
-    .chain(namespaces(greeting))
-    .chain(weak.into_iter().map(Node::note))
+    .chain(namespaces(hello))
+    .chain(weak.into_iter().map(Branch::note))
     .collect()
 }
 

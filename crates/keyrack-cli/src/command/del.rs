@@ -1,7 +1,7 @@
 //! `keyrack del`: a key out of its vault, the rack and `keyrack.yml`.
 
 use clap::Args;
-use keyrack_client::render::tree::{Node, tree};
+use keyrack_client::render::tree::{Branch, tree};
 use keyrack_core::Error;
 use keyrack_ops::del::{DelRequest, del};
 use serde_json::json;
@@ -45,16 +45,20 @@ impl Flags {
             let effect = if done.found { "deleted" } else { "not_found" };
             return output::print_json(&json!({ "slug": done.slug, "effect": effect })).map(|()| 0);
         }
-        let look = outer.look();
+        let style = outer.style();
         let slug = &done.slug;
-        let mut nodes = vec![Node::new(if done.found {
+        let mut nodes = vec![Branch::new(if done.found {
             format!("{slug} removed")
         } else {
             format!("{slug} not found (already absent)")
         })];
         if done.undeclared {
-            nodes.push(Node::new(format!("{} removed from env.{} of keyrack.yml", slug.name(), slug.env())));
+            nodes.push(Branch::new(format!(
+                "{} removed from env.{} of keyrack.yml",
+                slug.name(),
+                slug.env()
+            )));
         }
-        output::print(tree(&look.titled("🔐", "keyrack del"), &nodes, look).as_bytes()).map(|()| 0)
+        output::print(tree(&style.titled("🔐", "keyrack del"), &nodes, style).as_bytes()).map(|()| 0)
     }
 }

@@ -1,8 +1,8 @@
 //! `keyrack doctor`: what is right, what is wrong, and what mends it. It changes nothing and asks nobody.
 
 use clap::Args;
-use keyrack_client::render::tree::{Node, tree};
-use keyrack_client::render::{Look, Tone};
+use keyrack_client::render::tree::{Branch, tree};
+use keyrack_client::render::{Role, Style};
 use keyrack_core::{Error, Invocation};
 use keyrack_ops::doctor::{Check, CheckStatus, DoctorReport, diagnose};
 use serde_json::{Value, json};
@@ -30,43 +30,45 @@ impl Flags {
         if self.rack.json {
             return output::print_json(&value(&report, outer.invocation)).map(|()| exit);
         }
-        let text = text(&report, outer.invocation, outer.look());
+        let text = text(&report, outer.invocation, outer.style());
         output::print(text.as_bytes()).map(|()| exit)
     }
 }
 
 /// One branch for each group, one below it for each check.
-fn text(report: &DoctorReport, invocation: Invocation, look: Look) -> String {
-    let mut groups: Vec<(&str, Vec<Node>)> = Vec::new();
+fn text(report: &DoctorReport, invocation: Invocation, style: Style) -> String {
+    let mut groups: Vec<(&str, Vec<Branch>)> = Vec::new();
     for check in &report.checks {
         let group = check.name.split('.').next().unwrap_or_default();
-        let node = branch(check, invocation, look);
+        let node = branch(check, invocation, style);
         match groups.last_mut() {
             Some((last, nodes)) if *last == group => nodes.push(node),
             _ => groups.push((group, vec![node])),
         }
     }
-    let mut nodes: Vec<Node> =
-        groups.into_iter().map(|(group, below)| Node::new(group).toned(Tone::Title).with(below)).collect();
-    let tone = match report.is_ok() {
-        false => Tone::Bad,
-        true if report.count(CheckStatus::Warn) > 0 => Tone::Warn,
-        true => Tone::Good,
+    let mut nodes: Vec<Branch> = groups
+        .into_iter()
+        .map(|(group, below)| Branch::new(group).with_role(Role::Title).with(below))
+        .collect();
+    let role = match report.is_ok() {
+        false => Role::Bad,
+        true if report.count(CheckStatus::Warn) > 0 => Role::Warn,
+        true => Role::Good,
     };
-    nodes.push(Node::new(summary(report)).toned(tone));
-    tree(&look.titled("🩺", "keyrack doctor"), &nodes, look)
+    nodes.push(Branch::new(summary(report)).with_role(role));
+    tree(&style.titled("🩺", "keyrack doctor"), &nodes, style)
 }
 
-fn branch(check: &Check, invocation: Invocation, look: Look) -> Node {
-    let (mark, tone) = match check.state {
-        CheckStatus::Ok => (look.titled("✅", "ok"), Tone::Plain),
-        CheckStatus::Skip => (look.titled("➖", "skip"), Tone::Quiet),
-        CheckStatus::Warn => (look.titled("🔶", "warn"), Tone::Warn),
-        CheckStatus::Fail => (look.titled("❌", "fail"), Tone::Bad),
+fn branch(check: &Check, invocation: Invocation, style: Style) -> Branch {
+    let (mark, role) = match check.state {
+        CheckStatus::Ok => (style.titled("✅", "ok"), Role::Plain),
+        CheckStatus::Skip => (style.titled("➖", "skip"), Role::Quiet),
+        CheckStatus::Warn => (style.titled("🔶", "warn"), Role::Warn),
+        CheckStatus::Fail => (style.titled("❌", "fail"), Role::Bad),
     };
-    let hint = check.hint.as_ref().map(Node::hint);
-    let fix = check.fix.as_ref().map(|fix| Node::fix(fix.render(invocation)));
-    Node::pair(&mark, &check.message).toned(tone).with(hint.into_iter().chain(fix))
+    let hint = check.hint.as_ref().map(Branch::hint);
+    let fix = check.fix.as_ref().map(|fix| Branch::fix(fix.render(invocation)));
+    Branch::pair(&mark, &check.message).with_role(role).with(hint.into_iter().chain(fix))
 }
 
 fn summary(report: &DoctorReport) -> String {

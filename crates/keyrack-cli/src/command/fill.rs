@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyrack_client::render::Tone;
-use keyrack_client::render::tree::{Node, tree};
+use keyrack_client::render::Role;
+use keyrack_client::render::tree::{Branch, tree};
 use keyrack_core::{Env, Error, Owner};
 use keyrack_ops::fill::{FillContext, FillOutcome, FillProgress, FillReport, FillRequest, FilledKey, fill};
 use keyrack_ops::unlock::declares_nothing;
@@ -115,41 +115,44 @@ fn followed(progress: FillProgress<'_>, env: &str, outer: &Outer) -> String {
     // Of all envs a name can be several keys'.
     let key = if env == Env::All.as_str() { slug.as_str() } else { slug.name() };
     let whose = if owners == 1 { "1 owner".to_owned() } else { format!("{owners} owners") };
-    outer.look_of_stderr().titled("🔑", &format!("key {at}/{of}, {key}, for {whose}"))
+    outer.style_of_stderr().titled("🔑", &format!("key {at}/{of}, {key}, for {whose}"))
 }
 
 fn shown(env: &str, report: &FillReport, owners: &[Owner], outer: &Outer) -> String {
-    let look = outer.look();
+    let style = outer.style();
     let keys = report.total / owners.len().max(1);
-    let mut nodes: Vec<Node> = Vec::new();
+    let mut nodes: Vec<Branch> = Vec::new();
     for of_key in report.filled.chunk_by(|one, next| one.slug == next.slug) {
         let branch = of_key.iter().map(|one| effect(one, owners.len() > 1, outer));
-        nodes.push(Node::key(&of_key[0].slug).with(branch));
+        nodes.push(Branch::key(&of_key[0].slug).with(branch));
     }
     let (done, word) =
         (report.verified(), if report.filled.len() < report.total { "interrupted" } else { "complete" });
-    let tone = if done == report.total { Tone::Good } else { Tone::Warn };
+    let role = if done == report.total { Role::Good } else { Role::Warn };
     nodes.push(match report.total {
-        0 => Node::new("no keys found"),
-        total => Node::pair(word, format!("{done}/{total} keys verified")).toned(tone),
+        0 => Branch::new("no keys found"),
+        total => Branch::pair(word, format!("{done}/{total} keys verified")).with_role(role),
     });
     let title = format!("keyrack fill (env: {env}, keys: {keys}, owners: {})", owners.len());
-    tree(&look.titled("🔐", &title), &nodes, look)
+    tree(&style.titled("🔐", &title), &nodes, style)
 }
 
-fn effect(one: &FilledKey, name_owner: bool, outer: &Outer) -> Node {
-    let look = outer.look();
+fn effect(one: &FilledKey, name_owner: bool, outer: &Outer) -> Branch {
+    let style = outer.style();
     let label = if name_owner { format!("owner {}", one.owner) } else { "status".to_owned() };
     match &one.effect {
         FillOutcome::Found(slug) => {
-            Node::pair(&label, look.marked(&format!("found vaulted under {slug}"), "🟢")).toned(Tone::Good)
+            Branch::pair(&label, style.marked(&format!("found vaulted under {slug}"), "🟢"))
+                .with_role(Role::Good)
         }
-        FillOutcome::Set => Node::pair(&label, look.marked("set and read back", "✨")).toned(Tone::Good),
+        FillOutcome::Set => {
+            Branch::pair(&label, style.marked("set and read back", "✨")).with_role(Role::Good)
+        }
         FillOutcome::Failed(error) => {
-            let fix = error.fix.as_ref().map(|fix| Node::tip(fix.render(outer.invocation)));
-            Node::pair(&label, look.marked(&format!("failed: {error}"), "✋"))
-                .toned(Tone::Bad)
-                .with(error.hint.as_ref().map(Node::hint))
+            let fix = error.fix.as_ref().map(|fix| Branch::tip(fix.render(outer.invocation)));
+            Branch::pair(&label, style.marked(&format!("failed: {error}"), "✋"))
+                .with_role(Role::Bad)
+                .with(error.hint.as_ref().map(Branch::hint))
                 .with(fix)
         }
     }

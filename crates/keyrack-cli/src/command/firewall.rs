@@ -7,11 +7,11 @@ use std::path::Path;
 
 use clap::Args;
 use keyrack_client::Secret;
-use keyrack_client::get::{Answer, Outcome};
-use keyrack_client::render::tree::{Node, tree};
-use keyrack_client::render::{Tone, json};
+use keyrack_client::get::{GetOutcome, KeyOutcome};
+use keyrack_client::render::tree::{Branch, tree};
+use keyrack_client::render::{Role, json};
 use keyrack_client::secrets_json::MAX_SECRETS_JSON;
-use keyrack_client::source::{Mode, sort};
+use keyrack_client::source::{SourceMode, sort};
 use keyrack_core::{Attempt, Env, Error, ErrorCode, timestamp};
 use keyrack_mask::MIN;
 use keyrack_ops::firewall::github::{self, EnvFile};
@@ -72,7 +72,7 @@ impl Flags {
         }
         warn(outer, &outcome);
         warn_of_nothing(outer, &outcome, Some(env.as_str()));
-        let exit = if outcome.answers.iter().any(is_blocked) { 2 } else { 0 };
+        let exit = if outcome.keys.iter().any(is_blocked) { 2 } else { 0 };
         match file {
             None => as_json(outcome, exit != 0, outer)?,
             Some(file) => into_github(outcome, file, exit != 0, outer)?,
@@ -124,22 +124,22 @@ fn secrets(from: &Origin, outer: &Outer) -> Result<Secret, Error> {
 }
 
 /// The attempts. When one is blocked, only those that are not granted: what is granted has no secret then.
-fn as_json(mut outcome: Outcome, blocked: bool, outer: &Outer) -> Result<(), Error> {
+fn as_json(mut outcome: GetOutcome, blocked: bool, outer: &Outer) -> Result<(), Error> {
     if blocked {
-        outcome.answers.retain(|answer| !answer.attempt.is_granted());
+        outcome.keys.retain(|answer| !answer.attempt.is_granted());
     }
     output::print(&json::outcome(&outcome, outer.invocation)?)?;
     output::print(b"\n")
 }
 
 /// The report, the masks, and only when the runner has them, the variables.
-fn into_github(outcome: Outcome, file: EnvFile, blocked: bool, outer: &Outer) -> Result<(), Error> {
+fn into_github(outcome: GetOutcome, file: EnvFile, blocked: bool, outer: &Outer) -> Result<(), Error> {
     output::print(report(&outcome, blocked, outer).as_bytes())?;
     if blocked {
         return Ok(());
     }
-    let notices = github::notices(&outcome.answers);
-    let Ok(sorted) = sort(outcome, Mode::Lenient) else { return Ok(()) };
+    let notices = github::notices(&outcome.keys);
+    let Ok(sorted) = sort(outcome, SourceMode::Lenient) else { return Ok(()) };
     for export in sorted.exports.iter().filter(|export| github::is_runners_own(&export.name)) {
         let name = &export.name;
         outer.notice(&format!(
@@ -155,53 +155,53 @@ fn into_github(outcome: Outcome, file: EnvFile, blocked: bool, outer: &Outer) ->
     file.append(&blocks)
 }
 
-fn report(outcome: &Outcome, blocked: bool, outer: &Outer) -> String {
-    let look = outer.look();
+fn report(outcome: &GetOutcome, blocked: bool, outer: &Outer) -> String {
+    let style = outer.style();
     let count = |status: &str| {
-        let of = |answer: &&Answer| answer.attempt.status() == status;
-        match outcome.answers.iter().filter(of).count() {
+        let of = |answer: &&KeyOutcome| answer.attempt.status() == status;
+        match outcome.keys.iter().filter(of).count() {
             some @ 1.. if status == "granted" && blocked => {
                 format!("{some}, held back since a key is blocked")
             }
             count => count.to_string(),
         }
     };
-    let keys = outcome.answers.iter().map(|answer| key(answer, blocked, outer));
+    let keys = outcome.keys.iter().map(|answer| key(answer, blocked, outer));
     let nodes = [
-        Node::pair("grants", count("granted")),
-        Node::pair("blocked", count("blocked")),
-        Node::pair("absent", count("absent")),
-        Node::pair("locked", count("locked")),
-        Node::new("keys").with(keys),
+        Branch::pair("grants", count("granted")),
+        Branch::pair("blocked", count("blocked")),
+        Branch::pair("absent", count("absent")),
+        Branch::pair("locked", count("locked")),
+        Branch::new("keys").with(keys),
     ];
-    tree(&look.titled("🔐", "keyrack firewall"), &nodes, look)
+    tree(&style.titled("🔐", "keyrack firewall"), &nodes, style)
 }
 
 /// One key. A tip is for what is blocked alone: an absent key is no failure here, and nobody sits at this machine.
-fn key(answer: &Answer, blocked: bool, outer: &Outer) -> Node {
-    let look = outer.look();
+fn key(answer: &KeyOutcome, blocked: bool, outer: &Outer) -> Branch {
+    let style = outer.style();
     let mut below = Vec::new();
-    let (status, tone) = match &answer.attempt {
+    let (status, role) = match &answer.attempt {
         Attempt::Granted { grant, .. } => {
-            below.push(Node::pair("mech", grant.source.mech.as_str()));
-            below.extend(grant.expires_at_ms.map(|at| Node::pair("expires", timestamp::format_ms(at))));
+            below.push(Branch::pair("mech", grant.source.mech.as_str()));
+            below.extend(grant.expires_at_ms.map(|at| Branch::pair("expires", timestamp::format_ms(at))));
             if blocked {
-                (look.marked("held back", "✋"), Tone::Warn)
+                (style.marked("held back", "✋"), Role::Warn)
             } else {
-                (look.marked("granted", "🔑"), Tone::Good)
+                (style.marked("granted", "🔑"), Role::Good)
             }
         }
-        Attempt::Absent { .. } => (look.marked("absent", "🫧"), Tone::Warn),
-        Attempt::Locked { .. } => (look.marked("locked", "🔒"), Tone::Warn),
-        Attempt::Blocked { .. } => (look.marked("blocked", "🚫"), Tone::Bad),
+        Attempt::Absent { .. } => (style.marked("absent", "🫧"), Role::Warn),
+        Attempt::Locked { .. } => (style.marked("locked", "🔒"), Role::Warn),
+        Attempt::Blocked { .. } => (style.marked("blocked", "🚫"), Role::Bad),
     };
-    let status = Node::pair("status", status).toned(tone);
+    let status = Branch::pair("status", status).with_role(role);
     if let Attempt::Blocked { reasons, fix, .. } = &answer.attempt {
-        below.push(status.with(reasons.iter().map(Node::new)));
-        below.extend(fix.as_ref().map(|fix| Node::tip(fix.render(outer.invocation))));
+        below.push(status.with(reasons.iter().map(Branch::new)));
+        below.extend(fix.as_ref().map(|fix| Branch::tip(fix.render(outer.invocation))));
     } else {
         below.push(status);
     }
-    below.extend(answer.note.as_ref().map(Node::note));
-    Node::key(answer.attempt.slug()).with(below)
+    below.extend(answer.note.as_ref().map(Branch::note));
+    Branch::key(answer.attempt.slug()).with(below)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyrack_client::get::{self, Answer, Options, Outcome, Scope, unlock_all};
+use keyrack_client::get::{self, GetOptions, GetOutcome, KeyOutcome, Scope, unlock_all};
 use keyrack_client::render::attempt::answers;
 use keyrack_client::render::json;
 use keyrack_core::{Attempt, Error, ErrorCode, Fix};
@@ -106,7 +106,7 @@ impl Flags {
         let form = self.form()?;
         let scope = self.scope(form)?;
         let owner = resolve_owner(self.owner.as_ref(), &outer.group)?;
-        let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
+        let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let mut outcome = if self.unlock {
             let done = outer.operate(owner, &self.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
             started(outer, done.started);
@@ -120,17 +120,17 @@ impl Flags {
         warn(outer, &outcome);
         warn_of_nothing(outer, &outcome, self.env.as_deref());
         warn_of_weaker(outer, &outcome);
-        outcome.answers.iter_mut().for_each(|answer| put_in_form(answer, form));
+        outcome.keys.iter_mut().for_each(|answer| put_in_form(answer, form));
         let exit = if outcome.all_fine() { 0 } else { 2 };
-        match (form, &outcome.answers[..]) {
-            (Form::Value, [Answer { secret: Some(secret), .. }]) => output::print_value(secret.expose())?,
-            (Form::Value, all) => output::tell(&answers(all, outer.invocation, outer.look_of_stderr())),
+        match (form, &outcome.keys[..]) {
+            (Form::Value, [KeyOutcome { secret: Some(secret), .. }]) => output::print_value(secret.expose())?,
+            (Form::Value, all) => output::tell(&answers(all, outer.invocation, outer.style_of_stderr())),
             (Form::Json, _) => {
                 output::print(&json::outcome(&outcome, outer.invocation)?)?;
                 output::print(b"\n")?;
             }
             (Form::Tree, all) => {
-                output::print(answers(all, outer.invocation, outer.look()).as_bytes())?;
+                output::print(answers(all, outer.invocation, outer.style()).as_bytes())?;
                 if let Some(all) = unlock_all(all) {
                     outer.notice(&format!("to unlock them all: {}", all.render(outer.invocation)));
                 }
@@ -141,7 +141,7 @@ impl Flags {
 }
 
 /// What is to be read all the same is to be read in the form it was asked for in.
-fn put_in_form(answer: &mut Answer, form: Form) {
+fn put_in_form(answer: &mut KeyOutcome, form: Form) {
     let flag = match form {
         Form::Value => "--value",
         Form::Json => "--json",
@@ -156,7 +156,7 @@ fn put_in_form(answer: &mut Answer, form: Form) {
 }
 
 /// Tells what is worth a warning beside the keys themselves.
-pub(crate) fn warn(outer: &Outer, outcome: &Outcome) {
+pub(crate) fn warn(outer: &Outer, outcome: &GetOutcome) {
     if outcome.legacy_daemon {
         let fix = Fix::command(["daemon", "restart"]).render(outer.invocation);
         outer.notice(&format!("an older TypeScript keyrack daemon answered; `{fix}` takes over from it"));
@@ -173,8 +173,8 @@ pub(crate) fn warn(outer: &Outer, outcome: &Outcome) {
 
 /// Prints a notice for each value of the environment that is used in place of a key of a stronger
 /// grade.
-pub(crate) fn warn_of_weaker(outer: &Outer, outcome: &Outcome) {
-    for answer in &outcome.answers {
+pub(crate) fn warn_of_weaker(outer: &Outer, outcome: &GetOutcome) {
+    for answer in &outcome.keys {
         if let (Attempt::Granted { below_declared: true, .. }, Some(note)) = (&answer.attempt, &answer.note) {
             outer.notice(&format!("{}: {note}", answer.attempt.slug()));
         }
@@ -182,8 +182,8 @@ pub(crate) fn warn_of_weaker(outer: &Outer, outcome: &Outcome) {
 }
 
 /// Tells that `keyrack.yml` asks for nothing, which is no failure and may be a slip of the hand.
-pub(crate) fn warn_of_nothing(outer: &Outer, outcome: &Outcome, env: Option<&str>) {
-    if !outcome.single && outcome.answers.is_empty() {
+pub(crate) fn warn_of_nothing(outer: &Outer, outcome: &GetOutcome, env: Option<&str>) {
+    if !outcome.single && outcome.keys.is_empty() {
         outer.notice(&declares_nothing(env));
     }
 }

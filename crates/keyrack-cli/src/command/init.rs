@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyrack_client::render::Tone;
-use keyrack_client::render::tree::{Node, tree};
+use keyrack_client::render::Role;
+use keyrack_client::render::tree::{Branch, tree};
 use keyrack_core::repo_manifest::MANIFEST_PATH;
 use keyrack_core::{Error, Fix, Owner};
 use keyrack_ops::init::{InitOutcome, InitReport, InitRequest, init};
@@ -68,40 +68,45 @@ impl Flags {
         if self.json {
             return output::print_json(&value(&done, &owner)).map(|()| 0);
         }
-        let look = outer.look();
+        let style = outer.style();
         let effect = |effect| match effect {
-            InitOutcome::Created => look.marked("freshly minted", "✨"),
-            InitOutcome::Found => look.marked("already active", "👌"),
+            InitOutcome::Created => style.marked("freshly minted", "✨"),
+            InitOutcome::Found => style.marked("already active", "👌"),
         };
-        let host = Node::pair("host manifest", effect(done.host)).toned(Tone::Good).with([
-            Node::pair("path", outer.shown(&done.host_path, None)),
-            Node::pair("owner", owner.as_str()),
-            Node::pair("recipient", &done.recipient.label),
+        let host = Branch::pair("host manifest", effect(done.host)).with_role(Role::Good).with([
+            Branch::pair("path", outer.shown(&done.host_path, None)),
+            Branch::pair("owner", owner.as_str()),
+            Branch::pair("recipient", &done.recipient.label),
         ]);
         let remembered = done.remembered.as_ref();
         let host = host.with(
-            remembered.map(|path| Node::pair("identity", format!("{}, remembered", outer.shown(path, None)))),
+            remembered
+                .map(|path| Branch::pair("identity", format!("{}, remembered", outer.shown(path, None)))),
         );
         let repo = match (&done.repo, &done.git_root) {
-            (Some(repo), root) => Node::pair("repo manifest", effect(repo.effect)).toned(Tone::Good).with([
-                Node::pair("path", outer.shown(&repo.path, root.as_deref())),
-                Node::pair("org", &repo.org),
-            ]),
+            (Some(repo), root) => {
+                Branch::pair("repo manifest", effect(repo.effect)).with_role(Role::Good).with([
+                    Branch::pair("path", outer.shown(&repo.path, root.as_deref())),
+                    Branch::pair("org", &repo.org),
+                ])
+            }
             (None, None) => {
                 let note = "run it again inside of one to make its keyrack.yml";
-                let note = request.org.as_ref().map(|_| Node::note(note));
-                Node::pair("repo manifest", "not in a git repository").with(note)
+                let note = request.org.as_ref().map(|_| Branch::note(note));
+                Branch::pair("repo manifest", "not in a git repository").with(note)
             }
             (None, Some(_)) => {
                 let fix = Fix::command(["init", "--org", "ORG"]).render(outer.invocation);
-                Node::pair("repo manifest", "none asked for").with([Node::tip(fix)])
+                Branch::pair("repo manifest", "none asked for").with([Branch::tip(fix)])
             }
         };
         let mut nodes = vec![host, repo];
         if outer.is_guided() {
-            nodes.push(Node::command("next", next(&done, &owner).render(outer.invocation)).toned(Tone::Fix));
+            nodes.push(
+                Branch::command("next", next(&done, &owner).render(outer.invocation)).with_role(Role::Fix),
+            );
         }
-        output::print(tree(&look.titled("🔐", "keyrack init"), &nodes, look).as_bytes()).map(|()| 0)
+        output::print(tree(&style.titled("🔐", "keyrack init"), &nodes, style).as_bytes()).map(|()| 0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `keyrack list`: the keys this machine has, unlocked or not.
 
 use clap::Args;
-use keyrack_client::render::tree::{Node, tree};
+use keyrack_client::render::tree::{Branch, tree};
 use keyrack_core::Error;
 use keyrack_ops::list::list;
 
@@ -28,22 +28,22 @@ impl Flags {
         if self.rack.json {
             return output::print_json(&listed.hosts).map(|()| 0);
         }
-        let look = outer.look();
-        let mut nodes: Vec<Node> = listed
+        let style = outer.style();
+        let mut nodes: Vec<Branch> = listed
             .hosts
             .values()
             .map(|host| {
-                Node::key(&host.slug).with([
-                    Node::pair("env", host.slug.env()),
-                    Node::pair("org", host.slug.org()),
-                    Node::pair("mech", host.mech.as_str()),
-                    Node::pair("vault", host.vault.as_str()),
+                Branch::key(&host.slug).with([
+                    Branch::pair("env", host.slug.env()),
+                    Branch::pair("org", host.slug.org()),
+                    Branch::pair("mech", host.mech.as_str()),
+                    Branch::pair("vault", host.vault.as_str()),
                 ])
             })
             .collect();
         if nodes.is_empty() {
-            nodes.push(Node::new("(no keys configured on host)"));
+            nodes.push(Branch::new("(no keys configured on host)"));
         }
-        output::print(tree(&look.titled("🔐", "keyrack list"), &nodes, look).as_bytes()).map(|()| 0)
+        output::print(tree(&style.titled("🔐", "keyrack list"), &nodes, style).as_bytes()).map(|()| 0)
     }
 }

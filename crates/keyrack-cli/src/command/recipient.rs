@@ -1,7 +1,7 @@
 //! `keyrack recipient set|get|del`: who can decrypt the rack and every key in os.secure.
 
 use clap::{Args, Subcommand};
-use keyrack_client::render::tree::{Node, tree};
+use keyrack_client::render::tree::{Branch, tree};
 use keyrack_core::Error;
 use keyrack_core::host_manifest::Recipient;
 use keyrack_ops::recipient;
@@ -84,14 +84,15 @@ impl SetFlags {
         if self.rack.json {
             return output::print_json(&done.recipient).map(|()| 0);
         }
-        let look = outer.look();
-        let nodes = [Node::new("added recipient").with([
-            Node::pair("label", &done.recipient.label),
-            Node::pair("mech", &done.recipient.mech),
-            Node::pair("pubkey", short(&done.recipient)),
-            Node::pair("keys encrypted anew", done.files.to_string()),
+        let style = outer.style();
+        let nodes = [Branch::new("added recipient").with([
+            Branch::pair("label", &done.recipient.label),
+            Branch::pair("mech", &done.recipient.mech),
+            Branch::pair("pubkey", short(&done.recipient)),
+            Branch::pair("keys encrypted anew", done.files.to_string()),
         ])];
-        output::print(tree(&look.titled("🔐", "keyrack recipient set"), &nodes, look).as_bytes()).map(|()| 0)
+        output::print(tree(&style.titled("🔐", "keyrack recipient set"), &nodes, style).as_bytes())
+            .map(|()| 0)
     }
 }
 
@@ -101,21 +102,22 @@ impl GetFlags {
         if self.rack.json {
             return output::print_json(&all).map(|()| 0);
         }
-        let look = outer.look();
-        let mut nodes: Vec<Node> = all
+        let style = outer.style();
+        let mut nodes: Vec<Branch> = all
             .iter()
             .map(|one| {
-                Node::new(&one.label).with([
-                    Node::pair("mech", &one.mech),
-                    Node::pair("pubkey", short(one)),
-                    Node::pair("added", &one.added_at),
+                Branch::new(&one.label).with([
+                    Branch::pair("mech", &one.mech),
+                    Branch::pair("pubkey", short(one)),
+                    Branch::pair("added", &one.added_at),
                 ])
             })
             .collect();
         if nodes.is_empty() {
-            nodes.push(Node::new("(no recipients)"));
+            nodes.push(Branch::new("(no recipients)"));
         }
-        output::print(tree(&look.titled("🔐", "keyrack recipient get"), &nodes, look).as_bytes()).map(|()| 0)
+        output::print(tree(&style.titled("🔐", "keyrack recipient get"), &nodes, style).as_bytes())
+            .map(|()| 0)
     }
 }
 
@@ -125,12 +127,13 @@ impl DelFlags {
         if self.rack.json {
             return output::print_json(&json!({ "deleted": done.recipient.label })).map(|()| 0);
         }
-        let look = outer.look();
+        let style = outer.style();
         let nodes = [
-            Node::pair("removed recipient", &done.recipient.label),
-            Node::pair("keys encrypted anew", done.files.to_string()),
+            Branch::pair("removed recipient", &done.recipient.label),
+            Branch::pair("keys encrypted anew", done.files.to_string()),
         ];
-        output::print(tree(&look.titled("🔐", "keyrack recipient del"), &nodes, look).as_bytes()).map(|()| 0)
+        output::print(tree(&style.titled("🔐", "keyrack recipient del"), &nodes, style).as_bytes())
+            .map(|()| 0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `keyrack relock`: forget unlocked keys now.
 
 use clap::Args;
-use keyrack_client::relock::{Outcome, Wanted, relock};
+use keyrack_client::relock::{RelockOutcome, RelockQuery, relock};
 use keyrack_client::render::unlock::relocked;
 use keyrack_core::{Env, Error, Org};
 use serde_json::json;
@@ -42,11 +42,11 @@ impl Flags {
         let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
         let org: Org = self.org.parse()?;
         let wanted = match (self.key, env) {
-            (Some(ask), env) => Wanted::Key { ask, org, env },
-            (None, Some(env)) => Wanted::Env(env),
-            (None, None) => Wanted::All,
+            (Some(ask), env) => RelockQuery::Key { ask, org, env },
+            (None, Some(env)) => RelockQuery::Env(env),
+            (None, None) => RelockQuery::All,
         };
-        let Outcome { relocked: done, error } = relock(&outer.context(owner), &wanted)?;
+        let RelockOutcome { relocked: done, error } = relock(&outer.context(owner), &wanted)?;
         error.iter().for_each(|error| outer.warn(error));
         if done.unnamed > 0 {
             outer.notice(&format!("and {} more keys than could be named", done.unnamed));
@@ -54,6 +54,6 @@ impl Flags {
         if self.json {
             return output::print_json(&json!({ "relocked": done.slugs })).map(|()| 0);
         }
-        output::print(relocked(&done.slugs, outer.look()).as_bytes()).map(|()| 0)
+        output::print(relocked(&done.slugs, outer.style()).as_bytes()).map(|()| 0)
     }
 }

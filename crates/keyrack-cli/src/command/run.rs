@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use keyrack_client::get::{self, Options, Outcome, Scope};
+use keyrack_client::get::{self, GetOptions, GetOutcome, Scope};
 use keyrack_client::manifest;
 use keyrack_client::render::attempt::strict_failure;
 use keyrack_client::run::masked::{self, Done, Ended, Target};
 use keyrack_client::run::{add_files, add_values, inherited, not_started, withheld};
 use keyrack_client::source::limits::{check_total, sizes};
-use keyrack_client::source::{self, Export, Mode};
+use keyrack_client::source::{self, Export, SourceMode};
 use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Org, Reserved};
 use keyrack_mask::{MIN, Patterns};
 use keyrack_ops::get::get_or_unlock;
@@ -90,7 +90,7 @@ impl Flags {
             false => Scope::Keys { asks: self.key.clone(), org, env },
             true => Scope::Repo { env },
         };
-        let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
+        let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let outcome = if self.unlock {
             let done =
                 outer.operate(owner.clone(), &self.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
@@ -141,13 +141,13 @@ impl Flags {
             }
         };
         let (exit, error) = not_started(&self.command[0], &error);
-        report::failure(&error, "run", outer.invocation, outer.as_json, outer.look_of_stderr());
+        report::failure(&error, "run", outer.invocation, outer.as_json, outer.style_of_stderr());
         Ok(exit)
     }
 
     /// What the command gets; `None`, with the report told, when a key it needs is not granted.
-    fn exports(&self, outer: &Outer, outcome: Outcome) -> Option<Vec<Export>> {
-        let mode = if self.lenient { Mode::Lenient } else { Mode::Strict };
+    fn exports(&self, outer: &Outer, outcome: GetOutcome) -> Option<Vec<Export>> {
+        let mode = if self.lenient { SourceMode::Lenient } else { SourceMode::Strict };
         match source::sort(outcome, mode) {
             Ok(mut sourced) => {
                 if !self.files {
@@ -170,7 +170,7 @@ impl Flags {
                     &refused.missing,
                     hint,
                     outer.invocation,
-                    outer.look_of_stderr(),
+                    outer.style_of_stderr(),
                 ));
                 None
             }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyrack_client::render::tree::{Node, tree};
+use keyrack_client::render::tree::{Branch, tree};
 use keyrack_client::source::is_shell_name;
 use keyrack_core::host_manifest::Host;
 use keyrack_core::{Error, reserved};
@@ -113,18 +113,20 @@ impl Flags {
         if self.json {
             return output::print_json(&Answer { host: &done.host, notices: &done.notices }).map(|()| 0);
         }
-        let look = outer.look();
+        let style = outer.style();
         let slug = &done.host.slug;
-        let mut key =
-            vec![Node::pair("mech", done.host.mech.as_str()), Node::pair("vault", done.host.vault.as_str())];
-        key.extend(done.host.max_duration.as_ref().map(|most| Node::pair("max duration", most)));
+        let mut key = vec![
+            Branch::pair("mech", done.host.mech.as_str()),
+            Branch::pair("vault", done.host.vault.as_str()),
+        ];
+        key.extend(done.host.max_duration.as_ref().map(|most| Branch::pair("max duration", most)));
         if done.declared {
-            key.push(Node::pair("keyrack.yml", format!("declared in env.{}", slug.env())));
+            key.push(Branch::pair("keyrack.yml", format!("declared in env.{}", slug.env())));
         }
         if slug.is_sudo() {
-            key.push(Node::note("a sudo key is never declared in keyrack.yml"));
+            key.push(Branch::note("a sudo key is never declared in keyrack.yml"));
         }
-        let title = look.titled("🔐", &format!("keyrack set (org: {}, env: {})", slug.org(), slug.env()));
-        output::print(tree(&title, &[Node::key(slug).with(key)], look).as_bytes()).map(|()| 0)
+        let title = style.titled("🔐", &format!("keyrack set (org: {}, env: {})", slug.org(), slug.env()));
+        output::print(tree(&title, &[Branch::key(slug).with(key)], style).as_bytes()).map(|()| 0)
     }
 }

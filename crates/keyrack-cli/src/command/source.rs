@@ -1,11 +1,11 @@
 //! `keyrack source`: export lines for a shell to eval. On a strict failure stdout stays empty.
 
 use clap::Args;
-use keyrack_client::get::{self, Options, Scope, unlock_all};
+use keyrack_client::get::{self, GetOptions, Scope, unlock_all};
 use keyrack_client::render::attempt::strict_failure;
 use keyrack_client::render::json::{JsonWriter, attempt};
 use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, counted, counted_all, sizes};
-use keyrack_client::source::{self, Export, Mode, Refused, shell};
+use keyrack_client::source::{self, Export, Refused, SourceMode, shell};
 use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Org};
 use keyrack_sys::ancestors::{ancestors, stdout_is_socket};
 use keyrack_sys::program::{COUNTED_PER_STRING, execution_limit};
@@ -67,9 +67,9 @@ impl Flags {
             Some(ask) => Scope::Key { ask, org: Org::This, env: Some(env) },
             None => Scope::Repo { env: Some(env) },
         };
-        let options = Options { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
+        let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let mut outcome = get::get(&outer.context(owner), &scope, options).map_err(again_by_source)?;
-        for answer in &mut outcome.answers {
+        for answer in &mut outcome.keys {
             if let Attempt::Absent { fix, .. } | Attempt::Blocked { fix, .. } = &mut answer.attempt {
                 put_to_source(fix);
             }
@@ -77,7 +77,7 @@ impl Flags {
         warn(outer, &outcome);
         warn_of_nothing(outer, &outcome, Some(env.as_str()));
         warn_of_weaker(outer, &outcome);
-        let mode = if self.lenient { Mode::Lenient } else { Mode::Strict };
+        let mode = if self.lenient { SourceMode::Lenient } else { SourceMode::Strict };
         let mut sourced = match source::sort(outcome, mode) {
             Ok(sourced) => sourced,
             Err(refused) if self.json => {
@@ -86,8 +86,8 @@ impl Flags {
             }
             Err(refused) => {
                 let hint = "use --lenient if partial results are acceptable";
-                let look = outer.look_of_stderr();
-                output::tell(&strict_failure(&refused.missing, hint, outer.invocation, look));
+                let style = outer.style_of_stderr();
+                output::tell(&strict_failure(&refused.missing, hint, outer.invocation, style));
                 return Ok(2);
             }
         };
@@ -97,7 +97,7 @@ impl Flags {
             return output::print(b"\n").map(|()| 0);
         };
         let lines = source::lines(&sourced.exports, shell);
-        if let (Some(first), Mode::Strict) = (lines.unfit.first(), mode) {
+        if let (Some(first), SourceMode::Strict) = (lines.unfit.first(), mode) {
             // All or nothing: what cannot be exported is as bad as what is not granted.
             return Err(first.clone());
         }

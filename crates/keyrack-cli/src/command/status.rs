@@ -1,10 +1,10 @@
 //! `keyrack status`: what is unlocked, for how long, and how well it is kept.
 
 use clap::Args;
-use keyrack_client::render::Look;
+use keyrack_client::render::Style;
 use keyrack_client::render::error::report;
-use keyrack_client::render::status::{self as render, Recipient};
-use keyrack_client::status::{Status, status};
+use keyrack_client::render::status::{self as render, RecipientLine};
+use keyrack_client::status::{RackStatus, status};
 use keyrack_core::{Env, Error, Owner};
 use keyrack_ops::recipient::get_without_prompt;
 use serde_json::{Value, json};
@@ -41,17 +41,17 @@ impl Flags {
         let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
         let rack = Rack { outer, owner, env, watched: self.watch };
         match (self.watch, self.json) {
-            (false, true) => output::print_json(&rack.value(&rack.look()?)).map(|()| 0),
-            (false, false) => output::print(rack.text(&rack.look()?, outer.look()).as_bytes()).map(|()| 0),
-            (true, true) => watch::lines(|| Ok(rack.value(&rack.look()?)), "ttlLeftMs"),
-            (true, false) => watch::screen(outer, |look| match rack.look() {
+            (false, true) => output::print_json(&rack.value(&rack.read()?)).map(|()| 0),
+            (false, false) => output::print(rack.text(&rack.read()?, outer.style()).as_bytes()).map(|()| 0),
+            (true, true) => watch::lines(|| Ok(rack.value(&rack.read()?)), "ttlLeftMs"),
+            (true, false) => watch::screen(outer, |style| match rack.read() {
                 Ok(seen) => watch::Drawn {
-                    whole: rack.text(&seen, look),
-                    brief: Some(render::brief(&seen.status, rack.env, look)),
+                    whole: rack.text(&seen, style),
+                    brief: Some(render::brief(&seen.status, rack.env, style)),
                 },
                 // It may be over at the next look.
                 Err(error) => watch::Drawn {
-                    whole: report("keyrack status", &error, outer.invocation, look),
+                    whole: report("keyrack status", &error, outer.invocation, style),
                     brief: None,
                 },
             }),
@@ -70,12 +70,12 @@ struct Rack<'a> {
 
 /// What is seen of it.
 struct Seen {
-    status: Status,
+    status: RackStatus,
     recipients: Option<Vec<keyrack_core::host_manifest::Recipient>>,
 }
 
 impl Rack<'_> {
-    fn look(&self) -> Result<Seen, Error> {
+    fn read(&self) -> Result<Seen, Error> {
         let mut context = self.outer.context(self.owner.clone());
         if self.watched {
             context.deadline = watch::EVERY;
@@ -97,11 +97,11 @@ impl Rack<'_> {
         render::status_value(&seen.status, recipients, self.env)
     }
 
-    fn text(&self, seen: &Seen, look: Look) -> String {
-        let shown: Option<Vec<Recipient<'_>>> = seen
+    fn text(&self, seen: &Seen, style: Style) -> String {
+        let shown: Option<Vec<RecipientLine<'_>>> = seen
             .recipients
             .as_ref()
-            .map(|all| all.iter().map(|one| Recipient { label: &one.label, mech: &one.mech }).collect());
-        render::status(&seen.status, shown.as_deref(), self.env, self.outer.invocation, look)
+            .map(|all| all.iter().map(|one| RecipientLine { label: &one.label, mech: &one.mech }).collect());
+        render::status(&seen.status, shown.as_deref(), self.env, self.outer.invocation, style)
     }
 }

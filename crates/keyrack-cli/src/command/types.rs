@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyrack_client::render::Tone;
-use keyrack_client::render::tree::{Node, tree};
+use keyrack_client::render::Role;
+use keyrack_client::render::tree::{Branch, tree};
 use keyrack_core::{Error, Owner};
 use keyrack_ops::types::{TypesOutcome, TypesRequest, types};
 use serde_json::json;
@@ -48,19 +48,19 @@ impl Flags {
             });
             return output::print_json(&answer).map(|()| 0);
         }
-        let look = outer.look();
+        let style = outer.style();
         let what = match done.effect {
-            TypesOutcome::Created => look.marked("freshly written", "✨"),
-            TypesOutcome::Updated => look.marked("updated", "✨"),
-            TypesOutcome::Found => look.marked("already up to date", "👌"),
+            TypesOutcome::Created => style.marked("freshly written", "✨"),
+            TypesOutcome::Updated => style.marked("updated", "✨"),
+            TypesOutcome::Found => style.marked("already up to date", "👌"),
         };
         let names = if done.keys == 1 { "name" } else { "names" };
         let mut below = vec![
-            Node::pair("path", outer.shown(&done.path, Some(&done.root))),
-            Node::pair("keys", format!("{} {names}", done.keys)),
+            Branch::pair("path", outer.shown(&done.path, Some(&done.root))),
+            Branch::pair("keys", format!("{} {names}", done.keys)),
         ];
-        below.extend(done.advice.map(Node::hint));
-        let node = Node::pair("declarations", what).toned(Tone::Good).with(below);
-        output::print(tree(&look.titled("🔐", "keyrack types"), &[node], look).as_bytes()).map(|()| 0)
+        below.extend(done.advice.map(Branch::hint));
+        let node = Branch::pair("declarations", what).with_role(Role::Good).with(below);
+        output::print(tree(&style.titled("🔐", "keyrack types"), &[node], style).as_bytes()).map(|()| 0)
     }
 }

@@ -128,10 +128,10 @@ fn show(report: &UnlockReport, outer: &Outer) -> Result<(), Error> {
         })
         .collect();
     if !kept.is_empty() || left.is_empty() {
-        output::print(unlocked(&kept, outer.invocation, outer.look()).as_bytes())?;
+        output::print(unlocked(&kept, outer.invocation, outer.style()).as_bytes())?;
     }
     if !left.is_empty() {
-        output::tell(&unlocked(&left, outer.invocation, outer.look_of_stderr()));
+        output::tell(&unlocked(&left, outer.invocation, outer.style_of_stderr()));
     }
     Ok(())
 }

@@ -122,7 +122,7 @@ impl Values<'_> {
     /// The slugs the daemon holds, if one runs and answers at once.
     fn held(&self) -> Vec<Slug> {
         let status = status(&self.context()).ok();
-        let keys = status.and_then(|status| status.running).map(|running| running.holdings.keys);
+        let keys = status.and_then(|status| status.running).map(|running| running.status.keys);
         keys.unwrap_or_default().into_iter().map(|key| key.slug).collect()
     }
 

@@ -24,13 +24,13 @@ impl Request {
         let mut request = Request::default();
         for line in bytes.split(|&b| b == b'\n').take_while(|line| !line.is_empty()) {
             let Some(at) = line.iter().position(|&b| b == b'=') else { continue };
-            let place = match &line[..at] {
+            let address = match &line[..at] {
                 b"protocol" => &mut request.protocol,
                 b"host" => &mut request.host,
                 b"username" => &mut request.username,
                 _ => continue,
             };
-            *place = std::str::from_utf8(&line[at + 1..]).ok().map(str::to_owned);
+            *address = std::str::from_utf8(&line[at + 1..]).ok().map(str::to_owned);
         }
         request
     }

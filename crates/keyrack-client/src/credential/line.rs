@@ -3,14 +3,14 @@
 
 use keyrack_core::{Attempt, Error, Invocation};
 
-use crate::get::Answer;
+use crate::get::KeyOutcome;
 use crate::render::text::clean;
 
 /// Longest part of what a tool asked for that is shown, in characters.
 const LONGEST: usize = 100;
 
 /// Lists the missing keys, each with its fix or hint.
-pub fn missing(answers: &[Answer], invocation: Invocation) -> String {
+pub fn missing(answers: &[KeyOutcome], invocation: Invocation) -> String {
     let told: Vec<String> = answers.iter().map(|answer| one(answer, invocation)).collect();
     line(&told.join("; "))
 }
@@ -29,7 +29,7 @@ pub fn refused(tool: &str, asked: &str, is_for: &str) -> String {
     line(&format!("{tool} asked for {asked}, but this hook is for {is_for}"))
 }
 
-fn one(answer: &Answer, invocation: Invocation) -> String {
+fn one(answer: &KeyOutcome, invocation: Invocation) -> String {
     let attempt = &answer.attempt;
     let mut text = format!("{} is {}", attempt.slug(), attempt.status());
     if let Attempt::Blocked { reasons, .. } = attempt {
@@ -54,7 +54,7 @@ mod tests {
     fn failures_are_one_line() {
         let slug = Slug::parse("acme.prep.K").unwrap();
         let fix = Some(Fix::unlock(&Owner::DEFAULT, &slug));
-        let answer = |attempt, note: Option<&str>| Answer {
+        let answer = |attempt, note: Option<&str>| KeyOutcome {
             attempt,
             secret: None,
             note: note.map(str::to_owned),

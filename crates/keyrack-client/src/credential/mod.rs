@@ -14,7 +14,7 @@ use keyrack_core::suggest::did_you_mean;
 use keyrack_core::{Attempt, Error, ErrorCode, Fix, Grant, Slug, VaultId};
 
 use crate::context::Context;
-use crate::get::{self, Answer, Options, Scope};
+use crate::get::{self, GetOptions, KeyOutcome, Scope};
 use crate::secret::Secret;
 use crate::status::status;
 
@@ -60,22 +60,22 @@ pub enum Read {
     /// All are granted, in the order asked.
     Granted(Vec<Held>),
     /// Not all are: those that are not.
-    Missing(Vec<Answer>),
+    Missing(Vec<KeyOutcome>),
 }
 
 /// Reads keys as `get` does. A key that may be absent is missing here all the same.
 ///
 /// # Errors
 /// Those of [`get::get`].
-pub fn read(ctx: &Context, scope: &Scope, options: Options) -> Result<Read, Error> {
+pub fn read(ctx: &Context, scope: &Scope, options: GetOptions) -> Result<Read, Error> {
     let outcome = get::get(ctx, scope, options)?;
     if !outcome.all_granted() {
-        let missing = outcome.answers.into_iter().filter(|answer| !answer.attempt.is_granted());
-        let mut missing: Vec<Answer> = missing.collect();
+        let missing = outcome.keys.into_iter().filter(|answer| !answer.attempt.is_granted());
+        let mut missing: Vec<KeyOutcome> = missing.collect();
         suggest(ctx, &mut missing);
         return Ok(Read::Missing(missing));
     }
-    let held = outcome.answers.into_iter().filter_map(|answer| match (answer.attempt, answer.secret) {
+    let held = outcome.keys.into_iter().filter_map(|answer| match (answer.attempt, answer.secret) {
         (
             Attempt::Granted { grant: Grant { slug, source, expires_at_ms, .. }, below_declared },
             Some(secret),
@@ -92,8 +92,8 @@ pub fn read(ctx: &Context, scope: &Scope, options: Options) -> Result<Read, Erro
 
 /// Names an unlocked key of the same org and env for each key that was never set and is named much like one: the name of a key in a tool's
 /// configuration was typed by hand.
-fn suggest(ctx: &Context, missing: &mut [Answer]) {
-    let is_unexplained = |answer: &Answer| {
+fn suggest(ctx: &Context, missing: &mut [KeyOutcome]) {
+    let is_unexplained = |answer: &KeyOutcome| {
         matches!(answer.attempt, Attempt::Absent { .. }) && answer.note.is_none() && !answer.waived
     };
     if !missing.iter().any(is_unexplained) {

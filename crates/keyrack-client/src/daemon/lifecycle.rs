@@ -11,11 +11,11 @@ use keyrack_sys::pidfd::Pidfd;
 use keyrack_sys::signal::Signal;
 
 use super::{Daemon, connect_at, ensure};
-use crate::connect::{Connection, connect as connect_to};
+use crate::address::{RackAddress, sockets_in};
 use crate::context::Context;
-use crate::legacy::LegacyDaemon;
-use crate::paths::{Place, sockets_in};
-use crate::session::{Granted, KeyToUnlock, Session};
+use crate::session::{GrantedKey, KeyToUnlock, Session};
+use crate::transport::connect::{Connection, connect as connect_to};
+use crate::transport::legacy::LegacyDaemon;
 
 /// How long a daemon may take to end once it was told to.
 const END: Duration = Duration::from_secs(5);
@@ -32,14 +32,14 @@ pub struct Stopped {
 /// # Errors
 /// Those of [`super::connect`]; [`ErrorCode::DaemonUnresponsive`] when it does not end within 5 s.
 pub fn stop(ctx: &Context) -> Result<Option<Stopped>, Error> {
-    let place = Place::of(ctx)?;
-    match connect_to(&place, ctx.deadline)? {
+    let address = RackAddress::of(ctx)?;
+    match connect_to(&address, ctx.deadline)? {
         Some(connection) => end(&connection).map(|stopped| {
-            sweep(&place);
+            sweep(&address);
             Some(stopped)
         }),
         None => {
-            sweep(&place);
+            sweep(&address);
             Ok(None)
         }
     }
@@ -74,8 +74,8 @@ fn unstoppable(pid: Option<i64>, why: &str) -> Error {
 
 /// Removes a socket nobody listens on, and the pid file beside it. Under the lock every starting daemon takes, so that none is caught
 /// between its bind and its listen; if that is held, somebody is at it.
-fn sweep(place: &Place) {
-    let socket = place.socket();
+fn sweep(address: &RackAddress) {
+    let socket = address.socket();
     let Ok(seen) = FileId::of(&socket) else { return };
     let mut lock = socket.clone().into_os_string();
     lock.push(".lock");
@@ -85,7 +85,7 @@ fn sweep(place: &Place) {
     }
     // Failing, the file stays, and the next start removes it.
     if let Ok(true) = unlink_if_same(&socket, seen) {
-        let _ = std::fs::remove_file(place.pid_file());
+        let _ = std::fs::remove_file(address.pid_file());
     }
 }
 
@@ -155,14 +155,14 @@ pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<Restarted, Error> {
 }
 
 /// Every key the running daemon holds.
-fn held(ctx: &Context) -> Result<Vec<(Granted, GrantedTtl)>, Error> {
-    let Some(mut daemon) = connect_at(ctx, Place::for_start(ctx)?)? else { return Ok(Vec::new()) };
+fn held(ctx: &Context) -> Result<Vec<(GrantedKey, GrantedTtl)>, Error> {
+    let Some(mut daemon) = connect_at(ctx, RackAddress::for_start(ctx)?)? else { return Ok(Vec::new()) };
     match held_by(&mut daemon) {
         // Whatever native protocol it speaks, every version speaks the legacy one.
         Err(error) if error.code == ErrorCode::DaemonIncompatible => {
-            match connect_to(daemon.place(), ctx.deadline)? {
+            match connect_to(daemon.address(), ctx.deadline)? {
                 Some(connection) => {
-                    let legacy = LegacyDaemon::over(connection, daemon.place().clone(), ctx)?;
+                    let legacy = LegacyDaemon::over(connection, daemon.address().clone(), ctx)?;
                     held_by(&mut Daemon::Legacy(legacy))
                 }
                 None => Ok(Vec::new()),
@@ -172,11 +172,11 @@ fn held(ctx: &Context) -> Result<Vec<(Granted, GrantedTtl)>, Error> {
     }
 }
 
-fn held_by(daemon: &mut Daemon) -> Result<Vec<(Granted, GrantedTtl)>, Error> {
+fn held_by(daemon: &mut Daemon) -> Result<Vec<(GrantedKey, GrantedTtl)>, Error> {
     let (slugs, lives): (Vec<Slug>, Vec<GrantedTtl>) =
         daemon.status()?.keys.into_iter().map(|key| (key.slug, key.given)).unzip();
     let granted = daemon.get(&slugs)?;
-    let given = |granted: &Granted| {
+    let given = |granted: &GrantedKey| {
         let at = slugs.iter().position(|slug| *slug == granted.grant.slug);
         at.map_or_else(GrantedTtl::default, |at| lives[at])
     };
@@ -192,7 +192,7 @@ type HandedOver = (Vec<Slug>, Vec<(Slug, Error)>);
 /// Gives keys that were read at `read_at` to a new daemon, for what is left of their lives.
 fn hand_over(
     session: &mut Session,
-    held: &[(Granted, GrantedTtl)],
+    held: &[(GrantedKey, GrantedTtl)],
     read_at: Instant,
 ) -> Result<HandedOver, Error> {
     let gone = u64::try_from(read_at.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -252,27 +252,27 @@ pub struct Pruned {
 /// Ends the daemon of the context's rack. Empty when there was none.
 ///
 /// # Errors
-/// Those of [`Place::of`].
+/// Those of [`RackAddress::of`].
 pub fn prune_owner(ctx: &Context) -> Result<Vec<Pruned>, Error> {
-    let place = Place::of(ctx)?;
-    if std::fs::symlink_metadata(place.socket()).is_err() {
+    let address = RackAddress::of(ctx)?;
+    if std::fs::symlink_metadata(address.socket()).is_err() {
         return Ok(Vec::new());
     }
-    Ok(vec![prune(ctx, place)])
+    Ok(vec![prune(ctx, address)])
 }
 
 /// Ends the daemons of every owner and every home in this login session, in the order of their sockets' paths.
 ///
 /// # Errors
-/// Those of [`Place::of`].
+/// Those of [`RackAddress::of`].
 pub fn prune_all(ctx: &Context) -> Result<Vec<Pruned>, Error> {
-    let own = Place::of(ctx)?;
-    let ours = sockets_in(&own.dir).into_iter().filter(|place| place.session == own.session);
-    Ok(ours.map(|place| prune(ctx, place)).collect())
+    let own = RackAddress::of(ctx)?;
+    let ours = sockets_in(&own.dir).into_iter().filter(|address| address.session == own.session);
+    Ok(ours.map(|address| prune(ctx, address)).collect())
 }
 
-fn prune(ctx: &Context, place: Place) -> Pruned {
-    let fate = match connect_to(&place, ctx.deadline) {
+fn prune(ctx: &Context, address: RackAddress) -> Pruned {
+    let fate = match connect_to(&address, ctx.deadline) {
         Ok(Some(connection)) => match end(&connection) {
             Ok(Stopped { pid }) => Fate::Ended { pid },
             Err(error) => Fate::Spared(error),
@@ -281,7 +281,7 @@ fn prune(ctx: &Context, place: Place) -> Pruned {
         Err(error) => Fate::Spared(error),
     };
     if !matches!(fate, Fate::Spared(_)) {
-        sweep(&place);
+        sweep(&address);
     }
-    Pruned { owner: place.owner, home_hash: place.home_hash, fate }
+    Pruned { owner: address.owner, home_hash: address.home_hash, fate }
 }

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use keyrack_core::{Error, ErrorCode, Slug};
 
-use crate::connect::{Connection, Program, Server, connect as connect_to};
+use crate::address::RackAddress;
 use crate::context::Context;
-use crate::legacy::LegacyDaemon;
-use crate::paths::Place;
-use crate::session::{Granted, Holdings, RelockWhat, Relocked, Session};
+use crate::session::{DaemonStatus, GrantedKey, RelockScope, Relocked, Session};
+use crate::transport::connect::{Connection, Server, ServerProgram, connect as connect_to};
+use crate::transport::legacy::LegacyDaemon;
 
 /// How long hello may stay unanswered by a server whose name the kernel does not tell, before it is taken for a TypeScript daemon.
 const HELLO: Duration = Duration::from_millis(500);
@@ -45,10 +45,10 @@ impl Daemon {
     }
 
     /// Where its socket is.
-    pub fn place(&self) -> &Place {
+    pub fn address(&self) -> &RackAddress {
         match self {
-            Daemon::Native(session) => session.place(),
-            Daemon::Legacy(legacy) => legacy.place(),
+            Daemon::Native(session) => session.address(),
+            Daemon::Legacy(legacy) => legacy.address(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Daemon {
     ///
     /// # Errors
     /// Those of the protocol it speaks.
-    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Error> {
+    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<GrantedKey>, Error> {
         match self {
             Daemon::Native(session) => session.get(slugs),
             Daemon::Legacy(legacy) => legacy.get(slugs),
@@ -78,7 +78,7 @@ impl Daemon {
     ///
     /// # Errors
     /// Those of the protocol it speaks.
-    pub fn status(&mut self) -> Result<Holdings, Error> {
+    pub fn status(&mut self) -> Result<DaemonStatus, Error> {
         match self {
             Daemon::Native(session) => session.status(),
             Daemon::Legacy(legacy) => legacy.status(),
@@ -89,7 +89,7 @@ impl Daemon {
     ///
     /// # Errors
     /// Those of the protocol it speaks.
-    pub fn relock(&mut self, what: &RelockWhat) -> Result<Relocked, Error> {
+    pub fn relock(&mut self, what: &RelockScope) -> Result<Relocked, Error> {
         match self {
             Daemon::Native(session) => session.relock(what),
             Daemon::Legacy(legacy) => legacy.relock(what),
@@ -100,45 +100,45 @@ impl Daemon {
 /// Reaches the daemon of the context's rack. `None` when none runs.
 ///
 /// # Errors
-/// Those of [`Place::of`] and [`crate::connect::connect`]; [`keyrack_core::ErrorCode::BoundaryWeak`] for a TypeScript daemon when more is demanded.
+/// Those of [`RackAddress::of`] and [`crate::transport::connect::connect`]; [`keyrack_core::ErrorCode::BoundaryWeak`] for a TypeScript daemon when more is demanded.
 pub fn connect(ctx: &Context) -> Result<Option<Daemon>, Error> {
-    connect_at(ctx, Place::of(ctx)?)
+    connect_at(ctx, RackAddress::of(ctx)?)
 }
 
 /// The same at a place already known.
 ///
 /// # Errors
 /// As [`connect`].
-pub fn connect_at(ctx: &Context, place: Place) -> Result<Option<Daemon>, Error> {
-    match connect_to(&place, ctx.deadline)? {
-        Some(connection) => over(ctx, place, connection),
+pub fn connect_at(ctx: &Context, address: RackAddress) -> Result<Option<Daemon>, Error> {
+    match connect_to(&address, ctx.deadline)? {
+        Some(connection) => over(ctx, address, connection),
         None => Ok(None),
     }
 }
 
 /// Speaks to whoever is at the other end in the protocol it knows.
-fn over(ctx: &Context, place: Place, connection: Connection) -> Result<Option<Daemon>, Error> {
+fn over(ctx: &Context, address: RackAddress, connection: Connection) -> Result<Option<Daemon>, Error> {
     let mut session = match connection.server.program {
-        Program::Other => return legacy(ctx, place, connection).map(Some),
-        Program::Keyrackd => return Ok(Some(Daemon::Native(Session::over(connection, place, ctx)))),
-        Program::Unsaid => Session::over(connection, place.clone(), ctx),
+        ServerProgram::Other => return legacy(ctx, address, connection).map(Some),
+        ServerProgram::Keyrackd => return Ok(Some(Daemon::Native(Session::over(connection, address, ctx)))),
+        ServerProgram::Unsaid => Session::over(connection, address.clone(), ctx),
     };
     session.set_deadline(ctx.deadline.min(HELLO));
-    match session.greet() {
+    match session.hello() {
         Ok(_) => {
             session.set_deadline(ctx.deadline);
             Ok(Some(Daemon::Native(session)))
         }
         Err(error) if error.code == ErrorCode::DaemonAbsent => Ok(None),
         Err(error) if error.code == ErrorCode::DaemonUnresponsive => {
-            connect_to(&place, ctx.deadline)?.map(|connection| legacy(ctx, place, connection)).transpose()
+            connect_to(&address, ctx.deadline)?.map(|connection| legacy(ctx, address, connection)).transpose()
         }
         Err(error) => Err(error),
     }
 }
 
-fn legacy(ctx: &Context, place: Place, connection: Connection) -> Result<Daemon, Error> {
-    LegacyDaemon::over(connection, place, ctx).map(Daemon::Legacy)
+fn legacy(ctx: &Context, address: RackAddress, connection: Connection) -> Result<Daemon, Error> {
+    LegacyDaemon::over(connection, address, ctx).map(Daemon::Legacy)
 }
 
 #[cfg(test)]
@@ -151,8 +151,8 @@ mod tests {
     use super::*;
 
     /// Serves `answers`, one for each connection; an empty one is silence.
-    fn serve(place: &Place, answers: Vec<Vec<u8>>) {
-        let listener = UnixListener::bind(place.socket()).unwrap();
+    fn serve(address: &RackAddress, answers: Vec<Vec<u8>>) {
+        let listener = UnixListener::bind(address.socket()).unwrap();
         std::thread::spawn(move || {
             let mut open = Vec::new();
             for answer in answers {
@@ -172,11 +172,11 @@ mod tests {
         let home = Home::new();
         let env = [("HOME", home.home()), ("XDG_RUNTIME_DIR", home.runtime())].into_iter().collect();
         let ctx = Context::new("/", env);
-        let place = Place::of(&ctx).unwrap();
-        serve(&place, answers);
-        let mut connection = connect_to(&place, ctx.deadline).unwrap().unwrap();
-        connection.server.program = Program::Unsaid;
-        over(&ctx, place, connection).unwrap()
+        let address = RackAddress::of(&ctx).unwrap();
+        serve(&address, answers);
+        let mut connection = connect_to(&address, ctx.deadline).unwrap().unwrap();
+        connection.server.program = ServerProgram::Unsaid;
+        over(&ctx, address, connection).unwrap()
     }
 
     #[test]

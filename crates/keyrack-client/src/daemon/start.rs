@@ -11,12 +11,12 @@ use keyrack_sys::socket::wait_readable;
 use keyrack_sys::spawn::{READY_FD, Started, detached};
 
 use super::connect_at;
+use crate::address::RackAddress;
 use crate::context::Context;
-use crate::paths::Place;
 use crate::render::text::clean;
 use crate::sandbox::Namespaces;
 use crate::session::Session;
-use crate::wire_names;
+use crate::transport::convert;
 
 /// The longest a daemon may take to serve.
 const READY: Duration = Duration::from_secs(10);
@@ -45,26 +45,26 @@ const WORDS: u64 = 4096;
 ///
 /// # Errors
 /// [`ErrorCode::DaemonLegacy`] when a TypeScript daemon runs; [`ErrorCode::DaemonStartFailed`] or the daemon's own error when it does not
-/// come up; [`ErrorCode::Sandboxed`] where no daemon could be verified; those of [`super::connect`] and [`Session::greet`].
+/// come up; [`ErrorCode::Sandboxed`] where no daemon could be verified; those of [`super::connect`] and [`Session::hello`].
 pub fn ensure(ctx: &Context, keyrackd: &Path) -> Result<(Session, bool), Error> {
     if let Some(sandbox) = Namespaces::read().unusable() {
         return Err(sandbox.error());
     }
-    let place = Place::for_start(ctx)?;
-    if let Some(session) = running(ctx, &place)? {
+    let address = RackAddress::for_start(ctx)?;
+    if let Some(session) = running(ctx, &address)? {
         return Ok((session, false));
     }
-    start(ctx, &place, keyrackd)?;
-    match running(ctx, &place)? {
+    start(ctx, &address, keyrackd)?;
+    match running(ctx, &address)? {
         Some(session) => Ok((session, true)),
         None => Err(failed("it said it was ready, and nobody listens")),
     }
 }
 
-fn running(ctx: &Context, place: &Place) -> Result<Option<Session>, Error> {
-    let Some(daemon) = connect_at(ctx, place.clone())? else { return Ok(None) };
+fn running(ctx: &Context, address: &RackAddress) -> Result<Option<Session>, Error> {
+    let Some(daemon) = connect_at(ctx, address.clone())? else { return Ok(None) };
     let mut session = daemon.native("this")?;
-    match session.greet() {
+    match session.hello() {
         Ok(_) => Ok(Some(session)),
         // It ended between our connect and our hello.
         Err(error) if error.code == ErrorCode::DaemonAbsent => Ok(None),
@@ -92,8 +92,8 @@ pub fn check(ctx: &Context, keyrackd: &Path, memory: Option<&str>) -> Result<Str
 }
 
 /// Spawns the daemon and waits until it serves.
-fn start(ctx: &Context, place: &Place, keyrackd: &Path) -> Result<(), Error> {
-    let socket = place.socket();
+fn start(ctx: &Context, address: &RackAddress, keyrackd: &Path) -> Result<(), Error> {
+    let socket = address.socket();
     let words = spawn(keyrackd, &["--socket".as_ref(), socket.as_os_str()], &variables(ctx))?;
     if words.starts_with(b"ready\n") || words.starts_with(b"served\n") {
         return Ok(());
@@ -145,7 +145,7 @@ fn reported(words: &[u8]) -> Error {
     let (message, hint) = parted(message, "\nhint: ");
     let (message, fix) = parted(message, "\nfix: ");
     let message = format!("the keyrack daemon did not start: {}", clean(message.trim()));
-    let mut error = Error::new(wire_names::code(code), message);
+    let mut error = Error::new(convert::code(code), message);
     error.hint = hint.map(clean);
     error.fix = fix.map(|fix| Fix::Text(clean(fix)));
     error

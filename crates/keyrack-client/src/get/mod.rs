@@ -2,18 +2,19 @@
 //! and what the environment answers needs neither a home nor a runtime directory nor a socket.
 //!
 //! In two steps, so that a face whose environment is not a process's (a worker, a test runner) can answer from its own: [`read`] asks the
-//! daemon, [`Pending::names`] says which variables matter, [`Pending::answer`] takes their values and judges everything.
+//! daemon, [`PendingGet::names`] says which variables matter, [`PendingGet::answer`] takes their values and judges everything.
 
-mod judge;
-mod pending;
+mod evaluate;
+mod execute;
+
 mod plan;
 #[cfg(test)]
 mod tests;
 mod unlock_all;
 
-pub(crate) use judge::elsewhere;
-pub use pending::{Pending, read};
-pub use plan::{Asked, Plan, Scope};
+pub(crate) use evaluate::elsewhere;
+pub use execute::{PendingGet, read};
+pub use plan::{GetPlan, KeyRequest, Scope};
 pub use unlock_all::unlock_all;
 
 use keyrack_core::{Attempt, Error};
@@ -23,7 +24,7 @@ use crate::secret::Secret;
 
 /// How a call wants its keys judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct GetOptions {
     /// Hand out long-lived tokens too.
     pub allow_dangerous: bool,
     /// Call a single key that `keyrack.yml` does not declare absent rather than locked: unlocking would pass it over.
@@ -32,7 +33,7 @@ pub struct Options {
 
 /// What came of one key.
 #[derive(Debug)]
-pub struct Answer {
+pub struct KeyOutcome {
     /// Its status.
     pub attempt: Attempt,
     /// Its bytes: there if and only if it is granted.
@@ -43,7 +44,7 @@ pub struct Answer {
     pub waived: bool,
 }
 
-impl Answer {
+impl KeyOutcome {
     /// Whether a caller that needs this key can do without an error.
     pub fn is_fine(&self) -> bool {
         self.attempt.is_granted() || self.waived
@@ -52,9 +53,9 @@ impl Answer {
 
 /// What came of all keys of a call.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct GetOutcome {
     /// In the order asked: that of `keyrack.yml` for a whole repository.
-    pub answers: Vec<Answer>,
+    pub keys: Vec<KeyOutcome>,
     /// Whether a single key was asked for rather than several, or a repository's.
     pub single: bool,
     /// A TypeScript daemon answered: worth a warning to a person.
@@ -65,24 +66,24 @@ pub struct Outcome {
     pub manifest_faults: Vec<Error>,
 }
 
-impl Outcome {
+impl GetOutcome {
     /// Whether every key is granted.
     pub fn all_granted(&self) -> bool {
-        self.answers.iter().all(|answer| answer.attempt.is_granted())
+        self.keys.iter().all(|answer| answer.attempt.is_granted())
     }
 
     /// Whether every key is granted or may be absent: what the exit code goes by.
     pub fn all_fine(&self) -> bool {
-        self.answers.iter().all(Answer::is_fine)
+        self.keys.iter().all(KeyOutcome::is_fine)
     }
 }
 
 /// Reads keys in one step, from the daemon and the context's environment.
 ///
 /// # Errors
-/// Those of [`Plan::of`] and [`Pending::answer`]. A key that is not granted is no error.
-pub fn get(ctx: &Context, scope: &Scope, options: Options) -> Result<Outcome, Error> {
-    let plan = Plan::of(ctx, scope)?;
+/// Those of [`GetPlan::of`] and [`PendingGet::answer`]. A key that is not granted is no error.
+pub fn get(ctx: &Context, scope: &Scope, options: GetOptions) -> Result<GetOutcome, Error> {
+    let plan = GetPlan::of(ctx, scope)?;
     read(ctx, plan, options).answer(|name| variable(ctx, name))
 }
 

@@ -38,7 +38,7 @@ pub enum Scope {
 
 /// One key to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct KeyRequest {
     /// Its slug.
     pub slug: Slug,
     /// The least its entry demands.
@@ -55,9 +55,9 @@ pub struct Asked {
 
 /// The keys of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct GetPlan {
     /// In the order asked: that of `keyrack.yml` for a whole repository.
-    pub asked: Vec<Asked>,
+    pub asked: Vec<KeyRequest>,
     /// Whether a single key was asked for rather than several, or a repository's.
     pub single: bool,
     /// The org of `keyrack.yml`, if there is one.
@@ -66,7 +66,7 @@ pub struct Plan {
     pub manifest_faults: Vec<Error>,
 }
 
-impl Plan {
+impl GetPlan {
     /// What a caller who stands in the context's directory means. A key of the machine is found beside a broken `keyrack.yml` too.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Plan {
         let words = |env: &Option<Env>| env.map(Env::as_str);
         let named = |key: &str, org: &Org, env: &Option<Env>| {
             let owner = &ctx.owner;
-            Asked::one(&KeyQuery {
+            KeyRequest::one(&KeyQuery {
                 key: Some(key),
                 env: words(env),
                 org: Some(org.as_str()),
@@ -101,10 +101,13 @@ impl Plan {
             Scope::Repo { env } => {
                 let ask = KeyQuery { key: None, env: words(env), org: None, owner: &ctx.owner, manifest };
                 let (_, keys) = resolve::repo_keys(&ask)?;
-                (keys.into_iter().map(|key| Asked::by(key.slug.clone(), Some(key), true)).collect(), false)
+                (
+                    keys.into_iter().map(|key| KeyRequest::by(key.slug.clone(), Some(key), true)).collect(),
+                    false,
+                )
             }
         };
-        Ok(Plan {
+        Ok(GetPlan {
             asked,
             single,
             manifest_org: manifest.map(|manifest| manifest.org.clone()),
@@ -114,8 +117,8 @@ impl Plan {
 
     /// Exactly these keys, with no demand on them.
     pub fn of_slugs(slugs: impl IntoIterator<Item = Slug>, manifest_org: Option<String>) -> Self {
-        let asked = slugs.into_iter().map(|slug| Asked::by(slug, None, false)).collect();
-        Plan { asked, single: false, manifest_org, manifest_faults: Vec::new() }
+        let asked = slugs.into_iter().map(|slug| KeyRequest::by(slug, None, false)).collect();
+        GetPlan { asked, single: false, manifest_org, manifest_faults: Vec::new() }
     }
 }
 
@@ -136,17 +139,17 @@ fn is_machine(ask: &str) -> bool {
     Slug::looks_full(ask) && ask.split('.').next() == Some(Org::MACHINE)
 }
 
-impl Asked {
+impl KeyRequest {
     /// The one key an ask means, as the manifest declares it.
     fn one(ask: &KeyQuery<'_>) -> Result<Self, Error> {
         let slug = resolve::resolve_key(ask, Operation::Get)?;
         let spec = ask.manifest.and_then(|manifest| manifest.spec(&slug));
         let near = ask.manifest.and_then(|manifest| manifest.meant_by(&slug));
-        Ok(Asked { near, ..Asked::by(slug, spec, ask.manifest.is_some()) })
+        Ok(KeyRequest { near, ..KeyRequest::by(slug, spec, ask.manifest.is_some()) })
     }
 
     fn by(slug: Slug, spec: Option<&KeySpec>, has_manifest: bool) -> Self {
-        Asked {
+        KeyRequest {
             slug,
             minimum: spec.map(|spec| spec.grade).unwrap_or_default(),
             fault: spec.and_then(|spec| spec.fault.clone()),

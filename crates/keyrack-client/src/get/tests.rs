@@ -56,16 +56,16 @@ fn key(ask: &str, env: Option<Env>) -> Scope {
     Scope::Key { ask: ask.to_owned(), org: Org::This, env }
 }
 
-fn one(ctx: &Context, ask: &str, options: Options) -> Answer {
+fn one(ctx: &Context, ask: &str, options: GetOptions) -> KeyOutcome {
     let mut outcome = get(ctx, &key(ask, None), options).unwrap();
-    assert!(outcome.single && outcome.answers.len() == 1);
-    let answer = outcome.answers.remove(0);
+    assert!(outcome.single && outcome.keys.len() == 1);
+    let answer = outcome.keys.remove(0);
     assert_eq!(answer.secret.is_some(), answer.attempt.is_granted());
     answer
 }
 
 /// The status, then the reasons or the message, then the fix, which is a command, or else the note.
-fn shown(answer: &Answer) -> (String, String, String) {
+fn shown(answer: &KeyOutcome) -> (String, String, String) {
     let said = match &answer.attempt {
         Attempt::Granted { grant, below_declared } => {
             format!("{} {} {below_declared}", grant.slug, grant.source.vault)
@@ -159,7 +159,7 @@ fn what_the_environment_answers() {
             "keyrack set --env test --key PLAIN --vault os.secure --mech PERMANENT_VIA_REPLICA",
         ),
     ] {
-        let answer = one(&site.context(variables), ask, Options::default());
+        let answer = one(&site.context(variables), ask, GetOptions::default());
         let expected = (status.to_owned(), said.to_owned(), fix.to_owned());
         assert_eq!(shown(&answer), expected, "{ask}");
         assert!(!format!("{answer:?}").contains("hunter2"));
@@ -169,7 +169,7 @@ fn what_the_environment_answers() {
 #[test]
 fn allow_dangerous_hands_out_tokens_and_nothing_else() {
     let site = Worksite::new(Some(MANIFEST));
-    let options = Options { allow_dangerous: true, ..Options::default() };
+    let options = GetOptions { allow_dangerous: true, ..GetOptions::default() };
     for (value, status) in [
         ("ghp_abcdef", "granted"),
         ("AKIAXXXX", "granted"),
@@ -221,7 +221,7 @@ fn locked_or_absent() {
         let site = Worksite::new(Some(MANIFEST));
         site.was_set(trace);
         let ctx = site.context(&[]).with_owner(owner.parse().unwrap());
-        let (found, _, found_fix) = shown(&one(&ctx, ask, Options::default()));
+        let (found, _, found_fix) = shown(&one(&ctx, ask, GetOptions::default()));
         assert_eq!((found.as_str(), found_fix.as_str()), (status, fix), "{trace} {ask} {owner}");
     }
 }
@@ -230,7 +230,7 @@ fn locked_or_absent() {
 fn without_a_manifest_the_fix_names_the_whole_slug() {
     let site = Worksite::new(None);
     site.was_set("acme.test.K");
-    let (status, _, fix) = shown(&one(&site.context(&[]), "acme.test.K", Options::default()));
+    let (status, _, fix) = shown(&one(&site.context(&[]), "acme.test.K", GetOptions::default()));
     assert_eq!((status.as_str(), fix.as_str()), ("locked", "keyrack unlock --env test --key acme.test.K"));
 }
 
@@ -253,7 +253,7 @@ fn a_slip_is_answered_with_the_key_that_was_meant() {
     ] {
         let site = Worksite::new(Some(MANIFEST));
         for undeclared_is_absent in [false, true] {
-            let options = Options { undeclared_is_absent, ..Options::default() };
+            let options = GetOptions { undeclared_is_absent, ..GetOptions::default() };
             let (status, _, found) = shown(&one(&site.context(&[]), ask, options));
             assert_eq!((status.as_str(), &found), ("absent", &fix), "{ask} {undeclared_is_absent}");
         }
@@ -261,13 +261,13 @@ fn a_slip_is_answered_with_the_key_that_was_meant() {
     // What was set once is hardly a slip, where keys need no declaration.
     let site = Worksite::new(Some(MANIFEST));
     site.was_set("acme.test.PLIAN");
-    let (status, ..) = shown(&one(&site.context(&[]), "acme.test.PLIAN", Options::default()));
+    let (status, ..) = shown(&one(&site.context(&[]), "acme.test.PLIAN", GetOptions::default()));
     assert_eq!(status, "locked");
 }
 
 #[test]
 fn an_undeclared_key_is_absent_where_that_is_asked_for() {
-    let options = Options { undeclared_is_absent: true, ..Options::default() };
+    let options = GetOptions { undeclared_is_absent: true, ..GetOptions::default() };
     for (ask, status) in [
         ("acme.test.PLAIN", "locked"),
         ("acme.test.OTHER", "absent"),
@@ -277,7 +277,7 @@ fn an_undeclared_key_is_absent_where_that_is_asked_for() {
         let site = Worksite::new(Some(MANIFEST));
         site.was_set(ask);
         assert_eq!(one(&site.context(&[]), ask, options).attempt.status(), status, "{ask}");
-        assert_eq!(one(&site.context(&[]), ask, Options::default()).attempt.status(), "locked", "{ask}");
+        assert_eq!(one(&site.context(&[]), ask, GetOptions::default()).attempt.status(), "locked", "{ask}");
     }
     let site = Worksite::new(None);
     site.was_set("acme.test.OTHER");
@@ -293,7 +293,7 @@ fn the_environment_needs_no_home_no_runtime_dir_and_no_socket() {
         &[("K", "v"), ("HOME", ""), ("XDG_RUNTIME_DIR", "")],
     ] {
         let ctx = Context::new("/", variables.iter().copied().collect());
-        let outcome = get(&ctx, &key("a.test.K", None), Options::default()).unwrap();
+        let outcome = get(&ctx, &key("a.test.K", None), GetOptions::default()).unwrap();
         assert!(outcome.all_granted());
         assert!(outcome.daemon_error.is_some(), "{variables:?}");
     }
@@ -306,7 +306,7 @@ fn get_without_home_is_an_error_and_without_runtime_dir_finds_nothing() {
     let get_in = |home: &str, runtime: &str| {
         let variables = [("HOME", home), ("XDG_RUNTIME_DIR", runtime)];
         let ctx = Context::new(site.home.home(), variables.into_iter().collect());
-        get(&ctx, &key("acme.test.PLAIN", None), Options::default())
+        get(&ctx, &key("acme.test.PLAIN", None), GetOptions::default())
     };
     let runtime = site.home.runtime().display().to_string();
     assert_eq!(get_in("", &runtime).unwrap_err().code, ErrorCode::NoHome);
@@ -322,7 +322,7 @@ fn get_without_home_is_an_error_and_without_runtime_dir_finds_nothing() {
         (&long, ErrorCode::SocketPathTooLong),
     ] {
         let outcome = get_in(&home, runtime).unwrap();
-        assert_eq!(outcome.answers[0].attempt.status(), "locked", "{runtime:?}");
+        assert_eq!(outcome.keys[0].attempt.status(), "locked", "{runtime:?}");
         assert_eq!(outcome.daemon_error.unwrap().code, code, "{runtime:?}");
     }
 }
@@ -331,10 +331,10 @@ fn get_without_home_is_an_error_and_without_runtime_dir_finds_nothing() {
 fn another_session_of_the_same_rack_is_named() {
     let site = Worksite::new(Some(MANIFEST));
     site.was_set("acme.test.PLAIN");
-    let place = crate::Place::of(&site.context(&[])).unwrap();
-    let other = crate::Place { session: "77".to_owned(), ..place };
+    let address = crate::RackAddress::of(&site.context(&[])).unwrap();
+    let other = crate::RackAddress { session: "77".to_owned(), ..address };
     fs::write(other.socket(), "").unwrap();
-    let answer = one(&site.context(&[]), "acme.test.PLAIN", Options::default());
+    let answer = one(&site.context(&[]), "acme.test.PLAIN", GetOptions::default());
     let (status, said, _) = shown(&answer);
     assert_eq!(status, "locked");
     assert!(said.contains("login session 77"), "{said}");
@@ -345,9 +345,9 @@ fn another_session_of_the_same_rack_is_named() {
 fn a_repository_in_the_order_of_its_manifest() {
     let site = Worksite::new(Some(MANIFEST));
     let ctx = site.context(&[("PLAIN", "v"), ("EVERYWHERE", "e"), ("STAND_IN", "1")]);
-    let outcome = get(&ctx, &Scope::Repo { env: Some(Env::Test) }, Options::default()).unwrap();
+    let outcome = get(&ctx, &Scope::Repo { env: Some(Env::Test) }, GetOptions::default()).unwrap();
     let found: Vec<_> = outcome
-        .answers
+        .keys
         .iter()
         .map(|answer| (answer.attempt.slug().as_str(), answer.attempt.status(), answer.waived))
         .collect();
@@ -366,12 +366,12 @@ fn a_repository_in_the_order_of_its_manifest() {
     assert_eq!(outcome.manifest_faults.len(), 1);
     assert!(outcome.manifest_faults[0].message.contains("unbreakable"));
 
-    let error = get(&ctx, &Scope::Repo { env: None }, Options::default()).unwrap_err();
+    let error = get(&ctx, &Scope::Repo { env: None }, GetOptions::default()).unwrap_err();
     assert_eq!(error.code, ErrorCode::EnvRequired);
-    let error = get(&ctx, &Scope::Repo { env: Some(Env::Sudo) }, Options::default()).unwrap_err();
+    let error = get(&ctx, &Scope::Repo { env: Some(Env::Sudo) }, GetOptions::default()).unwrap_err();
     assert_eq!(error.code, ErrorCode::SudoNeedsKey);
     let elsewhere = Context::new("/", ctx.env);
-    let error = get(&elsewhere, &Scope::Repo { env: Some(Env::Test) }, Options::default()).unwrap_err();
+    let error = get(&elsewhere, &Scope::Repo { env: Some(Env::Test) }, GetOptions::default()).unwrap_err();
     assert_eq!(error.code, ErrorCode::NoManifest);
 }
 
@@ -382,7 +382,7 @@ fn a_waiver_is_for_absent_keys_alone() {
         if set {
             site.was_set("acme.test.MAYBE");
         }
-        let answer = one(&site.context(&[("STAND_IN", stand_in)]), "acme.test.MAYBE", Options::default());
+        let answer = one(&site.context(&[("STAND_IN", stand_in)]), "acme.test.MAYBE", GetOptions::default());
         assert_eq!(answer.waived, waived);
         assert_eq!(answer.is_fine(), waived);
         assert_eq!(answer.note.as_deref() == Some("not needed: STAND_IN is set"), waived);
@@ -398,8 +398,8 @@ fn several_keys_each_have_their_own_attempt() {
         Scope::Keys { asks, org: Org::This, env: None }
     };
     let asked = ["acme.test.MAYBE", "@this.test.PLAIN", "EVERYWHERE", "@all.sudo.ROOT", "acme.test.PLAIN"];
-    let outcome = get(&ctx, &keys(&asked), Options::default()).unwrap();
-    let got = outcome.answers.iter().map(|answer| (answer.attempt.slug().as_str(), answer.attempt.status()));
+    let outcome = get(&ctx, &keys(&asked), GetOptions::default()).unwrap();
+    let got = outcome.keys.iter().map(|answer| (answer.attempt.slug().as_str(), answer.attempt.status()));
     let expected = [
         ("acme.test.MAYBE", "absent"),
         ("acme.test.PLAIN", "granted"),
@@ -408,10 +408,10 @@ fn several_keys_each_have_their_own_attempt() {
         ("acme.test.PLAIN", "granted"),
     ];
     assert_eq!(got.collect::<Vec<_>>(), expected);
-    assert!(outcome.answers[0].waived && !outcome.single);
+    assert!(outcome.keys[0].waived && !outcome.single);
 
-    assert!(get(&ctx, &keys(&[]), Options::default()).unwrap().answers.is_empty());
-    let error = get(&ctx, &keys(&["acme.test.PLAIN", "other.test.K"]), Options::default()).unwrap_err();
+    assert!(get(&ctx, &keys(&[]), GetOptions::default()).unwrap().keys.is_empty());
+    let error = get(&ctx, &keys(&["acme.test.PLAIN", "other.test.K"]), GetOptions::default()).unwrap_err();
     assert_eq!(error.code, ErrorCode::OrgMismatch);
 }
 
@@ -419,12 +419,12 @@ fn several_keys_each_have_their_own_attempt() {
 fn the_machines_keys_are_read_beside_a_broken_manifest() {
     let site = Worksite::new(Some("org: [broken"));
     let ctx = site.context(&[("K", "v")]);
-    assert!(one(&ctx, "@all.test.K", Options::default()).attempt.is_granted());
+    assert!(one(&ctx, "@all.test.K", GetOptions::default()).attempt.is_granted());
     let scope = Scope::Key { ask: "K".to_owned(), org: Org::Machine, env: Some(Env::Test) };
-    assert!(get(&ctx, &scope, Options::default()).unwrap().all_granted());
+    assert!(get(&ctx, &scope, GetOptions::default()).unwrap().all_granted());
     let several = Scope::Keys { asks: vec!["@all.test.K".to_owned()], org: Org::This, env: None };
-    assert!(get(&ctx, &several, Options::default()).unwrap().all_granted());
-    let error = get(&ctx, &key("acme.test.K", None), Options::default()).unwrap_err();
+    assert!(get(&ctx, &several, GetOptions::default()).unwrap().all_granted());
+    let error = get(&ctx, &key("acme.test.K", None), GetOptions::default()).unwrap_err();
     assert_eq!(error.code, ErrorCode::ManifestInvalid);
 }
 
@@ -433,15 +433,15 @@ fn the_second_step_is_told_which_names_matter() {
     let site = Worksite::new(Some(MANIFEST));
     // Nothing of it is in the context's own environment: a face answers from another.
     let ctx = site.context(&[]);
-    let plan = Plan::of(&ctx, &Scope::Repo { env: Some(Env::Test) }).unwrap();
-    let pending = read(&ctx, plan, Options::default()).into_owned();
+    let plan = GetPlan::of(&ctx, &Scope::Repo { env: Some(Env::Test) }).unwrap();
+    let pending = read(&ctx, plan, GetOptions::default()).into_owned();
     assert_eq!(pending.names(), ["EVERYWHERE", "MAYBE", "ODD", "PLAIN", "SHORT", "STAND_IN", "STRONG"]);
     let outcome = pending.answer(|name| (name != "STAND_IN").then(|| Secret::copy_of(b"x"))).unwrap();
     assert!(outcome.all_granted());
 
-    let plan = Plan::of(&ctx, &key("acme.sudo.ROOT", None)).unwrap();
-    let pending = read(&ctx, plan, Options::default());
+    let plan = GetPlan::of(&ctx, &key("acme.sudo.ROOT", None)).unwrap();
+    let pending = read(&ctx, plan, GetOptions::default());
     assert!(pending.names().is_empty());
     let outcome = pending.answer(|_| panic!("no variable answers for a sudo key")).unwrap();
-    assert_eq!(outcome.answers[0].attempt.status(), "absent");
+    assert_eq!(outcome.keys[0].attempt.status(), "absent");
 }

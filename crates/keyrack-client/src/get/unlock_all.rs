@@ -2,11 +2,11 @@
 
 use keyrack_core::{Attempt, Env, Fix};
 
-use super::Answer;
+use super::KeyOutcome;
 
 /// The `unlock` that names the env once, where more than one key is locked: the tip of each alone would leave the others locked. None where
 /// one is, and where one of them is not swept up with its env: a `sudo` key, or one of another repository.
-pub fn unlock_all<'a>(answers: impl IntoIterator<Item = &'a Answer>) -> Option<Fix> {
+pub fn unlock_all<'a>(answers: impl IntoIterator<Item = &'a KeyOutcome>) -> Option<Fix> {
     let locked: Vec<&Attempt> = answers
         .into_iter()
         .map(|answer| &answer.attempt)
@@ -47,7 +47,7 @@ mod tests {
 
     use super::*;
 
-    fn locked(slug: &str, owner: &Owner, in_full: bool) -> Answer {
+    fn locked(slug: &str, owner: &Owner, in_full: bool) -> KeyOutcome {
         let slug = Slug::parse(slug).unwrap();
         let fix = match in_full {
             false => Fix::unlock(owner, &slug),
@@ -55,7 +55,7 @@ mod tests {
         };
         let message = format!("{slug} is locked");
         let attempt = Attempt::Locked { slug, message, fix: Some(fix) };
-        Answer { attempt, secret: None, note: None, waived: false }
+        KeyOutcome { attempt, secret: None, note: None, waived: false }
     }
 
     #[test]
@@ -76,7 +76,7 @@ mod tests {
             (&Owner::DEFAULT, &["acme.sudo.A", "acme.sudo.B"], None),
             (&Owner::DEFAULT, &["acme.test.A", "acme.sudo.B"], None),
         ] {
-            let answers: Vec<Answer> = slugs.iter().map(|slug| locked(slug, owner, false)).collect();
+            let answers: Vec<KeyOutcome> = slugs.iter().map(|slug| locked(slug, owner, false)).collect();
             let fix = unlock_all(&answers).map(|fix| fix.render(Invocation::default()));
             assert_eq!(fix.as_deref(), command, "{slugs:?}");
         }

@@ -3,20 +3,20 @@
 use keyrack_core::{Error, Invocation};
 use serde_json::{Map, Value};
 
-use super::look::{Look, Tone};
-use super::tree::{Node, tree};
+use super::style::{Role, Style};
+use super::tree::{Branch, tree};
 
 /// The report of a command that could not do its work. `command` is its name, such as `keyrack set`.
-pub fn report(command: &str, error: &Error, invocation: Invocation, look: Look) -> String {
+pub fn report(command: &str, error: &Error, invocation: Invocation, style: Style) -> String {
     let (emoji, word) = if error.exit() == 2 { ("✋", "blocked") } else { ("💥", "failed") };
     let unsaid = error.slug.as_ref().filter(|slug| !error.message.contains(slug.as_str()));
     let below = [
-        unsaid.map(|slug| Node::pair("key", slug.as_str()).toned(Tone::Key)),
-        error.hint.as_ref().map(Node::hint),
-        error.fix.as_ref().map(|fix| Node::fix(fix.render(invocation))),
+        unsaid.map(|slug| Branch::pair("key", slug.as_str()).with_role(Role::Key)),
+        error.hint.as_ref().map(Branch::hint),
+        error.fix.as_ref().map(|fix| Branch::fix(fix.render(invocation))),
     ];
-    let head = Node::new(look.titled(emoji, &format!("{word}: {error}"))).toned(Tone::Bad);
-    tree(&look.titled("🔐", command), &[head.with(below.into_iter().flatten())], look)
+    let head = Branch::new(style.titled(emoji, &format!("{word}: {error}"))).with_role(Role::Bad);
+    tree(&style.titled("🔐", command), &[head.with(below.into_iter().flatten())], style)
 }
 
 /// The same for programs: `{code, message, slug?, fix?, hint?}`.

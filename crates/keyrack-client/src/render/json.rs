@@ -6,7 +6,7 @@ use keyrack_core::{Attempt, Error, ErrorCode, Grant, Invocation, timestamp};
 use keyrack_wire::{NotUtf8, WipedBuffer, Writer, escape_into, escape_len};
 use zeroize::Zeroizing;
 
-use crate::get::{Answer, Outcome};
+use crate::get::{GetOutcome, KeyOutcome};
 use crate::secret::Secret;
 
 const MEMORY: &str = "the buffer has no limit but memory";
@@ -126,10 +126,10 @@ impl Default for JsonWriter {
 ///
 /// # Errors
 /// [`ErrorCode::Usage`] when a secret is no text, which JSON cannot carry.
-pub fn outcome(outcome: &Outcome, invocation: Invocation) -> Result<Zeroizing<Vec<u8>>, Error> {
+pub fn outcome(outcome: &GetOutcome, invocation: Invocation) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut json = JsonWriter::new();
     let mut result = Ok(());
-    match &outcome.answers[..] {
+    match &outcome.keys[..] {
         [only] if outcome.single => result = attempt(&mut json, only, invocation),
         all => json.array(|json| {
             for answer in all {
@@ -146,7 +146,7 @@ pub fn outcome(outcome: &Outcome, invocation: Invocation) -> Result<Zeroizing<Ve
 ///
 /// # Errors
 /// As [`outcome`].
-pub fn attempt(json: &mut JsonWriter, answer: &Answer, invocation: Invocation) -> Result<(), Error> {
+pub fn attempt(json: &mut JsonWriter, answer: &KeyOutcome, invocation: Invocation) -> Result<(), Error> {
     let mut result = Ok(());
     json.object(|json| {
         json.member("status", answer.attempt.status());

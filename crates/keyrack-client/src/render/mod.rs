@@ -4,12 +4,12 @@ pub mod attempt;
 pub mod bar;
 pub mod error;
 pub mod json;
-pub mod look;
 pub mod status;
+pub mod style;
 #[cfg(test)]
 mod tests;
 pub mod text;
 pub mod tree;
 pub mod unlock;
 
-pub use look::{Look, Tone};
+pub use style::{Role, Style};

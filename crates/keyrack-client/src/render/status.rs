@@ -5,17 +5,17 @@ use keyrack_core::{Env, Fix, Invocation, Owner, TtlLimit, timestamp};
 use serde_json::{Value, json};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::bar::{bar, bar_of, spoken, tone};
-use super::look::{Look, Tone};
-use super::tree::{Node, tree};
+use super::bar::{bar, bar_of, humanize, role};
+use super::style::{Role, Style};
+use super::tree::{Branch, tree};
 use super::unlock::minutes;
 use crate::get::elsewhere;
-use crate::session::{Greeting, HeldKey};
-use crate::status::{Running, Status};
+use crate::session::{HelloInfo, KeyStatus};
+use crate::status::{RackStatus, RunningDaemon};
 
 /// Who can open the host manifest, as far as a status shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recipient<'a> {
+pub struct RecipientLine<'a> {
     /// Its label.
     pub label: &'a str,
     /// Its mechanism, such as `ssh`.
@@ -24,68 +24,68 @@ pub struct Recipient<'a> {
 
 /// The tree of `status`, of the keys of one env if one is given. `recipients` are left out where they could not be read without asking.
 pub fn status(
-    status: &Status,
-    recipients: Option<&[Recipient<'_>]>,
+    status: &RackStatus,
+    recipients: Option<&[RecipientLine<'_>]>,
     env: Option<Env>,
     invocation: Invocation,
-    look: Look,
+    style: Style,
 ) -> String {
-    let title = look.titled("🔐", "keyrack status");
-    let note = elsewhere(&status.other_sessions).map(Node::note);
-    let mut nodes = vec![Node::pair("owner", owner(&status.owner))];
+    let title = style.titled("🔐", "keyrack status");
+    let note = elsewhere(&status.other_sessions).map(Branch::note);
+    let mut nodes = vec![Branch::pair("owner", owner(&status.owner))];
     if let Some(recipients) = recipients {
-        let lines = recipients.iter().map(|one| Node::new(format!("{} ({})", one.label, one.mech)));
-        nodes.push(Node::new("recipients:").toned(Tone::Quiet).with(lines));
+        let lines = recipients.iter().map(|one| Branch::new(format!("{} ({})", one.label, one.mech)));
+        nodes.push(Branch::new("recipients:").with_role(Role::Quiet).with(lines));
     }
     let Some(running) = &status.running else {
         let env = env.map_or("ENV", Env::as_str);
         let fix = Fix::with_owner("unlock", &status.owner, ["--env", env]);
         let run = format!("run `{}` to start a session", fix.render(invocation));
-        nodes.push(Node::pair("daemon", "not found").toned(Tone::Warn).with([Node::new(run)]));
+        nodes.push(Branch::pair("daemon", "not found").with_role(Role::Warn).with([Branch::new(run)]));
         nodes.extend(note);
-        return tree(&title, &nodes, look);
+        return tree(&title, &nodes, style);
     };
-    nodes.push(daemon(running, look));
+    nodes.push(daemon(running, style));
     nodes.extend(note);
-    let keys: Vec<Node> = running.keys(env).map(|held| key(held, look)).collect();
+    let keys: Vec<Branch> = running.keys(env).map(|held| key(held, style)).collect();
     if keys.is_empty() {
-        nodes.push(Node::new(no_keys(running, env)));
+        nodes.push(Branch::new(no_keys(running, env)));
     } else {
-        nodes.push(Node::new("keys:").toned(Tone::Quiet).with(keys));
+        nodes.push(Branch::new("keys:").with_role(Role::Quiet).with(keys));
     }
-    tree(&title, &nodes, look)
+    tree(&title, &nodes, style)
 }
 
 /// The status where rows are few: a heading, and a line for each key with what is left of it. Each is as wide as the place is, at most.
-pub fn brief(status: &Status, env: Option<Env>, look: Look) -> String {
-    let width = look.width.unwrap_or(usize::MAX);
-    let keys: Vec<&HeldKey> = status.running.iter().flat_map(|running| running.keys(env)).collect();
+pub fn brief(status: &RackStatus, env: Option<Env>, style: Style) -> String {
+    let width = style.width.unwrap_or(usize::MAX);
+    let keys: Vec<&KeyStatus> = status.running.iter().flat_map(|running| running.keys(env)).collect();
     let mut about: Vec<String> =
         status.owner.name().map(|owner| format!("owner: {owner}")).into_iter().collect();
     about.push(format!("daemon: {}", if status.running.is_some() { "active" } else { "not found" }));
     about.extend(env.map(|env| format!("env: {env}")));
     about.push(format!("keys: {}", keys.len()));
-    let title = look.titled("🔐", &format!("keyrack status ({})", about.join(", ")));
-    let mut text = look.paint(Tone::Title, &cut(&title, width, look)) + "\n";
+    let title = style.titled("🔐", &format!("keyrack status ({})", about.join(", ")));
+    let mut text = style.paint(Role::Title, &cut(&title, width, style)) + "\n";
     let names = keys.iter().map(|key| key.slug.as_str().width()).max().unwrap_or(0);
     for key in keys {
-        let left = key.left.map_or_else(|| "never ends".to_owned(), spoken);
-        let (line, tone) = match (key.left, key.given.ttl) {
+        let left = key.left.map_or_else(|| "never ends".to_owned(), humanize);
+        let (line, role) = match (key.left, key.given.ttl) {
             (Some(ttl), Some(whole)) => {
-                let words = format!("{left} of {}", spoken(whole));
+                let words = format!("{left} of {}", humanize(whole));
                 // Two blanks beside the name, one beside the words, which get as much room in each line.
                 let room = width.saturating_sub(names + 3 + WORDS).min(20);
                 let words =
-                    if room < 7 { left } else { format!("{} {words}", bar_of(ttl, whole, room, look)) };
-                (words, tone(ttl, whole))
+                    if room < 7 { left } else { format!("{} {words}", bar_of(ttl, whole, room, style)) };
+                (words, role(ttl, whole))
             }
-            _ => (left, Tone::Plain),
+            _ => (left, Role::Plain),
         };
-        let name = cut(key.slug.as_str(), width.saturating_sub(line.width() + 2), look);
+        let name = cut(key.slug.as_str(), width.saturating_sub(line.width() + 2), style);
         let blanks = " ".repeat(
             names.saturating_sub(name.width()).min(width.saturating_sub(name.width() + line.width() + 2)) + 2,
         );
-        text.extend([&look.paint(Tone::Key, &name), &blanks, &look.paint(tone, &line), "\n"]);
+        text.extend([&style.paint(Role::Key, &name), &blanks, &style.paint(role, &line), "\n"]);
     }
     text
 }
@@ -94,7 +94,7 @@ pub fn brief(status: &Status, env: Option<Env>, look: Look) -> String {
 const WORDS: usize = 18;
 
 /// A text that fits, with a sign where something was left out.
-fn cut(text: &str, width: usize, look: Look) -> String {
+fn cut(text: &str, width: usize, style: Style) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -105,32 +105,32 @@ fn cut(text: &str, width: usize, look: Look) -> String {
         }
         kept.push(c);
     }
-    kept + if look.unicode { "…" } else { "~" }
+    kept + if style.unicode { "…" } else { "~" }
 }
 
-fn daemon(running: &Running, look: Look) -> Node {
-    let node = Node::pair("daemon", look.marked("active", "✨")).toned(Tone::Good);
-    let Some(greeting) = &running.greeting else {
-        return node.with([Node::note(
+fn daemon(running: &RunningDaemon, style: Style) -> Branch {
+    let node = Branch::pair("daemon", style.marked("active", "✨")).with_role(Role::Good);
+    let Some(hello) = &running.hello else {
+        return node.with([Branch::note(
             "it is that of an older TypeScript keyrack; `daemon restart` takes over from it",
         )]);
     };
-    let weak = weaknesses(greeting);
-    node.with([Node::pair("boundary", greeting.boundary.as_str())])
-        .with(namespaces(greeting))
-        .with([Node::pair("memory", &greeting.memory)])
-        .with(weak.into_iter().map(Node::note))
+    let weak = weaknesses(hello);
+    node.with([Branch::pair("boundary", hello.boundary.as_str())])
+        .with(namespaces(hello))
+        .with([Branch::pair("memory", &hello.memory)])
+        .with(weak.into_iter().map(Branch::note))
 }
 
 /// What a person should know of a daemon that is weaker than it could be.
-pub fn weaknesses(greeting: &Greeting) -> Vec<String> {
-    let boundary = (greeting.boundary == Boundary::User).then(|| {
+pub fn weaknesses(hello: &HelloInfo) -> Vec<String> {
+    let boundary = (hello.boundary == Boundary::User).then(|| {
         "here the kernel does not tell login sessions apart, so every process of yours may read".to_owned()
     });
-    let namespaces = greeting.namespaces.as_deref().and_then(open_namespaces).map(str::to_owned);
-    let memory = (greeting.memory == "unlocked")
-        .then(|| "its memory is not locked, so keys may reach swap".to_owned());
-    let off = greeting.hardening.iter().filter(|measure| !measure.on).map(|measure| {
+    let namespaces = hello.namespaces.as_deref().and_then(open_namespaces).map(str::to_owned);
+    let memory =
+        (hello.memory == "unlocked").then(|| "its memory is not locked, so keys may reach swap".to_owned());
+    let off = hello.hardening.iter().filter(|measure| !measure.on).map(|measure| {
         let detail = measure.detail.as_deref().map_or(String::new(), |detail| format!(": {detail}"));
         format!("{} is off{detail}", measure.name)
     });
@@ -138,9 +138,9 @@ pub fn weaknesses(greeting: &Greeting) -> Vec<String> {
 }
 
 /// Namespaces that callers may be in, if not only the daemon's own two.
-pub fn namespaces(greeting: &Greeting) -> Option<Node> {
-    let enforced = greeting.namespaces.as_deref().filter(|enforced| *enforced != "pid and user")?;
-    Some(Node::pair("namespaces", enforced))
+pub fn namespaces(hello: &HelloInfo) -> Option<Branch> {
+    let enforced = hello.namespaces.as_deref().filter(|enforced| *enforced != "pid and user")?;
+    Some(Branch::pair("namespaces", enforced))
 }
 
 /// Notice about a daemon that serves more namespaces than its own, or cannot tell them apart.
@@ -159,22 +159,22 @@ pub fn open_namespaces(enforced: &str) -> Option<&'static str> {
     }
 }
 
-fn key(key: &HeldKey, look: Look) -> Node {
-    let mut below = vec![Node::pair("env", key.slug.env()), Node::pair("org", key.slug.org())];
-    below.extend(key.source.as_ref().map(|source| Node::pair("vault", source.vault.as_str())));
-    below.extend(key.grade.map(|grade| Node::pair("grade", grade.to_string())));
-    below.push(Node::pair("expires in", key.left.map_or_else(|| "never".to_owned(), minutes)));
+fn key(key: &KeyStatus, style: Style) -> Branch {
+    let mut below = vec![Branch::pair("env", key.slug.env()), Branch::pair("org", key.slug.org())];
+    below.extend(key.source.as_ref().map(|source| Branch::pair("vault", source.vault.as_str())));
+    below.extend(key.grade.map(|grade| Branch::pair("grade", grade.to_string())));
+    below.push(Branch::pair("expires in", key.left.map_or_else(|| "never".to_owned(), minutes)));
     if let (Some(left), Some(whole)) = (key.left, key.given.ttl) {
-        let text = format!("{} {} of {}", bar(left, whole, look), spoken(left), spoken(whole));
-        below.push(Node::pair("life", text).toned(tone(left, whole)));
+        let text = format!("{} {} of {}", bar(left, whole, style), humanize(left), humanize(whole));
+        below.push(Branch::pair("life", text).with_role(role(left, whole)));
     }
-    below.extend(ends_by(key).map(|why| Node::pair("ends by", why)));
-    Node::key(&key.slug).with(below)
+    below.extend(ends_by(key).map(|why| Branch::pair("ends by", why)));
+    Branch::key(&key.slug).with(below)
 }
 
 /// Why a key ends when it does, as far as the daemon tells.
-fn ends_by(key: &HeldKey) -> Option<String> {
-    let ttl = key.given.ttl.map(spoken);
+fn ends_by(key: &KeyStatus) -> Option<String> {
+    let ttl = key.given.ttl.map(humanize);
     let of = |what: &str| ttl.as_ref().map_or_else(|| what.to_owned(), |ttl| format!("{what} of {ttl}"));
     key.given.by.map(|by| match by {
         TtlLimit::Requested => {
@@ -187,7 +187,7 @@ fn ends_by(key: &HeldKey) -> Option<String> {
     })
 }
 
-fn no_keys(running: &Running, env: Option<Env>) -> String {
+fn no_keys(running: &RunningDaemon, env: Option<Env>) -> String {
     let Some(env) = env else { return "(no keys unlocked)".to_owned() };
     let others: Vec<String> = running.envs().into_iter().map(|env| format!("--env {env}")).collect();
     if others.is_empty() {
@@ -202,28 +202,28 @@ fn owner(owner: &Owner) -> String {
 }
 
 /// The same for programs; `null` when no daemon runs. `recipients` are as the host manifest has them.
-pub fn status_value(status: &Status, recipients: Vec<Value>, env: Option<Env>) -> Value {
+pub fn status_value(status: &RackStatus, recipients: Vec<Value>, env: Option<Env>) -> Value {
     let Some(running) = &status.running else { return Value::Null };
     let keys: Vec<Value> = running.keys(env).map(key_value).collect();
     let mut value = json!({
         "keys": keys,
         "owner": status.owner.name(),
-        "socketPath": status.place.as_ref().map(|place| place.socket().display().to_string()),
-        "legacy": running.greeting.is_none(),
+        "socketPath": status.address.as_ref().map(|address| address.socket().display().to_string()),
+        "legacy": running.hello.is_none(),
         "otherSessions": status.other_sessions,
     });
     if let Some(members) = value.as_object_mut() {
         members.insert("recipients".to_owned(), Value::Array(recipients));
-        if let Some(greeting) = &running.greeting {
-            members.insert("daemon".to_owned(), greeting_value(greeting));
+        if let Some(hello) = &running.hello {
+            members.insert("daemon".to_owned(), hello_value(hello));
         }
     }
     value
 }
 
 /// What a daemon said of itself, for programs.
-pub fn greeting_value(greeting: &Greeting) -> Value {
-    let hardening: Vec<Value> = greeting
+pub fn hello_value(hello: &HelloInfo) -> Value {
+    let hardening: Vec<Value> = hello
         .hardening
         .iter()
         .map(|measure| {
@@ -235,22 +235,22 @@ pub fn greeting_value(greeting: &Greeting) -> Value {
         })
         .collect();
     let mut value = json!({
-        "version": greeting.version,
-        "build": greeting.build,
-        "pid": greeting.pid,
-        "proto": greeting.proto,
-        "boundary": greeting.boundary.as_str(),
-        "memory": greeting.memory,
+        "version": hello.version,
+        "build": hello.build,
+        "pid": hello.pid,
+        "proto": hello.proto,
+        "boundary": hello.boundary.as_str(),
+        "memory": hello.memory,
         "hardening": hardening,
     });
-    if let (Some(namespaces), Some(members)) = (&greeting.namespaces, value.as_object_mut()) {
+    if let (Some(namespaces), Some(members)) = (&hello.namespaces, value.as_object_mut()) {
         members.insert("namespaces".to_owned(), namespaces.clone().into());
     }
     value
 }
 
 /// One held key, for programs. A key that does not end has `null` for its end.
-pub fn key_value(key: &HeldKey) -> Value {
+pub fn key_value(key: &KeyStatus) -> Value {
     let mut value = json!({
         "slug": key.slug.as_str(),
         "env": key.slug.env(),

@@ -8,29 +8,29 @@ use proptest::prelude::*;
 
 use super::json::{JsonWriter, outcome as outcome_json};
 use super::unlock::{Omission, UnlockLine, minutes, relocked, unlocked};
-use super::{Look, attempt, error, status};
-use crate::get::{Answer, Outcome};
-use crate::paths::Place;
+use super::{Style, attempt, error, status};
+use crate::address::RackAddress;
+use crate::get::{GetOutcome, KeyOutcome};
 use crate::secret::Secret;
-use crate::session::{Greeting, HeldKey, Holdings, Measure};
-use crate::status::{Running, Status};
+use crate::session::{DaemonStatus, HardeningMeasure, HelloInfo, KeyStatus};
+use crate::status::{RackStatus, RunningDaemon};
 
 fn slug(text: &str) -> Slug {
     Slug::parse(text).unwrap()
 }
 
-fn granted(name: &str, secret: &[u8], expires_at_ms: Option<i64>) -> Answer {
+fn granted(name: &str, secret: &[u8], expires_at_ms: Option<i64>) -> KeyOutcome {
     let source = Source { vault: VaultId::OsSecure, mech: Mechanism::Replica };
     let grant =
         Grant { slug: slug(name), grade: Grade::of(&source.vault, &source.mech), source, expires_at_ms };
     let attempt = Attempt::Granted { grant, below_declared: false };
-    Answer { attempt, secret: Some(Secret::copy_of(secret)), note: None, waived: false }
+    KeyOutcome { attempt, secret: Some(Secret::copy_of(secret)), note: None, waived: false }
 }
 
-fn four() -> Vec<Answer> {
+fn four() -> Vec<KeyOutcome> {
     let owner = Owner::DEFAULT;
     let (b, c, d) = (slug("o.test.B"), slug("o.test.C"), slug("o.test.D"));
-    let plain = |attempt| Answer { attempt, secret: None, note: None, waived: false };
+    let plain = |attempt| KeyOutcome { attempt, secret: None, note: None, waived: false };
     vec![
         granted("o.test.A", b"hunter2", Some(1_767_225_600_123)),
         plain(Attempt::Locked {
@@ -43,7 +43,7 @@ fn four() -> Vec<Answer> {
             slug: c,
             message: "o.test.C was never set".into(),
         }),
-        Answer {
+        KeyOutcome {
             note: Some("--allow-dangerous hands it out all the same".into()),
             ..plain(Attempt::Blocked {
                 fix: Some(Fix::set_secure(&owner, &d)),
@@ -54,13 +54,19 @@ fn four() -> Vec<Answer> {
     ]
 }
 
-fn outcome(answers: Vec<Answer>, single: bool) -> Outcome {
-    Outcome { answers, single, legacy_daemon: false, daemon_error: None, manifest_faults: Vec::new() }
+fn outcome(answers: Vec<KeyOutcome>, single: bool) -> GetOutcome {
+    GetOutcome {
+        keys: answers,
+        single,
+        legacy_daemon: false,
+        daemon_error: None,
+        manifest_faults: Vec::new(),
+    }
 }
 
 #[test]
 fn the_tree_of_get() {
-    let text = attempt::answers(&four(), Invocation::default(), Look::PLAIN);
+    let text = attempt::answers(&four(), Invocation::default(), Style::PLAIN);
     let expected = "
 🔐 keyrack
    ├─ o.test.A
@@ -82,14 +88,14 @@ fn the_tree_of_get() {
 
 ";
     assert_eq!(text, expected);
-    let ascii = attempt::answers(&four(), Invocation::NPX, Look::ASCII);
+    let ascii = attempt::answers(&four(), Invocation::NPX, Style::ASCII);
     assert!(ascii.is_ascii() && ascii.contains("tip: npx keyrack unlock"), "{ascii}");
-    assert_eq!(attempt::answers([], Invocation::default(), Look::ASCII), "\nkeyrack\n   `- (no keys)\n\n");
+    assert_eq!(attempt::answers([], Invocation::default(), Style::ASCII), "\nkeyrack\n   `- (no keys)\n\n");
 }
 
 #[test]
 fn the_report_of_a_strict_source() {
-    let text = attempt::strict_failure(&four()[1..2], "use --lenient", Invocation::default(), Look::PLAIN);
+    let text = attempt::strict_failure(&four()[1..2], "use --lenient", Invocation::default(), Style::PLAIN);
     let expected = "
 🔐 keyrack
    └─ o.test.B
@@ -235,15 +241,15 @@ fn the_tree_of_unlock() {
       └─ hint: restore it
 
 ";
-    assert_eq!(unlocked(&lines, Invocation::default(), Look::PLAIN), expected);
-    assert!(unlocked(&[], Invocation::default(), Look::PLAIN).contains("(no keys to unlock)"));
+    assert_eq!(unlocked(&lines, Invocation::default(), Style::PLAIN), expected);
+    assert!(unlocked(&[], Invocation::default(), Style::PLAIN).contains("(no keys to unlock)"));
 }
 
 #[test]
 fn the_tree_of_relock() {
-    let text = relocked(&[slug("o.test.A"), slug("o.test.B")], Look::PLAIN);
+    let text = relocked(&[slug("o.test.A"), slug("o.test.B")], Style::PLAIN);
     assert_eq!(text, "\n🔒 keyrack relock\n   ├─ o.test.A: pruned 🔒\n   └─ o.test.B: pruned 🔒\n\n");
-    assert_eq!(relocked(&[], Look::ASCII), "\nkeyrack relock\n   `- (no keys to prune)\n\n");
+    assert_eq!(relocked(&[], Style::ASCII), "\nkeyrack relock\n   `- (no keys to prune)\n\n");
 }
 
 #[test]
@@ -276,9 +282,9 @@ fn the_report_of_a_problem() {
       └─ fix: keyrack doctor
 
 ";
-    assert_eq!(error::report("keyrack set", &blocked, Invocation::default(), Look::PLAIN), expected);
+    assert_eq!(error::report("keyrack set", &blocked, Invocation::default(), Style::PLAIN), expected);
     let fault = Error::new(ErrorCode::Io, "no space\nleft");
-    let text = error::report("keyrack set", &fault, Invocation::default(), Look::ASCII);
+    let text = error::report("keyrack set", &fault, Invocation::default(), Style::ASCII);
     assert_eq!(text, "\nkeyrack set\n   `- failed: no space left\n\n");
     let value = error::value(&blocked, Invocation::NPX);
     assert_eq!(value["code"], "no_home");
@@ -286,8 +292,8 @@ fn the_report_of_a_problem() {
     assert_eq!(error::value(&fault, Invocation::NPX).as_object().unwrap().len(), 2);
 }
 
-fn a_status(running: bool) -> Status {
-    let greeting = Greeting {
+fn a_status(running: bool) -> RackStatus {
+    let hello = HelloInfo {
         proto: 1,
         version: "0.1.0".into(),
         build: "b".into(),
@@ -296,14 +302,14 @@ fn a_status(running: bool) -> Status {
         boundary: Boundary::Session,
         namespaces: Some("pid and user".into()),
         memory: "locked".into(),
-        hardening: vec![Measure {
+        hardening: vec![HardeningMeasure {
             name: "mdwe".into(),
             on: false,
             detail: Some("this kernel lacks it".into()),
         }],
     };
     let keys = vec![
-        HeldKey {
+        KeyStatus {
             slug: slug("o.test.A"),
             grade: Some(Grade { protection: Protection::Encrypted, duration: DurationGrade::Permanent }),
             source: Some(Source { vault: VaultId::OsSecure, mech: Mechanism::Replica }),
@@ -312,7 +318,7 @@ fn a_status(running: bool) -> Status {
             given: GrantedTtl { ttl: Some(Ttl(120_000)), by: Some(TtlLimit::MaxDuration) },
             ends_by_boot: true,
         },
-        HeldKey {
+        KeyStatus {
             slug: slug("o.sudo.S"),
             grade: None,
             source: None,
@@ -322,26 +328,26 @@ fn a_status(running: bool) -> Status {
             ends_by_boot: false,
         },
     ];
-    let holdings = Holdings { keys, home_hash: "01234567".into(), condition: None };
-    Status {
+    let status = DaemonStatus { keys, home_hash: "01234567".into(), health: None };
+    RackStatus {
         owner: Owner::DEFAULT,
-        place: Some(Place {
+        address: Some(RackAddress {
             dir: "/run/user/1".into(),
             session: "3".into(),
             home_hash: "01234567".into(),
             owner: Owner::DEFAULT,
         }),
         error: None,
-        running: running.then_some(Running { pid: Some(7), greeting: Some(greeting), holdings }),
+        running: running.then_some(RunningDaemon { pid: Some(7), hello: Some(hello), status }),
         other_sessions: vec!["4".into()],
     }
 }
 
 #[test]
 fn the_tree_of_status() {
-    let recipients = [status::Recipient { label: "laptop", mech: "ssh" }];
+    let recipients = [status::RecipientLine { label: "laptop", mech: "ssh" }];
     let show = |running, env| {
-        status::status(&a_status(running), Some(&recipients), env, Invocation::default(), Look::PLAIN)
+        status::status(&a_status(running), Some(&recipients), env, Invocation::default(), Style::PLAIN)
     };
     let expected = "
 🔐 keyrack status
@@ -381,28 +387,28 @@ fn the_tree_of_status() {
 
 #[test]
 fn a_status_in_few_rows() {
-    let look = |width| Look { width, ..Look::PLAIN };
-    let brief = |env, look| status::brief(&a_status(true), env, look);
+    let style = |width| Style { width, ..Style::PLAIN };
+    let brief = |env, style| status::brief(&a_status(true), env, style);
     assert_eq!(
-        brief(None, look(None)),
+        brief(None, style(None)),
         "🔐 keyrack status (daemon: active, keys: 2)\n\
          o.test.A  ██████████░░░░░░░░░░ 1m of 2m\n\
          o.sudo.S  never ends\n"
     );
     assert_eq!(
-        brief(Some(keyrack_core::Env::Test), Look { width: Some(38), ..Look::ASCII }),
+        brief(Some(keyrack_core::Env::Test), Style { width: Some(38), ..Style::ASCII }),
         "keyrack status (daemon: active, env: ~\no.test.A  #####---- 1m of 2m\n"
     );
     // No bar, and then no whole name.
-    assert_eq!(brief(Some(keyrack_core::Env::Test), look(Some(20))).lines().nth(1), Some("o.test.A  1m"));
-    assert_eq!(brief(Some(keyrack_core::Env::Test), look(Some(9))).lines().nth(1), Some("o.te…  1m"));
+    assert_eq!(brief(Some(keyrack_core::Env::Test), style(Some(20))).lines().nth(1), Some("o.test.A  1m"));
+    assert_eq!(brief(Some(keyrack_core::Env::Test), style(Some(9))).lines().nth(1), Some("o.te…  1m"));
     for width in 8..100 {
-        for line in brief(None, look(Some(width))).lines() {
+        for line in brief(None, style(Some(width))).lines() {
             assert!(unicode_width::UnicodeWidthStr::width(line) <= width.max(13), "{width}: {line}");
         }
     }
     assert_eq!(
-        status::brief(&a_status(false), None, look(None)),
+        status::brief(&a_status(false), None, style(None)),
         "🔐 keyrack status (daemon: not found, keys: 0)\n"
     );
 }

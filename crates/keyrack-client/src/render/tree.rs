@@ -4,7 +4,7 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::look::{Look, Tone};
+use super::style::{Role, Style};
 use super::text::{clean, wrap};
 use keyrack_core::Slug;
 
@@ -13,14 +13,14 @@ const NARROWEST: usize = 20;
 
 /// A branch: a line, and branches below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct Branch {
     /// How much of the text, in bytes, is the name before its value, with the colon.
     name: usize,
     text: String,
     /// Of what stands behind the name.
-    tone: Tone,
+    role: Role,
     kind: Kind,
-    below: Vec<Node>,
+    below: Vec<Branch>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,136 +31,137 @@ enum Kind {
     Command,
 }
 
-impl Node {
+impl Branch {
     /// A branch with nothing below it yet, wrapped at the width.
     pub fn new(text: impl AsRef<str>) -> Self {
         let text = clean(text.as_ref());
-        Node { name: 0, text, tone: Tone::Plain, kind: Kind::Text, below: Vec::new() }
+        Branch { name: 0, text, role: Role::Plain, kind: Kind::Text, below: Vec::new() }
     }
 
     /// A branch that is named by a key.
     pub fn key(slug: &Slug) -> Self {
-        Node::new(slug.as_str()).toned(Tone::Key)
+        Branch::new(slug.as_str()).with_role(Role::Key)
     }
 
     /// `name: value`.
     pub fn pair(name: &str, value: impl AsRef<str>) -> Self {
         let name = clean(name);
-        let node = Node::new(format!("{name}: {}", value.as_ref()));
-        Node { name: name.len() + 1, ..node }
+        let node = Branch::new(format!("{name}: {}", value.as_ref()));
+        Branch { name: name.len() + 1, ..node }
     }
 
     /// `key: value`.
     pub fn of_key(slug: &Slug, value: impl AsRef<str>) -> Self {
-        Node::pair(slug.as_str(), value)
+        Branch::pair(slug.as_str(), value)
     }
 
     /// `note: text`: something to know that is less than it could be.
     pub fn note(text: impl AsRef<str>) -> Self {
-        Node::pair("note", text).toned(Tone::Warn)
+        Branch::pair("note", text).with_role(Role::Warn)
     }
 
     /// `hint: text`: a way out that is no command.
     pub fn hint(text: impl AsRef<str>) -> Self {
-        Node::pair("hint", text)
+        Branch::pair("hint", text)
     }
 
     /// `fix: command`, never wrapped.
     pub fn fix(command: impl AsRef<str>) -> Self {
-        Node::command("fix", command).toned(Tone::Fix)
+        Branch::command("fix", command).with_role(Role::Fix)
     }
 
     /// `name: command`, never wrapped.
     pub fn command(name: &str, command: impl AsRef<str>) -> Self {
-        Node { kind: Kind::Command, ..Node::pair(name, command) }
+        Branch { kind: Kind::Command, ..Branch::pair(name, command) }
     }
 
     /// The command to run next, dimmed and never wrapped.
     pub fn tip(command: impl AsRef<str>) -> Self {
-        Node { name: 0, ..Node::command("tip", command) }.toned(Tone::Quiet)
+        Branch { name: 0, ..Branch::command("tip", command) }.with_role(Role::Quiet)
     }
 
     /// The same, what stands behind its name in a tone.
     #[must_use]
-    pub fn toned(mut self, tone: Tone) -> Self {
-        self.tone = tone;
+    pub fn with_role(mut self, role: Role) -> Self {
+        self.role = role;
         self
     }
 
     /// The same with these below it.
     #[must_use]
-    pub fn with(mut self, below: impl IntoIterator<Item = Node>) -> Self {
+    pub fn with(mut self, below: impl IntoIterator<Item = Branch>) -> Self {
         self.below.extend(below);
         self
     }
 }
 
 /// A blank line, the title, the branches, a blank line.
-pub fn tree(title: &str, nodes: &[Node], look: Look) -> String {
+pub fn tree(title: &str, nodes: &[Branch], style: Style) -> String {
     let mut out = "\n".to_owned();
-    paragraph_toned(&mut out, ["", "   "], &clean(title), Tone::Title, look);
-    branches(&mut out, "   ", nodes, look);
+    paragraph_with_role(&mut out, ["", "   "], &clean(title), Role::Title, style);
+    branches(&mut out, "   ", nodes, style);
     out.push('\n');
     out
 }
 
-fn branches(out: &mut String, indent: &str, nodes: &[Node], look: Look) {
+fn branches(out: &mut String, indent: &str, nodes: &[Branch], style: Style) {
     let (fork, last, pass) =
-        if look.unicode { ("├─ ", "└─ ", "│  ") } else { ("|- ", "`- ", "|  ") };
+        if style.unicode { ("├─ ", "└─ ", "│  ") } else { ("|- ", "`- ", "|  ") };
     for (index, node) in nodes.iter().enumerate() {
         let is_last = index + 1 == nodes.len();
         let below = format!("{indent}{}", if is_last { "   " } else { pass });
         // A wrapped line goes on under the text, and the line of the branches below it goes on too.
         let hang = format!("{below}{}", if node.below.is_empty() { "" } else { pass });
         let first = format!("{indent}{}", if is_last { last } else { fork });
-        let text = look.spelt(&node.text);
+        let text = style.spelled(&node.text);
         match node.kind {
             Kind::Text => {
                 put(
                     out,
                     [&first, &hang],
-                    wrap_under([&first, &hang], &text, look),
+                    wrap_under([&first, &hang], &text, style),
                     node.name,
-                    node.tone,
-                    look,
+                    node.role,
+                    style,
                 );
             }
-            Kind::Command => put(out, [&first, &hang], vec![&text], node.name, node.tone, look),
+            Kind::Command => put(out, [&first, &hang], vec![&text], node.name, node.role, style),
         }
-        branches(out, &below, &node.below, look);
+        branches(out, &below, &node.below, style);
     }
 }
 
 /// Puts a text, wrapped at the width: the first of `lead` before its first line, the second before the others.
-pub fn paragraph(out: &mut String, lead: [&str; 2], text: &str, look: Look) {
-    paragraph_toned(out, lead, text, Tone::Plain, look);
+pub fn paragraph(out: &mut String, lead: [&str; 2], text: &str, style: Style) {
+    paragraph_with_role(out, lead, text, Role::Plain, style);
 }
 
 /// The same in a tone.
-pub fn paragraph_toned(out: &mut String, lead: [&str; 2], text: &str, tone: Tone, look: Look) {
-    let text = look.spelt(text);
-    put(out, lead, wrap_under(lead, &text, look), 0, tone, look);
+pub fn paragraph_with_role(out: &mut String, lead: [&str; 2], text: &str, role: Role, style: Style) {
+    let text = style.spelled(text);
+    put(out, lead, wrap_under(lead, &text, style), 0, role, style);
 }
 
-fn wrap_under<'t>(lead: [&str; 2], text: &'t str, look: Look) -> Vec<&'t str> {
-    let [first, hang] = lead
-        .map(|lead| look.width.map_or(usize::MAX, |width| width.saturating_sub(lead.width()).max(NARROWEST)));
+fn wrap_under<'t>(lead: [&str; 2], text: &'t str, style: Style) -> Vec<&'t str> {
+    let [first, hang] = lead.map(|lead| {
+        style.width.map_or(usize::MAX, |width| width.saturating_sub(lead.width()).max(NARROWEST))
+    });
     wrap(text, first, hang)
 }
 
 /// Puts lines, `name` bytes of them a name, the rest in a tone. Each line is painted by itself, so that no colour runs into what leads
 /// the next.
-fn put(out: &mut String, lead: [&str; 2], lines: Vec<&str>, mut name: usize, tone: Tone, look: Look) {
+fn put(out: &mut String, lead: [&str; 2], lines: Vec<&str>, mut name: usize, role: Role, style: Style) {
     let [mut lead, hang] = lead;
     for line in lines {
         let (named, rest) = line.split_at(name.min(line.len()));
         // The blank the line was broken at is gone.
         name = name.saturating_sub(line.len() + 1);
-        let lead_tone = if lead.trim().is_empty() { Tone::Plain } else { Tone::Quiet };
+        let lead_tone = if lead.trim().is_empty() { Role::Plain } else { Role::Quiet };
         out.extend([
-            &look.paint(lead_tone, lead),
-            &look.paint(Tone::Quiet, named),
-            &look.paint(tone, rest),
+            &style.paint(lead_tone, lead),
+            &style.paint(Role::Quiet, named),
+            &style.paint(role, rest),
             "\n",
         ]);
         lead = hang;
@@ -171,14 +172,14 @@ fn put(out: &mut String, lead: [&str; 2], lines: Vec<&str>, mut name: usize, ton
 mod tests {
     use super::*;
 
-    fn sample() -> Vec<Node> {
+    fn sample() -> Vec<Branch> {
         vec![
-            Node::new("a").with([
-                Node::pair("b", "1"),
-                Node::new("c").with([Node::new("d")]),
-                Node::tip("do it"),
+            Branch::new("a").with([
+                Branch::pair("b", "1"),
+                Branch::new("c").with([Branch::new("d")]),
+                Branch::tip("do it"),
             ]),
-            Node::new("e").with([Node::new("f").with([Node::new("g")]), Node::new("h\u{1b}[2Ji")]),
+            Branch::new("e").with([Branch::new("f").with([Branch::new("g")]), Branch::new("h\u{1b}[2Ji")]),
         ]
     }
 
@@ -197,12 +198,12 @@ title
       └─ h[2Ji
 
 ";
-        assert_eq!(tree("title", &sample(), Look::PLAIN), expected);
+        assert_eq!(tree("title", &sample(), Style::PLAIN), expected);
     }
 
     #[test]
     fn ascii() {
-        let text = tree("title", &sample(), Look::ASCII);
+        let text = tree("title", &sample(), Style::ASCII);
         assert!(text.is_ascii());
         assert!(text.contains("\n   |- a\n   |  |- b: 1\n"), "{text}");
         assert!(text.contains("\n   `- e\n      |- f\n      |  `- g\n"), "{text}");
@@ -229,29 +230,32 @@ title
         let slug = Slug::parse("acme.test.KEY").unwrap();
         let long = "one two three four five six seven eight nine ten eleven";
         let nodes = [
-            Node::key(&slug).with([
-                Node::pair("a name of several words", long).toned(Tone::Good),
-                Node::note(long),
-                Node::fix("keyrack doctor"),
-                Node::tip("keyrack doctor"),
+            Branch::key(&slug).with([
+                Branch::pair("a name of several words", long).with_role(Role::Good),
+                Branch::note(long),
+                Branch::fix("keyrack doctor"),
+                Branch::tip("keyrack doctor"),
             ]),
-            Node::of_key(&slug, "granted").toned(Tone::Bad).with(sample()),
+            Branch::of_key(&slug, "granted").with_role(Role::Bad).with(sample()),
         ];
         for width in [None, Some(12), Some(25), Some(40), Some(80)] {
             for unicode in [true, false] {
-                let plain = Look { width, colour: false, unicode };
-                let text = tree(long, &nodes, Look { colour: true, ..plain });
+                let plain = Style { width, color: false, unicode };
+                let text = tree(long, &nodes, Style { color: true, ..plain });
                 assert_eq!(bare(&text), tree(long, &nodes, plain), "{width:?}");
             }
         }
-        assert!(!tree(long, &nodes, Look::PLAIN).contains('\u{1b}'));
+        assert!(!tree(long, &nodes, Style::PLAIN).contains('\u{1b}'));
     }
 
     #[test]
     fn names_are_quiet_and_values_have_their_tone() {
-        let look = Look { colour: true, ..Look::PLAIN };
-        let text =
-            tree("t", &[Node::pair("a", "b").toned(Tone::Bad), Node::tip("do it"), Node::fix("c")], look);
+        let style = Style { color: true, ..Style::PLAIN };
+        let text = tree(
+            "t",
+            &[Branch::pair("a", "b").with_role(Role::Bad), Branch::tip("do it"), Branch::fix("c")],
+            style,
+        );
         let expected = "\n\u{1b}[1mt\u{1b}[0m\n\u{1b}[2m   ├─ \u{1b}[0m\u{1b}[2ma:\u{1b}[0m\u{1b}[31m b\u{1b}[0m\n\
                         \u{1b}[2m   ├─ \u{1b}[0m\u{1b}[2mtip: do it\u{1b}[0m\n\
                         \u{1b}[2m   └─ \u{1b}[0m\u{1b}[2mfix:\u{1b}[0m\u{1b}[1m c\u{1b}[0m\n\n";
@@ -260,12 +264,12 @@ title
 
     #[test]
     fn text_is_wrapped_and_commands_are_not() {
-        let look = Look { width: Some(40), ..Look::PLAIN };
+        let style = Style { width: Some(40), ..Style::PLAIN };
         let long = "one two three four five six seven eight nine ten eleven";
         let nodes = [
-            Node::new(long).with([Node::pair("x", format!("{long} `{long}` {long}"))]),
-            Node::command("fix", long),
-            Node::tip(long),
+            Branch::new(long).with([Branch::pair("x", format!("{long} `{long}` {long}"))]),
+            Branch::command("fix", long),
+            Branch::tip(long),
         ];
         let expected = "
 one two three four five six seven eight
@@ -281,7 +285,7 @@ one two three four five six seven eight
    └─ tip: one two three four five six seven eight nine ten eleven
 
 ";
-        assert_eq!(tree(long, &nodes, look), expected);
-        assert_eq!(tree(long, &nodes, Look::PLAIN).lines().count(), 7, "one line each");
+        assert_eq!(tree(long, &nodes, style), expected);
+        assert_eq!(tree(long, &nodes, Style::PLAIN).lines().count(), 7, "one line each");
     }
 }

@@ -2,8 +2,8 @@
 
 use keyrack_core::{Error, Fix, Invocation, Slug, Ttl, VaultId};
 
-use super::look::{Look, Tone};
-use super::tree::{Node, tree};
+use super::style::{Role, Style};
+use super::tree::{Branch, tree};
 
 /// What became of one key of an unlock.
 #[derive(Clone, Debug)]
@@ -67,48 +67,48 @@ impl Omission {
 }
 
 /// The tree of `unlock`.
-pub fn unlocked(lines: &[UnlockLine<'_>], invocation: Invocation, look: Look) -> String {
-    let mut nodes: Vec<Node> = lines.iter().map(|line| unlock_branch(line, invocation, look)).collect();
+pub fn unlocked(lines: &[UnlockLine<'_>], invocation: Invocation, style: Style) -> String {
+    let mut nodes: Vec<Branch> = lines.iter().map(|line| unlock_branch(line, invocation, style)).collect();
     if nodes.is_empty() {
-        nodes.push(Node::new("(no keys to unlock)"));
+        nodes.push(Branch::new("(no keys to unlock)"));
     }
-    tree(&look.titled("🔓", "keyrack unlock"), &nodes, look)
+    tree(&style.titled("🔓", "keyrack unlock"), &nodes, style)
 }
 
-fn unlock_branch(line: &UnlockLine<'_>, invocation: Invocation, look: Look) -> Node {
+fn unlock_branch(line: &UnlockLine<'_>, invocation: Invocation, style: Style) -> Branch {
     match line {
-        UnlockLine::Unlocked { slug, vault, ttl, note } => Node::key(slug).with(
+        UnlockLine::Unlocked { slug, vault, ttl, note } => Branch::key(slug).with(
             [
-                Node::pair("env", slug.env()),
-                Node::pair("org", slug.org()),
-                Node::pair("vault", vault.as_str()),
-                Node::pair("expires in", minutes(*ttl)).toned(Tone::Good),
+                Branch::pair("env", slug.env()),
+                Branch::pair("org", slug.org()),
+                Branch::pair("vault", vault.as_str()),
+                Branch::pair("expires in", minutes(*ttl)).with_role(Role::Good),
             ]
             .into_iter()
-            .chain(note.map(Node::note)),
+            .chain(note.map(Branch::note)),
         ),
         UnlockLine::Omitted { slug, reason, cause, fix } => {
             let fix = fix.or_else(|| cause.and_then(|cause| cause.fix.as_ref()));
-            let tone = if *reason == Omission::Errored { Tone::Bad } else { Tone::Warn };
-            Node::key(slug).with(
-                [Node::pair("status", look.marked(reason.as_str(), reason.emoji())).toned(tone)]
+            let role = if *reason == Omission::Errored { Role::Bad } else { Role::Warn };
+            Branch::key(slug).with(
+                [Branch::pair("status", style.marked(reason.as_str(), reason.emoji())).with_role(role)]
                     .into_iter()
-                    .chain(cause.map(|cause| Node::pair("cause", cause.to_string())))
-                    .chain(cause.and_then(|cause| cause.hint.as_ref()).map(Node::hint))
-                    .chain(fix.map(|fix| Node::tip(fix.render(invocation)))),
+                    .chain(cause.map(|cause| Branch::pair("cause", cause.to_string())))
+                    .chain(cause.and_then(|cause| cause.hint.as_ref()).map(Branch::hint))
+                    .chain(fix.map(|fix| Branch::tip(fix.render(invocation)))),
             )
         }
     }
 }
 
 /// The tree of `relock`. The slugs are shown in the order given.
-pub fn relocked(slugs: &[Slug], look: Look) -> String {
-    let mut nodes: Vec<Node> =
-        slugs.iter().map(|slug| Node::of_key(slug, look.marked("pruned", "🔒"))).collect();
+pub fn relocked(slugs: &[Slug], style: Style) -> String {
+    let mut nodes: Vec<Branch> =
+        slugs.iter().map(|slug| Branch::of_key(slug, style.marked("pruned", "🔒"))).collect();
     if nodes.is_empty() {
-        nodes.push(Node::new("(no keys to prune)"));
+        nodes.push(Branch::new("(no keys to prune)"));
     }
-    tree(&look.titled("🔒", "keyrack relock"), &nodes, look)
+    tree(&style.titled("🔒", "keyrack relock"), &nodes, style)
 }
 
 /// A life in minutes, as today's tools show it; the seconds of one below a minute.

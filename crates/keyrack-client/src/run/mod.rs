@@ -16,7 +16,7 @@ use keyrack_core::{Error, ErrorCode, Reserved, reserved};
 use zeroize::Zeroizing;
 
 use crate::context::Environment;
-use crate::get::Outcome;
+use crate::get::GetOutcome;
 use crate::source::Export;
 use crate::source::limits::check_variable;
 
@@ -27,8 +27,8 @@ pub const FILE_SUFFIX: &str = "_FILE";
 /// were asked for, which it gets from here or not at all, and those of every key that `keyrack.yml`
 /// declares, which it was not to have. Never a variable by which programs find what they load or
 /// run: no key is handed out in one, and the program needs the caller's.
-pub fn withheld(outcome: &Outcome, manifest: Option<&RepoManifest>) -> BTreeSet<String> {
-    let asked = outcome.answers.iter().map(|answer| answer.attempt.slug().name());
+pub fn withheld(outcome: &GetOutcome, manifest: Option<&RepoManifest>) -> BTreeSet<String> {
+    let asked = outcome.keys.iter().map(|answer| answer.attempt.slug().name());
     let declared = manifest.into_iter().flat_map(RepoManifest::keys).map(|key| key.slug.name());
     let names = asked.chain(declared).filter(|name| reserved(name) != Some(Reserved::Loader));
     names.map(str::to_owned).collect()

@@ -11,13 +11,13 @@ pub use shell::Shell;
 use keyrack_core::{Error, ErrorCode, Reserved, Slug, reserved};
 use zeroize::Zeroizing;
 
-use crate::get::{Answer, Outcome};
+use crate::get::{GetOutcome, KeyOutcome};
 use crate::render::json::JsonWriter;
 use crate::secret::Secret;
 
 /// Whether keys that are not granted stop everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
+pub enum SourceMode {
     /// All of them or nothing, but for those that may be absent.
     #[default]
     Strict,
@@ -44,27 +44,27 @@ pub struct Sourced {
     /// One for each variable, in the order asked. Of several keys of one name the first granted one.
     pub exports: Vec<Export>,
     /// The keys that are not granted, those that may be absent among them.
-    pub missing: Vec<Answer>,
+    pub missing: Vec<KeyOutcome>,
 }
 
 /// What strict mode stops at.
 #[derive(Debug)]
 pub struct Refused {
     /// The keys that are needed and not granted.
-    pub missing: Vec<Answer>,
+    pub missing: Vec<KeyOutcome>,
 }
 
 /// Sorts what came of a read by what can be exported.
 ///
 /// # Errors
 /// In strict mode the keys that are not granted and may not be absent; every granted one is wiped then.
-pub fn sort(outcome: Outcome, mode: Mode) -> Result<Sourced, Refused> {
-    if mode == Mode::Strict && !outcome.all_fine() {
-        let missing = outcome.answers.into_iter().filter(|answer| !answer.is_fine()).collect();
+pub fn sort(outcome: GetOutcome, mode: SourceMode) -> Result<Sourced, Refused> {
+    if mode == SourceMode::Strict && !outcome.all_fine() {
+        let missing = outcome.keys.into_iter().filter(|answer| !answer.is_fine()).collect();
         return Err(Refused { missing });
     }
     let mut sourced = Sourced { exports: Vec::new(), missing: Vec::new() };
-    for mut answer in outcome.answers {
+    for mut answer in outcome.keys {
         match (answer.secret.take(), &answer.attempt) {
             (Some(secret), keyrack_core::Attempt::Granted { grant, .. }) => {
                 let name = grant.slug.name();
@@ -198,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    fn granted(slug: &str, value: &[u8], vault: VaultId) -> Answer {
+    fn granted(slug: &str, value: &[u8], vault: VaultId) -> KeyOutcome {
         let source = Source { vault, mech: Mechanism::Replica };
         let grant = Grant {
             slug: Slug::parse(slug).unwrap(),
@@ -206,7 +206,7 @@ mod tests {
             source,
             expires_at_ms: None,
         };
-        Answer {
+        KeyOutcome {
             attempt: Attempt::Granted { grant, below_declared: false },
             secret: Some(Secret::copy_of(value)),
             note: None,
@@ -214,15 +214,15 @@ mod tests {
         }
     }
 
-    fn missing(slug: &str, waived: bool) -> Answer {
+    fn missing(slug: &str, waived: bool) -> KeyOutcome {
         let slug = Slug::parse(slug).unwrap();
         let attempt = Attempt::Absent { slug, message: String::new(), fix: None };
-        Answer { attempt, secret: None, note: None, waived }
+        KeyOutcome { attempt, secret: None, note: None, waived }
     }
 
-    fn outcome(answers: Vec<Answer>) -> Outcome {
-        Outcome {
-            answers,
+    fn outcome(answers: Vec<KeyOutcome>) -> GetOutcome {
+        GetOutcome {
+            keys: answers,
             single: false,
             legacy_daemon: false,
             daemon_error: None,
@@ -235,9 +235,11 @@ mod tests {
         let secure = VaultId::OsSecure;
         let with =
             |waived| outcome(vec![granted("a.test.K", b"v", secure.clone()), missing("a.test.L", waived)]);
-        let refused = sort(with(false), Mode::Strict).unwrap_err();
+        let refused = sort(with(false), SourceMode::Strict).unwrap_err();
         assert_eq!(refused.missing.len(), 1);
-        for (waived, mode) in [(true, Mode::Strict), (false, Mode::Lenient), (true, Mode::Lenient)] {
+        for (waived, mode) in
+            [(true, SourceMode::Strict), (false, SourceMode::Lenient), (true, SourceMode::Lenient)]
+        {
             let sourced = sort(with(waived), mode).unwrap();
             assert_eq!((sourced.exports.len(), sourced.missing.len()), (1, 1));
             assert_eq!(sourced.exports[0].name, "K");
@@ -248,7 +250,7 @@ mod tests {
     fn the_first_of_one_name_counts() {
         let answers =
             vec![granted("a.all.K", b"1", VaultId::OsSecure), granted("a.test.K", b"2", VaultId::OsSecure)];
-        let sourced = sort(outcome(answers), Mode::Strict).unwrap();
+        let sourced = sort(outcome(answers), SourceMode::Strict).unwrap();
         assert_eq!(sourced.exports.len(), 1);
         assert_eq!(sourced.exports[0].slug.as_str(), "a.all.K");
     }
@@ -259,7 +261,7 @@ mod tests {
         let sourced = || {
             let answers =
                 answers.map(|name| granted(&format!("a.test.{name}"), b"hunter2", VaultId::OsSecure));
-            sort(outcome(answers.into()), Mode::Strict).unwrap()
+            sort(outcome(answers.into()), SourceMode::Strict).unwrap()
         };
         for (is_meant, out, kept) in [
             ((|_| true) as fn(Reserved) -> bool, &["PATH", "UID", "LD_PRELOAD"][..], &["K"][..]),
@@ -282,7 +284,7 @@ mod tests {
             missing("a.prod.L", false),
             missing("a.test.L", false),
         ];
-        let plan = assign(sort(outcome(answers), Mode::Lenient).unwrap(), |_| None, |_| false, false);
+        let plan = assign(sort(outcome(answers), SourceMode::Lenient).unwrap(), |_| None, |_| false, false);
         assert_eq!((plan.sourced, plan.missing), (vec!["K".to_owned()], vec!["L".to_owned()]));
     }
 
@@ -298,7 +300,7 @@ mod tests {
             (Some("v"), false, false, VaultId::OsSecure, "kept"),
             (Some("v"), false, false, VaultId::OsEnvvar, "kept"),
         ] {
-            let sourced = sort(outcome(vec![granted("a.test.K", b"v", vault)]), Mode::Strict).unwrap();
+            let sourced = sort(outcome(vec![granted("a.test.K", b"v", vault)]), SourceMode::Strict).unwrap();
             let plan = assign(sourced, |_| current.map(|v| Secret::copy_of(v.as_bytes())), |_| ours, over);
             let found = match (plan.set.len(), plan.sourced.len(), plan.kept.len(), plan.differing.len()) {
                 (1, 1, 0, 0) => "set",

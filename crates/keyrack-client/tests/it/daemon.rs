@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
+use keyrack_client::address::RackAddress;
 use keyrack_client::daemon::{self, Fate};
-use keyrack_client::paths::Place;
 use keyrack_core::{ErrorCode, Ttl, TtlLimit, VaultId};
 use keyrack_testkit::wait_until;
 
@@ -21,8 +21,8 @@ fn started_once_and_stopped() {
     assert!(started);
     let (mut second, started) = daemon::ensure(&ctx, &keyrackd()).unwrap();
     assert!(!started);
-    assert_eq!(first.greet().unwrap().pid, second.greet().unwrap().pid);
-    let pid = i64::from(first.greet().unwrap().pid);
+    assert_eq!(first.hello().unwrap().pid, second.hello().unwrap().pid);
+    let pid = i64::from(first.hello().unwrap().pid);
     assert_eq!(daemon::stop(&ctx).unwrap().unwrap().pid, Some(pid));
     assert!(daemon::connect(&ctx).unwrap().is_none());
     assert!(!rack.socket().exists());
@@ -47,7 +47,7 @@ fn many_starts_make_one_daemon() {
     let pids: Vec<u32> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..12)
             .map(|_| {
-                scope.spawn(|| daemon::ensure(&rack.context(), &keyrackd()).unwrap().0.greet().unwrap().pid)
+                scope.spawn(|| daemon::ensure(&rack.context(), &keyrackd()).unwrap().0.hello().unwrap().pid)
             })
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -60,7 +60,7 @@ fn a_restart_carries_keys_over_with_what_is_left_of_their_lives() {
     let rack = Rack::new();
     let ctx = rack.context();
     let mut session = rack.session();
-    let before = session.greet().unwrap().pid;
+    let before = session.hello().unwrap().pid;
     unlock(&mut session, "a.test.K", b"\0\xffbytes", VaultId::OsSecure, Ttl(60_000));
     unlock(&mut session, "a.sudo.S", b"s", VaultId::OsDaemon, Ttl::CEILING_SUDO);
     let ends = session.get(&[slug("a.test.K")]).unwrap()[0].grant.expires_at_ms.unwrap();
@@ -69,7 +69,7 @@ fn a_restart_carries_keys_over_with_what_is_left_of_their_lives() {
     assert_eq!(restarted.stopped.as_ref().unwrap().pid, Some(i64::from(before)));
     assert_eq!(restarted.carried, [slug("a.test.K"), slug("a.sudo.S")]);
     assert!(restarted.lost.is_empty(), "{:?}", restarted.lost);
-    assert_ne!(restarted.session.greet().unwrap().pid, before);
+    assert_ne!(restarted.session.hello().unwrap().pid, before);
 
     let granted = restarted.session.get(&[slug("a.test.K"), slug("a.sudo.S")]).unwrap();
     assert_eq!(granted[0].secret.expose(), b"\0\xffbytes");
@@ -105,7 +105,7 @@ fn a_restart_into_settings_that_do_not_work_keeps_the_keys() {
 fn what_is_demanded_is_demanded_of_the_new_one() {
     let rack = Rack::new();
     rack.unlock(&[("a.test.K", b"v")]);
-    let memory = rack.session().greet().unwrap().memory.clone();
+    let memory = rack.session().hello().unwrap().memory.clone();
     if memory == "unlocked" {
         return;
     }
@@ -189,7 +189,7 @@ fn pruning() {
     assert_eq!(daemon::prune_owner(&ctx).unwrap(), []);
     assert_eq!(daemon::prune_all(&ctx).unwrap(), []);
     let mut session = rack.session();
-    let pid = i64::from(session.greet().unwrap().pid);
+    let pid = i64::from(session.hello().unwrap().pid);
     let robot = ctx.clone().with_owner("robot".parse().unwrap());
     daemon::ensure(&robot, &keyrackd()).unwrap();
     let pruned = daemon::prune_owner(&ctx).unwrap();
@@ -198,9 +198,9 @@ fn pruning() {
     assert!(daemon::connect(&robot).unwrap().is_some(), "another owner's daemon stays");
 
     // A dead one of another home, and one of another session, which is none of ours.
-    let place = rack.place();
-    let dead = Place { home_hash: "00000000".into(), ..place.clone() };
-    let foreign = Place { session: "77".into(), ..place };
+    let address = rack.address();
+    let dead = RackAddress { home_hash: "00000000".into(), ..address.clone() };
+    let foreign = RackAddress { session: "77".into(), ..address };
     drop(UnixListener::bind(dead.socket()).unwrap());
     let _listening = UnixListener::bind(foreign.socket()).unwrap();
     let pruned = daemon::prune_all(&ctx).unwrap();

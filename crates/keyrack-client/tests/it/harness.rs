@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use keyrack_client::session::{KeyToUnlock, Session};
-use keyrack_client::{Context, Environment, Place, daemon};
+use keyrack_client::{Context, Environment, RackAddress, daemon};
 use keyrack_core::{Grade, GrantedTtl, Mechanism, Slug, Source, Ttl, TtlLimit, VaultId};
 use keyrack_testkit::Home;
 
@@ -33,12 +33,12 @@ impl Rack {
         ctx
     }
 
-    pub(crate) fn place(&self) -> Place {
-        Place::of(&self.context()).unwrap()
+    pub(crate) fn address(&self) -> RackAddress {
+        RackAddress::of(&self.context()).unwrap()
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.place().socket()
+        self.address().socket()
     }
 
     /// A session with the daemon, started if need be.

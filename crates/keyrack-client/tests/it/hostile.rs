@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use keyrack_client::session::RelockWhat;
+use keyrack_client::session::RelockScope;
 use keyrack_client::{Context, daemon, daemon::Daemon};
 use keyrack_core::{Env, Error, ErrorCode};
 use keyrack_testkit::{Need, as_user, can_run, in_new_session, wait_until};
@@ -40,7 +40,7 @@ impl Drop for Stage {
     }
 }
 
-fn get(ctx: &Context) -> Result<Vec<keyrack_client::session::Granted>, Error> {
+fn get(ctx: &Context) -> Result<Vec<keyrack_client::session::GrantedKey>, Error> {
     daemon::connect(ctx)?.expect("a server listens").get(&[slug("a.test.K")])
 }
 
@@ -196,19 +196,19 @@ fn a_typescript_daemon_lists_and_relocks() {
     let _server = Server::start("ts-status", &stage.rack().socket());
     let mut daemon = daemon::connect(&stage.context()).unwrap().unwrap();
     assert!(daemon.is_legacy());
-    let holdings = daemon.status().unwrap();
-    assert_eq!(holdings.keys.len(), 2);
-    assert_eq!(holdings.condition, None);
-    assert_eq!(holdings.keys[0].left, None);
-    assert_eq!(holdings.keys[1].left.unwrap().as_ms(), 5);
+    let daemon_status = daemon.status().unwrap();
+    assert_eq!(daemon_status.keys.len(), 2);
+    assert_eq!(daemon_status.health, None);
+    assert_eq!(daemon_status.keys[0].left, None);
+    assert_eq!(daemon_status.keys[1].left.unwrap().as_ms(), 5);
 
     let stage = Stage::new();
     let server = Server::start("ts-relock", &stage.rack().socket());
     let mut daemon = daemon::connect(&stage.context()).unwrap().unwrap();
-    assert_eq!(daemon.relock(&RelockWhat::Slugs(Vec::new())).unwrap().slugs, []);
+    assert_eq!(daemon.relock(&RelockScope::Slugs(Vec::new())).unwrap().slugs, []);
     assert_eq!(server.heard(), b"", "an empty list would erase everything");
-    assert_eq!(daemon.relock(&RelockWhat::Slugs(vec![slug("a.test.K")])).unwrap().slugs, [slug("a.test.K")]);
-    daemon.relock(&RelockWhat::Env(Env::Test)).unwrap();
+    assert_eq!(daemon.relock(&RelockScope::Slugs(vec![slug("a.test.K")])).unwrap().slugs, [slug("a.test.K")]);
+    daemon.relock(&RelockScope::Env(Env::Test)).unwrap();
 }
 
 #[test]
@@ -246,9 +246,9 @@ fn a_key_nobody_asked_for_is_dropped() {
     let stage = Stage::new();
     let _server = Server::start("other-key", &stage.rack().socket());
     let ctx = stage.context();
-    let plan = keyrack_client::get::Plan::of_slugs([slug("a.test.K")], None);
+    let plan = keyrack_client::get::GetPlan::of_slugs([slug("a.test.K")], None);
     let outcome =
-        keyrack_client::get::read(&ctx, plan, keyrack_client::get::Options::default()).answer(|_| None);
-    assert_eq!(outcome.unwrap().answers[0].attempt.status(), "absent");
+        keyrack_client::get::read(&ctx, plan, keyrack_client::get::GetOptions::default()).answer(|_| None);
+    assert_eq!(outcome.unwrap().keys[0].attempt.status(), "absent");
     let Some(Daemon::Native(_)) = daemon::connect(&ctx).unwrap() else { panic!("it is native") };
 }

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use keyrack_client::get::{Options, Scope, get};
-use keyrack_client::relock::{Wanted, relock};
-use keyrack_client::source::{Mode, Shell, lines, sort};
+use keyrack_client::get::{GetOptions, Scope, get};
+use keyrack_client::relock::{RelockQuery, relock};
+use keyrack_client::source::{Shell, SourceMode, lines, sort};
 use keyrack_client::{Context, status};
 use keyrack_core::{Attempt, Env, ErrorCode, Org, Ttl, VaultId};
 use keyrack_sys::pidfd::Pidfd;
@@ -34,8 +34,8 @@ fn key(ask: &str) -> Scope {
 }
 
 fn read(ctx: &Context, ask: &str) -> (String, Option<String>) {
-    let outcome = get(ctx, &key(ask), Options::default()).unwrap();
-    let answer = &outcome.answers[0];
+    let outcome = get(ctx, &key(ask), GetOptions::default()).unwrap();
+    let answer = &outcome.keys[0];
     let secret = answer.secret.as_ref().map(|secret| String::from_utf8(secret.expose().to_vec()).unwrap());
     (format!("{} {}", answer.attempt.status(), answer.attempt.slug()), secret)
 }
@@ -65,8 +65,9 @@ fn a_held_key_below_its_declared_grade_is_blocked() {
     // The environment's value does not step in for a key that a rule holds back.
     let ctx = rack.context_with([("STRONG", "ambient")]);
     let outcome =
-        get(&ctx, &key("acme.test.STRONG"), Options { allow_dangerous: true, ..Options::default() }).unwrap();
-    let Attempt::Blocked { reasons, .. } = &outcome.answers[0].attempt else { panic!("{outcome:?}") };
+        get(&ctx, &key("acme.test.STRONG"), GetOptions { allow_dangerous: true, ..GetOptions::default() })
+            .unwrap();
+    let Attempt::Blocked { reasons, .. } = &outcome.keys[0].attempt else { panic!("{outcome:?}") };
     assert_eq!(
         reasons,
         &["its grade plaintext,permanent is weaker than the encrypted that keyrack.yml demands"]
@@ -77,10 +78,10 @@ fn a_held_key_below_its_declared_grade_is_blocked() {
 fn a_held_long_lived_token_is_blocked() {
     let rack = worksite();
     rack.unlock(&[("acme.test.PLAIN", b"\n ghp_hunter2")]);
-    let outcome = get(&rack.context(), &key("acme.test.PLAIN"), Options::default()).unwrap();
-    assert_eq!(outcome.answers[0].attempt.status(), "blocked");
+    let outcome = get(&rack.context(), &key("acme.test.PLAIN"), GetOptions::default()).unwrap();
+    assert_eq!(outcome.keys[0].attempt.status(), "blocked");
     assert!(!format!("{outcome:?}").contains("hunter2"));
-    let options = Options { allow_dangerous: true, ..Options::default() };
+    let options = GetOptions { allow_dangerous: true, ..GetOptions::default() };
     assert!(get(&rack.context(), &key("acme.test.PLAIN"), options).unwrap().all_granted());
 }
 
@@ -89,15 +90,15 @@ fn a_whole_repository_in_one_go() {
     let rack = worksite();
     rack.unlock(&[("acme.all.SHARED", b"s"), ("acme.test.STRONG", b"t"), ("other.test.PLAIN", b"x")]);
     let ctx = rack.context_with([("PLAIN", "p")]);
-    let outcome = get(&ctx, &Scope::Repo { env: Some(Env::Test) }, Options::default()).unwrap();
+    let outcome = get(&ctx, &Scope::Repo { env: Some(Env::Test) }, GetOptions::default()).unwrap();
     assert!(outcome.all_granted());
-    let sourced = sort(outcome, Mode::Strict).unwrap();
+    let sourced = sort(outcome, SourceMode::Strict).unwrap();
     let text = lines(&sourced.exports, Shell::Posix).text;
     assert_eq!(text.expose(), b"export SHARED='s'\nexport PLAIN='p'\nexport STRONG='t'\n");
     // `all` asks for every env: a name comes once, from the first slug of it.
-    let outcome = get(&ctx, &Scope::Repo { env: Some(Env::All) }, Options::default()).unwrap();
-    assert_eq!(outcome.answers.len(), 6);
-    let sourced = sort(outcome, Mode::Strict).unwrap();
+    let outcome = get(&ctx, &Scope::Repo { env: Some(Env::All) }, GetOptions::default()).unwrap();
+    assert_eq!(outcome.keys.len(), 6);
+    let sourced = sort(outcome, SourceMode::Strict).unwrap();
     assert_eq!(sourced.exports.len(), 3);
 }
 
@@ -105,14 +106,14 @@ fn a_whole_repository_in_one_go() {
 fn a_suspended_daemon_is_an_error_unless_the_environment_has_everything() {
     let rack = worksite();
     rack.unlock(&[("acme.test.PLAIN", b"v")]);
-    let pidfd = Pidfd::open(i64::from(rack.session().greet().unwrap().pid)).unwrap();
+    let pidfd = Pidfd::open(i64::from(rack.session().hello().unwrap().pid)).unwrap();
     pidfd.signal(Signal::Stop).unwrap();
     let mut ctx = rack.context();
     ctx.deadline = std::time::Duration::from_millis(200);
-    let without = get(&ctx, &key("acme.test.PLAIN"), Options::default()).map(|_| ());
+    let without = get(&ctx, &key("acme.test.PLAIN"), GetOptions::default()).map(|_| ());
     let mut with = rack.context_with([("PLAIN", "ambient")]);
     with.deadline = ctx.deadline;
-    let ambient = get(&with, &key("acme.test.PLAIN"), Options::default());
+    let ambient = get(&with, &key("acme.test.PLAIN"), GetOptions::default());
     pidfd.signal(Signal::Cont).unwrap();
     assert_eq!(without.unwrap_err().code, ErrorCode::DaemonUnresponsive);
     let ambient = ambient.unwrap();
@@ -132,9 +133,9 @@ fn status_of_a_rack() {
     assert_eq!(slugs(None), ["acme.test.PLAIN", "acme.all.SHARED", "acme.sudo.ROOT"]);
     assert_eq!(slugs(Some(Env::Test)), ["acme.test.PLAIN"]);
     assert_eq!(running.envs(), [Env::Test, Env::All]);
-    let greeting = running.greeting.unwrap();
-    assert_eq!(running.pid, Some(i64::from(greeting.pid)));
-    assert_eq!(Some(greeting.memory), running.holdings.condition.map(|condition| condition.memory));
+    let hello = running.hello.unwrap();
+    assert_eq!(running.pid, Some(i64::from(hello.pid)));
+    assert_eq!(Some(hello.memory), running.status.health.map(|condition| condition.memory));
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn relocking_by_name_by_slug_by_env_and_all() {
         ("acme.all.SHARED", b"v"),
         ("@all.test.BOX", b"v"),
     ];
-    let by = |ask: &str, env| Wanted::Key { ask: ask.to_owned(), org: Org::This, env };
+    let by = |ask: &str, env| RelockQuery::Key { ask: ask.to_owned(), org: Org::This, env };
     for (wanted, ended) in [
         (by("PLAIN", Some(Env::Test)), &["acme.test.PLAIN"][..]),
         (by("acme.prod.PLAIN", None), &["acme.prod.PLAIN"]),
@@ -153,8 +154,8 @@ fn relocking_by_name_by_slug_by_env_and_all() {
         (by("SHARED", Some(Env::Test)), &["acme.all.SHARED"]),
         (by("acme.test.SHARED", None), &[]),
         (by("@all.test.BOX", None), &["@all.test.BOX"]),
-        (Wanted::Env(Env::Test), &["@all.test.BOX", "acme.test.PLAIN"]),
-        (Wanted::All, &["@all.test.BOX", "acme.all.SHARED", "acme.prod.PLAIN", "acme.test.PLAIN"]),
+        (RelockQuery::Env(Env::Test), &["@all.test.BOX", "acme.test.PLAIN"]),
+        (RelockQuery::All, &["@all.test.BOX", "acme.all.SHARED", "acme.prod.PLAIN", "acme.test.PLAIN"]),
     ] {
         let rack = worksite();
         rack.unlock(&all);
@@ -165,7 +166,7 @@ fn relocking_by_name_by_slug_by_env_and_all() {
         assert_eq!(left, 4 - ended.len(), "{wanted:?}");
     }
     let rack = worksite();
-    assert_eq!(relock(&rack.context(), &Wanted::All).unwrap().relocked.slugs, []);
+    assert_eq!(relock(&rack.context(), &RelockQuery::All).unwrap().relocked.slugs, []);
     let error = relock(&rack.context(), &by("PLAIN", None)).unwrap_err();
     assert_eq!(error.code, ErrorCode::AmbiguousKey);
 }

@@ -1,6 +1,6 @@
 //! Requests and replies with the real daemon.
 
-use keyrack_client::session::{KeyToUnlock, RelockWhat};
+use keyrack_client::session::{KeyToUnlock, RelockScope};
 use keyrack_client::{daemon, daemon::Daemon};
 use keyrack_core::{Env, ErrorCode, Grade, Mechanism, Source, Ttl, VaultId};
 use keyrack_sys::pidfd::Pidfd;
@@ -96,16 +96,16 @@ fn many_keys_are_listed_and_relocked() {
     assert!(session.unlock(&keys).unwrap().iter().all(|unlocked| unlocked.outcome.is_ok()));
     assert_eq!(session.get(&slugs).unwrap().len(), 1500);
 
-    let holdings = session.status().unwrap();
-    let listed: Vec<_> = holdings.keys.iter().map(|key| key.slug.clone()).collect();
+    let daemon_status = session.status().unwrap();
+    let listed: Vec<_> = daemon_status.keys.iter().map(|key| key.slug.clone()).collect();
     assert_eq!(listed, slugs, "in the order they were kept");
-    assert_eq!(holdings.home_hash, rack.place().home_hash);
-    assert_eq!(holdings.condition.unwrap().bytes, 1500);
+    assert_eq!(daemon_status.home_hash, rack.address().home_hash);
+    assert_eq!(daemon_status.health.unwrap().bytes, 1500);
 
-    let some = session.relock(&RelockWhat::Slugs(slugs[..200].to_vec())).unwrap();
+    let some = session.relock(&RelockScope::Slugs(slugs[..200].to_vec())).unwrap();
     assert_eq!(some.slugs.len(), 200);
-    assert_eq!(session.relock(&RelockWhat::Env(Env::Test)).unwrap().slugs, []);
-    let rest = session.relock(&RelockWhat::Env(Env::Prep)).unwrap();
+    assert_eq!(session.relock(&RelockScope::Env(Env::Test)).unwrap().slugs, []);
+    let rest = session.relock(&RelockScope::Env(Env::Prep)).unwrap();
     assert_eq!(rest.slugs.len() as u64 + rest.unnamed, 1300);
     assert_eq!(session.status().unwrap().keys, []);
 }
@@ -192,11 +192,11 @@ fn a_connection_that_was_cut_is_opened_again() {
     let rack = Rack::new();
     rack.unlock(&[("a.test.K", b"v")]);
     let mut session = rack.session();
-    let first = session.greet().unwrap().pid;
+    let first = session.hello().unwrap().pid;
     // A new daemon behind the same socket: the open connection of the session is dead.
     daemon::restart(&rack.context(), &crate::harness::keyrackd()).unwrap();
     assert_eq!(session.get(&[slug("a.test.K")]).unwrap().len(), 1);
-    assert_ne!(session.greet().unwrap().pid, first);
+    assert_ne!(session.hello().unwrap().pid, first);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_stopped_daemon_costs_the_deadline_and_no_more() {
     let mut ctx = rack.context();
     ctx.deadline = std::time::Duration::from_millis(300);
     let Some(Daemon::Native(mut session)) = daemon::connect(&ctx).unwrap() else { panic!("it runs") };
-    let pid = i64::from(rack.session().greet().unwrap().pid);
+    let pid = i64::from(rack.session().hello().unwrap().pid);
     let pidfd = Pidfd::open(pid).unwrap();
     pidfd.signal(Signal::Stop).unwrap();
     let started = std::time::Instant::now();
@@ -222,8 +222,8 @@ fn a_stopped_daemon_costs_the_deadline_and_no_more() {
 fn demands_are_checked_before_a_secret_is_sent() {
     let rack = Rack::new();
     let mut session = rack.session();
-    let greeting = session.greet().unwrap().clone();
-    if greeting.memory != "secret" {
+    let hello = session.hello().unwrap().clone();
+    if hello.memory != "secret" {
         let ctx = rack.context_with([("KEYRACK_MEMORY", "secret")]);
         let Some(mut daemon) = daemon::connect(&ctx).unwrap() else { panic!("it runs") };
         assert_eq!(daemon.get(&[slug("a.test.K")]).unwrap_err().code, ErrorCode::BoundaryWeak);
@@ -231,5 +231,5 @@ fn demands_are_checked_before_a_secret_is_sent() {
     let ctx = rack.context_with([("KEYRACK_REQUIRE_SESSION", "1")]);
     let Some(mut daemon) = daemon::connect(&ctx).unwrap() else { panic!("it runs") };
     let served = daemon.get(&[slug("a.test.K")]);
-    assert_eq!(served.is_ok(), greeting.boundary == keyrack_core::peer::Boundary::Session);
+    assert_eq!(served.is_ok(), hello.boundary == keyrack_core::peer::Boundary::Session);
 }

@@ -186,9 +186,9 @@ pub fn base64(text: &[u8], alphabet: &[u8; 64]) -> Vec<u8> {
     let mut out = Vec::new();
     for three in text.chunks(3) {
         let number = three.iter().chain([&0, &0]).take(3).fold(0_u32, |sum, b| sum << 8 | u32::from(*b));
-        for place in 0..4 {
-            let six = alphabet[(number >> (18 - 6 * place)) as usize & 63];
-            out.push(if place <= three.len() { six } else { b'=' });
+        for address in 0..4 {
+            let six = alphabet[(number >> (18 - 6 * address)) as usize & 63];
+            out.push(if address <= three.len() { six } else { b'=' });
         }
     }
     out

@@ -6,8 +6,8 @@ use std::time::Duration;
 use keyrack_client::context::{Demands, MemoryRank};
 use keyrack_client::daemon::{check, connect_at, service_of};
 use keyrack_client::render::status::open_namespaces;
-use keyrack_client::session::Greeting;
-use keyrack_client::{Context, Daemon, Place, Session};
+use keyrack_client::session::HelloInfo;
+use keyrack_client::{Context, Daemon, RackAddress, Session};
 use keyrack_core::peer::Boundary;
 use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::memory::Hibernation;
@@ -22,15 +22,15 @@ const SOCKET: &str = "daemon.socket";
 
 pub(super) fn checks(ctx: &Context, keyrackd: &Path) -> Vec<Check> {
     // What is wrong with the place itself is told there.
-    let Ok(place) = Place::of(ctx) else {
+    let Ok(address) = RackAddress::of(ctx) else {
         return vec![Check::skip(SOCKET, "without a place for its socket there is no daemon")];
     };
     // Without the caller's demands: a daemon that does not meet them is described all the same.
     let mut asking = ctx.clone();
     asking.env = ctx.env.without_settings();
     asking.deadline = ctx.deadline.min(PATIENCE);
-    match connect_at(&asking, place.clone()) {
-        Ok(None) => vec![nobody(ctx, &place)],
+    match connect_at(&asking, address.clone()) {
+        Ok(None) => vec![nobody(ctx, &address)],
         Ok(Some(Daemon::Legacy(legacy))) => {
             let pid = legacy
                 .server()
@@ -48,8 +48,8 @@ pub(super) fn checks(ctx: &Context, keyrackd: &Path) -> Vec<Check> {
     }
 }
 
-fn nobody(ctx: &Context, place: &Place) -> Check {
-    let socket = place.socket();
+fn nobody(ctx: &Context, address: &RackAddress) -> Check {
+    let socket = address.socket();
     if socket.symlink_metadata().is_err() {
         return Check::skip(SOCKET, "no daemon runs; `unlock` starts one");
     }
@@ -72,20 +72,17 @@ fn failed(error: Error) -> Check {
 fn ours(ctx: &Context, keyrackd: &Path, mut session: Session) -> Result<Vec<Check>, Error> {
     let held = session.status()?.keys.len();
     let names_peers = session.server().is_some_and(|server| server.pidfd.is_some());
-    let greeting = session.greet()?;
+    let hello = session.hello()?;
     let mut checks = vec![
-        Check::ok(
-            SOCKET,
-            format!("keyrackd serves (pid {}) and holds {}", greeting.pid, counted(held, "key")),
-        ),
-        version(ctx, greeting),
-        boundary(ctx, greeting, names_peers),
-        namespaces(ctx, greeting),
-        memory(ctx, keyrackd, greeting),
+        Check::ok(SOCKET, format!("keyrackd serves (pid {}) and holds {}", hello.pid, counted(held, "key"))),
+        version(ctx, hello),
+        boundary(ctx, hello, names_peers),
+        namespaces(ctx, hello),
+        memory(ctx, keyrackd, hello),
     ];
-    checks.extend(hibernation(MemoryRank::said(&greeting.memory), &Hibernation::here()));
-    checks.extend(service_of(greeting.pid).as_deref().map(unit));
-    checks.extend(greeting.hardening.iter().map(|measure| {
+    checks.extend(hibernation(MemoryRank::said(&hello.memory), &Hibernation::here()));
+    checks.extend(service_of(hello.pid).as_deref().map(unit));
+    checks.extend(hello.hardening.iter().map(|measure| {
         let name = format!("daemon.hardening.{}", measure.name);
         let detail = measure.detail.as_deref();
         match (measure.on, detail) {
@@ -98,9 +95,9 @@ fn ours(ctx: &Context, keyrackd: &Path, mut session: Session) -> Result<Vec<Chec
     Ok(checks)
 }
 
-fn version(ctx: &Context, greeting: &Greeting) -> Check {
+fn version(ctx: &Context, hello: &HelloInfo) -> Check {
     let name = "daemon.version";
-    let Greeting { version, build, proto, .. } = greeting;
+    let HelloInfo { version, build, proto, .. } = hello;
     if version == VERSION {
         return Check::ok(name, format!("it is of our version, {version} ({build}, protocol {proto})"));
     }
@@ -112,9 +109,9 @@ fn version(ctx: &Context, greeting: &Greeting) -> Check {
         .hint("unlocked keys stay unlocked")
 }
 
-fn boundary(ctx: &Context, greeting: &Greeting, names_peers: bool) -> Check {
+fn boundary(ctx: &Context, hello: &HelloInfo, names_peers: bool) -> Check {
     let name = "daemon.boundary";
-    match greeting.boundary {
+    match hello.boundary {
         Boundary::Session => Check::ok(name, "it serves processes of this login session and no others"),
         Boundary::User => {
             let message = "it cannot tell login sessions apart: every process of yours may read";
@@ -129,9 +126,9 @@ fn boundary(ctx: &Context, greeting: &Greeting, names_peers: bool) -> Check {
 }
 
 /// Checks the namespaces that the daemon accepts callers from.
-fn namespaces(ctx: &Context, greeting: &Greeting) -> Check {
+fn namespaces(ctx: &Context, hello: &HelloInfo) -> Check {
     let name = "daemon.namespaces";
-    match greeting.namespaces.as_deref() {
+    match hello.namespaces.as_deref() {
         Some("pid and user") => {
             Check::ok(name, "it serves processes in its own pid and user namespaces, and no sandboxes")
         }
@@ -144,13 +141,13 @@ fn namespaces(ctx: &Context, greeting: &Greeting) -> Check {
     }
 }
 
-fn memory(ctx: &Context, keyrackd: &Path, greeting: &Greeting) -> Check {
+fn memory(ctx: &Context, keyrackd: &Path, hello: &HelloInfo) -> Check {
     let name = "daemon.memory";
-    let rank = MemoryRank::said(&greeting.memory);
+    let rank = MemoryRank::said(&hello.memory);
     if let Some(demanded) = ctx.demands().memory.filter(|demanded| rank < *demanded) {
         let message = format!(
             "it keeps keys in {} memory, and KEYRACK_MEMORY demands {}",
-            greeting.memory,
+            hello.memory,
             demanded.as_str()
         );
         // A new daemon helps only if it can get such memory.

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use keyrack_client::paths::home_hash;
-use keyrack_client::{Context, Place};
+use keyrack_client::address::home_hash;
+use keyrack_client::{Context, RackAddress};
 use keyrack_core::ErrorCode;
 use keyrack_sys::{file, user};
 
@@ -18,13 +18,13 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
         Ok(_) => home(&ctx.home().unwrap_or_default()),
         Err(error) => Check::error("place.home", error),
     });
-    checks.push(match Place::of(ctx) {
-        Ok(place) => {
+    checks.push(match RackAddress::of(ctx) {
+        Ok(address) => {
             let named = ctx.env.get("XDG_RUNTIME_DIR").is_some();
-            let dir = place.dir.display();
+            let dir = address.dir.display();
             Check::ok(
                 "place.runtime_dir",
-                match (named, place.dir.exists()) {
+                match (named, address.dir.exists()) {
                     (true, _) => format!("XDG_RUNTIME_DIR is {dir}: yours alone"),
                     (false, true) => format!("XDG_RUNTIME_DIR is not set, so {dir} is used: yours alone"),
                     (false, false) => format!("XDG_RUNTIME_DIR is not set, so {dir} will be made and used"),
@@ -58,11 +58,11 @@ fn home(home: &Path) -> Check {
             _ => "set HOME to your own home directory",
         });
     }
-    let mut place = home.join(".rhachet/keyrack");
-    while !place.exists() && place != home {
-        place.pop();
+    let mut address = home.join(".rhachet/keyrack");
+    while !address.exists() && address != home {
+        address.pop();
     }
-    match file::may_write(&place) {
+    match file::may_write(&address) {
         Ok(()) => Check::ok(name, format!("HOME is {shown}")),
         Err(error) => {
             let why = match error.kind() {
@@ -70,10 +70,10 @@ fn home(home: &Path) -> Check {
                 ErrorKind::PermissionDenied => "you have no permission".to_owned(),
                 _ => error.to_string(),
             };
-            let place = place.display();
+            let address = address.display();
             Check::warn(
                 name,
-                format!("{place} cannot be written: {why}; keys can be unlocked and read, but not set"),
+                format!("{address} cannot be written: {why}; keys can be unlocked and read, but not set"),
             )
         }
     }

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use keyrack_client::paths::SESSION_UNSET;
-use keyrack_client::{Context, Place};
+use keyrack_client::address::SESSION_UNSET;
+use keyrack_client::{Context, RackAddress};
 use keyrack_core::Fix;
 use keyrack_core::peer::AuditSession;
 use keyrack_sys::peer;
@@ -31,7 +31,7 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
     let (own, login) = login();
     let manager = user_manager();
     let mut checks = vec![login, with_manager(own, manager), linger(own, manager)];
-    checks.extend(Place::of(ctx).ok().and_then(|place| elsewhere(&place)));
+    checks.extend(RackAddress::of(ctx).ok().and_then(|address| elsewhere(&address)));
     checks
 }
 
@@ -150,23 +150,23 @@ fn user_name(uid: u32) -> Option<PathBuf> {
     fine.then(|| PathBuf::from(named))
 }
 
-fn elsewhere(place: &Place) -> Option<Check> {
-    let others = place.other_sessions();
+fn elsewhere(address: &RackAddress) -> Option<Check> {
+    let others = address.other_sessions();
     if others.is_empty() {
         return None;
     }
     let name = "session.elsewhere";
     let (unset, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|id| id == SESSION_UNSET);
-    let mut places = Vec::new();
+    let mut addresses = Vec::new();
     if !others.is_empty() {
-        places.push(format!("in other login sessions ({})", others.join(", ")));
+        addresses.push(format!("in other login sessions ({})", others.join(", ")));
     }
     if !unset.is_empty() {
-        places.push("outside any login session".to_owned());
+        addresses.push("outside any login session".to_owned());
     }
     let message = format!(
         "sockets of the same rack exist {}, and this session cannot reach them",
-        places.join(" and ")
+        addresses.join(" and ")
     );
     Some(Check::warn(name, message).hint("keys unlocked there are to be unlocked here too"))
 }

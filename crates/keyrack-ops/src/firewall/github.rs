@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use keyrack_client::get::Answer;
+use keyrack_client::get::KeyOutcome;
 use keyrack_client::source::Export;
 use keyrack_core::{Attempt, Error, ErrorCode, Reserved, reserved, timestamp};
 use keyrack_mask::{MIN, members};
@@ -90,7 +90,7 @@ pub fn tame(error: &mut Error) {
 }
 
 /// One `::notice::` line for every key that ends by itself.
-pub fn notices(answers: &[Answer]) -> String {
+pub fn notices(answers: &[KeyOutcome]) -> String {
     let ends = answers.iter().filter_map(|answer| match &answer.attempt {
         Attempt::Granted { grant, .. } => Some((grant.slug.name(), grant.expires_at_ms?)),
         _ => None,

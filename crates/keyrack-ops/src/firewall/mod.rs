@@ -9,7 +9,7 @@ mod tests;
 
 use std::str::FromStr;
 
-use keyrack_client::get::{Answer, Options, Outcome, Plan, Scope, read};
+use keyrack_client::get::{GetOptions, GetOutcome, GetPlan, KeyOutcome, Scope, read};
 use keyrack_client::secrets_json::SecretsJson;
 use keyrack_client::{Context, Secret};
 use keyrack_core::{Attempt, Env, Error, ErrorCode};
@@ -65,12 +65,12 @@ impl FromStr for Destination {
 /// If one is blocked, no answer has a secret.
 ///
 /// # Errors
-/// Those of [`Plan::of`]; [`ErrorCode::Usage`] when `secrets` is no JSON object of strings, as far as they are looked at. That a daemon
+/// Those of [`GetPlan::of`]; [`ErrorCode::Usage`] when `secrets` is no JSON object of strings, as far as they are looked at. That a daemon
 /// cannot be asked is an error only where one can be, and the environment does not have everything.
-pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Destination) -> Result<Outcome, Error> {
-    let plan = Plan::of(ctx, &Scope::Repo { env: Some(env) }).map_err(without_naming_keys)?;
+pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Destination) -> Result<GetOutcome, Error> {
+    let plan = GetPlan::of(ctx, &Scope::Repo { env: Some(env) }).map_err(without_naming_keys)?;
     let secrets = SecretsJson::read(secrets)?;
-    let pending = read(ctx, plan, Options::default()).without_need_of_daemon();
+    let pending = read(ctx, plan, GetOptions::default()).without_need_of_daemon();
     for name in pending.names() {
         secrets.get(name)?;
     }
@@ -79,17 +79,17 @@ pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Destination) -> Res
         _ => ctx.env.get(name).map(|value| Secret::copy_of(value.as_encoded_bytes())),
     })?;
     if into == Destination::GithubActions {
-        outcome.answers.iter_mut().for_each(hold_back_unfit);
+        outcome.keys.iter_mut().for_each(hold_back_unfit);
     }
-    if outcome.answers.iter().any(is_blocked) {
-        outcome.answers.iter_mut().for_each(|answer| answer.secret = None);
+    if outcome.keys.iter().any(is_blocked) {
+        outcome.keys.iter_mut().for_each(|answer| answer.secret = None);
     }
-    outcome.answers.iter_mut().for_each(mend_in_ci);
+    outcome.keys.iter_mut().for_each(mend_in_ci);
     Ok(outcome)
 }
 
 /// A long-lived token is mended where it comes from, and nothing here lets it through all the same.
-fn mend_in_ci(answer: &mut Answer) {
+fn mend_in_ci(answer: &mut KeyOutcome) {
     if let Attempt::Blocked { slug, fix, .. } = &mut answer.attempt
         && fix.take_if(|fix| fix.allows_dangerous()).is_some()
     {
@@ -98,15 +98,15 @@ fn mend_in_ci(answer: &mut Answer) {
 }
 
 /// Whether a rule holds the key back.
-pub fn is_blocked(answer: &Answer) -> bool {
+pub fn is_blocked(answer: &KeyOutcome) -> bool {
     matches!(answer.attempt, Attempt::Blocked { .. })
 }
 
 /// Blocks a key that cannot be a variable of later steps, or must not be.
-fn hold_back_unfit(answer: &mut Answer) {
+fn hold_back_unfit(answer: &mut KeyOutcome) {
     let Some(secret) = &answer.secret else { return };
     let slug = answer.attempt.slug();
     let Some(reason) = github::why_unfit(slug.name(), secret.expose()) else { return };
     let attempt = Attempt::Blocked { slug: slug.clone(), reasons: vec![reason], fix: None };
-    *answer = Answer { attempt, secret: None, note: None, waived: false };
+    *answer = KeyOutcome { attempt, secret: None, note: None, waived: false };
 }

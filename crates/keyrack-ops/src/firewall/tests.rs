@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use keyrack_client::Environment;
-use keyrack_client::source::{Mode, sort};
+use keyrack_client::source::{SourceMode, sort};
 use keyrack_core::Slug;
 use keyrack_testkit::github_runner::Step;
 use proptest::prelude::*;
@@ -23,15 +23,15 @@ fn context(dir: &Path, manifest: &str, variables: &[(&str, &str)]) -> Context {
     Context::new(dir, env)
 }
 
-fn answers(outcome: &Outcome) -> Vec<(String, Option<String>)> {
+fn answers(outcome: &GetOutcome) -> Vec<(String, Option<String>)> {
     let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
-    let one = |answer: &Answer| {
+    let one = |answer: &KeyOutcome| {
         (
             format!("{} {}", answer.attempt.slug().name(), answer.attempt.status()),
             answer.secret.as_ref().map(text),
         )
     };
-    outcome.answers.iter().map(one).collect()
+    outcome.keys.iter().map(one).collect()
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn declared_keys_alone_are_looked_at() {
         assert_eq!(answers(&outcome), expected, "{secrets}");
         let shown = format!("{outcome:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("0123456789"), "{shown}");
-        let waived = outcome.answers.iter().any(|answer| answer.waived);
+        let waived = outcome.keys.iter().any(|answer| answer.waived);
         assert_eq!(waived, secrets.contains("HAVE"), "{secrets}");
     }
 }
@@ -143,11 +143,11 @@ fn a_github_app_is_blocked_by_its_name() {
     let ctx = context(dir.path(), "org: acme\nenv.test:\n  - A\n", &[]);
     let secrets = br#"{"A":"{\"mech\":\"GITHUB_APP\",\"privateKey\":\"hunter2\"}"}"#;
     let outcome = screen(&ctx, Env::Test, secrets, Destination::GithubActions).unwrap();
-    let Attempt::Blocked { reasons, fix, .. } = &outcome.answers[0].attempt else { panic!("{outcome:?}") };
+    let Attempt::Blocked { reasons, fix, .. } = &outcome.keys[0].attempt else { panic!("{outcome:?}") };
     assert_eq!(reasons.len(), 2);
     assert!(reasons[1].starts_with("EPHEMERAL_VIA_GITHUB_APP is not in this version"), "{reasons:?}");
     assert_eq!(*fix, None, "no command mends it");
-    let note = outcome.answers[0].note.as_ref().unwrap();
+    let note = outcome.keys[0].note.as_ref().unwrap();
     assert!(note.contains("actions/create-github-app-token") && note.ends_with("into A"), "{note}");
 }
 
@@ -220,21 +220,21 @@ fn exports(values: &[(&str, &[u8])]) -> Vec<keyrack_client::source::Export> {
         };
         let grade = keyrack_core::Grade::of(&source.vault, &source.mech);
         let grant = keyrack_core::Grant { slug, grade, source, expires_at_ms: None };
-        Answer {
+        KeyOutcome {
             attempt: Attempt::Granted { grant, below_declared: false },
             secret: Some(Secret::copy_of(value)),
             note: None,
             waived: false,
         }
     });
-    let outcome = Outcome {
-        answers: answers.collect(),
+    let outcome = GetOutcome {
+        keys: answers.collect(),
         single: false,
         legacy_daemon: false,
         daemon_error: None,
         manifest_faults: Vec::new(),
     };
-    sort(outcome, Mode::Lenient).unwrap().exports
+    sort(outcome, SourceMode::Lenient).unwrap().exports
 }
 
 #[test]

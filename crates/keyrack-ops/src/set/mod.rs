@@ -7,7 +7,7 @@ mod plan;
 mod validate;
 
 use keyrack_client::daemon;
-use keyrack_client::session::RelockWhat;
+use keyrack_client::session::RelockScope;
 use keyrack_core::host_manifest::Host;
 use keyrack_core::{Error, ErrorCode, Org, Slug, Ttl, VaultId};
 use keyrack_vaults::manifest_file;
@@ -90,7 +90,7 @@ pub fn set(ctx: &OpContext<'_>, request: &SetRequest) -> Result<SetReport, Error
 /// Makes the daemon forget its copy of a key, if one runs. Says what went wrong.
 pub(crate) fn forget(ctx: &OpContext<'_>, slug: &Slug) -> Option<String> {
     let done = daemon::connect(&ctx.client).and_then(|found| match found {
-        Some(mut daemon) => daemon.relock(&RelockWhat::Slugs(vec![slug.clone()])).map(drop),
+        Some(mut daemon) => daemon.relock(&RelockScope::Slugs(vec![slug.clone()])).map(drop),
         None => Ok(()),
     });
     match done {

@@ -213,7 +213,7 @@ fn send(ctx: &OpContext<'_>, opened: Vec<collect::Opened>, report: &mut UnlockRe
     }
     let (mut session, started) = daemon::ensure(&ctx.client, &ctx.keyrackd)?;
     if started {
-        report.started = session.greet().ok().map(|greeting| greeting.pid);
+        report.started = session.hello().ok().map(|hello| hello.pid);
     }
     let keys: Vec<KeyToUnlock<'_>> = opened.iter().map(collect::Opened::to_send).collect();
     let outcomes = session.unlock(&keys)?;

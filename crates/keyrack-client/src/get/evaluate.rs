@@ -2,22 +2,22 @@
 
 use keyrack_core::{Attempt, Env, Fix, Grade, Grant, Mechanism, Slug, Source, VaultId, firewall};
 
-use super::{Answer, Asked, Options};
+use super::{GetOptions, KeyOutcome, KeyRequest};
+use crate::address::SESSION_UNSET;
 use crate::context::Context;
-use crate::paths::SESSION_UNSET;
 use crate::secret::Secret;
-use crate::session::Granted;
+use crate::session::GrantedKey;
 
-pub(super) struct Judge<'a> {
+pub(super) struct Evaluator<'a> {
     pub(super) ctx: &'a Context,
-    pub(super) options: Options,
+    pub(super) options: GetOptions,
     pub(super) manifest_org: Option<&'a str>,
 }
 
-impl Judge<'_> {
+impl Evaluator<'_> {
     /// A key the daemon holds.
-    pub(super) fn held(&self, asked: &Asked, granted: Granted) -> Answer {
-        let Granted { grant, secret, .. } = granted;
+    pub(super) fn from_daemon(&self, asked: &KeyRequest, granted: GrantedKey) -> KeyOutcome {
+        let GrantedKey { grant, secret, .. } = granted;
         if !asked.minimum.is_met_by(grant.grade) {
             return self.below(asked, grant.grade);
         }
@@ -25,7 +25,7 @@ impl Judge<'_> {
     }
 
     /// A value of the environment.
-    pub(super) fn ambient(&self, asked: &Asked, value: Secret) -> Answer {
+    pub(super) fn from_env(&self, asked: &KeyRequest, value: Secret) -> KeyOutcome {
         if let Some(mech) = firewall::blob_mech(value.expose()) {
             return self.blob(asked, &mech);
         }
@@ -46,7 +46,13 @@ impl Judge<'_> {
         self.through_firewall(asked, grant, value, note)
     }
 
-    fn through_firewall(&self, asked: &Asked, grant: Grant, secret: Secret, note: Option<String>) -> Answer {
+    fn through_firewall(
+        &self,
+        asked: &KeyRequest,
+        grant: Grant,
+        secret: Secret,
+        note: Option<String>,
+    ) -> KeyOutcome {
         // An empty value is no key, however dangerous one wants to live.
         if (secret.is_empty() || !self.options.allow_dangerous)
             && let Err(reasons) = firewall::check(secret.expose(), &grant.source.mech)
@@ -56,10 +62,10 @@ impl Judge<'_> {
             }
             let note = Some("--allow-dangerous hands it out all the same".to_owned());
             let fix = self.read_again(&asked.slug).allowing_dangerous();
-            return Answer { note, ..self.blocked(asked, reasons, Some(fix)) };
+            return KeyOutcome { note, ..self.blocked(asked, reasons, Some(fix)) };
         }
         let below_declared = note.is_some();
-        Answer {
+        KeyOutcome {
             attempt: Attempt::Granted { grant, below_declared },
             secret: Some(secret),
             note,
@@ -67,19 +73,19 @@ impl Judge<'_> {
         }
     }
 
-    fn below(&self, asked: &Asked, grade: Grade) -> Answer {
+    fn below(&self, asked: &KeyRequest, grade: Grade) -> KeyOutcome {
         let reason =
             format!("its grade {grade} is weaker than the {} that keyrack.yml demands", asked.minimum);
         match asked.minimum.duration {
             None => self.blocked(asked, vec![reason], Some(self.set(&asked.slug))),
             Some(duration) => {
                 let note = format!("set it again by a mechanism whose keys are {}", duration.as_str());
-                Answer { note: Some(note), ..self.blocked(asked, vec![reason], None) }
+                KeyOutcome { note: Some(note), ..self.blocked(asked, vec![reason], None) }
             }
         }
     }
 
-    fn blob(&self, asked: &Asked, mech: &Mechanism) -> Answer {
+    fn blob(&self, asked: &KeyRequest, mech: &Mechanism) -> KeyOutcome {
         let known = !matches!(mech, Mechanism::Other(_));
         let what = if known { mech.as_str() } else { "a mechanism" };
         let name = asked.slug.name();
@@ -103,16 +109,16 @@ impl Judge<'_> {
                 None
             }
         };
-        Answer { note, ..self.blocked(asked, reasons, fix) }
+        KeyOutcome { note, ..self.blocked(asked, reasons, fix) }
     }
 
-    fn blocked(&self, asked: &Asked, reasons: Vec<String>, fix: Option<Fix>) -> Answer {
+    fn blocked(&self, asked: &KeyRequest, reasons: Vec<String>, fix: Option<Fix>) -> KeyOutcome {
         let attempt = Attempt::Blocked { slug: asked.slug.clone(), reasons, fix };
-        Answer { attempt, secret: None, note: None, waived: false }
+        KeyOutcome { attempt, secret: None, note: None, waived: false }
     }
 
     /// A key that is nowhere to be read. `known`: it was set once. `others`: login sessions in which the same rack is open.
-    pub(super) fn missed(&self, asked: &Asked, known: bool, others: &[String]) -> Answer {
+    pub(super) fn not_found(&self, asked: &KeyRequest, known: bool, others: &[String]) -> KeyOutcome {
         let slug = asked.slug.clone();
         let undeclared = asked.undeclared && !slug.is_sudo() && !slug.is_machine();
         // A slip is answered in the same way wherever it was made; what was set once, though it is declared no more, is hardly one.
@@ -140,8 +146,8 @@ impl Judge<'_> {
         self.plain(Attempt::Locked { slug, message, fix }, note)
     }
 
-    fn plain(&self, attempt: Attempt, note: Option<String>) -> Answer {
-        Answer { attempt, secret: None, note, waived: false }
+    fn plain(&self, attempt: Attempt, note: Option<String>) -> KeyOutcome {
+        KeyOutcome { attempt, secret: None, note, waived: false }
     }
 
     /// By its bare name where `keyrack.yml` says whose it is, else by its full slug.

@@ -9,22 +9,22 @@ use keyrack_wire::legacy::{self, Reply};
 use keyrack_wire::{EncodeError, WipedBuffer};
 use zeroize::Zeroizing;
 
-use crate::connect::{Connection, Server, connect};
+use crate::address::RackAddress;
 use crate::context::{Context, Demands};
-use crate::paths::Place;
 use crate::render::text::clean;
 use crate::sandbox;
 use crate::secret::Secret;
 use crate::session::{
-    Granted, HeldKey, Holdings, RelockWhat, Relocked, absent, broken_protocol, stored_slug,
+    DaemonStatus, GrantedKey, KeyStatus, RelockScope, Relocked, absent, broken_protocol, stored_slug,
 };
-use crate::stream::{Broken, Inbox, Until, write_all};
-use crate::wire_names;
+use crate::transport::connect::{Connection, Server, connect};
+use crate::transport::convert;
+use crate::transport::read_buffer::{Deadline, ReadBuffer, TransportError, write_all};
 
 /// A TypeScript daemon.
 #[derive(Debug)]
 pub struct LegacyDaemon {
-    place: Place,
+    address: RackAddress,
     deadline: Duration,
     owner: Owner,
     /// Open and not yet used.
@@ -35,7 +35,7 @@ pub struct LegacyDaemon {
 impl LegacyDaemon {
     /// # Errors
     /// [`ErrorCode::BoundaryWeak`] when more is demanded than such a daemon can give.
-    pub(crate) fn over(connection: Connection, place: Place, ctx: &Context) -> Result<Self, Error> {
+    pub(crate) fn over(connection: Connection, address: RackAddress, ctx: &Context) -> Result<Self, Error> {
         let Demands { session, memory } = ctx.demands();
         if session || memory.is_some() {
             let what = if session { "KEYRACK_REQUIRE_SESSION" } else { "KEYRACK_MEMORY" };
@@ -45,7 +45,7 @@ impl LegacyDaemon {
             return Err(Error::new(ErrorCode::BoundaryWeak, message).fix(restart(&ctx.owner)));
         }
         Ok(LegacyDaemon {
-            place,
+            address,
             deadline: ctx.deadline,
             owner: ctx.owner.clone(),
             fresh: Some(connection),
@@ -54,8 +54,8 @@ impl LegacyDaemon {
     }
 
     /// Where its socket is.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn address(&self) -> &RackAddress {
+        &self.address
     }
 
     /// The process at the other end; `None` while no connection is open.
@@ -77,13 +77,13 @@ impl LegacyDaemon {
     ///
     /// # Errors
     /// [`ErrorCode::SessionMismatch`], [`ErrorCode::DaemonUnresponsive`], [`ErrorCode::BadFrame`].
-    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Error> {
+    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<GrantedKey>, Error> {
         let mut granted = Vec::new();
         for some in slugs.chunks(CHUNK) {
             let asked = some.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
             let request = legacy::Get { slugs: asked, org: None, env: None };
-            let inbox = self.round(|sink| legacy::encode_get_request(sink, &request))?;
-            let data = accept(legacy::parse_get_reply(inbox.unused()))?;
+            let incoming = self.round(|sink| legacy::encode_get_request(sink, &request))?;
+            let data = accept(legacy::parse_get_reply(incoming.unused()))?;
             for key in &data.keys {
                 granted.push(granted_key(key)?);
             }
@@ -95,11 +95,11 @@ impl LegacyDaemon {
     ///
     /// # Errors
     /// As [`LegacyDaemon::get`].
-    pub fn status(&mut self) -> Result<Holdings, Error> {
-        let inbox = self.round(legacy::encode_status_request)?;
-        let data = accept(legacy::parse_status_reply(inbox.unused()))?;
+    pub fn status(&mut self) -> Result<DaemonStatus, Error> {
+        let incoming = self.round(legacy::encode_status_request)?;
+        let data = accept(legacy::parse_status_reply(incoming.unused()))?;
         let keys = data.keys.iter().map(|key| {
-            Ok(HeldKey {
+            Ok(KeyStatus {
                 slug: stored_slug(&key.slug)?,
                 grade: None,
                 source: None,
@@ -109,10 +109,10 @@ impl LegacyDaemon {
                 ends_by_boot: false,
             })
         });
-        Ok(Holdings {
+        Ok(DaemonStatus {
             keys: keys.collect::<Result<_, Error>>()?,
             home_hash: clean(&data.home_hash),
-            condition: None,
+            health: None,
         })
     }
 
@@ -120,12 +120,12 @@ impl LegacyDaemon {
     ///
     /// # Errors
     /// As [`LegacyDaemon::get`].
-    pub fn relock(&mut self, what: &RelockWhat) -> Result<Relocked, Error> {
+    pub fn relock(&mut self, what: &RelockScope) -> Result<Relocked, Error> {
         let requests: Vec<legacy::Relock<'_>> = match what {
-            RelockWhat::All => vec![legacy::Relock::All],
-            RelockWhat::Env(env) => vec![legacy::Relock::Env(env.as_str().into())],
+            RelockScope::All => vec![legacy::Relock::All],
+            RelockScope::Env(env) => vec![legacy::Relock::Env(env.as_str().into())],
             // An empty list would make it erase everything: nothing is sent then.
-            RelockWhat::Slugs(slugs) => slugs
+            RelockScope::Slugs(slugs) => slugs
                 .chunks(CHUNK)
                 .map(|some| {
                     legacy::Relock::Slugs(some.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect())
@@ -134,8 +134,8 @@ impl LegacyDaemon {
         };
         let mut relocked = Relocked::default();
         for request in requests {
-            let inbox = self.round(|sink| legacy::encode_relock_request(sink, &request))?;
-            for slug in accept(legacy::parse_relock_reply(inbox.unused()))? {
+            let incoming = self.round(|sink| legacy::encode_relock_request(sink, &request))?;
+            for slug in accept(legacy::parse_relock_reply(incoming.unused()))? {
                 relocked.slugs.push(stored_slug(&slug)?);
             }
         }
@@ -145,9 +145,9 @@ impl LegacyDaemon {
     fn round(
         &mut self,
         compose: impl Fn(&mut WipedBuffer) -> Result<(), EncodeError>,
-    ) -> Result<Inbox, Error> {
-        let mut outbox = WipedBuffer::new(legacy::MAX_REQUEST);
-        compose(&mut outbox).map_err(|error| {
+    ) -> Result<ReadBuffer, Error> {
+        let mut outgoing = WipedBuffer::new(legacy::MAX_REQUEST);
+        compose(&mut outgoing).map_err(|error| {
             Error::new(ErrorCode::TooLarge, format!("the request cannot be sent: {error}"))
         })?;
         let us = std::process::id();
@@ -160,12 +160,12 @@ impl LegacyDaemon {
             tries -= 1;
             let connection = match self.fresh.take() {
                 Some(connection) => connection,
-                None => connect(&self.place, self.deadline)?.ok_or_else(absent)?,
+                None => connect(&self.address, self.deadline)?.ok_or_else(absent)?,
             };
-            match talk(&connection, outbox.as_slice(), self.deadline) {
-                Err(Broken::Lost) if tries > 0 => {}
+            match talk(&connection, outgoing.as_slice(), self.deadline) {
+                Err(TransportError::Lost) if tries > 0 => {}
                 Err(broken) => return Err(broken.error(&self.owner)),
-                Ok(inbox) => return Ok(inbox),
+                Ok(incoming) => return Ok(incoming),
             }
         }
     }
@@ -179,12 +179,12 @@ fn restart(owner: &Owner) -> Fix {
 }
 
 /// Sends the request and reads until the daemon hangs up.
-fn talk(connection: &Connection, request: &[u8], deadline: Duration) -> Result<Inbox, Broken> {
-    let until = Until::after(deadline);
+fn talk(connection: &Connection, request: &[u8], deadline: Duration) -> Result<ReadBuffer, TransportError> {
+    let until = Deadline::after(deadline);
     write_all(&connection.stream, request, until)?;
-    let mut inbox = Inbox::new(legacy::MAX_REPLY);
-    while inbox.read(&connection.stream, inbox.unused().len() + 1, until, false)? {}
-    if inbox.is_untouched() { Err(Broken::Lost) } else { Ok(inbox) }
+    let mut incoming = ReadBuffer::new(legacy::MAX_REPLY);
+    while incoming.read(&connection.stream, incoming.unused().len() + 1, until, false)? {}
+    if incoming.is_untouched() { Err(TransportError::Lost) } else { Ok(incoming) }
 }
 
 fn accept<T>(reply: Result<Reply<T>, legacy::LegacyError>) -> Result<T, Error> {
@@ -205,16 +205,16 @@ fn accept<T>(reply: Result<Reply<T>, legacy::LegacyError>) -> Result<T, Error> {
     }
 }
 
-fn granted_key(key: &legacy::Grant<'_>) -> Result<Granted, Error> {
+fn granted_key(key: &legacy::Grant<'_>) -> Result<GrantedKey, Error> {
     let expires_at_ms = key.expires_at.as_deref().and_then(timestamp::parse_ms);
     let mut bytes = Zeroizing::new(vec![0; key.secret.len()]);
     key.secret.unescape_into(&mut bytes).map_err(|error| broken_protocol(&error.to_string()))?;
     let left = expires_at_ms.map(|at| Ttl(u64::try_from(at - keyrack_sys::clock::wall_ms()).unwrap_or(0)));
     let grant = Grant {
         slug: stored_slug(&key.slug)?,
-        grade: wire_names::read_grade(&key.grade),
-        source: wire_names::read_source(&key.source),
+        grade: convert::read_grade(&key.grade),
+        source: convert::read_source(&key.source),
         expires_at_ms,
     };
-    Ok(Granted { grant, secret: Secret::from(bytes), left })
+    Ok(GrantedKey { grant, secret: Secret::from(bytes), left })
 }

@@ -9,7 +9,7 @@ use crate::secret::Secret;
 
 /// What a daemon said of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Greeting {
+pub struct HelloInfo {
     /// The protocol version both speak.
     pub proto: u32,
     /// Its release.
@@ -28,12 +28,12 @@ pub struct Greeting {
     /// What its secrets lie in: `secret`, `locked`, `unlocked`.
     pub memory: String,
     /// Its hardening, read back.
-    pub hardening: Vec<Measure>,
+    pub hardening: Vec<HardeningMeasure>,
 }
 
 /// One measure of hardening.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Measure {
+pub struct HardeningMeasure {
     /// Which.
     pub name: String,
     /// Whether the kernel says it is on.
@@ -44,7 +44,7 @@ pub struct Measure {
 
 /// A key the daemon handed out.
 #[derive(Debug)]
-pub struct Granted {
+pub struct GrantedKey {
     /// What is known of it.
     pub grant: Grant,
     /// Its bytes.
@@ -87,16 +87,16 @@ impl fmt::Debug for KeyToUnlock<'_> {
 
 /// What the daemon made of one key.
 #[derive(Debug)]
-pub struct Unlocked {
+pub struct UnlockOutcome {
     /// The slug that was given.
     pub slug: Slug,
     /// Kept, or why not.
-    pub outcome: Result<Kept, Error>,
+    pub outcome: Result<UnlockedKey, Error>,
 }
 
 /// How long a key is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct UnlockedKey {
     /// Its life.
     pub ttl: Ttl,
     /// When it ends by the wall clock, in milliseconds since the Unix epoch.
@@ -105,31 +105,31 @@ pub struct Kept {
 
 /// What a daemon holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holdings {
+pub struct DaemonStatus {
     /// The keys, in the order they were kept.
-    pub keys: Vec<HeldKey>,
+    pub keys: Vec<KeyStatus>,
     /// Hash of the home directory it serves.
     pub home_hash: String,
     /// What it says of itself; `None` for a TypeScript daemon.
-    pub condition: Option<Condition>,
+    pub health: Option<DaemonHealth>,
 }
 
 /// The condition a daemon is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Condition {
+pub struct DaemonHealth {
     /// How far it tells callers apart.
     pub boundary: Boundary,
     /// What its secrets lie in: `secret`, `locked`, `unlocked`.
     pub memory: String,
     /// Its hardening, read back.
-    pub hardening: Vec<Measure>,
+    pub hardening: Vec<HardeningMeasure>,
     /// Bytes of all secrets it holds.
     pub bytes: u64,
 }
 
 /// One held key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldKey {
+pub struct KeyStatus {
     /// Its slug.
     pub slug: Slug,
     /// Its grade; a TypeScript daemon does not tell.
@@ -148,7 +148,7 @@ pub struct HeldKey {
 
 /// Which keys to relock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RelockWhat {
+pub enum RelockScope {
     /// These slugs, exactly.
     Slugs(Vec<Slug>),
     /// Every key of this env.

@@ -5,24 +5,24 @@ use std::collections::HashMap;
 
 use keyrack_core::{Attempt, Error, ErrorCode, Slug};
 
-use super::judge::Judge;
-use super::{Options, Outcome, Plan};
+use super::evaluate::Evaluator;
+use super::{GetOptions, GetOutcome, GetPlan};
+use crate::address::{RackAddress, is_address_unavailable};
 use crate::context::Context;
 use crate::daemon::connect_at;
 use crate::inventory::Inventory;
-use crate::paths::{Place, is_without_place};
 use crate::secret::Secret;
-use crate::session::Granted;
+use crate::session::GrantedKey;
 
 /// What the daemon answered, waiting for what the environment has.
 #[derive(Debug)]
-pub struct Pending<'c> {
+pub struct PendingGet<'c> {
     ctx: Cow<'c, Context>,
-    plan: Plan,
-    options: Options,
+    plan: GetPlan,
+    options: GetOptions,
     /// For each asked key what the daemon had.
-    found: Vec<Option<Granted>>,
-    place: Option<Place>,
+    found: Vec<Option<GrantedKey>>,
+    address: Option<RackAddress>,
     legacy_daemon: bool,
     error: Option<Error>,
     /// Whether what the environment does not have may be in the daemon, so that one that cannot be asked is a failure.
@@ -31,28 +31,28 @@ pub struct Pending<'c> {
 
 /// Asks the daemon for all keys of the plan at once. A daemon that cannot be asked is no error yet: the environment may have everything. Where
 /// the runtime directory is missing or unusable, keys are missing as without a daemon, and the outcome carries the reason.
-pub fn read(ctx: &Context, plan: Plan, options: Options) -> Pending<'_> {
-    let mut pending = Pending {
+pub fn read(ctx: &Context, plan: GetPlan, options: GetOptions) -> PendingGet<'_> {
+    let mut pending = PendingGet {
         ctx: Cow::Borrowed(ctx),
         found: plan.asked.iter().map(|_| None).collect(),
         plan,
         options,
-        place: None,
+        address: None,
         legacy_daemon: false,
         error: None,
         needs_daemon: true,
     };
     if !pending.plan.asked.is_empty() {
         pending.error = pending.ask_daemon().err();
-        pending.needs_daemon = !pending.error.as_ref().is_some_and(is_without_place);
+        pending.needs_daemon = !pending.error.as_ref().is_some_and(is_address_unavailable);
     }
     pending
 }
 
-impl Pending<'_> {
+impl PendingGet<'_> {
     fn ask_daemon(&mut self) -> Result<(), Error> {
-        let place = self.place.insert(Place::of(&self.ctx)?).clone();
-        let Some(mut daemon) = connect_at(&self.ctx, place)? else { return Ok(()) };
+        let address = self.address.insert(RackAddress::of(&self.ctx)?).clone();
+        let Some(mut daemon) = connect_at(&self.ctx, address)? else { return Ok(()) };
         self.legacy_daemon = daemon.is_legacy();
         let slugs: Vec<Slug> = self.plan.asked.iter().map(|asked| asked.slug.clone()).collect();
         match daemon.get(&slugs) {
@@ -73,11 +73,11 @@ impl Pending<'_> {
     }
 
     /// The same, free of the context it was made with.
-    pub fn into_owned(self) -> Pending<'static> {
-        Pending { ctx: Cow::Owned(self.ctx.into_owned()), ..self }
+    pub fn into_owned(self) -> PendingGet<'static> {
+        PendingGet { ctx: Cow::Owned(self.ctx.into_owned()), ..self }
     }
 
-    /// The variables whose values [`Pending::answer`] will ask for: keys the daemon did not have, and what makes absent ones optional.
+    /// The variables whose values [`PendingGet::answer`] will ask for: keys the daemon did not have, and what makes absent ones optional.
     /// Never one for a `sudo` key, which the environment cannot answer.
     pub fn names(&self) -> Vec<&str> {
         let missed = self.plan.asked.iter().zip(&self.found).filter(|(_, found)| found.is_none());
@@ -96,21 +96,24 @@ impl Pending<'_> {
     ///
     /// # Errors
     /// Why the daemon could not be asked, if the environment did not have everything either.
-    pub fn answer(self, mut variable: impl FnMut(&str) -> Option<Secret>) -> Result<Outcome, Error> {
+    pub fn answer(self, mut variable: impl FnMut(&str) -> Option<Secret>) -> Result<GetOutcome, Error> {
         let mut filled = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let judge =
-            Judge { ctx: &self.ctx, options: self.options, manifest_org: self.plan.manifest_org.as_deref() };
+        let evaluator = Evaluator {
+            ctx: &self.ctx,
+            options: self.options,
+            manifest_org: self.plan.manifest_org.as_deref(),
+        };
         let mut inventory = None;
         let mut others = None;
-        let mut answers = Vec::with_capacity(self.plan.asked.len());
+        let mut keys = Vec::with_capacity(self.plan.asked.len());
         for (asked, found) in self.plan.asked.iter().zip(self.found) {
             if let Some(granted) = found {
-                answers.push(judge.held(asked, granted));
+                keys.push(evaluator.from_daemon(asked, granted));
                 continue;
             }
             let value = if asked.slug.is_sudo() { None } else { filled(asked.slug.name()) };
             if let Some(value) = value {
-                answers.push(judge.ambient(asked, value));
+                keys.push(evaluator.from_env(asked, value));
                 continue;
             }
             if self.needs_daemon
@@ -120,19 +123,20 @@ impl Pending<'_> {
             }
             let inventory = inventory.get_or_insert_with(|| Inventory::of(&self.ctx));
             let known = inventory.as_ref().is_some_and(|inventory| inventory.knows(&asked.slug));
-            let others: &Vec<String> = others
-                .get_or_insert_with(|| self.place.as_ref().map(Place::other_sessions).unwrap_or_default());
-            let mut answer = judge.missed(asked, known, others);
+            let others: &Vec<String> = others.get_or_insert_with(|| {
+                self.address.as_ref().map(RackAddress::other_sessions).unwrap_or_default()
+            });
+            let mut answer = evaluator.not_found(asked, known, others);
             let may_be_absent = matches!(answer.attempt, Attempt::Absent { .. });
             let stand_in = asked.optional_if_has.as_deref().filter(|_| may_be_absent);
             if let Some(name) = stand_in.filter(|name| filled(name).is_some()) {
                 answer.waived = true;
                 answer.note = Some(format!("not needed: {name} is set"));
             }
-            answers.push(answer);
+            keys.push(answer);
         }
-        Ok(Outcome {
-            answers,
+        Ok(GetOutcome {
+            keys,
             single: self.plan.single,
             legacy_daemon: self.legacy_daemon,
             daemon_error: self.error,
@@ -143,8 +147,8 @@ impl Pending<'_> {
 
 /// Puts what the daemon handed out beside what was asked: the exact key, else the `env=all` one that stands in. One that answers several
 /// asks is copied. What answers none is dropped.
-fn matched(asked: &[Slug], granted: Vec<Granted>) -> Vec<Option<Granted>> {
-    let mut by_slug: HashMap<Slug, Granted> =
+fn matched(asked: &[Slug], granted: Vec<GrantedKey>) -> Vec<Option<GrantedKey>> {
+    let mut by_slug: HashMap<Slug, GrantedKey> =
         granted.into_iter().map(|granted| (granted.grant.slug.clone(), granted)).collect();
     let mut uses: HashMap<Slug, usize> = HashMap::new();
     let choice = |slug: &Slug| {
@@ -165,7 +169,7 @@ fn matched(asked: &[Slug], granted: Vec<Granted>) -> Vec<Option<Granted>> {
                 return by_slug.remove(&slug);
             }
             let kept = by_slug.get(&slug)?;
-            Some(Granted {
+            Some(GrantedKey {
                 grant: kept.grant.clone(),
                 secret: Secret::copy_of(kept.secret.expose()),
                 left: kept.left,
@@ -180,9 +184,9 @@ mod tests {
 
     use super::*;
 
-    fn granted(slug: &str) -> Granted {
+    fn granted(slug: &str) -> GrantedKey {
         let source = Source { vault: VaultId::OsSecure, mech: Mechanism::Replica };
-        Granted {
+        GrantedKey {
             grant: Grant {
                 slug: Slug::parse(slug).unwrap(),
                 grade: Grade::of(&source.vault, &source.mech),

@@ -14,9 +14,9 @@ use keyrack_sys::harden;
 use keyrack_sys::peer::{self, PeerReader};
 use keyrack_sys::pidfd::Pidfd;
 
-use crate::paths::{Place, SESSION_UNSET};
+use crate::address::{RackAddress, SESSION_UNSET};
 use crate::sandbox::{Namespaces, Sandbox};
-use crate::stream::unresponsive;
+use crate::transport::read_buffer::unresponsive;
 
 /// The longest a connect may take: only a full backlog makes it wait.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ const KEYRACKD: &str = "keyrackd";
 
 /// Which program serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub enum ServerProgram {
     /// Ours: it speaks the native protocol.
     Keyrackd,
     /// Another one, so today's TypeScript daemon (its process is called `node` or `MainThread`): it speaks the legacy protocol.
@@ -45,7 +45,7 @@ pub struct Server {
     /// How far the kernel could tell it from a stranger.
     pub boundary: Boundary,
     /// Which program it is.
-    pub program: Program,
+    pub program: ServerProgram,
 }
 
 /// A connection to a verified server, nothing sent yet.
@@ -83,18 +83,18 @@ impl Connection {
 /// # Errors
 /// [`ErrorCode::ServerUntrusted`] when a stranger listens, [`ErrorCode::DaemonUnresponsive`] when the backlog stays full,
 /// [`ErrorCode::SocketPathTaken`] when the file is no socket, [`ErrorCode::Io`].
-pub fn connect(place: &Place, deadline: Duration) -> Result<Option<Connection>, Error> {
-    let path = place.socket();
+pub fn connect(address: &RackAddress, deadline: Duration) -> Result<Option<Connection>, Error> {
+    let path = address.socket();
     let stream = match keyrack_sys::socket::connect(&path, deadline.min(CONNECT)) {
         Ok(stream) => stream,
-        Err(error) => return nobody(place, &path, &error).map(|()| None),
+        Err(error) => return nobody(address, &path, &error).map(|()| None),
     };
-    let server = verify(&stream, place)?;
+    let server = verify(&stream, address)?;
     Ok(Some(Connection { stream, server, patience: Cell::new(None) }))
 }
 
 /// `Ok` when the error means that nobody listens.
-fn nobody(place: &Place, path: &Path, error: &io::Error) -> Result<(), Error> {
+fn nobody(address: &RackAddress, path: &Path, error: &io::Error) -> Result<(), Error> {
     match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
         io::ErrorKind::ConnectionRefused => match std::fs::metadata(path) {
@@ -106,7 +106,7 @@ fn nobody(place: &Place, path: &Path, error: &io::Error) -> Result<(), Error> {
             _ => Ok(()),
         },
         io::ErrorKind::TimedOut => {
-            Err(unresponsive("the daemon does not take connections: its backlog stayed full", &place.owner))
+            Err(unresponsive("the daemon does not take connections: its backlog stayed full", &address.owner))
         }
         _ => Err(Error::new(
             ErrorCode::Io,
@@ -116,9 +116,9 @@ fn nobody(place: &Place, path: &Path, error: &io::Error) -> Result<(), Error> {
 }
 
 /// Applies the peer rule to the server, as the daemon applies it to its callers.
-fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Error> {
+fn verify(stream: &UnixStream, address: &RackAddress) -> Result<Server, Error> {
     // The socket's name holds our session as the kernel told it a moment ago, but where the kernel has none.
-    let own_session = match place.session.as_str() {
+    let own_session = match address.session.as_str() {
         SESSION_UNSET => peer::own_session(),
         session => Ok(session.as_bytes().to_vec()),
     };
@@ -143,24 +143,24 @@ fn verify(stream: &UnixStream, place: &Place) -> Result<Server, Error> {
     let boundary = match authorize(&facts) {
         Ok(boundary) => boundary,
         Err(rejection) => {
-            return Err(untrusted(rejection, &own, place));
+            return Err(untrusted(rejection, &own, address));
         }
     };
     let program = match reading.pid.map(peer::comm) {
-        Some(Ok(name)) if name == KEYRACKD => Program::Keyrackd,
-        Some(Ok(_)) => Program::Other,
-        Some(Err(_)) | None => Program::Unsaid,
+        Some(Ok(name)) if name == KEYRACKD => ServerProgram::Keyrackd,
+        Some(Ok(_)) => ServerProgram::Other,
+        Some(Err(_)) | None => ServerProgram::Unsaid,
     };
     Ok(Server { pidfd: reading.pidfd.ok(), pid: reading.pid, boundary, program })
 }
 
 /// Error for a server that is refused, or that cannot be verified from this sandbox. A server that
 /// `/proc` hides may be our own daemon, because the daemon is not dumpable.
-fn untrusted(rejection: PeerRejection, own: &Namespaces, place: &Place) -> Error {
+fn untrusted(rejection: PeerRejection, own: &Namespaces, address: &RackAddress) -> Error {
     if let Some(sandbox) = sandbox_of(rejection, own) {
         return sandbox.error();
     }
-    let socket = place.socket();
+    let socket = address.socket();
     let socket = socket.display();
     let unseen = matches!(
         rejection,

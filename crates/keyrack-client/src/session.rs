@@ -3,11 +3,9 @@
 //! Hello goes out with the first request in one write. A connection that ends before the first byte of a reply is opened again once for
 //! requests that change nothing when repeated. A session is never used after a fork: the child opens its own.
 
-mod goods;
-
-pub use goods::{
-    Condition, Granted, Greeting, HeldKey, Holdings, Kept, KeyToUnlock, Measure, RelockWhat, Relocked,
-    Unlocked,
+pub use crate::transport::types::{
+    DaemonHealth, DaemonStatus, GrantedKey, HardeningMeasure, HelloInfo, KeyStatus, KeyToUnlock, RelockScope,
+    Relocked, UnlockOutcome, UnlockedKey,
 };
 
 use std::borrow::Cow;
@@ -20,27 +18,27 @@ use keyrack_wire::native::{
     self, GetOk, HelloOk, NothingOk, Op, RelockOk, Request, StatusOk, UnlockItem, UnlockOk,
 };
 
-use crate::connect::{Connection, Server, connect};
+use crate::address::RackAddress;
 use crate::context::{Context, Demands, MemoryRank};
-use crate::exchange::{Desk, Received, exchange};
-use crate::paths::Place;
 use crate::render::text::clean;
 use crate::secret::Secret;
-use crate::stream::Broken;
-use crate::wire_names;
+use crate::transport::connect::{Connection, Server, connect};
+use crate::transport::convert;
+use crate::transport::read_buffer::TransportError;
+use crate::transport::round_trip::{Buffers, RawReply, round_trip};
 
 /// A session with a native daemon.
 #[derive(Debug)]
 pub struct Session {
-    place: Place,
+    address: RackAddress,
     deadline: Duration,
     demands: Demands,
     owner: Owner,
     line: Option<Line>,
-    desk: Box<Desk>,
+    buffers: Box<Buffers>,
     opened_by: u32,
     next_id: u64,
-    greeting: Option<Greeting>,
+    hello: Option<HelloInfo>,
 }
 
 /// An open connection and whether hello has gone over it.
@@ -52,23 +50,23 @@ struct Line {
 
 impl Session {
     /// A session over a connection to a native daemon; nothing is sent yet.
-    pub(crate) fn over(connection: Connection, place: Place, ctx: &Context) -> Self {
+    pub(crate) fn over(connection: Connection, address: RackAddress, ctx: &Context) -> Self {
         Session {
-            place,
+            address,
             deadline: ctx.deadline,
             demands: ctx.demands(),
             owner: ctx.owner.clone(),
             line: Some(Line { connection, greeted: false }),
-            desk: Box::new(Desk::new()),
+            buffers: Box::new(Buffers::new()),
             opened_by: keyrack_sys::pid::own(),
             next_id: 1,
-            greeting: None,
+            hello: None,
         }
     }
 
     /// Where its socket is.
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn address(&self) -> &RackAddress {
+        &self.address
     }
 
     /// The process at the other end; `None` while no connection is open.
@@ -85,11 +83,11 @@ impl Session {
     ///
     /// # Errors
     /// [`ErrorCode::DaemonIncompatible`], [`ErrorCode::BoundaryWeak`], and those of any request.
-    pub fn greet(&mut self) -> Result<&Greeting, Error> {
-        if self.greeting.is_none() || self.opened_by != keyrack_sys::pid::own() {
+    pub fn hello(&mut self) -> Result<&HelloInfo, Error> {
+        if self.hello.is_none() || self.opened_by != keyrack_sys::pid::own() {
             self.ping()?;
         }
-        self.greeting.as_ref().ok_or_else(|| broken_protocol("it answered before it said hello"))
+        self.hello.as_ref().ok_or_else(|| broken_protocol("it answered before it said hello"))
     }
 
     /// Asks whether it is there.
@@ -105,7 +103,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of any request.
-    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<Granted>, Error> {
+    pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<GrantedKey>, Error> {
         let mut granted = Vec::with_capacity(slugs.len().min(64));
         let mut asked: Vec<Cow<'_, str>> = slugs.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
         let mut at_once = usize::MAX;
@@ -135,7 +133,7 @@ impl Session {
             }
             asked = ok.rest.into_iter().map(|slug| Cow::Owned(slug.into_owned())).collect();
             asked.extend(later);
-            self.desk.put_back(received);
+            self.buffers.put_back(received);
         }
         Ok(granted)
     }
@@ -144,7 +142,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of any request. Keys of an earlier frame of the same call may have been kept by then.
-    pub fn unlock(&mut self, keys: &[KeyToUnlock<'_>]) -> Result<Vec<Unlocked>, Error> {
+    pub fn unlock(&mut self, keys: &[KeyToUnlock<'_>]) -> Result<Vec<UnlockOutcome>, Error> {
         // No secret leaves before the daemon has said what it is; and a connection it has meanwhile given up, as it may when many want
         // one, is found out by a request that can be sent twice.
         self.ping()?;
@@ -155,8 +153,8 @@ impl Session {
             .zip(&times)
             .map(|(key, time)| UnlockItem {
                 slug: key.slug.as_str(),
-                grade: wire_names::grade(key.grade),
-                source: wire_names::source(key.source),
+                grade: convert::grade(key.grade),
+                source: convert::source(key.source),
                 ttl_ms: key.ttl.as_ms(),
                 credential_expires_at: time.as_deref(),
                 life_ms: key.given.ttl.map(Ttl::as_ms),
@@ -171,7 +169,7 @@ impl Session {
             if fit == 0 {
                 let message = format!("the secret of {} is larger than keyrack carries", first.slug);
                 let error = Error::new(ErrorCode::SecretTooLarge, message).of(first.slug);
-                outcomes.push(Unlocked { slug: first.slug.clone(), outcome: Err(error) });
+                outcomes.push(UnlockOutcome { slug: first.slug.clone(), outcome: Err(error) });
                 continue;
             }
             let received =
@@ -183,10 +181,12 @@ impl Session {
             let given = &keys[outcomes.len()..][..fit];
             for (key, result) in given.iter().zip(&ok.results) {
                 let outcome = match &result.outcome {
-                    Ok(kept) => Ok(Kept { ttl: Ttl(kept.ttl_ms), expires_at_ms: time(&kept.expires_at)? }),
-                    Err(error) => Err(wire_names::error(error).of(key.slug)),
+                    Ok(kept) => {
+                        Ok(UnlockedKey { ttl: Ttl(kept.ttl_ms), expires_at_ms: time(&kept.expires_at)? })
+                    }
+                    Err(error) => Err(convert::error(error).of(key.slug)),
                 };
-                outcomes.push(Unlocked { slug: key.slug.clone(), outcome });
+                outcomes.push(UnlockOutcome { slug: key.slug.clone(), outcome });
             }
         }
         Ok(outcomes)
@@ -196,7 +196,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of any request.
-    pub fn status(&mut self) -> Result<Holdings, Error> {
+    pub fn status(&mut self) -> Result<DaemonStatus, Error> {
         let mut keys = Vec::new();
         let mut after = None;
         loop {
@@ -207,13 +207,13 @@ impl Session {
             }
             let last = ok.keys.last().map(|key| key.n);
             if !ok.more {
-                let condition = Condition {
+                let health = DaemonHealth {
                     boundary: Boundary::parse(&ok.boundary).unwrap_or(Boundary::User),
                     memory: clean(&ok.memory),
                     hardening: ok.hardening.iter().map(measure).collect(),
                     bytes: ok.counts.bytes,
                 };
-                return Ok(Holdings { keys, home_hash: clean(&ok.home_hash), condition: Some(condition) });
+                return Ok(DaemonStatus { keys, home_hash: clean(&ok.home_hash), health: Some(health) });
             }
             if last.is_none() || last <= after {
                 return Err(broken_protocol("its list does not end"));
@@ -226,14 +226,14 @@ impl Session {
     ///
     /// # Errors
     /// Those of any request.
-    pub fn relock(&mut self, what: &RelockWhat) -> Result<Relocked, Error> {
+    pub fn relock(&mut self, what: &RelockScope) -> Result<Relocked, Error> {
         let mut relocked = Relocked::default();
         match what {
-            RelockWhat::All => self.relock_some(native::Relock::All, &mut relocked)?,
-            RelockWhat::Env(env) => {
+            RelockScope::All => self.relock_some(native::Relock::All, &mut relocked)?,
+            RelockScope::Env(env) => {
                 self.relock_some(native::Relock::Env(env.as_str().into()), &mut relocked)?;
             }
-            RelockWhat::Slugs(slugs) => {
+            RelockScope::Slugs(slugs) => {
                 // Half of what a get could ask for, so that the answer can name all of it too.
                 for some in slugs.chunks(64) {
                     let names = some.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
@@ -264,11 +264,11 @@ impl Session {
         received.read::<NothingOk>().map(|_| ())
     }
 
-    fn ask(&mut self, op: Op<'_>, again: Again) -> Result<Received, Error> {
+    fn ask(&mut self, op: Op<'_>, again: Again) -> Result<RawReply, Error> {
         self.ask_with(&mut Request { id: 0, op }, again)
     }
 
-    fn ask_with(&mut self, request: &mut Request<'_>, again: Again) -> Result<Received, Error> {
+    fn ask_with(&mut self, request: &mut Request<'_>, again: Again) -> Result<RawReply, Error> {
         self.round(again, |sink, id| {
             request.id = id;
             request.encode(sink)
@@ -280,7 +280,7 @@ impl Session {
         &mut self,
         again: Again,
         mut compose: impl FnMut(&mut keyrack_wire::WipedBuffer, u64) -> Result<(), EncodeError>,
-    ) -> Result<Received, Error> {
+    ) -> Result<RawReply, Error> {
         let mut tries = if again == Again::Once { 2 } else { 1 };
         loop {
             tries -= 1;
@@ -289,21 +289,21 @@ impl Session {
             self.connect()?;
             let line = self.line.as_mut().expect("it is there once connected");
             let hello = (!line.greeted).then_some(id);
-            match exchange(&line.connection, deadline, hello, id + 1, &mut self.desk, &mut compose) {
-                Ok((greeting, received)) => {
+            match round_trip(&line.connection, deadline, hello, id + 1, &mut self.buffers, &mut compose) {
+                Ok((hello, received)) => {
                     line.greeted = true;
                     self.next_id += 2;
-                    if let Some(greeting) = greeting {
-                        let ok = greeting.read::<HelloOk<'_>>();
+                    if let Some(hello) = hello {
+                        let ok = hello.read::<HelloOk<'_>>();
                         let checked = ok.and_then(|(ok, _)| self.check(&ok));
-                        self.greeting = Some(checked.inspect_err(|_| self.line = None)?);
+                        self.hello = Some(checked.inspect_err(|_| self.line = None)?);
                     }
                     return Ok(received);
                 }
                 Err(broken) => {
                     // Whatever it was, what comes next on this connection would be misread.
                     self.line = None;
-                    if tries == 0 || !matches!(broken, Broken::Lost) {
+                    if tries == 0 || !matches!(broken, TransportError::Lost) {
                         return Err(broken.error(&self.owner));
                     }
                 }
@@ -319,13 +319,13 @@ impl Session {
             self.opened_by = us;
         }
         if self.line.is_none() {
-            let connection = connect(&self.place, self.deadline)?.ok_or_else(absent)?;
+            let connection = connect(&self.address, self.deadline)?.ok_or_else(absent)?;
             self.line = Some(Line { connection, greeted: false });
         }
         Ok(())
     }
 
-    fn check(&self, ok: &HelloOk<'_>) -> Result<Greeting, Error> {
+    fn check(&self, ok: &HelloOk<'_>) -> Result<HelloInfo, Error> {
         let seen = self.server().map_or(Boundary::User, |server| server.boundary);
         let said = Boundary::parse(&ok.boundary).unwrap_or(Boundary::User);
         let restart = || Fix::with_owner("daemon restart", &self.owner, []);
@@ -340,7 +340,7 @@ impl Session {
             );
             return Err(Error::new(ErrorCode::DaemonIncompatible, message).fix(restart()));
         };
-        let greeting = Greeting {
+        let hello = HelloInfo {
             proto,
             version: clean(&ok.version),
             build: clean(&ok.build),
@@ -357,11 +357,11 @@ impl Session {
             names_peers: self.server().is_some_and(|server| server.pidfd.is_some()),
             lacks: &MemoryRank::unavailable,
         };
-        meets(self.demands, &greeting, &here).map_err(|error| match error.hint {
+        meets(self.demands, &hello, &here).map_err(|error| match error.hint {
             Some(_) => error,
             None => error.fix(restart()),
         })?;
-        Ok(greeting)
+        Ok(hello)
     }
 }
 
@@ -384,8 +384,8 @@ struct Here<'a> {
 
 /// Checks that a daemon meets the demands. The error has a hint if no other daemon here can meet
 /// them. Without a hint, a new daemon may.
-fn meets(demands: Demands, greeting: &Greeting, here: &Here<'_>) -> Result<(), Error> {
-    if demands.session && greeting.boundary != Boundary::Session {
+fn meets(demands: Demands, hello: &HelloInfo, here: &Here<'_>) -> Result<(), Error> {
+    if demands.session && hello.boundary != Boundary::Session {
         let weak = Error::new(
             ErrorCode::BoundaryWeak,
             "the daemon cannot tell login sessions apart, and KEYRACK_REQUIRE_SESSION=1 demands it",
@@ -396,12 +396,12 @@ fn meets(demands: Demands, greeting: &Greeting, here: &Here<'_>) -> Result<(), E
         });
     }
     match demands.memory {
-        Some(demanded) if MemoryRank::said(&greeting.memory) < demanded => {
+        Some(demanded) if MemoryRank::said(&hello.memory) < demanded => {
             let weak = Error::new(
                 ErrorCode::BoundaryWeak,
                 format!(
                     "the daemon keeps secrets in {} memory, and KEYRACK_MEMORY demands {}",
-                    greeting.memory,
+                    hello.memory,
                     demanded.as_str()
                 ),
             );
@@ -431,21 +431,21 @@ fn time(text: &str) -> Result<i64, Error> {
     timestamp::parse_ms(text).ok_or_else(|| broken_protocol("it gave a time that is none"))
 }
 
-fn granted_key(key: &native::GetKey<'_>, bytes: &[u8]) -> Result<Granted, Error> {
+fn granted_key(key: &native::GetKey<'_>, bytes: &[u8]) -> Result<GrantedKey, Error> {
     let grant = Grant {
         slug: stored_slug(&key.slug)?,
-        grade: wire_names::read_grade(&key.grade),
-        source: wire_names::read_source(&key.source),
+        grade: convert::read_grade(&key.grade),
+        source: convert::read_source(&key.source),
         expires_at_ms: Some(time(&key.expires_at)?),
     };
-    Ok(Granted { grant, secret: Secret::copy_of(bytes), left: Some(Ttl(key.ttl_ms)) })
+    Ok(GrantedKey { grant, secret: Secret::copy_of(bytes), left: Some(Ttl(key.ttl_ms)) })
 }
 
-fn held_key(key: &native::StatusKey<'_>) -> Result<HeldKey, Error> {
-    Ok(HeldKey {
+fn held_key(key: &native::StatusKey<'_>) -> Result<KeyStatus, Error> {
+    Ok(KeyStatus {
         slug: stored_slug(&key.slug)?,
-        grade: Some(wire_names::read_grade(&key.grade)),
-        source: Some(wire_names::read_source(&key.source)),
+        grade: Some(convert::read_grade(&key.grade)),
+        source: Some(convert::read_source(&key.source)),
         expires_at_ms: Some(time(&key.expires_at)?),
         left: Some(Ttl(key.ttl_ms)),
         given: GrantedTtl { ttl: key.life_ms.map(Ttl), by: key.life_by.as_deref().and_then(TtlLimit::parse) },
@@ -453,16 +453,20 @@ fn held_key(key: &native::StatusKey<'_>) -> Result<HeldKey, Error> {
     })
 }
 
-fn measure(measure: &native::Hardening<'_>) -> Measure {
-    Measure { name: clean(&measure.name), on: measure.on, detail: measure.detail.as_deref().map(clean) }
+fn measure(measure: &native::Hardening<'_>) -> HardeningMeasure {
+    HardeningMeasure {
+        name: clean(&measure.name),
+        on: measure.on,
+        detail: measure.detail.as_deref().map(clean),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn greeting(boundary: Boundary, memory: &str) -> Greeting {
-        Greeting {
+    fn hello(boundary: Boundary, memory: &str) -> HelloInfo {
+        HelloInfo {
             proto: 1,
             version: String::new(),
             build: String::new(),
@@ -480,11 +484,11 @@ mod tests {
         let home = keyrack_testkit::Home::new();
         let env = [("HOME", home.home()), ("XDG_RUNTIME_DIR", home.runtime())].into_iter().collect();
         let ctx = Context::new("/", env);
-        let place = Place::of(&ctx).unwrap();
-        let listener = std::os::unix::net::UnixListener::bind(place.socket()).unwrap();
+        let address = RackAddress::of(&ctx).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(address.socket()).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let connection = connect(&place, ctx.deadline).unwrap().unwrap();
-        let mut session = Session::over(connection, place, &ctx);
+        let connection = connect(&address, ctx.deadline).unwrap().unwrap();
+        let mut session = Session::over(connection, address, &ctx);
         let accepted = || std::iter::from_fn(|| listener.accept().ok()).count();
         session.connect().unwrap();
         session.connect().unwrap();
@@ -515,7 +519,7 @@ mod tests {
             (demand(false, Some(MemoryRank::Locked)), Session, Session, "from-the-future", Some(true)),
         ] {
             let here = Here { boundary: seen, names_peers: true, lacks: &|_| None };
-            let error = meets(demands, &greeting(boundary, memory), &here).err();
+            let error = meets(demands, &hello(boundary, memory), &here).err();
             let may_help = error.as_ref().map(|error| error.hint.is_none());
             assert_eq!(may_help, refused, "{demands:?} {seen} {boundary} {memory}");
             assert!(error.is_none_or(|error| error.code == ErrorCode::BoundaryWeak));
@@ -528,7 +532,7 @@ mod tests {
         ] {
             let lacks = |_| lacks.map(str::to_owned);
             let here = Here { boundary: User, names_peers, lacks: &lacks };
-            let error = meets(demands, &greeting(User, "locked"), &here).unwrap_err();
+            let error = meets(demands, &hello(User, "locked"), &here).unwrap_err();
             let hint = error.hint.unwrap_or_default();
             assert!(hint.contains(words), "{demands:?}: {hint}");
         }

@@ -17,7 +17,7 @@ pub const SESSION_UNSET: &str = "4294967295";
 
 /// The place of one rack's socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct RackAddress {
     /// The directory the socket is in.
     pub dir: PathBuf,
     /// The login session, as a decimal number.
@@ -28,7 +28,7 @@ pub struct Place {
     pub owner: Owner,
 }
 
-impl Place {
+impl RackAddress {
     /// The place of the context's rack.
     ///
     /// # Errors
@@ -40,15 +40,15 @@ impl Place {
     /// The same, for a daemon about to start: `/tmp/keyrack-<uid>` is made if it comes to that.
     ///
     /// # Errors
-    /// As [`Place::of`].
+    /// As [`RackAddress::of`].
     pub fn for_start(ctx: &Context) -> Result<Self, Error> {
         Self::in_dir(ctx, runtime_dir(ctx, Missing::Make)?)
     }
 
     fn in_dir(ctx: &Context, dir: PathBuf) -> Result<Self, Error> {
-        let place =
-            Place { dir, session: session_id()?, home_hash: home_hash(ctx)?, owner: ctx.owner.clone() };
-        let path = place.socket();
+        let address =
+            RackAddress { dir, session: session_id()?, home_hash: home_hash(ctx)?, owner: ctx.owner.clone() };
+        let path = address.socket();
         if path.as_os_str().len() > keyrack_sys::socket::PATH_BYTES {
             let message = format!(
                 "the socket's path {} has {} bytes, more than the {} a socket can have",
@@ -59,7 +59,7 @@ impl Place {
             return Err(Error::new(ErrorCode::SocketPathTooLong, message)
                 .hint("set XDG_RUNTIME_DIR to a shorter path, or use a shorter owner"));
         }
-        Ok(place)
+        Ok(address)
     }
 
     /// The socket's path.
@@ -94,7 +94,7 @@ impl Place {
             // `default` has no suffix, so a file that spells it out is none of ours.
             Some(name) => name.parse::<Owner>().ok().filter(|owner| owner.name().is_some())?,
         };
-        Some(Place {
+        Some(RackAddress {
             dir: dir.to_owned(),
             session: session.to_owned(),
             home_hash: home_hash.to_owned(),
@@ -120,17 +120,17 @@ impl Place {
 }
 
 /// Every rack whose socket stands in a directory, sorted by path. A directory that cannot be read has none.
-pub fn sockets_in(dir: &Path) -> Vec<Place> {
+pub fn sockets_in(dir: &Path) -> Vec<RackAddress> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    let mut places: Vec<Place> =
-        entries.filter_map(|entry| Place::parse(dir, &entry.ok()?.file_name())).collect();
-    places.sort_by_key(Place::socket);
-    places
+    let mut addresses: Vec<RackAddress> =
+        entries.filter_map(|entry| RackAddress::parse(dir, &entry.ok()?.file_name())).collect();
+    addresses.sort_by_key(RackAddress::socket);
+    addresses
 }
 
-/// Returns `true` if the error of [`Place::of`] says that no daemon can be here, because the runtime directory
+/// Returns `true` if the error of [`RackAddress::of`] says that no daemon can be here, because the runtime directory
 /// is missing or unusable. Reads then answer as without a daemon; what unlocks fails.
-pub fn is_without_place(error: &Error) -> bool {
+pub fn is_address_unavailable(error: &Error) -> bool {
     matches!(
         error.code,
         ErrorCode::RuntimeDirMissing | ErrorCode::RuntimeDirUnsafe | ErrorCode::SocketPathTooLong
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn a_runtime_dir_that_was_named_is_used_or_refused() {
         let home = Home::new();
-        let named = |path: &Path| Place::of(&context(&home, path));
+        let named = |path: &Path| RackAddress::of(&context(&home, path));
         assert_eq!(named(&home.runtime()).unwrap().dir, home.runtime());
         let open = home.root().join("open");
         fs::create_dir(&open).unwrap();
@@ -324,7 +324,7 @@ mod tests {
         }
         let home = Home::new();
         std::os::unix::fs::chown(home.runtime(), Some(65534), None).unwrap();
-        let error = Place::of(&context(&home, &home.runtime())).unwrap_err();
+        let error = RackAddress::of(&context(&home, &home.runtime())).unwrap_err();
         assert_eq!(error.code, ErrorCode::RuntimeDirUnsafe);
     }
 
@@ -346,15 +346,15 @@ mod tests {
     fn names_of_sockets() {
         let home = Home::new();
         let mut ctx = context(&home, &home.runtime());
-        let place = Place::of(&ctx).unwrap();
+        let address = RackAddress::of(&ctx).unwrap();
         let session = session_id().unwrap();
         let hash = home_hash(&ctx).unwrap();
-        assert_eq!(place.socket(), home.runtime().join(format!("keyrack.{session}.{hash}.sock")));
+        assert_eq!(address.socket(), home.runtime().join(format!("keyrack.{session}.{hash}.sock")));
         ctx.owner = "ehmpath".parse().unwrap();
-        let place = Place::of(&ctx).unwrap();
-        assert_eq!(place.socket(), home.runtime().join(format!("keyrack.{session}.{hash}.ehmpath.sock")));
-        assert_eq!(place.pid_file(), home.runtime().join(format!("keyrack.{session}.{hash}.ehmpath.pid")));
-        assert_eq!(Place::parse(&place.dir, place.socket().file_name().unwrap()), Some(place));
+        let address = RackAddress::of(&ctx).unwrap();
+        assert_eq!(address.socket(), home.runtime().join(format!("keyrack.{session}.{hash}.ehmpath.sock")));
+        assert_eq!(address.pid_file(), home.runtime().join(format!("keyrack.{session}.{hash}.ehmpath.pid")));
+        assert_eq!(RackAddress::parse(&address.dir, address.socket().file_name().unwrap()), Some(address));
     }
 
     #[test]
@@ -363,15 +363,15 @@ mod tests {
         let deep = home.root().join("d".repeat(80));
         fs::create_dir(&deep).unwrap();
         fs::set_permissions(&deep, Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(Place::of(&context(&home, &deep)).unwrap_err().code, ErrorCode::SocketPathTooLong);
+        assert_eq!(RackAddress::of(&context(&home, &deep)).unwrap_err().code, ErrorCode::SocketPathTooLong);
     }
 
     #[test]
     fn other_files_are_not_sockets_of_ours() {
-        let parsed = |name: &str| Place::parse(Path::new("/run"), OsStr::new(name));
-        let place = parsed("keyrack.12.0123abcd.me.sock").unwrap();
-        assert_eq!((place.session.as_str(), place.home_hash.as_str()), ("12", "0123abcd"));
-        assert_eq!(place.owner.name(), Some("me"));
+        let parsed = |name: &str| RackAddress::parse(Path::new("/run"), OsStr::new(name));
+        let address = parsed("keyrack.12.0123abcd.me.sock").unwrap();
+        assert_eq!((address.session.as_str(), address.home_hash.as_str()), ("12", "0123abcd"));
+        assert_eq!(address.owner.name(), Some("me"));
         for other in [
             "keyrack.12.0123abcd.pid",
             "keyrack.12.0123abcd.sock.lock",
@@ -392,17 +392,17 @@ mod tests {
     #[test]
     fn the_same_rack_in_other_sessions() {
         let home = Home::new();
-        let place = Place::of(&context(&home, &home.runtime())).unwrap();
-        let hash = &place.home_hash;
+        let address = RackAddress::of(&context(&home, &home.runtime())).unwrap();
+        let hash = &address.home_hash;
         for name in [
             format!("keyrack.900.{hash}.sock"),
             format!("keyrack.77.{hash}.sock"),
             format!("keyrack.78.{hash}.other.sock"),
             "keyrack.79.00000000.sock".to_owned(),
-            place.socket().file_name().unwrap().to_str().unwrap().to_owned(),
+            address.socket().file_name().unwrap().to_str().unwrap().to_owned(),
         ] {
             fs::write(home.runtime().join(name), "").unwrap();
         }
-        assert_eq!(place.other_sessions(), ["77", "900"]);
+        assert_eq!(address.other_sessions(), ["77", "900"]);
     }
 }

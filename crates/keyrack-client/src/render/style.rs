@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// What a piece of text means, which is all that decides its colour. A terminal's own sixteen colours are used: they fit its background.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tone {
+pub enum Role {
     /// Nothing in particular.
     #[default]
     Plain,
@@ -24,41 +24,41 @@ pub enum Tone {
     Quiet,
 }
 
-impl Tone {
+impl Role {
     /// The parameters of its SGR sequence (ECMA-48 §8.3.117); empty for none.
     fn sgr(self) -> &'static str {
         match self {
-            Tone::Plain => "",
-            Tone::Title | Tone::Fix => "1",
-            Tone::Key => "36",
-            Tone::Good => "32",
-            Tone::Warn => "33",
-            Tone::Bad => "31",
-            Tone::Quiet => "2",
+            Role::Plain => "",
+            Role::Title | Role::Fix => "1",
+            Role::Key => "36",
+            Role::Good => "32",
+            Role::Warn => "33",
+            Role::Bad => "31",
+            Role::Quiet => "2",
         }
     }
 }
 
 /// What the place text goes to can show. The caller finds out; nothing here looks at a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct Style {
     /// Columns that text is wrapped at; `None` never wraps. Commands are never wrapped: they get pasted.
     pub width: Option<usize>,
     /// Whether escape sequences may be used.
-    pub colour: bool,
+    pub color: bool,
     /// Whether tree lines and emoji can be shown.
     pub unicode: bool,
 }
 
-impl Look {
+impl Style {
     /// For a pipe or a file: no escape sequences, no wrapping, unicode.
-    pub const PLAIN: Look = Look { width: None, colour: false, unicode: true };
+    pub const PLAIN: Style = Style { width: None, color: false, unicode: true };
 
     /// For a place that knows ASCII alone.
-    pub const ASCII: Look = Look { width: None, colour: false, unicode: false };
+    pub const ASCII: Style = Style { width: None, color: false, unicode: false };
 
     /// `text` with our own punctuation in letters that can be shown. Names stay as they are.
-    pub(crate) fn spelt(self, text: &str) -> Cow<'_, str> {
+    pub(crate) fn spelled(self, text: &str) -> Cow<'_, str> {
         if self.unicode || text.is_ascii() {
             return Cow::Borrowed(text);
         }
@@ -66,9 +66,9 @@ impl Look {
     }
 
     /// `text` in the colour of a tone, if that can be shown.
-    pub fn paint(self, tone: Tone, text: &str) -> String {
-        match tone.sgr() {
-            sgr if self.colour && !sgr.is_empty() && !text.is_empty() => {
+    pub fn paint(self, role: Role, text: &str) -> String {
+        match role.sgr() {
+            sgr if self.color && !sgr.is_empty() && !text.is_empty() => {
                 format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
             }
             _ => text.to_owned(),

@@ -28,19 +28,19 @@ impl Block {
     }
 }
 
-fn until() -> Until {
-    Until::after(Duration::from_secs(20))
+fn until() -> Deadline {
+    Deadline::after(Duration::from_secs(20))
 }
 
 /// An inbox into which `count` secrets came, and a connection for more of them.
-fn filled(count: usize) -> (Inbox, UnixStream, UnixStream) {
+fn filled(count: usize) -> (ReadBuffer, UnixStream, UnixStream) {
     let (mut peer, stream) = UnixStream::pair().unwrap();
-    let mut inbox = Inbox::new(1 << 20);
+    let mut incoming = ReadBuffer::new(1 << 20);
     peer.write_all(&SECRET.repeat(count)).unwrap();
-    while inbox.unused().len() < count * SECRET.len() {
-        assert!(inbox.read(&stream, count * SECRET.len(), until(), false).unwrap());
+    while incoming.unused().len() < count * SECRET.len() {
+        assert!(incoming.read(&stream, count * SECRET.len(), until(), false).unwrap());
     }
-    (inbox, stream, peer)
+    (incoming, stream, peer)
 }
 
 #[test]
@@ -58,42 +58,45 @@ fn what_is_freed_unwiped_is_seen() {
 #[test]
 fn what_came_is_wiped_when_the_inbox_is_dropped() {
     for count in [3, 60, 500] {
-        let (inbox, _stream, _peer) = filled(count);
-        let block = Block::of(&inbox.bytes);
-        drop(inbox);
+        let (incoming, _stream, _peer) = filled(count);
+        let block = Block::of(&incoming.bytes);
+        drop(incoming);
         assert!(!block.holds_secret(), "{count}");
     }
 }
 
 #[test]
 fn what_was_used_is_wiped_too() {
-    let (mut inbox, _stream, _peer) = filled(60);
-    let first = inbox.split_off(20 * SECRET.len());
+    let (mut incoming, _stream, _peer) = filled(60);
+    let first = incoming.split_off(20 * SECRET.len());
     assert_eq!(first.unused(), SECRET.repeat(20));
-    assert_eq!(inbox.unused(), SECRET.repeat(40));
-    for inbox in [first, inbox] {
-        let block = Block::of(&inbox.bytes);
-        drop(inbox);
+    assert_eq!(incoming.unused(), SECRET.repeat(40));
+    for incoming in [first, incoming] {
+        let block = Block::of(&incoming.bytes);
+        drop(incoming);
         assert!(!block.holds_secret());
     }
 }
 
 #[test]
 fn what_came_is_wiped_when_the_inbox_grows() {
-    let (mut inbox, stream, mut peer) = filled(60);
-    inbox.used += 5 * SECRET.len();
-    let block = Block::of(&inbox.bytes);
+    let (mut incoming, stream, mut peer) = filled(60);
+    incoming.used += 5 * SECRET.len();
+    let block = Block::of(&incoming.bytes);
     peer.write_all(&SECRET.repeat(600)).unwrap();
-    while inbox.unused().len() < 655 * SECRET.len() {
-        assert!(inbox.read(&stream, 655 * SECRET.len(), until(), false).unwrap());
+    while incoming.unused().len() < 655 * SECRET.len() {
+        assert!(incoming.read(&stream, 655 * SECRET.len(), until(), false).unwrap());
     }
-    assert_ne!(u64::try_from(inbox.bytes.as_ptr().addr()).unwrap(), block.at, "it has moved");
+    assert_ne!(u64::try_from(incoming.bytes.as_ptr().addr()).unwrap(), block.at, "it has moved");
     assert!(!block.holds_secret(), "and left nothing");
-    assert_eq!(inbox.unused(), SECRET.repeat(655), "and lost nothing");
+    assert_eq!(incoming.unused(), SECRET.repeat(655), "and lost nothing");
 }
 
 #[test]
 fn nothing_ever_lies_behind_what_came() {
-    let (inbox, _stream, _peer) = filled(60);
-    assert!(inbox.bytes[inbox.filled..].iter().all(|byte| *byte == 0), "what is wiped ends at `filled`");
+    let (incoming, _stream, _peer) = filled(60);
+    assert!(
+        incoming.bytes[incoming.filled..].iter().all(|byte| *byte == 0),
+        "what is wiped ends at `filled`"
+    );
 }

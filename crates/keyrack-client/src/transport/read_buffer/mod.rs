@@ -14,7 +14,7 @@ mod tests;
 
 /// Why an exchange broke off.
 #[derive(Debug)]
-pub(crate) enum Broken {
+pub(crate) enum TransportError {
     /// The connection ended before a byte of the reply had come: it may be tried again.
     Lost,
     /// The connection ended in the midst of a reply.
@@ -24,23 +24,25 @@ pub(crate) enum Broken {
     /// The kernel said no.
     Io(io::Error),
     /// Nothing of the connection.
-    Told(Error),
+    Other(Error),
 }
 
-impl Broken {
+impl TransportError {
     /// What to tell whoever asked the daemon of an owner.
     pub(crate) fn error(self, owner: &Owner) -> Error {
         match self {
-            Broken::Lost => unresponsive("the daemon closed the connection without a reply", owner),
-            Broken::Cut => unresponsive("the daemon closed the connection in the midst of a reply", owner),
-            Broken::Late(deadline) => {
+            TransportError::Lost => unresponsive("the daemon closed the connection without a reply", owner),
+            TransportError::Cut => {
+                unresponsive("the daemon closed the connection in the midst of a reply", owner)
+            }
+            TransportError::Late(deadline) => {
                 let message = format!("the daemon did not answer within {} ms", deadline.as_millis());
                 unresponsive(&message, owner)
             }
-            Broken::Io(error) => {
+            TransportError::Io(error) => {
                 Error::new(ErrorCode::Io, format!("the connection to the daemon broke: {error}"))
             }
-            Broken::Told(error) => error,
+            TransportError::Other(error) => error,
         }
     }
 }
@@ -52,37 +54,41 @@ pub(crate) fn unresponsive(message: &str, owner: &Owner) -> Error {
         .fix(Fix::with_owner("daemon prune", owner, []))
 }
 
-impl From<Error> for Broken {
+impl From<Error> for TransportError {
     fn from(error: Error) -> Self {
-        Broken::Told(error)
+        TransportError::Other(error)
     }
 }
 
 /// A moment by which an exchange has to be done.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Until {
+pub(crate) struct Deadline {
     at: Instant,
     whole: Duration,
 }
 
-impl Until {
+impl Deadline {
     pub(crate) fn after(whole: Duration) -> Self {
         // A deadline that no clock can hold is as good as a year.
         let now = Instant::now();
         let at = now.checked_add(whole).unwrap_or_else(|| now + Duration::from_secs(365 * 24 * 3600));
-        Until { at, whole }
+        Deadline { at, whole }
     }
 
     /// What is left, or that it is over.
-    fn left(self) -> Result<Duration, Broken> {
+    fn left(self) -> Result<Duration, TransportError> {
         let left = self.at.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(Broken::Late(self.whole)) } else { Ok(left) }
+        if left.is_zero() { Err(TransportError::Late(self.whole)) } else { Ok(left) }
     }
 }
 
 /// Writes all of it, and returns whether that was done at once. A peer that hangs up while we write may have said why: what it said is read
 /// by the caller, so that is no error here.
-pub(crate) fn write_all(mut stream: &UnixStream, mut bytes: &[u8], until: Until) -> Result<bool, Broken> {
+pub(crate) fn write_all(
+    mut stream: &UnixStream,
+    mut bytes: &[u8],
+    until: Deadline,
+) -> Result<bool, TransportError> {
     let whole = bytes.len();
     let mut at_once = true;
     while !bytes.is_empty() {
@@ -95,10 +101,10 @@ pub(crate) fn write_all(mut stream: &UnixStream, mut bytes: &[u8], until: Until)
             Err(error) => match error.kind() {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock => {
-                    wait_writable(stream.as_fd(), until.left()?).map_err(Broken::Io)?;
+                    wait_writable(stream.as_fd(), until.left()?).map_err(TransportError::Io)?;
                 }
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => return Ok(false),
-                _ => return Err(Broken::Io(error)),
+                _ => return Err(TransportError::Io(error)),
             },
         }
     }
@@ -106,7 +112,7 @@ pub(crate) fn write_all(mut stream: &UnixStream, mut bytes: &[u8], until: Until)
 }
 
 /// What was read and not yet used. All that ever came is wiped when the inbox grows and when it is dropped.
-pub(crate) struct Inbox {
+pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
     /// Nothing behind it has ever held a byte that came.
     filled: usize,
@@ -117,10 +123,10 @@ pub(crate) struct Inbox {
 /// Room for most replies: they come in one read then.
 const FIRST: usize = 1024;
 
-impl Inbox {
+impl ReadBuffer {
     /// An empty one, which never holds more than `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Inbox { bytes: Vec::new(), filled: 0, used: 0, limit }
+        ReadBuffer { bytes: Vec::new(), filled: 0, used: 0, limit }
     }
 
     /// Wiped and empty, to be used again. Keeps its room if that is no more than most replies need.
@@ -138,11 +144,11 @@ impl Inbox {
         &self.bytes[self.used..self.filled]
     }
 
-    /// Takes the first `count` bytes of [`Inbox::unused`] into an inbox of their own.
-    pub(crate) fn split_off(&mut self, count: usize) -> Inbox {
+    /// Takes the first `count` bytes of [`ReadBuffer::unused`] into an inbox of their own.
+    pub(crate) fn split_off(&mut self, count: usize) -> ReadBuffer {
         let taken = self.unused()[..count].to_vec();
         self.used += count;
-        Inbox { filled: taken.len(), limit: taken.len(), bytes: taken, used: 0 }
+        ReadBuffer { filled: taken.len(), limit: taken.len(), bytes: taken, used: 0 }
     }
 
     /// Whether anything has ever come.
@@ -156,15 +162,15 @@ impl Inbox {
         &mut self,
         mut stream: &UnixStream,
         want: usize,
-        until: Until,
+        until: Deadline,
         mut patient: bool,
-    ) -> Result<bool, Broken> {
+    ) -> Result<bool, TransportError> {
         self.make_room(want)?;
         loop {
             if !std::mem::take(&mut patient)
-                && !wait_readable(stream.as_fd(), until.left()?).map_err(Broken::Io)?
+                && !wait_readable(stream.as_fd(), until.left()?).map_err(TransportError::Io)?
             {
-                return Err(Broken::Late(until.whole));
+                return Err(TransportError::Late(until.whole));
             }
             match stream.read(&mut self.bytes[self.filled..]) {
                 Ok(count) => {
@@ -175,7 +181,7 @@ impl Inbox {
                     io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => {}
                     // It ended with bytes of ours unread.
                     io::ErrorKind::ConnectionReset => return Ok(false),
-                    _ => return Err(Broken::Io(error)),
+                    _ => return Err(TransportError::Io(error)),
                 },
             }
         }
@@ -185,7 +191,7 @@ impl Inbox {
         self.bytes[..self.filled].zeroize();
     }
 
-    fn make_room(&mut self, want: usize) -> Result<(), Broken> {
+    fn make_room(&mut self, want: usize) -> Result<(), TransportError> {
         let unused = self.filled - self.used;
         if self.used + want <= self.bytes.len() && self.filled < self.bytes.len() {
             return Ok(());
@@ -207,13 +213,13 @@ impl Inbox {
     }
 }
 
-impl std::fmt::Debug for Inbox {
+impl std::fmt::Debug for ReadBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Inbox({} bytes)", self.filled)
     }
 }
 
-impl Drop for Inbox {
+impl Drop for ReadBuffer {
     fn drop(&mut self) {
         self.wipe();
     }
