@@ -9,10 +9,10 @@ use keyrack_core::Clock;
 use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
 use keyrack_wire::native::Frame;
 
-use crate::dispatch::{Answer, Then, legacy, native};
+use crate::conn::reply::Reply;
+use crate::dispatch::{AfterReply, Response, legacy, native};
 use crate::peer_auth::LocalIdentity;
-use crate::reply::Reply;
-use crate::state::{About, Daemon};
+use crate::state::{Daemon, DaemonInfo};
 
 /// A daemon that nothing but its caller reaches.
 pub struct Bench {
@@ -44,9 +44,9 @@ impl Answered {
     }
 }
 
-impl From<Answer> for Answered {
-    fn from(answer: Answer) -> Self {
-        Answered { reply: answer.reply, goes_on: matches!(answer.then, Then::Next | Then::Others) }
+impl From<Response> for Answered {
+    fn from(answer: Response) -> Self {
+        Answered { reply: answer.reply, goes_on: matches!(answer.then, AfterReply::Next | AfterReply::Yield) }
     }
 }
 
@@ -56,7 +56,7 @@ impl Bench {
     /// # Errors
     /// When the memory or the timers cannot be had.
     pub fn new(memory: usize, now: Clock) -> io::Result<Self> {
-        let about = About {
+        let info = DaemonInfo {
             home_hash: "83db27ef".into(),
             owner: keyrack_core::Owner::DEFAULT,
             boot_id: "b".into(),
@@ -70,7 +70,7 @@ impl Bench {
         let now = Rc::new(Cell::new(now));
         let clock = Rc::clone(&now);
         let pool = pool.map_err(io::Error::other)?;
-        let daemon = Daemon::new(LocalIdentity::read(), about, pool, 8, Rc::new(move || clock.get()))?;
+        let daemon = Daemon::new(LocalIdentity::read(), info, pool, 8, Rc::new(move || clock.get()))?;
         Ok(Bench { daemon, now })
     }
 

@@ -5,32 +5,29 @@
 //! caller is and who is logged in, and logind's file of its session. A secret lies in pages of `keyrack_sys::memory` from the read that brings it to the write that takes it, and
 //! nowhere else.
 
-mod connection;
+mod accept;
+mod async_fd;
+mod conn;
 mod dispatch;
-mod end;
-mod files;
-mod held;
 mod limits;
-mod line;
-mod link;
-mod listen;
 mod lock;
 mod log;
 mod logout;
 mod peer_auth;
-mod reply;
+mod runtime_files;
+mod shutdown;
 mod state;
+mod stored_secret;
 mod timers;
-mod watch;
 
 pub mod args;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod panic;
-pub mod ready;
+pub mod panic_hook;
 pub mod settings;
 pub mod start;
+pub mod startup_notify;
 
 use std::ffi::OsString;
 use std::io::{PipeWriter, Write};
@@ -41,15 +38,15 @@ use keyrack_core::{Error, Invocation};
 pub use state::ReadClock;
 
 use crate::args::Args;
-use crate::ready::Word;
 use crate::settings::Settings;
 use crate::start::Start;
+use crate::startup_notify::StartupStatus;
 
 /// What this build calls itself, beside its version.
 pub const BUILD: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
 
 /// What the binary's main gives.
-pub struct Surroundings<'a> {
+pub struct DaemonEnv<'a> {
     /// The arguments behind the program's name.
     pub args: Vec<OsString>,
     /// Reads an environment variable.
@@ -64,10 +61,10 @@ pub struct Surroundings<'a> {
 
 /// Runs the daemon to its end and returns the process's exit code: 0 done, 2 the caller must act, 1 a fault. (70, a panic,
 /// ends the process by itself.)
-pub fn run(surroundings: Surroundings<'_>) -> u8 {
-    let Surroundings { args, var, pipe: take_pipe, clock, wall_ms } = surroundings;
-    let hidden = start::hide();
-    panic::install();
+pub fn run(surroundings: DaemonEnv<'_>) -> u8 {
+    let DaemonEnv { args, var, pipe: take_pipe, clock, wall_ms } = surroundings;
+    let hidden = start::deny_ptrace();
+    panic_hook::install();
     let (socket, report) = match args::parse(args) {
         Ok(Args::Help) => return print(args::HELP.as_bytes()),
         Ok(Args::Version) => return print(concat!("keyrackd ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()),
@@ -82,7 +79,7 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
             return complain(&args::no_pipe());
         }
     }
-    let hidden = hidden.and_then(|()| if pipe.is_some() { start::leave_memory() } else { Ok(()) });
+    let hidden = hidden.and_then(|()| if pipe.is_some() { start::refork() } else { Ok(()) });
     let done = hidden.and_then(|()| match &socket {
         Some(socket) => serve(socket, &mut pipe, var, clock, wall_ms),
         None => check(&mut pipe, var),
@@ -91,7 +88,7 @@ pub fn run(surroundings: Surroundings<'_>) -> u8 {
         Ok(()) => 0,
         Err(error) => {
             if let Some(pipe) = pipe {
-                Word::Failed(&error).say(pipe);
+                StartupStatus::Failed(&error).say(pipe);
             }
             complain(&error)
         }
@@ -124,21 +121,21 @@ fn serve(
     let settings = Settings::read(var)?;
     log::Wish::read(var, pipe.is_none())?.install(wall_ms)?;
     let start = start::bind(socket, settings, limits, clock)?;
-    let mut say = |word: Word<'_>| {
+    let mut say = |word: StartupStatus<'_>| {
         if let Some(pipe) = pipe.take() {
             word.say(pipe);
         }
     };
     match start {
-        Start::Served => {
-            say(Word::Served);
+        Start::AlreadyRunning => {
+            say(StartupStatus::AlreadyRunning);
             let _ =
                 writeln!(std::io::stderr(), "keyrackd: another daemon serves {} already", socket.display());
         }
         Start::Bound(bound) => bound.serve(|| {
             let version = env!("CARGO_PKG_VERSION");
             tracing::info!(version, socket = %socket.display(), "the daemon serves");
-            say(Word::Ready);
+            say(StartupStatus::Ready);
         })?,
     }
     Ok(())

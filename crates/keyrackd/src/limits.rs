@@ -21,10 +21,10 @@ pub(crate) const LINGER: Duration = Duration::from_secs(1);
 pub(crate) const LINGER_BYTES: usize = 2 << 20;
 
 /// How many strangers are answered at a time. The others are closed without a word.
-pub(crate) const STRANGERS: usize = 32;
+pub(crate) const REJECTED_PEERS: usize = 32;
 
 /// How long a stranger is attended to.
-pub(crate) const STRANGER: Duration = Duration::from_secs(1);
+pub(crate) const REJECT: Duration = Duration::from_secs(1);
 
 /// The longest legacy reply, in bytes.
 pub(crate) const LEGACY_REPLY: usize = 8 << 20;
@@ -43,7 +43,7 @@ const RESERVED: u64 = 64;
 
 /// The least limit on open files a daemon serves with: its own seventeen, three to look through its login session, and room to look at
 /// a caller meanwhile.
-pub(crate) const LEAST_FILES: u64 = 22;
+pub(crate) const MIN_FILES: u64 = 22;
 
 /// How many callers may wait at a time, by the limit on open files. Each takes two descriptors, its socket and its pidfd.
 pub(crate) fn connections(nofile: u64) -> usize {

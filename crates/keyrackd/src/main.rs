@@ -7,7 +7,7 @@ use keyrack_core::Clock;
 use keyrack_sys::clock::{boot_ns, wall_ms};
 
 fn main() -> ExitCode {
-    ExitCode::from(keyrackd::run(keyrackd::Surroundings {
+    ExitCode::from(keyrackd::run(keyrackd::DaemonEnv {
         args: std::env::args_os().skip(1).collect(),
         var: &|name| std::env::var_os(name),
         pipe: &keyrack_sys::spawn::ready_pipe,

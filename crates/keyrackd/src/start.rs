@@ -19,16 +19,16 @@ use keyrack_sys::{kernel, sandbox, socket};
 use keyrack_wire::native::Hardening;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
-use crate::end::{Signals, Why, watch_idleness, watch_surroundings};
-use crate::files::{OwnFiles, rack};
+use crate::async_fd::Interval;
 use crate::lock::{Claim, claim};
 use crate::logout::{self, Logout};
 use crate::peer_auth::LocalIdentity;
-use crate::ready::Word;
+use crate::runtime_files::{OwnFiles, rack};
 use crate::settings::{ALLOW_NAMESPACES, IDLE_TIMEOUT, MEMORY, Settings, TERMINATION_CHECK};
-use crate::state::{About, Daemon, ReadClock};
-use crate::watch::Ticks;
-use crate::{limits, listen, log, panic, timers};
+use crate::shutdown::{ShutdownReason, Signals, watch_idleness, watch_surroundings};
+use crate::startup_notify::StartupStatus;
+use crate::state::{Daemon, DaemonInfo, ReadClock};
+use crate::{accept, limits, log, panic_hook, timers};
 
 /// A daemon that is bound and has not said so yet.
 pub struct Bound {
@@ -48,7 +48,7 @@ pub enum Start {
     /// The socket is bound.
     Bound(Box<Bound>),
     /// Another daemon serves it and answers.
-    Served,
+    AlreadyRunning,
 }
 
 /// The variables that are read; all others of the environment a daemon was started with are overwritten.
@@ -58,7 +58,7 @@ const KNOWN: [&str; 6] = [IDLE_TIMEOUT, TERMINATION_CHECK, MEMORY, ALLOW_NAMESPA
 ///
 /// # Errors
 /// [`ErrorCode::Traced`] when a debugger is attached already; [`ErrorCode::Io`] when the kernel will not hide the process.
-pub fn hide() -> Result<(), Error> {
+pub fn deny_ptrace() -> Result<(), Error> {
     harden::not_dumpable()
         .map_err(|error| fault(format!("this process cannot be hidden from debuggers: {error}")))?;
     match harden::tracer_pid() {
@@ -96,10 +96,10 @@ fn supports(running: Option<kernel::Version>) -> Result<(), Error> {
 ///
 /// # Errors
 /// The error that a start would end with.
-pub fn check(settings: Settings, limits: Limits) -> Result<Word<'static>, Error> {
+pub fn check(settings: Settings, limits: Limits) -> Result<StartupStatus<'static>, Error> {
     able(limits)?;
     identity(settings)?;
-    Ok(Word::Fit(memory(settings)?.mode().name()))
+    Ok(StartupStatus::Fit(memory(settings)?.mode().name()))
 }
 
 /// Checks that a daemon can tell callers apart and has enough files.
@@ -128,7 +128,7 @@ fn memory(settings: Settings) -> Result<Pool, Error> {
 ///
 /// # Errors
 /// [`ErrorCode::Io`] when it cannot be had.
-pub fn leave_memory() -> Result<(), Error> {
+pub fn refork() -> Result<(), Error> {
     harden::leave_memory()
         .map_err(|error| fault(format!("a process with memory of its own cannot be had: {error}")))
 }
@@ -167,7 +167,7 @@ pub fn bind(socket: &Path, settings: Settings, limits: Limits, clock: ReadClock)
     let dir = private_dir(socket)?;
     let lock = match claim(socket, &own, limits::CLAIM)? {
         Claim::Ours(lock) => lock,
-        Claim::Served => return Ok(Start::Served),
+        Claim::AlreadyServed => return Ok(Start::AlreadyRunning),
     };
     let pool = memory(settings)?;
     let runtime = Builder::new_current_thread()
@@ -179,17 +179,17 @@ pub fn bind(socket: &Path, settings: Settings, limits: Limits, clock: ReadClock)
         let _inside = runtime.enter();
         Signals::catch().map_err(|error| fault(format!("signals cannot be caught: {error}")))?
     };
-    let about = about(socket, &own, &pool);
+    let info = info(socket, &own, &pool);
     let most = limits::connections(limits.nofile);
-    let mut daemon = Daemon::new(own, about, pool.clone(), most, clock)
+    let mut daemon = Daemon::new(own, info, pool.clone(), most, clock)
         .map_err(|error| fault(format!("the daemon cannot be made: {error}")))?;
 
     let listener = socket::bind_private(socket).map_err(|error| cannot_bind(socket, &error))?;
     let files = OwnFiles::of_bound(socket).map_err(|error| cannot_bind(socket, &error))?;
     let files = Arc::new(files);
-    panic::leave(pool, Arc::clone(&files));
+    panic_hook::leave(pool, Arc::clone(&files));
     // From here on no file is opened but below /proc and logind's list of sessions, and none written.
-    daemon.about.hardening.extend(sandbox::confine(&dir).into_iter().map(told));
+    daemon.info.hardening.extend(sandbox::confine(&dir).into_iter().map(to_wire));
     let daemon = Rc::new(daemon);
     Ok(Start::Bound(Box::new(Bound {
         daemon,
@@ -213,13 +213,13 @@ impl Bound {
         let Bound { daemon, runtime, listener, signals, files, dir, settings, _lock } = self;
         let ended = runtime.block_on(async {
             let begin = || {
-                listen::run(&daemon, listener)?;
+                accept::run(&daemon, listener)?;
                 timers::run(&daemon)?;
-                Ok((Ticks::every(settings.termination_check)?, Ticks::every(limits::WATCH)?))
+                Ok((Interval::every(settings.termination_check)?, Interval::every(limits::WATCH)?))
             };
             let (idleness, reach) = begin()
                 .map_err(|error: io::Error| fault(format!("the event loop cannot be used: {error}")))?;
-            signals.obey(&daemon);
+            signals.spawn_signal_tasks(&daemon);
             tokio::task::spawn_local(watch_idleness(Rc::clone(&daemon), settings.idle_timeout, idleness));
             let logout = Logout::begin(&daemon);
             tokio::task::spawn_local(watch_surroundings(
@@ -236,7 +236,7 @@ impl Bound {
         files.remove();
         // The process is about to end, and to take apart a store of many keys would keep a waiting signal's sender waiting.
         std::mem::forget(daemon);
-        let why: Why = ended?;
+        let why: ShutdownReason = ended?;
         tracing::info!(?why, "the daemon ends");
         Ok(())
     }
@@ -261,10 +261,10 @@ fn see_all_processes() -> Result<(), Error> {
 
 /// A daemon that cannot open what it looks at callers with would hold the socket and answer nobody.
 fn enough_files(nofile: u64) -> Result<(), Error> {
-    if nofile >= limits::LEAST_FILES {
+    if nofile >= limits::MIN_FILES {
         return Ok(());
     }
-    let least = limits::LEAST_FILES;
+    let least = limits::MIN_FILES;
     Err(fault(format!("only {nofile} files may be open at a time, and keyrackd needs {least}"))
         .hint("raise the hard limit on open files (ulimit -Hn)"))
 }
@@ -312,12 +312,12 @@ fn cannot_bind(socket: &Path, error: &io::Error) -> Error {
     }
 }
 
-fn about(socket: &Path, own: &LocalIdentity, pool: &Pool) -> About {
+fn info(socket: &Path, own: &LocalIdentity, pool: &Pool) -> DaemonInfo {
     let (home_hash, owner) = rack(socket);
-    let mut hardening: Vec<Hardening<'static>> = harden::readback().into_iter().map(told).collect();
-    hardening.extend(told_of_memory(pool));
-    hardening.push(logout::told(own));
-    About {
+    let mut hardening: Vec<Hardening<'static>> = harden::readback().into_iter().map(to_wire).collect();
+    hardening.extend(memory_report(pool));
+    hardening.push(logout::to_wire(own));
+    DaemonInfo {
         home_hash,
         owner,
         boot_id: keyrack_sys::clock::boot_id().unwrap_or_default(),
@@ -329,7 +329,7 @@ fn about(socket: &Path, own: &LocalIdentity, pool: &Pool) -> About {
     }
 }
 
-fn told(measure: Measure) -> Hardening<'static> {
+fn to_wire(measure: Measure) -> Hardening<'static> {
     if !measure.on {
         tracing::warn!(
             measure = measure.name,
@@ -341,7 +341,7 @@ fn told(measure: Measure) -> Hardening<'static> {
 }
 
 /// What the pages of secrets are kept from, why from no more, and what that costs.
-fn told_of_memory(pool: &Pool) -> [Hardening<'static>; 2] {
+fn memory_report(pool: &Pool) -> [Hardening<'static>; 2] {
     let lacks = |mode| pool.lacks(mode).map(str::to_owned);
     let secret = match pool.hibernation() {
         Some(Hibernation::Never) => None,

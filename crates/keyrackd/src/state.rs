@@ -13,18 +13,18 @@ use keyrack_sys::memory::{Buffer, Full, Pool, Share};
 use keyrack_wire::Protocol;
 use keyrack_wire::native::Hardening;
 
-use crate::dispatch::no_room;
-use crate::end::Ending;
-use crate::held::Held;
-use crate::link::Table;
+use crate::conn::table::ConnectionTable;
+use crate::dispatch::out_of_memory_reply;
 use crate::peer_auth::LocalIdentity;
+use crate::shutdown::Shutdown;
+use crate::stored_secret::StoredSecret;
 
 /// Reads both clocks. Given by the binary's main; tests give their own.
 pub type ReadClock = Rc<dyn Fn() -> Clock>;
 
 /// What is told of a daemon, fixed at its start.
 #[derive(Clone, Debug)]
-pub(crate) struct About {
+pub(crate) struct DaemonInfo {
     /// Of the home it serves, from its socket's name; empty if that has none.
     pub(crate) home_hash: String,
     /// The owner it serves, for the fixes it names.
@@ -40,14 +40,14 @@ pub(crate) struct About {
 /// The state of a daemon.
 pub(crate) struct Daemon {
     pub(crate) identity: LocalIdentity,
-    pub(crate) about: About,
+    pub(crate) info: DaemonInfo,
     pub(crate) pool: Pool,
-    pub(crate) table: RefCell<Table>,
-    pub(crate) ending: Ending,
+    pub(crate) table: RefCell<ConnectionTable>,
+    pub(crate) ending: Shutdown,
     pub(crate) timers: Rc<DeadlineTimers>,
     /// Strangers being told that they are.
-    pub(crate) strangers: Cell<usize>,
-    store: RefCell<Store<Held>>,
+    pub(crate) rejected_peers: Cell<usize>,
+    store: RefCell<Store<StoredSecret>>,
     clock: ReadClock,
     /// When a caller of ours last asked something, on CLOCK_BOOTTIME.
     asked_ns: Cell<u64>,
@@ -60,7 +60,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     pub(crate) fn new(
         identity: LocalIdentity,
-        about: About,
+        info: DaemonInfo,
         pool: Pool,
         connections: usize,
         clock: ReadClock,
@@ -69,11 +69,11 @@ impl Daemon {
         scratch.ensure_spare(SCRATCH).map_err(io::Error::other)?;
         Ok(Daemon {
             identity,
-            about,
-            table: RefCell::new(Table::new(connections)),
-            ending: Ending::default(),
+            info,
+            table: RefCell::new(ConnectionTable::new(connections)),
+            ending: Shutdown::default(),
             timers: Rc::new(DeadlineTimers::new()?),
-            strangers: Cell::new(0),
+            rejected_peers: Cell::new(0),
             store: RefCell::new(Store::new()),
             asked_ns: Cell::new(clock().boot_ns),
             clock,
@@ -86,7 +86,7 @@ impl Daemon {
 
     /// Works on the store at this instant for a caller that asked. When this returns, every reply that carried a secret it
     /// erased is wiped, and the timers wait for the next deadline: so no answer may be sent before.
-    pub(crate) fn with_store<R>(&self, work: impl FnOnce(&mut Store<Held>, Clock) -> R) -> R {
+    pub(crate) fn with_store<R>(&self, work: impl FnOnce(&mut Store<StoredSecret>, Clock) -> R) -> R {
         self.unasked(|store, now| {
             self.asked_ns.set(now.boot_ns);
             work(store, now)
@@ -94,13 +94,13 @@ impl Daemon {
     }
 
     /// The same for no caller: the daemon's idleness goes on.
-    fn unasked<R>(&self, work: impl FnOnce(&mut Store<Held>, Clock) -> R) -> R {
+    fn unasked<R>(&self, work: impl FnOnce(&mut Store<StoredSecret>, Clock) -> R) -> R {
         let now = (self.clock)();
         let mut store = self.store.borrow_mut();
         let result = work(&mut store, now);
         if store.erasures() != self.erasures.get() {
             self.erasures.set(store.erasures());
-            self.table.borrow().end_stale();
+            self.table.borrow().close_stale();
         }
         let next = store.next_deadline();
         if next != self.armed.get() {
@@ -137,11 +137,11 @@ impl Daemon {
     /// taken apart key by key, still lists what is gone.
     pub(crate) fn wipe(&self) {
         self.pool.erase_all();
-        self.table.borrow().end_stale();
+        self.table.borrow().close_stale();
     }
 
     /// A caller has asked something that is not in the store.
-    pub(crate) fn asked(&self) {
+    pub(crate) fn touch(&self) {
         self.asked_ns.set((self.clock)().boot_ns);
     }
 
@@ -168,7 +168,10 @@ impl Daemon {
             let in_vain = full.share != Share::Requests || n > full.limit;
             // Each round ends a connection.
             if in_vain
-                || !self.table.borrow_mut().displace_paged(|first| no_room(Protocol::of(first), &full).reply)
+                || !self
+                    .table
+                    .borrow_mut()
+                    .evict_buffered(|first| out_of_memory_reply(Protocol::of(first), &full).reply)
             {
                 return Err(full);
             }

@@ -9,12 +9,12 @@ use keyrack_sys::clock::DeadlineTimers;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::async_fd::{StableFd, watch};
 use crate::state::Daemon;
-use crate::watch::{OwnsOne, watch};
 
 struct BootTimer(Rc<DeadlineTimers>);
 
-impl OwnsOne for BootTimer {}
+impl StableFd for BootTimer {}
 
 impl AsRawFd for BootTimer {
     fn as_raw_fd(&self) -> RawFd {
@@ -24,7 +24,7 @@ impl AsRawFd for BootTimer {
 
 struct WallTimer(Rc<DeadlineTimers>);
 
-impl OwnsOne for WallTimer {}
+impl StableFd for WallTimer {}
 
 impl AsRawFd for WallTimer {
     fn as_raw_fd(&self) -> RawFd {

@@ -10,41 +10,41 @@ use keyrack_wire::legacy::{
 };
 use smallvec::SmallVec;
 
-use super::{Answer, Then};
-use crate::held::{Held, Lent, LentExtras};
+use super::{AfterReply, Response};
+use crate::conn::reply::{Carries, Page, Reply, Text};
 use crate::limits;
-use crate::reply::{Carries, Page, Reply, Text};
 use crate::state::Daemon;
+use crate::stored_secret::{ExtrasRef, SecretRef, StoredSecret};
 
 /// Answers a whole request.
-pub(crate) fn answer(daemon: &Daemon, message: &[u8]) -> Answer {
+pub(crate) fn answer(daemon: &Daemon, message: &[u8]) -> Response {
     let outcome = match Request::parse(message) {
-        Ok(Request::Unlock(grants)) => unlock(daemon, &grants),
-        Ok(Request::Get(get)) => serve(daemon, &get),
-        Ok(Request::Status) => status(daemon),
-        Ok(Request::Relock(relock)) => erase(daemon, &relock),
+        Ok(Request::Unlock(grants)) => self::unlock(daemon, &grants),
+        Ok(Request::Get(get)) => self::get(daemon, &get),
+        Ok(Request::Status) => self::status(daemon),
+        Ok(Request::Relock(relock)) => self::relock(daemon, &relock),
         Err(error) => {
-            daemon.asked();
+            daemon.touch();
             Err(error.to_string())
         }
     };
     match outcome {
-        Ok(reply) => Answer { reply, then: Then::Close },
+        Ok(reply) => Response { reply, then: AfterReply::Close },
         Err(text) => refuse(&text),
     }
 }
 
 /// An error reply, after which the connection ends.
-pub(crate) fn refuse(text: &str) -> Answer {
+pub(crate) fn refuse(text: &str) -> Response {
     let mut reply = Text(Vec::new());
     encode_error(&mut reply, text).expect("an error's text is shorter than the longest reply");
-    Answer { reply: Reply::Plain(reply.0), then: Then::Refuse }
+    Response { reply: Reply::Plain(reply.0), then: AfterReply::Refuse }
 }
 
 fn unlock(daemon: &Daemon, grants: &[Grant<'_>]) -> Result<Reply, String> {
     let reply = plain(|sink| encode_unlock_reply(sink, grants.iter().map(|grant| &*grant.slug)))?;
     daemon.with_store(|store, now| {
-        let new = admissible(store, &daemon.about.owner, &daemon.pool, grants, now)?;
+        let new = validate_unlock(store, &daemon.info.owner, &daemon.pool, grants, now)?;
         for entry in new {
             tracing::info!(slug = %entry.slug, "a key is unlocked");
             store.insert(entry, now);
@@ -54,13 +54,13 @@ fn unlock(daemon: &Daemon, grants: &[Grant<'_>]) -> Result<Reply, String> {
 }
 
 /// The keys of an UNLOCK, ready to be stored, if each of them may be. Those that have ended already are left out.
-fn admissible(
-    store: &mut Store<Held>,
+fn validate_unlock(
+    store: &mut Store<StoredSecret>,
     owner: &keyrack_core::Owner,
     pool: &Pool,
     grants: &[Grant<'_>],
     now: Clock,
-) -> Result<Vec<NewEntry<Held>>, String> {
+) -> Result<Vec<NewEntry<StoredSecret>>, String> {
     let mut checked = Vec::with_capacity(grants.len());
     for (index, grant) in grants.iter().enumerate() {
         let slug = Slug::parse_stored(&grant.slug)
@@ -88,7 +88,7 @@ fn admissible(
     })?;
     let live = grants.iter().zip(checked).filter(|(_, (_, _, deadlines, _))| !deadlines.is_expired(now));
     live.map(|(grant, (slug, grade, deadlines, given))| {
-        let secret = keep(pool, grant).map_err(|full| super::full(&full).message)?;
+        let secret = copy_to_pool(pool, grant).map_err(|full| super::full(&full).message)?;
         let source = super::source(&grant.source);
         Ok(NewEntry { slug, secret, grade, source, deadlines, given, extra: None })
     })
@@ -96,7 +96,7 @@ fn admissible(
 }
 
 /// Copies a grant's secret, and what is not known of it, into the store's pages. Dropped again, they are wiped.
-fn keep(pool: &Pool, grant: &Grant<'_>) -> Result<Held, keyrack_sys::memory::Full> {
+fn copy_to_pool(pool: &Pool, grant: &Grant<'_>) -> Result<StoredSecret, keyrack_sys::memory::Full> {
     let secret = pool.store_with(grant.secret.len(), |place| {
         let written = grant.secret.unescape_into(place);
         debug_assert_eq!(written, Ok(grant.secret.len()), "the text was checked when it was parsed");
@@ -108,7 +108,7 @@ fn keep(pool: &Pool, grant: &Grant<'_>) -> Result<Held, keyrack_sys::memory::Ful
             debug_assert_eq!(packed, Ok(()), "the place is as long as what is packed");
         })?),
     };
-    Ok(Held { secret, extras })
+    Ok(StoredSecret { secret, extras })
 }
 
 /// A place of known length in a secret page.
@@ -129,14 +129,14 @@ impl keyrack_wire::Writer for Place<'_> {
 /// A hit, as it was when it was looked up.
 struct Hit {
     slug: Slug,
-    held: Held,
+    held: StoredSecret,
     grade: keyrack_core::Grade,
     source: std::sync::Arc<keyrack_core::Source>,
     expires_at: String,
 }
 
 impl Hit {
-    fn of(entry: &Entry<Held>) -> Self {
+    fn of(entry: &Entry<StoredSecret>) -> Self {
         Hit {
             slug: entry.slug.clone(),
             held: entry.secret.clone(),
@@ -146,7 +146,7 @@ impl Hit {
         }
     }
 
-    fn item(&self) -> GetItem<'_, Lent<'_>, LentExtras<'_>> {
+    fn item(&self) -> GetItem<'_, SecretRef<'_>, ExtrasRef<'_>> {
         GetItem {
             slug: self.slug.as_str(),
             protection: self.grade.protection.as_str(),
@@ -156,14 +156,14 @@ impl Hit {
             env: self.slug.env(),
             org: self.slug.org(),
             expires_at: &self.expires_at,
-            secret: Lent(&self.held.secret),
-            extras: LentExtras(self.held.extras.as_ref()),
+            secret: SecretRef(&self.held.secret),
+            extras: ExtrasRef(self.held.extras.as_ref()),
         }
     }
 }
 
-fn serve(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
-    let wanted = |entry: &Entry<Held>| {
+fn get(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
+    let wanted = |entry: &Entry<StoredSecret>| {
         let env = entry.slug.env();
         let org = entry.slug.org();
         get.org.as_deref().is_none_or(|wanted| org == wanted || org == Org::MACHINE)
@@ -216,13 +216,13 @@ fn status(daemon: &Daemon) -> Result<Reply, String> {
             expires_at: time,
             ttl_left_ms: entry.deadlines.remaining(now).as_ms(),
         });
-        plain(|sink| encode_status_reply(sink, &daemon.about.home_hash, keys)).map_err(|_| {
+        plain(|sink| encode_status_reply(sink, &daemon.info.home_hash, keys)).map_err(|_| {
             format!("{} keys are more than this protocol can list; use keyrack status", times.len())
         })
     })
 }
 
-fn erase(daemon: &Daemon, relock: &Relock<'_>) -> Result<Reply, String> {
+fn relock(daemon: &Daemon, relock: &Relock<'_>) -> Result<Reply, String> {
     let relocked = daemon.with_store(|store, now| match relock {
         Relock::Slugs(slugs) => {
             let slugs: Vec<Slug> = slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok()).collect();

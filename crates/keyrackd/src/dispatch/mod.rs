@@ -11,22 +11,22 @@ use keyrack_sys::memory::Full;
 use keyrack_wire::Protocol;
 use keyrack_wire::native::ErrorBody;
 
-use crate::reply::Reply;
+use crate::conn::reply::Reply;
 
 /// A reply, and what becomes of the connection when it is out.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) reply: Reply,
-    pub(crate) then: Then,
+    pub(crate) then: AfterReply,
 }
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
+pub(crate) enum AfterReply {
     /// The next request.
     Next,
     /// The next request, once others had a turn: this one may have taken long.
-    Others,
+    Yield,
     /// It ends: this was all it may carry.
     Close,
     /// It ends, and what the caller still sends is let in unseen for a while, so that it gets to read why.
@@ -52,7 +52,7 @@ fn source(names: &keyrack_wire::Source<'_>) -> keyrack_core::Source {
 }
 
 /// The refusal of a request that found no page, or had to give its own away.
-pub(crate) fn no_room(protocol: Protocol, full: &Full) -> Answer {
+pub(crate) fn out_of_memory_reply(protocol: Protocol, full: &Full) -> Response {
     match protocol {
         Protocol::Native => native::refuse(keyrack_core::ErrorCode::MemoryFull.as_str(), &full.to_string()),
         Protocol::Legacy | Protocol::Neither => legacy::refuse(&full.to_string()),

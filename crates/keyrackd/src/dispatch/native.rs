@@ -16,11 +16,11 @@ use keyrack_wire::native::{
 };
 use smallvec::SmallVec;
 
-use super::{Answer, Then, error_body};
-use crate::held::{Held, Lent};
+use super::{AfterReply, Response, error_body};
+use crate::conn::reply::{Carries, Page, Reply, Text};
 use crate::limits;
-use crate::reply::{Carries, Page, Reply, Text};
 use crate::state::Daemon;
+use crate::stored_secret::{SecretRef, StoredSecret};
 
 /// This release.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -32,14 +32,14 @@ const MOST_LISTED: u32 = 1024;
 const LONGEST: usize = keyrack_wire::native::MAX_LENGTH + 4;
 
 /// Answers a whole request.
-pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Answer {
+pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Response {
     let request = match Request::decode(frame) {
         Ok(request) => request,
         Err(error) => {
-            daemon.asked();
+            daemon.touch();
             let then = match error {
-                RequestError::BadFrame(_) => Then::Refuse,
-                RequestError::BadRequest { .. } => Then::Next,
+                RequestError::BadFrame(_) => AfterReply::Refuse,
+                RequestError::BadRequest { .. } => AfterReply::Next,
             };
             let body = ErrorBody {
                 code: error.code().into(),
@@ -47,25 +47,25 @@ pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Answer {
                 slug: None,
                 fix: None,
             };
-            return Answer { reply: error_reply(error.id(), &body), then };
+            return Response { reply: error_reply(error.id(), &body), then };
         }
     };
     let id = request.id;
     if matches!(request.op, Op::Hello(_) | Op::Ping | Op::Unknown(_)) {
-        daemon.asked();
+        daemon.touch();
     }
     let then = match &request.op {
-        Op::Shutdown => Then::Shutdown,
-        Op::Get(get) if get.slugs.len() > limits::FEW => Then::Others,
-        Op::Get(_) | Op::Hello(_) | Op::Ping | Op::Unknown(_) => Then::Next,
-        Op::Unlock(_) | Op::Status(_) | Op::Relock(_) => Then::Others,
+        Op::Shutdown => AfterReply::Shutdown,
+        Op::Get(get) if get.slugs.len() > limits::FEW => AfterReply::Yield,
+        Op::Get(_) | Op::Hello(_) | Op::Ping | Op::Unknown(_) => AfterReply::Next,
+        Op::Unlock(_) | Op::Status(_) | Op::Relock(_) => AfterReply::Yield,
     };
     let outcome = match request.op {
-        Op::Hello(hello) => greet(daemon, id, &hello),
-        Op::Get(get) => serve(daemon, id, &get),
-        Op::Unlock(unlock) => keep(daemon, id, frame, &unlock),
-        Op::Status(status) => list(daemon, id, &status),
-        Op::Relock(relock) => erase(daemon, id, &relock),
+        Op::Hello(hello) => self::hello(daemon, id, &hello),
+        Op::Get(get) => self::get(daemon, id, &get),
+        Op::Unlock(unlock) => self::unlock(daemon, id, frame, &unlock),
+        Op::Status(status) => self::status(daemon, id, &status),
+        Op::Relock(relock) => self::relock(daemon, id, &relock),
         Op::Ping => plain(|sink| encode_reply(sink, id, &NothingOk {})),
         Op::Shutdown => {
             daemon.erase_all();
@@ -77,13 +77,13 @@ pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Answer {
         )),
     };
     let reply = outcome.unwrap_or_else(|error| error_reply(id, &error_body(&error)));
-    Answer { reply, then }
+    Response { reply, then }
 }
 
 /// A refusal that belongs to no request, after which the connection ends.
-pub(crate) fn refuse(code: &str, message: &str) -> Answer {
+pub(crate) fn refuse(code: &str, message: &str) -> Response {
     let body = ErrorBody { code: code.into(), message: message.into(), slug: None, fix: None };
-    Answer { reply: error_reply(0, &body), then: Then::Refuse }
+    Response { reply: error_reply(0, &body), then: AfterReply::Refuse }
 }
 
 fn error_reply(id: u64, body: &ErrorBody<'_>) -> Reply {
@@ -96,7 +96,7 @@ fn error_reply(id: u64, body: &ErrorBody<'_>) -> Reply {
     Reply::Plain(sink.0)
 }
 
-fn greet(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Error> {
+fn hello(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Error> {
     if agreed_proto(hello.proto, hello.min_proto).is_none() {
         return Err(Error::new(
             ErrorCode::DaemonIncompatible,
@@ -105,20 +105,20 @@ fn greet(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Error> {
                 hello.min_proto, hello.proto
             ),
         )
-        .fix(keyrack_core::Fix::with_owner("daemon restart", &daemon.about.owner, [])));
+        .fix(keyrack_core::Fix::with_owner("daemon restart", &daemon.info.owner, [])));
     }
-    let about = &daemon.about;
+    let info = &daemon.info;
     let ok = HelloOk {
         proto: PROTO,
         min_proto: MIN_PROTO,
         version: VERSION.into(),
         build: crate::BUILD.into(),
-        boot_id: about.boot_id.as_str().into(),
-        pid: about.pid,
-        boundary: about.boundary.into(),
-        namespaces: Some(about.namespaces.into()),
-        memory: about.memory.into(),
-        hardening: about.hardening.clone(),
+        boot_id: info.boot_id.as_str().into(),
+        pid: info.pid,
+        boundary: info.boundary.into(),
+        namespaces: Some(info.namespaces.into()),
+        memory: info.memory.into(),
+        hardening: info.hardening.clone(),
     };
     plain(|sink| encode_reply(sink, id, &ok))
 }
@@ -127,7 +127,7 @@ fn greet(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Error> {
 struct Hit<'a> {
     asked: &'a str,
     slug: Slug,
-    held: Held,
+    held: StoredSecret,
     grade: keyrack_core::Grade,
     source: std::sync::Arc<keyrack_core::Source>,
     expires_at: String,
@@ -135,7 +135,7 @@ struct Hit<'a> {
 }
 
 impl Hit<'_> {
-    fn of<'a>(asked: &'a str, entry: &Entry<Held>, now: Clock) -> Hit<'a> {
+    fn of<'a>(asked: &'a str, entry: &Entry<StoredSecret>, now: Clock) -> Hit<'a> {
         Hit {
             asked,
             slug: entry.slug.clone(),
@@ -147,7 +147,7 @@ impl Hit<'_> {
         }
     }
 
-    fn item(&self) -> GetItem<'_, Lent<'_>> {
+    fn item(&self) -> GetItem<'_, SecretRef<'_>> {
         GetItem {
             asked: self.asked,
             slug: self.slug.as_str(),
@@ -159,12 +159,12 @@ impl Hit<'_> {
             org: self.slug.org(),
             expires_at: &self.expires_at,
             ttl_ms: self.left.as_ms(),
-            secret: Lent(&self.held.secret),
+            secret: SecretRef(&self.held.secret),
         }
     }
 }
 
-fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Error> {
+fn get(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Error> {
     // Most callers ask for one key.
     let mut hits: SmallVec<[Hit<'_>; 1]> = daemon.with_store(|store, now| {
         let hit = |asked| store.get_as_written(asked, now).map(|entry| Hit::of(asked, entry, now));
@@ -193,10 +193,10 @@ fn serve(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Error> {
     Ok(Reply::Secret { page, carries })
 }
 
-fn keep(daemon: &Daemon, id: u64, frame: &Frame<'_>, unlock: &Unlock<'_>) -> Result<Reply, Error> {
+fn unlock(daemon: &Daemon, id: u64, frame: &Frame<'_>, unlock: &Unlock<'_>) -> Result<Reply, Error> {
     let results = daemon.with_store(|store, now| {
         let results = unlock.keys.iter().map(|key| {
-            let outcome = keep_one(daemon, store, frame, key, now);
+            let outcome = unlock_one(daemon, store, frame, key, now);
             UnlockResult {
                 slug: Cow::Borrowed(&*key.slug),
                 outcome: outcome.map_err(|error| {
@@ -211,9 +211,9 @@ fn keep(daemon: &Daemon, id: u64, frame: &Frame<'_>, unlock: &Unlock<'_>) -> Res
     plain(|sink| encode_unlock_reply(sink, id, UnlockOk { results }))
 }
 
-fn keep_one(
+fn unlock_one(
     daemon: &Daemon,
-    store: &mut Store<Held>,
+    store: &mut Store<StoredSecret>,
     frame: &Frame<'_>,
     key: &UnlockKey<'_>,
     now: Clock,
@@ -246,13 +246,13 @@ fn keep_one(
     if ttl.as_ms() == 0 {
         return Err(ended());
     }
-    store.check_replace(&slug, grade, now).map_err(|degraded| degraded.error(&daemon.about.owner))?;
+    store.check_replace(&slug, grade, now).map_err(|degraded| degraded.error(&daemon.info.owner))?;
     let bytes = frame.secret(key.secret).expect("decoding has found every range inside the frame");
     let secret = daemon.pool.store(bytes).map_err(|full| super::full(&full).of(&slug))?;
     let deadlines = Deadlines::after(now, ttl);
     let entry = NewEntry {
         slug: slug.clone(),
-        secret: Held { secret, extras: None },
+        secret: StoredSecret { secret, extras: None },
         grade,
         source: super::source(&key.source),
         deadlines,
@@ -275,7 +275,7 @@ fn given(key: &UnlockKey<'_>, by: TtlLimit) -> GrantedTtl {
     GrantedTtl { ttl: key.life_ms.map(Ttl), by: said.or((by == TtlLimit::Credential).then_some(by)) }
 }
 
-fn list(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Error> {
+fn status(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Error> {
     let limit = status.limit.unwrap_or(MOST_LISTED).min(MOST_LISTED);
     daemon.with_store(|store, now| {
         store.expire(now);
@@ -301,15 +301,15 @@ fn list(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Error> {
             life_by: entry.given.by.map(|by| by.as_str().into()),
             n: entry.n,
         });
-        let about = &daemon.about;
+        let info = &daemon.info;
         let page = StatusOk {
             keys: keys.collect(),
             more: page.more,
-            home_hash: about.home_hash.as_str().into(),
-            memory: about.memory.into(),
-            boundary: about.boundary.into(),
-            namespaces: Some(about.namespaces.into()),
-            hardening: about.hardening.clone(),
+            home_hash: info.home_hash.as_str().into(),
+            memory: info.memory.into(),
+            boundary: info.boundary.into(),
+            namespaces: Some(info.namespaces.into()),
+            hardening: info.hardening.clone(),
             counts,
         };
         plain(|sink| encode_status_reply(sink, id, page).map(|_| ()))
@@ -323,7 +323,7 @@ pub(super) fn ends_by(deadlines: Deadlines, now: Clock) -> &'static str {
     if wall_ms < boot_ms { "wall" } else { "boot" }
 }
 
-fn erase(daemon: &Daemon, id: u64, relock: &Relock<'_>) -> Result<Reply, Error> {
+fn relock(daemon: &Daemon, id: u64, relock: &Relock<'_>) -> Result<Reply, Error> {
     let relocked = daemon.with_store(|store, now| match relock {
         Relock::Slugs(slugs) => {
             let slugs: Vec<Slug> = slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok()).collect();

@@ -11,7 +11,7 @@ use keyrack_wire::native::{
 
 use super::*;
 use crate::peer_auth::LocalIdentity;
-use crate::state::{About, Daemon};
+use crate::state::{Daemon, DaemonInfo};
 
 const HOUR_MS: i64 = 3_600_000;
 /// 2026-01-01T00:00:00Z.
@@ -31,7 +31,7 @@ impl Bench {
     fn with_budget(budget: Budget) -> Self {
         let now = Rc::new(Cell::new(Clock { boot_ns: 5_000_000_000, wall_ms: NEW_YEAR }));
         let clock = Rc::clone(&now);
-        let about = About {
+        let info = DaemonInfo {
             home_hash: "83db27ef".into(),
             owner: keyrack_core::Owner::DEFAULT,
             boot_id: "b".into(),
@@ -42,8 +42,7 @@ impl Bench {
             hardening: Vec::new(),
         };
         let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), budget).unwrap();
-        let daemon =
-            Daemon::new(LocalIdentity::read(), about, pool, 8, Rc::new(move || clock.get())).unwrap();
+        let daemon = Daemon::new(LocalIdentity::read(), info, pool, 8, Rc::new(move || clock.get())).unwrap();
         Bench { daemon, now }
     }
 
@@ -60,9 +59,9 @@ impl Bench {
     }
 
     fn legacy(&self, request: &str) -> String {
-        let Answer { reply, then } = legacy::answer(&self.daemon, request.as_bytes());
+        let Response { reply, then } = legacy::answer(&self.daemon, request.as_bytes());
         let text = String::from_utf8(reply.bytes().to_vec()).unwrap();
-        assert_eq!(then == Then::Close, text.starts_with(r#"{"success":true,"#), "{text}");
+        assert_eq!(then == AfterReply::Close, text.starts_with(r#"{"success":true,"#), "{text}");
         text
     }
 

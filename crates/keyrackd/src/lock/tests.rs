@@ -62,10 +62,10 @@ fn a_server_that_answers_is_left_alone_with_or_without_its_lock() {
     let (_dir, path) = place();
     let (stop, thread) = answering(&path);
     let own = LocalIdentity::read();
-    assert!(matches!(claim(&path, &own, SHORT), Ok(Claim::Served)), "it holds no lock");
+    assert!(matches!(claim(&path, &own, SHORT), Ok(Claim::AlreadyServed)), "it holds no lock");
     let lock = open_lock(&lock_path(&path)).unwrap();
     lock.try_lock().unwrap();
-    assert!(matches!(claim(&path, &own, SHORT), Ok(Claim::Served)), "it holds the lock");
+    assert!(matches!(claim(&path, &own, SHORT), Ok(Claim::AlreadyServed)), "it holds the lock");
     stop.store(true, Ordering::Relaxed);
     drop(socket::connect(&path, SHORT));
     thread.join().unwrap();

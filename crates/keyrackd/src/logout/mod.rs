@@ -3,8 +3,8 @@
 //!
 //! Of a daemon without a login session nothing here is watched: it is not of one person's logging in, so there is no logging out.
 
-mod file;
-mod processes;
+mod logind;
+mod session_scan;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -13,11 +13,11 @@ use keyrack_sys::sessions;
 use keyrack_wire::native::Hardening;
 use tokio::sync::Notify;
 
-use crate::end::Why;
 use crate::peer_auth::LocalIdentity;
+use crate::shutdown::ShutdownReason;
 use crate::state::Daemon;
 
-use file::SessionFile;
+use logind::SessionFile;
 
 /// Where logind tells of sessions. (It calls the content private, and has not changed the two things read of it since they came.)
 const SESSIONS: &str = "/run/systemd/sessions";
@@ -39,7 +39,7 @@ impl Logout {
         let file = session.and_then(|session| SessionFile::find(Path::new(SESSIONS), session, ROOT));
         let logout = Rc::new(Logout { file, round: Notify::new() });
         if let Some(session) = session {
-            tokio::task::spawn_local(processes::watch(Rc::clone(daemon), session, Rc::clone(&logout)));
+            tokio::task::spawn_local(session_scan::watch(Rc::clone(daemon), session, Rc::clone(&logout)));
         }
         logout
     }
@@ -47,14 +47,14 @@ impl Logout {
     /// Looks at what tells nobody when it changes.
     pub(crate) fn look(&self, daemon: &Daemon) {
         if self.file.as_ref().is_some_and(SessionFile::says_it_is_over) {
-            daemon.ending.decide(Why::LoggedOut);
+            daemon.ending.decide(ShutdownReason::LoggedOut);
         }
         self.round.notify_waiters();
     }
 }
 
 /// What the daemon tells of it.
-pub(crate) fn told(own: &LocalIdentity) -> Hardening<'static> {
+pub(crate) fn to_wire(own: &LocalIdentity) -> Hardening<'static> {
     let lacks = match own.session() {
         None => Some("this process has no login session: keys end by their lives alone".to_owned()),
         Some(_) => sessions::can_walk()

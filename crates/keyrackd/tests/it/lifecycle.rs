@@ -12,11 +12,11 @@ use keyrack_sys::pidfd::Pidfd;
 use keyrack_sys::signal::Signal;
 use keyrack_testkit::{Home, Need, Reaped, binary, can_run, wait_until};
 
-use crate::actor::{actor, said_in};
 use crate::daemon::{
     Daemon, LONG, STATUS, ask, command, connect, frame, get, names_in, read_frame, slugs_in, socket_in,
     unlock,
 };
+use crate::peer_process::{actor, said_in};
 
 const LOCK: &str = "keyrack.7.83db27ef.sock.lock";
 const SOCKET: &str = "keyrack.7.83db27ef.sock";

@@ -238,8 +238,9 @@ fn little_lockable_memory_is_said() {
     home.give_to(65_533);
     let mut command = as_user(65_533, &limited("-l 64", &command(&home)));
     let mut daemon = Daemon::run(home, &mut command);
-    let asked =
-        |request: &str| crate::actor::ask_as(|ask| as_user(65_533, ask), daemon.socket.as_os_str(), request);
+    let asked = |request: &str| {
+        crate::peer_process::ask_as(|ask| as_user(65_533, ask), daemon.socket.as_os_str(), request)
+    };
     let kept = asked(&crate::daemon::unlock("acme.test.K", &"s".repeat(100_000), ""));
     assert!(kept.contains(r#""unlocked":["acme.test.K"]"#), "{kept}");
     assert!(asked(&get("acme.test.K")).contains(&"s".repeat(100_000)), "it works");

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use keyrack_testkit::{Need, as_user, can_run, in_new_session, wait_until};
 
-use crate::actor::crowd;
 use crate::daemon::{Daemon, LONG, RELOCK_ALL, STATUS, connect, frame, get, read_frame, slugs_in, unlock};
+use crate::peer_process::crowd;
 
 /// The longest that one well-behaved caller may wait while others misbehave.
 const WORST: Duration = Duration::from_millis(250);

@@ -10,11 +10,11 @@ use std::process::{Command, Stdio};
 use keyrack_sys::signal::Signal;
 use keyrack_testkit::{Home, Need, as_user, binary, can_run, run, wait_until};
 
-use crate::actor::ask_as;
 use crate::daemon::{
     Daemon, LONG, RELOCK_ALL, STATUS, ask, command, connect, frame, get, pid_in, read_frame, socket_in,
     unlock,
 };
+use crate::peer_process::ask_as;
 
 /// What no log may hold, in any of its forms.
 const SENTINEL: &str = "sentinel/\u{e9}\"42";

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_testkit::{Home, Need, binary, can_run, wait_until};
 
-use crate::actor::Login;
 use crate::daemon::{Daemon, LONG, command, frame, get, names_in, pid_in, read_frame, socket_in, unlock};
+use crate::peer_process::Login;
 
 /// How long after a logout keys may be there.
 const BOUND: Duration = Duration::from_secs(15);

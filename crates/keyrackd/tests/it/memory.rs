@@ -10,9 +10,9 @@ use keyrack_sys::signal::Signal;
 use keyrack_testkit::{Home, Need, Reaped, as_user, can_run, wait_until};
 
 use crate::daemon::{Daemon, LONG, RELOCK_ALL, command, frame, get, unlock};
+use crate::foreign_client::ForeignClient;
 use crate::limits::limited;
-use crate::scan::{Found, Needles, json, look};
-use crate::teller::Teller;
+use crate::memory_scan::{Found, Needles, json, look};
 
 /// Any number does: no account is needed.
 const USER: u32 = 65_533;
@@ -43,7 +43,7 @@ fn can_have(test: &str, setting: Setting) -> bool {
 /// A daemon of an ordinary user, and a caller.
 struct Stage {
     daemon: Daemon,
-    teller: Teller,
+    teller: ForeignClient,
     mode: Mode,
     needles: Needles,
 }
@@ -56,7 +56,7 @@ impl Stage {
         inner.env("KEYRACK_MEMORY", setting.demanded);
         let limit = format!("-l {}", setting.memlock_kib);
         let daemon = Daemon::run(home, &mut as_user(USER, &limited(&limit, &inner)));
-        let mut teller = Teller::new(USER, &daemon.socket);
+        let mut teller = ForeignClient::new(USER, &daemon.socket);
         let hello = r#"{"id":1,"op":"hello","proto":1,"min_proto":1,"version":"","build":""}"#;
         let (said, _) = teller.ask_native(hello, b"");
         assert!(said.contains(&format!(r#""memory":"{}""#, setting.mode.name())), "{said}");

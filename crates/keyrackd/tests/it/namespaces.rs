@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use keyrack_testkit::{Home, Need, as_user, can_run};
 
-use crate::actor::{ask_as, ask_handed_into, ask_native_as, jailed};
 use crate::daemon::{Daemon, LONG, RELOCK_ALL, STATUS, command, get, open_to_all, socket_in, unlock};
+use crate::peer_process::{ask_as, ask_handed_into, ask_native_as, jailed};
 
 const NATIVE_GET: &str = r#"{"id":1,"op":"get","slugs":["acme.test.K"]}"#;
 const HELLO: &str = r#"{"id":1,"op":"hello","proto":1,"min_proto":1,"version":"0","build":"t"}"#;
@@ -318,7 +318,7 @@ fn caller_is_met_in_the_namespace_it_is_in() {
     // The very process that was served becomes `unshare`, and then the actor again.
     let script = r#""$@"; exec unshare --user --map-root-user -- "$@""#;
     let told = {
-        let ask = crate::actor::actor("ask", daemon.socket.as_os_str());
+        let ask = crate::peer_process::actor("ask", daemon.socket.as_os_str());
         let mut command = Command::new("sh");
         command.args(["-c", script, "sh"]).arg(ask.get_program()).args(ask.get_args());
         command.envs(ask.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -346,7 +346,7 @@ fn seccomp_sandbox_is_the_same_user() {
 fn landlock_sandbox_is_the_same_user() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "hunter2");
-    let command = crate::actor::actor("landlocked", daemon.socket.as_os_str())
+    let command = crate::peer_process::actor("landlocked", daemon.socket.as_os_str())
         .env("KEYRACK_IT_REQUEST", get("acme.test.K"))
         .stdin(Stdio::null())
         .output()

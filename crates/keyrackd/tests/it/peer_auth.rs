@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use keyrack_sys::signal::Signal;
 use keyrack_testkit::{Home, Need, as_user, can_run, in_new_session, wait_until};
 
-use crate::actor::{Session, actor, ask_as, ask_handed_into, play, relay};
 use crate::daemon::{
     Daemon, LONG, RELOCK_ALL, STATUS, command, get, open_to_all, slugs_in, socket_in, unlock,
 };
+use crate::peer_process::{Session, actor, ask_as, ask_handed_into, play, relay};
 
 const NATIVE_GET: &str = r#"{"id":1,"op":"get","slugs":["acme.test.K"]}"#;
 

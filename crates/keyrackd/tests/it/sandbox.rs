@@ -10,8 +10,8 @@ use std::time::Duration;
 use keyrack_sys::signal::Signal;
 use keyrack_testkit::{Need, Reaped, as_user, can_run, wait_until};
 
-use crate::actor::ask_as;
 use crate::daemon::{Daemon, LONG, RELOCK_ALL, STATUS, frame, get, read_frame, slugs_in, unlock};
+use crate::peer_process::ask_as;
 
 fn roundtrip(stream: &mut UnixStream, header: &str, secrets: &[u8]) -> (String, Vec<u8>) {
     stream.write_all(&frame(header, secrets)).unwrap();

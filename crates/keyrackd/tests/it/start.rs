@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use keyrack_sys::signal::Signal;
 use keyrack_testkit::{Home, Need, Reaped, binary, can_run, in_new_session, run, wait_until};
 
-use crate::actor::Session;
 use crate::daemon::{Daemon, LONG, STATUS, command, names_in, pid_in, slugs_in, socket_in};
+use crate::peer_process::Session;
 
 /// Runs a start that has to fail; its exit code and what it says.
 fn failing(command: &mut Command) -> (i32, String) {

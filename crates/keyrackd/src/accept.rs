@@ -14,11 +14,11 @@ use keyrack_sys::socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::connection::{begin, turn_away};
+use crate::async_fd::watch;
+use crate::conn::{begin, reject};
 use crate::limits;
 use crate::peer_auth::PeerAuthError;
 use crate::state::Daemon;
-use crate::watch::watch;
 
 /// How often a caller is looked at while there are no descriptors to look with.
 const TRIES: u32 = 8;
@@ -69,7 +69,7 @@ fn gone(error: &io::Error) -> bool {
 
 /// Out of descriptors or memory: the connection longest without a request gives way, and we wait a little.
 async fn back_off(daemon: &Daemon, pause: Duration) -> Duration {
-    daemon.table.borrow_mut().displace();
+    daemon.table.borrow_mut().evict_idle();
     tokio::time::sleep(pause).await;
     (pause * 2).min(limits::BACK_OFF.1)
 }
@@ -80,14 +80,14 @@ async fn meet(daemon: &Rc<Daemon>, stream: UnixStream, mut pause: Duration) -> D
         match daemon.identity.authenticate(stream.as_fd()) {
             Ok(peer) => {
                 tracing::debug!(pid = peer.pid, "a caller is met");
-                begin(daemon, stream, peer, |connection, first| go(connection.run(first)));
+                begin(daemon, stream, peer, |connection, first| poll_once_then_spawn(connection.run(first)));
                 return limits::BACK_OFF.0;
             }
             Err(PeerAuthError::Rejected(_)) => {
-                if let Some(seat) = Seat::take(daemon) {
+                if let Some(seat) = RejectPermit::take(daemon) {
                     let daemon = Rc::clone(daemon);
-                    go(async move {
-                        turn_away(daemon, stream).await;
+                    poll_once_then_spawn(async move {
+                        reject(daemon, stream).await;
                         drop(seat);
                     });
                 }
@@ -102,7 +102,7 @@ async fn meet(daemon: &Rc<Daemon>, stream: UnixStream, mut pause: Duration) -> D
 }
 
 /// Runs a task as far as it goes at once; only one that has to wait is handed to the runtime.
-fn go(task: impl Future<Output = ()> + 'static) {
+fn poll_once_then_spawn(task: impl Future<Output = ()> + 'static) {
     let mut task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(task);
     // Whatever it waits for is asked again when the runtime polls it first.
     let mut nobody = Context::from_waker(Waker::noop());
@@ -112,21 +112,21 @@ fn go(task: impl Future<Output = ()> + 'static) {
 }
 
 /// One of the few places for strangers.
-struct Seat(Rc<Daemon>);
+struct RejectPermit(Rc<Daemon>);
 
-impl Seat {
+impl RejectPermit {
     fn take(daemon: &Rc<Daemon>) -> Option<Self> {
-        let strangers: &Cell<usize> = &daemon.strangers;
-        if strangers.get() >= limits::STRANGERS {
+        let rejected_peers: &Cell<usize> = &daemon.rejected_peers;
+        if rejected_peers.get() >= limits::REJECTED_PEERS {
             return None;
         }
-        strangers.set(strangers.get() + 1);
-        Some(Seat(Rc::clone(daemon)))
+        rejected_peers.set(rejected_peers.get() + 1);
+        Some(RejectPermit(Rc::clone(daemon)))
     }
 }
 
-impl Drop for Seat {
+impl Drop for RejectPermit {
     fn drop(&mut self) {
-        self.0.strangers.set(self.0.strangers.get() - 1);
+        self.0.rejected_peers.set(self.0.rejected_peers.get() - 1);
     }
 }

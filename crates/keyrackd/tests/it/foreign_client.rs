@@ -9,28 +9,28 @@ use std::process::{ChildStdout, Command, Stdio};
 
 use keyrack_testkit::{Reaped, as_user};
 
-use crate::actor::{program, said_in};
 use crate::daemon::{ask, connect, frame, read_frame};
+use crate::peer_process::{program, said_in};
 
 const SOCKET: &str = "KEYRACK_IT_TELLER";
 
 /// The process, as the test sees it.
-pub(crate) struct Teller {
+pub(crate) struct ForeignClient {
     child: Reaped,
     replies: BufReader<ChildStdout>,
 }
 
-impl Teller {
+impl ForeignClient {
     /// One of user `uid`, who calls the daemon of `socket`.
     pub(crate) fn new(uid: u32, socket: &Path) -> Self {
         let mut command = Command::new(program(socket));
-        command.args(["--exact", "teller::act", "--ignored", "--nocapture", "--test-threads=1"]);
+        command.args(["--exact", "foreign_client::act", "--ignored", "--nocapture", "--test-threads=1"]);
         command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
         command.env(SOCKET, socket).current_dir("/");
         let mut command = as_user(uid, &command);
         let mut child = Reaped::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let replies = BufReader::new(child.0.stdout.take().unwrap());
-        Teller { child, replies }
+        ForeignClient { child, replies }
     }
 
     fn order(&mut self, order: &str, bytes: &[u8]) -> String {

@@ -4,8 +4,8 @@
 use keyrack_sys::memory::Buffer;
 use keyrack_wire::{CapacityError, Writer, copy_short};
 
-use crate::held::Held;
 use crate::state::Daemon;
+use crate::stored_secret::StoredSecret;
 
 /// The bytes of a reply.
 #[derive(Debug)]
@@ -20,13 +20,13 @@ pub(crate) enum Reply {
 #[derive(Debug)]
 pub(crate) enum Carries {
     None,
-    One(Held),
-    Many(Vec<Held>),
+    One(StoredSecret),
+    Many(Vec<StoredSecret>),
 }
 
 impl Carries {
     /// Adds a secret.
-    pub(crate) fn push(&mut self, held: Held) {
+    pub(crate) fn push(&mut self, held: StoredSecret) {
         *self = match std::mem::replace(self, Carries::None) {
             Carries::None => Carries::One(held),
             Carries::One(first) => Carries::Many(vec![first, held]),
@@ -41,7 +41,7 @@ impl Carries {
         match self {
             Carries::None => false,
             Carries::One(held) => held.is_erased(),
-            Carries::Many(many) => many.iter().any(Held::is_erased),
+            Carries::Many(many) => many.iter().any(StoredSecret::is_erased),
         }
     }
 }

@@ -13,38 +13,38 @@ use keyrack_sys::file::FileId;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::files::OwnFiles;
+use crate::async_fd::Interval;
 use crate::logout::Logout;
+use crate::runtime_files::OwnFiles;
 use crate::state::Daemon;
-use crate::watch::Ticks;
 
 /// Why it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum ShutdownReason {
     /// SIGTERM, SIGINT or SIGHUP.
     Signal,
     /// A caller asked for it.
-    Asked,
+    Requested,
     /// No key is held and nobody has asked for long.
     Idle,
     /// The socket or its directory is gone, or another's.
     Unreachable,
     /// Somebody has taken away the descriptors it would look with whether its login session is over.
-    Blinded,
+    CannotWatchSession,
     /// The login session is over.
     LoggedOut,
 }
 
 /// The end to come, if one is decided.
 #[derive(Debug, Default)]
-pub(crate) struct Ending {
-    why: Cell<Option<Why>>,
+pub(crate) struct Shutdown {
+    why: Cell<Option<ShutdownReason>>,
     decided: Notify,
 }
 
-impl Ending {
+impl Shutdown {
     /// Decides the end. The first reason stands.
-    pub(crate) fn decide(&self, why: Why) {
+    pub(crate) fn decide(&self, why: ShutdownReason) {
         if self.why.get().is_none() {
             self.why.set(Some(why));
         }
@@ -52,7 +52,7 @@ impl Ending {
     }
 
     /// Waits until it is decided.
-    pub(crate) async fn decided(&self) -> Why {
+    pub(crate) async fn decided(&self) -> ShutdownReason {
         loop {
             if let Some(why) = self.why.get() {
                 return why;
@@ -81,13 +81,13 @@ impl Signals {
     }
 
     /// Obeys them.
-    pub(crate) fn obey(self, daemon: &Rc<Daemon>) {
+    pub(crate) fn spawn_signal_tasks(self, daemon: &Rc<Daemon>) {
         let Signals { end, mut erase } = self;
         for mut signal in end {
             let daemon = Rc::clone(daemon);
             tokio::task::spawn_local(async move {
                 while signal.recv().await.is_some() {
-                    daemon.ending.decide(Why::Signal);
+                    daemon.ending.decide(ShutdownReason::Signal);
                 }
             });
         }
@@ -103,14 +103,14 @@ impl Signals {
 
 /// Ends a daemon that holds no key, has had no request for `timeout` and has none in flight. Checks
 /// every `check`.
-pub(crate) async fn watch_idleness(daemon: Rc<Daemon>, timeout: Duration, check: Ticks) {
+pub(crate) async fn watch_idleness(daemon: Rc<Daemon>, timeout: Duration, check: Interval) {
     loop {
         check.next().await;
         if daemon.is_idle(timeout) {
             // What came together with the tick is taken in first.
             tokio::task::yield_now().await;
             if daemon.is_idle(timeout) {
-                daemon.ending.decide(Why::Idle);
+                daemon.ending.decide(ShutdownReason::Idle);
             }
         }
     }
@@ -123,12 +123,12 @@ pub(crate) async fn watch_surroundings(
     files: Arc<OwnFiles>,
     dir: PrivateDir,
     logout: Rc<Logout>,
-    check: Ticks,
+    check: Interval,
 ) {
     loop {
         check.next().await;
         if !files.socket_stands() || !same_dir(dir.path(), dir.id()) {
-            daemon.ending.decide(Why::Unreachable);
+            daemon.ending.decide(ShutdownReason::Unreachable);
         }
         logout.look(&daemon);
     }

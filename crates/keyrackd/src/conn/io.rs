@@ -15,11 +15,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
+use crate::async_fd::watch;
+use crate::conn::reply::Reply;
+use crate::conn::table::ConnectionHandle;
 use crate::limits;
-use crate::link::Link;
-use crate::reply::Reply;
 use crate::state::Daemon;
-use crate::watch::watch;
 
 /// What a wait for a connection ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,24 +41,30 @@ enum Place {
 }
 
 /// A stream that can be waited for, known to the table of connections from its first wait on.
-pub(crate) struct Line {
+pub(crate) struct ConnectionIo {
     pub(crate) daemon: Rc<Daemon>,
-    pub(crate) link: Rc<Link>,
+    pub(crate) link: Rc<ConnectionHandle>,
     /// What the runtime watches, if it has to; and whether for writing too.
-    watched: Option<(AsyncFd<Rc<Link>>, bool)>,
+    watched: Option<(AsyncFd<Rc<ConnectionHandle>>, bool)>,
     place: Place,
     /// Whether all that had come when it was last looked at has been read: the next byte wakes a wait.
     pub(crate) drained: bool,
 }
 
-impl Line {
+impl ConnectionIo {
     pub(crate) fn new(daemon: Rc<Daemon>, stream: UnixStream) -> Self {
-        Line { daemon, link: Rc::new(Link::new(stream)), watched: None, place: Place::None, drained: false }
+        ConnectionIo {
+            daemon,
+            link: Rc::new(ConnectionHandle::new(stream)),
+            watched: None,
+            place: Place::None,
+            drained: false,
+        }
     }
 
     /// One that takes no place in the table: it displaces nobody, and strangers are counted elsewhere.
     pub(crate) fn of_stranger(daemon: Rc<Daemon>, stream: UnixStream) -> Self {
-        let mut line = Line::new(daemon, stream);
+        let mut line = ConnectionIo::new(daemon, stream);
         line.place = Place::Stranger;
         line
     }
@@ -110,7 +116,7 @@ impl Line {
     /// Waits until the stream can be read or written, the deadline, or the end of the connection.
     pub(crate) async fn wait(&mut self, interest: Interest, deadline: Option<Instant>) -> Woken {
         if self.place == Place::None {
-            let Some(place) = self.daemon.table.borrow_mut().admit(&self.link) else {
+            let Some(place) = self.daemon.table.borrow_mut().insert(&self.link) else {
                 tracing::warn!("a caller was turned away: every connection has a request in flight");
                 return Woken::Ended;
             };
@@ -120,7 +126,7 @@ impl Line {
         let (Some((watched, _)), link) = (&self.watched, &self.link) else { return Woken::Ended };
         let mut sleep = pin!(deadline.map(tokio::time::sleep_until));
         poll_fn(|cx| {
-            if link.has_ended() {
+            if link.is_closed() {
                 return Poll::Ready(Woken::Ended);
             }
             let polled = if interest.is_readable() {
@@ -142,7 +148,7 @@ impl Line {
             {
                 return Poll::Ready(Woken::TooLate);
             }
-            link.wake_at_end(cx.waker());
+            link.wake_on_close(cx.waker());
             Poll::Pending
         })
         .await
@@ -167,7 +173,7 @@ impl Line {
         let _ = self.link.stream.shutdown(Shutdown::Write);
         let daemon = Rc::clone(&self.daemon);
         let mut left = limits::LINGER_BYTES;
-        while left > 0 && !self.link.has_ended() {
+        while left > 0 && !self.link.is_closed() {
             match daemon.with_scratch(|page| self.try_read(page)) {
                 Some(0) => return,
                 Some(n) => left = left.saturating_sub(n),
@@ -197,10 +203,10 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for ConnectionIo {
     fn drop(&mut self) {
         if let Place::At(place) = self.place {
-            self.daemon.table.borrow_mut().forget(place, &self.link);
+            self.daemon.table.borrow_mut().remove(place, &self.link);
         }
     }
 }

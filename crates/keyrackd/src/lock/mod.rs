@@ -13,8 +13,8 @@ use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::file::{FileId, unlink_if_same};
 use keyrack_sys::socket;
 
-use crate::files::{lock_path, open_lock};
 use crate::peer_auth::{LocalIdentity, PeerAuthError};
+use crate::runtime_files::{lock_path, open_lock};
 
 /// Pause between two tries.
 const RETRY: Duration = Duration::from_millis(20);
@@ -31,7 +31,7 @@ pub(crate) enum Claim {
     /// It is ours to bind. The lock lasts as long as this file is open.
     Ours(File),
     /// Another daemon, one of us, serves it and answers.
-    Served,
+    AlreadyServed,
 }
 
 /// Claims `socket`, trying for `patience`.
@@ -50,7 +50,7 @@ pub(crate) fn claim(path: &Path, own: &LocalIdentity, patience: Duration) -> Res
         };
         let found = probe(path, own)?;
         match (held, found) {
-            (_, Found::Answering) => return Ok(Claim::Served),
+            (_, Found::Answering) => return Ok(Claim::AlreadyServed),
             (true, Found::Nothing) if still_named(&lock, &file) => return Ok(Claim::Ours(file)),
             (true, Found::Dead(id)) if still_named(&lock, &file) => {
                 unlink_if_same(path, id).map_err(|error| cannot("remove the dead socket", path, &error))?;

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::peer_auth::LocalIdentity;
-use crate::state::About;
+use crate::state::DaemonInfo;
 
 const STATUS: &str = r#"{"command":"STATUS","payload":{}}"#;
 
@@ -23,7 +23,7 @@ fn run(budget: usize, connections: usize, test: impl AsyncFnOnce(Rc<Daemon>)) {
         .start_paused(true)
         .build_local(LocalOptions::default())
         .unwrap();
-    let about = About {
+    let info = DaemonInfo {
         home_hash: String::new(),
         owner: Owner::DEFAULT,
         boot_id: String::new(),
@@ -35,7 +35,7 @@ fn run(budget: usize, connections: usize, test: impl AsyncFnOnce(Rc<Daemon>)) {
     };
     let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(budget)).unwrap();
     let clock = Rc::new(|| Clock { boot_ns: 1, wall_ms: 1 });
-    let daemon = Rc::new(Daemon::new(LocalIdentity::read(), about, pool, connections, clock).unwrap());
+    let daemon = Rc::new(Daemon::new(LocalIdentity::read(), info, pool, connections, clock).unwrap());
     runtime.block_on(test(daemon));
 }
 
@@ -56,7 +56,7 @@ impl Caller {
 
     fn stranger(daemon: &Rc<Daemon>) -> Self {
         Self::with(|ours| {
-            tokio::task::spawn_local(turn_away(Rc::clone(daemon), ours));
+            tokio::task::spawn_local(reject(Rc::clone(daemon), ours));
         })
     }
 

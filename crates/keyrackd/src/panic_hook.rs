@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use keyrack_sys::memory::Pool;
 
-use crate::files::OwnFiles;
+use crate::runtime_files::OwnFiles;
 
 /// The exit code of a daemon that panicked (EX_SOFTWARE of sysexits.h).
 pub const EXIT: i32 = 70;
@@ -78,13 +78,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("k.sock");
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "panic::tests::child", "--ignored", "--nocapture"])
+            .args(["--exact", "panic_hook::tests::child", "--ignored", "--nocapture"])
             .env(SOCKET, &socket)
             .output()
             .unwrap();
         let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
         assert_eq!(output.status.code(), Some(EXIT), "{said}");
-        assert!(said.contains("keyrackd: a bug at ") && said.contains("panic.rs:"), "the place: {said}");
+        assert!(said.contains("keyrackd: a bug at ") && said.contains("panic_hook.rs:"), "the place: {said}");
         assert!(!said.contains("hunter2"), "and nothing else: {said}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "its socket and pid file are gone");
     }

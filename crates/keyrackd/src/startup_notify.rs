@@ -10,26 +10,26 @@ use keyrack_core::{Error, Invocation};
 
 /// What came of a start.
 #[derive(Clone, Debug)]
-pub enum Word<'a> {
+pub enum StartupStatus<'a> {
     /// The socket is served by this process.
     Ready,
     /// The socket is served by another daemon, which answers.
-    Served,
+    AlreadyRunning,
     /// A daemon could start here, with this memory.
     Fit(&'a str),
     /// It is not served, or could not be.
     Failed(&'a Error),
 }
 
-impl Word<'_> {
+impl StartupStatus<'_> {
     /// The bytes on the pipe.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         match self {
-            Word::Ready => b"ready\n".to_vec(),
-            Word::Served => b"served\n".to_vec(),
-            Word::Fit(memory) => format!("fit\nmemory {memory}\n").into_bytes(),
-            Word::Failed(error) => {
+            StartupStatus::Ready => b"ready\n".to_vec(),
+            StartupStatus::AlreadyRunning => b"served\n".to_vec(),
+            StartupStatus::Fit(memory) => format!("fit\nmemory {memory}\n").into_bytes(),
+            StartupStatus::Failed(error) => {
                 let fix = error.fix.as_ref().map(|fix| fix.render(Invocation::default()));
                 let fix = fix.map(|fix| format!("\nfix: {fix}")).unwrap_or_default();
                 let hint = error.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
@@ -53,12 +53,15 @@ mod tests {
 
     #[test]
     fn words() {
-        assert_eq!(Word::Ready.bytes(), b"ready\n");
-        assert_eq!(Word::Served.bytes(), b"served\n");
+        assert_eq!(StartupStatus::Ready.bytes(), b"ready\n");
+        assert_eq!(StartupStatus::AlreadyRunning.bytes(), b"served\n");
         let error = Error::new(ErrorCode::Traced, "keyrackd is being traced\nby somebody");
-        assert_eq!(Word::Failed(&error).bytes(), b"error traced\nkeyrackd is being traced\nby somebody");
+        assert_eq!(
+            StartupStatus::Failed(&error).bytes(),
+            b"error traced\nkeyrackd is being traced\nby somebody"
+        );
         let helped = error.fix(Fix::Text("kill it".to_owned())).hint("end it");
-        assert!(Word::Failed(&helped).bytes().ends_with(b"by somebody\nfix: kill it\nhint: end it"));
-        assert_eq!(Word::Fit("locked").bytes(), b"fit\nmemory locked\n");
+        assert!(StartupStatus::Failed(&helped).bytes().ends_with(b"by somebody\nfix: kill it\nhint: end it"));
+        assert_eq!(StartupStatus::Fit("locked").bytes(), b"fit\nmemory locked\n");
     }
 }

@@ -10,11 +10,11 @@ use std::task::Waker;
 
 use keyrack_sys::memory::Buffer;
 
-use crate::line::write;
-use crate::reply::Reply;
+use crate::conn::io::write;
+use crate::conn::reply::Reply;
 
 /// A connection, as others may touch it.
-pub(crate) struct Link {
+pub(crate) struct ConnectionHandle {
     pub(crate) stream: UnixStream,
     /// The reply the caller has not taken yet.
     pub(crate) queued: RefCell<Option<Reply>>,
@@ -30,9 +30,9 @@ pub(crate) struct Link {
     waker: RefCell<Option<Waker>>,
 }
 
-impl Link {
+impl ConnectionHandle {
     pub(crate) fn new(stream: UnixStream) -> Self {
-        Link {
+        ConnectionHandle {
             stream,
             queued: RefCell::new(None),
             queued_since: Cell::new(0),
@@ -46,7 +46,7 @@ impl Link {
 
     /// Ends the connection: what was queued and what had come of a request is wiped, its pages are given back, and the caller
     /// sees the end, before this returns.
-    pub(crate) fn end(&self) {
+    pub(crate) fn close(&self) {
         self.ended.set(true);
         *self.queued.borrow_mut() = None;
         *self.partial.borrow_mut() = None;
@@ -57,23 +57,23 @@ impl Link {
         }
     }
 
-    /// Takes back what [`Table::leave`] left; `None` if there was nothing or it has given way.
+    /// Takes back what [`ConnectionTable::leave`] left; `None` if there was nothing or it has given way.
     pub(crate) fn resume(&self) -> Option<Buffer> {
         self.partial.borrow_mut().take()
     }
 
     /// The request that was read in parts is whole.
-    pub(crate) fn whole(&self) {
+    pub(crate) fn request_complete(&self) {
         self.reading_since.set(None);
     }
 
     /// Whether it was ended from outside.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.ended.get()
     }
 
     /// Notes whom to wake when it is ended.
-    pub(crate) fn wake_at_end(&self, waker: &Waker) {
+    pub(crate) fn wake_on_close(&self, waker: &Waker) {
         let mut place = self.waker.borrow_mut();
         if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *place = Some(waker.clone());
@@ -81,23 +81,23 @@ impl Link {
     }
 }
 
-impl AsRawFd for Link {
+impl AsRawFd for ConnectionHandle {
     fn as_raw_fd(&self) -> RawFd {
         self.stream.as_raw_fd()
     }
 }
 
 /// The connections that wait, at most so many.
-pub(crate) struct Table {
-    links: Vec<Option<Rc<Link>>>,
+pub(crate) struct ConnectionTable {
+    links: Vec<Option<Rc<ConnectionHandle>>>,
     free: Vec<usize>,
     most: usize,
     count: u64,
 }
 
-impl Table {
+impl ConnectionTable {
     pub(crate) fn new(most: usize) -> Self {
-        Table { links: Vec::new(), free: Vec::new(), most, count: 0 }
+        ConnectionTable { links: Vec::new(), free: Vec::new(), most, count: 0 }
     }
 
     /// How many there are.
@@ -112,8 +112,8 @@ impl Table {
 
     /// Takes a connection in and says where. At the cap the one longest without a request in flight is ended for it; if each
     /// has one in flight, there is no place.
-    pub(crate) fn admit(&mut self, link: &Rc<Link>) -> Option<usize> {
-        if self.len() >= self.most && !self.displace() {
+    pub(crate) fn insert(&mut self, link: &Rc<ConnectionHandle>) -> Option<usize> {
+        if self.len() >= self.most && !self.evict_idle() {
             return None;
         }
         let place = self.free.pop().unwrap_or_else(|| {
@@ -128,7 +128,7 @@ impl Table {
     }
 
     /// Forgets the connection at `place`, if it is still this one.
-    pub(crate) fn forget(&mut self, place: usize, link: &Rc<Link>) {
+    pub(crate) fn remove(&mut self, place: usize, link: &Rc<ConnectionHandle>) {
         if self.links[place].as_ref().is_some_and(|known| Rc::ptr_eq(known, link)) {
             self.links[place] = None;
             self.free.push(place);
@@ -136,12 +136,12 @@ impl Table {
     }
 
     /// Ends the connection longest without a request in flight. False if there is none.
-    pub(crate) fn displace(&mut self) -> bool {
-        self.end_first(|link| link.idle_since.get(), |_| {})
+    pub(crate) fn evict_idle(&mut self) -> bool {
+        self.evict_first(|link| link.idle_since.get(), |_| {})
     }
 
     /// Leaves what has come of a request with its connection while the rest is waited for.
-    pub(crate) fn leave(&mut self, link: &Link, partial: Buffer) {
+    pub(crate) fn park(&mut self, link: &ConnectionHandle, partial: Buffer) {
         *link.partial.borrow_mut() = Some(partial);
         if link.reading_since.get().is_none() {
             self.count += 1;
@@ -150,7 +150,7 @@ impl Table {
     }
 
     /// Queues a reply until its caller takes it.
-    pub(crate) fn queue(&mut self, link: &Link, reply: Reply) {
+    pub(crate) fn queue(&mut self, link: &ConnectionHandle, reply: Reply) {
         self.count += 1;
         link.queued_since.set(self.count);
         *link.queued.borrow_mut() = Some(reply);
@@ -159,48 +159,52 @@ impl Table {
     /// Ends a connection whose pages others need: the one longest in a request that is not whole, which is told `why`, by the first byte
     /// of its request, if it takes that at once; if there is none, the one whose reply waits longest to be taken. False if there is
     /// neither.
-    pub(crate) fn displace_paged(&mut self, why: impl FnOnce(u8) -> Reply) -> bool {
-        let tell = |link: &Link| {
+    pub(crate) fn evict_buffered(&mut self, why: impl FnOnce(u8) -> Reply) -> bool {
+        let tell = |link: &ConnectionHandle| {
             let first = link.partial.borrow().as_ref().and_then(|came| came.filled().first().copied());
             if let Some(first) = first {
                 write(&link.stream, why(first).bytes(), &mut 0);
             }
         };
-        let has_page = |link: &Link| matches!(*link.queued.borrow(), Some(Reply::Secret { .. }));
-        self.end_first(|link| link.partial.borrow().as_ref().and(link.reading_since.get()), tell)
-            || self.end_first(|link| has_page(link).then(|| link.queued_since.get()), |_| {})
+        let has_page = |link: &ConnectionHandle| matches!(*link.queued.borrow(), Some(Reply::Secret { .. }));
+        self.evict_first(|link| link.partial.borrow().as_ref().and(link.reading_since.get()), tell)
+            || self.evict_first(|link| has_page(link).then(|| link.queued_since.get()), |_| {})
     }
 
     /// Ends the connection that is the first by `since`, of those that have it, after some last words.
-    fn end_first(&mut self, since: impl Fn(&Link) -> Option<u64>, last: impl FnOnce(&Link)) -> bool {
+    fn evict_first(
+        &mut self,
+        since: impl Fn(&ConnectionHandle) -> Option<u64>,
+        last: impl FnOnce(&ConnectionHandle),
+    ) -> bool {
         let waiting = self.links.iter().enumerate();
         let waiting = waiting.filter_map(|(place, link)| Some((since(link.as_ref()?)?, place)));
         let Some((_, place)) = waiting.min() else { return false };
         if let Some(link) = self.links[place].take() {
             last(&link);
-            link.end();
+            link.close();
             self.free.push(place);
         }
         true
     }
 
     /// A connection has no request in flight from now on.
-    pub(crate) fn idle(&mut self, link: &Link) {
+    pub(crate) fn idle(&mut self, link: &ConnectionHandle) {
         self.count += 1;
         link.idle_since.set(Some(self.count));
     }
 
     /// A connection has a request in flight.
-    pub(crate) fn busy(link: &Link) {
+    pub(crate) fn busy(link: &ConnectionHandle) {
         link.idle_since.set(None);
     }
 
     /// Ends each connection whose queued reply carries an erased secret.
-    pub(crate) fn end_stale(&self) {
+    pub(crate) fn close_stale(&self) {
         for link in self.links.iter().flatten() {
             let stale = link.queued.borrow().as_ref().is_some_and(Reply::is_stale);
             if stale {
-                link.end();
+                link.close();
             }
         }
     }
@@ -213,41 +217,41 @@ mod tests {
     use keyrack_sys::memory::{Budget, ModeRequest, Pool};
 
     use super::*;
-    use crate::held::Held;
-    use crate::reply::Carries;
+    use crate::conn::reply::Carries;
+    use crate::stored_secret::StoredSecret;
 
-    fn link() -> (Rc<Link>, UnixStream) {
+    fn link() -> (Rc<ConnectionHandle>, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (Rc::new(Link::new(ours)), theirs)
+        (Rc::new(ConnectionHandle::new(ours)), theirs)
     }
 
     #[test]
     fn at_the_cap_the_longest_idle_gives_way() {
-        let mut table = Table::new(3);
+        let mut table = ConnectionTable::new(3);
         let links: Vec<_> = (0..5).map(|_| link()).collect();
         for (link, _) in &links[..3] {
-            table.admit(link).unwrap();
+            table.insert(link).unwrap();
         }
         // The first is busy, the second becomes idle again after the third.
-        Table::busy(&links[0].0);
-        Table::busy(&links[1].0);
+        ConnectionTable::busy(&links[0].0);
+        ConnectionTable::busy(&links[1].0);
         assert!(table.has_request_in_flight());
         table.idle(&links[1].0);
-        assert_eq!(table.admit(&links[3].0), Some(2));
+        assert_eq!(table.insert(&links[3].0), Some(2));
         assert_eq!(table.len(), 3);
-        assert_eq!([0, 1, 2, 3].map(|n| links[n].0.has_ended()), [false, false, true, false]);
+        assert_eq!([0, 1, 2, 3].map(|n| links[n].0.is_closed()), [false, false, true, false]);
         let mut end = [0];
         assert_eq!((&links[2].1).read(&mut end).unwrap(), 0, "the caller saw the end");
 
-        Table::busy(&links[1].0);
-        Table::busy(&links[3].0);
-        assert_eq!(table.admit(&links[4].0), None, "a request in flight never gives way");
+        ConnectionTable::busy(&links[1].0);
+        ConnectionTable::busy(&links[3].0);
+        assert_eq!(table.insert(&links[4].0), None, "a request in flight never gives way");
         // One that was displaced does not free the place of its successor.
-        table.forget(2, &links[2].0);
+        table.remove(2, &links[2].0);
         assert_eq!(table.len(), 3);
-        table.forget(2, &links[3].0);
+        table.remove(2, &links[3].0);
         assert_eq!(table.len(), 2);
-        assert_eq!(table.admit(&links[4].0), Some(2));
+        assert_eq!(table.insert(&links[4].0), Some(2));
     }
 
     #[test]
@@ -259,27 +263,27 @@ mod tests {
             page
         };
         let secret = || Reply::Secret { page: page(), carries: Carries::None };
-        let mut table = Table::new(8);
+        let mut table = ConnectionTable::new(8);
         let links: Vec<_> = (0..5).map(|_| link()).collect();
         for (link, _) in &links {
-            table.admit(link).unwrap();
+            table.insert(link).unwrap();
         }
         table.queue(&links[0].0, Reply::Plain(b"no page".to_vec()));
         table.queue(&links[2].0, secret());
         table.queue(&links[1].0, secret());
-        table.leave(&links[4].0, page());
+        table.park(&links[4].0, page());
         let mut told = Vec::new();
-        let ended = |links: &[(Rc<Link>, UnixStream)]| {
-            links.iter().map(|(link, _)| u8::from(link.has_ended())).collect::<Vec<_>>()
+        let ended = |links: &[(Rc<ConnectionHandle>, UnixStream)]| {
+            links.iter().map(|(link, _)| u8::from(link.is_closed())).collect::<Vec<_>>()
         };
         for expected in [[0, 0, 0, 0, 1], [0, 0, 1, 0, 1], [0, 1, 1, 0, 1]] {
-            assert!(table.displace_paged(|first| {
+            assert!(table.evict_buffered(|first| {
                 told.push(first);
                 Reply::Plain(b"full".to_vec())
             }));
             assert_eq!(ended(&links), expected);
         }
-        assert!(!table.displace_paged(|_| unreachable!()), "nobody else has a page");
+        assert!(!table.evict_buffered(|_| unreachable!()), "nobody else has a page");
         assert_eq!(told, [b'{']);
         let mut why = String::new();
         (&links[4].1).read_to_string(&mut why).unwrap();
@@ -290,14 +294,14 @@ mod tests {
     #[test]
     fn a_queued_reply_ends_with_the_secret_it_carries() {
         let pool = Pool::new(ModeRequest::Auto, Budget::bytes(Budget::LEAST)).unwrap();
-        let held = |bytes: &[u8]| Held { secret: pool.store(bytes).unwrap(), extras: None };
+        let held = |bytes: &[u8]| StoredSecret { secret: pool.store(bytes).unwrap(), extras: None };
         let keys = [held(b"one"), held(b"two"), held(b"three")];
-        let mut table = Table::new(8);
-        let queue = |carries: &[&Held]| {
+        let mut table = ConnectionTable::new(8);
+        let queue = |carries: &[&StoredSecret]| {
             let (link, theirs) = link();
             let mut all = Carries::None;
             for held in carries {
-                all.push(Held::clone(held));
+                all.push(StoredSecret::clone(held));
             }
             let mut page = pool.buffer(4096);
             page.extend(b"reply").unwrap();
@@ -312,14 +316,14 @@ mod tests {
             link(),
         ];
         for (link, _) in &links {
-            table.admit(link).unwrap();
+            table.insert(link).unwrap();
         }
         keys[0].secret.erase();
-        table.end_stale();
-        assert_eq!(links.each_ref().map(|(link, _)| link.has_ended()), [true, false, true, false, false]);
+        table.close_stale();
+        assert_eq!(links.each_ref().map(|(link, _)| link.is_closed()), [true, false, true, false, false]);
         assert!(links[0].0.queued.borrow().is_none(), "its pages are given back, wiped");
         keys[2].secret.erase();
-        table.end_stale();
-        assert_eq!(links.each_ref().map(|(link, _)| link.has_ended()), [true, true, true, false, false]);
+        table.close_stale();
+        assert_eq!(links.each_ref().map(|(link, _)| link.is_closed()), [true, true, true, false, false]);
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn program(socket: &Path) -> PathBuf {
 /// A command that acts a part.
 pub(crate) fn actor(part: &str, socket: &OsStr) -> Command {
     let mut command = Command::new(program(Path::new(socket)));
-    command.args(["--exact", "actor::act", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.args(["--exact", "peer_process::act", "--ignored", "--nocapture", "--test-threads=1"]);
     command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
     command.env(PART, part).env(SOCKET, socket).current_dir("/");
     command
@@ -384,7 +384,7 @@ fn act() {
                 boot_ns: boot_ns().checked_add_signed(turned[0].load(Ordering::SeqCst) * 1_000_000).unwrap(),
                 wall_ms: wall_ms() + turned[1].load(Ordering::SeqCst),
             };
-            let code = keyrackd::run(keyrackd::Surroundings {
+            let code = keyrackd::run(keyrackd::DaemonEnv {
                 args: vec!["--socket".into(), socket.into()],
                 var: &|_| None,
                 pipe: &|| None,
@@ -434,7 +434,7 @@ fn start(socket: &Path, uid: Option<&&str>) -> String {
 /// This program, to go on as another part with what it was told.
 fn acting(part: &str, socket: &Path, request: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "actor::act", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.args(["--exact", "peer_process::act", "--ignored", "--nocapture", "--test-threads=1"]);
     command.env(PART, part).env(SOCKET, socket).env(REQUEST, request);
     command
 }
@@ -478,7 +478,7 @@ fn hand_over(socket: &Path, part: &str) -> Child {
 /// A child that acts a part with `stream` as its standard input.
 fn spawn_with(stream: UnixStream, part: &str) -> Child {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "actor::act", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.args(["--exact", "peer_process::act", "--ignored", "--nocapture", "--test-threads=1"]);
     command.env(PART, part).env("KEYRACK_IT_OPENER", std::process::id().to_string());
     if part == "jailed" {
         let jail = env::var(JAIL).unwrap();

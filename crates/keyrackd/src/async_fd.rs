@@ -10,15 +10,15 @@ use tokio::io::unix::AsyncFd;
 
 /// A thing that owns one descriptor, the same and open for as long as the thing lives. Implemented for nothing that could be
 /// made to own another.
-pub(crate) trait OwnsOne: AsRawFd {}
+pub(crate) trait StableFd: AsRawFd {}
 
-impl OwnsOne for std::os::unix::net::UnixListener {}
-impl OwnsOne for std::rc::Rc<crate::link::Link> {}
+impl StableFd for std::os::unix::net::UnixListener {}
+impl StableFd for std::rc::Rc<crate::conn::table::ConnectionHandle> {}
 
-impl OwnsOne for Tick {}
+impl StableFd for Tick {}
 
 /// A ticker the runtime waits for. The runtime's own timers would have it read a clock and set one of the kernel's at every turn.
-pub(crate) struct Ticks(AsyncFd<Tick>);
+pub(crate) struct Interval(AsyncFd<Tick>);
 
 struct Tick(Ticker);
 
@@ -28,10 +28,10 @@ impl AsRawFd for Tick {
     }
 }
 
-impl Ticks {
+impl Interval {
     /// Begins to tick.
     pub(crate) fn every(period: Duration) -> io::Result<Self> {
-        watch(Tick(Ticker::every(period)?), Interest::READABLE).map(Ticks)
+        watch(Tick(Ticker::every(period)?), Interest::READABLE).map(Interval)
     }
 
     /// Waits for the next tick. Never ends when the runtime is shutting down.
@@ -49,7 +49,7 @@ impl Ticks {
 }
 
 /// Lets the runtime wait for it.
-pub(crate) fn watch<T: OwnsOne>(thing: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+pub(crate) fn watch<T: StableFd>(thing: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     #[allow(
         deprecated,
         reason = "its successor is unsafe for want of the bound that OwnsOne states; unsafe is not for here"

@@ -3,6 +3,12 @@
 //! A caller whose request is there already is served on the spot: the runtime never hears of it, and nothing is allocated
 //! for its connection.
 
+pub(crate) mod io;
+pub(crate) mod reply;
+pub(crate) mod table;
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -16,12 +22,12 @@ use keyrack_wire::native::{Decoded, MAX_LENGTH, decode};
 use tokio::io::Interest;
 use tokio::time::Instant;
 
-use crate::dispatch::{Answer, Then, legacy, native, no_room};
-use crate::end::Why;
+use crate::conn::io::{ConnectionIo, Woken, is_drained, receive, write};
+use crate::conn::table::ConnectionTable;
+use crate::dispatch::{AfterReply, Response, legacy, native, out_of_memory_reply};
 use crate::limits;
-use crate::line::{Line, Woken, is_drained, receive, write};
-use crate::link::Table;
 use crate::peer_auth::Peer;
+use crate::shutdown::ShutdownReason;
 use crate::state::Daemon;
 
 /// The least that is read at a time.
@@ -34,7 +40,7 @@ const LONGEST: usize = if MAX_REQUEST > MAX_LENGTH + 4 { MAX_REQUEST + 1 } else 
 const TURN: u32 = 16;
 
 /// What reading came to.
-enum Came {
+enum ReadOutcome {
     Bytes,
     /// Bytes of a process other than the one that opened the connection.
     Foreign,
@@ -46,7 +52,12 @@ enum Came {
 }
 
 /// Serves a verified caller: at once if its whole request is there and its reply can go, else as a task that `go` runs.
-pub(crate) fn begin(daemon: &Rc<Daemon>, stream: UnixStream, peer: Peer, go: impl FnOnce(Connection, First)) {
+pub(crate) fn begin(
+    daemon: &Rc<Daemon>,
+    stream: UnixStream,
+    peer: Peer,
+    go: impl FnOnce(Connection, ConnectionStart),
+) {
     let mut came = daemon.pool.buffer(LONGEST);
     let mut drained = false;
     let mut foreign = false;
@@ -61,12 +72,12 @@ pub(crate) fn begin(daemon: &Rc<Daemon>, stream: UnixStream, peer: Peer, go: imp
         }
     }
     let connection = |stream, came| {
-        let mut line = Line::new(Rc::clone(daemon), stream);
+        let mut line = ConnectionIo::new(Rc::clone(daemon), stream);
         line.drained = drained;
         Connection { line, peer, came }
     };
     if foreign {
-        return go(connection(stream, came), First::Refuse);
+        return go(connection(stream, came), ConnectionStart::Refuse);
     }
     let whole = match came.filled().first() {
         Some(first) if Protocol::of(*first) == Protocol::Legacy => {
@@ -77,30 +88,30 @@ pub(crate) fn begin(daemon: &Rc<Daemon>, stream: UnixStream, peer: Peer, go: imp
         }
         _ => None,
     };
-    let Some(end) = whole else { return go(connection(stream, came), First::Serve) };
+    let Some(end) = whole else { return go(connection(stream, came), ConnectionStart::Serve) };
     let answer = legacy::answer(daemon, &came.filled()[..end]);
     // The request is wiped before its reply goes.
     came.release();
     let mut sent = 0;
     let done = write(&stream, answer.reply.bytes(), &mut sent);
-    if done != Some(true) || answer.then != Then::Close {
-        go(connection(stream, came), First::Finish(answer, sent));
+    if done != Some(true) || answer.then != AfterReply::Close {
+        go(connection(stream, came), ConnectionStart::Finish(answer, sent));
     }
 }
 
 /// What a connection begins with.
-pub(crate) enum First {
+pub(crate) enum ConnectionStart {
     /// Its request, of which some may have come.
     Serve,
     /// Request of a process other than the one that opened the connection.
     Refuse,
     /// The rest of its last reply, of which so many bytes are out.
-    Finish(Answer, usize),
+    Finish(Response, usize),
 }
 
 /// A verified caller's connection.
 pub(crate) struct Connection {
-    line: Line,
+    line: ConnectionIo,
     peer: Peer,
     /// What has come and is not answered yet. Without a page while the caller is silent.
     came: Buffer,
@@ -108,24 +119,24 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Goes on with it to its end.
-    pub(crate) async fn run(self, first: First) {
+    pub(crate) async fn run(self, first: ConnectionStart) {
         match first {
-            First::Serve => self.serve().await,
-            First::Refuse => self.refuse_sender().await,
-            First::Finish(answer, sent) => self.finish(answer, sent).await,
+            ConnectionStart::Serve => self.serve().await,
+            ConnectionStart::Refuse => self.refuse_sender().await,
+            ConnectionStart::Finish(answer, sent) => self.finish(answer, sent).await,
         }
     }
 
     async fn serve(mut self) {
         if self.came.filled().is_empty() {
             match self.read_more(PAGE, Some(Instant::now() + limits::FIRST_BYTE)).await {
-                Came::Bytes => {}
-                Came::Foreign => return self.refuse_sender().await,
-                Came::NoRoom(full) => return self.no_room(&full, None).await,
-                Came::End | Came::TooLate | Came::Gone => return,
+                ReadOutcome::Bytes => {}
+                ReadOutcome::Foreign => return self.refuse_sender().await,
+                ReadOutcome::NoRoom(full) => return self.out_of_memory_reply(&full, None).await,
+                ReadOutcome::End | ReadOutcome::TooLate | ReadOutcome::Gone => return,
             }
         }
-        Table::busy(&self.line.link);
+        ConnectionTable::busy(&self.line.link);
         match Protocol::of(self.came.filled()[0]) {
             Protocol::Native => self.serve_native().await,
             Protocol::Legacy => self.serve_legacy().await,
@@ -141,21 +152,21 @@ impl Connection {
         let deadline = Instant::now() + limits::REQUEST;
         loop {
             let answer = match scanner.advance(self.came.filled()) {
-                Progress::Complete { .. } if is_orphaned(&self.peer, &mut self.line, false) => return,
+                Progress::Complete { .. } if opener_has_exited(&self.peer, &mut self.line, false) => return,
                 Progress::Complete { end } => legacy::answer(&self.line.daemon, &self.came.filled()[..end]),
                 Progress::Bad(error) => legacy::refuse(&error.to_string()),
                 Progress::More => {
                     let more = self.came.filled().len().max(PAGE);
                     match self.read_more(more, Some(deadline)).await {
-                        Came::Bytes => continue,
-                        Came::Foreign => return self.refuse_sender().await,
-                        Came::End => legacy::refuse("the request ended before it was complete"),
-                        Came::TooLate => legacy::refuse(&too_late()),
-                        Came::NoRoom(Full { share: Share::Buffer, .. }) => {
+                        ReadOutcome::Bytes => continue,
+                        ReadOutcome::Foreign => return self.refuse_sender().await,
+                        ReadOutcome::End => legacy::refuse("the request ended before it was complete"),
+                        ReadOutcome::TooLate => legacy::refuse(&too_late()),
+                        ReadOutcome::NoRoom(Full { share: Share::Buffer, .. }) => {
                             legacy::refuse(&LegacyError::TooLarge { limit: MAX_REQUEST }.to_string())
                         }
-                        Came::NoRoom(full) => legacy::refuse(&full.to_string()),
-                        Came::Gone => return,
+                        ReadOutcome::NoRoom(full) => legacy::refuse(&full.to_string()),
+                        ReadOutcome::Gone => return,
                     }
                 }
             };
@@ -172,24 +183,24 @@ impl Connection {
         loop {
             let refused = match decode(self.came.filled()) {
                 Ok(Decoded::Frame(frame)) => {
-                    if is_orphaned(&self.peer, &mut self.line, answered > 0) {
+                    if opener_has_exited(&self.peer, &mut self.line, answered > 0) {
                         return;
                     }
-                    self.line.link.whole();
+                    self.line.link.request_complete();
                     let consumed = frame.consumed;
-                    let Answer { reply, then } = native::answer(&self.line.daemon, &frame);
+                    let Response { reply, then } = native::answer(&self.line.daemon, &frame);
                     self.came.consume(consumed);
                     // A long request gives its pages back before the next one's reply needs some.
                     self.came.shrink();
-                    if !matches!(then, Then::Next | Then::Others) {
+                    if !matches!(then, AfterReply::Next | AfterReply::Yield) {
                         self.came.release();
-                        return self.finish(Answer { reply, then }, 0).await;
+                        return self.finish(Response { reply, then }, 0).await;
                     }
                     if !self.line.send(reply, 0).await {
                         return;
                     }
                     answered = answered.wrapping_add(1);
-                    if answered.is_multiple_of(TURN) || then == Then::Others {
+                    if answered.is_multiple_of(TURN) || then == AfterReply::Yield {
                         tokio::task::yield_now().await;
                     }
                     deadline = None;
@@ -203,20 +214,22 @@ impl Connection {
                     } else {
                         self.line.daemon.table.borrow_mut().idle(&self.line.link);
                         let came = self.read_more(PAGE, None).await;
-                        Table::busy(&self.line.link);
+                        ConnectionTable::busy(&self.line.link);
                         came
                     };
                     match came {
-                        Came::Bytes => continue,
-                        Came::Foreign => return self.refuse_sender().await,
-                        Came::End if has == 0 => return,
-                        Came::Gone => return,
-                        Came::NoRoom(full) => return self.no_room(&full, Some(Protocol::Native)).await,
-                        Came::End => native::refuse(
+                        ReadOutcome::Bytes => continue,
+                        ReadOutcome::Foreign => return self.refuse_sender().await,
+                        ReadOutcome::End if has == 0 => return,
+                        ReadOutcome::Gone => return,
+                        ReadOutcome::NoRoom(full) => {
+                            return self.out_of_memory_reply(&full, Some(Protocol::Native)).await;
+                        }
+                        ReadOutcome::End => native::refuse(
                             ErrorCode::BadFrame.as_str(),
                             "the frame ended before it was complete",
                         ),
-                        Came::TooLate => native::refuse(ErrorCode::TimedOut.as_str(), &too_late()),
+                        ReadOutcome::TooLate => native::refuse(ErrorCode::TimedOut.as_str(), &too_late()),
                     }
                 }
                 Err(error) => native::refuse(error.code(), &error.to_string()),
@@ -235,19 +248,19 @@ impl Connection {
     }
 
     /// Reads what has come, at most `most` bytes, waiting until `deadline` for the first of them.
-    async fn read_more(&mut self, most: usize, deadline: Option<Instant>) -> Came {
+    async fn read_more(&mut self, most: usize, deadline: Option<Instant>) -> ReadOutcome {
         loop {
-            if self.line.link.has_ended() {
-                return Came::Gone;
+            if self.line.link.is_closed() {
+                return ReadOutcome::Gone;
             }
             if !self.line.drained {
                 if let Err(full) = self.line.daemon.ensure_spare(&mut self.came, 1) {
-                    return Came::NoRoom(full);
+                    return ReadOutcome::NoRoom(full);
                 }
                 match self.line.receive(&mut self.came, most) {
-                    Some((0, _)) => return Came::End,
-                    Some((_, sender)) if self.peer.is_sender(sender) => return Came::Bytes,
-                    Some(_) => return Came::Foreign,
+                    Some((0, _)) => return ReadOutcome::End,
+                    Some((_, sender)) if self.peer.is_sender(sender) => return ReadOutcome::Bytes,
+                    Some(_) => return ReadOutcome::Foreign,
                     None => {}
                 }
             }
@@ -256,23 +269,23 @@ impl Connection {
             } else {
                 // Its pages must be within reach of one who needs them more.
                 let left = std::mem::replace(&mut self.came, self.line.daemon.pool.buffer(LONGEST));
-                self.line.daemon.table.borrow_mut().leave(&self.line.link, left);
+                self.line.daemon.table.borrow_mut().park(&self.line.link, left);
             }
             let woken = self.line.wait(Interest::READABLE, deadline).await;
             if let Some(came) = self.line.link.resume() {
                 self.came = came;
             }
             match woken {
-                _ if self.line.link.has_ended() => return Came::Gone,
+                _ if self.line.link.is_closed() => return ReadOutcome::Gone,
                 Woken::Ready => self.line.drained = false,
-                Woken::TooLate => return Came::TooLate,
-                Woken::Ended => return Came::Gone,
+                Woken::TooLate => return ReadOutcome::TooLate,
+                Woken::Ended => return ReadOutcome::Gone,
             }
         }
     }
 
     /// Answers a caller whose request found no page, in the format its first byte tells: it alone is looked at.
-    async fn no_room(mut self, full: &Full, protocol: Option<Protocol>) {
+    async fn out_of_memory_reply(mut self, full: &Full, protocol: Option<Protocol>) {
         let protocol = match protocol {
             Some(protocol) => protocol,
             // It may have been met before it said anything.
@@ -282,19 +295,19 @@ impl Connection {
             },
         };
         self.came.release();
-        self.finish(no_room(protocol, full), 0).await;
+        self.finish(out_of_memory_reply(protocol, full), 0).await;
     }
 
     /// Sends the last reply, and ends the connection as it says.
-    async fn finish(mut self, answer: Answer, sent: usize) {
+    async fn finish(mut self, answer: Response, sent: usize) {
         let taken = self.line.send(answer.reply, sent).await;
         match answer.then {
-            Then::Refuse if taken => {
+            AfterReply::Refuse if taken => {
                 // What it may still send is no request: it gives way to one that has one.
                 self.line.daemon.table.borrow_mut().idle(&self.line.link);
                 self.line.linger(Instant::now() + limits::LINGER).await;
             }
-            Then::Shutdown => self.line.daemon.ending.decide(Why::Asked),
+            AfterReply::Shutdown => self.line.daemon.ending.decide(ShutdownReason::Requested),
             _ => {}
         }
     }
@@ -303,7 +316,7 @@ impl Connection {
 /// Returns `true` if the process that opened the connection has exited since it was accepted. A
 /// first request that was there at once came from a process just found alive. One that was waited
 /// for, and every `further` one, may come from a process that inherited the descriptor.
-fn is_orphaned(peer: &Peer, line: &mut Line, further: bool) -> bool {
+fn opener_has_exited(peer: &Peer, line: &mut ConnectionIo, further: bool) -> bool {
     if !further && !line.has_waited() {
         return false;
     }
@@ -322,9 +335,9 @@ fn too_late() -> String {
 
 /// Tells a stranger that it is one, in the format its first byte asks for. Nothing else of what it sends is looked at, and
 /// nothing of the daemon changes.
-pub(crate) async fn turn_away(daemon: Rc<Daemon>, stream: UnixStream) {
-    let end = Instant::now() + limits::STRANGER;
-    let mut line = Line::of_stranger(daemon, stream);
+pub(crate) async fn reject(daemon: Rc<Daemon>, stream: UnixStream) {
+    let end = Instant::now() + limits::REJECT;
+    let mut line = ConnectionIo::of_stranger(daemon, stream);
     let Some(first) = line.first_byte(end).await else { return };
     let answer = refuse_stranger(Some(Protocol::of(first)));
     // Far shorter than what the kernel takes at once.
@@ -334,7 +347,7 @@ pub(crate) async fn turn_away(daemon: Rc<Daemon>, stream: UnixStream) {
 }
 
 /// The whole answer to a refused caller.
-fn refuse_stranger(protocol: Option<Protocol>) -> Answer {
+fn refuse_stranger(protocol: Option<Protocol>) -> Response {
     match protocol {
         Some(Protocol::Native) => {
             native::refuse(ErrorCode::SessionMismatch.as_str(), PeerRejection::PUBLIC_MESSAGE)
@@ -342,6 +355,3 @@ fn refuse_stranger(protocol: Option<Protocol>) -> Answer {
         Some(Protocol::Legacy | Protocol::Neither) | None => legacy::refuse(PeerRejection::PUBLIC_MESSAGE),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,18 +7,18 @@ use keyrack_wire::SecretBytes;
 /// The secret of a key, and the fields of its legacy grant that this version does not know: those are kept in secret pages
 /// too, for nobody here can say that they are none.
 #[derive(Clone, Debug)]
-pub(crate) struct Held {
+pub(crate) struct StoredSecret {
     pub(crate) secret: Secret,
     pub(crate) extras: Option<Secret>,
 }
 
-impl Held {
+impl StoredSecret {
     pub(crate) fn is_erased(&self) -> bool {
         self.secret.is_erased()
     }
 }
 
-impl Erase for Held {
+impl Erase for StoredSecret {
     fn erase(&self) {
         self.secret.erase();
         if let Some(extras) = &self.extras {
@@ -28,9 +28,9 @@ impl Erase for Held {
 }
 
 /// Lends a secret to the wire for the length of a copy.
-pub(crate) struct Lent<'a>(pub(crate) &'a Secret);
+pub(crate) struct SecretRef<'a>(pub(crate) &'a Secret);
 
-impl SecretBytes for Lent<'_> {
+impl SecretBytes for SecretRef<'_> {
     fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.0.with(read)
     }
@@ -41,9 +41,9 @@ impl SecretBytes for Lent<'_> {
 }
 
 /// Lends unknown fields, or none.
-pub(crate) struct LentExtras<'a>(pub(crate) Option<&'a Secret>);
+pub(crate) struct ExtrasRef<'a>(pub(crate) Option<&'a Secret>);
 
-impl SecretBytes for LentExtras<'_> {
+impl SecretBytes for ExtrasRef<'_> {
     fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         match self.0 {
             Some(secret) => secret.with(read),

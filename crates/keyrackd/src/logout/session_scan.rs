@@ -17,10 +17,10 @@ use tokio::io::Interest;
 use tokio::task::yield_now;
 
 use super::Logout;
-use crate::end::Why;
+use crate::async_fd::{StableFd, watch as readiness};
 use crate::peer_auth::is_exhausted;
+use crate::shutdown::ShutdownReason;
 use crate::state::Daemon;
-use crate::watch::{OwnsOne, watch as readiness};
 
 /// How daemons are named. They do not keep one another alive: nobody is logged in through them. (A user may give any process this
 /// name, and so only shorten the life of the keys.)
@@ -46,7 +46,7 @@ pub(super) async fn watch(daemon: Rc<Daemon>, session: u32, logout: Rc<Logout>) 
         let look = look_through(wanted).await;
         blind = if is_out_of_descriptors(&look) { blind + 1 } else { 0 };
         if blind >= BLIND {
-            daemon.ending.decide(Why::Blinded);
+            daemon.ending.decide(ShutdownReason::CannotWatchSession);
             return;
         }
         match look {
@@ -57,7 +57,7 @@ pub(super) async fn watch(daemon: Rc<Daemon>, session: u32, logout: Rc<Logout>) 
             Ok(Who::Nobody) => {
                 empty += 1;
                 if empty >= LOOKS {
-                    daemon.ending.decide(Why::LoggedOut);
+                    daemon.ending.decide(ShutdownReason::LoggedOut);
                     return;
                 }
             }
@@ -66,7 +66,7 @@ pub(super) async fn watch(daemon: Rc<Daemon>, session: u32, logout: Rc<Logout>) 
                 empty = 0;
                 tracing::warn!(%error, "the processes of the login session cannot be looked through");
                 if error.raw_os_error().is_some_and(is_exhausted) {
-                    daemon.table.borrow_mut().displace();
+                    daemon.table.borrow_mut().evict_idle();
                 }
             }
         }
@@ -102,7 +102,7 @@ async fn look_through(wanted: Wanted) -> io::Result<Who> {
 
 struct Watched(Member);
 
-impl OwnsOne for Watched {}
+impl StableFd for Watched {}
 
 impl AsRawFd for Watched {
     fn as_raw_fd(&self) -> RawFd {
