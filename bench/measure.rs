@@ -18,7 +18,7 @@ use keyrack_client::daemon::{self, Daemon};
 use keyrack_client::get::{self, GetOptions, Scope};
 use keyrack_client::session::KeyToUnlock;
 use keyrack_client::{Context, Environment, Session};
-use keyrack_core::{Grade, Mechanism, Org, Slug, Source, Ttl, VaultId};
+use keyrack_core::{Grade, GrantSource, Mechanism, Org, Slug, Ttl, VaultId};
 use keyrack_mask::{Masker, Patterns};
 use keyrack_wire::WipedBuffer;
 use keyrack_wire::native::{self, Decoded, Get, Hello, Op, Request};
@@ -147,7 +147,7 @@ fn hit(count: usize) -> Outcome<()> {
 
 fn fill(count: usize, bytes: usize) -> Outcome<()> {
     let source =
-        Source { vault: VaultId::parse("os.secure"), mech: Mechanism::parse("PERMANENT_VIA_REPLICA") };
+        GrantSource { vault: VaultId::parse("os.secure"), mech: Mechanism::parse("PERMANENT_VIA_REPLICA") };
     let grade = Grade::of(&source.vault, &source.mech);
     let secret = vec![b'x'; bytes];
     let slugs: Vec<Slug> =

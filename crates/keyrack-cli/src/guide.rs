@@ -29,7 +29,7 @@ pub(crate) fn guide(outer: &Outer, owner: &Owner, request: &mut InitRequest) -> 
 
 fn key(outer: &Outer, start: &InitSuggestions, style: Style) -> Result<std::path::PathBuf, Error> {
     let option = |key: &UsableKey| {
-        let sealed = if key.sealed { ", behind a passphrase" } else { "" };
+        let sealed = if key.has_passphrase { ", behind a passphrase" } else { "" };
         format!("{}{sealed}", outer.shown(&key.path, None))
     };
     let options: Vec<String> = start.keys.iter().map(option).collect();

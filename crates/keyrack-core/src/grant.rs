@@ -9,7 +9,7 @@ use crate::vault_id::VaultId;
 
 /// Where a granted key came from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Source {
+pub struct GrantSource {
     /// The vault it rests in.
     pub vault: VaultId,
     /// How its secret came to be.
@@ -24,7 +24,7 @@ pub struct Grant {
     /// The key's real grade.
     pub grade: Grade,
     /// Where it came from.
-    pub source: Source,
+    pub source: GrantSource,
     /// When it ends, in milliseconds since the Unix epoch; `None` for a value that keyrack does not keep.
     pub expires_at_ms: Option<i64>,
 }

@@ -34,7 +34,7 @@ pub use env::Env;
 pub use error::{Error, ErrorCode};
 pub use fix::{Fix, Invocation};
 pub use grade::{DurationGrade, Grade, Protection};
-pub use grant::{Grant, Source};
+pub use grant::{Grant, GrantSource};
 pub use mechanism::Mechanism;
 pub use org::Org;
 pub use owner::Owner;

@@ -1,6 +1,6 @@
 //! The host manifest's plaintext: what is read, written and read again is the same, and whatever is not understood survives.
 
-use keyrack_core::host_manifest::{Change, HostManifest, NewHost};
+use keyrack_core::host_manifest::{Change, HostManifest, NewHostEntry};
 use keyrack_core::{ErrorCode, Mechanism, Slug, VaultId};
 
 /// The plaintext.
@@ -26,7 +26,7 @@ pub fn host_manifest(data: &[u8]) {
     });
 
     let slug = Slug::parse("acme.test.API_KEY").expect("a slug");
-    let new = NewHost {
+    let new = NewHostEntry {
         vault: VaultId::OsSecure,
         mech: Mechanism::Replica,
         exid: None,

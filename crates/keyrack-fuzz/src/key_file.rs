@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use keyrack_core::{ErrorCode, Owner};
-use keyrack_vaults::{Identities, IdentitySource, NobodyToAsk, Racks, armor};
+use keyrack_vaults::{Identities, IdentitySource, NoPassphrasePrompt, RackPaths, age_file};
 use tempfile::TempDir;
 
 /// The file.
@@ -15,12 +15,12 @@ pub fn key_file(data: &[u8]) {
         let mut file = File::create(&*path).expect("a directory of ours");
         file.write_all(data).expect("a short file");
         drop(file);
-        let racks = Racks::new(Some("/nonexistent".as_ref()), Owner::DEFAULT).expect("a home");
+        let racks = RackPaths::new(Some("/nonexistent".as_ref()), Owner::DEFAULT).expect("a home");
         let source = IdentitySource { racks, prikeys: vec![path.clone()], ssh_auth_sock: None };
-        match Identities::discover(source, Box::new(NobodyToAsk)) {
+        match Identities::discover(source, Box::new(NoPassphrasePrompt)) {
             Ok(mut identities) => {
                 assert_eq!(identities.tried(), [path.as_path()], "it was looked at");
-                let opened = armor::decrypt(&mut identities, SEALED, 4096);
+                let opened = age_file::decrypt(&mut identities, SEALED, 4096);
                 assert!(
                     opened.as_ref().is_ok_and(|plain| !plain.is_empty())
                         || opened.as_ref().is_err_and(|error| error.code != ErrorCode::VaultCorrupt),

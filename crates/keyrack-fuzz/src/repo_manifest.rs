@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use keyrack_client::manifest::parse;
-use keyrack_core::repo_manifest::{MANIFEST_PATH, Node, Source, Value, contained, hydrate};
+use keyrack_core::repo_manifest::{
+    MANIFEST_PATH, ManifestFile, YamlNode, YamlValue, contained, load_manifest,
+};
 use keyrack_core::{Error, ErrorCode, Slug};
 
 /// The text of a root file; each file it extends is itself the same text.
@@ -22,11 +24,11 @@ pub fn repo_manifest(data: &[u8]) {
         u64::try_from(text.lines().count()).unwrap_or(u64::MAX).max(1) + text.matches(BREAKS).count() as u64;
     check_lines(&raw.root, lines);
     let mut reads = 0;
-    let hydrated = hydrate(&raw, |path| {
+    let hydrated = load_manifest(&raw, |path| {
         reads += 1;
         assert_eq!(contained(path).as_deref(), Some(path), "nothing outside the repository is asked for");
         assert!(reads <= text.len(), "each file is read once");
-        parse(path, text).map(Source::Content).map(Some)
+        parse(path, text).map(ManifestFile::Content).map(Some)
     });
     match hydrated {
         Ok(manifest) => {
@@ -46,11 +48,11 @@ pub fn repo_manifest(data: &[u8]) {
 /// What ends a line in YAML 1.1 and does not for Rust.
 const BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
-fn check_lines(node: &Node, lines: u64) {
+fn check_lines(node: &YamlNode, lines: u64) {
     assert!((1..=lines).contains(&node.line), "line {} of {lines}", node.line);
     match &node.value {
-        Value::List(items) => items.iter().for_each(|item| check_lines(item, lines)),
-        Value::Map(fields) => fields.iter().for_each(|(_, item)| check_lines(item, lines)),
+        YamlValue::List(items) => items.iter().for_each(|item| check_lines(item, lines)),
+        YamlValue::Map(fields) => fields.iter().for_each(|(_, item)| check_lines(item, lines)),
         _ => {}
     }
 }

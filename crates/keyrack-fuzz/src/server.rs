@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use keyrack_client::address::RackAddress;
 use keyrack_client::session::{DaemonStatus, GrantedKey, KeyToUnlock, RelockScope};
 use keyrack_client::{Context, fuzzing};
-use keyrack_core::{DurationGrade, Error, Grade, Mechanism, Owner, Protection, Slug, Source, Ttl, VaultId};
+use keyrack_core::{
+    DurationGrade, Error, Grade, GrantSource, Mechanism, Owner, Protection, Slug, Ttl, VaultId,
+};
 
 use crate::messages::{framed, messages};
 
@@ -79,7 +81,7 @@ fn native(op: u8, client: UnixStream, said: usize) {
         b'r' => told(session.relock(&RelockScope::Slugs(slugs)).map(drop)),
         b'u' => {
             let grade = Grade { protection: Protection::Encrypted, duration: DurationGrade::Permanent };
-            let source = Source { vault: VaultId::OsSecure, mech: Mechanism::Replica };
+            let source = GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica };
             let keys: Vec<KeyToUnlock<'_>> = slugs
                 .iter()
                 .map(|slug| KeyToUnlock {

@@ -4,7 +4,7 @@
 use keyrack_core::slug::check_known_name;
 use keyrack_core::ttl::{TtlRequest, clamp_ttl, resolve_ttl};
 use keyrack_core::{Clock, Env, Mechanism, Org, Owner, Slug, Ttl, VaultId, firewall, timestamp};
-use keyrack_vaults::recipient::{self, Stanza};
+use keyrack_vaults::recipient_key::{self, StanzaKind};
 
 /// One word.
 pub fn words(data: &[u8]) {
@@ -26,10 +26,10 @@ pub fn words(data: &[u8]) {
     }
     assert_eq!(VaultId::parse(&text).as_str(), text, "a vault is its word");
     assert_eq!(Mechanism::parse(Mechanism::parse(&text).as_str()), Mechanism::parse(&text));
-    for stanza in [Stanza::Age, Stanza::Ssh] {
-        let _ = recipient::parse(&text, stanza);
+    for stanza in [StanzaKind::Age, StanzaKind::Ssh] {
+        let _ = recipient_key::parse(&text, stanza);
     }
-    let _ = recipient::from_ssh_public_key(&text);
+    let _ = recipient_key::from_ssh_public_key(&text);
 }
 
 fn slug(text: &str) {

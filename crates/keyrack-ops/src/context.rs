@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use keyrack_client::Context;
 use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{Error, ErrorCode};
-use keyrack_vaults::{Identities, IdentitySource, Passphrase, Racks, identity, vault};
+use keyrack_vaults::{Identities, IdentitySource, PassphrasePrompt, RackPaths, identity, vault};
 use zeroize::Zeroizing;
 
 use crate::prompts::Prompts;
@@ -47,19 +47,19 @@ impl<'p> OpContext<'p> {
     }
 
     /// Where the owner's files are.
-    pub(crate) fn racks(&self) -> Result<Racks, Error> {
-        Racks::new(self.client.env.get("HOME"), self.client.owner.clone())
+    pub(crate) fn racks(&self) -> Result<RackPaths, Error> {
+        RackPaths::new(self.client.env.get("HOME"), self.client.owner.clone())
     }
 
     /// The keys that open them. A passphrase is asked when nothing else opens a file, and once a command.
-    pub(crate) fn identities(&self, racks: &Racks) -> Result<Identities<'_>, Error> {
+    pub(crate) fn identities(&self, racks: &RackPaths) -> Result<Identities<'_>, Error> {
         self.identities_with(racks, [])
     }
 
     /// The same with key files tried even before those given by name.
     pub(crate) fn identities_with(
         &self,
-        racks: &Racks,
+        racks: &RackPaths,
         first: impl IntoIterator<Item = PathBuf>,
     ) -> Result<Identities<'_>, Error> {
         let passphrase = Box::new(Asked { ctx: self, wrong: false });
@@ -69,8 +69,8 @@ impl<'p> OpContext<'p> {
     /// The same with somebody else to ask for passphrases.
     pub(crate) fn identities_for<'i>(
         &self,
-        racks: &Racks,
-        passphrase: Box<dyn Passphrase + 'i>,
+        racks: &RackPaths,
+        passphrase: Box<dyn PassphrasePrompt + 'i>,
     ) -> Result<Identities<'i>, Error> {
         Identities::discover(self.identity_source(racks, []), passphrase)
     }
@@ -78,7 +78,7 @@ impl<'p> OpContext<'p> {
     /// Where those keys are looked for.
     pub(crate) fn identity_source(
         &self,
-        racks: &Racks,
+        racks: &RackPaths,
         first: impl IntoIterator<Item = PathBuf>,
     ) -> IdentitySource {
         IdentitySource {
@@ -91,7 +91,7 @@ impl<'p> OpContext<'p> {
     /// Remembers the key that opened the rack, if it was given by name and would not be found
     /// without. Returns its path if it is new. A failure loses nothing but that, so it stops
     /// nothing.
-    pub(crate) fn remember(&self, racks: &Racks, identities: &Identities<'_>) -> Option<PathBuf> {
+    pub(crate) fn remember(&self, racks: &RackPaths, identities: &Identities<'_>) -> Option<PathBuf> {
         let path = identities.to_remember()?;
         matches!(identity::remember(racks, path), Ok(true)).then(|| path.to_owned())
     }
@@ -104,12 +104,12 @@ impl<'p> OpContext<'p> {
     /// What vaults work with.
     pub(crate) fn vaults<'a, 'i>(
         &self,
-        racks: &'a Racks,
+        racks: &'a RackPaths,
         identities: &'a mut Identities<'i>,
         recipients: &'a [Recipient],
         env: &'a dyn Fn(&str) -> Option<OsString>,
-    ) -> vault::Context<'a, 'i> {
-        vault::Context { racks, identities, recipients, env, now_ms: self.now_ms }
+    ) -> vault::VaultContext<'a, 'i> {
+        vault::VaultContext { racks, identities, recipients, env, now_ms: self.now_ms }
     }
 }
 
@@ -128,7 +128,7 @@ struct Asked<'o, 'p> {
     wrong: bool,
 }
 
-impl Passphrase for Asked<'_, '_> {
+impl PassphrasePrompt for Asked<'_, '_> {
     fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Error> {
         let again = std::mem::take(&mut self.wrong);
         self.ctx.prompt(|prompts| prompts.passphrase(key_path, again))

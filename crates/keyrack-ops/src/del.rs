@@ -1,10 +1,10 @@
 //! `del`: a key out of its vault, the daemon, the host manifest, `keyrack.yml` and, last, the inventory, so that a run that is cut off leaves
 //! a key that says it is there rather than one that denies it.
 
-use keyrack_core::host_manifest::{Host, HostManifest};
+use keyrack_core::host_manifest::{HostEntry, HostManifest};
 use keyrack_core::resolve::{Operation, resolve_anywhere, resolve_key};
 use keyrack_core::{Env, Error, ErrorCode, Slug, VaultId};
-use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
+use keyrack_vaults::{Identities, RackPaths, inventory, manifest_file, registry, vault};
 
 use crate::context::OpContext;
 use crate::declare;
@@ -86,7 +86,7 @@ pub fn del(ctx: &OpContext<'_>, request: &DelRequest) -> Result<DelReport, Error
 /// The secret, the daemon's copy, the entry. Also what a `set` that was cut off left of a key without an entry.
 fn remove(
     ctx: &OpContext<'_>,
-    racks: &Racks,
+    racks: &RackPaths,
     identities: &mut Identities<'_>,
     manifest: &HostManifest,
     slug: &Slug,
@@ -97,7 +97,7 @@ fn remove(
         let mut left = inventory::has(racks, slug);
         for id in [VaultId::OsSecure, VaultId::OsDirect] {
             let mut context = ctx.vaults(racks, identities, &[], &env);
-            left |= registry::vault(&id)?.del(vault::Entry::new(slug), &mut context)?;
+            left |= registry::vault(&id)?.del(vault::VaultEntry::new(slug), &mut context)?;
         }
         if left {
             notices.extend(forget(ctx, slug));
@@ -113,7 +113,7 @@ fn remove(
             && host.vault != VaultId::OsEnvvar
         {
             let mut context = ctx.vaults(racks, identities, &[], &env);
-            vault.del(vault::Entry::of(slug, &host), &mut context)?;
+            vault.del(vault::VaultEntry::of(slug, &host), &mut context)?;
         }
         notices.extend(forget(ctx, slug));
         manifest.hosts.remove(slug);
@@ -122,7 +122,7 @@ fn remove(
 }
 
 /// Refuses a vault that this version cannot take a key out of, and that keeps more than a pointer to it.
-fn check(host: &Host) -> Result<(), Error> {
+fn check(host: &HostEntry) -> Result<(), Error> {
     match host.vault {
         VaultId::OsSecure
         | VaultId::OsDirect

@@ -21,5 +21,5 @@ pub mod types;
 pub mod unlock;
 
 pub use context::{OpContext, owners};
-pub use keyrack_vaults::armor::MAX_SECRET;
+pub use keyrack_vaults::age_file::MAX_SECRET;
 pub use prompts::{NoPrompts, Prompts, prompt_needed};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyrack_core::host_manifest::Host;
+use keyrack_core::host_manifest::HostEntry;
 use keyrack_core::{Error, Slug};
 use keyrack_vaults::manifest_file;
 
@@ -12,7 +12,7 @@ use crate::context::OpContext;
 #[derive(Clone, Debug)]
 pub struct KeyList {
     /// By slug.
-    pub hosts: BTreeMap<Slug, Host>,
+    pub hosts: BTreeMap<Slug, HostEntry>,
     /// Entries that cannot be understood, a problem each. They are kept.
     pub faults: Vec<Error>,
 }

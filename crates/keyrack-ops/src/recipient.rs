@@ -2,10 +2,10 @@
 
 use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{Error, ErrorCode};
-use keyrack_vaults::recipient::{Pubkey, Stanza, from_file, parse};
-use keyrack_vaults::{NobodyToAsk, manifest_file, recipients};
+use keyrack_vaults::recipient_key::{Pubkey, StanzaKind, from_file, parse};
+use keyrack_vaults::{NoPassphrasePrompt, manifest_file, recipient_set};
 
-pub use keyrack_vaults::recipients::Changed;
+pub use keyrack_vaults::recipient_set::RecipientChange;
 
 use crate::context::OpContext;
 
@@ -13,21 +13,26 @@ use crate::context::OpContext;
 ///
 /// # Errors
 /// [`ErrorCode::Usage`], [`ErrorCode::BadRecipient`], [`ErrorCode::BadKeyFile`], [`ErrorCode::RecipientExists`]; what keeps a file from being encrypted anew, after which nothing is changed.
-pub fn add(ctx: &OpContext<'_>, pubkey: &str, label: &str, stanza: Option<&str>) -> Result<Changed, Error> {
+pub fn add(
+    ctx: &OpContext<'_>,
+    pubkey: &str,
+    label: &str,
+    stanza: Option<&str>,
+) -> Result<RecipientChange, Error> {
     let stanza = match stanza {
-        None => Stanza::Age,
-        Some("ssh") => Stanza::Ssh,
+        None => StanzaKind::Age,
+        Some("ssh") => StanzaKind::Ssh,
         Some(_) => return Err(Error::new(ErrorCode::Usage, "--stanza takes ssh or is left out")),
     };
     let label = check_label(label)?;
     let key = public_key(ctx, pubkey, stanza)?;
     let racks = ctx.racks()?;
     let mut identities = ctx.identities(&racks)?;
-    recipients::add(&racks, &mut identities, key, label, ctx.now_ms)
+    recipient_set::add(&racks, &mut identities, key, label, ctx.now_ms)
 }
 
 /// The public key that was typed, or that is in the file that was named.
-fn public_key(ctx: &OpContext<'_>, typed: &str, stanza: Stanza) -> Result<Pubkey, Error> {
+fn public_key(ctx: &OpContext<'_>, typed: &str, stanza: StanzaKind) -> Result<Pubkey, Error> {
     if ["ssh-", "age1", "AGE-SECRET-KEY-"].iter().any(|start| typed.trim_start().starts_with(start)) {
         return parse(typed, stanza);
     }
@@ -44,10 +49,10 @@ fn public_key(ctx: &OpContext<'_>, typed: &str, stanza: Stanza) -> Result<Pubkey
 ///
 /// # Errors
 /// [`ErrorCode::RecipientNotFound`], [`ErrorCode::LastRecipient`]; what keeps a file from being encrypted anew, after which nothing is changed.
-pub fn del(ctx: &OpContext<'_>, label: &str) -> Result<Changed, Error> {
+pub fn del(ctx: &OpContext<'_>, label: &str) -> Result<RecipientChange, Error> {
     let racks = ctx.racks()?;
     let mut identities = ctx.identities(&racks)?;
-    recipients::remove(&racks, &mut identities, label)
+    recipient_set::remove(&racks, &mut identities, label)
 }
 
 /// The recipients.
@@ -57,13 +62,13 @@ pub fn del(ctx: &OpContext<'_>, label: &str) -> Result<Changed, Error> {
 pub fn get(ctx: &OpContext<'_>) -> Result<Vec<Recipient>, Error> {
     let racks = ctx.racks()?;
     let mut identities = ctx.identities(&racks)?;
-    recipients::list(&racks, &mut identities)
+    recipient_set::list(&racks, &mut identities)
 }
 
 /// The recipients, if the host manifest is there and opens without a question.
 pub fn get_without_prompt(ctx: &OpContext<'_>) -> Option<Vec<Recipient>> {
     let racks = ctx.racks().ok()?;
-    let mut identities = ctx.identities_for(&racks, Box::new(NobodyToAsk)).ok()?;
+    let mut identities = ctx.identities_for(&racks, Box::new(NoPassphrasePrompt)).ok()?;
     Some(manifest_file::load(&racks, &mut identities).ok()??.recipients)
 }
 

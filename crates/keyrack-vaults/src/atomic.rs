@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use keyrack_core::{Error, ErrorCode};
 use zeroize::Zeroizing;
 
-use crate::fault::step;
+use crate::failpoint::failpoint;
 use crate::lock::Lock;
 
 const PRIVATE_FILE: u32 = 0o600;
@@ -70,18 +70,18 @@ fn foreign(path: &Path, owner: u32, us: u32) -> Error {
 
 /// Whether a directory on the way is made when it is missing, and its mode set to 0700.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Make,
-    Look,
+enum OnMissing {
+    Create,
+    ReturnFalse,
 }
 
 /// Goes down from `rack` (`~/.rhachet/keyrack`) to `dir` inside it. Each directory from `rack` on must be a real one and ours.
-/// What is above may be a link: it is not keyrack's. `Ok(false)` when something is missing (only under [`Way::Look`]).
-fn walk(rack: &Path, dir: &Path, way: Way) -> Result<bool, Error> {
+/// What is above may be a link: it is not keyrack's. `Ok(false)` when something is missing (only under [`OnMissing::ReturnFalse`]).
+fn walk(rack: &Path, dir: &Path, on_missing: OnMissing) -> Result<bool, Error> {
     let inner = dir.strip_prefix(rack).map_err(|_| {
         Error::new(ErrorCode::Internal, format!("{} is not below {}", dir.display(), rack.display()))
     })?;
-    if way == Way::Make
+    if on_missing == OnMissing::Create
         && let Some(above) = rack.parent()
     {
         match fs::metadata(above) {
@@ -97,14 +97,14 @@ fn walk(rack: &Path, dir: &Path, way: Way) -> Result<bool, Error> {
         match fs::symlink_metadata(&here) {
             Ok(found) => {
                 check_dir(&here, &found)?;
-                if way == Way::Make && found.mode() & 0o077 != 0 {
+                if on_missing == OnMissing::Create && found.mode() & 0o077 != 0 {
                     fs::set_permissions(&here, Permissions::from_mode(PRIVATE_DIR))
                         .map_err(|error| io_error("make private", &here, &error))?;
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match way {
-                Way::Look => return Ok(false),
-                Way::Make => make_dir(&here)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match on_missing {
+                OnMissing::ReturnFalse => return Ok(false),
+                OnMissing::Create => make_dir(&here)?,
             },
             Err(error) => return Err(io_error("look at", &here, &error)),
         }
@@ -116,7 +116,7 @@ fn walk(rack: &Path, dir: &Path, way: Way) -> Result<bool, Error> {
 }
 
 fn make_dir(path: &Path) -> Result<(), Error> {
-    let made = step("make directory").and_then(|()| DirBuilder::new().mode(PRIVATE_DIR).create(path));
+    let made = failpoint("make directory").and_then(|()| DirBuilder::new().mode(PRIVATE_DIR).create(path));
     match made {
         // Somebody of ours was faster. Look at what they made.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -168,17 +168,17 @@ pub(crate) fn look(path: &Path) -> Result<Option<Metadata>, Error> {
 
 /// Makes `dir` and what is missing above it down from `rack`, 0700 each, and tightens what is there.
 pub(crate) fn make_private_dir(rack: &Path, dir: &Path) -> Result<(), Error> {
-    walk(rack, dir, Way::Make).map(drop)
+    walk(rack, dir, OnMissing::Create).map(drop)
 }
 
 /// Whether a directory of ours is at `dir`, inside `rack`.
 pub(crate) fn dir_exists(rack: &Path, dir: &Path) -> Result<bool, Error> {
-    walk(rack, dir, Way::Look)
+    walk(rack, dir, OnMissing::ReturnFalse)
 }
 
 /// Whether a regular file of ours is at `path`, inside `rack`.
 pub(crate) fn exists(rack: &Path, path: &Path) -> Result<bool, Error> {
-    Ok(walk(rack, parent(path), Way::Look)? && look(path)?.is_some())
+    Ok(walk(rack, parent(path), OnMissing::ReturnFalse)? && look(path)?.is_some())
 }
 
 /// Reads a file of ours inside `rack` into memory that is wiped when dropped and is never moved while it fills. `None` when nothing
@@ -192,7 +192,7 @@ pub(crate) fn read_private(
     path: &Path,
     limit: usize,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-    if !walk(rack, parent(path), Way::Look)? {
+    if !walk(rack, parent(path), OnMissing::ReturnFalse)? {
         return Ok(None);
     }
     let Some(found) = look(path)? else { return Ok(None) };
@@ -253,7 +253,7 @@ pub(crate) fn write_private(
     look(path)?;
     sweep(rack, path);
     let temporary = stage(path, bytes, verify)?;
-    let renamed = step("rename").and_then(|()| fs::rename(&temporary, path));
+    let renamed = failpoint("rename").and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = renamed {
         let _ = fs::remove_file(&temporary);
         return Err(io_error("replace", path, &error));
@@ -285,21 +285,22 @@ pub(crate) fn create_private(
     bytes: &[u8],
     verify: impl FnOnce(&[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let file =
-        step("create").and_then(|()| open_new(path)).map_err(|error| io_error("create", path, &error))?;
+    let file = failpoint("create")
+        .and_then(|()| open_new(path))
+        .map_err(|error| io_error("create", path, &error))?;
     let back = fill(file, path, path, bytes)?;
     verify(&back)
 }
 
 fn fill(mut file: File, temporary: &Path, path: &Path, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let written = step("write")
+    let written = failpoint("write")
         .and_then(|()| file.write_all(bytes))
         // The umask may have taken bits that the owner needs.
         .and_then(|()| file.set_permissions(Permissions::from_mode(PRIVATE_FILE)))
-        .and_then(|()| step("flush"))
+        .and_then(|()| failpoint("flush"))
         .and_then(|()| file.sync_all());
     written.map_err(|error| io_error("write", path, &error))?;
-    let mut file = step("read back")
+    let mut file = failpoint("read back")
         .and_then(|()| File::open(temporary))
         .map_err(|error| io_error("read back", path, &error))?;
     match read_bounded(&mut file, path, bytes.len()) {
@@ -317,7 +318,7 @@ fn create_beside(path: &Path) -> Result<(PathBuf, File), Error> {
     let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
     for _ in 0..16 {
         let temporary = parent(path).join(temporary_name(path));
-        match step("create").and_then(|()| open_new(&temporary)) {
+        match failpoint("create").and_then(|()| open_new(&temporary)) {
             Ok(file) => return Ok((temporary, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
             Err(error) => return Err(io_error("write beside", path, &error)),
@@ -371,10 +372,10 @@ fn sweep(rack: &Path, path: &Path) {
 
 /// Removes a file of ours and flushes the directory. `Ok(false)` when it was not there.
 pub(crate) fn remove_private(lock: &Lock, path: &Path) -> Result<bool, Error> {
-    if !walk(lock.rack(), parent(path), Way::Look)? || look(path)?.is_none() {
+    if !walk(lock.rack(), parent(path), OnMissing::ReturnFalse)? || look(path)?.is_none() {
         return Ok(false);
     }
-    match step("remove").and_then(|()| fs::remove_file(path)) {
+    match failpoint("remove").and_then(|()| fs::remove_file(path)) {
         Ok(()) => sync_dir(parent(path)).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(io_error("remove", path, &error)),
@@ -383,7 +384,7 @@ pub(crate) fn remove_private(lock: &Lock, path: &Path) -> Result<bool, Error> {
 
 /// Flushes a directory, so that a name made or removed in it survives a crash of the machine (fsync(2)).
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), Error> {
-    step("flush directory")
+    failpoint("flush directory")
         .and_then(|()| File::open(dir))
         .and_then(|file| file.sync_all())
         .map_err(|error| io_error("flush the directory", dir, &error))

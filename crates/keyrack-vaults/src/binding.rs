@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use age_core::format::{FileKey, Stanza};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
-use keyrack_core::host_manifest::Host;
+use keyrack_core::host_manifest::HostEntry;
 use keyrack_core::{Grade, Mechanism, Owner, Slug, VaultId, timestamp};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -112,7 +112,7 @@ pub(crate) enum Recorded {
 impl Recorded {
     /// Reads the version from an entry. `None` if `meta` holds something that this version does not
     /// understand.
-    pub(crate) fn of(host: &Host) -> Option<Self> {
+    pub(crate) fn of(host: &HostEntry) -> Option<Self> {
         match host.meta.as_ref().and_then(|meta| meta.get(META_VERSION)) {
             Some(version) => version.as_u64().map(Recorded::Bound),
             // Later than every version a binding of this slug had before: versions begin at the
@@ -135,7 +135,7 @@ pub(crate) fn since_epoch(now_ms: i64) -> u64 {
 }
 
 /// Returns the version that the next file of a key is bound to.
-pub(crate) fn next_version(known: Option<&Host>, now_ms: i64) -> u64 {
+pub(crate) fn next_version(known: Option<&HostEntry>, now_ms: i64) -> u64 {
     let recorded = known.and_then(Recorded::of);
     recorded.and_then(|recorded| recorded.number().checked_add(1)).unwrap_or_else(|| since_epoch(now_ms))
 }
@@ -187,7 +187,7 @@ impl Mismatch {
 }
 
 /// Compares a file's labels with the entry of the host manifest.
-pub(crate) fn compare(labels: &[Label], host: &Host, owner: &Owner) -> Result<Match, Mismatch> {
+pub(crate) fn compare(labels: &[Label], host: &HostEntry, owner: &Owner) -> Result<Match, Mismatch> {
     let recorded = Recorded::of(host).ok_or(Mismatch::Unknown)?;
     let found = match (labels, recorded) {
         ([], Recorded::Unbound(_)) => return Ok(Match::Unbound),
@@ -214,7 +214,7 @@ pub(crate) fn compare(labels: &[Label], host: &Host, owner: &Owner) -> Result<Ma
 
 #[cfg(test)]
 mod tests {
-    use keyrack_core::host_manifest::{HostManifest, NewHost};
+    use keyrack_core::host_manifest::{HostManifest, NewHostEntry};
 
     use super::*;
 
@@ -222,10 +222,10 @@ mod tests {
         Slug::parse(text).unwrap()
     }
 
-    fn host(mech: Mechanism, version: Option<u64>, updated_ms: i64) -> Host {
+    fn host(mech: Mechanism, version: Option<u64>, updated_ms: i64) -> HostEntry {
         let slug = slug("acme.test.A");
         let meta = version.map(|version| meta_with_version(None, version));
-        let new = NewHost { vault: VaultId::OsSecure, mech, exid: None, meta, max_duration: None };
+        let new = NewHostEntry { vault: VaultId::OsSecure, mech, exid: None, meta, max_duration: None };
         let mut manifest = HostManifest::default();
         manifest.put(&slug, new, updated_ms);
         manifest.hosts.remove(&slug).unwrap()
@@ -271,7 +271,7 @@ mod tests {
             body: body.to_vec(),
         };
         let unknown = || host(Mechanism::Replica, None, 99);
-        let odd_meta = Host { meta: Some(serde_json::json!({ META_VERSION: "7" })), ..unknown() };
+        let odd_meta = HostEntry { meta: Some(serde_json::json!({ META_VERSION: "7" })), ..unknown() };
         let bound = || host(Mechanism::Replica, Some(5000), 99);
         let digest = own(5000).digest().unwrap().to_owned();
         for (labels, host, expected) in [

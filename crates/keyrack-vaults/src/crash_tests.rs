@@ -5,15 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use keyrack_core::host_manifest::{HostManifest, NewHost};
+use keyrack_core::host_manifest::{HostManifest, NewHostEntry};
 use keyrack_core::{Error, ErrorCode, Mechanism, Owner, Slug, VaultId};
 
 use crate::binding::{self, Binding};
-use crate::fault::tests::{DIED, Plan, before, under};
-use crate::recipient::Stanza;
+use crate::failpoint::tests::{DIED, InjectedFailure, before, under};
+use crate::recipient_key::StanzaKind;
 use crate::{
-    Context, Entry, Identities, IdentitySource, Lock, NobodyToAsk, Racks, armor, manifest_file, os_secure,
-    recipient, recipients, registry,
+    Identities, IdentitySource, Lock, NoPassphrasePrompt, RackPaths, VaultContext, VaultEntry, age_file,
+    manifest_file, os_secure, recipient_key, recipient_set, registry,
 };
 
 /// In a child, which runs in its home: the scenario and the step at which it is to die.
@@ -27,18 +27,18 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/keys").join(name)
 }
 
-fn racks(home: &Path) -> Racks {
-    Racks::new(Some(home.as_os_str()), Owner::DEFAULT).unwrap()
+fn racks(home: &Path) -> RackPaths {
+    RackPaths::new(Some(home.as_os_str()), Owner::DEFAULT).unwrap()
 }
 
-fn identities(racks: &Racks, key: &str) -> Identities<'static> {
+fn identities(racks: &RackPaths, key: &str) -> Identities<'static> {
     let source = IdentitySource { racks: racks.clone(), prikeys: vec![fixture(key)], ssh_auth_sock: None };
-    Identities::discover(source, Box::new(NobodyToAsk)).unwrap()
+    Identities::discover(source, Box::new(NoPassphrasePrompt)).unwrap()
 }
 
-fn pubkey(key: &str) -> recipient::Pubkey {
+fn pubkey(key: &str) -> recipient_key::Pubkey {
     let line = fs::read_to_string(fixture(&format!("{key}.pub"))).unwrap();
-    recipient::parse(&line, Stanza::Age).unwrap()
+    recipient_key::parse(&line, StanzaKind::Age).unwrap()
 }
 
 /// A home with a manifest for the key `plain` and the three keys, in os.secure; the first in os.direct too.
@@ -47,7 +47,7 @@ fn prepared() -> tempfile::TempDir {
     let racks = racks(home.path());
     let mut identities = identities(&racks, "plain");
     let mut manifest = HostManifest {
-        recipients: vec![recipients::entry(pubkey("plain"), "default", 0)],
+        recipients: vec![recipient_set::entry(pubkey("plain"), "default", 0)],
         ..manifest_file::empty(&racks)
     };
     for key in KEYS {
@@ -63,13 +63,15 @@ fn prepared() -> tempfile::TempDir {
 
 /// Sets a key as the command does: the vault, then the entry of the host manifest. One in os.direct
 /// has no entry here.
-fn set(racks: &Racks, vault: &VaultId, key: &str, secret: &str) -> Result<(), Error> {
+fn set(racks: &RackPaths, vault: &VaultId, key: &str, secret: &str) -> Result<(), Error> {
     let slug = Slug::parse(key).unwrap();
     manifest_file::update(racks, &mut identities(racks, "plain"), |manifest, identities| {
         let host = manifest.hosts.get(&slug).cloned().filter(|host| host.vault == *vault);
         let recipients = manifest.recipients.clone();
-        let entry = Entry { host: host.as_ref(), ..Entry::new(&slug).with_mech(&Mechanism::Replica) };
-        let mut context = Context { racks, identities, recipients: &recipients, env: &|_| None, now_ms: 0 };
+        let entry =
+            VaultEntry { host: host.as_ref(), ..VaultEntry::new(&slug).with_mech(&Mechanism::Replica) };
+        let mut context =
+            VaultContext { racks, identities, recipients: &recipients, env: &|_| None, now_ms: 0 };
         let meta = registry::vault(vault)?.set(entry, secret.as_bytes(), &mut context)?;
         if *vault == VaultId::OsSecure {
             manifest.put(&slug, secure(meta), 0);
@@ -78,23 +80,23 @@ fn set(racks: &Racks, vault: &VaultId, key: &str, secret: &str) -> Result<(), Er
     })
 }
 
-fn secure(meta: Option<serde_json::Value>) -> NewHost {
+fn secure(meta: Option<serde_json::Value>) -> NewHostEntry {
     let (vault, mech) = (VaultId::OsSecure, Mechanism::Replica);
-    NewHost { vault, mech, exid: None, meta, max_duration: None }
+    NewHostEntry { vault, mech, exid: None, meta, max_duration: None }
 }
 
 /// The host manifest, which the key `plain` opens.
-fn manifest(racks: &Racks) -> HostManifest {
+fn manifest(racks: &RackPaths) -> HostManifest {
     manifest_file::load_existing(racks, &mut identities(racks, "plain")).unwrap()
 }
 
-fn get(racks: &Racks, vault: &VaultId, key: &str, with: &str) -> Result<String, ErrorCode> {
+fn get(racks: &RackPaths, vault: &VaultId, key: &str, with: &str) -> Result<String, ErrorCode> {
     let slug = Slug::parse(key).unwrap();
     let host = manifest(racks).hosts[&slug].clone();
     let mut identities = identities(racks, with);
     let mut context =
-        Context { racks, identities: &mut identities, recipients: &[], env: &|_| None, now_ms: 0 };
-    let got = registry::vault(vault).unwrap().get(Entry::of(&slug, &host), &mut context);
+        VaultContext { racks, identities: &mut identities, recipients: &[], env: &|_| None, now_ms: 0 };
+    let got = registry::vault(vault).unwrap().get(VaultEntry::of(&slug, &host), &mut context);
     let got = got.map_err(|error| error.code)?.expect("no key is ever gone");
     Ok(String::from_utf8(got.secret.to_vec()).unwrap())
 }
@@ -112,12 +114,13 @@ const ALL: [Scenario; 4] =
     [Scenario::SetSecure, Scenario::SetDirect, Scenario::AddRecipient, Scenario::Manifest];
 
 impl Scenario {
-    fn run(self, racks: &Racks) -> Result<(), Error> {
+    fn run(self, racks: &RackPaths) -> Result<(), Error> {
         match self {
             Scenario::SetSecure => set(racks, &VaultId::OsSecure, KEYS[0], "new"),
             Scenario::SetDirect => set(racks, &VaultId::OsDirect, KEYS[0], "new"),
             Scenario::AddRecipient => {
-                recipients::add(racks, &mut identities(racks, "plain"), pubkey("other"), "other", 0).map(drop)
+                recipient_set::add(racks, &mut identities(racks, "plain"), pubkey("other"), "other", 0)
+                    .map(drop)
             }
             Scenario::Manifest => {
                 manifest_file::update(racks, &mut identities(racks, "plain"), |manifest, _| {
@@ -129,7 +132,7 @@ impl Scenario {
     }
 
     /// Whether the change has happened, after the next writer has been. Panics when it has by half.
-    fn happened(self, racks: &Racks) -> bool {
+    fn happened(self, racks: &RackPaths) -> bool {
         let manifest = manifest_file::load_existing(racks, &mut identities(racks, "plain")).unwrap();
         assert_eq!(manifest.hosts.len(), KEYS.len(), "no entry is ever gone");
         let either = |got: String| match got.as_str() {
@@ -192,7 +195,7 @@ fn an_error_at_any_step_loses_nothing() {
             for errno in [ENOSPC, EIO] {
                 let home = copy(original.path());
                 let racks = racks(home.path());
-                let (result, _) = under(Some(Plan::Fail(n, errno)), || scenario.run(&racks));
+                let (result, _) = under(Some(InjectedFailure::Fail(n, errno)), || scenario.run(&racks));
                 let what = format!("{scenario:?} at {n}, {step}: {result:?}");
                 assert_eq!(result.unwrap_err().code, ErrorCode::Io, "{what}");
                 // What was not finished is finished or undone by the next writer, and its leftovers go with its next write.
@@ -223,7 +226,7 @@ fn an_error_before_the_decision_changes_nothing() {
         for n in 0..=decision {
             let home = copy(original.path());
             let racks = racks(home.path());
-            let (result, _) = under(Some(Plan::Fail(n, ENOSPC)), || scenario.run(&racks));
+            let (result, _) = under(Some(InjectedFailure::Fail(n, ENOSPC)), || scenario.run(&racks));
             assert!(result.unwrap_err().message.contains("space"), "{scenario:?} {n}");
             assert!(!scenario.happened(&racks), "{scenario:?} {n}");
             assert_eq!(left_over(&racks.dir()), [""; 0].map(PathBuf::from), "{scenario:?} {n}");
@@ -238,7 +241,8 @@ fn child() {
     let (scenario, step) = order.split_once(' ').unwrap();
     let scenario = ALL[scenario.parse::<usize>().unwrap()];
     let home = fs::canonicalize(".").unwrap();
-    let (result, _) = under(Some(Plan::Die(step.parse().unwrap())), || scenario.run(&racks(&home)));
+    let (result, _) =
+        under(Some(InjectedFailure::Die(step.parse().unwrap())), || scenario.run(&racks(&home)));
     result.unwrap();
 }
 
@@ -293,7 +297,8 @@ fn set_cut_short_before_the_manifest_is_adopted() {
         let (_, steps) = under(None, || set(&racks, &secure, KEYS[1], secret));
         let renames: Vec<_> = (0..steps.len()).filter(|&n| steps[n] == "rename").collect();
         assert_eq!(renames.len(), 2, "the file, then the manifest: {steps:?}");
-        let (result, _) = under(Some(Plan::Fail(renames[1], EIO)), || set(&racks, &secure, KEYS[0], secret));
+        let (result, _) =
+            under(Some(InjectedFailure::Fail(renames[1], EIO)), || set(&racks, &secure, KEYS[0], secret));
         assert_eq!(result.unwrap_err().code, ErrorCode::Io);
         fs::read(racks.secure_path(&slug)).unwrap()
     };
@@ -331,8 +336,8 @@ fn a_plan_nobody_decided_is_undone_and_a_decided_one_is_carried_out() {
         let host = &manifest.hosts[&slug];
         let version = binding::next_version(Some(host), 0) - 1;
         let binding = Binding { slug: &slug, owner: racks.owner(), mech: &host.mech, version };
-        let ready = recipient::ready(&manifest.recipients).unwrap();
-        let file = armor::encrypt_ready(&ready, &[binding.label()], b"new").unwrap();
+        let ready = recipient_key::parse_all(&manifest.recipients).unwrap();
+        let file = age_file::encrypt_to(&ready, &[binding.label()], b"new").unwrap();
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join(format!("{}.age", slug.hash16())), file).unwrap();
         fs::write(dir.join("something else"), "x").unwrap();

@@ -8,10 +8,10 @@ use keyrack_core::{Error, Slug};
 
 use crate::atomic;
 use crate::lock::Lock;
-use crate::racks::Racks;
+use crate::rack_paths::RackPaths;
 
 /// Whether the key was ever set. False also where the markers cannot be looked at: then nothing is known.
-pub fn has(racks: &Racks, slug: &Slug) -> bool {
+pub fn has(racks: &RackPaths, slug: &Slug) -> bool {
     atomic::exists(&racks.dir(), &racks.inventory_path(slug)).unwrap_or(false)
 }
 
@@ -19,7 +19,7 @@ pub fn has(racks: &Racks, slug: &Slug) -> bool {
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::Io`], [`keyrack_core::ErrorCode::FileUnsafe`].
-pub fn add(racks: &Racks, slug: &Slug) -> Result<(), Error> {
+pub fn add(racks: &RackPaths, slug: &Slug) -> Result<(), Error> {
     let path = racks.inventory_path(slug);
     let lock = Lock::take(racks)?;
     if is_whole(racks, &path)? {
@@ -28,7 +28,7 @@ pub fn add(racks: &Racks, slug: &Slug) -> Result<(), Error> {
     atomic::write_private(&lock, &path, &[], |_| Ok(()))
 }
 
-fn is_whole(racks: &Racks, path: &Path) -> Result<bool, Error> {
+fn is_whole(racks: &RackPaths, path: &Path) -> Result<bool, Error> {
     use std::os::unix::fs::MetadataExt as _;
     atomic::make_private_dir(&racks.dir(), &racks.inventory_dir())?;
     Ok(atomic::look(path)?.is_some_and(|found| found.len() == 0 && found.mode() & 0o7777 == 0o600))
@@ -38,7 +38,7 @@ fn is_whole(racks: &Racks, path: &Path) -> Result<bool, Error> {
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::Io`], [`keyrack_core::ErrorCode::FileUnsafe`].
-pub fn remove(racks: &Racks, slug: &Slug) -> Result<bool, Error> {
+pub fn remove(racks: &RackPaths, slug: &Slug) -> Result<bool, Error> {
     if !has(racks, slug) && !racks.dir().exists() {
         return Ok(false);
     }

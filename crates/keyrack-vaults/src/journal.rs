@@ -11,31 +11,31 @@ use std::path::PathBuf;
 use keyrack_core::Error;
 
 use crate::atomic::{self, io_error, sync_dir};
-use crate::fault::step;
+use crate::failpoint::failpoint;
 use crate::lock::Lock;
-use crate::racks::Racks;
+use crate::rack_paths::RackPaths;
 
 const PLAN: &str = ".replace.plan";
-const DECIDED: &str = ".replace.decided";
+const COMMIT_MARKER: &str = ".replace.decided";
 /// The name the host manifest has in the plan; no file of os.secure can have it.
 const MANIFEST: &str = "manifest";
 
-/// A replacement being prepared. Dropped without [`Plan::carry_out`], it is removed.
-pub(crate) struct Plan<'l> {
+/// A replacement being prepared. Dropped without [`Replacement::commit`], it is removed.
+pub(crate) struct Replacement<'l> {
     lock: &'l Lock,
-    racks: &'l Racks,
+    racks: &'l RackPaths,
     dir: PathBuf,
     decided: bool,
 }
 
-impl<'l> Plan<'l> {
-    pub(crate) fn begin(lock: &'l Lock, racks: &'l Racks) -> Result<Self, Error> {
+impl<'l> Replacement<'l> {
+    pub(crate) fn begin(lock: &'l Lock, racks: &'l RackPaths) -> Result<Self, Error> {
         let secure = racks.secure_dir();
         atomic::make_private_dir(lock.rack(), &secure)?;
         let dir = secure.join(PLAN);
-        let plan = Plan { lock, racks, dir, decided: false };
-        atomic::make_private_dir(lock.rack(), &plan.dir)?;
-        Ok(plan)
+        let replacement = Replacement { lock, racks, dir, decided: false };
+        atomic::make_private_dir(lock.rack(), &replacement.dir)?;
+        Ok(replacement)
     }
 
     /// Adds a new content for an os.secure file that is there. `verify` is given what was read back from the disk.
@@ -62,10 +62,10 @@ impl<'l> Plan<'l> {
     ///
     /// # Errors
     /// Before the decision: nothing was changed. After it: the rest is moved by whoever takes the lock next.
-    pub(crate) fn carry_out(mut self) -> Result<(), Error> {
+    pub(crate) fn commit(mut self) -> Result<(), Error> {
         sync_dir(&self.dir)?;
-        let decided = self.racks.secure_dir().join(DECIDED);
-        step("decide")
+        let decided = self.racks.secure_dir().join(COMMIT_MARKER);
+        failpoint("decide")
             .and_then(|()| fs::rename(&self.dir, &decided))
             .map_err(|error| io_error("replace the files of", &self.racks.secure_dir(), &error))?;
         self.decided = true;
@@ -74,7 +74,7 @@ impl<'l> Plan<'l> {
     }
 }
 
-impl Drop for Plan<'_> {
+impl Drop for Replacement<'_> {
     fn drop(&mut self) {
         if !self.decided {
             let _ = fs::remove_dir_all(&self.dir);
@@ -83,36 +83,36 @@ impl Drop for Plan<'_> {
 }
 
 /// Finishes what was decided, removes what was only planned. Called with every first taking of the lock.
-pub(crate) fn recover(lock: &Lock, racks: &Racks) -> Result<(), Error> {
+pub(crate) fn recover(lock: &Lock, racks: &RackPaths) -> Result<(), Error> {
     let secure = racks.secure_dir();
-    if atomic::dir_exists(lock.rack(), &secure.join(DECIDED))? {
+    if atomic::dir_exists(lock.rack(), &secure.join(COMMIT_MARKER))? {
         roll_forward(lock, racks)?;
     }
-    let plan = secure.join(PLAN);
-    if atomic::dir_exists(lock.rack(), &plan)? {
-        step("remove plan")
-            .and_then(|()| fs::remove_dir_all(&plan))
-            .map_err(|error| io_error("remove", &plan, &error))?;
+    let replacement = secure.join(PLAN);
+    if atomic::dir_exists(lock.rack(), &replacement)? {
+        failpoint("remove plan")
+            .and_then(|()| fs::remove_dir_all(&replacement))
+            .map_err(|error| io_error("remove", &replacement, &error))?;
     }
     Ok(())
 }
 
 /// The same for who only reads: nothing is done when there is nothing to do, and a failure is no failure to read. Each file is whole by
 /// itself, old or new.
-pub(crate) fn recover_for_reading(racks: &Racks) {
+pub(crate) fn recover_for_reading(racks: &RackPaths) {
     if is_unfinished(racks) {
         let _ = Lock::take(racks);
     }
 }
 
 /// Whether a replacement was decided and is not finished. Only looks.
-pub(crate) fn is_unfinished(racks: &Racks) -> bool {
-    fs::symlink_metadata(racks.secure_dir().join(DECIDED)).is_ok()
+pub(crate) fn is_unfinished(racks: &RackPaths) -> bool {
+    fs::symlink_metadata(racks.secure_dir().join(COMMIT_MARKER)).is_ok()
 }
 
-fn roll_forward(lock: &Lock, racks: &Racks) -> Result<(), Error> {
+fn roll_forward(lock: &Lock, racks: &RackPaths) -> Result<(), Error> {
     let secure = racks.secure_dir();
-    let decided = secure.join(DECIDED);
+    let decided = secure.join(COMMIT_MARKER);
     let unreadable = |error: io::Error| io_error("read", &decided, &error);
     // The names first: the directory is emptied while it is gone through.
     let entries: Vec<_> =
@@ -125,13 +125,13 @@ fn roll_forward(lock: &Lock, racks: &Racks) -> Result<(), Error> {
             _ => continue,
         };
         atomic::look(&target)?;
-        step("move into place")
+        failpoint("move into place")
             .and_then(|()| fs::rename(entry.path(), &target))
             .map_err(|error| io_error("replace", &target, &error))?;
     }
     sync_dir(&secure)?;
     sync_dir(lock.rack())?;
-    step("remove decided")
+    failpoint("remove decided")
         .and_then(|()| fs::remove_dir_all(&decided))
         .map_err(|error| io_error("remove", &decided, &error))?;
     sync_dir(&secure)

@@ -4,17 +4,17 @@
 //! Everything here blocks, and nothing here talks to the daemon or reads the environment, a clock or a terminal: those come in
 //! from the caller. A secret is only ever in memory that is wiped, and in files made for it.
 
-pub mod armor;
+pub mod age_file;
 mod atomic;
+pub mod audit;
 mod binding;
 #[cfg(test)]
 mod crash_tests;
-mod fault;
+mod failpoint;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod identity;
-pub mod inspect;
 pub mod inventory;
 mod journal;
 mod lock;
@@ -23,13 +23,13 @@ pub mod mech;
 pub mod os_direct;
 pub mod os_envvar;
 pub mod os_secure;
-pub mod racks;
-pub mod recipient;
-pub mod recipients;
+pub mod rack_paths;
+pub mod recipient_key;
+pub mod recipient_set;
 pub mod registry;
 pub mod vault;
 
-pub use identity::{Identities, IdentitySource, NobodyToAsk, Passphrase};
+pub use identity::{Identities, IdentitySource, NoPassphrasePrompt, PassphrasePrompt};
 pub use lock::Lock;
-pub use racks::Racks;
-pub use vault::{Context, Entry, Material, Vault};
+pub use rack_paths::RackPaths;
+pub use vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};

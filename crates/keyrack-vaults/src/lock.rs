@@ -14,27 +14,27 @@ use std::time::{Duration, Instant};
 use keyrack_core::{Error, ErrorCode};
 
 use crate::atomic::{self, io_error};
-use crate::fault::step;
+use crate::failpoint::failpoint;
 use crate::journal;
-use crate::racks::Racks;
+use crate::rack_paths::RackPaths;
 
 /// The longest wait for another writer. A change takes milliseconds; one that takes this long is stuck.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(3);
 
 thread_local! {
-    static HELD: RefCell<HashMap<PathBuf, Weak<Held>>> = RefCell::default();
+    static HELD: RefCell<HashMap<PathBuf, Weak<HeldLock>>> = RefCell::default();
 }
 
 /// The right to change an owner's files, until dropped.
 #[must_use = "the lock is given back when this is dropped"]
 #[derive(Debug)]
 pub struct Lock {
-    held: Rc<Held>,
+    held: Rc<HeldLock>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldLock {
     rack: PathBuf,
     // Closing the descriptor gives the lock back, also when the process is killed (flock(2)).
     _file: File,
@@ -46,7 +46,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`ErrorCode::TimedOut`] after 10 s; [`ErrorCode::Io`]; [`ErrorCode::FileUnsafe`].
-    pub fn take(racks: &Racks) -> Result<Lock, Error> {
+    pub fn take(racks: &RackPaths) -> Result<Lock, Error> {
         let path = racks.lock_path();
         if let Some(held) = HELD.with_borrow(|held| held.get(&path).and_then(Weak::upgrade)) {
             return Ok(Lock { held });
@@ -55,7 +55,7 @@ impl Lock {
         atomic::make_private_dir(&rack, &rack)?;
         let file = open(&path)?;
         wait(&file, &path)?;
-        let held = Rc::new(Held { rack, _file: file });
+        let held = Rc::new(HeldLock { rack, _file: file });
         let lock = Lock { held: Rc::clone(&held) };
         HELD.with_borrow_mut(|map| {
             map.retain(|_, held| held.strong_count() > 0);
@@ -74,7 +74,7 @@ impl Lock {
 
 fn open(path: &Path) -> Result<File, Error> {
     atomic::look(path)?;
-    step("open lock")
+    failpoint("open lock")
         .and_then(|()| OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path))
         .map_err(|error| io_error("open the lock", path, &error))
 }

@@ -5,25 +5,25 @@
 
 use std::path::Path;
 
-use keyrack_core::host_manifest::{Host, HostManifest};
+use keyrack_core::host_manifest::{HostEntry, HostManifest};
 use keyrack_core::suggest::did_you_mean;
 use keyrack_core::{Error, ErrorCode, Fix, Mechanism, Owner};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::armor::{self, AgeFile, Fault, MAX_MANIFEST, file_limit};
+use crate::age_file::{self, AgeFile, DecryptError, MAX_MANIFEST, file_limit};
 use crate::atomic;
 use crate::identity::Identities;
 use crate::journal;
 use crate::lock::Lock;
-use crate::racks::Racks;
-use crate::recipient;
+use crate::rack_paths::RackPaths;
+use crate::recipient_key;
 
 /// Whether there is a host manifest, without opening it.
 ///
 /// # Errors
 /// [`ErrorCode::FileUnsafe`], [`ErrorCode::Io`].
-pub fn exists(racks: &Racks) -> Result<bool, Error> {
+pub fn exists(racks: &RackPaths) -> Result<bool, Error> {
     atomic::exists(&racks.dir(), &racks.manifest_path())
 }
 
@@ -32,7 +32,7 @@ pub fn exists(racks: &Racks) -> Result<bool, Error> {
 /// # Errors
 /// [`ErrorCode::NoIdentity`], [`ErrorCode::BadPassphrase`], [`ErrorCode::PromptNeeded`] when no identity opens it;
 /// [`ErrorCode::VaultCorrupt`] when it is no whole age file; [`ErrorCode::HostManifestInvalid`] when what is in it is no host manifest.
-pub fn load(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Error> {
+pub fn load(racks: &RackPaths, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Error> {
     journal::recover_for_reading(racks);
     read(racks, identities)
 }
@@ -41,7 +41,7 @@ pub fn load(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<Hos
 ///
 /// # Errors
 /// Those of [`load`], and [`ErrorCode::HostManifestMissing`].
-pub fn load_existing(racks: &Racks, identities: &mut Identities<'_>) -> Result<HostManifest, Error> {
+pub fn load_existing(racks: &RackPaths, identities: &mut Identities<'_>) -> Result<HostManifest, Error> {
     load(racks, identities)?.ok_or_else(|| missing(racks))
 }
 
@@ -51,7 +51,7 @@ pub fn load_existing(racks: &Racks, identities: &mut Identities<'_>) -> Result<H
 /// # Errors
 /// Those of [`load_existing`], of `change`, and of writing, after which the old manifest is what it was.
 pub fn update<T>(
-    racks: &Racks,
+    racks: &RackPaths,
     identities: &mut Identities<'_>,
     change: impl FnOnce(&mut HostManifest, &mut Identities<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
@@ -74,9 +74,9 @@ pub fn update<T>(
 /// # Errors
 /// Those of [`update`].
 pub fn record_meta(
-    racks: &Racks,
+    racks: &RackPaths,
     identities: &mut Identities<'_>,
-    known: &Host,
+    known: &HostEntry,
     mech: &Mechanism,
     meta: Value,
 ) -> Result<bool, Error> {
@@ -95,7 +95,7 @@ pub fn record_meta(
 /// # Errors
 /// Those of writing.
 pub fn create(
-    racks: &Racks,
+    racks: &RackPaths,
     manifest: &HostManifest,
     identities: &mut Identities<'_>,
 ) -> Result<bool, Error> {
@@ -108,7 +108,7 @@ pub fn create(
 }
 
 /// A manifest of this owner with no key yet.
-pub fn empty(racks: &Racks) -> HostManifest {
+pub fn empty(racks: &RackPaths) -> HostManifest {
     HostManifest {
         uri: racks.manifest_uri(),
         owner: racks.owner().name().map(str::to_owned),
@@ -116,7 +116,7 @@ pub fn empty(racks: &Racks) -> HostManifest {
     }
 }
 
-fn missing(racks: &Racks) -> Error {
+fn missing(racks: &RackPaths) -> Error {
     let error = Error::new(
         ErrorCode::HostManifestMissing,
         format!("there is no host manifest yet for the owner {}", racks.owner()),
@@ -128,37 +128,37 @@ fn missing(racks: &Racks) -> Error {
 }
 
 /// The owners who have a host manifest in this home, in alphabetical order. Empty where that cannot be read.
-pub fn owners(racks: &Racks) -> Vec<Owner> {
+pub fn owners(racks: &RackPaths) -> Vec<Owner> {
     let entries = std::fs::read_dir(racks.dir()).into_iter().flatten().flatten();
     let mut owners: Vec<Owner> =
-        entries.filter_map(|entry| Racks::owner_of(entry.file_name().to_str()?)).collect();
+        entries.filter_map(|entry| RackPaths::owner_of(entry.file_name().to_str()?)).collect();
     owners.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
     owners
 }
 
-fn read(racks: &Racks, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Error> {
+fn read(racks: &RackPaths, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Error> {
     let path = racks.manifest_path();
     let Some(bytes) = atomic::read_private(&racks.dir(), &path, file_limit(MAX_MANIFEST))? else {
         return Ok(None);
     };
     let plain = AgeFile::parse(&bytes, 0)
         .and_then(|file| file.open(identities, None, MAX_MANIFEST))
-        .map_err(|fault| does_not_open(&path, fault))?;
+        .map_err(|error| does_not_open(&path, error))?;
     parse(&path, &plain).map(Some)
 }
 
-pub(crate) fn does_not_open(path: &Path, fault: Fault) -> Error {
-    match fault {
-        Fault::Damaged(why) => Error::new(
+pub(crate) fn does_not_open(path: &Path, error: DecryptError) -> Error {
+    match error {
+        DecryptError::Damaged(why) => Error::new(
             ErrorCode::VaultCorrupt,
             format!("the host manifest {} is damaged: {why}", path.display()),
         )
         .hint("restore the file from a backup; keyrack does not overwrite what it cannot open"),
-        Fault::TooLarge => {
+        DecryptError::TooLarge => {
             let message = format!("the host manifest {} is over {MAX_MANIFEST} bytes", path.display());
             Error::new(ErrorCode::HostManifestInvalid, message)
         }
-        Fault::Identity(mut error) => {
+        DecryptError::Identity(mut error) => {
             if error.code == ErrorCode::NoIdentity {
                 error.message = format!("no available identity opens the host manifest {}", path.display());
             }
@@ -175,12 +175,12 @@ pub(crate) fn parse(path: &Path, plain: &[u8]) -> Result<HostManifest, Error> {
 
 /// The file of a manifest, encrypted to its own recipients, and the plaintext to check it against.
 pub(crate) fn seal(manifest: &HostManifest) -> Result<(Zeroizing<Vec<u8>>, String), Error> {
-    let ready = recipient::ready(&manifest.recipients)?;
+    let ready = recipient_key::parse_all(&manifest.recipients)?;
     let plain = Zeroizing::new(manifest.to_plaintext().into_bytes());
     if plain.len() > MAX_MANIFEST {
         return Err(Error::new(ErrorCode::HostManifestInvalid, "the host manifest would be over 16 MiB"));
     }
-    let armored = armor::encrypt_ready(&ready, &[], &plain)?;
+    let armored = age_file::encrypt_to(&ready, &[], &plain)?;
     // How many recipients it has is not known before it is opened, so all of them must fit the
     // limit for none.
     if AgeFile::parse(armored.as_bytes(), 0).is_err() {
@@ -192,7 +192,7 @@ pub(crate) fn seal(manifest: &HostManifest) -> Result<(Zeroizing<Vec<u8>>, Strin
 
 fn write(
     lock: &Lock,
-    racks: &Racks,
+    racks: &RackPaths,
     manifest: &HostManifest,
     identities: &mut Identities<'_>,
 ) -> Result<(), Error> {
@@ -210,7 +210,7 @@ pub(crate) fn verify(
     recipients: usize,
     identities: &mut Identities<'_>,
 ) -> Result<(), Error> {
-    armor::verify(written, plain, &[], recipients, Some(identities)).map_err(|why| {
+    age_file::verify(written, plain, &[], recipients, Some(identities)).map_err(|why| {
         Error::new(ErrorCode::Io, format!("what was written for {} is not right: {why}", path.display()))
             .hint("the old file is untouched")
     })

@@ -7,7 +7,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::mech;
-use crate::vault::{Context, Entry, Material, Vault};
+use crate::vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};
 
 /// The vault os.envvar.
 #[derive(Clone, Copy, Debug)]
@@ -18,24 +18,33 @@ impl Vault for OsEnvvar {
         VaultId::OsEnvvar
     }
 
-    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Error> {
+    fn get(
+        &self,
+        entry: VaultEntry<'_>,
+        context: &mut VaultContext<'_, '_>,
+    ) -> Result<Option<ResolvedSecret>, Error> {
         let Some(value) = (context.env)(entry.slug.name()) else { return Ok(None) };
-        mech::deliver(entry.slug, &VaultId::OsEnvvar, entry.mech, Zeroizing::new(value.into_vec())).map(Some)
+        mech::resolve(entry.slug, &VaultId::OsEnvvar, entry.mech, Zeroizing::new(value.into_vec())).map(Some)
     }
 
-    fn check_set(&self, entry: Entry<'_>, _: &Context<'_, '_>) -> Result<(), Error> {
+    fn check_set(&self, entry: VaultEntry<'_>, _: &VaultContext<'_, '_>) -> Result<(), Error> {
         Err(read_only(entry.slug))
     }
 
-    fn set(&self, entry: Entry<'_>, _: &[u8], _: &mut Context<'_, '_>) -> Result<Option<Value>, Error> {
+    fn set(
+        &self,
+        entry: VaultEntry<'_>,
+        _: &[u8],
+        _: &mut VaultContext<'_, '_>,
+    ) -> Result<Option<Value>, Error> {
         Err(read_only(entry.slug))
     }
 
-    fn del(&self, entry: Entry<'_>, _: &mut Context<'_, '_>) -> Result<bool, Error> {
+    fn del(&self, entry: VaultEntry<'_>, _: &mut VaultContext<'_, '_>) -> Result<bool, Error> {
         Err(read_only(entry.slug))
     }
 
-    fn has(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> bool {
+    fn has(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> bool {
         (context.env)(entry.slug.name()).is_some()
     }
 }

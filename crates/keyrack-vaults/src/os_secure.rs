@@ -4,19 +4,19 @@
 //! the key. A new file replaces the old one only after it was opened and compared, if an available
 //! identity can open it. Plaintext is never written.
 
-use keyrack_core::host_manifest::Host;
+use keyrack_core::host_manifest::HostEntry;
 use keyrack_core::{Error, ErrorCode, Fix, Mechanism, Owner, Slug, VaultId};
 use serde_json::Value;
 
-use crate::armor::{self, AgeFile, Fault, MAX_SECRET, file_limit, too_large};
+use crate::age_file::{self, AgeFile, DecryptError, MAX_SECRET, file_limit, too_large};
 use crate::atomic;
 use crate::binding::{self, Binding, Match, Mismatch};
 use crate::journal;
 use crate::lock::Lock;
 use crate::mech;
-use crate::racks::Racks;
-use crate::recipient;
-use crate::vault::{Context, Entry, Material, Vault};
+use crate::rack_paths::RackPaths;
+use crate::recipient_key;
+use crate::vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};
 
 /// The vault os.secure.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,11 @@ impl Vault for OsSecure {
         VaultId::OsSecure
     }
 
-    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Error> {
+    fn get(
+        &self,
+        entry: VaultEntry<'_>,
+        context: &mut VaultContext<'_, '_>,
+    ) -> Result<Option<ResolvedSecret>, Error> {
         let racks = context.racks;
         journal::recover_for_reading(racks);
         let path = racks.secure_path(entry.slug);
@@ -36,7 +40,7 @@ impl Vault for OsSecure {
             return Ok(None);
         };
         let known = (!context.recipients.is_empty()).then_some(context.recipients);
-        let damaged = |fault| does_not_open(&path, entry.slug, racks.owner(), fault);
+        let damaged = |error| does_not_open(&path, entry.slug, racks.owner(), error);
         let file = AgeFile::parse(&bytes, context.recipients.len()).map_err(damaged)?;
         let secret = file.open(context.identities, known, MAX_SECRET).map_err(damaged)?;
         // The header's MAC was verified by now.
@@ -50,12 +54,12 @@ impl Vault for OsSecure {
                 Err(mismatch) => return Err(wrong_file(&path, entry.slug, racks.owner(), mismatch)),
             },
         };
-        let mut material = mech::deliver(entry.slug, &VaultId::OsSecure, mech.as_ref(), secret)?;
+        let mut material = mech::resolve(entry.slug, &VaultId::OsSecure, mech.as_ref(), secret)?;
         material.newer_meta = newer_meta;
         Ok(Some(material))
     }
 
-    fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Error> {
+    fn check_set(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> Result<(), Error> {
         mech::check(entry.slug, &VaultId::OsSecure, entry.mech.unwrap_or(&Mechanism::Replica))?;
         if context.recipients.is_empty() {
             let message = "nobody could open the file: there is no host manifest yet that names a recipient";
@@ -63,28 +67,28 @@ impl Vault for OsSecure {
                 .of(entry.slug)
                 .fix(Fix::with_owner("init", context.racks.owner(), [])));
         }
-        recipient::ready(context.recipients).map(drop).map_err(|error| error.of(entry.slug))
+        recipient_key::parse_all(context.recipients).map(drop).map_err(|error| error.of(entry.slug))
     }
 
     fn set(
         &self,
-        entry: Entry<'_>,
+        entry: VaultEntry<'_>,
         secret: &[u8],
-        context: &mut Context<'_, '_>,
+        context: &mut VaultContext<'_, '_>,
     ) -> Result<Option<Value>, Error> {
         self.check_set(entry, context)?;
         check_secret(entry.slug, secret)?;
-        let ready = recipient::ready(context.recipients).map_err(|error| error.of(entry.slug))?;
+        let ready = recipient_key::parse_all(context.recipients).map_err(|error| error.of(entry.slug))?;
         let known = entry.host.filter(|host| host.vault == VaultId::OsSecure);
         let version = binding::next_version(known, context.now_ms);
         let mech = entry.mech.unwrap_or(&Mechanism::Replica);
         let binding = Binding { slug: entry.slug, owner: context.racks.owner(), mech, version };
         let labels = [binding.label()];
-        let armored = armor::encrypt_ready(&ready, &labels, secret)?;
+        let armored = age_file::encrypt_to(&ready, &labels, secret)?;
         let path = context.racks.secure_path(entry.slug);
         let lock = Lock::take(context.racks)?;
         atomic::write_private(&lock, &path, armored.as_bytes(), |written| {
-            armor::verify(written, secret, &labels, ready.len(), Some(context.identities)).map_err(|why| {
+            age_file::verify(written, secret, &labels, ready.len(), Some(context.identities)).map_err(|why| {
                 Error::new(
                     ErrorCode::Io,
                     format!("what was written for {} is not right: {why}", path.display()),
@@ -96,7 +100,7 @@ impl Vault for OsSecure {
         .map_err(|error| error.of(entry.slug))
     }
 
-    fn del(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<bool, Error> {
+    fn del(&self, entry: VaultEntry<'_>, context: &mut VaultContext<'_, '_>) -> Result<bool, Error> {
         if !context.racks.secure_dir().exists() {
             return Ok(false);
         }
@@ -105,7 +109,7 @@ impl Vault for OsSecure {
             .map_err(|error| error.of(entry.slug))
     }
 
-    fn has(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> bool {
+    fn has(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> bool {
         let racks = context.racks;
         atomic::exists(&racks.dir(), &racks.secure_path(entry.slug)).unwrap_or(false)
     }
@@ -127,7 +131,7 @@ pub(crate) fn check_secret(slug: &Slug, secret: &[u8]) -> Result<(), Error> {
 /// Returns the `meta` that the entry of a key should have, where its file is one version ahead of
 /// it: a `set` was cut short between the two. Only the label is compared, and the file is not
 /// opened: this decides nothing but the next version number.
-pub fn newer_meta(racks: &Racks, host: &Host) -> Option<Value> {
+pub fn newer_meta(racks: &RackPaths, host: &HostEntry) -> Option<Value> {
     let host = Some(host).filter(|host| host.vault == VaultId::OsSecure)?;
     let path = racks.secure_path(&host.slug);
     let bytes = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET)).ok()??;
@@ -148,16 +152,18 @@ fn wrong_file(path: &std::path::Path, slug: &Slug, owner: &Owner, mismatch: Mism
     .fix(Fix::set_secure(owner, slug))
 }
 
-fn does_not_open(path: &std::path::Path, slug: &Slug, owner: &Owner, fault: Fault) -> Error {
-    match fault {
-        Fault::Damaged(why) => Error::new(
+fn does_not_open(path: &std::path::Path, slug: &Slug, owner: &Owner, error: DecryptError) -> Error {
+    match error {
+        DecryptError::Damaged(why) => Error::new(
             ErrorCode::VaultCorrupt,
             format!("the file of {slug} is damaged: {}: {why}", path.display()),
         )
         .of(slug)
         .fix(Fix::set_secure(owner, slug)),
-        Fault::TooLarge => too_large(format!("the file of {slug}, {}", path.display()), MAX_SECRET).of(slug),
-        Fault::Identity(mut error) => {
+        DecryptError::TooLarge => {
+            too_large(format!("the file of {slug}, {}", path.display()), MAX_SECRET).of(slug)
+        }
+        DecryptError::Identity(mut error) => {
             if error.code == ErrorCode::NoIdentity {
                 error.message = format!("no available identity opens the file of {slug}, {}", path.display());
             }

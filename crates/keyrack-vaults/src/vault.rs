@@ -4,18 +4,18 @@
 
 use std::ffi::OsString;
 
-use keyrack_core::host_manifest::{Host, Recipient};
+use keyrack_core::host_manifest::{HostEntry, Recipient};
 use keyrack_core::{Error, Mechanism, Slug, VaultId};
 use serde_json::Value;
 
 use crate::identity::Identities;
-use crate::racks::Racks;
+use crate::rack_paths::RackPaths;
 
-pub use crate::mech::Material;
+pub use crate::mech::ResolvedSecret;
 
 /// What is known of a key before its vault is asked.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct VaultEntry<'a> {
     /// Which key.
     pub slug: &'a Slug,
     /// Its mechanism, where the host manifest or the caller names one.
@@ -23,24 +23,24 @@ pub struct Entry<'a> {
     /// The vault's own name for it: a reference, a profile, a parameter.
     pub exid: Option<&'a str>,
     /// Its entry in the host manifest, where there is one.
-    pub host: Option<&'a Host>,
+    pub host: Option<&'a HostEntry>,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> VaultEntry<'a> {
     /// A key of which only the slug is known.
     pub fn new(slug: &'a Slug) -> Self {
-        Entry { slug, mech: None, exid: None, host: None }
+        VaultEntry { slug, mech: None, exid: None, host: None }
     }
 
     /// A key as the host manifest knows it.
-    pub fn of(slug: &'a Slug, host: &'a Host) -> Self {
-        Entry { slug, mech: Some(&host.mech), exid: host.exid.as_deref(), host: Some(host) }
+    pub fn of(slug: &'a Slug, host: &'a HostEntry) -> Self {
+        VaultEntry { slug, mech: Some(&host.mech), exid: host.exid.as_deref(), host: Some(host) }
     }
 
     /// The same with a mechanism named.
     #[must_use]
     pub fn with_mech(self, mech: &'a Mechanism) -> Self {
-        Entry { mech: Some(mech), ..self }
+        VaultEntry { mech: Some(mech), ..self }
     }
 
     /// The `meta` of its entry, if the entry is of `vault`: that of another vault means nothing to
@@ -51,9 +51,9 @@ impl<'a> Entry<'a> {
 }
 
 /// What vaults work with. Everything outside is in here: no vault reads the environment, a clock, or a terminal.
-pub struct Context<'a, 'p> {
+pub struct VaultContext<'a, 'p> {
     /// Where the owner's files are.
-    pub racks: &'a Racks,
+    pub racks: &'a RackPaths,
     /// The keys that open them, with whoever can be asked for a passphrase.
     pub identities: &'a mut Identities<'p>,
     /// The recipients of the host manifest: whom new files are encrypted to. Empty where there is no manifest.
@@ -64,7 +64,7 @@ pub struct Context<'a, 'p> {
     pub now_ms: i64,
 }
 
-impl std::fmt::Debug for Context<'_, '_> {
+impl std::fmt::Debug for VaultContext<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Context").field("racks", self.racks).finish_non_exhaustive()
     }
@@ -79,13 +79,17 @@ pub trait Vault: Sync {
     ///
     /// # Errors
     /// What keeps this key from being had. It never stands for the others.
-    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Error>;
+    fn get(
+        &self,
+        entry: VaultEntry<'_>,
+        context: &mut VaultContext<'_, '_>,
+    ) -> Result<Option<ResolvedSecret>, Error>;
 
     /// Whether a set of this key would work, as far as can be told without the secret: to be called before one is asked for.
     ///
     /// # Errors
     /// Those [`Vault::set`] would fail with.
-    fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Error>;
+    fn check_set(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> Result<(), Error>;
 
     /// Stores the secret, replacing what was there; it was read back and verified when this
     /// returns, or what was there is untouched. Returns the `meta` that the entry of the host
@@ -97,17 +101,17 @@ pub trait Vault: Sync {
     /// What kept it from being stored.
     fn set(
         &self,
-        entry: Entry<'_>,
+        entry: VaultEntry<'_>,
         secret: &[u8],
-        context: &mut Context<'_, '_>,
+        context: &mut VaultContext<'_, '_>,
     ) -> Result<Option<Value>, Error>;
 
     /// Removes the key. `Ok(false)` when the vault did not have it.
     ///
     /// # Errors
     /// What kept it from being removed.
-    fn del(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<bool, Error>;
+    fn del(&self, entry: VaultEntry<'_>, context: &mut VaultContext<'_, '_>) -> Result<bool, Error>;
 
     /// Whether something is stored for this key, without opening it. For vaults on this machine.
-    fn has(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> bool;
+    fn has(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> bool;
 }

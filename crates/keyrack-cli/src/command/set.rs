@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use keyrack_client::render::tree::{Branch, tree};
 use keyrack_client::source::is_shell_name;
-use keyrack_core::host_manifest::Host;
+use keyrack_core::host_manifest::HostEntry;
 use keyrack_core::{Error, reserved};
 use keyrack_ops::set::{SetRequest, set};
 use serde::Serialize;
@@ -75,7 +75,7 @@ pub(crate) struct Flags {
 #[derive(Serialize)]
 struct Answer<'a> {
     #[serde(flatten)]
-    host: &'a Host,
+    host: &'a HostEntry,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     notices: &'a [String],
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use keyrack_core::{Owner, Slug};
 use keyrack_testkit::kernel::{Lack, OLD_KERNELS, become_the_command, without};
 use keyrack_testkit::{Need, Reaped, as_user, binary, can_run, in_new_session, run, wait_until};
-use keyrack_vaults::{Identities, IdentitySource, NobodyToAsk, Racks, armor, manifest_file};
+use keyrack_vaults::{Identities, IdentitySource, NoPassphrasePrompt, RackPaths, age_file, manifest_file};
 use serde_json::Value;
 
 use crate::scenario::World;
@@ -766,16 +766,16 @@ fn doctor_names_keys_whose_files_are_not_bound() {
     look(&world).does_not_name("rack.binding");
     // As the TypeScript keyrack leaves a key: a file without a binding, and an entry without meta.
     let home = world.home.home();
-    let racks = Racks::new(Some(home.as_os_str()), Owner::DEFAULT).unwrap();
+    let racks = RackPaths::new(Some(home.as_os_str()), Owner::DEFAULT).unwrap();
     let source = IdentitySource { racks: racks.clone(), prikeys: Vec::new(), ssh_auth_sock: None };
-    let mut identities = Identities::discover(source, Box::new(NobodyToAsk)).unwrap();
+    let mut identities = Identities::discover(source, Box::new(NoPassphrasePrompt)).unwrap();
     let slug = Slug::parse("acme.test.A").unwrap();
     let recipients = manifest_file::update(&racks, &mut identities, |manifest, _| {
         manifest.hosts.get_mut(&slug).unwrap().meta = None;
         Ok(manifest.recipients.clone())
     })
     .unwrap();
-    let file = armor::encrypt(&recipients, b"s3cret-of-the-doctor").unwrap();
+    let file = age_file::encrypt(&recipients, b"s3cret-of-the-doctor").unwrap();
     fs::write(racks.secure_path(&slug), file).unwrap();
     let said = look(&world);
     said.says("rack.binding", "warn", &["1 key", "acme.test.A", "keyrack set --env test --key A"]);

@@ -1,6 +1,6 @@
 //! From a value, or the lack of one, to an attempt: grade, firewall, and what to do about it. No I/O.
 
-use keyrack_core::{Attempt, Env, Fix, Grade, Grant, Mechanism, Slug, Source, VaultId, firewall};
+use keyrack_core::{Attempt, Env, Fix, Grade, Grant, GrantSource, Mechanism, Slug, VaultId, firewall};
 
 use super::{GetOptions, KeyOutcome, KeyRequest};
 use crate::address::SESSION_UNSET;
@@ -29,7 +29,7 @@ impl Evaluator<'_> {
         if let Some(mech) = firewall::blob_mech(value.expose()) {
             return self.blob(asked, &mech);
         }
-        let source = Source { vault: VaultId::OsEnvvar, mech: Mechanism::Replica };
+        let source = GrantSource { vault: VaultId::OsEnvvar, mech: Mechanism::Replica };
         let grade = Grade::of(&source.vault, &source.mech);
         let below = !asked.minimum.is_met_by(grade);
         if below && self.ctx.strict_env() {

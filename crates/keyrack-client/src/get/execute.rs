@@ -180,12 +180,12 @@ fn matched(asked: &[Slug], granted: Vec<GrantedKey>) -> Vec<Option<GrantedKey>> 
 
 #[cfg(test)]
 mod tests {
-    use keyrack_core::{Grade, Grant, Mechanism, Source, Ttl, VaultId};
+    use keyrack_core::{Grade, Grant, GrantSource, Mechanism, Ttl, VaultId};
 
     use super::*;
 
     fn granted(slug: &str) -> GrantedKey {
-        let source = Source { vault: VaultId::OsSecure, mech: Mechanism::Replica };
+        let source = GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica };
         GrantedKey {
             grant: Grant {
                 slug: Slug::parse(slug).unwrap(),

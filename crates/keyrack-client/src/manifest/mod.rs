@@ -14,7 +14,9 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
-use keyrack_core::repo_manifest::{MANIFEST_PATH, Node, RepoManifest, Source, Value, hydrate};
+use keyrack_core::repo_manifest::{
+    MANIFEST_PATH, ManifestFile, RepoManifest, YamlNode, YamlValue, load_manifest,
+};
 use keyrack_core::shorten::{PATH, shortened};
 use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::beneath::{BeneathError, Root};
@@ -61,7 +63,7 @@ pub fn load_from(ctx: &Context, git_root: &Path, path: &str) -> Result<Option<Re
     let mut files =
         Files { root, ownership: Ownership::new(ctx), read_as: HashMap::new(), bytes: 0, values: 0 };
     match files.read(path)? {
-        Some(Source::Content(raw)) => hydrate(&raw, |path| files.read(path)).map(Some),
+        Some(ManifestFile::Content(raw)) => load_manifest(&raw, |path| files.read(path)).map(Some),
         _ => Ok(None),
     }
 }
@@ -100,7 +102,7 @@ struct Files<'c> {
 
 impl Files<'_> {
     /// Reads the file at a path below the root; `None` if there is none.
-    fn read(&mut self, path: &str) -> Result<Option<Source>, Error> {
+    fn read(&mut self, path: &str) -> Result<Option<ManifestFile>, Error> {
         let shown = shortened(path, PATH);
         let failed =
             |error: &std::io::Error| Error::new(ErrorCode::Io, format!("cannot read {shown}: {error}"));
@@ -121,7 +123,7 @@ impl Files<'_> {
             self.ownership.check(&self.root, path, *owner)?;
         }
         if let Some(first) = self.read_as.get(&opened.id) {
-            return Ok(Some(Source::Same(first.clone())));
+            return Ok(Some(ManifestFile::Same(first.clone())));
         }
         let mut bytes = Vec::new();
         opened.file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))?;
@@ -142,20 +144,20 @@ impl Files<'_> {
             return Err(invalid(&format!("with this file, the manifest has more than {MAX_VALUES} values")));
         }
         self.read_as.insert(opened.id, path.to_owned());
-        Ok(Some(Source::Content(raw)))
+        Ok(Some(ManifestFile::Content(raw)))
     }
 }
 
 /// Number of values in a tree.
-fn count(root: &Node) -> usize {
+fn count(root: &YamlNode) -> usize {
     let mut count = 0;
     let mut left = vec![root];
     while let Some(node) = left.pop() {
         count += 1;
         match &node.value {
-            Value::List(items) => left.extend(items),
-            Value::Map(fields) => left.extend(fields.iter().map(|(_, value)| value)),
-            Value::Null | Value::Bool | Value::Number | Value::Text(_) => {}
+            YamlValue::List(items) => left.extend(items),
+            YamlValue::Map(fields) => left.extend(fields.iter().map(|(_, value)| value)),
+            YamlValue::Null | YamlValue::Bool | YamlValue::Number | YamlValue::Text(_) => {}
         }
     }
     count

@@ -1,7 +1,7 @@
 //! YAML text into the tree the domain reads, with the line of every value. Bounded, so that no document of aliases or brackets takes more
 //! than its size is worth.
 
-use keyrack_core::repo_manifest::{Child, Node, RawManifest, Value};
+use keyrack_core::repo_manifest::{RawManifest, YamlChild, YamlNode, YamlValue};
 use keyrack_core::shorten::{PATH, shortened};
 use keyrack_core::{Error, ErrorCode};
 use serde::{Deserialize, Deserializer};
@@ -21,7 +21,7 @@ pub fn parse(path: &str, text: &str) -> Result<RawManifest, Error> {
     let read: Result<Option<Located>, _> = serde_saphyr::from_str_with_options(text, options());
     match read {
         Ok(root) => {
-            let nothing = Node { line: 1, value: Value::Null };
+            let nothing = YamlNode { line: 1, value: YamlValue::Null };
             // Of a value that is not there the parser may say that it is behind the last line.
             let last = last_line(text);
             Ok(RawManifest { path: path.to_owned(), root: root.map_or(nothing, |root| root.into_node(last)) })
@@ -64,16 +64,16 @@ fn options() -> Options {
 /// A value with the line it stands on.
 struct Located {
     line: u64,
-    value: Value<Located>,
+    value: YamlValue<Located>,
 }
 
 impl Located {
-    fn into_node(self, last: u64) -> Node {
-        Node { line: self.line.min(last), value: self.value.map(|value| value.into_node(last)) }
+    fn into_node(self, last: u64) -> YamlNode {
+        YamlNode { line: self.line.min(last), value: self.value.map(|value| value.into_node(last)) }
     }
 }
 
-impl Child for Located {
+impl YamlChild for Located {
     fn field(name: Self, value: Self) -> (String, Self) {
         (name.value.into_name(), Located { line: name.line, ..value })
     }
@@ -81,14 +81,14 @@ impl Child for Located {
 
 impl<'de> Deserialize<'de> for Located {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let Spanned { value, referenced, .. } = Spanned::<Value<Located>>::deserialize(d)?;
+        let Spanned { value, referenced, .. } = Spanned::<YamlValue<Located>>::deserialize(d)?;
         Ok(Located { line: referenced.line(), value })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use keyrack_core::repo_manifest::hydrate;
+    use keyrack_core::repo_manifest::load_manifest;
 
     use super::*;
 
@@ -103,12 +103,12 @@ mod tests {
         let text =
             "org: acme\n\nenv.test:\n  - A\n  # why\n  - B: encrypted\n  - key: C\n    grade: ephemeral\n";
         let raw = parse("k.yml", text).unwrap();
-        let Value::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
+        let YamlValue::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
         let names: Vec<_> = fields.iter().map(|(name, node)| (name.as_str(), node.line)).collect();
         assert_eq!(names, [("org", 1), ("env.test", 3)]);
-        let Value::List(items) = &fields[1].1.value else { panic!("{raw:?}") };
+        let YamlValue::List(items) = &fields[1].1.value else { panic!("{raw:?}") };
         assert_eq!(items.iter().map(|item| item.line).collect::<Vec<_>>(), [4, 6, 7]);
-        let Value::Map(record) = &items[2].value else { panic!("{raw:?}") };
+        let YamlValue::Map(record) = &items[2].value else { panic!("{raw:?}") };
         assert_eq!(record[1].1.line, 8);
     }
 
@@ -122,7 +122,7 @@ mod tests {
             ("org: acme\nenv.test:\n  - key: B\n    grade:\n      bad\n", 4, "env.test: B: \"bad\" is not"),
             ("org: acme\nenv.test:\n  - A\n  # why\n  - 7\n", 5, "env.test: entry 2 is a number"),
         ] {
-            let manifest = hydrate(&parse("k.yml", text).unwrap(), |_| Ok(None)).unwrap();
+            let manifest = load_manifest(&parse("k.yml", text).unwrap(), |_| Ok(None)).unwrap();
             let [fault] = &manifest.faults[..] else { panic!("{text:?}: {:?}", manifest.faults) };
             assert!(fault.message.starts_with(&format!("k.yml:{line}: {what}")), "{text:?}: {fault}");
         }
@@ -133,7 +133,7 @@ mod tests {
             ("org: acme\nkeys:\n\n  - A\n", 2, "keys: a flat list"),
             ("\norg: acme\nenv.all:\n\n  - A\n", 3, "env.all: it needs another"),
         ] {
-            let error = hydrate(&parse("k.yml", text).unwrap(), |_| Ok(None)).unwrap_err();
+            let error = load_manifest(&parse("k.yml", text).unwrap(), |_| Ok(None)).unwrap_err();
             assert!(error.message.starts_with(&format!("k.yml:{line}: {what}")), "{text:?}: {error}");
         }
     }
@@ -147,8 +147,8 @@ mod tests {
             while let Some(node) = nodes.pop() {
                 assert!((1..=lines).contains(&node.line), "{text:?}: line {}", node.line);
                 match &node.value {
-                    Value::List(items) => nodes.extend(items),
-                    Value::Map(fields) => nodes.extend(fields.iter().map(|(_, node)| node)),
+                    YamlValue::List(items) => nodes.extend(items),
+                    YamlValue::Map(fields) => nodes.extend(fields.iter().map(|(_, node)| node)),
                     _ => {}
                 }
             }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn names_that_are_no_strings_name_nothing() {
         let raw = parse("k.yml", "1: a\n[env.test]: b\n~: c\nNO: d\n").unwrap();
-        let Value::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
+        let YamlValue::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
         let names: Vec<_> = fields.iter().map(|(name, node)| (name.as_str(), node.line)).collect();
         assert_eq!(names, [("(a number)", 1), ("(a list)", 2), ("(nothing)", 3), ("NO", 4)]);
     }
@@ -166,8 +166,8 @@ mod tests {
     #[test]
     fn words_that_other_yaml_reads_as_booleans_are_names() {
         let raw = parse("k.yml", "a: [NO, on, Y, 'true', true, ~, 1, 1.5]").unwrap();
-        let Value::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
-        let Value::List(items) = &fields[0].1.value else { panic!("{raw:?}") };
+        let YamlValue::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
+        let YamlValue::List(items) = &fields[0].1.value else { panic!("{raw:?}") };
         let kinds: Vec<_> = items.iter().map(|item| item.value.kind()).collect();
         assert_eq!(
             kinds,
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn nothing_is_nothing() {
         for text in ["", "\n", "# only a comment\n", "~", "---\n"] {
-            assert_eq!(parse("k.yml", text).unwrap().root.value, Value::Null, "{text:?}");
+            assert_eq!(parse("k.yml", text).unwrap().root.value, YamlValue::Null, "{text:?}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! The trees and the JSON, letter by letter.
 
 use keyrack_core::{
-    Attempt, DurationGrade, Error, ErrorCode, Fix, Grade, Grant, GrantedTtl, Invocation, Mechanism, Owner,
-    Protection, Slug, Source, Ttl, TtlLimit, VaultId, peer::Boundary,
+    Attempt, DurationGrade, Error, ErrorCode, Fix, Grade, Grant, GrantSource, GrantedTtl, Invocation,
+    Mechanism, Owner, Protection, Slug, Ttl, TtlLimit, VaultId, peer::Boundary,
 };
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ fn slug(text: &str) -> Slug {
 }
 
 fn granted(name: &str, secret: &[u8], expires_at_ms: Option<i64>) -> KeyOutcome {
-    let source = Source { vault: VaultId::OsSecure, mech: Mechanism::Replica };
+    let source = GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica };
     let grant =
         Grant { slug: slug(name), grade: Grade::of(&source.vault, &source.mech), source, expires_at_ms };
     let attempt = Attempt::Granted { grant, below_declared: false };
@@ -312,7 +312,7 @@ fn a_status(running: bool) -> RackStatus {
         KeyStatus {
             slug: slug("o.test.A"),
             grade: Some(Grade { protection: Protection::Encrypted, duration: DurationGrade::Permanent }),
-            source: Some(Source { vault: VaultId::OsSecure, mech: Mechanism::Replica }),
+            source: Some(GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica }),
             expires_at_ms: Some(0),
             left: Some(Ttl(60_000)),
             given: GrantedTtl { ttl: Some(Ttl(120_000)), by: Some(TtlLimit::MaxDuration) },

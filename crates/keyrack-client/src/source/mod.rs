@@ -194,12 +194,12 @@ pub fn assign(
 
 #[cfg(test)]
 mod tests {
-    use keyrack_core::{Attempt, Grade, Grant, Mechanism, Source, VaultId};
+    use keyrack_core::{Attempt, Grade, Grant, GrantSource, Mechanism, VaultId};
 
     use super::*;
 
     fn granted(slug: &str, value: &[u8], vault: VaultId) -> KeyOutcome {
-        let source = Source { vault, mech: Mechanism::Replica };
+        let source = GrantSource { vault, mech: Mechanism::Replica };
         let grant = Grant {
             slug: Slug::parse(slug).unwrap(),
             grade: Grade::of(&source.vault, &source.mech),

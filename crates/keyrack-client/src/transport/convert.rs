@@ -1,7 +1,7 @@
 //! Between the wire's open names and the domain's. A grade word this build does not know counts as the weakest.
 
 use keyrack_core::{
-    DurationGrade, Error, ErrorCode, Fix, Grade, Mechanism, Protection, Slug, Source, VaultId,
+    DurationGrade, Error, ErrorCode, Fix, Grade, GrantSource, Mechanism, Protection, Slug, VaultId,
 };
 use keyrack_wire::native::ErrorBody;
 use keyrack_wire::{Grade as WireGrade, Source as WireSource};
@@ -13,7 +13,7 @@ pub(crate) fn grade(grade: Grade) -> WireGrade<'static> {
     WireGrade { protection: grade.protection.as_str().into(), duration: grade.duration.as_str().into() }
 }
 
-pub(crate) fn source(source: &Source) -> WireSource<'_> {
+pub(crate) fn source(source: &GrantSource) -> WireSource<'_> {
     WireSource { vault: source.vault.as_str().into(), mech: source.mech.as_str().into() }
 }
 
@@ -24,8 +24,8 @@ pub(crate) fn read_grade(grade: &WireGrade<'_>) -> Grade {
     }
 }
 
-pub(crate) fn read_source(source: &WireSource<'_>) -> Source {
-    Source { vault: VaultId::parse(&source.vault), mech: Mechanism::parse(&source.mech) }
+pub(crate) fn read_source(source: &WireSource<'_>) -> GrantSource {
+    GrantSource { vault: VaultId::parse(&source.vault), mech: Mechanism::parse(&source.mech) }
 }
 
 /// A code as the daemon says it: a newer one's survives, what could be no code does not. It is shown to programs as it is.

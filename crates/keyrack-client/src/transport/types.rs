@@ -3,7 +3,7 @@
 use std::fmt;
 
 use keyrack_core::peer::Boundary;
-use keyrack_core::{Env, Error, Grade, Grant, GrantedTtl, Slug, Source, Ttl};
+use keyrack_core::{Env, Error, Grade, Grant, GrantSource, GrantedTtl, Slug, Ttl};
 
 use crate::secret::Secret;
 
@@ -60,7 +60,7 @@ pub struct KeyToUnlock<'a> {
     /// Its real grade.
     pub grade: Grade,
     /// Where it came from.
-    pub source: &'a Source,
+    pub source: &'a GrantSource,
     /// The life asked for. Above the ceiling the daemon refuses.
     pub ttl: Ttl,
     /// What its status is to tell of the life it was given: the whole of it, if it was given earlier, and why it is not longer.
@@ -135,7 +135,7 @@ pub struct KeyStatus {
     /// Its grade; a TypeScript daemon does not tell.
     pub grade: Option<Grade>,
     /// Where it came from; a TypeScript daemon does not tell.
-    pub source: Option<Source>,
+    pub source: Option<GrantSource>,
     /// When it ends, in milliseconds since the Unix epoch; `None` for a key of a TypeScript daemon that does not.
     pub expires_at_ms: Option<i64>,
     /// What is left of its life.

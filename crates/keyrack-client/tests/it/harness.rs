@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyrack_client::session::{KeyToUnlock, Session};
 use keyrack_client::{Context, Environment, RackAddress, daemon};
-use keyrack_core::{Grade, GrantedTtl, Mechanism, Slug, Source, Ttl, TtlLimit, VaultId};
+use keyrack_core::{Grade, GrantSource, GrantedTtl, Mechanism, Slug, Ttl, TtlLimit, VaultId};
 use keyrack_testkit::Home;
 
 /// A home and its daemon, which is stopped in the end.
@@ -75,7 +75,7 @@ pub(crate) fn slug(text: &str) -> Slug {
 pub(crate) fn unlock(session: &mut Session, slug: &str, secret: &[u8], vault: VaultId, ttl: Ttl) {
     let slug = self::slug(slug);
     let mech = if vault == VaultId::OsDaemon { Mechanism::Session } else { Mechanism::Replica };
-    let source = Source { vault, mech };
+    let source = GrantSource { vault, mech };
     let key = KeyToUnlock {
         slug: &slug,
         grade: Grade::of(&source.vault, &source.mech),

@@ -2,7 +2,7 @@
 
 use keyrack_client::session::{KeyToUnlock, RelockScope};
 use keyrack_client::{daemon, daemon::Daemon};
-use keyrack_core::{Env, ErrorCode, Grade, Mechanism, Source, Ttl, VaultId};
+use keyrack_core::{Env, ErrorCode, Grade, GrantSource, Mechanism, Ttl, VaultId};
 use keyrack_sys::pidfd::Pidfd;
 use keyrack_sys::signal::Signal;
 
@@ -18,7 +18,7 @@ fn a_key_goes_in_and_comes_out() {
     let key = &granted[0];
     assert_eq!(key.secret.expose(), b"hunter2");
     assert_eq!(key.grant.slug.as_str(), "acme.test.K");
-    assert_eq!(key.grant.source, Source { vault: VaultId::OsSecure, mech: Mechanism::Replica });
+    assert_eq!(key.grant.source, GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica });
     assert_eq!(key.grant.grade.to_string(), "encrypted,permanent");
     let left = key.left.unwrap().as_ms();
     assert!((50_000..=60_000).contains(&left), "{left}");
@@ -44,7 +44,7 @@ fn any_bytes_are_carried() {
 fn what_fits_no_frame_comes_in_several() {
     let rack = Rack::new();
     let mut session = rack.session();
-    let source = Source { vault: VaultId::OsSecure, mech: Mechanism::Replica };
+    let source = GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica };
     let slugs: Vec<_> = (0..40).map(|i| slug(&format!("acme.test.KEY_{i:03}"))).collect();
     let secrets: Vec<Vec<u8>> = (0..40_u8).map(|i| vec![i; 100_000]).collect();
     let keys: Vec<KeyToUnlock<'_>> = slugs
@@ -78,7 +78,7 @@ fn what_fits_no_frame_comes_in_several() {
 fn many_keys_are_listed_and_relocked() {
     let rack = Rack::new();
     let mut session = rack.session();
-    let source = Source { vault: VaultId::OsDirect, mech: Mechanism::Replica };
+    let source = GrantSource { vault: VaultId::OsDirect, mech: Mechanism::Replica };
     let slugs: Vec<_> =
         (0..1500).map(|i| slug(&format!("acme.prep.A_RATHER_LONG_KEY_NAME_{i:05}"))).collect();
     let keys: Vec<KeyToUnlock<'_>> = slugs
@@ -114,7 +114,7 @@ fn many_keys_are_listed_and_relocked() {
 fn each_key_of_an_unlock_ends_on_its_own() {
     let rack = Rack::new();
     let mut session = rack.session();
-    let source = Source { vault: VaultId::OsSecure, mech: Mechanism::Replica };
+    let source = GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica };
     let grade = Grade::of(&source.vault, &source.mech);
     let (good, long, big) = (slug("a.test.GOOD"), slug("a.test.LONG"), slug("a.test.BIG"));
     let large = vec![0; 2 << 20];
@@ -159,7 +159,7 @@ fn a_weaker_key_does_not_replace_a_stronger_one() {
     let rack = Rack::new();
     let mut session = rack.session();
     unlock(&mut session, "a.test.K", b"strong", VaultId::OsSecure, Ttl(60_000));
-    let source = Source { vault: VaultId::OsDirect, mech: Mechanism::Replica };
+    let source = GrantSource { vault: VaultId::OsDirect, mech: Mechanism::Replica };
     let name = slug("a.test.K");
     let weak = KeyToUnlock {
         slug: &name,

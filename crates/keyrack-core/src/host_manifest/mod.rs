@@ -3,12 +3,12 @@
 //! What this version does not know survives a rewrite: fields, vaults, mechanisms, and whole entries that cannot be understood, which are faults beside
 //! the entries that can.
 
-mod host;
+mod entry;
 mod recipient;
 #[cfg(test)]
 mod tests;
 
-pub use host::{Host, NewHost};
+pub use entry::{HostEntry, NewHostEntry};
 pub use recipient::Recipient;
 
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub struct HostManifest {
     /// Who can decrypt it.
     pub recipients: Vec<Recipient>,
     /// The keys.
-    pub hosts: BTreeMap<Slug, Host>,
+    pub hosts: BTreeMap<Slug, HostEntry>,
     /// Fields of the top level that are not known here.
     pub rest: Map<String, Value>,
     /// Recipients that cannot be understood.
@@ -84,7 +84,7 @@ impl HostManifest {
     }
 
     /// Puts a key. One of the same slug keeps when it was created and what is not known here; one that is just so keeps everything.
-    pub fn put(&mut self, slug: &Slug, new: NewHost, now_ms: i64) -> Change {
+    pub fn put(&mut self, slug: &Slug, new: NewHostEntry, now_ms: i64) -> Change {
         let now = timestamp::format_ms(now_ms);
         // An entry that cannot be understood makes way: the slug is set anew, knowingly.
         let strange = self.strange_hosts.remove(slug.as_str()).is_some();
@@ -95,7 +95,7 @@ impl HostManifest {
                 Change::Updated
             }
             None => {
-                self.hosts.insert(slug.clone(), Host::new(slug, new, now));
+                self.hosts.insert(slug.clone(), HostEntry::new(slug, new, now));
                 if strange { Change::Updated } else { Change::Added }
             }
         }
@@ -144,7 +144,7 @@ impl From<Read> for HostManifest {
             }
         }
         for (key, value) in hosts {
-            match Host::read(&key, &value) {
+            match HostEntry::read(&key, &value) {
                 Some(host) => {
                     manifest.hosts.insert(host.slug.clone(), host);
                 }
@@ -163,7 +163,7 @@ struct Written {
     uri: String,
     owner: Option<String>,
     recipients: Vec<Kept<Recipient>>,
-    hosts: BTreeMap<String, Kept<Host>>,
+    hosts: BTreeMap<String, Kept<HostEntry>>,
     #[serde(flatten)]
     rest: Map<String, Value>,
 }

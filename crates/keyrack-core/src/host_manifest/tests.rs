@@ -39,8 +39,8 @@ fn slug(text: &str) -> Slug {
     Slug::parse_stored(text).unwrap()
 }
 
-fn new(vault: VaultId, mech: Mechanism) -> NewHost {
-    NewHost { vault, mech, exid: None, meta: None, max_duration: None }
+fn new(vault: VaultId, mech: Mechanism) -> NewHostEntry {
+    NewHostEntry { vault, mech, exid: None, meta: None, max_duration: None }
 }
 
 fn parse(value: &Value) -> HostManifest {
@@ -172,7 +172,7 @@ fn putting_keys() {
     assert_eq!(manifest.put(&key, same.clone(), 5000), Change::Unchanged);
     assert_eq!(manifest.to_plaintext(), WRITTEN);
 
-    let limited = NewHost { max_duration: Some("1h".into()), ..same.clone() };
+    let limited = NewHostEntry { max_duration: Some("1h".into()), ..same.clone() };
     assert_eq!(
         manifest.put(&key, limited.clone(), 5000),
         Change::Updated,
@@ -184,7 +184,7 @@ fn putting_keys() {
     assert_eq!(host.max_ttl().unwrap(), Some(Ttl(3_600_000)));
     host.rest.insert("later".into(), json!(1));
 
-    let moved = NewHost { vault: VaultId::OnePassword, exid: Some("op://k/x".into()), ..limited };
+    let moved = NewHostEntry { vault: VaultId::OnePassword, exid: Some("op://k/x".into()), ..limited };
     assert_eq!(manifest.put(&key, moved.clone(), 6000), Change::Updated);
     assert_eq!(manifest.put(&key, moved, 7000), Change::Unchanged);
     let host = &manifest.hosts["acme.test.API_KEY"];
@@ -231,7 +231,7 @@ fn what_cannot_be_stored() {
     assert_eq!(change(|m| host(m).meta = Some(json!([]))), ErrorCode::Internal);
 }
 
-fn host(manifest: &mut HostManifest) -> &mut Host {
+fn host(manifest: &mut HostManifest) -> &mut HostEntry {
     manifest.hosts.values_mut().next().unwrap()
 }
 

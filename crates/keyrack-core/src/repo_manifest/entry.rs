@@ -1,6 +1,6 @@
 //! One entry of an env section, in any of its three forms: `NAME`, `NAME: grade`, or a record with `key`.
 
-use super::node::{Node, Value};
+use super::node::{YamlNode, YamlValue};
 use super::{KeySpec, RawManifest, UNREADABLE};
 use crate::env::Env;
 use crate::error::{Error, ErrorCode};
@@ -41,19 +41,24 @@ pub(super) fn invalid(text: &str) -> Error {
 
 impl Entry {
     /// Reads an entry. What is wrong with it is told to `faults`; `None` if that leaves no key.
-    pub(super) fn read(node: &Node, at: usize, place: Place<'_>, faults: &mut Vec<Error>) -> Option<Self> {
+    pub(super) fn read(
+        node: &YamlNode,
+        at: usize,
+        place: Place<'_>,
+        faults: &mut Vec<Error>,
+    ) -> Option<Self> {
         let nth = at + 1;
         let entry = match &node.value {
-            Value::Text(name) => Ok(Entry {
+            YamlValue::Text(name) => Ok(Entry {
                 name: name.clone(),
                 grade: MinimumGrade::default(),
                 optional_if_has: None,
                 fault: None,
             }),
-            Value::Map(fields) if fields.iter().any(|(name, _)| name == "key") => {
+            YamlValue::Map(fields) if fields.iter().any(|(name, _)| name == "key") => {
                 Self::record(fields, nth, node.line, place, faults)
             }
-            Value::Map(fields) => match fields.as_slice() {
+            YamlValue::Map(fields) => match fields.as_slice() {
                 [] => Err(format!("entry {nth} is empty: it must name a key")),
                 [(name, grade), rest @ ..] => {
                     if let Some((extra, value)) = rest.first() {
@@ -76,11 +81,11 @@ impl Entry {
     }
 
     /// `NAME: grade`
-    fn graded(name: &str, grade: &Node, place: Place<'_>, faults: &mut Vec<Error>) -> Self {
+    fn graded(name: &str, grade: &YamlNode, place: Place<'_>, faults: &mut Vec<Error>) -> Self {
         let shown = shortened(name, NAME);
         let read = match &grade.value {
-            Value::Null => Ok(MinimumGrade::default()),
-            Value::Text(text) => {
+            YamlValue::Null => Ok(MinimumGrade::default()),
+            YamlValue::Text(text) => {
                 MinimumGrade::parse(text).map_err(|word| format!("{shown}: {} is not a grade", quoted(&word)))
             }
             other => Err(format!("{shown}: its grade is {}, not a string", other.kind())),
@@ -100,21 +105,21 @@ impl Entry {
 
     /// `key: NAME` with what else a record may hold; other fields are a later version's.
     fn record(
-        fields: &[(String, Node)],
+        fields: &[(String, YamlNode)],
         nth: usize,
         line: u64,
         place: Place<'_>,
         faults: &mut Vec<Error>,
     ) -> Result<Self, String> {
         let field = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map(|(_, node)| node);
-        let Some(name) = field("key").and_then(Node::text) else {
+        let Some(name) = field("key").and_then(YamlNode::text) else {
             return Err(format!("entry {nth}: `key` must be the name of a key"));
         };
-        let none = Node { line, value: Value::Null };
+        let none = YamlNode { line, value: YamlValue::Null };
         let mut entry = Self::graded(name, field("grade").unwrap_or(&none), place, faults);
         match field("is-optional-if-has").map(|node| (node.line, &node.value)) {
-            None | Some((_, Value::Null)) => {}
-            Some((_, Value::Text(variable))) if !variable.is_empty() => {
+            None | Some((_, YamlValue::Null)) => {}
+            Some((_, YamlValue::Text(variable))) if !variable.is_empty() => {
                 entry.optional_if_has = Some(variable.clone());
             }
             Some((line, _)) => {

@@ -6,14 +6,14 @@
 //! Must never: open a file, leave the repository by a path, or take a demand it cannot read for no demand.
 
 mod entry;
-mod hydrate;
+mod load;
 mod node;
 mod path;
 #[cfg(test)]
 mod tests;
 
-pub use hydrate::{MAX_FILES, MAX_KEYS, Source, hydrate};
-pub use node::{Child, Node, Value};
+pub use load::{MAX_FILES, MAX_KEYS, ManifestFile, load_manifest};
+pub use node::{YamlChild, YamlNode, YamlValue};
 pub use path::contained;
 
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ pub struct RawManifest {
     /// Its path below the repository's root; messages name it so.
     pub path: String,
     /// Its content.
-    pub root: Node,
+    pub root: YamlNode,
 }
 
 /// A repository's manifest with everything it extends.

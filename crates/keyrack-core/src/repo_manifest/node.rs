@@ -7,22 +7,22 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// A value and the line it stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct YamlNode {
     /// The line, from 1; 0 if it is not known. That of a field is its name's: the value may begin lines below it.
     pub line: u64,
     /// The value.
-    pub value: Value<Node>,
+    pub value: YamlValue<YamlNode>,
 }
 
 /// What a value's children are read as.
-pub trait Child: Sized {
+pub trait YamlChild: Sized {
     /// What a field is called and the field itself, of the two as they were read.
     fn field(name: Self, value: Self) -> (String, Self);
 }
 
-/// A value whose children are `N`: [`Node`], or a type of the reader's that knows lines and becomes one by [`Value::map`].
+/// A value whose children are `N`: [`YamlNode`], or a type of the reader's that knows lines and becomes one by [`YamlValue::map`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value<N> {
+pub enum YamlValue<N> {
     /// `null`, `~` or nothing.
     Null,
     /// `true` or `false`.
@@ -37,17 +37,17 @@ pub enum Value<N> {
     Map(Vec<(String, N)>),
 }
 
-impl<N> Value<N> {
+impl<N> YamlValue<N> {
     /// The same value with other children.
-    pub fn map<M>(self, mut child: impl FnMut(N) -> M) -> Value<M> {
+    pub fn map<M>(self, mut child: impl FnMut(N) -> M) -> YamlValue<M> {
         match self {
-            Value::Null => Value::Null,
-            Value::Bool => Value::Bool,
-            Value::Number => Value::Number,
-            Value::Text(text) => Value::Text(text),
-            Value::List(items) => Value::List(items.into_iter().map(child).collect()),
-            Value::Map(fields) => {
-                Value::Map(fields.into_iter().map(|(name, value)| (name, child(value))).collect())
+            YamlValue::Null => YamlValue::Null,
+            YamlValue::Bool => YamlValue::Bool,
+            YamlValue::Number => YamlValue::Number,
+            YamlValue::Text(text) => YamlValue::Text(text),
+            YamlValue::List(items) => YamlValue::List(items.into_iter().map(child).collect()),
+            YamlValue::Map(fields) => {
+                YamlValue::Map(fields.into_iter().map(|(name, value)| (name, child(value))).collect())
             }
         }
     }
@@ -55,7 +55,7 @@ impl<N> Value<N> {
     /// What a field is called whose name is this.
     pub fn into_name(self) -> String {
         match self {
-            Value::Text(text) => text,
+            YamlValue::Text(text) => text,
             other => format!("({})", other.kind()),
         }
     }
@@ -63,110 +63,110 @@ impl<N> Value<N> {
     /// What it is, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
-            Value::Null => "nothing",
-            Value::Bool => "a boolean",
-            Value::Number => "a number",
-            Value::Text(_) => "a string",
-            Value::List(_) => "a list",
-            Value::Map(_) => "a mapping",
+            YamlValue::Null => "nothing",
+            YamlValue::Bool => "a boolean",
+            YamlValue::Number => "a number",
+            YamlValue::Text(_) => "a string",
+            YamlValue::List(_) => "a list",
+            YamlValue::Map(_) => "a mapping",
         }
     }
 }
 
-impl Node {
+impl YamlNode {
     /// The string, if it is one.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
-            Value::Text(text) => Some(text),
+            YamlValue::Text(text) => Some(text),
             _ => None,
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for YamlNode {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Ok(Node { line: 0, value: Value::deserialize(d)? })
+        Ok(YamlNode { line: 0, value: YamlValue::deserialize(d)? })
     }
 }
 
-impl Child for Node {
+impl YamlChild for YamlNode {
     fn field(name: Self, value: Self) -> (String, Self) {
         (name.value.into_name(), value)
     }
 }
 
-impl<'de, N: Deserialize<'de> + Child> Deserialize<'de> for Value<N> {
+impl<'de, N: Deserialize<'de> + YamlChild> Deserialize<'de> for YamlValue<N> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(AnyValue(PhantomData))
+        d.deserialize_any(YamlVisitor(PhantomData))
     }
 }
 
-struct AnyValue<N>(PhantomData<N>);
+struct YamlVisitor<N>(PhantomData<N>);
 
-impl<'de, N: Deserialize<'de> + Child> Visitor<'de> for AnyValue<N> {
-    type Value = Value<N>;
+impl<'de, N: Deserialize<'de> + YamlChild> Visitor<'de> for YamlVisitor<N> {
+    type Value = YamlValue<N>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value<N>, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<YamlValue<N>, E> {
+        Ok(YamlValue::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Value<N>, E> {
-        Ok(Value::Null)
+    fn visit_none<E>(self) -> Result<YamlValue<N>, E> {
+        Ok(YamlValue::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Value<N>, D::Error> {
-        Value::deserialize(d)
+    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<YamlValue<N>, D::Error> {
+        YamlValue::deserialize(d)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Value<N>, E> {
-        Ok(Value::Bool)
+    fn visit_bool<E>(self, _: bool) -> Result<YamlValue<N>, E> {
+        Ok(YamlValue::Bool)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Value<N>, E> {
-        Ok(Value::Number)
+    fn visit_i64<E>(self, _: i64) -> Result<YamlValue<N>, E> {
+        Ok(YamlValue::Number)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Value<N>, E> {
-        Ok(Value::Number)
+    fn visit_u64<E>(self, _: u64) -> Result<YamlValue<N>, E> {
+        Ok(YamlValue::Number)
     }
 
-    fn visit_i128<E>(self, _: i128) -> Result<Value<N>, E> {
-        Ok(Value::Number)
+    fn visit_i128<E>(self, _: i128) -> Result<YamlValue<N>, E> {
+        Ok(YamlValue::Number)
     }
 
-    fn visit_u128<E>(self, _: u128) -> Result<Value<N>, E> {
-        Ok(Value::Number)
+    fn visit_u128<E>(self, _: u128) -> Result<YamlValue<N>, E> {
+        Ok(YamlValue::Number)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Value<N>, E> {
-        Ok(Value::Number)
+    fn visit_f64<E>(self, _: f64) -> Result<YamlValue<N>, E> {
+        Ok(YamlValue::Number)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value<N>, E> {
-        Ok(Value::Text(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<YamlValue<N>, E> {
+        Ok(YamlValue::Text(text.to_owned()))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Value<N>, E> {
-        Ok(Value::Text(text))
+    fn visit_string<E>(self, text: String) -> Result<YamlValue<N>, E> {
+        Ok(YamlValue::Text(text))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<N>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<YamlValue<N>, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
-        Ok(Value::List(items))
+        Ok(YamlValue::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<N>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<YamlValue<N>, A::Error> {
         let mut fields = Vec::new();
         while let Some((name, value)) = map.next_entry()? {
             fields.push(N::field(name, value));
         }
-        Ok(Value::Map(fields))
+        Ok(YamlValue::Map(fields))
     }
 }

@@ -15,14 +15,14 @@ fn raw(path: &str, json: &str) -> RawManifest {
     RawManifest { path: path.into(), root: serde_json::from_str(json).unwrap() }
 }
 
-fn content(path: &str, json: &str) -> Source {
-    Source::Content(raw(path, json))
+fn content(path: &str, json: &str) -> ManifestFile {
+    ManifestFile::Content(raw(path, json))
 }
 
 /// Hydrates `files[0]`, with the others below the root.
 fn load(files: &[(&str, &str)]) -> Result<RepoManifest, Error> {
     let (path, json) = files[0];
-    hydrate(&raw(path, json), |asked| {
+    load_manifest(&raw(path, json), |asked| {
         Ok(files.iter().find(|(path, _)| *path == asked).map(|(path, json)| content(path, json)))
     })
 }
@@ -206,15 +206,18 @@ fn a_wrong_shape_is_an_error() {
 
 #[test]
 fn lines_are_named_where_they_are_known() {
-    let text = |line, text: &str| Node { line, value: Value::Text(text.into()) };
-    let root = Node {
+    let text = |line, text: &str| YamlNode { line, value: YamlValue::Text(text.into()) };
+    let root = YamlNode {
         line: 1,
-        value: Value::Map(vec![
+        value: YamlValue::Map(vec![
             ("org".into(), text(1, "acme")),
-            ("env.test".into(), Node { line: 2, value: Value::List(vec![text(3, "OK"), text(4, "a b")]) }),
+            (
+                "env.test".into(),
+                YamlNode { line: 2, value: YamlValue::List(vec![text(3, "OK"), text(4, "a b")]) },
+            ),
         ]),
     };
-    let manifest = hydrate(&RawManifest { path: MANIFEST_PATH.into(), root }, |_| Ok(None)).unwrap();
+    let manifest = load_manifest(&RawManifest { path: MANIFEST_PATH.into(), root }, |_| Ok(None)).unwrap();
     assert!(manifest.faults[0].message.starts_with(".agent/keyrack.yml:4: env.test: entry 2: "));
 }
 
@@ -279,7 +282,7 @@ fn a_diamond_is_fine_and_read_once() {
         ("base.yml", r#"{"org":"b","env.test":["BASE",7]}"#),
     ];
     let root = raw(MANIFEST_PATH, r#"{"org":"acme","extends":["l.yml","r.yml","l.yml"]}"#);
-    let manifest = hydrate(&root, |asked| {
+    let manifest = load_manifest(&root, |asked| {
         reads.borrow_mut().push(asked.to_owned());
         Ok(files.iter().find(|(path, _)| *path == asked).map(|(path, json)| content(path, json)))
     })
@@ -333,7 +336,7 @@ fn what_extends_refuses() {
     // a link that gives one file ever new names comes to an end
     let mut calls = 0;
     let root = raw(MANIFEST_PATH, r#"{"org":"a","extends":["x/k.yml"]}"#);
-    let error = hydrate(&root, |path| {
+    let error = load_manifest(&root, |path| {
         calls += 1;
         Ok(Some(content(path, &format!(r#"{{"org":"a","extends":["x/{path}"]}}"#))))
     })
@@ -343,7 +346,7 @@ fn what_extends_refuses() {
     // the reader's own problem comes through
     let unreadable = Error::new(ErrorCode::Io, "cannot read").fix(Fix::Text("look".into()));
     let root = raw(MANIFEST_PATH, r#"{"org":"a","extends":["x.yml"]}"#);
-    assert_eq!(hydrate(&root, |_| Err(unreadable.clone())).unwrap_err(), unreadable);
+    assert_eq!(load_manifest(&root, |_| Err(unreadable.clone())).unwrap_err(), unreadable);
 }
 
 #[test]
@@ -363,7 +366,7 @@ fn what_excuses_an_absent_key() {
     assert!(!other.waives(&absent, |_| true));
 }
 
-fn node() -> impl Strategy<Value = Node> {
+fn node() -> impl Strategy<Value = YamlNode> {
     let text = prop_oneof![
         Just("org".to_owned()),
         Just("extends".to_owned()),
@@ -376,16 +379,16 @@ fn node() -> impl Strategy<Value = Node> {
         ".{0,6}",
     ];
     let leaf = prop_oneof![
-        Just(Value::Null),
-        Just(Value::Bool),
-        Just(Value::Number),
-        text.clone().prop_map(Value::Text)
+        Just(YamlValue::Null),
+        Just(YamlValue::Bool),
+        Just(YamlValue::Number),
+        text.clone().prop_map(YamlValue::Text)
     ];
-    let plain = |value| Node { line: 0, value };
+    let plain = |value| YamlNode { line: 0, value };
     leaf.prop_map(plain).prop_recursive(4, 40, 6, move |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::List),
-            prop::collection::vec((text.clone(), inner), 0..6).prop_map(Value::Map),
+            prop::collection::vec(inner.clone(), 0..6).prop_map(YamlValue::List),
+            prop::collection::vec((text.clone(), inner), 0..6).prop_map(YamlValue::Map),
         ]
         .prop_map(plain)
     })
@@ -398,18 +401,18 @@ proptest! {
     #[test]
     fn takes_any_tree(root in node(), entries in prop::collection::vec(node(), 0..6)) {
         let file = |root| RawManifest { path: MANIFEST_PATH.into(), root };
-        if let Err(error) = hydrate(&file(root.clone()), |_| Ok(Some(Source::Content(file(root.clone()))))) {
+        if let Err(error) = load_manifest(&file(root.clone()), |_| Ok(Some(ManifestFile::Content(file(root.clone()))))) {
             prop_assert_eq!(error.code, ErrorCode::ManifestInvalid);
         }
-        let text = |text: &str| Node { line: 0, value: Value::Text(text.into()) };
+        let text = |text: &str| YamlNode { line: 0, value: YamlValue::Text(text.into()) };
         let good = || [text("FIRST_GOOD"), text("LAST_GOOD")];
         let [first, last] = good();
         let list = [vec![first], entries, vec![last]].concat();
         let fields = vec![
             ("org".to_owned(), text("acme")),
-            ("env.test".to_owned(), Node { line: 0, value: Value::List(list) }),
+            ("env.test".to_owned(), YamlNode { line: 0, value: YamlValue::List(list) }),
         ];
-        let manifest = hydrate(&file(Node { line: 0, value: Value::Map(fields) }), |_| Ok(None)).unwrap();
+        let manifest = load_manifest(&file(YamlNode { line: 0, value: YamlValue::Map(fields) }), |_| Ok(None)).unwrap();
         for key in good() {
             let slug = format!("acme.test.{}", key.text().unwrap());
             prop_assert!(manifest.spec(&Slug::parse(&slug).unwrap()).is_some());
@@ -452,7 +455,7 @@ proptest! {
             let keys = [key(&format!("OWN{at}")), key(&format!("SHARED{}", at % 2))].join(",");
             format!(r#"{{"org":"o{at}","extends":[{}],"env.test":[{keys}]}}"#, extends.join(","))
         };
-        let manifest = hydrate(&raw("0", &json(0)), |path| Ok(Some(content(path, &json(path.parse().unwrap()))))).unwrap();
+        let manifest = load_manifest(&raw("0", &json(0)), |path| Ok(Some(content(path, &json(path.parse().unwrap()))))).unwrap();
         let mut expected = Vec::new();
         expanded(&files, 0, &mut expected);
         let found: Vec<_> = manifest
@@ -477,7 +480,7 @@ fn all_files_of_a_manifest_are_bounded_together() {
         let extends = (1..files).map(|at| format!("\"{at}.yml\"")).collect::<Vec<_>>().join(",");
         let mut reads = 1;
         let root = raw(MANIFEST_PATH, &format!(r#"{{"org":"a","extends":[{extends}],"env.test":[{list}]}}"#));
-        let made = hydrate(&root, |path| {
+        let made = load_manifest(&root, |path| {
             reads += 1;
             Ok(Some(content(path, &format!(r#"{{"org":"a","env.test":[{list}]}}"#))))
         });
@@ -508,7 +511,8 @@ fn files_that_extend_every_other_are_merged_once() {
         format!(r#"{{"org":"a","extends":[{extends}],"env.test":[{keys}]}}"#)
     };
     let manifest =
-        hydrate(&raw("0", &json(0)), |path| Ok(Some(content(path, &json(path.parse().unwrap()))))).unwrap();
+        load_manifest(&raw("0", &json(0)), |path| Ok(Some(content(path, &json(path.parse().unwrap())))))
+            .unwrap();
     assert_eq!(manifest.keys().len(), 32 * 300);
 }
 
@@ -518,9 +522,9 @@ fn one_file_under_many_names_is_one() {
     let root =
         raw(MANIFEST_PATH, r#"{"org":"acme","extends":["a.yml","b.yml","c.yml","b.yml"],"env.test":["K"]}"#);
     let mut asked = Vec::new();
-    let manifest = hydrate(&root, |path| {
+    let manifest = load_manifest(&root, |path| {
         asked.push(path.to_owned());
-        Ok(Some(if path == "a.yml" { content(path, role) } else { Source::Same("a.yml".into()) }))
+        Ok(Some(if path == "a.yml" { content(path, role) } else { ManifestFile::Same("a.yml".into()) }))
     })
     .unwrap();
     assert_eq!(asked, ["a.yml", "b.yml", "c.yml"]);
@@ -528,7 +532,7 @@ fn one_file_under_many_names_is_one() {
     assert_eq!(slugs(&manifest), ["acme.test.R", "acme.test.K"]);
     assert_eq!(manifest.faults.len(), 1, "told once");
     // The root by another name is a circle.
-    let error = hydrate(&root, |_| Ok(Some(Source::Same(MANIFEST_PATH.into())))).unwrap_err();
+    let error = load_manifest(&root, |_| Ok(Some(ManifestFile::Same(MANIFEST_PATH.into())))).unwrap_err();
     assert!(error.message.contains("in a circle: .agent/keyrack.yml -> .agent/keyrack.yml"), "{error}");
 }
 
@@ -559,7 +563,7 @@ fn names_in_problems_are_shortened() {
         }
     }
     let path = "d/".repeat(1000);
-    let error = hydrate(&raw(&format!("{path}k.yml"), "[]"), |_| Ok(None)).unwrap_err();
+    let error = load_manifest(&raw(&format!("{path}k.yml"), "[]"), |_| Ok(None)).unwrap_err();
     assert!(error.message.len() < 400, "{error}");
 }
 

@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fix::Invocation;
-use crate::repo_manifest::{MANIFEST_PATH, Node, RawManifest, Source, hydrate};
+use crate::repo_manifest::{MANIFEST_PATH, ManifestFile, RawManifest, YamlNode, load_manifest};
 
 fn manifest(json: &str) -> RepoManifest {
     let root = serde_json::from_str(json).unwrap();
-    hydrate(&RawManifest { path: MANIFEST_PATH.into(), root }, |_| Ok(None)).unwrap()
+    load_manifest(&RawManifest { path: MANIFEST_PATH.into(), root }, |_| Ok(None)).unwrap()
 }
 
 fn acme() -> RepoManifest {
@@ -400,12 +400,12 @@ fn what_an_unlock_means() {
 
 #[test]
 fn an_env_is_required_where_an_extended_file_has_one() {
-    let root: Node = serde_json::from_str(r#"{"org":"acme","extends":["role.yml"]}"#).unwrap();
+    let root: YamlNode = serde_json::from_str(r#"{"org":"acme","extends":["role.yml"]}"#).unwrap();
     let extending = |role: &str| {
-        let role: Node = serde_json::from_str(role).unwrap();
+        let role: YamlNode = serde_json::from_str(role).unwrap();
         let root = RawManifest { path: MANIFEST_PATH.into(), root: root.clone() };
-        let role = |path: &str| Source::Content(RawManifest { path: path.into(), root: role.clone() });
-        hydrate(&root, |path| Ok(Some(role(path)))).unwrap()
+        let role = |path: &str| ManifestFile::Content(RawManifest { path: path.into(), root: role.clone() });
+        load_manifest(&root, |path| Ok(Some(role(path)))).unwrap()
     };
     let whole = |manifest: &RepoManifest, env| {
         let query = KeyQuery { key: None, env, org: None, owner: &Owner::DEFAULT, manifest: Some(manifest) };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::grade::Grade;
-use crate::grant::{Grant, Source};
+use crate::grant::{Grant, GrantSource};
 use crate::slug::Slug;
 use crate::ttl::{Deadlines, GrantedTtl};
 
@@ -22,7 +22,7 @@ pub struct NewEntry<S> {
     /// Its grade.
     pub grade: Grade,
     /// Where it came from.
-    pub source: Source,
+    pub source: GrantSource,
     /// When it ends. The store shortens what is beyond the ceiling.
     pub deadlines: Deadlines,
     /// The life it was given, as far as that is known. The store fills in what is left of it now where it is not, or is less.
@@ -40,7 +40,7 @@ pub struct Entry<S> {
     /// Its grade.
     pub grade: Grade,
     /// Where it came from; entries of one source share it.
-    pub source: Arc<Source>,
+    pub source: Arc<GrantSource>,
     /// When it ends.
     pub deadlines: Deadlines,
     /// The life it was given, whole.
@@ -57,7 +57,7 @@ impl<S> Entry<S> {
         Grant {
             slug: self.slug.clone(),
             grade: self.grade,
-            source: Source::clone(&self.source),
+            source: GrantSource::clone(&self.source),
             expires_at_ms: Some(self.deadlines.wall_ms),
         }
     }

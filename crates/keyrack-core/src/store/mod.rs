@@ -20,7 +20,7 @@ use moka::sync::Cache;
 use crate::error::{Error, ErrorCode};
 use crate::fix::Fix;
 use crate::grade::Grade;
-use crate::grant::Source;
+use crate::grant::GrantSource;
 use crate::owner::Owner;
 use crate::slug::Slug;
 use crate::ttl::{Clock, Deadlines, GrantedTtl, Ttl, TtlLimit};
@@ -43,7 +43,7 @@ pub struct Store<S: Erase> {
     free: Vec<u32>,
     due: Due,
     index: Cache<Slug, u32>,
-    sources: HashSet<Arc<Source>>,
+    sources: HashSet<Arc<GrantSource>>,
     next_n: u64,
     erasures: u64,
 }
@@ -316,7 +316,7 @@ impl<S: Erase> Store<S> {
         }
     }
 
-    fn shared(&mut self, source: Source) -> Arc<Source> {
+    fn shared(&mut self, source: GrantSource) -> Arc<GrantSource> {
         if let Some(known) = self.sources.get(&source) {
             return Arc::clone(known);
         }

@@ -41,8 +41,8 @@ fn later(ms: u64) -> Clock {
     Clock { boot_ns: START.boot_ns + ms * 1_000_000, wall_ms: START.wall_ms + i64::try_from(ms).unwrap() }
 }
 
-fn source() -> Source {
-    Source { vault: VaultId::OsSecure, mech: Mechanism::Replica }
+fn source() -> GrantSource {
+    GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica }
 }
 
 fn entry(text: &str, deadlines: Deadlines) -> (NewEntry<Probe>, Probe) {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use keyrack_client::manifest::parse;
-use keyrack_core::repo_manifest::{Node, RawManifest, Value};
+use keyrack_core::repo_manifest::{RawManifest, YamlNode, YamlValue};
 use keyrack_core::{Env, Error, ErrorCode, Slug};
 
 use crate::locked_file::LockedFile;
@@ -79,7 +79,7 @@ fn inserted(path: &str, text: &str, slug: &Slug) -> Result<String, Error> {
     let after = edit::insert(text, slug.env(), slug.name())
         .map_err(|refusal| by_hand(path, slug, &refusal, "add"))?;
     let wanted = changed(&before.root, slug, |entries| {
-        entries.push(Node { line: 0, value: Value::Text(slug.name().to_owned()) });
+        entries.push(YamlNode { line: 0, value: YamlValue::Text(slug.name().to_owned()) });
     });
     compare(path, &after, &wanted, slug, "add")?;
     Ok(after)
@@ -87,16 +87,16 @@ fn inserted(path: &str, text: &str, slug: &Slug) -> Result<String, Error> {
 
 /// Where in its section a key stands, counted from 0, and how many entries the section has.
 fn places(raw: &RawManifest, slug: &Slug) -> (Vec<usize>, usize) {
-    let Value::Map(fields) = &raw.root.value else { return (Vec::new(), 0) };
+    let YamlValue::Map(fields) = &raw.root.value else { return (Vec::new(), 0) };
     let section = section_of(slug);
-    let Some((_, Node { value: Value::List(entries), .. })) =
+    let Some((_, YamlNode { value: YamlValue::List(entries), .. })) =
         fields.iter().find(|(name, _)| *name == section)
     else {
         return (Vec::new(), 0);
     };
-    let named = |entry: &Node| match &entry.value {
-        Value::Text(name) => name == slug.name(),
-        Value::Map(fields) => match fields.iter().find(|(field, _)| field == "key") {
+    let named = |entry: &YamlNode| match &entry.value {
+        YamlValue::Text(name) => name == slug.name(),
+        YamlValue::Map(fields) => match fields.iter().find(|(field, _)| field == "key") {
             Some((_, name)) => name.text() == Some(slug.name()),
             None => fields.first().is_some_and(|(name, _)| name == slug.name()),
         },
@@ -107,20 +107,20 @@ fn places(raw: &RawManifest, slug: &Slug) -> (Vec<usize>, usize) {
 }
 
 /// The tree with the entries of the key's section changed; a section that is not there or empty is made.
-fn changed(root: &Node, slug: &Slug, change: impl FnOnce(&mut Vec<Node>)) -> Node {
+fn changed(root: &YamlNode, slug: &Slug, change: impl FnOnce(&mut Vec<YamlNode>)) -> YamlNode {
     let mut root = root.clone();
     let section = section_of(slug);
-    if let Value::Map(fields) = &mut root.value {
+    if let YamlValue::Map(fields) = &mut root.value {
         if !fields.iter().any(|(name, _)| *name == section) {
-            fields.push((section.clone(), Node { line: 0, value: Value::Null }));
+            fields.push((section.clone(), YamlNode { line: 0, value: YamlValue::Null }));
         }
         if let Some((_, node)) = fields.iter_mut().find(|(name, _)| *name == section) {
-            let mut entries = match std::mem::replace(&mut node.value, Value::Null) {
-                Value::List(entries) => entries,
+            let mut entries = match std::mem::replace(&mut node.value, YamlValue::Null) {
+                YamlValue::List(entries) => entries,
                 _ => Vec::new(),
             };
             change(&mut entries);
-            node.value = Value::List(entries);
+            node.value = YamlValue::List(entries);
         }
     }
     root
@@ -130,7 +130,7 @@ fn section_of(slug: &Slug) -> String {
     format!("env.{}", slug.env())
 }
 
-fn compare(path: &str, after: &str, wanted: &Node, slug: &Slug, doing: &str) -> Result<(), Error> {
+fn compare(path: &str, after: &str, wanted: &YamlNode, slug: &Slug, doing: &str) -> Result<(), Error> {
     let read = parse(path, after).ok();
     if read.is_some_and(|read| same(&read.root, wanted)) {
         return Ok(());
@@ -140,11 +140,13 @@ fn compare(path: &str, after: &str, wanted: &Node, slug: &Slug, doing: &str) -> 
 }
 
 /// Whether two trees say the same, wherever it stands. An empty list and nothing are the same.
-fn same(a: &Node, b: &Node) -> bool {
+fn same(a: &YamlNode, b: &YamlNode) -> bool {
     match (&a.value, &b.value) {
-        (Value::List(a), Value::Null) | (Value::Null, Value::List(a)) => a.is_empty(),
-        (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Map(a), Value::Map(b)) => {
+        (YamlValue::List(a), YamlValue::Null) | (YamlValue::Null, YamlValue::List(a)) => a.is_empty(),
+        (YamlValue::List(a), YamlValue::List(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (YamlValue::Map(a), YamlValue::Map(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|((x, a), (y, b))| x == y && same(a, b))
         }
         (a, b) => a == b,

@@ -6,9 +6,9 @@ use std::path::Path;
 use keyrack_core::fix::shell_quote;
 use keyrack_core::host_manifest::HostManifest;
 use keyrack_core::{Fix, Owner, Slug, VaultId};
-use keyrack_vaults::identity::{self, Survey};
-use keyrack_vaults::inspect::{self, FileBinding, Files, KeyFileKind, Opened, TroubleKind};
-use keyrack_vaults::{Racks, registry};
+use keyrack_vaults::audit::{self, FileBinding, FindingKind, KeyFileKind, ManifestAudit, RackFiles};
+use keyrack_vaults::identity::{self, FoundKeys};
+use keyrack_vaults::{RackPaths, registry};
 
 use super::{Check, counted};
 use crate::context::OpContext;
@@ -26,7 +26,7 @@ pub(super) fn checks(ctx: &OpContext<'_>) -> Vec<Check> {
         return vec![Check::skip(MANIFEST, "without HOME there is no rack")];
     };
     let mut checks = identities(ctx, &racks);
-    let files = Files::of(&racks);
+    let files = RackFiles::inspect(&racks);
     let manifest = host_manifest(ctx, &racks, &mut checks);
     checks.extend(of_files(&files, &racks, manifest.as_ref()));
     if let Some(manifest) = &manifest {
@@ -36,25 +36,25 @@ pub(super) fn checks(ctx: &OpContext<'_>) -> Vec<Check> {
     checks
 }
 
-fn identities(ctx: &OpContext<'_>, racks: &Racks) -> Vec<Check> {
-    let found = match inspect::key_files(ctx.identity_source(racks, [])) {
+fn identities(ctx: &OpContext<'_>, racks: &RackPaths) -> Vec<Check> {
+    let found = match audit::key_files(ctx.identity_source(racks, [])) {
         Ok(found) => found,
         Err(error) => return vec![Check::error(IDENTITY, error)],
     };
-    let survey = Survey::of(racks, ctx.identity_source(racks, []).ssh_auth_sock.as_deref());
+    let found_keys = FoundKeys::search(racks, ctx.identity_source(racks, []).ssh_auth_sock.as_deref());
     if found.is_empty() {
-        return vec![no_identity(racks, &survey)];
+        return vec![no_identity(racks, &found_keys)];
     }
     let told = found.into_iter().map(|file| {
         let path = file.path.display().to_string();
         match (file.kind, file.mode) {
-            (KeyFileKind::Useless(why), _) => Check::warn(IDENTITY, format!("{path} opens nothing: {why}")),
+            (KeyFileKind::Unusable(why), _) => Check::warn(IDENTITY, format!("{path} opens nothing: {why}")),
             (_, Some(mode)) if mode & 0o077 != 0 => {
                 Check::warn(IDENTITY, format!("{path} can be read by others: its mode is {mode:04o}"))
                     .fix(Fix::Text(format!("chmod 600 {}", shell_quote(&path))))
             }
-            (KeyFileKind::Open, _) => Check::ok(IDENTITY, format!("{path} is a key without a passphrase")),
-            (KeyFileKind::Sealed, _) => {
+            (KeyFileKind::Plain, _) => Check::ok(IDENTITY, format!("{path} is a key without a passphrase")),
+            (KeyFileKind::Encrypted, _) => {
                 Check::ok(IDENTITY, format!("{path} is a key behind a passphrase; not tried"))
             }
         }
@@ -63,9 +63,9 @@ fn identities(ctx: &OpContext<'_>, racks: &Racks) -> Vec<Check> {
 }
 
 /// No key is found by its name, or remembered.
-fn no_identity(racks: &Racks, survey: &Survey) -> Check {
+fn no_identity(racks: &RackPaths, found_keys: &FoundKeys) -> Check {
     let dir = racks.ssh_dir().display().to_string();
-    if let Some(usable) = survey.usable.first() {
+    if let Some(usable) = found_keys.usable.first() {
         let path = usable.path.to_string_lossy();
         return Check::warn(
             IDENTITY,
@@ -75,27 +75,27 @@ fn no_identity(racks: &Racks, survey: &Survey) -> Check {
     }
     let check = Check::warn(IDENTITY, format!("there is no ssh key in {dir} that could open the rack"))
         .fix(identity::new_key(racks));
-    if survey.unusable.is_empty() {
+    if found_keys.unusable.is_empty() {
         return check.hint("or name one with --prikey");
     }
-    check.hint(format!("found {}; or name a key with --prikey", survey.reasons()))
+    check.hint(format!("found {}; or name a key with --prikey", found_keys.reasons()))
 }
 
-fn host_manifest(ctx: &OpContext<'_>, racks: &Racks, checks: &mut Vec<Check>) -> Option<HostManifest> {
+fn host_manifest(ctx: &OpContext<'_>, racks: &RackPaths, checks: &mut Vec<Check>) -> Option<HostManifest> {
     let path = racks.manifest_path().display().to_string();
-    match inspect::host_manifest(racks, ctx.identity_source(racks, [])) {
-        Ok(Opened::Missing) => {
+    match audit::host_manifest(racks, ctx.identity_source(racks, [])) {
+        Ok(ManifestAudit::Missing) => {
             let message = format!("there is no host manifest yet for the owner {}", racks.owner());
             checks.push(Check::skip(MANIFEST, message).fix(Fix::with_owner("init", racks.owner(), [])));
             None
         }
-        Ok(Opened::Sealed(by)) => {
+        Ok(ManifestAudit::NeedsPassphrase(by)) => {
             let by: Vec<String> = by.iter().map(|path| path.display().to_string()).collect();
             let message = format!("{path} was not tried: it takes the passphrase of {}", by.join(" or "));
             checks.push(Check::skip(MANIFEST, message));
             None
         }
-        Ok(Opened::By(key, manifest)) => {
+        Ok(ManifestAudit::Opened(key, manifest)) => {
             let message = format!(
                 "{path} opens with {}: {}, {}",
                 key.display(),
@@ -113,8 +113,8 @@ fn host_manifest(ctx: &OpContext<'_>, racks: &Racks, checks: &mut Vec<Check>) ->
     }
 }
 
-fn of_files(files: &Files, racks: &Racks, manifest: Option<&HostManifest>) -> Vec<Check> {
-    if files.troubles.is_empty() {
+fn of_files(files: &RackFiles, racks: &RackPaths, manifest: Option<&HostManifest>) -> Vec<Check> {
+    if files.findings.is_empty() {
         return match files.count {
             0 => Vec::new(),
             count => vec![Check::ok(
@@ -124,22 +124,22 @@ fn of_files(files: &Files, racks: &Racks, manifest: Option<&HostManifest>) -> Ve
         };
     }
     let told = files
-        .troubles
+        .findings
         .iter()
         .filter(|trouble| trouble.path != racks.manifest_path() || !is_bad(&trouble.kind));
     told.map(|trouble| {
         let path = trouble.path.display().to_string();
         match &trouble.kind {
-            TroubleKind::TooOpen(mode) => {
+            FindingKind::TooOpen(mode) => {
                 let mend = if trouble.path.is_dir() { "700" } else { "600" };
                 Check::warn(FILES, format!("{path} is open to others: its mode is {mode:04o}"))
                     .fix(Fix::Text(format!("chmod {mend} {}", shell_quote(&path))))
             }
-            TroubleKind::Unfinished => {
+            FindingKind::Unfinished => {
                 Check::warn(FILES, format!("a change of recipients was decided in {path} and not finished"))
                     .hint("the next command that changes the rack finishes it")
             }
-            TroubleKind::Bad(error) => {
+            FindingKind::Unusable(error) => {
                 let check = Check::error(FILES, error.clone());
                 match manifest.and_then(|manifest| slug_of(&trouble.path, racks, manifest)) {
                     Some(slug) => Check { message: format!("{} (it is {slug}'s)", check.message), ..check }
@@ -153,23 +153,23 @@ fn of_files(files: &Files, racks: &Racks, manifest: Option<&HostManifest>) -> Ve
 }
 
 /// Whether the file is of no use, which of the host manifest is told where it is opened.
-fn is_bad(kind: &TroubleKind) -> bool {
-    matches!(kind, TroubleKind::Bad(_))
+fn is_bad(kind: &FindingKind) -> bool {
+    matches!(kind, FindingKind::Unusable(_))
 }
 
 /// The key whose file of os.secure this is.
-fn slug_of(path: &Path, racks: &Racks, manifest: &HostManifest) -> Option<Slug> {
+fn slug_of(path: &Path, racks: &RackPaths, manifest: &HostManifest) -> Option<Slug> {
     manifest.hosts.keys().find(|slug| racks.secure_path(slug) == path).cloned()
 }
 
 /// Names the keys whose file in os.secure is not bound to them, or is another key's.
-fn bindings(racks: &Racks, manifest: &HostManifest) -> Vec<Check> {
+fn bindings(racks: &RackPaths, manifest: &HostManifest) -> Vec<Check> {
     let owner = racks.owner();
     let mut checks = Vec::new();
     let mut unbound = Vec::new();
     for host in manifest.hosts.values().filter(|host| host.vault == VaultId::OsSecure) {
         let slug = &host.slug;
-        match inspect::file_binding(racks, host) {
+        match audit::file_binding(racks, host) {
             Some(FileBinding::Unbound) => unbound.push(slug),
             Some(FileBinding::Mismatch(reason)) => {
                 let path = racks.secure_path(slug);
@@ -203,13 +203,13 @@ fn bindings(racks: &Racks, manifest: &HostManifest) -> Vec<Check> {
 }
 
 /// Whether each key the host manifest names is where it says.
-fn keys(racks: &Racks, manifest: &HostManifest, files: &Files) -> Vec<Check> {
+fn keys(racks: &RackPaths, manifest: &HostManifest, files: &RackFiles) -> Vec<Check> {
     let owner: &Owner = racks.owner();
     let mut checks = Vec::new();
     for host in manifest.hosts.values() {
         let slug = &host.slug;
         let lost = match &host.vault {
-            VaultId::OsSecure => !Files::has_secure(racks, slug),
+            VaultId::OsSecure => !RackFiles::has_secure(racks, slug),
             VaultId::OsDirect => {
                 files.direct.as_ref().is_some_and(|slugs| slugs.iter().all(|known| known != slug.as_str()))
             }

@@ -214,7 +214,7 @@ fn names_that_steer_programs() {
 fn exports(values: &[(&str, &[u8])]) -> Vec<keyrack_client::source::Export> {
     let answers = values.iter().map(|(name, value)| {
         let slug = Slug::new("acme", Env::Test, name).unwrap();
-        let source = keyrack_core::Source {
+        let source = keyrack_core::GrantSource {
             vault: keyrack_core::VaultId::OsEnvvar,
             mech: keyrack_core::Mechanism::Replica,
         };

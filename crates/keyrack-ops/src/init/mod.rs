@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use keyrack_client::{Context, manifest};
 use keyrack_core::host_manifest::{HostManifest, Recipient};
 use keyrack_core::{Error, ErrorCode, Org};
-use keyrack_vaults::identity::Survey;
-use keyrack_vaults::{Identities, Racks, identity, manifest_file, recipient, recipients};
+use keyrack_vaults::identity::FoundKeys;
+use keyrack_vaults::{Identities, RackPaths, identity, manifest_file, recipient_key, recipient_set};
 
 use crate::context::OpContext;
 use crate::locked_file::LockedFile;
@@ -19,7 +19,7 @@ use crate::repo::below;
 #[derive(Clone, Debug, Default)]
 pub struct InitRequest {
     /// The ssh key of the first recipient: its private or its `.pub` file. One of those that
-    /// [`Survey`] finds if not given.
+    /// [`FoundKeys`] finds if not given.
     pub key: Option<PathBuf>,
     /// What to call the recipient; `None` for `default`.
     pub label: Option<String>,
@@ -136,7 +136,7 @@ pub fn check_org(text: &str) -> Result<&str, Error> {
     }
 }
 
-fn init_host(ctx: &OpContext<'_>, racks: &Racks, key: Option<&Path>, label: &str) -> Result<Host, Error> {
+fn init_host(ctx: &OpContext<'_>, racks: &RackPaths, key: Option<&Path>, label: &str) -> Result<Host, Error> {
     let key = match key {
         Some(path) => Some(key_path(&ctx.client.cwd, path)?),
         None => None,
@@ -160,15 +160,15 @@ fn init_host(ctx: &OpContext<'_>, racks: &Racks, key: Option<&Path>, label: &str
         Some(path) => path,
         None => {
             let source = ctx.identity_source(racks, []);
-            Survey::of(racks, source.ssh_auth_sock.as_deref()).choose(racks)?.path
+            FoundKeys::search(racks, source.ssh_auth_sock.as_deref()).choose(racks)?.path
         }
     };
-    let pubkey = recipient::for_init(&path).map_err(|error| match error.fix {
+    let pubkey = recipient_key::for_init(&path).map_err(|error| match error.fix {
         // A file that is there and cannot be used.
         None if path.is_file() => error.fix(identity::new_key(racks)),
         _ => error,
     })?;
-    let new = recipients::entry(pubkey, label, ctx.now_ms);
+    let new = recipient_set::entry(pubkey, label, ctx.now_ms);
     let mut manifest = manifest_file::empty(racks);
     manifest.recipients.push(new.clone());
     if manifest_file::create(racks, &manifest, &mut identities)? {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use keyrack_client::manifest;
 use keyrack_core::repo_manifest::MANIFEST_PATH;
 use keyrack_core::{Error, Org};
-use keyrack_vaults::identity::Survey;
-pub use keyrack_vaults::identity::Usable as UsableKey;
+use keyrack_vaults::identity::FoundKeys;
+pub use keyrack_vaults::identity::UsableKey;
 use keyrack_vaults::manifest_file;
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ pub fn suggest(ctx: &OpContext<'_>) -> Result<InitSuggestions, Error> {
     });
     Ok(InitSuggestions {
         has_rack: manifest_file::exists(&racks)?,
-        keys: Survey::of(&racks, None).usable,
+        keys: FoundKeys::search(&racks, None).usable,
         has_manifest: git_root
             .as_ref()
             .is_some_and(|root| root.join(MANIFEST_PATH).symlink_metadata().is_ok()),

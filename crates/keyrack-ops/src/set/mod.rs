@@ -8,7 +8,7 @@ mod validate;
 
 use keyrack_client::daemon;
 use keyrack_client::session::RelockScope;
-use keyrack_core::host_manifest::Host;
+use keyrack_core::host_manifest::HostEntry;
 use keyrack_core::{Error, ErrorCode, Org, Slug, Ttl, VaultId};
 use keyrack_vaults::manifest_file;
 
@@ -47,7 +47,7 @@ pub struct SetRequest {
 #[derive(Clone, Debug)]
 pub struct SetReport {
     /// What the host manifest says of it now.
-    pub host: Host,
+    pub host: HostEntry,
     /// Whether it was added to `keyrack.yml`.
     pub declared: bool,
     /// What could not be done beside, a sentence each; the key is set all the same.

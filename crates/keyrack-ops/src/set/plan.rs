@@ -2,10 +2,12 @@
 
 use keyrack_client::daemon;
 use keyrack_client::session::KeyToUnlock;
-use keyrack_core::host_manifest::{Host, HostManifest, NewHost};
+use keyrack_core::host_manifest::{HostEntry, HostManifest, NewHostEntry};
 use keyrack_core::ttl::{GrantedTtl, TtlRequest, resolve_ttl};
-use keyrack_core::{Clock, Error, ErrorCode, Fix, Grade, Mechanism, Source, VaultId, firewall, secret_text};
-use keyrack_vaults::{Identities, Racks, inventory, manifest_file, os_secure, registry, vault};
+use keyrack_core::{
+    Clock, Error, ErrorCode, Fix, Grade, GrantSource, Mechanism, VaultId, firewall, secret_text,
+};
+use keyrack_vaults::{Identities, RackPaths, inventory, manifest_file, os_secure, registry, vault};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -71,7 +73,7 @@ impl Plan<'_> {
     pub(super) fn check_vault(
         &self,
         ctx: &OpContext<'_>,
-        racks: &Racks,
+        racks: &RackPaths,
         identities: &mut Identities<'_>,
         manifest: &HostManifest,
     ) -> Result<(), Error> {
@@ -128,8 +130,8 @@ impl Plan<'_> {
             .then(|| format!("the secret for {slug} {}; it was stored as given", found.join(" and ")))
     }
 
-    fn new_host(&self, meta: Option<Value>) -> NewHost {
-        NewHost {
+    fn new_host(&self, meta: Option<Value>) -> NewHostEntry {
+        NewHostEntry {
             vault: self.valid.vault.clone(),
             mech: self.mech.clone(),
             exid: self.request.exid.clone(),
@@ -139,19 +141,19 @@ impl Plan<'_> {
     }
 
     /// The key for its vault, with its present entry in the host manifest.
-    fn entry<'e>(&'e self, host: Option<&'e Host>) -> vault::Entry<'e> {
+    fn entry<'e>(&'e self, host: Option<&'e HostEntry>) -> vault::VaultEntry<'e> {
         let (slug, mech) = (&self.valid.slug, Some(&self.mech));
-        vault::Entry { slug, mech, exid: self.request.exid.as_deref(), host }
+        vault::VaultEntry { slug, mech, exid: self.request.exid.as_deref(), host }
     }
 
     /// Stores the secret and then the entry that points to it. Returns the entry and the one it replaced.
     pub(super) fn store_in_vault(
         &self,
         ctx: &OpContext<'_>,
-        racks: &Racks,
+        racks: &RackPaths,
         identities: &mut Identities<'_>,
         secret: &[u8],
-    ) -> Result<(Host, Option<Host>), Error> {
+    ) -> Result<(HostEntry, Option<HostEntry>), Error> {
         let slug = &self.valid.slug;
         let vault = registry::vault(&self.valid.vault)?;
         let env = |name: &str| ctx.variable(name);
@@ -178,7 +180,7 @@ impl Plan<'_> {
 
     /// Records the version of a file that an interrupted `set` left behind, so that no later file
     /// is bound to the same version.
-    fn record_newer_version(&self, racks: &Racks, identities: &mut Identities<'_>) -> Result<(), Error> {
+    fn record_newer_version(&self, racks: &RackPaths, identities: &mut Identities<'_>) -> Result<(), Error> {
         let manifest = manifest_file::load_existing(racks, identities)?;
         let newer = manifest
             .hosts
@@ -196,10 +198,10 @@ impl Plan<'_> {
     pub(super) fn give_to_daemon(
         &self,
         ctx: &OpContext<'_>,
-        racks: &Racks,
+        racks: &RackPaths,
         identities: &mut Identities<'_>,
         secret: &Zeroizing<Vec<u8>>,
-    ) -> Result<(Host, Option<Host>), Error> {
+    ) -> Result<(HostEntry, Option<HostEntry>), Error> {
         let slug = &self.valid.slug;
         let request = TtlRequest {
             max_duration: self.valid.max_duration,
@@ -207,7 +209,7 @@ impl Plan<'_> {
             ..TtlRequest::default()
         };
         let (ttl, by) = resolve_ttl(request, Clock { boot_ns: 0, wall_ms: ctx.now_ms })?;
-        let source = Source { vault: VaultId::OsDaemon, mech: Mechanism::Session };
+        let source = GrantSource { vault: VaultId::OsDaemon, mech: Mechanism::Session };
         let key = KeyToUnlock {
             slug,
             grade: self.grade(),
@@ -235,7 +237,7 @@ impl Plan<'_> {
         manifest: &mut HostManifest,
         meta: Option<Value>,
         now_ms: i64,
-    ) -> Result<(Host, Option<Host>), Error> {
+    ) -> Result<(HostEntry, Option<HostEntry>), Error> {
         let slug = &self.valid.slug;
         let old = manifest.hosts.get(slug).cloned();
         manifest.put(slug, self.new_host(meta), now_ms);
@@ -249,10 +251,10 @@ impl Plan<'_> {
     pub(super) fn tidy(
         &self,
         ctx: &OpContext<'_>,
-        racks: &Racks,
+        racks: &RackPaths,
         identities: &mut Identities<'_>,
         manifest: &HostManifest,
-        old: Option<&Host>,
+        old: Option<&HostEntry>,
     ) -> Result<Vec<String>, Error> {
         let slug = &self.valid.slug;
         let mut notices = Vec::new();
@@ -269,7 +271,7 @@ impl Plan<'_> {
         {
             let env = |name: &str| ctx.variable(name);
             let mut context = ctx.vaults(racks, identities, &manifest.recipients, &env);
-            if let Err(error) = vault.del(vault::Entry::of(slug, old), &mut context)
+            if let Err(error) = vault.del(vault::VaultEntry::of(slug, old), &mut context)
                 && error.code != ErrorCode::VaultReadOnly
             {
                 notices.push(format!("the old value is still in {}: {error}", old.vault));

@@ -65,12 +65,12 @@ pub(super) fn say_the_same(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use keyrack_client::manifest::parse;
-    use keyrack_core::repo_manifest::hydrate;
+    use keyrack_core::repo_manifest::load_manifest;
 
     use super::*;
 
     fn manifest(text: &str) -> RepoManifest {
-        hydrate(&parse("k.yml", text).unwrap(), |_| Ok(None)).unwrap()
+        load_manifest(&parse("k.yml", text).unwrap(), |_| Ok(None)).unwrap()
     }
 
     #[test]

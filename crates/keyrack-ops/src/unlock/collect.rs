@@ -4,12 +4,13 @@ use keyrack_client::daemon;
 use keyrack_client::render::unlock::Omission;
 use keyrack_client::session::KeyToUnlock;
 use keyrack_core::grade::MinimumGrade;
-use keyrack_core::host_manifest::{Host, HostManifest};
+use keyrack_core::host_manifest::{HostEntry, HostManifest};
 use keyrack_core::ttl::{TtlLimit, TtlRequest, resolve_ttl};
 use keyrack_core::{
-    Clock, Error, ErrorCode, Fix, Grade, Grant, GrantedTtl, Mechanism, Slug, Source, Ttl, VaultId, firewall,
+    Clock, Error, ErrorCode, Fix, Grade, Grant, GrantSource, GrantedTtl, Mechanism, Slug, Ttl, VaultId,
+    firewall,
 };
-use keyrack_vaults::{Identities, Racks, inventory, manifest_file, registry, vault};
+use keyrack_vaults::{Identities, RackPaths, inventory, manifest_file, registry, vault};
 use zeroize::Zeroizing;
 
 use super::{OmittedKey, UnlockOptions, UnlockReport, errored, is_write_only, send};
@@ -57,7 +58,7 @@ enum Fate {
 /// Opens the keys of these slugs and gives them to the daemon.
 pub(super) fn collect(
     ctx: &OpContext<'_>,
-    racks: &Racks,
+    racks: &RackPaths,
     identities: &mut Identities<'_>,
     manifest: &HostManifest,
     repo: &Repo,
@@ -115,7 +116,7 @@ fn by_stored_key(manifest: &HostManifest, slugs: &[Slug]) -> Vec<(Slug, Vec<Slug
 
 struct Work<'a, 'p, 'i> {
     ctx: &'a OpContext<'p>,
-    racks: &'a Racks,
+    racks: &'a RackPaths,
     identities: &'a mut Identities<'i>,
     manifest: &'a HostManifest,
     repo: &'a Repo,
@@ -171,7 +172,7 @@ impl Work<'_, '_, '_> {
     }
 
     /// What the vault holds. `None` when it has lost the key; then the marker goes too, if the vault is sure of it.
-    fn fetch(&mut self, host: &Host) -> Result<Option<(Fetched, Source)>, Error> {
+    fn fetch(&mut self, host: &HostEntry) -> Result<Option<(Fetched, GrantSource)>, Error> {
         let slug = &host.slug;
         if host.vault == VaultId::OsDaemon {
             return self.read_back(slug);
@@ -181,7 +182,7 @@ impl Work<'_, '_, '_> {
         let ctx = self.ctx;
         let env = |name: &str| ctx.variable(name);
         let mut context = ctx.vaults(self.racks, self.identities, &self.manifest.recipients, &env);
-        let entry = vault::Entry::of(slug, host);
+        let entry = vault::VaultEntry::of(slug, host);
         match from.get(entry, &mut context).map_err(about)? {
             Some(material) => {
                 // A `set` was interrupted before it recorded this version. Unlocking works without
@@ -190,7 +191,7 @@ impl Work<'_, '_, '_> {
                     let _ =
                         manifest_file::record_meta(self.racks, self.identities, host, &material.mech, meta);
                 }
-                let source = Source { vault: host.vault.clone(), mech: material.mech };
+                let source = GrantSource { vault: host.vault.clone(), mech: material.mech };
                 let (secret, end) = (material.secret, material.credential_expires_at_ms);
                 Ok(Some((Fetched { secret, credential_expires_at_ms: end }, source)))
             }
@@ -204,7 +205,7 @@ impl Work<'_, '_, '_> {
     }
 
     /// A key that only the daemon has: it is read back, to be given a new life.
-    fn read_back(&self, slug: &Slug) -> Result<Option<(Fetched, Source)>, Error> {
+    fn read_back(&self, slug: &Slug) -> Result<Option<(Fetched, GrantSource)>, Error> {
         let Some(daemon) = daemon::connect(&self.ctx.client)? else { return Ok(None) };
         let mut session = daemon.native("unlock")?;
         let held = session.get(std::slice::from_ref(slug))?;

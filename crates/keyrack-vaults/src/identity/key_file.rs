@@ -12,7 +12,7 @@ use ssh_key::{Algorithm, Cipher, Kdf, LineEnding, PrivateKey, PublicKey};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::pkcs8;
-use crate::recipient;
+use crate::recipient_key;
 
 /// The most bytes a key file may have. An RSA key of 16384 bits has 13 KiB.
 pub(crate) const MAX_KEY_FILE: usize = 64 * 1024;
@@ -26,7 +26,7 @@ const AGE: &str = "AGE-SECRET-KEY-1";
 const AGE_PLUGIN: &str = "AGE-PLUGIN-";
 
 /// Identities that can open files now: everything one key file yields.
-pub(crate) struct Keys {
+pub(crate) struct DecryptionKeys {
     pub(crate) identities: Vec<Box<dyn age::Identity>>,
     /// The X25519 recipient they open files of, where they are an ed25519 key's.
     pub(crate) recipient: Option<String>,
@@ -35,22 +35,22 @@ pub(crate) struct Keys {
 }
 
 /// What a key file turned out to be.
-pub(crate) enum KeyFile {
+pub(crate) enum ParsedKeyFile {
     /// Usable as it is.
-    Open(Keys),
+    Usable(DecryptionKeys),
     /// Behind a passphrase.
-    Sealed(Sealed),
+    Encrypted(EncryptedKey),
 }
 
 /// An OpenSSH key behind a passphrase.
-pub(crate) struct Sealed {
+pub(crate) struct EncryptedKey {
     private: Box<PrivateKey>,
-    public: Public,
+    public: PublicPart,
 }
 
 /// What an OpenSSH key file says of its key in the clear.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Public {
+pub(crate) struct PublicPart {
     /// The first argument of an age stanza for this key: the start of the SHA-256 of the public key, in base64.
     pub(crate) tag: String,
     /// The X25519 recipient an ed25519 key converts to.
@@ -60,16 +60,16 @@ pub(crate) struct Public {
 }
 
 /// Reads a key file. `Err` says, in words that fit behind its path, why it cannot be used.
-pub(crate) fn parse(bytes: &[u8]) -> Result<KeyFile, String> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<ParsedKeyFile, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not a key file".to_owned())?.trim();
     if text.starts_with(OPENSSH) {
         return parse_openssh(text);
     }
     if text.starts_with(PKCS1) {
-        return parse_pkcs1(text).map(KeyFile::Open);
+        return parse_pkcs1(text).map(ParsedKeyFile::Usable);
     }
     if text.starts_with(pkcs8::BEGIN) {
-        return keys_of(&pkcs8::parse(text)?).map(KeyFile::Open);
+        return keys_of(&pkcs8::parse(text)?).map(ParsedKeyFile::Usable);
     }
     if text.starts_with(PKCS8_SEALED) {
         return Err("it is a PKCS#8 file with a passphrase, which keyrack does not read; write it without one: openssl pkey -in FILE -out NEW".to_owned());
@@ -86,7 +86,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<KeyFile, String> {
         return Err("it is an identity of an age plugin, and keyrack runs no age plugins".to_owned());
     }
     if text.lines().any(|line| line.trim_start().starts_with(AGE)) {
-        return parse_age(text).map(KeyFile::Open);
+        return parse_age(text).map(ParsedKeyFile::Usable);
     }
     if text.starts_with("ssh-") || text.starts_with("age1") {
         return Err("it is a public key; the private key is needed".to_owned());
@@ -94,7 +94,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<KeyFile, String> {
     Err("it is neither an OpenSSH private key nor an age identity".to_owned())
 }
 
-fn parse_openssh(text: &str) -> Result<KeyFile, String> {
+fn parse_openssh(text: &str) -> Result<ParsedKeyFile, String> {
     let private = PrivateKey::from_openssh(text).map_err(|error| match error {
         ssh_key::Error::AlgorithmUnknown | ssh_key::Error::AlgorithmUnsupported { .. } => {
             let kind = kind_of(text).unwrap_or("another kind");
@@ -110,7 +110,7 @@ fn parse_openssh(text: &str) -> Result<KeyFile, String> {
         other => return Err(format!("only ed25519 and rsa keys open age files, and it is {other}")),
     }
     if !private.is_encrypted() {
-        return keys_of(&private).map(KeyFile::Open);
+        return keys_of(&private).map(ParsedKeyFile::Usable);
     }
     if let Kdf::Bcrypt { rounds, .. } = private.kdf()
         && *rounds > MAX_ROUNDS
@@ -121,8 +121,8 @@ fn parse_openssh(text: &str) -> Result<KeyFile, String> {
     if private.cipher() == Cipher::TDesCbc {
         return Err("it is sealed with 3des-cbc; seal it anew with: ssh-keygen -p -f FILE".to_owned());
     }
-    let public = Public::of(private.public_key())?;
-    Ok(KeyFile::Sealed(Sealed { private: Box::new(private), public }))
+    let public = PublicPart::of(private.public_key())?;
+    Ok(ParsedKeyFile::Encrypted(EncryptedKey { private: Box::new(private), public }))
 }
 
 /// Names the kind of an OpenSSH key that the library does not read. Even a sealed file has it in
@@ -138,12 +138,12 @@ fn kind_of(text: &str) -> Option<&'static str> {
         .map(|(_, kind)| kind)
 }
 
-fn parse_pkcs1(text: &str) -> Result<Keys, String> {
+fn parse_pkcs1(text: &str) -> Result<DecryptionKeys, String> {
     match ssh_identity(text)? {
         identity @ age::ssh::Identity::Unencrypted(_) => {
             let public = age::ssh::Recipient::try_from(identity.clone()).ok();
             let ssh = public.map(|public| public.to_string());
-            Ok(Keys { identities: vec![Box::new(identity)], recipient: None, ssh })
+            Ok(DecryptionKeys { identities: vec![Box::new(identity)], recipient: None, ssh })
         }
         _ => {
             Err("it is an old PEM file with a passphrase; convert it with: ssh-keygen -p -f FILE".to_owned())
@@ -151,8 +151,8 @@ fn parse_pkcs1(text: &str) -> Result<Keys, String> {
     }
 }
 
-fn parse_age(text: &str) -> Result<Keys, String> {
-    let mut keys = Keys { identities: Vec::new(), recipient: None, ssh: None };
+fn parse_age(text: &str) -> Result<DecryptionKeys, String> {
+    let mut keys = DecryptionKeys { identities: Vec::new(), recipient: None, ssh: None };
     for (n, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -167,14 +167,14 @@ fn parse_age(text: &str) -> Result<Keys, String> {
     Ok(keys)
 }
 
-impl Sealed {
+impl EncryptedKey {
     /// What the file says of the key in the clear.
-    pub(crate) fn public(&self) -> &Public {
+    pub(crate) fn public(&self) -> &PublicPart {
         &self.public
     }
 
     /// Opens the key. `Ok(None)` when the passphrase is not the one; `Err` says why the key is of no use even so.
-    pub(crate) fn open(&self, passphrase: &str) -> Result<Option<Keys>, String> {
+    pub(crate) fn open(&self, passphrase: &str) -> Result<Option<DecryptionKeys>, String> {
         match self.private.decrypt(passphrase) {
             Ok(private) => keys_of(&private).map(Some),
             // The library tells a wrong passphrase by garbage where the key should be, in one of several ways.
@@ -183,31 +183,33 @@ impl Sealed {
     }
 }
 
-impl Public {
+impl PublicPart {
     /// The facts of a public key. `Err` for a kind that age has no use for.
     pub(crate) fn of(key: &PublicKey) -> Result<Self, String> {
         let blob = key.to_bytes().map_err(|_| "its public key is damaged".to_owned())?;
         let tag = BASE64_STANDARD_NO_PAD.encode(&Sha256::digest(&blob)[..4]);
         let age = match key.key_data().ed25519() {
-            Some(ed25519) => Some(recipient::from_ed25519(&ed25519.0).ok_or("its public key is damaged")?),
+            Some(ed25519) => {
+                Some(recipient_key::from_ed25519(&ed25519.0).ok_or("its public key is damaged")?)
+            }
             None => None,
         };
         let bare = PublicKey::new(key.key_data().clone(), "");
         let line = bare.to_openssh().map_err(|_| "its public key is damaged".to_owned())?;
-        Ok(Public { tag, age, line })
+        Ok(PublicPart { tag, age, line })
     }
 }
 
 /// Everything one unlocked key can open: an ed25519 key opens files for the X25519 recipient it converts to and files with an
 /// `ssh-ed25519` stanza. The two are not interchangeable, and files of both kinds are in use.
-fn keys_of(private: &PrivateKey) -> Result<Keys, String> {
-    let mut keys = Keys { identities: Vec::new(), recipient: None, ssh: None };
+fn keys_of(private: &PrivateKey) -> Result<DecryptionKeys, String> {
+    let mut keys = DecryptionKeys { identities: Vec::new(), recipient: None, ssh: None };
     if let KeypairData::Ed25519(pair) = private.key_data() {
         let x25519 = x25519_of_seed(pair.private.as_ref());
         keys.recipient = Some(x25519.to_public().to_string());
         keys.identities.push(Box::new(x25519));
     } else {
-        keys.ssh = Some(Public::of(private.public_key())?.line);
+        keys.ssh = Some(PublicPart::of(private.public_key())?.line);
     }
     let pem: Zeroizing<String> =
         private.to_openssh(LineEnding::LF).map_err(|_| "it is damaged".to_owned())?;

@@ -7,8 +7,8 @@ mod agent;
 mod key_file;
 mod pkcs8;
 mod remembered;
+mod search;
 mod ssh_config;
-mod survey;
 
 use std::fmt::{self, Write as _};
 use std::os::unix::ffi::OsStringExt;
@@ -17,19 +17,21 @@ use std::path::{Path, PathBuf};
 use keyrack_core::{Error, ErrorCode};
 use zeroize::Zeroizing;
 
-use crate::inspect::KeyFileKind;
-use crate::racks::Racks;
-use crate::recipient::read_key_file;
+use crate::audit::KeyFileKind;
+use crate::rack_paths::RackPaths;
+use crate::recipient_key::read_key_file;
 
 pub use remembered::remember;
-pub use survey::{Survey, Unusable, Usable, is_default, new_key};
+pub use search::{FoundKeys, UnusableKey, UsableKey, is_default, new_key};
 
-pub(crate) use survey::shown;
+pub(crate) use search::shown;
 
-pub(crate) use key_file::{KeyFile, Keys, MAX_KEY_FILE, Public, Sealed, parse as parse_key_file};
+pub(crate) use key_file::{
+    DecryptionKeys, EncryptedKey, MAX_KEY_FILE, ParsedKeyFile, PublicPart, parse as parse_key_file,
+};
 
 /// Whoever can be asked for the passphrase of a key.
-pub trait Passphrase {
+pub trait PassphrasePrompt {
     /// Asks for the passphrase of the key at `key_path`.
     ///
     /// # Errors
@@ -49,9 +51,9 @@ pub trait Passphrase {
 
 /// Nobody can be asked: a key with a passphrase stays shut.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NobodyToAsk;
+pub struct NoPassphrasePrompt;
 
-impl Passphrase for NobodyToAsk {
+impl PassphrasePrompt for NoPassphrasePrompt {
     fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Error> {
         Err(Error::new(
             ErrorCode::PromptNeeded,
@@ -65,7 +67,7 @@ impl Passphrase for NobodyToAsk {
 #[derive(Clone, Debug)]
 pub struct IdentitySource {
     /// Whose files are to be opened: names `~/.ssh/<owner>` and the default keys.
-    pub racks: Racks,
+    pub racks: RackPaths,
     /// Key files given by name (`--prikey`), tried before all others.
     pub prikeys: Vec<PathBuf>,
     /// The value of `SSH_AUTH_SOCK`, if set.
@@ -75,16 +77,16 @@ pub struct IdentitySource {
 /// The identities of one command, found as they are needed.
 pub struct Identities<'p> {
     candidates: Vec<Candidate>,
-    places: std::vec::IntoIter<Place>,
+    locations: std::vec::IntoIter<SearchLocation>,
     source: IdentitySource,
-    passphrase: Box<dyn Passphrase + 'p>,
+    passphrase: Box<dyn PassphrasePrompt + 'p>,
     /// Which candidate's keys were taken last.
     used: Option<usize>,
 }
 
 /// Where to look next.
 #[derive(Clone, Copy)]
-enum Place {
+enum SearchLocation {
     Remembered,
     Owner,
     Agent,
@@ -95,20 +97,20 @@ struct Candidate {
     path: PathBuf,
     /// Given by name: then it is meant, whoever the file should be for.
     named: bool,
-    state: State,
+    state: KeyState,
 }
 
-enum State {
-    Open(Keys),
-    Sealed(Sealed),
+enum KeyState {
+    Usable(DecryptionKeys),
+    Encrypted(EncryptedKey),
     /// Its passphrase could not be had, or was wrong: not asked again in this command.
-    Shut(Public, Error),
+    Unavailable(PublicPart, Error),
     /// Not a key of use here, in words that fit behind its path.
-    Useless(String),
+    Unusable(String),
 }
 
 /// What is known of a file before it is opened, to tell which keys could.
-pub(crate) struct Target<'a> {
+pub(crate) struct EncryptedFile<'a> {
     /// Tags of its ssh stanzas, as they stand in it.
     pub(crate) ssh_tags: &'a [String],
     /// Whether it has stanzas for X25519 recipients, which do not say whom they are for.
@@ -117,8 +119,8 @@ pub(crate) struct Target<'a> {
     pub(crate) age_recipients: Option<&'a [&'a str]>,
 }
 
-impl Target<'_> {
-    fn could_be_opened_by(&self, key: &Public, named: bool) -> bool {
+impl EncryptedFile<'_> {
+    fn could_be_opened_by(&self, key: &PublicPart, named: bool) -> bool {
         if self.ssh_tags.contains(&key.tag) {
             return true;
         }
@@ -135,7 +137,10 @@ impl<'p> Identities<'p> {
     ///
     /// # Errors
     /// [`ErrorCode::BadKeyFile`] when a key given by name cannot be used: it was asked for, so it is not skipped.
-    pub fn discover(source: IdentitySource, passphrase: Box<dyn Passphrase + 'p>) -> Result<Self, Error> {
+    pub fn discover(
+        source: IdentitySource,
+        passphrase: Box<dyn PassphrasePrompt + 'p>,
+    ) -> Result<Self, Error> {
         let mut candidates = Vec::new();
         for path in &source.prikeys {
             let bytes = read_key_file(path)?;
@@ -144,8 +149,14 @@ impl<'p> Identities<'p> {
             })?;
             candidates.push(Candidate { path: path.clone(), named: true, state });
         }
-        let places = vec![Place::Remembered, Place::Owner, Place::Agent, Place::Default].into_iter();
-        Ok(Identities { candidates, places, source, passphrase, used: None })
+        let locations = vec![
+            SearchLocation::Remembered,
+            SearchLocation::Owner,
+            SearchLocation::Agent,
+            SearchLocation::Default,
+        ]
+        .into_iter();
+        Ok(Identities { candidates, locations, source, passphrase, used: None })
     }
 
     /// The key files looked at so far, in the order they are tried.
@@ -154,12 +165,12 @@ impl<'p> Identities<'p> {
     }
 
     /// Every key file that would be looked at, and what it is; nobody is asked.
-    pub(crate) fn survey(&mut self) -> Vec<(PathBuf, KeyFileKind)> {
-        while self.look_further() {}
-        let kind = |state: &State| match state {
-            State::Open(_) => KeyFileKind::Open,
-            State::Sealed(_) | State::Shut(..) => KeyFileKind::Sealed,
-            State::Useless(why) => KeyFileKind::Useless(why.clone()),
+    pub(crate) fn list_key_files(&mut self) -> Vec<(PathBuf, KeyFileKind)> {
+        while self.search_next_location() {}
+        let kind = |state: &KeyState| match state {
+            KeyState::Usable(_) => KeyFileKind::Plain,
+            KeyState::Encrypted(_) | KeyState::Unavailable(..) => KeyFileKind::Encrypted,
+            KeyState::Unusable(why) => KeyFileKind::Unusable(why.clone()),
         };
         self.candidates.iter().map(|one| (one.path.clone(), kind(&one.state))).collect()
     }
@@ -170,60 +181,63 @@ impl<'p> Identities<'p> {
     }
 
     /// The files of keys whose passphrase was wanted and could not be had.
-    pub(crate) fn shut(&self) -> Vec<PathBuf> {
-        let shut = self.candidates.iter().filter(|one| matches!(one.state, State::Shut(..)));
+    pub(crate) fn keys_awaiting_passphrase(&self) -> Vec<PathBuf> {
+        let shut = self.candidates.iter().filter(|one| matches!(one.state, KeyState::Unavailable(..)));
         shut.map(|one| one.path.clone()).collect()
     }
 
     /// Offers keys to `attempt` until it takes one: first those that need no passphrase, then, where `target` says they could fit, those that
     /// do. `attempt` answers `None` when the keys do not fit.
-    pub(crate) fn offer<T>(
+    pub(crate) fn try_identities<T>(
         &mut self,
-        target: &Target<'_>,
-        mut attempt: impl FnMut(&Keys) -> Option<T>,
+        target: &EncryptedFile<'_>,
+        mut attempt: impl FnMut(&DecryptionKeys) -> Option<T>,
     ) -> Result<T, Error> {
-        if let Some(taken) = self.offer_unasked(&mut attempt) {
+        if let Some(taken) = self.try_without_prompt(&mut attempt) {
             return Ok(taken);
         }
         // Why a key that could have opened it did not: the first such reason is the cause.
         let mut refusal = None;
         for (nth, candidate) in self.candidates.iter_mut().enumerate() {
             let public = match &candidate.state {
-                State::Sealed(sealed) => sealed.public(),
-                State::Shut(public, _) => public,
-                State::Open(_) | State::Useless(_) => continue,
+                KeyState::Encrypted(sealed) => sealed.public(),
+                KeyState::Unavailable(public, _) => public,
+                KeyState::Usable(_) | KeyState::Unusable(_) => continue,
             };
             if !target.could_be_opened_by(public, candidate.named) {
                 continue;
             }
-            if let State::Sealed(sealed) = &candidate.state {
+            if let KeyState::Encrypted(sealed) = &candidate.state {
                 candidate.state = unseal(self.passphrase.as_mut(), &candidate.path, sealed);
             }
             match &candidate.state {
-                State::Open(keys) => {
+                KeyState::Usable(keys) => {
                     if let Some(taken) = attempt(keys) {
                         self.used = Some(nth);
                         return Ok(taken);
                     }
                 }
-                State::Shut(_, error) if error.code == ErrorCode::Interrupted => {
+                KeyState::Unavailable(_, error) if error.code == ErrorCode::Interrupted => {
                     return Err(error.clone());
                 }
-                State::Shut(_, error) => {
+                KeyState::Unavailable(_, error) => {
                     refusal.get_or_insert_with(|| error.clone());
                 }
-                State::Useless(_) | State::Sealed(_) => {}
+                KeyState::Unusable(_) | KeyState::Encrypted(_) => {}
             }
         }
         Err(refusal.unwrap_or_else(|| self.nothing_fits()))
     }
 
     /// Offers only the keys that can be used without asking anybody.
-    pub(crate) fn offer_unasked<T>(&mut self, mut attempt: impl FnMut(&Keys) -> Option<T>) -> Option<T> {
+    pub(crate) fn try_without_prompt<T>(
+        &mut self,
+        mut attempt: impl FnMut(&DecryptionKeys) -> Option<T>,
+    ) -> Option<T> {
         let mut next = 0;
         loop {
             while let Some(candidate) = self.candidates.get(next) {
-                if let State::Open(keys) = &candidate.state
+                if let KeyState::Usable(keys) = &candidate.state
                     && let Some(taken) = attempt(keys)
                 {
                     self.used = Some(next);
@@ -231,7 +245,7 @@ impl<'p> Identities<'p> {
                 }
                 next += 1;
             }
-            if !self.look_further() {
+            if !self.search_next_location() {
                 return None;
             }
         }
@@ -244,12 +258,12 @@ impl<'p> Identities<'p> {
             .candidates
             .iter()
             .map(|candidate| match &candidate.state {
-                State::Useless(why) => format!("{} ({why})", shown(&candidate.path, home)),
+                KeyState::Unusable(why) => format!("{} ({why})", shown(&candidate.path, home)),
                 _ => shown(&candidate.path, home),
             })
             .collect();
-        let survey = Survey::of(racks, self.source.ssh_auth_sock.as_deref());
-        let untried: Vec<String> = survey
+        let found_keys = FoundKeys::search(racks, self.source.ssh_auth_sock.as_deref());
+        let untried: Vec<String> = found_keys
             .usable
             .iter()
             .filter(|usable| self.candidates.iter().all(|known| known.path != usable.path))
@@ -278,22 +292,26 @@ impl<'p> Identities<'p> {
     }
 
     /// Adds the candidates of the next place. False when there is no place left.
-    fn look_further(&mut self) -> bool {
-        let Some(place) = self.places.next() else { return false };
+    fn search_next_location(&mut self) -> bool {
+        let Some(location) = self.locations.next() else { return false };
         let ssh = self.source.racks.ssh_dir();
-        let paths = match place {
-            Place::Remembered => remembered::paths(&self.source.racks),
-            Place::Owner => self.source.racks.owner().name().map(|name| ssh.join(name)).into_iter().collect(),
-            Place::Agent => self.agent_paths(),
-            Place::Default => ["id_ed25519", "id_rsa", "id_ecdsa"].map(|name| ssh.join(name)).to_vec(),
+        let paths = match location {
+            SearchLocation::Remembered => remembered::paths(&self.source.racks),
+            SearchLocation::Owner => {
+                self.source.racks.owner().name().map(|name| ssh.join(name)).into_iter().collect()
+            }
+            SearchLocation::Agent => self.agent_paths(),
+            SearchLocation::Default => {
+                ["id_ed25519", "id_rsa", "id_ecdsa"].map(|name| ssh.join(name)).to_vec()
+            }
         };
         for path in paths {
             if !path.is_file() || self.candidates.iter().any(|known| known.path == path) {
                 continue;
             }
             let state = match read_key_file(&path) {
-                Ok(bytes) => state_of(&bytes).unwrap_or_else(State::Useless),
-                Err(error) => State::Useless(error.message),
+                Ok(bytes) => state_of(&bytes).unwrap_or_else(KeyState::Unusable),
+                Err(error) => KeyState::Unusable(error.message),
             };
             self.candidates.push(Candidate { path, named: false, state });
         }
@@ -312,29 +330,29 @@ impl<'p> Identities<'p> {
     }
 }
 
-fn state_of(bytes: &[u8]) -> Result<State, String> {
+fn state_of(bytes: &[u8]) -> Result<KeyState, String> {
     Ok(match parse_key_file(bytes)? {
-        KeyFile::Open(keys) => State::Open(keys),
-        KeyFile::Sealed(sealed) => State::Sealed(sealed),
+        ParsedKeyFile::Usable(keys) => KeyState::Usable(keys),
+        ParsedKeyFile::Encrypted(sealed) => KeyState::Encrypted(sealed),
     })
 }
 
-fn unseal(prompt: &mut dyn Passphrase, path: &Path, sealed: &Sealed) -> State {
+fn unseal(prompt: &mut dyn PassphrasePrompt, path: &Path, sealed: &EncryptedKey) -> KeyState {
     for _ in 0..prompt.tries().max(1) {
         let given = match prompt.passphrase(path) {
             Ok(given) => given,
-            Err(error) => return State::Shut(sealed.public().clone(), error),
+            Err(error) => return KeyState::Unavailable(sealed.public().clone(), error),
         };
         match sealed.open(&given) {
-            Ok(Some(keys)) => return State::Open(keys),
+            Ok(Some(keys)) => return KeyState::Usable(keys),
             Ok(None) => prompt.rejected(path),
-            Err(why) => return State::Useless(why),
+            Err(why) => return KeyState::Unusable(why),
         }
     }
     let message = format!("the passphrase does not open the key {}", path.display());
     let error =
         Error::new(ErrorCode::BadPassphrase, message).hint("run the command again with the key's passphrase");
-    State::Shut(sealed.public().clone(), error)
+    KeyState::Unavailable(sealed.public().clone(), error)
 }
 
 impl fmt::Debug for Identities<'_> {

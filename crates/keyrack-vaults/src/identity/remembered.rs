@@ -10,7 +10,7 @@ use keyrack_core::Error;
 
 use crate::atomic;
 use crate::lock::Lock;
-use crate::racks::Racks;
+use crate::rack_paths::RackPaths;
 
 /// Maximum number of paths kept.
 const MAX_PATHS: usize = 16;
@@ -18,7 +18,7 @@ const MAX_FILE: usize = 64 << 10;
 
 /// Returns the remembered paths. None where the file is missing or cannot be trusted: commands work
 /// without it.
-pub(super) fn paths(racks: &Racks) -> Vec<PathBuf> {
+pub(super) fn paths(racks: &RackPaths) -> Vec<PathBuf> {
     let read = atomic::read_private(&racks.dir(), &racks.identities_path(), MAX_FILE);
     let Ok(Some(bytes)) = read else { return Vec::new() };
     let Ok(text) = std::str::from_utf8(&bytes) else { return Vec::new() };
@@ -31,7 +31,7 @@ pub(super) fn paths(racks: &Racks) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// Those of writing.
-pub fn remember(racks: &Racks, path: &Path) -> Result<bool, Error> {
+pub fn remember(racks: &RackPaths, path: &Path) -> Result<bool, Error> {
     let is_line = path.to_str().is_some_and(|text| !text.contains(['\n', '\r']));
     if !path.is_absolute() || !is_line {
         return Ok(false);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 /// A secret as a vault delivers it.
-pub struct Material {
+pub struct ResolvedSecret {
     /// The secret itself.
     pub secret: Zeroizing<Vec<u8>>,
     /// How it came to be, which decides its grade.
@@ -23,7 +23,7 @@ pub struct Material {
     pub newer_meta: Option<Value>,
 }
 
-impl std::fmt::Debug for Material {
+impl std::fmt::Debug for ResolvedSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Material")
             .field("secret", &"…")
@@ -39,12 +39,12 @@ impl std::fmt::Debug for Material {
 ///
 /// # Errors
 /// [`ErrorCode::MechMismatch`] when both name a mechanism and disagree; [`ErrorCode::BadMech`] when this version does not have it.
-pub(crate) fn deliver(
+pub(crate) fn resolve(
     slug: &Slug,
     vault: &VaultId,
     stored: Option<&Mechanism>,
     source: Zeroizing<Vec<u8>>,
-) -> Result<Material, Error> {
+) -> Result<ResolvedSecret, Error> {
     let named = firewall::blob_mech(&source);
     let mech = match (stored, named) {
         (Some(stored), Some(named)) if named != Mechanism::Replica && *stored != named => {
@@ -60,8 +60,8 @@ pub(crate) fn deliver(
         (None, None) => Mechanism::Replica,
     };
     match mech {
-        Mechanism::Replica | Mechanism::Reference => Ok(replica::deliver(source, mech)),
-        Mechanism::Session => Ok(session::deliver(source)),
+        Mechanism::Replica | Mechanism::Reference => Ok(replica::resolve(source, mech)),
+        Mechanism::Session => Ok(session::resolve(source)),
         other => Err(unsupported(slug, &other)),
     }
 }

@@ -3,8 +3,8 @@
 use keyrack_core::Mechanism;
 use zeroize::Zeroizing;
 
-use super::Material;
+use super::ResolvedSecret;
 
-pub(super) fn deliver(source: Zeroizing<Vec<u8>>, mech: Mechanism) -> Material {
-    Material { secret: source, mech, credential_expires_at_ms: None, newer_meta: None }
+pub(super) fn resolve(source: Zeroizing<Vec<u8>>, mech: Mechanism) -> ResolvedSecret {
+    ResolvedSecret { secret: source, mech, credential_expires_at_ms: None, newer_meta: None }
 }

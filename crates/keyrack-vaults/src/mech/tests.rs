@@ -8,8 +8,8 @@ fn slug() -> Slug {
     Slug::parse("acme.test.K").unwrap()
 }
 
-fn material(stored: Option<&Mechanism>, value: &str) -> Result<Material, ErrorCode> {
-    deliver(&slug(), &VaultId::OsSecure, stored, Zeroizing::new(value.as_bytes().to_vec()))
+fn material(stored: Option<&Mechanism>, value: &str) -> Result<ResolvedSecret, ErrorCode> {
+    resolve(&slug(), &VaultId::OsSecure, stored, Zeroizing::new(value.as_bytes().to_vec()))
         .map_err(|error| error.code)
 }
 
@@ -66,7 +66,7 @@ fn a_vault_takes_its_own_mechanisms() {
 fn no_secret_is_shown() {
     let shown = format!("{:?}", material(None, "hunter2-hunter2").unwrap());
     assert!(!shown.contains("hunter2"), "{shown}");
-    let error = deliver(
+    let error = resolve(
         &slug(),
         &VaultId::OsSecure,
         Some(&Mechanism::Replica),

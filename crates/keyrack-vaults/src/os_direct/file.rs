@@ -6,7 +6,7 @@ use std::ops::Range;
 use keyrack_core::timestamp;
 use zeroize::Zeroizing;
 
-use super::object::{Broken, Object, escape_into, escaped_limit, string_at, unescape};
+use super::object::{DirectFileError, Object, escape_into, escaped_limit, string_at, unescape};
 
 const VALUE: &str = "value";
 const EXPIRES_AT: &str = "expiresAt";
@@ -18,15 +18,15 @@ pub(super) struct DirectFile<'t> {
 }
 
 /// One entry, read.
-pub(super) struct Found {
+pub(super) struct StoredValue {
     pub(super) secret: Zeroizing<Vec<u8>>,
     pub(super) expires_at_ms: Option<i64>,
 }
 
 impl<'t> DirectFile<'t> {
-    pub(super) fn read(bytes: &'t [u8]) -> Result<Self, Broken> {
+    pub(super) fn read(bytes: &'t [u8]) -> Result<Self, DirectFileError> {
         let text = std::str::from_utf8(bytes)
-            .map_err(|error| Broken { at: error.valid_up_to(), why: "it is not UTF-8" })?;
+            .map_err(|error| DirectFileError { at: error.valid_up_to(), why: "it is not UTF-8" })?;
         Ok(DirectFile { text, object: Object::scan(text, 0..text.len())? })
     }
 
@@ -40,24 +40,24 @@ impl<'t> DirectFile<'t> {
     }
 
     /// The entry of `slug`. Only this entry is judged: another one may be broken in any way that is still JSON.
-    pub(super) fn get(&self, slug: &str) -> Result<Option<Found>, Broken> {
+    pub(super) fn get(&self, slug: &str) -> Result<Option<StoredValue>, DirectFileError> {
         let Some(member) = self.object.get(slug) else { return Ok(None) };
         let at = member.value.start;
         let entry = Object::scan(self.text, member.value.clone())?;
-        let value = entry.get(VALUE).ok_or(Broken { at, why: "the entry has no value" })?;
+        let value = entry.get(VALUE).ok_or(DirectFileError { at, why: "the entry has no value" })?;
         let raw = string_at(self.text, &value.value)
-            .ok_or(Broken { at: value.value.start, why: "the value is not a string" })?;
-        let secret = unescape(raw).map_err(|why| Broken { at: value.value.start, why })?;
+            .ok_or(DirectFileError { at: value.value.start, why: "the value is not a string" })?;
+        let secret = unescape(raw).map_err(|why| DirectFileError { at: value.value.start, why })?;
         let expires_at_ms = match entry.get(EXPIRES_AT) {
             None => None,
             Some(member) if &self.text[member.value.clone()] == "null" => None,
             Some(member) => Some(
                 string_at(self.text, &member.value)
                     .and_then(timestamp::parse_ms)
-                    .ok_or(Broken { at: member.value.start, why: "expiresAt is not a time" })?,
+                    .ok_or(DirectFileError { at: member.value.start, why: "expiresAt is not a time" })?,
             ),
         };
-        Ok(Some(Found { secret, expires_at_ms }))
+        Ok(Some(StoredValue { secret, expires_at_ms }))
     }
 
     /// The text with `slug` set to `secret`. Other fields of an entry that was there stay, but for its `expiresAt`, which was the old
@@ -75,7 +75,7 @@ impl<'t> DirectFile<'t> {
                         );
                     }
                     // Not an entry anybody could read: replaced whole.
-                    _ => edits.push(Edit { cut: member.value.clone(), put: Put::Entry(secret) }),
+                    _ => edits.push(Edit { cut: member.value.clone(), put: Put::VaultEntry(secret) }),
                 }
             }
             // Doubled: all are cut, and the entry made anew.
@@ -120,7 +120,7 @@ struct Edit<'e> {
 enum Put<'e> {
     Nothing,
     Value(&'e str),
-    Entry(&'e str),
+    VaultEntry(&'e str),
     Member { slug: &'e str, secret: &'e str, first: bool },
 }
 
@@ -129,7 +129,7 @@ impl Put<'_> {
         match self {
             Put::Nothing => 0,
             Put::Value(secret) => escaped_limit(secret.len()),
-            Put::Entry(secret) => escaped_limit(secret.len()) + 32,
+            Put::VaultEntry(secret) => escaped_limit(secret.len()) + 32,
             Put::Member { slug, secret, .. } => escaped_limit(slug.len()) + escaped_limit(secret.len()) + 48,
         }
     }
@@ -138,7 +138,7 @@ impl Put<'_> {
         match self {
             Put::Nothing => {}
             Put::Value(secret) => escape_into(out, secret),
-            Put::Entry(secret) => {
+            Put::VaultEntry(secret) => {
                 out.extend_from_slice(b"{\n    \"value\": ");
                 escape_into(out, secret);
                 out.extend_from_slice(b"\n  }");
@@ -147,7 +147,7 @@ impl Put<'_> {
                 out.extend_from_slice(if *first { b"\n  " } else { b",\n  " });
                 escape_into(out, slug);
                 out.extend_from_slice(b": ");
-                Put::Entry(secret).write(out);
+                Put::VaultEntry(secret).write(out);
                 if *first {
                     out.push(b'\n');
                 }

@@ -7,22 +7,22 @@ use super::object;
 
 /// The text is no such file, or the entry none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken;
+pub struct DirectFileError;
 
-impl From<object::Broken> for Broken {
-    fn from(_: object::Broken) -> Self {
-        Broken
+impl From<object::DirectFileError> for DirectFileError {
+    fn from(_: object::DirectFileError) -> Self {
+        DirectFileError
     }
 }
 
 /// The value of an entry and when it ends, in milliseconds since the Unix epoch.
-pub type Found = (Zeroizing<Vec<u8>>, Option<i64>);
+pub type StoredValue = (Zeroizing<Vec<u8>>, Option<i64>);
 
 /// Reads an entry.
 ///
 /// # Errors
-/// [`Broken`].
-pub fn get(text: &[u8], slug: &str) -> Result<Option<Found>, Broken> {
+/// [`DirectFileError`].
+pub fn get(text: &[u8], slug: &str) -> Result<Option<StoredValue>, DirectFileError> {
     let found = DirectFile::read(text)?.get(slug)?;
     Ok(found.map(|found| (found.secret, found.expires_at_ms)))
 }
@@ -30,15 +30,15 @@ pub fn get(text: &[u8], slug: &str) -> Result<Option<Found>, Broken> {
 /// The text with an entry set.
 ///
 /// # Errors
-/// [`Broken`].
-pub fn with(text: &[u8], slug: &str, secret: &str) -> Result<Zeroizing<Vec<u8>>, Broken> {
+/// [`DirectFileError`].
+pub fn with(text: &[u8], slug: &str, secret: &str) -> Result<Zeroizing<Vec<u8>>, DirectFileError> {
     Ok(DirectFile::read(text)?.with(slug, secret))
 }
 
 /// The text without an entry.
 ///
 /// # Errors
-/// [`Broken`].
-pub fn without(text: &[u8], slug: &str) -> Result<Zeroizing<Vec<u8>>, Broken> {
+/// [`DirectFileError`].
+pub fn without(text: &[u8], slug: &str) -> Result<Zeroizing<Vec<u8>>, DirectFileError> {
     Ok(DirectFile::read(text)?.without(slug))
 }

@@ -19,11 +19,11 @@ use crate::atomic;
 use crate::lock::Lock;
 use crate::mech;
 use crate::os_secure::check_secret;
-use crate::racks::Racks;
-use crate::vault::{Context, Entry, Material, Vault};
+use crate::rack_paths::RackPaths;
+use crate::vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};
 
 use file::DirectFile;
-use object::Broken;
+use object::DirectFileError;
 
 /// The most bytes the file may have.
 const MAX_FILE: usize = 64 << 20;
@@ -37,7 +37,11 @@ impl Vault for OsDirect {
         VaultId::OsDirect
     }
 
-    fn get(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<Option<Material>, Error> {
+    fn get(
+        &self,
+        entry: VaultEntry<'_>,
+        context: &mut VaultContext<'_, '_>,
+    ) -> Result<Option<ResolvedSecret>, Error> {
         let path = context.racks.direct_path();
         let Some(bytes) = read(context, entry.slug)? else { return Ok(None) };
         let found = DirectFile::read(&bytes)
@@ -47,12 +51,12 @@ impl Vault for OsDirect {
         else {
             return Ok(None);
         };
-        let mut material = mech::deliver(entry.slug, &VaultId::OsDirect, entry.mech, found.secret)?;
+        let mut material = mech::resolve(entry.slug, &VaultId::OsDirect, entry.mech, found.secret)?;
         material.credential_expires_at_ms = material.credential_expires_at_ms.or(found.expires_at_ms);
         Ok(Some(material))
     }
 
-    fn check_set(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> Result<(), Error> {
+    fn check_set(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> Result<(), Error> {
         let mech = entry.mech.unwrap_or(&Mechanism::Replica);
         mech::check(entry.slug, &VaultId::OsDirect, mech)
             .map_err(|error| error.hint("os.secure takes more mechanisms, and encrypts"))?;
@@ -67,9 +71,9 @@ impl Vault for OsDirect {
 
     fn set(
         &self,
-        entry: Entry<'_>,
+        entry: VaultEntry<'_>,
         secret: &[u8],
-        context: &mut Context<'_, '_>,
+        context: &mut VaultContext<'_, '_>,
     ) -> Result<Option<Value>, Error> {
         self.check_set(entry, context)?;
         check_secret(entry.slug, secret)?;
@@ -102,7 +106,7 @@ impl Vault for OsDirect {
         .map_err(|error| error.of(entry.slug))
     }
 
-    fn del(&self, entry: Entry<'_>, context: &mut Context<'_, '_>) -> Result<bool, Error> {
+    fn del(&self, entry: VaultEntry<'_>, context: &mut VaultContext<'_, '_>) -> Result<bool, Error> {
         if read(context, entry.slug)?.is_none() {
             return Ok(false);
         }
@@ -126,7 +130,7 @@ impl Vault for OsDirect {
         .map_err(|error| error.of(entry.slug))
     }
 
-    fn has(&self, entry: Entry<'_>, context: &Context<'_, '_>) -> bool {
+    fn has(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> bool {
         read(context, entry.slug)
             .ok()
             .flatten()
@@ -138,7 +142,7 @@ impl Vault for OsDirect {
 ///
 /// # Errors
 /// [`ErrorCode::VaultCorrupt`] naming file and line, and those of reading.
-pub(crate) fn slugs(racks: &Racks) -> Result<Vec<String>, Error> {
+pub(crate) fn slugs(racks: &RackPaths) -> Result<Vec<String>, Error> {
     let path = racks.direct_path();
     let Some(bytes) = atomic::read_private(&racks.dir(), &path, MAX_FILE)? else { return Ok(Vec::new()) };
     let broken = |broken| corrupt(&path, &bytes, broken);
@@ -150,13 +154,13 @@ pub(crate) fn slugs(racks: &Racks) -> Result<Vec<String>, Error> {
     Ok(slugs)
 }
 
-fn read(context: &Context<'_, '_>, slug: &Slug) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+fn read(context: &VaultContext<'_, '_>, slug: &Slug) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     atomic::read_private(&context.racks.dir(), &context.racks.direct_path(), MAX_FILE)
         .map_err(|error| error.of(slug))
 }
 
 /// The reason and the place in the file, by line. Never what stands there.
-fn corrupt(path: &Path, bytes: &[u8], broken: Broken) -> Error {
+fn corrupt(path: &Path, bytes: &[u8], broken: DirectFileError) -> Error {
     let before = &bytes[..broken.at.min(bytes.len())];
     let line = before.split(|&b| b == b'\n').count();
     Error::new(ErrorCode::VaultCorrupt, format!("{} line {line}: {}", path.display(), broken.why))

@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 32;
 
 /// Where the text is not what it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(super) struct DirectFileError {
     /// Byte offset.
     pub(super) at: usize,
     /// In words that fit behind a place.
@@ -42,7 +42,7 @@ pub(super) struct Object {
 
 impl Object {
     /// Reads the object that is `span` of the text, and nothing else beside white space.
-    pub(super) fn scan(text: &str, span: Range<usize>) -> Result<Self, Broken> {
+    pub(super) fn scan(text: &str, span: Range<usize>) -> Result<Self, DirectFileError> {
         let mut cursor = Cursor { text: &text.as_bytes()[..span.end], at: span.start };
         cursor.blank();
         cursor.expect(b'{', "an object is expected")?;
@@ -54,7 +54,7 @@ impl Object {
                 cursor.blank();
                 let from = cursor.at;
                 let name = cursor.string()?;
-                let name = unescape(&text[name]).map_err(|why| Broken { at: from, why })?;
+                let name = unescape(&text[name]).map_err(|why| DirectFileError { at: from, why })?;
                 let name = std::str::from_utf8(&name).expect("unescaped text is UTF-8").to_owned();
                 cursor.blank();
                 cursor.expect(b':', "a colon is expected")?;
@@ -124,8 +124,8 @@ struct Cursor<'t> {
 }
 
 impl Cursor<'_> {
-    fn broken(&self, why: &'static str) -> Broken {
-        Broken { at: self.at, why }
+    fn broken(&self, why: &'static str) -> DirectFileError {
+        DirectFileError { at: self.at, why }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -144,12 +144,12 @@ impl Cursor<'_> {
         there
     }
 
-    fn expect(&mut self, byte: u8, why: &'static str) -> Result<(), Broken> {
+    fn expect(&mut self, byte: u8, why: &'static str) -> Result<(), DirectFileError> {
         if self.eat(byte) { Ok(()) } else { Err(self.broken(why)) }
     }
 
     /// Goes over a string, and says where the text between its quotes is.
-    fn string(&mut self) -> Result<Range<usize>, Broken> {
+    fn string(&mut self) -> Result<Range<usize>, DirectFileError> {
         self.expect(b'"', "a string is expected")?;
         let start = self.at;
         loop {
@@ -170,7 +170,7 @@ impl Cursor<'_> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Range<usize>, Broken> {
+    fn value(&mut self, depth: usize) -> Result<Range<usize>, DirectFileError> {
         let start = self.at;
         match self.peek() {
             Some(b'"') => {
@@ -185,7 +185,7 @@ impl Cursor<'_> {
         Ok(start..self.at)
     }
 
-    fn items(&mut self, close: u8, depth: usize, named: bool) -> Result<(), Broken> {
+    fn items(&mut self, close: u8, depth: usize, named: bool) -> Result<(), DirectFileError> {
         self.at += 1;
         self.blank();
         if self.eat(close) {
@@ -209,7 +209,7 @@ impl Cursor<'_> {
     }
 
     /// A number or one of the three words. A number only has to look like one: nobody reads it.
-    fn word(&mut self) -> Result<(), Broken> {
+    fn word(&mut self) -> Result<(), DirectFileError> {
         let start = self.at;
         while matches!(self.peek(), Some(b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')) {
             self.at += 1;

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use keyrack_core::host_manifest::NewHost;
+use keyrack_core::host_manifest::NewHostEntry;
 use keyrack_core::{ErrorCode, Fix, Mechanism, VaultId};
 use keyrack_testkit::{Need, can_run, run};
-use keyrack_vaults::recipient::{self, Stanza};
-use keyrack_vaults::{Racks, armor, manifest_file, os_secure, recipients};
+use keyrack_vaults::recipient_key::{self, StanzaKind};
+use keyrack_vaults::{RackPaths, age_file, manifest_file, os_secure, recipient_set};
 
 use crate::rig::{NOW_MS, Prompt, Rig, fixture, slug};
 
@@ -28,7 +28,7 @@ fn file(rig: &Rig, key: &str) -> Vec<u8> {
     fs::read(rig.racks.secure_path(&slug(key))).unwrap()
 }
 
-fn put_file(racks: &Racks, key: &str, bytes: &[u8]) {
+fn put_file(racks: &RackPaths, key: &str, bytes: &[u8]) {
     fs::write(racks.secure_path(&slug(key)), bytes).unwrap();
 }
 
@@ -103,14 +103,14 @@ fn file_from_before_a_del_is_refused() {
 
 /// Writes a file as another implementation does: the same recipients, no binding, no `meta`.
 fn write_unbound(rig: &Rig, key: &str, secret: &str) {
-    let bytes = armor::encrypt(&rig.manifest().recipients, secret.as_bytes()).unwrap();
+    let bytes = age_file::encrypt(&rig.manifest().recipients, secret.as_bytes()).unwrap();
     put_file(&rig.racks, key, bytes.as_bytes());
 }
 
 fn forget_meta(rig: &Rig, key: &str) {
     manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
         let (vault, mech) = (SECURE, Mechanism::Replica);
-        let new = NewHost { vault, mech, exid: None, meta: None, max_duration: None };
+        let new = NewHostEntry { vault, mech, exid: None, meta: None, max_duration: None };
         manifest.put(&slug(key), new, NOW_MS + 60_000);
         Ok(())
     })
@@ -169,9 +169,9 @@ fn recipient_changes_keep_the_binding() {
     forget_meta(&rig, B);
     write_unbound(&rig, B, "value of B");
     let line = fs::read_to_string(fixture("keys/other.pub")).unwrap();
-    let key = recipient::parse(&line, Stanza::Age).unwrap();
+    let key = recipient_key::parse(&line, StanzaKind::Age).unwrap();
     let before = file(&rig, A);
-    recipients::add(&rig.racks, &mut rig.identities(Prompt::default()), key, "other", NOW_MS).unwrap();
+    recipient_set::add(&rig.racks, &mut rig.identities(Prompt::default()), key, "other", NOW_MS).unwrap();
     assert_ne!(file(&rig, A), before);
     assert_eq!(rig.get(A, &SECURE).unwrap().as_deref(), Some("value of A"));
     assert_eq!(rig.get(B, &SECURE).unwrap().as_deref(), Some("value of B"));
@@ -181,7 +181,7 @@ fn recipient_changes_keep_the_binding() {
     put_file(&rig.racks, B, &a);
     refused(&rig, B, "another key");
     put_file(&rig.racks, A, &a);
-    recipients::remove(&rig.racks, &mut rig.identities(Prompt::default()), "other").unwrap();
+    recipient_set::remove(&rig.racks, &mut rig.identities(Prompt::default()), "other").unwrap();
     assert_eq!(rig.get(A, &SECURE).unwrap().as_deref(), Some("value of A"));
 }
 

@@ -6,11 +6,13 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use keyrack_core::host_manifest::NewHost;
+use keyrack_core::host_manifest::NewHostEntry;
 use keyrack_core::{Error, Mechanism, VaultId};
 use keyrack_testkit::{Reaped, wait_until};
-use keyrack_vaults::recipient::{self, Stanza};
-use keyrack_vaults::{Entry, Identities, Lock, Passphrase, manifest_file, recipients, registry};
+use keyrack_vaults::recipient_key::{self, StanzaKind};
+use keyrack_vaults::{
+    Identities, Lock, PassphrasePrompt, VaultEntry, manifest_file, recipient_set, registry,
+};
 use zeroize::Zeroizing;
 
 use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture, slug, tree};
@@ -35,7 +37,7 @@ fn sets_at_once_lose_nothing() {
                     };
                     let mut identities =
                         keyrack_vaults::Identities::discover(source, Box::new(Prompt::default())).unwrap();
-                    let new = NewHost {
+                    let new = NewHostEntry {
                         vault: VaultId::OsDirect,
                         mech: Mechanism::Replica,
                         exid: None,
@@ -45,9 +47,9 @@ fn sets_at_once_lose_nothing() {
                     registry::vault(&VaultId::OsDirect)
                         .unwrap()
                         .set(
-                            Entry::new(&slug).with_mech(&Mechanism::Replica),
+                            VaultEntry::new(&slug).with_mech(&Mechanism::Replica),
                             b"value",
-                            &mut keyrack_vaults::Context {
+                            &mut keyrack_vaults::VaultContext {
                                 racks: &racks,
                                 identities: &mut identities,
                                 recipients: &[],
@@ -101,7 +103,7 @@ fn value(n: u8) -> String {
 #[test]
 fn child_that_sets_until_killed() {
     let Some(home) = std::env::var_os(CHILD_HOME).map(PathBuf::from) else { return };
-    let racks = keyrack_vaults::Racks::new(Some(home.as_os_str()), keyrack_core::Owner::DEFAULT).unwrap();
+    let racks = keyrack_vaults::RackPaths::new(Some(home.as_os_str()), keyrack_core::Owner::DEFAULT).unwrap();
     let source =
         keyrack_vaults::IdentitySource { racks: racks.clone(), prikeys: vec![], ssh_auth_sock: None };
     let mut identities = keyrack_vaults::Identities::discover(source, Box::new(Prompt::default())).unwrap();
@@ -114,9 +116,9 @@ fn child_that_sets_until_killed() {
             registry::vault(&vault)
                 .unwrap()
                 .set(
-                    Entry::new(&slug).with_mech(&Mechanism::Replica),
+                    VaultEntry::new(&slug).with_mech(&Mechanism::Replica),
                     value(n).as_bytes(),
-                    &mut keyrack_vaults::Context {
+                    &mut keyrack_vaults::VaultContext {
                         racks: &racks,
                         identities: &mut identities,
                         recipients: &recipients,
@@ -170,11 +172,11 @@ fn a_kill_at_any_moment_leaves_the_old_file_or_the_new_one() {
 
 /// Gives the passphrase, and says whether another writer could have gone ahead meanwhile.
 struct WatchfulPrompt {
-    racks: keyrack_vaults::Racks,
+    racks: keyrack_vaults::RackPaths,
     was_free: Rc<RefCell<Vec<bool>>>,
 }
 
-impl Passphrase for WatchfulPrompt {
+impl PassphrasePrompt for WatchfulPrompt {
     fn passphrase(&mut self, _: &Path) -> Result<Zeroizing<String>, Error> {
         let racks = self.racks.clone();
         // In another thread, since in this one the lock would be taken again at once.
@@ -189,8 +191,8 @@ fn nobody_waits_while_a_person_is_asked() {
     let rig = Rig::ready();
     rig.set("acme.test.K", &VaultId::OsSecure, "v");
     let sealed = std::fs::read_to_string(fixture("keys/sealed.pub")).unwrap();
-    let sealed = recipient::parse(&sealed, Stanza::Ssh).unwrap();
-    recipients::add(&rig.racks, &mut rig.identities(Prompt::default()), sealed, "sealed", NOW_MS).unwrap();
+    let sealed = recipient_key::parse(&sealed, StanzaKind::Ssh).unwrap();
+    recipient_set::add(&rig.racks, &mut rig.identities(Prompt::default()), sealed, "sealed", NOW_MS).unwrap();
     // From now on only the key with a passphrase is there.
     std::fs::remove_dir_all(rig.racks.ssh_dir()).unwrap();
     std::fs::create_dir(rig.racks.ssh_dir()).unwrap();
@@ -207,8 +209,8 @@ fn nobody_waits_while_a_person_is_asked() {
         Ok(())
     })
     .unwrap();
-    let other = recipient::parse(&other, Stanza::Age).unwrap();
-    recipients::add(&rig.racks, &mut identities(), other, "other", NOW_MS).unwrap();
+    let other = recipient_key::parse(&other, StanzaKind::Age).unwrap();
+    recipient_set::add(&rig.racks, &mut identities(), other, "other", NOW_MS).unwrap();
     assert_eq!(*was_free.borrow(), [true, true], "asked once a command, with the lock free");
 }
 
@@ -224,7 +226,7 @@ fn nobody_waits_while_a_person_is_asked_for_a_vaults_file() {
     let prompt = WatchfulPrompt { racks: rig.racks.clone(), was_free: Rc::clone(&was_free) };
     let mut identities = Identities::discover(rig.source(), Box::new(prompt)).unwrap();
     let other = std::fs::read_to_string(fixture("keys/other.pub")).unwrap();
-    let other = recipient::parse(&other, Stanza::Age).unwrap();
-    let changed = recipients::add(&rig.racks, &mut identities, other, "other", NOW_MS).unwrap();
+    let other = recipient_key::parse(&other, StanzaKind::Age).unwrap();
+    let changed = recipient_set::add(&rig.racks, &mut identities, other, "other", NOW_MS).unwrap();
     assert_eq!((changed.files, &*was_free.borrow()), (1, &vec![true]));
 }

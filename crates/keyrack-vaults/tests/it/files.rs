@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use keyrack_core::{Error, ErrorCode, Mechanism, VaultId};
 use keyrack_testkit::{Need, as_user, can_run, run};
-use keyrack_vaults::{Entry, inventory, manifest_file, registry};
+use keyrack_vaults::{VaultEntry, inventory, manifest_file, registry};
 
 use crate::rig::{Prompt, Rig, slug};
 
@@ -19,9 +19,9 @@ fn set(rig: &Rig, vault: &VaultId, secret: &str) -> Result<(), Error> {
     registry::vault(vault)
         .unwrap()
         .set(
-            Entry::new(&slug).with_mech(&mech),
+            VaultEntry::new(&slug).with_mech(&mech),
             secret.as_bytes(),
-            &mut keyrack_vaults::Context {
+            &mut keyrack_vaults::VaultContext {
                 racks: &rig.racks,
                 identities: &mut rig.identities(Prompt::default()),
                 recipients: &recipients,
@@ -57,9 +57,9 @@ fn links_in_our_own_directories_are_refused() {
         replace_by_link(&place(&rig));
         let (slug, mech) = (slug(KEY), Mechanism::Replica);
         let result = registry::vault(&VaultId::OsSecure).unwrap().set(
-            Entry::new(&slug).with_mech(&mech),
+            VaultEntry::new(&slug).with_mech(&mech),
             b"two",
-            &mut keyrack_vaults::Context {
+            &mut keyrack_vaults::VaultContext {
                 racks: &rig.racks,
                 identities: &mut rig.identities(Prompt::default()),
                 recipients: &recipients,

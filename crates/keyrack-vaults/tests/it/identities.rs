@@ -8,25 +8,25 @@ use std::time::Duration;
 
 use keyrack_core::{Error, ErrorCode, VaultId};
 use keyrack_testkit::{Need, Reaped, can_run, wait_until};
-use keyrack_vaults::identity::{self, Survey};
-use keyrack_vaults::recipient::{self, Pubkey, Stanza};
-use keyrack_vaults::{Identities, IdentitySource, Racks, armor, manifest_file, recipients};
+use keyrack_vaults::identity::{self, FoundKeys};
+use keyrack_vaults::recipient_key::{self, Pubkey, StanzaKind};
+use keyrack_vaults::{Identities, IdentitySource, RackPaths, age_file, manifest_file, recipient_set};
 
 use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture};
 
-fn encrypted_to(keys: &[(&str, Stanza)]) -> Vec<u8> {
+fn encrypted_to(keys: &[(&str, StanzaKind)]) -> Vec<u8> {
     let to: Vec<_> = keys
         .iter()
         .map(|(key, stanza)| {
             let line = std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap();
-            recipients::entry(recipient::parse(&line, *stanza).unwrap(), key, NOW_MS)
+            recipient_set::entry(recipient_key::parse(&line, *stanza).unwrap(), key, NOW_MS)
         })
         .collect();
-    armor::encrypt(&to, b"x").unwrap().into_bytes()
+    age_file::encrypt(&to, b"x").unwrap().into_bytes()
 }
 
 fn opens(identities: &mut Identities<'_>, file: &[u8]) -> Result<(), ErrorCode> {
-    armor::decrypt(identities, file, 10).map(drop).map_err(|error| error.code)
+    age_file::decrypt(identities, file, 10).map(drop).map_err(|error| error.code)
 }
 
 #[test]
@@ -38,20 +38,20 @@ fn a_passphrase_is_asked_once_and_only_where_it_helps() {
     // Both kinds of stanza, one question.
     let prompt = Prompt::with(&[PASSPHRASE]);
     let mut identities = rig.identities(prompt.clone());
-    assert_eq!(opens(&mut identities, &encrypted_to(&[("sealed", Stanza::Ssh)])), Ok(()));
-    assert_eq!(opens(&mut identities, &encrypted_to(&[("sealed", Stanza::Age)])), Ok(()));
-    assert_eq!(opens(&mut identities, &encrypted_to(&[("sealed", Stanza::Ssh)])), Ok(()));
+    assert_eq!(opens(&mut identities, &encrypted_to(&[("sealed", StanzaKind::Ssh)])), Ok(()));
+    assert_eq!(opens(&mut identities, &encrypted_to(&[("sealed", StanzaKind::Age)])), Ok(()));
+    assert_eq!(opens(&mut identities, &encrypted_to(&[("sealed", StanzaKind::Ssh)])), Ok(()));
     assert_eq!(prompt.asked_names(), ["id_ed25519"]);
 
     // The stanza says it is for neither of them: nobody is asked.
     let prompt = Prompt::with(&[PASSPHRASE]);
-    let file = encrypted_to(&[("rsa", Stanza::Ssh), ("plain", Stanza::Ssh)]);
+    let file = encrypted_to(&[("rsa", StanzaKind::Ssh), ("plain", StanzaKind::Ssh)]);
     assert_eq!(opens(&mut rig.identities(prompt.clone()), &file), Err(ErrorCode::NoIdentity));
     assert_eq!(prompt.asked_names(), [""; 0]);
 
     // It is for the second one: the first is not asked for.
     let prompt = Prompt::with(&[PASSPHRASE]);
-    let file = encrypted_to(&[("rsa_sealed", Stanza::Ssh)]);
+    let file = encrypted_to(&[("rsa_sealed", StanzaKind::Ssh)]);
     assert_eq!(opens(&mut rig.identities(prompt.clone()), &file), Ok(()));
     assert_eq!(prompt.asked_names(), ["id_rsa"]);
 }
@@ -65,11 +65,12 @@ fn where_the_recipients_are_known_only_one_of_them_is_asked_for() {
     std::fs::create_dir(rig.racks.ssh_dir()).unwrap();
     let sealed = rig.key("sealed", "id_ed25519");
     let plain = std::fs::read_to_string(fixture("keys/plain.pub")).unwrap();
-    let known = [recipients::entry(recipient::parse(&plain, Stanza::Age).unwrap(), "default", NOW_MS)];
+    let known =
+        [recipient_set::entry(recipient_key::parse(&plain, StanzaKind::Age).unwrap(), "default", NOW_MS)];
     let slug = crate::rig::slug("acme.test.K");
     let get = |prikeys: Vec<PathBuf>, known: &[_], prompt: Prompt| {
         let source = IdentitySource { prikeys, ..rig.source() };
-        let mut context = keyrack_vaults::Context {
+        let mut context = keyrack_vaults::VaultContext {
             racks: &rig.racks,
             identities: &mut Identities::discover(source, Box::new(prompt)).unwrap(),
             recipients: known,
@@ -77,7 +78,7 @@ fn where_the_recipients_are_known_only_one_of_them_is_asked_for() {
             now_ms: NOW_MS,
         };
         let vault = keyrack_vaults::registry::vault(&VaultId::OsSecure).unwrap();
-        vault.get(keyrack_vaults::Entry::new(&slug), &mut context).unwrap_err().code
+        vault.get(keyrack_vaults::VaultEntry::new(&slug), &mut context).unwrap_err().code
     };
     for (prikeys, known, asked) in [
         (vec![], &known[..], 0),
@@ -98,7 +99,7 @@ fn keys_without_a_passphrase_come_first() {
     rig.key("sealed", "id_ed25519");
     rig.key("rsa", "id_rsa");
     let prompt = Prompt::with(&[PASSPHRASE]);
-    let file = encrypted_to(&[("sealed", Stanza::Ssh), ("rsa", Stanza::Ssh)]);
+    let file = encrypted_to(&[("sealed", StanzaKind::Ssh), ("rsa", StanzaKind::Ssh)]);
     assert_eq!(opens(&mut rig.identities(prompt.clone()), &file), Ok(()));
     assert_eq!(prompt.asked_names(), [""; 0]);
 }
@@ -107,18 +108,21 @@ fn keys_without_a_passphrase_come_first() {
 fn a_wrong_passphrase_is_said_and_not_asked_for_again() {
     let rig = Rig::bare();
     let path = rig.key("sealed", "id_ed25519");
-    let file = encrypted_to(&[("sealed", Stanza::Ssh)]);
+    let file = encrypted_to(&[("sealed", StanzaKind::Ssh)]);
     let prompt = Prompt::with(&["wrong", PASSPHRASE]);
     let mut identities = rig.identities(prompt.clone());
     for _ in 0..2 {
-        let error = armor::decrypt(&mut identities, &file, 10).unwrap_err();
+        let error = age_file::decrypt(&mut identities, &file, 10).unwrap_err();
         assert_eq!(error.code, ErrorCode::BadPassphrase);
         assert!(error.message.contains(path.to_str().unwrap()), "{}", error.message);
         assert!(!format!("{error:?}").contains("wrong"), "{error:?}");
     }
     assert_eq!(prompt.asked_names(), ["id_ed25519"]);
     // And it is not the cause where the key would have been of no use.
-    assert_eq!(opens(&mut identities, &encrypted_to(&[("rsa", Stanza::Ssh)])), Err(ErrorCode::NoIdentity));
+    assert_eq!(
+        opens(&mut identities, &encrypted_to(&[("rsa", StanzaKind::Ssh)])),
+        Err(ErrorCode::NoIdentity)
+    );
 
     // A prompt that allows more tries is asked that often.
     let prompt = Prompt { tries: 3, ..Prompt::with(&["wrong", "", PASSPHRASE]) };
@@ -131,7 +135,7 @@ fn a_wrong_passphrase_is_said_and_not_asked_for_again() {
 fn a_declined_prompt_is_the_cause() {
     let rig = Rig::bare();
     rig.key("sealed", "id_ed25519");
-    let file = encrypted_to(&[("sealed", Stanza::Ssh)]);
+    let file = encrypted_to(&[("sealed", StanzaKind::Ssh)]);
     for code in [ErrorCode::PromptNeeded, ErrorCode::Interrupted] {
         let prompt = Prompt::declining(code.clone());
         assert_eq!(opens(&mut rig.identities(prompt), &file), Err(code));
@@ -143,7 +147,7 @@ fn a_wrong_passphrase_does_not_shut_out_another_key() {
     let rig = Rig::bare();
     rig.key("sealed", "id_ed25519");
     rig.key("rsa_sealed", "id_rsa");
-    let file = encrypted_to(&[("sealed", Stanza::Ssh), ("rsa_sealed", Stanza::Ssh)]);
+    let file = encrypted_to(&[("sealed", StanzaKind::Ssh), ("rsa_sealed", StanzaKind::Ssh)]);
     let prompt = Prompt::with(&["wrong", PASSPHRASE]);
     assert_eq!(opens(&mut rig.identities(prompt.clone()), &file), Ok(()));
     assert_eq!(prompt.asked_names(), ["id_ed25519", "id_rsa"]);
@@ -161,7 +165,8 @@ fn the_order_of_discovery() {
     let socket = agent(&rig, &[agent_key.to_str().unwrap(), "u@host", "relative/path", "/nonexistent"]);
     let source = IdentitySource { prikeys: vec![named.clone()], ssh_auth_sock: Some(socket), ..rig.source() };
     let mut identities = Identities::discover(source, Box::new(Prompt::default())).unwrap();
-    let error = armor::decrypt(&mut identities, &encrypted_to(&[("sealed", Stanza::Ssh)]), 10).unwrap_err();
+    let error =
+        age_file::decrypt(&mut identities, &encrypted_to(&[("sealed", StanzaKind::Ssh)]), 10).unwrap_err();
     let ssh = rig.racks.ssh_dir();
     let expected = [named, ssh.join("ehmpath"), agent_key, ssh.join("id_rsa"), ssh.join("id_ecdsa")];
     assert_eq!(identities.tried(), expected);
@@ -272,30 +277,30 @@ fn without_any_key_the_error_says_so() {
 fn a_first_recipient_follows_the_key() {
     let rig = Rig::bare();
     let sealed = rig.key("sealed", "id_ed25519");
-    let first = recipient::for_init(&sealed).unwrap();
+    let first = recipient_key::for_init(&sealed).unwrap();
     let line = std::fs::read_to_string(fixture("keys/sealed.pub")).unwrap();
-    assert_eq!((first.mech, first.pubkey.as_str()), (recipient::SSH, line.trim()));
-    assert_eq!(recipient::for_init(&sealed.with_extension("pub")).unwrap(), first);
+    assert_eq!((first.mech, first.pubkey.as_str()), (recipient_key::SSH, line.trim()));
+    assert_eq!(recipient_key::for_init(&sealed.with_extension("pub")).unwrap(), first);
 
     // Without its public half beside it, the key file says it itself.
     std::fs::remove_file(rig.racks.ssh_dir().join("id_ed25519.pub")).unwrap();
-    let own = recipient::for_init(&sealed).unwrap();
+    let own = recipient_key::for_init(&sealed).unwrap();
     assert!(line.starts_with(&own.pubkey), "{own:?}");
 
     // Somebody else's public half beside it would lock the person out.
     std::fs::copy(fixture("keys/other.pub"), rig.racks.ssh_dir().join("id_ed25519.pub")).unwrap();
-    assert_eq!(recipient::for_init(&sealed).unwrap_err().code, ErrorCode::BadKeyFile);
+    assert_eq!(recipient_key::for_init(&sealed).unwrap_err().code, ErrorCode::BadKeyFile);
 
     for (key, mech) in [
-        ("plain", Some(recipient::AGE)),
-        ("rsa", Some(recipient::SSH)),
-        ("rsa_pem", Some(recipient::SSH)),
-        ("rsa_sealed", Some(recipient::SSH)),
+        ("plain", Some(recipient_key::AGE)),
+        ("rsa", Some(recipient_key::SSH)),
+        ("rsa_pem", Some(recipient_key::SSH)),
+        ("rsa_sealed", Some(recipient_key::SSH)),
         ("ecdsa", None),
     ] {
-        let made = recipient::for_init(&fixture(&format!("keys/{key}")));
+        let made = recipient_key::for_init(&fixture(&format!("keys/{key}")));
         assert_eq!(made.as_ref().map(|made| made.mech).ok(), mech, "{key}: {made:?}");
-        if let Ok(Pubkey { mech: recipient::SSH, pubkey }) = &made {
+        if let Ok(Pubkey { mech: recipient_key::SSH, pubkey }) = &made {
             let line = std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap();
             let key_of = |line: &str| line.split(' ').nth(1).map(str::to_owned);
             assert_eq!(key_of(pubkey), key_of(line.trim()), "{key}");
@@ -308,7 +313,7 @@ fn a_first_recipient_follows_the_key() {
 
 /// The key that `init` takes.
 fn chosen(rig: &Rig) -> Result<PathBuf, Error> {
-    Survey::of(&rig.racks, None).choose(&rig.racks).map(|usable| usable.path)
+    FoundKeys::search(&rig.racks, None).choose(&rig.racks).map(|usable| usable.path)
 }
 
 #[test]
@@ -324,10 +329,10 @@ fn a_default_key_needs_no_public_half_beside_it() {
         let ssh = rig.racks.ssh_dir();
         assert_eq!(chosen(&rig).unwrap_err().code, ErrorCode::BadKeyFile);
         let path = rig.key(key, name);
-        let beside = recipient::for_init(&path).unwrap();
+        let beside = recipient_key::for_init(&path).unwrap();
         std::fs::remove_file(ssh.join(format!("{name}.pub"))).unwrap();
         assert_eq!(chosen(&rig).unwrap(), path, "{key}");
-        let alone = recipient::for_init(&path).unwrap();
+        let alone = recipient_key::for_init(&path).unwrap();
         assert_eq!(alone.mech, beside.mech, "{key}");
         assert!(beside.pubkey.starts_with(&alone.pubkey), "{key}: {alone:?} of {beside:?}");
     }
@@ -419,7 +424,7 @@ fn an_identity_that_was_named_once_is_found() {
     std::fs::write(rig.home.home().join("linked"), content).unwrap();
     assert_eq!(open(&rig).unwrap_err().code, ErrorCode::NoIdentity);
     // Each owner's rack remembers its own.
-    let other = Racks::new(Some(rig.racks.home().as_os_str()), "other".parse().unwrap()).unwrap();
+    let other = RackPaths::new(Some(rig.racks.home().as_os_str()), "other".parse().unwrap()).unwrap();
     assert_ne!(other.identities_path(), file);
 }
 
@@ -454,7 +459,7 @@ fn a_key_that_only_an_agent_holds_is_named_and_of_no_use() {
     wait_until("the agent listens", Duration::from_secs(10), || socket.exists());
     let mut add = rig.home.command("ssh-add");
     assert!(add.arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket).status().unwrap().success());
-    let error = Survey::of(&rig.racks, Some(&socket)).choose(&rig.racks).unwrap_err();
+    let error = FoundKeys::search(&rig.racks, Some(&socket)).choose(&rig.racks).unwrap_err();
     let hint = error.hint.unwrap();
     assert!(
         hint.contains("ssh-ed25519 key \"me@work\" of an ssh-agent (an agent signs and cannot decrypt)"),
@@ -463,7 +468,7 @@ fn a_key_that_only_an_agent_holds_is_named_and_of_no_use() {
     // With its file in the home, it is a key as any other.
     std::fs::rename(&key, rig.racks.ssh_dir().join("work")).unwrap();
     std::fs::rename(key.with_extension("pub"), rig.racks.ssh_dir().join("work.pub")).unwrap();
-    let survey = Survey::of(&rig.racks, Some(&socket));
+    let survey = FoundKeys::search(&rig.racks, Some(&socket));
     assert_eq!((survey.usable.len(), survey.unusable), (1, vec![]));
 }
 
@@ -487,8 +492,8 @@ fn a_key_that_a_real_agent_names_by_its_path_is_found() {
     assert!(add.arg("-q").arg(&key).env("SSH_AUTH_SOCK", &socket).status().unwrap().success());
 
     let line = std::fs::read_to_string(key.with_extension("pub")).unwrap();
-    let to = recipients::entry(recipient::parse(&line, Stanza::Age).unwrap(), "x", NOW_MS);
-    let file = armor::encrypt(&[to], b"x").unwrap().into_bytes();
+    let to = recipient_set::entry(recipient_key::parse(&line, StanzaKind::Age).unwrap(), "x", NOW_MS);
+    let file = age_file::encrypt(&[to], b"x").unwrap().into_bytes();
     assert_eq!(opens(&mut rig.identities(Prompt::default()), &file), Err(ErrorCode::NoIdentity));
     let source = IdentitySource { ssh_auth_sock: Some(socket), ..rig.source() };
     let mut identities = Identities::discover(source, Box::new(Prompt::default())).unwrap();

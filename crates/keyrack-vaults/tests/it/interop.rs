@@ -6,8 +6,8 @@ use std::time::Duration;
 use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{ErrorCode, Mechanism, VaultId};
 use keyrack_testkit::{Need, can_run, run};
-use keyrack_vaults::recipient::{self, Stanza};
-use keyrack_vaults::{armor, manifest_file, recipients};
+use keyrack_vaults::recipient_key::{self, StanzaKind};
+use keyrack_vaults::{age_file, manifest_file, recipient_set};
 
 use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture, slug};
 
@@ -17,7 +17,7 @@ fn open(file: &str, keys: &[&str], prompt: Prompt) -> Result<String, ErrorCode> 
     let rig = Rig::bare();
     let keys: Vec<PathBuf> = keys.iter().map(|key| fixture(&format!("keys/{key}"))).collect();
     let bytes = std::fs::read(fixture(file)).unwrap();
-    armor::decrypt(&mut rig.with_keys(&keys, prompt), &bytes, armor::MAX_SECRET)
+    age_file::decrypt(&mut rig.with_keys(&keys, prompt), &bytes, age_file::MAX_SECRET)
         .map(|plain| String::from_utf8(plain.to_vec()).unwrap())
         .map_err(|error| error.code)
 }
@@ -73,11 +73,11 @@ fn converted_recipients_are_those_the_typescript_derives() {
     let known: serde_json::Value = serde_json::from_str(&text).unwrap();
     for key in ["plain", "other"] {
         let line = std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap();
-        let ours = recipient::from_ssh_public_key(&line).unwrap();
+        let ours = recipient_key::from_ssh_public_key(&line).unwrap();
         assert_eq!(Some(ours.as_str()), known[key].as_str(), "{key}");
         // From the private half the same, which is what a first manifest is made for.
-        let first = recipient::for_init(&fixture(&format!("keys/{key}"))).unwrap();
-        assert_eq!((first.mech, first.pubkey), (recipient::AGE, ours));
+        let first = recipient_key::for_init(&fixture(&format!("keys/{key}"))).unwrap();
+        assert_eq!((first.mech, first.pubkey), (recipient_key::AGE, ours));
     }
 }
 
@@ -117,10 +117,10 @@ fn age_decrypts(file: &Path, key: &Path) -> Vec<u8> {
     output.stdout
 }
 
-fn recipient_of(key: &str, stanza: Stanza) -> Recipient {
+fn recipient_of(key: &str, stanza: StanzaKind) -> Recipient {
     let text = std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap();
     let text = text.trim().trim_start_matches("Public key: ");
-    recipients::entry(recipient::parse(text, stanza).unwrap(), key, NOW_MS)
+    recipient_set::entry(recipient_key::parse(text, stanza).unwrap(), key, NOW_MS)
 }
 
 #[test]
@@ -131,14 +131,14 @@ fn the_age_cli_reads_what_we_write() {
     let rig = Rig::bare();
     let file = rig.home.home().join("file.age");
     let to = [
-        recipient_of("plain", Stanza::Ssh),
-        recipient_of("sealed", Stanza::Ssh),
-        recipient_of("rsa", Stanza::Ssh),
-        recipient_of("age", Stanza::Age),
-        recipient_of("other", Stanza::Age),
+        recipient_of("plain", StanzaKind::Ssh),
+        recipient_of("sealed", StanzaKind::Ssh),
+        recipient_of("rsa", StanzaKind::Ssh),
+        recipient_of("age", StanzaKind::Age),
+        recipient_of("other", StanzaKind::Age),
     ];
     for secret in [String::new(), SECRET.to_owned(), "x".repeat(65_536), "x".repeat(200_000)] {
-        std::fs::write(&file, armor::encrypt(&to, secret.as_bytes()).unwrap()).unwrap();
+        std::fs::write(&file, age_file::encrypt(&to, secret.as_bytes()).unwrap()).unwrap();
         for key in ["plain", "rsa", "age.txt"] {
             assert_eq!(age_decrypts(&file, &fixture(&format!("keys/{key}"))), secret.as_bytes(), "{key}");
         }
@@ -150,7 +150,7 @@ fn the_age_cli_reads_what_we_write() {
         let prompt = Prompt::with(answer.as_slice());
         let mut identities = rig.with_keys(&[fixture(&format!("keys/{key}"))], prompt);
         let plain =
-            armor::decrypt(&mut identities, &std::fs::read(&file).unwrap(), armor::MAX_SECRET).unwrap();
+            age_file::decrypt(&mut identities, &std::fs::read(&file).unwrap(), age_file::MAX_SECRET).unwrap();
         assert_eq!(plain.len(), 200_000, "{key}");
     }
 }
@@ -164,14 +164,14 @@ fn we_read_what_the_age_cli_writes_now() {
     for armored in [true, false] {
         let mut command = std::process::Command::new("age");
         command.arg("-e").arg("-R").arg(fixture("keys/plain.pub")).arg("-r");
-        command.arg(recipient_of("other", Stanza::Age).pubkey);
+        command.arg(recipient_of("other", StanzaKind::Age).pubkey);
         if armored {
             command.arg("-a");
         }
         let written = run(&mut command, SECRET.as_bytes(), Duration::from_secs(20)).unwrap().stdout;
         for key in ["plain", "other"] {
             let mut identities = rig.with_keys(&[fixture(&format!("keys/{key}"))], Prompt::default());
-            let plain = armor::decrypt(&mut identities, &written, armor::MAX_SECRET).unwrap();
+            let plain = age_file::decrypt(&mut identities, &written, age_file::MAX_SECRET).unwrap();
             assert_eq!(plain.as_slice(), SECRET.as_bytes(), "{key}, armored: {armored}");
         }
     }
@@ -204,7 +204,7 @@ fn keys_sealed_with_every_cipher_of_ssh_keygen() {
         age.args(["-e", "-a", "-R"]).arg(key.with_extension("pub"));
         let file = run(&mut age, SECRET.as_bytes(), Duration::from_secs(20)).unwrap().stdout;
         let prompt = Prompt::with(&[PASSPHRASE]);
-        let plain = armor::decrypt(&mut rig.identities(prompt.clone()), &file, armor::MAX_SECRET);
+        let plain = age_file::decrypt(&mut rig.identities(prompt.clone()), &file, age_file::MAX_SECRET);
         if opens {
             assert_eq!(plain.unwrap().as_slice(), SECRET.as_bytes(), "{cipher}");
             continue;

@@ -6,6 +6,6 @@ mod concurrency;
 mod files;
 mod identities;
 mod interop;
-mod recipients;
+mod recipient_set;
 mod rig;
 mod vaults;

@@ -5,12 +5,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use keyrack_core::host_manifest::{Host, HostManifest, NewHost, Recipient};
+use keyrack_core::host_manifest::{HostEntry, HostManifest, NewHostEntry, Recipient};
 use keyrack_core::{Error, ErrorCode, Mechanism, Owner, Slug, VaultId};
 use keyrack_testkit::Home;
 use keyrack_vaults::{
-    Context, Entry, Identities, IdentitySource, Passphrase, Racks, manifest_file, recipient, recipients,
-    registry,
+    Identities, IdentitySource, PassphrasePrompt, RackPaths, VaultContext, VaultEntry, manifest_file,
+    recipient_key, recipient_set, registry,
 };
 use zeroize::Zeroizing;
 
@@ -52,7 +52,7 @@ impl Prompt {
     }
 }
 
-impl Passphrase for Prompt {
+impl PassphrasePrompt for Prompt {
     fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Error> {
         self.asked.borrow_mut().push(key_path.to_owned());
         match self.answers.borrow_mut().pop() {
@@ -73,7 +73,7 @@ impl Passphrase for Prompt {
 
 pub(crate) struct Rig {
     pub(crate) home: Home,
-    pub(crate) racks: Racks,
+    pub(crate) racks: RackPaths,
 }
 
 impl Rig {
@@ -85,7 +85,7 @@ impl Rig {
     pub(crate) fn of(owner: &str) -> Self {
         let home = Home::new();
         let owner: Owner = owner.parse().unwrap();
-        let racks = Racks::new(Some(home.home().as_os_str()), owner).unwrap();
+        let racks = RackPaths::new(Some(home.home().as_os_str()), owner).unwrap();
         std::fs::create_dir(racks.ssh_dir()).unwrap();
         Rig { home, racks }
     }
@@ -110,9 +110,9 @@ impl Rig {
     }
 
     pub(crate) fn init(&self, key: &str) {
-        let pubkey = recipient::for_init(&self.racks.ssh_dir().join(key)).unwrap();
+        let pubkey = recipient_key::for_init(&self.racks.ssh_dir().join(key)).unwrap();
         let manifest = HostManifest {
-            recipients: vec![recipients::entry(pubkey, "default", NOW_MS)],
+            recipients: vec![recipient_set::entry(pubkey, "default", NOW_MS)],
             ..manifest_file::empty(&self.racks)
         };
         assert!(
@@ -138,16 +138,20 @@ impl Rig {
     }
 
     /// Runs `work` with a context whose environment is empty.
-    pub(crate) fn in_context<T>(&self, work: impl FnOnce(&mut Context<'_, '_>) -> T) -> T {
+    pub(crate) fn in_context<T>(&self, work: impl FnOnce(&mut VaultContext<'_, '_>) -> T) -> T {
         self.in_env(&[], work)
     }
 
-    pub(crate) fn in_env<T>(&self, vars: &[(&str, &str)], work: impl FnOnce(&mut Context<'_, '_>) -> T) -> T {
+    pub(crate) fn in_env<T>(
+        &self,
+        vars: &[(&str, &str)],
+        work: impl FnOnce(&mut VaultContext<'_, '_>) -> T,
+    ) -> T {
         let recipients: Vec<Recipient> =
             if manifest_file::exists(&self.racks).unwrap() { self.manifest().recipients } else { Vec::new() };
         let env = |name: &str| vars.iter().find(|(known, _)| *known == name).map(|(_, v)| OsString::from(v));
         let mut identities = self.identities(Prompt::default());
-        work(&mut Context {
+        work(&mut VaultContext {
             racks: &self.racks,
             identities: &mut identities,
             recipients: &recipients,
@@ -168,10 +172,10 @@ impl Rig {
         let host = self.host(&slug);
         self.in_context(|context| {
             context.now_ms = now_ms;
-            let entry = Entry { host: host.as_ref(), ..Entry::new(&slug).with_mech(&mech) };
+            let entry = VaultEntry { host: host.as_ref(), ..VaultEntry::new(&slug).with_mech(&mech) };
             let meta = registry::vault(vault).unwrap().set(entry, secret.as_bytes(), context).unwrap();
             manifest_file::update(&self.racks, context.identities, |manifest, _| {
-                let new = NewHost {
+                let new = NewHostEntry {
                     vault: vault.clone(),
                     mech: mech.clone(),
                     exid: None,
@@ -187,7 +191,7 @@ impl Rig {
     }
 
     /// The host manifest's entry of a key.
-    pub(crate) fn host(&self, slug: &Slug) -> Option<Host> {
+    pub(crate) fn host(&self, slug: &Slug) -> Option<HostEntry> {
         let manifest = manifest_file::load(&self.racks, &mut self.identities(Prompt::default())).ok()??;
         manifest.hosts.get(slug).cloned()
     }
@@ -208,8 +212,8 @@ impl Rig {
         let slug = slug(text);
         let host = self.host(&slug);
         let got = registry::vault(vault).unwrap().get(
-            Entry { host: host.as_ref(), ..Entry::new(&slug) },
-            &mut Context {
+            VaultEntry { host: host.as_ref(), ..VaultEntry::new(&slug) },
+            &mut VaultContext {
                 racks: &self.racks,
                 identities: &mut identities,
                 recipients: &[],

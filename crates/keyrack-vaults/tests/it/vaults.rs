@@ -1,7 +1,7 @@
 //! Each vault: what it takes, what it refuses, and what it leaves on the disk.
 
 use keyrack_core::{ErrorCode, Mechanism, Owner, VaultId};
-use keyrack_vaults::{Entry, armor, inventory, manifest_file, registry};
+use keyrack_vaults::{VaultEntry, age_file, inventory, manifest_file, registry};
 
 use crate::rig::{NOW_MS, Prompt, Rig, fixture, slug, tree};
 
@@ -20,7 +20,7 @@ fn both_vaults_keep_set_and_del() {
         let slug = slug(KEY);
         let found = registry::vault(&vault).unwrap();
         rig.in_context(|context| {
-            let entry = Entry::new(&slug);
+            let entry = VaultEntry::new(&slug);
             assert!(found.has(entry, context));
             assert!(found.del(entry, context).unwrap(), "{vault}");
             assert!(!found.del(entry, context).unwrap(), "{vault}: a second del finds nothing");
@@ -99,13 +99,13 @@ fn what_the_typescript_left_too_open_is_tightened_when_rewritten() {
 #[test]
 fn a_secret_that_cannot_be_carried_is_refused() {
     let rig = Rig::ready();
-    let largest = vec![b'x'; armor::MAX_SECRET];
-    let too_large = vec![b'x'; armor::MAX_SECRET + 1];
+    let largest = vec![b'x'; age_file::MAX_SECRET];
+    let too_large = vec![b'x'; age_file::MAX_SECRET + 1];
     let mech = Mechanism::Replica;
     for id in [VaultId::OsSecure, VaultId::OsDirect] {
         let vault = registry::vault(&id).unwrap();
         let slug = slug(KEY);
-        let entry = Entry::new(&slug).with_mech(&mech);
+        let entry = VaultEntry::new(&slug).with_mech(&mech);
         rig.in_context(|context| {
             for (secret, code) in
                 [(&b""[..], ErrorCode::EmptySecret), (&too_large, ErrorCode::SecretTooLarge)]
@@ -127,7 +127,7 @@ fn os_secure_holds_any_bytes_and_os_direct_text() {
     let bytes = [0xff, 0, 0xfe, b'\n'];
     let slug = slug(KEY);
     let mech = Mechanism::Replica;
-    let entry = Entry::new(&slug).with_mech(&mech);
+    let entry = VaultEntry::new(&slug).with_mech(&mech);
     rig.in_context(|context| {
         let secure = registry::vault(&VaultId::OsSecure).unwrap();
         secure.set(entry, &bytes, context).unwrap();
@@ -144,7 +144,7 @@ fn a_set_that_cannot_work_is_refused_before_a_secret_is_asked() {
     let slug = slug(KEY);
     let check = |id: &VaultId, mech: Mechanism| {
         rig.in_context(|context| {
-            registry::vault(id).unwrap().check_set(Entry::new(&slug).with_mech(&mech), context)
+            registry::vault(id).unwrap().check_set(VaultEntry::new(&slug).with_mech(&mech), context)
         })
         .map_err(|error| error.code)
     };
@@ -198,8 +198,8 @@ fn a_damaged_file_is_named_and_other_keys_go_on() {
 fn a_file_with_more_than_can_be_carried_says_so() {
     let rig = Rig::ready();
     rig.set(KEY, &VaultId::OsSecure, "one");
-    let large = vec![b'x'; armor::MAX_SECRET + 1];
-    let file = armor::encrypt(&rig.manifest().recipients, &large).unwrap();
+    let large = vec![b'x'; age_file::MAX_SECRET + 1];
+    let file = age_file::encrypt(&rig.manifest().recipients, &large).unwrap();
     std::fs::write(rig.racks.secure_path(&slug(KEY)), file).unwrap();
     let error = rig.get(KEY, &VaultId::OsSecure).unwrap_err();
     assert_eq!((error.code, error.slug), (ErrorCode::SecretTooLarge, Some(slug(KEY))));
@@ -246,7 +246,7 @@ fn os_direct_expires_and_says_where_it_is_broken() {
     let (slug, mech) = (slug("a.test.K"), Mechanism::Replica);
     rig.in_context(|context| {
         let vault = registry::vault(&VaultId::OsDirect).unwrap();
-        let entry = Entry::new(&slug).with_mech(&mech);
+        let entry = VaultEntry::new(&slug).with_mech(&mech);
         for result in [
             vault.check_set(entry, context),
             vault.set(entry, b"new", context).map(drop),
@@ -265,15 +265,15 @@ fn os_envvar_reads_and_does_nothing_else() {
     let (known, unknown, app) = (slug("acme.test.A.B"), slug("acme.test.Z"), slug("acme.test.APP"));
     let blob = r#"{"mech":"EPHEMERAL_VIA_GITHUB_APP"}"#;
     rig.in_env(&[("A.B", "value"), ("APP", blob)], |context| {
-        let got = vault.get(Entry::new(&known), context).unwrap().unwrap();
+        let got = vault.get(VaultEntry::new(&known), context).unwrap().unwrap();
         assert_eq!((got.secret.as_slice(), got.mech), (&b"value"[..], Mechanism::Replica));
-        assert!(vault.get(Entry::new(&unknown), context).unwrap().is_none());
-        let error = vault.get(Entry::new(&app), context).unwrap_err();
+        assert!(vault.get(VaultEntry::new(&unknown), context).unwrap().is_none());
+        let error = vault.get(VaultEntry::new(&app), context).unwrap_err();
         assert_eq!(error.code, ErrorCode::BadMech);
         for result in [
-            vault.check_set(Entry::new(&known), context),
-            vault.set(Entry::new(&known), b"x", context).map(drop),
-            vault.del(Entry::new(&known), context).map(drop),
+            vault.check_set(VaultEntry::new(&known), context),
+            vault.set(VaultEntry::new(&known), b"x", context).map(drop),
+            vault.del(VaultEntry::new(&known), context).map(drop),
         ] {
             assert_eq!(result.unwrap_err().code, ErrorCode::VaultReadOnly);
         }
@@ -314,7 +314,7 @@ fn owners_do_not_see_one_another() {
     let rig = Rig::ready();
     rig.set(KEY, &VaultId::OsSecure, "one");
     let other =
-        keyrack_vaults::Racks::new(Some(rig.home.home().as_os_str()), "other".parse::<Owner>().unwrap())
+        keyrack_vaults::RackPaths::new(Some(rig.home.home().as_os_str()), "other".parse::<Owner>().unwrap())
             .unwrap();
     assert!(!manifest_file::exists(&other).unwrap());
     assert!(!inventory::has(&other, &slug(KEY)));
@@ -329,7 +329,7 @@ fn a_manifest_that_cannot_be_read_is_named_and_kept() {
     let rig = Rig::ready();
     let path = rig.racks.manifest_path();
     let recipients = rig.manifest().recipients;
-    let sealed = |text: &str| armor::encrypt(&recipients, text.as_bytes()).unwrap().into_bytes();
+    let sealed = |text: &str| age_file::encrypt(&recipients, text.as_bytes()).unwrap().into_bytes();
     for (bytes, code) in [
         (b"".to_vec(), ErrorCode::VaultCorrupt),
         (b"{}".to_vec(), ErrorCode::VaultCorrupt),
@@ -355,7 +355,7 @@ fn an_org_the_typescript_could_not_read_back_is_not_written() {
     let rig = Rig::ready();
     let before = std::fs::read(rig.racks.manifest_path()).unwrap();
     let error = manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
-        let new = keyrack_core::host_manifest::NewHost {
+        let new = keyrack_core::host_manifest::NewHostEntry {
             vault: VaultId::OsSecure,
             mech: Mechanism::Replica,
             exid: None,

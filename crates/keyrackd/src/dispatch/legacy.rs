@@ -131,7 +131,7 @@ struct Hit {
     slug: Slug,
     held: StoredSecret,
     grade: keyrack_core::Grade,
-    source: std::sync::Arc<keyrack_core::Source>,
+    source: std::sync::Arc<keyrack_core::GrantSource>,
     expires_at: String,
 }
 

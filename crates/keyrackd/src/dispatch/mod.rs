@@ -44,8 +44,8 @@ fn grade(words: &keyrack_wire::Grade<'_>) -> Result<Grade, (&'static str, &'stat
     Ok(Grade { protection, duration })
 }
 
-fn source(names: &keyrack_wire::Source<'_>) -> keyrack_core::Source {
-    keyrack_core::Source {
+fn source(names: &keyrack_wire::Source<'_>) -> keyrack_core::GrantSource {
+    keyrack_core::GrantSource {
         vault: keyrack_core::VaultId::parse(&names.vault),
         mech: keyrack_core::Mechanism::parse(&names.mech),
     }

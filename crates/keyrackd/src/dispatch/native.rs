@@ -129,7 +129,7 @@ struct Hit<'a> {
     slug: Slug,
     held: StoredSecret,
     grade: keyrack_core::Grade,
-    source: std::sync::Arc<keyrack_core::Source>,
+    source: std::sync::Arc<keyrack_core::GrantSource>,
     expires_at: String,
     left: Ttl,
 }

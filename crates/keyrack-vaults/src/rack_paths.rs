@@ -9,12 +9,12 @@ use keyrack_core::{Error, ErrorCode, Owner, Slug};
 
 /// The files of one owner in one home.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Racks {
+pub struct RackPaths {
     home: PathBuf,
     owner: Owner,
 }
 
-impl Racks {
+impl RackPaths {
     /// The racks of `owner` below `home`, which is the value of `HOME`.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Racks {
             Some(path) if !path.is_absolute() => {
                 no_home(&format!("HOME is not an absolute path: {}", path.display()))
             }
-            Some(path) => Ok(Racks { home: path.to_owned(), owner }),
+            Some(path) => Ok(RackPaths { home: path.to_owned(), owner }),
         }
     }
 
@@ -71,7 +71,7 @@ impl Racks {
         }
     }
 
-    /// Whose host manifest a file of [`Racks::dir`] is, by its name; `None` for any other file.
+    /// Whose host manifest a file of [`RackPaths::dir`] is, by its name; `None` for any other file.
     pub fn owner_of(name: &str) -> Option<Owner> {
         match name.strip_prefix("keyrack.host")?.strip_suffix("age")? {
             "." => Some(Owner::DEFAULT),
@@ -129,8 +129,8 @@ impl Racks {
 mod tests {
     use super::*;
 
-    fn racks(owner: &str) -> Racks {
-        Racks::new(Some(OsStr::new("/home/u")), owner.parse().unwrap()).unwrap()
+    fn racks(owner: &str) -> RackPaths {
+        RackPaths::new(Some(OsStr::new("/home/u")), owner.parse().unwrap()).unwrap()
     }
 
     #[test]
@@ -140,12 +140,12 @@ mod tests {
         let named = racks("ehmpath");
         let dotted = racks("R2.D2");
         for racks in [&default, &named, &dotted] {
-            assert_eq!(Racks::owner_of(&racks.manifest_name()).as_ref(), Some(racks.owner()));
+            assert_eq!(RackPaths::owner_of(&racks.manifest_name()).as_ref(), Some(racks.owner()));
         }
         for name in
             ["keyrack.host..age", "keyrack.hostage", "keyrack.host._A.age", "keyrack.host.age.tmp", "x"]
         {
-            assert_eq!(Racks::owner_of(name), None, "{name}");
+            assert_eq!(RackPaths::owner_of(name), None, "{name}");
         }
         for (path, text) in [
             (default.manifest_path(), "/home/u/.rhachet/keyrack/keyrack.host.age"),
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_home_is_required() {
         for home in [None, Some(OsStr::new("")), Some(OsStr::new("relative/home"))] {
-            assert_eq!(Racks::new(home, Owner::DEFAULT).unwrap_err().code, ErrorCode::NoHome, "{home:?}");
+            assert_eq!(RackPaths::new(home, Owner::DEFAULT).unwrap_err().code, ErrorCode::NoHome, "{home:?}");
         }
     }
 }

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::identity::parse_key_file;
-use crate::recipient::{Stanza, parse};
-use crate::{IdentitySource, NobodyToAsk, Racks, recipients};
+use crate::recipient_key::{StanzaKind, parse};
+use crate::{IdentitySource, NoPassphrasePrompt, RackPaths, recipient_set};
 
 const PLAIN: &[u8] = b"a secret";
 
@@ -17,19 +17,19 @@ fn fixture(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-fn recipient(key: &str, stanza: Stanza) -> Recipient {
+fn recipient(key: &str, stanza: StanzaKind) -> Recipient {
     let line = std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap();
-    recipients::entry(parse(&line, stanza).unwrap(), key, 0)
+    recipient_set::entry(parse(&line, stanza).unwrap(), key, 0)
 }
 
 fn identities() -> Identities<'static> {
-    let racks = Racks::new(Some("/nonexistent".as_ref()), Owner::DEFAULT).unwrap();
+    let racks = RackPaths::new(Some("/nonexistent".as_ref()), Owner::DEFAULT).unwrap();
     let source = IdentitySource { racks, prikeys: vec![fixture("keys/plain")], ssh_auth_sock: None };
-    Identities::discover(source, Box::new(NobodyToAsk)).unwrap()
+    Identities::discover(source, Box::new(NoPassphrasePrompt)).unwrap()
 }
 
 static ARMORED: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let to = [recipient("plain", Stanza::Age), recipient("plain", Stanza::Ssh)];
+    let to = [recipient("plain", StanzaKind::Age), recipient("plain", StanzaKind::Ssh)];
     encrypt(&to, PLAIN).unwrap().into_bytes()
 });
 static BINARY: LazyLock<Vec<u8>> = LazyLock::new(|| dearmor(&ARMORED).unwrap());
@@ -125,7 +125,7 @@ fn the_limit_is_on_what_is_in_it() {
 #[test]
 fn plaintext_is_read_into_one_buffer() {
     for len in [0, 1, 65_535, 65_536, 65_537, 200_000] {
-        let file = encrypt(&[recipient("plain", Stanza::Age)], &vec![7; len]).unwrap();
+        let file = encrypt(&[recipient("plain", StanzaKind::Age)], &vec![7; len]).unwrap();
         let plain = decrypt(&mut identities(), file.as_bytes(), MAX_SECRET).unwrap();
         assert_eq!(plain.len(), len);
         // Never grown: it was made as large as the file, which is larger than what is in it.
@@ -136,7 +136,7 @@ fn plaintext_is_read_into_one_buffer() {
 #[test]
 fn a_file_that_was_written_wrong_is_noticed() {
     let written = |to: &[Recipient], plain: &[u8]| encrypt(to, plain).unwrap().into_bytes();
-    let (own, other) = (recipient("plain", Stanza::Age), recipient("other", Stanza::Age));
+    let (own, other) = (recipient("plain", StanzaKind::Age), recipient("other", StanzaKind::Age));
     let both = [own.clone(), other.clone()];
     let mut identities = identities();
     let mut check =

@@ -10,16 +10,16 @@ use std::io::{self, Read, Write};
 use std::iter;
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
-use age::{DecryptError, Decryptor, Encryptor};
+use age::{Decryptor, Encryptor};
 use age_core::format::{FileKey, Stanza};
 use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{Error, ErrorCode};
 use zeroize::Zeroizing;
 
-use self::header::Source;
+use self::header::HeaderFirstReader;
 use crate::binding::{self, Label};
-use crate::identity::{Identities, Keys, Target};
-use crate::recipient::{self, Ready};
+use crate::identity::{DecryptionKeys, EncryptedFile, Identities};
+use crate::recipient_key::{self, ParsedRecipient};
 
 /// The most bytes a secret may have: what one frame to the daemon carries beside its header.
 pub const MAX_SECRET: usize = (1 << 20) - (64 << 10) - 4;
@@ -36,7 +36,7 @@ pub(crate) const fn file_limit(plain: usize) -> usize {
 
 /// Why a file did not open.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum DecryptError {
     /// It is not a whole age file; in words that fit behind its path.
     Damaged(&'static str),
     /// It is whole as far as it was read, and holds more than was asked for.
@@ -58,14 +58,14 @@ pub(crate) struct AgeFile {
 impl AgeFile {
     /// Parses the header. `recipients` is how many the file should have, as far as that is known:
     /// it bounds the header.
-    pub(crate) fn parse(bytes: &[u8], recipients: usize) -> Result<Self, Fault> {
+    pub(crate) fn parse(bytes: &[u8], recipients: usize) -> Result<Self, DecryptError> {
         let binary = dearmor(bytes)?;
-        let header = header::length(&binary, recipients).ok_or(Fault::Damaged(header::TOO_LONG))?;
+        let header = header::length(&binary, recipients).ok_or(DecryptError::Damaged(header::TOO_LONG))?;
         let probe = Probe::default();
-        let file = Decryptor::new_buffered(Source::new(&binary, header));
+        let file = Decryptor::new_buffered(HeaderFirstReader::new(&binary, header));
         match file.map(|file| file.decrypt(iter::once(&probe as _))) {
-            Ok(Err(DecryptError::NoMatchingKeys)) => {}
-            Ok(Err(error)) | Err(error) => return Err(Fault::Damaged(damage(&error))),
+            Ok(Err(age::DecryptError::NoMatchingKeys)) => {}
+            Ok(Err(error)) | Err(error) => return Err(DecryptError::Damaged(damage(&error))),
             Ok(Ok(_)) => unreachable!("a probe unwraps nothing"),
         }
         let stanzas = probe.0.into_inner();
@@ -90,32 +90,38 @@ impl AgeFile {
         identities: &mut Identities<'_>,
         known: Option<&[Recipient]>,
         limit: usize,
-    ) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let known = known.map(recipient::age_recipients);
-        let target = Target {
+    ) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+        let known = known.map(recipient_key::age_recipients);
+        let target = EncryptedFile {
             ssh_tags: &self.ssh_tags,
             has_x25519: self.x25519 > 0,
             age_recipients: known.as_deref(),
         };
-        identities.offer(&target, |keys| self.attempt(keys, limit)).map_err(Fault::Identity)?
+        identities
+            .try_identities(&target, |keys| self.attempt(keys, limit))
+            .map_err(DecryptError::Identity)?
     }
 
     /// `None`: these keys do not fit.
-    fn attempt(&self, keys: &Keys, limit: usize) -> Option<Result<Zeroizing<Vec<u8>>, Fault>> {
-        let decryptor = match Decryptor::new_buffered(Source::new(&self.binary, self.header)) {
+    fn attempt(
+        &self,
+        keys: &DecryptionKeys,
+        limit: usize,
+    ) -> Option<Result<Zeroizing<Vec<u8>>, DecryptError>> {
+        let decryptor = match Decryptor::new_buffered(HeaderFirstReader::new(&self.binary, self.header)) {
             Ok(decryptor) => decryptor,
-            Err(error) => return Some(Err(Fault::Damaged(damage(&error)))),
+            Err(error) => return Some(Err(DecryptError::Damaged(damage(&error)))),
         };
         match decryptor.decrypt(keys.identities.iter().map(AsRef::as_ref)) {
             Ok(reader) => Some(read_plain(reader, self.binary.len(), limit)),
-            Err(DecryptError::NoMatchingKeys) => None,
-            Err(error) => Some(Err(Fault::Damaged(damage(&error)))),
+            Err(age::DecryptError::NoMatchingKeys) => None,
+            Err(error) => Some(Err(DecryptError::Damaged(damage(&error)))),
         }
     }
 }
 
 /// Reads plaintext, which is never longer than its file, into one buffer.
-fn read_plain(mut reader: impl Read, file: usize, limit: usize) -> Result<Zeroizing<Vec<u8>>, Fault> {
+fn read_plain(mut reader: impl Read, file: usize, limit: usize) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
     let mut plain = Zeroizing::new(vec![0; file.min(limit + 1)]);
     let mut filled = 0;
     loop {
@@ -123,24 +129,28 @@ fn read_plain(mut reader: impl Read, file: usize, limit: usize) -> Result<Zeroiz
             // Nothing may follow: the reader has yet to see the end to know the file is whole.
             return match reader.read(&mut [0]) {
                 Ok(0) => finish(plain, filled, limit),
-                Ok(_) => Err(Fault::TooLarge),
-                Err(_) => Err(Fault::Damaged(CUT)),
+                Ok(_) => Err(DecryptError::TooLarge),
+                Err(_) => Err(DecryptError::Damaged(CUT)),
             };
         }
         match reader.read(&mut plain[filled..]) {
             Ok(0) => return finish(plain, filled, limit),
             Ok(n) => filled += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return Err(Fault::Damaged(CUT)),
+            Err(_) => return Err(DecryptError::Damaged(CUT)),
         }
     }
 }
 
 const CUT: &str = "it is cut off or was changed";
 
-fn finish(mut plain: Zeroizing<Vec<u8>>, filled: usize, limit: usize) -> Result<Zeroizing<Vec<u8>>, Fault> {
+fn finish(
+    mut plain: Zeroizing<Vec<u8>>,
+    filled: usize,
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
     if filled > limit {
-        return Err(Fault::TooLarge);
+        return Err(DecryptError::TooLarge);
     }
     plain.truncate(filled);
     Ok(plain)
@@ -151,17 +161,17 @@ fn finish(mut plain: Zeroizing<Vec<u8>>, filled: usize, limit: usize) -> Result<
 struct Probe(RefCell<Vec<Stanza>>);
 
 impl age::Identity for Probe {
-    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
         let Stanza { tag, args, body } = stanza;
         self.0.borrow_mut().push(Stanza { tag: tag.clone(), args: args.clone(), body: body.clone() });
         None
     }
 }
 
-fn dearmor(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+fn dearmor(bytes: &[u8]) -> Result<Vec<u8>, DecryptError> {
     let text = bytes.trim_ascii();
     if text.is_empty() {
-        return Err(Fault::Damaged("it is empty"));
+        return Err(DecryptError::Damaged("it is empty"));
     }
     if !text.starts_with(BEGIN) {
         return Ok(bytes.to_vec());
@@ -169,16 +179,16 @@ fn dearmor(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
     let mut binary = Vec::with_capacity(text.len());
     ArmoredReader::new(text)
         .read_to_end(&mut binary)
-        .map_err(|_| Fault::Damaged("its armor is broken or cut off"))?;
+        .map_err(|_| DecryptError::Damaged("its armor is broken or cut off"))?;
     Ok(binary)
 }
 
-fn damage(error: &DecryptError) -> &'static str {
+fn damage(error: &age::DecryptError) -> &'static str {
     match error {
-        DecryptError::UnknownFormat => "it is an age file of a newer kind, or none",
-        DecryptError::InvalidMac | DecryptError::DecryptionFailed => "it was changed",
-        DecryptError::InvalidHeader => "its header is broken",
-        DecryptError::Io(_) => "it is no whole age file",
+        age::DecryptError::UnknownFormat => "it is an age file of a newer kind, or none",
+        age::DecryptError::InvalidMac | age::DecryptError::DecryptionFailed => "it was changed",
+        age::DecryptError::InvalidHeader => "its header is broken",
+        age::DecryptError::Io(_) => "it is no whole age file",
         _ => "it is not an age file keyrack can read",
     }
 }
@@ -188,14 +198,18 @@ fn damage(error: &DecryptError) -> &'static str {
 /// # Errors
 /// [`ErrorCode::BadRecipient`], before anything is encrypted.
 pub fn encrypt(recipients: &[Recipient], plain: &[u8]) -> Result<String, Error> {
-    encrypt_ready(&recipient::ready(recipients)?, &[], plain)
+    encrypt_to(&recipient_key::parse_all(recipients)?, &[], plain)
 }
 
 /// Encrypts to every recipient, with the given labels in the header.
-pub(crate) fn encrypt_ready(recipients: &[Ready], labels: &[Label], plain: &[u8]) -> Result<String, Error> {
+pub(crate) fn encrypt_to(
+    recipients: &[ParsedRecipient],
+    labels: &[Label],
+    plain: &[u8],
+) -> Result<String, Error> {
     let failed = || Error::new(ErrorCode::Internal, "the encryption failed");
     let labels = binding::Labels(labels);
-    let all = recipients.iter().map(Ready::as_age).chain(iter::once(&labels as _));
+    let all = recipients.iter().map(ParsedRecipient::as_age).chain(iter::once(&labels as _));
     let encryptor = Encryptor::with_recipients(all).map_err(|_| failed())?;
     let mut out = Vec::with_capacity(file_limit(plain.len()).min(1 << 21));
     let write = |out: &mut Vec<u8>| -> io::Result<()> {
@@ -219,11 +233,11 @@ pub fn decrypt(
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
     AgeFile::parse(bytes, 0).and_then(|file| file.open(identities, None, limit)).map_err(
         |fault| match fault {
-            Fault::Damaged(why) => {
+            DecryptError::Damaged(why) => {
                 Error::new(ErrorCode::VaultCorrupt, format!("the age file does not open: {why}"))
             }
-            Fault::TooLarge => too_large("the age file", limit),
-            Fault::Identity(error) => error,
+            DecryptError::TooLarge => too_large("the age file", limit),
+            DecryptError::Identity(error) => error,
         },
     )
 }
@@ -243,8 +257,8 @@ pub(crate) fn verify(
     identities: Option<&mut Identities<'_>>,
 ) -> Result<(), &'static str> {
     let file = AgeFile::parse(written, recipients).map_err(|fault| match fault {
-        Fault::Damaged(why) => why,
-        Fault::TooLarge | Fault::Identity(_) => "it does not open",
+        DecryptError::Damaged(why) => why,
+        DecryptError::TooLarge | DecryptError::Identity(_) => "it does not open",
     })?;
     // Stanzas of no kind are put in by the library on purpose, so that readers stay used to them.
     if file.x25519 + file.ssh_tags.len() != recipients {
@@ -255,7 +269,7 @@ pub(crate) fn verify(
     }
     let Some(identities) = identities else { return Ok(()) };
     let mut opened = None;
-    identities.offer_unasked(|keys| {
+    identities.try_without_prompt(|keys| {
         opened = file.attempt(keys, expected.len());
         opened.as_ref().map(drop)
     });

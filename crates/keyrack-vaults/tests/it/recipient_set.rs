@@ -1,8 +1,8 @@
 //! Adding and removing recipients, with every file of the owner encrypted anew.
 
 use keyrack_core::{ErrorCode, VaultId};
-use keyrack_vaults::recipient::{self, Stanza};
-use keyrack_vaults::{manifest_file, recipients, registry};
+use keyrack_vaults::recipient_key::{self, StanzaKind};
+use keyrack_vaults::{manifest_file, recipient_set, registry};
 
 use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture, slug};
 
@@ -10,15 +10,15 @@ fn line(key: &str) -> String {
     std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap()
 }
 
-fn add(rig: &Rig, key: &str, stanza: Stanza, label: &str) -> Result<usize, ErrorCode> {
-    let key = recipient::parse(&line(key), stanza).unwrap();
-    recipients::add(&rig.racks, &mut rig.identities(Prompt::default()), key, label, NOW_MS)
+fn add(rig: &Rig, key: &str, stanza: StanzaKind, label: &str) -> Result<usize, ErrorCode> {
+    let key = recipient_key::parse(&line(key), stanza).unwrap();
+    recipient_set::add(&rig.racks, &mut rig.identities(Prompt::default()), key, label, NOW_MS)
         .map(|changed| changed.files)
         .map_err(|error| error.code)
 }
 
 fn remove(rig: &Rig, label: &str) -> Result<usize, ErrorCode> {
-    recipients::remove(&rig.racks, &mut rig.identities(Prompt::default()), label)
+    recipient_set::remove(&rig.racks, &mut rig.identities(Prompt::default()), label)
         .map(|changed| changed.files)
         .map_err(|error| error.code)
 }
@@ -44,9 +44,9 @@ fn a_new_recipient_reads_the_old_files_and_a_removed_one_reads_none() {
     let none = || [Err(ErrorCode::NoIdentity), Err(ErrorCode::NoIdentity)];
     assert_eq!(reads(&other, Prompt::default()), none());
 
-    assert_eq!(add(&rig, "other", Stanza::Age, "laptop"), Ok(2));
+    assert_eq!(add(&rig, "other", StanzaKind::Age, "laptop"), Ok(2));
     assert_eq!(reads(&other, Prompt::default()), both());
-    assert_eq!(add(&rig, "sealed", Stanza::Ssh, "sealed"), Ok(2));
+    assert_eq!(add(&rig, "sealed", StanzaKind::Ssh, "sealed"), Ok(2));
     assert_eq!(reads(&[fixture("keys/sealed")], Prompt::with(&[PASSPHRASE, PASSPHRASE])), both());
     // A key set from now on is for all of them.
     rig.set("acme.test.B", &VaultId::OsSecure, "two");
@@ -61,14 +61,14 @@ fn a_new_recipient_reads_the_old_files_and_a_removed_one_reads_none() {
 #[test]
 fn what_cannot_be_added_or_removed_is_refused() {
     let rig = Rig::ready();
-    assert_eq!(add(&rig, "other", Stanza::Age, "default"), Err(ErrorCode::RecipientExists));
+    assert_eq!(add(&rig, "other", StanzaKind::Age, "default"), Err(ErrorCode::RecipientExists));
     for label in ["", "  ", "a\nb", "\u{1b}[31m", &"x".repeat(129)] {
-        assert_eq!(add(&rig, "other", Stanza::Age, label), Err(ErrorCode::Usage), "{label:?}");
+        assert_eq!(add(&rig, "other", StanzaKind::Age, label), Err(ErrorCode::Usage), "{label:?}");
     }
     assert_eq!(remove(&rig, "nobody"), Err(ErrorCode::RecipientNotFound));
     assert_eq!(remove(&rig, "default"), Err(ErrorCode::LastRecipient));
     let bare = Rig::bare();
-    assert_eq!(add(&bare, "other", Stanza::Age, "x"), Err(ErrorCode::HostManifestMissing));
+    assert_eq!(add(&bare, "other", StanzaKind::Age, "x"), Err(ErrorCode::HostManifestMissing));
     assert!(!bare.racks.dir().exists(), "nothing was made on the way");
 }
 
@@ -84,9 +84,9 @@ fn one_file_that_does_not_open_stops_all_and_changes_nothing() {
     for (bytes, code) in [(&b"damaged"[..], ErrorCode::VaultCorrupt), (&foreign, ErrorCode::NoIdentity)] {
         std::fs::write(&broken, bytes).unwrap();
         let before = snapshot(&rig);
-        let key = recipient::parse(&line("other"), Stanza::Age).unwrap();
+        let key = recipient_key::parse(&line("other"), StanzaKind::Age).unwrap();
         let error =
-            recipients::add(&rig.racks, &mut rig.identities(Prompt::default()), key, "laptop", NOW_MS)
+            recipient_set::add(&rig.racks, &mut rig.identities(Prompt::default()), key, "laptop", NOW_MS)
                 .unwrap_err();
         assert_eq!((&error.code, &error.slug), (&code, &Some(slug("acme.test.B"))), "{}", error.message);
         assert!(error.message.contains(broken.to_str().unwrap()), "{}", error.message);
@@ -95,7 +95,7 @@ fn one_file_that_does_not_open_stops_all_and_changes_nothing() {
         assert_eq!(snapshot(&rig), before);
     }
     std::fs::write(&broken, whole).unwrap();
-    assert_eq!(add(&rig, "other", Stanza::Age, "laptop"), Ok(3));
+    assert_eq!(add(&rig, "other", StanzaKind::Age, "laptop"), Ok(3));
 }
 
 /// Every file of the racks with its content.
@@ -114,25 +114,25 @@ fn a_file_whose_key_is_unknown_is_encrypted_anew_too() {
     let stray = rig.racks.secure_path(&slug("acme.test.STRAY"));
     std::fs::copy(fixture("npm/secret.age"), &stray).unwrap();
     std::fs::write(rig.racks.secure_dir().join("notes.txt"), "not a key").unwrap();
-    assert_eq!(add(&rig, "other", Stanza::Age, "laptop"), Ok(2));
+    assert_eq!(add(&rig, "other", StanzaKind::Age, "laptop"), Ok(2));
     let mut identities = rig.with_keys(&[fixture("keys/other")], Prompt::default());
     std::fs::remove_dir_all(rig.racks.ssh_dir()).unwrap();
     let bytes = std::fs::read(stray).unwrap();
-    keyrack_vaults::armor::decrypt(&mut identities, &bytes, 1000).unwrap();
+    keyrack_vaults::age_file::decrypt(&mut identities, &bytes, 1000).unwrap();
     assert_eq!(std::fs::read(rig.racks.secure_dir().join("notes.txt")).unwrap(), b"not a key");
 }
 
 #[test]
 fn public_keys_are_checked_before_anything_is_written() {
     let plain = line("plain");
-    let age = recipient::parse(&plain, Stanza::Age).unwrap().pubkey;
+    let age = recipient_key::parse(&plain, StanzaKind::Age).unwrap().pubkey;
     for (text, stanza, mech) in [
-        (plain.as_str(), Stanza::Age, recipient::AGE),
-        (plain.as_str(), Stanza::Ssh, recipient::SSH),
-        (age.as_str(), Stanza::Age, recipient::AGE),
-        (&line("rsa"), Stanza::Ssh, recipient::SSH),
+        (plain.as_str(), StanzaKind::Age, recipient_key::AGE),
+        (plain.as_str(), StanzaKind::Ssh, recipient_key::SSH),
+        (age.as_str(), StanzaKind::Age, recipient_key::AGE),
+        (&line("rsa"), StanzaKind::Ssh, recipient_key::SSH),
     ] {
-        assert_eq!(recipient::parse(text, stanza).unwrap().mech, mech, "{text}");
+        assert_eq!(recipient_key::parse(text, stanza).unwrap().mech, mech, "{text}");
     }
     // What the other implementation would hand to a shell has nothing a shell would act on.
     let key = plain.trim().trim_end_matches(" plain@test");
@@ -145,7 +145,7 @@ fn public_keys_are_checked_before_anything_is_written() {
         ("a\\", ""),
         ("", ""),
     ] {
-        let parsed = recipient::parse(&format!("{key} {comment}"), Stanza::Ssh).unwrap();
+        let parsed = recipient_key::parse(&format!("{key} {comment}"), StanzaKind::Ssh).unwrap();
         assert_eq!(parsed.pubkey, format!("{key} {kept}").trim_end());
     }
     let mut typo = age.clone();
@@ -154,21 +154,21 @@ fn public_keys_are_checked_before_anything_is_written() {
     let secret = secret.lines().last().unwrap();
     let injection = "ssh-ed25519 AAAA\" $(touch /tmp/x)";
     for (text, stanza) in [
-        ("", Stanza::Age),
-        ("hello", Stanza::Age),
-        ("age1", Stanza::Age),
-        (&typo, Stanza::Age),
-        (&age[..30], Stanza::Age),
-        (&age, Stanza::Ssh),
-        (&line("rsa"), Stanza::Age),
-        (&line("ecdsa"), Stanza::Ssh),
-        ("ssh-ed25519 AAAA", Stanza::Age),
-        ("ssh-ed25519 AAAA", Stanza::Ssh),
-        (injection, Stanza::Ssh),
-        (&format!("{}\n{}", plain.trim(), plain.trim()), Stanza::Ssh),
-        (secret, Stanza::Age),
+        ("", StanzaKind::Age),
+        ("hello", StanzaKind::Age),
+        ("age1", StanzaKind::Age),
+        (&typo, StanzaKind::Age),
+        (&age[..30], StanzaKind::Age),
+        (&age, StanzaKind::Ssh),
+        (&line("rsa"), StanzaKind::Age),
+        (&line("ecdsa"), StanzaKind::Ssh),
+        ("ssh-ed25519 AAAA", StanzaKind::Age),
+        ("ssh-ed25519 AAAA", StanzaKind::Ssh),
+        (injection, StanzaKind::Ssh),
+        (&format!("{}\n{}", plain.trim(), plain.trim()), StanzaKind::Ssh),
+        (secret, StanzaKind::Age),
     ] {
-        let error = recipient::parse(text, stanza).unwrap_err();
+        let error = recipient_key::parse(text, stanza).unwrap_err();
         assert_eq!(error.code, ErrorCode::BadRecipient, "{text}");
         assert!(!format!("{error:?}").contains(&secret[20..]), "{error:?}");
     }
@@ -183,7 +183,7 @@ fn public_keys_are_checked_before_anything_is_written() {
         ("age1tag1qqqq", "an age recipient of the kind \"tag\""),
         ("AGE-PLUGIN-YUBIKEY-1QQQQ", "an identity of an age plugin"),
     ] {
-        let error = recipient::parse(text, Stanza::Age).unwrap_err();
+        let error = recipient_key::parse(text, StanzaKind::Age).unwrap_err();
         assert_eq!(error.code, ErrorCode::BadRecipient);
         assert!(error.message.contains(says), "{error}");
     }
@@ -199,16 +199,16 @@ fn a_file_may_hold_the_public_half_and_never_the_private_one() {
     };
     let plain = line("plain");
     let key = plain.split_ascii_whitespace().take(2).collect::<Vec<_>>().join(" ");
-    let age = recipient::parse(&plain, Stanza::Age).unwrap().pubkey;
+    let age = recipient_key::parse(&plain, StanzaKind::Age).unwrap().pubkey;
     for (text, stanza) in [
-        (plain.clone(), Stanza::Age),
-        (format!("# mine\r\n\n  {age}\r\n"), Stanza::Age),
-        (format!("{key} my private key"), Stanza::Age),
-        (line("rsa"), Stanza::Ssh),
+        (plain.clone(), StanzaKind::Age),
+        (format!("# mine\r\n\n  {age}\r\n"), StanzaKind::Age),
+        (format!("{key} my private key"), StanzaKind::Age),
+        (line("rsa"), StanzaKind::Ssh),
     ] {
-        let taken = recipient::from_file(&file("good", text.as_bytes()), stanza).unwrap();
+        let taken = recipient_key::from_file(&file("good", text.as_bytes()), stanza).unwrap();
         let line = text.lines().map(str::trim).find(|line| line.contains("AAAA") || line.starts_with("age1"));
-        assert_eq!(taken, recipient::parse(line.unwrap(), stanza).unwrap(), "{text}");
+        assert_eq!(taken, recipient_key::parse(line.unwrap(), stanza).unwrap(), "{text}");
     }
     // Nothing of a file is shown that is not taken.
     let pem = "-----BEGIN RSA PRIVATE KEY-----\nMARKMARK\n-----END RSA PRIVATE KEY-----\n";
@@ -225,7 +225,7 @@ fn a_file_may_hold_the_public_half_and_never_the_private_one() {
         (b"", ErrorCode::BadRecipient, false),
         (&[b'x'; 1 << 17], ErrorCode::BadKeyFile, false),
     ] {
-        let error = recipient::from_file(&file("bad", bytes), Stanza::Age).unwrap_err();
+        let error = recipient_key::from_file(&file("bad", bytes), StanzaKind::Age).unwrap_err();
         let shown = format!("{error:?}");
         assert_eq!(error.code, code, "{shown}");
         assert_eq!(error.message.contains("is a private key"), is_private, "{shown}");
@@ -234,7 +234,10 @@ fn a_file_may_hold_the_public_half_and_never_the_private_one() {
             "{shown}"
         );
     }
-    assert_eq!(recipient::from_file(dir.path(), Stanza::Age).unwrap_err().code, ErrorCode::BadKeyFile);
+    assert_eq!(
+        recipient_key::from_file(dir.path(), StanzaKind::Age).unwrap_err().code,
+        ErrorCode::BadKeyFile
+    );
 }
 
 #[test]
@@ -251,8 +254,8 @@ fn a_recipient_this_version_cannot_encrypt_to_stops_a_set_rather_than_being_left
     let error = registry::vault(&VaultId::OsSecure)
         .unwrap()
         .check_set(
-            keyrack_vaults::Entry::new(&slug),
-            &keyrack_vaults::Context {
+            keyrack_vaults::VaultEntry::new(&slug),
+            &keyrack_vaults::VaultContext {
                 racks: &rig.racks,
                 identities: &mut rig.identities(Prompt::default()),
                 recipients: &recipients,
@@ -271,10 +274,10 @@ fn a_recipient_that_is_not_understood_is_never_left_out_in_silence() {
     let known = rig.manifest();
     let mut text: serde_json::Value = serde_json::from_str(&known.to_plaintext()).unwrap();
     text["recipients"].as_array_mut().unwrap().push(serde_json::json!({"kind": "from the future"}));
-    let file = keyrack_vaults::armor::encrypt(&known.recipients, text.to_string().as_bytes()).unwrap();
+    let file = keyrack_vaults::age_file::encrypt(&known.recipients, text.to_string().as_bytes()).unwrap();
     std::fs::write(rig.racks.manifest_path(), &file).unwrap();
     assert_eq!(rig.manifest().faults().len(), 1);
-    assert_eq!(add(&rig, "other", Stanza::Age, "laptop"), Err(ErrorCode::BadRecipient));
+    assert_eq!(add(&rig, "other", StanzaKind::Age, "laptop"), Err(ErrorCode::BadRecipient));
     let changed = manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
         manifest.rest.insert("x".into(), true.into());
         Ok(())

@@ -8,17 +8,17 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use keyrack_core::host_manifest::{Host, HostManifest};
+use keyrack_core::host_manifest::{HostEntry, HostManifest};
 use keyrack_core::{Error, ErrorCode, Slug};
 
-use crate::armor::{AgeFile, Fault, MAX_MANIFEST, MAX_SECRET, file_limit};
+use crate::age_file::{AgeFile, DecryptError, MAX_MANIFEST, MAX_SECRET, file_limit};
 use crate::atomic;
 use crate::binding::{self, Match};
-use crate::identity::{Identities, IdentitySource, NobodyToAsk};
+use crate::identity::{Identities, IdentitySource, NoPassphrasePrompt};
 use crate::journal;
 use crate::manifest_file;
 use crate::os_direct;
-use crate::racks::Racks;
+use crate::rack_paths::RackPaths;
 
 /// A file that could be an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +35,11 @@ pub struct KeyFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyFileKind {
     /// A key without a passphrase.
-    Open,
+    Plain,
     /// A key behind a passphrase.
-    Sealed,
+    Encrypted,
     /// Of no use here, in words that fit behind its path.
-    Useless(String),
+    Unusable(String),
 }
 
 /// The key files that would be tried, in their order.
@@ -47,8 +47,8 @@ pub enum KeyFileKind {
 /// # Errors
 /// [`ErrorCode::BadKeyFile`] for one given by name.
 pub fn key_files(source: IdentitySource) -> Result<Vec<KeyFile>, Error> {
-    let mut identities = Identities::discover(source, Box::new(NobodyToAsk))?;
-    let files = identities.survey().into_iter().map(|(path, kind)| {
+    let mut identities = Identities::discover(source, Box::new(NoPassphrasePrompt))?;
+    let files = identities.list_key_files().into_iter().map(|(path, kind)| {
         let mode = fs::metadata(&path).ok().map(|found| found.mode() & 0o7777);
         KeyFile { path, mode, kind }
     });
@@ -57,56 +57,58 @@ pub fn key_files(source: IdentitySource) -> Result<Vec<KeyFile>, Error> {
 
 /// The host manifest, as far as it opens without a question.
 #[derive(Clone, Debug)]
-pub enum Opened {
+pub enum ManifestAudit {
     /// There is none.
     Missing,
     /// It opened, with the key in this file.
-    By(PathBuf, Box<HostManifest>),
+    Opened(PathBuf, Box<HostManifest>),
     /// Only these keys could open it, and they have passphrases.
-    Sealed(Vec<PathBuf>),
+    NeedsPassphrase(Vec<PathBuf>),
 }
 
 /// Opens the host manifest with what opens without a question.
 ///
 /// # Errors
 /// Those of [`manifest_file::load`], but for a passphrase that would be needed.
-pub fn host_manifest(racks: &Racks, source: IdentitySource) -> Result<Opened, Error> {
+pub fn host_manifest(racks: &RackPaths, source: IdentitySource) -> Result<ManifestAudit, Error> {
     let path = racks.manifest_path();
     let limit = file_limit(MAX_MANIFEST);
-    let Some(bytes) = atomic::read_private(&racks.dir(), &path, limit)? else { return Ok(Opened::Missing) };
-    let file = AgeFile::parse(&bytes, 0).map_err(|fault| manifest_file::does_not_open(&path, fault))?;
-    let mut identities = Identities::discover(source, Box::new(NobodyToAsk))?;
+    let Some(bytes) = atomic::read_private(&racks.dir(), &path, limit)? else {
+        return Ok(ManifestAudit::Missing);
+    };
+    let file = AgeFile::parse(&bytes, 0).map_err(|error| manifest_file::does_not_open(&path, error))?;
+    let mut identities = Identities::discover(source, Box::new(NoPassphrasePrompt))?;
     match file.open(&mut identities, None, MAX_MANIFEST) {
         Ok(plain) => {
             let manifest = manifest_file::parse(&path, &plain)?;
             let by = identities.last_used().unwrap_or_default();
-            Ok(Opened::By(by, Box::new(manifest)))
+            Ok(ManifestAudit::Opened(by, Box::new(manifest)))
         }
-        Err(Fault::Identity(error)) if error.code == ErrorCode::PromptNeeded => {
-            Ok(Opened::Sealed(identities.shut()))
+        Err(DecryptError::Identity(error)) if error.code == ErrorCode::PromptNeeded => {
+            Ok(ManifestAudit::NeedsPassphrase(identities.keys_awaiting_passphrase()))
         }
-        Err(fault) => Err(manifest_file::does_not_open(&path, fault)),
+        Err(error) => Err(manifest_file::does_not_open(&path, error)),
     }
 }
 
 /// What is wrong with a file of the rack.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Finding {
     /// Which file or directory.
     pub path: PathBuf,
     /// How bad it is.
-    pub kind: TroubleKind,
+    pub kind: FindingKind,
 }
 
 /// How bad a file of the rack is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TroubleKind {
+pub enum FindingKind {
     /// Others than its owner have rights on it: its mode.
     TooOpen(u32),
     /// A replacement of several files was decided and not finished; the next change finishes it.
     Unfinished,
     /// It is of no use, or not to be used.
-    Bad(Error),
+    Unusable(Error),
 }
 
 /// Binding of a key's file in os.secure, as its header states it. Nothing is opened, so a forged
@@ -123,7 +125,7 @@ pub enum FileBinding {
 
 /// Compares the header of a key's file with its entry. `None` where there is no file that can be
 /// read.
-pub fn file_binding(racks: &Racks, host: &Host) -> Option<FileBinding> {
+pub fn file_binding(racks: &RackPaths, host: &HostEntry) -> Option<FileBinding> {
     let path = racks.secure_path(&host.slug);
     let bytes = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET)).ok()??;
     let file = AgeFile::parse(&bytes, 1).ok()?;
@@ -136,19 +138,19 @@ pub fn file_binding(racks: &Racks, host: &Host) -> Option<FileBinding> {
 
 /// The files of an owner's rack, looked at one by one.
 #[derive(Clone, Debug, Default)]
-pub struct Files {
+pub struct RackFiles {
     /// How many hold a key or the host manifest, good or not.
     pub count: usize,
     /// What is wrong with some.
-    pub troubles: Vec<Trouble>,
+    pub findings: Vec<Finding>,
     /// The slugs the os.direct file has; `None` where it cannot be read.
     pub direct: Option<Vec<String>>,
 }
 
-impl Files {
+impl RackFiles {
     /// Looks at all of them.
-    pub fn of(racks: &Racks) -> Self {
-        let mut files = Files { direct: Some(Vec::new()), ..Files::default() };
+    pub fn inspect(racks: &RackPaths) -> Self {
+        let mut files = RackFiles { direct: Some(Vec::new()), ..RackFiles::default() };
         let rack = racks.dir();
         match atomic::dir_exists(&rack, &rack) {
             Ok(true) => files.mode(&rack),
@@ -167,11 +169,11 @@ impl Files {
     }
 
     /// Whether the key's file of os.secure is there.
-    pub fn has_secure(racks: &Racks, slug: &Slug) -> bool {
+    pub fn has_secure(racks: &RackPaths, slug: &Slug) -> bool {
         atomic::exists(&racks.dir(), &racks.secure_path(slug)).unwrap_or(true)
     }
 
-    fn secure(&mut self, racks: &Racks) {
+    fn secure(&mut self, racks: &RackPaths) {
         let dir = racks.secure_dir();
         match atomic::dir_exists(&racks.dir(), &dir) {
             Ok(true) => self.mode(&dir),
@@ -179,7 +181,7 @@ impl Files {
             Err(error) => return self.bad(&dir, error),
         }
         if journal::is_unfinished(racks) {
-            self.troubles.push(Trouble { path: dir.clone(), kind: TroubleKind::Unfinished });
+            self.findings.push(Finding { path: dir.clone(), kind: FindingKind::Unfinished });
         }
         let names = fs::read_dir(&dir).and_then(|entries| {
             entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<Vec<_>>>()
@@ -198,7 +200,7 @@ impl Files {
             }
             let read = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET));
             match read.map(|bytes| bytes.map(|bytes| AgeFile::parse(&bytes, 1).map(drop))) {
-                Ok(Some(Err(Fault::Damaged(why)))) => {
+                Ok(Some(Err(DecryptError::Damaged(why)))) => {
                     let message = format!("{} is damaged: {why}", path.display());
                     self.bad(&path, Error::new(ErrorCode::VaultCorrupt, message));
                 }
@@ -209,7 +211,7 @@ impl Files {
         }
     }
 
-    fn direct(&mut self, racks: &Racks) {
+    fn direct(&mut self, racks: &RackPaths) {
         let path = racks.direct_path();
         if !self.see(racks, &path) {
             return;
@@ -225,7 +227,7 @@ impl Files {
     }
 
     /// Looks at one file; true when it is there and ours.
-    fn see(&mut self, racks: &Racks, path: &Path) -> bool {
+    fn see(&mut self, racks: &RackPaths, path: &Path) -> bool {
         match atomic::exists(&racks.dir(), path) {
             Ok(true) => {
                 self.mode(path);
@@ -242,15 +244,15 @@ impl Files {
     fn mode(&mut self, path: &Path) {
         let mode = fs::symlink_metadata(path).map_or(0, |found| found.mode() & 0o7777);
         if mode & 0o077 != 0 {
-            self.troubles.push(Trouble { path: path.to_owned(), kind: TroubleKind::TooOpen(mode) });
+            self.findings.push(Finding { path: path.to_owned(), kind: FindingKind::TooOpen(mode) });
         }
     }
 
     fn bad(&mut self, path: &Path, error: Error) {
         // A directory on the way is bad for every file below it, and is told once.
-        let known = self.troubles.iter().any(|known| known.kind == TroubleKind::Bad(error.clone()));
+        let known = self.findings.iter().any(|known| known.kind == FindingKind::Unusable(error.clone()));
         if !known {
-            self.troubles.push(Trouble { path: path.to_owned(), kind: TroubleKind::Bad(error) });
+            self.findings.push(Finding { path: path.to_owned(), kind: FindingKind::Unusable(error) });
         }
     }
 }

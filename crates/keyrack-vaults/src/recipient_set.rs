@@ -8,19 +8,19 @@ use keyrack_core::host_manifest::{HostManifest, Recipient};
 use keyrack_core::{Error, ErrorCode, Fix, Slug, timestamp};
 use zeroize::Zeroizing;
 
-use crate::armor::{self, AgeFile, Fault, MAX_SECRET, file_limit};
+use crate::age_file::{self, AgeFile, DecryptError, MAX_SECRET, file_limit};
 use crate::atomic::{self, io_error};
 use crate::binding::Label;
 use crate::identity::Identities;
-use crate::journal::{Plan, is_secure_name};
+use crate::journal::{Replacement, is_secure_name};
 use crate::lock::Lock;
 use crate::manifest_file;
-use crate::racks::Racks;
-use crate::recipient::{self, Pubkey, Ready};
+use crate::rack_paths::RackPaths;
+use crate::recipient_key::{self, ParsedRecipient, Pubkey};
 
 /// What a change of the recipients did.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Changed {
+pub struct RecipientChange {
     /// The recipient that was added or removed.
     pub recipient: Recipient,
     /// How many os.secure files were encrypted anew.
@@ -31,7 +31,7 @@ pub struct Changed {
 ///
 /// # Errors
 /// Those of [`manifest_file::load_existing`].
-pub fn list(racks: &Racks, identities: &mut Identities<'_>) -> Result<Vec<Recipient>, Error> {
+pub fn list(racks: &RackPaths, identities: &mut Identities<'_>) -> Result<Vec<Recipient>, Error> {
     manifest_file::load_existing(racks, identities).map(|manifest| manifest.recipients)
 }
 
@@ -52,12 +52,12 @@ pub fn entry(key: Pubkey, label: &str, now_ms: i64) -> Recipient {
 /// [`ErrorCode::Usage`] for a label that is empty, over 128 bytes, or not printable; [`ErrorCode::RecipientExists`] when it is taken; [`ErrorCode::VaultCorrupt`], [`ErrorCode::NoIdentity`] when a file cannot be opened, naming
 /// it; whatever writing fails with. In each case nothing was changed.
 pub fn add(
-    racks: &Racks,
+    racks: &RackPaths,
     identities: &mut Identities<'_>,
     key: Pubkey,
     label: &str,
     now_ms: i64,
-) -> Result<Changed, Error> {
+) -> Result<RecipientChange, Error> {
     if label.trim().is_empty() || label.len() > 128 || label.chars().any(char::is_control) {
         let message = "a recipient's label must be a word or a few, by which it can be removed again";
         return Err(Error::new(ErrorCode::Usage, message));
@@ -78,7 +78,11 @@ pub fn add(
 ///
 /// # Errors
 /// [`ErrorCode::RecipientNotFound`], [`ErrorCode::LastRecipient`], and those of [`add`].
-pub fn remove(racks: &Racks, identities: &mut Identities<'_>, label: &str) -> Result<Changed, Error> {
+pub fn remove(
+    racks: &RackPaths,
+    identities: &mut Identities<'_>,
+    label: &str,
+) -> Result<RecipientChange, Error> {
     change(racks, identities, |manifest| {
         let Some(at) = manifest.recipients.iter().position(|known| known.label == label) else {
             return Err(Error::new(ErrorCode::RecipientNotFound, "no recipient has this label")
@@ -97,10 +101,10 @@ pub fn remove(racks: &Racks, identities: &mut Identities<'_>, label: &str) -> Re
 
 /// Changes the list of recipients and encrypts every file to the new list.
 fn change(
-    racks: &Racks,
+    racks: &RackPaths,
     identities: &mut Identities<'_>,
     edit: impl FnOnce(&mut HostManifest) -> Result<Recipient, Error>,
-) -> Result<Changed, Error> {
+) -> Result<RecipientChange, Error> {
     // Whoever must be asked for a passphrase is asked before the lock is taken.
     let manifest = manifest_file::load_existing(racks, identities)?;
     for name in secure_files(racks)? {
@@ -111,36 +115,36 @@ fn change(
     let old = manifest.clone();
     let recipient = edit(&mut manifest)?;
     manifest.check_storable(&old)?;
-    let ready = recipient::ready(&manifest.recipients)?;
+    let ready = recipient_key::parse_all(&manifest.recipients)?;
 
-    let plan = Plan::begin(&lock, racks)?;
+    let replacement = Replacement::begin(&lock, racks)?;
     let names = secure_files(racks)?;
     for name in &names {
-        rewrite(&plan, racks, &old, identities, name, &ready)?;
+        rewrite(&replacement, racks, &old, identities, name, &ready)?;
     }
     let (plain, armored) = manifest_file::seal(&manifest)?;
-    plan.manifest(armored.as_bytes(), |written| {
+    replacement.manifest(armored.as_bytes(), |written| {
         manifest_file::verify(&racks.manifest_path(), written, &plain, ready.len(), identities)
     })?;
-    plan.carry_out()?;
-    Ok(Changed { recipient, files: names.len() })
+    replacement.commit()?;
+    Ok(RecipientChange { recipient, files: names.len() })
 }
 
 /// Encrypts a file to the new recipients. Its labels stay as they are: it is the same version of
 /// the same key.
 fn rewrite(
-    plan: &Plan<'_>,
-    racks: &Racks,
+    replacement: &Replacement<'_>,
+    racks: &RackPaths,
     old: &HostManifest,
     identities: &mut Identities<'_>,
     name: &str,
-    ready: &[Ready],
+    ready: &[ParsedRecipient],
 ) -> Result<(), Error> {
     let (secret, labels) = open(racks, old, identities, name)?;
-    let armored = armor::encrypt_ready(ready, &labels, &secret)?;
-    plan.secure(name, armored.as_bytes(), |written| {
+    let armored = age_file::encrypt_to(ready, &labels, &secret)?;
+    replacement.secure(name, armored.as_bytes(), |written| {
         let path = racks.secure_dir().join(name);
-        armor::verify(written, &secret, &labels, ready.len(), Some(identities)).map_err(|why| {
+        age_file::verify(written, &secret, &labels, ready.len(), Some(identities)).map_err(|why| {
             Error::new(ErrorCode::Io, format!("what was written for {} is not right: {why}", path.display()))
                 .hint("nothing was changed")
         })
@@ -148,7 +152,7 @@ fn rewrite(
 }
 
 fn open(
-    racks: &Racks,
+    racks: &RackPaths,
     manifest: &HostManifest,
     identities: &mut Identities<'_>,
     name: &str,
@@ -165,17 +169,17 @@ fn open(
             let secret = file.open(identities, Some(&manifest.recipients), MAX_SECRET)?;
             Ok((secret, file.labels().to_vec()))
         })
-        .map_err(|fault| match fault {
-            Fault::Damaged(why) => about(Error::new(
+        .map_err(|error| match error {
+            DecryptError::Damaged(why) => about(Error::new(
                 ErrorCode::VaultCorrupt,
                 format!("{} is damaged: {why}; nothing was changed", path.display()),
             )),
-            Fault::TooLarge => about(armor::too_large(path.display(), MAX_SECRET)),
-            Fault::Identity(error) if error.code == ErrorCode::NoIdentity => about(Error {
+            DecryptError::TooLarge => about(age_file::too_large(path.display(), MAX_SECRET)),
+            DecryptError::Identity(error) if error.code == ErrorCode::NoIdentity => about(Error {
                 message: format!("no available identity opens {}; nothing was changed", path.display()),
                 ..error
             }),
-            Fault::Identity(error) => error,
+            DecryptError::Identity(error) => error,
         })
 }
 
@@ -187,7 +191,7 @@ fn slug_of(manifest: &HostManifest, name: &str) -> Option<Slug> {
 }
 
 /// The names of the owner's os.secure files, sorted. What is not named like one is not one.
-fn secure_files(racks: &Racks) -> Result<Vec<String>, Error> {
+fn secure_files(racks: &RackPaths) -> Result<Vec<String>, Error> {
     let dir = racks.secure_dir();
     let entries = match fs::read_dir(&dir) {
         Ok(entries) => entries,

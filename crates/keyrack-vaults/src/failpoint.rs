@@ -6,12 +6,12 @@ use std::io;
 #[cfg(not(test))]
 #[inline(always)]
 #[expect(clippy::unnecessary_wraps, reason = "under test it does fail")]
-pub(crate) fn step(_name: &'static str) -> io::Result<()> {
+pub(crate) fn failpoint(_name: &'static str) -> io::Result<()> {
     Ok(())
 }
 
 #[cfg(test)]
-pub(crate) use tests::step;
+pub(crate) use tests::failpoint;
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -21,7 +21,7 @@ pub(crate) mod tests {
 
     /// What is to happen at the n-th step, counted from 0.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum Plan {
+    pub(crate) enum InjectedFailure {
         /// The step fails with this errno; what follows is the code's own handling.
         Fail(usize, i32),
         /// The process ends at once with the status [`DIED`].
@@ -32,7 +32,7 @@ pub(crate) mod tests {
     pub(crate) const DIED: i32 = 86;
 
     thread_local! {
-        static PLAN: RefCell<(Option<Plan>, Vec<&'static str>)> = const { RefCell::new((None, Vec::new())) };
+        static PLAN: RefCell<(Option<InjectedFailure>, Vec<&'static str>)> = const { RefCell::new((None, Vec::new())) };
     }
 
     /// What is to be run before a step of this name.
@@ -48,14 +48,17 @@ pub(crate) mod tests {
     }
 
     /// Runs `work` under a plan, and says which steps it came by.
-    pub(crate) fn under<T>(plan: Option<Plan>, work: impl FnOnce() -> T) -> (T, Vec<&'static str>) {
+    pub(crate) fn under<T>(
+        plan: Option<InjectedFailure>,
+        work: impl FnOnce() -> T,
+    ) -> (T, Vec<&'static str>) {
         PLAN.with_borrow_mut(|state| *state = (plan, Vec::new()));
         let result = work();
         let steps = PLAN.with_borrow_mut(std::mem::take).1;
         (result, steps)
     }
 
-    pub(crate) fn step(name: &'static str) -> io::Result<()> {
+    pub(crate) fn failpoint(name: &'static str) -> io::Result<()> {
         if HOOK.with_borrow(|hook| hook.as_ref().is_some_and(|(step, _)| *step == name)) {
             let (_, hook) = HOOK.take().expect("it was just seen");
             hook();
@@ -64,9 +67,9 @@ pub(crate) mod tests {
             let n = steps.len();
             steps.push(name);
             match *plan {
-                Some(Plan::Fail(at, errno)) if at == n => Err(io::Error::from_raw_os_error(errno)),
+                Some(InjectedFailure::Fail(at, errno)) if at == n => Err(io::Error::from_raw_os_error(errno)),
                 // No destructor runs and nothing is flushed: to the disk it is the same as SIGKILL.
-                Some(Plan::Die(at)) if at == n => std::process::exit(DIED),
+                Some(InjectedFailure::Die(at)) if at == n => std::process::exit(DIED),
                 _ => Ok(()),
             }
         })

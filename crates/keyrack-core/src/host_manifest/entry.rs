@@ -14,7 +14,7 @@ use crate::vault_id::VaultId;
 /// Where a key rests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Host {
+pub struct HostEntry {
     /// Its slug.
     pub slug: Slug,
     /// How its secret comes to be.
@@ -47,7 +47,7 @@ pub struct Host {
 
 /// What is to be known of a key that is set.
 #[derive(Clone, Debug, PartialEq)]
-pub struct NewHost {
+pub struct NewHostEntry {
     /// The vault.
     pub vault: VaultId,
     /// How its secret comes to be.
@@ -64,7 +64,7 @@ fn long_ago() -> String {
     crate::timestamp::format_ms(0)
 }
 
-impl Host {
+impl HostEntry {
     /// The grade the key has.
     pub fn grade(&self) -> Grade {
         Grade::of(&self.vault, &self.mech)
@@ -86,13 +86,13 @@ impl Host {
         fields.entry("slug").or_insert_with(|| key.into());
         fields.entry("env").or_insert_with(|| slug.env().into());
         fields.entry("org").or_insert_with(|| slug.org().into());
-        let host: Host = serde_json::from_value(Value::Object(fields)).ok()?;
+        let host: HostEntry = serde_json::from_value(Value::Object(fields)).ok()?;
         (host.slug == slug).then_some(host)
     }
 
-    pub(super) fn new(slug: &Slug, new: NewHost, now: String) -> Self {
-        let NewHost { vault, mech, exid, meta, max_duration } = new;
-        Host {
+    pub(super) fn new(slug: &Slug, new: NewHostEntry, now: String) -> Self {
+        let NewHostEntry { vault, mech, exid, meta, max_duration } = new;
+        HostEntry {
             slug: slug.clone(),
             mech,
             vault,
@@ -108,16 +108,16 @@ impl Host {
     }
 
     /// Whether it already is what is to be set.
-    pub(super) fn is(&self, new: &NewHost) -> bool {
-        let NewHost { vault, mech, exid, meta, max_duration } = new;
+    pub(super) fn is(&self, new: &NewHostEntry) -> bool {
+        let NewHostEntry { vault, mech, exid, meta, max_duration } = new;
         (&self.vault, &self.mech, &self.exid, &self.meta, &self.max_duration)
             == (vault, mech, exid, meta, max_duration)
             && self.env == self.slug.env()
             && self.org == self.slug.org()
     }
 
-    pub(super) fn change(&mut self, new: NewHost, now: String) {
-        let old = std::mem::replace(self, Host::new(&self.slug.clone(), new, now));
+    pub(super) fn change(&mut self, new: NewHostEntry, now: String) {
+        let old = std::mem::replace(self, HostEntry::new(&self.slug.clone(), new, now));
         self.created_at = old.created_at;
         self.rest = old.rest;
     }

@@ -11,7 +11,7 @@ use keyrack_core::{Error, ErrorCode};
 use ssh_key::{Algorithm, PublicKey};
 
 use crate::atomic::{io_error, read_bounded};
-use crate::identity::{KeyFile, MAX_KEY_FILE, Public, parse_key_file};
+use crate::identity::{MAX_KEY_FILE, ParsedKeyFile, PublicPart, parse_key_file};
 
 /// `mech` of an X25519 recipient.
 pub const AGE: &str = "age";
@@ -23,7 +23,7 @@ const SHOWN: usize = 24;
 
 /// Which kind of stanza a public key is wanted as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Stanza {
+pub enum StanzaKind {
     /// What fits: an ed25519 ssh key is converted to an X25519 recipient.
     #[default]
     Age,
@@ -42,16 +42,16 @@ pub struct Pubkey {
 
 /// A recipient that can be encrypted to, checked.
 #[derive(Clone, Debug)]
-pub(crate) enum Ready {
+pub(crate) enum ParsedRecipient {
     X25519(age::x25519::Recipient),
     Ssh(Box<age::ssh::Recipient>),
 }
 
-impl Ready {
+impl ParsedRecipient {
     pub(crate) fn as_age(&self) -> &dyn age::Recipient {
         match self {
-            Ready::X25519(recipient) => recipient,
-            Ready::Ssh(recipient) => recipient.as_ref(),
+            ParsedRecipient::X25519(recipient) => recipient,
+            ParsedRecipient::Ssh(recipient) => recipient.as_ref(),
         }
     }
 }
@@ -64,17 +64,17 @@ fn bad(message: impl Into<String>) -> Error {
 ///
 /// # Errors
 /// [`ErrorCode::BadRecipient`] when it is neither, when it is damaged, or when the stanza asked for does not fit it.
-pub fn parse(text: &str, stanza: Stanza) -> Result<Pubkey, Error> {
+pub fn parse(text: &str, stanza: StanzaKind) -> Result<Pubkey, Error> {
     let text = text.trim();
     if text.contains(['\n', '\r']) {
         return Err(bad("a recipient is one public key, on one line"));
     }
     let pubkey = if text.starts_with("ssh-") {
         match stanza {
-            Stanza::Age => Pubkey { mech: AGE, pubkey: from_ssh_public_key(text)? },
-            Stanza::Ssh => Pubkey { mech: SSH, pubkey: without_odd_comment(text) },
+            StanzaKind::Age => Pubkey { mech: AGE, pubkey: from_ssh_public_key(text)? },
+            StanzaKind::Ssh => Pubkey { mech: SSH, pubkey: without_odd_comment(text) },
         }
-    } else if stanza == Stanza::Ssh {
+    } else if stanza == StanzaKind::Ssh {
         return Err(bad(
             "an ssh stanza needs an ssh public key, one that begins with ssh-ed25519 or ssh-rsa",
         ));
@@ -90,7 +90,7 @@ pub fn parse(text: &str, stanza: Stanza) -> Result<Pubkey, Error> {
             "a recipient must be an age public key (age1…) or an ssh public key (ssh-ed25519 …, ssh-rsa …)",
         ));
     };
-    ready_one(pubkey.mech, &pubkey.pubkey).map_err(bad)?;
+    parse_one(pubkey.mech, &pubkey.pubkey).map_err(bad)?;
     Ok(pubkey)
 }
 
@@ -99,7 +99,7 @@ pub fn parse(text: &str, stanza: Stanza) -> Result<Pubkey, Error> {
 /// # Errors
 /// [`ErrorCode::BadRecipient`] as [`parse`] has it, and for a file that holds a private key, of which nothing is shown; [`ErrorCode::BadKeyFile`]
 /// for one that cannot be read.
-pub fn from_file(path: &Path, stanza: Stanza) -> Result<Pubkey, Error> {
+pub fn from_file(path: &Path, stanza: StanzaKind) -> Result<Pubkey, Error> {
     let shown = path.display();
     let bytes = read_key_file(path)?;
     let holds = |sign: &[u8]| bytes.windows(sign.len()).any(|part| part.eq_ignore_ascii_case(sign));
@@ -160,23 +160,23 @@ pub(crate) fn from_ed25519(key: &[u8; 32]) -> Option<String> {
 /// # Errors
 /// [`ErrorCode::BadRecipient`] when there is none, and for the first that cannot be encrypted to, naming its label: leaving it out
 /// in silence would lock somebody out.
-pub(crate) fn ready(recipients: &[Recipient]) -> Result<Vec<Ready>, Error> {
+pub(crate) fn parse_all(recipients: &[Recipient]) -> Result<Vec<ParsedRecipient>, Error> {
     if recipients.is_empty() {
         return Err(bad("there is no recipient, so nobody could open what is encrypted"));
     }
     recipients
         .iter()
         .map(|recipient| {
-            ready_one(recipient.mech.as_str(), &recipient.pubkey).map_err(|why| {
+            parse_one(recipient.mech.as_str(), &recipient.pubkey).map_err(|why| {
                 bad(format!("the recipient {:?} cannot be encrypted to: {why}", recipient.label))
             })
         })
         .collect()
 }
 
-fn ready_one(mech: &str, pubkey: &str) -> Result<Ready, String> {
+fn parse_one(mech: &str, pubkey: &str) -> Result<ParsedRecipient, String> {
     match mech {
-        AGE => pubkey.trim().parse().map(Ready::X25519).map_err(|_| {
+        AGE => pubkey.trim().parse().map(ParsedRecipient::X25519).map_err(|_| {
             if let Some(kind) = other_age_kind(pubkey.trim()) {
                 return kind;
             }
@@ -190,15 +190,17 @@ fn ready_one(mech: &str, pubkey: &str) -> Result<Ready, String> {
                 Algorithm::Ed25519 | Algorithm::Rsa { .. } => {}
                 other => return Err(format!("age knows ed25519 and rsa keys only, and this is {other}")),
             }
-            pubkey.trim().parse().map(|ssh| Ready::Ssh(Box::new(ssh))).map_err(|error| match error {
-                age::ssh::ParseRecipientKeyError::RsaModulusTooSmall => {
-                    "an rsa key must have 2048 bits or more".to_owned()
-                }
-                age::ssh::ParseRecipientKeyError::RsaModulusTooLarge => {
-                    "the rsa key has more bits than age takes".to_owned()
-                }
-                _ => "the ssh public key is damaged".to_owned(),
-            })
+            pubkey.trim().parse().map(|ssh| ParsedRecipient::Ssh(Box::new(ssh))).map_err(
+                |error| match error {
+                    age::ssh::ParseRecipientKeyError::RsaModulusTooSmall => {
+                        "an rsa key must have 2048 bits or more".to_owned()
+                    }
+                    age::ssh::ParseRecipientKeyError::RsaModulusTooLarge => {
+                        "the rsa key has more bits than age takes".to_owned()
+                    }
+                    _ => "the ssh public key is damaged".to_owned(),
+                },
+            )
         }
         other => Err(format!("this version cannot encrypt to {other:?}")),
     }
@@ -247,7 +249,7 @@ pub fn for_init(path: &Path) -> Result<Pubkey, Error> {
     let bytes = read_key_file(&private)?;
     let public_path = with_pub(&private);
     match parse_key_file(&bytes).map_err(|why| unusable(&private, &why))? {
-        KeyFile::Sealed(sealed) => {
+        ParsedKeyFile::Encrypted(sealed) => {
             let line = match read_key_file(&public_path) {
                 Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
                 // The key file itself says its public half.
@@ -255,18 +257,18 @@ pub fn for_init(path: &Path) -> Result<Pubkey, Error> {
             };
             let stated = PublicKey::from_openssh(&line)
                 .map_err(|_| unusable(&public_path, "it is not an ssh public key"))?;
-            let stated = Public::of(&stated).map_err(|why| unusable(&public_path, &why))?;
+            let stated = PublicPart::of(&stated).map_err(|why| unusable(&public_path, &why))?;
             if &stated != sealed.public() {
                 return Err(unusable(
                     &public_path,
                     &format!("it is not the public half of {}", private.display()),
                 ));
             }
-            parse(&line, Stanza::Ssh)
+            parse(&line, StanzaKind::Ssh)
         }
-        KeyFile::Open(keys) => match (keys.recipient, keys.ssh) {
-            (Some(pubkey), _) => parse(&pubkey, Stanza::Age),
-            (None, Some(line)) => parse(&line, Stanza::Ssh),
+        ParsedKeyFile::Usable(keys) => match (keys.recipient, keys.ssh) {
+            (Some(pubkey), _) => parse(&pubkey, StanzaKind::Age),
+            (None, Some(line)) => parse(&line, StanzaKind::Ssh),
             (None, None) => Err(unusable(&private, "it holds no key that files can be encrypted to")),
         },
     }

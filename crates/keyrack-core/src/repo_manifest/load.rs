@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::entry::{Entry, Place, invalid};
-use super::node::{Node, Value};
+use super::node::{YamlNode, YamlValue};
 use super::path::contained;
 use super::{KeySpec, RawManifest, RepoManifest};
 use crate::env::Env;
@@ -25,7 +25,7 @@ pub const MAX_KEYS: usize = 10_000;
 
 /// Result of reading a file by its path.
 #[derive(Debug)]
-pub enum Source {
+pub enum ManifestFile {
     /// Its content.
     Content(RawManifest),
     /// The same file as the one that was read under this path before: a link.
@@ -45,11 +45,11 @@ pub enum Source {
 /// [`ManifestInvalid`](crate::ErrorCode::ManifestInvalid) where a file's shape is wrong, one is missing, leads out of the repository, or extends itself, and where
 /// there are more than [`MAX_FILES`] files or [`MAX_KEYS`] keys; and whatever `read` fails with. What is wrong with single sections and keys is
 /// in [`RepoManifest::faults`] instead.
-pub fn hydrate<F>(root: &RawManifest, read: F) -> Result<RepoManifest, Error>
+pub fn load_manifest<F>(root: &RawManifest, read: F) -> Result<RepoManifest, Error>
 where
-    F: FnMut(&str) -> Result<Option<Source>, Error>,
+    F: FnMut(&str) -> Result<Option<ManifestFile>, Error>,
 {
-    let mut work = Work {
+    let mut loader = Loader {
         read,
         files: Vec::new(),
         read_as: HashMap::new(),
@@ -58,8 +58,8 @@ where
         faults: Vec::new(),
     };
     let path = contained(&root.path).unwrap_or_else(|| root.path.clone());
-    let top = work.file(path, root)?;
-    let files = &work.files;
+    let top = loader.file(path, root)?;
+    let files = &loader.files;
     let named = in_order(files, top, Order::Named);
     let mut manifest = RepoManifest {
         org: files[top].org.clone(),
@@ -81,7 +81,7 @@ where
     for key in keys(in_order(files, top, Order::Winning)) {
         manifest.put(key.in_org(&manifest.org)?);
     }
-    manifest.faults = work.faults;
+    manifest.faults = loader.faults;
     Ok(manifest)
 }
 
@@ -136,7 +136,7 @@ fn in_order(files: &[File], top: usize, order: Order) -> Vec<usize> {
     found
 }
 
-struct Work<F> {
+struct Loader<F> {
     read: F,
     files: Vec<File>,
     /// The files that were read, by each path they were asked for.
@@ -148,22 +148,22 @@ struct Work<F> {
     faults: Vec<Error>,
 }
 
-impl<F> Work<F>
+impl<F> Loader<F>
 where
-    F: FnMut(&str) -> Result<Option<Source>, Error>,
+    F: FnMut(&str) -> Result<Option<ManifestFile>, Error>,
 {
     fn file(&mut self, path: String, raw: &RawManifest) -> Result<usize, Error> {
         self.open.push(path.clone());
-        let shape = Shape::of(raw)?;
+        let document = Document::of(raw)?;
         let mut extends = Vec::new();
-        for (line, entry) in &shape.extends {
+        for (line, entry) in &document.extends {
             extends.push(self.child(raw, *line, entry)?);
         }
         let mut own = RepoManifest::default();
-        let envs = self.sections(raw, &shape, &mut own)?;
+        let envs = self.sections(raw, &document, &mut own)?;
         self.open.pop();
         let at = self.files.len();
-        self.files.push(File { path: path.clone(), org: shape.org, extends, envs, keys: own.keys });
+        self.files.push(File { path: path.clone(), org: document.org, extends, envs, keys: own.keys });
         self.read_as.insert(path, at);
         Ok(at)
     }
@@ -184,13 +184,13 @@ where
         }
         match (self.read)(&path)? {
             None => Err(place.fault(line, &format!("{} is not there", shortened(&path, PATH)))),
-            Some(Source::Same(first)) => {
+            Some(ManifestFile::Same(first)) => {
                 self.check_circle(place, line, &first)?;
                 let at = *self.read_as.get(&first).ok_or_else(|| place.fault(line, "it was not read"))?;
                 self.read_as.insert(path, at);
                 Ok(at)
             }
-            Some(Source::Content(raw)) => {
+            Some(ManifestFile::Content(raw)) => {
                 if self.files.len() + self.open.len() >= MAX_FILES {
                     let what = format!("more than {MAX_FILES} files make up the manifest");
                     return Err(place.fault(line, &what));
@@ -213,12 +213,12 @@ where
     fn sections(
         &mut self,
         raw: &RawManifest,
-        shape: &Shape<'_>,
+        document: &Document<'_>,
         into: &mut RepoManifest,
     ) -> Result<Vec<Env>, Error> {
         let mut everywhere: Vec<Entry> = Vec::new();
         let mut tiers: Vec<(Env, Vec<Entry>)> = Vec::new();
-        for (section, node) in &shape.sections {
+        for (section, node) in &document.sections {
             let place = Place { file: raw, section };
             let entries = self.entries(place, node)?;
             let word = section.strip_prefix("env.").unwrap_or(section);
@@ -237,20 +237,20 @@ where
             }
         }
         for entry in &everywhere {
-            into.put(entry.spec(&shape.org, Env::All)?);
+            into.put(entry.spec(&document.org, Env::All)?);
         }
         for (env, entries) in &tiers {
             for entry in everywhere.iter().chain(entries) {
-                into.put(entry.spec(&shape.org, *env)?);
+                into.put(entry.spec(&document.org, *env)?);
             }
         }
         Ok(tiers.into_iter().map(|(env, _)| env).collect())
     }
 
-    fn entries(&mut self, place: Place<'_>, section: &Node) -> Result<Vec<Entry>, Error> {
+    fn entries(&mut self, place: Place<'_>, section: &YamlNode) -> Result<Vec<Entry>, Error> {
         Ok(match &section.value {
-            Value::Null => Vec::new(),
-            Value::List(items) => {
+            YamlValue::Null => Vec::new(),
+            YamlValue::List(items) => {
                 self.keys += items.len();
                 if self.keys > MAX_KEYS {
                     let what = format!("more than {MAX_KEYS} keys are declared in all files of the manifest");
@@ -269,16 +269,16 @@ where
 }
 
 /// The top level of one file.
-struct Shape<'a> {
+struct Document<'a> {
     org: String,
     extends: Vec<(u64, &'a str)>,
-    sections: Vec<(&'a str, &'a Node)>,
+    sections: Vec<(&'a str, &'a YamlNode)>,
 }
 
-impl<'a> Shape<'a> {
+impl<'a> Document<'a> {
     fn of(raw: &'a RawManifest) -> Result<Self, Error> {
         let at = |section: &'a str| Place { file: raw, section };
-        let Value::Map(fields) = &raw.root.value else {
+        let YamlValue::Map(fields) = &raw.root.value else {
             let what = format!(
                 "the file holds {}, not a mapping with `org` and `env.*` sections",
                 raw.root.value.kind()
@@ -311,8 +311,8 @@ impl<'a> Shape<'a> {
         };
         let mut extends = Vec::new();
         match field("extends").map(|node| (node, &node.value)) {
-            None | Some((_, Value::Null)) => {}
-            Some((_, Value::List(items))) => {
+            None | Some((_, YamlValue::Null)) => {}
+            Some((_, YamlValue::List(items))) => {
                 for item in items {
                     let Some(path) = item.text() else {
                         let what = format!("every entry must be a path, not {}", item.value.kind());
@@ -335,6 +335,6 @@ impl<'a> Shape<'a> {
             let what = "it needs another env section to apply to, such as an empty `env.test:`";
             return Err(at("env.all").fault(node.line, what));
         }
-        Ok(Shape { org, extends, sections })
+        Ok(Document { org, extends, sections })
     }
 }

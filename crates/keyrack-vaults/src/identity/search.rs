@@ -11,9 +11,9 @@ use keyrack_core::fix::shell_quote;
 use keyrack_core::{Error, ErrorCode, Fix, Owner};
 use ssh_key::PublicKey;
 
-use super::{KeyFile, agent, parse_key_file, ssh_config};
-use crate::racks::Racks;
-use crate::recipient::{for_init, read_key_file};
+use super::{ParsedKeyFile, agent, parse_key_file, ssh_config};
+use crate::rack_paths::RackPaths;
+use crate::recipient_key::{for_init, read_key_file};
 
 /// Names that commands look for where no key is named, in this order.
 const DEFAULT_KEYS: [&str; 2] = ["id_ed25519", "id_rsa"];
@@ -22,18 +22,18 @@ const LISTED: usize = 8;
 
 /// An ssh key that could open a rack.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usable {
+pub struct UsableKey {
     /// Its private file.
     pub path: PathBuf,
     /// It has a passphrase.
-    pub sealed: bool,
+    pub has_passphrase: bool,
     /// Commands find it by its name.
-    pub found: bool,
+    pub is_default: bool,
 }
 
 /// A key that cannot open a rack.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unusable {
+pub struct UnusableKey {
     /// Its file, or how an agent names it.
     pub name: String,
     /// The reason, as a phrase that follows the name.
@@ -42,57 +42,61 @@ pub struct Unusable {
 
 /// Result of a survey.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Survey {
+pub struct FoundKeys {
     /// Keys that `init` takes: those first that commands find by their names, then the others by
     /// path.
-    pub usable: Vec<Usable>,
+    pub usable: Vec<UsableKey>,
     /// The others.
-    pub unusable: Vec<Unusable>,
+    pub unusable: Vec<UnusableKey>,
 }
 
-impl Survey {
+impl FoundKeys {
     /// Looks at all keys of a home.
-    pub fn of(racks: &Racks, ssh_auth_sock: Option<&Path>) -> Self {
-        let mut survey = Survey::default();
+    pub fn search(racks: &RackPaths, ssh_auth_sock: Option<&Path>) -> Self {
+        let mut found_keys = FoundKeys::default();
         let found = default_paths(racks.owner(), &racks.ssh_dir());
         for path in candidates(racks, &found) {
-            survey.look_at(racks, &path, found.contains(&path));
+            found_keys.look_at(racks, &path, found.contains(&path));
         }
         for key in ssh_auth_sock.filter(|path| path.is_absolute()).map(agent::keys).unwrap_or_default() {
-            survey.look_at_agent_key(racks, &key);
+            found_keys.look_at_agent_key(racks, &key);
         }
-        survey
+        found_keys
     }
 
-    fn look_at(&mut self, racks: &Racks, path: &Path, found: bool) {
+    fn look_at(&mut self, racks: &RackPaths, path: &Path, found: bool) {
         let name = shown(path, racks.home());
         let Ok(bytes) = read_key_file(path) else { return };
         if path.extension().is_some_and(|extension| extension == "pub") {
             if !path.with_extension("").exists() && is_public_key(&bytes) {
                 let reason = "only the public half of a key is here".to_owned();
-                self.unusable.push(Unusable { name, reason });
+                self.unusable.push(UnusableKey { name, reason });
             }
             return;
         }
         let sealed = match parse_key_file(&bytes) {
-            Ok(KeyFile::Sealed(_)) => true,
-            Ok(KeyFile::Open(_)) => false,
+            Ok(ParsedKeyFile::Encrypted(_)) => true,
+            Ok(ParsedKeyFile::Usable(_)) => false,
             Err(reason) => {
                 // Configuration and lists of hosts lie in the same directory.
                 if is_private_key(&bytes) {
-                    self.unusable.push(Unusable { name, reason });
+                    self.unusable.push(UnusableKey { name, reason });
                 }
                 return;
             }
         };
         match for_init(path) {
-            Ok(_) => self.usable.push(Usable { path: path.to_owned(), sealed, found }),
-            Err(error) => self.unusable.push(Unusable { name, reason: error.message }),
+            Ok(_) => self.usable.push(UsableKey {
+                path: path.to_owned(),
+                has_passphrase: sealed,
+                is_default: found,
+            }),
+            Err(error) => self.unusable.push(UnusableKey { name, reason: error.message }),
         }
     }
 
     /// A key of an agent cannot be used, unless its file was found too.
-    fn look_at_agent_key(&mut self, racks: &Racks, key: &agent::Key) {
+    fn look_at_agent_key(&mut self, racks: &RackPaths, key: &agent::Key) {
         let Ok(public) = PublicKey::from_bytes(&key.blob) else { return };
         let has_file = self.usable.iter().any(|usable| {
             let beside = read_key_file(&with_pub(&usable.path)).ok();
@@ -110,7 +114,7 @@ impl Survey {
         let comment = shown(Path::new(&comment), racks.home());
         let name = format!("{} key {comment:?} of an ssh-agent", public.algorithm());
         let reason = "an agent signs and cannot decrypt".to_owned();
-        self.unusable.push(Unusable { name, reason });
+        self.unusable.push(UnusableKey { name, reason });
     }
 
     /// Chooses the key of a new rack: the first that commands find by its name, else the only one
@@ -118,11 +122,11 @@ impl Survey {
     ///
     /// # Errors [`ErrorCode::BadKeyFile`] where there is none, with what was found and why it
     /// cannot be used; and where there are several.
-    pub fn choose(self, racks: &Racks) -> Result<Usable, Error> {
+    pub fn choose(self, racks: &RackPaths) -> Result<UsableKey, Error> {
         let home = racks.home();
         let mut usable = self.usable.iter();
         match (usable.next(), usable.next()) {
-            (Some(first), next) if first.found || next.is_none() => Ok(first.clone()),
+            (Some(first), next) if first.is_default || next.is_none() => Ok(first.clone()),
             (Some(first), _) => {
                 let all: Vec<String> =
                     self.usable.iter().take(LISTED).map(|usable| shown(&usable.path, home)).collect();
@@ -136,7 +140,7 @@ impl Survey {
         }
     }
 
-    fn nothing_usable(&self, racks: &Racks) -> Error {
+    fn nothing_usable(&self, racks: &RackPaths) -> Error {
         let dir = shown(&racks.ssh_dir(), racks.home());
         let fix = new_key(racks);
         if self.unusable.is_empty() {
@@ -162,7 +166,7 @@ impl Survey {
 }
 
 /// The command that makes a key which `init` finds, under a name that is free.
-pub fn new_key(racks: &Racks) -> Fix {
+pub fn new_key(racks: &RackPaths) -> Fix {
     let ssh = racks.ssh_dir();
     let is_free = |name: &str| {
         let path = ssh.join(name);
@@ -180,13 +184,13 @@ pub(super) fn default_paths(owner: &Owner, ssh_dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns `true` if commands find the key at `path` without being told of it.
-pub fn is_default(racks: &Racks, path: &Path) -> bool {
+pub fn is_default(racks: &RackPaths, path: &Path) -> bool {
     default_paths(racks.owner(), &racks.ssh_dir()).iter().any(|known| known == path)
 }
 
 /// Every file that could be a key: those found by name first, then those of `~/.ssh` by name, then
 /// those of the ssh config.
-fn candidates(racks: &Racks, found: &[PathBuf]) -> Vec<PathBuf> {
+fn candidates(racks: &RackPaths, found: &[PathBuf]) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(racks.ssh_dir()).into_iter().flatten().flatten();
     let mut in_dir: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     in_dir.sort_unstable();

@@ -34,25 +34,25 @@ pub(super) fn length(binary: &[u8], recipients: usize) -> Option<usize> {
 }
 
 /// An age file that hands the library its whole header in one read.
-pub(super) struct Source<'a> {
+pub(super) struct HeaderFirstReader<'a> {
     header: &'a [u8],
     payload: &'a [u8],
 }
 
-impl<'a> Source<'a> {
+impl<'a> HeaderFirstReader<'a> {
     pub(super) fn new(binary: &'a [u8], header: usize) -> Self {
         let (header, payload) = binary.split_at(header);
-        Source { header, payload }
+        HeaderFirstReader { header, payload }
     }
 }
 
-impl Read for Source<'_> {
+impl Read for HeaderFirstReader<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.header.is_empty() { self.payload.read(into) } else { self.header.read(into) }
     }
 }
 
-impl BufRead for Source<'_> {
+impl BufRead for HeaderFirstReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         Ok(if self.header.is_empty() { self.payload } else { self.header })
     }
@@ -103,9 +103,9 @@ mod tests {
         let file = b"headerpayload";
         for header in 0..=file.len() {
             let mut all = Vec::new();
-            Source::new(file, header).read_to_end(&mut all).unwrap();
+            HeaderFirstReader::new(file, header).read_to_end(&mut all).unwrap();
             assert_eq!(all, file, "{header}");
-            let mut source = Source::new(file, header);
+            let mut source = HeaderFirstReader::new(file, header);
             let mut first = Vec::new();
             assert_eq!(source.read_until(b'\n', &mut first).unwrap(), header);
             assert_eq!(source.read_until(b'\n', &mut first).unwrap(), 0);
