@@ -12,6 +12,7 @@ mod output;
 mod prompt;
 mod report;
 mod schemas;
+mod unlock_tree;
 mod usage;
 mod watch;
 

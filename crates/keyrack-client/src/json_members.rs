@@ -10,19 +10,19 @@ const DEPTH: usize = 64;
 
 /// One member of an object.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Member<'a> {
+pub struct Member<'a> {
     /// Its name, unescaped.
-    pub(crate) name: String,
+    pub name: String,
     /// Its value as it stands.
-    pub(crate) value: &'a [u8],
+    pub value: &'a [u8],
 }
 
 /// The bytes are no JSON object. Says nothing of what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotAnObject;
+pub struct NotAnObject;
 
 /// The members of the object that `bytes` are, in order. A name that stands twice comes twice.
-pub(crate) fn members(bytes: &[u8]) -> Result<Vec<Member<'_>>, NotAnObject> {
+pub fn members(bytes: &[u8]) -> Result<Vec<Member<'_>>, NotAnObject> {
     let mut scanner = Scanner { bytes, at: 0 };
     let mut found = Vec::new();
     scanner.space();

@@ -5,7 +5,6 @@
 
 pub mod address;
 pub mod context;
-pub mod credential;
 pub mod daemon;
 
 #[cfg(feature = "fuzzing")]
@@ -13,14 +12,12 @@ pub mod daemon;
 pub mod fuzzing;
 pub mod get;
 pub mod inventory;
-mod json_members;
+pub mod json_members;
 pub mod manifest;
 pub mod relock;
 pub mod render;
-pub mod run;
 pub mod sandbox;
 pub mod secret;
-pub mod secrets_json;
 pub mod session;
 pub mod source;
 pub mod status;

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use keyrack_client::secrets_json::SecretsJson;
 use keyrack_core::Error;
+use keyrack_ops::firewall::secrets_json::SecretsJson;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;

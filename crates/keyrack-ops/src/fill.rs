@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::unlock::Omission;
 use keyrack_client::get::{GetOptions, GetPlan, KeyOutcome, Scope, read};
-use keyrack_client::render::unlock::Omission;
 use keyrack_client::{Context, Environment};
 use keyrack_core::resolve::{KeyQuery, repo_keys};
 use keyrack_core::slug::{check_known_name, check_typed};

@@ -3,6 +3,7 @@
 //! The library never prints, never exits and never reads a terminal, the environment or a clock.
 
 pub mod context;
+pub mod credential;
 mod declare;
 pub mod del;
 pub mod doctor;
@@ -16,6 +17,7 @@ pub mod prompts;
 pub mod recipient;
 mod repo;
 mod repo_manifest_edit;
+pub mod run;
 pub mod set;
 pub mod types;
 pub mod unlock;

@@ -3,9 +3,9 @@
 use std::io::Read as _;
 
 use clap::{Args, Subcommand};
-use keyrack_client::credential::{Held, Read, aws, docker, git, kubectl, line, read};
 use keyrack_client::get::{GetOptions, KeyOutcome, Scope};
 use keyrack_core::{Attempt, Error, ErrorCode, Fix};
+use keyrack_ops::credential::{Held, Read, aws, docker, git, kubectl, line, read};
 use zeroize::Zeroizing;
 
 use crate::args::OwnerFlags;

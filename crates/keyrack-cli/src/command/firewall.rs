@@ -10,11 +10,11 @@ use keyrack_client::Secret;
 use keyrack_client::get::{GetOutcome, KeyOutcome};
 use keyrack_client::render::tree::{Branch, tree};
 use keyrack_client::render::{Role, json};
-use keyrack_client::secrets_json::MAX_SECRETS_JSON;
 use keyrack_client::source::{SourceMode, sort};
 use keyrack_core::{Attempt, Env, Error, ErrorCode, timestamp};
 use keyrack_mask::MIN;
 use keyrack_ops::firewall::github::{self, EnvFile};
+use keyrack_ops::firewall::secrets_json::MAX_SECRETS_JSON;
 use keyrack_ops::firewall::{Destination, Origin, is_blocked, screen};
 use zeroize::Zeroizing;
 

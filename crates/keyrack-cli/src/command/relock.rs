@@ -1,8 +1,8 @@
 //! `keyrack relock`: forget unlocked keys now.
 
+use crate::unlock_tree::relocked;
 use clap::Args;
 use keyrack_client::relock::{RelockOutcome, RelockQuery, relock};
-use keyrack_client::render::unlock::relocked;
 use keyrack_core::{Env, Error, Org};
 use serde_json::json;
 

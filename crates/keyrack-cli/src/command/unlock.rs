@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::unlock_tree::{UnlockLine, unlocked};
 use clap::Args;
 use keyrack_client::daemon::{ALLOW_NAMESPACES, own_service};
 use keyrack_client::render::json::{JsonWriter, grant};
 use keyrack_client::render::status::open_namespaces;
-use keyrack_client::render::unlock::{UnlockLine, unlocked};
 use keyrack_core::Error;
 use keyrack_core::peer::{AllowedNamespaces, EnforcedNamespaces};
 use keyrack_ops::unlock::{UnlockReport, UnlockRequest, unlock};

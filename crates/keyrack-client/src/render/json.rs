@@ -94,7 +94,7 @@ impl JsonWriter {
     }
 
     /// A value that is JSON already, as it stands.
-    pub(crate) fn raw(&mut self, json: &[u8]) {
+    pub fn raw(&mut self, json: &[u8]) {
         self.put(json);
     }
 

@@ -1,7 +1,6 @@
 //! Turning what came of a call into text and JSON. Width, colour and unicode are parameters; nothing is printed.
 
 pub mod attempt;
-pub mod bar;
 pub mod error;
 pub mod json;
 pub mod status;
@@ -10,6 +9,6 @@ pub mod style;
 mod tests;
 pub mod text;
 pub mod tree;
-pub mod unlock;
+pub mod ttl;
 
 pub use style::{Role, Style};

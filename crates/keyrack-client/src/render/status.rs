@@ -5,10 +5,9 @@ use keyrack_core::{Env, Fix, Invocation, Owner, TtlLimit, timestamp};
 use serde_json::{Value, json};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::bar::{bar, bar_of, humanize, role};
 use super::style::{Role, Style};
 use super::tree::{Branch, tree};
-use super::unlock::minutes;
+use super::ttl::{bar, bar_of, humanize, minutes, role};
 use crate::get::elsewhere;
 use crate::session::{HelloInfo, KeyStatus};
 use crate::status::{RackStatus, RunningDaemon};

@@ -7,7 +7,7 @@ use keyrack_core::{
 use proptest::prelude::*;
 
 use super::json::{JsonWriter, outcome as outcome_json};
-use super::unlock::{Omission, UnlockLine, minutes, relocked, unlocked};
+use super::ttl::minutes;
 use super::{Style, attempt, error, status};
 use crate::address::RackAddress;
 use crate::get::{GetOutcome, KeyOutcome};
@@ -213,43 +213,6 @@ fn nested_json_is_that_of_a_general_writer() {
     let bytes = json.into_bytes();
     let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(std::str::from_utf8(&bytes).unwrap(), serde_json::to_string_pretty(&value).unwrap());
-}
-
-#[test]
-fn the_tree_of_unlock() {
-    let (a, b) = (slug("o.test.A"), slug("o.all.B"));
-    let cause = Error::new(ErrorCode::VaultCorrupt, "the file is damaged").hint("restore it");
-    let fix = Fix::set_secure(&Owner::DEFAULT, &b);
-    let lines = [
-        UnlockLine::Unlocked { slug: &a, vault: &VaultId::OsSecure, ttl: Ttl::DEFAULT, note: None },
-        UnlockLine::Omitted { slug: &b, reason: Omission::Lost, cause: None, fix: Some(&fix) },
-        UnlockLine::Omitted { slug: &b, reason: Omission::Errored, cause: Some(&cause), fix: None },
-    ];
-    let expected = "
-🔓 keyrack unlock
-   ├─ o.test.A
-   │  ├─ env: test
-   │  ├─ org: o
-   │  ├─ vault: os.secure
-   │  └─ expires in: 540m
-   ├─ o.all.B
-   │  ├─ status: lost 👻
-   │  └─ tip: keyrack set --env all --key B --vault os.secure --mech PERMANENT_VIA_REPLICA
-   └─ o.all.B
-      ├─ status: errored 💥
-      ├─ cause: the file is damaged
-      └─ hint: restore it
-
-";
-    assert_eq!(unlocked(&lines, Invocation::default(), Style::PLAIN), expected);
-    assert!(unlocked(&[], Invocation::default(), Style::PLAIN).contains("(no keys to unlock)"));
-}
-
-#[test]
-fn the_tree_of_relock() {
-    let text = relocked(&[slug("o.test.A"), slug("o.test.B")], Style::PLAIN);
-    assert_eq!(text, "\n🔒 keyrack relock\n   ├─ o.test.A: pruned 🔒\n   └─ o.test.B: pruned 🔒\n\n");
-    assert_eq!(relocked(&[], Style::ASCII), "\nkeyrack relock\n   `- (no keys to prune)\n\n");
 }
 
 #[test]

@@ -4,13 +4,14 @@
 //! into an environment.
 
 pub mod github;
+pub mod secrets_json;
 #[cfg(test)]
 mod tests;
 
 use std::str::FromStr;
 
+use crate::firewall::secrets_json::SecretsJson;
 use keyrack_client::get::{GetOptions, GetOutcome, GetPlan, KeyOutcome, Scope, read};
-use keyrack_client::secrets_json::SecretsJson;
 use keyrack_client::{Context, Secret};
 use keyrack_core::{Attempt, Env, Error, ErrorCode};
 

@@ -1,7 +1,7 @@
 //! Opening the vaults of the keys that are meant, one after the other: what each ends as, before anything is sent.
 
+use super::Omission;
 use keyrack_client::daemon;
-use keyrack_client::render::unlock::Omission;
 use keyrack_client::session::KeyToUnlock;
 use keyrack_core::grade::MinimumGrade;
 use keyrack_core::host_manifest::{HostEntry, HostManifest};

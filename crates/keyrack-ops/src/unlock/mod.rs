@@ -2,9 +2,11 @@
 //! stops the others; the daemon is started only when there is something to give it.
 
 mod collect;
+mod omission;
+
+pub use omission::Omission;
 
 use keyrack_client::daemon;
-use keyrack_client::render::unlock::Omission;
 use keyrack_client::session::KeyToUnlock;
 use keyrack_core::resolve::{KeyQuery, unlock_slugs};
 use keyrack_core::{Env, Error, ErrorCode, Fix, Grant, Org, Slug, Ttl, VaultId};

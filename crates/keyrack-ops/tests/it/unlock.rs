@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use keyrack_client::render::unlock::Omission;
 use keyrack_core::{Error, ErrorCode, Slug};
 use keyrack_ops::set::{SetRequest, set};
+use keyrack_ops::unlock::Omission;
 use keyrack_ops::unlock::{OmittedKey, UnlockReport, UnlockRequest, unlock};
 
 use crate::fake_prompts::{FakePrompts, World};

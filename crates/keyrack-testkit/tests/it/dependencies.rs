@@ -56,10 +56,7 @@ fn only_the_drawn_arrows_exist() {
         ("keyrack-wire", &["keyrack-wire"]),
         ("keyrack-mask", &["keyrack-mask"]),
         ("keyrackd", &["keyrackd", "keyrack-core", "keyrack-sys", "keyrack-wire"]),
-        (
-            "keyrack-client",
-            &["keyrack-client", "keyrack-core", "keyrack-sys", "keyrack-wire", "keyrack-mask"],
-        ),
+        ("keyrack-client", &["keyrack-client", "keyrack-core", "keyrack-sys", "keyrack-wire"]),
         ("keyrack-vaults", &["keyrack-vaults", "keyrack-core", "keyrack-sys"]),
         (
             "keyrack-ops",
@@ -85,7 +82,7 @@ fn only_the_drawn_arrows_exist() {
                 "keyrack-ops",
             ],
         ),
-        ("keyrack-node", &["keyrack-core", "keyrack-sys", "keyrack-wire", "keyrack-mask", "keyrack-client"]),
+        ("keyrack-node", &["keyrack-core", "keyrack-sys", "keyrack-wire", "keyrack-client"]),
     ] {
         assert_absent(package, &ours_but(allowed));
     }

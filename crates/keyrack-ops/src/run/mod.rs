@@ -15,10 +15,10 @@ use keyrack_core::repo_manifest::RepoManifest;
 use keyrack_core::{Error, ErrorCode, Reserved, reserved};
 use zeroize::Zeroizing;
 
-use crate::context::Environment;
-use crate::get::GetOutcome;
-use crate::source::Export;
-use crate::source::limits::check_variable;
+use keyrack_client::Environment;
+use keyrack_client::get::GetOutcome;
+use keyrack_client::source::Export;
+use keyrack_client::source::limits::check_variable;
 
 /// What the variable of a key given as a file is called: the key's name, and this.
 pub const FILE_SUFFIX: &str = "_FILE";
@@ -111,7 +111,7 @@ mod tests {
     use keyrack_core::Slug;
 
     use super::*;
-    use crate::secret::Secret;
+    use keyrack_client::Secret;
 
     fn shown(variables: &Variables) -> Vec<String> {
         let text = |entry: &Zeroizing<Vec<u8>>| String::from_utf8_lossy(entry).into_owned();

@@ -13,10 +13,10 @@ pub mod line;
 use keyrack_core::suggest::did_you_mean;
 use keyrack_core::{Attempt, Error, ErrorCode, Fix, Grant, Slug, VaultId};
 
-use crate::context::Context;
-use crate::get::{self, GetOptions, KeyOutcome, Scope};
-use crate::secret::Secret;
-use crate::status::status;
+use keyrack_client::Context;
+use keyrack_client::Secret;
+use keyrack_client::get::{self, GetOptions, KeyOutcome, Scope};
+use keyrack_client::status::status;
 
 /// A key that is granted.
 pub struct Held {

@@ -5,8 +5,8 @@ use keyrack_wire::unescape_into;
 use zeroize::Zeroizing;
 
 use super::{Held, first_end};
-use crate::json_members::{Member, members};
-use crate::render::json::JsonWriter;
+use keyrack_client::json_members::{Member, members};
+use keyrack_client::render::json::JsonWriter;
 
 /// The members of a key that holds all of it as JSON, by their names here and those that others write them under.
 const ACCESS_KEY_ID: [&str; 4] = ["AccessKeyId", "accessKeyId", "aws_access_key_id", "AWS_ACCESS_KEY_ID"];

@@ -1,13 +1,14 @@
 //! What came of unlocking, relocking and looking, as trees.
 
+use keyrack_client::render::tree::{Branch, tree};
+use keyrack_client::render::ttl::minutes;
+use keyrack_client::render::{Role, Style};
 use keyrack_core::{Error, Fix, Invocation, Slug, Ttl, VaultId};
-
-use super::style::{Role, Style};
-use super::tree::{Branch, tree};
+use keyrack_ops::unlock::Omission;
 
 /// What became of one key of an unlock.
 #[derive(Clone, Debug)]
-pub enum UnlockLine<'a> {
+pub(crate) enum UnlockLine<'a> {
     /// The daemon keeps it.
     Unlocked {
         /// Its true slug.
@@ -32,42 +33,17 @@ pub enum UnlockLine<'a> {
     },
 }
 
-/// Why a key was left out of an unlock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Omission {
-    /// It was never set.
-    Absent,
-    /// Its vault has lost it.
-    Lost,
-    /// Its vault can only be written.
-    Remote,
-    /// Something went wrong.
-    Errored,
-}
-
-impl Omission {
-    /// The word in JSON and on the screen.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Omission::Absent => "absent",
-            Omission::Lost => "lost",
-            Omission::Remote => "remote",
-            Omission::Errored => "errored",
-        }
-    }
-
-    fn emoji(self) -> &'static str {
-        match self {
-            Omission::Absent => "🫧",
-            Omission::Lost => "👻",
-            Omission::Remote => "🌐",
-            Omission::Errored => "💥",
-        }
+fn emoji(reason: Omission) -> &'static str {
+    match reason {
+        Omission::Absent => "🫧",
+        Omission::Lost => "👻",
+        Omission::Remote => "🌐",
+        Omission::Errored => "💥",
     }
 }
 
 /// The tree of `unlock`.
-pub fn unlocked(lines: &[UnlockLine<'_>], invocation: Invocation, style: Style) -> String {
+pub(crate) fn unlocked(lines: &[UnlockLine<'_>], invocation: Invocation, style: Style) -> String {
     let mut nodes: Vec<Branch> = lines.iter().map(|line| unlock_branch(line, invocation, style)).collect();
     if nodes.is_empty() {
         nodes.push(Branch::new("(no keys to unlock)"));
@@ -91,7 +67,7 @@ fn unlock_branch(line: &UnlockLine<'_>, invocation: Invocation, style: Style) ->
             let fix = fix.or_else(|| cause.and_then(|cause| cause.fix.as_ref()));
             let role = if *reason == Omission::Errored { Role::Bad } else { Role::Warn };
             Branch::key(slug).with(
-                [Branch::pair("status", style.marked(reason.as_str(), reason.emoji())).with_role(role)]
+                [Branch::pair("status", style.marked(reason.as_str(), emoji(*reason))).with_role(role)]
                     .into_iter()
                     .chain(cause.map(|cause| Branch::pair("cause", cause.to_string())))
                     .chain(cause.and_then(|cause| cause.hint.as_ref()).map(Branch::hint))
@@ -102,7 +78,7 @@ fn unlock_branch(line: &UnlockLine<'_>, invocation: Invocation, style: Style) ->
 }
 
 /// The tree of `relock`. The slugs are shown in the order given.
-pub fn relocked(slugs: &[Slug], style: Style) -> String {
+pub(crate) fn relocked(slugs: &[Slug], style: Style) -> String {
     let mut nodes: Vec<Branch> =
         slugs.iter().map(|slug| Branch::of_key(slug, style.marked("pruned", "🔒"))).collect();
     if nodes.is_empty() {
@@ -111,8 +87,50 @@ pub fn relocked(slugs: &[Slug], style: Style) -> String {
     tree(&style.titled("🔒", "keyrack relock"), &nodes, style)
 }
 
-/// A life in minutes, as today's tools show it; the seconds of one below a minute.
-pub fn minutes(ttl: Ttl) -> String {
-    let ms = ttl.as_ms();
-    if ms < 60_000 { format!("{}s", ms.div_ceil(1000)) } else { format!("{}m", (ms + 30_000) / 60_000) }
+#[cfg(test)]
+mod tests {
+    use keyrack_core::{ErrorCode, Owner};
+
+    use super::*;
+
+    fn slug(text: &str) -> Slug {
+        Slug::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_tree_of_unlock() {
+        let (a, b) = (slug("o.test.A"), slug("o.all.B"));
+        let cause = Error::new(ErrorCode::VaultCorrupt, "the file is damaged").hint("restore it");
+        let fix = Fix::set_secure(&Owner::DEFAULT, &b);
+        let lines = [
+            UnlockLine::Unlocked { slug: &a, vault: &VaultId::OsSecure, ttl: Ttl::DEFAULT, note: None },
+            UnlockLine::Omitted { slug: &b, reason: Omission::Lost, cause: None, fix: Some(&fix) },
+            UnlockLine::Omitted { slug: &b, reason: Omission::Errored, cause: Some(&cause), fix: None },
+        ];
+        let expected = "
+🔓 keyrack unlock
+   ├─ o.test.A
+   │  ├─ env: test
+   │  ├─ org: o
+   │  ├─ vault: os.secure
+   │  └─ expires in: 540m
+   ├─ o.all.B
+   │  ├─ status: lost 👻
+   │  └─ tip: keyrack set --env all --key B --vault os.secure --mech PERMANENT_VIA_REPLICA
+   └─ o.all.B
+      ├─ status: errored 💥
+      ├─ cause: the file is damaged
+      └─ hint: restore it
+
+";
+        assert_eq!(unlocked(&lines, Invocation::default(), Style::PLAIN), expected);
+        assert!(unlocked(&[], Invocation::default(), Style::PLAIN).contains("(no keys to unlock)"));
+    }
+
+    #[test]
+    fn the_tree_of_relock() {
+        let text = relocked(&[slug("o.test.A"), slug("o.test.B")], Style::PLAIN);
+        assert_eq!(text, "\n🔒 keyrack relock\n   ├─ o.test.A: pruned 🔒\n   └─ o.test.B: pruned 🔒\n\n");
+        assert_eq!(relocked(&[], Style::ASCII), "\nkeyrack relock\n   `- (no keys to prune)\n\n");
+    }
 }

@@ -7,8 +7,8 @@ use keyrack_core::{Error, ErrorCode};
 use keyrack_wire::unescape_into;
 use zeroize::Zeroizing;
 
-use crate::json_members::{Member, members};
-use crate::secret::Secret;
+use keyrack_client::Secret;
+use keyrack_client::json_members::{Member, members};
 
 /// The longest text that is read, in bytes: more than all secrets a GitHub job can have (300 of 48 KB each).
 pub const MAX_SECRETS_JSON: usize = 16 * 1024 * 1024;

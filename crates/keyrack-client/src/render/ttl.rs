@@ -34,7 +34,7 @@ pub fn role(left: Ttl, whole: Ttl) -> Role {
 }
 
 /// A life as people say it, its two largest units: `8h 59m`, `12m`, `4m 30s`, `45s`. From ten minutes on to the nearest minute, as
-/// [`super::unlock::minutes`] has it, below that with the seconds that have begun.
+/// [`minutes`] has it, below that with the seconds that have begun.
 pub fn humanize(ttl: Ttl) -> String {
     let ms = ttl.as_ms();
     let joined = |one: String, rest: u64, unit: &str| {
@@ -54,6 +54,12 @@ pub fn humanize(ttl: Ttl) -> String {
             }
         }
     }
+}
+
+/// A life in minutes, as today's tools show it; the seconds of one below a minute.
+pub fn minutes(ttl: Ttl) -> String {
+    let ms = ttl.as_ms();
+    if ms < 60_000 { format!("{}s", ms.div_ceil(1000)) } else { format!("{}m", (ms + 30_000) / 60_000) }
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use keyrack_core::{Attempt, Error, Invocation};
 
-use crate::get::KeyOutcome;
-use crate::render::text::clean;
+use keyrack_client::get::KeyOutcome;
+use keyrack_client::render::text::clean;
 
 /// Longest part of what a tool asked for that is shown, in characters.
 const LONGEST: usize = 100;
