@@ -134,13 +134,13 @@ fn painted(line: &str, style: Style) -> String {
 fn examples(help: &mut String, line: &str, width: usize, style: Style) {
     match line.strip_prefix("  ") {
         Some(command) => {
-            let (command, said) = command.split_at(command.find("   ").unwrap_or(command.len()));
-            if said.is_empty() || line.width() <= width {
-                help.extend(["  ", command, &style.paint(Role::Quiet, said), "\n"]);
+            let (command, note) = command.split_at(command.find("   ").unwrap_or(command.len()));
+            if note.is_empty() || line.width() <= width {
+                help.extend(["  ", command, &style.paint(Role::Quiet, note), "\n"]);
                 return;
             }
             help.extend(["  ", command, "\n"]);
-            for line in wrap(said.trim_start(), width.saturating_sub(6), width.saturating_sub(6)) {
+            for line in wrap(note.trim_start(), width.saturating_sub(6), width.saturating_sub(6)) {
                 help.extend(["      ", &style.paint(Role::Quiet, line), "\n"]);
             }
         }

@@ -2,12 +2,12 @@
 //!
 //! No logic a library user would need is here. It is the one place, with the daemon's own, where the environment and the clock are read.
 
+mod app;
 mod args;
 mod command;
 mod complete;
-mod guide;
 mod help;
-mod outer;
+mod init_wizard;
 mod output;
 mod prompt;
 mod report;
@@ -21,12 +21,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use app::App;
 use args::{Command, Parsed};
 use keyrack_client::manifest::find_git_root;
 use keyrack_client::{Context, Environment};
 use keyrack_core::{Error, ErrorCode, Invocation};
 use keyrack_sys::protection;
-use outer::Outer;
 
 fn main() -> ExitCode {
     // Before anything is read, so a debugger cannot read what holds a secret later.
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     }
     let environment: Environment = std::env::vars_os().collect();
     let invocation = Invocation::claimed(environment.text("KEYRACK_INVOKED_AS"), Invocation::default());
-    let style = outer::style_of_stderr(&environment);
+    let style = app::style_of_stderr(&environment);
     if args.get(1).is_some_and(|word| word == "complete") {
         return match protected {
             Ok(()) => complete_for_a_shell(&args, environment),
@@ -48,27 +48,29 @@ fn main() -> ExitCode {
     let parsed = protected.and_then(|()| {
         args::parse(
             &args,
-            |stdout| outer::look_of(&environment, stdout),
+            |stdout| app::look_of(&environment, stdout),
             |word| is_declared(word, &environment),
         )
     });
     // Looked for by hand, since arguments that cannot be parsed are told about too.
     // What stands behind `--` is another program's.
     let as_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
-        || matches!(&parsed, Ok(Parsed::Run(asked)) if asked.1.answers_json());
+        || matches!(&parsed, Ok(Parsed::Run(asked)) if asked.1.prints_json());
     let command = args::called(&args).join(" ");
     let ended = parsed.and_then(|parsed| match parsed {
         Parsed::Show(text) => output::print(text.as_bytes()).map(|()| 0),
-        Parsed::Nothing(help) => {
-            output::tell(&help);
+        Parsed::ShowHelp(help) => {
+            output::eprint(&help);
             Ok(2)
         }
         Parsed::Run(asked) => {
-            let (group, asked) = *asked;
+            let (globals, asked) = *asked;
             // A directory that was removed under us has no repository above it.
             let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-            let outer = Outer { environment, cwd, group, invocation, as_json };
-            run(asked, &outer).map_err(|error| placed(error, &outer.cwd))
+            let owner = globals.owner.name().cloned();
+            let no_prompt = globals.no_prompt;
+            let app = App { environment, cwd, owner, no_prompt, invocation, as_json };
+            run(asked, &app).map_err(|error| placed(error, &app.cwd))
         }
     });
     ExitCode::from(
@@ -115,34 +117,40 @@ fn is_declared(word: &str, environment: &Environment) -> bool {
 fn complete_for_a_shell(args: &[OsString], environment: Environment) -> ExitCode {
     let words: Vec<String> = args.iter().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
     let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let group = args::Group { no_prompt: true, ..args::Group::default() };
-    let outer = Outer { environment, cwd, group, invocation: Invocation::default(), as_json: false };
-    let _ = output::print(complete::answer(&words, &outer).as_bytes());
+    let app = App {
+        environment,
+        cwd,
+        owner: None,
+        no_prompt: true,
+        invocation: Invocation::default(),
+        as_json: false,
+    };
+    let _ = output::print(complete::answer(&words, &app).as_bytes());
     ExitCode::SUCCESS
 }
 
-fn run(command: Command, outer: &Outer) -> Result<u8, Error> {
+fn run(command: Command, app: &App) -> Result<u8, Error> {
     match command {
-        Command::Init(flags) => flags.run(outer),
-        Command::Set(flags) => flags.run(outer),
-        Command::Del(flags) => flags.run(outer),
-        Command::List(flags) => flags.run(outer),
-        Command::Unlock(flags) => flags.run(outer),
-        Command::Get(flags) => flags.run(outer),
-        Command::Source(flags) => flags.run(outer),
-        Command::Run(flags) => flags.run(outer),
-        Command::Relock(flags) => flags.run(outer),
-        Command::Status(flags) => flags.run(outer),
-        Command::Recipient(command) => command.run(outer),
-        Command::Daemon(command) => command.run(outer),
-        Command::Types(flags) => flags.run(outer),
-        Command::Credential(command) => command.run(outer),
-        Command::Doctor(flags) => flags.run(outer),
-        Command::Fill(flags) => flags.run(outer),
-        Command::Firewall(flags) => flags.run(outer),
+        Command::Init(args) => args.run(app),
+        Command::Set(args) => args.run(app),
+        Command::Del(args) => args.run(app),
+        Command::List(args) => args.run(app),
+        Command::Unlock(args) => args.run(app),
+        Command::Get(args) => args.run(app),
+        Command::Source(args) => args.run(app),
+        Command::Run(args) => args.run(app),
+        Command::Relock(args) => args.run(app),
+        Command::Status(args) => args.run(app),
+        Command::Recipient(command) => command.run(app),
+        Command::Daemon(command) => command.run(app),
+        Command::Types(args) => args.run(app),
+        Command::Credential(command) => command.run(app),
+        Command::Doctor(args) => args.run(app),
+        Command::Fill(args) => args.run(app),
+        Command::Firewall(args) => args.run(app),
         Command::Infra(command) => command.run(),
-        Command::Completions(flags) => flags.run(),
-        Command::Schema(flags) => flags.run(),
-        Command::Man(flags) => flags.run(),
+        Command::Completions(args) => args.run(crate::args::tree()),
+        Command::Schema(args) => args.run(),
+        Command::Man(args) => args.run(crate::args::tree()),
     }
 }

@@ -47,6 +47,6 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Error> {
 }
 
 /// Writes to stderr. Nothing can be done when that fails, so nothing is.
-pub(crate) fn tell(text: &str) {
+pub(crate) fn eprint(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

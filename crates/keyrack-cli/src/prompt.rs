@@ -15,8 +15,6 @@ use keyrack_ops::{MAX_SECRET, Prompts};
 use keyrack_sys::terminal::Hidden;
 use zeroize::Zeroizing;
 
-use crate::outer::Outer;
-
 /// How often a menu is put before a slip of the hand is the answer.
 const TRIES: usize = 3;
 
@@ -31,9 +29,9 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    pub(crate) fn of(outer: &Outer) -> Self {
-        let style = if io::stdout().is_terminal() { outer.style() } else { outer.style_of_stderr() };
-        Terminal { allowed: !outer.group.no_prompt, style, exact: false }
+    /// Prompts at the terminal if `allowed`.
+    pub(crate) fn new(allowed: bool, style: Style) -> Self {
+        Terminal { allowed, style, exact: false }
     }
 
     /// Takes a secret on stdin byte for byte if `exact`.
@@ -90,13 +88,13 @@ fn word(option: &str) -> &str {
 }
 
 /// What to say to a slip.
-pub(crate) fn what_is_a_choice(options: &[String]) -> String {
+pub(crate) fn choice_error(options: &[String]) -> String {
     let words: Vec<&str> = options.iter().map(|option| word(option)).collect();
     format!("not a choice: a number from 1 to {} is, or one of {}", options.len(), words.join(", "))
 }
 
 /// A sentence above a question that is put again.
-pub(crate) fn said(text: &str, style: Style) -> String {
+pub(crate) fn note(text: &str, style: Style) -> String {
     let mut shown = String::new();
     paragraph(&mut shown, ["", ""], &clean(text), style);
     shown
@@ -164,7 +162,7 @@ impl Prompts for Terminal {
             if let Some(chosen) = picked(&line(&format!("{above}{prompt}"))?, options, usual) {
                 return Ok(chosen);
             }
-            above = said(&what_is_a_choice(options), self.style);
+            above = note(&choice_error(options), self.style);
         }
         Err(Error::new(ErrorCode::Usage, format!("not a choice: a number from 1 to {} is", options.len()))
             .hint(format!("or name it: {flag}")))
@@ -404,7 +402,7 @@ mod tests {
             assert_eq!(picked(answer, &options, usual), chosen, "{answer:?}");
         }
         assert_eq!(
-            what_is_a_choice(&options),
+            choice_error(&options),
             "not a choice: a number from 1 to 3 is, or one of os.secure, test, ~/.ssh/my work"
         );
     }

@@ -19,17 +19,17 @@ pub(crate) fn failure(
     style: Style,
 ) -> u8 {
     let text = match (as_json, &failed.code) {
-        (true, _) => format!("{}\n", json!({ "error": machine(failed, invocation) })),
+        (true, _) => format!("{}\n", json!({ "error": to_json(failed, invocation) })),
         // The terminal has seen the ^C and the newline already.
         (false, ErrorCode::Interrupted) => String::new(),
         (false, _) => error::report(format!("keyrack {command}").trim_end(), failed, invocation, style),
     };
-    output::tell(&text);
+    output::eprint(&text);
     failed.exit()
 }
 
 /// A failure as the JSON object that programs read, its exit code included.
-pub(crate) fn machine(failed: &Error, invocation: Invocation) -> Value {
+pub(crate) fn to_json(failed: &Error, invocation: Invocation) -> Value {
     let mut object = error::value(failed, invocation);
     if let Value::Object(members) = &mut object {
         members.insert("exit".to_owned(), failed.exit().into());
@@ -39,14 +39,14 @@ pub(crate) fn machine(failed: &Error, invocation: Invocation) -> Value {
 
 /// Tells something on the way that is no failure: a line for people, or one of JSON with the one member `notice` for programs.
 pub(crate) fn notice(text: &str, as_json: bool, style: Style) {
-    output::tell(&line(text, None, Role::Quiet, as_json, style));
+    output::eprint(&line(text, None, Role::Quiet, as_json, style));
 }
 
 /// The same for a problem that stopped nothing, with its way out.
 pub(crate) fn warning(error: &Error, invocation: Invocation, as_json: bool, style: Style) {
     let hint = error.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
     let fix = error.fix.as_ref().map(|fix| fix.render(invocation));
-    output::tell(&line(&format!("{}{hint}", error.message), fix.as_deref(), Role::Warn, as_json, style));
+    output::eprint(&line(&format!("{}{hint}", error.message), fix.as_deref(), Role::Warn, as_json, style));
 }
 
 /// A notice as it is told. The command that mends it stays whole: where lines are wrapped it has its own.
@@ -109,7 +109,7 @@ mod tests {
         let slug = Slug::parse("acme.test.K").unwrap();
         let error =
             Error::new(ErrorCode::NoIdentity, "no").of(&slug).fix(Fix::unlock(&Owner::DEFAULT, &slug));
-        let object = machine(&error, Invocation::NPX);
+        let object = to_json(&error, Invocation::NPX);
         assert_eq!(object["code"], "no_identity");
         assert_eq!(object["exit"], 2);
         assert_eq!(object["fix"], "npx keyrack unlock --env test --key K");

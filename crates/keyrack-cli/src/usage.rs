@@ -4,8 +4,6 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use keyrack_core::suggest::closest;
 use keyrack_core::{Error, ErrorCode, Fix};
 
-use crate::args;
-
 /// Flags people try to pass a secret by.
 const SECRET_FLAGS: [&str; 7] =
     ["--secret", "--password", "--token", "--passphrase", "--value", "--secret-value", "--api-key"];
@@ -20,7 +18,15 @@ const BEHIND_DASHES: &str = "the command to run stands behind `--`, as in `run -
 
 /// What is wrong with the arguments, and where to read on. `called` are the command words that were understood; `is_declared` says whether a
 /// word is the name or slug of a key of `keyrack.yml`, which is no secret.
-pub(crate) fn explain(error: &clap::Error, called: &[&str], is_declared: impl FnOnce(&str) -> bool) -> Error {
+pub(crate) fn explain(
+    error: &clap::Error,
+    mut tree: clap::Command,
+    called: &[&str],
+    is_declared: impl FnOnce(&str) -> bool,
+) -> Error {
+    tree.build();
+    let command = called.iter().try_fold(&tree, |command, name| command.find_subcommand(name));
+    let command = command.unwrap_or(&tree);
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         // Of several suggestions the last is the closest.
@@ -53,7 +59,7 @@ pub(crate) fn explain(error: &clap::Error, called: &[&str], is_declared: impl Fn
                     format!("there is no flag -{letter}")
                 }
                 None if let Some(key) =
-                    invalid.filter(|_| takes_key(called)).filter(|word| is_declared(word)) =>
+                    invalid.filter(|_| takes_key(command)).filter(|word| is_declared(word)) =>
                 {
                     hint = Some(format!("did you mean --key {key}?"));
                     format!("{key} is a key, and a key is named by --key")
@@ -69,7 +75,7 @@ pub(crate) fn explain(error: &clap::Error, called: &[&str], is_declared: impl Fn
             let word = text(ContextKind::InvalidSubcommand).filter(|word| is_word(word));
             let near = text(ContextKind::SuggestedSubcommand);
             let version = word.filter(|word| *word == "version" && called.is_empty()).map(|_| "--version");
-            let other = version.or_else(|| word.and_then(|word| other_name(word, called))).or(near);
+            let other = version.or_else(|| word.and_then(|word| other_name(word, command))).or(near);
             hint = other.map(|other| format!("did you mean {other}?"));
             // A word that resembles no command may be a secret.
             word.filter(|_| hint.is_some())
@@ -109,7 +115,7 @@ pub(crate) fn explain(error: &clap::Error, called: &[&str], is_declared: impl Fn
 }
 
 /// What a command is called here that other tools call otherwise, or that is nearest to what was typed.
-fn other_name(word: &str, called: &[&str]) -> Option<&'static str> {
+fn other_name<'t>(word: &str, command: &'t clap::Command) -> Option<&'t str> {
     let names = [
         ("init", &["setup", "install"][..]),
         ("set", &["add", "put", "store", "save", "create", "write", "import"]),
@@ -124,7 +130,7 @@ fn other_name(word: &str, called: &[&str]) -> Option<&'static str> {
         ("completions", &["completion"]),
     ];
     let name = names.into_iter().find(|(_, others)| others.contains(&word)).map(|(name, _)| name);
-    let siblings = args::below(called);
+    let siblings: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
     name.filter(|name| siblings.contains(name)).or_else(|| closest(word, siblings))
 }
 
@@ -140,12 +146,9 @@ fn short_flag(text: &str) -> Option<char> {
     letter.is_ascii_alphabetic().then_some(letter)
 }
 
-/// Whether a command has the flag `--key`.
-fn takes_key(called: &[&str]) -> bool {
-    let mut tree = args::tree();
-    tree.build();
-    let command = called.iter().try_fold(&tree, |command, name| command.find_subcommand(name));
-    command.is_some_and(|command| command.get_arguments().any(|arg| arg.get_long() == Some("key")))
+/// Returns `true` if the command has the flag `--key`.
+fn takes_key(command: &clap::Command) -> bool {
+    command.get_arguments().any(|arg| arg.get_long() == Some("key"))
 }
 
 fn is_word(text: &str) -> bool {

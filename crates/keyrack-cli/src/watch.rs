@@ -10,7 +10,7 @@ use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::terminal::{Hidden, Pressed};
 use serde_json::Value;
 
-use crate::outer::Outer;
+use crate::app::App;
 use crate::output;
 
 /// How often it is looked.
@@ -38,24 +38,24 @@ impl Drawn {
 }
 
 /// Draws a text over and over, on a screen of its own. When a key ends it, what was last drawn stays behind. Returns the exit code.
-pub(crate) fn screen(outer: &Outer, draw: impl Fn(Style) -> Drawn) -> Result<u8, Error> {
-    if !io::stdout().is_terminal() || outer.environment.text("TERM") == Some("dumb") {
+pub(crate) fn screen(app: &App, draw: impl Fn(Style) -> Drawn) -> Result<u8, Error> {
+    if !io::stdout().is_terminal() || app.environment.text("TERM") == Some("dumb") {
         return Err(Error::new(ErrorCode::Usage, "--watch draws on a terminal, and stdout is none")
             .hint("with --json it prints a line at each change, anywhere")
             .fix(Fix::command(["status", "--watch", "--json"])));
     }
     let mut screen = Screen::open()?;
     let exit = loop {
-        let size = (outer.style().width, outer.rows());
-        let style = outer.style();
+        let size = (app.style().width, app.rows());
+        let style = app.style();
         let rows = size.1.unwrap_or(usize::MAX);
         screen.show(&frame(draw(style).fitted(rows), rows, style))?;
-        if let Some(exit) = screen.wait(|| (outer.style().width, outer.rows()) != size)? {
+        if let Some(exit) = screen.wait(|| (app.style().width, app.rows()) != size)? {
             break exit;
         }
     };
     drop(screen);
-    output::print(draw(outer.style()).whole.as_bytes())?;
+    output::print(draw(app.style()).whole.as_bytes())?;
     Ok(exit)
 }
 

@@ -5,7 +5,7 @@ use clap_complete::Shell;
 use keyrack_core::suggest::did_you_mean;
 use keyrack_core::{Error, ErrorCode};
 
-use crate::{args, output};
+use crate::output;
 
 const EXAMPLES: &str = "\
 bash, zsh and fish ask keyrack itself at each Tab, so that the names of your keys and owners are completed too. It answers from keyrack.yml and the running \
@@ -21,14 +21,14 @@ const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct CompletionsArgs {
     /// bash, elvish, fish, powershell or zsh
     #[arg(value_name = "SHELL")]
     pub(crate) shell: String,
 }
 
-impl Flags {
-    pub(crate) fn run(self) -> Result<u8, Error> {
+impl CompletionsArgs {
+    pub(crate) fn run(self, mut tree: clap::Command) -> Result<u8, Error> {
         match self.shell.as_str() {
             "bash" => return output::print(include_bytes!("../shells/keyrack.bash")).map(|()| 0),
             "zsh" => return output::print(include_bytes!("../shells/keyrack.zsh")).map(|()| 0),
@@ -41,7 +41,7 @@ impl Flags {
             Error { hint: did_you_mean(&self.shell, SHELLS), ..error }
         })?;
         let mut text = Vec::new();
-        clap_complete::generate(shell, &mut args::tree(), "keyrack", &mut text);
+        clap_complete::generate(shell, &mut tree, "keyrack", &mut text);
         output::print(&text).map(|()| 0)
     }
 }

@@ -8,8 +8,8 @@ use keyrack_core::{Attempt, Error, ErrorCode, Fix};
 use keyrack_ops::credential::{Held, Read, aws, docker, git, kubectl, line, read};
 use zeroize::Zeroizing;
 
-use crate::args::OwnerFlags;
-use crate::outer::{Outer, now_ms};
+use crate::app::{App, now_ms};
+use crate::command::flags::OwnerFlags;
 use crate::output;
 
 /// The commands below `credential`.
@@ -31,26 +31,26 @@ Examples:
   git config credential.https://github.com.helper '!keyrack credential git --host github.com --env prep --key GITHUB_TOKEN'";
 
 #[derive(Subcommand, Debug)]
-pub(crate) enum Command {
+pub(crate) enum CredentialCommand {
     /// Answer git: a credential helper
     #[command(after_help = GIT_EXAMPLE)]
-    Git(GitFlags),
+    Git(GitArgs),
     /// Answer docker: a credential helper
-    Docker(DockerFlags),
+    Docker(DockerArgs),
     /// Answer the AWS tools: a credential_process
-    Aws(AwsFlags),
+    Aws(AwsArgs),
     /// Answer kubectl: an exec credential plugin
-    Kubectl(KubectlFlags),
+    Kubectl(KubectlArgs),
 }
 
 /// The flags and examples, for the tree.
 pub(crate) fn describe(command: clap::Command) -> clap::Command {
-    Command::augment_subcommands(command).subcommand_required(true).after_help(EXAMPLES)
+    CredentialCommand::augment_subcommands(command).subcommand_required(true).after_help(EXAMPLES)
 }
 
 // Where the keys are. No doc comment: it would become the description of every command that takes these flags.
 #[derive(Args, Debug)]
-pub(crate) struct KeyFlags {
+pub(crate) struct KeySourceFlags {
     /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt
     #[arg(long)]
     pub(crate) env: Option<String>,
@@ -64,19 +64,19 @@ pub(crate) struct KeyFlags {
     pub(crate) allow_dangerous: bool,
 }
 
-impl KeyFlags {
-    fn read(&self, outer: &Outer, keys: &[&str]) -> Result<Read, Error> {
-        let owner = self.owner.resolve(&outer.group)?;
+impl KeySourceFlags {
+    fn read(&self, app: &App, keys: &[&str]) -> Result<Read, Error> {
+        let owner = self.owner.resolve(app)?;
         let env = self.env.as_deref().map(str::parse).transpose()?;
         let asks = keys.iter().map(|key| (*key).to_owned()).collect();
         let scope = Scope::Keys { asks, org: self.org.parse()?, env };
         let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
-        let mut found = read(&outer.context(owner), &scope, options)?;
+        let mut found = read(&app.context(owner), &scope, options)?;
         match &mut found {
             Read::Missing(missing) => missing.iter_mut().for_each(mend_in_hook),
             Read::Granted(held) => {
                 for Held { slug, note, .. } in held {
-                    note.iter().for_each(|note| outer.notice(&format!("{slug}: {note}")));
+                    note.iter().for_each(|note| app.notice(&format!("{slug}: {note}")));
                 }
             }
         }
@@ -84,11 +84,11 @@ impl KeyFlags {
     }
 
     /// The keys, or `None` after those that are missing were named on stderr.
-    fn held(&self, outer: &Outer, keys: &[&str]) -> Result<Option<Vec<Held>>, Error> {
-        match self.read(outer, keys)? {
+    fn held(&self, app: &App, keys: &[&str]) -> Result<Option<Vec<Held>>, Error> {
+        match self.read(app, keys)? {
             Read::Granted(held) => Ok(Some(held)),
             Read::Missing(missing) => {
-                output::tell(&line::missing(&missing, outer.invocation));
+                output::eprint(&line::missing(&missing, app.invocation));
                 Ok(None)
             }
         }
@@ -96,7 +96,7 @@ impl KeyFlags {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct GitFlags {
+pub(crate) struct GitArgs {
     /// A host the key is for, with its port if the URL has one; may be given again. Any other gets nothing
     #[arg(long, required = true)]
     pub(crate) host: Vec<String>,
@@ -107,14 +107,14 @@ pub(crate) struct GitFlags {
     #[arg(long)]
     pub(crate) username: Option<String>,
     #[command(flatten)]
-    pub(crate) from: KeyFlags,
+    pub(crate) from: KeySourceFlags,
     /// get, store or erase: git says it
     #[arg(value_name = "OPERATION")]
     pub(crate) operation: String,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct DockerFlags {
+pub(crate) struct DockerArgs {
     /// The registry the key is for. Any other gets nothing
     #[arg(long)]
     pub(crate) registry: String,
@@ -125,14 +125,14 @@ pub(crate) struct DockerFlags {
     #[arg(long)]
     pub(crate) key: String,
     #[command(flatten)]
-    pub(crate) from: KeyFlags,
+    pub(crate) from: KeySourceFlags,
     /// get, list, store, erase or version: docker says it
     #[arg(value_name = "OPERATION")]
     pub(crate) operation: String,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct AwsFlags {
+pub(crate) struct AwsArgs {
     /// A key that holds all of it, as a JSON object with AccessKeyId and SecretAccessKey
     #[arg(long, required_unless_present = "access_key_id", conflicts_with = "access_key_id")]
     pub(crate) key: Option<String>,
@@ -146,11 +146,11 @@ pub(crate) struct AwsFlags {
     #[arg(long, value_name = "KEY", requires = "access_key_id")]
     pub(crate) session_token: Option<String>,
     #[command(flatten)]
-    pub(crate) from: KeyFlags,
+    pub(crate) from: KeySourceFlags,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct KubectlFlags {
+pub(crate) struct KubectlArgs {
     /// The key that holds a token
     #[arg(long, required_unless_present = "client_certificate", conflicts_with = "client_certificate")]
     pub(crate) key: Option<String>,
@@ -164,26 +164,26 @@ pub(crate) struct KubectlFlags {
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     #[command(flatten)]
-    pub(crate) from: KeyFlags,
+    pub(crate) from: KeySourceFlags,
 }
 
-impl Command {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
+impl CredentialCommand {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
         let done = match self {
-            Command::Git(flags) => flags.run(outer),
-            Command::Docker(flags) => flags.run(outer),
-            Command::Aws(flags) => flags.run(outer),
-            Command::Kubectl(flags) => flags.run(outer),
+            CredentialCommand::Git(flags) => flags.run(app),
+            CredentialCommand::Docker(flags) => flags.run(app),
+            CredentialCommand::Aws(flags) => flags.run(app),
+            CredentialCommand::Kubectl(flags) => flags.run(app),
         };
         done.or_else(|error| {
-            output::tell(&line::error(&error, outer.invocation));
+            output::eprint(&line::error(&error, app.invocation));
             Ok(error.exit())
         })
     }
 }
 
-impl GitFlags {
-    fn run(&self, outer: &Outer) -> Result<u8, Error> {
+impl GitArgs {
+    fn run(&self, app: &App) -> Result<u8, Error> {
         let asked = requested()?;
         // What a helper is told to keep or to forget it may let pass, and it is to pass over what it does not know (gitcredentials(7)).
         if self.operation != "get" {
@@ -192,10 +192,10 @@ impl GitFlags {
         let request = git::Request::read(&asked);
         let username = self.username.as_deref();
         if !request.is_for(&self.host, username) {
-            output::tell(&request.refused(&self.host, username));
+            output::eprint(&request.refused(&self.host, username));
             return Ok(0);
         }
-        let answer = self.from.held(outer, &[&self.key]).and_then(|held| match held.as_deref() {
+        let answer = self.from.held(app, &[&self.key]).and_then(|held| match held.as_deref() {
             Some([key]) => request.answer(username, key).map(Some),
             _ => Ok(None),
         });
@@ -210,25 +210,25 @@ impl GitFlags {
     }
 }
 
-impl DockerFlags {
-    fn run(&self, outer: &Outer) -> Result<u8, Error> {
+impl DockerArgs {
+    fn run(&self, app: &App) -> Result<u8, Error> {
         match self.operation.as_str() {
             "get" => {
                 let asked = requested()?;
                 if !docker::is_for(&asked, &self.registry) {
                     let address = String::from_utf8_lossy(&asked);
-                    output::tell(&line::refused("docker", &address, &self.registry));
+                    output::eprint(&line::refused("docker", &address, &self.registry));
                     return refuse(docker::NOT_FOUND);
                 }
-                match self.from.read(outer, &[&self.key]) {
+                match self.from.read(app, &[&self.key]) {
                     Ok(Read::Granted(held)) => {
                         let [key] = &held[..] else { return refuse(docker::NOT_FOUND) };
                         let answer = docker::answer(&asked, &self.username, key)?;
                         output::print(&answer).map(|()| 0)
                     }
                     // docker shows stderr. Other tools that use docker's helpers show stdout.
-                    Ok(Read::Missing(missing)) => refuse_aloud(&line::missing(&missing, outer.invocation)),
-                    Err(error) => refuse_aloud(&line::error(&error, outer.invocation)),
+                    Ok(Read::Missing(missing)) => refuse_aloud(&line::missing(&missing, app.invocation)),
+                    Err(error) => refuse_aloud(&line::error(&error, app.invocation)),
                 }
             }
             "list" => output::print(format!("{}\n", docker::list(&self.registry, &self.username)).as_bytes())
@@ -239,7 +239,7 @@ impl DockerFlags {
             "store" | "erase" => {
                 requested()?;
                 let command = if self.operation == "store" { "set" } else { "del" };
-                let owner = self.from.owner.resolve(&outer.group)?;
+                let owner = self.from.owner.resolve(app)?;
                 let env = self.from.env.iter().flat_map(|env| ["--env", env]);
                 let owner_flag = owner.name().into_iter().flat_map(|owner| ["--owner", owner]);
                 let words = [command]
@@ -248,7 +248,7 @@ impl DockerFlags {
                     .chain(["--org", &self.from.org])
                     .chain(env)
                     .chain(["--key", &self.key]);
-                let fix = Fix::command(words).render(outer.invocation);
+                let fix = Fix::command(words).render(app.invocation);
                 refuse(&format!("keyrack: docker cannot store keys in keyrack; run: {fix}"))
             }
             _ => Err(Error::new(
@@ -260,8 +260,8 @@ impl DockerFlags {
     }
 }
 
-impl AwsFlags {
-    fn run(&self, outer: &Outer) -> Result<u8, Error> {
+impl AwsArgs {
+    fn run(&self, app: &App) -> Result<u8, Error> {
         let names: Vec<&str> = match &self.key {
             Some(key) => vec![key],
             None => [&self.access_key_id, &self.secret_access_key, &self.session_token]
@@ -269,7 +269,7 @@ impl AwsFlags {
                 .filter_map(Option::as_deref)
                 .collect(),
         };
-        let Some(held) = self.from.held(outer, &names)? else { return Ok(2) };
+        let Some(held) = self.from.held(app, &names)? else { return Ok(2) };
         let answer = match &held[..] {
             [key] => aws::of_object(key, now_ms())?,
             [id, secret] => aws::of_keys(id, secret, None)?,
@@ -280,9 +280,9 @@ impl AwsFlags {
     }
 }
 
-impl KubectlFlags {
-    fn run(&self, outer: &Outer) -> Result<u8, Error> {
-        let request = kubectl::Request::read(outer.environment.text("KUBERNETES_EXEC_INFO"))?;
+impl KubectlArgs {
+    fn run(&self, app: &App) -> Result<u8, Error> {
+        let request = kubectl::Request::read(app.environment.text("KUBERNETES_EXEC_INFO"))?;
         request.check(self.server.as_deref())?;
         let names: Vec<&str> = match &self.key {
             Some(key) => vec![key],
@@ -291,7 +291,7 @@ impl KubectlFlags {
                 .filter_map(Option::as_deref)
                 .collect(),
         };
-        let Some(held) = self.from.held(outer, &names)? else { return Ok(2) };
+        let Some(held) = self.from.held(app, &names)? else { return Ok(2) };
         let answer = match &held[..] {
             [token] => request.token(token)?,
             [certificate, key] => request.certificate(certificate, key)?,
@@ -329,7 +329,7 @@ fn requested() -> Result<Zeroizing<Vec<u8>>, Error> {
 
 /// The same refusal on both streams. The line ends in a newline.
 fn refuse_aloud(line: &str) -> Result<u8, Error> {
-    output::tell(line);
+    output::eprint(line);
     refuse(line.trim_end())
 }
 

@@ -11,11 +11,11 @@ use keyrack_client::{Context, RackAddress};
 use keyrack_core::{Error, Owner};
 use serde_json::{Value, json};
 
-use crate::args::OwnerFlags;
+use crate::app::{App, keyrackd};
+use crate::command::flags::OwnerFlags;
 use crate::command::unlock::started_here;
-use crate::outer::{Outer, keyrackd};
 use crate::output;
-use crate::report::machine;
+use crate::report::to_json;
 
 /// The commands below `daemon`.
 pub(crate) const NAMES: [&str; 5] = ["start", "stop", "restart", "status", "prune"];
@@ -29,21 +29,21 @@ Examples:
   keyrack daemon prune --owner @all   every daemon of this login session";
 
 #[derive(Subcommand, Debug)]
-pub(crate) enum Command {
+pub(crate) enum DaemonCommand {
     /// Start it, if none runs
-    Start(Flags),
+    Start(DaemonArgs),
     /// End it: every unlocked key is forgotten
-    Stop(Flags),
+    Stop(DaemonArgs),
     /// Replace it by one of this version; unlocked keys stay unlocked for what is left of their time
-    Restart(Flags),
+    Restart(DaemonArgs),
     /// Show which one runs and how well it keeps keys
-    Status(Flags),
+    Status(DaemonArgs),
     /// End it, also an unhealthy one, or with --owner @all every one of this login session
-    Prune(Flags),
+    Prune(DaemonArgs),
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Flags {
+pub(crate) struct DaemonArgs {
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
     /// Print JSON
@@ -53,79 +53,79 @@ pub(crate) struct Flags {
 
 /// The flags and examples, for the tree.
 pub(crate) fn describe(command: clap::Command) -> clap::Command {
-    Command::augment_subcommands(command).subcommand_required(true).after_help(EXAMPLES)
+    DaemonCommand::augment_subcommands(command).subcommand_required(true).after_help(EXAMPLES)
 }
 
-impl Command {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
+impl DaemonCommand {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
         match self {
-            Command::Start(flags) => start(&flags, outer),
-            Command::Stop(flags) => stop(&flags, outer),
-            Command::Restart(flags) => restart(&flags, outer),
-            Command::Status(flags) => show_status(&flags, outer),
-            Command::Prune(flags) => prune(&flags, outer),
+            DaemonCommand::Start(flags) => start(&flags, app),
+            DaemonCommand::Stop(flags) => stop(&flags, app),
+            DaemonCommand::Restart(flags) => restart(&flags, app),
+            DaemonCommand::Status(flags) => show_status(&flags, app),
+            DaemonCommand::Prune(flags) => prune(&flags, app),
         }
     }
 }
 
-impl Flags {
-    fn context(&self, outer: &Outer) -> Result<Context, Error> {
-        Ok(outer.context(self.owner.resolve(&outer.group)?))
+impl DaemonArgs {
+    fn context(&self, app: &App) -> Result<Context, Error> {
+        Ok(app.context(self.owner.resolve(app)?))
     }
 
     /// Prints the value as JSON or the lines as a tree.
-    fn answer(&self, outer: &Outer, name: &str, value: &Value, nodes: &[Branch]) -> Result<u8, Error> {
+    fn answer(&self, app: &App, name: &str, value: &Value, nodes: &[Branch]) -> Result<u8, Error> {
         if self.json {
             return output::print_json(value).map(|()| 0);
         }
-        let style = outer.style();
+        let style = app.style();
         let title = style.titled("🔐", &format!("keyrack daemon {name}"));
         output::print(tree(&title, nodes, style).as_bytes()).map(|()| 0)
     }
 }
 
-fn start(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
-    let ctx = flags.context(outer)?;
+fn start(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
+    let ctx = flags.context(app)?;
     let (mut session, started) = daemon::ensure(&ctx, &keyrackd()?)?;
     let hello = session.hello()?.clone();
     if started {
-        started_here(outer);
+        started_here(app);
     }
     let mut value =
         json!({ "started": started, "socketPath": session.address().socket().display().to_string() });
     value["daemon"] = hello_value(&hello);
     let word = if started { "started" } else { "already active" };
     flags.answer(
-        outer,
+        app,
         "start",
         &value,
         &[Branch::pair("daemon", word).with_role(Role::Good).with(described(&hello))],
     )
 }
 
-fn stop(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
-    let stopped = daemon::stop(&flags.context(outer)?)?;
+fn stop(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
+    let stopped = daemon::stop(&flags.context(app)?)?;
     let value =
         json!({ "stopped": stopped.is_some(), "pid": stopped.as_ref().and_then(|stopped| stopped.pid) });
     let line = match &stopped {
         None => "no daemon was active".to_owned(),
         Some(stopped) => format!("stopped the daemon{}", pid(stopped.pid)),
     };
-    flags.answer(outer, "stop", &value, &[Branch::new(line)])
+    flags.answer(app, "stop", &value, &[Branch::new(line)])
 }
 
-fn restart(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
-    let mut done = daemon::restart(&flags.context(outer)?, &keyrackd()?)?;
+fn restart(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
+    let mut done = daemon::restart(&flags.context(app)?, &keyrackd()?)?;
     let hello = done.session.hello()?.clone();
-    started_here(outer);
+    started_here(app);
     let mut value = json!({
         "stopped": done.stopped.is_some(),
         "carried": done.carried,
-        "lost": done.lost.iter().map(|(slug, cause)| json!({ "slug": slug, "cause": machine(cause, outer.invocation) })).collect::<Vec<_>>(),
+        "lost": done.lost.iter().map(|(slug, cause)| json!({ "slug": slug, "cause": to_json(cause, app.invocation) })).collect::<Vec<_>>(),
     });
     value["daemon"] = hello_value(&hello);
     for (slug, cause) in &done.lost {
-        outer.notice(&format!("{slug} was not carried over: {cause}"));
+        app.notice(&format!("{slug} was not carried over: {cause}"));
     }
     let before = match &done.stopped {
         None => "none was active".to_owned(),
@@ -137,15 +137,15 @@ fn restart(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
         Branch::pair("keys carried over", done.carried.len().to_string())
             .with(done.carried.iter().map(Branch::key)),
     ];
-    let exit = flags.answer(outer, "restart", &value, &nodes)?;
+    let exit = flags.answer(app, "restart", &value, &nodes)?;
     Ok(if done.lost.is_empty() { exit } else { 1 })
 }
 
-fn show_status(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
-    let found = status(&flags.context(outer)?)?;
-    found.error.iter().for_each(|error| outer.warn(error));
+fn show_status(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
+    let found = status(&flags.context(app)?)?;
+    found.error.iter().for_each(|error| app.warn(error));
     let socket = found.address.as_ref().map(RackAddress::socket);
-    let shown_socket = socket.iter().map(|socket| Branch::pair("socket", outer.shown(socket, None)));
+    let shown_socket = socket.iter().map(|socket| Branch::pair("socket", app.shown(socket, None)));
     let nodes = match &found.running {
         None => std::iter::once(Branch::pair("daemon", "not found")).chain(shown_socket).collect(),
         Some(running) => {
@@ -169,16 +169,16 @@ fn show_status(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
             "daemon": running.hello.as_ref().map(hello_value),
         })
     });
-    flags.answer(outer, "status", &value, &nodes)
+    flags.answer(app, "status", &value, &nodes)
 }
 
-fn prune(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
-    let named = flags.owner.owner.as_ref().or(flags.owner.owner_for.as_ref());
+fn prune(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
+    let named = flags.owner.name();
     let all = named.is_some_and(|owner| owner == "@all");
     let pruned = if all {
-        daemon::prune_all(&outer.context(Owner::DEFAULT))?
+        daemon::prune_all(&app.context(Owner::DEFAULT))?
     } else {
-        daemon::prune_owner(&flags.context(outer)?)?
+        daemon::prune_owner(&flags.context(app)?)?
     };
     let mut ended = Vec::new();
     let mut nodes = Vec::new();
@@ -192,19 +192,15 @@ fn prune(flags: &Flags, outer: &Outer) -> Result<u8, Error> {
             Fate::Swept => nodes.push(Branch::new(format!("removed a dead socket of owner={owner}"))),
             Fate::Spared(error) => {
                 exit = error.exit().max(exit);
-                outer.warn(error);
+                app.warn(error);
             }
         }
     }
     if nodes.is_empty() {
-        let whose = if all {
-            "any owner".to_owned()
-        } else {
-            format!("owner={}", flags.owner.resolve(&outer.group)?)
-        };
+        let whose = if all { "any owner".to_owned() } else { format!("owner={}", flags.owner.resolve(app)?) };
         nodes.push(Branch::new(format!("no daemon active for {whose}")));
     }
-    flags.answer(outer, "prune", &json!({ "pruned": ended }), &nodes)?;
+    flags.answer(app, "prune", &json!({ "pruned": ended }), &nodes)?;
     Ok(exit)
 }
 

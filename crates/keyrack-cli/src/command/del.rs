@@ -6,8 +6,8 @@ use keyrack_core::Error;
 use keyrack_ops::del::{DelRequest, del};
 use serde_json::json;
 
-use crate::args::RackFlags;
-use crate::outer::Outer;
+use crate::app::App;
+use crate::command::flags::RackFlags;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -18,7 +18,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct DelArgs {
     /// The key's name, or its full slug org.env.NAME
     #[arg(long)]
     pub(crate) key: String,
@@ -35,17 +35,17 @@ pub(crate) struct Flags {
     pub(crate) rack: RackFlags,
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
+impl DelArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
         let request =
             DelRequest { key: self.key, env: self.env, org: Some(self.org), anywhere: self.anywhere };
-        let done = self.rack.operate(outer, |ctx| del(ctx, &request))?;
-        done.notices.iter().for_each(|notice| outer.notice(notice));
+        let done = self.rack.operate(app, |ctx| del(ctx, &request))?;
+        done.notices.iter().for_each(|notice| app.notice(notice));
         if self.rack.json {
             let effect = if done.found { "deleted" } else { "not_found" };
             return output::print_json(&json!({ "slug": done.slug, "effect": effect })).map(|()| 0);
         }
-        let style = outer.style();
+        let style = app.style();
         let slug = &done.slug;
         let mut nodes = vec![Branch::new(if done.found {
             format!("{slug} removed")

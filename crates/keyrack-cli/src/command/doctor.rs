@@ -7,8 +7,8 @@ use keyrack_core::{Error, Invocation};
 use keyrack_ops::doctor::{Check, CheckStatus, DoctorReport, diagnose};
 use serde_json::{Value, json};
 
-use crate::args::RackFlags;
-use crate::outer::Outer;
+use crate::app::App;
+use crate::command::flags::RackFlags;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -18,19 +18,19 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) rack: RackFlags,
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let report = self.rack.operate(outer, |ctx| Ok(diagnose(ctx)))?;
+impl DoctorArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
+        let report = self.rack.operate(app, |ctx| Ok(diagnose(ctx)))?;
         let exit = if report.is_ok() { 0 } else { 2 };
         if self.rack.json {
-            return output::print_json(&value(&report, outer.invocation)).map(|()| exit);
+            return output::print_json(&value(&report, app.invocation)).map(|()| exit);
         }
-        let text = text(&report, outer.invocation, outer.style());
+        let text = text(&report, app.invocation, app.style());
         output::print(text.as_bytes()).map(|()| exit)
     }
 }

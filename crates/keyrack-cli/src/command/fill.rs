@@ -10,12 +10,10 @@ use keyrack_ops::fill::{FillContext, FillOutcome, FillProgress, FillReport, Fill
 use keyrack_ops::unlock::declares_nothing;
 use serde_json::{Value, json};
 
-use crate::args::resolve_owner;
+use crate::app::{App, keyrackd, now_ms};
 use crate::command::unlock::started;
-use crate::outer::{Outer, keyrackd, now_ms};
 use crate::output;
-use crate::prompt::Terminal;
-use crate::report::machine;
+use crate::report::to_json;
 
 const EXAMPLES: &str = "\
 Keys that are there are unlocked and left as they are; those that are missing are asked for at the terminal, put into os.secure, and \
@@ -30,7 +28,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct FillArgs {
     /// prod, prep, test, camp, or all for every key of every env
     #[arg(long)]
     pub(crate) env: String,
@@ -60,9 +58,9 @@ pub(crate) struct Flags {
     pub(crate) json: bool,
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let owners = self.owners(outer)?;
+impl FillArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
+        let owners = self.owners(app)?;
         let request = FillRequest {
             env: self.env,
             key: self.key,
@@ -72,36 +70,36 @@ impl Flags {
             allow_dangerous: self.allow_dangerous,
         };
         let place = FillContext {
-            client: outer.context(Owner::DEFAULT),
+            client: app.context(Owner::DEFAULT),
             keyrackd: keyrackd()?,
             prikeys: self.prikey,
             now_ms,
         };
-        let mut person = Terminal::of(outer);
+        let mut person = app.terminal();
         let mut follow = |progress: FillProgress<'_>| {
-            if !outer.as_json {
-                outer.notice(&followed(progress, &request.env, outer));
+            if !app.as_json {
+                app.notice(&followed(progress, &request.env, app));
             }
         };
         let report = fill(&place, &owners, &request, &mut person, &mut follow)?;
-        started(outer, report.started);
-        report.notices.iter().for_each(|notice| outer.notice(notice));
+        started(app, report.started);
+        report.notices.iter().for_each(|notice| app.notice(notice));
         if report.total == 0 {
-            outer.notice(&declares_nothing(Some(&request.env)));
+            app.notice(&declares_nothing(Some(&request.env)));
         }
         if self.json {
-            output::print_json(&value(&request.env, &report, outer))?;
+            output::print_json(&value(&request.env, &report, app))?;
         } else {
-            output::print(shown(&request.env, &report, &owners, outer).as_bytes())?;
+            output::print(shown(&request.env, &report, &owners, app).as_bytes())?;
         }
         Ok(report.exit())
     }
 
     /// Each once, in the order they were named.
-    fn owners(&self, outer: &Outer) -> Result<Vec<Owner>, Error> {
+    fn owners(&self, app: &App) -> Result<Vec<Owner>, Error> {
         let mut owners = Vec::new();
         for name in self.owner.iter().map(Some).chain(self.owner.is_empty().then_some(None)) {
-            let owner = resolve_owner(name, &outer.group)?;
+            let owner = app.owner(name)?;
             if !owners.contains(&owner) {
                 owners.push(owner);
             }
@@ -110,20 +108,20 @@ impl Flags {
     }
 }
 
-fn followed(progress: FillProgress<'_>, env: &str, outer: &Outer) -> String {
+fn followed(progress: FillProgress<'_>, env: &str, app: &App) -> String {
     let FillProgress { at, of, slug, owners } = progress;
     // Of all envs a name can be several keys'.
     let key = if env == Env::All.as_str() { slug.as_str() } else { slug.name() };
     let whose = if owners == 1 { "1 owner".to_owned() } else { format!("{owners} owners") };
-    outer.style_of_stderr().titled("🔑", &format!("key {at}/{of}, {key}, for {whose}"))
+    app.style_of_stderr().titled("🔑", &format!("key {at}/{of}, {key}, for {whose}"))
 }
 
-fn shown(env: &str, report: &FillReport, owners: &[Owner], outer: &Outer) -> String {
-    let style = outer.style();
+fn shown(env: &str, report: &FillReport, owners: &[Owner], app: &App) -> String {
+    let style = app.style();
     let keys = report.total / owners.len().max(1);
     let mut nodes: Vec<Branch> = Vec::new();
     for of_key in report.filled.chunk_by(|one, next| one.slug == next.slug) {
-        let branch = of_key.iter().map(|one| effect(one, owners.len() > 1, outer));
+        let branch = of_key.iter().map(|one| effect(one, owners.len() > 1, app));
         nodes.push(Branch::key(&of_key[0].slug).with(branch));
     }
     let (done, word) =
@@ -137,8 +135,8 @@ fn shown(env: &str, report: &FillReport, owners: &[Owner], outer: &Outer) -> Str
     tree(&style.titled("🔐", &title), &nodes, style)
 }
 
-fn effect(one: &FilledKey, name_owner: bool, outer: &Outer) -> Branch {
-    let style = outer.style();
+fn effect(one: &FilledKey, name_owner: bool, app: &App) -> Branch {
+    let style = app.style();
     let label = if name_owner { format!("owner {}", one.owner) } else { "status".to_owned() };
     match &one.effect {
         FillOutcome::Found(slug) => {
@@ -149,7 +147,7 @@ fn effect(one: &FilledKey, name_owner: bool, outer: &Outer) -> Branch {
             Branch::pair(&label, style.marked("set and read back", "✨")).with_role(Role::Good)
         }
         FillOutcome::Failed(error) => {
-            let fix = error.fix.as_ref().map(|fix| Branch::tip(fix.render(outer.invocation)));
+            let fix = error.fix.as_ref().map(|fix| Branch::tip(fix.render(app.invocation)));
             Branch::pair(&label, style.marked(&format!("failed: {error}"), "✋"))
                 .with_role(Role::Bad)
                 .with(error.hint.as_ref().map(Branch::hint))
@@ -159,7 +157,7 @@ fn effect(one: &FilledKey, name_owner: bool, outer: &Outer) -> Branch {
 }
 
 /// `{env, keys: [{slug, owner, effect, under?, error?}], verified, total, notices?}`.
-fn value(env: &str, report: &FillReport, outer: &Outer) -> Value {
+fn value(env: &str, report: &FillReport, app: &App) -> Value {
     let keys = report.filled.iter().map(|one| {
         let owner = one.owner.name();
         match &one.effect {
@@ -168,7 +166,7 @@ fn value(env: &str, report: &FillReport, outer: &Outer) -> Value {
             }
             FillOutcome::Set => json!({ "slug": one.slug, "owner": owner, "effect": "set" }),
             FillOutcome::Failed(error) => {
-                let error = machine(error, outer.invocation);
+                let error = to_json(error, app.invocation);
                 json!({ "slug": one.slug, "owner": owner, "effect": "failed", "error": error })
             }
         }

@@ -18,9 +18,9 @@ use keyrack_ops::firewall::secrets_json::MAX_SECRETS_JSON;
 use keyrack_ops::firewall::{Destination, Origin, is_blocked, screen};
 use zeroize::Zeroizing;
 
-use crate::args::OwnerFlags;
+use crate::app::App;
+use crate::command::flags::OwnerFlags;
 use crate::command::get::{warn, warn_of_nothing};
-use crate::outer::Outer;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -34,7 +34,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct FirewallArgs {
     /// prod, prep, test, all or camp
     #[arg(long)]
     pub(crate) env: String,
@@ -48,45 +48,45 @@ pub(crate) struct Flags {
     pub(crate) owner: OwnerFlags,
 }
 
-impl Flags {
+impl FirewallArgs {
     /// Whether the answer is JSON.
-    pub(crate) fn answers_json(&self) -> bool {
+    pub(crate) fn prints_json(&self) -> bool {
         self.into == "json"
     }
 
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let owner = self.owner.resolve(&outer.group)?;
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
+        let owner = self.owner.resolve(app)?;
         let env: Env = self.env.parse()?;
         let from: Origin = self.from.parse()?;
         let into: Destination = self.into.parse()?;
         // Before anything is read: a runner that cannot take the keys is not to be shown them.
         let file = match into {
-            Destination::GithubActions => Some(env_file(outer)?),
+            Destination::GithubActions => Some(env_file(app)?),
             Destination::Json => None,
         };
-        let secrets = secrets(&from, outer)?;
-        let mut outcome = screen(&outer.context(owner), env, secrets.expose(), into)?;
+        let secrets = secrets(&from, app)?;
+        let mut outcome = screen(&app.context(owner), env, secrets.expose(), into)?;
         drop(secrets);
         if into == Destination::GithubActions {
             outcome.daemon_error.iter_mut().chain(&mut outcome.manifest_faults).for_each(github::tame);
         }
-        warn(outer, &outcome);
-        warn_of_nothing(outer, &outcome, Some(env.as_str()));
+        warn(app, &outcome);
+        warn_of_nothing(app, &outcome, Some(env.as_str()));
         let exit = if outcome.keys.iter().any(is_blocked) { 2 } else { 0 };
         match file {
-            None => as_json(outcome, exit != 0, outer)?,
-            Some(file) => into_github(outcome, file, exit != 0, outer)?,
+            None => as_json(outcome, exit != 0, app)?,
+            Some(file) => into_github(outcome, file, exit != 0, app)?,
         }
         Ok(exit)
     }
 }
 
-fn env_file(outer: &Outer) -> Result<EnvFile, Error> {
-    let Some(path) = outer.environment.filled("GITHUB_ENV") else {
+fn env_file(app: &App) -> Result<EnvFile, Error> {
+    let Some(path) = app.environment.filled("GITHUB_ENV") else {
         return Err(Error::new(ErrorCode::Usage, "GITHUB_ENV is not set, so no later step could get a key")
             .hint("run it in a step of GitHub Actions; elsewhere --into json"));
     };
-    if io::stdout().is_terminal() && outer.environment.text("GITHUB_ACTIONS") != Some("true") {
+    if io::stdout().is_terminal() && app.environment.text("GITHUB_ACTIONS") != Some("true") {
         return Err(Error::new(
             ErrorCode::Usage,
             "stdout is a terminal, and the lines that mask secrets would show them",
@@ -97,9 +97,9 @@ fn env_file(outer: &Outer) -> Result<EnvFile, Error> {
 }
 
 /// The JSON, bounded, in memory that is wiped.
-fn secrets(from: &Origin, outer: &Outer) -> Result<Secret, Error> {
+fn secrets(from: &Origin, app: &App) -> Result<Secret, Error> {
     match from {
-        Origin::Variable(name) => match outer.environment.filled(name) {
+        Origin::Variable(name) => match app.environment.filled(name) {
             Some(value) => Ok(Secret::copy_of(value.as_encoded_bytes())),
             // Not repeated: it may be the secrets themselves.
             None => Err(Error::new(ErrorCode::Usage, "the variable that --from names is not set")
@@ -124,17 +124,17 @@ fn secrets(from: &Origin, outer: &Outer) -> Result<Secret, Error> {
 }
 
 /// The attempts. When one is blocked, only those that are not granted: what is granted has no secret then.
-fn as_json(mut outcome: GetOutcome, blocked: bool, outer: &Outer) -> Result<(), Error> {
+fn as_json(mut outcome: GetOutcome, blocked: bool, app: &App) -> Result<(), Error> {
     if blocked {
         outcome.keys.retain(|answer| !answer.attempt.is_granted());
     }
-    output::print(&json::outcome(&outcome, outer.invocation)?)?;
+    output::print(&json::outcome(&outcome, app.invocation)?)?;
     output::print(b"\n")
 }
 
 /// The report, the masks, and only when the runner has them, the variables.
-fn into_github(outcome: GetOutcome, file: EnvFile, blocked: bool, outer: &Outer) -> Result<(), Error> {
-    output::print(report(&outcome, blocked, outer).as_bytes())?;
+fn into_github(outcome: GetOutcome, file: EnvFile, blocked: bool, app: &App) -> Result<(), Error> {
+    output::print(report(&outcome, blocked, app).as_bytes())?;
     if blocked {
         return Ok(());
     }
@@ -142,12 +142,12 @@ fn into_github(outcome: GetOutcome, file: EnvFile, blocked: bool, outer: &Outer)
     let Ok(sorted) = sort(outcome, SourceMode::Lenient) else { return Ok(()) };
     for export in sorted.exports.iter().filter(|export| github::is_runners_own(&export.name)) {
         let name = &export.name;
-        outer.notice(&format!(
+        app.notice(&format!(
             "{name}: the runner sets this variable itself, so later steps may see its own value"
         ));
     }
     for export in sorted.exports.iter().filter(|export| !github::is_masked(export.secret.expose())) {
-        outer.notice(&format!("{} is not masked in the log: no line of it has {MIN} bytes", export.slug));
+        app.notice(&format!("{} is not masked in the log: no line of it has {MIN} bytes", export.slug));
     }
     let blocks = github::blocks(&sorted.exports)?;
     output::print_all(&github::masks(&sorted.exports))?;
@@ -155,8 +155,8 @@ fn into_github(outcome: GetOutcome, file: EnvFile, blocked: bool, outer: &Outer)
     file.append(&blocks)
 }
 
-fn report(outcome: &GetOutcome, blocked: bool, outer: &Outer) -> String {
-    let style = outer.style();
+fn report(outcome: &GetOutcome, blocked: bool, app: &App) -> String {
+    let style = app.style();
     let count = |status: &str| {
         let of = |answer: &&KeyOutcome| answer.attempt.status() == status;
         match outcome.keys.iter().filter(of).count() {
@@ -166,7 +166,7 @@ fn report(outcome: &GetOutcome, blocked: bool, outer: &Outer) -> String {
             count => count.to_string(),
         }
     };
-    let keys = outcome.keys.iter().map(|answer| key(answer, blocked, outer));
+    let keys = outcome.keys.iter().map(|answer| key(answer, blocked, app));
     let nodes = [
         Branch::pair("grants", count("granted")),
         Branch::pair("blocked", count("blocked")),
@@ -178,8 +178,8 @@ fn report(outcome: &GetOutcome, blocked: bool, outer: &Outer) -> String {
 }
 
 /// One key. A tip is for what is blocked alone: an absent key is no failure here, and nobody sits at this machine.
-fn key(answer: &KeyOutcome, blocked: bool, outer: &Outer) -> Branch {
-    let style = outer.style();
+fn key(answer: &KeyOutcome, blocked: bool, app: &App) -> Branch {
+    let style = app.style();
     let mut below = Vec::new();
     let (status, role) = match &answer.attempt {
         Attempt::Granted { grant, .. } => {
@@ -198,7 +198,7 @@ fn key(answer: &KeyOutcome, blocked: bool, outer: &Outer) -> Branch {
     let status = Branch::pair("status", status).with_role(role);
     if let Attempt::Blocked { reasons, fix, .. } = &answer.attempt {
         below.push(status.with(reasons.iter().map(Branch::new)));
-        below.extend(fix.as_ref().map(|fix| Branch::tip(fix.render(outer.invocation))));
+        below.extend(fix.as_ref().map(|fix| Branch::tip(fix.render(app.invocation))));
     } else {
         below.push(status);
     }

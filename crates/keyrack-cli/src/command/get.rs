@@ -10,9 +10,8 @@ use keyrack_core::{Attempt, Error, ErrorCode, Fix};
 use keyrack_ops::get::get_or_unlock;
 use keyrack_ops::unlock::declares_nothing;
 
-use crate::args::resolve_owner;
+use crate::app::App;
 use crate::command::unlock::started;
-use crate::outer::Outer;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -27,7 +26,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct GetArgs {
     /// repo: every key that keyrack.yml declares
     #[arg(long = "for", value_name = "SCOPE")]
     pub(crate) scope: Option<String>,
@@ -71,9 +70,9 @@ enum Form {
     Tree,
 }
 
-impl Flags {
+impl GetArgs {
     /// Whether the answer is JSON.
-    pub(crate) fn answers_json(&self) -> bool {
+    pub(crate) fn prints_json(&self) -> bool {
         matches!(self.form(), Ok(Form::Json))
     }
 
@@ -102,37 +101,37 @@ impl Flags {
         }
     }
 
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
         let form = self.form()?;
         let scope = self.scope(form)?;
-        let owner = resolve_owner(self.owner.as_ref(), &outer.group)?;
+        let owner = app.owner(self.owner.as_ref())?;
         let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let mut outcome = if self.unlock {
-            let done = outer.operate(owner, &self.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
-            started(outer, done.started);
+            let done = app.operate(owner, &self.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
+            started(app, done.started);
             if form == Form::Json {
-                done.causes.iter().for_each(|cause| outer.warn(cause));
+                done.causes.iter().for_each(|cause| app.warn(cause));
             }
             done.outcome
         } else {
-            get::get(&outer.context(owner), &scope, options)?
+            get::get(&app.context(owner), &scope, options)?
         };
-        warn(outer, &outcome);
-        warn_of_nothing(outer, &outcome, self.env.as_deref());
-        warn_of_weaker(outer, &outcome);
+        warn(app, &outcome);
+        warn_of_nothing(app, &outcome, self.env.as_deref());
+        warn_of_weaker(app, &outcome);
         outcome.keys.iter_mut().for_each(|answer| put_in_form(answer, form));
         let exit = if outcome.all_fine() { 0 } else { 2 };
         match (form, &outcome.keys[..]) {
             (Form::Value, [KeyOutcome { secret: Some(secret), .. }]) => output::print_value(secret.expose())?,
-            (Form::Value, all) => output::tell(&answers(all, outer.invocation, outer.style_of_stderr())),
+            (Form::Value, all) => output::eprint(&answers(all, app.invocation, app.style_of_stderr())),
             (Form::Json, _) => {
-                output::print(&json::outcome(&outcome, outer.invocation)?)?;
+                output::print(&json::outcome(&outcome, app.invocation)?)?;
                 output::print(b"\n")?;
             }
             (Form::Tree, all) => {
-                output::print(answers(all, outer.invocation, outer.style()).as_bytes())?;
+                output::print(answers(all, app.invocation, app.style()).as_bytes())?;
                 if let Some(all) = unlock_all(all) {
-                    outer.notice(&format!("to unlock them all: {}", all.render(outer.invocation)));
+                    app.notice(&format!("to unlock them all: {}", all.render(app.invocation)));
                 }
             }
         }
@@ -156,35 +155,35 @@ fn put_in_form(answer: &mut KeyOutcome, form: Form) {
 }
 
 /// Tells what is worth a warning beside the keys themselves.
-pub(crate) fn warn(outer: &Outer, outcome: &GetOutcome) {
+pub(crate) fn warn(app: &App, outcome: &GetOutcome) {
     if outcome.legacy_daemon {
-        let fix = Fix::command(["daemon", "restart"]).render(outer.invocation);
-        outer.notice(&format!("an older TypeScript keyrack daemon answered; `{fix}` takes over from it"));
+        let fix = Fix::command(["daemon", "restart"]).render(app.invocation);
+        app.notice(&format!("an older TypeScript keyrack daemon answered; `{fix}` takes over from it"));
     }
     // No warning if no daemon can run here and the environment has answered.
     let needless = |error: &&Error| {
         outcome.all_granted() && matches!(error.code, ErrorCode::NoHome | ErrorCode::RuntimeDirMissing)
     };
     if let Some(error) = outcome.daemon_error.as_ref().filter(|error| !needless(error)) {
-        outer.warn(error);
+        app.warn(error);
     }
-    outcome.manifest_faults.iter().for_each(|fault| outer.warn(fault));
+    outcome.manifest_faults.iter().for_each(|fault| app.warn(fault));
 }
 
 /// Prints a notice for each value of the environment that is used in place of a key of a stronger
 /// grade.
-pub(crate) fn warn_of_weaker(outer: &Outer, outcome: &GetOutcome) {
+pub(crate) fn warn_of_weaker(app: &App, outcome: &GetOutcome) {
     for answer in &outcome.keys {
         if let (Attempt::Granted { below_declared: true, .. }, Some(note)) = (&answer.attempt, &answer.note) {
-            outer.notice(&format!("{}: {note}", answer.attempt.slug()));
+            app.notice(&format!("{}: {note}", answer.attempt.slug()));
         }
     }
 }
 
 /// Tells that `keyrack.yml` asks for nothing, which is no failure and may be a slip of the hand.
-pub(crate) fn warn_of_nothing(outer: &Outer, outcome: &GetOutcome, env: Option<&str>) {
+pub(crate) fn warn_of_nothing(app: &App, outcome: &GetOutcome, env: Option<&str>) {
     if !outcome.single && outcome.keys.is_empty() {
-        outer.notice(&declares_nothing(env));
+        app.notice(&declares_nothing(env));
     }
 }
 

@@ -14,14 +14,14 @@ Examples:
   keyrack infra init --org acme";
 
 #[derive(Subcommand, Debug)]
-pub(crate) enum Command {
+pub(crate) enum InfraCommand {
     /// Make ORG/keyrack-infra and its registry of GitHub Apps (not in this version)
     #[command(after_help = EXAMPLES)]
-    Init(Flags),
+    Init(InfraInitArgs),
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Flags {
+pub(crate) struct InfraInitArgs {
     /// The org on GitHub
     #[arg(long)]
     pub(crate) org: String,
@@ -32,15 +32,15 @@ pub(crate) struct Flags {
 
 /// The commands with their examples.
 pub(crate) fn describe(command: clap::Command) -> clap::Command {
-    Command::augment_subcommands(command)
+    InfraCommand::augment_subcommands(command)
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
 }
 
-impl Command {
+impl InfraCommand {
     pub(crate) fn run(self) -> Result<u8, Error> {
-        let Command::Init(flags) = self;
+        let InfraCommand::Init(flags) = self;
         let Org::Named(org) = flags.org.parse()? else {
             return Err(Error::new(ErrorCode::BadOrg, "an org on GitHub is needed: --org NAME"));
         };

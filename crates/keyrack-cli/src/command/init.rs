@@ -10,9 +10,9 @@ use keyrack_core::{Error, Fix, Owner};
 use keyrack_ops::init::{InitOutcome, InitReport, InitRequest, init};
 use serde_json::{Value, json};
 
-use crate::args::OwnerFlags;
-use crate::guide::guide;
-use crate::outer::Outer;
+use crate::app::App;
+use crate::command::flags::OwnerFlags;
+use crate::init_wizard::ask_missing_args;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -25,7 +25,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct InitArgs {
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
     /// The ssh key that opens the rack, by its private or its .pub file; found in ~/.ssh and the
@@ -50,43 +50,42 @@ pub(crate) struct Flags {
     pub(crate) json: bool,
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let owner = self.owner.resolve(&outer.group)?;
+impl InitArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
+        let owner = self.owner.resolve(app)?;
         let at = self.at.map(|path| path.to_string_lossy().into_owned());
         let mut request =
             InitRequest { key: self.prikey.or(self.pubkey), label: Some(self.label), org: self.org, at };
-        if outer.is_guided() {
-            guide(outer, &owner, &mut request)?;
+        if app.is_guided() {
+            ask_missing_args(app, &owner, &mut request)?;
         }
-        let done = outer.operate(owner.clone(), &[], |ctx| init(ctx, &request))?;
+        let done = app.operate(owner.clone(), &[], |ctx| init(ctx, &request))?;
         if let (Some(asked), Some(repo)) = (&request.org, &done.repo)
             && *asked != repo.org
         {
-            outer.notice(&format!("{} is there already, and its org is {}", repo.path.display(), repo.org));
+            app.notice(&format!("{} is there already, and its org is {}", repo.path.display(), repo.org));
         }
         if self.json {
             return output::print_json(&value(&done, &owner)).map(|()| 0);
         }
-        let style = outer.style();
+        let style = app.style();
         let effect = |effect| match effect {
             InitOutcome::Created => style.marked("freshly minted", "✨"),
             InitOutcome::Found => style.marked("already active", "👌"),
         };
         let host = Branch::pair("host manifest", effect(done.host)).with_role(Role::Good).with([
-            Branch::pair("path", outer.shown(&done.host_path, None)),
+            Branch::pair("path", app.shown(&done.host_path, None)),
             Branch::pair("owner", owner.as_str()),
             Branch::pair("recipient", &done.recipient.label),
         ]);
         let remembered = done.remembered.as_ref();
         let host = host.with(
-            remembered
-                .map(|path| Branch::pair("identity", format!("{}, remembered", outer.shown(path, None)))),
+            remembered.map(|path| Branch::pair("identity", format!("{}, remembered", app.shown(path, None)))),
         );
         let repo = match (&done.repo, &done.git_root) {
             (Some(repo), root) => {
                 Branch::pair("repo manifest", effect(repo.effect)).with_role(Role::Good).with([
-                    Branch::pair("path", outer.shown(&repo.path, root.as_deref())),
+                    Branch::pair("path", app.shown(&repo.path, root.as_deref())),
                     Branch::pair("org", &repo.org),
                 ])
             }
@@ -96,14 +95,14 @@ impl Flags {
                 Branch::pair("repo manifest", "not in a git repository").with(note)
             }
             (None, Some(_)) => {
-                let fix = Fix::command(["init", "--org", "ORG"]).render(outer.invocation);
+                let fix = Fix::command(["init", "--org", "ORG"]).render(app.invocation);
                 Branch::pair("repo manifest", "none asked for").with([Branch::tip(fix)])
             }
         };
         let mut nodes = vec![host, repo];
-        if outer.is_guided() {
+        if app.is_guided() {
             nodes.push(
-                Branch::command("next", next(&done, &owner).render(outer.invocation)).with_role(Role::Fix),
+                Branch::command("next", next(&done, &owner).render(app.invocation)).with_role(Role::Fix),
             );
         }
         output::print(tree(&style.titled("🔐", "keyrack init"), &nodes, style).as_bytes()).map(|()| 0)

@@ -5,8 +5,8 @@ use keyrack_client::render::tree::{Branch, tree};
 use keyrack_core::Error;
 use keyrack_ops::list::list;
 
-use crate::args::RackFlags;
-use crate::outer::Outer;
+use crate::app::App;
+use crate::command::flags::RackFlags;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -16,19 +16,19 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) rack: RackFlags,
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let listed = self.rack.operate(outer, list)?;
-        listed.faults.iter().for_each(|fault| outer.warn(fault));
+impl ListArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
+        let listed = self.rack.operate(app, list)?;
+        listed.faults.iter().for_each(|fault| app.warn(fault));
         if self.rack.json {
             return output::print_json(&listed.hosts).map(|()| 0);
         }
-        let style = outer.style();
+        let style = app.style();
         let mut nodes: Vec<Branch> = listed
             .hosts
             .values()

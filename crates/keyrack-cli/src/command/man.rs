@@ -10,7 +10,7 @@ use keyrack_core::suggest::did_you_mean;
 use keyrack_core::{Error, ErrorCode, Fix};
 
 use crate::help::notes;
-use crate::{args, output};
+use crate::output;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,7 +19,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct ManArgs {
     /// The command; the page of keyrack itself if not given
     #[arg(value_name = "COMMAND", num_args = 0..=2)]
     pub(crate) command: Vec<String>,
@@ -28,9 +28,9 @@ pub(crate) struct Flags {
     pub(crate) dir: Option<PathBuf>,
 }
 
-impl Flags {
-    pub(crate) fn run(self) -> Result<u8, Error> {
-        let pages = pages()?;
+impl ManArgs {
+    pub(crate) fn run(self, tree: clap::Command) -> Result<u8, Error> {
+        let pages = pages(tree)?;
         if let Some(dir) = &self.dir {
             return write(dir, &pages).map(|()| 0);
         }
@@ -66,8 +66,8 @@ fn write(dir: &Path, pages: &[Page]) -> Result<(), Error> {
 }
 
 /// Every page: that of keyrack, and one for each command.
-fn pages() -> Result<Vec<Page>, Error> {
-    let mut tree = args::tree().disable_help_subcommand(true);
+fn pages(tree: clap::Command) -> Result<Vec<Page>, Error> {
+    let mut tree = tree.disable_help_subcommand(true);
     tree.build();
     let mut pages = Vec::new();
     collect(&tree, None, "", &mut pages)

@@ -7,6 +7,7 @@ pub(crate) mod del;
 pub(crate) mod doctor;
 pub(crate) mod fill;
 pub(crate) mod firewall;
+pub(crate) mod flags;
 pub(crate) mod get;
 pub(crate) mod infra;
 pub(crate) mod init;

@@ -7,8 +7,8 @@ use keyrack_core::host_manifest::Recipient;
 use keyrack_ops::recipient;
 use serde_json::json;
 
-use crate::args::RackFlags;
-use crate::outer::Outer;
+use crate::app::App;
+use crate::command::flags::RackFlags;
 use crate::output;
 
 /// The commands below `recipient`.
@@ -22,17 +22,17 @@ Examples:
   keyrack recipient del --label laptop";
 
 #[derive(Subcommand, Debug)]
-pub(crate) enum Command {
+pub(crate) enum RecipientCommand {
     /// Add one who can decrypt the rack and every key in os.secure
-    Set(SetFlags),
+    Set(RecipientSetArgs),
     /// Show who can decrypt the rack
-    Get(GetFlags),
+    Get(RecipientGetArgs),
     /// Remove one, and encrypt everything anew without them
-    Del(DelFlags),
+    Del(RecipientDelArgs),
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct SetFlags {
+pub(crate) struct RecipientSetArgs {
     /// An age public key (age1…) or an ssh one (ssh-ed25519 …), or the file that holds it
     #[arg(long)]
     pub(crate) pubkey: String,
@@ -47,13 +47,13 @@ pub(crate) struct SetFlags {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct GetFlags {
+pub(crate) struct RecipientGetArgs {
     #[command(flatten)]
     pub(crate) rack: RackFlags,
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct DelFlags {
+pub(crate) struct RecipientDelArgs {
     /// Which recipient
     #[arg(long)]
     pub(crate) label: String,
@@ -63,28 +63,28 @@ pub(crate) struct DelFlags {
 
 /// The flags and examples, for the tree.
 pub(crate) fn describe(command: clap::Command) -> clap::Command {
-    Command::augment_subcommands(command).subcommand_required(true).after_help(EXAMPLES)
+    RecipientCommand::augment_subcommands(command).subcommand_required(true).after_help(EXAMPLES)
 }
 
-impl Command {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
+impl RecipientCommand {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
         match self {
-            Command::Set(flags) => flags.run(outer),
-            Command::Get(flags) => flags.run(outer),
-            Command::Del(flags) => flags.run(outer),
+            RecipientCommand::Set(flags) => flags.run(app),
+            RecipientCommand::Get(flags) => flags.run(app),
+            RecipientCommand::Del(flags) => flags.run(app),
         }
     }
 }
 
-impl SetFlags {
-    fn run(self, outer: &Outer) -> Result<u8, Error> {
+impl RecipientSetArgs {
+    fn run(self, app: &App) -> Result<u8, Error> {
         let done = self
             .rack
-            .operate(outer, |ctx| recipient::add(ctx, &self.pubkey, &self.label, self.stanza.as_deref()))?;
+            .operate(app, |ctx| recipient::add(ctx, &self.pubkey, &self.label, self.stanza.as_deref()))?;
         if self.rack.json {
             return output::print_json(&done.recipient).map(|()| 0);
         }
-        let style = outer.style();
+        let style = app.style();
         let nodes = [Branch::new("added recipient").with([
             Branch::pair("label", &done.recipient.label),
             Branch::pair("mech", &done.recipient.mech),
@@ -96,13 +96,13 @@ impl SetFlags {
     }
 }
 
-impl GetFlags {
-    fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let all = self.rack.operate(outer, recipient::get)?;
+impl RecipientGetArgs {
+    fn run(self, app: &App) -> Result<u8, Error> {
+        let all = self.rack.operate(app, recipient::get)?;
         if self.rack.json {
             return output::print_json(&all).map(|()| 0);
         }
-        let style = outer.style();
+        let style = app.style();
         let mut nodes: Vec<Branch> = all
             .iter()
             .map(|one| {
@@ -121,13 +121,13 @@ impl GetFlags {
     }
 }
 
-impl DelFlags {
-    fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let done = self.rack.operate(outer, |ctx| recipient::del(ctx, &self.label))?;
+impl RecipientDelArgs {
+    fn run(self, app: &App) -> Result<u8, Error> {
+        let done = self.rack.operate(app, |ctx| recipient::del(ctx, &self.label))?;
         if self.rack.json {
             return output::print_json(&json!({ "deleted": done.recipient.label })).map(|()| 0);
         }
-        let style = outer.style();
+        let style = app.style();
         let nodes = [
             Branch::pair("removed recipient", &done.recipient.label),
             Branch::pair("keys encrypted anew", done.files.to_string()),

@@ -6,8 +6,8 @@ use keyrack_client::relock::{RelockOutcome, RelockQuery, relock};
 use keyrack_core::{Env, Error, Org};
 use serde_json::json;
 
-use crate::args::OwnerFlags;
-use crate::outer::Outer;
+use crate::app::App;
+use crate::command::flags::OwnerFlags;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -19,7 +19,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct RelockArgs {
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
     /// Only keys of this env
@@ -36,9 +36,9 @@ pub(crate) struct Flags {
     pub(crate) json: bool,
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let owner = self.owner.resolve(&outer.group)?;
+impl RelockArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
+        let owner = self.owner.resolve(app)?;
         let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
         let org: Org = self.org.parse()?;
         let wanted = match (self.key, env) {
@@ -46,14 +46,14 @@ impl Flags {
             (None, Some(env)) => RelockQuery::Env(env),
             (None, None) => RelockQuery::All,
         };
-        let RelockOutcome { relocked: done, error } = relock(&outer.context(owner), &wanted)?;
-        error.iter().for_each(|error| outer.warn(error));
+        let RelockOutcome { relocked: done, error } = relock(&app.context(owner), &wanted)?;
+        error.iter().for_each(|error| app.warn(error));
         if done.unnamed > 0 {
-            outer.notice(&format!("and {} more keys than could be named", done.unnamed));
+            app.notice(&format!("and {} more keys than could be named", done.unnamed));
         }
         if self.json {
             return output::print_json(&json!({ "relocked": done.slugs })).map(|()| 0);
         }
-        output::print(relocked(&done.slugs, outer.style()).as_bytes()).map(|()| 0)
+        output::print(relocked(&done.slugs, app.style()).as_bytes()).map(|()| 0)
     }
 }

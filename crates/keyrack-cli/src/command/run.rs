@@ -24,10 +24,10 @@ use keyrack_sys::program::{Program, execution_limit};
 use keyrack_sys::random::random_bytes;
 use keyrack_sys::supervise::end_by;
 
-use crate::args::OwnerFlags;
+use crate::app::App;
+use crate::command::flags::OwnerFlags;
 use crate::command::get::{warn, warn_of_nothing, warn_of_weaker};
 use crate::command::unlock::started;
-use crate::outer::Outer;
 use crate::{output, report};
 
 /// Word that makes this program the reader of discarded output ([`drain`]).
@@ -45,7 +45,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct RunArgs {
     /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt
     #[arg(long)]
     pub(crate) env: Option<String>,
@@ -81,9 +81,9 @@ pub(crate) struct Flags {
     pub(crate) command: Vec<OsString>,
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let owner = self.owner.resolve(&outer.group)?;
+impl RunArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
+        let owner = self.owner.resolve(app)?;
         let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
         let org: Org = self.org.parse()?;
         let scope = match self.key.is_empty() {
@@ -92,19 +92,18 @@ impl Flags {
         };
         let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let outcome = if self.unlock {
-            let done =
-                outer.operate(owner.clone(), &self.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
-            started(outer, done.started);
+            let done = app.operate(owner.clone(), &self.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
+            started(app, done.started);
             done.outcome
         } else {
-            get::get(&outer.context(owner.clone()), &scope, options)?
+            get::get(&app.context(owner.clone()), &scope, options)?
         };
-        warn(outer, &outcome);
-        warn_of_nothing(outer, &outcome, self.env.as_deref());
-        warn_of_weaker(outer, &outcome);
-        let withheld = withheld(&outcome, manifest(outer, owner).as_ref());
-        let Some(exports) = self.exports(outer, outcome) else { return Ok(2) };
-        let mut variables = inherited(&outer.environment, &withheld);
+        warn(app, &outcome);
+        warn_of_nothing(app, &outcome, self.env.as_deref());
+        warn_of_weaker(app, &outcome);
+        let withheld = withheld(&outcome, manifest(app, owner).as_ref());
+        let Some(exports) = self.exports(app, outcome) else { return Ok(2) };
+        let mut variables = inherited(&app.environment, &withheld);
         let mut files = Vec::new();
         if self.files {
             for export in &exports {
@@ -116,7 +115,7 @@ impl Flags {
         } else {
             add_values(&mut variables, &exports)?;
         }
-        let path = outer.environment.get("PATH");
+        let path = app.environment.get("PATH");
         let mut program = Program::new(&self.command, variables, path)
             .map_err(|error| Error::new(ErrorCode::Usage, format!("the command cannot be run: {error}")))?;
         let mut named = Vec::new();
@@ -131,28 +130,28 @@ impl Flags {
         let error = match self.mask {
             false => program.replace(),
             true => {
-                let patterns = patterns(outer, &exports)?;
+                let patterns = patterns(app, &exports)?;
                 drop(files);
                 drop(exports);
                 match masked::run(program, &patterns, target(1, &io::stdout())?, target(2, &io::stderr())?) {
-                    Ok(done) => return Ok(end(outer, &done)),
+                    Ok(done) => return Ok(end(app, &done)),
                     Err(error) => error,
                 }
             }
         };
         let (exit, error) = not_started(&self.command[0], &error);
-        report::failure(&error, "run", outer.invocation, outer.as_json, outer.style_of_stderr());
+        report::failure(&error, "run", app.invocation, app.as_json, app.style_of_stderr());
         Ok(exit)
     }
 
     /// What the command gets; `None`, with the report told, when a key it needs is not granted.
-    fn exports(&self, outer: &Outer, outcome: GetOutcome) -> Option<Vec<Export>> {
+    fn exports(&self, app: &App, outcome: GetOutcome) -> Option<Vec<Export>> {
         let mode = if self.lenient { SourceMode::Lenient } else { SourceMode::Strict };
         match source::sort(outcome, mode) {
             Ok(mut sourced) => {
                 if !self.files {
                     let left_out = sourced.take_reserved(|whose| whose == Reserved::Loader);
-                    left_out.iter().for_each(|key| outer.notice(&key.message));
+                    left_out.iter().for_each(|key| app.notice(&key.message));
                 }
                 Some(sourced.exports)
             }
@@ -166,11 +165,11 @@ impl Flags {
                     }
                 }
                 let hint = "use --lenient if the command can do without";
-                output::tell(&strict_failure(
+                output::eprint(&strict_failure(
                     &refused.missing,
                     hint,
-                    outer.invocation,
-                    outer.style_of_stderr(),
+                    app.invocation,
+                    app.style_of_stderr(),
                 ));
                 None
             }
@@ -179,9 +178,9 @@ impl Flags {
 }
 
 /// Patterns that mask the keys in what the command writes. A key too short to be masked is named on stderr.
-fn patterns(outer: &Outer, exports: &[Export]) -> Result<Arc<Patterns>, Error> {
+fn patterns(app: &App, exports: &[Export]) -> Result<Arc<Patterns>, Error> {
     for export in exports.iter().filter(|export| !Patterns::can_mask(export.secret.expose())) {
-        outer.notice(&format!("{} is not masked: it is shorter than {MIN} bytes", export.slug));
+        app.notice(&format!("{} is not masked: it is shorter than {MIN} bytes", export.slug));
     }
     let hash_key = random_bytes().map_err(|error| {
         Error::new(ErrorCode::Io, format!("cannot mask the output: no random bytes: {error}"))
@@ -202,7 +201,7 @@ fn target(number: u8, stream: &(impl AsFd + IsTerminal)) -> Result<Option<Target
 
 /// Starts a drain process for the streams that a background process has open, so that this process
 /// can exit.
-fn leave_running(outer: &Outer, streams: &[OwnedFd]) {
+fn leave_running(app: &App, streams: &[OwnedFd]) {
     if streams.is_empty() {
         return;
     }
@@ -211,19 +210,19 @@ fn leave_running(outer: &Outer, streams: &[OwnedFd]) {
     let start = |own: &Path| drain::start(own, DRAIN.as_ref(), &sources);
     let started = std::env::current_exe().and_then(|own| start(&own));
     match started.or_else(|_| start(Path::new("/proc/self/exe"))) {
-        Err(error) => outer.notice(&format!(
+        Err(error) => app.notice(&format!(
             "the command left a process in the background, whose output cannot be read any more: {error}"
         )),
-        Ok(()) => outer
+        Ok(()) => app
             .notice("the command left a process in the background: what it writes from now on is discarded"),
     }
 }
 
 /// Ends as the command did.
-fn end(outer: &Outer, done: &Done) -> u8 {
-    leave_running(outer, &done.left_open);
+fn end(app: &App, done: &Done) -> u8 {
+    leave_running(app, &done.left_open);
     if let Some(error) = &done.lost {
-        outer.notice(&format!("what the command wrote could not all be written: {error}"));
+        app.notice(&format!("what the command wrote could not all be written: {error}"));
     }
     match done.ended {
         // It may well believe that all is well.
@@ -234,9 +233,9 @@ fn end(outer: &Outer, done: &Done) -> u8 {
 }
 
 /// The manifest of where we stand, for the names it declares. A broken one has stopped every ask that it has a say in.
-fn manifest(outer: &Outer, owner: keyrack_core::Owner) -> Option<keyrack_core::repo_manifest::RepoManifest> {
-    manifest::of(&outer.context(owner)).unwrap_or_else(|error| {
-        outer.warn(
+fn manifest(app: &App, owner: keyrack_core::Owner) -> Option<keyrack_core::repo_manifest::RepoManifest> {
+    manifest::of(&app.context(owner)).unwrap_or_else(|error| {
+        app.warn(
             &error.hint("which keys it declares cannot be told, so variables of their names are handed on"),
         );
         None

@@ -18,13 +18,13 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct SchemaArgs {
     /// The command, or error or notice, the lines on stderr; all of them if not given
     #[arg(value_name = "COMMAND", num_args = 0..=2)]
     pub(crate) command: Vec<String>,
 }
 
-impl Flags {
+impl SchemaArgs {
     pub(crate) fn run(self) -> Result<u8, Error> {
         let name = self.command.join("-");
         if name.is_empty() {

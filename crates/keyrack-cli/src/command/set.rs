@@ -10,10 +10,9 @@ use keyrack_core::{Error, reserved};
 use keyrack_ops::set::{SetRequest, set};
 use serde::Serialize;
 
-use crate::args::OwnerFlags;
-use crate::outer::Outer;
+use crate::app::App;
+use crate::command::flags::OwnerFlags;
 use crate::output;
-use crate::prompt::Terminal;
 
 const EXAMPLES: &str = "\
 The secret is read from stdin, or asked for at the terminal. It is never an argument. A newline at the end of stdin is dropped where \
@@ -27,7 +26,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct SetArgs {
     /// The key's name, or its full slug org.env.NAME
     #[arg(long)]
     pub(crate) key: String,
@@ -80,9 +79,9 @@ struct Answer<'a> {
     notices: &'a [String],
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let owner = self.owner.resolve(&outer.group)?;
+impl SetArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
+        let owner = self.owner.resolve(app)?;
         let request = SetRequest {
             key: self.key,
             vault: self.vault,
@@ -95,13 +94,13 @@ impl Flags {
             anywhere: self.anywhere,
             allow_dangerous: self.allow_dangerous,
         };
-        let person = Terminal::of(outer).taking_stdin_exactly(self.stdin_exact);
-        let mut done = outer.operate_with(person, owner, &self.prikey, |ctx| set(ctx, &request))?;
+        let person = app.terminal().taking_stdin_exactly(self.stdin_exact);
+        let mut done = app.operate_with(person, owner, &self.prikey, |ctx| set(ctx, &request))?;
         if !is_shell_name(done.host.slug.name()) {
             done.notices.push(format!(
                 "{} is not a valid shell variable name: `{} source` cannot export it; `get` reads it",
                 done.host.slug.name(),
-                outer.invocation.as_str()
+                app.invocation.as_str()
             ));
         }
         if let Some(whose) = reserved(done.host.slug.name()) {
@@ -109,11 +108,11 @@ impl Flags {
             done.notices
                 .push(format!("{name} {}: `source` leaves this key out; `get` reads it", whose.reason()));
         }
-        done.notices.iter().for_each(|notice| outer.notice(notice));
+        done.notices.iter().for_each(|notice| app.notice(notice));
         if self.json {
             return output::print_json(&Answer { host: &done.host, notices: &done.notices }).map(|()| 0);
         }
-        let style = outer.style();
+        let style = app.style();
         let slug = &done.host.slug;
         let mut key = vec![
             Branch::pair("mech", done.host.mech.as_str()),

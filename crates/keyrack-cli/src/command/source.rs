@@ -11,11 +11,11 @@ use keyrack_sys::ancestors::{ancestors, stdout_is_socket};
 use keyrack_sys::program::{COUNTED_PER_STRING, execution_limit};
 use serde_json::{Value, json};
 
-use crate::args::OwnerFlags;
+use crate::app::App;
+use crate::command::flags::OwnerFlags;
 use crate::command::get::{warn, warn_of_nothing, warn_of_weaker};
-use crate::outer::Outer;
 use crate::output;
-use crate::report::machine;
+use crate::report::to_json;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +28,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct SourceArgs {
     /// sudo, prod, prep, test, all or camp
     #[arg(long)]
     pub(crate) env: String,
@@ -54,9 +54,9 @@ pub(crate) struct Flags {
     pub(crate) json: bool,
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let owner = self.owner.resolve(&outer.group)?;
+impl SourceArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
+        let owner = self.owner.resolve(app)?;
         let env: Env = self.env.parse()?;
         let shell = match (self.json, &self.shell) {
             (true, _) => None,
@@ -68,30 +68,30 @@ impl Flags {
             None => Scope::Repo { env: Some(env) },
         };
         let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
-        let mut outcome = get::get(&outer.context(owner), &scope, options).map_err(again_by_source)?;
+        let mut outcome = get::get(&app.context(owner), &scope, options).map_err(again_by_source)?;
         for answer in &mut outcome.keys {
             if let Attempt::Absent { fix, .. } | Attempt::Blocked { fix, .. } = &mut answer.attempt {
                 put_to_source(fix);
             }
         }
-        warn(outer, &outcome);
-        warn_of_nothing(outer, &outcome, Some(env.as_str()));
-        warn_of_weaker(outer, &outcome);
+        warn(app, &outcome);
+        warn_of_nothing(app, &outcome, Some(env.as_str()));
+        warn_of_weaker(app, &outcome);
         let mode = if self.lenient { SourceMode::Lenient } else { SourceMode::Strict };
         let mut sourced = match source::sort(outcome, mode) {
             Ok(sourced) => sourced,
             Err(refused) if self.json => {
-                output::tell(&format!("{}\n", refusal(&refused, outer)?));
+                output::eprint(&format!("{}\n", refusal(&refused, app)?));
                 return Ok(2);
             }
             Err(refused) => {
                 let hint = "use --lenient if partial results are acceptable";
-                let style = outer.style_of_stderr();
-                output::tell(&strict_failure(&refused.missing, hint, outer.invocation, style));
+                let style = app.style_of_stderr();
+                output::eprint(&strict_failure(&refused.missing, hint, app.invocation, style));
                 return Ok(2);
             }
         };
-        sourced.take_reserved(|_| true).iter().for_each(|key| outer.notice(&key.message));
+        sourced.take_reserved(|_| true).iter().for_each(|key| app.notice(&key.message));
         let Some(shell) = shell else {
             output::print(&source::json(&sourced.exports)?)?;
             return output::print(b"\n").map(|()| 0);
@@ -101,19 +101,19 @@ impl Flags {
             // All or nothing: what cannot be exported is as bad as what is not granted.
             return Err(first.clone());
         }
-        lines.unfit.iter().for_each(|unfit| outer.warn(unfit));
+        lines.unfit.iter().for_each(|unfit| app.warn(unfit));
         let fits =
             |export: &&Export| !lines.unfit.iter().any(|unfit| unfit.slug.as_ref() == Some(&export.slug));
         let exports: Vec<&Export> = sourced.exports.iter().filter(fits).collect();
-        check_total(size_of_shell(outer, &exports), execution_limit(), sizes(exports))?;
+        check_total(size_of_shell(app, &exports), execution_limit(), sizes(exports))?;
         output::print(lines.text.expose()).map(|()| 0)
     }
 }
 
 /// Bytes that the kernel counts for a program that the shell starts: the arguments and variables of
 /// this process, plus the exports.
-fn size_of_shell(outer: &Outer, exports: &[&Export]) -> usize {
-    let inherited = outer
+fn size_of_shell(app: &App, exports: &[&Export]) -> usize {
+    let inherited = app
         .environment
         .iter()
         .filter(|(name, _)| !exports.iter().any(|export| *name == export.name.as_str()));
@@ -123,13 +123,13 @@ fn size_of_shell(outer: &Outer, exports: &[&Export]) -> usize {
 }
 
 /// The failure of a strict read for programs, with each key that is missing. None of them has a secret.
-fn refusal(refused: &Refused, outer: &Outer) -> Result<Value, Error> {
+fn refusal(refused: &Refused, app: &App) -> Result<Value, Error> {
     let mut json = JsonWriter::new();
     let mut written = Ok(());
     json.array(|json| {
         for answer in &refused.missing {
             json.element();
-            let result = attempt(json, answer, outer.invocation);
+            let result = attempt(json, answer, app.invocation);
             written = std::mem::replace(&mut written, Ok(())).and(result);
         }
     });
@@ -147,7 +147,7 @@ fn refusal(refused: &Refused, outer: &Outer) -> Result<Value, Error> {
         .filter(|attempt| matches!(attempt, Attempt::Locked { .. }))
         .and_then(|_| unlock_all(&refused.missing));
     error.fix = all.or_else(|| first.and_then(|attempt| attempt.fix().cloned()));
-    let mut error = machine(&error, outer.invocation);
+    let mut error = to_json(&error, app.invocation);
     error["attempts"] = attempts;
     Ok(json!({ "error": error }))
 }

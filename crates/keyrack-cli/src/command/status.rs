@@ -9,8 +9,8 @@ use keyrack_core::{Env, Error, Owner};
 use keyrack_ops::recipient::get_without_prompt;
 use serde_json::{Value, json};
 
-use crate::args::OwnerFlags;
-use crate::outer::Outer;
+use crate::app::App;
+use crate::command::flags::OwnerFlags;
 use crate::{output, watch};
 
 const EXAMPLES: &str = "\
@@ -21,7 +21,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
     /// Only keys of this env
@@ -35,23 +35,23 @@ pub(crate) struct Flags {
     pub(crate) json: bool,
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let owner = self.owner.resolve(&outer.group)?;
+impl StatusArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
+        let owner = self.owner.resolve(app)?;
         let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
-        let rack = Rack { outer, owner, env, watched: self.watch };
+        let rack = Rack { app, owner, env, watched: self.watch };
         match (self.watch, self.json) {
             (false, true) => output::print_json(&rack.value(&rack.read()?)).map(|()| 0),
-            (false, false) => output::print(rack.text(&rack.read()?, outer.style()).as_bytes()).map(|()| 0),
+            (false, false) => output::print(rack.text(&rack.read()?, app.style()).as_bytes()).map(|()| 0),
             (true, true) => watch::lines(|| Ok(rack.value(&rack.read()?)), "ttlLeftMs"),
-            (true, false) => watch::screen(outer, |style| match rack.read() {
+            (true, false) => watch::screen(app, |style| match rack.read() {
                 Ok(seen) => watch::Drawn {
                     whole: rack.text(&seen, style),
                     brief: Some(render::brief(&seen.status, rack.env, style)),
                 },
                 // It may be over at the next look.
                 Err(error) => watch::Drawn {
-                    whole: report("keyrack status", &error, outer.invocation, style),
+                    whole: report("keyrack status", &error, app.invocation, style),
                     brief: None,
                 },
             }),
@@ -61,7 +61,7 @@ impl Flags {
 
 /// The rack that is looked at.
 struct Rack<'a> {
-    outer: &'a Outer,
+    app: &'a App,
     owner: Owner,
     env: Option<Env>,
     /// Whether it is looked at over and over: then no look may take long, since keys wait for it.
@@ -76,17 +76,17 @@ struct Seen {
 
 impl Rack<'_> {
     fn read(&self) -> Result<Seen, Error> {
-        let mut context = self.outer.context(self.owner.clone());
+        let mut context = self.app.context(self.owner.clone());
         if self.watched {
             context.deadline = watch::EVERY;
         }
         let status = status(&context)?;
         if !self.watched {
-            status.error.iter().for_each(|error| self.outer.warn(error));
+            status.error.iter().for_each(|error| self.app.warn(error));
         }
         // Who can open the rack is shown only where that asks nobody anything.
         let recipients = match status.running {
-            Some(_) => self.outer.operate(self.owner.clone(), &[], |ctx| Ok(get_without_prompt(ctx)))?,
+            Some(_) => self.app.operate(self.owner.clone(), &[], |ctx| Ok(get_without_prompt(ctx)))?,
             None => None,
         };
         Ok(Seen { status, recipients })
@@ -102,6 +102,6 @@ impl Rack<'_> {
             .recipients
             .as_ref()
             .map(|all| all.iter().map(|one| RecipientLine { label: &one.label, mech: &one.mech }).collect());
-        render::status(&seen.status, shown.as_deref(), self.env, self.outer.invocation, style)
+        render::status(&seen.status, shown.as_deref(), self.env, self.app.invocation, style)
     }
 }

@@ -9,7 +9,7 @@ use keyrack_core::{Error, Owner};
 use keyrack_ops::types::{TypesOutcome, TypesRequest, types};
 use serde_json::json;
 
-use crate::outer::Outer;
+use crate::app::App;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -22,7 +22,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct TypesArgs {
     /// The file to write; keyrack-env.d.ts in the root of the repository if not given
     #[arg(long, value_name = "PATH")]
     pub(crate) out: Option<PathBuf>,
@@ -34,11 +34,11 @@ pub(crate) struct Flags {
     pub(crate) json: bool,
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
+impl TypesArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
         let request = TypesRequest { out: self.out, check: self.check };
-        let done = types(&outer.context(Owner::DEFAULT), &request)?;
-        done.faults.iter().for_each(|fault| outer.warn(fault));
+        let done = types(&app.context(Owner::DEFAULT), &request)?;
+        done.faults.iter().for_each(|fault| app.warn(fault));
         if self.json {
             let answer = json!({
                 "effect": done.effect.as_str(),
@@ -48,7 +48,7 @@ impl Flags {
             });
             return output::print_json(&answer).map(|()| 0);
         }
-        let style = outer.style();
+        let style = app.style();
         let what = match done.effect {
             TypesOutcome::Created => style.marked("freshly written", "✨"),
             TypesOutcome::Updated => style.marked("updated", "✨"),
@@ -56,7 +56,7 @@ impl Flags {
         };
         let names = if done.keys == 1 { "name" } else { "names" };
         let mut below = vec![
-            Branch::pair("path", outer.shown(&done.path, Some(&done.root))),
+            Branch::pair("path", app.shown(&done.path, Some(&done.root))),
             Branch::pair("keys", format!("{} {names}", done.keys)),
         ];
         below.extend(done.advice.map(Branch::hint));

@@ -11,10 +11,10 @@ use keyrack_core::Error;
 use keyrack_core::peer::{AllowedNamespaces, EnforcedNamespaces};
 use keyrack_ops::unlock::{UnlockReport, UnlockRequest, unlock};
 
-use crate::args::OwnerFlags;
-use crate::outer::Outer;
+use crate::app::App;
+use crate::command::flags::OwnerFlags;
 use crate::output;
-use crate::report::machine;
+use crate::report::to_json;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +26,7 @@ Examples:
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct UnlockArgs {
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
     /// sudo, prod, prep, test, all or camp; needed unless keyrack.yml declares none
@@ -52,9 +52,9 @@ pub(crate) struct Flags {
     pub(crate) json: bool,
 }
 
-impl Flags {
-    pub(crate) fn run(self, outer: &Outer) -> Result<u8, Error> {
-        let owner = self.owner.resolve(&outer.group)?;
+impl UnlockArgs {
+    pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
+        let owner = self.owner.resolve(app)?;
         let named = self.key.is_some();
         let request = UnlockRequest {
             env: self.env,
@@ -63,50 +63,50 @@ impl Flags {
             duration: self.duration,
             allow_dangerous: self.allow_dangerous,
         };
-        let report = outer.operate(owner, &self.prikey, |ctx| unlock(ctx, &request))?;
-        started(outer, report.started);
-        report.notices.iter().for_each(|notice| outer.notice(notice));
-        report.nothing.iter().for_each(|error| outer.warn(error));
+        let report = app.operate(owner, &self.prikey, |ctx| unlock(ctx, &request))?;
+        started(app, report.started);
+        report.notices.iter().for_each(|notice| app.notice(notice));
+        report.nothing.iter().for_each(|error| app.warn(error));
         if self.json {
-            output::print(&value(&report, outer)?)?;
+            output::print(&value(&report, app)?)?;
         } else {
-            show(&report, outer)?;
+            show(&report, app)?;
         }
         Ok(report.exit(named))
     }
 }
 
 /// Says that a daemon was started.
-pub(crate) fn started(outer: &Outer, pid: Option<u32>) {
+pub(crate) fn started(app: &App, pid: Option<u32>) {
     if let Some(pid) = pid {
-        outer.notice(&format!("[keyrack-daemon] spawned background daemon (pid: {pid})"));
-        started_here(outer);
+        app.notice(&format!("[keyrack-daemon] spawned background daemon (pid: {pid})"));
+        started_here(app);
     }
 }
 
 /// Prints notices about a daemon that was just started: the namespaces it serves besides its own,
 /// and the service that ends it.
-pub(crate) fn started_here(outer: &Outer) {
-    started_in_service(outer);
-    let allowed = outer.environment.text(ALLOW_NAMESPACES).and_then(AllowedNamespaces::parse);
+pub(crate) fn started_here(app: &App) {
+    started_in_service(app);
+    let allowed = app.environment.text(ALLOW_NAMESPACES).and_then(AllowedNamespaces::parse);
     if let Some(open) =
         allowed.and_then(|allowed| open_namespaces(EnforcedNamespaces::of_own(Err(0), allowed).as_str()))
     {
-        outer.notice(open);
+        app.notice(open);
     }
 }
 
 /// Prints that a daemon that was just started ends with the systemd service it runs in.
-fn started_in_service(outer: &Outer) {
+fn started_in_service(app: &App) {
     if let Some(service) = own_service() {
-        outer.notice(&format!(
+        app.notice(&format!(
             "keyrackd runs inside the systemd unit {service}: when the unit stops, the daemon ends and its keys are locked"
         ));
     }
 }
 
 /// The keys the daemon keeps on stdout; those left out on stderr.
-fn show(report: &UnlockReport, outer: &Outer) -> Result<(), Error> {
+fn show(report: &UnlockReport, app: &App) -> Result<(), Error> {
     let kept: Vec<UnlockLine<'_>> = report
         .unlocked
         .iter()
@@ -128,16 +128,16 @@ fn show(report: &UnlockReport, outer: &Outer) -> Result<(), Error> {
         })
         .collect();
     if !kept.is_empty() || left.is_empty() {
-        output::print(unlocked(&kept, outer.invocation, outer.style()).as_bytes())?;
+        output::print(unlocked(&kept, app.invocation, app.style()).as_bytes())?;
     }
     if !left.is_empty() {
-        output::tell(&unlocked(&left, outer.invocation, outer.style_of_stderr()));
+        output::eprint(&unlocked(&left, app.invocation, app.style_of_stderr()));
     }
     Ok(())
 }
 
 /// `{unlocked: [grant without secret], omitted: [{slug, reason, fix?, cause?}]}`.
-fn value(report: &UnlockReport, outer: &Outer) -> Result<Vec<u8>, Error> {
+fn value(report: &UnlockReport, app: &App) -> Result<Vec<u8>, Error> {
     let mut json = JsonWriter::new();
     let mut written = Ok(());
     json.object(|json| {
@@ -157,11 +157,11 @@ fn value(report: &UnlockReport, outer: &Outer) -> Result<Vec<u8>, Error> {
                     json.member("slug", key.slug.as_str());
                     json.member("reason", key.reason.as_str());
                     if let Some(fix) = &key.fix {
-                        json.member("fix", &fix.render(outer.invocation));
+                        json.member("fix", &fix.render(app.invocation));
                     }
                     if let Some(cause) = &key.cause {
                         json.name("cause");
-                        json.plain(&machine(cause, outer.invocation).to_string());
+                        json.plain(&to_json(cause, app.invocation).to_string());
                     }
                 });
             }

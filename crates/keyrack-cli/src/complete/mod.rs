@@ -11,8 +11,8 @@ use std::fmt::Write as _;
 use command_line::{CommandLine, Wanted};
 use values::Values;
 
+use crate::app::App;
 use crate::args;
-use crate::outer::Outer;
 
 /// What the shell is to complete files by itself for.
 const FILES: &str = ":files";
@@ -35,27 +35,27 @@ impl Offer {
 }
 
 /// Answers a shell: a line for each offer, its word and, behind a tab, what it is; or [`FILES`].
-pub(crate) fn answer(words: &[String], outer: &Outer) -> String {
+pub(crate) fn answer(words: &[String], app: &App) -> String {
     match words {
-        [form, dashes, words @ ..] if form == "words" && dashes == "--" => lines(&offers(words, outer), 0),
+        [form, dashes, words @ ..] if form == "words" && dashes == "--" => lines(&offers(words, app), 0),
         [form, line, part] if form == "line" => {
             let words = split(line);
             let word = words.last().map_or("", String::as_str);
             // bash replaces the part behind its last break, and so is offered only what comes there.
             let part = if part.chars().all(|c| "\"'@><=;|&(:".contains(c)) { "" } else { part };
             let kept = if word.ends_with(part) { word.len() - part.len() } else { 0 };
-            lines(&offers(&words, outer), kept)
+            lines(&offers(&words, app), kept)
         }
         _ => String::new(),
     }
 }
 
 /// `None` where the shell is to complete files.
-fn offers(words: &[String], outer: &Outer) -> Option<Vec<Offer>> {
+fn offers(words: &[String], app: &App) -> Option<Vec<Offer>> {
     let mut tree = args::tree();
     tree.build();
     let line = CommandLine::read(&tree, words)?;
-    let values = Values { outer, line: &line };
+    let values = Values { app, line: &line };
     let offers = match &line.wanted {
         Wanted::Value { arg, prefix } => values
             .of(arg)?

@@ -10,14 +10,14 @@ use keyrack_core::{Env, Owner, Slug};
 
 use super::Offer;
 use super::command_line::CommandLine;
-use crate::outer::Outer;
+use crate::app::App;
 use crate::schemas::SCHEMAS;
 
 /// The longest the daemon is waited for: a person has pressed a key.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 pub(super) struct Values<'a> {
-    pub(super) outer: &'a Outer,
+    pub(super) app: &'a App,
     pub(super) line: &'a CommandLine<'a, 'a>,
 }
 
@@ -103,7 +103,7 @@ impl Values<'_> {
 
     fn owners(&self) -> Vec<Offer> {
         let mut offers: Vec<Offer> = self
-            .outer
+            .app
             .operate(Owner::DEFAULT, &[], keyrack_ops::owners)
             .unwrap_or_default()
             .iter()
@@ -129,6 +129,6 @@ impl Values<'_> {
     fn context(&self) -> Context {
         let named = self.line.value("owner").or(self.line.value("owner_for"));
         let owner = named.and_then(|owner| owner.parse().ok()).unwrap_or(Owner::DEFAULT);
-        Context { deadline: PATIENCE, ..self.outer.context(owner) }
+        Context { deadline: PATIENCE, ..self.app.context(owner) }
     }
 }

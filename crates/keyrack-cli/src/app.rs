@@ -10,25 +10,37 @@ use keyrack_client::{Context, Environment};
 use keyrack_core::{Error, ErrorCode, Invocation, Owner};
 use keyrack_ops::OpContext;
 
-use crate::args::Group;
 use crate::prompt::Terminal;
 use crate::report;
 
 /// The outside of a command.
-pub(crate) struct Outer {
+pub(crate) struct App {
     /// The environment, all of it.
     pub(crate) environment: Environment,
     /// Where we stand; `/` when that directory is gone.
     pub(crate) cwd: PathBuf,
-    /// The flags before the command.
-    pub(crate) group: Group,
+    /// Owner named before the command.
+    pub(crate) owner: Option<String>,
+    /// `true` for `--no-prompt`.
+    pub(crate) no_prompt: bool,
     /// How keyrack was called, for the fixes.
     pub(crate) invocation: Invocation,
     /// Whether `--json` was given: then stderr carries JSON too.
     pub(crate) as_json: bool,
 }
 
-impl Outer {
+impl App {
+    /// Parses the owner of a command's flags, else the one named before the command, else the default one.
+    pub(crate) fn owner(&self, flag: Option<&String>) -> Result<Owner, Error> {
+        flag.or(self.owner.as_ref()).map_or(Ok(Owner::DEFAULT), |text| text.parse())
+    }
+
+    /// Returns the prompts of this process's terminal.
+    pub(crate) fn terminal(&self) -> Terminal {
+        let style = if io::stdout().is_terminal() { self.style() } else { self.style_of_stderr() };
+        Terminal::new(!self.no_prompt, style)
+    }
+
     /// A context for an owner's rack.
     pub(crate) fn context(&self, owner: Owner) -> Context {
         let mut context = Context::new(self.cwd.clone(), self.environment.clone()).with_owner(owner);
@@ -43,7 +55,7 @@ impl Outer {
         prikeys: &[PathBuf],
         operation: impl FnOnce(&OpContext<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.operate_with(Terminal::of(self), owner, prikeys, operation)
+        self.operate_with(self.terminal(), owner, prikeys, operation)
     }
 
     /// The same with a terminal that was set up by the command.
@@ -65,7 +77,7 @@ impl Outer {
 
     /// Whether a person sits there who may be asked: at both ends of this command, since whoever reads its answer elsewhere is a program.
     pub(crate) fn is_guided(&self) -> bool {
-        !self.group.no_prompt && !self.as_json && io::stdin().is_terminal() && io::stdout().is_terminal()
+        !self.no_prompt && !self.as_json && io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
     /// How many rows stdout has; `None` where it is no terminal, or one that does not know.
@@ -115,7 +127,7 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// How stdout (`true`) or stderr may look, before there is an [`Outer`].
+/// How stdout (`true`) or stderr may look, before there is an [`App`].
 pub(crate) fn look_of(environment: &Environment, stdout: bool) -> Style {
     if stdout {
         style(environment, io::stdout().is_terminal(), columns(io::stdout()))
@@ -124,7 +136,7 @@ pub(crate) fn look_of(environment: &Environment, stdout: bool) -> Style {
     }
 }
 
-/// How stderr may look, before there is an [`Outer`].
+/// How stderr may look, before there is an [`App`].
 pub(crate) fn style_of_stderr(environment: &Environment) -> Style {
     style(environment, io::stderr().is_terminal(), columns(io::stderr()))
 }
@@ -156,6 +168,26 @@ fn is_ascii_locale(environment: &Environment) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owner_of_command_wins_over_owner_before_it() {
+        for (flag, before, name) in [
+            (None, None, None),
+            (Some("a"), Some("c"), Some("a")),
+            (None, Some("c"), Some("c")),
+            (Some("default"), Some("c"), None),
+        ] {
+            let app = App {
+                environment: Environment::default(),
+                cwd: PathBuf::from("/"),
+                owner: before.map(Into::into),
+                no_prompt: true,
+                invocation: Invocation::default(),
+                as_json: false,
+            };
+            assert_eq!(app.owner(flag.map(String::from).as_ref()).unwrap().name(), name);
+        }
+    }
 
     #[test]
     fn colour_is_for_terminals_that_want_it() {

@@ -5,18 +5,18 @@ use keyrack_core::{Error, ErrorCode, Owner};
 use keyrack_ops::init::suggest::{InitSuggestions, UsableKey, suggest};
 use keyrack_ops::init::{InitRequest, check_org};
 
-use crate::outer::Outer;
-use crate::prompt::{choices, line, picked, question, said, what_is_a_choice};
+use crate::app::App;
+use crate::prompt::{choice_error, choices, line, note, picked, question};
 
 /// How often a question is put again.
 const TRIES: usize = 5;
 
 /// Asks for what is not said yet.
-pub(crate) fn guide(outer: &Outer, owner: &Owner, request: &mut InitRequest) -> Result<(), Error> {
-    let start = outer.operate(owner.clone(), &[], suggest)?;
-    let style = outer.style();
+pub(crate) fn ask_missing_args(app: &App, owner: &Owner, request: &mut InitRequest) -> Result<(), Error> {
+    let start = app.operate(owner.clone(), &[], suggest)?;
+    let style = app.style();
     if request.key.is_none() && !start.has_rack && start.keys.len() > 1 {
-        request.key = Some(key(outer, &start, style)?);
+        request.key = Some(key(app, &start, style)?);
     }
     if request.org.is_none() && request.at.is_none() && start.git_root.is_some() && !start.has_manifest {
         let make = "Make .agent/keyrack.yml, which names the keys this repository needs?";
@@ -27,15 +27,15 @@ pub(crate) fn guide(outer: &Outer, owner: &Owner, request: &mut InitRequest) -> 
     Ok(())
 }
 
-fn key(outer: &Outer, start: &InitSuggestions, style: Style) -> Result<std::path::PathBuf, Error> {
+fn key(app: &App, start: &InitSuggestions, style: Style) -> Result<std::path::PathBuf, Error> {
     let option = |key: &UsableKey| {
         let sealed = if key.has_passphrase { ", behind a passphrase" } else { "" };
-        format!("{}{sealed}", outer.shown(&key.path, None))
+        format!("{}{sealed}", app.shown(&key.path, None))
     };
     let options: Vec<String> = start.keys.iter().map(option).collect();
     let list = choices("Which ssh key is to open your rack?", &options, style);
     let at = answered(list, &question("choice [1]:", style), style, |answer| {
-        picked(answer, &options, Some(0)).ok_or_else(|| what_is_a_choice(&options))
+        picked(answer, &options, Some(0)).ok_or_else(|| choice_error(&options))
     })?;
     Ok(start.keys[at].path.clone())
 }
@@ -77,7 +77,7 @@ fn answered<T>(
     for _ in 0..TRIES {
         match read(line(&format!("{above}{prompt}"))?.trim()) {
             Ok(answer) => return Ok(answer),
-            Err(why) => above = said(&why, style),
+            Err(why) => above = note(&why, style),
         }
     }
     Err(Error::new(ErrorCode::Usage, "no answer that will do was given")
