@@ -6,7 +6,7 @@ use keyrack_ops::init::suggest::{InitSuggestions, UsableKey, suggest};
 use keyrack_ops::init::{InitRequest, check_org};
 
 use crate::app::App;
-use crate::prompt::{choice_error, choices, line, note, picked, question};
+use crate::prompt::{choice_error, menu, note, parse_choice, question, read_shown};
 
 /// How often a question is put again.
 const TRIES: usize = 5;
@@ -33,9 +33,9 @@ fn key(app: &App, start: &InitSuggestions, style: Style) -> Result<std::path::Pa
         format!("{}{sealed}", app.shown(&key.path, None))
     };
     let options: Vec<String> = start.keys.iter().map(option).collect();
-    let list = choices("Which ssh key is to open your rack?", &options, style);
+    let list = menu("Which ssh key is to open your rack?", &options, style);
     let at = answered(list, &question("choice [1]:", style), style, |answer| {
-        picked(answer, &options, Some(0)).ok_or_else(|| choice_error(&options))
+        parse_choice(answer, &options, Some(0)).ok_or_else(|| choice_error(&options))
     })?;
     Ok(start.keys[at].path.clone())
 }
@@ -75,7 +75,7 @@ fn answered<T>(
     read: impl Fn(&str) -> Result<T, String>,
 ) -> Result<T, Error> {
     for _ in 0..TRIES {
-        match read(line(&format!("{above}{prompt}"))?.trim()) {
+        match read(read_shown(&format!("{above}{prompt}"))?.trim()) {
             Ok(answer) => return Ok(answer),
             Err(why) => above = note(&why, style),
         }

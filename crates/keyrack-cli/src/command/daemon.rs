@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::app::{App, keyrackd};
 use crate::command::flags::OwnerFlags;
-use crate::command::unlock::started_here;
+use crate::command::notices;
 use crate::output;
 use crate::report::to_json;
 
@@ -89,7 +89,7 @@ fn start(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
     let (mut session, started) = daemon::ensure(&ctx, &keyrackd()?)?;
     let hello = session.hello()?.clone();
     if started {
-        started_here(app);
+        notices::daemon_started(app);
     }
     let mut value =
         json!({ "started": started, "socketPath": session.address().socket().display().to_string() });
@@ -117,7 +117,7 @@ fn stop(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
 fn restart(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
     let mut done = daemon::restart(&flags.context(app)?, &keyrackd()?)?;
     let hello = done.session.hello()?.clone();
-    started_here(app);
+    notices::daemon_started(app);
     let mut value = json!({
         "stopped": done.stopped.is_some(),
         "carried": done.carried,

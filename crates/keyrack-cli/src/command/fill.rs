@@ -11,7 +11,7 @@ use keyrack_ops::unlock::declares_nothing;
 use serde_json::{Value, json};
 
 use crate::app::{App, keyrackd, now_ms};
-use crate::command::unlock::started;
+use crate::command::notices;
 use crate::output;
 use crate::report::to_json;
 
@@ -82,7 +82,7 @@ impl FillArgs {
             }
         };
         let report = fill(&place, &owners, &request, &mut person, &mut follow)?;
-        started(app, report.started);
+        notices::daemon_spawned(app, report.started);
         report.notices.iter().for_each(|notice| app.notice(notice));
         if report.total == 0 {
             app.notice(&declares_nothing(Some(&request.env)));

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::command::flags::OwnerFlags;
-use crate::command::get::{warn, warn_of_nothing};
+use crate::command::notices;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -70,8 +70,8 @@ impl FirewallArgs {
         if into == Destination::GithubActions {
             outcome.daemon_error.iter_mut().chain(&mut outcome.manifest_faults).for_each(github::tame);
         }
-        warn(app, &outcome);
-        warn_of_nothing(app, &outcome, Some(env.as_str()));
+        notices::daemon_and_manifest(app, &outcome);
+        notices::nothing_declared(app, &outcome, Some(env.as_str()));
         let exit = if outcome.keys.iter().any(is_blocked) { 2 } else { 0 };
         match file {
             None => as_json(outcome, exit != 0, app)?,

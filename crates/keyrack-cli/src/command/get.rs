@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyrack_client::get::{self, GetOptions, GetOutcome, KeyOutcome, Scope, unlock_all};
+use keyrack_client::get::{self, GetOptions, KeyOutcome, Scope, unlock_all};
 use keyrack_client::render::attempt::answers;
 use keyrack_client::render::json;
 use keyrack_core::{Attempt, Error, ErrorCode, Fix};
 use keyrack_ops::get::get_or_unlock;
-use keyrack_ops::unlock::declares_nothing;
 
 use crate::app::App;
-use crate::command::unlock::started;
+use crate::command::notices;
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -108,7 +107,7 @@ impl GetArgs {
         let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let mut outcome = if self.unlock {
             let done = app.operate(owner, &self.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
-            started(app, done.started);
+            notices::daemon_spawned(app, done.started);
             if form == Form::Json {
                 done.causes.iter().for_each(|cause| app.warn(cause));
             }
@@ -116,9 +115,7 @@ impl GetArgs {
         } else {
             get::get(&app.context(owner), &scope, options)?
         };
-        warn(app, &outcome);
-        warn_of_nothing(app, &outcome, self.env.as_deref());
-        warn_of_weaker(app, &outcome);
+        notices::read(app, &outcome, self.env.as_deref());
         outcome.keys.iter_mut().for_each(|answer| put_in_form(answer, form));
         let exit = if outcome.all_fine() { 0 } else { 2 };
         match (form, &outcome.keys[..]) {
@@ -151,39 +148,6 @@ fn put_in_form(answer: &mut KeyOutcome, form: Form) {
         && let Fix::Command(words) = fix
     {
         words.push(flag.to_owned());
-    }
-}
-
-/// Tells what is worth a warning beside the keys themselves.
-pub(crate) fn warn(app: &App, outcome: &GetOutcome) {
-    if outcome.legacy_daemon {
-        let fix = Fix::command(["daemon", "restart"]).render(app.invocation);
-        app.notice(&format!("an older TypeScript keyrack daemon answered; `{fix}` takes over from it"));
-    }
-    // No warning if no daemon can run here and the environment has answered.
-    let needless = |error: &&Error| {
-        outcome.all_granted() && matches!(error.code, ErrorCode::NoHome | ErrorCode::RuntimeDirMissing)
-    };
-    if let Some(error) = outcome.daemon_error.as_ref().filter(|error| !needless(error)) {
-        app.warn(error);
-    }
-    outcome.manifest_faults.iter().for_each(|fault| app.warn(fault));
-}
-
-/// Prints a notice for each value of the environment that is used in place of a key of a stronger
-/// grade.
-pub(crate) fn warn_of_weaker(app: &App, outcome: &GetOutcome) {
-    for answer in &outcome.keys {
-        if let (Attempt::Granted { below_declared: true, .. }, Some(note)) = (&answer.attempt, &answer.note) {
-            app.notice(&format!("{}: {note}", answer.attempt.slug()));
-        }
-    }
-}
-
-/// Tells that `keyrack.yml` asks for nothing, which is no failure and may be a slip of the hand.
-pub(crate) fn warn_of_nothing(app: &App, outcome: &GetOutcome, env: Option<&str>) {
-    if !outcome.single && outcome.keys.is_empty() {
-        app.notice(&declares_nothing(env));
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod infra;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod man;
+pub(crate) mod notices;
 pub(crate) mod recipient;
 pub(crate) mod relock;
 pub(crate) mod run;

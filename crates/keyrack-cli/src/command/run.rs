@@ -26,8 +26,7 @@ use keyrack_sys::supervise::end_by;
 
 use crate::app::App;
 use crate::command::flags::OwnerFlags;
-use crate::command::get::{warn, warn_of_nothing, warn_of_weaker};
-use crate::command::unlock::started;
+use crate::command::notices;
 use crate::{output, report};
 
 /// Word that makes this program the reader of discarded output ([`drain`]).
@@ -93,14 +92,12 @@ impl RunArgs {
         let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let outcome = if self.unlock {
             let done = app.operate(owner.clone(), &self.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
-            started(app, done.started);
+            notices::daemon_spawned(app, done.started);
             done.outcome
         } else {
             get::get(&app.context(owner.clone()), &scope, options)?
         };
-        warn(app, &outcome);
-        warn_of_nothing(app, &outcome, self.env.as_deref());
-        warn_of_weaker(app, &outcome);
+        notices::read(app, &outcome, self.env.as_deref());
         let withheld = withheld(&outcome, manifest(app, owner).as_ref());
         let Some(exports) = self.exports(app, outcome) else { return Ok(2) };
         let mut variables = inherited(&app.environment, &withheld);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::command::flags::OwnerFlags;
-use crate::command::get::{warn, warn_of_nothing, warn_of_weaker};
+use crate::command::notices;
 use crate::output;
 use crate::report::to_json;
 
@@ -74,9 +74,7 @@ impl SourceArgs {
                 put_to_source(fix);
             }
         }
-        warn(app, &outcome);
-        warn_of_nothing(app, &outcome, Some(env.as_str()));
-        warn_of_weaker(app, &outcome);
+        notices::read(app, &outcome, Some(env.as_str()));
         let mode = if self.lenient { SourceMode::Lenient } else { SourceMode::Strict };
         let mut sourced = match source::sort(outcome, mode) {
             Ok(sourced) => sourced,

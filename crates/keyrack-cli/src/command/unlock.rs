@@ -4,15 +4,13 @@ use std::path::PathBuf;
 
 use crate::unlock_tree::{UnlockLine, unlocked};
 use clap::Args;
-use keyrack_client::daemon::{ALLOW_NAMESPACES, own_service};
 use keyrack_client::render::json::{JsonWriter, grant};
-use keyrack_client::render::status::open_namespaces;
 use keyrack_core::Error;
-use keyrack_core::peer::{AllowedNamespaces, EnforcedNamespaces};
 use keyrack_ops::unlock::{UnlockReport, UnlockRequest, unlock};
 
 use crate::app::App;
 use crate::command::flags::OwnerFlags;
+use crate::command::notices;
 use crate::output;
 use crate::report::to_json;
 
@@ -64,7 +62,7 @@ impl UnlockArgs {
             allow_dangerous: self.allow_dangerous,
         };
         let report = app.operate(owner, &self.prikey, |ctx| unlock(ctx, &request))?;
-        started(app, report.started);
+        notices::daemon_spawned(app, report.started);
         report.notices.iter().for_each(|notice| app.notice(notice));
         report.nothing.iter().for_each(|error| app.warn(error));
         if self.json {
@@ -73,35 +71,6 @@ impl UnlockArgs {
             show(&report, app)?;
         }
         Ok(report.exit(named))
-    }
-}
-
-/// Says that a daemon was started.
-pub(crate) fn started(app: &App, pid: Option<u32>) {
-    if let Some(pid) = pid {
-        app.notice(&format!("[keyrack-daemon] spawned background daemon (pid: {pid})"));
-        started_here(app);
-    }
-}
-
-/// Prints notices about a daemon that was just started: the namespaces it serves besides its own,
-/// and the service that ends it.
-pub(crate) fn started_here(app: &App) {
-    started_in_service(app);
-    let allowed = app.environment.text(ALLOW_NAMESPACES).and_then(AllowedNamespaces::parse);
-    if let Some(open) =
-        allowed.and_then(|allowed| open_namespaces(EnforcedNamespaces::of_own(Err(0), allowed).as_str()))
-    {
-        app.notice(open);
-    }
-}
-
-/// Prints that a daemon that was just started ends with the systemd service it runs in.
-fn started_in_service(app: &App) {
-    if let Some(service) = own_service() {
-        app.notice(&format!(
-            "keyrackd runs inside the systemd unit {service}: when the unit stops, the daemon ends and its keys are locked"
-        ));
     }
 }
 

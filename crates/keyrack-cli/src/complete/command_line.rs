@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command};
 
-use super::Offer;
+use super::offer::Offer;
 
 /// What the word being typed can be.
 #[derive(Clone, Debug)]

@@ -4,11 +4,13 @@
 //! so that whatever a `keyrack.yml` or a daemon holds, nothing of it means anything to a shell.
 
 mod command_line;
+mod offer;
 mod values;
 
 use std::fmt::Write as _;
 
 use command_line::{CommandLine, Wanted};
+use offer::Offer;
 use values::Values;
 
 use crate::app::App;
@@ -16,23 +18,6 @@ use crate::args;
 
 /// What the shell is to complete files by itself for.
 const FILES: &str = ":files";
-
-/// A word that is offered, and what it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Offer {
-    pub(crate) word: String,
-    pub(crate) about: String,
-}
-
-impl Offer {
-    fn new(word: impl Into<String>, about: impl Into<String>) -> Self {
-        Offer { word: word.into(), about: about.into() }
-    }
-
-    fn bare(word: impl Into<String>) -> Self {
-        Offer::new(word, "")
-    }
-}
 
 /// Answers a shell: a line for each offer, its word and, behind a tab, what it is; or [`FILES`].
 pub(crate) fn answer(words: &[String], app: &App) -> String {

@@ -8,8 +8,8 @@ use keyrack_client::status::status;
 use keyrack_client::{Context, manifest};
 use keyrack_core::{Env, Owner, Slug};
 
-use super::Offer;
 use super::command_line::CommandLine;
+use super::offer::Offer;
 use crate::app::App;
 use crate::schemas::SCHEMAS;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use keyrack_core::Error;
 use keyrack_sys::terminal::Hidden;
 
-use super::{Ended, Line, fault};
+use super::line::{LineEditor, LineEnd, no_answer, terminal_error};
 
 /// How often it is asked before it is taken for a no.
 const TRIES: usize = 3;
@@ -45,13 +45,13 @@ impl Answer {
 
 /// Asks. Enter is a no, and so is no answer that will do.
 pub(super) fn confirm(prompt: &str) -> Result<bool, Error> {
-    let mut terminal = Hidden::open().map_err(|error| fault(&error))?;
+    let mut terminal = Hidden::open().map_err(|error| terminal_error(&error))?;
     for _ in 0..TRIES {
-        terminal.show(prompt).map_err(|error| fault(&error))?;
+        terminal.show(prompt).map_err(|error| terminal_error(&error))?;
         match answer(&mut terminal)? {
             Answer::Yes => return Ok(true),
             Answer::No => return Ok(false),
-            Answer::Neither => terminal.show(NEITHER).map_err(|error| fault(&error))?,
+            Answer::Neither => terminal.show(NEITHER).map_err(|error| terminal_error(&error))?,
         }
     }
     Ok(false)
@@ -59,11 +59,11 @@ pub(super) fn confirm(prompt: &str) -> Result<bool, Error> {
 
 /// One line, of which `y` or `n` is shown while it is that and no more.
 fn answer(terminal: &mut Hidden) -> Result<Answer, Error> {
-    let failed = |error: io::Error| fault(&error);
-    let mut line = Line::new();
+    let failed = |error: io::Error| terminal_error(&error);
+    let mut line = LineEditor::new();
     let mut shown = false;
     let ended = loop {
-        let Some(byte) = terminal.key().map_err(failed)? else { break Ended::Closed };
+        let Some(byte) = terminal.key().map_err(failed)? else { break LineEnd::Closed };
         if let Some(ended) = line.press(byte) {
             break ended;
         }
@@ -81,18 +81,18 @@ fn answer(terminal: &mut Hidden) -> Result<Answer, Error> {
     };
     let answer = match ended {
         // Several lines were pasted, so none of them was meant as an answer.
-        Ended::Entered if more(terminal) => Answer::Neither,
-        Ended::Entered => Answer::of(line.typed()),
-        Ended::Full => Answer::Neither,
-        Ended::Interrupted | Ended::Closed => {
+        LineEnd::Entered if more(terminal) => Answer::Neither,
+        LineEnd::Entered => Answer::of(line.typed()),
+        LineEnd::Full => Answer::Neither,
+        LineEnd::Interrupted | LineEnd::Closed => {
             terminal.show("\n").map_err(failed)?;
-            return Err(super::unanswered(ended));
+            return Err(no_answer(ended));
         }
     };
     let until = Instant::now() + LONGEST;
     while more(terminal) && Instant::now() < until {
         if terminal.key().map_err(failed)?.is_none() {
-            return Err(super::unanswered(Ended::Closed));
+            return Err(no_answer(LineEnd::Closed));
         }
     }
     let letter = match answer {

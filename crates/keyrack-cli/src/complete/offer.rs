@@ -1,0 +1,18 @@
+//! A word that completion offers.
+
+/// A word that is offered, and what it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Offer {
+    pub(crate) word: String,
+    pub(crate) about: String,
+}
+
+impl Offer {
+    pub(super) fn new(word: impl Into<String>, about: impl Into<String>) -> Self {
+        Offer { word: word.into(), about: about.into() }
+    }
+
+    pub(super) fn bare(word: impl Into<String>) -> Self {
+        Offer::new(word, "")
+    }
+}
