@@ -9,7 +9,7 @@ use keyrack_core::{Owner, Slug};
 use zeroize::Zeroizing;
 
 use crate::context::Context;
-use crate::json_members::members;
+use keyrack_json::Object;
 
 /// The largest os.direct store that is looked into, in bytes.
 const STORE: u64 = 8 << 20;
@@ -68,7 +68,8 @@ fn names_in(path: &Path) -> Option<Vec<String>> {
     // Values are secrets: one buffer of the right size, wiped, and never grown.
     let mut bytes = Zeroizing::new(vec![0; usize::try_from(size).ok()?]);
     file.read_exact(&mut bytes).ok()?;
-    let names = members(&bytes).ok()?.into_iter().map(|member| member.name).collect();
+    let object = Object::parse(&bytes).ok()?;
+    let names = object.members.into_iter().map(|member| member.name.into_owned()).collect();
     Some(names)
 }
 

@@ -12,7 +12,6 @@ pub mod daemon;
 pub mod fuzzing;
 pub mod get;
 pub mod inventory;
-pub mod json_members;
 pub mod manifest;
 pub mod relock;
 pub mod render;

@@ -4,17 +4,14 @@
 //! from a length it has not checked, and never owns a secret: a secret is a borrowed slice of the caller's buffer on
 //! the way in, and is written straight into the caller's [`Writer`] on the way out.
 
-mod json;
 pub mod legacy;
 mod names;
 pub mod native;
 mod writer;
 
-pub use json::{
-    EscapeError, NotUtf8, RawString, StringError, UnescapeError, escape_into, escape_len, unescape_into,
-};
+pub use keyrack_json::{CapacityError, RawString, StringError, UnescapeError, WipedBuffer, Writer};
 pub use names::{Grade, Source};
-pub use writer::{CapacityError, EncodeError, SecretBytes, WipedBuffer, Writer, copy_short};
+pub use writer::{EncodeError, SecretBytes, copy_short};
 
 /// Longest slug, env, org, vault, mechanism or grade name in bytes, decoded.
 ///

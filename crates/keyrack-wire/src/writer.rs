@@ -1,40 +1,8 @@
-//! Where composed bytes go, and how a secret is lent for the copy. Nothing here keeps a secret but [`WipedBuffer`],
-//! which is wiped when it grows and when it is dropped.
+//! What both protocols write with: errors, limits, numbers, and access to a secret while it is
+//! copied.
 
-use zeroize::{Zeroize, Zeroizing};
-
-/// The sink takes no more bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the reply buffer is full")]
-pub struct CapacityError;
-
-/// Takes composed bytes, in order. After an error what was put is a fragment: the caller drops it.
-pub trait Writer {
-    /// Appends all of `bytes`.
-    ///
-    /// # Errors
-    /// [`CapacityError`] when they do not all fit; nothing or a part of them may then have been appended.
-    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError>;
-
-    /// Announces that `more` bytes follow, so that a sink that grows can do so once, and fail before the first byte.
-    ///
-    /// # Errors
-    /// [`CapacityError`] when they would not fit.
-    fn reserve(&mut self, more: usize) -> Result<(), CapacityError> {
-        let _ = more;
-        Ok(())
-    }
-}
-
-impl<T: Writer + ?Sized> Writer for &mut T {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
-        (**self).put(bytes)
-    }
-
-    fn reserve(&mut self, more: usize) -> Result<(), CapacityError> {
-        (**self).reserve(more)
-    }
-}
+use keyrack_json::{CapacityError, Writer};
+use zeroize::Zeroizing;
 
 /// A secret that is lent for the length of a closure, so that it can be copied from where it lives to where it goes.
 pub trait SecretBytes {
@@ -98,78 +66,6 @@ impl From<CapacityError> for EncodeError {
     }
 }
 
-/// A [`Writer`] in ordinary memory with an upper limit, wiped when it grows, is cleared or is dropped.
-pub struct WipedBuffer {
-    /// Nothing behind its length has ever held a byte that was not wiped.
-    bytes: Vec<u8>,
-    limit: usize,
-}
-
-impl WipedBuffer {
-    /// An empty buffer that takes at most `limit` bytes. Allocates when bytes come, not before.
-    pub fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), limit }
-    }
-
-    /// What was put so far.
-    pub fn as_slice(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Wipes the content; the limit stays, and so does the room.
-    pub fn clear(&mut self) {
-        self.bytes.as_mut_slice().zeroize();
-        self.bytes.clear();
-    }
-
-    /// Bytes there is room for without another allocation.
-    pub fn capacity(&self) -> usize {
-        self.bytes.capacity()
-    }
-
-    /// The content, which is wiped on drop.
-    pub fn into_inner(mut self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(std::mem::take(&mut self.bytes))
-    }
-}
-
-impl Drop for WipedBuffer {
-    fn drop(&mut self) {
-        self.clear();
-    }
-}
-
-impl std::fmt::Debug for WipedBuffer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WipedBuffer")
-            .field("len", &self.bytes.len())
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Writer for WipedBuffer {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
-        self.reserve(bytes.len())?;
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn reserve(&mut self, more: usize) -> Result<(), CapacityError> {
-        let needed =
-            self.bytes.len().checked_add(more).filter(|needed| *needed <= self.limit).ok_or(CapacityError)?;
-        if needed > self.bytes.capacity() {
-            // A Vec that grows by itself frees its old block unwiped.
-            let capacity = needed.max(self.bytes.capacity().saturating_mul(2)).max(256).min(self.limit);
-            let mut grown = Vec::with_capacity(capacity);
-            grown.extend_from_slice(&self.bytes);
-            self.clear();
-            self.bytes = grown;
-        }
-        Ok(())
-    }
-}
-
 /// Copies `from` to `to`, which are of one length. A header is put together from some dozens of names and commas, and a call of `memcpy`
 /// costs more than most of them: here those are a move or two, which may overlap. Not a loop: the compiler would make it the very call.
 ///
@@ -199,13 +95,20 @@ fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Counts instead of keeping: the length of a header is needed before its first byte is written.
-pub(crate) struct Counter(pub(crate) usize);
-
-impl Writer for Counter {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
-        self.0 = self.0.saturating_add(bytes.len());
-        Ok(())
+/// Puts a number in decimal.
+pub(crate) fn put_number(writer: &mut impl Writer, number: u64) -> Result<(), CapacityError> {
+    const DIGITS: &[u8; 10] = b"0123456789";
+    // 2^64 has 20 digits.
+    let mut text = [b'0'; 20];
+    let mut start = text.len() - 1;
+    let mut left = number;
+    loop {
+        text[start] = DIGITS[usize::try_from(left % 10).unwrap_or(0)];
+        left /= 10;
+        if left == 0 {
+            return writer.put(&text[start..]);
+        }
+        start -= 1;
     }
 }
 
@@ -244,40 +147,5 @@ mod tests {
             copy_short(&mut to, &from[..len]);
             assert_eq!(to, from[..len], "{len} bytes");
         }
-    }
-
-    #[test]
-    fn a_wiped_buffer_stops_at_its_limit() {
-        let mut buffer = WipedBuffer::new(5);
-        buffer.put(b"abc").unwrap();
-        assert_eq!(buffer.put(b"def"), Err(CapacityError));
-        assert_eq!(buffer.as_slice(), b"abc");
-        buffer.put(b"de").unwrap();
-        assert_eq!(buffer.put(b"f"), Err(CapacityError));
-        buffer.put(b"").unwrap();
-        assert_eq!(buffer.as_slice(), b"abcde");
-        buffer.clear();
-        assert_eq!(buffer.as_slice(), b"");
-        assert_eq!(buffer.reserve(usize::MAX), Err(CapacityError));
-    }
-
-    #[test]
-    fn a_wiped_buffer_keeps_its_content_as_it_grows() {
-        let mut buffer = WipedBuffer::new(100_000);
-        let mut expected = Vec::new();
-        for round in 0..1000_u32 {
-            let chunk = round.to_be_bytes();
-            buffer.put(&chunk).unwrap();
-            expected.extend_from_slice(&chunk);
-        }
-        assert_eq!(buffer.as_slice(), expected);
-        assert_eq!(&*buffer.into_inner(), &expected);
-    }
-
-    #[test]
-    fn a_wiped_buffer_shows_no_content() {
-        let mut buffer = WipedBuffer::new(100);
-        buffer.put(b"hunter2").unwrap();
-        assert!(!format!("{buffer:?}").contains("hunter2"));
     }
 }

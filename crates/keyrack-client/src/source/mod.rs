@@ -12,8 +12,8 @@ use keyrack_core::{Error, ErrorCode, Reserved, Slug, reserved};
 use zeroize::Zeroizing;
 
 use crate::get::{GetOutcome, KeyOutcome};
-use crate::render::json::JsonWriter;
 use crate::secret::Secret;
+use keyrack_json::JsonWriter;
 
 /// Whether keys that are not granted stop everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

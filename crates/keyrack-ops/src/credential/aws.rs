@@ -1,12 +1,10 @@
 //! The AWS tools' `credential_process` ("Sourcing credentials with an external process", AWS SDKs and Tools Reference Guide): JSON on stdout.
 
 use keyrack_core::{Error, ErrorCode, timestamp};
-use keyrack_wire::unescape_into;
 use zeroize::Zeroizing;
 
 use super::{Held, first_end};
-use keyrack_client::json_members::{Member, members};
-use keyrack_client::render::json::JsonWriter;
+use keyrack_json::{JsonWriter, Member, Object, RawValue, ValueKind};
 
 /// The members of a key that holds all of it as JSON, by their names here and those that others write them under.
 const ACCESS_KEY_ID: [&str; 4] = ["AccessKeyId", "accessKeyId", "aws_access_key_id", "AWS_ACCESS_KEY_ID"];
@@ -38,9 +36,8 @@ pub fn of_keys(id: &Held, secret: &Held, session: Option<&Held>) -> Result<Zeroi
 /// [`ErrorCode::Usage`] for a value that is no such object, or has an expiration that is no time;
 /// [`ErrorCode::CredentialExpired`] when that has passed.
 pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let found = members(key.secret.expose()).map_err(|_| key.unfit("it is no JSON object"))?;
-    let text =
-        |names: &[&str]| found.iter().find(|member| names.contains(&member.name.as_str())).filter(is_text);
+    let found = Object::parse(key.secret.expose()).map_err(|_| key.unfit("it is no JSON object"))?.members;
+    let text = |names: &[&str]| found.iter().find(|member| names.contains(&&*member.name)).filter(is_text);
     let (Some(id), Some(secret)) = (text(&ACCESS_KEY_ID), text(&SECRET_ACCESS_KEY)) else {
         return Err(key.unfit("it has no AccessKeyId and SecretAccessKey"));
     };
@@ -62,7 +59,7 @@ pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Error> {
         ] {
             if let Some(member) = member {
                 json.name(name);
-                json.raw(member.value);
+                json.raw(member.value.text().as_bytes());
             }
         }
     }))
@@ -71,8 +68,8 @@ pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Error> {
 /// Expiration in the members, the earliest if there are several. `null` is none.
 fn expiration(key: &Held, members: &[Member<'_>]) -> Result<Option<i64>, Error> {
     let mut earliest: Option<i64> = None;
-    let named = members.iter().filter(|member| EXPIRATION.contains(&member.name.as_str()));
-    for member in named.filter(|member| member.value != b"null") {
+    let named = members.iter().filter(|member| EXPIRATION.contains(&&*member.name));
+    for member in named.filter(|member| member.value.kind() != ValueKind::Null) {
         let ms = time(member.value).ok_or_else(|| {
             key.unfit(&format!("its {} is not a time", member.name))
                 .hint("it must be a string such as \"2026-01-31T12:00:00Z\" (RFC 3339)")
@@ -82,15 +79,13 @@ fn expiration(key: &Held, members: &[Member<'_>]) -> Result<Option<i64>, Error> 
     Ok(earliest)
 }
 
-fn time(value: &[u8]) -> Option<i64> {
-    let quoted = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let mut room = Zeroizing::new(vec![0; quoted.len()]);
-    let len = unescape_into(quoted, &mut room).ok()?;
-    timestamp::parse_ms(std::str::from_utf8(&room[..len]).ok()?)
+fn time(value: RawValue<'_>) -> Option<i64> {
+    let text = value.string()?.ok()?.to_wiped();
+    timestamp::parse_ms(std::str::from_utf8(&text).ok()?)
 }
 
 fn is_text(member: &&Member<'_>) -> bool {
-    member.value.starts_with(b"\"") && member.value.len() > 2
+    member.value.kind() == ValueKind::String && member.value.text().len() > 2
 }
 
 fn compose(ends: Option<i64>, credentials: impl FnOnce(&mut JsonWriter)) -> Zeroizing<Vec<u8>> {

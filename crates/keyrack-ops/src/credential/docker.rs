@@ -6,7 +6,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::Held;
-use keyrack_client::render::json::JsonWriter;
+use keyrack_json::JsonWriter;
 
 /// What docker takes for "none is stored", word by word; with any other line it fails.
 pub const NOT_FOUND: &str = "credentials not found in native keychain";

@@ -6,7 +6,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::{Held, first_end};
-use keyrack_client::render::json::JsonWriter;
+use keyrack_json::JsonWriter;
 
 /// The versions of the answer that there are, the one for where none is asked for first.
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];

@@ -4,18 +4,16 @@
 //! are in the caller's bytes, and nothing of them is kept, shown or put into an environment.
 
 use keyrack_core::{Error, ErrorCode};
-use keyrack_wire::unescape_into;
-use zeroize::Zeroizing;
+use keyrack_json::{Object, ValueKind};
 
 use keyrack_client::Secret;
-use keyrack_client::json_members::{Member, members};
 
 /// The longest text that is read, in bytes: more than all secrets a GitHub job can have (300 of 48 KB each).
 pub const MAX_SECRETS_JSON: usize = 16 * 1024 * 1024;
 
 /// The secrets of one text.
 pub struct SecretsJson<'a> {
-    members: Vec<Member<'a>>,
+    object: Object<'a>,
 }
 
 impl<'a> SecretsJson<'a> {
@@ -28,11 +26,11 @@ impl<'a> SecretsJson<'a> {
             let most = MAX_SECRETS_JSON / (1024 * 1024);
             return Err(Error::new(ErrorCode::Usage, format!("the secrets JSON is over {most} MiB")));
         }
-        let members = members(text).map_err(|_| {
+        let object = Object::parse(text).map_err(|_| {
             Error::new(ErrorCode::Usage, "the secrets JSON is not one JSON object")
                 .hint("it looks like {\"NAME\": \"value\"}: in GitHub Actions, toJSON(secrets)")
         })?;
-        Ok(SecretsJson { members })
+        Ok(SecretsJson { object })
     }
 
     /// The value of a name; `None` where the object has none, or one that is `null`.
@@ -41,27 +39,23 @@ impl<'a> SecretsJson<'a> {
     /// [`ErrorCode::Usage`], naming `name`, when it stands there twice, is no string, or holds half of a surrogate pair.
     pub fn get(&self, name: &str) -> Result<Option<Secret>, Error> {
         let unfit = |why: &str| Error::new(ErrorCode::Usage, format!("{name} {why} in the secrets JSON"));
-        let mut found = self.members.iter().filter(|member| member.name == name);
+        let mut found = self.object.members.iter().filter(|member| member.name == name);
         let Some(member) = found.next() else { return Ok(None) };
         if found.next().is_some() {
             return Err(unfit("stands twice"));
         }
-        if member.value == b"null" {
+        if member.value.kind() == ValueKind::Null {
             return Ok(None);
         }
-        let Some(quoted) = member.value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
-            return Err(unfit("is no string"));
-        };
-        // Unescaped it is never longer than escaped.
-        let mut room = Zeroizing::new(vec![0; quoted.len()]);
-        let len = unescape_into(quoted, &mut room).map_err(|_| unfit("is no text"))?;
-        Ok(Some(Secret::copy_of(&room[..len])))
+        let text = member.value.string().ok_or_else(|| unfit("is no string"))?;
+        let text = text.map_err(|_| unfit("is no text"))?;
+        Ok(Some(Secret::copy_of(&text.to_wiped())))
     }
 }
 
 impl std::fmt::Debug for SecretsJson<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SecretsJson({} members)", self.members.len())
+        write!(f, "SecretsJson({} members)", self.object.members.len())
     }
 }
 

@@ -26,7 +26,8 @@ fn assert_absent(package: &str, forbidden: &[&str]) {
     assert!(found.is_empty(), "{package} must not be built on {found:?}");
 }
 
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
+    "keyrack-json",
     "keyrack-core",
     "keyrack-sys",
     "keyrack-wire",
@@ -51,17 +52,22 @@ const FACES: [&str; 4] = ["clap", "rpassword", "napi", "napi-derive"];
 #[test]
 fn only_the_drawn_arrows_exist() {
     for (package, allowed) in [
-        ("keyrack-core", &["keyrack-core"][..]),
+        ("keyrack-json", &["keyrack-json"][..]),
+        ("keyrack-core", &["keyrack-core", "keyrack-json"]),
         ("keyrack-sys", &["keyrack-sys"]),
-        ("keyrack-wire", &["keyrack-wire"]),
-        ("keyrack-mask", &["keyrack-mask"]),
-        ("keyrackd", &["keyrackd", "keyrack-core", "keyrack-sys", "keyrack-wire"]),
-        ("keyrack-client", &["keyrack-client", "keyrack-core", "keyrack-sys", "keyrack-wire"]),
-        ("keyrack-vaults", &["keyrack-vaults", "keyrack-core", "keyrack-sys"]),
+        ("keyrack-wire", &["keyrack-wire", "keyrack-json"]),
+        ("keyrack-mask", &["keyrack-mask", "keyrack-json"]),
+        ("keyrackd", &["keyrackd", "keyrack-json", "keyrack-core", "keyrack-sys", "keyrack-wire"]),
+        (
+            "keyrack-client",
+            &["keyrack-client", "keyrack-json", "keyrack-core", "keyrack-sys", "keyrack-wire"],
+        ),
+        ("keyrack-vaults", &["keyrack-vaults", "keyrack-json", "keyrack-core", "keyrack-sys"]),
         (
             "keyrack-ops",
             &[
                 "keyrack-ops",
+                "keyrack-json",
                 "keyrack-core",
                 "keyrack-sys",
                 "keyrack-wire",
@@ -73,6 +79,7 @@ fn only_the_drawn_arrows_exist() {
         (
             "keyrack-cli",
             &[
+                "keyrack-json",
                 "keyrack-core",
                 "keyrack-sys",
                 "keyrack-wire",
@@ -82,7 +89,7 @@ fn only_the_drawn_arrows_exist() {
                 "keyrack-ops",
             ],
         ),
-        ("keyrack-node", &["keyrack-core", "keyrack-sys", "keyrack-wire", "keyrack-client"]),
+        ("keyrack-node", &["keyrack-json", "keyrack-core", "keyrack-sys", "keyrack-wire", "keyrack-client"]),
     ] {
         assert_absent(package, &ours_but(allowed));
     }
@@ -106,7 +113,12 @@ fn the_wire_does_no_io() {
 
 #[test]
 fn the_masker_is_a_leaf() {
-    assert_eq!(beneath("keyrack-mask"), BTreeSet::from(["zeroize".to_owned()]));
+    assert_eq!(beneath("keyrack-mask"), ["keyrack-json", "zeroize"].map(str::to_owned).into());
+}
+
+#[test]
+fn json_is_a_leaf() {
+    assert_eq!(beneath("keyrack-json"), BTreeSet::from(["zeroize".to_owned()]));
 }
 
 #[test]

@@ -29,8 +29,9 @@ fn lines_with<'t>(text: &'t str, needle: &'t str) -> impl Iterator<Item = &'t st
     })
 }
 
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "keyrack-core",
+    "keyrack-json",
     "keyrack-wire",
     "keyrack-mask",
     "keyrackd",
@@ -55,7 +56,7 @@ fn unsafe_code_is_in_keyrack_sys_alone() {
 
 #[test]
 fn the_domain_the_wire_and_the_masker_touch_nothing_outside() {
-    for package in ["keyrack-core", "keyrack-wire", "keyrack-mask"] {
+    for package in ["keyrack-core", "keyrack-json", "keyrack-wire", "keyrack-mask"] {
         for (path, text) in sources_of(package) {
             for needle in [
                 "std::fs",

@@ -1,51 +1,52 @@
-//! Why a legacy message is refused. The text goes back to the caller and never holds a value of the message, but the
-//! name of a command or a slug, cleaned.
+//! Errors of legacy messages. Their texts go back to the caller, and hold nothing of the message
+//! but the name of a command or a slug, escaped.
+
+use keyrack_json::{JsonError, JsonErrorKind, MAX_DEPTH, ScanError, StringError};
 
 use super::{MAX_ITEMS, MAX_UNKNOWN_FIELDS};
-use crate::json::{JsonError, JsonErrorKind, MAX_DEPTH, StringError};
 use crate::{MAX_NAME, MAX_SECRET};
 
-/// Why a legacy message is refused.
+/// Reason that a legacy message is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LegacyError {
-    /// It is JSON, or begins like it, but is no object.
+    /// The message is not a JSON object, and does not begin like one.
     #[error("the message is not a JSON object")]
     NotAnObject,
-    /// It passes the limit before it is complete.
+    /// The message is longer than the limit.
     #[error("the message is longer than {limit} bytes")]
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// It nests too deep.
+    /// The message nests too deep.
     #[error("the message nests deeper than {MAX_DEPTH} levels")]
     TooDeep,
-    /// Something follows the object. A connection carries one request.
-    #[error("the message has text behind its end; send one request for each connection")]
+    /// Text follows the object. A connection carries one request.
+    #[error("the message has text after its end; send one request for each connection")]
     Trailing,
-    /// It is no JSON.
-    #[error("the message is not valid JSON at byte {offset}: {fault}")]
+    /// The message is not valid JSON.
+    #[error("the message is not valid JSON at byte {offset}: {kind}")]
     Syntax {
-        /// Where, from 0.
+        /// Byte offset in the message.
         offset: usize,
-        /// What.
-        fault: String,
+        /// Kind of the error.
+        kind: JsonErrorKind,
     },
-    /// The command is not one of UNLOCK, GET, STATUS, RELOCK. The name is cleaned and cut.
+    /// The command is not one of UNLOCK, GET, STATUS, RELOCK. Its name is escaped and cut.
     #[error("unknown command: {0}")]
     UnknownCommand(String),
-    /// A field is not as it has to be.
+    /// A field is missing or has a wrong value.
     #[error("{at} {error}")]
     Field {
-        /// Which, as a path from the message, with the slug of the key where it is known.
+        /// Path of the field in the message, with the slug of its key where it is known.
         at: String,
-        /// What is wrong with it.
+        /// Error of the field.
         error: FieldError,
     },
 }
 
 impl LegacyError {
-    /// The error's code, as the native protocol would say it.
+    /// Returns the code that the native protocol has for the error.
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "too_large",
@@ -56,34 +57,34 @@ impl LegacyError {
     }
 }
 
-/// What is wrong with a field.
+/// Reason that a field is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// It is not there.
+    /// The field is missing.
     #[error("is missing")]
     Missing,
-    /// It is there twice.
+    /// The field is there twice.
     #[error("is given twice")]
     Twice,
-    /// It is of another type.
+    /// The field has another type.
     #[error("must be {0}")]
     Type(&'static str),
-    /// It is empty and may not be.
+    /// The field is empty.
     #[error("must not be empty")]
     Empty,
-    /// It is a string that stands for no text.
+    /// The field is a malformed string.
     #[error("holds {0}")]
     String(StringError),
-    /// It is a name, and too long.
+    /// The name is too long.
     #[error("is longer than {MAX_NAME} bytes")]
     NameTooLong,
-    /// It is a secret, and too long.
+    /// The secret is too long.
     #[error("is longer than {MAX_SECRET} bytes")]
     SecretTooLong,
-    /// It is a list, and too long.
+    /// The list is too long.
     #[error("has more than {MAX_ITEMS} elements")]
     TooMany,
-    /// It is an object with too many fields that are not known.
+    /// The object has too many unknown fields.
     #[error("has more than {MAX_UNKNOWN_FIELDS} unknown fields")]
     TooManyUnknown,
 }
@@ -92,46 +93,53 @@ impl From<JsonError> for LegacyError {
     fn from(JsonError { offset, kind }: JsonError) -> Self {
         match kind {
             JsonErrorKind::TooDeep => Self::TooDeep,
-            kind => Self::Syntax { offset, fault: kind.to_string() },
+            JsonErrorKind::NotAnObject => Self::NotAnObject,
+            kind => Self::Syntax { offset, kind },
         }
     }
 }
 
-/// `text` as it may be shown: without control characters and direction marks, at most 64 characters.
-pub fn clean(text: &str) -> String {
+impl From<ScanError> for LegacyError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::NotAnObject => Self::NotAnObject,
+            ScanError::TooDeep => Self::TooDeep,
+            ScanError::Trailing => Self::Trailing,
+            ScanError::TooLong { limit } => Self::TooLarge { limit },
+        }
+    }
+}
+
+/// Returns at most 64 characters of `name`, with control, invisible and direction characters
+/// escaped, so that it can stand in an error.
+pub(super) fn escaped_name(name: &str) -> String {
     const LONGEST: usize = 64;
-    text.chars().filter(|c| !c.is_control() && !is_direction_mark(*c)).take(LONGEST).collect()
+    name.chars().take(LONGEST).flat_map(char::escape_debug).collect()
 }
 
-/// Characters that reorder the text around them on a terminal (Unicode Bidirectional Algorithm, UAX #9 §2), and the
-/// line and paragraph separators.
-fn is_direction_mark(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Where in a message something is: an object, and the slug of the key it is part of, once it is known.
+/// Path of an object in a message, and the slug of its key once it is known.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    /// Path of the list the object is in, such as `payload.keys`.
+pub(super) struct JsonPath<'a> {
+    /// Path of the list that the object is in, such as `payload.keys`.
     pub(super) list: &'static str,
     pub(super) index: usize,
     pub(super) slug: Option<&'a str>,
 }
 
-impl Place<'_> {
-    /// The error for a field of this object; `field` is empty for the object itself.
+impl JsonPath<'_> {
+    /// Returns the error for a field of this object; `field` is empty for the object itself.
     pub(super) fn error(&self, field: &str, error: FieldError) -> LegacyError {
         let Self { list, index, slug } = self;
         let dot = if field.is_empty() { "" } else { "." };
         let at = match slug {
-            Some(slug) => format!("{list}[{index}]{dot}{field} ({})", clean(slug)),
+            Some(slug) => format!("{list}[{index}]{dot}{field} ({})", escaped_name(slug)),
             None => format!("{list}[{index}]{dot}{field}"),
         };
         LegacyError::Field { at, error }
     }
 }
 
-/// The error for a field by its path.
+/// Returns the error for the field at the path `at`.
 pub(super) fn field(at: &str, error: FieldError) -> LegacyError {
     LegacyError::Field { at: at.to_owned(), error }
 }

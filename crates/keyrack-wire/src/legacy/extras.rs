@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use super::MAX_UNKNOWN_FIELDS;
 use super::error::FieldError;
-use crate::json::Raw;
-use crate::writer::{CapacityError, Writer};
+use keyrack_json::RawValue;
+use keyrack_json::{CapacityError, Writer};
 
 /// Where in a grant a field stands.
 #[derive(Clone, Copy)]
@@ -39,7 +39,7 @@ impl<'a> Extras<'a> {
         level: Level,
         name: &'a str,
         decoded: Cow<'a, str>,
-        value: Raw<'a>,
+        value: RawValue<'a>,
     ) -> Result<(), FieldError> {
         let members = &mut self.levels[level as usize];
         if members.len() == MAX_UNKNOWN_FIELDS {
@@ -48,7 +48,7 @@ impl<'a> Extras<'a> {
         if members.iter().any(|member| member.decoded == decoded) {
             return Err(FieldError::Twice);
         }
-        members.push(Member { name, decoded, value: value.text });
+        members.push(Member { name, decoded, value: value.text() });
         Ok(())
     }
 

@@ -3,11 +3,11 @@
 
 use std::borrow::Cow;
 
-use super::error::{FieldError, LegacyError, Place};
+use super::error::{FieldError, JsonPath, LegacyError};
 use super::extras::{Extras, Level};
-use crate::json::{Raw, RawString};
 use crate::names::{Grade, Source};
 use crate::{MAX_NAME, MAX_SECRET};
+use keyrack_json::{RawString, RawValue};
 
 /// One grant of a message, its secret still escaped in the message.
 pub struct Grant<'a> {
@@ -45,9 +45,9 @@ impl std::fmt::Debug for Grant<'_> {
 }
 
 impl<'a> Grant<'a> {
-    pub(super) fn read(value: Raw<'a>, list: &'static str, index: usize) -> Result<Self, LegacyError> {
+    pub(super) fn read(value: RawValue<'a>, list: &'static str, index: usize) -> Result<Self, LegacyError> {
         let mut extras = Extras::default();
-        let place = Place { list, index, slug: None };
+        let place = JsonPath { list, index, slug: None };
         let [slug, key, source, env, org, expires_at] = object(
             value,
             &place,
@@ -56,7 +56,7 @@ impl<'a> Grant<'a> {
             (&mut extras, Level::Grant),
         )?;
         let slug = name(slug, &place, "slug")?;
-        let place = Place { slug: Some(&slug), ..place };
+        let place = JsonPath { slug: Some(&slug), ..place };
         let key = key.ok_or_else(|| place.error("key", FieldError::Missing))?;
         let [secret, grade] = object(key, &place, "key", ["secret", "grade"], (&mut extras, Level::Key))?;
         let secret = string(secret, &place, "key.secret")?;
@@ -87,24 +87,24 @@ impl<'a> Grant<'a> {
 
 /// The known fields of one object of a grant; the others go to `extras`.
 fn object<'a, const N: usize>(
-    value: Raw<'a>,
-    place: &Place<'_>,
+    value: RawValue<'a>,
+    place: &JsonPath<'_>,
     path: &str,
     known: [&'static str; N],
     (extras, level): (&mut Extras<'a>, Level),
-) -> Result<[Option<Raw<'a>>; N], LegacyError> {
+) -> Result<[Option<RawValue<'a>>; N], LegacyError> {
     let mut found = [None; N];
     let inner = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
     let outcome = value.members(|name, value| {
         let fault = |error| place.error(&inner("<name>"), error);
-        let text = name.string().unwrap_or_else(|| RawString::check(""));
+        let text = name.string().unwrap_or(Ok(RawString::default()));
         let text = text.map_err(|string| fault(FieldError::String(string)))?;
         if text.len() > MAX_NAME {
             return Err(fault(FieldError::NameTooLong));
         }
         let decoded = text.to_text();
         let Some(index) = known.iter().position(|known| *known == decoded) else {
-            return extras.add(level, name.text, decoded, value).map_err(|error| match error {
+            return extras.add(level, name.text(), decoded, value).map_err(|error| match error {
                 FieldError::Twice => fault(error),
                 error => place.error(path, error),
             });
@@ -119,8 +119,8 @@ fn object<'a, const N: usize>(
 }
 
 fn string<'a>(
-    value: Option<Raw<'a>>,
-    place: &Place<'_>,
+    value: Option<RawValue<'a>>,
+    place: &JsonPath<'_>,
     field: &'static str,
 ) -> Result<RawString<'a>, LegacyError> {
     let value = value.ok_or_else(|| place.error(field, FieldError::Missing))?;
@@ -129,8 +129,8 @@ fn string<'a>(
 }
 
 fn name<'a>(
-    value: Option<Raw<'a>>,
-    place: &Place<'_>,
+    value: Option<RawValue<'a>>,
+    place: &JsonPath<'_>,
     field: &'static str,
 ) -> Result<Cow<'a, str>, LegacyError> {
     let text = string(value, place, field)?;

@@ -16,7 +16,7 @@ mod request;
 mod request_encode;
 mod scan;
 
-pub use error::{FieldError, LegacyError, clean};
+pub use error::{FieldError, LegacyError};
 pub use extras::{ExtraText, Extras};
 pub use grant::Grant;
 pub use reply::{
@@ -31,7 +31,7 @@ pub use request::{Get, Relock, Request};
 pub use request_encode::{encode_get_request, encode_relock_request, encode_status_request};
 pub use scan::{Progress, Scanner};
 
-pub use crate::json::{EscapeError, RawString, escape_into, escape_len, unescape_into};
+pub use keyrack_json::escape_len;
 
 /// Longest request in bytes, white space around it included.
 pub const MAX_REQUEST: usize = 1 << 20;

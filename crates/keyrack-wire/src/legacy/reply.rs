@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 
 use super::MAX_ITEMS;
-use super::error::{FieldError, LegacyError, Place, field};
+use super::error::{FieldError, JsonPath, LegacyError, field};
 use super::grant::Grant;
 use super::request::{fields, only_object, optional_text, required, text, texts};
-use crate::json::{Kind, Raw};
+use keyrack_json::{RawValue, ValueKind};
 
 /// What a daemon answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub fn parse_relock_reply(message: &[u8]) -> Result<Reply<Vec<Cow<'_, str>>>, Le
 
 fn read<'a, T>(
     message: &'a [u8],
-    read: impl FnOnce(Raw<'a>) -> Result<T, LegacyError>,
+    read: impl FnOnce(RawValue<'a>) -> Result<T, LegacyError>,
 ) -> Result<Reply<T>, LegacyError> {
     let [success, data, error] = fields(only_object(message)?, "", ["success", "data", "error"])?;
     match required(success, "success")?.boolean() {
@@ -115,8 +115,8 @@ const KEYS: &str = "data.keys";
 
 /// The elements that could be read, and why the others could not.
 fn each<'a, T>(
-    keys: Option<Raw<'a>>,
-    mut read: impl FnMut(Raw<'a>, usize) -> Result<T, LegacyError>,
+    keys: Option<RawValue<'a>>,
+    mut read: impl FnMut(RawValue<'a>, usize) -> Result<T, LegacyError>,
 ) -> Result<(Vec<T>, Vec<LegacyError>), LegacyError> {
     let (mut good, mut malformed) = (Vec::new(), Vec::new());
     let mut index = 0;
@@ -135,18 +135,18 @@ fn each<'a, T>(
     Ok((good, malformed))
 }
 
-fn entry(value: Raw<'_>, index: usize) -> Result<StatusEntry<'_>, LegacyError> {
-    let place = Place { list: KEYS, index, slug: None };
+fn entry(value: RawValue<'_>, index: usize) -> Result<StatusEntry<'_>, LegacyError> {
+    let place = JsonPath { list: KEYS, index, slug: None };
     let named = |error| match error {
         LegacyError::Field { at, error } => place.error(&at, error),
         error => error,
     };
     let [slug, env, org, expires_at, ttl] =
         fields(value, "", ["slug", "env", "org", "expiresAt", "ttlLeftMs"]).map_err(named)?;
-    let not_null = |value: Option<Raw<'_>>| value.is_some_and(|value| value.kind != Kind::Null);
+    let not_null = |value: Option<RawValue<'_>>| value.is_some_and(|value| value.kind() != ValueKind::Null);
     let ttl_left_ms = match ttl.filter(|_| not_null(ttl)) {
         Some(ttl) => {
-            let number = ttl.text.parse().ok().filter(|_| ttl.kind == Kind::Number);
+            let number = ttl.text().parse().ok().filter(|_| ttl.kind() == ValueKind::Number);
             Some(number.ok_or_else(|| place.error("ttlLeftMs", FieldError::Type("whole milliseconds")))?)
         }
         None => None,

@@ -3,9 +3,9 @@
 
 use super::MAX_REPLY;
 use super::extras::{ExtraText, Level};
-use crate::json::escape_str;
-use crate::native::put_number;
-use crate::writer::{CapacityError, EncodeError, Limited, SecretBytes, Writer};
+use crate::writer::{EncodeError, Limited, SecretBytes, put_number};
+use keyrack_json::escape_str;
+use keyrack_json::{CapacityError, Writer};
 
 /// Runs `encode` on a sink that takes at most `limit` bytes.
 pub(super) fn within<S: Writer>(

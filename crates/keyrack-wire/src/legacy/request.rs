@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::MAX_ITEMS;
-use super::error::{FieldError, LegacyError, clean, field};
+use super::error::{FieldError, LegacyError, escaped_name, field};
 use super::grant::Grant;
 use crate::MAX_NAME;
-use crate::json::{Cursor, JsonError, JsonErrorKind, Raw, StringError};
+use keyrack_json::{RawValue, ValueKind};
 
 /// One request.
 #[derive(Debug)]
@@ -86,12 +86,12 @@ impl<'a> Request<'a> {
                     (None, None) => Relock::All,
                 }))
             }
-            other => Err(LegacyError::UnknownCommand(clean(other))),
+            other => Err(LegacyError::UnknownCommand(escaped_name(other))),
         }
     }
 }
 
-fn unlock(keys: Raw<'_>) -> Result<Vec<Grant<'_>>, LegacyError> {
+fn unlock(keys: RawValue<'_>) -> Result<Vec<Grant<'_>>, LegacyError> {
     const PATH: &str = "payload.keys";
     let mut grants = Vec::new();
     let outcome = keys.elements(|value| {
@@ -105,22 +105,18 @@ fn unlock(keys: Raw<'_>) -> Result<Vec<Grant<'_>>, LegacyError> {
     Ok(grants)
 }
 
-/// The message as the one JSON object it has to be.
-pub(super) fn only_object(message: &[u8]) -> Result<Raw<'_>, LegacyError> {
-    let message = std::str::from_utf8(message).map_err(|error| JsonError {
-        offset: error.valid_up_to(),
-        kind: JsonErrorKind::String(StringError::NotUtf8),
-    })?;
-    let value = Cursor::new(message).only_value()?;
-    if value.kind == crate::json::Kind::Object { Ok(value) } else { Err(LegacyError::NotAnObject) }
+/// Reads the message as the one JSON object that it must be.
+pub(super) fn only_object(message: &[u8]) -> Result<RawValue<'_>, LegacyError> {
+    let value = RawValue::parse(message)?;
+    if value.kind() == ValueKind::Object { Ok(value) } else { Err(LegacyError::NotAnObject) }
 }
 
 /// The known fields of an object that is no grant; unknown ones are passed over. `path` ends with a dot, or is empty.
 pub(super) fn fields<'a, const N: usize>(
-    value: Raw<'a>,
+    value: RawValue<'a>,
     path: &'static str,
     known: [&'static str; N],
-) -> Result<[Option<Raw<'a>>; N], LegacyError> {
+) -> Result<[Option<RawValue<'a>>; N], LegacyError> {
     let mut found = [None; N];
     let outcome = value.members(|name, value| {
         // A name that is no text, such as half of a surrogate pair, is none we know.
@@ -140,11 +136,11 @@ pub(super) fn fields<'a, const N: usize>(
     Ok(found)
 }
 
-pub(super) fn required<'a>(value: Option<Raw<'a>>, path: &str) -> Result<Raw<'a>, LegacyError> {
+pub(super) fn required<'a>(value: Option<RawValue<'a>>, path: &str) -> Result<RawValue<'a>, LegacyError> {
     value.ok_or_else(|| field(path, FieldError::Missing))
 }
 
-pub(super) fn text<'a>(value: Option<Raw<'a>>, path: &str) -> Result<Cow<'a, str>, LegacyError> {
+pub(super) fn text<'a>(value: Option<RawValue<'a>>, path: &str) -> Result<Cow<'a, str>, LegacyError> {
     let value = required(value, path)?;
     let text = value.string().ok_or_else(|| field(path, FieldError::Type("a string")))?;
     let text = text.map_err(|fault| field(path, FieldError::String(fault)))?;
@@ -155,13 +151,13 @@ pub(super) fn text<'a>(value: Option<Raw<'a>>, path: &str) -> Result<Cow<'a, str
 }
 
 pub(super) fn optional_text<'a>(
-    value: Option<Raw<'a>>,
+    value: Option<RawValue<'a>>,
     path: &str,
 ) -> Result<Option<Cow<'a, str>>, LegacyError> {
     value.map(|value| text(Some(value), path)).transpose()
 }
 
-pub(super) fn texts<'a>(value: Raw<'a>, path: &'static str) -> Result<Vec<Cow<'a, str>>, LegacyError> {
+pub(super) fn texts<'a>(value: RawValue<'a>, path: &'static str) -> Result<Vec<Cow<'a, str>>, LegacyError> {
     let mut texts = Vec::new();
     let outcome = value.elements(|value| {
         if texts.len() == MAX_ITEMS {
@@ -176,4 +172,48 @@ pub(super) fn texts<'a>(value: Raw<'a>, path: &'static str) -> Result<Vec<Cow<'a
     });
     outcome.unwrap_or_else(|| Err(field(path, FieldError::Type("an array"))))?;
     Ok(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use keyrack_json::visits;
+
+    use super::Request;
+
+    /// The parser visits a value once for each known object around it, and a string once more to
+    /// check it: a fixed number, whatever the sender nests or repeats.
+    #[test]
+    fn parsing_is_linear_in_the_length_of_the_message() {
+        let grant = |secret: &str, more: &str| {
+            format!(
+                r#"{{"slug":"a.b.c","key":{{"secret":"{secret}","grade":{{"protection":"p","duration":"d"{more}}}{more}}},"source":{{"vault":"v","mech":"m"{more}}},"env":"b","org":"a"{more}}}"#
+            )
+        };
+        let unlock = |grants: &[String]| {
+            format!(r#"{{"command":"UNLOCK","payload":{{"keys":[{}]}}}}"#, grants.join(","))
+        };
+        let deep = format!(",\"x\":{}{}", "[".repeat(50), "]".repeat(50));
+        let wide = format!(",\"x\":[{}1]", "[],".repeat(50_000));
+        let many: String = (0..64).map(|n| format!(",\"x{n}\":{{\"\\u0061\":[null,true,1.5e3]}}")).collect();
+        let long_names: String = (0..64).map(|n| format!(",\"{}{n:02}\":0", "x".repeat(1000))).collect();
+        let messages = [
+            unlock(&[grant(&"\\u0041".repeat(150_000), "")]),
+            unlock(&vec![grant("s", &deep); 600]),
+            unlock(&[grant("s", &wide)]),
+            unlock(&vec![grant("s", &many); 50]),
+            unlock(&[grant("s", &long_names)]),
+            unlock(&vec![grant("s", ""); 4000]),
+            format!(r#"{{"command":"GET","payload":{{"slugs":[{}"a"]}}}}"#, r#""\u0061.b.c","#.repeat(4000)),
+            format!(
+                r#"{{{}"command":"STATUS","payload":{{}}}}"#,
+                r#""command_":{"payload":[{}]},"#.repeat(30_000)
+            ),
+        ];
+        for message in &messages {
+            visits::take();
+            Request::parse(message.as_bytes()).unwrap();
+            let visited = visits::take();
+            assert!(visited <= 8 * message.len(), "{visited} for {} bytes: {:.60}", message.len(), message);
+        }
+    }
 }

@@ -4,7 +4,8 @@
 use super::MAX_REQUEST;
 use super::reply_encode::{put_string, put_strings, within};
 use super::request::{Get, Relock};
-use crate::writer::{EncodeError, Writer};
+use crate::writer::EncodeError;
+use keyrack_json::Writer;
 
 /// Puts `{"command":"GET","payload":{"slugs":[…],"org"?,"env"?}}`.
 ///

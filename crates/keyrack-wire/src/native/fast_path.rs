@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use super::frame::Span;
 use super::reply::{GetKey, GetOk};
 use super::request::Get;
-use crate::json::plain_ascii;
 use crate::names::{Grade, Source};
+use keyrack_json::plain_ascii;
 
 /// The most slugs of a request that is read here.
 const MOST: usize = 8;

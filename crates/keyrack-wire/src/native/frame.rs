@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::serde_util::Object;
 use super::{MAX_HEADER, MAX_LENGTH};
-use crate::writer::{CapacityError, EncodeError, SecretBytes, Writer};
+use crate::writer::{EncodeError, SecretBytes};
+use keyrack_json::{CapacityError, Writer};
 
 /// What a buffer that begins at a frame holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -240,7 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::writer::WipedBuffer;
+    use keyrack_json::WipedBuffer;
 
     fn lengths(length: u32, header: u32) -> Vec<u8> {
         [length.to_be_bytes(), header.to_be_bytes()].concat()

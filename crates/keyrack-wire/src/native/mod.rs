@@ -21,7 +21,6 @@ pub use reply::{
     Counts, ErrorBody, GetKey, GetOk, Hardening, HelloOk, NothingOk, RelockOk, Reply, ReplyBody, ReplyError,
     StatusKey, StatusOk, UnlockGranted, UnlockOk, UnlockResult, decode_reply, reply_id,
 };
-pub(crate) use reply_encode::put_number;
 pub use reply_encode::{
     GetItem, encode_error, encode_get_reply, encode_relock_reply, encode_reply, encode_status_reply,
     encode_unlock_reply,

@@ -9,8 +9,9 @@ use super::frame::{encode_frame, header_bytes, put_lengths, put_secret};
 use super::reply::{ErrorBody, RelockOk, StatusOk, UnlockOk};
 use super::stack_buf::StackBuf;
 use super::{MAX_HEADER, MAX_LENGTH};
-use crate::json::escape_str;
-use crate::writer::{CapacityError, Counter, EncodeError, SecretBytes, Writer};
+use crate::writer::{EncodeError, SecretBytes, put_number};
+use keyrack_json::escape_str;
+use keyrack_json::{ByteCounter, CapacityError, Writer};
 
 const NO_SECRETS: [&[u8]; 0] = [];
 
@@ -95,7 +96,7 @@ fn encode_short<S: SecretBytes>(
 
 /// How many items fit one frame, and the length of its header then.
 fn fit<S>(id: u64, items: &[GetItem<'_, S>], lens: &[usize]) -> Result<(usize, usize), EncodeError> {
-    let mut base = Counter(0);
+    let mut base = ByteCounter(0);
     put_header::<S>(&mut base, id, &[], &[], &[])?;
     let mut rest = items.iter().map(|item| string_len(item.asked) + 1).fold(0, usize::saturating_add);
     let (mut count, mut header, mut secrets) = (0, 0, 0_usize);
@@ -103,7 +104,7 @@ fn fit<S>(id: u64, items: &[GetItem<'_, S>], lens: &[usize]) -> Result<(usize, u
     let mut limit = MAX_HEADER;
     // A long asked slug may take more of the header than the key itself, so one that does not fit does not end it.
     for (index, item) in items.iter().enumerate() {
-        let mut key = Counter(0);
+        let mut key = ByteCounter(0);
         put_key(&mut key, item, secrets, lens[index])?;
         keys = keys.saturating_add(key.0 + usize::from(index > 0));
         rest = rest.saturating_sub(string_len(item.asked) + 1);
@@ -183,27 +184,10 @@ fn put_key<S>(
 
 /// Length of `text` as a JSON string, its quotes included.
 pub(super) fn string_len(text: &str) -> usize {
-    let mut counter = Counter(2);
+    let mut counter = ByteCounter(2);
     // A counter is never full.
     let _: Result<(), CapacityError> = escape_str(&mut counter, text);
     counter.0
-}
-
-/// Puts a number in decimal.
-pub(crate) fn put_number(writer: &mut impl Writer, number: u64) -> Result<(), CapacityError> {
-    const DIGITS: &[u8; 10] = b"0123456789";
-    // 2^64 has 20 digits.
-    let mut text = [b'0'; 20];
-    let mut start = text.len() - 1;
-    let mut left = number;
-    loop {
-        text[start] = DIGITS[usize::try_from(left % 10).unwrap_or(0)];
-        left /= 10;
-        if left == 0 {
-            return writer.put(&text[start..]);
-        }
-        start -= 1;
-    }
 }
 
 #[derive(Serialize)]

@@ -3,14 +3,15 @@
 use serde::Serialize;
 
 use super::frame::{Span, encode_frame, header_bytes, lay_out, put_lengths, tile};
-use super::reply_encode::{put_number, string_len};
+use super::reply_encode::string_len;
 use super::request::{Get, Op, Relock, RelockFields, Request, Unlock, UnlockKey};
 use super::stack_buf::StackBuf;
 use super::{MAX_HEADER, MAX_LENGTH};
 use crate::MAX_SECRET;
-use crate::json::escape_str;
 use crate::names::{Grade, Source};
-use crate::writer::{EncodeError, SecretBytes, Writer};
+use crate::writer::{EncodeError, SecretBytes, put_number};
+use keyrack_json::Writer;
+use keyrack_json::escape_str;
 
 #[derive(Serialize)]
 struct Header<'a, T> {

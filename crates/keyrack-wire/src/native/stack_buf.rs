@@ -1,6 +1,7 @@
 //! A short header, composed on the stack before its length is known. Never a secret: headers hold none.
 
-use crate::writer::{CapacityError, Writer, copy_short};
+use crate::writer::copy_short;
+use keyrack_json::{CapacityError, Writer};
 
 /// The longest header that is composed before it is put.
 const SHORT: usize = 512;

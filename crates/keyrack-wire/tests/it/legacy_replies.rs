@@ -176,7 +176,7 @@ fn one_odd_key_of_a_typescript_daemon_costs_no_other() {
 #[test]
 fn what_is_no_reply_is_an_error_without_its_content() {
     for (reply, expected) in [
-        ("", "the message is not valid JSON at byte 0: it ends too early"),
+        ("", "the message is not valid JSON at byte 0: unexpected end"),
         ("null", "the message is not a JSON object"),
         ("{}", "success is missing"),
         (r#"{"success":1}"#, "success must be true or false"),
@@ -187,7 +187,7 @@ fn what_is_no_reply_is_an_error_without_its_content() {
         (r#"{"success":true,"data":{"keys":{"hunter2":1}}}"#, "data.keys must be an array"),
         (
             r#"{"success":true,"data":{"keys":["hunter2"#,
-            "the message is not valid JSON at byte 40: it ends too early",
+            "the message is not valid JSON at byte 40: unexpected end",
         ),
         (r#"{"success":false}"#, "error is missing"),
         (r#"{"success":false,"error":null}"#, "error must be a string"),
@@ -220,7 +220,7 @@ fn a_refusal_is_told_from_a_reply() {
 #[test]
 fn a_reply_is_complete_when_its_brace_closes() {
     let reply = encoded(|writer| encode_get_reply(writer, [item("a", "é}\\\"{".as_bytes())]));
-    let mut scanner = Scanner::for_reply();
+    let mut scanner = Scanner::for_request();
     for end in 0..reply.len() {
         assert_eq!(scanner.advance(&reply[..end]), Progress::More);
     }

@@ -73,7 +73,7 @@ pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Response {
         }
         Op::Unknown(op) => Err(Error::new(
             ErrorCode::UnknownOp,
-            format!("this daemon has no op {:?}", keyrack_wire::legacy::clean(&op)),
+            format!("this daemon has no op {:?}", op.chars().take(64).collect::<String>()),
         )),
     };
     let reply = outcome.unwrap_or_else(|error| error_reply(id, &error_body(&error)));

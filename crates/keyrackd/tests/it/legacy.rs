@@ -115,14 +115,14 @@ fn what_is_no_request_is_told_so_at_once() {
         (b"{\"command\":\"GET\",\"payload\":{}}", "payload.slugs is missing"),
         (b"{\"command\":\"GET\",\"payload\":{\"slugs\":[1]}}", "payload.slugs[0] must be a string"),
         (b"{\"command\":\"GET\",\"payload\":{\"slugs\":\"x\"}}", "must be an array"),
-        (b"{\"command\":\"GET\",\"payload\":{\"slugs\":[]}} x", "text behind its end"),
-        (b"{\"command\":\"STATUS\"}{\"command\":\"STATUS\"}", "text behind its end"),
+        (b"{\"command\":\"GET\",\"payload\":{\"slugs\":[]}} x", "text after its end"),
+        (b"{\"command\":\"STATUS\"}{\"command\":\"STATUS\"}", "text after its end"),
         (b"{\"command\":\"GET\",\"command\":\"GET\",\"payload\":{}}", "command is given twice"),
         (b"{'command':'GET'}", "not valid JSON"),
         (b"{\"command\":\"\xff\"}", "not valid JSON"),
         (deep.as_bytes(), "nests deeper"),
         (b"{\"command\":\"\x1b[31mNOPE\"}", "not valid JSON"),
-        (b"{\"command\":\"\\u001b[31mNOPE\",\"payload\":{}}", "unknown command: [31mNOPE\""),
+        (b"{\"command\":\"\\u001b[31mNOPE\",\"payload\":{}}", "unknown command: \\\\u{1b}[31mNOPE\""),
     ] {
         let reply = ask(daemon.connect(), request);
         let shown = String::from_utf8_lossy(request);

@@ -2,12 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::string::first_special;
 use super::*;
-use crate::writer::WipedBuffer;
 
 fn accepts(text: &str) -> bool {
-    Cursor::new(text).only_value().is_ok()
+    RawValue::parse(text.as_bytes()).is_ok()
 }
 
 /// Whether serde_json takes the text as JSON by its grammar, whatever its strings and numbers stand for.
@@ -16,7 +14,7 @@ fn oracle_accepts(text: &str) -> bool {
 }
 
 #[test]
-fn values_are_read_as_the_oracle_reads_them() {
+fn parser_accepts_what_serde_json_accepts() {
     for text in [
         "",
         " ",
@@ -115,14 +113,14 @@ fn values_are_read_as_the_oracle_reads_them() {
 }
 
 #[test]
-fn depth_is_bounded_at_its_limit() {
+fn parser_rejects_nesting_over_the_limit() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert!(accepts(&nested(MAX_DEPTH)));
-    let fault = Cursor::new(&nested(MAX_DEPTH + 1)).only_value().map(|_| ()).unwrap_err();
-    assert_eq!(fault, JsonError { offset: MAX_DEPTH, kind: JsonErrorKind::TooDeep });
+    let error = RawValue::parse(nested(MAX_DEPTH + 1).as_bytes()).map(|_| ()).unwrap_err();
+    assert_eq!(error, JsonError { offset: MAX_DEPTH, kind: JsonErrorKind::TooDeep });
     // A bomb without an end costs no more than the limit.
-    let fault = Cursor::new(&"{\"a\":".repeat(100_000)).only_value().map(|_| ()).unwrap_err();
-    assert_eq!(fault.kind, JsonErrorKind::TooDeep);
+    let error = RawValue::parse("{\"a\":".repeat(100_000).as_bytes()).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind, JsonErrorKind::TooDeep);
     // What is closed is forgotten.
     assert!(accepts(&format!("[{}1]", "[[]],".repeat(1000))));
     let mixed = format!("{}{}", "[{\"a\":".repeat(32), "1".to_owned() + &"}]".repeat(32));
@@ -131,7 +129,7 @@ fn depth_is_bounded_at_its_limit() {
 }
 
 #[test]
-fn strings_unescape_by_the_table() {
+fn unescape_follows_rfc_8259() {
     let ok = [
         ("", ""),
         ("abc", "abc"),
@@ -155,6 +153,7 @@ fn strings_unescape_by_the_table() {
         assert_eq!(checked.is_empty(), len == 0, "{raw}");
         assert_eq!(checked.raw(), raw.as_bytes());
         assert_eq!(checked.to_text(), expected, "{raw}");
+        assert_eq!(checked.to_wiped().as_slice(), expected.as_bytes(), "{raw}");
         let mut exact = vec![0; len];
         assert_eq!(checked.unescape_into(&mut exact), Ok(len));
         assert_eq!(exact, expected.as_bytes());
@@ -169,7 +168,7 @@ fn strings_unescape_by_the_table() {
 }
 
 #[test]
-fn faulty_strings_are_refused_and_leave_nothing_behind() {
+fn unescape_rejects_malformed_strings_and_zeroes_the_buffer() {
     use StringError::{BadEscape, LoneSurrogate, NotUtf8, Unescaped};
     let bad: [(&[u8], StringError); 21] = [
         (b"secret\\ud83d", LoneSurrogate),
@@ -194,18 +193,18 @@ fn faulty_strings_are_refused_and_leave_nothing_behind() {
         (b"secret\xff", NotUtf8),
         (b"secret\xed\xa0\x80", NotUtf8),
     ];
-    for (raw, fault) in bad {
+    for (raw, error) in bad {
         let mut out = [0_u8; 64];
-        assert_eq!(unescape_into(raw, &mut out), Err(UnescapeError::Fault(fault)), "{raw:?}");
+        assert_eq!(unescape_into(raw, &mut out), Err(UnescapeError::Invalid(error)), "{raw:?}");
         assert_eq!(out, [0; 64], "{raw:?}");
         if let Ok(raw) = std::str::from_utf8(raw) {
-            assert_eq!(RawString::check(raw).map(|_| ()), Err(fault), "{raw:?}");
+            assert_eq!(RawString::check(raw).map(|_| ()), Err(error), "{raw:?}");
         }
     }
 }
 
 #[test]
-fn every_character_up_to_u_0100_escapes_as_the_oracle_does() {
+fn escape_matches_serde_json_up_to_u0100() {
     for c in '\0'..='\u{100}' {
         let text = c.to_string();
         let expected = serde_json::to_string(&text).unwrap();
@@ -216,9 +215,9 @@ fn every_character_up_to_u_0100_escapes_as_the_oracle_does() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_not_escaped() {
+fn escape_rejects_bytes_that_are_not_utf8() {
     for bytes in [&b"\xff"[..], b"abc\x80", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"] {
-        assert_eq!(escape_len(bytes), Err(NotUtf8));
+        assert_eq!(escape_len(bytes).map_err(drop), Err(()));
         let mut writer = WipedBuffer::new(100);
         assert_eq!(escape_into(&mut writer, bytes), Err(EscapeError::NotUtf8));
         assert_eq!(writer.as_slice(), b"", "nothing is put");
@@ -227,7 +226,7 @@ fn bytes_that_are_no_text_are_not_escaped() {
 }
 
 #[test]
-fn a_raw_string_shows_no_content() {
+fn debug_of_raw_string_shows_no_content() {
     let raw = RawString::check("hunter2").unwrap();
     assert_eq!(format!("{raw:?}"), "RawString(7 bytes)");
 }
@@ -294,9 +293,9 @@ fn json_value() -> impl Strategy<Value = serde_json::Value> {
 }
 
 /// Rebuilds a value through the reader, so that what it hands out is compared and not only whether it does.
-fn rebuild(raw: Raw<'_>) -> serde_json::Value {
-    match raw.kind {
-        Kind::Object => {
+fn rebuild(raw: RawValue<'_>) -> serde_json::Value {
+    match raw.kind() {
+        ValueKind::Object => {
             let mut map = serde_json::Map::new();
             raw.members(|name, value| {
                 map.insert(name.string().unwrap().unwrap().to_text().into_owned(), rebuild(value));
@@ -306,7 +305,7 @@ fn rebuild(raw: Raw<'_>) -> serde_json::Value {
             .unwrap();
             map.into()
         }
-        Kind::Array => {
+        ValueKind::Array => {
             let mut list = Vec::new();
             raw.elements(|value| {
                 list.push(rebuild(value));
@@ -316,28 +315,28 @@ fn rebuild(raw: Raw<'_>) -> serde_json::Value {
             .unwrap();
             list.into()
         }
-        Kind::String => raw.string().unwrap().unwrap().to_text().into_owned().into(),
-        Kind::Bool => raw.boolean().unwrap().into(),
-        Kind::Number | Kind::Null => serde_json::from_str(raw.text).unwrap(),
+        ValueKind::String => raw.string().unwrap().unwrap().to_text().into_owned().into(),
+        ValueKind::Bool => raw.boolean().unwrap().into(),
+        ValueKind::Number | ValueKind::Null => serde_json::from_str(raw.text()).unwrap(),
     }
 }
 
 proptest! {
     #[test]
-    fn any_text_is_judged_as_the_oracle_judges_it(text in json_like()) {
+    fn parser_agrees_with_serde_json_on_any_text(text in json_like()) {
         prop_assert_eq!(accepts(&text), oracle_accepts(&text));
     }
 
     #[test]
-    fn any_value_is_read_back(value in json_value(), pretty in any::<bool>()) {
+    fn parser_reads_back_any_value(value in json_value(), pretty in any::<bool>()) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
         // Read once more by the oracle, for it does not read every float back as it wrote it.
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        prop_assert_eq!(rebuild(Cursor::new(&text).only_value().unwrap()), value);
+        prop_assert_eq!(rebuild(RawValue::parse(text.as_bytes()).unwrap()), value);
     }
 
     #[test]
-    fn any_text_escapes_as_the_oracle_does_and_back(text in any::<String>()) {
+    fn escape_and_unescape_round_trip_any_text(text in any::<String>()) {
         let expected = serde_json::to_string(&text).unwrap();
         let inside = &expected.as_bytes()[1..expected.len() - 1];
         let mut writer = WipedBuffer::new(1 << 20);
@@ -350,7 +349,7 @@ proptest! {
     }
 
     #[test]
-    fn any_string_unescapes_as_the_oracle_does(pieces in prop::collection::vec(prop::sample::select(vec![
+    fn unescape_agrees_with_serde_json(pieces in prop::collection::vec(prop::sample::select(vec![
         "a", "é", "\u{1f511}", "\\n", "\\u0000", "\\u00e9", "\\ud83d\\udd11", "\\ud83d", "\\udd11", "\\uDBFF", "\\/", "\\\\",
         "\\x", "\\", "\"", "\u{1f}",
     ]), 0..12)) {
@@ -371,7 +370,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn unescape_does_not_panic_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         let mut out = [0; 64];
         let unescaped = unescape_into(&bytes, &mut out);
         prop_assert_eq!(escape_len(&bytes).is_ok(), std::str::from_utf8(&bytes).is_ok());
@@ -379,20 +378,162 @@ proptest! {
     }
 }
 
+/// Returns the strings and numbers of a value as the loose tokens must be.
+fn expected_tokens(raw: RawValue<'_>, out: &mut Vec<String>) {
+    match raw.kind() {
+        ValueKind::Object => {
+            let outcome = raw.members(|name, value| {
+                out.push(format!("name {}", name.string().unwrap().unwrap().to_text()));
+                expected_tokens(value, out);
+                Ok::<_, JsonError>(())
+            });
+            outcome.unwrap().unwrap();
+        }
+        ValueKind::Array => {
+            let outcome = raw.elements(|value| {
+                expected_tokens(value, out);
+                Ok::<_, JsonError>(())
+            });
+            outcome.unwrap().unwrap();
+        }
+        ValueKind::String => out.push(format!("string {}", raw.string().unwrap().unwrap().to_text())),
+        ValueKind::Number => out.push(format!("number {}", raw.text().trim_start_matches('-'))),
+        ValueKind::Bool | ValueKind::Null => {}
+    }
+}
+
+fn loose(text: &[u8]) -> Vec<String> {
+    let text_of = |string: LooseString<'_>| String::from_utf8_lossy(&string.to_wiped()).into_owned();
+    loose_tokens(text)
+        .filter_map(|token| match token {
+            LooseToken::Name(name) => Some(format!("name {}", text_of(name))),
+            LooseToken::String(string) => Some(format!("string {}", text_of(string))),
+            LooseToken::Number(number) => Some(format!("number {}", String::from_utf8_lossy(number))),
+            LooseToken::Open | LooseToken::Close | LooseToken::Comma => None,
+        })
+        .collect()
+}
+
 #[test]
-fn the_first_special_byte_is_found_wherever_it_stands() {
-    for len in 0..=40 {
-        for at in 0..len {
-            for byte in 0..=255_u8 {
-                for after in [b' ', 0, b'"', b'~', 0xff] {
-                    let mut bytes = vec![b'!'; len];
-                    bytes[at] = byte;
-                    bytes[at + 1..].fill(after);
-                    let special = |b: &u8| *b < 0x20 || *b == b'"' || *b == b'\\';
-                    assert_eq!(first_special(&bytes, 0), bytes.iter().position(special));
-                    assert_eq!(plain_ascii(&bytes), bytes.iter().position(|b| special(b) || *b >= 0x80));
+fn loose_tokens_find_every_string_of_a_text_that_is_not_json() {
+    for (text, expected) in [
+        ("", &[][..]),
+        ("plain text", &[]),
+        (
+            r#"{"a": "b", // "c"
+            d: 'e', "f" : 1.5e+3,}"#,
+            &["name a", "string b", "string c", "name f", "number 1.5e+3"],
+        ),
+        (r#""a" "b":"c"#, &["string a", "name b", "string c"]),
+        (r#"{"a\"}"#, &["string a\"}"]),
+        (r#"{"\"#, &["string \\"]),
+        (
+            r#""\ud83d\udd11\ud83d" "\udd11x" "\q\u12""#,
+            &["string \u{1f511}", "string \u{fffd}x", "string qu12"],
+        ),
+        ("]}", &[]),
+    ] {
+        assert_eq!(loose(text.as_bytes()), expected, "{text}");
+    }
+}
+
+#[test]
+fn object_gives_names_values_and_spans() {
+    let text = r#" {"a": "x\ny" , "\u0061":[1, 2], "b":{"c":3}} "#;
+    let object = Object::parse(text.as_bytes()).unwrap();
+    let found: Vec<_> = object.members.iter().map(|m| (&*m.name, m.value.text(), &text[m.span()])).collect();
+    assert_eq!(
+        found,
+        [
+            ("a", r#""x\ny""#, r#""a": "x\ny""#),
+            ("a", "[1, 2]", r#""\u0061":[1, 2]"#),
+            ("b", r#"{"c":3}"#, r#""b":{"c":3}"#),
+        ]
+    );
+    assert_eq!(&text[object.inner_span()], text.trim().trim_matches(['{', '}']).to_owned() + "}");
+    assert_eq!(object.get("a").unwrap().value.text(), "[1, 2]", "the last one counts");
+    assert!(object.get("c").is_none());
+    let inner = Object::new(object.get("b").unwrap().value).unwrap();
+    assert_eq!(&text[inner.members[0].span()], r#""c":3"#, "spans are those of the whole text");
+    for (other, offset, kind) in [
+        ("[]", 0, JsonErrorKind::NotAnObject),
+        (" 1", 1, JsonErrorKind::NotAnObject),
+        (r#"{"\ud800":1}"#, 1, JsonErrorKind::String(StringError::LoneSurrogate)),
+        ("{", 1, JsonErrorKind::Truncated),
+    ] {
+        assert_eq!(Object::parse(other.as_bytes()).unwrap_err(), JsonError { offset, kind }, "{other}");
+    }
+}
+
+#[test]
+fn parser_says_where_bytes_are_not_utf8() {
+    let kind = JsonErrorKind::String(StringError::NotUtf8);
+    assert_eq!(RawValue::parse(b"{\"a\":\"\xff\"}").unwrap_err(), JsonError { offset: 6, kind });
+}
+
+fn write(writer: &mut JsonWriter, value: &serde_json::Value) {
+    match value {
+        serde_json::Value::Object(map) => writer.object(|writer| {
+            for (name, value) in map {
+                writer.name(name);
+                write(writer, value);
+            }
+        }),
+        serde_json::Value::Array(list) => writer.array(|writer| {
+            for value in list {
+                writer.element();
+                write(writer, value);
+            }
+        }),
+        serde_json::Value::String(text) => writer.text(text),
+        other => writer.plain(&other.to_string()),
+    }
+}
+
+#[test]
+fn writer_writes_nothing_of_a_secret_that_is_not_utf8() {
+    let mut writer = JsonWriter::new();
+    assert!(writer.secret(b"\xff").is_err());
+    assert_eq!(writer.into_bytes().as_slice(), b"");
+}
+
+proptest! {
+    #[test]
+    fn loose_tokens_of_json_are_its_strings_and_numbers(value in json_value(), pretty in any::<bool>()) {
+        let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        let mut expected = Vec::new();
+        expected_tokens(RawValue::parse(text.as_bytes()).unwrap(), &mut expected);
+        prop_assert_eq!(loose(text.as_bytes()), expected);
+    }
+
+    #[test]
+    fn loose_tokens_do_not_panic_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        loose(&bytes);
+    }
+
+    #[test]
+    fn writer_matches_pretty_serde_json(value in json_value()) {
+        let mut writer = JsonWriter::new();
+        write(&mut writer, &value);
+        prop_assert_eq!(
+            String::from_utf8(writer.into_bytes().to_vec()).unwrap(),
+            serde_json::to_string_pretty(&value).unwrap()
+        );
+    }
+
+    #[test]
+    fn object_agrees_with_serde_json(value in json_value()) {
+        let text = serde_json::to_vec(&value).unwrap();
+        match serde_json::from_slice::<serde_json::Value>(&text).unwrap().as_object() {
+            Some(theirs) => {
+                let ours = Object::parse(&text).unwrap();
+                prop_assert_eq!(ours.members.len(), theirs.len());
+                for member in &ours.members {
+                    let value: serde_json::Value = serde_json::from_str(member.value.text()).unwrap();
+                    prop_assert_eq!(&theirs[&*member.name], &value);
                 }
             }
+            None => prop_assert!(Object::parse(&text).is_err()),
         }
     }
 }

@@ -1,103 +1,122 @@
-//! A strict JSON reader (RFC 8259) over text in place: values are slices, depth is bounded, nothing is unescaped.
+//! Strict reader (RFC 8259) over text in place: values are slices, depth is bounded, nothing is
+//! unescaped.
 
-use super::string::{RawString, StringError, escape_grammar};
+use std::ops::Range;
 
-/// How deep objects and arrays may nest.
-pub(crate) const MAX_DEPTH: usize = 64;
+use crate::error::{JsonError, JsonErrorKind, StringError};
+use crate::string::{RawString, escape_grammar};
+use crate::{MAX_DEPTH, is_space};
 
-/// White space as JSON has it.
-pub(crate) fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-/// Where and why a text is no JSON. It never holds a part of the text.
+/// Type of a JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct JsonError {
-    /// Byte offset in the text.
-    pub(crate) offset: usize,
-    pub(crate) kind: JsonErrorKind,
-}
-
-/// What is wrong at that place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum JsonErrorKind {
-    #[error("it ends too early")]
-    Truncated,
-    #[error("a character that does not belong there")]
-    Unexpected,
-    #[error("it nests deeper than {MAX_DEPTH} levels")]
-    TooDeep,
-    #[error("{0}")]
-    String(StringError),
-}
-
-/// The type of a JSON value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum ValueKind {
+    /// An object.
     Object,
+    /// An array.
     Array,
+    /// A string.
     String,
+    /// A number.
     Number,
+    /// `true` or `false`.
     Bool,
+    /// `null`.
     Null,
 }
 
-/// One JSON value as it stands in the text, checked by its grammar.
+/// One JSON value in its text, checked by the grammar.
 #[derive(Clone, Copy)]
-pub(crate) struct Raw<'a> {
-    pub(crate) text: &'a str,
-    pub(crate) kind: Kind,
+pub struct RawValue<'a> {
+    /// Text that the value is in, from its first byte on.
+    source: &'a str,
+    start: usize,
+    end: usize,
+    kind: ValueKind,
 }
 
-impl<'a> Raw<'a> {
-    /// The string this value is; `None` if it is none.
-    pub(crate) fn string(self) -> Option<Result<RawString<'a>, StringError>> {
-        (self.kind == Kind::String).then(|| RawString::check(&self.text[1..self.text.len() - 1]))
+impl<'a> RawValue<'a> {
+    /// Reads the one value that `text` is, with white space around it.
+    ///
+    /// # Errors
+    /// [`JsonError`] at the first byte that the grammar does not allow.
+    pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
+        let text = std::str::from_utf8(text).map_err(|error| JsonError {
+            offset: error.valid_up_to(),
+            kind: JsonErrorKind::String(StringError::NotUtf8),
+        })?;
+        Cursor { text, at: 0 }.only_value()
     }
 
-    /// Whether this is `true` or `false`.
-    pub(crate) fn boolean(self) -> Option<bool> {
-        (self.kind == Kind::Bool).then_some(self.text == "true")
+    /// Returns the value as it stands in the text.
+    pub fn text(self) -> &'a str {
+        &self.source[self.start..self.end]
     }
 
-    /// Calls `each` with the members of this object, in order; `None` if it is none.
-    pub(crate) fn members<E: From<JsonError>>(
+    /// Returns the range of the value in the parsed text.
+    pub fn span(self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// Returns the type of the value.
+    pub fn kind(self) -> ValueKind {
+        self.kind
+    }
+
+    /// Checks and returns the string; `None` for another type.
+    pub fn string(self) -> Option<Result<RawString<'a>, StringError>> {
+        (self.kind == ValueKind::String).then(|| RawString::check(&self.source[self.start + 1..self.end - 1]))
+    }
+
+    /// Returns the boolean; `None` for another type.
+    pub fn boolean(self) -> Option<bool> {
+        (self.kind == ValueKind::Bool).then(|| self.text() == "true")
+    }
+
+    /// Calls `each` with the name and the value of each member of the object, in order; `None` for
+    /// another type. A name that is there twice comes twice.
+    pub fn members<E: From<JsonError>>(
         self,
-        each: impl FnMut(Raw<'a>, Raw<'a>) -> Result<(), E>,
+        each: impl FnMut(RawValue<'a>, RawValue<'a>) -> Result<(), E>,
     ) -> Option<Result<(), E>> {
-        (self.kind == Kind::Object).then(|| Cursor::new(self.text).members(each))
+        (self.kind == ValueKind::Object).then(|| self.cursor().members(each))
     }
 
-    /// Calls `each` with the elements of this array, in order; `None` if it is none.
-    pub(crate) fn elements<E: From<JsonError>>(
+    /// Calls `each` with each element of the array, in order; `None` for another type.
+    pub fn elements<E: From<JsonError>>(
         self,
-        each: impl FnMut(Raw<'a>) -> Result<(), E>,
+        each: impl FnMut(RawValue<'a>) -> Result<(), E>,
     ) -> Option<Result<(), E>> {
-        (self.kind == Kind::Array).then(|| Cursor::new(self.text).elements(each))
+        (self.kind == ValueKind::Array).then(|| self.cursor().elements(each))
+    }
+
+    fn cursor(self) -> Cursor<'a> {
+        Cursor { text: &self.source[..self.end], at: self.start }
     }
 }
 
-/// A place in a JSON text.
-pub(crate) struct Cursor<'a> {
+impl std::fmt::Debug for RawValue<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RawValue({:?}, {} bytes)", self.kind, self.end - self.start)
+    }
+}
+
+/// A position in a text.
+struct Cursor<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
-    }
-
-    /// The one value the text is, white space around it aside.
-    pub(crate) fn only_value(mut self) -> Result<Raw<'a>, JsonError> {
+    /// Reads the one value of the text, with white space around it.
+    fn only_value(mut self) -> Result<RawValue<'a>, JsonError> {
         let value = self.value()?;
         self.skip_space();
-        if self.at < self.text.len() { Err(self.fault(JsonErrorKind::Unexpected)) } else { Ok(value) }
+        if self.at < self.text.len() { Err(self.error(JsonErrorKind::Unexpected)) } else { Ok(value) }
     }
 
     fn members<E: From<JsonError>>(
         mut self,
-        mut each: impl FnMut(Raw<'a>, Raw<'a>) -> Result<(), E>,
+        mut each: impl FnMut(RawValue<'a>, RawValue<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.take(b'{')?;
         if self.peek()? == b'}' {
@@ -107,7 +126,7 @@ impl<'a> Cursor<'a> {
             self.peek()?;
             let start = self.at;
             self.skip_string()?;
-            let name = Raw { text: &self.text[start..self.at], kind: Kind::String };
+            let name = self.since(start, ValueKind::String);
             self.take(b':')?;
             let value = self.value()?;
             each(name, value)?;
@@ -120,7 +139,7 @@ impl<'a> Cursor<'a> {
 
     fn elements<E: From<JsonError>>(
         mut self,
-        mut each: impl FnMut(Raw<'a>) -> Result<(), E>,
+        mut each: impl FnMut(RawValue<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.take(b'[')?;
         if self.peek()? == b']' {
@@ -135,21 +154,22 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Passes one value. Containers are kept on a stack of bits, one for each level, so depth costs no call stack.
-    fn value(&mut self) -> Result<Raw<'a>, JsonError> {
+    /// Skips one value and returns it. Open containers are kept on a stack of bits, one for each
+    /// level, so that depth costs no call stack.
+    fn value(&mut self) -> Result<RawValue<'a>, JsonError> {
         self.skip_space();
         let start = self.at;
         let kind = match self.peek()? {
-            b'{' => Kind::Object,
-            b'[' => Kind::Array,
-            b'"' => Kind::String,
-            b't' | b'f' => Kind::Bool,
-            b'n' => Kind::Null,
-            _ => Kind::Number,
+            b'{' => ValueKind::Object,
+            b'[' => ValueKind::Array,
+            b'"' => ValueKind::String,
+            b't' | b'f' => ValueKind::Bool,
+            b'n' => ValueKind::Null,
+            _ => ValueKind::Number,
         };
         let mut open = Levels::default();
         loop {
-            // Here a value begins.
+            // A value begins.
             match self.peek()? {
                 b'{' => {
                     self.open(&mut open, true)?;
@@ -166,12 +186,12 @@ impl<'a> Cursor<'a> {
                 }
                 _ => self.scalar()?,
             }
-            // Here a value has ended, or a container that may be empty awaits its end.
+            // A value has ended, or an empty container awaits its end.
             loop {
                 let Some(in_object) = open.top() else {
-                    #[cfg(test)]
-                    visits::add(self.at - start);
-                    return Ok(Raw { text: &self.text[start..self.at], kind });
+                    #[cfg(any(test, feature = "visits"))]
+                    crate::visits::add(self.at - start);
+                    return Ok(self.since(start, kind));
                 };
                 match self.peek()? {
                     b'}' if in_object => self.at += 1,
@@ -183,22 +203,26 @@ impl<'a> Cursor<'a> {
                         }
                         break;
                     }
-                    _ => return Err(self.fault(JsonErrorKind::Unexpected)),
+                    _ => return Err(self.error(JsonErrorKind::Unexpected)),
                 }
                 open.pop();
             }
         }
     }
 
+    fn since(&self, start: usize, kind: ValueKind) -> RawValue<'a> {
+        RawValue { source: self.text, start, end: self.at, kind }
+    }
+
     fn open(&mut self, open: &mut Levels, object: bool) -> Result<(), JsonError> {
         if !open.push(object) {
-            return Err(self.fault(JsonErrorKind::TooDeep));
+            return Err(self.error(JsonErrorKind::TooDeep));
         }
         self.at += 1;
         Ok(())
     }
 
-    /// Passes the name of a member and the colon behind it.
+    /// Skips the name of a member and the colon after it.
     fn name(&mut self) -> Result<(), JsonError> {
         self.skip_space();
         self.skip_string()?;
@@ -215,10 +239,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Passes a string by its grammar; halves of surrogate pairs pass, for only the reader of a string minds them.
+    /// Skips a string by its grammar. Lone surrogates pass: only [`RawValue::string`] rejects them.
     fn skip_string(&mut self) -> Result<(), JsonError> {
         if self.peek_here() != Some(b'"') {
-            return Err(self.fault(self.unexpected()));
+            return Err(self.error(self.unexpected()));
         }
         self.at += 1;
         let bytes = self.text.as_bytes();
@@ -226,7 +250,7 @@ impl<'a> Cursor<'a> {
             let run = bytes[self.at..].iter().position(|b| *b < 0x20 || *b == b'\\' || *b == b'"');
             let Some(run) = run else {
                 self.at = bytes.len();
-                return Err(self.fault(JsonErrorKind::Truncated));
+                return Err(self.error(JsonErrorKind::Truncated));
             };
             self.at += run;
             match bytes[self.at] {
@@ -236,16 +260,16 @@ impl<'a> Cursor<'a> {
                 }
                 b'\\' => match escape_grammar(&bytes[self.at..]) {
                     Ok(len) => self.at += len,
-                    Err(fault) => return Err(self.fault(JsonErrorKind::String(fault))),
+                    Err(error) => return Err(self.error(JsonErrorKind::String(error))),
                 },
-                _ => return Err(self.fault(JsonErrorKind::String(StringError::Unescaped))),
+                _ => return Err(self.error(JsonErrorKind::String(StringError::Unescaped))),
             }
         }
     }
 
     fn word(&mut self, word: &str) -> Result<(), JsonError> {
         if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
-            return Err(self.fault(JsonErrorKind::Unexpected));
+            return Err(self.error(JsonErrorKind::Unexpected));
         }
         self.at += word.len();
         Ok(())
@@ -279,21 +303,21 @@ impl<'a> Cursor<'a> {
         while self.peek_here().is_some_and(|b| b.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at == start { Err(self.fault(self.unexpected())) } else { Ok(()) }
+        if self.at == start { Err(self.error(self.unexpected())) } else { Ok(()) }
     }
 
     fn take(&mut self, byte: u8) -> Result<(), JsonError> {
         if self.peek()? != byte {
-            return Err(self.fault(JsonErrorKind::Unexpected));
+            return Err(self.error(JsonErrorKind::Unexpected));
         }
         self.at += 1;
         Ok(())
     }
 
-    /// The next byte that is no white space, not yet taken.
+    /// Returns the next byte that is not white space, without taking it.
     fn peek(&mut self) -> Result<u8, JsonError> {
         self.skip_space();
-        self.peek_here().ok_or_else(|| self.fault(JsonErrorKind::Truncated))
+        self.peek_here().ok_or_else(|| self.error(JsonErrorKind::Truncated))
     }
 
     fn peek_here(&self) -> Option<u8> {
@@ -310,12 +334,12 @@ impl<'a> Cursor<'a> {
         if self.at < self.text.len() { JsonErrorKind::Unexpected } else { JsonErrorKind::Truncated }
     }
 
-    fn fault(&self, kind: JsonErrorKind) -> JsonError {
+    fn error(&self, kind: JsonErrorKind) -> JsonError {
         JsonError { offset: self.at, kind }
     }
 }
 
-/// The open containers, innermost in the lowest bit: 1 for an object, 0 for an array.
+/// Open containers, the innermost in the lowest bit: 1 for an object, 0 for an array.
 #[derive(Default)]
 struct Levels {
     bits: u64,
@@ -325,7 +349,7 @@ struct Levels {
 const _: () = assert!(MAX_DEPTH <= 64, "one bit a level");
 
 impl Levels {
-    /// False when there is no room.
+    /// Returns `false` if the limit is reached.
     fn push(&mut self, object: bool) -> bool {
         if self.count == MAX_DEPTH {
             return false;
@@ -342,22 +366,5 @@ impl Levels {
 
     fn top(&self) -> Option<bool> {
         (self.count > 0).then_some(self.bits & 1 == 1)
-    }
-}
-
-/// Counts the bytes that are read, so that a test can tell that reading is linear without a clock.
-#[cfg(test)]
-pub(crate) mod visits {
-    use std::cell::Cell;
-
-    thread_local!(static COUNT: Cell<usize> = const { Cell::new(0) });
-
-    pub(crate) fn add(bytes: usize) {
-        COUNT.set(COUNT.get() + bytes);
-    }
-
-    /// The bytes read since the last call.
-    pub(crate) fn take() -> usize {
-        COUNT.take()
     }
 }
