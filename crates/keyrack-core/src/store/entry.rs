@@ -1,82 +1,67 @@
-//! An unlocked key as the store keeps it: a handle to its secret, never the secret.
+//! Stored keys: metadata and a handle to the secret, never the secret itself.
 
 use std::sync::Arc;
 
 use crate::grade::Grade;
-use crate::grant::{Grant, GrantSource};
+use crate::grant::GrantSource;
 use crate::slug::Slug;
 use crate::ttl::{Deadlines, GrantedTtl};
 
-/// A handle to a secret that can be ended through any of its clones.
+/// A handle to a secret that every clone of the handle can erase.
 pub trait Erase: Clone + Send + Sync + 'static {
-    /// Wipes the secret now, whoever else holds a handle to it. May be called more than once.
+    /// Wipes the secret at once, even while other handles to it exist. May be called repeatedly.
     fn erase(&self);
 }
 
 /// A key to be stored.
 pub struct NewEntry<S> {
-    /// Its true slug.
+    /// Slug the key is stored under.
     pub slug: Slug,
-    /// The handle to its secret.
+    /// Handle to the secret.
     pub secret: S,
-    /// Its grade.
+    /// Grade of the key.
     pub grade: Grade,
-    /// Where it came from.
+    /// Vault and mechanism the key came from.
     pub source: GrantSource,
-    /// When it ends. The store shortens what is beyond the ceiling.
+    /// Expiry of the key. The store shortens deadlines beyond the ceiling.
     pub deadlines: Deadlines,
-    /// The life it was given, as far as that is known. The store fills in what is left of it now where it is not, or is less.
+    /// TTL that was granted, if known. The store raises a TTL that is unknown or shorter than the
+    /// remaining time to the remaining time.
     pub given: GrantedTtl,
-    /// What the store carries without looking at it: the fields of a legacy grant that are not known here, as raw JSON. Never a secret.
-    pub extra: Option<Box<[u8]>>,
 }
 
 /// A stored key.
 pub struct Entry<S> {
-    /// Its true slug.
+    /// Slug the key is stored under.
     pub slug: Slug,
-    /// The handle to its secret.
+    /// Handle to the secret.
     pub secret: S,
-    /// Its grade.
+    /// Grade of the key.
     pub grade: Grade,
-    /// Where it came from; entries of one source share it.
+    /// Vault and mechanism the key came from. Entries with the same source share it.
     pub source: Arc<GrantSource>,
-    /// When it ends.
+    /// Expiry of the key.
     pub deadlines: Deadlines,
-    /// The life it was given, whole.
+    /// TTL that was granted at unlock. Stays the same while the key ages.
     pub given: GrantedTtl,
-    /// Its place in the order of insertion. A key keeps its place when it is replaced.
-    pub n: u64,
-    /// What was given with it, unlooked at.
-    pub extra: Option<Box<[u8]>>,
+    /// Position in insertion order. A key keeps its position when it is replaced.
+    pub seq: u64,
 }
 
-impl<S> Entry<S> {
-    /// What is known of the key, without its secret.
-    pub fn grant(&self) -> Grant {
-        Grant {
-            slug: self.slug.clone(),
-            grade: self.grade,
-            source: GrantSource::clone(&self.source),
-            expires_at_ms: Some(self.deadlines.wall_ms),
-        }
-    }
-}
-
-/// One page of a listing.
-pub struct Page<'a, S> {
-    /// The keys, in the order of insertion.
+/// One page of [`Store::list`](super::Store::list).
+pub struct KeyPage<'a, S> {
+    /// Keys in insertion order.
     pub entries: Vec<&'a Entry<S>>,
-    /// Whether there are more behind the last one.
-    pub more: bool,
+    /// More keys follow the last one.
+    pub has_more: bool,
 }
 
-/// Which keys to relock.
+/// The keys that a relock erases.
 #[derive(Clone, Copy, Debug)]
-pub enum Relock<'a> {
-    /// These, exactly: no key stands in for another here. An empty list is no key.
+pub enum RelockScope<'a> {
+    /// Exactly these slugs: a relock never falls back to `org.all.NAME`. Empty means none.
     Slugs(&'a [Slug]),
-    /// Those whose slug has this env, exactly.
+    /// Keys whose slug has exactly this env.
     Env(&'a str),
     /// Every key.
     All,

@@ -1,6 +1,6 @@
 //! The legacy protocol's commands. An UNLOCK is checked whole before any of it is stored, and stored whole or not at all.
 
-use keyrack_core::store::{Entry, NewEntry, Relock as Which, Store};
+use keyrack_core::store::{Entry, NewEntry, RelockScope, Store};
 use keyrack_core::{Clock, Deadlines, GrantedTtl, Org, Slug, TtlLimit, timestamp};
 use keyrack_sys::memory::{Buffer, Pool, Secret};
 use keyrack_wire::EncodeError;
@@ -79,8 +79,8 @@ fn validate_unlock(
         let given = GrantedTtl { ttl: None, by: clamped.then_some(TtlLimit::Ceiling) };
         checked.push((slug, grade, deadlines, given));
     }
-    store.check_batch(checked.iter().map(|(slug, grade, ..)| (slug, *grade)), now).map_err(|degraded| {
-        let error = degraded.error(owner);
+    store.check_batch(checked.iter().map(|(slug, grade, ..)| (slug, *grade)), now).map_err(|downgrade| {
+        let error = downgrade.to_error(owner);
         match &error.fix {
             Some(fix) => format!("{error}; run: {}", fix.render(keyrack_core::Invocation::default())),
             None => error.message,
@@ -90,7 +90,7 @@ fn validate_unlock(
     live.map(|(grant, (slug, grade, deadlines, given))| {
         let secret = copy_to_pool(pool, grant).map_err(|full| super::full(&full).message)?;
         let source = super::source(&grant.source);
-        Ok(NewEntry { slug, secret, grade, source, deadlines, given, extra: None })
+        Ok(NewEntry { slug, secret, grade, source, deadlines, given })
     })
     .collect()
 }
@@ -172,7 +172,9 @@ fn get(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
     // Most callers ask for one key.
     let hits: SmallVec<[Hit; 1]> = daemon.with_store(|store, now| {
         let asked = get.slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok());
-        asked.filter_map(|slug| store.get(&slug, now).filter(|entry| wanted(entry)).map(Hit::of)).collect()
+        asked
+            .filter_map(|slug| store.live(now).get(slug.as_str()).filter(|entry| wanted(entry)).map(Hit::of))
+            .collect()
     });
     if hits.is_empty() {
         return plain(|sink| encode_get_reply(sink, hits.iter().map(Hit::item)).map(|_| ()));
@@ -226,10 +228,10 @@ fn relock(daemon: &Daemon, relock: &Relock<'_>) -> Result<Reply, String> {
     let relocked = daemon.with_store(|store, now| match relock {
         Relock::Slugs(slugs) => {
             let slugs: Vec<Slug> = slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok()).collect();
-            store.relock(Which::Slugs(&slugs), now)
+            store.relock(RelockScope::Slugs(&slugs), now)
         }
-        Relock::Env(env) => store.relock(Which::Env(env), now),
-        Relock::All => store.relock(Which::All, now),
+        Relock::Env(env) => store.relock(RelockScope::Env(env), now),
+        Relock::All => store.relock(RelockScope::All, now),
     });
     for slug in &relocked {
         tracing::info!(%slug, "a key is relocked");

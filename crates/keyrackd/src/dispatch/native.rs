@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use keyrack_core::store::{Entry, Inserted, NewEntry, Relock as Which, Store};
+use keyrack_core::store::{Entry, Inserted, NewEntry, RelockScope, Store};
 use keyrack_core::ttl::resolve_ttl;
 use keyrack_core::{
     Clock, Deadlines, Error, ErrorCode, GrantedTtl, Slug, Ttl, TtlLimit, timestamp, ttl::TtlRequest,
@@ -167,7 +167,7 @@ impl Hit<'_> {
 fn get(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Error> {
     // Most callers ask for one key.
     let mut hits: SmallVec<[Hit<'_>; 1]> = daemon.with_store(|store, now| {
-        let hit = |asked| store.get_as_written(asked, now).map(|entry| Hit::of(asked, entry, now));
+        let hit = |asked| store.live(now).get(asked).map(|entry| Hit::of(asked, entry, now));
         get.slugs.iter().map(AsRef::as_ref).filter_map(hit).collect()
     });
     let items: SmallVec<[_; 1]> = hits.iter().map(Hit::item).collect();
@@ -246,7 +246,7 @@ fn unlock_one(
     if ttl.as_ms() == 0 {
         return Err(ended());
     }
-    store.check_replace(&slug, grade, now).map_err(|degraded| degraded.error(&daemon.info.owner))?;
+    store.check_replace(&slug, grade, now).map_err(|downgrade| downgrade.to_error(&daemon.info.owner))?;
     let bytes = frame.secret(key.secret).expect("decoding has found every range inside the frame");
     let secret = daemon.pool.store(bytes).map_err(|full| super::full(&full).of(&slug))?;
     let deadlines = Deadlines::after(now, ttl);
@@ -257,7 +257,6 @@ fn unlock_one(
         source: super::source(&key.source),
         deadlines,
         given: given(key, by),
-        extra: None,
     };
     match store.insert(entry, now) {
         Inserted::Stored => {
@@ -265,7 +264,7 @@ fn unlock_one(
             let expires_at = timestamp::format_ms(deadlines.wall_ms).into();
             Ok(UnlockGranted { ttl_ms: ttl.as_ms(), expires_at })
         }
-        Inserted::AlreadyPast => Err(ended()),
+        Inserted::AlreadyExpired => Err(ended()),
     }
 }
 
@@ -279,7 +278,7 @@ fn status(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Error> {
     let limit = status.limit.unwrap_or(MOST_LISTED).min(MOST_LISTED);
     daemon.with_store(|store, now| {
         store.expire(now);
-        let bytes: usize = store.held().map(|held| held.secret.len()).sum();
+        let bytes: usize = store.secrets().map(|held| held.secret.len()).sum();
         let counts = Counts { keys: store.len() as u64, bytes: bytes as u64 };
         let page = store.list(status.after, usize::try_from(limit).unwrap_or(usize::MAX), now);
         let keys = page.entries.iter().map(|entry| StatusKey {
@@ -299,12 +298,12 @@ fn status(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Error> {
             ends_by: ends_by(entry.deadlines, now).into(),
             life_ms: entry.given.ttl.map(Ttl::as_ms),
             life_by: entry.given.by.map(|by| by.as_str().into()),
-            n: entry.n,
+            n: entry.seq,
         });
         let info = &daemon.info;
         let page = StatusOk {
             keys: keys.collect(),
-            more: page.more,
+            more: page.has_more,
             home_hash: info.home_hash.as_str().into(),
             memory: info.memory.into(),
             boundary: info.boundary.into(),
@@ -327,10 +326,10 @@ fn relock(daemon: &Daemon, id: u64, relock: &Relock<'_>) -> Result<Reply, Error>
     let relocked = daemon.with_store(|store, now| match relock {
         Relock::Slugs(slugs) => {
             let slugs: Vec<Slug> = slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok()).collect();
-            store.relock(Which::Slugs(&slugs), now)
+            store.relock(RelockScope::Slugs(&slugs), now)
         }
-        Relock::Env(env) => store.relock(Which::Env(env), now),
-        Relock::All => store.relock(Which::All, now),
+        Relock::Env(env) => store.relock(RelockScope::Env(env), now),
+        Relock::All => store.relock(RelockScope::All, now),
     });
     for slug in &relocked {
         tracing::info!(%slug, "a key is relocked");
