@@ -4,6 +4,7 @@
 //! caller chose. The TTL store (feature `store`) is generic over the handle that leads to a secret.
 
 pub mod attempt;
+pub mod declared_grade;
 pub mod env;
 pub mod error;
 pub mod firewall;

@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStringExt as _;
 
-use keyrack_core::{Error, ErrorCode, Slug, VaultId};
+use keyrack_core::{Error, VaultId};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -49,12 +49,4 @@ impl Vault for OsEnvvar {
     }
 }
 
-/// What is said of a key that is to be set here.
-pub fn read_only(slug: &Slug) -> Error {
-    Error::new(
-        ErrorCode::VaultReadOnly,
-        format!("os.envvar is read only: {} is set by whoever starts the process", slug.name()),
-    )
-    .of(slug)
-    .hint("to keep the key in keyrack, set it with --vault os.secure")
-}
+pub use keyrack_core::set_rule::read_only;

@@ -5,6 +5,7 @@
 //! identity can open it. Plaintext is never written.
 
 use keyrack_core::host_manifest::HostEntry;
+use keyrack_core::set_rule::check_secret;
 use keyrack_core::{Error, ErrorCode, Fix, Mechanism, Owner, Slug, VaultId};
 use serde_json::Value;
 
@@ -113,19 +114,6 @@ impl Vault for OsSecure {
         let racks = context.racks;
         atomic::exists(&racks.dir(), &racks.secure_path(entry.slug)).unwrap_or(false)
     }
-}
-
-/// Refuses a secret that no key can carry.
-pub(crate) fn check_secret(slug: &Slug, secret: &[u8]) -> Result<(), Error> {
-    if secret.is_empty() {
-        return Err(Error::new(ErrorCode::EmptySecret, format!("the secret for {slug} is empty")).of(slug));
-    }
-    if secret.len() > MAX_SECRET {
-        let message =
-            format!("the secret for {slug} has {} bytes, and keyrack carries {MAX_SECRET}", secret.len());
-        return Err(Error::new(ErrorCode::SecretTooLarge, message).of(slug));
-    }
-    Ok(())
 }
 
 /// Returns the `meta` that the entry of a key should have, where its file is one version ahead of

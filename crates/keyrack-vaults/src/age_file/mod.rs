@@ -21,8 +21,8 @@ use crate::binding::{self, Label};
 use crate::identity::{DecryptionKeys, EncryptedFile, Identities};
 use crate::recipient_key::{self, ParsedRecipient};
 
-/// The most bytes a secret may have: what one frame to the daemon carries beside its header.
-pub const MAX_SECRET: usize = (1 << 20) - (64 << 10) - 4;
+pub use keyrack_core::set_rule::MAX_SECRET;
+
 /// The most bytes of plaintext a host manifest may have.
 pub const MAX_MANIFEST: usize = 16 << 20;
 

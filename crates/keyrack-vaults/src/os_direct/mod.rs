@@ -11,6 +11,7 @@ mod tests;
 
 use std::path::Path;
 
+use keyrack_core::set_rule::check_secret;
 use keyrack_core::{Error, ErrorCode, Mechanism, Slug, VaultId};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -18,7 +19,6 @@ use zeroize::Zeroizing;
 use crate::atomic;
 use crate::lock::Lock;
 use crate::mech;
-use crate::os_secure::check_secret;
 use crate::rack_paths::RackPaths;
 use crate::vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};
 
