@@ -26,13 +26,13 @@ use args::{Command, Parsed};
 use keyrack_client::manifest::find_git_root;
 use keyrack_client::{Context, Environment};
 use keyrack_core::{Error, ErrorCode, Invocation};
-use keyrack_sys::protection;
+use keyrack_sys::hardening::protection;
 
 fn main() -> ExitCode {
     // Before anything is read, so a debugger cannot read what holds a secret later.
     let protected = protect();
     let args: Vec<OsString> = std::env::args_os().collect();
-    if args.len() == 2 && args[1] == command::run::DRAIN && keyrack_sys::drain::run() {
+    if args.len() == 2 && args[1] == command::run::DRAIN && keyrack_sys::process::drain::run() {
         return ExitCode::SUCCESS;
     }
     let environment: Environment = std::env::vars_os().collect();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use keyrack_client::render::{Role, Style};
 use keyrack_core::{Error, ErrorCode, Fix};
-use keyrack_sys::terminal::{Hidden, Pressed};
+use keyrack_sys::tty::secret_input::{KeyEvent, RawTty};
 use serde_json::Value;
 
 use crate::app::App;
@@ -88,12 +88,12 @@ fn room(rows: usize) -> usize {
 
 /// The alternate screen of the terminal (xterm's private mode 1049) without a cursor, given back when it is dropped: before the keys are.
 struct Screen {
-    terminal: Hidden,
+    terminal: RawTty,
 }
 
 impl Screen {
     fn open() -> Result<Self, Error> {
-        let terminal = Hidden::open().map_err(|error| fault(&error))?;
+        let terminal = RawTty::open().map_err(|error| fault(&error))?;
         let mut screen = Screen { terminal };
         screen.show("\u{1b}[?1049h\u{1b}[?25l")?;
         Ok(screen)
@@ -109,10 +109,10 @@ impl Screen {
         while Instant::now() < until && !resized() {
             match self.terminal.key_within(TICK).map_err(|error| fault(&error))? {
                 // q, Q, Escape alone, Ctrl-D
-                Pressed::Key(b'q' | b'Q' | 0x04) => return Ok(Some(0)),
-                Pressed::Key(0x03) => return Ok(Some(130)),
-                Pressed::Ended => return Ok(Some(1)),
-                Pressed::Key(_) | Pressed::Nothing => {}
+                KeyEvent::Key(b'q' | b'Q' | 0x04) => return Ok(Some(0)),
+                KeyEvent::Key(0x03) => return Ok(Some(130)),
+                KeyEvent::Ended => return Ok(Some(1)),
+                KeyEvent::Key(_) | KeyEvent::Nothing => {}
             }
         }
         Ok(None)

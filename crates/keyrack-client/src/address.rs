@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use keyrack_core::{Error, ErrorCode, Owner};
-use keyrack_sys::dir::{DirFault, PrivateDir};
+use keyrack_sys::fs::private_dir::{PrivateDir, PrivateDirError};
 use sha2::{Digest, Sha256};
 
 use crate::context::Context;
@@ -159,7 +159,7 @@ fn runtime_dir(ctx: &Context, missing: Missing) -> Result<PathBuf, Error> {
     let of_login = PathBuf::from(format!("/run/user/{uid}"));
     match PrivateDir::open(&of_login) {
         Ok(dir) => return Ok(dir.path().to_owned()),
-        Err(DirFault::Missing) => {}
+        Err(PrivateDirError::Missing) => {}
         Err(fault) => return Err(unusable(&of_login, "the runtime directory", &fault)),
     }
     own_dir(PathBuf::from(format!("/tmp/keyrack-{uid}")), missing)
@@ -172,24 +172,24 @@ fn own_dir(path: PathBuf, missing: Missing) -> Result<PathBuf, Error> {
     };
     match opened {
         Ok(dir) => Ok(dir.path().to_owned()),
-        Err(DirFault::Missing) if missing == Missing::Name => Ok(path),
+        Err(PrivateDirError::Missing) if missing == Missing::Name => Ok(path),
         Err(fault) => Err(unusable(&path, "the runtime directory", &fault)),
     }
 }
 
-fn unusable(path: &Path, what: &str, fault: &DirFault) -> Error {
+fn unusable(path: &Path, what: &str, fault: &PrivateDirError) -> Error {
     let code = match fault {
-        DirFault::Missing => ErrorCode::RuntimeDirMissing,
+        PrivateDirError::Missing => ErrorCode::RuntimeDirMissing,
         _ => ErrorCode::RuntimeDirUnsafe,
     };
     let message = match fault {
-        DirFault::Empty => format!("{what} is set but empty"),
+        PrivateDirError::Empty => format!("{what} is set but empty"),
         _ => format!("{what} {:?} cannot be used: {fault}", path.display().to_string()),
     };
     let uid = keyrack_sys::user::uid();
     let hint = match fault {
-        DirFault::TooOpen { .. } => format!("chmod 700 {}", path.display()),
-        DirFault::NotOurs { .. } if what == "XDG_RUNTIME_DIR" => {
+        PrivateDirError::TooOpen { .. } => format!("chmod 700 {}", path.display()),
+        PrivateDirError::NotOurs { .. } if what == "XDG_RUNTIME_DIR" => {
             "XDG_RUNTIME_DIR belongs to another user, as it does after su or sudo: unset it".to_owned()
         }
         _ if what == "XDG_RUNTIME_DIR" => {

@@ -58,7 +58,7 @@ impl Session {
             owner: ctx.owner.clone(),
             line: Some(Line { connection, greeted: false }),
             buffers: Box::new(Buffers::new()),
-            opened_by: keyrack_sys::pid::own(),
+            opened_by: keyrack_sys::process::pid::own(),
             next_id: 1,
             hello: None,
         }
@@ -84,7 +84,7 @@ impl Session {
     /// # Errors
     /// [`ErrorCode::DaemonIncompatible`], [`ErrorCode::BoundaryWeak`], and those of any request.
     pub fn hello(&mut self) -> Result<&HelloInfo, Error> {
-        if self.hello.is_none() || self.opened_by != keyrack_sys::pid::own() {
+        if self.hello.is_none() || self.opened_by != keyrack_sys::process::pid::own() {
             self.ping()?;
         }
         self.hello.as_ref().ok_or_else(|| broken_protocol("it answered before it said hello"))
@@ -313,7 +313,7 @@ impl Session {
 
     /// Sees to an open connection: a new one after a fork, and after one that broke.
     fn connect(&mut self) -> Result<(), Error> {
-        let us = keyrack_sys::pid::own();
+        let us = keyrack_sys::process::pid::own();
         if self.opened_by != us {
             self.line = None;
             self.opened_by = us;

@@ -30,7 +30,7 @@ pub fn wall_ms() -> i64 {
 /// When `/proc` does not have it.
 pub fn boot_id() -> io::Result<String> {
     let mut buffer = [0; 64];
-    let text = crate::proc::read_small(format_args!("sys/kernel/random/boot_id"), &mut buffer)?;
+    let text = crate::process::procfs::read_small(format_args!("sys/kernel/random/boot_id"), &mut buffer)?;
     Ok(String::from_utf8_lossy(text).trim().to_owned())
 }
 

@@ -14,8 +14,8 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::{PeerCredentials, PeerPidfd};
 use nix::sys::stat::fstat;
 
-use crate::pidfd::Pidfd;
-use crate::proc;
+use crate::process::pidfd::Pidfd;
+use crate::process::procfs;
 
 /// Most bytes ever read of a `sessionid` file. A real one has at most 10 digits.
 const SESSION_BYTES: usize = 64;
@@ -32,7 +32,7 @@ const REMEMBERED: usize = 256;
 /// was asked last. Facts about the process that connected. A fact is `Err(0)` if it was not read,
 /// or if the peer was not known to be alive when it was read.
 #[derive(Debug)]
-pub struct Reading {
+pub struct PeerReading {
     /// `true` if `/proc` numbers processes as our own pid namespace does. If not, nothing is looked up in it.
     pub own_proc: bool,
     /// Effective uid of the opener at `connect`, or the errno of `SO_PEERCRED`.
@@ -81,10 +81,10 @@ impl PeerReader {
 
     /// Reads all of it: in twelve system calls for a peer that lives, and two more for one seen for the first time.
     #[must_use]
-    pub fn read(&self, socket: BorrowedFd<'_>) -> Reading {
+    pub fn read(&self, socket: BorrowedFd<'_>) -> PeerReading {
         let credentials = getsockopt(&socket, PeerCredentials).map_err(code);
-        let mut reading = Reading {
-            own_proc: proc::numbers_are_ours(),
+        let mut reading = PeerReading {
+            own_proc: procfs::numbers_are_ours(),
             uid: credentials.as_ref().map(|found| found.uid()).map_err(|errno| *errno),
             pid: credentials.ok().map(|found| i64::from(found.pid())),
             pidfd: Err(0),
@@ -156,7 +156,7 @@ pub fn pidfd_support() -> Result<(), i32> {
 /// entered without mounting its `/proc`.
 #[must_use]
 pub fn own_proc() -> bool {
-    proc::numbers_are_ours()
+    procfs::numbers_are_ours()
 }
 
 /// Raw content of our own `/proc/self/sessionid`, or the errno of reading it (`ENOENT`: a kernel without audit).
@@ -190,18 +190,18 @@ pub fn session(pid: i64) -> Result<Vec<u8>, i32> {
 /// `ENOENT` when there is no such process.
 pub fn comm(pid: i64) -> io::Result<String> {
     let mut buffer = [0; 64];
-    let name = proc::read_small(format_args!("{pid}/comm"), &mut buffer)?;
+    let name = procfs::read_small(format_args!("{pid}/comm"), &mut buffer)?;
     Ok(String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(name)).into_owned())
 }
 
 fn read_session(path: std::fmt::Arguments<'_>) -> Result<Vec<u8>, i32> {
     let mut buffer = [0; SESSION_BYTES];
-    proc::read_small(path, &mut buffer).map(<[u8]>::to_vec).map_err(code)
+    procfs::read_small(path, &mut buffer).map(<[u8]>::to_vec).map_err(code)
 }
 
 fn read_uid_map(path: std::fmt::Arguments<'_>) -> Result<Vec<u8>, i32> {
     let mut buffer = [0; UID_MAP_BYTES];
-    let map = proc::read_small(path, &mut buffer).map_err(code)?;
+    let map = procfs::read_small(path, &mut buffer).map_err(code)?;
     if map.len() > UID_MAP_BYTES - UID_MAP_LINE {
         return Err(code(Errno::EFBIG));
     }
@@ -210,8 +210,8 @@ fn read_uid_map(path: std::fmt::Arguments<'_>) -> Result<Vec<u8>, i32> {
 
 /// The same as [`Pidfd::levels`] for a kernel without `SO_PEERPIDFD`.
 fn levels_by_status(pid: i64) -> Result<usize, i32> {
-    let status = proc::read_status(format_args!("{pid}/status")).map_err(code)?;
-    proc::pid_levels(&status, pid).ok_or(0)
+    let status = procfs::read_status(format_args!("{pid}/status")).map_err(code)?;
+    procfs::pid_levels(&status, pid).ok_or(0)
 }
 
 fn code(errno: Errno) -> i32 {

@@ -17,6 +17,7 @@ pub fn euid_is_root() -> bool {
 #[must_use]
 pub fn overflow_uid() -> u32 {
     let mut buffer = [0; 16];
-    let text = crate::proc::read_small(format_args!("sys/kernel/overflowuid"), &mut buffer).unwrap_or(b"");
+    let text = crate::process::procfs::read_small(format_args!("sys/kernel/overflowuid"), &mut buffer)
+        .unwrap_or(b"");
     std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(65_534)
 }

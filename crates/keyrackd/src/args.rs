@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use keyrack_core::{Error, ErrorCode};
-use keyrack_sys::spawn::READY_FD;
+use keyrack_sys::process::spawn::READY_FD;
 
 /// What `--help` prints.
 pub const HELP: &str = "\

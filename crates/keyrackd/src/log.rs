@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyrack_core::{Error, ErrorCode, timestamp};
-use keyrack_sys::file::append_private;
+use keyrack_sys::fs::file::append_private;
 use keyrack_sys::socket::wait_writable;
 use tracing::field::{Field, Visit};
 use tracing::metadata::LevelFilter;

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     ExitCode::from(keyrackd::run(keyrackd::DaemonEnv {
         args: std::env::args_os().skip(1).collect(),
         var: &|name| std::env::var_os(name),
-        pipe: &keyrack_sys::spawn::ready_pipe,
+        pipe: &keyrack_sys::process::spawn::take_ready_pipe,
         clock: Rc::new(|| Clock { boot_ns: boot_ns(), wall_ms: wall_ms() }),
         wall_ms,
     }))

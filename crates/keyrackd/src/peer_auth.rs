@@ -9,8 +9,8 @@ use keyrack_core::peer::{
     is_own_uid_known,
 };
 use keyrack_core::{Error, ErrorCode};
-use keyrack_sys::peer::{self, PeerReader, Reading};
-use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::peer::{self, PeerReader, PeerReading};
+use keyrack_sys::process::pidfd::Pidfd;
 use keyrack_sys::socket::{Sender, poll_readable};
 use keyrack_sys::user;
 
@@ -142,7 +142,7 @@ impl LocalIdentity {
         self.evaluate(self.reader.read(socket), AllowedNamespaces::InitialUser)
     }
 
-    fn evaluate(&self, reading: Reading, allowed: AllowedNamespaces) -> Result<Peer, PeerAuthError> {
+    fn evaluate(&self, reading: PeerReading, allowed: AllowedNamespaces) -> Result<Peer, PeerAuthError> {
         let facts = PeerFacts {
             own_proc: reading.own_proc,
             own_uid: self.uid,
@@ -208,9 +208,9 @@ mod tests {
         }
     }
 
-    fn reading() -> Reading {
+    fn reading() -> PeerReading {
         let pidfd = Pidfd::open(i64::from(std::process::id())).unwrap();
-        Reading {
+        PeerReading {
             own_proc: true,
             uid: Ok(1000),
             pidfd: Ok(pidfd),
@@ -232,26 +232,29 @@ mod tests {
         assert_eq!(peer.is_alive_beside(one.as_fd()), (true, true));
         assert_eq!(peer.pid, 1);
         for (reading, expected) in [
-            (Reading { uid: Ok(0), ..reading() }, PeerAuthError::Rejected(PeerRejection::OtherUser)),
+            (PeerReading { uid: Ok(0), ..reading() }, PeerAuthError::Rejected(PeerRejection::OtherUser)),
             (
-                Reading { session: Ok(b"8".to_vec()), ..reading() },
+                PeerReading { session: Ok(b"8".to_vec()), ..reading() },
                 PeerAuthError::Rejected(PeerRejection::OtherSession),
             ),
-            (Reading { alive: false, ..reading() }, PeerAuthError::Rejected(PeerRejection::Dead)),
-            (Reading { pid: Some(0), ..reading() }, PeerAuthError::Rejected(PeerRejection::Hidden)),
-            (Reading { pid_levels: Ok(2), ..reading() }, PeerAuthError::Rejected(PeerRejection::NestedPid)),
+            (PeerReading { alive: false, ..reading() }, PeerAuthError::Rejected(PeerRejection::Dead)),
+            (PeerReading { pid: Some(0), ..reading() }, PeerAuthError::Rejected(PeerRejection::Hidden)),
             (
-                Reading { uid_map: Ok(Vec::new()), ..reading() },
+                PeerReading { pid_levels: Ok(2), ..reading() },
+                PeerAuthError::Rejected(PeerRejection::NestedPid),
+            ),
+            (
+                PeerReading { uid_map: Ok(Vec::new()), ..reading() },
                 PeerAuthError::Rejected(PeerRejection::OtherUserNamespace),
             ),
-            (Reading { own_proc: false, ..reading() }, PeerAuthError::Rejected(PeerRejection::OwnProc)),
-            (Reading { pidfd: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
-            (Reading { session: Err(23), ..reading() }, PeerAuthError::OutOfDescriptors),
-            (Reading { uid_map: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
-            (Reading { pid_levels: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
+            (PeerReading { own_proc: false, ..reading() }, PeerAuthError::Rejected(PeerRejection::OwnProc)),
+            (PeerReading { pidfd: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
+            (PeerReading { session: Err(23), ..reading() }, PeerAuthError::OutOfDescriptors),
+            (PeerReading { uid_map: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
+            (PeerReading { pid_levels: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
             // Never an excuse for a stranger.
             (
-                Reading { uid: Ok(0), session: Ok(b"7".to_vec()), ..reading() },
+                PeerReading { uid: Ok(0), session: Ok(b"7".to_vec()), ..reading() },
                 PeerAuthError::Rejected(PeerRejection::OtherUser),
             ),
         ] {
@@ -315,7 +318,7 @@ mod tests {
         let peer = Peer { pidfd: None, pid: 1, uid: 1000 };
         let (one, _other) = UnixStream::pair().unwrap();
         assert_eq!(peer.is_alive_beside(one.as_fd()), (true, true));
-        let old = Reading { pidfd: Err(ENOPROTOOPT), ..reading() };
+        let old = PeerReading { pidfd: Err(ENOPROTOOPT), ..reading() };
         assert!(own().evaluate(old, AllowedNamespaces::None).is_ok());
     }
 }

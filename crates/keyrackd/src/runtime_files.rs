@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use keyrack_core::Owner;
-use keyrack_sys::file::{FileId, unlink_if_same};
+use keyrack_sys::fs::file::{FileId, unlink_if_same};
 
 /// Where the lock of a socket is.
 pub(crate) fn lock_path(socket: &Path) -> PathBuf {

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyrack_sys::dir::PrivateDir;
-use keyrack_sys::file::FileId;
+use keyrack_sys::fs::file::FileId;
+use keyrack_sys::fs::private_dir::PrivateDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 

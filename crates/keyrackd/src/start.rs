@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use keyrack_core::peer::AllowedNamespaces;
 use keyrack_core::{Error, ErrorCode, Fix};
-use keyrack_sys::dir::{DirFault, PrivateDir};
-use keyrack_sys::harden::{self, Limits, Measure};
+use keyrack_sys::fs::private_dir::{PrivateDir, PrivateDirError};
+use keyrack_sys::hardening::{self, HardeningMeasure, RaisedLimits};
 use keyrack_sys::memory::{Budget, Hibernation, MemoryError, Mode, Pool};
-use keyrack_sys::{kernel, sandbox, socket};
+use keyrack_sys::{features, sandbox, socket};
 use keyrack_wire::native::Hardening;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
@@ -59,9 +59,9 @@ const KNOWN: [&str; 6] = [IDLE_TIMEOUT, TERMINATION_CHECK, MEMORY, ALLOW_NAMESPA
 /// # Errors
 /// [`ErrorCode::Traced`] when a debugger is attached already; [`ErrorCode::Io`] when the kernel will not hide the process.
 pub fn deny_ptrace() -> Result<(), Error> {
-    harden::not_dumpable()
+    hardening::not_dumpable()
         .map_err(|error| fault(format!("this process cannot be hidden from debuggers: {error}")))?;
-    match harden::tracer_pid() {
+    match hardening::tracer_pid() {
         Ok(0) => Ok(()),
         Ok(tracer) => Err(Error::new(
             ErrorCode::Traced,
@@ -77,15 +77,18 @@ pub fn deny_ptrace() -> Result<(), Error> {
 /// # Errors
 /// [`ErrorCode::KernelTooOld`], naming both versions.
 pub fn supported() -> Result<(), Error> {
-    supports(kernel::Version::running())
+    supports(features::KernelVersion::running())
 }
 
 /// A kernel that hides its version is not refused.
-fn supports(running: Option<kernel::Version>) -> Result<(), Error> {
+fn supports(running: Option<features::KernelVersion>) -> Result<(), Error> {
     match running {
-        Some(version) if version < kernel::OLDEST => Err(Error::new(
+        Some(version) if version < features::OLDEST_SUPPORTED => Err(Error::new(
             ErrorCode::KernelTooOld,
-            format!("Linux {version} is too old: keyrackd needs Linux {} or later", kernel::OLDEST),
+            format!(
+                "Linux {version} is too old: keyrackd needs Linux {} or later",
+                features::OLDEST_SUPPORTED
+            ),
         )
         .hint("without a daemon, keyrack reads keys from environment variables")),
         _ => Ok(()),
@@ -96,14 +99,14 @@ fn supports(running: Option<kernel::Version>) -> Result<(), Error> {
 ///
 /// # Errors
 /// The error that a start would end with.
-pub fn check(settings: Settings, limits: Limits) -> Result<StartupStatus<'static>, Error> {
+pub fn check(settings: Settings, limits: RaisedLimits) -> Result<StartupStatus<'static>, Error> {
     able(limits)?;
     identity(settings)?;
     Ok(StartupStatus::Fit(memory(settings)?.mode().name()))
 }
 
 /// Checks that a daemon can tell callers apart and has enough files.
-fn able(limits: Limits) -> Result<(), Error> {
+fn able(limits: RaisedLimits) -> Result<(), Error> {
     see_all_processes()?;
     enough_files(limits.nofile)
 }
@@ -129,7 +132,7 @@ fn memory(settings: Settings) -> Result<Pool, Error> {
 /// # Errors
 /// [`ErrorCode::Io`] when it cannot be had.
 pub fn refork() -> Result<(), Error> {
-    harden::leave_memory()
+    hardening::refork()
         .map_err(|error| fault(format!("a process with memory of its own cannot be had: {error}")))
 }
 
@@ -138,17 +141,17 @@ pub fn refork() -> Result<(), Error> {
 ///
 /// # Errors
 /// [`ErrorCode::Io`] for what a daemon cannot do without. What it can is read back later, and told.
-pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<Limits, Error> {
-    harden::close_inherited(keep)
+pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<RaisedLimits, Error> {
+    hardening::close_inherited(keep)
         .map_err(|error| fault(format!("inherited files cannot be closed: {error}")))?;
-    let limits =
-        harden::raise_limits().map_err(|error| fault(format!("resource limits cannot be read: {error}")))?;
+    let limits = hardening::raise_limits()
+        .map_err(|error| fault(format!("resource limits cannot be read: {error}")))?;
     for (measure, done) in [
-        ("scrubbed_environment", harden::scrub_environment(&KNOWN)),
-        ("no_file_size_signal", harden::no_file_size_signal()),
-        ("no_core", harden::no_core()),
-        ("no_new_privs", harden::no_new_privs()),
-        ("deny_write_exec", harden::deny_write_exec()),
+        ("scrubbed_environment", hardening::scrub_environment(&KNOWN)),
+        ("no_file_size_signal", hardening::no_file_size_signal()),
+        ("no_core", hardening::no_core()),
+        ("no_new_privs", hardening::no_new_privs()),
+        ("deny_write_exec", hardening::deny_write_exec()),
     ] {
         if let Err(error) = done {
             tracing::warn!(measure, %error, "a measure of hardening is not to be had");
@@ -161,7 +164,12 @@ pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<Limits, Error> {
 ///
 /// # Errors
 /// What is in the way.
-pub fn bind(socket: &Path, settings: Settings, limits: Limits, clock: ReadClock) -> Result<Start, Error> {
+pub fn bind(
+    socket: &Path,
+    settings: Settings,
+    limits: RaisedLimits,
+    clock: ReadClock,
+) -> Result<Start, Error> {
     able(limits)?;
     let own = identity(settings)?;
     let dir = private_dir(socket)?;
@@ -248,7 +256,7 @@ fn fault(message: impl Into<String>) -> Error {
 
 /// Callers are told apart by their entries in `/proc`; a mount that hides them would make a stranger of everybody.
 fn see_all_processes() -> Result<(), Error> {
-    match harden::hidepid() {
+    match hardening::hidepid() {
         Ok(None) => Ok(()),
         Ok(Some(value)) => Err(Error::new(
             ErrorCode::ProcHidden,
@@ -282,11 +290,11 @@ fn private_dir(socket: &Path) -> Result<PrivateDir, Error> {
         return Err(Error::new(ErrorCode::Usage, "--socket must be the path of a file"));
     };
     PrivateDir::open(dir).map_err(|error| match error {
-        DirFault::Empty | DirFault::Relative => Error::new(
+        PrivateDirError::Empty | PrivateDirError::Relative => Error::new(
             ErrorCode::Usage,
             format!("--socket must be an absolute path, not {}", socket.display()),
         ),
-        DirFault::Missing => Error::new(
+        PrivateDirError::Missing => Error::new(
             ErrorCode::RuntimeDirMissing,
             format!("the socket's directory {} does not exist", dir.display()),
         ),
@@ -314,7 +322,7 @@ fn cannot_bind(socket: &Path, error: &io::Error) -> Error {
 
 fn info(socket: &Path, own: &LocalIdentity, pool: &Pool) -> DaemonInfo {
     let (home_hash, owner) = rack(socket);
-    let mut hardening: Vec<Hardening<'static>> = harden::readback().into_iter().map(to_wire).collect();
+    let mut hardening: Vec<Hardening<'static>> = hardening::readback().into_iter().map(to_wire).collect();
     hardening.extend(memory_report(pool));
     hardening.push(logout::to_wire(own));
     DaemonInfo {
@@ -329,7 +337,7 @@ fn info(socket: &Path, own: &LocalIdentity, pool: &Pool) -> DaemonInfo {
     }
 }
 
-fn to_wire(measure: Measure) -> Hardening<'static> {
+fn to_wire(measure: HardeningMeasure) -> Hardening<'static> {
     if !measure.on {
         tracing::warn!(
             measure = measure.name,
@@ -366,7 +374,7 @@ pub(crate) fn kept(pipe: Option<&io::PipeWriter>) -> Vec<BorrowedFd<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use keyrack_sys::kernel::Version;
+    use keyrack_sys::features::KernelVersion;
 
     use super::*;
 
@@ -381,7 +389,7 @@ mod tests {
             (Some((6, 1)), false),
             (None, false),
         ] {
-            let version = running.map(|(major, minor)| Version { major, minor });
+            let version = running.map(|(major, minor)| KernelVersion { major, minor });
             let error = supports(version).err();
             assert_eq!(error.is_some(), refused, "{running:?}");
             if let (Some(error), Some((major, minor))) = (error, running) {

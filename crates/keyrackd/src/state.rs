@@ -9,7 +9,7 @@ use std::time::Duration;
 use keyrack_core::store::Store;
 use keyrack_core::{Clock, Deadlines};
 use keyrack_sys::clock::DeadlineTimers;
-use keyrack_sys::memory::{Buffer, Full, Pool, Share};
+use keyrack_sys::memory::{Buffer, OutOfMemory, Partition, Pool};
 use keyrack_wire::Protocol;
 use keyrack_wire::native::Hardening;
 
@@ -162,10 +162,10 @@ impl Daemon {
     ///
     /// # Errors
     /// As [`Buffer::ensure_spare`], when nobody is left to give way, or it would not help.
-    pub(crate) fn ensure_spare(&self, buffer: &mut Buffer, n: usize) -> Result<(), Full> {
+    pub(crate) fn ensure_spare(&self, buffer: &mut Buffer, n: usize) -> Result<(), OutOfMemory> {
         loop {
             let Err(full) = buffer.ensure_spare(n) else { return Ok(()) };
-            let in_vain = full.share != Share::Requests || n > full.limit;
+            let in_vain = full.partition != Partition::Requests || n > full.limit;
             // Each round ends a connection.
             if in_vain
                 || !self

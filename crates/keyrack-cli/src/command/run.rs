@@ -17,12 +17,12 @@ use keyrack_mask::{MIN, Patterns};
 use keyrack_ops::get::get_or_unlock;
 use keyrack_ops::run::masked::{self, Done, Ended, Target};
 use keyrack_ops::run::{add_files, add_values, inherited, not_started, withheld};
-use keyrack_sys::drain;
-use keyrack_sys::inherited::was_closed;
-use keyrack_sys::memfd;
-use keyrack_sys::program::{Program, execution_limit};
+use keyrack_sys::fs::memfd;
+use keyrack_sys::process::drain;
+use keyrack_sys::process::exec::{PreparedCommand, execution_limit};
+use keyrack_sys::process::startup_state::was_closed;
+use keyrack_sys::process::supervise::exit_by_signal;
 use keyrack_sys::random::random_bytes;
-use keyrack_sys::supervise::end_by;
 
 use crate::app::App;
 use crate::command::flags::OwnerFlags;
@@ -113,7 +113,7 @@ impl RunArgs {
             add_values(&mut variables, &exports)?;
         }
         let path = app.environment.get("PATH");
-        let mut program = Program::new(&self.command, variables, path)
+        let mut program = PreparedCommand::new(&self.command, variables, path)
             .map_err(|error| Error::new(ErrorCode::Usage, format!("the command cannot be run: {error}")))?;
         let mut named = Vec::new();
         for (export, file) in exports.iter().zip(&files) {
@@ -225,7 +225,7 @@ fn end(app: &App, done: &Done) -> u8 {
         // It may well believe that all is well.
         Ended::Exited(0) if done.lost.is_some() => 1,
         Ended::Exited(code) => u8::try_from(code).unwrap_or(1),
-        Ended::Killed(signal) => end_by(signal),
+        Ended::Killed(signal) => exit_by_signal(signal),
     }
 }
 

@@ -7,8 +7,8 @@ use keyrack_client::render::json::{JsonWriter, attempt};
 use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, counted, counted_all, sizes};
 use keyrack_client::source::{self, Export, Refused, SourceMode, shell};
 use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Org};
-use keyrack_sys::ancestors::{ancestors, stdout_is_socket};
-use keyrack_sys::program::{COUNTED_PER_STRING, execution_limit};
+use keyrack_sys::process::ancestors::{ancestors, stdout_is_socket};
+use keyrack_sys::process::exec::{COUNTED_PER_STRING, execution_limit};
 use serde_json::{Value, json};
 
 use crate::app::App;

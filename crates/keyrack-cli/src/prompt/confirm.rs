@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use keyrack_core::Error;
-use keyrack_sys::terminal::Hidden;
+use keyrack_sys::tty::secret_input::RawTty;
 
 use super::line::{LineEditor, LineEnd, no_answer, terminal_error};
 
@@ -45,7 +45,7 @@ impl Answer {
 
 /// Asks. Enter is a no, and so is no answer that will do.
 pub(super) fn confirm(prompt: &str) -> Result<bool, Error> {
-    let mut terminal = Hidden::open().map_err(|error| terminal_error(&error))?;
+    let mut terminal = RawTty::open().map_err(|error| terminal_error(&error))?;
     for _ in 0..TRIES {
         terminal.show(prompt).map_err(|error| terminal_error(&error))?;
         match answer(&mut terminal)? {
@@ -58,7 +58,7 @@ pub(super) fn confirm(prompt: &str) -> Result<bool, Error> {
 }
 
 /// One line, of which `y` or `n` is shown while it is that and no more.
-fn answer(terminal: &mut Hidden) -> Result<Answer, Error> {
+fn answer(terminal: &mut RawTty) -> Result<Answer, Error> {
     let failed = |error: io::Error| terminal_error(&error);
     let mut line = LineEditor::new();
     let mut shown = false;
@@ -104,7 +104,7 @@ fn answer(terminal: &mut Hidden) -> Result<Answer, Error> {
     Ok(answer)
 }
 
-fn more(terminal: &Hidden) -> bool {
+fn more(terminal: &RawTty) -> bool {
     terminal.has_more(PASTE).unwrap_or(false)
 }
 

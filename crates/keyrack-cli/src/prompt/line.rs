@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use keyrack_client::render::text::wrap;
 use keyrack_core::{Error, ErrorCode};
-use keyrack_sys::terminal::Hidden;
+use keyrack_sys::tty::secret_input::RawTty;
 use zeroize::Zeroizing;
 
 /// One line typed at the terminal, hidden. `what` it is, for people who cannot be asked.
 pub(super) fn read_hidden(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut terminal = Hidden::open().map_err(|_| {
+    let mut terminal = RawTty::open().map_err(|_| {
         Error::new(ErrorCode::PromptNeeded, format!("{what} is needed, and there is no terminal to ask at"))
     })?;
     terminal.show(&fitted(prompt)).map_err(|error| terminal_error(&error))?;

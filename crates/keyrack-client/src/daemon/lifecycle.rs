@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use keyrack_core::{Error, ErrorCode, GrantedTtl, Owner, Slug, Ttl};
-use keyrack_sys::file::{FileId, unlink_if_same};
-use keyrack_sys::pidfd::Pidfd;
-use keyrack_sys::signal::Signal;
+use keyrack_sys::fs::file::{FileId, unlink_if_same};
+use keyrack_sys::process::pidfd::Pidfd;
+use keyrack_sys::process::signal::Signal;
 
 use super::{Daemon, connect_at, ensure};
 use crate::address::{RackAddress, sockets_in};

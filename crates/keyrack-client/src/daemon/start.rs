@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use keyrack_core::{Error, ErrorCode, Fix};
+use keyrack_sys::process::spawn::{READY_FD, SpawnedDaemon, spawn_detached};
 use keyrack_sys::socket::wait_readable;
-use keyrack_sys::spawn::{READY_FD, Started, detached};
 
 use super::connect_at;
 use crate::address::RackAddress;
@@ -110,13 +110,13 @@ fn variables(ctx: &Context) -> Vec<(&OsStr, &OsStr)> {
 fn spawn(keyrackd: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> Result<Vec<u8>, Error> {
     let ready_fd = READY_FD.to_string();
     let args = [args, &["--ready-fd".as_ref(), OsStr::new(&ready_fd)]].concat();
-    let started = detached(keyrackd, &args, env)
+    let started = spawn_detached(keyrackd, &args, env)
         .map_err(|error| failed(&format!("{} cannot be run: {error}", keyrackd.display())))?;
     last_words(started)
 }
 
 /// Reads what the daemon says until it closes the pipe.
-fn last_words(Started { pid, mut ready }: Started) -> Result<Vec<u8>, Error> {
+fn last_words(SpawnedDaemon { pid, mut ready }: SpawnedDaemon) -> Result<Vec<u8>, Error> {
     let until = Instant::now() + READY;
     let mut words = Vec::new();
     let mut chunk = [0; 1024];

@@ -19,8 +19,8 @@ use keyrack_core::repo_manifest::{
 };
 use keyrack_core::shorten::{PATH, shortened};
 use keyrack_core::{Error, ErrorCode};
-use keyrack_sys::beneath::{BeneathError, Root};
-use keyrack_sys::file::FileId;
+use keyrack_sys::fs::beneath::{BeneathError, Root};
+use keyrack_sys::fs::file::FileId;
 use ownership::Ownership;
 
 use crate::context::Context;

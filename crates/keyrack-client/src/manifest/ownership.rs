@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 use keyrack_core::fix::shell_quote;
 use keyrack_core::shorten::{PATH, shortened};
 use keyrack_core::{Error, ErrorCode, Fix};
-use keyrack_sys::beneath::Root;
-use keyrack_sys::file::FileId;
+use keyrack_sys::fs::beneath::Root;
+use keyrack_sys::fs::file::FileId;
 
 use super::git_config::safe_directories;
 use crate::context::Context;

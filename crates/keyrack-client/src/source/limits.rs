@@ -2,8 +2,8 @@
 //! the variable (execve(2)).
 
 use keyrack_core::{Error, ErrorCode, Slug};
-pub use keyrack_sys::program::execution_limit;
-use keyrack_sys::program::{COUNTED_PER_STRING, MAX_VARIABLE};
+pub use keyrack_sys::process::exec::execution_limit;
+use keyrack_sys::process::exec::{COUNTED_PER_STRING, MAX_VARIABLE};
 
 use super::Export;
 

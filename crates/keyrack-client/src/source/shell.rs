@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use keyrack_core::suggest::did_you_mean;
 use keyrack_core::{Error, ErrorCode};
-use keyrack_sys::ancestors::Ancestor;
+use keyrack_sys::process::ancestors::Ancestor;
 
 /// A family of shells with one syntax.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use keyrack_core::peer::{AllowedNamespaces, Boundary, PeerFacts, PeerRejection, authorize};
 use keyrack_core::{Error, ErrorCode, Fix};
-use keyrack_sys::harden;
+use keyrack_sys::hardening;
 use keyrack_sys::peer::{self, PeerReader};
-use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::process::pidfd::Pidfd;
 
 use crate::address::{RackAddress, SESSION_UNSET};
 use crate::sandbox::{Namespaces, Sandbox};
@@ -166,7 +166,7 @@ fn untrusted(rejection: PeerRejection, own: &Namespaces, address: &RackAddress) 
         rejection,
         PeerRejection::NoSession | PeerRejection::Unreadable | PeerRejection::NamespaceUnreadable
     );
-    if unseen && let Ok(Some(value)) = harden::hidepid() {
+    if unseen && let Ok(Some(value)) = hardening::hidepid() {
         let message = format!(
             "/proc is mounted with hidepid={value}, so keyrack cannot tell whose daemon listens at {socket}"
         );

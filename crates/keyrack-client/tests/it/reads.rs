@@ -7,8 +7,8 @@ use keyrack_client::relock::{RelockQuery, relock};
 use keyrack_client::source::{Shell, SourceMode, lines, sort};
 use keyrack_client::{Context, status};
 use keyrack_core::{Attempt, Env, ErrorCode, Org, Ttl, VaultId};
-use keyrack_sys::pidfd::Pidfd;
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::pidfd::Pidfd;
+use keyrack_sys::process::signal::Signal;
 
 use crate::harness::{Rack, unlock};
 

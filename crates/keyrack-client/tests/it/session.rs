@@ -3,8 +3,8 @@
 use keyrack_client::session::{KeyToUnlock, RelockScope};
 use keyrack_client::{daemon, daemon::Daemon};
 use keyrack_core::{Env, ErrorCode, Grade, GrantSource, Mechanism, Ttl, VaultId};
-use keyrack_sys::pidfd::Pidfd;
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::pidfd::Pidfd;
+use keyrack_sys::process::signal::Signal;
 
 use crate::harness::{Rack, slug, unlock};
 

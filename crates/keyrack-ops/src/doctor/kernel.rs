@@ -5,8 +5,8 @@ use std::path::Path;
 
 use keyrack_client::{Context, daemon};
 use keyrack_core::{Error, ErrorCode, Fix};
-use keyrack_sys::kernel::{self, Version};
-use keyrack_sys::{harden, peer};
+use keyrack_sys::features::{self, KernelVersion};
+use keyrack_sys::{hardening, peer};
 
 use super::{Check, CheckStatus};
 
@@ -16,7 +16,7 @@ const ENOPROTOOPT: i32 = 92;
 pub(super) fn checks(ctx: &Context, keyrackd: &Path) -> Vec<Check> {
     let demanded = ctx.env.text("KEYRACK_MEMORY").unwrap_or("auto");
     let memory = |mode| daemon::check(ctx, keyrackd, Some(mode));
-    let mut checks = vec![version(Version::running()), processes(), peer_pidfd()];
+    let mut checks = vec![version(KernelVersion::running()), processes(), peer_pidfd()];
     let told = checks.iter().any(|check| check.state == CheckStatus::Fail);
     checks.extend([
         start(told, daemon::check(ctx, keyrackd, None)),
@@ -28,9 +28,9 @@ pub(super) fn checks(ctx: &Context, keyrackd: &Path) -> Vec<Check> {
     checks
 }
 
-fn version(running: Option<Version>) -> Check {
+fn version(running: Option<KernelVersion>) -> Check {
     let name = "kernel.version";
-    let oldest = kernel::OLDEST;
+    let oldest = features::OLDEST_SUPPORTED;
     match running {
         Some(version) if version < oldest => {
             Check::fail(name, format!("Linux {version} is too old: keyrackd needs Linux {oldest} or later"))
@@ -69,7 +69,7 @@ fn unknown(name: &str) -> Check {
 
 fn processes() -> Check {
     let name = "kernel.processes";
-    match harden::hidepid() {
+    match hardening::hidepid() {
         Ok(None) => Check::ok(name, "/proc shows every process, as it takes to tell login sessions apart"),
         Ok(Some(value)) => {
             Check::fail(name, format!("/proc is mounted with hidepid={value}: keyrackd does not start so"))
@@ -135,7 +135,7 @@ fn secret_memory(demanded: bool, checked: Result<String, Error>) -> Check {
 
 fn landlock() -> Check {
     let name = "kernel.landlock";
-    match kernel::landlock_abi() {
+    match features::landlock_abi() {
         Ok(abi) => {
             Check::ok(name, format!("the kernel lets a process give up files (landlock, version {abi})"))
         }
@@ -227,7 +227,7 @@ mod tests {
         for (running, state) in
             [(Some((4, 18)), CheckStatus::Fail), (Some((5, 10)), CheckStatus::Ok), (None, CheckStatus::Skip)]
         {
-            let check = version(running.map(|(major, minor)| Version { major, minor }));
+            let check = version(running.map(|(major, minor)| KernelVersion { major, minor }));
             assert_eq!(check.state, state, "{check:?}");
             assert!(running.is_none() || check.message.contains("5.10 or later"), "{check:?}");
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use keyrack_client::address::home_hash;
 use keyrack_client::{Context, RackAddress};
 use keyrack_core::ErrorCode;
-use keyrack_sys::{file, user};
+use keyrack_sys::{fs::file, user};
 
 use super::Check;
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use keyrack_core::Fix;
-use keyrack_sys::protection::unprotect;
+use keyrack_sys::hardening::protection::unprotect;
 
 use super::Check;
 

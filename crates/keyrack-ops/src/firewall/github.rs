@@ -12,7 +12,7 @@ use keyrack_client::get::KeyOutcome;
 use keyrack_client::source::Export;
 use keyrack_core::{Attempt, Error, ErrorCode, Reserved, reserved, timestamp};
 use keyrack_mask::{MIN, members};
-use keyrack_sys::file::append_shared;
+use keyrack_sys::fs::file::append_shared;
 use zeroize::Zeroizing;
 
 /// Why a key cannot be a variable of later steps, or must not be; `None` if it can.

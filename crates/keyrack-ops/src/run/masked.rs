@@ -11,10 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keyrack_mask::Patterns;
-use keyrack_sys::harden::not_dumpable;
-use keyrack_sys::program::Program;
-use keyrack_sys::pty::{OutputTerminal, is_same, roomy_pipe};
-use keyrack_sys::supervise::{Arrival, CHILD, CONTINUE, Child, Signals, State, WINDOW, signal_own_group};
+use keyrack_sys::hardening::not_dumpable;
+use keyrack_sys::process::exec::PreparedCommand;
+use keyrack_sys::process::supervise::{
+    BlockedSignals, ChildState, ReceivedSignal, SIGCHLD, SIGCONT, SIGWINCH, SupervisedChild,
+    signal_process_group,
+};
+use keyrack_sys::tty::pty::{OutputPty, is_same_file, large_pipe};
 
 use super::relay::Relay;
 
@@ -54,7 +57,7 @@ pub struct Done {
     /// How the program ended.
     pub ended: Ended,
     /// Its streams that a background process still has open. They must be read until that process
-    /// ends ([`keyrack_sys::drain`]): if they were closed, its next write would fail.
+    /// ends ([`keyrack_sys::process::drain`]): if they were closed, its next write would fail.
     pub left_open: Vec<OwnedFd>,
     /// Why a part of its output could not be written, if so: a full disk, say.
     pub lost: Option<io::Error>,
@@ -66,13 +69,13 @@ pub struct Done {
 /// # Errors
 /// Those of `execve(2)` when the program cannot be executed; those of the pipes, terminals and threads it takes.
 pub fn run(
-    program: Program,
+    program: PreparedCommand,
     patterns: &Arc<Patterns>,
     stdout: Option<Target>,
     stderr: Option<Target>,
 ) -> io::Result<Done> {
     not_dumpable()?;
-    let signals = Signals::hold()?;
+    let signals = BlockedSignals::hold()?;
     let run = start(program, patterns, stdout, stderr, &signals);
     match run {
         Ok(mut running) => {
@@ -97,9 +100,9 @@ pub fn run(
 }
 
 struct Running {
-    child: Child,
+    child: SupervisedChild,
     relays: Vec<Relay>,
-    terminals: Vec<Arc<OutputTerminal>>,
+    terminals: Vec<Arc<OutputPty>>,
 }
 
 /// A stream between the program and its target.
@@ -109,38 +112,38 @@ struct Stream {
     /// The program's end.
     end: OwnedFd,
     target: OwnedFd,
-    terminal: Option<Arc<OutputTerminal>>,
+    terminal: Option<Arc<OutputPty>>,
 }
 
 impl Stream {
     fn to(target: Target) -> io::Result<Self> {
         if !target.terminal {
-            let (source, end) = roomy_pipe()?;
+            let (source, end) = large_pipe()?;
             return Ok(Stream { source, end, target: target.fd, terminal: None });
         }
-        let (terminal, end) = OutputTerminal::for_terminal(target.fd.as_fd())?;
+        let (terminal, end) = OutputPty::for_terminal(target.fd.as_fd())?;
         let source = File::from(terminal.output().try_clone_to_owned()?);
         Ok(Stream { source, end, target: target.fd, terminal: Some(Arc::new(terminal)) })
     }
 }
 
 fn start(
-    program: Program,
+    program: PreparedCommand,
     patterns: &Arc<Patterns>,
     stdout: Option<Target>,
     stderr: Option<Target>,
-    signals: &Signals,
+    signals: &BlockedSignals,
 ) -> io::Result<Running> {
     // Two streams to one place are one: what the program writes first is there first.
     let shared = match (&stdout, &stderr) {
-        (Some(out), Some(err)) => is_same(out.fd.as_fd(), err.fd.as_fd()),
+        (Some(out), Some(err)) => is_same_file(out.fd.as_fd(), err.fd.as_fd()),
         _ => false,
     };
     let out = stdout.map(Stream::to).transpose()?;
     let err = if shared { None } else { stderr.map(Stream::to).transpose()? };
     let out_end = out.as_ref().map(|way| way.end.as_fd());
     let err_end = if shared { out_end } else { err.as_ref().map(|way| way.end.as_fd()) };
-    let child = Child::start(&program, out_end, err_end, signals)?;
+    let child = SupervisedChild::start(&program, out_end, err_end, signals)?;
     // With it the values of the keys.
     drop(program);
     let mut running = Running { child, relays: Vec::new(), terminals: Vec::new() };
@@ -163,24 +166,24 @@ fn start(
 
 impl Running {
     /// Until the child ends.
-    fn wait(&mut self, signals: &Signals) -> io::Result<Ended> {
+    fn wait(&mut self, signals: &BlockedSignals) -> io::Result<Ended> {
         let mut stopped = false;
         loop {
             let came = signals.next(LOOK)?;
             while let Some(state) = self.child.wait()? {
                 match state {
-                    State::Exited(code) => return Ok(Ended::Exited(code)),
-                    State::Killed(signal) => return Ok(Ended::Killed(signal)),
-                    State::Continued => stopped = false,
-                    State::Stopped(signal) => {
+                    ChildState::Exited(code) => return Ok(Ended::Exited(code)),
+                    ChildState::Killed(signal) => return Ok(Ended::Killed(signal)),
+                    ChildState::Continued => stopped = false,
+                    ChildState::Stopped(signal) => {
                         stopped = true;
                         self.stop_too(signals, signal);
                     }
                 }
             }
             match came {
-                Some(Arrival { number: CONTINUE, .. }) if std::mem::take(&mut stopped) => {
-                    self.child.send(CONTINUE);
+                Some(ReceivedSignal { number: SIGCONT, .. }) if std::mem::take(&mut stopped) => {
+                    self.child.send(SIGCONT);
                 }
                 Some(came) => self.hand_on(came),
                 None => {}
@@ -189,7 +192,7 @@ impl Running {
     }
 
     /// The child was stopped: we are as well, when what it said is handed on.
-    fn stop_too(&self, signals: &Signals, signal: i32) {
+    fn stop_too(&self, signals: &BlockedSignals, signal: i32) {
         let start = Instant::now();
         let mut idle_since = start;
         while start.elapsed() < LAST_WORDS && idle_since.elapsed() < SETTLED {
@@ -203,17 +206,17 @@ impl Running {
         self.terminals.iter().for_each(|terminal| terminal.resize());
     }
 
-    fn hand_on(&self, came: Arrival) {
+    fn hand_on(&self, came: ReceivedSignal) {
         match came.number {
-            CHILD | CONTINUE => {}
-            WINDOW if self.terminals.is_empty() && came.sender.is_some() => self.child.send(WINDOW),
-            WINDOW if self.terminals.is_empty() => {}
+            SIGCHLD | SIGCONT => {}
+            SIGWINCH if self.terminals.is_empty() && came.sender.is_some() => self.child.send(SIGWINCH),
+            SIGWINCH if self.terminals.is_empty() => {}
             // Our own, of below.
-            WINDOW if came.sender.is_some_and(|pid| u32::try_from(pid) == Ok(std::process::id())) => {}
+            SIGWINCH if came.sender.is_some_and(|pid| u32::try_from(pid) == Ok(std::process::id())) => {}
             // The kernel has told the whole group already, before the program's own terminal had the new size.
-            WINDOW => {
+            SIGWINCH => {
                 self.terminals.iter().for_each(|terminal| terminal.resize());
-                signal_own_group(WINDOW);
+                signal_process_group(SIGWINCH);
             }
             // What the terminal sends, it sends to both; and what the child sends to all of its group, it has had.
             number if came.sender.is_some_and(|pid| pid != self.child.pid()) => self.child.send(number),

@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use keyrack_mask::{Masker, Patterns};
-use keyrack_sys::pty::{OutputTerminal, waiting};
 use keyrack_sys::socket::{wait_readable, wait_readable_either, wait_writable};
+use keyrack_sys::tty::pty::{OutputPty, readable_bytes};
 use zeroize::Zeroizing;
 
 /// The most that is read at once, in bytes.
@@ -60,7 +60,7 @@ impl Relay {
         source: File,
         target: OwnedFd,
         patterns: &Arc<Patterns>,
-        terminal: Option<Arc<OutputTerminal>>,
+        terminal: Option<Arc<OutputPty>>,
     ) -> io::Result<Self> {
         let (ended, running) = io::pipe()?;
         let busy = Arc::new(AtomicBool::new(false));
@@ -83,7 +83,7 @@ impl Relay {
 
     /// Returns `true` if everything the program has written so far is handed on.
     pub(super) fn is_idle(&self) -> bool {
-        let waiting = self.source.upgrade().map_or(0, |source| waiting(source.as_fd()));
+        let waiting = self.source.upgrade().map_or(0, |source| readable_bytes(source.as_fd()));
         waiting == 0 && !self.busy.load(Ordering::Acquire)
     }
 
@@ -106,7 +106,7 @@ struct Work {
     masker: Masker,
     /// Masked output. It never grows beyond its first capacity: a chunk and what was held back.
     out: Zeroizing<Vec<u8>>,
-    terminal: Option<Arc<OutputTerminal>>,
+    terminal: Option<Arc<OutputPty>>,
     /// The last that was read is a carriage return, which may be a newline's.
     holds_return: bool,
     /// Time at which the bytes that the masker holds back are released.
@@ -144,7 +144,7 @@ impl Work {
     /// Hands on what the program wrote before it ended, all of it, and for a while what the processes it left behind write. Returns `true` if
     /// one of those goes on.
     fn rest(&mut self, chunk: &mut [u8]) -> bool {
-        let mut backlog = waiting(self.source.as_fd());
+        let mut backlog = readable_bytes(self.source.as_fd());
         let until = Instant::now() + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());

@@ -9,7 +9,7 @@
 use std::ptr::NonNull;
 
 use super::mapping::{Mapping, PAGE, wipe};
-use super::{Full, Mode, Share};
+use super::{Mode, OutOfMemory, Partition};
 
 /// Bytes of a slab.
 pub(super) const SLAB: usize = 64 * 1024;
@@ -24,7 +24,7 @@ const LARGEST_SLOT: usize = SIZES[SIZES.len() - 1];
 
 /// Where a value lies: kind (2 bits), then slab (18), page (4) and slot (8), or the number of its own mapping (30).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(u32);
+pub(super) struct AllocId(u32);
 
 enum Kind {
     Slot { slab: usize, page: usize, slot: usize },
@@ -36,7 +36,7 @@ const KIND_SHIFT: u32 = 30;
 const MOST_SLABS: usize = 1 << 18;
 const MOST_OWN: usize = 1 << 30;
 
-impl Place {
+impl AllocId {
     fn pack(kind: &Kind) -> Self {
         let (tag, rest) = match *kind {
             Kind::Slot { slab, page, slot } => (0, slab << 12 | page << 8 | slot),
@@ -116,14 +116,14 @@ fn page_mask(first: usize, pages: usize) -> u16 {
 
 /// A place and what lies there: at least the bytes asked for, all zero.
 #[derive(Clone, Copy)]
-pub(super) struct Grant {
-    pub(super) place: Place,
+pub(super) struct Allocation {
+    pub(super) id: AllocId,
     pub(super) at: NonNull<u8>,
     pub(super) capacity: usize,
 }
 
 pub(super) struct Arena {
-    share: Share,
+    partition: Partition,
     mode: Mode,
     limit: usize,
     mapped: usize,
@@ -134,9 +134,9 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    pub(super) fn new(share: Share, mode: Mode, limit: usize) -> Self {
+    pub(super) fn new(partition: Partition, mode: Mode, limit: usize) -> Self {
         let (slabs, own) = (Vec::new(), Vec::new());
-        Self { share, mode, limit, mapped: 0, slabs, own, partial: [const { Vec::new() }; SIZES.len()] }
+        Self { partition, mode, limit, mapped: 0, slabs, own, partial: [const { Vec::new() }; SIZES.len()] }
     }
 
     /// Bytes mapped now.
@@ -149,7 +149,7 @@ impl Arena {
     }
 
     /// Finds room for `len` bytes, `len` not being 0.
-    pub(super) fn allocate(&mut self, len: usize) -> Result<Grant, Full> {
+    pub(super) fn allocate(&mut self, len: usize) -> Result<Allocation, OutOfMemory> {
         if len <= LARGEST_SLOT {
             self.allocate_slot(len)
         } else if len <= SLAB {
@@ -164,8 +164,8 @@ impl Arena {
     /// # Safety
     /// The place came from [`Self::allocate`] of this arena and was not given back since; no reference into it is alive; and no byte
     /// behind the first `touched` was written to.
-    pub(super) unsafe fn give_back(&mut self, place: Place, touched: usize) {
-        match place.unpack() {
+    pub(super) unsafe fn give_back(&mut self, id: AllocId, touched: usize) {
+        match id.unpack() {
             Kind::Slot { slab: number, page, slot } => {
                 let slab = self.slab_mut(number);
                 let class = usize::from(slab.pages[page].class);
@@ -196,8 +196,8 @@ impl Arena {
     }
 
     /// The address of a place that was not given back.
-    pub(super) fn at(&self, place: Place) -> NonNull<u8> {
-        match place.unpack() {
+    pub(super) fn at(&self, id: AllocId) -> NonNull<u8> {
+        match id.unpack() {
             Kind::Slot { slab, page, slot } => {
                 let slab = self.slab(slab);
                 slab.mapping.at(page * PAGE + slot * SIZES[usize::from(slab.pages[page].class)])
@@ -214,7 +214,7 @@ impl Arena {
         self.slabs.iter().flatten().map(|slab| &slab.mapping).chain(self.own.iter().flatten())
     }
 
-    fn allocate_slot(&mut self, len: usize) -> Result<Grant, Full> {
+    fn allocate_slot(&mut self, len: usize) -> Result<Allocation, OutOfMemory> {
         let class = SIZES.iter().position(|&size| size >= len).expect("len is at most the largest slot");
         if self.partial[class].is_empty() {
             match self.take_pages(1) {
@@ -224,17 +224,17 @@ impl Arena {
                     self.slab_mut(number).pages[page] = fresh;
                     self.list(number, page);
                 }
-                Err(full) => {
+                Err(error) => {
                     // No page left: a larger slot does as well.
                     let larger = (class + 1..SIZES.len()).find(|&class| !self.partial[class].is_empty());
-                    return larger.map(|class| self.take_slot(class)).ok_or(full);
+                    return larger.map(|class| self.take_slot(class)).ok_or(error);
                 }
             }
         }
         Ok(self.take_slot(class))
     }
 
-    fn take_slot(&mut self, class: usize) -> Grant {
+    fn take_slot(&mut self, class: usize) -> Allocation {
         let listed = *self.partial[class].last().expect("the caller saw a page with a free slot") as usize;
         let (number, page) = (listed >> 4, listed & 0xf);
         let slab = self.slab_mut(number);
@@ -244,29 +244,29 @@ impl Arena {
         if usize::from(now.used) == now.slots() {
             self.unlist(number, page);
         }
-        Grant { place: Place::pack(&Kind::Slot { slab: number, page, slot }), at, capacity: SIZES[class] }
+        Allocation { id: AllocId::pack(&Kind::Slot { slab: number, page, slot }), at, capacity: SIZES[class] }
     }
 
-    fn allocate_run(&mut self, pages: usize) -> Result<Grant, Full> {
+    fn allocate_run(&mut self, pages: usize) -> Result<Allocation, OutOfMemory> {
         let (number, page) = self.take_pages(pages)?;
         let slab = self.slab_mut(number);
         slab.pages[page] = Page { used: u16::try_from(pages).expect("at most 16 pages"), ..UNUSED };
         let at = slab.mapping.at(page * PAGE);
-        Ok(Grant { place: Place::pack(&Kind::Run { slab: number, page }), at, capacity: pages * PAGE })
+        Ok(Allocation { id: AllocId::pack(&Kind::Run { slab: number, page }), at, capacity: pages * PAGE })
     }
 
-    fn allocate_own(&mut self, len: usize) -> Result<Grant, Full> {
-        let len = len.checked_next_multiple_of(PAGE).ok_or(self.full(None))?;
+    fn allocate_own(&mut self, len: usize) -> Result<Allocation, OutOfMemory> {
+        let len = len.checked_next_multiple_of(PAGE).ok_or(self.out_of_memory(None))?;
         let mapping = self.map(len)?;
         let at = mapping.at(0);
-        let number = vacancy(&mut self.own, MOST_OWN).ok_or(self.full(None))?;
+        let number = vacancy(&mut self.own, MOST_OWN).ok_or(self.out_of_memory(None))?;
         self.own[number] = Some(mapping);
         self.mapped += len;
-        Ok(Grant { place: Place::pack(&Kind::Own { mapping: number }), at, capacity: len })
+        Ok(Allocation { id: AllocId::pack(&Kind::Own { mapping: number }), at, capacity: len })
     }
 
     /// Takes free pages in a row, from a slab in use if one has them, else from the spare, else from a new one.
-    fn take_pages(&mut self, pages: usize) -> Result<(usize, usize), Full> {
+    fn take_pages(&mut self, pages: usize) -> Result<(usize, usize), OutOfMemory> {
         let mut found = None;
         for (number, slab) in self.slabs.iter().enumerate() {
             let Some(slab) = slab else { continue };
@@ -285,23 +285,23 @@ impl Arena {
         Ok((number, page))
     }
 
-    fn add_slab(&mut self) -> Result<usize, Full> {
+    fn add_slab(&mut self) -> Result<usize, OutOfMemory> {
         let mapping = self.map(SLAB)?;
-        let number = vacancy(&mut self.slabs, MOST_SLABS).ok_or(self.full(None))?;
+        let number = vacancy(&mut self.slabs, MOST_SLABS).ok_or(self.out_of_memory(None))?;
         self.slabs[number] = Some(Box::new(Slab { mapping, free: ALL_FREE, pages: [UNUSED; PAGES] }));
         self.mapped += SLAB;
         Ok(number)
     }
 
     /// Maps `len` bytes if the limit has room for them, giving the spare slab up for that if need be.
-    fn map(&mut self, len: usize) -> Result<Mapping, Full> {
+    fn map(&mut self, len: usize) -> Result<Mapping, OutOfMemory> {
         if len > self.limit - self.mapped {
             self.drop_empty_slabs(0);
         }
         if len > self.limit - self.mapped {
-            return Err(self.full(None));
+            return Err(self.out_of_memory(None));
         }
-        Mapping::new(len, self.mode).map_err(|errno| self.full(Some(errno as i32)))
+        Mapping::new(len, self.mode).map_err(|errno| self.out_of_memory(Some(errno as i32)))
     }
 
     fn free_pages(&mut self, number: usize, page: usize, pages: usize) {
@@ -351,8 +351,8 @@ impl Arena {
         self.slabs[number].as_mut().expect("a slab in use is mapped")
     }
 
-    fn full(&self, errno: Option<i32>) -> Full {
-        Full { share: self.share, limit: self.limit, errno }
+    fn out_of_memory(&self, errno: Option<i32>) -> OutOfMemory {
+        OutOfMemory { partition: self.partition, limit: self.limit, errno }
     }
 }
 

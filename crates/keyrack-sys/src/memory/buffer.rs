@@ -7,17 +7,17 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use super::arena::Grant;
+use super::arena::Allocation;
 use super::mapping::{PAGE, wipe_slice};
 use super::pool::Shared;
-use super::{Full, Share};
+use super::{OutOfMemory, Partition};
 use crate::socket::{self, Sender};
 
 /// Bytes filled from the front, with room behind them. It has no page at first, then 4 KiB, then doubles up to its limit.
 /// All that was ever written to it is wiped when it grows, is cleared, or is dropped.
 pub struct Buffer {
     shared: Arc<Shared>,
-    pages: Option<Grant>,
+    pages: Option<Allocation>,
     filled: usize,
     /// Nothing behind it has been written to since the pages were zero. At least `filled`.
     touched: usize,
@@ -97,15 +97,15 @@ impl Buffer {
     /// Sees to it that at least `n` bytes of room are there, growing if need be.
     ///
     /// # Errors
-    /// When that is over this buffer's limit ([`Share::Buffer`]), or the pool has no more for requests
-    /// ([`Share::Requests`]). What was filled is untouched.
-    pub fn ensure_spare(&mut self, n: usize) -> Result<(), Full> {
+    /// When that is over this buffer's limit ([`Partition::Buffer`]), or the pool has no more for requests
+    /// ([`Partition::Requests`]). What was filled is untouched.
+    pub fn ensure_spare(&mut self, n: usize) -> Result<(), OutOfMemory> {
         if n <= self.all().len() - self.filled {
             return Ok(());
         }
         let needed = self.filled.checked_add(n).filter(|&needed| needed <= self.limit);
         let needed = needed
-            .ok_or(Full { share: Share::Buffer, limit: self.limit, errno: None })?
+            .ok_or(OutOfMemory { partition: Partition::Buffer, limit: self.limit, errno: None })?
             .max(PAGE.min(self.limit));
         // Doubling, so that filling byte by byte costs O(n); but never over the limit, and only what is needed when
         // that is all there is.
@@ -113,15 +113,15 @@ impl Buffer {
         let doubled = doubled.checked_next_power_of_two().unwrap_or(doubled);
         // The last step goes to the limit: one of a few bytes behind it would need the whole of it twice.
         let doubled = if doubled > self.limit / 2 { self.limit } else { doubled };
-        let grant = {
+        let allocation = {
             let mut requests = self.shared.requests();
             requests.allocate(doubled.max(PAGE)).or_else(|_| requests.allocate(needed.max(PAGE)))?
         };
-        if let Some(old) = self.pages.replace(grant) {
+        if let Some(old) = self.pages.replace(allocation) {
             // SAFETY: both are in use by this buffer, so they do not overlap, and each has room for what is filled.
-            unsafe { std::ptr::copy_nonoverlapping(old.at.as_ptr(), grant.at.as_ptr(), self.filled) };
+            unsafe { std::ptr::copy_nonoverlapping(old.at.as_ptr(), allocation.at.as_ptr(), self.filled) };
             // SAFETY: old was this buffer's alone, and is no longer.
-            unsafe { self.shared.requests().give_back(old.place, self.touched) };
+            unsafe { self.shared.requests().give_back(old.id, self.touched) };
             self.touched = self.filled;
         }
         Ok(())
@@ -131,7 +131,7 @@ impl Buffer {
     ///
     /// # Errors
     /// As [`Self::ensure_spare`]; then nothing is appended.
-    pub fn extend(&mut self, bytes: &[u8]) -> Result<(), Full> {
+    pub fn extend(&mut self, bytes: &[u8]) -> Result<(), OutOfMemory> {
         self.ensure_spare(bytes.len())?;
         self.take_in(bytes.len()).expect("room was just seen to").copy_from_slice(bytes);
         Ok(())
@@ -152,26 +152,27 @@ impl Buffer {
 
     /// Gives back the pages that are not needed for what is filled, if one page or none is enough for that; else changes nothing.
     pub fn shrink(&mut self) {
-        let Some(old) = self.pages.filter(|grant| grant.capacity > PAGE && self.filled <= PAGE) else {
+        let Some(old) = self.pages.filter(|allocation| allocation.capacity > PAGE && self.filled <= PAGE)
+        else {
             return;
         };
         if self.filled == 0 {
             return self.give_back();
         }
         // With no page left it stays where it is.
-        let Ok(grant) = self.shared.requests().allocate(PAGE) else { return };
+        let Ok(allocation) = self.shared.requests().allocate(PAGE) else { return };
         // SAFETY: both are in use by this buffer, so they do not overlap, and each has room for what is filled.
-        unsafe { std::ptr::copy_nonoverlapping(old.at.as_ptr(), grant.at.as_ptr(), self.filled) };
+        unsafe { std::ptr::copy_nonoverlapping(old.at.as_ptr(), allocation.at.as_ptr(), self.filled) };
         // SAFETY: old was this buffer's alone; it is replaced before anything else is done.
-        unsafe { self.shared.requests().give_back(old.place, self.touched) };
-        self.pages = Some(grant);
+        unsafe { self.shared.requests().give_back(old.id, self.touched) };
+        self.pages = Some(allocation);
         self.touched = self.filled;
     }
 
     /// Wipes everything and starts over. One page stays, more are given back.
     pub fn clear(&mut self) {
         match self.pages {
-            Some(grant) if grant.capacity == PAGE => {
+            Some(allocation) if allocation.capacity == PAGE => {
                 let touched = std::mem::take(&mut self.touched);
                 wipe_slice(&mut self.all_mut()[..touched]);
             }
@@ -187,9 +188,9 @@ impl Buffer {
     }
 
     fn give_back(&mut self) {
-        if let Some(grant) = self.pages.take() {
+        if let Some(allocation) = self.pages.take() {
             // SAFETY: the pages were this buffer's alone, and no slice of them outlives the &mut self of this call.
-            unsafe { self.shared.requests().give_back(grant.place, self.touched) };
+            unsafe { self.shared.requests().give_back(allocation.id, self.touched) };
         }
         self.touched = 0;
     }
@@ -197,15 +198,15 @@ impl Buffer {
     fn all(&self) -> &[u8] {
         // SAFETY: the pages stay mapped while they are ours, are initialised (zero when given), and are written only
         // through &mut self.
-        self.pages.map_or(&[], |grant| unsafe {
-            std::slice::from_raw_parts(grant.at.as_ptr(), grant.capacity.min(self.limit))
+        self.pages.map_or(&[], |allocation| unsafe {
+            std::slice::from_raw_parts(allocation.at.as_ptr(), allocation.capacity.min(self.limit))
         })
     }
 
     fn all_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `all`, and &mut self makes this the only slice.
-        self.pages.map_or(&mut [], |grant| unsafe {
-            std::slice::from_raw_parts_mut(grant.at.as_ptr(), grant.capacity.min(self.limit))
+        self.pages.map_or(&mut [], |allocation| unsafe {
+            std::slice::from_raw_parts_mut(allocation.at.as_ptr(), allocation.capacity.min(self.limit))
         })
     }
 }

@@ -11,10 +11,10 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::choice::USEFUL;
 use super::mapping::{Mapping, PAGE};
+use super::mode::USEFUL;
 use super::{Mode, secretmem};
-use crate::proc::{number_after, read_small};
+use crate::process::procfs::{number_after, read_small};
 
 /// Errno of a kind of memory that is unavailable, whatever the amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@
 
 mod arena;
 mod buffer;
-mod choice;
 mod hibernation;
 mod limit;
 mod mapping;
+mod mode;
 mod pool;
 mod secret;
 mod secretmem;
@@ -22,7 +22,7 @@ pub use pool::{Pool, Usage};
 pub use secret::Secret;
 
 /// Returns `true` if this process may lock more memory once it raises its own limit to the hard one, as a daemon does
-/// ([`crate::harden::raise_limits`]). A probe that fails before says little then.
+/// ([`crate::hardening::raise_limits`]). A probe that fails before says little then.
 #[must_use]
 pub fn is_limit_raisable() -> bool {
     limit::is_raisable()
@@ -87,7 +87,7 @@ impl Default for Budget {
 
 /// The part of a pool that was full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
+pub enum Partition {
     /// The three quarters for [`Secret`]s.
     Store,
     /// The quarter for [`Buffer`]s.
@@ -98,21 +98,21 @@ pub enum Share {
 
 /// There was no room. What was stored before is untouched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full {
+pub struct OutOfMemory {
     /// What was full.
-    pub share: Share,
+    pub partition: Partition,
     /// Its limit in bytes.
     pub limit: usize,
     /// The kernel's word, when it refused a page the budget had room for (`ENOMEM`, `EAGAIN`: a limit was lowered).
     pub errno: Option<i32>,
 }
 
-impl std::fmt::Display for Full {
+impl std::fmt::Display for OutOfMemory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = match self.share {
-            Share::Store => "the memory for secrets is full",
-            Share::Requests => "the memory for requests is full",
-            Share::Buffer => "the message is too large",
+        let what = match self.partition {
+            Partition::Store => "the memory for secrets is full",
+            Partition::Requests => "the memory for requests is full",
+            Partition::Buffer => "the message is too large",
         };
         write!(f, "{what} ({} KiB)", self.limit / 1024)?;
         match self.errno {
@@ -122,7 +122,7 @@ impl std::fmt::Display for Full {
     }
 }
 
-impl std::error::Error for Full {}
+impl std::error::Error for OutOfMemory {}
 
 /// Why a pool could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,14 +6,14 @@ use std::thread::yield_now;
 
 #[cfg(test)]
 use super::arena::SLAB;
-use super::arena::{Arena, Place};
+use super::arena::{AllocId, Arena};
 use super::buffer::Buffer;
-use super::choice::{Choice, Offers, choose};
 #[cfg(test)]
 use super::mapping::Mapping;
 use super::mapping::wipe;
+use super::mode::{Choice, Offers, choose};
 use super::secret::Secret;
-use super::{Budget, Full, Hibernation, MemoryError, Mode, ModeRequest, Share};
+use super::{Budget, Hibernation, MemoryError, Mode, ModeRequest, OutOfMemory, Partition};
 
 /// Pages for secrets. A clone is the same pool; its pages go when the last clone, secret and buffer of it are gone.
 #[derive(Clone)]
@@ -63,8 +63,8 @@ impl Pool {
         }
         let choice = choose(request, budget.total, &Offers::here())?;
         let (mode, requests) = (choice.mode, choice.total / 4);
-        let store = Store::new(Arena::new(Share::Store, mode, choice.total - requests));
-        let requests = Arena::new(Share::Requests, mode, requests);
+        let store = Store::new(Arena::new(Partition::Store, mode, choice.total - requests));
+        let requests = Arena::new(Partition::Requests, mode, requests);
         Ok(Self(Arc::new(Shared { choice, store: Mutex::new(store), requests: Mutex::new(requests) })))
     }
 
@@ -106,7 +106,7 @@ impl Pool {
     ///
     /// # Errors
     /// When it is full.
-    pub fn store(&self, bytes: &[u8]) -> Result<Secret, Full> {
+    pub fn store(&self, bytes: &[u8]) -> Result<Secret, OutOfMemory> {
         self.store_with(bytes.len(), |slot| slot.copy_from_slice(bytes))
     }
 
@@ -114,7 +114,7 @@ impl Pool {
     ///
     /// # Errors
     /// When the store's share is full; `fill` is then not called.
-    pub fn store_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Secret, Full> {
+    pub fn store_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Secret, OutOfMemory> {
         Secret::make(&self.0, len, fill)
     }
 
@@ -207,7 +207,7 @@ pub(super) struct Store {
 /// A secret's entry: 16 bytes.
 struct Entry {
     /// Where it lies: `None` once erased, and for an empty one.
-    place: Option<Place>,
+    id: Option<AllocId>,
     /// How many handles there are; in an unused entry, the next unused one.
     refs: u32,
     /// How many closures are reading or writing it right now.
@@ -223,18 +223,18 @@ impl Store {
     }
 
     /// Makes an entry with one handle, pinned, and says where its bytes lie.
-    pub(super) fn insert(&mut self, len: usize) -> Result<(u32, *mut u8), Full> {
-        let full = Full { share: Share::Store, limit: self.arena.limit(), errno: None };
+    pub(super) fn insert(&mut self, len: usize) -> Result<(u32, *mut u8), OutOfMemory> {
+        let error = OutOfMemory { partition: Partition::Store, limit: self.arena.limit(), errno: None };
         let no_entry = self.unused == NO_ENTRY && self.entries.len() >= NO_ENTRY as usize;
         // A handle keeps its length in 32 bits.
         if no_entry || u32::try_from(len).is_err() {
-            return Err(full);
+            return Err(error);
         }
-        let (place, at) = match len {
+        let (id, at) = match len {
             0 => (None, std::ptr::NonNull::dangling()),
-            _ => self.arena.allocate(len).map(|grant| (Some(grant.place), grant.at))?,
+            _ => self.arena.allocate(len).map(|allocation| (Some(allocation.id), allocation.at))?,
         };
-        let entry = Entry { place, refs: 1, pins: 1, erased: false };
+        let entry = Entry { id, refs: 1, pins: 1, erased: false };
         let index = match self.unused {
             NO_ENTRY => {
                 self.entries.push(entry);
@@ -258,8 +258,8 @@ impl Store {
             return None;
         }
         entry.pins = entry.pins.checked_add(1).expect("fewer than 65536 closures read one secret at a time");
-        let place = entry.place;
-        Some(place.map_or(std::ptr::NonNull::dangling(), |place| self.arena.at(place)).as_ptr())
+        let id = entry.id;
+        Some(id.map_or(std::ptr::NonNull::dangling(), |id| self.arena.at(id)).as_ptr())
     }
 
     pub(super) fn unpin(&mut self, index: u32) {
@@ -308,11 +308,11 @@ impl Store {
     fn wipe(&mut self, index: usize) {
         let entry = &mut self.entries[index];
         if entry.pins == 0
-            && let Some(place) = entry.place.take()
+            && let Some(id) = entry.id.take()
         {
             // SAFETY: the place came from this arena and was just taken out of the only entry that had it; a slice into
             // it exists only while its entry is pinned.
-            unsafe { self.arena.give_back(place, usize::MAX) };
+            unsafe { self.arena.give_back(id, usize::MAX) };
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Full;
+use super::OutOfMemory;
 use super::pool::Shared;
 
 /// A secret in a pool. Clones are further handles of the same bytes; the last one dropped erases them.
@@ -16,7 +16,11 @@ pub struct Secret {
 }
 
 impl Secret {
-    pub(super) fn make(shared: &Arc<Shared>, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Self, Full> {
+    pub(super) fn make(
+        shared: &Arc<Shared>,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Self, OutOfMemory> {
         let (index, at) = shared.store().insert(len)?;
         let len32 = u32::try_from(len).expect("insert refuses what does not fit");
         let secret = Self { shared: Arc::clone(shared), index, len: len32 };

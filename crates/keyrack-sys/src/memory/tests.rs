@@ -11,7 +11,7 @@ use keyrack_testkit::{Need, can_run};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::arena::{Arena, Grant, SLAB};
+use super::arena::{Allocation, Arena, SLAB};
 use super::mapping::PAGE;
 use super::*;
 
@@ -43,19 +43,19 @@ fn any_mode() -> impl Strategy<Value = Mode> {
 }
 
 fn arena(limit: usize) -> Arena {
-    Arena::new(Share::Store, Mode::Unlocked, limit)
+    Arena::new(Partition::Store, Mode::Unlocked, limit)
 }
 
 #[expect(unsafe_code, reason = "the test looks at what was handed out")]
-fn bytes<'a>(grant: &Grant) -> &'a mut [u8] {
+fn bytes<'a>(allocation: &Allocation) -> &'a mut [u8] {
     // SAFETY: the tests call this for grants in use alone, and hold one such slice at a time.
-    unsafe { std::slice::from_raw_parts_mut(grant.at.as_ptr(), grant.capacity) }
+    unsafe { std::slice::from_raw_parts_mut(allocation.at.as_ptr(), allocation.capacity) }
 }
 
 #[expect(unsafe_code, reason = "the test holds no slice of what it gives back")]
-fn give_back(arena: &mut Arena, grant: &Grant) {
+fn give_back(arena: &mut Arena, allocation: &Allocation) {
     // SAFETY: each test gives each of its grants back once, and keeps no slice of it.
-    unsafe { arena.give_back(grant.place, usize::MAX) };
+    unsafe { arena.give_back(allocation.id, usize::MAX) };
 }
 
 /// Lengths around every boundary there is: slots, pages, slabs.
@@ -91,29 +91,29 @@ proptest! {
     #[test]
     fn arena_hands_out_disjoint_zeros_within_its_limit(steps in any_steps()) {
         let mut arena = arena(2 * MIB);
-        let mut held: Vec<(usize, Grant, u8)> = Vec::new();
+        let mut held: Vec<(usize, Allocation, u8)> = Vec::new();
         for (n, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Take(len) => match arena.allocate(len) {
-                    Ok(grant) => {
-                        prop_assert!(grant.capacity >= len);
-                        prop_assert_eq!(grant.at.addr().get() % 16, 0);
-                        prop_assert_eq!(arena.at(grant.place), grant.at);
-                        prop_assert!(bytes(&grant).iter().all(|&b| b == 0), "handed out with something in it");
+                    Ok(allocation) => {
+                        prop_assert!(allocation.capacity >= len);
+                        prop_assert_eq!(allocation.at.addr().get() % 16, 0);
+                        prop_assert_eq!(arena.at(allocation.id), allocation.at);
+                        prop_assert!(bytes(&allocation).iter().all(|&b| b == 0), "handed out with something in it");
                         let mark = (n % 255) as u8 + 1;
-                        bytes(&grant).fill(mark);
-                        held.push((len, grant, mark));
+                        bytes(&allocation).fill(mark);
+                        held.push((len, allocation, mark));
                     }
-                    Err(full) => {
-                        prop_assert_eq!(full.errno, None);
+                    Err(error) => {
+                        prop_assert_eq!(error.errno, None);
                         // Full means full: at least a third of the limit is really in use.
                         prop_assert!(held.iter().map(|(len, ..)| len).sum::<usize>() + len > arena.limit() / 3);
                     }
                 },
                 Step::GiveBack(which) => if !held.is_empty() {
-                    let (_, grant, mark) = held.swap_remove(which.index(held.len()));
-                    prop_assert!(bytes(&grant).iter().all(|&b| b == mark), "somebody wrote over it");
-                    give_back(&mut arena, &grant);
+                    let (_, allocation, mark) = held.swap_remove(which.index(held.len()));
+                    prop_assert!(bytes(&allocation).iter().all(|&b| b == mark), "somebody wrote over it");
+                    give_back(&mut arena, &allocation);
                 }
             }
             let mut ranges: Vec<_> = held.iter().map(|(_, g, _)| (g.at.addr().get(), g.capacity)).collect();
@@ -122,9 +122,9 @@ proptest! {
             prop_assert!(arena.mapped() <= arena.limit());
             prop_assert_eq!(arena.mapped(), arena.mappings().map(|m| m.len()).sum::<usize>());
         }
-        for (_, grant, mark) in held.drain(..) {
-            prop_assert!(bytes(&grant).iter().all(|&b| b == mark), "somebody wrote over it");
-            give_back(&mut arena, &grant);
+        for (_, allocation, mark) in held.drain(..) {
+            prop_assert!(bytes(&allocation).iter().all(|&b| b == mark), "somebody wrote over it");
+            give_back(&mut arena, &allocation);
         }
         prop_assert!(arena.mapped() <= SLAB, "more than one spare slab was kept");
         prop_assert!(arena.mappings().all(super::mapping::Mapping::is_zero), "a free slab is not zero");
@@ -189,8 +189,8 @@ proptest! {
                     let bytes: Vec<u8> = (0..n).map(|i| (i ^ n) as u8).collect();
                     match buffer.extend(&bytes) {
                         Ok(()) => model.extend(&bytes),
-                        Err(full) => {
-                            prop_assert_eq!(full.share, Share::Buffer);
+                        Err(error) => {
+                            prop_assert_eq!(error.partition, Partition::Buffer);
                             prop_assert!(model.len() + n > LIMIT);
                         }
                     }
@@ -201,9 +201,9 @@ proptest! {
                     model.drain(..n);
                 }
                 3 => match buffer.take_in(n) {
-                    Some(place) => {
-                        prop_assert!(place.iter().all(|&b| b == 0), "something was left behind the end");
-                        place.fill(n as u8);
+                    Some(id) => {
+                        prop_assert!(id.iter().all(|&b| b == 0), "something was left behind the end");
+                        id.fill(n as u8);
                         model.resize(model.len() + n, n as u8);
                     }
                     None => prop_assert!(n > buffer.room()),
@@ -286,13 +286,13 @@ fn a_small_budget_is_not_used_up_by_differing_sizes() {
 fn full_is_typed_and_leaves_what_was_there() {
     let pool = pool(Budget::LEAST);
     let mut kept = Vec::new();
-    let full = loop {
+    let error = loop {
         match pool.store(&[7; 1000]) {
             Ok(secret) => kept.push(secret),
-            Err(full) => break full,
+            Err(error) => break error,
         }
     };
-    assert_eq!(full, Full { share: Share::Store, limit: 192 * 1024, errno: None });
+    assert_eq!(error, OutOfMemory { partition: Partition::Store, limit: 192 * 1024, errno: None });
     assert_eq!(kept.len(), 192 * 1024 / PAGE * 4);
     assert!(kept.iter().all(|secret| secret.with(|b| b == [7; 1000]) == Some(true)));
     assert!(pool.store(&[1; 200_000]).is_err());
@@ -302,7 +302,7 @@ fn full_is_typed_and_leaves_what_was_there() {
     buffer.extend(&[1; 64 * 1024]).unwrap();
     let mut second = pool.buffer(64 * 1024);
     let refused = second.extend(&[1]).unwrap_err();
-    assert_eq!(refused, Full { share: Share::Requests, limit: 64 * 1024, errno: None });
+    assert_eq!(refused, OutOfMemory { partition: Partition::Requests, limit: 64 * 1024, errno: None });
     drop(buffer);
     second.extend(&[1]).unwrap();
 
@@ -341,9 +341,9 @@ fn an_absurd_length_is_refused_before_anything_is_mapped() {
     let pool = pool(4 * MIB);
     for len in [usize::MAX, usize::MAX - PAGE, isize::MAX as usize, u32::MAX as usize + 1, 4 * MIB] {
         let refused = pool.store_with(len, |_| panic!("filled {len} bytes")).unwrap_err();
-        assert_eq!(refused.share, Share::Store);
+        assert_eq!(refused.partition, Partition::Store);
         let mut buffer = pool.buffer(usize::MAX);
-        assert_eq!(buffer.ensure_spare(len).unwrap_err().share, Share::Requests);
+        assert_eq!(buffer.ensure_spare(len).unwrap_err().partition, Partition::Requests);
     }
     assert_eq!((pool.usage().store, pool.usage().requests), (0, 0));
 }
@@ -463,8 +463,8 @@ fn buffers_start_with_no_page_and_grow_to_their_limit() {
     assert_eq!(buffer.spare_mut().len(), 2 * PAGE - 3);
     buffer.ensure_spare(19_997).unwrap();
     assert_eq!(buffer.spare_mut().len(), 19_997);
-    let full = buffer.ensure_spare(19_998).unwrap_err();
-    assert_eq!(full, Full { share: Share::Buffer, limit: 20_000, errno: None });
+    let error = buffer.ensure_spare(19_998).unwrap_err();
+    assert_eq!(error, OutOfMemory { partition: Partition::Buffer, limit: 20_000, errno: None });
     assert!(buffer.ensure_spare(usize::MAX).is_err());
     assert_eq!(buffer.filled(), b"Abc");
     buffer.release();
@@ -519,7 +519,7 @@ fn a_buffer_takes_what_it_needs_when_doubling_is_too_much() {
     assert_eq!(pool.usage().requests, 140 * 1024 + SLAB);
     // Beside 140, 235 do not fit.
     let refused = buffer.extend(&[3; 100_000]).unwrap_err();
-    assert_eq!(refused.share, Share::Requests);
+    assert_eq!(refused.partition, Partition::Requests);
     assert!(buffer.filled()[..60_000].iter().all(|&b| b == 1));
     assert!(buffer.filled()[60_000..].iter().all(|&b| b == 2));
     assert_eq!(buffer.filled().len(), 140_000);

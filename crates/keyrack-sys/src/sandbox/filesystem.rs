@@ -11,8 +11,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use crate::dir::PrivateDir;
-use crate::proc;
+use crate::fs::private_dir::PrivateDir;
+use crate::process::procfs;
 
 use super::Outcome;
 
@@ -36,7 +36,7 @@ const SINCE: [(ABI, &str); 6] = [
 pub(super) fn restrict(dir: &PrivateDir) -> Outcome {
     // Without landlock this can be listed: the directory is ours. With it, it cannot, and nothing else has changed.
     let before = list(dir);
-    let proc = proc::root().map_err(|errno| format!("/proc cannot be opened: {errno}"))?;
+    let proc = procfs::root().map_err(|errno| format!("/proc cannot be opened: {errno}"))?;
     let status = enforce(dir, proc).map_err(|error| format!("it cannot be set up: {error}"))?;
     let described = describe(status.landlock)?;
     match (before, list(dir)) {

@@ -6,7 +6,7 @@ use std::io;
 use nix::errno::Errno;
 use nix::sys::prctl;
 
-use super::program::assemble;
+use super::bpf::assemble;
 use super::{Outcome, status_number, syscalls};
 
 /// `Seccomp:` of `/proc/self/status` under a filter (`SECCOMP_MODE_FILTER`).

@@ -5,13 +5,13 @@
 //! A kernel that lacks one of them is told about, never a reason not to serve. Nothing here is claimed that was not tried: each wall
 //! counts as up only when something it forbids, and nothing else would, has just failed.
 
+mod bpf;
 mod filesystem;
 mod filter;
-mod program;
 mod syscalls;
 
-use crate::dir::PrivateDir;
-use crate::harden::{self, Measure};
+use crate::fs::private_dir::PrivateDir;
+use crate::hardening::{self, HardeningMeasure};
 
 /// Confines the calling process for good, and says what came of it: `landlock`, then `seccomp`.
 ///
@@ -21,11 +21,11 @@ use crate::harden::{self, Measure};
 ///
 /// A measure that is on says in its detail what of it this kernel does not have.
 #[must_use]
-pub fn confine(dir: &PrivateDir) -> Vec<Measure> {
+pub fn confine(dir: &PrivateDir) -> Vec<HardeningMeasure> {
     let alone = alone();
     let measure = |name, step: &dyn Fn() -> Outcome| match alone.clone().and_then(|()| step()) {
-        Ok(detail) => Measure { name, on: true, detail },
-        Err(why) => Measure { name, on: false, detail: Some(why) },
+        Ok(detail) => HardeningMeasure { name, on: true, detail },
+        Err(why) => HardeningMeasure { name, on: false, detail: Some(why) },
     };
     vec![measure("landlock", &|| filesystem::restrict(dir)), measure("seccomp", &filter::install)]
 }
@@ -42,5 +42,5 @@ fn alone() -> Result<(), String> {
 }
 
 fn status_number(label: &str) -> Result<Option<i64>, String> {
-    harden::own_status(label).map_err(|errno| format!("/proc/self/status cannot be read: {errno}"))
+    hardening::own_status(label).map_err(|errno| format!("/proc/self/status cannot be read: {errno}"))
 }

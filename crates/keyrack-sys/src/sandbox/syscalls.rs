@@ -6,7 +6,7 @@
 
 use libc::c_long;
 
-use super::program::Rule;
+use super::bpf::Rule;
 
 /// `AUDIT_ARCH_*` of this build (linux/audit.h): the ELF machine's number, 64 bits, little-endian.
 #[cfg(target_arch = "x86_64")]

@@ -105,7 +105,7 @@ enum Halt {
     /// Its stderr is not read.
     Stderr,
     /// The program that it runs goes on.
-    Program,
+    PreparedCommand,
 }
 
 /// A command that is halted, with what keeps it so.
@@ -168,7 +168,7 @@ impl Halted {
             Halt::Stdin => stream([libc::SYS_read, libc::SYS_readv], 0),
             Halt::Stdout => stream([libc::SYS_write, libc::SYS_writev], 1),
             Halt::Stderr => stream([libc::SYS_write, libc::SYS_writev], 2),
-            Halt::Program => number == libc::SYS_rt_sigtimedwait,
+            Halt::PreparedCommand => number == libc::SYS_rt_sigtimedwait,
         }
     }
 }
@@ -187,7 +187,7 @@ const COMMANDS: [(&str, Halt); 9] = [
     ("unlock --env test --key K", Halt::Stdout),
     ("get --env test --key K --value", Halt::Stdout),
     ("run --env test -- cat", Halt::Stderr),
-    ("run --env test --key K --mask -- sleep 60", Halt::Program),
+    ("run --env test --key K --mask -- sleep 60", Halt::PreparedCommand),
     ("recipient set --label other --pubkey ../.ssh/other.pub", Halt::Stdout),
     ("fill --env test --key K --no-prompt", Halt::Stdout),
     ("firewall --env test --from json(env://SECRETS_JSON) --into json", Halt::Stdout),

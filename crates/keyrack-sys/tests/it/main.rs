@@ -7,12 +7,12 @@
 mod clock;
 mod command;
 mod debugger;
-mod harden;
+mod hardening;
 mod memory;
 mod peer;
 mod pidfd;
 mod sandbox;
-mod sessions;
+mod session;
 mod socket;
 mod spawn;
 mod support;

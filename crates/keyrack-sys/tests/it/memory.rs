@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use keyrack_sys::memory::{Budget, MemoryError, Mode, ModeRequest, Pool, Secret, Share};
+use keyrack_sys::memory::{Budget, MemoryError, Mode, ModeRequest, Partition, Pool, Secret};
 use keyrack_testkit::{Need, can_run};
 use nix::sys::resource::{Resource, setrlimit};
 
@@ -291,7 +291,7 @@ fn where_no_file_may_grow_it_is_locked_and_says_so() {
         return;
     }
     in_child("memory::where_no_file_may_grow_it_is_locked_and_says_so", || {
-        keyrack_sys::harden::no_file_size_signal().unwrap();
+        keyrack_sys::hardening::no_file_size_signal().unwrap();
         // The output of this child is a pipe, which is no file that grows.
         setrlimit(Resource::RLIMIT_FSIZE, 64 * KIB, 64 * KIB).unwrap();
         let refused = Pool::new(ModeRequest::Require(Mode::Secret), Budget::default()).unwrap_err();
@@ -337,14 +337,14 @@ fn the_limit_is_the_budget(mode: Mode) {
     assert_eq!((usage.store_limit, usage.requests_limit), (3 * MIB / 2, MIB / 2));
 
     let mut kept = Vec::new();
-    let full = loop {
+    let error = loop {
         match pool.store(&[1; 5000]) {
             Ok(secret) => kept.push(secret),
-            Err(full) => break full,
+            Err(error) => break error,
         }
     };
     // Our own count said so, not the kernel; and requests still have all of theirs.
-    assert_eq!((full.share, full.errno), (Share::Store, None));
+    assert_eq!((error.partition, error.errno), (Partition::Store, None));
     let mut buffer = pool.buffer(MIB);
     buffer.extend(&vec![1; MIB / 2]).unwrap();
     assert_eq!(status("VmLck"), 2048);
@@ -354,7 +354,7 @@ fn the_limit_is_the_budget(mode: Mode) {
     drop(buffer);
     setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0).unwrap();
     let refused = pool.buffer(MIB).extend(&vec![1; MIB / 2]).unwrap_err();
-    assert_eq!(refused.share, Share::Requests);
+    assert_eq!(refused.partition, Partition::Requests);
     assert!(matches!(refused.errno, Some(libc::ENOMEM | libc::EPERM | libc::EAGAIN)), "{refused:?}");
     assert!(kept.iter().all(|secret| secret.with(|b| b == [1; 5000]) == Some(true)));
 }

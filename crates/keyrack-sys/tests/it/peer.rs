@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use keyrack_sys::peer::{PeerReader, Reading, comm, own_session, own_uid_map};
-use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::peer::{PeerReader, PeerReading, comm, own_session, own_uid_map};
+use keyrack_sys::process::pidfd::Pidfd;
 use keyrack_sys::socket::{bind_private, connect, wait_readable};
 use keyrack_sys::user;
 use keyrack_testkit::{Need, can_run, in_new_session};
@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(10);
 const SOCKET: &str = "KEYRACK_SYS_TEST_SOCKET";
 
 /// A reading by one that remembers nothing.
-fn read(socket: BorrowedFd<'_>) -> Reading {
+fn read(socket: BorrowedFd<'_>) -> PeerReading {
     PeerReader::new().read(socket)
 }
 
@@ -127,7 +127,7 @@ fn a_non_dumpable_peer_seen_by_an_ordinary_user() {
             finish(test, child);
         }
         Some(_) => {
-            keyrack_sys::harden::not_dumpable().unwrap();
+            keyrack_sys::hardening::not_dumpable().unwrap();
             let _stream = connect_as_told();
             wait_for_parent();
         }
@@ -166,7 +166,7 @@ fn another_session() {
 }
 
 /// A reading of a peer that has ended says so, in whichever way this kernel has.
-fn assert_gone(reading: &Reading) {
+fn assert_gone(reading: &PeerReading) {
     match &reading.pidfd {
         Ok(pidfd) => {
             assert!(!pidfd.is_alive());

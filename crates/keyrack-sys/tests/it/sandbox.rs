@@ -9,11 +9,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use keyrack_sys::clock::{DeadlineTimers, boot_ns};
-use keyrack_sys::dir::PrivateDir;
-use keyrack_sys::file::{FileId, unlink_if_same};
-use keyrack_sys::harden::Measure;
+use keyrack_sys::fs::file::{FileId, unlink_if_same};
+use keyrack_sys::fs::private_dir::PrivateDir;
+use keyrack_sys::hardening::HardeningMeasure;
 use keyrack_sys::memory::{Budget, ModeRequest, Pool};
-use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::process::pidfd::Pidfd;
 use keyrack_sys::{peer, sandbox, socket};
 use keyrack_testkit::{Need, can_run};
 use nix::errno::Errno;
@@ -41,7 +41,7 @@ fn private() -> (tempfile::TempDir, PrivateDir) {
     (dir, held)
 }
 
-fn find(measures: &[Measure], name: &str) -> Measure {
+fn find(measures: &[HardeningMeasure], name: &str) -> HardeningMeasure {
     measures.iter().find(|measure| measure.name == name).unwrap().clone()
 }
 
@@ -122,7 +122,7 @@ fn both_walls_stand_and_say_what_they_lack() {
             checks.hold("its ABI is told", number == Some(abi));
             checks.hold(
                 "seccomp",
-                find(&measures, "seccomp") == Measure { name: "seccomp", on: true, detail: None },
+                find(&measures, "seccomp") == HardeningMeasure { name: "seccomp", on: true, detail: None },
             );
             let status = fs::read_to_string("/proc/self/status").unwrap();
             for line in ["Seccomp:\t2\n", "NoNewPrivs:\t1\n"] {

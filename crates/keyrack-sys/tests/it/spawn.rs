@@ -8,10 +8,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use keyrack_sys::pidfd::Pidfd;
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::pidfd::Pidfd;
+use keyrack_sys::process::signal::Signal;
+use keyrack_sys::process::spawn::{READY_FD, SpawnedDaemon, spawn_detached, take_ready_pipe};
 use keyrack_sys::socket::wait_readable;
-use keyrack_sys::spawn::{READY_FD, Started, detached, ready_pipe};
 use keyrack_testkit::wait_until;
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// Says what it was started with, then stops, so that it can be looked at.
 const STOP: &str = r#"echo "$0" "$@" >&3; kill -STOP $$"#;
 
-fn all(mut started: Started) -> String {
+fn all(mut started: SpawnedDaemon) -> String {
     assert!(wait_readable(started.ready.as_fd(), SOON).unwrap(), "the daemon never spoke");
     let mut text = String::new();
     started.ready.read_to_string(&mut text).unwrap();
@@ -43,7 +43,7 @@ impl Drop for Ended {
 fn assert_detached() {
     let env = [(OsStr::new("KEYRACK_A"), OsStr::new("1 2")), (OsStr::new("B"), OsStr::new(""))];
     let args = ["-c", STOP, "name", "an argument", ""].map(OsStr::new);
-    let mut started = detached(Path::new("/bin/sh"), &args, &env).unwrap();
+    let mut started = spawn_detached(Path::new("/bin/sh"), &args, &env).unwrap();
     let ended = Ended(Pidfd::open(started.pid.into()).unwrap());
     let of = |name: &str| PathBuf::from(format!("/proc/{}/{name}", started.pid));
 
@@ -186,10 +186,10 @@ fn failures_are_told_and_leave_nothing() {
             (Path::new("/bin/sh"), &nul, &[], ErrorKind::InvalidInput),
             (Path::new("/bin/sh"), &[], &pair, ErrorKind::InvalidInput),
         ] {
-            let error = detached(program, args, env).unwrap_err();
+            let error = spawn_detached(program, args, env).unwrap_err();
             assert_eq!(error.kind(), expected, "{}: {error}", program.display());
         }
-        let error = detached(&garbage, &[], &[]).unwrap_err();
+        let error = spawn_detached(&garbage, &[], &[]).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOEXEC));
         assert_eq!(open(), before, "descriptors were left open");
         assert_eq!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Err(Errno::ECHILD));
@@ -209,13 +209,13 @@ fn each_step_that_fails_in_the_child_is_told() {
     };
     let (_, number) = steps.into_iter().find(|(step, _)| *step == role).unwrap();
     refuse(number, (role == "dup").then(|| (1, u32::try_from(libc::F_DUPFD_CLOEXEC).unwrap())), libc::ENOMEM);
-    let error = detached(Path::new("/bin/true"), &[], &[]).unwrap_err();
+    let error = spawn_detached(Path::new("/bin/true"), &[], &[]).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOMEM), "{role}");
 }
 
 #[test]
 fn a_daemon_that_dies_closes_the_pipe() {
-    let started = detached(Path::new("/bin/true"), &[], &[]).unwrap();
+    let started = spawn_detached(Path::new("/bin/true"), &[], &[]).unwrap();
     assert_eq!(all(started), "");
 }
 
@@ -230,7 +230,7 @@ fn many_threads_start_many_while_others_allocate() {
                     for round in 0..10 {
                         let word = format!("{n} {round}");
                         let args = ["-c", "echo $0 >&3", &word].map(OsStr::new);
-                        let started = detached(Path::new("/bin/sh"), &args, &[]).unwrap();
+                        let started = spawn_detached(Path::new("/bin/sh"), &args, &[]).unwrap();
                         assert_eq!(all(started), format!("{word}\n"));
                     }
                     done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -249,9 +249,9 @@ fn the_daemon_finds_its_pipe() {
     let test = "spawn::the_daemon_finds_its_pipe";
     match role().as_deref() {
         Some("daemon") => {
-            let mut ready = ready_pipe().expect("descriptor 3 is the pipe");
+            let mut ready = take_ready_pipe().expect("descriptor 3 is the pipe");
             assert_eq!(ready.as_raw_fd(), READY_FD);
-            assert!(ready_pipe().is_none(), "it was taken twice");
+            assert!(take_ready_pipe().is_none(), "it was taken twice");
             // SAFETY: F_GETFD touches no memory.
             let flags = unsafe { libc::fcntl(READY_FD, libc::F_GETFD) };
             write!(ready, "ready {flags}").unwrap();
@@ -260,18 +260,18 @@ fn the_daemon_finds_its_pipe() {
             let file = File::open("/dev/null").unwrap();
             // SAFETY: puts something that is no pipe at a number nothing of this child uses.
             Errno::result(unsafe { libc::dup2(file.as_raw_fd(), READY_FD) }).unwrap();
-            assert!(ready_pipe().is_none());
+            assert!(take_ready_pipe().is_none());
         }
         Some(_) => {
             // SAFETY: closes a number nothing of this child uses.
             unsafe { libc::close(READY_FD) };
-            assert!(ready_pipe().is_none());
+            assert!(take_ready_pipe().is_none());
         }
         None => {
             let program = std::env::current_exe().unwrap();
             let (name, value) = role_variable("daemon");
             let args = arguments(test).map(OsStr::new);
-            let started = detached(&program, &args, &[(OsStr::new(name), OsStr::new(value))]).unwrap();
+            let started = spawn_detached(&program, &args, &[(OsStr::new(name), OsStr::new(value))]).unwrap();
             assert_eq!(all(started), "ready 1");
             for role in ["no pipe", "closed"] {
                 crate::support::assert_passed(role, &again(test, role).output().unwrap());
@@ -291,7 +291,7 @@ fn starting_one_costs_little_more_than_any_process() {
         std::process::Command::new("/bin/true").status().unwrap();
     };
     let daemon = || {
-        all(detached(Path::new("/bin/true"), &[], &[]).unwrap());
+        all(spawn_detached(Path::new("/bin/true"), &[], &[]).unwrap());
     };
     // The best of interleaved runs: other tests are running beside.
     let pairs: Vec<_> = (0..100).map(|_| (cost(&plain), cost(&daemon))).collect();

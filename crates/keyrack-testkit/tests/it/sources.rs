@@ -100,7 +100,7 @@ fn programs_that_commands_start_get_their_limits_back() {
             seen += started;
             assert!(
                 started <= lines_with(code, "unprotect(&mut ").count(),
-                "{}: start programs with keyrack_sys::protection::unprotect",
+                "{}: start programs with keyrack_sys::hardening::protection::unprotect",
                 path.display()
             );
         }

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use keyrack_core::ErrorCode;
 use keyrack_core::peer::PeerRejection;
-use keyrack_sys::memory::{Buffer, Full, Share};
+use keyrack_sys::memory::{Buffer, OutOfMemory, Partition};
 use keyrack_wire::Protocol;
 use keyrack_wire::legacy::{LegacyError, MAX_REQUEST, Progress, Scanner};
 use keyrack_wire::native::{Decoded, MAX_LENGTH, decode};
@@ -46,7 +46,7 @@ enum ReadOutcome {
     Foreign,
     End,
     TooLate,
-    NoRoom(Full),
+    NoRoom(OutOfMemory),
     /// There is nobody left to answer.
     Gone,
 }
@@ -162,7 +162,7 @@ impl Connection {
                         ReadOutcome::Foreign => return self.refuse_sender().await,
                         ReadOutcome::End => legacy::refuse("the request ended before it was complete"),
                         ReadOutcome::TooLate => legacy::refuse(&too_late()),
-                        ReadOutcome::NoRoom(Full { share: Share::Buffer, .. }) => {
+                        ReadOutcome::NoRoom(OutOfMemory { partition: Partition::Buffer, .. }) => {
                             legacy::refuse(&LegacyError::TooLarge { limit: MAX_REQUEST }.to_string())
                         }
                         ReadOutcome::NoRoom(full) => legacy::refuse(&full.to_string()),
@@ -285,7 +285,7 @@ impl Connection {
     }
 
     /// Answers a caller whose request found no page, in the format its first byte tells: it alone is looked at.
-    async fn out_of_memory_reply(mut self, full: &Full, protocol: Option<Protocol>) {
+    async fn out_of_memory_reply(mut self, full: &OutOfMemory, protocol: Option<Protocol>) {
         let protocol = match protocol {
             Some(protocol) => protocol,
             // It may have been met before it said anything.

@@ -96,7 +96,7 @@ fn validate_unlock(
 }
 
 /// Copies a grant's secret, and what is not known of it, into the store's pages. Dropped again, they are wiped.
-fn copy_to_pool(pool: &Pool, grant: &Grant<'_>) -> Result<StoredSecret, keyrack_sys::memory::Full> {
+fn copy_to_pool(pool: &Pool, grant: &Grant<'_>) -> Result<StoredSecret, keyrack_sys::memory::OutOfMemory> {
     let secret = pool.store_with(grant.secret.len(), |place| {
         let written = grant.secret.unescape_into(place);
         debug_assert_eq!(written, Ok(grant.secret.len()), "the text was checked when it was parsed");

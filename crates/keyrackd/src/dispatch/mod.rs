@@ -7,7 +7,7 @@ pub(crate) mod native;
 mod tests;
 
 use keyrack_core::{DurationGrade, Error, Grade, Invocation, Protection};
-use keyrack_sys::memory::Full;
+use keyrack_sys::memory::OutOfMemory;
 use keyrack_wire::Protocol;
 use keyrack_wire::native::ErrorBody;
 
@@ -52,7 +52,7 @@ fn source(names: &keyrack_wire::Source<'_>) -> keyrack_core::GrantSource {
 }
 
 /// The refusal of a request that found no page, or had to give its own away.
-pub(crate) fn out_of_memory_reply(protocol: Protocol, full: &Full) -> Response {
+pub(crate) fn out_of_memory_reply(protocol: Protocol, full: &OutOfMemory) -> Response {
     match protocol {
         Protocol::Native => native::refuse(keyrack_core::ErrorCode::MemoryFull.as_str(), &full.to_string()),
         Protocol::Legacy | Protocol::Neither => legacy::refuse(&full.to_string()),
@@ -60,7 +60,7 @@ pub(crate) fn out_of_memory_reply(protocol: Protocol, full: &Full) -> Response {
 }
 
 /// What a caller is told when there is no room, which changed nothing.
-fn full(full: &Full) -> Error {
+fn full(full: &OutOfMemory) -> Error {
     Error::new(keyrack_core::ErrorCode::MemoryFull, format!("{full}; relock keys that are not needed"))
 }
 

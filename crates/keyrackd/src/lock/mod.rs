@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use keyrack_core::{Error, ErrorCode};
-use keyrack_sys::file::{FileId, unlink_if_same};
+use keyrack_sys::fs::file::{FileId, unlink_if_same};
 use keyrack_sys::socket;
 
 use crate::peer_auth::{LocalIdentity, PeerAuthError};

@@ -9,7 +9,7 @@ mod session_scan;
 use std::path::Path;
 use std::rc::Rc;
 
-use keyrack_sys::sessions;
+use keyrack_sys::session;
 use keyrack_wire::native::Hardening;
 use tokio::sync::Notify;
 
@@ -57,7 +57,7 @@ impl Logout {
 pub(crate) fn to_wire(own: &LocalIdentity) -> Hardening<'static> {
     let lacks = match own.session() {
         None => Some("this process has no login session: keys end by their lives alone".to_owned()),
-        Some(_) => sessions::can_walk()
+        Some(_) => session::check_scan_support()
             .err()
             .map(|error| format!("the processes of the login session cannot be watched: {error}")),
     };

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use keyrack_sys::sessions::{Member, Step, Walk, Wanted};
+use keyrack_sys::session::{ScanFilter, ScanStep, SessionProcess, SessionScan};
 use tokio::io::Interest;
 use tokio::task::yield_now;
 
@@ -38,7 +38,7 @@ const BLIND: u32 = 6;
 
 /// Ends a daemon whose login session has no process left.
 pub(super) async fn watch(daemon: Rc<Daemon>, session: u32, logout: Rc<Logout>) {
-    let wanted = Wanted { session, but: DAEMON };
+    let wanted = ScanFilter { session, exclude_comm: DAEMON };
     // Whoever started the daemon waits for an answer now, and is of the session.
     logout.round.notified().await;
     let (mut empty, mut blind) = (0, 0);
@@ -81,26 +81,26 @@ fn is_out_of_descriptors(look: &io::Result<Who>) -> bool {
 }
 
 enum Who {
-    Somebody(Member),
+    Somebody(SessionProcess),
     Nobody,
     /// Somebody was there, and ended while it was looked at.
     Unsure,
 }
 
 /// Looks through the processes of the machine, a few at a time, so that callers do not wait for it.
-async fn look_through(wanted: Wanted) -> io::Result<Who> {
-    let mut walk = Walk::begin(wanted)?;
+async fn look_through(wanted: ScanFilter) -> io::Result<Who> {
+    let mut walk = SessionScan::start(wanted)?;
     loop {
         match walk.step()? {
-            Step::More => yield_now().await,
-            Step::Found(member) => return Ok(Who::Somebody(member)),
-            Step::End { vanished: true } => return Ok(Who::Unsure),
-            Step::End { vanished: false } => return Ok(Who::Nobody),
+            ScanStep::More => yield_now().await,
+            ScanStep::Found(member) => return Ok(Who::Somebody(member)),
+            ScanStep::Done { vanished: true } => return Ok(Who::Unsure),
+            ScanStep::Done { vanished: false } => return Ok(Who::Nobody),
         }
     }
 }
 
-struct Watched(Member);
+struct Watched(SessionProcess);
 
 impl StableFd for Watched {}
 
@@ -111,7 +111,7 @@ impl AsRawFd for Watched {
 }
 
 /// Waits until it has ended, or left the session.
-async fn wait_for(member: Member, logout: &Logout) {
+async fn wait_for(member: SessionProcess, logout: &Logout) {
     tracing::debug!(pid = member.pid(), "a process of the login session is waited for");
     let watched = match readiness(Watched(member), Interest::READABLE) {
         Ok(watched) => watched,

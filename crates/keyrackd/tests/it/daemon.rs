@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use keyrack_sys::pidfd::Pidfd;
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::pidfd::Pidfd;
+use keyrack_sys::process::signal::Signal;
 use keyrack_testkit::{Home, Reaped, binary, wait_until};
 
 /// More than anything here takes on a busy machine.

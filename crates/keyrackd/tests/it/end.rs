@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::signal::Signal;
 use keyrack_testkit::wait_until;
 
 use crate::daemon::{Daemon, LONG, RELOCK_ALL, STATUS, frame, get, slugs_in, unlock};

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use keyrack_core::timestamp::format_ms;
 use keyrack_sys::clock::wall_ms;
-use keyrack_sys::pidfd::Pidfd;
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::pidfd::Pidfd;
+use keyrack_sys::process::signal::Signal;
 use keyrack_testkit::{Home, Need, Reaped, binary, can_run, wait_until};
 
 use crate::daemon::{

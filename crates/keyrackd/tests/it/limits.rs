@@ -244,7 +244,7 @@ fn little_lockable_memory_is_said() {
     let kept = asked(&crate::daemon::unlock("acme.test.K", &"s".repeat(100_000), ""));
     assert!(kept.contains(r#""unlocked":["acme.test.K"]"#), "{kept}");
     assert!(asked(&get("acme.test.K")).contains(&"s".repeat(100_000)), "it works");
-    daemon.signal(keyrack_sys::signal::Signal::Term);
+    daemon.signal(keyrack_sys::process::signal::Signal::Term);
     assert!(daemon.ended(LONG).success());
 
     // Demanded, it is refused.

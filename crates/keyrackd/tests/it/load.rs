@@ -98,7 +98,7 @@ fn a_hundred_megabytes_without_an_end_are_refused_after_one() {
 
 #[test]
 fn ten_thousand_connections_are_attempted_and_the_others_are_served() {
-    let _ = keyrack_sys::harden::raise_limits();
+    let _ = keyrack_sys::hardening::raise_limits();
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     let before = (descriptors(&daemon), resident(&daemon));

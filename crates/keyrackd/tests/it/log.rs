@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::signal::Signal;
 use keyrack_testkit::{Home, Need, as_user, binary, can_run, run, wait_until};
 
 use crate::daemon::{
@@ -210,14 +210,14 @@ fn started(home: &Home, variables: &[(&str, &Path)]) -> (u32, String) {
     let socket = socket_in(home);
     let args = ["--socket".as_ref(), socket.as_os_str(), "--ready-fd".as_ref(), "3".as_ref()];
     let env: Vec<_> = variables.iter().map(|(name, value)| ((*name).as_ref(), value.as_os_str())).collect();
-    let mut started = keyrack_sys::spawn::detached(&binary("keyrackd"), &args, &env).unwrap();
+    let mut started = keyrack_sys::process::spawn::spawn_detached(&binary("keyrackd"), &args, &env).unwrap();
     let mut word = String::new();
     started.ready.read_to_string(&mut word).unwrap();
     (if word == "ready\n" { pid_in(home) } else { 0 }, word)
 }
 
 fn ended(pid: u32) {
-    let pidfd = keyrack_sys::pidfd::Pidfd::open(i64::from(pid)).unwrap();
+    let pidfd = keyrack_sys::process::pidfd::Pidfd::open(i64::from(pid)).unwrap();
     pidfd.signal(Signal::Term).unwrap();
     assert!(pidfd.wait_exit(LONG));
 }

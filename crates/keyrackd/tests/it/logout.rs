@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::process::pidfd::Pidfd;
 use keyrack_testkit::{Home, Need, binary, can_run, wait_until};
 
 use crate::daemon::{Daemon, LONG, command, frame, get, names_in, pid_in, read_frame, socket_in, unlock};
@@ -114,7 +114,7 @@ fn a_process_of_another_user_is_somebody() {
     let sleeper = Pidfd::open(login.order("run sleep 300").parse().unwrap()).unwrap();
     login.leave();
     assert!(!foreign.wait_exit(WHILE), "root is logged in by that session");
-    sleeper.signal(keyrack_sys::signal::Signal::Kill).unwrap();
+    sleeper.signal(keyrack_sys::process::signal::Signal::Kill).unwrap();
     let begun = Instant::now();
     assert_ends(&foreign, begun, &home);
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use keyrack_sys::memory::{Budget, Hibernation, Mode, ModeRequest, Pool};
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::signal::Signal;
 use keyrack_testkit::{Home, Need, Reaped, as_user, can_run, wait_until};
 
 use crate::daemon::{Daemon, LONG, RELOCK_ALL, command, frame, get, unlock};

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::signal::Signal;
 use keyrack_testkit::{Home, Need, as_user, can_run, in_new_session, wait_until};
 
 use crate::daemon::{

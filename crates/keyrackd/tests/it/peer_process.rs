@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use keyrack_sys::clock::{boot_ns, wall_ms};
-use keyrack_sys::pidfd::Pidfd;
+use keyrack_sys::process::pidfd::Pidfd;
 use keyrack_testkit::{Reaped, as_user, in_new_session, wait_until};
 
 use crate::daemon::{LONG, STATUS, ask, connect, frame, read_frame};
@@ -288,11 +288,11 @@ fn act() {
             let mut stream = connect(&socket);
             say(&ask_once(&mut stream, &request));
             let daemon = Pidfd::open(env::var("KEYRACK_IT_DAEMON").unwrap().parse().unwrap()).unwrap();
-            daemon.signal(keyrack_sys::signal::Signal::Stop).unwrap();
+            daemon.signal(keyrack_sys::process::signal::Signal::Stop).unwrap();
             stream.write_all(&frame(&request, b"")).unwrap();
             let copy = stream.try_clone().unwrap();
             let sent = send_from_a_child(copy, &frame(&request, b""));
-            daemon.signal(keyrack_sys::signal::Signal::Cont).unwrap();
+            daemon.signal(keyrack_sys::process::signal::Signal::Cont).unwrap();
             assert!(sent, "the child has sent it");
             stream.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
             for _ in 0..3 {

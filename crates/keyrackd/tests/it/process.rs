@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::signal::Signal;
 use keyrack_testkit::{Home, Need, Reaped, binary, can_run, run, wait_until};
 
 use crate::daemon::{Daemon, LONG, STATUS, frame, names_in, read_frame, slugs_in, socket_in};

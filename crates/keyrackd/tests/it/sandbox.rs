@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::signal::Signal;
 use keyrack_testkit::{Need, Reaped, as_user, can_run, wait_until};
 
 use crate::daemon::{Daemon, LONG, RELOCK_ALL, STATUS, frame, get, read_frame, slugs_in, unlock};

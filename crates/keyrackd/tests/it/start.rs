@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use keyrack_sys::signal::Signal;
+use keyrack_sys::process::signal::Signal;
 use keyrack_testkit::{Home, Need, Reaped, binary, can_run, in_new_session, run, wait_until};
 
 use crate::daemon::{Daemon, LONG, STATUS, command, names_in, pid_in, slugs_in, socket_in};
@@ -60,14 +60,14 @@ fn started_by_a_client_it_inherits_nothing() {
     let program = binary("keyrackd");
     let args = [OsStr::new("--socket"), socket.as_os_str(), OsStr::new("--ready-fd"), OsStr::new("3")];
     let env = [(OsStr::new("KEYRACK_DAEMON_IDLE_TIMEOUT_MS"), OsStr::new("60000"))];
-    let mut started = keyrack_sys::spawn::detached(&program, &args, &env).unwrap();
+    let mut started = keyrack_sys::process::spawn::spawn_detached(&program, &args, &env).unwrap();
     let mut word = String::new();
     started.ready.read_to_string(&mut word).unwrap();
     assert_eq!(word, "ready\n");
     assert_eq!(slugs_in(&crate::daemon::ask(crate::daemon::connect(&socket), STATUS.as_bytes())), [""; 0]);
 
     // Another start finds it.
-    let mut second = keyrack_sys::spawn::detached(&program, &args, &env).unwrap();
+    let mut second = keyrack_sys::process::spawn::spawn_detached(&program, &args, &env).unwrap();
     let mut word = String::new();
     second.ready.read_to_string(&mut word).unwrap();
     assert_eq!(word, "served\n");
@@ -106,7 +106,7 @@ fn started_by_a_client_it_inherits_nothing() {
             }
         }
     }
-    keyrack_sys::pidfd::Pidfd::open(i64::from(pid)).unwrap().signal(Signal::Term).unwrap();
+    keyrack_sys::process::pidfd::Pidfd::open(i64::from(pid)).unwrap().signal(Signal::Term).unwrap();
     wait_until("it ends", LONG, || names_in(&home.runtime()) == ["keyrack.7.83db27ef.sock.lock"]);
 }
 
@@ -116,7 +116,7 @@ fn why_it_did_not_start_goes_over_the_pipe() {
     let socket = socket_in(&home);
     fs::write(&socket, "precious").unwrap();
     let args = [OsStr::new("--socket"), socket.as_os_str(), OsStr::new("--ready-fd"), OsStr::new("3")];
-    let mut started = keyrack_sys::spawn::detached(&binary("keyrackd"), &args, &[]).unwrap();
+    let mut started = keyrack_sys::process::spawn::spawn_detached(&binary("keyrackd"), &args, &[]).unwrap();
     let mut word = String::new();
     started.ready.read_to_string(&mut word).unwrap();
     assert!(word.starts_with("error socket_path_taken\n") && word.contains("not a socket"), "{word}");

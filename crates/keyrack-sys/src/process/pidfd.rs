@@ -9,8 +9,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::statfs::{FsType, fstatfs};
 
-use crate::proc;
-use crate::signal::Signal;
+use crate::process::procfs;
+use crate::process::signal::Signal;
 use crate::socket::wait_readable;
 
 /// `PID_FS_MAGIC` of linux/magic.h.
@@ -49,9 +49,9 @@ impl Pidfd {
     pub fn levels(&self, pid: i64) -> Result<usize, i32> {
         // About 130 bytes, plus one number for each nested namespace (at most 32).
         let mut buffer = [0; 1024];
-        let text = proc::read_small(format_args!("self/fdinfo/{}", self.0.as_raw_fd()), &mut buffer)
+        let text = procfs::read_small(format_args!("self/fdinfo/{}", self.0.as_raw_fd()), &mut buffer)
             .map_err(|errno| errno as i32)?;
-        proc::pid_levels(text, pid).ok_or(0)
+        procfs::pid_levels(text, pid).ok_or(0)
     }
 
     /// Returns `true` if descriptors of processes have a file system of their own (pidfs, Linux 6.9), in

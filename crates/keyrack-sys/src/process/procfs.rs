@@ -13,7 +13,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::read;
 
-use crate::pid;
+use crate::process::pid;
 
 /// Longest path below `/proc` this module opens: two file names and a 20-digit number leave room to spare.
 const PATH_BYTES: usize = 64;

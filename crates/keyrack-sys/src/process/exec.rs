@@ -1,5 +1,5 @@
 //! A program that is to be run as a shell would run it: looked for on PATH, with arguments and an environment of its own; in this process's
-//! place, or as a child ([`crate::supervise::Child`]).
+//! place, or as a child ([`crate::process::supervise::Child`]).
 //!
 //! What it finds is what this process was started with: descriptors, limits, signal dispositions, the signal mask.
 #![expect(unsafe_code, reason = "execve takes arrays of pointers")]
@@ -14,7 +14,8 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit};
 use zeroize::Zeroizing;
 
-use crate::{inherited, protection};
+use crate::hardening::protection;
+use crate::process::startup_state;
 
 /// Where execvp(3) looks when PATH is not set.
 const USUAL_PATH: &str = "/bin:/usr/bin";
@@ -23,7 +24,7 @@ const USUAL_PATH: &str = "/bin:/usr/bin";
 const SHELL: &std::ffi::CStr = c"/bin/sh";
 
 /// A program with its arguments and its environment, ready to be executed.
-pub struct Program {
+pub struct PreparedCommand {
     /// The places to try, in order.
     candidates: Vec<CString>,
     args: Vec<CString>,
@@ -33,7 +34,7 @@ pub struct Program {
     passed: Vec<OwnedFd>,
 }
 
-impl Program {
+impl PreparedCommand {
     /// `command` is the program's name and its arguments; `env` its variables, each a `NAME=value` that ends in a NUL byte and has no other.
     /// A name without a slash is looked for in the directories of `path`, PATH's value, as execvp(3) does.
     ///
@@ -89,7 +90,7 @@ impl Program {
     /// Puts the program in this process's place: pid, parent, terminal, process group and whatever waits for it stay. Returns only when that
     /// fails, with the error a shell goes by: `ENOENT` when it is nowhere, `EACCES` and others when it is there and cannot be run.
     pub fn replace(&self) -> io::Error {
-        inherited::restore();
+        startup_state::restore();
         let errno = self.execute();
         protection::lower_core_limit();
         errno.into()
@@ -153,7 +154,7 @@ fn limit_of(stack: u64) -> usize {
 /// to it.
 pub const COUNTED_PER_STRING: usize = 1 + size_of::<*const c_char>();
 
-impl Program {
+impl PreparedCommand {
     /// Bytes that the kernel counts against [`execution_limit`].
     pub fn size(&self) -> usize {
         let args: usize = self.args.iter().map(|arg| arg.as_bytes().len() + COUNTED_PER_STRING).sum();
@@ -164,7 +165,7 @@ impl Program {
     }
 }
 
-impl std::fmt::Debug for Program {
+impl std::fmt::Debug for PreparedCommand {
     /// Names only: an argument or a variable may hold a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Program({:?}, {} variables)", self.args.first(), self.env.len())
@@ -184,10 +185,10 @@ fn pointers(strings: impl Iterator<Item = *const c_char>) -> Vec<*const c_char> 
 mod tests {
     use super::*;
 
-    fn program(command: &[&str], env: &[&[u8]], path: Option<&str>) -> io::Result<Program> {
+    fn program(command: &[&str], env: &[&[u8]], path: Option<&str>) -> io::Result<PreparedCommand> {
         let command: Vec<OsString> = command.iter().map(Into::into).collect();
         let env = env.iter().map(|entry| Zeroizing::new(entry.to_vec())).collect();
-        Program::new(&command, env, path.map(OsStr::new))
+        PreparedCommand::new(&command, env, path.map(OsStr::new))
     }
 
     #[test]

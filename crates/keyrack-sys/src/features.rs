@@ -11,18 +11,18 @@ use std::ptr;
 use nix::errno::Errno;
 
 /// The oldest kernel that a daemon runs on: it needs `pidfd_open(2)` (5.3) and `close_range(2)` (5.9), and older ones are not tested.
-pub const OLDEST: Version = Version { major: 5, minor: 10 };
+pub const OLDEST_SUPPORTED: KernelVersion = KernelVersion { major: 5, minor: 10 };
 
 /// A kernel's version as its release begins with it (`uname -r`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
+pub struct KernelVersion {
     /// `5` of `5.10.0-28-amd64`.
     pub major: u32,
     /// `10` of `5.10.0-28-amd64`.
     pub minor: u32,
 }
 
-impl Version {
+impl KernelVersion {
     /// Version of the running kernel, `None` when its release begins with none.
     #[must_use]
     pub fn running() -> Option<Self> {
@@ -44,7 +44,7 @@ impl Version {
     }
 }
 
-impl std::fmt::Display for Version {
+impl std::fmt::Display for KernelVersion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)
     }
@@ -97,11 +97,14 @@ mod tests {
             ("six.1", None),
             ("", None),
         ] {
-            let expected = expected.map(|(major, minor)| Version { major, minor });
-            assert_eq!(Version::of_release(release), expected, "{release}");
+            let expected = expected.map(|(major, minor)| KernelVersion { major, minor });
+            assert_eq!(KernelVersion::of_release(release), expected, "{release}");
         }
-        assert!(Version { major: 5, minor: 9 } < OLDEST && OLDEST < Version { major: 6, minor: 1 });
-        assert!(Version::running().is_some());
+        assert!(
+            KernelVersion { major: 5, minor: 9 } < OLDEST_SUPPORTED
+                && OLDEST_SUPPORTED < KernelVersion { major: 6, minor: 1 }
+        );
+        assert!(KernelVersion::running().is_some());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
-use crate::file::FileId;
+use crate::fs::file::FileId;
 
 /// Symbolic links that are followed for one path (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;

@@ -1,6 +1,6 @@
 //! State that this process was started with and has changed: Rust's runtime ignores `SIGPIPE`
 //! before `main`, and puts `/dev/null` in the place of a standard stream that was closed;
-//! [`crate::protection`] lowers the limit on core dumps. A program that hands on its own place
+//! [`crate::hardening::protection`] lowers the limit on core dumps. A program that hands on its own place
 //! (`exec`) hands on what it got, not what became of it.
 //!
 //! Looked at before the runtime begins, by a function of the program's initialisers; it only asks, and changes nothing.
@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::protection;
+use crate::hardening::protection;
 
 /// Bits of [`FOUND`]: a standard stream by its number, then `SIGPIPE`, then that anything was looked at.
 const IGNORES_PIPE: u8 = 1 << 3;

@@ -13,11 +13,11 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat, lstat};
 
-use crate::file::FileId;
+use crate::fs::file::FileId;
 
 /// Why a directory cannot be trusted with something private.
 #[derive(Debug)]
-pub enum DirFault {
+pub enum PrivateDirError {
     /// The path is empty.
     Empty,
     /// The path does not start with `/`.
@@ -42,7 +42,7 @@ pub enum DirFault {
     Io(io::Error),
 }
 
-impl std::fmt::Display for DirFault {
+impl std::fmt::Display for PrivateDirError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Empty => f.write_str("the path is empty"),
@@ -57,9 +57,9 @@ impl std::fmt::Display for DirFault {
     }
 }
 
-impl std::error::Error for DirFault {}
+impl std::error::Error for PrivateDirError {}
 
-impl From<Errno> for DirFault {
+impl From<Errno> for PrivateDirError {
     fn from(errno: Errno) -> Self {
         match errno {
             Errno::ENOENT => Self::Missing,
@@ -83,26 +83,26 @@ impl PrivateDir {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn open(path: &Path) -> Result<Self, DirFault> {
+    pub fn open(path: &Path) -> Result<Self, PrivateDirError> {
         if path.as_os_str().is_empty() {
-            return Err(DirFault::Empty);
+            return Err(PrivateDirError::Empty);
         }
         if !path.is_absolute() {
-            return Err(DirFault::Relative);
+            return Err(PrivateDirError::Relative);
         }
         let path = without_trailing_slashes(path);
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = open(path, flags, Mode::empty()).map_err(|errno| match errno {
             // O_DIRECTORY says the same of a file and of a link.
-            Errno::ENOTDIR if is_link(path) => DirFault::Symlink,
+            Errno::ENOTDIR if is_link(path) => PrivateDirError::Symlink,
             other => other.into(),
         })?;
         let found = fstat(&fd)?;
         if found.st_uid != crate::user::uid() {
-            return Err(DirFault::NotOurs { uid: found.st_uid });
+            return Err(PrivateDirError::NotOurs { uid: found.st_uid });
         }
         if found.st_mode & 0o077 != 0 {
-            return Err(DirFault::TooOpen { mode: found.st_mode & 0o7777 });
+            return Err(PrivateDirError::TooOpen { mode: found.st_mode & 0o7777 });
         }
         let id = FileId { dev: found.st_dev, ino: found.st_ino };
         Ok(Self { path: path.to_owned(), fd, id })
@@ -112,17 +112,17 @@ impl PrivateDir {
     ///
     /// # Errors
     /// What is wrong with it, or why it could not be made.
-    pub fn create_private(path: &Path) -> Result<Self, DirFault> {
+    pub fn create_private(path: &Path) -> Result<Self, PrivateDirError> {
         if path.as_os_str().is_empty() {
-            return Err(DirFault::Empty);
+            return Err(PrivateDirError::Empty);
         }
         if !path.is_absolute() {
-            return Err(DirFault::Relative);
+            return Err(PrivateDirError::Relative);
         }
         match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => match error.raw_os_error() {
                 Some(errno) => Err(Errno::from_raw(errno).into()),
-                None => Err(DirFault::Io(error)),
+                None => Err(PrivateDirError::Io(error)),
             },
             _ => Self::open(path),
         }
@@ -222,9 +222,9 @@ mod tests {
         let path = base.path().join("there");
         std::fs::create_dir(&path).unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(PrivateDir::create_private(&path), Err(DirFault::TooOpen { mode: 0o777 })));
-        assert!(matches!(PrivateDir::create_private(&path.join("a/b")), Err(DirFault::Missing)));
-        assert!(matches!(PrivateDir::create_private(Path::new("a")), Err(DirFault::Relative)));
-        assert!(matches!(PrivateDir::create_private(Path::new("")), Err(DirFault::Empty)));
+        assert!(matches!(PrivateDir::create_private(&path), Err(PrivateDirError::TooOpen { mode: 0o777 })));
+        assert!(matches!(PrivateDir::create_private(&path.join("a/b")), Err(PrivateDirError::Missing)));
+        assert!(matches!(PrivateDir::create_private(Path::new("a")), Err(PrivateDirError::Relative)));
+        assert!(matches!(PrivateDir::create_private(Path::new("")), Err(PrivateDirError::Empty)));
     }
 }

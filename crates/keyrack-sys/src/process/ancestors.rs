@@ -8,7 +8,7 @@ use std::{fs, io};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{Pid, getppid};
 
-use crate::proc;
+use crate::process::procfs;
 
 /// Most ancestors that are read.
 const LONGEST: usize = 32;
@@ -30,7 +30,7 @@ pub struct Ancestor {
 /// Returns the parent, its parent and so on. Empty where `/proc` cannot be read or is not of this
 /// pid namespace.
 pub fn ancestors() -> Vec<Ancestor> {
-    if !proc::numbers_are_ours() {
+    if !procfs::numbers_are_ours() {
         return Vec::new();
     }
     let pipe = stdout_pipe();
@@ -82,7 +82,7 @@ struct Stat {
 /// Fields of `/proc/PID/stat` (proc_pid_stat(5)).
 fn stat(pid: Pid) -> Option<Stat> {
     let mut buffer = [0; 1024];
-    parse(proc::read_small(format_args!("{pid}/stat"), &mut buffer).ok()?)
+    parse(procfs::read_small(format_args!("{pid}/stat"), &mut buffer).ok()?)
 }
 
 fn parse(text: &[u8]) -> Option<Stat> {

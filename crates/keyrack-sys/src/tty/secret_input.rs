@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::termios::{LocalFlags, SetArg};
 
-use crate::termios::Settings;
+use crate::tty::termios::Settings;
 
 /// The signals that would end the process with the terminal left hidden.
 const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
@@ -22,9 +22,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The controlling terminal, `/dev/tty`, without echo, line editing or signal keys (termios(3): ECHO, ICANON, ISIG, IEXTEN off).
 ///
 /// Dropping it restores the terminal and discards what was typed and not read, so that the rest of a pasted secret does not
-/// end up at the shell. Signals that end a process wait until then, and [`Hidden::key`] returns `None` when one has come: whoever drops
+/// end up at the shell. Signals that end a process wait until then, and [`RawTty::key`] returns `None` when one has come: whoever drops
 /// it next is ended by that signal, with the terminal restored.
-pub struct Hidden {
+pub struct RawTty {
     tty: File,
     before: Settings,
     /// The signals this thread held off before.
@@ -33,7 +33,7 @@ pub struct Hidden {
 
 /// What was typed within a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pressed {
+pub enum KeyEvent {
     /// A byte.
     Key(u8),
     /// Nothing yet.
@@ -42,7 +42,7 @@ pub enum Pressed {
     Ended,
 }
 
-impl Hidden {
+impl RawTty {
     /// Opens the terminal and hides what is typed from now on.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Hidden {
         let mut mask = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&ENDING.into_iter().collect()), Some(&mut mask))?;
         // From here on dropping it restores both.
-        let hidden = Hidden { tty, before, mask };
+        let hidden = RawTty { tty, before, mask };
         quiet.apply(&hidden.tty, SetArg::TCSAFLUSH)?;
         Ok(hidden)
     }
@@ -98,14 +98,14 @@ impl Hidden {
     ///
     /// # Errors
     /// What poll(2) and read(2) say.
-    pub fn key_within(&mut self, wait: Duration) -> io::Result<Pressed> {
+    pub fn key_within(&mut self, wait: Duration) -> io::Result<KeyEvent> {
         if self.has_to_end() {
-            return Ok(Pressed::Ended);
+            return Ok(KeyEvent::Ended);
         }
         match self.has_more(wait) {
-            Ok(true) => Ok(self.key()?.map_or(Pressed::Ended, Pressed::Key)),
+            Ok(true) => Ok(self.key()?.map_or(KeyEvent::Ended, KeyEvent::Key)),
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(Pressed::Nothing),
+            _ => Ok(KeyEvent::Nothing),
         }
     }
 
@@ -128,7 +128,7 @@ impl Hidden {
     }
 }
 
-impl Drop for Hidden {
+impl Drop for RawTty {
     fn drop(&mut self) {
         let _ = self.before.apply(&self.tty, SetArg::TCSAFLUSH);
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use keyrack_sys::harden::{
-    Measure, close_inherited, deny_write_exec, hidepid, no_core, no_new_privs, not_dumpable, raise_limits,
-    readback, scrub_environment, stdio_to_null, tracer_pid,
+use keyrack_sys::hardening::{
+    HardeningMeasure, close_inherited, deny_write_exec, hidepid, no_core, no_new_privs, not_dumpable,
+    raise_limits, readback, scrub_environment, stdio_to_null, tracer_pid,
 };
 use keyrack_sys::{peer, user};
 use keyrack_testkit::{Need, can_run};
@@ -15,13 +15,13 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::support::{again, assert_passed, become_stranger, exit_code, forked, in_child, refuse, role};
 
-fn measure(name: &str) -> Measure {
+fn measure(name: &str) -> HardeningMeasure {
     readback().into_iter().find(|measure| measure.name == name).unwrap()
 }
 
 #[test]
 fn each_measure_is_off_before_and_on_after() {
-    in_child("harden::each_measure_is_off_before_and_on_after", || {
+    in_child("hardening::each_measure_is_off_before_and_on_after", || {
         type Step = fn() -> io::Result<()>;
         let steps: [(&str, Step); 4] = [
             ("not_dumpable", not_dumpable),
@@ -34,7 +34,7 @@ fn each_measure_is_off_before_and_on_after() {
             let before = measure(name);
             assert!(!before.on && before.detail.is_some(), "{before:?}");
             step().unwrap();
-            assert_eq!(measure(name), Measure { name, on: true, detail: None });
+            assert_eq!(measure(name), HardeningMeasure { name, on: true, detail: None });
         }
         assert!(measure("not_traced").on);
         assert_eq!(readback().len(), 5);
@@ -50,7 +50,7 @@ fn each_measure_is_off_before_and_on_after() {
 
 #[test]
 fn a_process_that_is_not_dumpable_keeps_its_memory_from_its_own_user() {
-    let test = "harden::a_process_that_is_not_dumpable_keeps_its_memory_from_its_own_user";
+    let test = "hardening::a_process_that_is_not_dumpable_keeps_its_memory_from_its_own_user";
     if !can_run(test, &[Need::Root]) {
         return;
     }
@@ -93,7 +93,7 @@ fn a_tracer_is_seen() {
 
 #[test]
 fn limits_go_up_to_the_hard_ones() {
-    in_child("harden::limits_go_up_to_the_hard_ones", || {
+    in_child("hardening::limits_go_up_to_the_hard_ones", || {
         setrlimit(Resource::RLIMIT_NOFILE, 64, 512).unwrap();
         setrlimit(Resource::RLIMIT_MEMLOCK, 4096, 65536).unwrap();
         let limits = raise_limits().unwrap();
@@ -112,7 +112,7 @@ fn this_proc_does_not_hide() {
 
 #[test]
 fn a_proc_that_hides_is_found_out() {
-    let test = "harden::a_proc_that_hides_is_found_out";
+    let test = "hardening::a_proc_that_hides_is_found_out";
     if !can_run(test, &[Need::Root, Need::Program("unshare"), Need::Program("mount")]) {
         return;
     }
@@ -132,7 +132,7 @@ fn a_proc_that_hides_is_found_out() {
 /// takes its place here.
 #[test]
 fn hidepid_is_read_without_fdinfo() {
-    let test = "harden::hidepid_is_read_without_fdinfo";
+    let test = "hardening::hidepid_is_read_without_fdinfo";
     if !can_run(test, &[Need::Root, Need::Program("unshare"), Need::Program("mount")]) {
         return;
     }
@@ -176,12 +176,12 @@ fn close_all_but_one() {
 
 #[test]
 fn only_the_kept_descriptors_stay_open() {
-    in_child("harden::only_the_kept_descriptors_stay_open", close_all_but_one);
+    in_child("hardening::only_the_kept_descriptors_stay_open", close_all_but_one);
 }
 
 #[test]
 fn descriptors_are_closed_without_close_range_too() {
-    in_child("harden::descriptors_are_closed_without_close_range_too", || {
+    in_child("hardening::descriptors_are_closed_without_close_range_too", || {
         refuse(libc::SYS_close_range, None, libc::ENOSYS);
         close_all_but_one();
     });
@@ -189,7 +189,7 @@ fn descriptors_are_closed_without_close_range_too() {
 
 #[test]
 fn standard_streams_go_nowhere() {
-    in_child("harden::standard_streams_go_nowhere", || {
+    in_child("hardening::standard_streams_go_nowhere", || {
         let saved = io::stdout().as_fd().try_clone_to_owned().unwrap();
         // SAFETY: closes standard input, which nothing of this child reads, so that /dev/null itself lands there.
         unsafe { libc::close(0) };
@@ -205,7 +205,7 @@ fn standard_streams_go_nowhere() {
 
 #[test]
 fn the_environment_is_forgotten_but_for_what_is_named() {
-    let test = "harden::the_environment_is_forgotten_but_for_what_is_named";
+    let test = "hardening::the_environment_is_forgotten_but_for_what_is_named";
     let variables = [("KEYRACK_A", "kept=as it is"), ("KEYRACK_AB", "a longer name"), ("TOKEN", "sentinel")];
     if role().is_none() {
         let output = again(test, "child").envs(variables).output().unwrap();
@@ -228,7 +228,7 @@ fn the_environment_is_forgotten_but_for_what_is_named() {
 
 #[test]
 fn the_user_is_the_effective_one() {
-    let test = "harden::the_user_is_the_effective_one";
+    let test = "hardening::the_user_is_the_effective_one";
     assert_eq!(user::euid_is_root(), user::uid() == 0);
     if !can_run(test, &[Need::Root]) {
         return;

@@ -1,5 +1,5 @@
 //! Protection of a command that holds secrets while it runs: debuggers of its own user cannot read
-//! it, and it leaves no core dump. Unlike the hardening of a daemon ([`crate::harden`]) it is not
+//! it, and it leaves no core dump. Unlike the hardening of a daemon ([`crate::hardening`]) it is not
 //! passed on: a program that is executed becomes dumpable again (`PR_SET_DUMPABLE(2const)`), and
 //! finds the core limit that this process was started with.
 #![expect(unsafe_code, reason = "setrlimit between clone and exec, and std's pre_exec")]
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::{harden, peer};
+use crate::{hardening, peer};
 
 /// ENOENT: this kernel has no login sessions.
 const ENOENT: i32 = 2;
@@ -30,7 +30,7 @@ static CORE_LIMIT: AtomicU64 = AtomicU64::new(0);
 /// # Errors
 /// Those of `prctl(2)` and `setrlimit(2)`; when the kernel left the process dumpable.
 pub fn protect() -> io::Result<()> {
-    harden::not_dumpable()?;
+    hardening::not_dumpable()?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_CORE)?;
     setrlimit(Resource::RLIMIT_CORE, 0, hard)?;
     CORE_LIMIT.store(soft, Ordering::Relaxed);
@@ -87,7 +87,7 @@ pub fn unprotect(command: &mut Command) -> &mut Command {
 /// # Errors
 /// When `/proc/self` cannot be read.
 pub fn foreign_tracer() -> io::Result<Option<i32>> {
-    let own = match harden::tracer_pid()? {
+    let own = match hardening::tracer_pid()? {
         0 => return Ok(None),
         _ => peer::own_session(),
     };
@@ -98,13 +98,15 @@ pub fn foreign_tracer() -> io::Result<Option<i32>> {
     };
     let mut tracer = 0;
     for _ in 0..TRIES {
-        tracer = harden::tracer_pid()?;
+        tracer = hardening::tracer_pid()?;
         if tracer == 0 {
             return Ok(None);
         }
         match peer::session(tracer.into()) {
             // Its number is its own for as long as it traces us.
-            Ok(session) if harden::tracer_pid()? == tracer => return Ok((session != own).then_some(tracer)),
+            Ok(session) if hardening::tracer_pid()? == tracer => {
+                return Ok((session != own).then_some(tracer));
+            }
             // The tracer has ended; the next read shows it.
             Ok(_) | Err(_) => {}
         }

@@ -1,5 +1,5 @@
-//! The signals keyrack sends. Sending goes through [`crate::pidfd::Pidfd::signal`] alone: a number is never signalled,
-//! but that of a child of our own which has not been reaped ([`crate::supervise::Child::send`]), and so cannot be another's.
+//! The signals keyrack sends. Sending goes through [`crate::process::pidfd::Pidfd::signal`] alone: a number is never signalled,
+//! but that of a child of our own which has not been reaped ([`crate::process::supervise::Child::send`]), and so cannot be another's.
 
 /// A signal that can be sent to a process held by a pidfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

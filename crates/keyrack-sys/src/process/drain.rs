@@ -13,8 +13,8 @@ use std::path::Path;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use zeroize::Zeroizing;
 
-use crate::harden;
-use crate::spawn::{detached_with, passed, ready_pipe};
+use crate::hardening;
+use crate::process::spawn::{spawn_detached_with_fds, take_passed_fds, take_ready_pipe};
 
 /// The most that is read at once, in bytes.
 const CHUNK: usize = 16 * 1024;
@@ -24,20 +24,20 @@ const CHUNK: usize = 16 * 1024;
 /// Returns when it reads.
 ///
 /// # Errors
-/// Those of [`detached_with`].
+/// Those of [`spawn_detached_with_fds`].
 pub fn start(program: &Path, argument: &OsStr, sources: &[BorrowedFd<'_>]) -> io::Result<()> {
-    detached_with(program, &[argument], &[], sources).map(drop)
+    spawn_detached_with_fds(program, &[argument], &[], sources).map(drop)
 }
 
 /// Reads and discards what comes from the descriptors this process was handed, until the last writer of each is gone. Returns `false` at once
 /// if it was handed none.
 #[must_use]
 pub fn run() -> bool {
-    let Some(ready) = ready_pipe() else { return false };
+    let Some(ready) = take_ready_pipe() else { return false };
     // What it reads may hold a key until it is overwritten.
-    let _ = harden::not_dumpable();
+    let _ = hardening::not_dumpable();
     drop(ready);
-    let sources = passed();
+    let sources = take_passed_fds();
     let is_handed_any = !sources.is_empty();
     discard(sources);
     is_handed_any

@@ -16,22 +16,23 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask};
 
-use crate::program::Program;
-use crate::{harden, inherited};
+use crate::hardening;
+use crate::process::exec::PreparedCommand;
+use crate::process::startup_state;
 
-/// A signal by its number (`signal(7)`): those that a program may be sent are more than [`crate::signal::Signal`] has.
-pub type Number = i32;
+/// A signal by its number (`signal(7)`): those that a program may be sent are more than [`crate::process::signal::Signal`] has.
+pub type SignalNumber = i32;
 
 /// SIGCHLD: the child has changed its state.
-pub const CHILD: Number = libc::SIGCHLD;
+pub const SIGCHLD: SignalNumber = libc::SIGCHLD;
 /// SIGCONT: go on.
-pub const CONTINUE: Number = libc::SIGCONT;
+pub const SIGCONT: SignalNumber = libc::SIGCONT;
 /// SIGWINCH: the terminal's window has another size.
-pub const WINDOW: Number = libc::SIGWINCH;
+pub const SIGWINCH: SignalNumber = libc::SIGWINCH;
 
 /// Signals that are left to do what they do: they cannot be held off, tell of a fault of this process's own, or keep what is in the background
 /// from writing to the terminal, which is ours to do.
-const LEFT: [Number; 12] = [
+const NEVER_BLOCKED: [SignalNumber; 12] = [
     libc::SIGKILL,
     libc::SIGSTOP,
     libc::SIGSEGV,
@@ -48,27 +49,27 @@ const LEFT: [Number; 12] = [
 
 /// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
+pub struct ReceivedSignal {
     /// Which.
-    pub number: Number,
+    pub number: SignalNumber,
     /// The process that sent it; `None` for the kernel, which sends the terminal's to the whole process group.
     pub sender: Option<i32>,
 }
 
 /// All signals held off, so that they can be waited for.
-pub struct Signals {
+pub struct BlockedSignals {
     before: SigSet,
     ignores_child: bool,
 }
 
-impl Signals {
+impl BlockedSignals {
     /// Holds them off from now on, in this thread and those it starts.
     ///
     /// # Errors
     /// What `sigaction(2)` says.
     pub fn hold() -> io::Result<Self> {
         let mut held = SigSet::all();
-        for left in LEFT {
+        for left in NEVER_BLOCKED {
             held.remove(Signal::try_from(left).expect("a signal of the list"));
         }
         let mut before = SigSet::empty();
@@ -83,9 +84,9 @@ impl Signals {
     ///
     /// # Errors
     /// What `sigtimedwait(2)` says.
-    pub fn next(&self, wait: Duration) -> io::Result<Option<Arrival>> {
+    pub fn next(&self, wait: Duration) -> io::Result<Option<ReceivedSignal>> {
         let mut all = SigSet::all().as_ref().to_owned();
-        for left in LEFT {
+        for left in NEVER_BLOCKED {
             // SAFETY: sigdelset changes the set it is given, which is a whole one.
             unsafe { libc::sigdelset(&raw mut all, left) };
         }
@@ -99,7 +100,7 @@ impl Signals {
                 let by_process = matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
                 // SAFETY: with these codes the kernel has filled in the sender (sigaction(2)).
                 let sender = by_process.then(|| unsafe { info.si_pid() });
-                Ok(Some(Arrival { number, sender }))
+                Ok(Some(ReceivedSignal { number, sender }))
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -112,7 +113,7 @@ impl Signals {
     }
 
     /// Stops this process as a child was stopped. Returns when it goes on.
-    pub fn stop_as(&self, number: Number) {
+    pub fn stop_as(&self, number: SignalNumber) {
         let Ok(signal) = Signal::try_from(number) else { return };
         let only: SigSet = std::iter::once(signal).collect();
         let mut held = SigSet::empty();
@@ -126,44 +127,44 @@ impl Signals {
 }
 
 /// Sends a signal to every process of our group, this one included.
-pub fn signal_own_group(number: Number) {
+pub fn signal_process_group(number: SignalNumber) {
     // SAFETY: kill takes two numbers; 0 is our own group.
     unsafe { libc::kill(0, number) };
 }
 
 /// What has become of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ChildState {
     /// It ended with this code.
     Exited(i32),
     /// A signal ended it.
-    Killed(Number),
+    Killed(SignalNumber),
     /// A signal stopped it.
-    Stopped(Number),
+    Stopped(SignalNumber),
     /// It goes on.
     Continued,
 }
 
 /// A child that has not been waited for.
 #[derive(Debug)]
-pub struct Child {
+pub struct SupervisedChild {
     pid: libc::pid_t,
     ended: bool,
 }
 
-impl Child {
+impl SupervisedChild {
     /// Starts a program with these as its standard output and error; where none is given it has ours. What it finds is otherwise what we
     /// were started with. It is killed when this process is.
     ///
     /// # Errors
     /// Those of `fork(2)`, and of `execve(2)` in the child; `EBUSY` when this process has a second thread.
     pub fn start(
-        program: &Program,
+        program: &PreparedCommand,
         stdout: Option<BorrowedFd<'_>>,
         stderr: Option<BorrowedFd<'_>>,
-        signals: &Signals,
+        signals: &BlockedSignals,
     ) -> io::Result<Self> {
-        if harden::threads()?.is_some_and(|threads| threads != 1) {
+        if hardening::threads()?.is_some_and(|threads| threads != 1) {
             return Err(Errno::EBUSY.into());
         }
         let (mut failed, mut failing) = io::pipe()?;
@@ -182,7 +183,7 @@ impl Child {
         failed.read_to_end(&mut errno)?;
         match <[u8; 4]>::try_from(errno) {
             Ok(errno) => {
-                while !matches!(child.wait()?, Some(State::Exited(_) | State::Killed(_))) {
+                while !matches!(child.wait()?, Some(ChildState::Exited(_) | ChildState::Killed(_))) {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
@@ -201,7 +202,7 @@ impl Child {
     ///
     /// # Errors
     /// What `waitpid(2)` says.
-    pub fn wait(&mut self) -> io::Result<Option<State>> {
+    pub fn wait(&mut self) -> io::Result<Option<ChildState>> {
         if self.ended {
             return Ok(None);
         }
@@ -212,20 +213,20 @@ impl Child {
             Ok(0) | Err(Errno::EINTR) => Ok(None),
             Ok(_) if libc::WIFEXITED(status) => {
                 self.ended = true;
-                Ok(Some(State::Exited(libc::WEXITSTATUS(status))))
+                Ok(Some(ChildState::Exited(libc::WEXITSTATUS(status))))
             }
             Ok(_) if libc::WIFSIGNALED(status) => {
                 self.ended = true;
-                Ok(Some(State::Killed(libc::WTERMSIG(status))))
+                Ok(Some(ChildState::Killed(libc::WTERMSIG(status))))
             }
-            Ok(_) if libc::WIFSTOPPED(status) => Ok(Some(State::Stopped(libc::WSTOPSIG(status)))),
-            Ok(_) => Ok(Some(State::Continued)),
+            Ok(_) if libc::WIFSTOPPED(status) => Ok(Some(ChildState::Stopped(libc::WSTOPSIG(status)))),
+            Ok(_) => Ok(Some(ChildState::Continued)),
             Err(errno) => Err(errno.into()),
         }
     }
 
     /// Sends it a signal. Nothing is sent once it was told to have ended: the number could be another's by then, and until then it is not.
-    pub fn send(&self, number: Number) {
+    pub fn send(&self, number: SignalNumber) {
         if !self.ended {
             // SAFETY: kill takes two numbers. The child has not been waited for, so the number is its own.
             unsafe { libc::kill(self.pid, number) };
@@ -235,9 +236,9 @@ impl Child {
 
 /// In the child: gives back what this process has of its own, and becomes the program. Returns when that fails.
 fn become_child(
-    program: &Program,
+    program: &PreparedCommand,
     streams: [(i32, Option<BorrowedFd<'_>>); 2],
-    signals: &Signals,
+    signals: &BlockedSignals,
     parent: u32,
 ) -> Errno {
     // Killed like a program in our place would be: there is nobody left to hand on what it says.
@@ -248,7 +249,7 @@ fn become_child(
         // Already.
         return Errno::ESRCH;
     }
-    inherited::restore();
+    startup_state::restore();
     for (number, stream) in streams {
         // SAFETY: dup2 touches no memory, and nothing of this process uses its standard streams any more.
         let done = stream.map_or(0, |stream| unsafe { libc::dup2(stream.as_raw_fd(), number) });
@@ -266,8 +267,8 @@ fn become_child(
 
 /// Ends this process by a signal, as a child was ended, and leaves no core dump: its memory is not the child's. Where the signal does not end
 /// it, it exits with the code a shell has for that.
-pub fn end_by(number: Number) -> ! {
-    let _ = harden::no_core();
+pub fn exit_by_signal(number: SignalNumber) -> ! {
+    let _ = hardening::no_core();
     if let Ok(signal) = Signal::try_from(number) {
         // SAFETY: the default action runs no code of ours.
         let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };

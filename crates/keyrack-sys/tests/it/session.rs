@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use keyrack_sys::peer;
-use keyrack_sys::sessions::{Member, Step, Walk, Wanted, can_walk};
+use keyrack_sys::session::{ScanFilter, ScanStep, SessionProcess, SessionScan, check_scan_support};
 use keyrack_testkit::{Need, Reaped, can_run, in_new_session, wait_until};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -15,18 +15,18 @@ use crate::support::{again, become_stranger, in_child, refuse, role};
 const SOON: Duration = Duration::from_secs(10);
 
 /// A whole walk: somebody, or whether somebody vanished.
-fn walk(session: u32) -> std::io::Result<Result<Member, bool>> {
-    let mut walk = Walk::begin(Wanted { session, but: "keyrackd" })?;
+fn walk(session: u32) -> std::io::Result<Result<SessionProcess, bool>> {
+    let mut walk = SessionScan::start(ScanFilter { session, exclude_comm: "keyrackd" })?;
     loop {
         match walk.step()? {
-            Step::More => {}
-            Step::Found(member) => return Ok(Ok(member)),
-            Step::End { vanished } => return Ok(Err(vanished)),
+            ScanStep::More => {}
+            ScanStep::Found(member) => return Ok(Ok(member)),
+            ScanStep::Done { vanished } => return Ok(Err(vanished)),
         }
     }
 }
 
-fn somebody(session: u32) -> Option<Member> {
+fn somebody(session: u32) -> Option<SessionProcess> {
     walk(session).unwrap().ok()
 }
 
@@ -59,7 +59,7 @@ fn processes_of_any_user_count_until_they_end() {
     if !can_run("processes_of_any_user_count_until_they_end", &[Need::Sessions, Need::Program("setpriv")]) {
         return;
     }
-    can_walk().unwrap();
+    check_scan_support().unwrap();
     let mut leader = in_session("setpriv --reuid 61234 --clear-groups sleep 60 & read line");
     let session = session_of(leader.pid());
     // The shell, and the other user's process that outlives it.
@@ -127,7 +127,7 @@ fn who_leaves_the_session_does_not_count() {
 /// The first thread of a process may end before the others: the process is there still.
 #[test]
 fn a_process_whose_first_thread_has_ended_counts() {
-    let test = "sessions::a_process_whose_first_thread_has_ended_counts";
+    let test = "session::a_process_whose_first_thread_has_ended_counts";
     if !can_run(test, &[Need::Sessions]) {
         return;
     }
@@ -164,7 +164,7 @@ fn a_process_whose_first_thread_has_ended_counts() {
 /// A chain of processes, each of which starts the next and ends: there is always one, and never one for long.
 #[test]
 fn a_chain_of_short_lives_is_seen() {
-    let test = "sessions::a_chain_of_short_lives_is_seen";
+    let test = "session::a_chain_of_short_lives_is_seen";
     if !can_run(test, &[Need::Sessions]) {
         return;
     }
@@ -226,7 +226,7 @@ fn a_chain_of_short_lives_is_seen() {
 
 #[test]
 fn a_walk_that_cannot_look_is_no_empty_session() {
-    let test = "sessions::a_walk_that_cannot_look_is_no_empty_session";
+    let test = "session::a_walk_that_cannot_look_is_no_empty_session";
     in_child(test, || {
         // Nobody has this one.
         let nobody = 4_000_000_000;
@@ -249,7 +249,7 @@ fn a_walk_that_cannot_look_is_no_empty_session() {
 
 #[test]
 fn a_process_that_cannot_be_held_is_no_empty_session() {
-    let test = "sessions::a_process_that_cannot_be_held_is_no_empty_session";
+    let test = "session::a_process_that_cannot_be_held_is_no_empty_session";
     in_child(test, || {
         let raw = peer::own_session().unwrap();
         let own: u32 = std::str::from_utf8(&raw).unwrap().trim_end().parse().unwrap();
@@ -259,14 +259,14 @@ fn a_process_that_cannot_be_held_is_no_empty_session() {
             // The newest filter's errno is the one returned.
             refuse(libc::SYS_pidfd_open, None, errno as i32);
             assert_eq!(walk(own).unwrap_err().raw_os_error(), Some(errno as i32));
-            assert_eq!(can_walk().unwrap_err().raw_os_error(), Some(errno as i32));
+            assert_eq!(check_scan_support().unwrap_err().raw_os_error(), Some(errno as i32));
         }
     });
 }
 
 #[test]
 fn other_users_can_walk_too() {
-    let test = "sessions::other_users_can_walk_too";
+    let test = "session::other_users_can_walk_too";
     if !can_run(test, &[Need::Sessions]) {
         return;
     }

@@ -24,13 +24,13 @@ use nix::sys::termios::{LocalFlags, OutputFlags, SetArg};
 use zeroize::Zeroize as _;
 
 use crate::socket::wait_readable;
-use crate::termios::{Modes, Overlay, Settings};
+use crate::tty::termios::{Modes, Overlay, Settings};
 
 /// Marks the open file that the program is handed, so that a terminal it has opened itself can be told from it. Means nothing for a terminal.
 const MARK: OFlag = OFlag::O_NOATIME;
 
 /// A pseudo-terminal in front of a real one.
-pub struct OutputTerminal {
+pub struct OutputPty {
     real: OwnedFd,
     master: OwnedFd,
     /// The path of the program's end.
@@ -40,7 +40,7 @@ pub struct OutputTerminal {
     overlay: Mutex<Overlay>,
 }
 
-impl OutputTerminal {
+impl OutputPty {
     /// Makes one like `real`, and returns the program's end with it.
     ///
     /// # Errors
@@ -166,7 +166,7 @@ impl OutputTerminal {
 
 /// Returns `true` if two descriptors are of one and the same file, pipe or terminal.
 #[must_use]
-pub fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+pub fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     match (fstat(one), fstat(other)) {
         (Ok(one), Ok(other)) => {
             (one.st_dev, one.st_ino, one.st_rdev) == (other.st_dev, other.st_ino, other.st_rdev)
@@ -177,7 +177,7 @@ pub fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
 
 /// How many bytes wait to be read from a pipe or a terminal; 0 where that cannot be told.
 #[must_use]
-pub fn waiting(fd: BorrowedFd<'_>) -> usize {
+pub fn readable_bytes(fd: BorrowedFd<'_>) -> usize {
     let mut count: libc::c_int = 0;
     // SAFETY: FIONREAD fills in the number it is given.
     let asked = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) };
@@ -189,7 +189,7 @@ pub fn waiting(fd: BorrowedFd<'_>) -> usize {
 ///
 /// # Errors
 /// What `pipe2(2)` says.
-pub fn roomy_pipe() -> io::Result<(File, OwnedFd)> {
+pub fn large_pipe() -> io::Result<(File, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
     let writer = OwnedFd::from(writer);
     // It only makes it faster.

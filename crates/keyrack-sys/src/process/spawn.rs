@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
-use crate::protection;
+use crate::hardening::protection;
 
 /// The descriptor a started daemon finds the readiness pipe's write end at.
 pub const READY_FD: RawFd = 3;
@@ -35,9 +35,9 @@ const SIGNALS: usize = 64;
 
 /// A daemon that was started: the program runs, but is not ready yet.
 #[derive(Debug)]
-pub struct Started {
+pub struct SpawnedDaemon {
     /// The pid it was started with, which is also its session's. For people only: by now it can be another process's, and a daemon
-    /// of ours goes on as a child ([`crate::harden::leave_memory`]).
+    /// of ours goes on as a child ([`crate::hardening::refork`]).
     pub pid: i32,
     /// What it writes to descriptor [`READY_FD`]; end of file when it closed that or ended.
     pub ready: PipeReader,
@@ -49,25 +49,29 @@ pub struct Started {
 ///
 /// # Errors
 /// `EINVAL` for a relative path or a NUL byte in any string; those of `pipe2(2)`, `clone(2)` and `execve(2)`.
-pub fn detached(program: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> io::Result<Started> {
-    detached_with(program, args, env, &[])
-}
-
-/// The same with descriptors handed on, found from [`READY_FD`] + 1 on: see [`passed`].
-///
-/// # Errors
-/// Those of [`detached`], and `EINVAL` for more than [`MAX_PASSED`] descriptors.
-pub fn detached_with(
+pub fn spawn_detached(
     program: &Path,
     args: &[&OsStr],
     env: &[(&OsStr, &OsStr)],
-    passed: &[BorrowedFd<'_>],
-) -> io::Result<Started> {
-    if !program.is_absolute() || passed.len() > MAX_PASSED {
+) -> io::Result<SpawnedDaemon> {
+    spawn_detached_with_fds(program, args, env, &[])
+}
+
+/// The same with descriptors handed on, found from [`READY_FD`] + 1 on: see [`take_passed_fds`].
+///
+/// # Errors
+/// Those of [`spawn_detached`], and `EINVAL` for more than [`MAX_PASSED`] descriptors.
+pub fn spawn_detached_with_fds(
+    program: &Path,
+    args: &[&OsStr],
+    env: &[(&OsStr, &OsStr)],
+    take_passed_fds: &[BorrowedFd<'_>],
+) -> io::Result<SpawnedDaemon> {
+    if !program.is_absolute() || take_passed_fds.len() > MAX_PASSED {
         return Err(Errno::EINVAL.into());
     }
     let mut numbers = [-1; MAX_PASSED];
-    for (number, fd) in numbers.iter_mut().zip(passed) {
+    for (number, fd) in numbers.iter_mut().zip(take_passed_fds) {
         *number = fd.as_raw_fd();
     }
     let program = c_string(&[program.as_os_str().as_bytes()])?;
@@ -80,19 +84,19 @@ pub fn detached_with(
     let (ready, ready_writer) = io::pipe()?;
     let (mut status, status_writer) = io::pipe()?;
     let (mut stack, mut daemon_stack) = (Stack::new(), Stack::new());
-    let plan = Plan {
+    let spec = ChildSpec {
         program: program.as_ptr(),
         argv: argv.as_ptr(),
         envp: envp.as_ptr(),
         ready: ready_writer.as_raw_fd(),
         status: status_writer.as_raw_fd(),
         daemon_stack: daemon_stack.top(),
-        passed: numbers,
+        take_passed_fds: numbers,
     };
 
     // Handlers of this process must not run in the children, on its memory.
     let before = block_all_signals()?;
-    let started = plan.halt_for(fork_daemon, stack.top());
+    let started = spec.halt_for(fork_daemon, stack.top());
     let restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
     drop((ready_writer, status_writer));
     reap(started?);
@@ -103,16 +107,16 @@ pub fn detached_with(
     status.read_to_end(&mut said)?;
     let number = |bytes: &[u8]| bytes.try_into().map(i32::from_ne_bytes).ok();
     match (said.get(..4).and_then(number), said.get(4..).and_then(number)) {
-        (Some(pid), None) if said.len() == 4 => Ok(Started { pid, ready }),
+        (Some(pid), None) if said.len() == 4 => Ok(SpawnedDaemon { pid, ready }),
         (_, Some(errno)) => Err(io::Error::from_raw_os_error(errno)),
         _ => Err(io::Error::other("the child that was to start the daemon was killed")),
     }
 }
 
-/// The readiness pipe of a process that [`detached`] started, closed on exec from now on. `None` when descriptor
+/// The readiness pipe of a process that [`spawn_detached`] started, closed on exec from now on. `None` when descriptor
 /// [`READY_FD`] is no pipe open for writing, or on a second call. To be called before anything else opens a descriptor.
 #[must_use]
-pub fn ready_pipe() -> Option<PipeWriter> {
+pub fn take_ready_pipe() -> Option<PipeWriter> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::Relaxed) {
         return None;
@@ -132,10 +136,10 @@ pub fn ready_pipe() -> Option<PipeWriter> {
     Some(PipeWriter::from(unsafe { OwnedFd::from_raw_fd(READY_FD) }))
 }
 
-/// The descriptors that [`detached_with`] handed to this process, closed on exec from now on, after [`ready_pipe`] has been called.
+/// The descriptors that [`spawn_detached_with_fds`] handed to this process, closed on exec from now on, after [`take_ready_pipe`] has been called.
 /// Only those that are pipes or terminals are taken. Empty on a second call.
 #[must_use]
-pub fn passed() -> Vec<OwnedFd> {
+pub fn take_passed_fds() -> Vec<OwnedFd> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Vec::new();
@@ -158,7 +162,7 @@ pub fn passed() -> Vec<OwnedFd> {
 
 /// What the children need, all of it made before them: they share the memory of a process whose other threads run on, so
 /// they must not allocate, lock, or write to anything but their own stacks.
-struct Plan {
+struct ChildSpec {
     program: *const c_char,
     argv: *const *const c_char,
     envp: *const *const c_char,
@@ -166,7 +170,7 @@ struct Plan {
     status: RawFd,
     daemon_stack: *mut c_void,
     /// −1 where there is none.
-    passed: [RawFd; MAX_PASSED],
+    take_passed_fds: [RawFd; MAX_PASSED],
 }
 
 /// A stack for one child, whose frames take a few hundred bytes.
@@ -185,25 +189,25 @@ impl Stack {
 }
 
 /// The first child: starts the daemon and ends.
-extern "C" fn fork_daemon(plan: *mut c_void) -> c_int {
+extern "C" fn fork_daemon(spec: *mut c_void) -> c_int {
     // SAFETY: `halt_for` passes its own plan, and does not return before this child is done with it.
-    let plan = unsafe { &*plan.cast::<Plan>() };
-    match plan.halt_for(become_daemon, plan.daemon_stack) {
+    let spec = unsafe { &*spec.cast::<ChildSpec>() };
+    match spec.halt_for(become_daemon, spec.daemon_stack) {
         Ok(_) => 0,
-        Err(_) => plan.fail(Some(-1)),
+        Err(_) => spec.fail(Some(-1)),
     }
 }
 
 /// The second child: becomes the daemon.
-extern "C" fn become_daemon(plan: *mut c_void) -> c_int {
+extern "C" fn become_daemon(spec: *mut c_void) -> c_int {
     // SAFETY: as in `fork_daemon`.
-    let plan = unsafe { &*plan.cast::<Plan>() };
+    let spec = unsafe { &*spec.cast::<ChildSpec>() };
     // SAFETY: plain system calls on integers and on C strings that outlive them (`signal-safety(7)` lists all).
     unsafe {
         libc::umask(0o077);
         protection::restore_core_limit();
         if libc::setsid() == -1 || libc::chdir(c"/".as_ptr()) == -1 {
-            plan.fail(Some(libc::getpid()));
+            spec.fail(Some(libc::getpid()));
         }
         // What this process ignores would stay ignored after exec. Asked of the kernel, as a libc refuses the numbers
         // it keeps for itself; all zeros are the default action, and SIGKILL and SIGSTOP need none.
@@ -213,14 +217,14 @@ extern "C" fn become_daemon(plan: *mut c_void) -> c_int {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nothing, SIGNALS / 8);
         }
         // Out of the way of the numbers given out next.
-        let ready = libc::fcntl(plan.ready, libc::F_DUPFD_CLOEXEC, 10);
-        let status = libc::fcntl(plan.status, libc::F_DUPFD_CLOEXEC, 10);
+        let ready = libc::fcntl(spec.ready, libc::F_DUPFD_CLOEXEC, 10);
+        let status = libc::fcntl(spec.status, libc::F_DUPFD_CLOEXEC, 10);
         if ready == -1 || status == -1 {
-            plan.fail(Some(libc::getpid()));
+            spec.fail(Some(libc::getpid()));
         }
-        let moved = Plan { status, ..*plan };
-        let mut passed = [-1; MAX_PASSED];
-        for (new, old) in passed.iter_mut().zip(plan.passed).filter(|(_, old)| *old != -1) {
+        let moved = ChildSpec { status, ..*spec };
+        let mut take_passed_fds = [-1; MAX_PASSED];
+        for (new, old) in take_passed_fds.iter_mut().zip(spec.take_passed_fds).filter(|(_, old)| *old != -1) {
             *new = libc::fcntl(old, libc::F_DUPFD_CLOEXEC, 10);
             if *new == -1 {
                 moved.fail(Some(libc::getpid()));
@@ -235,7 +239,7 @@ extern "C" fn become_daemon(plan: *mut c_void) -> c_int {
         {
             moved.fail(Some(libc::getpid()));
         }
-        for (number, fd) in (FIRST_PASSED..).zip(passed).filter(|(_, fd)| *fd != -1) {
+        for (number, fd) in (FIRST_PASSED..).zip(take_passed_fds).filter(|(_, fd)| *fd != -1) {
             if libc::dup2(fd, number) == -1 {
                 moved.fail(Some(libc::getpid()));
             }
@@ -244,12 +248,12 @@ extern "C" fn become_daemon(plan: *mut c_void) -> c_int {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         moved.say(libc::getpid());
-        libc::execve(plan.program, plan.argv, plan.envp);
+        libc::execve(spec.program, spec.argv, spec.envp);
         moved.fail(None)
     }
 }
 
-impl Plan {
+impl ChildSpec {
     /// Runs `child` on the stack below `stack` in a process that shares our memory. Returns its pid when it has executed
     /// a program or ended; until then this thread stands still.
     fn halt_for(
@@ -258,11 +262,11 @@ impl Plan {
         stack: *mut c_void,
     ) -> nix::Result<libc::pid_t> {
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        let plan = std::ptr::from_ref(self).cast_mut().cast();
+        let spec = std::ptr::from_ref(self).cast_mut().cast();
         // SAFETY: the stack is used by this one child, and outlives it, as does the plan: with CLONE_VFORK this call
         // returns only when the child no longer runs on our memory. The child only reads the plan and makes system calls;
         // its errno is this thread's, which stands still. All signals are blocked.
-        Errno::result(unsafe { libc::clone(child, stack, flags, plan) })
+        Errno::result(unsafe { libc::clone(child, stack, flags, spec) })
     }
 
     fn say(&self, number: i32) {

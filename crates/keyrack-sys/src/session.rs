@@ -12,19 +12,19 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use crate::pidfd::Pidfd;
-use crate::proc;
+use crate::process::pidfd::Pidfd;
+use crate::process::procfs;
 
 /// Bytes of one reading of the directory: about forty processes. Few, so that one is looked at soon after it was listed.
 const LISTING: usize = 1024;
 
 /// Which processes are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct ScanFilter {
     /// The audit session they are in, as `/proc/<pid>/sessionid` has it. Not the one that means none.
     pub session: u32,
     /// The name (`/proc/<pid>/comm`) that does not count. The calling process never counts.
-    pub but: &'static str,
+    pub exclude_comm: &'static str,
 }
 
 /// How often a walk goes back for processes begun while it went on.
@@ -34,9 +34,9 @@ const ROUNDS: u32 = 8;
 /// end before it is looked at. So as long as some have ended meanwhile, the walk goes round again and looks at the new ones, but not
 /// without end.
 #[derive(Debug)]
-pub struct Walk {
+pub struct SessionScan {
     dir: OwnedFd,
-    wanted: Wanted,
+    wanted: ScanFilter,
     own: i64,
     round: u32,
     /// The processes of this round that need no other look, in the order of their numbers, and those of the round before.
@@ -47,15 +47,15 @@ pub struct Walk {
     vanished: bool,
 }
 
-/// What a few steps of a [`Walk`] came to.
+/// What a few steps of a [`SessionScan`] came to.
 #[derive(Debug)]
-pub enum Step {
+pub enum ScanStep {
     /// There are more to be looked at.
     More,
     /// A living process that is wanted: the first there is, and the end of the walk.
-    Found(Member),
+    Found(SessionProcess),
     /// Every process was looked at.
-    End {
+    Done {
         /// Whether one that was wanted ended in the last round, so that another that it started may have been missed.
         vanished: bool,
     },
@@ -63,29 +63,29 @@ pub enum Step {
 
 /// A process that was wanted and alive when it was found.
 #[derive(Debug)]
-pub struct Member {
+pub struct SessionProcess {
     pidfd: Pidfd,
     pid: i64,
-    wanted: Wanted,
+    wanted: ScanFilter,
 }
 
 /// Whether this process can walk and hold what it finds.
 ///
 /// # Errors
 /// What is missing: `pidfd_open(2)` (Linux 5.3), or a `/proc` of this process's own pid namespace.
-pub fn can_walk() -> io::Result<()> {
-    if !proc::numbers_are_ours() {
+pub fn check_scan_support() -> io::Result<()> {
+    if !procfs::numbers_are_ours() {
         return Err(io::Error::other("/proc is not that of this process's pid namespace"));
     }
     Pidfd::open(i64::from(std::process::id())).map(drop)
 }
 
-impl Walk {
+impl SessionScan {
     /// Begins a walk. Holds one descriptor for as long as it lasts, and takes two more for moments.
     ///
     /// # Errors
     /// When `/proc` cannot be listed.
-    pub fn begin(wanted: Wanted) -> io::Result<Self> {
+    pub fn start(wanted: ScanFilter) -> io::Result<Self> {
         Ok(Self {
             dir: open_listing()?,
             wanted,
@@ -102,7 +102,7 @@ impl Walk {
     ///
     /// # Errors
     /// Any that keeps a process from being looked at, but that it has ended. The walk is of no use then.
-    pub fn step(&mut self) -> io::Result<Step> {
+    pub fn step(&mut self) -> io::Result<ScanStep> {
         let mut listing = [0; LISTING];
         let filled = list(self.dir.as_fd(), &mut listing)?;
         if filled == 0 {
@@ -116,7 +116,7 @@ impl Walk {
             if self.before.binary_search(&pid).is_err() {
                 match look(pid, self.wanted)? {
                     Look::Found(pidfd) => {
-                        return Ok(Step::Found(Member { pidfd, pid, wanted: self.wanted }));
+                        return Ok(ScanStep::Found(SessionProcess { pidfd, pid, wanted: self.wanted }));
                     }
                     Look::Other => {}
                     Look::Zombie => (self.ended, self.vanished) = (true, true),
@@ -129,12 +129,12 @@ impl Walk {
             }
             self.known.push(pid);
         }
-        Ok(Step::More)
+        Ok(ScanStep::More)
     }
 
-    fn end_round(&mut self) -> io::Result<Step> {
+    fn end_round(&mut self) -> io::Result<ScanStep> {
         if !self.ended || self.round == ROUNDS {
-            return Ok(Step::End { vanished: self.vanished });
+            return Ok(ScanStep::Done { vanished: self.vanished });
         }
         // The kernel lists them in this order. Searching relies on it, so it is not taken for granted.
         self.known.sort_unstable();
@@ -142,11 +142,11 @@ impl Walk {
         self.dir = open_listing()?;
         self.round += 1;
         (self.ended, self.vanished) = (false, false);
-        Ok(Step::More)
+        Ok(ScanStep::More)
     }
 }
 
-impl Member {
+impl SessionProcess {
     /// Its number, for logs.
     #[must_use]
     pub fn pid(&self) -> i64 {
@@ -167,7 +167,7 @@ impl Member {
     }
 }
 
-impl AsFd for Member {
+impl AsFd for SessionProcess {
     /// Readable when the process has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
@@ -186,7 +186,7 @@ enum Look {
 }
 
 /// Looks at the process of this number.
-fn look(pid: i64, wanted: Wanted) -> Result<Look, Errno> {
+fn look(pid: i64, wanted: ScanFilter) -> Result<Look, Errno> {
     match is_wanted(pid, wanted) {
         Ok(true) => {}
         Ok(false) => return Ok(Look::Other),
@@ -215,15 +215,15 @@ fn look(pid: i64, wanted: Wanted) -> Result<Look, Errno> {
 }
 
 /// Whether the process of this number is in the session and has another name than the one that does not count.
-fn is_wanted(pid: i64, wanted: Wanted) -> Result<bool, Errno> {
+fn is_wanted(pid: i64, wanted: ScanFilter) -> Result<bool, Errno> {
     let mut buffer = [0; 64];
-    let session = proc::read_small(format_args!("{pid}/sessionid"), &mut buffer)?;
+    let session = procfs::read_small(format_args!("{pid}/sessionid"), &mut buffer)?;
     if std::str::from_utf8(session).ok().and_then(|text| text.trim_end().parse().ok()) != Some(wanted.session)
     {
         return Ok(false);
     }
-    let name = proc::read_small(format_args!("{pid}/comm"), &mut buffer)?;
-    Ok(name.strip_suffix(b"\n").unwrap_or(name) != wanted.but.as_bytes())
+    let name = procfs::read_small(format_args!("{pid}/comm"), &mut buffer)?;
+    Ok(name.strip_suffix(b"\n").unwrap_or(name) != wanted.exclude_comm.as_bytes())
 }
 
 /// What `/proc` says of a process that is not there any more.
@@ -234,7 +234,7 @@ fn has_ended(errno: Errno) -> bool {
 /// Opens `/proc` to be listed from its beginning.
 fn open_listing() -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    openat(proc::root()?, c".", flags, Mode::empty())
+    openat(procfs::root()?, c".", flags, Mode::empty())
 }
 
 /// Reads the next entries of a directory. None at its end.
@@ -345,12 +345,12 @@ mod tests {
         let session = crate::peer::own_session().unwrap();
         let session = std::str::from_utf8(&session).unwrap().trim_end().parse().unwrap();
         let _child = keyrack_testkit::Reaped::spawn(std::process::Command::new("sleep").arg("60"));
-        let mut walk = Walk::begin(Wanted { session, but: "keyrackd" }).unwrap();
+        let mut walk = SessionScan::start(ScanFilter { session, exclude_comm: "keyrackd" }).unwrap();
         let member = loop {
             match walk.step().unwrap() {
-                Step::More => {}
-                Step::Found(member) => break member,
-                Step::End { .. } => panic!("at least the child is one"),
+                ScanStep::More => {}
+                ScanStep::Found(member) => break member,
+                ScanStep::Done { .. } => panic!("at least the child is one"),
             }
         };
         assert!(member.is_still_wanted());

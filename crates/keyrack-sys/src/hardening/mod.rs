@@ -2,6 +2,8 @@
 //! none is undone. For a daemon's own process: a library must not do this to its host.
 #![expect(unsafe_code, reason = "prctl options and descriptor calls that have no safe wrapper")]
 
+pub mod protection;
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
@@ -12,11 +14,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, fstat, major, minor};
 use zeroize::Zeroize as _;
 
-use crate::proc;
+use crate::process::procfs;
 
 /// One measure as the kernel tells it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Measure {
+pub struct HardeningMeasure {
     /// `not_dumpable`, `no_core`, `no_new_privs`, `deny_write_exec`, `not_traced`; of [`crate::sandbox`] `landlock`, `seccomp`.
     pub name: &'static str,
     /// Whether it is in force.
@@ -27,7 +29,7 @@ pub struct Measure {
 
 /// Soft limits after they were raised; `u64::MAX` is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RaisedLimits {
     /// RLIMIT_NOFILE: descriptors.
     pub nofile: u64,
     /// RLIMIT_MEMLOCK: bytes of locked memory.
@@ -55,7 +57,7 @@ pub fn not_dumpable() -> io::Result<()> {
 ///
 /// # Errors
 /// When there is a second thread, which would be lost, those of `fork(2)`, and when the kernel does not confirm that the child is hidden.
-pub fn leave_memory() -> io::Result<()> {
+pub fn refork() -> io::Result<()> {
     if threads()? != Some(1) {
         return Err(io::Error::other("the process has other threads already"));
     }
@@ -126,7 +128,7 @@ pub fn tracer_pid() -> io::Result<i32> {
 ///
 /// # Errors
 /// Those of `getrlimit(2)`.
-pub fn raise_limits() -> io::Result<Limits> {
+pub fn raise_limits() -> io::Result<RaisedLimits> {
     let raise = |resource| -> io::Result<u64> {
         let (soft, hard) = getrlimit(resource)?;
         if soft != hard && setrlimit(resource, hard, hard).is_ok() {
@@ -134,16 +136,16 @@ pub fn raise_limits() -> io::Result<Limits> {
         }
         Ok(soft)
     };
-    Ok(Limits { nofile: raise(Resource::RLIMIT_NOFILE)?, memlock: raise(Resource::RLIMIT_MEMLOCK)? })
+    Ok(RaisedLimits { nofile: raise(Resource::RLIMIT_NOFILE)?, memlock: raise(Resource::RLIMIT_MEMLOCK)? })
 }
 
 /// Every measure of this module, as the kernel tells it now.
 #[must_use]
-pub fn readback() -> Vec<Measure> {
+pub fn readback() -> Vec<HardeningMeasure> {
     let measure = |name, state: io::Result<Option<String>>| match state {
-        Ok(None) => Measure { name, on: true, detail: None },
-        Ok(detail) => Measure { name, on: false, detail },
-        Err(error) => Measure { name, on: false, detail: Some(error.to_string()) },
+        Ok(None) => HardeningMeasure { name, on: true, detail: None },
+        Ok(detail) => HardeningMeasure { name, on: false, detail },
+        Err(error) => HardeningMeasure { name, on: false, detail: Some(error.to_string()) },
     };
     let off = |on: bool, what: &str| (!on).then(|| what.to_owned());
     vec![
@@ -175,7 +177,7 @@ pub fn readback() -> Vec<Measure> {
 /// # Errors
 /// When `/proc` is missing, or does not say.
 pub fn hidepid() -> io::Result<Option<String>> {
-    let device = fstat(proc::root()?)?.st_dev;
+    let device = fstat(procfs::root()?)?.st_dev;
     let mounts = std::fs::read("/proc/self/mountinfo")?;
     let options = super_options(&String::from_utf8_lossy(&mounts), device)
         .ok_or_else(|| io::Error::other("/proc/self/mountinfo does not list /proc"))?;
@@ -202,7 +204,7 @@ fn hidepid_of(options: &str) -> Option<String> {
 /// Those of `close_range(2)` (Linux 5.9), and of reading `/proc/self/fd` where the kernel has none.
 pub fn close_inherited(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut keep: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
-    keep.extend(proc::opened().map(|fd| fd.as_raw_fd()));
+    keep.extend(procfs::opened().map(|fd| fd.as_raw_fd()));
     for (first, last) in gaps(&keep) {
         match close_range(first, last) {
             Err(Errno::ENOSYS) => return close_listed(&keep),
@@ -296,7 +298,7 @@ pub(crate) fn threads() -> io::Result<Option<i64>> {
 /// A number in `/proc/self/status` (`proc_pid_status(5)`), `None` if this kernel does not have the line.
 pub(crate) fn own_status(label: &str) -> Result<Option<i64>, Errno> {
     // One read gives at most a page, and the list of groups alone may be longer.
-    proc::read_status(format_args!("self/status")).map(|status| proc::number_after(&status, label))
+    procfs::read_status(format_args!("self/status")).map(|status| procfs::number_after(&status, label))
 }
 
 /// Puts `/dev/null` in the place of standard input, output and error.
