@@ -2,9 +2,9 @@
 //! `--json`, as one line of JSON for programs: always the last line, always an object with the one member `error`.
 
 use keyrack_client::render::error;
-use keyrack_client::render::text::clean;
 use keyrack_client::render::tree::paragraph_with_role;
 use keyrack_client::render::{Role, Style};
+use keyrack_core::display::clean;
 use keyrack_core::{Error, ErrorCode, Invocation};
 use serde_json::{Value, json};
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keyrack_core::layout::variables::{HOME, INVOKED_AS, MEMORY, PREFIX, REQUIRE_SESSION, STRICT_ENV};
 use keyrack_core::{Invocation, Owner};
 use keyrack_sys::memory::{Budget, MemoryError, Mode, ModeRequest, Pool, is_limit_raisable};
 
@@ -52,7 +53,7 @@ impl Environment {
     /// The same without what keyrack itself is set by: every variable whose name begins with `KEYRACK_`.
     #[must_use]
     pub fn without_settings(&self) -> Self {
-        let ours = |name: &OsStr| name.as_encoded_bytes().starts_with(b"KEYRACK_");
+        let ours = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
         let kept = self.0.iter().filter(|(name, _)| !ours(name));
         Environment(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
@@ -89,7 +90,7 @@ pub struct Context {
 impl Context {
     /// A context with the default owner, the invocation that `KEYRACK_INVOKED_AS` claims (else plain `keyrack`), and [`DEADLINE`].
     pub fn new(cwd: impl Into<PathBuf>, env: Environment) -> Self {
-        let invocation = Invocation::claimed(env.text("KEYRACK_INVOKED_AS"), Invocation::default());
+        let invocation = Invocation::claimed(env.text(INVOKED_AS), Invocation::default());
         Context { cwd: cwd.into(), env, owner: Owner::DEFAULT, invocation, deadline: DEADLINE }
     }
 
@@ -102,18 +103,18 @@ impl Context {
 
     /// `HOME`, if it is set and not empty.
     pub fn home(&self) -> Option<PathBuf> {
-        self.env.filled("HOME").map(PathBuf::from)
+        self.env.filled(HOME).map(PathBuf::from)
     }
 
     /// Whether a value of the environment below its declared grade is blocked rather than only marked (`KEYRACK_STRICT_ENV=1`).
     pub fn strict_env(&self) -> bool {
-        self.env.is_on("KEYRACK_STRICT_ENV")
+        self.env.is_on(STRICT_ENV)
     }
 
     /// What the caller demands of a daemon before trusting it with anything.
     pub fn demands(&self) -> Demands {
-        let memory = self.env.text("KEYRACK_MEMORY").filter(|mode| *mode != "auto");
-        Demands { session: self.env.is_on("KEYRACK_REQUIRE_SESSION"), memory: memory.map(MemoryRank::of) }
+        let memory = self.env.text(MEMORY).filter(|mode| *mode != "auto");
+        Demands { session: self.env.is_on(REQUIRE_SESSION), memory: memory.map(MemoryRank::of) }
     }
 }
 

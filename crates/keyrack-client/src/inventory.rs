@@ -1,11 +1,14 @@
 //! Whether a key was ever set on this machine, told without decrypting anything: by inventory markers, and by the files of the two vaults
 //! that keep one file or one entry for each key. Never reads a secret into memory of its own, never writes.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use keyrack_core::{Owner, Slug};
+use keyrack_core::Slug;
+use keyrack_core::layout::RackPaths;
+use keyrack_core::layout::variables::HOME;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
@@ -22,17 +25,16 @@ pub fn knows(ctx: &Context, slug: &Slug) -> bool {
 /// The traces an owner's keys leave in a home.
 #[derive(Debug)]
 pub struct Inventory {
-    root: PathBuf,
-    owner: Owner,
+    paths: RackPaths,
     /// The names in the os.direct store, once they were looked for.
-    direct: std::cell::OnceCell<Vec<String>>,
+    direct: OnceCell<Vec<String>>,
 }
 
 impl Inventory {
     /// That of the context's owner; `None` without a home.
     pub fn of(ctx: &Context) -> Option<Self> {
-        let root = ctx.home()?.join(".rhachet/keyrack");
-        Some(Inventory { root, owner: ctx.owner.clone(), direct: std::cell::OnceCell::new() })
+        let paths = RackPaths::new(ctx.env.get(HOME), ctx.owner.clone()).ok()?;
+        Some(Inventory { paths, direct: OnceCell::new() })
     }
 
     /// Whether the key, or the `org.all.NAME` that would stand in for it, was set.
@@ -42,18 +44,13 @@ impl Inventory {
 
     /// Whether exactly this key was set.
     pub fn holds(&self, slug: &Slug) -> bool {
-        let owner = format!("owner={}", self.owner);
-        let hash = slug.hash16();
-        let marker = self.root.join("inventory").join(&owner).join(format!("{hash}.stocked"));
-        let secure = self.root.join("vault/os.secure").join(&owner).join(format!("{hash}.age"));
-        exists(&marker) || exists(&secure) || self.direct(&owner).iter().any(|name| name == slug.as_str())
+        exists(&self.paths.inventory_path(slug))
+            || exists(&self.paths.secure_path(slug))
+            || self.direct().iter().any(|name| name == slug.as_str())
     }
 
-    fn direct(&self, owner: &str) -> &[String] {
-        self.direct.get_or_init(|| {
-            names_in(&self.root.join("vault/os.direct").join(owner).join("keyrack.direct.json"))
-                .unwrap_or_default()
-        })
+    fn direct(&self) -> &[String] {
+        self.direct.get_or_init(|| names_in(&self.paths.direct_path()).unwrap_or_default())
     }
 }
 

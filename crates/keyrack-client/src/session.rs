@@ -20,12 +20,12 @@ use keyrack_wire::native::{
 
 use crate::address::RackAddress;
 use crate::context::{Context, Demands, MemoryRank};
-use crate::render::text::clean;
 use crate::secret::Secret;
 use crate::transport::connect::{Connection, Server, connect};
 use crate::transport::convert;
 use crate::transport::read_buffer::TransportError;
 use crate::transport::round_trip::{Buffers, RawReply, round_trip};
+use keyrack_core::display::clean;
 
 /// A session with a native daemon.
 #[derive(Debug)]

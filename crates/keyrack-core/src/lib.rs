@@ -5,6 +5,7 @@
 
 pub mod attempt;
 pub mod declared_grade;
+pub mod display;
 pub mod env;
 pub mod error;
 pub mod firewall;
@@ -12,6 +13,7 @@ pub mod fix;
 pub mod grade;
 pub mod grant;
 pub mod host_manifest;
+pub mod layout;
 pub mod mechanism;
 pub mod org;
 pub mod owner;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use keyrack_client::address::RackAddress;
 use keyrack_client::session::{DaemonStatus, GrantedKey, KeyToUnlock, RelockScope};
 use keyrack_client::{Context, fuzzing};
+use keyrack_core::layout::SocketName;
 use keyrack_core::{
     DurationGrade, Error, Grade, GrantSource, Mechanism, Owner, Protection, Slug, Ttl, VaultId,
 };
@@ -60,12 +61,9 @@ static CONTEXT: LazyLock<Context> = LazyLock::new(|| {
 
 /// Where nobody listens.
 fn address() -> RackAddress {
-    RackAddress {
-        dir: PathBuf::from("/nonexistent"),
-        session: "1".to_owned(),
-        home_hash: "83db27ef".to_owned(),
-        owner: Owner::DEFAULT,
-    }
+    let name =
+        SocketName { session: "1".to_owned(), home_hash: "83db27ef".to_owned(), owner: Owner::DEFAULT };
+    RackAddress { dir: PathBuf::from("/nonexistent"), name }
 }
 
 fn slugs() -> Vec<Slug> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::unlock::Omission;
 use keyrack_client::get::{GetOptions, GetPlan, KeyOutcome, Scope, read};
 use keyrack_client::{Context, Environment};
+use keyrack_core::layout::variables::{HOME, PREFIX, RUNTIME_DIR, SSH_AUTH_SOCK};
 use keyrack_core::resolve::{KeyQuery, repo_keys};
 use keyrack_core::slug::{check_known_name, check_typed};
 use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Mechanism, Org, Owner, Slug, VaultId};
@@ -219,8 +220,8 @@ impl FillContext {
 /// What keyrack is set by and finds its files by. The other variables could answer for a key, and are left out.
 fn settings(env: &Environment) -> Environment {
     let names = env.names().filter(|name| {
-        ["HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"].iter().any(|known| name == known)
-            || name.as_encoded_bytes().starts_with(b"KEYRACK_")
+        [HOME, RUNTIME_DIR, SSH_AUTH_SOCK].iter().any(|known| name == known)
+            || name.as_encoded_bytes().starts_with(PREFIX.as_bytes())
     });
     names.filter_map(|name| Some((name, env.get(name)?))).collect()
 }

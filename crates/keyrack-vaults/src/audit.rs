@@ -18,7 +18,7 @@ use crate::identity::{Identities, IdentitySource, NoPassphrasePrompt};
 use crate::journal;
 use crate::manifest_file;
 use crate::os_direct;
-use crate::rack_paths::RackPaths;
+use keyrack_core::layout::RackPaths;
 
 /// A file that could be an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use keyrack_core::{Error, Slug};
 
 use crate::atomic;
 use crate::lock::Lock;
-use crate::rack_paths::RackPaths;
+use keyrack_core::layout::RackPaths;
 
 /// Whether the key was ever set. False also where the markers cannot be looked at: then nothing is known.
 pub fn has(racks: &RackPaths, slug: &Slug) -> bool {

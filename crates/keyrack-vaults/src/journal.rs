@@ -13,7 +13,7 @@ use keyrack_core::Error;
 use crate::atomic::{self, io_error, sync_dir};
 use crate::failpoint::failpoint;
 use crate::lock::Lock;
-use crate::rack_paths::RackPaths;
+use keyrack_core::layout::RackPaths;
 
 const PLAN: &str = ".replace.plan";
 const COMMIT_MARKER: &str = ".replace.decided";

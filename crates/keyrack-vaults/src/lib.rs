@@ -23,13 +23,12 @@ pub mod mech;
 pub mod os_direct;
 pub mod os_envvar;
 pub mod os_secure;
-pub mod rack_paths;
 pub mod recipient_key;
 pub mod recipient_set;
 pub mod registry;
 pub mod vault;
 
 pub use identity::{Identities, IdentitySource, NoPassphrasePrompt, PassphrasePrompt};
+pub use keyrack_core::layout::RackPaths;
 pub use lock::Lock;
-pub use rack_paths::RackPaths;
 pub use vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};

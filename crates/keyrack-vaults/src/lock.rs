@@ -16,7 +16,7 @@ use keyrack_core::{Error, ErrorCode};
 use crate::atomic::{self, io_error};
 use crate::failpoint::failpoint;
 use crate::journal;
-use crate::rack_paths::RackPaths;
+use keyrack_core::layout::RackPaths;
 
 /// The longest wait for another writer. A change takes milliseconds; one that takes this long is stuck.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);

@@ -16,8 +16,8 @@ use crate::atomic;
 use crate::identity::Identities;
 use crate::journal;
 use crate::lock::Lock;
-use crate::rack_paths::RackPaths;
 use crate::recipient_key;
+use keyrack_core::layout::RackPaths;
 
 /// Whether there is a host manifest, without opening it.
 ///

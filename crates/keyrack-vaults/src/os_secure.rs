@@ -15,9 +15,9 @@ use crate::binding::{self, Binding, Match, Mismatch};
 use crate::journal;
 use crate::lock::Lock;
 use crate::mech;
-use crate::rack_paths::RackPaths;
 use crate::recipient_key;
 use crate::vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};
+use keyrack_core::layout::RackPaths;
 
 /// The vault os.secure.
 #[derive(Clone, Copy, Debug)]

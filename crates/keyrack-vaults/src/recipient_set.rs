@@ -15,8 +15,8 @@ use crate::identity::Identities;
 use crate::journal::{Replacement, is_secure_name};
 use crate::lock::Lock;
 use crate::manifest_file;
-use crate::rack_paths::RackPaths;
 use crate::recipient_key::{self, ParsedRecipient, Pubkey};
+use keyrack_core::layout::RackPaths;
 
 /// What a change of the recipients did.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use keyrack_core::{Error, Mechanism, Slug, VaultId};
 use serde_json::Value;
 
 use crate::identity::Identities;
-use crate::rack_paths::RackPaths;
+use keyrack_core::layout::RackPaths;
 
 pub use crate::mech::ResolvedSecret;
 

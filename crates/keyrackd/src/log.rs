@@ -13,6 +13,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keyrack_core::layout::variables::{LOG_FILE as FILE, LOG_LEVEL as LEVEL};
 use keyrack_core::{Error, ErrorCode, timestamp};
 use keyrack_sys::fs::file::append_private;
 use keyrack_sys::socket::wait_writable;
@@ -20,11 +21,6 @@ use tracing::field::{Field, Visit};
 use tracing::metadata::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
-
-/// How much is told: `off`, `error`, `warn`, `info`, `debug`, `trace`.
-pub(crate) const LEVEL: &str = "KEYRACK_LOG";
-/// The file it is told to, an absolute path.
-pub(crate) const FILE: &str = "KEYRACK_LOG_FILE";
 
 /// Where journald listens (`sd_journal_send(3)`, "native protocol").
 const JOURNALD: &str = "/run/systemd/journal/socket";

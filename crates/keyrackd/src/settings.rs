@@ -3,18 +3,10 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use keyrack_core::layout::variables::{ALLOW_NAMESPACES, IDLE_TIMEOUT, MEMORY, TERMINATION_CHECK};
 use keyrack_core::peer::AllowedNamespaces;
 use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::memory::{Mode, ModeRequest};
-
-/// How long the daemon stays when it holds no key and nobody asks, and how often it looks.
-pub const IDLE_TIMEOUT: &str = "KEYRACK_DAEMON_IDLE_TIMEOUT_MS";
-/// See [`IDLE_TIMEOUT`].
-pub const TERMINATION_CHECK: &str = "KEYRACK_DAEMON_TERMINATION_CHECK_MS";
-/// What keys must be kept in.
-pub const MEMORY: &str = "KEYRACK_MEMORY";
-/// Callers in nested namespaces that are served too.
-pub const ALLOW_NAMESPACES: &str = "KEYRACK_ALLOW_NAMESPACES";
 
 const DEFAULT_MS: u64 = 900_000;
 

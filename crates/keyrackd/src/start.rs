@@ -10,6 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use keyrack_core::layout::variables;
 use keyrack_core::peer::AllowedNamespaces;
 use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::fs::private_dir::{PrivateDir, PrivateDirError};
@@ -24,11 +25,11 @@ use crate::lock::{Claim, claim};
 use crate::logout::{self, Logout};
 use crate::peer_auth::LocalIdentity;
 use crate::runtime_files::{OwnFiles, rack};
-use crate::settings::{ALLOW_NAMESPACES, IDLE_TIMEOUT, MEMORY, Settings, TERMINATION_CHECK};
+use crate::settings::Settings;
 use crate::shutdown::{ShutdownReason, Signals, watch_idleness, watch_surroundings};
 use crate::startup_notify::StartupStatus;
 use crate::state::{Daemon, DaemonInfo, ReadClock};
-use crate::{accept, limits, log, panic_hook, timers};
+use crate::{accept, limits, panic_hook, timers};
 
 /// A daemon that is bound and has not said so yet.
 pub struct Bound {
@@ -50,9 +51,6 @@ pub enum Start {
     /// Another daemon serves it and answers.
     AlreadyRunning,
 }
-
-/// The variables that are read; all others of the environment a daemon was started with are overwritten.
-const KNOWN: [&str; 6] = [IDLE_TIMEOUT, TERMINATION_CHECK, MEMORY, ALLOW_NAMESPACES, log::LEVEL, log::FILE];
 
 /// Hides this process from debuggers: the first thing a daemon does.
 ///
@@ -147,7 +145,7 @@ pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<RaisedLimits, Error> {
     let limits = hardening::raise_limits()
         .map_err(|error| fault(format!("resource limits cannot be read: {error}")))?;
     for (measure, done) in [
-        ("scrubbed_environment", hardening::scrub_environment(&KNOWN)),
+        ("scrubbed_environment", hardening::scrub_environment(&variables::OF_DAEMON)),
         ("no_file_size_signal", hardening::no_file_size_signal()),
         ("no_core", hardening::no_core()),
         ("no_new_privs", hardening::no_new_privs()),

@@ -1,8 +1,9 @@
 //! Notices that several commands print on stderr.
 
-use keyrack_client::daemon::{ALLOW_NAMESPACES, own_service};
+use keyrack_client::daemon::own_service;
 use keyrack_client::get::GetOutcome;
 use keyrack_client::render::status::open_namespaces;
+use keyrack_core::layout::variables::ALLOW_NAMESPACES;
 use keyrack_core::peer::{AllowedNamespaces, EnforcedNamespaces};
 use keyrack_core::{Attempt, Error, ErrorCode, Fix};
 use keyrack_ops::unlock::declares_nothing;

@@ -1,8 +1,8 @@
 //! Questions and menus, as the terminal shows them.
 
-use keyrack_client::render::text::clean;
 use keyrack_client::render::tree::{paragraph, paragraph_with_role};
 use keyrack_client::render::{Role, Style};
+use keyrack_core::display::clean;
 
 /// A question as it is put, with the blank behind which the answer is typed.
 pub(crate) fn question(text: &str, style: Style) -> String {

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use keyrack_client::render::Style;
-use keyrack_client::render::text::clean;
+use keyrack_core::display::clean;
 use keyrack_core::{Error, ErrorCode, Slug};
 use keyrack_ops::{MAX_SECRET, Prompts};
 use zeroize::Zeroizing;

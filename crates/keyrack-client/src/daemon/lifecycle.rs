@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use keyrack_core::layout::{lock_path, pid_path};
 use keyrack_core::{Error, ErrorCode, GrantedTtl, Owner, Slug, Ttl};
 use keyrack_sys::fs::file::{FileId, unlink_if_same};
 use keyrack_sys::process::pidfd::Pidfd;
@@ -77,15 +78,13 @@ fn unstoppable(pid: Option<i64>, why: &str) -> Error {
 fn sweep(address: &RackAddress) {
     let socket = address.socket();
     let Ok(seen) = FileId::of(&socket) else { return };
-    let mut lock = socket.clone().into_os_string();
-    lock.push(".lock");
-    let Ok(lock) = private_file(Path::new(&lock)) else { return };
+    let Ok(lock) = private_file(&lock_path(&socket)) else { return };
     if lock.try_lock().is_err() || !is_dead(&socket) {
         return;
     }
     // Failing, the file stays, and the next start removes it.
     if let Ok(true) = unlink_if_same(&socket, seen) {
-        let _ = std::fs::remove_file(address.pid_file());
+        let _ = std::fs::remove_file(pid_path(&socket));
     }
 }
 
@@ -267,7 +266,7 @@ pub fn prune_owner(ctx: &Context) -> Result<Vec<Pruned>, Error> {
 /// Those of [`RackAddress::of`].
 pub fn prune_all(ctx: &Context) -> Result<Vec<Pruned>, Error> {
     let own = RackAddress::of(ctx)?;
-    let ours = sockets_in(&own.dir).into_iter().filter(|address| address.session == own.session);
+    let ours = sockets_in(&own.dir).into_iter().filter(|address| address.name.session == own.name.session);
     Ok(ours.map(|address| prune(ctx, address)).collect())
 }
 
@@ -283,5 +282,5 @@ fn prune(ctx: &Context, address: RackAddress) -> Pruned {
     if !matches!(fate, Fate::Spared(_)) {
         sweep(&address);
     }
-    Pruned { owner: address.owner, home_hash: address.home_hash, fate }
+    Pruned { owner: address.name.owner, home_hash: address.name.home_hash, fate }
 }

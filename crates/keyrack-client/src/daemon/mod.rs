@@ -5,7 +5,7 @@ mod start;
 mod unit;
 
 pub use lifecycle::{Fate, Pruned, Restarted, Stopped, prune_all, prune_owner, restart, stop};
-pub use start::{ALLOW_NAMESPACES, check, ensure};
+pub use start::{check, ensure};
 pub use unit::{own_service, service_of};
 
 use std::time::Duration;

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use keyrack_core::layout::variables::{MEMORY, OF_DAEMON};
 use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::process::spawn::{READY_FD, SpawnedDaemon, spawn_detached};
 use keyrack_sys::socket::wait_readable;
@@ -13,29 +14,13 @@ use keyrack_sys::socket::wait_readable;
 use super::connect_at;
 use crate::address::RackAddress;
 use crate::context::Context;
-use crate::render::text::clean;
 use crate::sandbox::Namespaces;
 use crate::session::Session;
 use crate::transport::convert;
+use keyrack_core::display::clean;
 
 /// The longest a daemon may take to serve.
 const READY: Duration = Duration::from_secs(10);
-
-/// Names the memory that keys must be kept in.
-const MEMORY: &str = "KEYRACK_MEMORY";
-
-/// Callers in nested namespaces that the daemon serves too.
-pub const ALLOW_NAMESPACES: &str = "KEYRACK_ALLOW_NAMESPACES";
-
-/// The variables the daemon knows. Nothing else of the environment goes to it.
-const VARIABLES: [&str; 6] = [
-    MEMORY,
-    ALLOW_NAMESPACES,
-    "KEYRACK_DAEMON_IDLE_TIMEOUT_MS",
-    "KEYRACK_DAEMON_TERMINATION_CHECK_MS",
-    "KEYRACK_LOG",
-    "KEYRACK_LOG_FILE",
-];
 
 /// The longest text a daemon's last words are read to.
 const WORDS: u64 = 4096;
@@ -103,7 +88,7 @@ fn start(ctx: &Context, address: &RackAddress, keyrackd: &Path) -> Result<(), Er
 
 /// Variables of the caller's environment that go to the daemon.
 fn variables(ctx: &Context) -> Vec<(&OsStr, &OsStr)> {
-    VARIABLES.iter().filter_map(|name| Some((OsStr::new(*name), ctx.env.filled(name)?))).collect()
+    OF_DAEMON.iter().filter_map(|name| Some((OsStr::new(*name), ctx.env.filled(name)?))).collect()
 }
 
 /// Runs `keyrackd` as a daemon, and returns what it writes before it closes the pipe.

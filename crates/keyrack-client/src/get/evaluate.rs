@@ -3,7 +3,7 @@
 use keyrack_core::{Attempt, Env, Fix, Grade, Grant, GrantSource, Mechanism, Slug, VaultId, firewall};
 
 use super::{GetOptions, KeyOutcome, KeyRequest};
-use crate::address::SESSION_UNSET;
+use crate::address::describe_other_sessions;
 use crate::context::Context;
 use crate::secret::Secret;
 use crate::session::GrantedKey;
@@ -137,7 +137,7 @@ impl Evaluator<'_> {
             let fix = Some(self.set(&slug));
             return self.plain(Attempt::Absent { slug, message, fix }, None);
         }
-        let note = elsewhere(others);
+        let note = describe_other_sessions(others);
         let message = match &note {
             None => format!("{slug} is locked"),
             Some(note) => format!("{slug} is locked; {note}"),
@@ -176,20 +176,5 @@ impl Evaluator<'_> {
             }
             None => Fix::with_owner("unlock", &self.ctx.owner, ["--key", slug.as_str()]),
         }
-    }
-}
-
-/// That the same rack is open elsewhere, where this process cannot reach it.
-pub(crate) fn elsewhere(others: &[String]) -> Option<String> {
-    match others {
-        [] => None,
-        [one] if one == SESSION_UNSET => {
-            Some("your rack is open outside any login session, and this session cannot reach it".to_owned())
-        }
-        [one] => Some(format!("your rack is open in login session {one}, and this session cannot reach it")),
-        many => Some(format!(
-            "your rack is open in {} other login sessions, and this session cannot reach them",
-            many.len()
-        )),
     }
 }

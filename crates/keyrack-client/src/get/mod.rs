@@ -12,7 +12,6 @@ mod plan;
 mod tests;
 mod unlock_all;
 
-pub(crate) use evaluate::elsewhere;
 pub use execute::{PendingGet, read};
 pub use plan::{GetPlan, KeyRequest, Scope};
 pub use unlock_all::unlock_all;

@@ -332,7 +332,8 @@ fn another_session_of_the_same_rack_is_named() {
     let site = Worksite::new(Some(MANIFEST));
     site.was_set("acme.test.PLAIN");
     let address = crate::RackAddress::of(&site.context(&[])).unwrap();
-    let other = crate::RackAddress { session: "77".to_owned(), ..address };
+    let mut other = address;
+    other.name.session = "77".to_owned();
     fs::write(other.socket(), "").unwrap();
     let answer = one(&site.context(&[]), "acme.test.PLAIN", GetOptions::default());
     let (status, said, _) = shown(&answer);

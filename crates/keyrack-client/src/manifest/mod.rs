@@ -7,7 +7,6 @@ mod ownership;
 mod yaml;
 
 pub use git_root::find_git_root;
-pub use ownership::SAFE_DIRECTORY;
 pub use yaml::parse;
 
 use std::collections::HashMap;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use keyrack_core::fix::shell_quote;
+use keyrack_core::layout::variables::SAFE_DIRECTORY;
 use keyrack_core::shorten::{PATH, shortened};
 use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::fs::beneath::Root;
@@ -18,10 +19,6 @@ use keyrack_sys::fs::file::FileId;
 use super::git_config::safe_directories;
 use crate::context::Context;
 use crate::sandbox::Namespaces;
-
-/// Variable with the directories of other users that are accepted, separated by colons. Read only
-/// from the environment, never from a file.
-pub const SAFE_DIRECTORY: &str = "KEYRACK_SAFE_DIRECTORY";
 
 /// The largest git configuration file that is read, in bytes.
 const LARGEST_CONFIG: u64 = 1 << 20;

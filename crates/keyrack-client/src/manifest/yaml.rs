@@ -7,7 +7,7 @@ use keyrack_core::{Error, ErrorCode};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned, UserMessageFormatter};
 
-use crate::render::text::clean;
+use keyrack_core::display::clean;
 
 /// Most characters of what the parser says, which quotes names of the file.
 const MESSAGE: usize = 256;

@@ -3,9 +3,9 @@
 use keyrack_core::{Attempt, Invocation};
 
 use super::style::{Role, Style};
-use super::text::clean;
 use super::tree::{Branch, paragraph_with_role, tree};
 use crate::get::{KeyOutcome, unlock_all};
+use keyrack_core::display::clean;
 
 /// The tree of `get`.
 pub fn answers<'a>(

@@ -8,7 +8,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 use super::style::{Role, Style};
 use super::tree::{Branch, tree};
 use super::ttl::{bar, bar_of, humanize, minutes, role};
-use crate::get::elsewhere;
+use crate::address::describe_other_sessions;
 use crate::session::{HelloInfo, KeyStatus};
 use crate::status::{RackStatus, RunningDaemon};
 
@@ -30,7 +30,7 @@ pub fn status(
     style: Style,
 ) -> String {
     let title = style.titled("🔐", "keyrack status");
-    let note = elsewhere(&status.other_sessions).map(Branch::note);
+    let note = describe_other_sessions(&status.other_sessions).map(Branch::note);
     let mut nodes = vec![Branch::pair("owner", owner(&status.owner))];
     if let Some(recipients) = recipients {
         let lines = recipients.iter().map(|one| Branch::new(format!("{} ({})", one.label, one.mech)));

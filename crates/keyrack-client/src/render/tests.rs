@@ -296,9 +296,11 @@ fn a_status(running: bool) -> RackStatus {
         owner: Owner::DEFAULT,
         address: Some(RackAddress {
             dir: "/run/user/1".into(),
-            session: "3".into(),
-            home_hash: "01234567".into(),
-            owner: Owner::DEFAULT,
+            name: keyrack_core::layout::SocketName {
+                session: "3".into(),
+                home_hash: "01234567".into(),
+                owner: Owner::DEFAULT,
+            },
         }),
         error: None,
         running: running.then_some(RunningDaemon { pid: Some(7), hello: Some(hello), status }),

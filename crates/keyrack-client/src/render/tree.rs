@@ -5,8 +5,9 @@
 use unicode_width::UnicodeWidthStr as _;
 
 use super::style::{Role, Style};
-use super::text::{clean, wrap};
+use super::text::wrap;
 use keyrack_core::Slug;
+use keyrack_core::display::clean;
 
 /// The columns a text gets however deep it stands on however narrow a terminal.
 const NARROWEST: usize = 20;

@@ -105,9 +105,10 @@ fn nobody(address: &RackAddress, path: &Path, error: &io::Error) -> Result<(), E
             .hint(format!("move {} away", path.display()))),
             _ => Ok(()),
         },
-        io::ErrorKind::TimedOut => {
-            Err(unresponsive("the daemon does not take connections: its backlog stayed full", &address.owner))
-        }
+        io::ErrorKind::TimedOut => Err(unresponsive(
+            "the daemon does not take connections: its backlog stayed full",
+            &address.name.owner,
+        )),
         _ => Err(Error::new(
             ErrorCode::Io,
             format!("cannot connect to the daemon's socket {}: {error}", path.display()),
@@ -118,7 +119,7 @@ fn nobody(address: &RackAddress, path: &Path, error: &io::Error) -> Result<(), E
 /// Applies the peer rule to the server, as the daemon applies it to its callers.
 fn verify(stream: &UnixStream, address: &RackAddress) -> Result<Server, Error> {
     // The socket's name holds our session as the kernel told it a moment ago, but where the kernel has none.
-    let own_session = match address.session.as_str() {
+    let own_session = match address.name.session.as_str() {
         SESSION_UNSET => peer::own_session(),
         session => Ok(session.as_bytes().to_vec()),
     };

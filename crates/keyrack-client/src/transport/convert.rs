@@ -6,8 +6,8 @@ use keyrack_core::{
 use keyrack_wire::native::ErrorBody;
 use keyrack_wire::{Grade as WireGrade, Source as WireSource};
 
-use crate::render::text::clean;
 use crate::sandbox;
+use keyrack_core::display::clean;
 
 pub(crate) fn grade(grade: Grade) -> WireGrade<'static> {
     WireGrade { protection: grade.protection.as_str().into(), duration: grade.duration.as_str().into() }

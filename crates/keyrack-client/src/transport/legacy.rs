@@ -11,7 +11,6 @@ use zeroize::Zeroizing;
 
 use crate::address::RackAddress;
 use crate::context::{Context, Demands};
-use crate::render::text::clean;
 use crate::sandbox;
 use crate::secret::Secret;
 use crate::session::{
@@ -20,6 +19,7 @@ use crate::session::{
 use crate::transport::connect::{Connection, Server, connect};
 use crate::transport::convert;
 use crate::transport::read_buffer::{Deadline, ReadBuffer, TransportError, write_all};
+use keyrack_core::display::clean;
 
 /// A TypeScript daemon.
 #[derive(Debug)]

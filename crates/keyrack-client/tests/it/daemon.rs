@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use keyrack_client::address::RackAddress;
 use keyrack_client::daemon::{self, Fate};
 use keyrack_core::{ErrorCode, Ttl, TtlLimit, VaultId};
 use keyrack_testkit::wait_until;
@@ -199,8 +198,10 @@ fn pruning() {
 
     // A dead one of another home, and one of another session, which is none of ours.
     let address = rack.address();
-    let dead = RackAddress { home_hash: "00000000".into(), ..address.clone() };
-    let foreign = RackAddress { session: "77".into(), ..address };
+    let mut dead = address.clone();
+    dead.name.home_hash = "00000000".into();
+    let mut foreign = address;
+    foreign.name.session = "77".into();
     drop(UnixListener::bind(dead.socket()).unwrap());
     let _listening = UnixListener::bind(foreign.socket()).unwrap();
     let pruned = daemon::prune_all(&ctx).unwrap();

@@ -99,7 +99,7 @@ fn many_keys_are_listed_and_relocked() {
     let daemon_status = session.status().unwrap();
     let listed: Vec<_> = daemon_status.keys.iter().map(|key| key.slug.clone()).collect();
     assert_eq!(listed, slugs, "in the order they were kept");
-    assert_eq!(daemon_status.home_hash, rack.address().home_hash);
+    assert_eq!(daemon_status.home_hash, rack.address().name.home_hash);
     assert_eq!(daemon_status.health.unwrap().bytes, 1500);
 
     let some = session.relock(&RelockScope::Slugs(slugs[..200].to_vec())).unwrap();

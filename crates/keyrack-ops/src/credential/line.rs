@@ -4,7 +4,7 @@
 use keyrack_core::{Attempt, Error, Invocation};
 
 use keyrack_client::get::KeyOutcome;
-use keyrack_client::render::text::clean;
+use keyrack_core::display::clean;
 
 /// Longest part of what a tool asked for that is shown, in characters.
 const LONGEST: usize = 100;

@@ -3,6 +3,7 @@
 
 use keyrack_client::Environment;
 use keyrack_core::Invocation;
+use keyrack_core::layout::variables;
 
 use super::Check;
 
@@ -13,22 +14,24 @@ type Judge = fn(&str) -> Option<String>;
 
 /// Every variable keyrack or its daemon reads.
 const KNOWN: [(&str, Judge); 10] = [
-    ("KEYRACK_STRICT_ENV", switch),
-    ("KEYRACK_REQUIRE_SESSION", switch),
-    ("KEYRACK_SAFE_DIRECTORY", directories),
-    ("KEYRACK_MEMORY", |value| one_of(value, &["auto", "secret", "locked"])),
-    ("KEYRACK_ALLOW_NAMESPACES", |value| one_of(value, &["user", "all"])),
-    ("KEYRACK_INVOKED_AS", |value| one_of(value, &Invocation::KNOWN)),
-    ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", milliseconds),
-    ("KEYRACK_DAEMON_TERMINATION_CHECK_MS", milliseconds),
-    ("KEYRACK_LOG", |value| one_of(value, &["off", "error", "warn", "info", "debug", "trace"])),
-    ("KEYRACK_LOG_FILE", |value| (!value.starts_with('/')).then(|| "must be an absolute path".to_owned())),
+    (variables::STRICT_ENV, switch),
+    (variables::REQUIRE_SESSION, switch),
+    (variables::SAFE_DIRECTORY, directories),
+    (variables::MEMORY, |value| one_of(value, &["auto", "secret", "locked"])),
+    (variables::ALLOW_NAMESPACES, |value| one_of(value, &["user", "all"])),
+    (variables::INVOKED_AS, |value| one_of(value, &Invocation::KNOWN)),
+    (variables::IDLE_TIMEOUT, milliseconds),
+    (variables::TERMINATION_CHECK, milliseconds),
+    (variables::LOG_LEVEL, |value| one_of(value, &["off", "error", "warn", "info", "debug", "trace"])),
+    (variables::LOG_FILE, |value| (!value.starts_with('/')).then(|| "must be an absolute path".to_owned())),
 ];
 
 pub(super) fn checks(env: &Environment) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut set = 0;
-    for name in env.names().filter_map(|name| name.to_str()).filter(|name| name.starts_with("KEYRACK_")) {
+    for name in
+        env.names().filter_map(|name| name.to_str()).filter(|name| name.starts_with(variables::PREFIX))
+    {
         let Some((_, judge)) = KNOWN.iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = KNOWN.iter().map(|(known, _)| *known).collect();
             checks.push(

@@ -18,8 +18,8 @@ use keyrack_core::{Error, ErrorCode};
 use zeroize::Zeroizing;
 
 use crate::audit::KeyFileKind;
-use crate::rack_paths::RackPaths;
 use crate::recipient_key::read_key_file;
+use keyrack_core::layout::RackPaths;
 
 pub use remembered::remember;
 pub use search::{FoundKeys, UnusableKey, UsableKey, is_default, new_key};
@@ -302,7 +302,7 @@ impl<'p> Identities<'p> {
             }
             SearchLocation::Agent => self.agent_paths(),
             SearchLocation::Default => {
-                ["id_ed25519", "id_rsa", "id_ecdsa"].map(|name| ssh.join(name)).to_vec()
+                keyrack_core::layout::DEFAULT_SSH_KEYS.map(|name| ssh.join(name)).to_vec()
             }
         };
         for path in paths {

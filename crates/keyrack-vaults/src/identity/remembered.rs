@@ -10,7 +10,7 @@ use keyrack_core::Error;
 
 use crate::atomic;
 use crate::lock::Lock;
-use crate::rack_paths::RackPaths;
+use keyrack_core::layout::RackPaths;
 
 /// Maximum number of paths kept.
 const MAX_PATHS: usize = 16;

@@ -12,11 +12,9 @@ use keyrack_core::{Error, ErrorCode, Fix, Owner};
 use ssh_key::PublicKey;
 
 use super::{ParsedKeyFile, agent, parse_key_file, ssh_config};
-use crate::rack_paths::RackPaths;
 use crate::recipient_key::{for_init, read_key_file};
+use keyrack_core::layout::{DEFAULT_SSH_KEYS, RackPaths};
 
-/// Names that commands look for where no key is named, in this order.
-const DEFAULT_KEYS: [&str; 2] = ["id_ed25519", "id_rsa"];
 /// Maximum number of findings that an error lists.
 const LISTED: usize = 8;
 
@@ -180,7 +178,7 @@ pub fn new_key(racks: &RackPaths) -> Fix {
 
 /// The paths that commands look at for an owner where no key is named and none is remembered.
 pub(super) fn default_paths(owner: &Owner, ssh_dir: &Path) -> Vec<PathBuf> {
-    owner.name().into_iter().chain(DEFAULT_KEYS).map(|name| ssh_dir.join(name)).collect()
+    owner.name().into_iter().chain(DEFAULT_SSH_KEYS).map(|name| ssh_dir.join(name)).collect()
 }
 
 /// Returns `true` if commands find the key at `path` without being told of it.

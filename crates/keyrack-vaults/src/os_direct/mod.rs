@@ -19,8 +19,8 @@ use zeroize::Zeroizing;
 use crate::atomic;
 use crate::lock::Lock;
 use crate::mech;
-use crate::rack_paths::RackPaths;
 use crate::vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};
+use keyrack_core::layout::RackPaths;
 
 use file::DirectFile;
 use object::DirectFileError;

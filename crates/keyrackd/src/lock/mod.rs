@@ -14,7 +14,8 @@ use keyrack_sys::fs::file::{FileId, unlink_if_same};
 use keyrack_sys::socket;
 
 use crate::peer_auth::{LocalIdentity, PeerAuthError};
-use crate::runtime_files::{lock_path, open_lock};
+use crate::runtime_files::open_lock;
+use keyrack_core::layout::lock_path;
 
 /// Pause between two tries.
 const RETRY: Duration = Duration::from_millis(20);

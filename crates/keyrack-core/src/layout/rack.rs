@@ -1,13 +1,16 @@
-//! Where an owner's files are: every path under `$HOME/.rhachet/keyrack`, in one place.
-//!
-//! Only names paths. It never looks at the disk, and no other module of this crate joins one of these paths itself.
+//! Files of a rack: every path under `~/.rhachet/keyrack`, and the ssh keys that open it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use keyrack_core::{Error, ErrorCode, Owner, Slug};
+use crate::{Error, ErrorCode, Owner, Slug};
 
-/// The files of one owner in one home.
+/// Names in `~/.ssh` that keyrack tries, in this order, if no private key is named. ECDSA keys cannot
+/// open age files; they are in the list so that the error names them.
+pub const DEFAULT_SSH_KEYS: [&str; 3] = ["id_ed25519", "id_rsa", "id_ecdsa"];
+
+/// Files that client and vaults keep for one owner in one home: the host manifest, the vaults' files
+/// and the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RackPaths {
     home: PathBuf,
@@ -15,10 +18,10 @@ pub struct RackPaths {
 }
 
 impl RackPaths {
-    /// The racks of `owner` below `home`, which is the value of `HOME`.
+    /// Paths of the rack of `owner` below `home`, the value of `HOME`.
     ///
     /// # Errors
-    /// [`ErrorCode::NoHome`] when it is unset, empty, or not absolute.
+    /// [`ErrorCode::NoHome`] if it is unset, empty or not absolute.
     pub fn new(home: Option<&OsStr>, owner: Owner) -> Result<Self, Error> {
         let no_home = |message: &str| {
             Err(Error::new(ErrorCode::NoHome, message)
@@ -34,12 +37,12 @@ impl RackPaths {
         }
     }
 
-    /// `$HOME`.
+    /// Home directory.
     pub fn home(&self) -> &Path {
         &self.home
     }
 
-    /// Whose racks these are.
+    /// Owner of the rack.
     pub fn owner(&self) -> &Owner {
         &self.owner
     }
@@ -49,17 +52,18 @@ impl RackPaths {
         self.home.join(".ssh")
     }
 
-    /// `~/.rhachet/keyrack`, the directory everything of keyrack's is in, for all owners.
+    /// `~/.rhachet/keyrack`, the directory of all racks of a home.
     pub fn dir(&self) -> PathBuf {
         self.home.join(".rhachet").join("keyrack")
     }
 
-    /// The encrypted host manifest: `keyrack.host.age` for the default owner, else `keyrack.host.<owner>.age`.
+    /// Encrypted host manifest: `keyrack.host.age` for the default owner, else
+    /// `keyrack.host.<owner>.age`.
     pub fn manifest_path(&self) -> PathBuf {
         self.dir().join(self.manifest_name())
     }
 
-    /// The host manifest's own name for itself: its path with `~` in place of HOME.
+    /// Path of the host manifest with `~` for HOME, as the manifest itself names it.
     pub fn manifest_uri(&self) -> String {
         format!("~/.rhachet/keyrack/{}", self.manifest_name())
     }
@@ -71,7 +75,8 @@ impl RackPaths {
         }
     }
 
-    /// Whose host manifest a file of [`RackPaths::dir`] is, by its name; `None` for any other file.
+    /// Parses the file name of a host manifest in [`RackPaths::dir`] to its owner. Returns `None` for any
+    /// other file.
     pub fn owner_of(name: &str) -> Option<Owner> {
         match name.strip_prefix("keyrack.host")?.strip_suffix("age")? {
             "." => Some(Owner::DEFAULT),
@@ -79,32 +84,32 @@ impl RackPaths {
         }
     }
 
-    /// The directory of the inventory's markers.
+    /// Directory of the inventory's markers.
     pub fn inventory_dir(&self) -> PathBuf {
         self.dir().join("inventory").join(self.owner_segment())
     }
 
-    /// The marker that says a key was set.
+    /// Marker that exists once a key was set.
     pub fn inventory_path(&self, slug: &Slug) -> PathBuf {
         self.inventory_dir().join(format!("{}.stocked", slug.hash16()))
     }
 
-    /// The directory of the vault os.secure.
+    /// Directory of the vault os.secure.
     pub fn secure_dir(&self) -> PathBuf {
         self.dir().join("vault").join("os.secure").join(self.owner_segment())
     }
 
-    /// The file of one key in os.secure.
+    /// File of one key in os.secure.
     pub fn secure_path(&self, slug: &Slug) -> PathBuf {
         self.secure_dir().join(format!("{}.age", slug.hash16()))
     }
 
-    /// The one file of the vault os.direct.
+    /// File of the vault os.direct.
     pub fn direct_path(&self) -> PathBuf {
         self.dir().join("vault").join("os.direct").join(self.owner_segment()).join("keyrack.direct.json")
     }
 
-    /// The paths of identities that were named once for this owner.
+    /// File that remembers which private keys opened this rack when `--prikey` named them.
     pub fn identities_path(&self) -> PathBuf {
         self.dir().join(match self.owner.name() {
             None => "keyrack.identities".to_owned(),
@@ -112,7 +117,8 @@ impl RackPaths {
         })
     }
 
-    /// What writers of this owner's files lock. Never unlinked: a lock on an unlinked file excludes nobody.
+    /// Lock file of this owner's writers. It is never unlinked: a lock on an unlinked file excludes no
+    /// other process.
     pub fn lock_path(&self) -> PathBuf {
         self.dir().join(match self.owner.name() {
             None => ".lock".to_owned(),
@@ -134,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_those_of_the_files_in_use() {
+    fn rack_paths_match_existing_files() {
         let slug = Slug::parse("testorg.test.API_KEY").unwrap();
         let default = racks("default");
         let named = racks("ehmpath");
@@ -172,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_is_required() {
+    fn rack_paths_require_an_absolute_home() {
         for home in [None, Some(OsStr::new("")), Some(OsStr::new("relative/home"))] {
             assert_eq!(RackPaths::new(home, Owner::DEFAULT).unwrap_err().code, ErrorCode::NoHome, "{home:?}");
         }
