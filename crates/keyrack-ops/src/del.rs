@@ -8,8 +8,9 @@ use keyrack_vaults::{Identities, RackPaths, inventory, manifest_file, registry, 
 
 use crate::context::OpContext;
 use crate::declare;
+use crate::evict::evict_from_daemon;
+use crate::input::is_machine_key;
 use crate::repo::Repo;
-use crate::set::{forget, is_machine_key};
 
 /// What is to be removed, as it was typed.
 #[derive(Clone, Debug, Default)]
@@ -100,7 +101,7 @@ fn remove(
             left |= registry::vault(&id)?.del(vault::VaultEntry::new(slug), &mut context)?;
         }
         if left {
-            notices.extend(forget(ctx, slug));
+            notices.extend(evict_from_daemon(ctx, slug));
         }
         return Ok(left);
     };
@@ -115,7 +116,7 @@ fn remove(
             let mut context = ctx.vaults(racks, identities, &[], &env);
             vault.del(vault::VaultEntry::of(slug, &host), &mut context)?;
         }
-        notices.extend(forget(ctx, slug));
+        notices.extend(evict_from_daemon(ctx, slug));
         manifest.hosts.remove(slug);
         Ok(true)
     })

@@ -8,6 +8,7 @@ use keyrack_vaults::{NoPassphrasePrompt, manifest_file, recipient_set};
 pub use keyrack_vaults::recipient_set::RecipientChange;
 
 use crate::context::OpContext;
+use crate::input::check_label;
 
 /// Adds a recipient, by its public key or the path of a file that holds it. `stanza`: `None`, or `ssh` to keep an ssh key as it is.
 ///
@@ -70,14 +71,4 @@ pub fn get_without_prompt(ctx: &OpContext<'_>) -> Option<Vec<Recipient>> {
     let racks = ctx.racks().ok()?;
     let mut identities = ctx.identities_for(&racks, Box::new(NoPassphrasePrompt)).ok()?;
     Some(manifest_file::load(&racks, &mut identities).ok()??.recipients)
-}
-
-/// Refuses a label that could not be typed or seen.
-pub(crate) fn check_label(label: &str) -> Result<&str, Error> {
-    let ok = !label.trim().is_empty() && label.len() <= 64 && !label.chars().any(char::is_control);
-    if ok {
-        Ok(label)
-    } else {
-        Err(Error::new(ErrorCode::Usage, "--label must be 1 to 64 characters that can be seen"))
-    }
 }

@@ -12,8 +12,8 @@ use keyrack_core::peer::Boundary;
 use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::memory::Hibernation;
 
+use super::check::{Check, counted};
 use super::programs::VERSION;
-use super::{Check, counted};
 
 /// How long an answer is waited for: a daemon takes microseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -209,7 +209,7 @@ fn unit(service: &str) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::CheckStatus;
+    use super::super::check::CheckStatus;
     use super::*;
 
     #[test]

@@ -8,7 +8,7 @@ use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::features::{self, KernelVersion};
 use keyrack_sys::{hardening, peer};
 
-use super::{Check, CheckStatus};
+use super::check::{Check, CheckStatus};
 
 /// ENOPROTOOPT: the kernel has no SO_PEERPIDFD. Nothing else means that.
 const ENOPROTOOPT: i32 = 92;

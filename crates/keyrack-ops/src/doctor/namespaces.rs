@@ -2,7 +2,7 @@
 
 use keyrack_client::sandbox::{Namespaces, Sandbox};
 
-use super::{Check, CheckStatus};
+use super::check::{Check, CheckStatus};
 
 const NAME: &str = "session.namespaces";
 

@@ -10,7 +10,7 @@ use keyrack_client::{Context, RackAddress};
 use keyrack_core::ErrorCode;
 use keyrack_sys::{fs::file, user};
 
-use super::Check;
+use super::check::Check;
 
 pub(super) fn checks(ctx: &Context) -> Vec<Check> {
     let mut checks = Vec::new();

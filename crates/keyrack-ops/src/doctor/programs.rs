@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use keyrack_core::Fix;
 use keyrack_sys::hardening::protection::unprotect;
 
-use super::Check;
+use super::check::Check;
 
 /// This release.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -107,7 +107,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::super::CheckStatus;
+    use super::super::check::CheckStatus;
     use super::*;
 
     #[test]

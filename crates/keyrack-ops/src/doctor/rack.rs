@@ -10,7 +10,7 @@ use keyrack_vaults::audit::{self, FileBinding, FindingKind, KeyFileKind, Manifes
 use keyrack_vaults::identity::{self, FoundKeys};
 use keyrack_vaults::{RackPaths, registry};
 
-use super::{Check, counted};
+use super::check::{Check, counted};
 use crate::context::OpContext;
 
 const IDENTITY: &str = "rack.identity";

@@ -3,7 +3,7 @@
 use keyrack_client::{Context, manifest};
 use keyrack_core::repo_manifest::MANIFEST_PATH;
 
-use super::{Check, counted};
+use super::check::{Check, counted};
 
 const NAME: &str = "repository.manifest";
 

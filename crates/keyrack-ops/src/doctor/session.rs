@@ -11,7 +11,7 @@ use keyrack_core::peer::AuditSession;
 use keyrack_sys::peer;
 use keyrack_sys::user::uid;
 
-use super::Check;
+use super::check::Check;
 
 /// ENOENT: what /proc says of a file this kernel does not have.
 const ENOENT: i32 = 2;

@@ -5,7 +5,7 @@ use keyrack_client::Environment;
 use keyrack_core::Invocation;
 use keyrack_core::layout::variables;
 
-use super::Check;
+use super::check::Check;
 
 const NAME: &str = "environment";
 
@@ -80,7 +80,7 @@ fn milliseconds(value: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::CheckStatus;
+    use super::super::check::CheckStatus;
     use super::*;
 
     #[test]

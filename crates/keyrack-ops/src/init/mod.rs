@@ -11,8 +11,8 @@ use keyrack_vaults::identity::FoundKeys;
 use keyrack_vaults::{Identities, RackPaths, identity, manifest_file, recipient_key, recipient_set};
 
 use crate::context::OpContext;
+use crate::input::check_label;
 use crate::locked_file::LockedFile;
-use crate::recipient::check_label;
 use crate::repo::below;
 
 /// What is to be made.

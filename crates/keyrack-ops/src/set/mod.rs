@@ -6,10 +6,8 @@
 mod plan;
 mod validate;
 
-use keyrack_client::daemon;
-use keyrack_client::session::RelockScope;
 use keyrack_core::host_manifest::HostEntry;
-use keyrack_core::{Error, ErrorCode, Org, Slug, Ttl, VaultId};
+use keyrack_core::{Error, VaultId};
 use keyrack_vaults::manifest_file;
 
 use self::plan::Plan;
@@ -57,8 +55,8 @@ pub struct SetReport {
 /// Sets a key.
 ///
 /// # Errors
-/// Whatever refuses it, before the secret is asked for; then [`ErrorCode::EmptySecret`], [`ErrorCode::LongLivedToken`],
-/// [`ErrorCode::MechMismatch`]; then what kept it from being stored, after which nothing is changed.
+/// Whatever refuses it, before the secret is asked for; then [`keyrack_core::ErrorCode::EmptySecret`], [`keyrack_core::ErrorCode::LongLivedToken`],
+/// [`keyrack_core::ErrorCode::MechMismatch`]; then what kept it from being stored, after which nothing is changed.
 pub fn set(ctx: &OpContext<'_>, request: &SetRequest) -> Result<SetReport, Error> {
     let valid = ValidatedSet::new(ctx, request)?;
     let racks = ctx.racks()?;
@@ -85,31 +83,4 @@ pub fn set(ctx: &OpContext<'_>, request: &SetRequest) -> Result<SetReport, Error
     notices.extend(irregularities);
     let declared = to_declare && plan.declare(&mut notices);
     Ok(SetReport { host, declared, notices })
-}
-
-/// Makes the daemon forget its copy of a key, if one runs. Says what went wrong.
-pub(crate) fn forget(ctx: &OpContext<'_>, slug: &Slug) -> Option<String> {
-    let done = daemon::connect(&ctx.client).and_then(|found| match found {
-        Some(mut daemon) => daemon.relock(&RelockScope::Slugs(vec![slug.clone()])).map(drop),
-        None => Ok(()),
-    });
-    match done {
-        Ok(()) => None,
-        // Where no daemon can be, none holds a copy.
-        Err(error) if matches!(error.code, ErrorCode::DaemonAbsent | ErrorCode::RuntimeDirMissing) => None,
-        Err(error) => Some(format!("the daemon may still hold an old copy of {slug}: {error}")),
-    }
-}
-
-/// Whether what was typed can only mean a key of the machine.
-pub(crate) fn is_machine_key(key: &str, org: Option<&str>) -> bool {
-    org == Some(Org::MACHINE) || (Slug::looks_full(key) && key.starts_with("@all."))
-}
-
-/// A duration that is more than nothing.
-pub(crate) fn parse_nonzero_ttl(text: &str) -> Result<Ttl, Error> {
-    match text.parse::<Ttl>()? {
-        Ttl(0) => Err(Error::new(ErrorCode::BadDuration, "a duration of nothing would lock the key at once")),
-        ttl => Ok(ttl),
-    }
 }

@@ -11,8 +11,9 @@ use keyrack_vaults::{Identities, RackPaths, inventory, manifest_file, os_secure,
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{SetRequest, ValidatedSet, forget};
+use super::{SetRequest, ValidatedSet};
 use crate::context::OpContext;
+use crate::evict::evict_from_daemon;
 use crate::{MAX_SECRET, declare};
 
 /// A key that is about to be set.
@@ -263,7 +264,7 @@ impl Plan<'_> {
         } else {
             let marked = inventory::add(racks, slug);
             // Whatever became of the marker, no stale copy may be served.
-            notices.extend(forget(ctx, slug));
+            notices.extend(evict_from_daemon(ctx, slug));
             marked?;
         }
         if let Some(old) = old.filter(|old| old.vault != self.valid.vault)

@@ -5,8 +5,9 @@ use keyrack_core::suggest::did_you_mean;
 use keyrack_core::{Env, Error, ErrorCode, Fix, Mechanism, Slug, Ttl, VaultId};
 use keyrack_vaults::{os_envvar, registry};
 
-use super::{SetRequest, is_machine_key, parse_nonzero_ttl};
+use super::SetRequest;
 use crate::context::OpContext;
+use crate::input::{is_machine_key, parse_nonzero_ttl};
 use crate::repo::Repo;
 
 /// The vaults a key can be set in.

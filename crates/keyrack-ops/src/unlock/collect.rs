@@ -1,6 +1,6 @@
-//! Opening the vaults of the keys that are meant, one after the other: what each ends as, before anything is sent.
+//! Collects the secrets of keys from their vaults, one key after the other, for the caller to send.
 
-use super::Omission;
+use super::omission::Omission;
 use keyrack_client::daemon;
 use keyrack_client::session::KeyToUnlock;
 use keyrack_core::grade::MinimumGrade;
@@ -13,35 +13,53 @@ use keyrack_core::{
 use keyrack_vaults::{Identities, RackPaths, inventory, manifest_file, registry, vault};
 use zeroize::Zeroizing;
 
-use super::{OmittedKey, UnlockOptions, UnlockReport, errored, is_write_only, send};
+use super::report::OmittedKey;
 use crate::context::{OpContext, is_interrupted};
 use crate::repo::Repo;
 
-/// A key whose vault was opened.
-pub(super) struct Opened {
+/// Options that apply to all keys of one unlock.
+#[derive(Clone, Copy)]
+pub(super) struct UnlockOptions {
+    /// TTL that the user asked for.
+    pub(super) requested: Option<Ttl>,
+    /// Skips the token check.
+    pub(super) allow_dangerous: bool,
+    /// Set if the user named the keys, rather than asking for all of an env.
+    pub(super) named: bool,
+}
+
+/// Keys and omissions of one unlock.
+pub(super) struct Collected {
+    pub(super) keys: Vec<CollectedKey>,
+    pub(super) omitted: Vec<OmittedKey>,
+}
+
+/// A key with its secret, ready to be sent.
+pub(super) struct CollectedKey {
     pub(super) grant: Grant,
     secret: Zeroizing<Vec<u8>>,
     ttl: Ttl,
-    bound: TtlLimit,
+    limit: TtlLimit,
     credential_expires_at_ms: Option<i64>,
 }
 
-impl Opened {
-    pub(super) fn to_send(&self) -> KeyToUnlock<'_> {
+impl CollectedKey {
+    /// The key as the daemon's protocol takes it.
+    pub(super) fn to_wire(&self) -> KeyToUnlock<'_> {
         KeyToUnlock {
             slug: &self.grant.slug,
             grade: self.grant.grade,
             source: &self.grant.source,
             ttl: self.ttl,
-            given: GrantedTtl { ttl: None, by: Some(self.bound) },
+            given: GrantedTtl { ttl: None, by: Some(self.limit) },
             credential_expires_at_ms: self.credential_expires_at_ms,
             secret: &self.secret,
         }
     }
 
-    /// Why the life the daemon gave it is not the one that was asked for.
-    pub(super) fn note(&self, ttl: Ttl) -> Option<String> {
-        match self.bound {
+    /// Explains why the daemon's TTL is shorter than requested; `None` if it is not.
+    pub(super) fn limit_note(&self, ttl: Ttl) -> Option<String> {
+        match self.limit {
             TtlLimit::MaxDuration => Some(format!("cut to {ttl}, the key's maxDuration")),
             TtlLimit::Credential => Some("cut to what is left of the credential's own life".to_owned()),
             TtlLimit::Requested | TtlLimit::Default | TtlLimit::Ceiling => None,
@@ -49,13 +67,23 @@ impl Opened {
     }
 }
 
-/// What became of one key.
-enum Fate {
-    Opened(Opened),
-    OmittedKey(Omission, Option<Fix>),
+/// Outcome for one key.
+enum KeyOutcome {
+    Collected(CollectedKey),
+    Omitted(Omission, Option<Fix>),
 }
 
-/// Opens the keys of these slugs and gives them to the daemon.
+/// Secret that a vault returned.
+struct VaultSecret {
+    secret: Zeroizing<Vec<u8>>,
+    source: GrantSource,
+    credential_expires_at_ms: Option<i64>,
+}
+
+/// Reads the keys of these slugs from their vaults.
+///
+/// # Errors
+/// [`ErrorCode::Interrupted`]. All other errors are recorded with their key.
 pub(super) fn collect(
     ctx: &OpContext<'_>,
     racks: &RackPaths,
@@ -63,47 +91,48 @@ pub(super) fn collect(
     manifest: &HostManifest,
     repo: &Repo,
     slugs: &[Slug],
-    how: UnlockOptions,
-) -> Result<UnlockReport, Error> {
-    let mut work = Work { ctx, racks, identities, manifest, repo, how };
-    let mut report = UnlockReport::default();
-    let mut opened = Vec::new();
-    // Several asks may mean one stored key, by its `all`: it is opened once, and every demand on it counts.
-    for (slug, asks) in by_stored_key(manifest, slugs) {
-        let minimum = |ask: &Slug| {
-            repo.manifest.as_ref().and_then(|manifest| manifest.spec(ask)).map(|spec| spec.grade)
+    options: UnlockOptions,
+) -> Result<Collected, Error> {
+    let mut collector = Collector { ctx, racks, identities, manifest, repo, options };
+    let mut collected = Collected { keys: Vec::new(), omitted: Vec::new() };
+    // Several slugs may resolve to one stored key, through its `all`: it is read once, and must
+    // meet the grades that all of them require.
+    for (slug, aliases) in by_stored_key(manifest, slugs) {
+        let required = |alias: &Slug| {
+            repo.manifest.as_ref().and_then(|manifest| manifest.spec(alias)).map(|spec| spec.grade)
         };
-        let demands: Vec<MinimumGrade> = asks.iter().filter_map(minimum).collect();
-        match work.key(&slug, &demands) {
-            Ok(Fate::Opened(key)) => opened.push(key),
-            Ok(Fate::OmittedKey(reason, fix)) => {
-                report.omitted.push(OmittedKey { slug, reason, cause: None, fix })
+        let required: Vec<MinimumGrade> = aliases.iter().filter_map(required).collect();
+        match collector.collect_key(&slug, &required) {
+            Ok(KeyOutcome::Collected(key)) => collected.keys.push(key),
+            Ok(KeyOutcome::Omitted(reason, fix)) => {
+                collected.omitted.push(OmittedKey { slug, reason, cause: None, fix });
             }
             Err(error) if is_interrupted(&error) => return Err(error),
-            Err(error) => report.omitted.push(errored(slug, error)),
+            Err(error) => collected.omitted.push(OmittedKey::errored(slug, error)),
         }
     }
-    send(ctx, opened, &mut report)?;
-    Ok(report)
+    Ok(collected)
 }
 
-/// The keys to open, each once, with the asks that mean it. A key that is not set stands under the slug that was asked for.
+/// The stored keys to read, each once, with the slugs that resolve to it. A key that is not set
+/// is listed under the slug that was asked for.
 fn by_stored_key(manifest: &HostManifest, slugs: &[Slug]) -> Vec<(Slug, Vec<Slug>)> {
     let mut keys: Vec<(Slug, Vec<Slug>)> = Vec::new();
-    for ask in slugs {
-        let fallback = ask.fallback().filter(|fallback| manifest.hosts.contains_key(fallback));
-        let stored = if manifest.hosts.contains_key(ask) {
-            ask.clone()
+    for slug in slugs {
+        let fallback = slug.fallback().filter(|fallback| manifest.hosts.contains_key(fallback));
+        let stored = if manifest.hosts.contains_key(slug) {
+            slug.clone()
         } else {
-            fallback.unwrap_or_else(|| ask.clone())
+            fallback.unwrap_or_else(|| slug.clone())
         };
-        match keys.iter_mut().find(|(slug, _)| *slug == stored) {
-            Some((_, asks)) => asks.push(ask.clone()),
-            None => keys.push((stored, vec![ask.clone()])),
+        match keys.iter_mut().find(|(key, _)| *key == stored) {
+            Some((_, aliases)) => aliases.push(slug.clone()),
+            None => keys.push((stored, vec![slug.clone()])),
         }
     }
-    // `env.all` of keyrack.yml declares a key for every env and for `all`: where one of them is set, the ask for the others is met or
-    // reported by itself, and the one for `all` says nothing more.
+    // `env.all` of keyrack.yml declares a key for every env and for `all`. If the key is set for
+    // one of them, the others are found or reported under their own slugs, and a missing `all`
+    // adds nothing.
     let set: Vec<Slug> =
         keys.iter().map(|(slug, _)| slug.clone()).filter(|slug| manifest.hosts.contains_key(slug)).collect();
     keys.retain(|(slug, _)| {
@@ -114,45 +143,46 @@ fn by_stored_key(manifest: &HostManifest, slugs: &[Slug]) -> Vec<(Slug, Vec<Slug
     keys
 }
 
-struct Work<'a, 'p, 'i> {
+struct Collector<'a, 'p, 'i> {
     ctx: &'a OpContext<'p>,
     racks: &'a RackPaths,
     identities: &'a mut Identities<'i>,
     manifest: &'a HostManifest,
     repo: &'a Repo,
-    how: UnlockOptions,
+    options: UnlockOptions,
 }
 
-impl Work<'_, '_, '_> {
-    fn key(&mut self, slug: &Slug, demands: &[MinimumGrade]) -> Result<Fate, Error> {
+impl Collector<'_, '_, '_> {
+    fn collect_key(&mut self, slug: &Slug, required: &[MinimumGrade]) -> Result<KeyOutcome, Error> {
         let owner = &self.ctx.client.owner;
         let Some(host) = self.manifest.hosts.get(slug) else {
-            return Ok(Fate::OmittedKey(Omission::Absent, Some(Fix::set_secure(owner, slug))));
+            return Ok(KeyOutcome::Omitted(Omission::Absent, Some(Fix::set_secure(owner, slug))));
         };
         if is_write_only(&host.vault) {
-            if !self.how.named {
-                return Ok(Fate::OmittedKey(Omission::Remote, None));
+            if !self.options.named {
+                return Ok(KeyOutcome::Omitted(Omission::Remote, None));
             }
             let message = format!("{} can only be written: {slug} cannot be unlocked from it", host.vault);
             return Err(Error::new(ErrorCode::VaultWriteOnly, message).of(slug));
         }
-        // By what the manifest says, before the vault is opened; by what the vault says, after.
-        self.meets(slug, host.grade(), demands)?;
+        // Checked twice: the grade in the manifest before the vault is opened, and the grade that
+        // the vault reports after.
+        self.check_grade(slug, host.grade(), required)?;
         let max_duration = host.max_ttl()?;
-        let Some((material, source)) = self.fetch(host)? else {
-            let lost = Fix::set(owner, slug, &host.vault, &host.mech);
-            return Ok(Fate::OmittedKey(Omission::Lost, Some(lost)));
+        let Some(found) = self.fetch(host)? else {
+            let fix = Fix::set(owner, slug, &host.vault, &host.mech);
+            return Ok(KeyOutcome::Omitted(Omission::Lost, Some(fix)));
         };
-        let grade = Grade::of(&source.vault, &source.mech);
-        self.meets(slug, grade, demands)?;
-        self.firewall(slug, &material.secret, &source.mech)?;
+        let grade = Grade::of(&found.source.vault, &found.source.mech);
+        self.check_grade(slug, grade, required)?;
+        self.check_secret(slug, &found.secret, &found.source.mech)?;
         let request = TtlRequest {
-            requested: self.how.asked,
+            requested: self.options.requested,
             max_duration,
-            credential_expires_at_ms: material.credential_expires_at_ms,
+            credential_expires_at_ms: found.credential_expires_at_ms,
             sudo: slug.is_sudo(),
         };
-        let (ttl, bound) = resolve_ttl(request, Clock { boot_ns: 0, wall_ms: self.ctx.now_ms })?;
+        let (ttl, limit) = resolve_ttl(request, Clock { boot_ns: 0, wall_ms: self.ctx.now_ms })?;
         if ttl.as_ms() == 0 {
             let message = format!("the credential of {slug} has ended by itself");
             return Err(Error::new(ErrorCode::Lost, message).of(slug).fix(Fix::set(
@@ -162,28 +192,29 @@ impl Work<'_, '_, '_> {
                 &host.mech,
             )));
         }
-        Ok(Fate::Opened(Opened {
-            grant: Grant { slug: slug.clone(), grade, source, expires_at_ms: None },
-            secret: material.secret,
+        Ok(KeyOutcome::Collected(CollectedKey {
+            grant: Grant { slug: slug.clone(), grade, source: found.source, expires_at_ms: None },
+            secret: found.secret,
             ttl,
-            bound,
-            credential_expires_at_ms: material.credential_expires_at_ms,
+            limit,
+            credential_expires_at_ms: found.credential_expires_at_ms,
         }))
     }
 
-    /// What the vault holds. `None` when it has lost the key; then the marker goes too, if the vault is sure of it.
-    fn fetch(&mut self, host: &HostEntry) -> Result<Option<(Fetched, GrantSource)>, Error> {
+    /// Reads a key from its vault. `None` if the vault has lost it; then the inventory's marker is
+    /// removed too, if the vault is sure.
+    fn fetch(&mut self, host: &HostEntry) -> Result<Option<VaultSecret>, Error> {
         let slug = &host.slug;
         if host.vault == VaultId::OsDaemon {
-            return self.read_back(slug);
+            return self.fetch_from_daemon(slug);
         }
-        let about = |error: Error| if error.slug.is_some() { error } else { error.of(slug) };
-        let from = registry::vault(&host.vault).map_err(about)?;
+        let with_slug = |error: Error| if error.slug.is_some() { error } else { error.of(slug) };
+        let vault = registry::vault(&host.vault).map_err(with_slug)?;
         let ctx = self.ctx;
         let env = |name: &str| ctx.variable(name);
         let mut context = ctx.vaults(self.racks, self.identities, &self.manifest.recipients, &env);
         let entry = vault::VaultEntry::of(slug, host);
-        match from.get(entry, &mut context).map_err(about)? {
+        match vault.get(entry, &mut context).map_err(with_slug)? {
             Some(material) => {
                 // A `set` was interrupted before it recorded this version. Unlocking works without
                 // the record, so an error is ignored.
@@ -191,12 +222,14 @@ impl Work<'_, '_, '_> {
                     let _ =
                         manifest_file::record_meta(self.racks, self.identities, host, &material.mech, meta);
                 }
-                let source = GrantSource { vault: host.vault.clone(), mech: material.mech };
-                let (secret, end) = (material.secret, material.credential_expires_at_ms);
-                Ok(Some((Fetched { secret, credential_expires_at_ms: end }, source)))
+                Ok(Some(VaultSecret {
+                    secret: material.secret,
+                    source: GrantSource { vault: host.vault.clone(), mech: material.mech },
+                    credential_expires_at_ms: material.credential_expires_at_ms,
+                }))
             }
             None => {
-                if !from.has(entry, &context) {
+                if !vault.has(entry, &context) {
                     inventory::remove(self.racks, slug)?;
                 }
                 Ok(None)
@@ -204,61 +237,63 @@ impl Work<'_, '_, '_> {
         }
     }
 
-    /// A key that only the daemon has: it is read back, to be given a new life.
-    fn read_back(&self, slug: &Slug) -> Result<Option<(Fetched, GrantSource)>, Error> {
+    /// Reads a key that only the daemon has, to renew its TTL.
+    fn fetch_from_daemon(&self, slug: &Slug) -> Result<Option<VaultSecret>, Error> {
         let Some(daemon) = daemon::connect(&self.ctx.client)? else { return Ok(None) };
         let mut session = daemon.native("unlock")?;
         let held = session.get(std::slice::from_ref(slug))?;
-        Ok(held.into_iter().find(|held| held.grant.slug == *slug).map(|held| {
-            let fetched = Fetched { secret: held.secret.into_inner(), credential_expires_at_ms: None };
-            (fetched, held.grant.source)
+        Ok(held.into_iter().find(|held| held.grant.slug == *slug).map(|held| VaultSecret {
+            secret: held.secret.into_inner(),
+            source: held.grant.source,
+            credential_expires_at_ms: None,
         }))
     }
 
-    /// Whether the key is as strong as every declaration that asks for it demands.
-    fn meets(&self, slug: &Slug, grade: Grade, demands: &[MinimumGrade]) -> Result<(), Error> {
-        let Some(demand) = demands.iter().find(|demand| !demand.is_met_by(grade)) else { return Ok(()) };
+    /// Refuses a key that is weaker than a declaration in `keyrack.yml` requires.
+    fn check_grade(&self, slug: &Slug, grade: Grade, required: &[MinimumGrade]) -> Result<(), Error> {
+        let Some(minimum) = required.iter().find(|minimum| !minimum.is_met_by(grade)) else { return Ok(()) };
         let path = &self.repo.path;
-        let message = format!("{slug} is of grade {grade}, weaker than the {demand} that {path} demands");
+        let message = format!("{slug} is of grade {grade}, weaker than the {minimum} that {path} demands");
         let error = Error::new(ErrorCode::BelowDeclared, message).of(slug);
-        if demand.duration.is_none() && demand.is_met_by(Grade::of(&VaultId::OsSecure, &Mechanism::Replica)) {
+        if minimum.duration.is_none() && minimum.is_met_by(Grade::of(&VaultId::OsSecure, &Mechanism::Replica))
+        {
             return Err(error.fix(Fix::set_secure(&self.ctx.client.owner, slug)));
         }
         Err(error.hint("set it again by a mechanism that is strong enough, or change the demand"))
     }
 
-    /// The unlock of one key for as long as was asked.
-    fn again(&self, slug: &Slug) -> Fix {
-        let owner = &self.ctx.client.owner;
-        let own = self.repo.manifest.as_ref().is_some_and(|manifest| manifest.org == slug.org());
-        let mut fix = match own || slug.is_machine() {
-            true => Fix::unlock(owner, slug),
-            false => Fix::with_owner("unlock", owner, ["--key", slug.as_str()]),
-        };
-        if let (Fix::Command(words), Some(asked)) = (&mut fix, self.how.asked) {
-            words.extend(["--duration".to_owned(), asked.to_string()]);
-        }
-        fix
-    }
-
-    fn firewall(&self, slug: &Slug, secret: &[u8], mech: &Mechanism) -> Result<(), Error> {
+    /// Refuses an empty secret, and one that the token check holds back.
+    fn check_secret(&self, slug: &Slug, secret: &[u8], mech: &Mechanism) -> Result<(), Error> {
         if secret.is_empty() {
             return Err(Error::new(ErrorCode::EmptySecret, format!("the value of {slug} is empty")).of(slug));
         }
-        if self.how.allow_dangerous {
+        if self.options.allow_dangerous {
             return Ok(());
         }
         firewall::check(secret, mech).map_err(|reasons| {
             Error::new(ErrorCode::LongLivedToken, format!("{slug} stays locked: {}", reasons.join("; ")))
                 .of(slug)
                 .hint("set a short-lived credential instead, or pass --allow-dangerous if you must")
-                .fix(self.again(slug).allowing_dangerous())
+                .fix(self.unlock_command(slug).allowing_dangerous())
         })
+    }
+
+    /// The command that unlocks this key alone, for the requested TTL.
+    fn unlock_command(&self, slug: &Slug) -> Fix {
+        let owner = &self.ctx.client.owner;
+        let is_own_org = self.repo.manifest.as_ref().is_some_and(|manifest| manifest.org == slug.org());
+        let mut fix = match is_own_org || slug.is_machine() {
+            true => Fix::unlock(owner, slug),
+            false => Fix::with_owner("unlock", owner, ["--key", slug.as_str()]),
+        };
+        if let (Fix::Command(words), Some(requested)) = (&mut fix, self.options.requested) {
+            words.extend(["--duration".to_owned(), requested.to_string()]);
+        }
+        fix
     }
 }
 
-/// What a vault held.
-struct Fetched {
-    secret: Zeroizing<Vec<u8>>,
-    credential_expires_at_ms: Option<i64>,
+/// Returns `true` for vaults that keyrack cannot read from.
+fn is_write_only(vault: &VaultId) -> bool {
+    *vault == VaultId::GithubSecrets
 }

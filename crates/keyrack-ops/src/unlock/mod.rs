@@ -1,168 +1,82 @@
-//! `unlock`: keys out of their vaults into the daemon, the only way there is. Each key ends unlocked or left out with its own cause, and none
-//! stops the others; the daemon is started only when there is something to give it.
+//! `unlock`: reads keys from their vaults and gives them to the daemon.
+//!
+//! No other operation does this. Each key is unlocked, or left out with its own cause; one key
+//! never stops the others. The daemon is started only if there is a key to give it.
 
 mod collect;
 mod omission;
-
-pub use omission::Omission;
+mod report;
 
 use keyrack_client::daemon;
 use keyrack_client::session::KeyToUnlock;
 use keyrack_core::resolve::{KeyQuery, unlock_slugs};
-use keyrack_core::{Env, Error, ErrorCode, Fix, Grant, Org, Slug, Ttl, VaultId};
+use keyrack_core::{Env, Error, ErrorCode, Fix, Org, Slug, Ttl};
 use keyrack_vaults::manifest_file;
 
 use crate::context::OpContext;
+use crate::input::{is_machine_key, parse_nonzero_ttl};
 use crate::repo::Repo;
-use crate::set::{is_machine_key, parse_nonzero_ttl};
 
-/// What is to be unlocked, as it was typed.
+use self::collect::{Collected, CollectedKey, UnlockOptions, collect};
+pub use self::omission::Omission;
+pub use self::report::{OmittedKey, UnlockReport, UnlockedGrant};
+
+/// Keys to unlock, as the user typed them.
 #[derive(Clone, Debug, Default)]
 pub struct UnlockRequest {
-    /// The env.
+    /// The env; `None` for the one that `keyrack.yml` implies.
     pub env: Option<String>,
-    /// One key only: a bare name or a full slug.
+    /// A single key, by its name or full slug; `None` for all keys of the env.
     pub key: Option<String>,
-    /// The org: `@this` if none.
+    /// The org; `None` for `@this`.
     pub org: Option<String>,
-    /// For how long.
+    /// The requested TTL.
     pub duration: Option<String>,
-    /// Unlock keys although they look like long-lived tokens.
+    /// Skips the token check.
     pub allow_dangerous: bool,
-}
-
-/// What came of an unlock.
-#[derive(Debug, Default)]
-pub struct UnlockReport {
-    /// The keys the daemon keeps.
-    pub unlocked: Vec<UnlockedGrant>,
-    /// The keys that were left out.
-    pub omitted: Vec<OmittedKey>,
-    /// The pid of the daemon, if this started it.
-    pub started: Option<u32>,
-    /// What else there is to say, a sentence each.
-    pub notices: Vec<String>,
-    /// What nothing was to be unlocked for, if that is hardly what was meant.
-    pub nothing: Option<Error>,
-}
-
-/// A key the daemon keeps.
-#[derive(Clone, Debug)]
-pub struct UnlockedGrant {
-    /// What is known of it, its end included.
-    pub grant: Grant,
-    /// Its life.
-    pub ttl: Ttl,
-    /// Why that is shorter than what was asked for.
-    pub note: Option<String>,
-}
-
-/// A key that was left out.
-#[derive(Clone, Debug)]
-pub struct OmittedKey {
-    /// Its slug.
-    pub slug: Slug,
-    /// Why.
-    pub reason: Omission,
-    /// What happened, if something did.
-    pub cause: Option<Error>,
-    /// The way out, if the cause does not say it.
-    pub fix: Option<Fix>,
-}
-
-impl UnlockReport {
-    /// The exit code: 1 if something failed that the caller cannot help; 2 if the caller has to act, or a key that was named (`named`) is
-    /// not unlocked; else 0, also with keys that were left out by rule ([`is_by_rule`]).
-    pub fn exit(&self, named: bool) -> u8 {
-        let causes = || self.omitted.iter().filter_map(|omitted| omitted.cause.as_ref());
-        if let Some(fault) = causes().map(Error::exit).find(|exit| *exit != 2) {
-            return fault;
-        }
-        let must_act = |omitted: &OmittedKey| {
-            omitted.reason == Omission::Errored
-                && !omitted.cause.as_ref().is_some_and(|cause| is_by_rule(&cause.code))
-        };
-        if self.omitted.iter().any(must_act) || (named && self.unlocked.is_empty()) { 2 } else { 0 }
-    }
-}
-
-/// Returns `true` if a key with this error was left out by a rule that held as it should, which is no failure of an unlock of many keys: the
-/// token check, a grade, or a vault or mechanism that this version does not have.
-fn is_by_rule(code: &ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::LongLivedToken
-            | ErrorCode::BelowDeclared
-            | ErrorCode::GradeDegraded
-            | ErrorCode::VaultUnsupported
-            | ErrorCode::NotAvailable
-            | ErrorCode::Lost
-    )
 }
 
 /// Unlocks keys.
 ///
-/// # Errors Those of choosing the keys, of opening the host manifest and of reaching the daemon.
-/// The error of a single key is in the report.
+/// # Errors
+/// Those of choosing the keys, opening the host manifest and reaching the daemon. The error of a
+/// single key is in the report.
 pub fn unlock(ctx: &OpContext<'_>, request: &UnlockRequest) -> Result<UnlockReport, Error> {
-    let asked = request.duration.as_deref().map(parse_nonzero_ttl).transpose()?;
+    let requested = request.duration.as_deref().map(parse_nonzero_ttl).transpose()?;
     request.env.as_deref().map(str::parse::<Env>).transpose()?;
     request.org.as_deref().map(str::parse::<Org>).transpose()?;
     let of_machine = is_machine_key(request.key.as_deref().unwrap_or_default(), request.org.as_deref());
     let repo = if of_machine { Repo::none() } else { Repo::of(&ctx.client)? };
-    let wanted = KeyQuery {
+    let query = KeyQuery {
         key: request.key.as_deref(),
         env: request.env.as_deref(),
         org: request.org.as_deref(),
         owner: &ctx.client.owner,
         manifest: repo.manifest.as_ref(),
     };
-    let (asked, cut) = cut_to_ceiling(asked, &wanted);
+    let (requested, limited) = limit_to_ceiling(requested, &query);
     let racks = ctx.racks()?;
     let mut identities = ctx.identities(&racks)?;
     let manifest = manifest_file::load_existing(&racks, &mut identities)?;
     ctx.remember(&racks, &identities);
-    let slugs = unlock_slugs(&wanted, manifest.hosts.keys())?;
-    let how = UnlockOptions { asked, allow_dangerous: request.allow_dangerous, named: request.key.is_some() };
-    let mut report = collect::collect(ctx, &racks, &mut identities, &manifest, &repo, &slugs, how)?;
-    report.notices.extend(cut);
-    let faults = repo.manifest.iter().flat_map(|manifest| &manifest.faults);
+    let slugs = unlock_slugs(&query, manifest.hosts.keys())?;
+    let options =
+        UnlockOptions { requested, allow_dangerous: request.allow_dangerous, named: request.key.is_some() };
+    let collected = collect(ctx, &racks, &mut identities, &manifest, &repo, &slugs, options)?;
+    let mut report = send(ctx, collected)?;
+
+    report.notices.extend(repo_faults(&repo));
+    report.notices.extend(limited);
     match (slugs.is_empty(), &repo.manifest) {
         (true, Some(_)) => report.notices.push(declares_nothing(request.env.as_deref())),
-        (true, None) => report.nothing = Some(nothing_here(&wanted, &repo, of_machine)),
+        (true, None) => report.nothing = Some(nothing_to_unlock(&query, &repo, of_machine)),
         (false, _) => {}
     }
-    let told = faults.map(|fault| match &fault.hint {
-        Some(hint) => format!("{}; {hint}", fault.message),
-        None => fault.message.clone(),
-    });
-    report.notices.splice(0..0, told);
     report.notices.extend(manifest.faults().into_iter().map(|fault| fault.message));
     Ok(report)
 }
 
-/// That nothing was unlocked where no `keyrack.yml` asks for keys; and none was to, for those of the machine alone.
-fn nothing_here(request: &KeyQuery<'_>, repo: &Repo, of_machine: bool) -> Error {
-    let own = format!("this machine has no keys of its own for {}", request.env.unwrap_or_default());
-    if of_machine {
-        return Error::new(ErrorCode::Absent, own);
-    }
-    let error = Error::new(ErrorCode::NoManifest, format!("there is no keyrack.yml here, and {own}"));
-    match repo.root {
-        Some(_) => error.fix(Fix::with_owner("init", request.owner, [])),
-        None => error.hint("go into the repository whose keys are meant"),
-    }
-}
-
-/// Says that `keyrack.yml` names no key for an env.
-pub fn declares_nothing(env: Option<&str>) -> String {
-    match env {
-        Some(env) if env != Env::All.as_str() => format!("keyrack.yml declares nothing for {env}"),
-        _ => "keyrack.yml declares nothing".to_owned(),
-    }
-}
-
-/// Unlocks exactly these keys, which a read has found locked, for the default duration.
+/// Unlocks exactly these keys, which a read has found locked, for the default TTL.
 ///
 /// # Errors
 /// As [`unlock`].
@@ -177,73 +91,88 @@ pub(crate) fn unlock_locked(
     let mut identities = ctx.identities(&racks)?;
     let manifest = manifest_file::load_existing(&racks, &mut identities)?;
     ctx.remember(&racks, &identities);
-    let how = UnlockOptions { asked: None, allow_dangerous, named: true };
-    collect::collect(ctx, &racks, &mut identities, &manifest, &repo, slugs, how)
+    let options = UnlockOptions { requested: None, allow_dangerous, named: true };
+    send(ctx, collect(ctx, &racks, &mut identities, &manifest, &repo, slugs, options)?)
 }
 
-/// How keys are to be unlocked.
-#[derive(Clone, Copy)]
-struct UnlockOptions {
-    asked: Option<Ttl>,
-    allow_dangerous: bool,
-    /// Whether the keys were named rather than swept up.
-    named: bool,
-}
-
-/// Cuts a duration to the ceiling, with a notice that says so.
-fn cut_to_ceiling(asked: Option<Ttl>, request: &KeyQuery<'_>) -> (Option<Ttl>, Option<String>) {
-    let sudo = request.env == Some(Env::Sudo.as_str())
-        || request
-            .key
-            .filter(|key| Slug::looks_full(key))
-            .is_some_and(|key| Slug::parse(key).is_ok_and(|slug| slug.is_sudo()));
-    let ceiling = Ttl::ceiling_of(sudo);
-    match asked {
-        Some(asked) if asked > ceiling => {
-            let kind = if sudo { "sudo keys" } else { "keys" };
-            let notice = format!("--duration {asked} is above the limit: {kind} stay unlocked for {ceiling}");
-            (Some(ceiling), Some(notice))
-        }
-        asked => (asked, None),
-    }
-}
-
-/// Gives opened keys to the daemon, which is started if need be.
-fn send(ctx: &OpContext<'_>, opened: Vec<collect::Opened>, report: &mut UnlockReport) -> Result<(), Error> {
-    if opened.is_empty() {
-        return Ok(());
+/// Gives the collected keys to the daemon, and starts one if none runs.
+fn send(ctx: &OpContext<'_>, collected: Collected) -> Result<UnlockReport, Error> {
+    let Collected { keys, omitted } = collected;
+    let mut report = UnlockReport { omitted, ..UnlockReport::default() };
+    if keys.is_empty() {
+        return Ok(report);
     }
     let (mut session, started) = daemon::ensure(&ctx.client, &ctx.keyrackd)?;
     if started {
         report.started = session.hello().ok().map(|hello| hello.pid);
     }
-    let keys: Vec<KeyToUnlock<'_>> = opened.iter().map(collect::Opened::to_send).collect();
-    let outcomes = session.unlock(&keys)?;
-    drop(keys);
-    for (opened, outcome) in opened.into_iter().zip(outcomes) {
+    let wire_keys: Vec<KeyToUnlock<'_>> = keys.iter().map(CollectedKey::to_wire).collect();
+    let outcomes = session.unlock(&wire_keys)?;
+    drop(wire_keys);
+    for (key, outcome) in keys.into_iter().zip(outcomes) {
         match outcome.outcome {
             Ok(kept) => {
-                let note = opened.note(kept.ttl);
-                let mut grant = opened.grant;
+                let note = key.limit_note(kept.ttl);
+                let mut grant = key.grant;
                 grant.expires_at_ms = Some(kept.expires_at_ms);
                 report.unlocked.push(UnlockedGrant { grant, ttl: kept.ttl, note });
             }
             Err(mut error) => {
                 if error.code == ErrorCode::GradeDegraded && error.fix.is_none() {
-                    error.fix = Some(Fix::relock(&ctx.client.owner, &opened.grant.slug));
+                    error.fix = Some(Fix::relock(&ctx.client.owner, &key.grant.slug));
                 }
-                report.omitted.push(errored(opened.grant.slug, error));
+                report.omitted.push(OmittedKey::errored(key.grant.slug, error));
             }
         }
     }
-    Ok(())
+    Ok(report)
 }
 
-fn errored(slug: Slug, cause: Error) -> OmittedKey {
-    OmittedKey { slug, reason: Omission::Errored, cause: Some(cause), fix: None }
+/// Entries of `keyrack.yml` that this version cannot use, a sentence each.
+fn repo_faults(repo: &Repo) -> impl Iterator<Item = String> {
+    repo.manifest.iter().flat_map(|manifest| &manifest.faults).map(|fault| match &fault.hint {
+        Some(hint) => format!("{}; {hint}", fault.message),
+        None => fault.message.clone(),
+    })
 }
 
-/// Whether a vault can only be written.
-fn is_write_only(vault: &VaultId) -> bool {
-    *vault == VaultId::GithubSecrets
+/// Explains that there was nothing to unlock: no `keyrack.yml` declares keys, or the machine has
+/// none of its own.
+fn nothing_to_unlock(query: &KeyQuery<'_>, repo: &Repo, of_machine: bool) -> Error {
+    let own = format!("this machine has no keys of its own for {}", query.env.unwrap_or_default());
+    if of_machine {
+        return Error::new(ErrorCode::Absent, own);
+    }
+    let error = Error::new(ErrorCode::NoManifest, format!("there is no keyrack.yml here, and {own}"));
+    match repo.root {
+        Some(_) => error.fix(Fix::with_owner("init", query.owner, [])),
+        None => error.hint("go into the repository whose keys are meant"),
+    }
+}
+
+/// Notice that `keyrack.yml` declares no key for an env.
+pub fn declares_nothing(env: Option<&str>) -> String {
+    match env {
+        Some(env) if env != Env::All.as_str() => format!("keyrack.yml declares nothing for {env}"),
+        _ => "keyrack.yml declares nothing".to_owned(),
+    }
+}
+
+/// Limits a requested TTL to the ceiling of the keys, with a notice if it was above.
+fn limit_to_ceiling(requested: Option<Ttl>, query: &KeyQuery<'_>) -> (Option<Ttl>, Option<String>) {
+    let sudo = query.env == Some(Env::Sudo.as_str())
+        || query
+            .key
+            .filter(|key| Slug::looks_full(key))
+            .is_some_and(|key| Slug::parse(key).is_ok_and(|slug| slug.is_sudo()));
+    let ceiling = Ttl::ceiling_of(sudo);
+    match requested {
+        Some(requested) if requested > ceiling => {
+            let kind = if sudo { "sudo keys" } else { "keys" };
+            let notice =
+                format!("--duration {requested} is above the limit: {kind} stay unlocked for {ceiling}");
+            (Some(ceiling), Some(notice))
+        }
+        requested => (requested, None),
+    }
 }

@@ -1,0 +1,26 @@
+//! Values as users type them, parsed and checked the same way by every operation.
+
+use keyrack_core::{Error, ErrorCode, Org, Slug, Ttl};
+
+/// Returns `true` if the key and org that were typed can only mean a key of the machine.
+pub(crate) fn is_machine_key(key: &str, org: Option<&str>) -> bool {
+    org == Some(Org::MACHINE) || (Slug::looks_full(key) && key.starts_with("@all."))
+}
+
+/// Parses a TTL, which must be above zero.
+pub(crate) fn parse_nonzero_ttl(text: &str) -> Result<Ttl, Error> {
+    match text.parse::<Ttl>()? {
+        Ttl(0) => Err(Error::new(ErrorCode::BadDuration, "a duration of nothing would lock the key at once")),
+        ttl => Ok(ttl),
+    }
+}
+
+/// Checks the label of a recipient: it must be visible, and short enough to type.
+pub(crate) fn check_label(label: &str) -> Result<&str, Error> {
+    let is_valid = !label.trim().is_empty() && label.len() <= 64 && !label.chars().any(char::is_control);
+    if is_valid {
+        Ok(label)
+    } else {
+        Err(Error::new(ErrorCode::Usage, "--label must be 1 to 64 characters that can be seen"))
+    }
+}
