@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 /// A rack whose key K is set twice, with the files as they were between the two.
 struct Rack {
-    world: World,
+    fixture: Fixture,
     file: PathBuf,
     manifest: PathBuf,
     first_file: Vec<u8>,
@@ -18,36 +18,36 @@ struct Rack {
 
 impl Rack {
     fn new() -> Self {
-        let world = World::new();
+        let fixture = Fixture::new();
         for line in ["git init -q", "keyrack init --org acme"] {
-            assert_eq!(world.run(line, b"").0, 0, "{line}");
+            assert_eq!(fixture.run(line, b"").0, 0, "{line}");
         }
-        let rack = world.home.home().join(".rhachet/keyrack");
-        set(&world, "first");
+        let rack = fixture.home.home().join(".rhachet/keyrack");
+        set(&fixture, "first");
         let secure = rack.join("vault/os.secure/owner=default");
         let file = fs::read_dir(secure).unwrap().next().unwrap().unwrap().path();
         let manifest = rack.join("keyrack.host.age");
         let (first_file, first_manifest) = (fs::read(&file).unwrap(), fs::read(&manifest).unwrap());
-        set(&world, "second");
-        Rack { world, file, manifest, first_file, first_manifest }
+        set(&fixture, "second");
+        Rack { fixture, file, manifest, first_file, first_manifest }
     }
 
     /// The version that the host manifest records.
     fn version(&self) -> u64 {
-        let (exit, stdout, stderr) = self.world.run("keyrack list --json", b"");
+        let (exit, stdout, stderr) = self.fixture.run("keyrack list --json", b"");
         assert_eq!(exit, 0, "{stderr:?}");
         let all: Value = serde_json::from_str(&stdout.join("\n")).unwrap();
         all["acme.test.K"]["meta"]["keyrackBindVersion"].as_u64().unwrap()
     }
 
     fn unlock(&self) -> (i32, Value) {
-        let (exit, stdout, stderr) = self.world.run("keyrack unlock --key K --env test --json", b"");
+        let (exit, stdout, stderr) = self.fixture.run("keyrack unlock --key K --env test --json", b"");
         let text = if stdout.is_empty() { stderr.last().unwrap().clone() } else { stdout.join("\n") };
         (exit, serde_json::from_str(&text).unwrap())
     }
 
     fn value(&self) -> String {
-        self.world.run("keyrack get --key K --env test --value", b"").1.remove(0)
+        self.fixture.run("keyrack get --key K --env test --value", b"").1.remove(0)
     }
 
     #[track_caller]
@@ -61,9 +61,9 @@ impl Rack {
     }
 }
 
-fn set(world: &World, secret: &str) {
+fn set(fixture: &Fixture, secret: &str) {
     let line = "keyrack set --key K --env test --vault os.secure --mech PERMANENT_VIA_REPLICA";
-    let (exit, _, stderr) = world.run(line, secret.as_bytes());
+    let (exit, _, stderr) = fixture.run(line, secret.as_bytes());
     assert_eq!(exit, 0, "{stderr:?}");
 }
 
@@ -72,7 +72,7 @@ fn older_file_is_refused_with_a_fix_that_works() {
     let rack = Rack::new();
     fs::write(&rack.file, &rack.first_file).unwrap();
     rack.is_refused();
-    set(&rack.world, "third");
+    set(&rack.fixture, "third");
     assert_eq!(rack.unlock().0, 0);
     assert_eq!(rack.value(), "third");
 }
@@ -97,7 +97,7 @@ fn set_never_uses_the_version_of_a_set_that_was_cut_short() {
     let second = rack.version();
     let second_file = fs::read(&rack.file).unwrap();
     fs::write(&rack.manifest, &rack.first_manifest).unwrap();
-    set(&rack.world, "third");
+    set(&rack.fixture, "third");
     assert_eq!(rack.version(), second + 1);
     fs::write(&rack.file, second_file).unwrap();
     rack.is_refused();

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use keyrack_testkit::{Need, Reaped, can_run};
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 pub(crate) fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
 /// A world with a rack and a repository.
-fn world() -> World {
-    let world = World::new();
+fn fixture() -> Fixture {
+    let fixture = Fixture::new();
     for line in ["git init -q", "keyrack init --org acme"] {
-        assert_eq!(world.run(line, b"").0, 0, "{line}");
+        assert_eq!(fixture.run(line, b"").0, 0, "{line}");
     }
-    world
+    fixture
 }
 
 fn set(key: &str) -> Vec<String> {
@@ -26,10 +26,10 @@ fn set(key: &str) -> Vec<String> {
 
 #[test]
 fn sets_at_once_lose_no_update() {
-    let world = world();
+    let fixture = fixture();
     let children: Vec<Reaped> = (0..8)
         .map(|n| {
-            let mut command = world.command(&words("sh -c"));
+            let mut command = fixture.command(&words("sh -c"));
             let line = format!("printf value-{n} | {}", set(&format!("K{n}")).join(" "));
             Reaped::spawn(command.arg(line).stdout(Stdio::null()))
         })
@@ -37,42 +37,42 @@ fn sets_at_once_lose_no_update() {
     for mut child in children {
         assert!(child.0.wait().unwrap().success());
     }
-    let (_, yml, _) = world.run("cat .agent/keyrack.yml", b"");
-    let (exit, _, stderr) = world.run("keyrack unlock --env test", b"");
+    let (_, yml, _) = fixture.run("cat .agent/keyrack.yml", b"");
+    let (exit, _, stderr) = fixture.run("keyrack unlock --env test", b"");
     assert_eq!(exit, 0, "{stderr:?}");
     for n in 0..8 {
         assert_eq!(yml.iter().filter(|line| **line == format!("  - K{n}")).count(), 1, "{yml:?}");
-        let (_, value, _) = world.run(&format!("keyrack get --key K{n} --value"), b"");
+        let (_, value, _) = fixture.run(&format!("keyrack get --key K{n} --value"), b"");
         assert_eq!(value, [format!("value-{n}"), "%".to_owned()]);
     }
 }
 
 #[test]
 fn a_set_that_is_killed_leaves_the_old_or_the_new() {
-    let world = world();
-    assert_eq!(world.run(&set("K").join(" "), b"old").0, 0);
+    let fixture = fixture();
+    assert_eq!(fixture.run(&set("K").join(" "), b"old").0, 0);
     for after in 0..40_u64 {
-        let mut command = world.command(&set("K"));
+        let mut command = fixture.command(&set("K"));
         let mut child =
             Reaped::spawn(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()));
         std::io::Write::write_all(&mut child.0.stdin.take().unwrap(), b"new").unwrap();
         std::thread::sleep(Duration::from_millis(after));
         drop(child);
-        let (exit, value, stderr) = world.run("keyrack get --key K --unlock --value", b"");
+        let (exit, value, stderr) = fixture.run("keyrack get --key K --unlock --value", b"");
         assert_eq!(exit, 0, "killed after {after} ms: {stderr:?}");
         assert!(["old", "new"].contains(&value[0].as_str()), "killed after {after} ms: {value:?}");
-        let (_, yml, _) = world.run("cat .agent/keyrack.yml", b"");
+        let (_, yml, _) = fixture.run("cat .agent/keyrack.yml", b"");
         assert_eq!(yml, ["org: acme", "env.test:", "  - K"], "killed after {after} ms");
-        assert_eq!(world.run(&set("K").join(" "), b"old").0, 0);
-        assert_eq!(world.run("keyrack relock", b"").0, 0);
+        assert_eq!(fixture.run(&set("K").join(" "), b"old").0, 0);
+        assert_eq!(fixture.run("keyrack relock", b"").0, 0);
     }
 }
 
 /// Runs a script in a mount namespace of its own, as root: `$RACK` is the rack's directory.
-fn with_mounts(world: &World, script: &str, stdin: &[u8]) -> (i32, Vec<String>, Vec<String>) {
-    let rack = world.home.home().join(".rhachet/keyrack");
+fn with_mounts(fixture: &Fixture, script: &str, stdin: &[u8]) -> (i32, Vec<String>, Vec<String>) {
+    let rack = fixture.home.home().join(".rhachet/keyrack");
     let line = format!("RACK={} unshare -m sh -c '{script}'", rack.display());
-    world.run(&line, stdin)
+    fixture.run(&line, stdin)
 }
 
 #[test]
@@ -81,17 +81,17 @@ fn a_full_disk_or_a_read_only_home_loses_nothing() {
     if !can_run(test, &[Need::Root, Need::Program("unshare"), Need::Program("mount")]) {
         return;
     }
-    let world = world();
-    if !can_mount(&world, test) {
+    let fixture = fixture();
+    if !can_mount(&fixture, test) {
         return;
     }
-    assert_eq!(world.run(&set("K").join(" "), b"old").0, 0);
+    assert_eq!(fixture.run(&set("K").join(" "), b"old").0, 0);
     // A disk with room for what is there and no more.
     let full = "cp -a $RACK $RACK.kept && mount -t tmpfs -o size=64k,mode=700 none $RACK && cp -a $RACK.kept/. $RACK/ && \
                 dd if=/dev/zero of=$RACK/filler bs=4k 2>/dev/null; ";
     let again = set("K").join(" ");
     let (exit, _, stderr) = with_mounts(
-        &world,
+        &fixture,
         &format!("{full} {again}; code=$?; rm $RACK/filler; keyrack list --json; exit $code"),
         b"new",
     );
@@ -102,7 +102,7 @@ fn a_full_disk_or_a_read_only_home_loses_nothing() {
     let read_only = "mount --bind $RACK $RACK && mount -o remount,bind,ro $RACK; ";
     for command in [again.as_str(), "keyrack del --key K --env test", "keyrack recipient del --label default"]
     {
-        let (exit, stdout, stderr) = with_mounts(&world, &format!("{read_only} {command}"), b"new");
+        let (exit, stdout, stderr) = with_mounts(&fixture, &format!("{read_only} {command}"), b"new");
         assert_ne!(exit, 0, "{command}: {stdout:?} {stderr:?}");
         assert!(
             stderr.iter().any(|line| line.contains("✋") || line.contains("💥")),
@@ -110,15 +110,15 @@ fn a_full_disk_or_a_read_only_home_loses_nothing() {
         );
     }
     // Reading goes on in it, and everything is there as it was.
-    let (exit, _, stderr) = with_mounts(&world, &format!("{read_only} keyrack unlock --env test"), b"");
+    let (exit, _, stderr) = with_mounts(&fixture, &format!("{read_only} keyrack unlock --env test"), b"");
     assert_eq!(exit, 0, "{stderr:?}");
-    let (_, value, _) = world.run("keyrack get --key K --value", b"");
+    let (_, value, _) = fixture.run("keyrack get --key K --value", b"");
     assert_eq!(value, ["old", "%"]);
 }
 
 #[allow(clippy::print_stderr, reason = "a test says on stderr what it did not run")]
-pub(crate) fn can_mount(world: &World, test: &str) -> bool {
-    let possible = world.run("unshare -m mount -t tmpfs none /mnt", b"").0 == 0;
+pub(crate) fn can_mount(fixture: &Fixture, test: &str) -> bool {
+    let possible = fixture.run("unshare -m mount -t tmpfs none /mnt", b"").0 == 0;
     if !possible {
         let line = format!("not run: {test}: needs the right to mount");
         assert!(std::env::var_os("KEYRACK_TEST_REQUIRE").is_none_or(|value| value != "all"), "{line}");

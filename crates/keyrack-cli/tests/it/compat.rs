@@ -7,7 +7,7 @@ use std::fs;
 use keyrack_testkit::{Need, can_run};
 use serde_json::Value;
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 /// Each command with what it cannot do without, and every flag it takes.
 const FLAGS: &[(&str, &[&str])] = &[
@@ -90,9 +90,9 @@ const FLAGS: &[(&str, &[&str])] = &[
 
 #[test]
 fn every_flag_is_known() {
-    let world = World::new();
+    let fixture = Fixture::new();
     // Flags are read in order, so what stands before --help is known or refused.
-    let help = |line: &str| world.run(&format!("keyrack {line} --help"), b"");
+    let help = |line: &str| fixture.run(&format!("keyrack {line} --help"), b"");
     for (command, flags) in FLAGS {
         for flag in *flags {
             // A flag that is needed and given again would be refused for that.
@@ -138,10 +138,10 @@ use Out::{Empty, Has, Is, Json};
 
 const SET: &str = "keyrack set --vault os.secure --mech PERMANENT_VIA_REPLICA --env test --key";
 
-fn hold(world: &World, rows: &[Row]) {
+fn hold(fixture: &Fixture, rows: &[Row]) {
     for (line, stdin, exit, out) in rows {
         let line = &line.replace("SET", SET);
-        let (ended, stdout, stderr) = world.run(line, stdin.as_bytes());
+        let (ended, stdout, stderr) = fixture.run(line, stdin.as_bytes());
         let text = stdout.join("\n");
         assert_eq!(ended, *exit, "{line}\n{text}\n{}", stderr.join("\n"));
         match out {
@@ -197,9 +197,9 @@ fn exit_codes_and_members_before_there_is_anything() {
     if !has_tools("exit_codes_and_members_before_there_is_anything") {
         return;
     }
-    let world = World::new();
+    let fixture = Fixture::new();
     hold(
-        &world,
+        &fixture,
         &[
             // Nothing to do is no failure.
             ("keyrack relock --json", "", 0, Json(&[("/relocked", "[]")])),
@@ -255,9 +255,9 @@ fn exit_codes_and_members_in_a_repository() {
     if !has_tools("exit_codes_and_members_in_a_repository") {
         return;
     }
-    let world = World::new();
+    let fixture = Fixture::new();
     hold(
-        &world,
+        &fixture,
         &[
             ("git init -q", "", 0, Empty),
             (
@@ -482,9 +482,9 @@ fn exit_codes_and_members_in_a_repository() {
 
 #[test]
 fn the_group_s_owner_is_everybody_s() {
-    let world = World::new();
+    let fixture = Fixture::new();
     hold(
-        &world,
+        &fixture,
         &[
             ("git init -q", "", 0, Empty),
             (
@@ -543,12 +543,12 @@ fn lines_that_shell_scripts_have() {
     if !has_tools("lines_that_shell_scripts_have") {
         return;
     }
-    let world = World::new();
-    let rhx = world.home.home().join("rhx");
+    let fixture = Fixture::new();
+    let rhx = fixture.home.home().join("rhx");
     // As docs/wrap.md has it, in brief.
     fs::write(&rhx, "#!/bin/sh\nshift\nKEYRACK_INVOKED_AS='rhx keyrack' exec keyrack \"$@\"\n").unwrap();
     hold(
-        &world,
+        &fixture,
         &[
             ("git init -q", "", 0, Empty),
             ("chmod +x ../rhx", "", 0, Empty),

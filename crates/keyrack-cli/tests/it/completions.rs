@@ -4,20 +4,20 @@ use std::fs;
 
 use keyrack_testkit::{Need, can_run};
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 use crate::terminal::at_terminal;
 
 /// A repository that declares keys, some of which mean harm.
-fn world(test: &str, shell: &'static str) -> Option<World> {
+fn fixture(test: &str, shell: &'static str) -> Option<Fixture> {
     if !can_run(
         test,
         &[Need::Program("script"), Need::Program("stty"), Need::Program("git"), Need::Program(shell)],
     ) {
         return None;
     }
-    let world = World::new();
-    assert_eq!(world.run("git init -q", b"").0, 0);
-    let project = world.home.home().join("project");
+    let fixture = Fixture::new();
+    assert_eq!(fixture.run("git init -q", b"").0, 0);
+    let project = fixture.home.home().join("project");
     fs::create_dir(project.join(".agent")).unwrap();
     let names = [
         "API_KEY",
@@ -30,14 +30,14 @@ fn world(test: &str, shell: &'static str) -> Option<World> {
     ];
     let keys: String = names.iter().map(|name| format!("  - \"{name}\"\n")).collect();
     fs::write(project.join(".agent/keyrack.yml"), format!("org: acme\nenv.test:\n{keys}")).unwrap();
-    assert_eq!(world.run("keyrack init --owner work", b"").0, 0);
-    Some(world)
+    assert_eq!(fixture.run("keyrack init --owner work", b"").0, 0);
+    Some(fixture)
 }
 
-fn nothing_happened(world: &World, shown: &str) {
-    let project = world.home.home().join("project");
+fn nothing_happened(fixture: &Fixture, shown: &str) {
+    let project = fixture.home.home().join("project");
     assert!(!project.join("pwned").exists(), "{shown}");
-    let started = fs::read_dir(world.home.runtime()).unwrap().count();
+    let started = fs::read_dir(fixture.home.runtime()).unwrap().count();
     assert_eq!(started, 0, "completing starts no daemon: {shown}");
     assert!(!shown.contains("rror") && !shown.contains("not found"), "{shown}");
 }
@@ -48,7 +48,7 @@ const ANSWERED: &str = "\"slug\": \"acme.test.API_KEY\"";
 
 #[test]
 fn bash_completes() {
-    let Some(world) = world("bash_completes", "bash") else { return };
+    let Some(fixture) = fixture("bash_completes", "bash") else { return };
     let line = "env PS1='READY> ' TERM=dumb bash --norc --noprofile -i";
     let answers = [
         ("READY> ", "bind 'set enable-bracketed-paste off'; source <(keyrack completions bash)\n"),
@@ -62,13 +62,13 @@ fn bash_completes() {
         (ANSWERED, ""),
         ("READY> ", "exit\n"),
     ];
-    let (_, shown) = at_terminal(&world, line, &answers);
-    nothing_happened(&world, &shown);
+    let (_, shown) = at_terminal(&fixture, line, &answers);
+    nothing_happened(&fixture, &shown);
 }
 
 #[test]
 fn zsh_completes() {
-    let Some(world) = world("zsh_completes", "zsh") else { return };
+    let Some(fixture) = fixture("zsh_completes", "zsh") else { return };
     let line = "env PS1='READY> ' NO_COLOR=1 TERM=xterm zsh -f -i";
     let answers = [
         (
@@ -83,22 +83,22 @@ fn zsh_completes() {
         (ANSWERED, ""),
         ("READY> ", "exit\n"),
     ];
-    let (_, shown) = at_terminal(&world, line, &answers);
-    nothing_happened(&world, &shown);
+    let (_, shown) = at_terminal(&fixture, line, &answers);
+    nothing_happened(&fixture, &shown);
     // And from a directory of its search path, as it is installed.
-    assert_eq!(world.run("sh -c 'mkdir zfunc; keyrack completions zsh > zfunc/_keyrack'", b"").0, 0);
+    assert_eq!(fixture.run("sh -c 'mkdir zfunc; keyrack completions zsh > zfunc/_keyrack'", b"").0, 0);
     let answers = [
         ("READY> ", "fpath=($PWD/zfunc $fpath); autoload -U compinit; compinit -u -D\n"),
         ("READY> ", TYPED),
         (ANSWERED, ""),
         ("READY> ", "exit\n"),
     ];
-    at_terminal(&world, line, &answers);
+    at_terminal(&fixture, line, &answers);
 }
 
 #[test]
 fn fish_completes() {
-    let Some(world) = world("fish_completes", "fish") else { return };
+    let Some(fixture) = fixture("fish_completes", "fish") else { return };
     for (line, offered) in [
         ("keyrack get --env te", &["test\tdeclared in keyrack.yml"][..]),
         ("keyrack get --key ", &["API_KEY\ttest"]),
@@ -120,18 +120,18 @@ fn fish_completes() {
         let script =
             format!("keyrack completions fish | source; complete -C \"{}\"", line.replace('$', "\\$"));
         let words: Vec<String> = ["fish", "--no-config", "-c", &script].map(str::to_owned).to_vec();
-        let output = world.command(&words).output().unwrap();
+        let output = fixture.command(&words).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let mut lines: Vec<&str> = text.lines().collect();
         lines.sort_unstable();
         assert_eq!(lines, offered, "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        nothing_happened(&world, &String::from_utf8_lossy(&output.stderr));
+        nothing_happened(&fixture, &String::from_utf8_lossy(&output.stderr));
     }
 }
 
 #[test]
 fn nothing_is_said_where_nothing_can_be_known() {
-    let world = World::new();
+    let fixture = Fixture::new();
     for line in [
         "keyrack complete",
         "keyrack complete words",
@@ -144,7 +144,7 @@ fn nothing_is_said_where_nothing_can_be_known() {
         "env -u HOME keyrack complete words -- keyrack get --owner ''",
         "env XDG_RUNTIME_DIR=/nowhere keyrack complete words -- keyrack relock --key ''",
     ] {
-        let (exit, stdout, stderr) = world.run(line, b"");
+        let (exit, stdout, stderr) = fixture.run(line, b"");
         assert_eq!((exit, stderr.len()), (0, 0), "{line}: {stderr:?}");
         assert!(stdout.is_empty() || stdout == [":files"], "{line}: {stdout:?}");
     }
@@ -152,14 +152,14 @@ fn nothing_is_said_where_nothing_can_be_known() {
 
 #[test]
 fn what_the_daemon_holds_is_offered() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let set = "keyrack set --key ROOT --org @all --env sudo --vault os.daemon";
-    assert_eq!(world.run("keyrack init", b"").0, 0);
-    assert_eq!(world.run(set, b"s3cret").0, 0);
-    let (_, offered, _) = world.run("keyrack complete words -- keyrack relock --key @", b"");
+    assert_eq!(fixture.run("keyrack init", b"").0, 0);
+    assert_eq!(fixture.run(set, b"s3cret").0, 0);
+    let (_, offered, _) = fixture.run("keyrack complete words -- keyrack relock --key @", b"");
     assert_eq!(offered, ["@all.sudo.ROOT\tunlocked"]);
-    let (_, offered, _) = world.run("keyrack complete words -- keyrack relock --owner other --key @", b"");
+    let (_, offered, _) = fixture.run("keyrack complete words -- keyrack relock --owner other --key @", b"");
     assert!(offered.is_empty(), "{offered:?}");
-    let (_, offered, _) = world.run("keyrack complete words -- keyrack relock --env test --key @", b"");
+    let (_, offered, _) = fixture.run("keyrack complete words -- keyrack relock --env test --key @", b"");
     assert!(offered.is_empty(), "{offered:?}");
 }

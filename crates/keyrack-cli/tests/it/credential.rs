@@ -9,30 +9,30 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use keyrack_testkit::{Need, Reaped, can_run, run};
 use serde_json::{Value, json};
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(30);
 const TOKEN: &str = "a-token/with+all=of\"it";
 
 /// A world with keys of the machine unlocked in it.
-fn world(keys: &[(&str, &str)]) -> World {
-    let world = World::new();
-    let (exit, _, said) = world.run("keyrack init", b"");
+fn fixture(keys: &[(&str, &str)]) -> Fixture {
+    let fixture = Fixture::new();
+    let (exit, _, said) = fixture.run("keyrack init", b"");
     assert_eq!(exit, 0, "{said:?}");
     for (name, value) in keys {
         let set = format!("keyrack set --org @all --env prep --key {name} --vault os.daemon");
-        let (exit, _, said) = world.run(&set, value.as_bytes());
+        let (exit, _, said) = fixture.run(&set, value.as_bytes());
         assert_eq!(exit, 0, "{said:?}");
     }
-    world
+    fixture
 }
 
 /// A line for a shell, at the user's own directory.
-fn shell(world: &World, text: &str, stdin: &str) -> Output {
+fn shell(fixture: &Fixture, text: &str, stdin: &str) -> Output {
     let words = ["sh", "-c", text].map(str::to_owned);
-    let mut command = world.command(&words);
+    let mut command = fixture.command(&words);
     let path = command.get_envs().find(|(name, _)| *name == "PATH").unwrap().1.unwrap().to_owned();
-    let mut own = world.home.home().join("bin").into_os_string();
+    let mut own = fixture.home.home().join("bin").into_os_string();
     own.push(":");
     own.push(path);
     command
@@ -67,10 +67,10 @@ fn git_gets_what_the_document_says() {
     if !can_run("git_gets_what_the_document_says", &[Need::Program("git")]) {
         return;
     }
-    let world = world(&[("GITHUB_TOKEN", TOKEN)]);
-    let output = shell(&world, &snippet("git"), "");
+    let fixture = fixture(&[("GITHUB_TOKEN", TOKEN)]);
+    let output = shell(&fixture, &snippet("git"), "");
     assert!(output.status.success(), "{}", shown(&output.stderr));
-    let fill = |request: &str| shell(&world, "git credential fill", request);
+    let fill = |request: &str| shell(&fixture, "git credential fill", request);
     let output = fill("protocol=https\nhost=github.com\n\n");
     assert!(output.status.success(), "{}", shown(&output.stderr));
     let lines = shown(&output.stdout);
@@ -80,7 +80,7 @@ fn git_gets_what_the_document_says() {
     // Accepted or refused by the host: keyrack keeps the key.
     for operation in ["approve", "reject"] {
         let told = format!("protocol=https\nhost=github.com\nusername=x-access-token\npassword={TOKEN}\n\n");
-        let output = shell(&world, &format!("git credential {operation}"), &told);
+        let output = shell(&fixture, &format!("git credential {operation}"), &told);
         assert!(output.status.success() && output.stdout.is_empty(), "{}", shown(&output.stderr));
     }
     // Another host, another protocol: nothing, and git would ask.
@@ -90,18 +90,18 @@ fn git_gets_what_the_document_says() {
     }
     // The helper itself is asked for another host, as by a configuration without a URL.
     let helper = "keyrack credential git --host github.com --org @all --env prep --key GITHUB_TOKEN";
-    let output = shell(&world, &format!("{helper} get"), "protocol=https\nhost=evil.com\n");
+    let output = shell(&fixture, &format!("{helper} get"), "protocol=https\nhost=evil.com\n");
     assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
     let told = "keyrack: git asked for https://evil.com, but this hook is for https://github.com\n";
     assert_eq!(shown(&output.stderr), told);
     // In a bare clone, where there is no manifest, and with the key locked: at once, and with the way out.
     let output = shell(
-        &world,
+        &fixture,
         "git init -q --bare bare && cd bare && git credential fill",
         "protocol=https\nhost=github.com\n\n",
     );
     assert!(shown(&output.stdout).contains(TOKEN), "{}", shown(&output.stderr));
-    let (exit, ..) = world.run("keyrack relock", b"");
+    let (exit, ..) = fixture.run("keyrack relock", b"");
     assert_eq!(exit, 0);
     let output = fill("protocol=https\nhost=github.com\n\n");
     assert!(!output.status.success());
@@ -116,9 +116,9 @@ fn git_clones_what_only_the_key_opens() {
     if !can_run("git_clones_what_only_the_key_opens", &needs) {
         return;
     }
-    let world = world(&[("GIT_TOKEN", TOKEN)]);
+    let fixture = fixture(&[("GIT_TOKEN", TOKEN)]);
     let made = shell(
-        &world,
+        &fixture,
         "cd ~ && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost \
          -addext subjectAltName=DNS:localhost && git init -q src && cd src && echo content > file && git add file && \
          git -c user.name=n -c user.email=e commit -qm first && cd .. && git clone -q --bare src repo.git && \
@@ -139,8 +139,8 @@ fn git_clones_what_only_the_key_opens() {
         });
         server.listen(0, '127.0.0.1', () => console.log(server.address().port));
     "#;
-    let mut command = world.command(&["node".into(), "-e".into(), server.into(), TOKEN.into()]);
-    let mut child = Reaped::spawn(command.current_dir(world.home.home()).stdout(Stdio::piped()));
+    let mut command = fixture.command(&["node".into(), "-e".into(), server.into(), TOKEN.into()]);
+    let mut child = Reaped::spawn(command.current_dir(fixture.home.home()).stdout(Stdio::piped()));
     let mut port = String::new();
     BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut port).unwrap();
     let port = port.trim();
@@ -152,7 +152,7 @@ fn git_clones_what_only_the_key_opens() {
             "cd ~ && git -c credential.helper='{helper}' -c http.sslCAInfo=cert.pem -c http.proxy= clone -q https://localhost:{port}/repo.git {into} && \
              cat {into}/file"
         );
-        shell(&world, &line, "")
+        shell(&fixture, &line, "")
     };
     let output = clone(&format!("localhost:{port}"), "ours");
     assert_eq!(shown(&output.stdout), "content\n", "{}", shown(&output.stderr));
@@ -164,12 +164,12 @@ fn git_clones_what_only_the_key_opens() {
 
 #[test]
 fn docker_gets_what_the_document_says() {
-    let world = world(&[("GHCR_TOKEN", TOKEN)]);
-    fs::create_dir(world.home.home().join("bin")).unwrap();
-    let output = shell(&world, &snippet("docker"), "");
+    let fixture = fixture(&[("GHCR_TOKEN", TOKEN)]);
+    fs::create_dir(fixture.home.home().join("bin")).unwrap();
+    let output = shell(&fixture, &snippet("docker"), "");
     assert!(output.status.success(), "{}", shown(&output.stderr));
     let docker = |operation: &str, stdin: &str| {
-        let output = shell(&world, &format!("docker-credential-keyrack-ghcr {operation}"), stdin);
+        let output = shell(&fixture, &format!("docker-credential-keyrack-ghcr {operation}"), stdin);
         (output.status.code().unwrap(), shown(&output.stdout))
     };
     for address in ["ghcr.io", "https://ghcr.io\n"] {
@@ -190,9 +190,9 @@ fn docker_gets_what_the_document_says() {
         assert!(text.contains("docker cannot store keys") && !text.contains(TOKEN), "{text}");
     }
     assert_eq!(docker("nonsense", "").0, 2);
-    let (exit, ..) = world.run("keyrack relock", b"");
+    let (exit, ..) = fixture.run("keyrack relock", b"");
     assert_eq!(exit, 0);
-    let output = shell(&world, "docker-credential-keyrack-ghcr get", "ghcr.io");
+    let output = shell(&fixture, "docker-credential-keyrack-ghcr get", "ghcr.io");
     assert_eq!(output.status.code(), Some(1));
     let text = shown(&output.stdout);
     assert!(
@@ -206,7 +206,7 @@ fn docker_gets_what_the_document_says() {
 /// A hook says in one line what is wrong: tools show it between their own, and ask more than once.
 #[test]
 fn hooks_tell_failures_in_one_line() {
-    let world = world(&[("GIT_TOKEN", TOKEN)]);
+    let fixture = fixture(&[("GIT_TOKEN", TOKEN)]);
     let git = "keyrack credential git --host github.com --org @all --env prep --key";
     let docker = "keyrack credential docker --registry ghcr.io --username me --org @all --env prep --key";
     let aws = "keyrack credential aws --org @all --env prep --key";
@@ -240,7 +240,7 @@ fn hooks_tell_failures_in_one_line() {
         ),
         (format!("{kubectl} GIT_TOKEN --owner ../x"), "", 2, "keyrack: "),
     ] {
-        let output = shell(&world, &line, stdin);
+        let output = shell(&fixture, &line, stdin);
         let stderr = shown(&output.stderr);
         assert_eq!(output.status.code(), Some(exit), "{line}: {stderr}");
         assert!(stderr.starts_with(told) && stderr.lines().count() == 1, "{line}: {stderr}");
@@ -259,7 +259,7 @@ fn left(value: &Value) -> i64 {
 fn the_aws_tools_get_what_the_document_says() {
     let object =
         json!({ "AccessKeyId": "ASIAIOSFODNN7EXAMPLE", "SecretAccessKey": TOKEN, "SessionToken": "t/t" });
-    let world = world(&[
+    let fixture = fixture(&[
         ("AWS_CREDENTIALS", &object.to_string()),
         ("ID", "ASIA1"),
         ("SECRET", TOKEN),
@@ -268,7 +268,7 @@ fn the_aws_tools_get_what_the_document_says() {
     let config = snippet("AWS");
     let line = config.lines().find_map(|line| line.strip_prefix("credential_process = ")).unwrap();
     let answer = |line: &str| {
-        let output = shell(&world, line, "");
+        let output = shell(&fixture, line, "");
         assert_eq!(output.status.code(), Some(0), "{}", shown(&output.stderr));
         let mut value: Value = serde_json::from_slice(&output.stdout).unwrap();
         let ends = value.as_object_mut().unwrap().remove("Expiration").unwrap();
@@ -290,7 +290,7 @@ fn the_aws_tools_get_what_the_document_says() {
         ("--access-key-id ID", 2),
         ("", 2),
     ] {
-        let output = shell(&world, &format!("keyrack credential aws --org @all --env prep {flags}"), "");
+        let output = shell(&fixture, &format!("keyrack credential aws --org @all --env prep {flags}"), "");
         assert_eq!((output.status.code(), shown(&output.stdout)), (Some(exit), String::new()), "{flags}");
         assert!(!output.stderr.is_empty() && !shown(&output.stderr).contains(TOKEN));
     }
@@ -298,8 +298,8 @@ fn the_aws_tools_get_what_the_document_says() {
 
 #[test]
 fn kubectl_gets_what_the_document_says() {
-    let world =
-        world(&[("CLUSTER_TOKEN", TOKEN), ("CERT", "-----BEGIN\nx\n-----END\n"), ("CERT_KEY", TOKEN)]);
+    let fixture =
+        fixture(&[("CLUSTER_TOKEN", TOKEN), ("CERT", "-----BEGIN\nx\n-----END\n"), ("CERT_KEY", TOKEN)]);
     let config = snippet("kubectl");
     let value = |name: &str| {
         config.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap().trim().to_owned()
@@ -307,7 +307,7 @@ fn kubectl_gets_what_the_document_says() {
     let (version, command) = (value("apiVersion:"), value("command:"));
     let args = value("args:").replace(['[', ']', ','], " ");
     let answer = |line: &str, info: &Value| {
-        let output = shell(&world, &format!("KUBERNETES_EXEC_INFO='{info}' {line}"), "");
+        let output = shell(&fixture, &format!("KUBERNETES_EXEC_INFO='{info}' {line}"), "");
         (output.status.code().unwrap(), shown(&output.stdout), shown(&output.stderr))
     };
     let info = |version: &str, server: &str| {
@@ -344,7 +344,7 @@ fn kubectl_gets_what_the_document_says() {
 
 #[test]
 fn a_request_over_its_limit_is_refused() {
-    let world = world(&[("K", TOKEN)]);
+    let fixture = fixture(&[("K", TOKEN)]);
     const LARGEST: usize = 1 << 16;
     let git = "keyrack credential git --host github.com --env prep --org @all --key K get";
     let docker =
@@ -362,7 +362,7 @@ fn a_request_over_its_limit_is_refused() {
         (docker, format!("ghcr.io{}", " ".repeat(LARGEST - 7)), true),
         (docker, format!("ghcr.io{}.evil.example", " ".repeat(LARGEST - 7)), false),
     ] {
-        let output = shell(&world, line, &request);
+        let output = shell(&fixture, line, &request);
         let has = shown(&output.stdout).contains("a-token");
         assert_eq!(has, granted, "{line}: {}", shown(&output.stderr));
         assert_eq!(output.status.success(), granted, "{line}");

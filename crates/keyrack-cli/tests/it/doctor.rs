@@ -13,7 +13,7 @@ use keyrack_testkit::{Need, Reaped, as_user, binary, can_run, in_new_session, ru
 use keyrack_vaults::{Identities, IdentitySource, NoPassphrasePrompt, RackPaths, age_file, manifest_file};
 use serde_json::Value;
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -72,28 +72,28 @@ impl Said {
     }
 }
 
-fn doctor(world: &World) -> Command {
-    world.command(&["keyrack", "doctor", "--json"].map(str::to_owned))
+fn doctor(fixture: &Fixture) -> Command {
+    fixture.command(&["keyrack", "doctor", "--json"].map(str::to_owned))
 }
 
-fn look(world: &World) -> Said {
-    Said::of(&mut doctor(world))
+fn look(fixture: &Fixture) -> Said {
+    Said::of(&mut doctor(fixture))
 }
 
 #[track_caller]
-fn done(world: &World, line: &str) {
-    let (exit, stdout, stderr) = world.run(line, b"s3cret-of-the-doctor");
+fn done(fixture: &Fixture, line: &str) {
+    let (exit, stdout, stderr) = fixture.run(line, b"s3cret-of-the-doctor");
     assert_eq!(exit, 0, "{line}: {stdout:?} {stderr:?}");
 }
 
 /// A shell script with `keyrack` and `keyrackd` on its PATH.
-fn script(world: &World, text: &str) -> Command {
-    world.command(&["sh", "-euc", text].map(str::to_owned))
+fn script(fixture: &Fixture, text: &str) -> Command {
+    fixture.command(&["sh", "-euc", text].map(str::to_owned))
 }
 
 /// A script of root's in a mount namespace of its own.
-fn mounted(world: &World, text: &str) -> Command {
-    world.command(&["unshare", "--mount", "sh", "-euc", text].map(str::to_owned))
+fn mounted(fixture: &Fixture, text: &str) -> Command {
+    fixture.command(&["unshare", "--mount", "sh", "-euc", text].map(str::to_owned))
 }
 
 fn can_mount(test: &str) -> bool {
@@ -106,30 +106,30 @@ fn can_mount(test: &str) -> bool {
 }
 
 /// Where the socket of a world is, once a daemon has been there.
-fn socket(world: &World) -> PathBuf {
-    let (_, stdout, _) = world.run("keyrack daemon start --json", b"");
+fn socket(fixture: &Fixture) -> PathBuf {
+    let (_, stdout, _) = fixture.run("keyrack daemon start --json", b"");
     let told: Value = serde_json::from_str(&stdout.concat()).unwrap();
-    done(world, "keyrack daemon stop");
+    done(fixture, "keyrack daemon stop");
     told["socketPath"].as_str().unwrap().into()
 }
 
 /// A world with a rack, a repository and a key, unlocked.
-pub(crate) fn stocked() -> World {
-    let world = World::new();
-    let key = world.home.home().join(".ssh/id_ed25519");
+pub(crate) fn stocked() -> Fixture {
+    let fixture = Fixture::new();
+    let key = fixture.home.home().join(".ssh/id_ed25519");
     fs::set_permissions(key, Permissions::from_mode(0o600)).unwrap();
-    done(&world, "git init -q");
-    done(&world, "keyrack init --org acme");
-    done(&world, "keyrack set --key A --env test --vault os.secure --mech REPLICA");
-    done(&world, "keyrack set --key B --env test --vault os.direct --mech REPLICA");
-    done(&world, "keyrack unlock --env test");
-    world
+    done(&fixture, "git init -q");
+    done(&fixture, "keyrack init --org acme");
+    done(&fixture, "keyrack set --key A --env test --vault os.secure --mech REPLICA");
+    done(&fixture, "keyrack set --key B --env test --vault os.direct --mech REPLICA");
+    done(&fixture, "keyrack unlock --env test");
+    fixture
 }
 
 #[test]
 fn doctor_finds_nothing_wrong_where_nothing_is() {
-    let world = stocked();
-    let said = look(&world);
+    let fixture = stocked();
+    let said = look(&fixture);
     assert_eq!(said.exit, 0);
     for (name, words) in [
         ("environment", &["no KEYRACK_ variable is set"][..]),
@@ -150,7 +150,7 @@ fn doctor_finds_nothing_wrong_where_nothing_is() {
         said.says(name, "ok", words);
     }
     // The same for people.
-    let (exit, stdout, stderr) = world.run("keyrack doctor", b"");
+    let (exit, stdout, stderr) = fixture.run("keyrack doctor", b"");
     let text = stdout.join("\n");
     assert_eq!((exit, stderr.len()), (0, 0), "{stderr:?}");
     for check in &said.checks {
@@ -163,35 +163,36 @@ fn doctor_finds_nothing_wrong_where_nothing_is() {
 
 #[test]
 fn doctor_changes_nothing() {
-    let world = stocked();
-    let home = world.home.home();
+    let fixture = stocked();
+    let home = fixture.home.home();
     // Things a less careful look would mend: an open mode, a half-done change, a dead socket.
     let rack = home.join(".rhachet/keyrack");
     fs::set_permissions(rack.join("keyrack.host.age"), Permissions::from_mode(0o644)).unwrap();
     fs::create_dir(rack.join("vault/os.secure/owner=default/.replace.decided")).unwrap();
     fs::write(rack.join("vault/os.secure/owner=default/.replace.decided/manifest"), "junk").unwrap();
     for before in ["true", "keyrack daemon stop"] {
-        done(&world, before);
+        done(&fixture, before);
         let all = || {
             let list =
                 "find . -printf '%p %y %m %i %s %T@ %C@\\n' | sort; find . -type f -exec cksum {} + | sort";
             let output =
-                Command::new("sh").args(["-c", list]).current_dir(world.home.root()).output().unwrap();
+                Command::new("sh").args(["-c", list]).current_dir(fixture.home.root()).output().unwrap();
             String::from_utf8(output.stdout).unwrap()
         };
         let then = all();
         assert!(then.contains("keyrack.host.age"), "{then}");
-        look(&world);
+        look(&fixture);
         assert_eq!(then, all());
     }
-    let said = look(&world);
+    let said = look(&fixture);
     said.says("rack.files", "warn", &["decided", "not finished"]);
     said.says("rack.files", "warn", &["keyrack.host.age", "0644", "chmod 600 "]);
     if !can_run("doctor_changes_nothing: its system calls", &[Need::Program("strace")]) {
         return;
     }
-    let trace = world.home.root().join("trace");
-    let mut command = world.command(&["strace", "-f", "-e", "trace=%file,%process", "-o"].map(str::to_owned));
+    let trace = fixture.home.root().join("trace");
+    let mut command =
+        fixture.command(&["strace", "-f", "-e", "trace=%file,%process", "-o"].map(str::to_owned));
     command.arg(&trace).arg(binary("keyrack")).args(["doctor", "--json"]);
     Said::of(&mut command);
     let calls = fs::read_to_string(&trace).unwrap();
@@ -213,15 +214,15 @@ fn doctor_changes_nothing() {
 
 #[test]
 fn doctor_tells_each_wrong_runtime_directory() {
-    let world = World::new();
-    let at = |name: &str| world.home.root().join(name);
+    let fixture = Fixture::new();
+    let at = |name: &str| fixture.home.root().join(name);
     fs::create_dir(at("open")).unwrap();
     fs::set_permissions(at("open"), Permissions::from_mode(0o755)).unwrap();
     fs::write(at("file"), "").unwrap();
-    symlink(world.home.runtime(), at("link")).unwrap();
+    symlink(fixture.home.runtime(), at("link")).unwrap();
     fs::create_dir(at(&"x".repeat(90))).unwrap();
     fs::set_permissions(at(&"x".repeat(90)), Permissions::from_mode(0o700)).unwrap();
-    let with = |value: PathBuf| Said::of(doctor(&world).env("XDG_RUNTIME_DIR", value));
+    let with = |value: PathBuf| Said::of(doctor(&fixture).env("XDG_RUNTIME_DIR", value));
     for (value, words) in [
         (PathBuf::new(), &["set but empty", "unset XDG_RUNTIME_DIR"][..]),
         ("relative".into(), &["not absolute"]),
@@ -235,10 +236,10 @@ fn doctor_tells_each_wrong_runtime_directory() {
         said.says("daemon.socket", "skip", &["without a place"]);
     }
     with(at(&"x".repeat(90))).says("place.socket_path", "fail", &["107", "shorter path"]);
-    let said = Said::of(doctor(&world).env_remove("XDG_RUNTIME_DIR"));
+    let said = Said::of(doctor(&fixture).env_remove("XDG_RUNTIME_DIR"));
     said.says("place.runtime_dir", "ok", &["XDG_RUNTIME_DIR is not set"]);
-    Said::of(doctor(&world).env_remove("HOME")).says("place.home", "fail", &["HOME is not set"]);
-    Said::of(doctor(&world).env("HOME", "gone")).says("place.home", "fail", &["not an absolute path"]);
+    Said::of(doctor(&fixture).env_remove("HOME")).says("place.home", "fail", &["HOME is not set"]);
+    Said::of(doctor(&fixture).env("HOME", "gone")).says("place.home", "fail", &["not an absolute path"]);
     if can_run("doctor_tells_each_wrong_runtime_directory: another's", &[Need::Root]) {
         std::os::unix::fs::chown(at("open"), Some(SOMEBODY), None).unwrap();
         with(at("open")).says("place.runtime_dir", "fail", &["another user", "unset it"]);
@@ -250,29 +251,29 @@ fn doctor_tells_whether_there_is_a_login_session() {
     let test = "doctor_tells_whether_there_is_a_login_session";
     let own = fs::read_to_string("/proc/self/sessionid").unwrap_or_default();
     if can_run(test, &[Need::That(own == "4294967295", "to run in no login session")]) {
-        let world = World::new();
-        look(&world).says("session.login", "warn", &["descends from no login session", "ssh"]);
-        done(&world, "keyrack daemon start");
-        look(&world).says("daemon.boundary", "warn", &["cannot tell login sessions apart"]);
-        let said = Said::of(doctor(&world).env("KEYRACK_REQUIRE_SESSION", "1"));
+        let fixture = Fixture::new();
+        look(&fixture).says("session.login", "warn", &["descends from no login session", "ssh"]);
+        done(&fixture, "keyrack daemon start");
+        look(&fixture).says("daemon.boundary", "warn", &["cannot tell login sessions apart"]);
+        let said = Said::of(doctor(&fixture).env("KEYRACK_REQUIRE_SESSION", "1"));
         said.says("daemon.boundary", "fail", &["KEYRACK_REQUIRE_SESSION"]);
     }
     if can_run(test, &[Need::Sessions]) {
-        let world = World::new();
-        let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+        let fixture = Fixture::new();
+        let both = script(&fixture, "keyrack daemon start >/dev/null; keyrack doctor --json");
         let said = Said::of(&mut in_new_session(&both));
         said.says("session.login", "ok", &["this is login session "]);
         said.says("daemon.boundary", "ok", &["this login session and no others"]);
         // From here it is somewhere else.
-        let said = look(&world);
+        let said = look(&fixture);
         said.says("session.elsewhere", "warn", &["other login sessions"]);
         said.says("daemon.socket", "skip", &["no daemon runs"]);
     }
 }
 
 /// A process that the kernel calls `systemd`, as that of a user manager.
-fn manager(world: &World) -> PathBuf {
-    let path = world.home.root().join("systemd");
+fn manager(fixture: &Fixture) -> PathBuf {
+    let path = fixture.home.root().join("systemd");
     let sleep =
         run(Command::new("sh").args(["-c", "readlink -f \"$(command -v sleep)\""]), b"", LIMIT).unwrap();
     fs::copy(String::from_utf8(sleep.stdout).unwrap().trim(), &path).unwrap();
@@ -285,21 +286,21 @@ fn doctor_tells_of_the_user_managers_own_session() {
     if !can_run(test, &[Need::Sessions, Need::Program("setpriv")]) {
         return;
     }
-    let world = readable(World::new());
-    let manager = manager(&world);
+    let fixture = readable(Fixture::new());
+    let manager = manager(&fixture);
     let with = |inside: &str| {
         let text = format!(
             "{} 60 & trap \"kill $!\" EXIT; while [ \"$(cat /proc/$!/comm)\" != systemd ]; do sleep 0.01; done; {inside}",
             manager.display()
         );
-        script(&world, &text)
+        script(&fixture, &text)
     };
     // In its own session.
     let said = Said::of(&mut in_new_session(&as_user(SOMEBODY, &with("keyrack doctor --json"))));
     said.says("session.user_manager", "warn", &["this is the session of your user manager"]);
     // In another: root makes it, for an id that is set is never set again.
     let other = script(
-        &world,
+        &fixture,
         &format!(
             "(echo 0 > /proc/self/loginuid; exec setpriv --reuid {SOMEBODY} --clear-groups {} 60) & trap \"kill $!\" EXIT
             while [ \"$(cat /proc/$!/comm)\" != systemd ]; do sleep 0.01; done
@@ -313,11 +314,11 @@ fn doctor_tells_of_the_user_managers_own_session() {
 }
 
 /// Lets another user into a world, and gives it to them.
-fn readable(world: World) -> World {
-    let root = world.home.root().to_owned();
+fn readable(fixture: Fixture) -> Fixture {
+    let root = fixture.home.root().to_owned();
     let owner = format!("{SOMEBODY}:{SOMEBODY}");
     assert!(Command::new("chown").args(["-R", &owner]).arg(&root).status().unwrap().success());
-    world
+    fixture
 }
 
 #[test]
@@ -325,40 +326,40 @@ fn doctor_tells_of_lingering() {
     if !can_mount("doctor_tells_of_lingering") {
         return;
     }
-    let world = World::new();
+    let fixture = Fixture::new();
     let lingering = "mount -t tmpfs none /run; mount -t tmpfs none /var/lib; mkdir -p /run/systemd/users /var/lib/systemd/linger; : > /var/lib/systemd/linger/root; ";
     let text = format!("{lingering} keyrack doctor --json");
     let said = Said::of(&mut mounted(
-        &world,
+        &fixture,
         "mount -t tmpfs none /run; mount -t tmpfs none /var/lib; mkdir -p /run/systemd/users; keyrack doctor --json",
     ));
     said.says("session.linger", "ok", &["does not linger"]);
-    let said = Said::of(&mut mounted(&world, "mount -t tmpfs none /run; keyrack doctor --json"));
+    let said = Said::of(&mut mounted(&fixture, "mount -t tmpfs none /run; keyrack doctor --json"));
     said.says("session.linger", "skip", &["no logind"]);
     let own = fs::read_to_string("/proc/self/sessionid").unwrap_or_default();
     if can_run(
         "doctor_tells_of_lingering: no session",
         &[Need::That(own == "4294967295", "no login session")],
     ) {
-        let said = Said::of(&mut mounted(&world, &text));
+        let said = Said::of(&mut mounted(&fixture, &text));
         said.says("session.linger", "warn", &["nothing but its lifetime", "loginctl disable-linger"]);
     }
     if can_run("doctor_tells_of_lingering: a session", &[Need::Sessions]) {
-        let said = Said::of(&mut in_new_session(&mounted(&world, &text)));
+        let said = Said::of(&mut in_new_session(&mounted(&fixture, &text)));
         said.says("session.linger", "ok", &["your user lingers", "end with it all the same"]);
     }
 }
 
 #[test]
 fn doctor_tells_that_the_kernel_hands_out_no_peers() {
-    let world = World::new();
-    let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+    let fixture = Fixture::new();
+    let both = script(&fixture, "keyrack daemon start >/dev/null; keyrack doctor --json");
     let said = Said::of(&mut without(&[Lack::PeerPidfd], "doctor::child", &both));
     said.says("kernel.peer_pidfd", "warn", &["SO_PEERPIDFD", "6.5"]);
     said.says("daemon.boundary", "warn", &["cannot tell login sessions apart"]);
     if can_run("doctor_tells_that_the_kernel_hands_out_no_peers: in a session", &[Need::Sessions]) {
-        let world = World::new();
-        let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+        let fixture = Fixture::new();
+        let both = script(&fixture, "keyrack daemon start >/dev/null; keyrack doctor --json");
         let said = Said::of(&mut in_new_session(&without(&[Lack::PeerPidfd], "doctor::child", &both)));
         said.says("session.login", "ok", &["login session"]);
         said.says("daemon.boundary", "warn", &["kernel.peer_pidfd say"]);
@@ -372,8 +373,8 @@ fn doctor_agrees_with_the_daemon_on_every_kernel() {
     let lockable = Command::new("sh").args(["-c", limit]).status().is_ok_and(|status| status.success());
     let filters: [(&str, &[Lack]); 2] = [("no mlock2", &[Lack::Mlock2]), ("as it is", &[])];
     for (kernel, lacks) in OLD_KERNELS.into_iter().chain(filters) {
-        let world = World::new();
-        let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+        let fixture = Fixture::new();
+        let both = script(&fixture, "keyrack daemon start >/dev/null; keyrack doctor --json");
         let said = Said::of(&mut without(lacks, "doctor::child", &both));
         said.says("kernel.start", "ok", &["a daemon can start here"]);
         said.says("kernel.version", "ok", &["5.10 or later"]);
@@ -394,7 +395,7 @@ fn doctor_agrees_with_the_daemon_on_every_kernel() {
         // Demands that no daemon could meet here: a fix would be of no use.
         let demanding = |name: &str, value: &str| {
             let text = format!("{name}={value} keyrack doctor --json");
-            Said::of(&mut without(lacks, "doctor::child", &script(&world, &text)))
+            Said::of(&mut without(lacks, "doctor::child", &script(&fixture, &text)))
         };
         let fix_of = |said: &Said, name: &str| {
             let found = said.checks.iter().find(|check| check["name"] == name);
@@ -423,9 +424,10 @@ fn doctor_tells_that_the_kernel_is_too_old() {
     if !can_run(test, &[Need::Program("setarch")]) {
         return;
     }
-    let world = World::new();
+    let fixture = Fixture::new();
     // The release of such a process begins with 2.6.
-    let old = |text: &str| world.command(&["setarch", "--uname-2.6", "sh", "-euc", text].map(str::to_owned));
+    let old =
+        |text: &str| fixture.command(&["setarch", "--uname-2.6", "sh", "-euc", text].map(str::to_owned));
     let said = Said::of(&mut old("keyrack doctor --json"));
     said.says("kernel.version", "fail", &["Linux 2.6 is too old", "5.10 or later", "environment variables"]);
     said.says("kernel.start", "skip", &["see above"]);
@@ -439,8 +441,8 @@ fn doctor_tells_that_the_kernel_is_too_old() {
 
 #[test]
 fn doctor_tells_that_there_is_no_landlock() {
-    let world = World::new();
-    let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+    let fixture = Fixture::new();
+    let both = script(&fixture, "keyrack daemon start >/dev/null; keyrack doctor --json");
     let said = Said::of(&mut without(&[Lack::Landlock], "doctor::child", &both));
     said.says("kernel.landlock", "warn", &["landlock", "5.13"]);
     said.says("daemon.hardening.landlock", "warn", &["landlock is off: "]);
@@ -448,18 +450,18 @@ fn doctor_tells_that_there_is_no_landlock() {
 
 #[test]
 fn doctor_tells_that_there_is_no_secret_memory() {
-    let world = World::new();
-    let both = script(&world, "keyrack daemon start >/dev/null; keyrack doctor --json");
+    let fixture = Fixture::new();
+    let both = script(&fixture, "keyrack daemon start >/dev/null; keyrack doctor --json");
     let said = Said::of(&mut without(&[Lack::SecretMemory], "doctor::child", &both));
     said.says("kernel.secret_memory", "warn", &["memfd_secret"]);
     said.says("daemon.hardening.secret_memory", "warn", &["secret_memory is off: "]);
-    let mut demanding = doctor(&world);
+    let mut demanding = doctor(&fixture);
     demanding.env("KEYRACK_MEMORY", "secret");
     let said = Said::of(&mut without(&[Lack::SecretMemory], "doctor::child", &demanding));
     said.says("kernel.secret_memory", "fail", &["KEYRACK_MEMORY demands it", "unset KEYRACK_MEMORY"]);
     said.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands secret", "no daemon can here"]);
     // Where the kernel has some, a new daemon helps.
-    let secret = Said::of(doctor(&world).env("KEYRACK_MEMORY", "secret"));
+    let secret = Said::of(doctor(&fixture).env("KEYRACK_MEMORY", "secret"));
     let has = secret.of_name("kernel.secret_memory").first().is_some_and(|(state, _)| *state == "ok");
     if can_run("doctor_tells_that_there_is_no_secret_memory", &[Need::That(has, "memfd_secret")]) {
         secret.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands secret", "daemon restart"]);
@@ -472,14 +474,14 @@ fn doctor_tells_that_no_memory_can_be_locked() {
     if !can_run(test, &[Need::Root, Need::Program("setpriv"), Need::Program("prlimit")]) {
         return;
     }
-    let world = readable(World::new());
+    let fixture = readable(Fixture::new());
     let text = "exec prlimit --memlock=65536:65536 sh -euc 'keyrack daemon start >/dev/null; exec keyrack doctor --json'";
-    let said = Said::of(&mut as_user(SOMEBODY, &script(&world, text)));
+    let said = Said::of(&mut as_user(SOMEBODY, &script(&fixture, text)));
     said.says("kernel.locked_memory", "warn", &["64 KiB", "LimitMEMLOCK="]);
     said.says("daemon.memory", "warn", &["may reach swap"]);
     said.says("daemon.hardening.locked_memory", "warn", &["locked_memory is off: ", "64 KiB"]);
     let text = "KEYRACK_MEMORY=locked exec prlimit --memlock=65536:65536 keyrack doctor --json";
-    let said = Said::of(&mut as_user(SOMEBODY, &script(&world, text)));
+    let said = Said::of(&mut as_user(SOMEBODY, &script(&fixture, text)));
     said.says("kernel.locked_memory", "fail", &["64 KiB"]);
     said.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands locked"]);
 }
@@ -487,10 +489,10 @@ fn doctor_tells_that_no_memory_can_be_locked() {
 #[test]
 fn doctor_tells_that_keyrackd_blocks_hibernation() {
     let test = "doctor_tells_that_keyrackd_blocks_hibernation";
-    let world = World::new();
-    done(&world, "keyrack daemon start");
-    let memory = look(&world).of_name("daemon.memory").first().map(|(_, words)| words.contains("hidden"));
-    done(&world, "keyrack daemon stop");
+    let fixture = Fixture::new();
+    done(&fixture, "keyrack daemon start");
+    let memory = look(&fixture).of_name("daemon.memory").first().map(|(_, words)| words.contains("hidden"));
+    done(&fixture, "keyrack daemon stop");
     if !can_mount(test) || !can_run(test, &[Need::That(memory == Some(true), "memfd_secret")]) {
         return;
     }
@@ -500,15 +502,15 @@ fn doctor_tells_that_keyrackd_blocks_hibernation() {
         printf 'Filename Type Size Used Priority\\n/dev/sda2 partition 8388604 0 -2\\n' > swaps
         mount --bind swaps /proc/swaps
         keyrack daemon start >/dev/null; keyrack doctor --json";
-    let said = Said::of(mounted(&world, text).env("KEYRACK_MEMORY", "secret"));
+    let said = Said::of(mounted(&fixture, text).env("KEYRACK_MEMORY", "secret"));
     said.says(
         "daemon.hibernation",
         "warn",
         &["cannot hibernate while keyrackd runs", "KEYRACK_MEMORY=locked"],
     );
-    done(&world, "keyrack daemon stop");
+    done(&fixture, "keyrack daemon stop");
     // Left to itself, keyrackd would rather let it.
-    let said = Said::of(&mut mounted(&world, text));
+    let said = Said::of(&mut mounted(&fixture, text));
     said.says("daemon.memory", "ok", &["locked memory"]);
     said.says(
         "daemon.hibernation",
@@ -522,8 +524,9 @@ fn doctor_tells_that_processes_are_hidden() {
     if !can_mount("doctor_tells_that_processes_are_hidden") {
         return;
     }
-    let world = World::new();
-    let said = Said::of(&mut mounted(&world, "mount -t proc -o hidepid=2 proc /proc; keyrack doctor --json"));
+    let fixture = Fixture::new();
+    let said =
+        Said::of(&mut mounted(&fixture, "mount -t proc -o hidepid=2 proc /proc; keyrack doctor --json"));
     said.says("kernel.processes", "fail", &["hidepid=", "remount,hidepid=0 /proc"]);
     said.says("kernel.start", "skip", &["see above"]);
 }
@@ -535,17 +538,17 @@ fn hidepid_under_a_running_daemon_is_named() {
     if !can_mount(test) || !can_run(test, &[Need::Program("setpriv")]) {
         return;
     }
-    let world = readable(World::new());
-    let start = run(&mut as_user(SOMEBODY, &script(&world, "keyrack daemon start")), b"", LIMIT).unwrap();
+    let fixture = readable(Fixture::new());
+    let start = run(&mut as_user(SOMEBODY, &script(&fixture, "keyrack daemon start")), b"", LIMIT).unwrap();
     assert!(start.status.success(), "{start:?}");
     let setpriv = format!("setpriv --reuid {SOMEBODY} --regid {SOMEBODY} --clear-groups");
     let hidden = format!("mount -t proc -o hidepid=2 proc /proc; exec {setpriv} keyrack");
-    let said = Said::of(&mut mounted(&world, &format!("{hidden} doctor --json")));
+    let said = Said::of(&mut mounted(&fixture, &format!("{hidden} doctor --json")));
     said.says("daemon.socket", "fail", &["hidepid=", "cannot tell whose daemon", "remount,hidepid=0 /proc"]);
-    let status = run(&mut mounted(&world, &format!("{hidden} daemon status")), b"", LIMIT).unwrap();
+    let status = run(&mut mounted(&fixture, &format!("{hidden} daemon status")), b"", LIMIT).unwrap();
     let text = String::from_utf8_lossy(&status.stderr).into_owned();
     assert!(text.contains("mounted with hidepid=") && !text.contains("remove the file"), "{text}");
-    let stop = run(&mut as_user(SOMEBODY, &script(&world, "keyrack daemon stop")), b"", LIMIT).unwrap();
+    let stop = run(&mut as_user(SOMEBODY, &script(&fixture, "keyrack daemon stop")), b"", LIMIT).unwrap();
     assert!(stop.status.success(), "{stop:?}");
 }
 
@@ -554,10 +557,10 @@ fn daemon_in_a_systemd_service_is_told_at_start_and_by_doctor() {
     if !can_mount("daemon_in_a_systemd_service_is_told_at_start_and_by_doctor") {
         return;
     }
-    let world = World::new();
+    let fixture = Fixture::new();
     let within = |path: &str, of: &str, command: &str| {
         let text = format!("echo 0::{path} > cgroup; mount --bind cgroup /proc/{of}/cgroup; exec {command}");
-        run(&mut mounted(&world, &text), b"", LIMIT).unwrap()
+        run(&mut mounted(&fixture, &text), b"", LIMIT).unwrap()
     };
     let service = "/user.slice/user-1000.slice/user@1000.service/app.slice/work.service";
     let output = within(service, "$$", "keyrack daemon start");
@@ -566,12 +569,12 @@ fn daemon_in_a_systemd_service_is_told_at_start_and_by_doctor() {
     let output = within(service, "$$", "keyrack daemon start");
     assert!(output.stderr.is_empty(), "it runs already: {output:?}");
     let told: Value =
-        serde_json::from_str(&world.run("keyrack daemon status --json", b"").1.concat()).unwrap();
+        serde_json::from_str(&fixture.run("keyrack daemon status --json", b"").1.concat()).unwrap();
     let pid = told["pid"].to_string();
     let said = |path: &str| Said::parsed(&within(path, &pid, "keyrack doctor --json"));
     said(service).says("daemon.unit", "warn", &["systemd unit work.service", "keyrack run"]);
     said("/user.slice/user-1000.slice/session-2.scope").does_not_name("daemon.unit");
-    done(&world, "keyrack daemon stop");
+    done(&fixture, "keyrack daemon stop");
     let output = within("/user.slice/user-1000.slice/session-2.scope", "$$", "keyrack daemon start");
     assert!(output.stderr.is_empty(), "{output:?}");
 }
@@ -581,19 +584,19 @@ fn doctor_tells_of_a_home_that_cannot_be_written_or_is_anothers() {
     if !can_mount("doctor_tells_of_a_home_that_cannot_be_written_or_is_anothers") {
         return;
     }
-    let world = stocked();
-    look(&world).says("place.home", "ok", &["HOME is "]);
-    let home = world.home.home();
+    let fixture = stocked();
+    look(&fixture).says("place.home", "ok", &["HOME is "]);
+    let home = fixture.home.home();
     let text = format!("mount --bind -o ro '{0}' '{0}'; exec keyrack doctor --json", home.display());
-    let said = Said::of(&mut mounted(&world, &text));
+    let said = Said::of(&mut mounted(&fixture, &text));
     said.says("place.home", "warn", &["read-only file system", "not set"]);
     // root, with the HOME of somebody: to move their rack away would take their keys away.
     let owner = format!("{SOMEBODY}:{SOMEBODY}");
     assert!(Command::new("chown").args(["-R", &owner]).arg(home).status().unwrap().success());
-    let said = look(&world);
+    let said = look(&fixture);
     said.says("place.home", "warn", &["belongs to uid 65532", "run keyrack as that user", "sudo -H"]);
     let (exit, _, stderr) =
-        world.run("keyrack set --key A --env test --vault os.secure --mech REPLICA", b"x");
+        fixture.run("keyrack set --key A --env test --vault os.secure --mech REPLICA", b"x");
     let text = stderr.join("\n");
     assert!(
         exit == 2 && text.contains("run keyrack as that user") && !text.contains("move it away"),
@@ -606,14 +609,14 @@ fn a_rack_outside_of_login_sessions_is_named_in_words() {
     if !can_run("a_rack_outside_of_login_sessions_is_named_in_words", &[Need::Sessions]) {
         return;
     }
-    let world = World::new();
-    let own = socket(&world);
+    let fixture = Fixture::new();
+    let own = socket(&fixture);
     let name = own.file_name().unwrap().to_str().unwrap().splitn(3, '.').nth(2).unwrap().to_owned();
     drop(UnixListener::bind(own.with_file_name(format!("keyrack.4294967295.{name}"))).unwrap());
-    let both = script(&world, "keyrack doctor --json");
+    let both = script(&fixture, "keyrack doctor --json");
     let said = Said::of(&mut in_new_session(&both));
     said.says("session.elsewhere", "warn", &["outside any login session"]);
-    let text = script(&world, "keyrack status; keyrack get --key acme.test.NOPE; exit 0");
+    let text = script(&fixture, "keyrack status; keyrack get --key acme.test.NOPE; exit 0");
     let output = run(&mut in_new_session(&text), b"", LIMIT).unwrap();
     let all = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(all.contains("outside any login session"), "{all}");
@@ -622,14 +625,14 @@ fn a_rack_outside_of_login_sessions_is_named_in_words() {
 
 #[test]
 fn doctor_tells_a_dead_socket_from_something_else_in_its_place() {
-    let world = World::new();
-    look(&world).says("daemon.socket", "skip", &["no daemon runs"]);
-    let socket = socket(&world);
+    let fixture = Fixture::new();
+    look(&fixture).says("daemon.socket", "skip", &["no daemon runs"]);
+    let socket = socket(&fixture);
     drop(UnixListener::bind(&socket).unwrap());
-    look(&world).says("daemon.socket", "warn", &["nobody listens", "keyrack daemon prune"]);
+    look(&fixture).says("daemon.socket", "warn", &["nobody listens", "keyrack daemon prune"]);
     fs::remove_file(&socket).unwrap();
     fs::write(&socket, "").unwrap();
-    look(&world).says("daemon.socket", "fail", &["is not a socket", "away"]);
+    look(&fixture).says("daemon.socket", "fail", &["is not a socket", "away"]);
 }
 
 #[test]
@@ -638,64 +641,64 @@ fn doctor_tells_of_a_stranger_on_the_socket() {
     if !can_run(test, &[Need::Sessions]) {
         return;
     }
-    let world = World::new();
-    let socket = socket(&world);
-    let mut command = world.home.command(binary("keyrackd"));
+    let fixture = Fixture::new();
+    let socket = socket(&fixture);
+    let mut command = fixture.home.command(binary("keyrackd"));
     command.arg("--socket").arg(&socket);
     let _stranger = Reaped::spawn(&mut in_new_session(&command));
     wait_until("it serves", LIMIT, || std::os::unix::net::UnixStream::connect(&socket).is_ok());
-    let said = look(&world);
+    let said = look(&fixture);
     said.says("daemon.socket", "fail", &["something else listens at", "ss -xlp"]);
 }
 
 #[test]
 fn doctor_tells_of_a_daemon_that_does_not_answer() {
-    let world = World::new();
-    done(&world, "keyrack daemon start");
-    let (_, stdout, _) = world.run("keyrack daemon status --json", b"");
+    let fixture = Fixture::new();
+    done(&fixture, "keyrack daemon start");
+    let (_, stdout, _) = fixture.run("keyrack daemon status --json", b"");
     let told: Value = serde_json::from_str(&stdout.concat()).unwrap();
     let pid = told["pid"].to_string();
-    done(&world, &format!("kill -STOP {pid}"));
-    let said = look(&world);
-    done(&world, &format!("kill -CONT {pid}"));
+    done(&fixture, &format!("kill -STOP {pid}"));
+    let said = look(&fixture);
+    done(&fixture, &format!("kill -CONT {pid}"));
     said.says("daemon.socket", "fail", &["keyrack daemon prune"]);
-    look(&world).says("daemon.socket", "ok", &["keyrackd serves"]);
+    look(&fixture).says("daemon.socket", "ok", &["keyrackd serves"]);
 }
 
 #[test]
 fn doctor_tells_of_a_typescript_daemon() {
-    let world = World::new();
-    let _listener = UnixListener::bind(socket(&world)).unwrap();
+    let fixture = Fixture::new();
+    let _listener = UnixListener::bind(socket(&fixture)).unwrap();
     // Who serves is told by the name of the process: this one is not called keyrackd.
-    look(&world).says("daemon.socket", "fail", &["older TypeScript keyrack", "keyrack daemon restart"]);
+    look(&fixture).says("daemon.socket", "fail", &["older TypeScript keyrack", "keyrack daemon restart"]);
 }
 
 #[test]
 fn doctor_tells_of_the_ssh_keys() {
-    let world = stocked();
-    let ssh = world.home.home().join(".ssh");
+    let fixture = stocked();
+    let ssh = fixture.home.home().join(".ssh");
     let key = ssh.join("id_ed25519");
     fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
-    look(&world).says("rack.identity", "warn", &["id_ed25519", "0644", "chmod 600 "]);
+    look(&fixture).says("rack.identity", "warn", &["id_ed25519", "0644", "chmod 600 "]);
     fs::write(ssh.join("id_rsa"), "no key").unwrap();
-    let said = look(&world);
+    let said = look(&fixture);
     said.says("rack.identity", "warn", &["id_rsa opens nothing: it is neither"]);
     said.says("rack.host_manifest", "ok", &["opens with"]);
     fs::remove_file(ssh.join("id_rsa")).unwrap();
     fs::remove_file(&key).unwrap();
-    let said = look(&world);
+    let said = look(&fixture);
     said.says("rack.identity", "warn", &["there is no ssh key in", "ssh-keygen", "--prikey"]);
     said.says("rack.host_manifest", "fail", &["no available identity opens"]);
     // Behind a passphrase: of use, as far as can be told without it, and nobody is asked.
     let keys = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
-    let world = World::new();
-    let ssh = world.home.home().join(".ssh");
+    let fixture = Fixture::new();
+    let ssh = fixture.home.home().join(".ssh");
     for name in ["id_ed25519", "id_ed25519.pub"] {
         fs::copy(keys.join(name.replace("id_ed25519", "sealed")), ssh.join(name)).unwrap();
     }
     fs::set_permissions(ssh.join("id_ed25519"), Permissions::from_mode(0o600)).unwrap();
-    done(&world, "keyrack init");
-    let said = look(&world);
+    done(&fixture, "keyrack init");
+    let said = look(&fixture);
     said.says("rack.identity", "ok", &["id_ed25519 is a key behind a passphrase; not tried"]);
     said.says("rack.host_manifest", "skip", &["was not tried", "passphrase of ", "id_ed25519"]);
     assert_eq!(said.exit, 0);
@@ -703,38 +706,38 @@ fn doctor_tells_of_the_ssh_keys() {
 
 #[test]
 fn doctor_tells_of_a_damaged_host_manifest() {
-    let world = World::new();
-    look(&world).says("rack.host_manifest", "skip", &["there is no host manifest yet", "keyrack init"]);
-    done(&world, "keyrack init");
-    let path = world.home.home().join(".rhachet/keyrack/keyrack.host.age");
+    let fixture = Fixture::new();
+    look(&fixture).says("rack.host_manifest", "skip", &["there is no host manifest yet", "keyrack init"]);
+    done(&fixture, "keyrack init");
+    let path = fixture.home.home().join(".rhachet/keyrack/keyrack.host.age");
     let whole = fs::read_to_string(&path).unwrap();
     let cut = whole.len() / 2;
     for (content, words) in
         [("junk", "is damaged: its header is broken"), ("", "it is empty"), (&whole[..cut], "is damaged: ")]
     {
         fs::write(&path, content).unwrap();
-        look(&world).says("rack.host_manifest", "fail", &[words, "restore the file from a backup"]);
+        look(&fixture).says("rack.host_manifest", "fail", &[words, "restore the file from a backup"]);
     }
     fs::remove_file(&path).unwrap();
     symlink("/etc/hostname", &path).unwrap();
-    look(&world).says("rack.host_manifest", "fail", &["symbolic link"]);
+    look(&fixture).says("rack.host_manifest", "fail", &["symbolic link"]);
 }
 
 #[test]
 fn doctor_tells_of_the_vaults_files() {
-    let world = stocked();
-    let vaults = world.home.home().join(".rhachet/keyrack/vault");
+    let fixture = stocked();
+    let vaults = fixture.home.home().join(".rhachet/keyrack/vault");
     let secure =
         fs::read_dir(vaults.join("os.secure/owner=default")).unwrap().next().unwrap().unwrap().path();
     let direct = vaults.join("os.direct/owner=default/keyrack.direct.json");
     fs::set_permissions(&direct, Permissions::from_mode(0o640)).unwrap();
-    look(&world).says("rack.files", "warn", &["keyrack.direct.json", "0640", "chmod 600 "]);
+    look(&fixture).says("rack.files", "warn", &["keyrack.direct.json", "0640", "chmod 600 "]);
     fs::write(&direct, "{\n  \"acme.test.B\": {\"value\": \"s3cret-of-the-doctor\"\n").unwrap();
-    let said = look(&world);
+    let said = look(&fixture);
     said.says("rack.files", "fail", &["keyrack.direct.json line "]);
     assert!(!said.text.contains("s3cret-of"), "{}", said.text);
     fs::write(&direct, "{}").unwrap();
-    let said = look(&world);
+    let said = look(&fixture);
     said.says(
         "rack.keys",
         "fail",
@@ -742,30 +745,30 @@ fn doctor_tells_of_the_vaults_files() {
     );
     let whole = fs::read(&secure).unwrap();
     fs::write(&secure, "junk").unwrap();
-    let said = look(&world);
+    let said = look(&fixture);
     said.says(
         "rack.files",
         "fail",
         &["is damaged", "acme.test.A", "keyrack set --env test --key A --vault os.secure"],
     );
     fs::remove_file(&secure).unwrap();
-    look(&world).says("rack.keys", "fail", &["acme.test.A is recorded", "keyrack del --env test --key A"]);
+    look(&fixture).says("rack.keys", "fail", &["acme.test.A is recorded", "keyrack del --env test --key A"]);
     symlink("/etc/hostname", &secure).unwrap();
-    look(&world).says("rack.files", "fail", &["symbolic link"]);
+    look(&fixture).says("rack.files", "fail", &["symbolic link"]);
     fs::remove_file(&secure).unwrap();
     // The file of an earlier `set`.
-    done(&world, "sh -c 'printf later | keyrack set --key A --env test --vault os.secure --mech REPLICA'");
+    done(&fixture, "sh -c 'printf later | keyrack set --key A --env test --vault os.secure --mech REPLICA'");
     fs::write(&secure, whole).unwrap();
     let fix = "keyrack set --env test --key A --vault os.secure";
-    look(&world).says("rack.binding", "fail", &["acme.test.A holds an older value", fix]);
+    look(&fixture).says("rack.binding", "fail", &["acme.test.A holds an older value", fix]);
 }
 
 #[test]
 fn doctor_names_keys_whose_files_are_not_bound() {
-    let world = stocked();
-    look(&world).does_not_name("rack.binding");
+    let fixture = stocked();
+    look(&fixture).does_not_name("rack.binding");
     // As the TypeScript keyrack leaves a key: a file without a binding, and an entry without meta.
-    let home = world.home.home();
+    let home = fixture.home.home();
     let racks = RackPaths::new(Some(home.as_os_str()), Owner::DEFAULT).unwrap();
     let source = IdentitySource { racks: racks.clone(), prikeys: Vec::new(), ssh_auth_sock: None };
     let mut identities = Identities::discover(source, Box::new(NoPassphrasePrompt)).unwrap();
@@ -777,21 +780,21 @@ fn doctor_names_keys_whose_files_are_not_bound() {
     .unwrap();
     let file = age_file::encrypt(&recipients, b"s3cret-of-the-doctor").unwrap();
     fs::write(racks.secure_path(&slug), file).unwrap();
-    let said = look(&world);
+    let said = look(&fixture);
     said.says("rack.binding", "warn", &["1 key", "acme.test.A", "keyrack set --env test --key A"]);
     assert_eq!(said.exit, 0);
-    done(&world, "keyrack unlock --env test --key A");
-    done(&world, "keyrack set --key A --env test --vault os.secure --mech REPLICA");
-    look(&world).does_not_name("rack.binding");
+    done(&fixture, "keyrack unlock --env test --key A");
+    done(&fixture, "keyrack set --key A --env test --vault os.secure --mech REPLICA");
+    look(&fixture).does_not_name("rack.binding");
 }
 
 #[test]
 fn doctor_tells_what_is_wrong_with_the_repository() {
-    let world = World::new();
-    look(&world).says("repository.manifest", "skip", &["no git repository"]);
-    done(&world, "git init -q");
-    look(&world).says("repository.manifest", "skip", &["has no .agent/keyrack.yml"]);
-    let project = world.home.home().join("project");
+    let fixture = Fixture::new();
+    look(&fixture).says("repository.manifest", "skip", &["no git repository"]);
+    done(&fixture, "git init -q");
+    look(&fixture).says("repository.manifest", "skip", &["has no .agent/keyrack.yml"]);
+    let project = fixture.home.home().join("project");
     fs::create_dir(project.join(".agent")).unwrap();
     for (text, words) in [
         ("org: acme\nenv.test: [A\n", ".agent/keyrack.yml:2: not valid YAML"),
@@ -800,14 +803,14 @@ fn doctor_tells_what_is_wrong_with_the_repository() {
         ("org: acme\nenv.dev: [A]\n", ".agent/keyrack.yml:2: env.dev"),
     ] {
         fs::write(project.join(".agent/keyrack.yml"), text).unwrap();
-        look(&world).says("repository.manifest", "fail", &[words]);
+        look(&fixture).says("repository.manifest", "fail", &[words]);
     }
 }
 
 #[test]
 fn doctor_tells_of_settings_nobody_reads() {
-    let world = World::new();
-    let said = Said::of(doctor(&world).env("KEYRACK_TOKN", "hunter2").env("KEYRACK_MEMORY", "hunter2"));
+    let fixture = Fixture::new();
+    let said = Said::of(doctor(&fixture).env("KEYRACK_TOKN", "hunter2").env("KEYRACK_MEMORY", "hunter2"));
     said.says("environment", "warn", &["KEYRACK_TOKN is set, and keyrack has no such setting"]);
     said.says("environment", "fail", &["KEYRACK_MEMORY must be one of auto, secret, locked"]);
     assert!(!said.text.contains("hunter2"), "{}", said.text);

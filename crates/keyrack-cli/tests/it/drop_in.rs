@@ -7,23 +7,23 @@ use std::process::Output;
 use keyrack_testkit::run;
 
 use crate::changes::words;
-use crate::scenario::{LIMIT, World};
+use crate::fixture::{Fixture, LIMIT};
 
 const MANIFEST: &str = "org: acme\nenv.test:\n  - K\n  - 2FA_SECRET\n";
 
-fn world(manifest: &str) -> World {
-    let world = World::new();
-    let project = world.home.home().join("project");
+fn fixture(manifest: &str) -> Fixture {
+    let fixture = Fixture::new();
+    let project = fixture.home.home().join("project");
     fs::create_dir_all(project.join(".git")).unwrap();
     fs::create_dir_all(project.join(".agent")).unwrap();
     fs::write(project.join(".agent/keyrack.yml"), manifest).unwrap();
-    assert_eq!(world.run("keyrack init", b"").0, 0);
-    world
+    assert_eq!(fixture.run("keyrack init", b"").0, 0);
+    fixture
 }
 
 /// Runs a line with these variables; returns its exit code, stdout and stderr.
-fn in_env(world: &World, line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let mut command = world.command(&words(line));
+fn in_env(fixture: &Fixture, line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let mut command = fixture.command(&words(line));
     command.envs(variables.iter().copied());
     let Output { status, stdout, stderr } = run(&mut command, b"", LIMIT).unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -33,8 +33,8 @@ fn in_env(world: &World, line: &str, variables: &[(&str, &str)]) -> (Option<i32>
 /// Reads answer as without a daemon where the runtime directory is missing or unusable, and say so on stderr; what unlocks fails.
 #[test]
 fn reads_without_usable_runtime_dir_answer_as_without_a_daemon() {
-    let world = world(MANIFEST);
-    let long = format!("{}/{}", world.home.runtime().display(), "x".repeat(100));
+    let fixture = fixture(MANIFEST);
+    let long = format!("{}/{}", fixture.home.runtime().display(), "x".repeat(100));
     fs::create_dir(&long).unwrap();
     fs::set_permissions(&long, fs::Permissions::from_mode(0o700)).unwrap();
     for runtime in ["", "relative", "/nonexistent", "/", "/dev/null", &long] {
@@ -48,7 +48,7 @@ fn reads_without_usable_runtime_dir_answer_as_without_a_daemon() {
             ("keyrack source --env test --strict", 2, ""),
             ("keyrack unlock --env test --key K", 2, ""),
         ] {
-            let (code, out, err) = in_env(&world, line, &[("XDG_RUNTIME_DIR", runtime)]);
+            let (code, out, err) = in_env(&fixture, line, &[("XDG_RUNTIME_DIR", runtime)]);
             let case = format!("{runtime:?}: {line}\n{out}\n{err}");
             assert_eq!(code, Some(exit), "{case}");
             assert!(out.contains(shows) && (!shows.is_empty() || out.is_empty()), "{case}");
@@ -61,45 +61,45 @@ fn reads_without_usable_runtime_dir_answer_as_without_a_daemon() {
 
 #[test]
 fn legacy_names_are_read_and_not_set() {
-    let world = world(MANIFEST);
+    let fixture = fixture(MANIFEST);
     let value = [("2FA_SECRET", "s3cret")];
-    let get = in_env(&world, "keyrack get --env test --key 2FA_SECRET --value", &value);
+    let get = in_env(&fixture, "keyrack get --env test --key 2FA_SECRET --value", &value);
     assert_eq!((get.0, get.1.as_str()), (Some(0), "s3cret"), "{}", get.2);
-    let all = in_env(&world, "keyrack get --for repo --env test --json", &value);
+    let all = in_env(&fixture, "keyrack get --for repo --env test --json", &value);
     assert!(all.1.contains("acme.test.2FA_SECRET"), "{all:?}");
-    let unlock = in_env(&world, "keyrack unlock --env test", &[]);
+    let unlock = in_env(&fixture, "keyrack unlock --env test", &[]);
     assert_eq!(unlock.0, Some(0), "{unlock:?}");
     assert!(unlock.2.contains("acme.test.2FA_SECRET"), "{unlock:?}");
-    let del = in_env(&world, "keyrack del --env test --key 2FA_SECRET", &[]);
+    let del = in_env(&fixture, "keyrack del --env test --key 2FA_SECRET", &[]);
     assert_eq!(del.0, Some(0), "{del:?}");
     let set = "keyrack set --env test --key 2FA_NEW --vault os.secure --mech PERMANENT_VIA_REPLICA";
-    let set = in_env(&world, set, &[]);
+    let set = in_env(&fixture, set, &[]);
     assert!(set.0 == Some(2) && set.2.contains("invalid key name"), "{set:?}");
 }
 
 #[test]
 fn org_this_in_keyrack_yml_is_read_and_not_stored() {
-    let world = world("org: \"@this\"\nenv.test:\n  - K\n");
-    let get = in_env(&world, "keyrack get --env test --key K --value", &[("K", "v")]);
+    let fixture = fixture("org: \"@this\"\nenv.test:\n  - K\n");
+    let get = in_env(&fixture, "keyrack get --env test --key K --value", &[("K", "v")]);
     assert_eq!((get.0, get.1.as_str()), (Some(0), "v"), "{}", get.2);
-    let source = in_env(&world, "keyrack source --env test", &[("K", "v")]);
+    let source = in_env(&fixture, "keyrack source --env test", &[("K", "v")]);
     assert_eq!(source.0, Some(0), "{source:?}");
     let set = "keyrack set --env test --key K --vault os.secure --mech PERMANENT_VIA_REPLICA";
-    let set = in_env(&world, set, &[]);
+    let set = in_env(&fixture, set, &[]);
     assert!(set.0 == Some(2) && set.2.contains("correct `org` in keyrack.yml"), "{set:?}");
 }
 
 #[test]
 fn owner_names_of_today_are_valid() {
-    let world = world(MANIFEST);
+    let fixture = fixture(MANIFEST);
     for owner in ["Alice", "casey.b", "R2-D2_x"] {
         for line in ["init", "list", "unlock --env test", "status", "relock", "daemon stop"] {
             let line = format!("keyrack {line} --owner {owner}");
-            let (code, out, err) = in_env(&world, &line, &[]);
+            let (code, out, err) = in_env(&fixture, &line, &[]);
             assert_eq!(code, Some(0), "{line}\n{out}\n{err}");
         }
         assert!(
-            world.home.home().join(format!(".rhachet/keyrack/keyrack.host.{owner}.age")).exists(),
+            fixture.home.home().join(format!(".rhachet/keyrack/keyrack.host.{owner}.age")).exists(),
             "{owner}"
         );
     }
@@ -107,13 +107,13 @@ fn owner_names_of_today_are_valid() {
 
 #[test]
 fn unlock_cuts_a_duration_above_the_limit_with_a_notice() {
-    let world = world(MANIFEST);
+    let fixture = fixture(MANIFEST);
     let set = "keyrack set --env test --key K --vault os.secure --mech PERMANENT_VIA_REPLICA";
-    assert_eq!(world.run(set, b"v").0, 0);
-    let (code, out, err) = in_env(&world, "keyrack unlock --env test --key K --duration 72h --json", &[]);
+    assert_eq!(fixture.run(set, b"v").0, 0);
+    let (code, out, err) = in_env(&fixture, "keyrack unlock --env test --key K --duration 72h --json", &[]);
     assert_eq!(code, Some(0), "{out}\n{err}");
     assert!(err.contains("--duration 72h is above the limit: keys stay unlocked for 24h"), "{err}");
-    let status = in_env(&world, "keyrack status --json", &[]).1;
+    let status = in_env(&fixture, "keyrack status --json", &[]).1;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     let left = status["keys"][0]["ttlLeftMs"].as_i64().unwrap();
     assert!((23 * 3_600_000..=24 * 3_600_000).contains(&left), "{status}");

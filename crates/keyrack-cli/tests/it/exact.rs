@@ -5,7 +5,7 @@ use std::fs;
 use keyrack_testkit::{Need, can_run};
 use serde_json::Value;
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 use crate::terminal::at_terminal;
 
 const SET: &str = "keyrack set --key K --env test --vault os.secure --mech PERMANENT_VIA_REPLICA";
@@ -27,30 +27,30 @@ const INPUTS: &[(&str, &str, &[&str])] = &[
 
 const BLANK: &[&str] = &[" ", " \n", "\n\n", "\t\r\n", "\u{feff}\n", "\u{200b}"];
 
-fn world() -> World {
-    let world = World::new();
+fn fixture() -> Fixture {
+    let fixture = Fixture::new();
     for line in ["git init -q", "keyrack init --org acme"] {
-        assert_eq!(world.run(line, b"").0, 0, "{line}");
+        assert_eq!(fixture.run(line, b"").0, 0, "{line}");
     }
-    world
+    fixture
 }
 
 /// The value of the key, byte for byte.
-fn stored(world: &World) -> String {
-    let file = world.home.home().join("project/value");
+fn stored(fixture: &Fixture) -> String {
+    let file = fixture.home.home().join("project/value");
     let _ = fs::remove_file(&file);
-    let (exit, _, stderr) = world.run(&format!("sh -c '{GET} > value'"), b"");
+    let (exit, _, stderr) = fixture.run(&format!("sh -c '{GET} > value'"), b"");
     assert_eq!(exit, 0, "{stderr:?}");
     fs::read_to_string(&file).unwrap()
 }
 
 #[test]
 fn set_stores_stdin_as_it_is_and_names_what_is_irregular() {
-    let world = world();
+    let fixture = fixture();
     for (input, expected, named) in INPUTS {
-        let (exit, _, stderr) = world.run(SET, input.as_bytes());
+        let (exit, _, stderr) = fixture.run(SET, input.as_bytes());
         assert_eq!(exit, 0, "{input:?} {stderr:?}");
-        assert_eq!(&stored(&world), expected, "{input:?}");
+        assert_eq!(&stored(&fixture), expected, "{input:?}");
         let told = stderr.join("\n");
         assert_eq!(told.contains("stored as given"), !named.is_empty(), "{input:?} {told}");
         for name in *named {
@@ -59,22 +59,22 @@ fn set_stores_stdin_as_it_is_and_names_what_is_irregular() {
         assert!(!told.contains(input.trim()), "a secret is never quoted: {told}");
     }
     for blank in BLANK {
-        let (exit, _, stderr) = world.run(SET, blank.as_bytes());
+        let (exit, _, stderr) = fixture.run(SET, blank.as_bytes());
         assert_eq!(exit, 2, "{blank:?}");
         assert!(stderr.concat().contains("is blank: it holds only white space"), "{blank:?} {stderr:?}");
     }
-    let (exit, _, stderr) = world.run(SET, b"\n");
+    let (exit, _, stderr) = fixture.run(SET, b"\n");
     assert!(exit == 2 && stderr.concat().contains("is empty"), "{stderr:?}");
-    assert_eq!(stored(&world), " padded\t", "no refusal changed it");
+    assert_eq!(stored(&fixture), " padded\t", "no refusal changed it");
 }
 
 #[test]
 fn set_names_what_is_irregular_in_its_json() {
-    let world = world();
+    let fixture = fixture();
     for (input, expected, named) in INPUTS {
-        let (exit, stdout, stderr) = world.run(&format!("{SET} --json"), input.as_bytes());
+        let (exit, stdout, stderr) = fixture.run(&format!("{SET} --json"), input.as_bytes());
         assert_eq!(exit, 0, "{input:?} {stderr:?}");
-        assert_eq!(&stored(&world), expected, "{input:?}");
+        assert_eq!(&stored(&fixture), expected, "{input:?}");
         let answer: Value = serde_json::from_str(&stdout.join("\n")).unwrap();
         match named {
             [] => assert_eq!(answer.get("notices"), None, "{input:?}"),
@@ -86,25 +86,25 @@ fn set_names_what_is_irregular_in_its_json() {
             }
         }
     }
-    let (exit, _, stderr) = world.run(&format!("{SET} --json"), b" \n");
+    let (exit, _, stderr) = fixture.run(&format!("{SET} --json"), b" \n");
     let error: Value = serde_json::from_str(stderr.last().unwrap()).unwrap();
     assert_eq!((exit, error["error"]["code"].as_str()), (2, Some("empty_secret")));
 }
 
 #[test]
 fn set_for_programs_stores_every_byte() {
-    let world = world();
+    let fixture = fixture();
     for (input, ..) in INPUTS {
-        let (exit, _, stderr) = world.run(&format!("{SET} --stdin-exact"), input.as_bytes());
+        let (exit, _, stderr) = fixture.run(&format!("{SET} --stdin-exact"), input.as_bytes());
         assert_eq!(exit, 0, "{input:?} {stderr:?}");
-        assert_eq!(&stored(&world), input);
+        assert_eq!(&stored(&fixture), input);
         let single = input.matches('\n').count() == 1 && input.ends_with('\n');
         if single {
             assert!(stderr.concat().contains("ends with a newline"), "{input:?} {stderr:?}");
         }
     }
     for blank in BLANK.iter().chain(&["\n"]) {
-        let (exit, _, stderr) = world.run(&format!("{SET} --stdin-exact"), blank.as_bytes());
+        let (exit, _, stderr) = fixture.run(&format!("{SET} --stdin-exact"), blank.as_bytes());
         assert!(exit == 2 && stderr.concat().contains("is blank"), "{blank:?} {stderr:?}");
     }
 }
@@ -115,8 +115,8 @@ fn typed_secrets_are_stored_as_typed_by_set_and_fill() {
     if !can_run(test, &[Need::Program("script"), Need::Program("stty"), Need::Program("git")]) {
         return;
     }
-    let world = world();
-    let manifest = world.home.home().join("project/.agent/keyrack.yml");
+    let fixture = fixture();
+    let manifest = fixture.home.home().join("project/.agent/keyrack.yml");
     fs::write(manifest, "org: acme\nenv.test:\n  - K\n").unwrap();
     let fill = "NO_COLOR=1 keyrack fill --env test --refresh --mech PERMANENT_VIA_REPLICA";
     let set = format!("NO_COLOR=1 {SET}");
@@ -127,16 +127,16 @@ fn typed_secrets_are_stored_as_typed_by_set_and_fill() {
         }
         let typed = format!("{}\n", input.trim_end_matches('\n'));
         for line in [set.as_str(), fill] {
-            let (exit, shown) = at_terminal(&world, line, &[("enter secret for acme.test.K: ", &typed)]);
+            let (exit, shown) = at_terminal(&fixture, line, &[("enter secret for acme.test.K: ", &typed)]);
             assert_eq!(exit, 0, "{line} {input:?}: {shown}");
-            assert_eq!(&stored(&world), expected, "{line} {input:?}");
+            assert_eq!(&stored(&fixture), expected, "{line} {input:?}");
             let told: String = shown.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(named.iter().all(|name| told.contains(name)), "{line} {input:?}: {told}");
             assert_eq!(told.contains("stored as given"), !named.is_empty(), "{line} {input:?}: {told}");
         }
     }
     for line in [set.as_str(), fill] {
-        let (exit, shown) = at_terminal(&world, line, &[("enter secret for acme.test.K: ", "  \n")]);
+        let (exit, shown) = at_terminal(&fixture, line, &[("enter secret for acme.test.K: ", "  \n")]);
         assert!(exit == 2 && shown.contains("is blank"), "{line}: {shown}");
     }
 }

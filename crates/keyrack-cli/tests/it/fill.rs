@@ -4,35 +4,35 @@ use std::fs;
 
 use keyrack_testkit::{Need, can_run};
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 use crate::terminal::at_terminal;
 
 const CONFIRM: &str = "does not end by itself? [y/N] ";
 
 /// A rack, and a repository that declares keys; `None` where there is no terminal to be had.
-fn world(test: &str, keys: &str) -> Option<World> {
+fn fixture(test: &str, keys: &str) -> Option<Fixture> {
     if !can_run(test, &[Need::Program("script"), Need::Program("stty"), Need::Program("git")]) {
         return None;
     }
-    let world = World::new();
+    let fixture = Fixture::new();
     for line in ["git init -q", "keyrack init --org acme"] {
-        assert_eq!(world.run(line, b"").0, 0, "{line}");
+        assert_eq!(fixture.run(line, b"").0, 0, "{line}");
     }
-    let manifest = world.home.home().join("project/.agent/keyrack.yml");
+    let manifest = fixture.home.home().join("project/.agent/keyrack.yml");
     fs::write(manifest, format!("org: acme\nenv.test:\n{keys}")).unwrap();
-    Some(world)
+    Some(fixture)
 }
 
-fn value(world: &World, key: &str) -> Vec<String> {
-    world.run(&format!("keyrack get --env test --key {key} --value"), b"").1
+fn value(fixture: &Fixture, key: &str) -> Vec<String> {
+    fixture.run(&format!("keyrack get --env test --key {key} --value"), b"").1
 }
 
 #[test]
 fn what_is_missing_is_asked_for_and_the_rest_is_left() {
     let test = "what_is_missing_is_asked_for_and_the_rest_is_left";
-    let Some(world) = world(test, "  - A\n  - B\n  - C\n") else { return };
+    let Some(fixture) = fixture(test, "  - A\n  - B\n  - C\n") else { return };
     let set = "keyrack set --key B --env test --vault os.secure --mech REPLICA";
-    assert_eq!(world.run(set, b"there").0, 0);
+    assert_eq!(fixture.run(set, b"there").0, 0);
     let answers = [
         ("key 1/3, A, for 1 owner", ""),
         // Asked once, for all keys.
@@ -43,31 +43,33 @@ fn what_is_missing_is_asked_for_and_the_rest_is_left() {
         ("enter secret for acme.test.C: ", "third\n"),
         ("complete: 3/3 keys verified", ""),
     ];
-    let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack fill --env test", &answers);
+    let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
     assert_eq!(exit, 0, "{shown}");
     assert!(!shown.contains("first") && !shown.contains("third"), "{shown}");
     assert_eq!(shown.matches("set and read back").count(), 2, "{shown}");
     assert_eq!(shown.matches(CONFIRM).count(), 1, "{shown}");
     for (key, is) in [("A", "first"), ("B", "there"), ("C", "third")] {
-        assert_eq!(value(&world, key), [is, "%"]);
+        assert_eq!(value(&fixture, key), [is, "%"]);
     }
     // Again, and there is nothing to ask.
     let (exit, shown) =
-        at_terminal(&world, "NO_COLOR=1 keyrack fill --env test --json", &[("\"verified\": 3", "")]);
+        at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test --json", &[("\"verified\": 3", "")]);
     assert_eq!(exit, 0, "{shown}");
     let (exit, shown) = at_terminal(
-        &world,
+        &fixture,
         "NO_COLOR=1 keyrack fill --env test --key B --refresh --mech PERMANENT_VIA_REPLICA",
         &[("secret for acme.test.B: ", "anew\n")],
     );
     assert_eq!(exit, 0, "{shown}");
-    assert_eq!(value(&world, "B"), ["anew", "%"]);
+    assert_eq!(value(&fixture, "B"), ["anew", "%"]);
 }
 
 #[test]
 fn one_key_never_stops_the_others() {
     let test = "one_key_never_stops_the_others";
-    let Some(world) = world(test, "  - EMPTY\n  - TOKEN\n  - SHORT: ephemeral\n  - LAST\n") else { return };
+    let Some(fixture) = fixture(test, "  - EMPTY\n  - TOKEN\n  - SHORT: ephemeral\n  - LAST\n") else {
+        return;
+    };
     let token = format!("ghp_{}\n", "0".repeat(36));
     let answers = [
         (CONFIRM, "y\n"),
@@ -77,31 +79,34 @@ fn one_key_never_stops_the_others() {
         ("secret for acme.test.LAST: ", "last\n"),
         ("complete: 1/4 keys verified", ""),
     ];
-    let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack fill --env test", &answers);
+    let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
     assert_eq!(exit, 2, "{shown}");
     assert!(shown.contains("is empty: nothing was stored"), "{shown}");
     assert!(shown.contains("github classic personal access token"), "{shown}");
     assert!(shown.contains("weaker than the ephemeral"), "{shown}");
-    assert_eq!(value(&world, "LAST"), ["last", "%"]);
+    assert_eq!(value(&fixture, "LAST"), ["last", "%"]);
     // Taken all the same, when that is said.
     let again = "keyrack fill --env test --key TOKEN --allow-dangerous";
     let answers = [(CONFIRM, "y\n"), ("secret for acme.test.TOKEN: ", token.as_str())];
-    assert_eq!(at_terminal(&world, again, &answers).0, 0);
+    assert_eq!(at_terminal(&fixture, again, &answers).0, 0);
     // Where it is blocked, it fails, and --repair asks for another.
-    assert_eq!(world.run("keyrack relock", b"").0, 0);
-    let (exit, stdout, _) = world.run("keyrack fill --env test --key TOKEN", b"");
+    assert_eq!(fixture.run("keyrack relock", b"").0, 0);
+    let (exit, stdout, _) = fixture.run("keyrack fill --env test --key TOKEN", b"");
     assert!(exit == 2 && stdout.iter().any(|line| line.contains("failed: ")), "{stdout:?}");
     let answers = [(CONFIRM, "y\n"), ("secret for acme.test.TOKEN: ", "fine\n")];
-    assert_eq!(at_terminal(&world, "NO_COLOR=1 keyrack fill --env test --key TOKEN --repair", &answers).0, 0);
-    assert_eq!(value(&world, "TOKEN"), ["fine", "%"]);
+    assert_eq!(
+        at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test --key TOKEN --repair", &answers).0,
+        0
+    );
+    assert_eq!(value(&fixture, "TOKEN"), ["fine", "%"]);
 }
 
 #[test]
 fn a_person_may_decline_or_have_enough() {
     let test = "a_person_may_decline_or_have_enough";
-    let Some(world) = world(test, "  - A\n  - B\n  - C\n") else { return };
+    let Some(fixture) = fixture(test, "  - A\n  - B\n  - C\n") else { return };
     let answers = [(CONFIRM, "n\n"), ("complete: 0/3 keys verified", "")];
-    let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack fill --env test", &answers);
+    let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
     assert_eq!(exit, 2, "{shown}");
     assert_eq!(shown.matches(CONFIRM).count(), 1, "asked once: {shown}");
     for key in ["A", "B", "C"] {
@@ -111,7 +116,7 @@ fn a_person_may_decline_or_have_enough() {
     }
     // The secret, pasted at the question.
     let answers = [(CONFIRM, "hunter2\n"), ("thrown away, unseen", ""), (CONFIRM, "\n")];
-    let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack fill --env test", &answers);
+    let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
     assert!(exit == 2 && !shown.contains("hunter2"), "{shown}");
     // Ctrl-C ends it, and what was done by then is told.
     let answers = [
@@ -120,21 +125,21 @@ fn a_person_may_decline_or_have_enough() {
         ("secret for acme.test.B: ", "half\u{3}"),
         ("interrupted: 1/3 keys verified", ""),
     ];
-    let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack fill --env test", &answers);
+    let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
     assert_eq!(exit, 130, "{shown}");
     assert!(!shown.contains("half") && !shown.contains("acme.test.C"), "{shown}");
-    assert_eq!(value(&world, "A"), ["a", "%"]);
+    assert_eq!(value(&fixture, "A"), ["a", "%"]);
     let (exit, shown) =
-        at_terminal(&world, "NO_COLOR=1 keyrack fill --env test --no-prompt", &[("tip: keyrack set", "")]);
+        at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test --no-prompt", &[("tip: keyrack set", "")]);
     assert_eq!(exit, 2, "{shown}");
 }
 
 #[test]
 fn a_passphrase_is_asked_once_for_all_keys_of_an_owner() {
     let test = "a_passphrase_is_asked_once_for_all_keys_of_an_owner";
-    let Some(world) = world(test, "  - A\n  - B\n") else { return };
+    let Some(fixture) = fixture(test, "  - A\n  - B\n") else { return };
     let line = "sh -c 'rm ../.ssh/id_ed25519*; keyrack init --owner o --prikey $KEYS/sealed; cp $KEYS/sealed ../.ssh/o'";
-    let (exit, _, stderr) = world.run(line, b"");
+    let (exit, _, stderr) = fixture.run(line, b"");
     assert_eq!(exit, 0, "{stderr:?}");
     let answers = [
         ("enter passphrase for ", "wrong\n"),
@@ -144,7 +149,7 @@ fn a_passphrase_is_asked_once_for_all_keys_of_an_owner() {
         ("secret for acme.test.B: ", "b\n"),
         ("complete: 2/2 keys verified", ""),
     ];
-    let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack fill --env test --owner o", &answers);
+    let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test --owner o", &answers);
     assert_eq!(exit, 0, "{shown}");
     assert_eq!(shown.matches("enter passphrase").count(), 2, "{shown}");
     assert!(!shown.contains("horse"), "{shown}");

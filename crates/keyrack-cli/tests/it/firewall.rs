@@ -6,21 +6,21 @@ use std::process::Stdio;
 use keyrack_testkit::github_runner::Step;
 use keyrack_testkit::{Need, can_run, run};
 
-use crate::scenario::{LIMIT, World};
+use crate::fixture::{Fixture, LIMIT};
 
 const FIREWALL: [&str; 7] =
     ["keyrack", "firewall", "--env", "test", "--from", "json(env://SECRETS)", "--into=github.actions"];
 
 /// A repository that declares these keys, and an empty file for `GITHUB_ENV`.
-fn world(keys: &[&str]) -> World {
-    let world = World::new();
-    let project = world.home.home().join("project");
+fn fixture(keys: &[&str]) -> Fixture {
+    let fixture = Fixture::new();
+    let project = fixture.home.home().join("project");
     fs::create_dir_all(project.join(".git")).unwrap();
     fs::create_dir_all(project.join(".agent")).unwrap();
     let keys: String = keys.iter().map(|key| format!("  - {key}\n")).collect();
     fs::write(project.join(".agent/keyrack.yml"), format!("org: acme\nenv.test:\n{keys}")).unwrap();
     fs::write(project.join("env"), "BEFORE=1").unwrap();
-    world
+    fixture
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -28,9 +28,9 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 /// Runs a step with these secrets. Returns its exit code, what it wrote, and the file it left.
-fn step(world: &World, secrets: &serde_json::Value) -> (i32, Vec<u8>, Vec<u8>) {
-    let file = world.home.home().join("project/env");
-    let mut command = world.command(&words(&FIREWALL));
+fn step(fixture: &Fixture, secrets: &serde_json::Value) -> (i32, Vec<u8>, Vec<u8>) {
+    let file = fixture.home.home().join("project/env");
+    let mut command = fixture.command(&words(&FIREWALL));
     command.env("GITHUB_ENV", &file).env("SECRETS", secrets.to_string());
     let output = run(&mut command, b"", LIMIT).unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -39,14 +39,14 @@ fn step(world: &World, secrets: &serde_json::Value) -> (i32, Vec<u8>, Vec<u8>) {
 
 #[test]
 fn a_runner_gets_exactly_the_declared_secrets_and_masks_them() {
-    let world = world(&["A", "MULTI", "HOSTILE", "NOT_GIVEN"]);
+    let fixture = fixture(&["A", "MULTI", "HOSTILE", "NOT_GIVEN"]);
     let multi = "-----BEGIN-----\nline two\r\n\n   indented\n-----END-----\n";
     let hostile = "x\nEVIL=1\nEOF\n::set-env name=EVIL::1\n%0A::stop-commands::k\nBASH_ENV<<E\nz\nE";
     let secrets = serde_json::json!({
         "A": "s3cret", "MULTI": multi, "HOSTILE": hostile,
         "UNDECLARED": "hunter2", "PATH": "/evil", "BASH_ENV": "/evil", "NUMBER": 5,
     });
-    let (exit, output, file) = step(&world, &secrets);
+    let (exit, output, file) = step(&fixture, &secrets);
     assert_eq!(exit, 0);
     let seen = Step::read(&output, &file).unwrap();
     let names: Vec<&str> = seen.variables.iter().map(|(name, _)| name.as_str()).collect();
@@ -68,7 +68,7 @@ fn a_runner_gets_exactly_the_declared_secrets_and_masks_them() {
 
 #[test]
 fn a_name_that_says_something_to_a_runner_is_not_obeyed() {
-    let file_of = |world: &World| world.home.home().join("project/env");
+    let file_of = |fixture: &Fixture| fixture.home.home().join("project/env");
     for name in [
         "'A=B'",
         "'A<<E'",
@@ -80,9 +80,9 @@ fn a_name_that_says_something_to_a_runner_is_not_obeyed() {
         "\"A\\n::stop-commands::x\"",
         "\"A\\r::stop-commands::x\"",
     ] {
-        let world = world(&["GOOD", name]);
-        let mut command = world.command(&words(&FIREWALL));
-        let file = file_of(&world);
+        let fixture = fixture(&["GOOD", name]);
+        let mut command = fixture.command(&words(&FIREWALL));
+        let file = file_of(&fixture);
         command.env("GITHUB_ENV", &file).env("SECRETS", r#"{"GOOD":"s3cret","A":"x"}"#);
         let output = run(&mut command, b"", LIMIT).unwrap();
         assert_eq!(output.status.code(), Some(0), "one bad entry stops no other: {name}");
@@ -97,14 +97,14 @@ fn a_name_that_says_something_to_a_runner_is_not_obeyed() {
         assert!(seen.log.iter().all(|line| !line.starts_with('[')), "{name}: {seen:?}");
     }
     // An extended file whose very path is a command.
-    let world = world(&["GOOD"]);
-    let project = world.home.home().join("project");
+    let fixture = fixture(&["GOOD"]);
+    let project = fixture.home.home().join("project");
     fs::create_dir_all(project.join("::stop-commands::x")).unwrap();
     fs::write(project.join("::stop-commands::x/k.yml"), "org: acme\nenv.test:\n  - 'A B'\n").unwrap();
     let manifest = "org: acme\nextends:\n  - '::stop-commands::x/k.yml'\nenv.test:\n  - GOOD\n";
     fs::write(project.join(".agent/keyrack.yml"), manifest).unwrap();
-    let mut command = world.command(&words(&FIREWALL));
-    command.env("GITHUB_ENV", file_of(&world)).env("SECRETS", r#"{"GOOD":"s3cret"}"#);
+    let mut command = fixture.command(&words(&FIREWALL));
+    command.env("GITHUB_ENV", file_of(&fixture)).env("SECRETS", r#"{"GOOD":"s3cret"}"#);
     let output = run(&mut command, b"", LIMIT).unwrap();
     let seen = Step::read(&[&output.stderr[..], &output.stdout].concat(), b"").unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("::stop-commands::x"), "{output:?}");
@@ -113,14 +113,14 @@ fn a_name_that_says_something_to_a_runner_is_not_obeyed() {
 
 #[test]
 fn one_blocked_key_and_a_runner_gets_nothing() {
-    let world = world(&["A", "TOKEN", "APP"]);
+    let fixture = fixture(&["A", "TOKEN", "APP"]);
     let app = r#"{"mech":"EPHEMERAL_VIA_GITHUB_APP","appId":"1","privateKey":"-----BEGIN hunter2"}"#;
     for blocked in [
         serde_json::json!({"A": "s3cret", "TOKEN": format!("ghp_{}", "0".repeat(36))}),
         serde_json::json!({"A": "s3cret", "APP": app}),
         serde_json::json!({"A": "s3cret", "TOKEN": "a\u{0}b"}),
     ] {
-        let (exit, output, file) = step(&world, &blocked);
+        let (exit, output, file) = step(&fixture, &blocked);
         assert_eq!(exit, 2, "{blocked}");
         assert_eq!(file, b"BEFORE=1", "{blocked}");
         let seen = Step::read(&output, &file).unwrap();
@@ -132,22 +132,22 @@ fn one_blocked_key_and_a_runner_gets_nothing() {
 
 #[test]
 fn an_unlocked_key_wins_over_the_given_one_and_its_end_is_told() {
-    let world = world(&["A"]);
+    let fixture = fixture(&["A"]);
     for (line, stdin) in [
         ("keyrack init", ""),
         ("keyrack set --key A --env test --vault os.secure --mech REPLICA", "unlocked"),
         ("keyrack unlock --env test", ""),
     ] {
-        assert_eq!(world.run(line, stdin.as_bytes()).0, 0, "{line}");
+        assert_eq!(fixture.run(line, stdin.as_bytes()).0, 0, "{line}");
     }
-    let (exit, output, file) = step(&world, &serde_json::json!({"A": "given"}));
+    let (exit, output, file) = step(&fixture, &serde_json::json!({"A": "given"}));
     assert_eq!(exit, 0);
     let seen = Step::read(&output, &file).unwrap();
     assert_eq!(seen.variable("A"), Some("unlocked"));
     assert!(matches!(&seen.notices[..], [one] if one.starts_with("A expires at 20")), "{:?}", seen.notices);
     // A locked one is drawn, and fails nothing.
-    assert_eq!(world.run("keyrack relock", b"").0, 0);
-    let (exit, output, _) = step(&world, &serde_json::json!({}));
+    assert_eq!(fixture.run("keyrack relock", b"").0, 0);
+    let (exit, output, _) = step(&fixture, &serde_json::json!({}));
     assert_eq!(exit, 0);
     assert!(String::from_utf8_lossy(&output).contains("status: locked"));
 }
@@ -158,12 +158,12 @@ fn nothing_is_exported_that_the_runner_was_not_told_to_mask() {
     if !can_run(test, &[Need::Path("/dev/full")]) {
         return;
     }
-    let world = world(&["A"]);
-    let file = world.home.home().join("project/env");
+    let fixture = fixture(&["A"]);
+    let file = fixture.home.home().join("project/env");
     let (reader, closed) = std::io::pipe().unwrap();
     drop(reader);
     for stdout in [fs::File::options().write(true).open("/dev/full").unwrap().into(), Stdio::from(closed)] {
-        let mut command = world.command(&words(&FIREWALL));
+        let mut command = fixture.command(&words(&FIREWALL));
         command.env("GITHUB_ENV", &file).env("SECRETS", r#"{"A":"s3cret"}"#);
         let status = command.stdout(stdout).stderr(Stdio::null()).status().unwrap();
         assert_eq!(status.code(), Some(1));
@@ -177,14 +177,14 @@ fn a_full_disk_leaves_no_half_of_an_export() {
     if !can_run(test, &[Need::Root, Need::Program("unshare"), Need::Program("mount")]) {
         return;
     }
-    let world = world(&["A"]);
-    if !crate::changes::can_mount(&world, test) {
+    let fixture = fixture(&["A"]);
+    if !crate::changes::can_mount(&fixture, test) {
         return;
     }
     let script = "mkdir m && mount -t tmpfs -o size=8k none m && echo BEFORE=1 > m/env && \
                   SECRETS=$(printf '{\"A\":\"%020000d\"}' 7) GITHUB_ENV=m/env keyrack firewall --env test \
                   --from 'json(env://SECRETS)' --into github.actions >/dev/null; echo $?; cat m/env";
-    let mut command = world.command(&words(&["unshare", "-m", "sh", "-c", script]));
+    let mut command = fixture.command(&words(&["unshare", "-m", "sh", "-c", script]));
     let output = run(&mut command, b"", LIMIT).unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1\nBEFORE=1\n");
     assert!(String::from_utf8_lossy(&output.stderr).contains("nothing is exported"));
@@ -192,11 +192,11 @@ fn a_full_disk_leaves_no_half_of_an_export() {
 
 #[test]
 fn secrets_on_stdin_have_a_limit() {
-    let world = world(&["A"]);
+    let fixture = fixture(&["A"]);
     let line = ["keyrack", "firewall", "--env", "test", "--from", "json(stdin://*)", "--into", "json"];
     for (padding, exit) in [(15 << 20, 0), (17 << 20, 2)] {
         let secrets = format!("{{\"B\":\"{}\",\"A\":\"s3cret\"}}", "x".repeat(padding));
-        let output = run(&mut world.command(&words(&line)), secrets.as_bytes(), LIMIT).unwrap();
+        let output = run(&mut fixture.command(&words(&line)), secrets.as_bytes(), LIMIT).unwrap();
         assert_eq!(output.status.code(), Some(exit));
         assert_eq!(String::from_utf8_lossy(&output.stdout).contains("s3cret"), exit == 0);
     }
@@ -213,11 +213,11 @@ fn documented(begin: &str) -> Vec<String> {
 
 #[test]
 fn the_page_on_ci_does_what_it_says() {
-    let world = world(&["API_KEY", "{ key: AWS_PROFILE, is-optional-if-has: AWS_ACCESS_KEY_ID }"]);
-    let file = world.home.home().join("project/env");
+    let fixture = fixture(&["API_KEY", "{ key: AWS_PROFILE, is-optional-if-has: AWS_ACCESS_KEY_ID }"]);
+    let file = fixture.home.home().join("project/env");
     let [line] = &documented("npx keyrack firewall")[..] else { panic!("one step is documented") };
     let line = line.replace("npx keyrack", "keyrack");
-    let mut command = world.command(&words(&["sh", "-ec", &line]));
+    let mut command = fixture.command(&words(&["sh", "-ec", &line]));
     let secrets = serde_json::json!({"API_KEY": "tok-123", "AWS_ACCESS_KEY_ID": "ASIA1", "OTHER": "hunter2"});
     command.env("GITHUB_ENV", &file).env("SECRETS_JSON", secrets.to_string());
     let output = run(&mut command, b"", LIMIT).unwrap();
@@ -227,7 +227,7 @@ fn the_page_on_ci_does_what_it_says() {
 
     // A later step: what reads keys at home finds them.
     let later = |line: &str, stdin: &[u8]| {
-        let mut command = world.command(&words(&["sh", "-c", line]));
+        let mut command = fixture.command(&words(&["sh", "-c", line]));
         command.envs(seen.variables.clone()).env("AWS_ACCESS_KEY_ID", "ASIA1");
         let output = run(&mut command, stdin, LIMIT).unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
@@ -239,7 +239,7 @@ fn the_page_on_ci_does_what_it_says() {
     let [check] = &documented("keyrack get --for repo")[..] else { panic!("one check is documented") };
     assert_eq!(later(check, b""), (Some(0), String::new()));
     let [by_stdin] = &documented("keyrack firewall")[..] else { panic!("one by stdin is documented") };
-    fs::write(world.home.home().join("project/secrets.json"), secrets.to_string()).unwrap();
+    fs::write(fixture.home.home().join("project/secrets.json"), secrets.to_string()).unwrap();
     let (exit, json) = later(by_stdin, b"");
     let answer = serde_json::from_str(&json).unwrap();
     assert_eq!(crate::schemas::fault("get", &answer), None, "it is as `get --for repo --json` has it");

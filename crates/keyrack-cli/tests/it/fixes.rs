@@ -1,22 +1,22 @@
 //! Every way out that a failure names works when it is pasted: following them from the failure on ends in success.
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 /// Runs a line; on a failure follows the way out it names, and then the line again, unless the way out was to be used in its stead.
-fn follow(world: &World, line: &str, trail: &mut Vec<String>) {
+fn follow(fixture: &Fixture, line: &str, trail: &mut Vec<String>) {
     assert!(trail.len() < 8, "in circles: {trail:#?}");
     trail.push(line.to_owned());
-    let (exit, stdout, stderr) = world.run(line, b"s3cret");
+    let (exit, stdout, stderr) = fixture.run(line, b"s3cret");
     if exit == 0 {
         return;
     }
     let fix = way_out(&stdout).or_else(|| way_out(&stderr));
     let fix = fix.unwrap_or_else(|| panic!("{line}: no way out is named:\n{stdout:#?}\n{stderr:#?}"));
-    follow(world, &fix, trail);
-    let (exit, stdout, stderr) = world.run(line, b"s3cret");
+    follow(fixture, &fix, trail);
+    let (exit, stdout, stderr) = fixture.run(line, b"s3cret");
     let again = way_out(&stdout).or_else(|| way_out(&stderr));
     if exit != 0 && again.as_ref() != Some(&fix) {
-        follow(world, &again.unwrap_or_else(|| panic!("{line}: {stderr:#?}")), trail);
+        follow(fixture, &again.unwrap_or_else(|| panic!("{line}: {stderr:#?}")), trail);
     }
 }
 
@@ -86,18 +86,18 @@ fn ways_out_lead_out() {
             "",
         ),
     ] {
-        let world = World::new();
+        let fixture = Fixture::new();
         let before = if before.is_empty() { ":" } else { before };
         let setup = format!(
             "{{ git init -q; keyrack init --org acme; cp $KEYS/other ../.ssh/robot; {before}; }} >&2"
         );
-        let (exit, _, stderr) = world.run(&format!("sh -c '{setup}'"), b"");
+        let (exit, _, stderr) = fixture.run(&format!("sh -c '{setup}'"), b"");
         assert_eq!(exit, 0, "{what}: {stderr:#?}");
         let mut trail = Vec::new();
-        follow(&world, line, &mut trail);
+        follow(&fixture, line, &mut trail);
         assert!(trail.len() > 1, "{what}: it did not fail at first");
         if !then.is_empty() {
-            assert_eq!(world.run(line, b"").1, [then, "%"], "{what}: {trail:#?}");
+            assert_eq!(fixture.run(line, b"").1, [then, "%"], "{what}: {trail:#?}");
         }
     }
 }

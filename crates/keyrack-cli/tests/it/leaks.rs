@@ -11,7 +11,7 @@ use std::time::Duration;
 use keyrack_testkit::{Need, Reaped, can_run, run, wait_until};
 use serde_json::Value;
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 use crate::terminal::at_terminal;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -90,7 +90,7 @@ enum May {
 }
 
 struct Stage {
-    world: World,
+    fixture: Fixture,
     trace: PathBuf,
     log: PathBuf,
     daemon: PathBuf,
@@ -100,7 +100,7 @@ struct Stage {
 
 impl Stage {
     fn file(&self, name: &str) -> PathBuf {
-        self.world.home.root().join(name)
+        self.fixture.home.root().join(name)
     }
 
     fn words(line: &str) -> Vec<String> {
@@ -122,12 +122,12 @@ impl Stage {
     /// Runs a command, traced. Its exit code.
     fn run(&self, line: &str, stdin: &[u8], may: May) -> i32 {
         let words = Self::words(line);
-        let mut command = self.world.command(&Self::strace(&self.trace, &[]));
+        let mut command = self.fixture.command(&Self::strace(&self.trace, &[]));
         command.args(&words);
         let (out, err) = (self.file("stdout"), self.file("stderr"));
         let quoted = "exec \"$@\" > \"$OUT\" 2> \"$ERR\"";
         // Outside of the trace: the streams are files, and so known by their names.
-        let mut shell = self.world.command(&["sh", "-c", quoted, "sh"].map(str::to_owned));
+        let mut shell = self.fixture.command(&["sh", "-c", quoted, "sh"].map(str::to_owned));
         shell.arg(command.get_program()).args(command.get_args()).env("OUT", &out).env("ERR", &err);
         let output = run(self.loud(&mut shell), stdin, LIMIT).unwrap();
         let errors = fs::read(&err).unwrap();
@@ -202,20 +202,20 @@ fn a_secret_is_nowhere_but_in_what_was_asked_for() {
     if !can_run(test, &needs) {
         return;
     }
-    let world = World::new();
-    let root = world.home.root().to_owned();
+    let fixture = Fixture::new();
+    let root = fixture.home.root().to_owned();
     let mut stage = Stage {
-        world,
+        fixture,
         trace: root.join("trace"),
         log: root.join("log"),
         daemon: PathBuf::new(),
         found: std::cell::Cell::new(0),
     };
-    assert_eq!(stage.world.run("git init -q", b"").0, 0);
+    assert_eq!(stage.fixture.run("git init -q", b"").0, 0);
     stage.works("keyrack init --org acme", b"", May::Nowhere);
 
     // The daemon does not start under a tracer, so it gets one once it serves. Only root can.
-    let mut start = stage.world.command(&Stage::words("keyrack daemon start --json"));
+    let mut start = stage.fixture.command(&Stage::words("keyrack daemon start --json"));
     let started = run(stage.loud(&mut start), b"", LIMIT).unwrap();
     let told: Value = serde_json::from_slice(&started.stdout).unwrap();
     stage.daemon = told["socketPath"].as_str().unwrap().into();
@@ -236,7 +236,7 @@ fn a_secret_is_nowhere_but_in_what_was_asked_for() {
     requests(&stage);
     typed(&stage);
 
-    assert_eq!(stage.world.run("keyrack daemon stop", b"").0, 0);
+    assert_eq!(stage.fixture.run("keyrack daemon stop", b"").0, 0);
     assert!(tracer.0.wait().is_ok());
     let mut replies = 0;
     for call in calls(&served) {
@@ -343,7 +343,7 @@ fn refusals(stage: &Stage) {
     );
     // Files with a secret in them that cannot be read.
     let direct =
-        stage.world.home.home().join(".rhachet/keyrack/vault/os.direct/owner=default/keyrack.direct.json");
+        stage.fixture.home.home().join(".rhachet/keyrack/vault/os.direct/owner=default/keyrack.direct.json");
     let whole = fs::read(&direct).unwrap();
     for (broken, entry) in [
         (format!("{{\"acme.test.B\": {{\"value\": \"{MARK}\""), false),
@@ -363,7 +363,7 @@ fn refusals(stage: &Stage) {
         }
     }
     fs::write(&direct, whole).unwrap();
-    let yml = stage.world.home.home().join("project/.agent/keyrack.yml");
+    let yml = stage.fixture.home.home().join("project/.agent/keyrack.yml");
     let whole = fs::read(&yml).unwrap();
     fs::write(&yml, "org: acme\nenv.test: [A\n").unwrap();
     stage.fails("keyrack set --key A --env test --vault os.secure --mech REPLICA", &secret(7));
@@ -379,7 +379,7 @@ fn refusals(stage: &Stage) {
         format!("keyrack --{MARK}"),
         format!("keyrack {MARK}"),
     ] {
-        let mut command = stage.world.command(&Stage::words(&line));
+        let mut command = stage.fixture.command(&Stage::words(&line));
         let output = run(stage.loud(&mut command), b"", LIMIT).unwrap();
         assert_eq!(output.status.code(), Some(2), "{line}");
         let said = [output.stdout, output.stderr].concat();
@@ -428,21 +428,21 @@ fn typed(stage: &Stage) {
         Stage::strace(&stage.trace, &[]).iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
     let set = format!("{trace} keyrack set --key E --env test --vault os.secure --mech REPLICA");
     let (exit, shown) =
-        at_terminal(&stage.world, &set, &[("secret for acme.test.E: ", &format!("x{MARK}y\n"))]);
+        at_terminal(&stage.fixture, &set, &[("secret for acme.test.E: ", &format!("x{MARK}y\n"))]);
     assert_eq!(exit, 0, "{shown}");
     assert!(!holds(shown.as_bytes(), MARK), "{shown}");
     stage.examine("a secret is typed", May::Nowhere);
-    let ssh = stage.world.home.home().join(".ssh");
+    let ssh = stage.fixture.home.home().join(".ssh");
     fs::copy(keys.join("sealed"), ssh.join("robot")).unwrap();
     fs::copy(keys.join("sealed.pub"), ssh.join("robot.pub")).unwrap();
     let (exit, _, stderr) = stage
-        .world
+        .fixture
         .run(&format!("keyrack init --owner robot --pubkey {}", ssh.join("robot.pub").display()), b"");
     assert_eq!(exit, 0, "{stderr:?}");
     let list = format!("{trace} keyrack list --owner robot");
     let wrong = format!("x{PASSPHRASE}y\n");
     let asked = ("assphrase", wrong.as_str());
-    let (exit, shown) = at_terminal(&stage.world, &list, &[asked, asked, asked]);
+    let (exit, shown) = at_terminal(&stage.fixture, &list, &[asked, asked, asked]);
     assert_eq!(exit, 2, "{shown}");
     assert!(!holds(shown.as_bytes(), PASSPHRASE), "{shown}");
     stage.examine("a passphrase is typed wrong", May::Nowhere);

@@ -4,16 +4,16 @@ use std::fs;
 
 use keyrack_testkit::{Need, can_run, run};
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 #[test]
 fn the_manual_is_sound() {
     if !can_run("the_manual_is_sound", &[Need::Program("mandoc")]) {
         return;
     }
-    let world = World::new();
-    let dir = world.home.home().join("man");
-    let (exit, stdout, stderr) = world.run("keyrack man --dir $HOME/man", b"");
+    let fixture = Fixture::new();
+    let dir = fixture.home.home().join("man");
+    let (exit, stdout, stderr) = fixture.run("keyrack man --dir $HOME/man", b"");
     assert_eq!((exit, stdout.len(), stderr.len()), (0, 0, 0), "{stderr:?}");
     let mut names: Vec<String> =
         fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -23,13 +23,13 @@ fn the_manual_is_sound() {
     }
     for name in &names {
         let path = dir.join(name).display().to_string();
-        let mut lint = world.command(&["mandoc", "-T", "lint", "-W", "warning", &path].map(str::to_owned));
+        let mut lint = fixture.command(&["mandoc", "-T", "lint", "-W", "warning", &path].map(str::to_owned));
         let linted = run(&mut lint, b"", std::time::Duration::from_secs(20)).unwrap();
         let said = String::from_utf8_lossy(&linted.stdout).into_owned();
         // The same sources are to make the same page on any day.
         let faults: Vec<&str> = said.lines().filter(|line| !line.contains("missing date")).collect();
         assert!(faults.is_empty(), "{faults:?}");
-        let mut show = world.command(&["mandoc", "-T", "utf8", "-O", "width=78", &path].map(str::to_owned));
+        let mut show = fixture.command(&["mandoc", "-T", "utf8", "-O", "width=78", &path].map(str::to_owned));
         let shown = run(&mut show, b"", std::time::Duration::from_secs(20)).unwrap();
         // Struck over letters are bold or underlined.
         let text = String::from_utf8(shown.stdout).unwrap();
@@ -44,8 +44,8 @@ fn the_manual_is_sound() {
         let command = name.trim_end_matches(".1");
         assert!(bare.contains(&format!("{command} - ")), "{bare}");
     }
-    let (_, page, _) = world.run("keyrack man get", b"");
+    let (_, page, _) = fixture.run("keyrack man get", b"");
     assert_eq!(page.join("\n"), fs::read_to_string(dir.join("keyrack-get.1")).unwrap().trim_end());
-    let (exit, _, stderr) = world.run("keyrack man unlok", b"");
+    let (exit, _, stderr) = fixture.run("keyrack man unlok", b"");
     assert!(exit == 2 && stderr.join(" ").contains("did you mean unlock?"), "{stderr:?}");
 }

@@ -6,7 +6,7 @@ use keyrack_testkit::{Need, can_run, run};
 use serde_json::Value;
 
 use crate::doctor::stocked;
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -27,8 +27,8 @@ fn possible(test: &str) -> bool {
 }
 
 /// Runs a line of a shell: exit code, output, errors.
-fn sh(world: &World, line: &str) -> (i32, String, String) {
-    let mut command = world.command(&["sh", "-euc", line].map(str::to_owned));
+fn sh(fixture: &Fixture, line: &str) -> (i32, String, String) {
+    let mut command = fixture.command(&["sh", "-euc", line].map(str::to_owned));
     let output = run(&mut command, b"", LIMIT).unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
@@ -39,12 +39,12 @@ fn caller_in_a_jail_is_told_the_way_out() {
     if !possible("caller_in_a_jail_is_told_the_way_out") {
         return;
     }
-    let world = stocked();
+    let fixture = stocked();
     for (jail, words) in JAILS {
         for command in
             ["get --env test --key A", "unlock --env test", "status", "relock", "run --env test -- true"]
         {
-            let (exit, stdout, stderr) = sh(&world, &format!("{jail} keyrack {command}"));
+            let (exit, stdout, stderr) = sh(&fixture, &format!("{jail} keyrack {command}"));
             let all = format!("{jail} {command}: {stdout}{stderr}");
             assert_eq!(exit, 2, "{all}");
             assert!(stderr.contains(words), "{all}");
@@ -53,13 +53,14 @@ fn caller_in_a_jail_is_told_the_way_out() {
                 assert!(!stderr.contains(wrong), "{wrong}: {all}");
             }
         }
-        let (_, _, stderr) = sh(&world, &format!("{jail} keyrack get --env test --key A --json || true"));
+        let (_, _, stderr) = sh(&fixture, &format!("{jail} keyrack get --env test --key A --json || true"));
         let last: Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
         assert_eq!(last["error"]["code"], "sandboxed", "{jail}: {stderr}");
         // What the environment has needs no daemon.
-        let (exit, stdout, _) = sh(&world, &format!("A=given {jail} keyrack get --env test --key A --value"));
+        let (exit, stdout, _) =
+            sh(&fixture, &format!("A=given {jail} keyrack get --env test --key A --value"));
         assert_eq!((exit, stdout.trim_end()), (0, "given"), "{jail}");
-        let (_, stdout, _) = sh(&world, &format!("{jail} keyrack doctor --json || true"));
+        let (_, stdout, _) = sh(&fixture, &format!("{jail} keyrack doctor --json || true"));
         let report: Value = serde_json::from_str(&stdout).unwrap();
         let checks = report["checks"].as_array().unwrap();
         let check = checks.iter().find(|check| check["name"] == "session.namespaces").unwrap();
@@ -69,7 +70,7 @@ fn caller_in_a_jail_is_told_the_way_out() {
         let check = checks.iter().find(|check| check["name"] == "daemon.socket").unwrap();
         assert!(check["state"] == "fail" && check.to_string().contains(words), "{jail}: {check}");
     }
-    let (exit, stdout, _) = sh(&world, "unshare --mount -- keyrack get --env test --key A --value");
+    let (exit, stdout, _) = sh(&fixture, "unshare --mount -- keyrack get --env test --key A --value");
     assert_eq!((exit, stdout.as_str()), (0, "s3cret-of-the-doctor"), "a mount namespace is no jail");
 }
 
@@ -78,26 +79,26 @@ fn allowed_user_namespaces_are_served_and_said() {
     if !possible("allowed_user_namespaces_are_served_and_said") {
         return;
     }
-    let world = stocked();
+    let fixture = stocked();
     let jail = "unshare --user --map-root-user --";
-    let (exit, _, stderr) = sh(&world, "KEYRACK_ALLOW_NAMESPACES=user keyrack daemon restart");
+    let (exit, _, stderr) = sh(&fixture, "KEYRACK_ALLOW_NAMESPACES=user keyrack daemon restart");
     assert_eq!(exit, 0, "{stderr}");
     let said = "KEYRACK_ALLOW_NAMESPACES=user: sandboxes with their own user namespace may read keys";
     assert!(stderr.contains(said), "{stderr}");
-    let (exit, stdout, stderr) = sh(&world, &format!("{jail} keyrack get --env test --key A --value"));
+    let (exit, stdout, stderr) = sh(&fixture, &format!("{jail} keyrack get --env test --key A --value"));
     assert_eq!((exit, stdout.as_str()), (0, "s3cret-of-the-doctor"), "{stderr}");
-    let (_, stdout, _) = sh(&world, "keyrack status; keyrack doctor");
+    let (_, stdout, _) = sh(&fixture, "keyrack status; keyrack doctor");
     assert!(stdout.contains("namespaces: user allowed") && stdout.contains(said), "{stdout}");
-    let (_, stdout, _) = sh(&world, "keyrack status --json");
+    let (_, stdout, _) = sh(&fixture, "keyrack status --json");
     let status: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(status["daemon"]["namespaces"], "user allowed");
     // The setting is the daemon's alone: a caller cannot make one serve it.
-    let (exit, _, _) = sh(&world, "keyrack daemon restart");
+    let (exit, _, _) = sh(&fixture, "keyrack daemon restart");
     assert_eq!(exit, 0);
     let (exit, _, stderr) =
-        sh(&world, &format!("KEYRACK_ALLOW_NAMESPACES=all {jail} keyrack get --env test --key A --value"));
+        sh(&fixture, &format!("KEYRACK_ALLOW_NAMESPACES=all {jail} keyrack get --env test --key A --value"));
     assert!(exit == 2 && stderr.contains("its own user namespace"), "{stderr}");
-    let (_, stdout, _) = sh(&world, "keyrack status --json");
+    let (_, stdout, _) = sh(&fixture, "keyrack status --json");
     let status: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(status["daemon"]["namespaces"], "pid and user");
 }
@@ -108,15 +109,15 @@ fn sandbox_may_have_a_daemon_of_its_own() {
     if !possible("sandbox_may_have_a_daemon_of_its_own") {
         return;
     }
-    let world = stocked();
-    let (exit, _, stderr) = sh(&world, "keyrack daemon stop");
+    let fixture = stocked();
+    let (exit, _, stderr) = sh(&fixture, "keyrack daemon stop");
     assert_eq!(exit, 0, "{stderr}");
     for (jail, namespaces) in [
         ("unshare --pid --fork --kill-child --mount-proc --", "pid and user"),
         ("unshare --user --map-root-user --", "pid only"),
     ] {
         let inside = "keyrack daemon start --json && keyrack daemon stop";
-        let (exit, stdout, stderr) = sh(&world, &format!("{jail} sh -euc '{inside}'"));
+        let (exit, stdout, stderr) = sh(&fixture, &format!("{jail} sh -euc '{inside}'"));
         assert_eq!(exit, 0, "{jail}: {stdout}{stderr}");
         assert!(stdout.contains(&format!(r#""namespaces": "{namespaces}""#)), "{jail}: {stdout}");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use keyrack_testkit::{Need, as_user, binary, can_run, run};
 use serde_json::Value;
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -18,27 +18,27 @@ const OTHER: u32 = 65_531;
 
 /// A directory of several users, with a repository that one of them may have put there.
 struct Shared {
-    world: World,
+    fixture: Fixture,
     root: PathBuf,
 }
 
 impl Shared {
     fn new() -> Self {
-        let world = World::new();
-        let root = world.home.root().join("shared");
+        let fixture = Fixture::new();
+        let root = fixture.home.root().join("shared");
         for dir in [".git", ".agent", "work"] {
             fs::create_dir_all(root.join(dir)).unwrap();
         }
         fs::write(root.join(".agent/keyrack.yml"), "org: acme\nextends: [role.yml]\nenv.test:\n  - K\n")
             .unwrap();
         fs::write(root.join("role.yml"), "org: acme\nenv.test:\n  - R\n").unwrap();
-        let bin = world.home.root().join("bin");
+        let bin = fixture.home.root().join("bin");
         fs::create_dir(&bin).unwrap();
         for name in ["keyrack", "keyrackd"] {
             fs::copy(binary(name), bin.join(name)).unwrap();
         }
-        let shared = Shared { world, root };
-        shared.give(shared.world.home.root(), ME);
+        let shared = Shared { fixture, root };
+        shared.give(shared.fixture.home.root(), ME);
         shared
     }
 
@@ -55,8 +55,8 @@ impl Shared {
     /// A command as a user runs it in the directory.
     fn command(&self, user: u32, words: &str) -> Command {
         let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
-        let mut command = self.world.command(&words);
-        let mut own = Command::new(self.world.home.root().join("bin/keyrack"));
+        let mut command = self.fixture.command(&words);
+        let mut own = Command::new(self.fixture.home.root().join("bin/keyrack"));
         own.args(&words[1..]).envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         own.env("K", "k-value").env("R", "r-value").current_dir(self.root.join("work"));
         command = if user == 0 { own } else { as_user(user, &own) };
@@ -140,7 +140,7 @@ fn another_users_repository_can_be_accepted_by_name() {
         return;
     }
     let shared = Shared::new();
-    let config = shared.world.home.home().join(".gitconfig");
+    let config = shared.fixture.home.home().join(".gitconfig");
     shared.give(&shared.root, OTHER);
     let get = |variables: &[(&str, &str)]| {
         let mut command = shared.command(ME, GET);
@@ -148,7 +148,7 @@ fn another_users_repository_can_be_accepted_by_name() {
         shared.ran(&mut command).0
     };
     let root = shared.root.to_str().unwrap();
-    let below = format!("{}/*", shared.world.home.root().display());
+    let below = format!("{}/*", shared.fixture.home.root().display());
     assert_eq!(get(&[]), 2);
     for (listed, exit) in [(root, 0), ("*", 0), (&*below, 0), ("/nowhere", 2), ("", 2)] {
         assert_eq!(get(&[("KEYRACK_SAFE_DIRECTORY", listed)]), exit, "{listed}");
@@ -182,8 +182,8 @@ fn root_accepts_the_user_it_acts_for() {
     let shared = Shared::new();
     let me = ME.to_string();
     // The home of root itself.
-    shared.give(&shared.world.home.home(), 0);
-    shared.give(&shared.world.home.runtime(), 0);
+    shared.give(&shared.fixture.home.home(), 0);
+    shared.give(&shared.fixture.home.runtime(), 0);
     let get = |sudo: Option<&str>| {
         let mut command = shared.command(0, GET);
         command.env_remove("SUDO_UID").envs(sudo.map(|uid| ("SUDO_UID", uid)));
@@ -220,7 +220,7 @@ fn nothing_is_written_into_another_users_repository() {
     assert_eq!(exit, 2, "{stdout}");
     assert_eq!(error.unwrap()["code"], "repository_untrusted");
     assert!(!shared.root.join(".agent").exists());
-    assert!(!shared.world.home.home().join(".rhachet").exists(), "it is refused before the rack is made");
+    assert!(!shared.fixture.home.home().join(".rhachet").exists(), "it is refused before the rack is made");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn owners_that_a_namespace_does_not_map_are_not_accepted() {
         let inner = shared.command(ME, GET);
         let mut command = Command::new("setpriv");
         let ids = ["--reuid", "65532", "--regid", "65532", "--clear-groups", "unshare", "--user"];
-        command.args(ids).args(flags).arg(shared.world.home.root().join("bin/keyrack"));
+        command.args(ids).args(flags).arg(shared.fixture.home.root().join("bin/keyrack"));
         command.args(GET.split(' ').skip(1)).env_clear().current_dir(inner.get_current_dir().unwrap());
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         shared.ran(&mut command)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use keyrack_testkit::{Need, as_user, binary, can_run, run};
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -21,9 +21,9 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 /// A world whose programs are in a directory of it.
-fn world_with_bin(keyrackd: Option<&str>) -> World {
-    let world = World::new();
-    let bin = world.home.root().join("bin");
+fn world_with_bin(keyrackd: Option<&str>) -> Fixture {
+    let fixture = Fixture::new();
+    let bin = fixture.home.root().join("bin");
     fs::create_dir(&bin).unwrap();
     fs::copy(binary("keyrack"), bin.join("keyrack")).unwrap();
     match keyrackd {
@@ -31,13 +31,13 @@ fn world_with_bin(keyrackd: Option<&str>) -> World {
         None => fs::copy(binary("keyrackd"), bin.join("keyrackd")).unwrap(),
     };
     fs::set_permissions(bin.join("keyrackd"), Permissions::from_mode(0o755)).unwrap();
-    world
+    fixture
 }
 
 /// A script that finds `keyrack` on its PATH, in the world's own directory.
-fn script(world: &World, text: &str) -> Command {
-    let text = format!("PATH={}:$PATH; {text}", world.home.root().join("bin").display());
-    world.command(&["bash", "-c", &text].map(str::to_owned))
+fn script(fixture: &Fixture, text: &str) -> Command {
+    let text = format!("PATH={}:$PATH; {text}", fixture.home.root().join("bin").display());
+    fixture.command(&["bash", "-c", &text].map(str::to_owned))
 }
 
 #[test]
@@ -49,15 +49,15 @@ fn programs_that_it_starts_find_the_core_limit_it_was_started_with() {
         return;
     }
     let daemon = "#!/bin/bash\necho $1 $(ulimit -Sc) $(ulimit -Hc) >> $0.limits\necho keyrackd 0\n";
-    let world = world_with_bin(Some(daemon));
-    let limits = world.home.root().join("bin/keyrackd.limits");
+    let fixture = world_with_bin(Some(daemon));
+    let limits = fixture.home.root().join("bin/keyrackd.limits");
     for (set, found) in [
         ("ulimit -Sc 8", "8 unlimited"),
         ("ulimit -Sc 0", "0 unlimited"),
         ("ulimit -Sc unlimited", "unlimited unlimited"),
         ("ulimit -c 8", "8 8"),
     ] {
-        run(&mut script(&world, &format!("{set}; keyrack doctor; keyrack daemon start")), b"", LIMIT)
+        run(&mut script(&fixture, &format!("{set}; keyrack doctor; keyrack daemon start")), b"", LIMIT)
             .unwrap();
         let told = fs::read_to_string(&limits).unwrap();
         fs::remove_file(&limits).unwrap();
@@ -75,13 +75,13 @@ fn every_way_to_read_and_write_works_for_an_ordinary_user() {
     if !can_run(test, &[&programs[..], &[Need::Root]].concat()) {
         return;
     }
-    let world = world_with_bin(None);
+    let fixture = world_with_bin(None);
     for name in ["other.pub", "sealed.pub"] {
         let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
-        fs::copy(keys.join(name), world.home.home().join(".ssh").join(name)).unwrap();
+        fs::copy(keys.join(name), fixture.home.home().join(".ssh").join(name)).unwrap();
     }
     let owner = format!("{ORDINARY}:{ORDINARY}");
-    assert!(Command::new("chown").args(["-R", &owner]).arg(world.home.root()).status().unwrap().success());
+    assert!(Command::new("chown").args(["-R", &owner]).arg(fixture.home.root()).status().unwrap().success());
     let set = "keyrack set --key K --env test --vault os.secure --mech PERMANENT_VIA_REPLICA";
     let cases = [
         ("git init -q && keyrack init --org acme", ""),
@@ -117,7 +117,7 @@ fn every_way_to_read_and_write_works_for_an_ordinary_user() {
         ("keyrack daemon restart && keyrack daemon stop", "stopped"),
     ];
     for (line, says) in cases {
-        let mut command = as_user(ORDINARY, &script(&world, line));
+        let mut command = as_user(ORDINARY, &script(&fixture, line));
         command.stdin(Stdio::null());
         let output = run(&mut command, b"", LIMIT).unwrap();
         let (out, err) = (shown(&output.stdout).replace('\r', ""), shown(&output.stderr));

@@ -10,34 +10,34 @@ use std::time::{Duration, Instant};
 
 use keyrack_testkit::{Need, Reaped, can_run, run, wait_until};
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 use crate::terminal::at_terminal;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const SECRET: &str = "hunter2/s3cr3t+hunter3";
 
 /// A world in which the key K is granted from the environment.
-fn world() -> World {
-    let world = World::new();
-    let (exit, ..) = world.run("git init -q", b"");
+fn fixture() -> Fixture {
+    let fixture = Fixture::new();
+    let (exit, ..) = fixture.run("git init -q", b"");
     assert_eq!(exit, 0);
-    fs::create_dir(world.home.home().join("project/.agent")).unwrap();
-    let manifest = world.home.home().join("project/.agent/keyrack.yml");
+    fs::create_dir(fixture.home.home().join("project/.agent")).unwrap();
+    let manifest = fixture.home.home().join("project/.agent/keyrack.yml");
     fs::write(manifest, "org: acme\nenv.test:\n  - K\n").unwrap();
-    world
+    fixture
 }
 
 /// `keyrack run` of a shell's script, `how` being its flags.
-fn script(world: &World, how: &[&str], script: &str) -> Command {
+fn script(fixture: &Fixture, how: &[&str], script: &str) -> Command {
     let words = ["keyrack", "run", "--env", "test"].into_iter().chain(how.iter().copied());
     let words: Vec<String> = words.chain(["--", "sh", "-c", script]).map(str::to_owned).collect();
-    let mut command = world.command(&words);
+    let mut command = fixture.command(&words);
     command.env("K", SECRET);
     command
 }
 
-fn ran(world: &World, how: &[&str], text: &str) -> Output {
-    run(&mut script(world, how, text), b"", LIMIT).unwrap()
+fn ran(fixture: &Fixture, how: &[&str], text: &str) -> Output {
+    run(&mut script(fixture, how, text), b"", LIMIT).unwrap()
 }
 
 fn shown(bytes: &[u8]) -> String {
@@ -57,7 +57,7 @@ const WAYS: [&[&str]; 3] = [&[], &["--mask"], &["--mask", "--files"]];
 
 #[test]
 fn a_command_finds_what_a_shell_would_give_it() {
-    let world = world();
+    let fixture = fixture();
     // Not what changes by itself: how many signals are queued.
     let look = "cat /proc/self/limits; grep -E '^(Sig[BIC]|Shd|NoNewPrivs|Seccomp|Umask|Groups|Cap|Uid|Threads)' /proc/self/status; \
          ls /proc/self/fd | tr '\\n' ' '; ls -ld /proc/self/ | cut -d' ' -f3; cat /proc/self/oom_score_adj; nice; pwd";
@@ -72,11 +72,11 @@ fn a_command_finds_what_a_shell_would_give_it() {
     for before in befores {
         let plain = Command::new("sh")
             .args(["-c", &format!("{before}exec sh -c \"$0\""), look])
-            .current_dir(world.home.home().join("project"))
+            .current_dir(fixture.home.home().join("project"))
             .output()
             .unwrap();
         for how in [&[][..], &["--mask"]] {
-            let command = script(&world, how, look);
+            let command = script(&fixture, how, look);
             let mut outer = Command::new("sh");
             outer
                 .args(["-c", &format!("{before}exec \"$@\""), "sh"])
@@ -92,8 +92,8 @@ fn a_command_finds_what_a_shell_would_give_it() {
 
 #[test]
 fn without_a_mask_it_is_the_same_process() {
-    let world = world();
-    let mut command = script(&world, &[], "echo $$; exec cat");
+    let fixture = fixture();
+    let mut command = script(&fixture, &[], "echo $$; exec cat");
     let mut child = Reaped::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
     let mut line = [0; 16];
     let count = child.0.stdout.as_mut().unwrap().read(&mut line).unwrap();
@@ -102,14 +102,14 @@ fn without_a_mask_it_is_the_same_process() {
 
 #[test]
 fn codes_and_signals_are_the_commands_own() {
-    let world = world();
+    let fixture = fixture();
     for how in WAYS {
         for code in [0, 1, 2, 7, 127, 255] {
-            assert_eq!(ran(&world, how, &format!("exit {code}")).status.code(), Some(code), "{how:?}");
+            assert_eq!(ran(&fixture, how, &format!("exit {code}")).status.code(), Some(code), "{how:?}");
         }
         // TERM, KILL, SEGV, ABRT, INT, HUP, USR1, PIPE, and one without a name.
         for signal in [15, 9, 11, 6, 2, 1, 10, 13, 40] {
-            let status = ran(&world, how, &format!("ulimit -c 0; kill -{signal} $$; sleep 9")).status;
+            let status = ran(&fixture, how, &format!("ulimit -c 0; kill -{signal} $$; sleep 9")).status;
             assert_eq!(status.signal(), Some(signal), "{how:?}");
             assert!(!status.core_dumped());
         }
@@ -118,14 +118,14 @@ fn codes_and_signals_are_the_commands_own() {
 
 #[test]
 fn only_the_asked_keys_and_never_in_the_parents_environment() {
-    let world = world();
+    let fixture = fixture();
     for line in ["keyrack init", "keyrack set --key K --env test --vault os.daemon"] {
-        let (exit, _, said) = world.run(line, format!("{SECRET}\n").as_bytes());
+        let (exit, _, said) = fixture.run(line, format!("{SECRET}\n").as_bytes());
         assert_eq!(exit, 0, "{said:?}");
     }
     for how in [&[][..], &["--mask"]] {
         let look = "test \"$K\" = hunter2/s3cr3t+hunter3 || echo wrong; tr '\\0' '\\n' < /proc/$PPID/environ | grep -c hunter2";
-        let mut command = script(&world, how, look);
+        let mut command = script(&fixture, how, look);
         let output = run(command.env_remove("K"), b"", LIMIT).unwrap();
         assert_eq!(shown(&output.stdout), "0\n", "{how:?}: {}", shown(&output.stderr));
     }
@@ -133,15 +133,15 @@ fn only_the_asked_keys_and_never_in_the_parents_environment() {
 
 #[test]
 fn the_output_has_no_secret_in_it() {
-    let world = world();
+    let fixture = fixture();
     let text = "echo $K; echo \"$K\" >&2; printf %s \"$K\" | base64; printf %s \"user:$K\" | base64; printf hunter2/s3; sleep 0.1; \
         printf cr3t+hun; sleep 0.1; echo ter3; echo hunter2%2Fs3cr3t%2Bhunter3; echo hunter2%2fs3cr3t%2bhunter3; printf hunter2";
-    let output = ran(&world, &["--mask"], text);
+    let output = ran(&fixture, &["--mask"], text);
     assert_eq!(shown(&output.stdout), "***\n***==\ndXNlcjp***\n***\n***\n***\nhunter2");
     assert_eq!(shown(&output.stderr), "***\n");
     // The child has it all the same, and what is not secret is untouched to the byte.
     let output = ran(
-        &world,
+        &fixture,
         &["--mask"],
         "echo ${#K}; head -c 300000 /dev/zero | tr '\\0' '\\377'; printf '\\0\\r\\n'",
     );
@@ -150,8 +150,9 @@ fn the_output_has_no_secret_in_it() {
 
 #[test]
 fn two_streams_to_one_place_keep_their_order() {
-    let world = world();
-    let command = script(&world, &["--mask"], "for i in 1 2 3 4 5 6 7 8 9; do echo o$i; echo e$i >&2; done");
+    let fixture = fixture();
+    let command =
+        script(&fixture, &["--mask"], "for i in 1 2 3 4 5 6 7 8 9; do echo o$i; echo e$i >&2; done");
     let mut outer = Command::new("sh");
     outer.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(command.get_program()).args(command.get_args());
     outer.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -164,7 +165,7 @@ fn two_streams_to_one_place_keep_their_order() {
 /// A prompt without a newline is there at once; one that ends like the beginning of the key, after a while.
 #[test]
 fn prompt_is_shown_while_the_command_waits() {
-    let world = world();
+    let fixture = fixture();
     for (prompt, at_most) in [
         ("name? ", 500),
         ("h", 500),
@@ -174,7 +175,7 @@ fn prompt_is_shown_while_the_command_waits() {
         ("K=hunter2/s3cr3t+hunter", 3000),
     ] {
         let mut command =
-            script(&world, &["--mask"], &format!("printf '{prompt}'; read name; echo \"hi $name\""));
+            script(&fixture, &["--mask"], &format!("printf '{prompt}'; read name; echo \"hi $name\""));
         let mut child = Reaped::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let mut seen = vec![0; prompt.len()];
         let start = Instant::now();
@@ -195,14 +196,14 @@ fn slow_writer_shows_no_key() {
     if !can_run("slow_writer_shows_no_key", &[Need::Program("bash")]) {
         return;
     }
-    let world = world();
+    let fixture = fixture();
     let cuts = format!("for ((cut = 1; cut < {}; cut++)); do", SECRET.len());
     for (pause, shown_at_most) in [("0.1", 3), ("1.5", usize::MAX)] {
         let cuts = if pause == "1.5" { "for cut in 2 5 14; do" } else { &cuts };
         let text =
             format!("{cuts} printf %s \"${{K:0:cut}}\"; sleep {pause}; printf '%s\\n' \"${{K:cut}}\"; done");
-        fs::write(world.home.home().join("project/cuts"), text).unwrap();
-        let output = ran(&world, &["--mask"], "exec bash cuts");
+        fs::write(fixture.home.home().join("project/cuts"), text).unwrap();
+        let output = ran(&fixture, &["--mask"], "exec bash cuts");
         let text = shown(&output.stdout);
         for (line, cut) in
             text.lines().zip(if pause == "1.5" { vec![2, 5, 14] } else { (1..SECRET.len()).collect() })
@@ -223,16 +224,16 @@ fn each_typed_byte_is_echoed() {
     if !can_run("each_typed_byte_is_echoed", &needs) {
         return;
     }
-    let world = world();
+    let fixture = fixture();
     let text = "stty -icanon -echo; printf ready; while IFS= read -r -n 1 key; do [ \"$key\" = Q ] && break; printf %s \"$key\"; done; stty sane";
-    fs::write(world.home.home().join("project/echo"), text).unwrap();
+    fs::write(fixture.home.home().join("project/echo"), text).unwrap();
     let keys: Vec<String> =
         (b' '..=b'~').filter(|key| *key != b'Q').map(|key| char::from(key).to_string()).collect();
     let prompts = std::iter::once("ready").chain(keys.iter().map(String::as_str));
     let answers: Vec<(&str, &str)> = prompts.zip(keys.iter().map(String::as_str).chain(["Q"])).collect();
     let start = Instant::now();
     let (exit, seen) =
-        at_terminal(&world, &format!("K={SECRET} keyrack run --env test --mask -- bash echo"), &answers);
+        at_terminal(&fixture, &format!("K={SECRET} keyrack run --env test --mask -- bash echo"), &answers);
     assert_eq!(exit, 0, "{seen}");
     // 50 ms at most for each.
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
@@ -240,10 +241,10 @@ fn each_typed_byte_is_echoed() {
 
 #[test]
 fn what_is_sent_to_it_is_handed_on() {
-    let world = world();
+    let fixture = fixture();
     for signal in ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ALRM", "WINCH"] {
         let text = format!("trap 'echo got; exit 3' {signal}; echo ready; while :; do sleep 0.05; done");
-        let mut command = script(&world, &["--mask"], &text);
+        let mut command = script(&fixture, &["--mask"], &text);
         let mut child = Reaped::spawn(command.stdout(Stdio::piped()).process_group(0));
         let mut out = child.0.stdout.take().unwrap();
         let mut ready = [0; 6];
@@ -262,8 +263,8 @@ fn is_alive(pid: &str) -> bool {
 
 #[test]
 fn killing_it_kills_the_command() {
-    let world = world();
-    let mut command = script(&world, &["--mask"], "echo $$; exec sleep 30");
+    let fixture = fixture();
+    let mut command = script(&fixture, &["--mask"], "echo $$; exec sleep 30");
     let mut child = Reaped::spawn(command.stdout(Stdio::piped()));
     let mut pid = String::new();
     BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut pid).unwrap();
@@ -276,7 +277,7 @@ fn killing_it_kills_the_command() {
 #[test]
 fn output_before_the_end_is_never_lost() {
     // However much, and however slow the reader.
-    let output = ran(&world(), &["--mask"], "seq 1 200000");
+    let output = ran(&fixture(), &["--mask"], "seq 1 200000");
     assert!(shown(&output.stdout).ends_with("\n199999\n200000\n"));
 }
 
@@ -300,8 +301,8 @@ fn drain_of(writer: &str) -> Option<String> {
 /// A server, say: its next write must not end it, and it must keep no caller waiting.
 #[test]
 fn background_process_outlives_the_command() {
-    let world = world();
-    let alive = world.home.home().join("project/alive");
+    let fixture = fixture();
+    let alive = fixture.home.home().join("project/alive");
     for (streams, left_open) in
         [("", true), ("2>/dev/null", true), (">/dev/null", true), ("> file 2>&1", false)]
     {
@@ -310,7 +311,7 @@ fn background_process_outlives_the_command() {
             "(sleep 1; seq 1 200000; seq 1 200000 >&2; echo alive > alive; exec sleep 60) {streams} & echo $! \"$K\""
         );
         let start = Instant::now();
-        let mut command = script(&world, &["--mask"], &text);
+        let mut command = script(&fixture, &["--mask"], &text);
         let child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.wait_with_output().unwrap();
@@ -345,18 +346,18 @@ fn background_process_outlives_the_command() {
     if can_run("background_process_outlives_the_command", &[Need::Program("script"), Need::Program("stty")]) {
         let text = "(trap \"\" HUP; sleep 1; seq 1 50000; echo alive > alive) & echo $K";
         let line = format!("K={SECRET} keyrack run --env test --mask -- sh -c '{text}'");
-        let (exit, seen) = at_terminal(&world, &line, &[]);
+        let (exit, seen) = at_terminal(&fixture, &line, &[]);
         assert!(exit == 0 && seen.contains("***") && !seen.contains("50000"), "{seen}");
         wait_until("it lives on", LIMIT, || alive.exists());
     }
     // A process that was handed nothing is not a reader.
-    assert_eq!(world.run("keyrack drain", b"").0, 2);
+    assert_eq!(fixture.run("keyrack drain", b"").0, 2);
 }
 
 #[test]
 fn a_reader_that_leaves_ends_the_command() {
-    let world = world();
-    let mut command = script(&world, &["--mask"], "exec yes");
+    let fixture = fixture();
+    let mut command = script(&fixture, &["--mask"], "exec yes");
     let mut child = Reaped::spawn(command.stdout(Stdio::piped()));
     let mut some = [0; 64];
     child.0.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
@@ -367,11 +368,11 @@ fn a_reader_that_leaves_ends_the_command() {
 
 #[test]
 fn a_key_as_a_file_is_for_the_command_alone() {
-    let world = world();
+    let fixture = fixture();
     for how in [&["--files"][..], &["--files", "--mask"]] {
         let text = "test -z \"${K+x}\" && cat \"$K_FILE\" | tr a-z A-Z; sh -c 'wc -c < $K_FILE'; echo x > $K_FILE; readlink $K_FILE; \
             stat -Lc %a $K_FILE";
-        let output = ran(&world, how, text);
+        let output = ran(&fixture, how, text);
         let lines = shown(&output.stdout);
         let lines: Vec<&str> = lines.lines().collect();
         assert_eq!(lines, ["HUNTER2/S3CR3T+HUNTER322", "/memfd:keyrack (deleted)", "400"], "{how:?}");
@@ -379,12 +380,12 @@ fn a_key_as_a_file_is_for_the_command_alone() {
     }
     // Few descriptors, as under a strict service manager.
     let few = "ulimit -n 40; K=few exec keyrack run --env test --files -- sh -c 'cat $K_FILE'";
-    let output = run(&mut world.command(&["sh", "-c", few].map(str::to_owned)), b"", LIMIT).unwrap();
+    let output = run(&mut fixture.command(&["sh", "-c", few].map(str::to_owned)), b"", LIMIT).unwrap();
     assert_eq!(shown(&output.stdout), "few", "{}", shown(&output.stderr));
     // Programs that close what they do not know close what is low; what Node starts has it still.
     if can_run("a_key_as_a_file_is_for_the_command_alone", &[Need::Program("node")]) {
         let text = "node -e 'require(\"child_process\").execSync(\"cat $K_FILE\", {stdio: \"inherit\"})'";
-        assert_eq!(shown(&ran(&world, &["--files"], text).stdout), SECRET);
+        assert_eq!(shown(&ran(&fixture, &["--files"], text).stdout), SECRET);
     }
 }
 
@@ -395,11 +396,11 @@ fn at_a_terminal_it_is_a_job_like_any_other() {
     if !can_run("at_a_terminal_it_is_a_job_like_any_other", &needs) {
         return;
     }
-    let world = world();
+    let fixture = fixture();
     for how in ["", "--mask"] {
         let line = |text: &str| format!("K={SECRET} keyrack run --env test {how} -- sh -c '{text}'");
         let (exit, seen) = at_terminal(
-            &world,
+            &fixture,
             &line(
                 "stty rows 33 cols 77; test -t 0 && test -t 1 && test -t 2 && echo three; stty size <&1; echo $K | tr a-z A-Z; exit 4",
             ),
@@ -411,7 +412,7 @@ fn at_a_terminal_it_is_a_job_like_any_other() {
         // The terminal's signals, in a shell that survives them.
         let sleeps = line("ulimit -c 0; echo at $K; exec sleep 20");
         let (_, seen) = at_terminal(
-            &world,
+            &fixture,
             "PS1=\"> \" bash --norc -i",
             &[
                 ("> ", &format!("{sleeps}\n")),
@@ -429,7 +430,7 @@ fn at_a_terminal_it_is_a_job_like_any_other() {
         let steps = "t=tick; echo $t 1; sleep 1; echo $t 2; read x; echo got $x; exit 6";
         let job = format!("K={SECRET} keyrack run --env test {how} -- bash -c '{steps}'");
         let (_, seen) = at_terminal(
-            &world,
+            &fixture,
             "PS1=\"> \" bash --norc -i",
             &[
                 ("> ", &format!("{job}\n")),
@@ -453,11 +454,11 @@ fn a_terminal_is_given_back_whatever_becomes_of_the_command() {
     if !can_run("a_terminal_is_given_back_whatever_becomes_of_the_command", &needs) {
         return;
     }
-    let world = world();
+    let fixture = fixture();
     let text = "stty raw -echo <&1; echo raw; sleep 0.2; stty -a </dev/tty | grep -o -- -icanon; kill -9 $$";
     let line = format!("K={SECRET} keyrack run --env test --mask -- sh -c '{text}'");
     // at_terminal looks at the terminal when it has ended.
-    let (exit, seen) = at_terminal(&world, &line, &[]);
+    let (exit, seen) = at_terminal(&fixture, &line, &[]);
     assert_eq!(exit, 137, "{seen}");
     assert!(seen.contains("-icanon"), "the real terminal follows: {seen}");
 }
@@ -468,9 +469,9 @@ fn output_that_is_lost_is_told() {
     if !can_run("output_that_is_lost_is_told", &needs) {
         return;
     }
-    let world = world();
+    let fixture = fixture();
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
-    let mut command = script(&world, &["--mask"], "echo hi");
+    let mut command = script(&fixture, &["--mask"], "echo hi");
     let output = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(shown(&output.stderr).contains("could not all be written"), "{}", shown(&output.stderr));
@@ -482,13 +483,13 @@ fn while_it_masks_it_has_the_keys_in_locked_memory_alone() {
     if !can_run("while_it_masks_it_has_the_keys_in_locked_memory_alone", &[Need::Root]) {
         return;
     }
-    let world = world();
+    let fixture = fixture();
     for line in ["keyrack init", "keyrack set --key K --env test --vault os.daemon"] {
-        let (exit, _, said) = world.run(line, format!("{SECRET}\n").as_bytes());
+        let (exit, _, said) = fixture.run(line, format!("{SECRET}\n").as_bytes());
         assert_eq!(exit, 0, "{said:?}");
     }
     let mut command =
-        script(&world, &["--mask"], "echo \"$K\"; printf %s \"$K\" | base64; echo end; exec sleep 20");
+        script(&fixture, &["--mask"], "echo \"$K\"; printf %s \"$K\" | base64; echo end; exec sleep 20");
     let mut child = Reaped::spawn(command.env_remove("K").stdout(Stdio::piped()));
     let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     assert_eq!([0; 3].map(|_| lines.next().unwrap().unwrap()), ["***", "***==", "end"]);
@@ -523,12 +524,12 @@ fn a_pager_gets_its_keys() {
     if !can_run("a_pager_gets_its_keys", &needs) {
         return;
     }
-    let world = world();
+    let fixture = fixture();
     for how in ["", "--mask"] {
         let line = format!(
             "TERM=xterm K={SECRET} keyrack run --env test {how} -- sh -c 'seq -f \"%g $K\" 99 | less'"
         );
-        let (exit, seen) = at_terminal(&world, &line, &[("\n9 ", " "), ("\n30 ", "q")]);
+        let (exit, seen) = at_terminal(&fixture, &line, &[("\n9 ", " "), ("\n30 ", "q")]);
         assert_eq!((exit, seen.contains("\n9 ***\n")), (0, how == "--mask"), "{seen}");
     }
 }

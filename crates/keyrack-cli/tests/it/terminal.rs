@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 use keyrack_testkit::{Need, Reaped, can_run};
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs a line at a terminal; whenever a text has been shown, its answer is typed. Then the state of the terminal is asked for.
 /// Returns the exit code and all that was shown.
-pub(crate) fn at_terminal(world: &World, line: &str, answers: &[(&str, &str)]) -> (i32, String) {
-    typed_at_terminal(world, line, answers, Duration::ZERO)
+pub(crate) fn at_terminal(fixture: &Fixture, line: &str, answers: &[(&str, &str)]) -> (i32, String) {
+    typed_at_terminal(fixture, line, answers, Duration::ZERO)
 }
 
 /// The same with a pause before each answer: some programs show a prompt first and hide what is typed then.
 pub(crate) fn typed_at_terminal(
-    world: &World,
+    fixture: &Fixture,
     line: &str,
     answers: &[(&str, &str)],
     pause: Duration,
@@ -28,7 +28,7 @@ pub(crate) fn typed_at_terminal(
     let inner = format!(
         "{line}; echo \"[exit $?]\"; stty -a | tr ' ;' '\\n\\n' | grep -xE -- '-?(echo|icanon|isig)' | tr '\\n' ' '"
     );
-    let mut command = world.command(&["script".into(), "-qec".into(), inner, "/dev/null".into()]);
+    let mut command = fixture.command(&["script".into(), "-qec".into(), inner, "/dev/null".into()]);
     let mut child = Reaped::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
     let mut input = child.0.stdin.take().unwrap();
     let mut output = child.0.stdout.take().unwrap();
@@ -70,26 +70,26 @@ pub(crate) fn typed_at_terminal(
     (exit.parse().unwrap(), text)
 }
 
-fn world(test: &str) -> Option<World> {
+fn fixture(test: &str) -> Option<Fixture> {
     if !can_run(test, &[Need::Program("script"), Need::Program("stty"), Need::Program("git")]) {
         return None;
     }
-    let world = World::new();
+    let fixture = Fixture::new();
     for line in ["git init -q", "keyrack init --org acme"] {
-        assert_eq!(world.run(line, b"").0, 0, "{line}");
+        assert_eq!(fixture.run(line, b"").0, 0, "{line}");
     }
-    Some(world)
+    Some(fixture)
 }
 
 #[test]
 fn secrets_are_typed_unseen() {
-    let Some(world) = world("secrets_are_typed_unseen") else { return };
+    let Some(fixture) = fixture("secrets_are_typed_unseen") else { return };
     let set = "keyrack set --key K --env test --vault os.secure";
     let (exit, shown) =
-        at_terminal(&world, set, &[("[y/N] ", "y\n"), ("secret for acme.test.K: ", "s3cx\u{7f}rét\n")]);
+        at_terminal(&fixture, set, &[("[y/N] ", "y\n"), ("secret for acme.test.K: ", "s3cx\u{7f}rét\n")]);
     assert_eq!(exit, 0, "{shown}");
     assert!(!shown.contains("s3c"), "{shown}");
-    let (_, value, _) = world.run("keyrack get --key K --unlock --value", b"");
+    let (_, value, _) = fixture.run("keyrack get --key K --unlock --value", b"");
     assert_eq!(value, ["s3crét", "%"]);
     for (answers, exit, says) in [
         (&[("[y/N] ", "n\n")][..], 2, "a permanent key was declined"),
@@ -98,21 +98,21 @@ fn secrets_are_typed_unseen() {
         (&[("[y/N] ", "y\n"), ("acme.test.K: ", "\n")], 2, "is empty"),
         (&[("[y/N] ", "y\n"), ("acme.test.K: ", "one\ntwo-of-it\n")], 2, "several lines were pasted"),
     ] {
-        let (ended, shown) = at_terminal(&world, set, answers);
+        let (ended, shown) = at_terminal(&fixture, set, answers);
         assert_eq!(ended, exit, "{shown}");
         assert!(shown.contains(says), "{shown}");
         assert!(!shown.contains("two-of-it"), "what was pasted goes nowhere else: {shown}");
     }
-    let (_, value, _) = world.run("keyrack get --key K --unlock --value", b"");
+    let (_, value, _) = fixture.run("keyrack get --key K --unlock --value", b"");
     assert_eq!(value, ["s3crét", "%"], "no refusal changed it");
-    let (exit, shown) = at_terminal(&world, &format!("{set} --no-prompt"), &[]);
+    let (exit, shown) = at_terminal(&fixture, &format!("{set} --no-prompt"), &[]);
     assert_eq!(exit, 2, "{shown}");
 }
 
 /// Whoever pastes the secret one question too early must not find it on the screen.
 #[test]
 fn what_is_pasted_at_a_yes_or_no_is_never_shown() {
-    let Some(world) = world("what_is_pasted_at_a_yes_or_no_is_never_shown") else { return };
+    let Some(fixture) = fixture("what_is_pasted_at_a_yes_or_no_is_never_shown") else { return };
     let set = "NO_COLOR=1 keyrack set --key K --env test --vault os.secure";
     let (ask, again, secret) = ("[y/N] ", "thrown away, unseen", "secret for acme.test.K: ");
     let long = format!("{}\n", "hunter2".repeat(4000));
@@ -134,7 +134,7 @@ fn what_is_pasted_at_a_yes_or_no_is_never_shown() {
         let line = format!(
             "({set}; code=$?; sleep 0.1; while read -t 0.1 rest; do echo \"left: $rest\"; done; exit $code)"
         );
-        let (ended, shown) = at_terminal(&world, &format!("bash -c '{line}'"), answers);
+        let (ended, shown) = at_terminal(&fixture, &format!("bash -c '{line}'"), answers);
         assert_eq!(ended, exit, "{answers:?}: {shown}");
         assert!(shown.contains(says), "{answers:?}: {shown}");
         assert!(!shown.contains("unter2") && !shown.contains("left: "), "{answers:?}: {shown}");
@@ -143,17 +143,17 @@ fn what_is_pasted_at_a_yes_or_no_is_never_shown() {
 
 #[test]
 fn a_value_ends_its_line_at_a_terminal_only() {
-    let Some(world) = world("a_value_ends_its_line_at_a_terminal_only") else { return };
+    let Some(fixture) = fixture("a_value_ends_its_line_at_a_terminal_only") else { return };
     let get = |key: &str| format!("keyrack get --key {key} --env test --unlock --value");
     for (key, secret, shown_as) in [("K", "s3cret", "s3cret\n"), ("L", "one\ntwo\n", "one\ntwo\n")] {
         let set = format!("keyrack set --key {key} --env test --vault os.secure --mech REPLICA");
-        assert_eq!(world.run(&set, secret.as_bytes()).0, 0);
-        let (exit, shown) = at_terminal(&world, &format!("{} 2> /dev/null", get(key)), &[]);
+        assert_eq!(fixture.run(&set, secret.as_bytes()).0, 0);
+        let (exit, shown) = at_terminal(&fixture, &format!("{} 2> /dev/null", get(key)), &[]);
         assert_eq!(exit, 0, "{shown}");
         assert!(shown.starts_with(&format!("{shown_as}[exit")), "{shown:?}");
         // Whatever is no terminal gets the bytes and no more, even where a person looks on.
         for into in ["| od -An -c", "> out; od -An -c out"] {
-            let (_, shown) = at_terminal(&world, &format!("{} {into}", get(key)), &[]);
+            let (_, shown) = at_terminal(&fixture, &format!("{} {into}", get(key)), &[]);
             let bytes: String = shown.split("[exit").next().unwrap().split_whitespace().collect();
             assert_eq!(
                 bytes,
@@ -165,17 +165,17 @@ fn a_value_ends_its_line_at_a_terminal_only() {
 
 #[test]
 fn what_a_set_needs_is_asked_for() {
-    let Some(world) = world("what_a_set_needs_is_asked_for") else { return };
+    let Some(fixture) = fixture("what_a_set_needs_is_asked_for") else { return };
     let secret = ("secret for acme.test.K: ", "s3cret\n");
     // The env, the vault (the usual one by Enter), that it is permanent.
     let all = [("choice: ", "1\n"), ("1. os.secure", ""), ("choice [1]: ", "\n"), ("[y/N] ", "y\n"), secret];
-    let (exit, shown) = at_terminal(&world, "keyrack set --key K", &all);
+    let (exit, shown) = at_terminal(&fixture, "keyrack set --key K", &all);
     assert_eq!(exit, 0, "{shown}");
-    let (_, value, _) = world.run("keyrack get --key K --unlock --value", b"");
+    let (_, value, _) = fixture.run("keyrack get --key K --unlock --value", b"");
     assert_eq!(value, ["s3cret", "%"]);
     // What keyrack.yml says by now is not asked for again; a vault whose keys are not permanent asks no more.
     let (exit, shown) = at_terminal(
-        &world,
+        &fixture,
         "export NO_COLOR=1; keyrack del --key K; keyrack set --key K --env test",
         &[("choice [1]: ", "3\n"), secret],
     );
@@ -191,17 +191,18 @@ fn what_a_set_needs_is_asked_for() {
         ("choice [1]: ", "os.daemon\n"),
         ("secret for acme.test.M: ", "s3cret\n"),
     ];
-    let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack set --key M", &words);
+    let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack set --key M", &words);
     assert_eq!(exit, 0, "{shown}");
     assert!(shown.contains("vault: os.daemon") && shown.contains("env: test"), "{shown}");
     assert_eq!(shown.matches("3. os.daemon").count(), 1, "the list is shown once: {shown}");
     let slip = ("choice [1]: ", "4\n");
-    let (exit, shown) = at_terminal(&world, "NO_COLOR=1 keyrack set --key L --env test", &[slip, slip, slip]);
+    let (exit, shown) =
+        at_terminal(&fixture, "NO_COLOR=1 keyrack set --key L --env test", &[slip, slip, slip]);
     assert_eq!(exit, 2, "{shown}");
     assert!(shown.contains("blocked: not a choice: a number from 1 to 3 is\n"), "{shown}");
     // Who cannot be asked is told all of it at once.
     for line in ["keyrack set --key L --env test --no-prompt", "echo x | keyrack set --key L --env test"] {
-        let (exit, shown) = at_terminal(&world, &format!("export NO_COLOR=1; {line}"), &[]);
+        let (exit, shown) = at_terminal(&fixture, &format!("export NO_COLOR=1; {line}"), &[]);
         assert_eq!(exit, 2, "{shown}");
         let fix = "fix: keyrack set --env test --key L --vault os.secure --mech PERMANENT_VIA_REPLICA";
         assert!(shown.contains("missing: --vault") && shown.contains(fix), "{shown}");
@@ -210,12 +211,12 @@ fn what_a_set_needs_is_asked_for() {
 
 #[test]
 fn a_signal_that_ends_it_leaves_the_terminal_as_it_was() {
-    let Some(world) = world("a_signal_that_ends_it_leaves_the_terminal_as_it_was") else { return };
+    let Some(fixture) = fixture("a_signal_that_ends_it_leaves_the_terminal_as_it_was") else { return };
     let set = "exec keyrack set --key K --env test --vault os.secure --mech REPLICA";
     // Not SIGHUP: `script` would end with it. It goes the same way.
     for (signal, exit) in [("TERM", 143), ("INT", 130), ("QUIT", 131)] {
         let line = format!("bash -c 'ulimit -c 0; (sleep 0.7; kill -{signal} $$) & {set}'");
-        let (ended, shown) = at_terminal(&world, &line, &[("secret for acme.test.K: ", "half")]);
+        let (ended, shown) = at_terminal(&fixture, &line, &[("secret for acme.test.K: ", "half")]);
         assert_eq!(ended, exit, "{signal}: {shown}");
         assert!(!shown.contains("half"), "{shown}");
     }
@@ -223,20 +224,20 @@ fn a_signal_that_ends_it_leaves_the_terminal_as_it_was() {
 
 #[test]
 fn a_passphrase_is_asked_once_a_command() {
-    let Some(world) = world("a_passphrase_is_asked_once_a_command") else { return };
+    let Some(fixture) = fixture("a_passphrase_is_asked_once_a_command") else { return };
     let ask = "sealed: ";
     let (exit, _, stderr) =
-        world.run("sh -c 'keyrack init --owner o --prikey $KEYS/sealed; cp $KEYS/sealed ../.ssh/o'", b"");
+        fixture.run("sh -c 'keyrack init --owner o --prikey $KEYS/sealed; cp $KEYS/sealed ../.ssh/o'", b"");
     assert_eq!(exit, 0, "{stderr:?}");
     let set = "printf s3cret | keyrack set --owner o --prikey $KEYS/sealed --mech REPLICA --vault os.secure --env test --key";
     for key in ["A", "B"] {
-        let (exit, shown) = at_terminal(&world, &format!("{set} {key}"), &[(ask, "correct horse\n")]);
+        let (exit, shown) = at_terminal(&fixture, &format!("{set} {key}"), &[(ask, "correct horse\n")]);
         assert_eq!(exit, 0, "{shown}");
     }
     // The manifest and two files, and one question.
     let unlock = "keyrack unlock --owner o --prikey $KEYS/sealed --env test";
     let (exit, shown) = at_terminal(
-        &world,
+        &fixture,
         unlock,
         &[(ask, "wrong\n"), ("that does not open it", ""), (ask, "correct horse\n")],
     );
@@ -246,20 +247,20 @@ fn a_passphrase_is_asked_once_a_command() {
         shown.contains("acme.test.A") && shown.contains("acme.test.B") && !shown.contains("horse"),
         "{shown}"
     );
-    let (exit, shown) = at_terminal(&world, unlock, &[(ask, "corr\u{3}")]);
+    let (exit, shown) = at_terminal(&fixture, unlock, &[(ask, "corr\u{3}")]);
     assert_eq!(exit, 130, "{shown}");
     // Status never asks.
-    let (exit, shown) = at_terminal(&world, "keyrack status --owner o", &[]);
+    let (exit, shown) = at_terminal(&fixture, "keyrack status --owner o", &[]);
     assert_eq!(exit, 0, "{shown}");
     // Where there is no terminal, that is said.
-    let (exit, _, stderr) = world.run("setsid -w keyrack list --owner o --json", b"");
+    let (exit, _, stderr) = fixture.run("setsid -w keyrack list --owner o --json", b"");
     assert_eq!(exit, 2);
     assert!(stderr[0].contains("\"code\":\"prompt_needed\""), "{stderr:?}");
 }
 
 #[test]
 fn text_is_wrapped_at_the_width_of_the_terminal() {
-    let Some(world) = world("text_is_wrapped_at_the_width_of_the_terminal") else { return };
+    let Some(fixture) = fixture("text_is_wrapped_at_the_width_of_the_terminal") else { return };
     // A word that fits no line may pass the edge, and so may a command, which gets pasted.
     let may_pass = |line: &str| {
         let text = line.trim_start_matches([' ', '│', '├', '└', '─']);
@@ -276,13 +277,13 @@ fn text_is_wrapped_at_the_width_of_the_terminal() {
         ("keyrack status", true),
         ("keyrack del --key NOT_THERE_AND_NEVER_WAS --env test", true),
     ] {
-        let (exit, piped) = at_terminal(&world, &format!("NO_COLOR=1 {line} 2>&1 | cat"), &[]);
+        let (exit, piped) = at_terminal(&fixture, &format!("NO_COLOR=1 {line} 2>&1 | cat"), &[]);
         assert_eq!(exit, 0, "of cat");
         let whole = piped.split("[exit ").next().unwrap();
         let mut seen = Vec::new();
         for width in [40, 56, 1000] {
             let (_, shown) =
-                at_terminal(&world, &format!("stty cols {width} rows 24; NO_COLOR=1 {line}"), &[]);
+                at_terminal(&fixture, &format!("stty cols {width} rows 24; NO_COLOR=1 {line}"), &[]);
             let shown = shown.split("[exit ").next().unwrap().to_owned();
             for line in shown.lines() {
                 assert!(columns(line) <= width || may_pass(line), "{width}: {line:?} of\n{shown}");
@@ -305,7 +306,7 @@ fn text_is_wrapped_at_the_width_of_the_terminal() {
 /// Every command, in every width: nothing is wrapped by the terminal, which would cut words, but what gets pasted or is a single word.
 #[test]
 fn every_command_fits_the_terminal() {
-    let Some(world) = world("every_command_fits_the_terminal") else { return };
+    let Some(fixture) = fixture("every_command_fits_the_terminal") else { return };
     for (line, stdin) in [
         ("keyrack set --key A --env test --vault os.secure --mech REPLICA", "s3cret"),
         ("keyrack set --key B --env prod --vault os.direct --mech REPLICA --max-duration 1h", "s3cret"),
@@ -313,7 +314,7 @@ fn every_command_fits_the_terminal() {
         ("keyrack unlock --env test --duration 23h", ""),
         ("keyrack unlock --env prod", ""),
     ] {
-        assert_eq!(world.run(line, stdin.as_bytes()).0, 0, "{line}");
+        assert_eq!(fixture.run(line, stdin.as_bytes()).0, 0, "{line}");
     }
     let lines = [
         "--help",
@@ -362,9 +363,9 @@ fn every_command_fits_the_terminal() {
         .collect();
     for width in [40, 80, 200] {
         for look in ["LC_ALL=C.UTF-8", "LC_ALL=C", "TERM=dumb"] {
-            let file = world.home.home().join("project/all.sh");
+            let file = fixture.home.home().join("project/all.sh");
             std::fs::write(&file, format!("export {look}\n{script}\n")).unwrap();
-            let (exit, shown) = at_terminal(&world, &format!("stty cols {width} rows 50; sh all.sh"), &[]);
+            let (exit, shown) = at_terminal(&fixture, &format!("stty cols {width} rows 50; sh all.sh"), &[]);
             assert_eq!(exit, 0, "{shown}");
             let mut command = "";
             for line in shown.split("[exit ").next().unwrap().lines() {
@@ -391,24 +392,24 @@ fn every_command_fits_the_terminal() {
 
 #[test]
 fn colour_is_for_terminals_that_want_it() {
-    let Some(world) = world("colour_is_for_terminals_that_want_it") else { return };
+    let Some(fixture) = fixture("colour_is_for_terminals_that_want_it") else { return };
     let get = "keyrack get --key acme.test.K";
-    assert!(at_terminal(&world, get, &[]).1.contains("\u{1b}[2mtip: "));
+    assert!(at_terminal(&fixture, get, &[]).1.contains("\u{1b}[2mtip: "));
     for line in [format!("NO_COLOR=1 {get}"), format!("TERM=dumb {get}"), format!("{get} | cat")] {
-        let (_, shown) = at_terminal(&world, &line, &[]);
+        let (_, shown) = at_terminal(&fixture, &line, &[]);
         assert!(shown.contains("tip: ") && !shown.contains('\u{1b}'), "{line}: {shown:?}");
     }
 }
 
 #[test]
 fn the_status_is_watched_in_place() {
-    let Some(world) = world("the_status_is_watched_in_place") else { return };
+    let Some(fixture) = fixture("the_status_is_watched_in_place") else { return };
     let set = "keyrack set --key K --env test --vault os.direct --mech REPLICA";
-    assert_eq!(world.run(set, b"s3cret").0, 0);
-    assert_eq!(world.run("keyrack unlock --env test --duration 10m", b"").0, 0);
+    assert_eq!(fixture.run(set, b"s3cret").0, 0);
+    assert_eq!(fixture.run("keyrack unlock --env test --duration 10m", b"").0, 0);
     for (keys, exit) in [("q", 0), ("Q", 0), ("\u{4}", 0), ("\u{3}", 130)] {
         let (ended, shown) =
-            at_terminal(&world, "NO_COLOR=1 keyrack status --watch", &[("q quits", ""), ("q quits", keys)]);
+            at_terminal(&fixture, "NO_COLOR=1 keyrack status --watch", &[("q quits", ""), ("q quits", keys)]);
         assert_eq!(ended, exit, "{shown}");
         let (on_screen, after) = shown.split_once("\u{1b}[?1049l").unwrap();
         assert!(on_screen.contains("\u{1b}[?25l") && on_screen.ends_with("\u{1b}[?25h"), "{shown}");
@@ -419,12 +420,12 @@ fn the_status_is_watched_in_place() {
     // In few rows keys are what is seen, a line each, and the whole is left behind.
     for key in ["B", "C", "D", "E"] {
         let set = format!("keyrack set --key {key} --env test --vault os.direct --mech REPLICA");
-        assert_eq!(world.run(&set, b"s3cret").0, 0);
+        assert_eq!(fixture.run(&set, b"s3cret").0, 0);
     }
-    assert_eq!(world.run("keyrack unlock --env test --duration 10m", b"").0, 0);
+    assert_eq!(fixture.run("keyrack unlock --env test --duration 10m", b"").0, 0);
     for rows in [24, 10] {
         let line = format!("stty cols 80 rows {rows}; NO_COLOR=1 keyrack status --watch");
-        let (exit, shown) = at_terminal(&world, &line, &[("q quits", "q")]);
+        let (exit, shown) = at_terminal(&fixture, &line, &[("q quits", "q")]);
         assert_eq!(exit, 0, "{shown}");
         let (on_screen, after) = shown.split_once("\u{1b}[?1049l").unwrap();
         assert!(on_screen.contains("keyrack status (daemon: active, keys: 5)"), "{shown}");
@@ -438,13 +439,13 @@ fn the_status_is_watched_in_place() {
     // A size it does not fit, and another one meanwhile.
     let line = "stty cols 40 rows 6; (sleep 0.4; stty cols 100 rows 70 < /dev/tty) & keyrack status --watch";
     let (exit, shown) =
-        at_terminal(&world, line, &[("more lines; q quits", ""), ("J", ""), ("q quits", "q")]);
+        at_terminal(&fixture, line, &[("more lines; q quits", ""), ("J", ""), ("q quits", "q")]);
     assert_eq!(exit, 0, "{shown}");
     let drawn: Vec<&str> = shown.split("\u{1b}[H").skip(1).collect();
     assert_eq!(drawn[0].lines().count(), 6, "{shown}");
     assert!(!drawn.last().unwrap().contains("more lines"), "{shown}");
     // A daemon that does not answer is told of, and is no reason to stay.
-    let pid: String = world.run("keyrack daemon status --json", b"").1.concat();
+    let pid: String = fixture.run("keyrack daemon status --json", b"").1.concat();
     let pid = pid
         .split("\"pid\": ")
         .nth(1)
@@ -454,16 +455,16 @@ fn the_status_is_watched_in_place() {
         .unwrap()
         .to_owned();
     let line = format!("kill -STOP {pid}; NO_COLOR=1 keyrack status --watch; kill -CONT {pid}");
-    let (exit, shown) = at_terminal(&world, &line, &[("failed: ", ""), ("q quits", "q")]);
+    let (exit, shown) = at_terminal(&fixture, &line, &[("failed: ", ""), ("q quits", "q")]);
     assert_eq!(exit, 0, "{shown}");
     // Ended by a signal, the terminal is as it was.
     let line = "bash -c '(sleep 0.7; kill -TERM $$) & exec keyrack status --watch'";
-    let (exit, shown) = at_terminal(&world, line, &[]);
+    let (exit, shown) = at_terminal(&fixture, line, &[]);
     assert_eq!(exit, 143, "{shown}");
     assert!(shown.contains("\u{1b}[?1049l"), "{shown}");
     // Nowhere to draw.
     for line in ["keyrack status --watch | cat; exit ${PIPESTATUS[0]}", "TERM=dumb keyrack status --watch"] {
-        let (exit, shown) = at_terminal(&world, &format!("bash -c '{line}'"), &[]);
+        let (exit, shown) = at_terminal(&fixture, &format!("bash -c '{line}'"), &[]);
         assert_eq!(exit, 2, "{shown}");
         assert!(shown.contains("keyrack status --watch --json"), "{shown}");
     }
@@ -471,11 +472,11 @@ fn the_status_is_watched_in_place() {
 
 #[test]
 fn a_watched_status_is_a_line_a_change() {
-    let Some(world) = world("a_watched_status_is_a_line_a_change") else { return };
+    let Some(fixture) = fixture("a_watched_status_is_a_line_a_change") else { return };
     let set = "keyrack set --key K --env test --vault os.direct --mech REPLICA";
-    assert_eq!(world.run(set, b"s3cret").0, 0);
+    assert_eq!(fixture.run(set, b"s3cret").0, 0);
     let script = "keyrack status --watch --json | head -3 & sleep 0.5; keyrack unlock --env test >/dev/null 2>&1; sleep 2.5; keyrack relock >/dev/null; wait; echo ended";
-    let (exit, stdout, stderr) = world.run(&format!("bash -c '{script}'"), b"");
+    let (exit, stdout, stderr) = fixture.run(&format!("bash -c '{script}'"), b"");
     assert_eq!((exit, stderr.len()), (0, 0), "{stderr:?}");
     // Nobody, one key, none; and the end once nobody reads, although nothing changes any more.
     assert_eq!(stdout[0], "null");
@@ -492,16 +493,16 @@ fn init_is_guided_at_a_terminal() {
     }
     let make = "keys this repository needs? [Y/n] ";
     // Enter takes what is proposed.
-    let world = World::new();
-    assert_eq!(world.run("git init -q", b"").0, 0);
-    assert_eq!(world.run("git remote add origin git@github.com:Acme/app.git", b"").0, 0);
+    let fixture = Fixture::new();
+    assert_eq!(fixture.run("git init -q", b"").0, 0);
+    assert_eq!(fixture.run("git remote add origin git@github.com:Acme/app.git", b"").0, 0);
     assert_eq!(
-        world.run("sh -c 'cp $KEYS/sealed ../.ssh/work; cp $KEYS/sealed.pub ../.ssh/work.pub'", b"").0,
+        fixture.run("sh -c 'cp $KEYS/sealed ../.ssh/work; cp $KEYS/sealed.pub ../.ssh/work.pub'", b"").0,
         0
     );
     let init = "NO_COLOR=1 keyrack init";
     let (exit, shown) = at_terminal(
-        &world,
+        &fixture,
         init,
         &[
             ("choice [1]: ", "3\n"),
@@ -517,14 +518,14 @@ fn init_is_guided_at_a_terminal() {
     assert!(shown.contains("next: keyrack set --key API_KEY --env test --vault os.secure\n"), "{shown}");
     assert!(shown.contains("path: ./.agent/keyrack.yml") && shown.contains("org: acme"), "{shown}");
     // All is there: nothing is asked.
-    let (exit, shown) = at_terminal(&world, init, &[]);
+    let (exit, shown) = at_terminal(&fixture, init, &[]);
     assert!(exit == 0 && shown.contains("already active") && !shown.contains('?'), "{shown}");
 
     // What will not do is asked again; what is said by a flag is not asked; nobody is asked where a program reads.
     let fresh = || {
-        let world = World::new();
-        assert_eq!(world.run("git init -q", b"").0, 0);
-        world
+        let fixture = Fixture::new();
+        assert_eq!(fixture.run("git init -q", b"").0, 0);
+        fixture
     };
     for (line, answers, exit, says) in [
         (
@@ -559,18 +560,18 @@ fn init_is_guided_at_a_terminal() {
         ("keyrack init | cat", &[], 0, "none asked for"),
         ("keyrack init < /dev/null", &[], 0, "none asked for"),
     ] {
-        let world = fresh();
-        let (ended, shown) = at_terminal(&world, line, answers);
+        let fixture = fresh();
+        let (ended, shown) = at_terminal(&fixture, line, answers);
         assert_eq!(ended, exit, "{line}: {shown}");
         assert!(shown.contains(says), "{line}: {shown}");
         assert_eq!(shown.contains("next: "), line.starts_with("NO_COLOR") && exit == 0, "{shown}");
-        let made = world.home.home().join(".rhachet").exists();
+        let made = fixture.home.home().join(".rhachet").exists();
         assert_eq!(made, exit == 0, "{line}: nothing is made before all is said: {shown}");
     }
 
     // Without a key there is one way out.
-    let world = fresh();
-    std::fs::remove_dir_all(world.home.home().join(".ssh")).unwrap();
-    let (exit, shown) = at_terminal(&world, init, &[(make, "n\n")]);
+    let fixture = fresh();
+    std::fs::remove_dir_all(fixture.home.home().join(".ssh")).unwrap();
+    let (exit, shown) = at_terminal(&fixture, init, &[(make, "n\n")]);
     assert!(exit == 2 && shown.contains("fix: ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519\n"), "{shown}");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keyrack_testkit::{Need, can_run};
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 use crate::terminal::typed_at_terminal;
 
 const SECRET: &str = "hunter2/s3cr3t+hunter3";
@@ -29,15 +29,15 @@ struct Case {
 }
 
 /// A world in which K is granted from the environment, with a file of numbered lines that hold it.
-fn world() -> World {
-    let world = World::new();
-    assert_eq!(world.run("git init -q", b"").0, 0);
-    let project = world.home.home().join("project");
+fn fixture() -> Fixture {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.run("git init -q", b"").0, 0);
+    let project = fixture.home.home().join("project");
     fs::create_dir(project.join(".agent")).unwrap();
     fs::write(project.join(".agent/keyrack.yml"), "org: acme\nenv.test:\n  - K\n").unwrap();
     let lines: String = (1..=99).map(|line| format!("line {line} {SECRET}\n")).collect();
     fs::write(project.join("lines"), lines).unwrap();
-    world
+    fixture
 }
 
 /// Tries each case with and without `--mask`.
@@ -45,17 +45,17 @@ fn try_all(test: &str, cases: &[Case]) {
     if !can_run(test, &["script", "stty", "git", "bash"].map(Need::Program)) {
         return;
     }
-    let world = world();
+    let fixture = fixture();
     for case in cases {
         if !can_run(test, case.needs) {
             continue;
         }
         for mask in ["", "--mask"] {
-            fs::write(world.home.home().join("project/command"), case.command).unwrap();
+            fs::write(fixture.home.home().join("project/command"), case.command).unwrap();
             let line = format!(
                 "stty rows 24 cols 80; TERM=xterm K={SECRET} keyrack run --env test {mask} -- bash command"
             );
-            let (exit, shown) = typed_at_terminal(&world, &line, case.dialogue, PAUSE);
+            let (exit, shown) = typed_at_terminal(&fixture, &line, case.dialogue, PAUSE);
             let shown = shown.split("[exit ").next().unwrap();
             let what = format!("{mask} {}:\n{shown}", case.command);
             assert_eq!(exit, case.exit, "{what}");

@@ -7,38 +7,38 @@ use std::time::Duration;
 use keyrack_testkit::{Need, can_run, run};
 use serde_json::json;
 
-use crate::scenario::World;
+use crate::fixture::Fixture;
 
 const AKIA: &str = "AKIAIOSFODNN7EXAMPLE";
 
 /// A rack and a repository of org acme whose `keyrack.yml` declares these keys for env test.
-fn world(keys: &[&str]) -> World {
-    let world = World::new();
+fn fixture(keys: &[&str]) -> Fixture {
+    let fixture = Fixture::new();
     let keys: String = keys.iter().map(|key| format!("\\n  - {key}")).collect();
     for line in [
         "git init -q".to_owned(),
         "keyrack init".to_owned(),
         format!("sh -c 'mkdir -p .agent; printf \"org: acme\\nenv.test:{keys}\\n\" > .agent/keyrack.yml'"),
     ] {
-        let (exit, _, stderr) = world.run(&line, b"");
+        let (exit, _, stderr) = fixture.run(&line, b"");
         assert_eq!(exit, 0, "{line}: {stderr:?}");
     }
-    world
+    fixture
 }
 
 #[test]
 fn a_token_inside_a_value_passes_no_gate() {
-    let world = world(&["T"]);
+    let fixture = fixture(&["T"]);
     let aws = json!({ "AccessKeyId": AKIA, "SecretAccessKey": "s" }).to_string();
     for value in [aws, format!("https://x:{AKIA}@example.com"), format!("Bearer {AKIA}")] {
         let set = "keyrack set --env test --key T --vault os.secure --mech PERMANENT_VIA_REPLICA";
-        let (exit, stdout, stderr) = world.run(set, value.as_bytes());
+        let (exit, stdout, stderr) = fixture.run(set, value.as_bytes());
         assert_eq!(exit, 2, "{stdout:?}{stderr:?}");
-        let (exit, _, stderr) = world.run(&format!("{set} --allow-dangerous"), value.as_bytes());
+        let (exit, _, stderr) = fixture.run(&format!("{set} --allow-dangerous"), value.as_bytes());
         assert_eq!(exit, 0, "{stderr:?}");
-        let told = world.run("keyrack unlock --env test --key T", b"");
+        let told = fixture.run("keyrack unlock --env test --key T", b"");
         assert_eq!(told.0, 2, "{told:?}");
-        let (exit, _, stderr) = world.run("keyrack unlock --env test --key T --allow-dangerous", b"");
+        let (exit, _, stderr) = fixture.run("keyrack unlock --env test --key T --allow-dangerous", b"");
         assert_eq!(exit, 0, "{stderr:?}");
         let variable = format!("T='{value}'");
         for gate in [
@@ -52,35 +52,35 @@ fn a_token_inside_a_value_passes_no_gate() {
             format!("{variable} keyrack get --env test --key T --value"),
         ] {
             let stdin = if gate.contains("git") { "protocol=https\nhost=h\n" } else { "{}" };
-            let (exit, stdout, stderr) = world.run(&gate, stdin.as_bytes());
+            let (exit, stdout, stderr) = fixture.run(&gate, stdin.as_bytes());
             assert_eq!(exit, 2, "{gate}: {stdout:?}{stderr:?}");
             let told = [stdout, stderr].concat().join("\n");
             assert!(!told.contains(AKIA), "{gate}: {told}");
         }
-        let (_, stdout, _) = world.run("keyrack get --env test --key T --value --allow-dangerous", b"");
+        let (_, stdout, _) = fixture.run("keyrack get --env test --key T --value --allow-dangerous", b"");
         assert_eq!(stdout.concat().trim_end_matches('%'), value);
-        assert_eq!(world.run("keyrack relock --env test --key T", b"").0, 0);
+        assert_eq!(fixture.run("keyrack relock --env test --key T", b"").0, 0);
         let secrets = json!({ "T": value }).to_string();
         let gate = "keyrack firewall --env test --from 'json(stdin://*)' --into json";
-        let (exit, stdout, _) = world.run(gate, secrets.as_bytes());
+        let (exit, stdout, _) = fixture.run(gate, secrets.as_bytes());
         assert_eq!(exit, 2, "{stdout:?}");
     }
 }
 
 /// Stores a value that lasts as long as the daemon.
-fn hold(world: &World, key: &str, value: &[u8]) {
+fn hold(fixture: &Fixture, key: &str, value: &[u8]) {
     let set = format!("keyrack set --env test --key {key} --vault os.daemon --allow-dangerous");
-    let (exit, _, stderr) = world.run(&set, value);
+    let (exit, _, stderr) = fixture.run(&set, value);
     assert_eq!(exit, 0, "{stderr:?}");
 }
 
 /// Runs a script of a shell, or of another interpreter.
-fn script(world: &World, interpreter: &[&str], text: &str) -> Output {
-    let path = world.home.home().join("project/script");
+fn script(fixture: &Fixture, interpreter: &[&str], text: &str) -> Output {
+    let path = fixture.home.home().join("project/script");
     fs::write(&path, text).unwrap();
     let words: Vec<String> =
         interpreter.iter().copied().chain([path.to_str().unwrap()]).map(str::to_owned).collect();
-    run(&mut world.command(&words), b"", Duration::from_secs(60)).unwrap()
+    run(&mut fixture.command(&words), b"", Duration::from_secs(60)).unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -91,8 +91,8 @@ const HOSTILE: &str = "x'; touch ran; echo '(touch ran)\\'; touch ran; \\'$(touc
 
 #[test]
 fn source_writes_for_the_shell_that_reads_it() {
-    let world = world(&["A"]);
-    hold(&world, "A", HOSTILE.as_bytes());
+    let fixture = fixture(&["A"]);
+    hold(&fixture, "A", HOSTILE.as_bytes());
     let posix = [
         "eval \"$(keyrack source --env test)\"; printenv A",
         "eval \"$(true; timeout 20 keyrack source --env test)\"; printenv A",
@@ -126,14 +126,17 @@ fn source_writes_for_the_shell_that_reads_it() {
             continue;
         }
         for line in lines {
-            let output = script(&world, interpreter, line);
+            let output = script(&fixture, interpreter, line);
             assert_eq!(
                 text(&output.stdout),
                 format!("{HOSTILE}\n"),
                 "{interpreter:?} {line}: {}",
                 text(&output.stderr)
             );
-            assert!(!world.home.home().join("project/ran").exists(), "{interpreter:?} {line}: the value ran");
+            assert!(
+                !fixture.home.home().join("project/ran").exists(),
+                "{interpreter:?} {line}: the value ran"
+            );
         }
     }
 }
@@ -143,15 +146,15 @@ fn source_refuses_where_the_shell_is_not_certain() {
     if !can_run("source_refuses_where_the_shell_is_not_certain", &[Need::Program("fish")]) {
         return;
     }
-    let world = world(&["A"]);
-    hold(&world, "A", HOSTILE.as_bytes());
+    let fixture = fixture(&["A"]);
+    hold(&fixture, "A", HOSTILE.as_bytes());
     for line in [
         "sh -c 'keyrack source --env test >lines; exit $?'; echo $status; cat lines",
         "timeout 20 keyrack source --env test >lines; echo $status; cat lines",
         "sh -c 'keyrack source --env test; exit $?' >lines; echo $status; cat lines",
         "setsid -w sh -c 'keyrack source --env test; exit $?' >lines; echo $status; cat lines",
     ] {
-        let output = script(&world, &["fish", "--no-config"], line);
+        let output = script(&fixture, &["fish", "--no-config"], line);
         assert_eq!(text(&output.stdout), "2\n", "{line}");
         let told = text(&output.stderr);
         assert!(
@@ -163,37 +166,37 @@ fn source_refuses_where_the_shell_is_not_certain() {
 
 #[test]
 fn values_too_large_for_a_variable_are_refused_by_name_and_size() {
-    let world = world(&["A", "B"]);
-    hold(&world, "B", b"small");
-    hold(&world, "A", &[b'x'; 131_069]);
+    let fixture = fixture(&["A", "B"]);
+    hold(&fixture, "B", b"small");
+    hold(&fixture, "A", &[b'x'; 131_069]);
     let size = "keyrack run --env test -- sh -c 'printenv A | wc -c'";
-    assert_eq!(world.run(size, b"").1, ["131070"], "with its newline");
+    assert_eq!(fixture.run(size, b"").1, ["131070"], "with its newline");
     let source = "sh -c 'eval \"$(keyrack source --env test)\"; printenv A | wc -c; printenv B'";
-    assert_eq!(world.run(source, b"").1, ["131070", "small"]);
+    assert_eq!(fixture.run(source, b"").1, ["131070", "small"]);
 
-    hold(&world, "A", &[b'x'; 131_070]);
+    hold(&fixture, "A", &[b'x'; 131_070]);
     for line in ["keyrack run --env test -- true", "keyrack source --env test --shell posix"] {
-        let (exit, stdout, stderr) = world.run(line, b"");
+        let (exit, stdout, stderr) = fixture.run(line, b"");
         let told = stderr.join(" ");
         assert_eq!((exit, stdout.len()), (2, 0), "{line}: {told}");
         for part in ["acme.test.A", "131072 bytes", "131071", "--files"] {
             assert!(told.contains(part), "{line}: {part}: {told}");
         }
     }
-    let (exit, stdout, stderr) = world.run("keyrack source --env test --shell posix --lenient", b"");
+    let (exit, stdout, stderr) = fixture.run("keyrack source --env test --shell posix --lenient", b"");
     assert_eq!((exit, stdout), (0, vec!["export B='small'".to_owned()]));
     assert!(stderr.concat().contains("acme.test.A"), "{stderr:?}");
     let files = "keyrack run --env test --files -- sh -c 'wc -c <\"$A_FILE\"'";
-    assert_eq!(world.run(files, b"").1, ["131070"]);
+    assert_eq!(fixture.run(files, b"").1, ["131070"]);
 }
 
 #[test]
 fn values_too_large_together_are_refused_by_name_and_size() {
-    let world = world(&["A", "B", "C"]);
+    let fixture = fixture(&["A", "B", "C"]);
     for (key, size) in [("A", 100_000), ("B", 110_000), ("C", 10)] {
-        hold(&world, key, &vec![b'x'; size]);
+        hold(&fixture, key, &vec![b'x'; size]);
     }
-    let limited = |kib: u32, line: &str| world.run(&format!("sh -c 'ulimit -s {kib}; {line}'"), b"");
+    let limited = |kib: u32, line: &str| fixture.run(&format!("sh -c 'ulimit -s {kib}; {line}'"), b"");
     // A quarter of it is the limit: 256 KiB, then 192.
     assert_eq!(limited(1024, "keyrack run --env test -- printenv C").0, 0);
     assert_eq!(limited(1024, "eval \"$(keyrack source --env test)\"; printenv C").0, 0);
@@ -214,10 +217,10 @@ fn values_too_large_together_are_refused_by_name_and_size() {
 
 #[test]
 fn variables_of_shells_and_loaders_get_no_key() {
-    let world = world(&["A", "PATH", "LD_PRELOAD", "UID", "NODE_OPTIONS"]);
+    let fixture = fixture(&["A", "PATH", "LD_PRELOAD", "UID", "NODE_OPTIONS"]);
     for key in ["PATH", "LD_PRELOAD", "UID", "NODE_OPTIONS"] {
         let set = format!("keyrack set --env test --key {key} --vault os.daemon");
-        let (exit, _, stderr) = world.run(&set, b"hunter2");
+        let (exit, _, stderr) = fixture.run(&set, b"hunter2");
         assert_eq!(exit, 0, "{stderr:?}");
         assert!(
             stderr.concat().contains(&format!("{key} "))
@@ -225,16 +228,16 @@ fn variables_of_shells_and_loaders_get_no_key() {
             "{stderr:?}"
         );
     }
-    hold(&world, "A", b"a");
-    let (exit, stdout, stderr) = world.run("keyrack source --env test --shell posix", b"");
+    hold(&fixture, "A", b"a");
+    let (exit, stdout, stderr) = fixture.run("keyrack source --env test --shell posix", b"");
     assert_eq!((exit, stdout), (0, vec!["export A='a'".to_owned()]), "{stderr:?}");
     for key in ["PATH", "LD_PRELOAD", "UID", "NODE_OPTIONS"] {
         assert!(stderr.concat().contains(&format!("acme.test.{key} is left out: {key} ")), "{stderr:?}");
     }
-    let (exit, stdout, _) = world.run("keyrack source --env test --json", b"");
+    let (exit, stdout, _) = fixture.run("keyrack source --env test --json", b"");
     assert_eq!((exit, stdout.concat().replace(' ', "")), (0, "{\"A\":\"a\"}".to_owned()));
 
-    let (exit, stdout, stderr) = world.run("LD_PRELOAD= keyrack run --env test -- env", b"");
+    let (exit, stdout, stderr) = fixture.run("LD_PRELOAD= keyrack run --env test -- env", b"");
     assert_eq!(exit, 0, "{stderr:?}");
     let told = stderr.concat();
     assert!(told.contains("acme.test.PATH is left out") && !told.contains("acme.test.UID"), "{told}");
@@ -245,13 +248,13 @@ fn variables_of_shells_and_loaders_get_no_key() {
         !stdout.iter().any(|line| line == "PATH=hunter2" || line.starts_with("NODE_OPTIONS=")),
         "{stdout:?}"
     );
-    let (_, stdout, _) = world.run("keyrack run --env test --files -- sh -c 'cat \"$PATH_FILE\"'", b"");
+    let (_, stdout, _) = fixture.run("keyrack run --env test --files -- sh -c 'cat \"$PATH_FILE\"'", b"");
     assert_eq!(stdout.concat().trim_end_matches('%'), "hunter2");
 }
 
 #[test]
 fn a_weaker_value_of_the_environment_is_said_on_stderr() {
-    let world = world(&["B: encrypted", "OTHER"]);
+    let fixture = fixture(&["B: encrypted", "OTHER"]);
     let b = "B=evil";
     for (line, out) in [
         ("keyrack get --env test --key B --value", "evil"),
@@ -264,7 +267,7 @@ fn a_weaker_value_of_the_environment_is_said_on_stderr() {
         ("keyrack credential kubectl --env test --key B", "evil"),
     ] {
         let (exit, stdout, stderr) =
-            world.run(&format!("{b} OTHER=o KUBERNETES_EXEC_INFO={EXEC} {line}"), b"");
+            fixture.run(&format!("{b} OTHER=o KUBERNETES_EXEC_INFO={EXEC} {line}"), b"");
         let stdout = stdout.join("\n");
         assert_eq!(exit, 0, "{line}: {stdout}{stderr:?}");
         assert!(stdout.contains(out), "{line}: {stdout}");
@@ -274,7 +277,8 @@ fn a_weaker_value_of_the_environment_is_said_on_stderr() {
         assert_eq!(said.count(), 1, "{line}: {stderr:?}");
         assert!(!stderr.concat().contains("OTHER"), "{line}: {stderr:?}");
     }
-    let strict = world.run(&format!("KEYRACK_STRICT_ENV=1 {b} keyrack get --env test --key B --value"), b"");
+    let strict =
+        fixture.run(&format!("KEYRACK_STRICT_ENV=1 {b} keyrack get --env test --key B --value"), b"");
     assert_eq!((strict.0, strict.1.len()), (2, 0));
 }
 
@@ -282,7 +286,7 @@ const EXEC: &str = "'{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authen
 
 #[test]
 fn expired_aws_credentials_are_not_handed_on() {
-    let world = world(&["A"]);
+    let fixture = fixture(&["A"]);
     for (expiration, parts) in [
         (
             "\"2001-09-09T01:46:40Z\"",
@@ -297,8 +301,8 @@ fn expired_aws_credentials_are_not_handed_on() {
         let value = format!(
             "{{\"AccessKeyId\":\"ASIA1\",\"SecretAccessKey\":\"hunter2\",\"Expiration\":{expiration}}}"
         );
-        hold(&world, "A", value.as_bytes());
-        let (exit, stdout, stderr) = world.run("keyrack credential aws --env test --key A", b"");
+        hold(&fixture, "A", value.as_bytes());
+        let (exit, stdout, stderr) = fixture.run("keyrack credential aws --env test --key A", b"");
         assert_eq!((exit, stdout.len()), (2, 0), "{expiration}: {stderr:?}");
         let told = stderr.join(" ");
         assert!(parts.iter().all(|part| told.contains(part)) && !told.contains("hunter2"), "{told}");
@@ -308,7 +312,7 @@ fn expired_aws_credentials_are_not_handed_on() {
 /// Command lines with a secret in each place where people put one by mistake.
 #[test]
 fn no_error_repeats_what_may_be_a_secret() {
-    let world = world(&["K"]);
+    let fixture = fixture(&["K"]);
     let s = "S3NT1NEL";
     let token = format!("ghp_{s}{s}");
     for line in [
@@ -394,7 +398,7 @@ fn no_error_repeats_what_may_be_a_secret() {
                 Some((ours, command)) => format!("keyrack {ours}{json} -- {command}"),
                 None => format!("keyrack {line}{json}"),
             };
-            let (exit, stdout, stderr) = world.run(&line, b"protocol=https\nhost=h\n");
+            let (exit, stdout, stderr) = fixture.run(&line, b"protocol=https\nhost=h\n");
             let told = [stdout, stderr].concat().join("\n");
             assert!(!told.to_uppercase().contains(s), "{line}: {told}");
             // A relock of what is not unlocked is done, and git's other operations are none of
@@ -403,7 +407,7 @@ fn no_error_repeats_what_may_be_a_secret() {
         }
     }
     for key in ["A".repeat(1 << 16), format!("{s}=").repeat(1000)] {
-        let (exit, stdout, stderr) = world.run(&format!("keyrack get --key {key}"), b"");
+        let (exit, stdout, stderr) = fixture.run(&format!("keyrack get --key {key}"), b"");
         assert_eq!(exit, 2);
         assert!([stdout, stderr].concat().concat().len() < 1000);
     }
