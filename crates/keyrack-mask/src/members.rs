@@ -1,5 +1,6 @@
 //! Parts of a key that are secret on their own: its lines, and the members of a JSON document.
 
+use keyrack_json::{LooseToken, loose_tokens};
 use zeroize::Zeroizing;
 
 use crate::MIN;
@@ -42,54 +43,37 @@ pub fn lines(secret: &[u8]) -> Vec<Text> {
         .collect()
 }
 
-/// Returns the values inside a key that is a JSON object or array which are masked on their own, as they are meant
-/// and not as they are escaped: strings from [`MEMBER`] bytes; strings and numbers from [`MIN`] bytes where the
-/// name of the member, or of the object or array around it, is that of a secret. The secret need not be valid JSON.
+/// Returns the values inside a key that is a JSON object or array that are masked on their own,
+/// unescaped: strings from [`MEMBER`] bytes; strings and numbers from [`MIN`] bytes where the name
+/// of the member, or of the object or array around it, is that of a secret.
+///
+/// The key may be malformed JSON: every string in quotes is a value unless a colon follows it.
 pub fn members(secret: &[u8]) -> Vec<Text> {
     let secret = secret.trim_ascii();
     let mut found = Vec::new();
     if !matches!((secret.first(), secret.last()), (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']'))) {
         return found;
     }
-    // For each open bracket, the verdict on the name it stands behind.
+    // One entry for each open bracket: the name before it, or before one around it, is a secret's.
     let mut outer = vec![false];
     let mut named = false;
-    let mut at = 0;
-    while let Some(&b) = secret.get(at) {
+    for token in loose_tokens(secret) {
         let inherited = outer.last().copied().unwrap_or(false);
-        match b {
-            b'{' | b'[' => {
+        match token {
+            LooseToken::Open => {
                 outer.push(inherited || named);
                 named = false;
             }
-            b'}' | b']' => {
+            LooseToken::Close => {
                 outer.pop();
                 named = false;
             }
-            b',' => named = false,
-            b'"' => {
-                let end = end_of_string(secret, at + 1);
-                let meant = unescaped(&secret[at + 1..end]);
-                at = (end + 1).min(secret.len());
-                let next = secret[at..].iter().find(|b| !b.is_ascii_whitespace());
-                if next == Some(&b':') {
-                    named = is_secret_name(&meant);
-                } else {
-                    take(&meant, named || inherited, &mut found);
-                }
-                continue;
-            }
-            b'0'..=b'9' if named || inherited => {
-                let rest = &secret[at..];
-                let end = rest.iter().position(|b| !b.is_ascii_alphanumeric() && !b".+-".contains(b));
-                let number = &rest[..end.unwrap_or(rest.len())];
-                at += number.len();
-                take(number, true, &mut found);
-                continue;
-            }
-            _ => {}
+            LooseToken::Comma => named = false,
+            LooseToken::Name(name) => named = is_secret_name(&name.to_wiped()),
+            LooseToken::String(text) => take(&text.to_wiped(), named || inherited, &mut found),
+            LooseToken::Number(number) if named || inherited => take(number, true, &mut found),
+            LooseToken::Number(_) => {}
         }
-        at += 1;
     }
     found
 }
@@ -106,62 +90,6 @@ fn is_secret_name(name: &[u8]) -> bool {
     let plain = name.iter().filter(|b| !b"-_ .".contains(b)).map(u8::to_ascii_lowercase);
     let plain = Zeroizing::new(plain.collect::<Vec<u8>>());
     SECRET_NAMES.iter().any(|part| plain.windows(part.len()).any(|window| window == part.as_bytes()))
-}
-
-/// Position of the quote that ends the string whose text begins at `at`; the end of the text if there is none.
-fn end_of_string(text: &[u8], mut at: usize) -> usize {
-    while let Some(&b) = text.get(at) {
-        match b {
-            b'"' => return at,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    text.len()
-}
-
-/// Text that a JSON string means (RFC 8259, 7). What is no escape stays as it is.
-fn unescaped(raw: &[u8]) -> Text {
-    // An escape is never shorter than what it means.
-    let mut out = Zeroizing::new(Vec::with_capacity(raw.len()));
-    let mut at = 0;
-    let mut high = None;
-    while let Some(&b) = raw.get(at) {
-        let escape = if b == b'\\' { raw.get(at + 1).copied() } else { None };
-        let unit = if escape == Some(b'u') { unit(raw.get(at + 2..at + 6)) } else { None };
-        if let Some(unit) = unit {
-            let units = [high.take().unwrap_or(unit), unit];
-            let both = if units[0] == unit { &units[1..] } else { &units[..] };
-            let is_high = (0xd800..0xdc00).contains(&unit);
-            if is_high {
-                high = Some(unit);
-            } else {
-                for c in char::decode_utf16(both.iter().copied()).map(|c| c.unwrap_or('\u{fffd}')) {
-                    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                }
-            }
-            at += 6;
-            continue;
-        }
-        high = None;
-        out.push(match escape {
-            None => b,
-            Some(b'n') => b'\n',
-            Some(b'r') => b'\r',
-            Some(b't') => b'\t',
-            Some(b'b') => 0x08,
-            Some(b'f') => 0x0c,
-            Some(other) => other,
-        });
-        at += if escape.is_some() { 2 } else { 1 };
-    }
-    out
-}
-
-fn unit(digits: Option<&[u8]>) -> Option<u16> {
-    let text =
-        std::str::from_utf8(digits?).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
-    u16::from_str_radix(text, 16).ok()
 }
 
 #[cfg(test)]

@@ -1,148 +1,77 @@
-//! Finds the `mech` of a credential blob: a JSON object whose top level has a string field of that name.
+//! Search for the `mech` of a credential blob: a JSON object with a string member of that name.
 //!
-//! Such a blob is what a mechanism works from (a GitHub App's private key, for one) and must not be handed out raw. The scanner walks the bytes
-//! and keeps nothing but the mechanism's word. Where a text is not quite JSON it errs towards having found one.
+//! A mechanism makes short-lived credentials from such a blob (from a GitHub App's private key, for
+//! one), so the blob itself must not be handed out. A text that is not quite JSON is searched too,
+//! and rather taken for a blob than not.
+
+use keyrack_json::{LooseToken, RawValue, loose_tokens};
 
 use super::invisible::trim_start;
 use crate::mechanism::Mechanism;
 
-/// The longest word that is taken for a mechanism's.
+/// Longest name of a mechanism, in bytes.
 const MAX_WORD: usize = 64;
 
-/// The mechanism that a value names, if it is a JSON object with a string field `mech`. A word that could be no mechanism's name, and so might be
-/// a secret, is given as the empty one.
+/// Longest form of the name `mech`: each character as `\u00xx`.
+const LONGEST_NAME: usize = 4 * 6;
+
+/// Returns the mechanism that a value names, if the value is a JSON object with a string member
+/// `mech`. The last one counts.
+///
+/// A word that cannot be the name of a mechanism, and so may be a secret, is returned as the empty
+/// word.
 pub fn blob_mech(value: &[u8]) -> Option<Mechanism> {
-    let mut scan = Scan { rest: trim_start(value) };
+    let text = trim_start(value);
+    if text.first() != Some(&b'{') {
+        return None;
+    }
+    match RawValue::parse(text) {
+        Ok(object) => mech_of_object(object),
+        Err(_) => mech_of_loose_text(text),
+    }
+}
+
+fn mech_of_object(object: RawValue<'_>) -> Option<Mechanism> {
     let mut found = None;
-    scan.take(b'{')?;
-    while scan.field(&mut found).is_some() {}
+    // The text was checked, so there is no error.
+    let _ = object.members(|name, value| {
+        let is_mech = match name.string() {
+            Some(Ok(name)) => name.raw().len() <= LONGEST_NAME && name.to_text() == "mech",
+            _ => false,
+        };
+        if is_mech && let Some(word) = value.string() {
+            found = Some(match word {
+                Ok(word) => mechanism(&word.to_wiped()),
+                Err(_) => mechanism(b""),
+            });
+        }
+        Ok::<_, keyrack_json::JsonError>(())
+    });
     found
 }
 
-struct Scan<'a> {
-    rest: &'a [u8],
-}
-
-impl Scan<'_> {
-    fn next(&mut self) -> Option<u8> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*first)
-    }
-
-    fn take(&mut self, byte: u8) -> Option<()> {
-        self.rest = self.rest.strip_prefix(&[byte])?;
-        Some(())
-    }
-
-    fn blank(&mut self) {
-        while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = self.rest {
-            self.rest = rest;
+/// Takes any string after a name `mech`, at any depth.
+fn mech_of_loose_text(text: &[u8]) -> Option<Mechanism> {
+    let mut found = None;
+    let mut is_mech = false;
+    for token in loose_tokens(text) {
+        if let LooseToken::Name(word) | LooseToken::String(word) = token
+            && is_mech
+        {
+            found = Some(mechanism(&word.to_wiped()));
         }
-    }
-
-    /// Walks over one field and what parts it from the next. `None` at the end of the object, and where the text stops being JSON.
-    fn field(&mut self, found: &mut Option<Mechanism>) -> Option<()> {
-        self.blank();
-        self.take(b'"')?;
-        let mut name = Word::default();
-        self.string(Some(&mut name))?;
-        self.blank();
-        self.take(b':')?;
-        self.blank();
-        if name.is("mech") && self.rest.first() == Some(&b'"') {
-            self.take(b'"')?;
-            let mut word = Word::default();
-            let ended = self.string(Some(&mut word));
-            *found = Some(Mechanism::parse(word.plain()));
-            ended?;
-        } else {
-            self.skip()?;
-        }
-        self.blank();
-        self.take(b',')
-    }
-
-    /// Walks to behind the closing quote, telling `word` each character (RFC 8259, section 7).
-    fn string(&mut self, mut word: Option<&mut Word>) -> Option<()> {
-        let mut tell = |byte| {
-            if let Some(word) = &mut word {
-                word.push(byte);
-            }
+        is_mech = match token {
+            LooseToken::Name(name) => name.raw().len() <= LONGEST_NAME && *name.to_wiped() == b"mech",
+            _ => false,
         };
-        loop {
-            match self.next()? {
-                b'"' => return Some(()),
-                b'\\' => match self.next()? {
-                    b'u' => {
-                        let mut unit = 0_u32;
-                        for _ in 0..4 {
-                            unit = unit * 16 + char::from(self.next()?).to_digit(16)?;
-                        }
-                        // Everything that matters here is ASCII; half a surrogate pair, say, is just not that.
-                        tell(u8::try_from(unit).unwrap_or(0xff));
-                    }
-                    // The other escapes stand for characters that no name or word here has.
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => tell(0xff),
-                    _ => return None,
-                },
-                byte => tell(byte),
-            }
-        }
     }
-
-    /// Walks over a value, keeping nothing of it.
-    fn skip(&mut self) -> Option<()> {
-        let mut depth = 0_usize;
-        loop {
-            match *self.rest.first()? {
-                b'"' => {
-                    self.take(b'"')?;
-                    self.string(None)?;
-                    continue;
-                }
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' | b',' if depth == 0 => return Some(()),
-                b'}' | b']' => depth -= 1,
-                _ => {}
-            }
-            self.next();
-        }
-    }
+    found
 }
 
-/// The first bytes of a string, in place: nothing is allocated for one that is no mechanism's word.
-struct Word {
-    bytes: [u8; MAX_WORD],
-    len: usize,
-}
-
-impl Default for Word {
-    fn default() -> Self {
-        Word { bytes: [0; MAX_WORD], len: 0 }
-    }
-}
-
-impl Word {
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.len) {
-            *place = byte;
-        }
-        self.len = self.len.saturating_add(1);
-    }
-
-    fn is(&self, name: &str) -> bool {
-        self.bytes.get(..self.len) == Some(name.as_bytes())
-    }
-
-    /// The word, if it could be a mechanism's.
-    fn plain(&self) -> &str {
-        let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-        match self.bytes.get(..self.len) {
-            Some(word) if word.iter().all(plain) => std::str::from_utf8(word).unwrap_or(""),
-            _ => "",
-        }
-    }
+fn mechanism(word: &[u8]) -> Mechanism {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let is_word = word.len() <= MAX_WORD && word.iter().all(is_plain);
+    Mechanism::parse(std::str::from_utf8(word).ok().filter(|_| is_word).unwrap_or(""))
 }
 
 #[cfg(test)]
@@ -153,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn found() {
+    fn blob_mech_finds_a_mech_at_the_top_level() {
         for (text, mech) in [
             (r#"{"mech":"EPHEMERAL_VIA_GITHUB_APP","appId":1}"#, "EPHEMERAL_VIA_GITHUB_APP"),
             (r#" { "a" : [1,{"mech":"no"}], "mech" : "GITHUB_APP" } "#, "EPHEMERAL_VIA_GITHUB_APP"),
@@ -165,7 +94,10 @@ mod tests {
             (r#"{"mech":"a\nb"}"#, ""),
             (r#"{"mech":""}"#, ""),
             (r#"{"mech":1,"mech":"X"}"#, "X"),
-            // not JSON, but too near to one to be handed out
+            // Not JSON, but too close to be handed out.
+            (r#"{"mech":"X",}"#, "X"),
+            (r#"{"a":{"mech":"X"}"#, "X"),
+            (r#"{"mech":"X"} // "mech":"Y z""#, ""),
             (r#"{"mech":"X""#, "X"),
             (r#"{"mech":"X" oops"#, "X"),
             (r#"{"mech":"X"#, "X"),
@@ -179,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn not_found() {
+    fn blob_mech_finds_nothing_elsewhere() {
         for text in [
             "",
             "{}",
@@ -257,7 +189,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn agrees_with_a_json_parser(value in json()) {
+        fn blob_mech_agrees_with_serde_json(value in json()) {
             for text in [value.to_string(), serde_json::to_string_pretty(&value).unwrap(), escaped(&value)] {
                 prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value.clone());
                 prop_assert_eq!(blob_mech(text.as_bytes()).is_some(), oracle(&value).is_some(), "{}", text);
@@ -265,7 +197,7 @@ mod tests {
         }
 
         #[test]
-        fn misses_nothing_a_json_parser_finds(
+        fn blob_mech_finds_what_serde_json_finds(
             text in "\\{ ?(\"(mech|m|\\\\u006dech|[a-z\\\\\"]{0,3})\" ?: ?(\"[a-zé\\\\\"n]{0,4}\"|1|null|\\[\\]|\\{\\}),? ?){0,4}\\}"
         ) {
             if let Ok(value) = serde_json::from_str::<Value>(&text) && oracle(&value).is_some() {
@@ -274,7 +206,7 @@ mod tests {
         }
 
         #[test]
-        fn takes_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn blob_mech_does_not_panic_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             blob_mech(&bytes);
             let mut object = b"{\"mech\":\"".to_vec();
             object.extend(&bytes);
