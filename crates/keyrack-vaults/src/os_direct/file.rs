@@ -1,172 +1,144 @@
-//! The one file of os.direct: `{"<slug>": {"value": "<secret>", "expiresAt"?: "<ISO>"}}`. Reads one entry, or makes the text with one entry
-//! changed and every other byte kept.
+//! The one file of os.direct: `{"<slug>": {"value": "<secret>", "expiresAt"?: "<ISO>"}}`. Reads one
+//! entry, or returns the text with one entry changed and every other byte unchanged.
 
-use std::ops::Range;
+use std::fmt;
 
 use keyrack_core::timestamp;
+use keyrack_json::{JsonError, JsonErrorKind, Object, ValueKind};
 use zeroize::Zeroizing;
 
-use super::object::{DirectFileError, Object, escape_into, escaped_limit, string_at, unescape};
+use super::edit::{Edit, Put, apply, cuts};
 
 const VALUE: &str = "value";
 const EXPIRES_AT: &str = "expiresAt";
 
-/// The file's text and where its entries are.
-pub(super) struct DirectFile<'t> {
-    text: &'t str,
-    object: Object,
+/// Reason that the file or an entry cannot be read, and its position. It holds nothing of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DirectFileError {
+    /// Byte offset in the file.
+    pub(super) offset: usize,
+    pub(super) kind: DirectFileErrorKind,
 }
 
-/// One entry, read.
+/// Kind of a [`DirectFileError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DirectFileErrorKind {
+    Json(JsonErrorKind),
+    MissingValue,
+    ValueNotString,
+    InvalidExpiresAt,
+}
+
+impl fmt::Display for DirectFileErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(kind) => kind.fmt(f),
+            Self::MissingValue => f.write_str("the entry has no value"),
+            Self::ValueNotString => f.write_str("the value is not a string"),
+            Self::InvalidExpiresAt => f.write_str("expiresAt is not a time"),
+        }
+    }
+}
+
+impl From<JsonError> for DirectFileError {
+    fn from(JsonError { offset, kind }: JsonError) -> Self {
+        Self { offset, kind: DirectFileErrorKind::Json(kind) }
+    }
+}
+
+/// The text of the file and the positions of its entries.
+pub(super) struct DirectFile<'t> {
+    text: &'t [u8],
+    object: Object<'t>,
+}
+
+/// One entry.
 pub(super) struct StoredValue {
     pub(super) secret: Zeroizing<Vec<u8>>,
     pub(super) expires_at_ms: Option<i64>,
 }
 
 impl<'t> DirectFile<'t> {
-    pub(super) fn read(bytes: &'t [u8]) -> Result<Self, DirectFileError> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| DirectFileError { at: error.valid_up_to(), why: "it is not UTF-8" })?;
-        Ok(DirectFile { text, object: Object::scan(text, 0..text.len())? })
+    pub(super) fn read(text: &'t [u8]) -> Result<Self, DirectFileError> {
+        Ok(DirectFile { text, object: Object::parse(text)? })
     }
 
     pub(super) fn has(&self, slug: &str) -> bool {
         self.object.get(slug).is_some()
     }
 
-    /// What the entries are called.
+    /// Returns the names of the entries.
     pub(super) fn slugs(&self) -> impl Iterator<Item = &str> {
-        self.object.members.iter().map(|member| member.name.as_str())
+        self.object.members.iter().map(|member| &*member.name)
     }
 
-    /// The entry of `slug`. Only this entry is judged: another one may be broken in any way that is still JSON.
+    /// Returns the entry of `slug`, the last one if there are several. Only this entry is checked:
+    /// any other may be any JSON.
     pub(super) fn get(&self, slug: &str) -> Result<Option<StoredValue>, DirectFileError> {
+        use DirectFileErrorKind::{InvalidExpiresAt, Json, MissingValue, ValueNotString};
         let Some(member) = self.object.get(slug) else { return Ok(None) };
-        let at = member.value.start;
-        let entry = Object::scan(self.text, member.value.clone())?;
-        let value = entry.get(VALUE).ok_or(DirectFileError { at, why: "the entry has no value" })?;
-        let raw = string_at(self.text, &value.value)
-            .ok_or(DirectFileError { at: value.value.start, why: "the value is not a string" })?;
-        let secret = unescape(raw).map_err(|why| DirectFileError { at: value.value.start, why })?;
-        let expires_at_ms = match entry.get(EXPIRES_AT) {
+        let error = |offset, kind| DirectFileError { offset, kind };
+        let entry = Object::new(member.value)?;
+        let value = entry.get(VALUE).ok_or(error(member.value.span().start, MissingValue))?.value;
+        let at = value.span().start;
+        let secret = value.string().ok_or(error(at, ValueNotString))?;
+        let secret = secret.map_err(|invalid| error(at, Json(JsonErrorKind::String(invalid))))?;
+        let expires_at_ms = match entry.get(EXPIRES_AT).map(|member| member.value) {
             None => None,
-            Some(member) if &self.text[member.value.clone()] == "null" => None,
-            Some(member) => Some(
-                string_at(self.text, &member.value)
-                    .and_then(timestamp::parse_ms)
-                    .ok_or(DirectFileError { at: member.value.start, why: "expiresAt is not a time" })?,
-            ),
+            Some(value) if value.kind() == ValueKind::Null => None,
+            Some(value) => {
+                let text = value.string().and_then(Result::ok).map(|text| text.to_wiped());
+                let ms = text.and_then(|text| timestamp::parse_ms(std::str::from_utf8(&text).ok()?));
+                Some(ms.ok_or(error(value.span().start, InvalidExpiresAt))?)
+            }
         };
-        Ok(Some(StoredValue { secret, expires_at_ms }))
+        Ok(Some(StoredValue { secret: secret.to_wiped(), expires_at_ms }))
     }
 
-    /// The text with `slug` set to `secret`. Other fields of an entry that was there stay, but for its `expiresAt`, which was the old
-    /// value's.
+    /// Returns the text with `slug` set to `secret`. Other fields of the entry stay, except its
+    /// `expiresAt`, which belonged to the old value.
     pub(super) fn with(&self, slug: &str, secret: &str) -> Zeroizing<Vec<u8>> {
         let mut edits: Vec<Edit<'_>> = Vec::new();
         match self.object.get(slug) {
-            Some(member) if self.object.members.iter().filter(|m| m.name == slug).count() == 1 => {
-                match Object::scan(self.text, member.value.clone()) {
-                    Ok(entry) if entry.members.iter().filter(|m| m.name == VALUE).count() == 1 => {
-                        let value = entry.get(VALUE).expect("one was just counted").value.clone();
-                        edits.push(Edit { cut: value, put: Put::Value(secret) });
-                        edits.extend(
-                            entry.cuts(EXPIRES_AT).into_iter().map(|cut| Edit { cut, put: Put::Nothing }),
-                        );
-                    }
-                    // Not an entry anybody could read: replaced whole.
-                    _ => edits.push(Edit { cut: member.value.clone(), put: Put::VaultEntry(secret) }),
+            Some(member) if count(&self.object, slug) == 1 => match Object::new(member.value) {
+                Ok(entry) if count(&entry, VALUE) == 1 => {
+                    let value = entry.get(VALUE).expect("one was just counted").value;
+                    edits.push(Edit { cut: value.span(), put: Put::Value(secret) });
+                    let expiry = cuts(&entry, EXPIRES_AT).into_iter();
+                    edits.extend(expiry.map(|cut| Edit { cut, put: Put::Nothing }));
                 }
-            }
-            // Doubled: all are cut, and the entry made anew.
+                // Not a readable entry: it is replaced whole.
+                _ => edits.push(Edit { cut: member.value.span(), put: Put::Entry(secret) }),
+            },
+            // There are several: all are cut, and the entry is added.
             Some(_) => {
                 let text = self.without(slug);
-                let text = std::str::from_utf8(&text).expect("cut between characters");
-                let object = Object::scan(text, 0..text.len()).expect("whole members were cut");
-                return DirectFile { text, object }.with(slug, secret);
+                let object = Object::parse(&text).expect("whole members were cut");
+                return DirectFile { text: &text, object }.with(slug, secret);
             }
             None => {
-                let (at, first) = match self.object.members.last() {
-                    Some(last) => (last.span.end..last.span.end, false),
-                    None => (self.object.start..self.object.end, true),
+                let (cut, first) = match self.object.members.last() {
+                    Some(last) => (last.span().end..last.span().end, false),
+                    None => (self.object.inner_span(), true),
                 };
-                edits.push(Edit { cut: at, put: Put::Member { slug, secret, first } });
+                edits.push(Edit { cut, put: Put::Member { slug, secret, first } });
             }
         }
         apply(self.text, edits)
     }
 
-    /// The text without `slug`.
+    /// Returns the text without `slug`.
     pub(super) fn without(&self, slug: &str) -> Zeroizing<Vec<u8>> {
-        apply(
-            self.text,
-            self.object.cuts(slug).into_iter().map(|cut| Edit { cut, put: Put::Nothing }).collect(),
-        )
+        let edits = cuts(&self.object, slug).into_iter().map(|cut| Edit { cut, put: Put::Nothing });
+        apply(self.text, edits.collect())
     }
 }
 
-/// The text of a file with this one entry.
+fn count(object: &Object<'_>, name: &str) -> usize {
+    object.members.iter().filter(|member| member.name == name).count()
+}
+
+/// Returns the text of a file with this one entry.
 pub(super) fn first(slug: &str, secret: &str) -> Zeroizing<Vec<u8>> {
-    let empty = "{}";
-    let object = Object::scan(empty, 0..2).expect("an empty object is one");
-    DirectFile { text: empty, object }.with(slug, secret)
-}
-
-struct Edit<'e> {
-    cut: Range<usize>,
-    put: Put<'e>,
-}
-
-enum Put<'e> {
-    Nothing,
-    Value(&'e str),
-    VaultEntry(&'e str),
-    Member { slug: &'e str, secret: &'e str, first: bool },
-}
-
-impl Put<'_> {
-    fn limit(&self) -> usize {
-        match self {
-            Put::Nothing => 0,
-            Put::Value(secret) => escaped_limit(secret.len()),
-            Put::VaultEntry(secret) => escaped_limit(secret.len()) + 32,
-            Put::Member { slug, secret, .. } => escaped_limit(slug.len()) + escaped_limit(secret.len()) + 48,
-        }
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Put::Nothing => {}
-            Put::Value(secret) => escape_into(out, secret),
-            Put::VaultEntry(secret) => {
-                out.extend_from_slice(b"{\n    \"value\": ");
-                escape_into(out, secret);
-                out.extend_from_slice(b"\n  }");
-            }
-            Put::Member { slug, secret, first } => {
-                out.extend_from_slice(if *first { b"\n  " } else { b",\n  " });
-                escape_into(out, slug);
-                out.extend_from_slice(b": ");
-                Put::VaultEntry(secret).write(out);
-                if *first {
-                    out.push(b'\n');
-                }
-            }
-        }
-    }
-}
-
-/// Makes the new text in one buffer that is large enough from the start.
-fn apply(text: &str, mut edits: Vec<Edit<'_>>) -> Zeroizing<Vec<u8>> {
-    edits.sort_by_key(|edit| edit.cut.start);
-    let room = text.len() + edits.iter().map(|edit| edit.put.limit()).sum::<usize>();
-    let mut out = Zeroizing::new(Vec::with_capacity(room));
-    let mut at = 0;
-    for edit in &edits {
-        out.extend_from_slice(&text.as_bytes()[at..edit.cut.start]);
-        edit.put.write(&mut out);
-        at = edit.cut.end;
-    }
-    out.extend_from_slice(&text.as_bytes()[at..]);
-    out
+    DirectFile::read(b"{}").expect("an empty object is a file").with(slug, secret)
 }

@@ -2,15 +2,15 @@
 
 use zeroize::Zeroizing;
 
+use super::file;
 use super::file::DirectFile;
-use super::object;
 
 /// The text is no such file, or the entry none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectFileError;
 
-impl From<object::DirectFileError> for DirectFileError {
-    fn from(_: object::DirectFileError) -> Self {
+impl From<file::DirectFileError> for DirectFileError {
+    fn from(_: file::DirectFileError) -> Self {
         DirectFileError
     }
 }

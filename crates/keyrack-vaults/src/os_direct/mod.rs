@@ -2,10 +2,10 @@
 //!
 //! Its protection is the file's mode and nothing else, and its grade says so. A file that cannot be read is never overwritten.
 
+mod edit;
 mod file;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
-mod object;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +22,7 @@ use crate::mech;
 use crate::vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};
 use keyrack_core::layout::RackPaths;
 
-use file::DirectFile;
-use object::DirectFileError;
+use file::{DirectFile, DirectFileError};
 
 /// The most bytes the file may have.
 const MAX_FILE: usize = 64 << 20;
@@ -46,7 +45,7 @@ impl Vault for OsDirect {
         let Some(bytes) = read(context, entry.slug)? else { return Ok(None) };
         let found = DirectFile::read(&bytes)
             .and_then(|file| file.get(entry.slug.as_str()))
-            .map_err(|broken| corrupt(&path, &bytes, broken).of(entry.slug))?;
+            .map_err(|error| corrupt(&path, &bytes, error).of(entry.slug))?;
         let Some(found) = found.filter(|found| found.expires_at_ms.is_none_or(|end| context.now_ms < end))
         else {
             return Ok(None);
@@ -64,7 +63,7 @@ impl Vault for OsDirect {
         match read(context, entry.slug)? {
             Some(bytes) => DirectFile::read(&bytes)
                 .map(drop)
-                .map_err(|broken| corrupt(&path, &bytes, broken).of(entry.slug)),
+                .map_err(|error| corrupt(&path, &bytes, error).of(entry.slug)),
             None => Ok(()),
         }
     }
@@ -87,7 +86,7 @@ impl Vault for OsDirect {
         let path = context.racks.direct_path();
         let new = match read(context, entry.slug)? {
             Some(bytes) => DirectFile::read(&bytes)
-                .map_err(|broken| corrupt(&path, &bytes, broken).of(entry.slug))?
+                .map_err(|error| corrupt(&path, &bytes, error).of(entry.slug))?
                 .with(slug, text),
             None => file::first(slug, text),
         };
@@ -113,8 +112,7 @@ impl Vault for OsDirect {
         let lock = Lock::take(context.racks)?;
         let path = context.racks.direct_path();
         let Some(bytes) = read(context, entry.slug)? else { return Ok(false) };
-        let file =
-            DirectFile::read(&bytes).map_err(|broken| corrupt(&path, &bytes, broken).of(entry.slug))?;
+        let file = DirectFile::read(&bytes).map_err(|error| corrupt(&path, &bytes, error).of(entry.slug))?;
         if !file.has(entry.slug.as_str()) {
             return Ok(false);
         }
@@ -145,11 +143,11 @@ impl Vault for OsDirect {
 pub(crate) fn slugs(racks: &RackPaths) -> Result<Vec<String>, Error> {
     let path = racks.direct_path();
     let Some(bytes) = atomic::read_private(&racks.dir(), &path, MAX_FILE)? else { return Ok(Vec::new()) };
-    let broken = |broken| corrupt(&path, &bytes, broken);
-    let file = DirectFile::read(&bytes).map_err(broken)?;
+    let to_error = |error| corrupt(&path, &bytes, error);
+    let file = DirectFile::read(&bytes).map_err(to_error)?;
     let slugs: Vec<String> = file.slugs().map(str::to_owned).collect();
     for slug in &slugs {
-        file.get(slug).map_err(broken)?;
+        file.get(slug).map_err(to_error)?;
     }
     Ok(slugs)
 }
@@ -159,10 +157,10 @@ fn read(context: &VaultContext<'_, '_>, slug: &Slug) -> Result<Option<Zeroizing<
         .map_err(|error| error.of(slug))
 }
 
-/// The reason and the place in the file, by line. Never what stands there.
-fn corrupt(path: &Path, bytes: &[u8], broken: DirectFileError) -> Error {
-    let before = &bytes[..broken.at.min(bytes.len())];
+/// Returns the error for an unreadable file, with the line and nothing of its text.
+fn corrupt(path: &Path, bytes: &[u8], error: DirectFileError) -> Error {
+    let before = &bytes[..error.offset.min(bytes.len())];
     let line = before.split(|&b| b == b'\n').count();
-    Error::new(ErrorCode::VaultCorrupt, format!("{} line {line}: {}", path.display(), broken.why))
-        .hint("mend the file or move it away; keyrack does not overwrite what it cannot read")
+    Error::new(ErrorCode::VaultCorrupt, format!("{} line {line}: {}", path.display(), error.kind))
+        .hint("repair the file or move it away; keyrack does not overwrite a file it cannot read")
 }
