@@ -3,18 +3,18 @@
 //! Works on bytes. Must never: say any part of a secret in a reason, or let a general JSON parser own one.
 
 mod blob;
-mod invisible;
 mod tokens;
 
 pub use blob::blob_mech;
 
+use crate::display::trim_invisible_start;
 use crate::mechanism::Mechanism;
 
 /// Checks a value that is about to be stored, unlocked or handed out. `Err` holds the reasons against it, a sentence each.
 ///
 /// A mechanism this build does not know is checked as one that hands out what the vault holds.
 pub fn check(secret: &[u8], mech: &Mechanism) -> Result<(), Vec<String>> {
-    let text = invisible::trim_start(secret);
+    let text = trim_invisible_start(secret);
     if text.is_empty() {
         return Err(vec!["there is no value to check".to_owned()]);
     }

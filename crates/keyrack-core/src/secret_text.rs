@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::display::is_invisible;
+
 /// Property of a secret that is likely a mistake. Never quotes the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -92,15 +94,6 @@ pub fn irregularities(secret: &[u8]) -> Vec<Irregularity> {
 /// A carriage return is named as one, not as white space.
 fn is_outer_space(char: char) -> bool {
     char.is_whitespace() && char != '\r'
-}
-
-/// Returns `true` for characters without a glyph that text gets from web pages and chats:
-/// zero-width and soft-hyphen characters, and the marks that direct bidirectional text (Unicode 16,
-/// general category Cf).
-fn is_invisible(char: char) -> bool {
-    matches!(char,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | BYTE_ORDER_MARK)
 }
 
 #[cfg(test)]

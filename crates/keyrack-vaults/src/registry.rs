@@ -1,5 +1,6 @@
 //! Which vaults this version has.
 
+use keyrack_core::display::clean;
 use keyrack_core::{Error, ErrorCode, VaultId};
 
 use crate::os_direct::OsDirect;
@@ -21,7 +22,7 @@ pub fn vault(id: &VaultId) -> Result<&'static dyn Vault, Error> {
             "the vault os.daemon is the daemon's memory: nothing of it rests on this machine".to_owned()
         }
         VaultId::Other(name) => {
-            let shown: String = name.chars().filter(|c| !c.is_control()).take(48).collect();
+            let shown: String = clean(name).chars().take(48).collect();
             format!("this version of keyrack does not know the vault {shown:?}")
         }
         known => format!("the vault {known} is not in this version of keyrack"),

@@ -9,6 +9,8 @@ mod values;
 
 use std::fmt::Write as _;
 
+use keyrack_core::display::clean;
+
 use command_line::{CommandLine, Wanted};
 use offer::Offer;
 use values::Values;
@@ -72,7 +74,7 @@ fn lines(offers: &Option<Vec<Offer>>, kept: usize) -> String {
     let Some(offers) = offers else { return format!("{FILES}\n") };
     let mut text = String::new();
     for Offer { word, about } in offers {
-        let about: String = about.chars().filter(|c| !c.is_control()).collect();
+        let about = clean(about);
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}\t{about}", word.get(kept..).unwrap_or_default());
     }

@@ -6,7 +6,7 @@
 
 use keyrack_json::{LooseToken, RawValue, loose_tokens};
 
-use super::invisible::trim_start;
+use crate::display::trim_invisible_start;
 use crate::mechanism::Mechanism;
 
 /// Longest name of a mechanism, in bytes.
@@ -21,7 +21,7 @@ const LONGEST_NAME: usize = 4 * 6;
 /// A word that cannot be the name of a mechanism, and so may be a secret, is returned as the empty
 /// word.
 pub fn blob_mech(value: &[u8]) -> Option<Mechanism> {
-    let text = trim_start(value);
+    let text = trim_invisible_start(value);
     if text.first() != Some(&b'{') {
         return None;
     }

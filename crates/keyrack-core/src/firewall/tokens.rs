@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use zeroize::Zeroizing;
 
-use super::invisible::trim_start;
+use crate::display::trim_invisible_start;
 
 /// The shape of one kind of long-lived token: a prefix, and as many characters after it.
 pub(super) struct Kind {
@@ -112,7 +112,7 @@ const WRAPPED: usize = 48;
 
 /// The long-lived token that `value` is, or holds.
 pub(super) fn find(value: &[u8]) -> Option<Found> {
-    let text = trim_start(value);
+    let text = trim_invisible_start(value);
     let alone = KINDS.iter().find(|kind| kind.alone && text.starts_with(kind.prefix.as_bytes()));
     alone.map(|kind| Found { kind, inside: false }).or_else(|| {
         let kind = look(text, LAYERS)?;

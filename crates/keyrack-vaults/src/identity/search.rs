@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use keyrack_core::display::clean;
 use keyrack_core::fix::shell_quote;
 use keyrack_core::{Error, ErrorCode, Fix, Owner};
 use ssh_key::PublicKey;
@@ -107,8 +108,7 @@ impl FoundKeys {
         {
             return;
         }
-        let comment: String =
-            String::from_utf8_lossy(&key.comment).chars().filter(|c| !c.is_control()).collect();
+        let comment = clean(&String::from_utf8_lossy(&key.comment));
         let comment = shown(Path::new(&comment), racks.home());
         let name = format!("{} key {comment:?} of an ssh-agent", public.algorithm());
         let reason = "an agent signs and cannot decrypt".to_owned();

@@ -6,6 +6,7 @@
 mod replica;
 mod session;
 
+use keyrack_core::display::clean;
 use keyrack_core::{Error, ErrorCode, Mechanism, Slug, VaultId, firewall};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -88,7 +89,7 @@ pub(crate) fn check(slug: &Slug, vault: &VaultId, mech: &Mechanism) -> Result<()
 fn unsupported(slug: &Slug, mech: &Mechanism) -> Error {
     let message = match mech {
         Mechanism::Other(text) => {
-            let shown: String = text.chars().filter(|c| !c.is_control()).take(48).collect();
+            let shown: String = clean(text).chars().take(48).collect();
             format!("{slug} has the mechanism {shown:?}, which this version of keyrack does not know")
         }
         known => format!("{slug} has the mechanism {known}, which is not in this version of keyrack"),
