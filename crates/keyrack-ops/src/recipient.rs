@@ -2,7 +2,8 @@
 
 use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{Error, ErrorCode};
-use keyrack_vaults::recipient_key::{Pubkey, StanzaKind, from_file, parse};
+use keyrack_vaults::recipient_file::from_file;
+use keyrack_vaults::recipient_key::{Pubkey, StanzaKind, parse};
 use keyrack_vaults::{NoPassphrasePrompt, manifest_file, recipient_set};
 
 pub use keyrack_vaults::recipient_set::RecipientChange;

@@ -12,12 +12,14 @@ use keyrack_core::host_manifest::{HostEntry, HostManifest};
 use keyrack_core::{Error, ErrorCode, Slug};
 
 use crate::age_file::{AgeFile, DecryptError, MAX_MANIFEST, MAX_SECRET, file_limit};
-use crate::atomic;
 use crate::binding::{self, Match};
-use crate::identity::{Identities, IdentitySource, NoPassphrasePrompt};
+use crate::file_error::io_error;
+use crate::identity::{Identities, IdentitySource, KeyFileKind, NoPassphrasePrompt};
 use crate::journal;
 use crate::manifest_file;
 use crate::os_direct;
+use crate::private_dir;
+use crate::private_file;
 use keyrack_core::layout::RackPaths;
 
 /// A file that could be an identity.
@@ -29,17 +31,6 @@ pub struct KeyFile {
     pub mode: Option<u32>,
     /// What it is.
     pub kind: KeyFileKind,
-}
-
-/// What a key file is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyFileKind {
-    /// A key without a passphrase.
-    Plain,
-    /// A key behind a passphrase.
-    Encrypted,
-    /// Of no use here, in words that fit behind its path.
-    Unusable(String),
 }
 
 /// The key files that would be tried, in their order.
@@ -73,7 +64,7 @@ pub enum ManifestAudit {
 pub fn host_manifest(racks: &RackPaths, source: IdentitySource) -> Result<ManifestAudit, Error> {
     let path = racks.manifest_path();
     let limit = file_limit(MAX_MANIFEST);
-    let Some(bytes) = atomic::read_private(&racks.dir(), &path, limit)? else {
+    let Some(bytes) = private_file::read(&racks.dir(), &path, limit)? else {
         return Ok(ManifestAudit::Missing);
     };
     let file = AgeFile::parse(&bytes, 0).map_err(|error| manifest_file::does_not_open(&path, error))?;
@@ -127,7 +118,7 @@ pub enum FileBinding {
 /// read.
 pub fn file_binding(racks: &RackPaths, host: &HostEntry) -> Option<FileBinding> {
     let path = racks.secure_path(&host.slug);
-    let bytes = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET)).ok()??;
+    let bytes = private_file::read(&racks.dir(), &path, file_limit(MAX_SECRET)).ok()??;
     let file = AgeFile::parse(&bytes, 1).ok()?;
     Some(match binding::compare(file.labels(), host, racks.owner()) {
         Ok(Match::Bound | Match::Newer { .. }) => FileBinding::Bound,
@@ -152,7 +143,7 @@ impl RackFiles {
     pub fn inspect(racks: &RackPaths) -> Self {
         let mut files = RackFiles { direct: Some(Vec::new()), ..RackFiles::default() };
         let rack = racks.dir();
-        match atomic::dir_exists(&rack, &rack) {
+        match private_dir::exists(&rack, &rack) {
             Ok(true) => files.mode(&rack),
             Ok(false) => return files,
             Err(error) => {
@@ -170,12 +161,12 @@ impl RackFiles {
 
     /// Whether the key's file of os.secure is there.
     pub fn has_secure(racks: &RackPaths, slug: &Slug) -> bool {
-        atomic::exists(&racks.dir(), &racks.secure_path(slug)).unwrap_or(true)
+        private_file::exists(&racks.dir(), &racks.secure_path(slug)).unwrap_or(true)
     }
 
     fn secure(&mut self, racks: &RackPaths) {
         let dir = racks.secure_dir();
-        match atomic::dir_exists(&racks.dir(), &dir) {
+        match private_dir::exists(&racks.dir(), &dir) {
             Ok(true) => self.mode(&dir),
             Ok(false) => return,
             Err(error) => return self.bad(&dir, error),
@@ -188,7 +179,7 @@ impl RackFiles {
         });
         let mut names = match names {
             Ok(names) => names,
-            Err(error) => return self.bad(&dir, atomic::io_error("read", &dir, &error)),
+            Err(error) => return self.bad(&dir, io_error("read", &dir, &error)),
         };
         names.sort();
         for name in names.iter().filter_map(|name| name.to_str()).filter(|name| journal::is_secure_name(name))
@@ -198,7 +189,7 @@ impl RackFiles {
             if !self.see(racks, &path) {
                 continue;
             }
-            let read = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET));
+            let read = private_file::read(&racks.dir(), &path, file_limit(MAX_SECRET));
             match read.map(|bytes| bytes.map(|bytes| AgeFile::parse(&bytes, 1).map(drop))) {
                 Ok(Some(Err(DecryptError::Damaged(why)))) => {
                     let message = format!("{} is damaged: {why}", path.display());
@@ -228,7 +219,7 @@ impl RackFiles {
 
     /// Looks at one file; true when it is there and ours.
     fn see(&mut self, racks: &RackPaths, path: &Path) -> bool {
-        match atomic::exists(&racks.dir(), path) {
+        match private_file::exists(&racks.dir(), path) {
             Ok(true) => {
                 self.mode(path);
                 true

@@ -10,9 +10,10 @@ use keyrack_core::{Error, ErrorCode, Mechanism, Owner, Slug, VaultId};
 
 use crate::binding::{self, Binding};
 use crate::failpoint::tests::{DIED, InjectedFailure, before, under};
+use crate::journal;
 use crate::recipient_key::StanzaKind;
 use crate::{
-    Identities, IdentitySource, Lock, NoPassphrasePrompt, RackPaths, VaultContext, VaultEntry, age_file,
+    Identities, IdentitySource, NoPassphrasePrompt, RackPaths, VaultContext, VaultEntry, age_file,
     manifest_file, os_secure, recipient_key, recipient_set, registry,
 };
 
@@ -199,7 +200,7 @@ fn an_error_at_any_step_loses_nothing() {
                 let what = format!("{scenario:?} at {n}, {step}: {result:?}");
                 assert_eq!(result.unwrap_err().code, ErrorCode::Io, "{what}");
                 // What was not finished is finished or undone by the next writer, and its leftovers go with its next write.
-                drop(Lock::take(&racks).unwrap());
+                drop(journal::lock_rack(&racks).unwrap());
                 scenario.happened(&racks);
                 scenario.run(&racks).map_or_else(
                     // It had happened already.
@@ -217,7 +218,7 @@ fn an_error_before_the_decision_changes_nothing() {
     let original = prepared();
     for scenario in ALL {
         let decisive = match scenario {
-            Scenario::AddRecipient => "decide",
+            Scenario::AddRecipient => "commit",
             _ => "rename",
         };
         let home = copy(original.path());
@@ -270,7 +271,7 @@ fn a_death_at_any_step_loses_nothing() {
             for key in KEYS {
                 assert!(get(&racks, &VaultId::OsSecure, key, "plain").is_ok(), "{what}: {key}");
             }
-            drop(Lock::take(&racks).unwrap());
+            drop(journal::lock_rack(&racks).unwrap());
             happened += usize::from(scenario.happened(&racks));
             let again = scenario.run(&racks).err().map(|error| error.code);
             assert!(matches!(again, None | Some(ErrorCode::RecipientExists)), "{what}: {again:?}");
@@ -343,7 +344,7 @@ fn a_plan_nobody_decided_is_undone_and_a_decided_one_is_carried_out() {
         fs::write(dir.join("something else"), "x").unwrap();
         // To read is enough.
         assert_eq!(get(&racks, &VaultId::OsSecure, KEYS[1], "plain").as_deref(), Ok(expected));
-        drop(Lock::take(&racks).unwrap());
+        drop(journal::lock_rack(&racks).unwrap());
         assert!(!dir.exists());
     }
 }
@@ -393,7 +394,7 @@ fn everything_is_flushed_before_it_counts() {
     for scenario in ALL {
         let home = copy(original.path());
         let (_, steps) = under(None, || scenario.run(&racks(home.path())));
-        let decisive = if matches!(scenario, Scenario::AddRecipient) { "decide" } else { "rename" };
+        let decisive = if matches!(scenario, Scenario::AddRecipient) { "commit" } else { "rename" };
         let mut decisions = steps.iter().enumerate().filter(|(_, step)| **step == decisive).peekable();
         let at = decisions.peek().expect("a decision").0;
         for (at, _) in decisions {
@@ -401,10 +402,13 @@ fn everything_is_flushed_before_it_counts() {
             assert_eq!(before("flush"), before("create"), "{steps:?}");
             assert_eq!(steps[at + 1], "flush directory", "{steps:?}");
         }
-        if decisive == "decide" {
+        if decisive == "commit" {
             assert_eq!(steps[at - 1], "flush directory", "{steps:?}");
             let moved = steps.iter().rposition(|step| *step == "move into place").unwrap();
-            assert_eq!(steps[moved + 1..moved + 4], ["flush directory", "flush directory", "remove decided"]);
+            assert_eq!(
+                steps[moved + 1..moved + 4],
+                ["flush directory", "flush directory", "remove committed"]
+            );
         }
     }
 }

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use keyrack_core::{Error, Slug};
 
-use crate::atomic;
-use crate::lock::Lock;
 use keyrack_core::layout::RackPaths;
+
+use crate::{atomic, journal, private_dir, private_file};
 
 /// Whether the key was ever set. False also where the markers cannot be looked at: then nothing is known.
 pub fn has(racks: &RackPaths, slug: &Slug) -> bool {
-    atomic::exists(&racks.dir(), &racks.inventory_path(slug)).unwrap_or(false)
+    private_file::exists(&racks.dir(), &racks.inventory_path(slug)).unwrap_or(false)
 }
 
 /// Makes the marker, 0600 in 0700 and empty; one that is there and is not so is made so.
@@ -21,17 +21,17 @@ pub fn has(racks: &RackPaths, slug: &Slug) -> bool {
 /// [`keyrack_core::ErrorCode::Io`], [`keyrack_core::ErrorCode::FileUnsafe`].
 pub fn add(racks: &RackPaths, slug: &Slug) -> Result<(), Error> {
     let path = racks.inventory_path(slug);
-    let lock = Lock::take(racks)?;
+    let lock = journal::lock_rack(racks)?;
     if is_whole(racks, &path)? {
         return Ok(());
     }
-    atomic::write_private(&lock, &path, &[], |_| Ok(()))
+    atomic::replace(&lock, &path, &[], |_| Ok(()))
 }
 
 fn is_whole(racks: &RackPaths, path: &Path) -> Result<bool, Error> {
     use std::os::unix::fs::MetadataExt as _;
-    atomic::make_private_dir(&racks.dir(), &racks.inventory_dir())?;
-    Ok(atomic::look(path)?.is_some_and(|found| found.len() == 0 && found.mode() & 0o7777 == 0o600))
+    private_dir::create(&racks.dir(), &racks.inventory_dir())?;
+    Ok(private_file::metadata(path)?.is_some_and(|found| found.len() == 0 && found.mode() & 0o7777 == 0o600))
 }
 
 /// Removes the marker. `Ok(false)` when there was none.
@@ -42,6 +42,6 @@ pub fn remove(racks: &RackPaths, slug: &Slug) -> Result<bool, Error> {
     if !has(racks, slug) && !racks.dir().exists() {
         return Ok(false);
     }
-    let lock = Lock::take(racks)?;
-    atomic::remove_private(&lock, &racks.inventory_path(slug))
+    let lock = journal::lock_rack(racks)?;
+    atomic::remove(&lock, &racks.inventory_path(slug))
 }

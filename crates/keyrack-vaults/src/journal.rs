@@ -1,143 +1,158 @@
-//! Several files replaced as one: all of them, or none, whatever happens in between.
+//! Replacement of several files as one: all of them or none, even if the process is killed.
 //!
-//! The new files are written into a directory beside the os.secure files and flushed. Renaming that directory is the decision, one
-//! atomic step: under its first name it is a plan, and whoever takes the lock next removes it; under its second name it is decided, and
-//! whoever takes the lock next moves what is still in it into place. Moving is the same however often it is begun.
+//! The new files are written into a directory beside the os.secure files and flushed. Renaming that
+//! directory commits the replacement in one atomic step. Under its first name it is uncommitted, and the
+//! next process that takes the lock removes it. Under its second name it is committed, and the next
+//! process that takes the lock moves the rest of its files into place. Moving can be repeated.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use keyrack_core::Error;
-
-use crate::atomic::{self, io_error, sync_dir};
-use crate::failpoint::failpoint;
-use crate::lock::Lock;
 use keyrack_core::layout::RackPaths;
 
+use crate::failpoint::failpoint;
+use crate::file_error::io_error;
+use crate::lock::Lock;
+use crate::{private_dir, private_file};
+
+/// Directory of a replacement that is not committed.
 const PLAN: &str = ".replace.plan";
+/// Directory of a replacement that is committed.
 const COMMIT_MARKER: &str = ".replace.decided";
-/// The name the host manifest has in the plan; no file of os.secure can have it.
+/// Name of the host manifest in the replacement. No file of os.secure can have it.
 const MANIFEST: &str = "manifest";
 
-/// A replacement being prepared. Dropped without [`Replacement::commit`], it is removed.
+/// Takes the lock of a rack, and finishes or undoes what a killed process left behind.
+///
+/// # Errors
+/// [`ErrorCode::TimedOut`](keyrack_core::ErrorCode::TimedOut) after 10 s;
+/// [`ErrorCode::Io`](keyrack_core::ErrorCode::Io);
+/// [`ErrorCode::FileUnsafe`](keyrack_core::ErrorCode::FileUnsafe).
+pub fn lock_rack(paths: &RackPaths) -> Result<Lock, Error> {
+    Lock::take(paths, recover)
+}
+
+/// A replacement that is being prepared. Removed when dropped without [`Replacement::commit`].
 pub(crate) struct Replacement<'l> {
     lock: &'l Lock,
-    racks: &'l RackPaths,
+    paths: &'l RackPaths,
     dir: PathBuf,
-    decided: bool,
+    is_committed: bool,
 }
 
 impl<'l> Replacement<'l> {
-    pub(crate) fn begin(lock: &'l Lock, racks: &'l RackPaths) -> Result<Self, Error> {
-        let secure = racks.secure_dir();
-        atomic::make_private_dir(lock.rack(), &secure)?;
+    pub(crate) fn begin(lock: &'l Lock, paths: &'l RackPaths) -> Result<Self, Error> {
+        let secure = paths.secure_dir();
+        private_dir::create(lock.rack(), &secure)?;
         let dir = secure.join(PLAN);
-        let replacement = Replacement { lock, racks, dir, decided: false };
-        atomic::make_private_dir(lock.rack(), &replacement.dir)?;
+        let replacement = Replacement { lock, paths, dir, is_committed: false };
+        private_dir::create(lock.rack(), &replacement.dir)?;
         Ok(replacement)
     }
 
-    /// Adds a new content for an os.secure file that is there. `verify` is given what was read back from the disk.
-    pub(crate) fn secure(
+    /// Adds new content for an existing os.secure file. `verify` gets what was read back from the disk.
+    pub(crate) fn add_secure(
         &self,
         name: &str,
         bytes: &[u8],
         verify: impl FnOnce(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         debug_assert!(is_secure_name(name), "{name}");
-        atomic::create_private(&self.dir.join(name), bytes, verify)
+        private_file::create(&self.dir.join(name), bytes, verify)
     }
 
-    /// Adds a new content for the host manifest.
-    pub(crate) fn manifest(
+    /// Adds new content for the host manifest.
+    pub(crate) fn add_manifest(
         &self,
         bytes: &[u8],
         verify: impl FnOnce(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        atomic::create_private(&self.dir.join(MANIFEST), bytes, verify)
+        private_file::create(&self.dir.join(MANIFEST), bytes, verify)
     }
 
-    /// Decides, and moves everything into place.
+    /// Commits, and moves everything into place.
     ///
     /// # Errors
-    /// Before the decision: nothing was changed. After it: the rest is moved by whoever takes the lock next.
+    /// If committing fails, nothing was changed. If moving fails, the next process that takes the lock
+    /// moves the rest.
     pub(crate) fn commit(mut self) -> Result<(), Error> {
-        sync_dir(&self.dir)?;
-        let decided = self.racks.secure_dir().join(COMMIT_MARKER);
-        failpoint("decide")
-            .and_then(|()| fs::rename(&self.dir, &decided))
-            .map_err(|error| io_error("replace the files of", &self.racks.secure_dir(), &error))?;
-        self.decided = true;
-        sync_dir(&self.racks.secure_dir())?;
-        roll_forward(self.lock, self.racks)
+        private_dir::sync(&self.dir)?;
+        let committed = self.paths.secure_dir().join(COMMIT_MARKER);
+        failpoint("commit")
+            .and_then(|()| fs::rename(&self.dir, &committed))
+            .map_err(|error| io_error("replace the files in", &self.paths.secure_dir(), &error))?;
+        self.is_committed = true;
+        private_dir::sync(&self.paths.secure_dir())?;
+        roll_forward(self.lock, self.paths)
     }
 }
 
 impl Drop for Replacement<'_> {
     fn drop(&mut self) {
-        if !self.decided {
+        if !self.is_committed {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
 }
 
-/// Finishes what was decided, removes what was only planned. Called with every first taking of the lock.
-pub(crate) fn recover(lock: &Lock, racks: &RackPaths) -> Result<(), Error> {
-    let secure = racks.secure_dir();
-    if atomic::dir_exists(lock.rack(), &secure.join(COMMIT_MARKER))? {
-        roll_forward(lock, racks)?;
+/// Finishes a committed replacement, and removes an uncommitted one.
+fn recover(lock: &Lock, paths: &RackPaths) -> Result<(), Error> {
+    let secure = paths.secure_dir();
+    if private_dir::exists(lock.rack(), &secure.join(COMMIT_MARKER))? {
+        roll_forward(lock, paths)?;
     }
-    let replacement = secure.join(PLAN);
-    if atomic::dir_exists(lock.rack(), &replacement)? {
+    let uncommitted = secure.join(PLAN);
+    if private_dir::exists(lock.rack(), &uncommitted)? {
         failpoint("remove plan")
-            .and_then(|()| fs::remove_dir_all(&replacement))
-            .map_err(|error| io_error("remove", &replacement, &error))?;
+            .and_then(|()| fs::remove_dir_all(&uncommitted))
+            .map_err(|error| io_error("remove", &uncommitted, &error))?;
     }
     Ok(())
 }
 
-/// The same for who only reads: nothing is done when there is nothing to do, and a failure is no failure to read. Each file is whole by
-/// itself, old or new.
-pub(crate) fn recover_for_reading(racks: &RackPaths) {
-    if is_unfinished(racks) {
-        let _ = Lock::take(racks);
+/// Finishes a committed replacement before a read. Failures are ignored: each file is whole in itself,
+/// old or new.
+pub(crate) fn recover_for_reading(paths: &RackPaths) {
+    if is_unfinished(paths) {
+        let _ = lock_rack(paths);
     }
 }
 
-/// Whether a replacement was decided and is not finished. Only looks.
-pub(crate) fn is_unfinished(racks: &RackPaths) -> bool {
-    fs::symlink_metadata(racks.secure_dir().join(COMMIT_MARKER)).is_ok()
+/// Returns `true` if a replacement was committed and is not finished.
+pub(crate) fn is_unfinished(paths: &RackPaths) -> bool {
+    fs::symlink_metadata(paths.secure_dir().join(COMMIT_MARKER)).is_ok()
 }
 
-fn roll_forward(lock: &Lock, racks: &RackPaths) -> Result<(), Error> {
-    let secure = racks.secure_dir();
-    let decided = secure.join(COMMIT_MARKER);
-    let unreadable = |error: io::Error| io_error("read", &decided, &error);
-    // The names first: the directory is emptied while it is gone through.
+fn roll_forward(lock: &Lock, paths: &RackPaths) -> Result<(), Error> {
+    let secure = paths.secure_dir();
+    let committed = secure.join(COMMIT_MARKER);
+    let unreadable = |error: io::Error| io_error("read", &committed, &error);
+    // All names first: the directory is emptied in the loop.
     let entries: Vec<_> =
-        fs::read_dir(&decided).and_then(Iterator::collect::<io::Result<_>>).map_err(unreadable)?;
+        fs::read_dir(&committed).and_then(Iterator::collect::<io::Result<_>>).map_err(unreadable)?;
     for entry in entries {
         let name = entry.file_name();
         let target = match name.to_str() {
-            Some(MANIFEST) => racks.manifest_path(),
+            Some(MANIFEST) => paths.manifest_path(),
             Some(name) if is_secure_name(name) => secure.join(name),
             _ => continue,
         };
-        atomic::look(&target)?;
+        private_file::metadata(&target)?;
         failpoint("move into place")
             .and_then(|()| fs::rename(entry.path(), &target))
             .map_err(|error| io_error("replace", &target, &error))?;
     }
-    sync_dir(&secure)?;
-    sync_dir(lock.rack())?;
-    failpoint("remove decided")
-        .and_then(|()| fs::remove_dir_all(&decided))
-        .map_err(|error| io_error("remove", &decided, &error))?;
-    sync_dir(&secure)
+    private_dir::sync(&secure)?;
+    private_dir::sync(lock.rack())?;
+    failpoint("remove committed")
+        .and_then(|()| fs::remove_dir_all(&committed))
+        .map_err(|error| io_error("remove", &committed, &error))?;
+    private_dir::sync(&secure)
 }
 
-/// Whether `name` is that of an os.secure file: 16 hex digits and `.age`.
+/// Returns `true` if `name` is that of an os.secure file: 16 hex digits and `.age`.
 pub(crate) fn is_secure_name(name: &str) -> bool {
     name.strip_suffix(".age").is_some_and(|hash| {
         hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))

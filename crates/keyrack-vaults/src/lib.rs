@@ -11,6 +11,7 @@ mod binding;
 #[cfg(test)]
 mod crash_tests;
 mod failpoint;
+mod file_error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -23,12 +24,16 @@ pub mod mech;
 pub mod os_direct;
 pub mod os_envvar;
 pub mod os_secure;
+mod private_dir;
+mod private_file;
+pub mod recipient_file;
 pub mod recipient_key;
 pub mod recipient_set;
 pub mod registry;
 pub mod vault;
 
 pub use identity::{Identities, IdentitySource, NoPassphrasePrompt, PassphrasePrompt};
+pub use journal::lock_rack;
 pub use keyrack_core::layout::RackPaths;
 pub use lock::Lock;
 pub use vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};

@@ -16,6 +16,7 @@ use crate::atomic;
 use crate::identity::Identities;
 use crate::journal;
 use crate::lock::Lock;
+use crate::private_file;
 use crate::recipient_key;
 use keyrack_core::layout::RackPaths;
 
@@ -24,7 +25,7 @@ use keyrack_core::layout::RackPaths;
 /// # Errors
 /// [`ErrorCode::FileUnsafe`], [`ErrorCode::Io`].
 pub fn exists(racks: &RackPaths) -> Result<bool, Error> {
-    atomic::exists(&racks.dir(), &racks.manifest_path())
+    private_file::exists(&racks.dir(), &racks.manifest_path())
 }
 
 /// Opens and reads the host manifest. `None` when there is none yet.
@@ -57,7 +58,7 @@ pub fn update<T>(
 ) -> Result<T, Error> {
     // A passphrase is asked here, with the lock not yet held: whatever opens the file now opens it again without a question.
     load_existing(racks, identities)?;
-    let lock = Lock::take(racks)?;
+    let lock = journal::lock_rack(racks)?;
     let mut manifest = read(racks, identities)?.ok_or_else(|| missing(racks))?;
     let before = manifest.clone();
     let result = change(&mut manifest, identities)?;
@@ -99,7 +100,7 @@ pub fn create(
     manifest: &HostManifest,
     identities: &mut Identities<'_>,
 ) -> Result<bool, Error> {
-    let lock = Lock::take(racks)?;
+    let lock = journal::lock_rack(racks)?;
     if exists(racks)? {
         return Ok(false);
     }
@@ -138,7 +139,7 @@ pub fn owners(racks: &RackPaths) -> Vec<Owner> {
 
 fn read(racks: &RackPaths, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Error> {
     let path = racks.manifest_path();
-    let Some(bytes) = atomic::read_private(&racks.dir(), &path, file_limit(MAX_MANIFEST))? else {
+    let Some(bytes) = private_file::read(&racks.dir(), &path, file_limit(MAX_MANIFEST))? else {
         return Ok(None);
     };
     let plain = AgeFile::parse(&bytes, 0)
@@ -198,7 +199,7 @@ fn write(
 ) -> Result<(), Error> {
     let (plain, armored) = seal(manifest)?;
     let path = racks.manifest_path();
-    atomic::write_private(lock, &path, armored.as_bytes(), |written| {
+    atomic::replace(lock, &path, armored.as_bytes(), |written| {
         verify(&path, written, &plain, manifest.recipients.len(), identities)
     })
 }

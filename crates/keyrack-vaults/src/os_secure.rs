@@ -13,8 +13,8 @@ use crate::age_file::{self, AgeFile, DecryptError, MAX_SECRET, file_limit, too_l
 use crate::atomic;
 use crate::binding::{self, Binding, Match, Mismatch};
 use crate::journal;
-use crate::lock::Lock;
 use crate::mech;
+use crate::private_file;
 use crate::recipient_key;
 use crate::vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};
 use keyrack_core::layout::RackPaths;
@@ -36,7 +36,7 @@ impl Vault for OsSecure {
         let racks = context.racks;
         journal::recover_for_reading(racks);
         let path = racks.secure_path(entry.slug);
-        let read = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET));
+        let read = private_file::read(&racks.dir(), &path, file_limit(MAX_SECRET));
         let Some(bytes) = read.map_err(|error| error.of(entry.slug))? else {
             return Ok(None);
         };
@@ -87,8 +87,8 @@ impl Vault for OsSecure {
         let labels = [binding.label()];
         let armored = age_file::encrypt_to(&ready, &labels, secret)?;
         let path = context.racks.secure_path(entry.slug);
-        let lock = Lock::take(context.racks)?;
-        atomic::write_private(&lock, &path, armored.as_bytes(), |written| {
+        let lock = journal::lock_rack(context.racks)?;
+        atomic::replace(&lock, &path, armored.as_bytes(), |written| {
             age_file::verify(written, secret, &labels, ready.len(), Some(context.identities)).map_err(|why| {
                 Error::new(
                     ErrorCode::Io,
@@ -105,14 +105,13 @@ impl Vault for OsSecure {
         if !context.racks.secure_dir().exists() {
             return Ok(false);
         }
-        let lock = Lock::take(context.racks)?;
-        atomic::remove_private(&lock, &context.racks.secure_path(entry.slug))
-            .map_err(|error| error.of(entry.slug))
+        let lock = journal::lock_rack(context.racks)?;
+        atomic::remove(&lock, &context.racks.secure_path(entry.slug)).map_err(|error| error.of(entry.slug))
     }
 
     fn has(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> bool {
         let racks = context.racks;
-        atomic::exists(&racks.dir(), &racks.secure_path(entry.slug)).unwrap_or(false)
+        private_file::exists(&racks.dir(), &racks.secure_path(entry.slug)).unwrap_or(false)
     }
 }
 
@@ -122,7 +121,7 @@ impl Vault for OsSecure {
 pub fn newer_meta(racks: &RackPaths, host: &HostEntry) -> Option<Value> {
     let host = Some(host).filter(|host| host.vault == VaultId::OsSecure)?;
     let path = racks.secure_path(&host.slug);
-    let bytes = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET)).ok()??;
+    let bytes = private_file::read(&racks.dir(), &path, file_limit(MAX_SECRET)).ok()??;
     match binding::compare(AgeFile::parse(&bytes, 1).ok()?.labels(), host, racks.owner()) {
         Ok(Match::Newer { version, .. }) => Some(binding::meta_with_version(host.meta.as_ref(), version)),
         _ => None,

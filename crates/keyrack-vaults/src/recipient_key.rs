@@ -3,15 +3,10 @@
 //! Two kinds are written. `age`: an X25519 recipient, `age1…`, also what an ed25519 ssh key converts to. `ssh`: the line of a `.pub` file,
 //! which makes a stanza of age's ssh kind. Every recipient is checked before anything is encrypted to it or written.
 
-use std::path::{Path, PathBuf};
-
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{Error, ErrorCode};
 use ssh_key::{Algorithm, PublicKey};
-
-use crate::atomic::{io_error, read_bounded};
-use crate::identity::{MAX_KEY_FILE, ParsedKeyFile, PublicPart, parse_key_file};
 
 /// `mech` of an X25519 recipient.
 pub const AGE: &str = "age";
@@ -56,7 +51,7 @@ impl ParsedRecipient {
     }
 }
 
-fn bad(message: impl Into<String>) -> Error {
+pub(crate) fn bad(message: impl Into<String>) -> Error {
     Error::new(ErrorCode::BadRecipient, message)
 }
 
@@ -92,34 +87,6 @@ pub fn parse(text: &str, stanza: StanzaKind) -> Result<Pubkey, Error> {
     };
     parse_one(pubkey.mech, &pubkey.pubkey).map_err(bad)?;
     Ok(pubkey)
-}
-
-/// Reads a public key from a file that holds one and nothing else but blank lines and comments behind `#`: a `.pub` file, or an age recipient.
-///
-/// # Errors
-/// [`ErrorCode::BadRecipient`] as [`parse`] has it, and for a file that holds a private key, of which nothing is shown; [`ErrorCode::BadKeyFile`]
-/// for one that cannot be read.
-pub fn from_file(path: &Path, stanza: StanzaKind) -> Result<Pubkey, Error> {
-    let shown = path.display();
-    let bytes = read_key_file(path)?;
-    let holds = |sign: &[u8]| bytes.windows(sign.len()).any(|part| part.eq_ignore_ascii_case(sign));
-    if [&b"PRIVATE KEY-----"[..], b"AGE-SECRET-KEY-", b"PuTTY-User-Key-File"].into_iter().any(holds) {
-        let public = with_pub(path);
-        let hint = if public.is_file() {
-            format!("give its public half, {}", public.display())
-        } else {
-            "give its public half: `ssh-keygen -y -f FILE` prints that of an ssh key, `age-keygen -y FILE` of an age identity".to_owned()
-        };
-        return Err(bad(format!("{shown} is a private key, and nothing of it was taken")).hint(hint));
-    }
-    let not_one = || bad(format!("{shown} does not hold one public key on one line"));
-    let text = std::str::from_utf8(&bytes).map_err(|_| not_one())?;
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let (Some(line), None) = (lines.next(), lines.next()) else { return Err(not_one()) };
-    parse(line, stanza).map_err(|mut error| {
-        error.message = format!("cannot use {shown}: {}", error.message);
-        error
-    })
 }
 
 /// An ssh public key with its comment only if that is plain: the other implementation puts the whole line into a shell's command.
@@ -228,77 +195,4 @@ fn other_age_kind(pubkey: &str) -> Option<String> {
 /// The X25519 recipients among `recipients`, for telling whether a key can open a file without unlocking the key.
 pub(crate) fn age_recipients(recipients: &[Recipient]) -> Vec<&str> {
     recipients.iter().filter(|r| r.mech.as_str() == AGE).map(|r| r.pubkey.trim()).collect()
-}
-
-/// The recipient for a new host manifest, from a private key file (a path ending in `.pub` stands for the key beside it). A key without a
-/// passphrase becomes an X25519 recipient; one with a passphrase, and an rsa key, stays an ssh one, as the line of its `.pub` file, so that
-/// the two implementations in use open the same files with it. Where there is no `.pub` file, the key file itself says its public half.
-///
-/// # Errors
-/// [`ErrorCode::BadKeyFile`] when the key is missing or cannot be used, or what stands beside it is not its public half.
-pub fn for_init(path: &Path) -> Result<Pubkey, Error> {
-    let private = if path.extension().is_some_and(|ext| ext == "pub") {
-        path.with_extension("")
-    } else {
-        path.to_owned()
-    };
-    let unusable = |path: &Path, why: &str| {
-        Error::new(ErrorCode::BadKeyFile, format!("cannot use {} as a key: {why}", path.display()))
-            .hint("name another key with --prikey")
-    };
-    let bytes = read_key_file(&private)?;
-    let public_path = with_pub(&private);
-    match parse_key_file(&bytes).map_err(|why| unusable(&private, &why))? {
-        ParsedKeyFile::Encrypted(sealed) => {
-            let line = match read_key_file(&public_path) {
-                Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
-                // The key file itself says its public half.
-                Err(_) => sealed.public().line.clone(),
-            };
-            let stated = PublicKey::from_openssh(&line)
-                .map_err(|_| unusable(&public_path, "it is not an ssh public key"))?;
-            let stated = PublicPart::of(&stated).map_err(|why| unusable(&public_path, &why))?;
-            if &stated != sealed.public() {
-                return Err(unusable(
-                    &public_path,
-                    &format!("it is not the public half of {}", private.display()),
-                ));
-            }
-            parse(&line, StanzaKind::Ssh)
-        }
-        ParsedKeyFile::Usable(keys) => match (keys.recipient, keys.ssh) {
-            (Some(pubkey), _) => parse(&pubkey, StanzaKind::Age),
-            (None, Some(line)) => parse(&line, StanzaKind::Ssh),
-            (None, None) => Err(unusable(&private, "it holds no key that files can be encrypted to")),
-        },
-    }
-}
-
-fn with_pub(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".pub");
-    PathBuf::from(name)
-}
-
-/// Returns `true` if what was given as the path of a key file is a private key. It is not to be repeated.
-fn is_key_itself(path: &Path) -> bool {
-    let text = path.to_string_lossy().to_ascii_uppercase();
-    text.contains("AGE-SECRET-KEY-1") || text.contains("PRIVATE KEY-----")
-}
-
-pub(crate) fn read_key_file(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Error> {
-    let bad = |why: String| Error::new(ErrorCode::BadKeyFile, why);
-    if is_key_itself(path) {
-        return Err(bad("the path of a key file is needed, not a key itself".to_owned()));
-    }
-    let found = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => bad(format!("there is no key file {}", path.display())),
-        _ => io_error("read the key file", path, &error),
-    })?;
-    if !found.is_file() {
-        return Err(bad(format!("{} is not a regular file", path.display())));
-    }
-    let mut file = std::fs::File::open(path).map_err(|error| io_error("read the key file", path, &error))?;
-    read_bounded(&mut file, path, MAX_KEY_FILE)
-        .map_err(|_| bad(format!("{} is not a key file", path.display())))
 }

@@ -9,12 +9,13 @@ use keyrack_core::{Error, ErrorCode, Fix, Slug, timestamp};
 use zeroize::Zeroizing;
 
 use crate::age_file::{self, AgeFile, DecryptError, MAX_SECRET, file_limit};
-use crate::atomic::{self, io_error};
 use crate::binding::Label;
+use crate::file_error::io_error;
 use crate::identity::Identities;
+use crate::journal;
 use crate::journal::{Replacement, is_secure_name};
-use crate::lock::Lock;
 use crate::manifest_file;
+use crate::private_file;
 use crate::recipient_key::{self, ParsedRecipient, Pubkey};
 use keyrack_core::layout::RackPaths;
 
@@ -110,7 +111,7 @@ fn change(
     for name in secure_files(racks)? {
         open(racks, &manifest, identities, &name)?;
     }
-    let lock = Lock::take(racks)?;
+    let lock = journal::lock_rack(racks)?;
     let mut manifest = manifest_file::load_existing(racks, identities)?;
     let old = manifest.clone();
     let recipient = edit(&mut manifest)?;
@@ -123,7 +124,7 @@ fn change(
         rewrite(&replacement, racks, &old, identities, name, &ready)?;
     }
     let (plain, armored) = manifest_file::seal(&manifest)?;
-    replacement.manifest(armored.as_bytes(), |written| {
+    replacement.add_manifest(armored.as_bytes(), |written| {
         manifest_file::verify(&racks.manifest_path(), written, &plain, ready.len(), identities)
     })?;
     replacement.commit()?;
@@ -142,7 +143,7 @@ fn rewrite(
 ) -> Result<(), Error> {
     let (secret, labels) = open(racks, old, identities, name)?;
     let armored = age_file::encrypt_to(ready, &labels, &secret)?;
-    replacement.secure(name, armored.as_bytes(), |written| {
+    replacement.add_secure(name, armored.as_bytes(), |written| {
         let path = racks.secure_dir().join(name);
         age_file::verify(written, &secret, &labels, ready.len(), Some(identities)).map_err(|why| {
             Error::new(ErrorCode::Io, format!("what was written for {} is not right: {why}", path.display()))
@@ -162,7 +163,7 @@ fn open(
         Some(slug) => error.of(&slug).fix(Fix::del(racks.owner(), &slug)),
         None => error.hint("no key of the host manifest has this file; move it away and try again"),
     };
-    let bytes = atomic::read_private(&racks.dir(), &path, file_limit(MAX_SECRET))?
+    let bytes = private_file::read(&racks.dir(), &path, file_limit(MAX_SECRET))?
         .ok_or_else(|| Error::new(ErrorCode::Io, format!("{} went away meanwhile", path.display())))?;
     AgeFile::parse(&bytes, manifest.recipients.len())
         .and_then(|file| {

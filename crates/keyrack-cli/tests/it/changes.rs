@@ -97,7 +97,7 @@ fn a_full_disk_or_a_read_only_home_loses_nothing() {
     );
     assert_eq!(exit, 1, "{stderr:?}");
     assert!(stderr.iter().any(|line| line.contains("failed: cannot")), "{stderr:?}");
-    assert!(stderr.iter().any(|line| line.contains("what was there is untouched")), "{stderr:?}");
+    assert!(stderr.iter().any(|line| line.contains("the old file was not changed")), "{stderr:?}");
     // A home that cannot be written.
     let read_only = "mount --bind $RACK $RACK && mount -o remount,bind,ro $RACK; ";
     for command in [again.as_str(), "keyrack del --key K --env test", "keyrack recipient del --label default"]

@@ -6,8 +6,8 @@ use std::path::Path;
 use keyrack_core::fix::shell_quote;
 use keyrack_core::host_manifest::HostManifest;
 use keyrack_core::{Fix, Owner, Slug, VaultId};
-use keyrack_vaults::audit::{self, FileBinding, FindingKind, KeyFileKind, ManifestAudit, RackFiles};
-use keyrack_vaults::identity::{self, FoundKeys};
+use keyrack_vaults::audit::{self, FileBinding, FindingKind, ManifestAudit, RackFiles};
+use keyrack_vaults::identity::{self, FoundKeys, KeyFileKind};
 use keyrack_vaults::{RackPaths, registry};
 
 use super::check::{Check, counted};

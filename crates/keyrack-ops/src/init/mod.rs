@@ -8,7 +8,7 @@ use keyrack_client::{Context, manifest};
 use keyrack_core::host_manifest::{HostManifest, Recipient};
 use keyrack_core::{Error, ErrorCode, Org};
 use keyrack_vaults::identity::FoundKeys;
-use keyrack_vaults::{Identities, RackPaths, identity, manifest_file, recipient_key, recipient_set};
+use keyrack_vaults::{Identities, RackPaths, identity, manifest_file, recipient_file, recipient_set};
 
 use crate::context::OpContext;
 use crate::input::check_label;
@@ -163,7 +163,7 @@ fn init_host(ctx: &OpContext<'_>, racks: &RackPaths, key: Option<&Path>, label: 
             FoundKeys::search(racks, source.ssh_auth_sock.as_deref()).choose(racks)?.path
         }
     };
-    let pubkey = recipient_key::for_init(&path).map_err(|error| match error.fix {
+    let pubkey = recipient_file::for_init(&path).map_err(|error| match error.fix {
         // A file that is there and cannot be used.
         None if path.is_file() => error.fix(identity::new_key(racks)),
         _ => error,

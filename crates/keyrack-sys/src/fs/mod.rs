@@ -3,5 +3,6 @@
 
 pub mod beneath;
 pub mod file;
+pub mod lock;
 pub mod memfd;
 pub mod private_dir;

@@ -3,15 +3,19 @@
 //! No text that leaves this module holds key material, and nothing here asks anybody anything.
 
 use std::io::Cursor;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+use keyrack_core::{Error, ErrorCode};
 use sha2::{Digest as _, Sha256, Sha512};
 use ssh_key::private::KeypairData;
 use ssh_key::{Algorithm, Cipher, Kdf, LineEnding, PrivateKey, PublicKey};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::pkcs8;
+use crate::file_error::io_error;
+use crate::private_file::read_bounded;
 use crate::recipient_key;
 
 /// The most bytes a key file may have. An RSA key of 16384 bits has 13 KiB.
@@ -57,6 +61,48 @@ pub(crate) struct PublicPart {
     pub(crate) age: Option<String>,
     /// The line of a `.pub` file, without its comment.
     pub(crate) line: String,
+}
+
+/// What a key file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyFileKind {
+    /// A key without a passphrase.
+    Plain,
+    /// A key behind a passphrase.
+    Encrypted,
+    /// Of no use here, in words that fit behind its path.
+    Unusable(String),
+}
+
+/// Reads the bytes of a key file.
+pub(crate) fn read_key_file(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Error> {
+    let bad = |why: String| Error::new(ErrorCode::BadKeyFile, why);
+    if is_key_itself(path) {
+        return Err(bad("the path of a key file is needed, not a key itself".to_owned()));
+    }
+    let found = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => bad(format!("there is no key file {}", path.display())),
+        _ => io_error("read the key file", path, &error),
+    })?;
+    if !found.is_file() {
+        return Err(bad(format!("{} is not a regular file", path.display())));
+    }
+    let mut file = std::fs::File::open(path).map_err(|error| io_error("read the key file", path, &error))?;
+    read_bounded(&mut file, path, MAX_KEY_FILE)
+        .map_err(|_| bad(format!("{} is not a key file", path.display())))
+}
+
+/// Returns `true` if what was given as the path of a key file is a private key. It is not to be repeated.
+fn is_key_itself(path: &Path) -> bool {
+    let text = path.to_string_lossy().to_ascii_uppercase();
+    text.contains("AGE-SECRET-KEY-1") || text.contains("PRIVATE KEY-----")
+}
+
+/// Path of the public half beside a private key file.
+pub(crate) fn with_pub(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".pub");
+    PathBuf::from(name)
 }
 
 /// Reads a key file. `Err` says, in words that fit behind its path, why it cannot be used.

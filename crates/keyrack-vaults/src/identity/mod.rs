@@ -17,8 +17,6 @@ use std::path::{Path, PathBuf};
 use keyrack_core::{Error, ErrorCode};
 use zeroize::Zeroizing;
 
-use crate::audit::KeyFileKind;
-use crate::recipient_key::read_key_file;
 use keyrack_core::layout::RackPaths;
 
 pub use remembered::remember;
@@ -26,8 +24,9 @@ pub use search::{FoundKeys, UnusableKey, UsableKey, is_default, new_key};
 
 pub(crate) use search::shown;
 
+pub use key_file::KeyFileKind;
 pub(crate) use key_file::{
-    DecryptionKeys, EncryptedKey, MAX_KEY_FILE, ParsedKeyFile, PublicPart, parse as parse_key_file,
+    DecryptionKeys, EncryptedKey, ParsedKeyFile, PublicPart, parse as parse_key_file, read_key_file, with_pub,
 };
 
 /// Whoever can be asked for the passphrase of a key.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use keyrack_core::Error;
 
-use crate::atomic;
-use crate::lock::Lock;
 use keyrack_core::layout::RackPaths;
+
+use crate::{atomic, journal, private_file};
 
 /// Maximum number of paths kept.
 const MAX_PATHS: usize = 16;
@@ -19,7 +19,7 @@ const MAX_FILE: usize = 64 << 10;
 /// Returns the remembered paths. None where the file is missing or cannot be trusted: commands work
 /// without it.
 pub(super) fn paths(racks: &RackPaths) -> Vec<PathBuf> {
-    let read = atomic::read_private(&racks.dir(), &racks.identities_path(), MAX_FILE);
+    let read = private_file::read(&racks.dir(), &racks.identities_path(), MAX_FILE);
     let Ok(Some(bytes)) = read else { return Vec::new() };
     let Ok(text) = std::str::from_utf8(&bytes) else { return Vec::new() };
     let paths = text.lines().map(PathBuf::from).filter(|path| path.is_absolute());
@@ -36,7 +36,7 @@ pub fn remember(racks: &RackPaths, path: &Path) -> Result<bool, Error> {
     if !path.is_absolute() || !is_line {
         return Ok(false);
     }
-    let lock = Lock::take(racks)?;
+    let lock = journal::lock_rack(racks)?;
     let mut known = paths(racks);
     if known.first().is_some_and(|first| first == path) {
         return Ok(false);
@@ -45,6 +45,6 @@ pub fn remember(racks: &RackPaths, path: &Path) -> Result<bool, Error> {
     known.insert(0, path.to_owned());
     known.truncate(MAX_PATHS);
     let text: String = known.iter().map(|path| format!("{}\n", path.display())).collect();
-    atomic::write_private(&lock, &racks.identities_path(), text.as_bytes(), |_| Ok(()))?;
+    atomic::replace(&lock, &racks.identities_path(), text.as_bytes(), |_| Ok(()))?;
     Ok(true)
 }

@@ -12,8 +12,8 @@ use keyrack_core::fix::shell_quote;
 use keyrack_core::{Error, ErrorCode, Fix, Owner};
 use ssh_key::PublicKey;
 
-use super::{ParsedKeyFile, agent, parse_key_file, ssh_config};
-use crate::recipient_key::{for_init, read_key_file};
+use super::{ParsedKeyFile, agent, parse_key_file, read_key_file, ssh_config, with_pub};
+use crate::recipient_file::for_init;
 use keyrack_core::layout::{DEFAULT_SSH_KEYS, RackPaths};
 
 /// Maximum number of findings that an error lists.
@@ -210,12 +210,6 @@ fn is_private_key(bytes: &[u8]) -> bool {
 
 fn is_public_key(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| PublicKey::from_openssh(text.trim()).is_ok())
-}
-
-fn with_pub(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".pub");
-    PathBuf::from(name)
 }
 
 /// A path with `~` for the home directory.

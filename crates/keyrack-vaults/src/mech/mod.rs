@@ -4,36 +4,14 @@
 //! vault or talks to a network.
 
 mod replica;
+mod resolved_secret;
 mod session;
 
 use keyrack_core::display::clean;
 use keyrack_core::{Error, ErrorCode, Mechanism, Slug, VaultId, firewall};
-use serde_json::Value;
 use zeroize::Zeroizing;
 
-/// A secret as a vault delivers it.
-pub struct ResolvedSecret {
-    /// The secret itself.
-    pub secret: Zeroizing<Vec<u8>>,
-    /// How it came to be, which decides its grade.
-    pub mech: Mechanism,
-    /// When the credential ends by itself, in milliseconds since the Unix epoch, where somebody says so.
-    pub credential_expires_at_ms: Option<i64>,
-    /// The `meta` that the host manifest's entry should have, where the vault is ahead of it: a
-    /// `set` was cut short after the vault was written.
-    pub newer_meta: Option<Value>,
-}
-
-impl std::fmt::Debug for ResolvedSecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Material")
-            .field("secret", &"…")
-            .field("mech", &self.mech)
-            .field("credential_expires_at_ms", &self.credential_expires_at_ms)
-            .field("newer_meta", &self.newer_meta)
-            .finish()
-    }
-}
+pub use resolved_secret::ResolvedSecret;
 
 /// Turns what `vault` held for `slug` into its secret. `stored` is the mechanism the host manifest names; a vault without one passes `None`, and
 /// then the value decides.

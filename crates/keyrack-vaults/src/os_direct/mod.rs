@@ -17,8 +17,9 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::atomic;
-use crate::lock::Lock;
+use crate::journal;
 use crate::mech;
+use crate::private_file;
 use crate::vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};
 use keyrack_core::layout::RackPaths;
 
@@ -82,7 +83,7 @@ impl Vault for OsDirect {
                 .hint("os.secure holds any bytes")
         })?;
         let slug = entry.slug.as_str();
-        let lock = Lock::take(context.racks)?;
+        let lock = journal::lock_rack(context.racks)?;
         let path = context.racks.direct_path();
         let new = match read(context, entry.slug)? {
             Some(bytes) => DirectFile::read(&bytes)
@@ -90,7 +91,7 @@ impl Vault for OsDirect {
                 .with(slug, text),
             None => file::first(slug, text),
         };
-        atomic::write_private(&lock, &path, &new, |back| {
+        atomic::replace(&lock, &path, &new, |back| {
             let whole = DirectFile::read(back).and_then(|file| file.get(slug));
             match whole {
                 Ok(Some(found)) if found.secret.as_slice() == secret => Ok(()),
@@ -109,7 +110,7 @@ impl Vault for OsDirect {
         if read(context, entry.slug)?.is_none() {
             return Ok(false);
         }
-        let lock = Lock::take(context.racks)?;
+        let lock = journal::lock_rack(context.racks)?;
         let path = context.racks.direct_path();
         let Some(bytes) = read(context, entry.slug)? else { return Ok(false) };
         let file = DirectFile::read(&bytes).map_err(|error| corrupt(&path, &bytes, error).of(entry.slug))?;
@@ -117,7 +118,7 @@ impl Vault for OsDirect {
             return Ok(false);
         }
         let new = file.without(entry.slug.as_str());
-        atomic::write_private(&lock, &path, &new, |back| match DirectFile::read(back) {
+        atomic::replace(&lock, &path, &new, |back| match DirectFile::read(back) {
             Ok(file) if !file.has(entry.slug.as_str()) => Ok(()),
             _ => Err(Error::new(
                 ErrorCode::Internal,
@@ -142,7 +143,7 @@ impl Vault for OsDirect {
 /// [`ErrorCode::VaultCorrupt`] naming file and line, and those of reading.
 pub(crate) fn slugs(racks: &RackPaths) -> Result<Vec<String>, Error> {
     let path = racks.direct_path();
-    let Some(bytes) = atomic::read_private(&racks.dir(), &path, MAX_FILE)? else { return Ok(Vec::new()) };
+    let Some(bytes) = private_file::read(&racks.dir(), &path, MAX_FILE)? else { return Ok(Vec::new()) };
     let to_error = |error| corrupt(&path, &bytes, error);
     let file = DirectFile::read(&bytes).map_err(to_error)?;
     let slugs: Vec<String> = file.slugs().map(str::to_owned).collect();
@@ -153,7 +154,7 @@ pub(crate) fn slugs(racks: &RackPaths) -> Result<Vec<String>, Error> {
 }
 
 fn read(context: &VaultContext<'_, '_>, slug: &Slug) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-    atomic::read_private(&context.racks.dir(), &context.racks.direct_path(), MAX_FILE)
+    private_file::read(&context.racks.dir(), &context.racks.direct_path(), MAX_FILE)
         .map_err(|error| error.of(slug))
 }
 

@@ -11,7 +11,7 @@ use keyrack_core::{Error, Mechanism, VaultId};
 use keyrack_testkit::{Reaped, wait_until};
 use keyrack_vaults::recipient_key::{self, StanzaKind};
 use keyrack_vaults::{
-    Identities, Lock, PassphrasePrompt, VaultEntry, manifest_file, recipient_set, registry,
+    Identities, PassphrasePrompt, VaultEntry, lock_rack, manifest_file, recipient_set, registry,
 };
 use zeroize::Zeroizing;
 
@@ -79,13 +79,13 @@ fn sets_at_once_lose_nothing() {
 #[test]
 fn the_lock_is_one_in_a_thread_and_keeps_others_out() {
     let rig = Rig::ready();
-    let first = Lock::take(&rig.racks).unwrap();
-    let again = Lock::take(&rig.racks).unwrap();
+    let first = lock_rack(&rig.racks).unwrap();
+    let again = lock_rack(&rig.racks).unwrap();
     drop(first);
     let racks = rig.racks.clone();
     let waiting = std::thread::spawn(move || {
         let start = Instant::now();
-        let _lock = Lock::take(&racks).unwrap();
+        let _lock = lock_rack(&racks).unwrap();
         start.elapsed()
     });
     std::thread::sleep(Duration::from_millis(120));
@@ -180,7 +180,7 @@ impl PassphrasePrompt for WatchfulPrompt {
     fn passphrase(&mut self, _: &Path) -> Result<Zeroizing<String>, Error> {
         let racks = self.racks.clone();
         // In another thread, since in this one the lock would be taken again at once.
-        let free = std::thread::spawn(move || Lock::take(&racks).is_ok()).join().unwrap();
+        let free = std::thread::spawn(move || lock_rack(&racks).is_ok()).join().unwrap();
         self.was_free.borrow_mut().push(free);
         Ok(Zeroizing::new(PASSPHRASE.to_owned()))
     }

@@ -10,7 +10,9 @@ use keyrack_core::{Error, ErrorCode, VaultId};
 use keyrack_testkit::{Need, Reaped, can_run, wait_until};
 use keyrack_vaults::identity::{self, FoundKeys};
 use keyrack_vaults::recipient_key::{self, Pubkey, StanzaKind};
-use keyrack_vaults::{Identities, IdentitySource, RackPaths, age_file, manifest_file, recipient_set};
+use keyrack_vaults::{
+    Identities, IdentitySource, RackPaths, age_file, manifest_file, recipient_file, recipient_set,
+};
 
 use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture};
 
@@ -277,19 +279,19 @@ fn without_any_key_the_error_says_so() {
 fn a_first_recipient_follows_the_key() {
     let rig = Rig::bare();
     let sealed = rig.key("sealed", "id_ed25519");
-    let first = recipient_key::for_init(&sealed).unwrap();
+    let first = recipient_file::for_init(&sealed).unwrap();
     let line = std::fs::read_to_string(fixture("keys/sealed.pub")).unwrap();
     assert_eq!((first.mech, first.pubkey.as_str()), (recipient_key::SSH, line.trim()));
-    assert_eq!(recipient_key::for_init(&sealed.with_extension("pub")).unwrap(), first);
+    assert_eq!(recipient_file::for_init(&sealed.with_extension("pub")).unwrap(), first);
 
     // Without its public half beside it, the key file says it itself.
     std::fs::remove_file(rig.racks.ssh_dir().join("id_ed25519.pub")).unwrap();
-    let own = recipient_key::for_init(&sealed).unwrap();
+    let own = recipient_file::for_init(&sealed).unwrap();
     assert!(line.starts_with(&own.pubkey), "{own:?}");
 
     // Somebody else's public half beside it would lock the person out.
     std::fs::copy(fixture("keys/other.pub"), rig.racks.ssh_dir().join("id_ed25519.pub")).unwrap();
-    assert_eq!(recipient_key::for_init(&sealed).unwrap_err().code, ErrorCode::BadKeyFile);
+    assert_eq!(recipient_file::for_init(&sealed).unwrap_err().code, ErrorCode::BadKeyFile);
 
     for (key, mech) in [
         ("plain", Some(recipient_key::AGE)),
@@ -298,7 +300,7 @@ fn a_first_recipient_follows_the_key() {
         ("rsa_sealed", Some(recipient_key::SSH)),
         ("ecdsa", None),
     ] {
-        let made = recipient_key::for_init(&fixture(&format!("keys/{key}")));
+        let made = recipient_file::for_init(&fixture(&format!("keys/{key}")));
         assert_eq!(made.as_ref().map(|made| made.mech).ok(), mech, "{key}: {made:?}");
         if let Ok(Pubkey { mech: recipient_key::SSH, pubkey }) = &made {
             let line = std::fs::read_to_string(fixture(&format!("keys/{key}.pub"))).unwrap();
@@ -329,10 +331,10 @@ fn a_default_key_needs_no_public_half_beside_it() {
         let ssh = rig.racks.ssh_dir();
         assert_eq!(chosen(&rig).unwrap_err().code, ErrorCode::BadKeyFile);
         let path = rig.key(key, name);
-        let beside = recipient_key::for_init(&path).unwrap();
+        let beside = recipient_file::for_init(&path).unwrap();
         std::fs::remove_file(ssh.join(format!("{name}.pub"))).unwrap();
         assert_eq!(chosen(&rig).unwrap(), path, "{key}");
-        let alone = recipient_key::for_init(&path).unwrap();
+        let alone = recipient_file::for_init(&path).unwrap();
         assert_eq!(alone.mech, beside.mech, "{key}");
         assert!(beside.pubkey.starts_with(&alone.pubkey), "{key}: {alone:?} of {beside:?}");
     }

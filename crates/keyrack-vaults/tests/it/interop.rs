@@ -7,7 +7,7 @@ use keyrack_core::host_manifest::Recipient;
 use keyrack_core::{ErrorCode, Mechanism, VaultId};
 use keyrack_testkit::{Need, can_run, run};
 use keyrack_vaults::recipient_key::{self, StanzaKind};
-use keyrack_vaults::{age_file, manifest_file, recipient_set};
+use keyrack_vaults::{age_file, manifest_file, recipient_file, recipient_set};
 
 use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture, slug};
 
@@ -76,7 +76,7 @@ fn converted_recipients_are_those_the_typescript_derives() {
         let ours = recipient_key::from_ssh_public_key(&line).unwrap();
         assert_eq!(Some(ours.as_str()), known[key].as_str(), "{key}");
         // From the private half the same, which is what a first manifest is made for.
-        let first = recipient_key::for_init(&fixture(&format!("keys/{key}"))).unwrap();
+        let first = recipient_file::for_init(&fixture(&format!("keys/{key}"))).unwrap();
         assert_eq!((first.mech, first.pubkey), (recipient_key::AGE, ours));
     }
 }

@@ -2,7 +2,7 @@
 
 use keyrack_core::{ErrorCode, VaultId};
 use keyrack_vaults::recipient_key::{self, StanzaKind};
-use keyrack_vaults::{manifest_file, recipient_set, registry};
+use keyrack_vaults::{manifest_file, recipient_file, recipient_set, registry};
 
 use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture, slug};
 
@@ -206,7 +206,7 @@ fn a_file_may_hold_the_public_half_and_never_the_private_one() {
         (format!("{key} my private key"), StanzaKind::Age),
         (line("rsa"), StanzaKind::Ssh),
     ] {
-        let taken = recipient_key::from_file(&file("good", text.as_bytes()), stanza).unwrap();
+        let taken = recipient_file::from_file(&file("good", text.as_bytes()), stanza).unwrap();
         let line = text.lines().map(str::trim).find(|line| line.contains("AAAA") || line.starts_with("age1"));
         assert_eq!(taken, recipient_key::parse(line.unwrap(), stanza).unwrap(), "{text}");
     }
@@ -225,7 +225,7 @@ fn a_file_may_hold_the_public_half_and_never_the_private_one() {
         (b"", ErrorCode::BadRecipient, false),
         (&[b'x'; 1 << 17], ErrorCode::BadKeyFile, false),
     ] {
-        let error = recipient_key::from_file(&file("bad", bytes), StanzaKind::Age).unwrap_err();
+        let error = recipient_file::from_file(&file("bad", bytes), StanzaKind::Age).unwrap_err();
         let shown = format!("{error:?}");
         assert_eq!(error.code, code, "{shown}");
         assert_eq!(error.message.contains("is a private key"), is_private, "{shown}");
@@ -235,7 +235,7 @@ fn a_file_may_hold_the_public_half_and_never_the_private_one() {
         );
     }
     assert_eq!(
-        recipient_key::from_file(dir.path(), StanzaKind::Age).unwrap_err().code,
+        recipient_file::from_file(dir.path(), StanzaKind::Age).unwrap_err().code,
         ErrorCode::BadKeyFile
     );
 }

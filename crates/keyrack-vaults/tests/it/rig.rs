@@ -10,7 +10,7 @@ use keyrack_core::{Error, ErrorCode, Mechanism, Owner, Slug, VaultId};
 use keyrack_testkit::Home;
 use keyrack_vaults::{
     Identities, IdentitySource, PassphrasePrompt, RackPaths, VaultContext, VaultEntry, manifest_file,
-    recipient_key, recipient_set, registry,
+    recipient_file, recipient_set, registry,
 };
 use zeroize::Zeroizing;
 
@@ -110,7 +110,7 @@ impl Rig {
     }
 
     pub(crate) fn init(&self, key: &str) {
-        let pubkey = recipient_key::for_init(&self.racks.ssh_dir().join(key)).unwrap();
+        let pubkey = recipient_file::for_init(&self.racks.ssh_dir().join(key)).unwrap();
         let manifest = HostManifest {
             recipients: vec![recipient_set::entry(pubkey, "default", NOW_MS)],
             ..manifest_file::empty(&self.racks)
