@@ -8,6 +8,7 @@ use keyrack_wire::native::{Decoded, decode};
 
 fn main() {
     native();
+    json();
     legacy();
     dispatcher();
     server();
@@ -91,6 +92,32 @@ fn native() {
     }
     put("native", "length-too-long", b"\x00\x10\x00\x01\x00\x00\x00\x01");
     put("native", "length-too-short", b"\x00\x00\x00\x03");
+}
+
+fn json() {
+    for (name, text) in [
+        ("empty", ""),
+        ("object", r#" {"a":1,"b":[true,false,null],"c":{"d":"e"}} "#),
+        ("array", "[[],[1,-0.5e+3,0],{}]"),
+        ("scalar", "\"x\""),
+        ("escapes", r#"["\"\\\/\b\f\n\r\t\u00e9\ud83d\udd11","\u0000"]"#),
+        ("lone-surrogate", r#"{"\ud800":"\udc00\ud800"}"#),
+        ("unknown-escape", r#"["\x"]"#),
+        ("control-character", "[\"a\nb\"]"),
+        ("truncated", r#"{"a":"b\"#),
+        ("trailing-comma", r#"{"a":1,}"#),
+        ("comment", "{\"a\": \"b\", // \"c\"\n}"),
+        ("number-too-large", "[1e999,-0.0E-00]"),
+        ("leading-zero", "[01]"),
+        ("two-values", "{} {}"),
+        ("same-name-twice", r#"{"a":1,"\u0061":2}"#),
+        ("nested", &format!("{}1{}", "[{\"a\":".repeat(32), "}]".repeat(32))),
+        ("too-deep", &format!("{}1{}", "[".repeat(65), "]".repeat(65))),
+        ("unicode", "{\"é\":\"\u{1f511}\u{2028}\u{feff}\"}"),
+    ] {
+        put("json", name, text);
+    }
+    put("json", "not-utf8", b"[\"\xff\"]");
 }
 
 fn legacy() {

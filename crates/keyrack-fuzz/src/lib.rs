@@ -9,6 +9,7 @@ mod age_file;
 mod direct_file;
 mod dispatcher;
 mod host_manifest;
+mod json;
 mod key_file;
 mod legacy;
 pub mod mask;
@@ -23,6 +24,7 @@ pub use age_file::age_file;
 pub use direct_file::direct_file;
 pub use dispatcher::dispatcher;
 pub use host_manifest::host_manifest;
+pub use json::json;
 pub use key_file::key_file;
 pub use legacy::legacy;
 pub use messages::{BETWEEN, SECRETS, framed};
@@ -44,6 +46,7 @@ pub struct Target {
 /// Every target there is.
 pub const TARGETS: &[Target] = &[
     Target { name: "native", body: native },
+    Target { name: "json", body: json },
     Target { name: "legacy", body: legacy },
     Target { name: "dispatcher", body: dispatcher },
     Target { name: "server", body: server },

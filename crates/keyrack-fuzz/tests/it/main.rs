@@ -77,6 +77,7 @@ macro_rules! targets {
 
 targets! {
     native: 4000,
+    json: 8000,
     legacy: 4000,
     dispatcher: 500,
     server: 2000,
