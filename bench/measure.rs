@@ -162,7 +162,7 @@ fn fill(count: usize, bytes: usize) -> Outcome<()> {
                 source: &source,
                 ttl: Ttl(3_600_000),
                 credential_expires_at_ms: None,
-                given: keyrack_core::GrantedTtl::default(),
+                granted: keyrack_core::GrantedTtl::default(),
                 secret: &secret,
             })
             .collect();

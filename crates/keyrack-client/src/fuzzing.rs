@@ -35,6 +35,6 @@ pub fn legacy(
 
 fn connection(stream: UnixStream) -> io::Result<Connection> {
     stream.set_nonblocking(true)?;
-    let server = Server { pidfd: None, pid: None, boundary: Boundary::User, program: ServerProgram::Unsaid };
+    let server = Server { pidfd: None, pid: None, boundary: Boundary::User, program: ServerProgram::Unknown };
     Ok(Connection::unverified(stream, server))
 }

@@ -31,7 +31,7 @@ pub enum Sandbox {
 }
 
 impl Namespaces {
-    /// Reads them.
+    /// Reads the namespaces of this process.
     pub fn read() -> Self {
         let uid_map = peer::own_uid_map();
         let initial = is_initial(uid_map.as_deref().map_err(|errno| *errno));
@@ -44,7 +44,7 @@ impl Namespaces {
         }
     }
 
-    /// `uid_map`, as the peer rule takes it.
+    /// Content of `uid_map`, as [`keyrack_core::peer::PeerFacts`] takes it.
     pub fn uid_map(&self) -> Result<&[u8], i32> {
         self.uid_map.as_deref().map_err(|errno| *errno)
     }
@@ -100,9 +100,8 @@ impl Sandbox {
     }
 }
 
-/// Error for a process that the daemon refused. Names the sandbox if there is one that this process
-/// can detect.
-pub(crate) fn refused() -> Option<Error> {
+/// Error for a process that the daemon refused, if this process can detect a sandbox as the reason.
+pub(crate) fn detected_error() -> Option<Error> {
     (!Namespaces::read().is_initial_user()).then(|| Sandbox::UserNamespace.error())
 }
 
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn words_lead_out_of_the_sandbox() {
+    fn sandbox_errors_name_a_way_to_pass_the_key() {
         for sandbox in
             [Sandbox::ForeignProc, Sandbox::UnknownUser, Sandbox::PidNamespace, Sandbox::UserNamespace]
         {

@@ -1,27 +1,27 @@
-//! A secret in this process: bytes that are wiped on drop and never shown. Never cloned behind the caller's back, never serialised.
+//! Secret in this process: bytes that are wiped on drop and never shown, cloned or serialized.
 
 use std::fmt;
 
 use keyrack_wire::SecretBytes;
 use zeroize::Zeroizing;
 
-/// The bytes of a key, in ordinary memory, wiped when dropped.
+/// Value of a key in ordinary memory. Wiped on drop.
 ///
-/// The allocation has exactly the secret's length, so that growing never leaves a copy behind.
+/// The allocation has exactly the secret's length, so that it never grows and leaves a copy.
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Copies the bytes once, into an allocation of their exact size.
+    /// Copies the bytes into an allocation of their exact size.
     pub fn copy_of(bytes: &[u8]) -> Self {
         Secret(Zeroizing::new(bytes.to_vec()))
     }
 
-    /// The bytes, to be handed on and not kept.
+    /// Returns the bytes. Callers pass them on and do not keep them.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// Gives the bytes away; they stay wiped on drop.
+    /// Returns the bytes as an owned buffer, which is wiped on drop too.
     pub fn into_inner(self) -> Zeroizing<Vec<u8>> {
         self.0
     }
@@ -31,7 +31,7 @@ impl Secret {
         self.0.len()
     }
 
-    /// Whether there are no bytes.
+    /// Returns `true` if the secret has no bytes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn never_shown_and_exactly_as_large_as_it_is() {
+    fn secret_is_not_shown_and_has_its_exact_size() {
         let secret = Secret::copy_of(b"hunter2");
         assert_eq!(format!("{secret:?}"), "Secret(7 bytes)");
         assert_eq!(secret.expose(), b"hunter2");

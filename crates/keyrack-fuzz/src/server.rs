@@ -88,7 +88,7 @@ fn native(op: u8, client: UnixStream, said: usize) {
                     source: &source,
                     ttl: Ttl::DEFAULT,
                     credential_expires_at_ms: None,
-                    given: keyrack_core::GrantedTtl::default(),
+                    granted: keyrack_core::GrantedTtl::default(),
                     secret: SECRET,
                 })
                 .collect();

@@ -1,7 +1,7 @@
 //! `keyrack daemon start|stop|restart|status|prune`: the process that keeps unlocked keys.
 
 use clap::{Args, Subcommand};
-use keyrack_client::daemon::{self, Fate, Pruned};
+use keyrack_client::daemon::{self, PruneOutcome, PrunedRack};
 use keyrack_client::render::Role;
 use keyrack_client::render::status::{hello_value, namespaces, weaknesses};
 use keyrack_client::render::tree::{Branch, tree};
@@ -183,14 +183,16 @@ fn prune(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
     let mut ended = Vec::new();
     let mut nodes = Vec::new();
     let mut exit = 0;
-    for Pruned { owner, fate, .. } in &pruned {
-        match fate {
-            Fate::Ended { pid: number } => {
+    for PrunedRack { owner, outcome, .. } in &pruned {
+        match outcome {
+            PruneOutcome::Stopped { pid: number } => {
                 ended.push(json!({ "owner": owner.name(), "pid": number }));
                 nodes.push(Branch::new(format!("pruned daemon for owner={owner}{}", pid(*number))));
             }
-            Fate::Swept => nodes.push(Branch::new(format!("removed a dead socket of owner={owner}"))),
-            Fate::Spared(error) => {
+            PruneOutcome::SocketRemoved => {
+                nodes.push(Branch::new(format!("removed a dead socket of owner={owner}")))
+            }
+            PruneOutcome::Kept(error) => {
                 exit = error.exit().max(exit);
                 app.warn(error);
             }

@@ -1,5 +1,5 @@
-//! Ending daemons. Only a process that holds the socket and was verified is ever signalled, through a descriptor of it; a pid file is
-//! believed by nobody.
+//! Stopping and restarting daemons. Only an authenticated process that holds the socket is signaled,
+//! through its pidfd. Pid files are never trusted.
 
 use std::fs::File;
 use std::path::Path;
@@ -18,71 +18,72 @@ use crate::session::{GrantedKey, KeyToUnlock, Session};
 use crate::transport::connect::{Connection, connect as connect_to};
 use crate::transport::legacy::LegacyDaemon;
 
-/// How long a daemon may take to end once it was told to.
-const END: Duration = Duration::from_secs(5);
+/// Time that a daemon may take to exit.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A daemon that was ended.
+/// A daemon that was stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stopped {
-    /// The pid it had, for people.
+pub struct StoppedDaemon {
+    /// Its pid, for messages.
     pub pid: Option<i64>,
 }
 
-/// Ends the daemon of the context's rack: it erases what it holds. `None` when none ran; a dead socket is removed.
+/// Stops the daemon of the context's rack, which erases its keys. Removes a dead socket. Returns `None`
+/// if no daemon ran.
 ///
 /// # Errors
-/// Those of [`super::connect`]; [`ErrorCode::DaemonUnresponsive`] when it does not end within 5 s.
-pub fn stop(ctx: &Context) -> Result<Option<Stopped>, Error> {
+/// Those of [`super::connect`]; [`ErrorCode::DaemonUnresponsive`] if it does not exit within 5 s.
+pub fn stop(ctx: &Context) -> Result<Option<StoppedDaemon>, Error> {
     let address = RackAddress::of(ctx)?;
     match connect_to(&address, ctx.deadline)? {
-        Some(connection) => end(&connection).map(|stopped| {
-            sweep(&address);
+        Some(connection) => terminate(&connection).map(|stopped| {
+            remove_dead_socket(&address);
             Some(stopped)
         }),
         None => {
-            sweep(&address);
+            remove_dead_socket(&address);
             Ok(None)
         }
     }
 }
 
-fn end(connection: &Connection) -> Result<Stopped, Error> {
+fn terminate(connection: &Connection) -> Result<StoppedDaemon, Error> {
     let server = &connection.server;
     let pid = server.pid;
     let opened;
     let pidfd = match (&server.pidfd, pid) {
         (Some(pidfd), _) => pidfd,
-        // A kernel that gives no pidfd of a peer: its number was read a moment ago, and its connection to us still stands.
+        // This kernel gives no pidfd of a peer. The pid was read a moment ago, and the connection is open.
         (None, Some(number)) => {
             opened = Pidfd::open(number).map_err(|error| unstoppable(pid, &error.to_string()))?;
             &opened
         }
-        (None, None) => return Err(unstoppable(pid, "the kernel does not name its process")),
+        (None, None) => return Err(unstoppable(pid, "the kernel does not tell its pid")),
     };
     pidfd.signal(Signal::Term).map_err(|error| unstoppable(pid, &error.to_string()))?;
-    // One that was suspended takes the signal only when it goes on.
+    // A stopped process handles the signal only after SIGCONT.
     let _ = pidfd.signal(Signal::Cont);
-    if pidfd.wait_exit(END) {
-        return Ok(Stopped { pid });
+    if pidfd.wait_exit(EXIT_TIMEOUT) {
+        return Ok(StoppedDaemon { pid });
     }
-    Err(unstoppable(pid, &format!("it did not end within {} s", END.as_secs())))
+    Err(unstoppable(pid, &format!("it did not exit within {} s", EXIT_TIMEOUT.as_secs())))
 }
 
-fn unstoppable(pid: Option<i64>, why: &str) -> Error {
+fn unstoppable(pid: Option<i64>, reason: &str) -> Error {
     let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
-    Error::new(ErrorCode::DaemonUnresponsive, format!("the daemon{pid} cannot be stopped: {why}"))
+    Error::new(ErrorCode::DaemonUnresponsive, format!("the daemon{pid} cannot be stopped: {reason}"))
 }
 
-/// Removes a socket nobody listens on, and the pid file beside it. Under the lock every starting daemon takes, so that none is caught
-/// between its bind and its listen; if that is held, somebody is at it.
-fn sweep(address: &RackAddress) {
+/// Removes a socket without a listener, and its pid file. Holds the lock that every starting daemon takes,
+/// so that no daemon is between bind and listen. If another process holds it, leaves the files alone.
+fn remove_dead_socket(address: &RackAddress) {
     let socket = address.socket();
     let Ok(seen) = FileId::of(&socket) else { return };
     let Ok(lock) = private_file(&lock_path(&socket)) else { return };
     if lock.try_lock().is_err() || !is_dead(&socket) {
         return;
     }
-    // Failing, the file stays, and the next start removes it.
+    // If this fails, the next start removes the file.
     if let Ok(true) = unlink_if_same(&socket, seen) {
         let _ = std::fs::remove_file(pid_path(&socket));
     }
@@ -101,68 +102,69 @@ fn is_dead(socket: &Path) -> bool {
             .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
-/// What a restart did.
+/// Result of a restart.
 #[derive(Debug)]
-pub struct Restarted {
-    /// The pid of the daemon that was ended, if one ran.
-    pub stopped: Option<Stopped>,
-    /// The keys that live on in the new one, with what was left of their lives.
+pub struct RestartOutcome {
+    /// The daemon that was stopped, if one ran.
+    pub stopped: Option<StoppedDaemon>,
+    /// Keys that the new daemon holds, for their remaining TTL.
     pub carried: Vec<Slug>,
-    /// The keys the new one did not take, and why.
+    /// Keys that the new daemon refused, and the reasons.
     pub lost: Vec<(Slug, Error)>,
-    /// The session with the new one.
+    /// Session with the new daemon.
     pub session: Session,
 }
 
-/// Ends the daemon and starts the one at `keyrackd`; live keys are carried over with what is left of their lives. Also takes over from a
-/// TypeScript daemon, and from one of a version this build does not speak to.
+/// Stops the daemon and starts the one at `keyrackd`. Unlocked keys are carried over with their remaining
+/// TTL. Also replaces a TypeScript daemon, and one of a version that this build cannot speak to.
 ///
 /// # Errors
-/// Those of [`super::connect`], [`stop`], [`ensure`]. Nothing was stopped when reading the old one's keys failed. When the new one does not
-/// start as it is set (`KEYRACK_MEMORY`, …), one with the default settings is started for the keys, and the problem says so.
-pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<Restarted, Error> {
-    // Before anything is ended: a new one that cannot be run would cost the keys of the old.
+/// Those of [`super::connect`], [`stop`], [`ensure`]. If reading the old daemon's keys fails, nothing was
+/// stopped. If the new daemon does not start with the settings of the environment (`KEYRACK_MEMORY`, …),
+/// one with default settings is started for the keys, and the error says so.
+pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<RestartOutcome, Error> {
+    // Checked first: if the new daemon cannot run, the keys of the old one would be lost.
     if !keyrackd.is_file() {
-        let message = format!("{} is not there", keyrackd.display());
+        let message = format!("{} does not exist", keyrackd.display());
         return Err(Error::new(ErrorCode::DaemonStartFailed, message));
     }
     let read_at = Instant::now();
-    // What is demanded is demanded of the new one.
+    // Requirements apply to the new daemon only.
     let lenient = Context { env: ctx.env.without_settings(), ..ctx.clone() };
-    let held = held(&lenient)?;
+    let keys = read_keys(&lenient)?;
     let stopped = stop(&lenient)?;
     let (mut session, refused) = match ensure(ctx, keyrackd) {
         Ok((session, _)) => (session, None),
-        Err(error) if held.is_empty() => return Err(error),
+        Err(error) if keys.is_empty() => return Err(error),
         Err(error) => {
-            let hint = || format!("{} keys were unlocked: unlock them again", held.len());
+            let hint = || format!("unlock the {} keys again", keys.len());
             let (session, _) = ensure(&lenient, keyrackd).map_err(|_| error.clone().hint(hint()))?;
             (session, Some(error))
         }
     };
-    let (carried, lost) = hand_over(&mut session, &held, read_at)?;
+    let (carried, lost) = carry_over(&mut session, &keys, read_at)?;
     match refused {
-        None => Ok(Restarted { stopped, carried, lost, session }),
+        None => Ok(RestartOutcome { stopped, carried, lost, session }),
         Some(error) => {
             let hint = match lost.len() {
                 0 => "a daemon with default settings runs now, and holds the keys".to_owned(),
-                lost => format!("a daemon with default settings runs now, and holds the keys but {lost}"),
+                lost => format!("a daemon with default settings runs now, and holds all keys but {lost}"),
             };
             Err(error.hint(hint))
         }
     }
 }
 
-/// Every key the running daemon holds.
-fn held(ctx: &Context) -> Result<Vec<(GrantedKey, GrantedTtl)>, Error> {
+/// Reads all keys of the running daemon.
+fn read_keys(ctx: &Context) -> Result<Vec<(GrantedKey, GrantedTtl)>, Error> {
     let Some(mut daemon) = connect_at(ctx, RackAddress::for_start(ctx)?)? else { return Ok(Vec::new()) };
-    match held_by(&mut daemon) {
-        // Whatever native protocol it speaks, every version speaks the legacy one.
+    match keys_of(&mut daemon) {
+        // Every version speaks the legacy protocol, whichever native protocol it speaks.
         Err(error) if error.code == ErrorCode::DaemonIncompatible => {
             match connect_to(daemon.address(), ctx.deadline)? {
                 Some(connection) => {
                     let legacy = LegacyDaemon::over(connection, daemon.address().clone(), ctx)?;
-                    held_by(&mut Daemon::Legacy(legacy))
+                    keys_of(&mut Daemon::Legacy(legacy))
                 }
                 None => Ok(Vec::new()),
             }
@@ -171,13 +173,13 @@ fn held(ctx: &Context) -> Result<Vec<(GrantedKey, GrantedTtl)>, Error> {
     }
 }
 
-fn held_by(daemon: &mut Daemon) -> Result<Vec<(GrantedKey, GrantedTtl)>, Error> {
-    let (slugs, lives): (Vec<Slug>, Vec<GrantedTtl>) =
-        daemon.status()?.keys.into_iter().map(|key| (key.slug, key.given)).unzip();
+fn keys_of(daemon: &mut Daemon) -> Result<Vec<(GrantedKey, GrantedTtl)>, Error> {
+    let (slugs, ttls): (Vec<Slug>, Vec<GrantedTtl>) =
+        daemon.status()?.keys.into_iter().map(|key| (key.slug, key.granted)).unzip();
     let granted = daemon.get(&slugs)?;
     let given = |granted: &GrantedKey| {
         let at = slugs.iter().position(|slug| *slug == granted.grant.slug);
-        at.map_or_else(GrantedTtl::default, |at| lives[at])
+        at.map_or_else(GrantedTtl::default, |at| ttls[at])
     };
     Ok(granted
         .into_iter()
@@ -186,27 +188,27 @@ fn held_by(daemon: &mut Daemon) -> Result<Vec<(GrantedKey, GrantedTtl)>, Error> 
         .collect())
 }
 
-type HandedOver = (Vec<Slug>, Vec<(Slug, Error)>);
+type CarriedAndLost = (Vec<Slug>, Vec<(Slug, Error)>);
 
-/// Gives keys that were read at `read_at` to a new daemon, for what is left of their lives.
-fn hand_over(
+/// Gives keys that were read at `read_at` to a new daemon, for their remaining TTL.
+fn carry_over(
     session: &mut Session,
-    held: &[(GrantedKey, GrantedTtl)],
+    keys: &[(GrantedKey, GrantedTtl)],
     read_at: Instant,
-) -> Result<HandedOver, Error> {
-    let gone = u64::try_from(read_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let keys: Vec<KeyToUnlock<'_>> = held
+) -> Result<CarriedAndLost, Error> {
+    let elapsed_ms = u64::try_from(read_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let keys: Vec<KeyToUnlock<'_>> = keys
         .iter()
-        .map(|(key, given)| {
+        .map(|(key, granted)| {
             let ceiling = Ttl::ceiling_of(key.grant.slug.is_sudo());
-            let left = key.left.map_or(ceiling, |left| Ttl(left.as_ms().saturating_sub(gone)));
+            let remaining = key.remaining.map_or(ceiling, |ttl| Ttl(ttl.as_ms().saturating_sub(elapsed_ms)));
             KeyToUnlock {
                 slug: &key.grant.slug,
                 grade: key.grant.grade,
                 source: &key.grant.source,
-                ttl: left.min(ceiling),
-                given: *given,
-                // So that no setting of the clock in between lengthens the life.
+                ttl: remaining.min(ceiling),
+                granted: *granted,
+                // So that a change of the clock in between cannot extend the TTL.
                 credential_expires_at_ms: key.grant.expires_at_ms,
                 secret: key.secret.expose(),
             }
@@ -223,36 +225,36 @@ fn hand_over(
     Ok((carried, lost))
 }
 
-/// What became of one rack's daemon in a prune.
+/// Result of pruning one rack's daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It ran and was ended.
-    Ended {
-        /// The pid it had, for people.
+pub enum PruneOutcome {
+    /// The daemon was stopped.
+    Stopped {
+        /// Its pid, for messages.
         pid: Option<i64>,
     },
-    /// Nobody listened; the dead socket was removed.
-    Swept,
-    /// It was left alone.
-    Spared(Error),
+    /// No daemon listened. The dead socket was removed.
+    SocketRemoved,
+    /// The daemon was left alone.
+    Kept(Error),
 }
 
-/// One rack of a prune.
+/// A rack whose daemon was pruned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pruned {
-    /// Whose rack.
+pub struct PrunedRack {
+    /// Owner of the rack.
     pub owner: Owner,
-    /// Of which home.
+    /// Hash of its home directory.
     pub home_hash: String,
-    /// What became of its daemon.
-    pub fate: Fate,
+    /// Result.
+    pub outcome: PruneOutcome,
 }
 
-/// Ends the daemon of the context's rack. Empty when there was none.
+/// Stops the daemon of the context's rack. Returns an empty list if there was none.
 ///
 /// # Errors
 /// Those of [`RackAddress::of`].
-pub fn prune_owner(ctx: &Context) -> Result<Vec<Pruned>, Error> {
+pub fn prune_owner(ctx: &Context) -> Result<Vec<PrunedRack>, Error> {
     let address = RackAddress::of(ctx)?;
     if std::fs::symlink_metadata(address.socket()).is_err() {
         return Ok(Vec::new());
@@ -260,27 +262,28 @@ pub fn prune_owner(ctx: &Context) -> Result<Vec<Pruned>, Error> {
     Ok(vec![prune(ctx, address)])
 }
 
-/// Ends the daemons of every owner and every home in this login session, in the order of their sockets' paths.
+/// Stops the daemons of every owner and every home in this login session, in the order of their socket
+/// paths.
 ///
 /// # Errors
 /// Those of [`RackAddress::of`].
-pub fn prune_all(ctx: &Context) -> Result<Vec<Pruned>, Error> {
+pub fn prune_all(ctx: &Context) -> Result<Vec<PrunedRack>, Error> {
     let own = RackAddress::of(ctx)?;
     let ours = sockets_in(&own.dir).into_iter().filter(|address| address.name.session == own.name.session);
     Ok(ours.map(|address| prune(ctx, address)).collect())
 }
 
-fn prune(ctx: &Context, address: RackAddress) -> Pruned {
-    let fate = match connect_to(&address, ctx.deadline) {
-        Ok(Some(connection)) => match end(&connection) {
-            Ok(Stopped { pid }) => Fate::Ended { pid },
-            Err(error) => Fate::Spared(error),
+fn prune(ctx: &Context, address: RackAddress) -> PrunedRack {
+    let outcome = match connect_to(&address, ctx.deadline) {
+        Ok(Some(connection)) => match terminate(&connection) {
+            Ok(StoppedDaemon { pid }) => PruneOutcome::Stopped { pid },
+            Err(error) => PruneOutcome::Kept(error),
         },
-        Ok(None) => Fate::Swept,
-        Err(error) => Fate::Spared(error),
+        Ok(None) => PruneOutcome::SocketRemoved,
+        Err(error) => PruneOutcome::Kept(error),
     };
-    if !matches!(fate, Fate::Spared(_)) {
-        sweep(&address);
+    if !matches!(outcome, PruneOutcome::Kept(_)) {
+        remove_dead_socket(&address);
     }
-    Pruned { owner: address.name.owner, home_hash: address.name.home_hash, fate }
+    PrunedRack { owner: address.name.owner, home_hash: address.name.home_hash, outcome }
 }

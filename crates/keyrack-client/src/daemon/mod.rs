@@ -1,10 +1,13 @@
-//! The daemon as a whole: reached whichever protocol it speaks, started, stopped, restarted, pruned.
+//! The daemon of a rack: connecting in whichever protocol it speaks, starting, stopping, restarting,
+//! pruning.
 
 mod lifecycle;
 mod start;
 mod unit;
 
-pub use lifecycle::{Fate, Pruned, Restarted, Stopped, prune_all, prune_owner, restart, stop};
+pub use lifecycle::{
+    PruneOutcome, PrunedRack, RestartOutcome, StoppedDaemon, prune_all, prune_owner, restart, stop,
+};
 pub use start::{check, ensure};
 pub use unit::{own_service, service_of};
 
@@ -18,25 +21,26 @@ use crate::session::{DaemonStatus, GrantedKey, RelockScope, Relocked, Session};
 use crate::transport::connect::{Connection, Server, ServerProgram, connect as connect_to};
 use crate::transport::legacy::LegacyDaemon;
 
-/// How long hello may stay unanswered by a server whose name the kernel does not tell, before it is taken for a TypeScript daemon.
-const HELLO: Duration = Duration::from_millis(500);
+/// Time after which a server that does not answer `hello` counts as a TypeScript daemon. Used only if the
+/// kernel does not tell the name of its process.
+const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A daemon that was reached and verified.
+/// Session with an authenticated daemon.
 #[derive(Debug)]
 pub enum Daemon {
-    /// Ours.
+    /// keyrackd.
     Native(Session),
-    /// Today's TypeScript one.
+    /// TypeScript daemon of an older release.
     Legacy(LegacyDaemon),
 }
 
 impl Daemon {
-    /// Whether it is a TypeScript daemon: worth a warning to a person.
+    /// Returns `true` for a TypeScript daemon. Commands warn about it.
     pub fn is_legacy(&self) -> bool {
         matches!(self, Daemon::Legacy(_))
     }
 
-    /// The process at the other end; `None` while no connection is open.
+    /// Process at the other end. `None` while no connection is open.
     pub fn server(&self) -> Option<&Server> {
         match self {
             Daemon::Native(session) => session.server(),
@@ -44,7 +48,7 @@ impl Daemon {
         }
     }
 
-    /// Where its socket is.
+    /// Address of the daemon.
     pub fn address(&self) -> &RackAddress {
         match self {
             Daemon::Native(session) => session.address(),
@@ -52,21 +56,21 @@ impl Daemon {
         }
     }
 
-    /// The native session, for what only that can do.
+    /// Returns the native session, for operations that need it.
     ///
     /// # Errors
-    /// [`keyrack_core::ErrorCode::DaemonLegacy`] with the way out; `what` names what was wanted, such as `unlock`.
+    /// [`ErrorCode::DaemonLegacy`] for a TypeScript daemon. `what` names the operation, such as `unlock`.
     pub fn native(self, what: &str) -> Result<Session, Error> {
         match self {
             Daemon::Native(session) => Ok(session),
-            Daemon::Legacy(legacy) => Err(legacy.cannot(what)),
+            Daemon::Legacy(legacy) => Err(legacy.unsupported(what)),
         }
     }
 
-    /// Fetches keys. Hits only, in the order asked.
+    /// Returns the keys that the daemon holds, in the order of the request.
     ///
     /// # Errors
-    /// Those of the protocol it speaks.
+    /// Those of the protocol that the daemon speaks.
     pub fn get(&mut self, slugs: &[Slug]) -> Result<Vec<GrantedKey>, Error> {
         match self {
             Daemon::Native(session) => session.get(slugs),
@@ -74,10 +78,10 @@ impl Daemon {
         }
     }
 
-    /// Lists what it holds.
+    /// Lists all unlocked keys.
     ///
     /// # Errors
-    /// Those of the protocol it speaks.
+    /// Those of the protocol that the daemon speaks.
     pub fn status(&mut self) -> Result<DaemonStatus, Error> {
         match self {
             Daemon::Native(session) => session.status(),
@@ -85,10 +89,10 @@ impl Daemon {
         }
     }
 
-    /// Erases keys.
+    /// Erases keys. Returns the slugs of the keys that were there.
     ///
     /// # Errors
-    /// Those of the protocol it speaks.
+    /// Those of the protocol that the daemon speaks.
     pub fn relock(&mut self, what: &RelockScope) -> Result<Relocked, Error> {
         match self {
             Daemon::Native(session) => session.relock(what),
@@ -97,33 +101,38 @@ impl Daemon {
     }
 }
 
-/// Reaches the daemon of the context's rack. `None` when none runs.
+/// Connects to the daemon of the context's rack. Returns `None` if none runs.
 ///
 /// # Errors
-/// Those of [`RackAddress::of`] and [`crate::transport::connect::connect`]; [`keyrack_core::ErrorCode::BoundaryWeak`] for a TypeScript daemon when more is demanded.
+/// Those of [`RackAddress::of`] and [`crate::transport::connect::connect`]; [`ErrorCode::BoundaryWeak`]
+/// for a TypeScript daemon if the context has requirements.
 pub fn connect(ctx: &Context) -> Result<Option<Daemon>, Error> {
     connect_at(ctx, RackAddress::of(ctx)?)
 }
 
-/// The same at a place already known.
+/// Connects to the daemon at an address.
 ///
 /// # Errors
 /// As [`connect`].
 pub fn connect_at(ctx: &Context, address: RackAddress) -> Result<Option<Daemon>, Error> {
     match connect_to(&address, ctx.deadline)? {
-        Some(connection) => over(ctx, address, connection),
+        Some(connection) => open_session(ctx, address, connection),
         None => Ok(None),
     }
 }
 
-/// Speaks to whoever is at the other end in the protocol it knows.
-fn over(ctx: &Context, address: RackAddress, connection: Connection) -> Result<Option<Daemon>, Error> {
+/// Opens a session in the protocol that the server speaks.
+fn open_session(
+    ctx: &Context,
+    address: RackAddress,
+    connection: Connection,
+) -> Result<Option<Daemon>, Error> {
     let mut session = match connection.server.program {
         ServerProgram::Other => return legacy(ctx, address, connection).map(Some),
         ServerProgram::Keyrackd => return Ok(Some(Daemon::Native(Session::over(connection, address, ctx)))),
-        ServerProgram::Unsaid => Session::over(connection, address.clone(), ctx),
+        ServerProgram::Unknown => Session::over(connection, address.clone(), ctx),
     };
-    session.set_deadline(ctx.deadline.min(HELLO));
+    session.set_deadline(ctx.deadline.min(HELLO_TIMEOUT));
     match session.hello() {
         Ok(_) => {
             session.set_deadline(ctx.deadline);
@@ -150,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// Serves `answers`, one for each connection; an empty one is silence.
+    /// Serves `replies`, one for each connection. An empty one is never sent.
     fn serve(address: &RackAddress, answers: Vec<Vec<u8>>) {
         let listener = UnixListener::bind(address.socket()).unwrap();
         std::thread::spawn(move || {
@@ -175,12 +184,12 @@ mod tests {
         let address = RackAddress::of(&ctx).unwrap();
         serve(&address, answers);
         let mut connection = connect_to(&address, ctx.deadline).unwrap().unwrap();
-        connection.server.program = ServerProgram::Unsaid;
-        over(&ctx, address, connection).unwrap()
+        connection.server.program = ServerProgram::Unknown;
+        open_session(&ctx, address, connection).unwrap()
     }
 
     #[test]
-    fn a_server_without_a_name_is_told_by_its_hello() {
+    fn hello_tells_a_server_of_unknown_name() {
         let mut hello = keyrack_wire::WipedBuffer::new(4096);
         for header in [
             r#"{"id":1,"ok":{"proto":1,"min_proto":1,"version":"1","build":"1","boot_id":"b","pid":1,"boundary":"user","memory":"locked","hardening":[]}}"#,

@@ -1,4 +1,5 @@
-//! Starting a daemon: spawned detached with only the variables it knows, waited for on an inherited pipe, then verified like any other.
+//! Starting a daemon. It is spawned detached, with only the variables that it reads, reports its startup
+//! over an inherited pipe, and is then authenticated like any other.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -19,18 +20,19 @@ use crate::session::Session;
 use crate::transport::convert;
 use keyrack_core::display::clean;
 
-/// The longest a daemon may take to serve.
-const READY: Duration = Duration::from_secs(10);
+/// Time that a daemon may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest text a daemon's last words are read to.
-const WORDS: u64 = 4096;
+/// Limit of a startup report, in bytes.
+const MAX_REPORT: u64 = 4096;
 
-/// A session with the daemon of the context's rack, which is started if none runs. `keyrackd` is the absolute path of its program.
-/// Returns whether it was started.
+/// Returns a session with the daemon of the context's rack, and `true` if it was started because none
+/// ran. `keyrackd` is the absolute path of its program.
 ///
 /// # Errors
-/// [`ErrorCode::DaemonLegacy`] when a TypeScript daemon runs; [`ErrorCode::DaemonStartFailed`] or the daemon's own error when it does not
-/// come up; [`ErrorCode::Sandboxed`] where no daemon could be verified; those of [`super::connect`] and [`Session::hello`].
+/// [`ErrorCode::DaemonLegacy`] if a TypeScript daemon runs; [`ErrorCode::DaemonStartFailed`] or the
+/// daemon's own error if it does not start; [`ErrorCode::Sandboxed`] where no daemon can be
+/// authenticated; those of [`super::connect`] and [`Session::hello`].
 pub fn ensure(ctx: &Context, keyrackd: &Path) -> Result<(Session, bool), Error> {
     if let Some(sandbox) = Namespaces::read().unusable() {
         return Err(sandbox.error());
@@ -42,7 +44,7 @@ pub fn ensure(ctx: &Context, keyrackd: &Path) -> Result<(Session, bool), Error> 
     start(ctx, &address, keyrackd)?;
     match running(ctx, &address)? {
         Some(session) => Ok((session, true)),
-        None => Err(failed("it said it was ready, and nobody listens")),
+        None => Err(failed("it reported that it is ready, but does not listen")),
     }
 }
 
@@ -51,7 +53,7 @@ fn running(ctx: &Context, address: &RackAddress) -> Result<Option<Session>, Erro
     let mut session = daemon.native("this")?;
     match session.hello() {
         Ok(_) => Ok(Some(session)),
-        // It ended between our connect and our hello.
+        // The daemon exited between connect and hello.
         Err(error) if error.code == ErrorCode::DaemonAbsent => Ok(None),
         Err(error) => Err(error),
     }
@@ -61,89 +63,94 @@ fn running(ctx: &Context, address: &RackAddress) -> Result<Option<Session>, Erro
 /// its socket. Returns the memory it would use; `memory` demands one, in place of `KEYRACK_MEMORY`.
 ///
 /// # Errors
-/// The daemon's own error when it could not start, [`ErrorCode::DaemonStartFailed`] when that cannot be found out.
+/// The daemon's own error if it could not start, [`ErrorCode::DaemonStartFailed`] if it reports none.
 pub fn check(ctx: &Context, keyrackd: &Path, memory: Option<&str>) -> Result<String, Error> {
     let mut env = variables(ctx);
     if let Some(memory) = memory {
         env.retain(|(name, _)| *name != MEMORY);
         env.push((MEMORY.as_ref(), memory.as_ref()));
     }
-    let words = spawn(keyrackd, &["--check".as_ref()], &env)?;
-    let text = String::from_utf8_lossy(&words);
+    let report = spawn(keyrackd, &["--check".as_ref()], &env)?;
+    let text = String::from_utf8_lossy(&report);
     match text.strip_prefix("fit\nmemory ") {
         Some(memory) => Ok(clean(memory.trim())),
-        None => Err(reported(&words)),
+        None => Err(reported_error(&report)),
     }
 }
 
-/// Spawns the daemon and waits until it serves.
+/// Spawns the daemon and waits until it is ready.
 fn start(ctx: &Context, address: &RackAddress, keyrackd: &Path) -> Result<(), Error> {
     let socket = address.socket();
-    let words = spawn(keyrackd, &["--socket".as_ref(), socket.as_os_str()], &variables(ctx))?;
-    if words.starts_with(b"ready\n") || words.starts_with(b"served\n") {
+    let report = spawn(keyrackd, &["--socket".as_ref(), socket.as_os_str()], &variables(ctx))?;
+    if report.starts_with(b"ready\n") || report.starts_with(b"served\n") {
         return Ok(());
     }
-    Err(reported(&words))
+    Err(reported_error(&report))
 }
 
-/// Variables of the caller's environment that go to the daemon.
+/// Variables of the caller's environment that the daemon gets.
 fn variables(ctx: &Context) -> Vec<(&OsStr, &OsStr)> {
     OF_DAEMON.iter().filter_map(|name| Some((OsStr::new(*name), ctx.env.filled(name)?))).collect()
 }
 
-/// Runs `keyrackd` as a daemon, and returns what it writes before it closes the pipe.
+/// Runs `keyrackd` as a daemon, and returns its startup report.
 fn spawn(keyrackd: &Path, args: &[&OsStr], env: &[(&OsStr, &OsStr)]) -> Result<Vec<u8>, Error> {
     let ready_fd = READY_FD.to_string();
     let args = [args, &["--ready-fd".as_ref(), OsStr::new(&ready_fd)]].concat();
     let started = spawn_detached(keyrackd, &args, env)
         .map_err(|error| failed(&format!("{} cannot be run: {error}", keyrackd.display())))?;
-    last_words(started)
+    read_report(started)
 }
 
-/// Reads what the daemon says until it closes the pipe.
-fn last_words(SpawnedDaemon { pid, mut ready }: SpawnedDaemon) -> Result<Vec<u8>, Error> {
-    let until = Instant::now() + READY;
-    let mut words = Vec::new();
+/// Reads the startup report until the daemon closes the pipe.
+fn read_report(SpawnedDaemon { pid, mut ready }: SpawnedDaemon) -> Result<Vec<u8>, Error> {
+    let deadline = Instant::now() + START_TIMEOUT;
+    let mut report = Vec::new();
     let mut chunk = [0; 1024];
     loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let told = wait_readable(ready.as_fd(), left).map_err(|error| failed(&error.to_string()))?;
-        if !told {
-            return Err(failed(&format!("its process {pid} said nothing for {} s", READY.as_secs())));
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let is_readable =
+            wait_readable(ready.as_fd(), remaining).map_err(|error| failed(&error.to_string()))?;
+        if !is_readable {
+            return Err(failed(&format!(
+                "its process {pid} did not report within {} s",
+                START_TIMEOUT.as_secs()
+            )));
         }
         match ready.read(&mut chunk).map_err(|error| failed(&error.to_string()))? {
-            0 => return Ok(words),
-            count => words.extend_from_slice(&chunk[..count]),
+            0 => return Ok(report),
+            count => report.extend_from_slice(&chunk[..count]),
         }
-        if words.len() as u64 > WORDS {
-            return Ok(words);
+        if report.len() as u64 > MAX_REPORT {
+            return Ok(report);
         }
     }
 }
 
-/// The problem a daemon reported as `error <code>\n<message>`, under its own code; lines of `fix: ` and `hint: ` may follow.
-fn reported(words: &[u8]) -> Error {
-    let text = String::from_utf8_lossy(words);
+/// Parses the error of a startup report: `error <code>\n<message>`. Lines of `fix: ` and `hint: ` may
+/// follow.
+fn reported_error(report: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(report);
     let Some((code, message)) = text.strip_prefix("error ").and_then(|rest| rest.split_once('\n')) else {
-        return failed("it ended without a word");
+        return failed("it exited without a report");
     };
-    let (message, hint) = parted(message, "\nhint: ");
-    let (message, fix) = parted(message, "\nfix: ");
+    let (message, hint) = split_at_last(message, "\nhint: ");
+    let (message, fix) = split_at_last(message, "\nfix: ");
     let message = format!("the keyrack daemon did not start: {}", clean(message.trim()));
-    let mut error = Error::new(convert::code(code), message);
+    let mut error = Error::new(convert::error_code(code), message);
     error.hint = hint.map(clean);
     error.fix = fix.map(|fix| Fix::Text(clean(fix)));
     error
 }
 
-/// Splits a text at the last label in it.
-fn parted<'t>(text: &'t str, label: &str) -> (&'t str, Option<&'t str>) {
+/// Splits a text at the last occurrence of a label.
+fn split_at_last<'t>(text: &'t str, label: &str) -> (&'t str, Option<&'t str>) {
     text.rsplit_once(label).map_or((text, None), |(text, after)| (text, Some(after.trim())))
 }
 
-fn failed(why: &str) -> Error {
-    Error::new(ErrorCode::DaemonStartFailed, format!("the keyrack daemon did not start: {why}"))
-        .hint("run `keyrackd --socket PATH` by hand to see why")
+fn failed(reason: &str) -> Error {
+    Error::new(ErrorCode::DaemonStartFailed, format!("the keyrack daemon did not start: {reason}"))
+        .hint("run `keyrackd --socket PATH` to see why")
 }
 
 #[cfg(test)]
@@ -151,18 +158,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_daemons_own_words_are_kept() {
-        let error = reported(b"error memory_unavailable\nno locked\x1b memory: raise MEMLOCK");
+    fn startup_errors_keep_code_fix_and_hint() {
+        let error = reported_error(b"error memory_unavailable\nno locked\x1b memory: raise MEMLOCK");
         assert_eq!(error.code, ErrorCode::MemoryUnavailable);
         assert_eq!(error.message, "the keyrack daemon did not start: no locked memory: raise MEMLOCK");
         assert_eq!((error.fix, error.hint), (None, None));
-        let error = reported(b"error proc_hidden\nhidden\nfix: sudo mount\nhint: or\x1b not");
+        let error = reported_error(b"error proc_hidden\nhidden\nfix: sudo mount\nhint: or\x1b not");
         assert_eq!(error.message, "the keyrack daemon did not start: hidden");
         assert_eq!(error.fix, Some(Fix::Text("sudo mount".to_owned())));
         assert_eq!(error.hint.as_deref(), Some("or not"));
-        assert_eq!(reported(b"").code, ErrorCode::DaemonStartFailed);
-        assert_eq!(reported(b"error").code, ErrorCode::DaemonStartFailed);
-        assert_eq!(reported(b"error \x1b[31m\nx").code, ErrorCode::Internal);
-        assert_eq!(reported(b"error from_the_future\nx").code.as_str(), "from_the_future");
+        assert_eq!(reported_error(b"").code, ErrorCode::DaemonStartFailed);
+        assert_eq!(reported_error(b"error").code, ErrorCode::DaemonStartFailed);
+        assert_eq!(reported_error(b"error \x1b[31m\nx").code, ErrorCode::Internal);
+        assert_eq!(reported_error(b"error from_the_future\nx").code.as_str(), "from_the_future");
     }
 }

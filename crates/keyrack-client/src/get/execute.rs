@@ -172,7 +172,7 @@ fn matched(asked: &[Slug], granted: Vec<GrantedKey>) -> Vec<Option<GrantedKey>> 
             Some(GrantedKey {
                 grant: kept.grant.clone(),
                 secret: Secret::copy_of(kept.secret.expose()),
-                left: kept.left,
+                remaining: kept.remaining,
             })
         })
         .collect()
@@ -194,7 +194,7 @@ mod tests {
                 expires_at_ms: Some(1),
             },
             secret: Secret::copy_of(slug.as_bytes()),
-            left: Some(Ttl(1)),
+            remaining: Some(Ttl(1)),
         }
     }
 

@@ -68,8 +68,8 @@ pub fn brief(status: &RackStatus, env: Option<Env>, style: Style) -> String {
     let mut text = style.paint(Role::Title, &cut(&title, width, style)) + "\n";
     let names = keys.iter().map(|key| key.slug.as_str().width()).max().unwrap_or(0);
     for key in keys {
-        let left = key.left.map_or_else(|| "never ends".to_owned(), humanize);
-        let (line, role) = match (key.left, key.given.ttl) {
+        let left = key.remaining.map_or_else(|| "never ends".to_owned(), humanize);
+        let (line, role) = match (key.remaining, key.granted.ttl) {
             (Some(ttl), Some(whole)) => {
                 let words = format!("{left} of {}", humanize(whole));
                 // Two blanks beside the name, one beside the words, which get as much room in each line.
@@ -162,8 +162,8 @@ fn key(key: &KeyStatus, style: Style) -> Branch {
     let mut below = vec![Branch::pair("env", key.slug.env()), Branch::pair("org", key.slug.org())];
     below.extend(key.source.as_ref().map(|source| Branch::pair("vault", source.vault.as_str())));
     below.extend(key.grade.map(|grade| Branch::pair("grade", grade.to_string())));
-    below.push(Branch::pair("expires in", key.left.map_or_else(|| "never".to_owned(), minutes)));
-    if let (Some(left), Some(whole)) = (key.left, key.given.ttl) {
+    below.push(Branch::pair("expires in", key.remaining.map_or_else(|| "never".to_owned(), minutes)));
+    if let (Some(left), Some(whole)) = (key.remaining, key.granted.ttl) {
         let text = format!("{} {} of {}", bar(left, whole, style), humanize(left), humanize(whole));
         below.push(Branch::pair("life", text).with_role(role(left, whole)));
     }
@@ -173,9 +173,9 @@ fn key(key: &KeyStatus, style: Style) -> Branch {
 
 /// Why a key ends when it does, as far as the daemon tells.
 fn ends_by(key: &KeyStatus) -> Option<String> {
-    let ttl = key.given.ttl.map(humanize);
+    let ttl = key.granted.ttl.map(humanize);
     let of = |what: &str| ttl.as_ref().map_or_else(|| what.to_owned(), |ttl| format!("{what} of {ttl}"));
-    key.given.by.map(|by| match by {
+    key.granted.by.map(|by| match by {
         TtlLimit::Requested => {
             ttl.as_ref().map_or_else(|| "what was asked for".to_owned(), |ttl| format!("the {ttl} asked for"))
         }
@@ -255,7 +255,7 @@ pub fn key_value(key: &KeyStatus) -> Value {
         "env": key.slug.env(),
         "org": key.slug.org(),
         "expiresAt": key.expires_at_ms.map(timestamp::format_ms),
-        "ttlLeftMs": key.left.map(|left| left.as_ms()),
+        "ttlLeftMs": key.remaining.map(|left| left.as_ms()),
     });
     if let Some(members) = value.as_object_mut() {
         if let Some(grade) = key.grade {
@@ -263,10 +263,10 @@ pub fn key_value(key: &KeyStatus) -> Value {
                 json!({ "protection": grade.protection.as_str(), "duration": grade.duration.as_str() });
             members.insert("grade".to_owned(), grade);
         }
-        if let Some(ttl) = key.given.ttl {
+        if let Some(ttl) = key.granted.ttl {
             members.insert("lifeMs".to_owned(), ttl.as_ms().into());
         }
-        if let Some(by) = key.given.by {
+        if let Some(by) = key.granted.by {
             members.insert("lifeBy".to_owned(), by.as_str().into());
         }
         if let Some(source) = &key.source {

@@ -12,7 +12,7 @@ use super::{Style, attempt, error, status};
 use crate::address::RackAddress;
 use crate::get::{GetOutcome, KeyOutcome};
 use crate::secret::Secret;
-use crate::session::{DaemonStatus, HardeningMeasure, HelloInfo, KeyStatus};
+use crate::session::{DaemonStatus, HardeningReport, HelloInfo, KeyStatus};
 use crate::status::{RackStatus, RunningDaemon};
 
 fn slug(text: &str) -> Slug {
@@ -265,7 +265,7 @@ fn a_status(running: bool) -> RackStatus {
         boundary: Boundary::Session,
         namespaces: Some("pid and user".into()),
         memory: "locked".into(),
-        hardening: vec![HardeningMeasure {
+        hardening: vec![HardeningReport {
             name: "mdwe".into(),
             on: false,
             detail: Some("this kernel lacks it".into()),
@@ -277,18 +277,18 @@ fn a_status(running: bool) -> RackStatus {
             grade: Some(Grade { protection: Protection::Encrypted, duration: DurationGrade::Permanent }),
             source: Some(GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica }),
             expires_at_ms: Some(0),
-            left: Some(Ttl(60_000)),
-            given: GrantedTtl { ttl: Some(Ttl(120_000)), by: Some(TtlLimit::MaxDuration) },
-            ends_by_boot: true,
+            remaining: Some(Ttl(60_000)),
+            granted: GrantedTtl { ttl: Some(Ttl(120_000)), by: Some(TtlLimit::MaxDuration) },
+            expires_by_boot_clock: true,
         },
         KeyStatus {
             slug: slug("o.sudo.S"),
             grade: None,
             source: None,
             expires_at_ms: None,
-            left: None,
-            given: GrantedTtl::default(),
-            ends_by_boot: false,
+            remaining: None,
+            granted: GrantedTtl::default(),
+            expires_by_boot_clock: false,
         },
     ];
     let status = DaemonStatus { keys, home_hash: "01234567".into(), health: None };

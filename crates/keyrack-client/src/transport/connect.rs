@@ -1,4 +1,4 @@
-//! Reaching the server behind a socket, and knowing who it is before a byte is sent to it.
+//! Connecting to the server at a socket, and authenticating it before the first byte is sent to it.
 
 use std::cell::Cell;
 use std::io;
@@ -14,99 +14,104 @@ use keyrack_sys::hardening;
 use keyrack_sys::peer::{self, PeerReader};
 use keyrack_sys::process::pidfd::Pidfd;
 
+use super::error::unresponsive;
 use crate::address::{RackAddress, SESSION_UNSET};
 use crate::sandbox::{Namespaces, Sandbox};
-use crate::transport::read_buffer::unresponsive;
 
-/// The longest a connect may take: only a full backlog makes it wait.
-const CONNECT: Duration = Duration::from_secs(1);
+/// Time that a connect may take. Only a full backlog makes it wait.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The name of the daemon's process, as the kernel tells it.
+/// Name of the daemon's process (`/proc/<pid>/comm`).
 const KEYRACKD: &str = "keyrackd";
 
-/// Which program serves.
+/// Program of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerProgram {
-    /// Ours: it speaks the native protocol.
+    /// keyrackd. It speaks the native protocol.
     Keyrackd,
-    /// Another one, so today's TypeScript daemon (its process is called `node` or `MainThread`): it speaks the legacy protocol.
+    /// Another program, so the TypeScript daemon (its process is called `node` or `MainThread`). It speaks
+    /// the legacy protocol.
     Other,
-    /// The kernel does not tell its name: the hello will show.
-    Unsaid,
+    /// The kernel does not tell its name. `hello` shows which protocol it speaks.
+    Unknown,
 }
 
-/// The process behind a socket, verified.
+/// Authenticated process at the other end of a connection.
 #[derive(Debug)]
 pub struct Server {
-    /// What holds the process fast; `None` on a kernel without `SO_PEERPIDFD`.
+    /// Refers to the process even after its pid is reused. `None` on a kernel without `SO_PEERPIDFD`.
     pub pidfd: Option<Pidfd>,
-    /// Its number, for people.
+    /// Pid, for messages.
     pub pid: Option<i64>,
-    /// How far the kernel could tell it from a stranger.
+    /// What the kernel could tell it apart by.
     pub boundary: Boundary,
-    /// Which program it is.
+    /// Program that serves.
     pub program: ServerProgram,
 }
 
-/// A connection to a verified server, nothing sent yet.
+/// Connection to an authenticated server.
 #[derive(Debug)]
 pub struct Connection {
     pub(crate) stream: UnixStream,
-    /// Who is at the other end.
+    /// Process at the other end.
     pub server: Server,
-    /// For how long the stream itself waits to read or write, if it does.
-    patience: Cell<Option<Duration>>,
+    /// Timeout of the stream if it is blocking.
+    blocking: Cell<Option<Duration>>,
 }
 
 impl Connection {
     #[cfg(feature = "fuzzing")]
     pub(crate) fn unverified(stream: UnixStream, server: Server) -> Self {
-        Connection { stream, server, patience: Cell::new(None) }
+        Connection { stream, server, blocking: Cell::new(None) }
     }
 
-    /// Makes the stream itself wait for as long as `deadline`. False if it cannot: then it has to be waited for.
-    pub(crate) fn make_patient(&self, deadline: Duration) -> bool {
-        if self.patience.get() == Some(deadline) {
+    /// Makes the stream blocking, with a timeout for each read and write. Returns `false` on failure; the
+    /// caller then polls. Benchmark row: "GET, native, persistent, Rust client".
+    pub(crate) fn make_blocking(&self, timeout: Duration) -> bool {
+        if self.blocking.get() == Some(timeout) {
             return true;
         }
-        self.patience.set(None);
-        let waits = Some(deadline);
-        let set = self.stream.set_read_timeout(waits).and_then(|()| self.stream.set_write_timeout(waits));
-        let patient = set.and_then(|()| self.stream.set_nonblocking(false)).is_ok();
-        self.patience.set(patient.then_some(deadline));
-        patient
+        self.blocking.set(None);
+        let set = self
+            .stream
+            .set_read_timeout(Some(timeout))
+            .and_then(|()| self.stream.set_write_timeout(Some(timeout)))
+            .and_then(|()| self.stream.set_nonblocking(false));
+        self.blocking.set(set.is_ok().then_some(timeout));
+        set.is_ok()
     }
 }
 
-/// Connects within a second (or the deadline, if that is less) and verifies the server. `None` when nobody listens.
+/// Connects within a second, or `timeout` if that is less, and authenticates the server. Returns `None`
+/// if no server listens.
 ///
 /// # Errors
-/// [`ErrorCode::ServerUntrusted`] when a stranger listens, [`ErrorCode::DaemonUnresponsive`] when the backlog stays full,
-/// [`ErrorCode::SocketPathTaken`] when the file is no socket, [`ErrorCode::Io`].
-pub fn connect(address: &RackAddress, deadline: Duration) -> Result<Option<Connection>, Error> {
+/// [`ErrorCode::ServerUntrusted`] if the server is rejected, [`ErrorCode::DaemonUnresponsive`] if the
+/// backlog stays full, [`ErrorCode::SocketPathTaken`] if the file is not a socket, [`ErrorCode::Io`].
+pub fn connect(address: &RackAddress, timeout: Duration) -> Result<Option<Connection>, Error> {
     let path = address.socket();
-    let stream = match keyrack_sys::socket::connect(&path, deadline.min(CONNECT)) {
+    let stream = match keyrack_sys::socket::connect(&path, timeout.min(CONNECT_TIMEOUT)) {
         Ok(stream) => stream,
-        Err(error) => return nobody(address, &path, &error).map(|()| None),
+        Err(error) => return check_no_server(address, &path, &error).map(|()| None),
     };
-    let server = verify(&stream, address)?;
-    Ok(Some(Connection { stream, server, patience: Cell::new(None) }))
+    let server = authenticate(&stream, address)?;
+    Ok(Some(Connection { stream, server, blocking: Cell::new(None) }))
 }
 
-/// `Ok` when the error means that nobody listens.
-fn nobody(address: &RackAddress, path: &Path, error: &io::Error) -> Result<(), Error> {
+/// Returns `Ok` if an error of a connect means that no server listens.
+fn check_no_server(address: &RackAddress, path: &Path, error: &io::Error) -> Result<(), Error> {
     match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
         io::ErrorKind::ConnectionRefused => match std::fs::metadata(path) {
             Ok(found) if !found.file_type().is_socket() => Err(Error::new(
                 ErrorCode::SocketPathTaken,
-                format!("{} is not a socket, and stands where the daemon's has to be", path.display()),
+                format!("{} is not a socket, but the daemon's socket belongs there", path.display()),
             )
             .hint(format!("move {} away", path.display()))),
             _ => Ok(()),
         },
         io::ErrorKind::TimedOut => Err(unresponsive(
-            "the daemon does not take connections: its backlog stayed full",
+            "the daemon does not accept connections: its backlog stays full",
             &address.name.owner,
         )),
         _ => Err(Error::new(
@@ -116,9 +121,9 @@ fn nobody(address: &RackAddress, path: &Path, error: &io::Error) -> Result<(), E
     }
 }
 
-/// Applies the peer rule to the server, as the daemon applies it to its callers.
-fn verify(stream: &UnixStream, address: &RackAddress) -> Result<Server, Error> {
-    // The socket's name holds our session as the kernel told it a moment ago, but where the kernel has none.
+/// Authenticates the server by the same rule that the daemon applies to its callers.
+fn authenticate(stream: &UnixStream, address: &RackAddress) -> Result<Server, Error> {
+    // The name of the socket has our session, read a moment ago, except where the kernel has none.
     let own_session = match address.name.session.as_str() {
         SESSION_UNSET => peer::own_session(),
         session => Ok(session.as_bytes().to_vec()),
@@ -138,7 +143,7 @@ fn verify(stream: &UnixStream, address: &RackAddress) -> Result<Server, Error> {
         pid_levels: reading.pid_levels,
         uid_map: reading.uid_map.as_deref().map_err(|errno| *errno),
         alive: reading.alive,
-        // A server in the initial namespace was not started in a sandbox.
+        // A server in the initial user namespace was not started in a sandbox.
         allowed: AllowedNamespaces::InitialUser,
     };
     let boundary = match authorize(&facts) {
@@ -150,7 +155,7 @@ fn verify(stream: &UnixStream, address: &RackAddress) -> Result<Server, Error> {
     let program = match reading.pid.map(peer::comm) {
         Some(Ok(name)) if name == KEYRACKD => ServerProgram::Keyrackd,
         Some(Ok(_)) => ServerProgram::Other,
-        Some(Err(_)) | None => ServerProgram::Unsaid,
+        Some(Err(_)) | None => ServerProgram::Unknown,
     };
     Ok(Server { pidfd: reading.pidfd.ok(), pid: reading.pid, boundary, program })
 }

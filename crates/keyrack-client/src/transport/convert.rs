@@ -1,47 +1,97 @@
-//! Between the wire's open names and the domain's. A grade word this build does not know counts as the weakest.
+//! Conversions between the wire's types and the domain's. The wire's names are open: an unknown grade
+//! counts as the weakest.
 
+use keyrack_core::display::clean;
 use keyrack_core::{
-    DurationGrade, Error, ErrorCode, Fix, Grade, GrantSource, Mechanism, Protection, Slug, VaultId,
+    DurationGrade, Error, ErrorCode, Fix, Grade, Grant, GrantSource, GrantedTtl, Mechanism, Protection, Slug,
+    Ttl, TtlLimit, VaultId, timestamp,
 };
-use keyrack_wire::native::ErrorBody;
+use keyrack_wire::native::{ErrorBody, GetKey, Hardening, StatusKey};
 use keyrack_wire::{Grade as WireGrade, Source as WireSource};
 
+use super::error::protocol_error;
+use super::types::{GrantedKey, HardeningReport, KeyStatus};
 use crate::sandbox;
-use keyrack_core::display::clean;
+use crate::secret::Secret;
 
-pub(crate) fn grade(grade: Grade) -> WireGrade<'static> {
+pub(crate) fn grade_to_wire(grade: Grade) -> WireGrade<'static> {
     WireGrade { protection: grade.protection.as_str().into(), duration: grade.duration.as_str().into() }
 }
 
-pub(crate) fn source(source: &GrantSource) -> WireSource<'_> {
-    WireSource { vault: source.vault.as_str().into(), mech: source.mech.as_str().into() }
-}
-
-pub(crate) fn read_grade(grade: &WireGrade<'_>) -> Grade {
+pub(crate) fn grade(grade: &WireGrade<'_>) -> Grade {
     Grade {
         protection: Protection::parse(&grade.protection).unwrap_or(Protection::Plaintext),
         duration: DurationGrade::parse(&grade.duration).unwrap_or(DurationGrade::Permanent),
     }
 }
 
-pub(crate) fn read_source(source: &WireSource<'_>) -> GrantSource {
+pub(crate) fn source_to_wire(source: &GrantSource) -> WireSource<'_> {
+    WireSource { vault: source.vault.as_str().into(), mech: source.mech.as_str().into() }
+}
+
+pub(crate) fn source(source: &WireSource<'_>) -> GrantSource {
     GrantSource { vault: VaultId::parse(&source.vault), mech: Mechanism::parse(&source.mech) }
 }
 
-/// A code as the daemon says it: a newer one's survives, what could be no code does not. It is shown to programs as it is.
-pub(crate) fn code(said: &str) -> ErrorCode {
-    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-    if said.is_empty() || said.len() > 64 || !said.bytes().all(word) {
-        return ErrorCode::Internal;
-    }
-    ErrorCode::from(said)
+pub(crate) fn slug(text: &str) -> Result<Slug, Error> {
+    Slug::parse_stored(text).map_err(|_| protocol_error("invalid slug"))
 }
 
-/// The daemon's own error, as a problem of ours.
+/// Parses a time of the wire to milliseconds since the Unix epoch.
+pub(crate) fn time(text: &str) -> Result<i64, Error> {
+    timestamp::parse_ms(text).ok_or_else(|| protocol_error("invalid time"))
+}
+
+/// Converts a key of a native reply. `secret` is its range of the frame.
+pub(crate) fn granted_key(key: &GetKey<'_>, secret: &[u8]) -> Result<GrantedKey, Error> {
+    let grant = Grant {
+        slug: slug(&key.slug)?,
+        grade: grade(&key.grade),
+        source: source(&key.source),
+        expires_at_ms: Some(time(&key.expires_at)?),
+    };
+    Ok(GrantedKey { grant, secret: Secret::copy_of(secret), remaining: Some(Ttl(key.ttl_ms)) })
+}
+
+pub(crate) fn key_status(key: &StatusKey<'_>) -> Result<KeyStatus, Error> {
+    Ok(KeyStatus {
+        slug: slug(&key.slug)?,
+        grade: Some(grade(&key.grade)),
+        source: Some(source(&key.source)),
+        expires_at_ms: Some(time(&key.expires_at)?),
+        remaining: Some(Ttl(key.ttl_ms)),
+        granted: GrantedTtl {
+            ttl: key.life_ms.map(Ttl),
+            by: key.life_by.as_deref().and_then(TtlLimit::parse),
+        },
+        expires_by_boot_clock: key.ends_by == "boot",
+    })
+}
+
+pub(crate) fn hardening(measure: &Hardening<'_>) -> HardeningReport {
+    HardeningReport {
+        name: clean(&measure.name),
+        on: measure.on,
+        detail: measure.detail.as_deref().map(clean),
+    }
+}
+
+/// Parses an error code of the daemon. Codes of newer daemons are kept. What cannot be a code becomes
+/// [`ErrorCode::Internal`], because programs get the code as it is.
+pub(crate) fn error_code(text: &str) -> ErrorCode {
+    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(is_word) {
+        return ErrorCode::Internal;
+    }
+    ErrorCode::from(text)
+}
+
+/// Converts an error of the daemon. If it refuses this process's session because of a sandbox, the error
+/// names the sandbox.
 pub(crate) fn error(body: &ErrorBody<'_>) -> Error {
-    let code = code(&body.code);
+    let code = error_code(&body.code);
     if code == ErrorCode::SessionMismatch
-        && let Some(sandboxed) = sandbox::refused()
+        && let Some(sandboxed) = sandbox::detected_error()
     {
         return sandboxed;
     }
@@ -60,8 +110,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_be_no_code_is_none() {
-        for (said, expected) in [
+    fn invalid_error_codes_become_internal() {
+        for (text, expected) in [
             ("memory_full", ErrorCode::MemoryFull),
             ("of_a_newer_daemon2", ErrorCode::Other("of_a_newer_daemon2".to_owned())),
             ("", ErrorCode::Internal),
@@ -69,14 +119,14 @@ mod tests {
             ("\u{9b}31m", ErrorCode::Internal),
             ("Memory full", ErrorCode::Internal),
         ] {
-            assert_eq!(code(said), expected, "{said:?}");
+            assert_eq!(error_code(text), expected, "{text:?}");
         }
     }
 
     #[test]
-    fn unknown_grades_are_the_weakest() {
+    fn unknown_grades_become_the_weakest() {
         let read = |protection: &'static str, duration: &'static str| {
-            read_grade(&WireGrade { protection: protection.into(), duration: duration.into() }).to_string()
+            grade(&WireGrade { protection: protection.into(), duration: duration.into() }).to_string()
         };
         assert_eq!(read("encrypted", "transient"), "encrypted,transient");
         assert_eq!(read("sealed", "transient"), "plaintext,transient");
@@ -85,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_daemon_are_shown_clean() {
+    fn daemon_errors_are_cleaned() {
         let body = ErrorBody {
             code: "grade_degraded".into(),
             message: "no\u{1b}[31m way".into(),

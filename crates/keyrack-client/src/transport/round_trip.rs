@@ -1,5 +1,5 @@
-//! One native request and its reply over a connection: composed, written, awaited, decoded. Hello goes before it in the same write when
-//! the connection is fresh.
+//! One native request and its reply over a connection. On a fresh connection, `hello` goes before it in
+//! the same write.
 
 use std::time::Duration;
 
@@ -7,31 +7,36 @@ use keyrack_core::{Error, ErrorCode};
 use keyrack_wire::native::{self, Decoded, Frame, Hello, Op, ReplyBody, Request};
 use keyrack_wire::{EncodeError, WipedBuffer};
 
-use crate::session::broken_protocol;
-use crate::transport::connect::Connection;
-use crate::transport::convert;
-use crate::transport::read_buffer::{Deadline, ReadBuffer, TransportError, write_all};
+use super::connect::Connection;
+use super::convert;
+use super::error::{TransportError, protocol_error};
+use super::read_buffer::ReadBuffer;
+use super::stream::{Deadline, write_all};
 
-/// A whole reply frame, not yet read.
+/// A complete reply frame, not decoded yet.
 pub(crate) struct RawReply {
-    incoming: ReadBuffer,
-    /// The id of the request it has to answer.
+    buffer: ReadBuffer,
+    /// Id of the request that it must answer.
     id: u64,
 }
 
 impl RawReply {
-    /// The memory it came in, wiped, for the next one.
-    pub(crate) fn into_inbox(self) -> ReadBuffer {
-        self.incoming.again()
+    /// Returns the buffer, wiped, for the next reply.
+    pub(crate) fn into_buffer(self) -> ReadBuffer {
+        self.buffer.reset()
     }
 
-    /// Reads it as an answer of this kind, or as the daemon's refusal.
-    pub(crate) fn read<'a, T: ReplyBody<'a>>(&'a self) -> Result<(T, Frame<'a>), Error> {
-        let frame = whole(&self.incoming)?;
-        let reply = native::decode_reply::<T>(&frame).map_err(|error| broken_protocol(&error.to_string()))?;
-        // A request the daemon could not read is answered under 0.
+    /// Decodes a reply of this kind, or the daemon's error.
+    pub(crate) fn decode<'a, T: ReplyBody<'a>>(&'a self) -> Result<(T, Frame<'a>), Error> {
+        let frame = match native::decode(self.buffer.unread()) {
+            Ok(Decoded::Frame(frame)) => frame,
+            Ok(Decoded::Need(_)) => return Err(protocol_error("incomplete frame")),
+            Err(error) => return Err(protocol_error(&error.to_string())),
+        };
+        let reply = native::decode_reply::<T>(&frame).map_err(|error| protocol_error(&error.to_string()))?;
+        // The daemon answers a request that it could not read under id 0.
         if reply.id != self.id && !(reply.id == 0 && reply.outcome.is_err()) {
-            return Err(broken_protocol("it answered another request"));
+            return Err(protocol_error("reply to another request"));
         }
         match reply.outcome {
             Ok(ok) => Ok((ok, frame)),
@@ -40,127 +45,122 @@ impl RawReply {
     }
 }
 
-fn whole(incoming: &ReadBuffer) -> Result<Frame<'_>, Error> {
-    match native::decode(incoming.unused()) {
-        Ok(Decoded::Frame(frame)) => Ok(frame),
-        Ok(Decoded::Need(_)) => Err(broken_protocol("a frame is not whole")),
-        Err(error) => Err(broken_protocol(&error.to_string())),
-    }
-}
-
-/// What a request is composed in and its reply read into. Wiped after each use; kept because most are of a size.
+/// Buffers of a session: one that requests are encoded in, one that replies are read into. Wiped after
+/// each use, and kept, because most requests and replies have about the same size.
 #[derive(Debug)]
 pub(crate) struct Buffers {
-    outgoing: WipedBuffer,
-    incoming: Option<ReadBuffer>,
+    write: WipedBuffer,
+    read: Option<ReadBuffer>,
 }
 
 impl Buffers {
     pub(crate) fn new() -> Self {
-        Buffers { outgoing: WipedBuffer::new(MOST_SENT), incoming: None }
+        Buffers { write: WipedBuffer::new(MAX_WRITE), read: None }
     }
 
-    /// Takes an inbox back that is read.
-    pub(crate) fn put_back(&mut self, received: RawReply) {
-        self.incoming = Some(received.into_inbox());
+    /// Takes back the buffer of a reply that was decoded.
+    pub(crate) fn recycle(&mut self, reply: RawReply) {
+        self.read = Some(reply.into_buffer());
     }
 
-    /// Wipes what was sent; keeps no more room than most requests need.
-    fn clear(&mut self) {
-        self.outgoing.clear();
-        if self.outgoing.capacity() > SHORT {
-            self.outgoing = WipedBuffer::new(MOST_SENT);
+    /// Wipes the write buffer. Keeps no more room than most requests need.
+    fn clear_write(&mut self) {
+        self.write.clear();
+        if self.write.capacity() > SHORT {
+            self.write = WipedBuffer::new(MAX_WRITE);
         }
     }
 }
 
-/// Hello and one more.
-const MOST_SENT: usize = 2 * (native::MAX_LENGTH + 4);
+/// Maximum size of one write: `hello` and another request.
+const MAX_WRITE: usize = 2 * (native::MAX_LENGTH + 4);
 
-/// A request that any socket has room for, so that writing it takes no time.
+/// Size of a request that fits into the send buffer of any socket, so that writing it cannot block.
 const SHORT: usize = 4096;
 
-/// Sends one request, with hello before it if `hello` gives an id for it, and awaits the replies.
+/// Sends one request and waits for the reply. If `hello` has an id, sends `hello` under it first and
+/// returns its reply too.
 pub(crate) fn round_trip(
     connection: &Connection,
-    deadline: Duration,
+    timeout: Duration,
     hello: Option<u64>,
     id: u64,
     buffers: &mut Buffers,
-    compose: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), EncodeError>,
+    encode: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), EncodeError>,
 ) -> Result<(Option<RawReply>, RawReply), TransportError> {
-    let until = Deadline::after(deadline);
-    // A connection that is used again is worth making patient: each wait is then one system call instead of two.
-    let patient = hello.is_none() && connection.make_patient(deadline);
-    let composed = send(connection, until, hello, id, &mut buffers.outgoing, compose);
-    let length = buffers.outgoing.as_slice().len();
-    buffers.clear();
-    // A patient stream waits for as long as the whole deadline, so it may only wait while all of that is ahead.
-    let patient = composed? && patient && length < SHORT;
+    let deadline = Deadline::after(timeout);
+    // A blocking read is one system call instead of two, which pays off on a connection that is used
+    // again. Benchmark row: "GET, native, persistent, Rust client".
+    let blocking = hello.is_none() && connection.make_blocking(timeout);
+    let sent = send(connection, deadline, hello, id, &mut buffers.write, encode);
+    let length = buffers.write.as_slice().len();
+    buffers.clear_write();
+    // A blocking read waits for the whole timeout, so none of it may have been spent on writing.
+    let blocking = sent? && blocking && length < SHORT;
 
-    let mut incoming = buffers.incoming.take().unwrap_or_else(|| ReadBuffer::new(native::MAX_LENGTH + 4));
+    let mut buffer = buffers.read.take().unwrap_or_else(|| ReadBuffer::new(native::MAX_LENGTH + 4));
     let hello = match hello {
         Some(id) => {
-            let length = receive(connection, &mut incoming, until, false)?;
-            let hello = RawReply { incoming: incoming.split_off(length), id };
-            // A refused caller is told so once, and then the daemon hangs up.
-            hello.read::<native::HelloOk<'_>>()?;
+            let length = receive(connection, &mut buffer, deadline, false)?;
+            let hello = RawReply { buffer: buffer.split_off(length), id };
+            // A daemon that refuses the caller replies once and closes the connection.
+            hello.decode::<native::HelloOk<'_>>()?;
             Some(hello)
         }
         None => None,
     };
-    let length = receive(connection, &mut incoming, until, patient)?;
-    if incoming.unused().len() > length {
-        return Err(broken_protocol("it said more than it was asked").into());
+    let length = receive(connection, &mut buffer, deadline, blocking)?;
+    if buffer.unread().len() > length {
+        return Err(protocol_error("bytes after the reply").into());
     }
-    Ok((hello, RawReply { incoming, id }))
+    Ok((hello, RawReply { buffer, id }))
 }
 
-/// Composes and writes; returns whether all went at once.
+/// Encodes and writes. Returns `true` if one system call wrote everything.
 fn send(
     connection: &Connection,
-    until: Deadline,
+    deadline: Deadline,
     hello: Option<u64>,
     id: u64,
-    outgoing: &mut WipedBuffer,
-    compose: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), EncodeError>,
+    write: &mut WipedBuffer,
+    encode: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), EncodeError>,
 ) -> Result<bool, TransportError> {
     if let Some(id) = hello {
-        say_hello(outgoing, id).map_err(|error| not_composed(&error))?;
+        encode_hello(write, id).map_err(|error| not_encoded(&error))?;
     }
-    compose(outgoing, id).map_err(|error| not_composed(&error))?;
-    write_all(&connection.stream, outgoing.as_slice(), until)
+    encode(write, id).map_err(|error| not_encoded(&error))?;
+    write_all(&connection.stream, write.as_slice(), deadline)
 }
 
-/// Reads until the inbox begins with a whole frame; returns its length.
+/// Reads until the buffer begins with a complete frame. Returns the frame's length.
 fn receive(
     connection: &Connection,
-    incoming: &mut ReadBuffer,
-    until: Deadline,
-    mut patient: bool,
+    buffer: &mut ReadBuffer,
+    deadline: Deadline,
+    mut blocking: bool,
 ) -> Result<usize, TransportError> {
     loop {
-        let need = match native::decode(incoming.unused()) {
+        let need = match native::decode(buffer.unread()) {
             Ok(Decoded::Frame(frame)) => return Ok(frame.consumed),
             Ok(Decoded::Need(need)) => need,
-            Err(error) => return Err(broken_protocol(&error.to_string()).into()),
+            Err(error) => return Err(protocol_error(&error.to_string()).into()),
         };
-        if !incoming.read(&connection.stream, need, until, std::mem::take(&mut patient))? {
-            return Err(if incoming.is_untouched() { TransportError::Lost } else { TransportError::Cut });
+        if !buffer.read(&connection.stream, need, deadline, std::mem::take(&mut blocking))? {
+            return Err(if buffer.is_untouched() { TransportError::Lost } else { TransportError::Cut });
         }
     }
 }
 
-fn say_hello(outgoing: &mut WipedBuffer, id: u64) -> Result<(), EncodeError> {
+fn encode_hello(write: &mut WipedBuffer, id: u64) -> Result<(), EncodeError> {
     let hello = Hello {
         proto: native::PROTO,
         min_proto: native::MIN_PROTO,
         version: env!("CARGO_PKG_VERSION").into(),
         build: env!("CARGO_PKG_VERSION").into(),
     };
-    Request { id, op: Op::Hello(hello) }.encode(outgoing)
+    Request { id, op: Op::Hello(hello) }.encode(write)
 }
 
-fn not_composed(error: &EncodeError) -> Error {
+fn not_encoded(error: &EncodeError) -> Error {
     Error::new(ErrorCode::TooLarge, format!("the request cannot be sent: {error}"))
 }

@@ -1,4 +1,5 @@
-//! What goes over a session, in the domain's terms: keys in and out, what is held, what a daemon says of itself.
+//! Data that a session carries, in the domain's types: keys in both directions, and reports of the
+//! daemon about its keys and itself.
 
 use std::fmt;
 
@@ -7,149 +8,153 @@ use keyrack_core::{Env, Error, Grade, Grant, GrantSource, GrantedTtl, Slug, Ttl}
 
 use crate::secret::Secret;
 
-/// What a daemon said of itself.
+/// Reply to `hello`: the daemon's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HelloInfo {
-    /// The protocol version both speak.
+    /// Protocol version that both sides speak.
     pub proto: u32,
-    /// Its release.
+    /// Release of the daemon.
     pub version: String,
-    /// Its build.
+    /// Build of the daemon.
     pub build: String,
-    /// The kernel's boot id.
+    /// Boot id of the kernel.
     pub boot_id: String,
-    /// Its pid, for people.
+    /// Pid of the daemon, for messages only.
     pub pid: u32,
-    /// How far it tells callers apart: its own word and what we see of it, the weaker of the two.
+    /// The weaker of two boundaries: the one that the daemon reports, and the one that we see.
     pub boundary: Boundary,
-    /// Namespaces that its callers may be in (see [`keyrack_core::peer::EnforcedNamespaces`]). `None` for an
-    /// older daemon, which does not check them.
+    /// Namespaces that its callers may be in (see [`keyrack_core::peer::EnforcedNamespaces`]). `None` for
+    /// an older daemon, which does not check them.
     pub namespaces: Option<String>,
-    /// What its secrets lie in: `secret`, `locked`, `unlocked`.
+    /// Kind of memory that holds the secrets: `secret`, `locked`, `unlocked`.
     pub memory: String,
-    /// Its hardening, read back.
-    pub hardening: Vec<HardeningMeasure>,
+    /// Hardening, as the daemon read it back from the kernel.
+    pub hardening: Vec<HardeningReport>,
 }
 
-/// One measure of hardening.
+/// Report about one hardening measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HardeningMeasure {
-    /// Which.
+pub struct HardeningReport {
+    /// Name of the measure.
     pub name: String,
-    /// Whether the kernel says it is on.
+    /// `true` if the kernel reports it as active.
     pub on: bool,
-    /// Why not, or what more there is to say.
+    /// The reason that it is off, or a detail.
     pub detail: Option<String>,
 }
 
-/// A key the daemon handed out.
+/// A key that the daemon returned.
 #[derive(Debug)]
 pub struct GrantedKey {
-    /// What is known of it.
+    /// Metadata of the key.
     pub grant: Grant,
-    /// Its bytes.
+    /// Secret of the key.
     pub secret: Secret,
-    /// What is left of its life when the daemon answered; `None` for a key of a TypeScript daemon that does not end.
-    pub left: Option<Ttl>,
+    /// Remaining TTL at the time of the reply. `None` for a key of a TypeScript daemon that does not
+    /// expire.
+    pub remaining: Option<Ttl>,
 }
 
 /// A key to give to the daemon.
 pub struct KeyToUnlock<'a> {
-    /// Its true slug.
+    /// Slug that the key is stored under.
     pub slug: &'a Slug,
-    /// Its real grade.
+    /// Actual grade.
     pub grade: Grade,
-    /// Where it came from.
+    /// Vault and mechanism that it came from.
     pub source: &'a GrantSource,
-    /// The life asked for. Above the ceiling the daemon refuses.
+    /// Requested TTL. The daemon refuses one above the ceiling.
     pub ttl: Ttl,
-    /// What its status is to tell of the life it was given: the whole of it, if it was given earlier, and why it is not longer.
-    pub given: GrantedTtl,
-    /// When the credential itself ends, in milliseconds since the Unix epoch.
+    /// TTL that `status` reports as granted: the original one for a key that is carried over, and what
+    /// limited it.
+    pub granted: GrantedTtl,
+    /// Time at which the credential itself expires, in milliseconds since the Unix epoch.
     pub credential_expires_at_ms: Option<i64>,
-    /// Its bytes.
+    /// Secret of the key.
     pub secret: &'a [u8],
 }
 
 impl fmt::Debug for KeyToUnlock<'_> {
-    /// All but the bytes.
+    /// Shows everything but the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyToUnlock")
             .field("slug", &self.slug)
             .field("grade", &self.grade)
             .field("source", &self.source)
-            .field("life", &self.ttl)
-            .field("given", &self.given)
+            .field("ttl", &self.ttl)
+            .field("granted", &self.granted)
             .field("credential_expires_at_ms", &self.credential_expires_at_ms)
             .finish_non_exhaustive()
     }
 }
 
-/// What the daemon made of one key.
+/// Result of unlocking one key.
 #[derive(Debug)]
 pub struct UnlockOutcome {
-    /// The slug that was given.
+    /// Slug of the request.
     pub slug: Slug,
-    /// Kept, or why not.
+    /// The key as the daemon keeps it, or the reason that it was refused.
     pub outcome: Result<UnlockedKey, Error>,
 }
 
-/// How long a key is kept.
+/// TTL of a key that the daemon keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnlockedKey {
-    /// Its life.
+    /// TTL.
     pub ttl: Ttl,
-    /// When it ends by the wall clock, in milliseconds since the Unix epoch.
+    /// Expiry by the wall clock, in milliseconds since the Unix epoch.
     pub expires_at_ms: i64,
 }
 
-/// What a daemon holds.
+/// Status of a daemon and its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaemonStatus {
-    /// The keys, in the order they were kept.
+    /// Keys, in the order in which they were unlocked.
     pub keys: Vec<KeyStatus>,
-    /// Hash of the home directory it serves.
+    /// Hash of the home directory that the daemon serves.
     pub home_hash: String,
-    /// What it says of itself; `None` for a TypeScript daemon.
+    /// Report of the daemon about itself. `None` for a TypeScript daemon.
     pub health: Option<DaemonHealth>,
 }
 
-/// The condition a daemon is in.
+/// Report of a daemon about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaemonHealth {
-    /// How far it tells callers apart.
+    /// What the daemon can tell callers apart by.
     pub boundary: Boundary,
-    /// What its secrets lie in: `secret`, `locked`, `unlocked`.
+    /// Kind of memory that holds the secrets: `secret`, `locked`, `unlocked`.
     pub memory: String,
-    /// Its hardening, read back.
-    pub hardening: Vec<HardeningMeasure>,
-    /// Bytes of all secrets it holds.
+    /// Hardening, as the daemon read it back from the kernel.
+    pub hardening: Vec<HardeningReport>,
+    /// Total size of all secrets.
     pub bytes: u64,
 }
 
-/// One held key.
+/// Status of one unlocked key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyStatus {
-    /// Its slug.
+    /// Slug.
     pub slug: Slug,
-    /// Its grade; a TypeScript daemon does not tell.
+    /// Grade. `None` from a TypeScript daemon.
     pub grade: Option<Grade>,
-    /// Where it came from; a TypeScript daemon does not tell.
+    /// Vault and mechanism. `None` from a TypeScript daemon.
     pub source: Option<GrantSource>,
-    /// When it ends, in milliseconds since the Unix epoch; `None` for a key of a TypeScript daemon that does not.
+    /// Expiry in milliseconds since the Unix epoch. `None` for a key of a TypeScript daemon that does not
+    /// expire.
     pub expires_at_ms: Option<i64>,
-    /// What is left of its life.
-    pub left: Option<Ttl>,
-    /// The life it was given, as far as the daemon tells.
-    pub given: GrantedTtl,
-    /// Whether the clock that counts suspend ends it before the wall clock does.
-    pub ends_by_boot: bool,
+    /// Remaining TTL.
+    pub remaining: Option<Ttl>,
+    /// TTL at unlock and what limited it, as far as the daemon reports it.
+    pub granted: GrantedTtl,
+    /// `true` if the deadline on the boot clock, which counts suspend, comes before the one on the wall
+    /// clock.
+    pub expires_by_boot_clock: bool,
 }
 
-/// Which keys to relock.
+/// Keys to relock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RelockScope {
-    /// These slugs, exactly.
+    /// Exactly these slugs.
     Slugs(Vec<Slug>),
     /// Every key of this env.
     Env(Env),
@@ -157,11 +162,11 @@ pub enum RelockScope {
     All,
 }
 
-/// The keys that were erased.
+/// Keys that were erased.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relocked {
-    /// Their slugs.
+    /// Slugs of the erased keys.
     pub slugs: Vec<Slug>,
-    /// How many more there were than the daemon could name.
+    /// Number of erased keys that the reply had no room to name.
     pub unnamed: u64,
 }

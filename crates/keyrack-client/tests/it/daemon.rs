@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use keyrack_client::daemon::{self, Fate};
+use keyrack_client::daemon::{self, PruneOutcome};
 use keyrack_core::{ErrorCode, Ttl, TtlLimit, VaultId};
 use keyrack_testkit::wait_until;
 
@@ -75,7 +75,7 @@ fn a_restart_carries_keys_over_with_what_is_left_of_their_lives() {
     assert_eq!(granted[0].grant.source.vault, VaultId::OsSecure);
     assert_eq!(granted[1].grant.grade.to_string(), "encrypted,transient");
     let after = granted[0].grant.expires_at_ms.unwrap();
-    let given = restarted.session.status().unwrap().keys[0].given;
+    let given = restarted.session.status().unwrap().keys[0].granted;
     assert_eq!((given.ttl, given.by), (Some(Ttl(60_000)), Some(TtlLimit::MaxDuration)), "the whole of it");
     assert!(after <= ends && after > ends - 5_000, "{ends} {after}: a life is never lengthened");
 }
@@ -176,7 +176,9 @@ fn what_is_no_socket_is_left_alone_and_named() {
     assert_eq!(daemon::stop(&rack.context()).unwrap_err().code, ErrorCode::SocketPathTaken);
     assert_eq!(daemon::ensure(&rack.context(), &keyrackd()).unwrap_err().code, ErrorCode::SocketPathTaken);
     let pruned = daemon::prune_all(&rack.context()).unwrap();
-    assert!(matches!(&pruned[0].fate, Fate::Spared(error) if error.code == ErrorCode::SocketPathTaken));
+    assert!(
+        matches!(&pruned[0].outcome, PruneOutcome::Kept(error) if error.code == ErrorCode::SocketPathTaken)
+    );
     assert_eq!(fs::read_to_string(rack.socket()).unwrap(), "precious");
     fs::remove_file(rack.socket()).unwrap();
 }
@@ -193,7 +195,7 @@ fn pruning() {
     daemon::ensure(&robot, &keyrackd()).unwrap();
     let pruned = daemon::prune_owner(&ctx).unwrap();
     assert_eq!(pruned.len(), 1);
-    assert_eq!(pruned[0].fate, Fate::Ended { pid: Some(pid) });
+    assert_eq!(pruned[0].outcome, PruneOutcome::Stopped { pid: Some(pid) });
     assert!(daemon::connect(&robot).unwrap().is_some(), "another owner's daemon stays");
 
     // A dead one of another home, and one of another session, which is none of ours.
@@ -207,7 +209,7 @@ fn pruning() {
     let pruned = daemon::prune_all(&ctx).unwrap();
     let fates: Vec<_> = pruned
         .iter()
-        .map(|pruned| (pruned.owner.as_str(), matches!(pruned.fate, Fate::Ended { .. })))
+        .map(|pruned| (pruned.owner.as_str(), matches!(pruned.outcome, PruneOutcome::Stopped { .. })))
         .collect();
     assert_eq!(fates, [("default", false), ("robot", true)]);
     assert!(!dead.socket().exists());

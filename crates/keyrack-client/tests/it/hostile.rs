@@ -120,7 +120,7 @@ fn untrusted(stage: &Stage, server: &Server) {
         assert!(error.hint.unwrap().contains(stage.rack().socket().to_str().unwrap()));
     }
     let pruned = daemon::prune_all(&ctx).unwrap();
-    let daemon::Fate::Spared(error) = &pruned[0].fate else { panic!("{pruned:?}") };
+    let daemon::PruneOutcome::Kept(error) = &pruned[0].outcome else { panic!("{pruned:?}") };
     assert_eq!(error.code, ErrorCode::ServerUntrusted);
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(server.heard(), b"");
@@ -186,7 +186,7 @@ fn a_typescript_daemon_is_read_from() {
     let granted = get(&stage.context()).unwrap();
     assert_eq!(granted[0].secret.expose(), "hünt\ner".as_bytes());
     assert_eq!(granted[0].grant.slug.as_str(), "a.all.K");
-    assert_eq!((granted[0].grant.expires_at_ms, granted[0].left), (None, None));
+    assert_eq!((granted[0].grant.expires_at_ms, granted[0].remaining), (None, None));
     assert_eq!(server.heard(), br#"{"command":"GET","payload":{"slugs":["a.test.K"]}}"#);
 }
 
@@ -199,8 +199,8 @@ fn a_typescript_daemon_lists_and_relocks() {
     let daemon_status = daemon.status().unwrap();
     assert_eq!(daemon_status.keys.len(), 2);
     assert_eq!(daemon_status.health, None);
-    assert_eq!(daemon_status.keys[0].left, None);
-    assert_eq!(daemon_status.keys[1].left.unwrap().as_ms(), 5);
+    assert_eq!(daemon_status.keys[0].remaining, None);
+    assert_eq!(daemon_status.keys[1].remaining.unwrap().as_ms(), 5);
 
     let stage = Stage::new();
     let server = Server::start("ts-relock", &stage.rack().socket());

@@ -20,7 +20,7 @@ fn a_key_goes_in_and_comes_out() {
     assert_eq!(key.grant.slug.as_str(), "acme.test.K");
     assert_eq!(key.grant.source, GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica });
     assert_eq!(key.grant.grade.to_string(), "encrypted,permanent");
-    let left = key.left.unwrap().as_ms();
+    let left = key.remaining.unwrap().as_ms();
     assert!((50_000..=60_000).contains(&left), "{left}");
     let now = keyrack_sys::clock::wall_ms();
     let ends = key.grant.expires_at_ms.unwrap();
@@ -56,7 +56,7 @@ fn what_fits_no_frame_comes_in_several() {
             source: &source,
             ttl: Ttl(60_000),
             credential_expires_at_ms: None,
-            given: keyrack_core::GrantedTtl::default(),
+            granted: keyrack_core::GrantedTtl::default(),
             secret,
         })
         .collect();
@@ -89,7 +89,7 @@ fn many_keys_are_listed_and_relocked() {
             source: &source,
             ttl: Ttl(60_000),
             credential_expires_at_ms: None,
-            given: keyrack_core::GrantedTtl::default(),
+            granted: keyrack_core::GrantedTtl::default(),
             secret: b"v",
         })
         .collect();
@@ -124,7 +124,7 @@ fn each_key_of_an_unlock_ends_on_its_own() {
         source: &source,
         ttl,
         credential_expires_at_ms: None,
-        given: keyrack_core::GrantedTtl::default(),
+        granted: keyrack_core::GrantedTtl::default(),
         secret,
     };
     let keys = [
@@ -167,7 +167,7 @@ fn a_weaker_key_does_not_replace_a_stronger_one() {
         source: &source,
         ttl: Ttl(60_000),
         credential_expires_at_ms: None,
-        given: keyrack_core::GrantedTtl::default(),
+        granted: keyrack_core::GrantedTtl::default(),
         secret: b"weak",
     };
     let outcome = session.unlock(&[weak]).unwrap().remove(0).outcome;

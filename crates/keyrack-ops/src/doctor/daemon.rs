@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use keyrack_client::context::{Demands, MemoryRank};
+use keyrack_client::context::{MemoryRank, Requirements};
 use keyrack_client::daemon::{check, connect_at, service_of};
 use keyrack_client::render::status::open_namespaces;
 use keyrack_client::session::HelloInfo;
@@ -80,7 +80,7 @@ fn ours(ctx: &Context, keyrackd: &Path, mut session: Session) -> Result<Vec<Chec
         namespaces(ctx, hello),
         memory(ctx, keyrackd, hello),
     ];
-    checks.extend(hibernation(MemoryRank::said(&hello.memory), &Hibernation::here()));
+    checks.extend(hibernation(MemoryRank::reported(&hello.memory), &Hibernation::here()));
     checks.extend(service_of(hello.pid).as_deref().map(unit));
     checks.extend(hello.hardening.iter().map(|measure| {
         let name = format!("daemon.hardening.{}", measure.name);
@@ -115,9 +115,9 @@ fn boundary(ctx: &Context, hello: &HelloInfo, names_peers: bool) -> Check {
         Boundary::Session => Check::ok(name, "it serves processes of this login session and no others"),
         Boundary::User => {
             let message = "it cannot tell login sessions apart: every process of yours may read";
-            if ctx.demands().session {
+            if ctx.requirements().session {
                 Check::fail(name, format!("{message}; KEYRACK_REQUIRE_SESSION demands that it can"))
-                    .hint(Demands::session_hint(names_peers))
+                    .hint(Requirements::session_hint(names_peers))
             } else {
                 Check::warn(name, message).hint("session.login and kernel.peer_pidfd say why")
             }
@@ -143,8 +143,8 @@ fn namespaces(ctx: &Context, hello: &HelloInfo) -> Check {
 
 fn memory(ctx: &Context, keyrackd: &Path, hello: &HelloInfo) -> Check {
     let name = "daemon.memory";
-    let rank = MemoryRank::said(&hello.memory);
-    if let Some(demanded) = ctx.demands().memory.filter(|demanded| rank < *demanded) {
+    let rank = MemoryRank::reported(&hello.memory);
+    if let Some(demanded) = ctx.requirements().memory.filter(|demanded| rank < *demanded) {
         let message = format!(
             "it keeps keys in {} memory, and KEYRACK_MEMORY demands {}",
             hello.memory,

@@ -216,7 +216,7 @@ impl Plan<'_> {
             grade: self.grade(),
             source: &source,
             ttl,
-            given: GrantedTtl { ttl: None, by: Some(by) },
+            granted: GrantedTtl { ttl: None, by: Some(by) },
             credential_expires_at_ms: None,
             secret,
         };

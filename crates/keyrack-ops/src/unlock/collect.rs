@@ -51,7 +51,7 @@ impl CollectedKey {
             grade: self.grant.grade,
             source: &self.grant.source,
             ttl: self.ttl,
-            given: GrantedTtl { ttl: None, by: Some(self.limit) },
+            granted: GrantedTtl { ttl: None, by: Some(self.limit) },
             credential_expires_at_ms: self.credential_expires_at_ms,
             secret: &self.secret,
         }

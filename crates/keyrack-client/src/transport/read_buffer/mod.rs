@@ -1,176 +1,83 @@
-//! Reading and writing a non-blocking socket against a deadline. What is read lies in memory that is wiped.
+//! Buffer that a reply is read into. Its memory is wiped.
 
-use std::io::{self, Read, Write};
+use std::fmt;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
 
-use keyrack_core::{Error, ErrorCode, Fix, Owner};
-use keyrack_sys::socket::{wait_readable, wait_writable};
+use keyrack_core::{Error, ErrorCode};
+use keyrack_sys::socket::wait_readable;
 use zeroize::Zeroize;
+
+use super::error::TransportError;
+use super::stream::Deadline;
 
 #[cfg(test)]
 mod tests;
 
-/// Why an exchange broke off.
-#[derive(Debug)]
-pub(crate) enum TransportError {
-    /// The connection ended before a byte of the reply had come: it may be tried again.
-    Lost,
-    /// The connection ended in the midst of a reply.
-    Cut,
-    /// The deadline passed.
-    Late(Duration),
-    /// The kernel said no.
-    Io(io::Error),
-    /// Nothing of the connection.
-    Other(Error),
-}
-
-impl TransportError {
-    /// What to tell whoever asked the daemon of an owner.
-    pub(crate) fn error(self, owner: &Owner) -> Error {
-        match self {
-            TransportError::Lost => unresponsive("the daemon closed the connection without a reply", owner),
-            TransportError::Cut => {
-                unresponsive("the daemon closed the connection in the midst of a reply", owner)
-            }
-            TransportError::Late(deadline) => {
-                let message = format!("the daemon did not answer within {} ms", deadline.as_millis());
-                unresponsive(&message, owner)
-            }
-            TransportError::Io(error) => {
-                Error::new(ErrorCode::Io, format!("the connection to the daemon broke: {error}"))
-            }
-            TransportError::Other(error) => error,
-        }
-    }
-}
-
-/// A daemon that is there and does not do its work, with the way to be rid of it.
-pub(crate) fn unresponsive(message: &str, owner: &Owner) -> Error {
-    Error::new(ErrorCode::DaemonUnresponsive, message)
-        .hint("if it stays so, end it; its keys are to be unlocked again then")
-        .fix(Fix::with_owner("daemon prune", owner, []))
-}
-
-impl From<Error> for TransportError {
-    fn from(error: Error) -> Self {
-        TransportError::Other(error)
-    }
-}
-
-/// A moment by which an exchange has to be done.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline {
-    at: Instant,
-    whole: Duration,
-}
-
-impl Deadline {
-    pub(crate) fn after(whole: Duration) -> Self {
-        // A deadline that no clock can hold is as good as a year.
-        let now = Instant::now();
-        let at = now.checked_add(whole).unwrap_or_else(|| now + Duration::from_secs(365 * 24 * 3600));
-        Deadline { at, whole }
-    }
-
-    /// What is left, or that it is over.
-    fn left(self) -> Result<Duration, TransportError> {
-        let left = self.at.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(TransportError::Late(self.whole)) } else { Ok(left) }
-    }
-}
-
-/// Writes all of it, and returns whether that was done at once. A peer that hangs up while we write may have said why: what it said is read
-/// by the caller, so that is no error here.
-pub(crate) fn write_all(
-    mut stream: &UnixStream,
-    mut bytes: &[u8],
-    until: Deadline,
-) -> Result<bool, TransportError> {
-    let whole = bytes.len();
-    let mut at_once = true;
-    while !bytes.is_empty() {
-        match stream.write(bytes) {
-            Ok(0) => return Ok(false),
-            Ok(written) => {
-                at_once = written == whole;
-                bytes = &bytes[written..];
-            }
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock => {
-                    wait_writable(stream.as_fd(), until.left()?).map_err(TransportError::Io)?;
-                }
-                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => return Ok(false),
-                _ => return Err(TransportError::Io(error)),
-            },
-        }
-    }
-    Ok(at_once)
-}
-
-/// What was read and not yet used. All that ever came is wiped when the inbox grows and when it is dropped.
+/// Bytes that were read. All of them are wiped when the buffer grows and when it is dropped.
 pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
-    /// Nothing behind it has ever held a byte that came.
+    /// End of the bytes that were read. No byte after it was ever written to.
     filled: usize,
-    used: usize,
+    /// Start of the bytes that are not consumed yet.
+    consumed: usize,
     limit: usize,
 }
 
-/// Room for most replies: they come in one read then.
-const FIRST: usize = 1024;
+/// First capacity: one read call gets most replies.
+const FIRST_CAPACITY: usize = 1024;
 
 impl ReadBuffer {
-    /// An empty one, which never holds more than `limit` bytes.
+    /// Creates an empty buffer that never holds more than `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        ReadBuffer { bytes: Vec::new(), filled: 0, used: 0, limit }
+        ReadBuffer { bytes: Vec::new(), filled: 0, consumed: 0, limit }
     }
 
-    /// Wiped and empty, to be used again. Keeps its room if that is no more than most replies need.
-    pub(crate) fn again(mut self) -> Self {
+    /// Wipes and empties the buffer for the next reply. Keeps its allocation unless it is larger than
+    /// most replies need.
+    pub(crate) fn reset(mut self) -> Self {
         self.wipe();
-        (self.filled, self.used) = (0, 0);
-        if self.bytes.len() > FIRST {
+        (self.filled, self.consumed) = (0, 0);
+        if self.bytes.len() > FIRST_CAPACITY {
             self.bytes = Vec::new();
         }
         self
     }
 
-    /// What is there.
-    pub(crate) fn unused(&self) -> &[u8] {
-        &self.bytes[self.used..self.filled]
+    /// Bytes that were read and not consumed.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.bytes[self.consumed..self.filled]
     }
 
-    /// Takes the first `count` bytes of [`ReadBuffer::unused`] into an inbox of their own.
+    /// Moves the first `count` bytes of [`ReadBuffer::unread`] into a buffer of their own.
     pub(crate) fn split_off(&mut self, count: usize) -> ReadBuffer {
-        let taken = self.unused()[..count].to_vec();
-        self.used += count;
-        ReadBuffer { filled: taken.len(), limit: taken.len(), bytes: taken, used: 0 }
+        let taken = self.unread()[..count].to_vec();
+        self.consumed += count;
+        ReadBuffer { filled: taken.len(), limit: taken.len(), bytes: taken, consumed: 0 }
     }
 
-    /// Whether anything has ever come.
+    /// Returns `true` if nothing was ever read.
     pub(crate) fn is_untouched(&self) -> bool {
         self.filled == 0
     }
 
-    /// Reads once, having waited for something to read. Makes room for `want` unused bytes in all. Returns whether something came: if
-    /// not, the peer has ended its side. A stream that is `patient` waits by itself, for about as long as until the deadline.
+    /// Waits until the stream is readable, and reads once. Makes room for `want` unread bytes in all.
+    /// Returns `false` at the end of the stream. With `blocking`, the stream itself waits, for about as
+    /// long as the deadline.
     pub(crate) fn read(
         &mut self,
         mut stream: &UnixStream,
         want: usize,
-        until: Deadline,
-        mut patient: bool,
+        deadline: Deadline,
+        mut blocking: bool,
     ) -> Result<bool, TransportError> {
         self.make_room(want)?;
         loop {
-            if !std::mem::take(&mut patient)
-                && !wait_readable(stream.as_fd(), until.left()?).map_err(TransportError::Io)?
+            if !std::mem::take(&mut blocking)
+                && !wait_readable(stream.as_fd(), deadline.remaining()?).map_err(TransportError::Io)?
             {
-                return Err(TransportError::Late(until.whole));
+                return Err(deadline.timed_out());
             }
             match stream.read(&mut self.bytes[self.filled..]) {
                 Ok(count) => {
@@ -179,7 +86,7 @@ impl ReadBuffer {
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => {}
-                    // It ended with bytes of ours unread.
+                    // The peer closed the connection before it read all of our bytes.
                     io::ErrorKind::ConnectionReset => return Ok(false),
                     _ => return Err(TransportError::Io(error)),
                 },
@@ -192,30 +99,30 @@ impl ReadBuffer {
     }
 
     fn make_room(&mut self, want: usize) -> Result<(), TransportError> {
-        let unused = self.filled - self.used;
-        if self.used + want <= self.bytes.len() && self.filled < self.bytes.len() {
+        let unread = self.filled - self.consumed;
+        if self.consumed + want <= self.bytes.len() && self.filled < self.bytes.len() {
             return Ok(());
         }
-        let want = want.max(unused + 1);
+        let want = want.max(unread + 1);
         if want > self.limit {
             let message = format!("the daemon's reply is longer than {} bytes", self.limit);
             return Err(Error::new(ErrorCode::TooLarge, message).into());
         }
-        // A Vec that grows by itself frees its old block unwiped.
-        let size = want.max(FIRST).max(unused * 2).min(self.limit);
+        // A Vec that reallocates frees its old block unwiped.
+        let size = want.max(FIRST_CAPACITY).max(unread * 2).min(self.limit);
         let mut grown = vec![0; size];
-        grown[..unused].copy_from_slice(self.unused());
+        grown[..unread].copy_from_slice(self.unread());
         self.wipe();
         self.bytes = grown;
-        self.filled = unused;
-        self.used = 0;
+        self.filled = unread;
+        self.consumed = 0;
         Ok(())
     }
 }
 
-impl std::fmt::Debug for ReadBuffer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Inbox({} bytes)", self.filled)
+impl fmt::Debug for ReadBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReadBuffer({} bytes)", self.filled)
     }
 }
 

@@ -1,14 +1,16 @@
-//! The inbox leaves nothing of what came behind. What it gave back to the allocator is looked at through `/proc/self/mem`
-//! (`proc_pid_mem(5)`), which is also where a wipe that the compiler left out would show.
+//! The buffer leaves no copy of a reply in freed memory. The tests read freed blocks through
+//! `/proc/self/mem` (`proc_pid_mem(5)`), which also shows a wipe that the compiler removed.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
 
 use super::*;
 
 const SECRET: &[u8; 16] = b"Zq7-what-came-Xw";
 
-/// A block of memory to be looked at after it was freed. Everything needed for that is there before: a look allocates nothing.
+/// Block of memory to read after it was freed. Reading allocates nothing.
 struct Block {
     memory: File,
     at: u64,
@@ -21,82 +23,79 @@ impl Block {
         Block { memory: File::open("/proc/self/mem").unwrap(), at, seen: vec![0; bytes.len()] }
     }
 
-    /// Whether any of it still has the secret, in part. What is no longer mapped has nothing.
+    /// Returns `true` if the block still holds a part of the secret. Unmapped memory holds none.
     fn holds_secret(mut self) -> bool {
         let read = self.memory.read_exact_at(&mut self.seen, self.at);
         read.is_ok() && self.seen.windows(8).any(|window| SECRET.windows(8).any(|part| part == window))
     }
 }
 
-fn until() -> Deadline {
+fn deadline() -> Deadline {
     Deadline::after(Duration::from_secs(20))
 }
 
-/// An inbox into which `count` secrets came, and a connection for more of them.
+/// A buffer that holds `count` secrets, and a connection for more of them.
 fn filled(count: usize) -> (ReadBuffer, UnixStream, UnixStream) {
     let (mut peer, stream) = UnixStream::pair().unwrap();
-    let mut incoming = ReadBuffer::new(1 << 20);
+    let mut buffer = ReadBuffer::new(1 << 20);
     peer.write_all(&SECRET.repeat(count)).unwrap();
-    while incoming.unused().len() < count * SECRET.len() {
-        assert!(incoming.read(&stream, count * SECRET.len(), until(), false).unwrap());
+    while buffer.unread().len() < count * SECRET.len() {
+        assert!(buffer.read(&stream, count * SECRET.len(), deadline(), false).unwrap());
     }
-    (incoming, stream, peer)
+    (buffer, stream, peer)
 }
 
 #[test]
-fn what_is_freed_unwiped_is_seen() {
+fn freed_memory_shows_an_unwiped_secret() {
     for count in [3, 60, 500] {
         // musl unmaps a group of blocks when the last of them is freed: with its neighbors in use it stays.
         let mut blocks: Vec<Vec<u8>> = (0..32).map(|_| SECRET.repeat(count)).collect();
         let unwiped = blocks.swap_remove(16);
         let block = Block::of(&unwiped);
         drop(unwiped);
-        assert!(block.holds_secret(), "{count}: else the tests below show nothing");
+        assert!(block.holds_secret(), "{count}: otherwise the tests below prove nothing");
     }
 }
 
 #[test]
-fn what_came_is_wiped_when_the_inbox_is_dropped() {
+fn drop_wipes_the_buffer() {
     for count in [3, 60, 500] {
-        let (incoming, _stream, _peer) = filled(count);
-        let block = Block::of(&incoming.bytes);
-        drop(incoming);
+        let (buffer, _stream, _peer) = filled(count);
+        let block = Block::of(&buffer.bytes);
+        drop(buffer);
         assert!(!block.holds_secret(), "{count}");
     }
 }
 
 #[test]
-fn what_was_used_is_wiped_too() {
-    let (mut incoming, _stream, _peer) = filled(60);
-    let first = incoming.split_off(20 * SECRET.len());
-    assert_eq!(first.unused(), SECRET.repeat(20));
-    assert_eq!(incoming.unused(), SECRET.repeat(40));
-    for incoming in [first, incoming] {
-        let block = Block::of(&incoming.bytes);
-        drop(incoming);
+fn drop_wipes_consumed_bytes() {
+    let (mut buffer, _stream, _peer) = filled(60);
+    let first = buffer.split_off(20 * SECRET.len());
+    assert_eq!(first.unread(), SECRET.repeat(20));
+    assert_eq!(buffer.unread(), SECRET.repeat(40));
+    for buffer in [first, buffer] {
+        let block = Block::of(&buffer.bytes);
+        drop(buffer);
         assert!(!block.holds_secret());
     }
 }
 
 #[test]
-fn what_came_is_wiped_when_the_inbox_grows() {
-    let (mut incoming, stream, mut peer) = filled(60);
-    incoming.used += 5 * SECRET.len();
-    let block = Block::of(&incoming.bytes);
+fn growth_wipes_the_old_allocation() {
+    let (mut buffer, stream, mut peer) = filled(60);
+    buffer.consumed += 5 * SECRET.len();
+    let block = Block::of(&buffer.bytes);
     peer.write_all(&SECRET.repeat(600)).unwrap();
-    while incoming.unused().len() < 655 * SECRET.len() {
-        assert!(incoming.read(&stream, 655 * SECRET.len(), until(), false).unwrap());
+    while buffer.unread().len() < 655 * SECRET.len() {
+        assert!(buffer.read(&stream, 655 * SECRET.len(), deadline(), false).unwrap());
     }
-    assert_ne!(u64::try_from(incoming.bytes.as_ptr().addr()).unwrap(), block.at, "it has moved");
-    assert!(!block.holds_secret(), "and left nothing");
-    assert_eq!(incoming.unused(), SECRET.repeat(655), "and lost nothing");
+    assert_ne!(u64::try_from(buffer.bytes.as_ptr().addr()).unwrap(), block.at, "it has moved");
+    assert!(!block.holds_secret(), "it left nothing");
+    assert_eq!(buffer.unread(), SECRET.repeat(655), "it lost nothing");
 }
 
 #[test]
-fn nothing_ever_lies_behind_what_came() {
-    let (incoming, _stream, _peer) = filled(60);
-    assert!(
-        incoming.bytes[incoming.filled..].iter().all(|byte| *byte == 0),
-        "what is wiped ends at `filled`"
-    );
+fn no_byte_after_filled_is_written() {
+    let (buffer, _stream, _peer) = filled(60);
+    assert!(buffer.bytes[buffer.filled..].iter().all(|byte| *byte == 0), "wiping ends at `filled`");
 }
