@@ -32,7 +32,7 @@ pub(crate) struct App {
 impl App {
     /// Parses the owner of a command's flags, else the one named before the command, else the default one.
     pub(crate) fn owner(&self, flag: Option<&String>) -> Result<Owner, Error> {
-        flag.or(self.owner.as_ref()).map_or(Ok(Owner::DEFAULT), |text| text.parse())
+        Ok(flag.or(self.owner.as_ref()).map_or(Ok(Owner::DEFAULT), |text| text.parse())?)
     }
 
     /// Returns the prompts of this process's terminal.

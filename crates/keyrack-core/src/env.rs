@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, ErrorCode};
+use crate::error::ErrorCode;
+use crate::name_error::NameError;
 use crate::suggest::did_you_mean;
 
 /// One of the six environments.
@@ -50,14 +51,14 @@ impl fmt::Display for Env {
 }
 
 impl FromStr for Env {
-    type Err = Error;
+    type Err = NameError;
 
     /// Fails with [`ErrorCode::BadEnv`].
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, NameError> {
         Env::ALL.into_iter().find(|env| env.as_str() == text).ok_or_else(|| {
             let known = Env::ALL.map(Env::as_str).join(", ");
-            let error = Error::new(ErrorCode::BadEnv, format!("invalid env: must be one of {known}"));
-            Error { hint: did_you_mean(text, Env::ALL.map(Env::as_str)), ..error }
+            let error = NameError::new(ErrorCode::BadEnv, format!("invalid env: must be one of {known}"));
+            NameError { hint: did_you_mean(text, Env::ALL.map(Env::as_str)), ..error }
         })
     }
 }

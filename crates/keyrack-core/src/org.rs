@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{Error, ErrorCode};
+use crate::error::ErrorCode;
+use crate::name_error::NameError;
 
 /// An org as a caller writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,12 +48,12 @@ impl fmt::Display for Org {
 }
 
 impl FromStr for Org {
-    type Err = Error;
+    type Err = NameError;
 
     /// Reads leniently: any name without dots, blanks or control characters, since `keyrack.yml` files in use have such. Not one with
     /// `=`, behind which a secret could stand.
     /// Fails with [`ErrorCode::BadOrg`].
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, NameError> {
         match text {
             Self::MACHINE => Ok(Org::Machine),
             Self::THIS => Ok(Org::This),
@@ -65,7 +66,7 @@ impl FromStr for Org {
             {
                 Ok(Org::Named(name.to_owned()))
             }
-            _ => Err(Error::new(
+            _ => Err(NameError::new(
                 ErrorCode::BadOrg,
                 "invalid org: must be a name such as acme, @this (the org of keyrack.yml) or @all (this machine)",
             )),

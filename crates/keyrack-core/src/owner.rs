@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{Error, ErrorCode};
+use crate::error::ErrorCode;
+use crate::name_error::NameError;
 
 /// The owner of a rack: the default one, or a named one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,11 +32,11 @@ impl fmt::Display for Owner {
 }
 
 impl FromStr for Owner {
-    type Err = Error;
+    type Err = NameError;
 
     /// Parses `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$` without `..`: the names that today's racks have, and
     /// nothing that could leave a directory. Case counts. Fails with [`ErrorCode::BadOwner`].
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, NameError> {
         let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let ok = text.len() <= 64
             && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
@@ -44,7 +45,7 @@ impl FromStr for Owner {
         match (ok, text) {
             (true, "default") => Ok(Owner(None)),
             (true, name) => Ok(Owner(Some(name.to_owned()))),
-            (false, _) => Err(Error::new(
+            (false, _) => Err(NameError::new(
                 ErrorCode::BadOwner,
                 "invalid owner: must begin with a letter or digit, hold only letters, digits, _, - and single dots, and \
                  have at most 64 characters",

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::env::Env;
-use crate::error::{Error, ErrorCode};
+use crate::error::ErrorCode;
+use crate::name_error::NameError;
 use crate::org::Org;
 
 /// The most bytes a slug may have.
@@ -31,13 +32,13 @@ impl Borrow<str> for Slug {
 impl Slug {
     /// Builds a slug from its parts. The name may be a legacy one ([`check_known_name`]). Fails with
     /// [`ErrorCode::BadKeyName`] or [`ErrorCode::BadSlug`].
-    pub fn new(org: &str, env: Env, name: &str) -> Result<Self, Error> {
+    pub fn new(org: &str, env: Env, name: &str) -> Result<Self, NameError> {
         check_known_name(name)?;
         Self::parse(&format!("{org}.{env}.{name}"))
     }
 
     /// Reads what a caller typed as a full slug. Fails with [`ErrorCode::BadSlug`].
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    pub fn parse(text: &str) -> Result<Self, NameError> {
         let slug = Self::parse_stored(text)?;
         match slug.env_kind() {
             Some(_) => Ok(slug),
@@ -46,7 +47,7 @@ impl Slug {
     }
 
     /// Reads a slug out of a file or a peer's request, whatever its env is called. Fails with [`ErrorCode::BadSlug`].
-    pub fn parse_stored(text: &str) -> Result<Self, Error> {
+    pub fn parse_stored(text: &str) -> Result<Self, NameError> {
         if text.len() > MAX_SLUG {
             return Err(bad("it is too long"));
         }
@@ -147,7 +148,7 @@ const MAX_NAME: usize = 255;
 /// may also begin with a digit and hold letters of any script, `@`, `:`, `/`, `+` and blanks inside. None of
 /// these means anything to a shell inside quotes, to a CI runner or to `execve`. Fails with
 /// [`ErrorCode::BadKeyName`].
-pub fn check_known_name(name: &str) -> Result<(), Error> {
+pub fn check_known_name(name: &str) -> Result<(), NameError> {
     let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '@' | ':' | '/' | '+');
     let ok = name.len() <= MAX_NAME
         && name.starts_with(|c: char| c.is_alphanumeric() || c == '_')
@@ -156,7 +157,7 @@ pub fn check_known_name(name: &str) -> Result<(), Error> {
 }
 
 /// Checks a key name that is about to be stored. Fails with [`ErrorCode::BadKeyName`].
-pub fn check_name(name: &str) -> Result<(), Error> {
+pub fn check_name(name: &str) -> Result<(), NameError> {
     let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     let ok = (1..=MAX_NAME).contains(&name.len())
         && name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
@@ -169,7 +170,7 @@ pub fn check_name(name: &str) -> Result<(), Error> {
     // Not repeated: what is no name may be a secret.
     let message =
         "invalid key name: must begin with a letter or _ and hold only letters, digits, _, - and single dots";
-    Err(Error::new(ErrorCode::BadKeyName, message))
+    Err(NameError::new(ErrorCode::BadKeyName, message))
 }
 
 /// Refuses what was typed for a key but holds its value: `NAME=value`, or a token. It is not
@@ -177,7 +178,7 @@ pub fn check_name(name: &str) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`ErrorCode::BadKeyName`].
-pub fn check_typed(key: &str) -> Result<(), Error> {
+pub fn check_typed(key: &str) -> Result<(), NameError> {
     let message = if key.contains('=') {
         "invalid key name: it contains \"=\""
     } else if crate::firewall::holds_token(key) {
@@ -185,12 +186,12 @@ pub fn check_typed(key: &str) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    Err(Error::new(ErrorCode::BadKeyName, message)
-        .hint("name the key only; `set` reads its secret from stdin or asks for it"))
+    let hint = "name the key only; `set` reads its secret from stdin or asks for it".to_owned();
+    Err(NameError { hint: Some(hint), ..NameError::new(ErrorCode::BadKeyName, message) })
 }
 
-fn bad(why: &str) -> Error {
-    Error::new(ErrorCode::BadSlug, format!("invalid slug: {why}"))
+fn bad(why: &str) -> NameError {
+    NameError::new(ErrorCode::BadSlug, format!("invalid slug: {why}"))
 }
 
 impl fmt::Display for Slug {

@@ -23,6 +23,12 @@ impl From<Error> for CallError {
     }
 }
 
+impl From<keyrack_core::NameError> for CallError {
+    fn from(error: keyrack_core::NameError) -> Self {
+        keyrack_core::Error::from(error).into()
+    }
+}
+
 impl From<napi::Error> for CallError {
     fn from(error: napi::Error) -> Self {
         CallError::Thrown(error)

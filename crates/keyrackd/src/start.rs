@@ -217,7 +217,7 @@ impl Bound {
     /// When serving cannot begin.
     pub fn serve(self, ready: impl FnOnce()) -> Result<(), Error> {
         let Bound { daemon, runtime, listener, signals, files, dir, settings, _lock } = self;
-        let ended = runtime.block_on(async {
+        let ended: Result<_, Error> = runtime.block_on(async {
             let begin = || {
                 accept::run(&daemon, listener)?;
                 timers::run(&daemon)?;

@@ -127,7 +127,7 @@ impl RepoManifest {
 impl KeySpec {
     /// Its slug under another org.
     fn slug_in(&self, org: &str) -> Result<Slug, Error> {
-        Slug::new(org, self.env, self.slug.name())
+        Ok(Slug::new(org, self.env, self.slug.name())?)
     }
 
     /// The same key under another org.

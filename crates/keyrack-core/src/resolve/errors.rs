@@ -1,6 +1,6 @@
 //! What is said of asks that do not fit together.
 
-use super::{KeyQuery, Operation};
+use super::query::{KeyQuery, Operation};
 use crate::env::Env;
 use crate::error::{Error, ErrorCode};
 use crate::fix::Fix;

@@ -1,6 +1,8 @@
 //! Asks that may mean more than one key.
 
-use super::{KeyQuery, Operation, by_name, errors, expand, infer_env, resolve_key};
+use super::errors;
+use super::key::{by_name, expand, infer_env, resolve_key};
+use super::query::{KeyQuery, Operation};
 use crate::env::Env;
 use crate::error::Error;
 use crate::org::Org;

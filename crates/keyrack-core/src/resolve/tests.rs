@@ -3,8 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::env::Env;
+use crate::error::ErrorCode;
 use crate::fix::Invocation;
-use crate::repo_manifest::{MANIFEST_PATH, ManifestFile, RawManifest, YamlNode, load_manifest};
+use crate::owner::Owner;
+use crate::repo_manifest::{MANIFEST_PATH, ManifestFile, RawManifest, RepoManifest, YamlNode, load_manifest};
+use crate::slug::Slug;
 
 fn manifest(json: &str) -> RepoManifest {
     let root = serde_json::from_str(json).unwrap();
