@@ -1,21 +1,8 @@
 //! Namespaces of this process, and the errors where they prevent a connection to the daemon.
 
-use keyrack_core::peer::{is_initial, is_own_uid_known};
+use keyrack_core::peer::LocalNamespaces;
 use keyrack_core::{Error, ErrorCode};
-use keyrack_sys::{peer, user};
-
-/// Namespaces of this process, as far as authentication depends on them.
-#[derive(Clone, Debug)]
-pub struct Namespaces {
-    /// `true` if `/proc` numbers processes as this pid namespace does.
-    pub own_proc: bool,
-    /// Effective uid.
-    pub uid: u32,
-    /// Content of `/proc/self/uid_map`, or the errno of reading it.
-    pub uid_map: Result<Vec<u8>, i32>,
-    /// The uid that stands for those that a user namespace does not map.
-    pub overflow_uid: u32,
-}
+use keyrack_sys::peer;
 
 /// Kind of sandbox that keeps a process from the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,40 +17,16 @@ pub enum Sandbox {
     UserNamespace,
 }
 
-impl Namespaces {
-    /// Reads the namespaces of this process.
-    pub fn read() -> Self {
-        let uid_map = peer::own_uid_map();
-        let initial = is_initial(uid_map.as_deref().map_err(|errno| *errno));
-        Namespaces {
-            own_proc: peer::own_proc(),
-            uid: user::uid(),
-            uid_map,
-            // In the initial namespace every uid is mapped.
-            overflow_uid: if initial { u32::MAX } else { user::overflow_uid() },
-        }
-    }
-
-    /// Content of `uid_map`, as [`keyrack_core::peer::PeerFacts`] takes it.
-    pub fn uid_map(&self) -> Result<&[u8], i32> {
-        self.uid_map.as_deref().map_err(|errno| *errno)
-    }
-
-    /// Returns `true` if this is the initial user namespace.
-    pub fn is_initial_user(&self) -> bool {
-        is_initial(self.uid_map())
-    }
-
-    /// Returns the sandbox in which this process cannot verify a daemon, nor run as one.
-    pub fn unusable(&self) -> Option<Sandbox> {
-        if !self.own_proc {
+impl Sandbox {
+    /// Returns the sandbox in which a process with these namespaces cannot verify a daemon, nor run
+    /// as one.
+    pub fn blocking(own: &LocalNamespaces) -> Option<Self> {
+        if !own.own_proc {
             return Some(Sandbox::ForeignProc);
         }
-        (!is_own_uid_known(self.uid, self.uid_map(), self.overflow_uid)).then_some(Sandbox::UnknownUser)
+        (!own.is_uid_known()).then_some(Sandbox::UnknownUser)
     }
-}
 
-impl Sandbox {
     /// Description of the sandbox, as the text of an error.
     pub fn sentence(self) -> &'static str {
         match self {
@@ -102,26 +65,37 @@ impl Sandbox {
 
 /// Error for a process that the daemon refused, if this process can detect a sandbox as the reason.
 pub(crate) fn detected_error() -> Option<Error> {
-    (!Namespaces::read().is_initial_user()).then(|| Sandbox::UserNamespace.error())
+    (!peer::own_namespaces().is_initial_user()).then(|| Sandbox::UserNamespace.error())
 }
 
 #[cfg(test)]
 mod tests {
+    use keyrack_core::peer::{DEFAULT_OVERFLOW_UID, Uid, UidMap};
+
     use super::*;
 
-    fn namespaces(uid: u32, map: &str) -> Namespaces {
-        Namespaces { own_proc: true, uid, uid_map: Ok(map.into()), overflow_uid: 65_534 }
+    fn blocking(uid: u32, map: &str) -> Option<Sandbox> {
+        Sandbox::blocking(&namespaces(uid, map))
+    }
+
+    fn namespaces(uid: u32, map: &str) -> LocalNamespaces {
+        LocalNamespaces {
+            own_proc: true,
+            uid: Uid::from_raw(uid),
+            uid_map: Ok(UidMap::new(map)),
+            overflow_uid: DEFAULT_OVERFLOW_UID,
+        }
     }
 
     #[test]
-    fn unusable_namespaces_are_found() {
-        assert_eq!(namespaces(65_534, "0 0 4294967295\n").unusable(), None);
-        assert_eq!(namespaces(1000, "1000 1000 1\n").unusable(), None);
-        assert_eq!(namespaces(65_534, "").unusable(), Some(Sandbox::UnknownUser));
-        assert_eq!(namespaces(65_534, "65534 1000 1\n").unusable(), Some(Sandbox::UnknownUser));
-        let foreign = Namespaces { own_proc: false, ..namespaces(0, "0 0 4294967295\n") };
-        assert_eq!(foreign.unusable(), Some(Sandbox::ForeignProc));
-        assert_eq!(Namespaces::read().unusable(), None);
+    fn blocking_finds_a_foreign_proc_and_an_unmapped_user() {
+        assert_eq!(blocking(65_534, "0 0 4294967295\n"), None);
+        assert_eq!(blocking(1000, "1000 1000 1\n"), None);
+        assert_eq!(blocking(65_534, ""), Some(Sandbox::UnknownUser));
+        assert_eq!(blocking(65_534, "65534 1000 1\n"), Some(Sandbox::UnknownUser));
+        let foreign = LocalNamespaces { own_proc: false, ..namespaces(0, "0 0 4294967295\n") };
+        assert_eq!(Sandbox::blocking(&foreign), Some(Sandbox::ForeignProc));
+        assert_eq!(Sandbox::blocking(&peer::own_namespaces()), None);
     }
 
     #[test]

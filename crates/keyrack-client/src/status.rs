@@ -72,7 +72,7 @@ pub fn status(ctx: &Context) -> Result<RackStatus, Error> {
 }
 
 fn look(mut daemon: Daemon) -> Result<RunningDaemon, Error> {
-    let pid = daemon.server().and_then(|server| server.pid);
+    let pid = daemon.server().and_then(|server| server.pid).map(|pid| pid.as_raw().into());
     let status = daemon.status()?;
     let hello = match &mut daemon {
         Daemon::Native(session) => Some(session.hello()?.clone()),

@@ -14,8 +14,14 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::{PeerCredentials, PeerPidfd};
 use nix::sys::stat::fstat;
 
+use keyrack_core::peer::{
+    AuditSession, DEFAULT_OVERFLOW_UID, LocalNamespaces, PeerFacts, Pid, PidfdError, ReadError, Uid, UidMap,
+};
+
+use crate::process::pid;
 use crate::process::pidfd::Pidfd;
-use crate::process::procfs;
+use crate::process::procfs::{self, read_error};
+use crate::user;
 
 /// Most bytes ever read of a `sessionid` file. A real one has at most 10 digits.
 const SESSION_BYTES: usize = 64;
@@ -28,29 +34,13 @@ const UID_MAP_LINE: usize = 33;
 /// Processes that a [`PeerReader`] remembers.
 const REMEMBERED: usize = 256;
 
-/// What the kernel says of a peer. The facts are those of one instant only if `alive` is true: it
-/// was asked last. Facts about the process that connected. A fact is `Err(0)` if it was not read,
-/// or if the peer was not known to be alive when it was read.
+/// Facts about the process that opened the other end of a socket, and a handle on it.
 #[derive(Debug)]
 pub struct PeerReading {
-    /// `true` if `/proc` numbers processes as our own pid namespace does. If not, nothing is looked up in it.
-    pub own_proc: bool,
-    /// Effective uid of the opener at `connect`, or the errno of `SO_PEERCRED`.
-    pub uid: Result<u32, i32>,
-    /// Number of the opener by `SO_PEERCRED`; 0 if our pid namespace does not see it, which is never looked up.
-    pub pid: Option<i64>,
-    /// The opener, or the errno of `SO_PEERPIDFD`: `ENOPROTOOPT` when this kernel has no such option; `EINVAL`, `ESRCH`,
-    /// `ENODATA` when the opener was reaped already.
-    pub pidfd: Result<Pidfd, i32>,
-    /// Raw content of `/proc/<pid>/sessionid`, or the errno of reading it.
-    pub session: Result<Vec<u8>, i32>,
-    /// Count of the opener's numbers, from the pid namespace of `/proc` down to its own (`NSpid`).
-    pub pid_levels: Result<usize, i32>,
-    /// Raw content of `/proc/<pid>/uid_map`, or the errno of reading it; `EFBIG` for one over 123 lines.
-    pub uid_map: Result<Vec<u8>, i32>,
-    /// `true` if the pidfd showed the opener alive after all of this was read, or if there is no
-    /// pidfd.
-    pub alive: bool,
+    /// Facts, for the peer rule ([`keyrack_core::peer::authorize`]).
+    pub facts: PeerFacts,
+    /// The process. `None` exactly where `facts.pidfd` is an error.
+    pub pidfd: Option<Pidfd>,
 }
 
 /// Reads peers. With a memory, it asks for the pid namespace of each process once: it never changes.
@@ -75,65 +65,69 @@ impl PeerReader {
     pub fn with_memory() -> Self {
         // Inode numbers of 32 bits come around.
         let apart = cfg!(target_pointer_width = "64")
-            && Pidfd::open(i64::from(std::process::id())).is_ok_and(|own| own.is_on_pidfs());
+            && Pidfd::open(pid::current()).is_ok_and(|own| own.is_on_pidfs());
         PeerReader { same_pid_namespace: apart.then(|| Box::new([const { Cell::new(0) }; REMEMBERED])) }
     }
 
-    /// Reads all of it: in twelve system calls for a peer that lives, and two more for one seen for the first time.
+    /// Reads all facts: twelve system calls for a peer that is alive, and two more for one that is
+    /// seen for the first time.
     #[must_use]
     pub fn read(&self, socket: BorrowedFd<'_>) -> PeerReading {
-        let credentials = getsockopt(&socket, PeerCredentials).map_err(code);
-        let mut reading = PeerReading {
+        let credentials = getsockopt(&socket, PeerCredentials).map_err(read_error);
+        let mut facts = PeerFacts {
             own_proc: procfs::numbers_are_ours(),
-            uid: credentials.as_ref().map(|found| found.uid()).map_err(|errno| *errno),
-            pid: credentials.ok().map(|found| i64::from(found.pid())),
-            pidfd: Err(0),
-            session: Err(0),
-            pid_levels: Err(0),
-            uid_map: Err(0),
+            uid: credentials.map(|found| Uid::from_raw(found.uid())),
+            pid: credentials.ok().map(|found| Pid::from_raw(found.pid())),
+            pidfd: Err(PidfdError::NotRead),
+            session: Err(ReadError::NotRead),
+            pid_levels: Err(ReadError::NotRead),
+            uid_map: Err(ReadError::NotRead),
             alive: true,
         };
-        let Some(pid @ 1..) = reading.pid else { return reading };
-        if !reading.own_proc {
-            return reading;
-        }
-        // The number in SO_PEERCRED and the pidfd come from one and the same reference to the opener, so the number is
-        // the opener's for as long as the pidfd says it lives. Asked after all was read, that covers the reading.
-        let pidfd = getsockopt(&socket, PeerPidfd).map(Pidfd::from);
-        match &pidfd {
-            Ok(_) => {}
-            Err(Errno::ENOPROTOOPT) => reading.pid_levels = levels_by_status(pid),
-            Err(errno) => {
-                reading.pidfd = Err(code(*errno));
-                return reading;
+        let Some(pid) = facts.pid.filter(|pid| pid.as_raw() > 0 && facts.own_proc) else {
+            return PeerReading { facts, pidfd: None };
+        };
+        // SO_PEERCRED and SO_PEERPIDFD use the same reference to the opener, so the pid is the opener's
+        // for as long as the pidfd says that it is alive. Asked last, that covers every other read.
+        let pidfd = match getsockopt(&socket, PeerPidfd) {
+            Ok(fd) => Some(Pidfd::from(fd)),
+            Err(Errno::ENOPROTOOPT) => {
+                facts.pid_levels = levels_by_status(pid);
+                None
             }
-        }
-        reading.session = session(pid);
-        reading.uid_map = read_uid_map(format_args!("{pid}/uid_map"));
-        reading.pidfd = pidfd.map_err(code);
-        if let Ok(pidfd) = &reading.pidfd {
-            let place = self.place_of(pidfd);
-            reading.pid_levels = match place {
+            Err(errno) => {
+                facts.pidfd = Err(pidfd_error(errno));
+                return PeerReading { facts, pidfd: None };
+            }
+        };
+        facts.session = session(pid);
+        facts.uid_map = read_uid_map(format_args!("{pid}/uid_map"));
+        facts.pidfd = if pidfd.is_some() { Ok(()) } else { Err(PidfdError::Unsupported) };
+        if let Some(pidfd) = &pidfd {
+            let slot = self.slot_of(pidfd);
+            facts.pid_levels = match slot {
                 Some((known, inode)) if known.get() == inode => Ok(1),
                 _ => pidfd.levels(pid),
             };
-            reading.alive = pidfd.is_alive();
-            if !reading.alive {
-                // Perhaps of another process that has the number now.
-                (reading.session, reading.uid_map, reading.pid_levels) = (Err(0), Err(0), Err(0));
-            } else if let (Some((known, inode)), Ok(1)) = (place, &reading.pid_levels) {
+            facts.alive = pidfd.is_alive();
+            if !facts.alive {
+                // The facts may be of another process that has the pid now.
+                facts.session = Err(ReadError::NotRead);
+                facts.uid_map = Err(ReadError::NotRead);
+                facts.pid_levels = Err(ReadError::NotRead);
+            } else if let (Some((known, inode)), Ok(1)) = (slot, &facts.pid_levels) {
                 known.set(inode);
             }
         }
-        reading
+        PeerReading { facts, pidfd }
     }
 
-    /// Returns the slot that remembers a process, and its inode.
-    fn place_of(&self, pidfd: &Pidfd) -> Option<(&Cell<u64>, u64)> {
+    /// Returns the slot that remembers a process, and the inode of its pidfd.
+    fn slot_of(&self, pidfd: &Pidfd) -> Option<(&Cell<u64>, u64)> {
         let known = self.same_pid_namespace.as_deref()?;
         let inode = fstat(pidfd.as_fd()).ok()?.st_ino;
-        let place = usize::try_from(inode).ok()? % REMEMBERED;
-        (inode != 0).then(|| (&known[place], inode))
+        let slot = usize::try_from(inode).ok()? % REMEMBERED;
+        (inode != 0).then(|| (&known[slot], inode))
     }
 }
 
@@ -146,10 +140,10 @@ impl Default for PeerReader {
 /// Checks that the kernel has `SO_PEERPIDFD`, on a connection to ourselves.
 ///
 /// # Errors
-/// The errno of `SO_PEERPIDFD` (`ENOPROTOOPT`: the kernel has no such option), or of making a socket.
-pub fn pidfd_support() -> Result<(), i32> {
-    let (one, _other) = UnixStream::pair().map_err(|error| error.raw_os_error().unwrap_or(0))?;
-    getsockopt(&one, PeerPidfd).map(drop).map_err(code)
+/// [`PidfdError::Unsupported`] if the kernel has no such option; others if no socket can be made.
+pub fn pidfd_support() -> Result<(), PidfdError> {
+    let (one, _other) = UnixStream::pair().map_err(|error| pidfd_error(errno_of(&error)))?;
+    getsockopt(&one, PeerPidfd).map(drop).map_err(pidfd_error)
 }
 
 /// Returns `true` if `/proc` belongs to our pid namespace. It does not in a namespace that was
@@ -159,61 +153,79 @@ pub fn own_proc() -> bool {
     procfs::numbers_are_ours()
 }
 
-/// Raw content of our own `/proc/self/sessionid`, or the errno of reading it (`ENOENT`: a kernel without audit).
+/// Reads the namespaces of this process.
+#[must_use]
+pub fn own_namespaces() -> LocalNamespaces {
+    let namespaces = LocalNamespaces {
+        own_proc: procfs::numbers_are_ours(),
+        uid: user::effective_uid(),
+        uid_map: read_uid_map(format_args!("self/uid_map")),
+        overflow_uid: DEFAULT_OVERFLOW_UID,
+    };
+    if namespaces.is_initial_user() {
+        // Every uid is mapped there, so the overflow uid does not matter.
+        return namespaces;
+    }
+    LocalNamespaces { overflow_uid: user::overflow_uid(), ..namespaces }
+}
+
+/// Reads our own login session (`/proc/self/sessionid`).
 ///
 /// # Errors
-/// The errno.
-pub fn own_session() -> Result<Vec<u8>, i32> {
+/// [`ReadError::NotFound`] on a kernel without audit.
+pub fn own_session() -> Result<AuditSession, ReadError> {
     read_session(format_args!("self/sessionid"))
 }
 
-/// Raw content of our own `/proc/self/uid_map`, or the errno of reading it (`ENOENT`: a kernel without user namespaces).
+/// Reads the login session of a process (`/proc/<pid>/sessionid`).
 ///
 /// # Errors
-/// The errno; `EFBIG` for one over 123 lines.
-pub fn own_uid_map() -> Result<Vec<u8>, i32> {
-    read_uid_map(format_args!("self/uid_map"))
-}
-
-/// Raw content of `/proc/<pid>/sessionid`, or the errno of reading it.
-///
-/// # Errors
-/// The errno; `ENOENT` when there is no such process, or no audit in this kernel.
-pub fn session(pid: i64) -> Result<Vec<u8>, i32> {
+/// [`ReadError::NotFound`] if there is no such process, or no audit in this kernel.
+pub fn session(pid: Pid) -> Result<AuditSession, ReadError> {
     read_session(format_args!("{pid}/sessionid"))
 }
 
-/// The name of a process, from `/proc/<pid>/comm`: at most 15 bytes, chosen by the process itself, so never proof of
-/// anything. May hold any character but a newline at its end.
+/// Returns the name of a process (`/proc/<pid>/comm`): at most 15 bytes, chosen by the process
+/// itself, so never proof of anything. It may contain any character but a newline at its end.
 ///
 /// # Errors
-/// `ENOENT` when there is no such process.
-pub fn comm(pid: i64) -> io::Result<String> {
+/// [`io::ErrorKind::NotFound`] if there is no such process.
+pub fn comm(pid: Pid) -> io::Result<String> {
     let mut buffer = [0; 64];
     let name = procfs::read_small(format_args!("{pid}/comm"), &mut buffer)?;
     Ok(String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(name)).into_owned())
 }
 
-fn read_session(path: std::fmt::Arguments<'_>) -> Result<Vec<u8>, i32> {
+fn read_session(path: std::fmt::Arguments<'_>) -> Result<AuditSession, ReadError> {
     let mut buffer = [0; SESSION_BYTES];
-    procfs::read_small(path, &mut buffer).map(<[u8]>::to_vec).map_err(code)
+    let content = procfs::read_small(path, &mut buffer).map_err(read_error)?;
+    AuditSession::parse(content).ok_or(ReadError::Malformed)
 }
 
-fn read_uid_map(path: std::fmt::Arguments<'_>) -> Result<Vec<u8>, i32> {
+fn read_uid_map(path: std::fmt::Arguments<'_>) -> Result<UidMap, ReadError> {
     let mut buffer = [0; UID_MAP_BYTES];
-    let map = procfs::read_small(path, &mut buffer).map_err(code)?;
+    let map = procfs::read_small(path, &mut buffer).map_err(read_error)?;
     if map.len() > UID_MAP_BYTES - UID_MAP_LINE {
-        return Err(code(Errno::EFBIG));
+        return Err(read_error(Errno::EFBIG));
     }
-    Ok(map.to_vec())
+    Ok(UidMap::new(map))
 }
 
-/// The same as [`Pidfd::levels`] for a kernel without `SO_PEERPIDFD`.
-fn levels_by_status(pid: i64) -> Result<usize, i32> {
-    let status = procfs::read_status(format_args!("{pid}/status")).map_err(code)?;
-    procfs::pid_levels(&status, pid).ok_or(0)
+/// Counts pids as [`Pidfd::levels`] does, for a kernel without `SO_PEERPIDFD`.
+fn levels_by_status(pid: Pid) -> Result<usize, ReadError> {
+    let status = procfs::read_status(format_args!("{pid}/status")).map_err(read_error)?;
+    procfs::pid_levels(&status, pid).ok_or(ReadError::ProcessGone)
 }
 
-fn code(errno: Errno) -> i32 {
-    errno as i32
+fn pidfd_error(errno: Errno) -> PidfdError {
+    match errno {
+        Errno::ENOPROTOOPT => PidfdError::Unsupported,
+        Errno::EINVAL | Errno::ESRCH | Errno::ENODATA => PidfdError::PeerReaped,
+        Errno::EMFILE | Errno::ENFILE => PidfdError::OutOfDescriptors,
+        errno => PidfdError::Io(io::Error::from(errno).kind()),
+    }
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
+use crate::process::pid::{self, Pid};
 use crate::process::pidfd::Pidfd;
 use crate::process::procfs;
 
@@ -37,11 +38,11 @@ const ROUNDS: u32 = 8;
 pub struct SessionScan {
     dir: OwnedFd,
     wanted: ScanFilter,
-    own: i64,
+    own: Pid,
     round: u32,
     /// The processes of this round that need no other look, in the order of their numbers, and those of the round before.
-    known: Vec<i64>,
-    before: Vec<i64>,
+    known: Vec<Pid>,
+    before: Vec<Pid>,
     /// Of those looked at in this round: whether any has ended, and whether one that is wanted has.
     ended: bool,
     vanished: bool,
@@ -65,7 +66,7 @@ pub enum ScanStep {
 #[derive(Debug)]
 pub struct SessionProcess {
     pidfd: Pidfd,
-    pid: i64,
+    pid: Pid,
     wanted: ScanFilter,
 }
 
@@ -77,7 +78,7 @@ pub fn check_scan_support() -> io::Result<()> {
     if !procfs::numbers_are_ours() {
         return Err(io::Error::other("/proc is not that of this process's pid namespace"));
     }
-    Pidfd::open(i64::from(std::process::id())).map(drop)
+    Pidfd::open(pid::current()).map(drop)
 }
 
 impl SessionScan {
@@ -89,7 +90,7 @@ impl SessionScan {
         Ok(Self {
             dir: open_listing()?,
             wanted,
-            own: i64::from(std::process::id()),
+            own: pid::current(),
             round: 1,
             known: Vec::new(),
             before: Vec::new(),
@@ -149,7 +150,7 @@ impl SessionScan {
 impl SessionProcess {
     /// Its number, for logs.
     #[must_use]
-    pub fn pid(&self) -> i64 {
+    pub fn pid(&self) -> Pid {
         self.pid
     }
 
@@ -186,7 +187,7 @@ enum Look {
 }
 
 /// Looks at the process of this number.
-fn look(pid: i64, wanted: ScanFilter) -> Result<Look, Errno> {
+fn look(pid: Pid, wanted: ScanFilter) -> Result<Look, Errno> {
     match is_wanted(pid, wanted) {
         Ok(true) => {}
         Ok(false) => return Ok(Look::Other),
@@ -215,7 +216,7 @@ fn look(pid: i64, wanted: ScanFilter) -> Result<Look, Errno> {
 }
 
 /// Whether the process of this number is in the session and has another name than the one that does not count.
-fn is_wanted(pid: i64, wanted: ScanFilter) -> Result<bool, Errno> {
+fn is_wanted(pid: Pid, wanted: ScanFilter) -> Result<bool, Errno> {
     let mut buffer = [0; 64];
     let session = procfs::read_small(format_args!("{pid}/sessionid"), &mut buffer)?;
     if std::str::from_utf8(session).ok().and_then(|text| text.trim_end().parse().ok()) != Some(wanted.session)
@@ -282,15 +283,17 @@ impl<'a> Iterator for Names<'a> {
 }
 
 /// The number a process's directory is named by. Others have other names.
-fn number(name: &[u8]) -> Option<i64> {
+fn number(name: &[u8]) -> Option<Pid> {
     if !name.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    std::str::from_utf8(name).ok()?.parse().ok()
+    std::str::from_utf8(name).ok()?.parse().ok().map(Pid::from_raw)
 }
 
 #[cfg(test)]
 mod tests {
+    use keyrack_core::peer::AuditSession;
+
     use super::*;
 
     fn entry(name: &[u8], padding: usize) -> Vec<u8> {
@@ -336,14 +339,16 @@ mod tests {
             (b".", None),
             (b"99999999999999999999", None),
         ] {
-            assert_eq!(number(name), expected, "{name:?}");
+            assert_eq!(number(name), expected.map(Pid::from_raw), "{name:?}");
         }
     }
 
     #[test]
     fn a_walk_finds_a_process_of_this_session_that_is_not_this_one() {
-        let session = crate::peer::own_session().unwrap();
-        let session = std::str::from_utf8(&session).unwrap().trim_end().parse().unwrap();
+        let session = match crate::peer::own_session().unwrap() {
+            AuditSession::Set(id) => id,
+            AuditSession::Unset => u32::MAX,
+        };
         let _child = keyrack_testkit::Reaped::spawn(std::process::Command::new("sleep").arg("60"));
         let mut walk = SessionScan::start(ScanFilter { session, exclude_comm: "keyrackd" }).unwrap();
         let member = loop {
@@ -354,6 +359,6 @@ mod tests {
             }
         };
         assert!(member.is_still_wanted());
-        assert_ne!(member.pid(), i64::from(std::process::id()));
+        assert_ne!(member.pid(), pid::current());
     }
 }

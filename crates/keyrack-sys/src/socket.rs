@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use keyrack_core::peer::{Pid, Uid};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::sockopt::PassCred;
@@ -28,10 +29,10 @@ const RETRY: Duration = Duration::from_millis(2);
 /// Process that sent what a read returned, as the kernel noted when it was sent (`SCM_CREDENTIALS` of `unix(7)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
-    /// Number in our pid namespace; 0 if that does not see the process.
-    pub pid: i64,
+    /// Pid in our pid namespace; 0 if the namespace does not see the process.
+    pub pid: Pid,
     /// Real uid.
-    pub uid: u32,
+    pub uid: Uid,
 }
 
 /// Binds and listens at `path` with mode 0600 from the first instant (the umask is set around the bind, for the whole
@@ -102,7 +103,8 @@ pub fn receive(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Op
     let Credentials { header, sender } = control;
     // All zeros where the kernel wrote none.
     let noted = (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_CREDENTIALS);
-    let sender = (came > 0 && noted).then(|| Sender { pid: i64::from(sender.pid), uid: sender.uid });
+    let sender = (came > 0 && noted)
+        .then(|| Sender { pid: Pid::from_raw(sender.pid), uid: Uid::from_raw(sender.uid) });
     Ok((came, sender))
 }
 

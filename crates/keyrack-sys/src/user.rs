@@ -1,23 +1,22 @@
-//! Who this process acts as. Never the real or saved ids: the kernel checks the effective one.
+//! User that this process acts as. Never the real or saved ids: the kernel checks the effective one.
 
-/// The effective uid.
+use keyrack_core::peer::DEFAULT_OVERFLOW_UID;
+pub use keyrack_core::peer::Uid;
+
+use crate::process::procfs;
+
+/// Returns the effective uid.
 #[must_use]
-pub fn uid() -> u32 {
-    nix::unistd::geteuid().as_raw()
+pub fn effective_uid() -> Uid {
+    Uid::from_raw(nix::unistd::geteuid().as_raw())
 }
 
-/// Whether the effective uid is root's.
+/// Returns the uid that the kernel shows for every user that a user namespace does not map
+/// (`proc_sys_kernel(5)`), or its default if it cannot be read.
 #[must_use]
-pub fn euid_is_root() -> bool {
-    uid() == 0
-}
-
-/// The uid that the kernel shows for every user that a user namespace does not map, or 65534 where it
-/// does not say (`proc_sys_kernel(5)`).
-#[must_use]
-pub fn overflow_uid() -> u32 {
+pub fn overflow_uid() -> Uid {
     let mut buffer = [0; 16];
-    let text = crate::process::procfs::read_small(format_args!("sys/kernel/overflowuid"), &mut buffer)
-        .unwrap_or(b"");
-    std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(65_534)
+    let text = procfs::read_small(format_args!("sys/kernel/overflowuid"), &mut buffer).unwrap_or(b"");
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok());
+    number.map_or(DEFAULT_OVERFLOW_UID, Uid::from_raw)
 }

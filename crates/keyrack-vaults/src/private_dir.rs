@@ -101,7 +101,7 @@ fn check(path: &Path, found: &Metadata) -> Result<(), Error> {
 
 /// Returns an error if the file belongs to another user.
 pub(crate) fn check_owner(path: &Path, found: &Metadata) -> Result<(), Error> {
-    let own_uid = keyrack_sys::user::uid();
+    let own_uid = keyrack_sys::user::effective_uid().as_raw();
     if found.uid() == own_uid {
         return Ok(());
     }

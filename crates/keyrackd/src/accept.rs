@@ -79,7 +79,7 @@ async fn meet(daemon: &Rc<Daemon>, stream: UnixStream, mut pause: Duration) -> D
     for _ in 0..TRIES {
         match daemon.identity.authenticate(stream.as_fd()) {
             Ok(peer) => {
-                tracing::debug!(pid = peer.pid, "a caller is met");
+                tracing::debug!(pid = peer.pid.as_raw(), "a caller is met");
                 begin(daemon, stream, peer, |connection, first| poll_once_then_spawn(connection.run(first)));
                 return limits::BACK_OFF.0;
             }

@@ -5,28 +5,18 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use keyrack_core::peer::{
-    AllowedNamespaces, AuditSession, Boundary, EnforcedNamespaces, PeerFacts, PeerRejection, authorize,
-    is_own_uid_known,
+    AllowedNamespaces, AuditSession, Boundary, EnforcedNamespaces, LocalFacts, PeerRejection, Pid,
+    PidfdError, Uid, authorize,
 };
 use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::peer::{self, PeerReader, PeerReading};
 use keyrack_sys::process::pidfd::Pidfd;
 use keyrack_sys::socket::{Sender, poll_readable};
-use keyrack_sys::user;
-
-/// Out of descriptors: this process (EMFILE), or the machine (ENFILE).
-const EXHAUSTED: [i32; 2] = [24, 23];
-
-/// ENOPROTOOPT: the kernel has no SO_PEERPIDFD.
-const ENOPROTOOPT: i32 = 92;
 
 /// This process as a peer sees it, read once at start.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalIdentity {
-    uid: u32,
-    uid_map: Result<Vec<u8>, i32>,
-    overflow_uid: u32,
-    session: Result<Vec<u8>, i32>,
+    facts: LocalFacts,
     /// Callers in other namespaces than ours that are served.
     allowed: AllowedNamespaces,
     reader: Rc<PeerReader>,
@@ -40,8 +30,8 @@ pub(crate) struct Peer {
     /// Holds the process that opened the connection; `None` on a kernel that has no such handle.
     pidfd: Option<Pidfd>,
     /// Its pid. While the pidfd is open and the opener lives, no other process has it.
-    pub(crate) pid: i64,
-    uid: u32,
+    pub(crate) pid: Pid,
+    uid: Uid,
 }
 
 impl Peer {
@@ -71,17 +61,13 @@ pub(crate) enum PeerAuthError {
 impl LocalIdentity {
     /// Reads who we are.
     pub(crate) fn read() -> Self {
-        let session = peer::own_session();
-        let supported = peer::pidfd_support() != Err(ENOPROTOOPT);
-        let boundary = Boundary::of_own(session.as_deref().map_err(|errno| *errno), supported);
+        let facts = LocalFacts { namespaces: peer::own_namespaces(), session: peer::own_session() };
+        let supported = peer::pidfd_support() != Err(PidfdError::Unsupported);
         LocalIdentity {
-            uid: user::uid(),
-            uid_map: peer::own_uid_map(),
-            overflow_uid: user::overflow_uid(),
-            session,
+            boundary: Boundary::of_own(facts.session, supported),
+            facts,
             allowed: AllowedNamespaces::None,
             reader: Rc::new(PeerReader::with_memory()),
-            boundary,
         }
     }
 
@@ -104,10 +90,10 @@ impl LocalIdentity {
                 "start keyrackd outside the sandbox, or in one with its own /proc (unshare --mount-proc)",
             ));
         }
-        if !is_own_uid_known(self.uid, self.uid_map(), self.overflow_uid) {
+        if !self.facts.namespaces.is_uid_known() {
             let message = format!(
                 "the user namespace of keyrackd does not map its user (uid {}), so every other user would look the same",
-                self.uid
+                self.facts.namespaces.uid
             );
             return Err(Error::new(ErrorCode::Sandboxed, message)
                 .hint("start keyrackd outside the sandbox, or map your user (unshare --map-current-user)"));
@@ -117,18 +103,14 @@ impl LocalIdentity {
 
     /// Namespaces that callers may be in.
     pub(crate) fn enforced(&self) -> EnforcedNamespaces {
-        EnforcedNamespaces::of_own(self.uid_map(), self.allowed)
-    }
-
-    fn uid_map(&self) -> Result<&[u8], i32> {
-        self.uid_map.as_deref().map_err(|errno| *errno)
+        EnforcedNamespaces::of_own(&self.facts.namespaces, self.allowed)
     }
 
     /// The login session, if there is one.
     pub(crate) fn session(&self) -> Option<u32> {
-        match AuditSession::parse(self.session.as_deref().ok()?)? {
-            AuditSession::Set(id) => Some(id),
-            AuditSession::Unset => None,
+        match self.facts.session {
+            Ok(AuditSession::Set(id)) => Some(id),
+            Ok(AuditSession::Unset) | Err(_) => None,
         }
     }
 
@@ -143,133 +125,116 @@ impl LocalIdentity {
     }
 
     fn evaluate(&self, reading: PeerReading, allowed: AllowedNamespaces) -> Result<Peer, PeerAuthError> {
-        let facts = PeerFacts {
-            own_proc: reading.own_proc,
-            own_uid: self.uid,
-            own_uid_map: self.uid_map(),
-            overflow_uid: self.overflow_uid,
-            own_session: self.session.as_deref().map_err(|errno| *errno),
-            uid: reading.uid,
-            pidfd: reading.pidfd.as_ref().map(|_| ()).map_err(|errno| *errno),
-            pid: reading.pid,
-            session: reading.session.as_deref().map_err(|errno| *errno),
-            pid_levels: reading.pid_levels,
-            uid_map: reading.uid_map.as_deref().map_err(|errno| *errno),
-            alive: reading.alive,
-            allowed,
-        };
-        match authorize(&facts) {
-            Ok(_) => {
-                let pid = reading.pid.unwrap_or(0);
-                Ok(Peer { pidfd: reading.pidfd.ok(), pid, uid: self.uid })
-            }
-            Err(_)
-                if [facts.pidfd.err(), facts.session.err(), facts.uid_map.err(), facts.pid_levels.err()]
-                    .into_iter()
-                    .any(exhausted) =>
-            {
-                Err(PeerAuthError::OutOfDescriptors)
-            }
-            Err(rejection) => {
-                // Only what the kernel says of it: nothing of what it has sent is looked at.
-                tracing::warn!(uid = facts.uid.ok(), pid = facts.pid, %rejection, "a stranger is turned away");
+        let facts = &reading.facts;
+        match (authorize(&self.facts, facts, allowed), facts.pid) {
+            (Ok(_), Some(pid)) => Ok(Peer { pidfd: reading.pidfd, pid, uid: self.facts.namespaces.uid }),
+            (Ok(_), None) => Err(PeerAuthError::Rejected(PeerRejection::NoPid)),
+            (Err(_), _) if facts.is_out_of_descriptors() => Err(PeerAuthError::OutOfDescriptors),
+            (Err(rejection), _) => {
+                // Only what the kernel says of the peer: nothing that it has sent is read.
+                let (uid, pid) = (facts.uid.ok().map(Uid::as_raw), facts.pid.map(Pid::as_raw));
+                tracing::warn!(uid, pid, reason = %rejection, "peer rejected");
                 Err(PeerAuthError::Rejected(rejection))
             }
         }
     }
 }
 
-fn exhausted(errno: Option<i32>) -> bool {
-    errno.is_some_and(is_exhausted)
-}
-
-/// Whether an errno says that there are no descriptors left.
-pub(crate) fn is_exhausted(errno: i32) -> bool {
-    EXHAUSTED.contains(&errno)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
 
+    use keyrack_core::peer::{DEFAULT_OVERFLOW_UID, LocalNamespaces, PeerFacts, ReadError, UidMap};
+    use keyrack_sys::process::pid;
+
     use super::*;
 
     const INITIAL: &[u8] = b"0 0 4294967295\n";
+    const OURS: Uid = Uid::from_raw(1000);
 
-    fn own() -> LocalIdentity {
+    fn local(uid: Uid, uid_map: &[u8]) -> LocalIdentity {
+        let namespaces = LocalNamespaces {
+            own_proc: true,
+            uid,
+            uid_map: Ok(UidMap::new(uid_map)),
+            overflow_uid: DEFAULT_OVERFLOW_UID,
+        };
         LocalIdentity {
-            uid: 1000,
-            uid_map: Ok(INITIAL.to_vec()),
-            overflow_uid: 65_534,
-            session: Ok(b"7".to_vec()),
+            facts: LocalFacts { namespaces, session: Ok(AuditSession::Set(7)) },
             allowed: AllowedNamespaces::None,
             reader: Rc::new(PeerReader::new()),
             boundary: Boundary::Session,
         }
     }
 
-    fn reading() -> PeerReading {
-        let pidfd = Pidfd::open(i64::from(std::process::id())).unwrap();
-        PeerReading {
+    /// Reading of a peer that is served, changed by `change`.
+    fn reading(change: impl FnOnce(&mut PeerFacts)) -> PeerReading {
+        let mut facts = PeerFacts {
             own_proc: true,
-            uid: Ok(1000),
-            pidfd: Ok(pidfd),
-            pid: Some(1),
-            session: Ok(b"7".to_vec()),
+            uid: Ok(OURS),
+            pidfd: Ok(()),
+            pid: Some(Pid::from_raw(1)),
+            session: Ok(AuditSession::Set(7)),
             pid_levels: Ok(1),
-            uid_map: Ok(INITIAL.to_vec()),
+            uid_map: Ok(UidMap::new(INITIAL)),
             alive: true,
-        }
+        };
+        change(&mut facts);
+        let pidfd = facts.pidfd.is_ok().then(|| Pidfd::open(pid::current()).unwrap());
+        PeerReading { facts, pidfd }
+    }
+
+    fn evaluate(change: impl FnOnce(&mut PeerFacts)) -> Result<Peer, PeerAuthError> {
+        local(OURS, INITIAL).evaluate(reading(change), AllowedNamespaces::None)
     }
 
     #[test]
-    fn the_rule_is_applied_to_what_was_read() {
-        let evaluate = |reading| own().evaluate(reading, AllowedNamespaces::None);
-        let peer = evaluate(reading()).unwrap();
+    fn peer_in_our_session_is_authenticated() {
+        let peer = evaluate(|_| {}).unwrap();
         let (one, other) = UnixStream::pair().unwrap();
         assert_eq!(peer.is_alive_beside(one.as_fd()), (true, false));
         std::io::Write::write_all(&mut &other, b"x").unwrap();
         assert_eq!(peer.is_alive_beside(one.as_fd()), (true, true));
-        assert_eq!(peer.pid, 1);
-        for (reading, expected) in [
-            (PeerReading { uid: Ok(0), ..reading() }, PeerAuthError::Rejected(PeerRejection::OtherUser)),
-            (
-                PeerReading { session: Ok(b"8".to_vec()), ..reading() },
-                PeerAuthError::Rejected(PeerRejection::OtherSession),
-            ),
-            (PeerReading { alive: false, ..reading() }, PeerAuthError::Rejected(PeerRejection::Dead)),
-            (PeerReading { pid: Some(0), ..reading() }, PeerAuthError::Rejected(PeerRejection::Hidden)),
-            (
-                PeerReading { pid_levels: Ok(2), ..reading() },
-                PeerAuthError::Rejected(PeerRejection::NestedPid),
-            ),
-            (
-                PeerReading { uid_map: Ok(Vec::new()), ..reading() },
-                PeerAuthError::Rejected(PeerRejection::OtherUserNamespace),
-            ),
-            (PeerReading { own_proc: false, ..reading() }, PeerAuthError::Rejected(PeerRejection::OwnProc)),
-            (PeerReading { pidfd: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
-            (PeerReading { session: Err(23), ..reading() }, PeerAuthError::OutOfDescriptors),
-            (PeerReading { uid_map: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
-            (PeerReading { pid_levels: Err(24), ..reading() }, PeerAuthError::OutOfDescriptors),
-            // Never an excuse for a stranger.
-            (
-                PeerReading { uid: Ok(0), session: Ok(b"7".to_vec()), ..reading() },
-                PeerAuthError::Rejected(PeerRejection::OtherUser),
-            ),
+        assert_eq!(peer.pid, Pid::from_raw(1));
+    }
+
+    #[test]
+    fn foreign_peer_is_rejected() {
+        for (change, rejection) in [
+            ((|facts| facts.uid = Ok(Uid::ROOT)) as fn(&mut PeerFacts), PeerRejection::OtherUser),
+            (|facts| facts.session = Ok(AuditSession::Set(8)), PeerRejection::OtherSession),
+            (|facts| facts.alive = false, PeerRejection::Dead),
+            (|facts| facts.pid = Some(Pid::from_raw(0)), PeerRejection::Hidden),
+            (|facts| facts.pid = None, PeerRejection::NoPid),
+            (|facts| facts.pid_levels = Ok(2), PeerRejection::NestedPid),
+            (|facts| facts.uid_map = Ok(UidMap::new(*b"")), PeerRejection::OtherUserNamespace),
+            (|facts| facts.own_proc = false, PeerRejection::OwnProc),
         ] {
-            assert_eq!(evaluate(reading).unwrap_err(), expected);
+            assert_eq!(evaluate(change).unwrap_err(), PeerAuthError::Rejected(rejection));
         }
     }
 
     #[test]
-    fn sender_has_to_be_the_opener() {
-        let peer = Peer { pidfd: None, pid: 7, uid: 1000 };
+    fn lack_of_descriptors_is_not_a_rejection() {
+        for change in [
+            (|facts| facts.pidfd = Err(PidfdError::OutOfDescriptors)) as fn(&mut PeerFacts),
+            |facts| facts.session = Err(ReadError::OutOfDescriptors),
+            |facts| facts.uid_map = Err(ReadError::OutOfDescriptors),
+            |facts| facts.pid_levels = Err(ReadError::OutOfDescriptors),
+        ] {
+            assert_eq!(evaluate(change).unwrap_err(), PeerAuthError::OutOfDescriptors);
+        }
+    }
+
+    #[test]
+    fn sender_must_be_the_process_that_connected() {
+        let peer = Peer { pidfd: None, pid: Pid::from_raw(7), uid: OURS };
+        let sender = |pid, uid| Some(Sender { pid: Pid::from_raw(pid), uid: Uid::from_raw(uid) });
         for (sender, expected) in [
-            (Some(Sender { pid: 7, uid: 1000 }), true),
-            (Some(Sender { pid: 8, uid: 1000 }), false),
-            (Some(Sender { pid: 0, uid: 1000 }), false),
-            (Some(Sender { pid: 7, uid: 0 }), false),
+            (sender(7, 1000), true),
+            (sender(8, 1000), false),
+            (sender(0, 1000), false),
+            (sender(7, 0), false),
             (None, false),
         ] {
             assert_eq!(peer.is_sender(sender), expected, "{sender:?}");
@@ -277,13 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn own_identity_is_needed() {
-        own().check().unwrap();
-        let own = LocalIdentity { uid_map: Ok(b"1000 1000 1\n".to_vec()), ..own() };
+    fn check_rejects_a_user_namespace_that_does_not_map_our_uid() {
+        local(OURS, INITIAL).check().unwrap();
+        let own = local(OURS, b"1000 1000 1\n");
         own.check().unwrap();
         assert_eq!(own.enforced(), EnforcedNamespaces::PidOnly);
         for uid in [65_534, 1001] {
-            let error = LocalIdentity { uid, ..own.clone() }.check().unwrap_err();
+            let error = local(Uid::from_raw(uid), b"1000 1000 1\n").check().unwrap_err();
             assert_eq!(error.code, ErrorCode::Sandboxed);
             assert!(error.message.contains(&uid.to_string()), "{error}");
         }
@@ -291,34 +256,33 @@ mod tests {
     }
 
     #[test]
-    fn a_login_session_is_one_that_is_set() {
+    fn session_is_none_outside_a_login() {
         for (session, expected) in [
-            (Ok(b"7".to_vec()), Some(7)),
-            (Ok(b"7\n".to_vec()), Some(7)),
-            (Ok(b"4294967295".to_vec()), None),
-            (Ok(b"0".to_vec()), None),
-            (Ok(b"x".to_vec()), None),
-            (Err(2), None),
+            (Ok(AuditSession::Set(7)), Some(7)),
+            (Ok(AuditSession::Unset), None),
+            (Err(ReadError::Malformed), None),
+            (Err(ReadError::NotFound), None),
         ] {
-            assert_eq!(LocalIdentity { session, ..own() }.session(), expected);
+            let mut own = local(OURS, INITIAL);
+            own.facts.session = session;
+            assert_eq!(own.session(), expected);
         }
     }
 
     #[test]
-    fn we_are_one_of_us() {
+    fn this_process_authenticates_itself() {
         let (one, _other) = UnixStream::pair().unwrap();
         let own = LocalIdentity::read();
         let peer = own.authenticate(one.as_fd()).unwrap();
-        assert_eq!(peer.pid, i64::from(std::process::id()));
+        assert_eq!(peer.pid, pid::current());
         assert!(own.authenticate_server(one.as_fd()).is_ok());
     }
 
     #[test]
     fn a_kernel_without_handles_serves_the_user() {
-        let peer = Peer { pidfd: None, pid: 1, uid: 1000 };
+        let peer = Peer { pidfd: None, pid: Pid::from_raw(1), uid: OURS };
         let (one, _other) = UnixStream::pair().unwrap();
         assert_eq!(peer.is_alive_beside(one.as_fd()), (true, true));
-        let old = PeerReading { pidfd: Err(ENOPROTOOPT), ..reading() };
-        assert!(own().evaluate(old, AllowedNamespaces::None).is_ok());
+        assert!(evaluate(|facts| facts.pidfd = Err(PidfdError::Unsupported)).is_ok());
     }
 }

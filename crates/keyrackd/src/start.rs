@@ -60,8 +60,8 @@ pub fn deny_ptrace() -> Result<(), Error> {
     hardening::not_dumpable()
         .map_err(|error| fault(format!("this process cannot be hidden from debuggers: {error}")))?;
     match hardening::tracer_pid() {
-        Ok(0) => Ok(()),
-        Ok(tracer) => Err(Error::new(
+        Ok(None) => Ok(()),
+        Ok(Some(tracer)) => Err(Error::new(
             ErrorCode::Traced,
             format!("process {tracer} traces keyrackd, and could read every key"),
         )

@@ -63,9 +63,8 @@ pub(crate) fn daemon_spawned(app: &App, pid: Option<u32>) {
 pub(crate) fn daemon_started(app: &App) {
     daemon_in_service(app);
     let allowed = app.environment.text(ALLOW_NAMESPACES).and_then(AllowedNamespaces::parse);
-    if let Some(open) =
-        allowed.and_then(|allowed| open_namespaces(EnforcedNamespaces::of_own(Err(0), allowed).as_str()))
-    {
+    let enforced = allowed.and_then(EnforcedNamespaces::of_allowed);
+    if let Some(open) = enforced.and_then(|enforced| open_namespaces(enforced.as_str())) {
         app.notice(open);
     }
 }

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use keyrack_core::layout::SocketName;
+use keyrack_core::peer::{AuditSession, ReadError};
 use keyrack_core::{Error, ErrorCode};
 use sha2::{Digest, Sha256};
 
@@ -134,25 +135,15 @@ pub fn is_address_unavailable(error: &Error) -> bool {
 /// # Errors
 /// [`ErrorCode::Io`] if the kernel has one but it cannot be read, or is not a number.
 pub fn session_id() -> Result<String, Error> {
-    let unreadable = |why: String| {
-        Error::new(ErrorCode::Io, format!("cannot read the login session from /proc/self/sessionid: {why}"))
-    };
     match keyrack_sys::peer::own_session() {
-        Ok(raw) => {
-            let text = std::str::from_utf8(&raw).unwrap_or("").trim();
-            if !text.is_empty() && text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit()) {
-                Ok(text.to_owned())
-            } else {
-                Err(unreadable("it is not a number".to_owned()))
-            }
+        Ok(AuditSession::Set(id)) => Ok(id.to_string()),
+        Ok(AuditSession::Unset) | Err(ReadError::NotFound) => Ok(SESSION_UNSET.to_owned()),
+        Err(error) => {
+            let message = format!("cannot read the login session from /proc/self/sessionid: {error}");
+            Err(Error::new(ErrorCode::Io, message))
         }
-        Err(ENOENT) => Ok(SESSION_UNSET.to_owned()),
-        Err(errno) => Err(unreadable(std::io::Error::from_raw_os_error(errno).to_string())),
     }
 }
-
-/// `ENOENT`, the same number on every Linux.
-const ENOENT: i32 = 2;
 
 /// Returns the first eight hexadecimal digits of the SHA-256 of the real path of `HOME`.
 ///

@@ -21,20 +21,20 @@ pub(super) enum OnMissing {
 /// does not exist, `/tmp/keyrack-<uid>`. It must be a directory of ours with mode 0700, not a symbolic
 /// link. The first candidate that exists is used or refused, never skipped.
 pub(super) fn runtime_dir(ctx: &Context, on_missing: OnMissing) -> Result<PathBuf, Error> {
-    let uid = keyrack_sys::user::uid();
+    let uid = keyrack_sys::user::effective_uid();
     if let Some(named) = ctx.env.get(RUNTIME_DIR) {
         let path = Path::new(named);
         return PrivateDir::open(path)
             .map(|dir| dir.path().to_owned())
             .map_err(|fault| unusable(path, RUNTIME_DIR, &fault));
     }
-    let of_login = login_runtime_dir(uid);
+    let of_login = login_runtime_dir(uid.as_raw());
     match PrivateDir::open(&of_login) {
         Ok(dir) => return Ok(dir.path().to_owned()),
         Err(PrivateDirError::Missing) => {}
         Err(fault) => return Err(unusable(&of_login, "the runtime directory", &fault)),
     }
-    fallback(fallback_runtime_dir(uid), on_missing)
+    fallback(fallback_runtime_dir(uid.as_raw()), on_missing)
 }
 
 fn fallback(path: PathBuf, on_missing: OnMissing) -> Result<PathBuf, Error> {
@@ -58,7 +58,7 @@ fn unusable(path: &Path, what: &str, fault: &PrivateDirError) -> Error {
         PrivateDirError::Empty => format!("{what} is set but empty"),
         _ => format!("{what} {:?} cannot be used: {fault}", path.display().to_string()),
     };
-    let uid = keyrack_sys::user::uid();
+    let uid = keyrack_sys::user::effective_uid();
     let hint = match fault {
         PrivateDirError::TooOpen { .. } => format!("chmod 700 {}", path.display()),
         PrivateDirError::NotOurs { .. } if what == RUNTIME_DIR => {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use keyrack_core::layout::{lock_path, pid_path};
 use keyrack_core::{Error, ErrorCode, GrantedTtl, Owner, Slug, Ttl};
 use keyrack_sys::fs::file::{FileId, unlink_if_same};
+use keyrack_sys::process::pid::Pid;
 use keyrack_sys::process::pidfd::Pidfd;
 use keyrack_sys::process::signal::Signal;
 
@@ -64,12 +65,12 @@ fn terminate(connection: &Connection) -> Result<StoppedDaemon, Error> {
     // A stopped process handles the signal only after SIGCONT.
     let _ = pidfd.signal(Signal::Cont);
     if pidfd.wait_exit(EXIT_TIMEOUT) {
-        return Ok(StoppedDaemon { pid });
+        return Ok(StoppedDaemon { pid: pid.map(|pid| pid.as_raw().into()) });
     }
     Err(unstoppable(pid, &format!("it did not exit within {} s", EXIT_TIMEOUT.as_secs())))
 }
 
-fn unstoppable(pid: Option<i64>, reason: &str) -> Error {
+fn unstoppable(pid: Option<Pid>, reason: &str) -> Error {
     let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
     Error::new(ErrorCode::DaemonUnresponsive, format!("the daemon{pid} cannot be stopped: {reason}"))
 }

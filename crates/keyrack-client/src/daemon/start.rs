@@ -15,7 +15,7 @@ use keyrack_sys::socket::wait_readable;
 use super::connect_at;
 use crate::address::RackAddress;
 use crate::context::Context;
-use crate::sandbox::Namespaces;
+use crate::sandbox::Sandbox;
 use crate::session::Session;
 use crate::transport::convert;
 use keyrack_core::display::clean;
@@ -34,7 +34,7 @@ const MAX_REPORT: u64 = 4096;
 /// daemon's own error if it does not start; [`ErrorCode::Sandboxed`] where no daemon can be
 /// authenticated; those of [`super::connect`] and [`Session::hello`].
 pub fn ensure(ctx: &Context, keyrackd: &Path) -> Result<(Session, bool), Error> {
-    if let Some(sandbox) = Namespaces::read().unusable() {
+    if let Some(sandbox) = Sandbox::blocking(&keyrack_sys::peer::own_namespaces()) {
         return Err(sandbox.error());
     }
     let address = RackAddress::for_start(ctx)?;

@@ -15,10 +15,10 @@ use keyrack_core::shorten::{PATH, shortened};
 use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::fs::beneath::Root;
 use keyrack_sys::fs::file::FileId;
+use keyrack_sys::user::{Uid, effective_uid};
 
 use super::git_config::safe_directories;
 use crate::context::Context;
-use crate::sandbox::Namespaces;
 
 /// The largest git configuration file that is read, in bytes.
 const LARGEST_CONFIG: u64 = 1 << 20;
@@ -26,14 +26,14 @@ const LARGEST_CONFIG: u64 = 1 << 20;
 /// The users whose files are accepted in one repository.
 pub(super) struct Ownership<'c> {
     ctx: &'c Context,
-    user: u32,
+    user: Uid,
     /// `Some(true)` if the repository is named as safe; `None` until that was looked up.
     named_safe: Option<bool>,
 }
 
 impl<'c> Ownership<'c> {
     pub(super) fn new(ctx: &'c Context) -> Self {
-        Ownership { ctx, user: keyrack_sys::user::uid(), named_safe: None }
+        Ownership { ctx, user: effective_uid(), named_safe: None }
     }
 
     /// Checks the repository itself: its root, and its `.git`.
@@ -46,8 +46,8 @@ impl<'c> Ownership<'c> {
     }
 
     /// Refuses a file that belongs to another user. The error has its path below the root.
-    pub(super) fn check(&mut self, root: &Root, path: &Path, owner: u32) -> Result<(), Error> {
-        let sudo = || self.ctx.env.text("SUDO_UID").and_then(|uid| uid.parse().ok());
+    pub(super) fn check(&mut self, root: &Root, path: &Path, owner: Uid) -> Result<(), Error> {
+        let sudo = || self.ctx.env.text("SUDO_UID").and_then(|uid| uid.parse().ok().map(Uid::from_raw));
         if !is_unknown(self.user, owner) && is_accepted(self.user, owner, root.owner(), sudo) {
             return Ok(());
         }
@@ -58,14 +58,14 @@ impl<'c> Ownership<'c> {
 }
 
 /// Returns `true` if the owner may be any user: in a user namespace all users that it does not map have one uid. A process that is not
-/// mapped itself has that uid too. It is refused by every daemon and refuses every one ([`Namespaces::unusable`]), so a manifest can only
+/// mapped itself has that uid too. It is refused by every daemon and refuses every one ([`crate::sandbox::Sandbox::blocking`]), so a manifest can only
 /// choose among the variables that the process has.
-fn is_unknown(user: u32, owner: u32) -> bool {
+fn is_unknown(user: Uid, owner: Uid) -> bool {
     // A setting of the machine, read once: reads of a key take microseconds.
-    static OVERFLOW_UID: OnceLock<u32> = OnceLock::new();
+    static OVERFLOW_UID: OnceLock<Uid> = OnceLock::new();
     owner != user
         && owner == *OVERFLOW_UID.get_or_init(keyrack_sys::user::overflow_uid)
-        && !Namespaces::read().is_initial_user()
+        && !keyrack_sys::peer::own_namespaces().is_initial_user()
 }
 
 /// Returns `true` if a process of `user` accepts what `owner` owns in a repository whose root belongs to `root_owner`.
@@ -73,11 +73,11 @@ fn is_unknown(user: u32, owner: u32) -> bool {
 /// Every user accepts its own files and root's. Root also accepts the user that ran sudo, as git
 /// does. Without sudo, root accepts the user that owns the root directory, so that a CI job in a
 /// container can use a checkout of the runner's user.
-fn is_accepted(user: u32, owner: u32, root_owner: u32, sudo: impl FnOnce() -> Option<u32>) -> bool {
-    owner == user || owner == 0 || (user == 0 && owner == sudo().unwrap_or(root_owner))
+fn is_accepted(user: Uid, owner: Uid, root_owner: Uid, sudo: impl FnOnce() -> Option<Uid>) -> bool {
+    owner == user || owner == Uid::ROOT || (user == Uid::ROOT && owner == sudo().unwrap_or(root_owner))
 }
 
-fn untrusted(root: &Root, path: &Path, owner: u32) -> Error {
+fn untrusted(root: &Root, path: &Path, owner: Uid) -> Error {
     let message = format!("{} belongs to another user, {}", shown(root, path), user(owner));
     let error = Error::new(ErrorCode::RepositoryUntrusted, message)
         .hint(format!("accept it only if you trust that user; {SAFE_DIRECTORY} accepts it for one command"));
@@ -95,18 +95,18 @@ fn shown(root: &Root, path: &Path) -> String {
 }
 
 /// A user's name and number, as far as /etc/passwd has one.
-fn user(uid: u32) -> String {
+fn user(uid: Uid) -> String {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
-        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+        (fields.nth(1)?.parse() == Ok(uid.as_raw())).then_some(name)
     });
     name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
 }
 
 /// Returns `true` if the repository is named by `KEYRACK_SAFE_DIRECTORY`, or by `safe.directory` in git's system or global configuration.
-fn is_named_safe(ctx: &Context, user: u32, root: &Root) -> bool {
+fn is_named_safe(ctx: &Context, user: Uid, root: &Root) -> bool {
     // The path of the opened directory, not of one that has this name now.
     let real = root.path().canonicalize().ok();
     let Some(real) = real.filter(|real| FileId::of(real).is_ok_and(|id| id == root.id())) else {
@@ -165,7 +165,7 @@ fn git_configs(ctx: &Context) -> Vec<PathBuf> {
 }
 
 /// The values of `safe.directory` in a file, none if it is not there. `None` for one that is not the user's or root's, or not understood.
-fn read_config(path: &Path, user: u32) -> Option<Vec<String>> {
+fn read_config(path: &Path, user: Uid) -> Option<Vec<String>> {
     // Checked before it is opened, because opening a pipe would block. For git, /dev/null means no
     // file.
     match path.metadata() {
@@ -178,7 +178,10 @@ fn read_config(path: &Path, user: u32) -> Option<Vec<String>> {
     }
     let file = File::open(path).ok()?;
     let found = file.metadata().ok()?;
-    if !found.is_file() || ![0, user].contains(&found.uid()) || found.len() > LARGEST_CONFIG {
+    if !found.is_file()
+        || ![Uid::ROOT, user].contains(&Uid::from_raw(found.uid()))
+        || found.len() > LARGEST_CONFIG
+    {
         return None;
     }
     let mut text = Vec::new();
@@ -196,9 +199,9 @@ mod tests {
 
     #[test]
     fn owners_are_accepted_as_git_accepts_them_and_roots_by_all() {
-        const ROOT: u32 = 0;
-        const ME: u32 = 1000;
-        const OTHER: u32 = 1001;
+        const ROOT: Uid = Uid::ROOT;
+        const ME: Uid = Uid::from_raw(1000);
+        const OTHER: Uid = Uid::from_raw(1001);
         for (user, owner, root_owner, sudo, accepted) in [
             (ME, ME, ME, None, true),
             (ME, ROOT, ROOT, None, true),
@@ -304,7 +307,7 @@ mod tests {
             let env: Environment = base_env.iter().cloned().chain(more.clone()).collect();
             let ctx = Context::new(at("repo"), env);
             let root = Root::open(&at("repo")).unwrap();
-            let found = is_named_safe(&ctx, keyrack_sys::user::uid(), &root);
+            let found = is_named_safe(&ctx, effective_uid(), &root);
             assert_eq!(found, safe, "{contents:?} {more:?}");
         }
     }
@@ -317,9 +320,9 @@ mod tests {
         let root = Root::open(&at("repo")).unwrap();
         let env = [(SAFE_DIRECTORY, at("repo").to_string_lossy().into_owned())].into_iter().collect();
         let ctx = Context::new("/", env);
-        assert!(is_named_safe(&ctx, 0, &root));
+        assert!(is_named_safe(&ctx, Uid::ROOT, &root));
         fs::rename(at("repo"), at("moved")).unwrap();
         fs::create_dir(at("repo")).unwrap();
-        assert!(!is_named_safe(&ctx, 0, &root));
+        assert!(!is_named_safe(&ctx, Uid::ROOT, &root));
     }
 }

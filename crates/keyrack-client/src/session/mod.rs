@@ -17,6 +17,7 @@ use std::time::Duration;
 use keyrack_core::display::clean;
 use keyrack_core::peer::Boundary;
 use keyrack_core::{Error, ErrorCode, Fix, Owner, Slug, Ttl, TtlLimit, timestamp};
+use keyrack_sys::process::pid::{self, Pid};
 use keyrack_wire::native::{
     self, GetOk, HelloOk, NothingOk, Op, RelockOk, Request, StatusOk, UnlockItem, UnlockOk,
 };
@@ -39,7 +40,7 @@ pub struct Session {
     owner: Owner,
     connection: Option<OpenConnection>,
     buffers: Box<Buffers>,
-    opened_by: u32,
+    opened_by: Pid,
     next_id: u64,
     hello: Option<HelloInfo>,
 }
@@ -61,7 +62,7 @@ impl Session {
             owner: ctx.owner.clone(),
             connection: Some(OpenConnection { connection, has_sent_hello: false }),
             buffers: Box::new(Buffers::new()),
-            opened_by: keyrack_sys::process::pid::own(),
+            opened_by: pid::current(),
             next_id: 1,
             hello: None,
         }
@@ -88,7 +89,7 @@ impl Session {
     /// # Errors
     /// [`ErrorCode::DaemonIncompatible`], [`ErrorCode::BoundaryWeak`], and those of any request.
     pub fn hello(&mut self) -> Result<&HelloInfo, Error> {
-        if self.hello.is_none() || self.opened_by != keyrack_sys::process::pid::own() {
+        if self.hello.is_none() || self.opened_by != pid::current() {
             self.ping()?;
         }
         self.hello.as_ref().ok_or_else(|| protocol_error("reply before hello"))
@@ -321,7 +322,7 @@ impl Session {
 
     /// Ensures an open connection: a new one after a fork, and after an error.
     fn connect(&mut self) -> Result<(), Error> {
-        let us = keyrack_sys::process::pid::own();
+        let us = pid::current();
         if self.opened_by != us {
             self.connection = None;
             self.opened_by = us;
@@ -399,7 +400,7 @@ mod tests {
         session.connect().unwrap();
         assert_eq!(accepted(), 1);
         // State of a forked child: another process opened the session.
-        session.opened_by = 0;
+        session.opened_by = Pid::from_raw(0);
         session.connect().unwrap();
         session.connect().unwrap();
         assert_eq!(accepted(), 1);

@@ -8,15 +8,18 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use keyrack_core::peer::{AllowedNamespaces, Boundary, PeerFacts, PeerRejection, authorize};
+use keyrack_core::peer::{
+    AllowedNamespaces, AuditSession, Boundary, LocalFacts, LocalNamespaces, PeerRejection, Pid, ReadError,
+    authorize,
+};
 use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::hardening;
-use keyrack_sys::peer::{self, PeerReader};
+use keyrack_sys::peer::{self, PeerReader, PeerReading};
 use keyrack_sys::process::pidfd::Pidfd;
 
 use super::error::unresponsive;
 use crate::address::{RackAddress, SESSION_UNSET};
-use crate::sandbox::{Namespaces, Sandbox};
+use crate::sandbox::Sandbox;
 
 /// Time that a connect may take. Only a full backlog makes it wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -42,7 +45,7 @@ pub struct Server {
     /// Refers to the process even after its pid is reused. `None` on a kernel without `SO_PEERPIDFD`.
     pub pidfd: Option<Pidfd>,
     /// Pid, for messages.
-    pub pid: Option<i64>,
+    pub pid: Option<Pid>,
     /// What the kernel could tell it apart by.
     pub boundary: Boundary,
     /// Program that serves.
@@ -124,45 +127,26 @@ fn check_no_server(address: &RackAddress, path: &Path, error: &io::Error) -> Res
 /// Authenticates the server by the same rule that the daemon applies to its callers.
 fn authenticate(stream: &UnixStream, address: &RackAddress) -> Result<Server, Error> {
     // The name of the socket has our session, read a moment ago, except where the kernel has none.
-    let own_session = match address.name.session.as_str() {
+    let session = match address.name.session.as_str() {
         SESSION_UNSET => peer::own_session(),
-        session => Ok(session.as_bytes().to_vec()),
+        session => AuditSession::parse(session.as_bytes()).ok_or(ReadError::Malformed),
     };
-    let own = Namespaces::read();
-    let reading = PeerReader::new().read(stream.as_fd());
-    let facts = PeerFacts {
-        own_proc: own.own_proc,
-        own_uid: own.uid,
-        own_uid_map: own.uid_map(),
-        overflow_uid: own.overflow_uid,
-        own_session: own_session.as_deref().map_err(|errno| *errno),
-        uid: reading.uid,
-        pidfd: reading.pidfd.as_ref().map(|_| ()).map_err(|errno| *errno),
-        pid: reading.pid,
-        session: reading.session.as_deref().map_err(|errno| *errno),
-        pid_levels: reading.pid_levels,
-        uid_map: reading.uid_map.as_deref().map_err(|errno| *errno),
-        alive: reading.alive,
-        // A server in the initial user namespace was not started in a sandbox.
-        allowed: AllowedNamespaces::InitialUser,
-    };
-    let boundary = match authorize(&facts) {
-        Ok(boundary) => boundary,
-        Err(rejection) => {
-            return Err(untrusted(rejection, &own, address));
-        }
-    };
-    let program = match reading.pid.map(peer::comm) {
+    let local = LocalFacts { namespaces: peer::own_namespaces(), session };
+    let PeerReading { facts, pidfd } = PeerReader::new().read(stream.as_fd());
+    // A server in the initial user namespace was not started in a sandbox.
+    let boundary = authorize(&local, &facts, AllowedNamespaces::InitialUser)
+        .map_err(|rejection| untrusted(rejection, &local.namespaces, address))?;
+    let program = match facts.pid.map(peer::comm) {
         Some(Ok(name)) if name == KEYRACKD => ServerProgram::Keyrackd,
         Some(Ok(_)) => ServerProgram::Other,
         Some(Err(_)) | None => ServerProgram::Unknown,
     };
-    Ok(Server { pidfd: reading.pidfd.ok(), pid: reading.pid, boundary, program })
+    Ok(Server { pidfd, pid: facts.pid, boundary, program })
 }
 
 /// Error for a server that is refused, or that cannot be verified from this sandbox. A server that
 /// `/proc` hides may be our own daemon, because the daemon is not dumpable.
-fn untrusted(rejection: PeerRejection, own: &Namespaces, address: &RackAddress) -> Error {
+fn untrusted(rejection: PeerRejection, own: &LocalNamespaces, address: &RackAddress) -> Error {
     if let Some(sandbox) = sandbox_of(rejection, own) {
         return sandbox.error();
     }
@@ -190,7 +174,7 @@ fn untrusted(rejection: PeerRejection, own: &Namespaces, address: &RackAddress) 
 }
 
 /// Returns the sandbox of this process, if the sandbox is why the server refuses it.
-fn sandbox_of(rejection: PeerRejection, own: &Namespaces) -> Option<Sandbox> {
+fn sandbox_of(rejection: PeerRejection, own: &LocalNamespaces) -> Option<Sandbox> {
     match rejection {
         PeerRejection::OwnProc => Some(Sandbox::ForeignProc),
         PeerRejection::OwnUser => Some(Sandbox::UnknownUser),

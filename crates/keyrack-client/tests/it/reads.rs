@@ -106,7 +106,7 @@ fn a_whole_repository_in_one_go() {
 fn a_suspended_daemon_is_an_error_unless_the_environment_has_everything() {
     let rack = worksite();
     rack.unlock(&[("acme.test.PLAIN", b"v")]);
-    let pidfd = Pidfd::open(i64::from(rack.session().hello().unwrap().pid)).unwrap();
+    let pidfd = Pidfd::open(rack.session().hello().unwrap().pid.try_into().unwrap()).unwrap();
     pidfd.signal(Signal::Stop).unwrap();
     let mut ctx = rack.context();
     ctx.deadline = std::time::Duration::from_millis(200);

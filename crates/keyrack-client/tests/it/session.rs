@@ -206,7 +206,7 @@ fn a_stopped_daemon_costs_the_deadline_and_no_more() {
     let mut ctx = rack.context();
     ctx.deadline = std::time::Duration::from_millis(300);
     let Some(Daemon::Native(mut session)) = daemon::connect(&ctx).unwrap() else { panic!("it runs") };
-    let pid = i64::from(rack.session().hello().unwrap().pid);
+    let pid = rack.session().hello().unwrap().pid.try_into().unwrap();
     let pidfd = Pidfd::open(pid).unwrap();
     pidfd.signal(Signal::Stop).unwrap();
     let started = std::time::Instant::now();

@@ -1,11 +1,14 @@
-//! Namespaces of a peer, as far as the peer rule compares them (`pid_namespaces(7)`, `user_namespaces(7)`).
+//! Namespaces of a peer, as far as the peer rule compares them (`pid_namespaces(7)`,
+//! `user_namespaces(7)`).
 
-/// Ids of the initial user namespace: all that there are, but the last, which means none.
+use super::{LocalNamespaces, Uid};
+
+/// Count of ids in the initial user namespace: all but the last one, which means no id.
 const ALL_IDS: u64 = u32::MAX as u64;
 
 /// Overflow uid of the kernel where `/proc/sys/kernel/overflowuid` was not changed. Shown in place of
 /// every uid that a user namespace does not map.
-pub const DEFAULT_OVERFLOW_UID: u32 = 65_534;
+pub const DEFAULT_OVERFLOW_UID: Uid = Uid::from_raw(65_534);
 
 /// Other namespaces whose peers are accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,15 +51,22 @@ pub enum EnforcedNamespaces {
 }
 
 impl EnforcedNamespaces {
-    /// Returns what a daemon with this `uid_map` enforces under this setting.
-    pub fn of_own(own_uid_map: Result<&[u8], i32>, allowed: AllowedNamespaces) -> Self {
+    /// Returns what a daemon with these namespaces enforces under this setting.
+    pub fn of_own(own: &LocalNamespaces, allowed: AllowedNamespaces) -> Self {
+        match Self::of_allowed(allowed) {
+            Some(open) => open,
+            None if own.is_initial_user() => EnforcedNamespaces::PidAndUser,
+            None => EnforcedNamespaces::PidOnly,
+        }
+    }
+
+    /// Returns what a daemon enforces that serves nested namespaces; `None` if the setting does not
+    /// allow any.
+    pub fn of_allowed(allowed: AllowedNamespaces) -> Option<Self> {
         match allowed {
-            AllowedNamespaces::NestedUser => EnforcedNamespaces::UserAllowed,
-            AllowedNamespaces::Nested => EnforcedNamespaces::AllAllowed,
-            AllowedNamespaces::None | AllowedNamespaces::InitialUser if is_initial(own_uid_map) => {
-                EnforcedNamespaces::PidAndUser
-            }
-            AllowedNamespaces::None | AllowedNamespaces::InitialUser => EnforcedNamespaces::PidOnly,
+            AllowedNamespaces::NestedUser => Some(EnforcedNamespaces::UserAllowed),
+            AllowedNamespaces::Nested => Some(EnforcedNamespaces::AllAllowed),
+            AllowedNamespaces::None | AllowedNamespaces::InitialUser => None,
         }
     }
 
@@ -74,28 +84,38 @@ impl EnforcedNamespaces {
 /// User ids of one user namespace, as `/proc/<pid>/uid_map` shows them to its reader: lines of first id
 /// inside, first id outside, count. Outside is the reader's namespace, or the parent when the reader is
 /// in this very one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UidMap<'a>(pub &'a [u8]);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UidMap(Vec<u8>);
 
-impl UidMap<'_> {
+impl UidMap {
+    /// Wraps the content of a `uid_map` file.
+    pub fn new(content: impl Into<Vec<u8>>) -> Self {
+        UidMap(content.into())
+    }
+
+    /// Returns the content of the file.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Returns `true` if this is the initial user namespace. Only root outside every user namespace can
     /// write such a map for another one.
-    pub fn is_initial(self) -> bool {
+    pub fn is_initial(&self) -> bool {
         let mut extents = self.extents();
         matches!((extents.next(), extents.next()), (Some(Extent { inside: 0, count: ALL_IDS, .. }), None))
     }
 
     /// Returns `true` if the namespace has this user id.
-    pub fn has_inside(self, uid: u32) -> bool {
+    pub fn has_inside(&self, uid: Uid) -> bool {
         self.extents().any(|extent| within(extent.inside, extent.count, uid))
     }
 
     /// Returns `true` if the namespace has an id for this user of the reader's namespace.
-    pub fn has_outside(self, uid: u32) -> bool {
+    pub fn has_outside(&self, uid: Uid) -> bool {
         self.extents().any(|extent| within(extent.outside, extent.count, uid))
     }
 
-    fn extents(self) -> impl Iterator<Item = Extent> {
+    fn extents(&self) -> impl Iterator<Item = Extent> {
         let lines = self.0.split(|&b| b == b'\n').filter(|line| !line.is_empty());
         // A line of another form maps nothing.
         lines.filter_map(|line| {
@@ -114,33 +134,28 @@ struct Extent {
     count: u64,
 }
 
-fn within(first: u64, count: u64, uid: u32) -> bool {
-    // The last id of all is none: the kernel shows it where it has no id to show.
-    first != ALL_IDS && (first..first + count).contains(&u64::from(uid))
-}
-
-/// Returns `true` if a process with this `uid_map` is in the initial user namespace. `ENOENT` means that
-/// the kernel has no user namespaces.
-pub fn is_initial(own_uid_map: Result<&[u8], i32>) -> bool {
-    match own_uid_map {
-        Ok(raw) => UidMap(raw).is_initial(),
-        Err(errno) => errno == super::ENOENT,
-    }
-}
-
-/// Returns `true` if our uid names exactly one user. It does not in a user namespace that does not
-/// map it: there the kernel shows the overflow uid for this user and for every other one that is
-/// not mapped.
-pub fn is_own_uid_known(own_uid: u32, own_uid_map: Result<&[u8], i32>, overflow_uid: u32) -> bool {
-    is_initial(own_uid_map)
-        || own_uid_map.is_ok_and(|raw| own_uid != overflow_uid && UidMap(raw).has_inside(own_uid))
+fn within(first: u64, count: u64, uid: Uid) -> bool {
+    // The kernel shows the last id of all where it has no id to show.
+    first != ALL_IDS && (first..first + count).contains(&u64::from(uid.as_raw()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use super::super::ReadError;
+
     const INITIAL: &[u8] = b"         0          0 4294967295\n";
+    const DENIED: ReadError = ReadError::Io(std::io::ErrorKind::PermissionDenied);
+
+    fn local(uid: u32, uid_map: Result<&[u8], ReadError>) -> LocalNamespaces {
+        LocalNamespaces {
+            own_proc: true,
+            uid: Uid::from_raw(uid),
+            uid_map: uid_map.map(UidMap::new),
+            overflow_uid: DEFAULT_OVERFLOW_UID,
+        }
+    }
 
     #[test]
     fn initial_map_is_recognized_by_its_length() {
@@ -158,14 +173,16 @@ mod tests {
             (b"0 0\n", false),
             (b"0 0 4294967295 1\n", false),
         ] {
-            assert_eq!(UidMap(map).is_initial(), expected, "{:?}", String::from_utf8_lossy(map));
+            assert_eq!(UidMap::new(map).is_initial(), expected, "{:?}", String::from_utf8_lossy(map));
         }
-        assert!(is_initial(Err(2)) && !is_initial(Err(13)) && is_initial(Ok(INITIAL)));
+        let initial = |uid_map| local(1000, uid_map).is_initial_user();
+        assert!(initial(Err(ReadError::NotFound)) && initial(Ok(INITIAL)));
+        assert!(!initial(Err(DENIED)));
     }
 
     #[test]
     fn uids_are_found_on_either_side() {
-        let rootless = UidMap(b"         0       1000          1\n         1     100000      65536\n");
+        let rootless = UidMap::new(*b"         0       1000          1\n         1     100000      65536\n");
         for (uid, inside, outside) in [
             (0, true, false),
             (1, true, false),
@@ -178,12 +195,15 @@ mod tests {
             (165_536, false, false),
             (u32::MAX, false, false),
         ] {
-            assert_eq!(rootless.has_inside(uid), inside, "{uid} inside");
-            assert_eq!(rootless.has_outside(uid), outside, "{uid} outside");
+            assert_eq!(rootless.has_inside(Uid::from_raw(uid)), inside, "{uid} inside");
+            assert_eq!(rootless.has_outside(Uid::from_raw(uid)), outside, "{uid} outside");
         }
-        let foreign = UidMap(b"0 4294967295 4294967295\n");
-        assert!(!foreign.has_outside(u32::MAX) && !foreign.has_outside(1000) && !foreign.has_outside(0));
-        assert!(!UidMap(b"").has_inside(0) && !UidMap(b"").has_outside(0));
+        let foreign = UidMap::new(*b"0 4294967295 4294967295\n");
+        for uid in [u32::MAX, 1000, 0] {
+            assert!(!foreign.has_outside(Uid::from_raw(uid)), "{uid}");
+        }
+        let empty = UidMap::new(*b"");
+        assert!(!empty.has_inside(Uid::ROOT) && !empty.has_outside(Uid::ROOT));
     }
 
     #[test]
@@ -192,8 +212,8 @@ mod tests {
         for (what, uid, map, expected) in [
             ("initial namespace", 1000, Ok(INITIAL), true),
             ("nobody in the initial namespace", OVERFLOW, Ok(INITIAL), true),
-            ("kernel without user namespaces", OVERFLOW, Err(2), true),
-            ("map not readable", 1000, Err(13), false),
+            ("kernel without user namespaces", OVERFLOW, Err(ReadError::NotFound), true),
+            ("map not readable", 1000, Err(DENIED), false),
             ("nothing mapped", OVERFLOW, Ok(&b""[..]), false),
             ("mapped to itself", 1000, Ok(b"1000 1000 1\n"), true),
             ("mapped to root", 0, Ok(b"0 1000 1\n"), true),
@@ -203,9 +223,10 @@ mod tests {
             ("container with 65,536 ids", OVERFLOW, Ok(b"0 100000 65536\n"), false),
             ("changed overflow uid", 99, Ok(b"99 1000 1\n"), true),
         ] {
-            assert_eq!(is_own_uid_known(uid, map, OVERFLOW), expected, "{what}");
+            assert_eq!(local(uid, map).is_uid_known(), expected, "{what}");
         }
-        assert!(!is_own_uid_known(99, Ok(b"99 1000 1\n"), 99));
+        let changed = LocalNamespaces { overflow_uid: Uid::from_raw(99), ..local(99, Ok(b"99 1000 1\n")) };
+        assert!(!changed.is_uid_known());
     }
 
     #[test]
@@ -213,13 +234,13 @@ mod tests {
         let nested = || Ok(&b"0 1000 1\n"[..]);
         for (map, allowed, word) in [
             (Ok(INITIAL), AllowedNamespaces::None, "pid and user"),
-            (Err(2), AllowedNamespaces::None, "pid and user"),
+            (Err(ReadError::NotFound), AllowedNamespaces::None, "pid and user"),
             (nested(), AllowedNamespaces::None, "pid only"),
             (Ok(INITIAL), AllowedNamespaces::NestedUser, "user allowed"),
             (nested(), AllowedNamespaces::NestedUser, "user allowed"),
             (Ok(INITIAL), AllowedNamespaces::Nested, "all allowed"),
         ] {
-            assert_eq!(EnforcedNamespaces::of_own(map, allowed).as_str(), word);
+            assert_eq!(EnforcedNamespaces::of_own(&local(1000, map), allowed).as_str(), word);
         }
         assert_eq!(AllowedNamespaces::parse("user"), Some(AllowedNamespaces::NestedUser));
         assert_eq!(AllowedNamespaces::parse("all"), Some(AllowedNamespaces::Nested));

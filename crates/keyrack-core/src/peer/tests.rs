@@ -1,8 +1,12 @@
 //! The peer rule, as tables.
 
+use std::io::ErrorKind;
+
 use super::*;
+use crate::ErrorCode;
 
 const OURS: u32 = 1000;
+const OVERFLOW: u32 = DEFAULT_OVERFLOW_UID.as_raw();
 const UNSET: &[u8] = b"4294967295";
 const INITIAL: &[u8] = b"         0          0 4294967295\n";
 const NESTED: &[u8] = b"      1000       1000          1\n";
@@ -10,13 +14,33 @@ const UNMAPPED: &[u8] = b"";
 /// The initial namespace, as one sees it that maps this user alone.
 const INITIAL_FROM_NESTED: &[u8] = b"         0 4294967295 4294967295\n";
 
-/// The one reading that is served within a session.
-fn good() -> PeerFacts<'static> {
-    PeerFacts {
+const NOT_FOUND: ReadError = ReadError::NotFound;
+const GONE: ReadError = ReadError::ProcessGone;
+const DENIED: ReadError = ReadError::Io(ErrorKind::PermissionDenied);
+
+/// Facts about both ends in one flat value, so that a row names only what differs.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    own_proc: bool,
+    own_uid: u32,
+    own_uid_map: Result<&'static [u8], ReadError>,
+    own_session: Result<&'static [u8], ReadError>,
+    uid: Result<u32, ReadError>,
+    pidfd: Result<(), PidfdError>,
+    pid: Option<i32>,
+    session: Result<&'static [u8], ReadError>,
+    pid_levels: Result<usize, ReadError>,
+    uid_map: Result<&'static [u8], ReadError>,
+    alive: bool,
+    allowed: AllowedNamespaces,
+}
+
+/// Facts of a peer that is served within a session.
+fn good() -> Facts {
+    Facts {
         own_proc: true,
         own_uid: OURS,
         own_uid_map: Ok(INITIAL),
-        overflow_uid: DEFAULT_OVERFLOW_UID,
         own_session: Ok(b"7\n"),
         uid: Ok(OURS),
         pidfd: Ok(()),
@@ -27,6 +51,33 @@ fn good() -> PeerFacts<'static> {
         alive: true,
         allowed: AllowedNamespaces::None,
     }
+}
+
+fn parsed(session: Result<&[u8], ReadError>) -> Result<AuditSession, ReadError> {
+    session.and_then(|raw| AuditSession::parse(raw).ok_or(ReadError::Malformed))
+}
+
+fn authorize(facts: &Facts) -> Result<Boundary, PeerRejection> {
+    let local = LocalFacts {
+        namespaces: LocalNamespaces {
+            own_proc: true,
+            uid: Uid::from_raw(facts.own_uid),
+            uid_map: facts.own_uid_map.map(UidMap::new),
+            overflow_uid: DEFAULT_OVERFLOW_UID,
+        },
+        session: parsed(facts.own_session),
+    };
+    let peer = PeerFacts {
+        own_proc: facts.own_proc,
+        uid: facts.uid.map(Uid::from_raw),
+        pidfd: facts.pidfd,
+        pid: facts.pid.map(Pid::from_raw),
+        session: parsed(facts.session),
+        pid_levels: facts.pid_levels,
+        uid_map: facts.uid_map.map(UidMap::new),
+        alive: facts.alive,
+    };
+    super::authorize(&local, &peer, facts.allowed)
 }
 
 fn user() -> Result<Boundary, PeerRejection> {
@@ -40,101 +91,134 @@ fn reject(rejection: PeerRejection) -> Result<Boundary, PeerRejection> {
 #[test]
 fn the_table() {
     use PeerRejection as R;
-    let table: &[(&str, PeerFacts<'_>, Result<Boundary, PeerRejection>)] = &[
+    let table: &[(&str, Facts, Result<Boundary, PeerRejection>)] = &[
         ("same user, same session", good(), Ok(Boundary::Session)),
-        ("another user", PeerFacts { uid: Ok(1001), ..good() }, reject(R::OtherUser)),
-        ("root asking a user", PeerFacts { uid: Ok(0), ..good() }, reject(R::OtherUser)),
-        ("a user asking root", PeerFacts { own_uid: 0, ..good() }, reject(R::OtherUser)),
-        ("root asking root", PeerFacts { own_uid: 0, uid: Ok(0), ..good() }, Ok(Boundary::Session)),
-        ("no credentials", PeerFacts { uid: Err(22), ..good() }, reject(R::NoCredentials)),
-        ("reaped: EINVAL", PeerFacts { pidfd: Err(22), ..good() }, reject(R::Reaped)),
-        ("reaped: ESRCH", PeerFacts { pidfd: Err(3), ..good() }, reject(R::Reaped)),
-        ("reaped: ENODATA", PeerFacts { pidfd: Err(61), ..good() }, reject(R::Reaped)),
-        ("EMFILE is no excuse", PeerFacts { pidfd: Err(24), ..good() }, reject(R::NoPidfd)),
-        ("EOPNOTSUPP is no excuse", PeerFacts { pidfd: Err(95), ..good() }, reject(R::NoPidfd)),
-        ("errno 0 is no excuse", PeerFacts { pidfd: Err(0), ..good() }, reject(R::NoPidfd)),
-        ("fdinfo unreadable", PeerFacts { pid: None, ..good() }, reject(R::NoPid)),
-        ("pid 0", PeerFacts { pid: Some(0), ..good() }, reject(R::Hidden)),
-        ("pid -1", PeerFacts { pid: Some(-1), ..good() }, reject(R::Reaped)),
-        ("least pid", PeerFacts { pid: Some(i64::MIN), ..good() }, reject(R::Reaped)),
-        ("ended after the read", PeerFacts { alive: false, ..good() }, reject(R::Dead)),
-        ("file missing while ours exists", PeerFacts { session: Err(2), ..good() }, reject(R::NoSession)),
-        ("gone between", PeerFacts { session: Err(3), ..good() }, reject(R::Dead)),
-        ("EACCES", PeerFacts { session: Err(13), ..good() }, reject(R::Unreadable)),
-        ("not read at all", PeerFacts { session: Err(0), ..good() }, reject(R::Unreadable)),
-        ("garbage", PeerFacts { session: Ok(b"seven"), ..good() }, reject(R::Garbage)),
-        ("empty", PeerFacts { session: Ok(b""), ..good() }, reject(R::Garbage)),
-        ("zero", PeerFacts { session: Ok(b"0"), ..good() }, reject(R::Garbage)),
-        ("another session", PeerFacts { session: Ok(b"8"), ..good() }, reject(R::OtherSession)),
-        ("a prefix is another", PeerFacts { session: Ok(b"77"), ..good() }, reject(R::OtherSession)),
-        ("theirs unset", PeerFacts { session: Ok(UNSET), ..good() }, reject(R::OneUnset)),
-        ("ours unset", PeerFacts { own_session: Ok(UNSET), ..good() }, reject(R::OneUnset)),
-        ("both unset", PeerFacts { own_session: Ok(UNSET), session: Ok(UNSET), ..good() }, user()),
+        ("another user", Facts { uid: Ok(1001), ..good() }, reject(R::OtherUser)),
+        ("root asking a user", Facts { uid: Ok(0), ..good() }, reject(R::OtherUser)),
+        ("a user asking root", Facts { own_uid: 0, ..good() }, reject(R::OtherUser)),
+        ("root asking root", Facts { own_uid: 0, uid: Ok(0), ..good() }, Ok(Boundary::Session)),
+        (
+            "no credentials",
+            Facts { uid: Err(ReadError::Io(ErrorKind::InvalidInput)), ..good() },
+            reject(R::NoCredentials),
+        ),
+        ("reaped", Facts { pidfd: Err(PidfdError::PeerReaped), ..good() }, reject(R::Reaped)),
+        (
+            "no descriptor left",
+            Facts { pidfd: Err(PidfdError::OutOfDescriptors), ..good() },
+            reject(R::NoPidfd),
+        ),
+        (
+            "SO_PEERPIDFD fails",
+            Facts { pidfd: Err(PidfdError::Io(ErrorKind::Unsupported)), ..good() },
+            reject(R::NoPidfd),
+        ),
+        ("pidfd not read", Facts { pidfd: Err(PidfdError::NotRead), ..good() }, reject(R::NoPidfd)),
+        ("fdinfo unreadable", Facts { pid: None, ..good() }, reject(R::NoPid)),
+        ("pid 0", Facts { pid: Some(0), ..good() }, reject(R::Hidden)),
+        ("pid -1", Facts { pid: Some(-1), ..good() }, reject(R::Reaped)),
+        ("least pid", Facts { pid: Some(i32::MIN), ..good() }, reject(R::Reaped)),
+        ("ended after the read", Facts { alive: false, ..good() }, reject(R::Dead)),
+        ("file missing while ours exists", Facts { session: Err(NOT_FOUND), ..good() }, reject(R::NoSession)),
+        ("gone between", Facts { session: Err(GONE), ..good() }, reject(R::Dead)),
+        ("EACCES", Facts { session: Err(DENIED), ..good() }, reject(R::Unreadable)),
+        ("not read at all", Facts { session: Err(ReadError::NotRead), ..good() }, reject(R::Unreadable)),
+        ("garbage", Facts { session: Ok(b"seven"), ..good() }, reject(R::Garbage)),
+        ("empty", Facts { session: Ok(b""), ..good() }, reject(R::Garbage)),
+        ("zero", Facts { session: Ok(b"0"), ..good() }, reject(R::Garbage)),
+        ("another session", Facts { session: Ok(b"8"), ..good() }, reject(R::OtherSession)),
+        ("a prefix is another", Facts { session: Ok(b"77"), ..good() }, reject(R::OtherSession)),
+        ("theirs unset", Facts { session: Ok(UNSET), ..good() }, reject(R::OneUnset)),
+        ("ours unset", Facts { own_session: Ok(UNSET), ..good() }, reject(R::OneUnset)),
+        ("both unset", Facts { own_session: Ok(UNSET), session: Ok(UNSET), ..good() }, user()),
         (
             "ours unset, theirs missing",
-            PeerFacts { own_session: Ok(UNSET), session: Err(2), ..good() },
+            Facts { own_session: Ok(UNSET), session: Err(NOT_FOUND), ..good() },
             reject(R::NoSession),
         ),
-        ("no file for either", PeerFacts { own_session: Err(2), session: Err(2), ..good() }, user()),
-        ("no file for us", PeerFacts { own_session: Err(2), session: Ok(UNSET), ..good() }, user()),
-        ("no file for us alone", PeerFacts { own_session: Err(2), ..good() }, reject(R::OneUnset)),
+        (
+            "no file for either",
+            Facts { own_session: Err(NOT_FOUND), session: Err(NOT_FOUND), ..good() },
+            user(),
+        ),
+        ("no file for us", Facts { own_session: Err(NOT_FOUND), session: Ok(UNSET), ..good() }, user()),
+        ("no file for us alone", Facts { own_session: Err(NOT_FOUND), ..good() }, reject(R::OneUnset)),
         (
             "no file for us, theirs EACCES",
-            PeerFacts { own_session: Err(2), session: Err(13), ..good() },
+            Facts { own_session: Err(NOT_FOUND), session: Err(DENIED), ..good() },
             reject(R::Unreadable),
         ),
-        ("ours unreadable", PeerFacts { own_session: Err(13), ..good() }, reject(R::OwnSession)),
-        ("ours garbage", PeerFacts { own_session: Ok(b"x"), ..good() }, reject(R::OwnSession)),
+        ("ours unreadable", Facts { own_session: Err(DENIED), ..good() }, reject(R::OwnSession)),
+        ("ours garbage", Facts { own_session: Ok(b"x"), ..good() }, reject(R::OwnSession)),
         (
             "ours and theirs the same garbage",
-            PeerFacts { own_session: Ok(b"x"), session: Ok(b"x"), ..good() },
+            Facts { own_session: Ok(b"x"), session: Ok(b"x"), ..good() },
             reject(R::OwnSession),
         ),
         (
             "ours and theirs zero",
-            PeerFacts { own_session: Ok(b"0"), session: Ok(b"0"), ..good() },
+            Facts { own_session: Ok(b"0"), session: Ok(b"0"), ..good() },
             reject(R::OwnSession),
         ),
-        ("no such option", PeerFacts { pidfd: Err(92), ..good() }, user()),
+        ("no such option", Facts { pidfd: Err(PidfdError::Unsupported), ..good() }, user()),
         (
             "no such option, another session",
-            PeerFacts { pidfd: Err(92), session: Ok(b"8"), ..good() },
+            Facts { pidfd: Err(PidfdError::Unsupported), session: Ok(b"8"), ..good() },
             reject(R::OtherSession),
         ),
         (
             "no such option, one unset",
-            PeerFacts { pidfd: Err(92), session: Ok(UNSET), ..good() },
+            Facts { pidfd: Err(PidfdError::Unsupported), session: Ok(UNSET), ..good() },
             reject(R::OneUnset),
         ),
         (
             "no such option, both unset",
-            PeerFacts { pidfd: Err(92), own_session: Ok(UNSET), session: Ok(UNSET), ..good() },
+            Facts {
+                pidfd: Err(PidfdError::Unsupported),
+                own_session: Ok(UNSET),
+                session: Ok(UNSET),
+                ..good()
+            },
             user(),
         ),
         (
             "no such option, no files",
-            PeerFacts { pidfd: Err(92), own_session: Err(2), session: Err(2), ..good() },
+            Facts {
+                pidfd: Err(PidfdError::Unsupported),
+                own_session: Err(NOT_FOUND),
+                session: Err(NOT_FOUND),
+                ..good()
+            },
             user(),
         ),
         (
             "no such option, another user",
-            PeerFacts { pidfd: Err(92), uid: Ok(0), ..good() },
+            Facts { pidfd: Err(PidfdError::Unsupported), uid: Ok(0), ..good() },
             reject(R::OtherUser),
         ),
-        ("no such option, pid 0", PeerFacts { pidfd: Err(92), pid: Some(0), ..good() }, reject(R::Hidden)),
+        (
+            "no such option, pid 0",
+            Facts { pidfd: Err(PidfdError::Unsupported), pid: Some(0), ..good() },
+            reject(R::Hidden),
+        ),
         (
             "no sessions, yet dead",
-            PeerFacts { own_session: Err(2), session: Err(2), alive: false, ..good() },
+            Facts { own_session: Err(NOT_FOUND), session: Err(NOT_FOUND), alive: false, ..good() },
             reject(R::Dead),
         ),
         (
             "no sessions, yet reaped",
-            PeerFacts { own_session: Err(2), session: Err(2), pidfd: Err(22), ..good() },
+            Facts {
+                own_session: Err(NOT_FOUND),
+                session: Err(NOT_FOUND),
+                pidfd: Err(PidfdError::PeerReaped),
+                ..good()
+            },
             reject(R::Reaped),
         ),
         (
             "both unset, yet another user",
-            PeerFacts { own_session: Ok(UNSET), session: Ok(UNSET), uid: Ok(0), ..good() },
+            Facts { own_session: Ok(UNSET), session: Ok(UNSET), uid: Ok(0), ..good() },
             reject(R::OtherUser),
         ),
     ];
@@ -147,60 +231,64 @@ fn the_table() {
 fn namespaces_table() {
     use PeerRejection as R;
     let session = Ok(Boundary::Session);
-    let nested_own = || PeerFacts { own_uid_map: Ok(NESTED), uid_map: Ok(NESTED), ..good() };
-    let pid_jail = || PeerFacts { pid_levels: Ok(2), ..good() };
-    let user_jail = || PeerFacts { uid_map: Ok(NESTED), ..good() };
-    let allow = |allowed: AllowedNamespaces, facts: PeerFacts<'static>| PeerFacts { allowed, ..facts };
-    let other = |facts: PeerFacts<'static>| PeerFacts { session: Ok(b"8"), ..facts };
+    let nested_own = || Facts { own_uid_map: Ok(NESTED), uid_map: Ok(NESTED), ..good() };
+    let pid_jail = || Facts { pid_levels: Ok(2), ..good() };
+    let user_jail = || Facts { uid_map: Ok(NESTED), ..good() };
+    let allow = |allowed: AllowedNamespaces, facts: Facts| Facts { allowed, ..facts };
+    let other = |facts: Facts| Facts { session: Ok(b"8"), ..facts };
     let (initial, user, all) =
         (AllowedNamespaces::InitialUser, AllowedNamespaces::NestedUser, AllowedNamespaces::Nested);
-    let table: &[(&str, PeerFacts<'_>, Result<Boundary, PeerRejection>)] = &[
+    let table: &[(&str, Facts, Result<Boundary, PeerRejection>)] = &[
         ("nested pid namespace", pid_jail(), reject(R::NestedPid)),
-        ("nested in a nested one", PeerFacts { pid_levels: Ok(3), ..good() }, reject(R::NestedPid)),
+        ("nested in a nested one", Facts { pid_levels: Ok(3), ..good() }, reject(R::NestedPid)),
         ("nested, and of another session", other(pid_jail()), reject(R::NestedPid)),
-        ("no pid at all", PeerFacts { pid_levels: Ok(0), ..good() }, reject(R::NamespaceUnreadable)),
-        ("pids unreadable", PeerFacts { pid_levels: Err(13), ..good() }, reject(R::NamespaceUnreadable)),
-        ("pids not read", PeerFacts { pid_levels: Err(0), ..good() }, reject(R::NamespaceUnreadable)),
-        ("nested user namespace", user_jail(), reject(R::OtherUserNamespace)),
+        ("no pid at all", Facts { pid_levels: Ok(0), ..good() }, reject(R::NamespaceUnreadable)),
+        ("pids unreadable", Facts { pid_levels: Err(DENIED), ..good() }, reject(R::NamespaceUnreadable)),
         (
-            "nested, nothing mapped",
-            PeerFacts { uid_map: Ok(UNMAPPED), ..good() },
-            reject(R::OtherUserNamespace),
-        ),
-        ("nested user, and of another session", other(user_jail()), reject(R::OtherUserNamespace)),
-        ("map unreadable", PeerFacts { uid_map: Err(13), ..good() }, reject(R::NamespaceUnreadable)),
-        (
-            "map missing while ours exists",
-            PeerFacts { uid_map: Err(2), ..good() },
+            "pids not read",
+            Facts { pid_levels: Err(ReadError::NotRead), ..good() },
             reject(R::NamespaceUnreadable),
         ),
-        ("no user namespaces", PeerFacts { own_uid_map: Err(2), uid_map: Err(2), ..good() }, session),
+        ("nested user namespace", user_jail(), reject(R::OtherUserNamespace)),
+        ("nested, nothing mapped", Facts { uid_map: Ok(UNMAPPED), ..good() }, reject(R::OtherUserNamespace)),
+        ("nested user, and of another session", other(user_jail()), reject(R::OtherUserNamespace)),
+        ("map unreadable", Facts { uid_map: Err(DENIED), ..good() }, reject(R::NamespaceUnreadable)),
+        (
+            "map missing while ours exists",
+            Facts { uid_map: Err(NOT_FOUND), ..good() },
+            reject(R::NamespaceUnreadable),
+        ),
+        (
+            "no user namespaces",
+            Facts { own_uid_map: Err(NOT_FOUND), uid_map: Err(NOT_FOUND), ..good() },
+            session,
+        ),
         (
             "no user namespaces for us alone",
-            PeerFacts { own_uid_map: Err(2), ..good() },
+            Facts { own_uid_map: Err(NOT_FOUND), ..good() },
             reject(R::NamespaceUnreadable),
         ),
         // Our own is nested: a sibling or a child can have the same map.
         ("both nested", nested_own(), session),
         (
             "both nested, other maps",
-            PeerFacts { uid_map: Ok(b"0 1000 1\n"), ..nested_own() },
+            Facts { uid_map: Ok(b"0 1000 1\n"), ..nested_own() },
             reject(R::OtherUserNamespace),
         ),
         (
             "the initial one, from a nested one",
-            PeerFacts { uid_map: Ok(INITIAL_FROM_NESTED), ..nested_own() },
+            Facts { uid_map: Ok(INITIAL_FROM_NESTED), ..nested_own() },
             reject(R::OtherUserNamespace),
         ),
         (
             "a server in the initial one",
-            allow(initial, PeerFacts { uid_map: Ok(INITIAL_FROM_NESTED), ..nested_own() }),
+            allow(initial, Facts { uid_map: Ok(INITIAL_FROM_NESTED), ..nested_own() }),
             session,
         ),
         ("a server in a nested one", allow(initial, user_jail()), reject(R::OtherUserNamespace)),
         (
             "a server in a sibling",
-            allow(initial, PeerFacts { uid_map: Ok(b"0 1000 1\n"), ..nested_own() }),
+            allow(initial, Facts { uid_map: Ok(b"0 1000 1\n"), ..nested_own() }),
             reject(R::OtherUserNamespace),
         ),
         ("a server in a nested pid namespace", allow(initial, pid_jail()), reject(R::NestedPid)),
@@ -208,58 +296,58 @@ fn namespaces_table() {
         ("user: nested user", allow(user, user_jail()), session),
         (
             "user: nested user, mapped to root",
-            allow(user, PeerFacts { uid_map: Ok(b"0 1000 1\n"), ..good() }),
+            allow(user, Facts { uid_map: Ok(b"0 1000 1\n"), ..good() }),
             session,
         ),
         ("user: nested pid", allow(user, pid_jail()), reject(R::NestedPid)),
-        ("user: both", allow(user, PeerFacts { pid_levels: Ok(2), ..user_jail() }), reject(R::NestedPid)),
+        ("user: both", allow(user, Facts { pid_levels: Ok(2), ..user_jail() }), reject(R::NestedPid)),
         (
             "user: nothing mapped",
-            allow(user, PeerFacts { uid_map: Ok(UNMAPPED), ..good() }),
+            allow(user, Facts { uid_map: Ok(UNMAPPED), ..good() }),
             reject(R::OtherUserNamespace),
         ),
         (
             "user: another user mapped",
-            allow(user, PeerFacts { uid_map: Ok(b"0 1001 1\n"), ..good() }),
+            allow(user, Facts { uid_map: Ok(b"0 1001 1\n"), ..good() }),
             reject(R::OtherUserNamespace),
         ),
-        ("user: another user", allow(user, PeerFacts { uid: Ok(1001), ..user_jail() }), reject(R::OtherUser)),
+        ("user: another user", allow(user, Facts { uid: Ok(1001), ..user_jail() }), reject(R::OtherUser)),
         ("user: another session", allow(user, other(user_jail())), reject(R::OtherSession)),
         (
             "user: map unreadable",
-            allow(user, PeerFacts { uid_map: Err(13), ..good() }),
+            allow(user, Facts { uid_map: Err(DENIED), ..good() }),
             reject(R::NamespaceUnreadable),
         ),
         ("all: nested user", allow(all, user_jail()), session),
         ("all: nested pid", allow(all, pid_jail()), session),
-        ("all: both", allow(all, PeerFacts { pid_levels: Ok(2), ..user_jail() }), session),
-        ("all: pid 0", allow(all, PeerFacts { pid: Some(0), ..good() }), reject(R::Hidden)),
+        ("all: both", allow(all, Facts { pid_levels: Ok(2), ..user_jail() }), session),
+        ("all: pid 0", allow(all, Facts { pid: Some(0), ..good() }), reject(R::Hidden)),
         (
             "all: nothing mapped",
-            allow(all, PeerFacts { uid_map: Ok(UNMAPPED), ..good() }),
+            allow(all, Facts { uid_map: Ok(UNMAPPED), ..good() }),
             reject(R::OtherUserNamespace),
         ),
         (
             "all: pids unreadable",
-            allow(all, PeerFacts { pid_levels: Err(13), ..good() }),
+            allow(all, Facts { pid_levels: Err(DENIED), ..good() }),
             reject(R::NamespaceUnreadable),
         ),
         ("all: another session", allow(all, other(pid_jail())), reject(R::OtherSession)),
         // Pid 0 is refused before anything else is looked at.
-        ("pid 0 of another user", PeerFacts { pid: Some(0), uid: Ok(0), ..good() }, reject(R::Hidden)),
-        ("pid 0, dead", PeerFacts { pid: Some(0), alive: false, ..good() }, reject(R::Hidden)),
+        ("pid 0 of another user", Facts { pid: Some(0), uid: Ok(0), ..good() }, reject(R::Hidden)),
+        ("pid 0, dead", Facts { pid: Some(0), alive: false, ..good() }, reject(R::Hidden)),
         // We are nobody in particular, or cannot look anybody up.
-        ("foreign /proc", PeerFacts { own_proc: false, ..good() }, reject(R::OwnProc)),
+        ("foreign /proc", Facts { own_proc: false, ..good() }, reject(R::OwnProc)),
         (
             "our uid not mapped",
-            PeerFacts { own_uid_map: Ok(UNMAPPED), uid_map: Ok(UNMAPPED), ..good() },
+            Facts { own_uid_map: Ok(UNMAPPED), uid_map: Ok(UNMAPPED), ..good() },
             reject(R::OwnUser),
         ),
         (
             "two unknown uids",
-            PeerFacts {
-                own_uid: DEFAULT_OVERFLOW_UID,
-                uid: Ok(DEFAULT_OVERFLOW_UID),
+            Facts {
+                own_uid: OVERFLOW,
+                uid: Ok(OVERFLOW),
                 own_uid_map: Ok(NESTED),
                 uid_map: Ok(NESTED),
                 ..good()
@@ -268,9 +356,9 @@ fn namespaces_table() {
         ),
         (
             "two unknown uids, all allowed",
-            PeerFacts {
-                own_uid: DEFAULT_OVERFLOW_UID,
-                uid: Ok(DEFAULT_OVERFLOW_UID),
+            Facts {
+                own_uid: OVERFLOW,
+                uid: Ok(OVERFLOW),
                 own_uid_map: Ok(UNMAPPED),
                 uid_map: Ok(INITIAL_FROM_NESTED),
                 allowed: all,
@@ -278,12 +366,8 @@ fn namespaces_table() {
             },
             reject(R::OwnUser),
         ),
-        (
-            "nobody, known by that name",
-            PeerFacts { own_uid: DEFAULT_OVERFLOW_UID, uid: Ok(DEFAULT_OVERFLOW_UID), ..good() },
-            session,
-        ),
-        ("our map unreadable", PeerFacts { own_uid_map: Err(13), ..good() }, reject(R::OwnUser)),
+        ("nobody, known by that name", Facts { own_uid: OVERFLOW, uid: Ok(OVERFLOW), ..good() }, session),
+        ("our map unreadable", Facts { own_uid_map: Err(DENIED), ..good() }, reject(R::OwnUser)),
     ];
     for (what, facts, verdict) in table {
         assert_eq!(authorize(facts), *verdict, "{what}");
@@ -293,9 +377,9 @@ fn namespaces_table() {
 /// Every combination of namespaces, whatever else is right: only equal ones are served, unless others were allowed.
 #[test]
 fn namespaces_are_served_only_as_allowed() {
-    let maps: [Result<&[u8], i32>; 6] =
-        [Ok(INITIAL), Ok(NESTED), Ok(UNMAPPED), Ok(b"0 1000 1\n"), Ok(b"0 1001 1\n"), Err(13)];
-    let levels = [Ok(0), Ok(1), Ok(2), Ok(32), Err(13), Err(0)];
+    let maps: [Result<&[u8], ReadError>; 6] =
+        [Ok(INITIAL), Ok(NESTED), Ok(UNMAPPED), Ok(b"0 1000 1\n"), Ok(b"0 1001 1\n"), Err(DENIED)];
+    let levels = [Ok(0), Ok(1), Ok(2), Ok(32), Err(DENIED), Err(ReadError::NotRead)];
     let mut served = 0;
     for allowed in [
         AllowedNamespaces::None,
@@ -308,15 +392,8 @@ fn namespaces_are_served_only_as_allowed() {
                 for uid_map in maps {
                     for pid_levels in levels {
                         for pid in [Some(4321), Some(0)] {
-                            let facts = PeerFacts {
-                                allowed,
-                                own_proc,
-                                own_uid_map,
-                                uid_map,
-                                pid_levels,
-                                pid,
-                                ..good()
-                            };
+                            let facts =
+                                Facts { allowed, own_proc, own_uid_map, uid_map, pid_levels, pid, ..good() };
                             let known = own_uid_map == Ok(INITIAL) || own_uid_map == Ok(NESTED);
                             let visible = own_proc && pid != Some(0);
                             let same_pid = pid_levels == Ok(1)
@@ -349,10 +426,18 @@ fn namespaces_are_served_only_as_allowed() {
 /// Every combination of readings, against the promise said as one sentence per kind of service.
 #[test]
 fn nothing_else_is_served() {
-    let sessions: [Result<&[u8], i32>; 8] =
-        [Ok(b"7"), Ok(b"7\n"), Ok(b"8"), Ok(UNSET), Ok(b"junk"), Err(2), Err(13), Err(3)];
-    let pidfds = [Ok(()), Err(92), Err(22), Err(3), Err(61), Err(13), Err(38)];
-    let uids = [Ok(OURS), Ok(0), Ok(1001), Err(22)];
+    let sessions: [Result<&[u8], ReadError>; 8] =
+        [Ok(b"7"), Ok(b"7\n"), Ok(b"8"), Ok(UNSET), Ok(b"junk"), Err(NOT_FOUND), Err(DENIED), Err(GONE)];
+    let pidfds = [
+        Ok(()),
+        Err(PidfdError::Unsupported),
+        Err(PidfdError::PeerReaped),
+        Err(PidfdError::OutOfDescriptors),
+        Err(PidfdError::NotRead),
+        Err(PidfdError::Io(ErrorKind::PermissionDenied)),
+        Err(PidfdError::Io(ErrorKind::Unsupported)),
+    ];
+    let uids = [Ok(OURS), Ok(0), Ok(1001), Err(ReadError::Io(ErrorKind::InvalidInput))];
     let pids = [Some(1), Some(4321), Some(0), Some(-1), None];
     let (mut served, mut all) = (0_u32, 0_u32);
     for own_session in sessions {
@@ -361,7 +446,7 @@ fn nothing_else_is_served() {
                 for uid in uids {
                     for pid in pids {
                         for alive in [true, false] {
-                            let facts = PeerFacts { own_session, uid, pidfd, pid, session, alive, ..good() };
+                            let facts = Facts { own_session, uid, pidfd, pid, session, alive, ..good() };
                             let ours = own_session.map(AuditSession::parse);
                             let theirs = session.map(AuditSession::parse);
                             let established = uid == Ok(OURS) && pid.is_some_and(|pid| pid > 0) && alive;
@@ -370,12 +455,14 @@ fn nothing_else_is_served() {
                             let cannot_say = matches!(
                                 (ours, theirs),
                                 (Ok(Some(AuditSession::Unset)), Ok(Some(AuditSession::Unset)))
-                                    | (Err(2), Err(2) | Ok(Some(AuditSession::Unset)))
+                                    | (Err(NOT_FOUND), Err(NOT_FOUND) | Ok(Some(AuditSession::Unset)))
                             );
                             let expected = match pidfd {
                                 Ok(()) if established && same => Some(Boundary::Session),
                                 Ok(()) if established && cannot_say => Some(Boundary::User),
-                                Err(92) if established && (same || cannot_say) => Some(Boundary::User),
+                                Err(PidfdError::Unsupported) if established && (same || cannot_say) => {
+                                    Some(Boundary::User)
+                                }
                                 _ => None,
                             };
                             all += 1;
@@ -431,9 +518,9 @@ fn own_boundary() {
         (Ok(&b"7"[..]), false, Boundary::User),
         (Ok(UNSET), true, Boundary::User),
         (Ok(&b"junk"[..]), true, Boundary::User),
-        (Err(2), true, Boundary::User),
+        (Err(NOT_FOUND), true, Boundary::User),
     ] {
-        assert_eq!(Boundary::of_own(own, pidfd), boundary, "{own:?} {pidfd}");
+        assert_eq!(Boundary::of_own(parsed(own), pidfd), boundary, "{own:?} {pidfd}");
     }
     assert_eq!(Boundary::parse("session"), Some(Boundary::Session));
     assert_eq!(Boundary::parse("user"), Some(Boundary::User));

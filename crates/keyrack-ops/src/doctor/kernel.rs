@@ -4,14 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use keyrack_client::{Context, daemon};
+use keyrack_core::peer::PidfdError;
 use keyrack_core::{Error, ErrorCode, Fix};
 use keyrack_sys::features::{self, KernelVersion};
 use keyrack_sys::{hardening, peer};
 
 use super::check::{Check, CheckStatus};
-
-/// ENOPROTOOPT: the kernel has no SO_PEERPIDFD. Nothing else means that.
-const ENOPROTOOPT: i32 = 92;
 
 pub(super) fn checks(ctx: &Context, keyrackd: &Path) -> Vec<Check> {
     let demanded = ctx.env.text("KEYRACK_MEMORY").unwrap_or("auto");
@@ -83,14 +81,13 @@ fn peer_pidfd() -> Check {
     let name = "kernel.peer_pidfd";
     match peer::pidfd_support() {
         Ok(()) => Check::ok(name, "the kernel identifies the process at the other end of a connection (SO_PEERPIDFD)"),
-        Err(ENOPROTOOPT) => Check::warn(
+        Err(PidfdError::Unsupported) => Check::warn(
             name,
             "this kernel cannot hand out the process behind a connection (SO_PEERPIDFD, Linux 6.5), so login sessions are no boundary here",
         )
         .hint("a newer kernel makes them one"),
-        Err(errno) => {
-            let why = std::io::Error::from_raw_os_error(errno);
-            Check::fail(name, format!("the kernel does not hand out the process behind a connection: {why}"))
+        Err(error) => {
+            Check::fail(name, format!("the kernel does not hand out the process behind a connection: {error}"))
         }
     }
 }

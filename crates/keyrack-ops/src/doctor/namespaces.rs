@@ -1,19 +1,21 @@
 //! Namespaces of this process: the sandbox it is in, and what does not work there.
 
-use keyrack_client::sandbox::{Namespaces, Sandbox};
+use keyrack_client::sandbox::Sandbox;
+use keyrack_core::peer::LocalNamespaces;
+use keyrack_sys::peer;
 
 use super::check::{Check, CheckStatus};
 
 const NAME: &str = "session.namespaces";
 
 pub(super) fn check() -> Check {
-    of(&Namespaces::read())
+    of(&peer::own_namespaces())
 }
 
-fn of(own: &Namespaces) -> Check {
+fn of(own: &LocalNamespaces) -> Check {
     let sandboxed =
         |state, sandbox: Sandbox| Check::new(NAME, state, sandbox.sentence()).hint(sandbox.hint());
-    match own.unusable() {
+    match Sandbox::blocking(own) {
         Some(sandbox) => sandboxed(CheckStatus::Fail, sandbox),
         None if own.is_initial_user() => Check::ok(
             NAME,
@@ -25,15 +27,17 @@ fn of(own: &Namespaces) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use keyrack_core::peer::{DEFAULT_OVERFLOW_UID, Uid, UidMap};
+
     use super::*;
 
     #[test]
     fn sandboxes_are_named() {
-        let own = |own_proc, uid, map: &str| Namespaces {
+        let own = |own_proc, uid, map: &str| LocalNamespaces {
             own_proc,
-            uid,
-            uid_map: Ok(map.into()),
-            overflow_uid: 65_534,
+            uid: Uid::from_raw(uid),
+            uid_map: Ok(UidMap::new(map)),
+            overflow_uid: DEFAULT_OVERFLOW_UID,
         };
         for (own, state, word) in [
             (own(true, 1000, "0 0 4294967295\n"), CheckStatus::Ok, "initial"),

@@ -44,7 +44,7 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
 fn home(home: &Path) -> Check {
     let name = "place.home";
     let shown = home.display();
-    let us = user::uid();
+    let us = user::effective_uid().as_raw();
     if let Ok(found) = fs::metadata(home)
         && found.uid() != us
     {

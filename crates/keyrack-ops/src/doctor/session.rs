@@ -7,14 +7,11 @@ use std::path::{Path, PathBuf};
 use keyrack_client::address::SESSION_UNSET;
 use keyrack_client::{Context, RackAddress};
 use keyrack_core::Fix;
-use keyrack_core::peer::AuditSession;
+use keyrack_core::peer::{AuditSession, Pid, ReadError};
 use keyrack_sys::peer;
-use keyrack_sys::user::uid;
+use keyrack_sys::user::{Uid, effective_uid};
 
 use super::check::Check;
-
-/// ENOENT: what /proc says of a file this kernel does not have.
-const ENOENT: i32 = 2;
 
 /// How many processes are looked at, to bound the walk.
 const MOST_PROCESSES: usize = 100_000;
@@ -38,47 +35,42 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
 fn login() -> (Own, Check) {
     let name = "session.login";
     match peer::own_session() {
-        Ok(raw) => match AuditSession::parse(&raw) {
-            Some(AuditSession::Set(id)) => {
-                (Own::Set(id), Check::ok(name, format!("this is login session {id}")))
-            }
-            Some(AuditSession::Unset) => (
-                Own::Unset,
-                Check::warn(
-                    name,
-                    "this process descends from no login session, so every process of yours that descends from none may read",
-                )
-                .hint("log in by a way that makes a login session: ssh, a display manager, `machinectl shell`"),
-            ),
-            None => (Own::Unknown, Check::fail(name, "/proc/self/sessionid holds no login session's number")),
-        },
-        Err(ENOENT) => (
+        Ok(AuditSession::Set(id)) => (Own::Set(id), Check::ok(name, format!("this is login session {id}"))),
+        Ok(AuditSession::Unset) => (
+            Own::Unset,
+            Check::warn(
+                name,
+                "this process descends from no login session, so every process of yours that descends from none may read",
+            )
+            .hint("log in by a way that makes a login session: ssh, a display manager, `machinectl shell`"),
+        ),
+        Err(ReadError::NotFound) => (
             Own::Unset,
             Check::warn(
                 name,
                 "this kernel keeps no login sessions (it is built without audit), so every process of yours may read",
             ),
         ),
-        Err(errno) => {
-            let why = std::io::Error::from_raw_os_error(errno);
-            (Own::Unknown, Check::fail(name, format!("/proc/self/sessionid cannot be read: {why}")))
+        Err(error) => {
+            (Own::Unknown, Check::fail(name, format!("/proc/self/sessionid cannot be read: {error}")))
         }
     }
 }
 
 /// The login session of our user manager (`systemd --user`), if one runs. Its PAM file gives it one of its own.
 fn user_manager() -> Option<u32> {
-    let ours = uid();
+    let ours = effective_uid();
     let entries = fs::read_dir("/proc").ok()?;
     let pids = entries.take(MOST_PROCESSES).filter_map(|entry| {
         let entry = entry.ok()?;
-        let pid: i64 = entry.file_name().to_str()?.parse().ok()?;
-        (pid != 1 && fs::metadata(entry.path()).is_ok_and(|found| found.uid() == ours)).then_some(pid)
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        (pid != 1 && fs::metadata(entry.path()).is_ok_and(|found| found.uid() == ours.as_raw()))
+            .then(|| Pid::from_raw(pid))
     });
     let mut managers = pids.filter(|pid| peer::comm(*pid).is_ok_and(|name| name == "systemd"));
-    managers.find_map(|pid| match AuditSession::parse(&peer::session(pid).ok()?)? {
-        AuditSession::Set(id) => Some(id),
-        AuditSession::Unset => None,
+    managers.find_map(|pid| match peer::session(pid) {
+        Ok(AuditSession::Set(id)) => Some(id),
+        Ok(AuditSession::Unset) | Err(_) => None,
     })
 }
 
@@ -108,7 +100,7 @@ fn linger(own: Own, manager: Option<u32>) -> Check {
     if !Path::new("/run/systemd/users").exists() {
         return Check::skip(name, "there is no logind here, so nobody lingers");
     }
-    let Some(user) = user_name(uid()) else {
+    let Some(user) = user_name(effective_uid()) else {
         return Check::skip(name, "your user has no name, so whether it lingers cannot be told");
     };
     if !Path::new("/var/lib/systemd/linger").join(&user).exists() {
@@ -134,7 +126,7 @@ fn linger(own: Own, manager: Option<u32>) -> Check {
 }
 
 /// The name logind knows the user by, else that of the user database's own file.
-fn user_name(uid: u32) -> Option<PathBuf> {
+fn user_name(uid: Uid) -> Option<PathBuf> {
     let logind = fs::read_to_string(format!("/run/systemd/users/{uid}")).unwrap_or_default();
     let named = logind.lines().find_map(|line| line.strip_prefix("NAME=").map(str::to_owned));
     let named = named.or_else(|| {

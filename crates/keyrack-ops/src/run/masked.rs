@@ -212,7 +212,7 @@ impl Running {
             SIGWINCH if self.terminals.is_empty() && came.sender.is_some() => self.child.send(SIGWINCH),
             SIGWINCH if self.terminals.is_empty() => {}
             // Our own, of below.
-            SIGWINCH if came.sender.is_some_and(|pid| u32::try_from(pid) == Ok(std::process::id())) => {}
+            SIGWINCH if came.sender.is_some_and(|pid| pid == keyrack_sys::process::pid::current()) => {}
             // The kernel has told the whole group already, before the program's own terminal had the new size.
             SIGWINCH => {
                 self.terminals.iter().for_each(|terminal| terminal.resize());

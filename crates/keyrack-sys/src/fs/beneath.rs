@@ -17,6 +17,7 @@ use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use crate::fs::file::FileId;
+use crate::user::Uid;
 
 /// Symbolic links that are followed for one path (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
@@ -32,7 +33,7 @@ pub struct Root {
     path: PathBuf,
     fd: OwnedFd,
     id: FileId,
-    owner: u32,
+    owner: Uid,
 }
 
 /// A regular file that was opened, with what the way to it showed.
@@ -44,7 +45,7 @@ pub struct Opened {
     pub id: FileId,
     /// Each directory and symbolic link below the root that led to the file, and the file itself last: by its path below the root, with the
     /// user it belongs to.
-    pub way: Vec<(PathBuf, u32)>,
+    pub way: Vec<(PathBuf, Uid)>,
 }
 
 /// Error of opening a file below a directory.
@@ -77,7 +78,7 @@ impl Root {
     pub fn open(path: &Path) -> io::Result<Self> {
         let fd = open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         let found = fstat(&fd)?;
-        Ok(Root { path: path.to_owned(), fd, id: id(&found), owner: found.st_uid })
+        Ok(Root { path: path.to_owned(), fd, id: id(&found), owner: Uid::from_raw(found.st_uid) })
     }
 
     /// Path that it was opened at.
@@ -94,7 +95,7 @@ impl Root {
 
     /// The user it belongs to.
     #[must_use]
-    pub fn owner(&self) -> u32 {
+    pub fn owner(&self) -> Uid {
         self.owner
     }
 
@@ -102,9 +103,9 @@ impl Root {
     ///
     /// # Errors
     /// Those of `openat(2)`.
-    pub fn owner_of(&self, name: &OsStr) -> io::Result<Option<u32>> {
+    pub fn owner_of(&self, name: &OsStr) -> io::Result<Option<Uid>> {
         match openat(&self.fd, name, LOOK, Mode::empty()) {
-            Ok(fd) => Ok(Some(fstat(&fd)?.st_uid)),
+            Ok(fd) => Ok(Some(Uid::from_raw(fstat(&fd)?.st_uid))),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
@@ -127,7 +128,7 @@ struct Walk<'r> {
     root: &'r Root,
     /// The directories from the root down to where the walk is, with their names.
     dirs: Vec<(OsString, OwnedFd)>,
-    way: Vec<(PathBuf, u32)>,
+    way: Vec<(PathBuf, Uid)>,
     /// The names still to go.
     left: VecDeque<OsString>,
     links: usize,
@@ -152,7 +153,7 @@ impl Walk<'_> {
     fn note(&mut self, name: &OsStr, found: &FileStat) {
         let mut path: PathBuf = self.dirs.iter().map(|(name, _)| name).collect();
         path.push(name);
-        self.way.push((path, found.st_uid));
+        self.way.push((path, Uid::from_raw(found.st_uid)));
     }
 
     fn go(mut self) -> Result<Opened, BeneathError> {
@@ -314,7 +315,7 @@ mod tests {
         fs::write(at("a/b/file"), "").unwrap();
         symlink("a/b", at("link")).unwrap();
         let root = Root::open(base.path()).unwrap();
-        let own = crate::user::uid();
+        let own = crate::user::effective_uid();
         let way = root.open_file(Path::new("link/file")).unwrap().way;
         let expected = ["link", "a", "a/b", "a/b/file"].map(|path| (PathBuf::from(path), own));
         assert_eq!(way, expected);

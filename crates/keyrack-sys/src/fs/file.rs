@@ -10,6 +10,8 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, faccessat};
 
+use crate::user::effective_uid;
+
 /// Which file a name stands for. Two files of one moment have different ids; a deleted file's id can come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileId {
@@ -65,7 +67,7 @@ pub fn unlink_if_same(path: &Path, expected: FileId) -> io::Result<bool> {
 pub fn append_private(path: &Path) -> io::Result<File> {
     let file = append(path, OFlag::O_CREAT)?;
     let found = file.metadata()?;
-    if found.uid() != crate::user::uid() {
+    if found.uid() != effective_uid().as_raw() {
         return unfit(format!("it belongs to uid {}", found.uid()));
     }
     if found.mode() & 0o077 != 0 {

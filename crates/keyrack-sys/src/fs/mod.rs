@@ -2,6 +2,7 @@
 //! others may write to, and sealed files in memory.
 
 pub mod beneath;
+pub mod descriptors;
 pub mod file;
 pub mod lock;
 pub mod memfd;

@@ -14,6 +14,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat, lstat};
 
 use crate::fs::file::FileId;
+use crate::user::{Uid, effective_uid};
 
 /// Why a directory cannot be trusted with something private.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub enum PrivateDirError {
     /// The directory is another user's.
     NotOurs {
         /// That user.
-        uid: u32,
+        uid: Uid,
     },
     /// Others may enter, read or write it.
     TooOpen {
@@ -50,7 +51,7 @@ impl std::fmt::Display for PrivateDirError {
             Self::Missing => f.write_str("there is no such directory"),
             Self::NotADirectory => f.write_str("it is not a directory"),
             Self::Symlink => f.write_str("it is a symbolic link"),
-            Self::NotOurs { uid } => write!(f, "it belongs to uid {uid}, not to uid {}", crate::user::uid()),
+            Self::NotOurs { uid } => write!(f, "it belongs to uid {uid}, not to uid {}", effective_uid()),
             Self::TooOpen { mode } => write!(f, "its mode is {mode:04o}, it must be 0700"),
             Self::Io(error) => error.fmt(f),
         }
@@ -98,8 +99,8 @@ impl PrivateDir {
             other => other.into(),
         })?;
         let found = fstat(&fd)?;
-        if found.st_uid != crate::user::uid() {
-            return Err(PrivateDirError::NotOurs { uid: found.st_uid });
+        if Uid::from_raw(found.st_uid) != effective_uid() {
+            return Err(PrivateDirError::NotOurs { uid: Uid::from_raw(found.st_uid) });
         }
         if found.st_mode & 0o077 != 0 {
             return Err(PrivateDirError::TooOpen { mode: found.st_mode & 0o7777 });

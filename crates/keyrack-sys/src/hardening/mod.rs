@@ -14,6 +14,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, fstat, major, minor};
 use zeroize::Zeroize as _;
 
+use crate::process::pid::Pid;
 use crate::process::procfs;
 
 /// One measure as the kernel tells it now.
@@ -113,14 +114,15 @@ pub fn deny_write_exec() -> io::Result<()> {
     Ok(())
 }
 
-/// The pid of the process that traces this one, 0 when none does.
+/// Returns the pid of the process that traces this one (`ptrace(2)`), if one does.
 ///
 /// # Errors
 /// When `/proc/self/status` cannot be read.
-pub fn tracer_pid() -> io::Result<i32> {
-    own_status("TracerPid:")?
+pub fn tracer_pid() -> io::Result<Option<Pid>> {
+    let pid = own_status("TracerPid:")?
         .and_then(|pid| i32::try_from(pid).ok())
-        .ok_or_else(|| io::Error::other("/proc/self/status has no TracerPid"))
+        .ok_or_else(|| io::Error::other("/proc/self/status has no TracerPid"))?;
+    Ok((pid != 0).then(|| Pid::from_raw(pid)))
 }
 
 /// Raises the soft limits of descriptors and locked memory to the hard ones, and reads them back. A limit that cannot be
@@ -163,7 +165,7 @@ pub fn readback() -> Vec<HardeningMeasure> {
         ),
         measure(
             "not_traced",
-            tracer_pid().map(|pid| (pid != 0).then(|| format!("process {pid} traces this one"))),
+            tracer_pid().map(|pid| pid.map(|pid| format!("process {pid} traces this one"))),
         ),
     ]
 }

@@ -9,12 +9,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use keyrack_core::peer::ReadError;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::process::pid::Pid;
 use crate::{hardening, peer};
-
-/// ENOENT: this kernel has no login sessions.
-const ENOENT: i32 = 2;
 
 /// Attempts to identify a tracer that may exit meanwhile.
 const TRIES: usize = 100;
@@ -86,25 +85,22 @@ pub fn unprotect(command: &mut Command) -> &mut Command {
 ///
 /// # Errors
 /// When `/proc/self` cannot be read.
-pub fn foreign_tracer() -> io::Result<Option<i32>> {
-    let own = match hardening::tracer_pid()? {
-        0 => return Ok(None),
-        _ => peer::own_session(),
-    };
-    let own = match own {
+pub fn foreign_tracer() -> io::Result<Option<Pid>> {
+    let Some(mut tracer) = hardening::tracer_pid()? else { return Ok(None) };
+    let own = match peer::own_session() {
         Ok(own) => own,
-        Err(ENOENT) => return Ok(None),
-        Err(errno) => return Err(io::Error::from_raw_os_error(errno)),
+        // This kernel has no login sessions.
+        Err(ReadError::NotFound) => return Ok(None),
+        Err(error) => return Err(io::Error::other(format!("cannot read the login session: {error}"))),
     };
-    let mut tracer = 0;
     for _ in 0..TRIES {
-        tracer = hardening::tracer_pid()?;
-        if tracer == 0 {
-            return Ok(None);
+        match hardening::tracer_pid()? {
+            Some(pid) => tracer = pid,
+            None => return Ok(None),
         }
-        match peer::session(tracer.into()) {
-            // Its number is its own for as long as it traces us.
-            Ok(session) if hardening::tracer_pid()? == tracer => {
+        match peer::session(tracer) {
+            // The pid is the tracer's for as long as it traces us.
+            Ok(session) if hardening::tracer_pid()? == Some(tracer) => {
                 return Ok((session != own).then_some(tracer));
             }
             // The tracer has ended; the next read shows it.

@@ -9,7 +9,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::statfs::{FsType, fstatfs};
 
-use crate::process::procfs;
+use keyrack_core::peer::{Pid, ReadError};
+
+use crate::process::procfs::{self, read_error};
 use crate::process::signal::Signal;
 use crate::socket::wait_readable;
 
@@ -26,10 +28,9 @@ impl Pidfd {
     ///
     /// # Errors
     /// `ESRCH` when there is no such process, `EINVAL` when the number is not positive or not a process's.
-    pub fn open(pid: i64) -> io::Result<Self> {
-        let pid = libc::pid_t::try_from(pid).map_err(|_| Errno::EINVAL)?;
+    pub fn open(pid: Pid) -> io::Result<Self> {
         // SAFETY: pidfd_open takes two integers and touches no memory of ours; the kernel sets FD_CLOEXEC itself.
-        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
         let fd = RawFd::try_from(fd).expect("the kernel returns descriptors as int");
         // SAFETY: the kernel has just made this descriptor for us and nothing else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
@@ -45,13 +46,13 @@ impl Pidfd {
     /// a process of that very namespace. `pid` is the number it has there.
     ///
     /// # Errors
-    /// The errno of reading it; 0 when the process was reaped, or has another number.
-    pub fn levels(&self, pid: i64) -> Result<usize, i32> {
+    /// [`ReadError::ProcessGone`] if the process was reaped or has another pid; others of reading it.
+    pub fn levels(&self, pid: Pid) -> Result<usize, ReadError> {
         // About 130 bytes, plus one number for each nested namespace (at most 32).
         let mut buffer = [0; 1024];
         let text = procfs::read_small(format_args!("self/fdinfo/{}", self.0.as_raw_fd()), &mut buffer)
-            .map_err(|errno| errno as i32)?;
-        procfs::pid_levels(text, pid).ok_or(0)
+            .map_err(read_error)?;
+        procfs::pid_levels(text, pid).ok_or(ReadError::ProcessGone)
     }
 
     /// Returns `true` if descriptors of processes have a file system of their own (pidfs, Linux 6.9), in

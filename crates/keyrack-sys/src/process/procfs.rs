@@ -5,13 +5,15 @@ use std::ffi::CStr;
 use std::io::{Cursor, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::read;
+
+use keyrack_core::peer::{Pid, ReadError};
 
 use crate::process::pid;
 
@@ -44,6 +46,16 @@ pub(crate) fn read_small<'b>(path: std::fmt::Arguments<'_>, buffer: &'b mut [u8]
     let file = open_file(path)?;
     let n = read_retried(&file, buffer)?;
     Ok(&buffer[..n])
+}
+
+/// Returns the typed state for an errno of a file below `/proc`, or of a socket option.
+pub(crate) fn read_error(errno: Errno) -> ReadError {
+    match errno {
+        Errno::ENOENT => ReadError::NotFound,
+        Errno::ESRCH => ReadError::ProcessGone,
+        Errno::EMFILE | Errno::ENFILE => ReadError::OutOfDescriptors,
+        errno => ReadError::Io(std::io::Error::from(errno).kind()),
+    }
 }
 
 /// Opens a file below `/proc` for reading.
@@ -82,25 +94,25 @@ pub(crate) fn read_status(path: std::fmt::Arguments<'_>) -> Result<Vec<u8>, Errn
 /// Whether the numbers of `/proc` are those of this process's own pid namespace. Not so where a namespace was entered
 /// without a `/proc` of its own; and not known from one process for its children.
 pub(crate) fn numbers_are_ours() -> bool {
-    static OURS_FOR: AtomicU32 = AtomicU32::new(0);
-    let own = pid::own();
-    if OURS_FOR.load(Ordering::Relaxed) == own {
+    static OURS_FOR: AtomicI32 = AtomicI32::new(0);
+    let own = pid::current();
+    if OURS_FOR.load(Ordering::Relaxed) == own.as_raw() {
         return true;
     }
-    let ours = read_status(format_args!("self/status"))
-        .is_ok_and(|status| pid_levels(&status, i64::from(own)) == Some(1));
+    let ours =
+        read_status(format_args!("self/status")).is_ok_and(|status| pid_levels(&status, own) == Some(1));
     if ours {
-        OURS_FOR.store(own, Ordering::Relaxed);
+        OURS_FOR.store(own.as_raw(), Ordering::Relaxed);
     }
     ours
 }
 
 /// Count of a process's numbers in an `fdinfo` or a whole `status`: `NSpid` lists them from the pid namespace of that
 /// `/proc` down to the process's own. A kernel without pid namespaces has no such line. `None` when the first is not `pid`.
-pub(crate) fn pid_levels(text: &[u8], pid: i64) -> Option<usize> {
+pub(crate) fn pid_levels(text: &[u8], pid: Pid) -> Option<usize> {
     let line = line_after(text, "NSpid:").or_else(|| line_after(text, "Pid:"))?;
     let mut numbers = line.split_ascii_whitespace();
-    (numbers.next()?.parse() == Ok(pid)).then(|| 1 + numbers.count())
+    (numbers.next()?.parse() == Ok(pid.as_raw())).then(|| 1 + numbers.count())
 }
 
 /// The number after `label` at the start of a line of `text`, as `fdinfo` and `status` write it (`Pid:\t12`).
@@ -151,7 +163,7 @@ mod tests {
             ("PPid:\t12\n", None),
             ("", None),
         ] {
-            assert_eq!(pid_levels(status.as_bytes(), 12), expected, "{status:?}");
+            assert_eq!(pid_levels(status.as_bytes(), Pid::from_raw(12)), expected, "{status:?}");
         }
     }
 

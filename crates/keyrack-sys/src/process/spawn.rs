@@ -20,6 +20,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
 use crate::hardening::protection;
+use crate::process::pid::Pid;
 
 /// The descriptor a started daemon finds the readiness pipe's write end at.
 pub const READY_FD: RawFd = 3;
@@ -38,7 +39,7 @@ const SIGNALS: usize = 64;
 pub struct SpawnedDaemon {
     /// The pid it was started with, which is also its session's. For people only: by now it can be another process's, and a daemon
     /// of ours goes on as a child ([`crate::hardening::refork`]).
-    pub pid: i32,
+    pub pid: Pid,
     /// What it writes to descriptor [`READY_FD`]; end of file when it closed that or ended.
     pub ready: PipeReader,
 }
@@ -107,7 +108,7 @@ pub fn spawn_detached_with_fds(
     status.read_to_end(&mut said)?;
     let number = |bytes: &[u8]| bytes.try_into().map(i32::from_ne_bytes).ok();
     match (said.get(..4).and_then(number), said.get(4..).and_then(number)) {
-        (Some(pid), None) if said.len() == 4 => Ok(SpawnedDaemon { pid, ready }),
+        (Some(pid), None) if said.len() == 4 => Ok(SpawnedDaemon { pid: Pid::from_raw(pid), ready }),
         (_, Some(errno)) => Err(io::Error::from_raw_os_error(errno)),
         _ => Err(io::Error::other("the child that was to start the daemon was killed")),
     }

@@ -18,6 +18,7 @@ use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask};
 
 use crate::hardening;
 use crate::process::exec::PreparedCommand;
+use crate::process::pid::Pid;
 use crate::process::startup_state;
 
 /// A signal by its number (`signal(7)`): those that a program may be sent are more than [`crate::process::signal::Signal`] has.
@@ -53,7 +54,7 @@ pub struct ReceivedSignal {
     /// Which.
     pub number: SignalNumber,
     /// The process that sent it; `None` for the kernel, which sends the terminal's to the whole process group.
-    pub sender: Option<i32>,
+    pub sender: Option<Pid>,
 }
 
 /// All signals held off, so that they can be waited for.
@@ -99,7 +100,7 @@ impl BlockedSignals {
             Ok(number) => {
                 let by_process = matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
                 // SAFETY: with these codes the kernel has filled in the sender (sigaction(2)).
-                let sender = by_process.then(|| unsafe { info.si_pid() });
+                let sender = by_process.then(|| Pid::from_raw(unsafe { info.si_pid() }));
                 Ok(Some(ReceivedSignal { number, sender }))
             }
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
@@ -194,8 +195,8 @@ impl SupervisedChild {
 
     /// Its number, which is its own until it has been told to have ended.
     #[must_use]
-    pub fn pid(&self) -> i32 {
-        self.pid
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.pid)
     }
 
     /// What has become of it since it was last asked; `None` for nothing.

@@ -8,6 +8,7 @@ use keyrack_sys::hardening::{
     HardeningMeasure, close_inherited, deny_write_exec, hidepid, no_core, no_new_privs, not_dumpable,
     raise_limits, readback, scrub_environment, stdio_to_null, tracer_pid,
 };
+use keyrack_sys::process::pid::Pid;
 use keyrack_sys::{peer, user};
 use keyrack_testkit::{Need, can_run};
 use nix::errno::Errno;
@@ -64,7 +65,7 @@ fn a_process_that_is_not_dumpable_keeps_its_memory_from_its_own_user() {
         not_dumpable().unwrap();
         assert_eq!(peek(), 0);
         // What the daemon still needs of itself.
-        assert_eq!(tracer_pid().unwrap(), 0);
+        assert_eq!(tracer_pid().unwrap(), None);
         assert!(peer::own_session().is_ok());
     });
 }
@@ -81,11 +82,11 @@ fn open_path(pid: u32) -> bool {
 fn a_tracer_is_seen() {
     tracer_pid().unwrap();
     // The tracer is the very thread that forks.
-    let own = nix::unistd::gettid().as_raw();
+    let own = Pid::from_raw(nix::unistd::gettid().as_raw());
     // SAFETY: PTRACE_TRACEME takes no further arguments. The child allocates nothing after it, and is not stopped by
     // ending.
     let child = forked(|| match unsafe { libc::ptrace(libc::PTRACE_TRACEME) } {
-        0 => u8::from(tracer_pid().ok() == Some(own)),
+        0 => u8::from(tracer_pid().ok() == Some(Some(own))),
         _ => 2,
     });
     assert_eq!(exit_code(child), 1);
@@ -229,15 +230,13 @@ fn the_environment_is_forgotten_but_for_what_is_named() {
 #[test]
 fn the_user_is_the_effective_one() {
     let test = "hardening::the_user_is_the_effective_one";
-    assert_eq!(user::euid_is_root(), user::uid() == 0);
     if !can_run(test, &[Need::Root]) {
         return;
     }
     in_child(test, || {
-        assert!(user::euid_is_root());
+        assert_eq!(user::effective_uid(), user::Uid::ROOT);
         let stranger = nix::unistd::Uid::from_raw(crate::support::STRANGER);
         nix::unistd::seteuid(stranger).unwrap();
-        assert_eq!(user::uid(), crate::support::STRANGER);
-        assert!(!user::euid_is_root());
+        assert_eq!(user::effective_uid().as_raw(), crate::support::STRANGER);
     });
 }

@@ -1,6 +1,6 @@
 //! Readings of real peers: of other users, other sessions, dead ones, and those the kernel says less of.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use keyrack_sys::peer::{PeerReader, PeerReading, comm, own_session, own_uid_map};
+use keyrack_core::peer::{AuditSession, Pid, PidfdError, ReadError, Uid};
+use keyrack_sys::peer::{PeerReader, PeerReading, comm, own_namespaces, own_session};
+use keyrack_sys::process::pid;
 use keyrack_sys::process::pidfd::Pidfd;
 use keyrack_sys::socket::{bind_private, connect, wait_readable};
 use keyrack_sys::user;
@@ -73,17 +75,17 @@ fn ourselves() {
     let server = accept(&listener);
     // Both ways: the listener's end was made by listen().
     for reading in [read(server.as_fd()), read(client.as_fd())] {
-        assert_eq!(reading.uid, Ok(user::uid()));
-        assert_eq!(reading.pid, Some(i64::from(std::process::id())));
+        assert_eq!(reading.facts.uid, Ok(user::effective_uid()));
+        assert_eq!(reading.facts.pid, Some(pid::current()));
         assert!(reading.pidfd.unwrap().is_alive());
-        assert_eq!(reading.session, own_session());
-        assert_eq!(reading.uid_map, own_uid_map());
-        assert_eq!((reading.own_proc, reading.pid_levels), (true, Ok(1)));
-        assert!(reading.alive);
+        assert_eq!(reading.facts.session, own_session());
+        assert_eq!(reading.facts.uid_map, own_namespaces().uid_map);
+        assert_eq!((reading.facts.own_proc, reading.facts.pid_levels), (true, Ok(1)));
+        assert!(reading.facts.alive);
     }
     let name = std::fs::read_to_string("/proc/self/comm").unwrap();
-    assert_eq!(comm(i64::from(std::process::id())).unwrap(), name.trim_end());
-    assert_eq!(comm(i64::MAX).unwrap_err().raw_os_error(), Some(libc::ENOENT));
+    assert_eq!(comm(pid::current()).unwrap(), name.trim_end());
+    assert_eq!(comm(Pid::from_raw(i32::MAX)).unwrap_err().raw_os_error(), Some(libc::ENOENT));
 }
 
 #[test]
@@ -101,11 +103,11 @@ fn another_user() {
     let listener = listener(dir.path());
     let child = start(&mut told(test, "peer", dir.path()));
     let reading = read(accept(&listener).as_fd());
-    assert_eq!(reading.uid, Ok(STRANGER));
-    assert_eq!(reading.pid, Some(i64::from(child.id())));
+    assert_eq!(reading.facts.uid, Ok(Uid::from_raw(STRANGER)));
+    assert_eq!(reading.facts.pid, Some(child.id().try_into().unwrap()));
     // Not dumpable since it changed its user: its session can be read all the same.
-    assert_eq!(reading.session, own_session());
-    assert!(reading.alive);
+    assert_eq!(reading.facts.session, own_session());
+    assert!(reading.facts.alive);
     finish(test, child);
 }
 
@@ -121,9 +123,9 @@ fn a_non_dumpable_peer_seen_by_an_ordinary_user() {
             let listener = listener(dir.path());
             let child = start(&mut told(test, "peer", dir.path()));
             let reading = read(accept(&listener).as_fd());
-            assert_eq!((reading.uid, reading.alive), (Ok(STRANGER), true));
-            assert_eq!(reading.pid, Some(i64::from(child.id())));
-            assert_eq!(reading.session, own_session());
+            assert_eq!((reading.facts.uid, reading.facts.alive), (Ok(Uid::from_raw(STRANGER)), true));
+            assert_eq!(reading.facts.pid, Some(child.id().try_into().unwrap()));
+            assert_eq!(reading.facts.session, own_session());
             finish(test, child);
         }
         Some(_) => {
@@ -142,7 +144,7 @@ fn another_session() {
     }
     if role().is_some() {
         let mut stream = connect_as_told();
-        stream.write_all(&own_session().unwrap()).unwrap();
+        stream.write_all(&std::fs::read("/proc/self/sessionid").unwrap()).unwrap();
         return wait_for_parent();
     }
     let dir = tempfile::tempdir().unwrap();
@@ -152,32 +154,37 @@ fn another_session() {
         let child = start(&mut in_new_session(&told(test, "peer", dir.path())));
         let mut server = accept(&listener);
         let reading = read(server.as_fd());
-        assert!(reading.alive);
-        let session = reading.session.unwrap();
+        assert!(reading.facts.alive);
+        let session = reading.facts.session.unwrap();
         assert!(wait_readable(server.as_fd(), SOON).unwrap());
         let mut said = [0; 64];
         let n = server.read(&mut said).unwrap();
-        assert_eq!(session, said[..n], "the reading differs from what the peer reads itself");
-        assert!(session.iter().all(u8::is_ascii_digit), "{session:?}");
+        let own = AuditSession::parse(&said[..n]);
+        assert_eq!(Some(session), own, "the reading differs from what the peer reads itself");
+        assert!(matches!(session, AuditSession::Set(_)), "{session:?}");
         assert!(!seen.contains(&session), "every login has a session of its own");
         seen.push(session);
         finish(test, child);
     }
 }
 
+/// Asserts that nothing was read of a peer below `/proc`.
+fn assert_not_read(reading: &PeerReading) {
+    assert_eq!(reading.facts.session, Err(ReadError::NotRead), "a session was read of nobody");
+    assert_eq!(reading.facts.uid_map, Err(ReadError::NotRead));
+    assert_eq!(reading.facts.pid_levels, Err(ReadError::NotRead));
+}
+
 /// A reading of a peer that has ended says so, in whichever way this kernel has.
 fn assert_gone(reading: &PeerReading) {
     match &reading.pidfd {
-        Ok(pidfd) => {
+        Some(pidfd) => {
             assert!(!pidfd.is_alive());
-            assert!(!reading.alive);
+            assert!(!reading.facts.alive);
         }
-        Err(errno) => {
-            assert!([libc::EINVAL, libc::ESRCH, libc::ENODATA].contains(errno), "{reading:?}");
-        }
+        None => assert_eq!(reading.facts.pidfd, Err(PidfdError::PeerReaped), "{reading:?}"),
     }
-    assert_eq!(reading.session, Err(0), "a session was read of nobody");
-    assert_eq!((&reading.uid_map, &reading.pid_levels), (&Err(0), &Err(0)));
+    assert_not_read(reading);
 }
 
 #[test]
@@ -191,7 +198,7 @@ fn a_peer_that_was_reaped_before_accept() {
     let listener = listener(dir.path());
     finish(test, start(&mut told(test, "peer", dir.path())));
     let reading = read(accept(&listener).as_fd());
-    assert_eq!(reading.uid, Ok(user::uid()));
+    assert_eq!(reading.facts.uid, Ok(user::effective_uid()));
     assert_gone(&reading);
 }
 
@@ -207,16 +214,16 @@ fn a_peer_that_ends_after_accept() {
     let mut child = start(&mut told(test, "peer", dir.path()));
     let server = accept(&listener);
     let before = read(server.as_fd());
-    assert!(before.alive);
+    assert!(before.facts.alive);
     let pidfd = before.pidfd.unwrap();
 
     // A zombie is dead, though its number and session can still be read.
     drop(child.stdin.take());
     assert!(pidfd.wait_exit(SOON));
     assert!(!pidfd.is_alive());
-    assert!(!read(server.as_fd()).alive);
+    assert!(!read(server.as_fd()).facts.alive);
     assert_passed(test, &child.wait_with_output().unwrap());
-    assert_eq!(pidfd.levels(before.pid.unwrap()), Err(0));
+    assert_eq!(pidfd.levels(before.facts.pid.unwrap()), Err(ReadError::ProcessGone));
     assert_gone(&read(server.as_fd()));
 }
 
@@ -273,7 +280,7 @@ fn a_dead_openers_number_given_to_a_process_of_ours() {
         }
     });
     assert_eq!(recycled.as_raw(), number);
-    let of_number = keyrack_sys::peer::session(number.into());
+    let of_number = keyrack_sys::peer::session(Pid::from_raw(number));
     let credentials = nix::sys::socket::getsockopt(&server, nix::sys::socket::sockopt::PeerCredentials);
     let reading = read(server.as_fd());
     nix::sys::signal::kill(recycled, nix::sys::signal::SIGKILL).unwrap();
@@ -292,10 +299,13 @@ fn a_peer_outside_our_pid_namespace() {
     if role().is_some() {
         // Never looked up by the number that a `/proc` of the outer namespace has for it.
         let reading = read(std::io::stdin().as_fd());
-        assert_eq!((reading.uid, reading.pid), (Ok(user::uid()), Some(0)));
-        assert_eq!(reading.own_proc, role().as_deref() == Some("own /proc"));
-        assert_eq!((reading.pidfd.err(), reading.session.err()), (Some(0), Some(0)));
-        assert_eq!((reading.uid_map.err(), reading.pid_levels.err()), (Some(0), Some(0)));
+        assert_eq!(
+            (reading.facts.uid, reading.facts.pid),
+            (Ok(user::effective_uid()), Some(Pid::from_raw(0)))
+        );
+        assert_eq!(reading.facts.own_proc, role().as_deref() == Some("own /proc"));
+        assert_eq!(reading.facts.pidfd, Err(PidfdError::NotRead));
+        assert_not_read(&reading);
         return;
     }
     for (role, options) in
@@ -326,7 +336,7 @@ fn namespaces_of_a_peer_are_read() {
     if !can_run(test, &[Need::Root, Need::Program("unshare")]) {
         return;
     }
-    let own = String::from_utf8(own_uid_map().unwrap()).unwrap();
+    let own = String::from_utf8(own_namespaces().uid_map.unwrap().as_bytes().to_vec()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let listener = listener(dir.path());
     // What was remembered of one peer is never taken for the next one.
@@ -345,9 +355,9 @@ fn namespaces_of_a_peer_are_read() {
             let server = accept(&listener);
             for _ in 0..2 {
                 let reading = reader.read(server.as_fd());
-                assert!(reading.alive && reading.own_proc, "{options:?}: {reading:?}");
-                assert_eq!(reading.pid_levels, Ok(levels), "{options:?}, round {round}");
-                let found = String::from_utf8(reading.uid_map.unwrap()).unwrap();
+                assert!(reading.facts.alive && reading.facts.own_proc, "{options:?}: {reading:?}");
+                assert_eq!(reading.facts.pid_levels, Ok(levels), "{options:?}, round {round}");
+                let found = String::from_utf8(reading.facts.uid_map.unwrap().as_bytes().to_vec()).unwrap();
                 let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
                 assert_eq!(words(&found), words(map), "{options:?}, round {round}");
             }
@@ -379,9 +389,9 @@ fn user_namespace_is_read_anew_for_each_reading() {
     let mut maps = Vec::new();
     keyrack_testkit::wait_until("the peer has changed its namespace", SOON, || {
         let reading = reader.read(server.as_fd());
-        assert_eq!((reading.alive, reading.pid_levels), (true, Ok(1)));
-        maps.push(reading.uid_map.unwrap());
-        maps.last().is_some_and(Vec::is_empty)
+        assert_eq!((reading.facts.alive, reading.facts.pid_levels), (true, Ok(1)));
+        maps.push(reading.facts.uid_map.unwrap());
+        maps.last().is_some_and(|map| map.as_bytes().is_empty())
     });
     child.kill().unwrap();
     child.wait().unwrap();
@@ -398,7 +408,7 @@ fn reader_remembers_nothing_where_processes_share_an_inode() {
         let reader = PeerReader::with_memory();
         assert!(format!("{reader:?}").contains("None"), "{reader:?}");
         let (one, _other) = UnixStream::pair().unwrap();
-        assert_eq!(reader.read(one.as_fd()).pid_levels, Ok(1));
+        assert_eq!(reader.read(one.as_fd()).facts.pid_levels, Ok(1));
     });
 }
 
@@ -410,15 +420,15 @@ fn a_proc_of_another_pid_namespace() {
     }
     if role().is_some() {
         let of_proc = std::fs::read_link("/proc/self").unwrap();
-        let of_proc: i64 = of_proc.to_str().unwrap().parse().unwrap();
-        assert_ne!(of_proc, i64::from(std::process::id()));
+        let of_proc: Pid = of_proc.to_str().unwrap().parse().unwrap();
+        assert_ne!(of_proc, pid::current());
         let (one, _other) = UnixStream::pair().unwrap();
         let reading = read(one.as_fd());
         // In that `/proc` our own number is another process's.
-        assert!(!reading.own_proc && !keyrack_sys::peer::own_proc());
-        assert_eq!(reading.pid, Some(i64::from(std::process::id())));
-        assert_eq!((reading.pidfd.err(), reading.session), (Some(0), Err(0)));
-        assert_eq!((reading.uid_map, reading.pid_levels), (Err(0), Err(0)));
+        assert!(!reading.facts.own_proc && !keyrack_sys::peer::own_proc());
+        assert_eq!(reading.facts.pid, Some(pid::current()));
+        assert_eq!(reading.facts.pidfd, Err(PidfdError::NotRead));
+        assert_not_read(&reading);
         return;
     }
     assert_passed(test, &unshared(&["--pid", "--fork"], &again(test, "inside")).output().unwrap());
@@ -437,19 +447,26 @@ fn kernels_that_say_less() {
         return;
     };
     let errno: i32 = role.parse().unwrap();
+    let expected = match errno {
+        libc::ENOPROTOOPT => PidfdError::Unsupported,
+        libc::EINVAL | libc::ESRCH | libc::ENODATA => PidfdError::PeerReaped,
+        libc::EMFILE => PidfdError::OutOfDescriptors,
+        _ => PidfdError::Io(ErrorKind::PermissionDenied),
+    };
     let (one, _other) = UnixStream::pair().unwrap();
     let option = u32::try_from(libc::SO_PEERPIDFD).unwrap();
     refuse(libc::SYS_getsockopt, Some((2, option)), errno);
     let reading = read(one.as_fd());
-    assert_eq!(reading.uid, Ok(user::uid()));
-    assert_eq!(reading.pidfd.unwrap_err(), errno);
-    assert!(reading.alive, "without a pidfd there is nothing that could say no");
+    assert_eq!(reading.facts.uid, Ok(user::effective_uid()));
+    assert!(reading.pidfd.is_none());
+    assert_eq!(reading.facts.pidfd, Err(expected));
+    assert!(reading.facts.alive, "without a pidfd there is nothing that could say no");
     if errno == libc::ENOPROTOOPT {
-        assert_eq!(reading.pid, Some(i64::from(std::process::id())));
-        assert_eq!(reading.session, own_session());
-        assert_eq!((reading.uid_map, reading.pid_levels), (own_uid_map(), Ok(1)));
+        assert_eq!(reading.facts.pid, Some(pid::current()));
+        assert_eq!(reading.facts.session, own_session());
+        assert_eq!((reading.facts.uid_map, reading.facts.pid_levels), (own_namespaces().uid_map, Ok(1)));
     } else {
-        assert_eq!((reading.session, reading.uid_map, reading.pid_levels), (Err(0), Err(0), Err(0)));
+        assert_not_read(&reading);
     }
 }
 
@@ -464,17 +481,20 @@ fn no_descriptor_left_is_not_a_reading() {
             let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
             setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
             let reading = read(one.as_fd());
-            assert_eq!(reading.uid, Ok(user::uid()));
+            assert_eq!(reading.facts.uid, Ok(user::effective_uid()));
             // With none left there is no pidfd; with one, nothing is left to read by.
             match spare {
                 0 => {
-                    assert_eq!(reading.pidfd.as_ref().unwrap_err(), &libc::EMFILE);
-                    assert_eq!(reading.session, Err(0));
+                    assert_eq!(reading.facts.pidfd, Err(PidfdError::OutOfDescriptors));
+                    assert_not_read(&reading);
                 }
                 _ => {
-                    assert!(reading.alive);
-                    assert_eq!(reading.session, Err(libc::EMFILE));
-                    assert_eq!((reading.uid_map, reading.pid_levels), (Err(libc::EMFILE), Err(libc::EMFILE)));
+                    assert!(reading.facts.alive);
+                    assert_eq!(reading.facts.session, Err(ReadError::OutOfDescriptors));
+                    assert_eq!(
+                        (reading.facts.uid_map, reading.facts.pid_levels),
+                        (Err(ReadError::OutOfDescriptors), Err(ReadError::OutOfDescriptors))
+                    );
                 }
             }
         }
@@ -488,7 +508,7 @@ fn a_reading_is_cheap() {
     let mut costs: Vec<Duration> = (0..2000)
         .map(|_| {
             let start = Instant::now();
-            assert!(reader.read(one.as_fd()).alive);
+            assert!(reader.read(one.as_fd()).facts.alive);
             start.elapsed()
         })
         .collect();
@@ -502,8 +522,10 @@ fn a_reading_is_cheap() {
 fn something_that_is_no_socket() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let reading = read(file.as_fd());
-    assert_eq!((reading.uid, reading.pid), (Err(libc::ENOTSOCK), None));
-    assert_eq!((reading.pidfd.err(), reading.session), (Some(0), Err(0)));
+    let not_a_socket = std::io::Error::from_raw_os_error(libc::ENOTSOCK).kind();
+    assert_eq!((reading.facts.uid, reading.facts.pid), (Err(ReadError::Io(not_a_socket)), None));
+    assert_eq!(reading.facts.pidfd, Err(PidfdError::NotRead));
+    assert_not_read(&reading);
     // Held open, this would be somebody's pidfd: it is not taken for alive.
-    assert!(Pidfd::open(i64::from(std::process::id())).unwrap().is_alive());
+    assert!(Pidfd::open(pid::current()).unwrap().is_alive());
 }

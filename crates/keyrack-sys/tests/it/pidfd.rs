@@ -3,6 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use keyrack_core::peer::ReadError;
+use keyrack_sys::process::pid::Pid;
 use keyrack_sys::process::pidfd::Pidfd;
 use keyrack_sys::process::signal::Signal;
 
@@ -15,10 +17,14 @@ fn sleeper() -> std::process::Child {
 #[test]
 fn follows_one_process_to_its_end() {
     let mut child = sleeper();
-    let pid = i64::from(child.id());
+    let pid = Pid::try_from(child.id()).unwrap();
     let pidfd = Pidfd::open(pid).unwrap();
     assert_eq!(pidfd.levels(pid), Ok(1));
-    assert_eq!(pidfd.levels(pid + 1), Err(0), "it has another number");
+    assert_eq!(
+        pidfd.levels(Pid::from_raw(pid.as_raw() + 1)),
+        Err(ReadError::ProcessGone),
+        "it has another number"
+    );
     assert!(pidfd.is_alive());
     assert!(!pidfd.wait_exit(Duration::from_millis(10)));
 
@@ -33,7 +39,7 @@ fn follows_one_process_to_its_end() {
     assert!(!pidfd.is_alive());
     let status = child.wait().unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGTERM));
-    assert_eq!((pidfd.levels(pid), pidfd.levels(-1)), (Err(0), Ok(1)));
+    assert_eq!((pidfd.levels(pid), pidfd.levels(Pid::from_raw(-1))), (Err(ReadError::ProcessGone), Ok(1)));
     assert_eq!(pidfd.signal(Signal::Kill).unwrap_err().raw_os_error(), Some(libc::ESRCH));
 }
 
@@ -49,7 +55,7 @@ fn each_signal_is_the_one_it_says() {
     for (signal, number) in table {
         assert_eq!(signal.number(), number);
         let mut child = sleeper();
-        Pidfd::open(i64::from(child.id())).unwrap().signal(signal).unwrap();
+        Pidfd::open(child.id().try_into().unwrap()).unwrap().signal(signal).unwrap();
         let status = child.wait().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(number));
     }
@@ -58,15 +64,14 @@ fn each_signal_is_the_one_it_says() {
 #[test]
 fn no_process_is_an_error() {
     let mut child = sleeper();
-    let pid = i64::from(child.id());
+    let pid = Pid::try_from(child.id()).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
     for (pid, errno) in [
         (pid, libc::ESRCH),
-        (0, libc::EINVAL),
-        (-1, libc::EINVAL),
-        (i64::MAX, libc::EINVAL),
-        (i64::MIN, libc::EINVAL),
+        (Pid::from_raw(0), libc::EINVAL),
+        (Pid::from_raw(-1), libc::EINVAL),
+        (Pid::from_raw(i32::MIN), libc::EINVAL),
     ] {
         assert_eq!(Pidfd::open(pid).unwrap_err().raw_os_error(), Some(errno), "{pid}");
     }
@@ -77,6 +82,6 @@ fn another_kind_of_descriptor_is_never_alive_for_long_nor_signalled() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let pidfd = Pidfd::from(std::os::fd::OwnedFd::from(file));
     assert!(!pidfd.is_alive());
-    assert_eq!(pidfd.levels(1), Err(0));
+    assert_eq!(pidfd.levels(Pid::from_raw(1)), Err(ReadError::ProcessGone));
     assert!(pidfd.signal(Signal::Cont).is_err());
 }

@@ -13,6 +13,7 @@ use keyrack_sys::fs::file::{FileId, unlink_if_same};
 use keyrack_sys::fs::private_dir::PrivateDir;
 use keyrack_sys::hardening::HardeningMeasure;
 use keyrack_sys::memory::{Budget, ModeRequest, Pool};
+use keyrack_sys::process::pid::Pid;
 use keyrack_sys::process::pidfd::Pidfd;
 use keyrack_sys::{peer, sandbox, socket};
 use keyrack_testkit::{Need, can_run};
@@ -151,20 +152,23 @@ fn what_a_daemon_does_still_works() {
             checks.hold("a caller is accepted", accepted.is_ok());
             for _ in 0..2 {
                 let reading = accepted.as_ref().map(|stream| reader.read(stream.as_fd())).unwrap();
-                checks.hold("and told", reading.pid == Some(i64::from(own)));
-                checks.hold("and alive", reading.alive && reading.session.is_ok());
-                checks.hold("and its namespaces", reading.pid_levels == Ok(1) && reading.uid_map.is_ok());
+                checks.hold("and told", reading.facts.pid == own.try_into().ok());
+                checks.hold("and alive", reading.facts.alive && reading.facts.session.is_ok());
+                checks.hold(
+                    "and its namespaces",
+                    reading.facts.pid_levels == Ok(1) && reading.facts.uid_map.is_ok(),
+                );
             }
             let mut bytes = [0; 16];
             let came = accepted.as_ref().map(|stream| socket::receive(stream.as_fd(), &mut bytes).ok());
             let sender = came.ok().flatten().and_then(|(_, sender)| sender);
-            checks.hold("and heard", sender.is_some_and(|sender| sender.pid == i64::from(own)));
+            checks.hold("and heard", sender.is_some_and(|sender| Ok(sender.pid) == own.try_into()));
             let written = accepted.and_then(|mut stream| io::Write::write_all(&mut stream, b"reply"));
             checks.hold("and answered", written.is_ok());
             checks
                 .hold("processes are listed", fs::read_dir("/proc").is_ok_and(|entries| entries.count() > 2));
-            checks.hold("and named", peer::comm(1).is_ok());
-            checks.hold("and held", Pidfd::open(i64::from(own)).is_ok_and(|held| held.is_alive()));
+            checks.hold("and named", peer::comm(Pid::from_raw(1)).is_ok());
+            checks.hold("and held", Pidfd::open(own.try_into().unwrap()).is_ok_and(|held| held.is_alive()));
             let timers = DeadlineTimers::new();
             let fired = timers.and_then(|timers| {
                 timers.set(Some(boot_ns()), None)?;

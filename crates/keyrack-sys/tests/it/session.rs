@@ -4,7 +4,9 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use keyrack_core::peer::AuditSession;
 use keyrack_sys::peer;
+use keyrack_sys::process::pid::Pid;
 use keyrack_sys::session::{ScanFilter, ScanStep, SessionProcess, SessionScan, check_scan_support};
 use keyrack_testkit::{Need, Reaped, can_run, in_new_session, wait_until};
 use nix::errno::Errno;
@@ -30,13 +32,20 @@ fn somebody(session: u32) -> Option<SessionProcess> {
     walk(session).unwrap().ok()
 }
 
+/// Returns the number of a session, as the kernel writes it.
+fn number(session: AuditSession) -> u32 {
+    match session {
+        AuditSession::Set(id) => id,
+        AuditSession::Unset => u32::MAX,
+    }
+}
+
 /// The session of a process, once it is one of its own.
 fn session_of(pid: u32) -> u32 {
-    let number = |raw: Vec<u8>| std::str::from_utf8(&raw).unwrap().trim_end().parse::<u32>().unwrap();
     let own = peer::own_session().map(number).unwrap();
     let mut session = own;
     wait_until("the child is in a session of its own", SOON, || {
-        session = peer::session(i64::from(pid)).map_or(own, number);
+        session = peer::session(pid.try_into().unwrap()).map_or(own, number);
         session != own
     });
     session
@@ -64,7 +73,7 @@ fn processes_of_any_user_count_until_they_end() {
     let session = session_of(leader.pid());
     // The shell, and the other user's process that outlives it.
     let shell = somebody(session).unwrap();
-    assert_eq!(shell.pid(), i64::from(leader.pid()));
+    assert_eq!(shell.pid(), leader.pid().try_into().unwrap());
     assert!(shell.is_still_wanted());
     wait_until("the other user's process runs", SOON, || {
         children(leader.pid()).iter().any(|pid| peer::comm(*pid).is_ok_and(|comm| comm == "sleep"))
@@ -75,18 +84,14 @@ fn processes_of_any_user_count_until_they_end() {
     assert_eq!(state(leader.pid()), "Z", "and was not reaped");
     let sleeper = somebody(session).unwrap();
     assert_eq!(sleeper.pid(), other, "a zombie is nobody, its child is somebody");
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(i32::try_from(other).unwrap()),
-        nix::sys::signal::SIGKILL,
-    )
-    .unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(other.as_raw()), nix::sys::signal::SIGKILL).unwrap();
     wait_until("it has ended", SOON, || !sleeper.is_alive());
     wait_until("nobody is left but a zombie", SOON, || matches!(walk(session).unwrap(), Err(false)));
     assert_eq!(state(leader.pid()), "Z");
 }
 
 /// The processes whose parent this is.
-fn children(pid: u32) -> Vec<i64> {
+fn children(pid: u32) -> Vec<Pid> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
@@ -152,7 +157,7 @@ fn a_process_whose_first_thread_has_ended_counts() {
     let session = session_of(parent.pid());
     wait_until("the parent has ended", SOON, || state(parent.pid()) == "Z");
     let member = somebody(session).expect("the process lives");
-    let pid = u32::try_from(member.pid()).unwrap();
+    let pid = u32::try_from(member.pid().as_raw()).unwrap();
     wait_until("its first thread has ended", SOON, || state(pid) == "Z");
     assert_eq!(somebody(session).expect("it lives still").pid(), member.pid());
     assert!(member.is_still_wanted());
@@ -200,7 +205,7 @@ fn a_chain_of_short_lives_is_seen() {
     wait_until("the chain has begun", SOON, || state(first.pid()) == "Z");
     let begun = Instant::now();
     let (mut found, mut vanished, mut empty) = (0, 0, 0);
-    let mut last = 0;
+    let mut last = Pid::from_raw(0);
     let mut links = 0;
     while begun.elapsed() < Duration::from_secs(3) {
         match walk(session).unwrap() {
@@ -251,8 +256,7 @@ fn a_walk_that_cannot_look_is_no_empty_session() {
 fn a_process_that_cannot_be_held_is_no_empty_session() {
     let test = "session::a_process_that_cannot_be_held_is_no_empty_session";
     in_child(test, || {
-        let raw = peer::own_session().unwrap();
-        let own: u32 = std::str::from_utf8(&raw).unwrap().trim_end().parse().unwrap();
+        let own = number(peer::own_session().unwrap());
         let _child = Reaped::spawn(Command::new("sleep").arg("60"));
         assert!(matches!(walk(own), Ok(Ok(_))));
         for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOSYS, Errno::EPERM, Errno::ENOMEM] {

@@ -195,7 +195,7 @@ fn received(stream: &UnixStream) -> (Vec<u8>, Option<Sender>) {
 }
 
 fn us() -> Sender {
-    Sender { pid: i64::from(std::process::id()), uid: keyrack_sys::user::uid() }
+    Sender { pid: keyrack_sys::process::pid::current(), uid: keyrack_sys::user::effective_uid() }
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn bytes_of_two_senders_are_never_read_together() {
     let mut child = std::process::Command::new("sh");
     let child = child.args(["-c", "printf theirs >&0"]).stdin(client.try_clone().map(OwnedFd::from).unwrap());
     let mut child = child.spawn().unwrap();
-    let pid = i64::from(child.id());
+    let pid = child.id().try_into().unwrap();
     assert!(child.wait().unwrap().success());
     (&client).write_all(b" again").unwrap();
     assert_eq!(received(&server), (b"ours".to_vec(), Some(us())));

@@ -241,7 +241,10 @@ impl Connection {
 
     /// Refuses a request of which another process has sent some, and ends the connection: it was passed on.
     async fn refuse_sender(mut self) {
-        tracing::warn!(pid = self.peer.pid, "a connection was used by another process than its opener");
+        tracing::warn!(
+            pid = self.peer.pid.as_raw(),
+            "a connection was used by another process than its opener"
+        );
         let protocol = self.came.filled().first().map(|first| Protocol::of(*first));
         self.came.release();
         self.finish(refuse_stranger(protocol), 0).await;
@@ -324,7 +327,7 @@ fn opener_has_exited(peer: &Peer, line: &mut ConnectionIo, further: bool) -> boo
     // Bytes of another sender end a read as if nothing more had come.
     line.drained &= !readable;
     if !alive {
-        tracing::info!(pid = peer.pid, "the process that opened a connection has ended");
+        tracing::info!(pid = peer.pid.as_raw(), "the process that opened a connection has ended");
     }
     !alive
 }

@@ -118,7 +118,9 @@ fn probe(path: &Path, own: &LocalIdentity) -> Result<Found, Error> {
         Ok(stream) => stream,
         Err(error) => {
             return match error.kind() {
-                io::ErrorKind::ConnectionRefused if file.uid() == keyrack_sys::user::uid() => {
+                io::ErrorKind::ConnectionRefused
+                    if file.uid() == keyrack_sys::user::effective_uid().as_raw() =>
+                {
                     Ok(Found::Dead(FileId { dev: file.dev(), ino: file.ino() }))
                 }
                 io::ErrorKind::ConnectionRefused => Err(taken("another user's socket")),

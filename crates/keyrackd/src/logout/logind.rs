@@ -122,7 +122,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("7");
         fs::write(&path, text).unwrap();
-        let file = SessionFile::find(dir.path(), 7, keyrack_sys::user::uid());
+        let file = SessionFile::find(dir.path(), 7, keyrack_sys::user::effective_uid().as_raw());
         (dir, path, file)
     }
 
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn only_a_file_of_its_owner_that_was_there_counts() {
-        let uid = keyrack_sys::user::uid();
+        let uid = keyrack_sys::user::effective_uid().as_raw();
         let (dir, path, file) = with("STATE=active\n");
         assert!(file.is_some());
         assert!(SessionFile::find(dir.path(), 7, uid + 1).is_none());

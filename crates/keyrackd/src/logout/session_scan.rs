@@ -12,13 +12,13 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use keyrack_sys::fs::descriptors::DescriptorLimit;
 use keyrack_sys::session::{ScanFilter, ScanStep, SessionProcess, SessionScan};
 use tokio::io::Interest;
 use tokio::task::yield_now;
 
 use super::Logout;
 use crate::async_fd::{StableFd, watch as readiness};
-use crate::peer_auth::is_exhausted;
 use crate::shutdown::ShutdownReason;
 use crate::state::Daemon;
 
@@ -65,7 +65,7 @@ pub(super) async fn watch(daemon: Rc<Daemon>, session: u32, logout: Rc<Logout>) 
             Err(error) => {
                 empty = 0;
                 tracing::warn!(%error, "the processes of the login session cannot be looked through");
-                if error.raw_os_error().is_some_and(is_exhausted) {
+                if DescriptorLimit::of(&error).is_some() {
                     daemon.table.borrow_mut().evict_idle();
                 }
             }
@@ -74,10 +74,10 @@ pub(super) async fn watch(daemon: Rc<Daemon>, session: u32, logout: Rc<Logout>) 
     }
 }
 
-/// Whether this process may have no more of them, whatever the machine has (ENFILE).
+/// Returns `true` if a scan failed because this process has no descriptor left, whatever the machine
+/// has.
 fn is_out_of_descriptors(look: &io::Result<Who>) -> bool {
-    const EMFILE: i32 = 24;
-    matches!(look, Err(error) if error.raw_os_error() == Some(EMFILE))
+    matches!(look, Err(error) if DescriptorLimit::of(error) == Some(DescriptorLimit::Process))
 }
 
 enum Who {
@@ -112,7 +112,7 @@ impl AsRawFd for Watched {
 
 /// Waits until it has ended, or left the session.
 async fn wait_for(member: SessionProcess, logout: &Logout) {
-    tracing::debug!(pid = member.pid(), "a process of the login session is waited for");
+    tracing::debug!(pid = member.pid().as_raw(), "a process of the login session is waited for");
     let watched = match readiness(Watched(member), Interest::READABLE) {
         Ok(watched) => watched,
         Err(error) => {

@@ -87,7 +87,7 @@ impl Daemon {
     }
 
     pub(crate) fn pidfd(&self) -> Pidfd {
-        Pidfd::open(i64::from(self.child.pid())).expect("our child is not reaped yet")
+        Pidfd::open(self.child.pid().try_into().unwrap()).expect("our child is not reaped yet")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

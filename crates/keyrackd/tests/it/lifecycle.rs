@@ -40,7 +40,7 @@ fn cut_short(home: &Home, after: Duration, signal: Signal) -> (ExitStatus, Vec<S
         Reaped::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
     };
     let mut child = quiet(&mut command(home));
-    let pidfd = Pidfd::open(i64::from(child.pid())).unwrap();
+    let pidfd = Pidfd::open(child.pid().try_into().unwrap()).unwrap();
     while begun.elapsed() < after {
         std::hint::spin_loop();
     }

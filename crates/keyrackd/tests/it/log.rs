@@ -132,9 +132,7 @@ fn the_log_names_keys_and_peers_and_never_a_value() {
             &unlock("a.test.B", "sentinel", ""),
         );
         assert!(told.contains("session mismatch"), "{told}");
-        wait_until("it is logged", LONG, || {
-            logged(&path).contains("a stranger is turned away uid=65533 pid=")
-        });
+        wait_until("it is logged", LONG, || logged(&path).contains("peer rejected uid=65533 pid="));
     }
     daemon.signal(Signal::Usr1);
     wait_until("it is logged", LONG, || logged(&path).contains("every key is erased"));
@@ -217,7 +215,7 @@ fn started(home: &Home, variables: &[(&str, &Path)]) -> (u32, String) {
 }
 
 fn ended(pid: u32) {
-    let pidfd = keyrack_sys::process::pidfd::Pidfd::open(i64::from(pid)).unwrap();
+    let pidfd = keyrack_sys::process::pidfd::Pidfd::open(pid.try_into().unwrap()).unwrap();
     pidfd.signal(Signal::Term).unwrap();
     assert!(pidfd.wait_exit(LONG));
 }

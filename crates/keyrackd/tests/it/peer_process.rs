@@ -208,7 +208,7 @@ impl Login {
     /// Ends the first process and leaves it a zombie.
     pub(crate) fn leave(&mut self) {
         drop(self.child.0.stdin.take());
-        let pidfd = Pidfd::open(i64::from(self.child.pid())).unwrap();
+        let pidfd = Pidfd::open(self.child.pid().try_into().unwrap()).unwrap();
         assert!(pidfd.wait_exit(LONG), "the first process ends");
     }
 }

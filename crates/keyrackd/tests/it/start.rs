@@ -75,7 +75,7 @@ fn started_by_a_client_it_inherits_nothing() {
     let pid = pid_in(&home);
     assert_ne!(
         i64::from(pid),
-        i64::from(started.pid),
+        i64::from(started.pid.as_raw()),
         "in memory that nobody could open before it was hidden"
     );
     let proc = format!("/proc/{pid}");
@@ -106,7 +106,7 @@ fn started_by_a_client_it_inherits_nothing() {
             }
         }
     }
-    keyrack_sys::process::pidfd::Pidfd::open(i64::from(pid)).unwrap().signal(Signal::Term).unwrap();
+    keyrack_sys::process::pidfd::Pidfd::open(pid.try_into().unwrap()).unwrap().signal(Signal::Term).unwrap();
     wait_until("it ends", LONG, || names_in(&home.runtime()) == ["keyrack.7.83db27ef.sock.lock"]);
 }
 
