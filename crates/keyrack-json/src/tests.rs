@@ -8,7 +8,8 @@ fn accepts(text: &str) -> bool {
     RawValue::parse(text.as_bytes()).is_ok()
 }
 
-/// Whether serde_json takes the text as JSON by its grammar, whatever its strings and numbers stand for.
+/// Whether serde_json takes the text as JSON by its grammar, whatever its strings and numbers stand
+/// for.
 fn oracle_accepts(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
@@ -292,7 +293,8 @@ fn json_value() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-/// Rebuilds a value through the reader, so that what it hands out is compared and not only whether it does.
+/// Rebuilds a value through the reader, so that what it hands out is compared and not only whether
+/// it does.
 fn rebuild(raw: RawValue<'_>) -> serde_json::Value {
     match raw.kind() {
         ValueKind::Object => {

@@ -1,8 +1,9 @@
 //! The two protocols a keyrack daemon speaks on its socket: native frames and the legacy JSON form.
 //!
-//! Both are plain functions over the caller's bytes. The crate never does I/O, never reads a clock, never allocates
-//! from a length it has not checked, and never owns a secret: a secret is a borrowed slice of the caller's buffer on
-//! the way in, and is written straight into the caller's [`Writer`] on the way out.
+//! Both are plain functions over the caller's bytes. The crate does no I/O, reads no clock,
+//! allocates nothing from a length that it has not checked, and owns no secret: a secret is a
+//! borrowed slice of the caller's buffer when it is read, and is written straight into the caller's
+//! [`Writer`].
 
 pub mod legacy;
 mod names;
@@ -13,28 +14,29 @@ pub use keyrack_json::{CapacityError, RawString, StringError, UnescapeError, Wip
 pub use names::{Grade, Source};
 pub use writer::{EncodeError, SecretBytes, copy_short};
 
-/// Longest slug, env, org, vault, mechanism or grade name in bytes, decoded.
+/// Longest slug, env, org, vault, mechanism or grade name in bytes, unescaped.
 ///
-/// JSON can make six bytes of one; with every name of a grant this long, its metadata still fits
+/// JSON can make six bytes of one. Even if every name of a grant is this long, its metadata fits
 /// [`native::MAX_HEADER`], so one key always fits one reply.
 pub const MAX_NAME: usize = 1024;
 
-/// Longest secret in bytes, on either protocol: what a native frame holds behind the largest header.
+/// Longest secret in bytes, on either protocol: the space of a native frame after the largest
+/// header.
 pub const MAX_SECRET: usize = native::MAX_LENGTH - 4 - native::MAX_HEADER;
 
-/// Which protocol a connection speaks, told by its first byte.
+/// Protocol of a connection, identified by its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// Length-prefixed frames: a length of at most 1 MiB always begins with 0x00.
+    /// Length-prefixed frames. A length of at most 1 MiB always begins with 0x00.
     Native,
     /// One JSON request, one JSON reply.
     Legacy,
-    /// Neither: answered in the legacy form, then closed.
+    /// Neither. The daemon replies in the legacy form and closes the connection.
     Neither,
 }
 
 impl Protocol {
-    /// The protocol whose messages begin with `first_byte`.
+    /// Returns the protocol whose messages begin with `first_byte`.
     pub fn of(first_byte: u8) -> Self {
         match first_byte {
             0x00 => Self::Native,
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_byte_tells_the_protocol() {
+    fn protocol_of_first_byte() {
         for byte in 0..=u8::MAX {
             let expected = match byte {
                 0 => Protocol::Native,
@@ -61,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn every_length_a_frame_may_have_begins_with_the_native_byte() {
+    fn longest_frame_begins_with_the_native_byte() {
         let longest = u32::try_from(native::MAX_LENGTH).unwrap().to_be_bytes();
         assert_eq!(Protocol::of(longest[0]), Protocol::Native);
     }

@@ -1,15 +1,16 @@
-//! What both protocols write with: errors, limits, numbers, and access to a secret while it is
+//! Shared parts of the encoders: errors, limits, numbers, and access to a secret while it is
 //! copied.
 
 use keyrack_json::{CapacityError, Writer};
 use zeroize::Zeroizing;
 
-/// A secret that is lent for the length of a closure, so that it can be copied from where it lives to where it goes.
+/// Access to a secret for the length of a closure, so that it is copied once, from its own memory
+/// to the writer.
 pub trait SecretBytes {
-    /// Calls `read` with the secret; `None` once it has been erased.
+    /// Calls `read` with the secret; `None` if it is erased.
     fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R>;
 
-    /// Its length in bytes; `None` once it has been erased.
+    /// Returns the length of the secret in bytes; `None` if it is erased.
     fn length(&self) -> Option<usize> {
         self.with(<[u8]>::len)
     }
@@ -37,26 +38,26 @@ impl<T: SecretBytes + ?Sized> SecretBytes for &T {
     }
 }
 
-/// Why a message could not be composed. What the sink holds of it by then must not be sent.
+/// Reason that a message could not be encoded. The fragment in the writer must not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// The sink took no more.
+    /// The writer is full.
     #[error("the message buffer is full")]
     Full,
-    /// The message would be longer than the protocol allows.
-    #[error("the message is longer than {limit} bytes; ask for fewer keys at a time")]
+    /// The message is longer than the protocol allows.
+    #[error("the message is longer than {limit} bytes; request fewer keys at a time")]
     TooLarge {
-        /// The limit it passes, in bytes.
+        /// The limit, in bytes.
         limit: usize,
     },
-    /// A secret was erased, or changed its length, while the message that carries it was composed.
-    #[error("a key was erased while its reply was composed")]
+    /// A secret was erased, or its length changed, while its message was encoded.
+    #[error("a key was erased while its reply was encoded")]
     Gone,
-    /// The ranges given for the secrets do not match the secrets given.
-    #[error("the ranges of the header do not match the secrets behind it")]
+    /// The ranges of the header do not match the secrets.
+    #[error("the ranges of the header do not match its secrets")]
     Ranges,
-    /// An empty list that the peer would read as "everything".
-    #[error("an empty list would be read as everything; name what is meant")]
+    /// The list is empty, which the peer would read as "all keys".
+    #[error("an empty list would be read as all keys")]
     Empty,
 }
 
@@ -66,15 +67,18 @@ impl From<CapacityError> for EncodeError {
     }
 }
 
-/// Copies `from` to `to`, which are of one length. A header is put together from some dozens of names and commas, and a call of `memcpy`
-/// costs more than most of them: here those are a move or two, which may overlap. Not a loop: the compiler would make it the very call.
+/// Copies `from` to `to`, which have the same length.
+///
+/// A header consists of dozens of names and separators, and a call of `memcpy` costs more than most
+/// of them: here each is one or two moves, which may overlap. The compiler would turn a loop into
+/// that call. Benchmark row "GET, native, persistent, Rust client".
 ///
 /// # Panics
-/// When the lengths differ.
+/// If the lengths differ.
 pub fn copy_short(to: &mut [u8], from: &[u8]) {
     match from.len() {
         0 => {}
-        // First, middle and last are all there are.
+        // The first, the middle and the last byte are all of them.
         len @ 1..=3 => [0, len / 2, len - 1].into_iter().for_each(|at| to[at] = from[at]),
         4..=7 => copy_ends::<4>(to, from),
         8..=15 => copy_ends::<8>(to, from),
@@ -84,8 +88,8 @@ pub fn copy_short(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Copies the first `N` and the last `N` bytes, of at least `N` and at most twice as many. From place to place, never as an array by value:
-/// that would lie on the stack in between, and what is copied may be a secret.
+/// Copies the first `N` and the last `N` bytes of `N` to `2 * N` bytes. It never moves an array by
+/// value, which would leave bytes of a secret on the stack.
 fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
     if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
         to.copy_from_slice(from);
@@ -95,7 +99,7 @@ fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Puts a number in decimal.
+/// Writes a number in decimal.
 pub(crate) fn put_number(writer: &mut impl Writer, number: u64) -> Result<(), CapacityError> {
     const DIGITS: &[u8; 10] = b"0123456789";
     // 2^64 has 20 digits.
@@ -112,23 +116,23 @@ pub(crate) fn put_number(writer: &mut impl Writer, number: u64) -> Result<(), Ca
     }
 }
 
-/// Passes bytes on until `left` is used up, so that a limit of the protocol holds whatever the sink's own is.
-pub(crate) struct Limited<S> {
+/// A [`Writer`] that enforces the limit of the protocol over another writer.
+pub(crate) struct LimitedWriter<S> {
     pub(crate) writer: S,
-    pub(crate) left: usize,
-    pub(crate) passed_limit: bool,
+    pub(crate) remaining: usize,
+    pub(crate) is_over_limit: bool,
 }
 
-impl<S: Writer> Writer for Limited<S> {
+impl<S: Writer> Writer for LimitedWriter<S> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
-        match self.left.checked_sub(bytes.len()) {
-            Some(left) => {
+        match self.remaining.checked_sub(bytes.len()) {
+            Some(remaining) => {
                 self.writer.put(bytes)?;
-                self.left = left;
+                self.remaining = remaining;
                 Ok(())
             }
             None => {
-                self.passed_limit = true;
+                self.is_over_limit = true;
                 Err(CapacityError)
             }
         }
@@ -140,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_length_is_copied_whole() {
+    fn copy_short_copies_every_length() {
         let from: Vec<u8> = (0..=255).collect();
         for len in 0..=200 {
             let mut to = vec![0; len];

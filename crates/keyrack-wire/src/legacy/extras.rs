@@ -1,5 +1,6 @@
-//! The fields of a grant that this version does not know. They come back as they came: kept as text, never read, and
-//! treated like the secret beside them, for nobody here can say that they are none.
+//! The fields of a grant that this version does not know. The daemon returns them unchanged: it
+//! keeps them as text, never reads them, and protects them like the secret, because they may be
+//! one.
 
 use std::borrow::Cow;
 
@@ -8,7 +9,7 @@ use super::error::FieldError;
 use keyrack_json::RawValue;
 use keyrack_json::{CapacityError, Writer};
 
-/// Where in a grant a field stands.
+/// Object of a grant that a field is in.
 #[derive(Clone, Copy)]
 pub(super) enum Level {
     Grant,
@@ -20,9 +21,9 @@ pub(super) enum Level {
 const LEVELS: usize = 4;
 
 struct Member<'a> {
-    /// With its quotes, as it came.
+    /// Name with its quotes, still escaped.
     name: &'a str,
-    decoded: Cow<'a, str>,
+    unescaped: Cow<'a, str>,
     value: &'a str,
 }
 
@@ -33,39 +34,40 @@ pub struct Extras<'a> {
 }
 
 impl<'a> Extras<'a> {
-    /// `name` has been found to be a proper string; `decoded` is what it stands for.
+    /// Adds a field. `name` is a checked string with its quotes, and `unescaped` its text.
     pub(super) fn add(
         &mut self,
         level: Level,
         name: &'a str,
-        decoded: Cow<'a, str>,
+        unescaped: Cow<'a, str>,
         value: RawValue<'a>,
     ) -> Result<(), FieldError> {
         let members = &mut self.levels[level as usize];
         if members.len() == MAX_UNKNOWN_FIELDS {
             return Err(FieldError::TooManyUnknown);
         }
-        if members.iter().any(|member| member.decoded == decoded) {
+        if members.iter().any(|member| member.unescaped == unescaped) {
             return Err(FieldError::Twice);
         }
-        members.push(Member { name, decoded, value: value.text() });
+        members.push(Member { name, unescaped, value: value.text() });
         Ok(())
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no unknown fields.
     pub fn is_empty(&self) -> bool {
         self.levels.iter().all(Vec::is_empty)
     }
 
-    /// Length in bytes of what [`Self::pack`] puts: 0 if there are none.
+    /// Returns the length in bytes of the packed form: 0 if there are no fields.
     pub fn packed_len(&self) -> usize {
         if self.is_empty() { 0 } else { HEAD + self.level_lens().iter().sum::<usize>() }
     }
 
-    /// Puts the fields in the form [`ExtraText::unpack`] reads: one run of bytes, to keep beside the secret.
+    /// Writes the packed form, which [`ExtraText::unpack`] reads: one run of bytes, to be kept
+    /// beside the secret.
     ///
     /// # Errors
-    /// [`CapacityError`].
+    /// [`CapacityError`] if the writer is full.
     pub fn pack(&self, writer: &mut impl Writer) -> Result<(), CapacityError> {
         if self.is_empty() {
             return Ok(());
@@ -100,17 +102,17 @@ impl std::fmt::Debug for Extras<'_> {
     }
 }
 
-/// Four lengths of four bytes.
+/// Length of the packed form's head: four lengths of four bytes.
 const HEAD: usize = 4 * LEVELS;
 
-/// Unknown fields as they were packed: for each object of a grant the text of its members, empty if it has none.
+/// Packed unknown fields: the text of the members of each object of a grant, empty if it has none.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExtraText<'a> {
     pub(super) levels: [&'a [u8]; LEVELS],
 }
 
 impl<'a> ExtraText<'a> {
-    /// Reads what [`Extras::pack`] put; `None` if `packed` is not that.
+    /// Reads the form that [`Extras::pack`] writes; `None` for any other.
     pub fn unpack(packed: &'a [u8]) -> Option<Self> {
         if packed.is_empty() {
             return Some(Self::default());
@@ -124,7 +126,7 @@ impl<'a> ExtraText<'a> {
         text.is_empty().then_some(Self { levels })
     }
 
-    /// Puts the members of one object behind its known ones.
+    /// Writes the unknown members of one object, after its known ones.
     pub(super) fn put(&self, level: Level, writer: &mut impl Writer) -> Result<(), CapacityError> {
         let members = self.levels[level as usize];
         if members.is_empty() {

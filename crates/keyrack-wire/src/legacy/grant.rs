@@ -1,5 +1,6 @@
-//! A grant: `{"slug","key":{"secret","grade":{"protection","duration"}},"source":{"vault","mech"},"env","org",
-//! "expiresAt"?}`. Every known field must be there, once, and a string; names are not judged here.
+//! A grant: `{"slug","key":{"secret","grade":{"protection","duration"}},"source":{"vault","mech"},
+//! "env","org","expiresAt"?}`. Every known field must be there once, and be a string. The caller
+//! validates the names.
 
 use std::borrow::Cow;
 
@@ -9,23 +10,23 @@ use crate::names::{Grade, Source};
 use crate::{MAX_NAME, MAX_SECRET};
 use keyrack_json::{RawString, RawValue};
 
-/// One grant of a message, its secret still escaped in the message.
+/// One grant of a message. Its secret is still escaped in the message.
 pub struct Grant<'a> {
-    /// Its slug.
+    /// Slug.
     pub slug: Cow<'a, str>,
-    /// Its secret, as text between quotes in the message.
+    /// Secret, as a string in the message.
     pub secret: RawString<'a>,
-    /// Its grade.
+    /// Grade.
     pub grade: Grade<'a>,
-    /// Where it came from.
+    /// Vault and mechanism.
     pub source: Source<'a>,
-    /// Its env, as the sender says.
+    /// Env, as the sender states it.
     pub env: Cow<'a, str>,
-    /// Its org, as the sender says.
+    /// Org, as the sender states it.
     pub org: Cow<'a, str>,
-    /// When it ends, as text that no one has yet found to be a time; `None` if the field is absent.
+    /// Expiry, as text that is not validated yet; `None` if the field is absent.
     pub expires_at: Option<Cow<'a, str>>,
-    /// The fields this version does not know.
+    /// Fields that this version does not know.
     pub extras: Extras<'a>,
 }
 
@@ -47,48 +48,50 @@ impl std::fmt::Debug for Grant<'_> {
 impl<'a> Grant<'a> {
     pub(super) fn read(value: RawValue<'a>, list: &'static str, index: usize) -> Result<Self, LegacyError> {
         let mut extras = Extras::default();
-        let place = JsonPath { list, index, slug: None };
+        let at_path = JsonPath { list, index, slug: None };
         let [slug, key, source, env, org, expires_at] = object(
             value,
-            &place,
+            &at_path,
             "",
             ["slug", "key", "source", "env", "org", "expiresAt"],
             (&mut extras, Level::Grant),
         )?;
-        let slug = name(slug, &place, "slug")?;
-        let place = JsonPath { slug: Some(&slug), ..place };
-        let key = key.ok_or_else(|| place.error("key", FieldError::Missing))?;
-        let [secret, grade] = object(key, &place, "key", ["secret", "grade"], (&mut extras, Level::Key))?;
-        let secret = string(secret, &place, "key.secret")?;
+        let slug = name(slug, &at_path, "slug")?;
+        let at_path = JsonPath { slug: Some(&slug), ..at_path };
+        let key = key.ok_or_else(|| at_path.error("key", FieldError::Missing))?;
+        let [secret, grade] = object(key, &at_path, "key", ["secret", "grade"], (&mut extras, Level::Key))?;
+        let secret = string(secret, &at_path, "key.secret")?;
         if secret.len() > MAX_SECRET {
-            return Err(place.error("key.secret", FieldError::SecretTooLong));
+            return Err(at_path.error("key.secret", FieldError::SecretTooLong));
         }
-        let grade = grade.ok_or_else(|| place.error("key.grade", FieldError::Missing))?;
+        let grade = grade.ok_or_else(|| at_path.error("key.grade", FieldError::Missing))?;
         let [protection, duration] =
-            object(grade, &place, "key.grade", ["protection", "duration"], (&mut extras, Level::Grade))?;
-        let source = source.ok_or_else(|| place.error("source", FieldError::Missing))?;
+            object(grade, &at_path, "key.grade", ["protection", "duration"], (&mut extras, Level::Grade))?;
+        let source = source.ok_or_else(|| at_path.error("source", FieldError::Missing))?;
         let [vault, mech] =
-            object(source, &place, "source", ["vault", "mech"], (&mut extras, Level::Source))?;
+            object(source, &at_path, "source", ["vault", "mech"], (&mut extras, Level::Source))?;
         let grade = Grade {
-            protection: name(protection, &place, "key.grade.protection")?,
-            duration: name(duration, &place, "key.grade.duration")?,
+            protection: name(protection, &at_path, "key.grade.protection")?,
+            duration: name(duration, &at_path, "key.grade.duration")?,
         };
-        let source =
-            Source { vault: name(vault, &place, "source.vault")?, mech: name(mech, &place, "source.mech")? };
-        let env = name(env, &place, "env")?;
-        let org = name(org, &place, "org")?;
+        let source = Source {
+            vault: name(vault, &at_path, "source.vault")?,
+            mech: name(mech, &at_path, "source.mech")?,
+        };
+        let env = name(env, &at_path, "env")?;
+        let org = name(org, &at_path, "org")?;
         let expires_at = match expires_at {
-            Some(text) => Some(name(Some(text), &place, "expiresAt")?),
+            Some(text) => Some(name(Some(text), &at_path, "expiresAt")?),
             None => None,
         };
         Ok(Self { slug, secret, grade, source, env, org, expires_at, extras })
     }
 }
 
-/// The known fields of one object of a grant; the others go to `extras`.
+/// Returns the known fields of one object of a grant, and adds the others to `extras`.
 fn object<'a, const N: usize>(
     value: RawValue<'a>,
-    place: &JsonPath<'_>,
+    at_path: &JsonPath<'_>,
     path: &str,
     known: [&'static str; N],
     (extras, level): (&mut Extras<'a>, Level),
@@ -96,46 +99,48 @@ fn object<'a, const N: usize>(
     let mut found = [None; N];
     let inner = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
     let outcome = value.members(|name, value| {
-        let fault = |error| place.error(&inner("<name>"), error);
+        let error = |error| at_path.error(&inner("<name>"), error);
         let text = name.string().unwrap_or(Ok(RawString::default()));
-        let text = text.map_err(|string| fault(FieldError::String(string)))?;
+        let text = text.map_err(|invalid| error(FieldError::String(invalid)))?;
         if text.len() > MAX_NAME {
-            return Err(fault(FieldError::NameTooLong));
+            return Err(error(FieldError::NameTooLong));
         }
-        let decoded = text.to_text();
-        let Some(index) = known.iter().position(|known| *known == decoded) else {
-            return extras.add(level, name.text(), decoded, value).map_err(|error| match error {
-                FieldError::Twice => fault(error),
-                error => place.error(path, error),
-            });
+        let unescaped = text.to_text();
+        let Some(index) = known.iter().position(|known| *known == unescaped) else {
+            return extras.add(level, name.text(), unescaped, value).map_err(
+                |field_error| match field_error {
+                    FieldError::Twice => error(field_error),
+                    _ => at_path.error(path, field_error),
+                },
+            );
         };
         if found[index].replace(value).is_some() {
-            return Err(place.error(&inner(known[index]), FieldError::Twice));
+            return Err(at_path.error(&inner(known[index]), FieldError::Twice));
         }
         Ok(())
     });
-    outcome.unwrap_or_else(|| Err(place.error(path, FieldError::Type("an object"))))?;
+    outcome.unwrap_or_else(|| Err(at_path.error(path, FieldError::Type("an object"))))?;
     Ok(found)
 }
 
 fn string<'a>(
     value: Option<RawValue<'a>>,
-    place: &JsonPath<'_>,
+    at_path: &JsonPath<'_>,
     field: &'static str,
 ) -> Result<RawString<'a>, LegacyError> {
-    let value = value.ok_or_else(|| place.error(field, FieldError::Missing))?;
-    let text = value.string().ok_or_else(|| place.error(field, FieldError::Type("a string")))?;
-    text.map_err(|fault| place.error(field, FieldError::String(fault)))
+    let value = value.ok_or_else(|| at_path.error(field, FieldError::Missing))?;
+    let text = value.string().ok_or_else(|| at_path.error(field, FieldError::Type("a string")))?;
+    text.map_err(|invalid| at_path.error(field, FieldError::String(invalid)))
 }
 
 fn name<'a>(
     value: Option<RawValue<'a>>,
-    place: &JsonPath<'_>,
+    at_path: &JsonPath<'_>,
     field: &'static str,
 ) -> Result<Cow<'a, str>, LegacyError> {
-    let text = string(value, place, field)?;
+    let text = string(value, at_path, field)?;
     if text.len() > MAX_NAME {
-        return Err(place.error(field, FieldError::NameTooLong));
+        return Err(at_path.error(field, FieldError::NameTooLong));
     }
     Ok(text.to_text())
 }

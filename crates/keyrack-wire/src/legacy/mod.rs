@@ -1,11 +1,12 @@
-//! The legacy protocol: one JSON request, one JSON reply, then the connection ends. Spoken by TypeScript clients to
-//! this daemon, and by this client to a TypeScript daemon.
+//! The legacy protocol: one JSON request and one JSON reply for each connection. TypeScript clients
+//! speak it to this daemon, and this client to a TypeScript daemon.
 //!
-//! No general JSON parser is used: a secret stays a slice of the caller's buffer, and is unescaped from there into a
-//! buffer of the caller.
+//! No general JSON parser is used: a secret stays a slice of the caller's buffer, and is unescaped
+//! from there into a buffer of the caller.
 //!
-//! The daemon: feed a [`Scanner`] until it is complete, [`Request::parse`], then one of the `compose_*_reply`
-//! functions. The client: `compose_*_request`, then `parse_*_reply`.
+//! The daemon feeds a [`Scanner`] until the request is complete, calls [`Request::parse`], and then
+//! one of the `encode_*_reply` functions. The client calls `encode_*_request`, then
+//! `parse_*_reply`.
 
 mod error;
 mod extras;
@@ -33,7 +34,7 @@ pub use scan::{Progress, Scanner};
 
 pub use keyrack_json::escape_len;
 
-/// Longest request in bytes, white space around it included.
+/// Longest request in bytes, including white space around it.
 pub const MAX_REQUEST: usize = 1 << 20;
 
 /// Longest reply in bytes.
@@ -42,5 +43,5 @@ pub const MAX_REPLY: usize = 8 << 20;
 /// Most slugs, or grants, in one message.
 pub const MAX_ITEMS: usize = 4096;
 
-/// Most unknown fields kept of one object of a grant.
+/// Most unknown fields that are kept of one object of a grant.
 pub const MAX_UNKNOWN_FIELDS: usize = 64;

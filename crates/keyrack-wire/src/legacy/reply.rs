@@ -1,5 +1,6 @@
-//! Replies as a client reads them from a TypeScript daemon, which checks nothing of what it keeps: one odd key never
-//! costs the others. No error here holds a part of the reply, for it may be a secret.
+//! Parser of replies, for a client of a TypeScript daemon. That daemon validates nothing of what it
+//! keeps, so one malformed key does not hide the others. No error holds any part of the reply,
+//! which may be a secret.
 
 use std::borrow::Cow;
 
@@ -9,59 +10,59 @@ use super::grant::Grant;
 use super::request::{fields, only_object, optional_text, required, text, texts};
 use keyrack_json::{RawValue, ValueKind};
 
-/// What a daemon answered.
+/// Reply of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply<T> {
-    /// What was asked for.
+    /// The requested data.
     Ok(T),
-    /// Why not, in the daemon's own words. They may hold line breaks and control characters.
+    /// Error text of the daemon. It may hold line breaks and control characters.
     Refused(String),
 }
 
-/// The keys that were found.
+/// Data of the reply to a GET.
 #[derive(Debug)]
 pub struct GetData<'a> {
-    /// Hits, in the order they were asked for.
+    /// Keys that the daemon holds, in the order of the request.
     pub keys: Vec<Grant<'a>>,
-    /// What is wrong with each hit that is not among `keys`.
+    /// Error of each key that could not be read.
     pub malformed: Vec<LegacyError>,
 }
 
-/// What is kept.
+/// Data of the reply to a STATUS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusData<'a> {
-    /// First eight hexadecimal digits of the hash of the home directory the daemon serves.
+    /// First eight hexadecimal digits of the hash of the daemon's home directory.
     pub home_hash: Cow<'a, str>,
-    /// The keys, in the order they were kept.
+    /// Keys, in the order they were unlocked.
     pub keys: Vec<StatusEntry<'a>>,
-    /// What is wrong with each key that is not among `keys`.
+    /// Error of each key that could not be read.
     pub malformed: Vec<LegacyError>,
 }
 
-/// One kept key.
+/// One key of a STATUS reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusEntry<'a> {
-    /// Its slug.
+    /// Slug.
     pub slug: Cow<'a, str>,
-    /// Its env.
+    /// Env.
     pub env: Cow<'a, str>,
-    /// Its org.
+    /// Org.
     pub org: Cow<'a, str>,
-    /// When it ends; `None` for a key that does not.
+    /// Expiry; `None` for a key that does not expire.
     pub expires_at: Option<Cow<'a, str>>,
-    /// How long it still lives, in milliseconds; `None` for a key that does not end.
+    /// Remaining TTL in milliseconds; `None` for a key that does not expire.
     pub ttl_left_ms: Option<u64>,
 }
 
-/// Whether an error text says that the daemon belongs to another login session.
+/// Returns `true` if the error text says that the daemon belongs to another login session.
 pub fn is_session_mismatch(error: &str) -> bool {
     error.contains("session mismatch")
 }
 
-/// Reads the reply to a GET.
+/// Parses the reply to a GET.
 ///
 /// # Errors
-/// [`LegacyError`] when it is no such reply.
+/// [`LegacyError`] if the message is not such a reply.
 pub fn parse_get_reply(message: &[u8]) -> Result<Reply<GetData<'_>>, LegacyError> {
     read(message, |data| {
         let [keys] = fields(data, "data.", ["keys"])?;
@@ -70,10 +71,10 @@ pub fn parse_get_reply(message: &[u8]) -> Result<Reply<GetData<'_>>, LegacyError
     })
 }
 
-/// Reads the reply to a STATUS.
+/// Parses the reply to a STATUS.
 ///
 /// # Errors
-/// [`LegacyError`] when it is no such reply.
+/// [`LegacyError`] if the message is not such a reply.
 pub fn parse_status_reply(message: &[u8]) -> Result<Reply<StatusData<'_>>, LegacyError> {
     read(message, |data| {
         let [home_hash, keys] = fields(data, "data.", ["homeHash", "keys"])?;
@@ -83,10 +84,10 @@ pub fn parse_status_reply(message: &[u8]) -> Result<Reply<StatusData<'_>>, Legac
     })
 }
 
-/// Reads the reply to a RELOCK: the slugs of the keys that were erased.
+/// Parses the reply to a RELOCK: the slugs of the erased keys.
 ///
 /// # Errors
-/// [`LegacyError`] when it is no such reply.
+/// [`LegacyError`] if the message is not such a reply.
 pub fn parse_relock_reply(message: &[u8]) -> Result<Reply<Vec<Cow<'_, str>>>, LegacyError> {
     read(message, |data| {
         let [relocked] = fields(data, "data.", ["relocked"])?;
@@ -104,7 +105,7 @@ fn read<'a, T>(
         Some(false) => {
             let error = required(error, "error")?;
             let text = error.string().ok_or_else(|| field("error", FieldError::Type("a string")))?;
-            let text = text.map_err(|fault| field("error", FieldError::String(fault)))?;
+            let text = text.map_err(|error| field("error", FieldError::String(error)))?;
             Ok(Reply::Refused(text.to_text().into_owned()))
         }
         None => Err(field("success", FieldError::Type("true or false"))),
@@ -113,7 +114,7 @@ fn read<'a, T>(
 
 const KEYS: &str = "data.keys";
 
-/// The elements that could be read, and why the others could not.
+/// Returns the elements that could be read, and the errors of the others.
 fn each<'a, T>(
     keys: Option<RawValue<'a>>,
     mut read: impl FnMut(RawValue<'a>, usize) -> Result<T, LegacyError>,
@@ -136,9 +137,9 @@ fn each<'a, T>(
 }
 
 fn entry(value: RawValue<'_>, index: usize) -> Result<StatusEntry<'_>, LegacyError> {
-    let place = JsonPath { list: KEYS, index, slug: None };
+    let at_path = JsonPath { list: KEYS, index, slug: None };
     let named = |error| match error {
-        LegacyError::Field { at, error } => place.error(&at, error),
+        LegacyError::Field { at, error } => at_path.error(&at, error),
         error => error,
     };
     let [slug, env, org, expires_at, ttl] =
@@ -147,7 +148,7 @@ fn entry(value: RawValue<'_>, index: usize) -> Result<StatusEntry<'_>, LegacyErr
     let ttl_left_ms = match ttl.filter(|_| not_null(ttl)) {
         Some(ttl) => {
             let number = ttl.text().parse().ok().filter(|_| ttl.kind() == ValueKind::Number);
-            Some(number.ok_or_else(|| place.error("ttlLeftMs", FieldError::Type("whole milliseconds")))?)
+            Some(number.ok_or_else(|| at_path.error("ttlLeftMs", FieldError::Type("whole milliseconds")))?)
         }
         None => None,
     };

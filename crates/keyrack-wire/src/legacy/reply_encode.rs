@@ -1,21 +1,21 @@
-//! Composing replies: the daemon's half. `{"success":true,"data":…}` or `{"success":false,"error":"…"}`, at most
-//! [`MAX_REPLY`] bytes.
+//! Encoder of replies, for the daemon: `{"success":true,"data":…}` or
+//! `{"success":false,"error":"…"}`, at most [`MAX_REPLY`] bytes.
 
 use super::MAX_REPLY;
 use super::extras::{ExtraText, Level};
-use crate::writer::{EncodeError, Limited, SecretBytes, put_number};
+use crate::writer::{EncodeError, LimitedWriter, SecretBytes, put_number};
 use keyrack_json::escape_str;
 use keyrack_json::{CapacityError, Writer};
 
-/// Runs `encode` on a sink that takes at most `limit` bytes.
+/// Calls `encode` with a writer that takes at most `limit` bytes.
 pub(super) fn within<S: Writer>(
     writer: &mut S,
     limit: usize,
-    encode: impl FnOnce(&mut Limited<&mut S>) -> Result<(), CapacityError>,
+    encode: impl FnOnce(&mut LimitedWriter<&mut S>) -> Result<(), CapacityError>,
 ) -> Result<(), EncodeError> {
-    let mut writer = Limited { writer, left: limit, passed_limit: false };
+    let mut writer = LimitedWriter { writer, remaining: limit, is_over_limit: false };
     encode(&mut writer).map_err(|CapacityError| {
-        if writer.passed_limit { EncodeError::TooLarge { limit } } else { EncodeError::Full }
+        if writer.is_over_limit { EncodeError::TooLarge { limit } } else { EncodeError::Full }
     })
 }
 
@@ -39,7 +39,7 @@ pub(super) fn put_strings<'a>(
     writer.put(b"]")
 }
 
-/// Puts `before` as it is and `text` escaped, pair by pair.
+/// Writes each pair: `before` unchanged, then `text` escaped.
 fn put_pairs(writer: &mut impl Writer, pairs: &[(&str, &str)]) -> Result<(), CapacityError> {
     for (before, text) in pairs {
         writer.put(before.as_bytes())?;
@@ -50,25 +50,26 @@ fn put_pairs(writer: &mut impl Writer, pairs: &[(&str, &str)]) -> Result<(), Cap
 
 /// One key of a get reply.
 pub struct GetItem<'a, S, X> {
-    /// Its true slug.
+    /// Slug of the stored key.
     pub slug: &'a str,
-    /// Its grade's protection.
+    /// Protection of its grade.
     pub protection: &'a str,
-    /// Its grade's duration.
+    /// Duration of its grade.
     pub duration: &'a str,
-    /// Its vault.
+    /// Vault.
     pub vault: &'a str,
-    /// Its mechanism.
+    /// Mechanism.
     pub mech: &'a str,
-    /// Its env.
+    /// Env.
     pub env: &'a str,
-    /// Its org.
+    /// Org.
     pub org: &'a str,
-    /// When it ends, an ISO 8601 time in UTC.
+    /// Expiry, an ISO 8601 time in UTC.
     pub expires_at: &'a str,
-    /// Its secret.
+    /// Secret.
     pub secret: S,
-    /// Its unknown fields as [`Extras::pack`](super::Extras::pack) put them; [`NoExtras`] where there are none.
+    /// Unknown fields, packed by [`Extras::pack`](super::Extras::pack); [`NoExtras`] if there are
+    /// none.
     pub extras: X,
 }
 
@@ -82,11 +83,12 @@ impl SecretBytes for NoExtras {
     }
 }
 
-/// Puts the reply to a GET: the keys that this form can carry, in order. Returns the indices of the others: keys whose
-/// secret is not UTF-8, or has been erased.
+/// Writes the reply to a GET: the keys that JSON can carry, in order. Returns the indices of the
+/// others: keys whose secret is not UTF-8 or is erased.
 ///
 /// # Errors
-/// [`EncodeError::TooLarge`] or [`EncodeError::Full`]; what the sink holds then must not be sent.
+/// [`EncodeError::TooLarge`] or [`EncodeError::Full`]. The fragment in the writer must not be
+/// sent.
 pub fn encode_get_reply<'a, S: SecretBytes, X: SecretBytes>(
     writer: &mut impl Writer,
     items: impl IntoIterator<Item = GetItem<'a, S, X>>,
@@ -150,7 +152,7 @@ fn put_grant<S, X>(
     writer.put(b"}")
 }
 
-/// Puts the reply to an UNLOCK: the slugs in the order they came.
+/// Writes the reply to an UNLOCK: the slugs in the order of the request.
 ///
 /// # Errors
 /// [`EncodeError::TooLarge`] or [`EncodeError::Full`].
@@ -165,7 +167,7 @@ pub fn encode_unlock_reply<'a>(
     })
 }
 
-/// Puts the reply to a RELOCK: the slugs of the keys that were erased.
+/// Writes the reply to a RELOCK: the slugs of the erased keys.
 ///
 /// # Errors
 /// [`EncodeError::TooLarge`] or [`EncodeError::Full`].
@@ -180,22 +182,22 @@ pub fn encode_relock_reply<'a>(
     })
 }
 
-/// One key of a status reply. Every key of this daemon ends, so time and rest are always there.
+/// One key of a status reply. Every key of this daemon expires, so both times are always there.
 #[derive(Debug, Clone, Copy)]
 pub struct StatusItem<'a> {
-    /// Its slug.
+    /// Slug.
     pub slug: &'a str,
-    /// Its env.
+    /// Env.
     pub env: &'a str,
-    /// Its org.
+    /// Org.
     pub org: &'a str,
-    /// When it ends, an ISO 8601 time in UTC.
+    /// Expiry, an ISO 8601 time in UTC.
     pub expires_at: &'a str,
-    /// How long it still lives, in milliseconds.
+    /// Remaining TTL, in milliseconds.
     pub ttl_left_ms: u64,
 }
 
-/// Puts the reply to a STATUS: the keys in the order they were kept.
+/// Writes the reply to a STATUS: the keys in the order they were unlocked.
 ///
 /// # Errors
 /// [`EncodeError::TooLarge`] or [`EncodeError::Full`].
@@ -228,7 +230,7 @@ pub fn encode_status_reply<'a>(
     })
 }
 
-/// Puts `{"success":false,"error":…}`.
+/// Writes `{"success":false,"error":…}`.
 ///
 /// # Errors
 /// [`EncodeError::TooLarge`] or [`EncodeError::Full`].

@@ -1,4 +1,5 @@
-//! Requests as the daemon reads them. Everything of a request is checked here before any of it is acted on.
+//! Parser of requests, for the daemon. It checks all of a request before the daemon acts on any of
+//! it.
 
 use std::borrow::Cow;
 
@@ -11,20 +12,20 @@ use keyrack_json::{RawValue, ValueKind};
 /// One request.
 #[derive(Debug)]
 pub enum Request<'a> {
-    /// Keep these keys: all of them or none.
+    /// Unlock these keys: all of them or none.
     Unlock(Vec<Grant<'a>>),
-    /// Hand out keys.
+    /// Return keys.
     Get(Get<'a>),
-    /// List what is kept.
+    /// List the unlocked keys.
     Status,
     /// Erase keys.
     Relock(Relock<'a>),
 }
 
-/// The keys asked for, and what they must further be.
+/// Keys to return, and filters on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Get<'a> {
-    /// Full slugs, in the order the reply shall have.
+    /// Full slugs, in the order of the reply.
     pub slugs: Vec<Cow<'a, str>>,
     /// Only keys of this org, or of `@all`.
     pub org: Option<Cow<'a, str>>,
@@ -32,22 +33,24 @@ pub struct Get<'a> {
     pub env: Option<Cow<'a, str>>,
 }
 
-/// The keys to erase.
+/// Keys to erase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Relock<'a> {
-    /// These slugs; none of them if the list is there and empty.
+    /// These slugs. An empty list erases nothing.
     Slugs(Vec<Cow<'a, str>>),
     /// Every key of this env.
     Env(Cow<'a, str>),
-    /// Every key: neither slugs nor env were given.
+    /// Every key: the request has neither slugs nor env.
     All,
 }
 
 impl<'a> Request<'a> {
-    /// Reads a complete request: the buffer up to the end the [`Scanner`](super::Scanner) found.
+    /// Parses a complete request: the buffer up to the end that the [`Scanner`](super::Scanner)
+    /// found.
     ///
     /// # Errors
-    /// [`LegacyError`]; its text is the answer, and holds no value of the request but a cleaned command or slug.
+    /// [`LegacyError`]. Its text is the reply, and holds no value of the request but an escaped
+    /// command or slug.
     pub fn parse(message: &'a [u8]) -> Result<Self, LegacyError> {
         let value = only_object(message)?;
         let [command, payload] = fields(value, "", ["command", "payload"])?;
@@ -67,7 +70,7 @@ impl<'a> Request<'a> {
                 }))
             }
             "STATUS" => {
-                // It has nothing to say, so it may be left out.
+                // The payload is empty, so it is optional.
                 if let Some(payload) = payload {
                     fields(payload, "payload.", [])?;
                 }
@@ -77,7 +80,7 @@ impl<'a> Request<'a> {
                 let [slugs, env] = fields(required(payload, "payload")?, "payload.", ["slugs", "env"])?;
                 let env = optional_text(env, "payload.env")?;
                 if env.as_deref() == Some("") {
-                    // Read as "no env", it would erase everything.
+                    // Without this check it would mean "no env", and erase everything.
                     return Err(field("payload.env", FieldError::Empty));
                 }
                 Ok(Self::Relock(match (slugs, env) {
@@ -111,7 +114,8 @@ pub(super) fn only_object(message: &[u8]) -> Result<RawValue<'_>, LegacyError> {
     if value.kind() == ValueKind::Object { Ok(value) } else { Err(LegacyError::NotAnObject) }
 }
 
-/// The known fields of an object that is no grant; unknown ones are passed over. `path` ends with a dot, or is empty.
+/// Returns the known fields of an object that is not a grant, and skips unknown ones. `path` ends
+/// with a dot, or is empty.
 pub(super) fn fields<'a, const N: usize>(
     value: RawValue<'a>,
     path: &'static str,
@@ -119,7 +123,7 @@ pub(super) fn fields<'a, const N: usize>(
 ) -> Result<[Option<RawValue<'a>>; N], LegacyError> {
     let mut found = [None; N];
     let outcome = value.members(|name, value| {
-        // A name that is no text, such as half of a surrogate pair, is none we know.
+        // A name that is not text, such as a lone surrogate, is unknown.
         let Some(Ok(name)) = name.string() else { return Ok(()) };
         if name.len() > MAX_NAME {
             return Ok(());
@@ -143,7 +147,7 @@ pub(super) fn required<'a>(value: Option<RawValue<'a>>, path: &str) -> Result<Ra
 pub(super) fn text<'a>(value: Option<RawValue<'a>>, path: &str) -> Result<Cow<'a, str>, LegacyError> {
     let value = required(value, path)?;
     let text = value.string().ok_or_else(|| field(path, FieldError::Type("a string")))?;
-    let text = text.map_err(|fault| field(path, FieldError::String(fault)))?;
+    let text = text.map_err(|error| field(path, FieldError::String(error)))?;
     if text.len() > MAX_NAME {
         return Err(field(path, FieldError::NameTooLong));
     }

@@ -1,5 +1,5 @@
-//! Composing requests: the client's half, for a TypeScript daemon. There is no unlock: that daemon keeps keys in
-//! ordinary memory, and cannot tell its callers apart.
+//! Encoder of requests, for a client of a TypeScript daemon. There is no UNLOCK: that daemon keeps
+//! keys in ordinary memory and does not authenticate its callers.
 
 use super::MAX_REQUEST;
 use super::reply_encode::{put_string, put_strings, within};
@@ -7,7 +7,7 @@ use super::request::{Get, Relock};
 use crate::writer::EncodeError;
 use keyrack_json::Writer;
 
-/// Puts `{"command":"GET","payload":{"slugs":[…],"org"?,"env"?}}`.
+/// Writes `{"command":"GET","payload":{"slugs":[…],"org"?,"env"?}}`.
 ///
 /// # Errors
 /// [`EncodeError::TooLarge`] or [`EncodeError::Full`].
@@ -25,7 +25,7 @@ pub fn encode_get_request(writer: &mut impl Writer, get: &Get<'_>) -> Result<(),
     })
 }
 
-/// Puts `{"command":"STATUS","payload":{}}`.
+/// Writes `{"command":"STATUS","payload":{}}`.
 ///
 /// # Errors
 /// [`EncodeError::Full`].
@@ -33,8 +33,8 @@ pub fn encode_status_request(writer: &mut impl Writer) -> Result<(), EncodeError
     within(writer, MAX_REQUEST, |writer| writer.put(b"{\"command\":\"STATUS\",\"payload\":{}}"))
 }
 
-/// Puts `{"command":"RELOCK","payload":{…}}`. An empty list of slugs is refused: a TypeScript daemon would erase
-/// everything.
+/// Writes `{"command":"RELOCK","payload":{…}}`. An empty list of slugs is an error: a TypeScript
+/// daemon would erase everything.
 ///
 /// # Errors
 /// [`EncodeError::Empty`], [`EncodeError::TooLarge`] or [`EncodeError::Full`].

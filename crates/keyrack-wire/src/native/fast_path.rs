@@ -1,68 +1,70 @@
-//! The headers of a get as our own composers write them: read in one walk, byte for byte. A header in any other form, however right, is
-//! none of these and goes through serde. Never more lenient than serde: what is read here, serde reads as the same.
+//! Fast path for the headers of a get in the exact form that this crate's encoders write: one pass,
+//! no allocation but the lists. Any other form, however valid, goes through serde. The fast path is
+//! never more lenient than serde, and reads the same values.
+//!
+//! Benchmark row "GET, native, persistent, Rust client".
 
 use std::borrow::Cow;
 
 use super::frame::Span;
-use super::reply::{GetKey, GetOk};
-use super::request::Get;
+use super::get::{Get, GetKey, GetOk};
 use crate::names::{Grade, Source};
 use keyrack_json::plain_ascii;
 
-/// The most slugs of a request that is read here.
-const MOST: usize = 8;
+/// Most slugs of a request on the fast path.
+const MAX_SLUGS: usize = 8;
 
 /// Reads `{"id":N,"op":"get","slugs":["…"]}`.
 pub(super) fn get(header: &[u8]) -> Option<(u64, Get<'_>)> {
-    let mut left = Cursor(header);
-    left.skip(b"{\"id\":")?;
-    let id = left.number()?;
-    left.skip(b",\"op\":\"get\",\"slugs\":[")?;
+    let mut cursor = Cursor(header);
+    cursor.skip(b"{\"id\":")?;
+    let id = cursor.number()?;
+    cursor.skip(b",\"op\":\"get\",\"slugs\":[")?;
     let mut slugs = Vec::with_capacity(1);
     loop {
-        slugs.push(left.text(b"\"")?);
-        if left.skip(b",").is_none() {
+        slugs.push(cursor.text(b"\"")?);
+        if cursor.skip(b",").is_none() {
             break;
         }
-        if slugs.len() == MOST {
+        if slugs.len() == MAX_SLUGS {
             return None;
         }
     }
-    left.skip(b"]}")?;
-    left.end()?;
+    cursor.skip(b"]}")?;
+    cursor.end()?;
     Some((id, Get { slugs }))
 }
 
 /// Reads `{"id":N,"ok":{"keys":[{…}],"rest":[]}}` with one key.
 pub(super) fn get_ok(header: &[u8]) -> Option<(u64, GetOk<'_>)> {
-    let mut left = Cursor(header);
-    left.skip(b"{\"id\":")?;
-    let id = left.number()?;
+    let mut cursor = Cursor(header);
+    cursor.skip(b"{\"id\":")?;
+    let id = cursor.number()?;
     let key = GetKey {
-        slug: left.text(b",\"ok\":{\"keys\":[{\"slug\":\"")?,
+        slug: cursor.text(b",\"ok\":{\"keys\":[{\"slug\":\"")?,
         grade: Grade {
-            protection: left.text(b",\"grade\":{\"protection\":\"")?,
-            duration: left.text(b",\"duration\":\"")?,
+            protection: cursor.text(b",\"grade\":{\"protection\":\"")?,
+            duration: cursor.text(b",\"duration\":\"")?,
         },
         source: Source {
-            vault: left.text(b"},\"source\":{\"vault\":\"")?,
-            mech: left.text(b",\"mech\":\"")?,
+            vault: cursor.text(b"},\"source\":{\"vault\":\"")?,
+            mech: cursor.text(b",\"mech\":\"")?,
         },
-        env: left.text(b"},\"env\":\"")?,
-        org: left.text(b",\"org\":\"")?,
-        expires_at: left.text(b",\"expires_at\":\"")?,
-        ttl_ms: left.number_behind(b",\"ttl_ms\":")?,
+        env: cursor.text(b"},\"env\":\"")?,
+        org: cursor.text(b",\"org\":\"")?,
+        expires_at: cursor.text(b",\"expires_at\":\"")?,
+        ttl_ms: cursor.number_after(b",\"ttl_ms\":")?,
         secret: Span {
-            offset: left.number_behind(b",\"secret\":{\"offset\":")?,
-            len: left.number_behind(b",\"len\":")?,
+            offset: cursor.number_after(b",\"secret\":{\"offset\":")?,
+            len: cursor.number_after(b",\"len\":")?,
         },
     };
-    left.skip(b"}}],\"rest\":[]}}")?;
-    left.end()?;
+    cursor.skip(b"}}],\"rest\":[]}}")?;
+    cursor.end()?;
     Some((id, GetOk { keys: vec![key], rest: Vec::new() }))
 }
 
-/// What of a header is not read yet.
+/// The unread rest of a header.
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
@@ -75,27 +77,28 @@ impl<'a> Cursor<'a> {
         self.0.is_empty().then_some(())
     }
 
-    /// A decimal without sign or leading zeros, of fewer digits than could overflow.
+    /// Reads a decimal without sign or leading zeros, of too few digits to overflow.
     fn number(&mut self) -> Option<u64> {
         let digits = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let (number, left) = self.0.split_at(digits);
+        let (number, rest) = self.0.split_at(digits);
         if !(1..=19).contains(&digits) || (digits > 1 && number[0] == b'0') {
             return None;
         }
-        self.0 = left;
+        self.0 = rest;
         Some(number.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
     }
 
-    fn number_behind(&mut self, expected: &[u8]) -> Option<u64> {
+    fn number_after(&mut self, expected: &[u8]) -> Option<u64> {
         self.skip(expected)?;
         self.number()
     }
 
-    /// The ASCII between `opening`, which ends in a quote, and the next quote, if nothing in it is escaped.
+    /// Reads the ASCII between `opening`, which ends in a quote, and the next quote, if nothing in
+    /// it is escaped.
     fn text(&mut self, opening: &[u8]) -> Option<Cow<'a, str>> {
         self.skip(opening)?;
-        let (text, left) = self.0.split_at(plain_ascii(self.0)?);
-        self.0 = left.strip_prefix(b"\"")?;
+        let (text, rest) = self.0.split_at(plain_ascii(self.0)?);
+        self.0 = rest.strip_prefix(b"\"")?;
         std::str::from_utf8(text).ok().map(Cow::Borrowed)
     }
 }
@@ -143,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_forms_are_read() {
+    fn fast_path_reads_the_forms_of_the_encoders() {
         assert_eq!(get(REQUEST.as_bytes()).expect("our own form").1.slugs.len(), 2);
         assert_eq!(get_ok(REPLY.as_bytes()).expect("our own form").1.keys[0].secret.len, 6);
         agree(REQUEST.as_bytes());
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn other_forms_are_left_to_serde() {
+    fn fast_path_leaves_other_forms_to_serde() {
         for other in [
             "",
             "{}",
@@ -176,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_read_serde_reads_as_the_same(
+        fn fast_path_agrees_with_serde(
             reply: bool,
             edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3), 0..4),
         ) {

@@ -1,4 +1,5 @@
-//! One frame: its lengths checked before anything is made of them, its ranges before anything is read through them.
+//! Frames. Lengths are checked before anything is allocated by them, and ranges before anything is
+//! read through them.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,29 +8,30 @@ use super::{MAX_HEADER, MAX_LENGTH};
 use crate::writer::{EncodeError, SecretBytes};
 use keyrack_json::{CapacityError, Writer};
 
-/// What a buffer that begins at a frame holds.
+/// Content of a buffer that begins at a frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decoded<'a> {
-    /// Not yet a whole frame: nothing more can be said before the buffer holds this many bytes in all. At most
-    /// `4 + MAX_LENGTH`.
+    /// Part of a frame. The buffer must hold this many bytes in all, at most `4 + MAX_LENGTH`,
+    /// before decoding can continue.
     Need(usize),
     /// A whole frame.
     Frame(Frame<'a>),
 }
 
-/// A whole frame, its header not yet read.
+/// A whole frame. Its header is not parsed yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// The header's JSON.
+    /// Header, as JSON.
     pub header: &'a [u8],
-    /// The secret bytes behind it.
+    /// Secret bytes after the header.
     pub secrets: &'a [u8],
-    /// Length of the whole frame in the buffer: the next one begins there.
+    /// Length of the frame in the buffer: the offset of the next one.
     pub consumed: usize,
 }
 
 impl<'a> Frame<'a> {
-    /// The bytes of a range of the header; `None` if it points outside, which a decoded message never does.
+    /// Returns the bytes of a range of the header; `None` if it is outside of the frame, which the
+    /// ranges of a decoded message never are.
     pub fn secret(&self, span: Span) -> Option<&'a [u8]> {
         let start = usize::try_from(span.offset).ok()?;
         let end = start.checked_add(usize::try_from(span.len).ok()?)?;
@@ -49,48 +51,49 @@ impl std::fmt::Debug for Frame<'_> {
 /// A range of the secret bytes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
-    /// Where it begins, from the first secret byte.
+    /// Offset from the first secret byte.
     pub offset: u64,
-    /// How long it is, in bytes.
+    /// Length in bytes.
     pub len: u64,
 }
 
-/// Bytes that are no frame. The connection has lost its place: close it.
+/// Reason that bytes are not a frame. The position of the next frame is unknown, so the connection
+/// must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The length leaves no room for the header's length and a header.
+    /// The length has no space for the header's length and a header.
     #[error("a frame of {length} bytes is too short for a header")]
     TooShort {
-        /// The length it says.
+        /// Length of the frame.
         length: u32,
     },
-    /// The length passes [`MAX_LENGTH`].
+    /// The length is over [`MAX_LENGTH`].
     #[error("a frame of {length} bytes is longer than {MAX_LENGTH}")]
     TooLong {
-        /// The length it says.
+        /// Length of the frame.
         length: u32,
     },
     /// The header is empty.
     #[error("a frame has an empty header")]
     HeaderEmpty,
-    /// The header's length passes [`MAX_HEADER`].
+    /// The header's length is over [`MAX_HEADER`].
     #[error("a header of {header} bytes is longer than {MAX_HEADER}")]
     HeaderTooLong {
-        /// The header length it says.
+        /// Length of the header.
         header: u32,
     },
-    /// The header would end behind the frame.
+    /// The header ends after the frame.
     #[error("a header of {header} bytes does not fit a frame of {length}")]
     HeaderPastEnd {
-        /// The header length it says.
+        /// Length of the header.
         header: u32,
-        /// The frame length it says.
+        /// Length of the frame.
         length: u32,
     },
-    /// The header is no JSON object of the form a message has.
+    /// The header is not a JSON object in the form of a message.
     #[error("a header is not a message (byte {column})")]
     Header {
-        /// Where reading stopped, from 1.
+        /// Byte of the header where parsing stopped, from 1.
         column: usize,
     },
     /// The ranges do not tile the secret bytes: ascending, disjoint, covering all of them.
@@ -99,7 +102,7 @@ pub enum FrameError {
 }
 
 impl FrameError {
-    /// The error's code on the wire.
+    /// Returns the error's code on the wire.
     pub fn code(&self) -> &'static str {
         "bad_frame"
     }
@@ -109,10 +112,11 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
 }
 
-/// The frame at the start of `buffer`. Costs the same however much of the frame has come.
+/// Decodes the frame at the start of `buffer`, in constant time.
 ///
 /// # Errors
-/// The lengths are checked as soon as their bytes are there, before the rest of the frame is.
+/// [`FrameError`] as soon as the bytes of a wrong length are there, before the rest of the frame
+/// is.
 pub fn decode(buffer: &[u8]) -> Result<Decoded<'_>, FrameError> {
     let Some(length) = be32(buffer, 0) else {
         return Ok(Decoded::Need(4));
@@ -145,14 +149,15 @@ pub fn decode(buffer: &[u8]) -> Result<Decoded<'_>, FrameError> {
     Ok(Decoded::Frame(Frame { header, secrets, consumed }))
 }
 
-/// Reads the header as JSON of the form `T`.
+/// Parses the header as JSON of the form `T`.
 pub(super) fn header<'a, T: Deserialize<'a>>(frame: &Frame<'a>) -> Result<T, FrameError> {
     let read = serde_json::from_slice(frame.header);
     // The error's own text quotes the input.
     read.map(|Object(header)| header).map_err(|error| FrameError::Header { column: error.column() })
 }
 
-/// Whether `spans` tile `total` bytes: each begins where the one before it ends, and the last ends at `total`.
+/// Returns `true` if `spans` tile `total` bytes: each begins at the end of the previous one, and
+/// the last ends at `total`.
 pub(super) fn tile(spans: impl IntoIterator<Item = Span>, total: usize) -> bool {
     let end = spans
         .into_iter()
@@ -160,7 +165,8 @@ pub(super) fn tile(spans: impl IntoIterator<Item = Span>, total: usize) -> bool 
     end.is_some() && end == u64::try_from(total).ok()
 }
 
-/// Puts the lengths of a frame whose header and secrets follow, and reserves room for all of it.
+/// Writes the lengths of a frame, and reserves capacity for all of it. The caller writes its header
+/// and secrets next.
 pub(super) fn put_lengths(
     writer: &mut impl Writer,
     header: usize,
@@ -179,7 +185,7 @@ pub(super) fn put_lengths(
     Ok(())
 }
 
-/// Puts one secret, straight from where it lives, if it still has the length the header says.
+/// Copies one secret from its own memory, if it still has the length that the header states.
 pub(super) fn put_secret(
     writer: &mut impl Writer,
     secret: &impl SecretBytes,
@@ -195,10 +201,10 @@ pub(super) fn put_secret(
     outcome.unwrap_or(Err(EncodeError::Gone))
 }
 
-/// Puts a frame of a header as it is and the secrets behind it.
+/// Writes a frame of a header and its secrets.
 ///
 /// # Errors
-/// [`EncodeError::TooLarge`] before anything is put.
+/// [`EncodeError::TooLarge`] before anything is written.
 pub fn encode_frame(
     writer: &mut impl Writer,
     header: &[u8],
@@ -217,7 +223,7 @@ pub fn encode_frame(
     Ok(())
 }
 
-/// The spans of secrets laid one behind the other.
+/// Returns the ranges of secrets laid one after the other; `None` if their sum overflows.
 pub(super) fn lay_out(lens: impl IntoIterator<Item = usize>) -> Option<Vec<Span>> {
     let mut offset = 0_u64;
     lens.into_iter()
@@ -230,9 +236,9 @@ pub(super) fn lay_out(lens: impl IntoIterator<Item = usize>) -> Option<Vec<Span>
         .collect()
 }
 
-/// Turns a message without secrets into the bytes of a header.
+/// Returns the header of a message.
 pub(super) fn header_bytes(message: &impl Serialize) -> Result<Vec<u8>, EncodeError> {
-    // Names and numbers with string keys only, so serde_json has nothing to refuse but length.
+    // It has only names and numbers with string keys, so serde_json cannot fail.
     serde_json::to_vec(message).map_err(|_| EncodeError::TooLarge { limit: MAX_HEADER })
 }
 
@@ -248,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_judged_before_their_bytes_come() {
+    fn decode_checks_lengths_before_the_frame_is_complete() {
         let max = 1 << 20;
         for (bytes, expected) in [
             (vec![], Ok(Decoded::Need(4))),
@@ -278,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_frame_passes() {
+    fn decode_accepts_the_longest_frame() {
         let mut bytes = lengths(1 << 20, 65_536);
         bytes.resize(4 + MAX_LENGTH, b'x');
         let Ok(Decoded::Frame(frame)) = decode(&bytes) else { panic!("no frame") };
@@ -290,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ranges_that_tile_the_bytes_pass() {
+    fn tile_accepts_only_ranges_that_cover_all_bytes() {
         let max = u64::MAX;
         for (spans, total, expected) in [
             (vec![], 0, true),
@@ -320,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_an_object() {
+    fn header_rejects_what_is_not_an_object() {
         #[derive(Debug, PartialEq, Deserialize)]
         struct Head {
             id: u64,
@@ -335,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_outside_reads_nothing() {
+    fn secret_rejects_ranges_outside_of_the_frame() {
         let frame = Frame { header: b"{}", secrets: b"abcdef", consumed: 16 };
         for (offset, len, expected) in [
             (0, 6, Some(&b"abcdef"[..])),
@@ -353,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_not_composed() {
+    fn encode_frame_rejects_what_is_too_long() {
         let none: [&[u8]; 0] = [];
         let mut writer = WipedBuffer::new(4 << 20);
         for (header, secret, limit) in [
@@ -370,10 +376,10 @@ mod tests {
         assert_eq!(encode_frame(&mut WipedBuffer::new(9), b"{}", &none), Err(EncodeError::Full));
     }
 
-    /// A secret that changes between the moment its length is written and the moment it is copied.
-    struct Fickle(std::cell::Cell<u8>, Option<&'static [u8]>);
+    /// A secret that changes after its length is written and before it is copied.
+    struct ChangingSecret(std::cell::Cell<u8>, Option<&'static [u8]>);
 
-    impl SecretBytes for Fickle {
+    impl SecretBytes for ChangingSecret {
         fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
             let first = self.0.replace(1) == 0;
             if first { Some(read(b"first")) } else { self.1.map(read) }
@@ -381,9 +387,9 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_goes_or_changes_meanwhile_is_an_error() {
+    fn encode_frame_fails_when_a_secret_changes() {
         for then in [None, Some(&b"longer than first"[..]), Some(b"")] {
-            let secret = Fickle(0.into(), then);
+            let secret = ChangingSecret(0.into(), then);
             let mut writer = WipedBuffer::new(100);
             assert_eq!(encode_frame(&mut writer, b"{}", &[secret]), Err(EncodeError::Gone), "{then:?}");
         }
@@ -391,10 +397,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_frame_comes_back(
+        fn any_frame_round_trips(
             header in prop::collection::vec(any::<u8>(), 1..200),
             secrets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..5),
-            behind in prop::collection::vec(any::<u8>(), 0..20),
+            after in prop::collection::vec(any::<u8>(), 0..20),
         ) {
             let mut writer = WipedBuffer::new(10_000);
             let slices: Vec<&[u8]> = secrets.iter().map(Vec::as_slice).collect();
@@ -405,7 +411,7 @@ mod tests {
                 let Ok(Decoded::Need(need)) = decode(&bytes[..end]) else { panic!("a part is no frame") };
                 prop_assert!(need > end && need <= len);
             }
-            bytes.extend(behind);
+            bytes.extend(after);
             let Ok(Decoded::Frame(frame)) = decode(&bytes) else { panic!("no frame") };
             prop_assert_eq!(frame.consumed, len);
             prop_assert_eq!(frame.header, header);
@@ -413,7 +419,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn decode_does_not_panic_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             if let Ok(Decoded::Need(need)) = decode(&bytes) {
                 prop_assert!(need > bytes.len() && need <= 4 + MAX_LENGTH);
             }

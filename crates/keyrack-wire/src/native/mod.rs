@@ -1,14 +1,16 @@
-//! The native protocol: length-prefixed frames with a JSON header, and secrets as bytes behind it.
+//! The native protocol: length-prefixed frames with a JSON header, and secrets as bytes after it.
 //!
-//! A frame is `u32 BE length (of what follows) | u32 BE header length | header JSON | secret bytes`. The header never
-//! holds a secret: it names ranges of the bytes behind it, which tile those bytes exactly, in order.
+//! A frame is `u32 BE length of the rest | u32 BE header length | header JSON | secret bytes`. The
+//! header never holds a secret: it names ranges of the secret bytes, which tile them exactly, in
+//! order.
 //!
-//! The daemon: [`decode`] a frame from its page, [`Request::decode`] its header, compose the reply with one of the
-//! `compose_*_reply` functions or [`encode_reply`]. The client: [`Request::encode`] or [`encode_unlock`], then
-//! [`decode`] and [`decode_reply`].
+//! The daemon calls [`decode`] on its page, [`Request::decode`] on the frame, and encodes the reply
+//! with one of the `encode_*_reply` functions or [`encode_reply`]. The client calls
+//! [`Request::encode`] or [`encode_unlock`], then [`decode`] and [`decode_reply`].
 
 mod fast_path;
 mod frame;
+mod get;
 mod reply;
 mod reply_encode;
 mod request;
@@ -17,32 +19,32 @@ mod serde_util;
 mod stack_buf;
 
 pub use frame::{Decoded, Frame, FrameError, Span, decode, encode_frame};
+pub use get::{Get, GetKey, GetOk};
 pub use reply::{
-    Counts, ErrorBody, GetKey, GetOk, Hardening, HelloOk, NothingOk, RelockOk, Reply, ReplyBody, ReplyError,
-    StatusKey, StatusOk, UnlockGranted, UnlockOk, UnlockResult, decode_reply, reply_id,
+    Counts, ErrorBody, Hardening, HelloOk, NothingOk, RelockOk, Reply, ReplyBody, ReplyError, StatusKey,
+    StatusOk, UnlockGranted, UnlockOk, UnlockResult, decode_reply, reply_id,
 };
 pub use reply_encode::{
     GetItem, encode_error, encode_get_reply, encode_relock_reply, encode_reply, encode_status_reply,
     encode_unlock_reply,
 };
-pub use request::{
-    Get, Hello, Op, Relock, Request, RequestError, RequestErrorKind, Status, Unlock, UnlockKey,
-};
+pub use request::{Hello, Op, Relock, Request, RequestError, RequestErrorKind, Status, Unlock, UnlockKey};
 pub use request_encode::{UnlockItem, encode_unlock, get_slugs_that_fit, unlock_keys_that_fit};
 
-/// Greatest length of a frame, in bytes: of what follows the four bytes that say it.
+/// Greatest length of a frame, in bytes, after the four bytes of the length itself.
 pub const MAX_LENGTH: usize = 1 << 20;
 
 /// Greatest length of a header, in bytes.
 pub const MAX_HEADER: usize = 64 << 10;
 
-/// The protocol version this crate speaks. It grows only by addition.
+/// Newest protocol version that this crate speaks. Versions differ only by additions.
 pub const PROTO: u32 = 1;
 
-/// The oldest protocol version this crate still speaks.
+/// Oldest protocol version that this crate speaks.
 pub const MIN_PROTO: u32 = 1;
 
-/// The version to speak with a peer that speaks `min_proto` to `proto`: the newest both know; `None` without overlap.
+/// Returns the newest version that this crate and a peer of versions `min_proto` to `proto` both
+/// speak; `None` if there is none.
 pub fn agreed_proto(proto: u32, min_proto: u32) -> Option<u32> {
     let newest = proto.min(PROTO);
     (newest >= min_proto.max(MIN_PROTO)).then_some(newest)
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_version_both_speak_is_agreed() {
+    fn agreed_proto_is_the_newest_common_version() {
         for (proto, min_proto, expected) in [
             (1, 1, Some(1)),
             (2, 1, Some(1)),

@@ -1,4 +1,4 @@
-//! Replies, typed: what the daemon answers, and how a client reads it.
+//! Replies of the daemon, and their decoder for the client.
 
 use std::borrow::Cow;
 
@@ -6,148 +6,110 @@ use serde::{Deserialize, Serialize};
 
 use super::fast_path;
 use super::frame::{Frame, FrameError, Span, header, tile};
+use super::get::GetOk;
 use super::serde_util::{list, object, objects, some, some_object};
 use crate::names::{Grade, Source};
 
-/// One reply: what was asked for, or why not.
+/// One reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply<'a, T> {
-    /// The id of the request it answers; 0 when the daemon could not read one.
+    /// Id of its request; 0 if the daemon could not read it.
     pub id: u64,
-    /// The answer.
+    /// Result of the request.
     pub outcome: Result<T, ErrorBody<'a>>,
 }
 
-/// An error as the daemon words it. Codes are open: newer daemons may know more.
+/// Error of the daemon. Codes are open: newer daemons may know more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody<'a> {
-    /// What machines read, snake_case.
+    /// Code for programs, in snake_case.
     #[serde(borrow)]
     pub code: Cow<'a, str>,
-    /// What people read.
+    /// Text for people.
     #[serde(borrow)]
     pub message: Cow<'a, str>,
-    /// The key it is about.
+    /// Slug of the key that the error is about.
     #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub slug: Option<Cow<'a, str>>,
-    /// The command that fixes it.
+    /// Command that fixes the error.
     #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub fix: Option<Cow<'a, str>>,
 }
 
-/// Who the daemon is.
+/// Reply to hello: version and protection of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HelloOk<'a> {
-    /// Newest protocol version it speaks.
+    /// Newest protocol version that the daemon speaks.
     pub proto: u32,
-    /// Oldest protocol version it speaks.
+    /// Oldest protocol version that the daemon speaks.
     pub min_proto: u32,
-    /// Its release, for people.
+    /// Release, for people.
     #[serde(borrow)]
     pub version: Cow<'a, str>,
-    /// Its build, for people.
+    /// Build, for people.
     #[serde(borrow)]
     pub build: Cow<'a, str>,
-    /// The kernel's boot id: monotonic times of another boot mean nothing.
+    /// Boot id of the kernel. Monotonic times of another boot mean nothing.
     #[serde(borrow)]
     pub boot_id: Cow<'a, str>,
-    /// Its process id, for people; never a thing to signal by.
+    /// Process id, for people. Never used to signal.
     pub pid: u32,
-    /// How far it can tell callers apart: `session` or `user`.
+    /// Boundary between callers: `session` or `user`.
     #[serde(borrow)]
     pub boundary: Cow<'a, str>,
     /// Namespaces that its callers may be in: `pid and user`, `pid only`, `user allowed`, `all
     /// allowed`. Absent from older daemons.
     #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Cow<'a, str>>,
-    /// What its secrets lie in: `secret`, `locked`, `unlocked`.
+    /// Memory of the secrets: `secret`, `locked` or `unlocked`.
     #[serde(borrow)]
     pub memory: Cow<'a, str>,
-    /// Its hardening, read back.
+    /// Hardening measures, as the kernel reports them.
     #[serde(borrow, deserialize_with = "objects")]
     pub hardening: Vec<Hardening<'a>>,
 }
 
-/// One measure of hardening and whether the kernel says it is on.
+/// One hardening measure, as the kernel reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hardening<'a> {
-    /// Which.
+    /// Name of the measure.
     #[serde(borrow)]
     pub name: Cow<'a, str>,
-    /// Whether it is on.
+    /// State of the measure.
     pub on: bool,
-    /// Why not, or what more there is to say.
+    /// Reason that it is off, or a remark.
     #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub detail: Option<Cow<'a, str>>,
 }
 
-/// The keys that were found. Their secrets are read with [`Frame::secret`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GetOk<'a> {
-    /// Hits only, in the order they were asked for.
-    #[serde(borrow, deserialize_with = "objects")]
-    pub keys: Vec<GetKey<'a>>,
-    /// Asked slugs that are hits too, but did not fit this frame: ask again for them.
-    #[serde(borrow, default, deserialize_with = "list")]
-    pub rest: Vec<Cow<'a, str>>,
-}
-
-/// One key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GetKey<'a> {
-    /// Its true slug: of env `all` where that answered for another env.
-    #[serde(borrow)]
-    pub slug: Cow<'a, str>,
-    /// Its grade.
-    #[serde(borrow, deserialize_with = "object")]
-    pub grade: Grade<'a>,
-    /// Where it came from.
-    #[serde(borrow, deserialize_with = "object")]
-    pub source: Source<'a>,
-    /// Its env.
-    #[serde(borrow)]
-    pub env: Cow<'a, str>,
-    /// Its org.
-    #[serde(borrow)]
-    pub org: Cow<'a, str>,
-    /// When it ends by the wall clock, an ISO 8601 time in UTC.
-    #[serde(borrow)]
-    pub expires_at: Cow<'a, str>,
-    /// How long it still lives, in milliseconds.
-    pub ttl_ms: u64,
-    /// Where its secret is.
-    #[serde(deserialize_with = "object")]
-    pub secret: Span,
-}
-
-/// What became of each key of an unlock.
+/// Reply to unlock: the result of each key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnlockOk<'a> {
-    /// In the order of the request.
+    /// Results in the order of the request.
     #[serde(borrow, deserialize_with = "objects")]
     pub results: Vec<UnlockResult<'a>>,
 }
 
-/// What became of one key.
+/// Result of one key of an unlock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "UnlockFields<'a>", into = "UnlockFields<'a>", bound(deserialize = "'de: 'a"))]
 pub struct UnlockResult<'a> {
-    /// The slug of the request.
+    /// Slug of the request.
     pub slug: Cow<'a, str>,
-    /// Kept, or why not.
+    /// TTL of the unlocked key, or the error.
     pub outcome: Result<UnlockGranted<'a>, ErrorBody<'a>>,
 }
 
-/// How long a key is kept.
+/// TTL of an unlocked key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnlockGranted<'a> {
-    /// Its life in milliseconds.
+    /// TTL in milliseconds.
     pub ttl_ms: u64,
-    /// When it ends by the wall clock, an ISO 8601 time in UTC.
+    /// Expiry by the wall clock, an ISO 8601 time in UTC.
     pub expires_at: Cow<'a, str>,
 }
 
-/// The form [`UnlockResult`] has on the wire.
+/// Form of [`UnlockResult`] on the wire.
 #[derive(Serialize, Deserialize)]
 struct UnlockFields<'a> {
     #[serde(borrow)]
@@ -188,15 +150,15 @@ impl<'a> From<UnlockResult<'a>> for UnlockFields<'a> {
     }
 }
 
-/// A page of what is kept, and how.
+/// Reply to status: a page of the keys, and the state of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusOk<'a> {
-    /// The keys of this page, in the order they were kept.
+    /// Keys of this page, in the order they were unlocked.
     #[serde(borrow, deserialize_with = "objects")]
     pub keys: Vec<StatusKey<'a>>,
-    /// Whether there are more keys behind the last of this page.
+    /// More keys follow the last one of this page.
     pub more: bool,
-    /// First eight hexadecimal digits of the hash of the home directory this daemon serves.
+    /// First eight hexadecimal digits of the hash of the daemon's home directory.
     #[serde(borrow)]
     pub home_hash: Cow<'a, str>,
     /// As in [`HelloOk`].
@@ -211,64 +173,64 @@ pub struct StatusOk<'a> {
     /// As in [`HelloOk`].
     #[serde(borrow, deserialize_with = "objects")]
     pub hardening: Vec<Hardening<'a>>,
-    /// Of the whole store, not of this page.
+    /// Counts of the whole store, not of this page.
     #[serde(deserialize_with = "object")]
     pub counts: Counts,
 }
 
-/// How much is kept.
+/// Size of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Live keys.
+    /// Number of keys that are not expired.
     pub keys: u64,
-    /// Bytes of their secrets.
+    /// Length of their secrets in bytes.
     pub bytes: u64,
 }
 
-/// One kept key, without its secret.
+/// One key of a status page, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusKey<'a> {
-    /// Its slug.
+    /// Slug.
     #[serde(borrow)]
     pub slug: Cow<'a, str>,
-    /// Its env.
+    /// Env.
     #[serde(borrow)]
     pub env: Cow<'a, str>,
-    /// Its org.
+    /// Org.
     #[serde(borrow)]
     pub org: Cow<'a, str>,
-    /// Its grade.
+    /// Grade.
     #[serde(borrow, deserialize_with = "object")]
     pub grade: Grade<'a>,
-    /// Where it came from.
+    /// Vault and mechanism.
     #[serde(borrow, deserialize_with = "object")]
     pub source: Source<'a>,
-    /// When it ends by the wall clock, an ISO 8601 time in UTC.
+    /// Expiry by the wall clock, an ISO 8601 time in UTC.
     #[serde(borrow)]
     pub expires_at: Cow<'a, str>,
-    /// How long it still lives, in milliseconds.
+    /// Remaining TTL, in milliseconds.
     pub ttl_ms: u64,
-    /// Which deadline ends it first: `boot` or `wall`.
+    /// Clock of the deadline that comes first: `boot` or `wall`.
     #[serde(borrow)]
     pub ends_by: Cow<'a, str>,
-    /// The life it was given when it was unlocked, in milliseconds. Absent from older daemons.
+    /// TTL that the key had when it was unlocked, in milliseconds. Absent from older daemons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life_ms: Option<u64>,
-    /// What limited that: `asked`, `default`, `max_duration`, `credential` or `ceiling`, and maybe more in later versions. Absent where
-    /// nobody has said.
+    /// Limit of that TTL: `asked`, `default`, `max_duration`, `credential` or `ceiling`; later
+    /// versions may know more. Absent if it is unknown.
     #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub life_by: Option<Cow<'a, str>>,
-    /// Its insertion number.
+    /// Insertion number.
     pub n: u64,
 }
 
-/// The keys that were erased.
+/// Reply to relock: the erased keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelockOk<'a> {
-    /// Their slugs.
+    /// Slugs of the erased keys.
     #[serde(borrow, deserialize_with = "list")]
     pub relocked: Vec<Cow<'a, str>>,
-    /// How many more were erased than the frame could name. Absent when it named all.
+    /// Number of erased keys whose slugs did not fit the frame. Absent if all did.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unnamed: u64,
 }
@@ -278,18 +240,19 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// Nothing to say but that it was done: the answer to ping and shutdown.
+/// Reply to ping and shutdown, without content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NothingOk {}
 
-/// What a reply may carry, and which ranges of secret bytes it names.
+/// Content of a reply, with the ranges of the secret bytes that it names.
 pub trait ReplyBody<'a>: Deserialize<'a> {
-    /// The ranges, in the order of the header.
+    /// Returns the ranges, in the order of the header.
     fn spans(&self) -> impl Iterator<Item = Span> {
         std::iter::empty()
     }
 
-    /// Reads a whole header, the id first, if it is in the form our own composer gives such a reply. By default none is.
+    /// Reads the id and the content of a header that is in the exact form of this crate's encoder.
+    /// By default there is no fast path.
     #[doc(hidden)]
     fn fast_path(header: &'a [u8]) -> Option<(u64, Self)> {
         let _ = header;
@@ -327,10 +290,11 @@ struct Id {
     id: u64,
 }
 
-/// Why a frame was not read as a reply: the server speaks something else. The text holds nothing of the frame.
+/// Reason that a frame is not a reply: the server speaks another protocol. The text holds nothing
+/// of the frame.
 pub type ReplyError = FrameError;
 
-/// The id of the reply in a frame, to find the request it answers.
+/// Returns the id of the reply in a frame, which is that of its request.
 ///
 /// # Errors
 /// [`FrameError::Header`].
@@ -338,10 +302,11 @@ pub fn reply_id(frame: &Frame<'_>) -> Result<u64, ReplyError> {
     header(frame).map(|Id { id }| id)
 }
 
-/// Reads the reply in a frame as the answer to an op whose answer is `T`.
+/// Decodes the reply in a frame, for an op whose reply is `T`.
 ///
 /// # Errors
-/// [`FrameError::Header`] when it is none, [`FrameError::Ranges`] when its ranges do not fit its bytes.
+/// [`FrameError::Header`] if it is not such a reply, [`FrameError::Ranges`] if its ranges do not
+/// cover its secret bytes.
 pub fn decode_reply<'a, T: ReplyBody<'a>>(frame: &Frame<'a>) -> Result<Reply<'a, T>, ReplyError> {
     let (id, outcome) = match T::fast_path(frame.header) {
         Some((id, ok)) => (id, Ok(ok)),

@@ -1,5 +1,6 @@
-//! Composing replies: the daemon's half. The reply to a get is written by hand, without an allocation, header first and
-//! then each secret straight from where it lives; the others, which carry no secret, go through serde.
+//! Encoder of replies, for the daemon. The reply to a get is written by hand, without an
+//! allocation: first the header, then each secret straight from its own memory. The other replies
+//! carry no secret and go through serde.
 
 use std::borrow::Cow;
 
@@ -17,42 +18,42 @@ const NO_SECRETS: [&[u8]; 0] = [];
 
 /// One key of a get reply.
 pub struct GetItem<'a, S> {
-    /// The slug it was asked by: what `rest` holds if the key does not fit.
+    /// Requested slug: `rest` holds it if the key does not fit.
     pub asked: &'a str,
-    /// Its true slug.
+    /// Slug of the stored key.
     pub slug: &'a str,
-    /// Its grade's protection.
+    /// Protection of its grade.
     pub protection: &'a str,
-    /// Its grade's duration.
+    /// Duration of its grade.
     pub duration: &'a str,
-    /// Its vault.
+    /// Vault.
     pub vault: &'a str,
-    /// Its mechanism.
+    /// Mechanism.
     pub mech: &'a str,
-    /// Its env.
+    /// Env.
     pub env: &'a str,
-    /// Its org.
+    /// Org.
     pub org: &'a str,
-    /// When it ends by the wall clock, an ISO 8601 time in UTC.
+    /// Expiry by the wall clock, an ISO 8601 time in UTC.
     pub expires_at: &'a str,
-    /// How long it still lives, in milliseconds.
+    /// Remaining TTL, in milliseconds.
     pub ttl_ms: u64,
-    /// Its secret.
+    /// Secret.
     pub secret: S,
 }
 
-/// Puts the reply to a get: as many of `items`, from the first, as fit one frame, the slugs of the others in `rest`.
-/// Returns how many were put.
+/// Writes the reply to a get: as many of `items`, from the first, as fit one frame, and the slugs
+/// of the others in `rest`. Returns the number of keys written.
 ///
 /// # Errors
-/// [`EncodeError::TooLarge`] when not even one key and the slugs of the others fit a header (the caller asked for
-/// too many at a time); [`EncodeError::Gone`] when a secret is erased already.
+/// [`EncodeError::TooLarge`] if not even one key and the slugs of the others fit a header (the
+/// client requested too many at a time); [`EncodeError::Gone`] if a secret is erased.
 pub fn encode_get_reply<S: SecretBytes>(
     writer: &mut impl Writer,
     id: u64,
     items: &[GetItem<'_, S>],
 ) -> Result<usize, EncodeError> {
-    // Most replies carry one key, and a short header.
+    // Most replies carry one key and have a short header.
     if let [item] = items
         && let Some(done) = encode_short(writer, id, item)
     {
@@ -74,8 +75,10 @@ pub fn encode_get_reply<S: SecretBytes>(
     Ok(count)
 }
 
-/// The reply of one key whose header fits [`StackBuf`]: composed there once, so that its length need not be counted before. `None`: it does
-/// not fit, and nothing was put.
+/// Writes the reply of one key whose header fits a [`StackBuf`]: it is encoded there once, so that
+/// its length need not be counted first. `None` if it does not fit; nothing is written then.
+///
+/// Benchmark row "GET, native, persistent, Rust client".
 fn encode_short<S: SecretBytes>(
     writer: &mut impl Writer,
     id: u64,
@@ -94,7 +97,7 @@ fn encode_short<S: SecretBytes>(
     })())
 }
 
-/// How many items fit one frame, and the length of its header then.
+/// Returns the number of items that fit one frame, and the length of its header.
 fn fit<S>(id: u64, items: &[GetItem<'_, S>], lens: &[usize]) -> Result<(usize, usize), EncodeError> {
     let mut base = ByteCounter(0);
     put_header::<S>(&mut base, id, &[], &[], &[])?;
@@ -102,14 +105,15 @@ fn fit<S>(id: u64, items: &[GetItem<'_, S>], lens: &[usize]) -> Result<(usize, u
     let (mut count, mut header, mut secrets) = (0, 0, 0_usize);
     let mut keys = 0_usize;
     let mut limit = MAX_HEADER;
-    // A long asked slug may take more of the header than the key itself, so one that does not fit does not end it.
+    // A requested slug may be longer in the header than its key, so a key that does not fit does
+    // not end the search.
     for (index, item) in items.iter().enumerate() {
         let mut key = ByteCounter(0);
         put_key(&mut key, item, secrets, lens[index])?;
         keys = keys.saturating_add(key.0 + usize::from(index > 0));
         rest = rest.saturating_sub(string_len(item.asked) + 1);
         secrets = secrets.saturating_add(lens[index]);
-        // One comma fewer than strings.
+        // There is one comma less than strings.
         let length = base.0.saturating_add(keys).saturating_add(rest.saturating_sub(1));
         if length > MAX_HEADER {
             continue;
@@ -182,7 +186,7 @@ fn put_key<S>(
     writer.put(b"}}")
 }
 
-/// Length of `text` as a JSON string, its quotes included.
+/// Returns the length of `text` as a JSON string with its quotes.
 pub(super) fn string_len(text: &str) -> usize {
     let mut counter = ByteCounter(2);
     // A counter is never full.
@@ -202,28 +206,28 @@ struct ErrorReply<'a> {
     error: &'a ErrorBody<'a>,
 }
 
-/// Puts a reply that carries no secret: to hello, ping, shutdown. Those whose length depends on what is asked have
-/// functions of their own.
+/// Writes a reply without secrets: to hello, ping or shutdown. Replies whose length depends on the
+/// request have functions of their own.
 ///
 /// # Errors
-/// [`EncodeError::TooLarge`] before anything is put.
+/// [`EncodeError::TooLarge`] before anything is written.
 pub fn encode_reply<T: Serialize>(writer: &mut impl Writer, id: u64, ok: &T) -> Result<(), EncodeError> {
     encode_frame(writer, &header_bytes(&OkReply { id, ok })?, &NO_SECRETS)
 }
 
-/// Puts an error reply. The id is 0 when none could be read.
+/// Writes an error reply. The id is 0 if the request's could not be read.
 ///
 /// # Errors
-/// [`EncodeError::TooLarge`] before anything is put.
+/// [`EncodeError::TooLarge`] before anything is written.
 pub fn encode_error(writer: &mut impl Writer, id: u64, error: &ErrorBody<'_>) -> Result<(), EncodeError> {
     encode_frame(writer, &header_bytes(&ErrorReply { id, error })?, &NO_SECRETS)
 }
 
-/// Puts a page of status: as many of `page.keys`, from the first, as fit, `more` set when some do not. Returns how many
-/// were put.
+/// Writes a page of status: as many of `page.keys`, from the first, as fit. Sets `more` if some do
+/// not, and returns the number of keys written.
 ///
 /// # Errors
-/// [`EncodeError::TooLarge`] when not even one fits.
+/// [`EncodeError::TooLarge`] if not even one fits.
 pub fn encode_status_reply(
     writer: &mut impl Writer,
     id: u64,
@@ -251,11 +255,11 @@ pub fn encode_status_reply(
     Ok(count)
 }
 
-/// Puts the reply to an unlock. When the texts of the errors do not fit a header they are left out, first the fixes,
-/// then the messages; every key keeps its result and every error its code.
+/// Writes the reply to an unlock. If the texts of the errors do not fit a header, the fixes are
+/// left out, then the messages. Every key keeps its result, and every error its code.
 ///
 /// # Errors
-/// [`EncodeError::TooLarge`] when even the codes do not fit.
+/// [`EncodeError::TooLarge`] if even the codes do not fit.
 pub fn encode_unlock_reply(
     writer: &mut impl Writer,
     id: u64,
@@ -276,10 +280,11 @@ pub fn encode_unlock_reply(
     encode_reply(writer, id, &results)
 }
 
-/// Puts the reply to a relock: as many slugs, from the first, as fit, the others counted in `unnamed`.
+/// Writes the reply to a relock: as many slugs, from the first, as fit, and the number of the
+/// others in `unnamed`.
 ///
 /// # Errors
-/// The sink is full.
+/// [`EncodeError::Full`].
 pub fn encode_relock_reply(writer: &mut impl Writer, id: u64, slugs: &[&str]) -> Result<(), EncodeError> {
     let mut length =
         header_bytes(&OkReply { id, ok: &RelockOk { relocked: vec![], unnamed: u64::MAX } })?.len();

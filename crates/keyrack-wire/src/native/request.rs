@@ -1,4 +1,5 @@
-//! Requests, typed: what a client asks of the daemon. Names of vaults, mechanisms, grades and envs stay open here.
+//! Requests of a client. Names of vaults, mechanisms, grades and envs are open: the daemon
+//! validates them.
 
 use std::borrow::Cow;
 
@@ -6,42 +7,44 @@ use serde::{Deserialize, Serialize};
 
 use super::fast_path;
 use super::frame::{Frame, FrameError, Span, header, tile};
-use super::serde_util::{Object, list, object, objects, some, some_list};
+use super::get::Get;
+use super::serde_util::{Object, object, objects, some, some_list};
 use crate::names::{Grade, Source};
 use crate::{MAX_NAME, MAX_SECRET};
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// Chosen by the client; the reply bears the same.
+    /// Id chosen by the client. The reply has the same.
     pub id: u64,
-    /// What is asked.
+    /// Operation.
     pub op: Op<'a>,
 }
 
-/// What a request asks.
+/// Operation of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op<'a> {
-    /// Who are you, and which versions do we share? May be pipelined with the first real request.
+    /// Agrees on a version. It may be pipelined with the first other request.
     Hello(Hello<'a>),
-    /// Hand out keys.
+    /// Returns keys.
     Get(Get<'a>),
-    /// Keep keys.
+    /// Unlocks keys.
     Unlock(Unlock<'a>),
-    /// List what is kept, a page at a time.
+    /// Lists the unlocked keys, a page at a time.
     Status(Status),
-    /// Erase keys.
+    /// Erases keys.
     Relock(Relock<'a>),
-    /// Are you there?
+    /// Checks that the daemon serves.
     Ping,
-    /// Erase everything and end.
+    /// Erases all keys and shuts the daemon down.
     Shutdown,
-    /// An op this version does not know, by name. To be answered with an error; the connection stays good.
+    /// An op that this version does not know, by name. The daemon replies with an error and keeps
+    /// the connection.
     Unknown(Cow<'a, str>),
 }
 
 impl Op<'_> {
-    /// The op's name on the wire.
+    /// Returns the op's name on the wire.
     pub fn name(&self) -> &str {
         match self {
             Self::Hello(_) => "hello",
@@ -56,67 +59,61 @@ impl Op<'_> {
     }
 }
 
-/// The client's version.
+/// Version of the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello<'a> {
-    /// Newest protocol version it speaks.
+    /// Newest protocol version that the client speaks.
     pub proto: u32,
-    /// Oldest protocol version it speaks.
+    /// Oldest protocol version that the client speaks.
     pub min_proto: u32,
-    /// Its release, for people.
+    /// Release, for people.
     #[serde(borrow)]
     pub version: Cow<'a, str>,
-    /// Its build, for people.
+    /// Build, for people.
     #[serde(borrow)]
     pub build: Cow<'a, str>,
 }
 
-/// The keys asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Get<'a> {
-    /// Full slugs, in the order the reply shall have.
-    #[serde(borrow, deserialize_with = "list")]
-    pub slugs: Vec<Cow<'a, str>>,
-}
-
-/// The keys to keep. Their secrets are read with [`Frame::secret`].
+/// Keys to unlock. [`Frame::secret`] returns their secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unlock<'a> {
-    /// The keys, each ends with a result of its own.
+    /// Keys. Each has a result of its own.
     #[serde(borrow, deserialize_with = "objects")]
     pub keys: Vec<UnlockKey<'a>>,
 }
 
-/// One key to keep.
+/// One key to unlock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnlockKey<'a> {
-    /// The full slug.
+    /// Full slug.
     #[serde(borrow)]
     pub slug: Cow<'a, str>,
-    /// The grade it has.
+    /// Grade.
     #[serde(borrow, deserialize_with = "object")]
     pub grade: Grade<'a>,
-    /// Where it came from.
+    /// Vault and mechanism.
     #[serde(borrow, deserialize_with = "object")]
     pub source: Source<'a>,
-    /// Asked life in milliseconds.
+    /// Requested TTL in milliseconds.
     pub ttl_ms: u64,
-    /// When the credential itself ends, an ISO 8601 time in UTC; absent if it does not.
+    /// Expiry of the credential itself, an ISO 8601 time in UTC; absent if it does not expire.
     #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub credential_expires_at: Option<Cow<'a, str>>,
-    /// The life the key was given when it was first unlocked, in milliseconds, for its status to tell; absent if that is now.
+    /// TTL that the key had when it was first unlocked, in milliseconds, for its status; absent if
+    /// it is unlocked for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life_ms: Option<u64>,
-    /// What limited its life, for its status to tell: a word as of [`super::StatusKey::life_by`]; absent if nobody knows.
+    /// Limit of its TTL, for its status: a word of [`super::StatusKey::life_by`]; absent if it is
+    /// unknown.
     #[serde(borrow, default, deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     pub life_by: Option<Cow<'a, str>>,
-    /// Where its secret is.
+    /// Range of its secret.
     #[serde(deserialize_with = "object")]
     pub secret: Span,
 }
 
 impl UnlockKey<'_> {
-    /// Whether the key keeps the limits that let every key fit one reply.
+    /// Checks the limits that make every key fit one reply.
     pub(super) fn check(&self, index: usize) -> Result<(), RequestErrorKind> {
         let Grade { protection, duration } = &self.grade;
         let Source { vault, mech } = &self.source;
@@ -136,21 +133,21 @@ impl UnlockKey<'_> {
     }
 }
 
-/// The page of the list asked for.
+/// Page of the list of keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Insertion number of the last key already seen; absent for the first page.
+    /// Insertion number of the last key of the previous page; absent for the first page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
-    /// At most this many keys; absent for as many as fit.
+    /// Most keys of the page; absent for as many as fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
 
-/// The keys to erase.
+/// Keys to erase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Relock<'a> {
-    /// These slugs. None of them if the list is empty.
+    /// These slugs. An empty list erases nothing.
     Slugs(Vec<Cow<'a, str>>),
     /// Every key of this env.
     Env(Cow<'a, str>),
@@ -158,7 +155,7 @@ pub enum Relock<'a> {
     All,
 }
 
-/// The form [`Relock`] has on the wire: exactly one of the three.
+/// Form of [`Relock`] on the wire: exactly one of the three fields.
 #[derive(Serialize, Deserialize)]
 pub(super) struct RelockFields<'a> {
     #[serde(borrow, default, deserialize_with = "some_list", skip_serializing_if = "Option::is_none")]
@@ -169,35 +166,36 @@ pub(super) struct RelockFields<'a> {
     pub(super) all: Option<bool>,
 }
 
-/// Why a frame was not read as a request.
+/// Reason that a frame is not a valid request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// It is no request at all, or its ranges do not fit its bytes: answer, then close the connection.
+    /// The frame is not a request, or its ranges do not cover its secret bytes. The daemon replies,
+    /// then closes the connection.
     #[error(transparent)]
     BadFrame(#[from] FrameError),
-    /// It is a request, but not a right one: answer, and the connection stays good.
-    #[error("{op} request: {fault}")]
+    /// The request is invalid. The daemon replies and keeps the connection.
+    #[error("{op} request: {kind}")]
     BadRequest {
-        /// Its id, for the answer.
+        /// Id of the request, for the reply.
         id: u64,
-        /// Its op, one that this version knows.
+        /// Op of the request.
         op: &'static str,
-        /// What is wrong with it.
-        fault: RequestErrorKind,
+        /// Kind of the error.
+        kind: RequestErrorKind,
     },
 }
 
 impl RequestError {
-    /// The error's code on the wire.
+    /// Returns the error's code on the wire.
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadFrame(error) => error.code(),
-            Self::BadRequest { fault: RequestErrorKind::SecretTooLong { .. }, .. } => "secret_too_large",
+            Self::BadRequest { kind: RequestErrorKind::SecretTooLong { .. }, .. } => "secret_too_large",
             Self::BadRequest { .. } => "bad_request",
         }
     }
 
-    /// The id to answer with: 0 when none could be read.
+    /// Returns the id for the reply: 0 if it could not be read.
     pub fn id(&self) -> u64 {
         match self {
             Self::BadFrame(_) => 0,
@@ -206,28 +204,28 @@ impl RequestError {
     }
 }
 
-/// What is wrong with a request whose op is known.
+/// Kind of the error of a request whose op is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestErrorKind {
-    /// A field is missing, doubled, or of another type.
-    #[error("a field is missing, doubled or of the wrong type (header byte {column})")]
+    /// A field is missing, given twice, or of another type.
+    #[error("a field is missing, given twice or of the wrong type (header byte {column})")]
     Fields {
-        /// Where reading stopped, from 1.
+        /// Byte of the header where parsing stopped, from 1.
         column: usize,
     },
-    /// `relock` takes exactly one of its three forms.
+    /// The relock request does not have exactly one of its three forms.
     #[error("give exactly one of slugs, env and all (true)")]
     RelockForm,
-    /// A name passes [`MAX_NAME`].
+    /// A name is longer than [`MAX_NAME`].
     #[error("a name of keys[{index}] is longer than {MAX_NAME} bytes")]
     NameTooLong {
-        /// Which key.
+        /// Index of the key.
         index: usize,
     },
-    /// A secret passes [`MAX_SECRET`].
+    /// A secret is longer than [`MAX_SECRET`].
     #[error("the secret of keys[{index}] is longer than {MAX_SECRET} bytes")]
     SecretTooLong {
-        /// Which key.
+        /// Index of the key.
         index: usize,
     },
 }
@@ -240,18 +238,18 @@ struct Head<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads the request in a frame. Fields this version does not know are passed over; a known field that comes twice
-    /// is a fault.
+    /// Decodes the request in a frame. It ignores fields that this version does not know; a known
+    /// field that is given twice is an error.
     ///
     /// # Errors
-    /// [`RequestError`]; its text holds nothing of the request but numbers.
+    /// [`RequestError`]. Its text holds nothing of the request but numbers.
     pub fn decode(frame: &Frame<'a>) -> Result<Self, RequestError> {
         if let Some((id, get)) = fast_path::get(frame.header)
             && frame.secrets.is_empty()
         {
             return Ok(Self { id, op: Op::Get(get) });
         }
-        // In two steps, so that a later version's op may use our field names in its own way.
+        // In two steps, because an op of a later version may use the same field names differently.
         let Head { id, op } = header(frame)?;
         let op = match &*op {
             "hello" => Op::Hello(fields(frame, id, "hello")?),
@@ -275,7 +273,7 @@ fn fields<'a, T: Deserialize<'a>>(frame: &Frame<'a>, id: u64, op: &'static str) 
     read.map(|Object(fields)| fields).map_err(|error| RequestError::BadRequest {
         id,
         op,
-        fault: RequestErrorKind::Fields { column: error.column() },
+        kind: RequestErrorKind::Fields { column: error.column() },
     })
 }
 
@@ -285,7 +283,7 @@ fn unlock<'a>(frame: &Frame<'a>, id: u64) -> Result<Unlock<'a>, RequestError> {
         return Err(FrameError::Ranges.into());
     }
     for (index, key) in unlock.keys.iter().enumerate() {
-        key.check(index).map_err(|fault| RequestError::BadRequest { id, op: "unlock", fault })?;
+        key.check(index).map_err(|kind| RequestError::BadRequest { id, op: "unlock", kind })?;
     }
     Ok(unlock)
 }
@@ -295,6 +293,6 @@ fn relock<'a>(frame: &Frame<'a>, id: u64) -> Result<Relock<'a>, RequestError> {
         RelockFields { slugs: Some(slugs), env: None, all: None } => Ok(Relock::Slugs(slugs)),
         RelockFields { slugs: None, env: Some(env), all: None } => Ok(Relock::Env(env)),
         RelockFields { slugs: None, env: None, all: Some(true) } => Ok(Relock::All),
-        _ => Err(RequestError::BadRequest { id, op: "relock", fault: RequestErrorKind::RelockForm }),
+        _ => Err(RequestError::BadRequest { id, op: "relock", kind: RequestErrorKind::RelockForm }),
     }
 }

@@ -1,5 +1,5 @@
-//! Deserializers that serde's derive has no form of: structs that only an object is read as, and lists of strings
-//! that borrow from the header.
+//! Deserializers that serde's derive does not offer: structs that only an object is read as, and
+//! lists of strings that borrow from the header.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,8 +8,9 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// A `T` that was an object. serde's derive also reads a struct from an array of its fields in order, which no
-/// version has meant: every struct of a header is read through this, the header itself included.
+/// A `T` that was an object. serde's derive also reads a struct from an array of its fields, which
+/// the protocol does not allow: every struct of a header is read through this type, the header
+/// included.
 pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

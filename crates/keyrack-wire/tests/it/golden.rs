@@ -1,5 +1,6 @@
-//! Recorded messages, one file for each kind, written by hand and by no code of this crate. Each is decoded, compared,
-//! composed again, and has to come out byte for byte. A file without a case here, or a case without its file, fails.
+//! Recorded messages, one file for each kind, written by hand and not by this crate. Each is decoded,
+//! compared and encoded again to the same bytes. A file without a case, or a case without a file, is a
+//! failure.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +11,7 @@ use keyrack_wire::{SecretBytes, WipedBuffer};
 
 use crate::support::{encoded, frame, grade, source};
 
-/// Decodes a reply, checks it, composes it again.
+/// Decodes a reply, checks it, and encodes it again.
 macro_rules! reply {
     ($bytes:expr, $body:ty, $check:expr) => {{
         let frame = frame($bytes);
@@ -150,8 +151,8 @@ const CASES: &[(&str, Check)] = &[
         let fix = "keyrack unlock --env test --key K";
         error(bytes, 0, "locked", "the key is locked", Some("acme.test.K"), Some(fix))
     }),
-    // A daemon never composes an unlock request of this form, and a client of this one sends none, so the file is
-    // composed into what a GET of the same keys answers: the file beside it.
+    // This crate does not encode an UNLOCK request, so the file is encoded as the reply to a GET of the
+    // same keys, which is recorded too.
     ("legacy.request.unlock.json", |bytes| {
         let Ok(legacy::Request::Unlock(grants)) = legacy::Request::parse(bytes) else { panic!() };
         check_grants(&grants);
@@ -225,7 +226,7 @@ const CASES: &[(&str, Check)] = &[
 ];
 
 #[test]
-fn every_recorded_message_is_read_and_composed_the_same() {
+fn golden_messages_round_trip() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let files: BTreeMap<String, Vec<u8>> = std::fs::read_dir(&dir)
         .unwrap()
@@ -365,8 +366,8 @@ fn secret(grant: &legacy::Grant<'_>) -> Vec<u8> {
     out
 }
 
-/// What the daemon answers for keys it was given: secrets unescaped and escaped again, unknown fields packed and
-/// unpacked.
+/// Returns the daemon's reply for these grants: secrets unescaped and escaped again, unknown fields
+/// packed and unpacked.
 fn legacy_get_reply(grants: &[legacy::Grant<'_>]) -> Vec<u8> {
     let items = grants.iter().map(|grant| {
         let mut packed = WipedBuffer::new(1000);

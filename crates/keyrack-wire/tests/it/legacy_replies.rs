@@ -1,4 +1,4 @@
-//! Legacy replies: composed by this daemon, and read from a TypeScript daemon that keeps whatever it was given.
+//! Legacy replies: encoded by this daemon, and parsed from a TypeScript daemon.
 
 use keyrack_wire::legacy::*;
 use keyrack_wire::{EncodeError, SecretBytes, WipedBuffer};
@@ -37,7 +37,7 @@ impl SecretBytes for Erased {
 }
 
 #[test]
-fn a_key_json_cannot_carry_is_left_out_and_the_others_stay() {
+fn get_reply_omits_keys_that_json_cannot_carry() {
     let secrets: [&[u8]; 5] = [b"\xff", b"first", b"\xed\xa0\x80", "é\0".as_bytes(), b"tail\xe2\x82"];
     let slugs = ["a", "b", "c", "d", "e"];
     for (count, expected) in [(1, vec![]), (2, vec!["b"]), (3, vec!["b"]), (5, vec!["b", "d"])] {
@@ -53,7 +53,7 @@ fn a_key_json_cannot_carry_is_left_out_and_the_others_stay() {
     let mut writer = WipedBuffer::new(10_000);
     assert_eq!(encode_get_reply(&mut writer, [item("a", Erased)]), Ok(vec![0]));
     assert_eq!(writer.as_slice(), br#"{"success":true,"data":{"keys":[]}}"#);
-    // Fields that were not packed by this crate are not put into a reply.
+    // Fields that this crate did not pack are not written into a reply.
     let odd = GetItem { extras: &b"\"x\":1"[..], ..item_with("a", &b"s"[..]) };
     assert_eq!(encode_get_reply(&mut WipedBuffer::new(1000), [odd]), Ok(vec![0]));
 }
@@ -64,7 +64,7 @@ fn item_with<'a>(slug: &'a str, secret: &'a [u8]) -> GetItem<'a, &'a [u8], &'a [
 }
 
 #[test]
-fn a_reply_ends_at_its_limit() {
+fn reply_over_its_limit_is_an_error() {
     let secret = vec![b'x'; 1 << 20];
     let fits = encoded(|writer| encode_get_reply(writer, (0..7).map(|_| item("a", &secret[..]))));
     assert!(fits.len() > 7 << 20);
@@ -83,7 +83,7 @@ fn a_reply_ends_at_its_limit() {
 }
 
 #[test]
-fn a_full_sink_is_an_error_at_every_byte() {
+fn full_writer_is_an_error_at_every_byte() {
     let packed = {
         let grant = r#"{"slug":"a","a":1,"key":{"secret":"s","b":2,"grade":{"protection":"p","duration":"d","c":3}},"source":{"vault":"v","mech":"m","d":4},"env":"e","org":"o"}"#;
         let message = format!(r#"{{"command":"UNLOCK","payload":{{"keys":[{grant}]}}}}"#);
@@ -107,7 +107,7 @@ fn a_full_sink_is_an_error_at_every_byte() {
 }
 
 #[test]
-fn other_replies_are_what_the_oracle_reads() {
+fn other_replies_agree_with_serde_json() {
     let odd = "a\"\\\n\u{1f511}";
     let unlock = encoded(|writer| encode_unlock_reply(writer, [odd, "b"]));
     assert_eq!(oracle(&unlock), json!({"success": true, "data": {"unlocked": [odd, "b"]}}));
@@ -126,7 +126,7 @@ fn oracle(bytes: &[u8]) -> Value {
 }
 
 #[test]
-fn one_odd_key_of_a_typescript_daemon_costs_no_other() {
+fn malformed_key_does_not_hide_the_others() {
     let good = r#"{"slug":"a.test.K","key":{"secret":"s\u00e9","grade":{"protection":"p","duration":"d"}},"source":{"vault":"v","mech":"m"},"env":"test","org":"a"}"#;
     let immortal = good.replace("\"org\"", "\"expiresAt\":1767258000000,\"org\"");
     let halved = good.replace("s\\u00e9", "hunter2\\ud83d");
@@ -174,7 +174,7 @@ fn one_odd_key_of_a_typescript_daemon_costs_no_other() {
 }
 
 #[test]
-fn what_is_no_reply_is_an_error_without_its_content() {
+fn malformed_reply_is_an_error_without_its_content() {
     for (reply, expected) in [
         ("", "the message is not valid JSON at byte 0: unexpected end"),
         ("null", "the message is not a JSON object"),
@@ -207,7 +207,7 @@ fn what_is_no_reply_is_an_error_without_its_content() {
 }
 
 #[test]
-fn a_refusal_is_told_from_a_reply() {
+fn error_reply_is_parsed_as_refused() {
     let long = "x".repeat(100_000);
     let reply = encoded(|writer| encode_error(writer, &long));
     assert_eq!(parse_relock_reply(&reply), Ok(Reply::Refused(long)));
@@ -218,7 +218,7 @@ fn a_refusal_is_told_from_a_reply() {
 }
 
 #[test]
-fn a_reply_is_complete_when_its_brace_closes() {
+fn scanner_finds_the_end_of_a_reply() {
     let reply = encoded(|writer| encode_get_reply(writer, [item("a", "é}\\\"{".as_bytes())]));
     let mut scanner = Scanner::for_request();
     for end in 0..reply.len() {

@@ -1,4 +1,4 @@
-//! Legacy requests: every shape of them, every way to get them wrong, and serde_json as the oracle for the rest.
+//! Legacy requests: valid forms, errors, limits, and agreement with serde_json.
 
 use keyrack_wire::legacy::*;
 use keyrack_wire::{MAX_NAME, MAX_SECRET, StringError, WipedBuffer};
@@ -11,7 +11,7 @@ fn unlock_of(grant: &str) -> String {
     format!(r#"{{"command":"UNLOCK","payload":{{"keys":[{grant}]}}}}"#)
 }
 
-/// The answer to a refused request; an answer never holds the secret.
+/// Returns the error text for a rejected request. It never holds the secret.
 #[track_caller]
 fn refused(message: &[u8]) -> String {
     match Request::parse(message) {
@@ -40,7 +40,7 @@ fn secret(grant: &Grant<'_>) -> Vec<u8> {
 }
 
 #[test]
-fn requests_that_are_no_request_are_refused_in_words() {
+fn malformed_requests_are_rejected_with_reasons() {
     for (message, expected) in [
         ("null", "the message is not a JSON object"),
         ("[]", "the message is not a JSON object"),
@@ -118,7 +118,7 @@ fn requests_that_are_no_request_are_refused_in_words() {
 }
 
 #[test]
-fn grants_that_are_wrong_are_refused_by_field_and_key() {
+fn malformed_grants_are_rejected_by_field_and_key() {
     for (from, to, expected) in [
         (r#""slug":"acme.test.K""#, r#""slug":7"#, "payload.keys[0].slug must be a string"),
         (r#""slug":"acme.test.K","#, "", "payload.keys[0].slug is missing"),
@@ -176,16 +176,16 @@ fn grants_that_are_wrong_are_refused_by_field_and_key() {
         let message = unlock_of(&GRANT.replacen(from, to, 1));
         assert_eq!(refused(message.as_bytes()), expected, "{to}");
     }
-    // One bad grant refuses all of them, by its place.
+    // One invalid grant rejects all of them, and is named by its index.
     let message = unlock_of(&[GRANT, &GRANT.replace("\"acme\"", "7")].join(","));
     assert_eq!(refused(message.as_bytes()), "payload.keys[1].org (acme.test.K) must be a string");
-    // A slug is cleaned before it is shown.
+    // A slug is escaped before it is shown.
     let message = unlock_of(&GRANT.replace("acme.test.K", "a\\u001b[31m.test.K\\n").replace("\"acme\"", "7"));
     assert_eq!(refused(message.as_bytes()), "payload.keys[0].org (a\\u{1b}[31m.test.K\\n) must be a string");
 }
 
 #[test]
-fn grants_have_limits() {
+fn grants_over_a_limit_are_rejected() {
     let long = "x".repeat(MAX_NAME + 1);
     for (from, field) in [
         ("acme.test.K", "slug"),
@@ -202,7 +202,7 @@ fn grants_have_limits() {
         let expected = format!("payload.keys[0].{field} is longer than 1024 bytes");
         assert_eq!(refused(unlock_of(&GRANT.replacen(from, to, 1)).as_bytes()), expected);
     }
-    // The limit is on what a name stands for, not on how it is spelled.
+    // The limit is on the unescaped name.
     let spelled = unlock_of(&GRANT.replacen("acme.test.K", &"\\u0078".repeat(MAX_NAME), 1));
     assert_eq!(granted(&spelled).slug, "x".repeat(MAX_NAME));
 
@@ -228,7 +228,7 @@ fn grants_have_limits() {
 }
 
 #[test]
-fn relock_erases_everything_only_when_nothing_is_named() {
+fn relock_without_slugs_and_env_means_all() {
     for (payload, expected) in [
         ("{}", Relock::All),
         (r#"{"other":1}"#, Relock::All),
@@ -246,7 +246,7 @@ fn relock_erases_everything_only_when_nothing_is_named() {
 }
 
 #[test]
-fn a_typescript_daemon_is_never_told_to_erase_everything_by_mistake() {
+fn relock_request_rejects_empty_lists() {
     let mut writer = WipedBuffer::new(1000);
     for relock in [Relock::Slugs(vec![]), Relock::Env("".into())] {
         assert_eq!(encode_relock_request(&mut writer, &relock), Err(keyrack_wire::EncodeError::Empty));
@@ -257,7 +257,7 @@ fn a_typescript_daemon_is_never_told_to_erase_everything_by_mistake() {
 }
 
 #[test]
-fn status_needs_no_payload() {
+fn status_payload_is_optional() {
     for message in [
         r#"{"command":"STATUS"}"#,
         r#"{"command":"STATUS","payload":{}}"#,
@@ -270,7 +270,7 @@ fn status_needs_no_payload() {
 }
 
 #[test]
-fn a_grant_is_read_whatever_the_order_and_spelling_of_its_fields() {
+fn grant_fields_may_be_reordered_and_escaped() {
     let message = unlock_of(
         r#" { "org" : "acme" , "expiresAt" : "2099" , "source" : { "mech" : "M" , "vault" : "V" } ,
             "\u006bey" : { "grade" : { "duration" : "D" , "protection" : "P" } , "secret" : "\u0068unter\u0032\ud83d\udd11\u0000" } ,
@@ -293,7 +293,7 @@ fn a_grant_is_read_whatever_the_order_and_spelling_of_its_fields() {
 }
 
 #[test]
-fn the_secret_is_a_slice_of_the_request_and_is_shown_nowhere() {
+fn secret_is_a_slice_of_the_request_and_not_shown() {
     let message = unlock_of(&GRANT.replacen('{', r#"{"token":"hunter2","#, 1));
     let grant = granted(&message);
     assert!(message.as_bytes().as_ptr_range().contains(&grant.secret.raw().as_ptr()));
@@ -308,7 +308,7 @@ fn the_secret_is_a_slice_of_the_request_and_is_shown_nowhere() {
 }
 
 #[test]
-fn packed_fields_that_are_not_are_no_fields() {
+fn unpack_rejects_other_bytes() {
     let message = unlock_of(&GRANT.replacen('{', r#"{"a":1,"b":[2],"#, 1));
     let mut packed = WipedBuffer::new(1000);
     granted(&message).extras.pack(&mut packed).unwrap();
@@ -326,10 +326,10 @@ fn packed_fields_that_are_not_are_no_fields() {
     );
 }
 
-/// Feeds `message` to a scanner in two reads for every place it can be split, and byte by byte, and parses the result:
-/// the page the bytes come to is the same one, so what is parsed must be the same too.
+/// Feeds a message to a scanner in two reads, split at every byte, and byte by byte. Every way finds
+/// the same request.
 #[test]
-fn a_request_split_at_every_byte_is_the_same_request() {
+fn request_split_at_every_byte_parses_the_same() {
     let secret = "é\u{1f511}\\\"}]{[ \u{7f}\u{10ffff}";
     let escaped = serde_json::to_string(&secret.repeat(3)).unwrap();
     let message =
@@ -386,9 +386,10 @@ prop_compose! {
 }
 
 proptest! {
-    /// UNLOCK then GET: what comes back is what went in, unknown fields and all, by the oracle's reading of both.
+    /// serde_json reads the same grants from an UNLOCK and from the reply to a GET, with their unknown
+    /// fields.
     #[test]
-    fn any_grant_comes_back_whole(mut grants in prop::collection::vec(any_grant(), 0..4), pretty in any::<bool>()) {
+    fn any_grant_round_trips(mut grants in prop::collection::vec(any_grant(), 0..4), pretty in any::<bool>()) {
         let message = json!({"command": "UNLOCK", "payload": {"keys": grants}});
         let message = if pretty { serde_json::to_string_pretty(&message) } else { serde_json::to_string(&message) }.unwrap();
         prop_assert_eq!(
@@ -429,7 +430,7 @@ proptest! {
     }
 
     #[test]
-    fn any_get_request_comes_back(
+    fn any_get_request_round_trips(
         slugs in prop::collection::vec(any::<String>(), 0..5),
         org in prop::option::of(any::<String>()),
         env in prop::option::of(any::<String>()),
@@ -452,9 +453,9 @@ proptest! {
         prop_assert_eq!(parsed, get);
     }
 
-    /// Whatever is done to a request, it is taken or refused in words that hold no secret.
+    /// A damaged request is accepted, or rejected with a text that holds no secret.
     #[test]
-    fn a_damaged_request_is_no_panic(at in any::<prop::sample::Index>(), len in 0_usize..4, with in prop::collection::vec(any::<u8>(), 0..4)) {
+    fn damaged_request_does_not_panic_or_quote_the_secret(at in any::<prop::sample::Index>(), len in 0_usize..4, with in prop::collection::vec(any::<u8>(), 0..4)) {
         let mut message = unlock_of(GRANT).into_bytes();
         let at = at.index(message.len());
         let end = (at + len).min(message.len());
@@ -469,7 +470,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+    fn parse_does_not_panic_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
         let _ = Scanner::for_request().advance(&bytes);
         let _ = Request::parse(&bytes);
         let _ = parse_get_reply(&bytes);
@@ -478,7 +479,7 @@ proptest! {
 }
 
 #[test]
-fn a_lone_surrogate_is_told_from_other_faults() {
+fn lone_surrogate_has_an_error_of_its_own() {
     let message = unlock_of(&GRANT.replace("hunter2", r"\ud83d"));
     let error = Request::parse(message.as_bytes()).map(|_| ()).unwrap_err();
     let LegacyError::Field { error, .. } = &error else { panic!("{error}") };

@@ -1,9 +1,11 @@
-//! The wire as its two sides use it: only the public API, against recorded messages and serde_json as the oracle.
+//! Tests of the public API, against recorded messages and with serde_json as the oracle.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod golden;
 mod legacy_replies;
 mod legacy_requests;
-mod native;
+mod native_decode;
+mod native_get;
+mod native_limits;
 mod support;
