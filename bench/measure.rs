@@ -329,7 +329,7 @@ fn stream(kind: &str, secrets: &[Vec<u8>]) -> Outcome<Vec<u8>> {
                     write!(text, "\\u{b:04x}")?;
                 }
             }
-            "repeated" => {
+            "repeated" | "same" => {
                 let key = &secrets[0];
                 text.extend_from_slice(&key[..key.len() - 10]);
                 text.push(b'\n');
@@ -350,13 +350,17 @@ fn stream(kind: &str, secrets: &[Vec<u8>]) -> Outcome<Vec<u8>> {
     Ok(text)
 }
 
-/// A key of so many KiB that repeats sixteen characters.
-fn repeated(kib: u64) -> Outcome<Vec<u8>> {
-    Ok(BASE64[11..27].repeat(usize::try_from(kib)? * 64))
+/// A key of so many KiB that repeats the first `period` of sixteen characters.
+fn repeated(kib: u64, period: usize) -> Outcome<Vec<u8>> {
+    Ok(BASE64[11..11 + period].repeat(usize::try_from(kib)? * 1024 / period))
 }
 
 fn mask(kind: &str, keys: u64) -> Outcome<()> {
-    let secrets = if kind == "repeated" { vec![repeated(keys)?] } else { secrets(keys) };
+    let secrets = match kind {
+        "repeated" => vec![repeated(keys, 16)?],
+        "same" => vec![repeated(keys, 1)?],
+        _ => secrets(keys),
+    };
     let mut masker = Masker::new(Arc::new(Patterns::new(&secrets, &[7; 32])));
     let mut out = Vec::new();
     throughput(&stream(kind, &secrets)?, |chunk| {

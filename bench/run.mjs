@@ -188,6 +188,8 @@ async function masking() {
   const double = await best(repeated(32), repeated(16), { inverse: true });
   perSecond('masking, a key of 16 KiB that repeats itself', { measured: double.floor, floor: double.measured, ratio: double.ratio }, 50);
   rows.push({ what: '  the same, 32 KiB against 16 KiB', figure: `${Math.round(double.measured)} MB/s`, floor: `${Math.round(double.floor)} MB/s`, ratio: `${double.ratio.toFixed(2)} ×`, bar: '≥ 0.91 ×', ok: double.ratio >= 1 / 1.1 });
+  const same = await best(() => number(anywhere, 'mask', 'same', 16), () => number(anywhere, 'copy', 'same'), { inverse: true });
+  perSecond('masking, a key of 16 KiB of one character', same, 50);
   const where = world('m');
   const file = join(base, 'text');
   const written = await exec('sh', ['-c', '"$0" text log 10 > "$1"', measure, file], { encoding: 'latin1' });

@@ -35,6 +35,7 @@ mod forms;
 mod hash;
 mod members;
 mod patterns;
+mod runs;
 mod set;
 #[cfg(test)]
 mod tests;

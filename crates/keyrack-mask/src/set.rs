@@ -7,6 +7,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::MIN;
 use crate::hash::Hasher;
+use crate::runs::{self, Run, Runs};
 use crate::window::Window;
 
 /// A text to be sought.
@@ -57,6 +58,7 @@ pub(crate) struct Set {
     beginnings: Vec<u32>,
     /// Hashes of the first byte of the patterns, of the first two and so on, each in order.
     first_bytes: [Vec<u32>; HEAD - 1],
+    runs: Runs,
     longest: usize,
     longest_lead: u8,
 }
@@ -138,6 +140,7 @@ impl Set {
             has_short: shortest < HEAD,
             beginnings: Vec::new(),
             first_bytes: Default::default(),
+            runs: Runs::default(),
             longest: forms.iter().map(|form| form.bytes.len()).max().unwrap_or(0),
             longest_lead: forms.iter().map(|form| form.lead).max().unwrap_or(0),
         };
@@ -155,6 +158,7 @@ impl Set {
             hashes.sort_unstable();
             hashes.dedup();
         }
+        set.runs.sort();
         by_head.iter_mut().for_each(|(head, _)| head.zeroize());
         set
     }
@@ -170,6 +174,7 @@ impl Set {
                 hashes.push(short_hash(hasher.text(first)));
             }
         }
+        self.runs.add(bytes, form.lead == 0 && !form.is_short);
         let beginnings = self.beginnings.len();
         let mut length = BEGINNING;
         while length < bytes.len() {
@@ -392,6 +397,10 @@ impl Scan {
                 break;
             }
             while next <= place {
+                if let Some(count) = skip_run(set, &mut sums, next, last, found) {
+                    next += count;
+                    continue;
+                }
                 if let Some(open) = look(set, &mut sums, next, last, found) {
                     self.next = start + next;
                     return Some(Open { at: start + next, ..open });
@@ -404,6 +413,39 @@ impl Scan {
         self.next = start + open.unwrap_or(end);
         open.map(|at| Open { at: start + at, length: set.longest, lead: set.longest_lead })
     }
+}
+
+/// Returns the number of places in a run of one byte that need no comparison. If the run is full of
+/// occurrences, they are found as one.
+#[inline(always)]
+fn skip_run(set: &Set, sums: &mut Sums<'_>, at: usize, last: bool, found: &mut Vec<Found>) -> Option<usize> {
+    let text = &sums.text[at..];
+    let eight = u64::from_le_bytes(*text.first_chunk()?);
+    let is_run = eight == (eight & 0xff) * 0x0101_0101_0101_0101;
+    if is_run { skip_long_run(set, sums, at, last, found) } else { None }
+}
+
+fn skip_long_run(
+    set: &Set,
+    sums: &mut Sums<'_>,
+    at: usize,
+    last: bool,
+    found: &mut Vec<Found>,
+) -> Option<usize> {
+    let text = &sums.text[at..];
+    let byte = *text.first()?;
+    let length = text.iter().take_while(|b| **b == byte).count();
+    if length < runs::SHORTEST {
+        return None;
+    }
+    let skip = set.runs.skip(Run { byte, length, is_open: !last && length == text.len() })?;
+    let span = sums.start + at..sums.start + at + length;
+    let is_covered = sums.covered.start <= span.start && span.end <= sums.covered.end;
+    if skip.is_found && !is_covered {
+        found.push(Found { at: span.start, length, lead: 0, is_short: false });
+        *sums.covered = span;
+    }
+    Some(skip.count)
 }
 
 /// Looks for the patterns that begin at one place.

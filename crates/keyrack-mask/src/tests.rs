@@ -305,3 +305,55 @@ proptest! {
         prop_assert!(out.windows(3).any(|window| window == MASK));
     }
 }
+
+/// Text with an occurrence of a key at every place replaced, found by comparing bytes alone.
+fn masked_by_comparison(keys: &[Vec<u8>], text: &[u8]) -> Vec<u8> {
+    let mut spans = Vec::new();
+    for at in 0..text.len() {
+        let length = keys.iter().filter(|key| text[at..].starts_with(key)).map(Vec::len).max();
+        spans.extend(length.map(|length| at..at + length));
+    }
+    let (mut out, mut done, mut end) = (Vec::new(), 0, 0);
+    for span in spans {
+        if span.end <= end {
+            continue;
+        }
+        if span.start >= end {
+            out.extend_from_slice(&text[done..span.start]);
+            out.extend_from_slice(MASK);
+        }
+        (done, end) = (span.end, span.end);
+    }
+    out.extend_from_slice(&text[done..]);
+    out
+}
+
+/// Texts of a few long runs; their lengths often meet.
+fn run_text() -> impl Strategy<Value = Vec<u8>> {
+    let length = prop_oneof![Just(31), Just(32), Just(33), Just(64), 1_usize..100];
+    let run = (prop_oneof![Just(b'G'), Just(b'K'), Just(b'!')], length);
+    vec(run, 1..6).prop_map(|runs| runs.into_iter().flat_map(|(b, length)| vec![b; length]).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn masker_finds_runs_of_one_byte_as_a_comparison_does(
+        keys in vec(run_text(), 1..4),
+        text in vec(prop_oneof![run_text(), Just(b"-".to_vec())], 1..6),
+        copies in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..3),
+        cuts in vec(prop_oneof![1_usize..40, Just(usize::MAX)], 1..4),
+    ) {
+        let keys: Vec<Vec<u8>> = keys.into_iter().filter(|key| key.len() >= MIN).collect();
+        let mut text = text;
+        for (place, key) in copies.iter().filter(|_| !keys.is_empty()) {
+            let at = place.index(text.len());
+            text.insert(at, keys[key.index(keys.len())].clone());
+        }
+        let text = text.concat();
+        let out = masked(&of(&keys), &text, &cuts);
+        let expected = masked_by_comparison(&keys, &text);
+        prop_assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&expected));
+    }
+}
