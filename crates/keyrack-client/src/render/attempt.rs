@@ -1,4 +1,5 @@
-//! What came of reading keys, as a tree. Never the secret.
+//! Results of `get` as a tree. It never contains a secret, so it can be rendered after the secrets were
+//! taken out of the results.
 
 use keyrack_core::{Attempt, Invocation};
 
@@ -7,7 +8,7 @@ use super::tree::{Branch, paragraph_with_role, tree};
 use crate::get::{KeyOutcome, unlock_all};
 use keyrack_core::display::clean;
 
-/// The tree of `get`.
+/// Renders the tree of `get`.
 pub fn answers<'a>(
     answers: impl IntoIterator<Item = &'a KeyOutcome>,
     invocation: Invocation,
@@ -18,7 +19,7 @@ pub fn answers<'a>(
     tree(&style.titled("🔐", "keyrack"), &nodes, style)
 }
 
-/// The branch of one key.
+/// Returns the branch of one key.
 pub fn branch(answer: &KeyOutcome, invocation: Invocation, style: Style) -> Branch {
     let attempt = &answer.attempt;
     let (emoji, role, reasons) = match attempt {
@@ -35,13 +36,13 @@ pub fn branch(answer: &KeyOutcome, invocation: Invocation, style: Style) -> Bran
     }
     below.push(Branch::pair("status", status).with_role(role).with(reasons.iter().map(Branch::new)));
     below.extend(answer.note.as_ref().map(Branch::note));
-    // What may be absent needs no way out.
+    // A key that may be absent needs no fix.
     let fix = attempt.fix().filter(|_| !answer.waived);
     below.extend(fix.map(|fix| Branch::tip(fix.render(invocation))));
     Branch::key(attempt.slug()).with(below)
 }
 
-/// What `source` says when it exports nothing: the keys that are missing, and what to do.
+/// Renders the report of a `source` that exports nothing: the missing keys, and a fix.
 pub fn strict_failure<'a>(
     missing: impl IntoIterator<Item = &'a KeyOutcome> + Clone,
     hint: &str,
@@ -55,7 +56,7 @@ pub fn strict_failure<'a>(
     put([lead, "      "], "ask a human to set or unlock them, then try again", Role::Plain);
     put(["", ""], "", Role::Plain);
     if let Some(all) = unlock_all(missing) {
-        // Never wrapped: it gets pasted.
+        // Never wrapped, because people paste it.
         text.push_str(&style.paint(Role::Quiet, "fix: "));
         text.push_str(&style.paint(Role::Fix, &clean(&all.render(invocation))));
         text.push('\n');

@@ -1,4 +1,4 @@
-//! A problem as the report a command ends with.
+//! Errors as reports.
 
 use keyrack_core::{Error, Invocation};
 use serde_json::{Map, Value};
@@ -6,12 +6,12 @@ use serde_json::{Map, Value};
 use super::style::{Role, Style};
 use super::tree::{Branch, tree};
 
-/// The report of a command that could not do its work. `command` is its name, such as `keyrack set`.
+/// Renders the report of a command that failed. `command` is its name, such as `keyrack set`.
 pub fn report(command: &str, error: &Error, invocation: Invocation, style: Style) -> String {
     let (emoji, word) = if error.exit() == 2 { ("✋", "blocked") } else { ("💥", "failed") };
-    let unsaid = error.slug.as_ref().filter(|slug| !error.message.contains(slug.as_str()));
+    let unnamed_slug = error.slug.as_ref().filter(|slug| !error.message.contains(slug.as_str()));
     let below = [
-        unsaid.map(|slug| Branch::pair("key", slug.as_str()).with_role(Role::Key)),
+        unnamed_slug.map(|slug| Branch::pair("key", slug.as_str()).with_role(Role::Key)),
         error.hint.as_ref().map(Branch::hint),
         error.fix.as_ref().map(|fix| Branch::fix(fix.render(invocation))),
     ];
@@ -19,7 +19,7 @@ pub fn report(command: &str, error: &Error, invocation: Invocation, style: Style
     tree(&style.titled("🔐", command), &[head.with(below.into_iter().flatten())], style)
 }
 
-/// The same for programs: `{code, message, slug?, fix?, hint?}`.
+/// Converts an error to JSON: `{code, message, slug?, fix?, hint?}`.
 pub fn value(error: &Error, invocation: Invocation) -> Value {
     let mut members = Map::new();
     members.insert("code".into(), error.code.as_str().into());

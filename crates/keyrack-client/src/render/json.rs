@@ -1,4 +1,4 @@
-//! Results as JSON. They may carry secrets, so no general writer owns them.
+//! Results as JSON. They may contain secrets, so they are written into wiped memory.
 
 use keyrack_core::{Attempt, Error, ErrorCode, Grant, Invocation, timestamp};
 pub use keyrack_json::JsonWriter;
@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 use crate::get::{GetOutcome, KeyOutcome};
 use crate::secret::Secret;
 
-/// The attempts of a call: one object for a single key, an array for a repository.
+/// Writes the attempts of a call: one object for a single key, an array for a repository.
 ///
 /// # Errors
-/// [`ErrorCode::Usage`] when a secret is no text, which JSON cannot carry.
+/// [`ErrorCode::Usage`] if a secret is not UTF-8, which JSON cannot carry.
 pub fn outcome(outcome: &GetOutcome, invocation: Invocation) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut json = JsonWriter::new();
     let mut result = Ok(());
@@ -27,7 +27,7 @@ pub fn outcome(outcome: &GetOutcome, invocation: Invocation) -> Result<Zeroizing
     result.map(|()| json.into_bytes())
 }
 
-/// One attempt as the next value.
+/// Writes one attempt as the next value.
 ///
 /// # Errors
 /// As [`outcome`].
@@ -61,7 +61,7 @@ pub fn attempt(json: &mut JsonWriter, answer: &KeyOutcome, invocation: Invocatio
         }
         match (answer.attempt.fix(), &answer.attempt) {
             (Some(fix), _) => json.member("fix", &fix.render(invocation)),
-            // No command mends it; the note may say what does.
+            // No command fixes it. The note may explain what does.
             (None, Attempt::Blocked { .. }) => {
                 json.name("fix");
                 json.plain("null");
@@ -79,7 +79,7 @@ pub fn attempt(json: &mut JsonWriter, answer: &KeyOutcome, invocation: Invocatio
     result
 }
 
-/// One grant as the next value; without a secret where none is given.
+/// Writes one grant as the next value, with its secret if one is given.
 ///
 /// # Errors
 /// As [`outcome`].
@@ -93,10 +93,11 @@ pub fn grant(json: &mut JsonWriter, grant: &Grant, secret: Option<&Secret>) -> R
                 json.name("secret");
                 if json.secret(secret.expose()).is_err() {
                     json.plain("null");
-                    let message = format!("the value of {} is no text, which JSON cannot carry", grant.slug);
+                    let message =
+                        format!("the value of {} is not UTF-8, which JSON cannot carry", grant.slug);
                     result = Err(Error::new(ErrorCode::Usage, message)
                         .of(&grant.slug)
-                        .hint("get it with --value instead of --json"));
+                        .hint("use --value instead of --json"));
                 }
             }
             json.name("grade");

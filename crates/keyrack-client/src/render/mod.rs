@@ -1,4 +1,4 @@
-//! Turning what came of a call into text and JSON. Width, colour and unicode are parameters; nothing is printed.
+//! Results as text and JSON. Width, color and unicode are parameters. Nothing is printed.
 
 pub mod attempt;
 pub mod error;

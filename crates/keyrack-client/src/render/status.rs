@@ -1,4 +1,4 @@
-//! What is unlocked, as a tree and as JSON.
+//! Status of a rack as a tree and as JSON.
 
 use keyrack_core::peer::Boundary;
 use keyrack_core::{Env, Fix, Invocation, Owner, TtlLimit, timestamp};
@@ -7,21 +7,22 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::style::{Role, Style};
 use super::tree::{Branch, tree};
-use super::ttl::{bar, bar_of, humanize, minutes, role};
+use super::ttl::{bar, bar_of_width, humanize, minutes, role};
 use crate::address::describe_other_sessions;
 use crate::session::{HelloInfo, KeyStatus};
 use crate::status::{RackStatus, RunningDaemon};
 
-/// Who can open the host manifest, as far as a status shows it.
+/// Recipient of the host manifest, as a status shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecipientLine<'a> {
-    /// Its label.
+    /// Label.
     pub label: &'a str,
-    /// Its mechanism, such as `ssh`.
+    /// Mechanism, such as `ssh`.
     pub mech: &'a str,
 }
 
-/// The tree of `status`, of the keys of one env if one is given. `recipients` are left out where they could not be read without asking.
+/// Renders the tree of `status`, with the keys of one env or of all. `recipients` is `None` if they could
+/// not be read without a prompt.
 pub fn status(
     status: &RackStatus,
     recipients: Option<&[RecipientLine<'_>]>,
@@ -55,7 +56,8 @@ pub fn status(
     tree(&title, &nodes, style)
 }
 
-/// The status where rows are few: a heading, and a line for each key with what is left of it. Each is as wide as the place is, at most.
+/// Renders a status for few rows: a heading, and a line for each key with its remaining TTL. No line is
+/// wider than the terminal.
 pub fn brief(status: &RackStatus, env: Option<Env>, style: Style) -> String {
     let width = style.width.unwrap_or(usize::MAX);
     let keys: Vec<&KeyStatus> = status.running.iter().flat_map(|running| running.keys(env)).collect();
@@ -68,14 +70,17 @@ pub fn brief(status: &RackStatus, env: Option<Env>, style: Style) -> String {
     let mut text = style.paint(Role::Title, &cut(&title, width, style)) + "\n";
     let names = keys.iter().map(|key| key.slug.as_str().width()).max().unwrap_or(0);
     for key in keys {
-        let left = key.remaining.map_or_else(|| "never ends".to_owned(), humanize);
+        let left = key.remaining.map_or_else(|| "never expires".to_owned(), humanize);
         let (line, role) = match (key.remaining, key.granted.ttl) {
             (Some(ttl), Some(whole)) => {
                 let words = format!("{left} of {}", humanize(whole));
-                // Two blanks beside the name, one beside the words, which get as much room in each line.
+                // Two blanks after the name, one before the words, whose column is equally wide in each line.
                 let room = width.saturating_sub(names + 3 + WORDS).min(20);
-                let words =
-                    if room < 7 { left } else { format!("{} {words}", bar_of(ttl, whole, room, style)) };
+                let words = if room < 7 {
+                    left
+                } else {
+                    format!("{} {words}", bar_of_width(ttl, whole, room, style))
+                };
                 (words, role(ttl, whole))
             }
             _ => (left, Role::Plain),
@@ -89,10 +94,10 @@ pub fn brief(status: &RackStatus, env: Option<Env>, style: Style) -> String {
     text
 }
 
-/// The columns of `23h 59m of 23h 59m`.
+/// Width of `23h 59m of 23h 59m`.
 const WORDS: usize = 18;
 
-/// A text that fits, with a sign where something was left out.
+/// Cuts text to a width, with an ellipsis where something was left out.
 fn cut(text: &str, width: usize, style: Style) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -110,9 +115,8 @@ fn cut(text: &str, width: usize, style: Style) -> String {
 fn daemon(running: &RunningDaemon, style: Style) -> Branch {
     let node = Branch::pair("daemon", style.marked("active", "✨")).with_role(Role::Good);
     let Some(hello) = &running.hello else {
-        return node.with([Branch::note(
-            "it is that of an older TypeScript keyrack; `daemon restart` takes over from it",
-        )]);
+        return node
+            .with([Branch::note("it belongs to an older TypeScript keyrack; `daemon restart` replaces it")]);
     };
     let weak = weaknesses(hello);
     node.with([Branch::pair("boundary", hello.boundary.as_str())])
@@ -121,10 +125,10 @@ fn daemon(running: &RunningDaemon, style: Style) -> Branch {
         .with(weak.into_iter().map(Branch::note))
 }
 
-/// What a person should know of a daemon that is weaker than it could be.
+/// Returns notes about protections that a daemon lacks.
 pub fn weaknesses(hello: &HelloInfo) -> Vec<String> {
     let boundary = (hello.boundary == Boundary::User).then(|| {
-        "here the kernel does not tell login sessions apart, so every process of yours may read".to_owned()
+        "this machine does not tell login sessions apart, so all your processes can read keys".to_owned()
     });
     let namespaces = hello.namespaces.as_deref().and_then(open_namespaces).map(str::to_owned);
     let memory =
@@ -136,13 +140,13 @@ pub fn weaknesses(hello: &HelloInfo) -> Vec<String> {
     boundary.into_iter().chain(namespaces).chain(memory).chain(off).collect()
 }
 
-/// Namespaces that callers may be in, if not only the daemon's own two.
+/// Returns the branch of the namespaces that callers may be in, unless they are the daemon's own two.
 pub fn namespaces(hello: &HelloInfo) -> Option<Branch> {
     let enforced = hello.namespaces.as_deref().filter(|enforced| *enforced != "pid and user")?;
     Some(Branch::pair("namespaces", enforced))
 }
 
-/// Notice about a daemon that serves more namespaces than its own, or cannot tell them apart.
+/// Returns the notice about a daemon that serves more namespaces than its own, or cannot tell them apart.
 pub fn open_namespaces(enforced: &str) -> Option<&'static str> {
     match enforced {
         "pid only" => Some(
@@ -163,25 +167,25 @@ fn key(key: &KeyStatus, style: Style) -> Branch {
     below.extend(key.source.as_ref().map(|source| Branch::pair("vault", source.vault.as_str())));
     below.extend(key.grade.map(|grade| Branch::pair("grade", grade.to_string())));
     below.push(Branch::pair("expires in", key.remaining.map_or_else(|| "never".to_owned(), minutes)));
-    if let (Some(left), Some(whole)) = (key.remaining, key.granted.ttl) {
-        let text = format!("{} {} of {}", bar(left, whole, style), humanize(left), humanize(whole));
-        below.push(Branch::pair("life", text).with_role(role(left, whole)));
+    if let (Some(remaining), Some(whole)) = (key.remaining, key.granted.ttl) {
+        let text = format!("{} {} of {}", bar(remaining, whole, style), humanize(remaining), humanize(whole));
+        below.push(Branch::pair("ttl", text).with_role(role(remaining, whole)));
     }
-    below.extend(ends_by(key).map(|why| Branch::pair("ends by", why)));
+    below.extend(ttl_limit(key).map(|limit| Branch::pair("limited by", limit)));
     Branch::key(&key.slug).with(below)
 }
 
-/// Why a key ends when it does, as far as the daemon tells.
-fn ends_by(key: &KeyStatus) -> Option<String> {
+/// Describes what limited the TTL of a key, as far as the daemon reports it.
+fn ttl_limit(key: &KeyStatus) -> Option<String> {
     let ttl = key.granted.ttl.map(humanize);
     let of = |what: &str| ttl.as_ref().map_or_else(|| what.to_owned(), |ttl| format!("{what} of {ttl}"));
     key.granted.by.map(|by| match by {
         TtlLimit::Requested => {
-            ttl.as_ref().map_or_else(|| "what was asked for".to_owned(), |ttl| format!("the {ttl} asked for"))
+            ttl.as_ref().map_or_else(|| "the request".to_owned(), |ttl| format!("the requested {ttl}"))
         }
         TtlLimit::Default => of("the default"),
         TtlLimit::MaxDuration => of("its own maxDuration"),
-        TtlLimit::Credential => "the end of its credential".to_owned(),
+        TtlLimit::Credential => "the expiry of its credential".to_owned(),
         TtlLimit::Ceiling => of("the ceiling"),
     })
 }
@@ -200,7 +204,7 @@ fn owner(owner: &Owner) -> String {
     owner.name().map_or_else(|| "(default)".to_owned(), str::to_owned)
 }
 
-/// The same for programs; `null` when no daemon runs. `recipients` are as the host manifest has them.
+/// Converts a status to JSON, `null` if no daemon runs. `recipients` are as in the host manifest.
 pub fn status_value(status: &RackStatus, recipients: Vec<Value>, env: Option<Env>) -> Value {
     let Some(running) = &status.running else { return Value::Null };
     let keys: Vec<Value> = running.keys(env).map(key_value).collect();
@@ -220,7 +224,7 @@ pub fn status_value(status: &RackStatus, recipients: Vec<Value>, env: Option<Env
     value
 }
 
-/// What a daemon said of itself, for programs.
+/// Converts a daemon's description of itself to JSON.
 pub fn hello_value(hello: &HelloInfo) -> Value {
     let hardening: Vec<Value> = hello
         .hardening
@@ -248,7 +252,7 @@ pub fn hello_value(hello: &HelloInfo) -> Value {
     value
 }
 
-/// One held key, for programs. A key that does not end has `null` for its end.
+/// Converts one key to JSON. A key that does not expire has a `null` expiry.
 pub fn key_value(key: &KeyStatus) -> Value {
     let mut value = json!({
         "slug": key.slug.as_str(),

@@ -1,31 +1,32 @@
-//! How text may look where it goes.
+//! Style of text: what the output can show, and the colors of its parts.
 
 use std::borrow::Cow;
 
-/// What a piece of text means, which is all that decides its colour. A terminal's own sixteen colours are used: they fit its background.
+/// Meaning of a piece of text, which decides its color. Only the sixteen colors of the terminal's own
+/// theme are used, because they fit its background.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
-    /// Nothing in particular.
+    /// Ordinary text.
     #[default]
     Plain,
-    /// What all of it is about.
+    /// Title of the output.
     Title,
-    /// The name of a key.
+    /// Name of a key.
     Key,
-    /// As it should be.
+    /// Success.
     Good,
-    /// Worth a look.
+    /// Warning.
     Warn,
-    /// Does not work.
+    /// Failure.
     Bad,
-    /// A command that mends something.
+    /// Command that fixes a problem.
     Fix,
-    /// What may be read over.
+    /// Less important text.
     Quiet,
 }
 
 impl Role {
-    /// The parameters of its SGR sequence (ECMA-48 §8.3.117); empty for none.
+    /// Parameters of the SGR sequence (ECMA-48 §8.3.117). Empty for none.
     fn sgr(self) -> &'static str {
         match self {
             Role::Plain => "",
@@ -39,25 +40,26 @@ impl Role {
     }
 }
 
-/// What the place text goes to can show. The caller finds out; nothing here looks at a terminal.
+/// Capabilities of the output. The caller detects them; nothing here reads a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// Columns that text is wrapped at; `None` never wraps. Commands are never wrapped: they get pasted.
+    /// Columns at which text is wrapped. `None` never wraps. Commands are never wrapped, because people
+    /// paste them.
     pub width: Option<usize>,
-    /// Whether escape sequences may be used.
+    /// `true` if escape sequences may be used.
     pub color: bool,
-    /// Whether tree lines and emoji can be shown.
+    /// `true` if tree lines and emoji can be shown.
     pub unicode: bool,
 }
 
 impl Style {
-    /// For a pipe or a file: no escape sequences, no wrapping, unicode.
+    /// Style of a pipe or a file: no escape sequences, no wrapping, unicode.
     pub const PLAIN: Style = Style { width: None, color: false, unicode: true };
 
-    /// For a place that knows ASCII alone.
+    /// Style of an output that shows only ASCII.
     pub const ASCII: Style = Style { width: None, color: false, unicode: false };
 
-    /// `text` with our own punctuation in letters that can be shown. Names stay as they are.
+    /// Replaces keyrack's own punctuation by ASCII if needed. Names stay as they are.
     pub(crate) fn spelled(self, text: &str) -> Cow<'_, str> {
         if self.unicode || text.is_ascii() {
             return Cow::Borrowed(text);
@@ -65,7 +67,7 @@ impl Style {
         Cow::Owned(text.replace('…', "...").replace(['—', '–'], "-").replace('→', "->"))
     }
 
-    /// `text` in the colour of a tone, if that can be shown.
+    /// Returns the text in the color of a role, if colors can be shown.
     pub fn paint(self, role: Role, text: &str) -> String {
         match role.sgr() {
             sgr if self.color && !sgr.is_empty() && !text.is_empty() => {
@@ -75,12 +77,12 @@ impl Style {
         }
     }
 
-    /// `word` with its emoji behind it, if that can be shown.
+    /// Returns the word, followed by its emoji if that can be shown.
     pub fn marked(self, word: &str, emoji: &str) -> String {
         if self.unicode { format!("{word} {emoji}") } else { word.to_owned() }
     }
 
-    /// `title` with its emoji before it, if that can be shown.
+    /// Returns the title, after its emoji if that can be shown.
     pub fn titled(self, emoji: &str, title: &str) -> String {
         if self.unicode { format!("{emoji} {title}") } else { title.to_owned() }
     }

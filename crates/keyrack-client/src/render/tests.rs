@@ -65,7 +65,7 @@ fn outcome(answers: Vec<KeyOutcome>, single: bool) -> GetOutcome {
 }
 
 #[test]
-fn the_tree_of_get() {
+fn get_tree_shows_each_status() {
     let text = attempt::answers(&four(), Invocation::default(), Style::PLAIN);
     let expected = "
 🔐 keyrack
@@ -94,7 +94,7 @@ fn the_tree_of_get() {
 }
 
 #[test]
-fn the_report_of_a_strict_source() {
+fn strict_failure_lists_missing_keys_and_fix() {
     let text = attempt::strict_failure(&four()[1..2], "use --lenient", Invocation::default(), Style::PLAIN);
     let expected = "
 🔐 keyrack
@@ -111,7 +111,7 @@ hint: use --lenient
 }
 
 #[test]
-fn the_json_of_get() {
+fn get_json_lists_each_status() {
     let bytes = outcome_json(&outcome(four(), false), Invocation::default()).unwrap();
     let expected = r#"[
   {
@@ -163,7 +163,7 @@ fn the_json_of_get() {
 }
 
 #[test]
-fn one_key_is_one_object_and_says_when_it_is_below_what_is_declared() {
+fn get_json_of_one_key_is_an_object() {
     let mut answer = granted("o.test.A", b"v", None);
     let Attempt::Granted { below_declared, .. } = &mut answer.attempt else { panic!() };
     *below_declared = true;
@@ -174,7 +174,7 @@ fn one_key_is_one_object_and_says_when_it_is_below_what_is_declared() {
 }
 
 #[test]
-fn a_secret_that_is_no_text_is_refused_by_name() {
+fn json_refuses_a_secret_that_is_not_utf8() {
     let answers = vec![granted("o.test.A", b"\xffhunter2", None), granted("o.test.B", b"fine", None)];
     let error = outcome_json(&outcome(answers, false), Invocation::default()).unwrap_err();
     assert_eq!(error.code, ErrorCode::Usage);
@@ -216,7 +216,7 @@ fn nested_json_is_that_of_a_general_writer() {
 }
 
 #[test]
-fn lives_in_minutes() {
+fn minutes_round_to_the_nearest() {
     for (ms, text) in [
         (9 * 3_600_000, "540m"),
         (60_000, "1m"),
@@ -231,7 +231,7 @@ fn lives_in_minutes() {
 }
 
 #[test]
-fn the_report_of_a_problem() {
+fn error_report_has_slug_hint_and_fix() {
     let key = slug("o.test.A");
     let blocked = Error::new(ErrorCode::NoHome, "HOME is not set")
         .of(&key)
@@ -309,7 +309,7 @@ fn a_status(running: bool) -> RackStatus {
 }
 
 #[test]
-fn the_tree_of_status() {
+fn status_tree_shows_daemon_and_keys() {
     let recipients = [status::RecipientLine { label: "laptop", mech: "ssh" }];
     let show = |running, env| {
         status::status(&a_status(running), Some(&recipients), env, Invocation::default(), Style::PLAIN)
@@ -331,8 +331,8 @@ fn the_tree_of_status() {
       │  ├─ vault: os.secure
       │  ├─ grade: encrypted,permanent
       │  ├─ expires in: 1m
-      │  ├─ life: ██████████░░░░░░░░░░ 1m of 2m
-      │  └─ ends by: its own maxDuration of 2m
+      │  ├─ ttl: ██████████░░░░░░░░░░ 1m of 2m
+      │  └─ limited by: its own maxDuration of 2m
       └─ o.sudo.S
          ├─ env: sudo
          ├─ org: o
@@ -351,20 +351,20 @@ fn the_tree_of_status() {
 }
 
 #[test]
-fn a_status_in_few_rows() {
+fn brief_status_fits_the_width() {
     let style = |width| Style { width, ..Style::PLAIN };
     let brief = |env, style| status::brief(&a_status(true), env, style);
     assert_eq!(
         brief(None, style(None)),
         "🔐 keyrack status (daemon: active, keys: 2)\n\
          o.test.A  ██████████░░░░░░░░░░ 1m of 2m\n\
-         o.sudo.S  never ends\n"
+         o.sudo.S  never expires\n"
     );
     assert_eq!(
         brief(Some(keyrack_core::Env::Test), Style { width: Some(38), ..Style::ASCII }),
         "keyrack status (daemon: active, env: ~\no.test.A  #####---- 1m of 2m\n"
     );
-    // No bar, and then no whole name.
+    // Too narrow for a bar, then for the name.
     assert_eq!(brief(Some(keyrack_core::Env::Test), style(Some(20))).lines().nth(1), Some("o.test.A  1m"));
     assert_eq!(brief(Some(keyrack_core::Env::Test), style(Some(9))).lines().nth(1), Some("o.te…  1m"));
     for width in 8..100 {
@@ -379,7 +379,7 @@ fn a_status_in_few_rows() {
 }
 
 #[test]
-fn the_json_of_status() {
+fn status_json_has_every_key() {
     assert_eq!(status::status_value(&a_status(false), Vec::new(), None), serde_json::Value::Null);
     let value = status::status_value(&a_status(true), vec!["r".into()], None);
     let first = &value["keys"][0];

@@ -2,8 +2,8 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// The lines of `text`, the first of which fits into `width` columns and the others into `then`, broken at blanks alone: a longer word has a
-/// line to itself. What stands between backticks is one word, for it is a command and gets pasted.
+/// Breaks text into lines: the first of `width` columns, the others of `then`. Lines break at blanks only,
+/// so a longer word gets its own line. Text between backticks is one word, because people paste commands.
 pub fn wrap(text: &str, mut width: usize, then: usize) -> Vec<&str> {
     let mut quoted = false;
     let blanks = text.char_indices().filter(|(at, c)| {
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_broken_at_blanks() {
+    fn lines_break_at_blanks() {
         for (text, width, lines) in [
             ("", 9, &[""][..]),
             ("a", 9, &["a"]),
@@ -43,7 +43,7 @@ mod tests {
             ("one two", 6, &["one", "two"]),
             ("one two three", 7, &["one two", "three"]),
             ("anerrantword in front", 8, &["anerrantword", "in front"]),
-            ("behind anerrantword", 8, &["behind", "anerrantword"]),
+            ("before anerrantword", 8, &["before", "anerrantword"]),
             ("schöne grüße", 12, &["schöne grüße"]),
             ("a 🔑🔑 b", 6, &["a 🔑🔑", "b"]),
             ("a 🔑🔑 b", 5, &["a", "🔑🔑", "b"]),

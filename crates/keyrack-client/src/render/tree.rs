@@ -1,6 +1,6 @@
-//! Trees of text: a title and branches below it, as every command of keyrack shows what came of it.
+//! Trees of text: a title and branches, the output of every command.
 //!
-//! All text is cleaned here, so that no name or message steers a terminal whatever its way in.
+//! This module cleans all text, so that no name or message can control the terminal.
 
 use unicode_width::UnicodeWidthStr as _;
 
@@ -9,16 +9,16 @@ use super::text::wrap;
 use keyrack_core::Slug;
 use keyrack_core::display::clean;
 
-/// The columns a text gets however deep it stands on however narrow a terminal.
-const NARROWEST: usize = 20;
+/// Minimum width of text, however deep it is in the tree and however narrow the terminal.
+const MIN_WIDTH: usize = 20;
 
-/// A branch: a line, and branches below it.
+/// Line of a tree, with the branches below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branch {
-    /// How much of the text, in bytes, is the name before its value, with the colon.
+    /// Length of the name before the value, with its colon, in bytes.
     name: usize,
     text: String,
-    /// Of what stands behind the name.
+    /// Role of the value.
     role: Role,
     kind: Kind,
     below: Vec<Branch>,
@@ -26,69 +26,69 @@ pub struct Branch {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Wrapped at the width.
+    /// Text that is wrapped.
     Text,
-    /// One line, however long: it gets pasted.
+    /// Command on one line, however long, because people paste it.
     Command,
 }
 
 impl Branch {
-    /// A branch with nothing below it yet, wrapped at the width.
+    /// Creates a branch of wrapped text.
     pub fn new(text: impl AsRef<str>) -> Self {
         let text = clean(text.as_ref());
         Branch { name: 0, text, role: Role::Plain, kind: Kind::Text, below: Vec::new() }
     }
 
-    /// A branch that is named by a key.
+    /// Creates the branch of a key.
     pub fn key(slug: &Slug) -> Self {
         Branch::new(slug.as_str()).with_role(Role::Key)
     }
 
-    /// `name: value`.
+    /// Creates `name: value`.
     pub fn pair(name: &str, value: impl AsRef<str>) -> Self {
         let name = clean(name);
         let node = Branch::new(format!("{name}: {}", value.as_ref()));
         Branch { name: name.len() + 1, ..node }
     }
 
-    /// `key: value`.
+    /// Creates `key: value`.
     pub fn of_key(slug: &Slug, value: impl AsRef<str>) -> Self {
         Branch::pair(slug.as_str(), value)
     }
 
-    /// `note: text`: something to know that is less than it could be.
+    /// Creates `note: text`, for a limitation.
     pub fn note(text: impl AsRef<str>) -> Self {
         Branch::pair("note", text).with_role(Role::Warn)
     }
 
-    /// `hint: text`: a way out that is no command.
+    /// Creates `hint: text`.
     pub fn hint(text: impl AsRef<str>) -> Self {
         Branch::pair("hint", text)
     }
 
-    /// `fix: command`, never wrapped.
+    /// Creates `fix: command`, never wrapped.
     pub fn fix(command: impl AsRef<str>) -> Self {
         Branch::command("fix", command).with_role(Role::Fix)
     }
 
-    /// `name: command`, never wrapped.
+    /// Creates `name: command`, never wrapped.
     pub fn command(name: &str, command: impl AsRef<str>) -> Self {
         Branch { kind: Kind::Command, ..Branch::pair(name, command) }
     }
 
-    /// The command to run next, dimmed and never wrapped.
+    /// Creates `tip: command`, dimmed and never wrapped.
     pub fn tip(command: impl AsRef<str>) -> Self {
         Branch { name: 0, ..Branch::command("tip", command) }.with_role(Role::Quiet)
     }
 
-    /// The same, what stands behind its name in a tone.
+    /// Sets the role of the value.
     #[must_use]
     pub fn with_role(mut self, role: Role) -> Self {
         self.role = role;
         self
     }
 
-    /// The same with these below it.
+    /// Adds branches below.
     #[must_use]
     pub fn with(mut self, below: impl IntoIterator<Item = Branch>) -> Self {
         self.below.extend(below);
@@ -96,7 +96,7 @@ impl Branch {
     }
 }
 
-/// A blank line, the title, the branches, a blank line.
+/// Renders a blank line, the title, the branches and a blank line.
 pub fn tree(title: &str, nodes: &[Branch], style: Style) -> String {
     let mut out = "\n".to_owned();
     paragraph_with_role(&mut out, ["", "   "], &clean(title), Role::Title, style);
@@ -111,7 +111,7 @@ fn branches(out: &mut String, indent: &str, nodes: &[Branch], style: Style) {
     for (index, node) in nodes.iter().enumerate() {
         let is_last = index + 1 == nodes.len();
         let below = format!("{indent}{}", if is_last { "   " } else { pass });
-        // A wrapped line goes on under the text, and the line of the branches below it goes on too.
+        // A wrapped line continues below the text. The line to the branches below continues too.
         let hang = format!("{below}{}", if node.below.is_empty() { "" } else { pass });
         let first = format!("{indent}{}", if is_last { last } else { fork });
         let text = style.spelled(&node.text);
@@ -132,12 +132,12 @@ fn branches(out: &mut String, indent: &str, nodes: &[Branch], style: Style) {
     }
 }
 
-/// Puts a text, wrapped at the width: the first of `lead` before its first line, the second before the others.
+/// Appends wrapped text. The first of `lead` goes before the first line, the second before the others.
 pub fn paragraph(out: &mut String, lead: [&str; 2], text: &str, style: Style) {
     paragraph_with_role(out, lead, text, Role::Plain, style);
 }
 
-/// The same in a tone.
+/// Appends wrapped text in a role.
 pub fn paragraph_with_role(out: &mut String, lead: [&str; 2], text: &str, role: Role, style: Style) {
     let text = style.spelled(text);
     put(out, lead, wrap_under(lead, &text, style), 0, role, style);
@@ -145,18 +145,18 @@ pub fn paragraph_with_role(out: &mut String, lead: [&str; 2], text: &str, role: 
 
 fn wrap_under<'t>(lead: [&str; 2], text: &'t str, style: Style) -> Vec<&'t str> {
     let [first, hang] = lead.map(|lead| {
-        style.width.map_or(usize::MAX, |width| width.saturating_sub(lead.width()).max(NARROWEST))
+        style.width.map_or(usize::MAX, |width| width.saturating_sub(lead.width()).max(MIN_WIDTH))
     });
     wrap(text, first, hang)
 }
 
-/// Puts lines, `name` bytes of them a name, the rest in a tone. Each line is painted by itself, so that no colour runs into what leads
-/// the next.
+/// Appends lines: the first `name` bytes as a name, the rest in a role. Each line is colored on its own,
+/// so that no color continues into the next lead.
 fn put(out: &mut String, lead: [&str; 2], lines: Vec<&str>, mut name: usize, role: Role, style: Style) {
     let [mut lead, hang] = lead;
     for line in lines {
         let (named, rest) = line.split_at(name.min(line.len()));
-        // The blank the line was broken at is gone.
+        // The blank at the line break is gone.
         name = name.saturating_sub(line.len() + 1);
         let lead_tone = if lead.trim().is_empty() { Role::Plain } else { Role::Quiet };
         out.extend([
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn unicode() {
+    fn tree_is_drawn_in_unicode() {
         let expected = "
 title
    ├─ a
@@ -203,14 +203,14 @@ title
     }
 
     #[test]
-    fn ascii() {
+    fn tree_is_drawn_in_ascii() {
         let text = tree("title", &sample(), Style::ASCII);
         assert!(text.is_ascii());
         assert!(text.contains("\n   |- a\n   |  |- b: 1\n"), "{text}");
         assert!(text.contains("\n   `- e\n      |- f\n      |  `- g\n"), "{text}");
     }
 
-    /// The text without its escape sequences, all of which are SGR and end what they begin on their own line.
+    /// Removes the escape sequences. All must be SGR, and end on the line where they begin.
     fn bare(text: &str) -> String {
         let mut bare = String::new();
         for line in text.split_inclusive('\n') {
@@ -227,7 +227,7 @@ title
     }
 
     #[test]
-    fn colour_changes_no_letter() {
+    fn color_changes_no_text() {
         let slug = Slug::parse("acme.test.KEY").unwrap();
         let long = "one two three four five six seven eight nine ten eleven";
         let nodes = [
@@ -250,7 +250,7 @@ title
     }
 
     #[test]
-    fn names_are_quiet_and_values_have_their_tone() {
+    fn names_are_quiet_and_values_have_their_role() {
         let style = Style { color: true, ..Style::PLAIN };
         let text = tree(
             "t",

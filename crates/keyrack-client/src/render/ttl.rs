@@ -1,40 +1,41 @@
-//! A bar of what is left of a life.
+//! Remaining TTL as a bar and in words.
 
 use keyrack_core::Ttl;
 
 use super::style::{Role, Style};
 
-/// A bar of a life: full when it begins, empty when it ends. It never looks emptier than the life is: a key that lives has a cell.
-pub fn bar(left: Ttl, whole: Ttl, style: Style) -> String {
-    // As wide as leaves room for the words behind it, two trees deep.
+/// Draws a bar of the remaining part of a TTL. It rounds up: a key that has not expired has a cell.
+pub fn bar(remaining: Ttl, whole: Ttl, style: Style) -> String {
+    // Leaves room for the words after it, at the second level of a tree.
     let cells = match style.width {
         Some(120..) => 40,
         Some(width) => width.saturating_sub(33).clamp(7, 20),
         None => 20,
     };
-    bar_of(left, whole, cells, style)
+    bar_of_width(remaining, whole, cells, style)
 }
 
-/// The same, as wide as is said.
-pub(super) fn bar_of(left: Ttl, whole: Ttl, cells: usize, style: Style) -> String {
+/// Draws a bar of `cells` columns.
+pub(super) fn bar_of_width(remaining: Ttl, whole: Ttl, cells: usize, style: Style) -> String {
     let whole = u128::from(whole.as_ms());
-    let part = u128::from(left.as_ms()).min(whole) * u128::try_from(cells).unwrap_or(0);
+    let part = u128::from(remaining.as_ms()).min(whole) * u128::try_from(cells).unwrap_or(0);
     let full = usize::try_from(part.div_ceil(whole.max(1))).unwrap_or(0);
     let (some, none) = if style.unicode { ("█", "░") } else { ("#", "-") };
     some.repeat(full) + &none.repeat(cells.saturating_sub(full))
 }
 
-/// How much of a life is left, as a colour says it: more than a third, more than a tenth, less.
-pub fn role(left: Ttl, whole: Ttl) -> Role {
-    match (left.as_ms(), whole.as_ms()) {
+/// Returns the role of a remaining TTL: good above a third of the whole, a warning above a tenth, else
+/// bad.
+pub fn role(remaining: Ttl, whole: Ttl) -> Role {
+    match (remaining.as_ms(), whole.as_ms()) {
         (left, whole) if left > whole / 3 => Role::Good,
         (left, whole) if left > whole / 10 => Role::Warn,
         _ => Role::Bad,
     }
 }
 
-/// A life as people say it, its two largest units: `8h 59m`, `12m`, `4m 30s`, `45s`. From ten minutes on to the nearest minute, as
-/// [`minutes`] has it, below that with the seconds that have begun.
+/// Formats a TTL in its two largest units: `8h 59m`, `12m`, `4m 30s`, `45s`. From ten minutes on, rounds
+/// to the nearest minute as [`minutes`] does; below that, rounds seconds up.
 pub fn humanize(ttl: Ttl) -> String {
     let ms = ttl.as_ms();
     let joined = |one: String, rest: u64, unit: &str| {
@@ -43,7 +44,7 @@ pub fn humanize(ttl: Ttl) -> String {
     let seconds = ms.div_ceil(1000);
     match ms {
         0..=59_000 => format!("{seconds}s"),
-        // 10m is nothing less by a second that has begun.
+        // 59 001 ms to 599 000 ms: below ten minutes after rounding up.
         59_001..=599_000 => joined(format!("{}m", seconds / 60), seconds % 60, "s"),
         _ => {
             let minutes = ms.saturating_add(30_000) / 60_000;
@@ -56,7 +57,7 @@ pub fn humanize(ttl: Ttl) -> String {
     }
 }
 
-/// A life in minutes, as today's tools show it; the seconds of one below a minute.
+/// Formats a TTL in minutes, as older releases do, or in seconds below a minute.
 pub fn minutes(ttl: Ttl) -> String {
     let ms = ttl.as_ms();
     if ms < 60_000 { format!("{}s", ms.div_ceil(1000)) } else { format!("{}m", (ms + 30_000) / 60_000) }
@@ -69,7 +70,7 @@ mod tests {
     const MINUTE: u64 = 60_000;
 
     #[test]
-    fn bars() {
+    fn bar_shows_the_remaining_part() {
         let narrow = Style { width: Some(40), ..Style::ASCII };
         for (left, whole, shown) in [
             (7, 7, "#######"),
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn tones_and_words() {
+    fn role_and_words_follow_the_remaining_part() {
         for (left, tone_of, words) in [
             (9 * 60 * MINUTE, Role::Good, "9h"),
             (9 * 60 * MINUTE - 1, Role::Good, "9h"),
