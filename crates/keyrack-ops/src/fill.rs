@@ -11,6 +11,7 @@ use keyrack_client::get::{GetOptions, GetPlan, KeyOutcome, Scope, read};
 use keyrack_client::{Context, Environment};
 use keyrack_core::layout::variables::{HOME, PREFIX, RUNTIME_DIR, SSH_AUTH_SOCK};
 use keyrack_core::resolve::{KeyQuery, repo_keys};
+use keyrack_core::set_rule::parse_mechanism;
 use keyrack_core::slug::{check_known_name, check_typed};
 use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Mechanism, Org, Owner, Slug, VaultId};
 use keyrack_vaults::manifest_file;
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::context::{OpContext, is_interrupted};
 use crate::prompts::Prompts;
 use crate::repo::{Repo, without_naming_keys};
-use crate::set::{SetRequest, mechanism_of, set};
+use crate::set::{SetRequest, set};
 use crate::unlock::unlock_locked;
 
 /// Where missing keys go.
@@ -135,7 +136,7 @@ pub fn fill(
     prompts: &mut dyn Prompts,
     follow: &mut dyn FnMut(FillProgress<'_>),
 ) -> Result<FillReport, Error> {
-    let mech = request.mech.as_deref().map(|text| mechanism_of(&VAULT, text)).transpose()?;
+    let mech = request.mech.as_deref().map(|text| parse_mechanism(&VAULT, text)).transpose()?;
     let repo = Repo::of(&place.client)?;
     let slugs = declared(&repo, request)?;
     let mut prompts = Remembering { person: prompts, passphrases: BTreeMap::new() };

@@ -4,7 +4,7 @@
 
 pub mod context;
 pub mod credential;
-mod declare;
+mod declaration;
 pub mod del;
 pub mod doctor;
 mod evict;
@@ -25,5 +25,5 @@ pub mod types;
 pub mod unlock;
 
 pub use context::{OpContext, owners};
-pub use keyrack_vaults::age_file::MAX_SECRET;
+pub use keyrack_core::set_rule::MAX_SECRET;
 pub use prompts::{NoPrompts, Prompts, prompt_needed};

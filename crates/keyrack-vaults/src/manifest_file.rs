@@ -34,8 +34,7 @@ pub fn exists(racks: &RackPaths) -> Result<bool, Error> {
 /// [`ErrorCode::NoIdentity`], [`ErrorCode::BadPassphrase`], [`ErrorCode::PromptNeeded`] when no identity opens it;
 /// [`ErrorCode::VaultCorrupt`] when it is no whole age file; [`ErrorCode::HostManifestInvalid`] when what is in it is no host manifest.
 pub fn load(racks: &RackPaths, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Error> {
-    journal::recover_for_reading(racks);
-    read(racks, identities)
+    ManifestSnapshot::read_if_present(racks, identities).map(|found| found.map(|found| found.manifest))
 }
 
 /// The same, where there must be one.
@@ -46,26 +45,97 @@ pub fn load_existing(racks: &RackPaths, identities: &mut Identities<'_>) -> Resu
     load(racks, identities)?.ok_or_else(|| missing(racks))
 }
 
-/// Reads the host manifest, lets `change` change it, and writes it if it did, all under the owner's lock. `change` may fail, and then nothing is
-/// written; it must not ask anybody anything.
+/// Host manifest as it was read, with the bytes of the file it was decrypted from.
+#[derive(Debug)]
+pub struct ManifestSnapshot {
+    /// The decrypted manifest.
+    pub manifest: HostManifest,
+    file: Zeroizing<Vec<u8>>,
+}
+
+impl ManifestSnapshot {
+    /// Opens and reads the host manifest. A passphrase is prompted for here, before any lock is taken.
+    ///
+    /// # Errors
+    /// Those of [`load_existing`].
+    pub fn read(racks: &RackPaths, identities: &mut Identities<'_>) -> Result<Self, Error> {
+        Self::read_if_present(racks, identities)?.ok_or_else(|| missing(racks))
+    }
+
+    /// As [`ManifestSnapshot::read`]; `None` if there is no host manifest yet.
+    ///
+    /// # Errors
+    /// Those of [`load`].
+    pub fn read_if_present(
+        racks: &RackPaths,
+        identities: &mut Identities<'_>,
+    ) -> Result<Option<Self>, Error> {
+        journal::recover_for_reading(racks);
+        let Some(file) = read_file(racks)? else { return Ok(None) };
+        Ok(Some(ManifestSnapshot { manifest: decrypt(racks, &file, identities)?, file }))
+    }
+}
+
+/// Host manifest that is open for changes. It holds the owner's lock until it is dropped, so nothing
+/// may prompt while it exists.
+#[derive(Debug)]
+pub struct LockedManifest<'r> {
+    /// The manifest, to be changed and then saved.
+    pub manifest: HostManifest,
+    stored: HostManifest,
+    racks: &'r RackPaths,
+    lock: Lock,
+}
+
+impl<'r> LockedManifest<'r> {
+    /// Takes the lock. The file is decrypted again only if it differs from the one that `snapshot`
+    /// was read from: equal bytes decrypt to the same manifest.
+    ///
+    /// # Errors
+    /// Those of [`load_existing`] and of waiting for the lock.
+    pub fn open(
+        racks: &'r RackPaths,
+        identities: &mut Identities<'_>,
+        snapshot: &ManifestSnapshot,
+    ) -> Result<Self, Error> {
+        let lock = journal::lock_rack(racks)?;
+        let file = read_file(racks)?.ok_or_else(|| missing(racks))?;
+        let manifest = match file == snapshot.file {
+            true => snapshot.manifest.clone(),
+            false => decrypt(racks, &file, identities)?,
+        };
+        Ok(LockedManifest { stored: manifest.clone(), manifest, racks, lock })
+    }
+
+    /// Writes the manifest if it was changed, and reads it back. After an error the old file is
+    /// unchanged.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn save(&mut self, identities: &mut Identities<'_>) -> Result<(), Error> {
+        if self.manifest != self.stored {
+            self.manifest.check_storable(&self.stored)?;
+            write(&self.lock, self.racks, &self.manifest, identities)?;
+            self.stored = self.manifest.clone();
+        }
+        Ok(())
+    }
+}
+
+/// Changes the host manifest under the owner's lock, and writes it if `change` succeeded and changed
+/// anything. `change` must not prompt.
 ///
 /// # Errors
-/// Those of [`load_existing`], of `change`, and of writing, after which the old manifest is what it was.
+/// Those of [`load_existing`], of `change`, and of writing, after which the old file is unchanged.
 pub fn update<T>(
     racks: &RackPaths,
     identities: &mut Identities<'_>,
     change: impl FnOnce(&mut HostManifest, &mut Identities<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    // A passphrase is asked here, with the lock not yet held: whatever opens the file now opens it again without a question.
-    load_existing(racks, identities)?;
-    let lock = journal::lock_rack(racks)?;
-    let mut manifest = read(racks, identities)?.ok_or_else(|| missing(racks))?;
-    let before = manifest.clone();
-    let result = change(&mut manifest, identities)?;
-    if manifest != before {
-        manifest.check_storable(&before)?;
-        write(&lock, racks, &manifest, identities)?;
-    }
+    let snapshot = ManifestSnapshot::read(racks, identities)?;
+    let mut locked = LockedManifest::open(racks, identities, &snapshot)?;
+    let result = change(&mut locked.manifest, identities)?;
+    locked.save(identities)?;
     Ok(result)
 }
 
@@ -137,15 +207,16 @@ pub fn owners(racks: &RackPaths) -> Vec<Owner> {
     owners
 }
 
-fn read(racks: &RackPaths, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Error> {
+fn read_file(racks: &RackPaths) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    private_file::read(&racks.dir(), &racks.manifest_path(), file_limit(MAX_MANIFEST))
+}
+
+fn decrypt(racks: &RackPaths, file: &[u8], identities: &mut Identities<'_>) -> Result<HostManifest, Error> {
     let path = racks.manifest_path();
-    let Some(bytes) = private_file::read(&racks.dir(), &path, file_limit(MAX_MANIFEST))? else {
-        return Ok(None);
-    };
-    let plain = AgeFile::parse(&bytes, 0)
+    let plain = AgeFile::parse(file, 0)
         .and_then(|file| file.open(identities, None, MAX_MANIFEST))
         .map_err(|error| does_not_open(&path, error))?;
-    parse(&path, &plain).map(Some)
+    parse(&path, &plain)
 }
 
 pub(crate) fn does_not_open(path: &Path, error: DecryptError) -> Error {

@@ -61,14 +61,7 @@ impl Vault for OsSecure {
     }
 
     fn check_set(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> Result<(), Error> {
-        mech::check(entry.slug, &VaultId::OsSecure, entry.mech.unwrap_or(&Mechanism::Replica))?;
-        if context.recipients.is_empty() {
-            let message = "nobody could open the file: there is no host manifest yet that names a recipient";
-            return Err(Error::new(ErrorCode::HostManifestMissing, message)
-                .of(entry.slug)
-                .fix(Fix::with_owner("init", context.racks.owner(), [])));
-        }
-        recipient_key::parse_all(context.recipients).map(drop).map_err(|error| error.of(entry.slug))
+        parse_recipients(entry, context).map(drop)
     }
 
     fn set(
@@ -77,9 +70,8 @@ impl Vault for OsSecure {
         secret: &[u8],
         context: &mut VaultContext<'_, '_>,
     ) -> Result<Option<Value>, Error> {
-        self.check_set(entry, context)?;
+        let ready = parse_recipients(entry, context)?;
         check_secret(entry.slug, secret)?;
-        let ready = recipient_key::parse_all(context.recipients).map_err(|error| error.of(entry.slug))?;
         let known = entry.host.filter(|host| host.vault == VaultId::OsSecure);
         let version = binding::next_version(known, context.now_ms);
         let mech = entry.mech.unwrap_or(&Mechanism::Replica);
@@ -113,6 +105,23 @@ impl Vault for OsSecure {
         let racks = context.racks;
         private_file::exists(&racks.dir(), &racks.secure_path(entry.slug)).unwrap_or(false)
     }
+}
+
+/// Checks the mechanism of a key to set, and parses the recipients that its file is encrypted to.
+fn parse_recipients(
+    entry: VaultEntry<'_>,
+    context: &VaultContext<'_, '_>,
+) -> Result<Vec<recipient_key::ParsedRecipient>, Error> {
+    mech::check(entry.slug, &VaultId::OsSecure, entry.mech.unwrap_or(&Mechanism::Replica))?;
+    if context.recipients.is_empty() {
+        let message = "no host manifest names a recipient to encrypt to";
+        return Err(Error::new(ErrorCode::HostManifestMissing, message).of(entry.slug).fix(Fix::with_owner(
+            "init",
+            context.racks.owner(),
+            [],
+        )));
+    }
+    recipient_key::parse_all(context.recipients).map_err(|error| error.of(entry.slug))
 }
 
 /// Returns the `meta` that the entry of a key should have, where its file is one version ahead of

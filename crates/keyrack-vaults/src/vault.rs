@@ -94,7 +94,7 @@ pub trait Vault: Sync {
     /// Stores the secret, replacing what was there; it was read back and verified when this
     /// returns, or what was there is untouched. Returns the `meta` that the entry of the host
     /// manifest gets. The entry's mechanism must be named. To be called with the owner's lock held
-    /// and the recipients read under it (inside [`crate::manifest_file::update`]), or a change of
+    /// and the recipients read under it ([`crate::manifest_file::LockedManifest`]), or a change of
     /// the recipients could come between.
     ///
     /// # Errors

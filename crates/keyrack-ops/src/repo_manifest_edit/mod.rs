@@ -5,15 +5,15 @@
 
 /// A change that cannot be made safely by line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct EditError {
     /// The line it is about, counted from 1; 0 for the file as a whole.
     pub(crate) line: usize,
     /// Why, in a phrase.
-    pub(crate) why: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 /// The text with `name` added at the end of the section of `env`, which is made if it is not there.
-pub(crate) fn insert(text: &str, env: &str, name: &str) -> Result<String, Refusal> {
+pub(crate) fn insert(text: &str, env: &str, name: &str) -> Result<String, EditError> {
     let lines = Lines::read(text)?;
     let Some(section) = lines.section(env)? else {
         return Ok(lines.with_new_section(env, name));
@@ -49,10 +49,10 @@ pub(crate) fn insert(text: &str, env: &str, name: &str) -> Result<String, Refusa
 
 /// The text without the entries at `which` places (counted from 0) of the section of `env`, which holds `count` entries. The section stays,
 /// if need be as an empty one.
-pub(crate) fn remove(text: &str, env: &str, which: &[usize], count: usize) -> Result<String, Refusal> {
+pub(crate) fn remove(text: &str, env: &str, which: &[usize], count: usize) -> Result<String, EditError> {
     let lines = Lines::read(text)?;
     let Some(section) = lines.section(env)? else {
-        return Err(Refusal { line: 0, why: "its section was not found" });
+        return Err(EditError { line: 0, reason: "its section was not found" });
     };
     let number = section.header + 1;
     match section.body {
@@ -60,9 +60,9 @@ pub(crate) fn remove(text: &str, env: &str, which: &[usize], count: usize) -> Re
             let header = &lines.all[section.header];
             let inner = &header.content[open + 1..close];
             let entries =
-                split_flow(inner).ok_or(Refusal { line: number, why: "the list is not understood" })?;
+                split_flow(inner).ok_or(EditError { line: number, reason: "the list is not understood" })?;
             if entries.len() != count {
-                return Err(Refusal { line: number, why: "the list is not understood" });
+                return Err(EditError { line: number, reason: "the list is not understood" });
             }
             let kept: Vec<_> = entries
                 .iter()
@@ -74,10 +74,13 @@ pub(crate) fn remove(text: &str, env: &str, which: &[usize], count: usize) -> Re
                 format!("{}[{}]{}", &header.content[..open], kept.join(", "), &header.content[close + 1..]);
             Ok(lines.replaced(section.header, &line))
         }
-        Body::Null { .. } => Err(Refusal { line: number, why: "the section is empty" }),
+        Body::Null { .. } => Err(EditError { line: number, reason: "the section is empty" }),
         Body::Block { ref items } => {
             if items.len() != count {
-                return Err(Refusal { line: number, why: "its entries are not understood line by line" });
+                return Err(EditError {
+                    line: number,
+                    reason: "its entries are not understood line by line",
+                });
             }
             let gone = |at: usize| {
                 items
@@ -152,7 +155,7 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn read(text: &'a str) -> Result<Self, Refusal> {
+    fn read(text: &'a str) -> Result<Self, EditError> {
         let all: Vec<Line<'a>> = text
             .split_inclusive('\n')
             .map(|line| {
@@ -165,17 +168,23 @@ impl<'a> Lines<'a> {
         for (at, line) in all.iter().enumerate() {
             let marker = line.content == "---" || line.content.starts_with("--- ") || line.content == "...";
             if marker && begun {
-                return Err(Refusal { line: at + 1, why: "a document ends or begins here" });
+                return Err(EditError { line: at + 1, reason: "a document ends or begins here" });
             }
             if marker && line.content != "---" {
-                return Err(Refusal { line: at + 1, why: "a document with something on its marker's line" });
+                return Err(EditError {
+                    line: at + 1,
+                    reason: "a document with something on its marker's line",
+                });
             }
             begun |= !line.is_silent() && !line.content.starts_with('%');
             if line.content.starts_with(['{', '[', '?']) {
-                return Err(Refusal { line: at + 1, why: "the top level is not written as one key a line" });
+                return Err(EditError {
+                    line: at + 1,
+                    reason: "the top level is not written as one key a line",
+                });
             }
             if line.content.starts_with('\t') || line.content.contains('\r') {
-                return Err(Refusal { line: at + 1, why: "a tab or a lone carriage return" });
+                return Err(EditError { line: at + 1, reason: "a tab or a lone carriage return" });
             }
         }
         let end = if all.first().is_some_and(|line| line.end == "\r\n") { "\r\n" } else { "\n" };
@@ -183,7 +192,7 @@ impl<'a> Lines<'a> {
     }
 
     /// The section `env.<env>`, if the file has it.
-    fn section(&self, env: &str) -> Result<Option<Section>, Refusal> {
+    fn section(&self, env: &str) -> Result<Option<Section>, EditError> {
         let key = format!("env.{env}");
         let mut headers = (0..self.all.len()).filter_map(|at| {
             let (name, from) = top_level_key(self.all[at].content)?;
@@ -193,7 +202,7 @@ impl<'a> Lines<'a> {
             return Ok(None);
         };
         if let Some((second, _)) = headers.next() {
-            return Err(Refusal { line: second + 1, why: "the section is there twice" });
+            return Err(EditError { line: second + 1, reason: "the section is there twice" });
         }
         let content = self.all[header].content;
         let (value, value_at) = value_of(content, from);
@@ -205,17 +214,20 @@ impl<'a> Lines<'a> {
                 let whole =
                     split_flow(flow.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or("]"));
                 if whole.is_none() {
-                    return Err(Refusal { line: header + 1, why: "a list in brackets over several lines" });
+                    return Err(EditError {
+                        line: header + 1,
+                        reason: "a list in brackets over several lines",
+                    });
                 }
                 Body::Flow { open: value_at, close: value_at + flow.len() - 1 }
             }
-            _ => return Err(Refusal { line: header + 1, why: "the section is no plain list" }),
+            _ => return Err(EditError { line: header + 1, reason: "the section is no plain list" }),
         };
         Ok(Some(Section { header, body }))
     }
 
     /// The entries of the block list that begins after a header.
-    fn items(&self, header: usize) -> Result<Vec<Item>, Refusal> {
+    fn items(&self, header: usize) -> Result<Vec<Item>, EditError> {
         let mut items: Vec<Item> = Vec::new();
         let mut indent = None;
         for at in header + 1..self.all.len() {
@@ -234,7 +246,7 @@ impl<'a> Lines<'a> {
             } else if depth == 0 {
                 break;
             } else {
-                return Err(Refusal { line: at + 1, why: "an entry that is not understood" });
+                return Err(EditError { line: at + 1, reason: "an entry that is not understood" });
             }
         }
         Ok(items)
@@ -275,10 +287,10 @@ impl<'a> Lines<'a> {
     }
 
     /// The text with the content of one line changed and lines added after it.
-    fn rebuilt(&self, changed: usize, content: &str, added: &str) -> String {
+    fn rebuilt(&self, with_section: usize, content: &str, added: &str) -> String {
         let mut text = String::new();
         for (at, line) in self.all.iter().enumerate() {
-            if at != changed {
+            if at != with_section {
                 text.extend([line.content, line.end]);
                 continue;
             }

@@ -97,7 +97,7 @@ fn what_is_not_understood_is_refused() {
         ("an odd step back", "org: a\nenv.test:\n    - A\n  - B\n", 4),
     ] {
         let refused = insert(text, "test", "NEW").expect_err(what);
-        assert_eq!(refused.line, line, "{what}: {}", refused.why);
+        assert_eq!(refused.line, line, "{what}: {}", refused.reason);
         assert!(remove(text, "test", &[0], 1).is_err(), "{what}");
     }
 }

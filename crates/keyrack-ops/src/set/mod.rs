@@ -1,86 +1,102 @@
-//! `set`: a key into a vault, the host manifest, the inventory and `keyrack.yml`.
+//! `set`: stores a key in a vault and records it in the host manifest, the inventory and
+//! `keyrack.yml`.
 //!
-//! Whatever can be refused is refused before the secret is asked for. Then the order is such that a crash loses nothing: the vault first,
-//! the manifest that points to it next, the marker, the daemon's stale copy, and `keyrack.yml` last.
+//! A set runs in three steps, so that whatever can be rejected is rejected before the user types
+//! the secret:
+//!
+//! 1. [`validate`] parses what was typed.
+//! 2. [`keyrack_core::set_rule`] plans: it compares the key with its entry in the host manifest and
+//!    with its declaration.
+//! 3. [`commit`] stores the secret under the owner's lock.
+//!
+//! The host manifest is decrypted once, and a written one is read back once. A crash loses nothing:
+//! the vault is written first, then the manifest that points to it, then the inventory's marker; then
+//! the daemon's stale copy is evicted, and `keyrack.yml` is edited last.
 
-mod plan;
+mod commit;
+mod request;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use keyrack_core::host_manifest::HostEntry;
+use keyrack_core::layout::RackPaths;
 use keyrack_core::{Error, VaultId};
-use keyrack_vaults::manifest_file;
+use keyrack_vaults::manifest_file::ManifestSnapshot;
+use keyrack_vaults::{Identities, registry, vault};
 
-use self::plan::Plan;
+use self::commit::{Commit, clean_up};
+pub use self::request::SetRequest;
 use self::validate::ValidatedSet;
-pub(crate) use self::validate::mechanism_of;
 use crate::context::OpContext;
-use crate::declare;
+use crate::declaration;
 
-/// What is to be set, as it was typed.
-#[derive(Clone, Debug, Default)]
-pub struct SetRequest {
-    /// A bare name or a full slug.
-    pub key: String,
-    /// The vault's name; asked for if it is not given.
-    pub vault: Option<String>,
-    /// The mechanism's name; asked for if it is not given and leaves a choice.
-    pub mech: Option<String>,
-    /// The env; taken from `keyrack.yml` if that leaves no doubt.
-    pub env: Option<String>,
-    /// `@this`, `@all` or an org's name; `None` for `@this`.
-    pub org: Option<String>,
-    /// What the vault calls the key.
-    pub exid: Option<String>,
-    /// The longest it may be unlocked for.
-    pub max_duration: Option<String>,
-    /// Another `keyrack.yml` of the repository, from its root.
-    pub at: Option<String>,
-    /// Where no `keyrack.yml` says whose the key is, take a full slug at its word.
-    pub anywhere: bool,
-    /// Store it although it looks like a long-lived token.
-    pub allow_dangerous: bool,
-}
-
-/// A key that was set.
+/// Result of a `set`.
 #[derive(Clone, Debug)]
 pub struct SetReport {
-    /// What the host manifest says of it now.
+    /// Entry of the key in the host manifest.
     pub host: HostEntry,
-    /// Whether it was added to `keyrack.yml`.
+    /// Set if the key was added to `keyrack.yml`.
     pub declared: bool,
-    /// What could not be done beside, a sentence each; the key is set all the same.
+    /// Steps that failed after the key was stored, a sentence each.
     pub notices: Vec<String>,
 }
 
-/// Sets a key.
+/// Stores a key.
 ///
 /// # Errors
-/// Whatever refuses it, before the secret is asked for; then [`keyrack_core::ErrorCode::EmptySecret`], [`keyrack_core::ErrorCode::LongLivedToken`],
-/// [`keyrack_core::ErrorCode::MechMismatch`]; then what kept it from being stored, after which nothing is changed.
+/// Those of [`validate`] and of the rules in [`keyrack_core::set_rule`], before the secret is
+/// prompted for; then those of the secret itself; then those of storing it, after which nothing is
+/// changed.
 pub fn set(ctx: &OpContext<'_>, request: &SetRequest) -> Result<SetReport, Error> {
     let valid = ValidatedSet::new(ctx, request)?;
     let racks = ctx.racks()?;
     let mut identities = ctx.identities(&racks)?;
-    let manifest = manifest_file::load_existing(&racks, &mut identities)?;
-    ctx.remember(&racks, &identities);
-    let mech = valid.mechanism(ctx, request.mech.as_deref())?;
-    let plan = Plan { valid, mech, request };
-    plan.check_grade(ctx, &manifest)?;
-    plan.check_vault(ctx, &racks, &mut identities, &manifest)?;
-    plan.check_declared(ctx)?;
-    let to_declare = declare::check(&plan.valid.repo, &plan.valid.slug)?;
+    set_validated(ctx, &valid, request.allow_dangerous, &racks, &mut identities)
+}
 
-    let secret = ctx.prompt(|prompts| prompts.secret(&plan.valid.slug))?;
-    plan.check_secret(&secret)?;
+fn set_validated(
+    ctx: &OpContext<'_>,
+    valid: &ValidatedSet,
+    allow_dangerous: bool,
+    racks: &RackPaths,
+    identities: &mut Identities<'_>,
+) -> Result<SetReport, Error> {
+    let slug = &valid.slug;
+    let snapshot = ManifestSnapshot::read(racks, identities)?;
+    ctx.remember(racks, identities);
+    let mech = valid.mechanism(ctx)?;
+    let plan = valid.input(&ctx.client.owner, &mech, snapshot.manifest.hosts.get(slug)).plan()?;
+    if valid.vault != VaultId::OsDaemon {
+        let entry = vault::VaultEntry {
+            mech: Some(&mech),
+            exid: valid.exid.as_deref(),
+            ..vault::VaultEntry::new(slug)
+        };
+        let env = |name: &str| ctx.variable(name);
+        let context = ctx.vaults(racks, identities, &snapshot.manifest.recipients, &env);
+        registry::vault(&valid.vault)?.check_set(entry, &context)?;
+    }
+    let declaration = declaration::plan(&valid.repo, slug)?;
 
-    let (host, old) = match plan.valid.vault {
-        VaultId::OsDaemon => plan.give_to_daemon(ctx, &racks, &mut identities, &secret)?,
-        _ => plan.store_in_vault(ctx, &racks, &mut identities, &secret)?,
-    };
+    let secret = ctx.prompt(|prompts| prompts.secret(slug))?;
+    plan.check_secret(&secret, allow_dangerous)?;
     let irregularities = plan.irregularities(&secret);
+
+    let commit = Commit { ctx, valid, mech: &mech, racks, snapshot: &snapshot };
+    let stored = commit.store(identities, &secret)?;
     drop(secret);
-    let mut notices = plan.tidy(ctx, &racks, &mut identities, &manifest, old.as_ref())?;
+    let recipients = &snapshot.manifest.recipients;
+    let mut notices = clean_up(ctx, racks, identities, recipients, &stored)?;
     notices.extend(irregularities);
-    let declared = to_declare && plan.declare(&mut notices);
-    Ok(SetReport { host, declared, notices })
+    let declared = match declaration.map(declaration::PlannedDeclaration::commit) {
+        Some(Ok(())) => true,
+        Some(Err(error)) => {
+            let hint = error.hint.map_or_else(String::new, |hint| format!("; {hint}"));
+            notices.push(format!("the key is set, and not declared: {}{hint}", error.message));
+            false
+        }
+        None => false,
+    };
+    Ok(SetReport { host: stored.entry, declared, notices })
 }

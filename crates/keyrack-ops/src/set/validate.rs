@@ -1,204 +1,178 @@
-//! What was typed, found to fit together, before anything is opened and anybody asked; and which mechanism is meant.
+//! Parses a `set` request and resolves it to one key, vault and mechanism. Opens no file but
+//! `keyrack.yml`.
 
+use keyrack_core::host_manifest::HostEntry;
 use keyrack_core::resolve::{Operation, resolve_anywhere, resolve_key};
-use keyrack_core::suggest::did_you_mean;
-use keyrack_core::{Env, Error, ErrorCode, Fix, Mechanism, Slug, Ttl, VaultId};
-use keyrack_vaults::{os_envvar, registry};
+use keyrack_core::set_rule::{self, Declaration, MechChoice, SetInput};
+use keyrack_core::{Env, Error, ErrorCode, Fix, Mechanism, Owner, Slug, Ttl, VaultId};
+use keyrack_vaults::registry;
 
-use super::SetRequest;
+use super::request::SetRequest;
 use crate::context::OpContext;
 use crate::input::{is_machine_key, parse_nonzero_ttl};
 use crate::repo::Repo;
 
-/// The vaults a key can be set in.
-const VAULTS: [&str; 3] = ["os.secure", "os.direct", "os.daemon"];
-
-/// The envs a key can be set for, as they are offered.
+/// Envs in the order of the menu, with their descriptions.
 const ENVS: [(Env, &str); 6] = [
     (Env::Test, "test"),
     (Env::Prep, "prep"),
     (Env::Prod, "prod"),
     (Env::Camp, "camp"),
     (Env::All, "all — every env but sudo"),
-    (Env::Sudo, "sudo — asked for one by one, and for an hour at most"),
+    (Env::Sudo, "sudo — unlocked one by one, for an hour at most"),
 ];
 
-/// What was typed, read and found to fit together.
+/// Vaults in the order of the menu, with their descriptions.
+const VAULTS: [(VaultId, &str); 3] = [
+    (VaultId::OsSecure, "os.secure — an encrypted file on this machine"),
+    (VaultId::OsDirect, "os.direct — a plain file on this machine"),
+    (VaultId::OsDaemon, "os.daemon — only in memory, until it is locked"),
+];
+
+/// A request that was parsed and is consistent.
 pub(super) struct ValidatedSet {
     pub(super) slug: Slug,
     pub(super) vault: VaultId,
-    /// The mechanism that was named.
-    pub(super) named: Option<Mechanism>,
-    pub(super) max_duration: Option<Ttl>,
+    /// Mechanism that the user named.
+    named: Option<Mechanism>,
+    pub(super) exid: Option<String>,
+    /// Maximum TTL, parsed.
+    pub(super) max_ttl: Option<Ttl>,
+    /// Maximum TTL, as typed.
+    max_duration: Option<String>,
     pub(super) repo: Repo,
 }
 
 impl ValidatedSet {
+    /// Validates a request. Prompts for the env and the vault if they are missing.
     pub(super) fn new(ctx: &OpContext<'_>, request: &SetRequest) -> Result<Self, Error> {
-        let vault = request.vault.as_deref().map(|text| vault_of(text, request)).transpose()?;
-        let max_duration = request.max_duration.as_deref().map(parse_nonzero_ttl).transpose()?;
-
-        // No repository has a say in a key of the machine, so not even a broken keyrack.yml is in its way.
+        let vault = request.vault.as_deref().map(|text| parse_vault(text, request)).transpose()?;
+        let max_ttl = request.max_duration.as_deref().map(parse_nonzero_ttl).transpose()?;
+        // No repository declares keys of the machine, so not even a broken keyrack.yml matters.
         let repo = match (&request.at, is_machine_key(&request.key, request.org.as_deref())) {
             (None, true) => Repo::none(),
             (Some(at), _) => Repo::with_manifest_at(&ctx.client, at)?,
             (None, false) => Repo::of(&ctx.client)?,
         };
-        let slug = slug(ctx, request, &repo)?;
+        let slug = resolve_slug(ctx, request, &repo)?;
         let (vault, named) = match vault {
             Some(vault) => vault,
-            None => vault_of(&choose_vault(ctx, request, &slug)?, request)?,
+            None => parse_vault(choose_vault(ctx, request, &slug)?.as_str(), request)?,
         };
-        if vault == VaultId::OsEnvvar {
-            return Err(os_envvar::read_only(&slug));
-        }
-        Ok(ValidatedSet { slug, vault, named, max_duration, repo })
+        set_rule::check_writable(&slug, &vault)?;
+        Ok(ValidatedSet {
+            slug,
+            vault,
+            named,
+            exid: request.exid.clone(),
+            max_ttl,
+            max_duration: request.max_duration.clone(),
+            repo,
+        })
     }
 
-    /// The mechanism: the one that was named, else the only one there is if it is not permanent, else what a person says.
-    pub(super) fn mechanism(&self, ctx: &OpContext<'_>, typed: Option<&str>) -> Result<Mechanism, Error> {
-        if let Some(named) = &self.named {
-            return Ok(named.clone());
-        }
-        debug_assert!(typed.is_none(), "what was typed was read");
-        let all: Vec<&Mechanism> = self.vault.mechanisms().iter().filter(|mech| is_here(mech)).collect();
-        let flag = all.iter().map(|mech| mech.as_str()).collect::<Vec<_>>().join("|");
-        let flag = format!("--mech {flag}");
-        let unsaid = |error: Error| {
-            if error.code != ErrorCode::PromptNeeded {
-                return error;
-            }
-            let vault = &self.vault;
-            let message =
-                format!("`--mech` is required for {vault}: permanent keys must be chosen explicitly");
-            let unsaid = Error::new(ErrorCode::MechRequired, message).of(&self.slug);
-            match all[..] {
-                [only] => unsaid.fix(Fix::set(&ctx.client.owner, &self.slug, vault, only)),
-                _ => unsaid.hint(format!("pass {flag}")),
-            }
+    /// Mechanism to set the key with. Prompts where the user has to choose or confirm it.
+    pub(super) fn mechanism(&self, ctx: &OpContext<'_>) -> Result<Mechanism, Error> {
+        let (slug, owner, vault) = (&self.slug, &ctx.client.owner, &self.vault);
+        let flag = set_rule::mech_flag(vault);
+        let required = |error: Error| match error.code {
+            ErrorCode::PromptNeeded => set_rule::mech_required(slug, owner, vault),
+            _ => error,
         };
-        match all[..] {
-            [only] if only.is_ephemeral() => Ok(only.clone()),
-            [only] => {
-                let question = format!(
-                    "keep {} as {only} ({}), which does not end by itself?",
-                    self.slug,
-                    only.describe()
-                );
-                let yes = ctx.prompt(|prompts| prompts.confirm(&question, &flag)).map_err(unsaid)?;
-                if yes {
-                    return Ok(only.clone());
+        match set_rule::choose_mechanism(vault, self.named.as_ref())? {
+            MechChoice::Use(mech) => Ok(mech),
+            MechChoice::Confirm(mech) => {
+                let question = format!("Store {slug} permanently, as {mech} ({})?", mech.describe());
+                match ctx.prompt(|prompts| prompts.confirm(&question, &flag)).map_err(required)? {
+                    true => Ok(mech),
+                    false => Err(set_rule::permanent_declined(slug, owner, vault, &mech)),
                 }
-                Err(Error::new(ErrorCode::MechRequired, "not stored, since a permanent key was declined")
-                    .of(&self.slug)
-                    .fix(Fix::set(&ctx.client.owner, &self.slug, &self.vault, only)))
             }
-            _ => {
+            MechChoice::Choose(mechs) => {
                 let options: Vec<String> =
-                    all.iter().map(|mech| format!("{mech} — {}", mech.describe())).collect();
+                    mechs.iter().map(|mech| format!("{mech} — {}", mech.describe())).collect();
                 let chosen = ctx
-                    .prompt(|prompts| prompts.choose("which mechanism?", &options, None, &flag))
-                    .map_err(unsaid)?;
-                let chosen =
-                    all.get(chosen).copied().ok_or_else(|| Error::new(ErrorCode::Usage, "not a choice"))?;
-                Ok(chosen.clone())
+                    .prompt(|prompts| prompts.choose("Which mechanism?", &options, None, &flag))
+                    .map_err(required)?;
+                mechs.into_iter().nth(chosen).ok_or_else(|| Error::new(ErrorCode::Usage, "invalid choice"))
             }
+        }
+    }
+
+    /// Input of the set rules, for a key whose present entry in the host manifest is `current`.
+    pub(super) fn input<'a>(
+        &'a self,
+        owner: &'a Owner,
+        mech: &'a Mechanism,
+        current: Option<&'a HostEntry>,
+    ) -> SetInput<'a> {
+        let spec = self.repo.manifest.as_ref().and_then(|manifest| manifest.spec(&self.slug));
+        SetInput {
+            slug: &self.slug,
+            owner,
+            vault: &self.vault,
+            mech,
+            exid: self.exid.as_deref(),
+            max_duration: self.max_duration.as_deref(),
+            current,
+            declared: spec.map(|spec| Declaration { spec, path: &self.repo.path }),
         }
     }
 }
 
-/// The vault of a name and the mechanism that was named with it, if keys can be set there in that way.
-fn vault_of(text: &str, request: &SetRequest) -> Result<(VaultId, Option<Mechanism>), Error> {
-    let vault = VaultId::parse(text);
-    if let VaultId::Other(_) = vault {
-        let message = "unknown vault: must be os.secure, os.direct or os.daemon";
-        let error = Error::new(ErrorCode::BadVault, message);
-        return Err(Error { hint: did_you_mean(text, VAULTS), ..error });
-    }
+/// Parses the vault, and the mechanism that was named with it.
+fn parse_vault(text: &str, request: &SetRequest) -> Result<(VaultId, Option<Mechanism>), Error> {
+    let vault = set_rule::parse_vault(text)?;
     if vault != VaultId::OsDaemon {
-        registry::vault(&vault)
-            .map_err(|error| error.hint("--vault os.secure keeps a key encrypted on this machine"))?;
+        registry::vault(&vault).map_err(|error| {
+            error.hint("`--vault os.secure` stores the key in an encrypted file on this machine")
+        })?;
     }
-    let named = request.mech.as_deref().map(|text| mechanism_of(&vault, text)).transpose()?;
-    if request.exid.is_some() {
-        let message = format!("{vault} keeps the secret itself, so there is nothing --exid could name");
-        return Err(Error::new(ErrorCode::Usage, message));
-    }
+    let named = request.mech.as_deref().map(|text| set_rule::parse_mechanism(&vault, text)).transpose()?;
+    set_rule::check_exid(&vault, request.exid.as_deref())?;
     Ok((vault, named))
 }
 
-/// Which key is meant; a person is asked for an env that nothing tells.
-fn slug(ctx: &OpContext<'_>, request: &SetRequest, repo: &Repo) -> Result<Slug, Error> {
-    let resolved = |env: Option<&str>| {
-        let wanted = repo.query(&ctx.client.owner, &request.key, env, request.org.as_deref());
+/// Resolves the key to a slug. Prompts for the env if it is ambiguous.
+fn resolve_slug(ctx: &OpContext<'_>, request: &SetRequest, repo: &Repo) -> Result<Slug, Error> {
+    let resolve = |env: Option<&str>| {
+        let query = repo.query(&ctx.client.owner, &request.key, env, request.org.as_deref());
         if request.anywhere {
-            resolve_anywhere(&wanted, Operation::Set)
+            resolve_anywhere(&query, Operation::Set)
         } else {
-            resolve_key(&wanted, Operation::Set)
+            resolve_key(&query, Operation::Set)
         }
     };
-    let unclear = match resolved(request.env.as_deref()) {
+    let ambiguous = match resolve(request.env.as_deref()) {
         Err(error)
             if request.env.is_none()
                 && matches!(error.code, ErrorCode::EnvRequired | ErrorCode::AmbiguousKey) =>
         {
             error
         }
-        other => return other,
+        resolved => return resolved,
     };
-    let envs = ENVS.map(|(_, shown)| shown.to_owned());
-    let question = format!("for which env is {}?", request.key);
-    match ctx.prompt(|prompts| prompts.choose(&question, &envs, None, "--env ENV")) {
-        Ok(at) => resolved(ENVS.get(at).map(|(env, _)| env.as_str())),
-        Err(error) if error.code == ErrorCode::PromptNeeded => Err(unclear),
+    let options = ENVS.map(|(_, description)| description.to_owned());
+    let question = format!("Which env is {} for?", request.key);
+    match ctx.prompt(|prompts| prompts.choose(&question, &options, None, "--env ENV")) {
+        Ok(index) => resolve(ENVS.get(index).map(|(env, _)| env.as_str())),
+        Err(error) if error.code == ErrorCode::PromptNeeded => Err(ambiguous),
         Err(error) => Err(error),
     }
 }
 
-/// The vault a person chooses; `os.secure` by an empty answer.
-fn choose_vault(ctx: &OpContext<'_>, request: &SetRequest, slug: &Slug) -> Result<String, Error> {
-    let places = [
-        "os.secure — an encrypted file of this machine",
-        "os.direct — a plain file of this machine",
-        "os.daemon — only in memory, until it is locked",
-    ];
-    let options = places.map(str::to_owned);
-    let question = format!("where is {slug} to rest?");
+/// Prompts for the vault; `os.secure` is the default.
+fn choose_vault(ctx: &OpContext<'_>, request: &SetRequest, slug: &Slug) -> Result<VaultId, Error> {
+    let options = VAULTS.map(|(_, description)| description.to_owned());
+    let question = format!("Where should {slug} be stored?");
     match ctx.prompt(|prompts| prompts.choose(&question, &options, Some(0), "--vault VAULT")) {
-        Ok(at) => Ok(VAULTS.get(at).copied().unwrap_or(VAULTS[0]).to_owned()),
+        Ok(index) => Ok(VAULTS.get(index).map_or(VaultId::OsSecure, |(vault, _)| vault.clone())),
         Err(error) if error.code == ErrorCode::PromptNeeded => {
             let mech = request.mech.as_deref().map_or(Mechanism::Replica, Mechanism::parse);
             let vault = if mech == Mechanism::Session { VaultId::OsDaemon } else { VaultId::OsSecure };
-            Err(Error::new(ErrorCode::Usage, "missing: --vault <VAULT>").of(slug).fix(Fix::set(
-                &ctx.client.owner,
-                slug,
-                &vault,
-                &mech,
-            )))
+            let fix = Fix::set(&ctx.client.owner, slug, &vault, &mech);
+            Err(Error::new(ErrorCode::Usage, "missing: --vault <VAULT>").of(slug).fix(fix))
         }
         Err(error) => Err(error),
     }
-}
-
-/// The mechanism of a name, if keys of the vault can have it.
-pub(crate) fn mechanism_of(vault: &VaultId, text: &str) -> Result<Mechanism, Error> {
-    let mech = Mechanism::parse(text);
-    let all = vault.mechanisms();
-    if all.contains(&mech) && is_here(&mech) {
-        return Ok(mech);
-    }
-    let here: Vec<_> = all.iter().filter(|mech| is_here(mech)).map(Mechanism::as_str).collect();
-    let why = match &mech {
-        Mechanism::Other(_) => "unknown mechanism".to_owned(),
-        known if all.contains(known) => format!("{known} is not in this version of keyrack"),
-        known => format!("{vault} has no keys of {known}"),
-    };
-    let error =
-        Error::new(ErrorCode::BadMech, format!("{why}: for {vault} it must be {}", here.join(" or ")));
-    Err(Error { hint: did_you_mean(text, here), ..error })
-}
-
-/// Whether this version can set keys of a mechanism.
-fn is_here(mech: &Mechanism) -> bool {
-    matches!(mech, Mechanism::Replica | Mechanism::Session)
 }

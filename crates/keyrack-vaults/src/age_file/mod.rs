@@ -91,6 +91,7 @@ impl AgeFile {
         known: Option<&[Recipient]>,
         limit: usize,
     ) -> Result<Zeroizing<Vec<u8>>, DecryptError> {
+        identities.count_decryption();
         let known = known.map(recipient_key::age_recipients);
         let target = EncryptedFile {
             ssh_tags: &self.ssh_tags,

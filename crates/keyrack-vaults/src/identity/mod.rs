@@ -81,6 +81,7 @@ pub struct Identities<'p> {
     passphrase: Box<dyn PassphrasePrompt + 'p>,
     /// Which candidate's keys were taken last.
     used: Option<usize>,
+    decrypted_files: usize,
 }
 
 /// Where to look next.
@@ -155,7 +156,17 @@ impl<'p> Identities<'p> {
             SearchLocation::Default,
         ]
         .into_iter();
-        Ok(Identities { candidates, locations, source, passphrase, used: None })
+        Ok(Identities { candidates, locations, source, passphrase, used: None, decrypted_files: 0 })
+    }
+
+    /// Number of files opened so far. Reading a file back after writing it does not count.
+    pub fn decrypted_files(&self) -> usize {
+        self.decrypted_files
+    }
+
+    /// Counts a file that is about to be opened.
+    pub(crate) fn count_decryption(&mut self) {
+        self.decrypted_files += 1;
     }
 
     /// The key files looked at so far, in the order they are tried.

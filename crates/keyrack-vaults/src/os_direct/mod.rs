@@ -57,9 +57,7 @@ impl Vault for OsDirect {
     }
 
     fn check_set(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> Result<(), Error> {
-        let mech = entry.mech.unwrap_or(&Mechanism::Replica);
-        mech::check(entry.slug, &VaultId::OsDirect, mech)
-            .map_err(|error| error.hint("os.secure takes more mechanisms, and encrypts"))?;
+        check_mechanism(entry)?;
         let path = context.racks.direct_path();
         match read(context, entry.slug)? {
             Some(bytes) => DirectFile::read(&bytes)
@@ -75,7 +73,7 @@ impl Vault for OsDirect {
         secret: &[u8],
         context: &mut VaultContext<'_, '_>,
     ) -> Result<Option<Value>, Error> {
-        self.check_set(entry, context)?;
+        check_mechanism(entry)?;
         check_secret(entry.slug, secret)?;
         let text = std::str::from_utf8(secret).map_err(|_| {
             Error::new(ErrorCode::BadVault, "os.direct holds text, and the secret is not UTF-8")
@@ -135,6 +133,12 @@ impl Vault for OsDirect {
             .flatten()
             .is_some_and(|bytes| DirectFile::read(&bytes).is_ok_and(|file| file.has(entry.slug.as_str())))
     }
+}
+
+/// Checks that keys of os.direct can have the mechanism.
+fn check_mechanism(entry: VaultEntry<'_>) -> Result<(), Error> {
+    mech::check(entry.slug, &VaultId::OsDirect, entry.mech.unwrap_or(&Mechanism::Replica))
+        .map_err(|error| error.hint("os.secure takes more mechanisms, and encrypts"))
 }
 
 /// The slugs in the file, with every entry read once: one that cannot be is a problem. No value leaves this.

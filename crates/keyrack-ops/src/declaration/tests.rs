@@ -13,8 +13,9 @@ fn slug(text: &str) -> Slug {
 fn without(text: &str, name: &str) -> Result<String, Error> {
     let key = slug(&format!("acme.test.{name}"));
     let before = parse("k.yml", text).unwrap();
-    let (which, count) = places(&before, &key);
-    edit::remove(text, "test", &which, count).map_err(|refusal| by_hand("k.yml", &key, &refusal, "remove"))
+    let (which, count) = entries_of(&before, &key);
+    edit::remove(text, "test", &which, count)
+        .map_err(|error| edit_by_hand_error("k.yml", &key, &error, "remove"))
 }
 
 #[test]
@@ -24,10 +25,10 @@ fn entries_of_every_form_are_found() {
     for (name, which) in
         [("A", &[0, 4][..]), ("B", &[1]), ("C", &[2]), ("D", &[3]), ("ephemeral", &[5]), ("key", &[])]
     {
-        assert_eq!(places(&raw, &slug(&format!("acme.test.{name}"))), (which.to_vec(), 6), "{name}");
+        assert_eq!(entries_of(&raw, &slug(&format!("acme.test.{name}"))), (which.to_vec(), 6), "{name}");
     }
     assert_eq!(without(text, "C").unwrap(), text.replace("- grade: encrypted\n  key: C\n", ""));
-    assert_eq!(places(&raw, &slug("acme.prod.A")), (Vec::new(), 0));
+    assert_eq!(entries_of(&raw, &slug("acme.prod.A")), (Vec::new(), 0));
 }
 
 #[test]
@@ -108,17 +109,17 @@ proptest! {
         let key = slug(&format!("acme.{env}.NEW_KEY"));
         // `inserted` itself proves that the tree is the old one and the key.
         let after = inserted("k.yml", &text, &key).unwrap();
-        prop_assert_eq!(places(&parse("k.yml", &after).unwrap(), &key).0.len(), 1);
+        prop_assert_eq!(entries_of(&parse("k.yml", &after).unwrap(), &key).0.len(), 1);
         prop_assert!(lost(&text, &after).len() <= 1, "only the section's own line may change:\n{}\n{}", text, after);
         prop_assert_eq!(after.contains("\r\n"), text.contains("\r\n"));
         for comment in ["# who needs what", "# us", "# flow", "# list", "# between", "# a section", "# why"] {
             prop_assert_eq!(after.matches(comment).count(), text.matches(comment).count());
         }
         // And out again: the tree is the old one, and no line is lost.
-        let (which, count) = places(&parse("k.yml", &after).unwrap(), &key);
+        let (which, count) = entries_of(&parse("k.yml", &after).unwrap(), &key);
         let back = edit::remove(&after, &env, &which, count).unwrap();
         let (read, old) = (parse("k.yml", &back).unwrap(), parse("k.yml", &text).unwrap());
-        prop_assert!(same(&read.root, &changed(&old.root, &key, |_| {})), "{}\n{}", text, back);
+        prop_assert!(is_equivalent(&read.root, &with_section(&old.root, &key, |_| {})), "{}\n{}", text, back);
     }
 
     #[test]
