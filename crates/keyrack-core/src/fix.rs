@@ -1,7 +1,5 @@
 //! Fixes: the command that mends a failure, complete, and working when pasted into a shell.
 
-use std::fmt::Write as _;
-
 use crate::env::Env;
 use crate::mechanism::Mechanism;
 use crate::org::Org;
@@ -37,122 +35,191 @@ impl Invocation {
 
 const ALLOW_DANGEROUS: &str = "--allow-dangerous";
 
-/// A way out of a failure.
+/// Remedy for an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fix {
-    /// A keyrack command: its words after the program's name, unquoted.
-    Command(Vec<String>),
-    /// Another command or an instruction, as it is.
+    /// A keyrack command.
+    Command(FixCommand),
+    /// Another command, as it is.
     Text(String),
 }
 
+/// A keyrack command that fixes an error. Its words are unquoted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FixCommand {
+    /// Name of the command, such as `unlock` or `daemon restart`.
+    pub name: String,
+    /// `--owner`.
+    pub owner: Option<String>,
+    /// `--org`.
+    pub org: Option<String>,
+    /// `--env`.
+    pub env: Option<String>,
+    /// `--key`.
+    pub key: Option<String>,
+    /// Words after these flags.
+    pub args: Vec<String>,
+}
+
+impl FixCommand {
+    /// Command without flags. `name` may be several words.
+    pub fn new(name: &str) -> Self {
+        FixCommand { name: name.to_owned(), ..FixCommand::default() }
+    }
+
+    /// Adds `--owner`, unless it is the default one.
+    #[must_use]
+    pub fn owner(mut self, owner: &Owner) -> Self {
+        self.owner = owner.name().map(str::to_owned);
+        self
+    }
+
+    /// Adds `--org`.
+    #[must_use]
+    pub fn org(mut self, org: &str) -> Self {
+        self.org = Some(org.to_owned());
+        self
+    }
+
+    /// Adds `--env`.
+    #[must_use]
+    pub fn env(mut self, env: &str) -> Self {
+        self.env = Some(env.to_owned());
+        self
+    }
+
+    /// Adds `--key`: a name or a full slug.
+    #[must_use]
+    pub fn key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
+        self
+    }
+
+    /// Adds the words after the flags above.
+    #[must_use]
+    pub fn args<S: AsRef<str>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        self
+    }
+
+    /// Adds `--env` and `--key` with the full slug, for a key of another repository.
+    #[must_use]
+    pub fn full_slug(self, slug: &Slug) -> Self {
+        match slug.env_kind() {
+            Some(_) => self.env(slug.env()).key(slug.as_str()),
+            None => self.key(slug.as_str()),
+        }
+    }
+
+    /// Adds the flags that name a key in the way that every keyrack understands.
+    fn slug(self, slug: &Slug) -> Self {
+        match (slug.is_machine(), slug.env_kind()) {
+            // `unlock` of older keyracks has no --org. It finds a machine key by its full slug.
+            (true, _) if self.name == "unlock" => self.env(slug.env()).key(slug.as_str()),
+            (true, _) => self.org(Org::MACHINE).env(slug.env()).key(slug.name()),
+            (false, Some(Env::All | Env::Sudo | Env::Prod | Env::Prep | Env::Test | Env::Camp)) => {
+                self.env(slug.env()).key(slug.name())
+            }
+            (false, None) => self.key(slug.as_str()),
+        }
+    }
+
+    fn words(&self) -> impl Iterator<Item = &str> {
+        let flags =
+            [("--owner", &self.owner), ("--org", &self.org), ("--env", &self.env), ("--key", &self.key)];
+        let flags = flags.into_iter().filter_map(|(flag, value)| Some([flag, value.as_deref()?])).flatten();
+        self.name.split(' ').chain(flags).chain(self.args.iter().map(String::as_str))
+    }
+}
+
+impl From<FixCommand> for Fix {
+    fn from(command: FixCommand) -> Self {
+        Fix::Command(command)
+    }
+}
+
 impl Fix {
-    /// A keyrack command of the given words.
+    /// Keyrack command of the given words, the first of which is its name.
     pub fn command<I, S>(words: I) -> Self
     where
         I: IntoIterator<Item = S>,
-        S: Into<String>,
+        S: AsRef<str>,
     {
-        Fix::Command(words.into_iter().map(Into::into).collect())
+        let mut words = words.into_iter();
+        let name = words.next();
+        FixCommand::new(name.as_ref().map_or("", AsRef::as_ref)).args(words).into()
     }
 
     /// `unlock` of one key.
     pub fn unlock(owner: &Owner, slug: &Slug) -> Self {
-        Self::about("unlock", owner, slug)
+        Self::for_slug("unlock", owner, slug).into()
     }
 
     /// `get` of one key.
     pub fn get(owner: &Owner, slug: &Slug) -> Self {
-        Self::about("get", owner, slug)
+        Self::for_slug("get", owner, slug).into()
     }
 
-    /// The same command with a flag more that lets a long-lived token pass.
+    /// Adds the flag that skips the token check.
     #[must_use]
-    pub fn allowing_dangerous(mut self) -> Self {
-        if let Fix::Command(words) = &mut self {
-            words.push(ALLOW_DANGEROUS.to_owned());
+    pub fn allowing_dangerous(self) -> Self {
+        match self {
+            Fix::Command(command) => command.args([ALLOW_DANGEROUS]).into(),
+            text @ Fix::Text(_) => text,
         }
-        self
     }
 
-    /// Whether it is a command that lets a long-lived token pass.
+    /// Returns `true` for a command that skips the token check.
     pub fn allows_dangerous(&self) -> bool {
-        matches!(self, Fix::Command(words) if words.iter().any(|word| word == ALLOW_DANGEROUS))
+        matches!(self, Fix::Command(command) if command.args.iter().any(|word| word == ALLOW_DANGEROUS))
     }
 
-    /// `set` of one key into a vault, by a mechanism. It is named where `set` does not take it by itself: a permanent key is never assumed,
-    /// and a fix without it would fail once more.
+    /// `set` of one key into a vault, by a mechanism. The mechanism is named unless `set` assumes it: a
+    /// permanent one never is, and a fix without it would fail again.
     pub fn set(owner: &Owner, slug: &Slug, vault: &VaultId, mech: &Mechanism) -> Self {
-        let Fix::Command(mut words) = Self::about("set", owner, slug) else {
-            unreachable!("about makes a command")
-        };
-        words.extend(["--vault".to_owned(), vault.to_string()]);
-        let assumed = vault.mechanisms() == [mech.clone()] && mech.is_ephemeral();
-        if !assumed && !matches!(mech, Mechanism::Other(_)) {
-            words.extend(["--mech".to_owned(), mech.to_string()]);
+        let command = Self::for_slug("set", owner, slug).args(["--vault", vault.as_str()]);
+        let is_assumed = vault.mechanisms() == [mech.clone()] && mech.is_ephemeral();
+        match mech {
+            Mechanism::Other(_) => command.into(),
+            _ if is_assumed => command.into(),
+            mech => command.args(["--mech", mech.as_str()]).into(),
         }
-        Fix::Command(words)
     }
 
-    /// `set` of one key as the static secret it most likely is, into the vault that keeps it encrypted.
+    /// `set` of one key as a static secret, into the vault that encrypts it.
     pub fn set_secure(owner: &Owner, slug: &Slug) -> Self {
         Self::set(owner, slug, &VaultId::OsSecure, &Mechanism::Replica)
     }
 
     /// `del` of one key.
     pub fn del(owner: &Owner, slug: &Slug) -> Self {
-        Self::about("del", owner, slug)
+        Self::for_slug("del", owner, slug).into()
     }
 
     /// `relock` of one key, by its full slug.
     pub fn relock(owner: &Owner, slug: &Slug) -> Self {
-        Self::with_owner("relock", owner, ["--key", slug.as_str()])
+        FixCommand::new("relock").owner(owner).key(slug.as_str()).into()
     }
 
-    /// A command that takes `--owner` and the given words.
-    pub fn with_owner<const N: usize>(command: &str, owner: &Owner, rest: [&str; N]) -> Self {
-        let mut words: Vec<String> = command.split(' ').map(str::to_owned).collect();
-        if let Some(name) = owner.name() {
-            words.extend(["--owner".to_owned(), name.to_owned()]);
-        }
-        words.extend(rest.into_iter().map(str::to_owned));
-        Fix::Command(words)
+    /// Command with `--owner` and the given words.
+    pub fn with_owner<const N: usize>(name: &str, owner: &Owner, args: [&str; N]) -> Self {
+        FixCommand::new(name).owner(owner).args(args).into()
     }
 
-    fn about(command: &str, owner: &Owner, slug: &Slug) -> Self {
-        let Fix::Command(mut words) = Self::with_owner(command, owner, []) else {
-            unreachable!("with_owner makes a command")
-        };
-        // `unlock` of older keyracks has no --org: there a machine's key is asked for by its full slug, which every command understands.
-        match (slug.is_machine(), slug.env_kind()) {
-            (true, _) => {
-                if command != "unlock" {
-                    words.extend(["--org".to_owned(), Org::MACHINE.to_owned()]);
-                }
-                words.extend(["--env".to_owned(), slug.env().to_owned(), "--key".to_owned()]);
-                words.push(if command == "unlock" {
-                    slug.as_str().to_owned()
-                } else {
-                    slug.name().to_owned()
-                });
-            }
-            (false, Some(Env::All | Env::Sudo | Env::Prod | Env::Prep | Env::Test | Env::Camp)) => {
-                words.extend(["--env", slug.env(), "--key", slug.name()].map(str::to_owned));
-            }
-            (false, None) => words.extend(["--key", slug.as_str()].map(str::to_owned)),
-        }
-        Fix::Command(words)
+    fn for_slug(name: &str, owner: &Owner, slug: &Slug) -> FixCommand {
+        FixCommand::new(name).owner(owner).slug(slug)
     }
 
-    /// The text to show and to paste, begun as keyrack was called.
+    /// Returns the text to show and to paste. It begins as keyrack was called.
     pub fn render(&self, invocation: Invocation) -> String {
         match self {
             Fix::Text(text) => text.clone(),
-            Fix::Command(words) => {
+            Fix::Command(command) => {
                 let mut line = invocation.as_str().to_owned();
-                for word in words {
-                    write!(line, " {}", shell_quote(word)).expect("writing to a String cannot fail");
+                for word in command.words() {
+                    line.push(' ');
+                    line.push_str(&shell_quote(word));
                 }
                 line
             }

@@ -36,7 +36,7 @@ pub mod vault_id;
 pub use attempt::Attempt;
 pub use env::Env;
 pub use error::{Error, ErrorCode};
-pub use fix::{Fix, Invocation};
+pub use fix::{Fix, FixCommand, Invocation};
 pub use grade::{DurationGrade, Grade, Protection};
 pub use grant::{Grant, GrantSource};
 pub use mechanism::Mechanism;

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use clap::{Args, Subcommand};
 use keyrack_client::get::{GetOptions, KeyOutcome, Scope};
-use keyrack_core::{Attempt, Error, ErrorCode, Fix};
+use keyrack_core::{Attempt, Error, ErrorCode, Fix, FixCommand};
 use keyrack_ops::credential::{Held, Read, aws, docker, git, kubectl, line, read};
 use zeroize::Zeroizing;
 
@@ -240,15 +240,9 @@ impl DockerArgs {
                 requested()?;
                 let command = if self.operation == "store" { "set" } else { "del" };
                 let owner = self.from.owner.resolve(app)?;
-                let env = self.from.env.iter().flat_map(|env| ["--env", env]);
-                let owner_flag = owner.name().into_iter().flat_map(|owner| ["--owner", owner]);
-                let words = [command]
-                    .into_iter()
-                    .chain(owner_flag)
-                    .chain(["--org", &self.from.org])
-                    .chain(env)
-                    .chain(["--key", &self.key]);
-                let fix = Fix::command(words).render(app.invocation);
+                let fix = FixCommand::new(command).owner(&owner).org(&self.from.org).key(&self.key);
+                let fix = FixCommand { env: self.from.env.clone(), ..fix };
+                let fix = Fix::from(fix).render(app.invocation);
                 refuse(&format!("keyrack: docker cannot store keys in keyrack; run: {fix}"))
             }
             _ => Err(Error::new(

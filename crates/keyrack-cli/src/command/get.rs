@@ -145,9 +145,9 @@ fn put_in_form(answer: &mut KeyOutcome, form: Form) {
     };
     if let Attempt::Blocked { fix: Some(fix), .. } = &mut answer.attempt
         && fix.allows_dangerous()
-        && let Fix::Command(words) = fix
+        && let Fix::Command(command) = fix
     {
-        words.push(flag.to_owned());
+        command.args.push(flag.to_owned());
     }
 }
 

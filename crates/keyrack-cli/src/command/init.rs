@@ -6,7 +6,7 @@ use clap::Args;
 use keyrack_client::render::Role;
 use keyrack_client::render::tree::{Branch, tree};
 use keyrack_core::repo_manifest::MANIFEST_PATH;
-use keyrack_core::{Error, Fix, Owner};
+use keyrack_core::{Error, Fix, FixCommand, Owner};
 use keyrack_ops::init::{InitOutcome, InitReport, InitRequest, init};
 use serde_json::{Value, json};
 
@@ -112,12 +112,9 @@ impl InitArgs {
 /// What a person does next: stores a first key.
 fn next(done: &InitReport, owner: &Owner) -> Fix {
     let in_repo = done.git_root.as_ref().is_some_and(|root| root.join(MANIFEST_PATH).exists());
-    let mut fix =
-        Fix::with_owner("set", owner, ["--key", "API_KEY", "--env", "test", "--vault", "os.secure"]);
-    if let (Fix::Command(words), false) = (&mut fix, in_repo) {
-        words.extend(["--org", "@all"].map(str::to_owned));
-    }
-    fix
+    let words = ["--key", "API_KEY", "--env", "test", "--vault", "os.secure"];
+    let first = FixCommand::new("set").owner(owner).args(words);
+    if in_repo { first.into() } else { first.args(["--org", "@all"]).into() }
 }
 
 fn value(done: &InitReport, owner: &Owner) -> Value {

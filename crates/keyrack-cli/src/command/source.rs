@@ -157,9 +157,9 @@ fn again_by_source(mut error: Error) -> Error {
 }
 
 fn put_to_source(fix: &mut Option<Fix>) {
-    if let Some(Fix::Command(words)) = fix
-        && let Some(command) = words.first_mut().filter(|word| *word == "get")
+    if let Some(Fix::Command(command)) = fix
+        && command.name == "get"
     {
-        "source".clone_into(command);
+        "source".clone_into(&mut command.name);
     }
 }

@@ -1,6 +1,6 @@
 //! From a value, or the lack of one, to an attempt: grade, firewall, and what to do about it. No I/O.
 
-use keyrack_core::{Attempt, Env, Fix, Grade, Grant, GrantSource, Mechanism, Slug, VaultId, firewall};
+use keyrack_core::{Attempt, Fix, FixCommand, Grade, Grant, GrantSource, Mechanism, Slug, VaultId, firewall};
 
 use super::{GetOptions, KeyOutcome, KeyRequest};
 use crate::address::describe_other_sessions;
@@ -150,31 +150,23 @@ impl Evaluator<'_> {
         KeyOutcome { attempt, secret: None, note, waived: false }
     }
 
-    /// By its bare name where `keyrack.yml` says whose it is, else by its full slug.
+    /// `get` of the key: by its name if it belongs to the repository or the machine, else by its full slug.
     fn read_again(&self, slug: &Slug) -> Fix {
         if slug.is_machine() || self.manifest_org == Some(slug.org()) {
             return Fix::get(&self.ctx.owner, slug);
         }
-        match slug.env_kind() {
-            Some(_) => Fix::with_owner("get", &self.ctx.owner, ["--env", slug.env(), "--key", slug.as_str()]),
-            None => Fix::with_owner("get", &self.ctx.owner, ["--key", slug.as_str()]),
-        }
+        FixCommand::new("get").owner(&self.ctx.owner).full_slug(slug).into()
     }
 
     fn set(&self, slug: &Slug) -> Fix {
         Fix::set_secure(&self.ctx.owner, slug)
     }
 
-    /// By its bare name where `keyrack.yml` says whose it is, else by its full slug.
+    /// `unlock` of the key, named as in [`Self::read_again`].
     fn unlock(&self, slug: &Slug) -> Fix {
         if slug.is_machine() || self.manifest_org == Some(slug.org()) {
             return Fix::unlock(&self.ctx.owner, slug);
         }
-        match slug.env_kind() {
-            Some(Env::Sudo | Env::Prod | Env::Prep | Env::Test | Env::All | Env::Camp) => {
-                Fix::with_owner("unlock", &self.ctx.owner, ["--env", slug.env(), "--key", slug.as_str()])
-            }
-            None => Fix::with_owner("unlock", &self.ctx.owner, ["--key", slug.as_str()]),
-        }
+        FixCommand::new("unlock").owner(&self.ctx.owner).full_slug(slug).into()
     }
 }

@@ -1,44 +1,40 @@
 //! One command for all the keys a call found locked. No I/O.
 
-use keyrack_core::{Attempt, Env, Fix};
+use keyrack_core::{Attempt, Env, Fix, FixCommand};
 
 use super::KeyOutcome;
 
-/// The `unlock` that names the env once, where more than one key is locked: the tip of each alone would leave the others locked. None where
-/// one is, and where one of them is not swept up with its env: a `sudo` key, or one of another repository.
-pub fn unlock_all<'a>(answers: impl IntoIterator<Item = &'a KeyOutcome>) -> Option<Fix> {
-    let locked: Vec<&Attempt> = answers
+/// Returns the `unlock` of all locked keys, if there are several. `None` if the flags of one command do
+/// not cover all of them: a `sudo` key, or one of another repository.
+pub fn unlock_all<'a>(outcomes: impl IntoIterator<Item = &'a KeyOutcome>) -> Option<Fix> {
+    let locked: Vec<&Attempt> = outcomes
         .into_iter()
-        .map(|answer| &answer.attempt)
+        .map(|outcome| &outcome.attempt)
         .filter(|attempt| matches!(attempt, Attempt::Locked { .. }))
         .collect();
     let [first, .., last] = &locked[..] else { return None };
-    let mut wanted = None;
+    let has_several_envs = first.slug().env() != last.slug().env();
+    let mut all = None;
     for attempt in &locked {
-        let words = sweep(attempt, first.slug().env() != last.slug().env())?;
-        if wanted.get_or_insert_with(|| words.clone()) != &words {
+        let command = unlock_env(attempt, has_several_envs)?;
+        if all.get_or_insert_with(|| command.clone()) != &command {
             return None;
         }
     }
-    wanted.map(Fix::Command)
+    all.map(Fix::Command)
 }
 
-/// The words of a key's own `unlock` without the key; `every`: of every env.
-fn sweep(attempt: &Attempt, every: bool) -> Option<Vec<String>> {
-    let (slug, Some(Fix::Command(words))) = (attempt.slug(), attempt.fix()) else { return None };
-    let at = words.iter().position(|word| word == "--key")?;
-    let key = words.get(at + 1)?;
-    let swept = !slug.is_sudo() && (slug.is_machine() || key == slug.name());
-    let mut words: Vec<String> = [&words[..at], &words[at + 2..]].concat();
-    let env = words.iter().position(|word| word == "--env")?;
-    if every {
-        // The machine's own keys are swept up with their very env only.
-        if slug.is_machine() {
-            return None;
-        }
-        Env::All.as_str().clone_into(words.get_mut(env + 1)?);
+/// Returns the `unlock` of the env, or of every env, that covers the key.
+fn unlock_env(attempt: &Attempt, every_env: bool) -> Option<FixCommand> {
+    let (slug, Some(Fix::Command(command))) = (attempt.slug(), attempt.fix()) else { return None };
+    let key = command.key.as_ref()?;
+    let is_covered = !slug.is_sudo() && (slug.is_machine() || key == slug.name());
+    // `--env all` does not cover the machine's keys of other envs.
+    if !is_covered || (every_env && slug.is_machine()) {
+        return None;
     }
-    swept.then_some(words)
+    let env = if every_env { Env::All.as_str() } else { command.env.as_deref()? };
+    Some(FixCommand { key: None, ..command.clone() }.env(env))
 }
 
 #[cfg(test)]
@@ -51,7 +47,7 @@ mod tests {
         let slug = Slug::parse(slug).unwrap();
         let fix = match in_full {
             false => Fix::unlock(owner, &slug),
-            true => Fix::with_owner("unlock", owner, ["--env", slug.env(), "--key", slug.as_str()]),
+            true => FixCommand::new("unlock").owner(owner).env(slug.env()).key(slug.as_str()).into(),
         };
         let message = format!("{slug} is locked");
         let attempt = Attempt::Locked { slug, message, fix: Some(fix) };
@@ -93,6 +89,6 @@ mod tests {
             message: "never set".to_owned(),
             fix: None,
         };
-        assert_eq!(unlock_all(&answers), Some(Fix::command(["unlock", "--env", "test"])));
+        assert_eq!(unlock_all(&answers), Some(FixCommand::new("unlock").env("test").into()));
     }
 }

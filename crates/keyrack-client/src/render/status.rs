@@ -1,7 +1,7 @@
 //! Status of a rack as a tree and as JSON.
 
 use keyrack_core::peer::Boundary;
-use keyrack_core::{Env, Fix, Invocation, Owner, TtlLimit, timestamp};
+use keyrack_core::{Env, Fix, FixCommand, Invocation, Owner, TtlLimit, timestamp};
 use serde_json::{Value, json};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -39,7 +39,7 @@ pub fn status(
     }
     let Some(running) = &status.running else {
         let env = env.map_or("ENV", Env::as_str);
-        let fix = Fix::with_owner("unlock", &status.owner, ["--env", env]);
+        let fix = Fix::from(FixCommand::new("unlock").owner(&status.owner).env(env));
         let run = format!("run `{}` to start a session", fix.render(invocation));
         nodes.push(Branch::pair("daemon", "not found").with_role(Role::Warn).with([Branch::new(run)]));
         nodes.extend(note);

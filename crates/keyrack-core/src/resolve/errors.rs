@@ -3,7 +3,7 @@
 use super::query::{KeyQuery, Operation};
 use crate::env::Env;
 use crate::error::{Error, ErrorCode};
-use crate::fix::Fix;
+use crate::fix::{Fix, FixCommand};
 use crate::org::Org;
 use crate::repo_manifest::RepoManifest;
 use crate::slug::Slug;
@@ -16,7 +16,7 @@ fn words(envs: &[Env]) -> String {
 /// The same command with this key and env; no `--org`, which here says nothing that key and manifest don't. None for `set`, whose vault is not known.
 fn again(query: &KeyQuery<'_>, operation: Operation, env: &str, key: &str) -> Option<Fix> {
     (operation != Operation::Set)
-        .then(|| Fix::with_owner(operation.as_str(), query.owner, ["--env", env, "--key", key]))
+        .then(|| FixCommand::new(operation.as_str()).owner(query.owner).env(env).key(key).into())
 }
 
 fn with(error: Error, fix: Option<Fix>) -> Error {
@@ -83,7 +83,7 @@ pub(super) fn no_manifest_of(query: &KeyQuery<'_>, operation: Operation, org: &s
     if operation == Operation::Del {
         return error.hint("a key of this machine is removed with --org @all");
     }
-    let fix = Org::is_storable_name(org).then(|| Fix::with_owner("init", query.owner, ["--org", org]));
+    let fix = Org::is_storable_name(org).then(|| FixCommand::new("init").owner(query.owner).org(org).into());
     with(
         error.hint(format!(
             "that is for a repository of {org}; without one: store the key for this machine with --org @all"

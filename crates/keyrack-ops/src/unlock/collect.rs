@@ -7,8 +7,8 @@ use keyrack_core::grade::MinimumGrade;
 use keyrack_core::host_manifest::{HostEntry, HostManifest};
 use keyrack_core::ttl::{TtlLimit, TtlRequest, resolve_ttl};
 use keyrack_core::{
-    Clock, Error, ErrorCode, Fix, Grade, Grant, GrantSource, GrantedTtl, Mechanism, Slug, Ttl, VaultId,
-    firewall,
+    Clock, Error, ErrorCode, Fix, FixCommand, Grade, Grant, GrantSource, GrantedTtl, Mechanism, Slug, Ttl,
+    VaultId, firewall,
 };
 use keyrack_vaults::{Identities, RackPaths, inventory, manifest_file, registry, vault};
 use zeroize::Zeroizing;
@@ -282,14 +282,16 @@ impl Collector<'_, '_, '_> {
     fn unlock_command(&self, slug: &Slug) -> Fix {
         let owner = &self.ctx.client.owner;
         let is_own_org = self.repo.manifest.as_ref().is_some_and(|manifest| manifest.org == slug.org());
-        let mut fix = match is_own_org || slug.is_machine() {
+        let fix = match is_own_org || slug.is_machine() {
             true => Fix::unlock(owner, slug),
-            false => Fix::with_owner("unlock", owner, ["--key", slug.as_str()]),
+            false => FixCommand::new("unlock").owner(owner).key(slug.as_str()).into(),
         };
-        if let (Fix::Command(words), Some(requested)) = (&mut fix, self.options.requested) {
-            words.extend(["--duration".to_owned(), requested.to_string()]);
+        match (fix, self.options.requested) {
+            (Fix::Command(command), Some(requested)) => {
+                command.args(["--duration", &requested.to_string()]).into()
+            }
+            (fix, _) => fix,
         }
-        fix
     }
 }
 
