@@ -1,4 +1,5 @@
-//! Search in the canonical form of a stream ([`crate::decode`]), and the way back from there to positions in the stream.
+//! Search in the canonical form of a stream ([`crate::decode`]), and the map from there back to
+//! positions in the stream.
 
 use std::ops::Range;
 
@@ -7,16 +8,16 @@ use crate::hash::Hasher;
 use crate::set::{Found, Open, Scan, Set};
 use crate::window::Window;
 
-/// Number of canonical characters before an operating system command that are repeated behind it.
+/// Number of canonical characters before an operating system command that are repeated after it.
 const REPEATED: usize = 256;
 
-/// Longest payload of one, in canonical characters. What is longer is not repeated around.
+/// Longest payload of a command, in canonical characters. After a longer one, nothing is repeated.
 const PAYLOAD: usize = 2048;
 
-/// Number of bytes of the stream after which its position is noted at least.
+/// Most bytes of the stream between two notes of its position.
 const NOTE: usize = 64;
 
-/// Canonical form of a stream, as far as it is undecided.
+/// Canonical form of the part of a stream that is not decided yet.
 pub(crate) struct Canonical {
     decoder: Decoder,
     text: Text,
@@ -30,11 +31,11 @@ pub(crate) type Span = Range<usize>;
 /// Position up to which the stream is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decided {
-    /// Up to here.
+    /// End of the decided part.
     pub(crate) until: usize,
-    /// From here on the stream is needed.
+    /// Start of the part of the stream that is still needed.
     pub(crate) needed: usize,
-    /// Number of characters at the end that begin a pattern.
+    /// Number of characters of a begun pattern at the end.
     pub(crate) begun: usize,
 }
 
@@ -51,9 +52,11 @@ struct Note {
     /// Its canonical position.
     at: usize,
     kind: Kind,
-    /// Position in the stream where it begins; for [`Kind::Repeated`], the canonical position of what it repeats.
+    /// Position in the stream where it begins; for [`Kind::Repeated`], the canonical position of
+    /// the repeated characters.
     start: usize,
-    /// Number of bytes of the stream that it comes from; not for [`Kind::Run`] and [`Kind::Repeated`].
+    /// Number of bytes of the stream that it comes from; 0 for [`Kind::Run`] and
+    /// [`Kind::Repeated`].
     length: u32,
 }
 
@@ -64,7 +67,7 @@ enum Kind {
     Run,
     /// One character.
     One,
-    /// An escape that is no character.
+    /// An escape that is not a character.
     Dropped,
     /// From here on, characters are repeated.
     Repeated,
@@ -78,7 +81,7 @@ impl Canonical {
         Canonical { decoder: Decoder::new(), text, scan: Scan::at(0), found: Vec::new() }
     }
 
-    /// Takes what comes next in the stream, at the position `at`.
+    /// Takes the next bytes of the stream, at the position `at`.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], mut at: usize) {
         while !bytes.is_empty() {
             if self.decoder.is_idle() {
@@ -93,7 +96,7 @@ impl Canonical {
                 }
                 bytes = &bytes[count..];
                 at += count;
-                // What comes next may be plain again.
+                // The next bytes may be plain again.
                 if count > 0 {
                     continue;
                 }
@@ -110,7 +113,7 @@ impl Canonical {
         self.decoder.finish(&mut self.text);
     }
 
-    /// Searches on. `stream` is what is kept of the stream.
+    /// Continues the search. `stream` is the kept part of the stream.
     pub(crate) fn search(
         &mut self,
         set: &Set,
@@ -126,7 +129,7 @@ impl Canonical {
                 None => {
                     let open = self.decoder.open_since().filter(|since| stream.end() - since <= widest(0));
                     let end = open.unwrap_or(stream.end());
-                    // An escape at the end may have taken the first characters of what comes.
+                    // An escape at the end may take the first characters of the next bytes.
                     let escapes = Text::escapes(self.text.notes.all(), text.end(), end);
                     let until = escapes.map_or(end, |start| start.min(end));
                     Decided { until, needed: until, begun: 0 }
@@ -163,8 +166,8 @@ impl Canonical {
 }
 
 impl Canonical {
-    /// Position up to which the stream is decided when a pattern is open. `None` if it is open for
-    /// so long that it does not count.
+    /// Returns the decided part of the stream while a pattern is open; `None` if the pattern has
+    /// become too wide.
     fn undecided(&self, open: Open, begun: usize, stream: &Window<u8>) -> Option<Decided> {
         let since = self.text.locate(open.at, stream, &mut Cursor::new()).start;
         let escapes = self.text.escapes_before(open.at, since).filter(|_| open.lead > 0);
@@ -173,7 +176,8 @@ impl Canonical {
         (stream.end() - since <= widest(open.length)).then_some(Decided { until, needed, begun })
     }
 
-    /// The same for the text before a command that has not ended yet: it goes on behind it.
+    /// Returns the same for the text before a command that is still open: it continues after the
+    /// command.
     fn open_before(
         &self,
         range: Range<usize>,
@@ -197,13 +201,14 @@ impl Decided {
     }
 }
 
-/// Most bytes of the stream that an occurrence of so many characters may have. Without an end to it, blanks would be held back for ever.
+/// Returns the greatest width in the stream of an occurrence of `length` characters. Without a
+/// limit, blanks would be held forever.
 fn widest(length: usize) -> usize {
     128 * length + 4096
 }
 
 impl Text {
-    /// Takes bytes for as long as each is one character or nothing. Returns how many.
+    /// Takes bytes while each is one character or none. Returns their number.
     fn run(&mut self, bytes: &[u8], at: usize) -> usize {
         let mut taken = 0;
         if bytes.first().is_some_and(|b| TABLE[usize::from(*b)] & SPECIAL != 0) {
@@ -230,13 +235,13 @@ impl Text {
         taken
     }
 
-    /// Lets go of the characters before a position, but for those that may have to be repeated.
+    /// Drops the characters before a position, except those that may be repeated.
     fn drop_before(&mut self, position: usize) {
         let repeated = self.command.map_or(position, |begin| begin.saturating_sub(REPEATED));
         let needed = position.min(repeated).min(self.source(position));
         self.characters.drop_before(needed);
         let Some(mut index) = self.note(needed) else { return };
-        // The escapes before it may have taken its first characters.
+        // Escapes before it may have taken its first characters.
         let notes = self.notes.all();
         let start = notes[index].start;
         while index > 0 && start.saturating_sub(notes[index - 1].start) <= widest(0) {
@@ -248,18 +253,18 @@ impl Text {
         self.notes.drop_before(self.notes.start() + index);
     }
 
-    /// The characters that are repeated when the command ends.
+    /// Returns the range of the characters that are repeated when the command ends.
     fn before_command(&self) -> Option<Range<usize>> {
         let begin = self.command.filter(|begin| self.characters.end() - begin <= PAYLOAD)?;
         Some(begin.saturating_sub(REPEATED).max(self.characters.start())..begin)
     }
 
-    /// Index of the note that says where a character comes from.
+    /// Returns the index of the note for a character.
     fn note(&self, at: usize) -> Option<usize> {
         self.notes.all().partition_point(|note| note.at <= at).checked_sub(1)
     }
 
-    /// Position of the character that one repeats; its own if it repeats none.
+    /// Returns the position of the character that this one repeats; its own if it repeats none.
     fn source(&self, mut at: usize) -> usize {
         while let Some(note) = self.note(at).map(|index| self.notes.all()[index]) {
             match note.kind {
@@ -270,17 +275,18 @@ impl Text {
         at
     }
 
-    /// Position from which on the stream is needed to say where a character comes from.
+    /// Returns the start of the part of the stream that is needed to locate a character.
     fn needed(&self, at: usize) -> Option<usize> {
         self.note(self.source(at)).map(|index| self.notes.all()[index].start)
     }
 
-    /// Where a character comes from. What is not kept any more is at the beginning of what is.
+    /// Returns the range of a character in the stream. A dropped one is at the start of the kept
+    /// part.
     fn locate(&self, at: usize, stream: &Window<u8>, cursor: &mut Cursor) -> Span {
         let gone = stream.start()..stream.start();
         let notes = self.notes.all();
         let first = self.notes.start();
-        // Searches go on to the right mostly: from where the last one ended.
+        // Most searches go to the right, from the end of the last one.
         let known = cursor.index.checked_sub(first).filter(|index| *index < notes.len() && cursor.at <= at);
         let Some(mut index) = known.or_else(|| self.note(at)) else { return gone };
         while notes.get(index + 1).is_some_and(|next| next.at <= at) {
@@ -322,7 +328,8 @@ impl Text {
         }
     }
 
-    /// Where a run of occurrences is in the stream, if it is so short that each of them counts.
+    /// Returns the range of a run of occurrences in the stream, if it is narrow enough for each of
+    /// them.
     fn span_of_run(&self, run: &[Found], stream: &Window<u8>, cursors: &mut [Cursor; 2]) -> Option<Span> {
         let [first, .., last] = run else { return None };
         let shortest = run.iter().map(|found| found.length).min()?;
@@ -331,13 +338,14 @@ impl Text {
         (end.saturating_sub(start) <= widest(shortest)).then_some(start..end)
     }
 
-    /// The escapes at the end of these notes, with no character between them and the canonical position `at`: from the first of
-    /// them on, as far as it is near the position `end` of the stream.
+    /// Returns the start of the first of the escapes at the end of these notes that have no
+    /// character between them and the canonical position `at`, and are near the position `end` of
+    /// the stream.
     fn escapes(notes: &[Note], at: usize, end: usize) -> Option<usize> {
         let mut first = None;
         for note in notes.iter().rev().take_while(|note| end.saturating_sub(note.start) <= widest(0)) {
-            let behind = note.at + usize::from(note.kind == Kind::One);
-            if behind != at || note.kind == Kind::Repeated {
+            let after = note.at + usize::from(note.kind == Kind::One);
+            if after != at || note.kind == Kind::Repeated {
                 break;
             }
             if note.length > 1 {
@@ -350,7 +358,8 @@ impl Text {
         first
     }
 
-    /// Where the escapes before a character begin, which comes from this position; with nothing but what is left out between them.
+    /// Returns the start of the escapes directly before a character that comes from this position.
+    /// Only bytes that the canonical form leaves out may be between them.
     fn escapes_before(&self, at: usize, position: usize) -> Option<usize> {
         let notes = self.notes.all();
         let index = self.note(at).filter(|index| notes[*index].at == at)?;
@@ -367,7 +376,7 @@ impl Text {
         self.notes.push(Note { at: self.characters.end(), kind, start, length });
     }
 
-    /// Where an occurrence is in the stream, if it counts there.
+    /// Returns the range of an occurrence in the stream, if it is valid there.
     fn span(&self, found: Found, stream: &Window<u8>, cursors: &mut [Cursor; 2]) -> Option<Span> {
         let start = self.locate(found.at, stream, &mut cursors[0]).start;
         let end = self.locate(found.at + found.length - 1, stream, &mut cursors[1]).end;
@@ -382,21 +391,21 @@ impl Text {
             return Some(start..end);
         }
         let escapes = self.escapes_before(found.at, start)?;
-        // All of them but the character that they begin with: `TOKEN=***`.
+        // All of them except their first character: `TOKEN=***`.
         (start - escapes > usize::from(found.lead)).then_some((escapes + 1).max(stream.start())..end)
     }
 }
 
-/// Where a search for a character in a run ended.
+/// End of a search for a character in a run.
 struct Cursor {
-    /// Of the note, counted from the first there was.
+    /// Index of the note, counted from the start of the stream.
     index: usize,
     at: usize,
     position: usize,
 }
 
 impl Cursor {
-    /// Before any search.
+    /// Returns the cursor before any search.
     fn new() -> Self {
         Cursor { index: usize::MAX, at: 0, position: 0 }
     }
@@ -420,7 +429,7 @@ impl Sink for Text {
         let range = self.before_command();
         self.command = None;
         let Some(range) = range else { return };
-        // No pattern has a NUL: none goes on from the payload to what is repeated.
+        // No pattern has a NUL, so none continues from the payload to the repeated characters.
         self.put(0, 0, 0);
         self.notes.push(Note {
             at: self.characters.end(),
@@ -432,7 +441,7 @@ impl Sink for Text {
     }
 }
 
-/// What [`compact`] does with each byte: the character it is, and whether it is one, or needs the decoder.
+/// For each byte: its character, and the flags [`KEPT`] and [`SPECIAL`].
 const TABLE: [u16; 256] = {
     let mut table = [0; 256];
     let mut b = 0_u8;
@@ -448,24 +457,27 @@ const TABLE: [u16; 256] = {
         b += 1;
     }
 };
-/// The ninth bit, so that shifting it away counts.
+/// The byte is a character. It is the ninth bit, so that a shift by eight gives a count.
 const KEPT: u16 = 0x100;
+/// The byte needs the decoder.
 const SPECIAL: u16 = 0x200;
 
-/// Returns `true` if a byte of the stream is a character by itself, outside of an escape.
+/// Returns `true` if a byte is a character outside of an escape.
 pub(crate) fn is_character(b: u8) -> bool {
     TABLE[usize::from(b)] & KEPT != 0
 }
 
-/// Writes the characters of `bytes` to `out`, which has eight bytes more, up to the first that needs the decoder. Returns how many bytes it
-/// read and how many characters it wrote.
+/// Writes the characters of `bytes`, up to the first byte that needs the decoder, to `out`, which
+/// is eight bytes longer than `bytes`. Returns the number of bytes read and of characters written.
+///
+/// Benchmark rows "masking, … keys, text: …".
 fn compact(bytes: &[u8], out: &mut [u8]) -> (usize, usize) {
     let (mut read, mut written) = (0, 0);
     let (blocks, _) = bytes.as_chunks::<8>();
     for block in blocks {
         let Some(room) = out.get_mut(written..).and_then(<[u8]>::first_chunk_mut::<8>) else { break };
         let (mut count, mut all) = (0_usize, 0);
-        // Without a branch: each byte is written, and the next one over it unless it is kept.
+        // Without branches: each byte is written, and the next one overwrites it unless it is kept.
         for b in block {
             let entry = TABLE[usize::from(*b)];
             room[count & 7] = entry.to_le_bytes()[0];

@@ -1,7 +1,8 @@
-//! Texts that are sought for a key: in the stream itself, and in its canonical form.
+//! Texts to search for a key: in the stream itself, and in its canonical form.
 //!
-//! A text that stands behind the beginning of an escape may lose its first characters to it: in `TOKEN=6162`, `=61` could be
-//! quoted-printable. So each text is sought without them too, but only directly behind an escape ([`Form::lead`]).
+//! A text after the beginning of an escape may lose its first characters to it: in `TOKEN=6162`,
+//! `=61` may be quoted-printable. So the search looks for each text without them too, but only
+//! directly after an escape ([`Form::lead`]).
 
 use zeroize::Zeroizing;
 
@@ -9,7 +10,7 @@ use crate::decode::canonical;
 use crate::set::Form;
 use crate::{MIN, members};
 
-/// Fewest characters of an encoded form that do not depend on what is around the text.
+/// Fewest characters of an encoded form that do not depend on the text around the key.
 const FIXED: usize = 8;
 
 /// Fewest characters of a form that has lost some to an escape.
@@ -17,7 +18,7 @@ const SHORTENED: usize = 6;
 
 type Bytes = Zeroizing<Vec<u8>>;
 
-/// What is sought for the keys of a run.
+/// Texts to search for the keys of a run.
 #[derive(Default)]
 pub(crate) struct Forms {
     /// In the stream.
@@ -26,14 +27,15 @@ pub(crate) struct Forms {
     pub(crate) canonical: Vec<Form>,
 }
 
-/// The part of a key that is masked: without the white space around it, which gets lost on many ways. `None` if it is too short.
+/// Returns the part of a key that is masked: without the white space around it, which programs
+/// often drop. `None` if it is too short.
 pub(crate) fn masked_part(key: &[u8]) -> Option<&[u8]> {
     let trimmed = key.trim_ascii();
     [trimmed, key].into_iter().find(|part| part.len() >= MIN)
 }
 
 impl Forms {
-    /// Adds what is sought for a key.
+    /// Adds the texts of a key.
     pub(crate) fn add(&mut self, key: &[u8]) {
         let Some(key) = masked_part(key) else { return };
         self.add_text(key);
@@ -54,7 +56,7 @@ impl Forms {
             self.add_canonical(&plus);
         }
         if let Some(text) = std::str::from_utf8(text).ok().filter(|text| !text.is_ascii()) {
-            // What is in ASCII is the same without the NULs, which the canonical form leaves out.
+            // ASCII in UTF-16 is the same without its NULs, which the canonical form leaves out.
             for wide in wide(text) {
                 self.add_canonical(&wide);
             }
@@ -75,7 +77,8 @@ impl Forms {
 
     fn add_canonical(&mut self, text: &[u8]) {
         let whole = canonical(text);
-        // The end of a text may be lost as well: to an escape that goes on behind it, or as the dollar before a quote.
+        // The end of a text may be lost as well: to an escape that continues after it, or as the
+        // dollar before a quote.
         let tail = whole.len().saturating_sub(FIXED);
         for (at, b) in whole.iter().enumerate().skip(tail).filter(|(_, b)| b"%&$".contains(b)) {
             if at >= FIXED || *b == b'$' && at >= MIN {
@@ -99,7 +102,8 @@ impl Forms {
     }
 }
 
-/// How many characters at the beginning of a text may be taken for the rest of an escape.
+/// Returns the numbers of characters at the beginning of a text that may be read as the rest of an
+/// escape.
 fn losses(text: &[u8]) -> impl Iterator<Item = usize> {
     let all = |range: &[u8], is: fn(&u8) -> bool| range.iter().all(is);
     let is_hex = u8::is_ascii_hexdigit;
@@ -114,7 +118,8 @@ fn losses(text: &[u8]) -> impl Iterator<Item = usize> {
     lost.into_iter().filter(|(_, is_lost)| *is_lost).map(|(count, _)| count)
 }
 
-/// A text in the encodings that leave none of its characters as they are, in canonical form.
+/// Returns the canonical forms of a text in the encodings that leave none of its characters
+/// unchanged.
 fn encodings(text: &[u8]) -> Vec<Bytes> {
     let mut all = Vec::new();
     for digits in [b"0123456789abcdef", b"0123456789ABCDEF"] {
@@ -163,7 +168,7 @@ fn encodings(text: &[u8]) -> Vec<Bytes> {
     all
 }
 
-/// A text in UTF-16 of either byte order.
+/// Returns a text in UTF-16 of either byte order.
 fn wide(text: &str) -> [Bytes; 2] {
     [u16::to_le_bytes, u16::to_be_bytes].map(|to_bytes| {
         let mut wide = Zeroizing::new(Vec::with_capacity(2 * text.len()));
@@ -180,8 +185,8 @@ fn decimal(b: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// A text as it is, and as it is escaped before it is encoded: inside JSON as most write it, with `/` escaped, with what is special in HTML
-/// escaped; and percent-encoded.
+/// Returns a text as it is, and as programs escape it before they encode it: inside JSON, also with
+/// `/` or the special characters of HTML escaped; and percent-encoded.
 fn escaped(text: &[u8]) -> Vec<Bytes> {
     let mut all = vec![copy(text)];
     for more in [&b""[..], b"/", b"<>&", b"<>&'+=`"] {
@@ -203,7 +208,7 @@ fn hex(b: u8, digits: &[u8; 16]) -> [u8; 2] {
     [digits[usize::from(b >> 4)], digits[usize::from(b & 15)]]
 }
 
-/// A byte inside a JSON string (RFC 8259, 7).
+/// Writes a byte inside a JSON string (RFC 8259 §7), with the bytes of `more` escaped too.
 fn json(b: u8, more: &[u8], out: &mut Vec<u8>) {
     let letter = match b {
         b'"' | b'\\' => b,
@@ -222,10 +227,11 @@ fn json(b: u8, more: &[u8], out: &mut Vec<u8>) {
     out.extend([b'\\', letter]);
 }
 
-/// Base64 of whatever has the text in it, without the characters that depend on what is around it.
+/// Adds the Base64 of any data with the text in it, without the characters that depend on the data
+/// around it.
 fn base64(text: &[u8], all: &mut Vec<Bytes>) {
     all.extend((0..3).map(|before| fixed(before, text)));
-    // And at the very end, where the last character has zero bits.
+    // Also at the very end, where the last character has zero bits.
     all.extend((0..3).filter(|before| !(before + text.len()).is_multiple_of(3)).map(|before| {
         let whole = base64_at(before, text);
         copy(&whole[(before * 8).div_ceil(6).min(whole.len())..])
@@ -238,7 +244,7 @@ fn fixed(before: usize, text: &[u8]) -> Bytes {
     copy(whole.get(from..to).unwrap_or_default())
 }
 
-/// Base64 (RFC 4648, 4) of so many zero bytes and the text, without padding.
+/// Returns the Base64 (RFC 4648 §4) of `before` zero bytes and the text, without padding.
 fn base64_at(before: usize, text: &[u8]) -> Bytes {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let length = before + text.len();
@@ -259,7 +265,8 @@ fn copy(text: &[u8]) -> Bytes {
     Zeroizing::new(text.to_vec())
 }
 
-/// Writes each byte in another way, in at most `most` bytes: the allocation never moves.
+/// Returns each byte as `map` writes it, in at most `most` bytes, so that the allocation never
+/// moves.
 fn mapped(text: &[u8], most: usize, map: impl Fn(usize, u8, &mut Vec<u8>)) -> Bytes {
     let mut out = Zeroizing::new(Vec::with_capacity(text.len() * most));
     for (at, b) in text.iter().enumerate() {

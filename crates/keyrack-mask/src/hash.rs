@@ -1,11 +1,11 @@
-//! Keyed hashes: patterns are kept as these and not as bytes.
+//! Keyed hashes. Patterns are kept as hashes, not as bytes.
 
 use zeroize::Zeroize as _;
 
 /// Hash functions that depend on a random key.
 ///
-/// The hash of a text is a polynomial in a random odd base over random values of its bytes, modulo 2⁶⁴, so that the
-/// hash of a window follows from those of two beginnings ([`Hasher::window`]).
+/// The hash of a text is a polynomial in a random odd base over random values of its bytes, modulo
+/// 2⁶⁴, so that the hash of a window follows from those of two beginnings ([`Hasher::window`]).
 pub(crate) struct Hasher {
     values: [u64; 256],
     /// The values times the base.
@@ -38,9 +38,10 @@ impl Hasher {
         hasher
     }
 
-    /// Hash of a whole text.
+    /// Returns the hash of a whole text.
     pub(crate) fn text(&self, text: &[u8]) -> u64 {
-        // Four interleaved sums of two bytes each: a multiplication takes as long as four of them begin.
+        // Four interleaved sums of two bytes each, because the processor starts four
+        // multiplications before the first is done. Benchmark rows "masking, … keys, text: …".
         let (eights, rest) = text.as_chunks::<8>();
         let mut sums = [0_u64; 4];
         for eight in eights {
@@ -54,14 +55,15 @@ impl Hasher {
         rest.iter().fold(sums.into_iter().fold(0, all), |sum, b| self.next(sum, *b))
     }
 
-    /// Hash of a text that is one byte longer than that of `sum`.
+    /// Returns the hash of the text of `sum` and one more byte.
     pub(crate) fn next(&self, sum: u64, b: u8) -> u64 {
         sum.wrapping_mul(self.base).wrapping_add(self.values[usize::from(b)])
     }
 
-    /// Hash of a window, of the sums before and behind it, and the power of the base for its length.
-    pub(crate) fn window(before: u64, behind: u64, power: u64) -> u64 {
-        behind.wrapping_sub(before.wrapping_mul(power))
+    /// Returns the hash of a window from the sums before and after it and the power of the base for
+    /// its length.
+    pub(crate) fn window(before: u64, after: u64, power: u64) -> u64 {
+        after.wrapping_sub(before.wrapping_mul(power))
     }
 
     /// The base to the power of `exponent`.
@@ -114,7 +116,7 @@ impl Xoshiro {
         let (words, _) = seed.as_chunks::<8>();
         let mut state = [0; 4];
         state.iter_mut().zip(words).for_each(|(slot, word)| *slot = u64::from_le_bytes(*word));
-        // Nothing comes of a state that is all zero.
+        // A state of zeros would only give zeros.
         state[0] |= 1;
         Xoshiro(state)
     }

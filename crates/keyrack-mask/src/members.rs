@@ -11,10 +11,11 @@ pub type Text = Zeroizing<Vec<u8>>;
 /// Shortest line that is masked on its own, in bytes.
 pub const LINE: usize = 8;
 
-/// Shortest member that is masked on its own, in bytes, unless its name says that it is a secret.
+/// Shortest member that is masked on its own, in bytes, unless its name marks it as a secret.
 pub const MEMBER: usize = 8;
 
-/// Parts of a member's name, in lower case and without `-` and `_`, that say that its value is a secret.
+/// Parts of a member's name, in lower case and without `-` and `_`, that mark its value as a
+/// secret.
 const SECRET_NAMES: [&str; 13] = [
     "auth",
     "bearer",
@@ -31,8 +32,8 @@ const SECRET_NAMES: [&str; 13] = [
     "token",
 ];
 
-/// Returns the lines of `secret` that are masked on their own, without white space around them: from [`LINE`]
-/// bytes, but for the `-----` lines of PEM. None if `secret` is a single line.
+/// Returns the lines of `secret` that are masked on their own, without white space around them:
+/// from [`LINE`] bytes, but for the `-----` lines of PEM. None if `secret` is a single line.
 pub fn lines(secret: &[u8]) -> Vec<Text> {
     let whole = secret.trim_ascii();
     whole
@@ -85,7 +86,8 @@ fn take(text: &[u8], is_named: bool, found: &mut Vec<Text>) {
     }
 }
 
-/// Returns `true` if a member of this name holds a secret: `DB_PASSWORD`, `clientSecret`, `api-key`.
+/// Returns `true` if a member of this name holds a secret: `DB_PASSWORD`, `clientSecret`,
+/// `api-key`.
 fn is_secret_name(name: &[u8]) -> bool {
     let plain = name.iter().filter(|b| !b"-_ .".contains(b)).map(u8::to_ascii_lowercase);
     let plain = Zeroizing::new(plain.collect::<Vec<u8>>());
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn members_of_json_count_by_length_and_name() {
+    fn members_are_found_by_length_and_name() {
         for (secret, expected) in [
             (r#"{"a":"1234567"}"#, &[][..]),
             (r#"{"a":"12345678"}"#, &["12345678"]),
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_count_from_eight_bytes() {
+    fn lines_are_found_from_eight_bytes() {
         let pem = b"-----BEGIN KEY-----\r\nMIIEvQIBADAN\n  abcdefgh \nabcdefg\n-----END KEY-----\n";
         assert_eq!(shown(&lines(pem)), ["MIIEvQIBADAN", "abcdefgh"]);
         assert!(lines(b" one line alone \n").is_empty());

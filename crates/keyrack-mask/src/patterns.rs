@@ -1,4 +1,4 @@
-//! Patterns of a run.
+//! Patterns of a set of keys.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use crate::forms::{Forms, masked_part};
 use crate::hash::Hasher;
 use crate::set::Set;
 
-/// What is masked: hashes of all forms of some keys. They are wiped when it is dropped.
+/// Hashes of all forms of some keys, wiped when they are dropped.
 pub struct Patterns {
     pub(crate) hasher: Hasher,
-    /// Sought in the stream as it is.
+    /// Patterns in the stream as it is.
     pub(crate) literal: Set,
-    /// Sought in its canonical form.
+    /// Patterns in its canonical form.
     pub(crate) canonical: Set,
 }
 
 impl Patterns {
-    /// Patterns for every form of these keys. `hash_key` is random and secret.
+    /// Returns the patterns for every form of these keys. `hash_key` is random and secret.
     pub fn new(keys: impl IntoIterator<Item: AsRef<[u8]>>, hash_key: &[u8; 32]) -> Self {
         let hasher = Hasher::new(hash_key);
         let mut forms = Forms::default();
@@ -31,12 +31,12 @@ impl Patterns {
         masked_part(key).is_some()
     }
 
-    /// Number of patterns.
+    /// Returns the number of patterns.
     pub fn count(&self) -> usize {
         self.literal.count() + self.canonical.count()
     }
 
-    /// Length of the longest pattern, in bytes; 0 if there is none.
+    /// Returns the length of the longest pattern, in bytes; 0 if there is none.
     pub fn longest(&self) -> usize {
         self.literal.longest().max(self.canonical.longest())
     }

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
 use super::*;
 
 fn of<K: AsRef<[u8]>>(keys: &[K]) -> Arc<Patterns> {
@@ -40,7 +42,7 @@ fn whole(patterns: &Arc<Patterns>, text: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn runs_of_occurrences_become_one_mask() {
+fn overlapping_occurrences_become_one_mask() {
     let ours = of(&["ZbcdZf", "dZfghi", "bcdZ", "xyzxyz"]);
     for (text, out) in [
         ("", ""),
@@ -63,7 +65,7 @@ fn runs_of_occurrences_become_one_mask() {
 }
 
 #[test]
-fn only_what_may_be_a_beginning_is_held_back() {
+fn push_holds_only_beginnings_of_patterns() {
     let mut masker = Masker::new(of(&["hunter2-hunter3"]));
     let mut out = Vec::new();
     for (part, so_far, must_wait) in [
@@ -86,7 +88,7 @@ fn only_what_may_be_a_beginning_is_held_back() {
 }
 
 #[test]
-fn a_release_shows_what_was_held_and_masks_the_rest() {
+fn release_writes_held_bytes_and_masks_the_rest() {
     let key = "sk-live/0123456789+abcdef";
     let escaped: String = key.bytes().map(|b| format!("\\u00{b:02x}")).collect();
     for text in [key, &escaped] {
@@ -107,9 +109,10 @@ fn a_release_shows_what_was_held_and_masks_the_rest() {
     }
 }
 
-/// Base64 of "hunter3" begins as that of the key does, so what is before it is kept for as long as nothing more comes.
+/// Base64 of "hunter3" begins as that of the key does, so what is before it is kept for as long as
+/// nothing more comes.
 #[test]
-fn kept_stream_has_nothing_of_a_masked_key() {
+fn kept_stream_holds_nothing_of_a_masked_key() {
     let ours = of(&["hunter2/s3cr3t+hunter3"]);
     let text = b"a hunter2/s3cr3t+hunter3\naHVudGVyMi9zM2NyM3QraHVudGVyMw==\nhun\\u0074er2/s3cr3t+hunter3\naHVudGVyMwend\n";
     for cut in [1, 5, text.len()] {
@@ -117,7 +120,7 @@ fn kept_stream_has_nothing_of_a_masked_key() {
         text.chunks(cut).for_each(|part| masker.push(part, &mut out));
         masker.release(&mut out);
         assert_eq!(String::from_utf8_lossy(&out), "a ***\n***==\n***\naHVudGVyMwend\n");
-        let kept = String::from_utf8_lossy(masker.stream.all()).into_owned();
+        let kept = String::from_utf8_lossy(masker.kept()).into_owned();
         assert!(
             ["unter2", "s3cr3t", "aHVudGVyMi", "zM2NyM3"].iter().all(|part| !kept.contains(part)),
             "{kept}"
@@ -126,7 +129,7 @@ fn kept_stream_has_nothing_of_a_masked_key() {
 }
 
 #[test]
-fn each_printable_byte_goes_on_at_once() {
+fn push_writes_each_printable_byte_at_once() {
     let mut masker = Masker::new(of(&["hunter2-hunter3", "xa\"b c=dd"]));
     for b in b' '..=b'~' {
         let mut out = Vec::new();
@@ -138,7 +141,7 @@ fn each_printable_byte_goes_on_at_once() {
 }
 
 #[test]
-fn the_usual_ways_to_write_a_secret() {
+fn common_forms_of_a_secret_are_masked() {
     let secret = "p@ss w/rd+\"é'<&>%\\~";
     let ours = of(&[secret]);
     for text in [
@@ -168,7 +171,7 @@ fn the_usual_ways_to_write_a_secret() {
 }
 
 #[test]
-fn the_lines_of_a_secret() {
+fn lines_of_a_secret_are_masked() {
     let pem =
         "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nabcdefghijklmnop\nab\n-----END KEY-----\n";
     let ours = of(&[pem]);
@@ -180,7 +183,7 @@ fn the_lines_of_a_secret() {
 }
 
 #[test]
-fn the_members_of_a_json_secret() {
+fn members_of_a_json_secret_are_masked() {
     let blob = r#"{"id": "AKIAIOSFODNN7EXAMPLE", "type": "user", "key": "-----BEGIN\nMIIEvQIBADANBgkqhkiG9w0B\n-----END", "pin": "1234"}"#;
     let ours = of(&[blob]);
     assert_eq!(whole(&ours, blob), "***");
@@ -192,7 +195,7 @@ fn the_members_of_a_json_secret() {
 }
 
 #[test]
-fn short_keys() {
+fn keys_under_the_minimum_are_not_masked() {
     for key in ["", "a", "abc", " a\n"] {
         assert!(!Patterns::can_mask(key.as_bytes()), "{key:?}");
     }
@@ -201,7 +204,7 @@ fn short_keys() {
 }
 
 #[test]
-fn a_link_inside_a_key_and_a_key_inside_a_link() {
+fn keys_around_and_inside_a_link_are_masked() {
     let key = "pass/word+0123456789";
     let ours = of(&[key]);
     let link = |url: &str, text: &str| format!("\u{1b}]8;;{url}\u{1b}\\{text}\u{1b}]8;;\u{7}");
@@ -212,7 +215,7 @@ fn a_link_inside_a_key_and_a_key_inside_a_link() {
 }
 
 #[test]
-fn nothing_is_held_back_for_ever() {
+fn held_bytes_are_bounded() {
     let mut masker = Masker::new(of(&["hunter2-hunter3"]));
     let mut out = Vec::new();
     masker.push(b"hunter2", &mut out);
@@ -228,7 +231,7 @@ fn nothing_is_held_back_for_ever() {
 }
 
 #[test]
-fn nothing_is_shown_by_debug() {
+fn debug_of_patterns_shows_no_key() {
     assert!(!format!("{:?}", of(&["hunter2-hunter2"])).contains("hunter2"));
 }
 
@@ -272,7 +275,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn the_outcome_does_not_depend_on_the_cuts(text in pieces(), cuts in vec(1_usize..20, 1..8)) {
+    fn output_does_not_depend_on_the_cuts(text in pieces(), cuts in vec(1_usize..20, 1..8)) {
         static OURS: LazyLock<Arc<Patterns>> =
             LazyLock::new(|| of(&["abc%41d", "abc=&$'4 1u0041-_ab", "ababab616161"]));
         let (text, ours) = (text.concat(), &*OURS);
@@ -282,7 +285,7 @@ proptest! {
     }
 
     #[test]
-    fn a_text_without_keys_stays(text in vec(any::<u8>(), 0..400), cuts in vec(1_usize..20, 1..8)) {
+    fn text_without_keys_is_unchanged(text in vec(any::<u8>(), 0..400), cuts in vec(1_usize..20, 1..8)) {
         static OURS: LazyLock<Arc<Patterns>> =
             LazyLock::new(|| of(&["no text has this key by chance", "nor-this-one/0123456789"]));
         prop_assert_eq!(masked(&OURS, &text, &cuts), text);
@@ -294,7 +297,7 @@ proptest! {
 
     /// Verbatim keys are gone whatever is around them, and nothing but keys is.
     #[test]
-    fn a_verbatim_key_is_masked_in_any_text(
+    fn verbatim_key_is_masked_in_any_text(
         key in "[!-~]{4,40}",
         before in vec(any::<u8>(), 0..40),
         behind in vec(any::<u8>(), 0..40),

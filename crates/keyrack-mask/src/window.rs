@@ -1,20 +1,21 @@
-//! A part of a stream that is kept, addressed by positions in the whole stream.
+//! Window over a stream, addressed by positions in the whole stream.
 
 use std::ops::Range;
 
 use zeroize::{Zeroize, Zeroizing};
 
-/// The end of a stream, from some position on. What it lets go of is wiped, and so is what it has outgrown.
+/// The last items of a stream. Items that it drops are wiped, and so are allocations that it
+/// outgrows.
 pub(crate) struct Window<T: Zeroize> {
     items: Zeroizing<Vec<T>>,
     /// Index of the first item that is kept.
     first: usize,
-    /// Its position in the stream.
+    /// Position of that item in the stream.
     start: usize,
 }
 
 impl<T: Zeroize + Copy + Default> Window<T> {
-    /// Begins at this position, with room for so many items.
+    /// Returns an empty window that begins at this position, with capacity for `room` items.
     pub(crate) fn new(start: usize, room: usize) -> Self {
         Window { items: Zeroizing::new(Vec::with_capacity(room)), first: 0, start }
     }
@@ -27,7 +28,7 @@ impl<T: Zeroize + Copy + Default> Window<T> {
         self.start + self.items.len() - self.first
     }
 
-    /// Everything that is kept.
+    /// Returns all items of the window.
     pub(crate) fn all(&self) -> &[T] {
         &self.items[self.first..]
     }
@@ -50,7 +51,7 @@ impl<T: Zeroize + Copy + Default> Window<T> {
         self.items.extend_from_slice(items);
     }
 
-    /// Appends `count` items that `fill` writes; it is given the room for them, and returns how many it wrote.
+    /// Appends the items that `fill` writes into a slice of `count` items. It returns their number.
     pub(crate) fn extend_with(&mut self, count: usize, fill: impl FnOnce(&mut [T]) -> usize) {
         self.reserve(count);
         let before = self.items.len();
@@ -59,7 +60,7 @@ impl<T: Zeroize + Copy + Default> Window<T> {
         self.items.truncate(before + written);
     }
 
-    /// Appends a copy of a part of what is kept.
+    /// Appends a copy of a part of the window.
     pub(crate) fn repeat(&mut self, range: Range<usize>) {
         self.reserve(range.len());
         let offset = self.first;
@@ -67,7 +68,8 @@ impl<T: Zeroize + Copy + Default> Window<T> {
         self.items.extend_from_within(offset + range.start - start..offset + range.end - start);
     }
 
-    /// Makes room for so many more. Growing in place would leave a copy behind that is not wiped.
+    /// Ensures capacity for `count` more items. Growth in place would leave a copy that is not
+    /// wiped.
     pub(crate) fn reserve(&mut self, count: usize) {
         if self.items.len() + count <= self.items.capacity() {
             return;
@@ -80,14 +82,15 @@ impl<T: Zeroize + Copy + Default> Window<T> {
         self.first = 0;
     }
 
-    /// Lets go of everything before a position.
+    /// Drops all items before a position.
     pub(crate) fn drop_before(&mut self, position: usize) {
         let count = position.min(self.end()).saturating_sub(self.start);
-        // Volatile writes, byte by byte, would cost more than the search. The memory stays in use, so these stay too.
+        // Volatile writes, byte by byte, would cost more than the search. The memory stays in use,
+        // so the compiler does not remove these writes.
         self.items[self.first..self.first + count].fill(T::default());
         self.first += count;
         self.start += count;
-        // Moving what is left only when it is the smaller half keeps the cost linear.
+        // The rest moves only if it is the smaller half, which keeps the cost linear.
         if self.first * 2 >= self.items.len() {
             let left = self.items.len() - self.first;
             let first = self.first;
@@ -98,7 +101,7 @@ impl<T: Zeroize + Copy + Default> Window<T> {
         }
     }
 
-    /// Lets go of everything, and begins again at a position.
+    /// Drops all items, and begins again at a position.
     pub(crate) fn restart(&mut self, start: usize) {
         let end = self.end();
         self.drop_before(end);
@@ -111,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_stay_while_the_beginning_goes() {
+    fn window_keeps_positions_when_items_are_dropped() {
         let mut window = Window::new(10, 4);
         window.extend(b"abcdef");
         assert_eq!((window.start(), window.end(), window.slice(12..14)), (10, 16, &b"cd"[..]));
