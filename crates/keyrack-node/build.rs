@@ -1,4 +1,5 @@
 //! Linking of the addon.
+#![allow(clippy::disallowed_methods, reason = "a build script is told everything by its environment")]
 
 use std::env::var;
 use std::path::Path;

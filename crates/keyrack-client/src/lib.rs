@@ -2,6 +2,10 @@
 //!
 //! The library under every face of keyrack. Everything of the outside comes in a [`Context`]: the crate never reads the process's
 //! environment or working directory, never prints, never exits, never reads a terminal, opens no vault and runs no async code.
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests have an environment")
+)]
 
 pub mod address;
 pub mod context;

@@ -2,6 +2,10 @@
 //!
 //! This crate does no I/O, reads no clock and holds no secret: a secret travels beside its [`Grant`], in memory that the
 //! caller chose. The TTL store (feature `store`) is generic over the handle that leads to a secret.
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests have an environment")
+)]
 
 pub mod attempt;
 pub mod declared_grade;

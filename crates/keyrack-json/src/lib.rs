@@ -12,6 +12,10 @@
 //! | unescape | [`RawString`], [`unescape_into`] |
 //! | escape | [`escape_into`], [`escape_str`] |
 //! | write a document | [`JsonWriter`] |
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests have an environment")
+)]
 
 mod cursor;
 mod error;

@@ -1,5 +1,6 @@
 //! Writes a fresh, unencrypted ed25519 key in OpenSSH form to the path given as the one argument, 0600, and its public half beside it as
 //! `.pub`. For the quickstart and for tests, so that neither needs `ssh-keygen`.
+#![allow(clippy::disallowed_methods, reason = "a program reads its arguments")]
 
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};

@@ -3,6 +3,10 @@
 //!
 //! Everything here blocks, and nothing here talks to the daemon or reads the environment, a clock or a terminal: those come in
 //! from the caller. A secret is only ever in memory that is wiped, and in files made for it.
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests have an environment")
+)]
 
 pub mod age_file;
 mod atomic;

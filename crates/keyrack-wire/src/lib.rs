@@ -4,6 +4,10 @@
 //! allocates nothing from a length that it has not checked, and owns no secret: a secret is a
 //! borrowed slice of the caller's buffer when it is read, and is written straight into the caller's
 //! [`Writer`].
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests have an environment")
+)]
 
 pub mod legacy;
 mod names;

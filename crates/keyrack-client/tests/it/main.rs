@@ -4,6 +4,7 @@
 //! (see [`server`]), so that they are processes of their own and can be put into another login session or run as another user.
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking, and so do the helpers they share")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests have an environment")]
 
 mod daemon;
 mod harness;
