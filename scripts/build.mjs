@@ -1,13 +1,16 @@
 #!/usr/bin/env node
-// Builds what the platform package of this machine ships and leaves it in npm/<platform>/: bin/keyrack, bin/keyrackd, keyrack.node, and
-// build.json, the record of what was built. Tests and benchmarks read that record (`builtHere`) instead of asking the toolchain.
-// Needs cargo and node, no npm dependency. `KEYRACK_BUILD_HOST=1` builds the binaries against the host's libc even where musl is installed.
+// Builds what the platform package of this machine ships and leaves it in npm/<platform>/:
+// bin/keyrack, bin/keyrackd, keyrack.node, and build.json, the record of what was built. Tests and
+// benchmarks read that record (`builtHere`) instead of asking the toolchain. Needs cargo and node,
+// no npm dependency. `KEYRACK_BUILD_HOST=1` builds the binaries against the host's libc even where
+// musl is installed.
 //
 //   npm run build -- --target linux-arm64-musl     another platform, by name; may be repeated
 //   npm run build -- --all                         every platform
 //
-// Another architecture is linked by Debian's cross compiler for it (gcc-aarch64-linux-gnu, gcc-x86-64-linux-gnu), and needs Rust's target
-// (rustup target add …). Anything but this machine's own platform is built with static binaries or not at all.
+// Another architecture is linked by Debian's cross compiler for it (gcc-aarch64-linux-gnu,
+// gcc-x86-64-linux-gnu), and needs Rust's target (rustup target add …). Anything but this machine's
+// own platform is built with static binaries or not at all.
 
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { capture, root, run } from './command.mjs';
@@ -23,8 +26,8 @@ const RECORD = 'build.json';
 const libraries = (triple) => capture('rustc', ['--print', 'target-libdir', '--target', triple]).trim();
 
 /**
- * Returns the Rust targets of a build on this machine: `host`, and `binaries` for everything but the addon. The latter is the static musl target
- * where it is installed, else the host's.
+ * Returns the Rust targets of a build on this machine: `host`, and `binaries` for everything but
+ * the addon. The latter is the static musl target where it is installed, else the host's.
  */
 export function targets() {
   const { triple, platform } = host();
@@ -33,8 +36,9 @@ export function targets() {
 }
 
 /**
- * Returns the record of the last build for this machine: `platform`, the Rust targets `binaries` and `addon`, and `static`, which is true if the
- * binaries need no libc of the machine. Throws if there was no build.
+ * Returns the record of the last build for this machine: `platform`, the Rust targets `binaries`
+ * and `addon`, and `static`, which is true if the binaries need no libc of the machine. Throws if
+ * there was no build.
  */
 export function builtHere() {
   const { platform } = host();
@@ -48,7 +52,10 @@ export function targetDirectory() {
   return JSON.parse(capture('cargo', ['metadata', '--no-deps', '--format-version', '1', '--locked'])).target_directory;
 }
 
-/** Puts a file in place by rename: a daemon that runs from the old file keeps it, and no reader ever sees half a file. */
+/**
+ * Puts a file in place by rename: a daemon that runs from the old file keeps it, and no reader ever
+ * sees half a file.
+ */
 function place(from, to, mode) {
   mkdirSync(dirname(to), { recursive: true });
   const beside = `${to}.new-${process.pid}`;
@@ -75,8 +82,9 @@ function linking(triple, linker, flags = []) {
 }
 
 /**
- * How an addon for musl is linked, without a musl on the building machine: against an empty library of libc's name, for a shared object may leave its
- * symbols to the loader; and Rust's own unwinder, so that Alpine's libgcc is not needed.
+ * How an addon for musl is linked, without a musl on the building machine: against an empty library
+ * of libc's name, for a shared object may leave its symbols to the loader; and Rust's own unwinder,
+ * so that Alpine's libgcc is not needed.
  */
 function muslFlags(directory, triple, compiler) {
   const libc = join(directory, 'libc.so');
@@ -97,7 +105,8 @@ function buildPlatform(platform, binaries, { triple }) {
   const cargo = ['build', '--release', '--locked'];
   run('cargo', [...cargo, '--target', binaries, '-p', 'keyrack-cli', '-p', 'keyrackd', '--bins'], { env: linking(binaries, linker) });
 
-  // An addon for musl is a shared object, and needs what it depends on compiled for that: kept apart from what the static binaries are made of.
+  // An addon for musl is a shared object, and needs what it depends on compiled for that: kept
+  // apart from what the static binaries are made of.
   const into = libc === 'musl' ? join(target, 'shared') : target;
   const flags = libc === 'musl' ? muslFlags(join(into, addon, 'lib'), addon, linker ?? 'cc') : [];
   const env = linking(addon, libc === 'musl' ? (linker ?? 'cc') : linker, flags);

@@ -37,7 +37,10 @@ export function glibcFloor(file) {
 /** Whether a binary needs nothing of the machine it runs on. */
 export const isStatic = (file) => interpreter(file) === null && needed(file).length === 0;
 
-/** Every reason why what was built for a platform may not be shipped. `shared`: binaries that are not static are let through. */
+/**
+ * Every reason why what was built for a platform may not be shipped. `shared`: binaries that are
+ * not static are let through.
+ */
 export function faults({ name, directory, libc }, { shared = false } = {}) {
   const found = [];
   for (const [file, mode] of Object.entries(SHIPPED)) {

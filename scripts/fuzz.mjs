@@ -1,10 +1,12 @@
 #!/usr/bin/env node
-// Fuzzes keyrack's readers: builds fuzz/ with the address sanitizer on the nightly compiler and runs each target for a while over a copy of its
-// corpus. Says how many inputs were run and what came of them; exits with 1 when an input broke a property.
+// Fuzzes keyrack's readers: builds fuzz/ with the address sanitizer on the nightly compiler and
+// runs each target for a while over a copy of its corpus. Says how many inputs were run and what
+// came of them; exits with 1 when an input broke a property.
 //
 //   npm run fuzz -- --seconds 60 [--target native]... [--jobs 2] [--keep DIR]
 //
-// `--keep DIR` keeps what was found there: the corpora as they grew, the logs, and each input that broke something.
+// `--keep DIR` keeps what was found there: the corpora as they grew, the logs, and each input that
+// broke something.
 
 import { copyFileSync, cpSync, createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -14,7 +16,8 @@ import { parseArgs } from 'node:util';
 import { spawn } from 'node:child_process';
 
 const directory = join(root, 'fuzz');
-// What the compiler has to put in for libFuzzer to see where an input gets to: its counters, and what is compared with what.
+// What the compiler has to put in for libFuzzer to see where an input gets to: its counters, and
+// what is compared with what.
 const FLAGS = [
   '-Cpasses=sancov-module',
   '-Cllvm-args=-sanitizer-coverage-level=4',
@@ -24,8 +27,8 @@ const FLAGS = [
   '-Zsanitizer=address',
   '-Ccodegen-units=1',
 ];
-// A single allocation beyond what any of these readers may take; all of them, with what the sanitizer keeps of those freed; an input that takes
-// longer than any may.
+// A single allocation beyond what any of these readers may take; all of them, with what the
+// sanitizer keeps of those freed; an input that takes longer than any may.
 const LIMITS = ['-malloc_limit_mb=64', '-rss_limit_mb=2048', '-timeout=20'];
 // A target whose messages may be longer than libFuzzer would make them by itself has to be told so.
 const LONGEST = { native: 16384, legacy: 16384, dispatcher: 16384, server: 16384 };
@@ -89,7 +92,8 @@ function fuzz(binaries, work, target) {
     ...(existsSync(dictionary) ? [`-dict=${dictionary}`] : []),
   ];
   const log = createWriteStream(at('log'));
-  // Root's own limits would let a leak checker stop other processes of the machine to look at them: our targets hold nothing at their end.
+  // Root's own limits would let a leak checker stop other processes of the machine to look at them:
+  // our targets hold nothing at their end.
   const env = { ...process.env, RUST_BACKTRACE: '1', ASAN_OPTIONS: 'detect_leaks=0:detect_odr_violation=0' };
   return new Promise((done) => {
     const child = spawn(join(binaries, target), args, { cwd: at(), stdio: ['ignore', 'pipe', 'pipe'], env });

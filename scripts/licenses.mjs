@@ -1,4 +1,5 @@
-// The notices of everything that is linked into what a platform package ships: their licences ask for them to go along.
+// The notices of everything that is linked into what a platform package ships: their licences ask
+// for them to go along.
 
 import { capture } from './command.mjs';
 import { dirname, join } from 'node:path';
@@ -7,7 +8,10 @@ import { readFileSync, readdirSync } from 'node:fs';
 /** What is linked into the binaries and the addon. */
 const ROOTS = ['keyrack-cli', 'keyrackd', 'keyrack-node'];
 
-/** Licences that ask for no more than their notice. An expression is accepted when one of its alternatives is made of these alone. */
+/**
+ * Licences that ask for no more than their notice. An expression is accepted when one of its
+ * alternatives is made of these alone.
+ */
 const ACCEPTED = new Set(['0BSD', 'Apache-2.0', 'Apache-2.0 WITH LLVM-exception', 'BSD-2-Clause', 'BSD-3-Clause', 'ISC', 'MIT', 'MIT-0', 'Unicode-3.0', 'Unlicense', 'Zlib', 'CC0-1.0']);
 
 const choices = (expression) => expression.replaceAll(/[()]/g, '').split(/ OR |\//).map((choice) => choice.split(' AND ').map((each) => each.trim()));
@@ -35,7 +39,10 @@ function linked(triple) {
     .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.version < b.version ? -1 : 1));
 }
 
-/** The text that goes along with what was built for the given triples. Fails for a crate whose licence is not among those accepted. */
+/**
+ * The text that goes along with what was built for the given triples. Fails for a crate whose
+ * licence is not among those accepted.
+ */
 export function notices(triples) {
   const crates = new Map(triples.flatMap(linked).map((each) => [each.id, each]));
   const texts = new Map();

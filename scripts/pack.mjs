@@ -1,13 +1,15 @@
 #!/usr/bin/env node
-// Packs what would be published, as tarballs that any package manager installs: the root package, and the platform packages that are built.
+// Packs what would be published, as tarballs that any package manager installs: the root package,
+// and the platform packages that are built.
 //
-//   npm run pack:local -- --out DIR                               this machine's platform
-//   npm run pack:local -- --out DIR --target linux-x64-musl       platforms by name; may be repeated
-//   npm run pack:local -- --out DIR --all                         every platform
-//   … --static                                                    only with static binaries, as a release is
-//   … --repository https://github.com/OWNER/NAME                  says in the manifests where it was built; provenance asks for it
+//   npm run pack:local -- --out DIR                               this machine's platform npm run
+//   pack:local -- --out DIR --target linux-x64-musl       platforms by name; may be repeated npm
+//   run pack:local -- --out DIR --all                         every platform … --static
+//   only with static binaries, as a release is … --repository https://github.com/OWNER/NAME
+//   says in the manifests where it was built; provenance asks for it
 //
-// What is packed is a copy: the optional dependencies of the root package are written into that, never into the checkout.
+// What is packed is a copy: the optional dependencies of the root package are written into that,
+// never into the checkout.
 
 import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { capture, root } from './command.mjs';
@@ -36,8 +38,8 @@ function write(directory, manifest) {
 }
 
 /**
- * Lays out the root package. What its manifest names has to be there; the manual pages are the command's own, which has to have been built for this
- * machine.
+ * Lays out the root package. What its manifest names has to be there; the manual pages are the
+ * command's own, which has to have been built for this machine.
  */
 export function stageRoot(directory, repository) {
   const manifest = published(read(root, 'package.json'), repository);
@@ -103,7 +105,10 @@ function mustHold(tarball, expected) {
   if (wrong.length > 0) throw new Error(`${tarball}: ${wrong.join('; ')}`);
 }
 
-/** The files that the root package ships, with the modes they are to have: of the checkout only what git knows, and the manual. */
+/**
+ * The files that the root package ships, with the modes they are to have: of the checkout only what
+ * git knows, and the manual.
+ */
 function rootFiles(manifest) {
   const pages = manifest.man.map((page) => page.slice(2));
   const tracked = capture('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard', '--', ...manifest.files]).split('\0').filter(Boolean);
@@ -111,7 +116,10 @@ function rootFiles(manifest) {
   return Object.fromEntries(['package.json', ...tracked, ...pages].map((name) => [name, commands.has(name) ? 0o755 : 0o644]));
 }
 
-/** Packs the root package and the given platforms into `out`. Returns the tarballs, the root's first. */
+/**
+ * Packs the root package and the given platforms into `out`. Returns the tarballs, the root's
+ * first.
+ */
 export function packAll(out, platforms, options = {}) {
   mkdirSync(out, { recursive: true });
   const work = mkdtempSync(join(tmpdir(), 'keyrack-pack-'));

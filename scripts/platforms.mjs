@@ -1,12 +1,19 @@
-// The platforms keyrack ships for, and what each is built from. The manifests in npm/<platform>/ are kept by hand; a test holds them to this table.
+// The platforms keyrack ships for, and what each is built from. The manifests in npm/<platform>/
+// are kept by hand; a test holds them to this table.
 
 import { capture, root } from './command.mjs';
 import { join } from 'node:path';
 
-/** The oldest glibc the addon may need: the one that Node's own builds for Linux ask for (BUILDING.md of Node 20 and later). */
+/**
+ * The oldest glibc the addon may need: the one that Node's own builds for Linux ask for
+ * (BUILDING.md of Node 20 and later).
+ */
 export const GLIBC_FLOOR = '2.28';
 
-/** Rust's word for what npm calls x64 and arm64, and Debian's compiler that links for it from another architecture. */
+/**
+ * Rust's word for what npm calls x64 and arm64, and Debian's compiler that links for it from
+ * another architecture.
+ */
 const ARCHITECTURES = {
   x64: { cpu: 'x86_64', cross: 'x86_64-linux-gnu-gcc' },
   arm64: { cpu: 'aarch64', cross: 'aarch64-linux-gnu-gcc' },

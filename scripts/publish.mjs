@@ -1,10 +1,13 @@
 #!/usr/bin/env node
-// Publishes packed tarballs: every platform package first, each looked up on the registry afterwards, then `keyrack`, which asks for exactly those.
-// Whoever installs in between gets the version before. Run again after a failure, it goes on where it stopped; what is there already must be the same.
+// Publishes packed tarballs: every platform package first, each looked up on the registry
+// afterwards, then `keyrack`, which asks for exactly those. Whoever installs in between gets the
+// version before. Run again after a failure, it goes on where it stopped; what is there already
+// must be the same.
 //
 //   npm run release -- DIR [--provenance]
 //
-// DIR is what `npm run pack:local -- --all --out DIR` makes. `--provenance` takes a build service that npm knows.
+// DIR is what `npm run pack:local -- --all --out DIR` makes. `--provenance` takes a build service
+// that npm knows.
 
 import { createHash } from 'node:crypto';
 import { capture, run } from './command.mjs';
@@ -14,7 +17,10 @@ import { PLATFORMS } from './platforms.mjs';
 import { readFileSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** How long a registry may take to show what it has accepted, and how often it is asked, in milliseconds. */
+/**
+ * How long a registry may take to show what it has accepted, and how often it is asked, in
+ * milliseconds.
+ */
 const SHOWN_WITHIN = 300_000;
 const ASKED_EVERY = 3_000;
 
@@ -31,7 +37,10 @@ function onRegistry({ name, version }) {
   }
 }
 
-/** The tarballs of a directory in the order in which they are published. Fails unless they are one whole release. */
+/**
+ * The tarballs of a directory in the order in which they are published. Fails unless they are one
+ * whole release.
+ */
 function releaseIn(directory) {
   const all = readdirSync(directory)
     .filter((file) => file.endsWith('.tgz'))

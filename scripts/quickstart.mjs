@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Builds keyrack and does its main job once, in a home of its own that is gone afterwards: nothing of yours is read or written.
-// Needs cargo, node and git; no npm dependency.
+// Builds keyrack and does its main job once, in a home of its own that is gone afterwards: nothing
+// of yours is read or written. Needs cargo, node and git; no npm dependency.
 
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,10 @@ function throwawayHome() {
   return home;
 }
 
-/** Ends the daemons of this home, by the command and, if one is left, by pid: only processes whose socket is in our runtime directory. */
+/**
+ * Ends the daemons of this home, by the command and, if one is left, by pid: only processes whose
+ * socket is in our runtime directory.
+ */
 function stopDaemons({ runtime, env, project }) {
   spawnSync(keyrack, ['daemon', 'stop'], { cwd: project, env, timeout: 10_000, stdio: 'ignore' });
   for (const entry of readdirSync('/proc')) {
@@ -36,7 +39,10 @@ function stopDaemons({ runtime, env, project }) {
   }
 }
 
-/** Prints a command as a person would type it, runs it, and holds it to its exit code. Returns what it printed on stdout. */
+/**
+ * Prints a command as a person would type it, runs it, and holds it to its exit code. Returns what
+ * it printed on stdout.
+ */
 function step(world, shown, program, args, { input, expect = 0 } = {}) {
   console.log(`\n$ ${shown}`);
   const { status, signal, stdout, stderr, error } = spawnSync(program, args, { cwd: world.project, env: world.env, input: input ?? '', encoding: 'utf8', timeout: 60_000 });

@@ -1,12 +1,12 @@
 #!/usr/bin/env node
-// Takes the screenshots of docs/images: real commands in a real terminal on an X server of its own. The home is a fresh /home/ada, which is
-// gone afterwards, so that no path of yours is in them.
+// Takes the screenshots of docs/images: real commands in a real terminal on an X server of its own.
+// The home is a fresh /home/ada, which is gone afterwards, so that no path of yours is in them.
 //
-//   node scripts/screenshots.mjs               the ones of the README, into docs/images
-//   node scripts/screenshots.mjs --all DIR     each scene at 40, 80 and 200 columns, to be looked at
+//   node scripts/screenshots.mjs               the ones of the README, into docs/images node
+//   scripts/screenshots.mjs --all DIR     each scene at 40, 80 and 200 columns, to be looked at
 //
-// Needs the built binaries (npm run build, or KEYRACK_TEST_BIN), and of Debian: xvfb xfce4-terminal dbus-x11 xdotool imagemagick
-// fonts-jetbrains-mono fonts-noto-color-emoji git openssh-client
+// Needs the built binaries (npm run build, or KEYRACK_TEST_BIN), and of Debian: xvfb xfce4-terminal
+// dbus-x11 xdotool imagemagick fonts-jetbrains-mono fonts-noto-color-emoji git openssh-client
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { accessSync, chmodSync, constants, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,10 @@ const LIMIT = 90_000;
 const GROUND = '#1d1f28';
 const PALETTE = ['#21232d', '#f2777a', '#99cc99', '#ffcc66', '#6699cc', '#cc99cc', '#66cccc', '#d8dee9', '#666a7a', '#f2777a', '#99cc99', '#ffcc66', '#6699cc', '#cc99cc', '#66cccc', '#ffffff'];
 
-/** What is typed before a picture, and in it. `keys` are pressed one after the other, each when its text is asked for. */
+/**
+ * What is typed before a picture, and in it. `keys` are pressed one after the other, each when its
+ * text is asked for.
+ */
 const SCENES = {
   init: {
     columns: 80, rows: 34, fresh: true,
@@ -165,7 +168,10 @@ async function shoot(name, columns, out, runtime, display) {
   }
 }
 
-/** A login session of our own, as a desktop has (PAM's pam_loginuid does the same); children inherit it. Where we may not, it is shown as it is. */
+/**
+ * A login session of our own, as a desktop has (PAM's pam_loginuid does the same); children inherit
+ * it. Where we may not, it is shown as it is.
+ */
 function enterLoginSession() {
   try {
     writeFileSync('/proc/self/loginuid', String(process.getuid()));

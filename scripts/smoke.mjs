@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// Installs packed tarballs into an empty project of a home of its own and does keyrack's main job once: by the command, and by Node. For machines that
-// have Node and nothing else, such as a container of another libc.
+// Installs packed tarballs into an empty project of a home of its own and does keyrack's main job
+// once: by the command, and by Node. For machines that have Node and nothing else, such as a
+// container of another libc.
 //
 //   node scripts/smoke.mjs DIR
 //

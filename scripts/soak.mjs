@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The tests that take too long for every push: an hour of mixed traffic, in which a daemon may not grow. `npm run soak -- --seconds N` for
-// another time. Needs the binaries of `npm run build`.
+// The tests that take too long for every push: an hour of mixed traffic, in which a daemon may not
+// grow. `npm run soak -- --seconds N` for another time. Needs the binaries of `npm run build`.
 
 import { parseArgs } from 'node:util';
 import { run } from './command.mjs';

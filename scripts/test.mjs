@@ -1,12 +1,13 @@
 #!/usr/bin/env node
-// Every check of the project, in stages, the cheap ones first; stops at the first that fails and prints its output. `npm test` alone is enough on a
-// fresh clone.
+// Every check of the project, in stages, the cheap ones first; stops at the first that fails and
+// prints its output. `npm test` alone is enough on a fresh clone.
 //
-// `KEYRACK_TEST_REQUIRE=all` makes a check that lacks something of the machine fail instead of printing `not run:`.
-// Arguments name the stages to run (`npm test -- vitest types`); without any, all of them run.
+// `KEYRACK_TEST_REQUIRE=all` makes a check that lacks something of the machine fail instead of
+// printing `not run:`. Arguments name the stages to run (`npm test -- vitest types`); without any,
+// all of them run.
 
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { root } from './command.mjs';
 import { targets } from './build.mjs';
@@ -15,15 +16,22 @@ const tool = (name) => join('node_modules', '.bin', name);
 const report = (name) => join('node_modules', `.keyrack-${name}.json`);
 const { binaries: target, static: isStatic } = targets();
 
-// Everything but the addon is checked and tested for the target that ships: what is true of the host's libc may be false of musl.
+// Everything but the addon is checked and tested for the target that ships: what is true of the
+// host's libc may be false of musl.
 const cargo = (command, ...args) => ['cargo', command, '--locked', '--target', target, ...args];
-// The addon has no Rust tests of its own: without a Node process around it, it cannot be linked into a test binary.
+// The addon has no Rust tests of its own: without a Node process around it, it cannot be linked
+// into a test binary.
 const withoutAddon = ['--workspace', '--exclude', 'keyrack-node'];
 
 // A build that is thrown away has no use for what makes the next one faster.
 const environment = { ...process.env, CARGO_TERM_COLOR: 'never', NO_COLOR: '1', ...(process.env.CI ? { CARGO_INCREMENTAL: '0' } : {}) };
 
-/** Returns true if node_modules lacks something or is older than the lock file. npm leaves its own lock in there when it is done. */
+const hasSpelling = !spawnSync('typos', ['--version']).error;
+
+/**
+ * Returns true if node_modules lacks something or is older than the lock file. npm leaves its own
+ * lock in there when it is done.
+ */
 function mustInstall() {
   const done = join(root, 'node_modules', '.package-lock.json');
   return !existsSync(done) || statSync(done).mtimeMs < statSync(join(root, 'package-lock.json')).mtimeMs;
@@ -35,6 +43,7 @@ const stages = [
   { name: 'lock', command: ['cargo', 'metadata', '--locked', '--format-version', '1', '--filter-platform', target], quiet: true },
   { name: 'fmt', command: ['cargo', 'fmt', '--all', '--check'] },
   { name: 'types', command: [tool('tsc'), '-p', '__tests__/types'] },
+  { name: 'spelling', command: ['typos', '--format', 'brief'], needed: () => hasSpelling },
   // What the sources, documents and dependencies must never have in them.
   { name: 'rules', command: cargo('test', '-p', 'keyrack-testkit', '--', '--show-output') },
   // The addon too: it cannot be linked for this target, but it can be checked.
@@ -64,7 +73,10 @@ function countJson(_, name) {
 
 const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
 
-/** Prints how far a stage is: on a terminal in one line that is rewritten, elsewhere in a line of its own every half minute. */
+/**
+ * Prints how far a stage is: on a terminal in one line that is rewritten, elsewhere in a line of
+ * its own every half minute.
+ */
 function progress(name) {
   const start = performance.now();
   const { isTTY, columns = 80 } = process.stdout;
@@ -115,14 +127,14 @@ for (const name of asked) {
 
 const counts = [];
 const notRun = new Set();
-if (!isStatic) {
-  const line = `not run: tests of static binaries: needs the Rust target for musl (or KEYRACK_BUILD_HOST unset)`;
-  if (process.env.KEYRACK_TEST_REQUIRE === 'all') {
-    console.log(line);
-    console.log('0 passed, 1 failed');
-    process.exit(1);
-  }
-  notRun.add(line);
+const lacking = [];
+if (!isStatic) lacking.push('not run: tests of static binaries: needs the Rust target for musl (or KEYRACK_BUILD_HOST unset)');
+if (!hasSpelling) lacking.push('not run: spelling: needs typos (pip install typos)');
+for (const line of lacking) notRun.add(line);
+if (lacking.length > 0 && process.env.KEYRACK_TEST_REQUIRE === 'all') {
+  for (const line of lacking) console.log(line);
+  console.log(`0 passed, ${lacking.length} failed`);
+  process.exit(1);
 }
 const begun = performance.now();
 for (const stage of stages) {

@@ -1,14 +1,17 @@
 #!/usr/bin/env node
-// Tries the release binaries on real kernels: boots Debian with systemd under qemu (without KVM) on each kernel, and runs scenarios in it.
+// Tries the release binaries on real kernels: boots Debian with systemd under qemu (without KVM) on
+// each kernel, and runs scenarios in it.
 //
-//   npm run test:vm                                        every scenario on every kernel
-//   npm run test:vm -- --kernel 6.12 --scenario session    some of them; both may be repeated
-//   npm run test:vm -- --list                              what there is
-//   npm run test:vm -- --rebuild                           with today's packages: what was made before is used until its recipe changes
+//   npm run test:vm                                        every scenario on every kernel npm run
+//   test:vm -- --kernel 6.12 --scenario session    some of them; both may be repeated npm run
+//   test:vm -- --list                              what there is npm run test:vm -- --rebuild
+//   with today's packages: what was made before is used until its recipe changes
 //
-// Needs the binaries of `npm run build`, an x86-64 machine, and of Debian: qemu-system-x86 seabios; the first time, root, the network and
-// mmdebstrap e2fsprogs cpio kmod xz-utils zstd debian-archive-keyring. What was made is kept in target/vm (KEYRACK_VM_CACHE chooses another directory).
-// With KEYRACK_TEST_REQUIRE=all it is a failure that Debian's archive cannot be reached.
+// Needs the binaries of `npm run build`, an x86-64 machine, and of Debian: qemu-system-x86 seabios;
+// the first time, root, the network and mmdebstrap e2fsprogs cpio kmod xz-utils zstd
+// debian-archive-keyring. What was made is kept in target/vm (KEYRACK_VM_CACHE chooses another
+// directory). With KEYRACK_TEST_REQUIRE=all it is a failure that Debian's archive cannot be
+// reached.
 
 import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -90,7 +93,10 @@ function packShare(directory, bin, scenarios) {
   return share;
 }
 
-/** Boots one machine for scenarios that share it, again for as long as they ask for that, and takes in what it reports. */
+/**
+ * Boots one machine for scenarios that share it, again for as long as they ask for that, and takes
+ * in what it reports.
+ */
 async function runGroup({ scenarios, kernel, base, bin, report }) {
   const directory = mkdtempSync(join(tmpdir(), 'keyrack-vm-'));
   temporary.add(directory);

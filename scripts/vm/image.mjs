@@ -1,4 +1,5 @@
-// The drive and the kernels of the virtual machines: made once from Debian's archive, then taken from a cache that is keyed by what they are made of.
+// The drive and the kernels of the virtual machines: made once from Debian's archive, then taken
+// from a cache that is keyed by what they are made of.
 
 import { createHash } from 'node:crypto';
 import { appendFileSync, chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -22,7 +23,10 @@ const BASE = {
   features: '^metadata_csum',
 };
 
-/** Modules that the initrd loads, each with what it depends on. Those that a kernel has built in, or does not have, are left out. */
+/**
+ * Modules that the initrd loads, each with what it depends on. Those that a kernel has built in, or
+ * does not have, are left out.
+ */
 const MODULES = ['crc32c_generic', 'virtio_pci', 'virtio_blk', 'ext4', 'autofs4'];
 
 /** Programs that make the drive and boot it, and the Debian package of each. */
@@ -48,7 +52,10 @@ export function missingPackages(programs, files = {}) {
   return [...new Set(lacks)].sort();
 }
 
-/** One build: a directory that takes the place of the finished one at the end, and a log of every command. */
+/**
+ * One build: a directory that takes the place of the finished one at the end, and a log of every
+ * command.
+ */
 class Build {
   constructor(final, log) {
     this.final = final;
@@ -63,7 +70,10 @@ class Build {
     return join(this.directory, ...names);
   }
 
-  /** Runs a program and returns what it prints on stdout; its stderr goes to the log. Throws when it fails. */
+  /**
+   * Runs a program and returns what it prints on stdout; its stderr goes to the log. Throws when it
+   * fails.
+   */
   run(program, args, options = {}) {
     appendFileSync(this.log, `$ ${program} ${args.join(' ')}\n`);
     const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, LC_ALL: 'C.UTF-8', DEBIAN_FRONTEND: 'noninteractive' };
@@ -146,7 +156,9 @@ export function ensureBase(cache, progress) {
   return { drive: join(directory, 'root.img'), busybox: join(directory, 'busybox') };
 }
 
-/** Downloads packages of one suite with an apt that knows nothing but that suite, and unpacks them. */
+/**
+ * Downloads packages of one suite with an apt that knows nothing but that suite, and unpacks them.
+ */
 function fetchPackages(build, { mirror, suite, component, keyring }, choose) {
   const state = build.path(`apt-${suite}`);
   mkdirSync(join(state, 'lists', 'partial'), { recursive: true });
@@ -170,12 +182,18 @@ function fetchPackages(build, { mirror, suite, component, keyring }, choose) {
   return { unpacked, archives };
 }
 
-/** Returns the version of the sources that a package was built from: 6.1.176 of `linux-image-6.1.0-50-amd64_6.1.176-1_amd64.deb`. */
+/**
+ * Returns the version of the sources that a package was built from: 6.1.176 of
+ * `linux-image-6.1.0-50-amd64_6.1.176-1_amd64.deb`.
+ */
 export function sourceVersion(archive) {
   return /_([0-9]+(?:\.[0-9]+)+)/.exec(archive)?.[1] ?? archive;
 }
 
-/** Returns the packages of a kernel among the lines of `apt-cache depends --recurse`: the kernel itself and its modules, without the meta packages. */
+/**
+ * Returns the packages of a kernel among the lines of `apt-cache depends --recurse`: the kernel
+ * itself and its modules, without the meta packages.
+ */
 export function kernelPackages(depends) {
   const names = depends.split('\n').filter((line) => /^linux-(?:image|binary|modules)-[0-9]/.test(line));
   return [...new Set(names)];
@@ -188,7 +206,10 @@ function unpackModule(build, from, to) {
   else copyFileSync(from, to);
 }
 
-/** Returns the kernel and its initrd, made if need be, its release as `uname -r` has it, and the version of its sources. Needs root. */
+/**
+ * Returns the kernel and its initrd, made if need be, its release as `uname -r` has it, and the
+ * version of its sources. Needs root.
+ */
 export function ensureKernel(cache, kernel, busybox, progress) {
   const directory = cached(cache, `kernel-${kernel.name}`, kernelKey(kernel), ['vmlinuz', 'initrd', 'release'], (build) => {
     progress(`making kernel ${kernel.name} from ${kernel.package} of ${kernel.suite}`);
@@ -231,7 +252,10 @@ export function ensureKernel(cache, kernel, busybox, progress) {
   return { vmlinuz: join(directory, 'vmlinuz'), initrd: join(directory, 'initrd'), ...JSON.parse(readFileSync(join(directory, 'release'), 'utf8')) };
 }
 
-/** Returns the files of a module and of what it depends on, in the order of loading; none where the kernel has it built in or lacks it. */
+/**
+ * Returns the files of a module and of what it depends on, in the order of loading; none where the
+ * kernel has it built in or lacks it.
+ */
 function moduleFiles(build, base, release, module) {
   let shown;
   try {

@@ -1,5 +1,6 @@
 #!/bin/busybox sh
-# The first process of a booted machine: loads the modules of the root drive, resumes from a hibernation if there is one, and hands over to systemd.
+# The first process of a booted machine: loads the modules of the root drive, resumes from a
+# hibernation if there is one, and hands over to systemd.
 /bin/busybox mkdir -p /proc /sys /dev /root
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sysfs /sys

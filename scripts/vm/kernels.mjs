@@ -3,8 +3,9 @@
 const DEBIAN = { mirror: 'http://deb.debian.org/debian', component: 'main', keyring: '/usr/share/keyrings/debian-archive-keyring.gpg' };
 
 /**
- * `package` is the meta package that depends on the current kernel of its suite. `keyringFrom` is a suite of Debian and its package with the
- * keyring, for an archive whose keys Debian does not install beside its own.
+ * `package` is the meta package that depends on the current kernel of its suite. `keyringFrom` is a
+ * suite of Debian and its package with the keyring, for an archive whose keys Debian does not
+ * install beside its own.
  */
 export const KERNELS = [
   { name: '5.10', ...DEBIAN, suite: 'bullseye', package: 'linux-image-amd64' },
@@ -29,7 +30,10 @@ export function kernelNamed(name) {
   return kernel;
 }
 
-/** Orders two versions such as "6.1.0-50-amd64" by their first two numbers; negative when `a` is older. */
+/**
+ * Orders two versions such as "6.1.0-50-amd64" by their first two numbers; negative when `a` is
+ * older.
+ */
 export function compareVersions(a, b) {
   const [left, right] = [a, b].map((version) => version.split(/[^0-9]/, 2).map(Number));
   return left[0] - right[0] || left[1] - right[1];

@@ -23,7 +23,10 @@ export function killMachines() {
   for (const child of running) child.kill('SIGKILL');
 }
 
-/** Arguments of qemu for a machine. `drives` are paths: the root drive, the share, and a swap drive if there is one. */
+/**
+ * Arguments of qemu for a machine. `drives` are paths: the root drive, the share, and a swap drive
+ * if there is one.
+ */
 export function qemuArguments({ kernel, drives, memory, append, keep, monitor, console }) {
   const words = ['root=/dev/vda', 'rw', 'console=ttyS0', 'quiet', 'mitigations=off', 'panic=-1', ...append];
   const drive = (path, index) => ['-drive', `file=${path},format=raw,if=virtio,index=${index},cache=unsafe,snapshot=${keep ? 'off' : 'on'}`];
@@ -50,8 +53,9 @@ async function pause(monitor, seconds) {
 }
 
 /**
- * Boots a machine and gives each line of results to `onLine`, until it powers off, `seconds` have passed, or `onLine` returns STOP. Resolves to how it
- * ended: `off`, `timeout`, `stopped`, or the error of qemu. A line `vm host pause N` stops it for N seconds.
+ * Boots a machine and gives each line of results to `onLine`, until it powers off, `seconds` have
+ * passed, or `onLine` returns STOP. Resolves to how it ended: `off`, `timeout`, `stopped`, or the
+ * error of qemu. A line `vm host pause N` stops it for N seconds.
  */
 export async function boot({ directory, log, seconds, ...machine }, onLine) {
   const monitor = join(directory, 'monitor');

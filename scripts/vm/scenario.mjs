@@ -47,7 +47,10 @@ function parseKey(scenario, key, value) {
   }
 }
 
-/** Every scenario of a directory, by name; `kernel` and `session` first, as what the others build on. */
+/**
+ * Every scenario of a directory, by name; `kernel` and `session` first, as what the others build
+ * on.
+ */
 export function readScenarios(directory) {
   const rank = ({ name }) => (name === 'kernel' ? 0 : name === 'session' ? 1 : 2);
   return readdirSync(directory)

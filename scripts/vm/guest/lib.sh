@@ -1,4 +1,5 @@
-# What scenarios are written with. A line that begins with "vm " is a result and goes to the host; every other line is only kept in the log.
+# What scenarios are written with. A line that begins with "vm " is a result and goes to the host;
+# every other line is only kept in the log.
 
 ORG=acme SOCKET_DIR=/run/user/1000
 STATE=/run/vm
@@ -30,7 +31,8 @@ one_line() { printf %s "$1" | tr -s '[:space:]' ' ' | cut -c 1-400; }
 # linux 6.5: succeeds where the running kernel is at least that.
 linux() { [ "$(printf '%s\n%s\n' "$1" "$(uname -r)" | sort -V | head -n 1)" = "$1" ]; }
 
-# until_true SECONDS COMMAND...: repeats the command until it succeeds, and prints after how many seconds it did.
+# until_true SECONDS COMMAND...: repeats the command until it succeeds, and prints after how many
+# seconds it did.
 until_true() {
   local limit=$1 start=${EPOCHREALTIME/./} took
   shift
@@ -42,7 +44,8 @@ until_true() {
   printf '%d.%d' $((took / 1000000)) $((took / 100000 % 10))
 }
 
-# Sessions: `ssh` without a terminal, a shell at the other end. What is written to its fifo runs there; closing the descriptor is the log-out.
+# Sessions: `ssh` without a terminal, a shell at the other end. What is written to its fifo runs
+# there; closing the descriptor is the log-out.
 declare -A SESSION_IN SESSION_OUT SESSION_PID
 
 # open_session NAME [USER] [SSH OPTION...]
@@ -62,7 +65,8 @@ open_session() {
   in_session "$name" 'cd ~/app' || { say "FAILED login of $user over ssh: see the log"; return 1; }
 }
 
-# in_session NAME COMMANDS: runs them there, prints what they print and returns their status. Waits without starting a process: the machine is slow.
+# in_session NAME COMMANDS: runs them there, prints what they print and returns their status. Waits
+# without starting a process: the machine is slow.
 in_session() {
   local name=$1 mark=done-$RANDOM$RANDOM line text='' silent=0
   printf '{\n%s\n} < /dev/null 2>&1; printf "\\n%s %%s\\n" "$?"\n' "$2" "$mark" >&"${SESSION_IN[$name]}"
@@ -72,7 +76,8 @@ in_session() {
       silent=$((silent + 1))
       kill -0 "${SESSION_PID[$name]}" 2> /dev/null || { printf '%s\nthe session is gone\n' "$text"; return 255; }
     elif [[ $line == "$mark "* ]]; then
-      # The mark begins a line of its own: what comes before it has one line end more than was printed.
+      # The mark begins a line of its own: what comes before it has one line end more than was
+      # printed.
       text=${text%$'\n'}
       printf '%s' "$text"
       return "${line#"$mark "}"

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Runs in the machine, as root, when it has booted: each scenario of the plan with its time limit, in a fresh home. Lines for the host: see lib.sh.
+# Runs in the machine, as root, when it has booted: each scenario of the plan with its time limit,
+# in a fresh home. Lines for the host: see lib.sh.
 cd /opt/vm || exit 1
 mkdir -p /run/vm
 chmod 755 /run/vm
@@ -8,7 +9,8 @@ stty -F /dev/ttyS1 raw 2> /dev/null
 install -m 755 bin/keyrack bin/keyrackd /usr/local/bin/
 say "booted $(uname -r)"
 
-# alice's rack with one key that the scripts know, kept as an archive for each scenario to start from.
+# alice's rack with one key that the scripts know, kept as an archive for each scenario to start
+# from.
 head -c 24 /dev/urandom | base64 | tr '+/' 'ab' > /run/vm/secret.new
 chmod 600 /run/vm/secret.new
 tr -d '\n' < /run/vm/secret.new > /run/vm/secret

@@ -1,6 +1,5 @@
-# A process number that was recycled into the session does not vouch for a socket that another process opened.
-# needs: linux 6.5
-# seconds: 360
+# A process number that was recycled into the session does not vouch for a socket that another
+# process opened. needs: linux 6.5 seconds: 360
 
 open_session one || exit
 in_session one "$UNLOCK" > /dev/null
@@ -9,7 +8,8 @@ pid=$(daemons)
 socket=$(socket_of_alice)
 open_session two || exit
 
-# In session two a process opens the socket, hands it to its child and dies; the child asks when it is told to. It prints the dead one's number.
+# In session two a process opens the socket, hands it to its child and dies; the child asks when it
+# is told to. It prints the dead one's number.
 cat > /home/alice/stranger.pl <<'PERL'
 use IO::Socket::UNIX;
 my ($path, $go) = @ARGV;
@@ -32,7 +32,8 @@ print "$opener\n";
 PERL
 kill -STOP "$pid"
 number=$(in_session two "perl ~/stranger.pl $socket ~/go")
-# The victim: a process of session one that is to get that number. Only builtins of the shell run here, so that no other process takes it.
+# The victim: a process of session one that is to get that number. Only builtins of the shell run
+# here, so that no other process takes it.
 in_session one 'while [ ! -e ~/taken ]; do sleep 0.3 & wait; done > /dev/null 2>&1 &'
 taken=no
 for _ in $(seq 20000); do

@@ -1,5 +1,5 @@
-# A login over ssh is one session: what it unlocks it reads, and no other session, user or root does.
-# seconds: 300
+# A login over ssh is one session: what it unlocks it reads, and no other session, user or root
+# does. seconds: 300
 
 open_session one || exit
 in_session one "$UNLOCK"
@@ -26,7 +26,8 @@ has 'but one refusal' '"success":false' "$raw"
 raw=$(raw_get "$socket")
 lacks 'root outside it gets nothing' "$(secret)" "$raw"
 
-# Bob reaches the socket only while alice lets him; a daemon whose directory was changed may end, so this comes last.
+# Bob reaches the socket only while alice lets him; a daemon whose directory was changed may end, so
+# this comes last.
 chmod 711 /run/user/1000 && chmod 666 "$socket"
 raw=$(runuser -u bob -- bash -c "$(declare -f raw_get); raw_get $socket acme.test.API_KEY" 2>&1)
 lacks 'another user gets nothing, the socket open to all' "$(secret)" "$raw"
