@@ -1,6 +1,6 @@
-//! Context of a call: working directory, environment, owner. This crate never reads the process's own
-//! environment or working directory. The caller passes them, so that a worker thread or a test runner
-//! with an environment of its own gets results for that environment.
+//! Context of a call: working directory, environment, owner. This crate never reads the process's
+//! own environment or working directory. The caller passes them, so that a worker thread or a test
+//! runner with an environment of its own gets results for that environment.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,8 +15,8 @@ use keyrack_sys::memory::{Budget, MemoryError, Mode, ModeRequest, Pool, is_limit
 /// Time that a command waits for a reply of the daemon.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Environment of the caller: all of it, or only `HOME`, `XDG_RUNTIME_DIR` and `KEYRACK_*` if the caller
-/// looks up the variables that keys may have in a second step ([`crate::get::PendingGet`]).
+/// Environment of the caller: all of it, or only `HOME`, `XDG_RUNTIME_DIR` and `KEYRACK_*` if the
+/// caller looks up the variables that keys may have in a second step ([`crate::get::PendingGet`]).
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<OsString, OsString>);
 
@@ -51,7 +51,8 @@ impl Environment {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
-    /// Returns the environment without keyrack's settings, the variables that begin with `KEYRACK_`.
+    /// Returns the environment without keyrack's settings, the variables that begin with
+    /// `KEYRACK_`.
     #[must_use]
     pub fn without_settings(&self) -> Self {
         let ours = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
@@ -108,8 +109,8 @@ impl Context {
         self.env.filled(HOME).map(PathBuf::from)
     }
 
-    /// Returns `true` if a value of the environment below its declared grade is blocked, not only marked
-    /// (`KEYRACK_STRICT_ENV=1`).
+    /// Returns `true` if a value of the environment below its declared grade is blocked, not only
+    /// marked (`KEYRACK_STRICT_ENV=1`).
     pub fn strict_env(&self) -> bool {
         self.env.is_on(STRICT_ENV)
     }
@@ -134,8 +135,8 @@ pub struct Requirements {
 }
 
 impl Requirements {
-    /// Returns the hint for a daemon that cannot tell login sessions apart. `identifies_peers`: the kernel
-    /// identifies the process at the other end of a connection.
+    /// Returns the hint for a daemon that cannot tell login sessions apart. `identifies_peers`: the
+    /// kernel identifies the process at the other end of a connection.
     pub fn session_hint(identifies_peers: bool) -> &'static str {
         if identifies_peers {
             "no daemon can here: log in with ssh, a display manager or `machinectl shell`, or unset \
@@ -158,14 +159,14 @@ pub enum MemoryRank {
     Unlocked,
     /// Memory that is kept out of swap and core dumps.
     Locked,
-    /// Memory that the kernel itself does not map (`memfd_secret(2)`). Also any required mode that this
-    /// build does not know.
+    /// Memory that the kernel itself does not map (`memfd_secret(2)`). Also any required mode that
+    /// this build does not know.
     Secret,
 }
 
 impl MemoryRank {
-    /// Parses the rank that a caller requires. An unknown word requires the most, because it must not
-    /// count as no requirement.
+    /// Parses the rank that a caller requires. An unknown word requires the most, because it must
+    /// not count as no requirement.
     pub fn required(word: &str) -> Self {
         match word {
             "unlocked" => MemoryRank::Unlocked,
@@ -183,7 +184,8 @@ impl MemoryRank {
         }
     }
 
-    /// Returns the reason, in a sentence, that no daemon could have memory this good here; `None` if one could.
+    /// Returns the reason, in a sentence, that no daemon could have memory this good here; `None`
+    /// if one could.
     pub fn unavailable(self) -> Option<String> {
         let mode = match self {
             MemoryRank::Unlocked => return None,

@@ -1,5 +1,5 @@
-//! Sessions over a socket that is already open, for a fuzzer that speaks as the daemon: without looking at who is at the other end. Not part
-//! of any build that ships (feature `fuzzing`).
+//! Sessions over a socket that is already open, for a fuzzer that speaks as the daemon: without
+//! looking at who is at the other end. Not part of any build that ships (feature `fuzzing`).
 
 use std::io;
 use std::os::unix::net::UnixStream;

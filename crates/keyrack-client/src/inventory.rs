@@ -1,5 +1,6 @@
-//! Whether a key was ever set on this machine, told without decrypting anything: by inventory markers, and by the files of the two vaults
-//! that keep one file or one entry for each key. Never reads a secret into memory of its own, never writes.
+//! Whether a key was ever set on this machine, told without decrypting anything: by inventory
+//! markers, and by the files of the two vaults that keep one file or one entry for each key. Never
+//! reads a secret into memory of its own, never writes.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -17,7 +18,8 @@ use keyrack_json::Object;
 /// The largest os.direct store that is looked into, in bytes.
 const STORE: u64 = 8 << 20;
 
-/// Whether the context's owner has set this key, or the `org.all.NAME` that would stand in for it. Without a home nothing is known.
+/// Whether the context's owner has set this key, or the `org.all.NAME` that would stand in for it.
+/// Without a home nothing is known.
 pub fn knows(ctx: &Context, slug: &Slug) -> bool {
     Inventory::of(ctx).is_some_and(|inventory| inventory.knows(slug))
 }

@@ -1,4 +1,5 @@
-//! Talks to keyrackd: connect, start, get, status, relock, source; reads `keyrack.yml`; renders what came of it.
+//! Talks to keyrackd: connect, start, get, status, relock, source; reads `keyrack.yml`; renders
+//! what came of it.
 //!
 //! The library under every face of keyrack. Everything of the outside comes in a [`Context`]: the crate never reads the process's
 //! environment or working directory, never prints, never exits, never reads a terminal, opens no vault and runs no async code.

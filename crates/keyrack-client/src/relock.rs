@@ -12,7 +12,8 @@ use crate::session::{RelockScope, Relocked};
 /// What a caller wants ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RelockQuery {
-    /// One key: a full slug ends exactly that one; a bare name every key those words could have unlocked, the `all` that stands in included.
+    /// One key: a full slug ends exactly that one; a bare name every key those words could have
+    /// unlocked, the `all` that stands in included.
     Key {
         /// As typed.
         ask: String,

@@ -1,8 +1,8 @@
-//! Address of a rack's daemon: the path of its socket, made of runtime directory, login session, home
-//! and owner.
+//! Address of a rack's daemon: the path of its socket, made of runtime directory, login session,
+//! home and owner.
 //!
-//! Nothing is created but the fallback runtime directory, and that only for a daemon that is about to
-//! start. A runtime directory that `XDG_RUNTIME_DIR` names is used or refused, never replaced.
+//! Nothing is created but the fallback runtime directory, and that only for a daemon that is about
+//! to start. A runtime directory that `XDG_RUNTIME_DIR` names is used or refused, never replaced.
 
 mod runtime_dir;
 
@@ -19,8 +19,8 @@ use sha2::{Digest, Sha256};
 use crate::context::Context;
 use runtime_dir::{OnMissing, runtime_dir};
 
-/// Session id of a process outside every login session. Also used where the kernel has no session ids
-/// (no audit support).
+/// Session id of a process outside every login session. Also used where the kernel has no session
+/// ids (no audit support).
 pub const SESSION_UNSET: &str = "4294967295";
 
 /// Address of one rack's daemon.
@@ -42,8 +42,8 @@ impl RackAddress {
         Self::in_dir(ctx, runtime_dir(ctx, OnMissing::ReturnPath)?)
     }
 
-    /// Returns the address for a daemon that is about to start. Creates the fallback runtime directory
-    /// if there is no other.
+    /// Returns the address for a daemon that is about to start. Creates the fallback runtime
+    /// directory if there is no other.
     ///
     /// # Errors
     /// As [`RackAddress::of`].
@@ -74,8 +74,8 @@ impl RackAddress {
         self.dir.join(self.name.to_string())
     }
 
-    /// Login sessions that have a socket of the same rack in this directory, in numeric order without
-    /// our own. Such a socket may be dead; it is not connected to.
+    /// Login sessions that have a socket of the same rack in this directory, in numeric order
+    /// without our own. Such a socket may be dead; it is not connected to.
     pub fn other_sessions(&self) -> Vec<String> {
         let mut sessions: Vec<String> = sockets_in(&self.dir)
             .into_iter()
@@ -104,8 +104,8 @@ pub fn sockets_in(dir: &Path) -> Vec<RackAddress> {
     addresses
 }
 
-/// Sentence about login sessions in which the same rack is open, where this process cannot reach it.
-/// `None` if there are none.
+/// Sentence about login sessions in which the same rack is open, where this process cannot reach
+/// it. `None` if there are none.
 pub fn describe_other_sessions(others: &[String]) -> Option<String> {
     match others {
         [] => None,
@@ -129,8 +129,8 @@ pub fn is_address_unavailable(error: &Error) -> bool {
     )
 }
 
-/// Returns the id of our login session as a decimal number, or [`SESSION_UNSET`] where the kernel has
-/// none.
+/// Returns the id of our login session as a decimal number, or [`SESSION_UNSET`] where the kernel
+/// has none.
 ///
 /// # Errors
 /// [`ErrorCode::Io`] if the kernel has one but it cannot be read, or is not a number.

@@ -17,9 +17,9 @@ pub(super) enum OnMissing {
     Create,
 }
 
-/// Returns the directory of the sockets: `XDG_RUNTIME_DIR`; if that is unset, `/run/user/<uid>`; if that
-/// does not exist, `/tmp/keyrack-<uid>`. It must be a directory of ours with mode 0700, not a symbolic
-/// link. The first candidate that exists is used or refused, never skipped.
+/// Returns the directory of the sockets: `XDG_RUNTIME_DIR`; if that is unset, `/run/user/<uid>`; if
+/// that does not exist, `/tmp/keyrack-<uid>`. It must be a directory of ours with mode 0700, not a
+/// symbolic link. The first candidate that exists is used or refused, never skipped.
 pub(super) fn runtime_dir(ctx: &Context, on_missing: OnMissing) -> Result<PathBuf, Error> {
     let uid = keyrack_sys::user::effective_uid();
     if let Some(named) = ctx.env.get(RUNTIME_DIR) {

@@ -1,5 +1,5 @@
-//! Stopping and restarting daemons. Only an authenticated process that holds the socket is signaled,
-//! through its pidfd. Pid files are never trusted.
+//! Stopping and restarting daemons. Only an authenticated process that holds the socket is
+//! signaled, through its pidfd. Pid files are never trusted.
 
 use std::fs::File;
 use std::path::Path;
@@ -29,8 +29,8 @@ pub struct StoppedDaemon {
     pub pid: Option<i64>,
 }
 
-/// Stops the daemon of the context's rack, which erases its keys. Removes a dead socket. Returns `None`
-/// if no daemon ran.
+/// Stops the daemon of the context's rack, which erases its keys. Removes a dead socket. Returns
+/// `None` if no daemon ran.
 ///
 /// # Errors
 /// Those of [`super::connect`]; [`ErrorCode::DaemonUnresponsive`] if it does not exit within 5 s.
@@ -54,7 +54,8 @@ fn terminate(connection: &Connection) -> Result<StoppedDaemon, Error> {
     let opened;
     let pidfd = match (&server.pidfd, pid) {
         (Some(pidfd), _) => pidfd,
-        // This kernel gives no pidfd of a peer. The pid was read a moment ago, and the connection is open.
+        // This kernel gives no pidfd of a peer. The pid was read a moment ago, and the connection
+        // is open.
         (None, Some(number)) => {
             opened = Pidfd::open(number).map_err(|error| unstoppable(pid, &error.to_string()))?;
             &opened
@@ -75,8 +76,9 @@ fn unstoppable(pid: Option<Pid>, reason: &str) -> Error {
     Error::new(ErrorCode::DaemonUnresponsive, format!("the daemon{pid} cannot be stopped: {reason}"))
 }
 
-/// Removes a socket without a listener, and its pid file. Holds the lock that every starting daemon takes,
-/// so that no daemon is between bind and listen. If another process holds it, leaves the files alone.
+/// Removes a socket without a listener, and its pid file. Holds the lock that every starting daemon
+/// takes, so that no daemon is between bind and listen. If another process holds it, leaves the
+/// files alone.
 fn remove_dead_socket(address: &RackAddress) {
     let socket = address.socket();
     let Ok(seen) = FileId::of(&socket) else { return };
@@ -116,13 +118,14 @@ pub struct RestartOutcome {
     pub session: Session,
 }
 
-/// Stops the daemon and starts the one at `keyrackd`. Unlocked keys are carried over with their remaining
-/// TTL. Also replaces a TypeScript daemon, and one of a version that this build cannot speak to.
+/// Stops the daemon and starts the one at `keyrackd`. Unlocked keys are carried over with their
+/// remaining TTL. Also replaces a TypeScript daemon, and one of a version that this build cannot
+/// speak to.
 ///
 /// # Errors
-/// Those of [`super::connect`], [`stop`], [`ensure`]. If reading the old daemon's keys fails, nothing was
-/// stopped. If the new daemon does not start with the settings of the environment (`KEYRACK_MEMORY`, …),
-/// one with default settings is started for the keys, and the error says so.
+/// Those of [`super::connect`], [`stop`], [`ensure`]. If reading the old daemon's keys fails,
+/// nothing was stopped. If the new daemon does not start with the settings of the environment
+/// (`KEYRACK_MEMORY`, …), one with default settings is started for the keys, and the error says so.
 pub fn restart(ctx: &Context, keyrackd: &Path) -> Result<RestartOutcome, Error> {
     // Checked first: if the new daemon cannot run, the keys of the old one would be lost.
     if !keyrackd.is_file() {
@@ -263,8 +266,8 @@ pub fn prune_owner(ctx: &Context) -> Result<Vec<PrunedRack>, Error> {
     Ok(vec![prune(ctx, address)])
 }
 
-/// Stops the daemons of every owner and every home in this login session, in the order of their socket
-/// paths.
+/// Stops the daemons of every owner and every home in this login session, in the order of their
+/// socket paths.
 ///
 /// # Errors
 /// Those of [`RackAddress::of`].

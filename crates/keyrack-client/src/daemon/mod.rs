@@ -1,5 +1,5 @@
-//! The daemon of a rack: connecting in whichever protocol it speaks, starting, stopping, restarting,
-//! pruning.
+//! The daemon of a rack: connecting in whichever protocol it speaks, starting, stopping,
+//! restarting, pruning.
 
 mod lifecycle;
 mod start;
@@ -21,8 +21,8 @@ use crate::session::{DaemonStatus, GrantedKey, RelockScope, Relocked, Session};
 use crate::transport::connect::{Connection, Server, ServerProgram, connect as connect_to};
 use crate::transport::legacy::LegacyDaemon;
 
-/// Time after which a server that does not answer `hello` counts as a TypeScript daemon. Used only if the
-/// kernel does not tell the name of its process.
+/// Time after which a server that does not answer `hello` counts as a TypeScript daemon. Used only
+/// if the kernel does not tell the name of its process.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Session with an authenticated daemon.
@@ -59,7 +59,8 @@ impl Daemon {
     /// Returns the native session, for operations that need it.
     ///
     /// # Errors
-    /// [`ErrorCode::DaemonLegacy`] for a TypeScript daemon. `what` names the operation, such as `unlock`.
+    /// [`ErrorCode::DaemonLegacy`] for a TypeScript daemon. `what` names the operation, such as
+    /// `unlock`.
     pub fn native(self, what: &str) -> Result<Session, Error> {
         match self {
             Daemon::Native(session) => Ok(session),
@@ -104,8 +105,8 @@ impl Daemon {
 /// Connects to the daemon of the context's rack. Returns `None` if none runs.
 ///
 /// # Errors
-/// Those of [`RackAddress::of`] and [`crate::transport::connect::connect`]; [`ErrorCode::BoundaryWeak`]
-/// for a TypeScript daemon if the context has requirements.
+/// Those of [`RackAddress::of`] and [`crate::transport::connect::connect`];
+/// [`ErrorCode::BoundaryWeak`] for a TypeScript daemon if the context has requirements.
 pub fn connect(ctx: &Context) -> Result<Option<Daemon>, Error> {
     connect_at(ctx, RackAddress::of(ctx)?)
 }

@@ -1,5 +1,5 @@
-//! Starting a daemon. It is spawned detached, with only the variables that it reads, reports its startup
-//! over an inherited pipe, and is then authenticated like any other.
+//! Starting a daemon. It is spawned detached, with only the variables that it reads, reports its
+//! startup over an inherited pipe, and is then authenticated like any other.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -26,8 +26,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit of a startup report, in bytes.
 const MAX_REPORT: u64 = 4096;
 
-/// Returns a session with the daemon of the context's rack, and `true` if it was started because none
-/// ran. `keyrackd` is the absolute path of its program.
+/// Returns a session with the daemon of the context's rack, and `true` if it was started because
+/// none ran. `keyrackd` is the absolute path of its program.
 ///
 /// # Errors
 /// [`ErrorCode::DaemonLegacy`] if a TypeScript daemon runs; [`ErrorCode::DaemonStartFailed`] or the
@@ -63,7 +63,8 @@ fn running(ctx: &Context, address: &RackAddress) -> Result<Option<Session>, Erro
 /// its socket. Returns the memory it would use; `memory` demands one, in place of `KEYRACK_MEMORY`.
 ///
 /// # Errors
-/// The daemon's own error if it could not start, [`ErrorCode::DaemonStartFailed`] if it reports none.
+/// The daemon's own error if it could not start, [`ErrorCode::DaemonStartFailed`] if it reports
+/// none.
 pub fn check(ctx: &Context, keyrackd: &Path, memory: Option<&str>) -> Result<String, Error> {
     let mut env = variables(ctx);
     if let Some(memory) = memory {
@@ -127,8 +128,8 @@ fn read_report(SpawnedDaemon { pid, mut ready }: SpawnedDaemon) -> Result<Vec<u8
     }
 }
 
-/// Parses the error of a startup report: `error <code>\n<message>`. Lines of `fix: ` and `hint: ` may
-/// follow.
+/// Parses the error of a startup report: `error <code>\n<message>`. Lines of `fix: ` and `hint: `
+/// may follow.
 fn reported_error(report: &[u8]) -> Error {
     let text = String::from_utf8_lossy(report);
     let Some((code, message)) = text.strip_prefix("error ").and_then(|rest| rest.split_once('\n')) else {

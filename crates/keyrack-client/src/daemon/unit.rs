@@ -3,7 +3,8 @@
 
 use std::fs;
 
-/// Name of the systemd service that this process runs in, as a daemon that it starts will; `None` in a login session (a scope).
+/// Name of the systemd service that this process runs in, as a daemon that it starts will; `None`
+/// in a login session (a scope).
 pub fn own_service() -> Option<String> {
     service_in(&fs::read_to_string("/proc/self/cgroup").ok()?)
 }
@@ -13,7 +14,8 @@ pub fn service_of(pid: u32) -> Option<String> {
     service_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
 }
 
-/// The service in `/proc/PID/cgroup` (cgroups(7)): the innermost unit on the path of systemd's hierarchy.
+/// The service in `/proc/PID/cgroup` (cgroups(7)): the innermost unit on the path of systemd's
+/// hierarchy.
 fn service_in(cgroup: &str) -> Option<String> {
     let path = |label: &str| {
         let of_line = |line: &str| Some(line.split_once(':')?.1.strip_prefix(label)?.to_owned());

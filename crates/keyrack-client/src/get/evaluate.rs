@@ -1,4 +1,5 @@
-//! From a value, or the lack of one, to an attempt: grade, firewall, and what to do about it. No I/O.
+//! From a value, or the lack of one, to an attempt: grade, firewall, and what to do about it. No
+//! I/O.
 
 use keyrack_core::{Attempt, Fix, FixCommand, Grade, Grant, GrantSource, Mechanism, Slug, VaultId, firewall};
 
@@ -117,11 +118,13 @@ impl Evaluator<'_> {
         KeyOutcome { attempt, secret: None, note: None, waived: false }
     }
 
-    /// A key that is nowhere to be read. `known`: it was set once. `others`: login sessions in which the same rack is open.
+    /// A key that is nowhere to be read. `known`: it was set once. `others`: login sessions in
+    /// which the same rack is open.
     pub(super) fn not_found(&self, asked: &KeyRequest, known: bool, others: &[String]) -> KeyOutcome {
         let slug = asked.slug.clone();
         let undeclared = asked.undeclared && !slug.is_sudo() && !slug.is_machine();
-        // A slip is answered in the same way wherever it was made; what was set once, though it is declared no more, is hardly one.
+        // A slip is answered in the same way wherever it was made; what was set once, though it is
+        // declared no more, is hardly one.
         if undeclared && (self.options.undeclared_is_absent || (!known && asked.near.is_some())) {
             let (meant, fix) = match &asked.near {
                 Some(near) => (format!("; did you mean {}?", near.name()), Fix::get(&self.ctx.owner, near)),

@@ -1,4 +1,5 @@
-//! The first step of a read is done: the daemon was asked. What it did not have may be in the environment.
+//! The first step of a read is done: the daemon was asked. What it did not have may be in the
+//! environment.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,12 +26,14 @@ pub struct PendingGet<'c> {
     address: Option<RackAddress>,
     legacy_daemon: bool,
     error: Option<Error>,
-    /// Whether what the environment does not have may be in the daemon, so that one that cannot be asked is a failure.
+    /// Whether what the environment does not have may be in the daemon, so that one that cannot be
+    /// asked is a failure.
     needs_daemon: bool,
 }
 
-/// Asks the daemon for all keys of the plan at once. A daemon that cannot be asked is no error yet: the environment may have everything. Where
-/// the runtime directory is missing or unusable, keys are missing as without a daemon, and the outcome carries the reason.
+/// Asks the daemon for all keys of the plan at once. A daemon that cannot be asked is no error yet:
+/// the environment may have everything. Where the runtime directory is missing or unusable, keys
+/// are missing as without a daemon, and the outcome carries the reason.
 pub fn read(ctx: &Context, plan: GetPlan, options: GetOptions) -> PendingGet<'_> {
     let mut pending = PendingGet {
         ctx: Cow::Borrowed(ctx),
@@ -64,7 +67,8 @@ impl PendingGet<'_> {
         Ok(())
     }
 
-    /// The same for a machine that needs no daemon, as in CI: without a home, too, what the environment does not have is missing, and no error.
+    /// The same for a machine that needs no daemon, as in CI: without a home, too, what the
+    /// environment does not have is missing, and no error.
     #[must_use]
     pub fn without_need_of_daemon(mut self) -> Self {
         let no_home = |error: &Error| error.code == ErrorCode::NoHome;
@@ -77,8 +81,9 @@ impl PendingGet<'_> {
         PendingGet { ctx: Cow::Owned(self.ctx.into_owned()), ..self }
     }
 
-    /// The variables whose values [`PendingGet::answer`] will ask for: keys the daemon did not have, and what makes absent ones optional.
-    /// Never one for a `sudo` key, which the environment cannot answer.
+    /// The variables whose values [`PendingGet::answer`] will ask for: keys the daemon did not
+    /// have, and what makes absent ones optional. Never one for a `sudo` key, which the environment
+    /// cannot answer.
     pub fn names(&self) -> Vec<&str> {
         let missed = self.plan.asked.iter().zip(&self.found).filter(|(_, found)| found.is_none());
         let mut names: Vec<&str> = Vec::new();
@@ -91,8 +96,8 @@ impl PendingGet<'_> {
         names
     }
 
-    /// Answers what is missing from the environment and judges every key. `variable` gives the value of a variable by name; an empty
-    /// value counts as none.
+    /// Answers what is missing from the environment and judges every key. `variable` gives the
+    /// value of a variable by name; an empty value counts as none.
     ///
     /// # Errors
     /// Why the daemon could not be asked, if the environment did not have everything either.
@@ -145,8 +150,8 @@ impl PendingGet<'_> {
     }
 }
 
-/// Puts what the daemon handed out beside what was asked: the exact key, else the `env=all` one that stands in. One that answers several
-/// asks is copied. What answers none is dropped.
+/// Puts what the daemon handed out beside what was asked: the exact key, else the `env=all` one
+/// that stands in. One that answers several asks is copied. What answers none is dropped.
 fn matched(asked: &[Slug], granted: Vec<GrantedKey>) -> Vec<Option<GrantedKey>> {
     let mut by_slug: HashMap<Slug, GrantedKey> =
         granted.into_iter().map(|granted| (granted.grant.slug.clone(), granted)).collect();

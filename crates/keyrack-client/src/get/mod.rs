@@ -1,8 +1,10 @@
-//! Reading keys: the daemon first, in one request for all, then the environment. Never opens a vault, never prompts, never starts a daemon;
-//! and what the environment answers needs neither a home nor a runtime directory nor a socket.
+//! Reading keys: the daemon first, in one request for all, then the environment. Never opens a
+//! vault, never prompts, never starts a daemon; and what the environment answers needs neither a
+//! home nor a runtime directory nor a socket.
 //!
-//! In two steps, so that a face whose environment is not a process's (a worker, a test runner) can answer from its own: [`read`] asks the
-//! daemon, [`PendingGet::names`] says which variables matter, [`PendingGet::answer`] takes their values and judges everything.
+//! In two steps, so that a face whose environment is not a process's (a worker, a test runner) can
+//! answer from its own: [`read`] asks the daemon, [`PendingGet::names`] says which variables
+//! matter, [`PendingGet::answer`] takes their values and judges everything.
 
 mod evaluate;
 mod execute;
@@ -26,7 +28,8 @@ use crate::secret::Secret;
 pub struct GetOptions {
     /// Hand out long-lived tokens too.
     pub allow_dangerous: bool,
-    /// Call a single key that `keyrack.yml` does not declare absent rather than locked: unlocking would pass it over.
+    /// Call a single key that `keyrack.yml` does not declare absent rather than locked: unlocking
+    /// would pass it over.
     pub undeclared_is_absent: bool,
 }
 
@@ -39,7 +42,8 @@ pub struct KeyOutcome {
     pub secret: Option<Secret>,
     /// More to know, in a sentence.
     pub note: Option<String>,
-    /// Whether its entry in `keyrack.yml` lets it be absent, because another variable is set (`is-optional-if-has`).
+    /// Whether its entry in `keyrack.yml` lets it be absent, because another variable is set
+    /// (`is-optional-if-has`).
     pub waived: bool,
 }
 
@@ -59,7 +63,8 @@ pub struct GetOutcome {
     pub single: bool,
     /// A TypeScript daemon answered: worth a warning to a person.
     pub legacy_daemon: bool,
-    /// Why the daemon could not be asked, though the environment answered everything: worth a warning too.
+    /// Why the daemon could not be asked, though the environment answered everything: worth a
+    /// warning too.
     pub daemon_error: Option<Error>,
     /// What is wrong with single entries of `keyrack.yml`: worth a warning too.
     pub manifest_faults: Vec<Error>,

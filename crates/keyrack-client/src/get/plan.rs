@@ -67,7 +67,8 @@ pub struct GetPlan {
 }
 
 impl GetPlan {
-    /// What a caller who stands in the context's directory means. A key of the machine is found beside a broken `keyrack.yml` too.
+    /// What a caller who stands in the context's directory means. A key of the machine is found
+    /// beside a broken `keyrack.yml` too.
     ///
     /// # Errors
     /// Those of [`manifest::of`], [`resolve::resolve_key`] and [`resolve::repo_keys`].

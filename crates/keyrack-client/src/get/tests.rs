@@ -94,7 +94,8 @@ fn what_the_environment_answers() {
         (&[("PLAIN", "v")], "@this.test.PLAIN", "granted", "acme.test.PLAIN os.envvar false", ""),
         (&[("EVERYWHERE", "v")], "EVERYWHERE", "granted", "acme.all.EVERYWHERE os.envvar false", ""),
         (&[("K", "v")], "@all.test.K", "granted", "@all.test.K os.envvar false", ""),
-        // A value that the environment has is outside keyrack's custody: marked, and blocked only when told to.
+        // A value that the environment has is outside keyrack's custody: marked, and blocked only
+        // when told to.
         (&[("STRONG", "v")], "acme.test.STRONG", "granted", "acme.test.STRONG os.envvar true", ""),
         (&[("SHORT", "v")], "acme.test.SHORT", "granted", "acme.test.SHORT os.envvar true", ""),
         (&[("ODD", "v")], "acme.test.ODD", "granted", "acme.test.ODD os.envvar true", ""),

@@ -4,8 +4,8 @@
 //! Strict: a file that breaks the syntax, or uses syntax that this parser does not know, is ignored
 //! as a whole. Included files (`include.path`, `includeIf`) are not read.
 
-/// Reads the values of `safe.directory` in the order they stand; an empty one, which forgets those before it, is `""`.
-/// `None` for a file that is not understood.
+/// Reads the values of `safe.directory` in the order they stand; an empty one, which forgets those
+/// before it, is `""`. `None` for a file that is not understood.
 pub(super) fn safe_directories(text: &[u8]) -> Option<Vec<String>> {
     let text = std::str::from_utf8(text).ok()?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");

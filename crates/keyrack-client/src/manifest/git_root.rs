@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// The closest directory, from `from` upwards, that holds a `.git`: a directory, or the file of a worktree or a submodule.
+/// The closest directory, from `from` upwards, that holds a `.git`: a directory, or the file of a
+/// worktree or a submodule.
 pub fn find_git_root(from: &Path) -> Option<PathBuf> {
     from.ancestors().find(|dir| dir.join(".git").symlink_metadata().is_ok()).map(Path::to_owned)
 }

@@ -33,7 +33,8 @@ pub const LARGEST_IN_ALL: u64 = 4 << 20;
 /// Most YAML values in all files of one manifest together. Bounds the time to read them.
 pub const MAX_VALUES: usize = 200_000;
 
-/// The manifest of the repository the context stands in; `None` outside of one, and where it has none.
+/// The manifest of the repository the context stands in; `None` outside of one, and where it has
+/// none.
 ///
 /// # Errors
 /// As [`load`].
@@ -44,11 +45,12 @@ pub fn of(ctx: &Context) -> Result<Option<RepoManifest>, Error> {
     }
 }
 
-/// The manifest of the repository with this root, and what it extends; `None` where it has none. What is wrong with single keys is in
-/// [`RepoManifest::faults`].
+/// The manifest of the repository with this root, and what it extends; `None` where it has none.
+/// What is wrong with single keys is in [`RepoManifest::faults`].
 ///
 /// # Errors
-/// [`ErrorCode::ManifestInvalid`] naming file and line, [`ErrorCode::RepositoryUntrusted`] naming what belongs to another user, [`ErrorCode::Io`].
+/// [`ErrorCode::ManifestInvalid`] naming file and line, [`ErrorCode::RepositoryUntrusted`] naming
+/// what belongs to another user, [`ErrorCode::Io`].
 pub fn load(ctx: &Context, git_root: &Path) -> Result<Option<RepoManifest>, Error> {
     load_from(ctx, git_root, MANIFEST_PATH)
 }

@@ -57,8 +57,9 @@ impl<'c> Ownership<'c> {
     }
 }
 
-/// Returns `true` if the owner may be any user: in a user namespace all users that it does not map have one uid. A process that is not
-/// mapped itself has that uid too. It is refused by every daemon and refuses every one ([`crate::sandbox::Sandbox::blocking`]), so a manifest can only
+/// Returns `true` if the owner may be any user: in a user namespace all users that it does not map
+/// have one uid. A process that is not mapped itself has that uid too. It is refused by every
+/// daemon and refuses every one ([`crate::sandbox::Sandbox::blocking`]), so a manifest can only
 /// choose among the variables that the process has.
 fn is_unknown(user: Uid, owner: Uid) -> bool {
     // A setting of the machine, read once: reads of a key take microseconds.
@@ -68,7 +69,8 @@ fn is_unknown(user: Uid, owner: Uid) -> bool {
         && !keyrack_sys::peer::own_namespaces().is_initial_user()
 }
 
-/// Returns `true` if a process of `user` accepts what `owner` owns in a repository whose root belongs to `root_owner`.
+/// Returns `true` if a process of `user` accepts what `owner` owns in a repository whose root
+/// belongs to `root_owner`.
 ///
 /// Every user accepts its own files and root's. Root also accepts the user that ran sudo, as git
 /// does. Without sudo, root accepts the user that owns the root directory, so that a CI job in a
@@ -105,7 +107,8 @@ fn user(uid: Uid) -> String {
     name.map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
 }
 
-/// Returns `true` if the repository is named by `KEYRACK_SAFE_DIRECTORY`, or by `safe.directory` in git's system or global configuration.
+/// Returns `true` if the repository is named by `KEYRACK_SAFE_DIRECTORY`, or by `safe.directory` in
+/// git's system or global configuration.
 fn is_named_safe(ctx: &Context, user: Uid, root: &Root) -> bool {
     // The path of the opened directory, not of one that has this name now.
     let real = root.path().canonicalize().ok();
@@ -127,7 +130,8 @@ fn is_named_safe(ctx: &Context, user: Uid, root: &Root) -> bool {
     safe
 }
 
-/// Returns `true` if an entry names a directory: itself, everything below it (`/*` at its end), or all directories (`*`).
+/// Returns `true` if an entry names a directory: itself, everything below it (`/*` at its end), or
+/// all directories (`*`).
 fn matches(entry: &str, real: &Path, home: Option<&Path>) -> bool {
     if entry == "*" {
         return true;
@@ -145,7 +149,8 @@ fn matches(entry: &str, real: &Path, home: Option<&Path>) -> bool {
     }
 }
 
-/// Git's configuration files that the user and the system own, in the order git reads them (git-config(1), "FILES").
+/// Git's configuration files that the user and the system own, in the order git reads them
+/// (git-config(1), "FILES").
 fn git_configs(ctx: &Context) -> Vec<PathBuf> {
     let path = |name: &str| ctx.env.filled(name).map(PathBuf::from);
     let mut files = Vec::new();
@@ -164,7 +169,8 @@ fn git_configs(ctx: &Context) -> Vec<PathBuf> {
     files
 }
 
-/// The values of `safe.directory` in a file, none if it is not there. `None` for one that is not the user's or root's, or not understood.
+/// The values of `safe.directory` in a file, none if it is not there. `None` for one that is not
+/// the user's or root's, or not understood.
 fn read_config(path: &Path, user: Uid) -> Option<Vec<String>> {
     // Checked before it is opened, because opening a pipe would block. For git, /dev/null means no
     // file.

@@ -1,5 +1,5 @@
-//! YAML text into the tree the domain reads, with the line of every value. Bounded, so that no document of aliases or brackets takes more
-//! than its size is worth.
+//! YAML text into the tree the domain reads, with the line of every value. Bounded, so that no
+//! document of aliases or brackets takes more than its size is worth.
 
 use keyrack_core::repo_manifest::{RawManifest, YamlChild, YamlNode, YamlValue};
 use keyrack_core::shorten::{PATH, shortened};

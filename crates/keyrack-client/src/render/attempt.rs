@@ -1,5 +1,5 @@
-//! Results of `get` as a tree. It never contains a secret, so it can be rendered after the secrets were
-//! taken out of the results.
+//! Results of `get` as a tree. It never contains a secret, so it can be rendered after the secrets
+//! were taken out of the results.
 
 use keyrack_core::{Attempt, Invocation};
 

@@ -21,8 +21,8 @@ pub struct RecipientLine<'a> {
     pub mech: &'a str,
 }
 
-/// Renders the tree of `status`, with the keys of one env or of all. `recipients` is `None` if they could
-/// not be read without a prompt.
+/// Renders the tree of `status`, with the keys of one env or of all. `recipients` is `None` if they
+/// could not be read without a prompt.
 pub fn status(
     status: &RackStatus,
     recipients: Option<&[RecipientLine<'_>]>,
@@ -56,8 +56,8 @@ pub fn status(
     tree(&title, &nodes, style)
 }
 
-/// Renders a status for few rows: a heading, and a line for each key with its remaining TTL. No line is
-/// wider than the terminal.
+/// Renders a status for few rows: a heading, and a line for each key with its remaining TTL. No
+/// line is wider than the terminal.
 pub fn brief(status: &RackStatus, env: Option<Env>, style: Style) -> String {
     let width = style.width.unwrap_or(usize::MAX);
     let keys: Vec<&KeyStatus> = status.running.iter().flat_map(|running| running.keys(env)).collect();
@@ -74,7 +74,8 @@ pub fn brief(status: &RackStatus, env: Option<Env>, style: Style) -> String {
         let (line, role) = match (key.remaining, key.granted.ttl) {
             (Some(ttl), Some(whole)) => {
                 let words = format!("{left} of {}", humanize(whole));
-                // Two blanks after the name, one before the words, whose column is equally wide in each line.
+                // Two blanks after the name, one before the words, whose column is equally wide in
+                // each line.
                 let room = width.saturating_sub(names + 3 + WORDS).min(20);
                 let words = if room < 7 {
                     left
@@ -140,13 +141,15 @@ pub fn weaknesses(hello: &HelloInfo) -> Vec<String> {
     boundary.into_iter().chain(namespaces).chain(memory).chain(off).collect()
 }
 
-/// Returns the branch of the namespaces that callers may be in, unless they are the daemon's own two.
+/// Returns the branch of the namespaces that callers may be in, unless they are the daemon's own
+/// two.
 pub fn namespaces(hello: &HelloInfo) -> Option<Branch> {
     let enforced = hello.namespaces.as_deref().filter(|enforced| *enforced != "pid and user")?;
     Some(Branch::pair("namespaces", enforced))
 }
 
-/// Returns the notice about a daemon that serves more namespaces than its own, or cannot tell them apart.
+/// Returns the notice about a daemon that serves more namespaces than its own, or cannot tell them
+/// apart.
 pub fn open_namespaces(enforced: &str) -> Option<&'static str> {
     match enforced {
         "pid only" => Some(

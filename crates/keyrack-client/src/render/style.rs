@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// Meaning of a piece of text, which decides its color. Only the sixteen colors of the terminal's own
-/// theme are used, because they fit its background.
+/// Meaning of a piece of text, which decides its color. Only the sixteen colors of the terminal's
+/// own theme are used, because they fit its background.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
     /// Ordinary text.
@@ -43,8 +43,8 @@ impl Role {
 /// Capabilities of the output. The caller detects them; nothing here reads a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// Columns at which text is wrapped. `None` never wraps. Commands are never wrapped, because people
-    /// paste them.
+    /// Columns at which text is wrapped. `None` never wraps. Commands are never wrapped, because
+    /// people paste them.
     pub width: Option<usize>,
     /// `true` if escape sequences may be used.
     pub color: bool,

@@ -369,7 +369,7 @@ fn brief_status_fits_the_width() {
     assert_eq!(brief(Some(keyrack_core::Env::Test), style(Some(9))).lines().nth(1), Some("o.te…  1m"));
     for width in 8..100 {
         for line in brief(None, style(Some(width))).lines() {
-            assert!(unicode_width::UnicodeWidthStr::width(line) <= width.max(13), "{width}: {line}");
+            assert!(unicode_width::UnicodeWidthStr::width(line) <= width.max(16), "{width}: {line}");
         }
     }
     assert_eq!(

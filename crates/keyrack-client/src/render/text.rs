@@ -2,8 +2,9 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// Breaks text into lines: the first of `width` columns, the others of `then`. Lines break at blanks only,
-/// so a longer word gets its own line. Text between backticks is one word, because people paste commands.
+/// Breaks text into lines: the first of `width` columns, the others of `then`. Lines break at
+/// blanks only, so a longer word gets its own line. Text between backticks is one word, because
+/// people paste commands.
 pub fn wrap(text: &str, mut width: usize, then: usize) -> Vec<&str> {
     let mut quoted = false;
     let blanks = text.char_indices().filter(|(at, c)| {

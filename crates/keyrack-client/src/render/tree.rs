@@ -132,7 +132,8 @@ fn branches(out: &mut String, indent: &str, nodes: &[Branch], style: Style) {
     }
 }
 
-/// Appends wrapped text. The first of `lead` goes before the first line, the second before the others.
+/// Appends wrapped text. The first of `lead` goes before the first line, the second before the
+/// others.
 pub fn paragraph(out: &mut String, lead: [&str; 2], text: &str, style: Style) {
     paragraph_with_role(out, lead, text, Role::Plain, style);
 }
@@ -150,8 +151,8 @@ fn wrap_under<'t>(lead: [&str; 2], text: &'t str, style: Style) -> Vec<&'t str> 
     wrap(text, first, hang)
 }
 
-/// Appends lines: the first `name` bytes as a name, the rest in a role. Each line is colored on its own,
-/// so that no color continues into the next lead.
+/// Appends lines: the first `name` bytes as a name, the rest in a role. Each line is colored on its
+/// own, so that no color continues into the next lead.
 fn put(out: &mut String, lead: [&str; 2], lines: Vec<&str>, mut name: usize, role: Role, style: Style) {
     let [mut lead, hang] = lead;
     for line in lines {

@@ -24,8 +24,8 @@ pub(super) fn bar_of_width(remaining: Ttl, whole: Ttl, cells: usize, style: Styl
     some.repeat(full) + &none.repeat(cells.saturating_sub(full))
 }
 
-/// Returns the role of a remaining TTL: good above a third of the whole, a warning above a tenth, else
-/// bad.
+/// Returns the role of a remaining TTL: good above a third of the whole, a warning above a tenth,
+/// else bad.
 pub fn role(remaining: Ttl, whole: Ttl) -> Role {
     match (remaining.as_ms(), whole.as_ms()) {
         (left, whole) if left > whole / 3 => Role::Good,
@@ -34,8 +34,8 @@ pub fn role(remaining: Ttl, whole: Ttl) -> Role {
     }
 }
 
-/// Formats a TTL in its two largest units: `8h 59m`, `12m`, `4m 30s`, `45s`. From ten minutes on, rounds
-/// to the nearest minute as [`minutes`] does; below that, rounds seconds up.
+/// Formats a TTL in its two largest units: `8h 59m`, `12m`, `4m 30s`, `45s`. From ten minutes on,
+/// rounds to the nearest minute as [`minutes`] does; below that, rounds seconds up.
 pub fn humanize(ttl: Ttl) -> String {
     let ms = ttl.as_ms();
     let joined = |one: String, rest: u64, unit: &str| {

@@ -1,8 +1,8 @@
 //! A native session with the daemon: blocking, one request at a time, each within a deadline.
 //!
-//! `hello` goes out with the first request in one write. If a connection ends before the first byte of a
-//! reply, the session connects again once and repeats the request, unless repeating could change
-//! something. A forked child never uses its parent's connection; it opens its own.
+//! `hello` goes out with the first request in one write. If a connection ends before the first byte
+//! of a reply, the session connects again once and repeats the request, unless repeating could
+//! change something. A forked child never uses its parent's connection; it opens its own.
 
 mod requirements;
 
@@ -104,8 +104,8 @@ impl Session {
         reply.decode::<NothingOk>().map(|_| ())
     }
 
-    /// Returns the keys that the daemon holds, in the order of the request. A key that answers two slugs
-    /// comes twice.
+    /// Returns the keys that the daemon holds, in the order of the request. A key that answers two
+    /// slugs comes twice.
     ///
     /// # Errors
     /// Those of any request.
@@ -145,14 +145,14 @@ impl Session {
         Ok(granted)
     }
 
-    /// Gives keys to the daemon. Returns one outcome for each, in order. A refused key does not affect the
-    /// others.
+    /// Gives keys to the daemon. Returns one outcome for each, in order. A refused key does not
+    /// affect the others.
     ///
     /// # Errors
     /// Those of any request. The daemon may have kept keys of earlier frames of the same call.
     pub fn unlock(&mut self, keys: &[KeyToUnlock<'_>]) -> Result<Vec<UnlockOutcome>, Error> {
-        // No secret leaves before `hello` was checked. And the daemon may have evicted this connection
-        // when its table was full: a request that can be repeated detects that.
+        // No secret leaves before `hello` was checked. And the daemon may have evicted this
+        // connection when its table was full: a request that can be repeated detects that.
         self.ping()?;
         let times: Vec<Option<String>> =
             keys.iter().map(|key| key.credential_expires_at_ms.map(timestamp::format_ms)).collect();

@@ -16,8 +16,8 @@ pub(super) struct Machine<'a> {
     pub(super) missing_for: &'a dyn Fn(MemoryRank) -> Option<String>,
 }
 
-/// Checks that a daemon meets the requirements. The error has a hint if no daemon on this machine can
-/// meet them. Without a hint, a restarted daemon may.
+/// Checks that a daemon meets the requirements. The error has a hint if no daemon on this machine
+/// can meet them. Without a hint, a restarted daemon may.
 pub(super) fn check(
     requirements: Requirements,
     hello: &HelloInfo,

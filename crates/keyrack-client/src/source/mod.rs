@@ -1,5 +1,5 @@
-//! Keys into an environment: as `export` lines for a shell, or as assignments for a process that sets its own variables. Nothing is set
-//! here.
+//! Keys into an environment: as `export` lines for a shell, or as assignments for a process that
+//! sets its own variables. Nothing is set here.
 
 pub mod limits;
 mod lines;
@@ -41,7 +41,8 @@ pub struct Export {
 /// What is there to be exported, and what is not.
 #[derive(Debug)]
 pub struct Sourced {
-    /// One for each variable, in the order asked. Of several keys of one name the first granted one.
+    /// One for each variable, in the order asked. Of several keys of one name the first granted
+    /// one.
     pub exports: Vec<Export>,
     /// The keys that are not granted, those that may be absent among them.
     pub missing: Vec<KeyOutcome>,
@@ -57,7 +58,8 @@ pub struct Refused {
 /// Sorts what came of a read by what can be exported.
 ///
 /// # Errors
-/// In strict mode the keys that are not granted and may not be absent; every granted one is wiped then.
+/// In strict mode the keys that are not granted and may not be absent; every granted one is wiped
+/// then.
 pub fn sort(outcome: GetOutcome, mode: SourceMode) -> Result<Sourced, Refused> {
     if mode == SourceMode::Strict && !outcome.all_fine() {
         let missing = outcome.keys.into_iter().filter(|answer| !answer.is_fine()).collect();
@@ -148,8 +150,9 @@ pub struct Assignments {
     pub missing: Vec<String>,
 }
 
-/// Compares what was sourced with the process's variables. `current` gives a variable's value, `ours` says whether it was set by an
-/// earlier sourcing. A variable that is set, not empty and not ours stays unless `override_others`.
+/// Compares what was sourced with the process's variables. `current` gives a variable's value,
+/// `ours` says whether it was set by an earlier sourcing. A variable that is set, not empty and not
+/// ours stays unless `override_others`.
 pub fn assign(
     sourced: Sourced,
     mut current: impl FnMut(&str) -> Option<Secret>,

@@ -95,8 +95,9 @@ fn program(process: &Ancestor) -> Program {
     }
 }
 
-/// Returns `true` if a process is, or may be, a shell with a syntax of its own. Under an emulator of
-/// another processor the program is the emulator, and only the name in the kernel is the shell's.
+/// Returns `true` if a process is, or may be, a shell with a syntax of its own. Under an emulator
+/// of another processor the program is the emulator, and only the name in the kernel is the
+/// shell's.
 fn may_be_foreign(process: &Ancestor) -> bool {
     let is_foreign = |program| !matches!(program, Program::Other | Program::Shell(Shell::Posix));
     match program(process) {
@@ -110,8 +111,8 @@ fn shown(process: &Ancestor) -> &str {
     process.program.as_deref().unwrap_or(&process.comm)
 }
 
-/// Returns the shell that will read our output, where that is certain. `ancestors` begins with the parent;
-/// `to_program`: stdout is something that only a program reads.
+/// Returns the shell that will read our output, where that is certain. `ancestors` begins with the
+/// parent; `to_program`: stdout is something that only a program reads.
 ///
 /// It is the shell that holds the other end of the pipe, as in `eval "$(…)"`, however many programs
 /// are between. A program that reads the output, or an output that is no pipe, may hand it to any

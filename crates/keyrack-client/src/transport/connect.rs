@@ -32,8 +32,8 @@ const KEYRACKD: &str = "keyrackd";
 pub enum ServerProgram {
     /// keyrackd. It speaks the native protocol.
     Keyrackd,
-    /// Another program, so the TypeScript daemon (its process is called `node` or `MainThread`). It speaks
-    /// the legacy protocol.
+    /// Another program, so the TypeScript daemon (its process is called `node` or `MainThread`). It
+    /// speaks the legacy protocol.
     Other,
     /// The kernel does not tell its name. `hello` shows which protocol it speaks.
     Unknown,
@@ -42,7 +42,8 @@ pub enum ServerProgram {
 /// Authenticated process at the other end of a connection.
 #[derive(Debug)]
 pub struct Server {
-    /// Refers to the process even after its pid is reused. `None` on a kernel without `SO_PEERPIDFD`.
+    /// Refers to the process even after its pid is reused. `None` on a kernel without
+    /// `SO_PEERPIDFD`.
     pub pidfd: Option<Pidfd>,
     /// Pid, for messages.
     pub pid: Option<Pid>,
@@ -68,8 +69,8 @@ impl Connection {
         Connection { stream, server, blocking: Cell::new(None) }
     }
 
-    /// Makes the stream blocking, with a timeout for each read and write. Returns `false` on failure; the
-    /// caller then polls. Benchmark row: "GET, native, persistent, Rust client".
+    /// Makes the stream blocking, with a timeout for each read and write. Returns `false` on
+    /// failure; the caller then polls. Benchmark row: "GET, native, persistent, Rust client".
     pub(crate) fn make_blocking(&self, timeout: Duration) -> bool {
         if self.blocking.get() == Some(timeout) {
             return true;
@@ -85,12 +86,13 @@ impl Connection {
     }
 }
 
-/// Connects within a second, or `timeout` if that is less, and authenticates the server. Returns `None`
-/// if no server listens.
+/// Connects within a second, or `timeout` if that is less, and authenticates the server. Returns
+/// `None` if no server listens.
 ///
 /// # Errors
-/// [`ErrorCode::ServerUntrusted`] if the server is rejected, [`ErrorCode::DaemonUnresponsive`] if the
-/// backlog stays full, [`ErrorCode::SocketPathTaken`] if the file is not a socket, [`ErrorCode::Io`].
+/// [`ErrorCode::ServerUntrusted`] if the server is rejected, [`ErrorCode::DaemonUnresponsive`] if
+/// the backlog stays full, [`ErrorCode::SocketPathTaken`] if the file is not a socket,
+/// [`ErrorCode::Io`].
 pub fn connect(address: &RackAddress, timeout: Duration) -> Result<Option<Connection>, Error> {
     let path = address.socket();
     let stream = match keyrack_sys::socket::connect(&path, timeout.min(CONNECT_TIMEOUT)) {

@@ -1,5 +1,5 @@
-//! Conversions between the wire's types and the domain's. The wire's names are open: an unknown grade
-//! counts as the weakest.
+//! Conversions between the wire's types and the domain's. The wire's names are open: an unknown
+//! grade counts as the weakest.
 
 use keyrack_core::display::clean;
 use keyrack_core::{
@@ -76,8 +76,8 @@ pub(crate) fn hardening(measure: &Hardening<'_>) -> HardeningReport {
     }
 }
 
-/// Parses an error code of the daemon. Codes of newer daemons are kept. What cannot be a code becomes
-/// [`ErrorCode::Internal`], because programs get the code as it is.
+/// Parses an error code of the daemon. Codes of newer daemons are kept. What cannot be a code
+/// becomes [`ErrorCode::Internal`], because programs get the code as it is.
 pub(crate) fn error_code(text: &str) -> ErrorCode {
     let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if text.is_empty() || text.len() > 64 || !text.bytes().all(is_word) {
@@ -86,8 +86,8 @@ pub(crate) fn error_code(text: &str) -> ErrorCode {
     ErrorCode::from(text)
 }
 
-/// Converts an error of the daemon. If it refuses this process's session because of a sandbox, the error
-/// names the sandbox.
+/// Converts an error of the daemon. If it refuses this process's session because of a sandbox, the
+/// error names the sandbox.
 pub(crate) fn error(body: &ErrorBody<'_>) -> Error {
     let code = error_code(&body.code);
     if code == ErrorCode::SessionMismatch

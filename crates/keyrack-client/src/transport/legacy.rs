@@ -1,6 +1,6 @@
-//! The TypeScript daemon of older releases: one JSON request and one JSON reply for each connection.
-//! Only for reading and relocking. That daemon cannot tell its callers apart and keeps keys in ordinary
-//! memory, so keyrack never gives it a key.
+//! The TypeScript daemon of older releases: one JSON request and one JSON reply for each
+//! connection. Only for reading and relocking. That daemon cannot tell its callers apart and keeps
+//! keys in ordinary memory, so keyrack never gives it a key.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Connections to a daemon: connecting, verifying the peer, and exchanging requests and replies within
-//! a deadline.
+//! Connections to a daemon: connecting, verifying the peer, and exchanging requests and replies
+//! within a deadline.
 
 pub mod connect;
 pub(crate) mod convert;

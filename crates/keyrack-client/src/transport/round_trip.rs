@@ -1,5 +1,5 @@
-//! One native request and its reply over a connection. On a fresh connection, `hello` goes before it in
-//! the same write.
+//! One native request and its reply over a connection. On a fresh connection, `hello` goes before
+//! it in the same write.
 
 use std::time::Duration;
 
@@ -45,8 +45,8 @@ impl RawReply {
     }
 }
 
-/// Buffers of a session: one that requests are encoded in, one that replies are read into. Wiped after
-/// each use, and kept, because most requests and replies have about the same size.
+/// Buffers of a session: one that requests are encoded in, one that replies are read into. Wiped
+/// after each use, and kept, because most requests and replies have about the same size.
 #[derive(Debug)]
 pub(crate) struct Buffers {
     write: WipedBuffer,
@@ -78,8 +78,8 @@ const MAX_WRITE: usize = 2 * (native::MAX_LENGTH + 4);
 /// Size of a request that fits into the send buffer of any socket, so that writing it cannot block.
 const SHORT: usize = 4096;
 
-/// Sends one request and waits for the reply. If `hello` has an id, sends `hello` under it first and
-/// returns its reply too.
+/// Sends one request and waits for the reply. If `hello` has an id, sends `hello` under it first
+/// and returns its reply too.
 pub(crate) fn round_trip(
     connection: &Connection,
     timeout: Duration,
@@ -89,8 +89,8 @@ pub(crate) fn round_trip(
     encode: &mut impl FnMut(&mut WipedBuffer, u64) -> Result<(), EncodeError>,
 ) -> Result<(Option<RawReply>, RawReply), TransportError> {
     let deadline = Deadline::after(timeout);
-    // A blocking read is one system call instead of two, which pays off on a connection that is used
-    // again. Benchmark row: "GET, native, persistent, Rust client".
+    // A blocking read is one system call instead of two, which pays off on a connection that is
+    // used again. Benchmark row: "GET, native, persistent, Rust client".
     let blocking = hello.is_none() && connection.make_blocking(timeout);
     let sent = send(connection, deadline, hello, id, &mut buffers.write, encode);
     let length = buffers.write.as_slice().len();

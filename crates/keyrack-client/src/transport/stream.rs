@@ -37,8 +37,8 @@ impl Deadline {
 
 /// Writes all bytes. Returns `true` if one system call wrote them.
 ///
-/// A peer that closes the connection while we write may have sent the reason. The caller reads it, so
-/// that is not an error here.
+/// A peer that closes the connection while we write may have sent the reason. The caller reads it,
+/// so that is not an error here.
 pub(crate) fn write_all(
     mut stream: &UnixStream,
     mut bytes: &[u8],

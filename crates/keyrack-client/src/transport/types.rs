@@ -23,8 +23,8 @@ pub struct HelloInfo {
     pub pid: u32,
     /// The weaker of two boundaries: the one that the daemon reports, and the one that we see.
     pub boundary: Boundary,
-    /// Namespaces that its callers may be in (see [`keyrack_core::peer::EnforcedNamespaces`]). `None` for
-    /// an older daemon, which does not check them.
+    /// Namespaces that its callers may be in (see [`keyrack_core::peer::EnforcedNamespaces`]).
+    /// `None` for an older daemon, which does not check them.
     pub namespaces: Option<String>,
     /// Kind of memory that holds the secrets: `secret`, `locked`, `unlocked`.
     pub memory: String,
@@ -50,8 +50,8 @@ pub struct GrantedKey {
     pub grant: Grant,
     /// Secret of the key.
     pub secret: Secret,
-    /// Remaining TTL at the time of the reply. `None` for a key of a TypeScript daemon that does not
-    /// expire.
+    /// Remaining TTL at the time of the reply. `None` for a key of a TypeScript daemon that does
+    /// not expire.
     pub remaining: Option<Ttl>,
 }
 
@@ -65,8 +65,8 @@ pub struct KeyToUnlock<'a> {
     pub source: &'a GrantSource,
     /// Requested TTL. The daemon refuses one above the ceiling.
     pub ttl: Ttl,
-    /// TTL that `status` reports as granted: the original one for a key that is carried over, and what
-    /// limited it.
+    /// TTL that `status` reports as granted: the original one for a key that is carried over, and
+    /// what limited it.
     pub granted: GrantedTtl,
     /// Time at which the credential itself expires, in milliseconds since the Unix epoch.
     pub credential_expires_at_ms: Option<i64>,
@@ -139,15 +139,15 @@ pub struct KeyStatus {
     pub grade: Option<Grade>,
     /// Vault and mechanism. `None` from a TypeScript daemon.
     pub source: Option<GrantSource>,
-    /// Expiry in milliseconds since the Unix epoch. `None` for a key of a TypeScript daemon that does not
-    /// expire.
+    /// Expiry in milliseconds since the Unix epoch. `None` for a key of a TypeScript daemon that
+    /// does not expire.
     pub expires_at_ms: Option<i64>,
     /// Remaining TTL.
     pub remaining: Option<Ttl>,
     /// TTL at unlock and what limited it, as far as the daemon reports it.
     pub granted: GrantedTtl,
-    /// `true` if the deadline on the boot clock, which counts suspend, comes before the one on the wall
-    /// clock.
+    /// `true` if the deadline on the boot clock, which counts suspend, comes before the one on the
+    /// wall clock.
     pub expires_by_boot_clock: bool,
 }
 

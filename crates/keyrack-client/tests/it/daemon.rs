@@ -147,7 +147,8 @@ fn only_known_variables_reach_the_daemon() {
     assert!(!seen.contains("HOME="), "{seen}");
 }
 
-/// A socket nobody listens on any more: a child that another test forks meanwhile has the listener too, until it is executed.
+/// A socket nobody listens on any more: a child that another test forks meanwhile has the listener
+/// too, until it is executed.
 fn leave_a_dead_socket(rack: &Rack) {
     drop(UnixListener::bind(rack.socket()).unwrap());
     wait_until("it is dead", Duration::from_secs(10), || UnixStream::connect(rack.socket()).is_err());

@@ -1,4 +1,5 @@
-//! Servers that misbehave. This test binary, run again with [`SERVE`] set, becomes one instead of running tests.
+//! Servers that misbehave. This test binary, run again with [`SERVE`] set, becomes one instead of
+//! running tests.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,7 +20,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The command of a server of this manner on a socket; its process is called `keyrackd` unless the manner is a TypeScript one.
+    /// The command of a server of this manner on a socket; its process is called `keyrackd` unless
+    /// the manner is a TypeScript one.
     pub(crate) fn command(manner: &str, socket: &Path) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "server::serve_if_told_to", "--nocapture", "--test-threads=1"]);

@@ -1,7 +1,7 @@
 //! Names that keyrack's programs agree on: files, directories and environment variables.
 //!
-//! Pure: nothing here reads the disk or the environment. Client, daemon and vaults take every shared
-//! name from here, so that no two of them can disagree.
+//! Pure: nothing here reads the disk or the environment. Client, daemon and vaults take every
+//! shared name from here, so that no two of them can disagree.
 
 mod rack;
 mod runtime;

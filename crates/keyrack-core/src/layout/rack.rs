@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, ErrorCode, Owner, Slug};
 
-/// Names in `~/.ssh` that keyrack tries, in this order, if no private key is named. ECDSA keys cannot
-/// open age files; they are in the list so that the error names them.
+/// Names in `~/.ssh` that keyrack tries, in this order, if no private key is named. ECDSA keys
+/// cannot open age files; they are in the list so that the error names them.
 pub const DEFAULT_SSH_KEYS: [&str; 3] = ["id_ed25519", "id_rsa", "id_ecdsa"];
 
-/// Files that client and vaults keep for one owner in one home: the host manifest, the vaults' files
-/// and the inventory.
+/// Files that client and vaults keep for one owner in one home: the host manifest, the vaults'
+/// files and the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RackPaths {
     home: PathBuf,
@@ -75,8 +75,8 @@ impl RackPaths {
         }
     }
 
-    /// Parses the file name of a host manifest in [`RackPaths::dir`] to its owner. Returns `None` for any
-    /// other file.
+    /// Parses the file name of a host manifest in [`RackPaths::dir`] to its owner. Returns `None`
+    /// for any other file.
     pub fn owner_of(name: &str) -> Option<Owner> {
         match name.strip_prefix("keyrack.host")?.strip_suffix("age")? {
             "." => Some(Owner::DEFAULT),
@@ -117,8 +117,8 @@ impl RackPaths {
         })
     }
 
-    /// Lock file of this owner's writers. It is never unlinked: a lock on an unlinked file excludes no
-    /// other process.
+    /// Lock file of this owner's writers. It is never unlinked: a lock on an unlinked file excludes
+    /// no other process.
     pub fn lock_path(&self) -> PathBuf {
         self.dir().join(match self.owner.name() {
             None => ".lock".to_owned(),

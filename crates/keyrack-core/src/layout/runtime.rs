@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::Owner;
 
-/// File name of a daemon's socket: `keyrack.<session>.<home hash>[.<owner>].sock`. The default owner
-/// has no suffix.
+/// File name of a daemon's socket: `keyrack.<session>.<home hash>[.<owner>].sock`. The default
+/// owner has no suffix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketName {
     /// Login session, as a decimal number.
@@ -54,9 +54,9 @@ pub fn lock_path(socket: &Path) -> PathBuf {
     with_suffix(socket, ".lock")
 }
 
-/// Path of the file that holds the pid of a socket's daemon: the socket's name with `.pid` instead of
-/// `.sock`, or with `.pid` appended. For tools older than keyrack's Rust release; keyrack itself never
-/// trusts it.
+/// Path of the file that holds the pid of a socket's daemon: the socket's name with `.pid` instead
+/// of `.sock`, or with `.pid` appended. For tools older than keyrack's Rust release; keyrack itself
+/// never trusts it.
 pub fn pid_path(socket: &Path) -> PathBuf {
     if socket.extension().is_some_and(|extension| extension == "sock") {
         socket.with_extension("pid")

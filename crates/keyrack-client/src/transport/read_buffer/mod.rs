@@ -34,8 +34,8 @@ impl ReadBuffer {
         ReadBuffer { bytes: Vec::new(), filled: 0, consumed: 0, limit }
     }
 
-    /// Wipes and empties the buffer for the next reply. Keeps its allocation unless it is larger than
-    /// most replies need.
+    /// Wipes and empties the buffer for the next reply. Keeps its allocation unless it is larger
+    /// than most replies need.
     pub(crate) fn reset(mut self) -> Self {
         self.wipe();
         (self.filled, self.consumed) = (0, 0);
@@ -62,9 +62,9 @@ impl ReadBuffer {
         self.filled == 0
     }
 
-    /// Waits until the stream is readable, and reads once. Makes room for `want` unread bytes in all.
-    /// Returns `false` at the end of the stream. With `blocking`, the stream itself waits, for about as
-    /// long as the deadline.
+    /// Waits until the stream is readable, and reads once. Makes room for `want` unread bytes in
+    /// all. Returns `false` at the end of the stream. With `blocking`, the stream itself waits, for
+    /// about as long as the deadline.
     pub(crate) fn read(
         &mut self,
         mut stream: &UnixStream,

@@ -48,7 +48,8 @@ fn filled(count: usize) -> (ReadBuffer, UnixStream, UnixStream) {
 #[test]
 fn freed_memory_shows_an_unwiped_secret() {
     for count in [3, 60, 500] {
-        // musl unmaps a group of blocks when the last of them is freed: with its neighbors in use it stays.
+        // musl unmaps a group of blocks when the last of them is freed: with its neighbors in use
+        // it stays.
         let mut blocks: Vec<Vec<u8>> = (0..32).map(|_| SECRET.repeat(count)).collect();
         let unwiped = blocks.swap_remove(16);
         let block = Block::of(&unwiped);
