@@ -1,5 +1,5 @@
-//! Sessions over a socket that is already open, for a fuzzer that speaks as the daemon: without
-//! looking at who is at the other end. Not part of any build that ships (feature `fuzzing`).
+//! Sessions over a socket that is already open, without authentication, for a fuzzer that acts as
+//! the daemon. Not part of any build that ships (feature `fuzzing`).
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -13,18 +13,18 @@ use crate::session::Session;
 use crate::transport::connect::{Connection, Server, ServerProgram};
 use crate::transport::legacy::LegacyDaemon;
 
-/// A native session over `stream`. One that has to connect again does so at `address`.
+/// Creates a native session over `stream`. If it connects again, it does so at `address`.
 ///
 /// # Errors
-/// When the stream cannot be made non-blocking.
+/// If the stream cannot be made non-blocking.
 pub fn session(stream: UnixStream, address: RackAddress, ctx: &Context) -> io::Result<Session> {
     Ok(Session::over(connection(stream)?, address, ctx))
 }
 
-/// The same with a TypeScript daemon.
+/// Creates a session with a TypeScript daemon.
 ///
 /// # Errors
-/// As [`session`]; and when `ctx` demands more than such a daemon can give.
+/// As [`session`]; also if `ctx` requires more than such a daemon offers.
 pub fn legacy(
     stream: UnixStream,
     address: RackAddress,

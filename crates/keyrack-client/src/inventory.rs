@@ -1,6 +1,6 @@
-//! Whether a key was ever set on this machine, told without decrypting anything: by inventory
-//! markers, and by the files of the two vaults that keep one file or one entry for each key. Never
-//! reads a secret into memory of its own, never writes.
+//! Traces of keys that were set on this machine: inventory markers, and the files of the two vaults
+//! that keep one file or one entry for each key. Nothing is decrypted or written, and secrets stay
+//! in wiped memory.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -15,36 +15,36 @@ use zeroize::Zeroizing;
 use crate::context::Context;
 use keyrack_json::Object;
 
-/// The largest os.direct store that is looked into, in bytes.
+/// Size limit of an os.direct file that is read, in bytes.
 const STORE: u64 = 8 << 20;
 
-/// Whether the context's owner has set this key, or the `org.all.NAME` that would stand in for it.
-/// Without a home nothing is known.
+/// Returns `true` if the context's owner has set this key, or the `all` key of the same name.
+/// Without a home, no key is known.
 pub fn knows(ctx: &Context, slug: &Slug) -> bool {
     Inventory::of(ctx).is_some_and(|inventory| inventory.knows(slug))
 }
 
-/// The traces an owner's keys leave in a home.
+/// Traces of one owner's keys in a home.
 #[derive(Debug)]
 pub struct Inventory {
     paths: RackPaths,
-    /// The names in the os.direct store, once they were looked for.
+    /// Names in the os.direct file. Read on first use.
     direct: OnceCell<Vec<String>>,
 }
 
 impl Inventory {
-    /// That of the context's owner; `None` without a home.
+    /// Returns the inventory of the context's owner. `None` without a home.
     pub fn of(ctx: &Context) -> Option<Self> {
         let paths = RackPaths::new(ctx.env.get(HOME), ctx.owner.clone()).ok()?;
         Some(Inventory { paths, direct: OnceCell::new() })
     }
 
-    /// Whether the key, or the `org.all.NAME` that would stand in for it, was set.
+    /// Returns `true` if the key, or the `all` key of the same name, was set.
     pub fn knows(&self, slug: &Slug) -> bool {
         self.holds(slug) || slug.fallback().is_some_and(|fallback| self.holds(&fallback))
     }
 
-    /// Whether exactly this key was set.
+    /// Returns `true` if exactly this key was set.
     pub fn holds(&self, slug: &Slug) -> bool {
         exists(&self.paths.inventory_path(slug))
             || exists(&self.paths.secure_path(slug))
@@ -60,11 +60,11 @@ fn exists(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok()
 }
 
-/// The top-level names of a JSON file; `None` when it cannot be read or is no JSON object.
+/// Returns the top-level names of a JSON file. `None` if it cannot be read or is not a JSON object.
 fn names_in(path: &Path) -> Option<Vec<String>> {
     let mut file = File::open(path).ok()?;
     let size = file.metadata().ok().filter(|found| found.is_file() && found.len() <= STORE)?.len();
-    // Values are secrets: one buffer of the right size, wiped, and never grown.
+    // Values are secrets: one wiped buffer of the exact size, which never grows.
     let mut bytes = Zeroizing::new(vec![0; usize::try_from(size).ok()?]);
     file.read_exact(&mut bytes).ok()?;
     let object = Object::parse(&bytes).ok()?;
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn traces() {
+    fn inventory_knows_keys_by_their_files() {
         let slug = |text: &str| Slug::parse(text).unwrap();
         let hash = |text: &str| slug(text).hash16();
         for (trace, content, asked, known) in [

@@ -1,8 +1,9 @@
-//! Talks to keyrackd: connect, start, get, status, relock, source; reads `keyrack.yml`; renders
-//! what came of it.
+//! Client of keyrackd: connecting, starting, get, status, relock, source; reading `keyrack.yml`;
+//! rendering of results.
 //!
-//! The library under every face of keyrack. Everything of the outside comes in a [`Context`]: the crate never reads the process's
-//! environment or working directory, never prints, never exits, never reads a terminal, opens no vault and runs no async code.
+//! The library of both the CLI and the Node addon. Everything that a call depends on is in its
+//! [`Context`]: this crate never reads the process's environment or working directory, never
+//! prints, exits or reads a terminal, opens no vault and runs no async code.
 #![cfg_attr(
     test,
     allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests have an environment")

@@ -1,4 +1,4 @@
-//! Ending keys before their time.
+//! Relocking: erasing keys before they expire.
 
 use keyrack_core::resolve::{KeyQuery, relock_slugs};
 use keyrack_core::{Env, Error, ErrorCode, Org, Slug};
@@ -9,20 +9,20 @@ use crate::daemon::connect;
 use crate::manifest;
 use crate::session::{RelockScope, Relocked};
 
-/// What a caller wants ended.
+/// Keys that a caller names to relock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RelockQuery {
-    /// One key: a full slug ends exactly that one; a bare name every key those words could have
-    /// unlocked, the `all` that stands in included.
+    /// One key. A full slug names exactly that key. A bare name names every key that `unlock` with
+    /// the same words could have unlocked, including the `all` key of that name.
     Key {
-        /// As typed.
+        /// Name or slug, as typed.
         ask: String,
         /// `--org`.
         org: Org,
         /// `--env`.
         env: Option<Env>,
     },
-    /// Every key whose own env this is.
+    /// Every key of this env.
     Env(Env),
     /// Every key.
     All,
@@ -31,13 +31,13 @@ pub enum RelockQuery {
 /// Result of a relock.
 #[derive(Debug, Default)]
 pub struct RelockOutcome {
-    /// The erased keys, the slugs sorted.
+    /// Erased keys, sorted by slug.
     pub relocked: Relocked,
-    /// The reason no daemon could be looked for: the runtime directory is missing or unusable.
+    /// The reason that no daemon can run: the runtime directory is missing or unusable.
     pub error: Option<Error>,
 }
 
-/// Relocks. Does nothing without a daemon or a runtime directory.
+/// Relocks keys. Does nothing without a daemon or a runtime directory.
 ///
 /// # Errors
 /// Those of [`relock_slugs`], of [`crate::daemon::connect`] and of the daemon.
@@ -50,7 +50,7 @@ pub fn relock(ctx: &Context, wanted: &RelockQuery) -> Result<RelockOutcome, Erro
     erase(ctx, &what)
 }
 
-/// Erases the keys that `what` names from the daemon, if one runs.
+/// Erases keys from the daemon, if one runs.
 ///
 /// # Errors
 /// Those of [`crate::daemon::connect`] and of the daemon.
@@ -58,7 +58,7 @@ pub fn erase(ctx: &Context, what: &RelockScope) -> Result<RelockOutcome, Error> 
     let told = connect(ctx).and_then(|daemon| daemon.map(|mut daemon| daemon.relock(what)).transpose());
     let mut relocked = match told {
         Ok(relocked) => relocked.unwrap_or_default(),
-        // It ended in between, and its keys with it.
+        // The daemon exited in between, so its keys are erased.
         Err(error) if error.code == ErrorCode::DaemonAbsent => Relocked::default(),
         Err(error) if is_address_unavailable(&error) => {
             return Ok(RelockOutcome { error: Some(error), ..RelockOutcome::default() });
@@ -70,7 +70,8 @@ pub fn erase(ctx: &Context, what: &RelockScope) -> Result<RelockOutcome, Error> 
 }
 
 fn slugs(ctx: &Context, key: &str, org: &Org, env: Option<Env>) -> Result<Vec<Slug>, Error> {
-    // To end a key is always allowed: beside a broken keyrack.yml too, if the key is named in full.
+    // Relocking is always allowed, even with an invalid keyrack.yml, if the key is given by its
+    // slug.
     let manifest =
         if Slug::looks_full(key) && !key.starts_with(Org::THIS) { None } else { manifest::of(ctx)? };
     relock_slugs(&KeyQuery {

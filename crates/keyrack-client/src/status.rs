@@ -1,4 +1,4 @@
-//! What is unlocked, and in which condition the daemon is.
+//! Status of a rack: its daemon and its unlocked keys.
 
 use keyrack_core::{Env, Error, ErrorCode, Owner};
 
@@ -7,47 +7,48 @@ use crate::context::Context;
 use crate::daemon::{Daemon, connect_at};
 use crate::session::{DaemonStatus, HelloInfo, KeyStatus};
 
-/// What is known of the context's rack.
+/// Status of a rack.
 #[derive(Clone, Debug)]
 pub struct RackStatus {
-    /// Whose rack.
+    /// Owner of the rack.
     pub owner: Owner,
-    /// Path of its socket, which may not exist. `None` if the runtime directory is missing or
+    /// Address of its daemon, which may not run. `None` if the runtime directory is missing or
     /// unusable.
     pub address: Option<RackAddress>,
-    /// Reason why there is no path for a socket.
+    /// The reason that there is no address.
     pub error: Option<Error>,
-    /// Its daemon; `None` when none runs.
+    /// Its daemon. `None` if none runs.
     pub running: Option<RunningDaemon>,
-    /// Other login sessions in which a socket of the same rack stands.
+    /// Other login sessions that have a socket of the same rack.
     pub other_sessions: Vec<String>,
 }
 
-/// A daemon that runs.
+/// Running daemon.
 #[derive(Clone, Debug)]
 pub struct RunningDaemon {
-    /// Its pid, for people.
+    /// Its pid, for messages.
     pub pid: Option<i64>,
-    /// What it said of itself; `None` for a TypeScript daemon.
+    /// Its description of itself. `None` for a TypeScript daemon.
     pub hello: Option<HelloInfo>,
-    /// What it holds.
+    /// Its status and keys.
     pub status: DaemonStatus,
 }
 
 impl RunningDaemon {
-    /// The keys of an env, or all of them.
+    /// Returns the keys of an env, or all.
     pub fn keys(&self, env: Option<Env>) -> impl Iterator<Item = &KeyStatus> {
         self.status.keys.iter().filter(move |key| env.is_none_or(|env| key.slug.env() == env.as_str()))
     }
 
-    /// The envs it holds keys of, `sudo` left out, each once, in the order messages name them.
+    /// Returns the envs that have unlocked keys, except `sudo`, each once, in the order of
+    /// messages.
     pub fn envs(&self) -> Vec<Env> {
         let holds = |env: &Env| *env != Env::Sudo && self.keys(Some(*env)).next().is_some();
         Env::ALL.into_iter().filter(holds).collect()
     }
 }
 
-/// Looks. A rack without a daemon is no error, nor is one without a usable runtime directory.
+/// Reads the status of the context's rack. A missing daemon or runtime directory is not an error.
 ///
 /// # Errors
 /// Those of [`crate::daemon::connect`] and of the daemon.
@@ -62,16 +63,16 @@ pub fn status(ctx: &Context) -> Result<RackStatus, Error> {
         Err(error) => return Err(error),
     };
     let other_sessions = address.other_sessions();
-    let running = match connect_at(ctx, address.clone())?.map(look).transpose() {
+    let running = match connect_at(ctx, address.clone())?.map(read).transpose() {
         Ok(running) => running,
-        // It ended in between.
+        // The daemon exited in between.
         Err(error) if error.code == ErrorCode::DaemonAbsent => None,
         Err(error) => return Err(error),
     };
     Ok(RackStatus { owner: ctx.owner.clone(), address: Some(address), error: None, running, other_sessions })
 }
 
-fn look(mut daemon: Daemon) -> Result<RunningDaemon, Error> {
+fn read(mut daemon: Daemon) -> Result<RunningDaemon, Error> {
     let pid = daemon.server().and_then(|server| server.pid).map(|pid| pid.as_raw().into());
     let status = daemon.status()?;
     let hello = match &mut daemon {

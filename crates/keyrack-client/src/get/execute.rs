@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn each_ask_gets_the_key_that_answers_it() {
+    fn each_slug_gets_the_key_that_answers_it() {
         for (asked, held, expected) in [
             (&["a.test.K"][..], &["a.test.K"][..], &[Some("a.test.K")][..]),
             (&["a.test.K"], &["a.all.K"], &[Some("a.all.K")]),

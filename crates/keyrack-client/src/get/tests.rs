@@ -84,7 +84,7 @@ fn shown(answer: &KeyOutcome) -> (String, String, String) {
 }
 
 #[test]
-fn what_the_environment_answers() {
+fn environment_answers_missing_keys() {
     let site = Worksite::new(Some(MANIFEST));
     let pat = format!("ghp_{}", "x".repeat(36));
     let blob = r#" {"mech":"EPHEMERAL_VIA_GITHUB_APP","key":"-----BEGIN"} "#;
@@ -168,7 +168,7 @@ fn what_the_environment_answers() {
 }
 
 #[test]
-fn allow_dangerous_hands_out_tokens_and_nothing_else() {
+fn allow_dangerous_only_lifts_the_token_check() {
     let site = Worksite::new(Some(MANIFEST));
     let options = GetOptions { allow_dangerous: true, ..GetOptions::default() };
     for (value, status) in [
@@ -185,7 +185,7 @@ fn allow_dangerous_hands_out_tokens_and_nothing_else() {
 }
 
 #[test]
-fn locked_or_absent() {
+fn missing_key_is_locked_or_absent() {
     for (trace, ask, owner, status, fix) in [
         ("acme.test.PLAIN", "acme.test.PLAIN", "default", "locked", "keyrack unlock --env test --key PLAIN"),
         ("acme.all.PLAIN", "acme.test.PLAIN", "default", "locked", "keyrack unlock --env test --key PLAIN"),
@@ -228,7 +228,7 @@ fn locked_or_absent() {
 }
 
 #[test]
-fn without_a_manifest_the_fix_names_the_whole_slug() {
+fn fix_without_a_manifest_names_the_full_slug() {
     let site = Worksite::new(None);
     site.was_set("acme.test.K");
     let (status, _, fix) = shown(&one(&site.context(&[]), "acme.test.K", GetOptions::default()));
@@ -236,7 +236,7 @@ fn without_a_manifest_the_fix_names_the_whole_slug() {
 }
 
 #[test]
-fn a_slip_is_answered_with_the_key_that_was_meant() {
+fn misspelled_key_suggests_the_declared_one() {
     let meant = "keyrack get --env test --key PLAIN";
     let set = |key: &str| {
         format!("keyrack set --env test --key {key} --vault os.secure --mech PERMANENT_VIA_REPLICA")
@@ -267,7 +267,7 @@ fn a_slip_is_answered_with_the_key_that_was_meant() {
 }
 
 #[test]
-fn an_undeclared_key_is_absent_where_that_is_asked_for() {
+fn undeclared_key_is_absent_on_request() {
     let options = GetOptions { undeclared_is_absent: true, ..GetOptions::default() };
     for (ask, status) in [
         ("acme.test.PLAIN", "locked"),
@@ -286,7 +286,7 @@ fn an_undeclared_key_is_absent_where_that_is_asked_for() {
 }
 
 #[test]
-fn the_environment_needs_no_home_no_runtime_dir_and_no_socket() {
+fn environment_answers_without_home_or_runtime_dir() {
     for variables in [
         &[("K", "v")][..],
         &[("K", "v"), ("HOME", "/nonexistent")],
@@ -301,7 +301,7 @@ fn the_environment_needs_no_home_no_runtime_dir_and_no_socket() {
 }
 
 #[test]
-fn get_without_home_is_an_error_and_without_runtime_dir_finds_nothing() {
+fn get_fails_without_home_but_not_without_runtime_dir() {
     let site = Worksite::new(Some(MANIFEST));
     site.was_set("acme.test.PLAIN");
     let get_in = |home: &str, runtime: &str| {
@@ -329,7 +329,7 @@ fn get_without_home_is_an_error_and_without_runtime_dir_finds_nothing() {
 }
 
 #[test]
-fn another_session_of_the_same_rack_is_named() {
+fn locked_key_names_other_sessions() {
     let site = Worksite::new(Some(MANIFEST));
     site.was_set("acme.test.PLAIN");
     let address = crate::RackAddress::of(&site.context(&[])).unwrap();
@@ -344,7 +344,7 @@ fn another_session_of_the_same_rack_is_named() {
 }
 
 #[test]
-fn a_repository_in_the_order_of_its_manifest() {
+fn repository_keys_are_in_manifest_order() {
     let site = Worksite::new(Some(MANIFEST));
     let ctx = site.context(&[("PLAIN", "v"), ("EVERYWHERE", "e"), ("STAND_IN", "1")]);
     let outcome = get(&ctx, &Scope::Repo { env: Some(Env::Test) }, GetOptions::default()).unwrap();
@@ -378,7 +378,7 @@ fn a_repository_in_the_order_of_its_manifest() {
 }
 
 #[test]
-fn a_waiver_is_for_absent_keys_alone() {
+fn only_absent_keys_are_waived() {
     for (set, stand_in, waived) in [(false, "1", true), (false, "", false), (true, "1", false)] {
         let site = Worksite::new(Some(MANIFEST));
         if set {
@@ -392,7 +392,7 @@ fn a_waiver_is_for_absent_keys_alone() {
 }
 
 #[test]
-fn several_keys_each_have_their_own_attempt() {
+fn each_key_has_its_own_attempt() {
     let site = Worksite::new(Some(MANIFEST));
     let ctx = site.context(&[("PLAIN", "v"), ("STAND_IN", "1"), ("ROOT", "v")]);
     let keys = |asks: &[&str]| {
@@ -418,7 +418,7 @@ fn several_keys_each_have_their_own_attempt() {
 }
 
 #[test]
-fn the_machines_keys_are_read_beside_a_broken_manifest() {
+fn machine_keys_are_read_despite_a_broken_manifest() {
     let site = Worksite::new(Some("org: [broken"));
     let ctx = site.context(&[("K", "v")]);
     assert!(one(&ctx, "@all.test.K", GetOptions::default()).attempt.is_granted());
@@ -431,7 +431,7 @@ fn the_machines_keys_are_read_beside_a_broken_manifest() {
 }
 
 #[test]
-fn the_second_step_is_told_which_names_matter() {
+fn pending_get_names_the_variables_it_needs() {
     let site = Worksite::new(Some(MANIFEST));
     // Nothing of it is in the context's own environment: a face answers from another.
     let ctx = site.context(&[]);

@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn one_command_mends_all_that_is_locked() {
+    fn one_command_unlocks_all_locked_keys() {
         let work: Owner = "work".parse().unwrap();
         for (owner, slugs, command) in [
             (&Owner::DEFAULT, &["acme.test.A"][..], None),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_locked_has_no_say() {
+    fn keys_that_are_not_locked_are_ignored() {
         let mut answers =
             ["acme.test.A", "acme.prod.B", "acme.test.C"].map(|slug| locked(slug, &Owner::DEFAULT, false));
         answers[1].attempt = Attempt::Absent {

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_file_that_breaks_the_syntax_nothing_is_taken() {
+    fn config_with_a_syntax_error_is_ignored() {
         for text in [
             "directory",
             "[safe\ndirectory = /a\n",

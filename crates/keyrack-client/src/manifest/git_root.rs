@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_closest_one_wins() {
+    fn nearest_git_root_is_found() {
         let base = tempfile::tempdir().unwrap();
         let at = |path: &str| base.path().join(path);
         fs::create_dir_all(at("repo/.git")).unwrap();

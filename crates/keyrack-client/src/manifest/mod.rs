@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_and_what_it_extends() {
+    fn manifest_includes_what_it_extends() {
         let repo =
             Repo::new("org: acme\nextends: [shared/keyrack.yml]\nenv.test:\n  - A\n  - B: encrypted\n");
         repo.put("repo/shared/keyrack.yml", "org: other\nenv.test: [C]\n");
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_no_error() {
+    fn missing_manifest_is_not_an_error() {
         let repo = Repo::new("");
         fs::remove_file(repo.path("repo/.agent/keyrack.yml")).unwrap();
         assert_eq!(repo.load().unwrap(), None);
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn links_may_not_leave_the_repository() {
+    fn link_out_of_the_repository_is_refused() {
         let repo = Repo::new("org: acme\nextends: [linked.yml]\nenv.test: [A]\n");
         repo.put("outside.yml", "org: evil\nenv.test: [E]\n");
         repo.put("repo/inside.yml", "org: fine\nenv.test: [I]\n");
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_file_is_refused() {
+    fn manifest_that_is_not_a_file_is_refused() {
         let repo = Repo::new("org: acme\nextends: [x]\n");
         fs::create_dir(repo.path("repo/x")).unwrap();
         repo.refused("x: it is not a file");
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn all_files_together_are_bounded() {
+    fn total_manifest_size_is_limited() {
         let names: Vec<String> = (0..9).map(|at| format!("{at}.yml")).collect();
         let repo = Repo::new(&format!("org: acme\nextends: [{}]\n", names.join(", ")));
         let text = format!("org: acme\nenv.test:\n  - K\n#{}", "x".repeat(500_000));
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_mean_nothing_are_bounded_too() {
+    fn number_of_values_is_limited() {
         let names: Vec<String> = (0..9).map(|at| format!("{at}.yml")).collect();
         let repo = Repo::new(&format!("org: acme\nextends: [{}]\n", names.join(", ")));
         let text = format!("org: acme\nx: [{}]\n", "x,".repeat(24_000));
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_not_repeated() {
+    fn errors_shorten_long_names() {
         let long = "x".repeat(900_000);
         for text in [
             format!("{long}: 1\n{long}: 2\n"),

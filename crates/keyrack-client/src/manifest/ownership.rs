@@ -204,7 +204,7 @@ mod tests {
     use crate::context::Environment;
 
     #[test]
-    fn owners_are_accepted_as_git_accepts_them_and_roots_by_all() {
+    fn owners_are_accepted_as_by_git() {
         const ROOT: Uid = Uid::ROOT;
         const ME: Uid = Uid::from_raw(1000);
         const OTHER: Uid = Uid::from_raw(1001);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_name_a_directory_all_below_one_or_all() {
+    fn safe_directory_entries_match_as_in_git() {
         let base = tempfile::tempdir().unwrap();
         let at = |path: &str| base.path().canonicalize().unwrap().join(path);
         fs::create_dir_all(at("work/repo/deep")).unwrap();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn git_and_the_environment_name_safe_directories() {
+    fn safe_directories_come_from_git_and_environment() {
         let base = tempfile::tempdir().unwrap();
         let at = |path: &str| base.path().canonicalize().unwrap().join(path);
         for dir in ["repo", "home/.config/git", "xdg/git"] {
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn another_directory_under_the_name_is_not_the_one_that_is_named() {
+    fn replaced_directory_is_not_the_safe_one() {
         let base = tempfile::tempdir().unwrap();
         let at = |path: &str| base.path().join(path);
         fs::create_dir(at("repo")).unwrap();

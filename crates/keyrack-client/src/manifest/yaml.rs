@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_known() {
+    fn nodes_have_their_line() {
         let text =
             "org: acme\n\nenv.test:\n  - A\n  # why\n  - B: encrypted\n  - key: C\n    grade: ephemeral\n";
         let raw = parse("k.yml", text).unwrap();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_section_is_on_its_own_line() {
+    fn section_errors_name_its_line() {
         for (text, line, what) in [
             ("org: acme\n\nenv.sudo:\n  # why\n\n  - A\n", 3, "env.sudo: sudo keys are never declared"),
             ("org: acme\nenv.dev:\n  - A\n", 2, "env.dev: invalid env"),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_on_no_line_behind_the_last() {
+    fn missing_values_have_a_line_of_the_file() {
         for text in ["? # ef :\n", "a:\n", "?\n", "- \n", "a:\n  - \n"] {
             let raw = parse("k.yml", text).unwrap();
             let lines = text.lines().count() as u64;
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_no_strings_name_nothing() {
+    fn keys_that_are_not_strings_are_described() {
         let raw = parse("k.yml", "1: a\n[env.test]: b\n~: c\nNO: d\n").unwrap();
         let YamlValue::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
         let names: Vec<_> = fields.iter().map(|(name, node)| (name.as_str(), node.line)).collect();
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_other_yaml_reads_as_booleans_are_names() {
+    fn yaml_1_1_booleans_are_strings() {
         let raw = parse("k.yml", "a: [NO, on, Y, 'true', true, ~, 1, 1.5]").unwrap();
         let YamlValue::Map(fields) = &raw.root.value else { panic!("{raw:?}") };
         let YamlValue::List(items) = &fields[0].1.value else { panic!("{raw:?}") };
@@ -176,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_nothing() {
+    fn empty_document_is_null() {
         for text in ["", "\n", "# only a comment\n", "~", "---\n"] {
             assert_eq!(parse("k.yml", text).unwrap().root.value, YamlValue::Null, "{text:?}");
         }
     }
 
     #[test]
-    fn errors_name_file_and_line() {
+    fn syntax_errors_name_file_and_line() {
         for (text, line) in [
             ("org: acme\nenv.test: [A\n", 2),
             ("org: acme\n  env: x\n", 2),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn bombs_are_refused() {
+    fn yaml_bombs_are_refused() {
         let mut laughs = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for i in 1..12 {
             let refs = vec![format!("*a{}", i - 1); 10].join(",");

@@ -55,17 +55,17 @@ pub fn check_total<'a>(
     Err(error.hint("give large keys to a command as files: keyrack run --files"))
 }
 
-/// The bytes that the kernel counts of a variable.
+/// Bytes that the kernel counts for a variable.
 pub fn counted(name: usize, value: usize) -> usize {
     name + 1 + value + COUNTED_PER_STRING
 }
 
-/// The sizes of these exports' values.
+/// Sizes of the values of exports.
 pub fn sizes<'a>(exports: impl IntoIterator<Item = &'a Export>) -> impl Iterator<Item = (&'a Slug, usize)> {
     exports.into_iter().map(|export| (&export.slug, export.secret.expose().len()))
 }
 
-/// The bytes of these exports as variables.
+/// Bytes that the kernel counts for exports.
 pub fn counted_all<'a>(exports: impl IntoIterator<Item = &'a Export>) -> usize {
     exports.into_iter().map(|export| counted(export.name.len(), export.secret.expose().len())).sum()
 }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn one_variable_is_limited_with_its_name() {
+    fn variable_over_the_limit_is_refused() {
         for (name, bytes, fits) in [
             ("K", 131_069, true),
             ("K", 131_070, false),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn all_variables_are_limited_together() {
+    fn variables_over_the_total_limit_are_refused() {
         let exports = [export("A", 10), export("BIG", 3000), export("MID", 200), export("TINY", 1)];
         let total = counted_all(&exports);
         assert_eq!(total, 10 + 3000 + 200 + 1 + 1 + 3 + 3 + 4 + 4 * (1 + COUNTED_PER_STRING));

@@ -15,51 +15,51 @@ use crate::get::{GetOutcome, KeyOutcome};
 use crate::secret::Secret;
 use keyrack_json::JsonWriter;
 
-/// Whether keys that are not granted stop everything.
+/// Handling of keys that are not granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SourceMode {
-    /// All of them or nothing, but for those that may be absent.
+    /// Exports nothing unless every key is granted or may be absent.
     #[default]
     Strict,
-    /// Those there are.
+    /// Exports the granted keys.
     Lenient,
 }
 
 /// A variable and its value.
 #[derive(Debug)]
 pub struct Export {
-    /// The variable: everything behind the slug's second dot.
+    /// Name of the variable: everything after the second dot of the slug.
     pub name: String,
-    /// The key's true slug.
+    /// Slug that the key is stored under.
     pub slug: Slug,
-    /// Whether the value is that of the environment rather than of the daemon.
+    /// `true` if the value comes from the environment, `false` if from the daemon.
     pub ambient: bool,
-    /// Its value.
+    /// Value.
     pub secret: Secret,
 }
 
-/// What is there to be exported, and what is not.
+/// Result of a read, sorted for export.
 #[derive(Debug)]
 pub struct Sourced {
-    /// One for each variable, in the order asked. Of several keys of one name the first granted
-    /// one.
+    /// One for each variable, in the order of the request. Of several keys of one name, the first
+    /// granted one.
     pub exports: Vec<Export>,
-    /// The keys that are not granted, those that may be absent among them.
+    /// Keys that are not granted, including those that may be absent.
     pub missing: Vec<KeyOutcome>,
 }
 
-/// What strict mode stops at.
+/// Missing keys that stop strict mode.
 #[derive(Debug)]
 pub struct Refused {
-    /// The keys that are needed and not granted.
+    /// Keys that are required and not granted.
     pub missing: Vec<KeyOutcome>,
 }
 
-/// Sorts what came of a read by what can be exported.
+/// Sorts the outcome of a read for export.
 ///
 /// # Errors
-/// In strict mode the keys that are not granted and may not be absent; every granted one is wiped
-/// then.
+/// In strict mode, the keys that are not granted and may not be absent. All granted secrets are
+/// then wiped.
 pub fn sort(outcome: GetOutcome, mode: SourceMode) -> Result<Sourced, Refused> {
     if mode == SourceMode::Strict && !outcome.all_fine() {
         let missing = outcome.keys.into_iter().filter(|answer| !answer.is_fine()).collect();
@@ -87,8 +87,8 @@ pub fn sort(outcome: GetOutcome, mode: SourceMode) -> Result<Sourced, Refused> {
 }
 
 impl Sourced {
-    /// Takes out the keys whose variables belong to a shell or a loader, as far as `is_meant`, and
-    /// returns them with the reason for each.
+    /// Removes the keys whose variables belong to a shell or a loader and match `is_meant`. Returns
+    /// them, each with a reason.
     pub fn take_reserved(&mut self, is_meant: impl Fn(Reserved) -> bool) -> Vec<LeftOut> {
         let (out, kept) = std::mem::take(&mut self.exports)
             .into_iter()
@@ -102,10 +102,10 @@ impl Sourced {
     }
 }
 
-/// A key that is granted and not exported.
+/// Granted key that is not exported.
 #[derive(Debug)]
 pub struct LeftOut {
-    /// The variable.
+    /// Name of the variable.
     pub name: String,
     /// `true` if the value is that of the variable itself.
     pub ambient: bool,
@@ -113,10 +113,11 @@ pub struct LeftOut {
     pub message: String,
 }
 
-/// The same as a JSON object: the value of each variable by its name, as any name can be one there.
+/// Writes exports as a JSON object: the value of each variable by its name. Any name is possible
+/// there.
 ///
 /// # Errors
-/// [`ErrorCode::Usage`] when a value is no text, which JSON cannot carry.
+/// [`ErrorCode::Usage`] if a value is not UTF-8, which JSON cannot carry.
 pub fn json(exports: &[Export]) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut json = JsonWriter::new();
     let mut result = Ok(());
@@ -125,34 +126,33 @@ pub fn json(exports: &[Export]) -> Result<Zeroizing<Vec<u8>>, Error> {
             json.name(&export.name);
             if json.secret(export.secret.expose()).is_err() {
                 json.plain("null");
-                let message = format!("the value of {} is no text, which JSON cannot carry", export.slug);
-                result = Err(Error::new(ErrorCode::Usage, message)
-                    .of(&export.slug)
-                    .hint("get it with `get --value`"));
+                let message = format!("the value of {} is not UTF-8, which JSON cannot carry", export.slug);
+                result =
+                    Err(Error::new(ErrorCode::Usage, message).of(&export.slug).hint("use `get --value`"));
             }
         }
     });
     result.map(|()| json.into_bytes())
 }
 
-/// What a process that sources into itself has to do.
+/// Plan of a process that exports into its own environment.
 #[derive(Debug)]
 pub struct Assignments {
-    /// The variables to set, with their values.
+    /// Variables to set, with their values.
     pub set: Vec<(String, Secret)>,
-    /// The names in `set`, and those that hold the right value already and were sourced before.
+    /// Names in `set`, and names that an earlier call set and that already have the right value.
     pub sourced: Vec<String>,
-    /// The variables that are left as somebody else set them.
+    /// Variables of others, left unchanged.
     pub kept: Vec<String>,
-    /// Those of `kept` for which the daemon holds another value.
+    /// Names in `kept` for which the daemon has another value.
     pub differing: Vec<String>,
-    /// The names of keys that are not granted.
+    /// Names of keys that are not granted.
     pub missing: Vec<String>,
 }
 
-/// Compares what was sourced with the process's variables. `current` gives a variable's value,
-/// `ours` says whether it was set by an earlier sourcing. A variable that is set, not empty and not
-/// ours stays unless `override_others`.
+/// Compares exports with the process's variables. `current` returns a variable's value. `ours`
+/// returns `true` if an earlier call set it. A variable that is set, not empty and not ours stays
+/// unchanged unless `override_others`.
 pub fn assign(
     sourced: Sourced,
     mut current: impl FnMut(&str) -> Option<Secret>,
@@ -167,7 +167,7 @@ pub fn assign(
         missing: Vec::new(),
     };
     for answer in &sourced.missing {
-        // A name may be missing in one env and there in another: it is one variable.
+        // A name may be missing in one env and granted in another. It is one variable.
         let name = answer.attempt.slug().name();
         if !sourced.exports.iter().any(|export| export.name == name)
             && !plan.missing.iter().any(|it| it == name)
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn strict_is_all_or_nothing_but_for_waived_ones() {
+    fn strict_mode_fails_unless_missing_keys_are_waived() {
         let secure = VaultId::OsSecure;
         let with =
             |waived| outcome(vec![granted("a.test.K", b"v", secure.clone()), missing("a.test.L", waived)]);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_one_name_counts() {
+    fn first_key_of_a_name_is_exported() {
         let answers =
             vec![granted("a.all.K", b"1", VaultId::OsSecure), granted("a.test.K", b"2", VaultId::OsSecure)];
         let sourced = sort(outcome(answers), SourceMode::Strict).unwrap();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn reserved_variables_are_left_out() {
+    fn reserved_variables_are_not_exported() {
         let answers = ["PATH", "K", "UID", "LD_PRELOAD"];
         let sourced = || {
             let answers =
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_is_missing_where_no_env_has_it() {
+    fn variable_is_missing_if_no_env_has_it() {
         let answers = vec![
             missing("a.prod.K", false),
             granted("a.test.K", b"v", VaultId::OsSecure),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn assigning() {
+    fn assign_keeps_variables_of_others() {
         for (current, ours, over, vault, expected) in [
             (None, false, false, VaultId::OsSecure, "set"),
             (Some(""), false, false, VaultId::OsSecure, "set"),

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shell_is_detected_where_it_is_certain() {
+    fn shell_is_detected_if_certain() {
         use Shell::{Fish, Nu, Posix, PowerShell};
         for (ancestors, expected) in [
             // eval "$(keyrack source)", or its like, at a prompt
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_processes() {
+    fn detection_errors_name_the_processes() {
         for (ancestors, message) in [
             (
                 "sh=dash node fish",
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn words_and_names() {
+    fn shells_parse_from_words_and_names() {
         for (text, shell) in [
             ("posix", Some(Shell::Posix)),
             ("bash", Some(Shell::Posix)),

@@ -11,7 +11,7 @@ use keyrack_testkit::wait_until;
 use crate::harness::{Rack, keyrackd, slug, unlock};
 
 #[test]
-fn started_once_and_stopped() {
+fn daemon_starts_once_and_stops() {
     let rack = Rack::new();
     let ctx = rack.context();
     assert!(daemon::connect(&ctx).unwrap().is_none());
@@ -28,7 +28,7 @@ fn started_once_and_stopped() {
 }
 
 #[test]
-fn racks_of_different_owners_are_apart() {
+fn owners_have_separate_racks() {
     let rack = Rack::new();
     rack.unlock(&[("a.test.K", b"default")]);
     let other = rack.context().with_owner("robot".parse().unwrap());
@@ -41,7 +41,7 @@ fn racks_of_different_owners_are_apart() {
 }
 
 #[test]
-fn many_starts_make_one_daemon() {
+fn concurrent_starts_make_one_daemon() {
     let rack = Rack::new();
     let pids: Vec<u32> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..12)
@@ -55,7 +55,7 @@ fn many_starts_make_one_daemon() {
 }
 
 #[test]
-fn a_restart_carries_keys_over_with_what_is_left_of_their_lives() {
+fn restart_carries_keys_over_for_their_remaining_ttl() {
     let rack = Rack::new();
     let ctx = rack.context();
     let mut session = rack.session();
@@ -81,7 +81,7 @@ fn a_restart_carries_keys_over_with_what_is_left_of_their_lives() {
 }
 
 #[test]
-fn a_restart_that_cannot_start_stops_nothing() {
+fn restart_without_a_program_stops_nothing() {
     let rack = Rack::new();
     rack.unlock(&[("a.test.K", b"v")]);
     let error = daemon::restart(&rack.context(), &rack.home.root().join("nowhere")).unwrap_err();
@@ -90,7 +90,7 @@ fn a_restart_that_cannot_start_stops_nothing() {
 }
 
 #[test]
-fn a_restart_into_settings_that_do_not_work_keeps_the_keys() {
+fn restart_with_invalid_settings_keeps_the_keys() {
     let rack = Rack::new();
     rack.unlock(&[("a.test.K", b"v")]);
     let ctx = rack.context_with([("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "soon")]);
@@ -101,7 +101,7 @@ fn a_restart_into_settings_that_do_not_work_keeps_the_keys() {
 }
 
 #[test]
-fn what_is_demanded_is_demanded_of_the_new_one() {
+fn restart_requires_memory_of_the_new_daemon() {
     let rack = Rack::new();
     rack.unlock(&[("a.test.K", b"v")]);
     let memory = rack.session().hello().unwrap().memory.clone();
@@ -113,7 +113,7 @@ fn what_is_demanded_is_demanded_of_the_new_one() {
 }
 
 #[test]
-fn what_a_daemon_says_of_its_start_is_passed_on() {
+fn startup_errors_of_the_daemon_are_reported() {
     let rack = Rack::new();
     let ctx = rack.context_with([("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "soon")]);
     let error = daemon::ensure(&ctx, &keyrackd()).unwrap_err();
@@ -129,7 +129,7 @@ fn what_a_daemon_says_of_its_start_is_passed_on() {
 }
 
 #[test]
-fn only_known_variables_reach_the_daemon() {
+fn daemon_gets_only_its_own_variables() {
     let rack = Rack::new();
     let ctx = rack.context_with([
         ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "60000"),
@@ -147,28 +147,28 @@ fn only_known_variables_reach_the_daemon() {
     assert!(!seen.contains("HOME="), "{seen}");
 }
 
-/// A socket nobody listens on any more: a child that another test forks meanwhile has the listener
-/// too, until it is executed.
-fn leave_a_dead_socket(rack: &Rack) {
+/// Creates a socket without a listener. A child that another test forks meanwhile also has the
+/// listener until its execve.
+fn create_dead_socket(rack: &Rack) {
     drop(UnixListener::bind(rack.socket()).unwrap());
     wait_until("it is dead", Duration::from_secs(10), || UnixStream::connect(rack.socket()).is_err());
 }
 
 #[test]
-fn a_dead_socket_is_no_daemon_and_is_swept() {
+fn dead_socket_is_removed() {
     let rack = Rack::new();
-    leave_a_dead_socket(&rack);
+    create_dead_socket(&rack);
     assert!(daemon::connect(&rack.context()).unwrap().is_none());
     assert_eq!(daemon::stop(&rack.context()).unwrap(), None);
     assert!(!rack.socket().exists());
 
-    leave_a_dead_socket(&rack);
+    create_dead_socket(&rack);
     rack.unlock(&[("a.test.K", b"v")]);
     assert_eq!(rack.session().get(&[slug("a.test.K")]).unwrap().len(), 1);
 }
 
 #[test]
-fn what_is_no_socket_is_left_alone_and_named() {
+fn file_in_place_of_the_socket_is_kept_and_named() {
     let rack = Rack::new();
     fs::write(rack.socket(), "precious").unwrap();
     let error = daemon::connect(&rack.context()).unwrap_err();
@@ -185,7 +185,7 @@ fn what_is_no_socket_is_left_alone_and_named() {
 }
 
 #[test]
-fn pruning() {
+fn prune_stops_daemons_of_this_session() {
     let rack = Rack::new();
     let ctx = rack.context();
     assert_eq!(daemon::prune_owner(&ctx).unwrap(), []);
@@ -199,7 +199,7 @@ fn pruning() {
     assert_eq!(pruned[0].outcome, PruneOutcome::Stopped { pid: Some(pid) });
     assert!(daemon::connect(&robot).unwrap().is_some(), "another owner's daemon stays");
 
-    // A dead one of another home, and one of another session, which is none of ours.
+    // A dead socket of another home, and one of another session.
     let address = rack.address();
     let mut dead = address.clone();
     dead.name.home_hash = "00000000".into();

@@ -1,4 +1,4 @@
-//! A rack of a test's own.
+//! A rack for one test.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use keyrack_client::{Context, Environment, RackAddress, daemon};
 use keyrack_core::{Grade, GrantSource, GrantedTtl, Mechanism, Slug, Ttl, TtlLimit, VaultId};
 use keyrack_testkit::Home;
 
-/// A home and its daemon, which is stopped in the end.
+/// A home and its daemon, which is stopped on drop.
 pub(crate) struct Rack {
     pub(crate) home: Home,
 }
@@ -22,7 +22,7 @@ impl Rack {
         self.context_with([])
     }
 
-    /// A context with more variables.
+    /// Returns a context with more variables.
     pub(crate) fn context_with<const N: usize>(&self, more: [(&str, &str); N]) -> Context {
         let own = [("HOME", self.home.home()), ("XDG_RUNTIME_DIR", self.home.runtime())];
         let own = own.map(|(name, value)| (name.to_owned(), value.into_os_string()));
@@ -41,12 +41,12 @@ impl Rack {
         self.address().socket()
     }
 
-    /// A session with the daemon, started if need be.
+    /// Returns a session with the daemon, which is started if needed.
     pub(crate) fn session(&self) -> Session {
         daemon::ensure(&self.context(), &keyrackd()).unwrap().0
     }
 
-    /// Puts keys into the daemon, for an hour.
+    /// Unlocks keys for an hour.
     pub(crate) fn unlock(&self, keys: &[(&str, &[u8])]) {
         let mut session = self.session();
         for (slug, secret) in keys {

@@ -1,4 +1,4 @@
-//! Servers that are strangers, and servers that break the protocol.
+//! Untrusted servers, and servers that violate the protocol.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use keyrack_testkit::{Need, as_user, can_run, in_new_session, wait_until};
 use crate::harness::{Rack, keyrackd, slug};
 use crate::server::Server;
 
-/// Nobody stops these servers' racks but the test: they are no daemons.
+/// A rack whose server is not a daemon, so that [`Rack`] cannot stop it.
 struct Stage {
     rack: Option<Rack>,
 }
@@ -35,7 +35,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // The server is gone by now and its socket dead.
+        // The server has exited, and its socket is dead.
         drop(self.rack.take());
     }
 }
@@ -45,7 +45,7 @@ fn get(ctx: &Context) -> Result<Vec<keyrack_client::session::GrantedKey>, Error>
 }
 
 #[test]
-fn a_server_of_another_login_session_gets_not_a_byte() {
+fn server_of_another_login_session_gets_no_byte() {
     if !can_run("a_server_of_another_login_session_gets_not_a_byte", &[Need::Sessions]) {
         return;
     }
@@ -56,7 +56,7 @@ fn a_server_of_another_login_session_gets_not_a_byte() {
 }
 
 #[test]
-fn server_in_a_sandbox_gets_not_a_byte() {
+fn server_in_a_sandbox_gets_no_byte() {
     if !can_run("server_in_a_sandbox_gets_not_a_byte", &[Need::Root, Need::Program("unshare")]) {
         return;
     }
@@ -75,7 +75,7 @@ fn server_in_a_sandbox_gets_not_a_byte() {
         let server = Server::run(command, &socket);
         untrusted(&stage, &server);
         drop(server);
-        // It is killed with its sandbox, which is waited for, and not it.
+        // Only the sandbox is waited for; the server is killed with it.
         wait_until("the server has ended", Duration::from_secs(10), || {
             std::os::unix::net::UnixStream::connect(&socket).is_err()
         });
@@ -83,14 +83,14 @@ fn server_in_a_sandbox_gets_not_a_byte() {
 }
 
 #[test]
-fn a_server_of_another_user_gets_not_a_byte() {
+fn server_of_another_user_gets_no_byte() {
     if !can_run("a_server_of_another_user_gets_not_a_byte", &[Need::Root, Need::Program("setpriv")]) {
         return;
     }
     let stage = Stage::new();
     let socket = stage.rack().socket();
     let runtime = stage.rack().home.runtime();
-    // As if the directory had been open once, and a stranger had used it.
+    // As if another user had created the socket while the directory was open.
     for (dir, mode) in [(stage.rack().home.root(), 0o755), (&runtime, 0o777)] {
         fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap();
     }
@@ -128,18 +128,18 @@ fn untrusted(stage: &Stage, server: &Server) {
 }
 
 #[test]
-fn a_sound_server_is_understood() {
-    for manner in ["sound", "pieces", "close-first"] {
+fn conforming_server_is_understood() {
+    for behavior in ["sound", "pieces", "close-first"] {
         let stage = Stage::new();
-        let _server = Server::start(manner, &stage.rack().socket());
+        let _server = Server::start(behavior, &stage.rack().socket());
         let granted = get(&stage.context()).unwrap();
-        assert_eq!(granted[0].secret.expose(), b"hunter2", "{manner}");
+        assert_eq!(granted[0].secret.expose(), b"hunter2", "{behavior}");
     }
 }
 
 #[test]
-fn a_broken_server_is_an_error_and_never_a_hang() {
-    for (manner, code) in [
+fn misbehaving_server_is_an_error_within_the_deadline() {
+    for (behavior, code) in [
         ("hang", ErrorCode::DaemonUnresponsive),
         ("drip", ErrorCode::DaemonUnresponsive),
         ("close", ErrorCode::DaemonUnresponsive),
@@ -157,18 +157,18 @@ fn a_broken_server_is_an_error_and_never_a_hang() {
         ("refuse", ErrorCode::SessionMismatch),
     ] {
         let stage = Stage::new();
-        let server = Server::start(manner, &stage.rack().socket());
+        let server = Server::start(behavior, &stage.rack().socket());
         let started = Instant::now();
         let error = get(&stage.context()).unwrap_err();
-        assert_eq!(error.code, code, "{manner}: {error}");
-        assert!(started.elapsed() < Duration::from_millis(1600), "{manner}: {:?}", started.elapsed());
-        assert!(!format!("{error:?}").contains("hunter2"), "{manner}: {error:?}");
+        assert_eq!(error.code, code, "{behavior}: {error}");
+        assert!(started.elapsed() < Duration::from_millis(1600), "{behavior}: {:?}", started.elapsed());
+        assert!(!format!("{error:?}").contains("hunter2"), "{behavior}: {error:?}");
         assert!(!server.heard().is_empty());
     }
 }
 
 #[test]
-fn no_secret_goes_to_a_daemon_of_another_version() {
+fn daemon_of_another_version_gets_no_secret() {
     let stage = Stage::new();
     let server = Server::start("incompatible", &stage.rack().socket());
     let error = daemon::ensure(&stage.context(), &keyrackd()).unwrap_err();
@@ -179,7 +179,7 @@ fn no_secret_goes_to_a_daemon_of_another_version() {
 }
 
 #[test]
-fn a_typescript_daemon_is_read_from() {
+fn typescript_daemon_answers_get() {
     let stage = Stage::new();
     let socket = stage.rack().socket();
     let server = Server::start("ts-get", &socket);
@@ -191,7 +191,7 @@ fn a_typescript_daemon_is_read_from() {
 }
 
 #[test]
-fn a_typescript_daemon_lists_and_relocks() {
+fn typescript_daemon_answers_status_and_relock() {
     let stage = Stage::new();
     let _server = Server::start("ts-status", &stage.rack().socket());
     let mut daemon = daemon::connect(&stage.context()).unwrap().unwrap();
@@ -212,7 +212,7 @@ fn a_typescript_daemon_lists_and_relocks() {
 }
 
 #[test]
-fn a_typescript_daemon_gets_no_key_and_meets_no_demand() {
+fn typescript_daemon_gets_no_key() {
     let stage = Stage::new();
     let server = Server::start("ts-get", &stage.rack().socket());
     let error = daemon::ensure(&stage.context(), &keyrackd()).unwrap_err();
@@ -225,24 +225,24 @@ fn a_typescript_daemon_gets_no_key_and_meets_no_demand() {
 }
 
 #[test]
-fn a_broken_typescript_daemon_is_an_error_and_never_a_hang() {
-    for (manner, code) in [
+fn misbehaving_typescript_daemon_is_an_error_within_the_deadline() {
+    for (behavior, code) in [
         ("ts-hang", ErrorCode::DaemonUnresponsive),
         ("ts-refuse", ErrorCode::SessionMismatch),
         ("ts-garbage", ErrorCode::BadFrame),
     ] {
         let stage = Stage::new();
-        let _server = Server::start(manner, &stage.rack().socket());
+        let _server = Server::start(behavior, &stage.rack().socket());
         let started = Instant::now();
         let error = get(&stage.context()).unwrap_err();
-        assert_eq!(error.code, code, "{manner}: {error}");
-        assert!(started.elapsed() < Duration::from_millis(1600), "{manner}");
-        assert!(!format!("{error:?}").contains("hunter2"), "{manner}: {error:?}");
+        assert_eq!(error.code, code, "{behavior}: {error}");
+        assert!(started.elapsed() < Duration::from_millis(1600), "{behavior}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{behavior}: {error:?}");
     }
 }
 
 #[test]
-fn a_key_nobody_asked_for_is_dropped() {
+fn unrequested_key_is_dropped() {
     let stage = Stage::new();
     let _server = Server::start("other-key", &stage.rack().socket());
     let ctx = stage.context();

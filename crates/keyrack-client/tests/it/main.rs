@@ -1,4 +1,4 @@
-//! The client against the real daemon, and against servers that are not to be trusted.
+//! The client against the real daemon, and against untrusted servers.
 //!
 //! Everything runs in a home and a runtime directory of its own. The daemon is the built one;
 //! hostile servers are this test binary again (see [`server`]), so that they are processes of their

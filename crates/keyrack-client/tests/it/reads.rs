@@ -1,4 +1,4 @@
-//! Whole reads, status and relock with the real daemon behind them.
+//! Complete reads, status and relock with the real daemon.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ env.test:
 env.prod: [PLAIN]
 ";
 
-fn worksite() -> Rack {
+fn rack_with_repository() -> Rack {
     let rack = Rack::new();
     fs::create_dir(rack.home.home().join(".git")).unwrap();
     fs::create_dir(rack.home.home().join(".agent")).unwrap();
@@ -41,8 +41,8 @@ fn read(ctx: &Context, ask: &str) -> (String, Option<String>) {
 }
 
 #[test]
-fn the_daemon_comes_before_the_environment() {
-    let rack = worksite();
+fn daemon_takes_precedence_over_environment() {
+    let rack = rack_with_repository();
     rack.unlock(&[("acme.test.PLAIN", b"unlocked"), ("acme.all.SHARED", b"everywhere")]);
     let ctx = rack.context_with([("PLAIN", "ambient"), ("STRONG", "ambient"), ("SHARED", "ambient")]);
     for (ask, found, secret) in [
@@ -58,11 +58,11 @@ fn the_daemon_comes_before_the_environment() {
 }
 
 #[test]
-fn a_held_key_below_its_declared_grade_is_blocked() {
-    let rack = worksite();
+fn unlocked_key_below_its_declared_grade_is_blocked() {
+    let rack = rack_with_repository();
     let mut session = rack.session();
     unlock(&mut session, "acme.test.STRONG", b"v", VaultId::OsDirect, Ttl(60_000));
-    // The environment's value does not step in for a key that a rule holds back.
+    // The value of the environment does not replace a key that is blocked.
     let ctx = rack.context_with([("STRONG", "ambient")]);
     let outcome =
         get(&ctx, &key("acme.test.STRONG"), GetOptions { allow_dangerous: true, ..GetOptions::default() })
@@ -75,8 +75,8 @@ fn a_held_key_below_its_declared_grade_is_blocked() {
 }
 
 #[test]
-fn a_held_long_lived_token_is_blocked() {
-    let rack = worksite();
+fn unlocked_long_lived_token_is_blocked() {
+    let rack = rack_with_repository();
     rack.unlock(&[("acme.test.PLAIN", b"\n ghp_hunter2")]);
     let outcome = get(&rack.context(), &key("acme.test.PLAIN"), GetOptions::default()).unwrap();
     assert_eq!(outcome.keys[0].attempt.status(), "blocked");
@@ -86,8 +86,8 @@ fn a_held_long_lived_token_is_blocked() {
 }
 
 #[test]
-fn a_whole_repository_in_one_go() {
-    let rack = worksite();
+fn whole_repository_is_read_in_one_request() {
+    let rack = rack_with_repository();
     rack.unlock(&[("acme.all.SHARED", b"s"), ("acme.test.STRONG", b"t"), ("other.test.PLAIN", b"x")]);
     let ctx = rack.context_with([("PLAIN", "p")]);
     let outcome = get(&ctx, &Scope::Repo { env: Some(Env::Test) }, GetOptions::default()).unwrap();
@@ -95,7 +95,7 @@ fn a_whole_repository_in_one_go() {
     let sourced = sort(outcome, SourceMode::Strict).unwrap();
     let text = lines(&sourced.exports, Shell::Posix).text;
     assert_eq!(text.expose(), b"export SHARED='s'\nexport PLAIN='p'\nexport STRONG='t'\n");
-    // `all` asks for every env: a name comes once, from the first slug of it.
+    // `all` means every env. A name comes once, from its first slug.
     let outcome = get(&ctx, &Scope::Repo { env: Some(Env::All) }, GetOptions::default()).unwrap();
     assert_eq!(outcome.keys.len(), 6);
     let sourced = sort(outcome, SourceMode::Strict).unwrap();
@@ -103,8 +103,8 @@ fn a_whole_repository_in_one_go() {
 }
 
 #[test]
-fn a_suspended_daemon_is_an_error_unless_the_environment_has_everything() {
-    let rack = worksite();
+fn suspended_daemon_is_an_error_unless_the_environment_has_all() {
+    let rack = rack_with_repository();
     rack.unlock(&[("acme.test.PLAIN", b"v")]);
     let pidfd = Pidfd::open(rack.session().hello().unwrap().pid.try_into().unwrap()).unwrap();
     pidfd.signal(Signal::Stop).unwrap();
@@ -122,8 +122,8 @@ fn a_suspended_daemon_is_an_error_unless_the_environment_has_everything() {
 }
 
 #[test]
-fn status_of_a_rack() {
-    let rack = worksite();
+fn status_reports_daemon_and_keys() {
+    let rack = rack_with_repository();
     let nothing = status::status(&rack.context()).unwrap();
     assert!(nothing.running.is_none());
     rack.unlock(&[("acme.test.PLAIN", b"v"), ("acme.all.SHARED", b"s"), ("acme.sudo.ROOT", b"r")]);
@@ -139,7 +139,7 @@ fn status_of_a_rack() {
 }
 
 #[test]
-fn relocking_by_name_by_slug_by_env_and_all() {
+fn relock_takes_name_slug_env_or_all() {
     let all = [
         ("acme.test.PLAIN", &b"v"[..]),
         ("acme.prod.PLAIN", b"v"),
@@ -157,7 +157,7 @@ fn relocking_by_name_by_slug_by_env_and_all() {
         (RelockQuery::Env(Env::Test), &["@all.test.BOX", "acme.test.PLAIN"]),
         (RelockQuery::All, &["@all.test.BOX", "acme.all.SHARED", "acme.prod.PLAIN", "acme.test.PLAIN"]),
     ] {
-        let rack = worksite();
+        let rack = rack_with_repository();
         rack.unlock(&all);
         let relocked = relock(&rack.context(), &wanted).unwrap();
         let slugs: Vec<_> = relocked.relocked.slugs.iter().map(keyrack_core::Slug::as_str).collect();
@@ -165,7 +165,7 @@ fn relocking_by_name_by_slug_by_env_and_all() {
         let left = rack.session().status().unwrap().keys.len();
         assert_eq!(left, 4 - ended.len(), "{wanted:?}");
     }
-    let rack = worksite();
+    let rack = rack_with_repository();
     assert_eq!(relock(&rack.context(), &RelockQuery::All).unwrap().relocked.slugs, []);
     let error = relock(&rack.context(), &by("PLAIN", None)).unwrap_err();
     assert_eq!(error.code, ErrorCode::AmbiguousKey);

@@ -10,65 +10,65 @@ use std::time::Duration;
 
 use keyrack_testkit::{Reaped, wait_until};
 
-/// The variable that turns this binary into a server: `<manner>:<socket>`.
+/// Variable that turns this binary into a server: `<behavior>:<socket>`.
 const SERVE: &str = "KEYRACK_IT_SERVE";
 
-/// A server process, killed in the end.
+/// Server process, killed on drop.
 pub(crate) struct Server {
     _process: Reaped,
     heard: PathBuf,
 }
 
 impl Server {
-    /// The command of a server of this manner on a socket; its process is called `keyrackd` unless
-    /// the manner is a TypeScript one.
-    pub(crate) fn command(manner: &str, socket: &Path) -> Command {
+    /// Returns the command of a server with this behavior. Its process is called `keyrackd`, except
+    /// for a TypeScript server.
+    pub(crate) fn command(behavior: &str, socket: &Path) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "server::serve_if_told_to", "--nocapture", "--test-threads=1"]);
-        command.env(SERVE, format!("{manner}:{}", socket.display())).current_dir("/");
+        command.env(SERVE, format!("{behavior}:{}", socket.display())).current_dir("/");
         command
     }
 
-    pub(crate) fn start(manner: &str, socket: &Path) -> Self {
-        Self::run(Self::command(manner, socket), socket)
+    pub(crate) fn start(behavior: &str, socket: &Path) -> Self {
+        Self::run(Self::command(behavior, socket), socket)
     }
 
-    /// Starts a command made by [`Server::command`], however it was wrapped.
+    /// Starts a command of [`Server::command`], possibly wrapped.
     pub(crate) fn run(mut command: Command, socket: &Path) -> Self {
         let process = Reaped::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
-        let heard = heard_beside(socket);
+        let heard = received_path(socket);
         wait_until("the server listens", Duration::from_secs(10), || heard.exists());
         Server { _process: process, heard }
     }
 
-    /// Everything its callers have sent it.
+    /// Returns everything that callers sent.
     pub(crate) fn heard(&self) -> Vec<u8> {
         fs::read(&self.heard).unwrap()
     }
 }
 
-fn heard_beside(socket: &Path) -> PathBuf {
+fn received_path(socket: &Path) -> PathBuf {
     socket.with_extension("heard")
 }
 
-/// Not a test but what [`Server`] runs; without [`SERVE`] it has nothing to do.
+/// Not a test, but the program of [`Server`]. Does nothing without [`SERVE`].
 #[test]
-fn serve_if_told_to() {
+fn serve_if_requested() {
     let Ok(told) = std::env::var(SERVE) else { return };
-    let (manner, socket) = told.split_once(':').unwrap();
+    let (behavior, socket) = told.split_once(':').unwrap();
     let socket = PathBuf::from(socket);
-    if !manner.starts_with("ts-") {
+    if !behavior.starts_with("ts-") {
         fs::write("/proc/self/comm", "keyrackd").unwrap();
     }
     let listener = UnixListener::bind(&socket).unwrap();
-    let mut heard = fs::File::create(heard_beside(&socket)).unwrap();
-    // Bounded, should the test that started it be killed.
+    let mut heard = fs::File::create(received_path(&socket)).unwrap();
+    // Bounded, in case the test that started it is killed.
     for (count, stream) in listener.incoming().enumerate().take(64) {
         let mut stream = stream.unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let request = first_bytes(&mut stream);
         heard.write_all(&request).unwrap();
-        answer(manner, count, &mut stream);
+        answer(behavior, count, &mut stream);
     }
 }
 
@@ -85,7 +85,7 @@ fn frame(header: &str, secrets: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], &header_length.to_be_bytes(), header.as_bytes(), secrets].concat()
 }
 
-/// What a sound daemon of this version says to the hello of a fresh connection, whose id is 1.
+/// Reply of a conforming daemon of this version to `hello`, which has id 1 on a fresh connection.
 fn hello(proto: u32) -> Vec<u8> {
     let text = format!(
         r#"{{"id":1,"ok":{{"proto":{proto},"min_proto":{proto},"version":"9.9.9","build":"x","boot_id":"b","pid":1,"boundary":"session","memory":"locked","hardening":[]}}}}"#
@@ -99,9 +99,9 @@ fn key(slug: &str, len: usize) -> String {
     )
 }
 
-fn answer(manner: &str, count: usize, stream: &mut UnixStream) {
+fn answer(behavior: &str, count: usize, stream: &mut UnixStream) {
     let sound = || [hello(1), frame(&key("a.test.K", 7), b"hunter2")].concat();
-    let bytes = match manner {
+    let bytes = match behavior {
         "hang" | "ts-hang" => {
             std::thread::sleep(Duration::from_secs(20));
             return;
@@ -148,6 +148,6 @@ fn answer(manner: &str, count: usize, stream: &mut UnixStream) {
         "ts-garbage" => b"{\"success\":true,\"data\":{\"keys\":[{\"slug\":\"a.test.K\",\"key\":{\"secret\":\"hunter2".to_vec(),
         other => panic!("no manner {other}"),
     };
-    // The caller may have had enough by now.
+    // The caller may have closed the connection.
     let _ = stream.write_all(&bytes);
 }

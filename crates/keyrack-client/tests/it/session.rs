@@ -9,7 +9,7 @@ use keyrack_sys::process::signal::Signal;
 use crate::harness::{Rack, slug, unlock};
 
 #[test]
-fn a_key_goes_in_and_comes_out() {
+fn unlocked_key_is_returned() {
     let rack = Rack::new();
     let mut session = rack.session();
     unlock(&mut session, "acme.test.K", b"hunter2", VaultId::OsSecure, Ttl(60_000));
@@ -28,7 +28,7 @@ fn a_key_goes_in_and_comes_out() {
 }
 
 #[test]
-fn any_bytes_are_carried() {
+fn any_bytes_are_returned() {
     let rack = Rack::new();
     let mut session = rack.session();
     let all: Vec<u8> = (0..=255).collect();
@@ -41,7 +41,7 @@ fn any_bytes_are_carried() {
 }
 
 #[test]
-fn what_fits_no_frame_comes_in_several() {
+fn keys_beyond_one_frame_are_split() {
     let rack = Rack::new();
     let mut session = rack.session();
     let source = GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica };
@@ -111,7 +111,7 @@ fn many_keys_are_listed_and_relocked() {
 }
 
 #[test]
-fn each_key_of_an_unlock_ends_on_its_own() {
+fn each_key_of_an_unlock_has_its_own_outcome() {
     let rack = Rack::new();
     let mut session = rack.session();
     let source = GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica };
@@ -155,7 +155,7 @@ impl<T, E> UnwrapErrRef<E> for Result<T, E> {
 }
 
 #[test]
-fn a_weaker_key_does_not_replace_a_stronger_one() {
+fn weaker_key_does_not_replace_a_stronger_one() {
     let rack = Rack::new();
     let mut session = rack.session();
     unlock(&mut session, "a.test.K", b"strong", VaultId::OsSecure, Ttl(60_000));
@@ -176,7 +176,7 @@ fn a_weaker_key_does_not_replace_a_stronger_one() {
 }
 
 #[test]
-fn a_session_survives_a_daemon_that_was_replaced() {
+fn session_survives_a_replaced_daemon() {
     let rack = Rack::new();
     let mut session = rack.session();
     session.ping().unwrap();
@@ -188,19 +188,19 @@ fn a_session_survives_a_daemon_that_was_replaced() {
 }
 
 #[test]
-fn a_connection_that_was_cut_is_opened_again() {
+fn closed_connection_is_opened_again() {
     let rack = Rack::new();
     rack.unlock(&[("a.test.K", b"v")]);
     let mut session = rack.session();
     let first = session.hello().unwrap().pid;
-    // A new daemon behind the same socket: the open connection of the session is dead.
+    // A new daemon at the same socket: the open connection of the session is dead.
     daemon::restart(&rack.context(), &crate::harness::keyrackd()).unwrap();
     assert_eq!(session.get(&[slug("a.test.K")]).unwrap().len(), 1);
     assert_ne!(session.hello().unwrap().pid, first);
 }
 
 #[test]
-fn a_stopped_daemon_costs_the_deadline_and_no_more() {
+fn suspended_daemon_costs_one_deadline() {
     let rack = Rack::new();
     rack.unlock(&[("a.test.K", b"v")]);
     let mut ctx = rack.context();
@@ -219,7 +219,7 @@ fn a_stopped_daemon_costs_the_deadline_and_no_more() {
 }
 
 #[test]
-fn demands_are_checked_before_a_secret_is_sent() {
+fn requirements_are_checked_before_a_secret_is_sent() {
     let rack = Rack::new();
     let mut session = rack.session();
     let hello = session.hello().unwrap().clone();

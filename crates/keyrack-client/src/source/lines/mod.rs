@@ -1,5 +1,5 @@
-//! The text that a shell evaluates: one assignment for each key, in the syntax of its family. Every
-//! value is data to the shell.
+//! Text for a shell to evaluate: one assignment for each key, in the shell's syntax. Every value is
+//! data to the shell.
 
 use keyrack_core::{Error, ErrorCode};
 use keyrack_wire::{WipedBuffer, Writer};
@@ -7,12 +7,12 @@ use zeroize::Zeroizing;
 
 use super::{Export, Shell, limits};
 
-/// Text for a shell, and the keys it leaves out.
+/// Text for a shell, and errors for keys that it does not contain.
 #[derive(Debug)]
 pub struct Lines {
-    /// The assignments.
+    /// Assignments.
     pub text: Script,
-    /// The keys no variable of that shell can hold, and why.
+    /// Errors for keys that no variable of that shell can hold.
     pub unfit: Vec<Error>,
 }
 
@@ -20,7 +20,7 @@ pub struct Lines {
 pub struct Script(Zeroizing<Vec<u8>>);
 
 impl Script {
-    /// The bytes, to be written out and not kept.
+    /// Returns the bytes. Callers write them out and do not keep them.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -32,8 +32,8 @@ impl std::fmt::Debug for Script {
     }
 }
 
-/// Writes the exports for a shell. A key whose name is no shell name, or whose value no variable
-/// can hold, is left out and reported.
+/// Writes exports for a shell. Leaves out and reports a key whose name is not a shell name, or
+/// whose value no variable can hold.
 pub fn lines(exports: &[Export], shell: Shell) -> Lines {
     let mut out = WipedBuffer::new(usize::MAX);
     let mut unfit = Vec::new();
@@ -56,7 +56,7 @@ pub fn lines(exports: &[Export], shell: Shell) -> Lines {
             Shell::Fish => {
                 put_all(&mut out, &[b"set -gx ", name, b" "]);
                 fish(&mut out, value);
-                // So that the lines may be joined, as `eval (…)` does.
+                // The lines may be joined, as `eval (…)` does.
                 put(&mut out, b";\n");
             }
             Shell::Nu => {
@@ -93,17 +93,17 @@ fn fits(export: &Export, shell: Shell) -> Result<(), Error> {
     Err(error.hint("read it with `get --value`, and put it into a variable of your own"))
 }
 
-/// A name as POSIX has it: letters, digits and underscores, no digit first (POSIX.1-2024, 3.216
-/// Name).
+/// Returns `true` for a POSIX name: letters, digits and underscores, no digit first (POSIX.1-2024,
+/// 3.216 Name).
 pub fn is_shell_name(name: &str) -> bool {
     name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Quotes a value for any POSIX shell: in single quotes (POSIX.1-2024, 2.2.2), line breaks and tabs
-/// as they are. Other control characters would steer the terminal the lines may be shown on, so the
-/// shell's own `printf` makes them. Never `$'…'`: a shell that does not know it, such as dash,
-/// takes the quote in `\'` for the end and runs what comes behind it.
+/// as they are. Other control characters could control the terminal that shows the lines, so the
+/// shell's own `printf` makes them. Never `$'…'`: a shell that does not support it, such as dash,
+/// takes the quote in `\'` for the end and runs what follows.
 fn posix(out: &mut WipedBuffer, value: &[u8]) {
     let is_control = |b: &u8| (*b < 0x20 && !matches!(b, b'\n' | b'\t')) || *b == 0x7f;
     if value.is_empty() {
@@ -179,7 +179,7 @@ fn powershell(out: &mut WipedBuffer, value: &[u8]) {
                 let quote = c.encode_utf8(&mut bytes).as_bytes();
                 put_all(out, &[quote, quote]);
             }
-            // Line and paragraph separators among them.
+            // Includes line and paragraph separators.
             '\u{85}' | '\u{2028}' | '\u{2029}' => put_char(out, u32::from(c)),
             c if c.is_control() => put_char(out, u32::from(c)),
             c => put(out, c.encode_utf8(&mut bytes).as_bytes()),
@@ -189,7 +189,7 @@ fn powershell(out: &mut WipedBuffer, value: &[u8]) {
     put(out, b"'");
 }
 
-/// A character that is named by its number.
+/// Writes a character by its code point.
 fn put_char(out: &mut WipedBuffer, number: u32) {
     put(out, b"' + [char]");
     put(out, number.to_string().as_bytes());

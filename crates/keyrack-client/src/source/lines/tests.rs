@@ -16,7 +16,7 @@ fn line(name: &str, value: &[u8], shell: Shell) -> Lines {
 }
 
 #[test]
-fn quoting() {
+fn values_are_quoted_for_each_shell() {
     use Shell::{Fish, Nu, Posix, PowerShell};
     for (shell, value, line_of_it) in [
         (Posix, &b"plain"[..], &b"export K='plain'\n"[..]),
@@ -213,7 +213,7 @@ fn read_as_powershell(text: &str) -> String {
 }
 
 #[test]
-fn powershell_text_is_data_by_its_documented_rules() {
+fn powershell_reads_every_value_as_data() {
     for value in values() {
         let value = String::from_utf8(value).unwrap();
         let lines = line("K", value.as_bytes(), Shell::PowerShell);
@@ -225,7 +225,7 @@ fn powershell_text_is_data_by_its_documented_rules() {
 }
 
 #[test]
-fn what_no_variable_can_hold_is_said() {
+fn value_that_no_variable_can_hold_is_reported() {
     for (name, value, shell) in [
         ("a.b", &b"v"[..], Shell::Posix),
         ("A-1", b"v", Shell::Fish),
