@@ -153,7 +153,8 @@ impl Evaluator<'_> {
         KeyOutcome { attempt, secret: None, note, waived: false }
     }
 
-    /// `get` of the key: by its name if it belongs to the repository or the machine, else by its full slug.
+    /// `get` of the key: by its name if it belongs to the repository or the machine, else by its
+    /// full slug.
     fn read_again(&self, slug: &Slug) -> Fix {
         if slug.is_machine() || self.manifest_org == Some(slug.org()) {
             return Fix::get(&self.ctx.owner, slug);

@@ -4,8 +4,8 @@ use keyrack_core::{Attempt, Env, Fix, FixCommand};
 
 use super::KeyOutcome;
 
-/// Returns the `unlock` of all locked keys, if there are several. `None` if the flags of one command do
-/// not cover all of them: a `sudo` key, or one of another repository.
+/// Returns the `unlock` of all locked keys, if there are several. `None` if the flags of one
+/// command do not cover all of them: a `sudo` key, or one of another repository.
 pub fn unlock_all<'a>(outcomes: impl IntoIterator<Item = &'a KeyOutcome>) -> Option<Fix> {
     let locked: Vec<&Attempt> = outcomes
         .into_iter()
