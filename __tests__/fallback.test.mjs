@@ -178,7 +178,7 @@ describe('the plain reader and the real one', () => {
         continue;
       }
       read += 1;
-      expect([text, plain]).toStrictEqual([text, JSON.parse(addon.manifest(callContext(undefined, 1000, home.repo)))]);
+      expect([text, plain]).toStrictEqual([text, JSON.parse(addon.manifest(callContext(undefined, 1000, home.repo).text, 1000))]);
     }
     home.manifest(MANIFEST);
     expect(read).toBeGreaterThan(100);

@@ -16,8 +16,8 @@ const NOWHERE = '/';
 /** The manifest of a repository with each key by its slug, `null` where there is none. */
 function manifest(gitroot) {
   const addon = bindingOrNull();
-  const request = ownProperties({ context: callContext(undefined, DEADLINE_MS, gitroot) });
-  const found = addon === null ? require('./manifest_fallback.js').manifestOf(gitroot, binding) : withOwnership(request, () => decodeReply(addon.manifest(request.context)));
+  const context = callContext(undefined, DEADLINE_MS, gitroot);
+  const found = addon === null ? require('./manifest_fallback.js').manifestOf(gitroot, binding) : withOwnership(context, (text) => decodeReply(addon.manifest(text, context.deadlineMs)));
   return found && { ...found, keys: Object.fromEntries(found.keys.map((key) => [key.slug, key])) };
 }
 

@@ -1,9 +1,9 @@
 'use strict';
-// What the addon hands back: everything but secrets as JSON, which becomes objects of this realm here, and failures to be thrown.
+// Replies of the addon that hold no secret: JSON, which becomes objects of this realm here.
 
 const { KeyrackError } = require('./error.js');
 
-/** Parses a reply of the addon, or throws the error it carries. */
+/** Parses a reply of the addon, or throws the error that it carries. */
 function decodeReply(json) {
   const value = JSON.parse(json);
   if (value !== null && Object.hasOwn(value, 'error')) throw new KeyrackError(value.error);

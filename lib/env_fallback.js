@@ -3,8 +3,9 @@
 // says what is missing.
 
 const { declared } = require('./manifest_fallback.js');
+const { ErasableSecret } = require('./secret.js');
 const { reasons } = require('./token_check.js');
-const { formatKeyrackGetAllOutput, strictFailure } = require('./format.js');
+const { strictFailure } = require('./format.js');
 const { invokedAs, variable } = require('./call_context.js');
 
 const FULL = /^([^.]+)\.(sudo|prod|prep|test|all|camp)\.(.+)$/;
@@ -48,7 +49,7 @@ function attempt({ org, env, name, slug }, request) {
     status: 'granted',
     grant: {
       slug,
-      key: { secret: request.buffer ? new Uint8Array(Buffer.from(value, 'utf8')) : value, grade: { protection: 'plaintext', duration: 'permanent' } },
+      key: { secret: request.buffer ? new ErasableSecret(new Uint8Array(Buffer.from(value, 'utf8'))) : value, grade: { protection: 'plaintext', duration: 'permanent' } },
       source: { vault: 'os.envvar', mech: 'PERMANENT_VIA_REPLICA' },
       env,
       org,
@@ -56,16 +57,15 @@ function attempt({ org, env, name, slug }, request) {
   };
 }
 
-/** What the addon would answer. `missing` throws: it is called as soon as the environment is not enough. */
-function fromEnvironment(request, missing) {
-  const attempts = wanted(request, missing).map((key) => attempt(key, request) ?? missing());
-  return { attempts, stdout: formatKeyrackGetAllOutput({ attempts, color: request.color }) };
+/** Reads the attempts that the addon would deliver. `missing` throws: it is called if the environment lacks a key. */
+function readEnvironment(request, missing) {
+  return wanted(request, missing).map((key) => attempt(key, request) ?? missing());
 }
 
 /** The same for `source`: what the environment has is kept as it is; a key that is waived, or not required, may be missing. */
 function sourceFromEnvironment(request, missing) {
   const keys = wanted(request, missing);
-  const done = { set: [], secrets: [], sourced: [], kept: [], differing: [], missing: [] };
+  const done = { variables: [], sourced: [], kept: [], differing: [], missing: [] };
   const failed = [];
   for (const key of keys) {
     const found = attempt(key, request);
@@ -84,4 +84,4 @@ function sourceFromEnvironment(request, missing) {
   return { failed, report: strictFailure(failed) };
 }
 
-module.exports = { fromEnvironment, sourceFromEnvironment };
+module.exports = { readEnvironment, sourceFromEnvironment };

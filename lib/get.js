@@ -1,14 +1,15 @@
 'use strict';
-// get and getSync: the daemon first, then this realm's process.env, in one call of the addon.
+// get and getSync: read keys from the daemon, then from this realm's process.env, in one call of the
+// addon.
 
-const { argumentError, validateBoolean, validateOneOf, validateOptions, validateSignal, validateString, validateStrings, validateTimeout } = require('./validate.js');
-const { decodeReply } = require('./decode.js');
-const { bindingOrNull, binding } = require('./binding.js');
-const { allowsDangerous, unlockLocked } = require('./mutations.js');
-const { KeyrackError } = require('./error.js');
-const { defineProperty, ownProperties } = require('./own_properties.js');
+const { append, grantedAttempt, lazyTree, missedAttempt, withoutSecret } = require('./attempts.js');
+const { binding, bindingOrNull } = require('./binding.js');
 const { callContext, variable, withOwnership } = require('./call_context.js');
-const { ErasableSecret } = require('./secret.js');
+const { decodeReply } = require('./decode.js');
+const { KeyrackError } = require('./error.js');
+const { allowsDangerous, unlockLocked } = require('./mutations.js');
+const { ownProperties } = require('./own_properties.js');
+const { argumentError, validateBoolean, validateOneOf, validateOptions, validateSignal, validateString, validateStrings, validateTimeout } = require('./validate.js');
 
 /** How long the daemon may take to answer, in milliseconds. */
 const DEADLINE_MS = 2000;
@@ -16,14 +17,14 @@ const DEADLINE_MS = 2000;
 const READ = ['for', 'env', 'org', 'owner', 'allow', 'as', 'color', 'timeoutMs'];
 const UNLOCK = ['with', 'prikey', 'prompt', 'signal'];
 
-/** The values of variables in this realm, `null` for those not set. Their names come as one text, with a NUL between them. */
+/** Returns the values of variables of this realm, `null` for those not set. Gets their names as one text, with a NUL between them. */
 const lookUp = (names) => names.split('\0').map((name) => variable(name) ?? null);
 
-/** Checks what was asked, and says it as the addon takes it. */
+/** Validates the options of a get. */
 function buildRequest(call, input) {
-  const wanted = validateOptions(`${call}: for`, input.for, ['repo', 'key']);
-  const key = validateString(`${call}: for.key`, wanted.key);
-  const repo = validateBoolean(`${call}: for.repo`, wanted.repo);
+  const target = validateOptions(`${call}: for`, input.for, ['repo', 'key']);
+  const key = validateString(`${call}: for.key`, target.key);
+  const repo = validateBoolean(`${call}: for.repo`, target.repo);
   if (repo === (key !== undefined)) throw argumentError(`${call}: for must be { key } or { repo: true }`);
   const owner = validateString(`${call}: owner`, input.owner);
   const env = validateString(`${call}: env`, input.env);
@@ -39,33 +40,42 @@ function buildRequest(call, input) {
   });
 }
 
-/** Asks, and puts each secret into its attempt. */
+/** Flags of a read (`crates/keyrack-node/src/get.rs`). */
+const ALLOW_DANGEROUS = 1;
+const AS_BUFFERS = 2;
+const SEVERAL = 4;
+
+/** Reads the keys of a request, with `keys` several ones. */
 function readKeys(request) {
-  const addon = bindingOrNull();
-  if (addon === null) return toOutput(request, { ...require('./env_fallback.js').fromEnvironment(request, binding), warnings: [] });
-  return withOwnership(request, () => {
-    const { json, stdout, secrets } = addon.get(request, lookUp);
-    const { attempts, warnings } = decodeReply(json);
-    let next = 0;
-    for (const attempt of attempts) {
-      if (attempt.status === 'granted') defineProperty(attempt.grant.key, 'secret', secrets[next++]);
-    }
-    return toOutput(request, { attempts, stdout, warnings });
-  });
+  const attempts = [];
+  const entries = [];
+  const add = (attempt) => {
+    append(entries, withoutSecret(attempt));
+    append(attempts, attempt);
+  };
+  const warnings = readInto(request, add);
+  const emit = lazyTree(entries, request.color);
+  if (request.key === undefined) return warnings.length > 0 ? { attempts, emit, warnings } : { attempts, emit };
+  const [attempt] = attempts;
+  return warnings.length > 0 ? { attempt, emit, warnings } : { attempt, emit };
 }
 
-/** The same bytes as a Uint8Array of this realm, whatever realm the buffer is of. */
-const ownView = ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength);
-
-/** What is handed out: `attempt` of one key, `attempts` of several. */
-function toOutput({ key, buffer }, { attempts, stdout, warnings }) {
-  if (buffer) {
-    for (const { status, grant } of attempts) {
-      if (status === 'granted') defineProperty(grant.key, 'secret', new ErasableSecret(ownView(grant.key.secret)));
-    }
+/** Calls `add` with each attempt, in order. Returns the warnings. */
+function readInto(request, add) {
+  const addon = bindingOrNull();
+  if (addon === null) {
+    require('./env_fallback.js').readEnvironment(request, binding).forEach(add);
+    return [];
   }
-  const found = key === undefined ? { attempts } : { attempt: attempts[0] };
-  return { ...found, emit: { stdout }, ...(warnings.length > 0 ? { warnings } : {}) };
+  const { key, keys, env = '', org = '', dangerous, buffer, context } = request;
+  const named = keys ?? (key === undefined ? [] : [key]);
+  const flags = (dangerous ? ALLOW_DANGEROUS : 0) | (buffer ? AS_BUFFERS : 0) | (keys === undefined ? 0 : SEVERAL);
+  return withOwnership(context, (text) => {
+    const onGranted = (...members) => add(grantedAttempt(...members));
+    const onMissed = (...members) => add(missedAttempt(...members));
+    const reply = addon.get(text, context.deadlineMs, [env, org, ...named].join('\0'), flags, lookUp, onGranted, onMissed);
+    return reply === null ? [] : decodeReply(reply).warnings;
+  });
 }
 
 function getSync(given) {
@@ -82,9 +92,9 @@ async function get(given) {
     timeoutMs: unlock ? validateTimeout('get: timeoutMs', input.timeoutMs, undefined) : undefined,
   };
   const prikeys = validateStrings('get: prikey', input.prikey);
-  // Then timeoutMs is the child's; the daemon gets no longer than ever.
+  // Then timeoutMs is the child's, and the daemon gets its default.
   if (unlock) request.context.deadlineMs = Math.min(request.context.deadlineMs, DEADLINE_MS);
-  if (how.signal?.aborted) throw new KeyrackError({ code: 'aborted', message: 'the call was withdrawn by its signal', cause: how.signal.reason });
+  if (how.signal?.aborted) throw new KeyrackError({ code: 'aborted', message: 'the call was aborted by its signal', cause: how.signal.reason });
 
   const first = readKeys(request);
   if (!unlock) return first;

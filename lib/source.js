@@ -4,6 +4,7 @@
 const fs = require('node:fs');
 const { requireString, validateBoolean, validateOneOf, validateOptions, validateString, validateTimeout } = require('./validate.js');
 const { decodeReply } = require('./decode.js');
+const { append, missedAttempt } = require('./attempts.js');
 const { binding, bindingOrNull } = require('./binding.js');
 const { allowsDangerous } = require('./mutations.js');
 const { KeyrackError } = require('./error.js');
@@ -32,13 +33,18 @@ function occupied() {
   return Math.min(bytes, 0xffffffff);
 }
 
-/** Asks for the keys: what to set, with its values, and what became of the rest; or, in strict mode, the attempts it fails at. */
+/** Reads the keys of a request: `variables` to set with their values, and the result of the rest; or, in strict mode, the attempts that failed. */
 function readVariables(request) {
   const addon = bindingOrNull();
   if (addon === null) return ownProperties(require('./env_fallback.js').sourceFromEnvironment(request, binding));
-  return withOwnership(request, () => {
-    const { json, secrets } = addon.source(request, lookUp);
-    return ownProperties({ ...decodeReply(json), secrets });
+  const { context } = request;
+  return withOwnership(context, (text) => {
+    const variables = [];
+    const attempts = [];
+    const onVariable = (name, value) => append(variables, { name, value });
+    const onMissed = (...members) => append(attempts, missedAttempt(...members));
+    const reply = decodeReply(addon.source(text, context.deadlineMs, request, lookUp, onVariable, onMissed));
+    return ownProperties({ ...reply, variables, failed: reply.failed ? attempts : undefined });
   });
 }
 
@@ -60,7 +66,7 @@ function source(given) {
     dangerous: allowsDangerous('source', input.allow),
     strict,
     override: validateBoolean('source: override', input.override),
-    ours: [...ours.keys()].filter(isOurs),
+    ours: [...ours.keys()].filter(isOurs).map((name) => `${name}\0`).join(''),
     occupied: occupied(),
   });
 
@@ -110,11 +116,11 @@ function setVariable(name, value) {
   else process.env[name] = value;
 }
 
-function apply({ set, secrets, sourced, kept, differing, missing }) {
-  set.forEach((name, index) => {
-    setVariable(name, secrets[index]);
-    ours.set(name, secrets[index]);
-  });
+function apply({ variables, sourced, kept, differing, missing }) {
+  for (const { name, value } of variables) {
+    setVariable(name, value);
+    ours.set(name, value);
+  }
   // A key that is gone is not left lying in a variable of ours.
   for (const name of missing.filter(isOurs)) {
     delete process.env[name];

@@ -1,41 +1,49 @@
-//! What the caller's realm is: the addon itself asks the process for nothing.
+//! The context of one call: directory and environment of the JavaScript that calls. The addon does
+//! not ask the process for them: a worker thread and a test runner have an environment of their own.
 
 use std::time::Duration;
 
 use keyrack_client::{Context, Environment};
 use keyrack_core::{Error, Invocation, Owner};
-use napi_derive::napi;
 
-/// The realm of one call, and what every call can be told.
-#[napi(object, object_to_js = false)]
-pub struct CallContext {
-    /// The working directory.
-    pub cwd: String,
-    /// `HOME`, `XDG_RUNTIME_DIR` and `KEYRACK_*`, each as `NAME=value` with a NUL behind it (as in `/proc/<pid>/environ`, proc(5)).
-    pub env: String,
-    /// Whose rack; the default one when not given.
-    pub owner: Option<String>,
-    /// How long the daemon may take to answer, in milliseconds.
-    pub deadline_ms: u32,
+/// Context of one call, as `lib/call_context.js` encodes it: one string crosses faster than an object.
+pub(crate) struct CallContext {
+    text: String,
+    deadline: Duration,
 }
 
 impl CallContext {
-    /// How keyrack was called, for the fixes.
+    /// Takes the working directory, the owner (empty for the default one) and then variables as
+    /// `NAME=value`, with a NUL after each of them (as in `/proc/<pid>/environ`, proc(5)); and how
+    /// long the daemon may take to answer.
+    pub(crate) fn new(text: String, deadline_ms: u32) -> Self {
+        CallContext { text, deadline: Duration::from_millis(deadline_ms.into()) }
+    }
+
+    /// How keyrack was called, for the commands that errors suggest.
     pub(crate) fn invocation(&self) -> Invocation {
         let claim = self.variables().find(|(name, _)| *name == "KEYRACK_INVOKED_AS");
         Invocation::claimed(claim.map(|(_, value)| value), Invocation::NPX)
     }
 
     fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.env.split_terminator('\0').filter_map(|variable| variable.split_once('='))
+        self.text.split_terminator('\0').skip(2).filter_map(|variable| variable.split_once('='))
     }
 
-    /// The context of the call.
-    pub(crate) fn context(self) -> Result<Context, Error> {
-        let invocation = self.invocation();
-        let owner = self.owner.as_deref().map_or(Ok(Owner::DEFAULT), str::parse)?;
-        let env: Environment = self.variables().collect();
-        let deadline = Duration::from_millis(self.deadline_ms.into());
-        Ok(Context { cwd: self.cwd.into(), env, owner, invocation, deadline })
+    /// Returns the context for the client.
+    ///
+    /// # Errors
+    /// [`keyrack_core::ErrorCode::BadOwner`] for a malformed owner.
+    pub(crate) fn to_context(&self) -> Result<Context, Error> {
+        let mut fields = self.text.split('\0');
+        let cwd = fields.next().unwrap_or_default();
+        let owner = fields.next().filter(|owner| !owner.is_empty());
+        Ok(Context {
+            cwd: cwd.into(),
+            env: self.variables().collect::<Environment>(),
+            owner: owner.map_or(Ok(Owner::DEFAULT), str::parse)?,
+            invocation: self.invocation(),
+            deadline: self.deadline,
+        })
     }
 }

@@ -1,5 +1,5 @@
-//! The edge every call goes through: no panic leaves the addon, and a failure is plain data, which the JavaScript face throws as an error
-//! of its own realm.
+//! The boundary that every call goes through. No panic leaves the addon. A failure is plain data,
+//! which the JavaScript side throws as an error of its own realm.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -9,11 +9,12 @@ use keyrack_client::render;
 use keyrack_core::{Error, ErrorCode, Invocation};
 use serde_json::json;
 
-/// Why a call did not succeed.
+/// Failure of a call.
 pub(crate) enum CallError {
-    /// keyrack says no.
+    /// An error of keyrack.
     Error(Error),
-    /// A JavaScript function we called threw, or Node refused to make a value: what it threw goes on as it is.
+    /// An exception of a JavaScript function that the addon called, or of Node when it could not
+    /// make a value. It is passed on unchanged.
     Thrown(napi::Error),
 }
 
@@ -36,20 +37,22 @@ impl From<napi::Error> for CallError {
 }
 
 thread_local! {
-    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
+    /// Source location of the last panic of this thread.
+    static LOCATION: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// Runs a call. `Err` with the failure as JSON: `{"error": {code, message, exit, …}}`.
+/// Runs a call. Returns `Err` with the failure as JSON: `{"error": {code, message, exit, …}}`.
 pub(crate) fn catch_panic<T>(
     invocation: Invocation,
     call: impl FnOnce() -> Result<T, CallError>,
 ) -> napi::Result<Result<T, String>> {
-    // The hook is this addon's own: each one carries its own copy of the standard library. It says nothing, because a panic's text may
-    // hold anything; the place alone goes into the error.
+    // The hook belongs to this addon alone, because each addon has its own copy of the standard
+    // library. It prints nothing: the text of a panic may hold anything. Only its location goes
+    // into the error.
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         panic::set_hook(Box::new(|info| {
-            PLACE.set(info.location().map(|place| format!("{}:{}", place.file(), place.line())));
+            LOCATION.set(info.location().map(|at| format!("{}:{}", at.file(), at.line())));
         }));
     });
     match panic::catch_unwind(AssertUnwindSafe(call)) {
@@ -57,8 +60,8 @@ pub(crate) fn catch_panic<T>(
         Ok(Err(CallError::Error(error))) => Ok(Err(failure(&error, invocation))),
         Ok(Err(CallError::Thrown(error))) => Err(error),
         Err(_) => {
-            let place = PLACE.take().unwrap_or_else(|| "an unknown place".to_owned());
-            let error = Error::new(ErrorCode::Internal, format!("keyrack met a bug of its own at {place}"));
+            let location = LOCATION.take().unwrap_or_else(|| "an unknown location".to_owned());
+            let error = Error::new(ErrorCode::Internal, format!("keyrack has a bug at {location}"));
             Ok(Err(failure(&error, invocation)))
         }
     }

@@ -1,81 +1,76 @@
-//! `get`: the daemon first, then the variables of the caller's realm, which it is asked for by a function it gives.
+//! `get`: reads keys from the daemon, then from the caller's environment, through a function that
+//! the caller passes.
 
 use keyrack_client::Secret;
-use keyrack_client::get::{GetOptions, GetPlan, PendingGet, Scope, read};
-use keyrack_client::render::json::JsonWriter;
-use keyrack_client::render::{Style, attempt};
+use keyrack_client::get::{GetOptions, GetOutcome, GetPlan, PendingGet, Scope, read};
 use keyrack_core::{Error, Org};
 use napi::Env;
-use napi::bindgen_prelude::{Function, Object};
+use napi::bindgen_prelude::Function;
 use napi_derive::napi;
+use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::attempts::{AttemptSink, OnGranted, OnMissed, warnings};
 use crate::call_context::CallContext;
 use crate::catch_panic::{CallError, catch_panic};
-use crate::reply::{Reply, attempts, hand_over, text, warnings};
 
-/// What is asked.
-#[napi(object, object_to_js = false)]
-pub struct GetRequest {
-    /// Where from.
-    pub context: CallContext,
-    /// One key; every key of the repository when neither this nor `keys` is given.
-    pub key: Option<String>,
-    /// Several keys, each with its own attempt, in this order.
-    pub keys: Option<Vec<String>>,
-    /// The env.
-    pub env: Option<String>,
-    /// The org of the key.
-    pub org: Option<String>,
-    /// Whether long-lived tokens may pass.
-    pub dangerous: bool,
-    /// Whether secrets are wanted as buffers rather than strings.
-    pub buffer: bool,
-    /// Whether the tree may have ANSI colors.
-    pub color: bool,
-}
-
-/// Gives the values of variables, `null` for those not set. Their names come as one text with a NUL between them: an array's members would be
-/// set, and go to setters on `Object.prototype` if there are any.
+/// Looks variables up: returns their values, `null` for those that are not set. Gets their names as
+/// one text with a NUL between them, because the members of an array would be set, and go to
+/// setters on `Object.prototype`.
 pub(crate) type LookUp<'env> = Function<'env, String, Vec<Option<String>>>;
 
-/// Reads keys. The answer's JSON is `{attempts, warnings}`, or `{error}`.
-#[napi]
-pub fn get<'env>(env: &'env Env, request: GetRequest, look_up: LookUp<'_>) -> napi::Result<Object<'env>> {
-    let invocation = request.context.invocation();
-    let answered = catch_panic(invocation, || {
-        let scope = match request.keys {
-            Some(asks) => Scope::Keys { asks, org: Org::This, env: None },
-            None => scope(request.key, request.org.as_deref(), request.env.as_deref())?,
-        };
-        let ctx = request.context.context()?;
-        let options = GetOptions { allow_dangerous: request.dangerous, ..GetOptions::default() };
-        let pending = read(&ctx, GetPlan::of(&ctx, &scope)?, options);
-        let mut outcome = answer(pending, &look_up, &[])?;
+/// The option `allow.dangerous`.
+const ALLOW_DANGEROUS: u32 = 1;
+/// Secrets as buffers instead of strings.
+const AS_BUFFERS: u32 = 2;
+/// Several keys, each with its own attempt, instead of one.
+const SEVERAL: u32 = 4;
 
-        let look = Style { color: request.color, ..Style::PLAIN };
-        let stdout = attempt::answers(&outcome.keys, invocation, look);
-        let taken: Vec<_> = outcome
-            .keys
-            .iter_mut()
-            .filter_map(|answer| Some((answer.attempt.slug().clone(), answer.secret.take()?)))
-            .collect();
-        let secrets = hand_over(env, taken, request.buffer)?;
-        let mut json = JsonWriter::new();
-        let mut written = Ok(());
-        json.object(|json| {
-            json.name("attempts");
-            written = attempts(json, &outcome.keys, invocation);
-            json.name("warnings");
-            warnings(json, &outcome, outcome.single, invocation);
-        });
-        written?;
-        Ok(Reply { json: text(json)?, stdout, secrets })
+/// Reads keys and delivers their attempts. Returns `null`, or JSON: `{warnings}` or `{error}`.
+///
+/// `keys` has the env and the org (empty if not given), then each key, with a NUL between them; no
+/// key means all keys that the repository declares.
+#[napi]
+#[expect(clippy::too_many_arguments, reason = "each member of an object would cost a call into Node")]
+pub fn get<'env>(
+    env: &'env Env,
+    context: String,
+    deadline_ms: u32,
+    keys: String,
+    flags: u32,
+    look_up: LookUp<'_>,
+    on_granted: OnGranted<'env>,
+    on_missed: OnMissed<'env>,
+) -> napi::Result<Option<String>> {
+    let context = CallContext::new(context, deadline_ms);
+    let invocation = context.invocation();
+    let result = catch_panic(invocation, || {
+        let scope = parse_keys(&keys, flags & SEVERAL != 0)?;
+        let ctx = context.to_context()?;
+        let options = GetOptions { allow_dangerous: flags & ALLOW_DANGEROUS != 0, ..GetOptions::default() };
+        let pending = read(&ctx, GetPlan::of(&ctx, &scope)?, options);
+        let outcome = answer(pending, &look_up, &[])?;
+        let warnings = warnings(&outcome, outcome.single, invocation);
+        let as_buffers = flags & AS_BUFFERS != 0;
+        let sink =
+            AttemptSink { env, invocation, as_buffers, on_granted: &on_granted, on_missed: &on_missed };
+        sink.deliver(outcome.keys)?;
+        Ok((!warnings.is_empty()).then(|| json!({ "warnings": warnings }).to_string()))
     })?;
-    answered.unwrap_or_else(Reply::bare).into_object(env)
+    Ok(result.unwrap_or_else(Some))
 }
 
-/// What the words of a call mean.
+fn parse_keys(keys: &str, several: bool) -> Result<Scope, Error> {
+    let mut fields = keys.split('\0');
+    let mut option = || fields.next().filter(|option| !option.is_empty());
+    let (env, org) = (option(), option());
+    if several {
+        return Ok(Scope::Keys { asks: fields.map(str::to_owned).collect(), org: Org::This, env: None });
+    }
+    scope(fields.next().map(str::to_owned), org, env)
+}
+
+/// Returns the scope of a call that names a key, or all keys of the repository.
 pub(crate) fn scope(key: Option<String>, org: Option<&str>, env: Option<&str>) -> Result<Scope, Error> {
     let env = env.map(str::parse).transpose()?;
     Ok(match key {
@@ -84,12 +79,13 @@ pub(crate) fn scope(key: Option<String>, org: Option<&str>, env: Option<&str>) -
     })
 }
 
-/// The second step of a read: asks the realm for the variables that matter, but for those in `except`, and judges everything.
+/// Takes the second step of a read: looks up the variables that matter, except those in `except`,
+/// and evaluates every key.
 pub(crate) fn answer(
     pending: PendingGet<'_>,
     look_up: &LookUp<'_>,
     except: &[String],
-) -> Result<keyrack_client::get::GetOutcome, CallError> {
+) -> Result<GetOutcome, CallError> {
     let names: Vec<String> = pending
         .names()
         .into_iter()
@@ -105,7 +101,7 @@ pub(crate) fn answer(
 /// A variable's name and its value.
 pub(crate) type Variable = (String, Option<Zeroizing<String>>);
 
-/// The values of variables, in one call into JavaScript; none at all when none is wanted.
+/// Returns the values of variables, with one call into JavaScript, or none if no variable is named.
 pub(crate) fn variables(look_up: &LookUp<'_>, names: Vec<String>) -> Result<Vec<Variable>, CallError> {
     if names.is_empty() {
         return Ok(Vec::new());
@@ -114,7 +110,7 @@ pub(crate) fn variables(look_up: &LookUp<'_>, names: Vec<String>) -> Result<Vec<
     Ok(names.into_iter().zip(values).collect())
 }
 
-/// A value as the client takes it.
+/// Copies a value for the client.
 pub(crate) fn copy(value: &Option<Zeroizing<String>>) -> Option<Secret> {
     value.as_ref().map(|value| Secret::copy_of(value.as_bytes()))
 }

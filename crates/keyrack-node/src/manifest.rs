@@ -1,4 +1,4 @@
-//! `keyrack.yml` as the caller's repository declares it, with what it extends. Never a secret: it holds none.
+//! `keyrack.yml` of the caller's repository, with the files it extends. It holds no secret.
 
 use keyrack_client::manifest::{find_git_root, load};
 use keyrack_core::Env;
@@ -8,23 +8,23 @@ use napi_derive::napi;
 use serde_json::{Map, Value, json};
 
 use crate::call_context::CallContext;
-use crate::catch_panic::catch_panic;
+use crate::catch_panic::{CallError, catch_panic};
 
-/// The manifest of the repository the caller stands in, as JSON: `null` where there is none, `{uri, org, envs, extends?, keys}` with the keys in
-/// their order, or `{error}`.
+/// Returns the manifest of the repository that the working directory is in, as JSON: `null` where
+/// there is none, `{uri, org, envs, extends?, keys}` with the keys in their order, or `{error}`.
 #[napi]
-pub fn manifest(context: CallContext) -> napi::Result<String> {
-    let answered = catch_panic(context.invocation(), || {
-        let ctx = context.context()?;
+pub fn manifest(context: String, deadline_ms: u32) -> napi::Result<String> {
+    let context = CallContext::new(context, deadline_ms);
+    let manifest = catch_panic(context.invocation(), || {
+        let ctx = context.to_context()?;
         let Some(root) = find_git_root(&ctx.cwd) else { return Ok("null".to_owned()) };
-        let found = load(&ctx, &root)?;
         let uri = root.join(MANIFEST_PATH);
-        Ok::<_, crate::catch_panic::CallError>(match found {
+        Ok::<_, CallError>(match load(&ctx, &root)? {
             Some(found) => value(&found, &uri.to_string_lossy()).to_string(),
             None => "null".to_owned(),
         })
     })?;
-    Ok(answered.unwrap_or_else(|failure| failure))
+    Ok(manifest.unwrap_or_else(|failure| failure))
 }
 
 fn value(manifest: &RepoManifest, uri: &str) -> Value {
@@ -52,7 +52,7 @@ fn key(spec: &KeySpec) -> Value {
     })
 }
 
-/// What an entry demands; `null` for nothing.
+/// Returns the minimum grade that an entry demands; `null` if it demands none.
 fn grade(minimum: MinimumGrade) -> Value {
     if minimum == MinimumGrade::default() {
         return Value::Null;

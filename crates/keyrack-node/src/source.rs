@@ -1,63 +1,67 @@
-//! `source`: which variables a process has to set so that it has its keys. Nothing is set here.
+//! `source`: assigns keys to the variables of a process. The caller sets them.
 
-use keyrack_client::get::GetOutcome;
-use keyrack_client::get::{GetOptions, GetPlan, read, unlock_all};
-use keyrack_client::render::json::JsonWriter;
+use keyrack_client::get::{GetOptions, GetOutcome, GetPlan, KeyOutcome, read, unlock_all};
 use keyrack_client::render::{Style, attempt};
 use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, check_variable, counted, execution_limit};
 use keyrack_client::source::{Assignments, SourceMode, Sourced, assign, sort};
 use keyrack_core::{Attempt, Error, Slug};
-use napi::Env;
-use napi::bindgen_prelude::Object;
+use napi::bindgen_prelude::{FnArgs, Function};
+use napi::{Env, JsString};
 use napi_derive::napi;
+use serde_json::json;
 
+use crate::attempts::{OnMissed, deliver_missed, text_value, warnings};
 use crate::call_context::CallContext;
 use crate::catch_panic::catch_panic;
 use crate::get::{LookUp, Variable, answer, copy, scope, variables};
-use crate::reply::{Reply, attempts, hand_over, text, warnings};
 
-/// What is asked.
+/// GetOptions of `source`.
 #[napi(object, object_to_js = false)]
 pub struct SourceRequest {
-    /// Where from.
-    pub context: CallContext,
     /// The env.
     pub env: String,
-    /// One key; every declared key when not given.
+    /// One key; every declared key if not given.
     pub key: Option<String>,
-    /// Whether long-lived tokens may pass.
+    /// Hand out long-lived tokens too.
     pub dangerous: bool,
-    /// Whether a key that is missing and needed stops everything.
+    /// Fail if a key is missing and not waived.
     pub strict: bool,
-    /// Whether variables that somebody else set are replaced.
+    /// Replace variables that `source` did not set.
     pub r#override: bool,
-    /// The variables that hold what an earlier call set.
-    pub ours: Vec<String>,
-    /// Bytes that the kernel counts of the realm's arguments and variables.
+    /// Variables that an earlier call set, with a NUL after each of them.
+    pub ours: String,
+    /// Bytes that the kernel counts of the caller's arguments and variables.
     pub occupied: u32,
 }
 
-/// Sorts keys into variables. The answer's JSON is `{set, sourced, kept, differing, missing, warnings, notices}`, with a secret for each of `set`; in
-/// strict mode `{failed, report, warnings, unlockAll?}` when a key is missing that is needed, with the one command for all that are locked
-/// if they are several; or `{error}`.
+/// Receives a variable to set: its name and its value.
+type OnVariable<'env> = Function<'env, FnArgs<(String, JsString<'env>)>>;
+
+/// Assigns keys to variables and delivers those to set. Returns JSON: `{sourced, kept, differing,
+/// missing, warnings, notices}`; in strict mode, if a key is missing and not waived, `{failed,
+/// report, warnings, unlockAll?}`, having delivered the attempts that failed (`unlockAll` is the
+/// one command for several locked keys); or `{error}`.
 #[napi]
 pub fn source<'env>(
     env: &'env Env,
+    context: String,
+    deadline_ms: u32,
     request: SourceRequest,
     look_up: LookUp<'_>,
-) -> napi::Result<Object<'env>> {
-    let invocation = request.context.invocation();
-    let answered = catch_panic(invocation, || {
+    on_variable: OnVariable<'env>,
+    on_missed: OnMissed<'_>,
+) -> napi::Result<String> {
+    let context = CallContext::new(context, deadline_ms);
+    let invocation = context.invocation();
+    let result = catch_panic(invocation, || {
         let scope = scope(request.key, None, Some(&request.env))?;
-        let ctx = request.context.context()?;
+        let ctx = context.to_context()?;
         let options = GetOptions { allow_dangerous: request.dangerous, ..GetOptions::default() };
-        // What an earlier call put into a variable is no source of keys.
-        let outcome = answer(read(&ctx, GetPlan::of(&ctx, &scope)?, options), &look_up, &request.ours)?;
+        let ours: Vec<String> = request.ours.split_terminator('\0').map(str::to_owned).collect();
+        // A value that an earlier call set is not a source of keys.
+        let outcome = answer(read(&ctx, GetPlan::of(&ctx, &scope)?, options), &look_up, &ours)?;
 
-        let mut told = JsonWriter::new();
-        warnings(&mut told, &outcome, outcome.single, invocation);
-        let told = text(told)?;
-        let mut json = JsonWriter::new();
+        let warnings = warnings(&outcome, outcome.single, invocation);
         let mode = if request.strict { SourceMode::Strict } else { SourceMode::Lenient };
         let mut notices = weaker(&outcome);
         let mut sourced = match sort(outcome, mode) {
@@ -65,19 +69,15 @@ pub fn source<'env>(
             Err(refused) => {
                 let hint = "mode: 'lenient' takes what there is";
                 let report = attempt::strict_failure(&refused.missing, hint, invocation, Style::PLAIN);
-                let mut written = Ok(());
-                json.object(|json| {
-                    json.name("failed");
-                    written = attempts(json, &refused.missing, invocation);
-                    json.member("report", &report);
-                    if let Some(all) = unlock_all(&refused.missing) {
-                        json.member("unlockAll", &all.render(invocation));
-                    }
-                    json.name("warnings");
-                    json.plain(&told);
-                });
-                written?;
-                return Ok(Reply::bare(text(json)?));
+                for answer in &refused.missing {
+                    let KeyOutcome { attempt, note, waived, .. } = answer;
+                    deliver_missed(&on_missed, invocation, attempt, note.clone(), *waived)?;
+                }
+                let mut members = json!({ "failed": true, "report": report, "warnings": warnings });
+                if let Some(all) = unlock_all(&refused.missing) {
+                    members["unlockAll"] = all.render(invocation).into();
+                }
+                return Ok(members.to_string());
             }
         };
         let left_out = sourced.take_reserved(|_| true);
@@ -89,44 +89,32 @@ pub fn source<'env>(
         let values = variables(&look_up, names)?;
         let current =
             |name: &str| values.iter().find(|(known, _)| known == name).and_then(|(_, value)| copy(value));
-        let mut plan =
-            assign(sourced, current, |name| request.ours.iter().any(|ours| ours == name), request.r#override);
+        let is_ours = |name: &str| ours.iter().any(|ours| ours == name);
+        let mut plan = assign(sourced, current, is_ours, request.r#override);
 
         plan.kept.extend(left_out.into_iter().map(|key| key.name));
         plan.missing.extend(too_large);
         check_size(&plan, &values, &slugs, request.occupied)?;
 
-        let set: Vec<String> = plan.set.iter().map(|(name, _)| name.clone()).collect();
-        let slug_of =
-            |name: &str| slugs.iter().find(|(known, _)| known == name).map(|(_, slug)| slug.clone());
-        let taken = plan.set.into_iter().filter_map(|(name, secret)| Some((slug_of(&name)?, secret)));
-        let secrets = hand_over(env, taken, false)?;
-        json.object(|json| {
-            json.name("warnings");
-            json.plain(&told);
-            for (member, names) in [
-                ("notices", &notices),
-                ("set", &set),
-                ("sourced", &plan.sourced),
-                ("kept", &plan.kept),
-                ("differing", &plan.differing),
-                ("missing", &plan.missing),
-            ] {
-                json.name(member);
-                json.array(|json| {
-                    for name in names {
-                        json.element();
-                        json.text(name);
-                    }
-                });
-            }
-        });
-        Ok(Reply { json: text(json)?, stdout: String::new(), secrets })
+        for (name, secret) in plan.set {
+            let Some((_, slug)) = slugs.iter().find(|(known, _)| *known == name) else { continue };
+            let value = text_value(env, slug, secret)?;
+            on_variable.call(FnArgs::from((name, value)))?;
+        }
+        Ok(json!({
+            "sourced": plan.sourced,
+            "kept": plan.kept,
+            "differing": plan.differing,
+            "missing": plan.missing,
+            "warnings": warnings,
+            "notices": notices,
+        })
+        .to_string())
     })?;
-    answered.unwrap_or_else(Reply::bare).into_object(env)
+    Ok(result.unwrap_or_else(|failure| failure))
 }
 
-/// A notice for each value that the environment has in place of a key of a stronger grade.
+/// Returns a notice for each value of the environment that is weaker than `keyrack.yml` demands.
 fn weaker(outcome: &GetOutcome) -> Vec<String> {
     let weaker = outcome.keys.iter().filter_map(|answer| match (&answer.attempt, &answer.note) {
         (Attempt::Granted { grant, below_declared: true }, Some(note)) => {
@@ -137,8 +125,8 @@ fn weaker(outcome: &GetOutcome) -> Vec<String> {
     weaker.collect()
 }
 
-/// Takes out the keys that are too large for a variable: in strict mode they are an error, else
-/// they are noticed and their names returned.
+/// Removes the keys that are too large for a variable and returns their names. In strict mode the
+/// first one is an error, else each gets a notice.
 fn take_too_large(
     sourced: &mut Sourced,
     mode: SourceMode,
@@ -149,7 +137,7 @@ fn take_too_large(
     for export in std::mem::take(&mut sourced.exports) {
         match check_variable(&export) {
             Ok(()) => kept.push(export),
-            // What is in the environment already is not set.
+            // A value of the environment is not set again.
             Err(_) if export.ambient => kept.push(export),
             Err(error) if mode == SourceMode::Strict => return Err(error),
             Err(error) => {
@@ -163,7 +151,7 @@ fn take_too_large(
     Ok(names)
 }
 
-/// Checks that a child of the process can still be started when all is set.
+/// Checks that the process can still start a child once all variables are set.
 fn check_size(
     plan: &Assignments,
     current: &[Variable],

@@ -1,9 +1,10 @@
-//! `status` and `relock`: what the daemon of the caller's login session holds, and the end of it. Never a secret.
+//! `status` and `relock`: lists and erases the keys that the daemon of the caller's login session
+//! holds. Never a secret.
 
 use keyrack_client::relock::erase;
 use keyrack_client::render;
 use keyrack_client::session::RelockScope;
-use keyrack_client::status::status as look;
+use keyrack_client::status::status as read_status;
 use keyrack_core::{Env, Slug};
 use napi_derive::napi;
 use serde_json::json;
@@ -11,46 +12,45 @@ use serde_json::json;
 use crate::call_context::CallContext;
 use crate::catch_panic::{CallError, catch_panic};
 
-/// What is asked.
-#[napi(object, object_to_js = false)]
-pub struct StatusRequest {
-    /// Where from.
-    pub context: CallContext,
-    /// Only keys of this env.
-    pub env: Option<String>,
-    /// Only this key, by its full slug.
-    pub key: Option<String>,
-}
-
-/// What is held, as JSON: `null` without a daemon, or `{error}`.
+/// Returns the daemon's status as JSON: `null` without a daemon, or `{error}`. `env` limits it to
+/// the keys of one env.
 #[napi]
-pub fn status(request: StatusRequest) -> napi::Result<String> {
-    let answered = catch_panic(request.context.invocation(), || {
-        let env: Option<Env> = request.env.as_deref().map(str::parse).transpose()?;
-        let ctx = request.context.context()?;
-        let mut value = render::status::status_value(&look(&ctx)?, Vec::new(), env);
-        // Naming the recipients would take opening the host manifest, which only the changing commands may do.
+pub fn status(context: String, deadline_ms: u32, env: Option<String>) -> napi::Result<String> {
+    let context = CallContext::new(context, deadline_ms);
+    let status = catch_panic(context.invocation(), || {
+        let env: Option<Env> = env.as_deref().map(str::parse).transpose()?;
+        let ctx = context.to_context()?;
+        let mut value = render::status::status_value(&read_status(&ctx)?, Vec::new(), env);
+        // To name the recipients, the host manifest would have to be opened, which only the
+        // changing commands may do.
         if let Some(members) = value.as_object_mut() {
             members.remove("recipients");
         }
         Ok::<_, CallError>(value.to_string())
     })?;
-    Ok(answered.unwrap_or_else(|failure| failure))
+    Ok(status.unwrap_or_else(|failure| failure))
 }
 
-/// Erases keys: one, those of an env, or all. As JSON: `{relocked}`, or `{error}`.
+/// Erases one key (by its full slug), the keys of an env, or all. Returns `{relocked}` or `{error}`
+/// as JSON.
 #[napi]
-pub fn relock(request: StatusRequest) -> napi::Result<String> {
-    let answered = catch_panic(request.context.invocation(), || {
-        let what = match (request.key.as_deref(), request.env.as_deref()) {
+pub fn relock(
+    context: String,
+    deadline_ms: u32,
+    env: Option<String>,
+    key: Option<String>,
+) -> napi::Result<String> {
+    let context = CallContext::new(context, deadline_ms);
+    let relocked = catch_panic(context.invocation(), || {
+        let what = match (key.as_deref(), env.as_deref()) {
             (Some(key), _) => RelockScope::Slugs(vec![Slug::parse(key)?]),
             (None, Some(env)) => RelockScope::Env(env.parse()?),
             (None, None) => RelockScope::All,
         };
-        let ctx = request.context.context()?;
+        let ctx = context.to_context()?;
         let relocked = erase(&ctx, &what)?.relocked.slugs;
         let slugs: Vec<&str> = relocked.iter().map(Slug::as_str).collect();
         Ok::<_, CallError>(json!({ "relocked": slugs }).to_string())
     })?;
-    Ok(answered.unwrap_or_else(|failure| failure))
+    Ok(relocked.unwrap_or_else(|failure| failure))
 }
