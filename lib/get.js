@@ -7,6 +7,7 @@ const { binding, bindingOrNull } = require('./binding.js');
 const { callContext, variable, withOwnership } = require('./call_context.js');
 const { decodeReply } = require('./decode.js');
 const { KeyrackError } = require('./error.js');
+const { closeWhenIdle } = require('./idle.js');
 const { allowsDangerous, unlockLocked } = require('./mutations.js');
 const { ownProperties } = require('./own_properties.js');
 const { argumentError, validateBoolean, validateOneOf, validateOptions, validateSignal, validateString, validateStrings, validateTimeout } = require('./validate.js');
@@ -67,6 +68,7 @@ function readInto(request, add) {
     require('./env_fallback.js').readEnvironment(request, binding).forEach(add);
     return [];
   }
+  closeWhenIdle(addon);
   const { key, keys, env = '', org = '', dangerous, buffer, context } = request;
   const named = keys ?? (key === undefined ? [] : [key]);
   const flags = (dangerous ? ALLOW_DANGEROUS : 0) | (buffer ? AS_BUFFERS : 0) | (keys === undefined ? 0 : SEVERAL);

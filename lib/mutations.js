@@ -2,7 +2,7 @@
 // What changes something or opens a vault: unlock, set, del. Done by the command in a child process, so that identities, vault plaintext
 // and prompted text never enter this heap.
 
-const { argumentError, requireString, validateBoolean, validateOneOf, validateOptions, validateSignal, validateString, validateTimeout } = require('./validate.js');
+const { argumentError, requireString, validateBoolean, validateOneOf, validateOptions, validateSignal, validateString, validateStrings, validateTimeout } = require('./validate.js');
 const { KeyrackError } = require('./error.js');
 
 const COMMON = ['owner', 'env', 'prikey', 'prompt', 'signal', 'timeoutMs'];
@@ -15,7 +15,7 @@ function common(call, input) {
     flags: [
       ...flag('owner', validateString(`${call}: owner`, input.owner)),
       ...flag('env', validateString(`${call}: env`, input.env)),
-      ...argument.texts(`${call}: prikey`, input.prikey).flatMap((path) => flag('prikey', path)),
+      ...validateStrings(`${call}: prikey`, input.prikey).flatMap((path) => flag('prikey', path)),
     ],
     how: {
       prompt: validateOneOf(`${call}: prompt`, input.prompt, ['never', 'tty']),

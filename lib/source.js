@@ -8,6 +8,7 @@ const { append, missedAttempt } = require('./attempts.js');
 const { binding, bindingOrNull } = require('./binding.js');
 const { allowsDangerous } = require('./mutations.js');
 const { KeyrackError } = require('./error.js');
+const { closeWhenIdle } = require('./idle.js');
 const { DEADLINE_MS, lookUp } = require('./get.js');
 const { defineProperty, ownProperties } = require('./own_properties.js');
 const { callContext, withOwnership } = require('./call_context.js');
@@ -37,6 +38,7 @@ function occupied() {
 function readVariables(request) {
   const addon = bindingOrNull();
   if (addon === null) return ownProperties(require('./env_fallback.js').sourceFromEnvironment(request, binding));
+  closeWhenIdle(addon);
   const { context } = request;
   return withOwnership(context, (text) => {
     const variables = [];

@@ -24,6 +24,7 @@ pub mod render;
 pub mod sandbox;
 pub mod secret;
 pub mod session;
+pub mod session_cache;
 pub mod source;
 pub mod status;
 pub mod transport;

@@ -2,7 +2,7 @@
 //! the caller passes.
 
 use keyrack_client::Secret;
-use keyrack_client::get::{GetOptions, GetOutcome, GetPlan, PendingGet, Scope, read};
+use keyrack_client::get::{GetOptions, GetOutcome, PendingGet, Scope};
 use keyrack_core::{Error, Org};
 use napi::Env;
 use napi::bindgen_prelude::Function;
@@ -11,6 +11,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::attempts::{AttemptSink, OnGranted, OnMissed, warnings};
+use crate::caches::read;
 use crate::call_context::CallContext;
 use crate::catch_panic::{CallError, catch_panic};
 
@@ -48,7 +49,7 @@ pub fn get<'env>(
         let scope = parse_keys(&keys, flags & SEVERAL != 0)?;
         let ctx = context.to_context()?;
         let options = GetOptions { allow_dangerous: flags & ALLOW_DANGEROUS != 0, ..GetOptions::default() };
-        let pending = read(&ctx, GetPlan::of(&ctx, &scope)?, options);
+        let pending = read(env, &ctx, &scope, options)?;
         let outcome = answer(pending, &look_up, &[])?;
         let warnings = warnings(&outcome, outcome.single, invocation);
         let as_buffers = flags & AS_BUFFERS != 0;

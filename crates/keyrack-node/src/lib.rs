@@ -8,6 +8,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "napi passes arguments by value")]
 
 mod attempts;
+pub mod caches;
 mod call_context;
 mod catch_panic;
 pub mod get;

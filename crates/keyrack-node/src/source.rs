@@ -1,6 +1,6 @@
 //! `source`: assigns keys to the variables of a process. The caller sets them.
 
-use keyrack_client::get::{GetOptions, GetOutcome, GetPlan, KeyOutcome, read, unlock_all};
+use keyrack_client::get::{GetOptions, GetOutcome, KeyOutcome, unlock_all};
 use keyrack_client::render::{Style, attempt};
 use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, check_variable, counted, execution_limit};
 use keyrack_client::source::{Assignments, SourceMode, Sourced, assign, sort};
@@ -11,6 +11,7 @@ use napi_derive::napi;
 use serde_json::json;
 
 use crate::attempts::{OnMissed, deliver_missed, text_value, warnings};
+use crate::caches::read;
 use crate::call_context::CallContext;
 use crate::catch_panic::catch_panic;
 use crate::get::{LookUp, Variable, answer, copy, scope, variables};
@@ -59,7 +60,7 @@ pub fn source<'env>(
         let options = GetOptions { allow_dangerous: request.dangerous, ..GetOptions::default() };
         let ours: Vec<String> = request.ours.split_terminator('\0').map(str::to_owned).collect();
         // A value that an earlier call set is not a source of keys.
-        let outcome = answer(read(&ctx, GetPlan::of(&ctx, &scope)?, options), &look_up, &ours)?;
+        let outcome = answer(read(env, &ctx, &scope, options)?, &look_up, &ours)?;
 
         let warnings = warnings(&outcome, outcome.single, invocation);
         let mode = if request.strict { SourceMode::Strict } else { SourceMode::Lenient };

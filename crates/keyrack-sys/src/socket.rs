@@ -82,6 +82,31 @@ pub fn note_senders(socket: &impl AsFd) -> io::Result<()> {
     Ok(setsockopt(socket, PassCred, &true)?)
 }
 
+/// Returns the number that the kernel gives to a socket for as long as the machine runs
+/// (`SO_COOKIE` of socket(7), Linux 4.12). It tells whether a descriptor still refers to that
+/// socket.
+///
+/// # Errors
+/// `ENOTSOCK` if the descriptor refers to something else, `EBADF` if it was closed.
+pub fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    /// `SO_COOKIE` of asm-generic/socket.h; libc does not have it.
+    const SO_COOKIE: libc::c_int = 57;
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).expect("8 fits");
+    // SAFETY: the kernel writes at most `length` bytes to `cookie`, which has that many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result)?;
+    Ok(cookie)
+}
+
 /// Reads what has come, at most what `into` has room for, and who sent it. One read never has bytes
 /// of two senders: it ends where the sender changes. `None` if the kernel recorded no sender, and
 /// at the end of the stream. Descriptors that were sent along are closed.

@@ -8,12 +8,15 @@ use keyrack_core::{Attempt, Error, ErrorCode, Slug};
 
 use super::evaluate::Evaluator;
 use super::{GetOptions, GetOutcome, GetPlan};
+use keyrack_sys::user::Uid;
+
 use crate::address::{RackAddress, is_address_unavailable};
 use crate::context::Context;
 use crate::daemon::connect_at;
 use crate::inventory::Inventory;
 use crate::secret::Secret;
 use crate::session::GrantedKey;
+use crate::session_cache::SessionCache;
 
 /// What the daemon answered, waiting for what the environment has.
 #[derive(Debug)]
@@ -35,6 +38,16 @@ pub struct PendingGet<'c> {
 /// the environment may have everything. Where the runtime directory is missing or unusable, keys
 /// are missing as without a daemon, and the outcome carries the reason.
 pub fn read(ctx: &Context, plan: GetPlan, options: GetOptions) -> PendingGet<'_> {
+    read_over(ctx, plan, options, None)
+}
+
+/// The same, with a cache over a connection that is kept between reads, and the effective uid.
+pub(super) fn read_over<'c>(
+    ctx: &'c Context,
+    plan: GetPlan,
+    options: GetOptions,
+    sessions: Option<(&mut SessionCache, Uid)>,
+) -> PendingGet<'c> {
     let mut pending = PendingGet {
         ctx: Cow::Borrowed(ctx),
         found: plan.asked.iter().map(|_| None).collect(),
@@ -46,19 +59,33 @@ pub fn read(ctx: &Context, plan: GetPlan, options: GetOptions) -> PendingGet<'_>
         needs_daemon: true,
     };
     if !pending.plan.asked.is_empty() {
-        pending.error = pending.ask_daemon().err();
+        pending.error = pending.ask_daemon(sessions).err();
         pending.needs_daemon = !pending.error.as_ref().is_some_and(is_address_unavailable);
     }
     pending
 }
 
 impl PendingGet<'_> {
-    fn ask_daemon(&mut self) -> Result<(), Error> {
-        let address = self.address.insert(RackAddress::of(&self.ctx)?).clone();
-        let Some(mut daemon) = connect_at(&self.ctx, address)? else { return Ok(()) };
-        self.legacy_daemon = daemon.is_legacy();
+    fn ask_daemon(&mut self, sessions: Option<(&mut SessionCache, Uid)>) -> Result<(), Error> {
         let slugs: Vec<Slug> = self.plan.asked.iter().map(|asked| asked.slug.clone()).collect();
-        match daemon.get(&slugs) {
+        let granted = match sessions {
+            Some((sessions, user)) => {
+                let mut lease = sessions.take(&self.ctx, user)?;
+                self.address = Some(lease.address.clone());
+                let Some(daemon) = &mut lease.daemon else { return Ok(()) };
+                self.legacy_daemon = daemon.is_legacy();
+                let granted = daemon.get(&slugs);
+                sessions.put_back(&self.ctx, lease, granted.as_ref().err());
+                granted
+            }
+            None => {
+                let address = self.address.insert(RackAddress::of(&self.ctx)?).clone();
+                let Some(mut daemon) = connect_at(&self.ctx, address)? else { return Ok(()) };
+                self.legacy_daemon = daemon.is_legacy();
+                daemon.get(&slugs)
+            }
+        };
+        match granted {
             Ok(granted) => self.found = matched(&slugs, granted),
             // It ended in between, and its keys with it.
             Err(error) if error.code == ErrorCode::DaemonAbsent => {}

@@ -6,6 +6,7 @@
 //! answer from its own: [`read`] asks the daemon, [`PendingGet::names`] says which variables
 //! matter, [`PendingGet::answer`] takes their values and judges everything.
 
+mod cached;
 mod evaluate;
 mod execute;
 
@@ -14,6 +15,7 @@ mod plan;
 mod tests;
 mod unlock_all;
 
+pub use cached::ReadCache;
 pub use execute::{PendingGet, read};
 pub use plan::{GetPlan, KeyRequest, Scope};
 pub use unlock_all::unlock_all;

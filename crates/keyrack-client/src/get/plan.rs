@@ -4,9 +4,10 @@ use keyrack_core::grade::MinimumGrade;
 use keyrack_core::repo_manifest::{KeySpec, RepoManifest};
 use keyrack_core::resolve::{self, KeyQuery, Operation};
 use keyrack_core::{Env, Error, Org, Slug};
+use keyrack_sys::user::Uid;
 
 use crate::context::Context;
-use crate::manifest;
+use crate::manifest::{self, ManifestCache};
 
 /// What a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,20 @@ impl GetPlan {
     pub fn of(ctx: &Context, scope: &Scope) -> Result<Self, Error> {
         let manifest = if scope.is_machine() { None } else { manifest::of(ctx)? };
         Self::with(ctx, scope, manifest.as_ref())
+    }
+
+    /// The same with a manifest that may be kept from an earlier read. `user` is the effective uid.
+    ///
+    /// # Errors
+    /// As [`GetPlan::of`].
+    pub fn cached(
+        ctx: &Context,
+        scope: &Scope,
+        manifests: &mut ManifestCache,
+        user: Uid,
+    ) -> Result<Self, Error> {
+        let manifest = if scope.is_machine() { None } else { manifests.of(ctx, user)? };
+        Self::with(ctx, scope, manifest.as_deref())
     }
 
     /// The same with a manifest that was read already, or none.

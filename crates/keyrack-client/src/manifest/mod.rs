@@ -1,17 +1,19 @@
 //! `keyrack.yml`: found upwards from the working directory, and read with the files it extends.
 //! Files outside the repository or of another user are refused.
 
+mod cache;
 mod git_config;
 mod git_root;
 mod ownership;
 mod yaml;
 
+pub use cache::ManifestCache;
 pub use git_root::find_git_root;
 pub use yaml::parse;
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use keyrack_core::repo_manifest::{
     MANIFEST_PATH, ManifestFile, RepoManifest, YamlNode, YamlValue, load_manifest,
@@ -60,13 +62,37 @@ pub fn load(ctx: &Context, git_root: &Path) -> Result<Option<RepoManifest>, Erro
 /// # Errors
 /// As [`load`].
 pub fn load_from(ctx: &Context, git_root: &Path, path: &str) -> Result<Option<RepoManifest>, Error> {
-    let Some(root) = open_root(git_root)? else { return Ok(None) };
-    let mut files =
-        Files { root, ownership: Ownership::new(ctx), read_as: HashMap::new(), bytes: 0, values: 0 };
-    match files.read(path)? {
-        Some(ManifestFile::Content(raw)) => load_manifest(&raw, |path| files.read(path)).map(Some),
-        _ => Ok(None),
-    }
+    load_traced(ctx, git_root, path).map(|(manifest, _)| manifest)
+}
+
+/// The same, with the trace of the files that were read.
+fn load_traced(ctx: &Context, git_root: &Path, path: &str) -> Result<(Option<RepoManifest>, Trace), Error> {
+    let Some(root) = open_root(git_root)? else { return Ok((None, Trace::default())) };
+    let mut files = Files {
+        root,
+        ownership: Ownership::new(ctx),
+        read_as: HashMap::new(),
+        bytes: 0,
+        values: 0,
+        trace: Trace::default(),
+    };
+    let manifest = match files.read(path)? {
+        Some(ManifestFile::Content(raw)) => Some(load_manifest(&raw, |path| files.read(path))?),
+        _ => None,
+    };
+    files.trace.asked_for_exception = files.ownership.asked_for_exception();
+    Ok((manifest, files.trace))
+}
+
+/// What the result of reading a manifest depends on.
+#[derive(Debug, Default)]
+struct Trace {
+    /// Each directory, symbolic link and file that was opened, by its path below the root.
+    paths: Vec<PathBuf>,
+    /// The files that were read, by the same paths.
+    files: Vec<(PathBuf, FileId)>,
+    /// `true` if the decision also depended on which directories are named as safe.
+    asked_for_exception: bool,
 }
 
 /// Refuses a repository that belongs to another user, before anything is written into it.
@@ -99,6 +125,7 @@ struct Files<'c> {
     bytes: u64,
     /// YAML values read so far.
     values: usize,
+    trace: Trace,
 }
 
 impl Files<'_> {
@@ -122,6 +149,10 @@ impl Files<'_> {
         }
         for (path, owner) in &opened.way {
             self.ownership.check(&self.root, path, *owner)?;
+            self.trace.paths.push(path.clone());
+        }
+        if let Some((path, _)) = opened.way.last() {
+            self.trace.files.push((path.clone(), opened.id));
         }
         if let Some(first) = self.read_as.get(&opened.id) {
             return Ok(Some(ManifestFile::Same(first.clone())));
@@ -168,7 +199,6 @@ fn count(root: &YamlNode) -> usize {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
-    use std::path::PathBuf;
 
     use crate::Environment;
 

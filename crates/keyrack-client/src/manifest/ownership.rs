@@ -36,6 +36,11 @@ impl<'c> Ownership<'c> {
         Ownership { ctx, user: effective_uid(), named_safe: None }
     }
 
+    /// Returns `true` if the decision also depended on which directories are named as safe.
+    pub(super) fn asked_for_exception(&self) -> bool {
+        self.named_safe.is_some()
+    }
+
     /// Checks the repository itself: its root, and its `.git`.
     pub(super) fn check_repository(&mut self, root: &Root) -> Result<(), Error> {
         self.check(root, Path::new(""), root.owner())?;

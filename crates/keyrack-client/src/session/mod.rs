@@ -42,6 +42,8 @@ pub struct Session {
     buffers: Box<Buffers>,
     opened_by: Pid,
     next_id: u64,
+    /// Number of connections opened so far.
+    connections: u32,
     hello: Option<HelloInfo>,
 }
 
@@ -64,6 +66,7 @@ impl Session {
             buffers: Box::new(Buffers::new()),
             opened_by: pid::current(),
             next_id: 1,
+            connections: 1,
             hello: None,
         }
     }
@@ -71,6 +74,16 @@ impl Session {
     /// Address of the daemon.
     pub fn address(&self) -> &RackAddress {
         &self.address
+    }
+
+    /// Number of connections opened so far: if it is the same, so is the connection.
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections
+    }
+
+    /// The open connection, if there is one.
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref().map(|open| &open.connection)
     }
 
     /// Process at the other end. `None` while no connection is open.
@@ -330,6 +343,7 @@ impl Session {
         if self.connection.is_none() {
             let connection = connect(&self.address, self.deadline)?.ok_or_else(no_daemon)?;
             self.connection = Some(OpenConnection { connection, has_sent_hello: false });
+            self.connections += 1;
         }
         Ok(())
     }

@@ -2,12 +2,16 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statfs::{
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs,
+};
 use nix::unistd::{AccessFlags, faccessat};
 
 use crate::user::effective_uid;
@@ -30,6 +34,42 @@ impl FileId {
         let found = std::fs::symlink_metadata(path)?;
         Ok(Self { dev: found.dev(), ino: found.ino() })
     }
+
+    /// The file that a descriptor refers to.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    pub fn of_fd(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        let found = fstat(fd)?;
+        Ok(Self { dev: found.st_dev, ino: found.st_ino })
+    }
+}
+
+/// Returns `true` if the file system at `path` is a local one that sets the ctime of a file at every
+/// change, as seen by every process. Not so on FUSE (virtiofs included), NFS, 9p and whatever is
+/// not known here: a server or another machine may change a file behind a cached inode.
+#[must_use]
+pub fn has_exact_times(path: &Path) -> bool {
+    /// `ZFS_SUPER_MAGIC` of OpenZFS.
+    const ZFS: FsType = FsType(0x2fc1_2fc1);
+    /// `BCACHEFS_STATFS_MAGIC` of linux/magic.h.
+    const BCACHEFS: FsType = FsType(0xca45_1a4e);
+    /// `XFS_SUPER_MAGIC` of linux/magic.h; nix has it for glibc alone.
+    const XFS: FsType = FsType(0x5846_5342);
+    /// `RAMFS_MAGIC` of linux/magic.h.
+    const RAMFS: FsType = FsType(0x8584_58f6);
+    const LOCAL: [FsType; 9] = [
+        EXT4_SUPER_MAGIC,
+        BTRFS_SUPER_MAGIC,
+        XFS,
+        F2FS_SUPER_MAGIC,
+        TMPFS_MAGIC,
+        OVERLAYFS_SUPER_MAGIC,
+        ZFS,
+        BCACHEFS,
+        RAMFS,
+    ];
+    statfs(path).is_ok_and(|found| LOCAL.contains(&found.filesystem_type()))
 }
 
 /// Asks whether this process may write at `path`, which must exist. Nothing is opened.
