@@ -1,5 +1,5 @@
 'use strict';
-// Prints the median time of getSync in nanoseconds: the question as JSON, and how many times.
+// Prints the median time of getSync in nanoseconds. Arguments: its input as JSON, and the number of calls.
 
 const { getSync } = require('../index.js');
 
@@ -8,9 +8,10 @@ const n = Number(process.argv[3]);
 const times = new Float64Array(n);
 for (let index = -Math.min(n / 10, 200); index < n; index += 1) {
   const start = process.hrtime.bigint();
-  const { attempt } = getSync(input);
+  const { attempt, attempts = [attempt] } = getSync(input);
   const took = process.hrtime.bigint() - start;
-  if (attempt.status !== 'granted') throw new Error(`the key is ${attempt.status}`);
+  const missed = attempts.find(({ status }) => status !== 'granted');
+  if (missed) throw new Error(`the key is ${missed.status}`);
   if (index >= 0) times[index] = Number(took);
 }
 times.sort();
