@@ -1,14 +1,18 @@
-// Types of keyrack. No global of yours is touched, and neither the DOM's nor Node's types are needed.
+// Types of keyrack. They change no global and need neither the DOM's nor Node's types.
 
-/** An env: the second part of a slug. */
+/** Env: the second part of a slug. */
 export type Env = 'sudo' | 'prod' | 'prep' | 'test' | 'all' | 'camp';
 
-/** An env, completed by an editor and open to a word that is known at run time only; any but an {@link Env} ends in `bad_env`. */
+/**
+ * Name of an env. Editors complete it, and it accepts text that is known only at run time; anything
+ * but an {@link Env} fails with `bad_env`.
+ */
 export type EnvName = Env | (string & {});
 
 /**
- * The keys your repository declares. Empty as it comes: then any text is a key's name. `keyrack types` writes a file that fills it from
- * `keyrack.yml`, so that names are completed and a misspelt one does not compile.
+ * Keys that your repository declares. Empty by default, so that any text is a key's name.
+ * `keyrack types` writes a file that fills it from `keyrack.yml`: then editors complete names, and
+ * a misspelled one does not compile.
  *
  * @example
  * // keyrack-env.d.ts, as `keyrack types` writes it
@@ -21,35 +25,45 @@ export type EnvName = Env | (string & {});
  */
 export interface KeyrackKeys {}
 
-/** A slug in full: `org.env.NAME`. The org may be `@this`, that of `keyrack.yml`, or `@all`, this machine. */
+/**
+ * Full slug: `org.env.NAME`. The org can be `@this` (that of `keyrack.yml`) or `@all` (this
+ * machine).
+ */
 export type KeySlug = `${string}.${Env}.${string}`;
 
 /**
- * What names a key that is read: one that `keyrack.yml` declares, or a slug in full. Any text as long as {@link KeyrackKeys} is empty.
- * Text that is known at run time only goes in as a slug: `` `@this.test.${name}` ``.
+ * Name of a key to read: one that `keyrack.yml` declares, or a full slug. Any text while
+ * {@link KeyrackKeys} is empty. Pass text that is known only at run time as a slug: ``
+ * `@this.test.${name}` ``.
  */
 export type KeyName = [keyof KeyrackKeys] extends [never] ? string : Extract<keyof KeyrackKeys, string> | KeySlug;
 
-/** What came of asking for one key. */
+/** Result of reading one key. */
 export type Status = 'granted' | 'absent' | 'locked' | 'blocked';
 
-/** How strong a key is, on both axes. `reference` and `transient` are the strongest. */
+/** Strength of a key on both axes. `reference` and `transient` are the strongest. */
 export interface Grade {
   protection: 'reference' | 'encrypted' | 'plaintext';
   duration: 'transient' | 'ephemeral' | 'permanent';
 }
 
-/** Where a granted key came from. */
+/** Origin of a granted key. */
 export interface Source {
-  /** The vault it rests in, such as `os.secure`; `os.envvar` for a value of the environment. Newer vaults may appear. */
+  /**
+   * Vault that stores it, such as `os.secure`; `os.envvar` for a value of the environment. Later
+   * versions may add vaults.
+   */
   vault: string;
-  /** How its secret came to be, such as `PERMANENT_VIA_REPLICA`. Newer mechanisms may appear. */
+  /**
+   * Mechanism that made its secret, such as `PERMANENT_VIA_REPLICA`. Later versions may add
+   * mechanisms.
+   */
   mech: string;
 }
 
 /** An unlocked key with its secret. */
 export interface Grant<Secret = string> {
-  /** The key's true slug: `org.all.NAME` when it was found in env `all`. */
+  /** Slug of the key that was found: `org.all.NAME` if it was found in env `all`. */
   slug: string;
   key: { secret: Secret; grade: Grade };
   source: Source;
@@ -57,67 +71,77 @@ export interface Grant<Secret = string> {
   env: string;
   /** The org of `slug`. */
   org: string;
-  /** When the key ends, ISO 8601 in UTC. Not there for a value of the environment. */
+  /** Time at which the key expires, ISO 8601 in UTC. Absent for a value of the environment. */
   expiresAt?: string;
 }
 
-/** The key is there. */
+/** Attempt that was granted. */
 export interface AttemptGranted<Secret = string> {
   status: 'granted';
   grant: Grant<Secret>;
-  /** The key is weaker than `keyrack.yml` demands, and came from the environment, which is outside keyrack's custody. */
+  /**
+   * Set if the key is weaker than `keyrack.yml` demands and came from the environment, which
+   * keyrack does not control.
+   */
   belowDeclared?: true;
-  /** More to know, in a sentence. */
+  /** Additional information, in one sentence. */
   note?: string;
 }
 
-/** The key was never set (`absent`), or is set and not unlocked (`locked`). */
+/** Attempt at a key that was never set (`absent`), or is set but not unlocked (`locked`). */
 export interface AttemptMissed {
   status: 'absent' | 'locked';
-  /** The slug that was asked for. */
+  /** Slug that was requested. */
   slug: string;
   message: string;
-  /** The command that mends it, complete, to be pasted into a shell. */
+  /** Complete command that fixes it, ready to paste into a shell. */
   fix: string | null;
-  /** More to know, in a sentence. */
+  /** Additional information, in one sentence. */
   note?: string;
-  /** It may be absent: the variable that `is-optional-if-has` of its entry names is set. */
+  /** Set if the key may be absent, because the variable named by `is-optional-if-has` is set. */
   waived?: true;
 }
 
-/** The key is there and a rule holds it back. */
+/** Attempt at a key that exists but that a rule blocks. */
 export interface AttemptBlocked {
   status: 'blocked';
-  /** The slug that was asked for. */
+  /** Slug that was requested. */
   slug: string;
-  /** Why, a sentence each; never the secret. */
+  /** Reasons, one sentence each; never the secret. */
   reasons: string[];
-  /** The command that mends it, complete, to be pasted into a shell. */
+  /** Complete command that fixes it, ready to paste into a shell. */
   fix: string | null;
-  /** More to know, in a sentence. */
+  /** Additional information, in one sentence. */
   note?: string;
 }
 
-/** What came of asking for one key: `status` tells which of the three it is. */
+/** Result of reading one key; `status` tells them apart. */
 export type Attempt<Secret = string> = AttemptGranted<Secret> | AttemptMissed | AttemptBlocked;
 
-/** The words a command would print. */
+/** Text that a command would print. */
 export interface Emit {
-  /** The tree of attempts, without a secret, and without ANSI unless `color` was asked for. */
+  /**
+   * Tree of the attempts, without secrets, and without ANSI colors unless `color` is set. Rendered
+   * when it is first read.
+   */
   stdout: string;
 }
 
-// The well-known symbol of `using`, where your `lib` has one (`esnext.disposable`, or `@types/node`); nothing where it has none.
+// Well-known symbol of `using`, if your `lib` has one (`esnext.disposable`, or `@types/node`).
 type DisposeSymbol = SymbolConstructor extends { readonly dispose: infer Dispose extends symbol } ? Dispose : never;
 
-/** The method of `using`, where your `lib` knows it. */
+/** Method of `using`, if your `lib` declares it. */
 export type DisposableWhereKnown = { [Method in DisposeSymbol]: () => void };
 
-/** `[Symbol.dispose]()` is {@link ErasableSecret.erase}: `using secret = …` erases it at the end of the block. */
+/**
+ * `[Symbol.dispose]()` is {@link ErasableSecret.erase}: `using secret = …` erases it at the end of
+ * the block.
+ */
 export interface ErasableSecret extends DisposableWhereKnown {}
 
 /**
- * A secret that can be wiped. Printing one by accident (`console.log`, `JSON.stringify`, a template) shows nothing.
+ * Secret that can be wiped. Printing it by accident (`console.log`, `JSON.stringify`, a template)
+ * does not show it.
  *
  * @example
  * const { attempt } = getSync({ for: { key: 'API_KEY' }, env: 'test', as: 'buffer' });
@@ -128,27 +152,37 @@ export interface ErasableSecret extends DisposableWhereKnown {}
  */
 export class ErasableSecret {
   private constructor();
-  /** The secret itself, not a copy of it. Empty once erased. */
+  /** The secret itself, not a copy. Empty once erased. */
   readonly bytes: Uint8Array;
-  /** Whether it has been erased. */
+  /** `true` once erased. */
   readonly erased: boolean;
-  /** Overwrites the bytes with zeros; every view of them sees the zeros. Copies you made, strings above all, are yours to mind. */
+  /**
+   * Overwrites the bytes with zeros, in every view of them. It cannot erase copies that you made,
+   * such as strings.
+   */
   erase(): void;
 }
 
-/** What every call takes. */
+/** Option of every call. */
 export interface OwnerOption {
-  /** Whose rack: a name of lower-case letters, digits, `-` and `_`. Default: your own (`null`). */
+  /**
+   * Owner of the rack: a name of lower-case letters, digits, `-` and `_`. Default: your own
+   * (`null`).
+   */
   owner?: string | null | undefined;
 }
 
-/** How a reading call waits. */
+/** Options of every call that reads. */
 export interface ReadOptions extends OwnerOption {
-  /** How long the daemon may take to answer, in milliseconds; default 2000. Then the call fails with `daemon_unresponsive`. */
+  /**
+   * Time that the daemon may take to answer, in milliseconds; default 2000. Then the call fails
+   * with `daemon_unresponsive`, and further reads with the same or a shorter timeout fail at once
+   * for 5 s.
+   */
   timeoutMs?: number | undefined;
 }
 
-/** What is needed of an `AbortSignal`, the web's or Node's. */
+/** The part of an `AbortSignal`, the web's or Node's, that keyrack uses. */
 export interface Signal {
   readonly aborted: boolean;
   readonly reason?: unknown;
@@ -156,55 +190,81 @@ export interface Signal {
   removeEventListener(type: 'abort', listener: () => void): void;
 }
 
-/** How a changing call, which runs the command in a child process, is bounded. */
+/** Options of every call that runs the command in a child process. */
 export interface ChangeOptions extends OwnerOption {
-  /** Files of ssh or age private keys to open vaults with, before those found in the usual places. */
+  /** Private key files (ssh or age) that open vaults, tried before those in the usual places. */
   prikey?: string | readonly string[] | null | undefined;
-  /** Whether the terminal may be asked. `'never'` (default): a call that needs an answer fails with `prompt_needed`. `'tty'`: it asks there. */
+  /**
+   * `'never'` (default): a call that needs an answer fails with `prompt_needed`. `'tty'`: it asks
+   * at the terminal.
+   */
   prompt?: 'never' | 'tty' | undefined;
-  /** Withdraws the call: the child is ended and reaped, then the promise rejects with `aborted`. */
+  /** Aborts the call: the child is ended and reaped, then the promise rejects with `aborted`. */
   signal?: Signal | undefined;
-  /** After how many milliseconds the child is ended and the call fails with `timed_out`. Default: never. */
+  /**
+   * Time after which the child is ended and the call fails with `timed_out`, in milliseconds.
+   * Default: never.
+   */
   timeoutMs?: number | undefined;
 }
 
-/** Whether long-lived tokens may pass. */
+/** Option to hand out long-lived tokens. */
 export interface AllowOption {
-  /** `{ dangerous: true }` lets a value pass that looks like a long-lived token. */
+  /** `{ dangerous: true }` accepts a value that looks like a long-lived token. */
   allow?: { dangerous?: boolean | undefined } | null | undefined;
 }
 
 /** One key, or every key that the repository's `keyrack.yml` declares. */
 export type Scope = { repo: true; key?: never } | { key: KeyName; repo?: never };
 
-/** How secrets are handed over; not given means `'string'`. */
+/** Form of the secrets; default `'string'`. */
 export type SecretForm = 'string' | 'buffer' | undefined;
 
-/** What {@link getSync} is asked. */
+/** Input of {@link getSync}. */
 export interface GetSyncInput<For extends Scope = Scope, As extends SecretForm = SecretForm> extends ReadOptions, AllowOption {
-  /** `{ key }`: a bare name or a full slug (`org.env.NAME`). `{ repo: true }`: every declared key of `env`. */
+  /**
+   * `{ key }`: a bare name or a full slug (`org.env.NAME`). `{ repo: true }`: every declared key of
+   * `env`.
+   */
   for: For;
-  /** Which env. Needed for a bare name that stands in several, and for `repo` when `keyrack.yml` has several. */
+  /**
+   * Env. Required for a bare name that several envs declare, and for `repo` if `keyrack.yml` has
+   * several envs.
+   */
   env?: EnvName | null | undefined;
-  /** The org of a key: `@this` (default, that of `keyrack.yml`), `@all` (this machine's), or its name. */
+  /**
+   * Org of the key: `@this` (default, that of `keyrack.yml`), `@all` (this machine's), or a name.
+   */
   org?: '@this' | '@all' | (string & {}) | null | undefined;
-  /** How secrets are handed over: `'string'` (default), which can never be wiped, or `'buffer'`, an {@link ErasableSecret}. */
+  /**
+   * Form of the secrets: `'string'` (default), which cannot be wiped, or `'buffer'`, an
+   * {@link ErasableSecret}.
+   */
   as?: As;
-  /** Whether `emit.stdout` has ANSI colors. Default false. */
+  /** ANSI colors in `emit.stdout`. Default false. */
   color?: boolean | undefined;
 }
 
-/** What {@link get} is asked. */
+/** Input of {@link get}. */
 export interface GetInput<For extends Scope = Scope, As extends SecretForm = SecretForm> extends GetSyncInput<For, As>, Omit<ChangeOptions, 'timeoutMs' | 'owner'> {
-  /** `{ unlock: true }` unlocks the keys found locked, and no others, then asks again. That runs the command in a child process. */
+  /**
+   * `{ unlock: true }` unlocks the requested keys that are locked, then reads again. It runs the
+   * command in a child process.
+   */
   with?: { unlock?: boolean | undefined } | null | undefined;
-  /** As for every reading call; with `with.unlock` it is also after how many milliseconds the unlocking child is ended, by default never. */
+  /**
+   * As for every call that reads. With `with.unlock` also the time after which the unlocking child
+   * is ended; default never.
+   */
   timeoutMs?: number | undefined;
 }
 
 type SecretAs<As> = [As] extends ['buffer'] ? ErasableSecret : [As] extends ['string' | undefined] ? string : string | ErasableSecret;
 
-/** Something to know that is no failure: a malformed entry of `keyrack.yml`, a daemon that could not be asked, an older daemon. */
+/**
+ * Warning that is not a failure: a malformed entry of `keyrack.yml`, a daemon that could not be
+ * read from, an older daemon.
+ */
 export interface Warning {
   code: KeyrackErrorCode;
   message: string;
@@ -213,24 +273,31 @@ export interface Warning {
   hint?: string;
 }
 
-/** What {@link get} and {@link getSync} answer: `attempt` for a key, `attempts` in the order of `keyrack.yml` for a repository. */
+/**
+ * Result of {@link get} and {@link getSync}: `attempt` for a key, `attempts` in the order of
+ * `keyrack.yml` for a repository.
+ */
 export type GetOutput<For extends Scope = Scope, As extends SecretForm = 'string'> = (For extends { repo: true }
   ? { attempts: Attempt<SecretAs<As>>[] }
   : { attempt: Attempt<SecretAs<As>> }) & {
   emit: Emit;
-  /** Only there when there is one. */
+  /** Absent if there are none. */
   warnings?: Warning[];
 };
 
 /**
- * Gets keys: from the daemon of this login session, then from `process.env`. Never prompts, opens no vault and starts no daemon, unless
- * `with.unlock` asks for it. A key's status never rejects; a wrong ask, a malformed `keyrack.yml` or a fault does.
+ * Reads keys from the daemon of this login session, then from `process.env`. Never prompts, opens a
+ * vault or starts a daemon unless `with.unlock` is set. A missing or locked key is returned as a
+ * status, not thrown.
  *
- * The daemon is asked synchronously, which takes microseconds, and at most `timeoutMs` (milliseconds, default 2000).
+ * The read itself is synchronous: it takes microseconds, and at most `timeoutMs`. Between reads the
+ * verified connection and the parsed `keyrack.yml` are kept, as long as nothing has changed; the
+ * connection is closed after 30 s without a read.
  *
- * @throws {KeyrackError} such as `ambiguous_key`, `env_required`, `manifest_invalid`, `no_manifest`, `daemon_unresponsive`, `server_untrusted`;
- *   with `with.unlock` also what {@link unlock} rejects with.
- * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @throws {KeyrackError} `ambiguous_key`, `env_required`, `manifest_invalid`, `no_manifest`,
+ *   `daemon_unresponsive`, `server_untrusted`, …; with `with.unlock` also the codes of
+ *   {@link unlock}
+ * @throws {TypeError} for an argument of a wrong type; the message names it.
  * @example
  * const { attempt } = await get({ for: { key: 'API_KEY' }, env: 'test', with: { unlock: true } });
  * if (attempt.status !== 'granted') throw new Error(attempt.fix ?? attempt.status);
@@ -241,54 +308,70 @@ export type GetOutput<For extends Scope = Scope, As extends SecretForm = 'string
 export function get<const For extends Scope, const As extends SecretForm = 'string'>(input: GetInput<For, As>): Promise<GetOutput<For, As>>;
 
 /**
- * As {@link get}, at once; it cannot unlock.
+ * Reads keys like {@link get}, synchronously. It cannot unlock.
  *
- * @throws {KeyrackError} such as `ambiguous_key`, `env_required`, `manifest_invalid`, `no_manifest`, `daemon_unresponsive`, `server_untrusted`.
- * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @throws {KeyrackError} `ambiguous_key`, `env_required`, `manifest_invalid`, `no_manifest`,
+ *   `daemon_unresponsive`, `server_untrusted`, …
+ * @throws {TypeError} for an argument of a wrong type; the message names it.
  * @example
  * const { attempt } = getSync({ for: { key: 'API_KEY' }, env: 'test' });
  * const key = attempt.status === 'granted' ? attempt.grant.key.secret : undefined;
  */
 export function getSync<const For extends Scope, const As extends SecretForm = 'string'>(input: GetSyncInput<For, As>): GetOutput<For, As>;
 
-/** What {@link source} is asked. */
+/** Input of {@link source}. */
 export interface SourceInput extends ReadOptions, AllowOption {
-  /** Which env. */
+  /** Env of the keys. */
   env: EnvName;
-  /** One key, a bare name or a full slug, instead of every declared one. Needed for env `sudo`. */
+  /**
+   * One key, by its bare name or full slug, instead of every declared key. Required for env `sudo`.
+   */
   key?: KeyName | null | undefined;
-  /** `'strict'` (default): a key that is not granted and not waived fails the call. `'lenient'`: it is left out. */
+  /**
+   * `'strict'` (default): a key that is neither granted nor waived fails the call. `'lenient'`: it
+   * is left out.
+   */
   mode?: 'strict' | 'lenient' | undefined;
-  /** Whether a variable that is set, and that `source` did not set itself, is replaced. Default false. */
+  /** Replace variables that are set and that `source` did not set itself. Default false. */
   override?: boolean | undefined;
   /**
-   * What a strict failure does after its report on stderr. Default: `process.exit(2)` on the main thread, as test set-up files expect, but
-   * `'throw'` in a worker thread and under vitest, where an exit would take more than the caller with it.
+   * Effect of a strict failure. `'exit'`: prints a report on stderr and calls `process.exit(2)`;
+   * the default on the main thread, as test set-up files expect. `'throw'`: the default in a worker
+   * thread and under vitest, where an exit would end more than the caller.
    */
   onFail?: 'exit' | 'throw' | undefined;
 }
 
-/** What {@link source} did, by variable name. */
+/** Result of {@link source}, by variable name. */
 export interface SourceOutput {
-  /** Set by this call, or refreshed. */
+  /** Variables that this call set or refreshed. */
   sourced: string[];
-  /** Variables that keep their value: set before, or variables that no key may have, such as `PATH` or `UID`. */
+  /**
+   * Variables that keep their value: those that were set, and those that no key may set, such as
+   * `PATH` or `UID`.
+   */
   kept: string[];
-  /** Not granted or too large, and not set. A variable an earlier `source` had set is removed when its key is gone. */
+  /**
+   * Keys that were not granted or are too large. A variable that an earlier `source` set is removed
+   * if its key is gone.
+   */
   missing: string[];
 }
 
 /**
- * Puts keys into `process.env`, named by what follows the second dot of their slug. Synchronous. A non-empty variable is kept unless
- * `override`, with a line on stderr if the daemon holds another value; one that an earlier `source` set is refreshed.
+ * Sets variables of `process.env` to keys, synchronously. A variable has the name that follows the
+ * second dot of the slug. A variable that is not empty is kept unless `override` is set, with a
+ * line on stderr if the daemon holds another value; one that an earlier `source` set is refreshed.
  *
- * Without a `keyrack.yml` there is nothing to source in lenient mode; in strict mode that is `no_manifest`.
+ * Without a `keyrack.yml`, lenient mode sets nothing and strict mode fails with `no_manifest`.
  *
- * A strict failure ends the process with exit code 2 after a report on stderr, or throws: see {@link SourceInput.onFail}.
+ * A strict failure prints a report on stderr and ends the process with exit code 2, or throws: see
+ * {@link SourceInput.onFail}.
  *
- * @throws {KeyrackError} as {@link getSync}; a strict failure that throws has the code of the first failing key (`locked`, `absent` or
- *   `blocked`) and all failing `attempts`. `value_too_large` when a process could not hold the values.
- * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @throws {KeyrackError} codes of {@link getSync}, and `value_too_large`. A strict failure that
+ *   throws has the code of the first key that failed (`locked`, `absent` or `blocked`) and all
+ *   `attempts` that failed.
+ * @throws {TypeError} for an argument of a wrong type; the message names it.
  * @example
  * source({ env: 'test' }); // in the set-up file of a test runner
  * @example
@@ -296,68 +379,79 @@ export interface SourceOutput {
  */
 export function source(input: SourceInput): SourceOutput;
 
-/** A key the daemon holds. */
+/** Key that the daemon holds. */
 export interface HeldKey {
   slug: string;
   env: string;
   org: string;
-  /** When it ends, ISO 8601 in UTC; `null` for a key of an older daemon that does not end. */
+  /**
+   * Time at which it expires, ISO 8601 in UTC; `null` for a key of an older daemon that does not
+   * expire.
+   */
   expiresAt: string | null;
-  /** What is left of its life, in milliseconds. */
+  /** Remaining time to live, in milliseconds. */
   ttlLeftMs: number | null;
-  /** The life it was given when it was unlocked, in milliseconds. Not there from an older daemon, which does not tell. */
+  /** Time to live that it got when it was unlocked, in milliseconds. Absent for an older daemon. */
   lifeMs?: number;
-  /** What limited that life. Not there from an older daemon, and where nobody has said. */
+  /** Limit that set the time to live. Absent for an older daemon, and if unknown. */
   lifeBy?: 'asked' | 'default' | 'max_duration' | 'credential' | 'ceiling' | (string & {});
-  /** Not there from an older daemon, which does not tell. */
+  /** Absent for an older daemon. */
   grade?: Grade;
-  /** Not there from an older daemon, which does not tell. */
+  /** Absent for an older daemon. */
   source?: Source;
 }
 
-/** What {@link status} answers. */
+/** Result of {@link status}. */
 export interface StatusOutput {
-  /** The keys held, in the order they were unlocked. */
+  /** Keys that the daemon holds, in the order they were unlocked. */
   keys: HeldKey[];
   owner: string | null;
   socketPath: string;
-  /** Whether the daemon is that of an older TypeScript keyrack. */
+  /** `true` for the daemon of an older TypeScript keyrack. */
   legacy: boolean;
-  /** Other login sessions of yours in which the same rack is open. */
+  /** Your other login sessions in which the same rack is open. */
   otherSessions: string[];
-  /** What the daemon says of itself. Not there from an older one. */
+  /** Details that the daemon reports. Absent for an older one. */
   daemon?: {
     version: string;
     build: string;
     pid: number;
     proto: number;
-    /** How far it tells callers apart: by login session, or by user only where the kernel has no sessions. */
+    /**
+     * Boundary between callers: the login session, or only the user if the kernel has no sessions.
+     */
     boundary: 'session' | 'user';
-    /** Namespaces that callers may be in: `pid and user`, `pid only`, `user allowed` or `all allowed`. Absent from older daemons. */
+    /**
+     * Namespaces that callers may be in: `pid and user`, `pid only`, `user allowed` or
+     * `all allowed`. Absent for older daemons.
+     */
     namespaces?: string;
-    /** What secrets lie in: memory hidden even from the kernel, locked into RAM, or ordinary. */
+    /** Memory that holds the secrets: hidden even from the kernel, locked into RAM, or ordinary. */
     memory: 'secret' | 'locked' | 'unlocked';
-    /** Its hardening as the kernel reports it. */
+    /** Hardening measures as the kernel reports them. */
     hardening: { name: string; on: boolean; detail?: string }[];
   };
 }
 
 /**
- * What the daemon holds; `null` when none runs. Never a secret. Synchronous; the daemon gets `timeoutMs` (milliseconds, default 2000).
+ * Returns the keys that the daemon holds, without secrets; `null` if no daemon runs. Synchronous;
+ * the daemon may take `timeoutMs` (milliseconds, default 2000).
  *
- * @throws {KeyrackError} such as `daemon_unresponsive`, `server_untrusted`, `no_home`, `binding_missing`.
- * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @throws {KeyrackError} `daemon_unresponsive`, `server_untrusted`, `no_home`, `binding_missing`, …
+ * @throws {TypeError} for an argument of a wrong type; the message names it.
  * @example
  * for (const { slug, ttlLeftMs } of status()?.keys ?? []) console.log(slug, ttlLeftMs);
  */
-export function status(input?: ReadOptions & { /** Only keys of this env. */ env?: EnvName | null | undefined }): StatusOutput | null;
+export function status(input?: ReadOptions & { /** Limits the result to keys of this env. */ env?: EnvName | null | undefined }): StatusOutput | null;
 
 /**
- * Erases keys from the daemon: one (by full slug), those of an env, or all. What was not held is no error. Synchronous; when it returns, they are gone.
+ * Erases keys from the daemon: one (by full slug), those of an env, or all. A key that the daemon
+ * does not hold is not an error. Synchronous: the keys are erased when it returns.
  *
  * @returns the slugs that were erased, sorted.
- * @throws {KeyrackError} such as `bad_slug`, `daemon_unresponsive`, `server_untrusted`, `binding_missing`.
- * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @throws {KeyrackError} `bad_slug`, `daemon_unresponsive`, `server_untrusted`, `binding_missing`,
+ *   …
+ * @throws {TypeError} for an argument of a wrong type; the message names it.
  * @example
  * relock({ key: 'acme.test.API_KEY' });
  * relock({ env: 'prod' });
@@ -365,26 +459,27 @@ export function status(input?: ReadOptions & { /** Only keys of this env. */ env
  */
 export function relock(input?: ReadOptions & { /** A full slug. */ key?: string | null | undefined; env?: EnvName | null | undefined }): { relocked: string[] };
 
-/** A key that {@link unlock} left out. */
+/** Key that {@link unlock} left out. */
 export interface Omitted {
   slug: string;
   reason: 'absent' | 'lost' | 'remote' | 'errored' | (string & {});
-  /** The command that mends it, complete, to be pasted into a shell. */
+  /** Complete command that fixes it, ready to paste into a shell. */
   fix?: string;
-  /** What went wrong, where something did. */
+  /** Error, if there was one. */
   cause?: { code: KeyrackErrorCode; message: string; fix?: string; hint?: string };
 }
 
-/** What {@link unlock} says of a key it unlocked: everything of its grant but the secret. */
+/** Key that {@link unlock} unlocked: its grant without the secret. */
 export type Unlocked = Omit<Grant<never>, 'key'>;
 
 /**
- * Opens vaults and hands keys to the daemon, starting it if need be. One bad key never stops the others: each ends unlocked or omitted with
- * its own cause, and the promise resolves. Runs the command in a child process.
+ * Opens vaults and hands their keys to the daemon, which it starts if necessary. A key that fails
+ * does not stop the others: each one is in `unlocked`, or in `omitted` with its cause, and the
+ * promise resolves. Runs the command in a child process.
  *
- * @throws {KeyrackError} such as `prompt_needed`, `host_manifest_missing`, `no_identity`, `key_not_found`, `timed_out`,
- *   `aborted`.
- * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @throws {KeyrackError} `prompt_needed`, `host_manifest_missing`, `no_identity`, `key_not_found`,
+ *   `timed_out`, `aborted`, …
+ * @throws {TypeError} for an argument of a wrong type; the message names it.
  * @example
  * const { unlocked, omitted } = await unlock({ env: 'test', duration: '30m' });
  * for (const { slug, reason, cause } of omitted) console.error(slug, reason, cause?.fix);
@@ -392,16 +487,22 @@ export type Unlocked = Omit<Grant<never>, 'key'>;
 export function unlock(
   input?: ChangeOptions & {
     env?: EnvName | null | undefined;
-    /** One key, a bare name or a full slug; needed for env `sudo`. */
+    /** One key, by its bare name or full slug. Required for env `sudo`. */
     key?: KeyName | null | undefined;
-    /** `@this` (default): the org of `keyrack.yml`, and this machine's own keys beside it; `@all`: this machine's alone. */
+    /**
+     * `@this` (default): keys of the org of `keyrack.yml` and of this machine; `@all`: only those
+     * of this machine.
+     */
     org?: '@this' | '@all' | (string & {}) | null | undefined;
-    /** For how long, such as `'30m'` or `'9h'`. Default 9 h, for `sudo` 30 min; at most 24 h, for `sudo` 1 h. */
+    /**
+     * Time to live, such as `'30m'` or `'9h'`. Default 9 h, for `sudo` 30 min; at most 24 h, for
+     * `sudo` 1 h.
+     */
     duration?: string | null | undefined;
   },
 ): Promise<{ unlocked: Unlocked[]; omitted: Omitted[] }>;
 
-/** What is recorded of a key that was set. */
+/** Record of a key that was set. */
 export interface Host {
   slug: string;
   exid: string | null;
@@ -411,7 +512,7 @@ export interface Host {
   org: string;
   /** Data of the vault; for os.secure, the version that the key's file is bound to. */
   meta: unknown;
-  /** The longest it may be unlocked for, such as `'1h'`. */
+  /** Longest time that it can be unlocked for, such as `'1h'`. */
   maxDuration: string | null;
   /** ISO 8601 in UTC. */
   createdAt: string;
@@ -421,40 +522,49 @@ export interface Host {
 
 /** Result of {@link set}. */
 export interface SetResult extends Host {
-  /** Notices, a sentence each, such as a carriage return or outer white space in the secret. Absent if there are none. */
+  /**
+   * Notices, a sentence each, such as a carriage return or outer white space in the secret. Absent
+   * if there are none.
+   */
   notices?: string[];
 }
 
-/** What {@link set} is told, however the key is named. */
+/** Options of {@link set}, however the key is named. */
 export interface SetOptions extends ChangeOptions, AllowOption {
   /**
-   * The secret, passed to the command by stdin and stored byte for byte: a string as UTF-8, including a newline at its end. A secret of only
-   * white space is refused as `empty_secret`. Without a secret, the command asks for it at the terminal under `prompt: 'tty'`, and for a `slug`
-   * also where standard input is a terminal; otherwise the call fails with `prompt_needed`.
+   * The secret, passed to the command on stdin and stored byte for byte: a string as UTF-8,
+   * including a newline at its end. A secret of only white space fails with `empty_secret`. Without
+   * a secret, the command asks for it at the terminal with `prompt: 'tty'`, and with `slug` also if
+   * standard input is a terminal; otherwise the call fails with `prompt_needed`.
    */
   secret?: string | Uint8Array | ErasableSecret | undefined;
-  /** Which vault, such as `os.secure`. */
+  /** Vault, such as `os.secure`. */
   vault: KeyrackHostVault;
-  /** How the secret is used, such as `PERMANENT_VIA_REPLICA`. A permanent one must be named. */
+  /** Mechanism, such as `PERMANENT_VIA_REPLICA`. Required for a permanent key. */
   mech?: KeyrackGrantMechanism | null | undefined;
-  /** What the vault calls it, for vaults that keep a reference. */
+  /** Name of the key in the vault, for vaults that store a reference. */
   exid?: string | null | undefined;
-  /** The longest it may be unlocked for, such as `'1h'`. */
+  /** Longest time that it can be unlocked for, such as `'1h'`. */
   maxDuration?: string | null | undefined;
-  /** The `keyrack.yml` to enter it in, relative to the repository's root. */
+  /** Path of the `keyrack.yml` that declares the key, relative to the repository's root. */
   at?: string | null | undefined;
 }
 
-/** {@link set} by name, in the repository you stand in, whose `keyrack.yml` says whose the key is. */
+/**
+ * Input of {@link set} by name, in the current repository. Its `keyrack.yml` determines the org.
+ */
 export interface SetByNameInput extends SetOptions {
-  /** A bare name or a full slug. It need not be declared yet: `set` declares it. */
+  /** Bare name or full slug. `set` declares it if it is not declared yet. */
   key: string;
   slug?: never;
   env?: EnvName | null | undefined;
   org?: '@this' | '@all' | (string & {}) | null | undefined;
 }
 
-/** {@link set} by full slug, which works in a repository or without one. Where there is a `keyrack.yml`, the slug's org must be its. */
+/**
+ * Input of {@link set} by full slug, in a repository or outside of one. If there is a
+ * `keyrack.yml`, the slug must have its org.
+ */
 export interface SetBySlugInput extends SetOptions {
   /** `org.env.NAME`. */
   slug: string;
@@ -462,12 +572,14 @@ export interface SetBySlugInput extends SetOptions {
 }
 
 /**
- * Puts a key into a vault, and, in a repository, declares it in `keyrack.yml`. Everything that can be refused is, before anything is stored. Runs the
- * command in a child process. It does not unlock: {@link unlock} does.
+ * Stores a key in a vault and, in a repository, declares it in `keyrack.yml`. Validates everything
+ * before it stores anything. Does not unlock the key; {@link unlock} does. Runs the command in a
+ * child process.
  *
- * @throws {KeyrackError} such as `mech_required`, `grade_degraded`, `below_declared`, `long_lived_token`, `empty_secret`, `host_manifest_missing`,
- *   `no_identity`, `prompt_needed`, `no_manifest`, `org_mismatch`.
- * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @throws {KeyrackError} `mech_required`, `grade_degraded`, `below_declared`, `long_lived_token`,
+ *   `empty_secret`, `host_manifest_missing`, `no_identity`, `prompt_needed`, `no_manifest`,
+ *   `org_mismatch`, …
+ * @throws {TypeError} for an argument of a wrong type; the message names it.
  * @example
  * await set({ key: 'API_KEY', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: token });
  * @example
@@ -475,42 +587,45 @@ export interface SetBySlugInput extends SetOptions {
  */
 export function set(input: SetByNameInput | SetBySlugInput): Promise<SetResult>;
 
-/** {@link del} by name, in the repository you stand in. */
+/** Input of {@link del} by name, in the current repository. */
 export interface DelByNameInput extends ChangeOptions {
-  /** A bare name or a full slug. */
+  /** Bare name or full slug. */
   key: string;
   slug?: never;
   env?: EnvName | null | undefined;
   org?: '@this' | '@all' | (string & {}) | null | undefined;
 }
 
-/** {@link del} by full slug, in a repository or without one. */
+/** Input of {@link del} by full slug, in a repository or outside of one. */
 export interface DelBySlugInput extends ChangeOptions {
   /** `org.env.NAME`. */
   slug: string;
   key?: never;
 }
 
-/** What {@link del} did. */
+/** Result of {@link del}. */
 export interface DelOutput {
   slug: string;
   effect: 'deleted' | 'not_found';
-  /** What was destroyed besides, at a vault that owned it. */
+  /** Object that was also destroyed, at a vault that owned it. */
   destroyed?: { exid: string };
 }
 
 /**
- * Removes a key from its vault, from this machine's records, from the daemon and from `keyrack.yml`. That it was not there is no error. Runs the
- * command in a child process.
+ * Removes a key from its vault, from this machine's records, from the daemon and from
+ * `keyrack.yml`. A key that does not exist is not an error. Runs the command in a child process.
  *
- * @throws {KeyrackError} such as `no_manifest`, `ambiguous_key`, `vault_unsupported`, `no_identity`, `prompt_needed`.
- * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @throws {KeyrackError} `no_manifest`, `ambiguous_key`, `vault_unsupported`, `no_identity`,
+ *   `prompt_needed`, …
+ * @throws {TypeError} for an argument of a wrong type; the message names it.
  * @example
  * const { effect } = await del({ key: 'API_KEY', env: 'test' });
  */
 export function del(input: DelByNameInput | DelBySlugInput): Promise<DelOutput>;
 
-/** What a {@link KeyrackError} can be about. The list grows: a code of a newer daemon comes as it is. */
+/**
+ * Code of a {@link KeyrackError}. The list grows: an unknown code of a newer daemon is passed on.
+ */
 export type KeyrackErrorCode =
   | 'usage'
   | 'bad_slug'
@@ -596,7 +711,10 @@ export type KeyrackErrorCode =
   | 'interrupted'
   | (string & {});
 
-/** The one error keyrack throws for anything but an argument of a wrong type. Its words hold no secret. */
+/**
+ * Error that keyrack throws for everything except an argument of a wrong type. Its text holds no
+ * secret.
+ */
 export class KeyrackError extends Error {
   constructor(problem: {
     code: KeyrackErrorCode;
@@ -610,23 +728,26 @@ export class KeyrackError extends Error {
     cause?: unknown;
   });
   readonly name: 'KeyrackError';
-  /** What programs act on. */
+  /** Code for programs to act on. */
   readonly code: KeyrackErrorCode;
-  /** The exit code of a command that ends with it: 2 the caller must act, 1 a fault, 130 interrupted. */
+  /**
+   * Exit code of a command that fails with it: 2 if the caller must act, 1 for a malfunction, 130
+   * if interrupted.
+   */
   readonly exit: number;
-  /** The key it happened to. */
+  /** Slug of the key that it is about. */
   readonly slug?: string;
-  /** The command that mends it, complete, to be pasted into a shell. */
+  /** Complete command that fixes it, ready to paste into a shell. */
   readonly fix?: string;
   /** The attempts that failed, without secrets. */
   readonly attempts?: Attempt[];
-  /** What the command said on stderr, the end of it. */
+  /** Last part of the command's stderr. */
   readonly detail?: string;
-  /** More to know. */
+  /** Additional information. */
   readonly metadata: { hint?: string };
 }
 
-/** Everything that acts, by one name. */
+/** The functions of this package as one object. */
 export const keyrack: {
   get: typeof get;
   getSync: typeof getSync;
@@ -641,7 +762,7 @@ export default keyrack;
 
 // ---- The names that users of `rhachet/keyrack` know ----
 
-/** How a secret comes to be. Newer ones may appear. */
+/** Mechanism that makes a secret. Later versions may add some. */
 export type KeyrackGrantMechanism =
   | 'PERMANENT_VIA_REPLICA'
   | 'PERMANENT_VIA_REFERENCE'
@@ -651,7 +772,7 @@ export type KeyrackGrantMechanism =
   | 'EPHEMERAL_VIA_GITHUB_OIDC'
   | (string & {});
 
-/** Where a secret rests. Newer ones may appear. */
+/** Vault that stores a secret. Later versions may add some. */
 export type KeyrackHostVault =
   | 'os.secure'
   | 'os.direct'
@@ -672,39 +793,42 @@ export type KeyrackKeyGrant = Grant<string>;
 /** {@link Host}. A plain object. */
 export type KeyrackKeyHost = Host;
 
-/** What `keyrack.yml` declares of one key. A plain object. */
+/** Declaration of one key in `keyrack.yml`. A plain object. */
 export interface KeyrackKeySpec {
   slug: string;
   /** Always `null`: no `keyrack.yml` names a mechanism. */
   mech: KeyrackGrantMechanism | null;
   env: string;
   name: string;
-  /** The least grade that will do, on each axis; `null` where nothing is demanded. */
+  /** Minimum grade on each axis; `null` if there is none. */
   grade: { protection: Grade['protection'] | null; duration: Grade['duration'] | null } | null;
   flags: {
-    /** The variable whose presence excuses the absence of this key. */
+    /** Variable that makes this key optional if it is set. */
     isOptionalIfHas: string | null;
   };
 }
 
 /** A repository's `keyrack.yml` with everything it extends. A plain object. */
 export interface KeyrackRepoManifest {
-  /** The file's absolute path. */
+  /** Absolute path of the file. */
   uri: string;
   org: string;
-  /** The envs that the file itself declares, without `all`. */
+  /** Envs that the file itself declares, without `all`. */
   envs: string[];
-  /** The files it extends, directly or not. Not there when there are none. */
+  /** Files that it extends, directly or indirectly. Absent if there are none. */
   extends?: string[];
-  /** The declared keys by slug, in their order. */
+  /** Declared keys by slug, in their order. */
   keys: Record<string, KeyrackKeySpec>;
 }
 
-/** What {@link formatKeyrackKeyBranch} draws: an attempt, or what {@link unlock} says of a key. */
+/**
+ * Input of {@link formatKeyrackKeyBranch}: an attempt, or an element of {@link unlock}'s result.
+ */
 export type KeyrackKeyBranchEntry = Attempt<unknown> | Unlocked | Omitted;
 
 /**
- * The lines of one key's branch in a tree, without line breaks, as every command draws it. Never the secret. Works without the native part.
+ * Renders the branch of one key in the tree that commands print: its lines, without line breaks.
+ * Never shows the secret. Works without the native part.
  *
  * @example
  * for (const line of formatKeyrackKeyBranch({ entry: attempt, isLast: true })) console.log(line);
@@ -712,7 +836,8 @@ export type KeyrackKeyBranchEntry = Attempt<unknown> | Unlocked | Omitted;
 export function formatKeyrackKeyBranch(input: { entry: KeyrackKeyBranchEntry; isLast?: boolean | undefined; /** ANSI colors. Default false. */ color?: boolean | undefined }): string[];
 
 /**
- * The tree of one attempt, as in `emit.stdout` of {@link get}. Never the secret. Works without the native part.
+ * Renders the tree of one attempt, as in `emit.stdout` of {@link get}. Never shows the secret.
+ * Works without the native part.
  *
  * @example
  * process.stderr.write(formatKeyrackGetOneOutput({ attempt }));
@@ -720,7 +845,8 @@ export function formatKeyrackKeyBranch(input: { entry: KeyrackKeyBranchEntry; is
 export function formatKeyrackGetOneOutput(input: { attempt: Attempt<unknown>; /** ANSI colors. Default false. */ color?: boolean | undefined }): string;
 
 /**
- * The tree of several attempts, as in `emit.stdout` of {@link get}. Never the secret. Works without the native part.
+ * Renders the tree of several attempts, as in `emit.stdout` of {@link get}. Never shows the secret.
+ * Works without the native part.
  *
  * @example
  * const locked = attempts.filter(({ status }) => status === 'locked');
@@ -728,20 +854,24 @@ export function formatKeyrackGetOneOutput(input: { attempt: Attempt<unknown>; /*
  */
 export function formatKeyrackGetAllOutput(input: { attempts: readonly Attempt<unknown>[]; /** ANSI colors. Default false. */ color?: boolean | undefined }): string;
 
-/** Which repository, and whose rack: what {@link getKeyrackKeyGrant} reads by. A plain object; it holds nothing open. */
+/**
+ * Repository and owner that {@link getKeyrackKeyGrant} reads for. A plain object; it keeps nothing
+ * open.
+ */
 export interface ContextKeyrackGrantGet {
   owner: string | null;
-  /** The repository's root; `null` for none, where keys are asked for by full slug. */
+  /** Root of the repository; `null` for none, in which case keys need a full slug. */
   gitroot: string | null;
-  /** What its `keyrack.yml` declares; `null` where there is none. */
+  /** Its `keyrack.yml`; `null` if there is none. */
   repoManifest: KeyrackRepoManifest | null;
 }
 
 /**
- * Makes a context: reads `keyrack.yml` below `gitroot`, and nothing else. It decrypts nothing and asks nobody.
+ * Makes a context. Reads `keyrack.yml` below `gitroot`; decrypts nothing and never prompts.
  *
- * @throws {KeyrackError} `manifest_invalid`; `binding_missing` where there is no native part and the file is not in its plain form.
- * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @throws {KeyrackError} `manifest_invalid`, `repository_untrusted`; `binding_missing` if there is
+ *   no native part and the file is not in its plain form.
+ * @throws {TypeError} for an argument of a wrong type; the message names it.
  * @example
  * const context = await genContextKeyrackGrantGet({ gitroot: process.cwd(), owner: 'robot' });
  * const slugs = Object.keys(context.repoManifest?.keys ?? {});
@@ -749,10 +879,11 @@ export interface ContextKeyrackGrantGet {
 export function genContextKeyrackGrantGet(input: { gitroot: string | null; owner: string | null }): Promise<ContextKeyrackGrantGet>;
 
 /**
- * Reads keys by a context, from the daemon, then from `process.env`, as {@link get} does: one, or each of `slugs` in their order.
+ * Reads keys for a context like {@link get}, from the daemon, then from `process.env`: one key, or
+ * each of `slugs` in their order.
  *
- * @throws {KeyrackError} as {@link getSync}.
- * @throws {TypeError} for an argument of a wrong type, naming it.
+ * @throws {KeyrackError} codes of {@link getSync}.
+ * @throws {TypeError} for an argument of a wrong type; the message names it.
  * @example
  * const attempt = await getKeyrackKeyGrant({ for: { key: 'acme.test.API_KEY' } }, context);
  * const attempts = await getKeyrackKeyGrant({ for: { repo: true }, slugs }, context);
@@ -762,6 +893,6 @@ export function getKeyrackKeyGrant(
   context: Pick<ContextKeyrackGrantGet, 'owner' | 'gitroot'>,
 ): Promise<KeyrackGrantAttempt>;
 export function getKeyrackKeyGrant(
-  input: AllowOption & { for: { repo: true; key?: never }; /** Full slugs. */ slugs: readonly string[]; /** Not needed: each slug names its own. */ env?: EnvName | null | undefined },
+  input: AllowOption & { for: { repo: true; key?: never }; /** Full slugs. */ slugs: readonly string[]; /** Ignored: each slug names its env. */ env?: EnvName | null | undefined },
   context: Pick<ContextKeyrackGrantGet, 'owner' | 'gitroot'>,
 ): Promise<KeyrackGrantAttempt[]>;

@@ -25,7 +25,13 @@ afterAll(async () => {
 });
 
 describe('the tree', () => {
-  it('of a repository is that of emit.stdout', () => {
+  /** Tree that the command prints for the same read. */
+  const printed = async (args, env = {}) => {
+    const options = { cwd: home.repo, env: { ...process.env, KEYRACK_INVOKED_AS: 'npx keyrack', ...env } };
+    return (await run(bin('keyrack'), ['get', ...args], options)).stdout;
+  };
+
+  it('of a repository is that of emit.stdout and of the command', async () => {
     const { attempts, emit } = getSync({ for: { repo: true }, env: 'test' });
     expect(attempts.map(({ status, note, waived }) => [status, note !== undefined, waived === true])).toStrictEqual([
       ['granted', false, false],
@@ -37,20 +43,35 @@ describe('the tree', () => {
       ['absent', true, true],
     ]);
     expect(formatKeyrackGetAllOutput({ attempts })).toBe(emit.stdout);
+    expect(await printed(['--for', 'repo', '--env', 'test'])).toBe(emit.stdout);
     expect(emit.stdout).not.toMatch(/s3cret|\x1b/);
     const none = getSync({ for: { repo: true }, env: 'prep' });
     expect(formatKeyrackGetAllOutput(none)).toBe(none.emit.stdout);
     expect(none.emit.stdout).toContain('(no keys)');
   });
 
-  it('of one key, too', () => {
+  it('of one key, too', async () => {
     for (const key of ['HELD', 'NEVER', 'AMBIENT', 'LONG', 'BLOB', 'WEAK', 'MAYBE', '@all.sudo.ROOT']) {
       const { attempt, emit } = getSync({ for: { key }, ...(key.startsWith('@') ? {} : { env: 'test' }) });
       expect(formatKeyrackGetOneOutput({ attempt })).toBe(emit.stdout);
+      expect(await printed(key.startsWith('@') ? ['--key', key] : ['--key', key, '--env', 'test'])).toBe(emit.stdout);
       const lines = formatKeyrackKeyBranch({ entry: attempt, isLast: true });
       expect(['', '🔐 keyrack', ...lines, '', ''].join('\n')).toBe(emit.stdout);
       expect(formatKeyrackKeyBranch({ entry: attempt, isLast: false })[0]).toBe(lines[0].replace('└', '├'));
     }
+  });
+
+  it('is rendered when it is read, and shows neither the secret nor what the caller changed since', () => {
+    const answer = getSync({ for: { repo: true }, env: 'test' });
+    const before = getSync({ for: { repo: true }, env: 'test' }).emit.stdout;
+    for (const attempt of answer.attempts) attempt.status = 'changed';
+    expect(Object.getOwnPropertyDescriptor(answer.emit, 'stdout')).toMatchObject({ enumerable: true, configurable: true, get: expect.any(Function) });
+    expect(JSON.parse(JSON.stringify(answer.emit))).toStrictEqual({ stdout: before });
+    expect({ ...answer.emit }).toStrictEqual({ stdout: before });
+    expect(Object.getOwnPropertyDescriptor(answer.emit, 'stdout').value).toBe(before);
+    const other = getSync({ for: { key: 'HELD' }, env: 'test' });
+    other.emit.stdout = 'mine';
+    expect(other).toMatchObject({ emit: { stdout: 'mine' } });
   });
 
   it('has no ANSI but where it is asked for, and then no other letter', () => {
@@ -58,6 +79,9 @@ describe('the tree', () => {
     const colored = formatKeyrackGetAllOutput({ attempts, color: true });
     expect(colored).toContain('\x1b[');
     expect(colored).toBe(getSync({ for: { repo: true }, env: 'test', color: true }).emit.stdout);
+    // The parameters that the command uses in a terminal.
+    const branch = [['      ├─ ', 'vault:', ' os.secure'], ['      ├─ ', 'mech:', ' PERMANENT_VIA_REPLICA']].map(([lead, name, value]) => `\x1b[2m${lead}\x1b[0m\x1b[2m${name}\x1b[0m${value}\n`).join('');
+    expect(getSync({ for: { key: 'HELD' }, env: 'test', color: true }).emit.stdout).toBe(`\n\x1b[1m🔐 keyrack\x1b[0m\n\x1b[2m   └─ \x1b[0m\x1b[36macme.test.HELD\x1b[0m\n${branch}\x1b[2m      └─ \x1b[0m\x1b[2mstatus:\x1b[0m\x1b[32m granted 🔑\x1b[0m\n\n`);
     expect(colored.replace(/\x1b\[\d+m/g, '')).toBe(formatKeyrackGetAllOutput({ attempts }));
   });
 

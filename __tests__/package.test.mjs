@@ -92,17 +92,22 @@ describe('lists that stand on both sides', () => {
     for (const code of thrown) expect(binding().errorCodes()).toContain(code);
   });
 
-  it('the variables of a realm are those the client reads', () => {
+  it('the variables of a call context are those the client reads', () => {
     const sources = readdirSync(join(root, 'crates/keyrack-client/src'), { recursive: true }).filter((name) => name.endsWith('.rs'));
     const read = new Set();
-    for (const file of sources) {
+    const constants = new Map([...text('crates/keyrack-core/src/layout', 'variables.rs').matchAll(/pub const (\w+): &str = "(\w+)"/g)].map(([, constant, name]) => [constant, name]));
+    const isRead = (name) => /^(HOME|XDG_RUNTIME_DIR|SUDO_UID|KEYRACK_[A-Z_]+)$/.test(name);
+    for (const file of sources.filter((name) => name !== 'manifest/ownership.rs')) {
       // What the client says to people, and what it tests, is not what it reads.
       const code = text('crates/keyrack-client/src', file).split('#[cfg(test)]')[0];
-      for (const [, name] of code.matchAll(/\b(?:text|is_on|get|filled)\("(HOME|XDG_RUNTIME_DIR|SUDO_UID|KEYRACK_[A-Z_]+)"\)/g)) read.add(name);
+      for (const [, name] of code.matchAll(/\b(?:text|is_on|get|filled)\("?(\w+)"?\)/g)) {
+        const variable = constants.get(name) ?? name;
+        if (isRead(variable)) read.add(variable);
+      }
     }
     expect([...read].sort()).toStrictEqual([...NAMES].sort());
     const [ownership] = text('crates/keyrack-client/src', 'manifest/ownership.rs').split('#[cfg(test)]');
-    const accepting = [...ownership.matchAll(/"((?:GIT|XDG|KEYRACK)_[A-Z_]+)"/g)].map(([, name]) => name);
+    const accepting = [...ownership.matchAll(/"((?:GIT|XDG|KEYRACK)_[A-Z_]+)"|\b(SAFE_DIRECTORY)\b/g)].map(([, name, constant]) => name ?? constants.get(constant));
     expect([...new Set(accepting)].sort()).toStrictEqual([...OWNERSHIP].sort());
   });
 

@@ -34,9 +34,14 @@ function directory() {
 
 /** Returns the value of a variable, or `undefined` if it is not set. What `process.env` inherits (`constructor`, `__proto__`) is not a variable. */
 function variable(name) {
-  const value = process.env[name];
+  const { env } = process;
+  const value = env[name];
+  if (value === undefined || value === null) return undefined;
+  // Asks the prototype first, since a question to the real environment takes a tenth of a read of
+  // `getSync in Node by slug`.
+  const prototype = Object.getPrototypeOf(env);
+  if (prototype !== null && name in prototype && !Object.hasOwn(env, name)) return undefined;
   // A test runner's `process.env` is an object like any other, which takes more than text.
-  if (value === undefined || value === null || !Object.hasOwn(process.env, name)) return undefined;
   return String(value);
 }
 

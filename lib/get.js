@@ -48,35 +48,37 @@ const SEVERAL = 4;
 
 /** Reads the keys of a request, with `keys` several ones. */
 function readKeys(request) {
+  const { color } = request;
+  if (request.key !== undefined) {
+    let attempt;
+    const warnings = readInto(request, (each) => (attempt = each));
+    const emit = lazyTree([withoutSecret(attempt)], color);
+    return warnings === null ? { attempt, emit } : { attempt, emit, warnings };
+  }
   const attempts = [];
-  const entries = [];
-  const add = (attempt) => {
-    append(entries, withoutSecret(attempt));
-    append(attempts, attempt);
-  };
-  const warnings = readInto(request, add);
-  const emit = lazyTree(entries, request.color);
-  if (request.key === undefined) return warnings.length > 0 ? { attempts, emit, warnings } : { attempts, emit };
-  const [attempt] = attempts;
-  return warnings.length > 0 ? { attempt, emit, warnings } : { attempt, emit };
+  const warnings = readInto(request, (each) => append(attempts, each));
+  const emit = lazyTree(attempts.map(withoutSecret), color);
+  return warnings === null ? { attempts, emit } : { attempts, emit, warnings };
 }
 
-/** Calls `add` with each attempt, in order. Returns the warnings. */
+/** Calls `add` with each attempt, in order. Returns the warnings, or `null` if there are none. */
 function readInto(request, add) {
   const addon = bindingOrNull();
   if (addon === null) {
     require('./env_fallback.js').readEnvironment(request, binding).forEach(add);
-    return [];
+    return null;
   }
   closeWhenIdle(addon);
   const { key, keys, env = '', org = '', dangerous, buffer, context } = request;
-  const named = keys ?? (key === undefined ? [] : [key]);
+  // Most reads are of one key: no array, and no join.
+  const named = keys === undefined ? (key === undefined ? '' : `\0${key}`) : keys.map((each) => `\0${each}`).join('');
   const flags = (dangerous ? ALLOW_DANGEROUS : 0) | (buffer ? AS_BUFFERS : 0) | (keys === undefined ? 0 : SEVERAL);
   return withOwnership(context, (text) => {
-    const onGranted = (...members) => add(grantedAttempt(...members));
-    const onMissed = (...members) => add(missedAttempt(...members));
-    const reply = addon.get(text, context.deadlineMs, [env, org, ...named].join('\0'), flags, lookUp, onGranted, onMissed);
-    return reply === null ? [] : decodeReply(reply).warnings;
+    const onGranted = (secret, slug, protection, duration, vault, mech, keyEnv, keyOrg, expiresAt, belowDeclared, note) =>
+      add(grantedAttempt(secret, slug, protection, duration, vault, mech, keyEnv, keyOrg, expiresAt, belowDeclared, note));
+    const onMissed = (status, slug, message, fix, note, waived) => add(missedAttempt(status, slug, message, fix, note, waived));
+    const reply = addon.get(text, context.deadlineMs, `${env}\0${org}${named}`, flags, lookUp, onGranted, onMissed);
+    return reply === null ? null : decodeReply(reply).warnings;
   });
 }
 

@@ -13,9 +13,10 @@
 use std::ffi::OsString;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use keyrack_core::layout::variables::{HOME, RUNTIME_DIR};
 use keyrack_core::{Error, ErrorCode, Owner};
 use keyrack_sys::fs::file::FileId;
 use keyrack_sys::process::pid::{self, Pid};
@@ -72,7 +73,9 @@ struct Facts {
     process: Pid,
     /// The directory that `HOME` leads to, which is part of the socket's name.
     home: FileId,
-    /// The socket behind the path: device, inode and ctime, since a number can be used again.
+    /// The socket's path, and the socket behind it: device, inode and ctime, since a number can be
+    /// used again.
+    path: PathBuf,
     socket: (FileId, (i64, i64)),
     /// `SO_COOKIE` of the connection.
     cookie: u64,
@@ -95,7 +98,6 @@ struct Stall {
 /// Where a read finds the daemon; goes back into the cache with [`SessionCache::put_back`].
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(crate) address: RackAddress,
     /// `None` if no daemon runs.
     pub(crate) daemon: Option<Daemon>,
     key: Key,
@@ -139,36 +141,37 @@ impl SessionCache {
     /// As [`crate::daemon::connect`]; [`ErrorCode::DaemonUnresponsive`] at once if a call with no
     /// longer deadline timed out in the last 5 s.
     pub(crate) fn take(&mut self, ctx: &Context, user: Uid) -> Result<Lease, Error> {
-        let key = Key::of(ctx, user);
         let started = Instant::now();
-        if let Some(at) = self.kept.iter().position(|kept| kept.key == key) {
+        if let Some(at) = self.kept.iter().position(|kept| kept.key.is_of(ctx, user)) {
             let kept = self.kept.remove(at);
             if kept.is_proven() {
                 let Kept { key, mut session, facts, .. } = kept;
                 session.set_deadline(ctx.deadline);
-                let address = session.address().clone();
                 let daemon = Some(Daemon::Native(session));
-                return Ok(Lease { address, daemon, key, facts: Some(facts), started });
+                return Ok(Lease { daemon, key, facts: Some(facts), started });
             }
             kept.close();
         }
+        let key = Key::of(ctx, user);
         let address = RackAddress::of(ctx)?;
         self.check_stall(&key, &address, ctx.deadline)?;
-        let daemon = match connect_at(ctx, address.clone()) {
+        let socket = FileId::of(&address.socket()).ok();
+        let daemon = match connect_at(ctx, address) {
             Ok(daemon) => daemon,
             Err(error) => {
-                self.note_stall(key, &address, ctx.deadline, started, &error);
+                self.note_stall(key, socket, ctx.deadline, started, &error);
                 return Err(error);
             }
         };
-        Ok(Lease { address, daemon, key, facts: None, started })
+        Ok(Lease { daemon, key, facts: None, started })
     }
 
     /// Takes a connection back after a request, with its error if it failed.
     pub(crate) fn put_back(&mut self, ctx: &Context, lease: Lease, error: Option<&Error>) {
-        let Lease { address, daemon, key, facts, started } = lease;
+        let Lease { daemon, key, facts, started } = lease;
         if let Some(error) = error {
-            self.note_stall(key, &address, ctx.deadline, started, error);
+            let socket = daemon.and_then(|daemon| FileId::of(&daemon.address().socket()).ok());
+            self.note_stall(key, socket, ctx.deadline, started, error);
             return;
         }
         let Some(Daemon::Native(session)) = daemon else { return };
@@ -203,7 +206,7 @@ impl SessionCache {
     fn note_stall(
         &mut self,
         key: Key,
-        address: &RackAddress,
+        socket: Option<FileId>,
         deadline: Duration,
         started: Instant,
         error: &Error,
@@ -214,20 +217,28 @@ impl SessionCache {
         }
         self.stalls.retain(|stall| stall.key != key);
         self.stalls.truncate(CAPACITY - 1);
-        let socket = FileId::of(&address.socket()).ok();
         let until = Instant::now() + STALL;
         self.stalls.push(Stall { key, socket, deadline, until, error: error.clone() });
     }
 }
 
 impl Key {
+    /// Returns `true` if [`Key::of`] would return this key; allocates nothing.
+    fn is_of(&self, ctx: &Context, user: Uid) -> bool {
+        self.user == user
+            && self.owner == ctx.owner
+            && self.home.as_deref() == ctx.env.get(HOME)
+            && self.runtime.as_deref() == ctx.env.get(RUNTIME_DIR)
+            && self.requirements == ctx.requirements()
+    }
+
     fn of(ctx: &Context, user: Uid) -> Self {
         let variable = |name| ctx.env.get(name).map(ToOwned::to_owned);
         Key {
             user,
             owner: ctx.owner.clone(),
-            home: variable("HOME"),
-            runtime: variable("XDG_RUNTIME_DIR"),
+            home: variable(HOME),
+            runtime: variable(RUNTIME_DIR),
             requirements: ctx.requirements(),
         }
     }
@@ -237,10 +248,12 @@ impl Facts {
     /// Returns `None` for a connection that could not be proven again.
     fn of(session: &Session, home: &Path) -> Option<Self> {
         let connection = session.connection()?;
+        let path = session.address().socket();
         Some(Facts {
             process: pid::current(),
             home: directory_id(home)?,
-            socket: socket_id(&session.address().socket())?,
+            socket: socket_id(&path)?,
+            path,
             cookie: socket::cookie(connection.stream.as_fd()).ok()?,
             pidfd: FileId::of_fd(connection.server.pidfd.as_ref()?.as_fd()).ok()?,
             connection: session.connections(),
@@ -264,7 +277,7 @@ impl Kept {
             && self.facts.is_ours(&self.session)
             && session_id().is_ok_and(|session| session == address.name.session)
             && home.is_some_and(|home| directory_id(home) == Some(self.facts.home))
-            && socket_id(&address.socket()) == Some(self.facts.socket)
+            && socket_id(&self.facts.path) == Some(self.facts.socket)
             && self.pidfd().is_some_and(Pidfd::is_alive)
     }
 
