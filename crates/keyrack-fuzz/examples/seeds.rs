@@ -1,4 +1,5 @@
-//! Writes the checked-in corpora: `cargo run -p keyrack-fuzz --example seeds`. What is there already and is not written by this stays.
+//! Writes the checked-in corpora: `cargo run -p keyrack-fuzz --example seeds`. Other files of the
+//! corpora stay.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ fn put(target: &str, name: &str, bytes: impl AsRef<[u8]>) {
     fs::write(dir.join(name), bytes).expect("the checkout can be written");
 }
 
-/// The recorded messages of the wire whose names begin so.
+/// Returns the recorded messages of the wire whose names begin with `prefix`.
 fn golden(prefix: &str) -> Vec<(String, Vec<u8>)> {
     let dir = root().join("crates/keyrack-wire/tests/golden");
     let mut files: Vec<(String, Vec<u8>)> = fs::read_dir(dir)
@@ -47,7 +48,7 @@ fn golden(prefix: &str) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// A frame without its lengths, answering (or asking) under `id`.
+/// Returns a frame without its lengths, with another id if one is given.
 fn unframed(frame: &[u8], id: Option<u64>) -> Vec<u8> {
     let Ok(Decoded::Frame(frame)) = decode(frame) else { panic!("a recorded frame is one") };
     let mut header = String::from_utf8(frame.header.to_vec()).expect("a header is text");
@@ -235,7 +236,7 @@ fn server() {
         (b'u', "error-full"),
     ] {
         let file = format!("native-{}-{name}", char::from(op));
-        // An unlock asks whether anybody is there first.
+        // An unlock begins with a ping.
         let messages = if op == b'u' {
             vec![hello(), reply("nothing", 2), reply(name, 4)]
         } else {
@@ -487,7 +488,7 @@ fn secrets_json() {
 }
 
 fn mask() {
-    // How it is cut, encoded, escaped, broken, at which width, what is before and behind; the secret.
+    // Cut, encoding, escape, break, width, text before and after; the secret.
     for (name, head, secret) in [
         ("verbatim", [6, 255, 0, 0, 1, 0, 0], "ghs_16C7e42F292c6912E7710c838347Ae178B4a"),
         ("json", [1, 255, 1, 0, 1, 12, 3], "p@ss w/rd+'\"&<>~"),

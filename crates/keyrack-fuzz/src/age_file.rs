@@ -1,5 +1,6 @@
-//! Age files, armored or not: any bytes are opened or refused. A file that opens for us opens to no other plaintext than one that was once sealed
-//! for us, for both its header and its payload are authenticated.
+//! Age files, armored or not: any bytes are opened or rejected. A file that opens for us opens only
+//! to a plaintext that was once sealed for us, because its header and its payload are
+//! authenticated.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -7,10 +8,10 @@ use std::path::PathBuf;
 use keyrack_core::{ErrorCode, Owner};
 use keyrack_vaults::{Identities, IdentitySource, NoPassphrasePrompt, RackPaths, age_file};
 
-/// The most plaintext that is taken.
+/// Most plaintext that is read, in bytes.
 const LIMIT: usize = 4096;
 
-/// The file.
+/// Takes the file.
 pub fn age_file(data: &[u8]) {
     match IDENTITIES.with_borrow_mut(|identities| age_file::decrypt(identities, data, LIMIT)) {
         Ok(plain) => assert!(plain.len() <= LIMIT, "no more than was allowed"),
@@ -25,7 +26,7 @@ thread_local! {
     static IDENTITIES: RefCell<Identities<'static>> = RefCell::new(identities());
 }
 
-/// The fixed key the files of the corpus are sealed for, and no other.
+/// Returns the one fixed key that the files of the corpus are sealed for.
 fn identities() -> Identities<'static> {
     let racks = RackPaths::new(Some("/nonexistent".as_ref()), Owner::DEFAULT).expect("a home");
     let key =

@@ -1,15 +1,15 @@
-//! The file of os.direct: an entry that is set reads as what was set, one that is removed is gone, and every other entry stays as it is to any
-//! reader.
+//! The file of os.direct: an entry that is set reads as what was set, one that is removed is
+//! absent, and every other entry stays the same for any reader.
 
 use keyrack_vaults::fuzzing::{get, with, without};
 use serde_json::Value;
 
-/// The keys that are set and removed, and a value.
+/// The key that is set and removed, another one, and a value.
 const SLUG: &str = "acme.test.API_KEY";
 const OTHER: &str = "acme.all.B";
 const SECRET: &str = "a \"secret\"\\ \u{1f511}\u{1}\n";
 
-/// The file's text.
+/// Takes the text of the file.
 pub fn direct_file(data: &[u8]) {
     let other = get(data, OTHER);
     let theirs = serde_json::from_slice::<Value>(data);
@@ -33,8 +33,8 @@ pub fn direct_file(data: &[u8]) {
         "it reads as what was set"
     );
     let removed = without(&set, SLUG).expect("what was written is read");
-    assert_eq!(get(&removed, SLUG), Ok(None), "what is removed is gone");
-    assert_eq!(without(data, SLUG).map(|text| get(&text, SLUG)), Ok(Ok(None)), "what is removed is gone");
+    assert_eq!(get(&removed, SLUG), Ok(None), "a removed entry is absent");
+    assert_eq!(without(data, SLUG).map(|text| get(&text, SLUG)), Ok(Ok(None)), "a removed entry is absent");
     for text in [&set, &removed] {
         assert_eq!(get(text, OTHER), other, "another entry stays");
     }
@@ -51,7 +51,7 @@ pub fn direct_file(data: &[u8]) {
     }
 }
 
-/// Deeper than the files in use by far, where our reader stops.
+/// Returns `true` if the value is much deeper than files in use; our reader has a limit.
 fn is_deep(value: &Value, depth: usize) -> bool {
     depth > 16
         || match value {

@@ -1,5 +1,5 @@
-//! The daemon's dispatcher over a store with keys in it: every request is answered in its own protocol, and a secret is only ever in the answer
-//! to a get that asked for it.
+//! The daemon's dispatcher over a store of keys: every request gets a reply in its own protocol,
+//! and a secret is only in the reply to a get that requested it.
 
 use std::cell::Cell;
 use std::sync::LazyLock;
@@ -15,25 +15,28 @@ use crate::messages::{SECRETS, framed, messages};
 /// 2026-01-01T00:00:00Z.
 const NEW_YEAR_MS: i64 = 1_767_225_600_000;
 
-/// Little enough that messages of a fuzzer's length can fill it.
+/// Size of the store, small enough for a fuzzer's messages to fill it.
 const MEMORY: usize = 512 << 10;
 
-/// Every secret that is held at first begins so.
+/// Beginning of every secret of the store.
 const SENTINEL: &[u8] = b"zq7Kf2Vx9bTnW4-";
 
-/// More requests than this say nothing new, and cost time.
+/// Most requests of one input.
 const MOST: usize = 32;
 
-/// Begins a message that lets time pass: milliseconds follow, in at most four bytes, big-endian.
+/// First byte of a message that advances the clock. Milliseconds follow, in at most four bytes,
+/// big-endian.
 const PASS: u8 = b'+';
 
-/// Requests as [`crate::SECRETS`] and [`crate::BETWEEN`] divide them: native ones with their lengths or without, legacy ones as they are.
+/// Takes requests, divided by [`crate::SECRETS`] and [`crate::BETWEEN`]: native ones with or
+/// without their lengths, and legacy ones.
 pub fn dispatcher(data: &[u8]) {
     if contains(data, SENTINEL) {
-        // A request that names a secret makes answers that do, rightly.
+        // A request that contains a secret may get a reply that does.
         return;
     }
-    // To make a daemon takes far longer than to ask it something: one that nothing has changed serves the next input too.
+    // A daemon takes much longer to create than to query, so an unchanged one serves the next input
+    // too.
     let rig = UNCHANGED.take().unwrap_or_else(Rig::new);
     for message in messages(data).take(MOST) {
         match (message, framed(message)) {
@@ -56,13 +59,13 @@ thread_local! {
     static UNCHANGED: Cell<Option<Rig>> = const { Cell::new(None) };
 }
 
-/// A daemon and the keys it held at first.
+/// A daemon and its first keys.
 struct Rig {
     bench: Bench,
     changed: Cell<bool>,
 }
 
-/// The slugs of the keys that are held at first.
+/// Slugs of the first keys.
 static SLUGS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut slugs = Vec::new();
     for org in ["acme", "@all", "ACME"] {
@@ -81,7 +84,7 @@ fn sentinel(index: usize) -> String {
     format!("{}{index:02}", String::from_utf8_lossy(SENTINEL))
 }
 
-/// What unlocks the first half of the keys.
+/// Request that unlocks the first half of the keys.
 static LEGACY_UNLOCK: LazyLock<String> = LazyLock::new(|| {
     let half = &SLUGS[..SLUGS.len() / 2];
     let grant = |(index, slug): (usize, &String)| {
@@ -96,7 +99,7 @@ static LEGACY_UNLOCK: LazyLock<String> = LazyLock::new(|| {
     serde_json::json!({ "command": "UNLOCK", "payload": { "keys": grants } }).to_string()
 });
 
-/// What unlocks the second half.
+/// Request that unlocks the second half.
 static NATIVE_UNLOCK: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let first = SLUGS.len() / 2;
     let secrets: Vec<String> = (first..SLUGS.len()).map(sentinel).collect();
@@ -116,7 +119,7 @@ static NATIVE_UNLOCK: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 
 impl Rig {
-    /// Half of the keys come by each protocol.
+    /// Unlocks half of the keys by each protocol.
     fn new() -> Self {
         let clock = Clock { boot_ns: 5_000_000_000, wall_ms: NEW_YEAR_MS };
         let bench = Bench::new(MEMORY, clock).expect("half a mebibyte of memory and two timers");
@@ -131,7 +134,7 @@ impl Rig {
     fn frames(&self, mut bytes: &[u8]) {
         for _ in 0..MOST {
             let Ok(Decoded::Frame(frame)) = decode(bytes) else { return };
-            if says_a_sentinel_in_other_words(frame.header) {
+            if has_escaped_secret(frame.header) {
                 return;
             }
             let answered = self.bench.native(&frame);
@@ -152,7 +155,7 @@ impl Rig {
     fn text(&self, message: &[u8]) {
         let Progress::Complete { end } = Scanner::for_request().advance(message) else { return };
         let message = &message[..end];
-        if says_a_sentinel_in_other_words(message) {
+        if has_escaped_secret(message) {
             return;
         }
         let answered = self.bench.legacy(message);
@@ -169,37 +172,37 @@ fn native_answer(request: &Result<native::Request<'_>, native::RequestError>, an
     let Ok(Decoded::Frame(reply)) = decode(bytes) else { panic!("a native answer is a frame") };
     assert_eq!(reply.consumed, bytes.len(), "it is one frame");
     let header: Value = serde_json::from_slice(reply.header).expect("its header is JSON");
-    assert!(header["ok"].is_object() != header["error"].is_object(), "it grants or refuses");
+    assert!(header["ok"].is_object() != header["error"].is_object(), "it has a result or an error");
     let id = match request {
         Ok(request) => request.id,
         Err(error) => error.id(),
     };
-    assert_eq!(header["id"].as_u64(), Some(id), "it answers what was asked");
+    assert_eq!(header["id"].as_u64(), Some(id), "it has the id of the request");
     let asked: Vec<&str> = match request {
         Ok(native::Request { op: Op::Get(get), .. }) => get.slugs.iter().map(AsRef::as_ref).collect(),
         _ => Vec::new(),
     };
     let lies_open = !answered.is_in_secret_pages();
     assert!(lies_open || (header["ok"].is_object() && !asked.is_empty()), "only a get has secrets");
-    no_stranger(bytes, lies_open, |slug| asked.iter().any(|asked| answers(slug, asked)));
+    check_secrets(bytes, lies_open, |slug| asked.iter().any(|asked| answers(slug, asked)));
     assert!(!contains(reply.header, SENTINEL), "no header holds a secret");
 }
 
 fn legacy_answer(request: Option<&LegacyRequest<'_>>, answered: &Answered) {
     let bytes = answered.bytes();
     let reply = std::str::from_utf8(bytes).expect("an answer is text");
-    // Read by its grammar alone: it may carry fields nobody here knows, of any kind.
+    // Only the grammar is checked: it may carry unknown fields of any type.
     serde_json::from_str::<serde::de::IgnoredAny>(reply).expect("an answer is JSON");
     let granted = reply.starts_with(r#"{"success":true,"data":{"#);
-    assert!(granted || reply.starts_with(r#"{"success":false,"error":""#), "it grants or refuses");
-    assert!(request.is_some() || !granted, "what is no request is refused");
+    assert!(granted || reply.starts_with(r#"{"success":false,"error":""#), "it has a result or an error");
+    assert!(request.is_some() || !granted, "malformed requests are rejected");
     let get = match request {
         Some(LegacyRequest::Get(get)) if granted => Some(get),
         _ => None,
     };
     let lies_open = !answered.is_in_secret_pages();
     assert!(lies_open || get.is_some(), "only a get has secrets");
-    no_stranger(bytes, lies_open, |slug| {
+    check_secrets(bytes, lies_open, |slug| {
         get.is_some_and(|get| {
             let (org, env) = org_and_env(slug);
             get.slugs.iter().any(|asked| answers(slug, asked))
@@ -209,8 +212,9 @@ fn legacy_answer(request: Option<&LegacyRequest<'_>>, answered: &Answered) {
     });
 }
 
-/// Each secret in an answer is of a key that `may` be in it, and none lies in ordinary memory.
-fn no_stranger(bytes: &[u8], lies_open: bool, may: impl Fn(&str) -> bool) {
+/// Checks that each secret in a reply is of a key that `may` be in it, and that none is in ordinary
+/// memory.
+fn check_secrets(bytes: &[u8], lies_open: bool, may: impl Fn(&str) -> bool) {
     let stem = SENTINEL.len();
     for at in 0..bytes.len().saturating_sub(stem) {
         if !bytes[at..].starts_with(SENTINEL) {
@@ -228,8 +232,8 @@ fn org_and_env(slug: &str) -> (&str, &str) {
     (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
-/// Whether a key may answer an ask: it is the one, or the one for all envs, which no ask for `sudo` gets. Said here in other words than in the
-/// store, which this is to judge.
+/// Returns `true` if a key may serve a requested slug: it is that key, or the one for all envs
+/// unless `sudo` is requested. The code differs from that of the store, which it checks.
 fn answers(slug: &str, asked: &str) -> bool {
     if slug == asked {
         return true;
@@ -245,8 +249,8 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// Whether a secret is named behind escapes.
-fn says_a_sentinel_in_other_words(json: &[u8]) -> bool {
+/// Returns `true` if the text contains a secret with escapes.
+fn has_escaped_secret(json: &[u8]) -> bool {
     json.contains(&b'\\')
         && serde_json::from_slice::<Value>(json)
             .is_ok_and(|value| contains(value.to_string().as_bytes(), SENTINEL))

@@ -1,9 +1,10 @@
-//! The host manifest's plaintext: what is read, written and read again is the same, and whatever is not understood survives.
+//! The plaintext of the host manifest: what is read, written and read again is the same, and
+//! unknown fields survive.
 
 use keyrack_core::host_manifest::{Change, HostManifest, NewHostEntry};
 use keyrack_core::{ErrorCode, Mechanism, Slug, VaultId};
 
-/// The plaintext.
+/// Takes the plaintext.
 pub fn host_manifest(data: &[u8]) {
     let mut manifest = match HostManifest::parse(data) {
         Ok(manifest) => manifest,
@@ -17,7 +18,7 @@ pub fn host_manifest(data: &[u8]) {
     assert_eq!(manifest.to_plaintext(), written.to_plaintext(), "and is written as the same again");
     assert_eq!(manifest.faults().len(), manifest.strange_hosts.len() + manifest.strange_recipients.len());
     for (slug, host) in &manifest.hosts {
-        assert_eq!(*slug, host.slug, "an entry says its own slug");
+        assert_eq!(*slug, host.slug, "an entry has its own slug");
         let (_, _) = (host.grade(), host.max_ttl());
     }
     let _ = manifest.check_storable(&HostManifest::default());
@@ -35,7 +36,7 @@ pub fn host_manifest(data: &[u8]) {
     };
     let before = manifest.clone();
     let change = manifest.put(&slug, new.clone(), 1_767_225_600_000);
-    assert_eq!(change == Change::Unchanged, manifest == before, "a change is said");
+    assert_eq!(change == Change::Unchanged, manifest == before, "a change is reported");
     assert_eq!(manifest.put(&slug, new, 0), Change::Unchanged, "the same again changes nothing");
     for (other, host) in before.hosts.iter().filter(|(other, _)| **other != slug) {
         assert_eq!(manifest.hosts.get(other), Some(host), "no other key is touched");

@@ -1,4 +1,4 @@
-//! Private key files, given by name: any bytes are a key or refused in words that say nothing of them.
+//! Private key files: any bytes are a key, or are rejected with a text that quotes nothing of them.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -9,7 +9,7 @@ use keyrack_core::{ErrorCode, Owner};
 use keyrack_vaults::{Identities, IdentitySource, NoPassphrasePrompt, RackPaths, age_file};
 use tempfile::TempDir;
 
-/// The file.
+/// Takes the file.
 pub fn key_file(data: &[u8]) {
     FILE.with_borrow_mut(|(_, path)| {
         let mut file = File::create(&*path).expect("a directory of ours");
@@ -19,7 +19,7 @@ pub fn key_file(data: &[u8]) {
         let source = IdentitySource { racks, prikeys: vec![path.clone()], ssh_auth_sock: None };
         match Identities::discover(source, Box::new(NoPassphrasePrompt)) {
             Ok(mut identities) => {
-                assert_eq!(identities.tried(), [path.as_path()], "it was looked at");
+                assert_eq!(identities.tried(), [path.as_path()], "it was tried");
                 let opened = age_file::decrypt(&mut identities, SEALED, 4096);
                 assert!(
                     opened.as_ref().is_ok_and(|plain| !plain.is_empty())
@@ -30,13 +30,14 @@ pub fn key_file(data: &[u8]) {
             Err(error) => {
                 assert_eq!(error.code, ErrorCode::BadKeyFile, "{error}");
                 let text = String::from_utf8_lossy(data);
-                // Neither our own words, which have blanks, nor the file's name: a fuzzer finds those out and writes them into the file.
+                // Our own text, which has blanks, and the name of the file do not count: a fuzzer
+                // finds them and writes them into the file.
                 let said = error.message.replace(&*path.to_string_lossy(), "");
                 let quoted = text
                     .lines()
                     .map(str::trim)
                     .find(|line| line.len() > 12 && !line.contains(' ') && said.contains(line));
-                assert_eq!(quoted, None, "a refusal quotes nothing");
+                assert_eq!(quoted, None, "an error quotes nothing");
             }
         }
     });

@@ -1,5 +1,5 @@
-//! The legacy protocol: where a message ends does not depend on how it comes; what is read as one is JSON to others too, means the same to them,
-//! and composed again reads as the same.
+//! The legacy protocol: the end of a message does not depend on how its bytes arrive; a parsed
+//! message is JSON to serde_json too, means the same, and reads the same after encoding.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use keyrack_wire::legacy::{
 };
 use serde_json::Value;
 
-/// A message of either side, or bytes that are none.
+/// Takes a message of either side, or any other bytes.
 pub fn legacy(data: &[u8]) {
     let whole = scan(data);
     let json = is_json(data);
@@ -22,7 +22,7 @@ pub fn legacy(data: &[u8]) {
             request(&data[..end], json);
             replies(&data[..end], json);
         }
-        Progress::More => assert!(!json, "what is whole to others is not awaited"),
+        Progress::More => assert!(!json, "a complete message is not awaited"),
         Progress::Bad(LegacyError::TooLarge { .. }) => assert!(data.len() > MAX_REQUEST, "it is too large"),
         Progress::Bad(LegacyError::TooDeep) => {}
         Progress::Bad(LegacyError::NotAnObject) => {
@@ -32,11 +32,11 @@ pub fn legacy(data: &[u8]) {
             );
         }
         Progress::Bad(LegacyError::Trailing) => assert!(!json, "nothing follows it"),
-        Progress::Bad(error) => panic!("the scanner does not judge that: {error}"),
+        Progress::Bad(error) => panic!("the scanner does not check that: {error}"),
     }
 }
 
-/// The end of the message: found whole, it is found byte by byte.
+/// Finds the end of the message, whole and byte by byte.
 fn scan(data: &[u8]) -> Progress {
     let whole = Scanner::for_request().advance(data);
     let mut scanner = Scanner::for_request();
@@ -53,7 +53,8 @@ fn scan(data: &[u8]) -> Progress {
     whole
 }
 
-/// Whether it is JSON by its grammar alone: names that come twice, halves of surrogate pairs and numbers of any size pass.
+/// Returns `true` if the bytes are JSON by the grammar. Names given twice, lone surrogates and
+/// numbers of any size pass.
 fn is_json(data: &[u8]) -> bool {
     std::str::from_utf8(data).is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
 }
@@ -77,7 +78,8 @@ fn request(message: &[u8], json: bool) {
         Request::Unlock(grants) => grants_again(grants),
         Request::Status => {}
     }
-    // What serde does not take for a value (half of a surrogate pair, a number that is too large) is in fields that are passed over.
+    // Values that serde_json rejects (a lone surrogate, a number that is too large) are in ignored
+    // fields.
     if let Ok(value) = serde_json::from_slice::<Value>(message) {
         same(&read, &value);
     }
@@ -99,7 +101,7 @@ fn get_again(get: &Get<'_>) {
 
 fn relock_again(relock: &Relock<'_>) {
     if matches!(relock, Relock::Slugs(slugs) if slugs.is_empty()) {
-        // Not composed: the other daemon would erase everything.
+        // Not encoded: the other daemon would erase everything.
         return;
     }
     let bytes = encoded(|writer| encode_relock_request(writer, relock));
@@ -163,7 +165,7 @@ fn grants_again(grants: &[Grant<'_>]) {
     }
 }
 
-/// A request means to others what it means to us.
+/// Checks that a request means the same to serde_json.
 fn same(read: &Request<'_>, value: &Value) {
     let payload = &value["payload"];
     let texts = |value: &Value| -> Vec<Cow<'static, str>> {

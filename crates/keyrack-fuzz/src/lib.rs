@@ -1,7 +1,9 @@
-//! What keyrack's readers must do with any bytes, one module for each: the bodies of the fuzz targets.
+//! Bodies of the fuzz targets: properties that keyrack's readers must have for any bytes, one
+//! module for each reader.
 //!
-//! Each body takes bytes and panics when a property does not hold. The same bodies run under libFuzzer with the address sanitizer
-//! (`npm run fuzz`) and, over the checked-in corpus and some mutations of it, in this crate's own test on any compiler.
+//! Each body takes bytes and panics if a property does not hold. The bodies run under libFuzzer
+//! with the address sanitizer (`npm run fuzz`), and in this crate's own test, on any compiler, over
+//! the checked-in corpus and mutations of it.
 //!
 //! A development tool only: no shipped crate may depend on it.
 
@@ -37,13 +39,13 @@ pub use words::words;
 /// A fuzz target.
 #[derive(Clone, Copy)]
 pub struct Target {
-    /// Its name: of the binary and of the directory of its corpus.
+    /// Name of the target, its binary and the directory of its corpus.
     pub name: &'static str,
-    /// What is done with the bytes.
+    /// Function that checks the bytes.
     pub body: fn(&[u8]),
 }
 
-/// Every target there is.
+/// All targets.
 pub const TARGETS: &[Target] = &[
     Target { name: "native", body: native },
     Target { name: "json", body: json },

@@ -1,20 +1,22 @@
-//! Native frames in a form that survives mutation: a frame says its own lengths, and a byte more or less anywhere would make it none. So the
-//! bytes of a fuzzer may also be a header and its secrets with a byte between them that no UTF-8 has.
+//! Native frames in a form that survives mutation. A frame states its own lengths, and one byte
+//! more or less makes it invalid. So the bytes of a fuzzer may also be a header and its secrets,
+//! divided by a byte that is never in UTF-8.
 
 use keyrack_wire::native::{MAX_HEADER, MAX_LENGTH};
 
-/// Stands between the header and the secrets of a frame that is written without its lengths.
+/// Byte between the header and the secrets of a frame without its lengths.
 pub const SECRETS: u8 = 0xff;
 
-/// Stands between one message and the next.
+/// Byte between two messages.
 pub const BETWEEN: u8 = 0xfe;
 
-/// The messages of a fuzzer's bytes.
+/// Returns the messages of a fuzzer's bytes.
 pub(crate) fn messages(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     data.split(|byte| *byte == BETWEEN)
 }
 
-/// The frame of a message that is written without its lengths; `None` for one that is not, or fits no frame.
+/// Returns the frame of a message without its lengths; `None` if the message is not one, or fits no
+/// frame.
 pub fn framed(message: &[u8]) -> Option<Vec<u8>> {
     let at = message.iter().position(|byte| *byte == SECRETS)?;
     let (header, secrets) = (&message[..at], &message[at + 1..]);

@@ -1,5 +1,5 @@
-//! Native frames, read as requests and as replies. What is read can be composed again and then reads as the same; and the reader of the most
-//! common headers reads them as serde does.
+//! Native frames, read as requests and as replies. What is decoded reads the same after encoding,
+//! and the fast path agrees with serde.
 
 use keyrack_wire::native::{
     Decoded, Frame, GetItem, GetKey, GetOk, HelloOk, MAX_HEADER, MAX_LENGTH, NothingOk, Op, RelockOk, Reply,
@@ -10,7 +10,7 @@ use keyrack_wire::{EncodeError, WipedBuffer};
 
 use crate::messages::framed;
 
-/// A frame with its lengths, or a header and secrets without them.
+/// Takes a frame with its lengths, or a header and secrets without them.
 pub fn native(data: &[u8]) {
     let made = framed(data);
     let bytes = made.as_deref().unwrap_or(data);
@@ -39,8 +39,8 @@ pub fn native(data: &[u8]) {
     }
 }
 
-/// Runs `check` on the same frame with a space before its header. The reader of the most common headers knows none that begins so: it is left
-/// to serde.
+/// Calls `check` with the same frame and a space before its header, which the fast path leaves to
+/// serde.
 fn with_space<R>(frame: &Frame<'_>, check: impl FnOnce(&Frame<'_>) -> R) -> Option<R> {
     if frame.header.len() == MAX_HEADER {
         return None;
@@ -58,7 +58,8 @@ fn encoded(encode: impl FnOnce(&mut WipedBuffer) -> Result<(), EncodeError>) -> 
     }
 }
 
-/// A header that reads as much can be shorter than what is composed of it, so only a long one may turn out too long.
+/// Encodes a message. An encoded header may be longer than the one that was read, so a long one may
+/// not fit.
 const LONG: usize = 8 << 10;
 
 fn again<'a>(bytes: Option<&'a Vec<u8>>, frame: &Frame<'_>) -> Option<Frame<'a>> {
@@ -123,8 +124,8 @@ fn request(frame: &Frame<'_>) {
     }
 }
 
-/// Reads a reply of one kind with both readers, composes it again, and reads that. A macro, for each reading is of a type of its own: it borrows
-/// from its frame.
+/// Decodes a reply of one kind with both readers, encodes it, and decodes that. It is a macro
+/// because each decoded reply borrows from its frame and has a type of its own.
 macro_rules! reply {
     ($frame:expr, $body:ty, $encode:expr) => {{
         let read = decode_reply::<$body>($frame);

@@ -1,4 +1,5 @@
-//! `keyrack.yml`: any text is read or refused, soon, with an error on one line that names the file; what is read is within what the file says.
+//! `keyrack.yml`: any text is read or rejected in bounded time, with an error on one line that
+//! names the file; a manifest holds nothing outside of its file.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use keyrack_core::repo_manifest::{
 };
 use keyrack_core::{Error, ErrorCode, Slug};
 
-/// The text of a root file; each file it extends is itself the same text.
+/// Takes the text of a root file. Each file that it extends has the same text.
 pub fn repo_manifest(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let begun = Instant::now();
@@ -26,7 +27,7 @@ pub fn repo_manifest(data: &[u8]) {
     let mut reads = 0;
     let hydrated = load_manifest(&raw, |path| {
         reads += 1;
-        assert_eq!(contained(path).as_deref(), Some(path), "nothing outside the repository is asked for");
+        assert_eq!(contained(path).as_deref(), Some(path), "nothing outside the repository is read");
         assert!(reads <= text.len(), "each file is read once");
         parse(path, text).map(ManifestFile::Content).map(Some)
     });
@@ -35,17 +36,17 @@ pub fn repo_manifest(data: &[u8]) {
             for key in manifest.keys() {
                 assert_eq!(Slug::parse(key.slug.as_str()).as_ref(), Ok(&key.slug), "a key's slug is one");
                 assert_eq!(key.slug.org(), manifest.org, "every key is of the root's org");
-                assert_eq!(key.slug.env_kind(), Some(key.env), "a slug says its env");
+                assert_eq!(key.slug.env_kind(), Some(key.env), "a slug has its env");
                 assert_eq!(manifest.spec(&key.slug), Some(key), "a key is found by its slug");
             }
             manifest.faults.iter().for_each(is_readable);
         }
         Err(error) => is_readable(&error),
     }
-    assert!(begun.elapsed() < Duration::from_secs(20), "no text takes for ever");
+    assert!(begun.elapsed() < Duration::from_secs(20), "reading ends");
 }
 
-/// What ends a line in YAML 1.1 and does not for Rust.
+/// Line breaks of YAML 1.1 that are none for Rust.
 const BREAKS: [char; 4] = ['\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
 fn check_lines(node: &YamlNode, lines: u64) {
@@ -58,5 +59,5 @@ fn check_lines(node: &YamlNode, lines: u64) {
 }
 
 fn is_readable(error: &Error) {
-    assert!(!error.message.contains('\n'), "a problem is one line: {:?}", error.message);
+    assert!(!error.message.contains('\n'), "an error is one line: {:?}", error.message);
 }

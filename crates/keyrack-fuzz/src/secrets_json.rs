@@ -1,5 +1,5 @@
-//! The object of secrets that a CI system gives a job: what is read is what serde reads, what stands twice or is no text is refused by its
-//! name, and no refusal quotes anything of the text.
+//! The object of secrets of a CI job: values are those that serde_json reads; one that is given
+//! twice or is not text is rejected by its name; no error quotes the text.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,14 +10,14 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-/// The JSON, and names that are asked for whatever it holds.
+/// Takes the JSON. Some names are requested from any.
 pub fn secrets_json(data: &[u8]) {
     let theirs = serde_json::from_slice::<Members<IgnoredAny>>(data);
     let secrets = match SecretsJson::read(data) {
         Ok(secrets) => secrets,
         Err(error) => {
             assert!(error.message.starts_with("the secrets JSON is "), "it says nothing of the text");
-            // serde does not look at the bytes of what it passes over.
+            // serde_json does not check the bytes that it ignores.
             let is_text = std::str::from_utf8(data).is_ok();
             assert!(theirs.is_err() || !is_text || is_deep(data), "what others read is read");
             return;
@@ -33,7 +33,7 @@ pub fn secrets_json(data: &[u8]) {
             _ => assert_eq!(read.err(), Some("stands twice"), "no one of them can be meant"),
         }
     }
-    // Where serde reads the values too, which it does not where any one holds half of a surrogate pair or too large a number.
+    // serde_json rejects all values if one holds a lone surrogate or a number that is too large.
     let Ok(theirs) = serde_json::from_slice::<Members<Value>>(data) else { return };
     let once = |name: &str| names.iter().filter(|own| *own == name).count() == 1;
     for (name, value) in theirs.0.iter().filter(|(name, _)| once(name)) {
@@ -49,7 +49,7 @@ pub fn secrets_json(data: &[u8]) {
     }
 }
 
-/// Why a name was refused: one of a few words, and nothing beside the name.
+/// Returns the reason that a name was rejected, and checks that the error quotes only the name.
 fn quotes_nothing(name: &str, error: &Error) -> &'static str {
     let known = ["stands twice", "is no string", "is no text"];
     let said = known.into_iter().find(|why| error.message == format!("{name} {why} in the secrets JSON"));
@@ -57,12 +57,12 @@ fn quotes_nothing(name: &str, error: &Error) -> &'static str {
     said.expect("a refusal quotes the name alone")
 }
 
-/// Nested about as deep as our reader goes, in brackets at least.
+/// Returns `true` if the text may nest as deep as our reader's limit.
 fn is_deep(data: &[u8]) -> bool {
     data.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() >= 60
 }
 
-/// All members in order, those of one name too.
+/// All members in order, also those of the same name.
 struct Members<T>(Vec<(String, T)>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {

@@ -1,4 +1,5 @@
-//! A hostile server: whatever a daemon says, a client's call ends, with what was asked for or an error, and keeps no more than it said.
+//! A hostile server: for any reply, the client's call ends with a result or an error, and keeps no
+//! more than the server sent.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -17,11 +18,12 @@ use keyrack_core::{
 
 use crate::messages::{framed, messages};
 
-/// All of it is in the socket before the client reads, so it has to fit there.
+/// Longest reply. It is in the socket before the client reads, so it must fit there.
 const MOST: usize = 128 << 10;
 
-/// The first byte says what the client asks: `g`et, `s`tatus, `r`elock, `u`nlock, `p`ing, a `q`uit, several in a row (`m`), and in capitals the same
-/// of a TypeScript daemon. What follows is what the server says: frames with their lengths, or headers and secrets without.
+/// Takes the client's request as the first byte: `g`et, `s`tatus, `r`elock, `u`nlock, `p`ing,
+/// `q`uit, several in a row (`m`), and in capitals the same to a TypeScript daemon. The rest is the
+/// server's reply: frames with or without their lengths.
 pub fn server(data: &[u8]) {
     let Some((op, said)) = data.split_first() else { return };
     let mut bytes = Vec::new();
@@ -32,25 +34,25 @@ pub fn server(data: &[u8]) {
             bytes.extend(framed(message).as_deref().unwrap_or(message));
         }
     }
-    // What a server that knows the secret says of it is no leak.
+    // A server that knows the secret may send it: that is not a leak.
     if bytes.len() > MOST || bytes.windows(SECRET.len()).any(|window| window == SECRET) {
         return;
     }
     let (client, mut server) = UnixStream::pair().expect("a pair of sockets");
     server.set_nonblocking(true).expect("a socket of ours");
     if server.write_all(&bytes).is_err() {
-        // The kernel gives less room than it commonly does.
+        // The socket buffer is smaller than usual.
         return;
     }
     server.shutdown(Shutdown::Write).expect("nothing has ended it before");
     let begun = Instant::now();
     let talk = if op.is_ascii_uppercase() { legacy } else { native };
     talk(*op, client, bytes.len());
-    assert!(begun.elapsed() < DEADLINE, "a server that has hung up is not waited for");
+    assert!(begun.elapsed() < DEADLINE, "the client does not wait for a closed server");
     drop(server);
 }
 
-/// Far longer than reading what is there takes.
+/// Much longer than reading the reply takes.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 static CONTEXT: LazyLock<Context> = LazyLock::new(|| {
@@ -59,7 +61,7 @@ static CONTEXT: LazyLock<Context> = LazyLock::new(|| {
     context
 });
 
-/// Where nobody listens.
+/// Address without a daemon.
 fn address() -> RackAddress {
     let name =
         SocketName { session: "1".to_owned(), home_hash: "83db27ef".to_owned(), owner: Owner::DEFAULT };
@@ -76,7 +78,7 @@ fn native(op: u8, client: UnixStream, said: usize) {
     match op {
         b'g' => got(session.get(&slugs), said),
         b's' => listed(session.status(), said),
-        b'r' => told(session.relock(&RelockScope::Slugs(slugs)).map(drop)),
+        b'r' => check_error(session.relock(&RelockScope::Slugs(slugs)).map(drop)),
         b'u' => {
             let grade = Grade { protection: Protection::Encrypted, duration: DurationGrade::Permanent };
             let source = GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica };
@@ -95,21 +97,21 @@ fn native(op: u8, client: UnixStream, said: usize) {
             match session.unlock(&keys) {
                 Ok(outcomes) => {
                     assert_eq!(outcomes.len(), keys.len(), "an outcome for each key");
-                    outcomes.into_iter().for_each(|unlocked| keeps_quiet(unlocked.outcome.map(drop)));
+                    outcomes.into_iter().for_each(|unlocked| check_no_secret(unlocked.outcome.map(drop)));
                 }
-                Err(error) => keeps_quiet(Err(error)),
+                Err(error) => check_no_secret(Err(error)),
             }
         }
         b'p' => {
-            told(session.ping());
-            told(session.hello().map(drop));
+            check_error(session.ping());
+            check_error(session.hello().map(drop));
         }
-        b'q' => told(session.shutdown()),
+        b'q' => check_error(session.shutdown()),
         _ => {
             got(session.get(&slugs), said);
             listed(session.status(), said);
             got(session.get(&slugs[..1]), said);
-            told(session.relock(&RelockScope::All).map(drop));
+            check_error(session.relock(&RelockScope::All).map(drop));
         }
     }
 }
@@ -120,45 +122,45 @@ fn legacy(op: u8, client: UnixStream, said: usize) {
     match op {
         b'G' => got(daemon.get(&slugs()), said),
         b'S' => listed(daemon.status(), said),
-        _ => told(daemon.relock(&RelockScope::All).map(drop)),
+        _ => check_error(daemon.relock(&RelockScope::All).map(drop)),
     }
 }
 
-/// What is unlocked, and must be in no message.
+/// Secret that is unlocked and must not be in any error.
 const SECRET: &[u8] = b"hJ3-kd8sLq0";
 
 fn got(granted: Result<Vec<GrantedKey>, Error>, said: usize) {
     match granted {
         Ok(granted) => {
             let bytes: usize = granted.iter().map(|granted| granted.secret.len()).sum();
-            assert!(bytes <= said, "no more than was said");
+            assert!(bytes <= said, "no more than the server sent");
             let shown = format!("{granted:?}");
-            assert!(shown.len() <= 2048 + 64 * said, "nor much more in words");
+            assert!(shown.len() <= 2048 + 64 * said, "nor a much longer error");
         }
-        Err(error) => told(Err(error)),
+        Err(error) => check_error(Err(error)),
     }
 }
 
 fn listed(holdings: Result<DaemonStatus, Error>, said: usize) {
     match holdings {
-        Ok(holdings) => assert!(holdings.keys.len() <= said, "no more than was said"),
-        Err(error) => told(Err(error)),
+        Ok(holdings) => assert!(holdings.keys.len() <= said, "no more than the server sent"),
+        Err(error) => check_error(Err(error)),
     }
 }
 
-/// A problem with what was unlocked says nothing of it.
-fn keeps_quiet(outcome: Result<(), Error>) {
+/// Checks that an error holds no secret.
+fn check_no_secret(outcome: Result<(), Error>) {
     if let Err(error) = &outcome {
         let shown = format!("{error:?}");
-        assert!(!shown.contains(std::str::from_utf8(SECRET).expect("text")), "a problem holds no secret");
+        assert!(!shown.contains(std::str::from_utf8(SECRET).expect("text")), "an error holds no secret");
     }
-    told(outcome);
+    check_error(outcome);
 }
 
-/// A problem is for people: on one line, and of a length that can be read.
-fn told(outcome: Result<(), Error>) {
+/// Checks that an error is one line of a bounded length.
+fn check_error(outcome: Result<(), Error>) {
     let Err(error) = outcome else { return };
     let text = error.to_string();
-    assert!(!text.chars().any(char::is_control), "a problem holds no control characters: {text:?}");
-    assert!(text.len() < 64 << 10, "a problem is no longer than a header");
+    assert!(!text.chars().any(char::is_control), "an error holds no control characters: {text:?}");
+    assert!(text.len() < 64 << 10, "an error is no longer than a header");
 }

@@ -1,12 +1,13 @@
-//! The words people and files use: slugs, durations, times, envs, orgs, owners, vaults, mechanisms. What is read is written as what reads as the
-//! same; and a value's bytes are judged, whatever they are.
+//! The notations of people and files: slugs, durations, times, envs, orgs, owners, vaults,
+//! mechanisms. What is read is written in a form that reads as the same, and the token check takes
+//! any bytes.
 
 use keyrack_core::slug::check_known_name;
 use keyrack_core::ttl::{TtlRequest, clamp_ttl, resolve_ttl};
 use keyrack_core::{Clock, Env, Mechanism, Org, Owner, Slug, Ttl, VaultId, firewall, timestamp};
 use keyrack_vaults::recipient_key::{self, StanzaKind};
 
-/// One word.
+/// Takes one word.
 pub fn words(data: &[u8]) {
     for mech in [Mechanism::Replica, Mechanism::Reference, Mechanism::GithubApp, Mechanism::AwsSso] {
         let _ = firewall::check(data, &mech);
@@ -22,7 +23,7 @@ pub fn words(data: &[u8]) {
         assert_eq!(owner.as_str().parse::<Owner>().as_ref(), Ok(&owner), "an owner reads as the same again");
         let name = owner.as_str();
         let leads_out = name.contains(['/', '\0']) || name.contains("..") || name.starts_with('.');
-        assert!(!leads_out, "no owner leads out of a directory");
+        assert!(!leads_out, "no owner leaves its directory");
     }
     assert_eq!(VaultId::parse(&text).as_str(), text, "a vault is its word");
     assert_eq!(Mechanism::parse(Mechanism::parse(&text).as_str()), Mechanism::parse(&text));
@@ -35,7 +36,7 @@ pub fn words(data: &[u8]) {
 fn slug(text: &str) {
     let _ = Slug::looks_full(text);
     let Ok(slug) = Slug::parse_stored(text) else {
-        assert!(Slug::parse(text).is_err(), "what no file may hold nobody may ask for");
+        assert!(Slug::parse(text).is_err(), "a name that no file may hold cannot be requested");
         return;
     };
     assert_eq!(slug.as_str(), text, "a slug is its text");

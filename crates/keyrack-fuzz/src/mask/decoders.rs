@@ -1,24 +1,24 @@
-//! Decoders that a reader of masked output could apply, one after the other, each as simple as
+//! Decoders that a reader of masked output may apply, one after the other, each as simple as
 //! possible.
 //!
-//! Nothing here is shared with the masker.
+//! They share no code with the masker.
 
 use std::collections::BTreeSet;
 
-/// Reads a text in one way; returns every reading of it.
+/// Decoder of a text. It returns every reading.
 type Decoder = fn(&[u8]) -> Vec<Vec<u8>>;
 
-/// Decoders that are tried on everything.
+/// Decoders that are applied to every text.
 const DECODERS: [Decoder; 10] =
     [terminal, blanks, backslashes, percent, html, quoted_printable, doubled, base64, hex, decimal];
 
-/// Number of decoders that may be needed one after the other.
+/// Most decoders that are applied one after the other.
 const LEVELS: usize = 4;
 
-/// Most texts that are looked at.
+/// Most texts that are searched.
 const TEXTS: usize = 600;
 
-/// Everything that decoders make of a text, and the text.
+/// Returns a text and all its readings.
 pub fn decoded(text: &[u8]) -> BTreeSet<Vec<u8>> {
     let mut all = BTreeSet::from([text.to_vec()]);
     let mut fresh = vec![text.to_vec()];
@@ -38,7 +38,7 @@ pub fn decoded(text: &[u8]) -> BTreeSet<Vec<u8>> {
     all
 }
 
-/// Runs of `secret` of so many bytes that can be read in a text.
+/// Returns the runs of `secret` of this length that can be read in a text.
 pub fn readable(secret: &[u8], text: &[u8], length: usize) -> BTreeSet<Vec<u8>> {
     let texts = decoded(text);
     let is_read = |run: &&[u8]| texts.iter().any(|text| text.windows(length).any(|window| window == *run));
@@ -97,7 +97,8 @@ fn push_character(value: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// Escapes of JSON, C, Python and shells; a backslash before anything else, and before a line's end, is dropped.
+/// Escapes of JSON, C, Python and shells; a backslash before anything else, and before a line's
+/// end, is dropped.
 fn backslashes(text: &[u8]) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = text;

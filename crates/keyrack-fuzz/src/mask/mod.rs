@@ -1,4 +1,5 @@
-//! The masker: whatever a writer makes of a secret, no decoder makes it readable again; and the outcome does not depend on how the text is cut.
+//! The masker: for any form in which a program writes a secret, no decoder reads the secret from
+//! the masked text; and the output does not depend on how the text is cut.
 
 pub mod decoders;
 pub mod writers;
@@ -55,7 +56,7 @@ pub const AROUND: &[&str] = &[
     "\0",
 ];
 
-/// Form in which a secret is written.
+/// Form of a secret in a text.
 #[derive(Clone, Copy, Debug)]
 pub struct Writing {
     /// Index in [`ENCODINGS`], or none of them.
@@ -73,7 +74,7 @@ pub struct Writing {
 }
 
 impl Writing {
-    /// The secret, so written.
+    /// Returns the secret in this form.
     pub fn write(&self, secret: &[u8]) -> Vec<u8> {
         let encoded = match self.encoding.map(|index| ENCODINGS[index].1) {
             Some(encode) => encode(&[&b"\x81\x82"[..self.offset.min(2)], secret].concat()),
@@ -98,7 +99,8 @@ impl Writing {
     }
 }
 
-/// Runs of the secret that can be read in the masked text, and could not be read if the whole were one mask.
+/// Returns the runs of the secret that can be read in the masked text, and could not be read if the
+/// whole were one mask.
 pub fn leaks(patterns: &Arc<Patterns>, secret: &[u8], writing: &Writing) -> Vec<Vec<u8>> {
     let [before, behind] = writing.around();
     let text = [before, &writing.write(secret), behind].concat();
@@ -112,7 +114,8 @@ pub fn leaks(patterns: &Arc<Patterns>, secret: &[u8], writing: &Writing) -> Vec<
     read.difference(&ideal).cloned().collect()
 }
 
-/// The first bytes say how the secret is written and how the text is cut; the rest is the secret.
+/// Takes the form of the secret and the cuts of the text as the first bytes; the rest is the
+/// secret.
 pub fn mask(data: &[u8]) {
     let Some((head, secret)) = data.split_first_chunk::<7>() else { return };
     let [cut, encoding, escape, breaks, width, before, behind] = head.map(usize::from);
@@ -129,7 +132,8 @@ pub fn mask(data: &[u8]) {
     let [before, behind] = writing.around();
     let text = [before, &writing.write(secret), behind].concat();
     let whole = masked(&patterns, &text, usize::MAX);
-    // Of a link inside another only the nearest text is kept: then the mask may begin a little earlier or later.
+    // Of a link inside another, only the nearest text is kept, so the mask may begin a little
+    // earlier or later.
     let has_links = BREAKS[writing.breaks].1.contains("]8;;");
     for step in [1, 2 + cut].into_iter().filter(|_| !has_links) {
         assert_eq!(masked(&patterns, &text, step), whole, "cut every {step} bytes");
@@ -140,7 +144,7 @@ pub fn mask(data: &[u8]) {
     }
 }
 
-/// Returns `true` if `docs/run.md` promises to find a secret that is so written.
+/// Returns `true` if `docs/run.md` promises to find a secret in this form.
 pub fn is_promised(secret: &[u8], writing: &Writing) -> bool {
     let encoding = writing.encoding.map(|index| ENCODINGS[index].0);
     let escape = ESCAPES[writing.escape].0;
@@ -153,16 +157,17 @@ pub fn is_promised(secret: &[u8], writing: &Writing) -> bool {
     // Characters that are left when quotes, blanks and escapes are taken away.
     let left = secret.iter().filter(|b| !b" '\"`=\\$%&-".contains(b) && b.is_ascii_graphic()).count();
     let is_long = left >= 8 && left * 2 >= secret.len();
-    // A break inside what looks like an escape of the secret's own, or inside one that may be cut at line ends by its own rules.
+    // A break inside text of the secret that looks like an escape, or inside an escape that its own
+    // rules cut at line ends.
     let is_torn = is_broken && (secret.iter().any(|b| b"\\%&".contains(b)) || has_quoted_printable(secret))
         || tears && is_broken && (escape.starts_with("quoted-printable") || escape == "C, all octal");
-    // Only who escapes backslashes may write a line's end with one.
+    // Only a program that escapes backslashes may end a line with one.
     let is_odd = between == "\\n" && !escape.starts_with("JSON")
         // Here a plus sign is a blank between two numbers.
         || escape == "percent, form" && encoding.is_some_and(|name| !name.starts_with("Base64"));
     // A link in a text that an escape before it has taken characters of.
     let is_taken = between.contains("]8;;") && writing.around()[0].iter().any(|b| b"=%\\&$".contains(b));
-    // Entities of the secret's own, a NUL behind each character.
+    // Entities of the secret's own, a NUL after each character.
     let is_wide = encoding == Some("UTF-16")
         && (is_broken
             || writing.escape > 0

@@ -1,13 +1,14 @@
-//! Ways in which programs write a text down.
+//! Forms in which programs write a text.
 
-/// A way to write a text.
+/// Writer of a text in one form.
 pub type Writer = (&'static str, fn(&[u8]) -> Vec<u8>);
 
 fn each(text: &[u8], write: impl Fn(u8) -> String) -> Vec<u8> {
     text.iter().flat_map(|b| write(*b).into_bytes()).collect()
 }
 
-/// Each byte that is not kept, written in another way; the bytes of a character beyond ASCII are always kept.
+/// Writes each byte that is not kept in another form. Bytes of characters outside of ASCII are
+/// always kept.
 fn but(text: &[u8], kept: &[u8], write: impl Fn(u8) -> String) -> Vec<u8> {
     let mut out = Vec::new();
     for b in text {
@@ -202,7 +203,8 @@ fn joined(text: &[u8], between: &str, write: impl Fn(u8) -> String) -> Vec<u8> {
     text.iter().map(|b| write(*b)).collect::<Vec<_>>().join(between).into_bytes()
 }
 
-/// Writers that leave no character as it is. Each is given what is before and behind the text as well: 0 to 2 bytes.
+/// Writers that leave no character unchanged. Each also gets the 0 to 2 bytes before and after the
+/// text.
 pub const ENCODINGS: &[Writer] = &[
     ("Base64", |text| base64(text, STANDARD)),
     ("Base64, URL-safe", |text| base64(text, URL_SAFE)),
@@ -239,7 +241,8 @@ pub fn broken(text: &[u8], escape: Writer, (_, between, tears): Breaker, width: 
     parts.iter().map(|part| escape.1(part)).collect::<Vec<_>>().join(between.as_bytes())
 }
 
-/// A way to break a text: its name, what comes between two parts of it, and `true` if it may tear an escape apart, as a terminal does.
+/// A way to break a text: its name, the text between two parts, and `true` if it may be inside an
+/// escape, as with a terminal.
 pub type Breaker = (&'static str, &'static str, bool);
 
 /// Text that may come between any two characters.

@@ -1,4 +1,4 @@
-//! Every target over its corpus, and over some mutations of it that are the same in every run.
+//! Every target over its corpus, and over mutations of it that are the same in every run.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 #![allow(clippy::print_stderr, reason = "a test says on stderr which input it was")]
 
@@ -29,7 +29,7 @@ fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Runs a body, and says which input it was when a property does not hold.
+/// Runs a body, and prints the input if a property does not hold.
 fn run(name: &str, body: fn(&[u8]), input: &[u8]) {
     if let Err(panic) = std::panic::catch_unwind(|| body(input)) {
         eprintln!("{name}: the input was b\"{}\"", input.escape_ascii());

@@ -1,4 +1,5 @@
-//! The table of what the masker finds: writers × forms × offsets × widths, each judged by decoders that share nothing with the masker.
+//! Table of the forms that the masker finds: writers × forms × offsets × widths. Each result is
+//! checked by decoders that share no code with the masker.
 
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ fn check(writings: impl Fn(usize) -> Vec<Writing>) {
 
 const PLAIN: Writing = Writing { encoding: None, offset: 0, escape: 0, breaks: 0, width: 1, around: [1, 1] };
 
-/// Each form as it is, and between all that may be around it.
+/// Each form alone, and with each text around it.
 #[test]
 fn no_escape_leaves_a_secret_readable() {
     check(|index| {
@@ -112,9 +113,9 @@ fn no_break_leaves_a_secret_readable_at_any_width() {
     });
 }
 
-/// Text that is not a secret stays: a masker that masks everything would pass all of the above.
+/// Text that is not a secret stays: a masker that masks everything would pass all other tests.
 #[test]
-fn what_is_around_a_secret_stays() {
+fn text_around_a_secret_is_unchanged() {
     for secret in SECRETS {
         let patterns = Arc::new(Patterns::new([secret], &[7; 32]));
         for (escape, (name, ..)) in ESCAPES.iter().enumerate() {

@@ -1,13 +1,14 @@
-//! Mutations of a corpus from a fixed seed: bytes and runs of bytes changed, left out, doubled and taken from another input.
+//! Mutations of a corpus from a fixed seed: bytes and runs of bytes changed, removed, doubled and
+//! taken from another input.
 
-/// An endless row of mutated inputs.
+/// Endless sequence of mutated inputs.
 pub(crate) struct Mutations<'a> {
     inputs: &'a [&'a [u8]],
     state: u64,
 }
 
-/// Bytes that mean something to one reader or another.
-const TELLING: &[&[u8]] = &[
+/// Bytes with a meaning to some reader.
+const TOKENS: &[&[u8]] = &[
     b"\"",
     b"\\",
     b"{",
@@ -52,7 +53,7 @@ impl<'a> Mutations<'a> {
                 0 if at < bytes.len() => bytes[at] = self.byte(),
                 1 => bytes.insert(at, self.byte()),
                 2 => drop(bytes.drain(at..end.max(at))),
-                3 => drop(bytes.splice(at..at, TELLING[self.below(TELLING.len())].iter().copied())),
+                3 => drop(bytes.splice(at..at, TOKENS[self.below(TOKENS.len())].iter().copied())),
                 4 => {
                     let again = bytes[at..end.max(at)].to_vec();
                     bytes.splice(at..at, again);

@@ -1,11 +1,11 @@
-//! The editor of os.direct's file, as plain functions from text to text.
+//! The editor of os.direct's file, as functions from text to text, for the fuzz target.
 
 use zeroize::Zeroizing;
 
 use super::file;
 use super::file::DirectFile;
 
-/// The text is no such file, or the entry none.
+/// The text is not such a file, or the entry is unreadable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirectFileError;
 
@@ -15,10 +15,10 @@ impl From<file::DirectFileError> for DirectFileError {
     }
 }
 
-/// The value of an entry and when it ends, in milliseconds since the Unix epoch.
+/// Value of an entry and its expiry, in milliseconds since the Unix epoch.
 pub type StoredValue = (Zeroizing<Vec<u8>>, Option<i64>);
 
-/// Reads an entry.
+/// Returns an entry.
 ///
 /// # Errors
 /// [`DirectFileError`].
@@ -27,7 +27,7 @@ pub fn get(text: &[u8], slug: &str) -> Result<Option<StoredValue>, DirectFileErr
     Ok(found.map(|found| (found.secret, found.expires_at_ms)))
 }
 
-/// The text with an entry set.
+/// Returns the text with an entry set.
 ///
 /// # Errors
 /// [`DirectFileError`].
@@ -35,7 +35,7 @@ pub fn with(text: &[u8], slug: &str, secret: &str) -> Result<Zeroizing<Vec<u8>>,
     Ok(DirectFile::read(text)?.with(slug, secret))
 }
 
-/// The text without an entry.
+/// Returns the text without an entry.
 ///
 /// # Errors
 /// [`DirectFileError`].

@@ -1,6 +1,7 @@
-//! The vault os.direct: a plain JSON file of the owner's, 0600, for keys that need no more.
+//! The vault os.direct: a plain JSON file of the owner, mode 0600, for keys that need no more.
 //!
-//! Its protection is the file's mode and nothing else, and its grade says so. A file that cannot be read is never overwritten.
+//! Only the file's mode protects the keys, and their grade is `plaintext`. A file that cannot be
+//! read is never overwritten.
 
 mod edit;
 mod file;
@@ -25,7 +26,7 @@ use keyrack_core::layout::RackPaths;
 
 use file::{DirectFile, DirectFileError};
 
-/// The most bytes the file may have.
+/// Longest file, in bytes.
 const MAX_FILE: usize = 64 << 20;
 
 /// The vault os.direct.
@@ -141,7 +142,7 @@ fn check_mechanism(entry: VaultEntry<'_>) -> Result<(), Error> {
         .map_err(|error| error.hint("os.secure takes more mechanisms, and encrypts"))
 }
 
-/// The slugs in the file, with every entry read once: one that cannot be is a problem. No value leaves this.
+/// Returns the slugs in the file, and checks that every entry is readable. It returns no value.
 ///
 /// # Errors
 /// [`ErrorCode::VaultCorrupt`] naming file and line, and those of reading.

@@ -1,6 +1,6 @@
-//! Recorded messages, one file for each kind, written by hand and not by this crate. Each is decoded,
-//! compared and encoded again to the same bytes. A file without a case, or a case without a file, is a
-//! failure.
+//! Recorded messages, one file for each kind, written by hand and not by this crate. Each is
+//! decoded, compared and encoded again to the same bytes. A file without a case, or a case without
+//! a file, is a failure.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -151,8 +151,8 @@ const CASES: &[(&str, Check)] = &[
         let fix = "keyrack unlock --env test --key K";
         error(bytes, 0, "locked", "the key is locked", Some("acme.test.K"), Some(fix))
     }),
-    // This crate does not encode an UNLOCK request, so the file is encoded as the reply to a GET of the
-    // same keys, which is recorded too.
+    // This crate does not encode an UNLOCK request, so the file is encoded as the reply to a GET of
+    // the same keys, which is recorded too.
     ("legacy.request.unlock.json", |bytes| {
         let Ok(legacy::Request::Unlock(grants)) = legacy::Request::parse(bytes) else { panic!() };
         check_grants(&grants);

@@ -326,8 +326,8 @@ fn unpack_rejects_other_bytes() {
     );
 }
 
-/// Feeds a message to a scanner in two reads, split at every byte, and byte by byte. Every way finds
-/// the same request.
+/// Feeds a message to a scanner in two reads, split at every byte, and byte by byte. Every way
+/// finds the same request.
 #[test]
 fn request_split_at_every_byte_parses_the_same() {
     let secret = "é\u{1f511}\\\"}]{[ \u{7f}\u{10ffff}";
@@ -386,8 +386,8 @@ prop_compose! {
 }
 
 proptest! {
-    /// serde_json reads the same grants from an UNLOCK and from the reply to a GET, with their unknown
-    /// fields.
+    /// serde_json reads the same grants from an UNLOCK and from the reply to a GET, with their
+    /// unknown fields.
     #[test]
     fn any_grant_round_trips(mut grants in prop::collection::vec(any_grant(), 0..4), pretty in any::<bool>()) {
         let message = json!({"command": "UNLOCK", "payload": {"keys": grants}});

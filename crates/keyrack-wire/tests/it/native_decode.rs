@@ -19,8 +19,8 @@ fn summary_of(header: &str, secrets: &[u8]) -> String {
     }
 }
 
-/// Returns `header` once for each object in it, with that object as an array of its fields in order,
-/// which serde's derive accepts too.
+/// Returns `header` once for each object in it, with that object as an array of its fields in
+/// order, which serde's derive accepts too.
 fn with_arrays(header: &str) -> Vec<String> {
     let mut texts = Vec::new();
     // Positions of strings, and of brackets and separators outside of strings.
