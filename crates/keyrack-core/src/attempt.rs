@@ -1,50 +1,51 @@
-//! Attempts: what came of asking for a key.
+//! Results of requests for keys.
 
 use crate::fix::Fix;
 use crate::grant::Grant;
 use crate::slug::Slug;
 
-/// What came of asking for one key. The secret of a granted one travels beside.
+/// Result of a request for one key. The secret of a granted key travels beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// The key is there.
+    /// The key is available.
     Granted {
-        /// What is known of it.
+        /// Metadata of the key.
         grant: Grant,
-        /// It is weaker than `keyrack.yml` demands, and came from the environment, which is outside keyrack's custody.
+        /// Set if the grade is below the minimum of `keyrack.yml`. Only a key from the environment
+        /// is granted then: keyrack does not control its protection.
         below_declared: bool,
     },
-    /// The key was never set, as far as this machine knows.
+    /// The key was never set on this machine.
     Absent {
-        /// The slug that was asked for.
+        /// Requested slug.
         slug: Slug,
-        /// One sentence.
+        /// Explanation for the user.
         message: String,
-        /// The way out.
+        /// Remedy, if a command is one.
         fix: Option<Fix>,
     },
     /// The key was set and is not unlocked.
     Locked {
-        /// The slug that was asked for.
+        /// Requested slug.
         slug: Slug,
-        /// One sentence.
+        /// Explanation for the user.
         message: String,
-        /// The way out.
+        /// Remedy, if a command is one.
         fix: Option<Fix>,
     },
-    /// The key is there and a rule holds it back.
+    /// A rule withholds the key.
     Blocked {
-        /// The slug that was asked for.
+        /// Requested slug.
         slug: Slug,
-        /// Why, a sentence each.
+        /// Reasons, a sentence each.
         reasons: Vec<String>,
-        /// The way out.
+        /// Remedy, if a command is one.
         fix: Option<Fix>,
     },
 }
 
 impl Attempt {
-    /// The status word.
+    /// Name of the status.
     pub fn status(&self) -> &'static str {
         match self {
             Attempt::Granted { .. } => "granted",
@@ -54,7 +55,7 @@ impl Attempt {
         }
     }
 
-    /// The true slug of a granted key, the asked one otherwise.
+    /// Slug of the granted key, else the requested one.
     pub fn slug(&self) -> &Slug {
         match self {
             Attempt::Granted { grant, .. } => &grant.slug,
@@ -64,12 +65,12 @@ impl Attempt {
         }
     }
 
-    /// Whether the key is there and may be used.
+    /// Returns `true` if the key is available.
     pub fn is_granted(&self) -> bool {
         matches!(self, Attempt::Granted { .. })
     }
 
-    /// The way out, if it is needed and a command is one.
+    /// Remedy, if the key was not granted and a command is one.
     pub fn fix(&self) -> Option<&Fix> {
         match self {
             Attempt::Granted { .. } => None,

@@ -1,4 +1,5 @@
-//! The environments a key can belong to. The set is closed: slugs separate with dots, so a free-form env would be ambiguous.
+//! Environments of keys. The set is closed: dots separate the parts of a slug, so a free-form env
+//! would be ambiguous.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,25 +14,25 @@ use crate::suggest::did_you_mean;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Env {
-    /// Elevated keys: never in `keyrack.yml`, asked for one by one, short-lived.
+    /// Elevated keys: never in `keyrack.yml`, requested one by one, short-lived.
     Sudo,
     /// Production.
     Prod,
-    /// Preparation, as close to production as it gets.
+    /// Preparation, as close to production as possible.
     Prep,
-    /// Tests.
+    /// Automated tests.
     Test,
-    /// Not bound to an environment: answers an ask for any env but `sudo`.
+    /// Bound to no environment: answers a request for any env but `sudo`.
     All,
-    /// The account a system is launched from.
+    /// Account that a system is launched from.
     Camp,
 }
 
 impl Env {
-    /// Every env, in the order messages name them.
+    /// Every env, in the order in which messages name them.
     pub const ALL: [Env; 6] = [Env::Sudo, Env::Prod, Env::Prep, Env::Test, Env::All, Env::Camp];
 
-    /// The word in slugs, flags and files.
+    /// Name in slugs, flags and files.
     pub fn as_str(self) -> &'static str {
         match self {
             Env::Sudo => "sudo",
@@ -53,7 +54,10 @@ impl fmt::Display for Env {
 impl FromStr for Env {
     type Err = NameError;
 
-    /// Fails with [`ErrorCode::BadEnv`].
+    /// Parses the name of an env.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadEnv`].
     fn from_str(text: &str) -> Result<Self, NameError> {
         Env::ALL.into_iter().find(|env| env.as_str() == text).ok_or_else(|| {
             let known = Env::ALL.map(Env::as_str).join(", ");

@@ -1,6 +1,6 @@
-//! The firewall: which values may not be handed out, by the mechanism that made them.
+//! Token check: keeps long-lived tokens from being handed out.
 //!
-//! Works on bytes. Must never: say any part of a secret in a reason, or let a general JSON parser own one.
+//! It works on bytes. No reason contains a part of a secret, and no general JSON parser owns one.
 
 mod blob;
 mod tokens;
@@ -10,9 +10,10 @@ pub use blob::blob_mech;
 use crate::display::trim_invisible_start;
 use crate::mechanism::Mechanism;
 
-/// Checks a value that is about to be stored, unlocked or handed out. `Err` holds the reasons against it, a sentence each.
+/// Checks a value that is to be stored, unlocked or handed out. `Err` holds the reasons against it,
+/// a sentence each.
 ///
-/// A mechanism this build does not know is checked as one that hands out what the vault holds.
+/// A value of an unknown mechanism is checked like a static secret.
 pub fn check(secret: &[u8], mech: &Mechanism) -> Result<(), Vec<String>> {
     let text = trim_invisible_start(secret);
     if text.is_empty() {
@@ -41,12 +42,12 @@ pub fn check(secret: &[u8], mech: &Mechanism) -> Result<(), Vec<String>> {
     }
 }
 
-/// Returns `true` if a long-lived token is a word of `text`, without decoding.
+/// Returns `true` if `text` contains a long-lived token as a word. Nothing is decoded.
 pub(crate) fn holds_token(text: &str) -> bool {
     tokens::in_words(text.as_bytes()).is_some()
 }
 
-/// `^[a-zA-Z0-9][a-zA-Z0-9._-]*$`
+/// Returns `true` for `^[a-zA-Z0-9][a-zA-Z0-9._-]*$`.
 fn is_profile_name(value: &[u8]) -> bool {
     value.first().is_some_and(u8::is_ascii_alphanumeric)
         && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
@@ -56,7 +57,7 @@ fn is_profile_name(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// The distinct part of every token below: no reason may hold it.
+    /// Distinct part of every token below: no reason may contain it.
     const BODY: &str = "Zq7Zq7Zq7Zq7";
 
     #[test]

@@ -1,4 +1,4 @@
-//! Fixes: the command that mends a failure, complete, and working when pasted into a shell.
+//! Fixes: commands that fix an error, complete, and ready to paste into a shell.
 
 use crate::env::Env;
 use crate::mechanism::Mechanism;
@@ -7,19 +7,20 @@ use crate::owner::Owner;
 use crate::slug::Slug;
 use crate::vault_id::VaultId;
 
-/// How keyrack was called: the words every fix begins with.
+/// Way in which keyrack was called. Every fix begins with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Invocation(Option<&'static str>);
 
 impl Invocation {
-    /// The invocations a wrapper may claim through `KEYRACK_INVOKED_AS`. Anything else is not believed: a fix gets pasted into a shell.
+    /// Invocations that a wrapper may claim through `KEYRACK_INVOKED_AS`. Others are ignored,
+    /// because a fix is pasted into a shell.
     pub const KNOWN: [&'static str; 5] =
         ["keyrack", "npx keyrack", "pnpm keyrack", "yarn keyrack", "rhx keyrack"];
 
-    /// Called through the npm package.
+    /// Invocation through the npm package.
     pub const NPX: Invocation = Invocation(Some("npx keyrack"));
 
-    /// The claimed invocation if it is a known one, else `otherwise`.
+    /// Returns the claimed invocation if it is a known one, else `otherwise`.
     pub fn claimed(claim: Option<&str>, otherwise: Invocation) -> Self {
         Self::KNOWN
             .into_iter()
@@ -27,7 +28,7 @@ impl Invocation {
             .map_or(otherwise, |known| Invocation(Some(known)))
     }
 
-    /// The words.
+    /// Text of the invocation.
     pub fn as_str(self) -> &'static str {
         self.0.unwrap_or("keyrack")
     }
@@ -175,8 +176,8 @@ impl Fix {
         matches!(self, Fix::Command(command) if command.args.iter().any(|word| word == ALLOW_DANGEROUS))
     }
 
-    /// `set` of one key into a vault, by a mechanism. The mechanism is named unless `set` assumes it: a
-    /// permanent one never is, and a fix without it would fail again.
+    /// `set` of one key into a vault, by a mechanism. The mechanism is named unless `set` assumes
+    /// it: a permanent one never is, and a fix without it would fail again.
     pub fn set(owner: &Owner, slug: &Slug, vault: &VaultId, mech: &Mechanism) -> Self {
         let command = Self::for_slug("set", owner, slug).args(["--vault", vault.as_str()]);
         let is_assumed = vault.mechanisms() == [mech.clone()] && mech.is_ephemeral();

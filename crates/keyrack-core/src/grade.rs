@@ -1,4 +1,5 @@
-//! Grades: how well a key is protected and how long it lives. A grade never degrades; this module says what weaker means.
+//! Grades: how well a key is protected, and how long its credential is valid. A grade never
+//! degrades. This module defines "weaker".
 
 use std::fmt;
 
@@ -7,41 +8,41 @@ use serde::{Deserialize, Serialize};
 use crate::mechanism::Mechanism;
 use crate::vault_id::VaultId;
 
-/// How the secret rests. Stronger first.
+/// Protection of the secret where it is stored. Stronger first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protection {
-    /// Only a pointer is kept; the secret is elsewhere.
+    /// Only a pointer is stored; the secret is elsewhere.
     Reference,
-    /// The secret is encrypted at rest.
+    /// The stored secret is encrypted.
     Encrypted,
-    /// The secret is readable at rest.
+    /// The stored secret is readable.
     Plaintext,
 }
 
-/// How long the credential itself lives. Stronger first.
+/// Validity of the credential itself. Stronger first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DurationGrade {
-    /// Never rests anywhere.
+    /// It is never stored.
     Transient,
-    /// Ends by itself.
+    /// It expires.
     Ephemeral,
-    /// Lives until somebody ends it.
+    /// It is valid until it is revoked.
     Permanent,
 }
 
-/// Both axes of a key's grade.
+/// Grade of a key, on both axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Grade {
-    /// How the secret rests.
+    /// Protection of the stored secret.
     pub protection: Protection,
-    /// How long the credential lives.
+    /// Validity of the credential.
     pub duration: DurationGrade,
 }
 
 impl Protection {
-    /// The word in files and on the wire.
+    /// Name in files and on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Protection::Reference => "reference",
@@ -50,7 +51,7 @@ impl Protection {
         }
     }
 
-    /// The protection whose word is `text`.
+    /// Protection of this name.
     pub fn parse(text: &str) -> Option<Self> {
         [Protection::Reference, Protection::Encrypted, Protection::Plaintext]
             .into_iter()
@@ -59,7 +60,7 @@ impl Protection {
 }
 
 impl DurationGrade {
-    /// The word in files and on the wire.
+    /// Name in files and on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             DurationGrade::Transient => "transient",
@@ -68,7 +69,7 @@ impl DurationGrade {
         }
     }
 
-    /// The duration grade whose word is `text`.
+    /// Duration grade of this name.
     pub fn parse(text: &str) -> Option<Self> {
         [DurationGrade::Transient, DurationGrade::Ephemeral, DurationGrade::Permanent]
             .into_iter()
@@ -77,7 +78,7 @@ impl DurationGrade {
 }
 
 impl Grade {
-    /// The grade a key has by where it rests and how it is got. A vault this build does not know counts as the weakest.
+    /// Grade of a key in this vault with this mechanism. An unknown vault counts as the weakest.
     pub fn of(vault: &VaultId, mech: &Mechanism) -> Self {
         let protection = match vault {
             VaultId::AwsConfig => Protection::Reference,
@@ -96,7 +97,7 @@ impl Grade {
         Grade { protection, duration }
     }
 
-    /// Whether this grade is weaker than `other` on either axis.
+    /// Returns `true` if this grade is weaker than `other` on either axis.
     pub fn is_weaker_than(self, other: Grade) -> bool {
         self.protection > other.protection || self.duration > other.duration
     }
@@ -108,18 +109,18 @@ impl fmt::Display for Grade {
     }
 }
 
-/// The least a `keyrack.yml` entry demands of its key; an axis it does not name demands nothing.
+/// Minimum grade that a `keyrack.yml` entry requires. An axis that it does not name is not limited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MinimumGrade {
-    /// The weakest protection that will do.
+    /// Weakest protection that is accepted.
     pub protection: Option<Protection>,
-    /// The weakest duration that will do.
+    /// Weakest duration grade that is accepted.
     pub duration: Option<DurationGrade>,
 }
 
 impl MinimumGrade {
-    /// Reads the shorthand of a manifest entry: `encrypted`, `ephemeral`, or both with a comma. `Err` is the first word that is none:
-    /// a demand that cannot be read must not pass for no demand.
+    /// Parses the shorthand of a manifest entry: `encrypted`, `ephemeral`, or both with a comma.
+    /// `Err` is the first unknown word: an unreadable requirement must not count as none.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut minimum = MinimumGrade::default();
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -134,7 +135,7 @@ impl MinimumGrade {
         Ok(minimum)
     }
 
-    /// Whether `grade` is at least this.
+    /// Returns `true` if `grade` is high enough.
     pub fn is_met_by(self, grade: Grade) -> bool {
         self.protection.is_none_or(|least| grade.protection <= least)
             && self.duration.is_none_or(|least| grade.duration <= least)

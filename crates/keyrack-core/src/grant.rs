@@ -1,4 +1,4 @@
-//! Grants: what is known of an unlocked key, without the secret, which travels beside.
+//! Metadata of an unlocked key. The secret travels beside it.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,24 +7,25 @@ use crate::mechanism::Mechanism;
 use crate::slug::Slug;
 use crate::vault_id::VaultId;
 
-/// Where a granted key came from.
+/// Origin of a granted key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GrantSource {
-    /// The vault it rests in.
+    /// Vault that stores it.
     pub vault: VaultId,
-    /// How its secret came to be.
+    /// Mechanism that obtained the secret.
     pub mech: Mechanism,
 }
 
-/// An unlocked key, without its secret. Env and org are those of the slug.
+/// Metadata of an unlocked key. Env and org are those of the slug.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The key's true slug: `org.all.NAME` when it was found by fallback.
+    /// Slug of the key that was found: `org.all.NAME` if it answers for another env.
     pub slug: Slug,
-    /// The key's real grade.
+    /// Grade of the key.
     pub grade: Grade,
-    /// Where it came from.
+    /// Origin of the key.
     pub source: GrantSource,
-    /// When it ends, in milliseconds since the Unix epoch; `None` for a value that keyrack does not keep.
+    /// Expiry, in milliseconds since the Unix epoch. `None` for a value that keyrack does not
+    /// store.
     pub expires_at_ms: Option<i64>,
 }

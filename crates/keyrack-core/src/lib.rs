@@ -1,7 +1,8 @@
-//! The domain of keyrack: what a slug, a grade, a grant and a manifest are, and the rules between them.
+//! Domain of keyrack: slugs, grades, grants, manifests, and the rules between them.
 //!
-//! This crate does no I/O, reads no clock and holds no secret: a secret travels beside its [`Grant`], in memory that the
-//! caller chose. The TTL store (feature `store`) is generic over the handle that leads to a secret.
+//! This crate does no I/O, reads no clock and holds no secret: a secret travels beside its
+//! [`Grant`], in memory that the caller chose. The TTL store (feature `store`) is generic over the
+//! handle to a secret.
 #![cfg_attr(
     test,
     allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests have an environment")

@@ -1,18 +1,19 @@
-//! Mechanisms: how a key's secret comes to be. Open at the end, so that an unknown one in a file never breaks the others.
+//! Mechanisms: how a secret is obtained from what a vault stores. The list is open, so that an
+//! unknown one in a file does not affect the others.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How a secret is got from what a vault holds.
+/// Way to obtain a secret from what a vault stores.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mechanism {
-    /// The vault holds the secret itself.
+    /// The vault stores the secret itself.
     Replica,
-    /// The vault holds a pointer to the secret.
+    /// The vault stores a pointer to the secret.
     Reference,
-    /// The secret lives in the daemon alone.
+    /// Only the daemon has the secret.
     Session,
     /// A short-lived token, minted from a GitHub App's key.
     GithubApp,
@@ -20,12 +21,12 @@ pub enum Mechanism {
     AwsSso,
     /// A GitHub OIDC token.
     GithubOidc,
-    /// One this build does not know, kept as it came.
+    /// Unknown to this build, kept as it was read.
     Other(String),
 }
 
 impl Mechanism {
-    /// The six this build knows.
+    /// The six that this build knows.
     pub const ALL: [Mechanism; 6] = [
         Mechanism::Replica,
         Mechanism::Reference,
@@ -35,7 +36,7 @@ impl Mechanism {
         Mechanism::GithubOidc,
     ];
 
-    /// The word that is written.
+    /// Name in files and flags.
     pub fn as_str(&self) -> &str {
         match self {
             Mechanism::Replica => "PERMANENT_VIA_REPLICA",
@@ -48,7 +49,7 @@ impl Mechanism {
         }
     }
 
-    /// Reads a mechanism. The old short names are read and never written.
+    /// Parses a mechanism. The old short names are accepted, but never written.
     pub fn parse(text: &str) -> Self {
         match text {
             "PERMANENT_VIA_REPLICA" | "REPLICA" => Mechanism::Replica,
@@ -61,12 +62,13 @@ impl Mechanism {
         }
     }
 
-    /// Whether the credential ends by itself. An unknown mechanism does not: the weaker is assumed.
+    /// Returns `true` if the credential expires. An unknown mechanism counts as permanent, the
+    /// weaker one.
     pub fn is_ephemeral(&self) -> bool {
         matches!(self, Mechanism::Session | Mechanism::GithubApp | Mechanism::AwsSso | Mechanism::GithubOidc)
     }
 
-    /// One line for a person who has to choose.
+    /// Description for a user who chooses.
     pub fn describe(&self) -> &'static str {
         match self {
             Mechanism::Replica => "a static secret: an api key, a password",

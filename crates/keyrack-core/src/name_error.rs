@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::error::ErrorCode;
 
-/// Error of parsing a name. It becomes an [`Error`](crate::Error) with `?`. It does not repeat what was
-/// parsed, which may be a secret.
+/// Error of parsing a name. It becomes an [`Error`](crate::Error) with `?`. It does not repeat what
+/// was parsed, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameError {
     /// Code for programs.

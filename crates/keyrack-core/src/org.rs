@@ -1,4 +1,4 @@
-//! Organisations: whose key it is. `@all` is the machine itself, `@this` the org that `keyrack.yml` names.
+//! Organizations. `@all` is the machine itself, `@this` the org that `keyrack.yml` names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,24 +6,25 @@ use std::str::FromStr;
 use crate::error::ErrorCode;
 use crate::name_error::NameError;
 
-/// An org as a caller writes it.
+/// Org as a user types it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Org {
-    /// `@all`: the key belongs to the machine, not to a repository.
+    /// `@all`: the key belongs to the machine and not to a repository.
     Machine,
     /// `@this`: the org of the repository's manifest. Never stored.
     This,
-    /// A plain name.
+    /// Any other name.
     Named(String),
 }
 
 impl Org {
-    /// The sigil of [`Org::Machine`].
+    /// Text of [`Org::Machine`].
     pub const MACHINE: &'static str = "@all";
-    /// The sigil of [`Org::This`].
+    /// Text of [`Org::This`].
     pub const THIS: &'static str = "@this";
 
-    /// Whether `name` can be written into a host manifest that today's TypeScript reads: `^[a-z][a-z0-9_-]*$`.
+    /// Returns `true` if today's TypeScript reads the name in a host manifest:
+    /// `^[a-z][a-z0-9_-]*$`.
     pub fn is_storable_name(name: &str) -> bool {
         let mut bytes = name.bytes();
         bytes.next().is_some_and(|b| b.is_ascii_lowercase())
@@ -31,7 +32,7 @@ impl Org {
             && name.len() <= 128
     }
 
-    /// The word in slugs and flags.
+    /// Text in slugs and flags.
     pub fn as_str(&self) -> &str {
         match self {
             Org::Machine => Self::MACHINE,
@@ -50,9 +51,11 @@ impl fmt::Display for Org {
 impl FromStr for Org {
     type Err = NameError;
 
-    /// Reads leniently: any name without dots, blanks or control characters, since `keyrack.yml` files in use have such. Not one with
-    /// `=`, behind which a secret could stand.
-    /// Fails with [`ErrorCode::BadOrg`].
+    /// Parses any name without dots, blanks and control characters, as `keyrack.yml` files in use
+    /// have such. It must not contain `=`, which may precede a secret.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadOrg`].
     fn from_str(text: &str) -> Result<Self, NameError> {
         match text {
             Self::MACHINE => Ok(Org::Machine),

@@ -6,20 +6,21 @@ use std::str::FromStr;
 use crate::error::ErrorCode;
 use crate::name_error::NameError;
 
-/// The owner of a rack: the default one, or a named one.
+/// Owner of a rack: the default one, or a named one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(Option<String>);
 
 impl Owner {
-    /// The default owner; `default` means the same everywhere.
+    /// The default owner. The name `default` means the same.
     pub const DEFAULT: Owner = Owner(None);
 
-    /// The name, or `None` for the default owner.
+    /// Name, or `None` for the default owner.
     pub fn name(&self) -> Option<&str> {
         self.0.as_deref()
     }
 
-    /// The name, `default` included: the word in directory names (`owner=default`) and in what people read.
+    /// Name, with `default` for the default owner, as in directory names (`owner=default`) and
+    /// messages.
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or("default")
     }
@@ -34,8 +35,11 @@ impl fmt::Display for Owner {
 impl FromStr for Owner {
     type Err = NameError;
 
-    /// Parses `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$` without `..`: the names that today's racks have, and
-    /// nothing that could leave a directory. Case counts. Fails with [`ErrorCode::BadOwner`].
+    /// Parses `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$` without `..`: the names that today's racks have,
+    /// and none that could leave a directory. Case matters.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadOwner`].
     fn from_str(text: &str) -> Result<Self, NameError> {
         let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let ok = text.len() <= 64

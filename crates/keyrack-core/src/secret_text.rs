@@ -45,8 +45,8 @@ impl fmt::Display for Irregularity {
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Returns `true` if `secret` holds nothing but white space and invisible characters, at least one
-/// of them.
+/// Returns `true` if `secret` consists of white space and invisible characters only, and is not
+/// empty.
 pub fn is_blank(secret: &[u8]) -> bool {
     match std::str::from_utf8(secret) {
         Ok(text) => !text.is_empty() && text.chars().all(|char| char.is_whitespace() || is_invisible(char)),
@@ -54,8 +54,8 @@ pub fn is_blank(secret: &[u8]) -> bool {
     }
 }
 
-/// Lists what is irregular about `secret`, each kind once. Bytes that are not UTF-8 are looked at
-/// for a UTF-16 mark only: they are no text.
+/// Lists what is irregular about `secret`, each kind once. Bytes that are not UTF-8 are only
+/// checked for a UTF-16 mark.
 pub fn irregularities(secret: &[u8]) -> Vec<Irregularity> {
     let Ok(text) = std::str::from_utf8(secret) else {
         let utf16 = secret.starts_with(b"\xff\xfe") || secret.starts_with(b"\xfe\xff");

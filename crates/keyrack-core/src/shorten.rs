@@ -1,14 +1,14 @@
-//! Untrusted names and paths in messages: one may be a megabyte long.
+//! Shortening of untrusted names and paths in messages: one may be a megabyte long.
 
 use std::borrow::Cow;
 
-/// Most characters of a name in a message.
+/// Maximum characters of a name in a message.
 pub const NAME: usize = 64;
 
-/// Most characters of a path in a message.
+/// Maximum characters of a path in a message.
 pub const PATH: usize = 256;
 
-/// The text, cut to `most` characters and an ellipsis.
+/// Cuts the text to `most` characters and an ellipsis.
 pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         None => Cow::Borrowed(text),
@@ -16,7 +16,7 @@ pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// A name in double quotes, its special characters escaped, cut to [`NAME`] characters.
+/// Name in double quotes, escaped, cut to [`NAME`] characters.
 pub fn quoted(name: &str) -> String {
     format!("{:?}", shortened(name, NAME))
 }

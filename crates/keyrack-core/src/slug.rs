@@ -12,17 +12,19 @@ use crate::error::ErrorCode;
 use crate::name_error::NameError;
 use crate::org::Org;
 
-/// The most bytes a slug may have.
+/// Maximum length of a slug, in bytes.
 pub const MAX_SLUG: usize = 512;
 
-/// The identity of a key: org, env and name, where the name is everything after the second dot and may hold dots itself.
+/// Identity of a key: org, env and name. The name is everything after the second dot, and may
+/// contain dots.
 ///
-/// The env is one of the six in every slug a caller asks for ([`Slug::parse`]); a slug read from a file or from a peer may carry
-/// another word ([`Slug::parse_stored`]), which then matches nothing but itself. Clones share their text.
+/// A slug that a caller requests has one of the six envs ([`Slug::parse`]). A slug of a file or a
+/// peer may have another word ([`Slug::parse_stored`]), which then only matches itself. Clones
+/// share their text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slug(Arc<str>);
 
-/// Lets a map of slugs be asked by text: a slug compares and hashes as its text does.
+/// Lets a map of slugs be searched by text: a slug compares and hashes as its text does.
 impl Borrow<str> for Slug {
     fn borrow(&self) -> &str {
         &self.0
@@ -30,14 +32,20 @@ impl Borrow<str> for Slug {
 }
 
 impl Slug {
-    /// Builds a slug from its parts. The name may be a legacy one ([`check_known_name`]). Fails with
-    /// [`ErrorCode::BadKeyName`] or [`ErrorCode::BadSlug`].
+    /// Builds a slug from its parts. The name may be one of an older keyrack
+    /// ([`check_known_name`]).
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadKeyName`], [`ErrorCode::BadSlug`].
     pub fn new(org: &str, env: Env, name: &str) -> Result<Self, NameError> {
         check_known_name(name)?;
         Self::parse(&format!("{org}.{env}.{name}"))
     }
 
-    /// Reads what a caller typed as a full slug. Fails with [`ErrorCode::BadSlug`].
+    /// Parses a full slug that a user typed.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadSlug`].
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let slug = Self::parse_stored(text)?;
         match slug.env_kind() {
@@ -46,7 +54,10 @@ impl Slug {
         }
     }
 
-    /// Reads a slug out of a file or a peer's request, whatever its env is called. Fails with [`ErrorCode::BadSlug`].
+    /// Parses a slug of a file or a peer's request, with any word as env.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadSlug`].
     pub fn parse_stored(text: &str) -> Result<Self, NameError> {
         if text.len() > MAX_SLUG {
             return Err(bad("it is too long"));
@@ -64,7 +75,8 @@ impl Slug {
         Ok(Slug(text.into()))
     }
 
-    /// Whether `ask` reads as a full slug: three parts or more, the second one of the six envs. Anything else is a bare key name.
+    /// Returns `true` if `text` has the form of a full slug: three parts or more, the second one of
+    /// the six envs. Anything else is a bare key name.
     pub fn looks_full(ask: &str) -> bool {
         let mut parts = ask.splitn(3, '.');
         parts.next().is_some()
@@ -72,37 +84,37 @@ impl Slug {
             && parts.next().is_some()
     }
 
-    /// The whole text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The org, `@all` for a key of the machine.
+    /// Org of the key, `@all` for a key of the machine.
     pub fn org(&self) -> &str {
         self.parts().0
     }
 
-    /// Whether the key belongs to the machine rather than to a repository.
+    /// Returns `true` if the key belongs to the machine and not to a repository.
     pub fn is_machine(&self) -> bool {
         self.org() == Org::MACHINE
     }
 
-    /// The env's word.
+    /// Env as written.
     pub fn env(&self) -> &str {
         self.parts().1
     }
 
-    /// The env, if it is one of the six.
+    /// Env, if it is one of the six.
     pub fn env_kind(&self) -> Option<Env> {
         self.env().parse().ok()
     }
 
-    /// Whether the key is an elevated one.
+    /// Returns `true` for a `sudo` key.
     pub fn is_sudo(&self) -> bool {
         self.env() == Env::Sudo.as_str()
     }
 
-    /// The key's name: everything after the second dot.
+    /// Name of the key: everything after the second dot.
     pub fn name(&self) -> &str {
         self.parts().2
     }
@@ -111,7 +123,8 @@ impl Slug {
         split(&self.0).expect("a slug has two dots")
     }
 
-    /// The `org.all.NAME` that may stand in for this one; none for `sudo`, which only a `sudo` key answers, and none for `all` itself.
+    /// Slug of env `all` that answers a request for this one. `None` for `sudo`, which only a
+    /// `sudo` key answers, and for `all` itself.
     pub fn fallback(&self) -> Option<Slug> {
         if self.is_sudo() || self.env() == Env::All.as_str() {
             return None;
@@ -120,19 +133,21 @@ impl Slug {
         Some(Slug(format!("{org}.{}.{name}", Env::All).into()))
     }
 
-    /// Whether a key stored under `self` answers an ask for `asked`.
+    /// Returns `true` if a key stored under `self` answers a request for `requested`.
     pub fn answers(&self, asked: &Slug) -> bool {
         self == asked || asked.fallback().is_some_and(|fallback| &fallback == self)
     }
 
-    /// The first 16 hex digits of the SHA-256 of the slug: its name in file names, so that a listing does not name keys.
+    /// First 16 hex digits of the SHA-256 of the slug. File names contain them, so that a directory
+    /// listing does not show key names.
     pub fn hash16(&self) -> String {
         let digest = Sha256::digest(self.0.as_bytes());
         digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
-/// Org, env and name of a text with two dots or more. By bytes: slugs are short, and read on every request.
+/// Splits a text with two dots or more into org, env and name. By bytes: slugs are short, and
+/// parsed on every request.
 fn split(text: &str) -> Option<(&str, &str, &str)> {
     let dot = |text: &str| text.bytes().position(|byte| byte == b'.');
     let (org, rest) = text.split_at_checked(dot(text)?)?;
@@ -141,12 +156,14 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
     Some((org, env, &name[1..]))
 }
 
-/// Longest key name, in bytes.
+/// Maximum length of a key name, in bytes.
 const MAX_NAME: usize = 255;
 
-/// Checks the name of a key that may have been stored by an older keyrack, which checked no name at all: it
-/// may also begin with a digit and hold letters of any script, `@`, `:`, `/`, `+` and blanks inside. None of
-/// these means anything to a shell inside quotes, to a CI runner or to `execve`. Fails with
+/// Checks a key name that an older keyrack may have stored without checking it. It may also begin
+/// with a digit and contain letters of any script, `@`, `:`, `/` and `+`. None of these has a
+/// meaning to a shell inside quotes, to a CI runner or to `execve`.
+///
+/// # Errors
 /// [`ErrorCode::BadKeyName`].
 pub fn check_known_name(name: &str) -> Result<(), NameError> {
     let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '@' | ':' | '/' | '+');
@@ -156,7 +173,10 @@ pub fn check_known_name(name: &str) -> Result<(), NameError> {
     if ok { Ok(()) } else { check_name(name) }
 }
 
-/// Checks a key name that is about to be stored. Fails with [`ErrorCode::BadKeyName`].
+/// Checks the name of a key to store.
+///
+/// # Errors
+/// [`ErrorCode::BadKeyName`].
 pub fn check_name(name: &str) -> Result<(), NameError> {
     let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     let ok = (1..=MAX_NAME).contains(&name.len())
@@ -167,14 +187,14 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     if ok {
         return Ok(());
     }
-    // Not repeated: what is no name may be a secret.
+    // Not repeated: an invalid name may be a secret.
     let message =
         "invalid key name: must begin with a letter or _ and hold only letters, digits, _, - and single dots";
     Err(NameError::new(ErrorCode::BadKeyName, message))
 }
 
-/// Refuses what was typed for a key but holds its value: `NAME=value`, or a token. It is not
-/// repeated, and neither is what is before the `=`, where Base64 ends in one.
+/// Rejects a key name that contains a value: `NAME=value`, or a token. The error does not repeat
+/// it, not even the part before the `=`, as Base64 ends in one.
 ///
 /// # Errors
 /// [`ErrorCode::BadKeyName`].

@@ -1,10 +1,12 @@
-//! "Did you mean": the known word that is nearest to one that was typed. Only known words are ever suggested, and what was typed is not repeated.
+//! Suggestions for mistyped words ("did you mean"). Only known words are suggested, and the typed
+//! word is not repeated.
 
-/// The longest word that is compared. What is longer was hardly meant to be one of ours.
+/// Maximum length of a compared word.
 const LONGEST: usize = 64;
 
-/// The one of `known` that `typed` is most likely a slip of: as near as one wrong, missing, added or swapped letter in three, case left aside.
-/// The first of equals. A word is no slip of itself.
+/// Returns the known word that `typed` most likely stands for: at most one wrong, missing, added or
+/// swapped letter in three, ignoring case. The first of equals. A known word is not suggested for
+/// itself.
 pub fn closest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = typed.chars().count();
     if !(2..=LONGEST).contains(&letters) {
@@ -17,13 +19,13 @@ pub fn closest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .filter(|word| word.len() <= LONGEST && *word != typed)
         .map(|word| (distance(word), word));
     let allowed = (letters / 3).max(1);
-    // No more than half of the word that is suggested may be another.
+    // At most half of the suggested word may differ.
     let (_, word) =
         near.filter(|(far, word)| *far <= allowed && far * 2 <= word.len()).min_by_key(|(far, _)| *far)?;
     Some(word)
 }
 
-/// The same as a sentence.
+/// Returns the suggestion as a sentence.
 pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     closest(typed, known).map(|word| format!("did you mean {word}?"))
 }

@@ -1,6 +1,6 @@
-//! Times as files and the wire write them: `YYYY-MM-DDTHH:MM:SS.mmmZ`, in UTC, always with three digits
-//! of milliseconds. Today's TypeScript compares them as strings, so the form is fixed. Any RFC 3339 time
-//! is read.
+//! Times as files and the wire write them: `YYYY-MM-DDTHH:MM:SS.mmmZ`, in UTC, always with three
+//! digits of milliseconds. Today's TypeScript compares them as strings, so the form is fixed. Any
+//! RFC 3339 time is read.
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
@@ -10,14 +10,15 @@ static PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 /// Longest text that is parsed. Peers send it.
 const MAX_LENGTH: usize = 40;
 
-/// Formats milliseconds since the Unix epoch. Times outside the years −9999 to 9999 are clamped to them.
+/// Formats milliseconds since the Unix epoch. Times outside the years −9999 to 9999 are clamped to
+/// them.
 pub fn format_ms(ms: i64) -> String {
     let out_of_range = if ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
     PRINTER.timestamp_to_string(&Timestamp::from_millisecond(ms).unwrap_or(out_of_range))
 }
 
-/// Parses an RFC 3339 time to milliseconds since the Unix epoch, rounded down. Returns `None` for any
-/// other text. A time after the latest one that [`format_ms`] writes is clamped to it.
+/// Parses an RFC 3339 time to milliseconds since the Unix epoch, rounded down. Returns `None` for
+/// any other text. A time after the latest one that [`format_ms`] writes is clamped to it.
 pub fn parse_ms(text: &str) -> Option<i64> {
     if text.len() > MAX_LENGTH {
         return None;

@@ -1,7 +1,8 @@
-//! Lives and deadlines: how long an unlocked key may stay, and when it ends.
+//! Time to live of unlocked keys, and their deadlines.
 //!
-//! A key has two deadlines, fixed at unlock: one on CLOCK_BOOTTIME, which counts suspend, and one on the wall clock. Whichever comes first
-//! ends it, so that setting the clock can shorten a life and never lengthen it. No clock is read here.
+//! A key has two deadlines, fixed at unlock: one on CLOCK_BOOTTIME, which counts suspend, and one
+//! on the wall clock. The key expires at whichever comes first, so that setting the clock can
+//! shorten its time and never extend it. No clock is read here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,37 +13,37 @@ const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
-/// A span of life, in milliseconds.
+/// Time to live of a key, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ttl(pub u64);
 
 impl Ttl {
-    /// What a key gets when nobody asks otherwise.
+    /// Default for a key.
     pub const DEFAULT: Ttl = Ttl(9 * HOUR);
-    /// What a `sudo` key gets when nobody asks otherwise.
+    /// Default for a `sudo` key.
     pub const DEFAULT_SUDO: Ttl = Ttl(30 * MINUTE);
-    /// The most a key can get.
+    /// Maximum for a key.
     pub const CEILING: Ttl = Ttl(24 * HOUR);
-    /// The most a `sudo` key can get.
+    /// Maximum for a `sudo` key.
     pub const CEILING_SUDO: Ttl = Ttl(HOUR);
 
-    /// The default for a key.
+    /// Default for a key of this kind.
     pub fn default_of(sudo: bool) -> Ttl {
         if sudo { Self::DEFAULT_SUDO } else { Self::DEFAULT }
     }
 
-    /// The ceiling for a key.
+    /// Maximum for a key of this kind.
     pub fn ceiling_of(sudo: bool) -> Ttl {
         if sudo { Self::CEILING_SUDO } else { Self::CEILING }
     }
 
-    /// The time from one wall clock instant to a later one; zero if it is not later.
+    /// Time from one wall clock instant to a later one; zero if it is not later.
     fn between(from_ms: i64, until_ms: i64) -> Ttl {
         let span = i128::from(until_ms) - i128::from(from_ms);
         Ttl(u64::try_from(span.max(0)).unwrap_or(u64::MAX))
     }
 
-    /// Milliseconds.
+    /// Returns the milliseconds.
     pub fn as_ms(self) -> u64 {
         self.0
     }
@@ -51,7 +52,10 @@ impl Ttl {
 impl FromStr for Ttl {
     type Err = Error;
 
-    /// `^\d+(h|m|s)$`: one number, one unit. Fails with [`ErrorCode::BadDuration`], also for a number no clock can hold.
+    /// Parses `^\d+(h|m|s)$`: one number, one unit.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadDuration`], also for a number that no clock can hold.
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || {
             Error::new(
@@ -75,7 +79,7 @@ impl FromStr for Ttl {
 }
 
 impl fmt::Display for Ttl {
-    /// The largest unit that is exact, else seconds rounded up.
+    /// Writes the largest unit that is exact, else seconds rounded up.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             ms if ms >= HOUR && ms % HOUR == 0 => write!(f, "{}h", ms / HOUR),
@@ -85,36 +89,36 @@ impl fmt::Display for Ttl {
     }
 }
 
-/// What fixes a key's life at unlock, beside the ceiling.
+/// Limits of a key's TTL at unlock, besides the ceiling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TtlRequest {
-    /// The duration that was asked for; the default if none.
+    /// Requested duration. `None` for the default.
     pub requested: Option<Ttl>,
-    /// The key's own `maxDuration`.
+    /// `maxDuration` of the key.
     pub max_duration: Option<Ttl>,
-    /// When the credential itself ends, in milliseconds since the Unix epoch.
+    /// Expiry of the credential itself, in milliseconds since the Unix epoch.
     pub credential_expires_at_ms: Option<i64>,
-    /// Whether it is a `sudo` key.
+    /// Set for a `sudo` key.
     pub sudo: bool,
 }
 
-/// Which of the limits gave a key its life.
+/// Limit that decided a key's TTL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TtlLimit {
-    /// What was asked for.
+    /// Requested duration.
     Requested,
-    /// The default, as nothing was asked for.
+    /// Default duration, as none was requested.
     Default,
-    /// The key's `maxDuration`.
+    /// `maxDuration` of the key.
     MaxDuration,
-    /// The credential's own end.
+    /// Expiry of the credential.
     Credential,
-    /// The ceiling.
+    /// Maximum for any key.
     Ceiling,
 }
 
 impl TtlLimit {
-    /// All of them, the word of each on the wire and in JSON beside it.
+    /// Every limit, with its name on the wire and in JSON.
     const WORDS: [(TtlLimit, &'static str); 5] = [
         (TtlLimit::Requested, "asked"),
         (TtlLimit::Default, "default"),
@@ -123,29 +127,33 @@ impl TtlLimit {
         (TtlLimit::Ceiling, "ceiling"),
     ];
 
-    /// Its word.
+    /// Name of the limit.
     pub fn as_str(self) -> &'static str {
         Self::WORDS.into_iter().find(|(bound, _)| *bound == self).map_or("", |(_, word)| word)
     }
 
-    /// The limit of a word; `None` for one that is not known here, as a newer peer may have more.
+    /// Limit of this name. `None` for an unknown one: a newer peer may have more.
     pub fn parse(word: &str) -> Option<Self> {
         Self::WORDS.into_iter().find(|(_, known)| *known == word).map(|(bound, _)| bound)
     }
 }
 
-/// The life a key was given, whole, and what limited it. It is told to people and ends nothing: deadlines do.
+/// TTL that a key was granted at unlock, and the limit that decided it. It is shown to users. The
+/// deadlines decide when the key expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GrantedTtl {
-    /// From its unlocking to its end; `None` where that is not known.
+    /// Time from unlock to expiry. `None` if it is unknown.
     pub ttl: Option<Ttl>,
-    /// Why it is not longer; `None` where that is not known.
+    /// Limit that decided it. `None` if it is unknown.
     pub by: Option<TtlLimit>,
 }
 
-/// The life a key gets, and which limit gave it: the least of the asked (or default) duration, the key's `maxDuration`, what is left of the
-/// credential, and the ceiling. Zero if the credential has already ended. Fails with [`ErrorCode::DurationAboveCeiling`] when more than the ceiling
-/// was asked for.
+/// Returns the TTL of a key and the limit that decided it: the least of the requested (or default)
+/// duration, the key's `maxDuration`, the time until the credential expires, and the ceiling. Zero
+/// if the credential has expired.
+///
+/// # Errors
+/// [`ErrorCode::DurationAboveCeiling`] if more than the ceiling was requested.
 pub fn resolve_ttl(request: TtlRequest, now: Clock) -> Result<(Ttl, TtlLimit), Error> {
     let ceiling = Ttl::ceiling_of(request.sudo);
     match request.requested {
@@ -160,7 +168,8 @@ pub fn resolve_ttl(request: TtlRequest, now: Clock) -> Result<(Ttl, TtlLimit), E
     }
 }
 
-/// The life a key gets where too long an ask is shortened instead of refused, as the legacy protocol wants it.
+/// Returns the TTL like [`resolve_ttl`], but shortens a request above the ceiling, as the legacy
+/// protocol does.
 pub fn clamp_ttl(request: TtlRequest, now: Clock) -> (Ttl, TtlLimit) {
     let credential = request.credential_expires_at_ms.map(|end| Ttl::between(now.wall_ms, end));
     let asked = match request.requested {
@@ -173,7 +182,7 @@ pub fn clamp_ttl(request: TtlRequest, now: Clock) -> (Ttl, TtlLimit) {
         (credential, TtlLimit::Credential),
         (Some(Ttl::ceiling_of(request.sudo)), TtlLimit::Ceiling),
     ];
-    // The first of equals is named, so that a limit is only blamed when it took something away.
+    // The first of equals counts, so that a limit is only named if it shortened the time.
     bounds
         .into_iter()
         .filter_map(|(ttl, bound)| ttl.map(|ttl| (ttl, bound)))
@@ -181,7 +190,7 @@ pub fn clamp_ttl(request: TtlRequest, now: Clock) -> (Ttl, TtlLimit) {
         .expect("what was asked for and the ceiling are always there")
 }
 
-/// Both clocks at one instant.
+/// Time of both clocks at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     /// CLOCK_BOOTTIME, in nanoseconds: counts suspend, cannot be set.
@@ -190,7 +199,7 @@ pub struct Clock {
     pub wall_ms: i64,
 }
 
-/// When a key ends: at whichever of the two comes first.
+/// Instant at which a key expires: whichever of the two comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// On CLOCK_BOOTTIME, in nanoseconds.
@@ -200,7 +209,8 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// Both deadlines of a life that begins now. Sums that no clock can hold end at its last instant.
+    /// Deadlines of a TTL that begins now. Sums that no clock can hold are clamped to its last
+    /// instant.
     pub fn after(now: Clock, ttl: Ttl) -> Self {
         let wall = i64::try_from(ttl.0).unwrap_or(i64::MAX);
         Deadlines {
@@ -209,7 +219,8 @@ impl Deadlines {
         }
     }
 
-    /// Both deadlines of a key that ends at a wall clock instant, or at the ceiling if that comes first or no end is given.
+    /// Deadlines of a key that expires at a wall clock instant, or at the ceiling if that is
+    /// earlier or no instant is given.
     pub fn until(now: Clock, expires_at_ms: Option<i64>, sudo: bool) -> Self {
         let ceiling = Ttl::ceiling_of(sudo);
         match expires_at_ms {
@@ -221,18 +232,18 @@ impl Deadlines {
         }
     }
 
-    /// The earlier of both, on each clock.
+    /// Returns the earlier deadline on each clock.
     #[must_use]
     pub fn min(self, other: Deadlines) -> Self {
         Deadlines { boot_ns: self.boot_ns.min(other.boot_ns), wall_ms: self.wall_ms.min(other.wall_ms) }
     }
 
-    /// Whether the key has ended: at its deadline, not after it.
+    /// Returns `true` from the deadline on.
     pub fn is_expired(&self, now: Clock) -> bool {
         now.boot_ns >= self.boot_ns || now.wall_ms >= self.wall_ms
     }
 
-    /// What is left of the life: the lesser of both clocks.
+    /// Remaining time: the lesser of both clocks.
     pub fn remaining(&self, now: Clock) -> Ttl {
         let boot = self.boot_ns.saturating_sub(now.boot_ns) / 1_000_000;
         Ttl(boot).min(Ttl::between(now.wall_ms, self.wall_ms))
@@ -320,7 +331,8 @@ mod tests {
         let now = Clock { boot_ns: 77, wall_ms: 1_000_000 };
         let h = |hours: u64| Some(Ttl(hours * HOUR));
         let at = |minutes: i64| Some(1_000_000 + minutes * 60_000);
-        // asked, maxDuration, credential's end, sudo => life in minutes and its bound; None where the ask is refused
+        // requested, maxDuration, credential, sudo => TTL in minutes and its limit; None if
+        // rejected
         let table = [
             (None, None, None, false, Some((540, Default))),
             (None, None, None, true, Some((30, Default))),

@@ -1,4 +1,4 @@
-//! Vault ids: where a key rests. Open at the end, so that an unknown one in a file never breaks the others.
+//! Vault ids. The list is open, so that an unknown one in a file does not affect the others.
 
 use std::fmt;
 
@@ -6,32 +6,32 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::mechanism::Mechanism;
 
-/// Where a key rests.
+/// Id of a vault.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VaultId {
-    /// A variable of the caller's environment. Read only.
+    /// Variables of the caller's environment. Read-only.
     OsEnvvar,
     /// A plain file.
     OsDirect,
     /// An age file.
     OsSecure,
-    /// The daemon's memory alone.
+    /// Memory of the daemon only.
     OsDaemon,
-    /// 1Password.
+    /// Items of 1Password.
     OnePassword,
     /// An AWS profile.
     AwsConfig,
     /// AWS SSM Parameter Store.
     AwsParams,
-    /// GitHub repository secrets. Write only.
+    /// GitHub repository secrets. Write-only.
     GithubSecrets,
-    /// One this build does not know, kept as it came.
+    /// Unknown to this build, kept as it was read.
     Other(String),
 }
 
 impl VaultId {
-    /// The eight this build knows, in the order messages name them.
+    /// The eight that this build knows, in the order in which messages name them.
     pub const ALL: [VaultId; 8] = [
         VaultId::OsDirect,
         VaultId::OsSecure,
@@ -43,7 +43,7 @@ impl VaultId {
         VaultId::GithubSecrets,
     ];
 
-    /// The word in files, flags and on the wire.
+    /// Name in files, in flags and on the wire.
     pub fn as_str(&self) -> &str {
         match self {
             VaultId::OsEnvvar => "os.envvar",
@@ -58,7 +58,7 @@ impl VaultId {
         }
     }
 
-    /// Reads a vault id.
+    /// Parses a vault id.
     pub fn parse(text: &str) -> Self {
         VaultId::ALL
             .into_iter()
@@ -66,7 +66,7 @@ impl VaultId {
             .unwrap_or_else(|| VaultId::Other(text.to_owned()))
     }
 
-    /// The mechanisms a key in this vault can have.
+    /// Mechanisms that a key in this vault can have.
     pub fn mechanisms(&self) -> &'static [Mechanism] {
         use Mechanism::{AwsSso, GithubApp, Reference, Replica, Session};
         match self {

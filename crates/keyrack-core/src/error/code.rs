@@ -6,20 +6,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $exit:literal;)*) => {
-        /// What went wrong, as a stable word. Open at the end: a newer peer's code survives as [`ErrorCode::Other`].
+        /// Stable code of an error. The list is open: [`ErrorCode::Other`] keeps the code of a
+        /// newer peer.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
             $($(#[$doc])* $variant,)*
-            /// A code this build does not know, kept as it came.
+            /// Unknown to this build, kept as it was read.
             Other(String),
         }
 
         impl ErrorCode {
-            /// Every code this build knows, in the order of the list.
+            /// Every code that this build knows, in the order of the list.
             pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)*];
 
-            /// The word on the wire and in `KeyrackError.code`.
+            /// Text on the wire and in `KeyrackError.code`.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(ErrorCode::$variant => $text,)*
@@ -27,7 +28,8 @@ macro_rules! codes {
                 }
             }
 
-            /// The exit code of a command that ends with this: 2 the caller must act, 1 a fault, 130 interrupted.
+            /// Exit code of a command that fails with it: 2 if the caller must act, 1 for a fault,
+            /// 130 for an interrupt.
             pub fn exit(&self) -> u8 {
                 match self {
                     $(ErrorCode::$variant => $exit,)*
@@ -58,7 +60,7 @@ codes! {
     BadOrg = "bad_org", 2;
     /// Not an owner name.
     BadOwner = "bad_owner", 2;
-    /// Not a name a key can have.
+    /// Not a valid key name.
     BadKeyName = "bad_key_name", 2;
     /// Not a duration such as `30m`.
     BadDuration = "bad_duration", 2;
@@ -66,43 +68,43 @@ codes! {
     BadVault = "bad_vault", 2;
     /// Not a mechanism, or not one this vault has.
     BadMech = "bad_mech", 2;
-    /// The asked duration is above the ceiling.
+    /// The requested duration is above the ceiling.
     DurationAboveCeiling = "duration_above_ceiling", 2;
 
-    /// The org of the ask is not the org of `keyrack.yml`.
+    /// The requested org is not the org of `keyrack.yml`.
     OrgMismatch = "org_mismatch", 2;
     /// `--env` and the env of a full slug differ.
     EnvConflict = "env_conflict", 2;
-    /// `--env` is needed to know which key is meant.
+    /// Only `--env` can tell which key is meant.
     EnvRequired = "env_required", 2;
-    /// The name stands in several envs.
+    /// Several envs declare the name.
     AmbiguousKey = "ambiguous_key", 2;
     /// No such key is declared or known.
     KeyNotFound = "key_not_found", 2;
-    /// There is no `keyrack.yml` and the ask needs one.
+    /// There is no `keyrack.yml`, and the request needs one.
     NoManifest = "no_manifest", 2;
     /// `keyrack.yml` or one it extends is malformed.
     ManifestInvalid = "manifest_invalid", 2;
     /// The repository, or a file that declares keys in it, belongs to another user.
     RepositoryUntrusted = "repository_untrusted", 2;
-    /// A file that keyrack writes does not say what it should.
+    /// A file that keyrack generates has outdated content.
     OutOfDate = "out_of_date", 2;
     /// The command works only inside a git repository.
     NotARepo = "not_a_repo", 2;
-    /// `sudo` keys must be asked for one by one.
+    /// `sudo` keys must be requested one by one.
     SudoNeedsKey = "sudo_needs_key", 2;
 
     /// The key exists and is not unlocked.
     Locked = "locked", 2;
     /// The key was never set.
     Absent = "absent", 2;
-    /// The key is held back by a rule.
+    /// A rule withholds the key.
     Blocked = "blocked", 2;
-    /// A long-lived token was refused.
+    /// A long-lived token was rejected.
     LongLivedToken = "long_lived_token", 2;
     /// A weaker grade would replace a stronger one.
     GradeDegraded = "grade_degraded", 2;
-    /// The key is weaker than its `keyrack.yml` entry demands.
+    /// The key is weaker than its `keyrack.yml` entry requires.
     BelowDeclared = "below_declared", 2;
     /// A permanent mechanism must be named or confirmed.
     MechRequired = "mech_required", 2;
@@ -110,7 +112,7 @@ codes! {
     MechMismatch = "mech_mismatch", 2;
     /// The secret is empty or holds only white space.
     EmptySecret = "empty_secret", 2;
-    /// The secret is larger than keyrack carries.
+    /// The secret is larger than keyrack supports.
     SecretTooLarge = "secret_too_large", 2;
     /// A value, or all values together, exceed the kernel's limits on variables.
     ValueTooLarge = "value_too_large", 2;
@@ -141,26 +143,26 @@ codes! {
     VaultWriteOnly = "vault_write_only", 2;
     /// This build has no such vault.
     VaultUnsupported = "vault_unsupported", 2;
-    /// This version of keyrack does not have what was asked for yet.
+    /// This version of keyrack does not have the requested feature yet.
     NotAvailable = "not_available", 2;
-    /// The vault has lost the key the host manifest names.
+    /// The host manifest names a key that the vault does not have.
     Lost = "lost", 2;
     /// A file of a vault is damaged.
     VaultCorrupt = "vault_corrupt", 2;
     /// A file of a vault is valid, but is not the one that the host manifest names.
     VaultMismatch = "vault_mismatch", 2;
-    /// An answer from a person is needed and nobody can be asked.
+    /// A prompt is needed, and the user cannot be prompted.
     PromptNeeded = "prompt_needed", 2;
 
     /// HOME is not set.
     NoHome = "no_home", 2;
     /// There is no runtime directory.
     RuntimeDirMissing = "runtime_dir_missing", 2;
-    /// The runtime directory is somebody else's, too open, a link, or not a directory.
+    /// The runtime directory belongs to another user, is too open, a link, or not a directory.
     RuntimeDirUnsafe = "runtime_dir_unsafe", 2;
     /// The socket's path is over 107 bytes.
     SocketPathTooLong = "socket_path_too_long", 2;
-    /// Something that is not a socket stands in the socket's place.
+    /// The socket's path is in use by something that is not a socket.
     SocketPathTaken = "socket_path_taken", 2;
     /// No daemon runs.
     DaemonAbsent = "daemon_absent", 2;
@@ -170,52 +172,54 @@ codes! {
     DaemonIncompatible = "daemon_incompatible", 2;
     /// The daemon of an older TypeScript keyrack runs and cannot do this.
     DaemonLegacy = "daemon_legacy", 2;
-    /// The daemon did not come up.
+    /// The daemon did not start.
     DaemonStartFailed = "daemon_start_failed", 1;
-    /// The socket is served by a stranger: another user, or another login session.
+    /// The socket is served by another user or another login session.
     ServerUntrusted = "server_untrusted", 2;
-    /// The daemon refused us as a stranger.
+    /// The daemon rejected the caller: another user, or another login session.
     SessionMismatch = "session_mismatch", 2;
-    /// The daemon's boundary or memory is weaker than the caller demands.
+    /// The daemon's boundary or memory is weaker than the caller requires.
     BoundaryWeak = "boundary_weak", 2;
     /// The kernel is older than the daemon supports.
     KernelTooOld = "kernel_too_old", 2;
-    /// The process runs in a namespace in which users or processes cannot be told apart, or that the daemon does not serve.
+    /// The process runs in a namespace in which users or processes cannot be told apart, or that
+    /// the daemon does not serve.
     Sandboxed = "sandboxed", 2;
-    /// `/proc` hides the processes the boundary must look at.
+    /// `/proc` hides the processes that the boundary must see.
     ProcHidden = "proc_hidden", 2;
     /// The process is being traced.
     Traced = "traced", 2;
-    /// The memory mode that was demanded cannot be had.
+    /// The required memory mode is not available.
     MemoryUnavailable = "memory_unavailable", 2;
     /// The daemon's secret memory is full.
     MemoryFull = "memory_full", 1;
     /// A frame that breaks the protocol.
     BadFrame = "bad_frame", 1;
-    /// A request that is not understood.
+    /// A request that the peer does not understand.
     BadRequest = "bad_request", 1;
     /// The request is larger than the protocol carries.
     TooLarge = "too_large", 1;
     /// An operation this daemon does not have.
     UnknownOp = "unknown_op", 1;
 
-    /// One of keyrack's own files or directories is a link, somebody else's, or no file at all.
+    /// One of keyrack's own files or directories is a link, belongs to another user, or is of
+    /// another type.
     FileUnsafe = "file_unsafe", 2;
-    /// A wait was given up at its limit.
+    /// A wait reached its limit.
     TimedOut = "timed_out", 1;
-    /// The caller withdrew.
+    /// The caller aborted.
     Aborted = "aborted", 1;
-    /// The file system or the kernel said no.
+    /// A system call failed.
     Io = "io", 1;
     /// A bug in keyrack.
     Internal = "internal", 1;
     /// A command to run could not be started.
     CommandFailed = "command_failed", 1;
-    /// The native part of the package is not there.
+    /// The native part of the package is missing.
     BindingMissing = "binding_missing", 1;
     /// keyrack does not run on this platform.
     UnsupportedPlatform = "unsupported_platform", 1;
-    /// A person pressed Ctrl-C.
+    /// The user pressed Ctrl-C.
     Interrupted = "interrupted", 130;
 }
 

@@ -1,4 +1,4 @@
-//! The error of every keyrack crate: a code for programs, a text for people, and how to go on.
+//! Error of every keyrack crate: a code for programs, a text for people, and a remedy.
 
 mod code;
 
@@ -10,35 +10,35 @@ use crate::fix::Fix;
 use crate::name_error::NameError;
 use crate::slug::Slug;
 
-/// A failure a caller can act on: what happened, to which key, and the command that mends it.
+/// Error that a caller can act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// What programs act on.
+    /// Code for programs.
     pub code: ErrorCode,
-    /// One lower-case sentence without a full stop, for people. Never a secret.
+    /// Text for people: lower case, without a full stop. Never contains a secret.
     pub message: String,
-    /// The key it happened to, if one.
+    /// Key that it is about, if any.
     pub slug: Option<Slug>,
-    /// The way out, if a command is one.
+    /// Remedy, if a command is one.
     pub fix: Option<Fix>,
-    /// More to know, in a sentence.
+    /// A sentence that helps.
     pub hint: Option<String>,
 }
 
 impl Error {
-    /// A problem with neither key nor fix yet.
+    /// Error without key, fix and hint.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Error { code, message: message.into(), slug: None, fix: None, hint: None }
     }
 
-    /// Names the key it happened to.
+    /// Names the key.
     #[must_use]
     pub fn of(mut self, slug: &Slug) -> Self {
         self.slug = Some(slug.clone());
         self
     }
 
-    /// Names the way out.
+    /// Adds the command that fixes it.
     #[must_use]
     pub fn fix(mut self, fix: Fix) -> Self {
         self.fix = Some(fix);
@@ -52,7 +52,7 @@ impl Error {
         self
     }
 
-    /// The exit code of a command that ends with this.
+    /// Exit code of a command that fails with it.
     pub fn exit(&self) -> u8 {
         self.code.exit()
     }

@@ -64,7 +64,8 @@ const fn shaped(
     Kind { prefix, what, body, alphabet, alone: false }
 }
 
-/// Tokens that do not expire until their owner revokes them. `lib/token_check.js` has the same list.
+/// Tokens that do not expire until their owner revokes them. `lib/token_check.js` has the same
+/// list.
 pub(super) const KINDS: [Kind; 28] = [
     alone("ghp_", 8..=ANY, Alphabet::Alnum, "a github classic personal access token (ghp_*)"),
     alone("gho_", 8..=ANY, Alphabet::Alnum, "a github oauth token (gho_*)"),

@@ -1,4 +1,4 @@
-//! Hosts: where one key rests.
+//! Entries of the host manifest.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,52 +11,52 @@ use crate::slug::Slug;
 use crate::ttl::Ttl;
 use crate::vault_id::VaultId;
 
-/// Where a key rests.
+/// Entry of a key: its vault, and what is needed to open it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HostEntry {
-    /// Its slug.
+    /// Key of the entry.
     pub slug: Slug,
-    /// How its secret comes to be.
+    /// Mechanism of the key.
     pub mech: Mechanism,
-    /// The vault.
+    /// Vault that stores it.
     pub vault: VaultId,
-    /// What the vault calls it, for a vault that is only pointed to.
+    /// The vault's own name for it, for a vault that keyrack only points to.
     #[serde(default)]
     pub exid: Option<String>,
-    /// Its env as written; the slug's is what counts.
+    /// Env as written. The env of the slug counts.
     pub env: String,
-    /// Its org as written; the slug's is what counts.
+    /// Org as written. The org of the slug counts.
     pub org: String,
-    /// What else the vault needs to know: an object or nothing.
+    /// Data of the vault: an object, if any.
     #[serde(default)]
     pub meta: Option<Value>,
-    /// The longest life it may be unlocked for, as written.
+    /// Maximum TTL, as written.
     #[serde(default)]
     pub max_duration: Option<String>,
-    /// When it was first set, in ISO 8601.
+    /// Time of the first set, in ISO 8601.
     #[serde(default = "long_ago")]
     pub created_at: String,
-    /// When it last changed, in ISO 8601.
+    /// Time of the last change, in ISO 8601.
     #[serde(default = "long_ago")]
     pub updated_at: String,
-    /// Fields that are not known here.
+    /// Unknown fields.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }
 
-/// What is to be known of a key that is set.
+/// Input for an entry of a key that is set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewHostEntry {
-    /// The vault.
+    /// Vault that stores it.
     pub vault: VaultId,
-    /// How its secret comes to be.
+    /// Mechanism of the key.
     pub mech: Mechanism,
-    /// What the vault calls it.
+    /// The vault's own name for it.
     pub exid: Option<String>,
-    /// What else the vault needs to know: an object or nothing.
+    /// Data of the vault: an object, if any.
     pub meta: Option<Value>,
-    /// The longest life it may be unlocked for.
+    /// Maximum TTL, as typed.
     pub max_duration: Option<String>,
 }
 
@@ -65,13 +65,15 @@ fn long_ago() -> String {
 }
 
 impl HostEntry {
-    /// The grade the key has.
+    /// Grade of the key.
     pub fn grade(&self) -> Grade {
         Grade::of(&self.vault, &self.mech)
     }
 
-    /// The longest life it may be unlocked for. Fails with [`ErrorCode::BadDuration`] naming the key: a limit that cannot be read must not pass for
-    /// none.
+    /// Maximum TTL.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadDuration`], with the key: an unreadable limit must not count as none.
     pub fn max_ttl(&self) -> Result<Option<Ttl>, Error> {
         self.max_duration.as_deref().map(str::parse::<Ttl>).transpose().map_err(|error| {
             let message = format!("{}: its maxDuration: {}", self.slug, error.message);
@@ -79,7 +81,7 @@ impl HostEntry {
         })
     }
 
-    /// Reads an entry that stands under `key`. `None` if it cannot be understood, which is also when it says it is another slug than it stands under.
+    /// Reads the entry of `key`. `None` if it cannot be understood, or names another slug.
     pub(super) fn read(key: &str, value: &Value) -> Option<Self> {
         let slug = Slug::parse_stored(key).ok()?;
         let mut fields = value.as_object()?.clone();
@@ -107,7 +109,7 @@ impl HostEntry {
         }
     }
 
-    /// Whether it already is what is to be set.
+    /// Returns `true` if `new` would not change it.
     pub(super) fn is(&self, new: &NewHostEntry) -> bool {
         let NewHostEntry { vault, mech, exid, meta, max_duration } = new;
         (&self.vault, &self.mech, &self.exid, &self.meta, &self.max_duration)
@@ -122,7 +124,7 @@ impl HostEntry {
         self.rest = old.rest;
     }
 
-    /// Refuses what today's TypeScript could not read back.
+    /// Checks that today's TypeScript can read it back.
     pub(super) fn check_storable(&self) -> Result<(), Error> {
         if self.org != Org::MACHINE && !Org::is_storable_name(&self.org) {
             let message = format!(

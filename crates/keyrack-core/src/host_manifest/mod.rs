@@ -1,7 +1,8 @@
-//! The host manifest: where each key of an owner rests on this machine, and who can decrypt that knowledge. No secret is in it.
+//! Host manifest: the vault of each key of an owner, and the recipients who can decrypt it. It
+//! contains no secret.
 //!
-//! What this version does not know survives a rewrite: fields, vaults, mechanisms, and whole entries that cannot be understood, which are faults beside
-//! the entries that can.
+//! Unknown fields, vaults and mechanisms survive a rewrite, and so do whole entries that cannot be
+//! understood. Such entries are faults, and do not affect the others.
 
 mod entry;
 mod recipient;
@@ -20,40 +21,43 @@ use crate::error::{Error, ErrorCode};
 use crate::slug::Slug;
 use crate::timestamp;
 
-/// A host manifest.
+/// Content of a host manifest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Read", into = "Written")]
 pub struct HostManifest {
-    /// The manifest's own path, with the home directory as `~`.
+    /// Path of the manifest, with `~` for the home directory.
     pub uri: String,
-    /// The owner's name; `None` for the default owner.
+    /// Name of the owner; `None` for the default owner.
     pub owner: Option<String>,
-    /// Who can decrypt it.
+    /// Public keys that it is encrypted to.
     pub recipients: Vec<Recipient>,
-    /// The keys.
+    /// Entries, by key.
     pub hosts: BTreeMap<Slug, HostEntry>,
-    /// Fields of the top level that are not known here.
+    /// Unknown fields of the top level.
     pub rest: Map<String, Value>,
     /// Recipients that cannot be understood.
     pub strange_recipients: Vec<Value>,
-    /// Keys that cannot be understood, by what stands for their slug.
+    /// Keys that cannot be understood, by the text in place of their slug.
     pub strange_hosts: BTreeMap<String, Value>,
 }
 
-/// What became of a key that was put.
+/// Effect of [`HostManifest::put`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// There was none of this slug.
+    /// The key is new.
     Added,
-    /// Something about it is different now.
+    /// The entry of the key changed.
     Updated,
-    /// It was there, just so; nothing changed.
+    /// The entry was the same.
     Unchanged,
 }
 
 impl HostManifest {
-    /// Reads the plaintext of a manifest. Fails with [`ErrorCode::HostManifestInvalid`], naming the place and not the text: where keys rest is nobody's
-    /// business.
+    /// Parses the plaintext of a manifest.
+    ///
+    /// # Errors
+    /// [`ErrorCode::HostManifestInvalid`], with the position and without any of the text, which is
+    /// private.
     pub fn parse(plain: &[u8]) -> Result<Self, Error> {
         serde_json::from_slice(plain).map_err(|error| {
             let what = if error.is_data() { "is not of the expected kind" } else { "is not JSON" };
@@ -63,12 +67,13 @@ impl HostManifest {
         })
     }
 
-    /// The plaintext to write: JSON with an indent of two spaces and no newline at the end, as today's TypeScript writes it.
+    /// Returns the plaintext to write: JSON with an indent of two spaces and without a newline at
+    /// the end, as today's TypeScript writes it.
     pub fn to_plaintext(&self) -> String {
         serde_json::to_string_pretty(self).expect("maps with string keys and plain values are JSON")
     }
 
-    /// What cannot be understood in it, a problem each.
+    /// Lists what cannot be understood, one error each.
     pub fn faults(&self) -> Vec<Error> {
         let error = |message| Error::new(ErrorCode::HostManifestInvalid, message);
         let recipients = (1..=self.strange_recipients.len())
@@ -83,10 +88,11 @@ impl HostManifest {
         recipients.chain(hosts).collect()
     }
 
-    /// Puts a key. One of the same slug keeps when it was created and what is not known here; one that is just so keeps everything.
+    /// Adds or replaces an entry. An existing one keeps its creation time and unknown fields. An
+    /// equal one is left unchanged.
     pub fn put(&mut self, slug: &Slug, new: NewHostEntry, now_ms: i64) -> Change {
         let now = timestamp::format_ms(now_ms);
-        // An entry that cannot be understood makes way: the slug is set anew, knowingly.
+        // An entry that cannot be understood is replaced, since the user sets the key.
         let strange = self.strange_hosts.remove(slug.as_str()).is_some();
         match self.hosts.get_mut(slug) {
             Some(host) if host.is(&new) => Change::Unchanged,
@@ -101,9 +107,13 @@ impl HostManifest {
         }
     }
 
-    /// Refuses to write what today's TypeScript could not read back: it checks on reading only, and one such entry shuts the whole file to it. Entries that
-    /// are in `before` just so are not looked at. Fails with [`ErrorCode::BadOrg`], [`ErrorCode::BadSlug`], [`ErrorCode::BadRecipient`],
-    /// [`ErrorCode::LastRecipient`] or [`ErrorCode::BadDuration`].
+    /// Checks that today's TypeScript can read the manifest back: it checks on reading only, and
+    /// one bad entry makes the whole file unreadable. Entries that are equal in `before` are not
+    /// checked.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadOrg`], [`ErrorCode::BadSlug`], [`ErrorCode::BadRecipient`],
+    /// [`ErrorCode::LastRecipient`], [`ErrorCode::BadDuration`].
     pub fn check_storable(&self, before: &HostManifest) -> Result<(), Error> {
         if self.recipients.is_empty() {
             let message = "the host manifest needs a recipient: nobody could open it any more";
@@ -120,7 +130,8 @@ impl HostManifest {
     }
 }
 
-/// The manifest as it is read: every entry a value of its own, so that one that cannot be understood spoils no other.
+/// Form for reading: each entry is a value of its own, so that one that cannot be understood does
+/// not affect the others.
 #[derive(Deserialize)]
 struct Read {
     uri: String,
@@ -157,7 +168,7 @@ impl From<Read> for HostManifest {
     }
 }
 
-/// The manifest as it is written.
+/// Form for writing.
 #[derive(Serialize)]
 struct Written {
     uri: String,

@@ -3,19 +3,20 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// One public key.
+/// Public key that files are encrypted to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recipient {
-    /// What kind of key: `age` or `ssh`; `yubikey` and `passkey` stand in the format and encrypt nothing yet.
+    /// Kind of the key: `age` or `ssh`. The format also has `yubikey` and `passkey`, which encrypt
+    /// nothing yet.
     pub mech: String,
-    /// The public key.
+    /// Text of the public key.
     pub pubkey: String,
-    /// The name by which it is removed.
+    /// Name for removing it.
     pub label: String,
-    /// When it was added, in ISO 8601.
+    /// Time of its addition, in ISO 8601.
     pub added_at: String,
-    /// Fields that are not known here.
+    /// Unknown fields.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
 }

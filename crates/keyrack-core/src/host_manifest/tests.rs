@@ -70,7 +70,8 @@ fn what_is_written_today_comes_back_byte_for_byte() {
 
 #[test]
 fn a_number_that_is_not_known_is_written_as_it_was_read() {
-    // The shortest text of the number that is nearest to what stands there; read in haste it would be its neighbour, and at each rewrite another one.
+    // The shortest text of the number that is nearest to what stands there; read in haste it would
+    // be its neighbour, and at each rewrite another one.
     for number in ["1.8446744073709552e20", "184467440703709551615", "8.41e21", "2.2250738585072014e-308"] {
         let text = format!(r#"{{"uri": "~/x", "hosts": {{}}, "later": {number}}}"#);
         let manifest = HostManifest::parse(text.as_bytes()).unwrap();
@@ -252,7 +253,8 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Whether all that `old` says is in `new`, which may say more. Mechanisms may have got their new name.
+/// Whether all that `old` says is in `new`, which may say more. Mechanisms may have got their new
+/// name.
 fn survives(old: &Value, new: &Value) -> bool {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {

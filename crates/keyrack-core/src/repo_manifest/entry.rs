@@ -1,4 +1,4 @@
-//! One entry of an env section, in any of its three forms: `NAME`, `NAME: grade`, or a record with `key`.
+//! Entries of an env section, in three forms: `NAME`, `NAME: grade`, and a record with `key`.
 
 use super::node::{YamlNode, YamlValue};
 use super::{KeySpec, RawManifest, UNREADABLE};
@@ -8,7 +8,7 @@ use crate::grade::MinimumGrade;
 use crate::shorten::{NAME, PATH, quoted, shortened};
 use crate::slug::{Slug, check_known_name};
 
-/// A key as a section declares it, before it has a slug.
+/// Key as a section declares it, without a slug.
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) name: String,
@@ -17,7 +17,7 @@ pub(super) struct Entry {
     fault: Option<Error>,
 }
 
-/// Where something stands that may have to be named.
+/// Location of an entry, for messages.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) file: &'a RawManifest,
@@ -25,7 +25,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// A fault in this section: file, line, section and what is wrong.
+    /// Returns a fault of this section: file, line, section and cause.
     pub(super) fn fault(self, line: u64, what: &str) -> Error {
         let (path, section) = (shortened(&self.file.path, PATH), shortened(self.section, NAME));
         let line = if line == 0 { String::new() } else { format!(":{line}") };
@@ -33,14 +33,14 @@ impl Place<'_> {
     }
 }
 
-/// A problem of a manifest, on one line: a name it quotes may hold what ends one.
+/// Error for an invalid manifest, on one line: a quoted name may contain line breaks.
 pub(super) fn invalid(text: &str) -> Error {
     let ends_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     Error::new(ErrorCode::ManifestInvalid, text.replace(ends_line, " "))
 }
 
 impl Entry {
-    /// Reads an entry. What is wrong with it is told to `faults`; `None` if that leaves no key.
+    /// Reads an entry, and adds its faults to `faults`. `None` if no key is left.
     pub(super) fn read(
         node: &YamlNode,
         at: usize,
@@ -80,7 +80,7 @@ impl Entry {
         checked.map_err(|what| faults.push(place.fault(node.line, &what))).ok()
     }
 
-    /// `NAME: grade`
+    /// Reads `NAME: grade`.
     fn graded(name: &str, grade: &YamlNode, place: Place<'_>, faults: &mut Vec<Error>) -> Self {
         let shown = shortened(name, NAME);
         let read = match &grade.value {
@@ -103,7 +103,7 @@ impl Entry {
         Entry { name: name.to_owned(), grade, optional_if_has: None, fault }
     }
 
-    /// `key: NAME` with what else a record may hold; other fields are a later version's.
+    /// Reads a record with `key: NAME`. Unknown fields are left to a later version.
     fn record(
         fields: &[(String, YamlNode)],
         nth: usize,
@@ -133,7 +133,7 @@ impl Entry {
         Ok(entry)
     }
 
-    /// The key this entry declares in an env.
+    /// Key that this entry declares in an env.
     pub(super) fn spec(&self, org: &str, env: Env) -> Result<KeySpec, Error> {
         let slug = Slug::new(org, env, &self.name)?;
         let fault = self.fault.clone().map(|fault| fault.of(&slug));

@@ -1,7 +1,7 @@
-//! From files to keys: sections, the expansion of `env.all`, and `extends`.
+//! Loading of a manifest: sections, the expansion of `env.all`, and `extends`.
 //!
-//! Bounded over all files together, because a manifest is untrusted text: however files extend one another, each is read once and its
-//! keys are merged once.
+//! A manifest is untrusted text, so the work is bounded over all files together: each is read once
+//! and its keys are merged once, in whatever way the files extend one another.
 
 use std::collections::HashMap;
 
@@ -14,37 +14,39 @@ use crate::error::Error;
 use crate::org::Org;
 use crate::shorten::{PATH, quoted, shortened};
 
-/// Most levels of files that extend one another.
+/// Maximum depth of `extends`.
 const MAX_DEPTH: usize = 32;
 
-/// Most files of one manifest, the root among them.
+/// Maximum number of files of one manifest, with the root.
 pub const MAX_FILES: usize = 64;
 
-/// Most entries in the sections of all files of one manifest.
+/// Maximum number of entries in all files of one manifest.
 pub const MAX_KEYS: usize = 10_000;
 
 /// Result of reading a file by its path.
 #[derive(Debug)]
 pub enum ManifestFile {
-    /// Its content.
+    /// Content of the file.
     Content(RawManifest),
-    /// The same file as the one that was read under this path before: a link.
+    /// Link to the file that was read under this path before.
     Same(String),
 }
 
-/// Makes a manifest of a root file and what it extends.
+/// Loads a manifest from a root file and the files it extends.
 ///
-/// `read` gives the file at a path below the repository's root, which is lexically contained in it,
-/// or `None` if there is none; it has to refuse what leads out by symbolic links. Each path is read
-/// once, even if it is named several times.
+/// `read` returns the file at a path relative to the repository's root, which is lexically
+/// contained in it, or `None` if it does not exist. It must reject symbolic links that leave the
+/// root. Each path is read once, even if it is named several times.
 ///
-/// Of two extended files the later one wins a key, and the root wins over both; every key gets the root's org.
+/// If several files declare a key, the root wins, then the file that is extended later. Every key
+/// gets the root's org.
 ///
 /// # Errors
 ///
-/// [`ManifestInvalid`](crate::ErrorCode::ManifestInvalid) where a file's shape is wrong, one is missing, leads out of the repository, or extends itself, and where
-/// there are more than [`MAX_FILES`] files or [`MAX_KEYS`] keys; and whatever `read` fails with. What is wrong with single sections and keys is
-/// in [`RepoManifest::faults`] instead.
+/// [`ManifestInvalid`](crate::ErrorCode::ManifestInvalid) if a file is malformed, missing, outside
+/// of the repository, or extends itself, and for more than [`MAX_FILES`] files or [`MAX_KEYS`]
+/// keys; and what `read` fails with. Faults of single sections and keys are in
+/// [`RepoManifest::faults`] instead.
 pub fn load_manifest<F>(root: &RawManifest, read: F) -> Result<RepoManifest, Error>
 where
     F: FnMut(&str) -> Result<Option<ManifestFile>, Error>,
@@ -85,24 +87,24 @@ where
     Ok(manifest)
 }
 
-/// One file, with its keys under its own org.
+/// File with its keys under its own org.
 struct File {
     path: String,
     org: String,
-    /// The files it extends, in order.
+    /// Files that it extends, in order.
     extends: Vec<usize>,
     envs: Vec<Env>,
     keys: Vec<KeySpec>,
 }
 
-/// An order of the root and all it extends, each once.
+/// Order of the root and all that it extends, each once.
 #[derive(Clone, Copy)]
 enum Order {
-    /// As they are named: each before those it extends.
+    /// Each file before those it extends.
     Named,
-    /// As they stand: each after those it extends, where it is named first.
+    /// Each file after those it extends, at the first place where it is named.
     Placed,
-    /// As they win: each after those it extends, where it is named last.
+    /// Each file after those it extends, at the last place where it is named: later ones win.
     Winning,
 }
 
@@ -121,7 +123,7 @@ fn in_order(files: &[File], top: usize, order: Order) -> Vec<usize> {
                 extends.iter().for_each(|child| visit(files, *child, order, seen, found));
                 found.push(at);
             }
-            // Backwards: what is met first there is what wins.
+            // In reverse: the first one found wins.
             Order::Winning => {
                 found.push(at);
                 extends.iter().rev().for_each(|child| visit(files, *child, order, seen, found));
@@ -139,11 +141,11 @@ fn in_order(files: &[File], top: usize, order: Order) -> Vec<usize> {
 struct Loader<F> {
     read: F,
     files: Vec<File>,
-    /// The files that were read, by each path they were asked for.
+    /// Files that were read, by each path they were requested under.
     read_as: HashMap<String, usize>,
-    /// The files that are being read, each extended by the one before it.
+    /// Files that are being read, each extended by the one before it.
     open: Vec<String>,
-    /// Entries so far.
+    /// Number of entries so far.
     keys: usize,
     faults: Vec<Error>,
 }
@@ -200,7 +202,7 @@ where
         }
     }
 
-    /// Refuses a file that extends itself, directly or not.
+    /// Rejects a file that extends itself, directly or not.
     fn check_circle(&self, place: Place<'_>, line: u64, path: &str) -> Result<(), Error> {
         let Some(start) = self.open.iter().position(|open| open == path) else { return Ok(()) };
         let chain = self.open[start..].iter().map(String::as_str).chain([path]);
@@ -268,7 +270,7 @@ where
     }
 }
 
-/// The top level of one file.
+/// Top level of one file.
 struct Document<'a> {
     org: String,
     extends: Vec<(u64, &'a str)>,
@@ -297,7 +299,8 @@ impl<'a> Document<'a> {
             }
             Some(node) => match node.text().map(str::parse::<Org>) {
                 Some(Ok(Org::Named(name))) => name,
-                // Today's files have it. Such keys are read from the environment; nothing is stored for them.
+                // Files in use have it. Such keys are read from the environment; nothing is stored
+                // for them.
                 Some(Ok(Org::This)) => Org::THIS.to_owned(),
                 Some(Ok(Org::Machine)) => {
                     return Err(at("org").fault(node.line, "it must be a plain name, not @all"));

@@ -1,44 +1,47 @@
-//! A tree of plain values, as YAML holds them: order kept, nothing judged.
+//! Tree of plain values, as YAML has them, in their order and unchecked.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// A value and the line it stands on.
+/// Value with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct YamlNode {
-    /// The line, from 1; 0 if it is not known. That of a field is its name's: the value may begin lines below it.
+    /// Line, from 1; 0 if unknown. For a field it is the line of its name; the value may begin on a
+    /// later one.
     pub line: u64,
-    /// The value.
+    /// Value at this line.
     pub value: YamlValue<YamlNode>,
 }
 
-/// What a value's children are read as.
+/// Type that the children of a value are read as.
 pub trait YamlChild: Sized {
-    /// What a field is called and the field itself, of the two as they were read.
+    /// Returns the name of a field and its value.
     fn field(name: Self, value: Self) -> (String, Self);
 }
 
-/// A value whose children are `N`: [`YamlNode`], or a type of the reader's that knows lines and becomes one by [`YamlValue::map`].
+/// Value whose children are `N`: [`YamlNode`], or a type of the reader that knows lines and is
+/// converted with [`YamlValue::map`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum YamlValue<N> {
     /// `null`, `~` or nothing.
     Null,
     /// `true` or `false`.
     Bool,
-    /// A number; which one never matters here.
+    /// Any number. Its value does not matter.
     Number,
     /// A string.
     Text(String),
     /// A sequence.
     List(Vec<N>),
-    /// A mapping, in order. A field name that is no string is replaced by its kind in parentheses, which no field is called.
+    /// A mapping, in order. A field name that is not a string is replaced by its kind in
+    /// parentheses, which is never the name of a field.
     Map(Vec<(String, N)>),
 }
 
 impl<N> YamlValue<N> {
-    /// The same value with other children.
+    /// Converts the children.
     pub fn map<M>(self, mut child: impl FnMut(N) -> M) -> YamlValue<M> {
         match self {
             YamlValue::Null => YamlValue::Null,
@@ -52,7 +55,7 @@ impl<N> YamlValue<N> {
         }
     }
 
-    /// What a field is called whose name is this.
+    /// Name of a field with this key.
     pub fn into_name(self) -> String {
         match self {
             YamlValue::Text(text) => text,
@@ -60,7 +63,7 @@ impl<N> YamlValue<N> {
         }
     }
 
-    /// What it is, for messages.
+    /// Kind of the value, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             YamlValue::Null => "nothing",
@@ -74,7 +77,7 @@ impl<N> YamlValue<N> {
 }
 
 impl YamlNode {
-    /// The string, if it is one.
+    /// Text of a string.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
             YamlValue::Text(text) => Some(text),

@@ -1,7 +1,8 @@
 //! Paths below a repository's root.
 
-/// The path with `.` and `..` resolved by its words alone, if it stays below the root: relative, with a name in it, no `..` that climbs out, no
-/// control characters and no backslashes. Where a part of it is a symbolic link it may still lead out, which the reader of the file has to check.
+/// Resolves `.` and `..` lexically. `None` if the path leaves the root, is absolute, names nothing,
+/// or contains control characters or backslashes. A symbolic link in it may still leave the root:
+/// the reader of the file must check that.
 pub fn contained(path: &str) -> Option<String> {
     if path.starts_with('/') || path.contains('\\') || path.chars().any(char::is_control) {
         return None;

@@ -421,8 +421,8 @@ proptest! {
     }
 }
 
-/// The keys of a file and of those it extends, in the order they are declared, as often as the files are named: by each name the place it
-/// first has, and the demand that comes last.
+/// The keys of a file and of those it extends, in the order they are declared, as often as the
+/// files are named: by each name the place it first has, and the demand that comes last.
 fn expanded(files: &[Vec<usize>], at: usize, found: &mut Vec<(String, usize)>) {
     files[at].iter().for_each(|child| expanded(files, *child, found));
     for name in [format!("OWN{at}"), format!("SHARED{}", at % 2)] {
@@ -504,7 +504,8 @@ fn all_files_of_a_manifest_are_bounded_together() {
 
 #[test]
 fn files_that_extend_every_other_are_merged_once() {
-    // Each of 32 files extends all behind it: written out, two thousand million files would be merged.
+    // Each of 32 files extends all behind it: written out, two thousand million files would be
+    // merged.
     let json = |at: usize| {
         let extends = (at + 1..=31).map(|child| format!("\"{child}\"")).collect::<Vec<_>>().join(",");
         let keys = (0..300).map(|key| format!("\"K{at}_{key}\"")).collect::<Vec<_>>().join(",");

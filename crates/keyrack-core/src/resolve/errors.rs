@@ -1,4 +1,4 @@
-//! What is said of asks that do not fit together.
+//! Errors for queries that cannot be resolved.
 
 use super::query::{KeyQuery, Operation};
 use crate::env::Env;
@@ -13,7 +13,8 @@ fn words(envs: &[Env]) -> String {
     envs.iter().map(|env| env.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// The same command with this key and env; no `--org`, which here says nothing that key and manifest don't. None for `set`, whose vault is not known.
+/// Returns the same command with this key and env. `--org` is left out, as the key and the manifest
+/// imply it. `None` for `set`, whose vault is unknown here.
 fn again(query: &KeyQuery<'_>, operation: Operation, env: &str, key: &str) -> Option<Fix> {
     (operation != Operation::Set)
         .then(|| FixCommand::new(operation.as_str()).owner(query.owner).env(env).key(key).into())
@@ -50,12 +51,13 @@ pub(super) fn not_storable(slug: &Slug) -> Error {
     Error::new(ErrorCode::BadOrg, message).of(slug).hint("correct `org` in keyrack.yml")
 }
 
-/// The `init` that asks at a terminal for the org of the keyrack.yml it makes; [`UNASKED`] is for where nobody can be asked.
+/// Returns the `init` that prompts for the org of the new keyrack.yml. [`UNASKED`] is the hint for
+/// scripts.
 fn init(query: &KeyQuery<'_>) -> Option<Fix> {
     Some(Fix::with_owner("init", query.owner, []))
 }
 
-/// How a script makes a keyrack.yml.
+/// Hint that tells how a script creates a keyrack.yml.
 const UNASKED: &str = "in a script: `init --org ORG`";
 
 pub(super) fn no_manifest(query: &KeyQuery<'_>, operation: Operation, name: &str, env: Option<Env>) -> Error {
@@ -75,7 +77,7 @@ pub(super) fn no_manifest(query: &KeyQuery<'_>, operation: Operation, name: &str
     with(Error::new(ErrorCode::NoManifest, message).hint(hint), fix)
 }
 
-/// A key whose org was typed, to be stored or removed where no repository is of that org.
+/// Error for a key with a named org, to be stored or deleted outside of a repository of that org.
 pub(super) fn no_manifest_of(query: &KeyQuery<'_>, operation: Operation, org: &str, name: &str) -> Error {
     let done = if operation == Operation::Del { "removed" } else { "set" };
     let message = format!("there is no keyrack.yml here: {name} of {org} is {done} in a repository of {org}");
@@ -106,7 +108,7 @@ pub(super) fn env_required(declared: &[Env]) -> Error {
     Error::new(ErrorCode::EnvRequired, message).hint(format!("for example --env {example}"))
 }
 
-/// The names a manifest declares, for a suggestion.
+/// Names that a manifest declares, for a suggestion.
 fn declared(manifest: Option<&RepoManifest>) -> impl Iterator<Item = &str> {
     manifest.into_iter().flat_map(RepoManifest::keys).map(|key| key.slug.name())
 }
@@ -128,19 +130,19 @@ pub(super) fn key_not_found(query: &KeyQuery<'_>, operation: Operation, name: &s
     Error::new(ErrorCode::KeyNotFound, message).hint(hint)
 }
 
-/// A key that an unlock names and that the manifest does not ask for.
+/// Error for a key that an unlock names and the manifest does not declare.
 pub(super) fn not_declared(query: &KeyQuery<'_>, slug: &Slug) -> Error {
     let message = format!("keyrack.yml does not declare {slug}");
     let error = Error::new(ErrorCode::KeyNotFound, message).of(slug);
     match query.manifest.and_then(|manifest| manifest.meant_by(slug)) {
-        // To set what was misspelt would declare the slip.
+        // A `set` of the mistyped name would declare it.
         Some(meant) => with(error, again(query, Operation::Unlock, meant.env(), meant.name()))
             .hint(format!("did you mean {}? To set a key also declares it", meant.name())),
         None => error.fix(Fix::set_secure(query.owner, slug)).hint("to set a key also declares it"),
     }
 }
 
-/// A key that an unlock names, that needs no declaration, and that was never set.
+/// Error for a key that an unlock names, that needs no declaration, and that was never set.
 pub(super) fn never_set(query: &KeyQuery<'_>, slug: &Slug) -> Error {
     let message = format!("{slug} was never set");
     Error::new(ErrorCode::KeyNotFound, message).of(slug).fix(Fix::set_secure(query.owner, slug))

@@ -10,17 +10,18 @@ use crate::slug::{Slug, check_known_name, check_name, check_typed};
 
 /// Resolves a query to one slug.
 ///
-/// A bare name is looked up in the env of `--env`. Without `--env` the manifest decides: `all` if it
-/// declares the name there, else the only env that declares it. An undeclared name is an error, except
-/// for `del`, which assumes `all`. Without a manifest a bare name needs `--org`; its env is then `all`,
-/// unless `--env` is given.
+/// A bare name is looked up in the env of `--env`. Without `--env` the manifest decides: `all` if
+/// it declares the name there, else the only env that declares it. An undeclared name is an error,
+/// except for `del`, which assumes `all`. Without a manifest a bare name needs `--org`; its env is
+/// then `all`, unless `--env` is given.
 ///
 /// # Errors
 ///
 /// [`ErrorCode::Usage`] without a key; [`ErrorCode::BadEnv`], [`ErrorCode::BadOrg`],
-/// [`ErrorCode::BadSlug`], [`ErrorCode::BadKeyName`] for malformed names; [`ErrorCode::OrgMismatch`],
-/// [`ErrorCode::EnvConflict`], [`ErrorCode::EnvRequired`], [`ErrorCode::AmbiguousKey`],
-/// [`ErrorCode::KeyNotFound`], [`ErrorCode::NoManifest`] for parts that do not fit together.
+/// [`ErrorCode::BadSlug`], [`ErrorCode::BadKeyName`] for malformed names;
+/// [`ErrorCode::OrgMismatch`], [`ErrorCode::EnvConflict`], [`ErrorCode::EnvRequired`],
+/// [`ErrorCode::AmbiguousKey`], [`ErrorCode::KeyNotFound`], [`ErrorCode::NoManifest`] for parts
+/// that do not fit together.
 pub fn resolve_key(query: &KeyQuery<'_>, operation: Operation) -> Result<Slug, Error> {
     let key = query.key.ok_or_else(|| Error::new(ErrorCode::Usage, "name the key with --key"))?;
     check_typed(key)?;

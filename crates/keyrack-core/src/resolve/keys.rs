@@ -1,4 +1,4 @@
-//! Asks that may mean more than one key.
+//! Queries for several keys.
 
 use super::errors;
 use super::key::{by_name, expand, infer_env, resolve_key};
@@ -9,11 +9,13 @@ use crate::org::Org;
 use crate::repo_manifest::{KeySpec, RepoManifest};
 use crate::slug::{Slug, check_known_name, check_typed};
 
-/// Every key of the repository in an env: of `all`, every key of every env. Without `--env` it is `all` if neither the manifest nor a file it extends declares an env.
+/// Returns every key of the repository in an env. For `all`: every key of every env. Without
+/// `--env` it is `all`, if no file of the manifest declares an env.
 ///
 /// # Errors
 ///
-/// [`NoManifest`](crate::ErrorCode::NoManifest), [`BadEnv`](crate::ErrorCode::BadEnv), [`EnvRequired`](crate::ErrorCode::EnvRequired),
+/// [`NoManifest`](crate::ErrorCode::NoManifest), [`BadEnv`](crate::ErrorCode::BadEnv),
+/// [`EnvRequired`](crate::ErrorCode::EnvRequired),
 /// [`SudoNeedsKey`](crate::ErrorCode::SudoNeedsKey).
 pub fn repo_keys<'a>(query: &KeyQuery<'a>) -> Result<(Env, Vec<&'a KeySpec>), Error> {
     let env = query.env()?;
@@ -33,16 +35,18 @@ fn whole_env(env: Option<Env>, manifest: &RepoManifest) -> Result<Env, Error> {
     }
 }
 
-/// The keys an unlock means, each once. `hosts` are the slugs the host manifest knows.
+/// Returns the slugs that an unlock opens, each once. `hosts` are the slugs of the host manifest.
 ///
-/// With a key: that key, as [`resolve_key`] reads it, which the manifest must declare unless it is the machine's or a `sudo` one; a bare name also means the
-/// machine's key of that env and name, if it is set. Without: every key of the repository in the env, and every key of the machine in it. A slug may be in the answer
-/// that the host manifest does not know (nor its `all`): that key was never set.
+/// With a key: that key, as [`resolve_key`] resolves it. The manifest must declare it, unless it is
+/// one of the machine or of `sudo`. A bare name also means the machine's key of that env and name,
+/// if it is set. Without a key: every key of the repository and every key of the machine in the
+/// env. A slug that is not in the host manifest (nor its `all`) was never set.
 ///
 /// # Errors
 ///
-/// Those of [`resolve_key`]; [`SudoNeedsKey`](crate::ErrorCode::SudoNeedsKey); [`KeyNotFound`](crate::ErrorCode::KeyNotFound) for a named key that is not declared, or
-/// needs no declaration and was never set.
+/// Those of [`resolve_key`]; [`SudoNeedsKey`](crate::ErrorCode::SudoNeedsKey);
+/// [`KeyNotFound`](crate::ErrorCode::KeyNotFound) for a named key that is not declared, or needs no
+/// declaration and was never set.
 pub fn unlock_slugs<'h, I>(query: &KeyQuery<'_>, hosts: I) -> Result<Vec<Slug>, Error>
 where
     I: IntoIterator<Item = &'h Slug>,
@@ -77,7 +81,7 @@ fn unlock_named(query: &KeyQuery<'_>, name: &str, hosts: &[&Slug]) -> Result<Vec
     let is_set = |slug: &Slug| hosts.contains(&slug);
     let machine = Slug::new(Org::MACHINE, env, name)?;
     let (Some(manifest), false) = (query.manifest, org == Org::Machine) else {
-        // No repository's key can be meant, unless an org is named.
+        // Without a named org it cannot be a repository's key.
         let slug = match &org {
             Org::Named(_) => by_name(query, Operation::Unlock, name, Some(env), &org)?,
             Org::This | Org::Machine => machine,
@@ -87,7 +91,7 @@ fn unlock_named(query: &KeyQuery<'_>, name: &str, hosts: &[&Slug]) -> Result<Vec
     let own = by_name(query, Operation::Unlock, name, Some(env), &org)?;
     let mut slugs: Vec<Slug> = match (env, given) {
         (Env::Sudo, _) => [&own].into_iter().filter(|slug| is_set(slug)).cloned().collect(),
-        // `--env all` said aloud means every env, as it does without a key.
+        // An explicit `--env all` means every env, as it does without a key.
         (Env::All, Some(_)) => {
             manifest.keys().iter().map(|key| &key.slug).filter(|slug| slug.name() == name).cloned().collect()
         }
@@ -130,12 +134,13 @@ fn unlock_all(query: &KeyQuery<'_>, hosts: &[&Slug]) -> Result<Vec<Slug>, Error>
     Ok(slugs)
 }
 
-/// The slugs a relock of a named key means, each once: a full slug that one, wherever it belongs, for to end a key is always allowed; a bare name every slug
-/// that the same words could have unlocked, the `all` that answers in its stead included.
+/// Returns the slugs that a relock of a named key removes, each once. A full slug means that key,
+/// of any org, as relocking is always allowed. A bare name means every slug that the same flags
+/// could have unlocked, also the `all` that answers for it.
 ///
 /// # Errors
 ///
-/// Those of [`resolve_key`], save that no org is refused.
+/// Those of [`resolve_key`], except that every org is accepted.
 pub fn relock_slugs(query: &KeyQuery<'_>) -> Result<Vec<Slug>, Error> {
     let (env, org) = (query.env()?, query.org()?);
     let key = query.key.unwrap_or_default();
@@ -147,7 +152,8 @@ pub fn relock_slugs(query: &KeyQuery<'_>) -> Result<Vec<Slug>, Error> {
         }
         return Ok(vec![slug]);
     }
-    // What a peer stored under an env that is none of the six reads as a slug all the same, unless a name is declared so.
+    // A name that a peer stored under an unknown env is a slug too, unless the manifest declares a
+    // key of this name.
     let declared = query.manifest.is_some_and(|manifest| !manifest.envs_of(key).is_empty());
     if env.is_none()
         && !declared

@@ -1,7 +1,8 @@
 //! Resolution of what the caller typed to slugs. Every command uses it.
 //!
-//! A full slug obeys the same rules as a bare name: its org must be the manifest's or the machine's, its
-//! env must agree with `--env`, and a `sudo` key is only found by a query for `sudo`.
+//! A full slug obeys the same rules as a bare name: its org must be the manifest's or the
+//! machine's, its env must agree with `--env`, and a `sudo` key is only found by a query for
+//! `sudo`.
 
 mod errors;
 mod key;

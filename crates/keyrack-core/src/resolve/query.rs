@@ -6,7 +6,7 @@ use crate::org::Org;
 use crate::owner::Owner;
 use crate::repo_manifest::RepoManifest;
 
-/// What the caller typed, and the repository in which they typed it.
+/// Words of the user, and the repository in which they were typed.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyQuery<'a> {
     /// `--key`: a name, or a full slug `org.env.NAME` whose org may be `@this`.

@@ -1,4 +1,5 @@
-//! Asks and what they mean, one row each. The manifest of most is: org `acme`, `env.test: [T, MANY]`, `env.prod: [P, MANY]`, `env.all: [A, a.b]`.
+//! Asks and what they mean, one row each. The manifest of most is: org `acme`, `env.test: [T,
+//! MANY]`, `env.prod: [P, MANY]`, `env.all: [A, a.b]`.
 
 use proptest::prelude::*;
 
@@ -468,7 +469,8 @@ fn what_a_relock_means() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is typed: the slug is of the manifest's org or the machine's, of the env that was asked for, and `sudo` only if that was.
+    /// Whatever is typed: the slug is of the manifest's org or the machine's, of the env that was
+    /// asked for, and `sudo` only if that was.
     #[test]
     fn nothing_typed_gets_around_org_env_or_sudo(
         key in "(acme|other|@all|@this|a)?\\.?(test|prod|sudo|all|dev)?\\.?(T|P|S|A|MANY|x\\.y)?\\.?",

@@ -7,13 +7,13 @@
 //!    known, [`check_writable`].
 //! 2. [`choose_mechanism`] takes the mechanism that was named, or says which question to ask. The
 //!    answer "no" is [`permanent_declined`]; [`mech_required`] is for a caller that cannot ask.
-//! 3. [`SetInput::plan`] compares the key with its entry in the host manifest and its declaration in
-//!    `keyrack.yml`. Call it again with the entry that is read under the lock, because another
+//! 3. [`SetInput::plan`] compares the key with its entry in the host manifest and its declaration
+//!    in `keyrack.yml`. Call it again with the entry that is read under the lock, because another
 //!    process may have set the key in between.
-//! 4. [`SetPlan::check_secret`] accepts or rejects the secret. [`SetPlan::irregularities`] is a notice
-//!    for the user.
-//! 5. [`SetPlan::new_entry`] goes into the host manifest after the vault has stored the secret, and the
-//!    old value is removed from [`SetPlan::old_vault`].
+//! 4. [`SetPlan::check_secret`] accepts or rejects the secret. [`SetPlan::irregularities`] is a
+//!    notice for the user.
+//! 5. [`SetPlan::new_entry`] goes into the host manifest after the vault has stored the secret, and
+//!    the old value is removed from [`SetPlan::old_vault`].
 
 use serde_json::Value;
 
@@ -58,7 +58,8 @@ pub fn parse_vault(typed: &str) -> Result<VaultId, Error> {
 /// Parses the name of a mechanism for a key in `vault`.
 ///
 /// # Errors
-/// [`ErrorCode::BadMech`] if keys of the vault cannot have it, or this version cannot set such keys.
+/// [`ErrorCode::BadMech`] if keys of the vault cannot have it, or this version cannot set such
+/// keys.
 pub fn parse_mechanism(vault: &VaultId, typed: &str) -> Result<Mechanism, Error> {
     let mech = Mechanism::parse(typed);
     if settable(vault).any(|known| *known == mech) {
@@ -206,9 +207,9 @@ impl<'a> SetInput<'a> {
     /// Checks that the set is allowed, and returns the plan for it.
     ///
     /// # Errors
-    /// [`ErrorCode::VaultReadOnly`]; [`ErrorCode::GradeDegraded`] if the key would become weaker than it
-    /// is; [`ErrorCode::BelowDeclared`], or the fault of the declaration, if it would be weaker than
-    /// declared and could never be unlocked.
+    /// [`ErrorCode::VaultReadOnly`]; [`ErrorCode::GradeDegraded`] if the key would become weaker
+    /// than it is; [`ErrorCode::BelowDeclared`], or the fault of the declaration, if it would be
+    /// weaker than declared and could never be unlocked.
     pub fn plan(self) -> Result<SetPlan<'a>, Error> {
         check_writable(self.slug, self.vault)?;
         let plan = SetPlan { grade: Grade::of(self.vault, self.mech), input: self };
@@ -291,7 +292,8 @@ impl<'a> SetPlan<'a> {
         })
     }
 
-    /// Returns a notice that names what is irregular about the secret. The secret is stored as given.
+    /// Returns a notice that names what is irregular about the secret. The secret is stored as
+    /// given.
     pub fn irregularities(&self, secret: &[u8]) -> Option<String> {
         let found: Vec<String> =
             secret_text::irregularities(secret).iter().map(ToString::to_string).collect();
