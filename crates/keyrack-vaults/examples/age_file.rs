@@ -1,5 +1,6 @@
-//! Writes and reads one age file as keyrack does, for tests against other implementations. `seal PUBKEY…` encrypts stdin to the public keys
-//! (`age1…` ones, or ssh ones, which stay ssh unless they follow `--convert`); `open KEYFILE` decrypts stdin with a private key.
+//! Writes and reads one age file as keyrack does, for tests against other implementations. `seal
+//! PUBKEY…` encrypts stdin to the public keys (`age1…` ones, or ssh ones, which stay ssh unless
+//! they follow `--convert`); `open KEYFILE` decrypts stdin with a private key.
 #![allow(clippy::disallowed_methods, reason = "a program reads its arguments")]
 
 use std::error::Error;

@@ -1,5 +1,6 @@
-//! Writes a fresh, unencrypted ed25519 key in OpenSSH form to the path given as the one argument, 0600, and its public half beside it as
-//! `.pub`. For the quickstart and for tests, so that neither needs `ssh-keygen`.
+//! Writes a new, unencrypted ed25519 key in OpenSSH form to the path given as the one argument,
+//! mode 0600, and its public half beside it as `.pub`. For the quickstart and for tests, so that
+//! neither needs `ssh-keygen`.
 #![allow(clippy::disallowed_methods, reason = "a program reads its arguments")]
 
 use std::error::Error;
@@ -19,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let pair = Ed25519Keypair::from(Ed25519PrivateKey::from_bytes(&seed));
     let key = PrivateKey::new(pair.into(), "keyrack quickstart")?;
     let text = key.to_openssh(LineEnding::LF)?;
-    // Never over a key that is there.
+    // Never overwrites a key.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     file.write_all(text.as_bytes())?;
     fs::write(path.with_extension("pub"), key.public_key().to_openssh()? + "\n")?;

@@ -1,9 +1,9 @@
 //! Atomic replacement of files of a rack: a reader finds the old content or the new one.
 //!
 //! A write goes to a temporary file beside the target, mode 0600 in a directory of mode 0700. It is
-//! flushed, read back, verified and renamed over the target, and the directory is flushed. A crash at
-//! any moment leaves the old file or the new one, and at worst a temporary file that the next write
-//! removes.
+//! flushed, read back, verified and renamed over the target, and the directory is flushed. A crash
+//! at any moment leaves the old file or the new one, and at worst a temporary file that the next
+//! write removes.
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher};
@@ -21,8 +21,8 @@ use crate::private_file::{self, parent};
 /// Ends the names of temporary files. They begin with a dot and the target's name.
 const TEMPORARY: &str = ".tmp";
 
-/// Replaces `path`, inside the locked rack, by `bytes`. `verify` gets what was read back from the disk,
-/// before it replaces the old file.
+/// Replaces `path`, inside the locked rack, by `bytes`. `verify` gets what was read back from the
+/// disk, before it replaces the old file.
 ///
 /// # Errors
 /// Those of `verify`; [`ErrorCode::Io`](keyrack_core::ErrorCode::Io);
@@ -88,9 +88,9 @@ fn target_of(name: &str) -> Option<&str> {
     (random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit())).then_some(target)
 }
 
-/// Removes the temporary files of killed processes beside `path`. The lock is held, so no living process
-/// writes to them. The rack's own directory has files of all owners: there, only those of `path` are
-/// removed.
+/// Removes the temporary files of killed processes beside `path`. The lock is held, so no living
+/// process writes to them. The rack's own directory has files of all owners: there, only those of
+/// `path` are removed.
 fn remove_stale(rack: &Path, path: &Path) {
     let dir = parent(path);
     let Ok(entries) = fs::read_dir(dir) else { return };
@@ -103,7 +103,8 @@ fn remove_stale(rack: &Path, path: &Path) {
     }
 }
 
-/// Removes a file of the locked rack and flushes its directory. Returns `false` if it did not exist.
+/// Removes a file of the locked rack and flushes its directory. Returns `false` if it did not
+/// exist.
 pub(crate) fn remove(lock: &Lock, path: &Path) -> Result<bool, Error> {
     if !private_file::exists(lock.rack(), path)? {
         return Ok(false);

@@ -1,7 +1,8 @@
-//! A look at an owner's files that changes none of them: no lock is taken, nothing half done is finished, no mode is mended, nobody is
-//! asked for a passphrase. For reports on their condition.
+//! Audit of an owner's files for reports. It changes nothing: it takes no lock, recovers nothing,
+//! sets no mode, and does not prompt.
 //!
-//! What is found is told by path and reason, never by content. No key's file of os.secure is opened further than its header.
+//! Findings have a path and a reason, never content. Of a key's file in os.secure only the header
+//! is read.
 
 use std::fs;
 use std::io;
@@ -22,21 +23,21 @@ use crate::private_dir;
 use crate::private_file;
 use keyrack_core::layout::RackPaths;
 
-/// A file that could be an identity.
+/// File that could be an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFile {
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its permission bits and owner; `None` when they cannot be read.
+    /// Permission bits; `None` if they cannot be read.
     pub mode: Option<u32>,
-    /// What it is.
+    /// Kind of the file.
     pub kind: KeyFileKind,
 }
 
-/// The key files that would be tried, in their order.
+/// Lists the key files that commands try, in their order.
 ///
 /// # Errors
-/// [`ErrorCode::BadKeyFile`] for one given by name.
+/// [`ErrorCode::BadKeyFile`] for one of `--prikey`.
 pub fn key_files(source: IdentitySource) -> Result<Vec<KeyFile>, Error> {
     let mut identities = Identities::discover(source, Box::new(NoPassphrasePrompt))?;
     let files = identities.list_key_files().into_iter().map(|(path, kind)| {
@@ -46,21 +47,21 @@ pub fn key_files(source: IdentitySource) -> Result<Vec<KeyFile>, Error> {
     Ok(files.collect())
 }
 
-/// The host manifest, as far as it opens without a question.
+/// Host manifest, as far as it opens without a prompt.
 #[derive(Clone, Debug)]
 pub enum ManifestAudit {
-    /// There is none.
+    /// It does not exist.
     Missing,
-    /// It opened, with the key in this file.
+    /// It was opened with the key in this file.
     Opened(PathBuf, Box<HostManifest>),
     /// Only these keys could open it, and they have passphrases.
     NeedsPassphrase(Vec<PathBuf>),
 }
 
-/// Opens the host manifest with what opens without a question.
+/// Opens the host manifest without a prompt.
 ///
 /// # Errors
-/// Those of [`manifest_file::load`], but for a passphrase that would be needed.
+/// Those of [`manifest_file::load`], except for a passphrase that is needed.
 pub fn host_manifest(racks: &RackPaths, source: IdentitySource) -> Result<ManifestAudit, Error> {
     let path = racks.manifest_path();
     let limit = file_limit(MAX_MANIFEST);
@@ -82,40 +83,39 @@ pub fn host_manifest(racks: &RackPaths, source: IdentitySource) -> Result<Manife
     }
 }
 
-/// What is wrong with a file of the rack.
+/// Fault of a file of the rack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Which file or directory.
+    /// File or directory.
     pub path: PathBuf,
-    /// How bad it is.
+    /// Kind of the fault.
     pub kind: FindingKind,
 }
 
-/// How bad a file of the rack is.
+/// Kind of a [`Finding`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FindingKind {
-    /// Others than its owner have rights on it: its mode.
+    /// Other users have rights on it. The mode of the file.
     TooOpen(u32),
-    /// A replacement of several files was decided and not finished; the next change finishes it.
+    /// A replacement of several files was committed and not finished. The next change finishes it.
     Unfinished,
-    /// It is of no use, or not to be used.
+    /// It cannot be used, or must not be.
     Unusable(Error),
 }
 
-/// Binding of a key's file in os.secure, as its header states it. Nothing is opened, so a forged
+/// Binding of a key's file in os.secure, according to its header. Nothing is decrypted, so a forged
 /// header is not noticed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileBinding {
-    /// Bound to this key.
+    /// It is bound to this key.
     Bound,
-    /// Not bound, as other implementations write it.
+    /// It is not bound, as other implementations write it.
     Unbound,
-    /// Not the file that the host manifest names, for this reason.
+    /// It is not the file that the host manifest names, for this reason.
     Mismatch(&'static str),
 }
 
-/// Compares the header of a key's file with its entry. `None` where there is no file that can be
-/// read.
+/// Compares the header of a key's file with its entry. `None` if the file cannot be read.
 pub fn file_binding(racks: &RackPaths, host: &HostEntry) -> Option<FileBinding> {
     let path = racks.secure_path(&host.slug);
     let bytes = private_file::read(&racks.dir(), &path, file_limit(MAX_SECRET)).ok()??;
@@ -127,19 +127,19 @@ pub fn file_binding(racks: &RackPaths, host: &HostEntry) -> Option<FileBinding> 
     })
 }
 
-/// The files of an owner's rack, looked at one by one.
+/// Files of an owner's rack.
 #[derive(Clone, Debug, Default)]
 pub struct RackFiles {
-    /// How many hold a key or the host manifest, good or not.
+    /// Number of files with keys or the host manifest, with those that cannot be used.
     pub count: usize,
-    /// What is wrong with some.
+    /// Faults of the files.
     pub findings: Vec<Finding>,
-    /// The slugs the os.direct file has; `None` where it cannot be read.
+    /// Slugs in the os.direct file; `None` if it cannot be read.
     pub direct: Option<Vec<String>>,
 }
 
 impl RackFiles {
-    /// Looks at all of them.
+    /// Inspects all files.
     pub fn inspect(racks: &RackPaths) -> Self {
         let mut files = RackFiles { direct: Some(Vec::new()), ..RackFiles::default() };
         let rack = racks.dir();
@@ -159,7 +159,7 @@ impl RackFiles {
         files
     }
 
-    /// Whether the key's file of os.secure is there.
+    /// Returns `true` if the key has a file in os.secure.
     pub fn has_secure(racks: &RackPaths, slug: &Slug) -> bool {
         private_file::exists(&racks.dir(), &racks.secure_path(slug)).unwrap_or(true)
     }
@@ -196,7 +196,7 @@ impl RackFiles {
                     self.bad(&path, Error::new(ErrorCode::VaultCorrupt, message));
                 }
                 Err(error) => self.bad(&path, error),
-                // Gone by now, or whole as far as it can be told without opening it.
+                // Removed meanwhile, or intact as far as the header tells.
                 _ => {}
             }
         }
@@ -217,7 +217,7 @@ impl RackFiles {
         }
     }
 
-    /// Looks at one file; true when it is there and ours.
+    /// Inspects one file. Returns `true` if it exists and can be used.
     fn see(&mut self, racks: &RackPaths, path: &Path) -> bool {
         match private_file::exists(&racks.dir(), path) {
             Ok(true) => {
@@ -240,7 +240,7 @@ impl RackFiles {
     }
 
     fn bad(&mut self, path: &Path, error: Error) {
-        // A directory on the way is bad for every file below it, and is told once.
+        // A directory above several files causes one finding, not one for each file.
         let known = self.findings.iter().any(|known| known.kind == FindingKind::Unusable(error.clone()));
         if !known {
             self.findings.push(Finding { path: path.to_owned(), kind: FindingKind::Unusable(error) });

@@ -1,5 +1,6 @@
-//! Every step of a change broken once: by an error of the disk, and by the end of the process. Whatever happens, each file is the old one or
-//! the new one, files that change together have changed together once the next writer has been, and nothing is left over.
+//! Changes that fail at each of their steps: by an error of the disk, and by the death of the
+//! process. Each file is the old one or the new one, files that change together have changed
+//! together after the next writer, and nothing is left behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use crate::{
     manifest_file, os_secure, recipient_key, recipient_set, registry,
 };
 
-/// In a child, which runs in its home: the scenario and the step at which it is to die.
+/// File in the home of a child: the scenario, and the step at which it dies.
 const ORDER: &str = "crash-order";
 
 const ENOSPC: i32 = 28;
@@ -42,7 +43,8 @@ fn pubkey(key: &str) -> recipient_key::Pubkey {
     recipient_key::parse(&line, StanzaKind::Age).unwrap()
 }
 
-/// A home with a manifest for the key `plain` and the three keys, in os.secure; the first in os.direct too.
+/// Home with a manifest for the key `plain` and the three keys, in os.secure; the first one in
+/// os.direct too.
 fn prepared() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let racks = racks(home.path());
@@ -62,8 +64,8 @@ fn prepared() -> tempfile::TempDir {
     home
 }
 
-/// Sets a key as the command does: the vault, then the entry of the host manifest. One in os.direct
-/// has no entry here.
+/// Sets a key as the command does: first the vault, then the entry of the host manifest. A key in
+/// os.direct has no entry here.
 fn set(racks: &RackPaths, vault: &VaultId, key: &str, secret: &str) -> Result<(), Error> {
     let slug = Slug::parse(key).unwrap();
     manifest_file::update(racks, &mut identities(racks, "plain"), |manifest, identities| {
@@ -86,7 +88,7 @@ fn secure(meta: Option<serde_json::Value>) -> NewHostEntry {
     NewHostEntry { vault, mech, exid: None, meta, max_duration: None }
 }
 
-/// The host manifest, which the key `plain` opens.
+/// Host manifest, which the key `plain` opens.
 fn manifest(racks: &RackPaths) -> HostManifest {
     manifest_file::load_existing(racks, &mut identities(racks, "plain")).unwrap()
 }
@@ -102,7 +104,7 @@ fn get(racks: &RackPaths, vault: &VaultId, key: &str, with: &str) -> Result<Stri
     Ok(String::from_utf8(got.secret.to_vec()).unwrap())
 }
 
-/// A change that is broken at each of its steps.
+/// Change that fails at each of its steps.
 #[derive(Clone, Copy, Debug)]
 enum Scenario {
     SetSecure,
@@ -132,7 +134,7 @@ impl Scenario {
         }
     }
 
-    /// Whether the change has happened, after the next writer has been. Panics when it has by half.
+    /// Returns `true` if the change happened, after the next writer. Panics if it happened by half.
     fn happened(self, racks: &RackPaths) -> bool {
         let manifest = manifest_file::load_existing(racks, &mut identities(racks, "plain")).unwrap();
         assert_eq!(manifest.hosts.len(), KEYS.len(), "no entry is ever gone");
@@ -159,7 +161,7 @@ impl Scenario {
     }
 }
 
-/// Copies a home, so that each break starts from the same files.
+/// Copies a home, so that each failure starts from the same files.
 fn copy(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
     let done = Command::new("cp").arg("-a").arg(from.join(".rhachet")).arg(to.path()).status().unwrap();
@@ -167,7 +169,7 @@ fn copy(from: &Path) -> tempfile::TempDir {
     to
 }
 
-/// What is there that belongs to no finished change.
+/// Lists files that belong to no finished change.
 fn left_over(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -199,7 +201,8 @@ fn an_error_at_any_step_loses_nothing() {
                 let (result, _) = under(Some(InjectedFailure::Fail(n, errno)), || scenario.run(&racks));
                 let what = format!("{scenario:?} at {n}, {step}: {result:?}");
                 assert_eq!(result.unwrap_err().code, ErrorCode::Io, "{what}");
-                // What was not finished is finished or undone by the next writer, and its leftovers go with its next write.
+                // The next writer finishes or undoes an interrupted change, and its next write
+                // removes the leftovers.
                 drop(journal::lock_rack(&racks).unwrap());
                 scenario.happened(&racks);
                 scenario.run(&racks).map_or_else(
@@ -235,7 +238,7 @@ fn an_error_before_the_decision_changes_nothing() {
     }
 }
 
-/// What a child does: not a test of its own.
+/// Body of a child process, not a test of its own.
 #[test]
 fn child() {
     let Ok(order) = fs::read_to_string(ORDER) else { return };
@@ -267,7 +270,8 @@ fn a_death_at_any_step_loses_nothing() {
             let what = format!("{scenario:?} at {n}, {step}");
             assert_eq!(status.code(), Some(DIED), "{what}");
             let racks = racks(home.path());
-            // A reader sees whole files at once, before any writer has been: some may be old and some new.
+            // A reader finds complete files at once, before the next writer: some may be old and
+            // some new.
             for key in KEYS {
                 assert!(get(&racks, &VaultId::OsSecure, key, "plain").is_ok(), "{what}: {key}");
             }
@@ -285,7 +289,7 @@ fn a_death_at_any_step_loses_nothing() {
     }
 }
 
-/// A `set` that ends between the file and the manifest: the new value counts, and its version is
+/// A `set` that dies between the file and the manifest: the new value counts, and its version is
 /// not given to another value.
 #[test]
 fn set_cut_short_before_the_manifest_is_adopted() {
@@ -342,14 +346,14 @@ fn a_plan_nobody_decided_is_undone_and_a_decided_one_is_carried_out() {
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join(format!("{}.age", slug.hash16())), file).unwrap();
         fs::write(dir.join("something else"), "x").unwrap();
-        // To read is enough.
+        // A read is enough.
         assert_eq!(get(&racks, &VaultId::OsSecure, KEYS[1], "plain").as_deref(), Ok(expected));
         drop(journal::lock_rack(&racks).unwrap());
         assert!(!dir.exists());
     }
 }
 
-/// Every temporary file below `dir`, changed by `spoil`.
+/// Changes every temporary file below `dir` with `spoil`.
 fn spoil_temporaries(dir: &Path, spoil: fn(&mut Vec<u8>)) {
     for path in left_over(dir) {
         let files = if path.is_dir() {
@@ -387,7 +391,8 @@ fn what_does_not_read_back_takes_no_place() {
     }
 }
 
-/// What a test cannot show without cutting the machine's power: that everything is flushed before the step that makes it count, and after.
+/// Order of flushes, which a test cannot show without cutting the machine's power: everything is
+/// flushed before the step that makes it count, and after.
 #[test]
 fn everything_is_flushed_before_it_counts() {
     let original = prepared();

@@ -1,8 +1,9 @@
-//! The seam through which tests break a write at any of its steps. In a build that is not a unit test it is nothing at all.
+//! Failpoints: steps of a write that unit tests make fail. In any other build they do nothing.
 
 use std::io;
 
-/// Called before each step that changes the disk. Fails, or ends the process, only when a unit test of this thread asked for it.
+/// Called before each step that changes the disk. It fails or exits only if a unit test of this
+/// thread requests it.
 #[cfg(not(test))]
 #[inline(always)]
 #[expect(clippy::unnecessary_wraps, reason = "under test it does fail")]
@@ -19,35 +20,35 @@ pub(crate) mod tests {
 
     use super::io;
 
-    /// What is to happen at the n-th step, counted from 0.
+    /// Failure at the n-th step, counted from 0.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) enum InjectedFailure {
-        /// The step fails with this errno; what follows is the code's own handling.
+        /// The step fails with this errno. The code handles it.
         Fail(usize, i32),
-        /// The process ends at once with the status [`DIED`].
+        /// The process exits at once with the status [`DIED`].
         Die(usize),
     }
 
-    /// The exit status of a process that a plan ended.
+    /// Exit status of a process that an injected failure ended.
     pub(crate) const DIED: i32 = 86;
 
     thread_local! {
         static PLAN: RefCell<(Option<InjectedFailure>, Vec<&'static str>)> = const { RefCell::new((None, Vec::new())) };
     }
 
-    /// What is to be run before a step of this name.
+    /// Function to run before a step of this name.
     type Hook = Option<(&'static str, Box<dyn FnOnce()>)>;
 
     thread_local! {
         static HOOK: RefCell<Hook> = const { RefCell::new(None) };
     }
 
-    /// Has `hook` run once, just before the next step of this name.
+    /// Runs `hook` once, just before the next step of this name.
     pub(crate) fn before(step: &'static str, hook: impl FnOnce() + 'static) {
         HOOK.set(Some((step, Box::new(hook))));
     }
 
-    /// Runs `work` under a plan, and says which steps it came by.
+    /// Runs `work` with an injected failure, and returns the steps that it reached.
     pub(crate) fn under<T>(
         plan: Option<InjectedFailure>,
         work: impl FnOnce() -> T,
@@ -68,7 +69,7 @@ pub(crate) mod tests {
             steps.push(name);
             match *plan {
                 Some(InjectedFailure::Fail(at, errno)) if at == n => Err(io::Error::from_raw_os_error(errno)),
-                // No destructor runs and nothing is flushed: to the disk it is the same as SIGKILL.
+                // No destructor runs and nothing is flushed: to the disk it is like SIGKILL.
                 Some(InjectedFailure::Die(at)) if at == n => std::process::exit(DIED),
                 _ => Ok(()),
             }

@@ -1,6 +1,7 @@
-//! The inventory: an empty marker for every key that was set, so that "locked" can be told from "absent" without opening anything.
+//! Inventory: an empty marker for every key that was set. It tells "locked" from "absent" without
+//! opening anything.
 //!
-//! A marker holds nothing and its name is a hash: where a key rests is never written in the clear.
+//! A marker is empty and its name is a hash, so the names of keys are never on disk in the clear.
 
 use std::path::Path;
 
@@ -10,12 +11,14 @@ use keyrack_core::layout::RackPaths;
 
 use crate::{atomic, journal, private_dir, private_file};
 
-/// Whether the key was ever set. False also where the markers cannot be looked at: then nothing is known.
+/// Returns `true` if the key was set on this machine. `false` also if the markers cannot be read:
+/// nothing is known then.
 pub fn has(racks: &RackPaths, slug: &Slug) -> bool {
     private_file::exists(&racks.dir(), &racks.inventory_path(slug)).unwrap_or(false)
 }
 
-/// Makes the marker, 0600 in 0700 and empty; one that is there and is not so is made so.
+/// Creates the marker, empty and with mode 0600 in a directory of mode 0700. An existing one is
+/// corrected.
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::Io`], [`keyrack_core::ErrorCode::FileUnsafe`].
@@ -34,7 +37,7 @@ fn is_whole(racks: &RackPaths, path: &Path) -> Result<bool, Error> {
     Ok(private_file::metadata(path)?.is_some_and(|found| found.len() == 0 && found.mode() & 0o7777 == 0o600))
 }
 
-/// Removes the marker. `Ok(false)` when there was none.
+/// Removes the marker. Returns `false` if there was none.
 ///
 /// # Errors
 /// [`keyrack_core::ErrorCode::Io`], [`keyrack_core::ErrorCode::FileUnsafe`].

@@ -1,9 +1,10 @@
 //! Replacement of several files as one: all of them or none, even if the process is killed.
 //!
 //! The new files are written into a directory beside the os.secure files and flushed. Renaming that
-//! directory commits the replacement in one atomic step. Under its first name it is uncommitted, and the
-//! next process that takes the lock removes it. Under its second name it is committed, and the next
-//! process that takes the lock moves the rest of its files into place. Moving can be repeated.
+//! directory commits the replacement in one atomic step. Under its first name it is uncommitted,
+//! and the next process that takes the lock removes it. Under its second name it is committed, and
+//! the next process that takes the lock moves the rest of its files into place. Moving can be
+//! repeated.
 
 use std::fs;
 use std::io;
@@ -52,7 +53,8 @@ impl<'l> Replacement<'l> {
         Ok(replacement)
     }
 
-    /// Adds new content for an existing os.secure file. `verify` gets what was read back from the disk.
+    /// Adds new content for an existing os.secure file. `verify` gets what was read back from the
+    /// disk.
     pub(crate) fn add_secure(
         &self,
         name: &str,
@@ -75,8 +77,8 @@ impl<'l> Replacement<'l> {
     /// Commits, and moves everything into place.
     ///
     /// # Errors
-    /// If committing fails, nothing was changed. If moving fails, the next process that takes the lock
-    /// moves the rest.
+    /// If committing fails, nothing was changed. If moving fails, the next process that takes the
+    /// lock moves the rest.
     pub(crate) fn commit(mut self) -> Result<(), Error> {
         private_dir::sync(&self.dir)?;
         let committed = self.paths.secure_dir().join(COMMIT_MARKER);
@@ -112,8 +114,8 @@ fn recover(lock: &Lock, paths: &RackPaths) -> Result<(), Error> {
     Ok(())
 }
 
-/// Finishes a committed replacement before a read. Failures are ignored: each file is whole in itself,
-/// old or new.
+/// Finishes a committed replacement before a read. Failures are ignored: each file is whole in
+/// itself, old or new.
 pub(crate) fn recover_for_reading(paths: &RackPaths) {
     if is_unfinished(paths) {
         let _ = lock_rack(paths);

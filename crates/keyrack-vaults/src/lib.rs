@@ -1,8 +1,9 @@
-//! Where keys rest: one file for each vault, one for each mechanism, and the age cryptography, the identities and the host
-//! manifest they share.
+//! Vaults of keyrack: one file for each vault, one for each mechanism, and what they share: age
+//! cryptography, identities and the host manifest.
 //!
-//! Everything here blocks, and nothing here talks to the daemon or reads the environment, a clock or a terminal: those come in
-//! from the caller. A secret is only ever in memory that is wiped, and in files made for it.
+//! Everything here blocks. Nothing here talks to the daemon or reads the environment, a clock or a
+//! terminal: the caller passes them in. Secrets are only in memory that is wiped, and in the
+//! vaults' files.
 #![cfg_attr(
     test,
     allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests have an environment")

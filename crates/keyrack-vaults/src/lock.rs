@@ -1,9 +1,9 @@
-//! Lock of a rack: an flock on a file of the owner, held for a whole change, whatever number of files it
-//! touches.
+//! Lock of a rack: an flock on a file of the owner, held for a whole change, whatever number of
+//! files it touches.
 //!
-//! A thread that holds the lock may take it again, so that a command can hold it around calls that take
-//! it themselves. Other threads and processes wait. It is never held during a prompt, as everyone else
-//! would wait for the answer.
+//! A thread that holds the lock may take it again, so that a command can hold it around calls that
+//! take it themselves. Other threads and processes wait. It is never held during a prompt, as
+//! everyone else would wait for the answer.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -44,8 +44,8 @@ struct HeldLock {
 }
 
 impl Lock {
-    /// Waits for the lock of a rack, and creates the rack's directory if it is missing. `recover` runs
-    /// after the lock was acquired, but not when this thread already holds it.
+    /// Waits for the lock of a rack, and creates the rack's directory if it is missing. `recover`
+    /// runs after the lock was acquired, but not when this thread already holds it.
     ///
     /// # Errors
     /// [`ErrorCode::TimedOut`] after 10 s; [`ErrorCode::Io`]; [`ErrorCode::FileUnsafe`]; those of

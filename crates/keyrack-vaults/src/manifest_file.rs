@@ -1,7 +1,7 @@
-//! The host manifest on disk: an age file that says where each key of an owner rests.
+//! Host manifest on disk: an age file that names the vault of each key of an owner.
 //!
-//! It is read, changed and written under one lock, so that two changes at once lose nothing; a person is only ever asked something
-//! before that lock is taken. Fields, vaults and mechanisms this version does not know survive.
+//! It is read, changed and written under one lock, so that concurrent changes lose nothing. Prompts
+//! come before the lock is taken. Unknown fields, vaults and mechanisms survive.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use crate::private_file;
 use crate::recipient_key;
 use keyrack_core::layout::RackPaths;
 
-/// Whether there is a host manifest, without opening it.
+/// Returns `true` if there is a host manifest. It is not opened.
 ///
 /// # Errors
 /// [`ErrorCode::FileUnsafe`], [`ErrorCode::Io`].
@@ -28,16 +28,17 @@ pub fn exists(racks: &RackPaths) -> Result<bool, Error> {
     private_file::exists(&racks.dir(), &racks.manifest_path())
 }
 
-/// Opens and reads the host manifest. `None` when there is none yet.
+/// Opens and reads the host manifest. `None` if there is none yet.
 ///
 /// # Errors
-/// [`ErrorCode::NoIdentity`], [`ErrorCode::BadPassphrase`], [`ErrorCode::PromptNeeded`] when no identity opens it;
-/// [`ErrorCode::VaultCorrupt`] when it is no whole age file; [`ErrorCode::HostManifestInvalid`] when what is in it is no host manifest.
+/// [`ErrorCode::NoIdentity`], [`ErrorCode::BadPassphrase`], [`ErrorCode::PromptNeeded`] if no
+/// identity opens it; [`ErrorCode::VaultCorrupt`] if it is not a complete age file;
+/// [`ErrorCode::HostManifestInvalid`] if its plaintext is not a host manifest.
 pub fn load(racks: &RackPaths, identities: &mut Identities<'_>) -> Result<Option<HostManifest>, Error> {
     ManifestSnapshot::read_if_present(racks, identities).map(|found| found.map(|found| found.manifest))
 }
 
-/// The same, where there must be one.
+/// Opens and reads the host manifest, which must exist.
 ///
 /// # Errors
 /// Those of [`load`], and [`ErrorCode::HostManifestMissing`].
@@ -54,7 +55,8 @@ pub struct ManifestSnapshot {
 }
 
 impl ManifestSnapshot {
-    /// Opens and reads the host manifest. A passphrase is prompted for here, before any lock is taken.
+    /// Opens and reads the host manifest. A passphrase is prompted for here, before any lock is
+    /// taken.
     ///
     /// # Errors
     /// Those of [`load_existing`].
@@ -62,7 +64,7 @@ impl ManifestSnapshot {
         Self::read_if_present(racks, identities)?.ok_or_else(|| missing(racks))
     }
 
-    /// As [`ManifestSnapshot::read`]; `None` if there is no host manifest yet.
+    /// Reads like [`ManifestSnapshot::read`]; `None` if there is no host manifest yet.
     ///
     /// # Errors
     /// Those of [`load`].
@@ -76,8 +78,8 @@ impl ManifestSnapshot {
     }
 }
 
-/// Host manifest that is open for changes. It holds the owner's lock until it is dropped, so nothing
-/// may prompt while it exists.
+/// Host manifest that is open for changes. It holds the owner's lock until it is dropped, so
+/// nothing may prompt while it exists.
 #[derive(Debug)]
 pub struct LockedManifest<'r> {
     /// The manifest, to be changed and then saved.
@@ -122,8 +124,8 @@ impl<'r> LockedManifest<'r> {
     }
 }
 
-/// Changes the host manifest under the owner's lock, and writes it if `change` succeeded and changed
-/// anything. `change` must not prompt.
+/// Changes the host manifest under the owner's lock, and writes it if `change` succeeded and
+/// changed anything. `change` must not prompt.
 ///
 /// # Errors
 /// Those of [`load_existing`], of `change`, and of writing, after which the old file is unchanged.
@@ -139,8 +141,8 @@ pub fn update<T>(
     Ok(result)
 }
 
-/// Records the `meta` that a vault gave for an entry which is still what it was read as. Returns
-/// `true` if it was recorded.
+/// Records the `meta` that a vault returned, if the entry did not change meanwhile. Returns `true`
+/// if it was recorded.
 ///
 /// # Errors
 /// Those of [`update`].
@@ -161,7 +163,8 @@ pub fn record_meta(
     })
 }
 
-/// Writes the first manifest of an owner. `Ok(false)` when there is one already, which is left alone.
+/// Writes the first manifest of an owner. Returns `false` if there is one already, which stays as
+/// it is.
 ///
 /// # Errors
 /// Those of writing.
@@ -178,7 +181,7 @@ pub fn create(
     write(&lock, racks, manifest, identities).map(|()| true)
 }
 
-/// A manifest of this owner with no key yet.
+/// Manifest of this owner without keys.
 pub fn empty(racks: &RackPaths) -> HostManifest {
     HostManifest {
         uri: racks.manifest_uri(),
@@ -198,7 +201,8 @@ fn missing(racks: &RackPaths) -> Error {
     Error { hint: did_you_mean(named, owners.iter().map(Owner::as_str)), ..error }
 }
 
-/// The owners who have a host manifest in this home, in alphabetical order. Empty where that cannot be read.
+/// Owners who have a host manifest in this home, in alphabetical order. Empty if the directory
+/// cannot be read.
 pub fn owners(racks: &RackPaths) -> Vec<Owner> {
     let entries = std::fs::read_dir(racks.dir()).into_iter().flatten().flatten();
     let mut owners: Vec<Owner> =
@@ -239,13 +243,13 @@ pub(crate) fn does_not_open(path: &Path, error: DecryptError) -> Error {
     }
 }
 
-/// An error of the text says which file, and the place in its plaintext, and quotes nothing.
+/// Parses the plaintext. Errors name the file and the position, and quote nothing.
 pub(crate) fn parse(path: &Path, plain: &[u8]) -> Result<HostManifest, Error> {
     HostManifest::parse(plain)
         .map_err(|error| Error { message: format!("{}: {}", path.display(), error.message), ..error })
 }
 
-/// The file of a manifest, encrypted to its own recipients, and the plaintext to check it against.
+/// Returns the manifest as plaintext and as an age file for its own recipients.
 pub(crate) fn seal(manifest: &HostManifest) -> Result<(Zeroizing<Vec<u8>>, String), Error> {
     let ready = recipient_key::parse_all(&manifest.recipients)?;
     let plain = Zeroizing::new(manifest.to_plaintext().into_bytes());
@@ -253,8 +257,7 @@ pub(crate) fn seal(manifest: &HostManifest) -> Result<(Zeroizing<Vec<u8>>, Strin
         return Err(Error::new(ErrorCode::HostManifestInvalid, "the host manifest would be over 16 MiB"));
     }
     let armored = age_file::encrypt_to(&ready, &[], &plain)?;
-    // How many recipients it has is not known before it is opened, so all of them must fit the
-    // limit for none.
+    // A reader does not know the number of recipients, so all of them must fit the limit for none.
     if AgeFile::parse(armored.as_bytes(), 0).is_err() {
         let message = format!("{} recipients are more than the host manifest can have", ready.len());
         return Err(Error::new(ErrorCode::BadRecipient, message));

@@ -1,4 +1,4 @@
-//! The vault os.envvar: a variable of the caller's environment, named as the key is. Read only: the caller sets it, not keyrack.
+//! Vault os.envvar: the variable of the caller's environment that has the key's name. Read-only.
 
 use std::os::unix::ffi::OsStringExt as _;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::mech;
 use crate::vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};
 
-/// The vault os.envvar.
+/// Vault os.envvar.
 #[derive(Clone, Copy, Debug)]
 pub struct OsEnvvar;
 

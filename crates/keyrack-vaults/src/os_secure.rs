@@ -1,8 +1,8 @@
-//! The vault os.secure: one age file for each key, encrypted to the recipients of the host manifest.
+//! Vault os.secure: one age file for each key, encrypted to the recipients of the host manifest.
 //!
-//! The file holds the value and nothing else, as the files in use do, and its header is bound to
-//! the key. A new file replaces the old one only after it was opened and compared, if an available
-//! identity can open it. Plaintext is never written.
+//! The file contains the value only, as the files in use do, and its header is bound to the key. A
+//! new file replaces the old one after it was decrypted and compared, if an available identity can
+//! do that. Plaintext is never written.
 
 use keyrack_core::host_manifest::HostEntry;
 use keyrack_core::set_rule::check_secret;
@@ -19,7 +19,7 @@ use crate::recipient_key;
 use crate::vault::{ResolvedSecret, Vault, VaultContext, VaultEntry};
 use keyrack_core::layout::RackPaths;
 
-/// The vault os.secure.
+/// Vault os.secure.
 #[derive(Clone, Copy, Debug)]
 pub struct OsSecure;
 
@@ -44,7 +44,7 @@ impl Vault for OsSecure {
         let damaged = |error| does_not_open(&path, entry.slug, racks.owner(), error);
         let file = AgeFile::parse(&bytes, context.recipients.len()).map_err(damaged)?;
         let secret = file.open(context.identities, known, MAX_SECRET).map_err(damaged)?;
-        // The header's MAC was verified by now.
+        // The header's MAC is verified here.
         let (mech, newer_meta) = match entry.host.filter(|host| host.vault == VaultId::OsSecure) {
             None => (entry.mech.cloned(), None),
             Some(host) => match binding::compare(file.labels(), host, racks.owner()) {
@@ -124,9 +124,9 @@ fn parse_recipients(
     recipient_key::parse_all(context.recipients).map_err(|error| error.of(entry.slug))
 }
 
-/// Returns the `meta` that the entry of a key should have, where its file is one version ahead of
-/// it: a `set` was cut short between the two. Only the label is compared, and the file is not
-/// opened: this decides nothing but the next version number.
+/// Returns the `meta` for the entry of a key whose file is one version ahead, because a `set` was
+/// interrupted between the two. Only the label is compared, and the file is not decrypted: the
+/// result only decides the next version number.
 pub fn newer_meta(racks: &RackPaths, host: &HostEntry) -> Option<Value> {
     let host = Some(host).filter(|host| host.vault == VaultId::OsSecure)?;
     let path = racks.secure_path(&host.slug);
@@ -137,7 +137,7 @@ pub fn newer_meta(racks: &RackPaths, host: &HostEntry) -> Option<Value> {
     }
 }
 
-/// Refuses a file that opened and is not the one the host manifest names.
+/// Error for a file that can be decrypted and is not the one that the host manifest names.
 fn wrong_file(path: &std::path::Path, slug: &Slug, owner: &Owner, mismatch: Mismatch) -> Error {
     let message = format!("the file of {slug} {}: {}", mismatch.reason(), path.display());
     let error = Error::new(ErrorCode::VaultMismatch, message).of(slug);

@@ -21,8 +21,8 @@ enum OnMissing {
     ReturnFalse,
 }
 
-/// Creates `dir` and what is missing between `rack` and it, mode 0700 each, and tightens the mode of
-/// what exists.
+/// Creates `dir` and what is missing between `rack` and it, mode 0700 each, and tightens the mode
+/// of what exists.
 pub(crate) fn create(rack: &Path, dir: &Path) -> Result<(), Error> {
     walk(rack, dir, OnMissing::Create).map(drop)
 }
@@ -32,9 +32,9 @@ pub(crate) fn exists(rack: &Path, dir: &Path) -> Result<bool, Error> {
     walk(rack, dir, OnMissing::ReturnFalse)
 }
 
-/// Walks from `rack` (`~/.rhachet/keyrack`) down to `dir`. Each directory from `rack` on must be a real
-/// one that belongs to the user. Those above may be links: they are not keyrack's. Returns `false` if
-/// one is missing.
+/// Walks from `rack` (`~/.rhachet/keyrack`) down to `dir`. Each directory from `rack` on must be a
+/// real one that belongs to the user. Those above may be links: they are not keyrack's. Returns
+/// `false` if one is missing.
 fn walk(rack: &Path, dir: &Path, on_missing: OnMissing) -> Result<bool, Error> {
     let inner = dir.strip_prefix(rack).map_err(|_| {
         Error::new(ErrorCode::Internal, format!("{} is not below {}", dir.display(), rack.display()))
@@ -108,7 +108,8 @@ pub(crate) fn check_owner(path: &Path, found: &Metadata) -> Result<(), Error> {
     Err(foreign_file(path, found.uid(), own_uid))
 }
 
-/// Flushes a directory, so that a created or removed name survives a crash of the machine (fsync(2)).
+/// Flushes a directory, so that a created or removed name survives a crash of the machine
+/// (fsync(2)).
 pub(crate) fn sync(dir: &Path) -> Result<(), Error> {
     failpoint("flush directory")
         .and_then(|()| File::open(dir))

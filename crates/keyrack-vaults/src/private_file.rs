@@ -1,5 +1,5 @@
-//! Files of a rack: regular files with mode 0600 that belong to the user, read with a limit into memory
-//! that is wiped. Nothing here knows what the bytes mean.
+//! Files of a rack: regular files with mode 0600 that belong to the user, read with a limit into
+//! memory that is wiped. Nothing here knows what the bytes mean.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -15,8 +15,8 @@ use crate::private_dir;
 
 const MODE: u32 = 0o600;
 
-/// Returns the metadata of the file at `path`, if one exists. It must be a regular one that belongs to
-/// the user.
+/// Returns the metadata of the file at `path`, if one exists. It must be a regular one that belongs
+/// to the user.
 pub(crate) fn metadata(path: &Path) -> Result<Option<Metadata>, Error> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -38,8 +38,8 @@ pub(crate) fn exists(rack: &Path, path: &Path) -> Result<bool, Error> {
     Ok(private_dir::exists(rack, parent(path))? && metadata(path)?.is_some())
 }
 
-/// Reads a file inside `rack` into memory that is wiped when dropped and does not move while it fills.
-/// Returns `None` if it does not exist.
+/// Reads a file inside `rack` into memory that is wiped when dropped and does not move while it
+/// fills. Returns `None` if it does not exist.
 ///
 /// # Errors
 /// [`ErrorCode::VaultCorrupt`] for a file over `limit` bytes; [`ErrorCode::FileUnsafe`] if it or a
@@ -97,8 +97,8 @@ pub(crate) fn open_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)
 }
 
-/// Creates `path`, which must not exist, with the given bytes, flushed and read back. For a directory
-/// without readers.
+/// Creates `path`, which must not exist, with the given bytes, flushed and read back. For a
+/// directory without readers.
 pub(crate) fn create(
     path: &Path,
     bytes: &[u8],
@@ -109,8 +109,8 @@ pub(crate) fn create(
     verify(&back)
 }
 
-/// Writes and flushes the new file `written`, and returns what it reads back. `target` is the path that
-/// errors name.
+/// Writes and flushes the new file `written`, and returns what it reads back. `target` is the path
+/// that errors name.
 pub(crate) fn fill(
     mut file: File,
     written: &Path,

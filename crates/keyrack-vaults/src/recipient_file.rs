@@ -8,11 +8,12 @@ use ssh_key::PublicKey;
 use crate::identity::{ParsedKeyFile, PublicPart, parse_key_file, read_key_file, with_pub};
 use crate::recipient_key::{Pubkey, StanzaKind, bad, parse};
 
-/// Reads a public key from a file that holds one and nothing else but blank lines and comments behind `#`: a `.pub` file, or an age recipient.
+/// Reads a public key from a file that contains one, blank lines and `#` comments only: a `.pub`
+/// file, or an age recipient.
 ///
 /// # Errors
-/// [`ErrorCode::BadRecipient`] as [`parse`] has it, and for a file that holds a private key, of which nothing is shown; [`ErrorCode::BadKeyFile`]
-/// for one that cannot be read.
+/// [`ErrorCode::BadRecipient`] as for [`parse`], and for a file with a private key, which the error
+/// does not repeat; [`ErrorCode::BadKeyFile`] if it cannot be read.
 pub fn from_file(path: &Path, stanza: StanzaKind) -> Result<Pubkey, Error> {
     let shown = path.display();
     let bytes = read_key_file(path)?;
@@ -36,12 +37,15 @@ pub fn from_file(path: &Path, stanza: StanzaKind) -> Result<Pubkey, Error> {
     })
 }
 
-/// The recipient for a new host manifest, from a private key file (a path ending in `.pub` stands for the key beside it). A key without a
-/// passphrase becomes an X25519 recipient; one with a passphrase, and an rsa key, stays an ssh one, as the line of its `.pub` file, so that
-/// the two implementations in use open the same files with it. Where there is no `.pub` file, the key file itself says its public half.
+/// Returns the recipient of a private key file for a new host manifest. A path that ends in `.pub`
+/// means the private key beside it. A key without a passphrase becomes an X25519 recipient. A key
+/// with a passphrase and an rsa key stay ssh ones, as the line of their `.pub` file, so that both
+/// implementations in use open the same files with it. Without a `.pub` file the public half in the
+/// key file is used.
 ///
 /// # Errors
-/// [`ErrorCode::BadKeyFile`] when the key is missing or cannot be used, or what stands beside it is not its public half.
+/// [`ErrorCode::BadKeyFile`] if the key is missing or cannot be used, or the `.pub` file is that of
+/// another key.
 pub fn for_init(path: &Path) -> Result<Pubkey, Error> {
     let private = if path.extension().is_some_and(|ext| ext == "pub") {
         path.with_extension("")
@@ -58,7 +62,7 @@ pub fn for_init(path: &Path) -> Result<Pubkey, Error> {
         ParsedKeyFile::Encrypted(sealed) => {
             let line = match read_key_file(&public_path) {
                 Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
-                // The key file itself says its public half.
+                // The key file contains its public half too.
                 Err(_) => sealed.public().line.clone(),
             };
             let stated = PublicKey::from_openssh(&line)

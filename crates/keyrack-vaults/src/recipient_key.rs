@@ -1,7 +1,8 @@
-//! Recipients: the public keys that files are encrypted to.
+//! Recipients: public keys that files are encrypted to.
 //!
-//! Two kinds are written. `age`: an X25519 recipient, `age1…`, also what an ed25519 ssh key converts to. `ssh`: the line of a `.pub` file,
-//! which makes a stanza of age's ssh kind. Every recipient is checked before anything is encrypted to it or written.
+//! Two kinds are written. `age`: an X25519 recipient, `age1…`, also converted from an ed25519 ssh
+//! key. `ssh`: the line of a `.pub` file, which gets a stanza of age's ssh kind. Every recipient is
+//! checked before it is used or stored.
 
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use keyrack_core::host_manifest::Recipient;
@@ -13,29 +14,29 @@ pub const AGE: &str = "age";
 /// `mech` of an ssh recipient.
 pub const SSH: &str = "ssh";
 
-/// The most characters an `age1…` recipient has; anything longer is not one and is not echoed.
+/// Maximum number of characters of a recipient that errors repeat. The input may be something else.
 const SHOWN: usize = 24;
 
-/// Which kind of stanza a public key is wanted as.
+/// Kind of stanza for a public key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StanzaKind {
-    /// What fits: an ed25519 ssh key is converted to an X25519 recipient.
+    /// X25519 if possible: an ed25519 ssh key is converted.
     #[default]
     Age,
-    /// An ssh key stays one, so that it opens files with its passphrase still on.
+    /// Ssh, so that the key opens files while it has a passphrase.
     Ssh,
 }
 
-/// A public key that files can be encrypted to: what a manifest keeps of a recipient beside its label.
+/// Public key that files can be encrypted to. With a label it is a recipient of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pubkey {
     /// [`AGE`] or [`SSH`].
     pub mech: &'static str,
-    /// `age1…`, or the line of a `.pub` file.
+    /// Text: `age1…`, or the line of a `.pub` file.
     pub pubkey: String,
 }
 
-/// A recipient that can be encrypted to, checked.
+/// Recipient that the age library accepts.
 #[derive(Clone, Debug)]
 pub(crate) enum ParsedRecipient {
     X25519(age::x25519::Recipient),
@@ -55,10 +56,11 @@ pub(crate) fn bad(message: impl Into<String>) -> Error {
     Error::new(ErrorCode::BadRecipient, message)
 }
 
-/// Reads a public key as a person gives it: `age1…`, or an ssh public key with or without its comment.
+/// Parses a public key that a user typed: `age1…`, or an ssh public key with or without its
+/// comment.
 ///
 /// # Errors
-/// [`ErrorCode::BadRecipient`] when it is neither, when it is damaged, or when the stanza asked for does not fit it.
+/// [`ErrorCode::BadRecipient`] if it is neither, or damaged, or does not fit the stanza.
 pub fn parse(text: &str, stanza: StanzaKind) -> Result<Pubkey, Error> {
     let text = text.trim();
     if text.contains(['\n', '\r']) {
@@ -89,7 +91,8 @@ pub fn parse(text: &str, stanza: StanzaKind) -> Result<Pubkey, Error> {
     Ok(pubkey)
 }
 
-/// An ssh public key with its comment only if that is plain: the other implementation puts the whole line into a shell's command.
+/// Returns an ssh public key, with its comment only if that is plain: the other implementation puts
+/// the whole line into a shell command.
 fn without_odd_comment(line: &str) -> String {
     let plain =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '@' | '.' | '_' | '-' | '+' | ':' | '/');
@@ -99,10 +102,10 @@ fn without_odd_comment(line: &str) -> String {
     if comment.is_empty() || !comment.chars().all(plain) { key } else { format!("{key} {comment}") }
 }
 
-/// The X25519 recipient an ed25519 ssh public key converts to.
+/// Converts an ed25519 ssh public key to its X25519 recipient.
 ///
 /// # Errors
-/// [`ErrorCode::BadRecipient`] for another kind of key and for a damaged one.
+/// [`ErrorCode::BadRecipient`] for another kind of key, and for a damaged one.
 pub fn from_ssh_public_key(line: &str) -> Result<String, Error> {
     let key = PublicKey::from_openssh(line.trim()).map_err(|_| bad("the ssh public key is damaged"))?;
     match key.key_data().ed25519() {
@@ -115,18 +118,19 @@ pub fn from_ssh_public_key(line: &str) -> Result<String, Error> {
     }
 }
 
-/// The X25519 recipient of an ed25519 public key: the same point on the Montgomery form of the curve. `None` when it is not a point.
+/// Converts an ed25519 public key to its X25519 recipient: the same point on the Montgomery form of
+/// the curve. `None` if it is not a point.
 pub(crate) fn from_ed25519(key: &[u8; 32]) -> Option<String> {
     let point = CompressedEdwardsY(*key).decompress()?.to_montgomery();
     let hrp = bech32::Hrp::parse("age").expect("a valid human-readable part");
     Some(bech32::encode::<bech32::Bech32>(hrp, point.as_bytes()).expect("32 bytes fit the limit of bech32"))
 }
 
-/// Checks every recipient of a manifest, in its order.
+/// Parses every recipient of a manifest, in its order.
 ///
 /// # Errors
-/// [`ErrorCode::BadRecipient`] when there is none, and for the first that cannot be encrypted to, naming its label: leaving it out
-/// in silence would lock somebody out.
+/// [`ErrorCode::BadRecipient`] if there is none, and for the first one that files cannot be
+/// encrypted to, with its label. If keyrack skipped it, its owner would lose access.
 pub(crate) fn parse_all(recipients: &[Recipient]) -> Result<Vec<ParsedRecipient>, Error> {
     if recipients.is_empty() {
         return Err(bad("there is no recipient, so nobody could open what is encrypted"));
@@ -173,13 +177,13 @@ fn parse_one(mech: &str, pubkey: &str) -> Result<ParsedRecipient, String> {
     }
 }
 
-/// Kinds of recipients that age has beside X25519 since its version 1.3.
+/// Kinds of recipients that age 1.3 and later have besides X25519.
 const NEWER_AGE_KINDS: [&str; 3] = ["pq", "tag", "tagpq"];
 
-/// Names the kind of an age recipient that is whole and not an X25519 one: that of a plugin, or of
-/// a newer age.
+/// Names the kind of a valid age recipient that is not an X25519 one: that of a plugin, or of a
+/// newer age.
 fn other_age_kind(pubkey: &str) -> Option<String> {
-    // Longer than bech32 allows, so the library does not read them.
+    // They are longer than bech32 allows, so the library does not read them.
     if let Some(kind) = NEWER_AGE_KINDS.iter().find(|kind| pubkey.starts_with(&format!("age1{kind}1"))) {
         return Some(format!(
             "it is an age recipient of the kind {kind:?}, and keyrack encrypts to X25519 and ssh recipients only"
@@ -192,7 +196,8 @@ fn other_age_kind(pubkey: &str) -> Option<String> {
     ))
 }
 
-/// The X25519 recipients among `recipients`, for telling whether a key can open a file without unlocking the key.
+/// Returns the X25519 recipients. With them, keyrack can tell without a passphrase whether a key
+/// opens a file.
 pub(crate) fn age_recipients(recipients: &[Recipient]) -> Vec<&str> {
     recipients.iter().filter(|r| r.mech.as_str() == AGE).map(|r| r.pubkey.trim()).collect()
 }

@@ -1,6 +1,6 @@
-//! Who can open an owner's files: adding and removing recipients, with every file of the owner encrypted anew, all or nothing.
+//! Recipients of an owner's files. Adding or removing one encrypts all files again, as one change.
 //!
-//! A recipient that is removed would otherwise keep reading what was there, and one that is added could not read it.
+//! Otherwise a removed recipient could still read the present files, and an added one could not.
 
 use std::fs;
 
@@ -19,16 +19,16 @@ use crate::private_file;
 use crate::recipient_key::{self, ParsedRecipient, Pubkey};
 use keyrack_core::layout::RackPaths;
 
-/// What a change of the recipients did.
+/// Result of adding or removing a recipient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecipientChange {
-    /// The recipient that was added or removed.
+    /// Recipient that was added or removed.
     pub recipient: Recipient,
-    /// How many os.secure files were encrypted anew.
+    /// Number of os.secure files that were encrypted again.
     pub files: usize,
 }
 
-/// The recipients of an owner's manifest.
+/// Recipients of an owner's manifest.
 ///
 /// # Errors
 /// Those of [`manifest_file::load_existing`].
@@ -36,7 +36,7 @@ pub fn list(racks: &RackPaths, identities: &mut Identities<'_>) -> Result<Vec<Re
     manifest_file::load_existing(racks, identities).map(|manifest| manifest.recipients)
 }
 
-/// Makes the entry a manifest keeps of a public key.
+/// Entry of a public key in the manifest.
 pub fn entry(key: Pubkey, label: &str, now_ms: i64) -> Recipient {
     Recipient {
         mech: key.mech.to_owned(),
@@ -50,8 +50,9 @@ pub fn entry(key: Pubkey, label: &str, now_ms: i64) -> Recipient {
 /// Adds a recipient.
 ///
 /// # Errors
-/// [`ErrorCode::Usage`] for a label that is empty, over 128 bytes, or not printable; [`ErrorCode::RecipientExists`] when it is taken; [`ErrorCode::VaultCorrupt`], [`ErrorCode::NoIdentity`] when a file cannot be opened, naming
-/// it; whatever writing fails with. In each case nothing was changed.
+/// [`ErrorCode::Usage`] for an invalid label; [`ErrorCode::RecipientExists`] for one that is in
+/// use; [`ErrorCode::VaultCorrupt`], [`ErrorCode::NoIdentity`] for a file that cannot be decrypted;
+/// those of writing. Nothing was changed then.
 pub fn add(
     racks: &RackPaths,
     identities: &mut Identities<'_>,
@@ -100,13 +101,13 @@ pub fn remove(
     })
 }
 
-/// Changes the list of recipients and encrypts every file to the new list.
+/// Changes the recipients and encrypts every file to the new ones.
 fn change(
     racks: &RackPaths,
     identities: &mut Identities<'_>,
     edit: impl FnOnce(&mut HostManifest) -> Result<Recipient, Error>,
 ) -> Result<RecipientChange, Error> {
-    // Whoever must be asked for a passphrase is asked before the lock is taken.
+    // Passphrase prompts come before the lock is taken.
     let manifest = manifest_file::load_existing(racks, identities)?;
     for name in secure_files(racks)? {
         open(racks, &manifest, identities, &name)?;
@@ -131,8 +132,8 @@ fn change(
     Ok(RecipientChange { recipient, files: names.len() })
 }
 
-/// Encrypts a file to the new recipients. Its labels stay as they are: it is the same version of
-/// the same key.
+/// Encrypts a file to the new recipients. It keeps its labels: it is the same version of the same
+/// key.
 fn rewrite(
     replacement: &Replacement<'_>,
     racks: &RackPaths,
@@ -184,14 +185,14 @@ fn open(
         })
 }
 
-/// Which key a file is of, if the manifest knows: file names are hashes.
+/// Key of a file, if the manifest has it. File names are hashes.
 fn slug_of(manifest: &HostManifest, name: &str) -> Option<Slug> {
     let hash = name.strip_suffix(".age")?;
     let strange = manifest.strange_hosts.keys().filter_map(|text| Slug::parse_stored(text).ok());
     manifest.hosts.keys().cloned().chain(strange).find(|slug| slug.hash16() == hash)
 }
 
-/// The names of the owner's os.secure files, sorted. What is not named like one is not one.
+/// Names of the owner's os.secure files, sorted. Files with other names are ignored.
 fn secure_files(racks: &RackPaths) -> Result<Vec<String>, Error> {
     let dir = racks.secure_dir();
     let entries = match fs::read_dir(&dir) {

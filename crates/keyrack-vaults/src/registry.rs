@@ -1,4 +1,4 @@
-//! Which vaults this version has.
+//! Vaults that this version supports.
 
 use keyrack_core::display::clean;
 use keyrack_core::{Error, ErrorCode, VaultId};
@@ -8,11 +8,11 @@ use crate::os_envvar::OsEnvvar;
 use crate::os_secure::OsSecure;
 use crate::vault::Vault;
 
-/// The vault with this id.
+/// Returns the vault with this id.
 ///
 /// # Errors
-/// [`ErrorCode::VaultUnsupported`] for one this version does not have, naming it; for os.daemon too, whose keys are in the daemon's memory
-/// and which no vault of this crate may speak to.
+/// [`ErrorCode::VaultUnsupported`] for one that this version does not support, and for os.daemon:
+/// its keys are in the daemon's memory, and no vault of this crate talks to the daemon.
 pub fn vault(id: &VaultId) -> Result<&'static dyn Vault, Error> {
     let why = match id {
         VaultId::OsSecure => return Ok(&OsSecure),

@@ -1,6 +1,7 @@
-//! What a vault is to the rest of keyrack: get, set and del of one key, blocking, one key at a time.
+//! Interface of a vault: get, set and delete one key, blocking.
 //!
-//! A vault never talks to the daemon and never asks a person for a secret; whether a set can work is checked before one is asked for.
+//! A vault never talks to the daemon and never prompts for a secret. The caller checks that a set
+//! can work before it prompts for one.
 
 use std::ffi::OsString;
 
@@ -13,54 +14,53 @@ use keyrack_core::layout::RackPaths;
 
 pub use crate::mech::ResolvedSecret;
 
-/// What is known of a key before its vault is asked.
+/// Key for a vault, with what is known of it.
 #[derive(Clone, Copy, Debug)]
 pub struct VaultEntry<'a> {
-    /// Which key.
+    /// Slug of the key.
     pub slug: &'a Slug,
-    /// Its mechanism, where the host manifest or the caller names one.
+    /// Mechanism, if the host manifest or the caller names one.
     pub mech: Option<&'a Mechanism>,
-    /// The vault's own name for it: a reference, a profile, a parameter.
+    /// The vault's own name for the key: a reference, a profile, a parameter.
     pub exid: Option<&'a str>,
-    /// Its entry in the host manifest, where there is one.
+    /// Entry in the host manifest, if there is one.
     pub host: Option<&'a HostEntry>,
 }
 
 impl<'a> VaultEntry<'a> {
-    /// A key of which only the slug is known.
+    /// Key of which only the slug is known.
     pub fn new(slug: &'a Slug) -> Self {
         VaultEntry { slug, mech: None, exid: None, host: None }
     }
 
-    /// A key as the host manifest knows it.
+    /// Key with its entry in the host manifest.
     pub fn of(slug: &'a Slug, host: &'a HostEntry) -> Self {
         VaultEntry { slug, mech: Some(&host.mech), exid: host.exid.as_deref(), host: Some(host) }
     }
 
-    /// The same with a mechanism named.
+    /// Sets the mechanism.
     #[must_use]
     pub fn with_mech(self, mech: &'a Mechanism) -> Self {
         VaultEntry { mech: Some(mech), ..self }
     }
 
-    /// The `meta` of its entry, if the entry is of `vault`: that of another vault means nothing to
-    /// this one.
+    /// `meta` of its entry, if the entry is of `vault`. That of another vault means nothing here.
     pub(crate) fn meta(&self, vault: &VaultId) -> Option<&'a Value> {
         self.host.filter(|host| host.vault == *vault)?.meta.as_ref()
     }
 }
 
-/// What vaults work with. Everything outside is in here: no vault reads the environment, a clock, or a terminal.
+/// Everything that vaults use from outside: no vault reads the environment, a clock or a terminal.
 pub struct VaultContext<'a, 'p> {
-    /// Where the owner's files are.
+    /// Paths of the owner's files.
     pub racks: &'a RackPaths,
-    /// The keys that open them, with whoever can be asked for a passphrase.
+    /// Keys that open them, with the passphrase prompt.
     pub identities: &'a mut Identities<'p>,
-    /// The recipients of the host manifest: whom new files are encrypted to. Empty where there is no manifest.
+    /// Recipients of the host manifest, for new files. Empty if there is no manifest.
     pub recipients: &'a [Recipient],
-    /// The caller's environment.
+    /// Environment of the caller.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The wall clock, in milliseconds since the Unix epoch.
+    /// Wall clock, in milliseconds since the Unix epoch.
     pub now_ms: i64,
 }
 
@@ -70,35 +70,35 @@ impl std::fmt::Debug for VaultContext<'_, '_> {
     }
 }
 
-/// A place where keys rest.
+/// Store for keys.
 pub trait Vault: Sync {
-    /// Which one.
+    /// Returns the vault's id.
     fn id(&self) -> VaultId;
 
-    /// The key's secret. `None` when the vault does not have it.
+    /// Returns the key's secret, or `None` if the vault does not have it.
     ///
     /// # Errors
-    /// What keeps this key from being had. It never stands for the others.
+    /// Those of this key. They do not affect others.
     fn get(
         &self,
         entry: VaultEntry<'_>,
         context: &mut VaultContext<'_, '_>,
     ) -> Result<Option<ResolvedSecret>, Error>;
 
-    /// Whether a set of this key would work, as far as can be told without the secret: to be called before one is asked for.
+    /// Checks that a set of this key can work, as far as possible without the secret. Callers check
+    /// before they prompt for it.
     ///
     /// # Errors
-    /// Those [`Vault::set`] would fail with.
+    /// Those of [`Vault::set`].
     fn check_set(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> Result<(), Error>;
 
-    /// Stores the secret, replacing what was there; it was read back and verified when this
-    /// returns, or what was there is untouched. Returns the `meta` that the entry of the host
-    /// manifest gets. The entry's mechanism must be named. To be called with the owner's lock held
-    /// and the recipients read under it ([`crate::manifest_file::LockedManifest`]), or a change of
-    /// the recipients could come between.
+    /// Stores the secret and replaces the old one. After `Ok` it was read back and verified, after
+    /// `Err` the old one is unchanged. Returns the `meta` for the entry of the host manifest. The
+    /// entry's mechanism must be set. The caller holds the owner's lock and read the recipients
+    /// under it ([`crate::manifest_file::LockedManifest`]), so that they cannot change in between.
     ///
     /// # Errors
-    /// What kept it from being stored.
+    /// Those of writing.
     fn set(
         &self,
         entry: VaultEntry<'_>,
@@ -106,12 +106,12 @@ pub trait Vault: Sync {
         context: &mut VaultContext<'_, '_>,
     ) -> Result<Option<Value>, Error>;
 
-    /// Removes the key. `Ok(false)` when the vault did not have it.
+    /// Deletes the key. Returns `false` if the vault did not have it.
     ///
     /// # Errors
-    /// What kept it from being removed.
+    /// Those of writing.
     fn del(&self, entry: VaultEntry<'_>, context: &mut VaultContext<'_, '_>) -> Result<bool, Error>;
 
-    /// Whether something is stored for this key, without opening it. For vaults on this machine.
+    /// Returns `true` if the vault has the key. It is not decrypted. For vaults on this machine.
     fn has(&self, entry: VaultEntry<'_>, context: &VaultContext<'_, '_>) -> bool;
 }

@@ -1,7 +1,7 @@
-//! Age files in process: encrypted to a list of recipients of any kind, armored; opened whether armored or not, within a limit, into
-//! memory that is wiped and never moves while it fills.
+//! Age files. They are encrypted to recipients of any kind and armored. They are decrypted in
+//! either form, up to a limit, into memory that is wiped and does not move while it fills.
 //!
-//! No plaintext leaves this process, and no temporary file is made of any.
+//! No plaintext leaves this process, and none is written to a temporary file.
 
 mod header;
 
@@ -23,29 +23,29 @@ use crate::recipient_key::{self, ParsedRecipient};
 
 pub use keyrack_core::set_rule::MAX_SECRET;
 
-/// The most bytes of plaintext a host manifest may have.
+/// Maximum size of a host manifest's plaintext, in bytes.
 pub const MAX_MANIFEST: usize = 16 << 20;
 
 const BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 
-/// The most bytes an age file of `plain` bytes of plaintext is read with: armor takes a third more, and each of many recipients a few
-/// hundred bytes of header.
+/// Maximum size of an age file that is read for `plain` bytes of plaintext: armor takes a third
+/// more, and each of many recipients a few hundred bytes of header.
 pub(crate) const fn file_limit(plain: usize) -> usize {
     plain + plain / 2 + (1 << 20)
 }
 
-/// Why a file did not open.
+/// Error of decrypting an age file.
 #[derive(Debug)]
 pub(crate) enum DecryptError {
-    /// It is not a whole age file; in words that fit behind its path.
+    /// It is not a complete age file. The reason follows its path in messages.
     Damaged(&'static str),
-    /// It is whole as far as it was read, and holds more than was asked for.
+    /// Its plaintext is over the limit.
     TooLarge,
-    /// No identity opened it, or one could not be used.
+    /// No identity opens it, or one could not be used.
     Identity(Error),
 }
 
-/// An age file taken apart as far as it can be without a key.
+/// Age file, parsed as far as possible without a key.
 pub(crate) struct AgeFile {
     binary: Vec<u8>,
     /// Length of the header at the start of `binary`.
@@ -56,8 +56,8 @@ pub(crate) struct AgeFile {
 }
 
 impl AgeFile {
-    /// Parses the header. `recipients` is how many the file should have, as far as that is known:
-    /// it bounds the header.
+    /// Parses the header. `recipients` is the expected number of recipients, as far as it is known.
+    /// It bounds the header.
     pub(crate) fn parse(bytes: &[u8], recipients: usize) -> Result<Self, DecryptError> {
         let binary = dearmor(bytes)?;
         let header = header::length(&binary, recipients).ok_or(DecryptError::Damaged(header::TOO_LONG))?;
@@ -77,14 +77,14 @@ impl AgeFile {
         Ok(AgeFile { binary, header, ssh_tags, x25519, labels })
     }
 
-    /// The labels in the header. They prove nothing before the file was opened: the header's MAC is
-    /// keyed with the file key.
+    /// Labels of the header. They are not authentic before the file was decrypted: the header's MAC
+    /// is keyed with the file key.
     pub(crate) fn labels(&self) -> &[Label] {
         &self.labels
     }
 
-    /// Opens the file. `known` are the recipients it should be encrypted to, where somebody knows: then no passphrase is asked of a key that
-    /// is not among them. `limit` bounds the plaintext.
+    /// Decrypts the file. `known` are the recipients that it should be encrypted to, if they are
+    /// known: a key that is not among them is not prompted for. `limit` bounds the plaintext.
     pub(crate) fn open(
         &self,
         identities: &mut Identities<'_>,
@@ -103,7 +103,7 @@ impl AgeFile {
             .map_err(DecryptError::Identity)?
     }
 
-    /// `None`: these keys do not fit.
+    /// Decrypts with these keys. `None` if they do not fit.
     fn attempt(
         &self,
         keys: &DecryptionKeys,
@@ -127,7 +127,7 @@ fn read_plain(mut reader: impl Read, file: usize, limit: usize) -> Result<Zeroiz
     let mut filled = 0;
     loop {
         if filled == plain.len() {
-            // Nothing may follow: the reader has yet to see the end to know the file is whole.
+            // The reader knows that the file is complete only after it saw the end.
             return match reader.read(&mut [0]) {
                 Ok(0) => finish(plain, filled, limit),
                 Ok(_) => Err(DecryptError::TooLarge),
@@ -202,7 +202,7 @@ pub fn encrypt(recipients: &[Recipient], plain: &[u8]) -> Result<String, Error> 
     encrypt_to(&recipient_key::parse_all(recipients)?, &[], plain)
 }
 
-/// Encrypts to every recipient, with the given labels in the header.
+/// Encrypts to every recipient, with these labels in the header.
 pub(crate) fn encrypt_to(
     recipients: &[ParsedRecipient],
     labels: &[Label],
@@ -222,11 +222,12 @@ pub(crate) fn encrypt_to(
     String::from_utf8(out).map_err(|_| failed())
 }
 
-/// Opens an age file, armored or not, with whatever identity fits.
+/// Decrypts an age file, armored or not, with any identity that fits.
 ///
 /// # Errors
-/// [`ErrorCode::VaultCorrupt`] when it is no whole age file or holds more than `limit` bytes; [`ErrorCode::NoIdentity`],
-/// [`ErrorCode::BadPassphrase`], and whatever asking for a passphrase failed with.
+/// [`ErrorCode::VaultCorrupt`] if it is not a complete age file; [`ErrorCode::SecretTooLarge`] if
+/// it holds more than `limit` bytes; [`ErrorCode::NoIdentity`], [`ErrorCode::BadPassphrase`], and
+/// those of the passphrase prompt.
 pub fn decrypt(
     identities: &mut Identities<'_>,
     bytes: &[u8],
@@ -243,13 +244,13 @@ pub fn decrypt(
     )
 }
 
-/// A file that holds more than keyrack carries.
+/// Error for a file with too large a plaintext.
 pub(crate) fn too_large(what: impl std::fmt::Display, limit: usize) -> Error {
     Error::new(ErrorCode::SecretTooLarge, format!("{what} holds more than the {limit} bytes keyrack carries"))
 }
 
-/// Checks a freshly written age file against what was to be in it: by opening it when an identity at hand can without a question being
-/// asked, else by its structure. `Err` is a reason that fits behind a path.
+/// Checks a new age file against the expected plaintext: by decrypting it if an identity can
+/// without a prompt, else by its structure. `Err` is a reason that follows its path in messages.
 pub(crate) fn verify(
     written: &[u8],
     expected: &[u8],
@@ -261,7 +262,7 @@ pub(crate) fn verify(
         DecryptError::Damaged(why) => why,
         DecryptError::TooLarge | DecryptError::Identity(_) => "it does not open",
     })?;
-    // Stanzas of no kind are put in by the library on purpose, so that readers stay used to them.
+    // The library adds stanzas of random kinds on purpose, so that readers keep ignoring them.
     if file.x25519 + file.ssh_tags.len() != recipients {
         return Err("a recipient is missing from it");
     }

@@ -1,4 +1,4 @@
-//! Age files that are not what they should be: never a panic, never another plaintext.
+//! Age files that were changed or made up: no panic, and no other plaintext.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -34,8 +34,8 @@ static ARMORED: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 static BINARY: LazyLock<Vec<u8>> = LazyLock::new(|| dearmor(&ARMORED).unwrap());
 
-/// Every change of a file is noticed, but for those of how its armor is laid out and of a stanza beside the one that opens it: the
-/// header is covered by a MAC, the payload by its own.
+/// Every change of a file is noticed, except in the layout of its armor and in a stanza that is not
+/// used: the header and the payload have a MAC each.
 fn opens_as_it_was_or_not_at_all(bytes: &[u8]) -> Result<(), TestCaseError> {
     match decrypt(&mut identities(), bytes, 100) {
         Ok(plain) => prop_assert_eq!(plain.as_slice(), PLAIN),
@@ -128,7 +128,7 @@ fn plaintext_is_read_into_one_buffer() {
         let file = encrypt(&[recipient("plain", StanzaKind::Age)], &vec![7; len]).unwrap();
         let plain = decrypt(&mut identities(), file.as_bytes(), MAX_SECRET).unwrap();
         assert_eq!(plain.len(), len);
-        // Never grown: it was made as large as the file, which is larger than what is in it.
+        // It never grew: it is as large as the file from the start.
         assert!(plain.capacity() >= len && plain.capacity() < len + 1000, "{len}: {}", plain.capacity());
     }
 }
@@ -147,6 +147,6 @@ fn a_file_that_was_written_wrong_is_noticed() {
     assert!(!check(&written(&both, b"a secret and more"), 2), "more content");
     assert!(!check(&written(&[own], PLAIN), 2), "a recipient missing");
     assert!(!check(b"", 0), "nothing");
-    // Nobody here can open it: what can be told without is.
+    // No identity opens it: only the structure is checked.
     assert!(check(&written(&[other], b"another"), 1));
 }

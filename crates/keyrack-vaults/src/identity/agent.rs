@@ -1,8 +1,8 @@
-//! What an ssh-agent lists, asked in process: one request, one bounded reply, one deadline.
+//! List of an ssh-agent's keys: one request, one bounded reply, one deadline.
 //!
-//! The comments are of use here: `ssh-add` once put the path of a key's file there, and users who
-//! rely on that exist. An agent only signs, so it can never open an age file itself; its keys are
-//! listed to say so.
+//! The comments matter here: `ssh-add` once put the path of a key's file there, and there are users
+//! who rely on that. An agent only signs, so it can never open an age file. Its keys are listed to
+//! tell the user.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -12,26 +12,27 @@ use std::time::{Duration, Instant};
 
 use keyrack_sys::socket;
 
-/// How long an agent may take, all in all. A hung one must not hold up a command that may not need it.
+/// Time limit for an agent, in total. A command that may not need the agent must not wait for a
+/// hung one.
 const DEADLINE: Duration = Duration::from_secs(1);
-/// The longest message OpenSSH's agent sends (`AGENT_MAX_LEN`, 256 KiB).
+/// Longest message of OpenSSH's agent (`AGENT_MAX_LEN`, 256 KiB).
 const MAX_REPLY: usize = 256 * 1024;
-/// More keys than a person has; the length of the reply bounds them too.
+/// Maximum number of keys. The length of the reply bounds them too.
 const MAX_KEYS: u32 = 2048;
 
 // draft-ietf-sshm-ssh-agent, section 6.1.
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 
-/// A key that an agent holds.
+/// Key that an agent holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    /// The public key, in the encoding of RFC 4253.
+    /// Public key, in the encoding of RFC 4253.
     pub(super) blob: Vec<u8>,
     pub(super) comment: Vec<u8>,
 }
 
-/// The keys an agent holds, in its order. None when there is no agent, or it does not answer
+/// Lists the keys of an agent, in its order. Empty if there is no agent, or it does not answer
 /// properly in time.
 pub(super) fn keys(socket: &Path) -> Vec<Key> {
     list(socket, Instant::now() + DEADLINE).and_then(|reply| parse(&reply)).unwrap_or_default()
@@ -76,7 +77,8 @@ fn read_exact(
     Some(())
 }
 
-/// Reads `byte 12, u32 n, n × (string key, string comment)` and nothing behind it. `None` for anything else.
+/// Parses `byte 12, u32 n, n × (string key, string comment)` and nothing after it. `None` for
+/// anything else.
 fn parse(reply: &[u8]) -> Option<Vec<Key>> {
     let (&kind, mut rest) = reply.split_first()?;
     let count = take_u32(&mut rest)?;
@@ -159,7 +161,7 @@ mod tests {
         }
     }
 
-    /// An agent of one connection that answers with the given bytes and then keeps the connection open.
+    /// Agent for one connection. It sends `answer` and then keeps the connection open.
     fn agent(answer: Vec<u8>) -> (tempfile::TempDir, std::path::PathBuf, std::sync::mpsc::Sender<()>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent");

@@ -1,6 +1,6 @@
-//! Key files: what a file given as an identity is, and what can be known of it without its passphrase.
+//! Key files: their kind, and what they contain in the clear.
 //!
-//! No text that leaves this module holds key material, and nothing here asks anybody anything.
+//! No text that leaves this module contains key material, and nothing here prompts.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ use crate::file_error::io_error;
 use crate::private_file::read_bounded;
 use crate::recipient_key;
 
-/// The most bytes a key file may have. An RSA key of 16384 bits has 13 KiB.
+/// Maximum size of a key file, in bytes. An RSA key of 16384 bits has 13 KiB.
 pub(crate) const MAX_KEY_FILE: usize = 64 * 1024;
-/// The most rounds of bcrypt a key file may demand (`ssh-keygen -a`): about a minute's work.
+/// Maximum rounds of bcrypt of a key file (`ssh-keygen -a`): about a minute of work.
 const MAX_ROUNDS: u32 = 10_000;
 
 const OPENSSH: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
@@ -29,48 +29,50 @@ const PKCS8_SEALED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const AGE: &str = "AGE-SECRET-KEY-1";
 const AGE_PLUGIN: &str = "AGE-PLUGIN-";
 
-/// Identities that can open files now: everything one key file yields.
+/// Identities of one key file, ready to open files.
 pub(crate) struct DecryptionKeys {
     pub(crate) identities: Vec<Box<dyn age::Identity>>,
-    /// The X25519 recipient they open files of, where they are an ed25519 key's.
+    /// X25519 recipient of an ed25519 key.
     pub(crate) recipient: Option<String>,
-    /// The line of a `.pub` file, without its comment, where they are an rsa key's, which converts to no X25519 recipient.
+    /// Line of a `.pub` file, without its comment, of an rsa key. Such a key has no X25519
+    /// recipient.
     pub(crate) ssh: Option<String>,
 }
 
-/// What a key file turned out to be.
+/// Parsed key file.
 pub(crate) enum ParsedKeyFile {
-    /// Usable as it is.
+    /// Key without a passphrase.
     Usable(DecryptionKeys),
-    /// Behind a passphrase.
+    /// Key with a passphrase.
     Encrypted(EncryptedKey),
 }
 
-/// An OpenSSH key behind a passphrase.
+/// OpenSSH key with a passphrase.
 pub(crate) struct EncryptedKey {
     private: Box<PrivateKey>,
     public: PublicPart,
 }
 
-/// What an OpenSSH key file says of its key in the clear.
+/// Facts that an OpenSSH key file contains in the clear.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublicPart {
-    /// The first argument of an age stanza for this key: the start of the SHA-256 of the public key, in base64.
+    /// First argument of an age stanza for this key: the start of the SHA-256 of the public key, in
+    /// base64.
     pub(crate) tag: String,
-    /// The X25519 recipient an ed25519 key converts to.
+    /// X25519 recipient of an ed25519 key.
     pub(crate) age: Option<String>,
-    /// The line of a `.pub` file, without its comment.
+    /// Line of a `.pub` file, without its comment.
     pub(crate) line: String,
 }
 
-/// What a key file is.
+/// Kind of a key file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyFileKind {
-    /// A key without a passphrase.
+    /// Key without a passphrase.
     Plain,
-    /// A key behind a passphrase.
+    /// Key with a passphrase.
     Encrypted,
-    /// Of no use here, in words that fit behind its path.
+    /// It cannot be used. The reason follows its path in messages.
     Unusable(String),
 }
 
@@ -92,7 +94,7 @@ pub(crate) fn read_key_file(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, 
         .map_err(|_| bad(format!("{} is not a key file", path.display())))
 }
 
-/// Returns `true` if what was given as the path of a key file is a private key. It is not to be repeated.
+/// Returns `true` if a private key was given instead of the path of one. Errors must not repeat it.
 fn is_key_itself(path: &Path) -> bool {
     let text = path.to_string_lossy().to_ascii_uppercase();
     text.contains("AGE-SECRET-KEY-1") || text.contains("PRIVATE KEY-----")
@@ -105,7 +107,7 @@ pub(crate) fn with_pub(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Reads a key file. `Err` says, in words that fit behind its path, why it cannot be used.
+/// Parses a key file. `Err` is a reason that follows its path in messages.
 pub(crate) fn parse(bytes: &[u8]) -> Result<ParsedKeyFile, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not a key file".to_owned())?.trim();
     if text.starts_with(OPENSSH) {
@@ -163,7 +165,7 @@ fn parse_openssh(text: &str) -> Result<ParsedKeyFile, String> {
     {
         return Err(format!("its passphrase takes {rounds} rounds of bcrypt, more than {MAX_ROUNDS}"));
     }
-    // The one cipher of ssh-keygen's that the library leaves out.
+    // The only cipher of ssh-keygen that the library does not support.
     if private.cipher() == Cipher::TDesCbc {
         return Err("it is sealed with 3des-cbc; seal it anew with: ssh-keygen -p -f FILE".to_owned());
     }
@@ -171,8 +173,8 @@ fn parse_openssh(text: &str) -> Result<ParsedKeyFile, String> {
     Ok(ParsedKeyFile::Encrypted(EncryptedKey { private: Box::new(private), public }))
 }
 
-/// Names the kind of an OpenSSH key that the library does not read. Even a sealed file has it in
-/// the clear.
+/// Names the kind of an OpenSSH key that the library does not support. It is in the clear, also
+/// with a passphrase.
 fn kind_of(text: &str) -> Option<&'static str> {
     let lines = text.lines().filter(|line| !line.starts_with("-----"));
     let base64: Zeroizing<String> = Zeroizing::new(lines.collect());
@@ -204,7 +206,7 @@ fn parse_age(text: &str) -> Result<DecryptionKeys, String> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        // The reason is not shown: it could quote the line.
+        // The library's reason could quote the line.
         let key: age::x25519::Identity =
             line.parse().map_err(|_| format!("its line {} is not an age identity", n + 1))?;
         keys.recipient.get_or_insert_with(|| key.to_public().to_string());
@@ -214,23 +216,25 @@ fn parse_age(text: &str) -> Result<DecryptionKeys, String> {
 }
 
 impl EncryptedKey {
-    /// What the file says of the key in the clear.
+    /// Facts that the file contains in the clear.
     pub(crate) fn public(&self) -> &PublicPart {
         &self.public
     }
 
-    /// Opens the key. `Ok(None)` when the passphrase is not the one; `Err` says why the key is of no use even so.
+    /// Decrypts the key. `Ok(None)` for a wrong passphrase; `Err` is the reason why the key cannot
+    /// be used.
     pub(crate) fn open(&self, passphrase: &str) -> Result<Option<DecryptionKeys>, String> {
         match self.private.decrypt(passphrase) {
             Ok(private) => keys_of(&private).map(Some),
-            // The library tells a wrong passphrase by garbage where the key should be, in one of several ways.
+            // With a wrong passphrase the library finds garbage in place of the key, and fails in
+            // one of several ways.
             Err(_) => Ok(None),
         }
     }
 }
 
 impl PublicPart {
-    /// The facts of a public key. `Err` for a kind that age has no use for.
+    /// Returns the facts of a public key. `Err` for a kind that age does not use.
     pub(crate) fn of(key: &PublicKey) -> Result<Self, String> {
         let blob = key.to_bytes().map_err(|_| "its public key is damaged".to_owned())?;
         let tag = BASE64_STANDARD_NO_PAD.encode(&Sha256::digest(&blob)[..4]);
@@ -246,8 +250,9 @@ impl PublicPart {
     }
 }
 
-/// Everything one unlocked key can open: an ed25519 key opens files for the X25519 recipient it converts to and files with an
-/// `ssh-ed25519` stanza. The two are not interchangeable, and files of both kinds are in use.
+/// Returns all identities of a key. An ed25519 key opens files for its X25519 recipient and files
+/// with an `ssh-ed25519` stanza. The two are not interchangeable, and files of both kinds are in
+/// use.
 fn keys_of(private: &PrivateKey) -> Result<DecryptionKeys, String> {
     let mut keys = DecryptionKeys { identities: Vec::new(), recipient: None, ssh: None };
     if let KeypairData::Ed25519(pair) = private.key_data() {
@@ -267,8 +272,8 @@ fn ssh_identity(pem: &str) -> Result<age::ssh::Identity, String> {
     age::ssh::Identity::from_buffer(Cursor::new(pem), None).map_err(|_| "it is damaged".to_owned())
 }
 
-/// The age identity of an ed25519 key: the first half of the SHA-512 of its seed, which is the scalar the signature scheme itself
-/// derives (RFC 8032, 5.1.5). X25519 clamps it at use.
+/// Age identity of an ed25519 key: the first half of the SHA-512 of its seed, which is the scalar
+/// that the signature scheme derives (RFC 8032, 5.1.5). X25519 clamps it.
 fn x25519_of_seed(seed: &[u8; 32]) -> age::x25519::Identity {
     let mut hash = Zeroizing::new([0; 64]);
     let mut digest = Sha512::digest(seed);

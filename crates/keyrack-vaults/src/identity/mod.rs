@@ -1,7 +1,9 @@
-//! Identities: the private keys that open a person's files, where they are looked for, and in which order they are tried.
+//! Identities: private keys that open a user's files, the places where keyrack searches for them,
+//! and their order.
 //!
-//! Keys without a passphrase are tried first. A passphrase is asked only when nothing else opened the file and the key could, and
-//! once a command for each key. Errors name the files that were tried, never what is in them.
+//! Keys without a passphrase are tried first. Keyrack prompts for a passphrase only if no other key
+//! opened the file and this one could, and once a command for each key. Errors name the files that
+//! were tried, never their content.
 
 mod agent;
 mod key_file;
@@ -29,26 +31,27 @@ pub(crate) use key_file::{
     DecryptionKeys, EncryptedKey, ParsedKeyFile, PublicPart, parse as parse_key_file, read_key_file, with_pub,
 };
 
-/// Whoever can be asked for the passphrase of a key.
+/// Prompt for the passphrase of a key.
 pub trait PassphrasePrompt {
-    /// Asks for the passphrase of the key at `key_path`.
+    /// Returns the passphrase of the key at `key_path`.
     ///
     /// # Errors
-    /// Whatever keeps it from being had: nobody can be asked ([`ErrorCode::PromptNeeded`]), or they declined ([`ErrorCode::Interrupted`]).
+    /// [`ErrorCode::PromptNeeded`] if the user cannot be prompted, [`ErrorCode::Interrupted`] if
+    /// they declined.
     fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Error>;
 
-    /// How often it may be asked for one key before the key is given up.
+    /// Number of attempts for one key.
     fn tries(&self) -> u8 {
         1
     }
 
-    /// Says that what was given does not open the key; it may be asked again.
+    /// Reports that the passphrase does not open the key. Another attempt may follow.
     fn rejected(&mut self, key_path: &Path) {
         let _ = key_path;
     }
 }
 
-/// Nobody can be asked: a key with a passphrase stays shut.
+/// Prompt that always fails: keys with a passphrase are not used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPassphrasePrompt;
 
@@ -62,29 +65,29 @@ impl PassphrasePrompt for NoPassphrasePrompt {
     }
 }
 
-/// Where identities are looked for.
+/// Places where identities are searched.
 #[derive(Clone, Debug)]
 pub struct IdentitySource {
-    /// Whose files are to be opened: names `~/.ssh/<owner>` and the default keys.
+    /// Rack to open. It determines `~/.ssh/<owner>` and the default keys.
     pub racks: RackPaths,
-    /// Key files given by name (`--prikey`), tried before all others.
+    /// Key files of `--prikey`, tried before all others.
     pub prikeys: Vec<PathBuf>,
-    /// The value of `SSH_AUTH_SOCK`, if set.
+    /// Value of `SSH_AUTH_SOCK`, if set.
     pub ssh_auth_sock: Option<PathBuf>,
 }
 
-/// The identities of one command, found as they are needed.
+/// Identities of one command, loaded when they are needed.
 pub struct Identities<'p> {
     candidates: Vec<Candidate>,
     locations: std::vec::IntoIter<SearchLocation>,
     source: IdentitySource,
     passphrase: Box<dyn PassphrasePrompt + 'p>,
-    /// Which candidate's keys were taken last.
+    /// Index of the candidate whose keys were used last.
     used: Option<usize>,
     decrypted_files: usize,
 }
 
-/// Where to look next.
+/// Location to search next.
 #[derive(Clone, Copy)]
 enum SearchLocation {
     Remembered,
@@ -95,7 +98,7 @@ enum SearchLocation {
 
 struct Candidate {
     path: PathBuf,
-    /// Given by name: then it is meant, whoever the file should be for.
+    /// Set for a key of `--prikey`: it is tried for every file.
     named: bool,
     state: KeyState,
 }
@@ -103,19 +106,19 @@ struct Candidate {
 enum KeyState {
     Usable(DecryptionKeys),
     Encrypted(EncryptedKey),
-    /// Its passphrase could not be had, or was wrong: not asked again in this command.
+    /// Its passphrase was wrong or not available. This command does not prompt for it again.
     Unavailable(PublicPart, Error),
-    /// Not a key of use here, in words that fit behind its path.
+    /// It cannot be used. The reason follows its path in messages.
     Unusable(String),
 }
 
-/// What is known of a file before it is opened, to tell which keys could.
+/// Facts of a file before it is opened, to tell which keys could open it.
 pub(crate) struct EncryptedFile<'a> {
-    /// Tags of its ssh stanzas, as they stand in it.
+    /// Tags of its ssh stanzas.
     pub(crate) ssh_tags: &'a [String],
-    /// Whether it has stanzas for X25519 recipients, which do not say whom they are for.
+    /// Set if it has stanzas for X25519 recipients. They do not name the recipient.
     pub(crate) has_x25519: bool,
-    /// The X25519 recipients the file should be for, where somebody knows.
+    /// X25519 recipients that the file should be for, if known.
     pub(crate) age_recipients: Option<&'a [&'a str]>,
 }
 
@@ -133,10 +136,11 @@ impl EncryptedFile<'_> {
 }
 
 impl<'p> Identities<'p> {
-    /// Reads the keys given by name; the others are looked at when they are needed.
+    /// Reads the key files of `--prikey`. The others are read when they are needed.
     ///
     /// # Errors
-    /// [`ErrorCode::BadKeyFile`] when a key given by name cannot be used: it was asked for, so it is not skipped.
+    /// [`ErrorCode::BadKeyFile`] if a key of `--prikey` cannot be used. It is not skipped, because
+    /// the user named it.
     pub fn discover(
         source: IdentitySource,
         passphrase: Box<dyn PassphrasePrompt + 'p>,
@@ -169,12 +173,12 @@ impl<'p> Identities<'p> {
         self.decrypted_files += 1;
     }
 
-    /// The key files looked at so far, in the order they are tried.
+    /// Key files tried so far, in their order.
     pub fn tried(&self) -> Vec<&Path> {
         self.candidates.iter().map(|candidate| candidate.path.as_path()).collect()
     }
 
-    /// Every key file that would be looked at, and what it is; nobody is asked.
+    /// Lists every key file that could be tried, without a prompt.
     pub(crate) fn list_key_files(&mut self) -> Vec<(PathBuf, KeyFileKind)> {
         while self.search_next_location() {}
         let kind = |state: &KeyState| match state {
@@ -185,19 +189,20 @@ impl<'p> Identities<'p> {
         self.candidates.iter().map(|one| (one.path.clone(), kind(&one.state))).collect()
     }
 
-    /// The file of the key that an attempt took last.
+    /// File of the key that was used last.
     pub(crate) fn last_used(&self) -> Option<PathBuf> {
         self.candidates.get(self.used?).map(|candidate| candidate.path.clone())
     }
 
-    /// The files of keys whose passphrase was wanted and could not be had.
+    /// Files of keys whose passphrase was needed and not available.
     pub(crate) fn keys_awaiting_passphrase(&self) -> Vec<PathBuf> {
         let shut = self.candidates.iter().filter(|one| matches!(one.state, KeyState::Unavailable(..)));
         shut.map(|one| one.path.clone()).collect()
     }
 
-    /// Offers keys to `attempt` until it takes one: first those that need no passphrase, then, where `target` says they could fit, those that
-    /// do. `attempt` answers `None` when the keys do not fit.
+    /// Calls `attempt` with keys until it returns a value: first with those that need no
+    /// passphrase, then with those that do and could open `target`. `attempt` returns `None` if the
+    /// keys do not fit.
     pub(crate) fn try_identities<T>(
         &mut self,
         target: &EncryptedFile<'_>,
@@ -206,7 +211,7 @@ impl<'p> Identities<'p> {
         if let Some(taken) = self.try_without_prompt(&mut attempt) {
             return Ok(taken);
         }
-        // Why a key that could have opened it did not: the first such reason is the cause.
+        // The first reason why a key that could open the file was not usable is the cause.
         let mut refusal = None;
         for (nth, candidate) in self.candidates.iter_mut().enumerate() {
             let public = match &candidate.state {
@@ -239,7 +244,7 @@ impl<'p> Identities<'p> {
         Err(refusal.unwrap_or_else(|| self.nothing_fits()))
     }
 
-    /// Offers only the keys that can be used without asking anybody.
+    /// Calls `attempt` with the keys that can be used without a prompt.
     pub(crate) fn try_without_prompt<T>(
         &mut self,
         mut attempt: impl FnMut(&DecryptionKeys) -> Option<T>,
@@ -292,8 +297,8 @@ impl<'p> Identities<'p> {
         Error::new(ErrorCode::NoIdentity, "no available identity opens it").hint(hint)
     }
 
-    /// Returns the file of the key that opened something, if it was given by name and no command
-    /// would find it without.
+    /// Returns the file of the key that was used, if it was given with `--prikey` and commands do
+    /// not find it without.
     pub fn to_remember(&self) -> Option<&Path> {
         let used = &self.candidates[self.used?];
         let racks = &self.source.racks;
@@ -301,7 +306,7 @@ impl<'p> Identities<'p> {
         (used.named && !is_known).then_some(&used.path)
     }
 
-    /// Adds the candidates of the next place. False when there is no place left.
+    /// Adds the candidates of the next location. Returns `false` if none is left.
     fn search_next_location(&mut self) -> bool {
         let Some(location) = self.locations.next() else { return false };
         let ssh = self.source.racks.ssh_dir();

@@ -1,8 +1,7 @@
-//! Private keys of a home, and their uses: `~/.ssh`, `IdentityFile` of the ssh config, and what an
-//! ssh-agent holds.
+//! Search for private keys: in `~/.ssh`, in `IdentityFile` of the ssh config, and in an ssh-agent.
 //!
-//! For `init`, which chooses one, and for errors, which list what was found and why it cannot be
-//! used. It unlocks nothing and never prompts.
+//! `init` chooses one of them, and errors list them with the reason why they cannot be used. It
+//! decrypts nothing and never prompts.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -16,41 +15,41 @@ use super::{ParsedKeyFile, agent, parse_key_file, read_key_file, ssh_config, wit
 use crate::recipient_file::for_init;
 use keyrack_core::layout::{DEFAULT_SSH_KEYS, RackPaths};
 
-/// Maximum number of findings that an error lists.
+/// Maximum number of keys that an error lists.
 const LISTED: usize = 8;
 
-/// An ssh key that could open a rack.
+/// Ssh key that can open a rack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsableKey {
-    /// Its private file.
+    /// Path of the private key file.
     pub path: PathBuf,
-    /// It has a passphrase.
+    /// Set if the key has a passphrase.
     pub has_passphrase: bool,
-    /// Commands find it by its name.
+    /// Set if commands find it without `--prikey`.
     pub is_default: bool,
 }
 
-/// A key that cannot open a rack.
+/// Key that cannot open a rack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnusableKey {
-    /// Its file, or how an agent names it.
+    /// Its file, or a description of an agent's key.
     pub name: String,
     /// The reason, as a phrase that follows the name.
     pub reason: String,
 }
 
-/// Result of a survey.
+/// Private keys of a home.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundKeys {
-    /// Keys that `init` takes: those first that commands find by their names, then the others by
-    /// path.
+    /// Keys that `init` accepts: first those that commands find without `--prikey`, then the others
+    /// by path.
     pub usable: Vec<UsableKey>,
-    /// The others.
+    /// Keys that cannot be used.
     pub unusable: Vec<UnusableKey>,
 }
 
 impl FoundKeys {
-    /// Looks at all keys of a home.
+    /// Searches the home and the agent.
     pub fn search(racks: &RackPaths, ssh_auth_sock: Option<&Path>) -> Self {
         let mut found_keys = FoundKeys::default();
         let found = default_paths(racks.owner(), &racks.ssh_dir());
@@ -77,7 +76,7 @@ impl FoundKeys {
             Ok(ParsedKeyFile::Encrypted(_)) => true,
             Ok(ParsedKeyFile::Usable(_)) => false,
             Err(reason) => {
-                // Configuration and lists of hosts lie in the same directory.
+                // The directory also has configuration and lists of hosts.
                 if is_private_key(&bytes) {
                     self.unusable.push(UnusableKey { name, reason });
                 }
@@ -94,7 +93,7 @@ impl FoundKeys {
         }
     }
 
-    /// A key of an agent cannot be used, unless its file was found too.
+    /// Adds a key of an agent. It cannot be used, unless its file was found too.
     fn look_at_agent_key(&mut self, racks: &RackPaths, key: &agent::Key) {
         let Ok(public) = PublicKey::from_bytes(&key.blob) else { return };
         let has_file = self.usable.iter().any(|usable| {
@@ -115,11 +114,12 @@ impl FoundKeys {
         self.unusable.push(UnusableKey { name, reason });
     }
 
-    /// Chooses the key of a new rack: the first that commands find by its name, else the only one
-    /// there is.
+    /// Chooses the key of a new rack: the first one that commands find without `--prikey`, else the
+    /// only one.
     ///
-    /// # Errors [`ErrorCode::BadKeyFile`] where there is none, with what was found and why it
-    /// cannot be used; and where there are several.
+    /// # Errors
+    /// [`ErrorCode::BadKeyFile`] if there is none, with the keys that were found and why they
+    /// cannot be used; and if there are several.
     pub fn choose(self, racks: &RackPaths) -> Result<UsableKey, Error> {
         let home = racks.home();
         let mut usable = self.usable.iter();
@@ -151,7 +151,7 @@ impl FoundKeys {
             .fix(fix)
     }
 
-    /// Lists what cannot open a rack and why, in one line.
+    /// Lists the keys that cannot open a rack, with the reasons, on one line.
     pub fn reasons(&self) -> String {
         let mut listed: Vec<String> =
             self.unusable.iter().take(LISTED).map(|one| format!("{} ({})", one.name, one.reason)).collect();
@@ -163,7 +163,7 @@ impl FoundKeys {
     }
 }
 
-/// The command that makes a key which `init` finds, under a name that is free.
+/// Command that creates a key which `init` finds, with an unused name.
 pub fn new_key(racks: &RackPaths) -> Fix {
     let ssh = racks.ssh_dir();
     let is_free = |name: &str| {
@@ -176,17 +176,17 @@ pub fn new_key(racks: &RackPaths) -> Fix {
     Fix::Text(format!("ssh-keygen -t ed25519 -f ~/.ssh/{}", shell_quote(&name)))
 }
 
-/// The paths that commands look at for an owner where no key is named and none is remembered.
+/// Paths of an owner's keys that commands find without `--prikey` and without a remembered path.
 pub(super) fn default_paths(owner: &Owner, ssh_dir: &Path) -> Vec<PathBuf> {
     owner.name().into_iter().chain(DEFAULT_SSH_KEYS).map(|name| ssh_dir.join(name)).collect()
 }
 
-/// Returns `true` if commands find the key at `path` without being told of it.
+/// Returns `true` if commands find the key at `path` without `--prikey`.
 pub fn is_default(racks: &RackPaths, path: &Path) -> bool {
     default_paths(racks.owner(), &racks.ssh_dir()).iter().any(|known| known == path)
 }
 
-/// Every file that could be a key: those found by name first, then those of `~/.ssh` by name, then
+/// Lists every file that could be a key: default ones first, then those in `~/.ssh` by name, then
 /// those of the ssh config.
 fn candidates(racks: &RackPaths, found: &[PathBuf]) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(racks.ssh_dir()).into_iter().flatten().flatten();
@@ -212,7 +212,7 @@ fn is_public_key(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| PublicKey::from_openssh(text.trim()).is_ok())
 }
 
-/// A path with `~` for the home directory.
+/// Path with `~` for the home directory.
 pub(crate) fn shown(path: &Path, home: &Path) -> String {
     match path.strip_prefix(home) {
         Ok(rest) if rest.as_os_str() == OsStr::new("") => "~".to_owned(),

@@ -1,7 +1,7 @@
-//! Mechanisms: from what a vault holds to the secret that is handed on.
+//! Mechanisms: from what a vault stores to the secret that is handed out.
 //!
-//! The stored mechanism and the one the value itself names must agree; an unknown one is refused for its key alone. Nothing here reads a
-//! vault or talks to a network.
+//! The stored mechanism and the one that the value names must agree. A key with an unknown one is
+//! rejected, and does not affect others. Nothing here reads a vault or uses a network.
 
 mod replica;
 mod resolved_secret;
@@ -13,11 +13,12 @@ use zeroize::Zeroizing;
 
 pub use resolved_secret::ResolvedSecret;
 
-/// Turns what `vault` held for `slug` into its secret. `stored` is the mechanism the host manifest names; a vault without one passes `None`, and
-/// then the value decides.
+/// Resolves what `vault` stores for `slug` to its secret. `stored` is the mechanism of the host
+/// manifest. For a vault without one, which passes `None`, the value decides.
 ///
 /// # Errors
-/// [`ErrorCode::MechMismatch`] when both name a mechanism and disagree; [`ErrorCode::BadMech`] when this version does not have it.
+/// [`ErrorCode::MechMismatch`] if both name a mechanism and differ; [`ErrorCode::BadMech`] if this
+/// version does not support it.
 pub(crate) fn resolve(
     slug: &Slug,
     vault: &VaultId,
@@ -45,10 +46,10 @@ pub(crate) fn resolve(
     }
 }
 
-/// Whether `vault` takes keys of `mech`, and this version has it.
+/// Checks that `vault` and this version support `mech`.
 ///
 /// # Errors
-/// [`ErrorCode::BadMech`], naming the ones that go.
+/// [`ErrorCode::BadMech`], with the supported ones.
 pub(crate) fn check(slug: &Slug, vault: &VaultId, mech: &Mechanism) -> Result<(), Error> {
     if !vault.mechanisms().contains(mech) {
         let known: Vec<_> = vault.mechanisms().iter().map(Mechanism::as_str).collect();

@@ -1,4 +1,5 @@
-//! `PERMANENT_VIA_REPLICA` and `PERMANENT_VIA_REFERENCE`: what the vault yields is the secret, byte for byte, and it does not end by itself.
+//! `PERMANENT_VIA_REPLICA` and `PERMANENT_VIA_REFERENCE`: the stored bytes are the secret, and it
+//! does not expire.
 
 use keyrack_core::Mechanism;
 use zeroize::Zeroizing;

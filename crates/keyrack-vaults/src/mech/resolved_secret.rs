@@ -1,4 +1,4 @@
-//! A secret, with what its mechanism knows of it.
+//! Secrets that a vault returns.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use keyrack_core::Mechanism;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-/// A secret as a vault delivers it.
+/// Secret that a vault returns.
 pub struct ResolvedSecret {
-    /// The secret itself.
+    /// Bytes of the secret.
     pub secret: Zeroizing<Vec<u8>>,
-    /// How it came to be, which decides its grade.
+    /// Mechanism, which decides the grade.
     pub mech: Mechanism,
-    /// When the credential ends by itself, in milliseconds since the Unix epoch, where somebody says so.
+    /// Expiry of the credential, in milliseconds since the Unix epoch, if known.
     pub credential_expires_at_ms: Option<i64>,
-    /// The `meta` that the host manifest's entry should have, where the vault is ahead of it: a
-    /// `set` was cut short after the vault was written.
+    /// `meta` for the entry of the host manifest, if the vault is ahead of it because a `set` was
+    /// interrupted after the vault was written.
     pub newer_meta: Option<Value>,
 }
 

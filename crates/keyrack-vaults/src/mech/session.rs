@@ -1,4 +1,5 @@
-//! `EPHEMERAL_VIA_SESSION`: the secret lives for a login session; the daemon's deadlines end it, not the credential.
+//! `EPHEMERAL_VIA_SESSION`: the secret is for one login session. The daemon's deadlines expire it,
+//! not the credential.
 
 use keyrack_core::Mechanism;
 use zeroize::Zeroizing;

@@ -1,4 +1,4 @@
-//! The rules between the mechanism that is stored and the one a value names.
+//! Rules between the stored mechanism and the one that a value names.
 
 use super::*;
 
@@ -22,12 +22,12 @@ fn the_stored_mechanism_and_the_value_must_agree() {
         (Some(Replica), "plain", Ok(Replica)),
         (Some(Reference), "plain", Ok(Reference)),
         (Some(Session), "plain", Ok(Session)),
-        // A blob that calls itself a replica contradicts nothing.
+        // A blob that names the replica mechanism contradicts nothing.
         (Some(Session), replica_blob, Ok(Session)),
         (None, replica_blob, Ok(Replica)),
         (Some(Replica), APP, Err(ErrorCode::MechMismatch)),
         (Some(Replica), r#"{"mech":"MADE_UP"}"#, Err(ErrorCode::MechMismatch)),
-        // Known, agreed on, and not in this version.
+        // Known and consistent, but not supported by this version.
         (None, APP, Err(ErrorCode::BadMech)),
         (Some(GithubApp), APP, Err(ErrorCode::BadMech)),
         (Some(GithubApp), "plain", Err(ErrorCode::BadMech)),

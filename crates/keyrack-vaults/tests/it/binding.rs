@@ -32,7 +32,7 @@ fn put_file(racks: &RackPaths, key: &str, bytes: &[u8]) {
     fs::write(racks.secure_path(&slug(key)), bytes).unwrap();
 }
 
-/// Asserts that a key is refused by name, with a hint and a fix.
+/// Asserts that a key is rejected by name, with a hint and a fix.
 fn refused(rig: &Rig, key: &str, because: &str) {
     let error = rig.get(key, &SECURE).unwrap_err();
     assert_eq!(error.code, ErrorCode::VaultMismatch, "{error}");
@@ -56,7 +56,7 @@ fn swapped_files_are_refused() {
     put_file(&rig.racks, A, &a);
     assert_eq!(rig.get(A, &SECURE).unwrap().as_deref(), Some("value of A"));
     refused(&rig, B, "another key");
-    // Setting it is the way out.
+    // Setting it again fixes that.
     rig.set(B, &SECURE, "value of B again");
     assert_eq!(rig.get(B, &SECURE).unwrap().as_deref(), Some("value of B again"));
 }

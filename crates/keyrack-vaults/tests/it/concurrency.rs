@@ -1,4 +1,5 @@
-//! Two at once, and runs that are killed: no update is lost, and a file is the old one or the new one.
+//! Concurrent changes and killed processes: no update is lost, and a file is the old one or the new
+//! one.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture, slug, tree};
 
-/// In a child of this test binary: the home whose key is to be set again and again.
+/// Environment of a child of this test binary: the home whose key it sets again and again.
 const CHILD_HOME: &str = "KEYRACK_VAULTS_TEST_CHILD_HOME";
 
 #[test]
@@ -99,7 +100,7 @@ fn value(n: u8) -> String {
     char::from(b'a' + n % 26).to_string().repeat(30_000)
 }
 
-/// What a child does: not a test of its own.
+/// Body of a child process, not a test of its own.
 #[test]
 fn child_that_sets_until_killed() {
     let Some(home) = std::env::var_os(CHILD_HOME).map(PathBuf::from) else { return };
@@ -170,7 +171,7 @@ fn a_kill_at_any_moment_leaves_the_old_file_or_the_new_one() {
     }
 }
 
-/// Gives the passphrase, and says whether another writer could have gone ahead meanwhile.
+/// Returns the passphrase, and records that another writer could take the lock meanwhile.
 struct WatchfulPrompt {
     racks: keyrack_vaults::RackPaths,
     was_free: Rc<RefCell<Vec<bool>>>,

@@ -1,4 +1,4 @@
-//! Directories and files that are not as they should be, and disks that say no: a clear error, and nothing lost.
+//! Unsafe directories and files, and failing disks: a clear error, and nothing lost.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -117,11 +117,11 @@ fn files_of_somebody_else_are_refused() {
     }
 }
 
-/// A file system of its own over the directory of the racks, until dropped.
+/// File system over the directory of the racks, until dropped.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// `None`, said on stderr, where root may not mount.
+    /// `None`, with a message on stderr, if root may not mount.
     fn mount(test: &str, rig: &Rig, options: &str) -> Option<Self> {
         let dir = rig.racks.dir();
         std::fs::create_dir_all(&dir).unwrap();
@@ -130,7 +130,7 @@ impl SmallDisk {
         if run(&mut mount, b"", Duration::from_secs(10)).is_ok_and(|output| output.status.success()) {
             return Some(SmallDisk(dir));
         }
-        // What stands for the right to mount: asked for where it is lacking, it says so as every missing thing does.
+        // Requires the right to mount, and reports its absence like any other missing requirement.
         assert!(!can_run(test, &[Need::Path("/the right to mount a tmpfs")]));
         None
     }
@@ -165,7 +165,7 @@ fn a_full_disk_loses_nothing() {
         assert_eq!(error.slug, Some(slug(KEY)));
         assert_eq!(rig.get(KEY, &vault).unwrap().as_deref(), Some("one"), "{vault}");
     }
-    // And no room is taken by what could not be finished.
+    // Unfinished files take no space.
     rig.set(KEY, &VaultId::OsSecure, "two");
     assert_eq!(rig.get(KEY, &VaultId::OsSecure).unwrap().as_deref(), Some("two"));
 }
@@ -200,7 +200,7 @@ fn a_read_only_disk_can_be_read_and_says_no_to_the_rest() {
 fn an_unwritable_home_says_so_to_an_ordinary_user() {
     let test = "an_unwritable_home_says_so_to_an_ordinary_user";
     if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
-        // No mode stops root: the test is run again as somebody else.
+        // No mode stops root: the test runs again as another user.
         if can_run(test, &[Need::Program("setpriv")]) {
             let mut this = Command::new(std::env::current_exe().unwrap());
             this.args(["--exact", &format!("files::{test}")]).current_dir("/");

@@ -1,4 +1,4 @@
-//! Which keys are tried, in which order, and when somebody is asked for a passphrase.
+//! Keys that are tried, their order, and passphrase prompts.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
@@ -62,7 +62,8 @@ fn a_passphrase_is_asked_once_and_only_where_it_helps() {
 fn where_the_recipients_are_known_only_one_of_them_is_asked_for() {
     let rig = Rig::ready();
     rig.set("acme.test.K", &VaultId::OsSecure, "v");
-    // Another home's view of the same file: the only key there is behind a passphrase and is no recipient.
+    // Another home's view of the same file: the only key there is behind a passphrase and is no
+    // recipient.
     std::fs::remove_dir_all(rig.racks.ssh_dir()).unwrap();
     std::fs::create_dir(rig.racks.ssh_dir()).unwrap();
     let sealed = rig.key("sealed", "id_ed25519");
@@ -182,7 +183,7 @@ fn the_order_of_discovery() {
     assert!(!hint.contains("AGE-SECRET") && !hint.contains("PRIVATE"), "{hint}");
 }
 
-/// An ssh-agent that lists keys with these comments, once.
+/// Ssh-agent that lists keys with these comments, once.
 fn agent(rig: &Rig, comments: &[&str]) -> PathBuf {
     let path = rig.home.runtime().join("agent");
     let listener = UnixListener::bind(&path).unwrap();
@@ -289,7 +290,7 @@ fn a_first_recipient_follows_the_key() {
     let own = recipient_file::for_init(&sealed).unwrap();
     assert!(line.starts_with(&own.pubkey), "{own:?}");
 
-    // Somebody else's public half beside it would lock the person out.
+    // The public half of another key beside it would lock the user out.
     std::fs::copy(fixture("keys/other.pub"), rig.racks.ssh_dir().join("id_ed25519.pub")).unwrap();
     assert_eq!(recipient_file::for_init(&sealed).unwrap_err().code, ErrorCode::BadKeyFile);
 
@@ -313,7 +314,7 @@ fn a_first_recipient_follows_the_key() {
     }
 }
 
-/// The key that `init` takes.
+/// Returns the key that `init` takes.
 fn chosen(rig: &Rig) -> Result<PathBuf, Error> {
     FoundKeys::search(&rig.racks, None).choose(&rig.racks).map(|usable| usable.path)
 }

@@ -1,4 +1,5 @@
-//! The vaults against files: those of others, those of killed runs, broken ones, and those of two at once.
+//! The vaults against files: those of others, those of killed runs, broken ones, and those of two
+//! at once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests have an environment")]
 

@@ -1,4 +1,5 @@
-//! A home of one test's own, with keys of the fixtures in its `~/.ssh`, and somebody to ask for passphrases who keeps count.
+//! A home of one test's own, with keys of the fixtures in its `~/.ssh`, and somebody to ask for
+//! passphrases who keeps count.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
