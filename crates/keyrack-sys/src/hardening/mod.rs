@@ -8,10 +8,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::stat::{Mode, fstat, major, minor};
+use nix::sys::stat::{fstat, major, minor};
 use zeroize::Zeroize as _;
 
 use crate::process::pid::Pid;
@@ -301,24 +300,6 @@ pub(crate) fn threads() -> io::Result<Option<i64>> {
 pub(crate) fn own_status(label: &str) -> Result<Option<i64>, Errno> {
     // One read gives at most a page, and the list of groups alone may be longer.
     procfs::read_status(format_args!("self/status")).map(|status| procfs::number_after(&status, label))
-}
-
-/// Puts `/dev/null` in the place of standard input, output and error.
-///
-/// # Errors
-/// When `/dev/null` cannot be opened.
-pub fn stdio_to_null() -> io::Result<()> {
-    let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-    for target in 0..=2 {
-        // SAFETY: dup2 touches no memory. The standard descriptors belong to the process as a whole; std's handles of them
-        // go by number and stay valid.
-        Errno::result(unsafe { libc::dup2(null.as_raw_fd(), target) })?;
-    }
-    if null.as_raw_fd() <= 2 {
-        // It was started with one of them closed, and this is now that one.
-        std::mem::forget(null);
-    }
-    Ok(())
 }
 
 fn is_dumpable() -> io::Result<bool> {

@@ -8,8 +8,10 @@
 
 use std::ptr::NonNull;
 
-use super::mapping::{Mapping, PAGE, wipe};
-use super::{Mode, OutOfMemory, Partition};
+use super::error::{OutOfMemory, Partition};
+use super::mapping::Mapping;
+use super::mode::Mode;
+use super::page::{PAGE, wipe};
 
 /// Bytes of a slab.
 pub(super) const SLAB: usize = 64 * 1024;

@@ -8,9 +8,9 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use super::arena::Allocation;
-use super::mapping::{PAGE, wipe_slice};
+use super::error::{OutOfMemory, Partition};
+use super::page::{PAGE, wipe_slice};
 use super::pool::Shared;
-use super::{OutOfMemory, Partition};
 use crate::socket::{self, Sender};
 
 /// Bytes filled from the front, with room behind them. It has no page at first, then 4 KiB, then doubles up to its limit.
@@ -39,12 +39,6 @@ impl Buffer {
     #[must_use]
     pub fn filled(&self) -> &[u8] {
         &self.all()[..self.filled]
-    }
-
-    /// The bytes filled so far, to be changed in place.
-    pub fn filled_mut(&mut self) -> &mut [u8] {
-        let filled = self.filled;
-        &mut self.all_mut()[..filled]
     }
 
     /// The room behind them, to be written to and then taken in with [`Self::advance`]. Empty before the first

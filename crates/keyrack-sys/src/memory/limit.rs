@@ -11,10 +11,14 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::mapping::{Mapping, PAGE};
-use super::mode::USEFUL;
-use super::{Mode, secretmem};
+use super::mapping::Mapping;
+use super::mode::Mode;
+use super::page::PAGE;
+use super::secretmem;
 use crate::process::procfs::{number_after, read_small};
+
+/// Least lockable memory, in bytes. With less, locking is not worth the failures that follow.
+pub(super) const USEFUL: usize = 1024 * 1024;
 
 /// Errno of a kind of memory that is unavailable, whatever the amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +74,10 @@ pub(super) fn soft_limit() -> u64 {
     getrlimit(Resource::RLIMIT_MEMLOCK).map_or(0, |(soft, _)| soft)
 }
 
-/// Returns `true` if this process may lock more memory once it raises its own limit to the hard one.
-pub(super) fn is_raisable() -> bool {
+/// Returns `true` if this process may lock more memory once it raises its own limit to the hard one,
+/// as a daemon does ([`crate::hardening::raise_limits`]). A probe that fails before says little then.
+#[must_use]
+pub fn is_raisable() -> bool {
     getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, hard)| soft < hard)
 }
 

@@ -8,10 +8,9 @@ use std::ptr::NonNull;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mlock, mmap_anonymous, munmap};
 
-use super::{Mode, secretmem};
-
-/// Granularity of mappings. A kernel with larger pages rounds up by itself; limits are then reached sooner than counted.
-pub(super) const PAGE: usize = 4096;
+use super::mode::Mode;
+use super::page::wipe;
+use super::secretmem;
 
 /// Pages of our own, all zero when made.
 pub(super) struct Mapping {
@@ -23,7 +22,7 @@ pub(super) struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Maps `len` bytes (a multiple of [`PAGE`], not 0).
+    /// Maps `len` bytes (a multiple of [`PAGE`](super::page::PAGE), not 0).
     pub(super) fn new(len: usize, mode: Mode) -> Result<Self, Errno> {
         let size = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
         if mode == Mode::Secret {
@@ -82,21 +81,4 @@ impl Drop for Mapping {
         // SAFETY: exactly our own mapping, unmapped once. It cannot fail for such a range; if it did, it is wiped.
         let _ = unsafe { munmap(self.base.cast(), self.len) };
     }
-}
-
-/// Overwrites with zeros, in a way the compiler may not leave out.
-///
-/// # Safety
-/// `len` bytes at `at` are mapped and writable, and no reference to them is alive.
-pub(super) unsafe fn wipe(at: NonNull<u8>, len: usize) {
-    // SAFETY: the caller's promise.
-    let bytes = unsafe { std::slice::from_raw_parts_mut(at.as_ptr(), len) };
-    wipe_slice(bytes);
-}
-
-/// As [`wipe`], for bytes that are borrowed exclusively.
-pub(super) fn wipe_slice(bytes: &mut [u8]) {
-    // One memset, then a barrier that makes the compiler believe somebody looks at the zeros.
-    bytes.fill(0);
-    zeroize::optimization_barrier(bytes);
 }

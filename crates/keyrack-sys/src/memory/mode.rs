@@ -1,206 +1,35 @@
-//! Which mode a pool gets: the strongest that works here, or the one that is required; and why none stronger. Never a mode that was not
-//! tried out first.
+//! Modes of protection for pages.
 
-use super::limit::{Limited, lockable, secretly_lockable, soft_limit};
-use super::{Hibernation, MemoryError, Mode, ModeRequest};
-
-/// Under this much lockable memory, locking is not worth the failures that follow.
-pub(super) const USEFUL: usize = 1024 * 1024;
-
-/// What a machine has to offer. Each asks of it only when called.
-pub(super) struct Offers<'a> {
-    pub(super) hibernation: &'a dyn Fn() -> Hibernation,
-    /// How many bytes, up to those wanted, can lie in secret pages.
-    pub(super) secret: &'a dyn Fn(usize) -> Result<usize, Limited>,
-    /// How many bytes, up to those wanted, can be locked.
-    pub(super) locked: &'a dyn Fn(usize) -> Result<usize, Limited>,
-    /// RLIMIT_MEMLOCK, to be named.
-    pub(super) soft_limit: u64,
+/// Protection of a pool's pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `memfd_secret(2)`: not even root reads them through the kernel. Locked, not in core dumps, and
+    /// not mapped in a forked child.
+    Secret,
+    /// Locked (`mlock(2)`), never in swap; not in core dumps; zeros in a forked child.
+    Locked,
+    /// Not in core dumps; zeros in a forked child. Can be swapped out.
+    Unlocked,
 }
 
-impl Offers<'_> {
-    /// Of this machine, to this process.
-    pub(super) fn here() -> Offers<'static> {
-        Offers {
-            hibernation: &Hibernation::here,
-            secret: &secretly_lockable,
-            locked: &lockable,
-            soft_limit: soft_limit(),
+impl Mode {
+    /// Returns the name of the mode: `secret`, `locked`, `unlocked`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Locked => "locked",
+            Self::Unlocked => "unlocked",
         }
     }
 }
 
-/// A mode that works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Choice {
-    pub(super) mode: Mode,
-    /// How many bytes of it there are, at most those wanted.
-    pub(super) total: usize,
-    /// Why it is not [`Mode::Secret`], where that was tried.
-    pub(super) lacks_secret: Option<String>,
-    /// Why it is not at least [`Mode::Locked`], where that was tried.
-    pub(super) lacks_locked: Option<String>,
-    /// Whether secret pages keep the machine from hibernating; known where there are some.
-    pub(super) hibernation: Option<Hibernation>,
-}
-
-/// Chooses a mode for `wanted` bytes.
-///
-/// # Errors
-/// When the required mode does not work here.
-pub(super) fn choose(
-    request: ModeRequest,
-    wanted: usize,
-    offers: &Offers<'_>,
-) -> Result<Choice, MemoryError> {
-    let none =
-        |mode, total| Choice { mode, total, lacks_secret: None, lacks_locked: None, hibernation: None };
-    let secret = || {
-        let hibernation = (offers.hibernation)();
-        match (request, &hibernation) {
-            // Whoever demands secret pages has chosen them over hibernation.
-            (ModeRequest::Auto, Hibernation::Possible(why)) => {
-                Err(format!("this machine can hibernate ({why}), which secret memory would block"))
-            }
-            _ => enough_secret(wanted, offers)
-                .map(|total| Choice { hibernation: Some(hibernation), ..none(Mode::Secret, total) }),
-        }
-    };
-    let locked = || match (offers.locked)(wanted) {
-        Ok(total) if total >= USEFUL.min(wanted) => Ok(none(Mode::Locked, total)),
-        Ok(total) => Err(too_little(total, offers.soft_limit)),
-        Err(Limited(errno)) => {
-            Err(format!("memory cannot be locked: {}", std::io::Error::from_raw_os_error(errno)))
-        }
-    };
-    match request {
-        ModeRequest::Require(mode) => {
-            let choice = match mode {
-                Mode::Secret => secret(),
-                Mode::Locked => locked(),
-                Mode::Unlocked => Ok(none(Mode::Unlocked, wanted)),
-            };
-            choice.map_err(|lacks| MemoryError::Unavailable { mode, lacks })
-        }
-        ModeRequest::Auto => {
-            let lacks_secret = match secret() {
-                Ok(choice) => return Ok(choice),
-                Err(lacks) => Some(lacks),
-            };
-            Ok(match locked() {
-                Ok(choice) => Choice { lacks_secret, ..choice },
-                Err(lacks) => {
-                    Choice { lacks_secret, lacks_locked: Some(lacks), ..none(Mode::Unlocked, wanted) }
-                }
-            })
-        }
-    }
-}
-
-fn enough_secret(wanted: usize, offers: &Offers<'_>) -> Result<usize, String> {
-    match (offers.secret)(wanted) {
-        Ok(total) if total >= USEFUL.min(wanted) => Ok(total),
-        Ok(total) => Err(too_little(total, offers.soft_limit)),
-        Err(Limited(errno)) => Err(match errno {
-            libc::ENOSYS => "the kernel has no memfd_secret, or it is turned off (it is on since Linux 6.5; from 5.14, boot with secretmem.enable=1)".to_owned(),
-            libc::EPERM | libc::EACCES => "memfd_secret is not permitted here, as in many containers".to_owned(),
-            libc::EFBIG => "no file may be as large as is needed (RLIMIT_FSIZE), and memfd_secret counts as one".to_owned(),
-            errno => format!("memfd_secret cannot be used: {}", std::io::Error::from_raw_os_error(errno)),
-        }),
-    }
-}
-
-fn too_little(lockable: usize, soft: u64) -> String {
-    let limit = match soft {
-        u64::MAX => "RLIMIT_MEMLOCK is unlimited".to_owned(),
-        soft => format!("RLIMIT_MEMLOCK is {} KiB", soft / 1024),
-    };
-    let least = USEFUL / 1024;
-    format!("{limit}, and {} KiB could be locked where at least {least} KiB are needed", lockable / 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MIB: usize = 1024 * 1024;
-
-    /// What becomes of a request for 64 MiB.
-    fn chosen(
-        request: ModeRequest,
-        hibernation: &Hibernation,
-        secret: Result<usize, i32>,
-        locked: usize,
-    ) -> Result<Choice, MemoryError> {
-        choose(
-            request,
-            64 * MIB,
-            &Offers {
-                hibernation: &|| hibernation.clone(),
-                secret: &|wanted| secret.map(|most| most.min(wanted)).map_err(Limited),
-                locked: &|wanted| Ok(locked.min(wanted)),
-                soft_limit: 8192 * 1024,
-            },
-        )
-    }
-
-    #[test]
-    fn auto_takes_the_first_that_works() {
-        use Hibernation::{Never, NoSwap};
-        let possible = Hibernation::Possible("it has swap on /dev/sda2".to_owned());
-        let all = usize::MAX;
-        let little = 64 * 1024;
-        for (hibernation, secret, locked, mode, total, no_secret, no_locked) in [
-            (&Never, Ok(all), all, Mode::Secret, 64 * MIB, "", ""),
-            (&NoSwap, Ok(8 * MIB), 8 * MIB, Mode::Secret, 8 * MIB, "", ""),
-            (&Never, Ok(MIB), MIB, Mode::Secret, MIB, "", ""),
-            (&possible, Ok(all), all, Mode::Locked, 64 * MIB, "it has swap on /dev/sda2", ""),
-            (&possible, Ok(all), little, Mode::Unlocked, 64 * MIB, "can hibernate", "64 KiB could be locked"),
-            (&Never, Err(libc::ENOSYS), 8 * MIB, Mode::Locked, 8 * MIB, "has no memfd_secret", ""),
-            (&Never, Err(libc::EPERM), all, Mode::Locked, 64 * MIB, "not permitted", ""),
-            (&NoSwap, Err(libc::EFBIG), all, Mode::Locked, 64 * MIB, "RLIMIT_FSIZE", ""),
-            (&NoSwap, Err(libc::EMFILE), all, Mode::Locked, 64 * MIB, "memfd_secret cannot be used: ", ""),
-            (
-                &Never,
-                Ok(little),
-                little,
-                Mode::Unlocked,
-                64 * MIB,
-                "RLIMIT_MEMLOCK is 8192 KiB",
-                "64 KiB could",
-            ),
-        ] {
-            let choice = chosen(ModeRequest::Auto, hibernation, secret, locked).unwrap();
-            assert_eq!((choice.mode, choice.total), (mode, total), "{hibernation:?} {secret:?} {locked}");
-            for (lacks, part) in [(&choice.lacks_secret, no_secret), (&choice.lacks_locked, no_locked)] {
-                assert_eq!(lacks.is_some(), !part.is_empty(), "{choice:?}");
-                assert!(lacks.as_deref().unwrap_or_default().contains(part), "{choice:?}");
-            }
-            assert_eq!(choice.hibernation.as_ref(), (mode == Mode::Secret).then_some(hibernation));
-        }
-    }
-
-    #[test]
-    fn what_is_required_is_had_or_refused() {
-        let possible = Hibernation::Possible("it has swap on /dev/sda2".to_owned());
-        let all = usize::MAX;
-        let secret = ModeRequest::Require(Mode::Secret);
-        // Hibernation is the machine's owner's to give up.
-        let choice = chosen(secret, &possible, Ok(all), 0).unwrap();
-        assert_eq!((choice.mode, choice.hibernation), (Mode::Secret, Some(possible)));
-        for (offered, part) in [
-            (Err(libc::ENOSYS), "has no memfd_secret"),
-            (Ok(MIB - 4096), "RLIMIT_MEMLOCK is 8192 KiB, and 1020 KiB could be locked"),
-        ] {
-            let refused = chosen(secret, &Hibernation::Never, offered, all).unwrap_err();
-            let text = refused.to_string();
-            assert!(text.starts_with("no secret memory: ") && text.contains(part), "{text}");
-        }
-        // Never more than is asked for, however much there is.
-        let choice = chosen(ModeRequest::Require(Mode::Locked), &Hibernation::Never, Ok(all), all).unwrap();
-        assert_eq!((choice.mode, choice.lacks_secret), (Mode::Locked, None));
-        assert!(chosen(ModeRequest::Require(Mode::Locked), &Hibernation::Never, Ok(all), 0).is_err());
-        let choice = chosen(ModeRequest::Require(Mode::Unlocked), &Hibernation::Never, Ok(all), all).unwrap();
-        assert_eq!((choice.mode, choice.total), (Mode::Unlocked, 64 * MIB));
-    }
+/// Mode that a pool is asked to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeRequest {
+    /// The strongest mode that works here. [`Mode::Secret`] only where the machine could not hibernate
+    /// anyway, because such pages block hibernation.
+    Auto,
+    /// This mode or none, whatever it blocks.
+    Require(Mode),
 }

@@ -7,13 +7,16 @@ use std::thread::yield_now;
 #[cfg(test)]
 use super::arena::SLAB;
 use super::arena::{AllocId, Arena};
+use super::budget::Budget;
 use super::buffer::Buffer;
+use super::error::{MemoryError, OutOfMemory, Partition};
+use super::hibernation::Hibernation;
 #[cfg(test)]
 use super::mapping::Mapping;
-use super::mapping::wipe;
-use super::mode::{Choice, Offers, choose};
+use super::mode::{Mode, ModeRequest};
+use super::mode_choice::{Choice, Offers, choose};
+use super::page::wipe;
 use super::secret::Secret;
-use super::{Budget, Hibernation, MemoryError, Mode, ModeRequest, OutOfMemory, Partition};
 
 /// Pages for secrets. A clone is the same pool; its pages go when the last clone, secret and buffer of it are gone.
 #[derive(Clone)]

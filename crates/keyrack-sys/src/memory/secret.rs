@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::OutOfMemory;
+use super::error::OutOfMemory;
 use super::pool::Shared;
 
 /// A secret in a pool. Clones are further handles of the same bytes; the last one dropped erases them.

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 use nix::unistd::ftruncate;
 
-use super::mapping::PAGE;
+use super::page::PAGE;
 
 /// Maps `size` bytes, all of them there and zero.
 ///

@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use crate::fs::private_dir::PrivateDir;
 use crate::process::procfs;
 
-use super::Outcome;
+use super::outcome::Outcome;
 
 /// Where logind lists sessions (`sd_session_get_state(3)`).
 const SESSIONS: &str = "/run/systemd/sessions";

@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 
 use super::bpf::assemble;
-use super::{Outcome, status_number, syscalls};
+use super::outcome::{Outcome, status_number};
+use super::syscalls;
 
 /// `Seccomp:` of `/proc/self/status` under a filter (`SECCOMP_MODE_FILTER`).
 const FILTERED: i64 = 2;

@@ -8,10 +8,12 @@
 mod bpf;
 mod filesystem;
 mod filter;
+mod outcome;
 mod syscalls;
 
 use crate::fs::private_dir::PrivateDir;
-use crate::hardening::{self, HardeningMeasure};
+use crate::hardening::HardeningMeasure;
+use outcome::{Outcome, status_number};
 
 /// Confines the calling process for good, and says what came of it: `landlock`, then `seccomp`.
 ///
@@ -30,17 +32,10 @@ pub fn confine(dir: &PrivateDir) -> Vec<HardeningMeasure> {
     vec![measure("landlock", &|| filesystem::restrict(dir)), measure("seccomp", &filter::install)]
 }
 
-/// What there is to say of a wall that stands, or why it does not.
-type Outcome = Result<Option<String>, String>;
-
 fn alone() -> Result<(), String> {
     match status_number("Threads:")? {
         Some(1) => Ok(()),
         Some(threads) => Err(format!("the process has {threads} threads already")),
         None => Err("/proc/self/status does not say how many threads there are".to_owned()),
     }
-}
-
-fn status_number(label: &str) -> Result<Option<i64>, String> {
-    hardening::own_status(label).map_err(|errno| format!("/proc/self/status cannot be read: {errno}"))
 }
