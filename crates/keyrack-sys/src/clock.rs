@@ -1,5 +1,5 @@
-//! The two clocks a deadline is held against, and the two timers that end it without traffic. Never CLOCK_MONOTONIC:
-//! it stands still in suspend (`clock_gettime(2)`).
+//! The two clocks of a deadline, and the two timers that fire at it without traffic. Never
+//! CLOCK_MONOTONIC: it stops during suspend (`clock_gettime(2)`).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +10,8 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId, clock_gettime};
 
-/// CLOCK_BOOTTIME in nanoseconds: since boot, counting suspend, set by nobody. (A time namespace shifts it by a constant.)
+/// Returns CLOCK_BOOTTIME in nanoseconds: time since boot, including suspend. It cannot be set. (A
+/// time namespace shifts it by a constant.)
 #[must_use]
 pub fn boot_ns() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("every Linux since 2.6.39 has CLOCK_BOOTTIME");
@@ -24,7 +25,8 @@ pub fn wall_ms() -> i64 {
     (now.tv_sec() as i64).saturating_mul(1000).saturating_add(now.tv_nsec() as i64 / 1_000_000)
 }
 
-/// This boot's id, `/proc/sys/kernel/random/boot_id` (36 characters): readings of [`boot_ns`] compare only within one.
+/// Returns the id of this boot, `/proc/sys/kernel/random/boot_id` (36 characters). Only readings of
+/// [`boot_ns`] of the same boot can be compared.
 ///
 /// # Errors
 /// When `/proc` does not have it.
@@ -34,19 +36,20 @@ pub fn boot_id() -> io::Result<String> {
     Ok(String::from_utf8_lossy(text).trim().to_owned())
 }
 
-/// What has happened since [`DeadlineTimers::drain`] was last called.
+/// Events since the last call of [`DeadlineTimers::drain`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fired {
     /// The boot time deadline was reached.
     pub boot: bool,
     /// The wall clock deadline was reached.
     pub wall: bool,
-    /// Somebody set the wall clock while a wall deadline was armed; every wall deadline wants a look.
+    /// The wall clock was set while a wall deadline was armed. Check every wall deadline.
     pub clock_set: bool,
 }
 
-/// Two timer descriptors, readable when an absolute deadline of their clock is reached; the wall clock's also when that
-/// clock is set (`timerfd_create(2)`, `TFD_TIMER_CANCEL_ON_SET`). Non-blocking and close-on-exec.
+/// Two timer descriptors, readable when an absolute deadline of their clock is reached; the wall
+/// clock's also when that clock is set (`timerfd_create(2)`, `TFD_TIMER_CANCEL_ON_SET`).
+/// Non-blocking and close-on-exec.
 #[derive(Debug)]
 pub struct DeadlineTimers {
     boot: TimerFd,
@@ -66,8 +69,8 @@ impl DeadlineTimers {
         })
     }
 
-    /// Arms each timer for an absolute moment of its clock ([`boot_ns`], [`wall_ms`]), replacing what it was armed for;
-    /// `None` disarms it. A moment already past fires at once.
+    /// Arms each timer for an absolute moment of its clock ([`boot_ns`], [`wall_ms`]), replacing
+    /// what it was armed for; `None` disarms it. A moment already past fires at once.
     ///
     /// # Errors
     /// None the kernel documents for these arguments.
@@ -93,7 +96,7 @@ impl DeadlineTimers {
     /// Says which have fired and makes their descriptors unreadable again. Never blocks.
     ///
     /// # Errors
-    /// None the kernel documents for a timer descriptor.
+    /// None that the kernel documents for a timer descriptor.
     pub fn drain(&self) -> io::Result<Fired> {
         let (boot, _) = take(self.boot_fd())?;
         let (wall, clock_set) = take(self.wall_fd())?;
@@ -101,13 +104,14 @@ impl DeadlineTimers {
     }
 }
 
-/// A timer descriptor that is readable again and again, a fixed time apart, on CLOCK_BOOTTIME: what is looked at now and then is looked
-/// at soon after a suspend too. Non-blocking and close-on-exec.
+/// A timer descriptor that becomes readable periodically, on CLOCK_BOOTTIME, so that a periodic
+/// check also runs soon after a suspend. Non-blocking and close-on-exec.
 #[derive(Debug)]
 pub struct Ticker(TimerFd);
 
 impl Ticker {
-    /// Ticks every `period` from now on, but no more often than every millisecond and no less than every year.
+    /// Returns a ticker that ticks every `period` from now on, clamped to one millisecond and one
+    /// year.
     ///
     /// # Errors
     /// When no descriptors are left.
@@ -119,10 +123,10 @@ impl Ticker {
         Ok(Self(timer))
     }
 
-    /// Whether it has ticked since this was last asked, however often. Never blocks.
+    /// Returns `true` if it has ticked since the last call. Never blocks.
     ///
     /// # Errors
-    /// None the kernel documents for a timer descriptor.
+    /// None that the kernel documents for a timer descriptor.
     pub fn has_ticked(&self) -> io::Result<bool> {
         take(self.0.as_fd()).map(|(ticked, _)| ticked)
     }
@@ -137,19 +141,20 @@ impl AsFd for Ticker {
 fn arm(timer: &TimerFd, at: Option<Duration>, flags: TimerSetTimeFlags) -> io::Result<()> {
     let result = match at {
         None => timer.unset(),
-        // Zero would disarm, so the first nanosecond stands for it.
+        // Zero would disarm the timer, so use the first nanosecond.
         Some(at) => {
             timer.set(Expiration::OneShot(TimeSpec::from_duration(at.max(Duration::from_nanos(1)))), flags)
         }
     };
     match result {
-        // The clock was set since the timer was last looked at. The kernel armed it all the same, against the new time.
+        // The clock was set since the last read of the timer. The kernel armed it all the same,
+        // against the new time.
         Ok(()) | Err(Errno::ECANCELED) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Whether the timer has expired, and whether its clock was set.
+/// Returns `true` for each of two events: the timer has expired; its clock was set.
 fn take(timer: BorrowedFd<'_>) -> io::Result<(bool, bool)> {
     let mut count = [0; 8];
     loop {

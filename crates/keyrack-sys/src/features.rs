@@ -1,5 +1,5 @@
-//! Which of the kernel's features are to be had from here, asked of the kernel itself. Nothing here takes a feature into use,
-//! and nothing is left behind.
+//! Detection of kernel features, by asking the kernel. Nothing here enables a feature, and no probe
+//! leaves anything behind.
 #![expect(unsafe_code, reason = "system calls that have no safe wrapper")]
 
 use std::ffi::CStr;
@@ -10,10 +10,11 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-/// The oldest kernel that a daemon runs on: it needs `pidfd_open(2)` (5.3) and `close_range(2)` (5.9), and older ones are not tested.
+/// Oldest kernel that a daemon runs on. It needs `pidfd_open(2)` (5.3) and `close_range(2)` (5.9),
+/// and older kernels are not tested.
 pub const OLDEST_SUPPORTED: KernelVersion = KernelVersion { major: 5, minor: 10 };
 
-/// A kernel's version as its release begins with it (`uname -r`).
+/// Version at the beginning of a kernel's release (`uname -r`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelVersion {
     /// `5` of `5.10.0-28-amd64`.
@@ -23,7 +24,7 @@ pub struct KernelVersion {
 }
 
 impl KernelVersion {
-    /// Version of the running kernel, `None` when its release begins with none.
+    /// Returns the version of the running kernel, or `None` if its release has another form.
     #[must_use]
     pub fn running() -> Option<Self> {
         // SAFETY: an all-zero utsname is a valid value of that plain C structure.
@@ -53,28 +54,32 @@ impl std::fmt::Display for KernelVersion {
 /// `LANDLOCK_CREATE_RULESET_VERSION` of `linux/landlock.h`.
 const VERSION: u32 = 1;
 
-/// The version of landlock's interface, from 1 up (`landlock(7)`).
+/// Returns the version of landlock's interface, from 1 up (`landlock(7)`).
 ///
 /// # Errors
-/// `ENOSYS` when this kernel has none, `EOPNOTSUPP` when it was not enabled at boot; what a sandbox around us answers.
+/// `ENOSYS` if this kernel has no landlock, `EOPNOTSUPP` if it was not enabled at boot; others from
+/// a sandbox around this process.
 pub fn landlock_abi() -> io::Result<i32> {
     let nothing = ptr::null::<libc::c_void>();
-    // SAFETY: with this flag the call reads no memory and makes no ruleset (landlock_create_ruleset(2)).
+    // SAFETY: with this flag the call reads no memory and makes no ruleset
+    // (landlock_create_ruleset(2)).
     let abi = Errno::result(unsafe {
         libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0_usize, VERSION)
     })?;
     i32::try_from(abi).map_err(io::Error::other)
 }
 
-/// Whether secret memory can be made (`memfd_secret(2)`). Makes one of no size and closes it.
+/// Checks that secret memory can be created (`memfd_secret(2)`). Creates an empty one and closes
+/// it.
 ///
 /// # Errors
-/// `ENOSYS` when this kernel has none or it is not enabled; what a sandbox around us answers.
+/// `ENOSYS` if this kernel has none or it is not enabled; others from a sandbox around this
+/// process.
 pub fn secret_memory() -> io::Result<()> {
     // SAFETY: takes one integer.
     let fd = Errno::result(unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) })?;
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the kernel just made it for us; nobody else has it.
+    // SAFETY: the kernel just made it for us; nothing else owns it.
     drop(unsafe { OwnedFd::from_raw_fd(fd) });
     Ok(())
 }

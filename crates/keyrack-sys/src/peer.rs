@@ -1,8 +1,9 @@
-//! Everything the kernel says of the process at the other end of a connected AF_UNIX socket, raw. Nothing here judges:
-//! no error becomes a default, no missing fact is filled in from a weaker one.
+//! Facts about the process at the other end of a connected AF_UNIX socket. Nothing here decides: no
+//! error becomes a default, and no missing fact is replaced by a weaker one.
 //!
-//! The number in `SO_PEERCRED` is frozen at `connect`; a child can keep the socket after its opener died, and the number
-//! can then name another process. Only the pidfd of `SO_PEERPIDFD` (Linux 6.5) holds the opener itself.
+//! The pid in `SO_PEERCRED` is fixed at `connect`. A child can keep the socket after the process
+//! that opened it has ended, and another process can then have that pid. Only the pidfd of
+//! `SO_PEERPIDFD` (Linux 6.5) holds the opener itself.
 
 use std::cell::Cell;
 use std::io;
@@ -43,27 +44,29 @@ pub struct PeerReading {
     pub pidfd: Option<Pidfd>,
 }
 
-/// Reads peers. With a memory, it asks for the pid namespace of each process once: it never changes.
+/// Reader of peers. With a memory, it reads the pid namespace of each process once, because it
+/// never changes.
 #[derive(Debug)]
 pub struct PeerReader {
-    /// Inodes, on pidfs, of processes that have one number alone. Zero is none.
+    /// Inodes, on pidfs, of processes with a single pid. Zero marks an empty slot.
     same_pid_namespace: Option<Box<[Cell<u64>; REMEMBERED]>>,
 }
 
 impl PeerReader {
-    /// One that remembers nothing.
+    /// Returns a reader without memory.
     #[must_use]
     pub fn new() -> Self {
         PeerReader { same_pid_namespace: None }
     }
 
-    /// One that remembers up to 256 processes, where they can be told apart: on pidfs (Linux 6.9), whose
-    /// inodes name one process each for as long as the machine runs. Older kernels give all pidfds the same.
+    /// Returns a reader that remembers up to 256 processes, where they can be told apart: on pidfs
+    /// (Linux 6.9), each process has its own inode for as long as the machine runs. Older kernels
+    /// give all pidfds the same inode. Benchmark row: "GET of one key, fresh connection, legacy".
     ///
-    /// Asks for the file system of a pidfd, so it is called before a sandbox forbids that.
+    /// Reads the file system of a pidfd, so call it before a sandbox forbids that.
     #[must_use]
     pub fn with_memory() -> Self {
-        // Inode numbers of 32 bits come around.
+        // Inode numbers of 32 bits wrap around.
         let apart = cfg!(target_pointer_width = "64")
             && Pidfd::open(pid::current()).is_ok_and(|own| own.is_on_pidfs());
         PeerReader { same_pid_namespace: apart.then(|| Box::new([const { Cell::new(0) }; REMEMBERED])) }
@@ -87,8 +90,9 @@ impl PeerReader {
         let Some(pid) = facts.pid.filter(|pid| pid.as_raw() > 0 && facts.own_proc) else {
             return PeerReading { facts, pidfd: None };
         };
-        // SO_PEERCRED and SO_PEERPIDFD use the same reference to the opener, so the pid is the opener's
-        // for as long as the pidfd says that it is alive. Asked last, that covers every other read.
+        // SO_PEERCRED and SO_PEERPIDFD use the same reference to the opener, so the pid is the
+        // opener's for as long as the pidfd says that it is alive. Asked last, that covers every
+        // other read.
         let pidfd = match getsockopt(&socket, PeerPidfd) {
             Ok(fd) => Some(Pidfd::from(fd)),
             Err(Errno::ENOPROTOOPT) => {

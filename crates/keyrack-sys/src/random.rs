@@ -6,7 +6,8 @@ use std::io;
 /// Returns random bytes fit for a key (`getrandom(2)`).
 ///
 /// # Errors
-/// Those of `getrandom(2)`; [`io::ErrorKind::UnexpectedEof`] if the kernel gives fewer than asked for.
+/// Those of `getrandom(2)`; [`io::ErrorKind::UnexpectedEof`] if the kernel gives fewer than asked
+/// for.
 pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     // SAFETY: the kernel writes at most N bytes to a buffer of N bytes.

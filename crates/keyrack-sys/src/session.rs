@@ -1,8 +1,9 @@
-//! The processes of one login session, found by a walk through `/proc`, and one of them held so that its end can be waited for.
+//! Scan of `/proc` for the processes of one login session. It holds one of them, so that its end
+//! can be waited for.
 //!
-//! A walk that could not look at everything is an error, never an empty session. A process is held by a pidfd that was opened
-//! before what decides about it is read, and is asked last whether it lives: so a number given to another process meanwhile
-//! cannot deceive.
+//! A scan that could not check every process is an error, never an empty session. A pidfd is opened
+//! before the deciding facts of a process are read, and its liveness is checked last: so a pid that
+//! was recycled meanwhile cannot deceive.
 #![expect(unsafe_code, reason = "getdents64 has no safe wrapper that neither allocates nor seeks")]
 
 use std::io;
@@ -16,53 +17,56 @@ use crate::process::pid::{self, Pid};
 use crate::process::pidfd::Pidfd;
 use crate::process::procfs;
 
-/// Bytes of one reading of the directory: about forty processes. Few, so that one is looked at soon after it was listed.
+/// Bytes of one read of the directory: about forty processes. Few, so that a process is checked
+/// soon after it was listed.
 const LISTING: usize = 1024;
 
-/// Which processes are looked for.
+/// Selects the processes that a scan looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScanFilter {
-    /// The audit session they are in, as `/proc/<pid>/sessionid` has it. Not the one that means none.
+    /// Audit session that they are in, by `/proc/<pid>/sessionid`. Not the number that means none.
     pub session: u32,
-    /// The name (`/proc/<pid>/comm`) that does not count. The calling process never counts.
+    /// Name (`/proc/<pid>/comm`) of processes that do not count. The calling process never counts.
     pub exclude_comm: &'static str,
 }
 
-/// How often a walk goes back for processes begun while it went on.
+/// Limit of the rounds of a scan, which repeats for processes that were started during it.
 const ROUNDS: u32 = 8;
 
-/// A walk through the processes of all users, a few at a time. A process can start another, behind where the walk has got to, and
-/// end before it is looked at. So as long as some have ended meanwhile, the walk goes round again and looks at the new ones, but not
-/// without end.
+/// A scan of the processes of all users, a few at a time. A process can start another one that the
+/// scan has already passed, and end before the scan reaches it. So the scan runs another round over
+/// the new processes as long as some have ended meanwhile, up to a limit.
 #[derive(Debug)]
 pub struct SessionScan {
     dir: OwnedFd,
     wanted: ScanFilter,
     own: Pid,
     round: u32,
-    /// The processes of this round that need no other look, in the order of their numbers, and those of the round before.
+    /// Processes of this round that need not be checked again, in the order of their pids, and
+    /// those of the round before.
     known: Vec<Pid>,
     before: Vec<Pid>,
-    /// Of those looked at in this round: whether any has ended, and whether one that is wanted has.
+    /// `ended` is set if any process ended in this round; `vanished` if one that matches ended.
     ended: bool,
     vanished: bool,
 }
 
-/// What a few steps of a [`SessionScan`] came to.
+/// Result of a step of a [`SessionScan`].
 #[derive(Debug)]
 pub enum ScanStep {
-    /// There are more to be looked at.
+    /// There are more processes to check.
     More,
-    /// A living process that is wanted: the first there is, and the end of the walk.
+    /// The first living process that matches. The scan ends.
     Found(SessionProcess),
-    /// Every process was looked at.
+    /// Every process was checked.
     Done {
-        /// Whether one that was wanted ended in the last round, so that another that it started may have been missed.
+        /// `true` if a matching process ended in the last round, so that one that it started may
+        /// have been missed.
         vanished: bool,
     },
 }
 
-/// A process that was wanted and alive when it was found.
+/// A process that matched and was alive when it was found.
 #[derive(Debug)]
 pub struct SessionProcess {
     pidfd: Pidfd,
@@ -70,10 +74,10 @@ pub struct SessionProcess {
     wanted: ScanFilter,
 }
 
-/// Whether this process can walk and hold what it finds.
+/// Checks that this process can scan, and hold what it finds.
 ///
 /// # Errors
-/// What is missing: `pidfd_open(2)` (Linux 5.3), or a `/proc` of this process's own pid namespace.
+/// If `pidfd_open(2)` (Linux 5.3) or a `/proc` of this process's own pid namespace is missing.
 pub fn check_scan_support() -> io::Result<()> {
     if !procfs::numbers_are_ours() {
         return Err(io::Error::other("/proc is not that of this process's pid namespace"));
@@ -82,10 +86,10 @@ pub fn check_scan_support() -> io::Result<()> {
 }
 
 impl SessionScan {
-    /// Begins a walk. Holds one descriptor for as long as it lasts, and takes two more for moments.
+    /// Starts a scan. It holds one descriptor throughout, and opens two more for short moments.
     ///
     /// # Errors
-    /// When `/proc` cannot be listed.
+    /// If `/proc` cannot be listed.
     pub fn start(wanted: ScanFilter) -> io::Result<Self> {
         Ok(Self {
             dir: open_listing()?,
@@ -99,10 +103,10 @@ impl SessionScan {
         })
     }
 
-    /// Looks at the next few processes.
+    /// Checks the next few processes.
     ///
     /// # Errors
-    /// Any that keeps a process from being looked at, but that it has ended. The walk is of no use then.
+    /// Any error of checking a process, except that it has ended. The scan is useless then.
     pub fn step(&mut self) -> io::Result<ScanStep> {
         let mut listing = [0; LISTING];
         let filled = list(self.dir.as_fd(), &mut listing)?;
@@ -137,7 +141,7 @@ impl SessionScan {
         if !self.ended || self.round == ROUNDS {
             return Ok(ScanStep::Done { vanished: self.vanished });
         }
-        // The kernel lists them in this order. Searching relies on it, so it is not taken for granted.
+        // The kernel lists them in this order. The binary search relies on it, so sort anyway.
         self.known.sort_unstable();
         self.before = std::mem::take(&mut self.known);
         self.dir = open_listing()?;
@@ -148,20 +152,20 @@ impl SessionScan {
 }
 
 impl SessionProcess {
-    /// Its number, for logs.
+    /// Returns its pid, for logs.
     #[must_use]
     pub fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// Whether it has not ended.
+    /// Returns `true` if it has not ended.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.pidfd.is_alive()
     }
 
-    /// Whether it lives and is still what was wanted: a process may enter a new session, and execute another program. What cannot
-    /// be read has not changed.
+    /// Returns `true` if it is alive and still matches: a process may enter a new session, and
+    /// execute another program. Facts that cannot be read count as unchanged.
     #[must_use]
     pub fn is_still_wanted(&self) -> bool {
         !matches!(is_wanted(self.pid, self.wanted), Ok(false)) && self.is_alive()
@@ -169,24 +173,24 @@ impl SessionProcess {
 }
 
 impl AsFd for SessionProcess {
-    /// Readable when the process has ended.
+    /// Returns the pidfd, which is readable when the process has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 }
 
 enum Look {
-    /// Not wanted.
+    /// It does not match.
     Other,
-    /// Wanted, and alive.
+    /// It matches, and is alive.
     Found(Pidfd),
-    /// Wanted, but a zombie, or one that has ended just now.
+    /// It matches, but is a zombie or has just ended.
     Zombie,
-    /// Not there any more; whether it was wanted as long as it was.
+    /// It has ended. `wanted` is set if it matched before.
     Vanished { wanted: bool },
 }
 
-/// Looks at the process of this number.
+/// Checks the process with this pid.
 fn look(pid: Pid, wanted: ScanFilter) -> Result<Look, Errno> {
     match is_wanted(pid, wanted) {
         Ok(true) => {}
@@ -198,24 +202,25 @@ fn look(pid: Pid, wanted: ScanFilter) -> Result<Look, Errno> {
         Ok(pidfd) => pidfd,
         Err(error) => {
             return match Errno::from_raw(error.raw_os_error().unwrap_or_default()) {
-                // Its number may be that of a thread by now.
+                // A thread may have the pid by now.
                 errno if has_ended(errno) || errno == Errno::EINVAL => Ok(Look::Vanished { wanted: true }),
                 errno => Err(errno),
             };
         }
     };
-    // Once more, now that the number is held: true of this very process if that is alive behind it.
+    // Read again, now that a pidfd holds the process: true of this very process if it is alive
+    // afterwards.
     match is_wanted(pid, wanted) {
         Ok(true) if pidfd.is_alive() => Ok(Look::Found(pidfd)),
         Ok(true) => Ok(Look::Zombie),
-        // The number is another's by now, or it has become another by itself.
+        // Another process has the pid by now, or the process has changed.
         Ok(false) => Ok(Look::Vanished { wanted: true }),
         Err(errno) if has_ended(errno) => Ok(Look::Vanished { wanted: true }),
         Err(errno) => Err(errno),
     }
 }
 
-/// Whether the process of this number is in the session and has another name than the one that does not count.
+/// Returns `true` if the process is in the session and does not have the excluded name.
 fn is_wanted(pid: Pid, wanted: ScanFilter) -> Result<bool, Errno> {
     let mut buffer = [0; 64];
     let session = procfs::read_small(format_args!("{pid}/sessionid"), &mut buffer)?;
@@ -227,7 +232,7 @@ fn is_wanted(pid: Pid, wanted: ScanFilter) -> Result<bool, Errno> {
     Ok(name.strip_suffix(b"\n").unwrap_or(name) != wanted.exclude_comm.as_bytes())
 }
 
-/// What `/proc` says of a process that is not there any more.
+/// Returns `true` for the errors of `/proc` for a process that has ended.
 fn has_ended(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ESRCH)
 }
@@ -238,17 +243,18 @@ fn open_listing() -> Result<OwnedFd, Errno> {
     openat(procfs::root()?, c".", flags, Mode::empty())
 }
 
-/// Reads the next entries of a directory. None at its end.
+/// Reads the next entries of a directory. Returns 0 at its end.
 fn list(dir: BorrowedFd<'_>, listing: &mut [u8]) -> Result<usize, Errno> {
-    // SAFETY: the kernel writes at most the length given into the buffer, which is ours alone for the call.
+    // SAFETY: the kernel writes at most the length given into the buffer, which is ours alone for
+    // the call.
     let filled =
         unsafe { libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), listing.as_mut_ptr(), listing.len()) };
     let filled = usize::try_from(Errno::result(filled)?).map_err(|_| Errno::EOVERFLOW)?;
     (filled <= listing.len()).then_some(filled).ok_or(Errno::EOVERFLOW)
 }
 
-/// The names in what `getdents64(2)` wrote: inode and offset of eight bytes each, the entry's length of two, its type of one, then
-/// the name and a NUL.
+/// Iterator over the names that `getdents64(2)` wrote. An entry has its inode and offset (eight
+/// bytes each), its length (two), its type (one), then the name and a NUL.
 struct Names<'a>(&'a [u8]);
 
 impl<'a> Iterator for Names<'a> {

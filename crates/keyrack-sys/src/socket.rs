@@ -1,5 +1,5 @@
-//! Unix sockets that are private from the first instant, and connects that never hang. Nothing here unlinks: a name in
-//! the way is the caller's to judge.
+//! Unix sockets that are private from the first instant, and connects that never hang. Nothing here
+//! unlinks a path: the caller decides about a file that is in the way.
 #![expect(unsafe_code, reason = "accept4 returns a bare descriptor, and recvmsg takes pointers")]
 
 use std::io;
@@ -26,7 +26,8 @@ pub const PATH_BYTES: usize = 107;
 /// Pause between two tries at a full backlog.
 const RETRY: Duration = Duration::from_millis(2);
 
-/// Process that sent what a read returned, as the kernel noted when it was sent (`SCM_CREDENTIALS` of `unix(7)`).
+/// Process that sent what a read returned, as the kernel recorded when it was sent
+/// (`SCM_CREDENTIALS` of `unix(7)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// Pid in our pid namespace; 0 if the namespace does not see the process.
@@ -35,12 +36,13 @@ pub struct Sender {
     pub uid: Uid,
 }
 
-/// Binds and listens at `path` with mode 0600 from the first instant (the umask is set around the bind, for the whole
-/// process: files other threads make meanwhile are private too). Non-blocking, close-on-exec.
+/// Binds and listens at `path` with mode 0600 from the first instant (the umask is set around the
+/// bind, for the whole process: files other threads make meanwhile are private too). Non-blocking,
+/// close-on-exec.
 ///
 /// # Errors
-/// `ENAMETOOLONG` before anything else is touched when the path is over [`PATH_BYTES`]; `EADDRINUSE` when any file has
-/// this name already, a dangling link included.
+/// `ENAMETOOLONG` before anything else is touched when the path is over [`PATH_BYTES`];
+/// `EADDRINUSE` when any file has this name already, a dangling link included.
 ///
 /// The kernel records the sender of all bytes on an accepted connection, including those sent
 /// before it was accepted: see [`receive`].
@@ -49,7 +51,7 @@ pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
     let address = address(path)?;
     let fd = stream()?;
     {
-        // Two at once would restore each other's umask.
+        // Two threads at once would restore each other's umask.
         let _one = UMASK.lock().unwrap_or_else(PoisonError::into_inner);
         let before = umask(Mode::from_bits_truncate(0o177));
         let bound = bind(fd.as_raw_fd(), &address);
@@ -57,16 +59,17 @@ pub fn bind_private(path: &Path) -> io::Result<UnixListener> {
         bound?;
     }
     note_senders(&fd)?;
-    // As many waiting connections as the kernel allows (`net.core.somaxconn`, 4096 by default). Not libc's SOMAXCONN, which
-    // musl has at 128.
+    // As many waiting connections as the kernel allows (`net.core.somaxconn`, 4096 by default). Not
+    // libc's SOMAXCONN, which musl has at 128.
     listen(&fd, Backlog::MAXALLOWABLE)?;
     Ok(UnixListener::from(fd))
 }
 
-/// Accepts one connection, non-blocking and close-on-exec from the first instant, in one system call.
+/// Accepts one connection, non-blocking and close-on-exec from the first instant, in one system
+/// call.
 ///
 /// # Errors
-/// `WouldBlock` when nobody waits on a non-blocking listener; else those of `accept(2)`.
+/// `WouldBlock` if no connection is pending on a non-blocking listener; others of `accept(2)`.
 pub fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
     let fd = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
     // SAFETY: the kernel has just made this descriptor for us and nothing else owns it.
@@ -112,21 +115,23 @@ pub fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
 /// at the end of the stream. Descriptors that were sent along are closed.
 ///
 /// # Errors
-/// As `recvmsg(2)`; `EAGAIN` when nothing has come yet.
+/// As `recvmsg(2)`; `EAGAIN` if there is nothing to read yet.
 pub fn receive(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<(usize, Option<Sender>)> {
     let mut part = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
-    // SAFETY: these are plain C structures, of which all zeros is a value; musl's have padding with names of its own.
+    // SAFETY: these are plain C structures, of which all zeros is a value; musl's have padding with
+    // names of its own.
     let (mut control, mut message): (Credentials, libc::msghdr) = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
     // Room for the credentials alone, so that the kernel drops everything else.
     message.msg_controllen = CREDENTIALS.into();
-    // SAFETY: the kernel writes at most the lengths given to `into` and to `control`, which are ours alone for the call.
+    // SAFETY: the kernel writes at most the lengths given to `into` and to `control`, which are
+    // ours alone for the call.
     let came = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
     let came = usize::try_from(Errno::result(came)?).map_err(io::Error::other)?;
     let Credentials { header, sender } = control;
-    // All zeros where the kernel wrote none.
+    // All zeros if the kernel wrote none.
     let noted = (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_CREDENTIALS);
     let sender = (came > 0 && noted)
         .then(|| Sender { pid: Pid::from_raw(sender.pid), uid: Uid::from_raw(sender.uid) });
@@ -144,11 +149,13 @@ struct Credentials {
 #[expect(clippy::cast_possible_truncation, reason = "it has 32 bytes")]
 const CREDENTIALS: u16 = size_of::<Credentials>() as u16;
 
-/// Connects within `deadline`. A full backlog (`EAGAIN`: the server lives, but does not accept) is tried again until
-/// then. The stream is non-blocking and close-on-exec; see [`wait_readable`] and [`wait_writable`].
+/// Connects within `deadline`. A full backlog (`EAGAIN`: the server lives, but does not accept) is
+/// tried again until then. The stream is non-blocking and close-on-exec; see [`wait_readable`] and
+/// [`wait_writable`].
 ///
 /// # Errors
-/// `ENAMETOOLONG`, `ENOENT`, `ECONNREFUSED` (nobody listens: the socket is dead), `EACCES`; `TimedOut` at the deadline.
+/// `ENAMETOOLONG`, `ENOENT`, `ECONNREFUSED` (no listener: the socket is dead), `EACCES`;
+/// `TimedOut` at the deadline.
 pub fn connect(path: &Path, deadline: Duration) -> io::Result<UnixStream> {
     let address = address(path)?;
     let fd = stream()?;
@@ -169,7 +176,8 @@ pub fn connect(path: &Path, deadline: Duration) -> io::Result<UnixStream> {
     }
 }
 
-/// Waits until a read on `fd` would not block (data, end, or error), at most `timeout`. Returns whether it is so.
+/// Waits until a read on `fd` would not block (data, end, or error), at most `timeout`. Returns
+/// `true` if so.
 ///
 /// # Errors
 /// Those of `ppoll(2)`.
@@ -177,7 +185,8 @@ pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> 
     wait(fd, PollFlags::POLLIN, timeout)
 }
 
-/// Waits until a write on `fd` would not block (room, or error), at most `timeout`. Returns whether it is so.
+/// Waits until a write on `fd` would not block (room, or error), at most `timeout`. Returns `true`
+/// if so.
 ///
 /// # Errors
 /// Those of `ppoll(2)`.
@@ -185,13 +194,13 @@ pub fn wait_writable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> 
     wait(fd, PollFlags::POLLOUT, timeout)
 }
 
-/// Waits until nobody reads any more what is written to `fd`, at most `timeout`. Returns whether it is so. What is no pipe, socket or
-/// terminal is always read.
+/// Waits until the last reader of what is written to `fd` is gone, at most `timeout`. Returns
+/// `true` if so. Anything but a pipe, socket or terminal always has a reader.
 ///
 /// # Errors
 /// Those of `ppoll(2)`.
 pub fn wait_hung_up(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
-    // POLLERR and POLLHUP are told without being asked for.
+    // POLLERR and POLLHUP are reported without being requested.
     wait(fd, PollFlags::empty(), timeout)
 }
 
@@ -245,7 +254,7 @@ fn wait(fd: BorrowedFd<'_>, events: PollFlags, timeout: Duration) -> io::Result<
 
 fn address(path: &Path) -> io::Result<UnixAddr> {
     match path.as_os_str().as_bytes().len() {
-        // The kernel would take no name at all for a wish to be given one in the abstract namespace.
+        // The kernel would bind an empty path to a new name in the abstract namespace.
         0 => Err(Errno::ENOENT.into()),
         1..=PATH_BYTES => Ok(UnixAddr::new(path)?),
         _ => Err(Errno::ENAMETOOLONG.into()),

@@ -1,4 +1,5 @@
-//! User that this process acts as. Never the real or saved ids: the kernel checks the effective one.
+//! User that this process acts as. Never the real or saved ids: the kernel checks the effective
+//! one.
 
 use keyrack_core::peer::DEFAULT_OVERFLOW_UID;
 pub use keyrack_core::peer::Uid;

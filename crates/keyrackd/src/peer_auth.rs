@@ -1,5 +1,5 @@
-//! Who we are, and whether somebody at the other end of a socket is one of us: the kernel's readings, put before the rule.
-//! Nothing here looks at a byte the other end has sent.
+//! Peer authentication: the kernel's facts about both ends of a socket, and the peer rule applied
+//! to them. Nothing here reads a byte that the peer has sent.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
@@ -20,11 +20,11 @@ pub(crate) struct LocalIdentity {
     /// Callers in other namespaces than ours that are served.
     allowed: AllowedNamespaces,
     reader: Rc<PeerReader>,
-    /// How far callers can be told apart at best.
+    /// The strongest boundary between callers that this process can enforce.
     pub(crate) boundary: Boundary,
 }
 
-/// A peer that is one of us.
+/// An authenticated peer.
 #[derive(Debug)]
 pub(crate) struct Peer {
     /// Holds the process that opened the connection; `None` on a kernel that has no such handle.
@@ -49,17 +49,17 @@ impl Peer {
     }
 }
 
-/// Why a peer is not served.
+/// Reason why a peer is not served.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum PeerAuthError {
-    /// It is a stranger.
+    /// The peer rule rejects the peer.
     Rejected(PeerRejection),
-    /// We ran out of descriptors while looking at it, so nothing is known of it.
+    /// No descriptor was left to read its facts, so nothing is known of it.
     OutOfDescriptors,
 }
 
 impl LocalIdentity {
-    /// Reads who we are.
+    /// Reads the facts about this process.
     pub(crate) fn read() -> Self {
         let facts = LocalFacts { namespaces: peer::own_namespaces(), session: peer::own_session() };
         let supported = peer::pidfd_support() != Err(PidfdError::Unsupported);
@@ -71,7 +71,7 @@ impl LocalIdentity {
         }
     }
 
-    /// The same, serving callers in these other namespaces too.
+    /// Returns this identity, serving callers in these other namespaces too.
     pub(crate) fn allowing(self, allowed: AllowedNamespaces) -> Self {
         LocalIdentity { allowed, ..self }
     }
@@ -79,7 +79,8 @@ impl LocalIdentity {
     /// Checks that this process can authenticate callers.
     ///
     /// # Errors
-    /// [`ErrorCode::Sandboxed`] where `/proc` is of another pid namespace, or our user namespace does not map us.
+    /// [`ErrorCode::Sandboxed`] where `/proc` is of another pid namespace, or our user namespace
+    /// does not map us.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if !peer::own_proc() {
             return Err(Error::new(
@@ -101,12 +102,12 @@ impl LocalIdentity {
         Ok(())
     }
 
-    /// Namespaces that callers may be in.
+    /// Returns the namespaces that callers may be in.
     pub(crate) fn enforced(&self) -> EnforcedNamespaces {
         EnforcedNamespaces::of_own(&self.facts.namespaces, self.allowed)
     }
 
-    /// The login session, if there is one.
+    /// Returns the login session, if there is one.
     pub(crate) fn session(&self) -> Option<u32> {
         match self.facts.session {
             Ok(AuditSession::Set(id)) => Some(id),

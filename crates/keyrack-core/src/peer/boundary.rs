@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{AuditSession, ReadError};
 
-/// Boundary between callers that the kernel's facts allow. `Session` sorts first, as the stronger one.
+/// Boundary between callers that the kernel's facts allow. `Session` sorts first, as the stronger
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Boundary {
     /// The same user in the same login session.

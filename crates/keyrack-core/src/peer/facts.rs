@@ -41,8 +41,8 @@ impl fmt::Display for ReadError {
 pub enum PidfdError {
     /// The kernel has no `SO_PEERPIDFD` (`ENOPROTOOPT`; before Linux 6.5). Nothing else means that.
     Unsupported,
-    /// The process that connected was reaped: `EINVAL` or `ESRCH` on Linux 6.5 to 6.15; `ENODATA` if
-    /// the socket has no pid.
+    /// The process that connected was reaped: `EINVAL` or `ESRCH` on Linux 6.5 to 6.15; `ENODATA`
+    /// if the socket has no pid.
     PeerReaped,
     /// This process (`EMFILE`) or the machine (`ENFILE`) has no descriptor left.
     OutOfDescriptors,
@@ -79,8 +79,8 @@ pub struct LocalNamespaces {
 }
 
 impl LocalNamespaces {
-    /// Returns `true` if this process is in the initial user namespace, or if the kernel has no user
-    /// namespaces.
+    /// Returns `true` if this process is in the initial user namespace, or if the kernel has no
+    /// user namespaces.
     pub fn is_initial_user(&self) -> bool {
         match &self.uid_map {
             Ok(map) => map.is_initial(),
@@ -121,12 +121,13 @@ pub struct PeerFacts {
     pub uid: Result<Uid, ReadError>,
     /// Success if `SO_PEERPIDFD` gave a pidfd.
     pub pidfd: Result<(), PidfdError>,
-    /// Pid by `SO_PEERCRED`. 0 if our pid namespace does not see the process; it is never looked up.
+    /// Pid by `SO_PEERCRED`. 0 if our pid namespace does not see the process; it is never looked
+    /// up.
     pub pid: Option<Pid>,
     /// `/proc/<pid>/sessionid`.
     pub session: Result<AuditSession, ReadError>,
-    /// Count of the peer's pids, from the pid namespace of our `/proc` down to its own: 1 in the same
-    /// one (`NSpid`).
+    /// Count of the peer's pids, from the pid namespace of our `/proc` down to its own: 1 in the
+    /// same one (`NSpid`).
     pub pid_levels: Result<usize, ReadError>,
     /// `/proc/<pid>/uid_map`.
     pub uid_map: Result<UidMap, ReadError>,

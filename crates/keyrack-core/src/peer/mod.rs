@@ -1,9 +1,9 @@
 //! Peer authentication: facts about both ends of a socket go in, and the boundary within which the
-//! peer is served comes out. A pure table. The daemon applies it to each caller; a client applies it
-//! to the server before it sends a byte.
+//! peer is served comes out. A pure table. The daemon applies it to each caller; a client applies
+//! it to the server before it sends a byte.
 //!
-//! The rule reads nothing itself, never guesses where the kernel can tell, and never serves on a fact
-//! that was not established.
+//! The rule reads nothing itself, never guesses where the kernel can tell, and never serves on a
+//! fact that was not established.
 
 mod audit_session;
 mod boundary;

@@ -6,8 +6,8 @@ use super::{LocalNamespaces, Uid};
 /// Count of ids in the initial user namespace: all but the last one, which means no id.
 const ALL_IDS: u64 = u32::MAX as u64;
 
-/// Overflow uid of the kernel where `/proc/sys/kernel/overflowuid` was not changed. Shown in place of
-/// every uid that a user namespace does not map.
+/// Overflow uid of the kernel where `/proc/sys/kernel/overflowuid` was not changed. Shown in place
+/// of every uid that a user namespace does not map.
 pub const DEFAULT_OVERFLOW_UID: Uid = Uid::from_raw(65_534);
 
 /// Other namespaces whose peers are accepted.
@@ -16,8 +16,8 @@ pub enum AllowedNamespaces {
     /// None.
     #[default]
     None,
-    /// Peers in the initial user namespace, whichever the own one is. For a client: a server there runs
-    /// outside every sandbox that the user could have made.
+    /// Peers in the initial user namespace, whichever the own one is. For a client: a server there
+    /// runs outside every sandbox that the user could have made.
     InitialUser,
     /// Peers in nested user namespaces (`KEYRACK_ALLOW_NAMESPACES=user`).
     NestedUser,
@@ -41,8 +41,8 @@ impl AllowedNamespaces {
 pub enum EnforcedNamespaces {
     /// The daemon's own pid and user namespaces.
     PidAndUser,
-    /// The daemon's own pid namespace. It runs in a nested user namespace itself, where another one can
-    /// look the same.
+    /// The daemon's own pid namespace. It runs in a nested user namespace itself, where another one
+    /// can look the same.
     PidOnly,
     /// Nested user namespaces are served too: `KEYRACK_ALLOW_NAMESPACES=user`.
     UserAllowed,
@@ -81,9 +81,9 @@ impl EnforcedNamespaces {
     }
 }
 
-/// User ids of one user namespace, as `/proc/<pid>/uid_map` shows them to its reader: lines of first id
-/// inside, first id outside, count. Outside is the reader's namespace, or the parent when the reader is
-/// in this very one.
+/// User ids of one user namespace, as `/proc/<pid>/uid_map` shows them to its reader: lines of
+/// first id inside, first id outside, count. Outside is the reader's namespace, or the parent when
+/// the reader is in this very one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UidMap(Vec<u8>);
 
@@ -98,8 +98,8 @@ impl UidMap {
         &self.0
     }
 
-    /// Returns `true` if this is the initial user namespace. Only root outside every user namespace can
-    /// write such a map for another one.
+    /// Returns `true` if this is the initial user namespace. Only root outside every user namespace
+    /// can write such a map for another one.
     pub fn is_initial(&self) -> bool {
         let mut extents = self.extents();
         matches!((extents.next(), extents.next()), (Some(Extent { inside: 0, count: ALL_IDS, .. }), None))

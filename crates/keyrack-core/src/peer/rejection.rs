@@ -8,11 +8,12 @@ use crate::error::{Error, ErrorCode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PeerRejection {
-    /// The kernel did not tell the peer's uid.
+    /// The kernel does not tell the peer's uid.
     NoCredentials,
-    /// Another user; root is another user too.
+    /// The peer belongs to another user. Root is another user too.
     OtherUser,
-    /// The process that connected has ended and was reaped: its pid may be a stranger's by now.
+    /// The process that connected has ended and was reaped: another process may have its pid by
+    /// now.
     Reaped,
     /// The kernel has SO_PEERPIDFD and gave none.
     NoPidfd,
@@ -34,23 +35,26 @@ pub enum PeerRejection {
     Unreadable,
     /// The peer's session file holds no session id.
     Garbage,
-    /// One of us has a login session and the other has none.
+    /// One side has a login session and the other has none.
     OneUnset,
-    /// Another login session.
+    /// The peer belongs to another login session.
     OtherSession,
-    /// Our own session could not be read or holds no session id: nobody can be compared with it.
+    /// Our own session could not be read or is not a session id, so no peer can be compared with
+    /// it.
     OwnSession,
-    /// Our own uid is not mapped in our user namespace: it looks like that of every other unmapped user.
+    /// Our own uid is not mapped in our user namespace: it looks like that of every other unmapped
+    /// user.
     OwnUser,
     /// Our own `/proc` is not that of our pid namespace: its numbers name other processes.
     OwnProc,
 }
 
 impl PeerRejection {
-    /// All that a refused caller is told, whatever the reason. Today's TypeScript clients look for `session mismatch`.
+    /// The only message that a rejected caller gets, whatever the reason. TypeScript clients look
+    /// for `session mismatch`.
     pub const PUBLIC_MESSAGE: &'static str = "session mismatch: this daemon does not serve this process";
 
-    /// Every reason.
+    /// Every reason, once.
     pub const ALL: [PeerRejection; 18] = [
         PeerRejection::NoCredentials,
         PeerRejection::OtherUser,
@@ -72,7 +76,7 @@ impl PeerRejection {
         PeerRejection::OwnProc,
     ];
 
-    /// A stable word, for the side that refuses.
+    /// Returns a stable code, for the side that rejects the peer.
     pub fn code(self) -> &'static str {
         match self {
             PeerRejection::NoCredentials => "no_credentials",
@@ -96,7 +100,7 @@ impl PeerRejection {
         }
     }
 
-    /// Why, in a sentence about the peer, for the side that refuses.
+    /// Returns the reason as a sentence about the peer, for the side that rejects it.
     pub fn description(self) -> &'static str {
         match self {
             PeerRejection::NoCredentials => "the kernel does not tell its user",
@@ -121,7 +125,7 @@ impl PeerRejection {
         }
     }
 
-    /// A client's problem with the server behind a socket: [`ErrorCode::ServerUntrusted`].
+    /// Returns the error of a client that rejects its server: [`ErrorCode::ServerUntrusted`].
     pub fn into_server_error(self) -> Error {
         Error::new(
             ErrorCode::ServerUntrusted,

@@ -336,7 +336,7 @@ fn namespaces_table() {
         // Pid 0 is refused before anything else is looked at.
         ("pid 0 of another user", Facts { pid: Some(0), uid: Ok(0), ..good() }, reject(R::Hidden)),
         ("pid 0, dead", Facts { pid: Some(0), alive: false, ..good() }, reject(R::Hidden)),
-        // We are nobody in particular, or cannot look anybody up.
+        // Our uid is not known, or no process can be looked up.
         ("foreign /proc", Facts { own_proc: false, ..good() }, reject(R::OwnProc)),
         (
             "our uid not mapped",
@@ -374,7 +374,8 @@ fn namespaces_table() {
     }
 }
 
-/// Every combination of namespaces, whatever else is right: only equal ones are served, unless others were allowed.
+/// Every combination of namespaces, whatever else is right: only equal ones are served, unless
+/// others were allowed.
 #[test]
 fn namespaces_are_served_only_as_allowed() {
     let maps: [Result<&[u8], ReadError>; 6] =
@@ -480,7 +481,8 @@ fn nothing_else_is_served() {
         }
     }
     assert_eq!(all, 8 * 8 * 7 * 4 * 5 * 2);
-    // 2 pidfd readings × 2 pids × (5 equal pairs of "7", "7\n", "8" + unset and unset + 2 with no file of ours)
+    // 2 pidfd readings × 2 pids × (5 equal pairs of "7", "7\n", "8" + unset and unset + 2 with no
+    // file of ours)
     assert_eq!(served, 2 * 2 * (5 + 1 + 2));
 }
 

@@ -43,21 +43,21 @@ pub struct Opened {
     pub file: File,
     /// Its id.
     pub id: FileId,
-    /// Each directory and symbolic link below the root that led to the file, and the file itself last: by its path below the root, with the
-    /// user it belongs to.
+    /// Each directory and symbolic link below the root that led to the file, and last the file
+    /// itself: its path below the root and its owner.
     pub way: Vec<(PathBuf, Uid)>,
 }
 
 /// Error of opening a file below a directory.
 #[derive(Debug)]
 pub enum BeneathError {
-    /// There is none.
+    /// The file does not exist.
     Missing,
     /// The path, or a symbolic link on it, leads out of the directory.
     Outside,
-    /// It is there, and no regular file.
+    /// It exists, but is not a regular file.
     NotAFile,
-    /// The kernel refused.
+    /// Any other error.
     Io(io::Error),
 }
 
@@ -81,25 +81,26 @@ impl Root {
         Ok(Root { path: path.to_owned(), fd, id: id(&found), owner: Uid::from_raw(found.st_uid) })
     }
 
-    /// Path that it was opened at.
+    /// Returns the path that it was opened at.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Id of the directory.
+    /// Returns the id of the directory.
     #[must_use]
     pub fn id(&self) -> FileId {
         self.id
     }
 
-    /// The user it belongs to.
+    /// Returns the user that it belongs to.
     #[must_use]
     pub fn owner(&self) -> Uid {
         self.owner
     }
 
-    /// Returns the user that an entry of the directory belongs to, the entry itself if it is a link; `None` if it does not exist.
+    /// Returns the user that an entry of the directory belongs to, the entry itself if it is a
+    /// link; `None` if it does not exist.
     ///
     /// # Errors
     /// Those of `openat(2)`.
@@ -129,13 +130,13 @@ struct Walk<'r> {
     /// The directories from the root down to where the walk is, with their names.
     dirs: Vec<(OsString, OwnedFd)>,
     way: Vec<(PathBuf, Uid)>,
-    /// The names still to go.
+    /// Names that are left.
     left: VecDeque<OsString>,
     links: usize,
 }
 
 impl Walk<'_> {
-    /// Puts the names of a path before those still to go.
+    /// Puts the names of a path before those that are left.
     fn lead_on(&mut self, path: &[u8]) -> Result<(), BeneathError> {
         if self.left.iter().map(|name| name.len() + 1).sum::<usize>() + path.len() > MAX_PATH {
             return Err(Errno::ENAMETOOLONG.into());
@@ -192,7 +193,7 @@ impl Walk<'_> {
         }
         let target = readlinkat(link, "")?;
         let target = match Path::new(&target).strip_prefix(&self.root.path) {
-            // In full, and into the directory all the same.
+            // An absolute target inside the directory.
             Ok(rest) if self.root.path.is_absolute() => {
                 self.dirs.clear();
                 rest.as_os_str().to_owned()

@@ -1,4 +1,5 @@
-//! A file told apart by device and inode. Never by its name alone: names are taken over by others.
+//! File identity by device and inode. A path alone does not identify a file, because it can be
+//! reused.
 
 use std::fs::File;
 use std::io;
@@ -16,17 +17,18 @@ use nix::unistd::{AccessFlags, faccessat};
 
 use crate::user::effective_uid;
 
-/// Which file a name stands for. Two files of one moment have different ids; a deleted file's id can come back.
+/// Identity of a file. Two files that exist at the same time have different ids; the id of a
+/// deleted file can come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileId {
-    /// The device's number.
+    /// Number of the device.
     pub dev: u64,
-    /// The inode's number on that device.
+    /// Number of the inode on that device.
     pub ino: u64,
 }
 
 impl FileId {
-    /// The file at `path` itself: a symbolic link is not followed.
+    /// Returns the id of the file at `path`. A symbolic link is not followed.
     ///
     /// # Errors
     /// Those of `lstat(2)`.
@@ -72,7 +74,7 @@ pub fn has_exact_times(path: &Path) -> bool {
     statfs(path).is_ok_and(|found| LOCAL.contains(&found.filesystem_type()))
 }
 
-/// Asks whether this process may write at `path`, which must exist. Nothing is opened.
+/// Checks that this process may write at `path`, which must exist. Opens nothing.
 ///
 /// # Errors
 /// `EROFS` on a read-only file system, root's processes included; others of `access(2)`.
@@ -80,12 +82,12 @@ pub fn may_write(path: &Path) -> io::Result<()> {
     Ok(faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS)?)
 }
 
-/// Unlinks `path` if it still stands for this file. Returns whether it did; a name gone or taken by another file is left
-/// alone. Between the look and the unlink somebody with write access to the directory can still swap the name, so this
-/// is for directories that are ours alone.
+/// Unlinks `path` if it is still this file. Returns `true` if it did; a path that is gone or that
+/// another file has is left alone. Between the check and the unlink a process with write access to
+/// the directory can still replace the file, so use it only in private directories.
 ///
 /// # Errors
-/// Those of `lstat(2)` and `unlink(2)`, but for a name that is gone.
+/// Those of `lstat(2)` and `unlink(2)`, except for a path that is gone.
 pub fn unlink_if_same(path: &Path, expected: FileId) -> io::Result<bool> {
     let result = FileId::of(path).and_then(|found| {
         if found != expected {
@@ -99,11 +101,12 @@ pub fn unlink_if_same(path: &Path, expected: FileId) -> io::Result<bool> {
     }
 }
 
-/// Opens a file of our own to write at its end, whoever else does; makes it, mode 0600, if there is none. It must be a regular file, ours,
-/// and nobody else's to read or write; a symbolic link is not followed. Nothing is waited for.
+/// Opens a private file for appending, and creates it with mode 0600 if it is missing. It must be a
+/// regular file that belongs to us and that no other user can read or write. A symbolic link is not
+/// followed. Never waits.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidInput`], saying what it is, for one that will not do; those of `open(2)`.
+/// [`io::ErrorKind::InvalidInput`] with the reason for an unsuitable file; those of `open(2)`.
 pub fn append_private(path: &Path) -> io::Result<File> {
     let file = append(path, OFlag::O_CREAT)?;
     let found = file.metadata()?;
@@ -120,14 +123,15 @@ pub fn append_private(path: &Path) -> io::Result<File> {
 /// A symbolic link is not followed. Never waits.
 ///
 /// # Errors
-/// As [`append_private`], but for owner and mode; [`io::ErrorKind::NotFound`] for a missing directory.
+/// As [`append_private`], except for owner and mode; [`io::ErrorKind::NotFound`] for a missing
+/// directory.
 pub fn append_shared(path: &Path) -> io::Result<File> {
     append(path, OFlag::O_CREAT)
 }
 
 fn append(path: &Path, more: OFlag) -> io::Result<File> {
     let flags = more | OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NOFOLLOW;
-    // A pipe would be waited for until somebody reads it.
+    // Opening a pipe would wait for a reader.
     let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = match open(path, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
         Ok(fd) => File::from(fd),
@@ -214,7 +218,8 @@ mod tests {
         std::fs::write(&path, "1").unwrap();
         let first = FileId::of(&path).unwrap();
 
-        // Another file in its place. The first is kept under another name, so that its inode cannot come back.
+        // Another file in its place. The first is kept under another name, so that its inode cannot
+        // come back.
         std::fs::rename(&path, dir.path().join("kept")).unwrap();
         std::fs::write(&path, "2").unwrap();
         assert!(!unlink_if_same(&path, first).unwrap());

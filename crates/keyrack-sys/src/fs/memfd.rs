@@ -1,4 +1,4 @@
-//! A file that is nowhere but in memory and is never changed again: a value given to a program by a descriptor's path.
+//! Sealed files in memory, to give a program a value by the path of a descriptor.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
@@ -9,14 +9,16 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// A file with this content, readable by its owner alone and sealed (`F_ADD_SEALS` of fcntl(2)): nobody who has it can write to it, shrink
-/// it, grow it or lift a seal. `name` is shown by `/proc/<pid>/fd`, to whom may look there.
+/// Returns a file with this content, readable only by its owner, and sealed (`F_ADD_SEALS` of
+/// fcntl(2)): no process can write to it, shrink it, grow it or lift a seal. `/proc/<pid>/fd` shows
+/// `name`.
 ///
 /// # Errors
 /// Those of `memfd_create(2)` and `write(2)`.
 pub fn sealed(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    // Linux 6.3 wants to be told that no program will be in it; kernels before it know no such flag.
+    // Linux 6.3 and later expect a flag for files that are not programs; older kernels do not know
+    // it.
     let no_exec = MFdFlags::from_bits_retain(nix::libc::MFD_NOEXEC_SEAL);
     let fd = match memfd_create(name, flags | no_exec) {
         Err(Errno::EINVAL) => memfd_create(name, flags)?,
@@ -28,7 +30,7 @@ pub fn sealed(name: &str, content: &[u8]) -> io::Result<OwnedFd> {
     let seals =
         SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    // From its beginning for whoever reads the descriptor itself rather than its path.
+    // A program that reads the descriptor itself, not its path, starts at the beginning.
     io::Seek::rewind(&mut file)?;
     Ok(file.into())
 }

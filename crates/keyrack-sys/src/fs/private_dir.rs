@@ -1,5 +1,5 @@
-//! A directory that is ours alone, checked by descriptor. Nothing is created, and no mode changed, on the way to a
-//! refusal, and the last name is never followed as a link.
+//! Private directories, checked by descriptor. An error never leaves anything created or changed,
+//! and the last name of a path is never followed as a link.
 
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
@@ -16,30 +16,30 @@ use nix::sys::stat::{Mode, fstat, lstat};
 use crate::fs::file::FileId;
 use crate::user::{Uid, effective_uid};
 
-/// Why a directory cannot be trusted with something private.
+/// Reason why a directory is not private.
 #[derive(Debug)]
 pub enum PrivateDirError {
     /// The path is empty.
     Empty,
     /// The path does not start with `/`.
     Relative,
-    /// Nothing is there.
+    /// There is no such directory.
     Missing,
-    /// Something is there, but no directory.
+    /// The path names a file of another kind.
     NotADirectory,
-    /// A symbolic link is there.
+    /// The path names a symbolic link.
     Symlink,
-    /// The directory is another user's.
+    /// The directory belongs to another user.
     NotOurs {
         /// That user.
         uid: Uid,
     },
-    /// Others may enter, read or write it.
+    /// Other users may enter, read or write it.
     TooOpen {
         /// Its permission bits.
         mode: u32,
     },
-    /// The kernel would not let us look.
+    /// Any other error.
     Io(io::Error),
 }
 
@@ -83,7 +83,7 @@ impl PrivateDir {
     /// Opens and checks the directory at an absolute path. Its ancestors may be links; it may not.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The reason why it is not private.
     pub fn open(path: &Path) -> Result<Self, PrivateDirError> {
         if path.as_os_str().is_empty() {
             return Err(PrivateDirError::Empty);
@@ -109,10 +109,11 @@ impl PrivateDir {
         Ok(Self { path: path.to_owned(), fd, id })
     }
 
-    /// Makes the directory with mode 0700 if nothing is there (its parent must be), then opens and checks it.
+    /// Makes the directory with mode 0700 if nothing is there (its parent must be), then opens and
+    /// checks it.
     ///
     /// # Errors
-    /// What is wrong with it, or why it could not be made.
+    /// The reason why it is not private or could not be created.
     pub fn create_private(path: &Path) -> Result<Self, PrivateDirError> {
         if path.as_os_str().is_empty() {
             return Err(PrivateDirError::Empty);
@@ -129,13 +130,13 @@ impl PrivateDir {
         }
     }
 
-    /// Where it was opened, without trailing slashes.
+    /// Returns the path that it was opened at, without trailing slashes.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which directory it is.
+    /// Returns its id.
     #[must_use]
     pub fn id(&self) -> FileId {
         self.id
@@ -152,7 +153,7 @@ fn is_link(path: &Path) -> bool {
     lstat(path).is_ok_and(|found| found.st_mode & libc::S_IFMT == libc::S_IFLNK)
 }
 
-/// `open` follows a last link when a slash comes behind it.
+/// `open` follows a last link if a slash comes after it.
 fn without_trailing_slashes(path: &Path) -> &Path {
     let bytes = path.as_os_str().as_bytes();
     let end = bytes.iter().rposition(|&b| b != b'/').map_or(1, |last| last + 1);

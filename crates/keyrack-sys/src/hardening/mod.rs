@@ -1,5 +1,5 @@
-//! What a process does to itself so that others cannot look into it. Each step is read back rather than assumed, and
-//! none is undone. For a daemon's own process: a library must not do this to its host.
+//! Hardening of a process against inspection by others. Each measure is read back, and none is
+//! undone. For a daemon's own process only: a library must not do this to its host.
 #![expect(unsafe_code, reason = "prctl options and descriptor calls that have no safe wrapper")]
 
 pub mod protection;
@@ -16,18 +16,19 @@ use zeroize::Zeroize as _;
 use crate::process::pid::Pid;
 use crate::process::procfs;
 
-/// One measure as the kernel tells it now.
+/// State of one measure, as read back from the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HardeningMeasure {
-    /// `not_dumpable`, `no_core`, `no_new_privs`, `deny_write_exec`, `not_traced`; of [`crate::sandbox`] `landlock`, `seccomp`.
+    /// `not_dumpable`, `no_core`, `no_new_privs`, `deny_write_exec`, `not_traced`; of
+    /// [`crate::sandbox`] `landlock`, `seccomp`.
     pub name: &'static str,
-    /// Whether it is in force.
+    /// `true` if it is in force.
     pub on: bool,
-    /// When it is not: what the kernel says, for people. When it is: what this kernel does not have of it.
+    /// Reason why it is not in force, or what this kernel lacks of it.
     pub detail: Option<String>,
 }
 
-/// Soft limits after they were raised; `u64::MAX` is no limit.
+/// Soft limits after they were raised. `u64::MAX` means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RaisedLimits {
     /// RLIMIT_NOFILE: descriptors.
@@ -36,8 +37,9 @@ pub struct RaisedLimits {
     pub memlock: u64,
 }
 
-/// Makes the process not dumpable (`PR_SET_DUMPABLE` 0): no core dump, no ptrace and no `/proc/<pid>/{mem,environ,fd,…}`
-/// for the same user. An exec undoes it, so this is a daemon's first act.
+/// Makes the process not dumpable (`PR_SET_DUMPABLE` 0): no core dump, no ptrace and no
+/// `/proc/<pid>/{mem,environ,fd,…}` for the same user. An exec undoes it, so a daemon does this
+/// first.
 ///
 /// # Errors
 /// When the kernel does not confirm it.
@@ -49,14 +51,17 @@ pub fn not_dumpable() -> io::Result<()> {
     Ok(())
 }
 
-/// Goes on in a child process and ends this one, with exit code 0: descriptors, limits and the rest are the same, the memory is new.
+/// Forks, goes on in the child, and ends the parent with exit code 0. Descriptors, limits and the
+/// rest stay the same; the memory is new.
 ///
-/// Who opened `/proc/<pid>/mem` in the moment between the exec and [`not_dumpable`] may read through it for as long as that memory is
-/// in use: the kernel asks when it is opened, not when it is read (`proc_pid_mem(5)`). The child's memory is another, which nobody
-/// could open before it was hidden: it is not dumpable from its first moment (`PR_SET_DUMPABLE(2const)`).
+/// A process that opened `/proc/<pid>/mem` between the exec and [`not_dumpable`] may read through
+/// it for as long as that memory is in use: the kernel checks when it is opened, not when it is
+/// read (`proc_pid_mem(5)`). The child's memory is new, and no process could open it before: the
+/// child is not dumpable from its start (`PR_SET_DUMPABLE(2const)`).
 ///
 /// # Errors
-/// When there is a second thread, which would be lost, those of `fork(2)`, and when the kernel does not confirm that the child is hidden.
+/// If there is a second thread, which would be lost; those of `fork(2)`; if the kernel does not
+/// confirm that the child is not dumpable.
 pub fn refork() -> io::Result<()> {
     if threads()? != Some(1) {
         return Err(io::Error::other("the process has other threads already"));
@@ -70,8 +75,8 @@ pub fn refork() -> io::Result<()> {
     }
 }
 
-/// Sets RLIMIT_CORE to 0, soft and hard. A core pattern that is a pipe ignores this limit (`core(5)`), so it only adds to
-/// [`not_dumpable`].
+/// Sets RLIMIT_CORE to 0, soft and hard. A core pattern that is a pipe ignores this limit
+/// (`core(5)`), so it only adds to [`not_dumpable`].
 ///
 /// # Errors
 /// Those of `setrlimit(2)`.
@@ -79,10 +84,11 @@ pub fn no_core() -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
 }
 
-/// Makes a write past `RLIMIT_FSIZE` an error (`EFBIG`) instead of the end of the process (`SIGXFSZ`, setrlimit(2)).
+/// Makes a write beyond `RLIMIT_FSIZE` an error (`EFBIG`) instead of the end of the process
+/// (`SIGXFSZ`, setrlimit(2)).
 ///
 /// # Errors
-/// What sigaction(2) says.
+/// Those of `sigaction(2)`.
 pub fn no_file_size_signal() -> io::Result<()> {
     // SAFETY: ignoring a signal runs no code of ours when it comes.
     unsafe {
@@ -91,7 +97,8 @@ pub fn no_file_size_signal() -> io::Result<()> {
     Ok(())
 }
 
-/// Lets no exec gain privileges (`PR_SET_NO_NEW_PRIVS`), for this process and all it starts.
+/// Prevents an exec from gaining privileges (`PR_SET_NO_NEW_PRIVS`), for this process and all it
+/// starts.
 ///
 /// # Errors
 /// None the kernel documents.
@@ -99,11 +106,11 @@ pub fn no_new_privs() -> io::Result<()> {
     Ok(prctl::set_no_new_privs()?)
 }
 
-/// Refuses memory that is writable and executable from now on (`PR_SET_MDWE`). It is inherited by forks and cannot be
-/// undone; a process with a just-in-time compiler must not do it.
+/// Denies memory that is writable and executable from now on (`PR_SET_MDWE`). Forks inherit it, and
+/// it cannot be undone; a process with a just-in-time compiler must not do it.
 ///
 /// # Errors
-/// Before Linux 6.3, saying so.
+/// On Linux before 6.3.
 pub fn deny_write_exec() -> io::Result<()> {
     let unused: libc::c_ulong = 0;
     let refuse = libc::c_ulong::from(libc::PR_MDWE_REFUSE_EXEC_GAIN);
@@ -124,8 +131,8 @@ pub fn tracer_pid() -> io::Result<Option<Pid>> {
     Ok((pid != 0).then(|| Pid::from_raw(pid)))
 }
 
-/// Raises the soft limits of descriptors and locked memory to the hard ones, and reads them back. A limit that cannot be
-/// raised stays as it is.
+/// Raises the soft limits of descriptors and locked memory to the hard ones, and reads them back. A
+/// limit that cannot be raised stays as it is.
 ///
 /// # Errors
 /// Those of `getrlimit(2)`.
@@ -140,7 +147,7 @@ pub fn raise_limits() -> io::Result<RaisedLimits> {
     Ok(RaisedLimits { nofile: raise(Resource::RLIMIT_NOFILE)?, memlock: raise(Resource::RLIMIT_MEMLOCK)? })
 }
 
-/// Every measure of this module, as the kernel tells it now.
+/// Reads back every measure of this module.
 #[must_use]
 pub fn readback() -> Vec<HardeningMeasure> {
     let measure = |name, state: io::Result<Option<String>>| match state {
@@ -169,14 +176,14 @@ pub fn readback() -> Vec<HardeningMeasure> {
     ]
 }
 
-/// Value of the `hidepid` option of `/proc` when it is not off (`1`, `noaccess`, `2`, `invisible`, `4`, `ptraceable`; `proc(5)`),
-/// else `None`. The mount asked about is the one this crate reads.
+/// Returns the value of the `hidepid` option of `/proc` if it is not off (`1`, `noaccess`, `2`,
+/// `invisible`, `4`, `ptraceable`; `proc(5)`). The mount is the one that this crate reads.
 ///
-/// Reads only what a process that is not dumpable may read of itself: `/proc/self/fdinfo`, which names the mount, is closed to it
-/// before Linux 5.14.
+/// Reads only what a process that is not dumpable may read of itself. Before Linux 5.14 it may not
+/// read `/proc/self/fdinfo`, which names the mount.
 ///
 /// # Errors
-/// When `/proc` is missing, or does not say.
+/// If `/proc` is missing, or does not tell.
 pub fn hidepid() -> io::Result<Option<String>> {
     let device = fstat(procfs::root()?)?.st_dev;
     let mounts = std::fs::read("/proc/self/mountinfo")?;
@@ -185,8 +192,8 @@ pub fn hidepid() -> io::Result<Option<String>> {
     Ok(hidepid_of(&options))
 }
 
-/// Options of the procfs super block with this device number: the last field of a line whose third field is the number
-/// (`proc_pid_mountinfo(5)`). Mounts of one super block share them.
+/// Options of the procfs super block with this device number: the last field of a line whose third
+/// field is the number (`proc_pid_mountinfo(5)`). Mounts of one super block share them.
 fn super_options(mountinfo: &str, device: u64) -> Option<String> {
     let number = format!("{}:{}", major(device), minor(device));
     let line = mountinfo.lines().find(|line| line.split(' ').nth(2) == Some(number.as_str()))?;
@@ -198,8 +205,8 @@ fn hidepid_of(options: &str) -> Option<String> {
     (!matches!(value, "0" | "off")).then(|| value.to_owned())
 }
 
-/// Closes every descriptor from 3 up but those in `keep`, wherever they came from. To be called first thing in `main`,
-/// when nothing in this process owns a descriptor it was not started with.
+/// Closes every descriptor from 3 up except those in `keep`. Call it first in `main`, while nothing
+/// in this process owns a descriptor that it was not started with.
 ///
 /// # Errors
 /// Those of `close_range(2)` (Linux 5.9), and of reading `/proc/self/fd` where the kernel has none.
@@ -215,7 +222,7 @@ pub fn close_inherited(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-/// The ranges of descriptors from 3 up that hold none of `keep`.
+/// Returns the ranges of descriptors from 3 up that contain none of `keep`.
 fn gaps(keep: &[RawFd]) -> Vec<(u32, u32)> {
     let mut keep: Vec<u32> =
         keep.iter().filter_map(|&fd| u32::try_from(fd).ok()).filter(|&fd| fd >= 3).collect();
@@ -234,8 +241,9 @@ fn gaps(keep: &[RawFd]) -> Vec<(u32, u32)> {
 }
 
 fn close_range(first: u32, last: u32) -> nix::Result<()> {
-    // SAFETY: closing descriptors touches no memory. That none of them is owned by a value of this process is what
-    // close_inherited asks of its caller; if one were, its later use would fail with EBADF.
+    // SAFETY: closing descriptors touches no memory. That none of them is owned by a value of this
+    // process is what close_inherited asks of its caller; if one were, its later use would fail
+    // with EBADF.
     Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
     Ok(())
 }
@@ -246,24 +254,26 @@ fn close_listed(keep: &[RawFd]) -> io::Result<()> {
         .filter(|fd| *fd >= 3 && !keep.contains(fd))
         .collect();
     for fd in open {
-        // SAFETY: as in close_range. The descriptor of the listing itself is closed by now, which is EBADF.
+        // SAFETY: as in close_range. The descriptor of the listing itself is closed by now, which
+        // is EBADF.
         unsafe { libc::close(fd) };
     }
     Ok(())
 }
 
-/// Overwrites the environment block this process was started with, and forgets all of it but the variables named in `keep`: what a
-/// caller had in its environment is then neither in this process's memory nor in `/proc/<pid>/environ`. To be called first thing in
-/// `main`.
+/// Overwrites the environment block that this process was started with, except the variables named
+/// in `keep`, and unsets the others: a caller's environment is then neither in this process's
+/// memory nor in `/proc/<pid>/environ`. Call it first in `main`.
 ///
 /// # Errors
-/// When there is a second thread, which might be reading it; nothing is changed then.
+/// If there is a second thread, which might be reading it. Nothing is changed then.
 pub fn scrub_environment(keep: &[&str]) -> io::Result<()> {
     if threads()? != Some(1) {
         return Err(io::Error::other("the process has other threads already"));
     }
-    // SAFETY: `environ` is null or an array of strings that ends in null (environ(7)). All of it is writable memory of this process's,
-    // and there is no other thread that could look at it meanwhile.
+    // SAFETY: `environ` is null or an array of strings that ends in null (environ(7)). All of it is
+    // writable memory of this process's, and there is no other thread that could look at it
+    // meanwhile.
     unsafe {
         let mut from = environ;
         let mut to = from;
@@ -291,12 +301,13 @@ unsafe extern "C" {
     static mut environ: *mut *mut libc::c_char;
 }
 
-/// How many threads this process has; `None` when the kernel does not say.
+/// Returns the count of this process's threads, or `None` if the kernel does not tell.
 pub(crate) fn threads() -> io::Result<Option<i64>> {
     Ok(own_status("Threads:")?)
 }
 
-/// A number in `/proc/self/status` (`proc_pid_status(5)`), `None` if this kernel does not have the line.
+/// Returns a number in `/proc/self/status` (`proc_pid_status(5)`), or `None` if this kernel does
+/// not have the line.
 pub(crate) fn own_status(label: &str) -> Result<Option<i64>, Errno> {
     // One read gives at most a page, and the list of groups alone may be longer.
     procfs::read_status(format_args!("self/status")).map(|status| procfs::number_after(&status, label))
@@ -304,7 +315,8 @@ pub(crate) fn own_status(label: &str) -> Result<Option<i64>, Errno> {
 
 fn is_dumpable() -> io::Result<bool> {
     let unused: libc::c_ulong = 0;
-    // SAFETY: PR_GET_DUMPABLE takes no arguments. It answers 2 too (readable by root only), which nix has no room for.
+    // SAFETY: PR_GET_DUMPABLE takes no arguments. It answers 2 too (readable by root only), which
+    // nix has no room for.
     let state = Errno::result(unsafe { libc::prctl(libc::PR_GET_DUMPABLE, unused, unused, unused, unused) })?;
     Ok(state != 0)
 }
@@ -317,7 +329,7 @@ fn denies_write_exec() -> io::Result<bool> {
     Ok(u32::try_from(bits).is_ok_and(|bits| bits & libc::PR_MDWE_REFUSE_EXEC_GAIN != 0))
 }
 
-/// A kernel that does not know the option says `EINVAL`.
+/// Returns the error of a kernel without the option, which answers `EINVAL`.
 fn without_mdwe(errno: Errno) -> io::Error {
     match errno {
         Errno::EINVAL => io::Error::other("the kernel has no PR_SET_MDWE, which is there since Linux 6.3"),

@@ -1,7 +1,7 @@
 //! Protection of a command that holds secrets while it runs: debuggers of its own user cannot read
-//! it, and it leaves no core dump. Unlike the hardening of a daemon ([`crate::hardening`]) it is not
-//! passed on: a program that is executed becomes dumpable again (`PR_SET_DUMPABLE(2const)`), and
-//! finds the core limit that this process was started with.
+//! it, and it leaves no core dump. Unlike the hardening of a daemon ([`crate::hardening`]) it is
+//! not passed on: a program that is executed becomes dumpable again (`PR_SET_DUMPABLE(2const)`),
+//! and finds the core limit that this process was started with.
 #![expect(unsafe_code, reason = "setrlimit between clone and exec, and std's pre_exec")]
 
 use std::io;
@@ -37,15 +37,16 @@ pub fn protect() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the soft limit on core dumps back, in a process that is about to execute another program; without [`protect`] it does
-/// nothing. Makes system calls only, so it may run between `fork(2)` or `clone(2)` and `execve(2)`.
+/// Restores the soft limit on core dumps, in a process that is about to execute another program.
+/// Does nothing without [`protect`]. Makes system calls only, so it may run between `fork(2)` or
+/// `clone(2)` and `execve(2)`.
 pub(crate) fn restore_core_limit() {
     if LOWERED.load(Ordering::Acquire) {
         set_soft_core_limit(CORE_LIMIT.load(Ordering::Relaxed));
     }
 }
 
-/// Undoes [`restore_core_limit`] where no program could be executed.
+/// Undoes [`restore_core_limit`] after an exec that failed.
 pub(crate) fn lower_core_limit() {
     if LOWERED.load(Ordering::Acquire) {
         set_soft_core_limit(0);
@@ -65,9 +66,11 @@ fn set_soft_core_limit(soft: u64) {
     }
 }
 
-/// Lets a command that [`std::process::Command`] starts find the core limit that this process was started with.
+/// Gives a program that [`std::process::Command`] starts the core limit that this process was
+/// started with.
 pub fn unprotect(command: &mut Command) -> &mut Command {
-    // SAFETY: what runs in the child before its exec makes system calls on integers and on its own stack.
+    // SAFETY: what runs in the child before its exec makes system calls on integers and on its own
+    // stack.
     unsafe {
         command.pre_exec(|| {
             restore_core_limit();

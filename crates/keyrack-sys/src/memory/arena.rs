@@ -1,9 +1,10 @@
-//! The allocator of one share: which bytes of which mapping are in use. It hands out addresses and never follows them,
-//! but to wipe what is given back; whoever holds a place must not use its address afterwards.
+//! Allocator of one partition: it tracks which bytes of which mapping are in use. It returns
+//! addresses and dereferences them only to wipe what is freed. The address of an allocation must
+//! not be used after that.
 //!
-//! Up to 2 KiB, a value has a slot: a page is cut into slots of one size. Up to 64 KiB it has a run of pages of a slab.
-//! Beyond that, a mapping of its own. Pages of any slot size and runs share the 64 KiB slabs, so a small budget is not
-//! used up by one slab for each size.
+//! Up to 2 KiB, a value has a slot: a page is cut into slots of one size. Up to 64 KiB it has a run
+//! of pages of a slab. Beyond that, a mapping of its own. Pages of any slot size and runs share the
+//! 64 KiB slabs, so a small budget is not used up by one slab for each size.
 #![expect(unsafe_code, reason = "wiping goes through raw addresses")]
 
 use std::ptr::NonNull;
@@ -24,7 +25,8 @@ const SIZES: [usize; 18] =
 /// The largest value that has a slot.
 const LARGEST_SLOT: usize = SIZES[SIZES.len() - 1];
 
-/// Where a value lies: kind (2 bits), then slab (18), page (4) and slot (8), or the number of its own mapping (30).
+/// Location of an allocation: kind (2 bits), then slab (18), page (4) and slot (8), or the number
+/// of its own mapping (30).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AllocId(u32);
 
@@ -60,14 +62,14 @@ impl AllocId {
     }
 }
 
-/// What one page of a slab is used for. Meaningless while the page is free.
+/// Use of one page of a slab. Meaningless while the page is free.
 #[derive(Clone, Copy)]
 struct Page {
     /// The slot size's index; unused in a run.
     class: u8,
     /// Slots in use; in a run's first page, the number of its pages.
     used: u16,
-    /// Where this page stands in its class's list of pages with free slots, if it does.
+    /// Index of this page in its class's list of pages with free slots, if it is there.
     listed: u32,
     /// One bit for each slot in use.
     taken: [u64; 4],
@@ -116,7 +118,7 @@ fn page_mask(first: usize, pages: usize) -> u16 {
     (ALL_FREE >> (PAGES - pages)) << first
 }
 
-/// A place and what lies there: at least the bytes asked for, all zero.
+/// An allocation: at least the bytes asked for, all zero.
 #[derive(Clone, Copy)]
 pub(super) struct Allocation {
     pub(super) id: AllocId,
@@ -150,7 +152,7 @@ impl Arena {
         self.limit
     }
 
-    /// Finds room for `len` bytes, `len` not being 0.
+    /// Allocates `len` bytes. `len` is not 0.
     pub(super) fn allocate(&mut self, len: usize) -> Result<Allocation, OutOfMemory> {
         if len <= LARGEST_SLOT {
             self.allocate_slot(len)
@@ -161,11 +163,12 @@ impl Arena {
         }
     }
 
-    /// Wipes the first `touched` bytes of what lies at a place, or all of it if that is less, and takes it back.
+    /// Wipes the first `touched` bytes of an allocation, or all of it if it is smaller, and frees
+    /// it.
     ///
     /// # Safety
-    /// The place came from [`Self::allocate`] of this arena and was not given back since; no reference into it is alive; and no byte
-    /// behind the first `touched` was written to.
+    /// `id` came from [`Self::allocate`] of this arena and was not freed since; no reference into
+    /// it is alive; and no byte after the first `touched` was written to.
     pub(super) unsafe fn give_back(&mut self, id: AllocId, touched: usize) {
         match id.unpack() {
             Kind::Slot { slab: number, page, slot } => {
@@ -197,7 +200,7 @@ impl Arena {
         }
     }
 
-    /// The address of a place that was not given back.
+    /// Returns the address of an allocation that was not freed.
     pub(super) fn at(&self, id: AllocId) -> NonNull<u8> {
         match id.unpack() {
             Kind::Slot { slab, page, slot } => {
@@ -211,7 +214,7 @@ impl Arena {
         }
     }
 
-    /// Every mapping there is.
+    /// Returns every mapping.
     pub(super) fn mappings(&self) -> impl Iterator<Item = &Mapping> {
         self.slabs.iter().flatten().map(|slab| &slab.mapping).chain(self.own.iter().flatten())
     }
@@ -227,7 +230,7 @@ impl Arena {
                     self.list(number, page);
                 }
                 Err(error) => {
-                    // No page left: a larger slot does as well.
+                    // No page is left: use a larger slot.
                     let larger = (class + 1..SIZES.len()).find(|&class| !self.partial[class].is_empty());
                     return larger.map(|class| self.take_slot(class)).ok_or(error);
                 }
@@ -267,7 +270,8 @@ impl Arena {
         Ok(Allocation { id: AllocId::pack(&Kind::Own { mapping: number }), at, capacity: len })
     }
 
-    /// Takes free pages in a row, from a slab in use if one has them, else from the spare, else from a new one.
+    /// Takes free pages in a row, from a slab in use if one has them, else from the spare, else
+    /// from a new one.
     fn take_pages(&mut self, pages: usize) -> Result<(usize, usize), OutOfMemory> {
         let mut found = None;
         for (number, slab) in self.slabs.iter().enumerate() {
@@ -295,7 +299,8 @@ impl Arena {
         Ok(number)
     }
 
-    /// Maps `len` bytes if the limit has room for them, giving the spare slab up for that if need be.
+    /// Maps `len` bytes if the limit has room for them, giving the spare slab up for that if need
+    /// be.
     fn map(&mut self, len: usize) -> Result<Mapping, OutOfMemory> {
         if len > self.limit - self.mapped {
             self.drop_empty_slabs(0);

@@ -21,8 +21,8 @@ pub struct OutOfMemory {
     pub partition: Partition,
     /// Its limit in bytes.
     pub limit: usize,
-    /// Errno of the kernel, if it refused a page that the budget had room for (`ENOMEM`, `EAGAIN`: a
-    /// limit was lowered).
+    /// Errno of the kernel, if it refused a page that the budget had room for (`ENOMEM`, `EAGAIN`:
+    /// a limit was lowered).
     pub errno: Option<i32>,
 }
 

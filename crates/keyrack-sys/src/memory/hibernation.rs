@@ -1,24 +1,26 @@
-//! Whether this machine could write its memory to disk and sleep. As long as one page of `memfd_secret(2)` exists anywhere, the kernel
-//! refuses to, and tells it in `/sys/power/*`: so what those files hold is never looked at, only what no open secret changes.
+//! Detection of hibernation: the machine writing its memory to disk. While one page of
+//! `memfd_secret(2)` exists anywhere, the kernel refuses to hibernate and shows that in
+//! `/sys/power/*`. So the content of those files is not used, only facts that no open secret
+//! changes.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Whether a machine can hibernate.
+/// Ability of a machine to hibernate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hibernation {
-    /// Its kernel never does: built without it, told not to at boot, or locked down.
+    /// Its kernel never hibernates: built without it, disabled at boot, or locked down.
     Never,
-    /// It has no swap to write to, or none but compressed memory. That may change while a process runs.
+    /// It has no swap to write to, or only compressed memory. That may change while a process runs.
     NoSwap,
-    /// It may. Why that is thought, in a few words.
+    /// It may hibernate. The text is the reason for that, in a few words.
     Possible(String),
 }
 
-/// What tells. Contents are `None` when they cannot be read.
+/// Facts that decide. A content is `None` if it cannot be read.
 #[derive(Clone, Copy, Debug)]
 struct Facts<'a> {
-    /// Whether there is a `/sys/power/disk`; `None` where that cannot be told. Its content is not looked at.
+    /// `true` if `/sys/power/disk` exists; `None` if that is unknown. Its content is not used.
     disk: Option<bool>,
     /// `/proc/cmdline`.
     cmdline: Option<&'a str>,
@@ -29,15 +31,14 @@ struct Facts<'a> {
 }
 
 impl Hibernation {
-    /// Of the machine this runs on.
-    /// Of the machine this runs on. A process that keeps secret pages does not change the answer.
+    /// Reads the state of this machine. A process that has secret pages does not change the answer.
     #[must_use]
     pub fn here() -> Self {
         let read = |path: &str| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let [cmdline, lockdown] =
             ["/proc/cmdline", "/sys/kernel/security/lockdown"].map(|path| read(path).ok());
         let swaps = match read("/proc/swaps") {
-            // A kernel without swap has none of that name.
+            // A kernel without swap does not have the file.
             Err(error) if error.kind() == ErrorKind::NotFound && Path::new("/proc/cmdline").exists() => {
                 Some(String::new())
             }
@@ -52,8 +53,9 @@ impl Hibernation {
     }
 }
 
-/// Whether the kernel was built with hibernation, by the one file only such a kernel has. Where a container hides all of `/sys/power`, or
-/// has no `/sys`, its absence says nothing. `exists` is `None` for what may not be looked at.
+/// Returns `true` if the kernel was built with hibernation, by a file that only such a kernel has.
+/// `None` where a container hides all of `/sys/power`, or has no `/sys`. `exists` returns `None`
+/// for a path that it may not look up.
 fn disk(exists: impl Fn(&str) -> Option<bool>) -> Option<bool> {
     if exists("/sys/power/disk")? {
         return Some(true);
@@ -62,7 +64,7 @@ fn disk(exists: impl Fn(&str) -> Option<bool>) -> Option<bool> {
     seen.then_some(false)
 }
 
-/// As `hibernation_available()` of the kernel, but for the secrets that are open now.
+/// Decides as `hibernation_available()` of the kernel, ignoring the secrets that are open now.
 fn judge(facts: Facts<'_>) -> Hibernation {
     let locked_down =
         |text: &str| ["[integrity]", "[confidentiality]"].iter().any(|level| text.contains(level));
@@ -83,7 +85,8 @@ fn judge(facts: Facts<'_>) -> Hibernation {
     }
 }
 
-/// `nohibernate`, or `hibernate=no`, among what is meant for the kernel: up to ` -- `, and not inside quotes (`kernel-parameters`).
+/// `nohibernate`, or `hibernate=no`, among what is meant for the kernel: up to ` -- `, and not
+/// inside quotes (`kernel-parameters`).
 fn forbidden_at_boot(cmdline: &str) -> bool {
     let mut quoted = false;
     let words = cmdline.split(|c: char| {
@@ -93,7 +96,7 @@ fn forbidden_at_boot(cmdline: &str) -> bool {
     words.take_while(|word| *word != "--").any(|word| matches!(word, "nohibernate" | "hibernate=no"))
 }
 
-/// Compressed memory is no place to keep memory while there is no power.
+/// Returns `true` for compressed memory, which does not survive without power.
 fn is_zram(name: &str) -> bool {
     let number = name.strip_prefix("/dev/zram").unwrap_or_default();
     !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())

@@ -1,8 +1,10 @@
-//! How much memory this process may lock, or keep in secret pages, which count as locked. Found out by trying, not by reading
-//! capabilities: those of a user namespace look like root's and do not count here.
+//! Limit of the memory that this process may lock, or keep in secret pages, which count as locked.
+//! Found by trying, not by reading capabilities: those of a user namespace look like root's and do
+//! not count here.
 //!
-//! A probe makes the calls that are made later, on a mapping of the same kind. Up to Linux 5.15 a call on a mapping without
-//! access (`PROT_NONE`) fails with `ENOMEM` where the same call on a writable one succeeds.
+//! A probe makes the calls that are made later, on a mapping of the same kind. Up to Linux 5.15 a
+//! call on a mapping without access (`PROT_NONE`) fails with `ENOMEM` where the same call on a
+//! writable one succeeds.
 #![expect(unsafe_code, reason = "the probe maps and locks address space that is never touched")]
 
 use std::num::NonZeroUsize;
@@ -24,10 +26,11 @@ pub(super) const USEFUL: usize = 1024 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limited(pub(super) i32);
 
-/// The most bytes, up to `wanted`, that can be locked beside what is locked already. A multiple of the page size.
+/// Returns the largest number of bytes, up to `wanted`, that can be locked besides what is locked
+/// already. A multiple of the page size.
 ///
 /// # Errors
-/// When it is not their number that fails.
+/// If locking fails for another reason than the amount.
 pub(super) fn lockable(wanted: usize) -> Result<usize, Limited> {
     let most = candidates(wanted).find(|&bytes| can_lock_untouched(bytes)).unwrap_or(0);
     let least = USEFUL.min(down_to_page(wanted));
@@ -44,10 +47,11 @@ pub(super) fn lockable(wanted: usize) -> Result<usize, Limited> {
     }
 }
 
-/// The most bytes, up to `wanted`, that secret pages can have beside what is locked already. A multiple of the page size.
+/// Returns the largest number of bytes, up to `wanted`, that secret pages can have besides what is
+/// locked already. A multiple of the page size.
 ///
 /// # Errors
-/// When it is not their number that fails.
+/// If locking fails for another reason than the amount.
 pub(super) fn secretly_lockable(wanted: usize) -> Result<usize, Limited> {
     for bytes in candidates(wanted) {
         let Some(size) = NonZeroUsize::new(bytes) else { continue };
@@ -61,7 +65,7 @@ pub(super) fn secretly_lockable(wanted: usize) -> Result<usize, Limited> {
     Ok(0)
 }
 
-/// How much to try to lock, most first.
+/// Returns the amounts to try to lock, largest first.
 fn candidates(wanted: usize) -> impl Iterator<Item = usize> {
     let wanted = down_to_page(wanted);
     let soft = down_to_page(usize::try_from(soft_limit()).unwrap_or(usize::MAX)).min(wanted);
@@ -69,20 +73,21 @@ fn candidates(wanted: usize) -> impl Iterator<Item = usize> {
     [wanted, soft, left].into_iter()
 }
 
-/// RLIMIT_MEMLOCK's soft limit in bytes; `u64::MAX` when there is none.
+/// Returns the soft limit of RLIMIT_MEMLOCK in bytes; `u64::MAX` if there is none.
 pub(super) fn soft_limit() -> u64 {
     getrlimit(Resource::RLIMIT_MEMLOCK).map_or(0, |(soft, _)| soft)
 }
 
-/// Returns `true` if this process may lock more memory once it raises its own limit to the hard one,
-/// as a daemon does ([`crate::hardening::raise_limits`]). A probe that fails before says little then.
+/// Returns `true` if this process may lock more memory once it raises its own limit to the hard
+/// one, as a daemon does ([`crate::hardening::raise_limits`]). A probe that fails before says
+/// little then.
 #[must_use]
 pub fn is_raisable() -> bool {
     getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, hard)| soft < hard)
 }
 
-/// Returns `true` if the kernel would lock this many bytes. It is asked to lock writable pages that are never touched, which takes
-/// address space and no memory (`MLOCK_ONFAULT`, Linux 4.4).
+/// Returns `true` if the kernel would lock this many bytes. It is asked to lock writable pages that
+/// are never touched, which takes address space and no memory (`MLOCK_ONFAULT`, Linux 4.4).
 fn can_lock_untouched(bytes: usize) -> bool {
     let Some(size) = NonZeroUsize::new(bytes) else { return true };
     let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
@@ -91,7 +96,7 @@ fn can_lock_untouched(bytes: usize) -> bool {
     let Ok(at) = mapped else { return false };
     // SAFETY: exactly the range just mapped; nothing is in it.
     let locked = Errno::result(unsafe { libc::mlock2(at.as_ptr(), bytes, libc::MLOCK_ONFAULT) });
-    // SAFETY: exactly the range just mapped, which nobody else knows of. Unmapping unlocks it.
+    // SAFETY: exactly the range just mapped, which no other code knows of. Unmapping unlocks it.
     let _ = unsafe { munmap(at, bytes) };
     locked.is_ok()
 }

@@ -1,5 +1,5 @@
-//! One run of pages from the kernel, made as private as its mode says and wiped before it goes back. Never handed out
-//! half protected: if any step fails, the pages are gone again.
+//! One run of pages from the kernel, made as private as its mode says and wiped before it goes
+//! back. Never handed out half protected: if any step fails, the pages are gone again.
 #![expect(unsafe_code, reason = "mmap and its kin take raw addresses")]
 
 use std::num::NonZeroUsize;
@@ -18,7 +18,8 @@ pub(super) struct Mapping {
     len: usize,
 }
 
-// SAFETY: the pages belong to this value alone and to no thread; the pointer is given out, never followed, by this type.
+// SAFETY: the pages belong to this value alone and to no thread; the pointer is given out, never
+// followed, by this type.
 unsafe impl Send for Mapping {}
 
 impl Mapping {
@@ -38,12 +39,13 @@ impl Mapping {
 
     fn protect(&self, locked: bool) -> Result<(), Errno> {
         let at = self.base.cast();
-        // SAFETY: the range is exactly our own mapping, and none of the advice given here loses what is in it.
+        // SAFETY: the range is exactly our own mapping, and none of the advice given here loses
+        // what is in it.
         let advise = |advice| unsafe { madvise(at, self.len, advice) };
         advise(MmapAdvise::MADV_DONTDUMP)?;
         advise(MmapAdvise::MADV_WIPEONFORK)?;
-        // Huge pages would make a slab 2 MiB, and collapsing into one copies secrets and leaves the old pages as they
-        // were. EINVAL: this kernel has none.
+        // Huge pages would make a slab 2 MiB, and collapsing into one copies secrets and leaves the
+        // old pages as they were. EINVAL: this kernel has none.
         match advise(MmapAdvise::MADV_NOHUGEPAGE) {
             Ok(()) | Err(Errno::EINVAL) => {}
             Err(errno) => return Err(errno),
@@ -66,7 +68,7 @@ impl Mapping {
         unsafe { self.base.add(offset) }
     }
 
-    /// Whether every byte is zero. For tests: it reads what nobody may be writing.
+    /// Returns `true` if every byte is zero. For tests: no thread may write to the pages meanwhile.
     #[cfg(test)]
     pub(super) fn is_zero(&self) -> bool {
         // SAFETY: the pages live as long as self, and the tests that ask hold no slice into them.
@@ -76,9 +78,10 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: nobody else has a reference into pages whose owner is being dropped.
+        // SAFETY: no other code has a reference into pages whose owner is being dropped.
         unsafe { wipe(self.base, self.len) };
-        // SAFETY: exactly our own mapping, unmapped once. It cannot fail for such a range; if it did, it is wiped.
+        // SAFETY: exactly our own mapping, unmapped once. It cannot fail for such a range; if it
+        // did, it is wiped.
         let _ = unsafe { munmap(self.base.cast(), self.len) };
     }
 }

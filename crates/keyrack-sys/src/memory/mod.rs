@@ -1,10 +1,10 @@
-//! Memory for secrets: pages that are kept out of swap, core dumps and forked children as far as the
-//! mode says, allocated in small slots, wiped when freed. A secret never lies on the allocator's heap,
-//! and is never copied outside these pages.
+//! Memory for secrets: pages that are kept out of swap, core dumps and forked children as far as
+//! the mode says, allocated in small slots, wiped when freed. A secret never lies on the
+//! allocator's heap, and is never copied outside these pages.
 //!
-//! A [`Pool`] has two partitions of one budget, and neither takes from the other: three quarters hold
-//! [`Secret`]s, a quarter holds requests and replies in [`Buffer`]s. Freed slots hold zeros, and so
-//! does a page before its first use.
+//! A [`Pool`] has two partitions of one budget, and neither takes from the other: three quarters
+//! hold [`Secret`]s, a quarter holds requests and replies in [`Buffer`]s. Freed slots hold zeros,
+//! and so does a page before its first use.
 
 mod arena;
 mod budget;

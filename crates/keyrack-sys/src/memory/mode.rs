@@ -3,8 +3,8 @@
 /// Protection of a pool's pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// `memfd_secret(2)`: not even root reads them through the kernel. Locked, not in core dumps, and
-    /// not mapped in a forked child.
+    /// `memfd_secret(2)`: not even root reads them through the kernel. Locked, not in core dumps,
+    /// and not mapped in a forked child.
     Secret,
     /// Locked (`mlock(2)`), never in swap; not in core dumps; zeros in a forked child.
     Locked,
@@ -27,8 +27,8 @@ impl Mode {
 /// Mode that a pool is asked to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModeRequest {
-    /// The strongest mode that works here. [`Mode::Secret`] only where the machine could not hibernate
-    /// anyway, because such pages block hibernation.
+    /// The strongest mode that works here. [`Mode::Secret`] only where the machine could not
+    /// hibernate anyway, because such pages block hibernation.
     Auto,
     /// This mode or none, whatever it blocks.
     Require(Mode),

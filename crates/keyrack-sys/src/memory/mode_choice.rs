@@ -1,24 +1,24 @@
-//! Which mode a pool gets: the strongest that works here, or the one that is required; and why none stronger. Never a mode that was not
-//! tried out first.
+//! Choice of a pool's mode: the strongest one that works here, or the required one, and the reason
+//! why none stronger. A mode is tried out before it is chosen.
 
 use super::error::MemoryError;
 use super::hibernation::Hibernation;
 use super::limit::{Limited, USEFUL, lockable, secretly_lockable, soft_limit};
 use super::mode::{Mode, ModeRequest};
 
-/// What a machine has to offer. Each asks of it only when called.
+/// Probes of what a machine offers. Each asks only when called.
 pub(super) struct Offers<'a> {
     pub(super) hibernation: &'a dyn Fn() -> Hibernation,
-    /// How many bytes, up to those wanted, can lie in secret pages.
+    /// Returns the count of bytes, up to those wanted, that secret pages can have.
     pub(super) secret: &'a dyn Fn(usize) -> Result<usize, Limited>,
-    /// How many bytes, up to those wanted, can be locked.
+    /// Returns the count of bytes, up to those wanted, that can be locked.
     pub(super) locked: &'a dyn Fn(usize) -> Result<usize, Limited>,
-    /// RLIMIT_MEMLOCK, to be named.
+    /// RLIMIT_MEMLOCK, for messages.
     pub(super) soft_limit: u64,
 }
 
 impl Offers<'_> {
-    /// Of this machine, to this process.
+    /// Returns the probes of this machine, for this process.
     pub(super) fn here() -> Offers<'static> {
         Offers {
             hibernation: &Hibernation::here,
@@ -33,20 +33,20 @@ impl Offers<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) mode: Mode,
-    /// How many bytes of it there are, at most those wanted.
+    /// Count of bytes available in this mode, at most those wanted.
     pub(super) total: usize,
-    /// Why it is not [`Mode::Secret`], where that was tried.
+    /// Reason why it is not [`Mode::Secret`], if that was tried.
     pub(super) lacks_secret: Option<String>,
-    /// Why it is not at least [`Mode::Locked`], where that was tried.
+    /// Reason why it is not at least [`Mode::Locked`], if that was tried.
     pub(super) lacks_locked: Option<String>,
-    /// Whether secret pages keep the machine from hibernating; known where there are some.
+    /// State of hibernation that secret pages block. Only set in [`Mode::Secret`].
     pub(super) hibernation: Option<Hibernation>,
 }
 
 /// Chooses a mode for `wanted` bytes.
 ///
 /// # Errors
-/// When the required mode does not work here.
+/// If the required mode does not work here.
 pub(super) fn choose(
     request: ModeRequest,
     wanted: usize,
@@ -57,7 +57,7 @@ pub(super) fn choose(
     let secret = || {
         let hibernation = (offers.hibernation)();
         match (request, &hibernation) {
-            // Whoever demands secret pages has chosen them over hibernation.
+            // A caller that requires secret pages has chosen them over hibernation.
             (ModeRequest::Auto, Hibernation::Possible(why)) => {
                 Err(format!("this machine can hibernate ({why}), which secret memory would block"))
             }
@@ -124,7 +124,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// What becomes of a request for 64 MiB.
+    /// Returns the choice for a request of 64 MiB.
     fn chosen(
         request: ModeRequest,
         hibernation: &Hibernation,

@@ -3,8 +3,8 @@
 
 use std::ptr::NonNull;
 
-/// Granularity of mappings. A kernel with larger pages rounds up, and limits are then reached sooner
-/// than counted.
+/// Granularity of mappings. A kernel with larger pages rounds up, and limits are then reached
+/// sooner than counted.
 pub(super) const PAGE: usize = 4096;
 
 /// Overwrites bytes with zeros. The compiler may not leave it out.

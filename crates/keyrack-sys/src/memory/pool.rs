@@ -1,4 +1,5 @@
-//! A pool: two shares, a mode, and the table of what is stored. Its locks are never held while a caller's closure runs.
+//! A pool: two partitions, a mode, and the table of secrets. Its locks are never held while a
+//! caller's closure runs.
 #![expect(unsafe_code, reason = "slots are given back and wiped through raw addresses")]
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -18,22 +19,23 @@ use super::mode_choice::{Choice, Offers, choose};
 use super::page::wipe;
 use super::secret::Secret;
 
-/// Pages for secrets. A clone is the same pool; its pages go when the last clone, secret and buffer of it are gone.
+/// Pages for secrets. A clone is the same pool; its pages are unmapped when the last clone, secret
+/// and buffer of it are dropped.
 #[derive(Clone)]
 pub struct Pool(Arc<Shared>);
 
-/// How much of a pool is in use, in bytes of mapped pages.
+/// Memory that a pool uses, in bytes of mapped pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Secrets that are not erased.
+    /// Count of secrets that are not erased.
     pub secrets: usize,
     /// Mapped for secrets.
     pub store: usize,
-    /// The most that may be mapped for secrets.
+    /// Limit of what is mapped for secrets.
     pub store_limit: usize,
     /// Mapped for buffers.
     pub requests: usize,
-    /// The most that may be mapped for buffers.
+    /// Limit of what is mapped for buffers.
     pub requests_limit: usize,
 }
 
@@ -55,11 +57,12 @@ impl Shared {
 }
 
 impl Pool {
-    /// Makes a pool. Nothing is mapped before it is needed. In [`Mode::Secret`] and [`Mode::Locked`] the budget shrinks to what can be
-    /// locked (RLIMIT_MEMLOCK, to be raised before; without limit for a process that has CAP_IPC_LOCK).
+    /// Creates a pool. Nothing is mapped before it is needed. In [`Mode::Secret`] and
+    /// [`Mode::Locked`] the budget shrinks to what can be locked (RLIMIT_MEMLOCK, which should be
+    /// raised before; without limit for a process with CAP_IPC_LOCK).
     ///
     /// # Errors
-    /// When the required mode does not work here, or the budget is too small.
+    /// If the required mode does not work here, or the budget is too small.
     pub fn new(request: ModeRequest, budget: Budget) -> Result<Self, MemoryError> {
         if budget.total < Budget::LEAST {
             return Err(MemoryError::BudgetTooSmall { total: budget.total });
@@ -71,13 +74,14 @@ impl Pool {
         Ok(Self(Arc::new(Shared { choice, store: Mutex::new(store), requests: Mutex::new(requests) })))
     }
 
-    /// What the kernel keeps this pool's pages from.
+    /// Returns the mode of this pool's pages.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.0.choice.mode
     }
 
-    /// Why [`ModeRequest::Auto`] did not take this mode or one as strong, in a sentence for people. `None` if it did, or was not asked to.
+    /// Returns the reason why [`ModeRequest::Auto`] did not choose this mode or a stronger one, for
+    /// people. `None` if it did, or if another mode was required.
     #[must_use]
     pub fn lacks(&self, mode: Mode) -> Option<&str> {
         match mode {
@@ -87,14 +91,14 @@ impl Pool {
         }
     }
 
-    /// What this pool's secret pages keep the machine from: whether it could hibernate but for them, as things stood when the pool was
-    /// made. `None` in a mode that blocks nothing.
+    /// Returns the state of hibernation that this pool's secret pages block, as it was when the
+    /// pool was created. `None` in a mode that blocks nothing.
     #[must_use]
     pub fn hibernation(&self) -> Option<&Hibernation> {
         self.0.choice.hibernation.as_ref()
     }
 
-    /// How much is in use.
+    /// Returns the memory in use.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let (secrets, store, store_limit) = {
@@ -105,7 +109,7 @@ impl Pool {
         Usage { secrets, store, store_limit, requests: requests.mapped(), requests_limit: requests.limit() }
     }
 
-    /// Copies `bytes` into the store's share.
+    /// Copies `bytes` into the partition for secrets.
     ///
     /// # Errors
     /// When it is full.
@@ -113,22 +117,23 @@ impl Pool {
         self.store_with(bytes.len(), |slot| slot.copy_from_slice(bytes))
     }
 
-    /// Makes a secret of `len` bytes, all zero, and lets `fill` write them where they will lie.
+    /// Creates a secret of `len` zero bytes, and lets `fill` write them in place.
     ///
     /// # Errors
-    /// When the store's share is full; `fill` is then not called.
+    /// If the partition for secrets is full. `fill` is not called then.
     pub fn store_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Secret, OutOfMemory> {
         Secret::make(&self.0, len, fill)
     }
 
-    /// A buffer out of the requests' share that grows up to `limit` bytes. It has no page until it needs one.
+    /// Returns a buffer in the partition for requests that grows up to `limit` bytes. It has no
+    /// page until it needs one.
     #[must_use]
     pub fn buffer(&self, limit: usize) -> Buffer {
         Buffer::new(Arc::clone(&self.0), limit)
     }
 
-    /// Erases every secret there is, whoever holds it. One being read at this moment (by another thread) is wiped as
-    /// soon as that closure returns, and read by no later one.
+    /// Erases every secret, also those that have handles. A secret that another thread reads at
+    /// this moment is wiped as soon as that closure returns, and no later closure reads it.
     pub fn erase_all(&self) {
         let mut store = self.0.store();
         for index in 0..store.entries.len() {
@@ -136,17 +141,19 @@ impl Pool {
         }
     }
 
-    /// Wipes every page, secrets and buffers alike, in use or not, and ends the process with `code` at once: no
-    /// destructors, no exit handlers. For a panic hook, when nothing else of the process may run any more.
+    /// Wipes every page, of secrets and buffers, in use or not, and ends the process with `code` at
+    /// once, without destructors or exit handlers. For a panic hook, when nothing else of the
+    /// process may run.
     pub fn wipe_and_exit(&self, code: i32) -> ! {
         self.wipe_all_pages();
         // SAFETY: _exit only ends the process.
         unsafe { libc::_exit(code) }
     }
 
-    /// Must be the last thing that happens to this pool.
+    /// Nothing may use this pool afterwards.
     pub(super) fn wipe_all_pages(&self) {
-        // The panic may have come from under a lock; whoever else holds one is about to die with the process.
+        // The panic may have come from under a lock. Another thread that holds one ends with the
+        // process.
         if let Some(store) = patiently(&self.0.store) {
             wipe_mappings(&store.arena);
         }
@@ -158,13 +165,13 @@ impl Pool {
 
 #[cfg(test)]
 impl Pool {
-    /// Whether no page holds anything.
+    /// Returns `true` if every byte of every page is zero.
     pub(super) fn is_zero(&self) -> bool {
         self.0.store().arena.mappings().all(Mapping::is_zero)
             && self.0.requests().mappings().all(Mapping::is_zero)
     }
 
-    /// How many mappings of a slab's size hold something for requests.
+    /// Counts the mappings of a slab's size that hold data of requests.
     pub(super) fn slabs_in_use_by_requests(&self) -> usize {
         self.0.requests().mappings().filter(|mapping| mapping.len() == SLAB && !mapping.is_zero()).count()
     }
@@ -189,13 +196,14 @@ fn patiently<T>(lock: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
 
 fn wipe_mappings(arena: &Arena) {
     for mapping in arena.mappings() {
-        // SAFETY: the pages are mapped and writable. References into them may exist on this thread's stack, and are
-        // never used again: the caller goes on to end the process without returning.
+        // SAFETY: the pages are mapped and writable. References into them may exist on this
+        // thread's stack, and are never used again: the caller goes on to end the process without
+        // returning.
         unsafe { wipe(mapping.at(0), mapping.len()) };
     }
 }
 
-/// What is stored: the pages, and one entry for each secret that has a handle.
+/// The secrets of a pool: their pages, and one entry for each secret that has a handle.
 pub(super) struct Store {
     arena: Arena,
     entries: Vec<Entry>,
@@ -209,11 +217,11 @@ pub(super) struct Store {
 
 /// A secret's entry: 16 bytes.
 struct Entry {
-    /// Where it lies: `None` once erased, and for an empty one.
+    /// Its allocation. `None` after it was erased, and for an empty secret.
     id: Option<AllocId>,
-    /// How many handles there are; in an unused entry, the next unused one.
+    /// Count of its handles. In an unused entry, the index of the next unused one.
     refs: u32,
-    /// How many closures are reading or writing it right now.
+    /// Count of closures that read or write it now.
     pins: u16,
     erased: bool,
 }
@@ -225,7 +233,7 @@ impl Store {
         Self { arena, entries: Vec::new(), unused: NO_ENTRY, held: 0, secrets: 0 }
     }
 
-    /// Makes an entry with one handle, pinned, and says where its bytes lie.
+    /// Adds an entry with one handle, pinned. Returns its index and the address of its bytes.
     pub(super) fn insert(&mut self, len: usize) -> Result<(u32, *mut u8), OutOfMemory> {
         let error = OutOfMemory { partition: Partition::Store, limit: self.arena.limit(), errno: None };
         let no_entry = self.unused == NO_ENTRY && self.entries.len() >= NO_ENTRY as usize;
@@ -254,7 +262,8 @@ impl Store {
         Ok((index, at.as_ptr()))
     }
 
-    /// Where a secret's bytes lie, which then stay there until [`Self::unpin`]. `None` once it is erased.
+    /// Returns the address of a secret's bytes, which are neither moved nor wiped until
+    /// [`Self::unpin`]. `None` after it was erased.
     pub(super) fn pin(&mut self, index: u32) -> Option<*mut u8> {
         let entry = &mut self.entries[index as usize];
         if entry.erased {
@@ -289,7 +298,8 @@ impl Store {
         self.unused = index;
         self.held -= 1;
         if self.held == 0 {
-            // Nothing refers to the table any more: give its memory back after a time of many secrets.
+            // Nothing refers to the table any more: give its memory back after a time of many
+            // secrets.
             self.entries = Vec::new();
             self.unused = NO_ENTRY;
         }
@@ -307,14 +317,14 @@ impl Store {
         self.wipe(index);
     }
 
-    /// Wipes an erased secret's bytes unless a closure is using them; then its unpin does.
+    /// Wipes an erased secret's bytes. If a closure uses them, its unpin does so.
     fn wipe(&mut self, index: usize) {
         let entry = &mut self.entries[index];
         if entry.pins == 0
             && let Some(id) = entry.id.take()
         {
-            // SAFETY: the place came from this arena and was just taken out of the only entry that had it; a slice into
-            // it exists only while its entry is pinned.
+            // SAFETY: the allocation came from this arena and was just taken out of the only entry
+            // that had it; a slice into it exists only while its entry is pinned.
             unsafe { self.arena.give_back(id, usize::MAX) };
         }
     }

@@ -1,4 +1,5 @@
-//! The pool against simple models: nothing overlaps, nothing is forgotten, what is given back is zero.
+//! The pool against simple models: nothing overlaps, nothing is forgotten, what is given back is
+//! zero.
 #![expect(clippy::cast_possible_truncation, reason = "test content is made of counters cut to a byte")]
 
 use std::collections::BTreeMap;
@@ -80,7 +81,8 @@ fn steps(lengths: impl Strategy<Value = usize>) -> impl Strategy<Value = Vec<Ste
     vec(prop_oneof![3 => lengths.prop_map(Step::Take), 2 => give_back], 1..250)
 }
 
-/// Either all lengths, or those with few slots in a page, so that many pages of one size fill and empty.
+/// Either all lengths, or those with few slots in a page, so that many pages of one size fill and
+/// empty.
 fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     prop_oneof![steps(length()), steps(prop::sample::select(&[1000_usize, 1300, 2000][..]))]
 }
@@ -137,7 +139,8 @@ proptest! {
     ) {
         let pool = pool_of(mode, 4 * MIB);
         let mut next = 0_u32;
-        // Every handle with the number of its secret; the content of each secret that is not erased.
+        // Every handle with the number of its secret; the content of each secret that is not
+        // erased.
         let mut handles: Vec<(u32, Secret)> = Vec::new();
         let mut model: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         for (kind, len, which) in steps {
@@ -358,7 +361,8 @@ fn erasing_reaches_every_handle() {
         assert!(secret.is_erased());
         assert_eq!(secret.with(|_| ()), None);
         assert!(pool.is_zero());
-        // The slot is free for others while old handles live, and those do not see what comes there.
+        // The slot is free for others while old handles live, and those do not see what comes
+        // there.
         let other = pool.store(b"another").unwrap();
         assert_eq!(secret.with(|_| ()), None);
         secret.erase();
@@ -471,7 +475,8 @@ fn buffers_start_with_no_page_and_grow_to_their_limit() {
     assert!(pool.is_zero());
 }
 
-/// A message a few bytes over a power of two fits a share of twice that, for it is never there twice.
+/// A message a few bytes over a power of two fits a share of twice that, for it is never there
+/// twice.
 #[test]
 fn the_last_step_of_a_buffer_goes_to_its_limit() {
     let pool = pool(8 * MIB);
@@ -577,7 +582,8 @@ fn a_page_that_is_not_there_is_an_error_and_no_signal() {
     let size = NonZeroUsize::new(3 * PAGE).unwrap();
     let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     #[expect(unsafe_code, reason = "a mapping with a page that cannot be had")]
-    // SAFETY: a mapping at an address of the kernel's choice overlaps nothing; the file is this test's.
+    // SAFETY: a mapping at an address of the kernel's choice overlaps nothing; the file is this
+    // test's.
     let base: NonNull<u8> = unsafe { mmap(None, size, prot, MapFlags::MAP_SHARED, &file, 0) }.unwrap().cast();
     assert_eq!(super::secretmem::bring_in(base, 2 * PAGE), Ok(()));
     #[expect(unsafe_code, reason = "the test looks at what it has mapped")]

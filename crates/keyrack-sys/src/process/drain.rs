@@ -29,8 +29,8 @@ pub fn start(program: &Path, argument: &OsStr, sources: &[BorrowedFd<'_>]) -> io
     spawn_detached_with_fds(program, &[argument], &[], sources).map(drop)
 }
 
-/// Reads and discards what comes from the descriptors this process was handed, until the last writer of each is gone. Returns `false` at once
-/// if it was handed none.
+/// Reads and discards what comes from the descriptors this process was handed, until the last
+/// writer of each is gone. Returns `false` at once if it was handed none.
 #[must_use]
 pub fn run() -> bool {
     let Some(ready) = take_ready_pipe() else { return false };

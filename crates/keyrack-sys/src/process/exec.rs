@@ -1,7 +1,8 @@
-//! A program that is to be run as a shell would run it: looked for on PATH, with arguments and an environment of its own; in this process's
-//! place, or as a child ([`crate::process::supervise::Child`]).
+//! Execution of a program as a shell does it: found on PATH, with its own arguments and environment,
+//! in this process's place or as a child ([`crate::process::supervise::SupervisedChild`]).
 //!
-//! What it finds is what this process was started with: descriptors, limits, signal dispositions, the signal mask.
+//! The program gets the descriptors, limits, signal dispositions and signal mask that this process
+//! was started with.
 #![expect(unsafe_code, reason = "execve takes arrays of pointers")]
 
 use std::ffi::{CString, OsStr, OsString, c_char};
@@ -17,29 +18,31 @@ use zeroize::Zeroizing;
 use crate::hardening::protection;
 use crate::process::startup_state;
 
-/// Where execvp(3) looks when PATH is not set.
+/// Directories that execvp(3) searches if PATH is not set.
 const USUAL_PATH: &str = "/bin:/usr/bin";
 
-/// The shell that runs a file without a `#!` line, as execvp(3) has it.
+/// Shell that runs a file without a `#!` line, as in execvp(3).
 const SHELL: &std::ffi::CStr = c"/bin/sh";
 
 /// A program with its arguments and its environment, ready to be executed.
 pub struct PreparedCommand {
-    /// The places to try, in order.
+    /// Paths to try, in order.
     candidates: Vec<CString>,
     args: Vec<CString>,
-    /// Each a `NAME=value` and a NUL byte.
+    /// Each is a `NAME=value` that ends in a NUL byte.
     env: Vec<Zeroizing<Vec<u8>>>,
-    /// Descriptors it shall have besides its streams.
+    /// Descriptors that the program gets besides its streams.
     passed: Vec<OwnedFd>,
 }
 
 impl PreparedCommand {
-    /// `command` is the program's name and its arguments; `env` its variables, each a `NAME=value` that ends in a NUL byte and has no other.
-    /// A name without a slash is looked for in the directories of `path`, PATH's value, as execvp(3) does.
+    /// Prepares a command. `command` has the program's name and its arguments; `env` its variables,
+    /// each a `NAME=value` with one NUL byte, at its end. A name without a slash is searched for in
+    /// `path`, the value of PATH, as execvp(3) does.
     ///
     /// # Errors
-    /// `EINVAL` for no command, for a NUL byte inside a string, and for a variable that does not end in one; `ENOENT` for an empty name.
+    /// `EINVAL` if the command is empty, a string has a NUL byte inside, or a variable does not end
+    /// in one; `ENOENT` for an empty name.
     pub fn new(command: &[OsString], env: Vec<Zeroizing<Vec<u8>>>, path: Option<&OsStr>) -> io::Result<Self> {
         let name = command.first().ok_or(Errno::EINVAL)?.as_bytes();
         if name.is_empty() {
@@ -55,7 +58,7 @@ impl PreparedCommand {
         } else {
             let path = path.unwrap_or(OsStr::new(USUAL_PATH)).as_bytes();
             let places = path.split(|&b| b == b':').map(|directory| match directory {
-                // An empty one is the working directory.
+                // An empty directory means the working directory.
                 [] => c_string(name),
                 directory => c_string(&[directory, b"/", name].concat()),
             });
@@ -64,19 +67,20 @@ impl PreparedCommand {
         Ok(Self { candidates, args, env, passed: Vec::new() })
     }
 
-    /// Its variables, to be added to in the form of [`Self::new`]; one of another form is not passed on.
+    /// Returns its variables, in the form of [`Self::new`]. A variable of another form is not
+    /// passed on.
     pub fn env_mut(&mut self) -> &mut Vec<Zeroizing<Vec<u8>>> {
         &mut self.env
     }
 
-    /// Passes a descriptor on: the program has it under the number this returns, which is none of those that scripts use for themselves.
+    /// Passes a descriptor on. Returns its number in the program, which no script uses for itself.
     ///
     /// # Errors
-    /// `EMFILE` when there is no room for it.
+    /// `EMFILE` if no number is left.
     pub fn pass(&mut self, fd: &OwnedFd) -> io::Result<RawFd> {
-        // A shell has 0–9 for scripts, and bash 10–19 and 255 for itself.
+        // Shells reserve 0–9 for scripts; bash uses 10–19 and 255 itself.
         let duplicate = match fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(100)) {
-            // Where there are not so many (RLIMIT_NOFILE), the first that is none of a script's.
+            // RLIMIT_NOFILE is lower: take the first number that no script uses.
             Err(Errno::EINVAL | Errno::EMFILE) => fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(20)),
             done => done,
         }?;
@@ -87,8 +91,9 @@ impl PreparedCommand {
         Ok(number)
     }
 
-    /// Puts the program in this process's place: pid, parent, terminal, process group and whatever waits for it stay. Returns only when that
-    /// fails, with the error a shell goes by: `ENOENT` when it is nowhere, `EACCES` and others when it is there and cannot be run.
+    /// Replaces this process by the program (`execve(2)`): pid, parent, terminal and process group
+    /// stay. Returns only if that fails: with `ENOENT` if the program was not found, and `EACCES`
+    /// or others if it cannot be run.
     pub fn replace(&self) -> io::Error {
         startup_state::restore();
         let errno = self.execute();
@@ -96,7 +101,7 @@ impl PreparedCommand {
         errno.into()
     }
 
-    /// The same for a child that has restored what it has to.
+    /// Executes the program, in a process that has restored its startup state.
     pub(crate) fn execute(&self) -> Errno {
         for fd in &self.passed {
             if let Err(errno) = fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())) {
@@ -109,7 +114,8 @@ impl PreparedCommand {
         let mut forbidden = None;
         let mut last = Errno::ENOENT;
         for candidate in &self.candidates {
-            // SAFETY: both arrays end in null and point to strings that end in NUL and outlive the call.
+            // SAFETY: both arrays end in null and point to strings that end in NUL and outlive the
+            // call.
             unsafe { libc::execve(candidate.as_ptr(), args.as_ptr(), env.as_ptr()) };
             match Errno::last() {
                 Errno::ENOEXEC => {
@@ -120,7 +126,7 @@ impl PreparedCommand {
                     return Errno::last();
                 }
                 Errno::EACCES => forbidden = Some(Errno::EACCES),
-                // Not here: execvp(3) goes on to the next directory.
+                // Not in this directory: execvp(3) goes on to the next one.
                 errno @ (Errno::ENOENT
                 | Errno::ENOTDIR
                 | Errno::ENODEV
@@ -135,12 +141,12 @@ impl PreparedCommand {
     }
 }
 
-/// The longest `NAME=value` that a program can be given, in bytes without the NUL at its end:
-/// `MAX_ARG_STRLEN` of execve(2) with pages of 4 KiB.
+/// Limit of a `NAME=value`, in bytes without the NUL at its end: `MAX_ARG_STRLEN` of execve(2) with
+/// pages of 4 KiB.
 pub const MAX_VARIABLE: usize = 32 * 4096 - 1;
 
-/// The most bytes that a program can be given of arguments and variables together, by the kernel's
-/// rule (execve(2)): a quarter of `RLIMIT_STACK`, at least 128 KiB and at most 6 MiB.
+/// Returns the limit of arguments and variables together, in bytes, by the kernel's rule
+/// (execve(2)): a quarter of `RLIMIT_STACK`, at least 128 KiB and at most 6 MiB.
 pub fn execution_limit() -> usize {
     let stack = getrlimit(Resource::RLIMIT_STACK).map_or(0, |(soft, _)| soft);
     limit_of(stack)
@@ -150,12 +156,12 @@ fn limit_of(stack: u64) -> usize {
     usize::try_from((stack / 4).clamp(128 << 10, 6 << 20)).expect("6 MiB fit")
 }
 
-/// Bytes that the kernel counts for each string besides its own: the NUL at its end and the pointer
-/// to it.
+/// Bytes that the kernel counts for each string besides its own bytes: the NUL at its end and the
+/// pointer to it.
 pub const COUNTED_PER_STRING: usize = 1 + size_of::<*const c_char>();
 
 impl PreparedCommand {
-    /// Bytes that the kernel counts against [`execution_limit`].
+    /// Returns the bytes that the kernel counts against [`execution_limit`].
     pub fn size(&self) -> usize {
         let args: usize = self.args.iter().map(|arg| arg.as_bytes().len() + COUNTED_PER_STRING).sum();
         // Each has its NUL byte already.
@@ -172,7 +178,7 @@ impl std::fmt::Debug for PreparedCommand {
     }
 }
 
-/// Whether it has one NUL byte, at its end.
+/// Returns `true` if there is one NUL byte, at the end.
 fn is_string(entry: &[u8]) -> bool {
     entry.iter().position(|&b| b == 0).is_some_and(|at| at + 1 == entry.len())
 }

@@ -1,6 +1,6 @@
 //! Pid of this process, without a system call each time. A client compares it before every request,
-//! to notice that it was forked after it connected. Benchmark row: "GET, native,
-//! persistent, Rust client".
+//! to notice that it was forked after it connected. Benchmark row: "GET, native, persistent, Rust
+//! client".
 #![expect(unsafe_code, reason = "a page the kernel wipes in a forked child is reached by its address")]
 
 use std::num::NonZeroUsize;
@@ -13,8 +13,8 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
 /// Page that holds the pid; `None` if the kernel cannot wipe it on fork.
 static PAGE: OnceLock<Option<&'static AtomicI32>> = OnceLock::new();
 
-/// Returns the pid of the calling process, as `getpid(2)` does, also in a forked child. A child that
-/// shares its parent's memory (`vfork(2)`) must not call this.
+/// Returns the pid of the calling process, as `getpid(2)` does, also in a forked child. A child
+/// that shares its parent's memory (`vfork(2)`) must not call this.
 #[must_use]
 pub fn current() -> Pid {
     let Some(kept) = PAGE.get_or_init(wiped_on_fork) else { return ask() };
@@ -33,8 +33,8 @@ fn ask() -> Pid {
     Pid::from_raw(nix::unistd::getpid().as_raw())
 }
 
-/// Maps a page for one number that is zero in every forked child (`MADV_WIPEONFORK` of `madvise(2)`,
-/// Linux 4.14). It is never unmapped.
+/// Maps a page for one number that is zero in every forked child (`MADV_WIPEONFORK` of
+/// `madvise(2)`, Linux 4.14). It is never unmapped.
 fn wiped_on_fork() -> Option<&'static AtomicI32> {
     const LEN: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
     let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
@@ -42,7 +42,8 @@ fn wiped_on_fork() -> Option<&'static AtomicI32> {
     let page = unsafe { mmap_anonymous(None, LEN, prot, MapFlags::MAP_PRIVATE) }.ok()?;
     // SAFETY: exactly the mapping just made, in which nothing is yet.
     unsafe { madvise(page, LEN.get(), MmapAdvise::MADV_WIPEONFORK) }.ok()?;
-    // SAFETY: mapped, zero, aligned to a page, large enough, never unmapped, and reached only through this reference.
+    // SAFETY: mapped, zero, aligned to a page, large enough, never unmapped, and reached only
+    // through this reference.
     Some(unsafe { page.cast::<AtomicI32>().as_ref() })
 }
 

@@ -1,5 +1,6 @@
-//! A process held by descriptor, so that it cannot be confused with a later one of the same number (`pidfd_open(2)`).
-//! Liveness is asked by poll, never by signal 0, and nothing is ever signalled by number.
+//! A process held by a descriptor, so that it cannot be confused with a later process of the same
+//! pid (`pidfd_open(2)`). Liveness is a poll, never signal 0, and no process is signalled by its
+//! pid.
 #![expect(unsafe_code, reason = "libc has no wrappers for the pidfd calls, so they go through syscall(2)")]
 
 use std::io;
@@ -23,30 +24,35 @@ const PIDFS: FsType = FsType(0x5049_4446);
 pub struct Pidfd(OwnedFd);
 
 impl Pidfd {
-    /// Opens the process that has this number now. A number can be recycled between learning it and this call: use it
-    /// for children not yet reaped, or check what matters after opening. `SO_PEERPIDFD` has no such window.
+    /// Opens the process that has this pid now. A pid can be recycled between learning it and this
+    /// call: use it for children not yet reaped, or check what matters after opening.
+    /// `SO_PEERPIDFD` has no such window.
     ///
     /// # Errors
-    /// `ESRCH` when there is no such process, `EINVAL` when the number is not positive or not a process's.
+    /// `ESRCH` if there is no such process, `EINVAL` if the pid is not positive or is that of a
+    /// thread.
     pub fn open(pid: Pid) -> io::Result<Self> {
-        // SAFETY: pidfd_open takes two integers and touches no memory of ours; the kernel sets FD_CLOEXEC itself.
+        // SAFETY: pidfd_open takes two integers and touches no memory of ours; the kernel sets
+        // FD_CLOEXEC itself.
         let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
         let fd = RawFd::try_from(fd).expect("the kernel returns descriptors as int");
         // SAFETY: the kernel has just made this descriptor for us and nothing else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Whether the process has not ended (a zombie has). A poll that fails counts as ended.
+    /// Returns `true` if the process has not ended. A zombie has ended; a poll that fails counts as
+    /// ended.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         matches!(wait_readable(self.as_fd(), Duration::ZERO), Ok(false))
     }
 
-    /// Count of the process's numbers, from the pid namespace of `/proc` down to its own (`NSpid` in its `fdinfo`): 1 for
-    /// a process of that very namespace. `pid` is the number it has there.
+    /// Counts the pids of the process, from the pid namespace of `/proc` down to its own (`NSpid`
+    /// in its `fdinfo`): 1 for a process of that very namespace. `pid` is its pid there.
     ///
     /// # Errors
-    /// [`ReadError::ProcessGone`] if the process was reaped or has another pid; others of reading it.
+    /// [`ReadError::ProcessGone`] if the process was reaped or has another pid; others of reading
+    /// it.
     pub fn levels(&self, pid: Pid) -> Result<usize, ReadError> {
         // About 130 bytes, plus one number for each nested namespace (at most 32).
         let mut buffer = [0; 1024];
@@ -55,8 +61,8 @@ impl Pidfd {
         procfs::pid_levels(text, pid).ok_or(ReadError::ProcessGone)
     }
 
-    /// Returns `true` if descriptors of processes have a file system of their own (pidfs, Linux 6.9), in
-    /// which each process has its own inode.
+    /// Returns `true` if descriptors of processes have a file system of their own (pidfs, Linux
+    /// 6.9), in which each process has its own inode.
     pub(crate) fn is_on_pidfs(&self) -> bool {
         fstatfs(&self.0).is_ok_and(|found| found.filesystem_type() == PIDFS)
     }
@@ -64,7 +70,7 @@ impl Pidfd {
     /// Sends a signal to exactly this process.
     ///
     /// # Errors
-    /// `ESRCH` when it was reaped, `EPERM` when it is not ours to signal.
+    /// `ESRCH` if it was reaped, `EPERM` if we may not signal it.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let no_info = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: a null siginfo asks the kernel to fill in its own; no other pointer is passed.
@@ -75,7 +81,7 @@ impl Pidfd {
         Ok(())
     }
 
-    /// Waits until the process has ended, at most `timeout`. Returns whether it has.
+    /// Waits until the process has ended, at most `timeout`. Returns `true` if it has.
     #[must_use]
     pub fn wait_exit(&self, timeout: Duration) -> bool {
         wait_readable(self.as_fd(), timeout).unwrap_or(false)
@@ -89,7 +95,8 @@ impl AsFd for Pidfd {
 }
 
 impl From<OwnedFd> for Pidfd {
-    /// Takes a descriptor the kernel gave as a pidfd (`SO_PEERPIDFD`). Of another kind, nothing it is asked succeeds.
+    /// Wraps a descriptor that the kernel returned as a pidfd (`SO_PEERPIDFD`). For any other
+    /// descriptor, every method fails.
     fn from(fd: OwnedFd) -> Self {
         Self(fd)
     }

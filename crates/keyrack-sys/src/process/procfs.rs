@@ -1,5 +1,5 @@
-//! Small files under `/proc`, read relative to one descriptor of it. Never follows a path that left procfs: the
-//! descriptor is checked once to be a procfs root, and every later open starts there.
+//! Small files below `/proc`, read relative to one descriptor. No path leaves procfs: the
+//! descriptor is verified once to be a procfs root, and every later open starts there.
 
 use std::ffi::CStr;
 use std::io::{Cursor, Write};
@@ -17,17 +17,19 @@ use keyrack_core::peer::{Pid, ReadError};
 
 use crate::process::pid;
 
-/// Longest path below `/proc` this module opens: two file names and a 20-digit number leave room to spare.
+/// Limit of a path below `/proc`, in bytes. Two file names and a 20-digit number fit.
 const PATH_BYTES: usize = 64;
 
-/// The descriptor of `/proc`, if one is open already. Whoever closes descriptors wholesale must spare it.
+/// Returns the descriptor of `/proc` if it is open. Code that closes descriptors wholesale must
+/// keep it.
 pub(crate) fn opened() -> Option<BorrowedFd<'static>> {
     PROC.get().map(AsFd::as_fd)
 }
 
 static PROC: OnceLock<OwnedFd> = OnceLock::new();
 
-/// `/proc`, opened once for the life of the process. A failure (no descriptors left) is not remembered.
+/// Returns the descriptor of `/proc`, which is opened once. A failure (no descriptor left) is not
+/// cached.
 pub(crate) fn root() -> Result<BorrowedFd<'static>, Errno> {
     if let Some(fd) = opened() {
         return Ok(fd);
@@ -40,8 +42,8 @@ pub(crate) fn root() -> Result<BorrowedFd<'static>, Errno> {
     Ok(PROC.get_or_init(|| fd).as_fd())
 }
 
-/// Reads the start of a file below `/proc` in one `read`, as procfs hands small files out whole. Returns what was
-/// read; a file longer than `buffer` is cut.
+/// Reads the beginning of a file below `/proc` in one `read`: procfs returns small files whole. A
+/// file longer than `buffer` is cut.
 pub(crate) fn read_small<'b>(path: std::fmt::Arguments<'_>, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
     let file = open_file(path)?;
     let n = read_retried(&file, buffer)?;
@@ -91,8 +93,9 @@ pub(crate) fn read_status(path: std::fmt::Arguments<'_>) -> Result<Vec<u8>, Errn
     Err(Errno::EFBIG)
 }
 
-/// Whether the numbers of `/proc` are those of this process's own pid namespace. Not so where a namespace was entered
-/// without a `/proc` of its own; and not known from one process for its children.
+/// Returns `true` if `/proc` numbers processes as this process's pid namespace does. It does not in
+/// a namespace that was entered without mounting its own `/proc`. The answer is cached for one
+/// process, not for its children.
 pub(crate) fn numbers_are_ours() -> bool {
     static OURS_FOR: AtomicI32 = AtomicI32::new(0);
     let own = pid::current();
@@ -107,20 +110,22 @@ pub(crate) fn numbers_are_ours() -> bool {
     ours
 }
 
-/// Count of a process's numbers in an `fdinfo` or a whole `status`: `NSpid` lists them from the pid namespace of that
-/// `/proc` down to the process's own. A kernel without pid namespaces has no such line. `None` when the first is not `pid`.
+/// Counts the pids of a process in an `fdinfo` or a whole `status`: `NSpid` lists them from the pid
+/// namespace of that `/proc` down to the process's own. A kernel without pid namespaces has no such
+/// line. Returns `None` if the first one is not `pid`.
 pub(crate) fn pid_levels(text: &[u8], pid: Pid) -> Option<usize> {
     let line = line_after(text, "NSpid:").or_else(|| line_after(text, "Pid:"))?;
     let mut numbers = line.split_ascii_whitespace();
     (numbers.next()?.parse() == Ok(pid.as_raw())).then(|| 1 + numbers.count())
 }
 
-/// The number after `label` at the start of a line of `text`, as `fdinfo` and `status` write it (`Pid:\t12`).
+/// Returns the number after `label` at the start of a line of `text`, as in `fdinfo` and `status`
+/// (`Pid:\t12`).
 pub(crate) fn number_after(text: &[u8], label: &str) -> Option<i64> {
     line_after(text, label)?.trim().parse().ok()
 }
 
-/// The rest of the line of `text` that starts with `label`.
+/// Returns the rest of the line of `text` that starts with `label`.
 fn line_after<'t>(text: &'t [u8], label: &str) -> Option<&'t str> {
     let line = text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(label.as_bytes()))?;
     std::str::from_utf8(line).ok()

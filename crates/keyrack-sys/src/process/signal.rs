@@ -1,19 +1,20 @@
-//! The signals keyrack sends. Sending goes through [`crate::process::pidfd::Pidfd::signal`] alone: a number is never signalled,
-//! but that of a child of our own which has not been reaped ([`crate::process::supervise::Child::send`]), and so cannot be another's.
+//! Signals that keyrack sends, through [`crate::process::pidfd::Pidfd::signal`]. The only process
+//! that it signals by pid is a child that was not reaped
+//! ([`crate::process::supervise::SupervisedChild::send`]): no other process can have that pid.
 
 /// A signal that can be sent to a process held by a pidfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Signal {
-    /// `SIGTERM`: erase and end.
+    /// `SIGTERM`: erase all keys and exit.
     Term,
-    /// `SIGINT`: erase and end.
+    /// `SIGINT`: erase all keys and exit.
     Int,
-    /// `SIGHUP`: erase and end.
+    /// `SIGHUP`: erase all keys and exit.
     Hup,
-    /// `SIGUSR1`: erase and stay up.
+    /// `SIGUSR1`: erase all keys and go on.
     Usr1,
-    /// `SIGKILL`: end at once.
+    /// `SIGKILL`: end at once, without a handler.
     Kill,
     /// `SIGSTOP`: suspend.
     Stop,
@@ -22,7 +23,7 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// The number of this signal on this machine.
+    /// Returns the number of this signal on this machine.
     #[must_use]
     pub fn number(self) -> i32 {
         match self {

@@ -1,12 +1,13 @@
-//! Starting a program as a daemon: its own session, nothing inherited but what is named here, nobody's zombie. Never a
-//! shell, never a search of PATH.
+//! Start of a program as a daemon: with its own session, without inherited state except what is
+//! named here, and without leaving a zombie. Never through a shell, never by a search of PATH.
 //!
-//! The parent forks twice. The first child forks the daemon and ends at once, and the parent reaps it; the daemon's
-//! parent is then init, which reaps it in its turn. A parent that lives for long and reaps nothing it did not start
-//! itself, such as Node, keeps no zombie.
+//! The parent forks twice. The first child forks the daemon and ends at once, and the parent reaps
+//! it; the daemon's parent is then init, which reaps it in its turn. A parent that lives for long
+//! and reaps nothing it did not start itself, such as Node, keeps no zombie.
 //!
-//! Both children share the parent's memory and halt the thread that started them until they exec or end, as vfork's do:
-//! a parent of 100 MiB would otherwise have its page tables copied twice, which takes longer than all the rest.
+//! Both children share the parent's memory and halt the thread that started them until they exec or
+//! end, as vfork's do: a parent of 100 MiB would otherwise have its page tables copied twice, which
+//! takes longer than all the rest.
 #![expect(unsafe_code, reason = "clone, and what a child may do between clone and exec")]
 
 use std::ffi::{CString, OsStr, c_char, c_int, c_void};
@@ -22,34 +23,37 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use crate::hardening::protection;
 use crate::process::pid::Pid;
 
-/// The descriptor a started daemon finds the readiness pipe's write end at.
+/// Descriptor of the readiness pipe's write end in a started daemon.
 pub const READY_FD: RawFd = 3;
 
-/// Most descriptors that a started program can be handed besides.
+/// Limit of the further descriptors that a started program can get.
 pub const MAX_PASSED: usize = 2;
 
-/// Number of the first of them in the started program.
+/// Number of the first further descriptor in the started program.
 const FIRST_PASSED: RawFd = READY_FD + 1;
 
-/// How many signals the kernel has (`signal(7)`).
+/// Count of the kernel's signals (`signal(7)`).
 const SIGNALS: usize = 64;
 
 /// A daemon that was started: the program runs, but is not ready yet.
 #[derive(Debug)]
 pub struct SpawnedDaemon {
-    /// The pid it was started with, which is also its session's. For people only: by now it can be another process's, and a daemon
-    /// of ours goes on as a child ([`crate::hardening::refork`]).
+    /// Pid and session it was started with, for messages only: another process can have the pid by
+    /// now, and our daemon continues as a child ([`crate::hardening::refork`]).
     pub pid: Pid,
-    /// What it writes to descriptor [`READY_FD`]; end of file when it closed that or ended.
+    /// Read end of the pipe that it has as descriptor [`READY_FD`]. End of file after it closed
+    /// that or ended.
     pub ready: PipeReader,
 }
 
-/// Starts `program` (an absolute path) with these arguments behind its name and this environment alone: cwd `/`, umask
-/// 077, its own session, standard streams on `/dev/null`, the readiness pipe at [`READY_FD`], every other descriptor
-/// closed, no signal blocked or ignored. Returns when it has been executed.
+/// Starts `program` (an absolute path) with these arguments after its name and only this
+/// environment: working directory `/`, umask 077, its own session, standard streams on `/dev/null`,
+/// the readiness pipe at [`READY_FD`], every other descriptor closed, no signal blocked or ignored.
+/// Returns when it has been executed.
 ///
 /// # Errors
-/// `EINVAL` for a relative path or a NUL byte in any string; those of `pipe2(2)`, `clone(2)` and `execve(2)`.
+/// `EINVAL` for a relative path or a NUL byte in any string; those of `pipe2(2)`, `clone(2)` and
+/// `execve(2)`.
 pub fn spawn_detached(
     program: &Path,
     args: &[&OsStr],
@@ -58,7 +62,8 @@ pub fn spawn_detached(
     spawn_detached_with_fds(program, args, env, &[])
 }
 
-/// The same with descriptors handed on, found from [`READY_FD`] + 1 on: see [`take_passed_fds`].
+/// Starts a program as [`spawn_detached`] does, with further descriptors from [`READY_FD`] + 1 on:
+/// see [`take_passed_fds`].
 ///
 /// # Errors
 /// Those of [`spawn_detached`], and `EINVAL` for more than [`MAX_PASSED`] descriptors.
@@ -103,7 +108,8 @@ pub fn spawn_detached_with_fds(
     reap(started?);
     restored?;
 
-    // Both children's ends close on exec or exit: the daemon's pid, then an errno if it got no further.
+    // Both children's ends close on exec or exit: the daemon's pid, then an errno if it got no
+    // further.
     let mut said = Vec::new();
     status.read_to_end(&mut said)?;
     let number = |bytes: &[u8]| bytes.try_into().map(i32::from_ne_bytes).ok();
@@ -114,8 +120,9 @@ pub fn spawn_detached_with_fds(
     }
 }
 
-/// The readiness pipe of a process that [`spawn_detached`] started, closed on exec from now on. `None` when descriptor
-/// [`READY_FD`] is no pipe open for writing, or on a second call. To be called before anything else opens a descriptor.
+/// Returns the readiness pipe of a process that [`spawn_detached`] started, and marks it
+/// close-on-exec. `None` if descriptor [`READY_FD`] is not a pipe open for writing, and on a second
+/// call. Call it before anything else opens a descriptor.
 #[must_use]
 pub fn take_ready_pipe() -> Option<PipeWriter> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -133,12 +140,13 @@ pub fn take_ready_pipe() -> Option<PipeWriter> {
     }
     // SAFETY: as above.
     Errno::result(unsafe { libc::fcntl(READY_FD, libc::F_SETFD, libc::FD_CLOEXEC) }).ok()?;
-    // SAFETY: the descriptor was inherited, so no value of this process owns it, and it is taken once.
+    // SAFETY: the descriptor was inherited, so no value of this process owns it, and it is taken
+    // once.
     Some(PipeWriter::from(unsafe { OwnedFd::from_raw_fd(READY_FD) }))
 }
 
-/// The descriptors that [`spawn_detached_with_fds`] handed to this process, closed on exec from now on, after [`take_ready_pipe`] has been called.
-/// Only those that are pipes or terminals are taken. Empty on a second call.
+/// Returns the further descriptors of [`spawn_detached_with_fds`], if they are pipes or terminals,
+/// and marks them close-on-exec. Call it after [`take_ready_pipe`]. Empty on a second call.
 #[must_use]
 pub fn take_passed_fds() -> Vec<OwnedFd> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -157,12 +165,14 @@ pub fn take_passed_fds() -> Vec<OwnedFd> {
             && (kind == libc::S_IFIFO || kind == libc::S_IFCHR)
             && unsafe { libc::fcntl(*number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0
     });
-    // SAFETY: the descriptors were inherited, so no value of this process owns them, and they are taken once.
+    // SAFETY: the descriptors were inherited, so no value of this process owns them, and they are
+    // taken once.
     open.map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect()
 }
 
-/// What the children need, all of it made before them: they share the memory of a process whose other threads run on, so
-/// they must not allocate, lock, or write to anything but their own stacks.
+/// Everything that the children need, made before them: they share the memory of a process whose
+/// other threads run on, so they must not allocate, lock, or write to anything but their own
+/// stacks.
 struct ChildSpec {
     program: *const c_char,
     argv: *const *const c_char,
@@ -183,7 +193,7 @@ impl Stack {
         Box::new(Self([0; 64 * 1024]))
     }
 
-    /// Its upper end, as stacks grow downwards.
+    /// Returns its upper end, because stacks grow downwards.
     fn top(&mut self) -> *mut c_void {
         self.0.as_mut_ptr_range().end.cast()
     }
@@ -191,7 +201,8 @@ impl Stack {
 
 /// The first child: starts the daemon and ends.
 extern "C" fn fork_daemon(spec: *mut c_void) -> c_int {
-    // SAFETY: `halt_for` passes its own plan, and does not return before this child is done with it.
+    // SAFETY: `halt_for` passes its own plan, and does not return before this child is done with
+    // it.
     let spec = unsafe { &*spec.cast::<ChildSpec>() };
     match spec.halt_for(become_daemon, spec.daemon_stack) {
         Ok(_) => 0,
@@ -203,21 +214,23 @@ extern "C" fn fork_daemon(spec: *mut c_void) -> c_int {
 extern "C" fn become_daemon(spec: *mut c_void) -> c_int {
     // SAFETY: as in `fork_daemon`.
     let spec = unsafe { &*spec.cast::<ChildSpec>() };
-    // SAFETY: plain system calls on integers and on C strings that outlive them (`signal-safety(7)` lists all).
+    // SAFETY: plain system calls on integers and on C strings that outlive them (`signal-safety(7)`
+    // lists all).
     unsafe {
         libc::umask(0o077);
         protection::restore_core_limit();
         if libc::setsid() == -1 || libc::chdir(c"/".as_ptr()) == -1 {
             spec.fail(Some(libc::getpid()));
         }
-        // What this process ignores would stay ignored after exec. Asked of the kernel, as a libc refuses the numbers
-        // it keeps for itself; all zeros are the default action, and SIGKILL and SIGSTOP need none.
+        // An ignored signal would stay ignored after exec. A raw system call, because a libc
+        // refuses the signals it uses itself. All zeros are the default action; SIGKILL and SIGSTOP
+        // need none.
         let default = [0_u64; 32];
         for signal in 1..=SIGNALS {
             let nothing = std::ptr::null_mut::<u64>();
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nothing, SIGNALS / 8);
         }
-        // Out of the way of the numbers given out next.
+        // Above the numbers that are assigned next.
         let ready = libc::fcntl(spec.ready, libc::F_DUPFD_CLOEXEC, 10);
         let status = libc::fcntl(spec.status, libc::F_DUPFD_CLOEXEC, 10);
         if ready == -1 || status == -1 {
@@ -255,8 +268,8 @@ extern "C" fn become_daemon(spec: *mut c_void) -> c_int {
 }
 
 impl ChildSpec {
-    /// Runs `child` on the stack below `stack` in a process that shares our memory. Returns its pid when it has executed
-    /// a program or ended; until then this thread stands still.
+    /// Runs `child` on the stack below `stack` in a process that shares our memory. Returns its pid
+    /// when it has executed a program or ended; until then this thread waits.
     fn halt_for(
         &self,
         child: extern "C" fn(*mut c_void) -> c_int,
@@ -264,19 +277,21 @@ impl ChildSpec {
     ) -> nix::Result<libc::pid_t> {
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
         let spec = std::ptr::from_ref(self).cast_mut().cast();
-        // SAFETY: the stack is used by this one child, and outlives it, as does the plan: with CLONE_VFORK this call
-        // returns only when the child no longer runs on our memory. The child only reads the plan and makes system calls;
-        // its errno is this thread's, which stands still. All signals are blocked.
+        // SAFETY: the stack is used by this one child, and outlives it, as does the plan: with
+        // CLONE_VFORK this call returns only when the child no longer runs on our memory. The child
+        // only reads the plan and makes system calls; its errno is this thread's, which stands
+        // still. All signals are blocked.
         Errno::result(unsafe { libc::clone(child, stack, flags, spec) })
     }
 
     fn say(&self, number: i32) {
         let bytes = number.to_ne_bytes();
-        // SAFETY: writes four bytes of this frame; a pipe takes so few whole. Failing, the parent sees too few.
+        // SAFETY: writes four bytes of this frame; a pipe takes so few whole. Failing, the parent
+        // sees too few.
         unsafe { libc::write(self.status, bytes.as_ptr().cast(), bytes.len()) };
     }
 
-    /// Tells the parent errno, behind a pid if none was told yet, and ends.
+    /// Reports errno to the parent, after a pid if none was reported yet, and exits.
     fn fail(&self, pid: Option<i32>) -> ! {
         let errno = Errno::last_raw();
         if let Some(pid) = pid {
@@ -288,7 +303,7 @@ impl ChildSpec {
     }
 }
 
-/// Marks every descriptor from `first` up to be closed on exec. −1 and errno on failure.
+/// Marks every descriptor from `first` up as close-on-exec. Returns −1 and sets errno on failure.
 fn close_on_exec_from(first: u32) -> i32 {
     // SAFETY: takes integers only.
     let done =
@@ -296,15 +311,14 @@ fn close_on_exec_from(first: u32) -> i32 {
     if done {
         return 0;
     }
-    // Before Linux 5.11, one by one.
-    // SAFETY: an all-zero rlimit is a valid value of that plain C structure, getrlimit fills it in, and fcntl takes
-    // integers only.
+    // Before Linux 5.11, one by one. SAFETY: an all-zero rlimit is a valid value of that plain C
+    // structure, getrlimit fills it in, and fcntl takes integers only.
     unsafe {
         let mut limit: libc::rlimit = std::mem::zeroed();
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == -1 {
             return -1;
         }
-        // No process has descriptors beyond `fs.nr_open`, which is 2^20 unless somebody raised it.
+        // No process has descriptors beyond `fs.nr_open`, which is 2^20 by default.
         let end = i32::try_from(limit.rlim_cur).unwrap_or(i32::MAX).min(1 << 20);
         for fd in i32::try_from(first).unwrap_or(i32::MAX)..end {
             libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);

@@ -1,24 +1,27 @@
 //! State that this process was started with and has changed: Rust's runtime ignores `SIGPIPE`
 //! before `main`, and puts `/dev/null` in the place of a standard stream that was closed;
-//! [`crate::hardening::protection`] lowers the limit on core dumps. A program that hands on its own place
-//! (`exec`) hands on what it got, not what became of it.
+//! [`crate::hardening::protection`] lowers the limit on core dumps. A program that hands on its own
+//! place (`exec`) hands on what it got, not what became of it.
 //!
-//! Looked at before the runtime begins, by a function of the program's initialisers; it only asks, and changes nothing.
+//! Recorded before the runtime starts, by a function among the program's initializers. It only
+//! reads.
 #![expect(unsafe_code, reason = "a function among the program's initialisers, and the system calls it makes")]
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::hardening::protection;
 
-/// Bits of [`FOUND`]: a standard stream by its number, then `SIGPIPE`, then that anything was looked at.
+/// Bits of [`FOUND`]: bits 0 to 2 for closed standard streams, then one for `SIGPIPE`, and one that
+/// is set once the state was recorded.
 const IGNORES_PIPE: u8 = 1 << 3;
 const LOOKED: u8 = 1 << 7;
 
 static FOUND: AtomicU8 = AtomicU8::new(0);
 
 #[used]
-// SAFETY: the section holds pointers to functions that are called one after the other before `main` (System V ABI, gABI 4.1, "Initialization
-// and Termination Functions"); what is called with more arguments than it takes ignores them.
+// SAFETY: the section holds pointers to functions that are called one after the other before `main`
+// (System V ABI, gABI 4.1, "Initialization and Termination Functions"); what is called with more
+// arguments than it takes ignores them.
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = look;
 
@@ -40,19 +43,19 @@ extern "C" fn look() {
     FOUND.store(found, Ordering::Relaxed);
 }
 
-/// Whether `SIGPIPE` was ignored when this process was started.
+/// Returns `true` if `SIGPIPE` was ignored when this process was started.
 #[must_use]
 pub fn ignores_sigpipe() -> bool {
     FOUND.load(Ordering::Relaxed) & IGNORES_PIPE != 0
 }
 
-/// Whether a standard stream (0, 1 or 2) was closed when this process was started.
+/// Returns `true` if a standard stream (0, 1 or 2) was closed when this process was started.
 #[must_use]
 pub fn was_closed(stream: u8) -> bool {
     stream < 3 && FOUND.load(Ordering::Relaxed) & (1 << stream) != 0
 }
 
-/// Gives back what was changed. For a process that is about to become another program.
+/// Restores this state, in a process that is about to execute another program.
 pub(crate) fn restore() {
     protection::restore_core_limit();
     // SAFETY: the default action runs no code of ours, and the runtime's own is to ignore it.

@@ -1,8 +1,9 @@
-//! A child that is to be waited for as if it were this process: it is started in our place of the terminal, its changes of state are told,
-//! and what is sent to us is seen, so that it can be handed on; at the end this process ends as the child did.
+//! A supervised child: this process runs it in its own place at the terminal, learns its changes of
+//! state, receives signals so that they can be forwarded, and finally exits as the child did.
 //!
-//! The child stays in our process group, so that the terminal and the shell treat both as one: what the terminal sends reaches both.
-//! For a process that does nothing else: signals are held off for all of it.
+//! The child stays in our process group, so the terminal and the shell treat both as one: a signal
+//! of the terminal reaches both. Only for a process that does nothing else, because its signals are
+//! blocked.
 #![expect(
     unsafe_code,
     reason = "fork, sigtimedwait and waitpid, which nix gives without the sender or not at all"
@@ -21,18 +22,19 @@ use crate::process::exec::PreparedCommand;
 use crate::process::pid::Pid;
 use crate::process::startup_state;
 
-/// A signal by its number (`signal(7)`): those that a program may be sent are more than [`crate::process::signal::Signal`] has.
+/// Number of a signal (`signal(7)`). A program may get more signals than
+/// [`crate::process::signal::Signal`] has.
 pub type SignalNumber = i32;
 
-/// SIGCHLD: the child has changed its state.
+/// The child changed its state.
 pub const SIGCHLD: SignalNumber = libc::SIGCHLD;
-/// SIGCONT: go on.
+/// Continue after a stop.
 pub const SIGCONT: SignalNumber = libc::SIGCONT;
-/// SIGWINCH: the terminal's window has another size.
+/// The window of the terminal changed its size.
 pub const SIGWINCH: SignalNumber = libc::SIGWINCH;
 
-/// Signals that are left to do what they do: they cannot be held off, tell of a fault of this process's own, or keep what is in the background
-/// from writing to the terminal, which is ours to do.
+/// Signals that are never blocked: they cannot be, report a fault of this process, or stop a
+/// background process that writes to the terminal, which we must be able to do.
 const NEVER_BLOCKED: [SignalNumber; 12] = [
     libc::SIGKILL,
     libc::SIGSTOP,
@@ -48,26 +50,27 @@ const NEVER_BLOCKED: [SignalNumber; 12] = [
     libc::SIGXFSZ,
 ];
 
-/// A signal that came.
+/// A signal that this process received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceivedSignal {
-    /// Which.
+    /// Number of the signal.
     pub number: SignalNumber,
-    /// The process that sent it; `None` for the kernel, which sends the terminal's to the whole process group.
+    /// Process that sent it. `None` for the kernel, which sends a terminal's signals to the whole
+    /// process group.
     pub sender: Option<Pid>,
 }
 
-/// All signals held off, so that they can be waited for.
+/// Blocks all signals, so that they can be waited for.
 pub struct BlockedSignals {
     before: SigSet,
     ignores_child: bool,
 }
 
 impl BlockedSignals {
-    /// Holds them off from now on, in this thread and those it starts.
+    /// Blocks signals from now on, in this thread and those it starts.
     ///
     /// # Errors
-    /// What `sigaction(2)` says.
+    /// Those of `sigaction(2)`.
     pub fn hold() -> io::Result<Self> {
         let mut held = SigSet::all();
         for left in NEVER_BLOCKED {
@@ -75,16 +78,16 @@ impl BlockedSignals {
         }
         let mut before = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&held), Some(&mut before))?;
-        // A child's end is lost on a process that was started ignoring it (waitpid(2)).
-        // SAFETY: the default action runs no code of ours.
+        // A process that was started with SIGCHLD ignored never learns that a child ended
+        // (waitpid(2)). SAFETY: the default action runs no code of ours.
         let previous = unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         Ok(Self { before, ignores_child: matches!(previous, SigHandler::SigIgn) })
     }
 
-    /// The next signal that comes within `wait`.
+    /// Returns the next signal that comes within `wait`.
     ///
     /// # Errors
-    /// What `sigtimedwait(2)` says.
+    /// Those of `sigtimedwait(2)`.
     pub fn next(&self, wait: Duration) -> io::Result<Option<ReceivedSignal>> {
         let mut all = SigSet::all().as_ref().to_owned();
         for left in NEVER_BLOCKED {
@@ -108,18 +111,19 @@ impl BlockedSignals {
         }
     }
 
-    /// Lets them through again: those that have come do what they do.
+    /// Unblocks the signals. Pending ones take effect.
     pub fn release(&self) {
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
     }
 
-    /// Stops this process as a child was stopped. Returns when it goes on.
+    /// Stops this process as a child was stopped. Returns when it is continued.
     pub fn stop_as(&self, number: SignalNumber) {
         let Ok(signal) = Signal::try_from(number) else { return };
         let only: SigSet = std::iter::once(signal).collect();
         let mut held = SigSet::empty();
-        // Sent while it is held off, to the process: the terminal's own may be waiting already, and both are then one, done when the second
-        // call returns. Where it cannot stop us (an orphaned group, or it is ignored), we go on.
+        // Sent while it is blocked. If the terminal's own signal is already pending, both count as
+        // one. The stop happens before the second call returns. Where the signal cannot stop us (an
+        // orphaned group, or it is ignored), we go on.
         let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&only), Some(&mut held));
         let _ = nix::sys::signal::kill(nix::unistd::getpid(), signal);
         let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&only), None);
@@ -133,20 +137,20 @@ pub fn signal_process_group(number: SignalNumber) {
     unsafe { libc::kill(0, number) };
 }
 
-/// What has become of a child.
+/// State of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildState {
-    /// It ended with this code.
+    /// It exited with this code.
     Exited(i32),
-    /// A signal ended it.
+    /// This signal killed it.
     Killed(SignalNumber),
-    /// A signal stopped it.
+    /// This signal stopped it.
     Stopped(SignalNumber),
-    /// It goes on.
+    /// It was continued.
     Continued,
 }
 
-/// A child that has not been waited for.
+/// A child that runs in our place at the terminal.
 #[derive(Debug)]
 pub struct SupervisedChild {
     pid: libc::pid_t,
@@ -154,11 +158,13 @@ pub struct SupervisedChild {
 }
 
 impl SupervisedChild {
-    /// Starts a program with these as its standard output and error; where none is given it has ours. What it finds is otherwise what we
-    /// were started with. It is killed when this process is.
+    /// Starts a program with these streams as its standard output and error, or ours where none is
+    /// given. It gets everything else as this process was started with it. The kernel kills it when
+    /// this process ends.
     ///
     /// # Errors
-    /// Those of `fork(2)`, and of `execve(2)` in the child; `EBUSY` when this process has a second thread.
+    /// Those of `fork(2)`, and of `execve(2)` in the child; `EBUSY` when this process has a second
+    /// thread.
     pub fn start(
         program: &PreparedCommand,
         stdout: Option<BorrowedFd<'_>>,
@@ -193,16 +199,16 @@ impl SupervisedChild {
         }
     }
 
-    /// Its number, which is its own until it has been told to have ended.
+    /// Returns its pid, which no other process has until [`Self::wait`] returned its end.
     #[must_use]
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.pid)
     }
 
-    /// What has become of it since it was last asked; `None` for nothing.
+    /// Returns the change of its state since the last call, or `None` if there was none.
     ///
     /// # Errors
-    /// What `waitpid(2)` says.
+    /// Those of `waitpid(2)`.
     pub fn wait(&mut self) -> io::Result<Option<ChildState>> {
         if self.ended {
             return Ok(None);
@@ -226,33 +232,37 @@ impl SupervisedChild {
         }
     }
 
-    /// Sends it a signal. Nothing is sent once it was told to have ended: the number could be another's by then, and until then it is not.
+    /// Sends it a signal. Does nothing after [`Self::wait`] returned its end, because another
+    /// process could have its pid by then.
     pub fn send(&self, number: SignalNumber) {
         if !self.ended {
-            // SAFETY: kill takes two numbers. The child has not been waited for, so the number is its own.
+            // SAFETY: kill takes two numbers. The child has not been waited for, so the number is
+            // its own.
             unsafe { libc::kill(self.pid, number) };
         }
     }
 }
 
-/// In the child: gives back what this process has of its own, and becomes the program. Returns when that fails.
+/// Runs in the child: restores the state that this process was started with, and becomes the
+/// program. Returns if that fails.
 fn become_child(
     program: &PreparedCommand,
     streams: [(i32, Option<BorrowedFd<'_>>); 2],
     signals: &BlockedSignals,
     parent: u32,
 ) -> Errno {
-    // Killed like a program in our place would be: there is nobody left to hand on what it says.
+    // A program in our place would be killed too, and after our end no process reads its output.
     if let Err(errno) = prctl::set_pdeathsig(Signal::SIGKILL) {
         return errno;
     }
     if u32::try_from(nix::unistd::getppid().as_raw()) != Ok(parent) {
-        // Already.
+        // The parent has ended already.
         return Errno::ESRCH;
     }
     startup_state::restore();
     for (number, stream) in streams {
-        // SAFETY: dup2 touches no memory, and nothing of this process uses its standard streams any more.
+        // SAFETY: dup2 touches no memory, and nothing of this process uses its standard streams any
+        // more.
         let done = stream.map_or(0, |stream| unsafe { libc::dup2(stream.as_raw_fd(), number) });
         if done == -1 {
             return Errno::last();
@@ -266,8 +276,9 @@ fn become_child(
     program.execute()
 }
 
-/// Ends this process by a signal, as a child was ended, and leaves no core dump: its memory is not the child's. Where the signal does not end
-/// it, it exits with the code a shell has for that.
+/// Ends this process by the signal that ended a child, without a core dump, which would be of this
+/// process's memory. If the signal does not end it, exits with the code that a shell uses for that
+/// signal.
 pub fn exit_by_signal(number: SignalNumber) -> ! {
     let _ = hardening::no_core();
     if let Ok(signal) = Signal::try_from(number) {
@@ -277,8 +288,8 @@ pub fn exit_by_signal(number: SignalNumber) -> ! {
         let _ = nix::sys::signal::raise(signal);
         let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&only), None);
     } else {
-        // A real-time signal, for which nix has no name.
-        // SAFETY: system calls on numbers and on a whole set.
+        // A real-time signal, for which nix has no name. SAFETY: system calls on numbers and on a
+        // whole set.
         unsafe {
             let mut only: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut only);

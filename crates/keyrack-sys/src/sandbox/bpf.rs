@@ -1,36 +1,39 @@
-//! The program the kernel runs at each system call of a confined process (`seccomp(2)`, `bpf(4)` classic), made from a table. It
-//! looks for the call's number by halving, so that every call is decided in a few steps; a call that is allowed whatever its arguments is
-//! decided by its number alone, which newer kernels (Linux 5.11) remember without running it again.
+//! Assembler of the program that the kernel runs at each system call of a confined process
+//! (`seccomp(2)`, classic `bpf(4)`), from a table. The program finds the call's number by binary
+//! search, so every call takes a few steps. A call that is allowed with any arguments is decided by
+//! its number alone, which Linux 5.11 and later cache.
 
 use libc::sock_filter;
 
-/// What the kernel does about a call of this architecture that the table does not have: it fails with EPERM.
+/// Action for a call of this architecture that the table does not have: it fails with EPERM.
 const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
 
-/// Where `struct seccomp_data` has the number, the architecture, and the arguments, of eight bytes each.
+/// Offsets in `struct seccomp_data` of the number, the architecture, and the arguments of eight
+/// bytes each.
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// What is done about one system call. Arguments are looked at in their lower half alone: all of those listed are `int`, or flags below
-/// 2³¹.
+/// Rule for one system call. Only the lower half of an argument is compared: all arguments listed
+/// here are `int`, or flags below 2³¹.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// It is carried out.
+    /// Allows the call.
     Allow,
-    /// It is the end of the process.
+    /// Kills the process.
     Kill,
-    /// It is carried out if the argument of this index is one of these.
+    /// Allows the call if the argument with this index is one of these values.
     OneOf(u32, Vec<u32>),
-    /// It is carried out if the argument of this index has none of these bits.
+    /// Allows the call if the argument with this index has none of these bits.
     Without(u32, u32),
 }
 
-/// The program for a table of system calls by number. `arch` is the only architecture (`AUDIT_ARCH_*`) whose calls are looked at; a
-/// call of another, which a process of ours never makes, ends the process.
+/// Assembles the program for a table of system calls by number. `arch` (`AUDIT_ARCH_*`) is the only
+/// architecture that is allowed: a call of another one, which our processes never make, kills the
+/// process.
 ///
 /// # Panics
-/// When the table is far larger than any of ours.
+/// If the table is far larger than any of ours.
 pub(super) fn assemble(arch: u32, mut table: Vec<(u32, Rule)>) -> Vec<sock_filter> {
     table.sort_by_key(|(number, _)| *number);
     let mut program =
@@ -102,7 +105,7 @@ fn code(bits: u32) -> u16 {
     u16::try_from(bits).expect("opcodes are 16 bits wide")
 }
 
-/// What the kernel would say: the same steps, taken here.
+/// Runs the program as the kernel would, and returns its action.
 #[cfg(test)]
 pub(super) fn verdict(program: &[sock_filter], arch: u32, number: u32, arguments: [u64; 6]) -> u32 {
     let mut data = Vec::new();

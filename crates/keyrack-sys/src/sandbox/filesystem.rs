@@ -1,5 +1,6 @@
-//! What a confined process may open, by landlock: files below `/proc` and logind's list of sessions, for reading. It may remove files of
-//! one directory, its own. All else that landlock has a rule for, in this kernel, is forbidden.
+//! Landlock ruleset of a confined process. The process may open files below `/proc` and logind's
+//! list of sessions for reading, and remove files of its own directory. The ruleset forbids
+//! everything else that this kernel's landlock has a rule for.
 
 use std::os::fd::BorrowedFd;
 
@@ -16,13 +17,14 @@ use crate::process::procfs;
 
 use super::outcome::Outcome;
 
-/// Where logind lists sessions (`sd_session_get_state(3)`).
+/// Directory of logind's session files (`sd_session_get_state(3)`).
 const SESSIONS: &str = "/run/systemd/sessions";
 
-/// Everything the newest kernel known has rules for. An older one is asked for what it has.
+/// Newest ABI that we have rules for. On an older kernel, the rules that it has are used.
 const NEWEST: ABI = ABI::V10;
 
-/// Since when there is a rule for what. Moving files between directories, of the second, is not listed: the first forbade it always.
+/// First ABI with a rule for each access. Moving files between directories (ABI 2) is not listed,
+/// because ABI 1 always forbade it.
 const SINCE: [(ABI, &str); 6] = [
     (ABI::V3, "truncation of files"),
     (ABI::V4, "TCP"),
@@ -32,9 +34,9 @@ const SINCE: [(ABI, &str); 6] = [
     (ABI::V10, "UDP"),
 ];
 
-/// Sets it up, and makes sure that it holds. What is returned names the ABI and what it lacks; an error, why there is none.
+/// Enforces the ruleset and verifies it. The detail names the ABI and what it lacks.
 pub(super) fn restrict(dir: &PrivateDir) -> Outcome {
-    // Without landlock this can be listed: the directory is ours. With it, it cannot, and nothing else has changed.
+    // Without landlock the directory can be listed, because it is ours. With landlock it cannot.
     let before = list(dir);
     let proc = procfs::root().map_err(|errno| format!("/proc cannot be opened: {errno}"))?;
     let status = enforce(dir, proc).map_err(|error| format!("it cannot be set up: {error}"))?;
@@ -57,7 +59,7 @@ fn enforce(dir: &PrivateDir, proc: BorrowedFd<'_>) -> Result<RestrictionStatus, 
         .create()?
         .add_rule(PathBeneath::new(dir, AccessFs::RemoveFile))?
         .add_rule(PathBeneath::new(proc, read))?;
-    // Not there without logind.
+    // Missing without logind.
     if let Ok(sessions) = PathFd::new(SESSIONS) {
         rules = rules.add_rule(PathBeneath::new(sessions, read))?;
     }

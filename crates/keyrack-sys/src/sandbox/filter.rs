@@ -1,4 +1,4 @@
-//! Puts the filter on system calls in place, and makes sure that it is.
+//! Installation of the seccomp filter, and its verification.
 #![expect(unsafe_code, reason = "seccomp and the probe have no safe wrapper")]
 
 use std::io;
@@ -13,7 +13,7 @@ use super::syscalls;
 /// `Seccomp:` of `/proc/self/status` under a filter (`SECCOMP_MODE_FILTER`).
 const FILTERED: i64 = 2;
 
-/// Filters the system calls of this thread for good. Nothing is returned but that it is so; an error says why it is not.
+/// Filters the system calls of this thread for good, and verifies it.
 pub(super) fn install() -> Outcome {
     let arch = syscalls::ARCH.ok_or_else(|| {
         format!("there is no list of system calls for this architecture ({})", std::env::consts::ARCH)
@@ -51,7 +51,8 @@ fn set(arch: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a call fails that nothing but a filter can make fail, and that the table does not have.
+/// Returns `true` if a call fails that the table does not have, and that only a filter can make
+/// fail.
 fn refuses() -> bool {
     // SAFETY: getppid takes nothing and touches no memory.
     Errno::result(unsafe { libc::syscall(libc::SYS_getppid) }) == Err(Errno::EPERM)

@@ -1,9 +1,9 @@
-//! The walls a daemon builds around itself once it has opened all it will ever need: landlock for what it may open
-//! (`landlock(7)`), seccomp for what it may ask of the kernel at all (`seccomp(2)`). Neither can be taken down again, and both
-//! are there against a bug of our own being turned against what the process holds.
+//! Sandbox of a daemon that has opened all it needs: a landlock ruleset for what it may open
+//! (`landlock(7)`), and a seccomp filter for its system calls (`seccomp(2)`). Neither can be
+//! undone. Both limit what an attacker can do with a bug of ours.
 //!
-//! A kernel that lacks one of them is told about, never a reason not to serve. Nothing here is claimed that was not tried: each wall
-//! counts as up only when something it forbids, and nothing else would, has just failed.
+//! If the kernel lacks one of them, the daemon reports it and serves. A measure counts as in force
+//! only after a call has failed that it forbids and that nothing else would make fail.
 
 mod bpf;
 mod filesystem;
@@ -15,13 +15,15 @@ use crate::fs::private_dir::PrivateDir;
 use crate::hardening::HardeningMeasure;
 use outcome::{Outcome, status_number};
 
-/// Confines the calling process for good, and says what came of it: `landlock`, then `seccomp`.
+/// Confines the calling process for good, and returns the measures `landlock` and `seccomp`.
 ///
-/// From here on it can open files below `/proc` and `/run/systemd/sessions` for reading and no others, remove files below `dir`,
-/// and use the sockets, timers and pages it has; it can start no process or thread, make no socket and signal nobody but itself. The
-/// process must have no second thread, which would stay outside: with one, nothing is done, and that is said.
+/// Afterwards the process can open files below `/proc` and `/run/systemd/sessions` for reading and
+/// no others, remove files below `dir`, and use the sockets, timers and pages it has. It cannot
+/// start a process or thread, create a socket, or signal another process. The process must have one
+/// thread, because a second one would stay unconfined: with two, nothing is done and the measures
+/// are reported as off.
 ///
-/// A measure that is on says in its detail what of it this kernel does not have.
+/// The detail of a measure that is on names what this kernel lacks of it.
 #[must_use]
 pub fn confine(dir: &PrivateDir) -> Vec<HardeningMeasure> {
     let alone = alone();

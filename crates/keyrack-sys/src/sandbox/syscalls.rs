@@ -1,8 +1,9 @@
-//! What a daemon asks of the kernel once it serves, by number: the whole of it, for both C libraries. What is not here fails with EPERM,
-//! as one that a later library begins to use would; both have to do without it, as they would on an older kernel.
+//! System calls that a serving daemon makes, by number, for both C libraries. Every other call
+//! fails with EPERM, also one that a later library begins to use: both libraries then do without
+//! it, as on an older kernel.
 //!
-//! Whoever runs code of theirs in the process first wants another program in its place, or another process's memory: those calls, which
-//! no bug of ours makes by accident, end it.
+//! An attacker who runs code in the process first wants another program in its place, or another
+//! process's memory: those calls, which no bug of ours makes by accident, end it.
 
 use libc::c_long;
 
@@ -17,7 +18,8 @@ pub(super) const ARCH: Option<u32> = Some(0xc000_00b7);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) const ARCH: Option<u32> = None;
 
-/// Calls that need no look at their arguments: what they can reach is what is open already, or, by path, what landlock allows.
+/// Calls that need no look at their arguments: what they can reach is what is open already, or, by
+/// path, what landlock allows.
 const ALLOWED: &[c_long] = &[
     // Callers: accepted, looked at, answered.
     libc::SYS_accept4,
@@ -74,7 +76,8 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_exit_group,
 ];
 
-/// The same, of before there were calls relative to a directory, or with a mask: musl uses them where there are.
+/// The same, of before there were calls relative to a directory, or with a mask: musl uses them
+/// where there are.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] =
     &[libc::SYS_epoll_wait, libc::SYS_poll, libc::SYS_stat, libc::SYS_lstat, libc::SYS_unlink];
@@ -89,7 +92,8 @@ const DEADLY: &[c_long] = &[
     libc::SYS_process_vm_writev,
 ];
 
-/// What makes an open more than one for reading (`open(2)`; O_TMPFILE has to be one for writing).
+/// Flags that make an open more than one for reading (`open(2)`; O_TMPFILE requires one for
+/// writing).
 const WRITING: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
 
 /// The table for a process of this number.

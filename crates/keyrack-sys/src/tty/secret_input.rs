@@ -1,6 +1,6 @@
-//! A terminal that does not show what is typed: for secrets and passphrases. It reads keys as they are pressed and gives the terminal
-//! back as it was, also when a signal ends the process meanwhile (but SIGKILL, which nobody can put off); what a key means is for the
-//! caller to say.
+//! A terminal without echo, for secrets and passphrases. It returns each key as it is pressed; the
+//! caller interprets it. The terminal is restored afterwards, also when a signal ends the process
+//! meanwhile (except SIGKILL, which cannot be blocked).
 #![expect(unsafe_code, reason = "nix has no wrapper for sigpending")]
 
 use std::fs::File;
@@ -13,40 +13,42 @@ use nix::sys::termios::{LocalFlags, SetArg};
 
 use crate::tty::termios::Settings;
 
-/// The signals that would end the process with the terminal left hidden.
+/// Signals that would end the process and leave the terminal without echo.
 const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
 
-/// How often it is looked whether one of them has come.
+/// Interval of the checks for such a signal.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The controlling terminal, `/dev/tty`, without echo, line editing or signal keys (termios(3): ECHO, ICANON, ISIG, IEXTEN off).
+/// The controlling terminal, `/dev/tty`, without echo, line editing or signal keys (termios(3):
+/// ECHO, ICANON, ISIG, IEXTEN off).
 ///
-/// Dropping it restores the terminal and discards what was typed and not read, so that the rest of a pasted secret does not
-/// end up at the shell. Signals that end a process wait until then, and [`RawTty::key`] returns `None` when one has come: whoever drops
-/// it next is ended by that signal, with the terminal restored.
+/// Dropping it restores the terminal and discards unread input, so that the rest of a pasted secret
+/// does not end up at the shell. Signals that end a process stay pending until then, and
+/// [`RawTty::key`] returns `None` when one is pending: it ends the process after the drop, with the
+/// terminal restored.
 pub struct RawTty {
     tty: File,
     before: Settings,
-    /// The signals this thread held off before.
+    /// Signals that this thread blocked before.
     mask: SigSet,
 }
 
-/// What was typed within a while.
+/// Result of waiting for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyEvent {
     /// A byte.
     Key(u8),
     /// Nothing yet.
     Nothing,
-    /// Nothing any more: the terminal is gone, or a signal wants to end the process.
+    /// The terminal is gone, or a signal is pending that ends the process.
     Ended,
 }
 
 impl RawTty {
-    /// Opens the terminal and hides what is typed from now on.
+    /// Opens the terminal and turns its echo off.
     ///
     /// # Errors
-    /// ENXIO or ENOENT when the process has no terminal; what termios(3) says otherwise.
+    /// `ENXIO` or `ENOENT` if the process has no terminal; otherwise those of termios(3).
     pub fn open() -> io::Result<Self> {
         let tty = File::options().read(true).write(true).open("/dev/tty")?;
         let before = Settings::of(&tty)?;
@@ -58,24 +60,25 @@ impl RawTty {
         let quiet = before.clone().without(hidden).byte_by_byte();
         let mut mask = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&ENDING.into_iter().collect()), Some(&mut mask))?;
-        // From here on dropping it restores both.
+        // From here on, dropping it restores both.
         let hidden = RawTty { tty, before, mask };
         quiet.apply(&hidden.tty, SetArg::TCSAFLUSH)?;
         Ok(hidden)
     }
 
-    /// Shows a text on the terminal.
+    /// Writes a text to the terminal.
     ///
     /// # Errors
-    /// What write(2) says.
+    /// Those of `write(2)`.
     pub fn show(&mut self, text: &str) -> io::Result<()> {
         self.tty.write_all(text.as_bytes())
     }
 
-    /// The next byte that is typed; `None` when the terminal is gone, or a signal wants to end the process.
+    /// Returns the next byte that is typed, or `None` if the terminal is gone or a signal is
+    /// pending that ends the process.
     ///
     /// # Errors
-    /// What read(2) says.
+    /// Those of `read(2)`.
     pub fn key(&mut self) -> io::Result<Option<u8>> {
         let mut byte = [0_u8];
         loop {
@@ -94,10 +97,11 @@ impl RawTty {
         }
     }
 
-    /// The next byte that is typed within `wait`, which is to be short: a signal is seen when it is over.
+    /// Returns the next byte that is typed within `wait`. Keep `wait` short: a signal is noticed
+    /// only after it.
     ///
     /// # Errors
-    /// What poll(2) and read(2) say.
+    /// Those of `poll(2)` and `read(2)`.
     pub fn key_within(&mut self, wait: Duration) -> io::Result<KeyEvent> {
         if self.has_to_end() {
             return Ok(KeyEvent::Ended);
@@ -109,7 +113,7 @@ impl RawTty {
         }
     }
 
-    /// Whether one of the signals that were held off has come.
+    /// Returns `true` if one of the blocked signals is pending.
     fn has_to_end(&self) -> bool {
         let mut pending = SigSet::empty().as_ref().to_owned();
         // SAFETY: sigpending fills in the set it is given, which is a whole one.
@@ -119,10 +123,10 @@ impl RawTty {
         asked == 0 && ENDING.into_iter().any(|signal| has(signal) && !self.mask.contains(signal))
     }
 
-    /// Whether more was typed, or pasted, and is waiting, or comes within `wait`.
+    /// Returns `true` if more input is available, or comes within `wait`.
     ///
     /// # Errors
-    /// What poll(2) says.
+    /// Those of `poll(2)`.
     pub fn has_more(&self, wait: Duration) -> io::Result<bool> {
         crate::socket::wait_readable(self.tty.as_fd(), wait)
     }

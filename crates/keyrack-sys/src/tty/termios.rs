@@ -1,7 +1,8 @@
 //! Terminal settings as the kernel has them (termios(3)).
 //!
-//! The C library's `termios` is larger than the kernel's: it has 32 control characters, of which the kernel fills in 19. musl leaves the
-//! others as they were in memory. So two structures are never compared whole: only what the kernel has is read, compared and changed.
+//! The C library's `termios` is larger than the kernel's: it has 32 control characters, of which
+//! the kernel fills in 19. musl leaves the others as they were in memory. So two structures are
+//! never compared whole: only what the kernel has is read, compared and changed.
 #![expect(unsafe_code, reason = "nix reads the control characters that the kernel does not fill in")]
 
 use std::io;
@@ -22,7 +23,7 @@ const LOCAL: usize = 2;
 /// Delays of `c_oflag` of more than one bit: each changes as a whole.
 const DELAYS: [libc::tcflag_t; 2] = [OutputFlags::CRDLY.bits(), OutputFlags::TABDLY.bits()];
 
-/// All settings of one terminal, to be given back as they were.
+/// All settings of one terminal, to restore them later.
 #[derive(Clone)]
 pub(crate) struct Settings(libc::termios);
 
@@ -32,15 +33,15 @@ impl Settings {
     /// # Errors
     /// Those of `tcgetattr(3)`: `ENOTTY` if it is not a terminal.
     pub(crate) fn of(terminal: impl AsFd) -> io::Result<Self> {
-        // SAFETY: an all-zero termios is a valid value of that plain C structure. The control characters that the kernel does not have
-        // stay zero.
+        // SAFETY: an all-zero termios is a valid value of that plain C structure. The control
+        // characters that the kernel does not have stay zero.
         let mut settings: libc::termios = unsafe { std::mem::zeroed() };
         // SAFETY: tcgetattr fills in the structure it is given.
         Errno::result(unsafe { libc::tcgetattr(terminal.as_fd().as_raw_fd(), &raw mut settings) })?;
         Ok(Self(settings))
     }
 
-    /// Gives a terminal these settings.
+    /// Applies these settings to a terminal.
     ///
     /// # Errors
     /// Those of `tcsetattr(3)`.
@@ -65,7 +66,7 @@ impl Settings {
         self
     }
 
-    /// Modes in these settings, in a form that can be compared.
+    /// Returns the modes in these settings, in a form that can be compared.
     pub(crate) fn modes(&self) -> Modes {
         let mut modes = [0; FIELDS];
         modes[INPUT] = self.0.c_iflag;
@@ -77,7 +78,7 @@ impl Settings {
         Modes(modes)
     }
 
-    /// The same settings with other modes. The speed and the framing of the line stay.
+    /// Returns these settings with other modes. The speed and the framing of the line stay.
     pub(crate) fn with(mut self, modes: Modes) -> Self {
         self.0.c_iflag = modes.0[INPUT];
         self.0.c_oflag = modes.0[OUTPUT];
@@ -89,8 +90,8 @@ impl Settings {
     }
 }
 
-/// Flags and control characters of a terminal: what programs change, without the line's speed and framing (`c_cflag`), which a
-/// pseudo-terminal does not have.
+/// Flags and control characters of a terminal: what programs change, without the line's speed and
+/// framing (`c_cflag`), which a pseudo-terminal does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Modes([libc::tcflag_t; FIELDS]);
 
@@ -106,8 +107,9 @@ impl Modes {
 
 /// Changes that a program made on its own terminal, applied to the modes of another one.
 ///
-/// Only differences from the initial modes are carried over, each once. When the program takes one back, the other terminal gets what it
-/// had there before, unless that was changed meanwhile. Everything else on it is left alone.
+/// Only differences from the initial modes are carried over, each once. When the program reverts
+/// one, the other terminal gets back what it had before, unless that was changed meanwhile.
+/// Everything else on it stays as it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Overlay {
     initial: Modes,
@@ -135,7 +137,8 @@ impl Overlay {
         self.carried
     }
 
-    /// The overlay, and the modes of the other terminal, once the program's modes are `program`. `other` are its present modes.
+    /// Returns the overlay and the modes of the other terminal for the program's modes `program`.
+    /// `other` has its present modes.
     pub(crate) fn carry(&self, program: Modes, other: Modes) -> (Self, Modes) {
         let mut next = Self { carried: program, ..*self };
         let mut result = other;
@@ -146,7 +149,7 @@ impl Overlay {
             let is = whole(field, program ^ self.initial.0[field]);
             let fresh = is & !was;
             let moved = is & was & whole(field, program ^ self.carried.0[field]);
-            // Taken back by the program, and still as we have set it.
+            // Reverted by the program, and still as we have set it.
             let undone = was & !is & !whole(field, other ^ self.carried.0[field]);
             next.changed[field] = is;
             next.before[field] = pick(fresh, other, self.before[field]);
@@ -156,7 +159,7 @@ impl Overlay {
         (next, result)
     }
 
-    /// The overlay, and the modes of the other terminal, with all that was carried over undone.
+    /// Returns the overlay and the modes of the other terminal, with every carried change undone.
     pub(crate) fn undo(&self, other: Modes) -> (Self, Modes) {
         self.carry(self.initial, other)
     }
@@ -199,7 +202,8 @@ mod tests {
         Modes(modes)
     }
 
-    /// The program's modes, the other terminal's as they were set meanwhile (none: as we left them), and what it has then.
+    /// The program's modes, the other terminal's as they were set meanwhile (none: as we left
+    /// them), and what it has then.
     type Step = (Modes, Option<Modes>, Modes);
 
     #[test]

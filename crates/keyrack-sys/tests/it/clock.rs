@@ -30,7 +30,7 @@ fn clocks_agree_with_the_system() {
     assert_eq!((id.len(), id.matches('-').count()), (36, 4), "{id}");
 }
 
-/// What fired, but for somebody having set the machine's clock, as the test below does.
+/// Returns the timers that fired, ignoring that the clock was set, as the test below does.
 fn drain(timers: &DeadlineTimers) -> Fired {
     Fired { clock_set: false, ..timers.drain().unwrap() }
 }

@@ -67,7 +67,8 @@ impl World {
         self.home.root().join("bin/keyrack")
     }
 
-    /// A command as its user runs it, in a login session of its own, where core dumps have no limit.
+    /// A command as its user runs it, in a login session of its own, where core dumps have no
+    /// limit.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = self.home.command("sh");
         command.args(["-c", "ulimit -c unlimited && exec \"$0\" \"$@\""]).arg(self.keyrack()).args(words);
@@ -254,7 +255,8 @@ fn a_command_that_holds_a_secret_leaves_no_core() {
     assert_eq!(left, [".agent", ".git"], "no core where it was started");
 }
 
-/// Runs a command under this thread as its tracer, and returns its exit code with what it wrote to stderr.
+/// Runs a command under this thread as its tracer, and returns its exit code with what it wrote to
+/// stderr.
 #[expect(clippy::zombie_processes, reason = "reaped by waitpid, which tells of its stops too")]
 fn traced(command: &mut Command) -> (i32, String) {
     let (mut reader, writer) = std::io::pipe().unwrap();

@@ -1,5 +1,6 @@
-//! What a debugger of the same user can do to the real daemon, tried with the very calls debuggers use. And the real daemon where the
-//! kernel lacks what it confines itself with. Both need calls that only this crate may make; the rest of the daemon's tests are its own.
+//! Attempts of a debugger of the same user on the real daemon, with the very calls that debuggers
+//! use. And the real daemon where the kernel lacks what it confines itself with. Both need calls
+//! that only this crate may make; the rest of the daemon's tests are its own.
 
 use std::ffi::CString;
 use std::fs;
@@ -99,7 +100,7 @@ const ATTEMPTS: [Attempt; 8] = [
     }),
 ];
 
-/// What of `/proc/<pid>` shows the inside of a process, and how it is opened.
+/// Files of `/proc/<pid>` that show the inside of a process, and the flags to open them.
 const FILES: [(&str, i32); 19] = [
     ("mem", libc::O_RDONLY),
     ("mem", libc::O_RDWR),
@@ -122,7 +123,8 @@ const FILES: [(&str, i32); 19] = [
     ("task/self/mem", libc::O_RDONLY),
 ];
 
-/// What may fail on any process: where its limit on core dumps is zero already, and before Linux 5.9.
+/// Attempts that may fail on any process: where its limit on core dumps is zero already, and before Linux
+/// 5.9.
 fn works_nowhere(what: &str) -> bool {
     [CORE_LIMIT, "map_files"].contains(&what)
 }
@@ -144,7 +146,8 @@ fn raw(number: libc::c_long, [a, b, c]: [libc::c_long; 3]) -> Result<libc::c_lon
     Errno::result(unsafe { libc::syscall(number, a, b, c) })
 }
 
-/// Reads or writes a byte at an address that nothing is at: whose memory it may be is decided before.
+/// Reads or writes a byte at an address that nothing is at: whose memory it may be is decided
+/// before.
 fn transfer(number: libc::c_long, pid: i32) -> Result<(), Errno> {
     let mut byte = 0_u8;
     let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
@@ -178,10 +181,12 @@ fn open(pid: i32, name: &str, flags: i32) -> Result<(), Errno> {
     }
 }
 
-/// Asserts that every way into the process with this number fails for the user that this process runs as, and works on another process
-/// of that user: what fails on any process proves nothing. Its limits are out of reach only where its hard ones are zero.
+/// Asserts that every way into the process with this number fails for the user that this process
+/// runs as, and works on another process of that user: what fails on any process proves nothing.
+/// Its limits are out of reach only where its hard ones are zero.
 pub(crate) fn assert_kept_out(process: i32, limits: bool) {
-    // Where Yama keeps debuggers from all but their children, what works on another process is not known.
+    // Where Yama keeps debuggers from all but their children, what works on another process is not
+    // known.
     let yama =
         fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").is_ok_and(|scope| scope.trim() != "0");
     let kept_out = |what: &str, attempt: &dyn Fn(i32) -> Result<(), Errno>| {
@@ -260,7 +265,8 @@ fn what_was_opened_before_it_hid_shows_nothing_of_a_daemon_in_the_background() {
                 Ok(())
             })
         };
-        // It halts at its first instruction: the moment that somebody else has to meet by trying often.
+        // It halts at its first instruction: the moment that somebody else has to meet by trying
+        // often.
         let mut starter = Reaped::spawn(&mut command);
         drop((writer, command));
         let pid = i32::try_from(starter.pid()).unwrap();

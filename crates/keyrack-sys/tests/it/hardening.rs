@@ -70,7 +70,7 @@ fn a_process_that_is_not_dumpable_keeps_its_memory_from_its_own_user() {
     });
 }
 
-/// Whether `/proc/<pid>/mem` opens. Does not allocate.
+/// Returns `true` if `/proc/<pid>/mem` opens. Does not allocate.
 fn open_path(pid: u32) -> bool {
     let mut path = [0_u8; 32];
     io::Write::write_fmt(&mut &mut path[..], format_args!("/proc/{pid}/mem")).is_ok()
@@ -83,8 +83,8 @@ fn a_tracer_is_seen() {
     tracer_pid().unwrap();
     // The tracer is the very thread that forks.
     let own = Pid::from_raw(nix::unistd::gettid().as_raw());
-    // SAFETY: PTRACE_TRACEME takes no further arguments. The child allocates nothing after it, and is not stopped by
-    // ending.
+    // SAFETY: PTRACE_TRACEME takes no further arguments. The child allocates nothing after it, and
+    // is not stopped by ending.
     let child = forked(|| match unsafe { libc::ptrace(libc::PTRACE_TRACEME) } {
         0 => u8::from(tracer_pid().ok() == Some(Some(own))),
         _ => 2,
@@ -129,8 +129,8 @@ fn a_proc_that_hides_is_found_out() {
     assert_passed(test, &wrapped.output().unwrap());
 }
 
-/// Before Linux 5.14 a process that is not dumpable may not look into its own `/proc/self/fdinfo`. A directory without access
-/// takes its place here.
+/// Before Linux 5.14 a process that is not dumpable may not look into its own `/proc/self/fdinfo`.
+/// A directory without access takes its place here.
 #[test]
 fn hidepid_is_read_without_fdinfo() {
     let test = "hardening::hidepid_is_read_without_fdinfo";

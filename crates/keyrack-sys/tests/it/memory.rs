@@ -16,7 +16,7 @@ fn pool(mode: Mode) -> Pool {
     Pool::new(ModeRequest::Require(mode), Budget::default()).unwrap()
 }
 
-/// Whether this mode works here; says so if not.
+/// Returns `true` if this mode works here; prints so if not.
 fn can_have(test: &str, mode: Mode) -> bool {
     let works = Pool::new(ModeRequest::Require(mode), Budget::default()).is_ok();
     let what = match mode {
@@ -97,7 +97,8 @@ fn a_forked_child_sees_zeros() {
             .map(|s| s.with(<[u8]>::as_ptr).unwrap())
             .chain([buffer.filled().as_ptr()])
             .collect();
-        // SAFETY: the pages are mapped in the child as in the parent, where secrets and buffer are alive.
+        // SAFETY: the pages are mapped in the child as in the parent, where secrets and buffer are
+        // alive.
         let seen = |at: &*const u8| unsafe { at.read_volatile() };
         assert!(at.iter().all(|at| seen(at) == b'h'));
         let child = forked(|| u8::from(at.iter().all(|at| seen(at) == 0)));
@@ -118,11 +119,12 @@ fn as_stranger_with(test: &str, memlock: u64, body: impl FnOnce()) {
     });
 }
 
-/// Whether the page at this address is one of this process's. Allocates nothing.
+/// Returns `true` if the page at this address belongs to this process. Allocates nothing.
 fn is_mapped(at: *const u8) -> bool {
     let page = at.map_addr(|at| at & !4095).cast_mut().cast();
     let mut resident = 0_u8;
-    // SAFETY: mincore only says of the range whether it is there, in the one byte it is given for one page.
+    // SAFETY: mincore only says of the range whether it is there, in the one byte it is given for
+    // one page.
     unsafe { libc::mincore(page, 4096, &raw mut resident) == 0 }
 }
 
@@ -155,7 +157,8 @@ fn nobody_reads_secret_pages_from_outside() {
     if !can_have("nobody_reads_secret_pages_from_outside", Mode::Secret) {
         return;
     }
-    // The process itself may open this even where others may not, and the kernel reads it the same way for root.
+    // The process itself may open this even where others may not, and the kernel reads it the same
+    // way for root.
     let memory = std::fs::File::open("/proc/self/mem").unwrap();
     let own = std::process::id().cast_signed();
     for (mode, readable) in [(Mode::Secret, false), (Mode::Unlocked, true)] {
@@ -175,7 +178,8 @@ fn nobody_reads_secret_pages_from_outside() {
     }
 }
 
-/// The pages are the process's own all the same: sockets and files take bytes from them and put bytes into them.
+/// The pages are the process's own all the same: sockets and files take bytes from them and put
+/// bytes into them.
 #[test]
 fn secret_pages_carry_bytes_in_and_out() {
     use std::io::{Read, Write};
@@ -408,7 +412,8 @@ fn many_secrets_stay_small_in_the_whole_process() {
         let before = status("VmRSS");
         let mut secrets = Vec::with_capacity(100_000);
         secrets.extend((0..100_000_u32).map(|n| pool.store(&[n.to_le_bytes()[0]; 32]).unwrap()));
-        // 3.1 MiB of content, 1.5 of handles, 1.5 of entries (room for twice that may be touched while it grows).
+        // 3.1 MiB of content, 1.5 of handles, 1.5 of entries (room for twice that may be touched
+        // while it grows).
         let grown = status("VmRSS") - before;
         assert!(grown < 8 * 1024, "{grown} KiB");
         drop(secrets);

@@ -1,4 +1,5 @@
-//! Readings of real peers: of other users, other sessions, dead ones, and those the kernel says less of.
+//! Readings of real peers: of other users, other sessions, dead ones, and those the kernel says
+//! less of.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -227,8 +228,8 @@ fn a_peer_that_ends_after_accept() {
     assert_gone(&read(server.as_fd()));
 }
 
-/// In a child that is about to end: connects as told, and leaves the connection to a process that keeps it, says so
-/// through it, and stays until the server hangs up.
+/// In a child that is about to end: connects as told, and leaves the connection to a process that
+/// keeps it, says so through it, and stays until the server hangs up.
 #[expect(clippy::zombie_processes, reason = "its parent ends before it does")]
 fn leave_an_heir() {
     let stream = connect_as_told();
@@ -374,7 +375,8 @@ fn user_namespace_is_read_anew_for_each_reading() {
         return;
     }
     if role().is_some() {
-        // The harness has a thread of its own, which would be left behind: so this is done by a fork.
+        // The harness has a thread of its own, which would be left behind: so this is done by a
+        // fork.
         let mut child = Command::new("unshare");
         let stream = connect_as_told();
         fcntl(&stream, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
@@ -434,7 +436,8 @@ fn a_proc_of_another_pid_namespace() {
     assert_passed(test, &unshared(&["--pid", "--fork"], &again(test, "inside")).output().unwrap());
 }
 
-/// With `SO_PEERPIDFD` failing in every way there is: only "no such option" lets the weaker number in.
+/// With `SO_PEERPIDFD` failing in every way there is: only "no such option" lets the weaker number
+/// in.
 #[test]
 fn kernels_that_say_less() {
     let test = "peer::kernels_that_say_less";

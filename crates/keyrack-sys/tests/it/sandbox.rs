@@ -1,5 +1,5 @@
-//! A confined process, tried from within: what it can still do, what fails, and what is the end of it; and that no wall is claimed that
-//! does not stand.
+//! A confined process, tried from within: what it can still do, what fails, and what is the end of
+//! it; and that no wall is claimed that does not stand.
 
 use std::fs::{self, File};
 use std::io;
@@ -23,7 +23,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 
 use crate::support::{exit_code, forked, in_child, refuse};
 
-/// Whether this kernel has landlock, as it says itself (`LANDLOCK_CREATE_RULESET_VERSION`).
+/// Returns `true` if this kernel has landlock (`LANDLOCK_CREATE_RULESET_VERSION`).
 fn landlock_abi() -> i64 {
     let none = std::ptr::null::<libc::c_void>();
     // SAFETY: asked for its version, the call takes no structure.
@@ -46,7 +46,8 @@ fn find(measures: &[HardeningMeasure], name: &str) -> HardeningMeasure {
     measures.iter().find(|measure| measure.name == name).unwrap().clone()
 }
 
-/// Runs `body` in a forked process, which unlike a test has one thread alone. Says which check failed, if one did.
+/// Runs `body` in a forked process, which unlike a test has one thread alone. Says which check
+/// failed, if one did.
 #[track_caller]
 fn alone(body: impl FnOnce(&mut Checks)) {
     let child = forked(|| {
@@ -83,7 +84,8 @@ fn call(number: libc::c_long, arguments: [libc::c_long; 6]) -> io::Result<libc::
     Ok(Errno::result(unsafe { libc::syscall(number, a, b, c, d, e, f) })?)
 }
 
-/// The groups of a user come before other lines of `/proc/self/status`, and may fill more than the page that one read gives.
+/// The groups of a user come before other lines of `/proc/self/status`, and may fill more than the
+/// page that one read gives.
 #[test]
 fn process_with_many_groups_is_confined() {
     let test = "sandbox::process_with_many_groups_is_confined";
@@ -249,8 +251,7 @@ fn nothing_else_does() {
             c.fails("a socket", UnixStream::connect(other.path().join("s")), eperm);
             c.fails("a listener", std::net::TcpListener::bind("127.0.0.1:0"), eperm);
             c.fails("a pair", UnixStream::pair(), eperm);
-            // Processes and threads.
-            // musl gives another reason.
+            // Processes and threads. musl gives another reason.
             c.hold("no thread", std::thread::Builder::new().spawn(|| {}).is_err());
             let none = [0; 6];
             for (name, number) in [

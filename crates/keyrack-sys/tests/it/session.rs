@@ -1,4 +1,5 @@
-//! Walks through the processes of a real login session: who counts, who does not, and what is no answer.
+//! Walks through the processes of a real login session: who counts, who does not, and what is no
+//! answer.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -137,7 +138,8 @@ fn a_process_whose_first_thread_has_ended_counts() {
         return;
     }
     if role().is_some() {
-        // SAFETY: no thread of this process allocates meanwhile, and the child starts a thread and ends its first one, no more.
+        // SAFETY: no thread of this process allocates meanwhile, and the child starts a thread and
+        // ends its first one, no more.
         match unsafe { libc::fork() } {
             0 => {
                 std::thread::spawn(|| {
@@ -166,7 +168,8 @@ fn a_process_whose_first_thread_has_ended_counts() {
     assert!(somebody(session).is_none());
 }
 
-/// A chain of processes, each of which starts the next and ends: there is always one, and never one for long.
+/// A chain of processes, each of which starts the next and ends: there is always one, and never one
+/// for long.
 #[test]
 fn a_chain_of_short_lives_is_seen() {
     let test = "session::a_chain_of_short_lives_is_seen";
@@ -180,7 +183,8 @@ fn a_chain_of_short_lives_is_seen() {
         // At most so many, should nobody end it.
         for _ in 0..20_000 {
             std::thread::sleep(Duration::from_micros(500));
-            // SAFETY: each child goes on with this loop alone: it makes system calls, and the sleep allocates nothing.
+            // SAFETY: each child goes on with this loop alone: it makes system calls, and the sleep
+            // allocates nothing.
             match unsafe { libc::fork() } {
                 0 => {}
                 // SAFETY: both only make a system call; _exit ends the process.

@@ -23,7 +23,7 @@ pub(crate) fn arguments(test: &str) -> [&str; 4] {
     [test, "--exact", "--nocapture", "--test-threads=1"]
 }
 
-/// What [`again`] asked this process to be, if it did.
+/// Returns the role that [`again`] gave this process, if it did.
 pub(crate) fn role() -> Option<String> {
     env::var(ROLE).ok()
 }
@@ -61,8 +61,8 @@ pub(crate) fn become_stranger() {
     setresuid(uid, uid, uid).unwrap();
 }
 
-/// Makes a system call fail with `errno` in this thread and all it starts, for good: any call of that number, or only
-/// those with `argument` (its index and value).
+/// Makes a system call fail with `errno` in this thread and all it starts, for good: any call of
+/// that number, or only those with `argument` (its index and value).
 pub(crate) fn refuse(number: libc::c_long, argument: Option<(u32, u32)>, errno: i32) {
     #[expect(clippy::cast_possible_truncation, reason = "opcodes are 16 bits wide where they are used")]
     const fn code(bits: u32) -> u16 {
@@ -73,7 +73,8 @@ pub(crate) fn refuse(number: libc::c_long, argument: Option<(u32, u32)>, errno: 
     const RETURN: u16 = code(libc::BPF_RET | libc::BPF_K);
     let op = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
     let number = u32::try_from(number).unwrap();
-    // seccomp_data: nr at 0, arch at 4, instruction pointer at 8, then six arguments of eight bytes from 16.
+    // seccomp_data: nr at 0, arch at 4, instruction pointer at 8, then six arguments of eight bytes
+    // from 16.
     let mut program = vec![op(LOAD, 0), libc::sock_filter { jf: 1, ..op(EQUAL, number) }];
     if let Some((index, value)) = argument {
         program[1].jf = 3;
@@ -92,8 +93,8 @@ pub(crate) fn refuse(number: libc::c_long, argument: Option<(u32, u32)>, errno: 
     Errno::result(set).unwrap();
 }
 
-/// A process forked off this one that runs `body` and ends with what it returns. `body` must not allocate or lock:
-/// other threads of this process may have been doing so.
+/// A process forked off this one that runs `body` and ends with what it returns. `body` must not
+/// allocate or lock: other threads of this process may have been doing so.
 pub(crate) fn forked(body: impl FnOnce() -> u8) -> nix::unistd::Pid {
     // SAFETY: the child runs `body`, which keeps to what a fork of threads allows, and ends.
     match unsafe { nix::unistd::fork() }.unwrap() {
@@ -121,7 +122,7 @@ pub(crate) fn forked_as(number: i32, body: impl FnOnce() -> u8) -> nix::unistd::
     }
 }
 
-/// How a child of [`forked`] ended.
+/// Returns the exit code of a child of [`forked`].
 pub(crate) fn exit_code(child: nix::unistd::Pid) -> i32 {
     match nix::sys::wait::waitpid(child, None).unwrap() {
         nix::sys::wait::WaitStatus::Exited(_, code) => code,

@@ -1,9 +1,12 @@
-//! A pseudo-terminal for the output of a program: the program finds a terminal like the real one there, and what it writes passes through us.
+//! A pseudo-terminal for the output of a program: the program writes to a terminal like the real
+//! one, and its output passes through us.
 //!
-//! Only the output goes that way. Input, controlling terminal and process group stay the real ones, so that keys, job control and signals are
-//! the kernel's affair alone. To the program the two are one terminal, so what it changes on the pseudo-terminal (raw mode, by full-screen
-//! programs) is done to the real one as well: the difference alone, for what it changes on its input is on the real one already. A program
-//! that reads keys from the terminal of its output, as pagers do, gets them there.
+//! Only the output goes that way. Input, controlling terminal and process group stay the real ones,
+//! so the kernel alone handles keys, job control and signals. To the program the two are one
+//! terminal, so we apply what it changes on the pseudo-terminal (raw mode, by full-screen programs)
+//! to the real one as well: only the difference, because changes by its input are on the real one
+//! already. A program that reads keys from the terminal of its output, as pagers do, gets them
+//! there.
 #![expect(unsafe_code, reason = "nix has no wrappers for the window size and the count of waiting bytes")]
 
 mod reader;
@@ -26,14 +29,15 @@ use zeroize::Zeroize as _;
 use crate::socket::wait_readable;
 use crate::tty::termios::{Modes, Overlay, Settings};
 
-/// Marks the open file that the program is handed, so that a terminal it has opened itself can be told from it. Means nothing for a terminal.
+/// Marks the open file that the program gets, to tell it from a terminal that the program opened
+/// itself. The flag has no effect on a terminal.
 const MARK: OFlag = OFlag::O_NOATIME;
 
 /// A pseudo-terminal in front of a real one.
 pub struct OutputPty {
     real: OwnedFd,
     master: OwnedFd,
-    /// The path of the program's end.
+    /// Path of the program's end.
     path: PathBuf,
     /// `true` if the program's open file has the [`MARK`].
     marked: bool,
@@ -41,7 +45,7 @@ pub struct OutputPty {
 }
 
 impl OutputPty {
-    /// Makes one like `real`, and returns the program's end with it.
+    /// Creates a pseudo-terminal like `real`, and returns the program's end with it.
     ///
     /// # Errors
     /// `ENOTTY` if `real` is not a terminal; those of `posix_openpt(3)`.
@@ -52,13 +56,13 @@ impl OutputPty {
         unlockpt(&master)?;
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let path = PathBuf::from(ptsname_r(&master)?);
-        // The mark is for the owner of the file alone (open(2)).
+        // Only the owner of the file may set the mark (open(2)).
         let marked = open(&path, flags | MARK, Mode::empty());
         let is_marked = marked.is_ok();
         let program = marked.or_else(|_| open(&path, flags, Mode::empty()))?;
         settings.apply(&program, SetArg::TCSANOW)?;
         let master = master.as_fd().try_clone_to_owned()?;
-        // What the kernel has made of it.
+        // The settings as the kernel accepted them.
         let overlay = Mutex::new(Overlay::new(Settings::of(&master)?.modes()));
         let real = real.try_clone_to_owned()?;
         let terminal = Self { real, master, path, marked: is_marked, overlay };
@@ -66,7 +70,7 @@ impl OutputPty {
         Ok((terminal, program))
     }
 
-    /// Where what the program writes is read. At its end `EIO`.
+    /// Returns the end to read the program's output from. A read returns `EIO` at its end.
     #[must_use]
     pub fn output(&self) -> BorrowedFd<'_> {
         self.master.as_fd()
@@ -84,7 +88,8 @@ impl OutputPty {
         }
     }
 
-    /// Does to the real terminal what the program has done to its own since the last call. To be called before what it wrote is passed on.
+    /// Applies to the real terminal what the program has changed on its own since the last call.
+    /// Call it before passing on the program's output.
     pub fn sync_modes(&self) {
         let mut overlay = self.overlay();
         let Ok(program) = self.program_modes() else { return };
@@ -93,20 +98,22 @@ impl OutputPty {
         }
     }
 
-    /// Undoes on the real terminal what [`Self::sync_modes`] has done to it.
+    /// Undoes what [`Self::sync_modes`] has changed on the real terminal.
     pub fn restore(&self) {
         self.change_real(&mut self.overlay(), Overlay::undo);
     }
 
-    /// Returns `true` if a newline comes out with a carriage return before it, which the real terminal will add once more (termios(3): ONLCR).
+    /// Returns `true` if a newline comes out with a carriage return before it, which the real
+    /// terminal will add once more (termios(3): ONLCR).
     #[must_use]
     pub fn adds_returns(&self) -> bool {
         let modes = self.program_modes().unwrap_or_else(|_| self.overlay().carried());
         modes.output_flags().contains(OutputFlags::OPOST | OutputFlags::ONLCR)
     }
 
-    /// Waits at most `wait` for keys that are typed for the pseudo-terminal, and puts them there: while its modes are those of a program that
-    /// reads key by key, and one of our process group reads there. Everything else is left for the readers of the real one.
+    /// Waits at most `wait` for keys that are typed for the pseudo-terminal, and writes them there.
+    /// Only while its modes are those of a program that reads key by key, and a process of our
+    /// group reads there. All other input is left for the readers of the real terminal.
     pub fn pass_keys(&self, wait: Duration) {
         self.sync_modes();
         let by_key = !self.overlay().carried().local_flags().contains(LocalFlags::ICANON);
@@ -119,7 +126,7 @@ impl OutputPty {
         if let Ok(count) = nix::unistd::read(&self.real, &mut keys) {
             let _ = nix::unistd::write(&self.master, &keys[..count]);
         }
-        // A passphrase, perhaps.
+        // It may be a passphrase.
         keys.zeroize();
     }
 
@@ -131,8 +138,8 @@ impl OutputPty {
         Ok(Settings::of(&self.master)?.modes())
     }
 
-    /// Returns `true` if the real terminal is our process group's to change. One that does not control our session is: such as that of another
-    /// keyrack, whose command we are.
+    /// Returns `true` if our process group may change the real terminal. It may if the terminal
+    /// does not control our session, such as that of another keyrack that runs us.
     fn is_in_foreground(&self) -> bool {
         match nix::unistd::tcgetpgrp(&self.real) {
             Ok(group) => group == nix::unistd::getpgrp(),
@@ -140,7 +147,8 @@ impl OutputPty {
         }
     }
 
-    /// Changes the modes of the real terminal, unless another process group has it now: then the overlay stays as it is, to be tried again.
+    /// Changes the modes of the real terminal. If another process group has it now, the overlay
+    /// stays as it is, and the next call tries again.
     fn change_real(&self, overlay: &mut Overlay, change: impl FnOnce(&Overlay, Modes) -> (Overlay, Modes)) {
         if !self.is_in_foreground() {
             return;
@@ -154,7 +162,8 @@ impl OutputPty {
     }
 
     fn set_real(&self, settings: &Settings) -> bool {
-        // The terminal could become another group's before the call; then it is an error rather than a stop.
+        // Another group could get the terminal before the call. The call then fails instead of
+        // stopping us.
         let only: SigSet = std::iter::once(Signal::SIGTTOU).collect();
         let mut before = SigSet::empty();
         let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&only), Some(&mut before));
@@ -164,7 +173,7 @@ impl OutputPty {
     }
 }
 
-/// Returns `true` if two descriptors are of one and the same file, pipe or terminal.
+/// Returns `true` if two descriptors refer to the same file, pipe or terminal.
 #[must_use]
 pub fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     match (fstat(one), fstat(other)) {
@@ -175,7 +184,7 @@ pub fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// How many bytes wait to be read from a pipe or a terminal; 0 where that cannot be told.
+/// Returns the count of bytes that can be read from a pipe or a terminal, or 0 if it is unknown.
 #[must_use]
 pub fn readable_bytes(fd: BorrowedFd<'_>) -> usize {
     let mut count: libc::c_int = 0;
@@ -184,15 +193,15 @@ pub fn readable_bytes(fd: BorrowedFd<'_>) -> usize {
     if asked == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
 }
 
-/// A pipe whose reader and writer are both closed on exec, with as much room as a process may have (`/proc/sys/fs/pipe-max-size`), at most
-/// 1 MiB.
+/// Creates a close-on-exec pipe with the largest capacity that a process may have
+/// (`/proc/sys/fs/pipe-max-size`), at most 1 MiB.
 ///
 /// # Errors
-/// What `pipe2(2)` says.
+/// Those of `pipe2(2)`.
 pub fn large_pipe() -> io::Result<(File, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
     let writer = OwnedFd::from(writer);
-    // It only makes it faster.
+    // A larger capacity only makes it faster.
     let _: Result<_, Errno> = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
     Ok((File::from(OwnedFd::from(reader)), writer))
 }

@@ -1,8 +1,9 @@
-//! Looks for a process that reads keys from a pseudo-terminal it was only to write to.
+//! Search for a process that reads keys from the pseudo-terminal of its output.
 //!
-//! A pager opens the terminal of its standard error by name, an editor makes it its input, `more` reads from its standard error itself. Most
-//! others have it open too, and read from the real terminal: shells keep duplicates of their streams, and event loops open each of theirs
-//! once more.
+//! A pager opens the terminal of its standard error by name, an editor makes it its input, `more`
+//! reads from its standard error itself. Most others have it open too, and read from the real
+//! terminal: shells keep duplicates of their streams, and event loops open each of theirs once
+//! more.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,7 +12,8 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use nix::unistd::{Pid, getpgid, getpgrp};
 
-/// Returns `true` if a process of our group reads from the terminal at `path`. `mark` is on the open file that the group was started with.
+/// Returns `true` if a process of our group reads from the terminal at `path`. `mark` is on the
+/// open file that the group was started with.
 pub(super) fn exists(path: &Path, mark: Option<OFlag>) -> bool {
     let group = getpgrp();
     let own = nix::unistd::getpid();
@@ -38,7 +40,8 @@ fn reads(pid: Pid, path: &Path, mark: Option<OFlag>) -> bool {
     })
 }
 
-/// The descriptor that a process waits to read from, of its line in `/proc/PID/syscall` (`proc_pid_syscall(5)`).
+/// Parses the descriptor that a process waits to read from, from its line in `/proc/PID/syscall`
+/// (`proc_pid_syscall(5)`).
 fn descriptor_read(call: &str) -> Option<u32> {
     let mut words = call.split(' ');
     let number: libc::c_long = words.next()?.parse().ok()?;
@@ -46,7 +49,7 @@ fn descriptor_read(call: &str) -> Option<u32> {
     (number == libc::SYS_read).then(|| u32::from_str_radix(first, 16).ok())?
 }
 
-/// The flags of an open file, of its `/proc/PID/fdinfo/FD` (`proc_pid_fdinfo(5)`).
+/// Parses the flags of an open file from its `/proc/PID/fdinfo/FD` (`proc_pid_fdinfo(5)`).
 fn open_flags(info: &str) -> Option<OFlag> {
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
     i32::from_str_radix(flags.trim(), 8).ok().map(OFlag::from_bits_retain)
