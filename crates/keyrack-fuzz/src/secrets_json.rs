@@ -30,7 +30,7 @@ pub fn secrets_json(data: &[u8]) {
         match names.iter().filter(|own| *own == name).count() {
             0 => assert!(matches!(read, Ok(None)), "what is not there is none"),
             1 => {}
-            _ => assert_eq!(read.err(), Some("stands twice"), "no one of them can be meant"),
+            _ => assert_eq!(read.err(), Some("appears twice"), "no one of them can be meant"),
         }
     }
     // serde_json rejects all values if one holds a lone surrogate or a number that is too large.
@@ -51,7 +51,7 @@ pub fn secrets_json(data: &[u8]) {
 
 /// Returns the reason that a name was rejected, and checks that the error quotes only the name.
 fn quotes_nothing(name: &str, error: &Error) -> &'static str {
-    let known = ["stands twice", "is no string", "is no text"];
+    let known = ["appears twice", "is not a string", "is not valid text"];
     let said = known.into_iter().find(|why| error.message == format!("{name} {why} in the secrets JSON"));
     assert!(error.hint.is_none() && error.fix.is_none());
     said.expect("a refusal quotes the name alone")

@@ -1,4 +1,5 @@
-//! What an operation works with: the caller's context, the files of the owner's rack, the identities that open them, and a person.
+//! Context of an operation: the client's context, the files of the owner's rack, the identities
+//! that open them, and the prompts.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -12,16 +13,16 @@ use zeroize::Zeroizing;
 
 use crate::prompts::Prompts;
 
-/// How often a passphrase may be typed wrong.
-const TRIES: u8 = 3;
+/// Maximum number of attempts to enter a passphrase.
+const MAX_ATTEMPTS: u8 = 3;
 
-/// Everything of the outside that an operation depends on.
+/// Everything that an operation depends on.
 pub struct OpContext<'p> {
-    /// Whose rack, where the caller stands, and its environment.
+    /// Owner, working directory and environment of the caller.
     pub client: Context,
     /// The daemon's program, an absolute path.
     pub keyrackd: PathBuf,
-    /// Key files given by name, tried before those found in the usual places.
+    /// Key files that the user named, tried before those in the default locations.
     pub prikeys: Vec<PathBuf>,
     /// The wall clock, in milliseconds since the Unix epoch.
     pub now_ms: i64,
@@ -29,44 +30,47 @@ pub struct OpContext<'p> {
 }
 
 impl<'p> OpContext<'p> {
-    /// An outside with no key files given by name.
+    /// Creates a context without named key files.
     pub fn new(client: Context, keyrackd: PathBuf, now_ms: i64, prompts: &'p mut dyn Prompts) -> Self {
         OpContext { client, keyrackd, prikeys: Vec::new(), now_ms, prompts: RefCell::new(prompts) }
     }
 
-    /// The same with key files given by name. Relative paths are meant from where the caller stands.
+    /// Adds key files that the user named. Relative paths are resolved against the working
+    /// directory.
     #[must_use]
     pub fn with_prikeys(mut self, prikeys: impl IntoIterator<Item = PathBuf>) -> Self {
         self.prikeys = prikeys.into_iter().map(|path| self.client.cwd.join(path)).collect();
         self
     }
 
-    /// Asks the person something.
+    /// Prompts the user.
     pub(crate) fn prompt<T>(&self, question: impl FnOnce(&mut dyn Prompts) -> T) -> T {
         question(*self.prompts.borrow_mut())
     }
 
-    /// Where the owner's files are.
+    /// Paths of the owner's files.
     pub(crate) fn racks(&self) -> Result<RackPaths, Error> {
         RackPaths::new(self.client.env.get("HOME"), self.client.owner.clone())
     }
 
-    /// The keys that open them. A passphrase is asked when nothing else opens a file, and once a command.
+    /// Identities that can open the owner's files. A passphrase is prompted for only if nothing
+    /// else opens a file, and at most once per command.
     pub(crate) fn identities(&self, racks: &RackPaths) -> Result<Identities<'_>, Error> {
         self.identities_with(racks, [])
     }
 
-    /// The same with key files tried even before those given by name.
+    /// As [`OpContext::identities`], with key files that are tried before those that the user
+    /// named.
     pub(crate) fn identities_with(
         &self,
         racks: &RackPaths,
         first: impl IntoIterator<Item = PathBuf>,
     ) -> Result<Identities<'_>, Error> {
-        let passphrase = Box::new(Asked { ctx: self, wrong: false });
+        let passphrase = Box::new(PromptedPassphrase { ctx: self, is_retry: false });
         Identities::discover(self.identity_source(racks, first), passphrase)
     }
 
-    /// The same with somebody else to ask for passphrases.
+    /// As [`OpContext::identities`], with another source of passphrases.
     pub(crate) fn identities_for<'i>(
         &self,
         racks: &RackPaths,
@@ -75,7 +79,7 @@ impl<'p> OpContext<'p> {
         Identities::discover(self.identity_source(racks, []), passphrase)
     }
 
-    /// Where those keys are looked for.
+    /// Locations that identities are searched in.
     pub(crate) fn identity_source(
         &self,
         racks: &RackPaths,
@@ -101,7 +105,7 @@ impl<'p> OpContext<'p> {
         self.client.env.get(name).map(ToOwned::to_owned)
     }
 
-    /// What vaults work with.
+    /// Context of the vaults.
     pub(crate) fn vaults<'a, 'i>(
         &self,
         racks: &'a RackPaths,
@@ -122,24 +126,24 @@ impl std::fmt::Debug for OpContext<'_> {
     }
 }
 
-/// Passphrases from the person.
-struct Asked<'o, 'p> {
+/// Passphrases that the user types at a prompt.
+struct PromptedPassphrase<'o, 'p> {
     ctx: &'o OpContext<'p>,
-    wrong: bool,
+    is_retry: bool,
 }
 
-impl PassphrasePrompt for Asked<'_, '_> {
+impl PassphrasePrompt for PromptedPassphrase<'_, '_> {
     fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Error> {
-        let again = std::mem::take(&mut self.wrong);
+        let again = std::mem::take(&mut self.is_retry);
         self.ctx.prompt(|prompts| prompts.passphrase(key_path, again))
     }
 
     fn tries(&self) -> u8 {
-        TRIES
+        MAX_ATTEMPTS
     }
 
     fn rejected(&mut self, _: &Path) {
-        self.wrong = true;
+        self.is_retry = true;
     }
 }
 
@@ -151,7 +155,7 @@ pub fn owners(ctx: &OpContext<'_>) -> Result<Vec<keyrack_core::Owner>, Error> {
     Ok(keyrack_vaults::manifest_file::owners(&ctx.racks()?))
 }
 
-/// Whether a problem means that the person has had enough: then nothing else is tried.
+/// Returns `true` if the user interrupted a prompt: then nothing else is attempted.
 pub(crate) fn is_interrupted(error: &Error) -> bool {
     error.code == ErrorCode::Interrupted
 }

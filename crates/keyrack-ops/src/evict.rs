@@ -16,6 +16,6 @@ pub(crate) fn evict_from_daemon(ctx: &OpContext<'_>, slug: &Slug) -> Option<Stri
         Ok(()) => None,
         // Where no daemon can run, none holds a copy.
         Err(error) if matches!(error.code, ErrorCode::DaemonAbsent | ErrorCode::RuntimeDirMissing) => None,
-        Err(error) => Some(format!("the daemon may still hold an old copy of {slug}: {error}")),
+        Err(error) => Some(format!("the daemon may still hold the old value of {slug}: {error}")),
     }
 }

@@ -1,7 +1,9 @@
-//! `fill`: every key that `keyrack.yml` declares for an env, found or set, for one owner or several, and read back.
+//! `fill`: sets every key that `keyrack.yml` declares for an env and that is missing, for one or
+//! more owners, and reads each back.
 //!
-//! The environment answers nothing here: a key is to be in a vault. One key never stops the others; each ends found, set or failed with its
-//! own cause. A passphrase is asked for once a command, and so is whether permanent keys are meant.
+//! The environment does not count: a key must be in a vault. One key never stops the others; each
+//! is found, set, or failed with its own cause. A passphrase, and the choice of permanent keys, are
+//! prompted for once per command.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,30 +25,30 @@ use crate::repo::{Repo, without_naming_keys};
 use crate::set::{SetRequest, set};
 use crate::unlock::unlock_locked;
 
-/// Where missing keys go.
+/// Vault that missing keys are stored in.
 const VAULT: VaultId = VaultId::OsSecure;
 
-/// What is to be filled, as it was typed.
+/// Keys to fill, as the user typed them.
 #[derive(Clone, Debug, Default)]
 pub struct FillRequest {
     /// The env; `all` for every key of every env.
     pub env: String,
     /// One key only: a bare name or a full slug.
     pub key: Option<String>,
-    /// The mechanism of missing keys; confirmed by a person if it is not given.
+    /// Mechanism of missing keys; the user confirms it if it is not given.
     pub mech: Option<String>,
     /// Set again what is there.
     pub refresh: bool,
     /// Set again what is blocked or cannot be unlocked.
     pub repair: bool,
-    /// Take keys although they look like long-lived tokens.
+    /// Skips the token check.
     pub allow_dangerous: bool,
 }
 
-/// What a fill works with.
+/// Context of a fill.
 #[derive(Clone, Debug)]
 pub struct FillContext {
-    /// Where the caller stands, and its environment.
+    /// Working directory and environment of the caller.
     pub client: Context,
     /// The daemon's program, an absolute path.
     pub keyrackd: PathBuf,
@@ -56,48 +58,49 @@ pub struct FillContext {
     pub now_ms: fn() -> i64,
 }
 
-/// What came of one key of one owner.
+/// Result for one key of one owner.
 #[derive(Clone, Debug)]
 pub struct FilledKey {
-    /// The key.
+    /// Slug of the key.
     pub slug: Slug,
-    /// Whose.
+    /// Owner of the rack.
     pub owner: Owner,
-    /// What was done.
+    /// Outcome for the key.
     pub effect: FillOutcome,
 }
 
-/// What was done about a key.
+/// Outcome for a key.
 #[derive(Clone, Debug)]
 pub enum FillOutcome {
     /// It is there, under this slug: its own, or the one for all envs.
     Found(Slug),
     /// It was set, and read back.
     Set,
-    /// Neither.
+    /// The key is neither found nor set.
     Failed(Error),
 }
 
-/// What came of a fill.
+/// Result of a fill.
 #[derive(Debug, Default)]
 pub struct FillReport {
     /// Key by key, in the order of `keyrack.yml`, and owner by owner.
     pub filled: Vec<FilledKey>,
-    /// How many there are in all: more than `filled` where a person had enough.
+    /// Number of keys in total: more than `filled` if the user interrupted the command.
     pub total: usize,
     /// The pid of a daemon that was started.
     pub started: Option<u32>,
-    /// What else there is to say, a sentence each.
+    /// Notices for the user, a sentence each.
     pub notices: Vec<String>,
 }
 
 impl FillReport {
-    /// How many keys are found, or set and read back.
+    /// Number of keys that were found, or set and read back.
     pub fn verified(&self) -> usize {
         self.filled.iter().filter(|one| !matches!(one.effect, FillOutcome::Failed(_))).count()
     }
 
-    /// The exit code: 130 when a person had enough, else 1 if a key failed by a fault, 2 if one failed, 0.
+    /// Exit code: 130 if the user interrupted the command, else 1 if a key failed for a reason that
+    /// the user cannot help, 2 if another key failed, 0.
     pub fn exit(&self) -> u8 {
         let causes = self.filled.iter().filter_map(|one| match &one.effect {
             FillOutcome::Failed(error) => Some(error.exit()),
@@ -111,24 +114,24 @@ impl FillReport {
     }
 }
 
-/// What is about to be done, for a person to follow.
+/// Progress of a fill, to be shown to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FillProgress<'a> {
-    /// Which key, from 1.
+    /// Number of the key, from 1.
     pub at: usize,
     /// Of how many.
     pub of: usize,
-    /// The key.
+    /// Slug of the key.
     pub slug: &'a Slug,
     /// For how many owners.
     pub owners: usize,
 }
 
-/// Fills the keys that `keyrack.yml` declares, for each of the owners.
+/// Fills the keys that `keyrack.yml` declares, for each owner.
 ///
 /// # Errors
-/// What leaves in doubt which keys are meant; what keeps an owner's rack from being opened. Nothing was asked then, or changed. What befalls a
-/// single key is in the report.
+/// Those of choosing the keys and of opening an owner's rack, before any prompt or change. The
+/// error of a single key is in the report.
 pub fn fill(
     place: &FillContext,
     owners: &[Owner],
@@ -139,7 +142,7 @@ pub fn fill(
     let mech = request.mech.as_deref().map(|text| parse_mechanism(&VAULT, text)).transpose()?;
     let repo = Repo::of(&place.client)?;
     let slugs = declared(&repo, request)?;
-    let mut prompts = Remembering { person: prompts, passphrases: BTreeMap::new() };
+    let mut prompts = CachedPrompts { person: prompts, passphrases: BTreeMap::new() };
     if !slugs.is_empty() {
         for owner in owners {
             place.with_context(owner, &mut prompts, |ctx| {
@@ -148,14 +151,14 @@ pub fn fill(
             })?;
         }
     }
-    let mut run = Run { request, mech: mech.map(Ok), report: FillReport::default() };
+    let mut run = Filler { request, mech: mech.map(Ok), report: FillReport::default() };
     run.report.total = slugs.len() * owners.len();
     let faults = repo.manifest.iter().flat_map(|manifest| &manifest.faults);
     run.report.notices.extend(faults.map(|fault| fault.message.clone()));
     for (at, slug) in slugs.iter().enumerate() {
         follow(FillProgress { at: at + 1, of: slugs.len(), slug, owners: owners.len() });
         for owner in owners {
-            let effect = place.with_context(owner, &mut prompts, |ctx| run.one(ctx, slug));
+            let effect = place.with_context(owner, &mut prompts, |ctx| run.fill_key(ctx, slug));
             let effect = match effect {
                 Err(error) if is_interrupted(&error) => return Ok(run.report),
                 other => other.unwrap_or_else(|error| FillOutcome::Failed(error.of(slug))),
@@ -166,14 +169,14 @@ pub fn fill(
     Ok(run.report)
 }
 
-/// The keys that are meant.
+/// Keys of the request.
 fn declared(repo: &Repo, request: &FillRequest) -> Result<Vec<Slug>, Error> {
     if request.env.parse::<Env>()? == Env::Sudo {
         return Err(Error::new(
             ErrorCode::SudoNeedsKey,
-            "sudo keys do not stand in keyrack.yml, so there is none to fill",
+            "cannot fill sudo keys: keyrack.yml does not declare them",
         )
-        .hint("set one by its name: keyrack set --env sudo --key NAME"));
+        .hint("set a sudo key by name: keyrack set --env sudo --key NAME"));
     }
     let whole = KeyQuery {
         key: None,
@@ -218,7 +221,8 @@ impl FillContext {
     }
 }
 
-/// What keyrack is set by and finds its files by. The other variables could answer for a key, and are left out.
+/// Returns the environment without the variables that could provide a key: only keyrack's settings
+/// and the paths of its files remain.
 fn settings(env: &Environment) -> Environment {
     let names = env.names().filter(|name| {
         [HOME, RUNTIME_DIR, SSH_AUTH_SOCK].iter().any(|known| name == known)
@@ -228,53 +232,52 @@ fn settings(env: &Environment) -> Environment {
 }
 
 /// A fill under way.
-struct Run<'a> {
+struct Filler<'a> {
     request: &'a FillRequest,
     /// The mechanism of missing keys, once it is known or was declined.
     mech: Option<Result<Mechanism, Error>>,
     report: FillReport,
 }
 
-impl Run<'_> {
-    fn one(&mut self, ctx: &OpContext<'_>, slug: &Slug) -> Result<FillOutcome, Error> {
-        match self.look(ctx, slug) {
+impl Filler<'_> {
+    fn fill_key(&mut self, ctx: &OpContext<'_>, slug: &Slug) -> Result<FillOutcome, Error> {
+        match self.find(ctx, slug) {
             Ok(Some(found)) if !self.request.refresh => return Ok(FillOutcome::Found(found)),
             Ok(_) => {}
             Err(error) if is_interrupted(&error) || !self.request.repair => return Err(error),
             Err(_) => {}
         }
         self.set(ctx, slug)?;
-        let stored = |mut error: Error| {
-            error.message = format!("it is set, and was not read back: {}", error.message);
+        let not_read_back = |mut error: Error| {
+            error.message = format!("the key was set, but could not be read back: {}", error.message);
             error
         };
-        match self.look(ctx, slug).map_err(stored)? {
+        match self.find(ctx, slug).map_err(not_read_back)? {
             Some(_) => Ok(FillOutcome::Set),
-            None => Err(stored(Error::new(ErrorCode::Lost, "its vault does not have it"))),
+            None => Err(not_read_back(Error::new(ErrorCode::Lost, "its vault does not have the key"))),
         }
     }
 
-    /// The slug under which a key is there and may be used; `None` where it was never set, or is lost.
-    fn look(&mut self, ctx: &OpContext<'_>, slug: &Slug) -> Result<Option<Slug>, Error> {
+    /// Returns the slug under which a key is found and usable; `None` if it was never set or is
+    /// lost.
+    fn find(&mut self, ctx: &OpContext<'_>, slug: &Slug) -> Result<Option<Slug>, Error> {
         let answer = self.read(ctx, slug)?;
-        if let Some(done) = judged(answer)? {
+        if let Some(done) = usable_slug(answer)? {
             return Ok(Some(done));
         }
         let report = unlock_locked(ctx, std::slice::from_ref(slug), self.request.allow_dangerous)?;
         self.report.started = self.report.started.or(report.started);
         self.report.notices.extend(report.notices);
-        // One key was asked for, so one at most is left out.
+        // One key was requested, so at most one is omitted.
         if let Some(omitted) = report.omitted.into_iter().next() {
-            let unsaid = || Error::new(ErrorCode::Internal, "it could not be unlocked");
+            let no_cause = || Error::new(ErrorCode::Internal, "cannot unlock it");
             return match omitted.reason {
                 Omission::Absent | Omission::Lost => Ok(None),
-                Omission::Remote => {
-                    Err(Error::new(ErrorCode::VaultWriteOnly, "its vault can only be written"))
-                }
-                Omission::Errored => Err(omitted.cause.unwrap_or_else(unsaid)),
+                Omission::Remote => Err(Error::new(ErrorCode::VaultWriteOnly, "its vault is write-only")),
+                Omission::Errored => Err(omitted.cause.unwrap_or_else(no_cause)),
             };
         }
-        judged(self.read(ctx, slug)?)
+        usable_slug(self.read(ctx, slug)?)
     }
 
     /// From the daemon alone, with what `keyrack.yml` demands of the key.
@@ -284,13 +287,13 @@ impl Run<'_> {
         let options =
             GetOptions { allow_dangerous: self.request.allow_dangerous, undeclared_is_absent: false };
         let mut outcome = read(&ctx.client, plan, options).answer(|_| None)?;
-        outcome.keys.pop().ok_or_else(|| Error::new(ErrorCode::Internal, "a read of one key came to none"))
+        outcome.keys.pop().ok_or_else(|| Error::new(ErrorCode::Internal, "a read of one key returned none"))
     }
 
     fn set(&mut self, ctx: &OpContext<'_>, slug: &Slug) -> Result<(), Error> {
         let owner = &ctx.client.owner;
         if !ctx.prompt(|prompts| prompts.is_interactive()) {
-            let message = format!("{slug} has to be asked for, and nobody can be asked");
+            let message = format!("cannot prompt for the secret of {slug}");
             return Err(Error::new(ErrorCode::PromptNeeded, message).fix(Fix::set_secure(owner, slug)));
         }
         // Declined once for all keys, and each of them names the way to be set all the same.
@@ -316,15 +319,12 @@ impl Run<'_> {
             return known.clone();
         }
         let mech = Mechanism::Replica;
-        let question = format!(
-            "keep what is missing in {VAULT} as {mech} ({}), which does not end by itself?",
-            mech.describe()
-        );
+        let question = format!("Store missing keys permanently in {VAULT}, as {mech} ({})?", mech.describe());
         let yes = ctx.prompt(|prompts| prompts.confirm(&question, &format!("--mech {mech}")))?;
         let said = if yes {
             Ok(mech)
         } else {
-            Err(Error::new(ErrorCode::MechRequired, "not stored, since permanent keys were declined"))
+            Err(Error::new(ErrorCode::MechRequired, "nothing was stored: permanent keys were declined"))
         };
         self.mech.insert(said).clone()
     }
@@ -334,7 +334,7 @@ impl Run<'_> {
 ///
 /// # Errors
 /// [`ErrorCode::Blocked`].
-fn judged(answer: KeyOutcome) -> Result<Option<Slug>, Error> {
+fn usable_slug(answer: KeyOutcome) -> Result<Option<Slug>, Error> {
     match answer.attempt {
         Attempt::Granted { grant, .. } => Ok(Some(grant.slug)),
         Attempt::Absent { .. } | Attempt::Locked { .. } => Ok(None),
@@ -346,13 +346,13 @@ fn judged(answer: KeyOutcome) -> Result<Option<Slug>, Error> {
     }
 }
 
-/// The person, asked for each passphrase once.
-struct Remembering<'p> {
+/// Prompts that ask for each passphrase once.
+struct CachedPrompts<'p> {
     person: &'p mut dyn Prompts,
     passphrases: BTreeMap<PathBuf, Zeroizing<String>>,
 }
 
-impl Prompts for Remembering<'_> {
+impl Prompts for CachedPrompts<'_> {
     fn is_interactive(&self) -> bool {
         self.person.is_interactive()
     }
@@ -378,9 +378,9 @@ impl Prompts for Remembering<'_> {
         &mut self,
         question: &str,
         options: &[String],
-        usual: Option<usize>,
+        default: Option<usize>,
         flag: &str,
     ) -> Result<usize, Error> {
-        self.person.choose(question, options, usual, flag)
+        self.person.choose(question, options, default, flag)
     }
 }

@@ -1,4 +1,5 @@
-//! `get --unlock`: a read, an unlock of exactly the keys that it found locked, and the read again. Why a key could not be unlocked stays with it.
+//! `get --unlock`: reads keys, unlocks exactly those that are locked, and reads again. The reason
+//! for which a key cannot be unlocked is recorded with the key.
 
 use keyrack_client::get::{self, GetOptions, GetOutcome, Scope};
 use keyrack_core::{Attempt, Error, Slug};
@@ -6,21 +7,22 @@ use keyrack_core::{Attempt, Error, Slug};
 use crate::context::{OpContext, is_interrupted};
 use crate::unlock::unlock_locked;
 
-/// What came of a read that was allowed to unlock.
+/// Result of a read that may unlock.
 #[derive(Debug)]
 pub struct GetReport {
-    /// The keys.
+    /// Outcome of the read.
     pub outcome: GetOutcome,
     /// The pid of the daemon, if it had to be started.
     pub started: Option<u32>,
-    /// Why keys that were locked still are.
+    /// Errors that kept keys locked.
     pub causes: Vec<Error>,
 }
 
-/// Reads keys and unlocks those that are locked. Keys that are absent or blocked stay so.
+/// Reads keys and unlocks those that are locked. Absent and blocked keys stay so.
 ///
 /// # Errors
-/// Those of [`get::get`]; that a person had enough. What kept a key from being unlocked is in the outcome.
+/// Those of [`get::get`]; [`keyrack_core::ErrorCode::Interrupted`]. The error of a key that cannot
+/// be unlocked is in the outcome.
 pub fn get_or_unlock(ctx: &OpContext<'_>, scope: &Scope, options: GetOptions) -> Result<GetReport, Error> {
     let outcome = get::get(&ctx.client, scope, options)?;
     let locked: Vec<Slug> = outcome
@@ -48,7 +50,7 @@ pub fn get_or_unlock(ctx: &OpContext<'_>, scope: &Scope, options: GetOptions) ->
             causes.iter().find(|(stored, _): &&(Slug, Error)| stored.answers(slug)).map(|(_, cause)| cause);
         let Some(cause) = own.or(of.as_ref()) else { continue };
         let hint = cause.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
-        answer.note = Some(format!("it could not be unlocked: {}{hint}", cause.message));
+        answer.note = Some(format!("cannot unlock it: {}{hint}", cause.message));
         if cause.fix.is_some() {
             fix.clone_from(&cause.fix);
         }

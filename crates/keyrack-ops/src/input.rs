@@ -10,7 +10,7 @@ pub(crate) fn is_machine_key(key: &str, org: Option<&str>) -> bool {
 /// Parses a TTL, which must be above zero.
 pub(crate) fn parse_nonzero_ttl(text: &str) -> Result<Ttl, Error> {
     match text.parse::<Ttl>()? {
-        Ttl(0) => Err(Error::new(ErrorCode::BadDuration, "a duration of nothing would lock the key at once")),
+        Ttl(0) => Err(Error::new(ErrorCode::BadDuration, "the duration must be above zero")),
         ttl => Ok(ttl),
     }
 }
@@ -21,6 +21,6 @@ pub(crate) fn check_label(label: &str) -> Result<&str, Error> {
     if is_valid {
         Ok(label)
     } else {
-        Err(Error::new(ErrorCode::Usage, "--label must be 1 to 64 characters that can be seen"))
+        Err(Error::new(ErrorCode::Usage, "--label must be 1 to 64 visible characters"))
     }
 }

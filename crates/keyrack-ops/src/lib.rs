@@ -1,4 +1,5 @@
-//! What the changing commands do: client and vaults together, with a person asked through a trait.
+//! Operations of the commands that change something, and of those that only the command line has:
+//! client and vaults together, with prompts through a trait.
 //!
 //! The library never prints, never exits and never reads a terminal, the environment or a clock.
 #![cfg_attr(

@@ -1,4 +1,4 @@
-//! `list`: what the host manifest says of every key, unlocked or not.
+//! `list`: the keys of the host manifest, unlocked or not.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::context::OpContext;
 /// The keys of an owner.
 #[derive(Clone, Debug)]
 pub struct KeyList {
-    /// By slug.
+    /// Entries by slug.
     pub hosts: BTreeMap<Slug, HostEntry>,
     /// Entries that cannot be understood, a problem each. They are kept.
     pub faults: Vec<Error>,

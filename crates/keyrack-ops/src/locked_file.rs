@@ -1,4 +1,5 @@
-//! Files of a repository, which are not secret and not ours alone: replaced in one step, keeping their mode, under a lock on their directory.
+//! Files of a repository, which are not secret and which others write too. They are replaced
+//! atomically with their mode kept, under a lock on their directory.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -9,21 +10,22 @@ use std::time::{Duration, Instant};
 use keyrack_core::{Error, ErrorCode};
 
 /// The longest wait for another writer.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// A file that nobody else of keyrack changes until this is dropped.
+/// A file that no other keyrack process changes until this is dropped.
 pub(crate) struct LockedFile {
     path: PathBuf,
     dir: File,
 }
 
 impl LockedFile {
-    /// Locks the directory of the file, which is made if it is not there. A link is followed first, so that it stays a link.
-    pub(crate) fn take(path: &Path) -> Result<Self, Error> {
+    /// Locks the file's directory, and creates it if it is missing. A symbolic link is followed, so
+    /// that it stays a link.
+    pub(crate) fn lock(path: &Path) -> Result<Self, Error> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let parent = path.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(parent).map_err(|error| failed("make", parent, &error))?;
-        let dir = File::open(parent).map_err(|error| failed("open", parent, &error))?;
+        fs::create_dir_all(parent).map_err(|error| io_error("make", parent, &error))?;
+        let dir = File::open(parent).map_err(|error| io_error("open", parent, &error))?;
         lock(&dir, parent)?;
         Ok(LockedFile { path, dir })
     }
@@ -33,17 +35,17 @@ impl LockedFile {
         match fs::read_to_string(&self.path) {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("read", &self.path, &error)),
+            Err(error) => Err(io_error("read", &self.path, &error)),
         }
     }
 
-    /// Replaces it: whoever looks finds the old text or the new one.
+    /// Replaces the file atomically: readers see the old text or the new one.
     pub(crate) fn write(&self, text: &str) -> Result<(), Error> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = self.path.with_file_name(format!(".{name}.keyrack-{}", std::process::id()));
         self.replace(&temporary, text).map_err(|error| {
             let _ = fs::remove_file(&temporary);
-            failed("write", &self.path, &error)
+            io_error("write", &self.path, &error)
         })
     }
 
@@ -65,7 +67,7 @@ impl LockedFile {
 
 /// Waits for the lock, which others hold for milliseconds.
 fn lock(dir: &File, path: &Path) -> Result<(), Error> {
-    let end = Instant::now() + LONGEST_WAIT;
+    let end = Instant::now() + MAX_WAIT;
     loop {
         match dir.try_lock() {
             Ok(()) => return Ok(()),
@@ -73,16 +75,16 @@ fn lock(dir: &File, path: &Path) -> Result<(), Error> {
                 std::thread::sleep(Duration::from_millis(3));
             }
             Err(TryLockError::WouldBlock) => {
-                let message = format!("{} has been locked for {} s", path.display(), LONGEST_WAIT.as_secs());
+                let message = format!("{} has been locked for {} s", path.display(), MAX_WAIT.as_secs());
                 return Err(Error::new(ErrorCode::TimedOut, message));
             }
-            Err(TryLockError::Error(error)) => return Err(failed("lock", path, &error)),
+            Err(TryLockError::Error(error)) => return Err(io_error("lock", path, &error)),
         }
     }
 }
 
-fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
-    Error::new(ErrorCode::Io, format!("cannot {doing} {}: {error}", path.display()))
+fn io_error(action: &str, path: &Path, error: &io::Error) -> Error {
+    Error::new(ErrorCode::Io, format!("cannot {action} {}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -90,16 +92,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_with_its_mode_and_its_link() {
+    fn write_keeps_mode_and_symlink() {
         let dir = tempfile::tempdir().unwrap();
         let real = dir.path().join("real.yml");
         let link = dir.path().join("link.yml");
         fs::write(&real, "old").unwrap();
         fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink("real.yml", &link).unwrap();
-        let held = LockedFile::take(&link).unwrap();
-        assert_eq!(held.read().unwrap().as_deref(), Some("old"));
-        held.write("new").unwrap();
+        let file = LockedFile::lock(&link).unwrap();
+        assert_eq!(file.read().unwrap().as_deref(), Some("old"));
+        file.write("new").unwrap();
         assert_eq!(fs::read_to_string(&real).unwrap(), "new");
         assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -107,11 +109,11 @@ mod tests {
     }
 
     #[test]
-    fn a_first_file_makes_its_directory() {
+    fn lock_creates_the_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let held = LockedFile::take(&dir.path().join("a/b/k.yml")).unwrap();
-        assert_eq!(held.read().unwrap(), None);
-        held.write("x\n").unwrap();
-        assert_eq!(held.read().unwrap().as_deref(), Some("x\n"));
+        let file = LockedFile::lock(&dir.path().join("a/b/k.yml")).unwrap();
+        assert_eq!(file.read().unwrap(), None);
+        file.write("x\n").unwrap();
+        assert_eq!(file.read().unwrap().as_deref(), Some("x\n"));
     }
 }

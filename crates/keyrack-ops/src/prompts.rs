@@ -1,25 +1,29 @@
-//! Asking a person, as a trait: the operations never see a terminal.
+//! Prompts, as a trait: the operations never use a terminal.
 
 use std::path::Path;
 
 use keyrack_core::{Error, ErrorCode, Slug};
 use zeroize::Zeroizing;
 
-/// What operations ask of a person. An implementation that cannot ask answers [`ErrorCode::PromptNeeded`] and says what else would do.
+/// Prompts of the operations. An implementation that cannot prompt returns
+/// [`ErrorCode::PromptNeeded`] with a hint at the flag to use instead.
 pub trait Prompts {
-    /// Whether a person is there who can be asked for several things in turn: not where a secret comes from a pipe, which has only one.
+    /// Returns `true` if the user can answer several prompts in turn. A pipe cannot: it holds one
+    /// secret.
     fn is_interactive(&self) -> bool;
 
-    /// The secret of a key. Asked for when everything that can be refused has been.
+    /// Prompts for the secret of a key, after all checks that do not need it.
     ///
     /// # Errors
-    /// [`ErrorCode::PromptNeeded`], [`ErrorCode::SecretTooLarge`], [`ErrorCode::Interrupted`], [`ErrorCode::Io`].
+    /// [`ErrorCode::PromptNeeded`], [`ErrorCode::SecretTooLarge`], [`ErrorCode::Interrupted`],
+    /// [`ErrorCode::Io`].
     fn secret(&mut self, slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Error>;
 
-    /// The passphrase of an ssh key. `again`: what was given before does not open it.
+    /// Prompts for the passphrase of an ssh key. `again`: the last one was wrong.
     ///
     /// # Errors
-    /// [`ErrorCode::PromptNeeded`], [`ErrorCode::BadPassphrase`], [`ErrorCode::Interrupted`], [`ErrorCode::Io`].
+    /// [`ErrorCode::PromptNeeded`], [`ErrorCode::BadPassphrase`], [`ErrorCode::Interrupted`],
+    /// [`ErrorCode::Io`].
     fn passphrase(&mut self, key: &Path, again: bool) -> Result<Zeroizing<String>, Error>;
 
     /// Yes or no. `flag` is what would have made the question needless.
@@ -28,8 +32,8 @@ pub trait Prompts {
     /// [`ErrorCode::PromptNeeded`], [`ErrorCode::Io`].
     fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Error>;
 
-    /// One of several, by its place from 0. `usual` is the one that an empty answer means, if one may be meant so. `flag` is what would have
-    /// made the question needless.
+    /// Prompts for one of several options and returns its index. `default` is the option for an
+    /// empty answer, if there is one. `flag` is the flag that makes the prompt unnecessary.
     ///
     /// # Errors
     /// [`ErrorCode::PromptNeeded`], [`ErrorCode::Usage`], [`ErrorCode::Io`].
@@ -37,18 +41,18 @@ pub trait Prompts {
         &mut self,
         question: &str,
         options: &[String],
-        usual: Option<usize>,
+        default: Option<usize>,
         flag: &str,
     ) -> Result<usize, Error>;
 }
 
-/// The refusal of a question that nobody can be asked.
+/// Error for a prompt that cannot be shown.
 pub fn prompt_needed(question: &str, flag: &str) -> Error {
-    Error::new(ErrorCode::PromptNeeded, format!("nobody can be asked: {question}"))
-        .hint(format!("pass {flag}, and nothing needs to be asked"))
+    Error::new(ErrorCode::PromptNeeded, format!("cannot prompt: {question}"))
+        .hint(format!("pass {flag} to skip the prompt"))
 }
 
-/// Nobody to ask: every question is refused.
+/// Rejects every prompt.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPrompts;
 
@@ -58,12 +62,12 @@ impl Prompts for NoPrompts {
     }
 
     fn secret(&mut self, _slug: &Slug) -> Result<Zeroizing<Vec<u8>>, Error> {
-        Err(prompt_needed("what is the secret?", "it on stdin"))
+        Err(prompt_needed("What is the secret?", "the secret on stdin"))
     }
 
     fn passphrase(&mut self, key: &Path, _again: bool) -> Result<Zeroizing<String>, Error> {
-        let question = format!("what is the passphrase of {}?", key.display());
-        Err(prompt_needed(&question, "--prikey with a key that has none"))
+        let question = format!("What is the passphrase of {}?", key.display());
+        Err(prompt_needed(&question, "--prikey with a key without a passphrase"))
     }
 
     fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Error> {

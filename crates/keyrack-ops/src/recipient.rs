@@ -11,10 +11,13 @@ pub use keyrack_vaults::recipient_set::RecipientChange;
 use crate::context::OpContext;
 use crate::input::check_label;
 
-/// Adds a recipient, by its public key or the path of a file that holds it. `stanza`: `None`, or `ssh` to keep an ssh key as it is.
+/// Adds a recipient, by its public key or the path of a file that holds it. `stanza`: `None`, or
+/// `ssh` to encrypt to the ssh key itself.
 ///
 /// # Errors
-/// [`ErrorCode::Usage`], [`ErrorCode::BadRecipient`], [`ErrorCode::BadKeyFile`], [`ErrorCode::RecipientExists`]; what keeps a file from being encrypted anew, after which nothing is changed.
+/// [`ErrorCode::Usage`], [`ErrorCode::BadRecipient`], [`ErrorCode::BadKeyFile`],
+/// [`ErrorCode::RecipientExists`]; those of encrypting a file again, after which nothing is
+/// changed.
 pub fn add(
     ctx: &OpContext<'_>,
     pubkey: &str,
@@ -24,7 +27,7 @@ pub fn add(
     let stanza = match stanza {
         None => StanzaKind::Age,
         Some("ssh") => StanzaKind::Ssh,
-        Some(_) => return Err(Error::new(ErrorCode::Usage, "--stanza takes ssh or is left out")),
+        Some(_) => return Err(Error::new(ErrorCode::Usage, "--stanza only accepts ssh")),
     };
     let label = check_label(label)?;
     let key = public_key(ctx, pubkey, stanza)?;
@@ -44,13 +47,14 @@ fn public_key(ctx: &OpContext<'_>, typed: &str, stanza: StanzaKind) -> Result<Pu
     }
     // It is not repeated, since it may be what should not have been typed.
     parse(typed, stanza)
-        .map_err(|error| error.hint("or the path of its .pub file, and there is no such file"))
+        .map_err(|error| error.hint("pass a public key, or the path of a .pub file that exists"))
 }
 
 /// Removes the recipient with a label.
 ///
 /// # Errors
-/// [`ErrorCode::RecipientNotFound`], [`ErrorCode::LastRecipient`]; what keeps a file from being encrypted anew, after which nothing is changed.
+/// [`ErrorCode::RecipientNotFound`], [`ErrorCode::LastRecipient`]; those of encrypting a file
+/// again, after which nothing is changed.
 pub fn del(ctx: &OpContext<'_>, label: &str) -> Result<RecipientChange, Error> {
     let racks = ctx.racks()?;
     let mut identities = ctx.identities(&racks)?;

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use clap::{Args, Subcommand};
 use keyrack_client::get::{GetOptions, KeyOutcome, Scope};
 use keyrack_core::{Attempt, Error, ErrorCode, Fix, FixCommand};
-use keyrack_ops::credential::{Held, Read, aws, docker, git, kubectl, line, read};
+use keyrack_ops::credential::{CredentialKey, ReadOutcome, aws, docker, git, kubectl, line, read};
 use zeroize::Zeroizing;
 
 use crate::app::{App, now_ms};
@@ -65,7 +65,7 @@ pub(crate) struct KeySourceFlags {
 }
 
 impl KeySourceFlags {
-    fn read(&self, app: &App, keys: &[&str]) -> Result<Read, Error> {
+    fn read(&self, app: &App, keys: &[&str]) -> Result<ReadOutcome, Error> {
         let owner = self.owner.resolve(app)?;
         let env = self.env.as_deref().map(str::parse).transpose()?;
         let asks = keys.iter().map(|key| (*key).to_owned()).collect();
@@ -73,9 +73,9 @@ impl KeySourceFlags {
         let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
         let mut found = read(&app.context(owner), &scope, options)?;
         match &mut found {
-            Read::Missing(missing) => missing.iter_mut().for_each(mend_in_hook),
-            Read::Granted(held) => {
-                for Held { slug, note, .. } in held {
+            ReadOutcome::Missing(missing) => missing.iter_mut().for_each(mend_in_hook),
+            ReadOutcome::Granted(held) => {
+                for CredentialKey { slug, note, .. } in held {
                     note.iter().for_each(|note| app.notice(&format!("{slug}: {note}")));
                 }
             }
@@ -84,10 +84,10 @@ impl KeySourceFlags {
     }
 
     /// The keys, or `None` after those that are missing were named on stderr.
-    fn held(&self, app: &App, keys: &[&str]) -> Result<Option<Vec<Held>>, Error> {
+    fn held(&self, app: &App, keys: &[&str]) -> Result<Option<Vec<CredentialKey>>, Error> {
         match self.read(app, keys)? {
-            Read::Granted(held) => Ok(Some(held)),
-            Read::Missing(missing) => {
+            ReadOutcome::Granted(held) => Ok(Some(held)),
+            ReadOutcome::Missing(missing) => {
                 output::eprint(&line::missing(&missing, app.invocation));
                 Ok(None)
             }
@@ -221,13 +221,15 @@ impl DockerArgs {
                     return refuse(docker::NOT_FOUND);
                 }
                 match self.from.read(app, &[&self.key]) {
-                    Ok(Read::Granted(held)) => {
+                    Ok(ReadOutcome::Granted(held)) => {
                         let [key] = &held[..] else { return refuse(docker::NOT_FOUND) };
                         let answer = docker::answer(&asked, &self.username, key)?;
                         output::print(&answer).map(|()| 0)
                     }
                     // docker shows stderr. Other tools that use docker's helpers show stdout.
-                    Ok(Read::Missing(missing)) => refuse_aloud(&line::missing(&missing, app.invocation)),
+                    Ok(ReadOutcome::Missing(missing)) => {
+                        refuse_aloud(&line::missing(&missing, app.invocation))
+                    }
                     Err(error) => refuse_aloud(&line::error(&error, app.invocation)),
                 }
             }

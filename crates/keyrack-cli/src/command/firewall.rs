@@ -68,7 +68,7 @@ impl FirewallArgs {
         let mut outcome = screen(&app.context(owner), env, secrets.expose(), into)?;
         drop(secrets);
         if into == Destination::GithubActions {
-            outcome.daemon_error.iter_mut().chain(&mut outcome.manifest_faults).for_each(github::tame);
+            outcome.daemon_error.iter_mut().chain(&mut outcome.manifest_faults).for_each(github::neutralize);
         }
         notices::daemon_and_manifest(app, &outcome);
         notices::nothing_declared(app, &outcome, Some(env.as_str()));
@@ -140,7 +140,7 @@ fn into_github(outcome: GetOutcome, file: EnvFile, blocked: bool, app: &App) -> 
     }
     let notices = github::notices(&outcome.keys);
     let Ok(sorted) = sort(outcome, SourceMode::Lenient) else { return Ok(()) };
-    for export in sorted.exports.iter().filter(|export| github::is_runners_own(&export.name)) {
+    for export in sorted.exports.iter().filter(|export| github::is_set_by_runner(&export.name)) {
         let name = &export.name;
         app.notice(&format!(
             "{name}: the runner sets this variable itself, so later steps may see its own value"

@@ -15,8 +15,8 @@ use keyrack_client::source::{self, Export, SourceMode};
 use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Org, Reserved};
 use keyrack_mask::{MIN, Patterns};
 use keyrack_ops::get::get_or_unlock;
-use keyrack_ops::run::masked::{self, Done, Ended, Target};
-use keyrack_ops::run::{add_files, add_values, inherited, not_started, withheld};
+use keyrack_ops::run::masked::{self, MaskedOutcome, ProgramExit, Target};
+use keyrack_ops::run::{add_files, add_values, inherited, start_error, withheld};
 use keyrack_sys::fs::memfd;
 use keyrack_sys::process::drain;
 use keyrack_sys::process::exec::{PreparedCommand, execution_limit};
@@ -136,7 +136,7 @@ impl RunArgs {
                 }
             }
         };
-        let (exit, error) = not_started(&self.command[0], &error);
+        let (exit, error) = start_error(&self.command[0], &error);
         report::failure(&error, "run", app.invocation, app.as_json, app.style_of_stderr());
         Ok(exit)
     }
@@ -216,16 +216,16 @@ fn leave_running(app: &App, streams: &[OwnedFd]) {
 }
 
 /// Ends as the command did.
-fn end(app: &App, done: &Done) -> u8 {
+fn end(app: &App, done: &MaskedOutcome) -> u8 {
     leave_running(app, &done.left_open);
     if let Some(error) = &done.lost {
         app.notice(&format!("what the command wrote could not all be written: {error}"));
     }
     match done.ended {
         // It may well believe that all is well.
-        Ended::Exited(0) if done.lost.is_some() => 1,
-        Ended::Exited(code) => u8::try_from(code).unwrap_or(1),
-        Ended::Killed(signal) => exit_by_signal(signal),
+        ProgramExit::Exited(0) if done.lost.is_some() => 1,
+        ProgramExit::Exited(code) => u8::try_from(code).unwrap_or(1),
+        ProgramExit::Killed(signal) => exit_by_signal(signal),
     }
 }
 

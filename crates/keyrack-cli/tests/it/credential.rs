@@ -231,7 +231,7 @@ fn hooks_tell_failures_in_one_line() {
             1,
             "keyrack: docker asked for evil.com, but this hook is for ghcr.io",
         ),
-        (format!("{aws} GIT_TOKEN"), "", 2, "keyrack: @all.prep.GIT_TOKEN cannot be handed on"),
+        (format!("{aws} GIT_TOKEN"), "", 2, "keyrack: cannot use @all.prep.GIT_TOKEN"),
         (
             format!("{kubectl} GIT_TOKEN --server https://k8s"),
             "",

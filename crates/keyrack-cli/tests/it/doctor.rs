@@ -127,7 +127,7 @@ pub(crate) fn stocked() -> Fixture {
 }
 
 #[test]
-fn doctor_finds_nothing_wrong_where_nothing_is() {
+fn doctor_reports_ok_on_a_healthy_rack() {
     let fixture = stocked();
     let said = look(&fixture);
     assert_eq!(said.exit, 0);
@@ -136,7 +136,7 @@ fn doctor_finds_nothing_wrong_where_nothing_is() {
         ("place.home", &["HOME is "]),
         ("place.runtime_dir", &["XDG_RUNTIME_DIR is "]),
         ("programs.keyrackd", &["0.1.0"]),
-        ("kernel.processes", &["/proc shows every process"]),
+        ("kernel.processes", &["/proc shows all processes"]),
         ("daemon.socket", &["holds 2 keys"]),
         ("daemon.version", &["0.1.0", "protocol 1"]),
         ("daemon.hardening.not_dumpable", &["on"]),
@@ -144,7 +144,7 @@ fn doctor_finds_nothing_wrong_where_nothing_is() {
         ("rack.identity", &["/.ssh/id_ed25519", "without a passphrase"]),
         ("rack.host_manifest", &["opens with ", "/.ssh/id_ed25519", "2 keys, 1 recipient"]),
         ("rack.files", &["3 files"]),
-        ("rack.keys", &["every key"]),
+        ("rack.keys", &["all recorded keys"]),
         ("repository.manifest", &["2 keys of the org acme"]),
     ] {
         said.says(name, "ok", words);
@@ -185,7 +185,7 @@ fn doctor_changes_nothing() {
         assert_eq!(then, all());
     }
     let said = look(&fixture);
-    said.says("rack.files", "warn", &["decided", "not finished"]);
+    said.says("rack.files", "warn", &["change of recipients", "interrupted"]);
     said.says("rack.files", "warn", &["keyrack.host.age", "0644", "chmod 600 "]);
     if !can_run("doctor_changes_nothing: its system calls", &[Need::Program("strace")]) {
         return;
@@ -213,7 +213,7 @@ fn doctor_changes_nothing() {
 }
 
 #[test]
-fn doctor_tells_each_wrong_runtime_directory() {
+fn doctor_fails_on_a_bad_runtime_directory() {
     let fixture = Fixture::new();
     let at = |name: &str| fixture.home.root().join(name);
     fs::create_dir(at("open")).unwrap();
@@ -233,26 +233,26 @@ fn doctor_tells_each_wrong_runtime_directory() {
     ] {
         let said = with(value);
         said.says("place.runtime_dir", "fail", words);
-        said.says("daemon.socket", "skip", &["without a place"]);
+        said.says("daemon.socket", "skip", &["without a socket path"]);
     }
     with(at(&"x".repeat(90))).says("place.socket_path", "fail", &["107", "shorter path"]);
     let said = Said::of(doctor(&fixture).env_remove("XDG_RUNTIME_DIR"));
     said.says("place.runtime_dir", "ok", &["XDG_RUNTIME_DIR is not set"]);
     Said::of(doctor(&fixture).env_remove("HOME")).says("place.home", "fail", &["HOME is not set"]);
     Said::of(doctor(&fixture).env("HOME", "gone")).says("place.home", "fail", &["not an absolute path"]);
-    if can_run("doctor_tells_each_wrong_runtime_directory: another's", &[Need::Root]) {
+    if can_run("doctor_fails_on_a_bad_runtime_directory: another's", &[Need::Root]) {
         std::os::unix::fs::chown(at("open"), Some(SOMEBODY), None).unwrap();
         with(at("open")).says("place.runtime_dir", "fail", &["another user", "unset it"]);
     }
 }
 
 #[test]
-fn doctor_tells_whether_there_is_a_login_session() {
-    let test = "doctor_tells_whether_there_is_a_login_session";
+fn doctor_reports_the_login_session() {
+    let test = "doctor_reports_the_login_session";
     let own = fs::read_to_string("/proc/self/sessionid").unwrap_or_default();
     if can_run(test, &[Need::That(own == "4294967295", "to run in no login session")]) {
         let fixture = Fixture::new();
-        look(&fixture).says("session.login", "warn", &["descends from no login session", "ssh"]);
+        look(&fixture).says("session.login", "warn", &["does not belong to a login session", "ssh"]);
         done(&fixture, "keyrack daemon start");
         look(&fixture).says("daemon.boundary", "warn", &["cannot tell login sessions apart"]);
         let said = Said::of(doctor(&fixture).env("KEYRACK_REQUIRE_SESSION", "1"));
@@ -263,11 +263,11 @@ fn doctor_tells_whether_there_is_a_login_session() {
         let both = script(&fixture, "keyrack daemon start >/dev/null; keyrack doctor --json");
         let said = Said::of(&mut in_new_session(&both));
         said.says("session.login", "ok", &["this is login session "]);
-        said.says("daemon.boundary", "ok", &["this login session and no others"]);
+        said.says("daemon.boundary", "ok", &["serves only processes of this login session"]);
         // From here it is somewhere else.
         let said = look(&fixture);
         said.says("session.elsewhere", "warn", &["other login sessions"]);
-        said.says("daemon.socket", "skip", &["no daemon runs"]);
+        said.says("daemon.socket", "skip", &["no daemon is running"]);
     }
 }
 
@@ -281,8 +281,8 @@ fn manager(fixture: &Fixture) -> PathBuf {
 }
 
 #[test]
-fn doctor_tells_of_the_user_managers_own_session() {
-    let test = "doctor_tells_of_the_user_managers_own_session";
+fn doctor_reports_the_session_of_the_user_manager() {
+    let test = "doctor_reports_the_session_of_the_user_manager";
     if !can_run(test, &[Need::Sessions, Need::Program("setpriv")]) {
         return;
     }
@@ -297,7 +297,7 @@ fn doctor_tells_of_the_user_managers_own_session() {
     };
     // In its own session.
     let said = Said::of(&mut in_new_session(&as_user(SOMEBODY, &with("keyrack doctor --json"))));
-    said.says("session.user_manager", "warn", &["this is the session of your user manager"]);
+    said.says("session.user_manager", "warn", &["this is the login session of your user manager"]);
     // In another: root makes it, for an id that is set is never set again.
     let other = script(
         &fixture,
@@ -310,7 +310,7 @@ fn doctor_tells_of_the_user_managers_own_session() {
     );
     let mut other = other;
     let said = Said::of(&mut other);
-    said.says("session.user_manager", "ok", &["has a rack of its own"]);
+    said.says("session.user_manager", "ok", &["have their own daemon"]);
 }
 
 /// Lets another user into a world, and gives it to them.
@@ -322,8 +322,8 @@ fn readable(fixture: Fixture) -> Fixture {
 }
 
 #[test]
-fn doctor_tells_of_lingering() {
-    if !can_mount("doctor_tells_of_lingering") {
+fn doctor_warns_of_lingering() {
+    if !can_mount("doctor_warns_of_lingering") {
         return;
     }
     let fixture = Fixture::new();
@@ -333,36 +333,36 @@ fn doctor_tells_of_lingering() {
         &fixture,
         "mount -t tmpfs none /run; mount -t tmpfs none /var/lib; mkdir -p /run/systemd/users; keyrack doctor --json",
     ));
-    said.says("session.linger", "ok", &["does not linger"]);
+    said.says("session.linger", "ok", &["lingering is off"]);
     let said = Said::of(&mut mounted(&fixture, "mount -t tmpfs none /run; keyrack doctor --json"));
-    said.says("session.linger", "skip", &["no logind"]);
+    said.says("session.linger", "skip", &["logind is not running"]);
     let own = fs::read_to_string("/proc/self/sessionid").unwrap_or_default();
     if can_run(
-        "doctor_tells_of_lingering: no session",
+        "doctor_warns_of_lingering: no session",
         &[Need::That(own == "4294967295", "no login session")],
     ) {
         let said = Said::of(&mut mounted(&fixture, &text));
-        said.says("session.linger", "warn", &["nothing but its lifetime", "loginctl disable-linger"]);
+        said.says("session.linger", "warn", &["until their TTL expires", "loginctl disable-linger"]);
     }
-    if can_run("doctor_tells_of_lingering: a session", &[Need::Sessions]) {
+    if can_run("doctor_warns_of_lingering: a session", &[Need::Sessions]) {
         let said = Said::of(&mut in_new_session(&mounted(&fixture, &text)));
-        said.says("session.linger", "ok", &["your user lingers", "end with it all the same"]);
+        said.says("session.linger", "ok", &["lingering is on", "still locked at logout"]);
     }
 }
 
 #[test]
-fn doctor_tells_that_the_kernel_hands_out_no_peers() {
+fn doctor_warns_if_the_kernel_has_no_peer_pidfd() {
     let fixture = Fixture::new();
     let both = script(&fixture, "keyrack daemon start >/dev/null; keyrack doctor --json");
     let said = Said::of(&mut without(&[Lack::PeerPidfd], "doctor::child", &both));
     said.says("kernel.peer_pidfd", "warn", &["SO_PEERPIDFD", "6.5"]);
     said.says("daemon.boundary", "warn", &["cannot tell login sessions apart"]);
-    if can_run("doctor_tells_that_the_kernel_hands_out_no_peers: in a session", &[Need::Sessions]) {
+    if can_run("doctor_warns_if_the_kernel_has_no_peer_pidfd: in a session", &[Need::Sessions]) {
         let fixture = Fixture::new();
         let both = script(&fixture, "keyrack daemon start >/dev/null; keyrack doctor --json");
         let said = Said::of(&mut in_new_session(&without(&[Lack::PeerPidfd], "doctor::child", &both)));
         said.says("session.login", "ok", &["login session"]);
-        said.says("daemon.boundary", "warn", &["kernel.peer_pidfd say"]);
+        said.says("daemon.boundary", "warn", &["see session.login and kernel.peer_pidfd"]);
     }
 }
 
@@ -411,7 +411,7 @@ fn doctor_agrees_with_the_daemon_on_every_kernel() {
             said.says(
                 "daemon.memory",
                 "fail",
-                &["no daemon can here", "memfd_secret", "unset KEYRACK_MEMORY"],
+                &["this machine cannot provide it", "memfd_secret", "unset KEYRACK_MEMORY"],
             );
             assert_eq!(fix_of(&said, "daemon.memory"), None);
         }
@@ -419,8 +419,8 @@ fn doctor_agrees_with_the_daemon_on_every_kernel() {
 }
 
 #[test]
-fn doctor_tells_that_the_kernel_is_too_old() {
-    let test = "doctor_tells_that_the_kernel_is_too_old";
+fn doctor_fails_on_an_old_kernel() {
+    let test = "doctor_fails_on_an_old_kernel";
     if !can_run(test, &[Need::Program("setarch")]) {
         return;
     }
@@ -440,7 +440,7 @@ fn doctor_tells_that_the_kernel_is_too_old() {
 }
 
 #[test]
-fn doctor_tells_that_there_is_no_landlock() {
+fn doctor_warns_without_landlock() {
     let fixture = Fixture::new();
     let both = script(&fixture, "keyrack daemon start >/dev/null; keyrack doctor --json");
     let said = Said::of(&mut without(&[Lack::Landlock], "doctor::child", &both));
@@ -449,7 +449,7 @@ fn doctor_tells_that_there_is_no_landlock() {
 }
 
 #[test]
-fn doctor_tells_that_there_is_no_secret_memory() {
+fn doctor_warns_without_secret_memory() {
     let fixture = Fixture::new();
     let both = script(&fixture, "keyrack daemon start >/dev/null; keyrack doctor --json");
     let said = Said::of(&mut without(&[Lack::SecretMemory], "doctor::child", &both));
@@ -458,19 +458,19 @@ fn doctor_tells_that_there_is_no_secret_memory() {
     let mut demanding = doctor(&fixture);
     demanding.env("KEYRACK_MEMORY", "secret");
     let said = Said::of(&mut without(&[Lack::SecretMemory], "doctor::child", &demanding));
-    said.says("kernel.secret_memory", "fail", &["KEYRACK_MEMORY demands it", "unset KEYRACK_MEMORY"]);
-    said.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands secret", "no daemon can here"]);
+    said.says("kernel.secret_memory", "fail", &["KEYRACK_MEMORY requires it", "unset KEYRACK_MEMORY"]);
+    said.says("daemon.memory", "fail", &["KEYRACK_MEMORY requires secret", "this machine cannot provide it"]);
     // Where the kernel has some, a new daemon helps.
     let secret = Said::of(doctor(&fixture).env("KEYRACK_MEMORY", "secret"));
     let has = secret.of_name("kernel.secret_memory").first().is_some_and(|(state, _)| *state == "ok");
-    if can_run("doctor_tells_that_there_is_no_secret_memory", &[Need::That(has, "memfd_secret")]) {
-        secret.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands secret", "daemon restart"]);
+    if can_run("doctor_warns_without_secret_memory", &[Need::That(has, "memfd_secret")]) {
+        secret.says("daemon.memory", "fail", &["KEYRACK_MEMORY requires secret", "daemon restart"]);
     }
 }
 
 #[test]
-fn doctor_tells_that_no_memory_can_be_locked() {
-    let test = "doctor_tells_that_no_memory_can_be_locked";
+fn doctor_warns_if_memory_cannot_be_locked() {
+    let test = "doctor_warns_if_memory_cannot_be_locked";
     if !can_run(test, &[Need::Root, Need::Program("setpriv"), Need::Program("prlimit")]) {
         return;
     }
@@ -478,17 +478,17 @@ fn doctor_tells_that_no_memory_can_be_locked() {
     let text = "exec prlimit --memlock=65536:65536 sh -euc 'keyrack daemon start >/dev/null; exec keyrack doctor --json'";
     let said = Said::of(&mut as_user(SOMEBODY, &script(&fixture, text)));
     said.says("kernel.locked_memory", "warn", &["64 KiB", "LimitMEMLOCK="]);
-    said.says("daemon.memory", "warn", &["may reach swap"]);
+    said.says("daemon.memory", "warn", &["may be written to swap"]);
     said.says("daemon.hardening.locked_memory", "warn", &["locked_memory is off: ", "64 KiB"]);
     let text = "KEYRACK_MEMORY=locked exec prlimit --memlock=65536:65536 keyrack doctor --json";
     let said = Said::of(&mut as_user(SOMEBODY, &script(&fixture, text)));
     said.says("kernel.locked_memory", "fail", &["64 KiB"]);
-    said.says("daemon.memory", "fail", &["KEYRACK_MEMORY demands locked"]);
+    said.says("daemon.memory", "fail", &["KEYRACK_MEMORY requires locked"]);
 }
 
 #[test]
-fn doctor_tells_that_keyrackd_blocks_hibernation() {
-    let test = "doctor_tells_that_keyrackd_blocks_hibernation";
+fn doctor_warns_if_keyrackd_blocks_hibernation() {
+    let test = "doctor_warns_if_keyrackd_blocks_hibernation";
     let fixture = Fixture::new();
     done(&fixture, "keyrack daemon start");
     let memory = look(&fixture).of_name("daemon.memory").first().map(|(_, words)| words.contains("hidden"));
@@ -520,8 +520,8 @@ fn doctor_tells_that_keyrackd_blocks_hibernation() {
 }
 
 #[test]
-fn doctor_tells_that_processes_are_hidden() {
-    if !can_mount("doctor_tells_that_processes_are_hidden") {
+fn doctor_fails_if_proc_hides_processes() {
+    if !can_mount("doctor_fails_if_proc_hides_processes") {
         return;
     }
     let fixture = Fixture::new();
@@ -533,8 +533,8 @@ fn doctor_tells_that_processes_are_hidden() {
 
 /// A daemon hides itself from debuggers, and so from its own user where `/proc` hides processes. It is still that user's own daemon.
 #[test]
-fn hidepid_under_a_running_daemon_is_named() {
-    let test = "hidepid_under_a_running_daemon_is_named";
+fn doctor_names_hidepid_under_a_running_daemon() {
+    let test = "doctor_names_hidepid_under_a_running_daemon";
     if !can_mount(test) || !can_run(test, &[Need::Program("setpriv")]) {
         return;
     }
@@ -553,8 +553,8 @@ fn hidepid_under_a_running_daemon_is_named() {
 }
 
 #[test]
-fn daemon_in_a_systemd_service_is_told_at_start_and_by_doctor() {
-    if !can_mount("daemon_in_a_systemd_service_is_told_at_start_and_by_doctor") {
+fn daemon_in_a_systemd_service_is_reported_at_start_and_by_doctor() {
+    if !can_mount("daemon_in_a_systemd_service_is_reported_at_start_and_by_doctor") {
         return;
     }
     let fixture = Fixture::new();
@@ -580,8 +580,8 @@ fn daemon_in_a_systemd_service_is_told_at_start_and_by_doctor() {
 }
 
 #[test]
-fn doctor_tells_of_a_home_that_cannot_be_written_or_is_anothers() {
-    if !can_mount("doctor_tells_of_a_home_that_cannot_be_written_or_is_anothers") {
+fn doctor_warns_of_a_read_only_or_foreign_home() {
+    if !can_mount("doctor_warns_of_a_read_only_or_foreign_home") {
         return;
     }
     let fixture = stocked();
@@ -605,8 +605,8 @@ fn doctor_tells_of_a_home_that_cannot_be_written_or_is_anothers() {
 }
 
 #[test]
-fn a_rack_outside_of_login_sessions_is_named_in_words() {
-    if !can_run("a_rack_outside_of_login_sessions_is_named_in_words", &[Need::Sessions]) {
+fn doctor_names_a_rack_outside_login_sessions() {
+    if !can_run("doctor_names_a_rack_outside_login_sessions", &[Need::Sessions]) {
         return;
     }
     let fixture = Fixture::new();
@@ -624,20 +624,20 @@ fn a_rack_outside_of_login_sessions_is_named_in_words() {
 }
 
 #[test]
-fn doctor_tells_a_dead_socket_from_something_else_in_its_place() {
+fn doctor_distinguishes_a_dead_socket_from_other_files() {
     let fixture = Fixture::new();
-    look(&fixture).says("daemon.socket", "skip", &["no daemon runs"]);
+    look(&fixture).says("daemon.socket", "skip", &["no daemon is running"]);
     let socket = socket(&fixture);
     drop(UnixListener::bind(&socket).unwrap());
-    look(&fixture).says("daemon.socket", "warn", &["nobody listens", "keyrack daemon prune"]);
+    look(&fixture).says("daemon.socket", "warn", &["nothing listens", "keyrack daemon prune"]);
     fs::remove_file(&socket).unwrap();
     fs::write(&socket, "").unwrap();
     look(&fixture).says("daemon.socket", "fail", &["is not a socket", "away"]);
 }
 
 #[test]
-fn doctor_tells_of_a_stranger_on_the_socket() {
-    let test = "doctor_tells_of_a_stranger_on_the_socket";
+fn doctor_fails_on_a_foreign_process_at_the_socket() {
+    let test = "doctor_fails_on_a_foreign_process_at_the_socket";
     if !can_run(test, &[Need::Sessions]) {
         return;
     }
@@ -652,7 +652,7 @@ fn doctor_tells_of_a_stranger_on_the_socket() {
 }
 
 #[test]
-fn doctor_tells_of_a_daemon_that_does_not_answer() {
+fn doctor_fails_on_an_unresponsive_daemon() {
     let fixture = Fixture::new();
     done(&fixture, "keyrack daemon start");
     let (_, stdout, _) = fixture.run("keyrack daemon status --json", b"");
@@ -662,11 +662,11 @@ fn doctor_tells_of_a_daemon_that_does_not_answer() {
     let said = look(&fixture);
     done(&fixture, &format!("kill -CONT {pid}"));
     said.says("daemon.socket", "fail", &["keyrack daemon prune"]);
-    look(&fixture).says("daemon.socket", "ok", &["keyrackd serves"]);
+    look(&fixture).says("daemon.socket", "ok", &["keyrackd is running"]);
 }
 
 #[test]
-fn doctor_tells_of_a_typescript_daemon() {
+fn doctor_fails_on_a_typescript_daemon() {
     let fixture = Fixture::new();
     let _listener = UnixListener::bind(socket(&fixture)).unwrap();
     // Who serves is told by the name of the process: this one is not called keyrackd.
@@ -674,7 +674,7 @@ fn doctor_tells_of_a_typescript_daemon() {
 }
 
 #[test]
-fn doctor_tells_of_the_ssh_keys() {
+fn doctor_reports_the_ssh_keys() {
     let fixture = stocked();
     let ssh = fixture.home.home().join(".ssh");
     let key = ssh.join("id_ed25519");
@@ -682,12 +682,12 @@ fn doctor_tells_of_the_ssh_keys() {
     look(&fixture).says("rack.identity", "warn", &["id_ed25519", "0644", "chmod 600 "]);
     fs::write(ssh.join("id_rsa"), "no key").unwrap();
     let said = look(&fixture);
-    said.says("rack.identity", "warn", &["id_rsa opens nothing: it is neither"]);
+    said.says("rack.identity", "warn", &["id_rsa is unusable: it is neither"]);
     said.says("rack.host_manifest", "ok", &["opens with"]);
     fs::remove_file(ssh.join("id_rsa")).unwrap();
     fs::remove_file(&key).unwrap();
     let said = look(&fixture);
-    said.says("rack.identity", "warn", &["there is no ssh key in", "ssh-keygen", "--prikey"]);
+    said.says("rack.identity", "warn", &["no ssh key in", "ssh-keygen", "--prikey"]);
     said.says("rack.host_manifest", "fail", &["no available identity opens"]);
     // Behind a passphrase: of use, as far as can be told without it, and nobody is asked.
     let keys = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
@@ -699,13 +699,13 @@ fn doctor_tells_of_the_ssh_keys() {
     fs::set_permissions(ssh.join("id_ed25519"), Permissions::from_mode(0o600)).unwrap();
     done(&fixture, "keyrack init");
     let said = look(&fixture);
-    said.says("rack.identity", "ok", &["id_ed25519 is a key behind a passphrase; not tried"]);
-    said.says("rack.host_manifest", "skip", &["was not tried", "passphrase of ", "id_ed25519"]);
+    said.says("rack.identity", "ok", &["id_ed25519 is a key with a passphrase (not tried)"]);
+    said.says("rack.host_manifest", "skip", &["was not opened", "passphrase of ", "id_ed25519"]);
     assert_eq!(said.exit, 0);
 }
 
 #[test]
-fn doctor_tells_of_a_damaged_host_manifest() {
+fn doctor_fails_on_a_damaged_host_manifest() {
     let fixture = Fixture::new();
     look(&fixture).says("rack.host_manifest", "skip", &["there is no host manifest yet", "keyrack init"]);
     done(&fixture, "keyrack init");
@@ -724,7 +724,7 @@ fn doctor_tells_of_a_damaged_host_manifest() {
 }
 
 #[test]
-fn doctor_tells_of_the_vaults_files() {
+fn doctor_reports_bad_vault_files() {
     let fixture = stocked();
     let vaults = fixture.home.home().join(".rhachet/keyrack/vault");
     let secure =
@@ -764,7 +764,7 @@ fn doctor_tells_of_the_vaults_files() {
 }
 
 #[test]
-fn doctor_names_keys_whose_files_are_not_bound() {
+fn doctor_warns_of_unbound_key_files() {
     let fixture = stocked();
     look(&fixture).does_not_name("rack.binding");
     // As the TypeScript keyrack leaves a key: a file without a binding, and an entry without meta.
@@ -789,9 +789,9 @@ fn doctor_names_keys_whose_files_are_not_bound() {
 }
 
 #[test]
-fn doctor_tells_what_is_wrong_with_the_repository() {
+fn doctor_reports_faults_of_the_repository() {
     let fixture = Fixture::new();
-    look(&fixture).says("repository.manifest", "skip", &["no git repository"]);
+    look(&fixture).says("repository.manifest", "skip", &["not in a git repository"]);
     done(&fixture, "git init -q");
     look(&fixture).says("repository.manifest", "skip", &["has no .agent/keyrack.yml"]);
     let project = fixture.home.home().join("project");
@@ -808,10 +808,10 @@ fn doctor_tells_what_is_wrong_with_the_repository() {
 }
 
 #[test]
-fn doctor_tells_of_settings_nobody_reads() {
+fn doctor_reports_unknown_and_invalid_variables() {
     let fixture = Fixture::new();
     let said = Said::of(doctor(&fixture).env("KEYRACK_TOKN", "hunter2").env("KEYRACK_MEMORY", "hunter2"));
-    said.says("environment", "warn", &["KEYRACK_TOKN is set, and keyrack has no such setting"]);
+    said.says("environment", "warn", &["unknown variable KEYRACK_TOKN"]);
     said.says("environment", "fail", &["KEYRACK_MEMORY must be one of auto, secret, locked"]);
     assert!(!said.text.contains("hunter2"), "{}", said.text);
 }

@@ -7,7 +7,7 @@ use keyrack_testkit::{Need, can_run};
 use crate::fixture::Fixture;
 use crate::terminal::at_terminal;
 
-const CONFIRM: &str = "does not end by itself? [y/N] ";
+const CONFIRM: &str = "a password)? [y/N] ";
 
 /// A rack, and a repository that declares keys; `None` where there is no terminal to be had.
 fn fixture(test: &str, keys: &str) -> Option<Fixture> {
@@ -81,9 +81,9 @@ fn one_key_never_stops_the_others() {
     ];
     let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
     assert_eq!(exit, 2, "{shown}");
-    assert!(shown.contains("is empty: nothing was stored"), "{shown}");
+    assert!(shown.contains("acme.test.EMPTY is empty"), "{shown}");
     assert!(shown.contains("github classic personal access token"), "{shown}");
-    assert!(shown.contains("weaker than the ephemeral"), "{shown}");
+    assert!(shown.contains("weaker than the minimum ephemeral"), "{shown}");
     assert_eq!(value(&fixture, "LAST"), ["last", "%"]);
     // Taken all the same, when that is said.
     let again = "keyrack fill --env test --key TOKEN --allow-dangerous";

@@ -187,7 +187,7 @@ fn a_full_disk_leaves_no_half_of_an_export() {
     let mut command = fixture.command(&words(&["unshare", "-m", "sh", "-c", script]));
     let output = run(&mut command, b"", LIMIT).unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1\nBEFORE=1\n");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing is exported"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing was exported"));
 }
 
 #[test]

@@ -295,8 +295,8 @@ fn expired_aws_credentials_are_not_handed_on() {
                 "keyrack set --env test --key A --vault os.daemon",
             ][..],
         ),
-        ("\"never\"", &["acme.test.A cannot be handed on: its Expiration is not a time"]),
-        ("1893456000", &["acme.test.A cannot be handed on: its Expiration is not a time"]),
+        ("\"never\"", &["cannot use acme.test.A: its Expiration is not a time"]),
+        ("1893456000", &["cannot use acme.test.A: its Expiration is not a time"]),
     ] {
         let value = format!(
             "{{\"AccessKeyId\":\"ASIA1\",\"SecretAccessKey\":\"hunter2\",\"Expiration\":{expiration}}}"

@@ -1,26 +1,32 @@
-//! The AWS tools' `credential_process` ("Sourcing credentials with an external process", AWS SDKs and Tools Reference Guide): JSON on stdout.
+//! `credential_process` of the AWS tools ("Sourcing credentials with an external process", AWS SDKs
+//! and Tools Reference Guide): JSON on stdout.
 
 use keyrack_core::{Error, ErrorCode, timestamp};
 use zeroize::Zeroizing;
 
-use super::{Held, first_end};
+use super::{CredentialKey, first_end};
 use keyrack_json::{JsonWriter, Member, Object, RawValue, ValueKind};
 
-/// The members of a key that holds all of it as JSON, by their names here and those that others write them under.
+/// Member names of a key that holds the credentials as JSON: the name in the protocol first, then
+/// those that other tools write.
 const ACCESS_KEY_ID: [&str; 4] = ["AccessKeyId", "accessKeyId", "aws_access_key_id", "AWS_ACCESS_KEY_ID"];
 const SECRET_ACCESS_KEY: [&str; 4] =
     ["SecretAccessKey", "secretAccessKey", "aws_secret_access_key", "AWS_SECRET_ACCESS_KEY"];
 const SESSION_TOKEN: [&str; 4] = ["SessionToken", "sessionToken", "aws_session_token", "AWS_SESSION_TOKEN"];
 const EXPIRATION: [&str; 2] = ["Expiration", "expiration"];
 
-/// The answer of two or three keys.
+/// Composes the reply from two or three keys.
 ///
 /// # Errors
-/// [`keyrack_core::ErrorCode::Usage`] for a value that is no text.
-pub fn of_keys(id: &Held, secret: &Held, session: Option<&Held>) -> Result<Zeroizing<Vec<u8>>, Error> {
+/// [`keyrack_core::ErrorCode::Usage`] for a value that is not text.
+pub fn of_keys(
+    id: &CredentialKey,
+    secret: &CredentialKey,
+    session: Option<&CredentialKey>,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     let (id_text, secret_text) = (id.text()?, secret.text()?);
-    let session_text = session.map(Held::text).transpose()?;
-    let all: Vec<&Held> = [Some(id), Some(secret), session].into_iter().flatten().collect();
+    let session_text = session.map(CredentialKey::text).transpose()?;
+    let all: Vec<&CredentialKey> = [Some(id), Some(secret), session].into_iter().flatten().collect();
     Ok(compose(first_end(&all), |json| {
         json.member("AccessKeyId", id_text);
         json.member("SecretAccessKey", secret_text);
@@ -30,16 +36,17 @@ pub fn of_keys(id: &Held, secret: &Held, session: Option<&Held>) -> Result<Zeroi
     }))
 }
 
-/// The answer of one key that holds all of it: a JSON object as the AWS tools write it.
+/// Composes the reply from one key that holds a JSON object, as the AWS tools write it.
 ///
 /// # Errors
-/// [`ErrorCode::Usage`] for a value that is no such object, or has an expiration that is no time;
-/// [`ErrorCode::CredentialExpired`] when that has passed.
-pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let found = Object::parse(key.secret.expose()).map_err(|_| key.unfit("it is no JSON object"))?.members;
+/// [`ErrorCode::Usage`] for a value that is not such an object, or whose expiration is not a time;
+/// [`ErrorCode::CredentialExpired`] for an expiration in the past.
+pub fn of_object(key: &CredentialKey, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let found =
+        Object::parse(key.secret.expose()).map_err(|_| key.unfit("its value is not a JSON object"))?.members;
     let text = |names: &[&str]| found.iter().find(|member| names.contains(&&*member.name)).filter(is_text);
     let (Some(id), Some(secret)) = (text(&ACCESS_KEY_ID), text(&SECRET_ACCESS_KEY)) else {
-        return Err(key.unfit("it has no AccessKeyId and SecretAccessKey"));
+        return Err(key.unfit("its value has no AccessKeyId and SecretAccessKey"));
     };
     let own = expiration(key, &found)?;
     if let Some(ms) = own.filter(|ms| *ms <= now_ms) {
@@ -47,11 +54,11 @@ pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Error> {
         let error = Error::new(ErrorCode::CredentialExpired, message).of(&key.slug);
         return Err(match &key.replace {
             Some(fix) => error.fix(fix.clone()),
-            None => error.hint(format!("put new ones into the variable {}", key.slug.name())),
+            None => error.hint(format!("put new credentials into the variable {}", key.slug.name())),
         });
     }
     Ok(compose([first_end(&[key]), own].into_iter().flatten().min(), |json| {
-        // As they stand, quotes and escapes included.
+        // Copied verbatim, with quotes and escapes.
         for (name, member) in [
             ("AccessKeyId", Some(id)),
             ("SecretAccessKey", Some(secret)),
@@ -65,8 +72,8 @@ pub fn of_object(key: &Held, now_ms: i64) -> Result<Zeroizing<Vec<u8>>, Error> {
     }))
 }
 
-/// Expiration in the members, the earliest if there are several. `null` is none.
-fn expiration(key: &Held, members: &[Member<'_>]) -> Result<Option<i64>, Error> {
+/// Expiration in the members, the earliest if there are several. `null` counts as absent.
+fn expiration(key: &CredentialKey, members: &[Member<'_>]) -> Result<Option<i64>, Error> {
     let mut earliest: Option<i64> = None;
     let named = members.iter().filter(|member| EXPIRATION.contains(&&*member.name));
     for member in named.filter(|member| member.value.kind() != ValueKind::Null) {
@@ -113,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_or_three_keys() {
+    fn aws_reply_from_two_or_three_keys() {
         let (id, secret) = (held("I", b"AKIA", Some(2000)), held("S", b"a/b+\"c", None));
         assert_eq!(
             read(&of_keys(&id, &secret, None).unwrap()),
@@ -135,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_credentials_are_refused() {
+    fn aws_rejects_expired_credentials() {
         for members in [
             r#", "Expiration": "2001-09-09T01:46:40Z""#,
             r#", "Expiration": "2001-09-09T01:46:39.999Z""#,
@@ -160,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_cannot_be_read_is_an_error_and_never_replaced() {
+    fn aws_rejects_an_expiration_that_is_not_a_time() {
         for date in [
             "\"never\"",
             "\"\"",
@@ -187,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_handed_on_as_it_is_meant() {
+    fn aws_reply_has_the_earliest_expiration() {
         for (date, ends, expiration) in [
             ("\"2030-01-01T00:00:00Z\"", None, Some("2030-01-01T00:00:00.000Z")),
             ("\"2030-01-01T01:00:00+01:00\"", None, Some("2030-01-01T00:00:00.000Z")),
@@ -204,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_object() {
+    fn aws_reply_from_one_json_object() {
         for (object, ends, answer) in [
             (
                 r#"{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "s\"\u00e9", "SessionToken": "t", "Expiration": "1970-01-01T00:00:03Z"}"#,

@@ -1,18 +1,20 @@
-//! docker's credential helper (docker/docker-credential-helpers): the operation as an argument, an address or JSON on stdin, JSON on stdout,
-//! and a refusal as a line on stdout with an exit code that is not 0. On `get`, docker drops that line and shows what is on stderr.
+//! docker's credential helper (docker/docker-credential-helpers): the operation is an argument, an
+//! address or JSON is on stdin, and JSON is written to stdout. An error is a line on stdout with a
+//! nonzero exit code. On `get`, docker drops that line and shows stderr.
 
 use keyrack_core::Error;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::Held;
+use super::CredentialKey;
 use keyrack_json::JsonWriter;
 
-/// What docker takes for "none is stored", word by word; with any other line it fails.
+/// The exact line that docker takes for "no credentials are stored". With any other line it fails.
 pub const NOT_FOUND: &str = "credentials not found in native keychain";
 
-/// Returns `true` if docker's address is the configured registry: the same but for `https://`, the case of letters, and slashes at the end. One without
-/// encryption is not, but for one that docker names without a scheme.
+/// Returns `true` if docker's address is the configured registry, apart from `https://`, letter
+/// case and trailing slashes. An address without encryption matches only a registry that is
+/// configured without a scheme.
 pub fn is_for(asked: &[u8], registry: &str) -> bool {
     let asked = std::str::from_utf8(asked).ok().map(str::trim).filter(|asked| !asked.is_empty());
     asked.is_some_and(|asked| !bare(asked).is_empty() && bare(asked).eq_ignore_ascii_case(bare(registry)))
@@ -23,11 +25,11 @@ fn bare(address: &str) -> &str {
     address[scheme.map_or(0, str::len)..].trim_end_matches('/')
 }
 
-/// The answer to `get`.
+/// Composes the reply to `get`.
 ///
 /// # Errors
-/// [`keyrack_core::ErrorCode::Usage`] for a value that is no text.
-pub fn answer(asked: &[u8], username: &str, key: &Held) -> Result<Zeroizing<Vec<u8>>, Error> {
+/// [`keyrack_core::ErrorCode::Usage`] for a value that is not text.
+pub fn answer(asked: &[u8], username: &str, key: &CredentialKey) -> Result<Zeroizing<Vec<u8>>, Error> {
     let secret = key.text()?;
     let mut json = JsonWriter::new();
     json.object(|json| {
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_answers_for_its_registry_alone() {
+    fn docker_serves_only_its_registry() {
         for (asked, registry, ours) in [
             ("ghcr.io", "ghcr.io", true),
             ("ghcr.io\n", "ghcr.io", true),
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_json() {
+    fn docker_reply_is_json() {
         let made = answer(b"ghcr.io\n", "j\"oe", &held("K", "s\"3é\n".as_bytes(), None)).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&made).unwrap();
         assert_eq!(value, json!({ "ServerURL": "ghcr.io", "Username": "j\"oe", "Secret": "s\"3é\n" }));

@@ -1,15 +1,17 @@
-//! git's credential helper (gitcredentials(7), git-credential(1)): lines of `name=value` in, lines of `name=value` out.
+//! git's credential helper (gitcredentials(7), git-credential(1)): lines of `name=value` on stdin
+//! and stdout.
 
 use keyrack_core::Error;
 use keyrack_wire::{WipedBuffer, Writer};
 use zeroize::Zeroizing;
 
-use super::{Held, line};
+use super::{CredentialKey, line};
 
-/// The user a token is sent with where neither the URL nor the flags say one: hosts that take tokens do not look at it.
+/// User name that is sent with a token if neither the URL nor the flags give one. Hosts that accept
+/// tokens ignore it.
 pub const USERNAME: &str = "x-access-token";
 
-/// For what and where git asks.
+/// Request of git.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     protocol: Option<String>,
@@ -18,8 +20,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a request. What it says of a password is passed over, and so is what this build does not know. The last of several is meant, also
-    /// when it is no text: then nothing is.
+    /// Parses a request. Passwords and unknown fields are ignored. Of a repeated field the last one
+    /// counts, even if it is not valid text: then the field is missing.
     pub fn read(bytes: &[u8]) -> Self {
         let mut request = Request::default();
         for line in bytes.split(|&b| b == b'\n').take_while(|line| !line.is_empty()) {
@@ -35,8 +37,8 @@ impl Request {
         request
     }
 
-    /// Returns `true` if it is for one of these hosts (a name, or a name and a port, as in the URL), over https, and for no other user than
-    /// `username`.
+    /// Returns `true` if the request is for one of these hosts (a name, or a name and a port, as in
+    /// the URL), over https, and for no other user than `username`.
     pub fn is_for(&self, hosts: &[String], username: Option<&str>) -> bool {
         let host = self.host.as_deref().unwrap_or_default();
         let user = self.username.as_deref().filter(|user| !user.is_empty());
@@ -60,21 +62,22 @@ impl Request {
         line::refused("git", &asked, &own.join(" and "))
     }
 
-    /// The answer: the user, the password, and when it ends, in seconds since the Unix epoch.
+    /// Composes the reply: user, password, and expiration in seconds since the Unix epoch.
     ///
     /// # Errors
-    /// [`keyrack_core::ErrorCode::Usage`] for a value or a user that git's protocol cannot carry: one with a NUL byte or a line break, which
-    /// would be a line of its own (CVE-2020-5260, CVE-2024-52006).
-    pub fn answer(&self, username: Option<&str>, key: &Held) -> Result<Zeroizing<Vec<u8>>, Error> {
+    /// [`keyrack_core::ErrorCode::Usage`] for a value or a user that git's protocol cannot carry:
+    /// with a NUL byte, or a line break, which would start another field (CVE-2020-5260,
+    /// CVE-2024-52006).
+    pub fn answer(&self, username: Option<&str>, key: &CredentialKey) -> Result<Zeroizing<Vec<u8>>, Error> {
         let value = key.secret.expose();
         let is_line = |text: &[u8]| !text.iter().any(|b| matches!(b, b'\0' | b'\n' | b'\r'));
         if !is_line(value) {
-            return Err(key.unfit("a password of git's is one line"));
+            return Err(key.unfit("a git password must be a single line"));
         }
         let asked = self.username.as_deref().filter(|user| !user.is_empty());
         let username = username.or(asked).unwrap_or(USERNAME);
         if !is_line(username.as_bytes()) {
-            return Err(key.unfit("a user of git's is one line"));
+            return Err(key.unfit("a git user name must be a single line"));
         }
         let end = key.expires_at_ms.map(|ms| format!("password_expiry_utc={}\n", ms.div_euclid(1000)));
         let mut out = WipedBuffer::new(usize::MAX);
@@ -95,7 +98,7 @@ impl Request {
     }
 }
 
-/// The answer that makes git give up rather than ask a person: the key is ours to give, and is not there.
+/// Reply that makes git stop instead of prompting: the host is ours, but its key is missing.
 pub const QUIT: &[u8] = b"quit=1\n";
 
 #[cfg(test)]
@@ -108,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn it_answers_for_its_hosts_alone() {
+    fn git_serves_only_its_hosts() {
         let hosts = ["github.com".to_owned(), "git.example.com:8443".to_owned()];
         for (text, username, ours) in [
             ("protocol=https\nhost=github.com\n", None, true),
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_names_what_was_asked_and_what_the_hook_is_for() {
+    fn git_rejection_names_request_and_hosts() {
         let hosts = ["github.com".to_owned(), "git.example.com:8443".to_owned()];
         let own = "https://github.com and https://git.example.com:8443";
         for (text, username, asked, own) in [
@@ -160,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer() {
+    fn git_reply_has_user_password_and_expiration() {
         let asked = request("protocol=https\nhost=github.com\nusername=joe\npassword=old\n");
         assert!(!format!("{asked:?}").contains("old"));
         for (asked, username, ends, answer) in [

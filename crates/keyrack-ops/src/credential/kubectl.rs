@@ -1,17 +1,17 @@
-//! kubectl's exec credential plugin (Kubernetes, "client-go credential plugins"): a request in `KUBERNETES_EXEC_INFO`, an `ExecCredential` on
-//! stdout.
+//! kubectl's exec credential plugin (Kubernetes, "client-go credential plugins"): a request in
+//! `KUBERNETES_EXEC_INFO`, an `ExecCredential` on stdout.
 
 use keyrack_core::{Error, ErrorCode, timestamp};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Held, first_end};
+use super::{CredentialKey, first_end};
 use keyrack_json::JsonWriter;
 
-/// The versions of the answer that there are, the one for where none is asked for first.
+/// Supported versions of the reply. The first is the default.
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
 
-/// What kubectl asks.
+/// Request of kubectl.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     version: &'static str,
@@ -19,28 +19,29 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads `KUBERNETES_EXEC_INFO`. It holds no secret.
+    /// Parses `KUBERNETES_EXEC_INFO`. It holds no secret.
     ///
     /// # Errors
-    /// [`ErrorCode::Usage`] when it is none, or asks for a version there is not.
+    /// [`ErrorCode::Usage`] for invalid JSON or an unsupported version.
     pub fn read(info: Option<&str>) -> Result<Self, Error> {
         let usage = |message: String| Error::new(ErrorCode::Usage, message);
         let Some(info) = info else { return Ok(Request { version: VERSIONS[0], server: None }) };
-        let info: Value =
-            serde_json::from_str(info).map_err(|_| usage("KUBERNETES_EXEC_INFO is no JSON".to_owned()))?;
+        let info: Value = serde_json::from_str(info)
+            .map_err(|_| usage("KUBERNETES_EXEC_INFO is not valid JSON".to_owned()))?;
         let asked = info["apiVersion"].as_str().unwrap_or_default();
         let version = VERSIONS.into_iter().find(|version| *version == asked).ok_or_else(|| {
-            usage(format!("there is no answer of the version {asked:?}"))
+            usage(format!("unsupported apiVersion {asked:?}"))
                 .hint(format!("set `apiVersion: {}` for the user in the kubeconfig", VERSIONS[0]))
         })?;
         let server = info["spec"]["cluster"]["server"].as_str().map(str::to_owned);
         Ok(Request { version, server })
     }
 
-    /// That it is for the configured cluster, if one is: kubectl says its address only under `provideClusterInfo: true`.
+    /// Checks that the request is for the configured cluster, if one is configured. kubectl sends
+    /// its address only with `provideClusterInfo: true`.
     ///
     /// # Errors
-    /// [`ErrorCode::Blocked`] when it is for another, or kubectl does not say for which.
+    /// [`ErrorCode::Blocked`] if it is for another cluster, or kubectl sends no address.
     pub fn check(&self, server: Option<&str>) -> Result<(), Error> {
         let Some(wanted) = server else { return Ok(()) };
         match self.server.as_deref() {
@@ -51,18 +52,18 @@ impl Request {
             )),
             None => Err(Error::new(
                 ErrorCode::Blocked,
-                format!("this key is only for {wanted}, but kubectl does not say for which cluster it asks"),
+                format!("this key is only for {wanted}, but kubectl does not name its cluster"),
             )
             .hint("set `provideClusterInfo: true` for the user in the kubeconfig")),
         }
     }
 
-    /// The answer with a token.
+    /// Composes the reply with a token.
     ///
     /// # Errors
-    /// [`ErrorCode::Usage`] for a value that is no text.
-    pub fn token(&self, token: &Held) -> Result<Zeroizing<Vec<u8>>, Error> {
-        // A newline at its end would end the header it is sent in.
+    /// [`ErrorCode::Usage`] for a value that is not text.
+    pub fn token(&self, token: &CredentialKey) -> Result<Zeroizing<Vec<u8>>, Error> {
+        // A trailing newline would end the header that the token is sent in.
         let text = token.text()?.trim_end_matches(['\n', '\r']);
         Ok(self.compose(first_end(&[token]), &[("token", text)]))
     }
@@ -71,7 +72,11 @@ impl Request {
     ///
     /// # Errors
     /// As [`Self::token`].
-    pub fn certificate(&self, certificate: &Held, key: &Held) -> Result<Zeroizing<Vec<u8>>, Error> {
+    pub fn certificate(
+        &self,
+        certificate: &CredentialKey,
+        key: &CredentialKey,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
         let data = [("clientCertificateData", certificate.text()?), ("clientKeyData", key.text()?)];
         Ok(self.compose(first_end(&[certificate, key]), &data))
     }
@@ -93,8 +98,8 @@ impl Request {
     }
 }
 
-/// Whether two addresses are of one cluster: the case of scheme and host says nothing, that of a path does, as one host may have several
-/// clusters behind it (RFC 3986, 6.2.2.1).
+/// Returns `true` if two addresses are of the same cluster. Letter case matters in the path, but
+/// not in scheme and host: one host may serve several clusters (RFC 3986, 6.2.2.1).
 fn is_same(one: &str, other: &str) -> bool {
     let split = |address: &str| {
         let address = address.trim_end_matches('/');
@@ -118,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_that_is_asked_for() {
+    fn kubectl_reply_has_the_requested_version() {
         for version in VERSIONS {
             let request = Request::read(Some(&info(version, None))).unwrap();
             let made = request.token(&held("K", b"tok\"en\n", Some(1000))).unwrap();
@@ -135,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates() {
+    fn kubectl_reply_has_certificate_and_key() {
         let request = Request::read(None).unwrap();
         let made =
             request.certificate(&held("C", b"--cert\n--", None), &held("K", b"--key--", Some(5))).unwrap();
@@ -149,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn it_answers_for_its_cluster_alone() {
+    fn kubectl_serves_only_its_cluster() {
         let server = "https://k8s.example.com:6443";
         for (asked, configured, ours) in [
             (Some(server), None, true),

@@ -6,7 +6,7 @@ use keyrack_core::{Attempt, Error, Invocation};
 use keyrack_client::get::KeyOutcome;
 use keyrack_core::display::clean;
 
-/// Longest part of what a tool asked for that is shown, in characters.
+/// Longest part of a tool's request that is shown, in characters.
 const LONGEST: usize = 100;
 
 /// Lists the missing keys, each with its fix or hint.
@@ -15,15 +15,15 @@ pub fn missing(answers: &[KeyOutcome], invocation: Invocation) -> String {
     line(&told.join("; "))
 }
 
-/// An error.
+/// Formats an error.
 pub fn error(error: &Error, invocation: Invocation) -> String {
     let hint = error.hint.as_ref().map(|hint| format!("; hint: {hint}"));
     let fix = error.fix.as_ref().map(|fix| format!("; fix: {}", fix.render(invocation)));
     line(&format!("{}{}{}", error.message, hint.unwrap_or_default(), fix.unwrap_or_default()))
 }
 
-/// Error for a request that the helper was not set up for. `asked` is untrusted: the tool may have
-/// it from a remote server.
+/// Error for a request that the helper was not configured for. `asked` is untrusted: the tool may
+/// have it from a remote server.
 pub fn refused(tool: &str, asked: &str, is_for: &str) -> String {
     let asked: String = clean(asked.trim()).chars().take(LONGEST).collect();
     line(&format!("{tool} asked for {asked}, but this hook is for {is_for}"))
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_one_line() {
+    fn credential_errors_are_one_line() {
         let slug = Slug::parse("acme.prep.K").unwrap();
         let fix = Some(Fix::unlock(&Owner::DEFAULT, &slug));
         let answer = |attempt, note: Option<&str>| KeyOutcome {

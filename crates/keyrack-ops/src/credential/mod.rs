@@ -1,8 +1,9 @@
-//! What other tools ask of a credential helper, in their own protocols: git, docker, the AWS tools, kubectl.
+//! Credential helpers of other tools, in their own protocols: git, docker, the AWS tools, kubectl.
 //!
-//! Each answers for the keys it was configured with, to the places it was configured for, and to no other: a tool asks on behalf of whatever
-//! address it was given. Requests go in and answers come out as bytes; nothing is read, printed or stored here. An answer is composed in memory
-//! that is wiped, and no general JSON library ever owns a secret.
+//! Each helper serves only the keys and hosts it was configured with, because a tool requests
+//! credentials for whatever address it was given. Requests and replies are bytes; nothing is read,
+//! printed or stored here. A reply is composed in memory that is wiped, and no general JSON library
+//! owns a secret.
 
 pub mod aws;
 pub mod docker;
@@ -19,12 +20,12 @@ use keyrack_client::get::{self, GetOptions, KeyOutcome, Scope};
 use keyrack_client::status::status;
 
 /// A key that is granted.
-pub struct Held {
+pub struct CredentialKey {
     /// Its true slug.
     pub slug: Slug,
-    /// When it ends, in milliseconds since the Unix epoch; `None` for a value of the environment.
+    /// Expiration, in milliseconds since the Unix epoch; `None` for a value from the environment.
     pub expires_at_ms: Option<i64>,
-    /// Its value.
+    /// Secret value.
     pub secret: Secret,
     /// The command that stores another value; `None` for a value of the environment.
     pub replace: Option<Fix>,
@@ -32,33 +33,33 @@ pub struct Held {
     pub note: Option<String>,
 }
 
-impl std::fmt::Debug for Held {
+impl std::fmt::Debug for CredentialKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Held({})", self.slug)
     }
 }
 
-impl Held {
-    /// The value as text.
+impl CredentialKey {
+    /// Returns the value as text.
     ///
     /// # Errors
-    /// [`ErrorCode::Usage`] when it is none.
+    /// [`ErrorCode::Usage`] if it is not valid UTF-8.
     fn text(&self) -> Result<&str, Error> {
-        std::str::from_utf8(self.secret.expose()).map_err(|_| self.unfit("it is no text"))
+        std::str::from_utf8(self.secret.expose()).map_err(|_| self.unfit("its value is not text"))
     }
 
     /// That this key's value cannot be given to a tool.
     fn unfit(&self, why: &str) -> Error {
-        let message = format!("{} cannot be handed on: {why}", self.slug);
+        let message = format!("cannot use {}: {why}", self.slug);
         Error::new(ErrorCode::Usage, message).of(&self.slug)
     }
 }
 
-/// What came of reading the keys of an answer.
+/// Result of reading the keys of a reply.
 #[derive(Debug)]
-pub enum Read {
-    /// All are granted, in the order asked.
-    Granted(Vec<Held>),
+pub enum ReadOutcome {
+    /// All keys are granted, in the order of the request.
+    Granted(Vec<CredentialKey>),
     /// Not all are: those that are not.
     Missing(Vec<KeyOutcome>),
 }
@@ -67,13 +68,13 @@ pub enum Read {
 ///
 /// # Errors
 /// Those of [`get::get`].
-pub fn read(ctx: &Context, scope: &Scope, options: GetOptions) -> Result<Read, Error> {
+pub fn read(ctx: &Context, scope: &Scope, options: GetOptions) -> Result<ReadOutcome, Error> {
     let outcome = get::get(ctx, scope, options)?;
     if !outcome.all_granted() {
         let missing = outcome.keys.into_iter().filter(|answer| !answer.attempt.is_granted());
         let mut missing: Vec<KeyOutcome> = missing.collect();
         suggest(ctx, &mut missing);
-        return Ok(Read::Missing(missing));
+        return Ok(ReadOutcome::Missing(missing));
     }
     let held = outcome.keys.into_iter().filter_map(|answer| match (answer.attempt, answer.secret) {
         (
@@ -83,15 +84,15 @@ pub fn read(ctx: &Context, scope: &Scope, options: GetOptions) -> Result<Read, E
             let replace = (source.vault != VaultId::OsEnvvar)
                 .then(|| Fix::set(&ctx.owner, &slug, &source.vault, &source.mech));
             let note = answer.note.filter(|_| below_declared);
-            Some(Held { slug, expires_at_ms, secret, replace, note })
+            Some(CredentialKey { slug, expires_at_ms, secret, replace, note })
         }
         _ => None,
     });
-    Ok(Read::Granted(held.collect()))
+    Ok(ReadOutcome::Granted(held.collect()))
 }
 
-/// Names an unlocked key of the same org and env for each key that was never set and is named much like one: the name of a key in a tool's
-/// configuration was typed by hand.
+/// Suggests an unlocked key of the same org and env for each key that was never set and has a
+/// similar name: key names in a tool's configuration are typed by hand.
 fn suggest(ctx: &Context, missing: &mut [KeyOutcome]) {
     let is_unexplained = |answer: &KeyOutcome| {
         matches!(answer.attempt, Attempt::Absent { .. }) && answer.note.is_none() && !answer.waived
@@ -110,14 +111,14 @@ fn suggest(ctx: &Context, missing: &mut [KeyOutcome]) {
     }
 }
 
-/// When the first of several keys ends.
-fn first_end(keys: &[&Held]) -> Option<i64> {
+/// Earliest expiration of several keys.
+fn first_end(keys: &[&CredentialKey]) -> Option<i64> {
     keys.iter().filter_map(|key| key.expires_at_ms).min()
 }
 
 #[cfg(test)]
-fn held(name: &str, value: &[u8], expires_at_ms: Option<i64>) -> Held {
+fn held(name: &str, value: &[u8], expires_at_ms: Option<i64>) -> CredentialKey {
     let slug = Slug::parse(&format!("acme.test.{name}")).expect("a slug");
     let replace = Some(Fix::set_secure(&keyrack_core::Owner::DEFAULT, &slug));
-    Held { slug, expires_at_ms, secret: Secret::copy_of(value), replace, note: None }
+    CredentialKey { slug, expires_at_ms, secret: Secret::copy_of(value), replace, note: None }
 }

@@ -41,12 +41,14 @@ pub(crate) fn plan(repo: &Repo, slug: &Slug) -> Result<Option<PlannedDeclaration
     if slug.env_kind() == Some(Env::All) && manifest.envs.is_empty() {
         return Err(Error::new(
             ErrorCode::ManifestInvalid,
-            format!("{} declares no env but all, and env.all needs one beside it", repo.path),
+            format!("{} declares only env.all, which needs another env section", repo.path),
         )
         .of(slug)
-        .hint("set the key for one env, such as --env test, or add an empty section to the file, such as `env.test: []`"));
+        .hint(
+            "set the key for one env, such as --env test, or add an empty section such as `env.test: []`",
+        ));
     }
-    let before = LockedFile::take(&path)?.read()?.unwrap_or_default();
+    let before = LockedFile::lock(&path)?.read()?.unwrap_or_default();
     let after = inserted(&repo.path, &before, slug)?;
     Ok(Some(PlannedDeclaration { slug: slug.clone(), path, shown_path: repo.path.clone(), before, after }))
 }
@@ -55,7 +57,7 @@ impl PlannedDeclaration {
     /// Writes the edit. If the file has changed since, the edit is planned again, and skipped if
     /// the file declares the key by now.
     pub(crate) fn commit(self) -> Result<(), Error> {
-        let file = LockedFile::take(&self.path)?;
+        let file = LockedFile::lock(&self.path)?;
         let text = file.read()?.unwrap_or_default();
         if text == self.before {
             return file.write(&self.after);
@@ -73,7 +75,7 @@ pub(crate) fn remove(repo: &Repo, slug: &Slug) -> Result<bool, Error> {
     else {
         return Ok(false);
     };
-    let file = LockedFile::take(&path)?;
+    let file = LockedFile::lock(&path)?;
     let Some(text) = file.read()? else { return Ok(false) };
     let before = parse(&repo.path, &text)?;
     let (which, count) = entries_of(&before, slug);
@@ -157,7 +159,7 @@ fn verify(path: &str, after: &str, wanted: &YamlNode, slug: &Slug, doing: &str) 
     if read.is_some_and(|read| is_equivalent(&read.root, wanted)) {
         return Ok(());
     }
-    let error = EditError { line: 0, reason: "its YAML is not understood line by line" };
+    let error = EditError { line: 0, reason: "its YAML is too complex" };
     Err(edit_by_hand_error(path, slug, &error, doing))
 }
 
@@ -179,10 +181,10 @@ fn is_equivalent(a: &YamlNode, b: &YamlNode) -> bool {
 fn edit_by_hand_error(path: &str, slug: &Slug, error: &EditError, doing: &str) -> Error {
     let place = if error.line == 0 { path.to_owned() } else { format!("{path}:{}", error.line) };
     let (section, name) = (section_name(slug), slug.name());
-    Error::new(ErrorCode::ManifestInvalid, format!("{place}: cannot be changed by line: {}", error.reason))
+    Error::new(ErrorCode::ManifestInvalid, format!("{place}: cannot edit it line by line: {}", error.reason))
         .of(slug)
         .hint(match doing {
-            "add" => format!("add it by hand, below {section}: `- {name}`, and run this again"),
+            "add" => format!("add it by hand below {section}: `- {name}`, then run the command again"),
             _ => format!("remove {name} from {section} by hand"),
         })
 }

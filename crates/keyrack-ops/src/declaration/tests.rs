@@ -1,4 +1,4 @@
-//! Entries of every form, and edits of manifests nobody has thought of, each proven by reading it again.
+//! Entries of every form, and edits of generated manifests, each verified by parsing the result.
 
 use std::fmt::Write as _;
 
@@ -19,7 +19,7 @@ fn without(text: &str, name: &str) -> Result<String, Error> {
 }
 
 #[test]
-fn entries_of_every_form_are_found() {
+fn entries_of_finds_every_form() {
     let text = "org: acme\nenv.test:\n- A\n- B: ephemeral\n- grade: encrypted\n  key: C\n- {key: D, is-optional-if-has: A}\n- 'A'\n- key: ephemeral\n";
     let raw = parse("k.yml", text).unwrap();
     for (name, which) in
@@ -32,7 +32,7 @@ fn entries_of_every_form_are_found() {
 }
 
 #[test]
-fn what_cannot_be_added_says_what_to_write() {
+fn insert_error_names_the_line_to_write() {
     let error = inserted("k.yml", "org: acme\nenv.test: &x\n  - A\n", &slug("acme.test.NEW")).unwrap_err();
     assert_eq!(error.code, ErrorCode::ManifestInvalid);
     assert_eq!(error.message, "k.yml:2: cannot be changed by line: the section is no plain list");
@@ -42,7 +42,8 @@ fn what_cannot_be_added_says_what_to_write() {
     assert!(error.is_ok_and(|text| text.ends_with("- NEW\n")));
 }
 
-/// A manifest as people write them: sections of every form, comments, blank lines, quotes, either line break.
+/// Generates manifests as people write them: sections of every form, comments, blank lines, quotes,
+/// and both kinds of line break.
 fn manifests() -> impl Strategy<Value = String> {
     let name = "[A-Z][A-Z_]{0,5}";
     let entry = (name, 0..6_u8).prop_map(|(name, form)| match form {
@@ -105,7 +106,7 @@ fn lost<'a>(from: &'a str, to: &'a str) -> Vec<&'a str> {
 
 proptest! {
     #[test]
-    fn what_is_added_is_there_and_nothing_else_moved(text in manifests(), env in "test|prod|all|prep") {
+    fn insert_and_remove_change_one_entry_only(text in manifests(), env in "test|prod|all|prep") {
         let key = slug(&format!("acme.{env}.NEW_KEY"));
         // `inserted` itself proves that the tree is the old one and the key.
         let after = inserted("k.yml", &text, &key).unwrap();
@@ -123,7 +124,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "\\PC*|([a-z.: \\[\\]{}#'\"\\-\\n\\r\\t~|>&*!]{0,80})") {
+    fn tsconfig_advice_never_panics(text in "\\PC*|([a-z.: \\[\\]{}#'\"\\-\\n\\r\\t~|>&*!]{0,80})") {
         let _ = edit::insert(&text, "test", "NEW");
         let _ = edit::remove(&text, "test", &[0], 1);
     }

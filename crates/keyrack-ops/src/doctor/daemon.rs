@@ -1,4 +1,4 @@
-//! The daemon: whether one serves this rack, who it is, and what it says of itself.
+//! Checks of the daemon: if one serves this rack, which one, and what it reports.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use keyrack_sys::memory::Hibernation;
 use super::check::{Check, counted};
 use super::programs::VERSION;
 
-/// How long an answer is waited for: a daemon takes microseconds.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for a reply. A daemon takes microseconds.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 const SOCKET: &str = "daemon.socket";
 
 pub(super) fn checks(ctx: &Context, keyrackd: &Path) -> Vec<Check> {
-    // What is wrong with the place itself is told there.
+    // Errors of the address are reported by the checks of the paths.
     let Ok(address) = RackAddress::of(ctx) else {
-        return vec![Check::skip(SOCKET, "without a place for its socket there is no daemon")];
+        return vec![Check::skip(SOCKET, "no daemon can run without a socket path")];
     };
     // Without the caller's demands: a daemon that does not meet them is described all the same.
     let mut asking = ctx.clone();
     asking.env = ctx.env.without_settings();
-    asking.deadline = ctx.deadline.min(PATIENCE);
+    asking.deadline = ctx.deadline.min(MAX_WAIT);
     match connect_at(&asking, address.clone()) {
-        Ok(None) => vec![nobody(ctx, &address)],
+        Ok(None) => vec![no_daemon(ctx, &address)],
         Ok(Some(Daemon::Legacy(legacy))) => {
             let pid = legacy
                 .server()
@@ -42,39 +42,41 @@ pub(super) fn checks(ctx: &Context, keyrackd: &Path) -> Vec<Check> {
             vec![Check::fail(SOCKET, message).fix(Fix::with_owner("daemon restart", &ctx.owner, []))]
         }
         Ok(Some(Daemon::Native(session))) => {
-            ours(ctx, keyrackd, session).unwrap_or_else(|error| vec![failed(error)])
+            keyrackd_checks(ctx, keyrackd, session).unwrap_or_else(|error| vec![failed(error)])
         }
         Err(error) => vec![failed(error)],
     }
 }
 
-fn nobody(ctx: &Context, address: &RackAddress) -> Check {
+fn no_daemon(ctx: &Context, address: &RackAddress) -> Check {
     let socket = address.socket();
     if socket.symlink_metadata().is_err() {
-        return Check::skip(SOCKET, "no daemon runs; `unlock` starts one");
+        return Check::skip(SOCKET, "no daemon is running; `unlock` starts one");
     }
-    let message =
-        format!("{} is the socket of a daemon that did not end in order; nobody listens", socket.display());
+    let message = format!("{} was left by a daemon that crashed: nothing listens on it", socket.display());
     Check::warn(SOCKET, message)
         .fix(Fix::with_owner("daemon prune", &ctx.owner, []))
-        .hint("the next unlock replaces it too")
+        .hint("the next `unlock` also replaces it")
 }
 
 fn failed(error: Error) -> Check {
     match error.code {
-        // It ended between our connect and our question.
-        ErrorCode::DaemonAbsent => Check::skip(SOCKET, "no daemon runs; `unlock` starts one"),
+        // The daemon exited between our connect and our request.
+        ErrorCode::DaemonAbsent => Check::skip(SOCKET, "no daemon is running; `unlock` starts one"),
         ErrorCode::DaemonIncompatible => Check::error("daemon.version", error),
         _ => Check::error(SOCKET, error),
     }
 }
 
-fn ours(ctx: &Context, keyrackd: &Path, mut session: Session) -> Result<Vec<Check>, Error> {
+fn keyrackd_checks(ctx: &Context, keyrackd: &Path, mut session: Session) -> Result<Vec<Check>, Error> {
     let held = session.status()?.keys.len();
     let names_peers = session.server().is_some_and(|server| server.pidfd.is_some());
     let hello = session.hello()?;
     let mut checks = vec![
-        Check::ok(SOCKET, format!("keyrackd serves (pid {}) and holds {}", hello.pid, counted(held, "key"))),
+        Check::ok(
+            SOCKET,
+            format!("keyrackd is running (pid {}) and holds {}", hello.pid, counted(held, "key")),
+        ),
         version(ctx, hello),
         boundary(ctx, hello, names_peers),
         namespaces(ctx, hello),
@@ -99,10 +101,13 @@ fn version(ctx: &Context, hello: &HelloInfo) -> Check {
     let name = "daemon.version";
     let HelloInfo { version, build, proto, .. } = hello;
     if version == VERSION {
-        return Check::ok(name, format!("it is of our version, {version} ({build}, protocol {proto})"));
+        return Check::ok(
+            name,
+            format!("keyrackd has the same version as keyrack, {version} ({build}, protocol {proto})"),
+        );
     }
     let message = format!(
-        "it is of version {version} ({build}), this keyrack of {VERSION}; both speak protocol {proto}"
+        "keyrackd has version {version} ({build}), this keyrack {VERSION}; both use protocol {proto}"
     );
     Check::warn(name, message)
         .fix(Fix::with_owner("daemon restart", &ctx.owner, []))
@@ -112,14 +117,14 @@ fn version(ctx: &Context, hello: &HelloInfo) -> Check {
 fn boundary(ctx: &Context, hello: &HelloInfo, names_peers: bool) -> Check {
     let name = "daemon.boundary";
     match hello.boundary {
-        Boundary::Session => Check::ok(name, "it serves processes of this login session and no others"),
+        Boundary::Session => Check::ok(name, "keyrackd serves only processes of this login session"),
         Boundary::User => {
-            let message = "it cannot tell login sessions apart: every process of yours may read";
+            let message = "keyrackd cannot tell login sessions apart: all your processes can read keys";
             if ctx.requirements().session {
-                Check::fail(name, format!("{message}; KEYRACK_REQUIRE_SESSION demands that it can"))
+                Check::fail(name, format!("{message}; KEYRACK_REQUIRE_SESSION requires that it can"))
                     .hint(Requirements::session_hint(names_peers))
             } else {
-                Check::warn(name, message).hint("session.login and kernel.peer_pidfd say why")
+                Check::warn(name, message).hint("see session.login and kernel.peer_pidfd")
             }
         }
     }
@@ -130,13 +135,13 @@ fn namespaces(ctx: &Context, hello: &HelloInfo) -> Check {
     let name = "daemon.namespaces";
     match hello.namespaces.as_deref() {
         Some("pid and user") => {
-            Check::ok(name, "it serves processes in its own pid and user namespaces, and no sandboxes")
+            Check::ok(name, "keyrackd serves processes in its own pid and user namespaces, but no sandboxes")
         }
         Some(enforced) => match open_namespaces(enforced) {
             Some(open) => Check::warn(name, format!("namespaces: {enforced}; {open}")),
             None => Check::skip(name, format!("unknown namespaces: {enforced}")),
         },
-        None => Check::warn(name, "its version is older, and serves sandboxes with their own namespaces")
+        None => Check::warn(name, "keyrackd is older, and also serves sandboxes with their own namespaces")
             .fix(Fix::with_owner("daemon restart", &ctx.owner, [])),
     }
 }
@@ -146,30 +151,33 @@ fn memory(ctx: &Context, keyrackd: &Path, hello: &HelloInfo) -> Check {
     let rank = MemoryRank::reported(&hello.memory);
     if let Some(demanded) = ctx.requirements().memory.filter(|demanded| rank < *demanded) {
         let message = format!(
-            "it keeps keys in {} memory, and KEYRACK_MEMORY demands {}",
+            "keyrackd keeps keys in {} memory, but KEYRACK_MEMORY requires {}",
             hello.memory,
             demanded.as_str()
         );
         // A new daemon helps only if it can get such memory.
         return match check(ctx, keyrackd, Some(demanded.as_str())) {
             Err(error) if error.code == ErrorCode::MemoryUnavailable => Check::fail(name, message)
-                .hint(format!("no daemon can here: {}; unset KEYRACK_MEMORY", error.message)),
+                .hint(format!("this machine cannot provide it: {}; unset KEYRACK_MEMORY", error.message)),
             _ => Check::fail(name, message).fix(Fix::with_owner("daemon restart", &ctx.owner, [])),
         };
     }
     match rank {
         MemoryRank::Secret => {
-            Check::ok(name, "it keeps keys in memory that is hidden from the kernel itself")
+            Check::ok(name, "keyrackd keeps keys in secret memory, which is hidden from the kernel")
         }
         MemoryRank::Locked => {
-            Check::ok(name, "it keeps keys in locked memory: not in swap, nor in a core dump")
+            Check::ok(name, "keyrackd keeps keys in locked memory: never in swap or in a core dump")
         }
-        MemoryRank::Unlocked => Check::warn(name, "its memory is not locked, so keys may reach swap")
-            .hint("kernel.locked_memory says why"),
+        MemoryRank::Unlocked => {
+            Check::warn(name, "the memory of keyrackd is not locked, so keys may be written to swap")
+                .hint("see kernel.locked_memory")
+        }
     }
 }
 
-/// Secret memory keeps the kernel from hibernating; locked memory is written into the image of a hibernation.
+/// Checks hibernation. Secret memory keeps the machine from hibernating; locked memory is written
+/// into the hibernation image.
 fn hibernation(rank: MemoryRank, machine: &Hibernation) -> Option<Check> {
     let name = "daemon.hibernation";
     match (rank, machine) {
@@ -198,11 +206,11 @@ fn hibernation(rank: MemoryRank, machine: &Hibernation) -> Option<Check> {
     }
 }
 
-/// Warns of a daemon that was started inside a systemd service, because it ends with the service.
+/// Warns of a daemon that was started inside a systemd service, because it stops with the service.
 fn unit(service: &str) -> Check {
     Check::warn(
         "daemon.unit",
-        format!("it runs inside the systemd unit {service}: when the unit stops, systemd ends the daemon, and its keys are locked"),
+        format!("keyrackd runs inside the systemd unit {service}: when the unit stops, systemd stops the daemon and its keys are locked"),
     )
     .hint("unlock in a login session, or start the unit's program with `keyrack run`")
 }
@@ -213,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hibernation_is_told_for_each_memory() {
+    fn hibernation_check_depends_on_memory() {
         let possible = Hibernation::Possible("it has swap on /dev/sda2".to_owned());
         for (rank, machine, state, words) in [
             (MemoryRank::Secret, &possible, Some(CheckStatus::Warn), "cannot hibernate while"),

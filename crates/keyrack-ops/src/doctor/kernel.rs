@@ -1,4 +1,4 @@
-//! What the kernel here offers a daemon, whether one runs or not.
+//! Checks of what this kernel offers a daemon. No daemon needs to run.
 
 use std::fs;
 use std::path::Path;
@@ -60,20 +60,22 @@ fn start(told: bool, checked: Result<String, Error>) -> Check {
     }
 }
 
-/// `programs.keyrackd` says why.
+/// Skipped check: `programs.keyrackd` reports the cause.
 fn unknown(name: &str) -> Check {
-    Check::skip(name, "keyrackd cannot be asked")
+    Check::skip(name, "keyrackd did not answer")
 }
 
 fn processes() -> Check {
     let name = "kernel.processes";
     match hardening::hidepid() {
-        Ok(None) => Check::ok(name, "/proc shows every process, as it takes to tell login sessions apart"),
+        Ok(None) => {
+            Check::ok(name, "/proc shows all processes, which keyrackd needs to tell login sessions apart")
+        }
         Ok(Some(value)) => {
-            Check::fail(name, format!("/proc is mounted with hidepid={value}: keyrackd does not start so"))
+            Check::fail(name, format!("/proc is mounted with hidepid={value}: keyrackd cannot start"))
                 .fix(Fix::Text("sudo mount -o remount,hidepid=0 /proc".to_owned()))
         }
-        Err(error) => Check::fail(name, format!("/proc cannot be used: {error}")),
+        Err(error) => Check::fail(name, format!("cannot use /proc: {error}")),
     }
 }
 
@@ -83,11 +85,11 @@ fn peer_pidfd() -> Check {
         Ok(()) => Check::ok(name, "the kernel identifies the process at the other end of a connection (SO_PEERPIDFD)"),
         Err(PidfdError::Unsupported) => Check::warn(
             name,
-            "this kernel cannot hand out the process behind a connection (SO_PEERPIDFD, Linux 6.5), so login sessions are no boundary here",
+            "this kernel cannot identify the process at the other end of a connection (SO_PEERPIDFD), so keyrackd cannot tell login sessions apart",
         )
-        .hint("a newer kernel makes them one"),
+        .hint("use Linux 6.5 or later"),
         Err(error) => {
-            Check::fail(name, format!("the kernel does not hand out the process behind a connection: {error}"))
+            Check::fail(name, format!("cannot identify the process at the other end of a connection: {error}"))
         }
     }
 }
@@ -106,7 +108,7 @@ fn locked_memory(demanded: bool, checked: Result<String, Error>) -> Check {
 
 fn lacking(name: &str, demanded: bool, message: String) -> Check {
     match demanded {
-        true => Check::fail(name, format!("{message}; KEYRACK_MEMORY demands it")),
+        true => Check::fail(name, format!("{message}; KEYRACK_MEMORY requires it")),
         false => Check::warn(name, message),
     }
 }
@@ -121,7 +123,7 @@ fn hard_limit() -> Option<u64> {
 fn secret_memory(demanded: bool, checked: Result<String, Error>) -> Check {
     let name = "kernel.secret_memory";
     match checked {
-        Ok(_) => Check::ok(name, "the kernel has memory that is hidden from itself (memfd_secret)"),
+        Ok(_) => Check::ok(name, "the kernel supports secret memory (memfd_secret)"),
         Err(error) if error.code == ErrorCode::MemoryUnavailable => {
             let check = lacking(name, demanded, error.message);
             Check { hint: error.hint.filter(|_| demanded), ..check }
@@ -134,17 +136,17 @@ fn landlock() -> Check {
     let name = "kernel.landlock";
     match features::landlock_abi() {
         Ok(abi) => {
-            Check::ok(name, format!("the kernel lets a process give up files (landlock, version {abi})"))
+            Check::ok(name, format!("the kernel can restrict file access (landlock, ABI version {abi})"))
         }
         Err(error) => {
-            Check::warn(name, format!("the kernel does not let a process give up files (landlock): {error}"))
-                .hint("Linux 5.13 has it, where `lsm=` of the kernel's arguments names landlock")
+            Check::warn(name, format!("the kernel cannot restrict file access (landlock): {error}"))
+                .hint("use Linux 5.13 or later, with landlock in the kernel parameter `lsm=`")
         }
     }
 }
 
-/// The restriction of debuggers (Yama's `ptrace_scope`, kernel documentation, "LSM/Yama"). It adds to what the daemon and the command do
-/// themselves.
+/// Checks the restriction of debuggers (Yama's `ptrace_scope`, kernel documentation, "LSM/Yama"),
+/// which adds to the protection of the daemon and the command themselves.
 fn yama() -> Check {
     let name = "kernel.yama";
     let Ok(scope) = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope") else {
@@ -164,9 +166,9 @@ fn ptrace_scope(scope: &str) -> Check {
         "0" => {
             Check::warn(name, format!("debuggers are not restricted (ptrace_scope 0): {OPEN_TO_DEBUGGERS}"))
                 .fix(Fix::Text("sudo sysctl -w kernel.yama.ptrace_scope=1".to_owned()))
-                .hint("a file in /etc/sysctl.d keeps the setting over a restart")
+                .hint("to keep the setting after a reboot, add it to a file in /etc/sysctl.d")
         }
-        "1" => restricted("a process can only be debugged by one that started it"),
+        "1" => restricted("only the process that started it can debug a process"),
         "2" => restricted("only root can debug a process"),
         "3" => restricted("no process can be debugged"),
         _ => Check::warn(name, "unknown value of kernel.yama.ptrace_scope"),
@@ -179,7 +181,7 @@ mod tests {
 
     /// Answers of keyrackd on each kernel, and the checks made of them.
     #[test]
-    fn doctor_repeats_what_a_start_says() {
+    fn kernel_start_repeats_the_error_of_keyrackd() {
         let error = |code: ErrorCode, message: &str| Err(Error::new(code, message));
         let fit = || Ok("locked".to_owned());
         let too_old = || error(ErrorCode::KernelTooOld, "Linux 5.4 is too old");
@@ -190,7 +192,7 @@ mod tests {
             (false, hidden(), CheckStatus::Fail, "cannot start here: /proc cannot be used"),
             (true, hidden(), CheckStatus::Skip, "see above"),
             (true, too_old(), CheckStatus::Skip, "see above"),
-            (false, cannot(), CheckStatus::Skip, "cannot be asked"),
+            (false, cannot(), CheckStatus::Skip, "did not answer"),
             (
                 false,
                 error(ErrorCode::Traced, "process 7 traces keyrackd"),

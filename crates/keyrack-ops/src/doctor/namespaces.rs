@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sandboxes_are_named() {
+    fn namespaces_check_names_the_sandbox() {
         let own = |own_proc, uid, map: &str| LocalNamespaces {
             own_proc,
             uid: Uid::from_raw(uid),

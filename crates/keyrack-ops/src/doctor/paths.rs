@@ -1,4 +1,4 @@
-//! Where keyrack lives: the home directory, the runtime directory, and the socket's path in it.
+//! Checks of the home directory, the runtime directory and the socket path in it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -25,13 +25,15 @@ pub(super) fn checks(ctx: &Context) -> Vec<Check> {
             Check::ok(
                 "place.runtime_dir",
                 match (named, address.dir.exists()) {
-                    (true, _) => format!("XDG_RUNTIME_DIR is {dir}: yours alone"),
-                    (false, true) => format!("XDG_RUNTIME_DIR is not set, so {dir} is used: yours alone"),
-                    (false, false) => format!("XDG_RUNTIME_DIR is not set, so {dir} will be made and used"),
+                    (true, _) => format!("XDG_RUNTIME_DIR is {dir}, which is private"),
+                    (false, true) => {
+                        format!("XDG_RUNTIME_DIR is not set, so keyrack uses {dir}, which is private")
+                    }
+                    (false, false) => format!("XDG_RUNTIME_DIR is not set, so keyrack will create {dir}"),
                 },
             )
         }
-        // The directory is looked at first, so it is fine then.
+        // The directory is checked before the socket path, so it is usable.
         Err(error) if error.code == ErrorCode::SocketPathTooLong => Check::error("place.socket_path", error),
         // Told above.
         Err(error) if error.code == ErrorCode::NoHome => return checks,
@@ -51,7 +53,7 @@ fn home(home: &Path) -> Check {
         let owner = found.uid();
         let check = Check::warn(
             name,
-            format!("HOME is {shown}, which belongs to uid {owner} and not to you (uid {us})"),
+            format!("HOME is {shown}, which belongs to uid {owner}, not to you (uid {us})"),
         );
         return check.hint(match us {
             0 => "run keyrack as that user, or with root's own HOME (`sudo -H`)",
@@ -73,7 +75,7 @@ fn home(home: &Path) -> Check {
             let address = address.display();
             Check::warn(
                 name,
-                format!("{address} cannot be written: {why}; keys can be unlocked and read, but not set"),
+                format!("cannot write {address}: {why}; keys can be unlocked and read, but not set"),
             )
         }
     }

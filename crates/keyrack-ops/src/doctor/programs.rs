@@ -1,4 +1,5 @@
-//! The programs that belong together: the daemon's beside ours, and the addon of the package they came in.
+//! Checks of the programs that belong together: keyrack, keyrackd, and the addon of the same
+//! package.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -10,11 +11,11 @@ use keyrack_sys::hardening::protection::unprotect;
 
 use super::check::Check;
 
-/// This release.
+/// Version of this release.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// How long a program may take to say its version.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for a program to print its version.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) fn checks(keyrackd: &Path) -> Vec<Check> {
     let mut checks = vec![beside(keyrackd)];
@@ -25,29 +26,28 @@ pub(super) fn checks(keyrackd: &Path) -> Vec<Check> {
 fn beside(keyrackd: &Path) -> Check {
     let name = "programs.keyrackd";
     let shown = keyrackd.display();
-    match said(keyrackd) {
+    match version_output(keyrackd) {
         Ok(text) if text == format!("keyrackd {VERSION}") => {
-            Check::ok(name, format!("keyrack and keyrackd are both of version {VERSION}"))
+            Check::ok(name, format!("keyrack and keyrackd have version {VERSION}"))
         }
         Ok(text) => {
             let other = text.strip_prefix("keyrackd ").filter(|version| is_version(version));
-            let other =
-                other.map_or_else(|| "of no version it says".to_owned(), |v| format!("of version {v}"));
-            Check::fail(name, format!("{shown} is {other}, and this keyrack of version {VERSION}"))
-                .hint("install both from one package")
+            let other = other.map_or_else(|| "an unknown version".to_owned(), |v| format!("version {v}"));
+            Check::fail(name, format!("{shown} has {other}, this keyrack has version {VERSION}"))
+                .hint("install both from the same package")
         }
-        Err(why) => Check::fail(name, format!("{shown} cannot be run: {why}"))
-            .hint("install keyrackd beside keyrack, from one package"),
+        Err(why) => Check::fail(name, format!("cannot run {shown}: {why}"))
+            .hint("install keyrackd next to keyrack, from the same package"),
     }
 }
 
-/// What the program prints when it is asked for its version.
-fn said(program: &Path) -> Result<String, String> {
+/// Runs a program with `--version` and returns its output.
+fn version_output(program: &Path) -> Result<String, String> {
     let mut command = Command::new(program);
     command.arg("--version").env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = unprotect(&mut command).spawn().map_err(|error| error.to_string())?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + MAX_WAIT;
     let ended = loop {
         match child.try_wait() {
             Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
@@ -58,7 +58,7 @@ fn said(program: &Path) -> Result<String, String> {
     if !ended {
         let _ = child.kill();
         let _ = child.wait();
-        return Err(format!("it did not end within {} s", PATIENCE.as_secs()));
+        return Err(format!("no answer within {} s", MAX_WAIT.as_secs()));
     }
     let mut text = String::new();
     if let Some(out) = child.stdout.take() {
@@ -67,7 +67,8 @@ fn said(program: &Path) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
-/// The addon in the same platform package (`bin/keyrack`, `keyrack.node`, `package.json`), if we are in one.
+/// Checks the addon of the same platform package (`bin/keyrack`, `keyrack.node`, `package.json`).
+/// `None` outside of a package.
 fn addon(keyrackd: &Path) -> Option<Check> {
     let package = keyrackd.parent()?.parent()?;
     if !package.join("keyrack.node").is_file() {
@@ -76,21 +77,16 @@ fn addon(keyrackd: &Path) -> Option<Check> {
     let name = "programs.addon";
     let text = std::fs::read_to_string(package.join("package.json")).unwrap_or_default();
     Some(match version_in(&text) {
-        Some(version) if version == VERSION => {
-            Check::ok(name, format!("the addon beside them is of version {VERSION} too"))
+        Some(version) if version == VERSION => Check::ok(name, format!("the addon has version {VERSION}")),
+        Some(version) if is_version(version) => {
+            Check::fail(name, format!("the addon has version {version}, this keyrack has version {VERSION}"))
+                .fix(Fix::Text("npm install keyrack".to_owned()))
         }
-        Some(version) if is_version(version) => Check::fail(
-            name,
-            format!(
-                "the package of the addon is of version {version}, and this keyrack of version {VERSION}"
-            ),
-        )
-        .fix(Fix::Text("npm install keyrack".to_owned())),
-        _ => Check::warn(name, format!("the version of the package {} cannot be told", package.display())),
+        _ => Check::warn(name, format!("cannot read the version of the package {}", package.display())),
     })
 }
 
-/// The value of `"version"` in a package.json. Enough for the files we ship; anything else is no version.
+/// Extracts `"version"` from a package.json. This is enough for the files that we ship.
 fn version_in(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("\"version\"")?;
     let rest = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
@@ -111,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_beside_us() {
+    fn programs_check_compares_versions() {
         let dir = tempfile::tempdir().unwrap();
         let bin = dir.path().join("bin");
         fs::create_dir(&bin).unwrap();
@@ -125,7 +121,8 @@ mod tests {
             ("exit 1".to_owned(), CheckStatus::Fail),
             ("sleep 60".to_owned(), CheckStatus::Fail),
         ] {
-            // A file of its own each: one that is being run by a fork of another test cannot be written.
+            // Each script has its own file: a file that another test's fork executes cannot be
+            // written.
             let keyrackd = bin.join(format!("keyrackd{}", script.len()));
             fs::write(&keyrackd, format!("#!/bin/sh\n{script}\n")).unwrap();
             fs::set_permissions(&keyrackd, fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,5 +1,5 @@
-//! The rack on disk: the ssh keys that could open it, the host manifest, and the files of the vaults. Keys stay shut: a file of
-//! os.secure is looked at no further than its header.
+//! Checks of the rack on disk: the ssh keys that could open it, the host manifest, and the files of
+//! the vaults. Keys stay encrypted: of a file in os.secure only the header is read.
 
 use std::path::Path;
 
@@ -23,12 +23,12 @@ const UNBOUND_NAMED: usize = 8;
 
 pub(super) fn checks(ctx: &OpContext<'_>) -> Vec<Check> {
     let Ok(racks) = ctx.racks() else {
-        return vec![Check::skip(MANIFEST, "without HOME there is no rack")];
+        return vec![Check::skip(MANIFEST, "HOME is not set, so there is no rack")];
     };
     let mut checks = identities(ctx, &racks);
     let files = RackFiles::inspect(&racks);
     let manifest = host_manifest(ctx, &racks, &mut checks);
-    checks.extend(of_files(&files, &racks, manifest.as_ref()));
+    checks.extend(files_checks(&files, &racks, manifest.as_ref()));
     if let Some(manifest) = &manifest {
         checks.extend(keys(&racks, manifest, &files));
         checks.extend(bindings(&racks, manifest));
@@ -48,14 +48,14 @@ fn identities(ctx: &OpContext<'_>, racks: &RackPaths) -> Vec<Check> {
     let told = found.into_iter().map(|file| {
         let path = file.path.display().to_string();
         match (file.kind, file.mode) {
-            (KeyFileKind::Unusable(why), _) => Check::warn(IDENTITY, format!("{path} opens nothing: {why}")),
+            (KeyFileKind::Unusable(why), _) => Check::warn(IDENTITY, format!("{path} is unusable: {why}")),
             (_, Some(mode)) if mode & 0o077 != 0 => {
-                Check::warn(IDENTITY, format!("{path} can be read by others: its mode is {mode:04o}"))
+                Check::warn(IDENTITY, format!("{path} is readable by other users (mode {mode:04o})"))
                     .fix(Fix::Text(format!("chmod 600 {}", shell_quote(&path))))
             }
             (KeyFileKind::Plain, _) => Check::ok(IDENTITY, format!("{path} is a key without a passphrase")),
             (KeyFileKind::Encrypted, _) => {
-                Check::ok(IDENTITY, format!("{path} is a key behind a passphrase; not tried"))
+                Check::ok(IDENTITY, format!("{path} is a key with a passphrase (not tried)"))
             }
         }
     });
@@ -69,16 +69,16 @@ fn no_identity(racks: &RackPaths, found_keys: &FoundKeys) -> Check {
         let path = usable.path.to_string_lossy();
         return Check::warn(
             IDENTITY,
-            format!("{path} can open a rack, but commands do not find it by its name"),
+            format!("{path} can open a rack, but is not one of the default key files"),
         )
         .fix(Fix::with_owner("init", racks.owner(), ["--prikey", &*path]));
     }
-    let check = Check::warn(IDENTITY, format!("there is no ssh key in {dir} that could open the rack"))
-        .fix(identity::new_key(racks));
+    let check =
+        Check::warn(IDENTITY, format!("no ssh key in {dir} can open the rack")).fix(identity::new_key(racks));
     if found_keys.unusable.is_empty() {
-        return check.hint("or name one with --prikey");
+        return check.hint("or pass a key with --prikey");
     }
-    check.hint(format!("found {}; or name a key with --prikey", found_keys.reasons()))
+    check.hint(format!("found {}; or pass a key with --prikey", found_keys.reasons()))
 }
 
 fn host_manifest(ctx: &OpContext<'_>, racks: &RackPaths, checks: &mut Vec<Check>) -> Option<HostManifest> {
@@ -91,7 +91,7 @@ fn host_manifest(ctx: &OpContext<'_>, racks: &RackPaths, checks: &mut Vec<Check>
         }
         Ok(ManifestAudit::NeedsPassphrase(by)) => {
             let by: Vec<String> = by.iter().map(|path| path.display().to_string()).collect();
-            let message = format!("{path} was not tried: it takes the passphrase of {}", by.join(" or "));
+            let message = format!("{path} was not opened: it needs the passphrase of {}", by.join(" or "));
             checks.push(Check::skip(MANIFEST, message));
             None
         }
@@ -113,13 +113,13 @@ fn host_manifest(ctx: &OpContext<'_>, racks: &RackPaths, checks: &mut Vec<Check>
     }
 }
 
-fn of_files(files: &RackFiles, racks: &RackPaths, manifest: Option<&HostManifest>) -> Vec<Check> {
+fn files_checks(files: &RackFiles, racks: &RackPaths, manifest: Option<&HostManifest>) -> Vec<Check> {
     if files.findings.is_empty() {
         return match files.count {
             0 => Vec::new(),
             count => vec![Check::ok(
                 FILES,
-                format!("looked at {} of the rack: whole, and yours alone", counted(count, "file")),
+                format!("checked {} of the rack: intact and private", counted(count, "file")),
             )],
         };
     }
@@ -132,18 +132,20 @@ fn of_files(files: &RackFiles, racks: &RackPaths, manifest: Option<&HostManifest
         match &trouble.kind {
             FindingKind::TooOpen(mode) => {
                 let mend = if trouble.path.is_dir() { "700" } else { "600" };
-                Check::warn(FILES, format!("{path} is open to others: its mode is {mode:04o}"))
+                Check::warn(FILES, format!("{path} is accessible to other users (mode {mode:04o})"))
                     .fix(Fix::Text(format!("chmod {mend} {}", shell_quote(&path))))
             }
             FindingKind::Unfinished => {
-                Check::warn(FILES, format!("a change of recipients was decided in {path} and not finished"))
-                    .hint("the next command that changes the rack finishes it")
+                Check::warn(FILES, format!("a change of recipients in {path} was interrupted"))
+                    .hint("the next command that changes the rack completes it")
             }
             FindingKind::Unusable(error) => {
                 let check = Check::error(FILES, error.clone());
                 match manifest.and_then(|manifest| slug_of(&trouble.path, racks, manifest)) {
-                    Some(slug) => Check { message: format!("{} (it is {slug}'s)", check.message), ..check }
-                        .fix(Fix::set_secure(racks.owner(), &slug)),
+                    Some(slug) => {
+                        Check { message: format!("{} (the file of {slug})", check.message), ..check }
+                            .fix(Fix::set_secure(racks.owner(), &slug))
+                    }
                     None => check,
                 }
             }
@@ -152,7 +154,7 @@ fn of_files(files: &RackFiles, racks: &RackPaths, manifest: Option<&HostManifest
     .collect()
 }
 
-/// Whether the file is of no use, which of the host manifest is told where it is opened.
+/// Returns `true` for an unusable file. For the host manifest this is reported when it is opened.
 fn is_bad(kind: &FindingKind) -> bool {
     matches!(kind, FindingKind::Unusable(_))
 }
@@ -202,7 +204,7 @@ fn bindings(racks: &RackPaths, manifest: &HostManifest) -> Vec<Check> {
     checks
 }
 
-/// Whether each key the host manifest names is where it says.
+/// Checks that each key of the host manifest is in its vault.
 fn keys(racks: &RackPaths, manifest: &HostManifest, files: &RackFiles) -> Vec<Check> {
     let owner: &Owner = racks.owner();
     let mut checks = Vec::new();
@@ -216,21 +218,21 @@ fn keys(racks: &RackPaths, manifest: &HostManifest, files: &RackFiles) -> Vec<Ch
             VaultId::OsDaemon | VaultId::OsEnvvar => false,
             other => {
                 if let Err(error) = registry::vault(other) {
-                    checks.push(Check::warn(KEYS, format!("{slug} is out of reach: {}", error.message)));
+                    checks.push(Check::warn(KEYS, format!("cannot read {slug}: {}", error.message)));
                 }
                 false
             }
         };
         if lost {
             checks.push(
-                Check::fail(KEYS, format!("{slug} is recorded, and not in {} any more", host.vault))
+                Check::fail(KEYS, format!("{slug} is recorded, but missing from {}", host.vault))
                     .fix(Fix::set(owner, slug, &host.vault, &host.mech))
-                    .hint(format!("or forget it: {}", Fix::del(owner, slug).render(Default::default()))),
+                    .hint(format!("or delete it: {}", Fix::del(owner, slug).render(Default::default()))),
             );
         }
     }
     if checks.is_empty() && !manifest.hosts.is_empty() {
-        checks.push(Check::ok(KEYS, "every key that is recorded is in its vault"));
+        checks.push(Check::ok(KEYS, "all recorded keys are in their vaults"));
     }
     checks
 }

@@ -1,4 +1,4 @@
-//! The repository the caller stands in: what its `keyrack.yml` declares, and what is wrong with it, by file and line.
+//! Checks of the repository: what its `keyrack.yml` declares, and its faults by file and line.
 
 use keyrack_client::{Context, manifest};
 use keyrack_core::repo_manifest::MANIFEST_PATH;
@@ -9,7 +9,7 @@ const NAME: &str = "repository.manifest";
 
 pub(super) fn checks(ctx: &Context) -> Vec<Check> {
     let Some(root) = manifest::find_git_root(&ctx.cwd) else {
-        return vec![Check::skip(NAME, "this is no git repository")];
+        return vec![Check::skip(NAME, "not in a git repository")];
     };
     match manifest::load(ctx, &root) {
         Ok(None) => vec![Check::skip(NAME, format!("{} has no {MANIFEST_PATH}", root.display()))],

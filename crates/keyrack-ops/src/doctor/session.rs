@@ -1,4 +1,4 @@
-//! The login session: whether there is one, whether it is the user manager's, and what ends it.
+//! Checks of the login session: if there is one, if it is the user manager's, and what ends it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,12 +13,12 @@ use keyrack_sys::user::{Uid, effective_uid};
 
 use super::check::Check;
 
-/// How many processes are looked at, to bound the walk.
-const MOST_PROCESSES: usize = 100_000;
+/// Maximum number of processes that are examined.
+const MAX_PROCESSES: usize = 100_000;
 
 /// Our own login session.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Own {
+enum LoginSession {
     Set(u32),
     Unset,
     Unknown,
@@ -27,44 +27,45 @@ enum Own {
 pub(super) fn checks(ctx: &Context) -> Vec<Check> {
     let (own, login) = login();
     let manager = user_manager();
-    let mut checks = vec![login, with_manager(own, manager), linger(own, manager)];
+    let mut checks = vec![login, user_manager_check(own, manager), linger(own, manager)];
     checks.extend(RackAddress::of(ctx).ok().and_then(|address| elsewhere(&address)));
     checks
 }
 
-fn login() -> (Own, Check) {
+fn login() -> (LoginSession, Check) {
     let name = "session.login";
     match peer::own_session() {
-        Ok(AuditSession::Set(id)) => (Own::Set(id), Check::ok(name, format!("this is login session {id}"))),
+        Ok(AuditSession::Set(id)) => (LoginSession::Set(id), Check::ok(name, format!("this is login session {id}"))),
         Ok(AuditSession::Unset) => (
-            Own::Unset,
+            LoginSession::Unset,
             Check::warn(
                 name,
-                "this process descends from no login session, so every process of yours that descends from none may read",
+                "this process does not belong to a login session: all your processes outside a login session can read keys",
             )
-            .hint("log in by a way that makes a login session: ssh, a display manager, `machinectl shell`"),
+            .hint("log in through a program that creates a login session: ssh, a display manager, `machinectl shell`"),
         ),
         Err(ReadError::NotFound) => (
-            Own::Unset,
+            LoginSession::Unset,
             Check::warn(
                 name,
-                "this kernel keeps no login sessions (it is built without audit), so every process of yours may read",
+                "this kernel has no login sessions (it is built without audit): all your processes can read keys",
             ),
         ),
         Err(error) => {
-            (Own::Unknown, Check::fail(name, format!("/proc/self/sessionid cannot be read: {error}")))
+            (LoginSession::Unknown, Check::fail(name, format!("cannot read /proc/self/sessionid: {error}")))
         }
     }
 }
 
-/// The login session of our user manager (`systemd --user`), if one runs. Its PAM file gives it one of its own.
+/// Login session of our user manager (`systemd --user`), if one runs. Its PAM configuration gives
+/// it a session of its own.
 fn user_manager() -> Option<u32> {
-    let ours = effective_uid();
+    let keyrackd_checks = effective_uid();
     let entries = fs::read_dir("/proc").ok()?;
-    let pids = entries.take(MOST_PROCESSES).filter_map(|entry| {
+    let pids = entries.take(MAX_PROCESSES).filter_map(|entry| {
         let entry = entry.ok()?;
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        (pid != 1 && fs::metadata(entry.path()).is_ok_and(|found| found.uid() == ours.as_raw()))
+        (pid != 1 && fs::metadata(entry.path()).is_ok_and(|found| found.uid() == keyrackd_checks.as_raw()))
             .then(|| Pid::from_raw(pid))
     });
     let mut managers = pids.filter(|pid| peer::comm(*pid).is_ok_and(|name| name == "systemd"));
@@ -74,54 +75,55 @@ fn user_manager() -> Option<u32> {
     })
 }
 
-fn with_manager(own: Own, manager: Option<u32>) -> Check {
+fn user_manager_check(own: LoginSession, manager: Option<u32>) -> Check {
     let name = "session.user_manager";
     match (manager, own) {
-        (None, _) => Check::skip(name, "no user manager with a login session of its own runs"),
-        (Some(id), Own::Set(own)) if id == own => Check::warn(
+        (None, _) => Check::skip(name, "no user manager with its own login session is running"),
+        (Some(id), LoginSession::Set(own)) if id == own => Check::warn(
             name,
             format!(
-                "this is the session of your user manager ({id}): what is unlocked here is seen by what it starts, such as desktop terminals, and not by your ssh or console logins; for it, to log out is to end the manager"
+                "this is the login session of your user manager ({id}): programs that it starts, such as desktop terminals, can read keys unlocked here, but your ssh and console logins cannot; the session lasts until the manager stops"
             ),
         )
-        .hint("unlock in each kind of session you work in"),
+        .hint("unlock in each login session you work in"),
         (Some(id), _) => Check::ok(
             name,
             format!(
-                "your user manager has login session {id}: what it starts, such as desktop terminals, has a rack of its own, which is unlocked there"
+                "your user manager has login session {id}: programs that it starts, such as desktop terminals, have their own daemon; unlock keys there too"
             ),
         ),
     }
 }
 
-/// Whether the manager and the runtime directory stay after the last log-out (`loginctl enable-linger`).
-fn linger(own: Own, manager: Option<u32>) -> Check {
+/// Checks if the manager and the runtime directory outlive the last logout (`loginctl
+/// enable-linger`).
+fn linger(own: LoginSession, manager: Option<u32>) -> Check {
     let name = "session.linger";
     if !Path::new("/run/systemd/users").exists() {
-        return Check::skip(name, "there is no logind here, so nobody lingers");
+        return Check::skip(name, "logind is not running, so lingering does not apply");
     }
     let Some(user) = user_name(effective_uid()) else {
-        return Check::skip(name, "your user has no name, so whether it lingers cannot be told");
+        return Check::skip(name, "your user has no name: cannot tell if lingering is on");
     };
     if !Path::new("/var/lib/systemd/linger").join(&user).exists() {
         return Check::ok(
             name,
-            "your user does not linger: the last log-out ends the user manager, and removes /run/user",
+            "lingering is off: your last logout stops the user manager and removes your directory in /run/user",
         );
     }
     match own {
-        Own::Set(id) if manager != Some(id) => Check::ok(
+        LoginSession::Set(id) if manager != Some(id) => Check::ok(
             name,
             format!(
-                "your user lingers: keys unlocked in login session {id} end with it all the same, those unlocked under your user manager by their lifetime alone"
+                "lingering is on: keys unlocked in login session {id} are still locked at logout; keys unlocked under your user manager stay until their TTL expires"
             ),
         ),
         _ => Check::warn(
             name,
-            "your user lingers: the user manager and the runtime directory outlive every log-out, so nothing but its lifetime ends a key that is unlocked here",
+            "lingering is on: the user manager and the runtime directory outlive your logout, so keys unlocked here stay until their TTL expires",
         )
         .fix(Fix::Text("loginctl disable-linger".to_owned()))
-        .hint("or relock before you log out"),
+        .hint("or run `keyrack relock` before you log out"),
     }
 }
 
@@ -137,7 +139,7 @@ fn user_name(uid: Uid) -> Option<PathBuf> {
             (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
         })
     })?;
-    // One file name, whatever the database says.
+    // Must be a single file name, even if the database holds something else.
     let fine = !named.is_empty() && !named.starts_with('.') && !named.contains('/');
     fine.then(|| PathBuf::from(named))
 }
@@ -156,9 +158,7 @@ fn elsewhere(address: &RackAddress) -> Option<Check> {
     if !unset.is_empty() {
         addresses.push("outside any login session".to_owned());
     }
-    let message = format!(
-        "sockets of the same rack exist {}, and this session cannot reach them",
-        addresses.join(" and ")
-    );
-    Some(Check::warn(name, message).hint("keys unlocked there are to be unlocked here too"))
+    let message =
+        format!("daemons of this rack exist {}, but this session cannot reach them", addresses.join(" and "));
+    Some(Check::warn(name, message).hint("unlock the keys in this session too"))
 }

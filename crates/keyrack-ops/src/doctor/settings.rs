@@ -1,5 +1,5 @@
-//! The environment variables keyrack is set by: names nobody reads, and values that do not mean what they seem to. Never a value itself:
-//! a variable that is misnamed may hold a secret.
+//! Checks of keyrack's environment variables: unknown names and invalid values. Values are never
+//! shown, because a misnamed variable may hold a secret.
 
 use keyrack_client::Environment;
 use keyrack_core::Invocation;
@@ -9,11 +9,11 @@ use super::check::Check;
 
 const NAME: &str = "environment";
 
-/// How the value of a variable is judged: `None` is fine, else what it must be.
-type Judge = fn(&str) -> Option<String>;
+/// Validator of a variable's value. Returns `None` if it is valid, else the requirement.
+type Validator = fn(&str) -> Option<String>;
 
 /// Every variable keyrack or its daemon reads.
-const KNOWN: [(&str, Judge); 10] = [
+const KNOWN: [(&str, Validator); 10] = [
     (variables::STRICT_ENV, switch),
     (variables::REQUIRE_SESSION, switch),
     (variables::SAFE_DIRECTORY, directories),
@@ -32,33 +32,32 @@ pub(super) fn checks(env: &Environment) -> Vec<Check> {
     for name in
         env.names().filter_map(|name| name.to_str()).filter(|name| name.starts_with(variables::PREFIX))
     {
-        let Some((_, judge)) = KNOWN.iter().find(|(known, _)| *known == name) else {
+        let Some((_, validate)) = KNOWN.iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = KNOWN.iter().map(|(known, _)| *known).collect();
             checks.push(
-                Check::warn(NAME, format!("{name} is set, and keyrack has no such setting"))
-                    .hint(format!("there are {}", known.join(", "))),
+                Check::warn(NAME, format!("unknown variable {name}"))
+                    .hint(format!("known variables: {}", known.join(", "))),
             );
             continue;
         };
         set += 1;
         // An empty value is an unset one.
         let Some(value) = env.filled(name) else { continue };
-        if let Some(must) = judge(value.to_str().unwrap_or("\u{fffd}")) {
-            checks
-                .push(Check::fail(NAME, format!("{name} {must}")).hint(format!("unset {name}, or mend it")));
+        if let Some(must) = validate(value.to_str().unwrap_or("\u{fffd}")) {
+            checks.push(Check::fail(NAME, format!("{name} {must}")).hint(format!("correct or unset {name}")));
         }
     }
     if checks.is_empty() {
         checks.push(match set {
             0 => Check::ok(NAME, "no KEYRACK_ variable is set"),
-            _ => Check::ok(NAME, "every KEYRACK_ variable that is set is known, and its value too"),
+            _ => Check::ok(NAME, "all KEYRACK_ variables are known and valid"),
         });
     }
     checks
 }
 
 fn switch(value: &str) -> Option<String> {
-    (!matches!(value, "0" | "1")).then(|| "is not on: only 1 turns it on".to_owned())
+    (!matches!(value, "0" | "1")).then(|| "must be 0 or 1".to_owned())
 }
 
 /// Absolute paths, separated by colons, or `*` for all directories.
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_values() {
+    fn settings_check_reports_names_and_values() {
         for (name, value, state) in [
             ("OTHER", "x", CheckStatus::Ok),
             ("KEYRACK_MEMORY", "locked", CheckStatus::Ok),

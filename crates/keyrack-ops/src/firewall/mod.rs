@@ -1,7 +1,8 @@
-//! `firewall`: the secrets that a CI system gives a job, to the keys that `keyrack.yml` declares and the job's later steps may have.
+//! `firewall`: passes the secrets that a CI system gives a job to its later steps, as far as
+//! `keyrack.yml` declares them and the rules allow it.
 //!
-//! All or nothing: one blocked key, and no secret leaves. Only declared keys are looked at; nothing of the other secrets is read, kept or put
-//! into an environment.
+//! All or nothing: if one key is blocked, no secret is passed on. Only declared keys are examined;
+//! other secrets are never read, kept or put into an environment.
 
 pub mod github;
 pub mod secrets_json;
@@ -17,7 +18,7 @@ use keyrack_core::{Attempt, Env, Error, ErrorCode};
 
 use crate::repo::without_naming_keys;
 
-/// Where the secrets come from.
+/// Source of the secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// `json(env://NAME)`: a JSON object in a variable of the environment.
@@ -34,14 +35,14 @@ impl FromStr for Origin {
         match inner.map(|source| source.split_once("://")) {
             Some(Some(("env", name))) if !name.is_empty() => Ok(Origin::Variable(name.to_owned())),
             Some(Some(("stdin", "*"))) => Ok(Origin::Stdin),
-            // Not repeated: somebody may have put the secrets themselves there.
-            _ => Err(Error::new(ErrorCode::Usage, "--from takes json(env://NAME) or json(stdin://*)")
+            // The value is not shown: the user may have put the secrets themselves there.
+            _ => Err(Error::new(ErrorCode::Usage, "--from only accepts json(env://NAME) or json(stdin://*)")
                 .hint("for example --from 'json(env://SECRETS_JSON)', with the quotes")),
         }
     }
 }
 
-/// What they are made into.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// `github.actions`: masks on stdout, then variables of the job's later steps.
@@ -57,17 +58,18 @@ impl FromStr for Destination {
         match text {
             "github.actions" => Ok(Destination::GithubActions),
             "json" => Ok(Destination::Json),
-            _ => Err(Error::new(ErrorCode::Usage, "--into takes github.actions or json")),
+            _ => Err(Error::new(ErrorCode::Usage, "--into only accepts github.actions or json")),
         }
     }
 }
 
-/// What came of the keys that `keyrack.yml` declares for an env: from the daemon, else from `secrets`, else from the context's environment.
-/// If one is blocked, no answer has a secret.
+/// Reads the keys that `keyrack.yml` declares for an env: from the daemon, else from `secrets`,
+/// else from the context's environment. If one is blocked, no result has a secret.
 ///
 /// # Errors
-/// Those of [`GetPlan::of`]; [`ErrorCode::Usage`] when `secrets` is no JSON object of strings, as far as they are looked at. That a daemon
-/// cannot be asked is an error only where one can be, and the environment does not have everything.
+/// Those of [`GetPlan::of`]; [`ErrorCode::Usage`] if `secrets` is not a JSON object of strings, as
+/// far as it is examined. An unreachable daemon is an error only where one can run and the
+/// environment lacks a key.
 pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Destination) -> Result<GetOutcome, Error> {
     let plan = GetPlan::of(ctx, &Scope::Repo { env: Some(env) }).map_err(without_naming_keys)?;
     let secrets = SecretsJson::read(secrets)?;
@@ -80,17 +82,18 @@ pub fn screen(ctx: &Context, env: Env, secrets: &[u8], into: Destination) -> Res
         _ => ctx.env.get(name).map(|value| Secret::copy_of(value.as_encoded_bytes())),
     })?;
     if into == Destination::GithubActions {
-        outcome.keys.iter_mut().for_each(hold_back_unfit);
+        outcome.keys.iter_mut().for_each(block_unfit);
     }
     if outcome.keys.iter().any(is_blocked) {
         outcome.keys.iter_mut().for_each(|answer| answer.secret = None);
     }
-    outcome.keys.iter_mut().for_each(mend_in_ci);
+    outcome.keys.iter_mut().for_each(drop_dangerous_fix);
     Ok(outcome)
 }
 
-/// A long-lived token is mended where it comes from, and nothing here lets it through all the same.
-fn mend_in_ci(answer: &mut KeyOutcome) {
+/// Replaces the fix that allows a long-lived token: in CI, such a token must be replaced at its
+/// source.
+fn drop_dangerous_fix(answer: &mut KeyOutcome) {
     if let Attempt::Blocked { slug, fix, .. } = &mut answer.attempt
         && fix.take_if(|fix| fix.allows_dangerous()).is_some()
     {
@@ -98,16 +101,16 @@ fn mend_in_ci(answer: &mut KeyOutcome) {
     }
 }
 
-/// Whether a rule holds the key back.
+/// Returns `true` if a rule blocks the key.
 pub fn is_blocked(answer: &KeyOutcome) -> bool {
     matches!(answer.attempt, Attempt::Blocked { .. })
 }
 
 /// Blocks a key that cannot be a variable of later steps, or must not be.
-fn hold_back_unfit(answer: &mut KeyOutcome) {
+fn block_unfit(answer: &mut KeyOutcome) {
     let Some(secret) = &answer.secret else { return };
     let slug = answer.attempt.slug();
-    let Some(reason) = github::why_unfit(slug.name(), secret.expose()) else { return };
+    let Some(reason) = github::unfit_reason(slug.name(), secret.expose()) else { return };
     let attempt = Attempt::Blocked { slug: slug.clone(), reasons: vec![reason], fix: None };
     *answer = KeyOutcome { attempt, secret: None, note: None, waived: false };
 }

@@ -1,14 +1,15 @@
-//! The object of secrets that a CI system gives a job: `{"NAME": "value", …}`, as `toJSON(secrets)` of GitHub Actions makes it.
+//! JSON object of secrets that a CI system gives a job: `{"NAME": "value", …}`, as
+//! `toJSON(secrets)` of GitHub Actions writes it.
 //!
-//! It is read in place. Only a value that is asked for by name is unescaped, straight into memory that is wiped; all others stay what they
-//! are in the caller's bytes, and nothing of them is kept, shown or put into an environment.
+//! It is read in place. Only a value that is requested by name is unescaped, straight into memory
+//! that is wiped; the others stay in the caller's bytes.
 
 use keyrack_core::{Error, ErrorCode};
 use keyrack_json::{Object, ValueKind};
 
 use keyrack_client::Secret;
 
-/// The longest text that is read, in bytes: more than all secrets a GitHub job can have (300 of 48 KB each).
+/// Maximum size of the text in bytes: more than all secrets of a GitHub job (300 of 48 KB each).
 pub const MAX_SECRETS_JSON: usize = 16 * 1024 * 1024;
 
 /// The secrets of one text.
@@ -17,10 +18,11 @@ pub struct SecretsJson<'a> {
 }
 
 impl<'a> SecretsJson<'a> {
-    /// Reads the object that `text` is.
+    /// Parses an object.
     ///
     /// # Errors
-    /// [`ErrorCode::Usage`] when it is none, or is over [`MAX_SECRETS_JSON`]. It says nothing of what the text holds.
+    /// [`ErrorCode::Usage`] if `text` is not an object, or is over [`MAX_SECRETS_JSON`]. The
+    /// message quotes nothing of the text.
     pub fn read(text: &'a [u8]) -> Result<Self, Error> {
         if text.len() > MAX_SECRETS_JSON {
             let most = MAX_SECRETS_JSON / (1024 * 1024);
@@ -33,22 +35,23 @@ impl<'a> SecretsJson<'a> {
         Ok(SecretsJson { object })
     }
 
-    /// The value of a name; `None` where the object has none, or one that is `null`.
+    /// Returns the value of a name; `None` if it is missing or `null`.
     ///
     /// # Errors
-    /// [`ErrorCode::Usage`], naming `name`, when it stands there twice, is no string, or holds half of a surrogate pair.
+    /// [`ErrorCode::Usage`], naming `name`, if it appears twice, is not a string, or holds half of
+    /// a surrogate pair.
     pub fn get(&self, name: &str) -> Result<Option<Secret>, Error> {
         let unfit = |why: &str| Error::new(ErrorCode::Usage, format!("{name} {why} in the secrets JSON"));
         let mut found = self.object.members.iter().filter(|member| member.name == name);
         let Some(member) = found.next() else { return Ok(None) };
         if found.next().is_some() {
-            return Err(unfit("stands twice"));
+            return Err(unfit("appears twice"));
         }
         if member.value.kind() == ValueKind::Null {
             return Ok(None);
         }
-        let text = member.value.string().ok_or_else(|| unfit("is no string"))?;
-        let text = text.map_err(|_| unfit("is no text"))?;
+        let text = member.value.string().ok_or_else(|| unfit("is not a string"))?;
+        let text = text.map_err(|_| unfit("is not valid text"))?;
         Ok(Some(Secret::copy_of(&text.to_wiped())))
     }
 }
@@ -72,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn values_by_name() {
+    fn secrets_json_returns_values_by_name() {
         for (text, found) in [
             (r#"{"A":"x"}"#, Some("x")),
             (r#" {"B":1,"A":"x\ny","C":[{"A":"z"}]} "#, Some("x\ny")),
@@ -90,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_key_and_quote_nothing() {
+    fn secrets_json_errors_name_the_key_and_quote_nothing() {
         for (text, message) in [
             (r#"{"A":"hunter2","A":"hunter2"}"#, "A stands twice in the secrets JSON"),
             (r#"{"A":"hunter2","\u0041":"x"}"#, "A stands twice in the secrets JSON"),
@@ -113,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_whole_parser(values in prop::collection::btree_map("[A-C\u{e9}\"\\\\]{0,3}", any::<String>(), 0..8), pretty: bool) {
+        fn secrets_json_agrees_with_serde(values in prop::collection::btree_map("[A-C\u{e9}\"\\\\]{0,3}", any::<String>(), 0..8), pretty: bool) {
             let text = if pretty { serde_json::to_vec_pretty(&values) } else { serde_json::to_vec(&values) }.unwrap();
             let secrets = SecretsJson::read(&text).unwrap();
             for (name, value) in &values {

@@ -1,4 +1,4 @@
-//! What goes in, what comes out, and a runner that reads it.
+//! Inputs, outputs, and a reader that parses them as the runner does.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use keyrack_core::Slug;
 use keyrack_testkit::github_runner::Step;
 use proptest::prelude::*;
 
-use super::github::{EnvFile, blocks, blocks_with, is_masked, is_runners_own, masks, why_unfit};
+use super::github::{EnvFile, blocks, blocks_with, is_masked, is_set_by_runner, masks, unfit_reason};
 use super::*;
 
 const MANIFEST: &str =
@@ -35,7 +35,7 @@ fn answers(outcome: &GetOutcome) -> Vec<(String, Option<String>)> {
 }
 
 #[test]
-fn where_secrets_come_from_and_go_to() {
+fn origin_and_destination_parse() {
     for (text, from) in [
         ("json(env://SECRETS)", Some(Origin::Variable("SECRETS".into()))),
         ("json(stdin://*)", Some(Origin::Stdin)),
@@ -63,12 +63,13 @@ fn where_secrets_come_from_and_go_to() {
 }
 
 #[test]
-fn declared_keys_alone_are_looked_at() {
+fn screen_reads_only_declared_keys() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().to_str().unwrap();
     let blob = r#"{"A":"{\"mech\":\"EPHEMERAL_VIA_GITHUB_APP\",\"key\":\"hunter2\"}","B":"x"}"#;
     for (variables, secrets, into, expected) in [
-        // The JSON before the environment; an empty secret is none, and what nobody declared is nothing.
+        // The JSON wins over the environment; an empty secret counts as absent, and undeclared ones
+        // are ignored.
         (
             &[("A", "ambient"), ("B", "ambient")][..],
             r#"{"A":"given","B":"","PATH":"/evil","NODE_OPTIONS":1}"#,
@@ -138,7 +139,7 @@ fn set_private(dir: &Path) {
 }
 
 #[test]
-fn a_github_app_is_blocked_by_its_name() {
+fn screen_blocks_a_github_app_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path(), "org: acme\nenv.test:\n  - A\n", &[]);
     let secrets = br#"{"A":"{\"mech\":\"GITHUB_APP\",\"privateKey\":\"hunter2\"}"}"#;
@@ -152,7 +153,7 @@ fn a_github_app_is_blocked_by_its_name() {
 }
 
 #[test]
-fn a_machine_without_a_place_for_a_daemon_lacks_nothing_but_the_keys() {
+fn screen_works_where_no_daemon_can_run() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().to_str().unwrap();
     for variables in
@@ -168,7 +169,7 @@ fn a_machine_without_a_place_for_a_daemon_lacks_nothing_but_the_keys() {
 }
 
 #[test]
-fn what_stops_it_at_once() {
+fn screen_fails_on_bad_input() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = context(dir.path(), MANIFEST, &[]);
     for (env, secrets, code) in [
@@ -187,7 +188,7 @@ fn what_stops_it_at_once() {
 }
 
 #[test]
-fn names_that_steer_programs() {
+fn screen_blocks_names_that_control_programs() {
     for (name, blocked, own) in [
         ("API_KEY", false, false),
         ("PATH", true, false),
@@ -203,11 +204,11 @@ fn names_that_steer_programs() {
         ("RUNNER_TEMP", false, true),
         ("OLD_LD_X", false, false),
     ] {
-        assert_eq!(why_unfit(name, b"x").is_some(), blocked, "{name}");
-        assert_eq!(is_runners_own(name), own, "{name}");
+        assert_eq!(unfit_reason(name, b"x").is_some(), blocked, "{name}");
+        assert_eq!(is_set_by_runner(name), own, "{name}");
     }
-    assert!(why_unfit("A", b"a\0b").is_some() && why_unfit("A", b"\xff").is_some());
-    assert!(why_unfit("A", "é\r\n\u{85}".as_bytes()).is_none());
+    assert!(unfit_reason("A", b"a\0b").is_some() && unfit_reason("A", b"\xff").is_some());
+    assert!(unfit_reason("A", "é\r\n\u{85}".as_bytes()).is_none());
 }
 
 /// Keys as the firewall lets them through.
@@ -238,7 +239,7 @@ fn exports(values: &[(&str, &[u8])]) -> Vec<keyrack_client::source::Export> {
 }
 
 #[test]
-fn masks_and_blocks() {
+fn masks_and_blocks_hold_every_line() {
     let all = exports(&[("A", b"once"), ("B", b"100%0A\r\n\n  twice \n"), ("C", b"::stop-commands::x")]);
     assert_eq!(
         String::from_utf8_lossy(&masks(&all)),
@@ -256,7 +257,7 @@ fn masks_and_blocks() {
 }
 
 #[test]
-fn runner_masks_members_and_never_what_is_short() {
+fn masks_cover_json_members_and_skip_short_texts() {
     for (value, masked) in [
         ("abc", &[][..]),
         ("abcd", &["abcd"]),
@@ -271,7 +272,7 @@ fn runner_masks_members_and_never_what_is_short() {
         ),
         ("one\nab\ntwo2", &["two2"]),
         ("ab\ncd", &[]),
-        // The same text twice is told once.
+        // The same text is masked once.
         (r#"["12345678","12345678"]"#, &[r#"["12345678","12345678"]"#, "12345678"]),
     ] {
         let all = exports(&[("A", value.as_bytes())]);
@@ -288,7 +289,7 @@ fn runner_masks_members_and_never_what_is_short() {
 }
 
 #[test]
-fn a_delimiter_that_the_value_holds_is_not_taken() {
+fn delimiter_in_the_value_is_drawn_again() {
     let taken = format!("x\nkeyrack_{}\nEVIL=1", "07".repeat(16));
     let all = exports(&[("A", taken.as_bytes())]);
     let mut given = [[7; 16], [7; 16], [8; 16]].into_iter();
@@ -299,7 +300,7 @@ fn a_delimiter_that_the_value_holds_is_not_taken() {
 }
 
 #[test]
-fn a_line_left_open_before_ours_swallows_nothing() {
+fn env_file_append_ends_an_open_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("env");
     std::fs::write(&path, "LEFT=open").unwrap();
@@ -311,7 +312,7 @@ fn a_line_left_open_before_ours_swallows_nothing() {
 }
 
 #[test]
-fn a_file_that_cannot_be_appended_to() {
+fn env_file_rejects_files_it_cannot_append_to() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     std::fs::write(at("env"), "").unwrap();
@@ -364,7 +365,7 @@ fn value() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn a_runner_gets_the_values_and_masks_every_line(values in prop::collection::vec(value(), 1..5), before in prop::sample::select(vec!["", "X=y", "X=y\n", "X<<E\nv\nE\n"])) {
+    fn runner_reads_values_and_masks_every_line(values in prop::collection::vec(value(), 1..5), before in prop::sample::select(vec!["", "X=y", "X=y\n", "X<<E\nv\nE\n"])) {
         let names = ["A", "B_2", "c-d", "e.f", "_"];
         let given: Vec<(&str, &[u8])> = names.into_iter().zip(values.iter().map(String::as_bytes)).collect();
         let all = exports(&given);

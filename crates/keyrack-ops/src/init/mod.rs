@@ -1,4 +1,5 @@
-//! `init`: the rack of an owner with its first recipient, and the `keyrack.yml` of a repository. What is there already is found, not changed.
+//! `init`: creates the rack of an owner with its first recipient, and the `keyrack.yml` of a
+//! repository. Existing files are not changed.
 
 pub mod suggest;
 
@@ -15,21 +16,21 @@ use crate::input::check_label;
 use crate::locked_file::LockedFile;
 use crate::repo::below;
 
-/// What is to be made.
+/// Files to create.
 #[derive(Clone, Debug, Default)]
 pub struct InitRequest {
     /// The ssh key of the first recipient: its private or its `.pub` file. One of those that
     /// [`FoundKeys`] finds if not given.
     pub key: Option<PathBuf>,
-    /// What to call the recipient; `None` for `default`.
+    /// Label of the recipient; `None` for `default`.
     pub label: Option<String>,
-    /// The org of the repository's manifest, if one is to be made.
+    /// Org of the repository's manifest; `None` to create no such manifest.
     pub org: Option<String>,
-    /// Where that is to be, from the root of the repository.
+    /// Path of that manifest, relative to the root of the repository.
     pub at: Option<String>,
 }
 
-/// Whether something was made or was there.
+/// Outcome for a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InitOutcome {
     /// It was made.
@@ -48,40 +49,40 @@ impl InitOutcome {
     }
 }
 
-/// What there is now.
+/// Result of an `init`.
 #[derive(Clone, Debug)]
 pub struct InitReport {
-    /// Whether the host manifest is new.
+    /// Outcome for the host manifest.
     pub host: InitOutcome,
-    /// Where it is.
+    /// Path of the host manifest.
     pub host_path: PathBuf,
     /// Its first recipient.
     pub recipient: Recipient,
     /// The identity that later commands find from now on without `--prikey`, if this run remembered
     /// one.
     pub remembered: Option<PathBuf>,
-    /// The repository's manifest, if one was asked for and there is a repository.
+    /// The repository's manifest, if an org was given in a repository.
     pub repo: Option<InitRepo>,
-    /// The root of the repository, if there is one.
+    /// Root of the repository.
     pub git_root: Option<PathBuf>,
 }
 
 /// A repository's manifest.
 #[derive(Clone, Debug)]
 pub struct InitRepo {
-    /// Whether it is new.
+    /// Outcome for the file.
     pub effect: InitOutcome,
-    /// Where it is.
+    /// Path of the file.
     pub path: PathBuf,
     /// The org it names.
     pub org: String,
 }
 
-/// Makes the rack, and the repository's manifest if an org is given.
+/// Creates the rack, and the repository's manifest if an org is given.
 ///
 /// # Errors
-/// [`ErrorCode::BadOrg`] for an org no key could be stored for; [`ErrorCode::BadKeyFile`]; for a rack that is there, what keeps it from being opened;
-/// what kept a file from being written. Everything that can be refused is, before anything is written.
+/// [`ErrorCode::BadOrg`] for an org that no key can be stored for; [`ErrorCode::BadKeyFile`]; those
+/// of opening an existing rack; those of writing. All checks precede the first write.
 pub fn init(ctx: &OpContext<'_>, request: &InitRequest) -> Result<InitReport, Error> {
     let label = check_label(request.label.as_deref().unwrap_or("default"))?;
     let org = request.org.as_deref().map(check_org).transpose()?;
@@ -90,7 +91,7 @@ pub fn init(ctx: &OpContext<'_>, request: &InitRequest) -> Result<InitReport, Er
         (Some(root), Some(_)) => {
             let at = request.at.as_deref().unwrap_or(keyrack_core::repo_manifest::MANIFEST_PATH);
             let path = below(root, at)?;
-            stays_inside(root, &path)?;
+            check_inside(root, &path)?;
             manifest::check_ownership(&ctx.client, root)?;
             Some((root.clone(), path))
         }
@@ -106,7 +107,7 @@ pub fn init(ctx: &OpContext<'_>, request: &InitRequest) -> Result<InitReport, Er
     Ok(InitReport { host: effect, host_path, recipient, remembered, repo, git_root })
 }
 
-/// The rack there is now.
+/// The rack after an `init`.
 struct Host {
     effect: InitOutcome,
     recipient: Recipient,
@@ -123,7 +124,7 @@ pub fn check_org(text: &str) -> Result<&str, Error> {
         Org::Named(_) => {
             let error = Error::new(
                 ErrorCode::BadOrg,
-                "no key could be stored for this org: it must begin with a-z and hold only a-z, 0-9, _ and -",
+                "invalid org: it must begin with a-z and contain only a-z, 0-9, _ and -",
             );
             let lower = text.to_lowercase();
             let meant = Org::is_storable_name(&lower).then(|| "use lower case".to_owned());
@@ -131,7 +132,7 @@ pub fn check_org(text: &str) -> Result<&str, Error> {
         }
         Org::Machine | Org::This => Err(Error::new(
             ErrorCode::BadOrg,
-            format!("{text} is no org a repository can be of: name your organisation"),
+            format!("{text} cannot be the org of a repository: use the name of your organization"),
         )),
     }
 }
@@ -147,7 +148,7 @@ fn init_host(ctx: &OpContext<'_>, racks: &RackPaths, key: Option<&Path>, label: 
         let first = first.ok_or_else(|| {
             Error::new(
                 ErrorCode::HostManifestInvalid,
-                "the host manifest names no recipient that can be understood",
+                "the host manifest has no recipient that this version can read",
             )
         })?;
         let remembered = ctx.remember(racks, identities);
@@ -182,11 +183,11 @@ fn init_host(ctx: &OpContext<'_>, racks: &RackPaths, key: Option<&Path>, label: 
     found(manifest, &identities)
 }
 
-/// The file a person means by `--prikey` or `--pubkey`; a public key itself is not one.
+/// Path of the file that the user passed as `--prikey` or `--pubkey`. A key itself is rejected.
 fn key_path(cwd: &Path, typed: &Path) -> Result<PathBuf, Error> {
     let text = typed.to_string_lossy();
     if text.starts_with("ssh-") || text.starts_with("age1") || text.starts_with("AGE-SECRET-KEY-") {
-        return Err(Error::new(ErrorCode::BadKeyFile, "the path of a key file is needed, not a key itself"));
+        return Err(Error::new(ErrorCode::BadKeyFile, "expected the path of a key file, not the key itself"));
     }
     Ok(cwd.join(typed))
 }
@@ -195,10 +196,10 @@ fn private_half(path: &Path) -> PathBuf {
     if path.extension().is_some_and(|ext| ext == "pub") { path.with_extension("") } else { path.to_owned() }
 }
 
-/// Refuses a path that a directory on the way, being a symbolic link, leads out of the repository: nothing is made there.
-pub(crate) fn stays_inside(root: &Path, path: &str) -> Result<(), Error> {
+/// Checks that no symbolic link on the way leads a path outside the repository.
+pub(crate) fn check_inside(root: &Path, path: &str) -> Result<(), Error> {
     let unreadable = |at: &Path, error: std::io::Error| {
-        Error::new(ErrorCode::Io, format!("cannot look at {}: {error}", at.display()))
+        Error::new(ErrorCode::Io, format!("cannot read {}: {error}", at.display()))
     };
     let real_root = root.canonicalize().map_err(|error| unreadable(root, error))?;
     // The closest of them that is there; `symlink_metadata` sees a link that leads nowhere, too.
@@ -214,13 +215,13 @@ pub(crate) fn stays_inside(root: &Path, path: &str) -> Result<(), Error> {
 
 fn init_repo(ctx: &Context, root: &Path, path: &str, org: &str) -> Result<InitRepo, Error> {
     let full = root.join(path);
-    let held = LockedFile::take(&full)?;
-    if held.read()?.is_some() {
+    let file = LockedFile::lock(&full)?;
+    if file.read()?.is_some() {
         let there =
             manifest::load_from(ctx, root, path)?.map_or_else(|| org.to_owned(), |manifest| manifest.org);
         return Ok(InitRepo { effect: InitOutcome::Found, path: full, org: there });
     }
-    held.write(&format!("org: {org}\n"))?;
+    file.write(&format!("org: {org}\n"))?;
     Ok(InitRepo { effect: InitOutcome::Created, path: full, org: org.to_owned() })
 }
 
@@ -232,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_made_outside_of_the_repository() {
+    fn check_inside_rejects_symlinks_out_of_the_repository() {
         let dir = tempfile::tempdir().unwrap();
         let (root, elsewhere) = (dir.path().join("repo"), dir.path().join("outside"));
         for made in [&root.join("real/deep"), &elsewhere] {
@@ -253,7 +254,7 @@ mod tests {
             ("dangling/keyrack.yml", false),
         ] {
             for root in [&root, &dir.path().join("alias")] {
-                assert_eq!(stays_inside(root, path).is_ok(), inside, "{path}");
+                assert_eq!(check_inside(root, path).is_ok(), inside, "{path}");
             }
         }
     }

@@ -1,4 +1,5 @@
-//! What a guided `init` may propose: the ssh keys there are, and the org a repository seems to be of. Nothing is changed, nobody asked, no program run.
+//! Suggestions of a guided `init`: the available ssh keys, and the probable org of the repository.
+//! Changes nothing, does not prompt, and runs no program.
 
 use std::fs;
 use std::io::Read as _;
@@ -14,28 +15,28 @@ use serde_json::Value;
 
 use crate::context::OpContext;
 
-/// The most of a file that is looked at, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// Maximum number of bytes that are read of a file.
+const MAX_FILE: u64 = 1 << 20;
 
-/// What there is to begin with.
+/// Suggestions, and what exists already.
 #[derive(Clone, Debug)]
 pub struct InitSuggestions {
-    /// Whether the rack is there already.
+    /// Set if the rack exists.
     pub has_rack: bool,
     /// The ssh keys that could open it, those first that are found without being named.
     pub keys: Vec<UsableKey>,
-    /// The root of the repository the caller stands in.
+    /// Root of the repository.
     pub git_root: Option<PathBuf>,
-    /// Whether that has a `keyrack.yml`.
+    /// Set if the repository has a `keyrack.yml`.
     pub has_manifest: bool,
     /// The org it seems to be of, one that keys can be stored for.
     pub org: Option<String>,
 }
 
-/// Looks.
+/// Collects the suggestions.
 ///
 /// # Errors
-/// [`keyrack_core::ErrorCode::NoHome`]; what keeps the place of the rack from being looked at.
+/// [`keyrack_core::ErrorCode::NoHome`]; those of accessing the rack's directory.
 pub fn suggest(ctx: &OpContext<'_>) -> Result<InitSuggestions, Error> {
     let racks = ctx.racks()?;
     let git_root = manifest::find_git_root(&ctx.client.cwd);
@@ -80,7 +81,8 @@ fn org_of_remote(root: &Path) -> Option<String> {
     None
 }
 
-/// Where git keeps a repository's configuration: `.git`, or what a worktree's `.git` file leads to (gitrepository-layout(5)).
+/// Directory of a repository's git configuration: `.git`, or the target of a worktree's `.git` file
+/// (gitrepository-layout(5)).
 fn git_dir(root: &Path) -> Option<PathBuf> {
     let dot = root.join(".git");
     if dot.is_dir() {
@@ -93,7 +95,8 @@ fn git_dir(root: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The last but one part of a repository's path: `git@host:acme/app.git`, `https://host/acme/app`, `github:acme/app`, `acme/app`.
+/// The last but one part of a repository's path: `git@host:acme/app.git`, `https://host/acme/app`,
+/// `github:acme/app`, `acme/app`.
 fn org_of_url(url: &str) -> Option<String> {
     let path = match url.split_once("://") {
         Some((_, rest)) => rest.split_once('/')?.1,
@@ -109,7 +112,7 @@ fn read(path: &Path) -> Option<String> {
         return None;
     }
     let mut text = String::new();
-    fs::File::open(path).ok()?.take(LARGEST).read_to_string(&mut text).ok()?;
+    fs::File::open(path).ok()?.take(MAX_FILE).read_to_string(&mut text).ok()?;
     Some(text)
 }
 
@@ -118,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orgs_of_urls() {
+    fn org_of_url_parses_common_forms() {
         for (url, org) in [
             ("git@github.com:acme/app.git", Some("acme")),
             ("https://github.com/Acme/app", Some("acme")),
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn orgs_of_repositories() {
+    fn suggest_reads_the_org_of_package_and_remote() {
         let config = "[core]\n\turl = x:no/no\n[remote \"other\"]\n\turl = git@h:other/app\n[remote \"origin\"]\n\tfetch = x\n\turl = git@h:acme/app.git\n";
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();

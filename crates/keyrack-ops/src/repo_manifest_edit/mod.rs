@@ -1,18 +1,19 @@
-//! `keyrack.yml` changed line by line, so that comments, quoting and order stay as a person left them.
+//! Line-based edits of `keyrack.yml`, so that comments, quoting and order stay as they are.
 //!
-//! Pure text in, text out. It knows the shapes that manifests have and refuses the rest, naming the line to write by hand. It does not
-//! parse YAML: the caller reads the result again and compares before anything is written.
+//! Text in, text out. The editor knows the common shapes of manifests and rejects the rest, naming
+//! the line to edit by hand. It does not parse YAML: the caller parses the result and compares it
+//! before writing.
 
 /// A change that cannot be made safely by line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EditError {
     /// The line it is about, counted from 1; 0 for the file as a whole.
     pub(crate) line: usize,
-    /// Why, in a phrase.
+    /// Reason, as a phrase.
     pub(crate) reason: &'static str,
 }
 
-/// The text with `name` added at the end of the section of `env`, which is made if it is not there.
+/// Adds `name` at the end of the section of `env`, which is created if it is missing.
 pub(crate) fn insert(text: &str, env: &str, name: &str) -> Result<String, EditError> {
     let lines = Lines::read(text)?;
     let Some(section) = lines.section(env)? else {
@@ -47,8 +48,8 @@ pub(crate) fn insert(text: &str, env: &str, name: &str) -> Result<String, EditEr
     }
 }
 
-/// The text without the entries at `which` places (counted from 0) of the section of `env`, which holds `count` entries. The section stays,
-/// if need be as an empty one.
+/// Removes the entries with the indices `which` from the section of `env`, which holds `count`
+/// entries. The section stays, empty if need be.
 pub(crate) fn remove(text: &str, env: &str, which: &[usize], count: usize) -> Result<String, EditError> {
     let lines = Lines::read(text)?;
     let Some(section) = lines.section(env)? else {
@@ -60,9 +61,9 @@ pub(crate) fn remove(text: &str, env: &str, which: &[usize], count: usize) -> Re
             let header = &lines.all[section.header];
             let inner = &header.content[open + 1..close];
             let entries =
-                split_flow(inner).ok_or(EditError { line: number, reason: "the list is not understood" })?;
+                split_flow(inner).ok_or(EditError { line: number, reason: "the list is too complex" })?;
             if entries.len() != count {
-                return Err(EditError { line: number, reason: "the list is not understood" });
+                return Err(EditError { line: number, reason: "the list is too complex" });
             }
             let kept: Vec<_> = entries
                 .iter()
@@ -77,10 +78,7 @@ pub(crate) fn remove(text: &str, env: &str, which: &[usize], count: usize) -> Re
         Body::Null { .. } => Err(EditError { line: number, reason: "the section is empty" }),
         Body::Block { ref items } => {
             if items.len() != count {
-                return Err(EditError {
-                    line: number,
-                    reason: "its entries are not understood line by line",
-                });
+                return Err(EditError { line: number, reason: "its entries are too complex" });
             }
             let gone = |at: usize| {
                 items
@@ -94,7 +92,8 @@ pub(crate) fn remove(text: &str, env: &str, which: &[usize], count: usize) -> Re
     }
 }
 
-/// A key name as YAML: in quotes if some reader would take the plain word for something other than a string.
+/// Formats a key name as YAML: quoted if a parser could take the plain word for something other
+/// than a string.
 fn scalar(name: &str) -> String {
     const WORDS: [&str; 9] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
     if WORDS.iter().any(|word| word.eq_ignore_ascii_case(name)) {
@@ -103,7 +102,7 @@ fn scalar(name: &str) -> String {
     name.to_owned()
 }
 
-/// One line: what it says, and how it ends (`\n`, `\r\n`, or nothing on the last).
+/// One line: its content and its line break (`\n`, `\r\n`, or nothing on the last line).
 #[derive(Clone, Copy)]
 struct Line<'a> {
     content: &'a str,
@@ -133,7 +132,7 @@ struct Item {
     last: usize,
 }
 
-/// What a section holds, and how it is written.
+/// Body of a section, by the way it is written.
 enum Body {
     /// `[…]` on the header's own line: where the brackets are, in bytes.
     Flow { open: usize, close: usize },
@@ -150,7 +149,7 @@ struct Section {
 
 struct Lines<'a> {
     all: Vec<Line<'a>>,
-    /// How lines end in this file.
+    /// Line break of this file.
     end: &'static str,
 }
 
@@ -168,19 +167,16 @@ impl<'a> Lines<'a> {
         for (at, line) in all.iter().enumerate() {
             let marker = line.content == "---" || line.content.starts_with("--- ") || line.content == "...";
             if marker && begun {
-                return Err(EditError { line: at + 1, reason: "a document ends or begins here" });
+                return Err(EditError { line: at + 1, reason: "a YAML document ends or begins here" });
             }
             if marker && line.content != "---" {
-                return Err(EditError {
-                    line: at + 1,
-                    reason: "a document with something on its marker's line",
-                });
+                return Err(EditError { line: at + 1, reason: "text after a document marker" });
             }
             begun |= !line.is_silent() && !line.content.starts_with('%');
             if line.content.starts_with(['{', '[', '?']) {
                 return Err(EditError {
                     line: at + 1,
-                    reason: "the top level is not written as one key a line",
+                    reason: "the top level does not have one key per line",
                 });
             }
             if line.content.starts_with('\t') || line.content.contains('\r') {
@@ -202,7 +198,7 @@ impl<'a> Lines<'a> {
             return Ok(None);
         };
         if let Some((second, _)) = headers.next() {
-            return Err(EditError { line: second + 1, reason: "the section is there twice" });
+            return Err(EditError { line: second + 1, reason: "the section appears twice" });
         }
         let content = self.all[header].content;
         let (value, value_at) = value_of(content, from);
@@ -210,18 +206,19 @@ impl<'a> Lines<'a> {
             "" => Body::Block { items: self.items(header)? },
             "~" | "null" | "Null" | "NULL" => Body::Null { from: value_at, to: value_at + value.len() },
             flow if flow.starts_with('[') => {
-                // A comment cannot begin inside of the brackets of one line: `value_of` cuts there, and then the last byte is no bracket.
+                // A comment cannot begin inside the brackets of one line: `value_of` cuts it off,
+                // and then the last byte is not a bracket.
                 let whole =
                     split_flow(flow.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or("]"));
                 if whole.is_none() {
                     return Err(EditError {
                         line: header + 1,
-                        reason: "a list in brackets over several lines",
+                        reason: "a bracketed list over several lines",
                     });
                 }
                 Body::Flow { open: value_at, close: value_at + flow.len() - 1 }
             }
-            _ => return Err(EditError { line: header + 1, reason: "the section is no plain list" }),
+            _ => return Err(EditError { line: header + 1, reason: "the section is not a plain list" }),
         };
         Ok(Some(Section { header, body }))
     }
@@ -246,13 +243,13 @@ impl<'a> Lines<'a> {
             } else if depth == 0 {
                 break;
             } else {
-                return Err(EditError { line: at + 1, reason: "an entry that is not understood" });
+                return Err(EditError { line: at + 1, reason: "an entry that is too complex" });
             }
         }
         Ok(items)
     }
 
-    /// The indentation of the first entry of any section, two blanks if there is none.
+    /// Indentation of the first entry of any section; two blanks if there is none.
     fn usual_indent(&self) -> String {
         let first = self.all.iter().find(|line| line.is_item() && !line.is_silent());
         first.map_or_else(|| "  ".to_owned(), |line| line.indent().to_owned())
@@ -302,7 +299,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// The key a line of the top level begins with, plain or in quotes, and where what follows its colon begins.
+/// Returns the key that begins a top-level line, plain or quoted, and the index after its colon.
 fn top_level_key(content: &str) -> Option<(&str, usize)> {
     let (name, after) = match content.chars().next()? {
         quote @ ('"' | '\'') => {
@@ -344,7 +341,8 @@ fn value_of(content: &str, from: usize) -> (&str, usize) {
     (value, at)
 }
 
-/// The entries between the brackets of a flow list; `None` if brackets or quotes do not close. A comma after the last is none.
+/// Splits the entries of a flow list; `None` if brackets or quotes do not close. A trailing comma
+/// adds no entry.
 fn split_flow(inner: &str) -> Option<Vec<&str>> {
     let mut entries = Vec::new();
     let (mut depth, mut quote, mut from) = (0_usize, None, 0);

@@ -1,9 +1,9 @@
-//! Every shape a section is written in, what each edit makes of it, and the shapes that are refused.
+//! Every shape of a section, the result of each edit, and the shapes that are rejected.
 
 use super::*;
 
 #[test]
-fn insertions() {
+fn insert_adds_the_key_to_every_shape() {
     for (what, before, after) in [
         ("into a block list", "org: a\nenv.test:\n  - A\n", "org: a\nenv.test:\n  - A\n  - NEW\n"),
         (
@@ -80,7 +80,7 @@ fn insertions() {
 }
 
 #[test]
-fn what_is_not_understood_is_refused() {
+fn edit_rejects_unknown_shapes() {
     for (what, text, line) in [
         ("a flow map", "{org: a, env.test: [A]}\n", 1),
         ("a list over several lines", "org: a\nenv.test: [\n  A,\n]\n", 2),
@@ -103,7 +103,7 @@ fn what_is_not_understood_is_refused() {
 }
 
 #[test]
-fn removals() {
+fn remove_deletes_entries_of_every_shape() {
     for (what, before, which, count, after) in [
         (
             "one of a block list",

@@ -1,8 +1,10 @@
-//! A program whose output is masked: it runs as a child that is waited for, its two streams pass through a [`Masker`](keyrack_mask::Masker)
-//! each, and whatever befalls it befalls us.
+//! Runs a program with masked output: the program is a child process, each of its two streams
+//! passes through a [`Masker`](keyrack_mask::Masker), and keyrack stops and exits as the child
+//! does.
 //!
-//! It is in our process group and has our terminal, so what the terminal sends reaches it without us: Ctrl-C is for it to act on, and when it
-//! is stopped we stop as it did. What another process sends to us is handed on to it. It is killed when we are.
+//! The child is in our process group and has our terminal, so it receives the terminal's signals
+//! itself: Ctrl-C is for the child, and when the child is stopped, so are we. Signals from other
+//! processes are forwarded to it. It is killed if we are.
 
 use std::fs::File;
 use std::io;
@@ -21,19 +23,20 @@ use keyrack_sys::tty::pty::{OutputPty, is_same_file, large_pipe};
 
 use super::relay::Relay;
 
-/// How often the child is looked after although no signal came.
-const LOOK: Duration = Duration::from_secs(1);
+/// Interval at which the child is checked without a signal.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a stopped child's last words are waited for before we stop too.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Longest wait for the last output of a stopped child before we stop too.
+const MAX_OUTPUT_WAIT: Duration = Duration::from_millis(200);
 
-/// How long nothing may have come for all to be there: a pseudo-terminal hands on what is written to it a little later.
-const SETTLED: Duration = Duration::from_millis(20);
+/// Time without output after which all of it has arrived: a pseudo-terminal passes it on with a
+/// delay.
+const IDLE_TIME: Duration = Duration::from_millis(20);
 
-/// How often it is looked whether keys are for the program's own terminal.
-const KEYS: Duration = Duration::from_millis(50);
+/// Interval at which the terminal's input is checked for the program's own terminal.
+const INPUT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Where one of our own streams goes.
+/// Target of one of our own streams.
 #[derive(Debug)]
 pub struct Target {
     /// A descriptor of it.
@@ -42,9 +45,9 @@ pub struct Target {
     pub terminal: bool,
 }
 
-/// How a program ended.
+/// Exit status of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum ProgramExit {
     /// With this exit code.
     Exited(i32),
     /// By the signal of this number.
@@ -53,27 +56,28 @@ pub enum Ended {
 
 /// Result of a masked program.
 #[derive(Debug)]
-pub struct Done {
-    /// How the program ended.
-    pub ended: Ended,
-    /// Its streams that a background process still has open. They must be read until that process
-    /// ends ([`keyrack_sys::process::drain`]): if they were closed, its next write would fail.
+pub struct MaskedOutcome {
+    /// Exit status of the program.
+    pub ended: ProgramExit,
+    /// Streams that a background process still has open. They must be read until that process exits
+    /// ([`keyrack_sys::process::drain`]): if they were closed, its next write would fail.
     pub left_open: Vec<OwnedFd>,
-    /// Why a part of its output could not be written, if so: a full disk, say.
+    /// Error of output that could not be written, such as a full disk.
     pub lost: Option<io::Error>,
 }
 
-/// Runs a program with its standard output and error masked; one that is not given stays closed. The process must have one thread, and do
-/// nothing else meanwhile. From here on it is not dumpable.
+/// Runs a program with its standard output and error masked; a stream that is not given stays
+/// closed. The process must have one thread, and do nothing else meanwhile. From here on it is not
+/// dumpable.
 ///
 /// # Errors
-/// Those of `execve(2)` when the program cannot be executed; those of the pipes, terminals and threads it takes.
+/// Those of `execve(2)`, and those of creating pipes, terminals and threads.
 pub fn run(
     program: PreparedCommand,
     patterns: &Arc<Patterns>,
     stdout: Option<Target>,
     stderr: Option<Target>,
-) -> io::Result<Done> {
+) -> io::Result<MaskedOutcome> {
     not_dumpable()?;
     let signals = BlockedSignals::hold()?;
     let run = start(program, patterns, stdout, stderr, &signals);
@@ -84,7 +88,7 @@ pub fn run(
             signals.release();
             // All of them before the first is waited for.
             running.relays.iter_mut().for_each(Relay::program_ended);
-            let mut done = Done { ended, left_open: Vec::new(), lost: None };
+            let mut done = MaskedOutcome { ended, left_open: Vec::new(), lost: None };
             for stream in running.relays.into_iter().map(Relay::end) {
                 done.left_open.extend(stream.left_open);
                 done.lost = done.lost.or(stream.lost);
@@ -107,7 +111,7 @@ struct Running {
 
 /// A stream between the program and its target.
 struct Stream {
-    /// Where it is read.
+    /// Our end, to be read.
     source: File,
     /// The program's end.
     end: OwnedFd,
@@ -134,15 +138,15 @@ fn start(
     stderr: Option<Target>,
     signals: &BlockedSignals,
 ) -> io::Result<Running> {
-    // Two streams to one place are one: what the program writes first is there first.
+    // Two streams with the same target are merged, to keep the order of the output.
     let shared = match (&stdout, &stderr) {
         (Some(out), Some(err)) => is_same_file(out.fd.as_fd(), err.fd.as_fd()),
         _ => false,
     };
     let out = stdout.map(Stream::to).transpose()?;
     let err = if shared { None } else { stderr.map(Stream::to).transpose()? };
-    let out_end = out.as_ref().map(|way| way.end.as_fd());
-    let err_end = if shared { out_end } else { err.as_ref().map(|way| way.end.as_fd()) };
+    let out_end = out.as_ref().map(|stream| stream.end.as_fd());
+    let err_end = if shared { out_end } else { err.as_ref().map(|stream| stream.end.as_fd()) };
     let child = SupervisedChild::start(&program, out_end, err_end, signals)?;
     // With it the values of the keys.
     drop(program);
@@ -154,10 +158,10 @@ fn start(
     }
     for terminal in &running.terminals {
         let terminal = Arc::downgrade(terminal);
-        // For as long as there is the terminal; nothing waits for it.
+        // Runs as long as the terminal exists. No thread waits for it.
         std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
             while let Some(terminal) = terminal.upgrade() {
-                terminal.pass_keys(KEYS);
+                terminal.pass_keys(INPUT_INTERVAL);
             }
         })?;
     }
@@ -165,37 +169,37 @@ fn start(
 }
 
 impl Running {
-    /// Until the child ends.
-    fn wait(&mut self, signals: &BlockedSignals) -> io::Result<Ended> {
+    /// Waits until the child exits.
+    fn wait(&mut self, signals: &BlockedSignals) -> io::Result<ProgramExit> {
         let mut stopped = false;
         loop {
-            let came = signals.next(LOOK)?;
+            let received = signals.next(CHECK_INTERVAL)?;
             while let Some(state) = self.child.wait()? {
                 match state {
-                    ChildState::Exited(code) => return Ok(Ended::Exited(code)),
-                    ChildState::Killed(signal) => return Ok(Ended::Killed(signal)),
+                    ChildState::Exited(code) => return Ok(ProgramExit::Exited(code)),
+                    ChildState::Killed(signal) => return Ok(ProgramExit::Killed(signal)),
                     ChildState::Continued => stopped = false,
                     ChildState::Stopped(signal) => {
                         stopped = true;
-                        self.stop_too(signals, signal);
+                        self.stop_like(signals, signal);
                     }
                 }
             }
-            match came {
+            match received {
                 Some(ReceivedSignal { number: SIGCONT, .. }) if std::mem::take(&mut stopped) => {
                     self.child.send(SIGCONT);
                 }
-                Some(came) => self.hand_on(came),
+                Some(received) => self.forward(received),
                 None => {}
             }
         }
     }
 
-    /// The child was stopped: we are as well, when what it said is handed on.
-    fn stop_too(&self, signals: &BlockedSignals, signal: i32) {
+    /// Stops this process after the child was stopped and its output was passed on.
+    fn stop_like(&self, signals: &BlockedSignals, signal: i32) {
         let start = Instant::now();
         let mut idle_since = start;
-        while start.elapsed() < LAST_WORDS && idle_since.elapsed() < SETTLED {
+        while start.elapsed() < MAX_OUTPUT_WAIT && idle_since.elapsed() < IDLE_TIME {
             std::thread::sleep(Duration::from_millis(1));
             if !self.relays.iter().all(Relay::is_idle) {
                 idle_since = Instant::now();
@@ -206,20 +210,22 @@ impl Running {
         self.terminals.iter().for_each(|terminal| terminal.resize());
     }
 
-    fn hand_on(&self, came: ReceivedSignal) {
-        match came.number {
+    fn forward(&self, received: ReceivedSignal) {
+        match received.number {
             SIGCHLD | SIGCONT => {}
-            SIGWINCH if self.terminals.is_empty() && came.sender.is_some() => self.child.send(SIGWINCH),
+            SIGWINCH if self.terminals.is_empty() && received.sender.is_some() => self.child.send(SIGWINCH),
             SIGWINCH if self.terminals.is_empty() => {}
             // Our own, of below.
-            SIGWINCH if came.sender.is_some_and(|pid| pid == keyrack_sys::process::pid::current()) => {}
-            // The kernel has told the whole group already, before the program's own terminal had the new size.
+            SIGWINCH if received.sender.is_some_and(|pid| pid == keyrack_sys::process::pid::current()) => {}
+            // The kernel has sent it to the whole group, before the program's own terminal had the
+            // new size.
             SIGWINCH => {
                 self.terminals.iter().for_each(|terminal| terminal.resize());
                 signal_process_group(SIGWINCH);
             }
-            // What the terminal sends, it sends to both; and what the child sends to all of its group, it has had.
-            number if came.sender.is_some_and(|pid| pid != self.child.pid()) => self.child.send(number),
+            // The terminal sends its signals to both processes, and a signal that the child sends
+            // to its group has already reached the child.
+            number if received.sender.is_some_and(|pid| pid != self.child.pid()) => self.child.send(number),
             _ => {}
         }
     }

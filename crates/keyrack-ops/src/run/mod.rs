@@ -1,7 +1,8 @@
-//! `run`: another program with the asked keys in its environment, and no other key.
+//! `run`: starts a program with the requested keys in its environment, and no other key.
 //!
-//! The values go into the program's environment alone, never into this process's own. What the program is to be given is put together here;
-//! `keyrack-sys` runs it in this process's place, or [`masked`] watches over it.
+//! The values go into the program's environment, never into this process's own. The environment is
+//! composed here; `keyrack-sys` then replaces this process with the program, or [`masked`]
+//! supervises it.
 
 pub mod masked;
 mod relay;
@@ -20,13 +21,13 @@ use keyrack_client::get::GetOutcome;
 use keyrack_client::source::Export;
 use keyrack_client::source::limits::check_variable;
 
-/// What the variable of a key given as a file is called: the key's name, and this.
+/// Suffix of the variable that holds the path of a key given as a file.
 pub const FILE_SUFFIX: &str = "_FILE";
 
-/// The names under which no variable of the caller's goes on to the program: those of the keys that
-/// were asked for, which it gets from here or not at all, and those of every key that `keyrack.yml`
-/// declares, which it was not to have. Never a variable by which programs find what they load or
-/// run: no key is handed out in one, and the program needs the caller's.
+/// Names of the caller's variables that the program does not inherit: those of the requested keys,
+/// which it gets from here or not at all, and those of every key that `keyrack.yml` declares.
+/// Variables that control which code a program loads or runs are inherited: no key is ever passed
+/// in one, and the program needs them.
 pub fn withheld(outcome: &GetOutcome, manifest: Option<&RepoManifest>) -> BTreeSet<String> {
     let asked = outcome.keys.iter().map(|answer| answer.attempt.slug().name());
     let declared = manifest.into_iter().flat_map(RepoManifest::keys).map(|key| key.slug.name());
@@ -34,7 +35,7 @@ pub fn withheld(outcome: &GetOutcome, manifest: Option<&RepoManifest>) -> BTreeS
     names.map(str::to_owned).collect()
 }
 
-/// A program's variables, each a `NAME=value` with a NUL byte at its end, in memory that is wiped.
+/// Variables of a program: each is `NAME=value` and a NUL byte, in memory that is wiped.
 pub type Variables = Vec<Zeroizing<Vec<u8>>>;
 
 /// The caller's environment without the withheld names, and nothing of the keys yet.
@@ -52,12 +53,9 @@ pub fn inherited(environment: &Environment, withheld: &BTreeSet<String>) -> Vari
 pub fn add_values(variables: &mut Variables, exports: &[Export]) -> Result<(), Error> {
     for export in exports {
         if export.secret.expose().contains(&0) {
-            let message = format!(
-                "{} cannot be a variable: its value holds a NUL byte, which no variable can",
-                export.slug
-            );
+            let message = format!("cannot pass {} as a variable: its value contains a NUL byte", export.slug);
             let error = Error::new(ErrorCode::BadKeyName, message).of(&export.slug);
-            return Err(error.hint("give it as a file: --files"));
+            return Err(error.hint("pass it as a file with --files"));
         }
         check_variable(export)?;
         replace(variables, export.name.as_bytes(), export.secret.expose());
@@ -73,7 +71,7 @@ pub fn add_files<'n>(variables: &mut Variables, files: impl IntoIterator<Item = 
     }
 }
 
-/// Sets a variable, in the place of any other of that name.
+/// Sets a variable, and removes any other of that name.
 fn replace(variables: &mut Variables, name: &[u8], value: &[u8]) {
     variables.retain(|entry| entry.strip_prefix(name).is_none_or(|rest| rest.first() != Some(&b'=')));
     variables.push(variable(name, value));
@@ -88,22 +86,23 @@ fn variable(name: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
     entry
 }
 
-/// What a shell ends with when it cannot run a command (POSIX.1-2024, 2.8.2): 127 when it is not found, 126 when it cannot be executed. And why,
-/// naming the program alone, for its arguments may be secrets.
-pub fn not_started(program: &OsStr, error: &std::io::Error) -> (u8, Error) {
+/// Exit code of a shell that cannot run a command (POSIX.1-2024, 2.8.2), with the error: 127 if it
+/// is not found, 126 if it cannot be executed. The error names only the program, because its
+/// arguments may be secrets.
+pub fn start_error(program: &OsStr, error: &std::io::Error) -> (u8, Error) {
     let name = program.to_string_lossy();
     // An assignment before the command, which only a shell understands.
-    let name = if name.contains('=') { "with \"=\" in its name".into() } else { name };
+    let name = if name.contains('=') { "(a name with \"=\")".into() } else { name };
     let (exit, message) = match error.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory if name.contains('/') => {
-            (127, format!("there is no program {name}"))
+            (127, format!("program not found: {name}"))
         }
-        std::io::ErrorKind::NotFound => (127, format!("there is no program {name} on PATH")),
-        _ => (126, format!("{name} cannot be executed: {error}")),
+        std::io::ErrorKind::NotFound => (127, format!("program not found on PATH: {name}")),
+        _ => (126, format!("cannot execute {name}: {error}")),
     };
-    let not_started = Error::new(ErrorCode::CommandFailed, message);
+    let start_error = Error::new(ErrorCode::CommandFailed, message);
     let too_long = error.kind() == std::io::ErrorKind::ArgumentListTooLong;
-    (exit, if too_long { not_started.hint("give large keys as files: --files") } else { not_started })
+    (exit, if too_long { start_error.hint("pass large keys as files with --files") } else { start_error })
 }
 
 #[cfg(test)]
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_environment_but_for_keys() {
+    fn inherited_environment_omits_withheld_keys() {
         let env: Environment =
             [("PATH", "/bin"), ("TOKEN", "old"), ("TOKEN_2", "x"), ("OTHER", "o"), ("EMPTY", "")]
                 .into_iter()
@@ -140,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn what_no_variable_can_hold_is_refused() {
+    fn add_values_rejects_nul_bytes() {
         let error = add_values(&mut Vec::new(), &[export("K", b"a\0b")]).unwrap_err();
         assert_eq!(error.exit(), 2);
         assert!(error.message.contains("acme.test.K") && error.hint.unwrap().contains("--files"));
     }
 
     #[test]
-    fn shells_exit_codes() {
+    fn start_error_has_the_exit_code_of_a_shell() {
         use std::io::{Error, ErrorKind};
         for (program, kind, exit, says) in [
             ("x", ErrorKind::NotFound, 127, "there is no program x on PATH"),
@@ -157,7 +156,7 @@ mod tests {
             ("x", ErrorKind::PermissionDenied, 126, "x cannot be executed: permission denied"),
             ("x", ErrorKind::ArgumentListTooLong, 126, "x cannot be executed: argument list too long"),
         ] {
-            let (code, error) = not_started(program.as_ref(), &Error::from(kind));
+            let (code, error) = start_error(program.as_ref(), &Error::from(kind));
             assert_eq!((code, error.message.as_str()), (exit, says));
         }
     }

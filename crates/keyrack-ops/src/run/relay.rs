@@ -17,23 +17,24 @@ use zeroize::Zeroizing;
 /// The most that is read at once, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// Time within which the rest of what is written at once is there, such as the second half of a line's end.
+/// Time within which the rest of one write arrives, such as the second half of a line break.
 const TOGETHER: Duration = Duration::from_millis(2);
 
-/// Longest wait for the rest of a key whose beginning is held back. A person at a terminal waits for the echo of each key.
+/// Longest wait for the rest of a key whose beginning is held back. A user at a terminal waits for
+/// the echo of each keystroke.
 const HOLD_AT_TERMINAL: Duration = Duration::from_millis(50);
 const HOLD_IN_PIPE: Duration = Duration::from_secs(1);
 
-/// Time without output, after the program has ended, after which only a background process can have
-/// the stream open.
+/// Time without output after the program's exit, after which only a background process can have the
+/// stream open.
 const QUIET: Duration = Duration::from_millis(200);
 
 /// Longest time that the output of such a process is passed on.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_BACKGROUND_WAIT: Duration = Duration::from_secs(2);
 
 /// Result of a stream.
 #[derive(Debug, Default)]
-pub(super) struct Finished {
+pub(super) struct RelayOutcome {
     /// Descriptor that was read, if a background process has the other end open.
     pub(super) left_open: Option<OwnedFd>,
     /// Error of a write to the target. `None` if the target has no reader any more, because the
@@ -43,16 +44,18 @@ pub(super) struct Finished {
 
 /// A stream that is being relayed.
 pub(super) struct Relay {
-    /// Not kept open by this: when the target has no reader any more, the program must be told.
+    /// Weak, so that it does not keep the stream open: if the target has no reader any more, the
+    /// program must get the error.
     source: Weak<File>,
     busy: Arc<AtomicBool>,
-    /// Dropped when the program has ended.
+    /// Dropped once the program has exited.
     running: Option<PipeWriter>,
-    thread: JoinHandle<Finished>,
+    thread: JoinHandle<RelayOutcome>,
 }
 
 impl Relay {
-    /// Relays `source` to `target`. Where the program has a terminal of its own for it, that is followed.
+    /// Relays `source` to `target`. If the program has its own terminal for it, its modes are
+    /// followed.
     ///
     /// # Errors
     /// Those of `pipe2(2)` and of starting a thread.
@@ -65,7 +68,7 @@ impl Relay {
         let (ended, running) = io::pipe()?;
         let busy = Arc::new(AtomicBool::new(false));
         let source = Arc::new(source);
-        let mut work = Work {
+        let mut work = RelayThread {
             source: Arc::clone(&source),
             target: File::from(target),
             masker: Masker::new(Arc::clone(patterns)),
@@ -81,26 +84,26 @@ impl Relay {
         Ok(Relay { source, busy, running: Some(running), thread })
     }
 
-    /// Returns `true` if everything the program has written so far is handed on.
+    /// Returns `true` if all output so far is passed on.
     pub(super) fn is_idle(&self) -> bool {
         let waiting = self.source.upgrade().map_or(0, |source| readable_bytes(source.as_fd()));
         waiting == 0 && !self.busy.load(Ordering::Acquire)
     }
 
-    /// Notes that the program has ended. From then on the stream waits only for background
+    /// Notes that the program has exited. From then on the stream waits only for background
     /// processes.
     pub(super) fn program_ended(&mut self) {
         self.running = None;
     }
 
-    /// Passes on the remaining output, once the program has ended.
-    pub(super) fn end(mut self) -> Finished {
+    /// Passes on the remaining output, once the program has exited.
+    pub(super) fn end(mut self) -> RelayOutcome {
         self.program_ended();
         self.thread.join().unwrap_or_default()
     }
 }
 
-struct Work {
+struct RelayThread {
     source: Arc<File>,
     target: File,
     masker: Masker,
@@ -115,19 +118,19 @@ struct Work {
     lost: Option<io::Error>,
 }
 
-impl Work {
-    /// Until the stream ends.
-    fn run(&mut self, ended: &PipeReader) -> Finished {
+impl RelayThread {
+    /// Runs until the stream ends.
+    fn run(&mut self, ended: &PipeReader) -> RelayOutcome {
         let mut chunk = Zeroizing::new(vec![0; CHUNK]);
         let is_left_open = loop {
             let hold = self.hold_until.map(|until| until.saturating_duration_since(Instant::now()));
-            let goes_on = match wait_readable_either(self.source.as_fd(), ended.as_fd(), hold) {
+            let is_open = match wait_readable_either(self.source.as_fd(), ended.as_fd(), hold) {
                 Ok((true, _)) => self.pass(&mut chunk),
                 Ok((false, true)) => break self.rest(&mut chunk),
                 Ok((false, false)) => self.release(),
                 Err(_) => false,
             };
-            if !goes_on {
+            if !is_open {
                 break false;
             }
         };
@@ -138,14 +141,14 @@ impl Work {
         }
         let left_open = is_left_open.then(|| self.source.as_fd().try_clone_to_owned().ok()).flatten();
         let lost = self.lost.take().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
-        Finished { left_open, lost }
+        RelayOutcome { left_open, lost }
     }
 
-    /// Hands on what the program wrote before it ended, all of it, and for a while what the processes it left behind write. Returns `true` if
-    /// one of those goes on.
+    /// Passes on all that the program wrote before it exited, and for a while the output of its
+    /// background processes. Returns `true` if one of those still has the stream open.
     fn rest(&mut self, chunk: &mut [u8]) -> bool {
         let mut backlog = readable_bytes(self.source.as_fd());
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + MAX_BACKGROUND_WAIT;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if backlog == 0 && left.is_zero() {
@@ -159,50 +162,53 @@ impl Work {
         }
     }
 
-    /// Lets go of what is held back, if its time is over. Returns `false` if the target takes no more.
+    /// Releases the bytes that are held back, if their time is over. Returns `false` if the target
+    /// accepts no more.
     fn release(&mut self) -> bool {
         if self.hold_until.is_none_or(|until| until > Instant::now()) {
             return true;
         }
         self.hold_until = None;
         self.masker.release(&mut self.out);
-        let goes_on = self.flush();
+        let is_open = self.flush();
         self.busy.store(false, Ordering::Release);
-        goes_on
+        is_open
     }
 
     /// Writes the masked output. Returns `false` if the target takes no more.
     fn flush(&mut self) -> bool {
-        // A terminal that is gone takes nothing more; the program was told by a signal, and what it writes is dropped.
-        let goes_on = self.write() || self.terminal.is_some();
+        // A terminal that is gone accepts no more. The program got a signal, and its output is
+        // dropped.
+        let is_open = self.write() || self.terminal.is_some();
         self.out.clear();
-        goes_on
+        is_open
     }
 
-    /// Reads once, and hands on what may go. Returns `false` at the end of the stream, and if the target takes no more.
+    /// Reads once, and passes on what is not held back. Returns `false` at the end of the stream,
+    /// and if the target accepts no more.
     fn pass(&mut self, chunk: &mut [u8]) -> bool {
         self.busy.store(true, Ordering::Release);
         let read = match (&*self.source).read(chunk) {
             Ok(0) => None,
             Ok(count) => Some(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Some(0),
-            // A terminal has no end of file but EIO.
+            // A terminal signals end of file with EIO.
             Err(_) => None,
         };
-        let mut goes_on = read.is_some();
+        let mut is_open = read.is_some();
         if let Some(count) = read {
             self.take(&chunk[..count]);
-            // What the program says may be a secret until it is masked.
+            // The output may be a secret until it is masked.
             chunk[..count].fill(0);
-            goes_on = self.flush();
+            is_open = self.flush();
             self.hold_until = self.hold().map(|hold| Instant::now() + hold);
         }
         self.busy.store(self.hold_until.is_some(), Ordering::Release);
-        goes_on
+        is_open
     }
 
-    /// Longest time that what is held back waits for what comes next. What is too short to be told from other text waits only for what is
-    /// written together with it.
+    /// Longest time that bytes are held back for what follows. A prefix too short to be distinctive
+    /// waits only for the rest of the same write.
     fn hold(&self) -> Option<Duration> {
         match () {
             () if self.masker.holds() == 0 => None,
@@ -212,8 +218,9 @@ impl Work {
         }
     }
 
-    /// Masks what was read. From a terminal it is first made what the program wrote: its newlines have got a carriage return each, which the
-    /// real one will give them too, and which no secret has.
+    /// Masks a chunk. Output of a terminal is first restored to what the program wrote: the
+    /// carriage return that the terminal adds to each newline is removed, because it is in no
+    /// secret, and the real terminal adds it again.
     fn take(&mut self, chunk: &[u8]) {
         let Some(terminal) = &self.terminal else { return self.masker.push(chunk, &mut self.out) };
         terminal.sync_modes();

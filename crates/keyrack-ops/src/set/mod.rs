@@ -93,7 +93,7 @@ fn set_validated(
         Some(Ok(())) => true,
         Some(Err(error)) => {
             let hint = error.hint.map_or_else(String::new, |hint| format!("; {hint}"));
-            notices.push(format!("the key is set, and not declared: {}{hint}", error.message));
+            notices.push(format!("the key was set, but not declared: {}{hint}", error.message));
             false
         }
         None => false,

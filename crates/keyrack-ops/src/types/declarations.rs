@@ -1,4 +1,4 @@
-//! The text of the declarations, and whether two of them say the same.
+//! Text of the declarations, and the comparison of two such texts.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use keyrack_core::Env;
 use keyrack_core::repo_manifest::{MANIFEST_PATH, RepoManifest};
 
-/// How every file begins that was written here.
+/// First words of every file that `keyrack types` writes.
 pub(super) const MARK: &str = "// Written by `keyrack types` from ";
 
-/// Each declared name and the envs that declare it, sorted, so that a change of the order in `keyrack.yml` is none here.
+/// Each declared name with the envs that declare it, sorted: the order in `keyrack.yml` does not
+/// matter.
 pub(super) fn names(manifest: &RepoManifest) -> BTreeMap<&str, Vec<Env>> {
     let mut names: BTreeMap<&str, Vec<Env>> = BTreeMap::new();
     for key in manifest.keys() {
@@ -34,7 +35,7 @@ pub(super) fn of(manifest: &RepoManifest) -> String {
     text
 }
 
-/// A string of TypeScript: what could end it, or a line, or is not seen, stands in it as an escape.
+/// A TypeScript string. Characters that could end it or its line, or are invisible, are escaped.
 fn quoted(text: &str) -> String {
     let mut out = "'".to_owned();
     for c in text.chars() {
@@ -50,9 +51,10 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// Whether two files declare the same, however a formatter has set them: blanks, quotes and signs between members do not count. No name can
-/// hold any of these ([`keyrack_core::slug::check_name`]).
-pub(super) fn say_the_same(a: &str, b: &str) -> bool {
+/// Returns `true` if two files declare the same, whatever a formatter changed: blanks, quotes and
+/// separators between members do not count. No name can contain any of these
+/// ([`keyrack_core::slug::check_name`]).
+pub(super) fn is_equivalent(a: &str, b: &str) -> bool {
     let bare = |text: &str| {
         let bare: String =
             text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '\'' | '"' | ';' | ',')).collect();
@@ -74,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text() {
+    fn declarations_list_names_by_env() {
         let declared =
             manifest("org: acme\nenv.all: [S]\nenv.test: [B, A-1, S]\nenv.prod:\n  - B: encrypted\n");
         let expected =
@@ -99,7 +101,7 @@ declare module 'keyrack' {
     }
 
     #[test]
-    fn no_name_is_code() {
+    fn declarations_quote_hostile_names() {
         for (name, text) in [
             ("A", "'A'"),
             ("a.b-c_1", "'a.b-c_1'"),
@@ -109,27 +111,27 @@ declare module 'keyrack' {
         ] {
             assert_eq!(quoted(name), text);
         }
-        // And such a name does not come out of a manifest in the first place.
+        // The manifest itself rejects such a name.
         let hostile = manifest("org: a\nenv.test:\n  - \"x': any } } evil() //\"\n  - OK\n");
         assert_eq!(hostile.faults.len(), 1);
         assert_eq!(names(&hostile).into_keys().collect::<Vec<_>>(), ["OK"]);
     }
 
     #[test]
-    fn a_formatter_changes_nothing() {
+    fn formatted_declarations_are_equivalent() {
         let ours = of(&manifest("org: a\nenv.test: [B, A]\nenv.prod: [B]\n"));
         let theirs = ours
             .replace('\'', "\"")
             .replace("\"B\": \"prod\" | \"test\";", "B:\r\n      | \"prod\"\r\n      | \"test\"\r\n")
             .replace(";\n", "\n");
         assert_ne!(ours, theirs);
-        assert!(say_the_same(&ours, &theirs));
+        assert!(is_equivalent(&ours, &theirs));
         for other in [
             "org: a\nenv.test: [B, A]\n",
             "org: a\nenv.test: [BA]\n",
             "org: a\nenv.test: [B, A]\nenv.prod: [B, A]\n",
         ] {
-            assert!(!say_the_same(&ours, &of(&manifest(other))), "{other}");
+            assert!(!is_equivalent(&ours, &of(&manifest(other))), "{other}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! `types`: the names of the keys a repository declares, as TypeScript declarations, so that an editor completes them and a misspelt one does not
-//! compile.
+//! `types`: writes the names of the keys that a repository declares as TypeScript declarations, so
+//! that an editor completes them and a misspelled name does not compile.
 //!
-//! What is written is read by a compiler: a name goes in as a string and never as code, whatever `keyrack.yml` holds. A file that this did not
-//! write is never overwritten.
+//! A compiler reads the result: a name is written as a string and never as code, whatever
+//! `keyrack.yml` holds. A file that `keyrack types` did not write is never overwritten.
 
 mod declarations;
 mod tsconfig;
@@ -14,30 +14,32 @@ use keyrack_client::{Context, manifest};
 use keyrack_core::repo_manifest::MANIFEST_PATH;
 use keyrack_core::{Error, ErrorCode, Fix};
 
-use crate::init::stays_inside;
+use crate::init::check_inside;
 use crate::locked_file::LockedFile;
 
-/// The file's name where none is given, in the root of the repository. A `tsconfig.json` beside it takes it in by default, which it would not
-/// below a directory that begins with a dot; and it is not called `keyrack.d.ts`, which `baseUrl` would find in place of the package.
+/// Default name of the file, in the root of the repository. A `tsconfig.json` there includes it by
+/// default, unlike a file below a directory that begins with a dot. It is not called
+/// `keyrack.d.ts`, which `baseUrl` would resolve instead of the package.
 pub const DEFAULT_NAME: &str = "keyrack-env.d.ts";
 
-/// What is to be written.
+/// File to write.
 #[derive(Clone, Debug, Default)]
 pub struct TypesRequest {
-    /// The file, from where the caller stands; [`DEFAULT_NAME`] in the root if not given.
+    /// Path of the file, relative to the working directory; `None` for [`DEFAULT_NAME`] in the
+    /// root.
     pub out: Option<PathBuf>,
     /// Write nothing, and fail if there were something to write.
     pub check: bool,
 }
 
-/// What became of the file.
+/// Outcome for the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypesOutcome {
     /// It was not there.
     Created,
-    /// It said something else.
+    /// Its content has changed.
     Updated,
-    /// It said the same.
+    /// Its content is up to date.
     Found,
 }
 
@@ -52,34 +54,35 @@ impl TypesOutcome {
     }
 }
 
-/// What was written.
+/// Result of `types`.
 #[derive(Clone, Debug)]
 pub struct TypesReport {
-    /// What became of the file.
+    /// Outcome for the file.
     pub effect: TypesOutcome,
     /// The file, an absolute path.
     pub path: PathBuf,
     /// The root of the repository.
     pub root: PathBuf,
-    /// How many names it declares.
+    /// Number of declared names.
     pub keys: usize,
-    /// What there is to add to which `tsconfig.json` before a compiler sees the file, in a sentence.
+    /// Advice on what to add to which `tsconfig.json`, in a sentence.
     pub advice: Option<String>,
-    /// What is wrong with single entries of `keyrack.yml`, whose keys are therefore missing.
+    /// Faults of single entries of `keyrack.yml`, whose keys are missing from the file.
     pub faults: Vec<Error>,
 }
 
-/// Writes the declarations of the repository the caller stands in.
+/// Writes the declarations of the current repository.
 ///
 /// # Errors
-/// [`ErrorCode::NotARepo`], [`ErrorCode::NoManifest`], [`ErrorCode::ManifestInvalid`]; [`ErrorCode::Usage`] and [`ErrorCode::FileUnsafe`] for a
-/// file that will not do; [`ErrorCode::OutOfDate`] when it was only to be checked and is not what it should be; [`ErrorCode::Io`].
+/// [`ErrorCode::NotARepo`], [`ErrorCode::NoManifest`], [`ErrorCode::ManifestInvalid`];
+/// [`ErrorCode::Usage`] and [`ErrorCode::FileUnsafe`] for an unsuitable file;
+/// [`ErrorCode::OutOfDate`] if the file was only to be checked and differs; [`ErrorCode::Io`].
 pub fn types(ctx: &Context, request: &TypesRequest) -> Result<TypesReport, Error> {
     let Some(root) = manifest::find_git_root(&ctx.cwd) else {
-        return Err(Error::new(ErrorCode::NotARepo, "this is not in a git repository"));
+        return Err(Error::new(ErrorCode::NotARepo, "not in a git repository"));
     };
     let Some(declared) = manifest::load(ctx, &root)? else {
-        let message = format!("there is no {MANIFEST_PATH} in {}", root.display());
+        let message = format!("{MANIFEST_PATH} not found in {}", root.display());
         return Err(Error::new(ErrorCode::NoManifest, message)
             .fix(Fix::with_owner("init", &ctx.owner, []))
             .hint("in a script: `init --org ORG`"));
@@ -100,20 +103,21 @@ pub fn types(ctx: &Context, request: &TypesRequest) -> Result<TypesReport, Error
     if request.check {
         let there = read(&path)?;
         return match there {
-            Some(there) if declarations::say_the_same(&there, &wanted) => Ok(done(TypesOutcome::Found)),
-            Some(_) => Err(out_of_date(&path, &root, request, "does not say what keyrack.yml declares")),
-            None => Err(out_of_date(&path, &root, request, "is not there")),
+            Some(there) if declarations::is_equivalent(&there, &wanted) => Ok(done(TypesOutcome::Found)),
+            Some(_) => Err(out_of_date(&path, &root, request, "is out of date: keyrack.yml has changed")),
+            None => Err(out_of_date(&path, &root, request, "does not exist")),
         };
     }
-    let held = LockedFile::take(&path)?;
+    let file = LockedFile::lock(&path)?;
     match read(&path)? {
-        Some(there) if declarations::say_the_same(&there, &wanted) => Ok(done(TypesOutcome::Found)),
-        Some(_) => held.write(&wanted).map(|()| done(TypesOutcome::Updated)),
-        None => held.write(&wanted).map(|()| done(TypesOutcome::Created)),
+        Some(there) if declarations::is_equivalent(&there, &wanted) => Ok(done(TypesOutcome::Found)),
+        Some(_) => file.write(&wanted).map(|()| done(TypesOutcome::Updated)),
+        None => file.write(&wanted).map(|()| done(TypesOutcome::Created)),
     }
 }
 
-/// The file that is meant: declarations, in the repository by its words and by its links.
+/// Resolves the path of the file: it must be a declaration file inside the repository, also after
+/// symbolic links are followed.
 fn target(root: &Path, ctx: &Context, request: &TypesRequest) -> Result<PathBuf, Error> {
     let path = match &request.out {
         None => root.join(DEFAULT_NAME),
@@ -130,7 +134,7 @@ fn target(root: &Path, ctx: &Context, request: &TypesRequest) -> Result<PathBuf,
         let message = format!("{} is not in the repository {}", path.display(), root.display());
         return Err(Error::new(ErrorCode::Usage, message));
     };
-    stays_inside(root, &below.to_string_lossy())?;
+    check_inside(root, &below.to_string_lossy())?;
     Ok(path)
 }
 
@@ -147,11 +151,11 @@ fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-/// What the file says; `None` if there is none. One that is not ours is refused.
+/// Reads the file; `None` if it does not exist. A file of other origin is rejected.
 fn read(path: &Path) -> Result<Option<String>, Error> {
     let foreign = |why: &str| {
-        Error::new(ErrorCode::FileUnsafe, format!("{} is left as it is: {why}", path.display()))
-            .hint("move it away, or name another file with --out")
+        Error::new(ErrorCode::FileUnsafe, format!("{} was not changed: {why}", path.display()))
+            .hint("move it away, or choose another file with --out")
     };
     let failed = |error: &std::io::Error| {
         Error::new(ErrorCode::Io, format!("cannot read {}: {error}", path.display()))
@@ -159,7 +163,7 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(&error)),
-        Ok(found) if !found.is_file() => return Err(foreign("it is not a plain file")),
+        Ok(found) if !found.is_file() => return Err(foreign("it is not a regular file")),
         // Nothing this large was written here.
         Ok(found) if found.len() > 16 << 20 => return Err(foreign("`keyrack types` did not write it")),
         Ok(_) => {}

@@ -35,7 +35,7 @@ impl Repo {
 }
 
 #[test]
-fn it_is_written_once() {
+fn types_writes_only_changes() {
     let repo = Repo::new();
     let file = repo.at("repo/keyrack-env.d.ts");
     let stale = repo.run(None, true).unwrap_err();
@@ -59,7 +59,7 @@ fn it_is_written_once() {
 }
 
 #[test]
-fn what_is_not_ours_stays() {
+fn types_never_overwrites_other_files() {
     let repo = Repo::new();
     let file = repo.at("repo/keyrack-env.d.ts");
     let refused = |part: &str| {
@@ -86,7 +86,7 @@ fn what_is_not_ours_stays() {
 }
 
 #[test]
-fn where_it_may_be() {
+fn types_rejects_paths_outside_the_repository() {
     let repo = Repo::new();
     symlink(repo.at("outside"), repo.at("repo/out")).unwrap();
     for (out, written) in [
@@ -110,7 +110,7 @@ fn where_it_may_be() {
 }
 
 #[test]
-fn without_a_manifest() {
+fn types_fails_without_a_manifest() {
     let repo = Repo::new();
     fs::remove_file(repo.at("repo/.agent/keyrack.yml")).unwrap();
     assert_eq!(repo.run(None, false).unwrap_err().code, ErrorCode::NoManifest);

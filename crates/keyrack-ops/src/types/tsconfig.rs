@@ -1,24 +1,24 @@
-//! Whether the `tsconfig.json` that a file falls under takes it in, as far as that can be told from the file alone.
+//! Check if the nearest `tsconfig.json` includes a file, as far as that file alone tells.
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
-/// The largest `tsconfig.json` that is looked at, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// Maximum size of a `tsconfig.json` that is read, in bytes.
+const MAX_FILE: u64 = 1 << 20;
 
-/// What has to be added where; `None` when nothing has to, and when it cannot be told.
+/// Advice on what to add to which file; `None` if nothing is missing, or it is unknown.
 pub(super) fn advice(root: &Path, file: &Path) -> Option<String> {
     let mut dirs = file.ancestors().skip(1).take_while(|dir| dir.starts_with(root));
     let Some(dir) = dirs.find(|dir| dir.join("tsconfig.json").is_file()) else {
         return Some(
-            "there is no tsconfig.json above it: add it to the `include` of the one that is to see it"
+            "no tsconfig.json found above it: add it to `include` in the tsconfig.json that should use it"
                 .to_owned(),
         );
     };
     let config = dir.join("tsconfig.json");
-    if fs::metadata(&config).ok()?.len() > LARGEST {
+    if fs::metadata(&config).ok()?.len() > MAX_FILE {
         return None;
     }
     let config: Value = serde_json::from_str(&plain_json(&fs::read_to_string(&config).ok()?)).ok()?;
@@ -28,7 +28,7 @@ pub(super) fn advice(root: &Path, file: &Path) -> Option<String> {
         Some(list.iter().filter_map(Value::as_str).collect::<Vec<_>>())
     };
     let (files, mut include) = (list("files"), list("include"));
-    // What another file says that this one extends is not looked for.
+    // A configuration that this one extends is not read.
     if files.is_none() && include.is_none() {
         include = Some(vec!["**/*"]);
     }
@@ -44,8 +44,9 @@ fn trimmed(path: &str) -> &str {
     path.strip_prefix("./").unwrap_or(path).trim_end_matches('/')
 }
 
-/// Whether a pattern of `include` takes in a path, both relative to the configuration: `*` and `?` within a part, `**/` for any parts, and a
-/// pattern that ends without a wildcard or an extension is a directory (the TSConfig reference, `include`).
+/// Returns `true` if a pattern of `include` matches a path, both relative to the configuration: `*`
+/// and `?` within a part, `**/` for any parts. A pattern that ends without a wildcard or an
+/// extension is a directory (TSConfig reference, `include`).
 fn includes(pattern: &str, path: &str) -> bool {
     let pattern = trimmed(pattern);
     let mut parts: Vec<&str> = pattern.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns() {
+    fn includes_matches_tsconfig_patterns() {
         for (pattern, path, taken) in [
             ("**/*", "keyrack-env.d.ts", true),
             ("**/*", "a/b/keyrack-env.d.ts", true),
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_is_given_where_it_is_needed() {
+    fn advice_names_the_tsconfig_that_excludes_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         fs::create_dir_all(root.join("packages/a")).unwrap();

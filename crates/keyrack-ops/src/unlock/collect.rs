@@ -3,6 +3,7 @@
 use super::omission::Omission;
 use keyrack_client::daemon;
 use keyrack_client::session::KeyToUnlock;
+use keyrack_core::declared_grade;
 use keyrack_core::grade::MinimumGrade;
 use keyrack_core::host_manifest::{HostEntry, HostManifest};
 use keyrack_core::ttl::{TtlLimit, TtlRequest, resolve_ttl};
@@ -20,7 +21,7 @@ use crate::repo::Repo;
 /// Options that apply to all keys of one unlock.
 #[derive(Clone, Copy)]
 pub(super) struct UnlockOptions {
-    /// TTL that the user asked for.
+    /// TTL that the user requested.
     pub(super) requested: Option<Ttl>,
     /// Skips the token check.
     pub(super) allow_dangerous: bool,
@@ -60,8 +61,8 @@ impl CollectedKey {
     /// Explains why the daemon's TTL is shorter than requested; `None` if it is not.
     pub(super) fn limit_note(&self, ttl: Ttl) -> Option<String> {
         match self.limit {
-            TtlLimit::MaxDuration => Some(format!("cut to {ttl}, the key's maxDuration")),
-            TtlLimit::Credential => Some("cut to what is left of the credential's own life".to_owned()),
+            TtlLimit::MaxDuration => Some(format!("shortened to {ttl}, the key's maxDuration")),
+            TtlLimit::Credential => Some("shortened to the credential's remaining TTL".to_owned()),
             TtlLimit::Requested | TtlLimit::Default | TtlLimit::Ceiling => None,
         }
     }
@@ -114,8 +115,8 @@ pub(super) fn collect(
     Ok(collected)
 }
 
-/// The stored keys to read, each once, with the slugs that resolve to it. A key that is not set
-/// is listed under the slug that was asked for.
+/// The stored keys to read, each once, with the slugs that resolve to it. A key that is not set is
+/// listed under the slug that was requested.
 fn by_stored_key(manifest: &HostManifest, slugs: &[Slug]) -> Vec<(Slug, Vec<Slug>)> {
     let mut keys: Vec<(Slug, Vec<Slug>)> = Vec::new();
     for slug in slugs {
@@ -162,19 +163,19 @@ impl Collector<'_, '_, '_> {
             if !self.options.named {
                 return Ok(KeyOutcome::Omitted(Omission::Remote, None));
             }
-            let message = format!("{} can only be written: {slug} cannot be unlocked from it", host.vault);
+            let message = format!("cannot unlock {slug}: {} is write-only", host.vault);
             return Err(Error::new(ErrorCode::VaultWriteOnly, message).of(slug));
         }
         // Checked twice: the grade in the manifest before the vault is opened, and the grade that
         // the vault reports after.
-        self.check_grade(slug, host.grade(), required)?;
+        self.check_grade(slug, (host.grade(), &host.mech), required)?;
         let max_duration = host.max_ttl()?;
         let Some(found) = self.fetch(host)? else {
             let fix = Fix::set(owner, slug, &host.vault, &host.mech);
             return Ok(KeyOutcome::Omitted(Omission::Lost, Some(fix)));
         };
         let grade = Grade::of(&found.source.vault, &found.source.mech);
-        self.check_grade(slug, grade, required)?;
+        self.check_grade(slug, (grade, &found.source.mech), required)?;
         self.check_secret(slug, &found.secret, &found.source.mech)?;
         let request = TtlRequest {
             requested: self.options.requested,
@@ -184,7 +185,7 @@ impl Collector<'_, '_, '_> {
         };
         let (ttl, limit) = resolve_ttl(request, Clock { boot_ns: 0, wall_ms: self.ctx.now_ms })?;
         if ttl.as_ms() == 0 {
-            let message = format!("the credential of {slug} has ended by itself");
+            let message = format!("the credential of {slug} has expired");
             return Err(Error::new(ErrorCode::Lost, message).of(slug).fix(Fix::set(
                 owner,
                 slug,
@@ -249,23 +250,23 @@ impl Collector<'_, '_, '_> {
         }))
     }
 
-    /// Refuses a key that is weaker than a declaration in `keyrack.yml` requires.
-    fn check_grade(&self, slug: &Slug, grade: Grade, required: &[MinimumGrade]) -> Result<(), Error> {
-        let Some(minimum) = required.iter().find(|minimum| !minimum.is_met_by(grade)) else { return Ok(()) };
-        let path = &self.repo.path;
-        let message = format!("{slug} is of grade {grade}, weaker than the {minimum} that {path} demands");
-        let error = Error::new(ErrorCode::BelowDeclared, message).of(slug);
-        if minimum.duration.is_none() && minimum.is_met_by(Grade::of(&VaultId::OsSecure, &Mechanism::Replica))
-        {
-            return Err(error.fix(Fix::set_secure(&self.ctx.client.owner, slug)));
-        }
-        Err(error.hint("set it again by a mechanism that is strong enough, or change the demand"))
+    /// Checks a key against the grades that its declarations in `keyrack.yml` require.
+    fn check_grade(
+        &self,
+        slug: &Slug,
+        grade: (Grade, &Mechanism),
+        required: &[MinimumGrade],
+    ) -> Result<(), Error> {
+        let owner = &self.ctx.client.owner;
+        required.iter().try_for_each(|minimum| {
+            declared_grade::check(slug.as_str(), slug, owner, grade, *minimum, &self.repo.path)
+        })
     }
 
     /// Refuses an empty secret, and one that the token check holds back.
     fn check_secret(&self, slug: &Slug, secret: &[u8], mech: &Mechanism) -> Result<(), Error> {
         if secret.is_empty() {
-            return Err(Error::new(ErrorCode::EmptySecret, format!("the value of {slug} is empty")).of(slug));
+            return Err(Error::new(ErrorCode::EmptySecret, format!("the secret of {slug} is empty")).of(slug));
         }
         if self.options.allow_dangerous {
             return Ok(());
@@ -273,7 +274,7 @@ impl Collector<'_, '_, '_> {
         firewall::check(secret, mech).map_err(|reasons| {
             Error::new(ErrorCode::LongLivedToken, format!("{slug} stays locked: {}", reasons.join("; ")))
                 .of(slug)
-                .hint("set a short-lived credential instead, or pass --allow-dangerous if you must")
+                .hint("use a short-lived credential, or pass --allow-dangerous")
                 .fix(self.unlock_command(slug).allowing_dangerous())
         })
     }

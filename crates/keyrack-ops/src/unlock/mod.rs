@@ -143,10 +143,10 @@ fn nothing_to_unlock(query: &KeyQuery<'_>, repo: &Repo, of_machine: bool) -> Err
     if of_machine {
         return Error::new(ErrorCode::Absent, own);
     }
-    let error = Error::new(ErrorCode::NoManifest, format!("there is no keyrack.yml here, and {own}"));
+    let error = Error::new(ErrorCode::NoManifest, format!("no keyrack.yml found, and {own}"));
     match repo.root {
         Some(_) => error.fix(Fix::with_owner("init", query.owner, [])),
-        None => error.hint("go into the repository whose keys are meant"),
+        None => error.hint("run the command in the repository that declares the keys"),
     }
 }
 

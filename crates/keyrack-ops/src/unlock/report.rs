@@ -33,7 +33,7 @@ pub struct UnlockedGrant {
 /// A key that was left out.
 #[derive(Clone, Debug)]
 pub struct OmittedKey {
-    /// Its slug.
+    /// Slug of the key.
     pub slug: Slug,
     /// Kind of omission.
     pub reason: Omission,

@@ -1,4 +1,4 @@
-//! A person whose answers are known beforehand, and a home with a rack in it.
+//! Scripted prompts, and a home with a rack.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,13 @@ use zeroize::Zeroizing;
 /// The wall clock of these tests, in milliseconds since the Unix epoch.
 pub(crate) const NOW: i64 = 1_800_000_000_000;
 
-/// Answers from lists, and says what it was asked.
+/// Prompts that answer from lists and record what was prompted for.
 #[derive(Default)]
 pub(crate) struct FakePrompts {
     pub(crate) secret: Option<Vec<u8>>,
     pub(crate) yes: Option<bool>,
-    /// First words of the options that are chosen, the last one first; one that is none of them takes the usual one.
+    /// First words of the options to choose, the last one first. A word that matches no option
+    /// chooses the default.
     pub(crate) choices: Vec<&'static str>,
     pub(crate) asked: Vec<&'static str>,
 }
@@ -48,13 +49,13 @@ impl Prompts for FakePrompts {
         &mut self,
         question: &str,
         options: &[String],
-        usual: Option<usize>,
+        default: Option<usize>,
         flag: &str,
     ) -> Result<usize, Error> {
         self.asked.push("choose");
         let word = self.choices.pop().ok_or_else(|| prompt_needed(question, flag))?;
         let at = options.iter().position(|option| option.split(' ').next() == Some(word));
-        at.or(usual).ok_or_else(|| prompt_needed(question, flag))
+        at.or(default).ok_or_else(|| prompt_needed(question, flag))
     }
 }
 
@@ -78,7 +79,7 @@ impl World {
         world
     }
 
-    /// The same with a rack.
+    /// As [`World::new`], with a rack.
     pub(crate) fn with_rack(manifest: &str) -> Self {
         let world = World::new(manifest);
         world.with(&mut FakePrompts::default(), |ctx| init(ctx, &InitRequest::default())).unwrap();

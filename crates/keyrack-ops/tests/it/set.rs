@@ -1,4 +1,4 @@
-//! What `set` refuses and when, what it leaves, and how `del` takes up what was cut off.
+//! Rejections of `set` and their order, its results, and `del` after an interruption.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ fn with_secret(secret: &[u8]) -> FakePrompts {
 }
 
 #[test]
-fn what_can_be_refused_is_refused_before_anybody_is_asked() {
+fn set_rejects_bad_requests_before_any_prompt() {
     let world = World::with_rack(
         "org: acme\nenv.test:\n  - key: STRONG\n    grade: encrypted\nenv.prep: &x\n  - P\n",
     );
@@ -87,7 +87,7 @@ fn what_can_be_refused_is_refused_before_anybody_is_asked() {
 }
 
 #[test]
-fn an_org_that_could_not_be_read_back_is_refused() {
+fn set_rejects_an_org_that_cannot_be_stored() {
     let world = World::with_rack("org: Acme\nenv.test: []\n");
     let mut person = with_secret(b"v");
     let refused = world.with(&mut person, |ctx| set(ctx, &ask("K"))).unwrap_err();
@@ -96,7 +96,7 @@ fn an_org_that_could_not_be_read_back_is_refused() {
 }
 
 #[test]
-fn values_that_are_refused_change_nothing() {
+fn set_rejects_bad_secrets_without_changes() {
     let world = World::with_rack("org: acme\nenv.test: []\n");
     let before = world.snapshot();
     let large = vec![b'x'; keyrack_ops::MAX_SECRET + 1];
@@ -116,7 +116,7 @@ fn values_that_are_refused_change_nothing() {
 }
 
 #[test]
-fn a_permanent_key_is_confirmed() {
+fn set_confirms_a_permanent_key() {
     let world = World::with_rack("org: acme\nenv.test: []\n");
     let unnamed = SetRequest { mech: None, ..ask("K") };
     let mut person = FakePrompts { yes: Some(false), ..with_secret(b"v") };
@@ -128,7 +128,7 @@ fn a_permanent_key_is_confirmed() {
 }
 
 #[test]
-fn a_second_set_keeps_what_it_does_not_change() {
+fn second_set_keeps_created_at_and_declaration() {
     let world = World::with_rack("org: acme\nenv.test: []\n");
     let first = world.with(&mut with_secret(b"1"), |ctx| set(ctx, &ask("K"))).unwrap();
     assert!(first.declared);
@@ -146,7 +146,7 @@ fn a_second_set_keeps_what_it_does_not_change() {
 }
 
 #[test]
-fn a_key_is_set_also_when_it_cannot_be_declared() {
+fn set_stores_a_key_that_cannot_be_declared() {
     let world = World::with_rack("org: acme\nenv.test: []\n");
     struct Meddler<'w>(&'w World);
     impl keyrack_ops::Prompts for Meddler<'_> {
@@ -157,7 +157,7 @@ fn a_key_is_set_also_when_it_cannot_be_declared() {
             &mut self,
             _: &keyrack_core::Slug,
         ) -> Result<zeroize::Zeroizing<Vec<u8>>, keyrack_core::Error> {
-            // Between the check and the writing somebody makes the file one that cannot be edited.
+            // Between plan and commit another program makes the file one that cannot be edited.
             fs::write(self.0.manifest(), "org: acme\nenv.test: &x []\n").unwrap();
             Ok(zeroize::Zeroizing::new(b"v".to_vec()))
         }
@@ -192,7 +192,7 @@ fn a_key_is_set_also_when_it_cannot_be_declared() {
 }
 
 #[test]
-fn del_takes_up_what_was_cut_off() {
+fn del_completes_an_interrupted_set_or_del() {
     let world = World::with_rack("org: acme\nenv.test: []\n");
     world.with(&mut with_secret(b"v"), |ctx| set(ctx, &ask("K"))).unwrap();
     // As a set leaves it that was killed between the vault and the manifest.
@@ -212,24 +212,26 @@ fn del_takes_up_what_was_cut_off() {
         .filter(|path| path.extension().is_some_and(|ext| ext == "age" || ext == "stocked"))
         .collect();
     assert_eq!(left, std::slice::from_ref(&manifest));
-    // And one that was killed between the vault and the manifest of a del: the entry is left, the file is gone.
+    // As a `del` leaves it that was killed between the vault and the manifest: the entry is left,
+    // the file is gone.
     fs::write(&manifest, with_key).unwrap();
     assert!(world.with(&mut FakePrompts::default(), |ctx| del(ctx, &wanted)).unwrap().found);
     assert!(!world.with(&mut FakePrompts::default(), |ctx| del(ctx, &wanted)).unwrap().found);
 }
 
 #[test]
-fn what_nothing_tells_a_person_is_asked() {
+fn set_prompts_for_what_is_missing() {
     let world = World::with_rack("org: acme\nenv.test:\n  - OLD\nenv.prod:\n  - OLD\n");
     let ask = SetRequest { key: "NEW".to_owned(), ..SetRequest::default() };
-    // The env, then the vault, then whether a permanent key is meant, then the secret.
+    // Prompts for the env, the vault, the confirmation of a permanent key, and the secret.
     let mut person = FakePrompts { secret: Some(b"s".to_vec()), yes: Some(true), ..FakePrompts::default() };
     person.choices = vec!["", "prod"];
     let done = world.with(&mut person, |ctx| set(ctx, &ask)).unwrap();
     assert_eq!(person.asked, ["choose", "choose", "confirm", "secret"]);
     assert_eq!((done.host.slug.as_str(), done.host.vault.as_str()), ("acme.prod.NEW", "os.secure"));
 
-    // Nobody to ask: what is missing, in the order it is needed, and nothing is changed.
+    // Without prompts: the missing flags are reported in the order they are needed, and nothing is
+    // changed.
     let before = world.snapshot();
     for (env, code, fix) in [
         (None, ErrorCode::EnvRequired, None),

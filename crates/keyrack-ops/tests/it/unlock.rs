@@ -1,4 +1,4 @@
-//! What each key of an unlock ends as, before anything is sent.
+//! Outcome of each key of an unlock, before anything is sent.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ fn omitted(code: Option<ErrorCode>) -> OmittedKey {
 }
 
 #[test]
-fn exit_codes() {
+fn unlock_exit_code_follows_the_omissions() {
     for (what, causes, named, exit) in [
         ("nothing to do", &[][..], false, 0),
         ("absent ones of many", &[None, None], false, 0),
@@ -55,8 +55,8 @@ fn exit_codes() {
 }
 
 #[test]
-fn no_daemon_is_started_for_nothing() {
-    // There is no program to start it from: a start would fail the call.
+fn unlock_without_keys_starts_no_daemon() {
+    // There is no daemon program: starting one would fail.
     let world = World::with_rack("org: acme\nenv.test: [NEVER, GONE, BROKEN, WEAK, TOKEN]\nenv.prod: []\n");
     for (key, vault, allow_dangerous) in [
         ("GONE", "os.secure", false),
@@ -117,8 +117,8 @@ fn no_daemon_is_started_for_nothing() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_before_anything_is_opened() {
-    // No rack to open: whatever is refused is refused before that is looked for.
+fn unlock_rejects_bad_requests_before_opening_the_rack() {
+    // There is no rack: invalid requests are rejected before it is opened.
     let world = World::new("org: acme\nenv.test: [K]\n");
     let ask = |env: Option<&str>, key: Option<&str>, duration: Option<&str>| UnlockRequest {
         env: env.map(Into::into),
