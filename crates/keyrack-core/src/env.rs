@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words() {
+    fn env_round_trips_through_its_name() {
         for env in Env::ALL {
             assert_eq!(env.as_str().parse::<Env>().unwrap(), env);
         }

@@ -61,7 +61,7 @@ mod tests {
     const BODY: &str = "Zq7Zq7Zq7Zq7";
 
     #[test]
-    fn long_lived_tokens() {
+    fn check_rejects_long_lived_tokens_of_static_mechanisms() {
         let raw = [
             Mechanism::Replica,
             Mechanism::Reference,
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn by_mechanism() {
+    fn check_accepts_what_ephemeral_mechanisms_produce() {
         for (mech, value, ok) in [
             (Mechanism::GithubApp, "ghs_abc", true),
             (Mechanism::GithubApp, "ghp_abc", false),

@@ -41,7 +41,7 @@ const ALLOW_DANGEROUS: &str = "--allow-dangerous";
 #[non_exhaustive]
 pub enum Fix {
     /// A keyrack command.
-    Command(FixCommand),
+    Command(Box<FixCommand>),
     /// Another command, as it is.
     Text(String),
 }
@@ -136,7 +136,7 @@ impl FixCommand {
 
 impl From<FixCommand> for Fix {
     fn from(command: FixCommand) -> Self {
-        Fix::Command(command)
+        Fix::Command(Box::new(command))
     }
 }
 
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rendered() {
+    fn render_quotes_words_and_orders_flags() {
         let slug = |text| Slug::parse(text).unwrap();
         let default = Owner::DEFAULT;
         let named: Owner = "ehmpath".parse().unwrap();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn only_known_invocations_are_believed() {
+    fn claimed_ignores_unknown_invocations() {
         let npx = Invocation::NPX;
         for (claim, words) in [
             (None, "npx keyrack"),

@@ -163,7 +163,7 @@ mod tests {
         [DurationGrade::Transient, DurationGrade::Ephemeral, DurationGrade::Permanent];
 
     #[test]
-    fn weaker_is_weaker_on_either_axis() {
+    fn is_weaker_than_compares_each_axis() {
         for (a, pa) in ALL_P.into_iter().enumerate() {
             for (b, da) in ALL_D.into_iter().enumerate() {
                 for (c, pb) in ALL_P.into_iter().enumerate() {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn grades_of_vaults() {
+    fn grade_follows_from_vault_and_mechanism() {
         use Mechanism::{AwsSso, GithubApp, Reference, Replica, Session};
         for (vault, mech, grade) in [
             (VaultId::OsEnvvar, Replica, "plaintext,permanent"),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn minimum() {
+    fn minimum_grade_accepts_equal_or_stronger_grades() {
         let encrypted = MinimumGrade::parse("encrypted").unwrap();
         let both = MinimumGrade::parse(" encrypted , ephemeral ").unwrap();
         assert_eq!(MinimumGrade::parse("").unwrap(), MinimumGrade::default());

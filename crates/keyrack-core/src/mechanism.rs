@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_old_names() {
+    fn mechanism_parses_its_name_and_old_name() {
         for mech in Mechanism::ALL {
             assert_eq!(Mechanism::parse(mech.as_str()), mech);
             let (_, short) = mech.as_str().split_once("_VIA_").unwrap();

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readings() {
+    fn org_parses_sigils_and_names() {
         assert_eq!("@all".parse::<Org>().unwrap(), Org::Machine);
         assert_eq!("@this".parse::<Org>().unwrap(), Org::This);
         assert_eq!("Acme".parse::<Org>().unwrap(), Org::Named("Acme".into()));
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn storable() {
+    fn is_storable_name_accepts_what_typescript_reads() {
         for (name, ok) in
             [("acme", true), ("a-b_9", true), ("Acme", false), ("9a", false), ("", false), ("a.b", false)]
         {

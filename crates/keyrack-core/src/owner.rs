@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grammar() {
+    fn owner_parses_names_that_fit_in_paths() {
         assert_eq!("default".parse::<Owner>().unwrap(), Owner::DEFAULT);
         assert_eq!("ehmpath".parse::<Owner>().unwrap().name(), Some("ehmpath"));
         for ok in ["Alice", "casey", "a.b", "R2.d2-x_Y", "9", "a.", &"a".repeat(64)] {

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_shells_and_loaders_are_known() {
+    fn reserved_finds_shell_and_loader_variables() {
         for (name, whose) in [
             ("UID", Some(Reserved::Shell)),
             ("PPID", Some(Reserved::Shell)),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lists_are_sorted_and_each_name_is_in_one() {
+    fn lists_are_disjoint_and_without_duplicates() {
         let fold = |names: &[&str]| names.iter().map(|name| name.to_ascii_lowercase()).collect::<Vec<_>>();
         for names in [&SHELL[..], &LOADER] {
             assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");

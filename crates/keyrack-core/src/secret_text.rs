@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_is_white_space_and_invisible_characters() {
+    fn is_blank_accepts_white_space_and_invisible_characters() {
         for (secret, blank) in [
             (&b" "[..], true),
             (b"\n", true),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn names_quote_nothing() {
+    fn irregularity_text_quotes_nothing() {
         assert_eq!(Invisible('\u{200b}').to_string(), "contains an invisible character (U+200B)");
         assert_eq!(ByteOrderMark.to_string(), "begins with a byte order mark (U+FEFF)");
     }

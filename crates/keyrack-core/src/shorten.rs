@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_names_are_cut() {
+    fn shortened_cuts_long_names() {
         for (name, most, shown) in [
             ("", 2, ""),
             ("ab", 2, "ab"),

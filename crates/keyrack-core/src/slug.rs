@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts() {
+    fn slug_splits_into_org_env_and_name() {
         for (text, org, env, name) in [
             ("acme.test.API_KEY", "acme", "test", "API_KEY"),
             ("@all.sudo.ROOT", "@all", "sudo", "ROOT"),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn parse_rejects_malformed_slugs() {
         for bad in [
             "",
             "a",
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn full_or_bare() {
+    fn looks_full_needs_a_known_env() {
         for (ask, full) in [
             ("a.test.K", true),
             ("a.test.K.L", true),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_are_the_ones_in_file_names() {
+    fn hash16_matches_file_names_in_use() {
         for (text, hash) in [
             ("testorg.test.API_KEY", "327f51743887d75c"),
             ("testorg.all.API_KEY", "41efb6a91f81d46b"),
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn check_name_rejects_what_check_known_name_accepts() {
         for ok in ["API_KEY", "_x", "a.b", "A-1"] {
             check_name(ok).unwrap();
         }

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips() {
+    fn closest_finds_typos_and_nothing_far() {
         let envs = ["sudo", "prod", "prep", "test", "all", "camp"];
         let keys = ["API_KEY", "API_KEY_2", "DATABASE_URL", "GH", "X"];
         for (typed, known, meant) in [

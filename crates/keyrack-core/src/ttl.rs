@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_have_words() {
+    fn limit_round_trips_through_its_name() {
         for (bound, word) in TtlLimit::WORDS {
             assert_eq!((bound.as_str(), TtlLimit::parse(word)), (word, Some(bound)));
         }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn durations() {
+    fn ttl_parses_number_and_unit() {
         for (text, ms) in
             [("9h", 9 * HOUR), ("30m", 30 * MINUTE), ("0s", 0), ("45s", 45_000), ("007m", 7 * MINUTE)]
         {
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn shown() {
+    fn ttl_is_shown_in_the_largest_exact_unit() {
         for (ttl, text) in [
             (Ttl::DEFAULT, "9h"),
             (Ttl::DEFAULT_SUDO, "30m"),
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_at_its_deadline_on_either_clock() {
+    fn key_expires_at_the_deadline_of_either_clock() {
         let start = Clock { boot_ns: 5_000_000_000, wall_ms: 1_000_000 };
         let deadlines = Deadlines::after(start, Ttl(2000));
         let at = |boot_ms: u64, wall_ms: i64| Clock {
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_limit_gives_the_life() {
+    fn resolve_ttl_takes_the_least_limit() {
         use TtlLimit::{Ceiling, Credential, Default, MaxDuration, Requested};
         let now = Clock { boot_ns: 77, wall_ms: 1_000_000 };
         let h = |hours: u64| Some(Ttl(hours * HOUR));
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn until_an_instant_of_the_wall_clock() {
+    fn deadlines_until_are_bounded_by_the_ceiling() {
         let now = Clock { boot_ns: 9_000_000, wall_ms: 1_000_000 };
         let day = 24 * 3_600_000;
         for (end, sudo, life_ms) in [
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_overflows() {
+    fn ttl_arithmetic_does_not_overflow() {
         let end = Clock { boot_ns: u64::MAX, wall_ms: i64::MAX };
         let deadlines = Deadlines::after(end, Ttl(u64::MAX));
         assert!(deadlines.is_expired(end));

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words() {
+    fn vault_id_round_trips_through_its_name() {
         for vault in VaultId::ALL {
             assert_eq!(VaultId::parse(vault.as_str()), vault);
             assert!(!vault.mechanisms().is_empty());

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_compared_with_their_entry() {
+    fn compare_tells_bound_newer_and_mismatched_files() {
         let (replica, app) = (Mechanism::Replica, Mechanism::GithubApp);
         let own = |version| label("acme.test.A", "default", &replica, version);
         let newer = |version, mech: &Mechanism| Ok(Match::Newer { version, mech: mech.clone() });
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_rise() {
+    fn next_version_is_above_the_recorded_one() {
         let replica = || Mechanism::Replica;
         for (known, expected) in [
             (None, 1000),

@@ -217,7 +217,7 @@ fn an_error_at_any_step_loses_nothing() {
 }
 
 #[test]
-fn an_error_before_the_decision_changes_nothing() {
+fn an_error_before_the_commit_changes_nothing() {
     let original = prepared();
     for scenario in ALL {
         let decisive = match scenario {
@@ -330,7 +330,7 @@ fn set_cut_short_before_the_manifest_is_adopted() {
 }
 
 #[test]
-fn a_plan_nobody_decided_is_undone_and_a_decided_one_is_carried_out() {
+fn recovery_undoes_uncommitted_and_finishes_committed_replacements() {
     let original = prepared();
     for (name, expected) in [(".replace.plan", "old"), (".replace.decided", "new")] {
         let home = copy(original.path());
@@ -370,7 +370,7 @@ fn spoil_temporaries(dir: &Path, spoil: fn(&mut Vec<u8>)) {
 }
 
 #[test]
-fn what_does_not_read_back_takes_no_place() {
+fn file_that_reads_back_differently_is_not_used() {
     let original = prepared();
     let spoils: [fn(&mut Vec<u8>); 3] = [
         |bytes| bytes.truncate(bytes.len() / 2),
@@ -394,7 +394,7 @@ fn what_does_not_read_back_takes_no_place() {
 /// Order of flushes, which a test cannot show without cutting the machine's power: everything is
 /// flushed before the step that makes it count, and after.
 #[test]
-fn everything_is_flushed_before_it_counts() {
+fn files_are_flushed_before_the_commit() {
     let original = prepared();
     for scenario in ALL {
         let home = copy(original.path());

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_known_vault_is_there_or_says_so() {
+    fn every_known_vault_is_found_or_named_in_the_error() {
         for id in VaultId::ALL {
             match vault(&id) {
                 Ok(found) => assert_eq!(found.id(), id),

@@ -21,7 +21,7 @@ pub fn unlock_all<'a>(outcomes: impl IntoIterator<Item = &'a KeyOutcome>) -> Opt
             return None;
         }
     }
-    all.map(Fix::Command)
+    all.map(Fix::from)
 }
 
 /// Returns the `unlock` of the env, or of every env, that covers the key.
@@ -34,7 +34,7 @@ fn unlock_env(attempt: &Attempt, every_env: bool) -> Option<FixCommand> {
         return None;
     }
     let env = if every_env { Env::All.as_str() } else { command.env.as_deref()? };
-    Some(FixCommand { key: None, ..command.clone() }.env(env))
+    Some(FixCommand { key: None, ..(**command).clone() }.env(env))
 }
 
 #[cfg(test)]

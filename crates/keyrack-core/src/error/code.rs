@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_survives_its_own_word() {
+    fn every_code_round_trips_through_its_text() {
         for code in ErrorCode::ALL {
             assert_eq!(&ErrorCode::from(code.as_str()), code);
             assert!(matches!(code.exit(), 1 | 2 | 130), "{code}");
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_distinct() {
+    fn code_texts_are_distinct() {
         let mut words: Vec<_> = ErrorCode::ALL.iter().map(ErrorCode::as_str).collect();
         words.sort_unstable();
         let all = words.len();
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_peers_code_survives() {
+    fn unknown_code_round_trips() {
         let code: ErrorCode = serde_json::from_str("\"from_the_future\"").unwrap();
         assert_eq!(code, ErrorCode::Other("from_the_future".into()));
         assert_eq!(serde_json::to_string(&code).unwrap(), "\"from_the_future\"");

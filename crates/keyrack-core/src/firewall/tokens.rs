@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn no_false_alarm_for_what_expires_or_is_no_token() {
+    fn expiring_tokens_and_other_text_are_not_found() {
         let temporary = "{\"Version\":1,\"AccessKeyId\":\"ASIAIOSFODNN7EXAMPLE\",\"SecretAccessKey\":\"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\",\"SessionToken\":\"IQoJb3JpZ2luX2VjEAKIA/AKIAAKIAIOSF+ODNN7EXAMPLE//8AKIA==\",\"Expiration\":\"2026-01-01T00:00:00Z\"}";
         let jwt = format!(
             "{}.{}.{}",
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn the_javascript_list_is_the_same() {
+    fn javascript_has_the_same_token_list() {
         let list = include_str!("../../../../lib/token_check.js");
         let rows = list.lines().filter(|line| line.starts_with("  ['"));
         let ours = KINDS.iter().map(|kind| {
@@ -437,7 +437,7 @@ mod tests {
 
     /// Nested encodings are the costliest.
     #[test]
-    fn the_work_is_linear_in_the_length_of_a_value() {
+    fn work_is_linear_in_the_length_of_the_value() {
         let limit = 1 << 20;
         let mut nested = "x".repeat(limit / 3);
         while nested.len() < limit / 2 {

@@ -54,7 +54,7 @@ fn with_hosts(hosts: &Value) -> HostManifest {
 }
 
 #[test]
-fn what_is_written_today_comes_back_byte_for_byte() {
+fn manifest_of_today_is_rewritten_byte_for_byte() {
     let manifest = HostManifest::parse(WRITTEN.as_bytes()).unwrap();
     assert_eq!(manifest.to_plaintext(), WRITTEN);
     assert!(manifest.faults().is_empty());
@@ -69,7 +69,7 @@ fn what_is_written_today_comes_back_byte_for_byte() {
 }
 
 #[test]
-fn a_number_that_is_not_known_is_written_as_it_was_read() {
+fn unknown_number_is_rewritten_as_read() {
     // The shortest text of the number that is nearest to what stands there; read in haste it would
     // be its neighbour, and at each rewrite another one.
     for number in ["1.8446744073709552e20", "184467440703709551615", "8.41e21", "2.2250738585072014e-308"] {
@@ -81,7 +81,7 @@ fn a_number_that_is_not_known_is_written_as_it_was_read() {
 }
 
 #[test]
-fn what_is_not_known_survives() {
+fn unknown_fields_and_entries_survive_a_rewrite() {
     let text = json!({
         "uri": "~/x", "owner": "ehmpath", "version": 7, "later": {"a": [1, null]},
         "recipients": [
@@ -129,7 +129,7 @@ fn what_is_not_known_survives() {
 }
 
 #[test]
-fn defaults_and_old_names() {
+fn missing_fields_and_old_names_are_read() {
     let manifest = with_hosts(&json!({
         "acme.test.OLD": {"slug": "acme.test.OLD", "vault": "os.secure", "mech": "REPLICA", "exid": null},
         "@all.sudo.LEAST": {"vault": "aws.config", "mech": "AWS_SSO"},
@@ -146,7 +146,7 @@ fn defaults_and_old_names() {
 }
 
 #[test]
-fn what_is_no_manifest() {
+fn parse_rejects_other_text() {
     for (plain, what) in [
         (&b""[..], "is not JSON"),
         (b"{", "is not JSON"),
@@ -166,7 +166,7 @@ fn what_is_no_manifest() {
 }
 
 #[test]
-fn putting_keys() {
+fn put_reports_added_updated_and_unchanged() {
     let mut manifest = HostManifest::parse(WRITTEN.as_bytes()).unwrap();
     let key = slug("acme.test.API_KEY");
     let same = new(VaultId::OsSecure, Mechanism::Replica);
@@ -202,7 +202,7 @@ fn putting_keys() {
 }
 
 #[test]
-fn what_cannot_be_stored() {
+fn check_storable_rejects_what_typescript_cannot_read() {
     let before = HostManifest::parse(WRITTEN.as_bytes()).unwrap();
     before.check_storable(&HostManifest::default()).unwrap();
     for (text, code) in [
@@ -269,7 +269,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_lost_in_a_rewrite(
+    fn rewrite_loses_no_member(
         hosts in prop::collection::btree_map("(acme|@all)\\.(test|dev)\\.[A-C]|.{0,6}", value(), 0..5),
         recipients in prop::collection::vec(value(), 0..3),
         more in value(),

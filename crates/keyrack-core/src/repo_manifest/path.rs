@@ -25,7 +25,7 @@ mod tests {
     use super::contained;
 
     #[test]
-    fn inside_or_not() {
+    fn contained_rejects_paths_that_leave_the_root() {
         for (path, inside) in [
             (".agent/keyrack.yml", Some(".agent/keyrack.yml")),
             ("./.agent//repo=x/role=y/keyrack.yml", Some(".agent/repo=x/role=y/keyrack.yml")),

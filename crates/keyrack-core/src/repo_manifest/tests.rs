@@ -73,7 +73,7 @@ fn sections_expand_in_file_order() {
 }
 
 #[test]
-fn the_three_forms_of_an_entry() {
+fn entry_is_read_in_three_forms() {
     let manifest = one(r#"{"org":"acme","env.test":["BARE",{"SHORT":"ephemeral"},{"NULL":null},{"EMPTY":""},
         {"key":"RECORD","grade":" encrypted , ephemeral ","is-optional-if-has":"AWS_ACCESS_KEY_ID","later":[1]},
         {"key":"PLAIN"},{"key":"ephemeral"}]}"#)
@@ -100,7 +100,7 @@ fn the_three_forms_of_an_entry() {
 }
 
 #[test]
-fn a_bad_entry_never_stops_the_others() {
+fn bad_entry_does_not_affect_others() {
     for (entry, fault, left) in [
         ("null", "entry 2 is nothing", 2),
         ("7", "entry 2 is a number", 2),
@@ -138,7 +138,7 @@ fn a_bad_entry_never_stops_the_others() {
 }
 
 #[test]
-fn an_unreadable_demand_is_not_no_demand() {
+fn unreadable_minimum_is_met_by_no_grade() {
     let manifest = one(r#"{"org":"acme","env.test":[{"K":"encrypted,secure"},{"L":{}},"M"],
         "env.all":[{"A":7}]}"#)
     .unwrap();
@@ -158,7 +158,7 @@ fn an_unreadable_demand_is_not_no_demand() {
 }
 
 #[test]
-fn a_bad_section_never_stops_the_others() {
+fn bad_section_does_not_affect_others() {
     for (section, fault) in [
         (r#""env.dev":["K"]"#, "env.dev: invalid env: must"),
         (r#""env.":["K"]"#, "env.: invalid env: must"),
@@ -176,7 +176,7 @@ fn a_bad_section_never_stops_the_others() {
 }
 
 #[test]
-fn a_wrong_shape_is_an_error() {
+fn malformed_file_is_an_error() {
     for (json, fault) in [
         ("null", "holds nothing, not a mapping"),
         ("[]", "holds a list, not a mapping"),
@@ -205,7 +205,7 @@ fn a_wrong_shape_is_an_error() {
 }
 
 #[test]
-fn lines_are_named_where_they_are_known() {
+fn errors_name_known_lines() {
     let text = |line, text: &str| YamlNode { line, value: YamlValue::Text(text.into()) };
     let root = YamlNode {
         line: 1,
@@ -222,7 +222,7 @@ fn lines_are_named_where_they_are_known() {
 }
 
 #[test]
-fn the_root_wins_and_gives_the_org() {
+fn root_wins_and_sets_the_org() {
     let manifest = load(&[
         (
             MANIFEST_PATH,
@@ -259,7 +259,7 @@ fn the_root_wins_and_gives_the_org() {
 }
 
 #[test]
-fn a_root_that_only_extends_has_the_envs_of_what_it_extends() {
+fn root_without_sections_has_the_envs_of_extended_files() {
     let manifest = load(&[
         (MANIFEST_PATH, r#"{"org":"acme","extends":["a.yml","b.yml"]}"#),
         ("a.yml", r#"{"org":"a","extends":["c.yml"],"env.prod":[],"env.all":["A"]}"#),
@@ -274,7 +274,7 @@ fn a_root_that_only_extends_has_the_envs_of_what_it_extends() {
 }
 
 #[test]
-fn a_diamond_is_fine_and_read_once() {
+fn diamond_is_read_once() {
     let reads = RefCell::new(Vec::new());
     let files = [
         ("l.yml", r#"{"org":"l","extends":["base.yml"],"env.test":["L"]}"#),
@@ -295,7 +295,7 @@ fn a_diamond_is_fine_and_read_once() {
 }
 
 #[test]
-fn what_extends_refuses() {
+fn extends_rejects_cycles_and_outside_paths() {
     for (files, fault) in [
         (
             vec![(MANIFEST_PATH, r#"{"org":"a","extends":[".agent/keyrack.yml"]}"#)],
@@ -350,7 +350,7 @@ fn what_extends_refuses() {
 }
 
 #[test]
-fn what_excuses_an_absent_key() {
+fn absent_key_is_excused_by_its_variable() {
     let manifest =
         one(r#"{"org":"acme","env.test":[{"key":"K","is-optional-if-has":"OTHER"},"L"]}"#).unwrap();
     let slug = Slug::parse("acme.test.K").unwrap();
@@ -399,7 +399,7 @@ proptest! {
 
     /// Any tree is a manifest or an error; entries are keys or faults, and no other entry suffers.
     #[test]
-    fn takes_any_tree(root in node(), entries in prop::collection::vec(node(), 0..6)) {
+    fn load_does_not_panic_on_any_tree(root in node(), entries in prop::collection::vec(node(), 0..6)) {
         let file = |root| RawManifest { path: MANIFEST_PATH.into(), root };
         if let Err(error) = load_manifest(&file(root.clone()), |_| Ok(Some(ManifestFile::Content(file(root.clone()))))) {
             prop_assert_eq!(error.code, ErrorCode::ManifestInvalid);
@@ -438,7 +438,7 @@ proptest! {
 
     /// Files that extend others in any way without a circle mean what they mean written out.
     #[test]
-    fn extends_means_what_it_means_written_out(
+    fn extends_equals_the_keys_written_out(
         files in prop::collection::vec(prop::collection::vec(0_usize..8, 0..4), 1..8)
     ) {
         let count = files.len();
@@ -469,7 +469,7 @@ proptest! {
 }
 
 #[test]
-fn all_files_of_a_manifest_are_bounded_together() {
+fn limits_count_all_files_together() {
     let chain = |files: usize, keys: usize| {
         let list = vec!["K"; keys]
             .iter()
@@ -503,7 +503,7 @@ fn all_files_of_a_manifest_are_bounded_together() {
 }
 
 #[test]
-fn files_that_extend_every_other_are_merged_once() {
+fn mutually_extended_files_are_merged_once() {
     // Each of 32 files extends all behind it: written out, two thousand million files would be
     // merged.
     let json = |at: usize| {
@@ -518,7 +518,7 @@ fn files_that_extend_every_other_are_merged_once() {
 }
 
 #[test]
-fn one_file_under_many_names_is_one() {
+fn links_to_one_file_are_read_once() {
     let role = r#"{"org":"role","env.test":["R",7]}"#;
     let root =
         raw(MANIFEST_PATH, r#"{"org":"acme","extends":["a.yml","b.yml","c.yml","b.yml"],"env.test":["K"]}"#);
@@ -538,7 +538,7 @@ fn one_file_under_many_names_is_one() {
 }
 
 #[test]
-fn names_in_problems_are_shortened() {
+fn names_in_errors_are_shortened() {
     let long = "x".repeat(1 << 20);
     for json in [
         format!(r#"{{"org":"{long}","env.test":[]}}"#),
@@ -569,7 +569,7 @@ fn names_in_problems_are_shortened() {
 }
 
 #[test]
-fn every_problem_is_on_one_line() {
+fn every_error_is_on_one_line() {
     let manifest = one(r#"{"org":"acme","env.test":[{"K\nL\u2028M\u0085N":"weak"}],"env.\rx":[]}"#).unwrap();
     assert_eq!(manifest.faults.len(), 3, "{:?}", manifest.faults);
     for Error { message, .. } in &manifest.faults {

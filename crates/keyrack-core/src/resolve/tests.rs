@@ -58,7 +58,7 @@ const ALL: [Operation; 6] =
 const READ: [Operation; 4] = [Operation::Get, Operation::Source, Operation::Unlock, Operation::Relock];
 
 #[test]
-fn with_a_manifest_every_command_means_the_same() {
+fn resolve_key_with_manifest_is_the_same_for_every_operation() {
     use ErrorCode as E;
     check(
         &ALL,
@@ -125,7 +125,7 @@ fn with_a_manifest_every_command_means_the_same() {
 }
 
 #[test]
-fn with_a_manifest_the_commands_differ_where_nothing_is_declared() {
+fn resolve_key_of_undeclared_name_depends_on_the_operation() {
     use ErrorCode as E;
     let acme = acme();
     check(
@@ -146,7 +146,7 @@ fn with_a_manifest_the_commands_differ_where_nothing_is_declared() {
 }
 
 #[test]
-fn without_a_manifest() {
+fn resolve_key_without_manifest_needs_an_org() {
     use ErrorCode as E;
     let everyone = [
         ("T", "", "", Err(E::NoManifest)),
@@ -186,7 +186,7 @@ fn without_a_manifest() {
 }
 
 #[test]
-fn a_slug_that_is_written_out_needs_no_manifest_where_that_is_asked_for() {
+fn resolve_anywhere_accepts_a_full_slug_without_manifest() {
     use ErrorCode as E;
     for (key, env, org, set, del) in [
         ("acme.test.K", "", "", Ok("acme.test.K"), Ok("acme.test.K")),
@@ -214,7 +214,7 @@ fn a_slug_that_is_written_out_needs_no_manifest_where_that_is_asked_for() {
 }
 
 #[test]
-fn what_set_stores_can_be_read_back() {
+fn set_resolves_only_to_storable_slugs() {
     let capital = manifest(r#"{"org":"Acme","env.test":["T"]}"#);
     check(&READ, Some(&capital), &[("T", "", "", Ok("Acme.test.T"))]);
     check(
@@ -234,7 +234,7 @@ fn what_set_stores_can_be_read_back() {
 }
 
 #[test]
-fn problems_name_the_way_out() {
+fn errors_name_a_fix_or_hint() {
     let acme = acme();
     let owner: Owner = "ehmpath".parse().unwrap();
     for (operation, key, env, org, fix) in [
@@ -265,7 +265,7 @@ fn problems_name_the_way_out() {
 }
 
 #[test]
-fn the_keys_of_a_repository() {
+fn repo_keys_lists_the_keys_of_an_env() {
     let acme = acme();
     let no_env = manifest(r#"{"org":"acme"}"#);
     let owner = Owner::DEFAULT;
@@ -293,7 +293,7 @@ fn the_keys_of_a_repository() {
 }
 
 #[test]
-fn what_an_unlock_means() {
+fn unlock_slugs_resolves_keys_and_envs() {
     use ErrorCode as E;
     let acme = acme();
     let hosts: Vec<Slug> = [
@@ -404,7 +404,7 @@ fn what_an_unlock_means() {
 }
 
 #[test]
-fn an_env_is_required_where_an_extended_file_has_one() {
+fn env_is_required_if_an_extended_file_declares_one() {
     let root: YamlNode = serde_json::from_str(r#"{"org":"acme","extends":["role.yml"]}"#).unwrap();
     let extending = |role: &str| {
         let role: YamlNode = serde_json::from_str(role).unwrap();
@@ -430,7 +430,7 @@ fn an_env_is_required_where_an_extended_file_has_one() {
 }
 
 #[test]
-fn what_a_relock_means() {
+fn relock_slugs_covers_what_unlock_opens() {
     use ErrorCode as E;
     let acme = acme();
     let owner = Owner::DEFAULT;
@@ -472,7 +472,7 @@ proptest! {
     /// Whatever is typed: the slug is of the manifest's org or the machine's, of the env that was
     /// asked for, and `sudo` only if that was.
     #[test]
-    fn nothing_typed_gets_around_org_env_or_sudo(
+    fn no_query_bypasses_org_env_or_sudo(
         key in "(acme|other|@all|@this|a)?\\.?(test|prod|sudo|all|dev)?\\.?(T|P|S|A|MANY|x\\.y)?\\.?",
         env in prop::option::of("test|prod|sudo|all|camp|dev"),
         org in prop::option::of("acme|other|@all|@this|@else"),

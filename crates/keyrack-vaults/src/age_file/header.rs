@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn source_reads_every_byte_in_order() {
+    fn reader_reads_every_byte_in_order() {
         let file = b"headerpayload";
         for header in 0..=file.len() {
             let mut all = Vec::new();

@@ -40,7 +40,7 @@ fn opens_as_it_was_or_not_at_all(bytes: &[u8]) -> Result<(), TestCaseError> {
     match decrypt(&mut identities(), bytes, 100) {
         Ok(plain) => prop_assert_eq!(plain.as_slice(), PLAIN),
         Err(error) => {
-            prop_assert!(matches!(error.code, ErrorCode::VaultCorrupt | ErrorCode::NoIdentity), "{error:?}")
+            prop_assert!(matches!(error.code, ErrorCode::VaultCorrupt | ErrorCode::NoIdentity), "{error:?}");
         }
     }
     Ok(())
@@ -48,23 +48,23 @@ fn opens_as_it_was_or_not_at_all(bytes: &[u8]) -> Result<(), TestCaseError> {
 
 proptest! {
     #[test]
-    fn any_bytes(bytes: Vec<u8>) {
+    fn any_bytes_open_unchanged_or_not_at_all(bytes: Vec<u8>) {
         opens_as_it_was_or_not_at_all(&bytes)?;
     }
 
     #[test]
-    fn any_text_in_armor(body in "[A-Za-z0-9+/=\n\r -]{0,300}") {
+    fn any_armored_text_opens_unchanged_or_not_at_all(body in "[A-Za-z0-9+/=\n\r -]{0,300}") {
         let text = format!("-----BEGIN AGE ENCRYPTED FILE-----\n{body}\n-----END AGE ENCRYPTED FILE-----\n");
         opens_as_it_was_or_not_at_all(text.as_bytes())?;
     }
 
     #[test]
-    fn any_header(body in "(-> (X25519|ssh-ed25519|ssh-rsa|scrypt|x)( [A-Za-z0-9+/]{0,44}){0,3}\n[A-Za-z0-9+/]{0,64}\n){0,4}(--- [A-Za-z0-9+/]{43}\n)?.{0,40}") {
+    fn any_header_opens_unchanged_or_not_at_all(body in "(-> (X25519|ssh-ed25519|ssh-rsa|scrypt|x)( [A-Za-z0-9+/]{0,44}){0,3}\n[A-Za-z0-9+/]{0,64}\n){0,4}(--- [A-Za-z0-9+/]{43}\n)?.{0,40}") {
         opens_as_it_was_or_not_at_all(format!("age-encryption.org/v1\n{body}").as_bytes())?;
     }
 
     #[test]
-    fn one_byte_changed(armored: bool, at: prop::sample::Index, to: u8) {
+    fn changed_byte_is_noticed(armored: bool, at: prop::sample::Index, to: u8) {
         let mut bytes = if armored { ARMORED.clone() } else { BINARY.clone() };
         let at = at.index(bytes.len());
         bytes[at] = to;
@@ -72,13 +72,13 @@ proptest! {
     }
 
     #[test]
-    fn cut(armored: bool, at: prop::sample::Index) {
+    fn truncated_file_is_noticed(armored: bool, at: prop::sample::Index) {
         let bytes = if armored { &*ARMORED } else { &*BINARY };
         opens_as_it_was_or_not_at_all(&bytes[..at.index(bytes.len())])?;
     }
 
     #[test]
-    fn a_changed_key_file_never_panics(
+    fn parse_key_file_does_not_panic_on_changed_bytes(
         name in prop::sample::select(vec!["plain", "sealed", "rsa", "rsa_pem", "rsa_pem_sealed", "ecdsa", "age.txt"]),
         at: prop::sample::Index,
         to: u8,
@@ -97,7 +97,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_written_is_armored_and_ends_in_a_newline() {
+fn encrypt_writes_armor_that_ends_in_a_newline() {
     let text = std::str::from_utf8(&ARMORED).unwrap();
     assert!(text.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n"));
     assert!(text.ends_with("\n-----END AGE ENCRYPTED FILE-----\n"));
@@ -105,7 +105,7 @@ fn what_is_written_is_armored_and_ends_in_a_newline() {
 }
 
 #[test]
-fn blanks_around_armor_are_no_damage() {
+fn white_space_around_armor_is_ignored() {
     for (before, after) in [("\n", ""), ("", "\n\n"), (" \r\n", " \t")] {
         let bytes = [before.as_bytes(), &ARMORED, after.as_bytes()].concat();
         assert_eq!(decrypt(&mut identities(), &bytes, 100).unwrap().as_slice(), PLAIN);
@@ -115,7 +115,7 @@ fn blanks_around_armor_are_no_damage() {
 }
 
 #[test]
-fn the_limit_is_on_what_is_in_it() {
+fn decrypt_limits_the_plaintext() {
     for (limit, ok) in [(PLAIN.len(), true), (PLAIN.len() - 1, false), (0, false)] {
         let got = decrypt(&mut identities(), &ARMORED, limit).map(drop).map_err(|error| error.code);
         assert_eq!(got, if ok { Ok(()) } else { Err(ErrorCode::SecretTooLarge) }, "{limit}");
@@ -123,7 +123,7 @@ fn the_limit_is_on_what_is_in_it() {
 }
 
 #[test]
-fn plaintext_is_read_into_one_buffer() {
+fn plaintext_buffer_never_grows() {
     for len in [0, 1, 65_535, 65_536, 65_537, 200_000] {
         let file = encrypt(&[recipient("plain", StanzaKind::Age)], &vec![7; len]).unwrap();
         let plain = decrypt(&mut identities(), file.as_bytes(), MAX_SECRET).unwrap();
@@ -134,7 +134,7 @@ fn plaintext_is_read_into_one_buffer() {
 }
 
 #[test]
-fn a_file_that_was_written_wrong_is_noticed() {
+fn verify_rejects_a_wrong_file() {
     let written = |to: &[Recipient], plain: &[u8]| encrypt(to, plain).unwrap().into_bytes();
     let (own, other) = (recipient("plain", StanzaKind::Age), recipient("other", StanzaKind::Age));
     let both = [own.clone(), other.clone()];

@@ -126,7 +126,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_composed_is_parsed(keys: Vec<(Vec<u8>, Vec<u8>)>) {
+        fn parse_reads_what_an_agent_writes(keys: Vec<(Vec<u8>, Vec<u8>)>) {
             let expected: Vec<_> = keys
                 .iter()
                 .map(|(blob, comment)| Key { blob: blob.clone(), comment: comment.clone() })
@@ -135,7 +135,7 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_or_lengthened_reply_is_refused(keys: Vec<(Vec<u8>, Vec<u8>)>, cut: prop::sample::Index, more: u8) {
+        fn parse_rejects_cut_and_lengthened_replies(keys: Vec<(Vec<u8>, Vec<u8>)>, cut: prop::sample::Index, more: u8) {
             let mut reply = compose(&keys);
             prop_assert_eq!(parse(&reply[..cut.index(reply.len())]), None);
             reply.push(more);
@@ -143,13 +143,13 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(reply: Vec<u8>) {
+        fn parse_does_not_panic_on_any_bytes(reply: Vec<u8>) {
             let _ = parse(&reply);
         }
     }
 
     #[test]
-    fn lengths_that_lie_are_refused() {
+    fn parse_rejects_wrong_lengths() {
         for bad in [
             &[][..],
             &[IDENTITIES_ANSWER],
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn asks_an_agent() {
+    fn keys_lists_the_keys_of_an_agent() {
         let reply = compose(&[(b"key".to_vec(), b"/home/u/.ssh/x".to_vec()), (vec![], b"u@host".to_vec())]);
         let (_dir, path, _open) = agent(framed(&reply));
         let key = |blob: &[u8], comment: &[u8]| Key { blob: blob.to_vec(), comment: comment.to_vec() };
@@ -191,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_is_not_there_or_lies_lists_nothing() {
+    fn keys_is_empty_without_a_proper_agent() {
         assert!(keys(Path::new("/nonexistent/agent")).is_empty());
         let (_dir, path, _open) = agent(vec![0xff, 0xff, 0xff, 0xff]);
         assert!(keys(&path).is_empty());
     }
 
     #[test]
-    fn a_hung_agent_costs_its_deadline_and_no_more() {
+    fn keys_waits_for_a_hung_agent_until_the_deadline() {
         let (_dir, path, _open) = agent(vec![0, 0, 0, 9, IDENTITIES_ANSWER]);
         let start = Instant::now();
         assert!(keys(&path).is_empty());

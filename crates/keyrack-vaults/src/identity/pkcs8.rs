@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_the_rfc_are_read() {
+    fn parse_reads_the_keys_of_the_rfc() {
         let public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBm/RAlphM3+hUG6wWfcO5bIUIaqMLa2ywxcOK1wMWbh";
         for base64 in [ALONE, WITH_PUBLIC] {
             assert_eq!(parse(&pem(base64)).unwrap().public_key().to_openssh().unwrap(), public);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_and_not_quoted() {
+    fn parse_rejects_other_text_without_quoting_it() {
         let der = BASE64_STANDARD.decode(ALONE).unwrap();
         let with = |edit: &dyn Fn(&mut Vec<u8>)| {
             let mut der = der.clone();

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn globs() {
+    fn matches_glob_handles_star_and_question_mark() {
         for (pattern, name, is) in [
             ("*", "", true),
             ("*.conf", "a.conf", true),

@@ -14,7 +14,7 @@ fn material(stored: Option<&Mechanism>, value: &str) -> Result<ResolvedSecret, E
 }
 
 #[test]
-fn the_stored_mechanism_and_the_value_must_agree() {
+fn resolve_rejects_a_value_of_another_mechanism() {
     use Mechanism::{GithubApp, Reference, Replica, Session};
     let replica_blob = r#"{"mech":"PERMANENT_VIA_REPLICA"}"#;
     for (stored, value, expected) in [
@@ -44,7 +44,7 @@ fn the_stored_mechanism_and_the_value_must_agree() {
 }
 
 #[test]
-fn a_vault_takes_its_own_mechanisms() {
+fn check_accepts_only_mechanisms_of_the_vault() {
     for (vault, mech, ok) in [
         (VaultId::OsSecure, Mechanism::Replica, true),
         (VaultId::OsSecure, Mechanism::GithubApp, false),
@@ -63,7 +63,7 @@ fn a_vault_takes_its_own_mechanisms() {
 }
 
 #[test]
-fn no_secret_is_shown() {
+fn debug_and_errors_show_no_secret() {
     let shown = format!("{:?}", material(None, "hunter2-hunter2").unwrap());
     assert!(!shown.contains("hunter2"), "{shown}");
     let error = resolve(

@@ -22,7 +22,7 @@ use crate::rig::{NOW_MS, PASSPHRASE, Prompt, Rig, fixture, slug, tree};
 const CHILD_HOME: &str = "KEYRACK_VAULTS_TEST_CHILD_HOME";
 
 #[test]
-fn sets_at_once_lose_nothing() {
+fn concurrent_sets_lose_nothing() {
     let rig = Rig::ready();
     let (threads, each) = (4, 6);
     std::thread::scope(|scope| {
@@ -78,7 +78,7 @@ fn sets_at_once_lose_nothing() {
 }
 
 #[test]
-fn the_lock_is_one_in_a_thread_and_keeps_others_out() {
+fn lock_is_reentrant_in_a_thread_and_excludes_others() {
     let rig = Rig::ready();
     let first = lock_rack(&rig.racks).unwrap();
     let again = lock_rack(&rig.racks).unwrap();
@@ -134,7 +134,7 @@ fn child_that_sets_until_killed() {
 }
 
 #[test]
-fn a_kill_at_any_moment_leaves_the_old_file_or_the_new_one() {
+fn kill_at_any_moment_leaves_the_old_file_or_the_new_one() {
     let rig = Rig::ready();
     for vault in [VaultId::OsSecure, VaultId::OsDirect] {
         rig.set("acme.test.K", &vault, &value(0));
@@ -188,7 +188,7 @@ impl PassphrasePrompt for WatchfulPrompt {
 }
 
 #[test]
-fn nobody_waits_while_a_person_is_asked() {
+fn lock_is_free_during_a_passphrase_prompt() {
     let rig = Rig::ready();
     rig.set("acme.test.K", &VaultId::OsSecure, "v");
     let sealed = std::fs::read_to_string(fixture("keys/sealed.pub")).unwrap();
@@ -217,7 +217,7 @@ fn nobody_waits_while_a_person_is_asked() {
 
 /// A file that only a key with a passphrase opens, when the manifest opens without one.
 #[test]
-fn nobody_waits_while_a_person_is_asked_for_a_vaults_file() {
+fn lock_is_free_during_a_prompt_for_a_vault_file() {
     let rig = Rig::ready();
     rig.set("acme.test.K", &VaultId::OsSecure, "v");
     let path = rig.racks.secure_path(&slug("acme.test.K"));

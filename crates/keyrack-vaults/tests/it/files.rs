@@ -40,7 +40,7 @@ fn replace_by_link(path: &Path) {
 }
 
 #[test]
-fn links_in_our_own_directories_are_refused() {
+fn links_in_the_rack_are_rejected() {
     type Place = fn(&Rig) -> std::path::PathBuf;
     let places: [(&str, Place); 6] = [
         ("file", |rig| rig.racks.secure_path(&slug(KEY))),
@@ -78,7 +78,7 @@ fn links_in_our_own_directories_are_refused() {
 }
 
 #[test]
-fn what_is_above_our_own_directory_may_be_a_link() {
+fn link_above_the_rack_is_followed() {
     let rig = Rig::ready();
     let above = rig.racks.dir().parent().unwrap().to_owned();
     replace_by_link(&above);
@@ -87,7 +87,7 @@ fn what_is_above_our_own_directory_may_be_a_link() {
 }
 
 #[test]
-fn something_else_in_a_files_place_is_refused() {
+fn other_file_types_are_rejected() {
     let rig = Rig::ready();
     std::fs::create_dir_all(rig.racks.secure_path(&slug(KEY))).unwrap();
     assert_eq!(set(&rig, &VaultId::OsSecure, "one").unwrap_err().code, ErrorCode::FileUnsafe);
@@ -101,7 +101,7 @@ fn something_else_in_a_files_place_is_refused() {
 }
 
 #[test]
-fn files_of_somebody_else_are_refused() {
+fn files_of_another_user_are_rejected() {
     if !can_run("files_of_somebody_else_are_refused", &[Need::Root]) {
         return;
     }
@@ -143,7 +143,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_loses_nothing() {
+fn full_disk_loses_nothing() {
     let test = "a_full_disk_loses_nothing";
     if !can_run(test, &[Need::Root, Need::Program("mount")]) {
         return;
@@ -171,7 +171,7 @@ fn a_full_disk_loses_nothing() {
 }
 
 #[test]
-fn a_read_only_disk_can_be_read_and_says_no_to_the_rest() {
+fn read_only_disk_is_read_and_changes_fail() {
     let test = "a_read_only_disk_can_be_read_and_says_no_to_the_rest";
     if !can_run(test, &[Need::Root, Need::Program("mount")]) {
         return;
@@ -197,7 +197,7 @@ fn a_read_only_disk_can_be_read_and_says_no_to_the_rest() {
 }
 
 #[test]
-fn an_unwritable_home_says_so_to_an_ordinary_user() {
+fn unwritable_home_is_named_to_an_ordinary_user() {
     let test = "an_unwritable_home_says_so_to_an_ordinary_user";
     if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
         // No mode stops root: the test runs again as another user.

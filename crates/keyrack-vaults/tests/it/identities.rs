@@ -32,7 +32,7 @@ fn opens(identities: &mut Identities<'_>, file: &[u8]) -> Result<(), ErrorCode> 
 }
 
 #[test]
-fn a_passphrase_is_asked_once_and_only_where_it_helps() {
+fn passphrase_is_prompted_once_and_only_if_it_helps() {
     let rig = Rig::bare();
     rig.key("sealed", "id_ed25519");
     rig.key("rsa_sealed", "id_rsa");
@@ -59,7 +59,7 @@ fn a_passphrase_is_asked_once_and_only_where_it_helps() {
 }
 
 #[test]
-fn where_the_recipients_are_known_only_one_of_them_is_asked_for() {
+fn only_known_recipients_are_prompted_for() {
     let rig = Rig::ready();
     rig.set("acme.test.K", &VaultId::OsSecure, "v");
     // Another home's view of the same file: the only key there is behind a passphrase and is no
@@ -97,7 +97,7 @@ fn where_the_recipients_are_known_only_one_of_them_is_asked_for() {
 }
 
 #[test]
-fn keys_without_a_passphrase_come_first() {
+fn keys_without_passphrase_are_tried_first() {
     let rig = Rig::bare();
     rig.key("sealed", "id_ed25519");
     rig.key("rsa", "id_rsa");
@@ -108,7 +108,7 @@ fn keys_without_a_passphrase_come_first() {
 }
 
 #[test]
-fn a_wrong_passphrase_is_said_and_not_asked_for_again() {
+fn wrong_passphrase_is_reported_and_not_prompted_for_again() {
     let rig = Rig::bare();
     let path = rig.key("sealed", "id_ed25519");
     let file = encrypted_to(&[("sealed", StanzaKind::Ssh)]);
@@ -135,7 +135,7 @@ fn a_wrong_passphrase_is_said_and_not_asked_for_again() {
 }
 
 #[test]
-fn a_declined_prompt_is_the_cause() {
+fn declined_prompt_is_the_reported_cause() {
     let rig = Rig::bare();
     rig.key("sealed", "id_ed25519");
     let file = encrypted_to(&[("sealed", StanzaKind::Ssh)]);
@@ -146,7 +146,7 @@ fn a_declined_prompt_is_the_cause() {
 }
 
 #[test]
-fn a_wrong_passphrase_does_not_shut_out_another_key() {
+fn wrong_passphrase_does_not_exclude_another_key() {
     let rig = Rig::bare();
     rig.key("sealed", "id_ed25519");
     rig.key("rsa_sealed", "id_rsa");
@@ -157,7 +157,7 @@ fn a_wrong_passphrase_does_not_shut_out_another_key() {
 }
 
 #[test]
-fn the_order_of_discovery() {
+fn identities_are_searched_in_a_fixed_order() {
     let rig = Rig::of("ehmpath");
     let named = rig.key("other", "given");
     rig.key("plain", "ehmpath");
@@ -205,7 +205,7 @@ fn agent(rig: &Rig, comments: &[&str]) -> PathBuf {
 }
 
 #[test]
-fn a_key_given_by_name_must_be_of_use() {
+fn unusable_named_key_is_an_error() {
     let rig = Rig::bare();
     let write = |name: &str, text: &str| {
         let path = rig.home.home().join(name);
@@ -267,7 +267,7 @@ fn key_given_in_place_of_its_path_is_not_repeated() {
 }
 
 #[test]
-fn without_any_key_the_error_says_so() {
+fn error_without_any_key_says_so() {
     let rig = Rig::ready();
     rig.set("acme.test.K", &VaultId::OsSecure, "v");
     std::fs::remove_dir_all(rig.racks.ssh_dir()).unwrap();
@@ -277,7 +277,7 @@ fn without_any_key_the_error_says_so() {
 }
 
 #[test]
-fn a_first_recipient_follows_the_key() {
+fn for_init_derives_the_recipient_of_the_key() {
     let rig = Rig::bare();
     let sealed = rig.key("sealed", "id_ed25519");
     let first = recipient_file::for_init(&sealed).unwrap();
@@ -320,7 +320,7 @@ fn chosen(rig: &Rig) -> Result<PathBuf, Error> {
 }
 
 #[test]
-fn a_default_key_needs_no_public_half_beside_it() {
+fn for_init_needs_no_public_half() {
     for (key, name) in [
         ("plain", "id_ed25519"),
         ("sealed", "id_ed25519"),
@@ -342,7 +342,7 @@ fn a_default_key_needs_no_public_half_beside_it() {
 }
 
 #[test]
-fn init_chooses_among_all_keys_of_the_home() {
+fn choose_prefers_default_keys_of_the_home() {
     let rig = Rig::bare();
     let ssh = rig.racks.ssh_dir();
     let elsewhere = rig.home.home().join("keys");
@@ -390,7 +390,7 @@ fn init_chooses_among_all_keys_of_the_home() {
 }
 
 #[test]
-fn an_identity_that_was_named_once_is_found() {
+fn remembered_identity_is_found() {
     let rig = Rig::bare();
     let work = rig.key("plain", "work");
     rig.init("work");
@@ -432,7 +432,7 @@ fn an_identity_that_was_named_once_is_found() {
 }
 
 #[test]
-fn a_pkcs8_key_opens_what_its_ssh_form_opens() {
+fn pkcs8_key_opens_what_its_ssh_form_opens() {
     let rig = Rig::bare();
     let key = rig.racks.ssh_dir().join("id_ed25519");
     std::fs::copy(fixture("keys/pkcs8"), &key).unwrap();
@@ -445,7 +445,7 @@ fn a_pkcs8_key_opens_what_its_ssh_form_opens() {
 }
 
 #[test]
-fn a_key_that_only_an_agent_holds_is_named_and_of_no_use() {
+fn key_of_an_agent_only_is_named_as_unusable() {
     let test = "a_key_that_only_an_agent_holds_is_named_and_of_no_use";
     let needs = ["ssh-agent", "ssh-add", "ssh-keygen"].map(Need::Program);
     if !can_run(test, &needs) {
@@ -476,7 +476,7 @@ fn a_key_that_only_an_agent_holds_is_named_and_of_no_use() {
 }
 
 #[test]
-fn a_key_that_a_real_agent_names_by_its_path_is_found() {
+fn key_that_a_real_agent_names_by_path_is_found() {
     let test = "a_key_that_a_real_agent_names_by_its_path_is_found";
     let needs = ["ssh-agent", "ssh-add", "ssh-keygen"].map(Need::Program);
     if !can_run(test, &needs) {

@@ -23,7 +23,7 @@ fn open(file: &str, keys: &[&str], prompt: Prompt) -> Result<String, ErrorCode> 
 }
 
 #[test]
-fn reads_what_others_wrote() {
+fn files_of_other_implementations_are_read() {
     for (file, key) in [
         ("npm/secret.age", "plain"),
         ("npm/two.age", "plain"),
@@ -42,7 +42,7 @@ fn reads_what_others_wrote() {
 }
 
 #[test]
-fn reads_what_others_wrote_with_a_passphrase() {
+fn files_of_others_are_read_with_a_passphrase() {
     for (file, key) in [
         ("cli/sealed.age", "sealed"),
         ("cli/sealed_binary.age", "sealed"),
@@ -56,7 +56,7 @@ fn reads_what_others_wrote_with_a_passphrase() {
 }
 
 #[test]
-fn a_key_that_does_not_fit_opens_nothing() {
+fn wrong_key_opens_nothing() {
     for (file, key) in [
         ("npm/secret.age", "other"),
         ("npm/secret.age", "rsa"),
@@ -68,7 +68,7 @@ fn a_key_that_does_not_fit_opens_nothing() {
 }
 
 #[test]
-fn converted_recipients_are_those_the_typescript_derives() {
+fn converted_recipients_equal_those_of_typescript() {
     let text = std::fs::read_to_string(fixture("npm/recipients.json")).unwrap();
     let known: serde_json::Value = serde_json::from_str(&text).unwrap();
     for key in ["plain", "other"] {
@@ -82,7 +82,7 @@ fn converted_recipients_are_those_the_typescript_derives() {
 }
 
 #[test]
-fn a_manifest_of_the_typescript_is_read_and_rewritten() {
+fn manifest_of_typescript_is_read_and_rewritten() {
     let rig = Rig::bare();
     rig.key("plain", "id_ed25519");
     std::fs::create_dir_all(rig.racks.dir()).unwrap();
@@ -124,7 +124,7 @@ fn recipient_of(key: &str, stanza: StanzaKind) -> Recipient {
 }
 
 #[test]
-fn the_age_cli_reads_what_we_write() {
+fn age_cli_reads_our_files() {
     if !can_run("the_age_cli_reads_what_we_write", &[Need::Program("age")]) {
         return;
     }
@@ -156,7 +156,7 @@ fn the_age_cli_reads_what_we_write() {
 }
 
 #[test]
-fn we_read_what_the_age_cli_writes_now() {
+fn files_of_the_installed_age_cli_are_read() {
     if !can_run("we_read_what_the_age_cli_writes_now", &[Need::Program("age")]) {
         return;
     }
@@ -178,7 +178,7 @@ fn we_read_what_the_age_cli_writes_now() {
 }
 
 #[test]
-fn keys_sealed_with_every_cipher_of_ssh_keygen() {
+fn keys_with_every_cipher_of_ssh_keygen_open() {
     let test = "keys_sealed_with_every_cipher_of_ssh_keygen";
     if !can_run(test, &[Need::Program("ssh-keygen"), Need::Program("age")]) {
         return;

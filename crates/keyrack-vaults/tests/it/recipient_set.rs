@@ -24,7 +24,7 @@ fn remove(rig: &Rig, label: &str) -> Result<usize, ErrorCode> {
 }
 
 #[test]
-fn a_new_recipient_reads_the_old_files_and_a_removed_one_reads_none() {
+fn added_recipient_reads_old_files_and_removed_one_none() {
     let rig = Rig::ready();
     for (key, secret) in [("acme.test.A", "one"), ("acme.test.B", "two")] {
         rig.set(key, &VaultId::OsSecure, secret);
@@ -59,7 +59,7 @@ fn a_new_recipient_reads_the_old_files_and_a_removed_one_reads_none() {
 }
 
 #[test]
-fn what_cannot_be_added_or_removed_is_refused() {
+fn invalid_changes_are_rejected() {
     let rig = Rig::ready();
     assert_eq!(add(&rig, "other", StanzaKind::Age, "default"), Err(ErrorCode::RecipientExists));
     for label in ["", "  ", "a\nb", "\u{1b}[31m", &"x".repeat(129)] {
@@ -73,7 +73,7 @@ fn what_cannot_be_added_or_removed_is_refused() {
 }
 
 #[test]
-fn one_file_that_does_not_open_stops_all_and_changes_nothing() {
+fn unreadable_file_stops_the_change() {
     let rig = Rig::ready();
     for key in ["acme.test.A", "acme.test.B", "acme.test.C"] {
         rig.set(key, &VaultId::OsSecure, key);
@@ -108,7 +108,7 @@ fn snapshot(rig: &Rig) -> Vec<(std::path::PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn a_file_whose_key_is_unknown_is_encrypted_anew_too() {
+fn file_of_an_unknown_key_is_encrypted_again() {
     let rig = Rig::ready();
     rig.set("acme.test.A", &VaultId::OsSecure, "one");
     let stray = rig.racks.secure_path(&slug("acme.test.STRAY"));
@@ -123,7 +123,7 @@ fn a_file_whose_key_is_unknown_is_encrypted_anew_too() {
 }
 
 #[test]
-fn public_keys_are_checked_before_anything_is_written() {
+fn parse_rejects_invalid_public_keys() {
     let plain = line("plain");
     let age = recipient_key::parse(&plain, StanzaKind::Age).unwrap().pubkey;
     for (text, stanza, mech) in [
@@ -190,7 +190,7 @@ fn public_keys_are_checked_before_anything_is_written() {
 }
 
 #[test]
-fn a_file_may_hold_the_public_half_and_never_the_private_one() {
+fn from_file_rejects_private_keys() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(name);
@@ -241,7 +241,7 @@ fn a_file_may_hold_the_public_half_and_never_the_private_one() {
 }
 
 #[test]
-fn a_recipient_this_version_cannot_encrypt_to_stops_a_set_rather_than_being_left_out() {
+fn unsupported_recipient_stops_a_set() {
     let rig = Rig::ready();
     let mut recipients = rig.manifest().recipients;
     let yubikey = keyrack_core::host_manifest::Recipient {
@@ -269,7 +269,7 @@ fn a_recipient_this_version_cannot_encrypt_to_stops_a_set_rather_than_being_left
 }
 
 #[test]
-fn a_recipient_that_is_not_understood_is_never_left_out_in_silence() {
+fn recipient_that_cannot_be_understood_stops_a_change() {
     let rig = Rig::ready();
     let known = rig.manifest();
     let mut text: serde_json::Value = serde_json::from_str(&known.to_plaintext()).unwrap();

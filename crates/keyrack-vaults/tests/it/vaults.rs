@@ -8,7 +8,7 @@ use crate::rig::{NOW_MS, Prompt, Rig, fixture, slug, tree};
 const KEY: &str = "acme.test.API_KEY";
 
 #[test]
-fn both_vaults_keep_set_and_del() {
+fn both_vaults_get_set_and_delete() {
     for vault in [VaultId::OsSecure, VaultId::OsDirect] {
         let rig = Rig::ready();
         assert_eq!(rig.get(KEY, &vault).unwrap(), None, "{vault}");
@@ -32,7 +32,7 @@ fn both_vaults_keep_set_and_del() {
 }
 
 #[test]
-fn everything_is_private_and_nothing_is_left_over() {
+fn files_are_private_and_nothing_is_left_behind() {
     let rig = Rig::ready();
     rig.set(KEY, &VaultId::OsSecure, "one");
     rig.set(KEY, &VaultId::OsDirect, "one");
@@ -59,7 +59,7 @@ fn everything_is_private_and_nothing_is_left_over() {
 }
 
 #[test]
-fn no_plaintext_rests_in_os_secure() {
+fn os_secure_stores_no_plaintext() {
     let rig = Rig::ready();
     let secret = "a-secret-that-would-be-seen";
     rig.set(KEY, &VaultId::OsSecure, secret);
@@ -73,7 +73,7 @@ fn no_plaintext_rests_in_os_secure() {
 }
 
 #[test]
-fn what_the_typescript_left_too_open_is_tightened_when_rewritten() {
+fn open_modes_of_typescript_are_tightened_on_rewrite() {
     use std::os::unix::fs::PermissionsExt as _;
     let rig = Rig::ready();
     rig.set(KEY, &VaultId::OsSecure, "one");
@@ -97,7 +97,7 @@ fn what_the_typescript_left_too_open_is_tightened_when_rewritten() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_carried_is_refused() {
+fn empty_and_too_large_secrets_are_rejected() {
     let rig = Rig::ready();
     let largest = vec![b'x'; age_file::MAX_SECRET];
     let too_large = vec![b'x'; age_file::MAX_SECRET + 1];
@@ -122,7 +122,7 @@ fn a_secret_that_cannot_be_carried_is_refused() {
 }
 
 #[test]
-fn os_secure_holds_any_bytes_and_os_direct_text() {
+fn os_secure_stores_any_bytes_and_os_direct_only_text() {
     let rig = Rig::ready();
     let bytes = [0xff, 0, 0xfe, b'\n'];
     let slug = slug(KEY);
@@ -139,7 +139,7 @@ fn os_secure_holds_any_bytes_and_os_direct_text() {
 }
 
 #[test]
-fn a_set_that_cannot_work_is_refused_before_a_secret_is_asked() {
+fn check_set_rejects_what_set_would() {
     let rig = Rig::bare();
     let slug = slug(KEY);
     let check = |id: &VaultId, mech: Mechanism| {
@@ -160,7 +160,7 @@ fn a_set_that_cannot_work_is_refused_before_a_secret_is_asked() {
 }
 
 #[test]
-fn a_damaged_file_is_named_and_other_keys_go_on() {
+fn damaged_file_is_named_and_does_not_affect_others() {
     let rig = Rig::ready();
     rig.set(KEY, &VaultId::OsSecure, "one");
     rig.set("acme.test.OTHER", &VaultId::OsSecure, "two");
@@ -195,7 +195,7 @@ fn a_damaged_file_is_named_and_other_keys_go_on() {
 }
 
 #[test]
-fn a_file_with_more_than_can_be_carried_says_so() {
+fn too_large_plaintext_is_reported() {
     let rig = Rig::ready();
     rig.set(KEY, &VaultId::OsSecure, "one");
     let large = vec![b'x'; age_file::MAX_SECRET + 1];
@@ -206,7 +206,7 @@ fn a_file_with_more_than_can_be_carried_says_so() {
 }
 
 #[test]
-fn a_file_for_somebody_else_is_no_damage() {
+fn file_for_another_recipient_is_not_damaged() {
     let rig = Rig::ready();
     rig.set(KEY, &VaultId::OsSecure, "one");
     let path = rig.racks.secure_path(&slug(KEY));
@@ -217,7 +217,7 @@ fn a_file_for_somebody_else_is_no_damage() {
 }
 
 #[test]
-fn os_direct_expires_and_says_where_it_is_broken() {
+fn os_direct_expires_and_names_the_line_of_an_error() {
     let rig = Rig::bare();
     let path = rig.racks.direct_path();
     let write = |text: &str| {
@@ -259,7 +259,7 @@ fn os_direct_expires_and_says_where_it_is_broken() {
 }
 
 #[test]
-fn os_envvar_reads_and_does_nothing_else() {
+fn os_envvar_is_read_only() {
     let rig = Rig::bare();
     let vault = registry::vault(&VaultId::OsEnvvar).unwrap();
     let (known, unknown, app) = (slug("acme.test.A.B"), slug("acme.test.Z"), slug("acme.test.APP"));
@@ -282,7 +282,7 @@ fn os_envvar_reads_and_does_nothing_else() {
 }
 
 #[test]
-fn the_inventory_is_made_repaired_and_removed() {
+fn inventory_marker_is_created_repaired_and_removed() {
     use std::os::unix::fs::PermissionsExt as _;
     let rig = Rig::bare();
     let slug = slug(KEY);
@@ -310,7 +310,7 @@ fn the_inventory_is_made_repaired_and_removed() {
 }
 
 #[test]
-fn owners_do_not_see_one_another() {
+fn owners_do_not_see_each_others_keys() {
     let rig = Rig::ready();
     rig.set(KEY, &VaultId::OsSecure, "one");
     let other =
@@ -325,7 +325,7 @@ fn owners_do_not_see_one_another() {
 }
 
 #[test]
-fn a_manifest_that_cannot_be_read_is_named_and_kept() {
+fn unreadable_manifest_is_named_and_kept() {
     let rig = Rig::ready();
     let path = rig.racks.manifest_path();
     let recipients = rig.manifest().recipients;
@@ -351,7 +351,7 @@ fn a_manifest_that_cannot_be_read_is_named_and_kept() {
 }
 
 #[test]
-fn an_org_the_typescript_could_not_read_back_is_not_written() {
+fn unstorable_org_is_not_written() {
     let rig = Rig::ready();
     let before = std::fs::read(rig.racks.manifest_path()).unwrap();
     let error = manifest_file::update(&rig.racks, &mut rig.identities(Prompt::default()), |manifest, _| {
