@@ -198,7 +198,7 @@ describe('source in a process', () => {
       expect(JSON.parse(fits.stdout)).toStrictEqual([{ sourced: ['A', 'BIG'], kept: ['WEAK', 'PATH', 'NODE_OPTIONS', 'UID'], missing: [] }, true, null, 131_067, 'a\n']);
       const lines = fits.stderr.trim().split('\n');
       expect(lines).toHaveLength(4);
-      expect(lines[0]).toMatch(/^keyrack: acme\.test\.WEAK: the environment's value is of grade plaintext,permanent, weaker than/);
+      expect(lines[0]).toMatch(/^keyrack: acme\.test\.WEAK: the value in the environment has grade plaintext,permanent, weaker than/);
       for (const [at, name] of ['PATH', 'NODE_OPTIONS', 'UID'].entries()) expect(lines[at + 1]).toMatch(new RegExp(`^keyrack: acme\\.test\\.${name} is left out: ${name} `));
       expect(fits.stderr).not.toContain('hunter2');
 

@@ -25,7 +25,7 @@ function wanted(request, missing) {
 /** A word as a POSIX shell reads it: a fix gets pasted. */
 const quoted = (word) => (/^[A-Za-z0-9_.\/@:=+,%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
-/** The command that keeps a key where it need not be handed out, or hands it out all the same, in the words the addon has for it. */
+/** The command that keeps a key where it need not be handed out, or returns it anyway, in the words the addon has for it. */
 function fix({ org, env, name }, { context: { owner } }, allDangers) {
   const words = [allDangers ? 'get' : 'set'];
   if (owner !== undefined && owner !== 'default') words.push('--owner', owner);
@@ -42,7 +42,7 @@ function attempt({ org, env, name, slug }, request) {
   const against = reasons(name, value, request.dangerous);
   if (against.length > 0) {
     const allDangers = reasons(name, value, true).length === 0;
-    const note = allDangers ? { note: '--allow-dangerous hands it out all the same' } : {};
+    const note = allDangers ? { note: '--allow-dangerous returns it anyway' } : {};
     return { status: 'blocked', slug, reasons: against, fix: fix({ org, env, name }, request, allDangers), ...note };
   }
   return {

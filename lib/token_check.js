@@ -96,7 +96,7 @@ function reasons(name, value, dangerous) {
   const text = value.replace(UNSEEN, '');
   // JSON or nearly JSON that names a mechanism is what keys are made from, never a key.
   if (text.startsWith('{') && /"mech"\s*:/.test(text.replace(/\\u00([0-7][0-9a-f])/gi, (_, code) => String.fromCharCode(parseInt(code, 16))))) {
-    return [`the variable ${name} holds what a mechanism makes keys from, which is never handed out raw`];
+    return [`the variable ${name} holds the input of a mechanism, which keyrack never returns as a key`];
   }
   if (dangerous) return [];
   if (text === '') return ['there is no value to check'];

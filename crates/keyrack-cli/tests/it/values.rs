@@ -273,7 +273,7 @@ fn a_weaker_value_of_the_environment_is_said_on_stderr() {
         assert!(stdout.contains(out), "{line}: {stdout}");
         let said = stderr
             .iter()
-            .filter(|line| line.contains("acme.test.B: the environment's value is of grade plaintext"));
+            .filter(|line| line.contains("acme.test.B: the value in the environment has grade plaintext"));
         assert_eq!(said.count(), 1, "{line}: {stderr:?}");
         assert!(!stderr.concat().contains("OTHER"), "{line}: {stderr:?}");
     }

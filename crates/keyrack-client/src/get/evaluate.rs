@@ -1,5 +1,5 @@
-//! From a value, or the lack of one, to an attempt: grade, firewall, and what to do about it. No
-//! I/O.
+//! Evaluation of one key: from its value, or the lack of one, to an attempt with its fix. Checks
+//! the declared minimum grade and long-lived tokens. No I/O.
 
 use keyrack_core::{Attempt, Fix, FixCommand, Grade, Grant, GrantSource, Mechanism, Slug, VaultId, firewall};
 
@@ -16,7 +16,7 @@ pub(super) struct Evaluator<'a> {
 }
 
 impl Evaluator<'_> {
-    /// A key the daemon holds.
+    /// Evaluates a key that the daemon holds.
     pub(super) fn from_daemon(&self, asked: &KeyRequest, granted: GrantedKey) -> KeyOutcome {
         let GrantedKey { grant, secret, .. } = granted;
         if !asked.minimum.is_met_by(grant.grade) {
@@ -25,7 +25,7 @@ impl Evaluator<'_> {
         self.through_firewall(asked, grant, secret, None)
     }
 
-    /// A value of the environment.
+    /// Evaluates a value of the environment.
     pub(super) fn from_env(&self, asked: &KeyRequest, value: Secret) -> KeyOutcome {
         if let Some(mech) = firewall::blob_mech(value.expose()) {
             return self.blob(asked, &mech);
@@ -39,7 +39,7 @@ impl Evaluator<'_> {
         let note = below.then(|| match &asked.fault {
             Some(fault) => fault.message.clone(),
             None => format!(
-                "the environment's value is of grade {grade}, weaker than the {} that keyrack.yml demands",
+                "the value in the environment has grade {grade}, weaker than the {} that keyrack.yml requires",
                 asked.minimum
             ),
         });
@@ -54,14 +54,14 @@ impl Evaluator<'_> {
         secret: Secret,
         note: Option<String>,
     ) -> KeyOutcome {
-        // An empty value is no key, however dangerous one wants to live.
+        // An empty value is not a key, even with `allow_dangerous`.
         if (secret.is_empty() || !self.options.allow_dangerous)
             && let Err(reasons) = firewall::check(secret.expose(), &grant.source.mech)
         {
             if secret.is_empty() {
                 return self.blocked(asked, reasons, Some(self.set(&asked.slug)));
             }
-            let note = Some("--allow-dangerous hands it out all the same".to_owned());
+            let note = Some("--allow-dangerous returns it anyway".to_owned());
             let fix = self.read_again(&asked.slug).allowing_dangerous();
             return KeyOutcome { note, ..self.blocked(asked, reasons, Some(fix)) };
         }
@@ -76,11 +76,11 @@ impl Evaluator<'_> {
 
     fn below(&self, asked: &KeyRequest, grade: Grade) -> KeyOutcome {
         let reason =
-            format!("its grade {grade} is weaker than the {} that keyrack.yml demands", asked.minimum);
+            format!("its grade {grade} is weaker than the {} that keyrack.yml requires", asked.minimum);
         match asked.minimum.duration {
             None => self.blocked(asked, vec![reason], Some(self.set(&asked.slug))),
             Some(duration) => {
-                let note = format!("set it again by a mechanism whose keys are {}", duration.as_str());
+                let note = format!("set it again with a mechanism whose keys are {}", duration.as_str());
                 KeyOutcome { note: Some(note), ..self.blocked(asked, vec![reason], None) }
             }
         }
@@ -91,11 +91,11 @@ impl Evaluator<'_> {
         let what = if known { mech.as_str() } else { "a mechanism" };
         let name = asked.slug.name();
         let mut reasons = vec![format!(
-            "the variable {name} holds what {what} makes keys from, which is never handed out raw"
+            "the variable {name} holds the input of {what}, which keyrack never returns as a key"
         )];
         let mut note = None;
         let fix = match mech {
-            // These this version can set.
+            // This version can set these.
             Mechanism::Replica | Mechanism::Session | Mechanism::Other(_) => {
                 Some(Fix::set(&self.ctx.owner, &asked.slug, &VaultId::OsSecure, mech))
             }
@@ -106,7 +106,7 @@ impl Evaluator<'_> {
                 } else {
                     ""
                 };
-                note = Some(format!("make the credential beforehand{such}, and put that into {name}"));
+                note = Some(format!("create the credential first{such}, and put it into {name}"));
                 None
             }
         };
@@ -118,13 +118,13 @@ impl Evaluator<'_> {
         KeyOutcome { attempt, secret: None, note: None, waived: false }
     }
 
-    /// A key that is nowhere to be read. `known`: it was set once. `others`: login sessions in
-    /// which the same rack is open.
+    /// Evaluates a key that neither the daemon nor the environment has. `known`: it was set once.
+    /// `others`: login sessions in which the same rack is open.
     pub(super) fn not_found(&self, asked: &KeyRequest, known: bool, others: &[String]) -> KeyOutcome {
         let slug = asked.slug.clone();
         let undeclared = asked.undeclared && !slug.is_sudo() && !slug.is_machine();
-        // A slip is answered in the same way wherever it was made; what was set once, though it is
-        // declared no more, is hardly one.
+        // A misspelled name gets the same answer everywhere. A key that was set once is probably
+        // not misspelled, even if it is not declared.
         if undeclared && (self.options.undeclared_is_absent || (!known && asked.near.is_some())) {
             let (meant, fix) = match &asked.near {
                 Some(near) => (format!("; did you mean {}?", near.name()), Fix::get(&self.ctx.owner, near)),

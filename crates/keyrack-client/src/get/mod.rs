@@ -1,10 +1,12 @@
-//! Reading keys: the daemon first, in one request for all, then the environment. Never opens a
-//! vault, never prompts, never starts a daemon; and what the environment answers needs neither a
-//! home nor a runtime directory nor a socket.
+//! Reading keys: from the daemon, in one request for all, then from the environment. Never opens a
+//! vault, prompts or starts a daemon. Keys in the environment need neither a home nor a runtime
+//! directory nor a daemon.
 //!
-//! In two steps, so that a face whose environment is not a process's (a worker, a test runner) can
-//! answer from its own: [`read`] asks the daemon, [`PendingGet::names`] says which variables
-//! matter, [`PendingGet::answer`] takes their values and judges everything.
+//! A read has two steps, so that a caller can use an environment other than the process's (that of
+//! a worker or a test runner): [`read`] asks the daemon, [`PendingGet::names`] returns the names of
+//! the variables that matter, [`PendingGet::answer`] takes their values and evaluates all keys.
+//! Rendering is a third step, for callers that need it: [`crate::render::attempt::answers`] renders
+//! the keys of a [`GetOutcome`], even after their secrets were taken.
 
 mod cached;
 mod evaluate;
@@ -25,75 +27,74 @@ use keyrack_core::{Attempt, Error};
 use crate::context::Context;
 use crate::secret::Secret;
 
-/// How a call wants its keys judged.
+/// Options of a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GetOptions {
-    /// Hand out long-lived tokens too.
+    /// Returns long-lived tokens too.
     pub allow_dangerous: bool,
-    /// Call a single key that `keyrack.yml` does not declare absent rather than locked: unlocking
-    /// would pass it over.
+    /// Reports a key that `keyrack.yml` does not declare as absent, not as locked: `unlock` of the
+    /// repository would skip it.
     pub undeclared_is_absent: bool,
 }
 
-/// What came of one key.
+/// Outcome of reading one key.
 #[derive(Debug)]
 pub struct KeyOutcome {
-    /// Its status.
+    /// Attempt: granted, locked, absent or blocked.
     pub attempt: Attempt,
-    /// Its bytes: there if and only if it is granted.
+    /// Secret. Present if and only if the key is granted.
     pub secret: Option<Secret>,
-    /// More to know, in a sentence.
+    /// Additional information.
     pub note: Option<String>,
-    /// Whether its entry in `keyrack.yml` lets it be absent, because another variable is set
+    /// `true` if `keyrack.yml` allows the key to be absent because another variable is set
     /// (`is-optional-if-has`).
     pub waived: bool,
 }
 
 impl KeyOutcome {
-    /// Whether a caller that needs this key can do without an error.
+    /// Returns `true` if the key is granted or may be absent.
     pub fn is_fine(&self) -> bool {
         self.attempt.is_granted() || self.waived
     }
 }
 
-/// What came of all keys of a call.
+/// Outcome of a read.
 #[derive(Debug)]
 pub struct GetOutcome {
-    /// In the order asked: that of `keyrack.yml` for a whole repository.
+    /// Keys in the order of the request; in that of `keyrack.yml` for a whole repository.
     pub keys: Vec<KeyOutcome>,
-    /// Whether a single key was asked for rather than several, or a repository's.
+    /// `true` if the request named a single key, `false` for several or for a repository.
     pub single: bool,
-    /// A TypeScript daemon answered: worth a warning to a person.
+    /// `true` if a TypeScript daemon answered. Commands warn about it.
     pub legacy_daemon: bool,
-    /// Why the daemon could not be asked, though the environment answered everything: worth a
-    /// warning too.
+    /// Error of asking the daemon, if the environment had all keys. Commands warn about it.
     pub daemon_error: Option<Error>,
-    /// What is wrong with single entries of `keyrack.yml`: worth a warning too.
+    /// Errors in single entries of `keyrack.yml`. Commands warn about them.
     pub manifest_faults: Vec<Error>,
 }
 
 impl GetOutcome {
-    /// Whether every key is granted.
+    /// Returns `true` if every key is granted.
     pub fn all_granted(&self) -> bool {
         self.keys.iter().all(|answer| answer.attempt.is_granted())
     }
 
-    /// Whether every key is granted or may be absent: what the exit code goes by.
+    /// Returns `true` if every key is granted or may be absent. The exit code depends on it.
     pub fn all_fine(&self) -> bool {
         self.keys.iter().all(KeyOutcome::is_fine)
     }
 }
 
-/// Reads keys in one step, from the daemon and the context's environment.
+/// Reads keys in one call, from the daemon and the context's environment.
 ///
 /// # Errors
-/// Those of [`GetPlan::of`] and [`PendingGet::answer`]. A key that is not granted is no error.
+/// Those of [`GetPlan::of`] and [`PendingGet::answer`]. A key that is not granted is not an error.
 pub fn get(ctx: &Context, scope: &Scope, options: GetOptions) -> Result<GetOutcome, Error> {
     let plan = GetPlan::of(ctx, scope)?;
     read(ctx, plan, options).answer(|name| variable(ctx, name))
 }
 
-/// A variable of the context's environment.
+/// Returns a variable of the context's environment.
 pub(crate) fn variable(ctx: &Context, name: &str) -> Option<Secret> {
     ctx.env.get(name).map(|value| Secret::copy_of(value.as_encoded_bytes()))
 }

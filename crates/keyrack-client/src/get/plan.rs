@@ -1,4 +1,4 @@
-//! Which keys a call asks for, and what `keyrack.yml` says of each.
+//! Plan of a read: the requested keys, with the rules of `keyrack.yml` for each.
 
 use keyrack_core::grade::MinimumGrade;
 use keyrack_core::repo_manifest::{KeySpec, RepoManifest};
@@ -9,12 +9,12 @@ use keyrack_sys::user::Uid;
 use crate::context::Context;
 use crate::manifest::{self, ManifestCache};
 
-/// What a caller asks for.
+/// Keys that a caller requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// One key, by its bare name or its full slug.
+    /// One key, by its name or its full slug.
     Key {
-        /// As typed.
+        /// Name or slug, as typed.
         ask: String,
         /// `--org`; [`Org::This`] for the one of `keyrack.yml`.
         org: Org,
@@ -23,47 +23,47 @@ pub enum Scope {
     },
     /// Several keys, each as in [`Scope::Key`].
     Keys {
-        /// As typed, in the order they are answered in.
+        /// Names or slugs, as typed, in the order of the results.
         asks: Vec<String>,
-        /// `--org`, for all of them.
+        /// `--org` for all keys.
         org: Org,
-        /// `--env`, for all of them.
+        /// `--env` for all keys.
         env: Option<Env>,
     },
     /// Every key that `keyrack.yml` declares for an env.
     Repo {
-        /// `--env`; `None` only where `keyrack.yml` and what it extends have no env.
+        /// `--env`. `None` only if `keyrack.yml` and the files it extends have no env.
         env: Option<Env>,
     },
 }
 
-/// One key to read.
+/// Request for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRequest {
-    /// Its slug.
+    /// Slug.
     pub slug: Slug,
-    /// The least its entry demands.
+    /// Minimum grade that its entry declares.
     pub minimum: MinimumGrade,
-    /// Why the demand of its entry could not be read, if so: it is then the strictest.
+    /// Error in the grade of its entry. The minimum is then the strictest.
     pub fault: Option<Error>,
-    /// The variable that makes it optional when set.
+    /// Variable that makes the key optional if it is set.
     pub optional_if_has: Option<String>,
-    /// There is a `keyrack.yml`, and it does not declare the key.
+    /// `true` if there is a `keyrack.yml` that does not declare the key.
     pub undeclared: bool,
-    /// The declared key that an undeclared one may be a slip of.
+    /// Declared key with a similar name, if the key is not declared.
     pub near: Option<Slug>,
 }
 
-/// The keys of one call.
+/// Plan of one read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GetPlan {
-    /// In the order asked: that of `keyrack.yml` for a whole repository.
+    /// Keys in the order of the request; in that of `keyrack.yml` for a whole repository.
     pub asked: Vec<KeyRequest>,
-    /// Whether a single key was asked for rather than several, or a repository's.
+    /// `true` if the request named a single key, `false` for several or for a repository.
     pub single: bool,
-    /// The org of `keyrack.yml`, if there is one.
+    /// Org of `keyrack.yml`, if there is one.
     pub manifest_org: Option<String>,
-    /// What is wrong with single entries of `keyrack.yml`: worth a warning.
+    /// Errors in single entries of `keyrack.yml`. Commands warn about them.
     pub manifest_faults: Vec<Error>,
 }
 
@@ -139,7 +139,7 @@ impl GetPlan {
 }
 
 impl Scope {
-    /// Whether it can only be a key of the machine, which no `keyrack.yml` has a say in.
+    /// Returns `true` if all keys are the machine's own, which no `keyrack.yml` declares.
     fn is_machine(&self) -> bool {
         let of_machine = |ask: &str, org: &Org| *org == Org::Machine || is_machine(ask);
         match self {
@@ -150,13 +150,13 @@ impl Scope {
     }
 }
 
-/// Whether a key is written out as one of the machine.
+/// Returns `true` for the full slug of a machine's own key.
 fn is_machine(ask: &str) -> bool {
     Slug::looks_full(ask) && ask.split('.').next() == Some(Org::MACHINE)
 }
 
 impl KeyRequest {
-    /// The one key an ask means, as the manifest declares it.
+    /// Returns the request for the key that a query means.
     fn one(ask: &KeyQuery<'_>) -> Result<Self, Error> {
         let slug = resolve::resolve_key(ask, Operation::Get)?;
         let spec = ask.manifest.and_then(|manifest| manifest.spec(&slug));

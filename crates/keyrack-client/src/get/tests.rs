@@ -1,4 +1,4 @@
-//! Reads without a daemon: the environment, the traces of keys, and what is said of each.
+//! Reads without a daemon: the environment, the inventory, and the messages.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -64,7 +64,7 @@ fn one(ctx: &Context, ask: &str, options: GetOptions) -> KeyOutcome {
     answer
 }
 
-/// The status, then the reasons or the message, then the fix, which is a command, or else the note.
+/// Returns the status, the reasons or the message, and the fix or else the note.
 fn shown(answer: &KeyOutcome) -> (String, String, String) {
     let said = match &answer.attempt {
         Attempt::Granted { grant, below_declared } => {
@@ -94,8 +94,8 @@ fn environment_answers_missing_keys() {
         (&[("PLAIN", "v")], "@this.test.PLAIN", "granted", "acme.test.PLAIN os.envvar false", ""),
         (&[("EVERYWHERE", "v")], "EVERYWHERE", "granted", "acme.all.EVERYWHERE os.envvar false", ""),
         (&[("K", "v")], "@all.test.K", "granted", "@all.test.K os.envvar false", ""),
-        // A value that the environment has is outside keyrack's custody: marked, and blocked only
-        // when told to.
+        // keyrack does not store the values of the environment, so a weak one is marked, and
+        // blocked only on request.
         (&[("STRONG", "v")], "acme.test.STRONG", "granted", "acme.test.STRONG os.envvar true", ""),
         (&[("SHORT", "v")], "acme.test.SHORT", "granted", "acme.test.SHORT os.envvar true", ""),
         (&[("ODD", "v")], "acme.test.ODD", "granted", "acme.test.ODD os.envvar true", ""),
@@ -103,15 +103,15 @@ fn environment_answers_missing_keys() {
             &[("STRONG", "v"), ("KEYRACK_STRICT_ENV", "1")],
             "acme.test.STRONG",
             "blocked",
-            "its grade plaintext,permanent is weaker than the encrypted that keyrack.yml demands",
+            "its grade plaintext,permanent is weaker than the encrypted that keyrack.yml requires",
             "keyrack set --env test --key STRONG --vault os.secure --mech PERMANENT_VIA_REPLICA",
         ),
         (
             &[("SHORT", "v"), ("KEYRACK_STRICT_ENV", "1")],
             "acme.test.SHORT",
             "blocked",
-            "its grade plaintext,permanent is weaker than the ephemeral that keyrack.yml demands",
-            "note: set it again by a mechanism whose keys are ephemeral",
+            "its grade plaintext,permanent is weaker than the ephemeral that keyrack.yml requires",
+            "note: set it again with a mechanism whose keys are ephemeral",
         ),
         (
             &[("PLAIN", "v"), ("KEYRACK_STRICT_ENV", "1")],
@@ -120,7 +120,7 @@ fn environment_answers_missing_keys() {
             "acme.test.PLAIN os.envvar false",
             "",
         ),
-        // A sudo key is never answered by the environment.
+        // The environment never answers a sudo key.
         (
             &[("ROOT", "v")],
             "acme.sudo.ROOT",
@@ -128,20 +128,20 @@ fn environment_answers_missing_keys() {
             "acme.sudo.ROOT was never set on this machine",
             "keyrack set --env sudo --key ROOT --vault os.secure --mech PERMANENT_VIA_REPLICA",
         ),
-        // What a mechanism works from is never handed out raw.
+        // The input of a mechanism is never returned as a key.
         (
             &[("PLAIN", blob)],
             "acme.test.PLAIN",
             "blocked",
-            "the variable PLAIN holds what EPHEMERAL_VIA_GITHUB_APP makes keys from, which is never handed out raw; \
+            "the variable PLAIN holds the input of EPHEMERAL_VIA_GITHUB_APP, which keyrack never returns as a key; \
              EPHEMERAL_VIA_GITHUB_APP is not in this version of keyrack",
-            "note: make the credential beforehand, as by the action actions/create-github-app-token, and put that into PLAIN",
+            "note: create the credential first, as by the action actions/create-github-app-token, and put it into PLAIN",
         ),
         (
             &[("PLAIN", odd_blob)],
             "acme.test.PLAIN",
             "blocked",
-            "the variable PLAIN holds what a mechanism makes keys from, which is never handed out raw",
+            "the variable PLAIN holds the input of a mechanism, which keyrack never returns as a key",
             "keyrack set --env test --key PLAIN --vault os.secure",
         ),
         (
@@ -151,7 +151,7 @@ fn environment_answers_missing_keys() {
             "a long-lived token is dangerous to hand out as it is; detected a github classic personal access token (ghp_*)",
             "keyrack get --env test --key PLAIN --allow-dangerous",
         ),
-        // An empty variable is an unset one.
+        // An empty variable counts as unset.
         (
             &[("PLAIN", "")],
             "acme.test.PLAIN",
@@ -245,7 +245,7 @@ fn misspelled_key_suggests_the_declared_one() {
         ("acme.test.PLIAN", meant.to_owned()),
         ("acme.test.plain", meant.to_owned()),
         ("acme.prod.PLIAN", "keyrack get --env prod --key PLAIN".to_owned()),
-        // Declared, but not in this env.
+        // The key is declared, but not in this env.
         ("acme.camp.MAYEB", "keyrack get --env test --key MAYBE".to_owned()),
         ("acme.prod.EVERYHWERE", "keyrack get --env prod --key EVERYWHERE".to_owned()),
         ("acme.test.OTHER", set("OTHER")),
@@ -259,7 +259,7 @@ fn misspelled_key_suggests_the_declared_one() {
             assert_eq!((status.as_str(), &found), ("absent", &fix), "{ask} {undeclared_is_absent}");
         }
     }
-    // What was set once is hardly a slip, where keys need no declaration.
+    // A key that was set once is probably not misspelled.
     let site = Worksite::new(Some(MANIFEST));
     site.was_set("acme.test.PLIAN");
     let (status, ..) = shown(&one(&site.context(&[]), "acme.test.PLIAN", GetOptions::default()));
@@ -433,7 +433,7 @@ fn machine_keys_are_read_despite_a_broken_manifest() {
 #[test]
 fn pending_get_names_the_variables_it_needs() {
     let site = Worksite::new(Some(MANIFEST));
-    // Nothing of it is in the context's own environment: a face answers from another.
+    // The context's environment is empty: the caller uses another.
     let ctx = site.context(&[]);
     let plan = GetPlan::of(&ctx, &Scope::Repo { env: Some(Env::Test) }).unwrap();
     let pending = read(&ctx, plan, GetOptions::default()).into_owned();

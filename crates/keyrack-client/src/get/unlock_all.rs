@@ -1,4 +1,4 @@
-//! One command for all the keys a call found locked. No I/O.
+//! One command that unlocks all locked keys of a read. No I/O.
 
 use keyrack_core::{Attempt, Env, Fix, FixCommand};
 

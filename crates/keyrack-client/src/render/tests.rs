@@ -44,7 +44,7 @@ fn four() -> Vec<KeyOutcome> {
             message: "o.test.C was never set".into(),
         }),
         KeyOutcome {
-            note: Some("--allow-dangerous hands it out all the same".into()),
+            note: Some("--allow-dangerous returns it anyway".into()),
             ..plain(Attempt::Blocked {
                 fix: Some(Fix::set_secure(&owner, &d)),
                 slug: d,
@@ -83,7 +83,7 @@ fn get_tree_shows_each_status() {
       ├─ status: blocked 🚫
       │  ├─ one
       │  └─ two[2J
-      ├─ note: --allow-dangerous hands it out all the same
+      ├─ note: --allow-dangerous returns it anyway
       └─ tip: keyrack set --env test --key D --vault os.secure --mech PERMANENT_VIA_REPLICA
 
 ";
@@ -154,7 +154,7 @@ fn get_json_lists_each_status() {
       "two\u001b[2J"
     ],
     "fix": "keyrack set --env test --key D --vault os.secure --mech PERMANENT_VIA_REPLICA",
-    "note": "--allow-dangerous hands it out all the same"
+    "note": "--allow-dangerous returns it anyway"
   }
 ]"#;
     assert_eq!(std::str::from_utf8(&bytes).unwrap(), expected);
