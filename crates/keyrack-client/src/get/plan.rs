@@ -130,12 +130,6 @@ impl GetPlan {
             manifest_faults: manifest.map(|manifest| manifest.faults.clone()).unwrap_or_default(),
         })
     }
-
-    /// Exactly these keys, with no demand on them.
-    pub fn of_slugs(slugs: impl IntoIterator<Item = Slug>, manifest_org: Option<String>) -> Self {
-        let asked = slugs.into_iter().map(|slug| KeyRequest::by(slug, None, false)).collect();
-        GetPlan { asked, single: false, manifest_org, manifest_faults: Vec::new() }
-    }
 }
 
 impl Scope {

@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use keyrack_client::get::{self, GetOptions, Scope};
 use keyrack_client::session::RelockScope;
 use keyrack_client::{Context, daemon, daemon::Daemon};
-use keyrack_core::{Env, Error, ErrorCode};
+use keyrack_core::{Env, Error, ErrorCode, Org};
 use keyrack_testkit::{Need, as_user, can_run, in_new_session, wait_until};
 
 use crate::harness::{Rack, keyrackd, slug};
@@ -246,9 +247,8 @@ fn unrequested_key_is_dropped() {
     let stage = Stage::new();
     let _server = Server::start("other-key", &stage.rack().socket());
     let ctx = stage.context();
-    let plan = keyrack_client::get::GetPlan::of_slugs([slug("a.test.K")], None);
-    let outcome =
-        keyrack_client::get::read(&ctx, plan, keyrack_client::get::GetOptions::default()).answer(|_| None);
-    assert_eq!(outcome.unwrap().keys[0].attempt.status(), "absent");
+    let scope = Scope::Key { ask: "a.test.K".to_owned(), org: Org::This, env: None };
+    let outcome = get::get(&ctx, &scope, GetOptions::default()).unwrap();
+    assert_eq!(outcome.keys[0].attempt.status(), "absent");
     let Some(Daemon::Native(_)) = daemon::connect(&ctx).unwrap() else { panic!("it is native") };
 }

@@ -20,7 +20,6 @@ pub use path::contained;
 
 use std::collections::HashMap;
 
-use crate::attempt::Attempt;
 use crate::env::Env;
 use crate::error::Error;
 use crate::grade::{DurationGrade, MinimumGrade, Protection};
@@ -140,11 +139,5 @@ impl KeySpec {
         let slug = self.slug_in(org)?;
         let fault = self.fault.clone().map(|fault| fault.of(&slug));
         Ok(KeySpec { slug, fault, ..self.clone() })
-    }
-
-    /// Returns `true` if the result is excused: the key is absent, and the variable that replaces
-    /// it is set. `has` tells whether an environment variable is set and not empty.
-    pub fn waives(&self, attempt: &Attempt, has: impl FnOnce(&str) -> bool) -> bool {
-        matches!(attempt, Attempt::Absent { .. }) && self.optional_if_has.as_deref().is_some_and(has)
     }
 }

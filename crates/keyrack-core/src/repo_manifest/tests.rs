@@ -349,23 +349,6 @@ fn extends_rejects_cycles_and_outside_paths() {
     assert_eq!(load_manifest(&root, |_| Err(unreadable.clone())).unwrap_err(), unreadable);
 }
 
-#[test]
-fn absent_key_is_excused_by_its_variable() {
-    let manifest =
-        one(r#"{"org":"acme","env.test":[{"key":"K","is-optional-if-has":"OTHER"},"L"]}"#).unwrap();
-    let slug = Slug::parse("acme.test.K").unwrap();
-    let spec = manifest.spec(&slug).unwrap();
-    let absent = Attempt::Absent { slug: slug.clone(), message: String::new(), fix: None };
-    let locked = Attempt::Locked { slug: slug.clone(), message: String::new(), fix: None };
-    let blocked = Attempt::Blocked { slug, reasons: Vec::new(), fix: None };
-    assert!(spec.waives(&absent, |name| name == "OTHER"));
-    assert!(!spec.waives(&absent, |_| false));
-    assert!(!spec.waives(&locked, |_| true));
-    assert!(!spec.waives(&blocked, |_| true));
-    let other = manifest.spec(&Slug::parse("acme.test.L").unwrap()).unwrap();
-    assert!(!other.waives(&absent, |_| true));
-}
-
 fn node() -> impl Strategy<Value = YamlNode> {
     let text = prop_oneof![
         Just("org".to_owned()),
