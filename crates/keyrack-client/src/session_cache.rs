@@ -32,7 +32,7 @@ use crate::session::Session;
 /// Racks whose connection is kept.
 const CAPACITY: usize = 4;
 
-/// How long calls fail at once after one has timed out, so that a daemon that hangs does not block a
+/// Time after a timeout in which calls fail at once, so that a daemon that hangs does not block the
 /// caller's thread again and again.
 const STALL: Duration = Duration::from_secs(5);
 
@@ -47,7 +47,7 @@ pub struct SessionCache {
     stalls: Vec<Stall>,
 }
 
-/// What a connection is kept for.
+/// Key of a connection in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
     user: Uid,
@@ -66,7 +66,7 @@ struct Kept {
     used: Instant,
 }
 
-/// What a connection was verified by.
+/// Facts by which a connection was verified.
 #[derive(Debug)]
 struct Facts {
     /// The process that opened it: never one that was forked since.
@@ -113,8 +113,8 @@ impl SessionCache {
         SessionCache::default()
     }
 
-    /// Closes connections that have not been used for `idle`. Returns the time until the next one is
-    /// due, `None` if none is left.
+    /// Closes connections that have not been used for `idle`. Returns the time until the next one
+    /// is due, `None` if none is left.
     pub fn close_idle(&mut self, idle: Duration) -> Option<Duration> {
         let (due, kept) = self.kept.drain(..).partition(|kept| kept.used.elapsed() >= idle);
         self.kept = kept;

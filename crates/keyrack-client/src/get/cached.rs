@@ -1,4 +1,4 @@
-//! Reads over what earlier reads of the same thread have kept: connections and manifests.
+//! Reads that reuse the connections and manifests of earlier reads on the same thread.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::manifest::ManifestCache;
 use crate::session_cache::SessionCache;
 
-/// What a long-lived process keeps between its reads, for one thread.
+/// Connections and manifests that a long-lived process keeps between reads, for one thread.
 #[derive(Debug, Default)]
 pub struct ReadCache {
     manifests: ManifestCache,
@@ -34,8 +34,8 @@ impl ReadCache {
         Ok(read_over(ctx, plan, options, Some((&mut self.sessions, user))))
     }
 
-    /// Closes connections that have not been used for `idle`. Returns the time until the next one is
-    /// due, `None` if none is left.
+    /// Closes connections that have not been used for `idle`. Returns the time until the next one
+    /// is due, `None` if none is left.
     pub fn close_idle(&mut self, idle: Duration) -> Option<Duration> {
         self.sessions.close_idle(idle)
     }

@@ -1,5 +1,5 @@
-//! The first step of a read is done: the daemon was asked. What it did not have may be in the
-//! environment.
+//! The two steps of a read: asking the daemon, then the environment for the keys that it did not
+//! have.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,30 +18,32 @@ use crate::secret::Secret;
 use crate::session::GrantedKey;
 use crate::session_cache::SessionCache;
 
-/// What the daemon answered, waiting for what the environment has.
+/// Read after its first step: it has the daemon's keys and still needs the values of the
+/// environment.
 #[derive(Debug)]
 pub struct PendingGet<'c> {
     ctx: Cow<'c, Context>,
     plan: GetPlan,
     options: GetOptions,
-    /// For each asked key what the daemon had.
+    /// The daemon's key for each request.
     found: Vec<Option<GrantedKey>>,
     address: Option<RackAddress>,
     legacy_daemon: bool,
     error: Option<Error>,
-    /// Whether what the environment does not have may be in the daemon, so that one that cannot be
-    /// asked is a failure.
+    /// `true` if a daemon that cannot be asked may have keys that the environment does not have.
+    /// Its error then fails the read.
     needs_daemon: bool,
 }
 
-/// Asks the daemon for all keys of the plan at once. A daemon that cannot be asked is no error yet:
-/// the environment may have everything. Where the runtime directory is missing or unusable, keys
-/// are missing as without a daemon, and the outcome carries the reason.
+/// Asks the daemon for all keys of the plan in one request. A daemon that cannot be asked is not an
+/// error yet: the environment may have all keys. If the runtime directory is missing or unusable,
+/// keys are missing as without a daemon, and the outcome has the reason.
 pub fn read(ctx: &Context, plan: GetPlan, options: GetOptions) -> PendingGet<'_> {
     read_over(ctx, plan, options, None)
 }
 
-/// The same, with a cache over a connection that is kept between reads, and the effective uid.
+/// Asks the daemon as [`read`] does, if possible over a connection that the cache keeps between
+/// reads. Takes the effective uid with the cache.
 pub(super) fn read_over<'c>(
     ctx: &'c Context,
     plan: GetPlan,
@@ -86,15 +88,15 @@ impl PendingGet<'_> {
         };
         match granted {
             Ok(granted) => self.found = matched(&slugs, granted),
-            // It ended in between, and its keys with it.
+            // The daemon exited in between, so its keys are erased.
             Err(error) if error.code == ErrorCode::DaemonAbsent => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// The same for a machine that needs no daemon, as in CI: without a home, too, what the
-    /// environment does not have is missing, and no error.
+    /// Adapts the read to a machine without a daemon, as in CI: if there is no home, a key that the
+    /// environment does not have is missing, not an error.
     #[must_use]
     pub fn without_need_of_daemon(mut self) -> Self {
         let no_home = |error: &Error| error.code == ErrorCode::NoHome;
@@ -102,14 +104,14 @@ impl PendingGet<'_> {
         self
     }
 
-    /// The same, free of the context it was made with.
+    /// Returns the read with its own copy of the context.
     pub fn into_owned(self) -> PendingGet<'static> {
         PendingGet { ctx: Cow::Owned(self.ctx.into_owned()), ..self }
     }
 
-    /// The variables whose values [`PendingGet::answer`] will ask for: keys the daemon did not
-    /// have, and what makes absent ones optional. Never one for a `sudo` key, which the environment
-    /// cannot answer.
+    /// Returns the variables whose values [`PendingGet::answer`] needs: keys that the daemon did
+    /// not have, and variables that make absent keys optional. Never the variable of a `sudo` key,
+    /// which the environment cannot answer.
     pub fn names(&self) -> Vec<&str> {
         let missed = self.plan.asked.iter().zip(&self.found).filter(|(_, found)| found.is_none());
         let mut names: Vec<&str> = Vec::new();
@@ -122,11 +124,11 @@ impl PendingGet<'_> {
         names
     }
 
-    /// Answers what is missing from the environment and judges every key. `variable` gives the
-    /// value of a variable by name; an empty value counts as none.
+    /// Takes missing keys from the environment, and evaluates every key. `variable` returns the
+    /// value of a variable. An empty value counts as unset.
     ///
     /// # Errors
-    /// Why the daemon could not be asked, if the environment did not have everything either.
+    /// The error of asking the daemon, if the environment did not have all keys.
     pub fn answer(self, mut variable: impl FnMut(&str) -> Option<Secret>) -> Result<GetOutcome, Error> {
         let mut filled = |name: &str| variable(name).filter(|value| !value.is_empty());
         let evaluator = Evaluator {
@@ -177,10 +179,10 @@ impl PendingGet<'_> {
     }
 }
 
-/// Puts what the daemon handed out beside what was asked: the exact key, else the `env=all` one
-/// that stands in. One that answers several asks is copied. What answers none is dropped.
+/// Matches the daemon's keys to the requests: the exact key, else the `all` key of that name. A key
+/// that answers several requests is copied. A key that answers none is dropped.
 fn matched(asked: &[Slug], granted: Vec<GrantedKey>) -> Vec<Option<GrantedKey>> {
-    // Row `getSync in Node by slug`: no map for the one key of most reads.
+    // No map for the one key of most reads. Benchmark row: `getSync in Node by slug`.
     if let ([slug], [_]) = (asked, &granted[..]) {
         let answers = |found: &GrantedKey| {
             found.grant.slug == *slug || slug.fallback().is_some_and(|fallback| found.grant.slug == fallback)

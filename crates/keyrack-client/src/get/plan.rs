@@ -68,8 +68,8 @@ pub struct GetPlan {
 }
 
 impl GetPlan {
-    /// What a caller who stands in the context's directory means. A key of the machine is found
-    /// beside a broken `keyrack.yml` too.
+    /// Plans a read in the context's working directory. A machine's own key is found despite an
+    /// invalid `keyrack.yml`.
     ///
     /// # Errors
     /// Those of [`manifest::of`], [`resolve::resolve_key`] and [`resolve::repo_keys`].
@@ -78,7 +78,8 @@ impl GetPlan {
         Self::with(ctx, scope, manifest.as_ref())
     }
 
-    /// The same with a manifest that may be kept from an earlier read. `user` is the effective uid.
+    /// Plans a read with a manifest that the cache may keep from an earlier one. `user` is the
+    /// effective uid.
     ///
     /// # Errors
     /// As [`GetPlan::of`].
@@ -92,7 +93,7 @@ impl GetPlan {
         Self::with(ctx, scope, manifest.as_deref())
     }
 
-    /// The same with a manifest that was read already, or none.
+    /// Plans a read with a manifest that the caller has read, or without one.
     ///
     /// # Errors
     /// Those of [`resolve::resolve_key`] and [`resolve::repo_keys`].

@@ -3,9 +3,9 @@
 //!
 //! A manifest is used again only if each directory, symbolic link and file on the way is the same
 //! (device, inode, owner), each file and link is unchanged (size, mtime, ctime), and no nearer
-//! repository has appeared. A file that was changed shortly before it was read is not kept: its next
-//! change may fall into the same tick of the file system's clock, with the same ctime and size (as
-//! in git, gitformat-index(5) and `Documentation/technical/racy-git.txt`).
+//! repository has appeared. A file that was changed shortly before it was read is not kept: its
+//! next change may fall into the same tick of the file system's clock, with the same ctime and size
+//! (as in git, gitformat-index(5) and `Documentation/technical/racy-git.txt`).
 
 use std::ffi::OsString;
 use std::fs::Metadata;
@@ -110,8 +110,8 @@ impl ManifestCache {
     }
 }
 
-/// Returns the states that a manifest depends on, or `None` if it cannot be kept. They are read after
-/// the files: a file that changed in between has a ctime that is too young.
+/// Returns the states that a manifest depends on, or `None` if it cannot be kept. They are read
+/// after the files: a file that changed in between has a ctime that is too young.
 fn watch(
     cwd: &Path,
     root: Option<&Path>,

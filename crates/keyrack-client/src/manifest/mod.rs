@@ -26,17 +26,18 @@ use ownership::Ownership;
 
 use crate::context::Context;
 
-/// The largest manifest file that is read, in bytes.
+/// Size limit of one manifest file, in bytes.
 pub const LARGEST: u64 = 1 << 20;
 
-/// Most bytes of all files of one manifest together.
+/// Size limit of all files of one manifest together, in bytes.
 pub const LARGEST_IN_ALL: u64 = 4 << 20;
 
-/// Most YAML values in all files of one manifest together. Bounds the time to read them.
+/// Maximum number of YAML values in all files of one manifest together. Bounds the time to read
+/// them.
 pub const MAX_VALUES: usize = 200_000;
 
-/// The manifest of the repository the context stands in; `None` outside of one, and where it has
-/// none.
+/// Reads the manifest of the repository that the context's working directory is in. `None` without
+/// a repository or a manifest.
 ///
 /// # Errors
 /// As [`load`].
@@ -47,8 +48,8 @@ pub fn of(ctx: &Context) -> Result<Option<RepoManifest>, Error> {
     }
 }
 
-/// The manifest of the repository with this root, and what it extends; `None` where it has none.
-/// What is wrong with single keys is in [`RepoManifest::faults`].
+/// Reads the manifest of the repository with this root, and the files that it extends. `None` if it
+/// has none. Errors in single keys are in [`RepoManifest::faults`].
 ///
 /// # Errors
 /// [`ErrorCode::ManifestInvalid`] naming file and line, [`ErrorCode::RepositoryUntrusted`] naming
@@ -57,7 +58,7 @@ pub fn load(ctx: &Context, git_root: &Path) -> Result<Option<RepoManifest>, Erro
     load_from(ctx, git_root, MANIFEST_PATH)
 }
 
-/// The same for a manifest at another path below the root.
+/// Reads a manifest at another path below the root.
 ///
 /// # Errors
 /// As [`load`].
@@ -65,7 +66,7 @@ pub fn load_from(ctx: &Context, git_root: &Path, path: &str) -> Result<Option<Re
     load_traced(ctx, git_root, path).map(|(manifest, _)| manifest)
 }
 
-/// The same, with the trace of the files that were read.
+/// Reads a manifest. Also returns the trace of the files that were read.
 fn load_traced(ctx: &Context, git_root: &Path, path: &str) -> Result<(Option<RepoManifest>, Trace), Error> {
     let Some(root) = open_root(git_root)? else { return Ok((None, Trace::default())) };
     let mut files = Files {
@@ -84,7 +85,7 @@ fn load_traced(ctx: &Context, git_root: &Path, path: &str) -> Result<(Option<Rep
     Ok((manifest, files.trace))
 }
 
-/// What the result of reading a manifest depends on.
+/// Paths and files that the result of reading a manifest depends on.
 #[derive(Debug, Default)]
 struct Trace {
     /// Each directory, symbolic link and file that was opened, by its path below the root.
@@ -115,11 +116,11 @@ fn open_root(path: &Path) -> Result<Option<Root>, Error> {
     }
 }
 
-/// The files of one repository.
+/// Files of one repository.
 struct Files<'c> {
     root: Root,
     ownership: Ownership<'c>,
-    /// The path that each file was first read by.
+    /// Path by which each file was first read.
     read_as: HashMap<FileId, String>,
     /// Bytes read so far.
     bytes: u64,
@@ -129,7 +130,7 @@ struct Files<'c> {
 }
 
 impl Files<'_> {
-    /// Reads the file at a path below the root; `None` if there is none.
+    /// Reads the file at a path below the root. `None` if there is none.
     fn read(&mut self, path: &str) -> Result<Option<ManifestFile>, Error> {
         let shown = shortened(path, PATH);
         let failed =
@@ -273,13 +274,13 @@ mod tests {
         fs::remove_file(repo.path("repo/linked.yml")).unwrap();
         symlink("inside.yml", repo.path("repo/linked.yml")).unwrap();
         assert_eq!(slugs(&repo.load().unwrap().unwrap()), ["acme.test.I", "acme.test.A"]);
-        // A directory in between, too.
+        // The same for a directory on the way.
         fs::create_dir(repo.path("elsewhere")).unwrap();
         repo.put("elsewhere/k.yml", "org: evil\nenv.test: [E]\n");
         symlink(repo.path("elsewhere"), repo.path("repo/dir")).unwrap();
         repo.put("repo/.agent/keyrack.yml", "org: acme\nextends: [dir/k.yml]\n");
         repo.refused("dir/k.yml: it is a symbolic link");
-        // A root that is itself reached by a link is no way out.
+        // The path of the root itself may contain a link.
         symlink(repo.path("repo"), repo.path("alias")).unwrap();
         repo.put("repo/.agent/keyrack.yml", "org: acme\nenv.test: [A]\n");
         assert!(repo.load_at("alias").unwrap().is_some());

@@ -20,10 +20,10 @@ use keyrack_sys::user::{Uid, effective_uid};
 use super::git_config::safe_directories;
 use crate::context::Context;
 
-/// The largest git configuration file that is read, in bytes.
+/// Size limit of a git configuration file, in bytes.
 const LARGEST_CONFIG: u64 = 1 << 20;
 
-/// The users whose files are accepted in one repository.
+/// Check of the owners of one repository's files.
 pub(super) struct Ownership<'c> {
     ctx: &'c Context,
     user: Uid,
@@ -101,7 +101,7 @@ fn shown(root: &Root, path: &Path) -> String {
     shortened(&full.to_string_lossy(), PATH).into_owned()
 }
 
-/// A user's name and number, as far as /etc/passwd has one.
+/// Returns a user's name, if /etc/passwd has one, and uid.
 fn user(uid: Uid) -> String {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = passwd.lines().find_map(|line| {
@@ -174,8 +174,8 @@ fn git_configs(ctx: &Context) -> Vec<PathBuf> {
     files
 }
 
-/// The values of `safe.directory` in a file, none if it is not there. `None` for one that is not
-/// the user's or root's, or not understood.
+/// Returns the values of `safe.directory` in a file, none if it does not exist. `None` if the file
+/// does not belong to the user or root, or cannot be parsed.
 fn read_config(path: &Path, user: Uid) -> Option<Vec<String>> {
     // Checked before it is opened, because opening a pipe would block. For git, /dev/null means no
     // file.

@@ -1,5 +1,5 @@
-//! YAML text into the tree the domain reads, with the line of every value. Bounded, so that no
-//! document of aliases or brackets takes more than its size is worth.
+//! Parser from YAML text to a tree in which every value has its line. Its limits keep documents of
+//! aliases or brackets from taking much more time and memory than their size.
 
 use keyrack_core::repo_manifest::{RawManifest, YamlChild, YamlNode, YamlValue};
 use keyrack_core::shorten::{PATH, shortened};
@@ -9,20 +9,20 @@ use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned, UserMessageFormatter};
 
 use keyrack_core::display::clean;
 
-/// Most characters of what the parser says, which quotes names of the file.
+/// Maximum length of a parser message, in characters. It may quote names of the file.
 const MESSAGE: usize = 256;
 
-/// Reads one manifest file. `path` is what messages call it.
+/// Parses one manifest file. Messages name it by `path`.
 ///
 /// # Errors
 /// [`ErrorCode::ManifestInvalid`] naming file and line.
 pub fn parse(path: &str, text: &str) -> Result<RawManifest, Error> {
-    // A file of nothing but comments is no document; it stands for nothing.
+    // A file of comments only has no document. It counts as null.
     let read: Result<Option<Located>, _> = serde_saphyr::from_str_with_options(text, options());
     match read {
         Ok(root) => {
             let nothing = YamlNode { line: 1, value: YamlValue::Null };
-            // Of a value that is not there the parser may say that it is behind the last line.
+            // The parser may place a missing value after the last line.
             let last = last_line(text);
             Ok(RawManifest { path: path.to_owned(), root: root.map_or(nothing, |root| root.into_node(last)) })
         }
@@ -36,7 +36,7 @@ pub fn parse(path: &str, text: &str) -> Result<RawManifest, Error> {
     }
 }
 
-/// The number of the last line that holds anything, by each of what ends a line in YAML.
+/// Returns the number of the last line with content. Counts all line breaks of YAML.
 fn last_line(text: &str) -> u64 {
     const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
     let body = text.strip_suffix(BREAKS).unwrap_or(text);
@@ -61,7 +61,7 @@ fn options() -> Options {
     }
 }
 
-/// A value with the line it stands on.
+/// Value with its line.
 struct Located {
     line: u64,
     value: YamlValue<Located>,

@@ -126,8 +126,8 @@ pub fn detect(ancestors: &[Ancestor], to_program: bool) -> Result<Shell, Error> 
     let starter = ancestors.first().filter(|_| !to_program);
     let certain = match (reader, starter) {
         (Some(reader), _) => program(reader),
-        // What started us is no wrapper, but for a POSIX shell: package managers run commands with
-        // `sh -c`.
+        // The program that started us is not a wrapper, unless it is a POSIX shell: package
+        // managers run commands with `sh -c`.
         (None, Some(starter)) if program(starter) != Program::Shell(Shell::Posix) => program(starter),
         _ => Program::Other,
     };
@@ -138,7 +138,8 @@ pub fn detect(ancestors: &[Ancestor], to_program: bool) -> Result<Shell, Error> 
         }
         Program::Other => {}
     }
-    // The leaders of sessions are no end: `script` and `setsid` make one within a pipeline.
+    // The search continues past session leaders: `script` and `setsid` create one within a
+    // pipeline.
     let foreign = ancestors.iter().find(|process| may_be_foreign(process));
     match foreign {
         None => Ok(Shell::Posix),
