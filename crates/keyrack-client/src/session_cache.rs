@@ -81,7 +81,7 @@ struct Facts {
     cookie: u64,
     /// The pidfd itself, so that a descriptor that became another file is not closed.
     pidfd: FileId,
-    /// Which of the session's connections this is about.
+    /// Number of the session's connection that the proof is about.
     connection: u32,
 }
 
@@ -95,7 +95,7 @@ struct Stall {
     error: Error,
 }
 
-/// Where a read finds the daemon; goes back into the cache with [`SessionCache::put_back`].
+/// Session that a read takes out of the cache. [`SessionCache::put_back`] returns it.
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// `None` if no daemon runs.

@@ -47,7 +47,7 @@ pub struct Server {
     pub pidfd: Option<Pidfd>,
     /// Pid, for messages.
     pub pid: Option<Pid>,
-    /// What the kernel could tell it apart by.
+    /// Boundary by which the kernel could tell it apart.
     pub boundary: Boundary,
     /// Program that serves.
     pub program: ServerProgram,

@@ -120,7 +120,7 @@ pub struct DaemonStatus {
 /// Report of a daemon about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaemonHealth {
-    /// What the daemon can tell callers apart by.
+    /// Boundary by which the daemon can tell callers apart.
     pub boundary: Boundary,
     /// Kind of memory that holds the secrets: `secret`, `locked`, `unlocked`.
     pub memory: String,
