@@ -161,7 +161,7 @@ mod tests {
                 assert!(error.fix.is_some() && !format!("{error:?}").contains("hunter2"));
                 key.replace = None;
                 let error = of_object(&key, NOW).unwrap_err();
-                assert_eq!(error.hint.unwrap(), "put new ones into the variable K");
+                assert_eq!(error.hint.unwrap(), "put new credentials into the variable K");
             }
         }
     }
@@ -186,7 +186,7 @@ mod tests {
                 let object = with_expiration(&format!(", \"{member}\": {date}"));
                 for ends in [None, Some(NOW + 3_600_000)] {
                     let error = of_object(&held("K", object.as_bytes(), ends), NOW).unwrap_err();
-                    let message = format!("acme.test.K cannot be handed on: its {member} is not a time");
+                    let message = format!("cannot use acme.test.K: its {member} is not a time");
                     assert_eq!((error.code, error.message), (ErrorCode::Usage, message), "{date}");
                 }
             }

@@ -35,7 +35,7 @@ fn entries_of_finds_every_form() {
 fn insert_error_names_the_line_to_write() {
     let error = inserted("k.yml", "org: acme\nenv.test: &x\n  - A\n", &slug("acme.test.NEW")).unwrap_err();
     assert_eq!(error.code, ErrorCode::ManifestInvalid);
-    assert_eq!(error.message, "k.yml:2: cannot be changed by line: the section is no plain list");
+    assert_eq!(error.message, "k.yml:2: cannot edit it line by line: the section is not a plain list");
     assert!(error.hint.unwrap().contains("below env.test: `- NEW`"));
     // Understood by line, and still not by YAML: the block scalar swallows the line.
     let error = inserted("k.yml", "org: acme\nnote: |\n  x\nenv.test:\n- >\n  A\n", &slug("acme.test.NEW"));

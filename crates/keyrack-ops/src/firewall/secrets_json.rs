@@ -95,12 +95,12 @@ mod tests {
     #[test]
     fn secrets_json_errors_name_the_key_and_quote_nothing() {
         for (text, message) in [
-            (r#"{"A":"hunter2","A":"hunter2"}"#, "A stands twice in the secrets JSON"),
-            (r#"{"A":"hunter2","\u0041":"x"}"#, "A stands twice in the secrets JSON"),
-            (r#"{"A":2222}"#, "A is no string in the secrets JSON"),
-            (r#"{"A":["hunter2"]}"#, "A is no string in the secrets JSON"),
-            (r#"{"A":{"A":"hunter2"}}"#, "A is no string in the secrets JSON"),
-            (r#"{"A":"hunter2\ud800"}"#, "A is no text in the secrets JSON"),
+            (r#"{"A":"hunter2","A":"hunter2"}"#, "A appears twice in the secrets JSON"),
+            (r#"{"A":"hunter2","\u0041":"x"}"#, "A appears twice in the secrets JSON"),
+            (r#"{"A":2222}"#, "A is not a string in the secrets JSON"),
+            (r#"{"A":["hunter2"]}"#, "A is not a string in the secrets JSON"),
+            (r#"{"A":{"A":"hunter2"}}"#, "A is not a string in the secrets JSON"),
+            (r#"{"A":"hunter2\ud800"}"#, "A is not valid text in the secrets JSON"),
             (r#"["hunter2"]"#, "the secrets JSON is not one JSON object"),
             (r#"{"A":"hunter2"} {}"#, "the secrets JSON is not one JSON object"),
             ("hunter2", "the secrets JSON is not one JSON object"),

@@ -149,12 +149,12 @@ mod tests {
     fn start_error_has_the_exit_code_of_a_shell() {
         use std::io::{Error, ErrorKind};
         for (program, kind, exit, says) in [
-            ("x", ErrorKind::NotFound, 127, "there is no program x on PATH"),
-            ("./x", ErrorKind::NotFound, 127, "there is no program ./x"),
-            ("./x/y", ErrorKind::NotADirectory, 127, "there is no program ./x/y"),
-            ("TOKEN=hunter2", ErrorKind::NotFound, 127, "there is no program with \"=\" in its name on PATH"),
-            ("x", ErrorKind::PermissionDenied, 126, "x cannot be executed: permission denied"),
-            ("x", ErrorKind::ArgumentListTooLong, 126, "x cannot be executed: argument list too long"),
+            ("x", ErrorKind::NotFound, 127, "program not found on PATH: x"),
+            ("./x", ErrorKind::NotFound, 127, "program not found: ./x"),
+            ("./x/y", ErrorKind::NotADirectory, 127, "program not found: ./x/y"),
+            ("TOKEN=hunter2", ErrorKind::NotFound, 127, "program not found on PATH: (a name with \"=\")"),
+            ("x", ErrorKind::PermissionDenied, 126, "cannot execute x: permission denied"),
+            ("x", ErrorKind::ArgumentListTooLong, 126, "cannot execute x: argument list too long"),
         ] {
             let (code, error) = start_error(program.as_ref(), &Error::from(kind));
             assert_eq!((code, error.message.as_str()), (exit, says));

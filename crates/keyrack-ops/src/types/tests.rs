@@ -39,7 +39,10 @@ fn types_writes_only_changes() {
     let repo = Repo::new();
     let file = repo.at("repo/keyrack-env.d.ts");
     let stale = repo.run(None, true).unwrap_err();
-    assert_eq!((stale.code, stale.message.as_str()), (ErrorCode::OutOfDate, "keyrack-env.d.ts is not there"));
+    assert_eq!(
+        (stale.code, stale.message.as_str()),
+        (ErrorCode::OutOfDate, "keyrack-env.d.ts does not exist")
+    );
     assert!(!file.exists());
 
     let first = repo.run(None, false).unwrap();
@@ -78,11 +81,11 @@ fn types_never_overwrites_other_files() {
     refused("did not write it");
     fs::remove_file(&file).unwrap();
     symlink(repo.at("outside/new.d.ts"), &file).unwrap();
-    refused("not a plain file");
+    refused("not a regular file");
     assert!(!repo.at("outside/new.d.ts").exists());
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    refused("not a plain file");
+    refused("not a regular file");
 }
 
 #[test]

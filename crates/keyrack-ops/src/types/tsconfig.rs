@@ -169,7 +169,7 @@ mod tests {
         let root = dir.path();
         fs::create_dir_all(root.join("packages/a")).unwrap();
         let file = root.join("keyrack-env.d.ts");
-        assert!(advice(root, &file).unwrap().starts_with("there is no tsconfig.json"));
+        assert!(advice(root, &file).unwrap().starts_with("no tsconfig.json found"));
         for (config, expected) in [
             ("{}", None),
             ("{ \"extends\": \"x\" }", None),
