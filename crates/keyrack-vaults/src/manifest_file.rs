@@ -3,6 +3,7 @@
 //! It is read, changed and written under one lock, so that concurrent changes lose nothing. Prompts
 //! come before the lock is taken. Unknown fields, vaults and mechanisms survive.
 
+use std::fmt;
 use std::path::Path;
 
 use keyrack_core::host_manifest::{HostEntry, HostManifest};
@@ -47,11 +48,16 @@ pub fn load_existing(racks: &RackPaths, identities: &mut Identities<'_>) -> Resu
 }
 
 /// Host manifest as it was read, with the bytes of the file it was decrypted from.
-#[derive(Debug)]
 pub struct ManifestSnapshot {
     /// The decrypted manifest.
     pub manifest: HostManifest,
     file: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for ManifestSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManifestSnapshot").field("manifest", &self.manifest).finish_non_exhaustive()
+    }
 }
 
 impl ManifestSnapshot {

@@ -1,3 +1,5 @@
+//! The set rule, one row per case.
+
 use super::*;
 use crate::fix::Invocation;
 use crate::grade::MinimumGrade;
