@@ -30,7 +30,7 @@ const FLAGS = [
 // A single allocation beyond what any of these readers may take; all of them, with what the
 // sanitizer keeps of those freed; an input that takes longer than any may.
 const LIMITS = ['-malloc_limit_mb=64', '-rss_limit_mb=2048', '-timeout=20'];
-// A target whose messages may be longer than libFuzzer would make them by itself has to be told so.
+// Longest messages of targets that take more than libFuzzer's default.
 const LONGEST = { native: 16384, legacy: 16384, dispatcher: 16384, server: 16384 };
 
 function fail(message) {

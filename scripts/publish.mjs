@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Publishes packed tarballs: every platform package first, each looked up on the registry
-// afterwards, then `keyrack`, which asks for exactly those. Whoever installs in between gets the
+// afterwards, then `keyrack`, which asks for exactly those. Someone who installs in between gets the
 // version before. Run again after a failure, it goes on where it stopped; what is there already
 // must be the same.
 //

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Builds keyrack and does its main job once, in a home of its own that is gone afterwards: nothing
-// of yours is read or written. Needs cargo, node and git; no npm dependency.
+// that you have is read or written. Needs cargo, node and git; no npm dependency.
 
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
