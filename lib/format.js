@@ -7,9 +7,9 @@ const TONES = { title: '1', key: '36', good: '32', warn: '33', bad: '31', quiet:
 const STATUSES = { granted: ['🔑', 'good'], locked: ['🔒', 'warn'], absent: ['🫧', 'warn'], blocked: ['🚫', 'bad'] };
 const OMISSIONS = { absent: ['🫧', 'warn'], lost: ['👻', 'warn'], remote: ['🌐', 'warn'], errored: ['💥', 'bad'] };
 
-// Marks that reorder or hide the text around them (Unicode UAX #9 §2), and control characters: none may steer a terminal.
-const STEERING = /[\p{Cc}\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
-const clean = (text) => String(text).replace(/[\n\r\t]/g, ' ').replace(STEERING, '');
+// Control and invisible characters: the table of keyrack_core::display, as Unicode properties.
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\u2028\u2029]/gu;
+const clean = (text) => String(text).replace(/[\n\r\t]/g, ' ').replace(UNSAFE, '');
 
 const paint = (tone, text, color) => (color && tone && text !== '' ? `\x1b[${TONES[tone]}m${text}\x1b[0m` : text);
 
