@@ -10,10 +10,10 @@ import { capture, run } from './command.mjs';
 const BLIND = [
   'debugger::the_same_users_debugger_is_kept_out_of_the_daemon',
   'memory::a_dump_of_the_process_has_no_secret',
-  'memory::many_secrets_stay_small_in_the_whole_process',
-  'memory::the_kernel_confirms_what_the_mode_says',
-  'memory::the_limit_is_the_budget_and_is_never_met_by_surprise',
-  'memory::what_others_have_locked_is_not_counted_on',
+  'memory::many_secrets_use_little_memory_of_the_process',
+  'memory::kernel_confirms_the_protection_of_each_mode',
+  'memory::budget_shrinks_to_the_memlock_limit',
+  'memory::memory_that_is_locked_already_is_not_counted',
 ];
 
 const host = capture('rustc', ['+nightly', '-vV']).match(/^host: (.*)$/m)[1];

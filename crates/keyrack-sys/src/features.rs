@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_is_read_from_any_release() {
+    fn of_release_parses_every_distribution() {
         for (release, expected) in [
             ("5.10.0-28-amd64", Some((5, 10))),
             ("6.18.5+deb14-cloud-amd64", Some((6, 18))),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_answers() {
+    fn probes_return_a_value_or_an_expected_errno() {
         for errno in [landlock_abi().map(|abi| assert!(abi >= 1)), secret_memory()] {
             if let Err(error) = errno {
                 let errno = error.raw_os_error().expect("an errno");

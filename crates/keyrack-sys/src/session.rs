@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_from_a_listing() {
+    fn names_iterates_over_a_listing() {
         let listing = [entry(b"1", 3), entry(b"self", 0), entry(b"32768", 7)].concat();
         let names: Vec<_> = Names(&listing).map(Result::unwrap).collect();
         assert_eq!(names, [&b"1"[..], b"self", b"32768"]);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn processes_are_named_by_numbers() {
+    fn number_accepts_only_pids() {
         for (name, expected) in [
             (&b"1"[..], Some(1)),
             (b"4194304", Some(4_194_304)),
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_finds_a_process_of_this_session_that_is_not_this_one() {
+    fn scan_finds_another_process_of_this_session() {
         let session = match crate::peer::own_session().unwrap() {
             AuditSession::Set(id) => id,
             AuditSession::Unset => u32::MAX,

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn uids_are_found_on_either_side() {
+    fn uid_map_finds_uids_inside_and_outside() {
         let rootless = UidMap::new(*b"         0       1000          1\n         1     100000      65536\n");
         for (uid, inside, outside) in [
             (0, true, false),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn own_uid_is_unknown_where_it_is_not_mapped() {
+    fn is_uid_known_needs_a_unique_mapping() {
         const OVERFLOW: u32 = 65_534;
         for (what, uid, map, expected) in [
             ("initial namespace", 1000, Ok(INITIAL), true),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn enforced_namespaces_have_words() {
+    fn enforced_namespaces_follow_map_and_setting() {
         let nested = || Ok(&b"0 1000 1\n"[..]);
         for (map, allowed, word) in [
             (Ok(INITIAL), AllowedNamespaces::None, "pid and user"),

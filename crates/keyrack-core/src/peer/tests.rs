@@ -89,7 +89,7 @@ fn reject(rejection: PeerRejection) -> Result<Boundary, PeerRejection> {
 }
 
 #[test]
-fn the_table() {
+fn authorize_follows_the_table() {
     use PeerRejection as R;
     let table: &[(&str, Facts, Result<Boundary, PeerRejection>)] = &[
         ("same user, same session", good(), Ok(Boundary::Session)),
@@ -228,7 +228,7 @@ fn the_table() {
 }
 
 #[test]
-fn namespaces_table() {
+fn authorize_follows_the_table_of_namespaces() {
     use PeerRejection as R;
     let session = Ok(Boundary::Session);
     let nested_own = || Facts { own_uid_map: Ok(NESTED), uid_map: Ok(NESTED), ..good() };
@@ -426,7 +426,7 @@ fn namespaces_are_served_only_as_allowed() {
 
 /// Every combination of readings, against the promise said as one sentence per kind of service.
 #[test]
-fn nothing_else_is_served() {
+fn authorize_serves_nothing_else() {
     let sessions: [Result<&[u8], ReadError>; 8] =
         [Ok(b"7"), Ok(b"7\n"), Ok(b"8"), Ok(UNSET), Ok(b"junk"), Err(NOT_FOUND), Err(DENIED), Err(GONE)];
     let pidfds = [
@@ -487,7 +487,7 @@ fn nothing_else_is_served() {
 }
 
 #[test]
-fn session_files() {
+fn audit_session_parses_only_what_the_kernel_writes() {
     for (raw, session) in [
         (&b"1"[..], Some(AuditSession::Set(1))),
         (b"4294967294\n", Some(AuditSession::Set(u32::MAX - 1))),
@@ -514,7 +514,7 @@ fn session_files() {
 }
 
 #[test]
-fn own_boundary() {
+fn own_boundary_is_session_only_with_pidfds_in_a_login() {
     for (own, pidfd, boundary) in [
         (Ok(&b"7"[..]), true, Boundary::Session),
         (Ok(&b"7"[..]), false, Boundary::User),
@@ -530,7 +530,7 @@ fn own_boundary() {
 }
 
 #[test]
-fn a_refused_caller_is_told_one_thing() {
+fn rejections_have_distinct_codes_and_one_public_message() {
     assert!(PeerRejection::PUBLIC_MESSAGE.contains("session mismatch"));
     let mut words = std::collections::HashSet::new();
     for rejection in PeerRejection::ALL {

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_stay_below_the_root() {
+    fn open_file_never_leaves_the_root() {
         let base = tempfile::tempdir().unwrap();
         let at = |path: &str| base.path().join(path);
         fs::create_dir_all(at("root/dir/deep")).unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_names_each_owner() {
+    fn open_file_reports_the_owner_of_each_step() {
         let base = tempfile::tempdir().unwrap();
         let at = |path: &str| base.path().join(path);
         fs::create_dir_all(at("a/b")).unwrap();

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_to_append_to_is_ours_alone() {
+    fn append_private_rejects_files_that_are_not_private() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         for text in ["one", "two"] {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn unlinks_only_the_same_file() {
+    fn unlink_if_same_leaves_other_files_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         std::fs::write(&path, "1").unwrap();

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_read_and_never_written() {
+    fn sealed_file_can_be_read_but_not_written() {
         let file = File::from(sealed("test", b"hunter2").unwrap());
         assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o400);
         assert!((&file).write_all(b"x").is_err());

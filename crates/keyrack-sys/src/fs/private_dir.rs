@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_has_its_name() {
+    fn open_returns_an_error_for_each_kind_of_path() {
         let base = tempfile::tempdir().unwrap();
         let at = |name: &str| base.path().join(name);
         std::fs::write(at("file"), "").unwrap();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_one_opens_with_or_without_slashes() {
+    fn private_directory_opens_with_and_without_slashes() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("ours");
         let made = PrivateDir::create_private(&path).unwrap();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn making_one_trusts_nothing_that_is_there() {
+    fn create_private_rejects_an_existing_open_directory() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("there");
         std::fs::create_dir(&path).unwrap();

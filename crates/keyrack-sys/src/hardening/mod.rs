@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_hidepid() {
+    fn hidepid_of_knows_every_spelling() {
         for (options, expected) in [
             ("rw", None),
             ("rw,hidepid=0", None),
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_leave_out_what_is_kept() {
+    fn gaps_exclude_kept_descriptors() {
         const END: u32 = u32::MAX;
         for (keep, expected) in [
             (vec![], vec![(3, END)]),

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_keeps_a_machine_from_it() {
+    fn hibernation_is_never_when_the_kernel_forbids_it() {
         let swaps = format!("{SWAPS}{SDA2}");
         let desktop = desktop(&swaps);
         let can = Hibernation::Possible("it has swap on /dev/sda2".to_owned());
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn swap_it_could_be_written_to() {
+    fn hibernation_is_possible_with_swap_on_disk() {
         for (lines, on) in [
             (&[][..], None),
             (&[ZRAM0], None),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_tells_only_where_its_neighbours_are_seen() {
+    fn missing_disk_file_counts_only_beside_visible_neighbors() {
         let with = |there: &[&str]| disk(|path| Some(there.contains(&path)));
         for (there, expected) in [
             (&["/sys/kernel", "/sys/power", "/sys/power/state", "/sys/power/disk"][..], Some(true)),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_of_this_machine_too() {
+    fn hibernation_of_this_machine_ignores_open_secrets() {
         let first = Hibernation::here();
         // What a process of ours holds open must not change it.
         let pool = super::super::Pool::new(super::super::ModeRequest::Auto, super::super::Budget::default());

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_takes_the_first_that_works() {
+    fn auto_chooses_the_first_mode_that_works() {
         use Hibernation::{Never, NoSwap};
         let possible = Hibernation::Possible("it has swap on /dev/sda2".to_owned());
         let all = usize::MAX;
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_required_is_had_or_refused() {
+    fn required_mode_is_chosen_or_an_error() {
         let possible = Hibernation::Possible("it has swap on /dev/sda2".to_owned());
         let all = usize::MAX;
         let secret = ModeRequest::Require(Mode::Secret);

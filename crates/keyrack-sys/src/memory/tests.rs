@@ -244,7 +244,7 @@ proptest! {
 }
 
 #[test]
-fn many_small_secrets_take_little() {
+fn small_secrets_share_pages() {
     assert_eq!(size_of::<Secret>(), 16);
     for (count, len, most) in [(10_000, 200, 2_200_000), (100_000, 32, 3_300_000), (1, 1, SLAB)] {
         let pool = pool(64 * MIB);
@@ -259,8 +259,8 @@ fn many_small_secrets_take_little() {
 }
 
 #[test]
-fn lengths_around_every_boundary_come_back_whole() {
-    for mode in modes("lengths_around_every_boundary_come_back_whole") {
+fn secrets_of_boundary_lengths_are_stored_whole() {
+    for mode in modes("secrets_of_boundary_lengths_are_stored_whole") {
         let pool = pool_of(mode, 16 * MIB);
         for around in [0, 1, 16, 32, 208, 1024, 1360, 2048, PAGE, 2 * PAGE, SLAB, MIB, 2 * MIB] {
             for len in [around.saturating_sub(1), around, around + 1] {
@@ -278,7 +278,7 @@ fn lengths_around_every_boundary_come_back_whole() {
 }
 
 #[test]
-fn a_small_budget_is_not_used_up_by_differing_sizes() {
+fn small_budget_holds_secrets_of_differing_sizes() {
     let pool = pool(Budget::LEAST);
     let secrets: Vec<Secret> = (1..=60).map(|n| pool.store(&vec![1; n * 34]).unwrap()).collect();
     assert_eq!(secrets.len(), 60);
@@ -286,7 +286,7 @@ fn a_small_budget_is_not_used_up_by_differing_sizes() {
 }
 
 #[test]
-fn full_is_typed_and_leaves_what_was_there() {
+fn out_of_memory_leaves_stored_secrets_untouched() {
     let pool = pool(Budget::LEAST);
     let mut kept = Vec::new();
     let error = loop {
@@ -316,7 +316,7 @@ fn full_is_typed_and_leaves_what_was_there() {
 }
 
 #[test]
-fn when_no_page_is_left_a_larger_slot_serves() {
+fn allocation_without_a_free_page_uses_a_larger_slot() {
     let pool = pool(Budget::LEAST);
     let pages = 192 * 1024 / PAGE;
     let _runs: Vec<Secret> = (1..pages).map(|_| pool.store(&[1; PAGE]).unwrap()).collect();
@@ -329,7 +329,7 @@ fn when_no_page_is_left_a_larger_slot_serves() {
 }
 
 #[test]
-fn the_spare_slab_makes_room_for_a_large_value() {
+fn spare_slab_is_freed_for_a_large_value() {
     let pool = pool(Budget::LEAST);
     drop(pool.store(b"x").unwrap());
     assert_eq!(pool.usage().store, SLAB);
@@ -340,7 +340,7 @@ fn the_spare_slab_makes_room_for_a_large_value() {
 }
 
 #[test]
-fn an_absurd_length_is_refused_before_anything_is_mapped() {
+fn absurd_length_is_rejected_before_anything_is_mapped() {
     let pool = pool(4 * MIB);
     for len in [usize::MAX, usize::MAX - PAGE, isize::MAX as usize, u32::MAX as usize + 1, 4 * MIB] {
         let refused = pool.store_with(len, |_| panic!("filled {len} bytes")).unwrap_err();
@@ -352,8 +352,8 @@ fn an_absurd_length_is_refused_before_anything_is_mapped() {
 }
 
 #[test]
-fn erasing_reaches_every_handle() {
-    for mode in modes("erasing_reaches_every_handle") {
+fn erase_reaches_every_handle() {
+    for mode in modes("erase_reaches_every_handle") {
         let pool = pool_of(mode, MIB);
         let secret = pool.store(b"hunter2").unwrap();
         let clone = secret.clone();
@@ -385,8 +385,8 @@ fn erase_all_leaves_nothing() {
 }
 
 #[test]
-fn a_closure_may_use_the_pool_and_even_erase_what_it_reads() {
-    for mode in modes("a_closure_may_use_the_pool_and_even_erase_what_it_reads") {
+fn closure_may_erase_the_secret_it_reads() {
+    for mode in modes("closure_may_erase_the_secret_it_reads") {
         let pool = pool_of(mode, MIB);
         let secret = pool.store(b"hunter2").unwrap();
         let mut buffer = pool.buffer(PAGE);
@@ -406,8 +406,8 @@ fn a_closure_may_use_the_pool_and_even_erase_what_it_reads() {
 }
 
 #[test]
-fn panics_in_closures_forget_nothing() {
-    for mode in modes("panics_in_closures_forget_nothing") {
+fn panic_in_a_closure_unpins_the_secret() {
+    for mode in modes("panic_in_a_closure_unpins_the_secret") {
         let pool = pool_of(mode, MIB);
         let secret = pool.store(b"hunter2").unwrap();
         catch_unwind(AssertUnwindSafe(|| secret.with(|_| panic!("while reading")))).unwrap_err();
@@ -426,8 +426,8 @@ fn panics_in_closures_forget_nothing() {
 }
 
 #[test]
-fn threads_share_a_pool() {
-    for mode in modes("threads_share_a_pool") {
+fn pool_is_shared_by_threads() {
+    for mode in modes("pool_is_shared_by_threads") {
         let pool = pool_of(mode, 4 * MIB);
         let shared = pool.store(&[3; 100]).unwrap();
         std::thread::scope(|scope| {
@@ -478,7 +478,7 @@ fn buffers_start_with_no_page_and_grow_to_their_limit() {
 /// A message a few bytes over a power of two fits a share of twice that, for it is never there
 /// twice.
 #[test]
-fn the_last_step_of_a_buffer_goes_to_its_limit() {
+fn last_growth_of_a_buffer_reaches_its_limit() {
     let pool = pool(8 * MIB);
     let mut buffer = pool.buffer(MIB + 5);
     for _ in 0..MIB / PAGE {
@@ -490,8 +490,8 @@ fn the_last_step_of_a_buffer_goes_to_its_limit() {
 }
 
 #[test]
-fn a_buffer_leaves_nothing_where_it_was() {
-    for mode in modes("a_buffer_leaves_nothing_where_it_was") {
+fn buffer_wipes_its_old_pages_when_it_grows() {
+    for mode in modes("buffer_wipes_its_old_pages_when_it_grows") {
         let pool = pool_of(mode, 4 * MIB);
         let mut buffer = pool.buffer(MIB);
         buffer.extend(&[1; PAGE]).unwrap();
@@ -514,7 +514,7 @@ fn a_buffer_leaves_nothing_where_it_was() {
 }
 
 #[test]
-fn a_buffer_takes_what_it_needs_when_doubling_is_too_much() {
+fn buffer_grows_to_what_it_needs_when_doubling_fails() {
     let pool = pool(MIB);
     let mut buffer = pool.buffer(MIB);
     // Of 256 KiB: doubling would ask for 256 beside the 64 there are, and gets what is needed, 140.
@@ -536,7 +536,7 @@ fn advancing_past_the_end_is_refused() {
 }
 
 #[test]
-fn nothing_shows_its_content() {
+fn debug_output_never_contains_content() {
     let pool = pool(MIB);
     let secret = pool.store(b"hunter2").unwrap();
     let mut buffer = pool.buffer(PAGE);
@@ -547,7 +547,7 @@ fn nothing_shows_its_content() {
 }
 
 #[test]
-fn modes_that_cannot_be_had_say_why() {
+fn unavailable_mode_is_an_error_with_a_reason() {
     let small = Pool::new(ModeRequest::Auto, Budget::bytes(Budget::LEAST - 1)).unwrap_err();
     assert_eq!(small, MemoryError::BudgetTooSmall { total: Budget::LEAST - 1 });
     let unlocked = pool(MIB);
@@ -556,8 +556,8 @@ fn modes_that_cannot_be_had_say_why() {
 }
 
 #[test]
-fn wiping_takes_every_page() {
-    for mode in modes("wiping_takes_every_page") {
+fn wipe_all_zeroes_every_page() {
+    for mode in modes("wipe_all_zeroes_every_page") {
         let pool = pool_of(mode, 8 * MIB);
         let _secrets: Vec<Secret> = (1..100).map(|n| pool.store(&vec![1; n * 1000]).unwrap()).collect();
         let mut buffer = pool.buffer(MIB);
@@ -569,7 +569,7 @@ fn wiping_takes_every_page() {
 }
 
 #[test]
-fn a_page_that_is_not_there_is_an_error_and_no_signal() {
+fn missing_page_is_an_error_not_a_signal() {
     use std::num::NonZeroUsize;
     use std::ptr::NonNull;
 

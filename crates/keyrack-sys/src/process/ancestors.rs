@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stat_is_read_whatever_the_name() {
+    fn parse_accepts_any_process_name() {
         for (text, expected) in [
             ("7 (bash) S 5 7 3 34816 7 4194304", Some(("bash", 5))),
             ("7 (a) b (c)) R 5 7 3 0", Some(("a) b (c)", 5))),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_read_end_of_a_pipe_is_told_from_its_write_end() {
+    fn holds_read_end_ignores_the_write_end() {
         let own = nix::unistd::getpid();
         let (reader, writer) = std::io::pipe().unwrap();
         let name = fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer)));

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_is_looked_for() {
+    fn new_searches_path_only_for_bare_names() {
         for (name, path, places) in [
             ("/bin/x", Some("/a:/b"), &["/bin/x"][..]),
             ("./x", None, &["./x"]),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_program_can_be_given() {
+    fn new_rejects_nul_bytes_and_empty_commands() {
         for (command, env) in [
             (&[][..], &[][..]),
             (&[""], &[]),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_the_kernels() {
+    fn limit_of_clamps_a_quarter_of_the_stack() {
         for (stack, limit) in [
             (0, 128 << 10),
             (512 << 10, 128 << 10),
@@ -248,7 +248,7 @@ mod tests {
     /// The kernel accepts the allowed size. It refuses one byte more in a variable, or 4 KiB more
     /// in all.
     #[test]
-    fn what_is_within_the_limits_can_be_executed() {
+    fn kernel_executes_up_to_the_limit_and_no_more() {
         let ran = |lens: &[usize]| {
             let entries: Vec<String> = (0..lens.len()).map(|at| format!("V{at:03}")).collect();
             let entries =
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_passed_descriptor_is_out_of_the_way() {
+    fn pass_uses_numbers_above_those_of_scripts() {
         let mut program = program(&["x"], &[], None).unwrap();
         let (reader, writer) = std::io::pipe().unwrap();
         assert!(program.pass(&reader.into()).unwrap() >= 100);

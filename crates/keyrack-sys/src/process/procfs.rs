@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_found_at_line_starts_only() {
+    fn number_after_matches_only_at_line_starts() {
         for (text, label, expected) in [
             ("pos:\t0\nPid:\t12\nNSpid:\t12\n", "Pid:", Some(12)),
             ("NSpid:\t7\n", "Pid:", None),
@@ -173,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_this_process_are_ours() {
+    fn numbers_are_ours_in_our_pid_namespace() {
         assert!(numbers_are_ours() && numbers_are_ours());
         let status = read_status(format_args!("self/status")).unwrap();
         assert!(status.ends_with(b"\n") && number_after(&status, "nonvoluntary_ctxt_switches:").is_some());
     }
 
     #[test]
-    fn reads_whole_small_files_and_reports_what_is_missing() {
+    fn read_small_reads_whole_files_and_reports_missing_ones() {
         let mut buffer = [0; 64];
         let comm = read_small(format_args!("self/comm"), &mut buffer).unwrap();
         assert_eq!(comm.last(), Some(&b'\n'));

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_was_looked_before_main() {
+    fn startup_state_is_recorded_before_main() {
         assert_ne!(FOUND.load(Ordering::Relaxed) & LOOKED, 0);
         // A test is started with its three streams.
         assert!(!was_closed(0) && !was_closed(1) && !was_closed(2) && !was_closed(3));

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_calls_are_told_apart_in_a_few_steps() {
+    fn assemble_decides_a_hundred_calls_within_a_few_steps() {
         let table = (0..100).map(|number| (number * 3, Rule::Allow)).collect();
         let program = assemble(HERE, table);
         assert!(program.len() < 400, "{}", program.len());

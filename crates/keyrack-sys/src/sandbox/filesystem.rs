@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_kernel_lacks_is_named() {
+    fn describe_names_what_an_abi_lacks() {
         let available = |effective_abi, kernel_abi| LandlockStatus::Available { effective_abi, kernel_abi };
         for (status, expected) in [
             (available(ABI::V10, None), Ok("ABI 10")),

@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn undo_gives_back_what_was_there() {
+    fn undo_restores_the_modes() {
         let cooked = modes(ECHO | ICANON, OPOST, 3);
         let (overlay, real) = Overlay::new(cooked).carry(modes(0, 0, 9), modes(ICANON, OPOST, 4));
         assert_eq!(real, modes(0, 0, 9));
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_kernel_has_is_compared() {
+    fn modes_ignore_what_the_kernel_does_not_have() {
         // SAFETY: an all-zero termios is a valid value of that plain C structure.
         let settings = Settings(unsafe { std::mem::zeroed() });
         let mut surplus = settings.clone();

@@ -109,7 +109,7 @@ fn shift_clock(by: i64) {
 }
 
 #[test]
-fn a_ticker_ticks_again_and_again() {
+fn ticker_ticks_periodically() {
     let ticker = Ticker::every(Duration::from_millis(20)).unwrap();
     assert!(!ticker.has_ticked().unwrap());
     for _ in 0..3 {

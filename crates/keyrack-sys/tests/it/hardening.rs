@@ -21,8 +21,8 @@ fn measure(name: &str) -> HardeningMeasure {
 }
 
 #[test]
-fn each_measure_is_off_before_and_on_after() {
-    in_child("hardening::each_measure_is_off_before_and_on_after", || {
+fn readback_shows_each_measure_off_before_and_on_after() {
+    in_child("hardening::readback_shows_each_measure_off_before_and_on_after", || {
         type Step = fn() -> io::Result<()>;
         let steps: [(&str, Step); 4] = [
             ("not_dumpable", not_dumpable),
@@ -79,7 +79,7 @@ fn open_path(pid: u32) -> bool {
 }
 
 #[test]
-fn a_tracer_is_seen() {
+fn tracer_pid_names_the_tracer() {
     tracer_pid().unwrap();
     // The tracer is the very thread that forks.
     let own = Pid::from_raw(nix::unistd::gettid().as_raw());
@@ -93,8 +93,8 @@ fn a_tracer_is_seen() {
 }
 
 #[test]
-fn limits_go_up_to_the_hard_ones() {
-    in_child("hardening::limits_go_up_to_the_hard_ones", || {
+fn raise_limits_reaches_the_hard_limits() {
+    in_child("hardening::raise_limits_reaches_the_hard_limits", || {
         setrlimit(Resource::RLIMIT_NOFILE, 64, 512).unwrap();
         setrlimit(Resource::RLIMIT_MEMLOCK, 4096, 65536).unwrap();
         let limits = raise_limits().unwrap();
@@ -106,14 +106,14 @@ fn limits_go_up_to_the_hard_ones() {
 }
 
 #[test]
-fn this_proc_does_not_hide() {
+fn hidepid_of_this_proc_is_off() {
     // Where it does, keyrack cannot run at all.
     assert_eq!(hidepid().unwrap(), None);
 }
 
 #[test]
-fn a_proc_that_hides_is_found_out() {
-    let test = "hardening::a_proc_that_hides_is_found_out";
+fn hidepid_is_found_on_a_hiding_proc() {
+    let test = "hardening::hidepid_is_found_on_a_hiding_proc";
     if !can_run(test, &[Need::Root, Need::Program("unshare"), Need::Program("mount")]) {
         return;
     }
@@ -176,21 +176,21 @@ fn close_all_but_one() {
 }
 
 #[test]
-fn only_the_kept_descriptors_stay_open() {
-    in_child("hardening::only_the_kept_descriptors_stay_open", close_all_but_one);
+fn close_inherited_keeps_only_named_descriptors() {
+    in_child("hardening::close_inherited_keeps_only_named_descriptors", close_all_but_one);
 }
 
 #[test]
-fn descriptors_are_closed_without_close_range_too() {
-    in_child("hardening::descriptors_are_closed_without_close_range_too", || {
+fn close_inherited_works_without_close_range() {
+    in_child("hardening::close_inherited_works_without_close_range", || {
         refuse(libc::SYS_close_range, None, libc::ENOSYS);
         close_all_but_one();
     });
 }
 
 #[test]
-fn the_environment_is_forgotten_but_for_what_is_named() {
-    let test = "hardening::the_environment_is_forgotten_but_for_what_is_named";
+fn scrub_environment_keeps_only_named_variables() {
+    let test = "hardening::scrub_environment_keeps_only_named_variables";
     let variables = [("KEYRACK_A", "kept=as it is"), ("KEYRACK_AB", "a longer name"), ("TOKEN", "sentinel")];
     if role().is_none() {
         let output = again(test, "child").envs(variables).output().unwrap();
@@ -212,8 +212,8 @@ fn the_environment_is_forgotten_but_for_what_is_named() {
 }
 
 #[test]
-fn the_user_is_the_effective_one() {
-    let test = "hardening::the_user_is_the_effective_one";
+fn effective_uid_follows_seteuid() {
+    let test = "hardening::effective_uid_follows_seteuid";
     if !can_run(test, &[Need::Root]) {
         return;
     }

@@ -56,14 +56,14 @@ fn status(field: &str) -> usize {
 }
 
 #[test]
-fn the_kernel_confirms_what_the_mode_says() {
+fn kernel_confirms_the_protection_of_each_mode() {
     // dd: not dumped. lo: locked. wf: zeros in a forked child. dc: not there at all.
     for (mode, expected) in [
         (Mode::Secret, ["dd", "lo", "dc"]),
         (Mode::Locked, ["dd", "lo", "wf"]),
         (Mode::Unlocked, ["dd", "wf", ""]),
     ] {
-        if !can_have("the_kernel_confirms_what_the_mode_says", mode) {
+        if !can_have("kernel_confirms_the_protection_of_each_mode", mode) {
             continue;
         }
         // Locking needs room under the limit: 64 KiB for each slab, and 200 KiB.
@@ -86,7 +86,7 @@ fn the_kernel_confirms_what_the_mode_says() {
 }
 
 #[test]
-fn a_forked_child_sees_zeros() {
+fn forked_child_sees_zeros_in_locked_pages() {
     for mode in [Mode::Locked, Mode::Unlocked] {
         let pool = pool(mode);
         let mut buffer = pool.buffer(MIB);
@@ -129,8 +129,8 @@ fn is_mapped(at: *const u8) -> bool {
 }
 
 #[test]
-fn a_forked_child_has_no_secret_page() {
-    if !can_have("a_forked_child_has_no_secret_page", Mode::Secret) {
+fn forked_child_has_no_secret_pages() {
+    if !can_have("forked_child_has_no_secret_pages", Mode::Secret) {
         return;
     }
     let pool = pool(Mode::Secret);
@@ -151,10 +151,10 @@ fn a_forked_child_has_no_secret_page() {
 }
 
 #[test]
-fn nobody_reads_secret_pages_from_outside() {
+fn secret_pages_cannot_be_read_from_outside() {
     use std::os::unix::fs::FileExt;
 
-    if !can_have("nobody_reads_secret_pages_from_outside", Mode::Secret) {
+    if !can_have("secret_pages_cannot_be_read_from_outside", Mode::Secret) {
         return;
     }
     // The process itself may open this even where others may not, and the kernel reads it the same
@@ -181,11 +181,11 @@ fn nobody_reads_secret_pages_from_outside() {
 /// The pages are the process's own all the same: sockets and files take bytes from them and put
 /// bytes into them.
 #[test]
-fn secret_pages_carry_bytes_in_and_out() {
+fn secret_pages_work_with_read_and_write() {
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
 
-    if !can_have("secret_pages_carry_bytes_in_and_out", Mode::Secret) {
+    if !can_have("secret_pages_work_with_read_and_write", Mode::Secret) {
         return;
     }
     let pool = pool(Mode::Secret);
@@ -202,11 +202,11 @@ fn secret_pages_carry_bytes_in_and_out() {
 }
 
 #[test]
-fn secret_pages_leave_no_descriptor_and_go_back_when_they_are_free() {
-    if !can_have("secret_pages_leave_no_descriptor_and_go_back_when_they_are_free", Mode::Secret) {
+fn freed_secret_pages_are_unmapped_without_an_open_descriptor() {
+    if !can_have("freed_secret_pages_are_unmapped_without_an_open_descriptor", Mode::Secret) {
         return;
     }
-    let test = "memory::secret_pages_leave_no_descriptor_and_go_back_when_they_are_free";
+    let test = "memory::freed_secret_pages_are_unmapped_without_an_open_descriptor";
     in_child(test, || {
         let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         let before = (descriptors(), status("VmLck"));
@@ -226,7 +226,7 @@ fn secret_pages_leave_no_descriptor_and_go_back_when_they_are_free() {
 }
 
 #[test]
-fn without_memfd_secret_it_is_locked_and_says_so() {
+fn without_memfd_secret_mode_is_locked_with_a_reason() {
     for (number, argument, errno, said) in [
         (libc::SYS_memfd_secret, None, libc::ENOSYS, "has no memfd_secret"),
         (libc::SYS_memfd_secret, None, libc::EPERM, "not permitted"),
@@ -290,11 +290,11 @@ fn lock_probe_asks_what_a_pool_does() {
 }
 
 #[test]
-fn where_no_file_may_grow_it_is_locked_and_says_so() {
-    if !can_have("where_no_file_may_grow_it_is_locked_and_says_so", Mode::Secret) {
+fn with_zero_file_size_mode_is_locked_with_a_reason() {
+    if !can_have("with_zero_file_size_mode_is_locked_with_a_reason", Mode::Secret) {
         return;
     }
-    in_child("memory::where_no_file_may_grow_it_is_locked_and_says_so", || {
+    in_child("memory::with_zero_file_size_mode_is_locked_with_a_reason", || {
         keyrack_sys::hardening::no_file_size_signal().unwrap();
         // The output of this child is a pipe, which is no file that grows.
         setrlimit(Resource::RLIMIT_FSIZE, 64 * KIB, 64 * KIB).unwrap();
@@ -305,8 +305,8 @@ fn where_no_file_may_grow_it_is_locked_and_says_so() {
 }
 
 #[test]
-fn with_little_to_lock_it_works_unlocked_and_says_so() {
-    as_stranger_with("memory::with_little_to_lock_it_works_unlocked_and_says_so", 64 * KIB, || {
+fn with_little_lockable_memory_mode_is_unlocked_with_a_reason() {
+    as_stranger_with("memory::with_little_lockable_memory_mode_is_unlocked_with_a_reason", 64 * KIB, || {
         let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
         assert_eq!(pool.mode(), Mode::Unlocked);
         let lacks = pool.lacks(Mode::Locked).unwrap();
@@ -326,8 +326,8 @@ fn with_little_to_lock_it_works_unlocked_and_says_so() {
 }
 
 #[test]
-fn with_nothing_to_lock_it_works_unlocked() {
-    as_stranger_with("memory::with_nothing_to_lock_it_works_unlocked", 0, || {
+fn with_no_lockable_memory_mode_is_unlocked() {
+    as_stranger_with("memory::with_no_lockable_memory_mode_is_unlocked", 0, || {
         let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
         assert_eq!(pool.mode(), Mode::Unlocked);
         assert!(pool.lacks(Mode::Locked).unwrap().starts_with("RLIMIT_MEMLOCK is 0 KiB"));
@@ -364,24 +364,24 @@ fn the_limit_is_the_budget(mode: Mode) {
 }
 
 #[test]
-fn the_limit_is_the_budget_and_is_never_met_by_surprise() {
-    as_stranger_with("memory::the_limit_is_the_budget_and_is_never_met_by_surprise", 2048 * KIB, || {
+fn budget_shrinks_to_the_memlock_limit() {
+    as_stranger_with("memory::budget_shrinks_to_the_memlock_limit", 2048 * KIB, || {
         the_limit_is_the_budget(Mode::Locked);
     });
 }
 
 #[test]
-fn the_limit_is_the_budget_of_secret_pages_too() {
-    if can_have("the_limit_is_the_budget_of_secret_pages_too", Mode::Secret) {
-        as_stranger_with("memory::the_limit_is_the_budget_of_secret_pages_too", 2048 * KIB, || {
+fn budget_of_secret_pages_shrinks_to_the_memlock_limit() {
+    if can_have("budget_of_secret_pages_shrinks_to_the_memlock_limit", Mode::Secret) {
+        as_stranger_with("memory::budget_of_secret_pages_shrinks_to_the_memlock_limit", 2048 * KIB, || {
             the_limit_is_the_budget(Mode::Secret);
         });
     }
 }
 
 #[test]
-fn what_others_have_locked_is_not_counted_on() {
-    as_stranger_with("memory::what_others_have_locked_is_not_counted_on", 4096 * KIB, || {
+fn memory_that_is_locked_already_is_not_counted() {
+    as_stranger_with("memory::memory_that_is_locked_already_is_not_counted", 4096 * KIB, || {
         let first = Pool::new(ModeRequest::Require(Mode::Locked), Budget::default()).unwrap();
         let _held = first.store(&vec![1; MIB]).unwrap();
         for request in [ModeRequest::Auto, ModeRequest::Require(Mode::Locked)] {
@@ -394,8 +394,8 @@ fn what_others_have_locked_is_not_counted_on() {
 }
 
 #[test]
-fn probing_leaves_nothing_locked() {
-    in_child("memory::probing_leaves_nothing_locked", || {
+fn probe_leaves_nothing_locked() {
+    in_child("memory::probe_leaves_nothing_locked", || {
         // What a first use leaves, such as the descriptor of /proc, is there before.
         drop(Pool::new(ModeRequest::Auto, Budget::default()).unwrap());
         let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
@@ -406,8 +406,8 @@ fn probing_leaves_nothing_locked() {
 }
 
 #[test]
-fn many_secrets_stay_small_in_the_whole_process() {
-    in_child("memory::many_secrets_stay_small_in_the_whole_process", || {
+fn many_secrets_use_little_memory_of_the_process() {
+    in_child("memory::many_secrets_use_little_memory_of_the_process", || {
         let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::default()).unwrap();
         let before = status("VmRSS");
         let mut secrets = Vec::with_capacity(100_000);
@@ -421,7 +421,7 @@ fn many_secrets_stay_small_in_the_whole_process() {
 }
 
 #[test]
-fn a_read_costs_well_under_a_microsecond() {
+fn read_of_a_secret_takes_well_under_a_microsecond() {
     // The strongest mode there is: reading costs the same in any.
     let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
     let secrets: Vec<Secret> =
@@ -441,8 +441,8 @@ fn a_read_costs_well_under_a_microsecond() {
 }
 
 #[test]
-fn wiping_at_the_end_ends_the_process() {
-    let test = "memory::wiping_at_the_end_ends_the_process";
+fn wipe_and_exit_ends_the_process() {
+    let test = "memory::wipe_and_exit_ends_the_process";
     if role().is_some() {
         let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
         let _secret = pool.store(b"x").unwrap();

@@ -69,7 +69,7 @@ fn told(test: &str, role: &str, dir: &Path) -> Command {
 }
 
 #[test]
-fn ourselves() {
+fn reading_of_this_process_is_complete() {
     let dir = tempfile::tempdir().unwrap();
     let listener = listener(dir.path());
     let client = connect(&dir.path().join("s"), SOON).unwrap();
@@ -90,8 +90,8 @@ fn ourselves() {
 }
 
 #[test]
-fn another_user() {
-    let test = "peer::another_user";
+fn reading_names_another_user() {
+    let test = "peer::reading_names_another_user";
     if !can_run(test, &[Need::Root]) {
         return;
     }
@@ -113,8 +113,8 @@ fn another_user() {
 }
 
 #[test]
-fn a_non_dumpable_peer_seen_by_an_ordinary_user() {
-    let test = "peer::a_non_dumpable_peer_seen_by_an_ordinary_user";
+fn reading_of_a_non_dumpable_peer_works_for_its_user() {
+    let test = "peer::reading_of_a_non_dumpable_peer_works_for_its_user";
     match role().as_deref() {
         None if can_run(test, &[Need::Root]) => in_child(test, || {}),
         None => {}
@@ -138,8 +138,8 @@ fn a_non_dumpable_peer_seen_by_an_ordinary_user() {
 }
 
 #[test]
-fn another_session() {
-    let test = "peer::another_session";
+fn reading_names_another_session() {
+    let test = "peer::reading_names_another_session";
     if !can_run(test, &[Need::Sessions]) {
         return;
     }
@@ -189,8 +189,8 @@ fn assert_gone(reading: &PeerReading) {
 }
 
 #[test]
-fn a_peer_that_was_reaped_before_accept() {
-    let test = "peer::a_peer_that_was_reaped_before_accept";
+fn reading_of_a_peer_reaped_before_accept_is_empty() {
+    let test = "peer::reading_of_a_peer_reaped_before_accept_is_empty";
     if role().is_some() {
         drop(connect_as_told());
         return;
@@ -204,8 +204,8 @@ fn a_peer_that_was_reaped_before_accept() {
 }
 
 #[test]
-fn a_peer_that_ends_after_accept() {
-    let test = "peer::a_peer_that_ends_after_accept";
+fn reading_of_a_peer_that_ended_after_accept_is_not_alive() {
+    let test = "peer::reading_of_a_peer_that_ended_after_accept_is_not_alive";
     if role().is_some() {
         let _stream = connect_as_told();
         return wait_for_parent();
@@ -241,8 +241,8 @@ fn leave_an_heir() {
 }
 
 #[test]
-fn a_socket_that_outlives_its_opener() {
-    let test = "peer::a_socket_that_outlives_its_opener";
+fn reading_of_a_socket_that_outlives_its_opener_is_not_alive() {
+    let test = "peer::reading_of_a_socket_that_outlives_its_opener_is_not_alive";
     if role().is_some() {
         return leave_an_heir();
     }
@@ -258,8 +258,8 @@ fn a_socket_that_outlives_its_opener() {
 }
 
 #[test]
-fn a_dead_openers_number_given_to_a_process_of_ours() {
-    let test = "peer::a_dead_openers_number_given_to_a_process_of_ours";
+fn recycled_pid_of_a_dead_opener_is_not_read() {
+    let test = "peer::recycled_pid_of_a_dead_opener_is_not_read";
     if !can_run(test, &[Need::Sessions]) {
         return;
     }
@@ -292,8 +292,8 @@ fn a_dead_openers_number_given_to_a_process_of_ours() {
 }
 
 #[test]
-fn a_peer_outside_our_pid_namespace() {
-    let test = "peer::a_peer_outside_our_pid_namespace";
+fn peer_outside_our_pid_namespace_is_never_looked_up() {
+    let test = "peer::peer_outside_our_pid_namespace_is_never_looked_up";
     if !can_run(test, &[Need::Root, Need::Program("unshare")]) {
         return;
     }
@@ -328,8 +328,8 @@ fn unshared(options: &[&str], command: &Command) -> Command {
 }
 
 #[test]
-fn namespaces_of_a_peer_are_read() {
-    let test = "peer::namespaces_of_a_peer_are_read";
+fn reading_names_the_namespaces_of_a_peer() {
+    let test = "peer::reading_names_the_namespaces_of_a_peer";
     if role().is_some() {
         let _stream = connect_as_told();
         return wait_for_parent();
@@ -369,8 +369,8 @@ fn namespaces_of_a_peer_are_read() {
 
 /// A process changes its user namespace and keeps its number and inode.
 #[test]
-fn user_namespace_is_read_anew_for_each_reading() {
-    let test = "peer::user_namespace_is_read_anew_for_each_reading";
+fn user_namespace_is_read_each_time() {
+    let test = "peer::user_namespace_is_read_each_time";
     if !can_run(test, &[Need::Root]) {
         return;
     }
@@ -415,8 +415,8 @@ fn reader_remembers_nothing_where_processes_share_an_inode() {
 }
 
 #[test]
-fn a_proc_of_another_pid_namespace() {
-    let test = "peer::a_proc_of_another_pid_namespace";
+fn proc_of_another_pid_namespace_is_never_read() {
+    let test = "peer::proc_of_another_pid_namespace_is_never_read";
     if !can_run(test, &[Need::Root, Need::Program("unshare")]) {
         return;
     }
@@ -439,8 +439,8 @@ fn a_proc_of_another_pid_namespace() {
 /// With `SO_PEERPIDFD` failing in every way there is: only "no such option" lets the weaker number
 /// in.
 #[test]
-fn kernels_that_say_less() {
-    let test = "peer::kernels_that_say_less";
+fn only_an_unsupported_pidfd_leaves_the_other_facts() {
+    let test = "peer::only_an_unsupported_pidfd_leaves_the_other_facts";
     let Some(role) = role() else {
         for errno in [libc::ENOPROTOOPT, libc::EINVAL, libc::ESRCH, libc::ENODATA, libc::EMFILE, libc::EPERM]
         {
@@ -474,8 +474,8 @@ fn kernels_that_say_less() {
 }
 
 #[test]
-fn no_descriptor_left_is_not_a_reading() {
-    in_child("peer::no_descriptor_left_is_not_a_reading", || {
+fn lack_of_descriptors_is_reported_for_each_fact() {
+    in_child("peer::lack_of_descriptors_is_reported_for_each_fact", || {
         let (one, _other) = UnixStream::pair().unwrap();
         assert!(keyrack_sys::peer::own_proc());
         let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
@@ -505,7 +505,7 @@ fn no_descriptor_left_is_not_a_reading() {
 }
 
 #[test]
-fn a_reading_is_cheap() {
+fn reading_takes_well_under_a_millisecond() {
     let (one, _other) = UnixStream::pair().unwrap();
     let reader = PeerReader::with_memory();
     let mut costs: Vec<Duration> = (0..2000)
@@ -522,7 +522,7 @@ fn a_reading_is_cheap() {
 }
 
 #[test]
-fn something_that_is_no_socket() {
+fn reading_of_another_kind_of_descriptor_is_empty() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let reading = read(file.as_fd());
     let not_a_socket = std::io::Error::from_raw_os_error(libc::ENOTSOCK).kind();

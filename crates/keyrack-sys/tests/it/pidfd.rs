@@ -15,7 +15,7 @@ fn sleeper() -> std::process::Child {
 }
 
 #[test]
-fn follows_one_process_to_its_end() {
+fn pidfd_follows_one_process_to_its_end() {
     let mut child = sleeper();
     let pid = Pid::try_from(child.id()).unwrap();
     let pidfd = Pidfd::open(pid).unwrap();
@@ -44,7 +44,7 @@ fn follows_one_process_to_its_end() {
 }
 
 #[test]
-fn each_signal_is_the_one_it_says() {
+fn signal_numbers_match_their_names() {
     let table = [
         (Signal::Term, libc::SIGTERM),
         (Signal::Int, libc::SIGINT),
@@ -62,7 +62,7 @@ fn each_signal_is_the_one_it_says() {
 }
 
 #[test]
-fn no_process_is_an_error() {
+fn open_rejects_pids_without_a_process() {
     let mut child = sleeper();
     let pid = Pid::try_from(child.id()).unwrap();
     child.kill().unwrap();
@@ -78,7 +78,7 @@ fn no_process_is_an_error() {
 }
 
 #[test]
-fn another_kind_of_descriptor_is_never_alive_for_long_nor_signalled() {
+fn pidfd_of_another_kind_of_descriptor_fails() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let pidfd = Pidfd::from(std::os::fd::OwnedFd::from(file));
     assert!(!pidfd.is_alive());

@@ -106,8 +106,8 @@ fn process_with_many_groups_is_confined() {
 }
 
 #[test]
-fn both_walls_stand_and_say_what_they_lack() {
-    let test = "sandbox::both_walls_stand_and_say_what_they_lack";
+fn landlock_and_seccomp_are_on_and_name_what_they_lack() {
+    let test = "sandbox::landlock_and_seccomp_are_on_and_name_what_they_lack";
     if !has_landlock(test) {
         return;
     }
@@ -136,8 +136,8 @@ fn both_walls_stand_and_say_what_they_lack() {
 }
 
 #[test]
-fn what_a_daemon_does_still_works() {
-    let test = "sandbox::what_a_daemon_does_still_works";
+fn confined_process_can_do_what_a_daemon_needs() {
+    let test = "sandbox::confined_process_can_do_what_a_daemon_needs";
     in_child(test, || {
         let (dir, held) = private();
         let path = held.path().join("k.sock");
@@ -196,8 +196,8 @@ fn what_a_daemon_does_still_works() {
 }
 
 #[test]
-fn nothing_else_does() {
-    let test = "sandbox::nothing_else_does";
+fn confined_process_cannot_do_anything_else() {
+    let test = "sandbox::confined_process_cannot_do_anything_else";
     if !has_landlock(test) {
         return;
     }
@@ -326,8 +326,8 @@ fn nothing_else_does() {
 }
 
 #[test]
-fn another_program_or_anothers_memory_is_the_end() {
-    in_child("sandbox::another_program_or_anothers_memory_is_the_end", || {
+fn exec_and_foreign_memory_kill_a_confined_process() {
+    in_child("sandbox::exec_and_foreign_memory_kill_a_confined_process", || {
         let (_dir, held) = private();
         let mut calls = vec![
             ("execve", libc::SYS_execve),
@@ -355,8 +355,8 @@ fn another_program_or_anothers_memory_is_the_end() {
 }
 
 #[test]
-fn an_abort_is_still_one() {
-    in_child("sandbox::an_abort_is_still_one", || {
+fn abort_works_in_a_confined_process() {
+    in_child("sandbox::abort_works_in_a_confined_process", || {
         let (_dir, held) = private();
         let child = forked(|| {
             let _ = sandbox::confine(&held);
@@ -382,8 +382,8 @@ fn old_call() -> io::Result<libc::c_long> {
 }
 
 #[test]
-fn what_a_kernel_lacks_is_told_and_the_rest_done() {
-    in_child("sandbox::what_a_kernel_lacks_is_told_and_the_rest_done", || {
+fn confine_reports_what_the_kernel_lacks_and_does_the_rest() {
+    in_child("sandbox::confine_reports_what_the_kernel_lacks_and_does_the_rest", || {
         let cases: [(&str, libc::c_long, i32, &str); 6] = [
             ("landlock", libc::SYS_landlock_create_ruleset, libc::ENOSYS, "built without it"),
             ("landlock", libc::SYS_landlock_create_ruleset, libc::EOPNOTSUPP, "started without it"),
@@ -413,8 +413,8 @@ fn what_a_kernel_lacks_is_told_and_the_rest_done() {
 }
 
 #[test]
-fn with_a_second_thread_nothing_is_done_and_it_is_said() {
-    in_child("sandbox::with_a_second_thread_nothing_is_done_and_it_is_said", || {
+fn confine_does_nothing_with_a_second_thread() {
+    in_child("sandbox::confine_does_nothing_with_a_second_thread", || {
         let (_dir, held) = private();
         // A test has one beside the main thread.
         for measure in sandbox::confine(&held) {

@@ -65,8 +65,11 @@ fn state(pid: u32) -> String {
 }
 
 #[test]
-fn processes_of_any_user_count_until_they_end() {
-    if !can_run("processes_of_any_user_count_until_they_end", &[Need::Sessions, Need::Program("setpriv")]) {
+fn scan_counts_processes_of_any_user_until_they_end() {
+    if !can_run(
+        "scan_counts_processes_of_any_user_until_they_end",
+        &[Need::Sessions, Need::Program("setpriv")],
+    ) {
         return;
     }
     check_scan_support().unwrap();
@@ -98,8 +101,8 @@ fn children(pid: u32) -> Vec<Pid> {
 }
 
 #[test]
-fn who_is_named_so_does_not_count() {
-    if !can_run("who_is_named_so_does_not_count", &[Need::Sessions]) {
+fn scan_ignores_the_excluded_name() {
+    if !can_run("scan_ignores_the_excluded_name", &[Need::Sessions]) {
         return;
     }
     let mut leader = in_session("read line; printf keyrackd > /proc/self/comm; read line; read line");
@@ -114,8 +117,8 @@ fn who_is_named_so_does_not_count() {
 }
 
 #[test]
-fn who_leaves_the_session_does_not_count() {
-    if !can_run("who_leaves_the_session_does_not_count", &[Need::Sessions]) {
+fn scan_ignores_processes_that_left_the_session() {
+    if !can_run("scan_ignores_processes_that_left_the_session", &[Need::Sessions]) {
         return;
     }
     // As a program does that logs people in.
@@ -132,8 +135,8 @@ fn who_leaves_the_session_does_not_count() {
 
 /// The first thread of a process may end before the others: the process is there still.
 #[test]
-fn a_process_whose_first_thread_has_ended_counts() {
-    let test = "session::a_process_whose_first_thread_has_ended_counts";
+fn scan_counts_a_process_whose_first_thread_ended() {
+    let test = "session::scan_counts_a_process_whose_first_thread_ended";
     if !can_run(test, &[Need::Sessions]) {
         return;
     }
@@ -171,8 +174,8 @@ fn a_process_whose_first_thread_has_ended_counts() {
 /// A chain of processes, each of which starts the next and ends: there is always one, and never one
 /// for long.
 #[test]
-fn a_chain_of_short_lives_is_seen() {
-    let test = "session::a_chain_of_short_lives_is_seen";
+fn scan_sees_a_chain_of_short_lived_processes() {
+    let test = "session::scan_sees_a_chain_of_short_lived_processes";
     if !can_run(test, &[Need::Sessions]) {
         return;
     }
@@ -234,8 +237,8 @@ fn a_chain_of_short_lives_is_seen() {
 }
 
 #[test]
-fn a_walk_that_cannot_look_is_no_empty_session() {
-    let test = "session::a_walk_that_cannot_look_is_no_empty_session";
+fn failed_scan_is_an_error_not_an_empty_session() {
+    let test = "session::failed_scan_is_an_error_not_an_empty_session";
     in_child(test, || {
         // Nobody has this one.
         let nobody = 4_000_000_000;
@@ -257,8 +260,8 @@ fn a_walk_that_cannot_look_is_no_empty_session() {
 }
 
 #[test]
-fn a_process_that_cannot_be_held_is_no_empty_session() {
-    let test = "session::a_process_that_cannot_be_held_is_no_empty_session";
+fn process_that_cannot_be_held_is_an_error() {
+    let test = "session::process_that_cannot_be_held_is_an_error";
     in_child(test, || {
         let own = number(peer::own_session().unwrap());
         let _child = Reaped::spawn(Command::new("sleep").arg("60"));
@@ -273,8 +276,8 @@ fn a_process_that_cannot_be_held_is_no_empty_session() {
 }
 
 #[test]
-fn other_users_can_walk_too() {
-    let test = "session::other_users_can_walk_too";
+fn scan_works_for_another_user() {
+    let test = "session::scan_works_for_another_user";
     if !can_run(test, &[Need::Sessions]) {
         return;
     }

@@ -30,8 +30,8 @@ fn path_of(dir: &Path, bytes: usize) -> PathBuf {
 }
 
 #[test]
-fn a_bound_socket_is_private_whatever_the_umask() {
-    in_child("socket::a_bound_socket_is_private_whatever_the_umask", || {
+fn bound_socket_is_private_under_any_umask() {
+    in_child("socket::bound_socket_is_private_under_any_umask", || {
         let dir = tempfile::tempdir().unwrap();
         for (n, mask) in [0, 0o022, 0o077, 0o777].into_iter().enumerate() {
             let path = dir.path().join(n.to_string());
@@ -51,7 +51,7 @@ fn a_bound_socket_is_private_whatever_the_umask() {
 }
 
 #[test]
-fn paths_are_measured_before_anything_happens() {
+fn too_long_path_is_rejected_before_anything_happens() {
     let dir = tempfile::tempdir().unwrap();
     let longest = path_of(dir.path(), PATH_BYTES);
     assert_eq!(longest.as_os_str().as_bytes().len(), 107);
@@ -70,7 +70,7 @@ fn paths_are_measured_before_anything_happens() {
 }
 
 #[test]
-fn a_name_in_the_way_is_left_alone() {
+fn bind_leaves_an_existing_file_alone() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     std::fs::write(at("file"), "x").unwrap();
@@ -87,7 +87,7 @@ fn a_name_in_the_way_is_left_alone() {
 }
 
 #[test]
-fn a_connect_tells_missing_dead_and_forbidden_apart() {
+fn connect_distinguishes_missing_dead_and_forbidden_sockets() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     drop(bind_private(&at("dead")).unwrap());
@@ -102,7 +102,7 @@ fn a_connect_tells_missing_dead_and_forbidden_apart() {
 }
 
 #[test]
-fn bytes_pass_and_waits_end_in_time() {
+fn wait_readable_returns_at_data_or_timeout() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let listener = bind_private(&path).unwrap();
@@ -132,7 +132,7 @@ fn bytes_pass_and_waits_end_in_time() {
 }
 
 #[test]
-fn a_full_backlog_is_tried_until_the_deadline() {
+fn connect_retries_a_full_backlog_until_the_deadline() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
@@ -161,8 +161,8 @@ fn a_full_backlog_is_tried_until_the_deadline() {
 }
 
 #[test]
-fn a_signal_does_not_end_a_wait() {
-    in_child("socket::a_signal_does_not_end_a_wait", || {
+fn wait_goes_on_after_a_signal() {
+    in_child("socket::wait_goes_on_after_a_signal", || {
         extern "C" fn nothing(_: libc::c_int) {}
         let action = nix::sys::signal::SigAction::new(
             nix::sys::signal::SigHandler::Handler(nothing),
@@ -199,7 +199,7 @@ fn us() -> Sender {
 }
 
 #[test]
-fn sender_is_noted_also_of_what_came_before_accept() {
+fn sender_is_recorded_for_bytes_sent_before_accept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let listener = bind_private(&path).unwrap();
@@ -232,12 +232,12 @@ fn bytes_of_two_senders_are_never_read_together() {
 }
 
 #[test]
-fn descriptors_sent_along_are_dropped() {
+fn receive_closes_descriptors_that_were_sent_along() {
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
     let (server, client) = UnixStream::pair().unwrap();
     note_senders(&server).unwrap();
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-    in_child("socket::descriptors_sent_along_are_dropped", || {
+    in_child("socket::receive_closes_descriptors_that_were_sent_along", || {
         let before = open();
         for _ in 0..8 {
             let fds = [client.as_raw_fd(), 0, 1, 2];
@@ -252,8 +252,8 @@ fn descriptors_sent_along_are_dropped() {
 
 /// Only who may do anything else in that pid namespace too can give another's number.
 #[test]
-fn a_sender_cannot_give_anothers_number() {
-    let test = "socket::a_sender_cannot_give_anothers_number";
+fn sender_cannot_claim_another_pid() {
+    let test = "socket::sender_cannot_claim_another_pid";
     if !keyrack_testkit::can_run(test, &[keyrack_testkit::Need::Root]) {
         return;
     }

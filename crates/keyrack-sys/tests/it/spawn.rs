@@ -90,13 +90,13 @@ fn assert_detached() {
 }
 
 #[test]
-fn a_daemon_inherits_nothing_but_the_pipe() {
-    in_child("spawn::a_daemon_inherits_nothing_but_the_pipe", assert_detached);
+fn spawned_daemon_inherits_nothing_but_the_pipe() {
+    in_child("spawn::spawned_daemon_inherits_nothing_but_the_pipe", assert_detached);
 }
 
 #[test]
-fn whatever_its_parent_is_like() {
-    in_child("spawn::whatever_its_parent_is_like", || {
+fn spawn_works_in_any_state_of_the_parent() {
+    in_child("spawn::spawn_works_in_any_state_of_the_parent", || {
         // Descriptors that are inherited, on low numbers and high ones.
         let file = File::open("/etc/passwd").unwrap();
         for target in [3, 4, 5, 10, 11, 12, 200] {
@@ -119,8 +119,8 @@ fn whatever_its_parent_is_like() {
 }
 
 #[test]
-fn with_the_low_descriptors_closed() {
-    in_child("spawn::with_the_low_descriptors_closed", || {
+fn spawn_works_with_low_descriptors_closed() {
+    in_child("spawn::spawn_works_with_low_descriptors_closed", || {
         // The pipes then get these numbers, which the daemon's own must not fall over.
         for closed in [vec![0], vec![3, 4, 5, 6], vec![0, 3], vec![0, 3, 4, 5, 6]] {
             for fd in closed {
@@ -133,8 +133,8 @@ fn with_the_low_descriptors_closed() {
 }
 
 #[test]
-fn without_close_range() {
-    in_child("spawn::without_close_range", || {
+fn spawn_works_without_close_range() {
+    in_child("spawn::spawn_works_without_close_range", || {
         refuse(libc::SYS_close_range, None, libc::ENOSYS);
         let file = File::open("/etc/passwd").unwrap();
         for target in [4, 200] {
@@ -146,8 +146,8 @@ fn without_close_range() {
 }
 
 #[test]
-fn a_parent_that_ignores_its_children() {
-    in_child("spawn::a_parent_that_ignores_its_children", || {
+fn spawn_works_in_a_parent_that_ignores_sigchld() {
+    in_child("spawn::spawn_works_in_a_parent_that_ignores_sigchld", || {
         // SAFETY: ignores a signal of this child only. The kernel then reaps for it.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
         assert_detached();
@@ -155,8 +155,8 @@ fn a_parent_that_ignores_its_children() {
 }
 
 #[test]
-fn the_signal_mask_of_the_caller_comes_back() {
-    in_child("spawn::the_signal_mask_of_the_caller_comes_back", || {
+fn spawn_restores_the_signal_mask_of_the_caller() {
+    in_child("spawn::spawn_restores_the_signal_mask_of_the_caller", || {
         let mask = || std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let blocked = |text: &str| text.lines().find(|l| l.starts_with("SigBlk:")).unwrap().to_owned();
         let before = blocked(&mask());
@@ -166,8 +166,8 @@ fn the_signal_mask_of_the_caller_comes_back() {
 }
 
 #[test]
-fn failures_are_told_and_leave_nothing() {
-    in_child("spawn::failures_are_told_and_leave_nothing", || {
+fn failed_spawn_returns_an_error_and_leaves_nothing() {
+    in_child("spawn::failed_spawn_returns_an_error_and_leaves_nothing", || {
         let dir = tempfile::tempdir().unwrap();
         let plain = dir.path().join("plain");
         std::fs::write(&plain, "not a program").unwrap();
@@ -197,8 +197,8 @@ fn failures_are_told_and_leave_nothing() {
 }
 
 #[test]
-fn each_step_that_fails_in_the_child_is_told() {
-    let test = "spawn::each_step_that_fails_in_the_child_is_told";
+fn failure_of_each_step_in_the_child_is_reported() {
+    let test = "spawn::failure_of_each_step_in_the_child_is_reported";
     let steps = [("chdir", libc::SYS_chdir), ("dup", libc::SYS_fcntl), ("setsid", libc::SYS_setsid)];
     let Some(role) = role() else {
         for (step, _) in steps {
@@ -214,14 +214,14 @@ fn each_step_that_fails_in_the_child_is_told() {
 }
 
 #[test]
-fn a_daemon_that_dies_closes_the_pipe() {
+fn pipe_is_closed_when_the_daemon_dies() {
     let started = spawn_detached(Path::new("/bin/true"), &[], &[]).unwrap();
     assert_eq!(all(started), "");
 }
 
 #[test]
-fn many_threads_start_many_while_others_allocate() {
-    in_child("spawn::many_threads_start_many_while_others_allocate", || {
+fn spawn_works_while_other_threads_allocate() {
+    in_child("spawn::spawn_works_while_other_threads_allocate", || {
         let done = std::sync::atomic::AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for n in 0..4 {
@@ -245,8 +245,8 @@ fn many_threads_start_many_while_others_allocate() {
 }
 
 #[test]
-fn the_daemon_finds_its_pipe() {
-    let test = "spawn::the_daemon_finds_its_pipe";
+fn take_ready_pipe_returns_the_pipe_once() {
+    let test = "spawn::take_ready_pipe_returns_the_pipe_once";
     match role().as_deref() {
         Some("daemon") => {
             let mut ready = take_ready_pipe().expect("descriptor 3 is the pipe");
@@ -281,7 +281,7 @@ fn the_daemon_finds_its_pipe() {
 }
 
 #[test]
-fn starting_one_costs_little_more_than_any_process() {
+fn spawn_costs_little_more_than_a_plain_process() {
     let cost = |run: &dyn Fn()| {
         let start = Instant::now();
         run();

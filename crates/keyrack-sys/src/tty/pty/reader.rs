@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn system_calls_and_flags_are_read() {
+    fn reader_parses_system_calls_and_flags() {
         let read = libc::SYS_read;
         for (call, expected) in [
             (format!("{read} 0x2 0x7ffe 0x1 0x0 0x0 0x0 0x7ffe 0x7f\n"), Some(2)),
