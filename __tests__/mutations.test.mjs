@@ -243,7 +243,7 @@ describe("prompt: 'tty'", () => {
     let typed = false;
     child.stdout.setEncoding('utf8').on('data', (text) => {
       shown += text;
-      if (!typed && shown.includes('secret for')) {
+      if (!typed && shown.includes('Secret for')) {
         typed = true;
         child.stdin.write('typed by hand\r');
       }

@@ -1,4 +1,6 @@
-//! What the process was started with, read once in `main` and handed on: nothing below reads the environment or the clock by itself.
+//! The context of a command: environment, working directory, global flags and terminal.
+//!
+//! `main` reads the environment once. With this module it is the only place of the CLI that does.
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd;
@@ -13,24 +15,24 @@ use keyrack_ops::OpContext;
 use crate::prompt::Terminal;
 use crate::report;
 
-/// The outside of a command.
+/// Context that every command runs in.
 pub(crate) struct App {
-    /// The environment, all of it.
     pub(crate) environment: Environment,
-    /// Where we stand; `/` when that directory is gone.
+    /// Working directory; `/` if it was deleted.
     pub(crate) cwd: PathBuf,
     /// Owner named before the command.
     pub(crate) owner: Option<String>,
     /// `true` for `--no-prompt`.
     pub(crate) no_prompt: bool,
-    /// How keyrack was called, for the fixes.
+    /// Way that keyrack was called, used in `fix:` commands.
     pub(crate) invocation: Invocation,
-    /// Whether `--json` was given: then stderr carries JSON too.
+    /// `true` for `--json`: errors and notices on stderr are JSON too.
     pub(crate) as_json: bool,
 }
 
 impl App {
-    /// Parses the owner of a command's flags, else the one named before the command, else the default one.
+    /// Parses the owner of a command's flags, else the one named before the command, else the
+    /// default one.
     pub(crate) fn owner(&self, flag: Option<&String>) -> Result<Owner, Error> {
         Ok(flag.or(self.owner.as_ref()).map_or(Ok(Owner::DEFAULT), |text| text.parse())?)
     }
@@ -41,14 +43,14 @@ impl App {
         Terminal::new(!self.no_prompt, style)
     }
 
-    /// A context for an owner's rack.
+    /// Returns the client's context for an owner's rack.
     pub(crate) fn context(&self, owner: Owner) -> Context {
         let mut context = Context::new(self.cwd.clone(), self.environment.clone()).with_owner(owner);
         context.invocation = self.invocation;
         context
     }
 
-    /// Runs an operation for an owner, with the person at the terminal to ask.
+    /// Runs an operation on an owner's rack, with prompts at the terminal.
     pub(crate) fn operate<T>(
         &self,
         owner: Owner,
@@ -58,50 +60,52 @@ impl App {
         self.operate_with(self.terminal(), owner, prikeys, operation)
     }
 
-    /// The same with a terminal that was set up by the command.
+    /// Runs an operation like [`App::operate`], with a terminal that the command configured.
     pub(crate) fn operate_with<T>(
         &self,
-        mut person: Terminal,
+        mut terminal: Terminal,
         owner: Owner,
         prikeys: &[PathBuf],
         operation: impl FnOnce(&OpContext<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let ctx = OpContext::new(self.context(owner), keyrackd()?, now_ms(), &mut person);
+        let ctx = OpContext::new(self.context(owner), keyrackd()?, now_ms(), &mut terminal);
         operation(&ctx.with_prikeys(prikeys.iter().cloned()))
     }
 
-    /// How stdout may look.
+    /// Returns the style of stdout.
     pub(crate) fn style(&self) -> Style {
-        look_of(&self.environment, true)
+        style_of(&self.environment, true)
     }
 
-    /// Whether a person sits there who may be asked: at both ends of this command, since whoever reads its answer elsewhere is a program.
-    pub(crate) fn is_guided(&self) -> bool {
+    /// Returns `true` if the command may ask questions: stdin and stdout are terminals, and neither
+    /// `--no-prompt` nor `--json` was given.
+    pub(crate) fn is_interactive(&self) -> bool {
         !self.no_prompt && !self.as_json && io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
-    /// How many rows stdout has; `None` where it is no terminal, or one that does not know.
+    /// Returns the number of rows of stdout, or `None` if it is not a terminal or its size is
+    /// unknown.
     pub(crate) fn rows(&self) -> Option<usize> {
         terminal_size::terminal_size_of(io::stdout()).map(|(_, height)| usize::from(height.0))
     }
 
-    /// How stderr may look.
+    /// Returns the style of stderr.
     pub(crate) fn style_of_stderr(&self) -> Style {
         style_of_stderr(&self.environment)
     }
 
-    /// Tells something that is no failure, on stderr.
+    /// Prints a notice on stderr.
     pub(crate) fn notice(&self, text: &str) {
         report::notice(text, self.as_json, self.style_of_stderr());
     }
 
-    /// Tells of a problem that stopped nothing, on stderr.
+    /// Prints an error that did not stop the command, on stderr.
     pub(crate) fn warn(&self, error: &Error) {
         report::warning(error, self.invocation, self.as_json, self.style_of_stderr());
     }
 
-    /// A path as people read it: in the repository as `./…`, in the home directory as `~/…`.
-    pub(crate) fn shown(&self, path: &Path, git_root: Option<&Path>) -> String {
+    /// Shortens a path for display: `./…` in the repository, `~/…` in the home directory.
+    pub(crate) fn display_path(&self, path: &Path, git_root: Option<&Path>) -> String {
         if let Some(rest) = git_root.and_then(|root| path.strip_prefix(root).ok()) {
             return format!("./{}", rest.display());
         }
@@ -113,22 +117,22 @@ impl App {
     }
 }
 
-/// The daemon's program: beside this one.
+/// Returns the path of the daemon's program, in the directory of this one.
 pub(crate) fn keyrackd() -> Result<PathBuf, Error> {
     let own = std::env::current_exe().map_err(|error| {
-        Error::new(ErrorCode::DaemonStartFailed, format!("where keyrackd is cannot be told: {error}"))
+        Error::new(ErrorCode::DaemonStartFailed, format!("cannot find keyrackd: {error}"))
     })?;
     Ok(own.with_file_name("keyrackd"))
 }
 
-/// The wall clock, in milliseconds since the Unix epoch; 0 before it.
+/// Returns the wall-clock time in milliseconds since the Unix epoch; 0 before it.
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// How stdout (`true`) or stderr may look, before there is an [`App`].
-pub(crate) fn look_of(environment: &Environment, stdout: bool) -> Style {
+/// Returns the style of stdout (`true`) or stderr, before there is an [`App`].
+pub(crate) fn style_of(environment: &Environment, stdout: bool) -> Style {
     if stdout {
         style(environment, io::stdout().is_terminal(), columns(io::stdout()))
     } else {
@@ -136,18 +140,21 @@ pub(crate) fn look_of(environment: &Environment, stdout: bool) -> Style {
     }
 }
 
-/// How stderr may look, before there is an [`App`].
+/// Returns the style of stderr, before there is an [`App`].
 pub(crate) fn style_of_stderr(environment: &Environment) -> Style {
     style(environment, io::stderr().is_terminal(), columns(io::stderr()))
 }
 
-/// How many columns a terminal has; `None` for what is none, and for one that does not know.
+/// Returns the number of columns, or `None` if the stream is not a terminal or its size is unknown.
 fn columns(stream: impl AsFd) -> Option<usize> {
     terminal_size::terminal_size_of(stream).map(|(width, _)| usize::from(width.0))
 }
 
-/// No escape sequences but on a terminal, none where `NO_COLOR` is set (no-color.org), and no emoji on a console or in a locale that has none.
-/// Nothing turns colour on for a pipe: what reads there is a program, and CI machines set such variables for all of them.
+/// Decides on color and Unicode.
+///
+/// Color needs a terminal, and is off if `NO_COLOR` is set (no-color.org). Emoji are off on the
+/// Linux console and in locales without UTF-8. No variable turns color on for a pipe: its reader is
+/// a program, and CI machines set such variables for every program.
 fn style(environment: &Environment, terminal: bool, columns: Option<usize>) -> Style {
     let plain = matches!(environment.text("TERM"), Some("dumb" | "linux"));
     Style {
@@ -157,8 +164,10 @@ fn style(environment: &Environment, terminal: bool, columns: Option<usize>) -> S
     }
 }
 
-/// Whether the locale that is set for characters is none of UTF-8 (POSIX.1-2017 §8.2: LC_ALL, then LC_CTYPE, then LANG, the first that is not
-/// empty). None set at all is what a container has, at a terminal that shows UTF-8 all the same.
+/// Returns `true` if the locale for characters is set and its encoding is not UTF-8.
+///
+/// POSIX.1-2017 §8.2: the first of LC_ALL, LC_CTYPE and LANG that is not empty. Containers set none
+/// of them, at terminals that do show UTF-8.
 fn is_ascii_locale(environment: &Environment) -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| environment.filled(name));
     let utf8 = |locale: &str| ["utf-8", "utf8"].iter().any(|form| locale.to_ascii_lowercase().contains(form));
@@ -190,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_for_terminals_that_want_it() {
+    fn style_follows_terminal_and_environment() {
         for (terminal, variables, color, unicode) in [
             (true, &[][..], true, true),
             (true, &[("NO_COLOR", "")], true, true),

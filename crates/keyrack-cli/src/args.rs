@@ -1,7 +1,7 @@
-//! The command line: which commands there are, and which flags each takes.
+//! The command line: all commands and their arguments.
 //!
-//! The tree is built by hand around derived arguments, so that only the command that is called pays for its flags: a `get` starts in a
-//! fraction of the time it would take to describe all commands. No flag takes a secret.
+//! The tree is built by hand around derived arguments, so that clap only describes the command that
+//! is called: describing all commands would slow down the start of `get`. No flag takes a secret.
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches};
@@ -15,7 +15,7 @@ use crate::command::{
 };
 use crate::{help, usage};
 
-/// What was asked for.
+/// Parsed command.
 pub(crate) enum Command {
     Init(init::InitArgs),
     Infra(infra::InfraCommand),
@@ -41,7 +41,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Whether its flags ask for JSON by another word than `--json`.
+    /// Returns `true` if flags other than `--json` select JSON output.
     pub(crate) fn prints_json(&self) -> bool {
         match self {
             Command::Get(flags) => flags.prints_json(),
@@ -56,54 +56,58 @@ impl Command {
 pub(crate) struct GlobalFlags {
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
-    /// Never ask at the terminal: fail with prompt_needed instead
+    /// Never prompt: fail with prompt_needed instead
     #[arg(long, global = true, display_order = 900)]
     pub(crate) no_prompt: bool,
 }
 
 /// Result of parsing the arguments.
 pub(crate) enum Parsed {
-    /// A command to run.
+    /// Command to run, with the flags before it.
     Run(Box<(GlobalFlags, Command)>),
-    /// A text that was asked for: help or the version.
+    /// Requested help or version, for stdout.
     Show(String),
-    /// No command at all: the help, on stderr.
+    /// Help for stderr, since the command is missing.
     ShowHelp(String),
 }
 
 type Describe = fn(clap::Command) -> clap::Command;
 
-/// Name, one line, flags: in the order the help shows.
+/// Name, description and arguments of each command.
 const COMMANDS: &[(&str, &str, Describe)] = &[
-    ("init", "Make the rack of this machine, with you as its first recipient", init::InitArgs::augment_args),
-    ("infra", "Make the org's registry of GitHub Apps (not in this version)", infra::describe),
-    ("recipient", "See and change who can decrypt the rack", recipient::describe),
-    ("get", "Read keys that are unlocked", get::GetArgs::augment_args),
-    ("source", "Print export lines for a shell to eval", source::SourceArgs::augment_args),
+    (
+        "init",
+        "Create the rack of this machine, with you as its first recipient",
+        init::InitArgs::augment_args,
+    ),
+    ("infra", "Create the org's registry of GitHub Apps (not available in this version)", infra::describe),
+    ("recipient", "Show and change who can decrypt the rack", recipient::describe),
+    ("get", "Read unlocked keys", get::GetArgs::augment_args),
+    ("source", "Print export lines for your shell to eval", source::SourceArgs::augment_args),
     ("run", "Run a command with keys in its environment", run::RunArgs::augment_args),
     ("set", "Store a key in a vault", set::SetArgs::augment_args),
-    ("del", "Remove a key from this machine", del::DelArgs::augment_args),
-    ("unlock", "Open keys for this login session", unlock::UnlockArgs::augment_args),
-    ("relock", "Forget unlocked keys now", relock::RelockArgs::augment_args),
-    ("status", "Show what is unlocked", status::StatusArgs::augment_args),
-    ("list", "Show the keys this machine has", list::ListArgs::augment_args),
-    ("fill", "Find or ask for every key that keyrack.yml declares", fill::FillArgs::augment_args),
-    ("daemon", "Start, stop, restart and look at the daemon", daemon::describe),
+    ("del", "Delete a key from this machine", del::DelArgs::augment_args),
+    ("unlock", "Unlock keys for this login session", unlock::UnlockArgs::augment_args),
+    ("relock", "Lock keys before they expire", relock::RelockArgs::augment_args),
+    ("status", "Show the unlocked keys", status::StatusArgs::augment_args),
+    ("list", "List the keys stored on this machine", list::ListArgs::augment_args),
+    ("fill", "Unlock or ask for every key that keyrack.yml declares", fill::FillArgs::augment_args),
+    ("daemon", "Start, stop, restart and inspect the daemon", daemon::describe),
     (
         "firewall",
-        "Let a CI job's declared secrets through to its later steps, all or none",
+        "Pass the declared secrets of a CI job to its later steps, all or none",
         firewall::FirewallArgs::augment_args,
     ),
-    ("credential", "Answer git, docker, the AWS tools and kubectl", credential::describe),
-    ("types", "Write the names of declared keys for TypeScript", types::TypesArgs::augment_args),
     (
-        "doctor",
-        "Look for everything that can be wrong, and say what mends it",
-        doctor::DoctorArgs::augment_args,
+        "credential",
+        "Act as a credential helper of git, docker, the AWS tools and kubectl",
+        credential::describe,
     ),
-    ("completions", "Print completions for a shell", completions::CompletionsArgs::augment_args),
-    ("man", "Print or write the manual pages", man::ManArgs::augment_args),
-    ("schema", "Print the JSON schema of a command's answer", schema::SchemaArgs::augment_args),
+    ("types", "Generate TypeScript types for declared keys", types::TypesArgs::augment_args),
+    ("doctor", "Check the setup and suggest fixes", doctor::DoctorArgs::augment_args),
+    ("completions", "Print a completion script for your shell", completions::CompletionsArgs::augment_args),
+    ("man", "Print or write manual pages", man::ManArgs::augment_args),
+    ("schema", "Print the JSON schema of a command's output", schema::SchemaArgs::augment_args),
 ];
 
 const EXAMPLES: &str = "\
@@ -113,12 +117,12 @@ Examples:
   keyrack unlock --env test
   keyrack get --key API_KEY --env test --value";
 
-/// The whole tree, for parsing, help and completions.
+/// Returns the whole tree, for parsing, help and completions.
 pub(crate) fn tree() -> clap::Command {
-    // The flags first: their own description would take the place of ours.
+    // The flags first: their description would replace ours.
     let root = GlobalFlags::augment_args(clap::Command::new("keyrack"))
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Unlock once per login session; every tool of it gets its keys without a prompt.")
+        .about("Unlock your keys once per login session; your tools read them without a prompt.")
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true);
@@ -127,9 +131,11 @@ pub(crate) fn tree() -> clap::Command {
     })
 }
 
-/// Reads the arguments, the program's own name included. What was typed is never repeated where it could be a secret.
-/// `style` says how stdout (`true`) or stderr may look, and is only asked where help is shown.
-/// `is_declared` as [`usage::explain`] has it.
+/// Parses the arguments, the first of which is the program's name.
+///
+/// Errors never repeat an argument that could be a secret. `style` returns the style of stdout
+/// (`true`) or stderr, and is only called to show help. `is_declared` is that of
+/// [`usage::explain`].
 pub(crate) fn parse(
     args: &[std::ffi::OsString],
     style: impl Fn(bool) -> Style,
@@ -182,7 +188,8 @@ fn read(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
     Ok(Parsed::Run(Box::new((globals, command))))
 }
 
-/// The command words that were typed and are known: what `--help` is offered for, and what the heading of a report says.
+/// Returns the known command words among the arguments, for error headings and the `--help` to
+/// suggest.
 pub(crate) fn called(args: &[std::ffi::OsString]) -> Vec<&'static str> {
     let words: Vec<&str> = args.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
     let Some(at) = words.iter().position(|word| COMMANDS.iter().any(|(name, ..)| name == word)) else {
@@ -205,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tree_is_sound() {
+    fn every_command_has_description_and_example() {
         tree().debug_assert();
         for (name, line, _) in COMMANDS {
             let mut command = tree();

@@ -1,30 +1,30 @@
-//! The help: what clap knows of a command, the commands of the first page by what they are for, and examples that are never wrapped, since
-//! they get pasted.
+//! Help texts: clap's description of a command, commands in groups on the first page, and examples,
+//! which are never wrapped, since people paste them.
 
 use keyrack_client::render::text::wrap;
 use keyrack_client::render::{Role, Style};
 use unicode_width::UnicodeWidthStr as _;
 
-/// The widest the help gets.
-const WIDEST: usize = 100;
+/// Maximum width of the help, in columns.
+const MAX_WIDTH: usize = 100;
 
-/// What commands are for, those first that a newcomer needs. A command that is in no group is shown in the last.
+/// Groups of commands, the first for newcomers. Commands without a group are listed in the last.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Start here", &["init", "set", "unlock", "get", "run"]),
-    ("Every day", &["status", "source", "relock", "list", "del", "fill", "doctor"]),
-    ("For other tools", &["credential", "types", "firewall", "schema"]),
-    ("This machine", &["recipient", "daemon", "infra", "completions", "man"]),
+    ("Get started", &["init", "set", "unlock", "get", "run"]),
+    ("Everyday use", &["status", "source", "relock", "list", "del", "fill", "doctor"]),
+    ("Integrations", &["credential", "types", "firewall", "schema"]),
+    ("Administration", &["recipient", "daemon", "infra", "completions", "man"]),
 ];
 
-/// The help that clap was about to show, for a place that looks so.
+/// Renders the help that clap was about to show, in a style.
 pub(crate) fn show(mut tree: clap::Command, error: &clap::Error, style: Style) -> String {
     tree.build();
     let shown = error.render().to_string();
     let (command, above) = command_of(&tree, &shown);
-    of(command, above, style)
+    render(command, above, style)
 }
 
-/// The command that a help text of clap is of, as its line of usage says, and the one above it.
+/// Finds the command of a help text of clap by its usage line. Returns it and its parent.
 fn command_of<'a>(tree: &'a clap::Command, shown: &str) -> (&'a clap::Command, Option<&'a clap::Command>) {
     let usage = shown.lines().find_map(|line| line.strip_prefix("Usage: keyrack ")).unwrap_or_default();
     let (mut command, mut above) = (tree, None);
@@ -37,7 +37,8 @@ fn command_of<'a>(tree: &'a clap::Command, shown: &str) -> (&'a clap::Command, O
     (command, above)
 }
 
-/// What stands below the flags of a command: its own notes and examples, else those examples of the one above that are of it.
+/// Returns the text below the flags of a command: its own notes and examples, or else the examples
+/// of its parent that call it.
 pub(crate) fn notes(command: &clap::Command, above: Option<&clap::Command>) -> String {
     let text = |command: &clap::Command| command.get_after_help().map(ToString::to_string);
     if let Some(own) = text(command) {
@@ -45,13 +46,13 @@ pub(crate) fn notes(command: &clap::Command, above: Option<&clap::Command>) -> S
     }
     let start = format!("  {} ", command.get_bin_name().unwrap_or_default());
     let theirs = above.and_then(text).unwrap_or_default();
-    let of_it: Vec<&str> = theirs.lines().filter(|line| format!("{line} ").starts_with(&start)).collect();
-    if of_it.is_empty() { String::new() } else { format!("Examples:\n{}", of_it.join("\n")) }
+    let own: Vec<&str> = theirs.lines().filter(|line| format!("{line} ").starts_with(&start)).collect();
+    if own.is_empty() { String::new() } else { format!("Examples:\n{}", own.join("\n")) }
 }
 
-/// The help of a command of a built tree.
-fn of(command: &clap::Command, above: Option<&clap::Command>, style: Style) -> String {
-    let width = style.width.unwrap_or(WIDEST).min(WIDEST);
+/// Renders the help of a command of a built tree.
+fn render(command: &clap::Command, above: Option<&clap::Command>, style: Style) -> String {
+    let width = style.width.unwrap_or(MAX_WIDTH).min(MAX_WIDTH);
     let after = notes(command, above);
     let is_root = command.get_name() == "keyrack";
     let template = if is_root {
@@ -65,7 +66,7 @@ fn of(command: &clap::Command, above: Option<&clap::Command>, style: Style) -> S
     let mut help = String::new();
     for line in text.trim_end().lines() {
         let mut lead = "";
-        // clap does not wrap the line of usage.
+        // clap does not wrap the usage line.
         let is_usage = line.starts_with("Usage: ");
         for line in if is_usage { wrap(line, width, width.saturating_sub(7)) } else { vec![line.trim_end()] }
         {
@@ -82,7 +83,7 @@ fn of(command: &clap::Command, above: Option<&clap::Command>, style: Style) -> S
     help
 }
 
-/// The commands below their groups.
+/// Lists the commands by group.
 fn groups(root: &clap::Command, width: usize) -> String {
     let all: Vec<&clap::Command> = root
         .get_subcommands()
@@ -111,7 +112,7 @@ fn groups(root: &clap::Command, width: usize) -> String {
     text
 }
 
-/// A line of clap's: headings stand out, and so do the names of commands and flags.
+/// Highlights headings and the names of commands and flags in a line of clap.
 fn painted(line: &str, style: Style) -> String {
     if let Some(usage) = line.strip_prefix("Usage: ") {
         return format!("{} {usage}", style.paint(Role::Title, "Usage:"));
@@ -121,7 +122,7 @@ fn painted(line: &str, style: Style) -> String {
     }
     let text = line.trim_start();
     let indent = &line[..line.len() - text.len()];
-    // A name stands at the indent of two, or behind that of a short flag, and two blanks behind it.
+    // A name is indented by two, or by six without a short flag. Two blanks follow it.
     let is_named = indent.len() == 2 || (indent.len() == 6 && text.starts_with("--"));
     match text.split_once("  ") {
         Some((name, rest)) if is_named => format!("{indent}{}  {rest}", style.paint(Role::Key, name)),
@@ -130,17 +131,18 @@ fn painted(line: &str, style: Style) -> String {
     }
 }
 
-/// A line of what stands below the flags: sentences are wrapped, commands are not, and what is said of a command is quiet.
+/// Adds a line of the notes and examples: sentences are wrapped, commands are not, and remarks on a
+/// command are dimmed.
 fn examples(help: &mut String, line: &str, width: usize, style: Style) {
     match line.strip_prefix("  ") {
         Some(command) => {
-            let (command, note) = command.split_at(command.find("   ").unwrap_or(command.len()));
-            if note.is_empty() || line.width() <= width {
-                help.extend(["  ", command, &style.paint(Role::Quiet, note), "\n"]);
+            let (command, remark) = command.split_at(command.find("   ").unwrap_or(command.len()));
+            if remark.is_empty() || line.width() <= width {
+                help.extend(["  ", command, &style.paint(Role::Quiet, remark), "\n"]);
                 return;
             }
             help.extend(["  ", command, "\n"]);
-            for line in wrap(note.trim_start(), width.saturating_sub(6), width.saturating_sub(6)) {
+            for line in wrap(remark.trim_start(), width.saturating_sub(6), width.saturating_sub(6)) {
                 help.extend(["      ", &style.paint(Role::Quiet, line), "\n"]);
             }
         }
@@ -166,11 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn every_command_has_one_place() {
+    fn root_help_lists_each_command_once() {
         let names: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         let mut tree = tree();
         tree.build();
-        let text = of(&tree, None, Style { width: Some(80), ..Style::PLAIN });
+        let text = render(&tree, None, Style { width: Some(80), ..Style::PLAIN });
         for command in
             tree.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
         {
@@ -184,9 +186,9 @@ mod tests {
         }
     }
 
-    /// A break within a sentence would be one more where the terminal has its own.
+    /// A line break within a paragraph would be shown as one at every width.
     #[test]
-    fn a_paragraph_is_one_line() {
+    fn paragraph_of_notes_is_one_line() {
         let mut tree = tree();
         tree.build();
         every(&tree, None, &mut |command, above| {
@@ -200,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn help_fits_and_examples_are_whole() {
+    fn help_fits_width_and_examples_are_never_wrapped() {
         let mut tree = tree();
         tree.build();
         for width in [40, 80, 200] {
             let style = Style { width: Some(width), ..Style::PLAIN };
             every(&tree, None, &mut |command, above| {
-                let text = of(command, above, style);
+                let text = render(command, above, style);
                 let after = notes(command, above);
                 assert!(after.contains("Examples:\n"), "{:?} shows an example", command.get_bin_name());
                 for line in after.lines().filter(|line| line.starts_with("  ")) {
@@ -218,12 +220,12 @@ mod tests {
                 }
                 for line in text.lines().filter(|line| !after.contains(*line)) {
                     assert!(
-                        line.chars().count() <= width.min(WIDEST) || !line.trim_start().contains(' '),
+                        line.chars().count() <= width.min(MAX_WIDTH) || !line.trim_start().contains(' '),
                         "{width}: {line:?} in\n{text}"
                     );
                 }
                 assert!(!text.contains('\u{0}') && !text.contains('\u{1b}'));
-                let color = of(command, above, Style { color: true, ..style });
+                let color = render(command, above, Style { color: true, ..style });
                 assert_eq!(strip(&color), text);
             });
         }
@@ -236,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn the_command_that_was_asked_about_is_the_one() {
+    fn help_is_of_requested_command() {
         let style = Style { width: Some(80), ..Style::PLAIN };
         for (line, about) in [
-            ("keyrack --help", "Unlock once per login session"),
-            ("keyrack get --help", "Read keys"),
-            ("keyrack get -h", "Read keys"),
-            ("keyrack help get", "Read keys"),
-            ("keyrack --owner get unlock --help", "Open keys"),
+            ("keyrack --help", "Unlock your keys once"),
+            ("keyrack get --help", "Read unlocked keys"),
+            ("keyrack get -h", "Read unlocked keys"),
+            ("keyrack help get", "Read unlocked keys"),
+            ("keyrack --owner get unlock --help", "Unlock keys"),
             ("keyrack recipient set --help", "Add"),
             ("keyrack daemon --help", "Start, stop"),
         ] {

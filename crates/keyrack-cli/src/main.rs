@@ -1,6 +1,7 @@
-//! The command `keyrack`: arguments in, operations called, an answer on stdout, an exit code out.
+//! The command `keyrack`: parses the arguments, runs an operation, prints its result.
 //!
-//! No logic a library user would need is here. It is the one place, with the daemon's own, where the environment and the clock are read.
+//! Logic that a library user would need is in the crates below. Besides the daemon's `main`, this
+//! is the only place that reads the environment and the clock.
 
 mod app;
 mod args;
@@ -29,7 +30,7 @@ use keyrack_core::{Error, ErrorCode, Invocation};
 use keyrack_sys::hardening::protection;
 
 fn main() -> ExitCode {
-    // Before anything is read, so a debugger cannot read what holds a secret later.
+    // First, so that no debugger can read the memory that holds secrets later.
     let protected = protect();
     let args: Vec<OsString> = std::env::args_os().collect();
     if args.len() == 2 && args[1] == command::run::DRAIN && keyrack_sys::process::drain::run() {
@@ -40,41 +41,41 @@ fn main() -> ExitCode {
     let style = app::style_of_stderr(&environment);
     if args.get(1).is_some_and(|word| word == "complete") {
         return match protected {
-            Ok(()) => complete_for_a_shell(&args, environment),
-            // A shell that completes a line shows no errors.
+            Ok(()) => complete_for_shell(&args, environment),
+            // Shells show no errors while they complete a line.
             Err(_) => ExitCode::SUCCESS,
         };
     }
     let parsed = protected.and_then(|()| {
         args::parse(
             &args,
-            |stdout| app::look_of(&environment, stdout),
+            |stdout| app::style_of(&environment, stdout),
             |word| is_declared(word, &environment),
         )
     });
-    // Looked for by hand, since arguments that cannot be parsed are told about too.
-    // What stands behind `--` is another program's.
+    // Found without clap, since usage errors are printed as JSON too. Arguments after `--` belong
+    // to another program.
     let as_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
-        || matches!(&parsed, Ok(Parsed::Run(asked)) if asked.1.prints_json());
+        || matches!(&parsed, Ok(Parsed::Run(parsed)) if parsed.1.prints_json());
     let command = args::called(&args).join(" ");
-    let ended = parsed.and_then(|parsed| match parsed {
+    let result = parsed.and_then(|parsed| match parsed {
         Parsed::Show(text) => output::print(text.as_bytes()).map(|()| 0),
         Parsed::ShowHelp(help) => {
             output::eprint(&help);
             Ok(2)
         }
-        Parsed::Run(asked) => {
-            let (globals, asked) = *asked;
-            // A directory that was removed under us has no repository above it.
+        Parsed::Run(parsed) => {
+            let (globals, command) = *parsed;
+            // A deleted directory has no repository above it.
             let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
             let owner = globals.owner.name().cloned();
             let no_prompt = globals.no_prompt;
             let app = App { environment, cwd, owner, no_prompt, invocation, as_json };
-            run(asked, &app).map_err(|error| placed(error, &app.cwd))
+            run(command, &app).map_err(|error| without_init_fix(error, &app.cwd))
         }
     });
     ExitCode::from(
-        ended.unwrap_or_else(|error| report::failure(&error, &command, invocation, as_json, style)),
+        result.unwrap_or_else(|error| report::failure(&error, &command, invocation, as_json, style)),
     )
 }
 
@@ -88,23 +89,24 @@ fn protect() -> Result<(), Error> {
         None => Ok(()),
         Some(tracer) => {
             let message = format!("process {tracer} of another login session traces this command");
-            Err(Error::new(ErrorCode::Traced, message)
-                .hint("run the command where no debugger of another session is attached"))
+            Err(Error::new(ErrorCode::Traced, message).hint("run the command without that debugger"))
         }
     }
 }
 
-/// Outside of a git repository no `init` makes a keyrack.yml: there that is no way out, yet.
-fn placed(error: Error, cwd: &Path) -> Error {
+/// Replaces the fix `init` by a hint outside of a git repository, where `init` creates no
+/// `keyrack.yml`.
+fn without_init_fix(error: Error, cwd: &Path) -> Error {
     if error.code != ErrorCode::NoManifest || error.fix.is_none() || find_git_root(cwd).is_some() {
         return error;
     }
-    let place = "in a git repository `init` makes one";
-    let hint = error.hint.map_or_else(|| place.to_owned(), |hint| format!("{place}; {hint}"));
+    let advice = "run `init` in a git repository to create one";
+    let hint = error.hint.map_or_else(|| advice.to_owned(), |hint| format!("{advice}; {hint}"));
     Error { fix: None, hint: Some(hint), ..error }
 }
 
-/// Whether the `keyrack.yml` above us declares a key of this name or slug.
+/// Returns `true` if the `keyrack.yml` above the working directory declares a key of this name or
+/// slug.
 fn is_declared(word: &str, environment: &Environment) -> bool {
     let Ok(cwd) = std::env::current_dir() else { return false };
     let manifest = keyrack_client::manifest::of(&Context::new(cwd, environment.clone()));
@@ -113,8 +115,8 @@ fn is_declared(word: &str, environment: &Environment) -> bool {
     })
 }
 
-/// Answers a shell that completes a command line. Nothing is ever said on stderr, and it never fails.
-fn complete_for_a_shell(args: &[OsString], environment: Environment) -> ExitCode {
+/// Answers a shell that completes a command line. Prints nothing on stderr and never fails.
+fn complete_for_shell(args: &[OsString], environment: Environment) -> ExitCode {
     let words: Vec<String> = args.iter().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
     let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let app = App {

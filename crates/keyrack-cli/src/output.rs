@@ -1,5 +1,7 @@
-//! What goes to stdout: only what was asked for. Every write is checked and nothing is buffered, so that no exit cuts an answer short and
-//! no copy of a secret stays behind.
+//! Output of the commands.
+//!
+//! Every write to stdout is checked and unbuffered, so that no output is lost at exit and no buffer
+//! keeps a copy of a secret.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -8,45 +10,45 @@ use std::os::fd::AsFd as _;
 use keyrack_core::{Error, ErrorCode};
 use serde::Serialize;
 
-/// Writes to stdout, all of it. A reader that has left early (`keyrack … | head -1`) is no failure: it has what it wanted.
+/// Writes to stdout. A reader that closed the pipe early (`keyrack … | head -1`) is not an error.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Error> {
     match write(bytes) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| unwritten(&error)),
+        written => written.map_err(|error| write_error(&error)),
     }
 }
 
-/// Writes a value as it is, byte for byte. At a terminal a newline follows: what stands on a line that is not ended gets glued to the prompt,
-/// or is erased by whoever draws there next.
+/// Writes a value byte for byte. At a terminal a newline follows, or the shell's prompt would be
+/// glued to the value or overwrite it.
 pub(crate) fn print_value(bytes: &[u8]) -> Result<(), Error> {
     print(bytes)?;
-    // Written by itself: putting both together would copy the secret.
+    // A second write, since joining both would copy the secret.
     if io::stdout().is_terminal() && bytes.last() != Some(&b'\n') { print(b"\n") } else { Ok(()) }
 }
 
-/// Like [`fn@print`], for output that the reader must get in full: a reader that left early is an error.
+/// Writes like [`fn@print`], but fails if the reader closed the pipe early.
 pub(crate) fn print_all(bytes: &[u8]) -> Result<(), Error> {
-    write(bytes).map_err(|error| unwritten(&error))
+    write(bytes).map_err(|error| write_error(&error))
 }
 
 fn write(bytes: &[u8]) -> io::Result<()> {
     io::stdout().as_fd().try_clone_to_owned().map(File::from)?.write_all(bytes)
 }
 
-fn unwritten(error: &io::Error) -> Error {
-    Error::new(ErrorCode::Io, format!("the answer could not be written to stdout: {error}"))
+fn write_error(error: &io::Error) -> Error {
+    Error::new(ErrorCode::Io, format!("cannot write to stdout: {error}"))
 }
 
-/// Writes a value as JSON with two blanks of indentation, and a newline. Not for secrets.
+/// Writes a value as indented JSON with a newline. Not for secrets: the text is not wiped.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Error> {
     let mut text = serde_json::to_string_pretty(value).map_err(|error| {
-        Error::new(ErrorCode::Internal, format!("the answer could not be put into JSON: {error}"))
+        Error::new(ErrorCode::Internal, format!("cannot encode the output as JSON: {error}"))
     })?;
     text.push('\n');
     print(text.as_bytes())
 }
 
-/// Writes to stderr. Nothing can be done when that fails, so nothing is.
+/// Writes to stderr and ignores errors, which could not be reported.
 pub(crate) fn eprint(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -1,5 +1,7 @@
-//! How a failure is told: what happened, to which key, and the command that mends it. On stderr, as a tree for people or, under
-//! `--json`, as one line of JSON for programs: always the last line, always an object with the one member `error`.
+//! Errors, warnings and notices on stderr.
+//!
+//! An error is a tree for people or, under `--json`, one line of JSON for programs: always the last
+//! line, always an object with the one member `error`.
 
 use keyrack_client::render::error;
 use keyrack_client::render::tree::paragraph_with_role;
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::output;
 
-/// Tells a failure and returns the exit code that goes with it. `command` are the words of the command that failed.
+/// Prints an error and returns its exit code. `command` is the command that failed, without flags.
 pub(crate) fn failure(
     failed: &Error,
     command: &str,
@@ -20,7 +22,7 @@ pub(crate) fn failure(
 ) -> u8 {
     let text = match (as_json, &failed.code) {
         (true, _) => format!("{}\n", json!({ "error": to_json(failed, invocation) })),
-        // The terminal has seen the ^C and the newline already.
+        // The terminal shows ^C and a newline already.
         (false, ErrorCode::Interrupted) => String::new(),
         (false, _) => error::report(format!("keyrack {command}").trim_end(), failed, invocation, style),
     };
@@ -28,7 +30,7 @@ pub(crate) fn failure(
     failed.exit()
 }
 
-/// A failure as the JSON object that programs read, its exit code included.
+/// Encodes an error as the JSON object that programs read, with its exit code.
 pub(crate) fn to_json(failed: &Error, invocation: Invocation) -> Value {
     let mut object = error::value(failed, invocation);
     if let Value::Object(members) = &mut object {
@@ -37,19 +39,19 @@ pub(crate) fn to_json(failed: &Error, invocation: Invocation) -> Value {
     object
 }
 
-/// Tells something on the way that is no failure: a line for people, or one of JSON with the one member `notice` for programs.
+/// Prints a notice: a line for people, or a JSON object with the one member `notice` for programs.
 pub(crate) fn notice(text: &str, as_json: bool, style: Style) {
     output::eprint(&line(text, None, Role::Quiet, as_json, style));
 }
 
-/// The same for a problem that stopped nothing, with its way out.
+/// Prints an error that did not stop the command, with its hint and fix, in the form of a notice.
 pub(crate) fn warning(error: &Error, invocation: Invocation, as_json: bool, style: Style) {
     let hint = error.hint.as_ref().map_or(String::new(), |hint| format!("; {hint}"));
     let fix = error.fix.as_ref().map(|fix| fix.render(invocation));
     output::eprint(&line(&format!("{}{hint}", error.message), fix.as_deref(), Role::Warn, as_json, style));
 }
 
-/// A notice as it is told. The command that mends it stays whole: where lines are wrapped it has its own.
+/// Formats a notice. The fix is never wrapped: where lines are, it has a line of its own.
 fn line(text: &str, fix: Option<&str>, role: Role, as_json: bool, style: Style) -> String {
     let whole = fix.map_or_else(|| text.to_owned(), |fix| format!("{text}; fix: {fix}"));
     if as_json {
@@ -74,38 +76,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_notice_is_one_line_but_where_lines_are_wrapped() {
+    fn notice_is_one_line_unless_wrapped() {
         let narrow = Style { width: Some(40), ..Style::PLAIN };
-        let text = "a thing went another way\nthan it was thought of by everybody";
+        let text = "the daemon started a little late\nand lost one of the keys it held";
         let fix = Some("keyrack unlock --env test --key SOMETHING_LONG");
-        for (fix, as_json, style, told) in [
-            (None, false, Style::PLAIN, "a thing went another way than it was thought of by everybody\n"),
-            (None, false, narrow, "a thing went another way than it was\n  thought of by everybody\n"),
+        for (fix, as_json, style, expected) in [
+            (
+                None,
+                false,
+                Style::PLAIN,
+                "the daemon started a little late and lost one of the keys it held\n",
+            ),
+            (None, false, narrow, "the daemon started a little late and\n  lost one of the keys it held\n"),
             (
                 None,
                 true,
                 narrow,
-                "{\"notice\":\"a thing went another way\\nthan it was thought of by everybody\"}\n",
+                "{\"notice\":\"the daemon started a little late\\nand lost one of the keys it held\"}\n",
             ),
             (
                 fix,
                 false,
                 Style::PLAIN,
-                "a thing went another way than it was thought of by everybody; fix: keyrack unlock --env test --key SOMETHING_LONG\n",
+                "the daemon started a little late and lost one of the keys it held; fix: keyrack unlock --env test --key SOMETHING_LONG\n",
             ),
             (
                 fix,
                 false,
                 narrow,
-                "a thing went another way than it was\n  thought of by everybody;\n  fix: keyrack unlock --env test --key SOMETHING_LONG\n",
+                "the daemon started a little late and\n  lost one of the keys it held;\n  fix: keyrack unlock --env test --key SOMETHING_LONG\n",
             ),
         ] {
-            assert_eq!(line(text, fix, Role::Warn, as_json, style), told);
+            assert_eq!(line(text, fix, Role::Warn, as_json, style), expected);
         }
     }
 
     #[test]
-    fn programs_get_the_exit_code_too() {
+    fn json_error_includes_exit_code() {
         let slug = Slug::parse("acme.test.K").unwrap();
         let error =
             Error::new(ErrorCode::NoIdentity, "no").of(&slug).fix(Fix::unlock(&Owner::DEFAULT, &slug));

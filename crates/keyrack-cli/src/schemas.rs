@@ -1,6 +1,7 @@
-//! The JSON schemas of what commands answer under `--json`, as they are in `schemas/`: one for each command, and one each for the lines on stderr.
+//! JSON schemas of the output under `--json`, from `schemas/`: one for each command, one for errors
+//! and one for notices.
 
-/// Each by its name: the words of its command with dashes between them, or `error`, or `notice`.
+/// Schemas by name: the words of the command joined by dashes, or `error` or `notice`.
 pub(crate) const SCHEMAS: &[(&str, &str)] = &[
     ("daemon-prune", include_str!("../../../schemas/daemon-prune.schema.json")),
     ("daemon-restart", include_str!("../../../schemas/daemon-restart.schema.json")),
@@ -26,7 +27,7 @@ pub(crate) const SCHEMAS: &[(&str, &str)] = &[
     ("unlock", include_str!("../../../schemas/unlock.schema.json")),
 ];
 
-/// The schema of a name.
+/// Returns the schema of a name.
 pub(crate) fn find(name: &str) -> Option<&'static str> {
     SCHEMAS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
@@ -36,11 +37,11 @@ mod tests {
     use super::*;
     use crate::args::tree;
 
-    /// Commands whose `--json` changes stderr alone, since they have no answer yet.
-    const WITHOUT_ANSWER: [&str; 1] = ["infra-init"];
+    /// Commands without output, whose `--json` changes stderr only.
+    const WITHOUT_OUTPUT: [&str; 1] = ["infra-init"];
 
     #[test]
-    fn every_command_that_answers_in_json_has_one() {
+    fn every_json_flag_has_schema() {
         fn walk(command: &clap::Command, name: &str, answering: &mut Vec<String>) {
             if command.get_arguments().any(|arg| arg.get_id() == "json") {
                 answering.push(name.to_owned());
@@ -54,11 +55,11 @@ mod tests {
         tree.build();
         let mut answering = vec!["error".to_owned(), "notice".to_owned()];
         walk(&tree, "", &mut answering);
-        answering.retain(|name| !WITHOUT_ANSWER.contains(&name.as_str()));
+        answering.retain(|name| !WITHOUT_OUTPUT.contains(&name.as_str()));
         answering.sort_unstable();
         let names: Vec<&str> = SCHEMAS.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, answering, "write schemas/COMMAND.schema.json and add it to the list");
         let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas");
-        assert_eq!(std::fs::read_dir(dir).unwrap().count(), SCHEMAS.len(), "no file that is not in the list");
+        assert_eq!(std::fs::read_dir(dir).unwrap().count(), SCHEMAS.len(), "every file is in the list");
     }
 }

@@ -1,23 +1,25 @@
-//! Usage errors, told without repeating what was typed: a misplaced word on a command line may be a secret.
+//! Usage errors. They never repeat an argument that could be a misplaced secret.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use keyrack_core::suggest::closest;
 use keyrack_core::{Error, ErrorCode, Fix};
 
-/// Flags people try to pass a secret by.
+/// Flags that people try to pass a secret with.
 const SECRET_FLAGS: [&str; 7] =
     ["--secret", "--password", "--token", "--passphrase", "--value", "--secret-value", "--api-key"];
 
-const BY_STDIN: &str = "a secret is never an argument, where other processes and the shell's history see it: pipe it on stdin or type it at the prompt";
+const BY_STDIN: &str = "pipe the secret on stdin or type it at the prompt: other processes and the shell history can see arguments";
 
-/// The same for a bare word, which is a key's name as often as a secret.
-const BY_FLAG: &str = "a key is named by --key, and a secret is never an argument, where other processes and the shell's history see it: pipe it on stdin or type it at the prompt";
+/// Hint for a bare word, which may be a key's name or a secret.
+const BY_FLAG: &str = "name a key with `--key`; pipe a secret on stdin or type it at the prompt: other processes and the shell history can see arguments";
 
-/// The same where it is most likely a command.
-const BEHIND_DASHES: &str = "the command to run stands behind `--`, as in `run --env test -- npm test`";
+/// Hint for a bare word of `run`, which is most likely a command.
+const AFTER_DASHES: &str = "put the command after `--`, as in `run --env test -- npm test`";
 
-/// What is wrong with the arguments, and where to read on. `called` are the command words that were understood; `is_declared` says whether a
-/// word is the name or slug of a key of `keyrack.yml`, which is no secret.
+/// Turns an error of clap into a usage error.
+///
+/// `called` are the command words that clap understood. `is_declared` returns `true` for the name
+/// or slug of a key of `keyrack.yml`, which may be repeated.
 pub(crate) fn explain(
     error: &clap::Error,
     mut tree: clap::Command,
@@ -29,7 +31,7 @@ pub(crate) fn explain(
     let command = command.unwrap_or(&tree);
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
-        // Of several suggestions the last is the closest.
+        // The last suggestion is the closest.
         Some(ContextValue::Strings(texts)) => texts.last().map(String::as_str),
         _ => None,
     };
@@ -42,32 +44,32 @@ pub(crate) fn explain(
             match flag {
                 Some(name) if SECRET_FLAGS.contains(&name) => {
                     hint = Some(BY_STDIN.to_owned());
-                    format!("there is no flag {name}")
+                    format!("unknown flag `{name}`")
                 }
                 Some(name) => {
-                    hint = suggested.map(|other| format!("did you mean {other}?"));
-                    format!("there is no flag {name}")
+                    hint = suggested.map(|other| format!("did you mean `{other}`?"));
+                    format!("unknown flag `{name}`")
                 }
                 None if invalid == Some("-v") => {
                     hint = Some(match called {
-                        ["get"] => "did you mean --value, or --version before the command?".to_owned(),
-                        _ => "did you mean --version?".to_owned(),
+                        ["get"] => "did you mean `--value`, or `--version` before the command?".to_owned(),
+                        _ => "did you mean `--version`?".to_owned(),
                     });
-                    "there is no flag -v".to_owned()
+                    "unknown flag `-v`".to_owned()
                 }
                 None if let Some(letter) = invalid.and_then(short_flag) => {
-                    format!("there is no flag -{letter}")
+                    format!("unknown flag `-{letter}`")
                 }
                 None if let Some(key) =
                     invalid.filter(|_| takes_key(command)).filter(|word| is_declared(word)) =>
                 {
-                    hint = Some(format!("did you mean --key {key}?"));
-                    format!("{key} is a key, and a key is named by --key")
+                    hint = Some(format!("did you mean `--key {key}`?"));
+                    format!("unexpected argument {key}: keys are passed with `--key`")
                 }
                 None => {
-                    let by_flag = if called == ["run"] { BEHIND_DASHES } else { BY_FLAG };
+                    let by_flag = if called == ["run"] { AFTER_DASHES } else { BY_FLAG };
                     hint = Some(by_flag.to_owned());
-                    "an argument too many (not shown: it could be a secret)".to_owned()
+                    "unexpected argument (not shown: it could be a secret)".to_owned()
                 }
             }
         }
@@ -76,36 +78,39 @@ pub(crate) fn explain(
             let near = text(ContextKind::SuggestedSubcommand);
             let version = word.filter(|word| *word == "version" && called.is_empty()).map(|_| "--version");
             let other = version.or_else(|| word.and_then(|word| other_name(word, command))).or(near);
-            hint = other.map(|other| format!("did you mean {other}?"));
-            // A word that resembles no command may be a secret.
+            hint = other.map(|other| format!("did you mean `{other}`?"));
+            // A word that resembles no command could be a secret.
             word.filter(|_| hint.is_some())
-                .map_or_else(|| "no such command".to_owned(), |word| format!("there is no command {word}"))
+                .map_or_else(|| "unknown command".to_owned(), |word| format!("unknown command \"{word}\""))
         }
         ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
-            Some(ContextValue::Strings(names)) => format!("missing: {}", names.join(", ")),
-            _ => "a required flag is missing".to_owned(),
+            Some(ContextValue::Strings(names)) => format!(
+                "missing {}",
+                names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            ),
+            _ => "missing a required flag".to_owned(),
         },
         ErrorKind::ArgumentConflict => {
             let other = text(ContextKind::PriorArg).and_then(flag_name);
             match (flag, other) {
-                (Some(one), Some(other)) if one == other => format!("{one} may be given once"),
-                (Some(one), Some(other)) => format!("{one} and {other} exclude each other"),
-                _ => "two of the flags exclude each other".to_owned(),
+                (Some(one), Some(other)) if one == other => format!("`{one}` can only be given once"),
+                (Some(one), Some(other)) => format!("`{one}` cannot be used with `{other}`"),
+                _ => "two of the flags cannot be used together".to_owned(),
             }
         }
-        ErrorKind::InvalidUtf8 => "an argument is not UTF-8".to_owned(),
-        ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
+        ErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
+        ErrorKind::MissingSubcommand => "missing command".to_owned(),
         _ => match flag {
             Some(name) => {
                 match error.get(ContextKind::ValidValue) {
                     Some(ContextValue::Strings(valid)) if !valid.is_empty() => {
-                        hint = Some(format!("it takes one of {}", valid.join(", ")));
+                        hint = Some(format!("expected one of {}", valid.join(", ")));
                     }
                     _ => {}
                 }
-                format!("{name} was given no value, or one it does not take")
+                format!("missing or invalid value for `{name}`")
             }
-            None => "the arguments cannot be understood".to_owned(),
+            None => "invalid arguments".to_owned(),
         },
     };
     let mut error =
@@ -114,7 +119,7 @@ pub(crate) fn explain(
     error
 }
 
-/// What a command is called here that other tools call otherwise, or that is nearest to what was typed.
+/// Returns the subcommand that other tools call `word`, or else the one spelled most like it.
 fn other_name<'t>(word: &str, command: &'t clap::Command) -> Option<&'t str> {
     let names = [
         ("init", &["setup", "install"][..]),
@@ -134,13 +139,15 @@ fn other_name<'t>(word: &str, command: &'t clap::Command) -> Option<&'t str> {
     name.filter(|name| siblings.contains(name)).or_else(|| closest(word, siblings))
 }
 
-/// The name of a flag in what clap says of it (`--env <ENV>`, `--secret=…`), if it is a plain one; anything else is not repeated.
+/// Returns the flag in a text of clap (`--env <ENV>`, `--secret=…`) if it is a plain word, which
+/// may be repeated.
 fn flag_name(text: &str) -> Option<&str> {
     let name = text.split([' ', '=']).next()?;
     name.strip_prefix("--").is_some_and(is_word).then_some(name)
 }
 
-/// The letter of what was taken for a short flag. What may stand behind it is not repeated.
+/// Returns the letter of an argument that clap read as a short flag. What follows the letter could
+/// be a secret.
 fn short_flag(text: &str) -> Option<char> {
     let letter = text.strip_prefix('-')?.chars().next()?;
     letter.is_ascii_alphabetic().then_some(letter)
@@ -169,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_typed_is_repeated_that_could_be_a_secret() {
+    fn usage_error_never_repeats_possible_secret() {
         for line in [
             &["set", "--key", "K", "--vault", "os.secure", "--secret", "hunter2"][..],
             &["set", "--key", "K", "--vault", "os.secure", "--secret=hunter2"],
@@ -192,17 +199,17 @@ mod tests {
     }
 
     #[test]
-    fn slips_are_met_with_what_is_there() {
+    fn typo_gets_suggestion() {
         for (line, hint) in [
-            (&["gte"][..], "did you mean get?"),
-            (&["ls"], "did you mean list?"),
-            (&["rm", "--key", "K"], "did you mean del?"),
-            (&["daemon", "restrat"], "did you mean restart?"),
-            (&["unlock", "--enb", "test"], "did you mean --env?"),
-            (&["get", "--vlaue"], "did you mean --value?"),
-            (&["version"], "did you mean --version?"),
-            (&["get", "API_KEY"], "did you mean --key API_KEY?"),
-            (&["unlock", "--env", "test", "API_KEY"], "did you mean --key API_KEY?"),
+            (&["gte"][..], "did you mean `get`?"),
+            (&["ls"], "did you mean `list`?"),
+            (&["rm", "--key", "K"], "did you mean `del`?"),
+            (&["daemon", "restrat"], "did you mean `restart`?"),
+            (&["unlock", "--enb", "test"], "did you mean `--env`?"),
+            (&["get", "--vlaue"], "did you mean `--value`?"),
+            (&["version"], "did you mean `--version`?"),
+            (&["get", "API_KEY"], "did you mean `--key API_KEY`?"),
+            (&["unlock", "--env", "test", "API_KEY"], "did you mean `--key API_KEY`?"),
             (&["status", "API_KEY"], super::BY_FLAG),
             (&["get", "OTHER"], super::BY_FLAG),
         ] {
@@ -215,27 +222,27 @@ mod tests {
     }
 
     #[test]
-    fn messages() {
+    fn usage_error_names_flag_or_command() {
         for (line, message) in [
-            (&["get", "--what"][..], "there is no flag --what"),
-            (&["set", "--secret", "x"], "there is no flag --secret"),
-            (&["get", "-v"], "there is no flag -v"),
-            (&["-v"], "there is no flag -v"),
-            (&["get", "-q"], "there is no flag -q"),
-            (&["-q"], "there is no flag -q"),
-            (&["set", "-Xhunter2"], "there is no flag -X"),
-            (&["get", "-7"], "an argument too many (not shown: it could be a secret)"),
-            (&["get", "API_KEY"], "API_KEY is a key, and a key is named by --key"),
-            (&["nope"], "no such command"),
-            (&["fil"], "there is no command fil"),
-            (&["set", "--vault", "os.secure"], "missing: --key <KEY>"),
-            (&["source"], "missing: --env <ENV>"),
+            (&["get", "--what"][..], "unknown flag `--what`"),
+            (&["set", "--secret", "x"], "unknown flag `--secret`"),
+            (&["get", "-v"], "unknown flag `-v`"),
+            (&["-v"], "unknown flag `-v`"),
+            (&["get", "-q"], "unknown flag `-q`"),
+            (&["-q"], "unknown flag `-q`"),
+            (&["set", "-Xhunter2"], "unknown flag `-X`"),
+            (&["get", "-7"], "unexpected argument (not shown: it could be a secret)"),
+            (&["get", "API_KEY"], "unexpected argument API_KEY: keys are passed with `--key`"),
+            (&["nope"], "unknown command"),
+            (&["fil"], "unknown command \"fil\""),
+            (&["set", "--vault", "os.secure"], "missing `--key <KEY>`"),
+            (&["source"], "missing `--env <ENV>`"),
             (
                 &["source", "--env", "test", "--strict", "--lenient"],
-                "--strict and --lenient exclude each other",
+                "`--strict` cannot be used with `--lenient`",
             ),
-            (&["get", "--key"], "--key was given no value, or one it does not take"),
-            (&["get", "--key", "a", "--key", "b"], "--key may be given once"),
+            (&["get", "--key"], "missing or invalid value for `--key`"),
+            (&["get", "--key", "a", "--key", "b"], "`--key` can only be given once"),
         ] {
             assert_eq!(explained(line).0, message, "{line:?}");
         }

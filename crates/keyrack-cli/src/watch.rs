@@ -1,5 +1,6 @@
-//! `keyrack status --watch`: the status, over and over. At a terminal it is drawn in place until a key is pressed; under `--json` each change is a
-//! line.
+//! `keyrack status --watch`: a status that updates.
+//!
+//! At a terminal it is redrawn in place until `q` is pressed; under `--json` each change is a line.
 
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
@@ -13,23 +14,23 @@ use serde_json::Value;
 use crate::app::App;
 use crate::output;
 
-/// How often it is looked.
-pub(crate) const EVERY: Duration = Duration::from_secs(1);
+/// Interval between two updates.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the keys and the size of the terminal are looked at.
+/// Interval between two checks of the keyboard and the terminal size.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What is drawn.
-pub(crate) struct Drawn {
-    /// All of it.
+/// Text of the status.
+pub(crate) struct Frame {
+    /// Complete text.
     pub(crate) whole: String,
-    /// The most important of it, for a screen that has not as many rows.
+    /// Summary, for a terminal with too few rows for the complete text.
     pub(crate) brief: Option<String>,
 }
 
-impl Drawn {
-    /// What fits best.
-    fn fitted(&self, rows: usize) -> &str {
+impl Frame {
+    /// Returns the text that fits.
+    fn fit(&self, rows: usize) -> &str {
         match &self.brief {
             Some(brief) if content(&self.whole).len() > room(rows) => brief,
             _ => &self.whole,
@@ -37,11 +38,12 @@ impl Drawn {
     }
 }
 
-/// Draws a text over and over, on a screen of its own. When a key ends it, what was last drawn stays behind. Returns the exit code.
-pub(crate) fn screen(app: &App, draw: impl Fn(Style) -> Drawn) -> Result<u8, Error> {
+/// Redraws a text on the alternate screen until a key ends it, then prints it once more. Returns
+/// the exit code.
+pub(crate) fn screen(app: &App, draw: impl Fn(Style) -> Frame) -> Result<u8, Error> {
     if !io::stdout().is_terminal() || app.environment.text("TERM") == Some("dumb") {
-        return Err(Error::new(ErrorCode::Usage, "--watch draws on a terminal, and stdout is none")
-            .hint("with --json it prints a line at each change, anywhere")
+        return Err(Error::new(ErrorCode::Usage, "`--watch` needs a terminal, and stdout is not one")
+            .hint("`--watch --json` prints a line at each change and needs no terminal")
             .fix(Fix::command(["status", "--watch", "--json"])));
     }
     let mut screen = Screen::open()?;
@@ -49,7 +51,7 @@ pub(crate) fn screen(app: &App, draw: impl Fn(Style) -> Drawn) -> Result<u8, Err
         let size = (app.style().width, app.rows());
         let style = app.style();
         let rows = size.1.unwrap_or(usize::MAX);
-        screen.show(&frame(draw(style).fitted(rows), rows, style))?;
+        screen.show(&encode(draw(style).fit(rows), rows, style))?;
         if let Some(exit) = screen.wait(|| (app.style().width, app.rows()) != size)? {
             break exit;
         }
@@ -59,55 +61,59 @@ pub(crate) fn screen(app: &App, draw: impl Fn(Style) -> Drawn) -> Result<u8, Err
     Ok(exit)
 }
 
-/// What is sent to the terminal for a text: in place of what is there, cut where the terminal ends, and how to leave below it.
-fn frame(text: &str, rows: usize, style: Style) -> String {
+/// Encodes a text for the terminal: it replaces the last one, is cut at the last row, and is
+/// followed by a line that tells how to quit.
+fn encode(text: &str, rows: usize, style: Style) -> String {
     let lines = content(text);
     let more = lines.len().saturating_sub(room(rows));
     let mut frame = "\u{1b}[H".to_owned();
-    // Each line clears what an earlier one left behind it.
+    // Each line clears the rest of the line that it replaces.
     for line in &lines[..lines.len() - more] {
         frame.extend([line, "\u{1b}[K\r\n"]);
     }
     let keys = match more {
-        0 => "q quits".to_owned(),
-        more => format!("and {more} more lines; q quits"),
+        0 => "press q to quit".to_owned(),
+        1 => "and 1 more line; press q to quit".to_owned(),
+        more => format!("and {more} more lines; press q to quit"),
     };
     frame.extend(["\u{1b}[K\r\n", &style.paint(Role::Quiet, &keys), "\u{1b}[K\u{1b}[J"]);
     frame
 }
 
-/// The lines there are to draw.
+/// Returns the lines of a text, without empty ones at its end.
 fn content(text: &str) -> Vec<&str> {
     text.trim_end_matches('\n').lines().collect()
 }
 
-/// How many of them a screen has room for, above what it says of the keys.
+/// Returns the number of lines that fit above the line that tells how to quit.
 fn room(rows: usize) -> usize {
     rows.saturating_sub(2).max(1)
 }
 
-/// The alternate screen of the terminal (xterm's private mode 1049) without a cursor, given back when it is dropped: before the keys are.
+/// Alternate screen of the terminal (xterm's private mode 1049) without a cursor. Dropping it
+/// restores the screen, then the keyboard mode.
 struct Screen {
     terminal: RawTty,
 }
 
 impl Screen {
     fn open() -> Result<Self, Error> {
-        let terminal = RawTty::open().map_err(|error| fault(&error))?;
+        let terminal = RawTty::open().map_err(|error| terminal_error(&error))?;
         let mut screen = Screen { terminal };
         screen.show("\u{1b}[?1049h\u{1b}[?25l")?;
         Ok(screen)
     }
 
     fn show(&mut self, text: &str) -> Result<(), Error> {
-        self.terminal.show(text).map_err(|error| fault(&error))
+        self.terminal.show(text).map_err(|error| terminal_error(&error))
     }
 
-    /// Waits until it is time to draw again. An exit code when it is to end.
+    /// Waits for the next update. Returns an exit code if a key or a closed terminal ends the
+    /// watch.
     fn wait(&mut self, resized: impl Fn() -> bool) -> Result<Option<u8>, Error> {
-        let until = Instant::now() + EVERY;
+        let until = Instant::now() + INTERVAL;
         while Instant::now() < until && !resized() {
-            match self.terminal.key_within(TICK).map_err(|error| fault(&error))? {
+            match self.terminal.key_within(TICK).map_err(|error| terminal_error(&error))? {
                 // q, Q, Escape alone, Ctrl-D
                 KeyEvent::Key(b'q' | b'Q' | 0x04) => return Ok(Some(0)),
                 KeyEvent::Key(0x03) => return Ok(Some(130)),
@@ -121,22 +127,25 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Failing, the terminal is gone.
+        // An error means that the terminal is gone.
         let _ = self.terminal.show("\u{1b}[?25h\u{1b}[?1049l");
     }
 }
 
-/// Prints a value as a line whenever it differs from the one before, but for members of this name. Ends when nobody reads any more.
-pub(crate) fn lines(read: impl Fn() -> Result<Value, Error>, but_for: &str) -> Result<u8, Error> {
+/// Prints a value as a line whenever it changes, until the reader closes stdout. Members named
+/// `ignored` do not count as a change.
+pub(crate) fn lines(read: impl Fn() -> Result<Value, Error>, ignored: &str) -> Result<u8, Error> {
     let mut last = None;
     loop {
         let value = read()?;
-        let compared = without(value.clone(), but_for);
+        let compared = without(value.clone(), ignored);
         if last.as_ref() != Some(&compared) {
             output::print(format!("{value}\n").as_bytes())?;
             last = Some(compared);
         }
-        if keyrack_sys::socket::wait_hung_up(io::stdout().as_fd(), EVERY).map_err(|error| fault(&error))? {
+        if keyrack_sys::socket::wait_hung_up(io::stdout().as_fd(), INTERVAL)
+            .map_err(|error| terminal_error(&error))?
+        {
             return Ok(0);
         }
     }
@@ -154,8 +163,8 @@ fn without(value: Value, name: &str) -> Value {
     }
 }
 
-fn fault(error: &io::Error) -> Error {
-    Error::new(ErrorCode::Io, format!("the terminal could not be used: {error}"))
+fn terminal_error(error: &io::Error) -> Error {
+    Error::new(ErrorCode::Io, format!("cannot use the terminal: {error}"))
 }
 
 #[cfg(test)]
@@ -163,37 +172,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_fit() {
+    fn frame_is_cut_at_last_row() {
         let text = "\na\nb\nc\n\n";
         let shown = |rows| {
-            let frame = frame(text, rows, Style::PLAIN);
+            let frame = encode(text, rows, Style::PLAIN);
             assert!(frame.starts_with("\u{1b}[H") && frame.ends_with("\u{1b}[J"));
             frame.replace("\u{1b}[H", "").replace("\u{1b}[K", "").replace("\u{1b}[J", "")
         };
-        assert_eq!(shown(6), "\r\na\r\nb\r\nc\r\n\r\nq quits");
-        assert_eq!(shown(5), "\r\na\r\nb\r\n\r\nand 1 more lines; q quits");
-        assert_eq!(shown(0), "\r\n\r\nand 3 more lines; q quits");
+        assert_eq!(shown(6), "\r\na\r\nb\r\nc\r\n\r\npress q to quit");
+        assert_eq!(shown(5), "\r\na\r\nb\r\n\r\nand 1 more line; press q to quit");
+        assert_eq!(shown(0), "\r\n\r\nand 3 more lines; press q to quit");
         for rows in 3..9 {
-            assert!(frame(text, rows, Style::PLAIN).lines().count() <= rows, "{rows}");
+            assert!(encode(text, rows, Style::PLAIN).lines().count() <= rows, "{rows}");
         }
     }
 
     #[test]
-    fn the_brief_is_for_few_rows() {
+    fn brief_is_shown_if_rows_are_few() {
         let drawn =
-            |brief: Option<&str>| Drawn { whole: "\na\nb\nc\n\n".into(), brief: brief.map(Into::into) };
+            |brief: Option<&str>| Frame { whole: "\na\nb\nc\n\n".into(), brief: brief.map(Into::into) };
         for (rows, brief, fitted) in [
             (6, Some("x"), "\na\nb\nc\n\n"),
             (5, Some("x"), "x"),
             (0, Some("x"), "x"),
             (5, None, "\na\nb\nc\n\n"),
         ] {
-            assert_eq!(drawn(brief).fitted(rows), fitted, "{rows}");
+            assert_eq!(drawn(brief).fit(rows), fitted, "{rows}");
         }
     }
 
     #[test]
-    fn what_runs_down_is_no_change() {
+    fn ignored_members_are_no_change() {
         let value = |left| serde_json::json!({ "keys": [{ "slug": "a", "left": left }], "left": left });
         assert_eq!(without(value(1), "left"), without(value(2), "left"));
         assert_ne!(without(value(1), "slug"), without(value(2), "slug"));

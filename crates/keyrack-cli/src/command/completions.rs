@@ -1,4 +1,4 @@
-//! `keyrack completions`: what a shell needs to complete commands, flags, and the names of keys, envs and owners.
+//! `keyrack completions`: prints a script with which a shell completes commands, flags and names.
 
 use clap::Args;
 use clap_complete::Shell;
@@ -8,8 +8,8 @@ use keyrack_core::{Error, ErrorCode};
 use crate::output;
 
 const EXAMPLES: &str = "\
-bash, zsh and fish ask keyrack itself at each Tab, so that the names of your keys and owners are completed too. It answers from keyrack.yml and the running \
-daemon, opens no vault and asks nothing.
+In bash, zsh and fish, Tab calls keyrack, so the names of your keys and owners are completed too. Completion reads keyrack.yml and the \
+running daemon; it opens no vault and never prompts.
 
 Examples:
   mkdir -p ~/.local/share/bash-completion/completions
@@ -22,7 +22,7 @@ const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompletionsArgs {
-    /// bash, elvish, fish, powershell or zsh
+    /// Shell: bash, elvish, fish, powershell or zsh
     #[arg(value_name = "SHELL")]
     pub(crate) shell: String,
 }
@@ -36,7 +36,7 @@ impl CompletionsArgs {
             _ => {}
         }
         let shell: Shell = self.shell.parse().map_err(|_| {
-            let message = "there are completions for bash, elvish, fish, powershell and zsh";
+            let message = "unknown shell: expected bash, elvish, fish, powershell or zsh";
             let error = Error::new(ErrorCode::Usage, message);
             Error { hint: did_you_mean(&self.shell, SHELLS), ..error }
         })?;

@@ -1,22 +1,22 @@
-//! `keyrack credential git|docker|aws|kubectl`: keyrack as the credential helper of other tools, in their own protocols.
+//! `keyrack credential git|docker|aws|kubectl`: acts as the credential helper of other tools.
 
 use std::io::Read as _;
 
 use clap::{Args, Subcommand};
-use keyrack_client::get::{GetOptions, KeyOutcome, Scope};
+use keyrack_client::get::{KeyOutcome, Scope};
 use keyrack_core::{Attempt, Error, ErrorCode, Fix, FixCommand};
 use keyrack_ops::credential::{CredentialKey, ReadOutcome, aws, docker, git, kubectl, line, read};
 use zeroize::Zeroizing;
 
 use crate::app::{App, now_ms};
-use crate::command::flags::OwnerFlags;
+use crate::command::flags::{OwnerFlags, ReadFlags};
 use crate::output;
 
-/// The commands below `credential`.
+/// Subcommands of `credential`.
 pub(crate) const NAMES: [&str; 4] = ["git", "docker", "aws", "kubectl"];
 
-/// Largest request that is read, in bytes. Real requests are far smaller.
-const LARGEST: usize = 1 << 16;
+/// Maximum size of a request, in bytes. Real requests are far smaller.
+const MAX_REQUEST: usize = 1 << 16;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,48 +32,42 @@ Examples:
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum CredentialCommand {
-    /// Answer git: a credential helper
+    /// Act as a credential helper of git
     #[command(after_help = GIT_EXAMPLE)]
     Git(GitArgs),
-    /// Answer docker: a credential helper
+    /// Act as a credential helper of docker
     Docker(DockerArgs),
-    /// Answer the AWS tools: a credential_process
+    /// Act as a credential_process of the AWS tools
     Aws(AwsArgs),
-    /// Answer kubectl: an exec credential plugin
+    /// Act as an exec credential plugin of kubectl
     Kubectl(KubectlArgs),
 }
 
-/// The flags and examples, for the tree.
+/// Adds the subcommands and examples to the command.
 pub(crate) fn describe(command: clap::Command) -> clap::Command {
     CredentialCommand::augment_subcommands(command).subcommand_required(true).after_help(EXAMPLES)
 }
 
-// Where the keys are. No doc comment: it would become the description of every command that takes these flags.
+// Selects keys and the rack. No doc comment: clap would print it as the description of the
+// commands.
 #[derive(Args, Debug)]
 pub(crate) struct KeySourceFlags {
-    /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt
-    #[arg(long)]
-    pub(crate) env: Option<String>,
-    /// @this, the org of keyrack.yml, or @all, this machine
-    #[arg(long, default_value = "@this")]
-    pub(crate) org: String,
+    #[command(flatten)]
+    pub(crate) read: ReadFlags,
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
-    /// Release keys although they look like long-lived tokens
-    #[arg(long)]
-    pub(crate) allow_dangerous: bool,
 }
 
 impl KeySourceFlags {
     fn read(&self, app: &App, keys: &[&str]) -> Result<ReadOutcome, Error> {
         let owner = self.owner.resolve(app)?;
-        let env = self.env.as_deref().map(str::parse).transpose()?;
+        let env = self.read.env()?;
         let asks = keys.iter().map(|key| (*key).to_owned()).collect();
-        let scope = Scope::Keys { asks, org: self.org.parse()?, env };
-        let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
+        let scope = Scope::Keys { asks, org: self.read.org()?, env };
+        let options = self.read.options();
         let mut found = read(&app.context(owner), &scope, options)?;
         match &mut found {
-            ReadOutcome::Missing(missing) => missing.iter_mut().for_each(mend_in_hook),
+            ReadOutcome::Missing(missing) => missing.iter_mut().for_each(name_flag_for_settings),
             ReadOutcome::Granted(held) => {
                 for CredentialKey { slug, note, .. } in held {
                     note.iter().for_each(|note| app.notice(&format!("{slug}: {note}")));
@@ -83,7 +77,7 @@ impl KeySourceFlags {
         Ok(found)
     }
 
-    /// The keys, or `None` after those that are missing were named on stderr.
+    /// Returns the keys. Prints the missing ones and returns `None` if there are any.
     fn held(&self, app: &App, keys: &[&str]) -> Result<Option<Vec<CredentialKey>>, Error> {
         match self.read(app, keys)? {
             ReadOutcome::Granted(held) => Ok(Some(held)),
@@ -97,52 +91,53 @@ impl KeySourceFlags {
 
 #[derive(Args, Debug)]
 pub(crate) struct GitArgs {
-    /// A host the key is for, with its port if the URL has one; may be given again. Any other gets nothing
+    /// Host that the key is for, with the port if the URL has one; repeatable. Other hosts get no
+    /// key
     #[arg(long, required = true)]
     pub(crate) host: Vec<String>,
-    /// The key, by its name or full slug
+    /// Name or slug of the key
     #[arg(long)]
     pub(crate) key: String,
-    /// The user to send with it: the URL's if not given, else x-access-token
+    /// User name to send; default: the one in the URL, else x-access-token
     #[arg(long)]
     pub(crate) username: Option<String>,
     #[command(flatten)]
     pub(crate) from: KeySourceFlags,
-    /// get, store or erase: git says it
+    /// Operation, which git passes: get, store or erase
     #[arg(value_name = "OPERATION")]
     pub(crate) operation: String,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct DockerArgs {
-    /// The registry the key is for. Any other gets nothing
+    /// Registry that the key is for. Other registries get no key
     #[arg(long)]
     pub(crate) registry: String,
-    /// The user to send with it
+    /// User name to send
     #[arg(long)]
     pub(crate) username: String,
-    /// The key, by its name or full slug
+    /// Name or slug of the key
     #[arg(long)]
     pub(crate) key: String,
     #[command(flatten)]
     pub(crate) from: KeySourceFlags,
-    /// get, list, store, erase or version: docker says it
+    /// Operation, which docker passes: get, list, store, erase or version
     #[arg(value_name = "OPERATION")]
     pub(crate) operation: String,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct AwsArgs {
-    /// A key that holds all of it, as a JSON object with AccessKeyId and SecretAccessKey
+    /// Key that holds a JSON object with AccessKeyId and SecretAccessKey
     #[arg(long, required_unless_present = "access_key_id", conflicts_with = "access_key_id")]
     pub(crate) key: Option<String>,
-    /// The key that holds the access key's id
+    /// Key that holds the access key ID
     #[arg(long, value_name = "KEY", requires = "secret_access_key")]
     pub(crate) access_key_id: Option<String>,
-    /// The key that holds the secret access key
+    /// Key that holds the secret access key
     #[arg(long, value_name = "KEY", requires = "access_key_id")]
     pub(crate) secret_access_key: Option<String>,
-    /// The key that holds the session token
+    /// Key that holds the session token
     #[arg(long, value_name = "KEY", requires = "access_key_id")]
     pub(crate) session_token: Option<String>,
     #[command(flatten)]
@@ -151,16 +146,16 @@ pub(crate) struct AwsArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct KubectlArgs {
-    /// The key that holds a token
+    /// Key that holds a token
     #[arg(long, required_unless_present = "client_certificate", conflicts_with = "client_certificate")]
     pub(crate) key: Option<String>,
-    /// The key that holds a client certificate
+    /// Key that holds a client certificate
     #[arg(long, value_name = "KEY", requires = "client_key")]
     pub(crate) client_certificate: Option<String>,
-    /// The key that holds the client certificate's private key
+    /// Key that holds the private key of the client certificate
     #[arg(long, value_name = "KEY", requires = "client_certificate")]
     pub(crate) client_key: Option<String>,
-    /// The cluster's address, if any other is to get nothing; takes provideClusterInfo in the kubeconfig
+    /// Address of the only cluster that gets the key; requires provideClusterInfo in the kubeconfig
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     #[command(flatten)]
@@ -184,8 +179,9 @@ impl CredentialCommand {
 
 impl GitArgs {
     fn run(&self, app: &App) -> Result<u8, Error> {
-        let asked = requested()?;
-        // What a helper is told to keep or to forget it may let pass, and it is to pass over what it does not know (gitcredentials(7)).
+        let asked = read_request()?;
+        // gitcredentials(7): a helper may ignore `store` and `erase`, and must ignore unknown
+        // operations.
         if self.operation != "get" {
             return Ok(0);
         }
@@ -199,7 +195,7 @@ impl GitArgs {
             Some([key]) => request.answer(username, key).map(Some),
             _ => Ok(None),
         });
-        // This host is ours to answer for: git need not ask at the terminal for what keyrack will have in a moment.
+        // The host is configured for keyrack: `quit` keeps git from prompting for a locked key.
         if !matches!(answer, Ok(Some(_))) {
             output::print(git::QUIT)?;
         }
@@ -214,23 +210,23 @@ impl DockerArgs {
     fn run(&self, app: &App) -> Result<u8, Error> {
         match self.operation.as_str() {
             "get" => {
-                let asked = requested()?;
+                let asked = read_request()?;
                 if !docker::is_for(&asked, &self.registry) {
                     let address = String::from_utf8_lossy(&asked);
                     output::eprint(&line::refused("docker", &address, &self.registry));
-                    return refuse(docker::NOT_FOUND);
+                    return reject(docker::NOT_FOUND);
                 }
                 match self.from.read(app, &[&self.key]) {
                     Ok(ReadOutcome::Granted(held)) => {
-                        let [key] = &held[..] else { return refuse(docker::NOT_FOUND) };
+                        let [key] = &held[..] else { return reject(docker::NOT_FOUND) };
                         let answer = docker::answer(&asked, &self.username, key)?;
                         output::print(&answer).map(|()| 0)
                     }
                     // docker shows stderr. Other tools that use docker's helpers show stdout.
                     Ok(ReadOutcome::Missing(missing)) => {
-                        refuse_aloud(&line::missing(&missing, app.invocation))
+                        reject_on_both_streams(&line::missing(&missing, app.invocation))
                     }
-                    Err(error) => refuse_aloud(&line::error(&error, app.invocation)),
+                    Err(error) => reject_on_both_streams(&line::error(&error, app.invocation)),
                 }
             }
             "list" => output::print(format!("{}\n", docker::list(&self.registry, &self.username)).as_bytes())
@@ -239,13 +235,13 @@ impl DockerArgs {
                 output::print(concat!("keyrack ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()).map(|()| 0)
             }
             "store" | "erase" => {
-                requested()?;
+                read_request()?;
                 let command = if self.operation == "store" { "set" } else { "del" };
                 let owner = self.from.owner.resolve(app)?;
-                let fix = FixCommand::new(command).owner(&owner).org(&self.from.org).key(&self.key);
-                let fix = FixCommand { env: self.from.env.clone(), ..fix };
+                let fix = FixCommand::new(command).owner(&owner).org(&self.from.read.org).key(&self.key);
+                let fix = FixCommand { env: self.from.read.env.clone(), ..fix };
                 let fix = Fix::from(fix).render(app.invocation);
-                refuse(&format!("keyrack: docker cannot store keys in keyrack; run: {fix}"))
+                reject(&format!("keyrack: docker cannot store keys in keyrack; run: {fix}"))
             }
             _ => Err(Error::new(
                 ErrorCode::Usage,
@@ -297,39 +293,44 @@ impl KubectlArgs {
     }
 }
 
-/// No command changes a tool's settings, so the error names the flag that the hook needs.
-fn mend_in_hook(answer: &mut KeyOutcome) {
+/// Replaces a fix that runs a command by the flag that the tool's settings need.
+fn name_flag_for_settings(answer: &mut KeyOutcome) {
     if let Attempt::Blocked { fix, .. } = &mut answer.attempt
         && fix.take_if(|fix| fix.allows_dangerous()).is_some()
     {
-        let note = "a short-lived credential is safer; give the hook --allow-dangerous if you must";
+        let note =
+            "a short-lived credential is safer; add `--allow-dangerous` to the helper command if you must";
         answer.note = Some(note.to_owned());
     }
 }
 
-/// What the tool asks, which may hold a password of its own.
+/// Reads the request of the tool, which may contain a password.
 ///
-/// A larger request than [`LARGEST`] is refused: the part that is not read could change its
-/// meaning.
-fn requested() -> Result<Zeroizing<Vec<u8>>, Error> {
-    // One allocation of the final size, and room to see the end in: growing would leave copies behind.
-    let mut asked = Zeroizing::new(Vec::with_capacity(LARGEST + 64));
-    std::io::stdin().lock().take(LARGEST as u64 + 1).read_to_end(&mut asked).map_err(|error| {
-        Error::new(ErrorCode::Io, format!("the request could not be read from stdin: {error}"))
-    })?;
-    if asked.len() > LARGEST {
-        return Err(Error::new(ErrorCode::TooLarge, format!("the request is larger than {LARGEST} bytes")));
+/// Rejects a request larger than [`MAX_REQUEST`], since the rest could change its meaning.
+fn read_request() -> Result<Zeroizing<Vec<u8>>, Error> {
+    // One allocation of the final size: growing would leave copies in freed memory.
+    let mut asked = Zeroizing::new(Vec::with_capacity(MAX_REQUEST + 64));
+    std::io::stdin()
+        .lock()
+        .take(MAX_REQUEST as u64 + 1)
+        .read_to_end(&mut asked)
+        .map_err(|error| Error::new(ErrorCode::Io, format!("cannot read the request from stdin: {error}")))?;
+    if asked.len() > MAX_REQUEST {
+        return Err(Error::new(
+            ErrorCode::TooLarge,
+            format!("the request is larger than {MAX_REQUEST} bytes"),
+        ));
     }
     Ok(asked)
 }
 
-/// The same refusal on both streams. The line ends in a newline.
-fn refuse_aloud(line: &str) -> Result<u8, Error> {
+/// Prints a rejection on both streams. The line ends with a newline.
+fn reject_on_both_streams(line: &str) -> Result<u8, Error> {
     output::eprint(line);
-    refuse(line.trim_end())
+    reject(line.trim_end())
 }
 
-/// Docker's way to be told of a refusal: a line on stdout and exit code 1.
-fn refuse(line: &str) -> Result<u8, Error> {
+/// Rejects a request as docker expects: a line on stdout and exit code 1.
+fn reject(line: &str) -> Result<u8, Error> {
     output::print(format!("{line}\n").as_bytes()).map(|()| 1)
 }

@@ -1,6 +1,6 @@
-//! `keyrack daemon start|stop|restart|status|prune`: the process that keeps unlocked keys.
+//! `keyrack daemon start|stop|restart|status|prune`: manages the process that keeps unlocked keys.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use keyrack_client::daemon::{self, PruneOutcome, PrunedRack};
 use keyrack_client::render::Role;
 use keyrack_client::render::status::{hello_value, namespaces, weaknesses};
@@ -12,46 +12,38 @@ use keyrack_core::{Error, Owner};
 use serde_json::{Value, json};
 
 use crate::app::{App, keyrackd};
-use crate::command::flags::OwnerFlags;
+use crate::command::flags::DaemonFlags;
 use crate::command::notices;
 use crate::output;
 use crate::report::to_json;
 
-/// The commands below `daemon`.
+/// Subcommands of `daemon`.
 pub(crate) const NAMES: [&str; 5] = ["start", "stop", "restart", "status", "prune"];
 
 const EXAMPLES: &str = "\
 Examples:
   keyrack daemon start
   keyrack daemon status
-  keyrack daemon restart              after an upgrade: unlocked keys stay unlocked
+  keyrack daemon restart              after an upgrade; unlocked keys stay unlocked
   keyrack daemon stop
   keyrack daemon prune --owner @all   every daemon of this login session";
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum DaemonCommand {
-    /// Start it, if none runs
-    Start(DaemonArgs),
-    /// End it: every unlocked key is forgotten
-    Stop(DaemonArgs),
-    /// Replace it by one of this version; unlocked keys stay unlocked for what is left of their time
-    Restart(DaemonArgs),
-    /// Show which one runs and how well it keeps keys
-    Status(DaemonArgs),
-    /// End it, also an unhealthy one, or with --owner @all every one of this login session
-    Prune(DaemonArgs),
+    /// Start the daemon if it is not running
+    Start(DaemonFlags),
+    /// Stop the daemon, which locks every key
+    Stop(DaemonFlags),
+    /// Replace the daemon by one of this version; keys stay unlocked for their remaining time
+    Restart(DaemonFlags),
+    /// Show the daemon and how well it protects keys
+    Status(DaemonFlags),
+    /// Stop the daemon even if it is unresponsive; with --owner @all, every daemon of this login
+    /// session
+    Prune(DaemonFlags),
 }
 
-#[derive(Args, Debug)]
-pub(crate) struct DaemonArgs {
-    #[command(flatten)]
-    pub(crate) owner: OwnerFlags,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// The flags and examples, for the tree.
+/// Adds the subcommands and examples to the command.
 pub(crate) fn describe(command: clap::Command) -> clap::Command {
     DaemonCommand::augment_subcommands(command).subcommand_required(true).after_help(EXAMPLES)
 }
@@ -68,7 +60,7 @@ impl DaemonCommand {
     }
 }
 
-impl DaemonArgs {
+impl DaemonFlags {
     fn context(&self, app: &App) -> Result<Context, Error> {
         Ok(app.context(self.owner.resolve(app)?))
     }
@@ -84,7 +76,7 @@ impl DaemonArgs {
     }
 }
 
-fn start(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
+fn start(flags: &DaemonFlags, app: &App) -> Result<u8, Error> {
     let ctx = flags.context(app)?;
     let (mut session, started) = daemon::ensure(&ctx, &keyrackd()?)?;
     let hello = session.hello()?.clone();
@@ -103,7 +95,7 @@ fn start(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
     )
 }
 
-fn stop(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
+fn stop(flags: &DaemonFlags, app: &App) -> Result<u8, Error> {
     let stopped = daemon::stop(&flags.context(app)?)?;
     let value =
         json!({ "stopped": stopped.is_some(), "pid": stopped.as_ref().and_then(|stopped| stopped.pid) });
@@ -114,7 +106,7 @@ fn stop(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
     flags.answer(app, "stop", &value, &[Branch::new(line)])
 }
 
-fn restart(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
+fn restart(flags: &DaemonFlags, app: &App) -> Result<u8, Error> {
     let mut done = daemon::restart(&flags.context(app)?, &keyrackd()?)?;
     let hello = done.session.hello()?.clone();
     notices::daemon_started(app);
@@ -141,11 +133,11 @@ fn restart(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
     Ok(if done.lost.is_empty() { exit } else { 1 })
 }
 
-fn show_status(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
+fn show_status(flags: &DaemonFlags, app: &App) -> Result<u8, Error> {
     let found = status(&flags.context(app)?)?;
     found.error.iter().for_each(|error| app.warn(error));
     let socket = found.address.as_ref().map(RackAddress::socket);
-    let shown_socket = socket.iter().map(|socket| Branch::pair("socket", app.shown(socket, None)));
+    let shown_socket = socket.iter().map(|socket| Branch::pair("socket", app.display_path(socket, None)));
     let nodes = match &found.running {
         None => std::iter::once(Branch::pair("daemon", "not found")).chain(shown_socket).collect(),
         Some(running) => {
@@ -172,7 +164,7 @@ fn show_status(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
     flags.answer(app, "status", &value, &nodes)
 }
 
-fn prune(flags: &DaemonArgs, app: &App) -> Result<u8, Error> {
+fn prune(flags: &DaemonFlags, app: &App) -> Result<u8, Error> {
     let named = flags.owner.name();
     let all = named.is_some_and(|owner| owner == "@all");
     let pruned = if all {

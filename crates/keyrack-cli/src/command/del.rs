@@ -1,4 +1,4 @@
-//! `keyrack del`: a key out of its vault, the rack and `keyrack.yml`.
+//! `keyrack del`: deletes a key from its vault, the rack and `keyrack.yml`.
 
 use clap::Args;
 use keyrack_client::render::tree::{Branch, tree};
@@ -19,16 +19,17 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DelArgs {
-    /// The key's name, or its full slug org.env.NAME
+    /// Name of the key, or its full slug org.env.NAME
     #[arg(long)]
     pub(crate) key: String,
-    /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt, else all
+    /// Env of the key: sudo, prod, prep, test, all or camp; taken from keyrack.yml if unambiguous,
+    /// else all
     #[arg(long)]
     pub(crate) env: Option<String>,
-    /// @this, the org of keyrack.yml, or @all, this machine
+    /// Org of the key: @this (the org of keyrack.yml) or @all (this machine)
     #[arg(long, default_value = "@this")]
     pub(crate) org: String,
-    /// Where no keyrack.yml says whose the key is, take a full slug at its word
+    /// Trust the org of a full slug without a keyrack.yml that confirms it
     #[arg(long)]
     pub(crate) anywhere: bool,
     #[command(flatten)]

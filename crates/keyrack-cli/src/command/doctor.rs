@@ -1,4 +1,4 @@
-//! `keyrack doctor`: what is right, what is wrong, and what mends it. It changes nothing and asks nobody.
+//! `keyrack doctor`: checks the setup and suggests fixes. Changes nothing and never prompts.
 
 use clap::Args;
 use keyrack_client::render::tree::{Branch, tree};
@@ -35,7 +35,7 @@ impl DoctorArgs {
     }
 }
 
-/// One branch for each group, one below it for each check.
+/// Renders a branch for each group, with a branch for each check below it.
 fn text(report: &DoctorReport, invocation: Invocation, style: Style) -> String {
     let mut groups: Vec<(&str, Vec<Branch>)> = Vec::new();
     for check in &report.checks {
@@ -75,14 +75,14 @@ fn summary(report: &DoctorReport) -> String {
     let of = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let (fails, warns) = (report.count(CheckStatus::Fail), report.count(CheckStatus::Warn));
     match (fails, warns) {
-        (0, 0) => "all is well".to_owned(),
-        (0, warns) => format!("it works; {}", of(warns, "warning")),
+        (0, 0) => "no problems found".to_owned(),
+        (0, warns) => of(warns, "warning"),
         (fails, 0) => of(fails, "failure"),
         (fails, warns) => format!("{}, {}", of(fails, "failure"), of(warns, "warning")),
     }
 }
 
-/// `{checks: [{name, state, message, fix?, hint?}], ok}`.
+/// Encodes `{checks: [{name, state, message, fix?, hint?}], ok}`.
 fn value(report: &DoctorReport, invocation: Invocation) -> Value {
     let checks: Vec<Value> = report
         .checks

@@ -1,4 +1,5 @@
-//! `keyrack fill`: every key that `keyrack.yml` declares for an env, found or asked for, for one owner or several.
+//! `keyrack fill`: unlocks or asks for every key that `keyrack.yml` declares, for one or more
+//! owners.
 
 use std::path::PathBuf;
 
@@ -16,10 +17,10 @@ use crate::output;
 use crate::report::to_json;
 
 const EXAMPLES: &str = "\
-Keys that are there are unlocked and left as they are; those that are missing are asked for at the terminal, put into os.secure, and \
-read back. One key never stops the others.
+keyrack unlocks the keys that exist and leaves them as they are. It prompts for each missing key, stores it in os.secure and reads \
+it back. An error with one key does not stop the others.
 
-Exit: 0 when every key is there in the end; 2 when one is not and the caller has to act; 1 for a fault; 130 for Ctrl-C.
+Exit code: 0 if every key exists in the end; 2 if one does not and you have to act; 1 for an internal or I/O error; 130 for Ctrl-C.
 
 Examples:
   keyrack fill --env test
@@ -29,28 +30,28 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FillArgs {
-    /// prod, prep, test, camp, or all for every key of every env
+    /// Env to fill: prod, prep, test, camp, or all for every env
     #[arg(long)]
     pub(crate) env: String,
-    /// Whose racks: several may be named; the default one if not given
+    /// Owners of the racks to fill; default: the default owner
     #[arg(long, alias = "for", value_name = "OWNER", num_args = 1..)]
     pub(crate) owner: Vec<String>,
-    /// An ssh key to open the racks with, tried first; several may be named
+    /// SSH keys to open the racks with, tried first
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub(crate) prikey: Vec<PathBuf>,
-    /// One key only, by its name or full slug
+    /// Name or slug of a single key
     #[arg(long)]
     pub(crate) key: Option<String>,
-    /// How the secrets of missing keys come to be; confirmed once if not given
+    /// Mechanism for missing keys; by default, prompted for once
     #[arg(long)]
     pub(crate) mech: Option<String>,
-    /// Ask again for keys that are there
+    /// Ask again for keys that exist
     #[arg(long)]
     pub(crate) refresh: bool,
     /// Ask again for keys that are blocked or cannot be unlocked
     #[arg(long)]
     pub(crate) repair: bool,
-    /// Take keys although they look like long-lived tokens
+    /// Accept keys that look like long-lived tokens
     #[arg(long)]
     pub(crate) allow_dangerous: bool,
     /// Print JSON, without secrets
@@ -69,19 +70,19 @@ impl FillArgs {
             repair: self.repair,
             allow_dangerous: self.allow_dangerous,
         };
-        let place = FillContext {
+        let ctx = FillContext {
             client: app.context(Owner::DEFAULT),
             keyrackd: keyrackd()?,
             prikeys: self.prikey,
             now_ms,
         };
-        let mut person = app.terminal();
-        let mut follow = |progress: FillProgress<'_>| {
+        let mut terminal = app.terminal();
+        let mut on_progress = |progress: FillProgress<'_>| {
             if !app.as_json {
-                app.notice(&followed(progress, &request.env, app));
+                app.notice(&progress_line(progress, &request.env, app));
             }
         };
-        let report = fill(&place, &owners, &request, &mut person, &mut follow)?;
+        let report = fill(&ctx, &owners, &request, &mut terminal, &mut on_progress)?;
         notices::daemon_spawned(app, report.started);
         report.notices.iter().for_each(|notice| app.notice(notice));
         if report.total == 0 {
@@ -90,12 +91,12 @@ impl FillArgs {
         if self.json {
             output::print_json(&value(&request.env, &report, app))?;
         } else {
-            output::print(shown(&request.env, &report, &owners, app).as_bytes())?;
+            output::print(text(&request.env, &report, &owners, app).as_bytes())?;
         }
         Ok(report.exit())
     }
 
-    /// Each once, in the order they were named.
+    /// Returns each owner once, in the order given.
     fn owners(&self, app: &App) -> Result<Vec<Owner>, Error> {
         let mut owners = Vec::new();
         for name in self.owner.iter().map(Some).chain(self.owner.is_empty().then_some(None)) {
@@ -108,15 +109,15 @@ impl FillArgs {
     }
 }
 
-fn followed(progress: FillProgress<'_>, env: &str, app: &App) -> String {
+fn progress_line(progress: FillProgress<'_>, env: &str, app: &App) -> String {
     let FillProgress { at, of, slug, owners } = progress;
-    // Of all envs a name can be several keys'.
+    // With `--env all`, several keys can have the same name.
     let key = if env == Env::All.as_str() { slug.as_str() } else { slug.name() };
     let whose = if owners == 1 { "1 owner".to_owned() } else { format!("{owners} owners") };
     app.style_of_stderr().titled("🔑", &format!("key {at}/{of}, {key}, for {whose}"))
 }
 
-fn shown(env: &str, report: &FillReport, owners: &[Owner], app: &App) -> String {
+fn text(env: &str, report: &FillReport, owners: &[Owner], app: &App) -> String {
     let style = app.style();
     let keys = report.total / owners.len().max(1);
     let mut nodes: Vec<Branch> = Vec::new();
@@ -156,7 +157,7 @@ fn effect(one: &FilledKey, name_owner: bool, app: &App) -> Branch {
     }
 }
 
-/// `{env, keys: [{slug, owner, effect, under?, error?}], verified, total, notices?}`.
+/// Encodes `{env, keys: [{slug, owner, effect, under?, error?}], verified, total, notices?}`.
 fn value(env: &str, report: &FillReport, app: &App) -> Value {
     let keys = report.filled.iter().map(|one| {
         let owner = one.owner.name();
@@ -184,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fill_that_was_cut_short_ends_as_interrupted() {
+    fn incomplete_fill_exits_as_interrupted() {
         let mut report = FillReport { total: 2, ..FillReport::default() };
         assert_eq!(report.exit(), 130);
         report.total = 0;

@@ -1,4 +1,5 @@
-//! `keyrack firewall`: the secrets of a CI job, through the rules, to the job's later steps. One blocked key, and none leaves.
+//! `keyrack firewall`: the secrets of a CI job, through the rules, to the job's later steps. One
+//! blocked key, and none leaves.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
@@ -24,9 +25,9 @@ use crate::command::notices;
 use crate::output;
 
 const EXAMPLES: &str = "\
-Only keys that keyrack.yml declares for the env are looked at: in the daemon, then in the JSON, then in the environment.
+keyrack considers only the keys that keyrack.yml declares for the env, and reads each from the daemon, else the JSON, else the environment.
 
-Exit: 0, also when keys are absent or locked; 2 when one is blocked, and then nothing is exported.
+Exit code: 0 if no key is blocked, even if some are absent or locked; 2 if a key is blocked, and then nothing is exported.
 
 Examples:
   keyrack firewall --env test --from 'json(env://SECRETS_JSON)' --into github.actions
@@ -35,13 +36,15 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FirewallArgs {
-    /// prod, prep, test, all or camp
+    /// Env of the keys: prod, prep, test, all or camp
     #[arg(long)]
     pub(crate) env: String,
-    /// json(env://NAME), a JSON object in a variable, or json(stdin://*), one on stdin
+    /// Source of the secrets: json(env://NAME), a JSON object in a variable, or json(stdin://*),
+    /// one on stdin
     #[arg(long, value_name = "SOURCE")]
     pub(crate) from: String,
-    /// github.actions: masks, then variables of the later steps; or json: the attempts, with secrets
+    /// Destination: github.actions (masks, then variables of later steps) or json (attempts with
+    /// secrets)
     #[arg(long, value_name = "FORM")]
     pub(crate) into: String,
     #[command(flatten)]
@@ -49,7 +52,7 @@ pub(crate) struct FirewallArgs {
 }
 
 impl FirewallArgs {
-    /// Whether the answer is JSON.
+    /// Returns `true` if the output is JSON.
     pub(crate) fn prints_json(&self) -> bool {
         self.into == "json"
     }
@@ -59,7 +62,7 @@ impl FirewallArgs {
         let env: Env = self.env.parse()?;
         let from: Origin = self.from.parse()?;
         let into: Destination = self.into.parse()?;
-        // Before anything is read: a runner that cannot take the keys is not to be shown them.
+        // First: a runner that cannot take the keys must not see them.
         let file = match into {
             Destination::GithubActions => Some(env_file(app)?),
             Destination::Json => None,
@@ -83,47 +86,48 @@ impl FirewallArgs {
 
 fn env_file(app: &App) -> Result<EnvFile, Error> {
     let Some(path) = app.environment.filled("GITHUB_ENV") else {
-        return Err(Error::new(ErrorCode::Usage, "GITHUB_ENV is not set, so no later step could get a key")
-            .hint("run it in a step of GitHub Actions; elsewhere --into json"));
+        return Err(Error::new(ErrorCode::Usage, "GITHUB_ENV is not set, so no later step can get a key")
+            .hint("run the command in a step of GitHub Actions, or use `--into json`"));
     };
     if io::stdout().is_terminal() && app.environment.text("GITHUB_ACTIONS") != Some("true") {
         return Err(Error::new(
             ErrorCode::Usage,
-            "stdout is a terminal, and the lines that mask secrets would show them",
+            "stdout is a terminal, and the commands that mask secrets would show them",
         )
-        .hint("only a runner of GitHub Actions may read them"));
+        .hint("run the command in a step of GitHub Actions"));
     }
     EnvFile::open(Path::new(path))
 }
 
-/// The JSON, bounded, in memory that is wiped.
+/// Reads the JSON, bounded, into memory that is wiped.
 fn secrets(from: &Origin, app: &App) -> Result<Secret, Error> {
     match from {
         Origin::Variable(name) => match app.environment.filled(name) {
             Some(value) => Ok(Secret::copy_of(value.as_encoded_bytes())),
-            // Not repeated: it may be the secrets themselves.
-            None => Err(Error::new(ErrorCode::Usage, "the variable that --from names is not set")
+            // The name is not repeated, since it could be the secrets themselves.
+            None => Err(Error::new(ErrorCode::Usage, "the variable in `--from` is not set")
                 .hint("in GitHub Actions: env: { SECRETS_JSON: ${{ toJSON(secrets) }} }")),
         },
         Origin::Stdin if io::stdin().is_terminal() => Err(Error::new(
             ErrorCode::PromptNeeded,
             "the secrets JSON is read from stdin, which is a terminal",
         )
-        .hint("pipe it in")),
+        .hint("pipe the JSON into the command")),
         Origin::Stdin => {
-            // One byte more than is taken, so that what is too long is seen and nothing grows; and past the buffer of stdin, which is not wiped.
+            // One byte more than the limit, to detect larger input without growing. The buffer of
+            // `Stdin` is not used, since it is not wiped.
             let mut text = Zeroizing::new(Vec::with_capacity(MAX_SECRETS_JSON + 1));
             let most = u64::try_from(MAX_SECRETS_JSON + 1).expect("16 MiB fit");
             let stdin = io::stdin().as_fd().try_clone_to_owned().map(File::from);
             stdin.and_then(|stdin| stdin.take(most).read_to_end(&mut text)).map_err(|error| {
-                Error::new(ErrorCode::Io, format!("the secrets JSON could not be read from stdin: {error}"))
+                Error::new(ErrorCode::Io, format!("cannot read the secrets JSON from stdin: {error}"))
             })?;
             Ok(text.into())
         }
     }
 }
 
-/// The attempts. When one is blocked, only those that are not granted: what is granted has no secret then.
+/// Prints the attempts. If one is blocked, prints only those that are not granted.
 fn as_json(mut outcome: GetOutcome, blocked: bool, app: &App) -> Result<(), Error> {
     if blocked {
         outcome.keys.retain(|answer| !answer.attempt.is_granted());
@@ -132,7 +136,8 @@ fn as_json(mut outcome: GetOutcome, blocked: bool, app: &App) -> Result<(), Erro
     output::print(b"\n")
 }
 
-/// The report, the masks, and only when the runner has them, the variables.
+/// Prints the report and the masks, then writes the variables: the runner must have the masks
+/// first.
 fn into_github(outcome: GetOutcome, file: EnvFile, blocked: bool, app: &App) -> Result<(), Error> {
     output::print(report(&outcome, blocked, app).as_bytes())?;
     if blocked {
@@ -143,11 +148,14 @@ fn into_github(outcome: GetOutcome, file: EnvFile, blocked: bool, app: &App) -> 
     for export in sorted.exports.iter().filter(|export| github::is_set_by_runner(&export.name)) {
         let name = &export.name;
         app.notice(&format!(
-            "{name}: the runner sets this variable itself, so later steps may see its own value"
+            "{name}: the runner sets this variable itself, so later steps may see the runner's value"
         ));
     }
     for export in sorted.exports.iter().filter(|export| !github::is_masked(export.secret.expose())) {
-        app.notice(&format!("{} is not masked in the log: no line of it has {MIN} bytes", export.slug));
+        app.notice(&format!(
+            "{} is not masked in the log: each of its lines is shorter than {MIN} bytes",
+            export.slug
+        ));
     }
     let blocks = github::blocks(&sorted.exports)?;
     output::print_all(&github::masks(&sorted.exports))?;
@@ -161,7 +169,7 @@ fn report(outcome: &GetOutcome, blocked: bool, app: &App) -> String {
         let of = |answer: &&KeyOutcome| answer.attempt.status() == status;
         match outcome.keys.iter().filter(of).count() {
             some @ 1.. if status == "granted" && blocked => {
-                format!("{some}, held back since a key is blocked")
+                format!("{some}, held back because a key is blocked")
             }
             count => count.to_string(),
         }
@@ -177,7 +185,8 @@ fn report(outcome: &GetOutcome, blocked: bool, app: &App) -> String {
     tree(&style.titled("🔐", "keyrack firewall"), &nodes, style)
 }
 
-/// One key. A tip is for what is blocked alone: an absent key is no failure here, and nobody sits at this machine.
+/// Renders one key. Only a blocked key gets a tip: an absent key is not an error here, and no user
+/// is at this machine.
 fn key(answer: &KeyOutcome, blocked: bool, app: &App) -> Branch {
     let style = app.style();
     let mut below = Vec::new();

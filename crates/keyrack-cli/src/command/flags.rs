@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keyrack_core::{Error, Owner};
+use keyrack_client::get::GetOptions;
+use keyrack_core::{Env, Error, Org, Owner};
 use keyrack_ops::OpContext;
 
 use crate::app::App;
@@ -14,10 +15,10 @@ use crate::app::App;
 // Selects the rack.
 #[derive(Args, Debug, Default)]
 pub(crate) struct OwnerFlags {
-    /// Whose rack: the default one if not given
+    /// Owner of the rack, if not the default one
     #[arg(long, value_name = "OWNER")]
     pub(crate) owner: Option<String>,
-    /// The same as --owner
+    /// Alias of --owner
     #[arg(long = "for", value_name = "OWNER")]
     pub(crate) owner_for: Option<String>,
 }
@@ -28,7 +29,8 @@ impl OwnerFlags {
         self.owner.as_ref().or(self.owner_for.as_ref())
     }
 
-    /// Returns the owner of these flags, else of the flags before the command, else the default one.
+    /// Returns the owner of these flags, else of the flags before the command, else the default
+    /// one.
     pub(crate) fn resolve(&self, app: &App) -> Result<Owner, Error> {
         app.owner(self.name())
     }
@@ -39,7 +41,7 @@ impl OwnerFlags {
 pub(crate) struct RackFlags {
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
-    /// An ssh key to open the rack with, tried first; may be given again
+    /// SSH key to open the rack with, tried first; repeatable
     #[arg(long, value_name = "PATH")]
     pub(crate) prikey: Vec<PathBuf>,
     /// Print JSON
@@ -56,6 +58,65 @@ impl RackFlags {
     ) -> Result<T, Error> {
         app.operate(self.owner.resolve(app)?, &self.prikey, operation)
     }
+}
+
+// Selects a daemon, and formats the answer.
+#[derive(Args, Debug)]
+pub(crate) struct DaemonFlags {
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+// Selects keys to read.
+#[derive(Args, Debug)]
+pub(crate) struct ReadFlags {
+    /// Env of the key: sudo, prod, prep, test, all or camp; taken from keyrack.yml if unambiguous
+    #[arg(long)]
+    pub(crate) env: Option<String>,
+    /// Org of the key: @this (the org of keyrack.yml) or @all (this machine)
+    #[arg(long, default_value = "@this")]
+    pub(crate) org: String,
+    /// Allow keys that look like long-lived tokens
+    #[arg(long)]
+    pub(crate) allow_dangerous: bool,
+}
+
+impl ReadFlags {
+    pub(crate) fn env(&self) -> Result<Option<Env>, Error> {
+        parse_env(self.env.as_deref())
+    }
+
+    pub(crate) fn org(&self) -> Result<Org, Error> {
+        Ok(self.org.parse()?)
+    }
+
+    pub(crate) fn options(&self) -> GetOptions {
+        read_options(self.allow_dangerous)
+    }
+}
+
+// Unlocks what a read finds locked.
+#[derive(Args, Debug)]
+pub(crate) struct UnlockFlags {
+    /// Unlock locked keys first
+    #[arg(long)]
+    pub(crate) unlock: bool,
+    /// SSH key to unlock with, tried first; repeatable
+    #[arg(long, value_name = "PATH", requires = "unlock")]
+    pub(crate) prikey: Vec<PathBuf>,
+}
+
+/// Parses the value of an optional `--env`.
+pub(crate) fn parse_env(env: Option<&str>) -> Result<Option<Env>, Error> {
+    Ok(env.map(str::parse).transpose()?)
+}
+
+/// Returns the options of the commands that read keys.
+pub(crate) fn read_options(allow_dangerous: bool) -> GetOptions {
+    GetOptions { allow_dangerous, undeclared_is_absent: true }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! `keyrack init`: the rack of this machine, and with `--org` the `keyrack.yml` of this repository.
+//! `keyrack init`: creates the rack of this machine and, with `--org`, the `keyrack.yml` of this
+//! repository.
 
 use std::path::PathBuf;
 
@@ -16,11 +17,11 @@ use crate::init_wizard::ask_missing_args;
 use crate::output;
 
 const EXAMPLES: &str = "\
-At a terminal it asks for what no flag says, and Enter takes what it proposes; with --no-prompt it does not.
+At a terminal, keyrack asks for what the flags leave open; Enter accepts the suggestion. --no-prompt skips the questions.
 
 Examples:
-  keyrack init                               the rack, opened by ~/.ssh/id_ed25519
-  keyrack init --org acme                    and .agent/keyrack.yml of this repository
+  keyrack init                               a rack that ~/.ssh/id_ed25519 opens
+  keyrack init --org acme                    also .agent/keyrack.yml of this repository
   keyrack init --owner work --prikey ~/.ssh/work";
 
 #[derive(Args, Debug)]
@@ -28,21 +29,21 @@ Examples:
 pub(crate) struct InitArgs {
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
-    /// The ssh key that opens the rack, by its private or its .pub file; found in ~/.ssh and the
-    /// ssh config if not given
+    /// SSH key that opens the rack, as its private or .pub file; by default, found in ~/.ssh and
+    /// the SSH config
     #[arg(long, value_name = "PATH")]
     pub(crate) pubkey: Option<PathBuf>,
-    /// The same, by its private file; wins over --pubkey. It is remembered, so later commands need
-    /// no --prikey
+    /// The same, as its private file; wins over --pubkey. keyrack remembers it, so later commands
+    /// need no --prikey
     #[arg(long, value_name = "PATH")]
     pub(crate) prikey: Option<PathBuf>,
-    /// What to call this recipient
+    /// Label of this recipient
     #[arg(long, default_value = "default")]
     pub(crate) label: String,
-    /// Make .agent/keyrack.yml of this repository, for this org
+    /// Org of this repository; creates its .agent/keyrack.yml
     #[arg(long)]
     pub(crate) org: Option<String>,
-    /// Where keyrack.yml is to be, from the root of the repository
+    /// Path for keyrack.yml, from the root of the repository
     #[arg(long, value_name = "PATH", requires = "org")]
     pub(crate) at: Option<PathBuf>,
     /// Print JSON
@@ -56,14 +57,14 @@ impl InitArgs {
         let at = self.at.map(|path| path.to_string_lossy().into_owned());
         let mut request =
             InitRequest { key: self.prikey.or(self.pubkey), label: Some(self.label), org: self.org, at };
-        if app.is_guided() {
+        if app.is_interactive() {
             ask_missing_args(app, &owner, &mut request)?;
         }
         let done = app.operate(owner.clone(), &[], |ctx| init(ctx, &request))?;
         if let (Some(asked), Some(repo)) = (&request.org, &done.repo)
             && *asked != repo.org
         {
-            app.notice(&format!("{} is there already, and its org is {}", repo.path.display(), repo.org));
+            app.notice(&format!("{} already exists, and its org is {}", repo.path.display(), repo.org));
         }
         if self.json {
             return output::print_json(&value(&done, &owner)).map(|()| 0);
@@ -74,33 +75,34 @@ impl InitArgs {
             InitOutcome::Found => style.marked("already active", "👌"),
         };
         let host = Branch::pair("host manifest", effect(done.host)).with_role(Role::Good).with([
-            Branch::pair("path", app.shown(&done.host_path, None)),
+            Branch::pair("path", app.display_path(&done.host_path, None)),
             Branch::pair("owner", owner.as_str()),
             Branch::pair("recipient", &done.recipient.label),
         ]);
         let remembered = done.remembered.as_ref();
-        let host = host.with(
-            remembered.map(|path| Branch::pair("identity", format!("{}, remembered", app.shown(path, None)))),
-        );
+        let host =
+            host.with(remembered.map(|path| {
+                Branch::pair("identity", format!("{}, remembered", app.display_path(path, None)))
+            }));
         let repo = match (&done.repo, &done.git_root) {
             (Some(repo), root) => {
                 Branch::pair("repo manifest", effect(repo.effect)).with_role(Role::Good).with([
-                    Branch::pair("path", app.shown(&repo.path, root.as_deref())),
+                    Branch::pair("path", app.display_path(&repo.path, root.as_deref())),
                     Branch::pair("org", &repo.org),
                 ])
             }
             (None, None) => {
-                let note = "run it again inside of one to make its keyrack.yml";
+                let note = "run `init` again in a git repository to create its keyrack.yml";
                 let note = request.org.as_ref().map(|_| Branch::note(note));
                 Branch::pair("repo manifest", "not in a git repository").with(note)
             }
             (None, Some(_)) => {
                 let fix = Fix::command(["init", "--org", "ORG"]).render(app.invocation);
-                Branch::pair("repo manifest", "none asked for").with([Branch::tip(fix)])
+                Branch::pair("repo manifest", "not requested").with([Branch::tip(fix)])
             }
         };
         let mut nodes = vec![host, repo];
-        if app.is_guided() {
+        if app.is_interactive() {
             nodes.push(
                 Branch::command("next", next(&done, &owner).render(app.invocation)).with_role(Role::Fix),
             );
@@ -109,7 +111,7 @@ impl InitArgs {
     }
 }
 
-/// What a person does next: stores a first key.
+/// Returns the next command for a new user, which stores a first key.
 fn next(done: &InitReport, owner: &Owner) -> Fix {
     let in_repo = done.git_root.as_ref().is_some_and(|root| root.join(MANIFEST_PATH).exists());
     let words = ["--key", "API_KEY", "--env", "test", "--vault", "os.secure"];

@@ -1,4 +1,4 @@
-//! `keyrack man`: the manual pages, made of the same words as the help.
+//! `keyrack man`: prints or writes manual pages, made from the same texts as the help.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ use crate::output;
 const EXAMPLES: &str = "\
 Examples:
   keyrack man get | man -l -
-  keyrack man --dir ~/.local/share/man/man1    all of them, one file for each command";
+  keyrack man --dir ~/.local/share/man/man1    all pages, one file for each command";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ManArgs {
-    /// The command; the page of keyrack itself if not given
+    /// Command; default: the page of keyrack itself
     #[arg(value_name = "COMMAND", num_args = 0..=2)]
     pub(crate) command: Vec<String>,
-    /// Write every page into this directory instead, which is made if it is not there
+    /// Directory to write every page to instead; created if missing
     #[arg(long, value_name = "PATH", conflicts_with = "command")]
     pub(crate) dir: Option<PathBuf>,
 }
@@ -38,8 +38,8 @@ impl ManArgs {
         let name = words.collect::<Vec<_>>().join("-");
         let found = pages.iter().find(|page| page.name == name);
         let page = found.ok_or_else(|| {
-            let error = Error::new(ErrorCode::Usage, "there is no page of that name")
-                .fix(Fix::command(["man", "--help"]));
+            let error =
+                Error::new(ErrorCode::Usage, "unknown manual page").fix(Fix::command(["man", "--help"]));
             let known = pages.iter().filter_map(|page| page.name.strip_prefix("keyrack-"));
             Error { hint: did_you_mean(&self.command.join("-"), known), ..error }
         })?;
@@ -55,7 +55,7 @@ struct Page {
 
 fn write(dir: &Path, pages: &[Page]) -> Result<(), Error> {
     let fault = |path: &Path, error: &std::io::Error| {
-        Error::new(ErrorCode::Io, format!("{} could not be written: {error}", path.display()))
+        Error::new(ErrorCode::Io, format!("cannot write {}: {error}", path.display()))
     };
     std::fs::create_dir_all(dir).map_err(|error| fault(dir, &error))?;
     for page in pages {
@@ -65,13 +65,13 @@ fn write(dir: &Path, pages: &[Page]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every page: that of keyrack, and one for each command.
+/// Returns every page: that of keyrack, and one for each command.
 fn pages(tree: clap::Command) -> Result<Vec<Page>, Error> {
     let mut tree = tree.disable_help_subcommand(true);
     tree.build();
     let mut pages = Vec::new();
     collect(&tree, None, "", &mut pages)
-        .map_err(|error| Error::new(ErrorCode::Internal, format!("a page could not be made: {error}")))?;
+        .map_err(|error| Error::new(ErrorCode::Internal, format!("cannot render a manual page: {error}")))?;
     Ok(pages)
 }
 
@@ -100,7 +100,7 @@ fn page(
     let named = command.clone().display_name(name.to_owned());
     let man = Man::new(named);
     let mut text = Vec::new();
-    // By hand: a page of no date has an empty one, which is left out otherwise.
+    // By hand: clap_mangen leaves out an empty date.
     writeln!(
         text,
         ".TH {} 1 \"\" \"keyrack {}\" \"keyrack\"",
@@ -118,7 +118,7 @@ fn page(
     let (notes, examples) = after.split_once("Examples:\n").unwrap_or((after, ""));
     if !notes.trim().is_empty() {
         more.control("SH", ["NOTES"]);
-        // A blank line begins a paragraph, and what is indented stays as it is.
+        // A blank line begins a paragraph; indented lines are not filled.
         for line in notes.trim().lines() {
             match line.trim() {
                 "" => more.control("PP", []),
@@ -136,12 +136,12 @@ fn page(
     }
     more.control("SH", ["EXIT STATUS"]);
     for (code, meaning) in [
-        ("0", "Done."),
+        ("0", "Success."),
         (
             "2",
-            "The caller has to act: wrong arguments, a key that is locked, absent or blocked, a file to mend.",
+            "You have to act: invalid arguments, a key that is locked, absent or blocked, an invalid file.",
         ),
-        ("1", "A fault: the daemon does not answer, an I/O error, a bug."),
+        ("1", "An error: the daemon does not answer, an I/O error, a bug."),
         ("130", "Interrupted at a prompt."),
     ] {
         more.control("TP", []).text([bold(code)]).text([roman(meaning)]);

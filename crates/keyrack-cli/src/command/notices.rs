@@ -21,9 +21,9 @@ pub(crate) fn read(app: &App, outcome: &GetOutcome, env: Option<&str>) {
 pub(crate) fn daemon_and_manifest(app: &App, outcome: &GetOutcome) {
     if outcome.legacy_daemon {
         let fix = Fix::command(["daemon", "restart"]).render(app.invocation);
-        app.notice(&format!("an older TypeScript keyrack daemon answered; `{fix}` takes over from it"));
+        app.notice(&format!("an older TypeScript keyrack daemon answered; replace it with `{fix}`"));
     }
-    // No warning if no daemon can run here and the environment has answered.
+    // No warning if no daemon can run here and the environment has all keys.
     let needless = |error: &&Error| {
         outcome.all_granted() && matches!(error.code, ErrorCode::NoHome | ErrorCode::RuntimeDirMissing)
     };

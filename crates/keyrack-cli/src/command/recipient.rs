@@ -1,4 +1,4 @@
-//! `keyrack recipient set|get|del`: who can decrypt the rack and every key in os.secure.
+//! `keyrack recipient set|get|del`: manages who can decrypt the rack and every key in os.secure.
 
 use clap::{Args, Subcommand};
 use keyrack_client::render::tree::{Branch, tree};
@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::command::flags::RackFlags;
 use crate::output;
 
-/// The commands below `recipient`.
+/// Subcommands of `recipient`.
 pub(crate) const NAMES: [&str; 3] = ["set", "get", "del"];
 
 const EXAMPLES: &str = "\
@@ -23,23 +23,23 @@ Examples:
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum RecipientCommand {
-    /// Add one who can decrypt the rack and every key in os.secure
+    /// Add a recipient, who can decrypt the rack and every key in os.secure
     Set(RecipientSetArgs),
-    /// Show who can decrypt the rack
+    /// Show the recipients, who can decrypt the rack
     Get(RecipientGetArgs),
-    /// Remove one, and encrypt everything anew without them
+    /// Remove a recipient and re-encrypt everything without them
     Del(RecipientDelArgs),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct RecipientSetArgs {
-    /// An age public key (age1…) or an ssh one (ssh-ed25519 …), or the file that holds it
+    /// age public key (age1…), SSH public key (ssh-ed25519 …), or file with one
     #[arg(long)]
     pub(crate) pubkey: String,
-    /// What to call this recipient
+    /// Label of the recipient
     #[arg(long)]
     pub(crate) label: String,
-    /// ssh: keep the ssh key as it is, for a key with a passphrase
+    /// ssh, to encrypt to the SSH key itself; for a key with a passphrase
     #[arg(long, value_name = "FORM")]
     pub(crate) stanza: Option<String>,
     #[command(flatten)]
@@ -54,14 +54,14 @@ pub(crate) struct RecipientGetArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct RecipientDelArgs {
-    /// Which recipient
+    /// Label of the recipient
     #[arg(long)]
     pub(crate) label: String,
     #[command(flatten)]
     pub(crate) rack: RackFlags,
 }
 
-/// The flags and examples, for the tree.
+/// Adds the subcommands and examples to the command.
 pub(crate) fn describe(command: clap::Command) -> clap::Command {
     RecipientCommand::augment_subcommands(command).subcommand_required(true).after_help(EXAMPLES)
 }
@@ -89,7 +89,7 @@ impl RecipientSetArgs {
             Branch::pair("label", &done.recipient.label),
             Branch::pair("mech", &done.recipient.mech),
             Branch::pair("pubkey", short(&done.recipient)),
-            Branch::pair("keys encrypted anew", done.files.to_string()),
+            Branch::pair("re-encrypted keys", done.files.to_string()),
         ])];
         output::print(tree(&style.titled("🔐", "keyrack recipient set"), &nodes, style).as_bytes())
             .map(|()| 0)
@@ -130,14 +130,14 @@ impl RecipientDelArgs {
         let style = app.style();
         let nodes = [
             Branch::pair("removed recipient", &done.recipient.label),
-            Branch::pair("keys encrypted anew", done.files.to_string()),
+            Branch::pair("re-encrypted keys", done.files.to_string()),
         ];
         output::print(tree(&style.titled("🔐", "keyrack recipient del"), &nodes, style).as_bytes())
             .map(|()| 0)
     }
 }
 
-/// The beginning of a public key, enough to tell it from others.
+/// Returns the beginning of a public key, enough to tell it from others.
 fn short(recipient: &Recipient) -> String {
     let start: String = recipient.pubkey.chars().take(20).collect();
     format!("{start}...")

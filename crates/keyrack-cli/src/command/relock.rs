@@ -1,13 +1,13 @@
-//! `keyrack relock`: forget unlocked keys now.
+//! `keyrack relock`: locks keys before they expire.
 
 use crate::unlock_tree::relocked;
 use clap::Args;
 use keyrack_client::relock::{RelockOutcome, RelockQuery, relock};
-use keyrack_core::{Env, Error, Org};
+use keyrack_core::{Error, Org};
 use serde_json::json;
 
 use crate::app::App;
-use crate::command::flags::OwnerFlags;
+use crate::command::flags::{DaemonFlags, parse_env};
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -20,26 +20,23 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RelockArgs {
-    #[command(flatten)]
-    pub(crate) owner: OwnerFlags,
-    /// Only keys of this env
+    /// Env to lock
     #[arg(long)]
     pub(crate) env: Option<String>,
-    /// Only this key, by its name or full slug
+    /// Name or slug of a single key
     #[arg(long)]
     pub(crate) key: Option<String>,
-    /// With --key: @this, the repository's and this machine's, or @all, this machine's alone
+    /// Org of --key: @this (the org of keyrack.yml and this machine) or @all (only this machine)
     #[arg(long, default_value = "@this", requires = "key")]
     pub(crate) org: String,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) daemon: DaemonFlags,
 }
 
 impl RelockArgs {
     pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
-        let owner = self.owner.resolve(app)?;
-        let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
+        let owner = self.daemon.owner.resolve(app)?;
+        let env = parse_env(self.env.as_deref())?;
         let org: Org = self.org.parse()?;
         let wanted = match (self.key, env) {
             (Some(ask), env) => RelockQuery::Key { ask, org, env },
@@ -49,9 +46,9 @@ impl RelockArgs {
         let RelockOutcome { relocked: done, error } = relock(&app.context(owner), &wanted)?;
         error.iter().for_each(|error| app.warn(error));
         if done.unnamed > 0 {
-            app.notice(&format!("and {} more keys than could be named", done.unnamed));
+            app.notice(&format!("and {} more keys that could not be named", done.unnamed));
         }
-        if self.json {
+        if self.daemon.json {
             return output::print_json(&json!({ "relocked": done.slugs })).map(|()| 0);
         }
         output::print(relocked(&done.slugs, app.style()).as_bytes()).map(|()| 0)

@@ -1,18 +1,18 @@
-//! `keyrack run`: a command with the asked keys in its environment, in this process's place.
+//! `keyrack run`: replaces this process by a command with keys in its environment.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use keyrack_client::get::{self, GetOptions, GetOutcome, Scope};
+use keyrack_client::get::{self, GetOutcome, Scope};
 use keyrack_client::manifest;
 use keyrack_client::render::attempt::strict_failure;
 use keyrack_client::source::limits::{check_total, sizes};
 use keyrack_client::source::{self, Export, SourceMode};
-use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Org, Reserved};
+use keyrack_core::{Attempt, Error, ErrorCode, Fix, Org, Reserved};
 use keyrack_mask::{MIN, Patterns};
 use keyrack_ops::get::get_or_unlock;
 use keyrack_ops::run::masked::{self, MaskedOutcome, ProgramExit, Target};
@@ -25,16 +25,16 @@ use keyrack_sys::process::supervise::exit_by_signal;
 use keyrack_sys::random::random_bytes;
 
 use crate::app::App;
-use crate::command::flags::OwnerFlags;
+use crate::command::flags::{OwnerFlags, UnlockFlags, parse_env, read_options};
 use crate::command::notices;
 use crate::{output, report};
 
-/// Word that makes this program the reader of discarded output ([`drain`]).
+/// Argument that makes this program read and discard output ([`drain`]).
 pub(crate) const DRAIN: &str = "drain";
 
 const EXAMPLES: &str = "\
-Exit: that of the command; 2, and it is not started, when a key is not granted; 127 when there is no such command, 126 when it cannot be \
-executed.
+Exit code: that of the command; 2 if a key is not granted, and the command is not started; 127 if the command does not exist, 126 if \
+it cannot be executed.
 
 Examples:
   keyrack run --env test -- npm test
@@ -45,37 +45,35 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunArgs {
-    /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt
+    /// Env of the keys: sudo, prod, prep, test, all or camp; taken from keyrack.yml if unambiguous
     #[arg(long)]
     pub(crate) env: Option<String>,
-    /// A key the command gets, by its name or full slug; may be given again. Without: every key that keyrack.yml declares for the env
+    /// Name or slug of a key for the command; repeatable. Default: every key that keyrack.yml
+    /// declares for the env
     #[arg(long)]
     pub(crate) key: Vec<String>,
-    /// @this, the org of keyrack.yml, or @all, this machine
+    /// Org of the keys: @this (the org of keyrack.yml) or @all (this machine)
     #[arg(long, default_value = "@this", requires = "key")]
     pub(crate) org: String,
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
-    /// Unlock the keys that are locked, and only those, first
-    #[arg(long)]
-    pub(crate) unlock: bool,
-    /// An ssh key to unlock with, tried first; may be given again
-    #[arg(long, value_name = "PATH", requires = "unlock")]
-    pub(crate) prikey: Vec<PathBuf>,
-    /// Release keys although they look like long-lived tokens
+    #[command(flatten)]
+    pub(crate) unlock: UnlockFlags,
+    /// Allow keys that look like long-lived tokens
     #[arg(long)]
     pub(crate) allow_dangerous: bool,
-    /// Start the command without the keys that are not granted
+    /// Start the command even if some keys are not granted
     #[arg(long)]
     pub(crate) lenient: bool,
-    /// Write *** in the place of each key in what the command writes, in the forms that programs usually write it in
+    /// Replace each key in the command's output with ***, also in common encodings
     #[arg(long)]
     pub(crate) mask: bool,
     #[expect(rustdoc::invalid_html_tags, reason = "clap prints this line, and <KEY> is a placeholder")]
-    /// Give each key as the path of a file in memory, in the variable <KEY>_FILE, instead of its value
+    /// Pass each key as the path of an in-memory file, in the variable <KEY>_FILE, instead of its
+    /// value
     #[arg(long)]
     pub(crate) files: bool,
-    /// The command and its arguments
+    /// Command to run, with its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }
@@ -83,15 +81,16 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
         let owner = self.owner.resolve(app)?;
-        let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
+        let env = parse_env(self.env.as_deref())?;
         let org: Org = self.org.parse()?;
         let scope = match self.key.is_empty() {
             false => Scope::Keys { asks: self.key.clone(), org, env },
             true => Scope::Repo { env },
         };
-        let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
-        let outcome = if self.unlock {
-            let done = app.operate(owner.clone(), &self.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
+        let options = read_options(self.allow_dangerous);
+        let outcome = if self.unlock.unlock {
+            let done =
+                app.operate(owner.clone(), &self.unlock.prikey, |ctx| get_or_unlock(ctx, &scope, options))?;
             notices::daemon_spawned(app, done.started);
             done.outcome
         } else {
@@ -106,7 +105,7 @@ impl RunArgs {
             for export in &exports {
                 files.push(
                     memfd::sealed("keyrack", export.secret.expose())
-                        .map_err(|error| no_file(export, &error))?,
+                        .map_err(|error| file_error(export, &error))?,
                 );
             }
         } else {
@@ -114,10 +113,10 @@ impl RunArgs {
         }
         let path = app.environment.get("PATH");
         let mut program = PreparedCommand::new(&self.command, variables, path)
-            .map_err(|error| Error::new(ErrorCode::Usage, format!("the command cannot be run: {error}")))?;
+            .map_err(|error| Error::new(ErrorCode::Usage, format!("cannot run the command: {error}")))?;
         let mut named = Vec::new();
         for (export, file) in exports.iter().zip(&files) {
-            let number = program.pass(file).map_err(|error| no_file(export, &error))?;
+            let number = program.pass(file).map_err(|error| file_error(export, &error))?;
             named.push((export.name.as_str(), number));
         }
         add_files(program.env_mut(), named);
@@ -131,7 +130,7 @@ impl RunArgs {
                 drop(files);
                 drop(exports);
                 match masked::run(program, &patterns, target(1, &io::stdout())?, target(2, &io::stderr())?) {
-                    Ok(done) => return Ok(end(app, &done)),
+                    Ok(done) => return Ok(exit_like(app, &done)),
                     Err(error) => error,
                 }
             }
@@ -141,7 +140,8 @@ impl RunArgs {
         Ok(exit)
     }
 
-    /// What the command gets; `None`, with the report told, when a key it needs is not granted.
+    /// Returns the keys for the command. Prints a report and returns `None` if a required key is
+    /// not granted.
     fn exports(&self, app: &App, outcome: GetOutcome) -> Option<Vec<Export>> {
         let mode = if self.lenient { SourceMode::Lenient } else { SourceMode::Strict };
         match source::sort(outcome, mode) {
@@ -157,11 +157,12 @@ impl RunArgs {
                     if let Attempt::Blocked { fix, .. } = &mut answer.attempt
                         && fix.as_ref().is_some_and(Fix::allows_dangerous)
                     {
-                        // Not with the command, whose arguments are nobody's business in a log.
+                        // A complete fix would repeat the command, whose arguments do not belong in
+                        // a log.
                         *fix = None;
                     }
                 }
-                let hint = "use --lenient if the command can do without";
+                let hint = "use --lenient to start the command without them";
                 output::eprint(&strict_failure(
                     &refused.missing,
                     hint,
@@ -174,7 +175,8 @@ impl RunArgs {
     }
 }
 
-/// Patterns that mask the keys in what the command writes. A key too short to be masked is named on stderr.
+/// Returns patterns that mask the keys in the command's output. Prints a notice for each key that
+/// is too short to be masked.
 fn patterns(app: &App, exports: &[Export]) -> Result<Arc<Patterns>, Error> {
     for export in exports.iter().filter(|export| !Patterns::can_mask(export.secret.expose())) {
         app.notice(&format!("{} is not masked: it is shorter than {MIN} bytes", export.slug));
@@ -185,19 +187,18 @@ fn patterns(app: &App, exports: &[Export]) -> Result<Arc<Patterns>, Error> {
     Ok(Arc::new(Patterns::new(exports.iter().map(|export| export.secret.expose()), &hash_key)))
 }
 
-/// Where one of our streams goes; `None` when we were started without it.
+/// Returns the target of one of our streams, or `None` if it was closed when we started.
 fn target(number: u8, stream: &(impl AsFd + IsTerminal)) -> Result<Option<Target>, Error> {
     if was_closed(number) {
         return Ok(None);
     }
     let fd = stream.as_fd().try_clone_to_owned();
-    let fd =
-        fd.map_err(|error| Error::new(ErrorCode::Io, format!("the output cannot be masked: {error}")))?;
+    let fd = fd.map_err(|error| Error::new(ErrorCode::Io, format!("cannot mask the output: {error}")))?;
     Ok(Some(Target { fd, terminal: stream.is_terminal() }))
 }
 
-/// Starts a drain process for the streams that a background process has open, so that this process
-/// can exit.
+/// Starts a drain process for the streams that a background process keeps open, so that this
+/// process can exit.
 fn leave_running(app: &App, streams: &[OwnedFd]) {
     if streams.is_empty() {
         return;
@@ -208,38 +209,38 @@ fn leave_running(app: &App, streams: &[OwnedFd]) {
     let started = std::env::current_exe().and_then(|own| start(&own));
     match started.or_else(|_| start(Path::new("/proc/self/exe"))) {
         Err(error) => app.notice(&format!(
-            "the command left a process in the background, whose output cannot be read any more: {error}"
+            "the command left a background process, and its output can no longer be read: {error}"
         )),
-        Ok(()) => app
-            .notice("the command left a process in the background: what it writes from now on is discarded"),
+        Ok(()) => app.notice("the command left a background process: its further output is discarded"),
     }
 }
 
-/// Ends as the command did.
-fn end(app: &App, done: &MaskedOutcome) -> u8 {
+/// Exits as the command did: with its code, or by its signal.
+fn exit_like(app: &App, done: &MaskedOutcome) -> u8 {
     leave_running(app, &done.left_open);
     if let Some(error) = &done.lost {
-        app.notice(&format!("what the command wrote could not all be written: {error}"));
+        app.notice(&format!("cannot write all of the command's output: {error}"));
     }
     match done.ended {
-        // It may well believe that all is well.
+        // The command does not know that its output was lost.
         ProgramExit::Exited(0) if done.lost.is_some() => 1,
         ProgramExit::Exited(code) => u8::try_from(code).unwrap_or(1),
         ProgramExit::Killed(signal) => exit_by_signal(signal),
     }
 }
 
-/// The manifest of where we stand, for the names it declares. A broken one has stopped every ask that it has a say in.
+/// Returns the manifest of the working directory, for the names that it declares. An invalid one
+/// has already stopped every read that depends on it.
 fn manifest(app: &App, owner: keyrack_core::Owner) -> Option<keyrack_core::repo_manifest::RepoManifest> {
     manifest::of(&app.context(owner)).unwrap_or_else(|error| {
         app.warn(
-            &error.hint("which keys it declares cannot be told, so variables of their names are handed on"),
+            &error.hint("the names of its keys are unknown, so variables with these names are passed on"),
         );
         None
     })
 }
 
-fn no_file(export: &Export, error: &std::io::Error) -> Error {
-    let message = format!("{} cannot be given as a file: {error}", export.slug);
+fn file_error(export: &Export, error: &std::io::Error) -> Error {
+    let message = format!("cannot pass {} as a file: {error}", export.slug);
     Error::new(ErrorCode::Io, message).of(&export.slug)
 }

@@ -1,4 +1,4 @@
-//! `keyrack schema`: the JSON schema of what a command answers.
+//! `keyrack schema`: prints the JSON schema of a command's output.
 
 use clap::Args;
 use keyrack_core::suggest::did_you_mean;
@@ -8,18 +8,18 @@ use crate::output;
 use crate::schemas::{SCHEMAS, find};
 
 const EXAMPLES: &str = "\
-They are of draft 2020-12. Members may be added to any object.
+Schemas follow JSON Schema draft 2020-12. Later versions may add members to any object.
 
 Examples:
   keyrack schema get
   keyrack schema daemon status
-  keyrack schema error               the last line on stderr of a command that failed
-  keyrack schema                     all of them, by name";
+  keyrack schema error               last line on stderr of a command that failed
+  keyrack schema                     all schemas, by name";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SchemaArgs {
-    /// The command, or error or notice, the lines on stderr; all of them if not given
+    /// Command, or error or notice for the lines on stderr; default: all schemas
     #[arg(value_name = "COMMAND", num_args = 0..=2)]
     pub(crate) command: Vec<String>,
 }
@@ -33,8 +33,8 @@ impl SchemaArgs {
             return output::print(format!("{{\n{}\n}}\n", all.join(",\n")).as_bytes()).map(|()| 0);
         }
         let text = find(&name).ok_or_else(|| {
-            let error = Error::new(ErrorCode::Usage, "there is no schema of that name")
-                .fix(Fix::command(["schema", "--help"]));
+            let error =
+                Error::new(ErrorCode::Usage, "unknown schema").fix(Fix::command(["schema", "--help"]));
             let known = SCHEMAS.iter().map(|(name, _)| *name);
             Error { hint: did_you_mean(&name, known), ..error }
         })?;

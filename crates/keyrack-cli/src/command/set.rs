@@ -1,4 +1,4 @@
-//! `keyrack set`: a key into a vault. The secret comes from stdin or a hidden prompt.
+//! `keyrack set`: stores a key in a vault. Reads the secret from stdin or a hidden prompt.
 
 use std::path::PathBuf;
 
@@ -11,12 +11,12 @@ use keyrack_ops::set::{SetRequest, set};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::command::flags::OwnerFlags;
+use crate::command::flags::RackFlags;
 use crate::output;
 
 const EXAMPLES: &str = "\
-The secret is read from stdin, or asked for at the terminal. It is never an argument. A newline at the end of stdin is dropped where \
-it is the only one; everything else is stored as it is.
+keyrack reads the secret from stdin or prompts for it; it is never an argument. A newline at the end of stdin is dropped if it is \
+the only one. Everything else is stored as it is.
 
 Examples:
   keyrack set --key API_KEY
@@ -27,50 +27,46 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SetArgs {
-    /// The key's name, or its full slug org.env.NAME
+    /// Name of the key, or its full slug org.env.NAME
     #[arg(long)]
     pub(crate) key: String,
-    /// Where it is to rest: os.secure, os.direct or os.daemon; asked for at a terminal, else needed
+    /// Vault for the key: os.secure, os.direct or os.daemon; prompted for at a terminal
     #[arg(long)]
     pub(crate) vault: Option<String>,
-    /// How its secret comes to be; asked for if the vault has several, and a permanent one must be named or confirmed
+    /// Mechanism that obtains the secret; prompted for at a terminal. A permanent key must be chosen
+    /// explicitly
     #[arg(long)]
     pub(crate) mech: Option<String>,
-    /// sudo, prod, prep, test, all or camp; taken from keyrack.yml if that leaves no doubt, else asked for at a terminal
+    /// Env of the key: sudo, prod, prep, test, all or camp; taken from keyrack.yml if unambiguous,
+    /// else prompted for at a terminal
     #[arg(long)]
     pub(crate) env: Option<String>,
-    /// @this, the org of keyrack.yml, or @all, this machine
+    /// Org of the key: @this (the org of keyrack.yml) or @all (this machine)
     #[arg(long, default_value = "@this")]
     pub(crate) org: String,
-    #[command(flatten)]
-    pub(crate) owner: OwnerFlags,
-    /// What the vault calls the key, for vaults that keep a pointer
+    /// External ID of the key, for vaults that store a reference
     #[arg(long)]
     pub(crate) exid: Option<String>,
-    /// The longest it may stay unlocked, such as 1h
+    /// Longest time that the key may stay unlocked, such as 1h
     #[arg(long, value_name = "DURATION")]
     pub(crate) max_duration: Option<String>,
-    /// The keyrack.yml to declare it in, from the root of the repository
+    /// Path of the keyrack.yml to declare the key in, from the root of the repository
     #[arg(long, value_name = "PATH")]
     pub(crate) at: Option<PathBuf>,
-    /// Where no keyrack.yml says whose the key is, take a full slug at its word
+    /// Trust the org of a full slug without a keyrack.yml that confirms it
     #[arg(long)]
     pub(crate) anywhere: bool,
-    /// An ssh key to open the rack with, tried first; may be given again
-    #[arg(long, value_name = "PATH")]
-    pub(crate) prikey: Vec<PathBuf>,
-    /// Store it although it looks like a long-lived token
+    /// Store the key even if it looks like a long-lived token
     #[arg(long)]
     pub(crate) allow_dangerous: bool,
-    /// Store stdin byte for byte, a newline at its end included; for the Node API
+    /// Keep a newline at the end of stdin; for the Node API
     #[arg(long, hide = true)]
     pub(crate) stdin_exact: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) rack: RackFlags,
 }
 
-/// Output of `--json`: the entry of the host manifest, and the notices if there are any.
+/// Output of `--json`: the entry of the host manifest, and notices if there are any.
 #[derive(Serialize)]
 struct Answer<'a> {
     #[serde(flatten)]
@@ -81,7 +77,7 @@ struct Answer<'a> {
 
 impl SetArgs {
     pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
-        let owner = self.owner.resolve(app)?;
+        let owner = self.rack.owner.resolve(app)?;
         let request = SetRequest {
             key: self.key,
             vault: self.vault,
@@ -94,11 +90,11 @@ impl SetArgs {
             anywhere: self.anywhere,
             allow_dangerous: self.allow_dangerous,
         };
-        let person = app.terminal().taking_stdin_exactly(self.stdin_exact);
-        let mut done = app.operate_with(person, owner, &self.prikey, |ctx| set(ctx, &request))?;
+        let terminal = app.terminal().taking_stdin_exactly(self.stdin_exact);
+        let mut done = app.operate_with(terminal, owner, &self.rack.prikey, |ctx| set(ctx, &request))?;
         if !is_shell_name(done.host.slug.name()) {
             done.notices.push(format!(
-                "{} is not a valid shell variable name: `{} source` cannot export it; `get` reads it",
+                "{} is not a valid shell variable name: `{} source` cannot export it, but `get` reads it",
                 done.host.slug.name(),
                 app.invocation.as_str()
             ));
@@ -106,10 +102,10 @@ impl SetArgs {
         if let Some(whose) = reserved(done.host.slug.name()) {
             let name = done.host.slug.name();
             done.notices
-                .push(format!("{name} {}: `source` leaves this key out; `get` reads it", whose.reason()));
+                .push(format!("{name} {}: `source` leaves this key out, but `get` reads it", whose.reason()));
         }
         done.notices.iter().for_each(|notice| app.notice(notice));
-        if self.json {
+        if self.rack.json {
             return output::print_json(&Answer { host: &done.host, notices: &done.notices }).map(|()| 0);
         }
         let style = app.style();

@@ -1,7 +1,8 @@
-//! `keyrack source`: export lines for a shell to eval. On a strict failure stdout stays empty.
+//! `keyrack source`: prints export lines for a shell to eval. Prints nothing if a strict read
+//! fails.
 
 use clap::Args;
-use keyrack_client::get::{self, GetOptions, Scope, unlock_all};
+use keyrack_client::get::{self, Scope, unlock_all};
 use keyrack_client::render::attempt::strict_failure;
 use keyrack_client::render::json::{JsonWriter, attempt};
 use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, counted, counted_all, sizes};
@@ -12,7 +13,7 @@ use keyrack_sys::process::exec::{COUNTED_PER_STRING, execution_limit};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::command::flags::OwnerFlags;
+use crate::command::flags::{OwnerFlags, read_options};
 use crate::command::notices;
 use crate::output;
 use crate::report::to_json;
@@ -29,27 +30,27 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SourceArgs {
-    /// sudo, prod, prep, test, all or camp
+    /// Env of the keys: sudo, prod, prep, test, all or camp
     #[arg(long)]
     pub(crate) env: String,
-    /// One key only, by its name or full slug
+    /// Name or slug of a single key
     #[arg(long)]
     pub(crate) key: Option<String>,
     #[command(flatten)]
     pub(crate) owner: OwnerFlags,
-    /// Print nothing and end with 2 unless every key that is needed is granted (the default)
+    /// Print nothing and exit with 2 unless every required key is granted (default)
     #[arg(long, conflicts_with = "lenient")]
     pub(crate) strict: bool,
-    /// Print what is granted and leave out the rest
+    /// Print the keys that are granted and leave out the rest
     #[arg(long)]
     pub(crate) lenient: bool,
-    /// Syntax to write: posix, fish, nu or powershell; detected if not given
+    /// Syntax of the output: posix, fish, nu or powershell; detected by default
     #[arg(long, conflicts_with = "json")]
     pub(crate) shell: Option<String>,
-    /// Release keys although they look like long-lived tokens
+    /// Allow keys that look like long-lived tokens
     #[arg(long)]
     pub(crate) allow_dangerous: bool,
-    /// Print JSON, with secrets, instead of lines for a shell
+    /// Print JSON, with secrets, instead of shell code
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -67,11 +68,11 @@ impl SourceArgs {
             Some(ask) => Scope::Key { ask, org: Org::This, env: Some(env) },
             None => Scope::Repo { env: Some(env) },
         };
-        let options = GetOptions { allow_dangerous: self.allow_dangerous, undeclared_is_absent: true };
-        let mut outcome = get::get(&app.context(owner), &scope, options).map_err(again_by_source)?;
+        let options = read_options(self.allow_dangerous);
+        let mut outcome = get::get(&app.context(owner), &scope, options).map_err(with_source_fix)?;
         for answer in &mut outcome.keys {
             if let Attempt::Absent { fix, .. } | Attempt::Blocked { fix, .. } = &mut answer.attempt {
-                put_to_source(fix);
+                replace_get_by_source(fix);
             }
         }
         notices::read(app, &outcome, Some(env.as_str()));
@@ -79,7 +80,7 @@ impl SourceArgs {
         let mut sourced = match source::sort(outcome, mode) {
             Ok(sourced) => sourced,
             Err(refused) if self.json => {
-                output::eprint(&format!("{}\n", refusal(&refused, app)?));
+                output::eprint(&format!("{}\n", strict_failure_json(&refused, app)?));
                 return Ok(2);
             }
             Err(refused) => {
@@ -96,7 +97,7 @@ impl SourceArgs {
         };
         let lines = source::lines(&sourced.exports, shell);
         if let (Some(first), SourceMode::Strict) = (lines.unfit.first(), mode) {
-            // All or nothing: what cannot be exported is as bad as what is not granted.
+            // All or nothing: a key that cannot be exported counts as not granted.
             return Err(first.clone());
         }
         lines.unfit.iter().for_each(|unfit| app.warn(unfit));
@@ -120,8 +121,8 @@ fn size_of_shell(app: &App, exports: &[&Export]) -> usize {
     inherited + counted_all(exports.iter().copied()) + args + FOR_ARGUMENTS
 }
 
-/// The failure of a strict read for programs, with each key that is missing. None of them has a secret.
-fn refusal(refused: &Refused, app: &App) -> Result<Value, Error> {
+/// Encodes a failed strict read for programs, with each missing key. None of them has a secret.
+fn strict_failure_json(refused: &Refused, app: &App) -> Result<Value, Error> {
     let mut json = JsonWriter::new();
     let mut written = Ok(());
     json.array(|json| {
@@ -150,13 +151,14 @@ fn refusal(refused: &Refused, app: &App) -> Result<Value, Error> {
     Ok(json!({ "error": error }))
 }
 
-/// A read that is to be put otherwise is to be put to `source` again, not to `get`.
-fn again_by_source(mut error: Error) -> Error {
-    put_to_source(&mut error.fix);
+/// Replaces `get` by `source` in the fix of an error.
+fn with_source_fix(mut error: Error) -> Error {
+    replace_get_by_source(&mut error.fix);
     error
 }
 
-fn put_to_source(fix: &mut Option<Fix>) {
+/// Replaces the command `get` of a fix by `source`.
+fn replace_get_by_source(fix: &mut Option<Fix>) {
     if let Some(Fix::Command(command)) = fix
         && command.name == "get"
     {

@@ -1,4 +1,4 @@
-//! `keyrack status`: what is unlocked, for how long, and how well it is kept.
+//! `keyrack status`: shows the unlocked keys, their TTL and how well the daemon protects them.
 
 use clap::Args;
 use keyrack_client::render::Style;
@@ -10,7 +10,7 @@ use keyrack_ops::recipient::get_without_prompt;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::command::flags::OwnerFlags;
+use crate::command::flags::{DaemonFlags, parse_env};
 use crate::{output, watch};
 
 const EXAMPLES: &str = "\
@@ -22,35 +22,32 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    pub(crate) owner: OwnerFlags,
-    /// Only keys of this env
+    /// Env to show
     #[arg(long)]
     pub(crate) env: Option<String>,
-    /// Show it again every second, until q is pressed; with --json a line whenever something changes
+    /// Refresh every second until you press q; with --json, print a line at each change
     #[arg(long)]
     pub(crate) watch: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) daemon: DaemonFlags,
 }
 
 impl StatusArgs {
     pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
-        let owner = self.owner.resolve(app)?;
-        let env: Option<Env> = self.env.as_deref().map(str::parse).transpose()?;
+        let owner = self.daemon.owner.resolve(app)?;
+        let env = parse_env(self.env.as_deref())?;
         let rack = Rack { app, owner, env, watched: self.watch };
-        match (self.watch, self.json) {
+        match (self.watch, self.daemon.json) {
             (false, true) => output::print_json(&rack.value(&rack.read()?)).map(|()| 0),
             (false, false) => output::print(rack.text(&rack.read()?, app.style()).as_bytes()).map(|()| 0),
             (true, true) => watch::lines(|| Ok(rack.value(&rack.read()?)), "ttlLeftMs"),
             (true, false) => watch::screen(app, |style| match rack.read() {
-                Ok(seen) => watch::Drawn {
-                    whole: rack.text(&seen, style),
-                    brief: Some(render::brief(&seen.status, rack.env, style)),
+                Ok(current) => watch::Frame {
+                    whole: rack.text(&current, style),
+                    brief: Some(render::brief(&current.status, rack.env, style)),
                 },
-                // It may be over at the next look.
-                Err(error) => watch::Drawn {
+                // The next refresh may succeed.
+                Err(error) => watch::Frame {
                     whole: report("keyrack status", &error, app.invocation, style),
                     brief: None,
                 },
@@ -59,49 +56,49 @@ impl StatusArgs {
     }
 }
 
-/// The rack that is looked at.
+/// Rack whose status is shown.
 struct Rack<'a> {
     app: &'a App,
     owner: Owner,
     env: Option<Env>,
-    /// Whether it is looked at over and over: then no look may take long, since keys wait for it.
+    /// `true` for `--watch`: the time for a refresh is bounded, since the keyboard waits for it.
     watched: bool,
 }
 
-/// What is seen of it.
-struct Seen {
+/// Status of the daemon and recipients of the rack.
+struct Snapshot {
     status: RackStatus,
     recipients: Option<Vec<keyrack_core::host_manifest::Recipient>>,
 }
 
 impl Rack<'_> {
-    fn read(&self) -> Result<Seen, Error> {
+    fn read(&self) -> Result<Snapshot, Error> {
         let mut context = self.app.context(self.owner.clone());
         if self.watched {
-            context.deadline = watch::EVERY;
+            context.deadline = watch::INTERVAL;
         }
         let status = status(&context)?;
         if !self.watched {
             status.error.iter().for_each(|error| self.app.warn(error));
         }
-        // Who can open the rack is shown only where that asks nobody anything.
+        // Shown only if reading the recipients needs no prompt.
         let recipients = match status.running {
             Some(_) => self.app.operate(self.owner.clone(), &[], |ctx| Ok(get_without_prompt(ctx)))?,
             None => None,
         };
-        Ok(Seen { status, recipients })
+        Ok(Snapshot { status, recipients })
     }
 
-    fn value(&self, seen: &Seen) -> Value {
-        let recipients: Vec<_> = seen.recipients.iter().flatten().map(|one| json!(one)).collect();
-        render::status_value(&seen.status, recipients, self.env)
+    fn value(&self, current: &Snapshot) -> Value {
+        let recipients: Vec<_> = current.recipients.iter().flatten().map(|one| json!(one)).collect();
+        render::status_value(&current.status, recipients, self.env)
     }
 
-    fn text(&self, seen: &Seen, style: Style) -> String {
-        let shown: Option<Vec<RecipientLine<'_>>> = seen
+    fn text(&self, current: &Snapshot, style: Style) -> String {
+        let shown: Option<Vec<RecipientLine<'_>>> = current
             .recipients
             .as_ref()
             .map(|all| all.iter().map(|one| RecipientLine { label: &one.label, mech: &one.mech }).collect());
-        render::status(&seen.status, shown.as_deref(), self.env, self.app.invocation, style)
+        render::status(&current.status, shown.as_deref(), self.env, self.app.invocation, style)
     }
 }

@@ -1,4 +1,4 @@
-//! `keyrack types`: the names of declared keys as TypeScript declarations.
+//! `keyrack types`: generates TypeScript declarations for declared keys.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::output;
 
 const EXAMPLES: &str = "\
-Exit: 0 when the file says what keyrack.yml declares; 2 under --check when it does not.
+Exit code: 0 if the file matches keyrack.yml; 2 with --check if it does not.
 
 Examples:
   keyrack types
@@ -23,10 +23,10 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TypesArgs {
-    /// The file to write; keyrack-env.d.ts in the root of the repository if not given
+    /// File to write; default: keyrack-env.d.ts in the root of the repository
     #[arg(long, value_name = "PATH")]
     pub(crate) out: Option<PathBuf>,
-    /// Write nothing; fail if the file is not there or does not say what keyrack.yml declares
+    /// Write nothing, and fail if the file is missing or outdated
     #[arg(long)]
     pub(crate) check: bool,
     /// Print JSON
@@ -56,7 +56,7 @@ impl TypesArgs {
         };
         let names = if done.keys == 1 { "name" } else { "names" };
         let mut below = vec![
-            Branch::pair("path", app.shown(&done.path, Some(&done.root))),
+            Branch::pair("path", app.display_path(&done.path, Some(&done.root))),
             Branch::pair("keys", format!("{} {names}", done.keys)),
         ];
         below.extend(done.advice.map(Branch::hint));

@@ -1,6 +1,4 @@
-//! `keyrack unlock`: keys out of their vaults into the daemon, for this login session.
-
-use std::path::PathBuf;
+//! `keyrack unlock`: loads keys from their vaults into the daemon, for this login session.
 
 use crate::unlock_tree::{UnlockLine, unlocked};
 use clap::Args;
@@ -9,7 +7,7 @@ use keyrack_core::Error;
 use keyrack_ops::unlock::{UnlockReport, UnlockRequest, unlock};
 
 use crate::app::App;
-use crate::command::flags::OwnerFlags;
+use crate::command::flags::RackFlags;
 use crate::command::notices;
 use crate::output;
 use crate::report::to_json;
@@ -25,34 +23,30 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UnlockArgs {
-    #[command(flatten)]
-    pub(crate) owner: OwnerFlags,
-    /// sudo, prod, prep, test, all or camp; needed unless keyrack.yml declares none
+    /// Env to unlock: sudo, prod, prep, test, all or camp; required unless keyrack.yml declares
+    /// none
     #[arg(long)]
     pub(crate) env: Option<String>,
-    /// One key only, by its name or full slug
+    /// Name or slug of a single key
     #[arg(long)]
     pub(crate) key: Option<String>,
-    /// @this, the org of keyrack.yml with this machine's own keys, or @all, this machine's alone
+    /// Org of the keys: @this (the org of keyrack.yml and this machine) or @all (only this machine)
     #[arg(long, default_value = "@this")]
     pub(crate) org: String,
-    /// How long they stay unlocked, such as 10m; 9h if not given (30m for sudo), at most 24h (1h for sudo)
+    /// Time that the keys stay unlocked, such as 10m; default 9h (sudo: 30m), maximum 24h (sudo:
+    /// 1h)
     #[arg(long)]
     pub(crate) duration: Option<String>,
-    /// An ssh key to open the rack with, tried first; may be given again
-    #[arg(long, value_name = "PATH")]
-    pub(crate) prikey: Vec<PathBuf>,
-    /// Unlock keys although they look like long-lived tokens
+    /// Allow keys that look like long-lived tokens
     #[arg(long)]
     pub(crate) allow_dangerous: bool,
-    /// Print JSON, without secrets
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) rack: RackFlags,
 }
 
 impl UnlockArgs {
     pub(crate) fn run(self, app: &App) -> Result<u8, Error> {
-        let owner = self.owner.resolve(app)?;
+        let owner = self.rack.owner.resolve(app)?;
         let named = self.key.is_some();
         let request = UnlockRequest {
             env: self.env,
@@ -61,11 +55,11 @@ impl UnlockArgs {
             duration: self.duration,
             allow_dangerous: self.allow_dangerous,
         };
-        let report = app.operate(owner, &self.prikey, |ctx| unlock(ctx, &request))?;
+        let report = app.operate(owner, &self.rack.prikey, |ctx| unlock(ctx, &request))?;
         notices::daemon_spawned(app, report.started);
         report.notices.iter().for_each(|notice| app.notice(notice));
         report.nothing.iter().for_each(|error| app.warn(error));
-        if self.json {
+        if self.rack.json {
             output::print(&value(&report, app)?)?;
         } else {
             show(&report, app)?;
@@ -74,7 +68,7 @@ impl UnlockArgs {
     }
 }
 
-/// The keys the daemon keeps on stdout; those left out on stderr.
+/// Prints the unlocked keys on stdout and the omitted ones on stderr.
 fn show(report: &UnlockReport, app: &App) -> Result<(), Error> {
     let kept: Vec<UnlockLine<'_>> = report
         .unlocked
@@ -105,7 +99,7 @@ fn show(report: &UnlockReport, app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-/// `{unlocked: [grant without secret], omitted: [{slug, reason, fix?, cause?}]}`.
+/// Encodes `{unlocked: [grant without secret], omitted: [{slug, reason, fix?, cause?}]}`.
 fn value(report: &UnlockReport, app: &App) -> Result<Vec<u8>, Error> {
     let mut json = JsonWriter::new();
     let mut written = Ok(());

@@ -1,36 +1,42 @@
-//! A command line as far as it is typed: which command it is of, which flags it has, and what the word being typed can be.
+//! Parser of an incomplete command line: its command, its flags, and what the word being typed can
+//! be.
 
 use clap::{Arg, ArgAction, Command};
 
 use super::offer::Offer;
 
-/// What the word being typed can be.
+/// Kind of the word being typed.
 #[derive(Clone, Debug)]
 pub(super) enum Wanted<'t> {
-    /// The value of a flag, with what stands before it in the same word, such as `--env=`.
-    Value { arg: &'t Arg, prefix: String },
-    /// A flag.
+    /// Value of a flag, after a prefix in the same word, such as `--env=`.
+    Value {
+        arg: &'t Arg,
+        prefix: String,
+    },
     Flag,
-    /// A command below this one, or a word that the command takes.
-    Word { arg: Option<&'t Arg> },
-    /// Something that is not ours: what a command to be run takes.
+    /// Subcommand or positional argument.
+    Word {
+        arg: Option<&'t Arg>,
+    },
+    /// Argument of another program, after `--`.
     Other,
 }
 
-/// A command line up to the word being typed.
+/// Command line up to the word being typed.
 #[derive(Clone, Debug)]
 pub(super) struct CommandLine<'t, 'w> {
     root: &'t Command,
     command: &'t Command,
-    /// Each flag that was given, by its id, with its value.
+    /// Flags given so far, by id, with their values.
     given: Vec<(&'t str, Option<&'w str>)>,
     pub(super) wanted: Wanted<'t>,
-    /// The word being typed.
+    /// Word being typed.
     pub(super) current: &'w str,
 }
 
 impl<'t, 'w> CommandLine<'t, 'w> {
-    /// Reads the words of a line, the program's own name first and the one being typed last. `None` when there is no program.
+    /// Parses the words of a line, from the program's name to the word being typed. Returns `None`
+    /// without a program.
     pub(super) fn read(root: &'t Command, words: &'w [String]) -> Option<Self> {
         let [_, done @ .., current] = words else { return None };
         let mut line = CommandLine { root, command: root, given: Vec::new(), wanted: Wanted::Other, current };
@@ -74,23 +80,23 @@ impl<'t, 'w> CommandLine<'t, 'w> {
         Some(line)
     }
 
-    /// The words of the command, below the program's own name.
+    /// Returns the name of the innermost command.
     pub(super) fn command(&self) -> &'t str {
         self.command.get_name()
     }
 
-    /// The value that was given to a flag.
+    /// Returns the last value given to a flag.
     pub(super) fn value(&self, id: &str) -> Option<&'w str> {
         self.given.iter().rev().find(|(given, _)| *given == id).and_then(|(_, value)| *value)
     }
 
-    /// The commands below this one.
+    /// Returns the subcommands.
     pub(super) fn commands(&self) -> Vec<Offer> {
         let shown = self.command.get_subcommands().filter(|command| !command.is_hide_set());
         shown.map(|command| Offer::new(command.get_name(), about(command.get_about()))).collect()
     }
 
-    /// The flags that can still be given.
+    /// Returns the flags that can still be given.
     pub(super) fn flags(&self) -> Vec<Offer> {
         let mut offers = Vec::new();
         for arg in self.args().filter(|arg| !arg.is_hide_set()) {
@@ -105,7 +111,7 @@ impl<'t, 'w> CommandLine<'t, 'w> {
         offers
     }
 
-    /// The arguments of the command, and those of the program that stand for it as well.
+    /// Returns the arguments of the command and the global ones of the program.
     fn args(&self) -> impl Iterator<Item = &'t Arg> {
         let own: Vec<&'t Arg> = self.command.get_arguments().collect();
         let names: Vec<&str> = own.iter().filter_map(|arg| arg.get_long()).collect();
@@ -119,7 +125,7 @@ impl<'t, 'w> CommandLine<'t, 'w> {
         self.args().find(|arg| arg.get_long() == Some(name))
     }
 
-    /// The argument that a word is for, when `taken` words went before it.
+    /// Returns the positional argument after `taken` others.
     fn positional(&self, taken: usize) -> Option<&'t Arg> {
         let mut left = taken;
         for arg in self.command.get_positionals() {
@@ -161,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted() {
+    fn parser_recognizes_word_being_typed() {
         for (line, what) in [
             ("keyrack ", "keyrack word "),
             ("keyrack ge", "keyrack word "),

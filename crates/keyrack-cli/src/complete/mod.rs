@@ -1,7 +1,9 @@
-//! What a shell asks when Tab is pressed: `keyrack complete words -- WORD…`, or `keyrack complete line LINE PART` from bash, which cuts words its own way.
+//! Shell completion: `keyrack complete words -- WORD…`, or `keyrack complete line LINE PART` from
+//! bash, which splits words in its own way.
 //!
-//! It is fast, asks nobody, starts no daemon, opens no vault, and says nothing when something is wrong. Only words of a plain alphabet are offered,
-//! so that whatever a `keyrack.yml` or a daemon holds, nothing of it means anything to a shell.
+//! Completion is fast, never prompts, starts no daemon, opens no vault and prints no errors. It
+//! offers only words without special characters, so that nothing in a `keyrack.yml` or a daemon can
+//! mean something to the shell.
 
 mod command_line;
 mod offer;
@@ -18,17 +20,17 @@ use values::Values;
 use crate::app::App;
 use crate::args;
 
-/// What the shell is to complete files by itself for.
+/// Answer that makes the shell complete file names.
 const FILES: &str = ":files";
 
-/// Answers a shell: a line for each offer, its word and, behind a tab, what it is; or [`FILES`].
+/// Answers a shell: a line for each offer, with its word, a tab and its description; or [`FILES`].
 pub(crate) fn answer(words: &[String], app: &App) -> String {
     match words {
         [form, dashes, words @ ..] if form == "words" && dashes == "--" => lines(&offers(words, app), 0),
         [form, line, part] if form == "line" => {
             let words = split(line);
             let word = words.last().map_or("", String::as_str);
-            // bash replaces the part behind its last break, and so is offered only what comes there.
+            // bash replaces the part after its last word break, so the offer is only that part.
             let part = if part.chars().all(|c| "\"'@><=;|&(:".contains(c)) { "" } else { part };
             let kept = if word.ends_with(part) { word.len() - part.len() } else { 0 };
             lines(&offers(&words, app), kept)
@@ -37,7 +39,7 @@ pub(crate) fn answer(words: &[String], app: &App) -> String {
     }
 }
 
-/// `None` where the shell is to complete files.
+/// Returns the offers, or `None` if the shell should complete file names.
 fn offers(words: &[String], app: &App) -> Option<Vec<Offer>> {
     let mut tree = args::tree();
     tree.build();
@@ -54,7 +56,7 @@ fn offers(words: &[String], app: &App) -> Option<Vec<Offer>> {
             let mut offers = line.commands();
             match arg {
                 Some(arg) => offers.extend(values.of(arg)?),
-                // A command that only takes flags has nothing else to offer.
+                // A command that only takes flags.
                 None if offers.is_empty() => offers = line.flags(),
                 None => {}
             }
@@ -81,13 +83,13 @@ fn lines(offers: &Option<Vec<Offer>>, kept: usize) -> String {
     text
 }
 
-/// Whether a word means itself in every shell.
+/// Returns `true` if the word has no special meaning in any shell.
 fn is_plain(word: &str) -> bool {
     word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.=@,+".contains(&b)) && word.len() <= 256
 }
 
-/// The words of a line up to its end, the last of which, maybe empty, is the one being typed. Quotes and backslashes as in sh, what is not closed
-/// reaching to the end.
+/// Splits a line into words, with quotes and backslashes as in sh. The last word, which may be
+/// empty, is the one being typed. An open quote extends to the end of the line.
 fn split(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -114,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_split_as_a_shell_would() {
+    fn split_follows_sh_quoting() {
         for (line, words) in [
             ("keyrack ", &["keyrack", ""][..]),
             ("keyrack g", &["keyrack", "g"]),
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_mean_something_to_a_shell_is_not_offered() {
+    fn words_with_special_characters_are_not_plain() {
         for word in [
             "$(id)",
             "`id`",

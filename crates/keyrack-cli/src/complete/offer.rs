@@ -1,6 +1,6 @@
 //! A word that completion offers.
 
-/// A word that is offered, and what it is.
+/// Offered word and its description.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Offer {
     pub(crate) word: String,

@@ -1,4 +1,4 @@
-//! What a flag's value can be: words that are always the same, and names that are looked up.
+//! Values of arguments: fixed words, and names from `keyrack.yml`, the rack and the daemon.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use super::offer::Offer;
 use crate::app::App;
 use crate::schemas::SCHEMAS;
 
-/// The longest the daemon is waited for: a person has pressed a key.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// Deadline for the daemon's answer: a person waits for the completion.
+const DAEMON_DEADLINE: Duration = Duration::from_millis(300);
 
 pub(super) struct Values<'a> {
     pub(super) app: &'a App,
@@ -22,7 +22,7 @@ pub(super) struct Values<'a> {
 }
 
 impl Values<'_> {
-    /// What an argument can be. `None` for a file.
+    /// Returns the values of an argument, or `None` for a file name.
     pub(super) fn of(&self, arg: &Arg) -> Option<Vec<Offer>> {
         let bare = |words: &[&str]| Some(words.iter().copied().map(Offer::bare).collect());
         let possible = arg.get_possible_values();
@@ -65,7 +65,7 @@ impl Values<'_> {
         }
     }
 
-    /// The envs, those first that `keyrack.yml` declares.
+    /// Returns the envs, those that `keyrack.yml` declares first.
     fn envs(&self) -> Vec<Offer> {
         let declared = self.manifest().map(|manifest| manifest.all_envs).unwrap_or_default();
         let (mut first, others): (Vec<Env>, Vec<Env>) =
@@ -75,8 +75,8 @@ impl Values<'_> {
         first.iter().map(|env| Offer::new(env.as_str(), about(env))).collect()
     }
 
-    /// The names that `keyrack.yml` declares, of the env that is given; slugs once a dot is typed, or where nothing is declared: those declared
-    /// and those the daemon holds.
+    /// Returns the names that `keyrack.yml` declares for the given env. If a dot is typed or
+    /// nothing is declared, returns the slugs of declared and unlocked keys.
     fn keys(&self) -> Vec<Offer> {
         let env = self.line.value("env").and_then(|env| env.parse::<Env>().ok());
         let wanted = |slug: &Slug| {
@@ -95,7 +95,7 @@ impl Values<'_> {
         if !is_slug && !names.is_empty() {
             return names.into_iter().map(|(name, envs)| Offer::new(name, envs.join(", "))).collect();
         }
-        for slug in self.held().into_iter().filter(wanted) {
+        for slug in self.unlocked().into_iter().filter(wanted) {
             slugs.insert(slug.as_str().to_owned(), "unlocked");
         }
         slugs.into_iter().map(|(slug, about)| Offer::new(slug, about)).collect()
@@ -119,8 +119,8 @@ impl Values<'_> {
         manifest::of(&self.context()).ok().flatten()
     }
 
-    /// The slugs the daemon holds, if one runs and answers at once.
-    fn held(&self) -> Vec<Slug> {
+    /// Returns the slugs of unlocked keys, if a daemon runs and answers in time.
+    fn unlocked(&self) -> Vec<Slug> {
         let status = status(&self.context()).ok();
         let keys = status.and_then(|status| status.running).map(|running| running.status.keys);
         keys.unwrap_or_default().into_iter().map(|key| key.slug).collect()
@@ -129,6 +129,6 @@ impl Values<'_> {
     fn context(&self) -> Context {
         let named = self.line.value("owner").or(self.line.value("owner_for"));
         let owner = named.and_then(|owner| owner.parse().ok()).unwrap_or(Owner::DEFAULT);
-        Context { deadline: PATIENCE, ..self.app.context(owner) }
+        Context { deadline: DAEMON_DEADLINE, ..self.app.context(owner) }
     }
 }

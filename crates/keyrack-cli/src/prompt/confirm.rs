@@ -1,5 +1,7 @@
-//! A yes or no, read key by key and unseen: whoever pastes a secret there, because it is asked for next, must not find it on the screen and in
-//! what the terminal scrolls back to. Only `y` or `n` is ever shown.
+//! Yes-or-no questions.
+//!
+//! The answer is read key by key without echo, and only `y` or `n` is ever shown: a secret pasted
+//! here by mistake must not end up on the screen or in the scrollback.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,18 +11,18 @@ use keyrack_sys::tty::secret_input::RawTty;
 
 use super::line::{LineEditor, LineEnd, no_answer, terminal_error};
 
-/// How often it is asked before it is taken for a no.
-const TRIES: usize = 3;
+/// Number of attempts before an invalid answer means no.
+const ATTEMPTS: usize = 3;
 
-/// What is pasted is there at once; a person is slower.
+/// Longest gap between the bytes of a paste.
 const PASTE: Duration = Duration::from_millis(20);
 
-/// How long is thrown away what goes on coming.
-const LONGEST: Duration = Duration::from_secs(2);
+/// Longest time for which the rest of a paste is discarded.
+const MAX_DISCARD: Duration = Duration::from_secs(2);
 
-const NEITHER: &str = "neither y nor n: what was typed was thrown away, unseen\n";
+const NEITHER: &str = "Enter y or n. The input was discarded and not shown.\n";
 
-/// What a line means.
+/// Meaning of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Yes,
@@ -29,8 +31,8 @@ enum Answer {
 }
 
 impl Answer {
-    fn of(line: &[u8]) -> Self {
-        // Compared where it lies: it may be a secret, of which no copy is made.
+    fn parse(line: &[u8]) -> Self {
+        // Compared in place: the line could be a secret, which must not be copied.
         let line = line.trim_ascii();
         let is_one_of = |words: &[&str]| words.iter().any(|word| line.eq_ignore_ascii_case(word.as_bytes()));
         if is_one_of(&["y", "yes"]) {
@@ -43,10 +45,10 @@ impl Answer {
     }
 }
 
-/// Asks. Enter is a no, and so is no answer that will do.
+/// Asks a question. Enter means no, and so does an invalid answer at the last attempt.
 pub(super) fn confirm(prompt: &str) -> Result<bool, Error> {
     let mut terminal = RawTty::open().map_err(|error| terminal_error(&error))?;
-    for _ in 0..TRIES {
+    for _ in 0..ATTEMPTS {
         terminal.show(prompt).map_err(|error| terminal_error(&error))?;
         match answer(&mut terminal)? {
             Answer::Yes => return Ok(true),
@@ -57,7 +59,7 @@ pub(super) fn confirm(prompt: &str) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// One line, of which `y` or `n` is shown while it is that and no more.
+/// Reads one line, and shows `y` or `n` while the line is just that.
 fn answer(terminal: &mut RawTty) -> Result<Answer, Error> {
     let failed = |error: io::Error| terminal_error(&error);
     let mut line = LineEditor::new();
@@ -67,9 +69,9 @@ fn answer(terminal: &mut RawTty) -> Result<Answer, Error> {
         if let Some(ended) = line.press(byte) {
             break ended;
         }
-        let letter = match line.typed() {
-            b"y" | b"Y" if !more(terminal) => Some("y"),
-            b"n" | b"N" if !more(terminal) => Some("n"),
+        let letter = match line.as_bytes() {
+            b"y" | b"Y" if !has_more(terminal) => Some("y"),
+            b"n" | b"N" if !has_more(terminal) => Some("n"),
             _ => None,
         };
         match letter {
@@ -80,31 +82,31 @@ fn answer(terminal: &mut RawTty) -> Result<Answer, Error> {
         shown = letter.is_some();
     };
     let answer = match ended {
-        // Several lines were pasted, so none of them was meant as an answer.
-        LineEnd::Entered if more(terminal) => Answer::Neither,
-        LineEnd::Entered => Answer::of(line.typed()),
+        // A paste of several lines is not an answer.
+        LineEnd::Entered if has_more(terminal) => Answer::Neither,
+        LineEnd::Entered => Answer::parse(line.as_bytes()),
         LineEnd::Full => Answer::Neither,
         LineEnd::Interrupted | LineEnd::Closed => {
             terminal.show("\n").map_err(failed)?;
             return Err(no_answer(ended));
         }
     };
-    let until = Instant::now() + LONGEST;
-    while more(terminal) && Instant::now() < until {
+    let until = Instant::now() + MAX_DISCARD;
+    while has_more(terminal) && Instant::now() < until {
         if terminal.key().map_err(failed)?.is_none() {
             return Err(no_answer(LineEnd::Closed));
         }
     }
     let letter = match answer {
         Answer::Yes if !shown => "y\n",
-        Answer::No if !shown && !line.typed().is_empty() => "n\n",
+        Answer::No if !shown && !line.as_bytes().is_empty() => "n\n",
         _ => "\n",
     };
     terminal.show(letter).map_err(failed)?;
     Ok(answer)
 }
 
-fn more(terminal: &RawTty) -> bool {
+fn has_more(terminal: &RawTty) -> bool {
     terminal.has_more(PASTE).unwrap_or(false)
 }
 
@@ -113,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers() {
+    fn answer_parses_yes_no_or_neither() {
         for (line, answer) in [
             (&b"y"[..], Answer::Yes),
             (b" Yes ", Answer::Yes),
@@ -125,7 +127,7 @@ mod tests {
             (b"1", Answer::Neither),
             (b"\xff", Answer::Neither),
         ] {
-            assert_eq!(Answer::of(line), answer, "{line:?}");
+            assert_eq!(Answer::parse(line), answer, "{line:?}");
         }
     }
 }

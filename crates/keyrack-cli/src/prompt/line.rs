@@ -1,4 +1,4 @@
-//! A line that is typed at the terminal.
+//! Reading a line that is typed at the terminal.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -9,12 +9,15 @@ use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::tty::secret_input::RawTty;
 use zeroize::Zeroizing;
 
-/// One line typed at the terminal, hidden. `what` it is, for people who cannot be asked.
+/// Reads one line without echo. `what` names it in the error if there is no terminal.
 pub(super) fn read_hidden(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut terminal = RawTty::open().map_err(|_| {
-        Error::new(ErrorCode::PromptNeeded, format!("{what} is needed, and there is no terminal to ask at"))
+        Error::new(
+            ErrorCode::PromptNeeded,
+            format!("{what} is needed, and there is no terminal to ask for it"),
+        )
     })?;
-    terminal.show(&fitted(prompt)).map_err(|error| terminal_error(&error))?;
+    terminal.show(&wrap_to_terminal(prompt)).map_err(|error| terminal_error(&error))?;
     let mut line = LineEditor::new();
     let ended = loop {
         match terminal.key().map_err(|error| terminal_error(&error))? {
@@ -28,10 +31,10 @@ pub(super) fn read_hidden(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>
     };
     terminal.show("\n").map_err(|error| terminal_error(&error))?;
     match ended {
-        // What a paste brings beyond its first line is there at once; a person is slower.
+        // Further lines of a paste arrive at once; a person types slower.
         LineEnd::Entered if terminal.has_more(Duration::from_millis(10)).unwrap_or(false) => {
-            Err(Error::new(ErrorCode::Usage, "several lines were pasted and the prompt takes one")
-                .hint("pipe a secret of several lines: keyrack set … < file"))
+            Err(Error::new(ErrorCode::Usage, "several lines were pasted, and the prompt takes one")
+                .hint("pipe a secret of several lines: `keyrack set … < file`"))
         }
         LineEnd::Entered => Ok(line.into_bytes()),
         LineEnd::Interrupted | LineEnd::Closed => Err(no_answer(ended)),
@@ -41,19 +44,19 @@ pub(super) fn read_hidden(prompt: &str, what: &str) -> Result<Zeroizing<Vec<u8>>
 }
 
 pub(super) fn terminal_error(error: &io::Error) -> Error {
-    Error::new(ErrorCode::Io, format!("the terminal could not be read: {error}"))
+    Error::new(ErrorCode::Io, format!("cannot read from the terminal: {error}"))
 }
 
-/// Why a line that was not entered is no answer.
+/// Returns the error for a line that was not entered.
 pub(super) fn no_answer(ended: LineEnd) -> Error {
     match ended {
         LineEnd::Interrupted => Error::new(ErrorCode::Interrupted, "interrupted"),
-        _ => Error::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was given"),
+        _ => Error::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was entered"),
     }
 }
 
-/// A prompt in lines that fit the terminal.
-fn fitted(prompt: &str) -> String {
+/// Wraps a prompt to the width of the terminal.
+fn wrap_to_terminal(prompt: &str) -> String {
     let columns = File::open("/dev/tty").ok().and_then(terminal_size::terminal_size_of);
     let Some((terminal_size::Width(columns), _)) = columns else {
         return prompt.to_owned();
@@ -63,7 +66,7 @@ fn fitted(prompt: &str) -> String {
     lines.join("\n")
 }
 
-/// How a typed line ended.
+/// End of a typed line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineEnd {
     /// Enter.
@@ -72,14 +75,14 @@ pub(super) enum LineEnd {
     Interrupted,
     /// Ctrl-D on an empty line.
     Closed,
-    /// More than a line holds.
+    /// Longer than [`LineEditor::MAX`].
     Full,
 }
 
-/// A line being typed, in one allocation that never grows.
+/// Line editor whose buffer never grows, so that no copy of a secret is left in freed memory.
 pub(super) struct LineEditor {
     bytes: Zeroizing<Vec<u8>>,
-    /// Inside an escape sequence, such as an arrow key sends: it is no part of the secret.
+    /// State within an escape sequence, such as an arrow key sends, which is not part of the line.
     escape: Escape,
 }
 
@@ -97,7 +100,7 @@ impl LineEditor {
         LineEditor { bytes: Zeroizing::new(Vec::with_capacity(Self::MAX)), escape: Escape::Outside }
     }
 
-    /// Takes one byte from the terminal; says so when it ends the line.
+    /// Processes one byte from the terminal. Returns `Some` if it ends the line.
     pub(super) fn press(&mut self, byte: u8) -> Option<LineEnd> {
         match (&self.escape, byte) {
             // ECMA-48: CSI and SS3 sequences end with a byte of 0x40 to 0x7e.
@@ -111,7 +114,7 @@ impl LineEditor {
             (_, 0x04) if self.bytes.is_empty() => return Some(LineEnd::Closed),
             (_, 0x7f | 0x08) => self.erase_character(),
             (_, 0x15) => self.clear(),
-            // Every other control character but tab is a slip of the hand.
+            // All other control characters except tab are ignored as typing errors.
             (_, 0x00..=0x08 | 0x0a..=0x1f) => {}
             (_, byte) if self.bytes.len() < Self::MAX => self.bytes.push(byte),
             _ => return Some(LineEnd::Full),
@@ -119,7 +122,7 @@ impl LineEditor {
         None
     }
 
-    /// Takes back one character: its last byte and the UTF-8 continuation bytes before it (RFC 3629).
+    /// Erases one character: its last byte and the UTF-8 continuation bytes before it (RFC 3629).
     fn erase_character(&mut self) {
         while let Some(byte) = self.bytes.pop() {
             if byte & 0b1100_0000 != 0b1000_0000 {
@@ -128,8 +131,7 @@ impl LineEditor {
         }
     }
 
-    /// What is in it by now.
-    pub(super) fn typed(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
@@ -143,7 +145,7 @@ impl LineEditor {
     }
 }
 
-/// One line typed at the terminal, shown. Asked at `/dev/tty`, since stdout and stderr may be read by a program.
+/// Reads one line with echo, from `/dev/tty`, since stdout and stderr may be pipes.
 pub(crate) fn read_shown(prompt: &str) -> Result<String, Error> {
     let failed = |error: io::Error| terminal_error(&error);
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(failed)?;
@@ -151,7 +153,7 @@ pub(crate) fn read_shown(prompt: &str) -> Result<String, Error> {
     let mut answer = String::new();
     BufReader::new(&terminal).take(1024).read_line(&mut answer).map_err(failed)?;
     if answer.is_empty() {
-        return Err(Error::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was given"));
+        return Err(Error::new(ErrorCode::PromptNeeded, "the terminal closed before an answer was entered"));
     }
     Ok(answer)
 }
@@ -184,6 +186,6 @@ mod tests {
         let capacity = line.bytes.capacity();
         let end = std::iter::repeat_n(b'x', LineEditor::MAX + 1).find_map(|key| line.press(key));
         assert_eq!(end, Some(LineEnd::Full));
-        assert_eq!(line.bytes.capacity(), capacity, "the line never moved");
+        assert_eq!(line.bytes.capacity(), capacity, "the buffer never grows");
     }
 }

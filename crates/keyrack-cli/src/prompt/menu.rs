@@ -4,13 +4,13 @@ use keyrack_client::render::tree::{paragraph, paragraph_with_role};
 use keyrack_client::render::{Role, Style};
 use keyrack_core::display::clean;
 
-/// A question as it is put, with the blank behind which the answer is typed.
+/// Formats a question, with a blank after it.
 pub(crate) fn question(text: &str, style: Style) -> String {
     let mut shown = String::new();
-    // The answer is to begin on the same line.
+    // Leaves room for the beginning of an answer on the same line.
     let style = Style { width: style.width.map(|width| width.saturating_sub(3)), ..style };
     paragraph(&mut shown, ["", ""], &clean(text), style);
-    // The blank is of the question, so that it is found as it stands here.
+    // The blank is painted too, so that the question is one text on the terminal.
     let lines: Vec<String> = shown.trim_end_matches('\n').lines().map(str::to_owned).collect();
     let last = lines.len().saturating_sub(1);
     let painted = lines.iter().enumerate().map(|(at, line)| {
@@ -20,7 +20,7 @@ pub(crate) fn question(text: &str, style: Style) -> String {
     painted.collect()
 }
 
-/// What can be chosen from, numbered, below the question.
+/// Formats a question with numbered options below it.
 pub(crate) fn menu(text: &str, options: &[String], style: Style) -> String {
     let mut shown = String::new();
     paragraph_with_role(&mut shown, ["", ""], &clean(text), Role::Title, style);
@@ -33,7 +33,8 @@ pub(crate) fn menu(text: &str, options: &[String], style: Style) -> String {
     shown
 }
 
-/// The option that an answer means: by its number or the word it begins with; the usual one by none.
+/// Returns the index of the chosen option: by number or first word, or the usual one if the answer
+/// is empty.
 pub(crate) fn parse_choice(answer: &str, options: &[String], usual: Option<usize>) -> Option<usize> {
     let answer = answer.trim();
     if answer.is_empty() {
@@ -45,19 +46,19 @@ pub(crate) fn parse_choice(answer: &str, options: &[String], usual: Option<usize
         .or_else(|| options.iter().position(|option| option_word(option).eq_ignore_ascii_case(answer)))
 }
 
-/// What an option begins with, before it is explained.
+/// Returns the first part of an option, without its explanation.
 fn option_word(option: &str) -> &str {
     let end = [" — ", ", "].iter().filter_map(|sign| option.find(sign)).min();
     &option[..end.unwrap_or(option.len())]
 }
 
-/// What to say to a slip.
+/// Formats the error for an invalid choice.
 pub(crate) fn choice_error(options: &[String]) -> String {
     let words: Vec<&str> = options.iter().map(|option| option_word(option)).collect();
-    format!("not a choice: a number from 1 to {} is, or one of {}", options.len(), words.join(", "))
+    format!("invalid choice: enter a number from 1 to {}, or one of {}", options.len(), words.join(", "))
 }
 
-/// A sentence above a question that is put again.
+/// Formats a sentence above a repeated question.
 pub(crate) fn note(text: &str, style: Style) -> String {
     let mut shown = String::new();
     paragraph(&mut shown, ["", ""], &clean(text), style);
@@ -70,7 +71,7 @@ mod tests {
 
     #[test]
     fn parse_choice_accepts_number_or_option_word() {
-        let options = ["os.secure — an encrypted file", "test", "~/.ssh/my work, behind a passphrase"];
+        let options = ["os.secure — an encrypted file", "test", "~/.ssh/my work, with a passphrase"];
         let options = options.map(str::to_owned);
         for (answer, usual, chosen) in [
             ("1\n", None, Some(0)),
@@ -90,7 +91,7 @@ mod tests {
         }
         assert_eq!(
             choice_error(&options),
-            "not a choice: a number from 1 to 3 is, or one of os.secure, test, ~/.ssh/my work"
+            "invalid choice: enter a number from 1 to 3, or one of os.secure, test, ~/.ssh/my work"
         );
     }
 }

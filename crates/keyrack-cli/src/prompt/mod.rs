@@ -17,16 +17,15 @@ use self::line::read_hidden;
 pub(crate) use self::line::read_shown;
 pub(crate) use self::menu::{choice_error, menu, note, parse_choice, question};
 
-/// How often a menu is put before a slip of the hand is the answer.
-const TRIES: usize = 3;
+/// Number of attempts before an invalid choice fails.
+const ATTEMPTS: usize = 3;
 
-/// The person at the terminal, and what is piped into this process.
+/// Prompts at the terminal, and secrets piped into this process.
 pub(crate) struct Terminal {
-    /// Whether a person may be asked at all.
+    /// `false` for `--no-prompt`.
     allowed: bool,
-    /// How the terminal may look.
     style: Style,
-    /// Take a secret on stdin byte for byte.
+    /// Keep a newline at the end of a secret on stdin.
     exact: bool,
 }
 
@@ -36,7 +35,7 @@ impl Terminal {
         Terminal { allowed, style, exact: false }
     }
 
-    /// Takes a secret on stdin byte for byte if `exact`.
+    /// Keeps a newline at the end of a secret on stdin if `exact`.
     pub(crate) fn taking_stdin_exactly(self, exact: bool) -> Self {
         Terminal { exact, ..self }
     }
@@ -52,10 +51,13 @@ impl Prompts for Terminal {
             return piped(&mut io::stdin().lock(), self.exact);
         }
         if !self.allowed {
-            return Err(Error::new(ErrorCode::PromptNeeded, "the secret is needed and nobody may be asked")
-                .hint("pipe it on stdin"));
+            return Err(Error::new(
+                ErrorCode::PromptNeeded,
+                "a secret is needed, and `--no-prompt` forbids asking for it",
+            )
+            .hint("pipe it on stdin"));
         }
-        read_hidden(&format!("enter secret for {slug}: "), "the secret")
+        read_hidden(&format!("Secret for {slug}: "), "the secret")
     }
 
     fn passphrase(&mut self, key: &Path, again: bool) -> Result<Zeroizing<String>, Error> {
@@ -63,30 +65,28 @@ impl Prompts for Terminal {
         if !self.allowed {
             return Err(Error::new(
                 ErrorCode::PromptNeeded,
-                format!("the passphrase of {shown} is needed and nobody may be asked"),
+                format!("the passphrase of {shown} is needed, and `--no-prompt` forbids asking for it"),
             )
             .hint(
-                "run it at a terminal without --no-prompt, or give a key without a passphrase by --prikey",
+                "run the command in a terminal without `--no-prompt`, or pass `--prikey` with a key that has no passphrase",
             ));
         }
-        let wrong = if again { "that does not open it; " } else { "" };
-        let bytes = read_hidden(
-            &format!("{wrong}enter passphrase for {shown}: "),
-            &format!("the passphrase of {shown}"),
-        )
-        .map_err(|error| match error.code {
-            ErrorCode::PromptNeeded => {
-                error.hint("run it at a terminal, or give a key without a passphrase by --prikey")
-            }
-            _ => error,
-        })?;
+        let wrong = if again { "Wrong passphrase. " } else { "" };
+        let bytes =
+            read_hidden(&format!("{wrong}Passphrase for {shown}: "), &format!("the passphrase of {shown}"))
+                .map_err(|error| match error.code {
+                ErrorCode::PromptNeeded => error.hint(
+                    "run the command in a terminal, or pass `--prikey` with a key that has no passphrase",
+                ),
+                _ => error,
+            })?;
         let text = std::str::from_utf8(&bytes)
-            .map_err(|_| Error::new(ErrorCode::BadPassphrase, "the passphrase is not UTF-8"))?;
+            .map_err(|_| Error::new(ErrorCode::BadPassphrase, "the passphrase is not valid UTF-8"))?;
         Ok(Zeroizing::new(text.to_owned()))
     }
 
     fn confirm(&mut self, question: &str, flag: &str) -> Result<bool, Error> {
-        self.ask_openly(question, flag)?;
+        self.require_terminal(question, flag)?;
         confirm::confirm(&self::question(&format!("{question} [y/N]"), self.style))
     }
 
@@ -97,25 +97,25 @@ impl Prompts for Terminal {
         usual: Option<usize>,
         flag: &str,
     ) -> Result<usize, Error> {
-        self.ask_openly(question, flag)?;
+        self.require_terminal(question, flag)?;
         let list = menu(question, options, self.style);
         let usual_shown = usual.map_or_else(String::new, |at| format!(" [{}]", at + 1));
-        let prompt = self::question(&format!("choice{usual_shown}:"), self.style);
+        let prompt = self::question(&format!("Choice{usual_shown}:"), self.style);
         let mut above = list;
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             if let Some(chosen) = parse_choice(&read_shown(&format!("{above}{prompt}"))?, options, usual) {
                 return Ok(chosen);
             }
             above = note(&choice_error(options), self.style);
         }
-        Err(Error::new(ErrorCode::Usage, format!("not a choice: a number from 1 to {} is", options.len()))
-            .hint(format!("or name it: {flag}")))
+        Err(Error::new(ErrorCode::Usage, format!("no valid choice after {ATTEMPTS} attempts"))
+            .hint(format!("pass {flag}")))
     }
 }
 
 impl Terminal {
-    /// Refuses to ask where nobody can answer: stdin is not a terminal, or asking is forbidden.
-    fn ask_openly(&self, question: &str, flag: &str) -> Result<(), Error> {
+    /// Fails if no question can be asked: stdin is not a terminal, or `--no-prompt` was given.
+    fn require_terminal(&self, question: &str, flag: &str) -> Result<(), Error> {
         if self.allowed && io::stdin().is_terminal() {
             return Ok(());
         }
@@ -123,22 +123,25 @@ impl Terminal {
     }
 }
 
-/// Reads all of the input. A newline at its end is dropped where it is the only one, as `echo`
-/// writes it, unless `exact`; a text of several lines, such as a PEM file, keeps its last newline.
+/// Reads a secret to the end of the input.
+///
+/// Unless `exact`, the only newline of a text is dropped from its end, since `echo` adds one. A
+/// text of several lines, such as a PEM file, keeps its last newline.
 fn piped(input: &mut impl io::Read, exact: bool) -> Result<Zeroizing<Vec<u8>>, Error> {
-    // One allocation of the final size: growing would leave copies of the secret behind.
+    // One allocation of the final size: growing would leave copies of the secret in freed memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET + 2));
     let limit = u64::try_from(MAX_SECRET + 2).expect("a mebibyte fits");
-    input.take(limit).read_to_end(&mut bytes).map_err(|error| {
-        Error::new(ErrorCode::Io, format!("the secret could not be read from stdin: {error}"))
-    })?;
+    input
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::new(ErrorCode::Io, format!("cannot read the secret from stdin: {error}")))?;
     if !exact && bytes.iter().position(|&byte| byte == b'\n') == bytes.len().checked_sub(1) {
         bytes.pop();
     }
     if bytes.len() > MAX_SECRET {
         return Err(Error::new(
             ErrorCode::SecretTooLarge,
-            format!("the secret on stdin is over {} KiB", MAX_SECRET / 1024),
+            format!("the secret on stdin is larger than {} KiB", MAX_SECRET / 1024),
         ));
     }
     Ok(bytes)
@@ -149,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn piped_secrets() {
+    fn piped_secret_drops_only_newline_unless_exact() {
         for (input, secret) in [
             (&b"s3cret\n"[..], &b"s3cret"[..]),
             (b"s3cret", b"s3cret"),

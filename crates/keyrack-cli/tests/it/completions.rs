@@ -105,7 +105,7 @@ fn fish_completes() {
         ("keyrack get --key acme.", &["acme.test.API_KEY\tdeclared in keyrack.yml"]),
         ("keyrack get --env=te", &["--env=test\tdeclared in keyrack.yml"]),
         ("keyrack --owner wo", &["work"]),
-        ("keyrack unl", &["unlock\tOpen keys for this login session"]),
+        ("keyrack unl", &["unlock\tUnlock keys for this login session"]),
         (
             "keyrack daemon st",
             &[

@@ -127,7 +127,7 @@ fn typed_secrets_are_stored_as_typed_by_set_and_fill() {
         }
         let typed = format!("{}\n", input.trim_end_matches('\n'));
         for line in [set.as_str(), fill] {
-            let (exit, shown) = at_terminal(&fixture, line, &[("enter secret for acme.test.K: ", &typed)]);
+            let (exit, shown) = at_terminal(&fixture, line, &[("Secret for acme.test.K: ", &typed)]);
             assert_eq!(exit, 0, "{line} {input:?}: {shown}");
             assert_eq!(&stored(&fixture), expected, "{line} {input:?}");
             let told: String = shown.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -136,7 +136,7 @@ fn typed_secrets_are_stored_as_typed_by_set_and_fill() {
         }
     }
     for line in [set.as_str(), fill] {
-        let (exit, shown) = at_terminal(&fixture, line, &[("enter secret for acme.test.K: ", "  \n")]);
+        let (exit, shown) = at_terminal(&fixture, line, &[("Secret for acme.test.K: ", "  \n")]);
         assert!(exit == 2 && shown.contains("is blank"), "{line}: {shown}");
     }
 }

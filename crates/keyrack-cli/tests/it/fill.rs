@@ -37,10 +37,10 @@ fn what_is_missing_is_asked_for_and_the_rest_is_left() {
         ("key 1/3, A, for 1 owner", ""),
         // Asked once, for all keys.
         (CONFIRM, "y\n"),
-        ("enter secret for acme.test.A: ", "first\n"),
+        ("Secret for acme.test.A: ", "first\n"),
         ("key 2/3", ""),
         ("key 3/3", ""),
-        ("enter secret for acme.test.C: ", "third\n"),
+        ("Secret for acme.test.C: ", "third\n"),
         ("complete: 3/3 keys verified", ""),
     ];
     let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
@@ -58,7 +58,7 @@ fn what_is_missing_is_asked_for_and_the_rest_is_left() {
     let (exit, shown) = at_terminal(
         &fixture,
         "NO_COLOR=1 keyrack fill --env test --key B --refresh --mech PERMANENT_VIA_REPLICA",
-        &[("secret for acme.test.B: ", "anew\n")],
+        &[("Secret for acme.test.B: ", "anew\n")],
     );
     assert_eq!(exit, 0, "{shown}");
     assert_eq!(value(&fixture, "B"), ["anew", "%"]);
@@ -73,10 +73,10 @@ fn one_key_never_stops_the_others() {
     let token = format!("ghp_{}\n", "0".repeat(36));
     let answers = [
         (CONFIRM, "y\n"),
-        ("secret for acme.test.EMPTY: ", "\n"),
-        ("secret for acme.test.TOKEN: ", &token),
+        ("Secret for acme.test.EMPTY: ", "\n"),
+        ("Secret for acme.test.TOKEN: ", &token),
         ("key 3/4", ""),
-        ("secret for acme.test.LAST: ", "last\n"),
+        ("Secret for acme.test.LAST: ", "last\n"),
         ("complete: 1/4 keys verified", ""),
     ];
     let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
@@ -87,13 +87,13 @@ fn one_key_never_stops_the_others() {
     assert_eq!(value(&fixture, "LAST"), ["last", "%"]);
     // Taken all the same, when that is said.
     let again = "keyrack fill --env test --key TOKEN --allow-dangerous";
-    let answers = [(CONFIRM, "y\n"), ("secret for acme.test.TOKEN: ", token.as_str())];
+    let answers = [(CONFIRM, "y\n"), ("Secret for acme.test.TOKEN: ", token.as_str())];
     assert_eq!(at_terminal(&fixture, again, &answers).0, 0);
     // Where it is blocked, it fails, and --repair asks for another.
     assert_eq!(fixture.run("keyrack relock", b"").0, 0);
     let (exit, stdout, _) = fixture.run("keyrack fill --env test --key TOKEN", b"");
     assert!(exit == 2 && stdout.iter().any(|line| line.contains("failed: ")), "{stdout:?}");
-    let answers = [(CONFIRM, "y\n"), ("secret for acme.test.TOKEN: ", "fine\n")];
+    let answers = [(CONFIRM, "y\n"), ("Secret for acme.test.TOKEN: ", "fine\n")];
     assert_eq!(
         at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test --key TOKEN --repair", &answers).0,
         0
@@ -115,14 +115,14 @@ fn a_person_may_decline_or_have_enough() {
         assert!(shown.contains(&fix), "{shown}");
     }
     // The secret, pasted at the question.
-    let answers = [(CONFIRM, "hunter2\n"), ("thrown away, unseen", ""), (CONFIRM, "\n")];
+    let answers = [(CONFIRM, "hunter2\n"), ("discarded and not shown", ""), (CONFIRM, "\n")];
     let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
     assert!(exit == 2 && !shown.contains("hunter2"), "{shown}");
     // Ctrl-C ends it, and what was done by then is told.
     let answers = [
         (CONFIRM, "y\n"),
-        ("secret for acme.test.A: ", "a\n"),
-        ("secret for acme.test.B: ", "half\u{3}"),
+        ("Secret for acme.test.A: ", "a\n"),
+        ("Secret for acme.test.B: ", "half\u{3}"),
         ("interrupted: 1/3 keys verified", ""),
     ];
     let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
@@ -142,15 +142,15 @@ fn a_passphrase_is_asked_once_for_all_keys_of_an_owner() {
     let (exit, _, stderr) = fixture.run(line, b"");
     assert_eq!(exit, 0, "{stderr:?}");
     let answers = [
-        ("enter passphrase for ", "wrong\n"),
-        ("that does not open it; enter passphrase for ", "correct horse\n"),
+        ("Passphrase for ", "wrong\n"),
+        ("Wrong passphrase. Passphrase for ", "correct horse\n"),
         (CONFIRM, "y\n"),
-        ("secret for acme.test.A: ", "a\n"),
-        ("secret for acme.test.B: ", "b\n"),
+        ("Secret for acme.test.A: ", "a\n"),
+        ("Secret for acme.test.B: ", "b\n"),
         ("complete: 2/2 keys verified", ""),
     ];
     let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test --owner o", &answers);
     assert_eq!(exit, 0, "{shown}");
-    assert_eq!(shown.matches("enter passphrase").count(), 2, "{shown}");
+    assert_eq!(shown.matches("Passphrase for").count(), 2, "{shown}");
     assert!(!shown.contains("horse"), "{shown}");
 }

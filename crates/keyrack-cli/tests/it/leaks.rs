@@ -428,7 +428,7 @@ fn typed(stage: &Stage) {
         Stage::strace(&stage.trace, &[]).iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
     let set = format!("{trace} keyrack set --key E --env test --vault os.secure --mech REPLICA");
     let (exit, shown) =
-        at_terminal(&stage.fixture, &set, &[("secret for acme.test.E: ", &format!("x{MARK}y\n"))]);
+        at_terminal(&stage.fixture, &set, &[("Secret for acme.test.E: ", &format!("x{MARK}y\n"))]);
     assert_eq!(exit, 0, "{shown}");
     assert!(!holds(shown.as_bytes(), MARK), "{shown}");
     stage.examine("a secret is typed", May::Nowhere);

@@ -318,7 +318,7 @@ fn background_process_outlives_the_command() {
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
         assert_eq!(output.status.code(), Some(0));
         let told = shown(&output.stderr);
-        assert_eq!(told.contains("left a process in the background"), left_open, "{told}");
+        assert_eq!(told.contains("left a background process"), left_open, "{told}");
         assert!(!told.contains("cannot be read"), "{told}");
         let writer = shown(&output.stdout).split(' ').next().unwrap().to_owned();
         assert_eq!(shown(&output.stdout), format!("{writer} ***\n"));
@@ -474,7 +474,11 @@ fn output_that_is_lost_is_told() {
     let mut command = script(&fixture, &["--mask"], "echo hi");
     let output = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(shown(&output.stderr).contains("could not all be written"), "{}", shown(&output.stderr));
+    assert!(
+        shown(&output.stderr).contains("cannot write all of the command's output"),
+        "{}",
+        shown(&output.stderr)
+    );
 }
 
 /// After the command was given a key and has written it: nothing of it is left in the parent's memory but where it is locked.

@@ -86,7 +86,7 @@ fn secrets_are_typed_unseen() {
     let Some(fixture) = fixture("secrets_are_typed_unseen") else { return };
     let set = "keyrack set --key K --env test --vault os.secure";
     let (exit, shown) =
-        at_terminal(&fixture, set, &[("[y/N] ", "y\n"), ("secret for acme.test.K: ", "s3cx\u{7f}rét\n")]);
+        at_terminal(&fixture, set, &[("[y/N] ", "y\n"), ("Secret for acme.test.K: ", "s3cx\u{7f}rét\n")]);
     assert_eq!(exit, 0, "{shown}");
     assert!(!shown.contains("s3c"), "{shown}");
     let (_, value, _) = fixture.run("keyrack get --key K --unlock --value", b"");
@@ -114,7 +114,7 @@ fn secrets_are_typed_unseen() {
 fn what_is_pasted_at_a_yes_or_no_is_never_shown() {
     let Some(fixture) = fixture("what_is_pasted_at_a_yes_or_no_is_never_shown") else { return };
     let set = "NO_COLOR=1 keyrack set --key K --env test --vault os.secure";
-    let (ask, again, secret) = ("[y/N] ", "thrown away, unseen", "secret for acme.test.K: ");
+    let (ask, again, secret) = ("[y/N] ", "discarded and not shown", "Secret for acme.test.K: ");
     let long = format!("{}\n", "hunter2".repeat(4000));
     let declined = "fix: keyrack set --env test --key K --vault os.secure --mech PERMANENT_VIA_REPLICA";
     for (answers, exit, says) in [
@@ -166,9 +166,9 @@ fn a_value_ends_its_line_at_a_terminal_only() {
 #[test]
 fn what_a_set_needs_is_asked_for() {
     let Some(fixture) = fixture("what_a_set_needs_is_asked_for") else { return };
-    let secret = ("secret for acme.test.K: ", "s3cret\n");
+    let secret = ("Secret for acme.test.K: ", "s3cret\n");
     // The env, the vault (the usual one by Enter), that it is permanent.
-    let all = [("choice: ", "1\n"), ("1. os.secure", ""), ("choice [1]: ", "\n"), ("[y/N] ", "y\n"), secret];
+    let all = [("Choice: ", "1\n"), ("1. os.secure", ""), ("Choice [1]: ", "\n"), ("[y/N] ", "y\n"), secret];
     let (exit, shown) = at_terminal(&fixture, "keyrack set --key K", &all);
     assert_eq!(exit, 0, "{shown}");
     let (_, value, _) = fixture.run("keyrack get --key K --unlock --value", b"");
@@ -177,29 +177,29 @@ fn what_a_set_needs_is_asked_for() {
     let (exit, shown) = at_terminal(
         &fixture,
         "export NO_COLOR=1; keyrack del --key K; keyrack set --key K --env test",
-        &[("choice [1]: ", "3\n"), secret],
+        &[("Choice [1]: ", "3\n"), secret],
     );
     assert_eq!(exit, 0, "{shown}");
     assert!(shown.contains("vault: os.daemon") && !shown.contains("for which env"), "{shown}");
     // By the words, in a small letter or not; a slip is asked again, and too many of them are the end.
     let words = [
-        ("choice: ", "nope\n"),
-        ("not a choice: a number from 1 to 6 is, or one of test, prep, prod, camp, all,", ""),
-        ("choice: ", "Test\n"),
-        ("choice [1]: ", "4\n"),
+        ("Choice: ", "nope\n"),
+        ("invalid choice: enter a number from 1 to 6, or one of test, prep, prod, camp, all,", ""),
+        ("Choice: ", "Test\n"),
+        ("Choice [1]: ", "4\n"),
         ("or one of os.secure, os.direct,", ""),
-        ("choice [1]: ", "os.daemon\n"),
-        ("secret for acme.test.M: ", "s3cret\n"),
+        ("Choice [1]: ", "os.daemon\n"),
+        ("Secret for acme.test.M: ", "s3cret\n"),
     ];
     let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack set --key M", &words);
     assert_eq!(exit, 0, "{shown}");
     assert!(shown.contains("vault: os.daemon") && shown.contains("env: test"), "{shown}");
     assert_eq!(shown.matches("3. os.daemon").count(), 1, "the list is shown once: {shown}");
-    let slip = ("choice [1]: ", "4\n");
+    let slip = ("Choice [1]: ", "4\n");
     let (exit, shown) =
         at_terminal(&fixture, "NO_COLOR=1 keyrack set --key L --env test", &[slip, slip, slip]);
     assert_eq!(exit, 2, "{shown}");
-    assert!(shown.contains("blocked: not a choice: a number from 1 to 3 is\n"), "{shown}");
+    assert!(shown.contains("blocked: no valid choice after 3 attempts\n"), "{shown}");
     // Who cannot be asked is told all of it at once.
     for line in ["keyrack set --key L --env test --no-prompt", "echo x | keyrack set --key L --env test"] {
         let (exit, shown) = at_terminal(&fixture, &format!("export NO_COLOR=1; {line}"), &[]);
@@ -216,7 +216,7 @@ fn a_signal_that_ends_it_leaves_the_terminal_as_it_was() {
     // Not SIGHUP: `script` would end with it. It goes the same way.
     for (signal, exit) in [("TERM", 143), ("INT", 130), ("QUIT", 131)] {
         let line = format!("bash -c 'ulimit -c 0; (sleep 0.7; kill -{signal} $$) & {set}'");
-        let (ended, shown) = at_terminal(&fixture, &line, &[("secret for acme.test.K: ", "half")]);
+        let (ended, shown) = at_terminal(&fixture, &line, &[("Secret for acme.test.K: ", "half")]);
         assert_eq!(ended, exit, "{signal}: {shown}");
         assert!(!shown.contains("half"), "{shown}");
     }
@@ -239,10 +239,10 @@ fn a_passphrase_is_asked_once_a_command() {
     let (exit, shown) = at_terminal(
         &fixture,
         unlock,
-        &[(ask, "wrong\n"), ("that does not open it", ""), (ask, "correct horse\n")],
+        &[(ask, "wrong\n"), ("Wrong passphrase", ""), (ask, "correct horse\n")],
     );
     assert_eq!(exit, 0, "{shown}");
-    assert_eq!(shown.matches("enter passphrase").count(), 2, "one of them again after a wrong one: {shown}");
+    assert_eq!(shown.matches("Passphrase for").count(), 2, "one of them again after a wrong one: {shown}");
     assert!(
         shown.contains("acme.test.A") && shown.contains("acme.test.B") && !shown.contains("horse"),
         "{shown}"
@@ -408,8 +408,11 @@ fn the_status_is_watched_in_place() {
     assert_eq!(fixture.run(set, b"s3cret").0, 0);
     assert_eq!(fixture.run("keyrack unlock --env test --duration 10m", b"").0, 0);
     for (keys, exit) in [("q", 0), ("Q", 0), ("\u{4}", 0), ("\u{3}", 130)] {
-        let (ended, shown) =
-            at_terminal(&fixture, "NO_COLOR=1 keyrack status --watch", &[("q quits", ""), ("q quits", keys)]);
+        let (ended, shown) = at_terminal(
+            &fixture,
+            "NO_COLOR=1 keyrack status --watch",
+            &[("press q to quit", ""), ("press q to quit", keys)],
+        );
         assert_eq!(ended, exit, "{shown}");
         let (on_screen, after) = shown.split_once("\u{1b}[?1049l").unwrap();
         assert!(on_screen.contains("\u{1b}[?25l") && on_screen.ends_with("\u{1b}[?25h"), "{shown}");
@@ -425,7 +428,7 @@ fn the_status_is_watched_in_place() {
     assert_eq!(fixture.run("keyrack unlock --env test --duration 10m", b"").0, 0);
     for rows in [24, 10] {
         let line = format!("stty cols 80 rows {rows}; NO_COLOR=1 keyrack status --watch");
-        let (exit, shown) = at_terminal(&fixture, &line, &[("q quits", "q")]);
+        let (exit, shown) = at_terminal(&fixture, &line, &[("press q to quit", "q")]);
         assert_eq!(exit, 0, "{shown}");
         let (on_screen, after) = shown.split_once("\u{1b}[?1049l").unwrap();
         assert!(on_screen.contains("keyrack status (daemon: active, keys: 5)"), "{shown}");
@@ -438,8 +441,11 @@ fn the_status_is_watched_in_place() {
     }
     // A size it does not fit, and another one meanwhile.
     let line = "stty cols 40 rows 6; (sleep 0.4; stty cols 100 rows 70 < /dev/tty) & keyrack status --watch";
-    let (exit, shown) =
-        at_terminal(&fixture, line, &[("more lines; q quits", ""), ("J", ""), ("q quits", "q")]);
+    let (exit, shown) = at_terminal(
+        &fixture,
+        line,
+        &[("more lines; press q to quit", ""), ("J", ""), ("press q to quit", "q")],
+    );
     assert_eq!(exit, 0, "{shown}");
     let drawn: Vec<&str> = shown.split("\u{1b}[H").skip(1).collect();
     assert_eq!(drawn[0].lines().count(), 6, "{shown}");
@@ -455,7 +461,7 @@ fn the_status_is_watched_in_place() {
         .unwrap()
         .to_owned();
     let line = format!("kill -STOP {pid}; NO_COLOR=1 keyrack status --watch; kill -CONT {pid}");
-    let (exit, shown) = at_terminal(&fixture, &line, &[("failed: ", ""), ("q quits", "q")]);
+    let (exit, shown) = at_terminal(&fixture, &line, &[("failed: ", ""), ("press q to quit", "q")]);
     assert_eq!(exit, 0, "{shown}");
     // Ended by a signal, the terminal is as it was.
     let line = "bash -c '(sleep 0.7; kill -TERM $$) & exec keyrack status --watch'";
@@ -491,7 +497,7 @@ fn init_is_guided_at_a_terminal() {
     if !can_run(test, &[Need::Program("script"), Need::Program("stty"), Need::Program("git")]) {
         return;
     }
-    let make = "keys this repository needs? [Y/n] ";
+    let make = "declares the keys of this repository? [Y/n] ";
     // Enter takes what is proposed.
     let fixture = Fixture::new();
     assert_eq!(fixture.run("git init -q", b"").0, 0);
@@ -505,16 +511,16 @@ fn init_is_guided_at_a_terminal() {
         &fixture,
         init,
         &[
-            ("choice [1]: ", "3\n"),
+            ("Choice [1]: ", "3\n"),
             ("one of ~/.ssh/id_ed25519, ~/.ssh/work\r\n", ""),
-            ("choice [1]: ", "~/.ssh/id_ed25519\n"),
+            ("Choice [1]: ", "~/.ssh/id_ed25519\n"),
             (make, "\n"),
-            ("Its org [acme]: ", "\n"),
+            ("Org [acme]: ", "\n"),
         ],
     );
     assert_eq!(exit, 0, "{shown}");
     assert!(shown.contains("├─ 1. ~/.ssh/id_ed25519\n"), "{shown}");
-    assert!(shown.contains("└─ 2. ~/.ssh/work, behind a passphrase\n"), "{shown}");
+    assert!(shown.contains("└─ 2. ~/.ssh/work, with a passphrase\n"), "{shown}");
     assert!(shown.contains("next: keyrack set --key API_KEY --env test --vault os.secure\n"), "{shown}");
     assert!(shown.contains("path: ./.agent/keyrack.yml") && shown.contains("org: acme"), "{shown}");
     // All is there: nothing is asked.
@@ -532,10 +538,10 @@ fn init_is_guided_at_a_terminal() {
             init,
             &[
                 (make, "perhaps\n"),
-                ("neither y nor n", ""),
+                ("enter y or n", ""),
                 (make, "y\n"),
                 ("such as acme: ", "\n"),
-                ("an org is needed", ""),
+                ("enter an org", ""),
                 ("such as acme: ", "No Org\n"),
                 ("invalid org", ""),
                 ("such as acme: ", "Acme\n"),
@@ -545,20 +551,20 @@ fn init_is_guided_at_a_terminal() {
             0,
             "org: acme",
         ),
-        (init, &[(make, "n\n")], 0, "repo manifest: none asked for"),
+        (init, &[(make, "n\n")], 0, "repo manifest: not requested"),
         ("trap : INT; NO_COLOR=1 keyrack init", &[(make, "\u{3}")], 130, ""),
         (init, &[(make, "\u{4}")], 2, "the terminal closed"),
         (
             init,
             &[(make, "?\n"), (make, "?\n"), (make, "?\n"), (make, "?\n"), (make, "?\n")],
             2,
-            "no answer that will do",
+            "no valid answer",
         ),
         ("NO_COLOR=1 keyrack init --org acme", &[], 0, "next: keyrack set"),
-        ("keyrack init --no-prompt", &[], 0, "none asked for"),
+        ("keyrack init --no-prompt", &[], 0, "not requested"),
         ("keyrack init --json", &[], 0, "\"repo\": null"),
-        ("keyrack init | cat", &[], 0, "none asked for"),
-        ("keyrack init < /dev/null", &[], 0, "none asked for"),
+        ("keyrack init | cat", &[], 0, "not requested"),
+        ("keyrack init < /dev/null", &[], 0, "not requested"),
     ] {
         let fixture = fresh();
         let (ended, shown) = at_terminal(&fixture, line, answers);
