@@ -68,7 +68,7 @@ fn set(fixture: &Fixture, secret: &str) {
 }
 
 #[test]
-fn older_file_is_refused_with_a_fix_that_works() {
+fn unlock_rejects_older_file_with_working_fix() {
     let rack = Rack::new();
     fs::write(&rack.file, &rack.first_file).unwrap();
     rack.is_refused();
@@ -79,7 +79,7 @@ fn older_file_is_refused_with_a_fix_that_works() {
 
 /// The second `set` wrote the file and ended before the host manifest.
 #[test]
-fn unlock_records_the_version_of_a_set_that_was_cut_short() {
+fn unlock_records_version_of_interrupted_set() {
     let rack = Rack::new();
     let second = rack.version();
     fs::write(&rack.manifest, &rack.first_manifest).unwrap();
@@ -92,7 +92,7 @@ fn unlock_records_the_version_of_a_set_that_was_cut_short() {
 }
 
 #[test]
-fn set_never_uses_the_version_of_a_set_that_was_cut_short() {
+fn set_never_reuses_version_of_interrupted_set() {
     let rack = Rack::new();
     let second = rack.version();
     let second_file = fs::read(&rack.file).unwrap();

@@ -1,7 +1,7 @@
 //! Case files: commands with the output and exit codes that they must have.
 //!
-//! Each file in `tests/cmd` is a test of its own: `unlock.case` is `cases::unlock`. Its commands run
-//! one after the other, in a home of their own.
+//! Each file in `tests/cmd` is a test of its own: `unlock.case` is `cases::unlock`. Its commands
+//! run one after the other, in a home of their own.
 //!
 //! ```text
 //! # a comment
@@ -12,10 +12,10 @@
 //! ! text                                  a line of stderr
 //! ```
 //!
-//! Both streams must match line by line, as snapbox matches: `[..]` is any text within a line, a line
-//! `...` is any lines, and `[HOME]`, `[TIME]` and the like are values that differ from run to run.
-//! `KEYRACK_CASES=rewrite` writes what the commands print now into the file; read the diff before you
-//! commit it.
+//! Both streams must match line by line, as snapbox matches: `[..]` is any text within a line, a
+//! line `...` is any lines, and `[HOME]`, `[TIME]` and the like are values that differ from run to
+//! run. `KEYRACK_CASES=rewrite` writes what the commands print now into the file; read the diff
+//! before you commit it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -96,7 +96,8 @@ struct Step {
     stderr: Vec<String>,
 }
 
-/// Runs a case file. Panics with every difference, or rewrites the file under `KEYRACK_CASES=rewrite`.
+/// Runs a case file. Panics with every difference, or rewrites the file under
+/// `KEYRACK_CASES=rewrite`.
 fn run_case(name: &str) {
     let file = &directory().join(format!("{name}.case"));
     let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));

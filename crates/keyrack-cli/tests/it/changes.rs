@@ -1,4 +1,5 @@
-//! Changes under trouble: several at once, killed in the middle, on a full disk, in a home that cannot be written.
+//! Changes under trouble: several at once, killed in the middle, on a full disk, in a home that
+//! cannot be written.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -25,7 +26,7 @@ fn set(key: &str) -> Vec<String> {
 }
 
 #[test]
-fn sets_at_once_lose_no_update() {
+fn concurrent_sets_lose_no_update() {
     let fixture = fixture();
     let children: Vec<Reaped> = (0..8)
         .map(|n| {
@@ -48,7 +49,7 @@ fn sets_at_once_lose_no_update() {
 }
 
 #[test]
-fn a_set_that_is_killed_leaves_the_old_or_the_new() {
+fn killed_set_leaves_old_or_new_secret() {
     let fixture = fixture();
     assert_eq!(fixture.run(&set("K").join(" "), b"old").0, 0);
     for after in 0..40_u64 {
@@ -76,8 +77,8 @@ fn with_mounts(fixture: &Fixture, script: &str, stdin: &[u8]) -> (i32, Vec<Strin
 }
 
 #[test]
-fn a_full_disk_or_a_read_only_home_loses_nothing() {
-    let test = "a_full_disk_or_a_read_only_home_loses_nothing";
+fn set_on_full_disk_or_read_only_home_loses_nothing() {
+    let test = "set_on_full_disk_or_read_only_home_loses_nothing";
     if !can_run(test, &[Need::Root, Need::Program("unshare"), Need::Program("mount")]) {
         return;
     }

@@ -1,5 +1,6 @@
-//! What users of the TypeScript keyrack have in their scripts: every flag of every command, the exit codes, the members of the JSON, and the
-//! lines that shell scripts call it by. As tables; where we differ on purpose, the row says how.
+//! What users of the TypeScript keyrack have in their scripts: every flag of every command, the
+//! exit codes, the members of the JSON, and the lines that shell scripts call it by. As tables;
+//! where we differ on purpose, the row says how.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -89,7 +90,7 @@ const FLAGS: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn every_flag_is_known() {
+fn legacy_flags_are_all_accepted() {
     let fixture = Fixture::new();
     // Flags are read in order, so what stands before --help is known or refused.
     let help = |line: &str| fixture.run(&format!("keyrack {line} --help"), b"");
@@ -105,7 +106,8 @@ fn every_flag_is_known() {
             let (exit, stdout, stderr) = help(&line);
             assert!(exit == 0 && stderr.is_empty() && !stdout.is_empty(), "{line}: {exit} {stderr:?}");
         }
-        // All together, each once; --lenient is the other of --strict, and --for another word for --owner.
+        // All together, each once; --lenient is the other of --strict, and --for another word for
+        // --owner.
         let mut seen = BTreeSet::from(["--lenient".to_owned()]);
         let new = |flag: &&&str| {
             let name = flag.split(' ').next().unwrap();
@@ -193,8 +195,8 @@ const GRANT: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn exit_codes_and_members_before_there_is_anything() {
-    if !has_tools("exit_codes_and_members_before_there_is_anything") {
+fn legacy_exit_codes_and_json_hold_without_rack() {
+    if !has_tools("legacy_exit_codes_and_json_hold_without_rack") {
         return;
     }
     let fixture = Fixture::new();
@@ -207,7 +209,8 @@ fn exit_codes_and_members_before_there_is_anything() {
             ("keyrack daemon prune --json", "", 0, Json(&[("/pruned", "[]")])),
             ("keyrack daemon prune --owner @all", "", 0, Has("no daemon active for any owner")),
             ("keyrack relock", "", 0, Has("(no keys to prune)")),
-            // The caller has to act. There it was 1 for some of these: usage, no manifest, an env that is none.
+            // The caller has to act. There it was 1 for some of these: usage, no manifest, an env
+            // that is none.
             ("keyrack list", "", 2, Empty),
             ("keyrack list --json", "", 2, Empty),
             ("keyrack recipient get", "", 2, Empty),
@@ -251,8 +254,8 @@ fn exit_codes_and_members_before_there_is_anything() {
 }
 
 #[test]
-fn exit_codes_and_members_in_a_repository() {
-    if !has_tools("exit_codes_and_members_in_a_repository") {
+fn legacy_exit_codes_and_json_hold_in_repository() {
+    if !has_tools("legacy_exit_codes_and_json_hold_in_repository") {
         return;
     }
     let fixture = Fixture::new();
@@ -481,7 +484,7 @@ fn exit_codes_and_members_in_a_repository() {
 }
 
 #[test]
-fn the_group_s_owner_is_everybody_s() {
+fn owner_before_command_applies_to_every_command() {
     let fixture = Fixture::new();
     hold(
         &fixture,
@@ -539,8 +542,8 @@ fn the_group_s_owner_is_everybody_s() {
 }
 
 #[test]
-fn lines_that_shell_scripts_have() {
-    if !has_tools("lines_that_shell_scripts_have") {
+fn legacy_shell_script_lines_work() {
+    if !has_tools("legacy_shell_script_lines_work") {
         return;
     }
     let fixture = Fixture::new();

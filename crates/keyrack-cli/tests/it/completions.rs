@@ -42,13 +42,14 @@ fn nothing_happened(fixture: &Fixture, shown: &str) {
     assert!(!shown.contains("rror") && !shown.contains("not found"), "{shown}");
 }
 
-/// What a shell is given to run, with Tab pressed in it. What it runs in the end is told by what it answers.
+/// What a shell is given to run, with Tab pressed in it. What it runs in the end is told by what it
+/// answers.
 const TYPED: &str = "keyrack --owner wo\tget --key AP\t--env te\t--js\t\n";
 const ANSWERED: &str = "\"slug\": \"acme.test.API_KEY\"";
 
 #[test]
-fn bash_completes() {
-    let Some(fixture) = fixture("bash_completes", "bash") else { return };
+fn bash_completes_commands_flags_and_names() {
+    let Some(fixture) = fixture("bash_completes_commands_flags_and_names", "bash") else { return };
     let line = "env PS1='READY> ' TERM=dumb bash --norc --noprofile -i";
     let answers = [
         ("READY> ", "bind 'set enable-bracketed-paste off'; source <(keyrack completions bash)\n"),
@@ -67,8 +68,8 @@ fn bash_completes() {
 }
 
 #[test]
-fn zsh_completes() {
-    let Some(fixture) = fixture("zsh_completes", "zsh") else { return };
+fn zsh_completes_commands_flags_and_names() {
+    let Some(fixture) = fixture("zsh_completes_commands_flags_and_names", "zsh") else { return };
     let line = "env PS1='READY> ' NO_COLOR=1 TERM=xterm zsh -f -i";
     let answers = [
         (
@@ -97,8 +98,8 @@ fn zsh_completes() {
 }
 
 #[test]
-fn fish_completes() {
-    let Some(fixture) = fixture("fish_completes", "fish") else { return };
+fn fish_completes_commands_flags_and_names() {
+    let Some(fixture) = fixture("fish_completes_commands_flags_and_names", "fish") else { return };
     for (line, offered) in [
         ("keyrack get --env te", &["test\tdeclared in keyrack.yml"][..]),
         ("keyrack get --key ", &["API_KEY\ttest"]),
@@ -130,7 +131,7 @@ fn fish_completes() {
 }
 
 #[test]
-fn nothing_is_said_where_nothing_can_be_known() {
+fn completion_prints_nothing_for_invalid_lines() {
     let fixture = Fixture::new();
     for line in [
         "keyrack complete",
@@ -151,7 +152,7 @@ fn nothing_is_said_where_nothing_can_be_known() {
 }
 
 #[test]
-fn what_the_daemon_holds_is_offered() {
+fn completion_offers_unlocked_keys() {
     let fixture = Fixture::new();
     let set = "keyrack set --key ROOT --org @all --env sudo --vault os.daemon";
     assert_eq!(fixture.run("keyrack init", b"").0, 0);

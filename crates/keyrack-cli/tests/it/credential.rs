@@ -1,4 +1,5 @@
-//! `keyrack credential`: other tools' protocols, checked to the letter, with the real git and with what `docs/hooks.md` tells to write.
+//! `keyrack credential`: other tools' protocols, checked to the letter, with the real git and with
+//! what `docs/hooks.md` tells to write.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -63,8 +64,8 @@ fn seconds_left(at: i64) -> i64 {
 }
 
 #[test]
-fn git_gets_what_the_document_says() {
-    if !can_run("git_gets_what_the_document_says", &[Need::Program("git")]) {
+fn git_helper_follows_its_documentation() {
+    if !can_run("git_helper_follows_its_documentation", &[Need::Program("git")]) {
         return;
     }
     let fixture = fixture(&[("GITHUB_TOKEN", TOKEN)]);
@@ -94,7 +95,8 @@ fn git_gets_what_the_document_says() {
     assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
     let told = "keyrack: git asked for https://evil.com, but this hook is for https://github.com\n";
     assert_eq!(shown(&output.stderr), told);
-    // In a bare clone, where there is no manifest, and with the key locked: at once, and with the way out.
+    // In a bare clone, where there is no manifest, and with the key locked: at once, and with the
+    // way out.
     let output = shell(
         &fixture,
         "git init -q --bare bare && cd bare && git credential fill",
@@ -111,9 +113,9 @@ fn git_gets_what_the_document_says() {
 
 /// A repository behind basic authentication, over https, cloned by the real git.
 #[test]
-fn git_clones_what_only_the_key_opens() {
+fn git_helper_lets_git_clone_private_repository() {
     let needs = [Need::Program("git"), Need::Program("node"), Need::Program("openssl")];
-    if !can_run("git_clones_what_only_the_key_opens", &needs) {
+    if !can_run("git_helper_lets_git_clone_private_repository", &needs) {
         return;
     }
     let fixture = fixture(&[("GIT_TOKEN", TOKEN)]);
@@ -163,7 +165,7 @@ fn git_clones_what_only_the_key_opens() {
 }
 
 #[test]
-fn docker_gets_what_the_document_says() {
+fn docker_helper_follows_its_documentation() {
     let fixture = fixture(&[("GHCR_TOKEN", TOKEN)]);
     fs::create_dir(fixture.home.home().join("bin")).unwrap();
     let output = shell(&fixture, &snippet("docker"), "");
@@ -205,7 +207,7 @@ fn docker_gets_what_the_document_says() {
 
 /// A hook says in one line what is wrong: tools show it between their own, and ask more than once.
 #[test]
-fn hooks_tell_failures_in_one_line() {
+fn credential_helpers_report_errors_in_one_line() {
     let fixture = fixture(&[("GIT_TOKEN", TOKEN)]);
     let git = "keyrack credential git --host github.com --org @all --env prep --key";
     let docker = "keyrack credential docker --registry ghcr.io --username me --org @all --env prep --key";
@@ -256,7 +258,7 @@ fn left(value: &Value) -> i64 {
 }
 
 #[test]
-fn the_aws_tools_get_what_the_document_says() {
+fn aws_helper_follows_its_documentation() {
     let object =
         json!({ "AccessKeyId": "ASIAIOSFODNN7EXAMPLE", "SecretAccessKey": TOKEN, "SessionToken": "t/t" });
     let fixture = fixture(&[
@@ -297,7 +299,7 @@ fn the_aws_tools_get_what_the_document_says() {
 }
 
 #[test]
-fn kubectl_gets_what_the_document_says() {
+fn kubectl_plugin_follows_its_documentation() {
     let fixture =
         fixture(&[("CLUSTER_TOKEN", TOKEN), ("CERT", "-----BEGIN\nx\n-----END\n"), ("CERT_KEY", TOKEN)]);
     let config = snippet("kubectl");
@@ -343,7 +345,7 @@ fn kubectl_gets_what_the_document_says() {
 }
 
 #[test]
-fn a_request_over_its_limit_is_refused() {
+fn credential_request_over_limit_is_rejected() {
     let fixture = fixture(&[("K", TOKEN)]);
     const LARGEST: usize = 1 << 16;
     let git = "keyrack credential git --host github.com --env prep --org @all --key K get";

@@ -30,9 +30,10 @@ fn in_env(fixture: &Fixture, line: &str, variables: &[(&str, &str)]) -> (Option<
     (status.code(), text(stdout), text(stderr))
 }
 
-/// Reads answer as without a daemon where the runtime directory is missing or unusable, and say so on stderr; what unlocks fails.
+/// Reads answer as without a daemon where the runtime directory is missing or unusable, and say so
+/// on stderr; what unlocks fails.
 #[test]
-fn reads_without_usable_runtime_dir_answer_as_without_a_daemon() {
+fn reads_without_runtime_dir_behave_as_without_daemon() {
     let fixture = fixture(MANIFEST);
     let long = format!("{}/{}", fixture.home.runtime().display(), "x".repeat(100));
     fs::create_dir(&long).unwrap();
@@ -60,7 +61,7 @@ fn reads_without_usable_runtime_dir_answer_as_without_a_daemon() {
 }
 
 #[test]
-fn legacy_names_are_read_and_not_set() {
+fn legacy_key_names_can_be_read_but_not_set() {
     let fixture = fixture(MANIFEST);
     let value = [("2FA_SECRET", "s3cret")];
     let get = in_env(&fixture, "keyrack get --env test --key 2FA_SECRET --value", &value);
@@ -78,7 +79,7 @@ fn legacy_names_are_read_and_not_set() {
 }
 
 #[test]
-fn org_this_in_keyrack_yml_is_read_and_not_stored() {
+fn org_this_in_keyrack_yml_can_be_read_but_not_stored() {
     let fixture = fixture("org: \"@this\"\nenv.test:\n  - K\n");
     let get = in_env(&fixture, "keyrack get --env test --key K --value", &[("K", "v")]);
     assert_eq!((get.0, get.1.as_str()), (Some(0), "v"), "{}", get.2);
@@ -90,7 +91,7 @@ fn org_this_in_keyrack_yml_is_read_and_not_stored() {
 }
 
 #[test]
-fn owner_names_of_today_are_valid() {
+fn legacy_owner_names_are_accepted() {
     let fixture = fixture(MANIFEST);
     for owner in ["Alice", "casey.b", "R2-D2_x"] {
         for line in ["init", "list", "unlock --env test", "status", "relock", "daemon stop"] {
@@ -106,7 +107,7 @@ fn owner_names_of_today_are_valid() {
 }
 
 #[test]
-fn unlock_cuts_a_duration_above_the_limit_with_a_notice() {
+fn unlock_clamps_duration_above_limit_with_notice() {
     let fixture = fixture(MANIFEST);
     let set = "keyrack set --env test --key K --vault os.secure --mech PERMANENT_VIA_REPLICA";
     assert_eq!(fixture.run(set, b"v").0, 0);

@@ -45,7 +45,7 @@ fn stored(fixture: &Fixture) -> String {
 }
 
 #[test]
-fn set_stores_stdin_as_it_is_and_names_what_is_irregular() {
+fn set_stores_stdin_unchanged_and_notes_irregularities() {
     let fixture = fixture();
     for (input, expected, named) in INPUTS {
         let (exit, _, stderr) = fixture.run(SET, input.as_bytes());
@@ -69,7 +69,7 @@ fn set_stores_stdin_as_it_is_and_names_what_is_irregular() {
 }
 
 #[test]
-fn set_names_what_is_irregular_in_its_json() {
+fn set_json_notes_irregularities() {
     let fixture = fixture();
     for (input, expected, named) in INPUTS {
         let (exit, stdout, stderr) = fixture.run(&format!("{SET} --json"), input.as_bytes());
@@ -92,7 +92,7 @@ fn set_names_what_is_irregular_in_its_json() {
 }
 
 #[test]
-fn set_for_programs_stores_every_byte() {
+fn set_with_stdin_exact_stores_every_byte() {
     let fixture = fixture();
     for (input, ..) in INPUTS {
         let (exit, _, stderr) = fixture.run(&format!("{SET} --stdin-exact"), input.as_bytes());
@@ -110,8 +110,8 @@ fn set_for_programs_stores_every_byte() {
 }
 
 #[test]
-fn typed_secrets_are_stored_as_typed_by_set_and_fill() {
-    let test = "typed_secrets_are_stored_as_typed_by_set_and_fill";
+fn set_and_fill_store_typed_secrets_unchanged() {
+    let test = "set_and_fill_store_typed_secrets_unchanged";
     if !can_run(test, &[Need::Program("script"), Need::Program("stty"), Need::Program("git")]) {
         return;
     }

@@ -28,8 +28,8 @@ fn value(fixture: &Fixture, key: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_missing_is_asked_for_and_the_rest_is_left() {
-    let test = "what_is_missing_is_asked_for_and_the_rest_is_left";
+fn fill_asks_for_missing_keys_and_keeps_others() {
+    let test = "fill_asks_for_missing_keys_and_keeps_others";
     let Some(fixture) = fixture(test, "  - A\n  - B\n  - C\n") else { return };
     let set = "keyrack set --key B --env test --vault os.secure --mech REPLICA";
     assert_eq!(fixture.run(set, b"there").0, 0);
@@ -65,8 +65,8 @@ fn what_is_missing_is_asked_for_and_the_rest_is_left() {
 }
 
 #[test]
-fn one_key_never_stops_the_others() {
-    let test = "one_key_never_stops_the_others";
+fn fill_continues_after_failed_key() {
+    let test = "fill_continues_after_failed_key";
     let Some(fixture) = fixture(test, "  - EMPTY\n  - TOKEN\n  - SHORT: ephemeral\n  - LAST\n") else {
         return;
     };
@@ -102,8 +102,8 @@ fn one_key_never_stops_the_others() {
 }
 
 #[test]
-fn a_person_may_decline_or_have_enough() {
-    let test = "a_person_may_decline_or_have_enough";
+fn fill_stops_if_declined_or_interrupted() {
+    let test = "fill_stops_if_declined_or_interrupted";
     let Some(fixture) = fixture(test, "  - A\n  - B\n  - C\n") else { return };
     let answers = [(CONFIRM, "n\n"), ("complete: 0/3 keys verified", "")];
     let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
@@ -135,8 +135,8 @@ fn a_person_may_decline_or_have_enough() {
 }
 
 #[test]
-fn a_passphrase_is_asked_once_for_all_keys_of_an_owner() {
-    let test = "a_passphrase_is_asked_once_for_all_keys_of_an_owner";
+fn fill_asks_for_passphrase_once_per_owner() {
+    let test = "fill_asks_for_passphrase_once_per_owner";
     let Some(fixture) = fixture(test, "  - A\n  - B\n") else { return };
     let line = "sh -c 'rm ../.ssh/id_ed25519*; keyrack init --owner o --prikey $KEYS/sealed; cp $KEYS/sealed ../.ssh/o'";
     let (exit, _, stderr) = fixture.run(line, b"");

@@ -38,7 +38,7 @@ fn step(fixture: &Fixture, secrets: &serde_json::Value) -> (i32, Vec<u8>, Vec<u8
 }
 
 #[test]
-fn a_runner_gets_exactly_the_declared_secrets_and_masks_them() {
+fn firewall_exports_and_masks_only_declared_secrets() {
     let fixture = fixture(&["A", "MULTI", "HOSTILE", "NOT_GIVEN"]);
     let multi = "-----BEGIN-----\nline two\r\n\n   indented\n-----END-----\n";
     let hostile = "x\nEVIL=1\nEOF\n::set-env name=EVIL::1\n%0A::stop-commands::k\nBASH_ENV<<E\nz\nE";
@@ -67,7 +67,7 @@ fn a_runner_gets_exactly_the_declared_secrets_and_masks_them() {
 }
 
 #[test]
-fn a_name_that_says_something_to_a_runner_is_not_obeyed() {
+fn firewall_rejects_names_that_are_runner_commands() {
     let file_of = |fixture: &Fixture| fixture.home.home().join("project/env");
     for name in [
         "'A=B'",
@@ -112,7 +112,7 @@ fn a_name_that_says_something_to_a_runner_is_not_obeyed() {
 }
 
 #[test]
-fn one_blocked_key_and_a_runner_gets_nothing() {
+fn firewall_exports_nothing_if_a_key_is_blocked() {
     let fixture = fixture(&["A", "TOKEN", "APP"]);
     let app = r#"{"mech":"EPHEMERAL_VIA_GITHUB_APP","appId":"1","privateKey":"-----BEGIN hunter2"}"#;
     for blocked in [
@@ -131,7 +131,7 @@ fn one_blocked_key_and_a_runner_gets_nothing() {
 }
 
 #[test]
-fn an_unlocked_key_wins_over_the_given_one_and_its_end_is_told() {
+fn firewall_prefers_unlocked_key_and_shows_its_expiry() {
     let fixture = fixture(&["A"]);
     for (line, stdin) in [
         ("keyrack init", ""),
@@ -153,8 +153,8 @@ fn an_unlocked_key_wins_over_the_given_one_and_its_end_is_told() {
 }
 
 #[test]
-fn nothing_is_exported_that_the_runner_was_not_told_to_mask() {
-    let test = "nothing_is_exported_that_the_runner_was_not_told_to_mask";
+fn firewall_exports_only_after_masks_are_written() {
+    let test = "firewall_exports_only_after_masks_are_written";
     if !can_run(test, &[Need::Path("/dev/full")]) {
         return;
     }
@@ -172,8 +172,8 @@ fn nothing_is_exported_that_the_runner_was_not_told_to_mask() {
 }
 
 #[test]
-fn a_full_disk_leaves_no_half_of_an_export() {
-    let test = "a_full_disk_leaves_no_half_of_an_export";
+fn firewall_on_full_disk_leaves_no_partial_export() {
+    let test = "firewall_on_full_disk_leaves_no_partial_export";
     if !can_run(test, &[Need::Root, Need::Program("unshare"), Need::Program("mount")]) {
         return;
     }
@@ -191,7 +191,7 @@ fn a_full_disk_leaves_no_half_of_an_export() {
 }
 
 #[test]
-fn secrets_on_stdin_have_a_limit() {
+fn firewall_rejects_oversized_stdin() {
     let fixture = fixture(&["A"]);
     let line = ["keyrack", "firewall", "--env", "test", "--from", "json(stdin://*)", "--into", "json"];
     for (padding, exit) in [(15 << 20, 0), (17 << 20, 2)] {
@@ -212,7 +212,7 @@ fn documented(begin: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_page_on_ci_does_what_it_says() {
+fn firewall_examples_of_documentation_work() {
     let fixture = fixture(&["API_KEY", "{ key: AWS_PROFILE, is-optional-if-has: AWS_ACCESS_KEY_ID }"]);
     let file = fixture.home.home().join("project/env");
     let [line] = &documented("npx keyrack firewall")[..] else { panic!("one step is documented") };

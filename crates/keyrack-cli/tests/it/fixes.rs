@@ -1,8 +1,10 @@
-//! Every way out that a failure names works when it is pasted: following them from the failure on ends in success.
+//! Every way out that a failure names works when it is pasted: following them from the failure on
+//! ends in success.
 
 use crate::fixture::Fixture;
 
-/// Runs a line; on a failure follows the way out it names, and then the line again, unless the way out was to be used in its stead.
+/// Runs a line; on a failure follows the way out it names, and then the line again, unless the way
+/// out was to be used in its stead.
 fn follow(fixture: &Fixture, line: &str, trail: &mut Vec<String>) {
     assert!(trail.len() < 8, "in circles: {trail:#?}");
     trail.push(line.to_owned());
@@ -28,7 +30,7 @@ fn way_out(lines: &[String]) -> Option<String> {
 }
 
 #[test]
-fn ways_out_lead_out() {
+fn every_suggested_fix_works() {
     for (what, before, line, then) in [
         ("never set", "", "keyrack get --key K --env test --value", "s3cret"),
         ("never set, another owner", "", "keyrack get --owner robot --key K --env test --value", "s3cret"),

@@ -10,7 +10,8 @@ use keyrack_testkit::{Home, binary, run};
 /// Longest time that a command may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// A home with ssh keys and a project directory. Dropping it kills the daemons that were started in it.
+/// A home with ssh keys and a project directory. Dropping it kills the daemons that were started in
+/// it.
 pub(crate) struct Fixture {
     pub(crate) home: Home,
 }
@@ -76,7 +77,8 @@ fn lines(bytes: &[u8]) -> Vec<String> {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        // The command line of each daemon of this home names its socket, in our own runtime directory.
+        // The command line of each daemon of this home names its socket, in our own runtime
+        // directory.
         let ours = self.home.runtime();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let cmdline = fs::read(entry.path().join("cmdline")).unwrap_or_default();

@@ -1,5 +1,6 @@
-//! Whether a secret gets out: a whole session is run at the highest log level with every write and every exec traced, of the command and of
-//! the daemon, and what was a secret in it may be in no place but those that were asked for it.
+//! Whether a secret gets out: a whole session is run at the highest log level with every write and
+//! every exec traced, of the command and of the daemon, and what was a secret in it may be in no
+//! place but those that were asked for it.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -24,7 +25,8 @@ const PASSPHRASE: &str = "pAsSpHrAsEoFyOuRs";
 /// Calls by which bytes leave a process, or become another's arguments and environment.
 const CALLS: &str = "trace=write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg,execve,execveat";
 
-/// The forms a text can have: as it is (which is its JSON too), in UTF-16, in hex, in base64 at each of its three places.
+/// The forms a text can have: as it is (which is its JSON too), in UTF-16, in hex, in base64 at
+/// each of its three places.
 fn forms(text: &str) -> Vec<Vec<u8>> {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let base64 = |bytes: &[u8]| {
@@ -164,7 +166,8 @@ impl Stage {
             assert!(fits && !shown.contains("execve"), "{line}: {shown}");
             seen += 1;
         }
-        // Doctor asks keyrackd which version it is, and whether it could start: as it is, with locked and with secret memory.
+        // Doctor asks keyrackd which version it is, and whether it could start: as it is, with
+        // locked and with secret memory.
         let own = if line.starts_with("keyrack doctor") { 5 } else { 1 };
         assert_eq!(execs, own, "{line}: itself and no other program");
         assert_eq!(seen > 0, may != May::Nowhere, "{line}: it was seen {seen} times");
@@ -196,8 +199,8 @@ fn secret(n: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_secret_is_nowhere_but_in_what_was_asked_for() {
-    let test = "a_secret_is_nowhere_but_in_what_was_asked_for";
+fn secret_appears_only_in_requested_output() {
+    let test = "secret_appears_only_in_requested_output";
     let needs = [Need::Root, Need::Program("strace"), Need::Program("git"), Need::Program("script")];
     if !can_run(test, &needs) {
         return;
@@ -449,7 +452,7 @@ fn typed(stage: &Stage) {
 }
 
 #[test]
-fn every_form_of_a_secret_is_seen() {
+fn leak_search_finds_every_encoding() {
     for text in [
         format!("x{MARK}y"),
         format!("{{\"value\":\"a\\\"{MARK}\"}}"),

@@ -7,8 +7,8 @@ use keyrack_testkit::{Need, can_run, run};
 use crate::fixture::Fixture;
 
 #[test]
-fn the_manual_is_sound() {
-    if !can_run("the_manual_is_sound", &[Need::Program("mandoc")]) {
+fn manual_pages_render_without_warnings() {
+    if !can_run("manual_pages_render_without_warnings", &[Need::Program("mandoc")]) {
         return;
     }
     let fixture = Fixture::new();

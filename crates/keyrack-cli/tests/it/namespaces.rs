@@ -35,8 +35,8 @@ fn sh(fixture: &Fixture, line: &str) -> (i32, String, String) {
 }
 
 #[test]
-fn caller_in_a_jail_is_told_the_way_out() {
-    if !possible("caller_in_a_jail_is_told_the_way_out") {
+fn caller_in_namespace_gets_error_with_fix() {
+    if !possible("caller_in_namespace_gets_error_with_fix") {
         return;
     }
     let fixture = stocked();
@@ -64,7 +64,8 @@ fn caller_in_a_jail_is_told_the_way_out() {
         let report: Value = serde_json::from_str(&stdout).unwrap();
         let checks = report["checks"].as_array().unwrap();
         let check = checks.iter().find(|check| check["name"] == "session.namespaces").unwrap();
-        // A pid namespace with a `/proc` of its own shows nothing from inside; that its daemon is out of sight is told there.
+        // A pid namespace with a `/proc` of its own shows nothing from inside; that its daemon is
+        // out of sight is told there.
         let shows = jail.contains("user") || words.contains("/proc");
         assert_eq!(check["state"] != "ok", shows, "{jail}: {check}");
         let check = checks.iter().find(|check| check["name"] == "daemon.socket").unwrap();
@@ -75,8 +76,8 @@ fn caller_in_a_jail_is_told_the_way_out() {
 }
 
 #[test]
-fn allowed_user_namespaces_are_served_and_said() {
-    if !possible("allowed_user_namespaces_are_served_and_said") {
+fn allowed_user_namespaces_are_served_with_notice() {
+    if !possible("allowed_user_namespaces_are_served_with_notice") {
         return;
     }
     let fixture = stocked();
@@ -105,8 +106,8 @@ fn allowed_user_namespaces_are_served_and_said() {
 
 /// A rack of its own in a sandbox works: its daemon and its callers are in the same one.
 #[test]
-fn sandbox_may_have_a_daemon_of_its_own() {
-    if !possible("sandbox_may_have_a_daemon_of_its_own") {
+fn sandbox_can_start_its_own_daemon() {
+    if !possible("sandbox_can_start_its_own_daemon") {
         return;
     }
     let fixture = stocked();

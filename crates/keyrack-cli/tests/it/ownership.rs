@@ -1,4 +1,5 @@
-//! Repositories of other users: refused by name, as git does, by every command that reads a `keyrack.yml`.
+//! Repositories of other users: refused by name, as git does, by every command that reads a
+//! `keyrack.yml`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,8 @@ impl Shared {
         command
     }
 
-    /// Runs a command; returns its exit code, stdout, the error that it told in JSON, if any, and stderr.
+    /// Runs a command; returns its exit code, stdout, the error that it told in JSON, if any, and
+    /// stderr.
     fn ran(&self, command: &mut Command) -> (i32, String, Option<Value>, String) {
         let output = run(command, b"{}", LIMIT).unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -77,8 +79,8 @@ impl Shared {
 const GET: &str = "keyrack get --for repo --env test --json";
 
 #[test]
-fn a_repository_of_another_user_is_refused_by_name() {
-    let test = "a_repository_of_another_user_is_refused_by_name";
+fn repository_of_another_user_is_rejected_with_its_path() {
+    let test = "repository_of_another_user_is_rejected_with_its_path";
     if !can_run(test, &[Need::Root, Need::Program("setpriv"), Need::Program("chown")]) {
         return;
     }
@@ -134,8 +136,8 @@ fn a_repository_of_another_user_is_refused_by_name() {
 }
 
 #[test]
-fn another_users_repository_can_be_accepted_by_name() {
-    let test = "another_users_repository_can_be_accepted_by_name";
+fn repository_of_another_user_can_be_allowed_by_path() {
+    let test = "repository_of_another_user_can_be_allowed_by_path";
     if !can_run(test, &[Need::Root, Need::Program("setpriv"), Need::Program("chown")]) {
         return;
     }
@@ -174,8 +176,8 @@ fn another_users_repository_can_be_accepted_by_name() {
 }
 
 #[test]
-fn root_accepts_the_user_it_acts_for() {
-    let test = "root_accepts_the_user_it_acts_for";
+fn root_accepts_repository_of_sudo_user() {
+    let test = "root_accepts_repository_of_sudo_user";
     if !can_run(test, &[Need::Root, Need::Program("chown")]) {
         return;
     }
@@ -208,8 +210,8 @@ fn root_accepts_the_user_it_acts_for() {
 }
 
 #[test]
-fn nothing_is_written_into_another_users_repository() {
-    let test = "nothing_is_written_into_another_users_repository";
+fn repository_of_another_user_is_never_written() {
+    let test = "repository_of_another_user_is_never_written";
     if !can_run(test, &[Need::Root, Need::Program("setpriv"), Need::Program("chown")]) {
         return;
     }
@@ -224,8 +226,8 @@ fn nothing_is_written_into_another_users_repository() {
 }
 
 #[test]
-fn owners_that_a_namespace_does_not_map_are_not_accepted() {
-    let test = "owners_that_a_namespace_does_not_map_are_not_accepted";
+fn repository_of_unmapped_user_is_rejected() {
+    let test = "repository_of_unmapped_user_is_rejected";
     let programs = ["setpriv", "chown", "unshare"].map(Need::Program);
     let possible = Command::new("unshare").args(["--user", "--map-root-user", "true"]).status();
     let possible = possible.is_ok_and(|status| status.success());

@@ -41,8 +41,8 @@ fn script(fixture: &Fixture, text: &str) -> Command {
 }
 
 #[test]
-fn programs_that_it_starts_find_the_core_limit_it_was_started_with() {
-    let test = "programs_that_it_starts_find_the_core_limit_it_was_started_with";
+fn child_programs_inherit_original_core_limit() {
+    let test = "child_programs_inherit_original_core_limit";
     let hard = run(Command::new("bash").args(["-c", "ulimit -Hc"]), b"", LIMIT).unwrap();
     let unlimited = shown(&hard.stdout) == "unlimited\n";
     if !can_run(test, &[Need::That(unlimited, "a hard limit on core dumps that is unlimited")]) {
@@ -69,8 +69,8 @@ fn programs_that_it_starts_find_the_core_limit_it_was_started_with() {
 }
 
 #[test]
-fn every_way_to_read_and_write_works_for_an_ordinary_user() {
-    let test = "every_way_to_read_and_write_works_for_an_ordinary_user";
+fn every_command_works_for_unprivileged_user() {
+    let test = "every_command_works_for_unprivileged_user";
     let programs = ["setpriv", "bash", "git", "script"].map(Need::Program);
     if !can_run(test, &[&programs[..], &[Need::Root]].concat()) {
         return;

@@ -1,4 +1,5 @@
-//! `keyrack run`: what the command finds, what becomes of its output, and that nobody can tell by its end that keyrack was there.
+//! `keyrack run`: what the command finds, what becomes of its output, and that nobody can tell by
+//! its end that keyrack was there.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -44,7 +45,8 @@ fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Without the C library's own two signals, 32 and 33, whose handlers it sets as it likes (`signal(7)`).
+/// Without the C library's own two signals, 32 and 33, whose handlers it sets as it likes
+/// (`signal(7)`).
 fn told(bytes: &[u8]) -> String {
     let line = |line: &str| match line.strip_prefix("SigIgn:\t") {
         Some(set) => format!("SigIgn: {:x}", u64::from_str_radix(set, 16).unwrap() & !(3 << 31)),
@@ -56,7 +58,7 @@ fn told(bytes: &[u8]) -> String {
 const WAYS: [&[&str]; 3] = [&[], &["--mask"], &["--mask", "--files"]];
 
 #[test]
-fn a_command_finds_what_a_shell_would_give_it() {
+fn run_passes_same_environment_as_shell() {
     let fixture = fixture();
     // Not what changes by itself: how many signals are queued.
     let look = "cat /proc/self/limits; grep -E '^(Sig[BIC]|Shd|NoNewPrivs|Seccomp|Umask|Groups|Cap|Uid|Threads)' /proc/self/status; \
@@ -91,7 +93,7 @@ fn a_command_finds_what_a_shell_would_give_it() {
 }
 
 #[test]
-fn without_a_mask_it_is_the_same_process() {
+fn run_without_mask_replaces_its_process() {
     let fixture = fixture();
     let mut command = script(&fixture, &[], "echo $$; exec cat");
     let mut child = Reaped::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
@@ -101,7 +103,7 @@ fn without_a_mask_it_is_the_same_process() {
 }
 
 #[test]
-fn codes_and_signals_are_the_commands_own() {
+fn run_exits_with_code_or_signal_of_command() {
     let fixture = fixture();
     for how in WAYS {
         for code in [0, 1, 2, 7, 127, 255] {
@@ -117,7 +119,7 @@ fn codes_and_signals_are_the_commands_own() {
 }
 
 #[test]
-fn only_the_asked_keys_and_never_in_the_parents_environment() {
+fn run_passes_only_requested_keys() {
     let fixture = fixture();
     for line in ["keyrack init", "keyrack set --key K --env test --vault os.daemon"] {
         let (exit, _, said) = fixture.run(line, format!("{SECRET}\n").as_bytes());
@@ -132,7 +134,7 @@ fn only_the_asked_keys_and_never_in_the_parents_environment() {
 }
 
 #[test]
-fn the_output_has_no_secret_in_it() {
+fn run_mask_hides_every_secret_in_output() {
     let fixture = fixture();
     let text = "echo $K; echo \"$K\" >&2; printf %s \"$K\" | base64; printf %s \"user:$K\" | base64; printf hunter2/s3; sleep 0.1; \
         printf cr3t+hun; sleep 0.1; echo ter3; echo hunter2%2Fs3cr3t%2Bhunter3; echo hunter2%2fs3cr3t%2bhunter3; printf hunter2";
@@ -149,7 +151,7 @@ fn the_output_has_no_secret_in_it() {
 }
 
 #[test]
-fn two_streams_to_one_place_keep_their_order() {
+fn run_mask_keeps_order_of_shared_stdout_and_stderr() {
     let fixture = fixture();
     let command =
         script(&fixture, &["--mask"], "for i in 1 2 3 4 5 6 7 8 9; do echo o$i; echo e$i >&2; done");
@@ -162,9 +164,10 @@ fn two_streams_to_one_place_keep_their_order() {
     assert_eq!(shown(&output.stdout), wanted);
 }
 
-/// A prompt without a newline is there at once; one that ends like the beginning of the key, after a while.
+/// A prompt without a newline is there at once; one that ends like the beginning of the key, after
+/// a while.
 #[test]
-fn prompt_is_shown_while_the_command_waits() {
+fn run_mask_shows_prompt_while_command_waits() {
     let fixture = fixture();
     for (prompt, at_most) in [
         ("name? ", 500),
@@ -192,8 +195,8 @@ fn prompt_is_shown_while_the_command_waits() {
 /// A key in two writes is masked for every cut, if the second write arrives in time. If it arrives
 /// too late, no more than the first is shown.
 #[test]
-fn slow_writer_shows_no_key() {
-    if !can_run("slow_writer_shows_no_key", &[Need::Program("bash")]) {
+fn run_mask_hides_key_written_slowly() {
+    if !can_run("run_mask_hides_key_written_slowly", &[Need::Program("bash")]) {
         return;
     }
     let fixture = fixture();
@@ -219,9 +222,9 @@ fn slow_writer_shows_no_key() {
 
 /// Typed text is echoed key by key, even if keys begin with it.
 #[test]
-fn each_typed_byte_is_echoed() {
+fn run_mask_echoes_each_typed_byte() {
     let needs = [Need::Program("script"), Need::Program("stty"), Need::Program("bash")];
-    if !can_run("each_typed_byte_is_echoed", &needs) {
+    if !can_run("run_mask_echoes_each_typed_byte", &needs) {
         return;
     }
     let fixture = fixture();
@@ -240,7 +243,7 @@ fn each_typed_byte_is_echoed() {
 }
 
 #[test]
-fn what_is_sent_to_it_is_handed_on() {
+fn run_mask_forwards_signals() {
     let fixture = fixture();
     for signal in ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ALRM", "WINCH"] {
         let text = format!("trap 'echo got; exit 3' {signal}; echo ready; while :; do sleep 0.05; done");
@@ -262,7 +265,7 @@ fn is_alive(pid: &str) -> bool {
 }
 
 #[test]
-fn killing_it_kills_the_command() {
+fn run_mask_killed_kills_command() {
     let fixture = fixture();
     let mut command = script(&fixture, &["--mask"], "echo $$; exec sleep 30");
     let mut child = Reaped::spawn(command.stdout(Stdio::piped()));
@@ -275,7 +278,7 @@ fn killing_it_kills_the_command() {
 }
 
 #[test]
-fn output_before_the_end_is_never_lost() {
+fn run_mask_loses_no_output_at_exit() {
     // However much, and however slow the reader.
     let output = ran(&fixture(), &["--mask"], "seq 1 200000");
     assert!(shown(&output.stdout).ends_with("\n199999\n200000\n"));
@@ -300,7 +303,7 @@ fn drain_of(writer: &str) -> Option<String> {
 
 /// A server, say: its next write must not end it, and it must keep no caller waiting.
 #[test]
-fn background_process_outlives_the_command() {
+fn run_mask_lets_background_process_live_on() {
     let fixture = fixture();
     let alive = fixture.home.home().join("project/alive");
     for (streams, left_open) in
@@ -343,7 +346,8 @@ fn background_process_outlives_the_command() {
         wait_until("the reader ends", LIMIT, || drain.as_ref().is_none_or(|drain| !is_alive(drain)));
     }
     // The same at a terminal, which is given back at once.
-    if can_run("background_process_outlives_the_command", &[Need::Program("script"), Need::Program("stty")]) {
+    if can_run("run_mask_lets_background_process_live_on", &[Need::Program("script"), Need::Program("stty")])
+    {
         let text = "(trap \"\" HUP; sleep 1; seq 1 50000; echo alive > alive) & echo $K";
         let line = format!("K={SECRET} keyrack run --env test --mask -- sh -c '{text}'");
         let (exit, seen) = at_terminal(&fixture, &line, &[]);
@@ -355,7 +359,7 @@ fn background_process_outlives_the_command() {
 }
 
 #[test]
-fn a_reader_that_leaves_ends_the_command() {
+fn run_mask_closed_reader_ends_command() {
     let fixture = fixture();
     let mut command = script(&fixture, &["--mask"], "exec yes");
     let mut child = Reaped::spawn(command.stdout(Stdio::piped()));
@@ -367,7 +371,7 @@ fn a_reader_that_leaves_ends_the_command() {
 }
 
 #[test]
-fn a_key_as_a_file_is_for_the_command_alone() {
+fn run_files_are_visible_to_command_only() {
     let fixture = fixture();
     for how in [&["--files"][..], &["--files", "--mask"]] {
         let text = "test -z \"${K+x}\" && cat \"$K_FILE\" | tr a-z A-Z; sh -c 'wc -c < $K_FILE'; echo x > $K_FILE; readlink $K_FILE; \
@@ -383,7 +387,7 @@ fn a_key_as_a_file_is_for_the_command_alone() {
     let output = run(&mut fixture.command(&["sh", "-c", few].map(str::to_owned)), b"", LIMIT).unwrap();
     assert_eq!(shown(&output.stdout), "few", "{}", shown(&output.stderr));
     // Programs that close what they do not know close what is low; what Node starts has it still.
-    if can_run("a_key_as_a_file_is_for_the_command_alone", &[Need::Program("node")]) {
+    if can_run("run_files_are_visible_to_command_only", &[Need::Program("node")]) {
         let text = "node -e 'require(\"child_process\").execSync(\"cat $K_FILE\", {stdio: \"inherit\"})'";
         assert_eq!(shown(&ran(&fixture, &["--files"], text).stdout), SECRET);
     }
@@ -391,9 +395,9 @@ fn a_key_as_a_file_is_for_the_command_alone() {
 
 /// At a terminal: what the command sees of it, and job control by a real shell.
 #[test]
-fn at_a_terminal_it_is_a_job_like_any_other() {
+fn run_supports_job_control() {
     let needs = [Need::Program("script"), Need::Program("stty"), Need::Program("bash")];
-    if !can_run("at_a_terminal_it_is_a_job_like_any_other", &needs) {
+    if !can_run("run_supports_job_control", &needs) {
         return;
     }
     let fixture = fixture();
@@ -425,8 +429,9 @@ fn at_a_terminal_it_is_a_job_like_any_other() {
         );
         assert!(seen.contains("code=130") && seen.contains("code=131"), "{seen}");
         assert_eq!(seen.contains("\nat ***\n"), how == "--mask", "{seen}");
-        // Stopped and continued by a shell with job control; and what reads in the background is stopped until it is in the foreground.
-        // By bash, since dash starts programs by vfork: one that is stopped before it has become the program hangs its parent.
+        // Stopped and continued by a shell with job control; and what reads in the background is
+        // stopped until it is in the foreground. By bash, since dash starts programs by vfork: one
+        // that is stopped before it has become the program hangs its parent.
         let steps = "t=tick; echo $t 1; sleep 1; echo $t 2; read x; echo got $x; exit 6";
         let job = format!("K={SECRET} keyrack run --env test {how} -- bash -c '{steps}'");
         let (_, seen) = at_terminal(
@@ -449,9 +454,9 @@ fn at_a_terminal_it_is_a_job_like_any_other() {
 
 /// A program that puts its terminal into raw mode and is killed there.
 #[test]
-fn a_terminal_is_given_back_whatever_becomes_of_the_command() {
+fn run_mask_restores_terminal_after_any_exit() {
     let needs = [Need::Program("script"), Need::Program("stty")];
-    if !can_run("a_terminal_is_given_back_whatever_becomes_of_the_command", &needs) {
+    if !can_run("run_mask_restores_terminal_after_any_exit", &needs) {
         return;
     }
     let fixture = fixture();
@@ -464,9 +469,9 @@ fn a_terminal_is_given_back_whatever_becomes_of_the_command() {
 }
 
 #[test]
-fn output_that_is_lost_is_told() {
+fn run_mask_reports_lost_output() {
     let needs = [Need::Path("/dev/full")];
-    if !can_run("output_that_is_lost_is_told", &needs) {
+    if !can_run("run_mask_reports_lost_output", &needs) {
         return;
     }
     let fixture = fixture();
@@ -481,10 +486,11 @@ fn output_that_is_lost_is_told() {
     );
 }
 
-/// After the command was given a key and has written it: nothing of it is left in the parent's memory but where it is locked.
+/// After the command was given a key and has written it: nothing of it is left in the parent's
+/// memory but where it is locked.
 #[test]
-fn while_it_masks_it_has_the_keys_in_locked_memory_alone() {
-    if !can_run("while_it_masks_it_has_the_keys_in_locked_memory_alone", &[Need::Root]) {
+fn run_mask_keeps_keys_in_locked_memory_only() {
+    if !can_run("run_mask_keeps_keys_in_locked_memory_only", &[Need::Root]) {
         return;
     }
     let fixture = fixture();
@@ -523,9 +529,9 @@ fn while_it_masks_it_has_the_keys_in_locked_memory_alone() {
 
 /// A pager reads its keys from the terminal that its standard error is, which it opens by name.
 #[test]
-fn a_pager_gets_its_keys() {
+fn run_passes_keyboard_to_pager() {
     let needs = [Need::Program("script"), Need::Program("stty"), Need::Program("less")];
-    if !can_run("a_pager_gets_its_keys", &needs) {
+    if !can_run("run_passes_keyboard_to_pager", &needs) {
         return;
     }
     let fixture = fixture();

@@ -1,5 +1,6 @@
-//! What commands print under `--json`, held against the published schemas. Here a member that a schema does not name is a fault, though it
-//! may come with any release: it has to be documented first.
+//! What commands print under `--json`, held against the published schemas. Here a member that a
+//! schema does not name is a fault, though it may come with any release: it has to be documented
+//! first.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -74,7 +75,8 @@ fn schema_of(words: &[String]) -> Option<String> {
     name.or_else(|| words.last().map(|word| (*word).to_owned()).filter(|word| SCHEMAS.contains_key(word)))
 }
 
-/// Checks what a command line printed. Lines of stderr that are JSON are a notice or an error, an error only the last.
+/// Checks what a command line printed. Lines of stderr that are JSON are a notice or an error, an
+/// error only the last.
 pub(crate) fn check(words: &[String], exit: i32, stdout: &[String], stderr: &[String]) {
     let Some(name) = schema_of(words) else { return };
     let line = words.join(" ");
@@ -100,7 +102,7 @@ pub(crate) fn check(words: &[String], exit: i32, stdout: &[String], stderr: &[St
 }
 
 #[test]
-fn what_is_not_as_a_schema_has_it_is_found() {
+fn schema_check_finds_deviations() {
     use serde_json::json;
     for (name, value, sound) in [
         ("relock", json!({ "relocked": ["a.test.K"] }), true),

@@ -12,13 +12,14 @@ use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs a line at a terminal; whenever a text has been shown, its answer is typed. Then the state of the terminal is asked for.
-/// Returns the exit code and all that was shown.
+/// Runs a line at a terminal; whenever a text has been shown, its answer is typed. Then the state
+/// of the terminal is asked for. Returns the exit code and all that was shown.
 pub(crate) fn at_terminal(fixture: &Fixture, line: &str, answers: &[(&str, &str)]) -> (i32, String) {
     typed_at_terminal(fixture, line, answers, Duration::ZERO)
 }
 
-/// The same with a pause before each answer: some programs show a prompt first and hide what is typed then.
+/// The same with a pause before each answer: some programs show a prompt first and hide what is
+/// typed then.
 pub(crate) fn typed_at_terminal(
     fixture: &Fixture,
     line: &str,
@@ -82,8 +83,8 @@ fn fixture(test: &str) -> Option<Fixture> {
 }
 
 #[test]
-fn secrets_are_typed_unseen() {
-    let Some(fixture) = fixture("secrets_are_typed_unseen") else { return };
+fn set_prompt_hides_typed_secret() {
+    let Some(fixture) = fixture("set_prompt_hides_typed_secret") else { return };
     let set = "keyrack set --key K --env test --vault os.secure";
     let (exit, shown) =
         at_terminal(&fixture, set, &[("[y/N] ", "y\n"), ("Secret for acme.test.K: ", "s3cx\u{7f}rét\n")]);
@@ -111,8 +112,8 @@ fn secrets_are_typed_unseen() {
 
 /// Whoever pastes the secret one question too early must not find it on the screen.
 #[test]
-fn what_is_pasted_at_a_yes_or_no_is_never_shown() {
-    let Some(fixture) = fixture("what_is_pasted_at_a_yes_or_no_is_never_shown") else { return };
+fn confirmation_never_shows_pasted_text() {
+    let Some(fixture) = fixture("confirmation_never_shows_pasted_text") else { return };
     let set = "NO_COLOR=1 keyrack set --key K --env test --vault os.secure";
     let (ask, again, secret) = ("[y/N] ", "discarded and not shown", "Secret for acme.test.K: ");
     let long = format!("{}\n", "hunter2".repeat(4000));
@@ -142,8 +143,8 @@ fn what_is_pasted_at_a_yes_or_no_is_never_shown() {
 }
 
 #[test]
-fn a_value_ends_its_line_at_a_terminal_only() {
-    let Some(fixture) = fixture("a_value_ends_its_line_at_a_terminal_only") else { return };
+fn get_value_ends_with_newline_only_at_terminal() {
+    let Some(fixture) = fixture("get_value_ends_with_newline_only_at_terminal") else { return };
     let get = |key: &str| format!("keyrack get --key {key} --env test --unlock --value");
     for (key, secret, shown_as) in [("K", "s3cret", "s3cret\n"), ("L", "one\ntwo\n", "one\ntwo\n")] {
         let set = format!("keyrack set --key {key} --env test --vault os.secure --mech REPLICA");
@@ -164,8 +165,8 @@ fn a_value_ends_its_line_at_a_terminal_only() {
 }
 
 #[test]
-fn what_a_set_needs_is_asked_for() {
-    let Some(fixture) = fixture("what_a_set_needs_is_asked_for") else { return };
+fn set_prompts_for_missing_arguments() {
+    let Some(fixture) = fixture("set_prompts_for_missing_arguments") else { return };
     let secret = ("Secret for acme.test.K: ", "s3cret\n");
     // The env, the vault (the usual one by Enter), that it is permanent.
     let all = [("Choice: ", "1\n"), ("1. os.secure", ""), ("Choice [1]: ", "\n"), ("[y/N] ", "y\n"), secret];
@@ -173,7 +174,8 @@ fn what_a_set_needs_is_asked_for() {
     assert_eq!(exit, 0, "{shown}");
     let (_, value, _) = fixture.run("keyrack get --key K --unlock --value", b"");
     assert_eq!(value, ["s3cret", "%"]);
-    // What keyrack.yml says by now is not asked for again; a vault whose keys are not permanent asks no more.
+    // What keyrack.yml says by now is not asked for again; a vault whose keys are not permanent
+    // asks no more.
     let (exit, shown) = at_terminal(
         &fixture,
         "export NO_COLOR=1; keyrack del --key K; keyrack set --key K --env test",
@@ -181,7 +183,8 @@ fn what_a_set_needs_is_asked_for() {
     );
     assert_eq!(exit, 0, "{shown}");
     assert!(shown.contains("vault: os.daemon") && !shown.contains("for which env"), "{shown}");
-    // By the words, in a small letter or not; a slip is asked again, and too many of them are the end.
+    // By the words, in a small letter or not; a slip is asked again, and too many of them are the
+    // end.
     let words = [
         ("Choice: ", "nope\n"),
         ("invalid choice: enter a number from 1 to 6, or one of test, prep, prod, camp, all,", ""),
@@ -210,8 +213,8 @@ fn what_a_set_needs_is_asked_for() {
 }
 
 #[test]
-fn a_signal_that_ends_it_leaves_the_terminal_as_it_was() {
-    let Some(fixture) = fixture("a_signal_that_ends_it_leaves_the_terminal_as_it_was") else { return };
+fn signal_at_prompt_restores_terminal() {
+    let Some(fixture) = fixture("signal_at_prompt_restores_terminal") else { return };
     let set = "exec keyrack set --key K --env test --vault os.secure --mech REPLICA";
     // Not SIGHUP: `script` would end with it. It goes the same way.
     for (signal, exit) in [("TERM", 143), ("INT", 130), ("QUIT", 131)] {
@@ -223,8 +226,8 @@ fn a_signal_that_ends_it_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn a_passphrase_is_asked_once_a_command() {
-    let Some(fixture) = fixture("a_passphrase_is_asked_once_a_command") else { return };
+fn passphrase_is_asked_once_per_command() {
+    let Some(fixture) = fixture("passphrase_is_asked_once_per_command") else { return };
     let ask = "sealed: ";
     let (exit, _, stderr) =
         fixture.run("sh -c 'keyrack init --owner o --prikey $KEYS/sealed; cp $KEYS/sealed ../.ssh/o'", b"");
@@ -259,8 +262,8 @@ fn a_passphrase_is_asked_once_a_command() {
 }
 
 #[test]
-fn text_is_wrapped_at_the_width_of_the_terminal() {
-    let Some(fixture) = fixture("text_is_wrapped_at_the_width_of_the_terminal") else { return };
+fn text_wraps_at_terminal_width() {
+    let Some(fixture) = fixture("text_wraps_at_terminal_width") else { return };
     // A word that fits no line may pass the edge, and so may a command, which gets pasted.
     let may_pass = |line: &str| {
         let text = line.trim_start_matches([' ', '│', '├', '└', '─']);
@@ -303,10 +306,11 @@ fn text_is_wrapped_at_the_width_of_the_terminal() {
     }
 }
 
-/// Every command, in every width: nothing is wrapped by the terminal, which would cut words, but what gets pasted or is a single word.
+/// Every command, in every width: nothing is wrapped by the terminal, which would cut words, but
+/// what gets pasted or is a single word.
 #[test]
-fn every_command_fits_the_terminal() {
-    let Some(fixture) = fixture("every_command_fits_the_terminal") else { return };
+fn every_command_fits_terminal_width() {
+    let Some(fixture) = fixture("every_command_fits_terminal_width") else { return };
     for (line, stdin) in [
         ("keyrack set --key A --env test --vault os.secure --mech REPLICA", "s3cret"),
         ("keyrack set --key B --env prod --vault os.direct --mech REPLICA --max-duration 1h", "s3cret"),
@@ -391,8 +395,8 @@ fn every_command_fits_the_terminal() {
 }
 
 #[test]
-fn colour_is_for_terminals_that_want_it() {
-    let Some(fixture) = fixture("colour_is_for_terminals_that_want_it") else { return };
+fn color_needs_terminal_that_supports_it() {
+    let Some(fixture) = fixture("color_needs_terminal_that_supports_it") else { return };
     let get = "keyrack get --key acme.test.K";
     assert!(at_terminal(&fixture, get, &[]).1.contains("\u{1b}[2mtip: "));
     for line in [format!("NO_COLOR=1 {get}"), format!("TERM=dumb {get}"), format!("{get} | cat")] {
@@ -402,8 +406,8 @@ fn colour_is_for_terminals_that_want_it() {
 }
 
 #[test]
-fn the_status_is_watched_in_place() {
-    let Some(fixture) = fixture("the_status_is_watched_in_place") else { return };
+fn status_watch_redraws_in_place() {
+    let Some(fixture) = fixture("status_watch_redraws_in_place") else { return };
     let set = "keyrack set --key K --env test --vault os.direct --mech REPLICA";
     assert_eq!(fixture.run(set, b"s3cret").0, 0);
     assert_eq!(fixture.run("keyrack unlock --env test --duration 10m", b"").0, 0);
@@ -477,8 +481,8 @@ fn the_status_is_watched_in_place() {
 }
 
 #[test]
-fn a_watched_status_is_a_line_a_change() {
-    let Some(fixture) = fixture("a_watched_status_is_a_line_a_change") else { return };
+fn status_watch_json_prints_line_per_change() {
+    let Some(fixture) = fixture("status_watch_json_prints_line_per_change") else { return };
     let set = "keyrack set --key K --env test --vault os.direct --mech REPLICA";
     assert_eq!(fixture.run(set, b"s3cret").0, 0);
     let script = "keyrack status --watch --json | head -3 & sleep 0.5; keyrack unlock --env test >/dev/null 2>&1; sleep 2.5; keyrack relock >/dev/null; wait; echo ended";
@@ -492,8 +496,8 @@ fn a_watched_status_is_a_line_a_change() {
 }
 
 #[test]
-fn init_is_guided_at_a_terminal() {
-    let test = "init_is_guided_at_a_terminal";
+fn init_prompts_at_terminal() {
+    let test = "init_prompts_at_terminal";
     if !can_run(test, &[Need::Program("script"), Need::Program("stty"), Need::Program("git")]) {
         return;
     }
@@ -527,7 +531,8 @@ fn init_is_guided_at_a_terminal() {
     let (exit, shown) = at_terminal(&fixture, init, &[]);
     assert!(exit == 0 && shown.contains("already active") && !shown.contains('?'), "{shown}");
 
-    // What will not do is asked again; what is said by a flag is not asked; nobody is asked where a program reads.
+    // What will not do is asked again; what is said by a flag is not asked; nobody is asked where a
+    // program reads.
     let fresh = || {
         let fixture = Fixture::new();
         assert_eq!(fixture.run("git init -q", b"").0, 0);

@@ -1,5 +1,6 @@
-//! `keyrack run --mask` at a terminal, with programs that change its settings: what they hide stays hidden, keys reach them as they are
-//! typed, and nothing is shown twice. Each command is run without `--mask` as well, as the reference.
+//! `keyrack run --mask` at a terminal, with programs that change its settings: what they hide stays
+//! hidden, keys reach them as they are typed, and nothing is shown twice. Each command is run
+//! without `--mask` as well, as the reference.
 
 use std::fs;
 use std::time::Duration;
@@ -70,9 +71,9 @@ fn try_all(test: &str, cases: &[Case]) {
 
 /// Passwords are hidden by settings of the input, of `/dev/tty`, or of the output's own terminal.
 #[test]
-fn terminal_shows_nothing_that_a_program_hides() {
+fn run_mask_terminal_shows_no_hidden_input() {
     try_all(
-        "terminal_shows_nothing_that_a_program_hides",
+        "run_mask_terminal_shows_no_hidden_input",
         &[
             Case {
                 needs: &[],
@@ -150,7 +151,8 @@ fn terminal_shows_nothing_that_a_program_hides() {
                 exit: 0,
                 shows: &[("horse", 0), ("ended", 1)],
             },
-            // The prompt is on the other side, which hides what is typed; this side must pass on key by key.
+            // The prompt is on the other side, which hides what is typed; this side must pass on
+            // key by key.
             Case {
                 needs: &[Need::Program("ssh"), Need::Path("/usr/sbin/sshd"), Need::Root],
                 command: "mkdir -p /run/sshd; for name in host me; do ssh-keygen -q -t ed25519 -N '' -f $name; done
@@ -191,9 +193,9 @@ fn terminal_shows_nothing_that_a_program_hides() {
 
 /// Line editors and full-screen programs: keys arrive one by one and are shown once.
 #[test]
-fn terminal_passes_each_key_as_it_is_typed() {
+fn run_mask_terminal_passes_each_key_at_once() {
     try_all(
-        "terminal_passes_each_key_as_it_is_typed",
+        "run_mask_terminal_passes_each_key_at_once",
         &[
             Case {
                 needs: &[],

@@ -27,7 +27,7 @@ fn fixture(keys: &[&str]) -> Fixture {
 }
 
 #[test]
-fn a_token_inside_a_value_passes_no_gate() {
+fn token_inside_value_is_blocked_everywhere() {
     let fixture = fixture(&["T"]);
     let aws = json!({ "AccessKeyId": AKIA, "SecretAccessKey": "s" }).to_string();
     for value in [aws, format!("https://x:{AKIA}@example.com"), format!("Bearer {AKIA}")] {
@@ -90,7 +90,7 @@ fn text(bytes: &[u8]) -> String {
 const HOSTILE: &str = "x'; touch ran; echo '(touch ran)\\'; touch ran; \\'$(touch ran)\"; touch ran; \"";
 
 #[test]
-fn source_writes_for_the_shell_that_reads_it() {
+fn source_detects_shell_that_reads_it() {
     let fixture = fixture(&["A"]);
     hold(&fixture, "A", HOSTILE.as_bytes());
     let posix = [
@@ -121,7 +121,7 @@ fn source_writes_for_the_shell_that_reads_it() {
         (&["fish", "--no-config"], &fish),
         (&["nu", "--no-config-file"], &nu),
     ] {
-        let name = format!("source_writes_for_the_shell_that_reads_it({})", interpreter[0]);
+        let name = format!("source_detects_shell_that_reads_it({})", interpreter[0]);
         if !can_run(&name, &[Need::Program(interpreter[0]), Need::Program("bash")]) {
             continue;
         }
@@ -142,8 +142,8 @@ fn source_writes_for_the_shell_that_reads_it() {
 }
 
 #[test]
-fn source_refuses_where_the_shell_is_not_certain() {
-    if !can_run("source_refuses_where_the_shell_is_not_certain", &[Need::Program("fish")]) {
+fn source_fails_if_shell_is_uncertain() {
+    if !can_run("source_fails_if_shell_is_uncertain", &[Need::Program("fish")]) {
         return;
     }
     let fixture = fixture(&["A"]);
@@ -165,7 +165,7 @@ fn source_refuses_where_the_shell_is_not_certain() {
 }
 
 #[test]
-fn values_too_large_for_a_variable_are_refused_by_name_and_size() {
+fn value_too_large_for_variable_is_rejected_with_size() {
     let fixture = fixture(&["A", "B"]);
     hold(&fixture, "B", b"small");
     hold(&fixture, "A", &[b'x'; 131_069]);
@@ -191,7 +191,7 @@ fn values_too_large_for_a_variable_are_refused_by_name_and_size() {
 }
 
 #[test]
-fn values_too_large_together_are_refused_by_name_and_size() {
+fn values_too_large_together_are_rejected_with_size() {
     let fixture = fixture(&["A", "B", "C"]);
     for (key, size) in [("A", 100_000), ("B", 110_000), ("C", 10)] {
         hold(&fixture, key, &vec![b'x'; size]);
@@ -216,7 +216,7 @@ fn values_too_large_together_are_refused_by_name_and_size() {
 }
 
 #[test]
-fn variables_of_shells_and_loaders_get_no_key() {
+fn reserved_variables_get_no_key() {
     let fixture = fixture(&["A", "PATH", "LD_PRELOAD", "UID", "NODE_OPTIONS"]);
     for key in ["PATH", "LD_PRELOAD", "UID", "NODE_OPTIONS"] {
         let set = format!("keyrack set --env test --key {key} --vault os.daemon");
@@ -253,7 +253,7 @@ fn variables_of_shells_and_loaders_get_no_key() {
 }
 
 #[test]
-fn a_weaker_value_of_the_environment_is_said_on_stderr() {
+fn weaker_environment_value_prints_notice() {
     let fixture = fixture(&["B: encrypted", "OTHER"]);
     let b = "B=evil";
     for (line, out) in [
@@ -285,7 +285,7 @@ fn a_weaker_value_of_the_environment_is_said_on_stderr() {
 const EXEC: &str = "'{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"spec\":{\"interactive\":false}}'";
 
 #[test]
-fn expired_aws_credentials_are_not_handed_on() {
+fn expired_aws_credentials_are_rejected() {
     let fixture = fixture(&["A"]);
     for (expiration, parts) in [
         (
@@ -311,7 +311,7 @@ fn expired_aws_credentials_are_not_handed_on() {
 
 /// Command lines with a secret in each place where people put one by mistake.
 #[test]
-fn no_error_repeats_what_may_be_a_secret() {
+fn errors_never_repeat_possible_secret() {
     let fixture = fixture(&["K"]);
     let s = "S3NT1NEL";
     let token = format!("ghp_{s}{s}");
