@@ -157,15 +157,18 @@ pub struct GrantedTtl {
 pub fn resolve_ttl(request: TtlRequest, now: Clock) -> Result<(Ttl, TtlLimit), Error> {
     let ceiling = Ttl::ceiling_of(request.sudo);
     match request.requested {
-        Some(asked) if asked > ceiling => {
-            let kind = if request.sudo { "a sudo key" } else { "a key" };
-            Err(Error::new(
-                ErrorCode::DurationAboveCeiling,
-                format!("{kind} can be unlocked for at most {ceiling}, not for {asked}"),
-            ))
+        Some(requested) if requested > ceiling => {
+            Err(Error::new(ErrorCode::DurationAboveCeiling, above_ceiling(requested, request.sudo)))
         }
         _ => Ok(clamp_ttl(request, now)),
     }
+}
+
+/// Returns the sentence for a requested duration above the ceiling.
+pub fn above_ceiling(requested: Ttl, sudo: bool) -> String {
+    let keys = if sudo { "sudo keys" } else { "keys" };
+    let ceiling = Ttl::ceiling_of(sudo);
+    format!("{requested} is above the limit: {keys} stay unlocked for at most {ceiling}")
 }
 
 /// Returns the TTL like [`resolve_ttl`], but shortens a request above the ceiling, as the legacy

@@ -14,13 +14,3 @@ pub(crate) fn parse_nonzero_ttl(text: &str) -> Result<Ttl, Error> {
         ttl => Ok(ttl),
     }
 }
-
-/// Checks the label of a recipient: it must be visible, and short enough to type.
-pub(crate) fn check_label(label: &str) -> Result<&str, Error> {
-    let is_valid = !label.trim().is_empty() && label.len() <= 64 && !label.chars().any(char::is_control);
-    if is_valid {
-        Ok(label)
-    } else {
-        Err(Error::new(ErrorCode::Usage, "--label must be 1 to 64 visible characters"))
-    }
-}

@@ -1,6 +1,6 @@
 //! `recipient set|get|del`: who can open the host manifest and every file of os.secure.
 
-use keyrack_core::host_manifest::Recipient;
+use keyrack_core::host_manifest::{Recipient, check_label};
 use keyrack_core::{Error, ErrorCode};
 use keyrack_vaults::recipient_file::from_file;
 use keyrack_vaults::recipient_key::{Pubkey, StanzaKind, parse};
@@ -9,7 +9,6 @@ use keyrack_vaults::{NoPassphrasePrompt, manifest_file, recipient_set};
 pub use keyrack_vaults::recipient_set::RecipientChange;
 
 use crate::context::OpContext;
-use crate::input::check_label;
 
 /// Adds a recipient, by its public key or the path of a file that holds it. `stanza`: `None`, or
 /// `ssh` to encrypt to the ssh key itself.
@@ -29,7 +28,7 @@ pub fn add(
         Some("ssh") => StanzaKind::Ssh,
         Some(_) => return Err(Error::new(ErrorCode::Usage, "--stanza only accepts ssh")),
     };
-    let label = check_label(label)?;
+    check_label(label)?;
     let key = public_key(ctx, pubkey, stanza)?;
     let racks = ctx.racks()?;
     let mut identities = ctx.identities(&racks)?;

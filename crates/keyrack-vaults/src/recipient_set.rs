@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use keyrack_core::host_manifest::{HostManifest, Recipient};
+use keyrack_core::host_manifest::{HostManifest, Recipient, check_label};
 use keyrack_core::{Error, ErrorCode, Fix, Slug, timestamp};
 use zeroize::Zeroizing;
 
@@ -60,10 +60,7 @@ pub fn add(
     label: &str,
     now_ms: i64,
 ) -> Result<RecipientChange, Error> {
-    if label.trim().is_empty() || label.len() > 128 || label.chars().any(char::is_control) {
-        let message = "a recipient's label must be a word or a few, by which it can be removed again";
-        return Err(Error::new(ErrorCode::Usage, message));
-    }
+    check_label(label)?;
     let new = entry(key, label, now_ms);
     change(racks, identities, |manifest| {
         if manifest.recipients.iter().any(|known| known.label == label) {

@@ -113,7 +113,7 @@ fn unlock_clamps_duration_above_limit_with_notice() {
     assert_eq!(fixture.run(set, b"v").0, 0);
     let (code, out, err) = in_env(&fixture, "keyrack unlock --env test --key K --duration 72h --json", &[]);
     assert_eq!(code, Some(0), "{out}\n{err}");
-    assert!(err.contains("--duration 72h is above the limit: keys stay unlocked for 24h"), "{err}");
+    assert!(err.contains("--duration 72h is above the limit: keys stay unlocked for at most 24h"), "{err}");
     let status = in_env(&fixture, "keyrack status --json", &[]).1;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     let left = status["keys"][0]["ttlLeftMs"].as_i64().unwrap();

@@ -10,7 +10,7 @@ mod recipient;
 mod tests;
 
 pub use entry::{HostEntry, NewHostEntry};
-pub use recipient::Recipient;
+pub use recipient::{Recipient, check_label};
 
 use std::collections::BTreeMap;
 

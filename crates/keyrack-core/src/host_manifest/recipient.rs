@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::error::{Error, ErrorCode};
+
 /// Public key that files are encrypted to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,4 +21,20 @@ pub struct Recipient {
     /// Unknown fields.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
+}
+
+/// Maximum length of a label, in bytes.
+const MAX_LABEL: usize = 64;
+
+/// Checks the label of a new recipient: it must be visible, and short enough to type.
+///
+/// # Errors
+/// [`ErrorCode::Usage`].
+pub fn check_label(label: &str) -> Result<(), Error> {
+    let is_visible = !label.trim().is_empty() && !label.chars().any(char::is_control);
+    if is_visible && label.len() <= MAX_LABEL {
+        return Ok(());
+    }
+    let message = format!("--label must be 1 to {MAX_LABEL} visible characters");
+    Err(Error::new(ErrorCode::Usage, message))
 }

@@ -6,13 +6,12 @@ pub mod suggest;
 use std::path::{Path, PathBuf};
 
 use keyrack_client::{Context, manifest};
-use keyrack_core::host_manifest::{HostManifest, Recipient};
+use keyrack_core::host_manifest::{HostManifest, Recipient, check_label};
 use keyrack_core::{Error, ErrorCode, Org};
 use keyrack_vaults::identity::FoundKeys;
 use keyrack_vaults::{Identities, RackPaths, identity, manifest_file, recipient_file, recipient_set};
 
 use crate::context::OpContext;
-use crate::input::check_label;
 use crate::locked_file::LockedFile;
 use crate::repo::below;
 
@@ -84,7 +83,8 @@ pub struct InitRepo {
 /// [`ErrorCode::BadOrg`] for an org that no key can be stored for; [`ErrorCode::BadKeyFile`]; those
 /// of opening an existing rack; those of writing. All checks precede the first write.
 pub fn init(ctx: &OpContext<'_>, request: &InitRequest) -> Result<InitReport, Error> {
-    let label = check_label(request.label.as_deref().unwrap_or("default"))?;
+    let label = request.label.as_deref().unwrap_or("default");
+    check_label(label)?;
     let org = request.org.as_deref().map(check_org).transpose()?;
     let git_root = manifest::find_git_root(&ctx.client.cwd);
     let repo_path = match (&git_root, org) {

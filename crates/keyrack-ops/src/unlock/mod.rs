@@ -10,6 +10,7 @@ mod report;
 use keyrack_client::daemon;
 use keyrack_client::session::KeyToUnlock;
 use keyrack_core::resolve::{KeyQuery, unlock_slugs};
+use keyrack_core::ttl::above_ceiling;
 use keyrack_core::{Env, Error, ErrorCode, Fix, Org, Slug, Ttl};
 use keyrack_vaults::manifest_file;
 
@@ -168,10 +169,7 @@ fn limit_to_ceiling(requested: Option<Ttl>, query: &KeyQuery<'_>) -> (Option<Ttl
     let ceiling = Ttl::ceiling_of(sudo);
     match requested {
         Some(requested) if requested > ceiling => {
-            let kind = if sudo { "sudo keys" } else { "keys" };
-            let notice =
-                format!("--duration {requested} is above the limit: {kind} stay unlocked for {ceiling}");
-            (Some(ceiling), Some(notice))
+            (Some(ceiling), Some(format!("--duration {}", above_ceiling(requested, sudo))))
         }
         requested => (requested, None),
     }
