@@ -7,7 +7,7 @@ use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::process::spawn::READY_FD;
 
 /// What `--help` prints.
-pub const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 keyrackd: holds unlocked keys for one login session
 
 Usage: keyrackd --socket PATH [--ready-fd 3]
@@ -32,7 +32,7 @@ Environment:
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Args {
+pub(crate) enum Args {
     /// `--help`.
     Help,
     /// `--version`.
@@ -55,7 +55,7 @@ pub enum Args {
 ///
 /// # Errors
 /// [`ErrorCode::Usage`], naming what is wrong.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Error> {
     let mut args = args.into_iter();
     let (mut socket, mut report, mut check) = (None, None, None);
     while let Some(arg) = args.next() {

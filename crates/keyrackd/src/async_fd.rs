@@ -1,4 +1,4 @@
-//! Descriptors the runtime waits for.
+//! Descriptors that the runtime watches.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -8,51 +8,51 @@ use keyrack_sys::clock::Ticker;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A thing that owns one descriptor, the same and open for as long as the thing lives. Implemented for nothing that could be
-/// made to own another.
+/// An owner of one descriptor, which stays the same and open for as long as the owner lives. Not to
+/// be implemented for a type that can be made to own another descriptor.
 pub(crate) trait StableFd: AsRawFd {}
 
 impl StableFd for std::os::unix::net::UnixListener {}
-impl StableFd for std::rc::Rc<crate::conn::table::ConnectionHandle> {}
 
-impl StableFd for Tick {}
+/// Has the runtime watch a descriptor.
+pub(crate) fn watch<T: StableFd>(owner: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    #[allow(
+        deprecated,
+        reason = "the successor is unsafe for lack of the bound that StableFd states; this crate has no unsafe"
+    )]
+    AsyncFd::with_interest(owner, interest)
+}
 
-/// A ticker the runtime waits for. The runtime's own timers would have it read a clock and set one of the kernel's at every turn.
-pub(crate) struct Interval(AsyncFd<Tick>);
+/// Ticks at a fixed interval. A timer of the runtime would have it read a clock and set a kernel
+/// timer at every turn.
+pub(crate) struct Interval(AsyncFd<WatchedTicker>);
 
-struct Tick(Ticker);
+struct WatchedTicker(Ticker);
 
-impl AsRawFd for Tick {
+impl StableFd for WatchedTicker {}
+
+impl AsRawFd for WatchedTicker {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
 }
 
 impl Interval {
-    /// Begins to tick.
+    /// Starts to tick, a `period` from now.
     pub(crate) fn every(period: Duration) -> io::Result<Self> {
-        watch(Tick(Ticker::every(period)?), Interest::READABLE).map(Interval)
+        watch(WatchedTicker(Ticker::every(period)?), Interest::READABLE).map(Interval)
     }
 
-    /// Waits for the next tick. Never ends when the runtime is shutting down.
-    pub(crate) async fn next(&self) {
+    /// Waits for the next tick. Never returns when the runtime is shutting down.
+    pub(crate) async fn tick(&self) {
         loop {
             let Ok(mut ready) = self.0.readable().await else { return std::future::pending().await };
             ready.clear_ready();
             match self.0.get_ref().0.has_ticked() {
                 Ok(true) => return,
                 Ok(false) => {}
-                Err(error) => tracing::error!(%error, "a ticker cannot be read"),
+                Err(error) => tracing::error!(%error, "cannot read a ticker"),
             }
         }
     }
-}
-
-/// Lets the runtime wait for it.
-pub(crate) fn watch<T: StableFd>(thing: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-    #[allow(
-        deprecated,
-        reason = "its successor is unsafe for want of the bound that OwnsOne states; unsafe is not for here"
-    )]
-    AsyncFd::with_interest(thing, interest)
 }

@@ -1,77 +1,69 @@
-//! The dispatcher without a socket, for a fuzzer: a daemon over pages of its own, with clocks that are turned by hand. Not part of any
-//! build that ships (feature `fuzzing`).
+//! The dispatcher without a socket, for fuzzers: keys in memory of their own, and clocks that are set by
+//! hand. In no build that ships (feature `fuzzing`).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
-use std::rc::Rc;
 
 use keyrack_core::Clock;
 use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
 use keyrack_wire::native::Frame;
 
 use crate::conn::reply::Reply;
-use crate::dispatch::{AfterReply, Response, legacy, native};
-use crate::peer_auth::LocalIdentity;
-use crate::state::{Daemon, DaemonInfo};
+use crate::daemon_info::DaemonInfo;
+use crate::dispatch::handler::RequestContext;
+use crate::dispatch::response::{AfterReply, Response};
+use crate::dispatch::{legacy, native};
+use crate::key_service::KeyService;
+use crate::reclaim::NoReclaim;
 
-/// A daemon that nothing but its caller reaches.
+/// Keys that only the fuzzer reaches.
 pub struct Bench {
-    daemon: Daemon,
-    now: Rc<Cell<Clock>>,
+    keys: RefCell<KeyService>,
+    info: DaemonInfo,
+    now: Cell<Clock>,
 }
 
-/// What a request came to.
+/// Response to a request.
 pub struct Answered {
     reply: Reply,
-    /// Whether the connection goes on after it.
+    /// The connection stays open after the reply.
     pub goes_on: bool,
 }
 
 impl Answered {
-    /// What is sent.
+    /// Returns the bytes to be sent.
     pub fn bytes(&self) -> &[u8] {
         self.reply.bytes()
     }
 
-    /// Whether it lies in secret pages, as everything with a secret in it has to.
+    /// Returns `true` if the reply lies in secret pages, as every reply with a secret must.
     pub fn is_in_secret_pages(&self) -> bool {
         matches!(self.reply, Reply::Secret { .. })
     }
 
-    /// Whether a secret in it has been erased since.
+    /// Returns `true` if a secret in the reply has been erased since.
     pub fn is_stale(&self) -> bool {
         self.reply.is_stale()
     }
 }
 
 impl From<Response> for Answered {
-    fn from(answer: Response) -> Self {
-        Answered { reply: answer.reply, goes_on: matches!(answer.then, AfterReply::Next | AfterReply::Yield) }
+    fn from(response: Response) -> Self {
+        let goes_on = matches!(response.then, AfterReply::Continue | AfterReply::Yield);
+        Answered { reply: response.reply, goes_on }
     }
 }
 
 impl Bench {
-    /// An empty daemon with this many bytes of memory, at this time.
+    /// Creates a dispatcher without keys, with this many bytes of memory, at this time.
     ///
     /// # Errors
-    /// When the memory or the timers cannot be had.
+    /// The memory is unavailable.
     pub fn new(memory: usize, now: Clock) -> io::Result<Self> {
-        let info = DaemonInfo {
-            home_hash: "83db27ef".into(),
-            owner: keyrack_core::Owner::DEFAULT,
-            boot_id: "b".into(),
-            pid: 1,
-            boundary: "session",
-            namespaces: "pid and user",
-            memory: "unlocked",
-            hardening: Vec::new(),
-        };
         let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(memory));
-        let now = Rc::new(Cell::new(now));
-        let clock = Rc::clone(&now);
         let pool = pool.map_err(io::Error::other)?;
-        let daemon = Daemon::new(LocalIdentity::read(), info, pool, 8, Rc::new(move || clock.get()))?;
-        Ok(Bench { daemon, now })
+        let keys = RefCell::new(KeyService::new(pool, now));
+        Ok(Bench { keys, info: DaemonInfo::example(), now: Cell::new(now) })
     }
 
     /// Lets time pass on both clocks.
@@ -81,18 +73,25 @@ impl Bench {
         self.now.set(Clock { boot_ns, wall_ms: wall_ms.saturating_add(i64::from(ms)) });
     }
 
-    /// What the timers do when a deadline comes.
+    /// Erases expired keys, as the timers do.
     pub fn expire(&self) {
-        self.daemon.expire();
+        self.keys.borrow_mut().expire(self.now.get());
     }
 
-    /// Answers a whole legacy request.
+    /// Answers a complete legacy request.
     pub fn legacy(&self, message: &[u8]) -> Answered {
-        legacy::answer(&self.daemon, message).into()
+        self.answer(|cx| legacy::answer(message, cx))
     }
 
-    /// Answers a whole native request.
+    /// Answers a complete native request.
     pub fn native(&self, frame: &Frame<'_>) -> Answered {
-        native::answer(&self.daemon, frame).into()
+        self.answer(|cx| native::answer(frame, cx))
+    }
+
+    fn answer(&self, handle: impl FnOnce(RequestContext<'_>) -> Response) -> Answered {
+        let mut keys = self.keys.borrow_mut();
+        let cx =
+            RequestContext { keys: &mut keys, info: &self.info, reclaim: &NoReclaim, now: self.now.get() };
+        handle(cx).into()
     }
 }

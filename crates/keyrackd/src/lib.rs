@@ -1,57 +1,64 @@
-//! The keyrack daemon: it holds unlocked keys for one login session, one home and one owner, and hands them to processes of
-//! that session. A library with a thin binary; only the binary reads the process's arguments, environment and clocks.
+//! The keyrack daemon: it holds unlocked keys for one login session, one home and one owner, and
+//! hands them to processes of that session. A library with a thin binary; only the binary reads the
+//! process's arguments, environment and clocks.
 //!
-//! It never opens a vault or a network connection, and once it serves it opens no file but those of `/proc` that tell who a
-//! caller is and who is logged in, and logind's file of its session. A secret lies in pages of `keyrack_sys::memory` from the read that brings it to the write that takes it, and
-//! nowhere else.
+//! The daemon never opens a vault or a network connection. Once it serves, it opens no file but
+//! those of `/proc` that show who a caller is and who is logged in, and logind's file of its session.
+//! A secret lies in pages of `keyrack_sys::memory` from the read that receives it to the write that
+//! sends it, and nowhere else.
 
 mod accept;
+mod args;
 mod async_fd;
 mod conn;
+mod daemon_info;
 mod dispatch;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod harden;
+mod key_service;
 mod limits;
 mod lock;
 mod log;
 mod logout;
+mod panic_hook;
 mod peer_auth;
+mod reclaim;
 mod runtime_files;
+mod server;
+mod settings;
 mod shutdown;
-mod state;
+mod start;
+mod startup_notify;
 mod stored_secret;
 mod timers;
-
-pub mod args;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzzing;
-pub mod panic_hook;
-pub mod settings;
-pub mod start;
-pub mod startup_notify;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::io::{PipeWriter, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use keyrack_core::{Error, Invocation};
+use keyrack_sys::hardening::RaisedLimits;
 
-pub use state::ReadClock;
+pub use server::ReadClock;
 
 use crate::args::Args;
+use crate::daemon_info::VERSION;
+use crate::log::LogConfig;
 use crate::settings::Settings;
 use crate::start::Start;
 use crate::startup_notify::StartupStatus;
 
-/// What this build calls itself, beside its version.
-pub const BUILD: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
-
-/// What the binary's main gives.
+/// Environment of the daemon, provided by the binary's main.
 pub struct DaemonEnv<'a> {
-    /// The arguments behind the program's name.
+    /// Arguments after the program's name.
     pub args: Vec<OsString>,
     /// Reads an environment variable.
     pub var: &'a dyn Fn(&str) -> Option<OsString>,
-    /// Takes the pipe a starter left at descriptor 3.
+    /// Takes the pipe that a starter left at descriptor 3.
     pub pipe: &'a dyn Fn() -> Option<PipeWriter>,
     /// Reads both clocks.
     pub clock: ReadClock,
@@ -59,52 +66,49 @@ pub struct DaemonEnv<'a> {
     pub wall_ms: fn() -> i64,
 }
 
-/// Runs the daemon to its end and returns the process's exit code: 0 done, 2 the caller must act, 1 a fault. (70, a panic,
-/// ends the process by itself.)
-pub fn run(surroundings: DaemonEnv<'_>) -> u8 {
-    let DaemonEnv { args, var, pipe: take_pipe, clock, wall_ms } = surroundings;
-    let hidden = start::deny_ptrace();
+/// Runs the daemon and returns the exit code of the process: 0 for success, 1 for a failure, 2 if the
+/// caller must act. A panic exits the process with 70.
+pub fn run(env: DaemonEnv<'_>) -> u8 {
+    let denied = harden::deny_ptrace();
     panic_hook::install();
-    let (socket, report) = match args::parse(args) {
+    let (socket, report) = match args::parse(env.args) {
         Ok(Args::Help) => return print(args::HELP.as_bytes()),
-        Ok(Args::Version) => return print(concat!("keyrackd ", env!("CARGO_PKG_VERSION"), "\n").as_bytes()),
+        Ok(Args::Version) => return print(format!("keyrackd {VERSION}\n").as_bytes()),
         Ok(Args::Check { report }) => (None, report),
         Ok(Args::Serve { socket, report }) => (Some(socket), report),
-        Err(error) => return complain(&error),
+        Err(error) => return fail(&error),
     };
     let mut pipe = None;
     if report {
-        pipe = take_pipe();
+        pipe = (env.pipe)();
         if pipe.is_none() {
-            return complain(&args::no_pipe());
+            return fail(&args::no_pipe());
         }
     }
-    let hidden = hidden.and_then(|()| if pipe.is_some() { start::refork() } else { Ok(()) });
-    let done = hidden.and_then(|()| match &socket {
-        Some(socket) => serve(socket, &mut pipe, var, clock, wall_ms),
-        None => check(&mut pipe, var),
+    let hardened = denied.and_then(|()| if pipe.is_some() { harden::refork() } else { Ok(()) });
+    let result = hardened.and_then(|()| match &socket {
+        Some(socket) => serve(socket, &mut pipe, env.var, env.clock, env.wall_ms),
+        None => check(&mut pipe, env.var),
     });
-    match done {
+    match result {
         Ok(()) => 0,
         Err(error) => {
             if let Some(pipe) = pipe {
-                StartupStatus::Failed(&error).say(pipe);
+                StartupStatus::Failed(&error).send(pipe);
             }
-            complain(&error)
+            fail(&error)
         }
     }
 }
 
-/// Does everything that a start does up to the socket, and reports the result.
+/// Takes the steps of a start up to the socket, and reports the result.
 fn check(pipe: &mut Option<PipeWriter>, var: &dyn Fn(&str) -> Option<OsString>) -> Result<(), Error> {
-    start::supported()?;
-    let limits = start::harden(&start::kept(pipe.as_ref()))?;
-    let settings = Settings::read(var)?;
-    log::Wish::read(var, pipe.is_none())?.check()?;
-    let word = start::check(settings, limits)?;
+    let (settings, limits, log) = prepare(pipe, var)?;
+    log.check()?;
+    let status = start::check(settings, limits)?;
     match pipe.take() {
-        Some(pipe) => word.say(pipe),
-        None => drop(print(&word.bytes())),
+        Some(pipe) => status.send(pipe),
+        None => drop(print(&status.bytes())),
     }
     Ok(())
 }
@@ -116,38 +120,46 @@ fn serve(
     clock: ReadClock,
     wall_ms: fn() -> i64,
 ) -> Result<(), Error> {
-    start::supported()?;
-    let limits = start::harden(&start::kept(pipe.as_ref()))?;
-    let settings = Settings::read(var)?;
-    log::Wish::read(var, pipe.is_none())?.install(wall_ms)?;
+    let (settings, limits, log) = prepare(pipe, var)?;
+    log.install(wall_ms)?;
     let start = start::bind(socket, settings, limits, clock)?;
-    let mut say = |word: StartupStatus<'_>| {
+    let mut notify = |status: StartupStatus<'_>| {
         if let Some(pipe) = pipe.take() {
-            word.say(pipe);
+            status.send(pipe);
         }
     };
     match start {
         Start::AlreadyRunning => {
-            say(StartupStatus::AlreadyRunning);
+            notify(StartupStatus::AlreadyRunning);
             let _ =
-                writeln!(std::io::stderr(), "keyrackd: another daemon serves {} already", socket.display());
+                writeln!(std::io::stderr(), "keyrackd: another daemon already serves {}", socket.display());
         }
-        Start::Bound(bound) => bound.serve(|| {
-            let version = env!("CARGO_PKG_VERSION");
-            tracing::info!(version, socket = %socket.display(), "the daemon serves");
-            say(StartupStatus::Ready);
+        Start::Bound(daemon) => daemon.serve(|| {
+            tracing::info!(version = VERSION, socket = %socket.display(), "daemon ready");
+            notify(StartupStatus::Ready);
         })?,
     }
     Ok(())
 }
 
+/// Hardens the process and reads its settings.
+fn prepare(
+    pipe: &Option<PipeWriter>,
+    var: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<(Settings, RaisedLimits, LogConfig), Error> {
+    start::check_kernel()?;
+    let keep: Vec<BorrowedFd<'_>> = pipe.iter().map(AsFd::as_fd).collect();
+    let limits = harden::harden(&keep)?;
+    Ok((Settings::read(var)?, limits, LogConfig::read(var, pipe.is_none())?))
+}
+
 fn print(text: &[u8]) -> u8 {
-    // Nobody reads it, then.
+    // Fails if the reader is gone.
     let _ = std::io::stdout().write_all(text);
     0
 }
 
-fn complain(error: &Error) -> u8 {
+fn fail(error: &Error) -> u8 {
     let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
     let fix = error.fix.as_ref().map(|fix| format!("\nfix: {}", fix.render(Invocation::default())));
     let _ = writeln!(std::io::stderr(), "keyrackd: {error}{hint}{}", fix.unwrap_or_default());

@@ -27,13 +27,13 @@ const JOURNALD: &str = "/run/systemd/journal/socket";
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct LogConfig {
     level: LevelFilter,
     file: Option<PathBuf>,
     foreground: bool,
 }
 
-impl Wish {
+impl LogConfig {
     /// Reads it through `var`, which gives the value of a variable by name. An empty value is an unset one. `foreground`: somebody sees
     /// standard error.
     ///
@@ -59,13 +59,13 @@ impl Wish {
                 return Err(Error::new(ErrorCode::Usage, message));
             }
         };
-        Ok(Wish { level, file, foreground })
+        Ok(LogConfig { level, file, foreground })
     }
 
-    /// Checks that [`Wish::install`] would work, and creates no file.
+    /// Checks that [`LogConfig::install`] would work, and creates no file.
     ///
     /// # Errors
-    /// As [`Wish::install`].
+    /// As [`LogConfig::install`].
     pub(crate) fn check(self) -> Result<(), Error> {
         match self.file {
             _ if self.level == LevelFilter::OFF => Ok(()),
@@ -238,9 +238,9 @@ impl Visit for Words {
 mod tests {
     use super::*;
 
-    fn wish(foreground: bool, pairs: &[(&str, &str)]) -> Result<Wish, Error> {
+    fn wish(foreground: bool, pairs: &[(&str, &str)]) -> Result<LogConfig, Error> {
         let var = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value));
-        Wish::read(var, foreground)
+        LogConfig::read(var, foreground)
     }
 
     #[test]

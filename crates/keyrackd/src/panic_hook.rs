@@ -7,22 +7,22 @@ use std::sync::{Arc, OnceLock};
 
 use keyrack_sys::memory::Pool;
 
-use crate::runtime_files::OwnFiles;
+use crate::runtime_files::RuntimeFiles;
 
 /// The exit code of a daemon that panicked (EX_SOFTWARE of sysexits.h).
-pub const EXIT: i32 = 70;
+pub(crate) const EXIT: i32 = 70;
 
 /// What is to be wiped and removed, once there is any.
-static LEFT: OnceLock<(Pool, Arc<OwnFiles>)> = OnceLock::new();
+static LEFT: OnceLock<(Pool, Arc<RuntimeFiles>)> = OnceLock::new();
 
 /// Makes every panic of this process the last thing it does. The runtime would catch those of its tasks, so it is done by
 /// the hook, which runs first.
-pub fn install() {
+pub(crate) fn install() {
     std::panic::set_hook(Box::new(last_act));
 }
 
 /// Says what there is to wipe and to remove.
-pub(crate) fn leave(pool: Pool, files: Arc<OwnFiles>) {
+pub(crate) fn set_cleanup(pool: Pool, files: Arc<RuntimeFiles>) {
     // A second daemon in one process is a test's; the first stays.
     let _ = LEFT.set((pool, files));
 }
@@ -61,7 +61,7 @@ mod tests {
         let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
         let secret = pool.store(b"hunter2").unwrap();
         install();
-        leave(pool, Arc::new(OwnFiles::of_bound(&socket).unwrap()));
+        set_cleanup(pool, Arc::new(RuntimeFiles::of_bound(&socket).unwrap()));
         let runtime = tokio::runtime::Builder::new_current_thread().build_local(Default::default()).unwrap();
         runtime.block_on(async {
             let task = tokio::task::spawn_local(async move {

@@ -20,12 +20,12 @@ pub(crate) fn rack(socket: &Path) -> (String, Owner) {
 
 /// What this daemon made, and may take away.
 #[derive(Debug)]
-pub(crate) struct OwnFiles {
+pub(crate) struct RuntimeFiles {
     socket: (PathBuf, FileId),
     pid: Option<(PathBuf, FileId)>,
 }
 
-impl OwnFiles {
+impl RuntimeFiles {
     /// Takes the socket that was just bound at `socket` as our own, and writes our pid beside it. That file serves older
     /// tools only, so a failure to write it is no failure.
     pub(crate) fn of_bound(socket: &Path) -> io::Result<Self> {
@@ -38,11 +38,11 @@ impl OwnFiles {
                 None
             }
         };
-        Ok(OwnFiles { socket: (socket.to_owned(), id), pid })
+        Ok(RuntimeFiles { socket: (socket.to_owned(), id), pid })
     }
 
     /// Whether the socket's name still stands for our socket.
-    pub(crate) fn socket_stands(&self) -> bool {
+    pub(crate) fn is_socket_in_place(&self) -> bool {
         let (path, id) = &self.socket;
         FileId::of(path).is_ok_and(|found| found == *id)
     }
@@ -116,22 +116,22 @@ mod tests {
         fs::write(&victim, "precious").unwrap();
         symlink(&victim, &pid).unwrap();
         let _bound = UnixListener::bind(&socket).unwrap();
-        let ours = OwnFiles::of_bound(&socket).unwrap();
+        let ours = RuntimeFiles::of_bound(&socket).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "a link is replaced, not followed");
         assert_eq!(fs::read_to_string(&pid).unwrap(), std::process::id().to_string());
         assert_eq!(fs::symlink_metadata(&pid).unwrap().permissions().mode() & 0o7777, 0o600);
-        assert!(ours.socket_stands());
+        assert!(ours.is_socket_in_place());
 
         // A successor's files, while ours are kept elsewhere so that their inodes do not come back.
         fs::rename(&socket, dir.path().join("kept.sock")).unwrap();
         fs::rename(&pid, dir.path().join("kept.pid")).unwrap();
         let _other = UnixListener::bind(&socket).unwrap();
         fs::write(&pid, "1").unwrap();
-        assert!(!ours.socket_stands());
+        assert!(!ours.is_socket_in_place());
         ours.remove();
         assert!(socket.exists() && pid.exists());
 
-        let theirs = OwnFiles::of_bound(&socket).unwrap();
+        let theirs = RuntimeFiles::of_bound(&socket).unwrap();
         theirs.remove();
         theirs.remove();
         assert!(!socket.exists() && !pid.exists());
@@ -141,7 +141,7 @@ mod tests {
         // What one that was killed half way has left is taken, not followed, and not left again.
         symlink(&victim, dir.path().join("k.pid.new")).unwrap();
         let _bound = UnixListener::bind(&socket).unwrap();
-        OwnFiles::of_bound(&socket).unwrap().remove();
+        RuntimeFiles::of_bound(&socket).unwrap().remove();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }

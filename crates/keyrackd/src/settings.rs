@@ -12,15 +12,15 @@ const DEFAULT_MS: u64 = 900_000;
 
 /// What the environment set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// See [`IDLE_TIMEOUT`].
-    pub idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     /// See [`TERMINATION_CHECK`].
-    pub termination_check: Duration,
+    pub(crate) termination_check: Duration,
     /// See [`MEMORY`].
-    pub memory: ModeRequest,
+    pub(crate) memory: ModeRequest,
     /// See [`ALLOW_NAMESPACES`].
-    pub namespaces: AllowedNamespaces,
+    pub(crate) namespaces: AllowedNamespaces,
 }
 
 impl Settings {
@@ -28,7 +28,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`ErrorCode::Usage`] naming the variable whose value is none it can have.
-    pub fn read(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
+    pub(crate) fn read(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let ms = |name: &str| match var(name) {
             None => Ok(Duration::from_millis(DEFAULT_MS)),

@@ -1,77 +1,66 @@
-//! How the daemon ends: by a signal, because it is asked to, because nobody needs it, because nobody can reach it any more, or
-//! because its login session is over.
+//! Shutdown of the daemon: by a signal, by a request, or because it is of no more use.
 
 use std::cell::Cell;
 use std::io;
-use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
 
-use keyrack_sys::fs::file::FileId;
-use keyrack_sys::fs::private_dir::PrivateDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
-use crate::async_fd::Interval;
-use crate::logout::Logout;
-use crate::runtime_files::OwnFiles;
-use crate::state::Daemon;
-
-/// Why it ends.
+/// Reason for a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ShutdownReason {
     /// SIGTERM, SIGINT or SIGHUP.
     Signal,
-    /// A caller asked for it.
+    /// A client requested it.
     Requested,
-    /// No key is held and nobody has asked for long.
+    /// No key was held and no request came for the idle timeout.
     Idle,
-    /// The socket or its directory is gone, or another's.
+    /// The socket or its directory was removed or replaced, so no client finds the daemon.
     Unreachable,
-    /// Somebody has taken away the descriptors it would look with whether its login session is over.
+    /// The daemon has no descriptors left to watch its login session with.
     CannotWatchSession,
-    /// The login session is over.
+    /// The login session ended.
     LoggedOut,
 }
 
-/// The end to come, if one is decided.
+/// Handle to request a shutdown, and to wait for one.
 #[derive(Debug, Default)]
 pub(crate) struct Shutdown {
-    why: Cell<Option<ShutdownReason>>,
-    decided: Notify,
+    reason: Cell<Option<ShutdownReason>>,
+    requested: Notify,
 }
 
 impl Shutdown {
-    /// Decides the end. The first reason stands.
-    pub(crate) fn decide(&self, why: ShutdownReason) {
-        if self.why.get().is_none() {
-            self.why.set(Some(why));
+    /// Requests a shutdown. The first reason counts.
+    pub(crate) fn request(&self, reason: ShutdownReason) {
+        if self.reason.get().is_none() {
+            self.reason.set(Some(reason));
         }
-        self.decided.notify_one();
+        self.requested.notify_one();
     }
 
-    /// Waits until it is decided.
-    pub(crate) async fn decided(&self) -> ShutdownReason {
+    /// Waits until a shutdown is requested.
+    pub(crate) async fn requested(&self) -> ShutdownReason {
         loop {
-            if let Some(why) = self.why.get() {
-                return why;
+            if let Some(reason) = self.reason.get() {
+                return reason;
             }
-            self.decided.notified().await;
+            self.requested.notified().await;
         }
     }
 }
 
-/// The signals, caught from the moment this is made.
+/// Signal handlers, installed when this is made.
 pub(crate) struct Signals {
-    end: [Signal; 3],
+    shutdown: [Signal; 3],
     erase: Signal,
 }
 
 impl Signals {
-    pub(crate) fn catch() -> io::Result<Self> {
+    pub(crate) fn install() -> io::Result<Self> {
         Ok(Signals {
-            end: [
+            shutdown: [
                 signal(SignalKind::terminate())?,
                 signal(SignalKind::interrupt())?,
                 signal(SignalKind::hangup())?,
@@ -80,60 +69,45 @@ impl Signals {
         })
     }
 
-    /// Obeys them.
-    pub(crate) fn spawn_signal_tasks(self, daemon: &Rc<Daemon>) {
-        let Signals { end, mut erase } = self;
-        for mut signal in end {
-            let daemon = Rc::clone(daemon);
+    /// Spawns the tasks that act on the signals: SIGUSR1 calls `erase_all`, the others shut down.
+    pub(crate) fn spawn_tasks(self, shutdown: &Rc<Shutdown>, erase_all: impl Fn() + 'static) {
+        let Signals { shutdown: signals, mut erase } = self;
+        for mut signal in signals {
+            let shutdown = Rc::clone(shutdown);
             tokio::task::spawn_local(async move {
                 while signal.recv().await.is_some() {
-                    daemon.ending.decide(ShutdownReason::Signal);
+                    shutdown.request(ShutdownReason::Signal);
                 }
             });
         }
-        let daemon = Rc::clone(daemon);
         tokio::task::spawn_local(async move {
             while erase.recv().await.is_some() {
-                tracing::info!("every key is erased: a signal asked for it");
-                daemon.erase_all();
+                tracing::info!("all keys erased: SIGUSR1");
+                erase_all();
             }
         });
     }
 }
 
-/// Ends a daemon that holds no key, has had no request for `timeout` and has none in flight. Checks
-/// every `check`.
-pub(crate) async fn watch_idleness(daemon: Rc<Daemon>, timeout: Duration, check: Interval) {
-    loop {
-        check.next().await;
-        if daemon.is_idle(timeout) {
-            // What came together with the tick is taken in first.
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::{Builder, LocalOptions};
+
+    use super::*;
+
+    #[test]
+    fn first_requested_reason_is_reported_to_every_waiter() {
+        let runtime = Builder::new_current_thread().build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(async {
+            let shutdown = Rc::new(Shutdown::default());
+            let waiter = Rc::clone(&shutdown);
+            let waiting = tokio::task::spawn_local(async move { waiter.requested().await });
             tokio::task::yield_now().await;
-            if daemon.is_idle(timeout) {
-                daemon.ending.decide(ShutdownReason::Idle);
-            }
-        }
+            assert!(!waiting.is_finished());
+            shutdown.request(ShutdownReason::Idle);
+            shutdown.request(ShutdownReason::Signal);
+            assert_eq!(waiting.await.unwrap(), ShutdownReason::Idle);
+            assert_eq!(shutdown.requested().await, ShutdownReason::Idle);
+        });
     }
-}
-
-/// Looks, each `check`, after what a daemon cannot do without. One whose socket or directory is gone or is another's ends: nobody
-/// who looks for it would find it.
-pub(crate) async fn watch_surroundings(
-    daemon: Rc<Daemon>,
-    files: Arc<OwnFiles>,
-    dir: PrivateDir,
-    logout: Rc<Logout>,
-    check: Interval,
-) {
-    loop {
-        check.next().await;
-        if !files.socket_stands() || !same_dir(dir.path(), dir.id()) {
-            daemon.ending.decide(ShutdownReason::Unreachable);
-        }
-        logout.look(&daemon);
-    }
-}
-
-fn same_dir(path: &Path, id: FileId) -> bool {
-    FileId::of(path).is_ok_and(|found| found == id)
 }

@@ -1,204 +1,132 @@
-//! From the first instruction to the ready word, in the order that leaves no gap: hidden from debuggers before anything else
-//! is done, hardened before a file is touched, the lock before the socket, the signals before anybody knows of it.
+//! Startup, in the order that leaves no gap: the process is hardened before it touches a file, takes
+//! the lock before the socket, and installs its signal handlers before any client knows of it.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use keyrack_core::layout::variables;
 use keyrack_core::peer::AllowedNamespaces;
 use keyrack_core::{Error, ErrorCode, Fix};
+use keyrack_sys::features::{KernelVersion, OLDEST_SUPPORTED};
 use keyrack_sys::fs::private_dir::{PrivateDir, PrivateDirError};
-use keyrack_sys::hardening::{self, HardeningMeasure, RaisedLimits};
-use keyrack_sys::memory::{Budget, Hibernation, MemoryError, Mode, Pool};
-use keyrack_sys::{features, sandbox, socket};
-use keyrack_wire::native::Hardening;
+use keyrack_sys::hardening::{RaisedLimits, hidepid};
+use keyrack_sys::memory::{Budget, Pool};
+use keyrack_sys::{sandbox, socket};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use crate::async_fd::Interval;
+use crate::daemon_info::DaemonInfo;
 use crate::lock::{Claim, claim};
-use crate::logout::{self, Logout};
+use crate::logout::{self, LogoutWatch};
 use crate::peer_auth::LocalIdentity;
-use crate::runtime_files::{OwnFiles, rack};
+use crate::runtime_files::{RuntimeFiles, rack};
+use crate::server::{ReadClock, Server};
 use crate::settings::Settings;
-use crate::shutdown::{ShutdownReason, Signals, watch_idleness, watch_surroundings};
+use crate::shutdown::{Shutdown, ShutdownReason, Signals};
 use crate::startup_notify::StartupStatus;
-use crate::state::{Daemon, DaemonInfo, ReadClock};
-use crate::{accept, limits, panic_hook, timers};
+use crate::watchdog::{exit_when_idle, exit_when_unreachable};
+use crate::{accept, harden, limits, panic_hook};
 
-/// A daemon that is bound and has not said so yet.
-pub struct Bound {
-    daemon: Rc<Daemon>,
+/// A bound daemon that has not reported readiness yet.
+pub(crate) struct BoundDaemon {
+    server: Rc<Server>,
+    shutdown: Rc<Shutdown>,
+    identity: LocalIdentity,
     runtime: LocalRuntime,
     listener: UnixListener,
     signals: Signals,
-    files: Arc<OwnFiles>,
+    files: Arc<RuntimeFiles>,
     dir: PrivateDir,
     settings: Settings,
-    /// Held for life.
+    /// Held until the process exits.
     _lock: File,
 }
 
-/// What came of a start.
-pub enum Start {
-    /// The socket is bound.
-    Bound(Box<Bound>),
-    /// Another daemon serves it and answers.
+/// Result of binding the socket.
+pub(crate) enum Start {
+    Bound(Box<BoundDaemon>),
+    /// Another daemon serves the socket and answers.
     AlreadyRunning,
 }
 
-/// Hides this process from debuggers: the first thing a daemon does.
-///
-/// # Errors
-/// [`ErrorCode::Traced`] when a debugger is attached already; [`ErrorCode::Io`] when the kernel will not hide the process.
-pub fn deny_ptrace() -> Result<(), Error> {
-    hardening::not_dumpable()
-        .map_err(|error| fault(format!("this process cannot be hidden from debuggers: {error}")))?;
-    match hardening::tracer_pid() {
-        Ok(None) => Ok(()),
-        Ok(Some(tracer)) => Err(Error::new(
-            ErrorCode::Traced,
-            format!("process {tracer} traces keyrackd, and could read every key"),
-        )
-        .hint("start it without a debugger")),
-        Err(error) => Err(fault(format!("whether a debugger is attached cannot be read: {error}"))),
-    }
-}
-
-/// Refuses a kernel that is too old.
+/// Rejects a kernel that is too old.
 ///
 /// # Errors
 /// [`ErrorCode::KernelTooOld`], naming both versions.
-pub fn supported() -> Result<(), Error> {
-    supports(features::KernelVersion::running())
+pub(crate) fn check_kernel() -> Result<(), Error> {
+    check_version(KernelVersion::running())
 }
 
-/// A kernel that hides its version is not refused.
-fn supports(running: Option<features::KernelVersion>) -> Result<(), Error> {
+/// Rejects a version that is known to be too old. An unknown version passes.
+fn check_version(running: Option<KernelVersion>) -> Result<(), Error> {
     match running {
-        Some(version) if version < features::OLDEST_SUPPORTED => Err(Error::new(
+        Some(version) if version < OLDEST_SUPPORTED => Err(Error::new(
             ErrorCode::KernelTooOld,
-            format!(
-                "Linux {version} is too old: keyrackd needs Linux {} or later",
-                features::OLDEST_SUPPORTED
-            ),
+            format!("Linux {version} is too old: keyrackd needs Linux {OLDEST_SUPPORTED} or later"),
         )
         .hint("without a daemon, keyrack reads keys from environment variables")),
         _ => Ok(()),
     }
 }
 
-/// Takes the steps of a start that come before its socket. The process must be hidden and hardened as a daemon is.
+/// Takes the steps of a start that come before its socket. The process must be hardened.
 ///
 /// # Errors
-/// The error that a start would end with.
-pub fn check(settings: Settings, limits: RaisedLimits) -> Result<StartupStatus<'static>, Error> {
-    able(limits)?;
-    identity(settings)?;
-    Ok(StartupStatus::Fit(memory(settings)?.mode().name()))
-}
-
-/// Checks that a daemon can tell callers apart and has enough files.
-fn able(limits: RaisedLimits) -> Result<(), Error> {
-    see_all_processes()?;
-    enough_files(limits.nofile)
-}
-
-/// Returns the identity of this process and the callers it serves, or an error if it cannot
-/// authenticate callers.
-fn identity(settings: Settings) -> Result<LocalIdentity, Error> {
-    let own = LocalIdentity::read().allowing(settings.namespaces);
-    own.check()?;
-    if settings.namespaces != AllowedNamespaces::None {
-        tracing::warn!(namespaces = own.enforced().as_str(), "callers in nested namespaces are served");
-    }
-    Ok(own)
-}
-
-fn memory(settings: Settings) -> Result<Pool, Error> {
-    Pool::new(settings.memory, Budget::default()).map_err(|error| no_memory(&error))
-}
-
-/// Goes on in memory that nobody can have opened before it was hidden, as another process. For a daemon in the background, whose
-/// starter is not its parent.
-///
-/// # Errors
-/// [`ErrorCode::Io`] when it cannot be had.
-pub fn refork() -> Result<(), Error> {
-    hardening::refork()
-        .map_err(|error| fault(format!("a process with memory of its own cannot be had: {error}")))
-}
-
-/// Hardens this process further. `keep` are descriptors it was started with and still needs; all others from 3 up are
-/// closed.
-///
-/// # Errors
-/// [`ErrorCode::Io`] for what a daemon cannot do without. What it can is read back later, and told.
-pub fn harden(keep: &[BorrowedFd<'_>]) -> Result<RaisedLimits, Error> {
-    hardening::close_inherited(keep)
-        .map_err(|error| fault(format!("inherited files cannot be closed: {error}")))?;
-    let limits = hardening::raise_limits()
-        .map_err(|error| fault(format!("resource limits cannot be read: {error}")))?;
-    for (measure, done) in [
-        ("scrubbed_environment", hardening::scrub_environment(&variables::OF_DAEMON)),
-        ("no_file_size_signal", hardening::no_file_size_signal()),
-        ("no_core", hardening::no_core()),
-        ("no_new_privs", hardening::no_new_privs()),
-        ("deny_write_exec", hardening::deny_write_exec()),
-    ] {
-        if let Err(error) = done {
-            tracing::warn!(measure, %error, "a measure of hardening is not to be had");
-        }
-    }
-    Ok(limits)
+/// The error that a start would fail with.
+pub(crate) fn check(settings: Settings, limits: RaisedLimits) -> Result<StartupStatus<'static>, Error> {
+    check_system(limits)?;
+    local_identity(settings)?;
+    Ok(StartupStatus::Fit(secret_memory(settings)?.mode().name()))
 }
 
 /// Binds `socket`, or finds that another daemon serves it.
 ///
 /// # Errors
-/// What is in the way.
-pub fn bind(
+/// A requirement of the daemon is not met, or the socket's path is taken.
+pub(crate) fn bind(
     socket: &Path,
     settings: Settings,
     limits: RaisedLimits,
     clock: ReadClock,
 ) -> Result<Start, Error> {
-    able(limits)?;
-    let own = identity(settings)?;
+    check_system(limits)?;
+    let identity = local_identity(settings)?;
     let dir = private_dir(socket)?;
-    let lock = match claim(socket, &own, limits::CLAIM)? {
+    let lock = match claim(socket, &identity, limits::CLAIM)? {
         Claim::Ours(lock) => lock,
         Claim::AlreadyServed => return Ok(Start::AlreadyRunning),
     };
-    let pool = memory(settings)?;
+    let pool = secret_memory(settings)?;
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build_local(LocalOptions::default())
-        .map_err(|error| fault(format!("the event loop cannot be made: {error}")))?;
+        .map_err(|error| io_error(format!("cannot create the event loop: {error}")))?;
     let signals = {
-        let _inside = runtime.enter();
-        Signals::catch().map_err(|error| fault(format!("signals cannot be caught: {error}")))?
+        let _guard = runtime.enter();
+        Signals::install().map_err(|error| io_error(format!("cannot install signal handlers: {error}")))?
     };
-    let info = info(socket, &own, &pool);
-    let most = limits::connections(limits.nofile);
-    let mut daemon = Daemon::new(own, info, pool.clone(), most, clock)
-        .map_err(|error| fault(format!("the daemon cannot be made: {error}")))?;
+    let shutdown = Rc::new(Shutdown::default());
+    let info = daemon_info(socket, &identity, &pool);
+    let capacity = limits::connections(limits.nofile);
+    let mut server = Server::new(info, pool.clone(), capacity, Rc::clone(&shutdown), clock)
+        .map_err(|error| io_error(format!("cannot create the server: {error}")))?;
 
     let listener = socket::bind_private(socket).map_err(|error| cannot_bind(socket, &error))?;
-    let files = OwnFiles::of_bound(socket).map_err(|error| cannot_bind(socket, &error))?;
+    let files = RuntimeFiles::of_bound(socket).map_err(|error| cannot_bind(socket, &error))?;
     let files = Arc::new(files);
-    panic_hook::leave(pool, Arc::clone(&files));
-    // From here on no file is opened but below /proc and logind's list of sessions, and none written.
-    daemon.info.hardening.extend(sandbox::confine(&dir).into_iter().map(to_wire));
-    let daemon = Rc::new(daemon);
-    Ok(Start::Bound(Box::new(Bound {
-        daemon,
+    panic_hook::set_cleanup(pool, Arc::clone(&files));
+    // From here on the daemon writes no file, and opens none but those below /proc and logind's
+    // session files.
+    server.info_mut().hardening.extend(sandbox::confine(&dir).into_iter().map(harden::to_wire));
+    Ok(Start::Bound(Box::new(BoundDaemon {
+        server: Rc::new(server),
+        shutdown,
+        identity,
         runtime,
         listener,
         signals,
@@ -209,70 +137,102 @@ pub fn bind(
     })))
 }
 
-impl Bound {
-    /// Serves to the end, and takes everything away: keys, queued replies, own files. `ready` is called once callers are
-    /// about to be accepted.
+impl BoundDaemon {
+    /// Serves until a shutdown is requested, then removes everything: keys, queued replies and the
+    /// daemon's files. Calls `on_ready` just before the first client is accepted.
     ///
     /// # Errors
-    /// When serving cannot begin.
-    pub fn serve(self, ready: impl FnOnce()) -> Result<(), Error> {
-        let Bound { daemon, runtime, listener, signals, files, dir, settings, _lock } = self;
-        let ended: Result<_, Error> = runtime.block_on(async {
-            let begin = || {
-                accept::run(&daemon, listener)?;
-                timers::run(&daemon)?;
-                Ok((Interval::every(settings.termination_check)?, Interval::every(limits::WATCH)?))
-            };
-            let (idleness, reach) = begin()
-                .map_err(|error: io::Error| fault(format!("the event loop cannot be used: {error}")))?;
-            signals.spawn_signal_tasks(&daemon);
-            tokio::task::spawn_local(watch_idleness(Rc::clone(&daemon), settings.idle_timeout, idleness));
-            let logout = Logout::begin(&daemon);
-            tokio::task::spawn_local(watch_surroundings(
-                Rc::clone(&daemon),
-                Arc::clone(&files),
-                dir,
-                logout,
-                reach,
-            ));
-            ready();
-            Ok(daemon.ending.decided().await)
+    /// The runtime cannot watch the socket or the timers.
+    pub(crate) fn serve(self, on_ready: impl FnOnce()) -> Result<(), Error> {
+        let BoundDaemon {
+            server,
+            shutdown,
+            identity,
+            runtime,
+            listener,
+            signals,
+            files,
+            dir,
+            settings,
+            _lock,
+        } = self;
+        let session = identity.session();
+        let reason = runtime.block_on(async {
+            accept::spawn(Rc::clone(&server), listener, identity)?;
+            let expiring = Rc::clone(&server);
+            server.timers().spawn(move || expiring.expire())?;
+            let idle_check = Interval::every(settings.termination_check)?;
+            let reach_check = Interval::every(limits::WATCH)?;
+            let erasing = Rc::clone(&server);
+            signals.spawn_tasks(&shutdown, move || erasing.erase_all());
+            let (idle_server, idle_shutdown) = (Rc::clone(&server), Rc::clone(&shutdown));
+            let idle = exit_when_idle(idle_server, idle_shutdown, settings.idle_timeout, idle_check);
+            tokio::task::spawn_local(idle);
+            let connections = Rc::clone(server.connections());
+            let logout = LogoutWatch::spawn(session, Rc::clone(&shutdown), connections);
+            let files = Arc::clone(&files);
+            let unreachable = exit_when_unreachable(Rc::clone(&shutdown), files, dir, logout, reach_check);
+            tokio::task::spawn_local(unreachable);
+            on_ready();
+            Ok(shutdown.requested().await)
         });
-        daemon.wipe();
+        server.wipe();
         files.remove();
-        // The process is about to end, and to take apart a store of many keys would keep a waiting signal's sender waiting.
-        std::mem::forget(daemon);
-        let why: ShutdownReason = ended?;
-        tracing::info!(?why, "the daemon ends");
+        // The process exits next. Taking a store of many keys apart would delay that.
+        std::mem::forget(server);
+        let reason: ShutdownReason =
+            reason.map_err(|error: io::Error| io_error(format!("cannot use the event loop: {error}")))?;
+        tracing::info!(?reason, "daemon stopped");
         Ok(())
     }
 }
 
-fn fault(message: impl Into<String>) -> Error {
-    Error::new(ErrorCode::Io, message)
+/// Checks that a daemon can tell callers apart and may open enough files.
+fn check_system(limits: RaisedLimits) -> Result<(), Error> {
+    check_proc()?;
+    check_open_files(limits.nofile)
 }
 
-/// Callers are told apart by their entries in `/proc`; a mount that hides them would make a stranger of everybody.
-fn see_all_processes() -> Result<(), Error> {
-    match hardening::hidepid() {
+/// Checks that `/proc` shows all processes: the daemon authenticates callers by their entries.
+fn check_proc() -> Result<(), Error> {
+    match hidepid() {
         Ok(None) => Ok(()),
         Ok(Some(value)) => Err(Error::new(
             ErrorCode::ProcHidden,
             format!("/proc is mounted with hidepid={value}, so keyrackd cannot tell login sessions apart"),
         )
         .fix(Fix::Text("sudo mount -o remount,hidepid=0 /proc".to_owned()))),
-        Err(error) => Err(Error::new(ErrorCode::ProcHidden, format!("/proc cannot be used: {error}"))),
+        Err(error) => Err(Error::new(ErrorCode::ProcHidden, format!("cannot use /proc: {error}"))),
     }
 }
 
-/// A daemon that cannot open what it looks at callers with would hold the socket and answer nobody.
-fn enough_files(nofile: u64) -> Result<(), Error> {
+/// Checks the limit on open files. A daemon without descriptors to authenticate callers would hold
+/// the socket and answer no client.
+fn check_open_files(nofile: u64) -> Result<(), Error> {
     if nofile >= limits::MIN_FILES {
         return Ok(());
     }
     let least = limits::MIN_FILES;
-    Err(fault(format!("only {nofile} files may be open at a time, and keyrackd needs {least}"))
+    Err(io_error(format!("only {nofile} files may be open at a time, and keyrackd needs {least}"))
         .hint("raise the hard limit on open files (ulimit -Hn)"))
+}
+
+/// Reads the identity of this process, and checks that it can authenticate callers.
+fn local_identity(settings: Settings) -> Result<LocalIdentity, Error> {
+    let identity = LocalIdentity::read().allowing(settings.namespaces);
+    identity.check()?;
+    if settings.namespaces != AllowedNamespaces::None {
+        let namespaces = identity.enforced().as_str();
+        tracing::warn!(namespaces, "callers in nested namespaces are allowed");
+    }
+    Ok(identity)
+}
+
+fn secret_memory(settings: Settings) -> Result<Pool, Error> {
+    Pool::new(settings.memory, Budget::default()).map_err(|error| {
+        Error::new(ErrorCode::MemoryUnavailable, error.to_string())
+            .hint("unset KEYRACK_MEMORY to use the strongest memory that this machine has")
+    })
 }
 
 fn private_dir(socket: &Path) -> Result<PrivateDir, Error> {
@@ -280,7 +240,7 @@ fn private_dir(socket: &Path) -> Result<PrivateDir, Error> {
     if bytes > socket::PATH_BYTES {
         return Err(Error::new(
             ErrorCode::SocketPathTooLong,
-            format!("the socket's path has {bytes} bytes, at most {} are possible", socket::PATH_BYTES),
+            format!("the socket path has {bytes} bytes; the limit is {}", socket::PATH_BYTES),
         )
         .hint("set XDG_RUNTIME_DIR to a shorter path"));
     }
@@ -294,90 +254,51 @@ fn private_dir(socket: &Path) -> Result<PrivateDir, Error> {
         ),
         PrivateDirError::Missing => Error::new(
             ErrorCode::RuntimeDirMissing,
-            format!("the socket's directory {} does not exist", dir.display()),
+            format!("the socket directory {} does not exist", dir.display()),
         ),
         error => Error::new(
             ErrorCode::RuntimeDirUnsafe,
-            format!("the socket's directory {} cannot be trusted: {error}", dir.display()),
+            format!("the socket directory {} is not safe: {error}", dir.display()),
         ),
     })
-}
-
-fn no_memory(error: &MemoryError) -> Error {
-    Error::new(ErrorCode::MemoryUnavailable, error.to_string())
-        .hint("unset KEYRACK_MEMORY to take the strongest this machine has")
 }
 
 fn cannot_bind(socket: &Path, error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::AddrInUse => Error::new(
             ErrorCode::SocketPathTaken,
-            format!("{} was taken by another program while keyrackd started", socket.display()),
+            format!("another program took {} while keyrackd started", socket.display()),
         ),
-        _ => fault(format!("cannot bind {}: {error}", socket.display())),
+        _ => io_error(format!("cannot bind {}: {error}", socket.display())),
     }
 }
 
-fn info(socket: &Path, own: &LocalIdentity, pool: &Pool) -> DaemonInfo {
+fn daemon_info(socket: &Path, identity: &LocalIdentity, pool: &Pool) -> DaemonInfo {
     let (home_hash, owner) = rack(socket);
-    let mut hardening: Vec<Hardening<'static>> = hardening::readback().into_iter().map(to_wire).collect();
-    hardening.extend(memory_report(pool));
-    hardening.push(logout::to_wire(own));
+    let mut hardening = harden::report(pool);
+    hardening.push(logout::report(identity.session()));
     DaemonInfo {
         home_hash,
         owner,
         boot_id: keyrack_sys::clock::boot_id().unwrap_or_default(),
         pid: std::process::id(),
-        boundary: own.boundary.as_str(),
-        namespaces: own.enforced().as_str(),
+        boundary: identity.boundary.as_str(),
+        namespaces: identity.enforced().as_str(),
         memory: pool.mode().name(),
         hardening,
     }
 }
 
-fn to_wire(measure: HardeningMeasure) -> Hardening<'static> {
-    if !measure.on {
-        tracing::warn!(
-            measure = measure.name,
-            detail = measure.detail,
-            "a measure of hardening is not to be had"
-        );
-    }
-    Hardening { name: measure.name.into(), on: measure.on, detail: measure.detail.map(Into::into) }
-}
-
-/// What the pages of secrets are kept from, why from no more, and what that costs.
-fn memory_report(pool: &Pool) -> [Hardening<'static>; 2] {
-    let lacks = |mode| pool.lacks(mode).map(str::to_owned);
-    let secret = match pool.hibernation() {
-        Some(Hibernation::Never) => None,
-        Some(Hibernation::NoSwap) => Some(
-            "there is no swap to hibernate to; if some were added, hibernation would be blocked while keyrackd runs"
-                .to_owned(),
-        ),
-        Some(Hibernation::Possible(_)) => Some("hibernation is blocked while keyrackd runs".to_owned()),
-        None => lacks(Mode::Secret).or_else(|| Some(format!("KEYRACK_MEMORY={} was asked for", pool.mode().name()))),
-    };
-    [
-        ("secret_memory", pool.mode() == Mode::Secret, secret),
-        ("locked_memory", pool.mode() != Mode::Unlocked, lacks(Mode::Locked)),
-    ]
-    .map(|(name, on, detail)| Hardening { name: name.into(), on, detail: detail.map(Into::into) })
-}
-
-/// Descriptors to keep, of a pipe that may not be there.
-pub(crate) fn kept(pipe: Option<&io::PipeWriter>) -> Vec<BorrowedFd<'_>> {
-    pipe.map(AsFd::as_fd).into_iter().collect()
+fn io_error(message: impl Into<String>) -> Error {
+    Error::new(ErrorCode::Io, message)
 }
 
 #[cfg(test)]
 mod tests {
-    use keyrack_sys::features::KernelVersion;
-
     use super::*;
 
     #[test]
-    fn kernels_older_than_the_oldest_are_refused_by_name() {
+    fn check_kernel_rejects_versions_before_5_10() {
         for (running, refused) in [
             (Some((4, 18)), true),
             (Some((5, 4)), true),
@@ -388,7 +309,7 @@ mod tests {
             (None, false),
         ] {
             let version = running.map(|(major, minor)| KernelVersion { major, minor });
-            let error = supports(version).err();
+            let error = check_version(version).err();
             assert_eq!(error.is_some(), refused, "{running:?}");
             if let (Some(error), Some((major, minor))) = (error, running) {
                 assert_eq!(error.code, ErrorCode::KernelTooOld);

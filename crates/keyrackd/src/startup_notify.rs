@@ -1,30 +1,31 @@
-//! What the daemon tells the one that started it, over an inherited pipe: that it serves, that another one already does,
-//! or why it does not. The pipe is closed behind the word, so the starter reads to the end and never waits for more.
+//! Startup notification: what the daemon reports to the process that started it, over an inherited
+//! pipe. The daemon closes the pipe after the report, so the starter reads to the end and never
+//! waits for more.
 //!
-//! The word is `ready\n`, `served\n`, `fit\nmemory <mode>\n` (a check), or `error <code>\n<message>`, followed by
-//! `\nfix: <command>` and `\nhint: <sentence>` where there are such. An end without a word is a daemon that died.
+//! The report is `ready\n`, `served\n`, `fit\nmemory <mode>\n` (a check), or
+//! `error <code>\n<message>`, with `\nfix: <command>` and `\nhint: <sentence>` where the error has
+//! them. An end without a report means that the daemon died.
 
 use std::io::Write;
 
 use keyrack_core::{Error, Invocation};
 
-/// What came of a start.
+/// Result of starting the daemon.
 #[derive(Clone, Debug)]
-pub enum StartupStatus<'a> {
-    /// The socket is served by this process.
+pub(crate) enum StartupStatus<'a> {
+    /// This process serves the socket.
     Ready,
-    /// The socket is served by another daemon, which answers.
+    /// Another daemon serves the socket and answers.
     AlreadyRunning,
     /// A daemon could start here, with this memory.
     Fit(&'a str),
-    /// It is not served, or could not be.
+    /// The daemon did not start, or could not.
     Failed(&'a Error),
 }
 
 impl StartupStatus<'_> {
-    /// The bytes on the pipe.
-    #[must_use]
-    pub fn bytes(&self) -> Vec<u8> {
+    /// Returns the report.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         match self {
             StartupStatus::Ready => b"ready\n".to_vec(),
             StartupStatus::AlreadyRunning => b"served\n".to_vec(),
@@ -38,8 +39,8 @@ impl StartupStatus<'_> {
         }
     }
 
-    /// Writes them and closes the pipe. A starter that is gone is no concern of the daemon's.
-    pub fn say(&self, pipe: impl Write) {
+    /// Writes the report and closes the pipe. A starter that is gone does not concern the daemon.
+    pub(crate) fn send(&self, pipe: impl Write) {
         let mut pipe = pipe;
         let _ = pipe.write_all(&self.bytes());
     }
@@ -52,16 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words() {
+    fn each_status_has_its_report() {
         assert_eq!(StartupStatus::Ready.bytes(), b"ready\n");
         assert_eq!(StartupStatus::AlreadyRunning.bytes(), b"served\n");
-        let error = Error::new(ErrorCode::Traced, "keyrackd is being traced\nby somebody");
-        assert_eq!(
-            StartupStatus::Failed(&error).bytes(),
-            b"error traced\nkeyrackd is being traced\nby somebody"
-        );
-        let helped = error.fix(Fix::Text("kill it".to_owned())).hint("end it");
-        assert!(StartupStatus::Failed(&helped).bytes().ends_with(b"by somebody\nfix: kill it\nhint: end it"));
+        let error = Error::new(ErrorCode::Traced, "keyrackd is being traced\nby gdb");
+        assert_eq!(StartupStatus::Failed(&error).bytes(), b"error traced\nkeyrackd is being traced\nby gdb");
+        let helped = error.fix(Fix::Text("kill it".to_owned())).hint("close it");
+        assert!(StartupStatus::Failed(&helped).bytes().ends_with(b"by gdb\nfix: kill it\nhint: close it"));
         assert_eq!(StartupStatus::Fit("locked").bytes(), b"fit\nmemory locked\n");
     }
 }

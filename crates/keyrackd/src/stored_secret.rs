@@ -1,11 +1,11 @@
-//! What the store holds of a key: handles to secret pages, never the bytes.
+//! Secrets as the store holds them: handles to secret pages, never the bytes.
 
 use keyrack_core::store::Erase;
 use keyrack_sys::memory::Secret;
 use keyrack_wire::SecretBytes;
 
-/// The secret of a key, and the fields of its legacy grant that this version does not know: those are kept in secret pages
-/// too, for nobody here can say that they are none.
+/// The secret of a key, and the unknown fields of its legacy grant. Unknown fields may be sensitive,
+/// so they are kept in secret pages too.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredSecret {
     pub(crate) secret: Secret,
@@ -27,7 +27,7 @@ impl Erase for StoredSecret {
     }
 }
 
-/// Lends a secret to the wire for the length of a copy.
+/// Borrow of a secret that the wire encoder copies from.
 pub(crate) struct SecretRef<'a>(pub(crate) &'a Secret);
 
 impl SecretBytes for SecretRef<'_> {
@@ -40,7 +40,7 @@ impl SecretBytes for SecretRef<'_> {
     }
 }
 
-/// Lends unknown fields, or none.
+/// Borrow of the unknown fields of a grant; empty without any.
 pub(crate) struct ExtrasRef<'a>(pub(crate) Option<&'a Secret>);
 
 impl SecretBytes for ExtrasRef<'_> {

@@ -1,16 +1,73 @@
-//! Ends keys at their deadlines without any traffic. The timers are the kernel's, on the two clocks that count; the runtime's
-//! own stand still in suspend and are never asked when a key ends.
+//! Timers that expire keys without traffic. They are the kernel's, on the two clocks that count; the
+//! runtime's own timers stand still while the machine is suspended, so no key expires by them.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
+use keyrack_core::Deadlines;
 use keyrack_sys::clock::DeadlineTimers;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::async_fd::{StableFd, watch};
-use crate::state::Daemon;
+
+/// One timer per clock, armed for the earliest deadline.
+pub(crate) struct ExpiryTimers {
+    timers: Rc<DeadlineTimers>,
+    armed: Cell<Option<Deadlines>>,
+}
+
+impl ExpiryTimers {
+    /// # Errors
+    /// No descriptors are left.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(ExpiryTimers { timers: Rc::new(DeadlineTimers::new()?), armed: Cell::new(None) })
+    }
+
+    /// Arms the timers for these deadlines, unless they are armed for them already.
+    pub(crate) fn arm(&self, next: Option<Deadlines>) {
+        if next == self.armed.get() {
+            return;
+        }
+        match self.timers.set(next.map(|at| at.boot_ns), next.map(|at| at.wall_ms)) {
+            Ok(()) => self.armed.set(next),
+            // Lookups read the clocks themselves, and the next change of the keys tries again.
+            Err(error) => tracing::error!(%error, "cannot set the expiry timers"),
+        }
+    }
+
+    /// Makes the next [`ExpiryTimers::arm`] set the timers in any case.
+    pub(crate) fn invalidate(&self) {
+        self.armed.set(None);
+    }
+
+    /// Calls `on_expiry` when a deadline passes, and when the wall clock is set.
+    ///
+    /// # Errors
+    /// The runtime cannot watch a timer.
+    pub(crate) fn spawn(&self, on_expiry: impl Fn() + Clone + 'static) -> io::Result<()> {
+        let boot = watch(BootTimer(Rc::clone(&self.timers)), Interest::READABLE)?;
+        let wall = watch(WallTimer(Rc::clone(&self.timers)), Interest::READABLE)?;
+        tokio::task::spawn_local(run(Rc::clone(&self.timers), boot, on_expiry.clone()));
+        tokio::task::spawn_local(run(Rc::clone(&self.timers), wall, on_expiry));
+        Ok(())
+    }
+}
+
+async fn run<T: AsRawFd>(timers: Rc<DeadlineTimers>, timer: AsyncFd<T>, on_expiry: impl Fn()) {
+    loop {
+        // Fails only when the runtime is shutting down.
+        let Ok(mut ready) = timer.readable().await else { return };
+        ready.clear_ready();
+        match timers.drain() {
+            Ok(fired) => tracing::debug!(?fired, "expiry timer fired"),
+            Err(error) => tracing::error!(%error, "cannot read an expiry timer"),
+        }
+        on_expiry();
+    }
+}
 
 struct BootTimer(Rc<DeadlineTimers>);
 
@@ -29,27 +86,5 @@ impl StableFd for WallTimer {}
 impl AsRawFd for WallTimer {
     fn as_raw_fd(&self) -> RawFd {
         self.0.wall_fd().as_raw_fd()
-    }
-}
-
-/// Ends keys as their deadlines come, and when the wall clock is set.
-pub(crate) fn run(daemon: &Rc<Daemon>) -> io::Result<()> {
-    let boot = watch(BootTimer(Rc::clone(&daemon.timers)), Interest::READABLE)?;
-    let wall = watch(WallTimer(Rc::clone(&daemon.timers)), Interest::READABLE)?;
-    tokio::task::spawn_local(attend(Rc::clone(daemon), boot));
-    tokio::task::spawn_local(attend(Rc::clone(daemon), wall));
-    Ok(())
-}
-
-async fn attend<T: AsRawFd>(daemon: Rc<Daemon>, timer: AsyncFd<T>) {
-    loop {
-        // Fails only when the runtime is shutting down.
-        let Ok(mut ready) = timer.readable().await else { return };
-        ready.clear_ready();
-        match daemon.timers.drain() {
-            Ok(fired) => tracing::debug!(?fired, "a deadline timer fired"),
-            Err(error) => tracing::error!(%error, "a deadline timer cannot be read"),
-        }
-        daemon.expire();
     }
 }

@@ -254,7 +254,7 @@ fn secret_appears_only_in_requested_output() {
     assert!(replies >= 6, "the trace shows what is replied: {replies}");
     assert!(stage.found.get() >= 8, "the traces show what is told: {}", stage.found.get());
     let log = fs::read_to_string(&stage.log).unwrap();
-    assert!(log.contains("a key is handed out slug=acme.test.A"), "{log}");
+    assert!(log.contains("key sent slug=acme.test.A"), "{log}");
     for text in [MARK, PASSPHRASE] {
         assert!(!holds(log.as_bytes(), text), "{log}");
     }

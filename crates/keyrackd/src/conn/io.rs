@@ -1,9 +1,8 @@
-//! A stream that is read and written at once where that can be, and waited for where it cannot.
+//! I/O of one connection: reads and writes at once where that is possible, and waits where it is not.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::net::Shutdown as Direction;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::Rc;
@@ -16,118 +15,115 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
 use crate::async_fd::watch;
+use crate::conn::nonblocking::{self, is_drained};
 use crate::conn::reply::Reply;
-use crate::conn::table::ConnectionHandle;
+use crate::conn::table::{ConnectionHandle, ConnectionTable, SlotIndex};
 use crate::limits;
-use crate::state::Daemon;
 
-/// What a wait for a connection ended with.
+/// Result of waiting for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Woken {
+pub(crate) enum Wakeup {
     Ready,
-    TooLate,
-    /// It was ended from outside, or may not wait.
-    Ended,
+    TimedOut,
+    /// The connection was closed by another task, or may not wait.
+    Closed,
 }
 
-/// Where a line stands in the table of connections.
+/// Registration of a connection in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// It never had to wait.
+enum Registration {
+    /// The connection never had to wait.
     None,
-    At(usize),
-    /// Nowhere.
-    Stranger,
+    Slot(SlotIndex),
+    /// The connection takes no slot: it belongs to a rejected peer.
+    Exempt,
 }
 
-/// A stream that can be waited for, known to the table of connections from its first wait on.
+/// A non-blocking stream that registers with the connection table when it first waits.
+///
+/// A connection whose request has arrived and whose reply can be sent at once never registers, and
+/// the runtime never watches it (row "GET of one key, fresh connection, legacy" of bench/run.mjs).
 pub(crate) struct ConnectionIo {
-    pub(crate) daemon: Rc<Daemon>,
-    pub(crate) link: Rc<ConnectionHandle>,
-    /// What the runtime watches, if it has to; and whether for writing too.
+    table: Rc<RefCell<ConnectionTable>>,
+    pub(crate) handle: Rc<ConnectionHandle>,
+    /// Registration with the runtime, and `true` if it covers writing too.
     watched: Option<(AsyncFd<Rc<ConnectionHandle>>, bool)>,
-    place: Place,
-    /// Whether all that had come when it was last looked at has been read: the next byte wakes a wait.
+    registration: Registration,
+    /// The last read took everything, so the next byte wakes a wait. Saves a read that returns
+    /// EAGAIN (row "GET, native, persistent" of bench/run.mjs).
     pub(crate) drained: bool,
 }
 
 impl ConnectionIo {
-    pub(crate) fn new(daemon: Rc<Daemon>, stream: UnixStream) -> Self {
+    pub(crate) fn new(table: Rc<RefCell<ConnectionTable>>, stream: UnixStream) -> Self {
         ConnectionIo {
-            daemon,
-            link: Rc::new(ConnectionHandle::new(stream)),
+            table,
+            handle: Rc::new(ConnectionHandle::new(stream)),
             watched: None,
-            place: Place::None,
+            registration: Registration::None,
             drained: false,
         }
     }
 
-    /// One that takes no place in the table: it displaces nobody, and strangers are counted elsewhere.
-    pub(crate) fn of_stranger(daemon: Rc<Daemon>, stream: UnixStream) -> Self {
-        let mut line = ConnectionIo::new(daemon, stream);
-        line.place = Place::Stranger;
-        line
+    /// I/O of a rejected peer. It takes no slot, so it evicts no one; accept limits their number.
+    pub(crate) fn exempt(table: Rc<RefCell<ConnectionTable>>, stream: UnixStream) -> Self {
+        let mut io = ConnectionIo::new(table, stream);
+        io.registration = Registration::Exempt;
+        io
     }
 
-    /// Whether it ever had to wait.
+    /// Returns `true` if the connection ever had to wait.
     pub(crate) fn has_waited(&self) -> bool {
-        self.place != Place::None
+        self.registration != Registration::None
     }
 
-    /// Reads what is there, as [`try_read`].
-    pub(crate) fn try_read(&mut self, into: &mut [u8]) -> Option<usize> {
-        let came = try_read(&self.link.stream, into);
-        self.drained = is_drained(came, into.len());
-        came
+    /// Reads as [`nonblocking::read`].
+    fn read(&mut self, into: &mut [u8]) -> Option<usize> {
+        let result = nonblocking::read(&self.handle.stream, into);
+        self.drained = is_drained(result, into.len());
+        result
     }
 
-    /// Takes in what is there, as [`receive`].
-    pub(crate) fn receive(&mut self, into: &mut Buffer, most: usize) -> Option<(usize, Option<Sender>)> {
-        let room = most.min(into.room());
-        let came = receive(&self.link.stream, into, most);
-        self.drained = is_drained(came.map(|(n, _)| n), room);
-        came
+    /// Reads as [`nonblocking::receive`].
+    pub(crate) fn receive(&mut self, into: &mut Buffer, max: usize) -> Option<(usize, Option<Sender>)> {
+        let room = max.min(into.room());
+        let result = nonblocking::receive(&self.handle.stream, into, max);
+        self.drained = is_drained(result.map(|(n, _)| n), room);
+        result
     }
 
-    /// Sends a reply, of which `sent` bytes are out already. False if the caller did not take it.
-    pub(crate) async fn send(&mut self, reply: Reply, mut sent: usize) -> bool {
-        match write(&self.link.stream, reply.bytes(), &mut sent) {
+    /// Sends a reply. Returns `false` if the client did not take it.
+    pub(crate) async fn send(&mut self, reply: Reply) -> bool {
+        let mut sent = 0;
+        match nonblocking::write(&self.handle.stream, reply.bytes(), &mut sent) {
             Some(done) => return done,
-            None => self.daemon.table.borrow_mut().queue(&self.link, reply),
+            None => self.table.borrow_mut().queue(&self.handle, reply),
         }
         let deadline = Instant::now() + limits::REPLY;
-        loop {
-            if self.wait(Interest::WRITABLE, Some(deadline)).await != Woken::Ready {
-                break;
-            }
-            let queued = self.link.queued.borrow();
-            // It is taken away when a secret in it is erased.
-            let Some(reply) = queued.as_ref() else { break };
-            if let Some(done) = write(&self.link.stream, reply.bytes(), &mut sent) {
-                drop(queued);
-                *self.link.queued.borrow_mut() = None;
-                return done;
-            }
+        let mut done = None;
+        while done.is_none() && self.wait(Interest::WRITABLE, Some(deadline)).await == Wakeup::Ready {
+            // The reply is dropped when a secret in it is erased.
+            done = match self.handle.queued.borrow().as_ref() {
+                Some(reply) => nonblocking::write(&self.handle.stream, reply.bytes(), &mut sent),
+                None => Some(false),
+            };
         }
-        *self.link.queued.borrow_mut() = None;
-        false
+        *self.handle.queued.borrow_mut() = None;
+        done.unwrap_or(false)
     }
 
-    /// Waits until the stream can be read or written, the deadline, or the end of the connection.
-    pub(crate) async fn wait(&mut self, interest: Interest, deadline: Option<Instant>) -> Woken {
-        if self.place == Place::None {
-            let Some(place) = self.daemon.table.borrow_mut().insert(&self.link) else {
-                tracing::warn!("a caller was turned away: every connection has a request in flight");
-                return Woken::Ended;
-            };
-            self.place = Place::At(place);
+    /// Waits until the stream can be read or written, the deadline passes, or another task closes
+    /// the connection.
+    pub(crate) async fn wait(&mut self, interest: Interest, deadline: Option<Instant>) -> Wakeup {
+        if !self.register() {
+            return Wakeup::Closed;
         }
         self.watch(interest.is_writable());
-        let (Some((watched, _)), link) = (&self.watched, &self.link) else { return Woken::Ended };
+        let (Some((watched, _)), handle) = (&self.watched, &self.handle) else { return Wakeup::Closed };
         let mut sleep = pin!(deadline.map(tokio::time::sleep_until));
         poll_fn(|cx| {
-            if link.is_closed() {
-                return Poll::Ready(Woken::Ended);
+            if handle.is_closed() {
+                return Poll::Ready(Wakeup::Closed);
             }
             let polled = if interest.is_readable() {
                 watched.poll_read_ready(cx)
@@ -136,68 +132,86 @@ impl ConnectionIo {
             };
             match polled {
                 Poll::Ready(Ok(mut ready)) => {
-                    // What comes from now on makes it ready again; what has come is about to be looked at.
+                    // New bytes make the stream ready again; those that have arrived are read next.
                     ready.clear_ready();
-                    return Poll::Ready(Woken::Ready);
+                    return Poll::Ready(Wakeup::Ready);
                 }
-                Poll::Ready(Err(_)) => return Poll::Ready(Woken::Ended),
+                Poll::Ready(Err(_)) => return Poll::Ready(Wakeup::Closed),
                 Poll::Pending => {}
             }
             if let Some(sleep) = sleep.as_mut().as_pin_mut()
                 && sleep.poll(cx).is_ready()
             {
-                return Poll::Ready(Woken::TooLate);
+                return Poll::Ready(Wakeup::TimedOut);
             }
-            link.wake_on_close(cx.waker());
+            handle.wake_on_close(cx.waker());
             Poll::Pending
         })
         .await
     }
 
-    /// Has the runtime watch the stream. For reading alone as long as that is all there is to wait for: each reply the caller
-    /// takes would wake us otherwise.
+    /// Takes a slot in the table, if the connection has none yet. Returns `false` if there is none.
+    fn register(&mut self) -> bool {
+        if self.registration != Registration::None {
+            return true;
+        }
+        let inserted = self.table.borrow_mut().insert(&self.handle);
+        let Ok((slot, evicted)) = inserted else {
+            tracing::warn!("connection refused: every other connection has a request in flight");
+            return false;
+        };
+        if let Some(evicted) = evicted {
+            evicted.close();
+        }
+        self.registration = Registration::Slot(slot);
+        true
+    }
+
+    /// Has the runtime watch the stream: for reading alone until there is something to write.
+    /// Otherwise each reply that the client takes would wake the task (row "GET, native, persistent" of
+    /// bench/run.mjs).
     fn watch(&mut self, writing: bool) {
         if self.watched.as_ref().is_none_or(|(_, both)| writing && !both) {
             self.watched = None;
             let interest = if writing { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-            match watch(Rc::clone(&self.link), interest) {
+            match watch(Rc::clone(&self.handle), interest) {
                 Ok(watched) => self.watched = Some((watched, writing)),
-                Err(error) => tracing::error!(%error, "a connection cannot be waited for"),
+                Err(error) => tracing::error!(%error, "cannot watch a connection"),
             }
         }
     }
 
-    /// Closes for writing and lets in, unseen, what the caller still sends, until `deadline`. Closed with bytes unread,
-    /// the kernel would tell the caller of a broken connection instead of an end.
-    pub(crate) async fn linger(&mut self, deadline: Instant) {
-        let _ = self.link.stream.shutdown(Shutdown::Write);
-        let daemon = Rc::clone(&self.daemon);
-        let mut left = limits::LINGER_BYTES;
-        while left > 0 && !self.link.is_closed() {
-            match daemon.with_scratch(|page| self.try_read(page)) {
+    /// Closes for writing, and discards what the client still sends until `deadline`. If the kernel
+    /// closed with bytes unread, the client would see a connection reset instead of the reply.
+    pub(crate) async fn linger(&mut self, scratch: &RefCell<Buffer>, deadline: Instant) {
+        let _ = self.handle.stream.shutdown(Direction::Write);
+        let mut budget = limits::LINGER_BYTES;
+        while budget > 0 && !self.handle.is_closed() {
+            let read = {
+                let mut scratch = scratch.borrow_mut();
+                let read = self.read(scratch.spare_mut());
+                // Wipes what was read.
+                scratch.clear();
+                read
+            };
+            match read {
                 Some(0) => return,
-                Some(n) => left = left.saturating_sub(n),
-                None => {
-                    if self.wait(Interest::READABLE, Some(deadline)).await != Woken::Ready {
-                        return;
-                    }
-                }
+                Some(n) => budget = budget.saturating_sub(n),
+                None if self.wait(Interest::READABLE, Some(deadline)).await == Wakeup::Ready => {}
+                None => return,
             }
         }
     }
 
-    /// Reads the first byte alone, without a page: for a caller of whom nothing else is looked at.
+    /// Reads the first byte alone, without a page: for a client of which nothing else is read.
     pub(crate) async fn first_byte(&mut self, deadline: Instant) -> Option<u8> {
         let mut first = [0];
         loop {
-            match self.try_read(&mut first) {
+            match self.read(&mut first) {
                 Some(1) => return Some(first[0]),
                 Some(_) => return None,
-                None => {
-                    if self.wait(Interest::READABLE, Some(deadline)).await != Woken::Ready {
-                        return None;
-                    }
-                }
+                None if self.wait(Interest::READABLE, Some(deadline)).await == Wakeup::Ready => {}
+                None => return None,
             }
         }
     }
@@ -205,58 +219,8 @@ impl ConnectionIo {
 
 impl Drop for ConnectionIo {
     fn drop(&mut self) {
-        if let Place::At(place) = self.place {
-            self.daemon.table.borrow_mut().remove(place, &self.link);
+        if let Registration::Slot(slot) = self.registration {
+            self.table.borrow_mut().remove(slot, &self.handle);
         }
     }
-}
-
-/// Reads what is there. `None`: nothing is; `Some(0)`: nothing will be.
-pub(crate) fn try_read(mut stream: &UnixStream, into: &mut [u8]) -> Option<usize> {
-    attempt(|| stream.read(into))
-}
-
-/// Takes in what is there, at most `most` bytes, as [`try_read`], and who sent it.
-pub(crate) fn receive(
-    stream: &UnixStream,
-    into: &mut Buffer,
-    most: usize,
-) -> Option<(usize, Option<Sender>)> {
-    attempt(|| into.receive(stream.as_fd(), most))
-}
-
-fn attempt<T: Default>(mut read: impl FnMut() -> io::Result<T>) -> Option<T> {
-    loop {
-        match read() {
-            Ok(came) => return Some(came),
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock => return None,
-                // The caller is gone, and has left something unread.
-                _ => return Some(T::default()),
-            },
-        }
-    }
-}
-
-/// Returns `true` if the result of a read of `room` bytes means that nothing is left to read. Bytes
-/// of another sender, where a read ends too, are found when the opener is checked again.
-pub(crate) fn is_drained(came: Option<usize>, room: usize) -> bool {
-    came.is_none_or(|n| 0 < n && n < room)
-}
-
-/// Writes what is left. `None`: the rest has to wait; else whether all of it is out.
-pub(crate) fn write(mut stream: &UnixStream, bytes: &[u8], sent: &mut usize) -> Option<bool> {
-    while *sent < bytes.len() {
-        match stream.write(&bytes[*sent..]) {
-            Ok(0) => return Some(false),
-            Ok(n) => *sent += n,
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock => return None,
-                _ => return Some(false),
-            },
-        }
-    }
-    Some(true)
 }

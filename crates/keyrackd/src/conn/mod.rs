@@ -1,9 +1,7 @@
-//! One caller's connection, from its first byte to its end. The caller has been verified before any of this runs.
-//!
-//! A caller whose request is there already is served on the spot: the runtime never hears of it, and nothing is allocated
-//! for its connection.
+//! Connections of authenticated clients, from the first byte to the last reply.
 
 pub(crate) mod io;
+mod nonblocking;
 pub(crate) mod reply;
 pub(crate) mod table;
 #[cfg(test)]
@@ -12,9 +10,9 @@ mod tests;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::time::Duration;
 
 use keyrack_core::ErrorCode;
-use keyrack_core::peer::PeerRejection;
 use keyrack_sys::memory::{Buffer, OutOfMemory, Partition};
 use keyrack_wire::Protocol;
 use keyrack_wire::legacy::{LegacyError, MAX_REQUEST, Progress, Scanner};
@@ -22,339 +20,282 @@ use keyrack_wire::native::{Decoded, MAX_LENGTH, decode};
 use tokio::io::Interest;
 use tokio::time::Instant;
 
-use crate::conn::io::{ConnectionIo, Woken, is_drained, receive, write};
-use crate::conn::table::ConnectionTable;
-use crate::dispatch::{AfterReply, Response, legacy, native, out_of_memory_reply};
+use crate::conn::io::{ConnectionIo, Wakeup};
+use crate::dispatch::response::{AfterReply, Response};
+use crate::dispatch::{legacy, native, out_of_memory_reply, refuse, rejection};
 use crate::limits;
 use crate::peer_auth::Peer;
+use crate::server::Server;
 use crate::shutdown::ShutdownReason;
-use crate::state::Daemon;
 
-/// The least that is read at a time.
-const PAGE: usize = 4096;
+/// Minimum number of bytes asked for in one read.
+const READ_SIZE: usize = 4096;
 
-/// The longest request of either protocol, with room to see that one is longer.
-const LONGEST: usize = if MAX_REQUEST > MAX_LENGTH + 4 { MAX_REQUEST + 1 } else { MAX_LENGTH + 5 };
+/// Longest request of either protocol, plus what shows that a request is longer.
+const MAX_BUFFER: usize = if MAX_REQUEST > MAX_LENGTH + 4 { MAX_REQUEST + 1 } else { MAX_LENGTH + 5 };
 
-/// How many requests one connection may have answered before the others get a turn.
-const TURN: u32 = 16;
+/// Requests that a connection may have answered before other connections run.
+const REQUESTS_PER_TURN: u32 = 16;
 
-/// What reading came to.
-enum ReadOutcome {
-    Bytes,
-    /// Bytes of a process other than the one that opened the connection.
-    Foreign,
-    End,
-    TooLate,
-    NoRoom(OutOfMemory),
-    /// There is nobody left to answer.
-    Gone,
+/// Why there is no more of a request.
+#[derive(Debug)]
+enum ReadError {
+    /// Bytes of another process than the one that opened the connection.
+    ForeignSender,
+    /// The client closed its end.
+    EndOfStream,
+    TimedOut,
+    OutOfMemory(OutOfMemory),
+    /// The connection was closed by another task.
+    Closed,
 }
 
-/// Serves a verified caller: at once if its whole request is there and its reply can go, else as a task that `go` runs.
-pub(crate) fn begin(
-    daemon: &Rc<Daemon>,
-    stream: UnixStream,
+/// A deadline that starts to run at the first wait: a request that has arrived needs no clock.
+struct Deadline {
+    limit: Duration,
+    at: Option<Instant>,
+}
+
+impl Deadline {
+    fn new(limit: Duration) -> Self {
+        Deadline { limit, at: None }
+    }
+
+    fn at(&mut self) -> Instant {
+        *self.at.get_or_insert_with(|| Instant::now() + self.limit)
+    }
+}
+
+/// Serves an authenticated peer until its connection ends.
+pub(crate) async fn serve(server: Rc<Server>, stream: UnixStream, peer: Peer) {
+    let io = ConnectionIo::new(Rc::clone(server.connections()), stream);
+    let request = server.buffer(MAX_BUFFER);
+    let mut connection = Connection { server, io, peer, request };
+    let last = connection.serve_requests().await;
+    if let Some(response) = last {
+        connection.finish(response).await;
+    }
+}
+
+/// Tells a peer that it is rejected, in the protocol of its first byte. Nothing else that it sends is
+/// looked at, and nothing of the daemon changes.
+pub(crate) async fn reject(server: Rc<Server>, stream: UnixStream) {
+    let deadline = Instant::now() + limits::REJECTED_PEER;
+    let mut io = ConnectionIo::exempt(Rc::clone(server.connections()), stream);
+    let Some(first) = io.first_byte(deadline).await else { return };
+    // The reply is far shorter than what the kernel takes at once.
+    if io.send(rejection(Protocol::of(first)).reply).await {
+        io.linger(server.scratch(), deadline).await;
+    }
+}
+
+/// A connection of an authenticated peer.
+struct Connection {
+    server: Rc<Server>,
+    io: ConnectionIo,
     peer: Peer,
-    go: impl FnOnce(Connection, ConnectionStart),
-) {
-    let mut came = daemon.pool.buffer(LONGEST);
-    let mut drained = false;
-    let mut foreign = false;
-    if daemon.ensure_spare(&mut came, 1).is_ok() {
-        let read = receive(&stream, &mut came, PAGE);
-        drained = is_drained(read.map(|(n, _)| n), PAGE);
-        match read {
-            // Older clients look whether somebody listens by connecting and going away.
-            Some((0, _)) => return,
-            Some((_, sender)) => foreign = !peer.is_sender(sender),
-            None => came.release(),
-        }
-    }
-    let connection = |stream, came| {
-        let mut line = ConnectionIo::new(Rc::clone(daemon), stream);
-        line.drained = drained;
-        Connection { line, peer, came }
-    };
-    if foreign {
-        return go(connection(stream, came), ConnectionStart::Refuse);
-    }
-    let whole = match came.filled().first() {
-        Some(first) if Protocol::of(*first) == Protocol::Legacy => {
-            match Scanner::for_request().advance(came.filled()) {
-                Progress::Complete { end } => Some(end),
-                _ => None,
-            }
-        }
-        _ => None,
-    };
-    let Some(end) = whole else { return go(connection(stream, came), ConnectionStart::Serve) };
-    let answer = legacy::answer(daemon, &came.filled()[..end]);
-    // The request is wiped before its reply goes.
-    came.release();
-    let mut sent = 0;
-    let done = write(&stream, answer.reply.bytes(), &mut sent);
-    if done != Some(true) || answer.then != AfterReply::Close {
-        go(connection(stream, came), ConnectionStart::Finish(answer, sent));
-    }
-}
-
-/// What a connection begins with.
-pub(crate) enum ConnectionStart {
-    /// Its request, of which some may have come.
-    Serve,
-    /// Request of a process other than the one that opened the connection.
-    Refuse,
-    /// The rest of its last reply, of which so many bytes are out.
-    Finish(Response, usize),
-}
-
-/// A verified caller's connection.
-pub(crate) struct Connection {
-    line: ConnectionIo,
-    peer: Peer,
-    /// What has come and is not answered yet. Without a page while the caller is silent.
-    came: Buffer,
+    /// Bytes that have arrived and are not answered yet. Holds no page while the client is silent.
+    request: Buffer,
 }
 
 impl Connection {
-    /// Goes on with it to its end.
-    pub(crate) async fn run(self, first: ConnectionStart) {
-        match first {
-            ConnectionStart::Serve => self.serve().await,
-            ConnectionStart::Refuse => self.refuse_sender().await,
-            ConnectionStart::Finish(answer, sent) => self.finish(answer, sent).await,
+    /// Serves requests until the connection ends. Returns the last response, which is still to be
+    /// sent; `None` to close without one.
+    async fn serve_requests(&mut self) -> Option<Response> {
+        let mut deadline = Deadline::new(limits::FIRST_BYTE);
+        if let Err(error) = self.read_more(READ_SIZE, Some(&mut deadline)).await {
+            return match error {
+                ReadError::ForeignSender => self.read_failed(error, self.protocol()),
+                // The client may have been accepted before it sent anything.
+                ReadError::OutOfMemory(_) => {
+                    let first = self.io.first_byte(Instant::now() + limits::FIRST_BYTE).await?;
+                    self.read_failed(error, Protocol::of(first))
+                }
+                // Old clients probe for a daemon by connecting and closing.
+                ReadError::EndOfStream | ReadError::TimedOut | ReadError::Closed => None,
+            };
         }
-    }
-
-    async fn serve(mut self) {
-        if self.came.filled().is_empty() {
-            match self.read_more(PAGE, Some(Instant::now() + limits::FIRST_BYTE)).await {
-                ReadOutcome::Bytes => {}
-                ReadOutcome::Foreign => return self.refuse_sender().await,
-                ReadOutcome::NoRoom(full) => return self.out_of_memory_reply(&full, None).await,
-                ReadOutcome::End | ReadOutcome::TooLate | ReadOutcome::Gone => return,
-            }
-        }
-        ConnectionTable::busy(&self.line.link);
-        match Protocol::of(self.came.filled()[0]) {
+        self.io.handle.mark_busy();
+        match self.protocol() {
             Protocol::Native => self.serve_native().await,
             Protocol::Legacy => self.serve_legacy().await,
-            Protocol::Neither => {
-                let text = "this is neither a frame nor a JSON object";
-                self.finish(legacy::refuse(text), 0).await;
+            Protocol::Neither => Some(legacy::refuse("this is neither a frame nor a JSON object")),
+        }
+    }
+
+    /// Serves the one request of a legacy connection.
+    async fn serve_legacy(&mut self) -> Option<Response> {
+        let mut scanner = Scanner::for_request();
+        let mut deadline = Deadline::new(limits::REQUEST);
+        loop {
+            match scanner.advance(self.request.filled()) {
+                Progress::Complete { .. } if opener_has_exited(&self.peer, &mut self.io, false) => {
+                    return None;
+                }
+                Progress::Complete { end } => {
+                    return Some(self.server.answer_legacy(&self.request.filled()[..end]));
+                }
+                Progress::Bad(error) => return Some(legacy::refuse(&error.to_string())),
+                Progress::More => {}
+            }
+            let size = self.request.filled().len().max(READ_SIZE);
+            if let Err(error) = self.read_more(size, Some(&mut deadline)).await {
+                return self.read_failed(error, Protocol::Legacy);
             }
         }
     }
 
-    async fn serve_legacy(mut self) {
-        let mut scanner = Scanner::for_request();
-        let deadline = Instant::now() + limits::REQUEST;
-        loop {
-            let answer = match scanner.advance(self.came.filled()) {
-                Progress::Complete { .. } if opener_has_exited(&self.peer, &mut self.line, false) => return,
-                Progress::Complete { end } => legacy::answer(&self.line.daemon, &self.came.filled()[..end]),
-                Progress::Bad(error) => legacy::refuse(&error.to_string()),
-                Progress::More => {
-                    let more = self.came.filled().len().max(PAGE);
-                    match self.read_more(more, Some(deadline)).await {
-                        ReadOutcome::Bytes => continue,
-                        ReadOutcome::Foreign => return self.refuse_sender().await,
-                        ReadOutcome::End => legacy::refuse("the request ended before it was complete"),
-                        ReadOutcome::TooLate => legacy::refuse(&too_late()),
-                        ReadOutcome::NoRoom(OutOfMemory { partition: Partition::Buffer, .. }) => {
-                            legacy::refuse(&LegacyError::TooLarge { limit: MAX_REQUEST }.to_string())
-                        }
-                        ReadOutcome::NoRoom(full) => legacy::refuse(&full.to_string()),
-                        ReadOutcome::Gone => return,
-                    }
-                }
-            };
-            // The request is wiped before its reply waits for the caller to take it.
-            self.came.release();
-            return self.finish(answer, 0).await;
-        }
-    }
-
-    async fn serve_native(mut self) {
+    /// Serves the requests of a native connection.
+    async fn serve_native(&mut self) -> Option<Response> {
         let mut answered: u32 = 0;
-        // Of the request that has begun to come and is not whole.
-        let mut deadline = None;
+        let mut deadline = Deadline::new(limits::REQUEST);
         loop {
-            let refused = match decode(self.came.filled()) {
+            let length = match decode(self.request.filled()) {
                 Ok(Decoded::Frame(frame)) => {
-                    if opener_has_exited(&self.peer, &mut self.line, answered > 0) {
-                        return;
+                    if opener_has_exited(&self.peer, &mut self.io, answered > 0) {
+                        return None;
                     }
-                    self.line.link.request_complete();
+                    self.io.handle.request_complete();
                     let consumed = frame.consumed;
-                    let Response { reply, then } = native::answer(&self.line.daemon, &frame);
-                    self.came.consume(consumed);
-                    // A long request gives its pages back before the next one's reply needs some.
-                    self.came.shrink();
-                    if !matches!(then, AfterReply::Next | AfterReply::Yield) {
-                        self.came.release();
-                        return self.finish(Response { reply, then }, 0).await;
+                    let response = self.server.answer_native(&frame);
+                    self.request.consume(consumed);
+                    // A long request gives its pages back before the next reply needs some.
+                    self.request.shrink();
+                    if !matches!(response.then, AfterReply::Continue | AfterReply::Yield) {
+                        return Some(response);
                     }
-                    if !self.line.send(reply, 0).await {
-                        return;
+                    if !self.io.send(response.reply).await {
+                        return None;
                     }
                     answered = answered.wrapping_add(1);
-                    if answered.is_multiple_of(TURN) || then == AfterReply::Yield {
+                    if answered.is_multiple_of(REQUESTS_PER_TURN) || response.then == AfterReply::Yield {
                         tokio::task::yield_now().await;
                     }
-                    deadline = None;
+                    deadline = Deadline::new(limits::REQUEST);
                     continue;
                 }
-                Ok(Decoded::Need(whole)) => {
-                    let has = self.came.filled().len();
-                    let came = if has > 0 {
-                        let end = *deadline.get_or_insert_with(|| Instant::now() + limits::REQUEST);
-                        self.read_more((whole - has).max(PAGE), Some(end)).await
-                    } else {
-                        self.line.daemon.table.borrow_mut().idle(&self.line.link);
-                        let came = self.read_more(PAGE, None).await;
-                        ConnectionTable::busy(&self.line.link);
-                        came
-                    };
-                    match came {
-                        ReadOutcome::Bytes => continue,
-                        ReadOutcome::Foreign => return self.refuse_sender().await,
-                        ReadOutcome::End if has == 0 => return,
-                        ReadOutcome::Gone => return,
-                        ReadOutcome::NoRoom(full) => {
-                            return self.out_of_memory_reply(&full, Some(Protocol::Native)).await;
-                        }
-                        ReadOutcome::End => native::refuse(
-                            ErrorCode::BadFrame.as_str(),
-                            "the frame ended before it was complete",
-                        ),
-                        ReadOutcome::TooLate => native::refuse(ErrorCode::TimedOut.as_str(), &too_late()),
-                    }
-                }
-                Err(error) => native::refuse(error.code(), &error.to_string()),
+                Ok(Decoded::Need(length)) => length,
+                Err(error) => return Some(native::refuse(error.code(), &error.to_string())),
             };
-            self.came.release();
-            return self.finish(refused, 0).await;
+            let read = match self.request.filled().len() {
+                // Between requests a client may be silent for as long as it likes.
+                0 => {
+                    self.server.connections().borrow_mut().mark_idle(&self.io.handle);
+                    let read = self.read_more(READ_SIZE, None).await;
+                    self.io.handle.mark_busy();
+                    if matches!(read, Err(ReadError::EndOfStream)) {
+                        return None;
+                    }
+                    read
+                }
+                have => self.read_more((length - have).max(READ_SIZE), Some(&mut deadline)).await,
+            };
+            if let Err(error) = read {
+                return self.read_failed(error, Protocol::Native);
+            }
         }
     }
 
-    /// Refuses a request of which another process has sent some, and ends the connection: it was passed on.
-    async fn refuse_sender(mut self) {
-        tracing::warn!(
-            pid = self.peer.pid.as_raw(),
-            "a connection was used by another process than its opener"
-        );
-        let protocol = self.came.filled().first().map(|first| Protocol::of(*first));
-        self.came.release();
-        self.finish(refuse_stranger(protocol), 0).await;
+    /// Protocol of the bytes that have arrived.
+    fn protocol(&self) -> Protocol {
+        self.request.filled().first().map_or(Protocol::Neither, |first| Protocol::of(*first))
     }
 
-    /// Reads what has come, at most `most` bytes, waiting until `deadline` for the first of them.
-    async fn read_more(&mut self, most: usize, deadline: Option<Instant>) -> ReadOutcome {
-        loop {
-            if self.line.link.is_closed() {
-                return ReadOutcome::Gone;
+    /// Returns the response to a request that could not be read to its end; `None` to close without
+    /// one.
+    fn read_failed(&self, error: ReadError, protocol: Protocol) -> Option<Response> {
+        let response = match error {
+            ReadError::Closed => return None,
+            ReadError::ForeignSender => {
+                // The client passed its connection on.
+                tracing::warn!(
+                    pid = self.peer.pid.as_raw(),
+                    "connection used by a process other than its opener"
+                );
+                rejection(protocol)
             }
-            if !self.line.drained {
-                if let Err(full) = self.line.daemon.ensure_spare(&mut self.came, 1) {
-                    return ReadOutcome::NoRoom(full);
-                }
-                match self.line.receive(&mut self.came, most) {
-                    Some((0, _)) => return ReadOutcome::End,
-                    Some((_, sender)) if self.peer.is_sender(sender) => return ReadOutcome::Bytes,
-                    Some(_) => return ReadOutcome::Foreign,
+            ReadError::EndOfStream => {
+                refuse(protocol, ErrorCode::BadFrame.as_str(), "the request ended before it was complete")
+            }
+            ReadError::TimedOut => {
+                let limit = limits::REQUEST.as_secs();
+                let message = format!("the request did not arrive within {limit} s");
+                refuse(protocol, ErrorCode::TimedOut.as_str(), &message)
+            }
+            ReadError::OutOfMemory(OutOfMemory { partition: Partition::Buffer, .. }) => {
+                let error = LegacyError::TooLarge { limit: MAX_REQUEST };
+                refuse(protocol, ErrorCode::TooLarge.as_str(), &error.to_string())
+            }
+            ReadError::OutOfMemory(error) => out_of_memory_reply(protocol, &error),
+        };
+        Some(response)
+    }
+
+    /// Reads what has arrived, at most `max` bytes; waits for the first of them until the deadline.
+    async fn read_more(&mut self, max: usize, mut deadline: Option<&mut Deadline>) -> Result<(), ReadError> {
+        loop {
+            if self.io.handle.is_closed() {
+                return Err(ReadError::Closed);
+            }
+            if !self.io.drained {
+                self.server.ensure_spare(&mut self.request, 1).map_err(ReadError::OutOfMemory)?;
+                match self.io.receive(&mut self.request, max) {
+                    Some((0, _)) => return Err(ReadError::EndOfStream),
+                    Some((_, sender)) if self.peer.is_sender(sender) => return Ok(()),
+                    Some(_) => return Err(ReadError::ForeignSender),
                     None => {}
                 }
             }
-            if self.came.filled().is_empty() {
-                self.came.release();
+            if self.request.filled().is_empty() {
+                self.request.release();
             } else {
-                // Its pages must be within reach of one who needs them more.
-                let left = std::mem::replace(&mut self.came, self.line.daemon.pool.buffer(LONGEST));
-                self.line.daemon.table.borrow_mut().park(&self.line.link, left);
+                // While it waits, other connections may reclaim its pages.
+                let partial = std::mem::replace(&mut self.request, self.server.buffer(MAX_BUFFER));
+                self.server.connections().borrow_mut().park(&self.io.handle, partial);
             }
-            let woken = self.line.wait(Interest::READABLE, deadline).await;
-            if let Some(came) = self.line.link.resume() {
-                self.came = came;
+            let wakeup = self.io.wait(Interest::READABLE, deadline.as_mut().map(|at| at.at())).await;
+            if let Some(partial) = self.io.handle.resume() {
+                self.request = partial;
             }
-            match woken {
-                _ if self.line.link.is_closed() => return ReadOutcome::Gone,
-                Woken::Ready => self.line.drained = false,
-                Woken::TooLate => return ReadOutcome::TooLate,
-                Woken::Ended => return ReadOutcome::Gone,
+            match wakeup {
+                _ if self.io.handle.is_closed() => return Err(ReadError::Closed),
+                Wakeup::Ready => self.io.drained = false,
+                Wakeup::TimedOut => return Err(ReadError::TimedOut),
+                Wakeup::Closed => return Err(ReadError::Closed),
             }
         }
     }
 
-    /// Answers a caller whose request found no page, in the format its first byte tells: it alone is looked at.
-    async fn out_of_memory_reply(mut self, full: &OutOfMemory, protocol: Option<Protocol>) {
-        let protocol = match protocol {
-            Some(protocol) => protocol,
-            // It may have been met before it said anything.
-            None => match self.line.first_byte(Instant::now() + limits::FIRST_BYTE).await {
-                Some(first) => Protocol::of(first),
-                None => return,
-            },
-        };
-        self.came.release();
-        self.finish(out_of_memory_reply(protocol, full), 0).await;
-    }
-
-    /// Sends the last reply, and ends the connection as it says.
-    async fn finish(mut self, answer: Response, sent: usize) {
-        let taken = self.line.send(answer.reply, sent).await;
-        match answer.then {
-            AfterReply::Refuse if taken => {
-                // What it may still send is no request: it gives way to one that has one.
-                self.line.daemon.table.borrow_mut().idle(&self.line.link);
-                self.line.linger(Instant::now() + limits::LINGER).await;
+    /// Sends the last response, and ends the connection as it says.
+    async fn finish(mut self, response: Response) {
+        // The request is wiped before the reply waits for the client to take it.
+        self.request.release();
+        let taken = self.io.send(response.reply).await;
+        match response.then {
+            AfterReply::Linger if taken => {
+                // What the client still sends is no request: the connection gives way to one that
+                // has a request.
+                self.server.connections().borrow_mut().mark_idle(&self.io.handle);
+                self.io.linger(self.server.scratch(), Instant::now() + limits::LINGER).await;
             }
-            AfterReply::Shutdown => self.line.daemon.ending.decide(ShutdownReason::Requested),
+            AfterReply::Shutdown => self.server.shutdown().request(ShutdownReason::Requested),
             _ => {}
         }
     }
 }
 
 /// Returns `true` if the process that opened the connection has exited since it was accepted. A
-/// first request that was there at once came from a process just found alive. One that was waited
-/// for, and every `further` one, may come from a process that inherited the descriptor.
-fn opener_has_exited(peer: &Peer, line: &mut ConnectionIo, further: bool) -> bool {
-    if !further && !line.has_waited() {
+/// first request that was there at once came from a process just found alive. A first request that
+/// was waited for, and every `further` one, may come from a process that inherited the descriptor.
+fn opener_has_exited(peer: &Peer, io: &mut ConnectionIo, further: bool) -> bool {
+    if !further && !io.has_waited() {
         return false;
     }
-    let (alive, readable) = peer.is_alive_beside(line.link.stream.as_fd());
-    // Bytes of another sender end a read as if nothing more had come.
-    line.drained &= !readable;
+    let (alive, readable) = peer.is_alive_beside(io.handle.stream.as_fd());
+    // A read ends at bytes of another sender as if nothing more had arrived.
+    io.drained &= !readable;
     if !alive {
-        tracing::info!(pid = peer.pid.as_raw(), "the process that opened a connection has ended");
+        tracing::info!(pid = peer.pid.as_raw(), "connection closed: the process that opened it has exited");
     }
     !alive
-}
-
-fn too_late() -> String {
-    format!("the request did not come within {} s", limits::REQUEST.as_secs())
-}
-
-/// Tells a stranger that it is one, in the format its first byte asks for. Nothing else of what it sends is looked at, and
-/// nothing of the daemon changes.
-pub(crate) async fn reject(daemon: Rc<Daemon>, stream: UnixStream) {
-    let end = Instant::now() + limits::REJECT;
-    let mut line = ConnectionIo::of_stranger(daemon, stream);
-    let Some(first) = line.first_byte(end).await else { return };
-    let answer = refuse_stranger(Some(Protocol::of(first)));
-    // Far shorter than what the kernel takes at once.
-    if line.send(answer.reply, 0).await {
-        line.linger(end).await;
-    }
-}
-
-/// The whole answer to a refused caller.
-fn refuse_stranger(protocol: Option<Protocol>) -> Response {
-    match protocol {
-        Some(Protocol::Native) => {
-            native::refuse(ErrorCode::SessionMismatch.as_str(), PeerRejection::PUBLIC_MESSAGE)
-        }
-        Some(Protocol::Legacy | Protocol::Neither) | None => legacy::refuse(PeerRejection::PUBLIC_MESSAGE),
-    }
 }

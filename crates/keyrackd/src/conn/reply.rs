@@ -1,49 +1,20 @@
-//! Replies on their way out. One that carries secrets lies in secret pages and knows which, so that it can be wiped when one
-//! of them is erased; one that carries none is ordinary memory.
+//! Replies on their way to a client. A reply with secrets lies in secret pages and knows which
+//! secrets it carries, so that it can be dropped when one of them is erased.
 
 use keyrack_sys::memory::Buffer;
 use keyrack_wire::{CapacityError, Writer, copy_short};
+use smallvec::SmallVec;
 
-use crate::state::Daemon;
+use crate::reclaim::{ReclaimPages, ensure_spare};
 use crate::stored_secret::StoredSecret;
 
-/// The bytes of a reply.
+/// An encoded reply.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// It carries these secrets.
-    Secret { page: Buffer, carries: Carries },
-    /// It carries none.
+    /// Carries these secrets. Most replies carry one.
+    Secret { page: Buffer, carries: SmallVec<[StoredSecret; 1]> },
+    /// Carries no secret.
     Plain(Vec<u8>),
-}
-
-/// The secrets a reply carries.
-#[derive(Debug)]
-pub(crate) enum Carries {
-    None,
-    One(StoredSecret),
-    Many(Vec<StoredSecret>),
-}
-
-impl Carries {
-    /// Adds a secret.
-    pub(crate) fn push(&mut self, held: StoredSecret) {
-        *self = match std::mem::replace(self, Carries::None) {
-            Carries::None => Carries::One(held),
-            Carries::One(first) => Carries::Many(vec![first, held]),
-            Carries::Many(mut many) => {
-                many.push(held);
-                Carries::Many(many)
-            }
-        };
-    }
-
-    fn any_erased(&self) -> bool {
-        match self {
-            Carries::None => false,
-            Carries::One(held) => held.is_erased(),
-            Carries::Many(many) => many.iter().any(StoredSecret::is_erased),
-        }
-    }
 }
 
 impl Reply {
@@ -54,34 +25,37 @@ impl Reply {
         }
     }
 
-    /// Whether it carries a secret that has been erased, and so must not go out.
+    /// Returns `true` if the reply carries an erased secret. Such a reply must not be sent.
     pub(crate) fn is_stale(&self) -> bool {
-        matches!(self, Reply::Secret { carries, .. } if carries.any_erased())
+        matches!(self, Reply::Secret { carries, .. } if carries.iter().any(StoredSecret::is_erased))
     }
 }
 
-/// A page a reply is composed in.
-pub(crate) struct Page<'a>(pub(crate) &'a mut Buffer, pub(crate) &'a Daemon);
+/// Writes a reply with secrets into secret pages.
+pub(crate) struct PageWriter<'a> {
+    pub(crate) page: &'a mut Buffer,
+    pub(crate) reclaim: &'a dyn ReclaimPages,
+}
 
-impl Writer for Page<'_> {
+impl Writer for PageWriter<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
-        if let Some(place) = self.0.take_in(bytes.len()) {
-            copy_short(place, bytes);
+        if let Some(target) = self.page.take_in(bytes.len()) {
+            copy_short(target, bytes);
             return Ok(());
         }
         self.reserve(bytes.len())?;
-        self.0.extend(bytes).map_err(|_| CapacityError)
+        self.page.extend(bytes).map_err(|_| CapacityError)
     }
 
     fn reserve(&mut self, more: usize) -> Result<(), CapacityError> {
-        self.1.ensure_spare(self.0, more).map_err(|_| CapacityError)
+        ensure_spare(self.page, more, self.reclaim).map_err(|_| CapacityError)
     }
 }
 
-/// Ordinary memory a reply without secrets is composed in. The protocols' own limits bound it.
-pub(crate) struct Text(pub(crate) Vec<u8>);
+/// Writes a reply without secrets into ordinary memory. The protocols limit its length.
+pub(crate) struct PlainWriter(pub(crate) Vec<u8>);
 
-impl Writer for Text {
+impl Writer for PlainWriter {
     fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
         self.0.extend_from_slice(bytes);
         Ok(())

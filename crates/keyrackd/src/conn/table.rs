@@ -1,8 +1,11 @@
-//! The connections that wait for something: who they are, how to end one at once, and which gives way when there are too
-//! many. A connection that is served in one go never gets here.
+//! Table of the connections that wait: for the rest of a request, the next request, or a client that
+//! does not take its reply.
+//!
+//! The table chooses which connection gives way when there are too many, or when they hold too much
+//! memory. It returns that connection, and the caller closes it.
 
 use std::cell::{Cell, RefCell};
-use std::net::Shutdown;
+use std::net::Shutdown as Direction;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -10,22 +13,24 @@ use std::task::Waker;
 
 use keyrack_sys::memory::Buffer;
 
-use crate::conn::io::write;
+use crate::async_fd::StableFd;
+use crate::conn::nonblocking::write;
 use crate::conn::reply::Reply;
 
-/// A connection, as others may touch it.
+/// The part of a connection that others may reach while its task waits.
+///
+/// Times are counts of the table, so that two are never equal.
 pub(crate) struct ConnectionHandle {
     pub(crate) stream: UnixStream,
-    /// The reply the caller has not taken yet.
+    /// Reply that the client has not taken yet.
     pub(crate) queued: RefCell<Option<Reply>>,
-    /// When that was queued, on the table's own count.
     queued_since: Cell<u64>,
-    /// What has come of a request of which the rest is waited for.
+    /// Part of a request, while its rest is awaited.
     partial: RefCell<Option<Buffer>>,
-    /// When the first part of that request was left to wait for the rest, on the table's own count; `None` while there is none.
+    /// Time at which the request was first parked; `None` without a partial request.
     reading_since: Cell<Option<u64>>,
-    ended: Cell<bool>,
-    /// When it was last left without a request in flight, on the table's own count; `None` while there is one.
+    closed: Cell<bool>,
+    /// Time since which the connection has no request in flight; `None` while it has one.
     idle_since: Cell<Option<u64>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -38,45 +43,62 @@ impl ConnectionHandle {
             queued_since: Cell::new(0),
             partial: RefCell::new(None),
             reading_since: Cell::new(None),
-            ended: Cell::new(false),
+            closed: Cell::new(false),
             idle_since: Cell::new(Some(0)),
             waker: RefCell::new(None),
         }
     }
 
-    /// Ends the connection: what was queued and what had come of a request is wiped, its pages are given back, and the caller
-    /// sees the end, before this returns.
+    /// Closes the connection. Before this returns, the queued reply and the partial request are
+    /// wiped, their pages are given back, and the client sees the end of the stream.
     pub(crate) fn close(&self) {
-        self.ended.set(true);
+        self.closed.set(true);
         *self.queued.borrow_mut() = None;
         *self.partial.borrow_mut() = None;
-        // Failing, it is closed already.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        // Fails if the stream is closed already.
+        let _ = self.stream.shutdown(Direction::Both);
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
     }
 
-    /// Takes back what [`ConnectionTable::leave`] left; `None` if there was nothing or it has given way.
+    /// Closes the connection after an error reply, if the client takes it at once.
+    pub(crate) fn close_with(&self, reply: &[u8]) {
+        write(&self.stream, reply, &mut 0);
+        self.close();
+    }
+
+    /// Returns `true` if [`ConnectionHandle::close`] was called.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Returns the first byte of the partial request, which names its protocol.
+    pub(crate) fn partial_first_byte(&self) -> Option<u8> {
+        self.partial.borrow().as_ref().and_then(|partial| partial.filled().first().copied())
+    }
+
+    /// Takes back the request that [`ConnectionTable::park`] parked. `None` if there was none or the
+    /// connection was closed.
     pub(crate) fn resume(&self) -> Option<Buffer> {
         self.partial.borrow_mut().take()
     }
 
-    /// The request that was read in parts is whole.
+    /// Notes that the request in progress is complete.
     pub(crate) fn request_complete(&self) {
         self.reading_since.set(None);
     }
 
-    /// Whether it was ended from outside.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.ended.get()
+    /// Notes that the connection has a request in flight.
+    pub(crate) fn mark_busy(&self) {
+        self.idle_since.set(None);
     }
 
-    /// Notes whom to wake when it is ended.
+    /// Registers the task to wake when the connection is closed.
     pub(crate) fn wake_on_close(&self, waker: &Waker) {
-        let mut place = self.waker.borrow_mut();
-        if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *place = Some(waker.clone());
+        let mut registered = self.waker.borrow_mut();
+        if !registered.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *registered = Some(waker.clone());
         }
     }
 }
@@ -87,126 +109,126 @@ impl AsRawFd for ConnectionHandle {
     }
 }
 
-/// The connections that wait, at most so many.
+impl StableFd for Rc<ConnectionHandle> {}
+
+/// Position of a connection in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlotIndex(usize);
+
+/// Every connection has a request in flight, so none can give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableFull;
+
+/// The connections that wait, up to a capacity.
 pub(crate) struct ConnectionTable {
-    links: Vec<Option<Rc<ConnectionHandle>>>,
+    slots: Vec<Option<Rc<ConnectionHandle>>>,
     free: Vec<usize>,
-    most: usize,
-    count: u64,
+    capacity: usize,
+    clock: u64,
 }
 
 impl ConnectionTable {
-    pub(crate) fn new(most: usize) -> Self {
-        ConnectionTable { links: Vec::new(), free: Vec::new(), most, count: 0 }
+    pub(crate) fn new(capacity: usize) -> Self {
+        ConnectionTable { slots: Vec::new(), free: Vec::new(), capacity, clock: 0 }
     }
 
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.links.len() - self.free.len()
+        self.slots.len() - self.free.len()
     }
 
-    /// Returns `true` if a connection has a request that is not whole, or a reply that is not taken.
+    /// Returns `true` if a connection has a request that is not complete, or a reply that the client
+    /// has not taken.
     pub(crate) fn has_request_in_flight(&self) -> bool {
-        self.links.iter().flatten().any(|link| link.idle_since.get().is_none())
+        self.slots.iter().flatten().any(|handle| handle.idle_since.get().is_none())
     }
 
-    /// Takes a connection in and says where. At the cap the one longest without a request in flight is ended for it; if each
-    /// has one in flight, there is no place.
-    pub(crate) fn insert(&mut self, link: &Rc<ConnectionHandle>) -> Option<usize> {
-        if self.len() >= self.most && !self.evict_idle() {
-            return None;
-        }
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.links.push(None);
-            self.links.len() - 1
-        });
-        self.links[place] = Some(Rc::clone(link));
-        if link.idle_since.get().is_some() {
-            self.idle(link);
-        }
-        Some(place)
-    }
-
-    /// Forgets the connection at `place`, if it is still this one.
-    pub(crate) fn remove(&mut self, place: usize, link: &Rc<ConnectionHandle>) {
-        if self.links[place].as_ref().is_some_and(|known| Rc::ptr_eq(known, link)) {
-            self.links[place] = None;
-            self.free.push(place);
-        }
-    }
-
-    /// Ends the connection longest without a request in flight. False if there is none.
-    pub(crate) fn evict_idle(&mut self) -> bool {
-        self.evict_first(|link| link.idle_since.get(), |_| {})
-    }
-
-    /// Leaves what has come of a request with its connection while the rest is waited for.
-    pub(crate) fn park(&mut self, link: &ConnectionHandle, partial: Buffer) {
-        *link.partial.borrow_mut() = Some(partial);
-        if link.reading_since.get().is_none() {
-            self.count += 1;
-            link.reading_since.set(Some(self.count));
-        }
-    }
-
-    /// Queues a reply until its caller takes it.
-    pub(crate) fn queue(&mut self, link: &ConnectionHandle, reply: Reply) {
-        self.count += 1;
-        link.queued_since.set(self.count);
-        *link.queued.borrow_mut() = Some(reply);
-    }
-
-    /// Ends a connection whose pages others need: the one longest in a request that is not whole, which is told `why`, by the first byte
-    /// of its request, if it takes that at once; if there is none, the one whose reply waits longest to be taken. False if there is
-    /// neither.
-    pub(crate) fn evict_buffered(&mut self, why: impl FnOnce(u8) -> Reply) -> bool {
-        let tell = |link: &ConnectionHandle| {
-            let first = link.partial.borrow().as_ref().and_then(|came| came.filled().first().copied());
-            if let Some(first) = first {
-                write(&link.stream, why(first).bytes(), &mut 0);
-            }
+    /// Adds a connection and returns its slot. In a full table, the connection that has been idle
+    /// longest gives way: it is returned too, and the caller closes it.
+    pub(crate) fn insert(
+        &mut self,
+        handle: &Rc<ConnectionHandle>,
+    ) -> Result<(SlotIndex, Option<Rc<ConnectionHandle>>), TableFull> {
+        let evicted = match self.len() < self.capacity {
+            true => None,
+            false => Some(self.evict_idle().ok_or(TableFull)?),
         };
-        let has_page = |link: &ConnectionHandle| matches!(*link.queued.borrow(), Some(Reply::Secret { .. }));
-        self.evict_first(|link| link.partial.borrow().as_ref().and(link.reading_since.get()), tell)
-            || self.evict_first(|link| has_page(link).then(|| link.queued_since.get()), |_| {})
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(Rc::clone(handle));
+        if handle.idle_since.get().is_some() {
+            self.mark_idle(handle);
+        }
+        Ok((SlotIndex(slot), evicted))
     }
 
-    /// Ends the connection that is the first by `since`, of those that have it, after some last words.
+    /// Removes a connection from its slot, unless another one has taken the slot since.
+    pub(crate) fn remove(&mut self, SlotIndex(slot): SlotIndex, handle: &Rc<ConnectionHandle>) {
+        if self.slots[slot].as_ref().is_some_and(|known| Rc::ptr_eq(known, handle)) {
+            self.slots[slot] = None;
+            self.free.push(slot);
+        }
+    }
+
+    /// Removes the connection that has been idle longest. The caller closes it.
+    #[must_use = "an evicted connection must be closed"]
+    pub(crate) fn evict_idle(&mut self) -> Option<Rc<ConnectionHandle>> {
+        self.evict_first(|handle| handle.idle_since.get())
+    }
+
+    /// Removes a connection that holds pages: the one whose request has been incomplete longest, else
+    /// the one whose reply has waited longest. The caller closes it.
+    #[must_use = "an evicted connection must be closed"]
+    pub(crate) fn evict_buffered(&mut self) -> Option<Rc<ConnectionHandle>> {
+        let has_page =
+            |handle: &ConnectionHandle| matches!(*handle.queued.borrow(), Some(Reply::Secret { .. }));
+        self.evict_first(|handle| handle.partial.borrow().as_ref().and(handle.reading_since.get()))
+            .or_else(|| self.evict_first(|handle| has_page(handle).then(|| handle.queued_since.get())))
+    }
+
+    /// Removes the connection with the earliest time that `since` returns.
     fn evict_first(
         &mut self,
         since: impl Fn(&ConnectionHandle) -> Option<u64>,
-        last: impl FnOnce(&ConnectionHandle),
-    ) -> bool {
-        let waiting = self.links.iter().enumerate();
-        let waiting = waiting.filter_map(|(place, link)| Some((since(link.as_ref()?)?, place)));
-        let Some((_, place)) = waiting.min() else { return false };
-        if let Some(link) = self.links[place].take() {
-            last(&link);
-            link.close();
-            self.free.push(place);
+    ) -> Option<Rc<ConnectionHandle>> {
+        let waiting = self.slots.iter().enumerate();
+        let waiting = waiting.filter_map(|(slot, handle)| Some((since(handle.as_ref()?)?, slot)));
+        let (_, slot) = waiting.min()?;
+        self.free.push(slot);
+        self.slots[slot].take()
+    }
+
+    /// Returns the connections whose queued reply carries an erased secret. The caller closes them.
+    pub(crate) fn stale(&self) -> impl Iterator<Item = &Rc<ConnectionHandle>> {
+        let is_stale =
+            |handle: &ConnectionHandle| handle.queued.borrow().as_ref().is_some_and(Reply::is_stale);
+        self.slots.iter().flatten().filter(move |handle| is_stale(handle))
+    }
+
+    /// Leaves a partial request with its connection while the rest is awaited, so that its pages can
+    /// be reclaimed.
+    pub(crate) fn park(&mut self, handle: &ConnectionHandle, partial: Buffer) {
+        *handle.partial.borrow_mut() = Some(partial);
+        if handle.reading_since.get().is_none() {
+            handle.reading_since.set(Some(self.tick()));
         }
-        true
     }
 
-    /// A connection has no request in flight from now on.
-    pub(crate) fn idle(&mut self, link: &ConnectionHandle) {
-        self.count += 1;
-        link.idle_since.set(Some(self.count));
+    /// Queues a reply until the client takes it.
+    pub(crate) fn queue(&mut self, handle: &ConnectionHandle, reply: Reply) {
+        handle.queued_since.set(self.tick());
+        *handle.queued.borrow_mut() = Some(reply);
     }
 
-    /// A connection has a request in flight.
-    pub(crate) fn busy(link: &ConnectionHandle) {
-        link.idle_since.set(None);
+    /// Notes that a connection has no request in flight.
+    pub(crate) fn mark_idle(&mut self, handle: &ConnectionHandle) {
+        handle.idle_since.set(Some(self.tick()));
     }
 
-    /// Ends each connection whose queued reply carries an erased secret.
-    pub(crate) fn close_stale(&self) {
-        for link in self.links.iter().flatten() {
-            let stale = link.queued.borrow().as_ref().is_some_and(Reply::is_stale);
-            if stale {
-                link.close();
-            }
-        }
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
     }
 }
 
@@ -215,115 +237,123 @@ mod tests {
     use std::io::Read;
 
     use keyrack_sys::memory::{Budget, ModeRequest, Pool};
+    use smallvec::SmallVec;
 
     use super::*;
-    use crate::conn::reply::Carries;
     use crate::stored_secret::StoredSecret;
 
-    fn link() -> (Rc<ConnectionHandle>, UnixStream) {
+    fn connection() -> (Rc<ConnectionHandle>, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         (Rc::new(ConnectionHandle::new(ours)), theirs)
     }
 
+    fn pool() -> Pool {
+        Pool::new(ModeRequest::Auto, Budget::bytes(Budget::LEAST)).unwrap()
+    }
+
+    fn page(pool: &Pool) -> Buffer {
+        let mut page = pool.buffer(4096);
+        page.extend(b"{").unwrap();
+        page
+    }
+
+    fn secret_reply(pool: &Pool, carries: &[&StoredSecret]) -> Reply {
+        let carries = carries.iter().map(|stored| StoredSecret::clone(stored)).collect();
+        Reply::Secret { page: page(pool), carries }
+    }
+
+    /// Returns the index of a connection among `all`.
+    fn position(all: &[(Rc<ConnectionHandle>, UnixStream)], one: &Rc<ConnectionHandle>) -> usize {
+        all.iter().position(|(handle, _)| Rc::ptr_eq(handle, one)).unwrap()
+    }
+
     #[test]
-    fn at_the_cap_the_longest_idle_gives_way() {
+    fn insert_evicts_longest_idle_connection_of_a_full_table() {
         let mut table = ConnectionTable::new(3);
-        let links: Vec<_> = (0..5).map(|_| link()).collect();
-        for (link, _) in &links[..3] {
-            table.insert(link).unwrap();
+        let all: Vec<_> = (0..5).map(|_| connection()).collect();
+        for (handle, _) in &all[..3] {
+            assert!(table.insert(handle).unwrap().1.is_none());
         }
-        // The first is busy, the second becomes idle again after the third.
-        ConnectionTable::busy(&links[0].0);
-        ConnectionTable::busy(&links[1].0);
+        // The first is busy; the second becomes idle again after the third.
+        all[0].0.mark_busy();
+        all[1].0.mark_busy();
         assert!(table.has_request_in_flight());
-        table.idle(&links[1].0);
-        assert_eq!(table.insert(&links[3].0), Some(2));
-        assert_eq!(table.len(), 3);
-        assert_eq!([0, 1, 2, 3].map(|n| links[n].0.is_closed()), [false, false, true, false]);
-        let mut end = [0];
-        assert_eq!((&links[2].1).read(&mut end).unwrap(), 0, "the caller saw the end");
+        table.mark_idle(&all[1].0);
+        let (slot, evicted) = table.insert(&all[3].0).unwrap();
+        assert_eq!((slot, table.len()), (SlotIndex(2), 3));
+        assert_eq!(position(&all, &evicted.unwrap()), 2);
 
-        ConnectionTable::busy(&links[1].0);
-        ConnectionTable::busy(&links[3].0);
-        assert_eq!(table.insert(&links[4].0), None, "a request in flight never gives way");
-        // One that was displaced does not free the place of its successor.
-        table.remove(2, &links[2].0);
+        all[1].0.mark_busy();
+        all[3].0.mark_busy();
+        assert_eq!(table.insert(&all[4].0).err(), Some(TableFull), "a request in flight never gives way");
+        // An evicted connection does not free the slot of its successor.
+        table.remove(SlotIndex(2), &all[2].0);
         assert_eq!(table.len(), 3);
-        table.remove(2, &links[3].0);
+        table.remove(SlotIndex(2), &all[3].0);
         assert_eq!(table.len(), 2);
-        assert_eq!(table.insert(&links[4].0), Some(2));
+        assert_eq!(table.insert(&all[4].0).unwrap().0, SlotIndex(2));
     }
 
     #[test]
-    fn pages_are_had_from_who_is_longest_in_a_request_and_then_from_who_takes_no_reply() {
-        let pool = Pool::new(ModeRequest::Auto, Budget::bytes(Budget::LEAST)).unwrap();
-        let page = || {
-            let mut page = pool.buffer(4096);
-            page.extend(b"{").unwrap();
-            page
-        };
-        let secret = || Reply::Secret { page: page(), carries: Carries::None };
-        let mut table = ConnectionTable::new(8);
-        let links: Vec<_> = (0..5).map(|_| link()).collect();
-        for (link, _) in &links {
-            table.insert(link).unwrap();
-        }
-        table.queue(&links[0].0, Reply::Plain(b"no page".to_vec()));
-        table.queue(&links[2].0, secret());
-        table.queue(&links[1].0, secret());
-        table.park(&links[4].0, page());
-        let mut told = Vec::new();
-        let ended = |links: &[(Rc<ConnectionHandle>, UnixStream)]| {
-            links.iter().map(|(link, _)| u8::from(link.is_closed())).collect::<Vec<_>>()
-        };
-        for expected in [[0, 0, 0, 0, 1], [0, 0, 1, 0, 1], [0, 1, 1, 0, 1]] {
-            assert!(table.evict_buffered(|first| {
-                told.push(first);
-                Reply::Plain(b"full".to_vec())
-            }));
-            assert_eq!(ended(&links), expected);
-        }
-        assert!(!table.evict_buffered(|_| unreachable!()), "nobody else has a page");
-        assert_eq!(told, [b'{']);
-        let mut why = String::new();
-        (&links[4].1).read_to_string(&mut why).unwrap();
-        assert_eq!(why, "full");
-        assert_eq!(pool.usage().requests, 64 * 1024, "one slab, in which nothing is");
+    fn close_ends_the_stream_and_gives_pages_back() {
+        let pool = pool();
+        let mut table = ConnectionTable::new(3);
+        let (handle, client) = connection();
+        table.insert(&handle).unwrap();
+        table.park(&handle, page(&pool));
+        table.queue(&handle, secret_reply(&pool, &[]));
+        assert_eq!(handle.partial_first_byte(), Some(b'{'));
+        handle.close_with(b"why");
+        assert!(handle.is_closed() && handle.resume().is_none() && handle.queued.borrow().is_none());
+        let mut text = String::new();
+        (&client).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "why");
+        assert_eq!(pool.usage().requests, 64 * 1024, "one slab, with nothing in it");
     }
 
     #[test]
-    fn a_queued_reply_ends_with_the_secret_it_carries() {
-        let pool = Pool::new(ModeRequest::Auto, Budget::bytes(Budget::LEAST)).unwrap();
-        let held = |bytes: &[u8]| StoredSecret { secret: pool.store(bytes).unwrap(), extras: None };
-        let keys = [held(b"one"), held(b"two"), held(b"three")];
+    fn evict_buffered_takes_longest_partial_request_then_longest_waiting_reply() {
+        let pool = pool();
         let mut table = ConnectionTable::new(8);
-        let queue = |carries: &[&StoredSecret]| {
-            let (link, theirs) = link();
-            let mut all = Carries::None;
-            for held in carries {
-                all.push(StoredSecret::clone(held));
-            }
-            let mut page = pool.buffer(4096);
-            page.extend(b"reply").unwrap();
-            *link.queued.borrow_mut() = Some(Reply::Secret { page, carries: all });
-            (link, theirs)
-        };
-        let links = [
-            queue(&[&keys[0]]),
-            queue(&[&keys[1], &keys[2]]),
-            queue(&[&keys[2], &keys[1], &keys[0]]),
-            queue(&[]),
-            link(),
-        ];
-        for (link, _) in &links {
-            table.insert(link).unwrap();
+        let all: Vec<_> = (0..5).map(|_| connection()).collect();
+        for (handle, _) in &all {
+            table.insert(handle).unwrap();
         }
+        table.queue(&all[0].0, Reply::Plain(b"no page".to_vec()));
+        table.queue(&all[2].0, secret_reply(&pool, &[]));
+        table.queue(&all[1].0, secret_reply(&pool, &[]));
+        table.park(&all[3].0, page(&pool));
+        table.park(&all[4].0, page(&pool));
+        // Parked again, it keeps its place.
+        let parked = all[3].0.resume().unwrap();
+        table.park(&all[3].0, parked);
+        let order: Vec<_> = (0..4).map(|_| position(&all, &table.evict_buffered().unwrap())).collect();
+        assert_eq!(order, [3, 4, 2, 1]);
+        assert!(table.evict_buffered().is_none(), "no other connection holds a page");
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn stale_returns_connections_whose_reply_carries_an_erased_secret() {
+        let pool = pool();
+        let store = |bytes: &[u8]| StoredSecret { secret: pool.store(bytes).unwrap(), extras: None };
+        let keys = [store(b"one"), store(b"two"), store(b"three")];
+        let mut table = ConnectionTable::new(8);
+        let all: Vec<_> = (0..5).map(|_| connection()).collect();
+        let carried = [&[&keys[0]][..], &[&keys[1], &keys[2]], &[&keys[2], &keys[1], &keys[0]], &[]];
+        for (handle, _) in &all {
+            table.insert(handle).unwrap();
+        }
+        for (carries, (handle, _)) in carried.iter().zip(&all) {
+            table.queue(handle, secret_reply(&pool, carries));
+        }
+        let stale = |table: &ConnectionTable| {
+            table.stale().map(|handle| position(&all, handle)).collect::<SmallVec<[_; 8]>>()
+        };
+        assert!(stale(&table).is_empty());
         keys[0].secret.erase();
-        table.close_stale();
-        assert_eq!(links.each_ref().map(|(link, _)| link.is_closed()), [true, false, true, false, false]);
-        assert!(links[0].0.queued.borrow().is_none(), "its pages are given back, wiped");
+        assert_eq!(stale(&table)[..], [0, 2]);
         keys[2].secret.erase();
-        table.close_stale();
-        assert_eq!(links.each_ref().map(|(link, _)| link.is_closed()), [true, true, true, false, false]);
+        assert_eq!(stale(&table)[..], [0, 1, 2]);
     }
 }

@@ -4,39 +4,32 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use keyrack_core::{Clock, Owner};
+use keyrack_core::Clock;
+use keyrack_core::peer::PeerRejection;
 use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::sleep;
 
 use super::*;
+use crate::daemon_info::DaemonInfo;
 use crate::peer_auth::LocalIdentity;
-use crate::state::DaemonInfo;
+use crate::shutdown::Shutdown;
 
 const STATUS: &str = r#"{"command":"STATUS","payload":{}}"#;
 
-/// Runs a test as a task of a daemon with this much memory and room for so many connections.
-fn run(budget: usize, connections: usize, test: impl AsyncFnOnce(Rc<Daemon>)) {
+/// Runs a test as a task of a server with this much memory and room for this many connections.
+fn run(budget: usize, capacity: usize, test: impl AsyncFnOnce(Rc<Server>)) {
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .start_paused(true)
         .build_local(LocalOptions::default())
         .unwrap();
-    let info = DaemonInfo {
-        home_hash: String::new(),
-        owner: Owner::DEFAULT,
-        boot_id: String::new(),
-        pid: 1,
-        boundary: "session",
-        namespaces: "pid and user",
-        memory: "unlocked",
-        hardening: Vec::new(),
-    };
     let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(budget)).unwrap();
     let clock = Rc::new(|| Clock { boot_ns: 1, wall_ms: 1 });
-    let daemon = Rc::new(Daemon::new(LocalIdentity::read(), info, pool, connections, clock).unwrap());
-    runtime.block_on(test(daemon));
+    let shutdown = Rc::new(Shutdown::default());
+    let server = Server::new(DaemonInfo::example(), pool, capacity, shutdown, clock).unwrap();
+    runtime.block_on(test(Rc::new(server)));
 }
 
 const PLENTY: usize = 64 << 20;
@@ -45,18 +38,16 @@ const PLENTY: usize = 64 << 20;
 struct Caller(UnixStream);
 
 impl Caller {
-    fn new(daemon: &Rc<Daemon>) -> Self {
+    fn new(server: &Rc<Server>) -> Self {
         Self::with(|ours| {
-            let peer = daemon.identity.authenticate(ours.as_fd()).unwrap();
-            begin(daemon, ours, peer, |connection, first| {
-                tokio::task::spawn_local(connection.run(first));
-            });
+            let peer = LocalIdentity::read().authenticate(ours.as_fd()).unwrap();
+            tokio::task::spawn_local(serve(Rc::clone(server), ours, peer));
         })
     }
 
-    fn stranger(daemon: &Rc<Daemon>) -> Self {
+    fn rejected(server: &Rc<Server>) -> Self {
         Self::with(|ours| {
-            tokio::task::spawn_local(reject(Rc::clone(daemon), ours));
+            tokio::task::spawn_local(reject(Rc::clone(server), ours));
         })
     }
 
@@ -109,10 +100,10 @@ fn frame(header: &str, secrets: &[u8]) -> Vec<u8> {
 const PING: &str = r#"{"id":1,"op":"ping"}"#;
 
 #[test]
-fn a_long_request_keeps_no_pages_from_the_next_ones_reply() {
+fn long_request_gives_its_pages_back_before_the_next_reply() {
     // A quarter is for requests and replies: two of the longest do not fit beside each other.
-    run(8 << 20, 8, async |daemon| {
-        let caller = Caller::new(&daemon);
+    run(8 << 20, 8, async |server| {
+        let caller = Caller::new(&server);
         let len = 983_036;
         let unlock = format!(
             r#"{{"id":1,"op":"unlock","keys":[{{"slug":"acme.test.K","grade":{{"protection":"encrypted","duration":"permanent"}},"source":{{"vault":"os.secure","mech":"PERMANENT_VIA_REPLICA"}},"ttl_ms":1000,"secret":{{"offset":0,"len":{len}}}}}]}}"#
@@ -134,21 +125,21 @@ fn a_long_request_keeps_no_pages_from_the_next_ones_reply() {
 }
 
 #[test]
-fn the_first_byte_has_five_seconds() {
-    run(PLENTY, 8, async |daemon| {
-        let caller = Caller::new(&daemon);
+fn connection_closes_without_first_byte_in_five_seconds() {
+    run(PLENTY, 8, async |server| {
+        let caller = Caller::new(&server);
         sleep(Duration::from_millis(4900)).await;
         assert_eq!(caller.got().await, (String::new(), false));
         sleep(Duration::from_millis(200)).await;
         assert_eq!(caller.got().await, (String::new(), true));
-        assert_eq!(daemon.table.borrow().len(), 0);
+        assert_eq!(server.connections().borrow().len(), 0);
     });
 }
 
 #[test]
-fn a_request_has_ten_seconds_however_it_trickles() {
-    run(PLENTY, 8, async |daemon| {
-        let (legacy, native) = (Caller::new(&daemon), Caller::new(&daemon));
+fn request_times_out_ten_seconds_after_its_first_byte() {
+    run(PLENTY, 8, async |server| {
+        let (legacy, native) = (Caller::new(&server), Caller::new(&server));
         for byte in 0..9 {
             assert!(legacy.send(&STATUS[byte..=byte]));
             assert!(native.send(&frame(PING, b"")[byte..=byte]));
@@ -158,7 +149,7 @@ fn a_request_has_ten_seconds_however_it_trickles() {
         assert_eq!(native.got().await, (String::new(), false));
         sleep(Duration::from_secs(1)).await;
         let (told, ended) = legacy.got().await;
-        assert_eq!(told, r#"{"success":false,"error":"the request did not come within 10 s"}"#);
+        assert_eq!(told, r#"{"success":false,"error":"the request did not arrive within 10 s"}"#);
         assert!(ended);
         let (told, ended) = native.got().await;
         assert!(told.contains(r#"{"id":0,"error":{"code":"timed_out","#) && ended, "{told}");
@@ -166,16 +157,16 @@ fn a_request_has_ten_seconds_however_it_trickles() {
 }
 
 #[test]
-fn a_native_caller_may_be_silent_between_requests_but_not_within_one() {
-    run(PLENTY, 8, async |daemon| {
-        let caller = Caller::new(&daemon);
+fn native_client_times_out_within_a_request_but_not_between() {
+    run(PLENTY, 8, async |server| {
+        let caller = Caller::new(&server);
         for _ in 0..3 {
             assert!(caller.send(frame(PING, b"")));
             let (pong, ended) = caller.got().await;
             assert!(pong.contains(r#"{"id":1,"ok":{}}"#) && !ended, "{pong}");
-            let idle = daemon.pool.usage().requests;
+            let idle = server.usage().requests;
             sleep(Duration::from_secs(3600)).await;
-            assert_eq!(daemon.pool.usage().requests, idle);
+            assert_eq!(server.usage().requests, idle);
         }
         assert!(caller.send(&frame(PING, b"")[..5]));
         sleep(Duration::from_millis(10_100)).await;
@@ -185,9 +176,9 @@ fn a_native_caller_may_be_silent_between_requests_but_not_within_one() {
 }
 
 #[test]
-fn a_reply_has_ten_seconds_to_be_taken() {
-    run(PLENTY, 8, async |daemon| {
-        let caller = Caller::new(&daemon);
+fn connection_closes_when_reply_is_not_taken_in_ten_seconds() {
+    run(PLENTY, 8, async |server| {
+        let caller = Caller::new(&server);
         let unlock = r#"{"id":1,"op":"unlock","keys":[{"slug":"a.test.K","grade":{"protection":"encrypted","duration":"ephemeral"},"source":{"vault":"v","mech":"m"},"ttl_ms":60000,"secret":{"offset":0,"len":900000}}]}"#;
         let whole = frame(unlock, &vec![b's'; 900_000]);
         for part in whole.chunks(100_000) {
@@ -195,27 +186,27 @@ fn a_reply_has_ten_seconds_to_be_taken() {
             sleep(Duration::from_millis(1)).await;
         }
         assert!(caller.got().await.0.contains(r#""ok":true"#));
-        let before = daemon.pool.usage().requests;
+        let before = server.usage().requests;
         assert!(caller.send(frame(r#"{"id":2,"op":"get","slugs":["a.test.K"]}"#, b"")));
         sleep(Duration::from_secs(9)).await;
-        assert!(daemon.pool.usage().requests > before, "it waits in pages");
+        assert!(server.usage().requests > before, "it waits in pages");
         sleep(Duration::from_secs(2)).await;
-        assert_eq!(daemon.table.borrow().len(), 0, "it was let go");
+        assert_eq!(server.connections().borrow().len(), 0, "it was let go");
         let (some, ended) = caller.got().await;
         assert!(some.len() < 900_000 && ended);
     });
 }
 
 #[test]
-fn daemon_is_not_idle_while_a_request_or_reply_is_in_flight() {
-    run(PLENTY, 8, async |daemon| {
-        let is_idle = || daemon.is_idle(Duration::ZERO);
+fn server_is_not_idle_while_a_request_or_reply_is_in_flight() {
+    run(PLENTY, 8, async |server| {
+        let is_idle = || server.is_idle(Duration::ZERO);
         assert!(is_idle());
-        let caller = Caller::new(&daemon);
+        let caller = Caller::new(&server);
         caller.got().await;
         assert!(is_idle(), "it has not begun to ask");
         for bytes in [STATUS.as_bytes().to_vec(), frame(PING, b"")] {
-            let caller = Caller::new(&daemon);
+            let caller = Caller::new(&server);
             assert!(caller.send(&bytes[..5]));
             caller.got().await;
             assert!(!is_idle());
@@ -223,7 +214,7 @@ fn daemon_is_not_idle_while_a_request_or_reply_is_in_flight() {
             assert!(!caller.got().await.0.is_empty());
             assert!(is_idle(), "it is answered");
         }
-        let caller = Caller::new(&daemon);
+        let caller = Caller::new(&server);
         let unlock = r#"{"id":1,"op":"unlock","keys":[{"slug":"a.test.K","grade":{"protection":"encrypted","duration":"ephemeral"},"source":{"vault":"v","mech":"m"},"ttl_ms":60000,"secret":{"offset":0,"len":600000}}]}"#;
         for part in frame(unlock, &vec![b's'; 600_000]).chunks(100_000) {
             assert!(caller.send(part));
@@ -232,21 +223,21 @@ fn daemon_is_not_idle_while_a_request_or_reply_is_in_flight() {
         assert!(caller.got().await.0.contains(r#""ok":true"#));
         assert!(caller.send(frame(r#"{"id":2,"op":"get","slugs":["a.test.K"]}"#, b"")));
         sleep(Duration::from_millis(1)).await;
-        daemon.erase_all();
+        server.erase_all();
         sleep(Duration::from_millis(1)).await;
         assert!(is_idle(), "a reply that was taken away is in flight no more");
 
         // A stranger keeps nothing alive.
-        let stranger = Caller::stranger(&daemon);
+        let stranger = Caller::rejected(&server);
         assert!(stranger.send("{"));
         assert!(is_idle());
     });
 }
 
 #[test]
-fn at_the_cap_the_oldest_without_a_request_gives_way() {
-    run(PLENTY, 8, async |daemon| {
-        let silent: Vec<_> = (0..8).map(|_| Caller::new(&daemon)).collect();
+fn full_table_evicts_longest_idle_connection() {
+    run(PLENTY, 8, async |server| {
+        let silent: Vec<_> = (0..8).map(|_| Caller::new(&server)).collect();
         sleep(Duration::from_millis(1)).await;
         // One of them has begun to ask.
         assert!(silent[0].send("{"));
@@ -254,12 +245,14 @@ fn at_the_cap_the_oldest_without_a_request_gives_way() {
         // One whose request is there at once needs no place.
         let (ours, theirs) = pair();
         (&theirs).write_all(STATUS.as_bytes()).unwrap();
-        let peer = daemon.identity.authenticate(ours.as_fd()).unwrap();
-        begin(&daemon, ours, peer, |_, _| panic!("it is served at once"));
+        let peer = LocalIdentity::read().authenticate(ours.as_fd()).unwrap();
+        let mut serving = Box::pin(serve(Rc::clone(&server), ours, peer));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(serving.as_mut().poll(&mut cx).is_ready(), "it is served at once");
         assert!(Caller(theirs).got().await.0.contains(r#""success":true"#));
-        assert_eq!(daemon.table.borrow().len(), 8);
+        assert_eq!(server.connections().borrow().len(), 8);
         // Two that wait take those of the oldest that do.
-        let two = [Caller::new(&daemon), Caller::new(&daemon)];
+        let two = [Caller::new(&server), Caller::new(&server)];
         let ended = |caller: &Caller| {
             let stream = caller.0.try_clone().unwrap();
             async move { Caller(stream).got().await.1 }
@@ -272,12 +265,12 @@ fn at_the_cap_the_oldest_without_a_request_gives_way() {
 }
 
 #[test]
-fn without_a_page_a_caller_is_told_so_and_nothing_is_lost() {
-    run(Budget::LEAST, 64, async |daemon| {
+fn request_without_memory_gets_an_error_and_memory_recovers() {
+    run(Budget::LEAST, 64, async |server| {
         // Requests have 64 KiB: replies that nobody takes hold all of it.
         let mut greedy = Vec::new();
         loop {
-            let mut page = daemon.pool.buffer(PAGE);
+            let mut page = server.buffer(READ_SIZE);
             match page.ensure_spare(1) {
                 Ok(()) => greedy.push(page),
                 Err(_) => break,
@@ -287,7 +280,7 @@ fn without_a_page_a_caller_is_told_so_and_nothing_is_lost() {
         let (mut legacy_told, mut native_told) = (false, false);
         for _ in 0..8 {
             for first in ["{", "\0"] {
-                let caller = Caller::new(&daemon);
+                let caller = Caller::new(&server);
                 assert!(caller.send(first));
                 let (told, _) = caller.got().await;
                 legacy_told |= told.contains(r#"{"success":false,"error":"the memory for requests is full"#);
@@ -299,29 +292,29 @@ fn without_a_page_a_caller_is_told_so_and_nothing_is_lost() {
         drop(greedy);
         drop(held);
         sleep(Duration::from_millis(1)).await;
-        let caller = Caller::new(&daemon);
+        let caller = Caller::new(&server);
         assert!(caller.send(STATUS));
         assert!(caller.got().await.0.contains(r#""success":true"#), "and then there is room again");
     });
 }
 
 #[test]
-fn those_longest_in_a_request_give_way_to_whole_ones() {
-    run(Budget::LEAST, 64, async |daemon| {
+fn slowest_partial_requests_are_evicted_for_complete_ones() {
+    run(Budget::LEAST, 64, async |server| {
         let unlock = r#"{"id":1,"op":"unlock","keys":[{"slug":"a.test.K","grade":{"protection":"encrypted","duration":"ephemeral"},"source":{"vault":"v","mech":"m"},"ttl_ms":60000,"secret":{"offset":0,"len":6}}]}"#;
-        let owner = Caller::new(&daemon);
+        let owner = Caller::new(&server);
         assert!(owner.send(frame(unlock, b"secret")));
         assert!(owner.got().await.0.contains(r#""ok":true"#));
         // More of them than there are pages for requests, of both protocols; the first of all goes on to say more.
         let mut hogs = Vec::new();
         for n in 0..40 {
-            let hog = Caller::new(&daemon);
+            let hog = Caller::new(&server);
             assert!(hog.send(if n % 2 == 0 { "{" } else { "\0" }));
             hogs.push(hog);
             sleep(Duration::from_millis(1)).await;
             hogs[0].send(" ");
         }
-        let before = daemon.table.borrow().len();
+        let before = server.connections().borrow().len();
         let (told, ended) = hogs[0].got().await;
         let full = r#"{"success":false,"error":"the memory for requests is full (64 KiB)"}"#;
         assert!(told.starts_with(full), "its request is the oldest, however lately it said more: {told}");
@@ -337,11 +330,11 @@ fn those_longest_in_a_request_give_way_to_whole_ones() {
         assert!(told.ends_with("secret") && !ended, "{told}");
         // So are new ones, whether their request is there at once or not.
         for _ in 0..8 {
-            let caller = Caller::new(&daemon);
+            let caller = Caller::new(&server);
             assert!(caller.send(STATUS));
             let (told, ended) = caller.got().await;
             assert!(told.contains(r#""success":true"#) && ended, "{told}");
-            let caller = Caller::new(&daemon);
+            let caller = Caller::new(&server);
             assert!(caller.send(&get[..9]));
             assert_eq!(caller.got().await, (String::new(), false));
             assert!(caller.send(&get[9..]));
@@ -353,23 +346,23 @@ fn those_longest_in_a_request_give_way_to_whole_ones() {
 }
 
 #[test]
-fn a_reply_that_could_never_fit_makes_nobody_give_way() {
-    run(Budget::LEAST, 64, async |daemon| {
-        let hog = Caller::new(&daemon);
+fn request_that_could_never_fit_evicts_no_connection() {
+    run(Budget::LEAST, 64, async |server| {
+        let hog = Caller::new(&server);
         assert!(hog.send("{"));
         sleep(Duration::from_millis(1)).await;
-        let mut buffer = daemon.pool.buffer(8 << 20);
-        assert!(daemon.ensure_spare(&mut buffer, 4 << 20).is_err());
-        let mut short = daemon.pool.buffer(4096);
-        assert!(daemon.ensure_spare(&mut short, 4097).is_err());
+        let mut buffer = server.buffer(8 << 20);
+        assert!(server.ensure_spare(&mut buffer, 4 << 20).is_err());
+        let mut short = server.buffer(4096);
+        assert!(server.ensure_spare(&mut short, 4097).is_err());
         assert_eq!(hog.got().await, (String::new(), false));
     });
 }
 
 #[test]
-fn a_stranger_has_a_second() {
-    run(PLENTY, 8, async |daemon| {
-        let silent = Caller::stranger(&daemon);
+fn rejected_peer_gets_an_error_within_a_second() {
+    run(PLENTY, 8, async |server| {
+        let silent = Caller::rejected(&server);
         sleep(Duration::from_millis(900)).await;
         assert!(!silent.got().await.1);
         sleep(Duration::from_millis(200)).await;
@@ -377,16 +370,16 @@ fn a_stranger_has_a_second() {
 
         let told = format!(r#"{{"success":false,"error":"{}"}}"#, PeerRejection::PUBLIC_MESSAGE);
         for sent in [STATUS, "{", " ", "x"] {
-            let caller = Caller::stranger(&daemon);
+            let caller = Caller::rejected(&server);
             assert!(caller.send(sent));
             assert_eq!(caller.got().await, (told.clone(), true), "{sent}");
         }
-        let native = Caller::stranger(&daemon);
+        let native = Caller::rejected(&server);
         assert!(native.send([0]));
         let (text, ended) = native.got().await;
         assert!(text.contains("session_mismatch") && text.contains(PeerRejection::PUBLIC_MESSAGE) && ended);
-        assert_eq!(daemon.table.borrow().len(), 0, "none of them takes a place");
-        assert_eq!(daemon.pool.usage(), {
+        assert_eq!(server.connections().borrow().len(), 0, "none of them takes a place");
+        assert_eq!(server.usage(), {
             let scratch_alone =
                 Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(PLENTY)).unwrap();
             let mut page = scratch_alone.buffer(4096);
@@ -397,9 +390,9 @@ fn a_stranger_has_a_second() {
 }
 
 #[test]
-fn what_a_stranger_goes_on_to_send_is_let_in_unseen_for_its_second() {
-    run(PLENTY, 8, async |daemon| {
-        let caller = Caller::stranger(&daemon);
+fn input_of_rejected_peer_is_discarded_for_a_second() {
+    run(PLENTY, 8, async |server| {
+        let caller = Caller::rejected(&server);
         let mut sent = 0;
         for _ in 0..20 {
             while caller.send([b'x'; 4096]) {

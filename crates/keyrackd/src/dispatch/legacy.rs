@@ -1,262 +1,219 @@
-//! The legacy protocol's commands. An UNLOCK is checked whole before any of it is stored, and stored whole or not at all.
+//! Handlers of the legacy protocol. An UNLOCK is validated as a whole before any key of it is
+//! stored: all of its keys are, or none.
 
-use keyrack_core::store::{Entry, NewEntry, RelockScope, Store};
-use keyrack_core::{Clock, Deadlines, GrantedTtl, Org, Slug, TtlLimit, timestamp};
-use keyrack_sys::memory::{Buffer, Pool, Secret};
-use keyrack_wire::EncodeError;
+use keyrack_core::store::NewEntry;
+use keyrack_core::{Deadlines, Env, GrantedTtl, Invocation, Org, Slug, TtlLimit, timestamp};
+use keyrack_sys::memory::{Buffer, OutOfMemory, Secret};
 use keyrack_wire::legacy::{
     self, Get, GetItem, Grant, Relock, Request, StatusItem, encode_error, encode_get_reply,
     encode_relock_reply, encode_status_reply, encode_unlock_reply, escape_len,
 };
+use keyrack_wire::{CapacityError, EncodeError, Writer};
 use smallvec::SmallVec;
 
-use super::{AfterReply, Response};
-use crate::conn::reply::{Carries, Page, Reply, Text};
+use super::handler::{self, Hit, RelockRequest, RequestContext};
+use super::response::{AfterReply, Response, plain};
+use crate::conn::reply::{PageWriter, PlainWriter, Reply};
+use crate::key_service::{KeyService, StoredKey};
 use crate::limits;
-use crate::state::Daemon;
+use crate::reclaim::{ReclaimPages, ensure_spare};
 use crate::stored_secret::{ExtrasRef, SecretRef, StoredSecret};
 
-/// Answers a whole request.
-pub(crate) fn answer(daemon: &Daemon, message: &[u8]) -> Response {
+/// Answers a complete request.
+pub(crate) fn answer(message: &[u8], mut cx: RequestContext<'_>) -> Response {
+    cx.keys.note_request(cx.now);
     let outcome = match Request::parse(message) {
-        Ok(Request::Unlock(grants)) => self::unlock(daemon, &grants),
-        Ok(Request::Get(get)) => self::get(daemon, &get),
-        Ok(Request::Status) => self::status(daemon),
-        Ok(Request::Relock(relock)) => self::relock(daemon, &relock),
-        Err(error) => {
-            daemon.touch();
-            Err(error.to_string())
-        }
+        Ok(Request::Unlock(grants)) => unlock(&mut cx, &grants),
+        Ok(Request::Get(request)) => get(&mut cx, &request),
+        Ok(Request::Status) => status(&mut cx),
+        Ok(Request::Relock(request)) => relock(&mut cx, &request),
+        Err(error) => Err(error.to_string()),
     };
     match outcome {
         Ok(reply) => Response { reply, then: AfterReply::Close },
-        Err(text) => refuse(&text),
+        Err(message) => refuse(&message),
     }
 }
 
-/// An error reply, after which the connection ends.
-pub(crate) fn refuse(text: &str) -> Response {
-    let mut reply = Text(Vec::new());
-    encode_error(&mut reply, text).expect("an error's text is shorter than the longest reply");
-    Response { reply: Reply::Plain(reply.0), then: AfterReply::Refuse }
+/// Error response. The connection closes after it.
+pub(crate) fn refuse(message: &str) -> Response {
+    let mut writer = PlainWriter(Vec::new());
+    encode_error(&mut writer, message).expect("an error's text is shorter than the longest reply");
+    Response { reply: Reply::Plain(writer.0), then: AfterReply::Linger }
 }
 
-fn unlock(daemon: &Daemon, grants: &[Grant<'_>]) -> Result<Reply, String> {
-    let reply = plain(|sink| encode_unlock_reply(sink, grants.iter().map(|grant| &*grant.slug)))?;
-    daemon.with_store(|store, now| {
-        let new = validate_unlock(store, &daemon.info.owner, &daemon.pool, grants, now)?;
-        for entry in new {
-            tracing::info!(slug = %entry.slug, "a key is unlocked");
-            store.insert(entry, now);
-        }
-        Ok(reply)
-    })
+fn unlock(cx: &mut RequestContext<'_>, grants: &[Grant<'_>]) -> Result<Reply, String> {
+    let slugs = grants.iter().map(|grant| &*grant.slug);
+    let reply = plain(|writer| encode_unlock_reply(writer, slugs)).map_err(encode_failed)?;
+    for entry in validate_unlock(cx, grants)? {
+        cx.keys.insert(entry, cx.now);
+    }
+    Ok(reply)
 }
 
-/// The keys of an UNLOCK, ready to be stored, if each of them may be. Those that have ended already are left out.
+/// Validates an UNLOCK and returns its keys, without those that have expired already.
 fn validate_unlock(
-    store: &mut Store<StoredSecret>,
-    owner: &keyrack_core::Owner,
-    pool: &Pool,
+    cx: &mut RequestContext<'_>,
     grants: &[Grant<'_>],
-    now: Clock,
 ) -> Result<Vec<NewEntry<StoredSecret>>, String> {
-    let mut checked = Vec::with_capacity(grants.len());
+    let now = cx.now;
+    let mut validated = Vec::with_capacity(grants.len());
     for (index, grant) in grants.iter().enumerate() {
         let slug = Slug::parse_stored(&grant.slug)
             .map_err(|error| format!("payload.keys[{index}].slug: {error}"))?;
-        let wrong = |field: &str, what: &str| format!("payload.keys[{index}].{field} ({slug}) {what}");
-        let grade =
-            super::grade(&grant.grade).map_err(|(field, must)| wrong(&format!("key.{field}"), must))?;
-        let end = match &grant.expires_at {
+        let invalid = |field: &str, what: &str| format!("payload.keys[{index}].{field} ({slug}) {what}");
+        let grade = handler::parse_grade(&grant.grade)
+            .map_err(|(field, must)| invalid(&format!("key.{field}"), must))?;
+        let expires_at = match &grant.expires_at {
             None => None,
             Some(text) => Some(
-                timestamp::parse_ms(text).ok_or_else(|| wrong("expiresAt", "must be an ISO 8601 time"))?,
+                timestamp::parse_ms(text).ok_or_else(|| invalid("expiresAt", "must be an ISO 8601 time"))?,
             ),
         };
-        let deadlines = Deadlines::until(now, end, slug.is_sudo());
-        let clamped = end.is_none_or(|end| end > deadlines.wall_ms);
+        let deadlines = Deadlines::until(now, expires_at, slug.is_sudo());
+        let clamped = expires_at.is_none_or(|at| at > deadlines.wall_ms);
         let given = GrantedTtl { ttl: None, by: clamped.then_some(TtlLimit::Ceiling) };
-        checked.push((slug, grade, deadlines, given));
+        validated.push((slug, grade, deadlines, given));
     }
-    store.check_batch(checked.iter().map(|(slug, grade, ..)| (slug, *grade)), now).map_err(|downgrade| {
-        let error = downgrade.to_error(owner);
+    let grades = validated.iter().map(|(slug, grade, ..)| (slug, *grade));
+    cx.keys.check_grades(grades, now).map_err(|downgrade| {
+        let error = downgrade.to_error(&cx.info.owner);
         match &error.fix {
-            Some(fix) => format!("{error}; run: {}", fix.render(keyrack_core::Invocation::default())),
+            Some(fix) => format!("{error}; run: {}", fix.render(Invocation::default())),
             None => error.message,
         }
     })?;
-    let live = grants.iter().zip(checked).filter(|(_, (_, _, deadlines, _))| !deadlines.is_expired(now));
+    let live = grants.iter().zip(validated).filter(|(_, (_, _, deadlines, _))| !deadlines.is_expired(now));
     live.map(|(grant, (slug, grade, deadlines, given))| {
-        let secret = copy_to_pool(pool, grant).map_err(|full| super::full(&full).message)?;
-        let source = super::source(&grant.source);
+        let secret = allocate(cx.keys, grant).map_err(|error| handler::secret_memory_full(&error).message)?;
+        let source = handler::parse_source(&grant.source);
         Ok(NewEntry { slug, secret, grade, source, deadlines, given })
     })
     .collect()
 }
 
-/// Copies a grant's secret, and what is not known of it, into the store's pages. Dropped again, they are wiped.
-fn copy_to_pool(pool: &Pool, grant: &Grant<'_>) -> Result<StoredSecret, keyrack_sys::memory::OutOfMemory> {
-    let secret = pool.store_with(grant.secret.len(), |place| {
-        let written = grant.secret.unescape_into(place);
+/// Copies the secret and the unknown fields of a grant into secret memory.
+fn allocate(keys: &KeyService, grant: &Grant<'_>) -> Result<StoredSecret, OutOfMemory> {
+    let secret = keys.allocate_with(grant.secret.len(), |target| {
+        let written = grant.secret.unescape_into(target);
         debug_assert_eq!(written, Ok(grant.secret.len()), "the text was checked when it was parsed");
     })?;
     let extras = match grant.extras.packed_len() {
         0 => None,
-        len => Some(pool.store_with(len, |place| {
-            let packed = grant.extras.pack(&mut Place { place, at: 0 });
-            debug_assert_eq!(packed, Ok(()), "the place is as long as what is packed");
+        len => Some(keys.allocate_with(len, |target| {
+            let packed = grant.extras.pack(&mut SliceWriter { target, len: 0 });
+            debug_assert_eq!(packed, Ok(()), "the target is as long as what is packed");
         })?),
     };
     Ok(StoredSecret { secret, extras })
 }
 
-/// A place of known length in a secret page.
-struct Place<'a> {
-    place: &'a mut [u8],
-    at: usize,
+/// Writes into a slice of secret memory.
+struct SliceWriter<'a> {
+    target: &'a mut [u8],
+    len: usize,
 }
 
-impl keyrack_wire::Writer for Place<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), keyrack_wire::CapacityError> {
-        let end = self.at + bytes.len();
-        self.place.get_mut(self.at..end).ok_or(keyrack_wire::CapacityError)?.copy_from_slice(bytes);
-        self.at = end;
+impl Writer for SliceWriter<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
+        let end = self.len + bytes.len();
+        self.target.get_mut(self.len..end).ok_or(CapacityError)?.copy_from_slice(bytes);
+        self.len = end;
         Ok(())
     }
 }
 
-/// A hit, as it was when it was looked up.
-struct Hit {
-    slug: Slug,
-    held: StoredSecret,
-    grade: keyrack_core::Grade,
-    source: std::sync::Arc<keyrack_core::GrantSource>,
-    expires_at: String,
-}
-
-impl Hit {
-    fn of(entry: &Entry<StoredSecret>) -> Self {
-        Hit {
-            slug: entry.slug.clone(),
-            held: entry.secret.clone(),
-            grade: entry.grade,
-            source: std::sync::Arc::clone(&entry.source),
-            expires_at: timestamp::format_ms(entry.deadlines.wall_ms),
-        }
-    }
-
-    fn item(&self) -> GetItem<'_, SecretRef<'_>, ExtrasRef<'_>> {
-        GetItem {
-            slug: self.slug.as_str(),
-            protection: self.grade.protection.as_str(),
-            duration: self.grade.duration.as_str(),
-            vault: self.source.vault.as_str(),
-            mech: self.source.mech.as_str(),
-            env: self.slug.env(),
-            org: self.slug.org(),
-            expires_at: &self.expires_at,
-            secret: SecretRef(&self.held.secret),
-            extras: ExtrasRef(self.held.extras.as_ref()),
-        }
-    }
-}
-
-fn get(daemon: &Daemon, get: &Get<'_>) -> Result<Reply, String> {
-    let wanted = |entry: &Entry<StoredSecret>| {
-        let env = entry.slug.env();
-        let org = entry.slug.org();
+fn get(cx: &mut RequestContext<'_>, get: &Get<'_>) -> Result<Reply, String> {
+    let matches = |key: &StoredKey| {
+        let env = key.slug.env();
+        let org = key.slug.org();
         get.org.as_deref().is_none_or(|wanted| org == wanted || org == Org::MACHINE)
-            && get.env.as_deref().is_none_or(|wanted| env == wanted || env == keyrack_core::Env::All.as_str())
+            && get.env.as_deref().is_none_or(|wanted| env == wanted || env == Env::All.as_str())
     };
-    // Most callers ask for one key.
-    let hits: SmallVec<[Hit; 1]> = daemon.with_store(|store, now| {
-        let asked = get.slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok());
-        asked
-            .filter_map(|slug| store.live(now).get(slug.as_str()).filter(|entry| wanted(entry)).map(Hit::of))
-            .collect()
-    });
+    let (live, pool) = cx.keys.live(cx.now);
+    let hits = get.slugs.iter().filter_map(|slug| Hit::find(&live, slug)).filter(|hit| matches(hit.key));
+    // Most clients ask for one key.
+    let hits: SmallVec<[Hit<'_>; 1]> = hits.collect();
     if hits.is_empty() {
-        return plain(|sink| encode_get_reply(sink, hits.iter().map(Hit::item)).map(|_| ()));
+        return plain(|writer| encode_get_reply(writer, hits.iter().map(get_item)).map(|_| ()))
+            .map_err(encode_failed);
     }
-    let mut page = daemon.pool.buffer(limits::LEGACY_REPLY);
-    make_room(daemon, &mut page, &hits);
-    let omitted = encode_get_reply(&mut Page(&mut page, daemon), hits.iter().map(Hit::item))
-        .map_err(|error| no_reply(daemon, &mut page, error))?;
+    let mut page = pool.buffer(limits::LEGACY_REPLY);
+    reserve(&mut page, &hits, cx.reclaim);
+    let mut writer = PageWriter { page: &mut page, reclaim: cx.reclaim };
+    let omitted = encode_get_reply(&mut writer, hits.iter().map(get_item)).map_err(|error| match error {
+        EncodeError::Full => handler::reply_memory_full(pool).message,
+        error => encode_failed(error),
+    })?;
     for index in omitted {
-        tracing::warn!(slug = %hits[index].slug, "a key's value is not text, which this protocol cannot carry");
+        let slug = &hits[index].key.slug;
+        tracing::warn!(%slug, "the value of a key is not text: the legacy protocol cannot carry it");
     }
-    let mut carries = Carries::None;
-    for hit in hits {
-        tracing::debug!(slug = %hit.slug, "a key is handed out");
-        carries.push(hit.held);
-    }
-    Ok(Reply::Secret { page, carries })
+    Ok(Reply::Secret { page, carries: handler::carried(&hits) })
 }
 
-/// Takes the pages a long reply needs in one go: growing step by step it would hold up to three times as many. An estimate: what
-/// it falls short of is taken as it is needed, and what cannot be had is found out then.
-fn make_room(daemon: &Daemon, page: &mut Buffer, hits: &[Hit]) {
-    const NAMES: usize = 512;
-    let text = |hit: &Hit| hit.held.secret.with(|secret| escape_len(secret).unwrap_or(0)).unwrap_or(0);
-    let extras = |hit: &Hit| hit.held.extras.as_ref().map_or(0, Secret::len);
-    if hits.iter().map(|hit| hit.held.secret.len()).sum::<usize>() > NAMES {
-        let estimate = hits.iter().map(|hit| text(hit) + extras(hit) + NAMES).sum();
-        let _ = daemon.ensure_spare(page, estimate);
+fn get_item<'a>(hit: &'a Hit<'_>) -> GetItem<'a, SecretRef<'a>, ExtrasRef<'a>> {
+    let key = hit.key;
+    GetItem {
+        slug: key.slug.as_str(),
+        protection: key.grade.protection.as_str(),
+        duration: key.grade.duration.as_str(),
+        vault: key.source.vault.as_str(),
+        mech: key.source.mech.as_str(),
+        env: key.slug.env(),
+        org: key.slug.org(),
+        expires_at: &hit.expires_at,
+        secret: SecretRef(&key.secret.secret),
+        extras: ExtrasRef(key.secret.extras.as_ref()),
     }
 }
 
-fn status(daemon: &Daemon) -> Result<Reply, String> {
-    daemon.with_store(|store, now| {
-        let page = store.list(None, usize::MAX, now);
-        let times: Vec<String> =
-            page.entries.iter().map(|entry| timestamp::format_ms(entry.deadlines.wall_ms)).collect();
-        let keys = page.entries.iter().zip(&times).map(|(entry, time)| StatusItem {
-            slug: entry.slug.as_str(),
-            env: entry.slug.env(),
-            org: entry.slug.org(),
-            expires_at: time,
-            ttl_left_ms: entry.deadlines.remaining(now).as_ms(),
+/// Reserves the pages of a long reply in one step: growing step by step would hold up to three
+/// times as many. The size is an estimate. A reply that needs more grows; a reservation that fails
+/// is left for the encoder to report.
+fn reserve(page: &mut Buffer, hits: &[Hit<'_>], reclaim: &dyn ReclaimPages) {
+    const METADATA: usize = 512;
+    let secrets = || hits.iter().map(|hit| &hit.key.secret);
+    if secrets().map(|stored| stored.secret.len()).sum::<usize>() > METADATA {
+        let estimate = secrets().map(|stored| {
+            let text = stored.secret.with(|secret| escape_len(secret).unwrap_or(0)).unwrap_or(0);
+            text + stored.extras.as_ref().map_or(0, Secret::len) + METADATA
         });
-        plain(|sink| encode_status_reply(sink, &daemon.info.home_hash, keys)).map_err(|_| {
-            format!("{} keys are more than this protocol can list; use keyrack status", times.len())
-        })
+        let _ = ensure_spare(page, estimate.sum(), reclaim);
+    }
+}
+
+fn status(cx: &mut RequestContext<'_>) -> Result<Reply, String> {
+    let now = cx.now;
+    let page = cx.keys.list(None, usize::MAX, now);
+    let times: Vec<String> =
+        page.entries.iter().map(|key| timestamp::format_ms(key.deadlines.wall_ms)).collect();
+    let keys = page.entries.iter().zip(&times).map(|(key, time)| StatusItem {
+        slug: key.slug.as_str(),
+        env: key.slug.env(),
+        org: key.slug.org(),
+        expires_at: time,
+        ttl_left_ms: key.deadlines.remaining(now).as_ms(),
+    });
+    plain(|writer| encode_status_reply(writer, &cx.info.home_hash, keys)).map_err(|_| {
+        format!("the legacy protocol cannot list {} keys in one reply; use keyrack status", times.len())
     })
 }
 
-fn relock(daemon: &Daemon, relock: &Relock<'_>) -> Result<Reply, String> {
-    let relocked = daemon.with_store(|store, now| match relock {
-        Relock::Slugs(slugs) => {
-            let slugs: Vec<Slug> = slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok()).collect();
-            store.relock(RelockScope::Slugs(&slugs), now)
-        }
-        Relock::Env(env) => store.relock(RelockScope::Env(env), now),
-        Relock::All => store.relock(RelockScope::All, now),
-    });
-    for slug in &relocked {
-        tracing::info!(%slug, "a key is relocked");
-    }
-    plain(|sink| encode_relock_reply(sink, relocked.iter().map(Slug::as_str)))
+fn relock(cx: &mut RequestContext<'_>, request: &Relock<'_>) -> Result<Reply, String> {
+    let relocked = handler::relock(
+        cx,
+        match request {
+            Relock::Slugs(slugs) => RelockRequest::Slugs(slugs),
+            Relock::Env(env) => RelockRequest::Env(env),
+            Relock::All => RelockRequest::All,
+        },
+    );
+    plain(|writer| encode_relock_reply(writer, relocked.iter().map(Slug::as_str))).map_err(encode_failed)
 }
 
-/// Composes a reply that carries no secret.
-fn plain(compose: impl FnOnce(&mut Text) -> Result<(), EncodeError>) -> Result<Reply, String> {
-    let mut sink = Text(Vec::new());
-    compose(&mut sink).map_err(|error| error.to_string())?;
-    Ok(Reply::Plain(sink.0))
+fn encode_failed(error: EncodeError) -> String {
+    error.to_string()
 }
 
-/// Why a reply was not composed, in words.
-fn no_reply(daemon: &Daemon, page: &mut Buffer, error: EncodeError) -> String {
-    page.release();
-    match error {
-        EncodeError::Full => {
-            let limit = daemon.pool.usage().requests_limit / 1024;
-            format!("the memory for replies is full ({limit} KiB); ask for fewer keys at a time")
-        }
-        error => error.to_string(),
-    }
-}
-
-/// The longest reply of the protocol is the longest one a page may hold.
 const _: () = assert!(legacy::MAX_REPLY == limits::LEGACY_REPLY, "one limit, two names");

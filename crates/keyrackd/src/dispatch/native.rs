@@ -1,102 +1,110 @@
-//! The native protocol's ops. Each key of an unlock ends with a result of its own.
+//! Handlers of the native protocol. Each key of an unlock has a result of its own.
 
 use std::borrow::Cow;
 
-use keyrack_core::store::{Entry, Inserted, NewEntry, RelockScope, Store};
-use keyrack_core::ttl::resolve_ttl;
+use keyrack_core::store::{Inserted, NewEntry};
 use keyrack_core::{
-    Clock, Deadlines, Error, ErrorCode, GrantedTtl, Slug, Ttl, TtlLimit, timestamp, ttl::TtlRequest,
+    Clock, Deadlines, Error, ErrorCode, Fix, GrantedTtl, Invocation, Slug, Ttl, TtlLimit, TtlRequest,
+    resolve_ttl, timestamp,
 };
 use keyrack_wire::EncodeError;
 use keyrack_wire::native::{
-    Counts, ErrorBody, Frame, Get, GetItem, Hello, HelloOk, MIN_PROTO, NothingOk, Op, PROTO, Relock, Request,
-    RequestError, Status, StatusKey, StatusOk, Unlock, UnlockGranted, UnlockKey, UnlockOk, UnlockResult,
-    agreed_proto, encode_error, encode_get_reply, encode_relock_reply, encode_reply, encode_status_reply,
-    encode_unlock_reply,
+    Counts, ErrorBody, Frame, Get, GetItem, Hello, HelloOk, MAX_LENGTH, MIN_PROTO, NothingOk, Op, PROTO,
+    Relock, Request, RequestError, Status, StatusKey, StatusOk, Unlock, UnlockGranted, UnlockKey, UnlockOk,
+    UnlockResult, agreed_proto, encode_error, encode_get_reply, encode_relock_reply, encode_reply,
+    encode_status_reply, encode_unlock_reply,
 };
 use smallvec::SmallVec;
 
-use super::{AfterReply, Response, error_body};
-use crate::conn::reply::{Carries, Page, Reply, Text};
+use super::handler::{self, Hit, RelockRequest, RequestContext};
+use super::response::{AfterReply, Response, plain};
+use crate::conn::reply::{PageWriter, PlainWriter, Reply};
+use crate::daemon_info::{BUILD, VERSION};
 use crate::limits;
-use crate::state::Daemon;
 use crate::stored_secret::{SecretRef, StoredSecret};
 
-/// This release.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Maximum number of keys in one status reply. A header holds fewer than this of any length.
+const MAX_LISTED: u32 = 1024;
 
-/// The most keys of one status reply. A header holds fewer than this of any length.
-const MOST_LISTED: u32 = 1024;
+/// Maximum length of a reply: a frame and its length field.
+const MAX_REPLY: usize = MAX_LENGTH + 4;
 
-/// The longest reply in a page: a frame and its length.
-const LONGEST: usize = keyrack_wire::native::MAX_LENGTH + 4;
-
-/// Answers a whole request.
-pub(crate) fn answer(daemon: &Daemon, frame: &Frame<'_>) -> Response {
+/// Answers a complete request.
+pub(crate) fn answer(frame: &Frame<'_>, mut cx: RequestContext<'_>) -> Response {
+    cx.keys.note_request(cx.now);
     let request = match Request::decode(frame) {
         Ok(request) => request,
         Err(error) => {
-            daemon.touch();
             let then = match error {
-                RequestError::BadFrame(_) => AfterReply::Refuse,
-                RequestError::BadRequest { .. } => AfterReply::Next,
+                RequestError::BadFrame(_) => AfterReply::Linger,
+                RequestError::BadRequest { .. } => AfterReply::Continue,
             };
-            let body = ErrorBody {
-                code: error.code().into(),
-                message: error.to_string().into(),
-                slug: None,
-                fix: None,
-            };
-            return Response { reply: error_reply(error.id(), &body), then };
+            let message = error.to_string();
+            let reply = error_reply(error.id(), &error_body(error.code(), &message));
+            return Response { reply, then };
         }
     };
-    let id = request.id;
-    if matches!(request.op, Op::Hello(_) | Op::Ping | Op::Unknown(_)) {
-        daemon.touch();
-    }
     let then = match &request.op {
         Op::Shutdown => AfterReply::Shutdown,
-        Op::Get(get) if get.slugs.len() > limits::FEW => AfterReply::Yield,
-        Op::Get(_) | Op::Hello(_) | Op::Ping | Op::Unknown(_) => AfterReply::Next,
+        Op::Get(get) if get.slugs.len() > limits::SMALL_GET => AfterReply::Yield,
+        Op::Get(_) | Op::Hello(_) | Op::Ping | Op::Unknown(_) => AfterReply::Continue,
         Op::Unlock(_) | Op::Status(_) | Op::Relock(_) => AfterReply::Yield,
     };
+    let id = request.id;
     let outcome = match request.op {
-        Op::Hello(hello) => self::hello(daemon, id, &hello),
-        Op::Get(get) => self::get(daemon, id, &get),
-        Op::Unlock(unlock) => self::unlock(daemon, id, frame, &unlock),
-        Op::Status(status) => self::status(daemon, id, &status),
-        Op::Relock(relock) => self::relock(daemon, id, &relock),
-        Op::Ping => plain(|sink| encode_reply(sink, id, &NothingOk {})),
+        Op::Hello(request) => hello(&cx, id, &request),
+        Op::Get(request) => get(&mut cx, id, &request),
+        Op::Unlock(request) => unlock(&mut cx, id, frame, &request),
+        Op::Status(request) => status(&mut cx, id, &request),
+        Op::Relock(request) => relock(&mut cx, id, &request),
+        Op::Ping => nothing(id),
         Op::Shutdown => {
-            daemon.erase_all();
-            plain(|sink| encode_reply(sink, id, &NothingOk {}))
+            cx.keys.erase_all();
+            nothing(id)
         }
         Op::Unknown(op) => Err(Error::new(
             ErrorCode::UnknownOp,
             format!("this daemon has no op {:?}", op.chars().take(64).collect::<String>()),
         )),
     };
-    let reply = outcome.unwrap_or_else(|error| error_reply(id, &error_body(&error)));
+    let reply = outcome.unwrap_or_else(|error| error_reply(id, &body_of(&error)));
     Response { reply, then }
 }
 
-/// A refusal that belongs to no request, after which the connection ends.
+/// Error response that belongs to no request. The connection closes after it.
 pub(crate) fn refuse(code: &str, message: &str) -> Response {
-    let body = ErrorBody { code: code.into(), message: message.into(), slug: None, fix: None };
-    Response { reply: error_reply(0, &body), then: AfterReply::Refuse }
+    Response { reply: error_reply(0, &error_body(code, message)), then: AfterReply::Linger }
+}
+
+fn error_body<'a>(code: &'a str, message: &'a str) -> ErrorBody<'a> {
+    ErrorBody { code: code.into(), message: message.into(), slug: None, fix: None }
+}
+
+/// Converts an error to its form on the wire.
+fn body_of(error: &Error) -> ErrorBody<'static> {
+    ErrorBody {
+        code: error.code.as_str().to_owned().into(),
+        message: error.message.clone().into(),
+        slug: error.slug.as_ref().map(|slug| slug.as_str().to_owned().into()),
+        fix: error.fix.as_ref().map(|fix| fix.render(Invocation::default()).into()),
+    }
 }
 
 fn error_reply(id: u64, body: &ErrorBody<'_>) -> Reply {
-    let mut sink = Text(Vec::new());
-    if encode_error(&mut sink, id, body).is_err() {
+    let mut writer = PlainWriter(Vec::new());
+    if encode_error(&mut writer, id, body).is_err() {
         // Only a message that quotes a very long name could be too long.
-        let short = ErrorBody { message: "".into(), slug: None, fix: None, code: body.code.clone() };
-        encode_error(&mut sink, id, &short).expect("a code fits a header");
+        encode_error(&mut writer, id, &error_body(&body.code, "")).expect("a code fits a header");
     }
-    Reply::Plain(sink.0)
+    Reply::Plain(writer.0)
 }
 
-fn hello(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Error> {
+fn nothing(id: u64) -> Result<Reply, Error> {
+    plain(|writer| encode_reply(writer, id, &NothingOk {})).map_err(encode_failed)
+}
+
+fn hello(cx: &RequestContext<'_>, id: u64, hello: &Hello<'_>) -> Result<Reply, Error> {
+    let info = cx.info;
     if agreed_proto(hello.proto, hello.min_proto).is_none() {
         return Err(Error::new(
             ErrorCode::DaemonIncompatible,
@@ -105,14 +113,13 @@ fn hello(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Error> {
                 hello.min_proto, hello.proto
             ),
         )
-        .fix(keyrack_core::Fix::with_owner("daemon restart", &daemon.info.owner, [])));
+        .fix(Fix::with_owner("daemon restart", &info.owner, [])));
     }
-    let info = &daemon.info;
     let ok = HelloOk {
         proto: PROTO,
         min_proto: MIN_PROTO,
         version: VERSION.into(),
-        build: crate::BUILD.into(),
+        build: BUILD.into(),
         boot_id: info.boot_id.as_str().into(),
         pid: info.pid,
         boundary: info.boundary.into(),
@@ -120,106 +127,69 @@ fn hello(daemon: &Daemon, id: u64, hello: &Hello<'_>) -> Result<Reply, Error> {
         memory: info.memory.into(),
         hardening: info.hardening.clone(),
     };
-    plain(|sink| encode_reply(sink, id, &ok))
+    plain(|writer| encode_reply(writer, id, &ok)).map_err(encode_failed)
 }
 
-/// A hit, as it was when it was looked up.
-struct Hit<'a> {
-    asked: &'a str,
-    slug: Slug,
-    held: StoredSecret,
-    grade: keyrack_core::Grade,
-    source: std::sync::Arc<keyrack_core::GrantSource>,
-    expires_at: String,
-    left: Ttl,
-}
-
-impl Hit<'_> {
-    fn of<'a>(asked: &'a str, entry: &Entry<StoredSecret>, now: Clock) -> Hit<'a> {
-        Hit {
-            asked,
-            slug: entry.slug.clone(),
-            held: entry.secret.clone(),
-            grade: entry.grade,
-            source: std::sync::Arc::clone(&entry.source),
-            expires_at: timestamp::format_ms(entry.deadlines.wall_ms),
-            left: entry.deadlines.remaining(now),
-        }
-    }
-
-    fn item(&self) -> GetItem<'_, SecretRef<'_>> {
-        GetItem {
-            asked: self.asked,
-            slug: self.slug.as_str(),
-            protection: self.grade.protection.as_str(),
-            duration: self.grade.duration.as_str(),
-            vault: self.source.vault.as_str(),
-            mech: self.source.mech.as_str(),
-            env: self.slug.env(),
-            org: self.slug.org(),
-            expires_at: &self.expires_at,
-            ttl_ms: self.left.as_ms(),
-            secret: SecretRef(&self.held.secret),
-        }
-    }
-}
-
-fn get(daemon: &Daemon, id: u64, get: &Get<'_>) -> Result<Reply, Error> {
-    // Most callers ask for one key.
-    let mut hits: SmallVec<[Hit<'_>; 1]> = daemon.with_store(|store, now| {
-        let hit = |asked| store.live(now).get(asked).map(|entry| Hit::of(asked, entry, now));
-        get.slugs.iter().map(AsRef::as_ref).filter_map(hit).collect()
-    });
-    let items: SmallVec<[_; 1]> = hits.iter().map(Hit::item).collect();
+fn get(cx: &mut RequestContext<'_>, id: u64, get: &Get<'_>) -> Result<Reply, Error> {
+    let (live, pool) = cx.keys.live(cx.now);
+    // Most clients ask for one key.
+    let hits: SmallVec<[Hit<'_>; 1]> = get.slugs.iter().filter_map(|slug| Hit::find(&live, slug)).collect();
+    let items: SmallVec<[_; 1]> = hits.iter().map(|hit| get_item(hit, cx.now)).collect();
     if items.is_empty() {
-        return plain(|sink| encode_get_reply(sink, id, &items).map(|_| ()));
+        return plain(|writer| encode_get_reply(writer, id, &items).map(|_| ())).map_err(encode_failed);
     }
-    let mut page = daemon.pool.buffer(LONGEST);
-    let put = encode_get_reply(&mut Page(&mut page, daemon), id, &items).map_err(|error| match error {
-        EncodeError::Full => {
-            let limit = daemon.pool.usage().requests_limit / 1024;
-            let message =
-                format!("the memory for replies is full ({limit} KiB); ask for fewer keys at a time");
-            Error::new(ErrorCode::MemoryFull, message)
-        }
-        error => too_large(error),
+    let mut page = pool.buffer(MAX_REPLY);
+    let mut writer = PageWriter { page: &mut page, reclaim: cx.reclaim };
+    let written = encode_get_reply(&mut writer, id, &items).map_err(|error| match error {
+        EncodeError::Full => handler::reply_memory_full(pool),
+        error => encode_failed(error),
     })?;
-    drop(items);
-    let mut carries = Carries::None;
-    for hit in hits.drain(..put) {
-        tracing::debug!(slug = %hit.slug, "a key is handed out");
-        carries.push(hit.held);
-    }
-    Ok(Reply::Secret { page, carries })
+    Ok(Reply::Secret { page, carries: handler::carried(&hits[..written]) })
 }
 
-fn unlock(daemon: &Daemon, id: u64, frame: &Frame<'_>, unlock: &Unlock<'_>) -> Result<Reply, Error> {
-    let results = daemon.with_store(|store, now| {
-        let results = unlock.keys.iter().map(|key| {
-            let outcome = unlock_one(daemon, store, frame, key, now);
-            UnlockResult {
-                slug: Cow::Borrowed(&*key.slug),
-                outcome: outcome.map_err(|error| {
-                    tracing::info!(code = %error.code, "a key is not unlocked");
-                    // The result names the key already.
-                    ErrorBody { slug: None, ..error_body(&error) }
-                }),
-            }
-        });
-        results.collect()
+fn get_item<'a>(hit: &'a Hit<'_>, now: Clock) -> GetItem<'a, SecretRef<'a>> {
+    let key = hit.key;
+    GetItem {
+        asked: hit.requested,
+        slug: key.slug.as_str(),
+        protection: key.grade.protection.as_str(),
+        duration: key.grade.duration.as_str(),
+        vault: key.source.vault.as_str(),
+        mech: key.source.mech.as_str(),
+        env: key.slug.env(),
+        org: key.slug.org(),
+        expires_at: &hit.expires_at,
+        ttl_ms: key.deadlines.remaining(now).as_ms(),
+        secret: SecretRef(&key.secret.secret),
+    }
+}
+
+fn unlock(
+    cx: &mut RequestContext<'_>,
+    id: u64,
+    frame: &Frame<'_>,
+    unlock: &Unlock<'_>,
+) -> Result<Reply, Error> {
+    let results = unlock.keys.iter().map(|key| UnlockResult {
+        slug: Cow::Borrowed(&*key.slug),
+        outcome: unlock_one(cx, frame, key).map_err(|error| {
+            tracing::info!(code = %error.code, "key not unlocked");
+            // The result names the key already.
+            ErrorBody { slug: None, ..body_of(&error) }
+        }),
     });
-    plain(|sink| encode_unlock_reply(sink, id, UnlockOk { results }))
+    let results = results.collect();
+    plain(|writer| encode_unlock_reply(writer, id, UnlockOk { results })).map_err(encode_failed)
 }
 
 fn unlock_one(
-    daemon: &Daemon,
-    store: &mut Store<StoredSecret>,
+    cx: &mut RequestContext<'_>,
     frame: &Frame<'_>,
     key: &UnlockKey<'_>,
-    now: Clock,
 ) -> Result<UnlockGranted<'static>, Error> {
+    let now = cx.now;
     let slug = Slug::parse_stored(&key.slug)?;
-    let grade = super::grade(&key.grade).map_err(|(field, must)| {
+    let grade = handler::parse_grade(&key.grade).map_err(|(field, must)| {
         Error::new(ErrorCode::BadRequest, format!("{slug}: {field} {must}")).of(&slug)
     })?;
     let credential = match &key.credential_expires_at {
@@ -229,123 +199,111 @@ fn unlock_one(
             Error::new(ErrorCode::BadRequest, message).of(&slug)
         })?),
     };
-    let ask = TtlRequest {
+    let request = TtlRequest {
         requested: Some(Ttl(key.ttl_ms)),
         max_duration: None,
         credential_expires_at_ms: credential,
         sudo: slug.is_sudo(),
     };
-    let (ttl, by) = resolve_ttl(ask, now).map_err(|error| error.of(&slug))?;
-    let ended = || {
+    let (ttl, by) = resolve_ttl(request, now).map_err(|error| error.of(&slug))?;
+    let expired = || {
         let message = match credential.filter(|end| *end <= now.wall_ms) {
-            Some(end) => format!("{slug}: the credential ended at {}", timestamp::format_ms(end)),
-            None => format!("{slug}: a life of 0 ms is over before it begins"),
+            Some(end) => format!("{slug}: the credential expired at {}", timestamp::format_ms(end)),
+            None => format!("{slug}: a TTL of 0 ms expires at once"),
         };
         Error::new(ErrorCode::BadDuration, message).of(&slug)
     };
     if ttl.as_ms() == 0 {
-        return Err(ended());
+        return Err(expired());
     }
-    store.check_replace(&slug, grade, now).map_err(|downgrade| downgrade.to_error(&daemon.info.owner))?;
+    cx.keys.check_grades([(&slug, grade)], now).map_err(|downgrade| downgrade.to_error(&cx.info.owner))?;
     let bytes = frame.secret(key.secret).expect("decoding has found every range inside the frame");
-    let secret = daemon.pool.store(bytes).map_err(|full| super::full(&full).of(&slug))?;
+    let secret = cx.keys.allocate(bytes).map_err(|error| handler::secret_memory_full(&error).of(&slug))?;
     let deadlines = Deadlines::after(now, ttl);
     let entry = NewEntry {
         slug: slug.clone(),
         secret: StoredSecret { secret, extras: None },
         grade,
-        source: super::source(&key.source),
+        source: handler::parse_source(&key.source),
         deadlines,
-        given: given(key, by),
+        given: granted_ttl(key, by),
     };
-    match store.insert(entry, now) {
+    match cx.keys.insert(entry, now) {
         Inserted::Stored => {
-            tracing::info!(%slug, "a key is unlocked");
             let expires_at = timestamp::format_ms(deadlines.wall_ms).into();
             Ok(UnlockGranted { ttl_ms: ttl.as_ms(), expires_at })
         }
-        Inserted::AlreadyExpired => Err(ended()),
+        Inserted::AlreadyExpired => Err(expired()),
     }
 }
 
-/// What is told of the key's life. The client knows best: the daemon sees neither a `maxDuration` nor what a person asked for.
-fn given(key: &UnlockKey<'_>, by: TtlLimit) -> GrantedTtl {
-    let said = key.life_by.as_deref().and_then(TtlLimit::parse);
-    GrantedTtl { ttl: key.life_ms.map(Ttl), by: said.or((by == TtlLimit::Credential).then_some(by)) }
+/// Returns the TTL that `status` reports. The client's word counts: the daemon sees neither the
+/// `maxDuration` nor the TTL that the user requested.
+fn granted_ttl(key: &UnlockKey<'_>, by: TtlLimit) -> GrantedTtl {
+    let by_client = key.life_by.as_deref().and_then(TtlLimit::parse);
+    GrantedTtl { ttl: key.life_ms.map(Ttl), by: by_client.or((by == TtlLimit::Credential).then_some(by)) }
 }
 
-fn status(daemon: &Daemon, id: u64, status: &Status) -> Result<Reply, Error> {
-    let limit = status.limit.unwrap_or(MOST_LISTED).min(MOST_LISTED);
-    daemon.with_store(|store, now| {
-        store.expire(now);
-        let bytes: usize = store.secrets().map(|held| held.secret.len()).sum();
-        let counts = Counts { keys: store.len() as u64, bytes: bytes as u64 };
-        let page = store.list(status.after, usize::try_from(limit).unwrap_or(usize::MAX), now);
-        let keys = page.entries.iter().map(|entry| StatusKey {
-            slug: entry.slug.as_str().into(),
-            env: entry.slug.env().into(),
-            org: entry.slug.org().into(),
-            grade: keyrack_wire::Grade {
-                protection: entry.grade.protection.as_str().into(),
-                duration: entry.grade.duration.as_str().into(),
-            },
-            source: keyrack_wire::Source {
-                vault: entry.source.vault.as_str().into(),
-                mech: entry.source.mech.as_str().into(),
-            },
-            expires_at: timestamp::format_ms(entry.deadlines.wall_ms).into(),
-            ttl_ms: entry.deadlines.remaining(now).as_ms(),
-            ends_by: ends_by(entry.deadlines, now).into(),
-            life_ms: entry.given.ttl.map(Ttl::as_ms),
-            life_by: entry.given.by.map(|by| by.as_str().into()),
-            n: entry.seq,
-        });
-        let info = &daemon.info;
-        let page = StatusOk {
-            keys: keys.collect(),
-            more: page.has_more,
-            home_hash: info.home_hash.as_str().into(),
-            memory: info.memory.into(),
-            boundary: info.boundary.into(),
-            namespaces: Some(info.namespaces.into()),
-            hardening: info.hardening.clone(),
-            counts,
-        };
-        plain(|sink| encode_status_reply(sink, id, page).map(|_| ()))
-    })
+fn status(cx: &mut RequestContext<'_>, id: u64, status: &Status) -> Result<Reply, Error> {
+    let RequestContext { info, now, .. } = *cx;
+    let limit = status.limit.unwrap_or(MAX_LISTED).min(MAX_LISTED);
+    let (keys, bytes) = cx.keys.totals(now);
+    let counts = Counts { keys: keys as u64, bytes: bytes as u64 };
+    let page = cx.keys.list(status.after, usize::try_from(limit).unwrap_or(usize::MAX), now);
+    let keys = page.entries.iter().map(|key| StatusKey {
+        slug: key.slug.as_str().into(),
+        env: key.slug.env().into(),
+        org: key.slug.org().into(),
+        grade: keyrack_wire::Grade {
+            protection: key.grade.protection.as_str().into(),
+            duration: key.grade.duration.as_str().into(),
+        },
+        source: keyrack_wire::Source {
+            vault: key.source.vault.as_str().into(),
+            mech: key.source.mech.as_str().into(),
+        },
+        expires_at: timestamp::format_ms(key.deadlines.wall_ms).into(),
+        ttl_ms: key.deadlines.remaining(now).as_ms(),
+        ends_by: expiry_clock(key.deadlines, now).into(),
+        life_ms: key.given.ttl.map(Ttl::as_ms),
+        life_by: key.given.by.map(|by| by.as_str().into()),
+        n: key.seq,
+    });
+    let ok = StatusOk {
+        keys: keys.collect(),
+        more: page.has_more,
+        home_hash: info.home_hash.as_str().into(),
+        memory: info.memory.into(),
+        boundary: info.boundary.into(),
+        namespaces: Some(info.namespaces.into()),
+        hardening: info.hardening.clone(),
+        counts,
+    };
+    plain(|writer| encode_status_reply(writer, id, ok).map(|_| ())).map_err(encode_failed)
 }
 
-/// The clock whose deadline comes first as things stand; the one nobody can set, if both come together.
-pub(super) fn ends_by(deadlines: Deadlines, now: Clock) -> &'static str {
+/// Returns the clock whose deadline comes first as things are now. If both come together, it is the
+/// boot clock, which cannot be set.
+pub(super) fn expiry_clock(deadlines: Deadlines, now: Clock) -> &'static str {
     let boot_ms = deadlines.boot_ns.saturating_sub(now.boot_ns) / 1_000_000;
     let wall_ms = u64::try_from(deadlines.wall_ms.saturating_sub(now.wall_ms)).unwrap_or(0);
     if wall_ms < boot_ms { "wall" } else { "boot" }
 }
 
-fn relock(daemon: &Daemon, id: u64, relock: &Relock<'_>) -> Result<Reply, Error> {
-    let relocked = daemon.with_store(|store, now| match relock {
-        Relock::Slugs(slugs) => {
-            let slugs: Vec<Slug> = slugs.iter().filter_map(|slug| Slug::parse_stored(slug).ok()).collect();
-            store.relock(RelockScope::Slugs(&slugs), now)
-        }
-        Relock::Env(env) => store.relock(RelockScope::Env(env), now),
-        Relock::All => store.relock(RelockScope::All, now),
-    });
-    for slug in &relocked {
-        tracing::info!(%slug, "a key is relocked");
-    }
+fn relock(cx: &mut RequestContext<'_>, id: u64, request: &Relock<'_>) -> Result<Reply, Error> {
+    let relocked = handler::relock(
+        cx,
+        match request {
+            Relock::Slugs(slugs) => RelockRequest::Slugs(slugs),
+            Relock::Env(env) => RelockRequest::Env(env),
+            Relock::All => RelockRequest::All,
+        },
+    );
     let slugs: Vec<&str> = relocked.iter().map(Slug::as_str).collect();
-    plain(|sink| encode_relock_reply(sink, id, &slugs))
+    plain(|writer| encode_relock_reply(writer, id, &slugs)).map_err(encode_failed)
 }
 
-/// Composes a reply that carries no secret.
-fn plain(compose: impl FnOnce(&mut Text) -> Result<(), EncodeError>) -> Result<Reply, Error> {
-    let mut sink = Text(Vec::new());
-    compose(&mut sink).map_err(too_large)?;
-    Ok(Reply::Plain(sink.0))
-}
-
-fn too_large(error: EncodeError) -> Error {
+fn encode_failed(error: EncodeError) -> Error {
     let code = match error {
         EncodeError::TooLarge { .. } => ErrorCode::TooLarge,
         _ => ErrorCode::Internal,

@@ -1,7 +1,6 @@
-//! The dispatcher with a store and clocks of the test's own, no socket.
+//! The dispatcher with keys and clocks of the test's own, without a socket.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
 
 use keyrack_core::{Clock, Ttl};
 use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
@@ -9,18 +8,24 @@ use keyrack_wire::native::{
     Decoded, Frame, GetOk, Reply as Answered, StatusOk, UnlockOk, decode, decode_reply,
 };
 
+use super::handler::RequestContext;
+use super::response::AfterReply;
 use super::*;
-use crate::peer_auth::LocalIdentity;
-use crate::state::{Daemon, DaemonInfo};
+use crate::conn::reply::Reply;
+use crate::daemon_info::DaemonInfo;
+use crate::key_service::KeyService;
+use crate::reclaim::NoReclaim;
 
 const HOUR_MS: i64 = 3_600_000;
 /// 2026-01-01T00:00:00Z.
 const NEW_YEAR: i64 = 1_767_225_600_000;
 
-/// A daemon whose clocks are turned by hand.
+/// A dispatcher whose clocks are set by hand.
 struct Bench {
-    daemon: Daemon,
-    now: Rc<Cell<Clock>>,
+    keys: RefCell<KeyService>,
+    pool: Pool,
+    info: DaemonInfo,
+    now: Cell<Clock>,
 }
 
 impl Bench {
@@ -29,21 +34,24 @@ impl Bench {
     }
 
     fn with_budget(budget: Budget) -> Self {
-        let now = Rc::new(Cell::new(Clock { boot_ns: 5_000_000_000, wall_ms: NEW_YEAR }));
-        let clock = Rc::clone(&now);
-        let info = DaemonInfo {
-            home_hash: "83db27ef".into(),
-            owner: keyrack_core::Owner::DEFAULT,
-            boot_id: "b".into(),
-            pid: 1,
-            boundary: "session",
-            namespaces: "pid and user",
-            memory: "unlocked",
-            hardening: Vec::new(),
-        };
+        let now = Clock { boot_ns: 5_000_000_000, wall_ms: NEW_YEAR };
         let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), budget).unwrap();
-        let daemon = Daemon::new(LocalIdentity::read(), info, pool, 8, Rc::new(move || clock.get())).unwrap();
-        Bench { daemon, now }
+        let keys = RefCell::new(KeyService::new(pool.clone(), now));
+        Bench { keys, pool, info: DaemonInfo::example(), now: Cell::new(now) }
+    }
+
+    fn answer(&self, handle: impl FnOnce(RequestContext<'_>) -> Response) -> Response {
+        let mut keys = self.keys.borrow_mut();
+        let now = self.now.get();
+        handle(RequestContext { keys: &mut keys, info: &self.info, reclaim: &NoReclaim, now })
+    }
+
+    fn answer_legacy(&self, request: &[u8]) -> Response {
+        self.answer(|cx| legacy::answer(request, cx))
+    }
+
+    fn answer_native(&self, frame: &Frame<'_>) -> Response {
+        self.answer(|cx| native::answer(frame, cx))
     }
 
     /// Lets time pass on both clocks.
@@ -59,7 +67,7 @@ impl Bench {
     }
 
     fn legacy(&self, request: &str) -> String {
-        let Response { reply, then } = legacy::answer(&self.daemon, request.as_bytes());
+        let Response { reply, then } = self.answer_legacy(request.as_bytes());
         let text = String::from_utf8(reply.bytes().to_vec()).unwrap();
         assert_eq!(then == AfterReply::Close, text.starts_with(r#"{"success":true,"#), "{text}");
         text
@@ -88,7 +96,7 @@ impl Bench {
     fn native(&self, header: &str, secrets: &[u8]) -> Vec<u8> {
         let bytes = frame(header, secrets);
         let Decoded::Frame(frame) = decode(&bytes).unwrap() else { panic!("a whole frame") };
-        native::answer(&self.daemon, &frame).reply.bytes().to_vec()
+        self.answer_native(&frame).reply.bytes().to_vec()
     }
 
     #[track_caller]
@@ -142,7 +150,7 @@ fn unlock(grants: &[String]) -> String {
 }
 
 #[test]
-fn a_grant_comes_back_as_it_went_in() {
+fn legacy_get_returns_grant_as_it_was_unlocked() {
     let bench = Bench::new();
     let odd = r#"{"slug":"acme.all.A","key":{"secret":"\u00e9\n\"\\\ud83d\ude00","grade":{"protection":"plaintext","duration":"ephemeral","g":[1]},"k":null},"source":{"vault":"new.vault","mech":"NEW_MECH","s":"x"},"env":"all","org":"acme","expiresAt":"2026-01-01T00:00:01.5Z","z":{"a":{}}}"#;
     bench.legacy(&unlock(&[odd.to_owned(), grant("acme.test.B", "", "")]));
@@ -153,7 +161,7 @@ fn a_grant_comes_back_as_it_went_in() {
 }
 
 #[test]
-fn legacy_hits_can_be_narrowed() {
+fn legacy_get_filters_by_org_and_env() {
     let bench = Bench::new();
     for slug in ["acme.test.A", "acme.all.B", "@all.test.C", "other.test.D", "acme.sudo.E"] {
         bench.unlock(slug, "s");
@@ -175,7 +183,7 @@ fn legacy_hits_can_be_narrowed() {
 }
 
 #[test]
-fn relock_takes_what_it_is_told_and_no_more() {
+fn relock_erases_exactly_what_it_names() {
     let bench = Bench::new();
     let fill = || {
         for slug in ["a.test.A", "a.all.B", "a.test.C", "a.odd.D"] {
@@ -204,7 +212,7 @@ fn relock_takes_what_it_is_told_and_no_more() {
 }
 
 #[test]
-fn an_unlock_is_kept_whole_or_not_at_all() {
+fn legacy_unlock_stores_all_keys_or_none() {
     let bench = Bench::new();
     bench.unlock("a.test.HELD", "old");
     let good = grant("a.test.NEW", "new", "");
@@ -245,7 +253,7 @@ fn an_unlock_is_kept_whole_or_not_at_all() {
 }
 
 #[test]
-fn no_refusal_quotes_a_secret() {
+fn error_replies_quote_no_secret() {
     let bench = Bench::new();
     for request in [
         unlock(&[grant("a.test.X", "hunter2", "").replace("permanent", "forever")]),
@@ -271,7 +279,7 @@ fn no_refusal_quotes_a_secret() {
 }
 
 #[test]
-fn a_full_pool_loses_nothing() {
+fn full_memory_loses_no_key() {
     let bench = Bench::with_budget(Budget::bytes(Budget::LEAST));
     bench.unlock("a.test.HELD", "held");
     let big = "b".repeat(150_000);
@@ -293,7 +301,7 @@ fn a_full_pool_loses_nothing() {
 }
 
 #[test]
-fn lives_end_at_the_first_of_both_deadlines() {
+fn key_expires_at_the_first_of_both_deadlines() {
     for (what, turn) in [
         ("both clocks", (|bench: &Bench| bench.pass(HOUR_MS)) as fn(&Bench)),
         ("suspend, with the wall clock set back", |bench| {
@@ -330,7 +338,7 @@ fn lives_end_at_the_first_of_both_deadlines() {
 }
 
 #[test]
-fn legacy_lives_are_cut_at_the_ceiling_of_the_slugs_env() {
+fn legacy_unlock_shortens_ttl_to_ceiling_of_the_env() {
     let bench = Bench::new();
     let far = until(NEW_YEAR + 1000 * HOUR_MS);
     bench.legacy(&unlock(&[
@@ -351,7 +359,7 @@ fn legacy_lives_are_cut_at_the_ceiling_of_the_slugs_env() {
 }
 
 #[test]
-fn a_grant_already_past_is_accepted_and_not_kept() {
+fn legacy_unlock_accepts_expired_grant_and_does_not_store_it() {
     let bench = Bench::new();
     bench.unlock("a.test.HELD", "held");
     let past = until(NEW_YEAR);
@@ -364,40 +372,40 @@ fn a_grant_already_past_is_accepted_and_not_kept() {
 }
 
 #[test]
-fn bytes_of_secrets_are_given_back_when_they_end() {
+fn erased_secrets_give_their_memory_back() {
     let bench = Bench::new();
-    let empty = bench.daemon.pool.usage().secrets;
+    let empty = bench.pool.usage().secrets;
     bench.unlock("a.test.A", "one");
     bench.unlock("a.test.A", "two");
     bench.legacy(&unlock(&[grant("a.test.B", "s", r#","extra":1"#)]));
-    assert_eq!(bench.daemon.pool.usage().secrets, empty + 3);
+    assert_eq!(bench.pool.usage().secrets, empty + 3);
     bench.legacy(r#"{"command":"RELOCK","payload":{"slugs":["a.test.B"]}}"#);
-    assert_eq!(bench.daemon.pool.usage().secrets, empty + 1);
+    assert_eq!(bench.pool.usage().secrets, empty + 1);
     bench.pass(24 * HOUR_MS);
-    bench.daemon.expire();
-    assert_eq!(bench.daemon.pool.usage().secrets, empty);
+    bench.keys.borrow_mut().expire(bench.now.get());
+    assert_eq!(bench.pool.usage().secrets, empty);
     bench.unlock("a.test.A", "one");
-    bench.daemon.erase_all();
-    assert_eq!(bench.daemon.pool.usage().secrets, empty);
-    assert_eq!(bench.daemon.pool.usage().requests, Bench::new().daemon.pool.usage().requests);
+    bench.keys.borrow_mut().erase_all();
+    assert_eq!(bench.pool.usage().secrets, empty);
+    assert_eq!(bench.pool.usage().requests, Bench::new().pool.usage().requests);
 }
 
 #[test]
-fn idleness_counts_from_the_last_ask_and_never_while_a_key_is_held() {
+fn service_is_idle_after_last_request_and_only_without_keys() {
     let bench = Bench::new();
     let window = std::time::Duration::from_secs(60);
-    assert!(!bench.daemon.is_idle(window));
+    assert!(!bench.keys.borrow_mut().is_idle(window, bench.now.get()));
     bench.pass(59_999);
-    assert!(!bench.daemon.is_idle(window));
+    assert!(!bench.keys.borrow_mut().is_idle(window, bench.now.get()));
     bench.pass(1);
-    assert!(bench.daemon.is_idle(window));
+    assert!(bench.keys.borrow_mut().is_idle(window, bench.now.get()));
     bench.hits(&["a.test.A"]);
-    assert!(!bench.daemon.is_idle(window));
+    assert!(!bench.keys.borrow_mut().is_idle(window, bench.now.get()));
     bench.legacy(&unlock(&[grant("a.test.K", "s", &until(NEW_YEAR + HOUR_MS))]));
     bench.pass(HOUR_MS - 60_001);
-    assert!(!bench.daemon.is_idle(window), "a key is held");
+    assert!(!bench.keys.borrow_mut().is_idle(window, bench.now.get()), "a key is held");
     bench.pass(1);
-    assert!(bench.daemon.is_idle(window), "it has ended, by a look");
+    assert!(bench.keys.borrow_mut().is_idle(window, bench.now.get()), "it has ended, by a look");
 }
 
 /// An unlock of one key by the native protocol.
@@ -408,7 +416,7 @@ fn key_header(slug: &str, ttl_ms: i64, more: &str, len: usize) -> String {
 }
 
 #[test]
-fn native_values_are_bytes() {
+fn native_secret_is_arbitrary_bytes() {
     let bench = Bench::new();
     for len in [0_usize, 1, 4095, 4096, 4097, 65_536, 65_537, 300_000] {
         let value: Vec<u8> = (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect();
@@ -430,7 +438,7 @@ fn native_values_are_bytes() {
 }
 
 #[test]
-fn keys_beyond_one_frame_are_named_for_another() {
+fn native_get_names_keys_that_exceed_one_frame() {
     let bench = Bench::new();
     let slugs: Vec<String> = (0..5).map(|n| format!("a.all.K{n}")).collect();
     for slug in &slugs {
@@ -456,7 +464,7 @@ fn keys_beyond_one_frame_are_named_for_another() {
 }
 
 #[test]
-fn each_key_of_a_native_unlock_has_its_own_result() {
+fn native_unlock_returns_a_result_for_each_key() {
     let bench = Bench::new();
     let hour = Ttl::CEILING_SUDO.as_ms();
     let past = r#","credential_expires_at":"2025-12-31T23:59:59Z""#;
@@ -494,7 +502,7 @@ fn each_key_of_a_native_unlock_has_its_own_result() {
 }
 
 #[test]
-fn native_status_is_paged() {
+fn native_status_returns_pages() {
     let bench = Bench::new();
     for n in 0..600 {
         bench.unlock(&format!("acme.test.KEY_NUMBER_{n}"), "secret");
@@ -529,7 +537,7 @@ fn native_status_is_paged() {
 }
 
 #[test]
-fn the_life_a_key_was_given_is_told() {
+fn native_status_reports_granted_ttl() {
     let bench = Bench::new();
     let told = |members: &str| {
         let header = format!(
@@ -557,17 +565,17 @@ fn the_life_a_key_was_given_is_told() {
 }
 
 #[test]
-fn what_ends_a_key_is_told() {
+fn expiry_clock_is_the_clock_of_the_first_deadline() {
     let at = Clock { boot_ns: 0, wall_ms: 0 };
     for (boot_ms, wall_ms, expected) in [(10, 10, "boot"), (9, 10, "boot"), (10, 9, "wall"), (10, -5, "wall")]
     {
         let deadlines = keyrack_core::Deadlines { boot_ns: boot_ms * 1_000_000, wall_ms };
-        assert_eq!(native::ends_by(deadlines, at), expected);
+        assert_eq!(native::expiry_clock(deadlines, at), expected);
     }
 }
 
 #[test]
-fn native_requests_that_are_none_are_told_so() {
+fn native_rejects_invalid_requests_with_their_code() {
     let bench = Bench::new();
     for (header, code) in [
         (r#"{"id":1,"op":"frobnicate"}"#, "unknown_op"),
@@ -590,15 +598,15 @@ fn native_requests_that_are_none_are_told_so() {
 }
 
 #[test]
-fn a_reply_knows_the_secrets_it_carries() {
+fn reply_is_stale_once_a_secret_it_carries_is_erased() {
     let bench = Bench::new();
     bench.unlock("a.test.A", "one");
     bench.unlock("a.test.B", "two");
-    let ask = |request: &str| legacy::answer(&bench.daemon, request.as_bytes()).reply;
+    let ask = |request: &str| bench.answer_legacy(request.as_bytes()).reply;
     let (a, both, none) =
         (ask(&get(&["a.test.A"])), ask(&get(&["a.test.A", "a.test.B"])), ask(&get(&["a.test.C"])));
     let bytes = frame(r#"{"id":1,"op":"get","slugs":["a.test.B"]}"#, b"");
-    let b = native::answer(&bench.daemon, &whole(&bytes)).reply;
+    let b = bench.answer_native(&whole(&bytes)).reply;
     assert_eq!([&a, &both, &none, &b].map(Reply::is_stale), [false; 4]);
     bench.legacy(r#"{"command":"RELOCK","payload":{"slugs":["a.test.A"]}}"#);
     assert_eq!([&a, &both, &none, &b].map(Reply::is_stale), [true, true, false, false]);
@@ -608,13 +616,13 @@ fn a_reply_knows_the_secrets_it_carries() {
 }
 
 #[test]
-fn nothing_of_a_secret_is_in_ordinary_memory() {
+fn reply_with_secret_is_in_secret_pages() {
     // A reply of ordinary memory may hold none; that of a get does not lie there.
     let bench = Bench::new();
     bench.unlock("a.test.A", "one");
-    let reply = legacy::answer(&bench.daemon, get(&["a.test.A"]).as_bytes()).reply;
+    let reply = bench.answer_legacy(get(&["a.test.A"]).as_bytes()).reply;
     assert!(matches!(reply, Reply::Secret { .. }));
-    let miss = legacy::answer(&bench.daemon, get(&["a.test.B"]).as_bytes()).reply;
+    let miss = bench.answer_legacy(get(&["a.test.B"]).as_bytes()).reply;
     assert!(matches!(miss, Reply::Plain(_)));
 }
 
@@ -653,7 +661,7 @@ mod mutations {
         /// Whatever a request is turned into: it is answered in its protocol, and only an answer that says so has changed the
         /// key that is held.
         #[test]
-        fn a_mangled_request_is_answered_and_harms_nothing(
+        fn mutated_request_is_answered_and_changes_nothing_else(
             which in 0_usize..11,
             edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..4), 1..6),
         ) {
@@ -675,7 +683,7 @@ mod mutations {
             let reply = match bytes.first() {
                 Some(0) => match decode(&bytes) {
                     Ok(Decoded::Frame(whole)) => {
-                        let reply = native::answer(&bench.daemon, &whole).reply;
+                        let reply = bench.answer_native(&whole).reply;
                         let framed = matches!(decode(reply.bytes()), Ok(Decoded::Frame(_)));
                         prop_assert!(framed, "a native answer is a frame");
                         reply
@@ -683,7 +691,7 @@ mod mutations {
                     _ => return Ok(()),
                 },
                 _ => {
-                    let reply = legacy::answer(&bench.daemon, &bytes).reply;
+                    let reply = bench.answer_legacy(&bytes).reply;
                     let text = String::from_utf8(reply.bytes().to_vec()).unwrap();
                     prop_assert!(text.starts_with("{\"success\":") && text.ends_with('}'), "{text}");
                     reply

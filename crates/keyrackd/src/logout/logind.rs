@@ -43,7 +43,7 @@ impl SessionFile {
     }
 
     /// Whether the session is over by now.
-    pub(crate) fn says_it_is_over(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         match look(&self.path, self.owner) {
             Found::Gone => true,
             Found::Closing => !self.was_closing,
@@ -130,26 +130,26 @@ mod tests {
     fn it_is_over_when_the_file_says_so_or_is_gone() {
         let (dir, path, file) = with("STATE=active\n");
         let file = file.unwrap();
-        assert!(!file.says_it_is_over());
+        assert!(!file.has_ended());
         // As logind does it: beside, then renamed.
         let rewrite = |text: &str| {
             fs::write(dir.path().join("beside"), text).unwrap();
             fs::rename(dir.path().join("beside"), &path).unwrap();
         };
         rewrite("STATE=online\n");
-        assert!(!file.says_it_is_over());
+        assert!(!file.has_ended());
         rewrite("nothing that is known\n");
-        assert!(!file.says_it_is_over());
+        assert!(!file.has_ended());
         rewrite("STATE=closing\n");
-        assert!(file.says_it_is_over());
+        assert!(file.has_ended());
         rewrite("STATE=active\n");
         fs::remove_file(&path).unwrap();
-        assert!(file.says_it_is_over());
+        assert!(file.has_ended());
         symlink("/dev/null", &path).unwrap();
-        assert!(file.says_it_is_over(), "a link is not the file");
+        assert!(file.has_ended(), "a link is not the file");
         fs::remove_file(&path).unwrap();
         drop(dir);
-        assert!(file.says_it_is_over(), "the directory is gone");
+        assert!(file.has_ended(), "the directory is gone");
     }
 
     #[test]
@@ -168,8 +168,8 @@ mod tests {
     fn a_session_that_was_closing_already_is_over_with_its_file() {
         let (_dir, path, file) = with("STATE=closing\n");
         let file = file.unwrap();
-        assert!(!file.says_it_is_over(), "what is unlocked behind a logout is not ended by that logout");
+        assert!(!file.has_ended(), "what is unlocked behind a logout is not ended by that logout");
         fs::remove_file(&path).unwrap();
-        assert!(file.says_it_is_over());
+        assert!(file.has_ended());
     }
 }

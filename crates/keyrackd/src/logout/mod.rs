@@ -1,11 +1,14 @@
-//! The end of the login session, by what the kernel and logind's file say of it, without D-Bus: whichever is first. Needs only
-//! what the daemon may still do once it serves: read below `/proc` and `/run/systemd/sessions`, and hold processes.
+//! Logout detection: the login session has ended when the kernel or logind's session file says so,
+//! whichever is first. No D-Bus.
 //!
-//! Of a daemon without a login session nothing here is watched: it is not of one person's logging in, so there is no logging out.
+//! Needs only what the daemon may do once it serves: read below `/proc` and
+//! `/run/systemd/sessions`, and hold pidfds. A daemon without a login session watches nothing: it
+//! does not belong to a login, so there is no logout.
 
 mod logind;
 mod session_scan;
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -13,53 +16,58 @@ use keyrack_sys::session;
 use keyrack_wire::native::Hardening;
 use tokio::sync::Notify;
 
-use crate::peer_auth::LocalIdentity;
-use crate::shutdown::ShutdownReason;
-use crate::state::Daemon;
+use crate::conn::table::ConnectionTable;
+use crate::shutdown::{Shutdown, ShutdownReason};
 
 use logind::SessionFile;
 
-/// Where logind tells of sessions. (It calls the content private, and has not changed the two things read of it since they came.)
+/// Directory of logind's session files. logind calls their content private, yet the two facts read
+/// from them have not changed since they were introduced.
 const SESSIONS: &str = "/run/systemd/sessions";
 
-/// Who may tell of sessions there.
+/// User who owns logind's session files.
 const ROOT: u32 = 0;
 
-/// What is watched of a login session.
-pub(crate) struct Logout {
+/// Watch over the login session of the daemon.
+pub(crate) struct LogoutWatch {
     file: Option<SessionFile>,
-    /// Woken at each look.
-    round: Notify,
+    shutdown: Rc<Shutdown>,
+    /// Wakes the scan at each check.
+    checks: Rc<Notify>,
 }
 
-impl Logout {
-    /// Begins to watch, in tasks of the runtime. [`Self::look`] is to be called now and then.
-    pub(crate) fn begin(daemon: &Rc<Daemon>) -> Rc<Self> {
-        let session = daemon.identity.session();
+impl LogoutWatch {
+    /// Starts to watch `session`, in a task of the runtime. Call [`LogoutWatch::check`] regularly.
+    pub(crate) fn spawn(
+        session: Option<u32>,
+        shutdown: Rc<Shutdown>,
+        connections: Rc<RefCell<ConnectionTable>>,
+    ) -> Self {
         let file = session.and_then(|session| SessionFile::find(Path::new(SESSIONS), session, ROOT));
-        let logout = Rc::new(Logout { file, round: Notify::new() });
+        let checks = Rc::new(Notify::new());
         if let Some(session) = session {
-            tokio::task::spawn_local(session_scan::watch(Rc::clone(daemon), session, Rc::clone(&logout)));
+            let scan = session_scan::run(session, Rc::clone(&shutdown), connections, Rc::clone(&checks));
+            tokio::task::spawn_local(scan);
         }
-        logout
+        LogoutWatch { file, shutdown, checks }
     }
 
-    /// Looks at what tells nobody when it changes.
-    pub(crate) fn look(&self, daemon: &Daemon) {
-        if self.file.as_ref().is_some_and(SessionFile::says_it_is_over) {
-            daemon.ending.decide(ShutdownReason::LoggedOut);
+    /// Checks what sends no notification when it changes.
+    pub(crate) fn check(&self) {
+        if self.file.as_ref().is_some_and(SessionFile::has_ended) {
+            self.shutdown.request(ShutdownReason::LoggedOut);
         }
-        self.round.notify_waiters();
+        self.checks.notify_waiters();
     }
 }
 
-/// What the daemon tells of it.
-pub(crate) fn to_wire(own: &LocalIdentity) -> Hardening<'static> {
-    let lacks = match own.session() {
-        None => Some("this process has no login session: keys end by their lives alone".to_owned()),
+/// Returns the state of logout detection, for `hello` and `status`.
+pub(crate) fn report(session: Option<u32>) -> Hardening<'static> {
+    let missing = match session {
+        None => Some("this process has no login session: keys expire by their TTL alone".to_owned()),
         Some(_) => session::check_scan_support()
             .err()
-            .map(|error| format!("the processes of the login session cannot be watched: {error}")),
+            .map(|error| format!("cannot watch the processes of the login session: {error}")),
     };
-    Hardening { name: "logout".into(), on: lacks.is_none(), detail: lacks.map(Into::into) }
+    Hardening { name: "logout".into(), on: missing.is_none(), detail: missing.map(Into::into) }
 }

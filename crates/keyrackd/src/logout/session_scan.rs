@@ -1,9 +1,12 @@
-//! The processes of the login session, of any user: as long as one lives that is no daemon, somebody is logged in. One of them is
-//! held and waited for; only when it ends the others are looked through for the next.
+//! Scan for processes of the login session, of any user: while one lives that is not a daemon, the
+//! user is logged in. The scan holds the first such process and waits for it to exit, and only then
+//! looks for the next.
 //!
-//! A look that failed, or that a process escaped by ending, is no look: only two complete ones, some time apart, that find nobody
-//! are the end. Only looks that somebody keeps failing, by leaving the daemon no descriptors, are one too.
+//! A scan that fails, or that races with an exiting process, is inconclusive: the session has ended
+//! when two complete scans, some time apart, find no process. The daemon also shuts down when scans
+//! keep failing because it has no descriptors left.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -15,58 +18,66 @@ use std::time::Duration;
 use keyrack_sys::fs::descriptors::DescriptorLimit;
 use keyrack_sys::session::{ScanFilter, ScanStep, SessionProcess, SessionScan};
 use tokio::io::Interest;
+use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-use super::Logout;
-use crate::async_fd::{StableFd, watch as readiness};
-use crate::shutdown::ShutdownReason;
-use crate::state::Daemon;
+use crate::async_fd::{StableFd, watch};
+use crate::conn::table::ConnectionTable;
+use crate::shutdown::{Shutdown, ShutdownReason};
 
-/// How daemons are named. They do not keep one another alive: nobody is logged in through them. (A user may give any process this
-/// name, and so only shorten the life of the keys.)
+/// Process name of daemons. Daemons do not keep a session alive. (A user may give any process this
+/// name, which only lets keys be erased earlier.)
 const DAEMON: &str = "keyrackd";
 
-/// From one look through all processes to the next, at least.
+/// Minimum pause between two scans.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How many looks in a row have to find nobody.
-const LOOKS: u32 = 2;
+/// Number of consecutive scans that find no process before the session has ended.
+const EMPTY_SCANS: u32 = 2;
 
-/// How many looks in a row may fail for want of descriptors. Callers give theirs up for a look, so it is not for them: the limit was
-/// lowered from outside, as any process of the user's can (`prlimit(2)`), and keys must not outlive a logout that cannot be seen.
-const BLIND: u32 = 6;
+/// Number of consecutive scans without descriptors before the daemon shuts down. Connections give
+/// their descriptors up for a scan, so it does not fail because of them: another process lowered the
+/// limit, as any process of the user can (`prlimit(2)`), and keys must not outlive a logout that the
+/// daemon cannot see.
+const FAILED_SCANS: u32 = 6;
 
-/// Ends a daemon whose login session has no process left.
-pub(super) async fn watch(daemon: Rc<Daemon>, session: u32, logout: Rc<Logout>) {
-    let wanted = ScanFilter { session, exclude_comm: DAEMON };
-    // Whoever started the daemon waits for an answer now, and is of the session.
-    logout.round.notified().await;
-    let (mut empty, mut blind) = (0, 0);
+/// Shuts the daemon down when its login session has no process left.
+pub(super) async fn run(
+    session: u32,
+    shutdown: Rc<Shutdown>,
+    connections: Rc<RefCell<ConnectionTable>>,
+    checks: Rc<Notify>,
+) {
+    let filter = ScanFilter { session, exclude_comm: DAEMON };
+    // The process that started the daemon waits for it now, and is in the session.
+    checks.notified().await;
+    let (mut empty, mut failed) = (0, 0);
     loop {
-        let look = look_through(wanted).await;
-        blind = if is_out_of_descriptors(&look) { blind + 1 } else { 0 };
-        if blind >= BLIND {
-            daemon.ending.decide(ShutdownReason::CannotWatchSession);
-            return;
+        let scan = scan(filter).await;
+        failed = if is_out_of_descriptors(&scan) { failed + 1 } else { 0 };
+        if failed >= FAILED_SCANS {
+            return shutdown.request(ShutdownReason::CannotWatchSession);
         }
-        match look {
-            Ok(Who::Somebody(member)) => {
+        match scan {
+            Ok(ScanResult::Found(process)) => {
                 empty = 0;
-                wait_for(member, &logout).await;
+                wait_for_exit(process, &checks).await;
             }
-            Ok(Who::Nobody) => {
+            Ok(ScanResult::NoProcess) => {
                 empty += 1;
-                if empty >= LOOKS {
-                    daemon.ending.decide(ShutdownReason::LoggedOut);
-                    return;
+                if empty >= EMPTY_SCANS {
+                    return shutdown.request(ShutdownReason::LoggedOut);
                 }
             }
-            Ok(Who::Unsure) => empty = 0,
+            Ok(ScanResult::Inconclusive) => empty = 0,
             Err(error) => {
                 empty = 0;
-                tracing::warn!(%error, "the processes of the login session cannot be looked through");
+                tracing::warn!(%error, "cannot scan the processes of the login session");
                 if DescriptorLimit::of(&error).is_some() {
-                    daemon.table.borrow_mut().evict_idle();
+                    let evicted = connections.borrow_mut().evict_idle();
+                    if let Some(evicted) = evicted {
+                        evicted.close();
+                    }
                 }
             }
         }
@@ -76,64 +87,63 @@ pub(super) async fn watch(daemon: Rc<Daemon>, session: u32, logout: Rc<Logout>) 
 
 /// Returns `true` if a scan failed because this process has no descriptor left, whatever the machine
 /// has.
-fn is_out_of_descriptors(look: &io::Result<Who>) -> bool {
-    matches!(look, Err(error) if DescriptorLimit::of(error) == Some(DescriptorLimit::Process))
+fn is_out_of_descriptors(scan: &io::Result<ScanResult>) -> bool {
+    matches!(scan, Err(error) if DescriptorLimit::of(error) == Some(DescriptorLimit::Process))
 }
 
-enum Who {
-    Somebody(SessionProcess),
-    Nobody,
-    /// Somebody was there, and ended while it was looked at.
-    Unsure,
+enum ScanResult {
+    Found(SessionProcess),
+    NoProcess,
+    /// A process exited while it was looked at.
+    Inconclusive,
 }
 
-/// Looks through the processes of the machine, a few at a time, so that callers do not wait for it.
-async fn look_through(wanted: ScanFilter) -> io::Result<Who> {
-    let mut walk = SessionScan::start(wanted)?;
+/// Scans all processes, a few at a time, so that clients do not wait for it.
+async fn scan(filter: ScanFilter) -> io::Result<ScanResult> {
+    let mut scan = SessionScan::start(filter)?;
     loop {
-        match walk.step()? {
+        match scan.step()? {
             ScanStep::More => yield_now().await,
-            ScanStep::Found(member) => return Ok(Who::Somebody(member)),
-            ScanStep::Done { vanished: true } => return Ok(Who::Unsure),
-            ScanStep::Done { vanished: false } => return Ok(Who::Nobody),
+            ScanStep::Found(process) => return Ok(ScanResult::Found(process)),
+            ScanStep::Done { vanished: true } => return Ok(ScanResult::Inconclusive),
+            ScanStep::Done { vanished: false } => return Ok(ScanResult::NoProcess),
         }
     }
 }
 
-struct Watched(SessionProcess);
+struct WatchedProcess(SessionProcess);
 
-impl StableFd for Watched {}
+impl StableFd for WatchedProcess {}
 
-impl AsRawFd for Watched {
+impl AsRawFd for WatchedProcess {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_fd().as_raw_fd()
     }
 }
 
-/// Waits until it has ended, or left the session.
-async fn wait_for(member: SessionProcess, logout: &Logout) {
-    tracing::debug!(pid = member.pid().as_raw(), "a process of the login session is waited for");
-    let watched = match readiness(Watched(member), Interest::READABLE) {
+/// Waits until a process has exited or left the session.
+async fn wait_for_exit(process: SessionProcess, checks: &Notify) {
+    tracing::debug!(pid = process.pid().as_raw(), "waiting for a process of the login session");
+    let watched = match watch(WatchedProcess(process), Interest::READABLE) {
         Ok(watched) => watched,
         Err(error) => {
-            // It is looked for again, then.
-            tracing::warn!(%error, "a process of the login session cannot be waited for");
+            // The next scan finds it again.
+            tracing::warn!(%error, "cannot wait for a process of the login session");
             return;
         }
     };
-    let member = &watched.get_ref().0;
+    let process = &watched.get_ref().0;
     loop {
-        let mut ended = pin!(watched.readable());
-        let mut round = pin!(logout.round.notified());
-        let looked = poll_fn(|cx| {
-            if let Poll::Ready(ready) = ended.as_mut().poll(cx) {
+        let mut exited = pin!(watched.readable());
+        let mut check = pin!(checks.notified());
+        // Fails only when the runtime is shutting down.
+        let is_shutting_down = poll_fn(|cx| {
+            if let Poll::Ready(ready) = exited.as_mut().poll(cx) {
                 return Poll::Ready(ready.map(|mut ready| ready.clear_ready()).is_err());
             }
-            round.as_mut().poll(cx).map(|()| false)
+            check.as_mut().poll(cx).map(|()| false)
         });
-        // Fails only when the runtime is shutting down.
-        let over = looked.await;
-        if over || !member.is_still_wanted() {
+        if is_shutting_down.await || !process.is_still_wanted() {
             return;
         }
     }

@@ -135,24 +135,24 @@ fn the_log_names_keys_and_peers_and_never_a_value() {
         wait_until("it is logged", LONG, || logged(&path).contains("peer rejected uid=65533 pid="));
     }
     daemon.signal(Signal::Usr1);
-    wait_until("it is logged", LONG, || logged(&path).contains("every key is erased"));
+    wait_until("it is logged", LONG, || logged(&path).contains("all keys erased"));
     daemon.ask(RELOCK_ALL);
     daemon.signal(Signal::Term);
     assert!(daemon.ended(LONG).success());
     let log = logged(&path);
     for line in [
         "INFO  keyrackd[",
-        "the daemon serves version=0.1.0 socket=",
-        &format!("a caller is met pid={mine}"),
-        "a key is unlocked slug=acme.test.LEGACY",
-        "a key is unlocked slug=acme.test.NATIVE",
-        r#"a key is unlocked slug="acme.test.right\u{202e}left""#,
-        "a key is handed out slug=acme.test.LEGACY",
-        "a key is handed out slug=acme.test.NATIVE",
-        "a key is relocked slug=acme.test.LEGACY",
-        "a key is relocked slug=acme.test.NATIVE",
-        "a key is not unlocked code=grade_degraded",
-        "the daemon ends why=Signal",
+        "daemon ready version=0.1.0 socket=",
+        &format!("connection accepted pid={mine}"),
+        "key unlocked slug=acme.test.LEGACY",
+        "key unlocked slug=acme.test.NATIVE",
+        r#"key unlocked slug="acme.test.right\u{202e}left""#,
+        "key sent slug=acme.test.LEGACY",
+        "key sent slug=acme.test.NATIVE",
+        "key relocked slug=acme.test.LEGACY",
+        "key relocked slug=acme.test.NATIVE",
+        "key not unlocked code=grade_degraded",
+        "daemon stopped reason=Signal",
     ] {
         assert!(log.contains(line), "{line:?} in:\n{log}");
     }
@@ -253,7 +253,9 @@ fn in_the_foreground_it_warns_on_standard_error() {
     daemon.child.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(said.contains(" WARN  keyrackd["), "{said}");
     assert!(
-        said.contains("a key's value is not text, which this protocol cannot carry slug=acme.test.BYTES"),
+        said.contains(
+            "the value of a key is not text: the legacy protocol cannot carry it slug=acme.test.BYTES"
+        ),
         "{said}"
     );
     assert!(!said.contains("INFO") && !said.contains("sentinel"), "{said}");
@@ -322,15 +324,12 @@ fn with_a_journal_of_our_own() {
     let (pid, word) = started(&home, &log);
     assert_eq!(word, "ready\n");
     let mut told = Vec::new();
-    while told.last().is_none_or(|entry: &String| !entry.contains("MESSAGE=the daemon serves version=")) {
+    while told.last().is_none_or(|entry: &String| !entry.contains("MESSAGE=daemon ready version=")) {
         told.push(next());
     }
     // From inside its sandbox, too.
     ask(connect(&socket_in(&home)), unlock("acme.test.K", "sentinel", "").as_bytes());
-    assert_eq!(
-        next(),
-        "PRIORITY=6\nSYSLOG_IDENTIFIER=keyrackd\nMESSAGE=a key is unlocked slug=acme.test.K\n"
-    );
+    assert_eq!(next(), "PRIORITY=6\nSYSLOG_IDENTIFIER=keyrackd\nMESSAGE=key unlocked slug=acme.test.K\n");
     ended(pid);
-    assert_eq!(next(), "PRIORITY=6\nSYSLOG_IDENTIFIER=keyrackd\nMESSAGE=the daemon ends why=Signal\n");
+    assert_eq!(next(), "PRIORITY=6\nSYSLOG_IDENTIFIER=keyrackd\nMESSAGE=daemon stopped reason=Signal\n");
 }
