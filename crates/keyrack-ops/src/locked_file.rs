@@ -1,15 +1,16 @@
 //! Files of a repository, which are not secret and which others write too. They are replaced
 //! atomically with their mode kept, under a lock on their directory.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keyrack_core::{Error, ErrorCode};
+use keyrack_sys::fs::lock::lock_exclusive;
 
-/// The longest wait for another writer.
+/// Longest wait for another process. Holders need milliseconds.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// A file that no other keyrack process changes until this is dropped.
@@ -26,11 +27,17 @@ impl LockedFile {
         let parent = path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(parent).map_err(|error| io_error("make", parent, &error))?;
         let dir = File::open(parent).map_err(|error| io_error("open", parent, &error))?;
-        lock(&dir, parent)?;
+        lock_exclusive(&dir, MAX_WAIT).map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => {
+                let message = format!("{} has been locked for {} s", parent.display(), MAX_WAIT.as_secs());
+                Error::new(ErrorCode::TimedOut, message)
+            }
+            _ => io_error("lock", parent, &error),
+        })?;
         Ok(LockedFile { path, dir })
     }
 
-    /// Its text; `None` if it is not there.
+    /// Text of the file; `None` if it does not exist.
     pub(crate) fn read(&self) -> Result<Option<String>, Error> {
         match fs::read_to_string(&self.path) {
             Ok(text) => Ok(Some(text)),
@@ -62,24 +69,6 @@ impl LockedFile {
         file.sync_all()?;
         fs::rename(temporary, &self.path)?;
         self.dir.sync_all()
-    }
-}
-
-/// Waits for the lock, which others hold for milliseconds.
-fn lock(dir: &File, path: &Path) -> Result<(), Error> {
-    let end = Instant::now() + MAX_WAIT;
-    loop {
-        match dir.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) if Instant::now() < end => {
-                std::thread::sleep(Duration::from_millis(3));
-            }
-            Err(TryLockError::WouldBlock) => {
-                let message = format!("{} has been locked for {} s", path.display(), MAX_WAIT.as_secs());
-                return Err(Error::new(ErrorCode::TimedOut, message));
-            }
-            Err(TryLockError::Error(error)) => return Err(io_error("lock", path, &error)),
-        }
     }
 }
 

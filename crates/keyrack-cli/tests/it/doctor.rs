@@ -1,4 +1,4 @@
-//! `keyrack doctor` tells the truth, under each condition that can be brought about here: a test for each.
+//! `keyrack doctor` under each condition that can be created here, one test each.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -27,7 +27,7 @@ fn child() {
     become_the_command();
 }
 
-/// What doctor said.
+/// Output of `doctor --json`.
 struct Said {
     checks: Vec<Value>,
     exit: i32,
@@ -105,7 +105,7 @@ fn can_mount(test: &str) -> bool {
     can_run(test, &[Need::Root, Need::That(possible, "the right to mount")])
 }
 
-/// Where the socket of a world is, once a daemon has been there.
+/// Path of the socket, once a daemon has run.
 fn socket(fixture: &Fixture) -> PathBuf {
     let (_, stdout, _) = fixture.run("keyrack daemon start --json", b"");
     let told: Value = serde_json::from_str(&stdout.concat()).unwrap();
@@ -531,7 +531,8 @@ fn doctor_fails_if_proc_hides_processes() {
     said.says("kernel.start", "skip", &["see above"]);
 }
 
-/// A daemon hides itself from debuggers, and so from its own user where `/proc` hides processes. It is still that user's own daemon.
+/// A daemon hides itself from debuggers, and so from its own user where `/proc` hides processes.
+/// It is still that user's own daemon.
 #[test]
 fn doctor_names_hidepid_under_a_running_daemon() {
     let test = "doctor_names_hidepid_under_a_running_daemon";

@@ -93,7 +93,7 @@ fn set_prompt_hides_typed_secret() {
     let (_, value, _) = fixture.run("keyrack get --key K --unlock --value", b"");
     assert_eq!(value, ["s3crét", "%"]);
     for (answers, exit, says) in [
-        (&[("[y/N] ", "n\n")][..], 2, "a permanent key was declined"),
+        (&[("[y/N] ", "n\n")][..], 2, "the permanent key was declined"),
         (&[("[y/N] ", "y\n"), ("acme.test.K: ", "abc\u{3}")], 130, ""),
         (&[("[y/N] ", "y\n"), ("acme.test.K: ", "\u{4}")], 2, "the terminal closed"),
         (&[("[y/N] ", "y\n"), ("acme.test.K: ", "\n")], 2, "is empty"),
@@ -182,7 +182,7 @@ fn set_prompts_for_missing_arguments() {
         &[("Choice [1]: ", "3\n"), secret],
     );
     assert_eq!(exit, 0, "{shown}");
-    assert!(shown.contains("vault: os.daemon") && !shown.contains("for which env"), "{shown}");
+    assert!(shown.contains("vault: os.daemon") && !shown.contains("Which env"), "{shown}");
     // By the words, in a small letter or not; a slip is asked again, and too many of them are the
     // end.
     let words = [

@@ -1,5 +1,5 @@
 //! Declarations of keys in `keyrack.yml`. An edit is parsed and compared before it is written: it
-//! changes the one entry that is meant, or the file stays as it is.
+//! changes the intended entry and nothing else, or the file stays as it is.
 
 use std::path::PathBuf;
 
@@ -28,8 +28,8 @@ pub(crate) struct PlannedDeclaration {
     after: String,
 }
 
-/// Plans the declaration of a key. `None` if none is needed: the key does not belong in the file, or
-/// the file, its `env.all` or a file that it extends declares the key already.
+/// Plans the declaration of a key. `None` if none is needed: the key does not belong in the file,
+/// or the file, its `env.all` or a file that it extends declares the key already.
 ///
 /// # Errors
 /// [`ErrorCode::ManifestInvalid`] if the file cannot be edited.

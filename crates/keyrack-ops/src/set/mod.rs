@@ -10,8 +10,8 @@
 //! 3. [`commit`] stores the secret under the owner's lock.
 //!
 //! The host manifest is decrypted once, and a written one is read back once. A crash loses nothing:
-//! the vault is written first, then the manifest that points to it, then the inventory's marker; then
-//! the daemon's stale copy is evicted, and `keyrack.yml` is edited last.
+//! the vault is written first, then the manifest that points to it, then the inventory's marker.
+//! Then the daemon's stale copy is evicted, and `keyrack.yml` is edited last.
 
 mod commit;
 mod request;
