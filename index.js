@@ -1,5 +1,6 @@
 'use strict';
-// The package's API. The addon reads in this process; the command changes things in a child process.
+// The package's API. The addon reads in this process; the command changes things in a child
+// process.
 
 const { del, set, unlock } = require('./lib/mutations.js');
 const context = require('./lib/context.js');
@@ -37,5 +38,6 @@ module.exports = {
   getKeyrackKeyGrant,
   default: keyrack,
 };
-// What transpilers look for, so that `import keyrack from 'keyrack'` means the same wherever it is compiled to require.
+// Transpilers look for this, so that `import keyrack from 'keyrack'` means the same if it is
+// compiled to require.
 Object.defineProperty(module.exports, '__esModule', { value: true });

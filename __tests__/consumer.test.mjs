@@ -1,5 +1,6 @@
-// Today's users: their usages of `rhachet/keyrack`, with nothing changed but the import line, and their shell skills through the wrapper of
-// docs/wrap.md. On a rack of their own, with the package laid out as it is published and installed.
+// Today's users: their usages of `rhachet/keyrack`, with nothing changed but the import line, and
+// their shell skills through the wrapper of docs/wrap.md. On a rack of their own, with the package
+// laid out as it is published and installed.
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createRequire } from 'node:module';
@@ -84,7 +85,7 @@ describe('jest and vitest with an env file', () => {
   const jest = () => run(process.execPath, [join(root, 'node_modules/jest/bin/jest.js'), '--ci'], { cwd: project, env: { ...env, AWS_ACCESS_KEY_ID: 'from oidc' } });
   const vitest = () => run(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--root', project], { cwd: project, env: { ...env, AWS_ACCESS_KEY_ID: 'from oidc' } });
 
-  it('stop with exit code 2 and the command that mends it while a key is locked', async () => {
+  it('exit with 2 and print the fix while a key is locked', async () => {
     await relock();
     const { status, stdout, stderr } = await jest();
     expect(status).toBe(2);
@@ -94,13 +95,13 @@ describe('jest and vitest with an env file', () => {
     expect((await vitest()).status).toBe(1);
   });
 
-  it('run once it is unlocked', async () => {
+  it('run the tests once the key is unlocked', async () => {
     await unlock('test');
     expect(await jest()).toMatchObject({ status: 0 });
     expect(await vitest()).toMatchObject({ status: 0 });
   });
 
-  it('find what a CI runner has in its environment, without any rack', async () => {
+  it('use the environment of a CI runner, without a rack', async () => {
     const keys = { XAI_API_KEY: 'xai test', OPENAI_API_KEY: 'openai test', AWS_ACCESS_KEY_ID: 'from oidc' };
     expect(await node('dist/jest.integration.env.js', { HOME: home.base, ...keys })).toMatchObject({ status: 0, stdout: '', stderr: '' });
     expect(await node('dist/jest.integration.env.js', { HOME: home.base, ...keys, XAI_API_KEY: '' })).toMatchObject({ status: 2, stdout: '' });
@@ -118,7 +119,7 @@ describe('TypeScript', () => {
     expect(stderr).toContain(`tip: npx keyrack ${UNLOCK} prep --key AWS_PROFILE`);
   });
 
-  it('a provider gets a token, or says what to do by the tree', async () => {
+  it('a provider gets a token, or prints the tree with the fix', async () => {
     await unlock('prep');
     expect(await node('dist/src/provider.github.js')).toMatchObject({ status: 0, stdout: 'turtle\n', stderr: '' });
     const { status, stdout, stderr } = await node('dist/src/provider.github.js', {}, ['NO_SUCH_TOKEN']);
@@ -126,7 +127,7 @@ describe('TypeScript', () => {
     expect(stderr).toBe('\n🔐 keyrack\n   └─ ehmpathy.prep.NO_SUCH_TOKEN\n      ├─ status: absent 🫧\n      └─ tip: npx keyrack set --owner ehmpath --env prep --key NO_SUCH_TOKEN --vault os.secure --mech PERMANENT_VIA_REPLICA\n\n\n');
   });
 
-  it('a role gets one key, or ends with 2', async () => {
+  it('a role gets one key, or exits with 2', async () => {
     await relock();
     const locked = await node('dist/src/roles/review.js');
     expect(locked).toMatchObject({ status: 2, stdout: '' });
@@ -139,7 +140,7 @@ describe('TypeScript', () => {
     expect(await node('dist/src/declapract.workflow.js')).toMatchObject({ status: 0, stdout: '["OPENAI_API_KEY","XAI_API_KEY","AWS_PROFILE"]\n', stderr: '' });
   });
 
-  it('casts of old', async () => {
+  it('types of rhachet accept the results', async () => {
     const { stdout } = await node('dist/src/casts.js');
     expect(JSON.parse(stdout)).toStrictEqual({ vaults: ['os.secure', 'os.secure'], mechs: ['PERMANENT_VIA_REPLICA', 'PERMANENT_VIA_REPLICA'], statuses: ['granted', 'granted', 'absent'], one: 'granted', plain: true });
   });
@@ -155,18 +156,18 @@ describe('TypeScript', () => {
     expect(rest.at(-2)).toBe('true');
   });
 
-  it('reads by a context', async () => {
+  it('a context reads keys', async () => {
     const { stdout } = await node('dist/src/contexts.js');
     expect(JSON.parse(stdout)).toStrictEqual({ one: 'granted', slugs: ['ehmpathy.test.OPENAI_API_KEY', 'ehmpathy.test.XAI_API_KEY', 'ehmpathy.test.AWS_PROFILE'], all: ['granted', 'granted', 'absent'] });
   });
 
-  it('stores by slug', async () => {
+  it('set stores a key by slug', async () => {
     expect(await node('dist/src/host.js')).toMatchObject({ status: 0, stdout: 'ehmpathy.test.STORED os.secure PERMANENT_VIA_REPLICA null true\n', stderr: '' });
     expect(await cli(['del', ...owner('ehmpath'), '--env', 'test', '--key', 'STORED'])).toMatchObject({ status: 0 });
   });
 });
 
-it('what rhachet unlocked from a vault that is not here is read like any other key', async () => {
+it('getSync reads a key that rhachet unlocked from a vault unknown to keyrack', async () => {
   await unlock('test');
   const grant = { slug: 'ehmpathy.test.AWS_PROFILE', key: { secret: 'ehmpathy.test', grade: { protection: 'reference', duration: 'ephemeral' } }, source: { vault: 'aws.config', mech: 'EPHEMERAL_VIA_AWS_SSO' }, env: 'test', org: 'ehmpathy', expiresAt: new Date(Date.now() + 60_000).toISOString() };
   await legacy(home.socket.replace('.sock', '.ehmpath.sock'), 'UNLOCK', { keys: [grant] });
@@ -175,7 +176,7 @@ it('what rhachet unlocked from a vault that is not here is read like any other k
 });
 
 describe('JavaScript', () => {
-  it('by require and by import', async () => {
+  it('require and import give the same functions', async () => {
     await unlock('prep');
     expect(await node('js/roles.cjs')).toMatchObject({ status: 0, stdout: 'beaver\n', stderr: '' });
     expect(await node('js/source.mjs')).toMatchObject({ status: 0, stdout: 'xai prep\n', stderr: '' });
@@ -183,7 +184,7 @@ describe('JavaScript', () => {
 });
 
 describe('shell skills through the wrapper of docs/wrap.md', () => {
-  it('a value, or nothing', async () => {
+  it('prints a value, or nothing', async () => {
     await relock();
     const locked = await skill('value', { ENV: 'prep' });
     expect(locked).toMatchObject({ status: 0, stdout: 'profile=[]\n' });
@@ -192,7 +193,7 @@ describe('shell skills through the wrapper of docs/wrap.md', () => {
     expect(await skill('value', { ENV: 'prep' })).toMatchObject({ status: 0, stdout: 'profile=[ehmpathy.prep]\n', stderr: '' });
   });
 
-  it('unlocks in silence', async () => {
+  it('unlocks without output', async () => {
     await relock();
     expect(await skill('unlock')).toMatchObject({ status: 0, stdout: 'ehmpathy.test.OPENAI_API_KEY ehmpathy.test.XAI_API_KEY\n', stderr: '' });
   });
@@ -203,7 +204,7 @@ describe('shell skills through the wrapper of docs/wrap.md', () => {
     expect(await skill('sudo')).toMatchObject({ status: 0, stdout: "root=[it's root]\n", stderr: '' });
   });
 
-  it('unlocks and takes the last line', async () => {
+  it('unlocks and prints the value as the last line', async () => {
     await relock();
     expect(await skill('tail')).toMatchObject({ status: 0, stdout: 'token=[turtle]\n', stderr: '' });
   });
@@ -213,7 +214,7 @@ describe('shell skills through the wrapper of docs/wrap.md', () => {
     expect(await cli(['del', ...owner('ehmpath'), '--env', 'test', '--key', 'COPIED'])).toMatchObject({ status: 0 });
   });
 
-  it("lets a CI job's declared secrets through", async () => {
+  it("exports the declared secrets of a CI job", async () => {
     const file = join(home.base, 'github_env');
     writeFileSync(file, '');
     const secrets = { XAI_API_KEY: 'xai of ci', OPENAI_API_KEY: 'openai of ci', UNDECLARED: 'never' };
@@ -221,14 +222,14 @@ describe('shell skills through the wrapper of docs/wrap.md', () => {
     expect(await skill('ci', job)).toMatchObject({ status: 0, stdout: 'xai of ci, nothing undeclared\n', stderr: '' });
   });
 
-  it('shows its human the way out', async () => {
+  it('shows the fix of a locked key', async () => {
     await relock();
     expect(await skill('expired')).toMatchObject({ status: 2, stdout: `      └─ tip: rhx keyrack ${UNLOCK} test --key XAI_API_KEY\n` });
   });
 });
 
 describe('docs/switch-from-rhachet.md', () => {
-  it('every name of today is here, or has its replacement named', () => {
+  it('every name of rhachet is exported, or has a replacement', () => {
     const values = ['keyrack', 'formatKeyrackKeyBranch', 'formatKeyrackGetOneOutput', 'formatKeyrackGetAllOutput', 'genContextKeyrack', 'genContextKeyrackGrantGet', 'getKeyrackKeyGrant', 'setKeyrackKeyHost', 'KeyrackHostManifest', 'KeyrackKeyGrant', 'KeyrackKeyHost', 'KeyrackKeySpec', 'KeyrackRepoManifest'];
     const types = ['KeyrackGrantAttempt', 'KeyrackGrantMechanism', 'KeyrackGrantMechanismAdapter', 'KeyrackGrantStatus', 'KeyrackHostVault', 'KeyrackHostVaultAdapter', 'KeyrackKeyBranchEntry', 'ContextKeyrack', 'ContextKeyrackGrantGet'];
     const page = readFileSync(join(root, 'docs', 'switch-from-rhachet.md'), 'utf8');
@@ -252,12 +253,12 @@ describe('the wrapper', () => {
     }],
   ];
 
-  it('is no longer than ten lines', () => {
+  it('has at most ten lines', () => {
     const [wrapper] = blocks('wrap.md', 'js');
     expect(wrapper.split('\n').filter((line) => line.trim() !== '').length).toBeLessThanOrEqual(10);
   });
 
-  it.each(wrappers)('%s means the same as the command', async (_, make) => {
+  it.each(wrappers)('%s behaves like the command', async (_, make) => {
     const rhx = make();
     await unlock('test');
     for (const args of [
@@ -275,7 +276,7 @@ describe('the wrapper', () => {
     }
   });
 
-  it.each(wrappers)('%s passes a signal on', async (_, make) => {
+  it.each(wrappers)('%s forwards a signal', async (_, make) => {
     // Something of the command's that stays: a set that waits for its secret.
     const child = spawn(make(), ['keyrack', 'set', ...owner('ehmpath'), '--env', 'test', '--key', 'WAITS', '--vault', 'os.secure', '--mech', 'PERMANENT_VIA_REPLICA'], { cwd: project, env, stdio: ['pipe', 'ignore', 'ignore'] });
     const ended = new Promise((resolve) => child.once('exit', (status, signal) => resolve(signal ?? status)));

@@ -33,7 +33,7 @@ const spec = (slug, isOptionalIfHas = null) => {
 };
 
 describe('a context', () => {
-  it('has what keyrack.yml declares, in its order', async () => {
+  it('has the keys of keyrack.yml, in their order', async () => {
     const context = await genContextKeyrackGrantGet({ gitroot: home.repo, owner: null });
     expect(context).toStrictEqual({
       owner: null,
@@ -49,7 +49,7 @@ describe('a context', () => {
     expect(Object.keys(context.repoManifest.keys)[0]).toBe('acme.camp.BASE');
   });
 
-  it('is the same without the addon, as far as the plain form goes', async () => {
+  it('is the same without the addon, for the plain form of keyrack.yml', async () => {
     const copy = copyPackage();
     try {
       const code = `require(${JSON.stringify(copy.index)}).genContextKeyrackGrantGet({ gitroot: ${JSON.stringify(home.repo)}, owner: 'robot' }).then((value) => console.log(JSON.stringify(value)), (error) => console.log(JSON.stringify(error.code)))`;
@@ -66,7 +66,7 @@ describe('a context', () => {
     }
   });
 
-  it('needs no repository', async () => {
+  it('works without a repository', async () => {
     expect(await genContextKeyrackGrantGet({ gitroot: null, owner: 'robot' })).toStrictEqual({ owner: 'robot', gitroot: null, repoManifest: null });
     expect((await genContextKeyrackGrantGet({ gitroot: home.base, owner: null })).repoManifest).toBeNull();
     home.manifest('org: [');
@@ -77,7 +77,7 @@ describe('a context', () => {
 });
 
 describe('getKeyrackKeyGrant', () => {
-  it('reads one key, wherever the process stands', async () => {
+  it('reads one key, in any working directory', async () => {
     expect(process.cwd()).not.toBe(home.repo);
     const context = await genContextKeyrackGrantGet({ gitroot: home.repo, owner: null });
     const attempt = await getKeyrackKeyGrant({ for: { key: 'acme.test.TOKEN' } }, context);
@@ -90,7 +90,7 @@ describe('getKeyrackKeyGrant', () => {
     await expect(getKeyrackKeyGrant({ for: { key: 'TOKEN' }, env: 'test' }, none)).rejects.toMatchObject({ code: 'no_manifest' });
   });
 
-  it('reads several, in the order of their slugs', async () => {
+  it('reads several keys, in the order of their slugs', async () => {
     const context = await genContextKeyrackGrantGet({ gitroot: home.repo, owner: null });
     process.env.STAND_IN = '1';
     process.env.LONG = 'ghp_x';

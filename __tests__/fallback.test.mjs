@@ -1,4 +1,5 @@
-// The package without its native part: it loads everywhere, answers what the environment has, and says what is missing for the rest.
+// The package without its native part: it loads everywhere, answers what the environment has, and
+// says what is missing for the rest.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -32,8 +33,8 @@ async function js(code, env = {}) {
   return JSON.parse(stdout);
 }
 
-describe('where keyrack is built for the platform', () => {
-  it('the environment answers get', async () => {
+describe('without the addon, on a supported platform', () => {
+  it('get returns values of the environment', async () => {
     expect(await js("k.getSync({ for: { key: 'acme.test.TOKEN' } }).attempt", { TOKEN: 'v' })).toStrictEqual({
       status: 'granted',
       grant: { slug: 'acme.test.TOKEN', key: { secret: 'v', grade: { protection: 'plaintext', duration: 'permanent' } }, source: { vault: 'os.envvar', mech: 'PERMANENT_VIA_REPLICA' }, env: 'test', org: 'acme' },
@@ -42,7 +43,7 @@ describe('where keyrack is built for the platform', () => {
     expect(await js("k.getSync({ for: { repo: true }, env: 'test' }).attempts.map((each) => each.grant.slug + '=' + each.grant.key.secret)", all)).toStrictEqual(['acme.test.SHARED=s', 'acme.test.TOKEN=t', 'acme.test.OPTIONAL=o', 'acme.test.GRADED=g']);
   });
 
-  it("env all is every key of every env, as where there is a native part", async () => {
+  it("env all returns every key of every env, as with the addon", async () => {
     const { getSync, source } = require('../index.js');
     require('../lib/binding.js').binding();
     home.manifest('org: acme\nenv.all:\n  - SHARED\nenv.test:\n  - TOKEN\nenv.prod:\n  - TOKEN\n  - OTHER\n');
@@ -67,7 +68,7 @@ describe('where keyrack is built for the platform', () => {
     }
   });
 
-  it('and source', async () => {
+  it('source keeps values of the environment', async () => {
     const some = { SHARED: 's', TOKEN: 't', GRADED: 'g' };
     expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", { ...some, OTHER: '1' })).toStrictEqual({ sourced: [], kept: ['SHARED', 'TOKEN', 'GRADED'], missing: ['OPTIONAL'] });
     expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", some)).toStrictEqual(['binding_missing', 'npm run build']);
@@ -75,7 +76,7 @@ describe('where keyrack is built for the platform', () => {
     expect(await js("said(() => k.source({ env: 'test', onFail: 'throw' }))", { ...some, OPTIONAL: 'o', TOKEN: 'ghp_x' })).toStrictEqual(['blocked', 'npx keyrack get --env test --key TOKEN --allow-dangerous']);
   });
 
-  it('a fix names all that the command needs, in the words the addon has for it', async () => {
+  it('a fix is the same command as with the addon', async () => {
     const { getSync } = require('../index.js');
     require('../lib/binding.js').binding();
     const saved = { HOME: process.env.HOME, XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR };
@@ -99,26 +100,26 @@ describe('where keyrack is built for the platform', () => {
     expect(await js("k.getSync({ for: { key: \"acme.test.A;b'c\" } }).attempt.fix", { "A;b'c": 'ghp_x' })).toBe("npx keyrack get --env test --key 'A;b'\\''c' --allow-dangerous");
   });
 
-  it('everything else says what is missing and how to mend it', async () => {
+  it('everything else fails with binding_missing and a fix', async () => {
     for (const call of ["k.getSync({ for: { key: 'acme.test.NOPE' } })", "k.getSync({ for: { key: 'acme.sudo.TOKEN' } })", 'k.status()', 'k.relock()', "k.source({ env: 'prod' })"]) {
       expect(await js(`said(() => ${call})`, { TOKEN: 'v' })).toStrictEqual(['binding_missing', 'npm run build']);
     }
   });
 
-  it('never hands out raw what keys are made from', async () => {
+  it('blocks a value that a mechanism makes keys from', async () => {
     const blob = '{"a":1,"mech":"EPHEMERAL_VIA_GITHUB_APP"}';
     expect(await js("k.getSync({ for: { key: 'acme.test.TOKEN' }, allow: { dangerous: true } }).attempt.status", { TOKEN: blob })).toBe('blocked');
   });
 
-  it('a native part of another release is refused', async () => {
+  it('an addon of another version is rejected', async () => {
     const native = join(copy.base, 'npm', require('../lib/platform.js').platformName(), 'keyrack.node');
     writeFileSync(native, 'no addon');
     expect(await js('said(() => k.status())')).toStrictEqual(['binding_missing', 'npm run build']);
   });
 });
 
-describe('where it is not', () => {
-  it('loads, answers what the environment has, and names the platform', async () => {
+describe('without the addon, on another platform', () => {
+  it('loads, returns values of the environment, and names the platform in errors', async () => {
     const code = `
       Object.defineProperty(process, 'platform', { value: 'darwin' });
       const k = require(${entry});
@@ -130,8 +131,8 @@ describe('where it is not', () => {
   });
 });
 
-describe('the reader of plain manifests', () => {
-  it('reads what keyrack writes', () => {
+describe('the fallback reader of keyrack.yml', () => {
+  it('reads the form that keyrack writes', () => {
     const { org, extends: files, envs } = parse("org: 'acme'\nextends:\n  - .agent/other.yml\n\n# none yet\nenv.prod: []\nenv.test:\n  - A # one\n  - B: ephemeral\n  - key: C\n    grade: encrypted\n    is-optional-if-has: D\n");
     expect([org, files]).toStrictEqual(['acme', ['.agent/other.yml']]);
     expect([...envs]).toStrictEqual([['prod', []], ['test', [{ name: 'A' }, { name: 'B', grade: 'ephemeral' }, { name: 'C', grade: 'encrypted', optionalIfHas: 'D' }]]]);
@@ -142,8 +143,8 @@ describe('the reader of plain manifests', () => {
   });
 });
 
-describe('the plain reader and the real one', () => {
-  it('say the same of whatever the plain one does not give up at', () => {
+describe('the fallback reader and the addon', () => {
+  it('return the same for every manifest that the fallback reads', () => {
     const addon = require('../lib/binding.js').binding();
     const { manifestOf } = require('../lib/manifest_fallback.js');
     const { callContext } = require('../lib/call_context.js');
@@ -185,8 +186,8 @@ describe('the plain reader and the real one', () => {
   });
 });
 
-describe('the firewall on both sides', () => {
-  it('agrees', async () => {
+describe('the token check of the fallback and of the addon', () => {
+  it('blocks the same values', async () => {
     const { getSync } = require('../index.js');
     // Without the addon this would hold the JavaScript rules to themselves.
     require('../lib/binding.js').binding();

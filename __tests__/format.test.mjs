@@ -1,4 +1,5 @@
-// The trees drawn in JavaScript are those of the command and the addon, letter by letter, and need neither.
+// The trees drawn in JavaScript are those of the command and the addon, letter by letter, and need
+// neither.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -24,14 +25,14 @@ afterAll(async () => {
   home?.remove();
 });
 
-describe('the tree', () => {
+describe('the rendered tree', () => {
   /** Tree that the command prints for the same read. */
   const printed = async (args, env = {}) => {
     const options = { cwd: home.repo, env: { ...process.env, KEYRACK_INVOKED_AS: 'npx keyrack', ...env } };
     return (await run(bin('keyrack'), ['get', ...args], options)).stdout;
   };
 
-  it('of a repository is that of emit.stdout and of the command', async () => {
+  it('of a repository equals emit.stdout and that of the command', async () => {
     const { attempts, emit } = getSync({ for: { repo: true }, env: 'test' });
     expect(attempts.map(({ status, note, waived }) => [status, note !== undefined, waived === true])).toStrictEqual([
       ['granted', false, false],
@@ -50,7 +51,7 @@ describe('the tree', () => {
     expect(none.emit.stdout).toContain('(no keys)');
   });
 
-  it('of one key, too', async () => {
+  it('of one key equals emit.stdout and that of the command', async () => {
     for (const key of ['HELD', 'NEVER', 'AMBIENT', 'LONG', 'BLOB', 'WEAK', 'MAYBE', '@all.sudo.ROOT']) {
       const { attempt, emit } = getSync({ for: { key }, ...(key.startsWith('@') ? {} : { env: 'test' }) });
       expect(formatKeyrackGetOneOutput({ attempt })).toBe(emit.stdout);
@@ -74,7 +75,7 @@ describe('the tree', () => {
     expect(other).toMatchObject({ emit: { stdout: 'mine' } });
   });
 
-  it('has no ANSI but where it is asked for, and then no other letter', () => {
+  it('has ANSI colors only with color: true, and then the same text', () => {
     const { attempts } = getSync({ for: { repo: true }, env: 'test' });
     const colored = formatKeyrackGetAllOutput({ attempts, color: true });
     expect(colored).toContain('\x1b[');
@@ -85,13 +86,13 @@ describe('the tree', () => {
     expect(colored.replace(/\x1b\[\d+m/g, '')).toBe(formatKeyrackGetAllOutput({ attempts }));
   });
 
-  it('steers no terminal, whatever an attempt says', () => {
+  it('contains no control characters of an attempt', () => {
     const attempt = { status: 'absent', slug: 'acme.test.A\x1b[2J', message: 'm', fix: 'do\r\n\u202eit\u{e0041}', note: '\x9bn\u200b' };
     expect(formatKeyrackGetOneOutput({ attempt })).toBe('\n🔐 keyrack\n   └─ acme.test.A[2J\n      ├─ status: absent 🫧\n      ├─ note: n\n      └─ tip: do  it\n\n');
     expect(formatKeyrackKeyBranch({ entry: { status: 'constructor', slug: 's' }, isLast: true })).toStrictEqual(['   └─ s', '      └─ status: constructor']);
   });
 
-  it('of what unlock says is that of the command', async () => {
+  it('of the result of unlock equals that of the command', async () => {
     const expiresAt = new Date(Date.now() + 540 * 60_000).toISOString();
     const unlocked = { slug: 'acme.test.A', source: { vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA' }, env: 'test', org: 'acme', expiresAt };
     expect(formatKeyrackKeyBranch({ entry: unlocked, isLast: false })).toStrictEqual(['   ├─ acme.test.A', '   │  ├─ env: test', '   │  ├─ org: acme', '   │  ├─ vault: os.secure', '   │  └─ expires in: 540m']);
@@ -105,12 +106,12 @@ describe('the tree', () => {
     expect(stderr).toBe(['', '🔓 keyrack unlock', ...drawn, '', ''].join('\n'));
   });
 
-  it('refuses what is no entry', () => {
+  it('rejects an entry of a wrong type', () => {
     for (const call of [() => formatKeyrackKeyBranch({ entry: 'x' }), () => formatKeyrackGetOneOutput({ attempt: null })]) expect(call).toThrow(TypeError);
   });
 });
 
-it('needs no native part, and is what get and source show without one', async () => {
+it('format functions work without the addon, and get and source use them', async () => {
   const copy = copyPackage();
   try {
     const { attempts, emit } = getSync({ for: { repo: true }, env: 'test' });

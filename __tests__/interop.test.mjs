@@ -1,5 +1,5 @@
-// Files that today's TypeScript keyrack wrote, by npm's age-encryption, and files it has to be able to read: the same home in both
-// directions.
+// Files that today's TypeScript keyrack wrote, by npm's age-encryption, and files it has to be able
+// to read: the same home in both directions.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -42,7 +42,7 @@ afterAll(async () => {
   home?.remove();
 });
 
-it('a rack that npm wrote is opened, and what it says that we do not know is kept', async () => {
+it('a rack that rhachet wrote is opened, and its unknown fields are kept', async () => {
   const time = '2026-01-01T00:00:00.000Z';
   const host = (slug, more) => ({ slug, mech: 'PERMANENT_VIA_REPLICA', vault: 'os.secure', exid: null, env: 'test', org: 'acme', meta: null, maxDuration: null, createdAt: time, updatedAt: time, ...more });
   const manifest = {
@@ -66,7 +66,7 @@ it('a rack that npm wrote is opened, and what it says that we do not know is kep
   expect(after.uri).toBe(manifest.uri);
 });
 
-it('what keyrack writes is opened by npm', async () => {
+it('a rack that keyrack wrote is opened by rhachet', async () => {
   expect(await decrypted(blob('acme.test.BACK'))).toBe('written by keyrack');
   const { hosts } = JSON.parse(await decrypted(rack('keyrack.host.age')));
   expect(hosts['acme.test.BACK']).toMatchObject({ slug: 'acme.test.BACK', mech: 'PERMANENT_VIA_REPLICA', vault: 'os.secure', exid: null, env: 'test', org: 'acme' });
@@ -76,7 +76,7 @@ it('what keyrack writes is opened by npm', async () => {
   expect(Buffer.from(await decrypted(blob('acme.test.BYTES'), 'uint8array')).equals(bytes)).toBe(true);
 });
 
-it('what binds a file to its key is ignored by npm, and cannot be edited or removed', async () => {
+it('the binding of a file to its key is ignored by rhachet, and cannot be edited or removed', async () => {
   const header = (bytes) => Buffer.from(bytes).toString('latin1');
   const whole = header(armor.decode(readFileSync(blob('acme.test.BACK'), 'utf8')));
   const stanza = /-> keyrack-bind v1 [A-Za-z0-9+/]{43}\n\n/;
@@ -92,7 +92,7 @@ it('what binds a file to its key is ignored by npm, and cannot be edited or remo
   await expect(open(whole.replace(/(keyrack-bind v1 )(.)/, (_, tag, first) => tag + (first === 'A' ? 'B' : 'A')))).rejects.toThrow(/MAC/);
 });
 
-it('what npm wrote is named by doctor as not bound, and is bound by the next set', async () => {
+it('doctor reports a file of rhachet as unbound, and the next set binds it', async () => {
   const doctor = async () => JSON.parse((await keyrack(['doctor', '--json'])).stdout).checks.filter((check) => check.name === 'rack.binding');
   expect(await doctor()).toMatchObject([{ state: 'warn', message: expect.stringContaining('acme.test.FROM_NPM') }]);
   expect(await keyrack(['set', '--key', 'FROM_NPM', '--env', 'test', '--vault', 'os.secure', '--mech', 'PERMANENT_VIA_REPLICA'], 'set again')).toMatchObject({ status: 0 });
@@ -105,9 +105,10 @@ it('what npm wrote is named by doctor as not bound, and is bound by the next set
   expect(await keyrack(['set', '--key', 'FROM_NPM', '--env', 'test', '--vault', 'os.secure', '--mech', 'PERMANENT_VIA_REPLICA'], 'and again')).toMatchObject({ status: 0 });
 });
 
-it('and by the age program, by the ssh key itself', async () => {
-  if (!canRun('and by the age program, by the ssh key itself', 'age')) return;
-  // The age program converts no ssh key to X25519, so it is given the identity; a recipient with an ssh stanza it opens by the key.
+it('a rack that keyrack wrote is opened by the age program with the ssh key', async () => {
+  if (!canRun('a rack that keyrack wrote is opened by the age program with the ssh key', 'age')) return;
+  // The age program converts no ssh key to X25519, so it is given the identity; a recipient with an
+  // ssh stanza it opens by the key.
   const key = join(home.base, 'identity.txt');
   writeFileSync(key, `${identity}\n`, { mode: 0o600 });
   expect(await run('age', ['-d', '-i', key, blob('acme.test.BACK')], { env: home.env })).toMatchObject({ status: 0, stdout: 'written by keyrack' });

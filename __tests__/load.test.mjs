@@ -1,4 +1,5 @@
-// Each reason why the native part is not loaded, reproduced where that is possible, with its fix or hint.
+// Each reason why the native part is not loaded, reproduced where that is possible, with its fix or
+// hint.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -65,8 +66,8 @@ function forAnotherMachine(file) {
   writeFileSync(file, bytes);
 }
 
-describe('a native part that is not loaded', () => {
-  it('is loaded where nothing is wrong', async () => {
+describe('loading the addon', () => {
+  it('succeeds in an intact installation', async () => {
     install();
     const { read } = await ask();
     expect(read).toBeNull();
@@ -84,19 +85,19 @@ describe('a native part that is not loaded', () => {
       /made for another machine/,
     ],
     ['the addon was removed', { prepare: () => rmSync(native('keyrack.node')) }, /keyrack\.node is not there$/, REINSTALL, /optional/],
-    ['the addon is empty', { prepare: () => writeFileSync(native('keyrack.node'), '') }, /damaged, or made for another machine/, REINSTALL, /optional/],
-    ['the addon is text, as a pointer of Git LFS is', { prepare: () => writeFileSync(native('keyrack.node'), 'version https://git-lfs'.repeat(99)) }, /damaged, or made for another machine/, REINSTALL, /optional/],
-    ['the addon is of another machine', { prepare: () => forAnotherMachine(native('keyrack.node')) }, /made for another/, REINSTALL, /optional|another machine/],
+    ['the addon is empty', { prepare: () => writeFileSync(native('keyrack.node'), '') }, /damaged, or was built for another machine/, REINSTALL, /optional/],
+    ['the addon is text, as a pointer of Git LFS is', { prepare: () => writeFileSync(native('keyrack.node'), 'version https://git-lfs'.repeat(99)) }, /damaged, or was built for another machine/, REINSTALL, /optional/],
+    ['the addon is of another machine', { prepare: () => forAnotherMachine(native('keyrack.node')) }, /built for another/, REINSTALL, /optional|another machine/],
     ['the addon is another one', { prepare: () => copyFileSync(anotherAddon(), native('keyrack.node')) }, /is another addon$/, REINSTALL, /optional/],
   ];
-  it.each(cases)('says so: %s', async (_, { prepare, ...how }, message, fix, hint) => {
+  it.each(cases)('fails with a fix: %s', async (_, { prepare, ...how }, message, fix, hint) => {
     install();
     prepare?.();
     const { read } = await ask(how);
     expect(read).toStrictEqual({ code: 'binding_missing', message: expect.stringMatching(message), ...(fix && { fix }), hint: expect.stringMatching(hint) });
   });
 
-  it('says so: the permission model keeps it from being read', async () => {
+  it('fails with a hint: the permission model denies reading it', async () => {
     install();
     const flags = [PERMISSION, '--allow-addons', `--allow-fs-read=${join(base, 'node_modules', 'keyrack')}/*`, `--allow-fs-read=${join(base, 'app.cjs')}`, `--allow-fs-read=${join(base, 'node_modules')}/package.json`];
     const { read } = await ask({ flags });
@@ -104,7 +105,7 @@ describe('a native part that is not loaded', () => {
     expect(read.fix).toBeUndefined();
   });
 
-  it('says so: it is on a file system that nothing may be executed from', async () => {
+  it('fails with a hint: it is on a file system mounted noexec', async () => {
     if (!canRun('load: noexec', 'unshare') || !isRoot('load: noexec')) return;
     const at = join(base, 'node_modules');
     mkdirSync(at);
@@ -118,7 +119,7 @@ describe('a native part that is not loaded', () => {
     expect(changed).toStrictEqual({ code: 'command_failed', message: expect.stringContaining(`${at} is mounted noexec`), hint: expect.stringContaining('remount,exec') });
   });
 
-  it.each(['esm', 'cjs'])('says so: keyrack was bundled, to %s', async (format) => {
+  it.each(['esm', 'cjs'])('fails with a hint: keyrack was bundled, to %s', async (format) => {
     install();
     writeFileSync(join(base, 'app.js'), ASKS);
     const { buildSync } = require('esbuild');
@@ -130,11 +131,11 @@ describe('a native part that is not loaded', () => {
     mkdirSync(join(base, 'deployed', 'npm'));
     writeFileSync(join(base, 'deployed', 'package.json'), '{"name":"server"}');
     const { read, changed } = await ask({ file });
-    const bundled = { code: 'binding_missing', message: expect.stringContaining('keyrack was put into a bundle'), hint: expect.stringMatching(/serverExternalPackages.*esbuild.*webpack/) };
+    const bundled = { code: 'binding_missing', message: expect.stringContaining('keyrack was bundled'), hint: expect.stringMatching(/serverExternalPackages.*esbuild.*webpack/) };
     expect([read, changed]).toStrictEqual([bundled, bundled]);
   });
 
-  it('is not looked for where a variable says', async () => {
+  it('ignores variables that name another file', async () => {
     install();
     rmSync(native(), { recursive: true });
     install(join(base, 'elsewhere'));
@@ -160,7 +161,7 @@ function anotherAddon() {
   return join(directory, readdirSync(directory).find((each) => each.endsWith('.node')));
 }
 
-describe('what a loader says', () => {
+describe('a message of the dynamic loader', () => {
   const mountinfo = '30 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n31 30 0:40 / /srv rw,noexec - tmpfs none rw\n32 30 0:41 / /with\\040space rw,noexec - tmpfs none rw\n33 31 0:42 / /srv/app rw - tmpfs none rw\n34 33 0:43 / /srv/app rw,noexec - tmpfs none rw\n';
   const facts = { name: 'linux-x64-musl', directory: '/app/node_modules/@keyrack/linux-x64-musl', root: '/app/node_modules/keyrack', bundled: false, installed: [], repair: { fix: REINSTALL, hint: 'h' }, permission: false, mayRead: () => true, mountinfo };
   const failed = (message) => Object.assign(new Error(message), { code: 'ERR_DLOPEN_FAILED' });
@@ -169,8 +170,8 @@ describe('what a loader says', () => {
     ['Error relocating /x/keyrack.node: __vsnprintf_chk: symbol not found', {}, /another C library/, REINSTALL, /another machine or image/],
     ['libc.musl-x86_64.so.1: cannot open shared object file: No such file or directory', {}, /another C library/, REINSTALL, /another machine or image/],
     ['Error loading shared library ld-linux-x86-64.so.2: No such file or directory (needed by /x/keyrack.node)', {}, /another C library/, REINSTALL, /another machine or image/],
-    ['Error loading shared library /x/keyrack.node: Exec format error', {}, /damaged, or made for another machine/, REINSTALL, /h/],
-    ['/x/keyrack.node: invalid ELF header', {}, /damaged, or made for another machine/, REINSTALL, /h/],
+    ['Error loading shared library /x/keyrack.node: Exec format error', {}, /damaged, or was built for another machine/, REINSTALL, /h/],
+    ['/x/keyrack.node: invalid ELF header', {}, /damaged, or was built for another machine/, REINSTALL, /h/],
     ['/x/keyrack.node: failed to map segment from shared object', { directory: '/srv/n' }, /\/srv is mounted noexec/, undefined, /remount,exec \/srv/],
     ['/x/keyrack.node: failed to map segment from shared object', { directory: '/with space/n' }, /\/with space is mounted noexec/, undefined, /remount,exec/],
     ['/x/keyrack.node: failed to map segment from shared object: Operation not permitted', {}, /the system does not let/, undefined, /SELinux/],
@@ -180,15 +181,15 @@ describe('what a loader says', () => {
     expect(told).toStrictEqual({ message: expect.stringMatching(said), ...(fix && { fix }), hint: expect.stringMatching(hint) });
   });
 
-  it('finds the mount of a file', () => {
+  it('mountOptions finds the mount of a file', () => {
     for (const [file, point] of [['/app/x', '/'], ['/srv/x', '/srv'], ['/srvx/y', '/'], ['/srv/app/x', '/srv/app'], ['/with space/x', '/with space']]) expect([file, mountOptions(file, mountinfo).point]).toStrictEqual([file, point]);
     expect(mountOptions('/srv/app/x', mountinfo).options).toContain('noexec');
     expect(mountOptions('/x', '').options).toStrictEqual([]);
   });
 });
 
-describe('a rejection', () => {
-  it('is a KeyrackError where node may start no process', async () => {
+describe('an error', () => {
+  it('is a KeyrackError if node must not start processes', async () => {
     install();
     const { changed } = await ask({ flags: [PERMISSION, '--allow-fs-read=*', '--allow-addons'] });
     expect(changed).toStrictEqual({ code: 'command_failed', message: expect.stringContaining('permission model'), hint: expect.stringContaining('--allow-child-process') });
@@ -244,7 +245,7 @@ describe('a tracer of files', () => {
     expect([...fileList]).toEqual(expect.arrayContaining(traced4.map((file) => join(real, file))));
   });
 
-  it('is shown every platform and file there is', () => {
+  it('finds every platform and file', () => {
     const { PLATFORMS, SHIPPED } = { PLATFORMS: readdirSync(join(root, 'npm')), SHIPPED: traced4 };
     const text = traced.toString();
     for (const name of PLATFORMS) for (const file of SHIPPED) expect(text).toContain(`'../../@keyrack/${name}/${file}'`);

@@ -35,8 +35,8 @@ afterAll(async () => {
   home?.remove();
 });
 
-describe('the whole path from Node', () => {
-  it('sets, finds locked, unlocks, gets, relocks and deletes', async () => {
+describe('set, unlock, get, relock and del', () => {
+  it('work by name, one after the other', async () => {
     const secret = 'a "secret"\n of two lines, ü';
     const set = { key: 'TOKEN', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA' };
     expect(await js(`return k.set({ ...${JSON.stringify(set)}, secret: ${JSON.stringify(secret)} })`)).toMatchObject({ slug: 'acme.test.TOKEN', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', env: 'test', org: 'acme' });
@@ -56,7 +56,7 @@ describe('the whole path from Node', () => {
     expect(await js("return k.getSync({ for: { key: 'acme.test.TOKEN' } }).attempt.status")).toBe('absent');
   });
 
-  it('sets, reads and deletes by full slug, in a repository or without one', async () => {
+  it('work by full slug, in a repository or outside of one', async () => {
     const today = { slug: 'acme.test.BY_SLUG', mech: 'PERMANENT_VIA_REPLICA', vault: 'os.secure', exid: null, owner: null, prikey: join(home.home, '.ssh', 'id_ed25519') };
     for (const where of ['process.cwd()', "'/'"]) {
       const call = (body) => js(`process.chdir(${where}); ${body}`);
@@ -71,7 +71,7 @@ describe('the whole path from Node', () => {
     expect(await js("return k.set({ key: 'K', slug: 'acme.test.K', vault: 'os.secure' })")).toMatchObject({ name: 'TypeError', message: 'set: give key or slug, not both' });
   });
 
-  it('asks for the secret of a slug at a terminal, as today, and nowhere else', async () => {
+  it('set by slug prompts at a terminal, and only there', async () => {
     if (!canRun('asks for the secret of a slug at a terminal', 'script')) return;
     const code = `require(${JSON.stringify(join(root, 'index.js'))}).set({ slug: "acme.test.TYPED", mech: "PERMANENT_VIA_REPLICA", vault: "os.secure" }).then((host) => console.log("stored", host.slug), (error) => console.log(error.code))`;
     const file = join(home.repo, 'typed.cjs');
@@ -96,7 +96,7 @@ describe('the whole path from Node', () => {
     expect(await js("return k.del({ slug: 'acme.test.TYPED' })")).toMatchObject({ effect: 'deleted' });
   });
 
-  it('get with unlock opens what is locked and nothing else', async () => {
+  it('get with unlock unlocks only the locked keys', async () => {
     for (const key of ['ONE', 'TWO', 'THREE']) {
       await js(`return k.set({ key: '${key}', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: new TextEncoder().encode('${key}!') })`);
     }
@@ -110,7 +110,7 @@ describe('the whole path from Node', () => {
     expect(await js("return k.get({ for: { key: 'NEVER' }, env: 'test', with: { unlock: true } })")).toMatchObject({ attempt: { status: 'absent' } });
   });
 
-  it('stores exactly what it is given, and names what may be a mistake', async () => {
+  it('set stores the secret byte for byte, and notices likely mistakes', async () => {
     const table = [
       ['plain', []],
       ['line\n', ['ends with a newline']],
@@ -137,7 +137,7 @@ describe('the whole path from Node', () => {
     expect(await js("return k.del({ key: 'EXACT', env: 'test' })")).toMatchObject({ effect: 'deleted' });
   });
 
-  it('refuses a file that belongs to another key', async () => {
+  it('unlock rejects a file that belongs to another key', async () => {
     const secure = join(home.home, '.rhachet/keyrack/vault/os.secure/owner=default');
     const file = (key) => join(secure, `${createHash('sha256').update(`acme.test.${key}`).digest('hex').slice(0, 16)}.age`);
     const keys = ['SWAP_A', 'SWAP_B'];
@@ -151,7 +151,7 @@ describe('the whole path from Node', () => {
     }
   });
 
-  it('source fails with the one command that unlocks all that is locked', async () => {
+  it('source fails with one command that unlocks all locked keys', async () => {
     await js('return k.relock()');
     const failed = await js("return k.source({ env: 'test', onFail: 'throw' })");
     expect(failed).toMatchObject({ code: 'locked', fix: 'npx keyrack unlock --env test', message: expect.stringMatching(/^3 keys are not granted: .*; run: npx keyrack unlock --env test$/) });
@@ -162,7 +162,7 @@ describe('the whole path from Node', () => {
     expect(await js("return k.source({ env: 'test', onFail: 'throw' })")).toMatchObject({ code: 'locked', fix: 'npx keyrack unlock --env test --key THREE' });
   });
 
-  it('answers a slip with the key that was meant', async () => {
+  it('a misspelled key gets a suggestion', async () => {
     expect(await js("return k.getSync({ for: { key: 'THERE' }, env: 'test' }).attempt")).toStrictEqual({
       status: 'absent',
       slug: 'acme.test.THERE',
@@ -173,14 +173,14 @@ describe('the whole path from Node', () => {
     expect(await js("return k.unlock({ env: 'test', key: 'THERE' })")).toMatchObject({ code: 'key_not_found', fix: 'npx keyrack unlock --env test --key THREE' });
   });
 
-  it('unlocks a key of the machine by its org', async () => {
+  it('unlock with org @all unlocks a key of the machine', async () => {
     await js("return k.set({ key: 'BOX', org: '@all', env: 'prep', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: 'box' })");
     expect(await js("return k.unlock({ org: '@all', env: 'prep', key: 'BOX' })")).toMatchObject({ unlocked: [{ slug: '@all.prep.BOX' }], omitted: [] });
     expect(await js("return k.del({ key: 'BOX', org: '@all', env: 'prep' })")).toMatchObject({ effect: 'deleted' });
     await expect(js("return k.unlock({ org: 7 })")).resolves.toMatchObject({ name: 'TypeError', message: expect.stringContaining('unlock: org') });
   });
 
-  it('one key that cannot be opened never stops the others', async () => {
+  it('unlock continues after a key that fails', async () => {
     await js('return k.relock()');
     const dir = join(home.home, '.rhachet/keyrack/vault/os.secure/owner=default');
     const file = join(dir, `${createHash('sha256').update('acme.test.ONE').digest('hex').slice(0, 16)}.age`);
@@ -194,7 +194,7 @@ describe('the whole path from Node', () => {
   });
 });
 
-describe('refusals', () => {
+describe('an invalid argument', () => {
   it.each([
     ["k.set({ key: 'TOKEN', env: 'nope', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', secret: 's' })", 'bad_env'],
     ["k.set({ key: 'TOKEN', env: 'test', vault: 'os.nope', secret: 's' })", 'bad_vault'],
@@ -210,8 +210,8 @@ describe('refusals', () => {
     expect(JSON.stringify(error)).not.toContain('0123456789');
   });
 
-  it('a passphrase that is needed is prompt_needed, never a hang', async () => {
-    if (!canRun('a passphrase that is needed is prompt_needed, never a hang', 'ssh-keygen')) return;
+  it('a passphrase without a prompt fails with prompt_needed', async () => {
+    if (!canRun('a passphrase without a prompt fails with prompt_needed', 'ssh-keygen')) return;
     const owner = makeHome();
     try {
       const key = join(owner.home, '.ssh', 'id_ed25519');
@@ -233,8 +233,8 @@ describe('refusals', () => {
 describe("prompt: 'tty'", () => {
   const ask = "k.set({ key: 'TYPED', env: 'test', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', prompt: 'tty' })";
 
-  it('asks at the terminal, and nothing typed enters this heap', async () => {
-    if (!canRun('asks at the terminal, and nothing typed enters this heap', 'script')) return;
+  it('prompts at the terminal, and typed text never enters this heap', async () => {
+    if (!canRun('prompts at the terminal, and typed text never enters this heap', 'script')) return;
     const file = join(home.base, 'asks.cjs');
     writeFileSync(file, `const k = require(${JSON.stringify(join(root, 'index.js'))}); ${ask}.then((host) => console.log('set', host.slug), (error) => console.log(error.code));`);
     // A terminal of its own, typed at once the question is there.
@@ -257,13 +257,13 @@ describe("prompt: 'tty'", () => {
     expect(attempt.grant.key.secret).toBe('typed by hand');
   });
 
-  it('without a terminal is prompt_needed', async () => {
+  it('without a terminal fails with prompt_needed', async () => {
     const { stdout } = await run('setsid', ['-w', process.execPath, '-e', `const k = require(${JSON.stringify(join(root, 'index.js'))}); ${ask}.catch((error) => console.log(error.code))`], here());
     expect(stdout).toBe('prompt_needed\n');
   });
 });
 
-it('nothing on disk or in the output names a secret', async () => {
+it('no secret is on disk or in the output', async () => {
   const found = [];
   for (const entry of readdirSync(home.base, { recursive: true, withFileTypes: true })) {
     const file = join(entry.parentPath ?? entry.path, entry.name);

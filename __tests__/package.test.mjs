@@ -1,4 +1,5 @@
-// What the package is: what it promises to export and carry, and that its lists are those of the Rust side.
+// What the package is: what it promises to export and carry, and that its lists are those of the
+// Rust side.
 
 import { describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -16,7 +17,7 @@ const manifest = JSON.parse(text('package.json'));
 const platforms = readdirSync(join(root, 'npm'));
 
 describe('package.json', () => {
-  it('runs nothing at install and names no platform', () => {
+  it('has no install script and no platform dependency', () => {
     expect(Object.keys(manifest.scripts).filter((name) => /install|prepare|prepublish|prepack/.test(name))).toStrictEqual([]);
     expect(manifest).not.toHaveProperty('optionalDependencies');
     expect(manifest).not.toHaveProperty('dependencies');
@@ -24,12 +25,12 @@ describe('package.json', () => {
     expect(manifest).not.toHaveProperty('cpu');
   });
 
-  it('exports files that are there, with types of their own', () => {
+  it('exports existing files, each with types', () => {
     const files = (node) => (typeof node === 'string' ? [node] : Object.values(node).flatMap(files));
     for (const file of [...files(manifest.exports), ...Object.values(manifest.bin), manifest.main, manifest.module, manifest.types]) expect([file, existsSync(join(root, file))]).toStrictEqual([file, true]);
   });
 
-  it('can be called by its own name', () => {
+  it('can be required by its name', () => {
     expect(require('keyrack').get).toBe(require('../index.js').get);
     expect(require('keyrack/bin').binaryPath()).toBe(join(root, 'npm', platformName(), 'bin', 'keyrack'));
     expect(require('keyrack/bin').binaryPath('keyrackd')).toMatch(/keyrackd$/);
@@ -38,7 +39,7 @@ describe('package.json', () => {
     expect(() => require('keyrack/lib/spawn.js')).toThrow(/not defined by "exports"/);
   });
 
-  it('packs what it needs and nothing else', () => {
+  it('packs exactly the files it needs', () => {
     const [{ files }] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
     const names = files.map((file) => file.path);
     for (const needed of ['index.js', 'index.mjs', 'index.d.ts', 'index.d.mts', 'bin/keyrack', 'bin/index.js', 'lib/binding.js', 'LICENSE']) expect(names).toContain(needed);
@@ -46,7 +47,7 @@ describe('package.json', () => {
     expect(files.find((file) => file.path === 'bin/keyrack').mode & 0o111).toBe(0o111);
   });
 
-  it('is of one version with the crates, the addon and the platform packages', () => {
+  it('has the version of the crates, the addon and the platform packages', () => {
     expect(text('Cargo.toml')).toContain(`version = "${manifest.version}"`);
     expect(binding().version()).toBe(manifest.version);
     for (const platform of platforms) {
@@ -59,7 +60,7 @@ describe('package.json', () => {
 });
 
 describe('npm/<platform>', () => {
-  it('holds exactly what the platform package ships, and the record of the build', () => {
+  it('holds exactly the files of the platform package, and the build record', () => {
     const directory = platformDirectory(platformName());
     const files = readdirSync(directory, { recursive: true }).filter((name) => statSync(join(directory, name)).isFile()).sort();
     expect(files).toStrictEqual(['README.md', 'bin/keyrack', 'bin/keyrackd', 'build.json', 'keyrack.node', 'package.json']);
@@ -67,8 +68,8 @@ describe('npm/<platform>', () => {
   });
 });
 
-describe('lists that stand on both sides', () => {
-  it('KeyrackErrorCode is the list of the Rust side', () => {
+describe('lists in JavaScript and Rust', () => {
+  it('KeyrackErrorCode equals the codes in Rust', () => {
     const [, union] = /export type KeyrackErrorCode =\n((?: {2}\|.*\n)+)/.exec(text('index.d.ts'));
     const codes = [...union.matchAll(/\| '(\w+)'/g)].map(([, code]) => code);
     expect(codes).toStrictEqual(binding().errorCodes());
@@ -86,13 +87,13 @@ describe('lists that stand on both sides', () => {
     expect([...words].sort()).toStrictEqual([...new Set(known)].sort());
   });
 
-  it('every code the JavaScript side throws is in it', () => {
+  it('every code thrown in lib is a known one', () => {
     const thrown = readdirSync(join(root, 'lib')).flatMap((file) => [...text('lib', file).matchAll(/\bcode: '(\w+)'/g)].map(([, code]) => code));
     expect(thrown.length).toBeGreaterThan(5);
     for (const code of thrown) expect(binding().errorCodes()).toContain(code);
   });
 
-  it('the variables of a call context are those the client reads', () => {
+  it('the variables of a call context are those that the client reads', () => {
     const sources = readdirSync(join(root, 'crates/keyrack-client/src'), { recursive: true }).filter((name) => name.endsWith('.rs'));
     const read = new Set();
     const constants = new Map([...text('crates/keyrack-core/src/layout', 'variables.rs').matchAll(/pub const (\w+): &str = "(\w+)"/g)].map(([, constant, name]) => [constant, name]));
@@ -111,7 +112,7 @@ describe('lists that stand on both sides', () => {
     expect([...new Set(accepting)].sort()).toStrictEqual([...OWNERSHIP].sort());
   });
 
-  it('the known invocations are those of the Rust side', () => {
+  it('the known invocations equal those in Rust', () => {
     const [, list] = /KNOWN: \[&'static str; \d+\] =\s*\[([^\]]+)\]/.exec(text('crates/keyrack-core/src/fix.rs'));
     expect(INVOCATIONS).toStrictEqual([...list.matchAll(/"([^"]+)"/g)].map(([, each]) => each));
     for (const each of INVOCATIONS) expect(text('bin/keyrack')).toContain(each);

@@ -1,4 +1,5 @@
-// keyrack in whole processes: both module systems, worker threads, a daemon that does not answer, and what is left when it ends.
+// keyrack in whole processes: both module systems, worker threads, a daemon that does not answer,
+// and what is left when it ends.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -26,7 +27,7 @@ const entry = JSON.stringify(join(root, 'index.js'));
 const esm = JSON.stringify(join(root, 'index.mjs'));
 
 describe('a node process', () => {
-  it('reads by require', async () => {
+  it('require reads a key', async () => {
     const { status, stdout, stderr } = await runNode(`console.log(require(${entry}).getSync({ for: { key: 'TOKEN' }, env: 'test' }).attempt.grant.key.secret)`, here());
     expect({ status, stdout, stderr }).toStrictEqual({ status: 0, stdout: 's3cret\n', stderr: '' });
   });
@@ -39,7 +40,7 @@ describe('a node process', () => {
     expect({ status, stdout, stderr }).toStrictEqual({ status: 0, stdout: 's3cret\n', stderr: '' });
   });
 
-  it('reads by import, and both are one', async () => {
+  it('import reads a key, and shares its classes with require', async () => {
     const code = `
       import keyrack, * as all from ${esm};
       import { createRequire } from 'node:module';
@@ -53,7 +54,7 @@ describe('a node process', () => {
     expect(JSON.parse(stdout)).toStrictEqual([['s3cret', 'second'], true, names, names]);
   });
 
-  it('ends by itself after every kind of call', async () => {
+  it('exits after every kind of call', async () => {
     const code = `
       const k = require(${entry});
       k.getSync({ for: { key: 'TOKEN' }, env: 'test' });
@@ -65,7 +66,7 @@ describe('a node process', () => {
     expect(ms).toBeLessThan(5000);
   });
 
-  it('finds keyrack.yml from a subdirectory, by the git root', async () => {
+  it('reads keyrack.yml of the git root from a subdirectory', async () => {
     const { stdout } = await runNode(`process.chdir('.agent'); console.log(require(${entry}).getSync({ for: { key: 'OTHER' }, env: 'test' }).attempt.grant.slug)`, here());
     expect(stdout).toBe('acme.test.OTHER\n');
   });
@@ -90,7 +91,7 @@ describe('a node process', () => {
 });
 
 describe('a worker thread', () => {
-  it('is answered by its own environment', async () => {
+  it('reads its own environment', async () => {
     const worker = `
       const { parentPort } = require('node:worker_threads');
       const { getSync, status } = require(${entry});
@@ -117,7 +118,7 @@ describe('a worker thread', () => {
     }
   });
 
-  it('can come and go a hundred times', async () => {
+  it('can start and end a hundred times', async () => {
     const code = `
       const { Worker } = require('node:worker_threads');
       const once = () => new Promise((resolve, reject) => {
@@ -143,7 +144,7 @@ describe('source in a process', () => {
     expect(stderr.match(/strictly required/g)).toHaveLength(1);
   });
 
-  it('throws in a worker thread, and anywhere when asked to', async () => {
+  it('throws in a worker thread, and with onFail: throw', async () => {
     const worker = `const { Worker } = require('node:worker_threads');
       new Worker(${JSON.stringify(`try { ${strict} } catch (error) { console.log(error.code) }`)}, { eval: true })`;
     expect((await runNode(worker, here())).stdout).toBe('absent\n');
@@ -154,7 +155,7 @@ describe('source in a process', () => {
     expect((await runNode(exits, here())).stdout).toBe('');
   });
 
-  it('keeps, overrides and refreshes', async () => {
+  it('keeps, overrides and refreshes variables', async () => {
     const code = `
       const { source, relock } = require(${entry});
       const seen = [];
@@ -180,7 +181,7 @@ describe('source in a process', () => {
     ]);
   });
 
-  it('sets no variable of a shell or a loader, nor one too large, and says what is weaker than declared', async () => {
+  it('skips reserved and too large variables, and notices weaker values', async () => {
     const other = makeHome();
     const names = ['A', 'PATH', 'NODE_OPTIONS', 'UID', 'WEAK: encrypted', 'BIG'];
     other.manifest(`org: acme\nenv.test:\n${names.map((name) => `  - ${name}\n`).join('')}`);
@@ -215,7 +216,7 @@ describe('source in a process', () => {
     }
   });
 
-  it('refuses keys that are too large together, by name and size', async () => {
+  it('rejects keys that are too large together, by name and size', async () => {
     const other = makeHome();
     const names = ['A', 'B', 'C', 'D', 'E'];
     other.manifest(`org: acme\nenv.test:\n${names.map((name) => `  - ${name}\n`).join('')}`);
@@ -234,7 +235,7 @@ describe('source in a process', () => {
     }
   });
 
-  it('without a keyrack.yml does nothing if lenient and says so if strict', async () => {
+  it('without keyrack.yml, lenient sets nothing and strict throws no_manifest', async () => {
     const bare = makeHome();
     try {
       const options = { cwd: bare.repo, env: home.env };
@@ -245,7 +246,7 @@ describe('source in a process', () => {
     }
   });
 
-  it('names what is wrong with a keyrack.yml, and goes on where it can', async () => {
+  it('warns of a malformed entry of keyrack.yml, and throws for a malformed file', async () => {
     const broken = makeHome();
     try {
       const options = { cwd: broken.repo, env: { ...home.env, GOOD: 'g' } };
@@ -265,7 +266,7 @@ describe('source in a process', () => {
 });
 
 describe('a daemon that does not answer', () => {
-  it('costs a caller the deadline and no more', async () => {
+  it('delays a call by its timeout only', async () => {
     const stopped = makeHome();
     const other = await startDaemon(stopped);
     try {
@@ -306,7 +307,7 @@ describe('a daemon that does not answer', () => {
 describe('bin/keyrack', () => {
   const shim = join(root, 'bin', 'keyrack');
 
-  it('works through a link, a chain of links, and node', async () => {
+  it('works through symbolic links and through node', async () => {
     symlinkSync(shim, join(home.base, 'one'));
     symlinkSync('one', join(home.base, 'two'));
     symlinkSync('loop', join(home.base, 'loop'));
@@ -315,14 +316,14 @@ describe('bin/keyrack', () => {
     }
   });
 
-  it('says how it was called', async () => {
+  it('shows in its fixes how it was called', async () => {
     const fix = async (env) => (await run(shim, ['get', '--key', 'acme.test.NOPE', '--json'], { cwd: home.repo, env: { ...home.env, ...env } })).stdout;
     expect(JSON.parse(await fix({})).fix).toMatch(/^npx keyrack /);
     expect(JSON.parse(await fix({ KEYRACK_INVOKED_AS: 'rhx keyrack' })).fix).toMatch(/^rhx keyrack /);
     expect(JSON.parse(await fix({ KEYRACK_INVOKED_AS: 'evil; keyrack' })).fix).toMatch(/^npx keyrack /);
   });
 
-  it('is called by its name alone where that is what calls it, as when it is installed globally', async () => {
+  it('shows its bare name if that calls it, as in a global installation', async () => {
     const [own, other] = ['own', 'other'].map((name) => join(home.base, name));
     [own, other].forEach((directory) => mkdirSync(directory));
     symlinkSync(shim, join(own, 'keyrack'));

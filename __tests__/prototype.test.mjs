@@ -1,4 +1,5 @@
-// A polluted Object.prototype adds no option, and its setters receive no value. Each case is its own process.
+// A polluted Object.prototype adds no option, and its setters receive no value. Each case is its
+// own process.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -27,7 +28,10 @@ afterAll(async () => {
   home?.remove();
 });
 
-/** Runs a body that can use `keyrack`. `answer` is its value, `seen` what setters received. The prototype is clean again before the output. */
+/**
+ * Runs a body that can use `keyrack`. `answer` is its value, `seen` what setters received. The
+ * prototype is clean again before the output.
+ */
 async function polluted(pollution, body, { index = INDEX, env = {}, cwd = home.repo } = {}) {
   const code = `
     const keyrack = require(${JSON.stringify(index)});
@@ -63,12 +67,12 @@ describe.each([
     ['getSync', `keyrack.getSync({ for: { key: 'GIVEN' }, env: 'test' }).attempt.status`, 'blocked'],
     ['source', `keyrack.source({ env: 'test', key: 'GIVEN', onFail: 'throw' })`, { code: 'blocked', name: 'KeyrackError' }],
     ['getKeyrackKeyGrant', `keyrack.getKeyrackKeyGrant({ for: { key: 'GIVEN' }, env: 'test' }, { gitroot: process.cwd() }).then(({ status }) => status)`, 'blocked'],
-  ])('the firewall of %s stays on', async (_name, body, expected) => {
+  ])('the token check of %s stays on', async (_name, body, expected) => {
     const options = { index: index(), env: { GIVEN: TOKEN } };
     expect((await polluted('hold({ allow: { dangerous: true }, dangerous: true });', body, options)).answer).toStrictEqual(expected);
   });
 
-  it('members of the prototype are no options', async () => {
+  it('options ignore members of the prototype', async () => {
     const planted = `hold({ owner: 'evil', org: 'evil', as: 'buffer', timeoutMs: 'x', key: 'OTHER', keys: ['acme.test.OTHER'], repo: true, with: { unlock: true }, prompt: 'tty', color: true, mode: 'lenient', error: { code: 'evil', message: 'evil' }, failed: [1] });`;
     const body = one(`keyrack.getSync({ for: { key: 'GIVEN' }, env: 'test' })`);
     expect((await polluted(planted, body, { index: index() })).answer).toStrictEqual({ status: 'granted', secret: 'given-s3cret' });
@@ -86,7 +90,7 @@ describe.each([
 });
 
 describe('with the addon', () => {
-  it('setters on the prototype receive nothing that the daemon held', async () => {
+  it('setters on the prototype receive no secret of the daemon', async () => {
     const planted = `trap('secret', 'secrets', 'json', 'stdout', 'attempts', 'attempt', 'grant', 'value', 'warnings', '0', '1', 'HELD', 'then');`;
     const granted = { status: 'granted', secret: 'held-s3cret' };
     expect(await polluted(planted, GRANTED)).toStrictEqual({ answer: granted, seen: '' });
@@ -99,7 +103,7 @@ describe('with the addon', () => {
     expect(await polluted(replaced, sourced)).toStrictEqual({ answer: 'held-s3cret', seen: '' });
   });
 
-  it('a command is started with neither options nor variables of the prototype', async () => {
+  it('a command gets no options or variables of the prototype', async () => {
     const stub = copyPackage('#!/bin/sh\nprintf \'{"planted":"%s","stdin":"%s"}\' "$PLANTED" "$(cat)"\n');
     try {
       const planted = `hold({ secret: Buffer.from('evil'), PLANTED: 'evil', shell: true, discard: true, vault: 'evil' });`;
@@ -134,7 +138,7 @@ describe.runIf(process.getuid() === 0)('a repository of another user', () => {
     }
   });
 
-  it('is accepted by name, and by root in a checkout of another user', async () => {
+  it('is accepted if it is named as safe, and by root in a checkout of another user', async () => {
     const cwd = repository('accepted', { '': OTHER, '.git': OTHER, '.agent/keyrack.yml': OTHER });
     chownSync(join(cwd, '.agent'), OTHER, OTHER);
     const answer = async (env) => (await polluted('', ask, { cwd, env })).answer;

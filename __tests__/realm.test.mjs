@@ -1,4 +1,5 @@
-// Reading keys, in whatever realm the test runner puts us: forks, threads and vm contexts. What counts is this realm's process.env.
+// Reading keys, in whatever realm the test runner puts us: forks, threads and vm contexts. What
+// counts is this realm's process.env.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -25,7 +26,7 @@ beforeEach(async () => {
 });
 
 describe('get', () => {
-  it('hands out an unlocked key in the shape of the TypeScript keyrack', async () => {
+  it('returns an unlocked key in the shape of rhachet', async () => {
     const answer = getSync({ for: { key: 'acme.test.TOKEN' } });
     expect(answer).toStrictEqual({
       attempt: {
@@ -46,20 +47,20 @@ describe('get', () => {
     expect(await get({ for: { key: 'acme.test.TOKEN' } })).toStrictEqual(answer);
   });
 
-  it('says where a key really came from', () => {
+  it('returns the vault and mechanism of a key', () => {
     const { attempt } = getSync({ for: { key: 'acme.test.SHARED' } });
     expect(attempt.grant).toMatchObject({ slug: 'acme.all.SHARED', env: 'all', key: { secret: 'everywhere' } });
     expect(getSync({ for: { key: 'BOX' }, org: '@all', env: 'test' }).attempt.grant.slug).toBe('@all.test.BOX');
   });
 
-  it('takes nothing for a variable that process.env only inherits', () => {
+  it('ignores variables that process.env inherits', () => {
     for (const name of ['constructor', '__proto__', 'toString', 'hasOwnProperty']) {
       expect(getSync({ for: { key: `acme.test.${name}` } }).attempt).toMatchObject({ status: 'absent', slug: `acme.test.${name}` });
     }
     expect(() => source({ env: 'test', key: 'acme.test.constructor', mode: 'lenient' })).not.toThrow();
   });
 
-  it("answers what the daemon lacks from this realm's own environment", () => {
+  it("falls back to the environment of this realm", () => {
     process.env.AMBIENT_KEY = 'from the realm';
     const { attempt } = getSync({ for: { key: 'acme.test.AMBIENT_KEY' } });
     expect(attempt.grant).toStrictEqual({
@@ -92,7 +93,7 @@ describe('get', () => {
     delete process.env.HOT;
   });
 
-  it('gives a missed key the command that mends it', () => {
+  it('returns a fix for an absent key', () => {
     expect(getSync({ for: { key: 'acme.test.NOPE' } }).attempt).toStrictEqual({
       status: 'absent',
       slug: 'acme.test.NOPE',
@@ -106,13 +107,13 @@ describe('get', () => {
     delete process.env.KEYRACK_INVOKED_AS;
   });
 
-  it('colours the tree only when asked', () => {
+  it('colors the tree only with color: true', () => {
     const tree = (color) => getSync({ for: { key: 'acme.test.NOPE' }, color }).emit.stdout;
     expect(tree(true)).toContain('\u001b[');
     expect(tree(false)).not.toContain('\u001b');
   });
 
-  it('hands out an erasable secret', () => {
+  it('returns an erasable secret', () => {
     const { attempt } = getSync({ for: { key: 'acme.test.TOKEN' }, as: 'buffer' });
     const { secret } = attempt.grant.key;
     expect(secret).toBeInstanceOf(ErasableSecret);
@@ -129,7 +130,7 @@ describe('get', () => {
     if (Symbol.dispose) expect(secret[Symbol.dispose]).toBe(secret.erase);
   });
 
-  it('hands out erasable secrets from the environment too', () => {
+  it('returns an erasable secret from the environment', () => {
     process.env.AMBIENT_KEY = 'ambient';
     const { secret } = getSync({ for: { key: 'acme.test.AMBIENT_KEY' }, as: 'buffer' }).attempt.grant.key;
     expect(Buffer.from(secret.bytes).toString()).toBe('ambient');
@@ -193,7 +194,7 @@ describe('errors', () => {
 });
 
 describe('status and relock', () => {
-  it('say what is held, and end it', () => {
+  it('list and erase keys', () => {
     const held = status();
     expect(held).toMatchObject({ owner: null, socketPath: home.socket, legacy: false, otherSessions: [], daemon: { pid: daemon.pid, boundary: expect.stringMatching(/^(session|user)$/), memory: expect.any(String) } });
     expect(held.keys.map((key) => key.slug)).toStrictEqual(['acme.test.TOKEN', 'acme.all.SHARED', '@all.test.BOX']);
@@ -218,7 +219,7 @@ describe('status and relock', () => {
     expect(status().keys).toStrictEqual([]);
   });
 
-  it('without a daemon there is nothing', () => {
+  it('return null and an empty list without a daemon', () => {
     expect(status({ owner: 'nobody' })).toBeNull();
     expect(relock({ owner: 'nobody' })).toStrictEqual({ relocked: [] });
     expect(() => relock({ env: 'nope' })).toThrow(expect.objectContaining({ code: 'bad_env' }));
@@ -233,12 +234,12 @@ describe('source', () => {
     delete process.env.TOKEN;
   });
 
-  it('throws rather than exits here', () => {
+  it('throws instead of exiting in a test runner', () => {
     expect(() => source({ env: 'test', key: 'acme.test.NOPE' })).toThrow(expect.objectContaining({ code: 'absent', exit: 2 }));
     expect(() => source({ env: 'test', key: 'acme.test.NOPE' })).toThrow(KeyrackError);
   });
 
-  it('throws with the way out in the message, which is all a test runner may show', () => {
+  it('throws with the fix in the message, for test runners', () => {
     const wayOut = 'npx keyrack set --env test --key NOPE --vault os.secure --mech PERMANENT_VIA_REPLICA';
     const thrown = expect.objectContaining({ fix: wayOut, message: expect.stringMatching(new RegExp(`acme\\.test\\.NOPE.*; run: ${wayOut}$`)) });
     expect(() => source({ env: 'test', key: 'acme.test.NOPE' })).toThrow(thrown);

@@ -1,5 +1,5 @@
-// What the addon keeps between reads: a verified connection, and the parsed keyrack.yml. Neither may
-// outlive what it was made from.
+// The connection and the parsed keyrack.yml that the addon keeps between reads. Neither may outlive
+// what it was made from.
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
@@ -23,7 +23,7 @@ const SOCKETS = `
   const { getSync, relock } = require(${entry});
   const read = (options) => getSync({ for: { key: 'acme.test.TOKEN' }, ...options }).attempt.status;`;
 
-describe('the connection that is kept', () => {
+describe('the kept connection', () => {
   let home;
   let daemon;
   beforeEach(async () => {
@@ -81,7 +81,7 @@ describe('the connection that is kept', () => {
     }
   });
 
-  it.runIf(isRoot)('is not used by another user, and closed', async () => {
+  it.runIf(isRoot)('is closed after setuid', async () => {
     const code = `
       const first = read();
       process.setuid(65534);
@@ -93,7 +93,7 @@ describe('the connection that is kept', () => {
     expect(second).not.toBe('granted');
   });
 
-  it('is not confused with what took the number of its descriptor, which stays open', async () => {
+  it('is not confused with a file that reuses its descriptor, which stays open', async () => {
     const code = `
       const first = read();
       const [fd] = ours();
@@ -192,7 +192,7 @@ describe('a daemon that timed out', () => {
   });
 });
 
-describe('the manifest that is kept', () => {
+describe('the kept manifest', () => {
   let home;
   const saved = { cwd: process.cwd(), HOME: process.env.HOME, XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR };
   const manifest = (name) => `org: acme\nenv.test:\n  - ${name}\n`;
@@ -269,7 +269,7 @@ describe('the manifest that is kept', () => {
     expect(names()).toStrictEqual(['O', 'A']);
   });
 
-  it('is not used in a nearer repository that has come', async () => {
+  it('is not used once a nearer repository appears', async () => {
     const inner = join(home.repo, 'a', 'b');
     mkdirSync(inner, { recursive: true });
     process.chdir(inner);
@@ -282,7 +282,7 @@ describe('the manifest that is kept', () => {
     expect(names()).toStrictEqual(['A']);
   });
 
-  it('is noticed where there was none', async () => {
+  it('is read once it appears', async () => {
     rmSync(file());
     for (let n = 0; n < 3; n += 1) expect(names).toThrow(/keyrack\.yml/);
     home.manifest(manifest('B'));

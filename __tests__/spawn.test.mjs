@@ -1,5 +1,5 @@
-// How the command is run: by path, without a shell or a terminal, with the secret on stdin, ended and reaped when withdrawn. A script that
-// tells what it was given stands in for the binary.
+// How the command is run: by path, without a shell or a terminal, with the secret on stdin, ended
+// and reaped when withdrawn. A script that tells what it was given stands in for the binary.
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -30,8 +30,8 @@ const loadPackage = (script) => {
   return require(copy.index);
 };
 
-describe('the words given to the command', () => {
-  it('set', async () => {
+describe('the arguments of the command', () => {
+  it('of set match its options', async () => {
     const { set, ErasableSecret } = loadPackage(TELL);
     const asked = { key: '--json', vault: 'os.secure', mech: 'PERMANENT_VIA_REPLICA', env: 'test', org: '@this', owner: 'me', prikey: ['a', 'b'], exid: 'x', maxDuration: '1h', at: 'k.yml', allow: { dangerous: true } };
     const told = await set({ ...asked, secret: 's3cret' });
@@ -44,7 +44,7 @@ describe('the words given to the command', () => {
     expect((await set({ key: 'K', vault: 'v' })).input).toBe('');
   });
 
-  it('unlock and del', async () => {
+  it('of unlock and del match their options', async () => {
     const { unlock, del, keyrack } = loadPackage(TELL.replace('"unlocked":[]', '"unlocked":["all"]'));
     expect(await unlock()).toStrictEqual({ unlocked: ['all'], omitted: [] });
     expect((await del({ key: 'K', env: 'test', org: '@all' })).args).toStrictEqual(['del', '--env=test', '--key=K', '--org=@all', '--json', '--no-prompt']);
@@ -72,7 +72,7 @@ describe('the words given to the command', () => {
   });
 });
 
-describe('what the command says failed', () => {
+describe('an error of the command', () => {
   it('becomes a KeyrackError, with the rest of stderr as its detail', async () => {
     const { unlock, KeyrackError } = loadPackage(`#!/bin/sh
 echo 'on the way' >&2
@@ -83,7 +83,7 @@ exit 2`);
     expect(error).toMatchObject({ code: 'no_identity', exit: 2, message: 'no identity opens it', fix: 'npx keyrack init', detail: 'on the way', metadata: { hint: 'h' } });
   });
 
-  it('an empty secret that was never given is a prompt that was needed', async () => {
+  it('an empty secret that was not passed is prompt_needed', async () => {
     const { set } = loadPackage(`#!/bin/sh
 echo '{"error":{"code":"empty_secret","exit":2,"message":"the secret is empty"}}' >&2
 exit 2`);
@@ -91,7 +91,7 @@ exit 2`);
     await expect(set({ key: 'K', vault: 'v', secret: '' })).rejects.toMatchObject({ code: 'empty_secret' });
   });
 
-  it('gibberish, a crash and a missing binary are told apart', async () => {
+  it('invalid output, a crash and a missing binary have different codes', async () => {
     await expect(loadPackage('#!/bin/sh\necho no json; echo why >&2; exit 7').unlock()).rejects.toMatchObject({ code: 'command_failed', exit: 7, detail: 'why' });
     copy.remove();
     await expect(loadPackage('#!/bin/sh\nkill -9 $$').unlock()).rejects.toMatchObject({ code: 'command_failed', exit: 1 });
@@ -126,7 +126,7 @@ while :; do sleep 0.1; done`;
     throw new Error('the command never started');
   }
 
-  it('is withdrawn by its signal: killed with what it started, and reaped', async () => {
+  it('is aborted by its signal: killed with its children, and reaped', async () => {
     const { unlock } = loadPackage(STUBBORN);
     const control = new AbortController();
     const promise = unlock({ signal: control.signal });
@@ -140,7 +140,7 @@ while :; do sleep 0.1; done`;
     expect(isAlive(child)).toBe(false);
   });
 
-  it('is given up at timeoutMs', async () => {
+  it('is ended at timeoutMs', async () => {
     const { unlock } = loadPackage(STUBBORN);
     const begun = performance.now();
     await expect(unlock({ timeoutMs: 300 })).rejects.toMatchObject({ code: 'timed_out', exit: 1 });
@@ -149,7 +149,7 @@ while :; do sleep 0.1; done`;
     expect(existsSync(`/proc/${command}`)).toBe(false);
   });
 
-  it('is not started at all when its signal has fired', async () => {
+  it('is not started if its signal is aborted already', async () => {
     const { unlock } = loadPackage(STUBBORN);
     await expect(unlock({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
     expect(await pids()).toBeNull();
@@ -170,7 +170,7 @@ describe('bin/keyrack', () => {
     expect(await new Promise((resolve) => ended.once('close', (code, signal) => resolve([code, signal])))).toStrictEqual([null, 'SIGTERM']);
   });
 
-  it('works by its bare name, as from a PATH with the current directory in it', async () => {
+  it('works by its bare name, with the current directory in PATH', async () => {
     loadPackage('#!/bin/sh\necho ran');
     mkdirSync(join(copy.base, '.bin'));
     symlinkSync('../bin/keyrack', join(copy.base, '.bin', 'keyrack'));
@@ -179,7 +179,7 @@ describe('bin/keyrack', () => {
     }
   });
 
-  it('is looked for in node_modules, and not where a variable says', async () => {
+  it('finds the binary in node_modules, and ignores variables', async () => {
     loadPackage();
     rmSync(join(copy.base, 'npm'), { recursive: true });
     const plant = (directory) => {
@@ -200,7 +200,7 @@ describe('bin/keyrack', () => {
     expect((await runNode(asked, { env })).stdout).toBe(`${join(copy.base, 'node_modules/@keyrack', platformName(), 'bin/keyrack')}\n`);
   });
 
-  it('says what is missing, by sh and by node', async () => {
+  it('names the missing package, in sh and in node', async () => {
     loadPackage();
     for (const [program, ...args] of [[copy.shim], [process.execPath, copy.shim]]) {
       const { status, stderr } = await run(program, args);

@@ -1,4 +1,5 @@
-// The types as projects of every kind compile them, the names that `keyrack types` declares, and `using`.
+// The types as projects of every kind compile them, the names that `keyrack types` declares, and
+// `using`.
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createRequire } from 'node:module';
@@ -84,13 +85,13 @@ describe('a project with none but the types of ES2022', () => {
     expect(compile(files, { ...options, lib: ES2022 }).said).toStrictEqual([]);
   });
 
-  it('is given no global by us', () => {
+  it('gets no global declarations', () => {
     const { said } = compile({ 'p/g.mts': "import 'keyrack';\nexport const a: Disposable | undefined = undefined;\nexport const b = Symbol.dispose;\n" }, { ...NODE16, lib: ES2022 });
     expect(said.map((line) => line.split(':')[0])).toStrictEqual(['p/g.mts', 'p/g.mts']);
     expect(said.join()).toMatch(/Disposable.*Property 'dispose' does not exist/s);
   });
 
-  it('finds dispose where its own lib has it, and only there', () => {
+  it('has Symbol.dispose only if its lib declares it', () => {
     const text = "import type { ErasableSecret } from 'keyrack';\nexport function f(secret: ErasableSecret): void {\n  using held = secret;\n  held.erase();\n  secret[Symbol.dispose]();\n}\n";
     for (const options of [NODE16, BUNDLER]) {
       expect(compile({ 'p/u.mts': text }, { ...options, lib: DISPOSABLE }).said).toStrictEqual([]);
@@ -99,7 +100,7 @@ describe('a project with none but the types of ES2022', () => {
     expect(compile({ 'p/v.mts': "import type { ErasableSecret } from 'keyrack';\nexport const erase = (secret: ErasableSecret): void => secret.erase();\n" }, { ...NODE16, lib: ES2022 }).said).toStrictEqual([]);
   });
 
-  it('documents every function, with an example and what it throws', () => {
+  it('documents every function with an example and its errors', () => {
     const program = ts.createProgram([join(root, 'index.d.ts')], { ...STRICT, lib: ES2022 });
     const checker = program.getTypeChecker();
     const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(join(root, 'index.d.ts'))));
@@ -131,7 +132,7 @@ describe('declared names', () => {
     expect(compile({ ...declared(), ...usage(name) }, { ...options, ...base, lib: ES2022 }).said).toStrictEqual([]);
   });
 
-  it('are seen by a tsconfig that says nothing of files, in a package of either kind', async () => {
+  it('are found by a tsconfig without files, in ESM and CommonJS packages', async () => {
     for (const type of ['module', 'commonjs']) {
       writeFileSync(join(home.repo, 'package.json'), JSON.stringify({ type }));
       const { config } = ts.parseConfigFileTextToJson('tsconfig.json', '{}');
@@ -174,14 +175,14 @@ describe('using', () => {
     return outputText;
   }
 
-  it('erases at the end of the block', async () => {
+  it('erases the secret at the end of the block', async () => {
     writeFileSync(join(home.repo, 'erase.cjs'), `${compiled()}\nconsole.log(JSON.stringify(lengthOf('acme.test.PROBE')));\n`);
     const { stdout, stderr } = await runNode(null, { cwd: home.repo, env: { ...home.env, PROBE: 'probe' } }, ['erase.cjs']);
     expect(stderr).toBe('');
     expect(JSON.parse(stdout)).toStrictEqual({ during: 5, after: 0, zeros: true });
   });
 
-  it.each(['before', 'after'])('also where Symbol.dispose is brought along, %s keyrack is loaded', (when) => {
+  it.each(['before', 'after'])('works with a polyfill loaded %s keyrack', (when) => {
     // A context of its own has no Symbol.dispose of ours.
     const context = vm.createContext({});
     const load = (text, imports) => vm.runInContext(`(function (require) { const module = { exports: {} }; const exports = module.exports; ${text}\nreturn module.exports; })`, context)(imports);
@@ -196,7 +197,7 @@ describe('using', () => {
 });
 
 describe('KeyrackErrorCode', () => {
-  it('completes the known words and is open to those of a newer daemon', () => {
+  it('completes known codes and accepts unknown ones', () => {
     const text = "import type { KeyrackErrorCode } from 'keyrack';\nexport const newer: KeyrackErrorCode = 'of_a_newer_daemon';\nexport const f = (code: KeyrackErrorCode): boolean => code === 'locked';\n";
     expect(compile({ 'p/e.mts': text }, { ...NODE16, lib: ES2022 }).said).toStrictEqual([]);
     const union = /export type KeyrackErrorCode =\n((?: {2}\|.*\n)+)/.exec(readFileSync(join(root, 'index.d.ts'), 'utf8'))[1];

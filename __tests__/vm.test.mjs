@@ -1,4 +1,5 @@
-// Code around the virtual machines, tested without one: headers of scenarios, results, keys of the cache, arguments.
+// Code around the virtual machines, tested without one: headers of scenarios, results, keys of the
+// cache, arguments.
 
 import { describe, expect, it } from 'vitest';
 import { spawnSync } from 'node:child_process';

@@ -1,4 +1,5 @@
-// The workflows that check and release: that they parse, that what they call is there, and that they may do no more than they have to.
+// The workflows that check and release: that they parse, that what they call is there, and that
+// they may do no more than they have to.
 
 import { describe, expect, it } from 'vitest';
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
@@ -21,7 +22,8 @@ describe('a workflow', () => {
       if (name === 'publish') expect(job.permissions).toStrictEqual({ contents: 'read', 'id-token': 'write' });
       else expect(job).not.toHaveProperty('permissions');
     }
-    // What runs with the right to publish under our name installs nothing of ours and runs none of our dependencies.
+    // What runs with the right to publish under our name installs nothing of ours and runs none of
+    // our dependencies.
     const publish = jobs.publish?.steps.map((step) => step.run ?? '').join('\n') ?? '';
     expect(publish).not.toMatch(/npm (ci|test|run (?!release\b))|npm install(?! --global --ignore-scripts npm@\d)/);
   });

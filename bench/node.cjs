@@ -1,5 +1,6 @@
 'use strict';
-// Prints the median time of getSync in nanoseconds. Arguments: its input as JSON, and the number of calls.
+// Prints the median time of getSync in nanoseconds. Arguments: its input as JSON, and the number of
+// calls.
 
 const { getSync } = require('../index.js');
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// Measures what keyrack promises to be fast and small at, each figure beside its floor from the same run, and prints the table.
-// Five interleaved pairs of medians; the best of each side counts. `KEYRACK_BENCH_QUICK=1` shortens everything to see that it works: its figures
-// mean nothing.
+// Measures what keyrack promises to be fast and small at, each figure beside its floor from the
+// same run, and prints the table. Five interleaved pairs of medians; the best of each side counts.
+// `KEYRACK_BENCH_QUICK=1` shortens everything to see that it works: its figures mean nothing.
 
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { capture, root, run } from '../scripts/command.mjs';
@@ -21,8 +21,9 @@ const LOAD_MS = quick ? 200 : 2000;
 const CLIENTS = 16;
 const SLUG = 'bench.test.KEY_000000';
 
-// A round trip between two processes takes several times as long when the scheduler happens to put them on two cores that sleep in between, and it
-// does so for whole runs. So both sides of each round trip are held on one core, the floor's as well: what is compared is work, not luck.
+// A round trip between two processes takes several times as long when the scheduler happens to put
+// them on two cores that sleep in between, and it does so for whole runs. So both sides of each
+// round trip are held on one core, the floor's as well: what is compared is work, not luck.
 const ONE_CORE = ['/usr/bin/taskset', '/bin/taskset'].filter((path) => existsSync(path)).slice(0, 1).flatMap((path) => [path, '-c', '0']);
 let held = false;
 
@@ -45,8 +46,8 @@ let platform;
 let measure;
 let floor;
 
-/** A home, a runtime directory and a repository of their own: what runs in one is seen by nothing in another. */
-function world(name) {
+/** Makes a home, a runtime directory and a repository, isolated from the others. */
+function environment(name) {
   const at = join(base, name);
   const dirs = { home: join(at, 'home'), runtime: join(at, 'run'), repo: join(at, 'repo') };
   for (const dir of [at, ...Object.values(dirs)]) {
@@ -105,8 +106,8 @@ async function daemon(where) {
 }
 
 /**
- * Interleaved pairs of medians; the best of each side counts. Not the pair with the best ratio: a floor that was slow by chance would flatter what
- * is measured. `inverse`: more is better.
+ * Interleaved pairs of medians; the best of each side counts. Not the pair with the best ratio: a
+ * floor that was slow by chance would flatter what is measured. `inverse`: more is better.
  */
 async function best(measured, against, { inverse = false } = {}) {
   const choose = inverse ? Math.max : Math.min;
@@ -134,7 +135,7 @@ const residentKb = (pid) => Number(readFileSync(`/proc/${pid}/status`, 'utf8').m
 
 /** Resident memory 2 s after the last request. */
 async function resident(name, count, bytes, barMb) {
-  const where = world(name);
+  const where = environment(name);
   const { child } = await daemon(where);
   await number(where, 'fill', Math.max(count, 0), bytes);
   await sleep(2000);
@@ -149,7 +150,10 @@ async function node(where, input) {
   return Number(stdout);
 }
 
-/** `require` of what would be published, installed by npm, each time in a Node of its own; the floor is a module that is empty. */
+/**
+ * `require` of what would be published, installed by npm, each time in a Node of its own; the floor
+ * is a module that is empty.
+ */
 async function requiring() {
   const project = join(base, 'project');
   const beside = join(project, 'node_modules', 'empty');
@@ -175,7 +179,10 @@ async function requiring() {
   rows.push(row('  the same, and the addon at the first call', await best(median("require('keyrack').status()"), empty)));
 }
 
-/** What goes through the masker in a second: the masker alone beside a copy, and a whole `run --mask` beside two pipes of cat. */
+/**
+ * Measures the throughput of the masker: alone against a copy, and of a whole `run --mask` against
+ * two pipes of cat.
+ */
 async function masking() {
   const anywhere = { env: { PATH: process.env.PATH } };
   const texts = [['log', 10, 500], ['json', 10, 400], ['color', 10, 400], ['base64', 10, 400], ['secrets', 10, 250], ['escaped', 10, 100], ['log', 100, 300]];
@@ -183,14 +190,15 @@ async function masking() {
     const rate = await best(() => number(anywhere, 'mask', text, keys), () => number(anywhere, 'copy', text), { inverse: true });
     perSecond(`masking, ${keys} keys, text: ${text}`, rate, bar);
   }
-  // A key that repeats itself, on text that repeats its beginning: twice the length may not take much more than the same time for the same text.
+  // A key that repeats itself, on text that repeats its beginning: twice the length may not take
+  // much more than the same time for the same text.
   const repeated = (kib) => () => number(anywhere, 'mask', 'repeated', kib);
   const double = await best(repeated(32), repeated(16), { inverse: true });
   perSecond('masking, a key of 16 KiB that repeats itself', { measured: double.floor, floor: double.measured, ratio: double.ratio }, 50);
   rows.push({ what: '  the same, 32 KiB against 16 KiB', figure: `${Math.round(double.measured)} MB/s`, floor: `${Math.round(double.floor)} MB/s`, ratio: `${double.ratio.toFixed(2)} ×`, bar: '≥ 0.91 ×', ok: double.ratio >= 1 / 1.1 });
   const same = await best(() => number(anywhere, 'mask', 'same', 16), () => number(anywhere, 'copy', 'same'), { inverse: true });
   perSecond('masking, a key of 16 KiB of one character', same, 50);
-  const where = world('m');
+  const where = environment('m');
   const file = join(base, 'text');
   const written = await exec('sh', ['-c', '"$0" text log 10 > "$1"', measure, file], { encoding: 'latin1' });
   const secrets = written.stderr.split('\0');
@@ -217,14 +225,15 @@ function perSecond(what, { measured, floor: below, ratio }, bar) {
 async function main() {
   const built = build();
   platform = built.directory;
-  // The client that measures is built as what ships is: static, wherever the musl target is installed.
+  // The client that measures is built as what ships is: static, wherever the musl target is
+  // installed.
   run('cargo', ['build', '--release', '--locked', '--target', built.binaries, '-p', 'keyrack-bench']);
   measure = join(targetDirectory(), built.binaries, 'release', 'measure');
   floor = join(base, 'floor');
   run('cc', ['-O2', '-o', floor, join(root, 'bench', 'floor.c')]);
 
   // One key, and the floors beside it.
-  const where = world('a');
+  const where = environment('a');
   writeFileSync(join(where.repo, '.git'), '');
   mkdirSync(join(where.repo, '.agent'));
   const names = Array.from({ length: 20 }, (_, index) => `  - KEY_${String(index).padStart(6, '0')}\n`);
@@ -267,12 +276,12 @@ async function main() {
   await end(c);
   await end(child);
 
-  const starting = world('b');
+  const starting = environment('b');
   times('client asks for a daemon → it is served', await best(() => number(starting, 'start', bin('keyrackd'), N), () => number(starting, 'spawn', N, '/bin/true')), 6);
 
   held = true;
-  const many = world('c');
-  const few = world('d');
+  const many = environment('c');
+  const few = environment('d');
   const holders = [await daemon(many), await daemon(few)];
   await number(many, 'fill', quick ? 1000 : 100_000, 32);
   await number(few, 'fill', 10, 32);

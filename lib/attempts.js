@@ -23,7 +23,10 @@ function grantedAttempt(secret, slug, protection, duration, vault, mech, env, or
   return attempt;
 }
 
-/** Makes an attempt that is not granted. `message` has the reasons of a blocked one, with a NUL between them. */
+/**
+ * Makes an attempt that is not granted. `message` has the reasons of a blocked one, with a NUL
+ * between them.
+ */
 function missedAttempt(status, slug, message, fix, note, waived) {
   const blocked = status === 'blocked';
   const attempt = blocked ? { status, slug, reasons: message.split('\0'), fix } : { status, slug, message };

@@ -1,5 +1,6 @@
 'use strict';
-// Loads the addon at the first call that needs it, once. `require('keyrack')` itself succeeds everywhere.
+// Loads the addon once, at the first call that needs it. `require('keyrack')` itself always
+// succeeds.
 
 const path = require('node:path');
 const { KeyrackError } = require('./error.js');
@@ -8,14 +9,14 @@ const { version } = require('../package.json');
 
 let loaded;
 
-/** The fields of a KeyrackError for a native part that cannot be loaded. */
+/** Returns the fields of a KeyrackError for a native part that cannot be loaded. */
 function missing(cause) {
   const name = platformName();
   if (!SUPPORTED.includes(name)) {
     return {
       code: 'unsupported_platform',
       message: `keyrack is not built for ${name}; it runs on ${SUPPORTED.join(', ')}`,
-      hint: 'without it only get and source of values that are in the environment work',
+      hint: 'without it, get and source only return values of the environment',
       cause,
     };
   }
@@ -26,7 +27,7 @@ function missing(cause) {
   return { code: 'binding_missing', message: `the native part of keyrack for ${name} cannot be loaded: ${message}`, fix, hint, cause };
 }
 
-/** The addon. Throws a KeyrackError when there is none. */
+/** Returns the addon. Throws a KeyrackError if there is none. */
 function binding() {
   if (loaded) return loaded;
   const name = platformName();
@@ -36,7 +37,7 @@ function binding() {
     if (directory === null) throw new Error(`the package @keyrack/${name} is not installed`);
     addon = require(path.join(directory, 'keyrack.node'));
     if (typeof addon.version !== 'function') throw new Error(`${path.join(directory, 'keyrack.node')} is another addon`);
-    if (addon.version() !== version) throw new Error(`it is of version ${addon.version()}, this package of ${version}`);
+    if (addon.version() !== version) throw new Error(`it has version ${addon.version()}, this package ${version}`);
   } catch (cause) {
     throw new KeyrackError(missing(cause));
   }
@@ -44,7 +45,7 @@ function binding() {
   return loaded;
 }
 
-/** The addon, `null` when there is none. */
+/** Returns the addon, `null` if there is none. */
 function bindingOrNull() {
   try {
     return binding();

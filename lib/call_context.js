@@ -1,25 +1,30 @@
 'use strict';
-// Context of a call besides its arguments: the directory and the environment of this realm. A worker
-// thread's `process.env`, and the one that a test runner puts in its place, count; never the
+// Context of a call besides its arguments: the directory and the environment of this realm. A
+// worker thread's `process.env`, and the one that a test runner puts in its place, count; never the
 // environment that the process was started with.
 
-const { ownProperties } = require('./own_properties.js');
-
-// Every variable that keyrack's client reads. They are read one by one: listing an environment costs
-// more than a whole get.
+// Every variable that keyrack's client reads. They are read one by one: listing an environment
+// costs more than a whole get.
 const NAMES = ['HOME', 'XDG_RUNTIME_DIR', 'KEYRACK_INVOKED_AS', 'KEYRACK_MEMORY', 'KEYRACK_REQUIRE_SESSION', 'KEYRACK_STRICT_ENV', 'SUDO_UID'];
 
-// Variables that decide which repositories of other users are accepted, besides git's files in HOME.
-// Read only after one was refused.
+// Those of them that a read needs before it asks the daemon. It looks up the others if a key is
+// missing: benchmark row `getSync in Node by slug`.
+const EARLY_NAMES = ['HOME', 'XDG_RUNTIME_DIR', 'KEYRACK_MEMORY', 'KEYRACK_REQUIRE_SESSION', 'SUDO_UID'];
+
+// Variables that decide which repositories of other users are accepted, besides git's files in
+// HOME. Read only after one was refused.
 const OWNERSHIP = ['KEYRACK_SAFE_DIRECTORY', 'XDG_CONFIG_HOME', 'GIT_CONFIG_GLOBAL', 'GIT_CONFIG_SYSTEM', 'GIT_CONFIG_NOSYSTEM'];
 
 const INVOCATIONS = ['keyrack', 'npx keyrack', 'pnpm keyrack', 'yarn keyrack', 'rhx keyrack'];
 
-/** Returns how keyrack was called: what a wrapper claims if it is one of the known ways, else by the npm package. */
+/**
+ * Returns how keyrack was called: what a wrapper claims if it is one of the known ways, else by the
+ * npm package.
+ */
 function invokedAs() {
   const claim = process.env.KEYRACK_INVOKED_AS;
   if (INVOCATIONS.includes(claim)) return claim;
-  // Where there is no node_modules, npx would look for keyrack in the registry.
+  // Without node_modules, npx would look for keyrack in the registry.
   return process.versions.pnp ? 'yarn keyrack' : 'npx keyrack';
 }
 
@@ -32,7 +37,10 @@ function directory() {
   }
 }
 
-/** Returns the value of a variable, or `undefined` if it is not set. What `process.env` inherits (`constructor`, `__proto__`) is not a variable. */
+/**
+ * Returns the value of a variable, or `undefined` if it is not set. What `process.env` inherits
+ * (`constructor`, `__proto__`) is not a variable.
+ */
 function variable(name) {
   const { env } = process;
   const value = env[name];
@@ -45,11 +53,17 @@ function variable(name) {
   return String(value);
 }
 
-/** Encodes variables as the addon reads them: one string crosses faster than a dozen, and no variable can hold a NUL. */
+/** Returns a variable of the context: its value, and for `KEYRACK_INVOKED_AS` a default. */
+const contextVariable = (name) => (name === 'KEYRACK_INVOKED_AS' && process.versions.pnp ? invokedAs() : variable(name));
+
+/**
+ * Encodes variables as the addon reads them: one string crosses faster than a dozen, and no
+ * variable can hold a NUL.
+ */
 function encodeVariables(names) {
   let text = '';
   for (const name of names) {
-    const value = name === 'KEYRACK_INVOKED_AS' && process.versions.pnp ? invokedAs() : variable(name);
+    const value = contextVariable(name);
     if (value !== undefined) text += `${name}=${value}\0`;
   }
   return text;
@@ -61,8 +75,8 @@ function encodeVariables(names) {
  * @param {string | undefined} owner the rack's owner
  * @param {number} deadlineMs how long the daemon may take to answer
  */
-function callContext(owner, deadlineMs, cwd = directory()) {
-  return ownProperties({ cwd, owner, deadlineMs, text: `${cwd}\0${owner ?? ''}\0${encodeVariables(NAMES)}` });
+function callContext(owner, deadlineMs, cwd = directory(), names = NAMES) {
+  return { cwd, owner, deadlineMs, text: `${cwd}\0${owner ?? ''}\0${encodeVariables(names)}` };
 }
 
 /**
@@ -85,4 +99,4 @@ function withOwnership(context, call) {
   }
 }
 
-module.exports = { INVOCATIONS, NAMES, OWNERSHIP, callContext, directory, invokedAs, variable, withOwnership };
+module.exports = { EARLY_NAMES, INVOCATIONS, NAMES, OWNERSHIP, callContext, contextVariable, directory, invokedAs, variable, withOwnership };

@@ -1,5 +1,6 @@
 'use strict';
-// The calls of today's users that carry a context: which repository, whose rack. The context opens nothing and asks nobody.
+// Calls with a context (repository and owner), as users of rhachet know them. A context keeps
+// nothing open.
 
 const path = require('node:path');
 const { argumentError, validateBoolean, validateOptions, validateString, validateStrings } = require('./validate.js');
@@ -10,10 +11,10 @@ const { DEADLINE_MS, readKeys } = require('./get.js');
 const { ownProperties } = require('./own_properties.js');
 const { directory, callContext, withOwnership } = require('./call_context.js');
 
-/** Where no repository is. */
+/** Directory without a repository. */
 const NOWHERE = '/';
 
-/** The manifest of a repository with each key by its slug, `null` where there is none. */
+/** Returns the manifest of a repository with each key by its slug, `null` if there is none. */
 function manifest(gitroot) {
   const addon = bindingOrNull();
   const context = callContext(undefined, DEADLINE_MS, gitroot);
@@ -45,7 +46,7 @@ async function getKeyrackKeyGrant(given, context) {
     return readKeys(ownProperties({ ...request, key, env, org: validateString(`${call}: org`, input.org) })).attempt;
   }
   if (!Array.isArray(input.slugs)) throw argumentError(`${call}: slugs must be an array of slugs`);
-  // Each slug names its env itself.
+  // Each slug names its env.
   return readKeys(ownProperties({ ...request, keys: validateStrings(`${call}: slugs`, input.slugs) })).attempts;
 }
 

@@ -7,7 +7,10 @@ const path = require('node:path');
 /** Hint for a bundled keyrack. */
 const BUNDLERS = "keep keyrack out of the bundle: `serverExternalPackages: ['keyrack']` in next.config.js, `external: ['keyrack']` in esbuild, Vite and Rollup, `externals` in webpack (docs/install.md, Bundlers)";
 
-/** Options of the mount that a file is on (`proc_pid_mountinfo(5)`): of those above it the one with the longest path, and of equals the last. */
+/**
+ * Options of the mount that a file is on (`proc_pid_mountinfo(5)`): of those above it the one with
+ * the longest path, and of equals the last.
+ */
 function mountOptions(file, mountinfo) {
   let best = { point: '', options: [] };
   for (const line of mountinfo.split('\n')) {
@@ -49,7 +52,8 @@ function unreadable(directory) {
 }
 
 /**
- * The reason, and what to do, for an addon that could not be loaded: `message`, and `fix` (a command) or `hint` (a sentence) or both.
+ * The reason, and what to do, for an addon that could not be loaded: `message`, and `fix` (a
+ * command) or `hint` (a sentence) or both.
  *
  * @param {Error} cause what node says
  * @param {ReturnType<typeof factsOf>} facts
@@ -65,12 +69,12 @@ function explain(cause, { name, directory, root, bundled, installed, repair, per
   const packages = path.dirname(root);
   if (directory === null && !bundled && !mayRead(packages)) return unreadable(packages);
   if (directory !== null && !mayRead(directory)) return unreadable(directory);
-  if (bundled) return { message: 'keyrack was put into a bundle, which has no native part', hint: BUNDLERS };
+  if (bundled) return { message: 'keyrack was bundled, and a bundle has no native part', hint: BUNDLERS };
   if (directory === null) {
     const others = installed.filter((each) => each !== name);
     if (others.length === 0) return { message: `the package @keyrack/${name} is not installed`, ...repair };
     const only = others.map((each) => `@keyrack/${each}`).join(' and ');
-    return { message: `the package @keyrack/${name} is not installed, only ${only}`, ...repair, hint: 'node_modules was made for another machine or image; install where it is used' };
+    return { message: `the package @keyrack/${name} is not installed, only ${only}`, ...repair, hint: 'node_modules was made for another machine or image; install it where it is used' };
   }
   if (cause.code === 'MODULE_NOT_FOUND') return { message: `${path.join(directory, 'keyrack.node')} is not there`, ...repair };
   if (cause.code === 'ERR_DLOPEN_FAILED') return refusedByLoader(text, path.join(directory, 'keyrack.node'), mountinfo, repair);
@@ -81,18 +85,18 @@ function explain(cause, { name, directory, root, bundled, installed, repair, per
 function refusedByLoader(text, file, mountinfo, repair) {
   if (/Operation not permitted|failed to map segment|Permission denied/.test(text)) {
     const { point, options } = mountOptions(file, mountinfo);
-    if (options.includes('noexec')) return { message: `${file} is on a file system that allows no execution: ${point} is mounted noexec`, hint: elsewhere(point) };
-    return { message: `the system does not let ${file} be executed: ${text}`, hint: 'a security module (SELinux, AppArmor) or the mode of the file forbids it' };
+    if (options.includes('noexec')) return { message: `${file} is on a file system that does not allow execution: ${point} is mounted noexec`, hint: elsewhere(point) };
+    return { message: `the system does not allow ${file} to be executed: ${text}`, hint: 'a security module (SELinux, AppArmor) or the mode of the file forbids it' };
   }
   const version = /version [`'](GLIBC_[0-9.]+)' not found/.exec(text);
   if (version) return { message: `it needs a newer C library than this system has: ${version[1]}`, hint: 'keyrack runs with glibc 2.28 or later, and with musl (docs/install.md)' };
   if (/Error relocating|symbol not found|libc\.musl|ld-linux|libc\.so\.6/.test(text)) {
-    return { message: `it was made for another C library: ${text}`, ...repair, hint: 'node_modules was made for another machine or image; install where it is used' };
+    return { message: `it was built for another C library: ${text}`, ...repair, hint: 'node_modules was made for another machine or image; install it where it is used' };
   }
   // glibc says so of a file that is there, and made for another machine.
   const skipped = text.startsWith(`${file}: cannot open shared object file`);
   if (skipped || /invalid ELF header|wrong ELF class|file too short|Exec format error|ELF file/.test(text)) {
-    return { message: `${file} is damaged, or made for another machine: ${text}`, ...repair };
+    return { message: `${file} is damaged, or was built for another machine: ${text}`, ...repair };
   }
   return { message: text, ...repair };
 }

@@ -1,6 +1,6 @@
 'use strict';
-// get and source where the native part is missing: only what process.env has can be answered. Whatever else is request ends in the error that
-// says what is missing.
+// get and source without the native part: they return only values of process.env. Everything else
+// fails with the error that names the missing part.
 
 const { declared } = require('./manifest_fallback.js');
 const { ErasableSecret } = require('./secret.js');
@@ -10,32 +10,35 @@ const { invokedAs, variable } = require('./call_context.js');
 
 const FULL = /^([^.]+)\.(sudo|prod|prep|test|all|camp)\.(.+)$/;
 
-/** Names of what was asked, without a doubt about which variable is meant. */
+/** Returns the parts of a requested key's slug. */
 function parts({ key, org, env }) {
   const [, ofOrg, ofEnv, name] = FULL.exec(key) ?? [null, org ?? '@this', env ?? 'all', key];
   return { org: ofOrg, env: ofEnv, name, slug: `${ofOrg}.${ofEnv}.${name}` };
 }
 
-/** The keys that were asked for. */
+/** Returns the keys that were requested. */
 function wanted(request, missing) {
   if (request.keys !== undefined) return request.keys.map((key) => parts({ key }));
   return request.key === undefined ? declared(request, missing) : [parts(request)];
 }
 
-/** A word as a POSIX shell reads it: a fix gets pasted. */
+/** Quotes a word for a POSIX shell, since a fix gets pasted. */
 const quoted = (word) => (/^[A-Za-z0-9_.\/@:=+,%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
-/** The command that keeps a key where it need not be handed out, or returns it anyway, in the words the addon has for it. */
+/**
+ * Returns the fix of a blocked key as the addon does: the command that stores it elsewhere, or the
+ * one that returns it anyway.
+ */
 function fix({ org, env, name }, { context: { owner } }, allDangers) {
   const words = [allDangers ? 'get' : 'set'];
   if (owner !== undefined && owner !== 'default') words.push('--owner', owner);
-  // A key of the machine is of no repository, which has to be said.
+  // A key of the machine belongs to no repository.
   if (org === '@all') words.push('--org', org);
   words.push('--env', env, '--key', name, ...(allDangers ? ['--allow-dangerous'] : ['--vault', 'os.secure', '--mech', 'PERMANENT_VIA_REPLICA']));
   return [invokedAs(), ...words.map(quoted)].join(' ');
 }
 
-/** The attempt at one key, `null` when the environment does not have it. */
+/** Makes the attempt at one key, `null` if the environment does not have it. */
 function attempt({ org, env, name, slug }, request) {
   const value = env === 'sudo' ? undefined : variable(name);
   if (value === undefined || value === '') return null;
@@ -57,12 +60,18 @@ function attempt({ org, env, name, slug }, request) {
   };
 }
 
-/** Reads the attempts that the addon would deliver. `missing` throws: it is called if the environment lacks a key. */
+/**
+ * Reads the attempts that the addon would deliver. `missing` throws: it is called if the
+ * environment lacks a key.
+ */
 function readEnvironment(request, missing) {
   return wanted(request, missing).map((key) => attempt(key, request) ?? missing());
 }
 
-/** The same for `source`: what the environment has is kept as it is; a key that is waived, or not required, may be missing. */
+/**
+ * Does the same for `source`: keeps what the environment has. A key that is waived or not required
+ * may be missing.
+ */
 function sourceFromEnvironment(request, missing) {
   const keys = wanted(request, missing);
   const done = { variables: [], sourced: [], kept: [], differing: [], missing: [] };

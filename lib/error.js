@@ -1,17 +1,23 @@
 'use strict';
-// The one error keyrack throws for anything but a wrong argument type.
+// The error that keyrack throws for everything except an argument of a wrong type.
 
 const { defineProperty, ownProperties } = require('./own_properties.js');
 
-/** A failure a caller can act on. `code` is what programs read; the words are for people and hold no secret. */
+/**
+ * Failure that a caller can act on. Programs read `code`; the text is for people and holds no
+ * secret.
+ */
 class KeyrackError extends Error {
-  /** @param {{ code: string, message: string, exit?: number, slug?: string, fix?: string, hint?: string, attempts?: object[], detail?: string, cause?: unknown }} problem */
+  /**
+   * @param {{ code: string, message: string, exit?: number, slug?: string, fix?: string, hint?:
+   * string, attempts?: object[], detail?: string, cause?: unknown }} problem
+   */
   constructor(problem) {
     const { message, code, exit, hint, ...more } = ownProperties(problem);
     super(message, more.cause === undefined ? undefined : { cause: more.cause });
     defineProperty(this, 'code', code);
     defineProperty(this, 'exit', exit ?? 1);
-    // What is not known is not there at all, so that a printed error shows only what there is.
+    // An unknown field is absent, so that a printed error shows only what is known.
     for (const field of ['slug', 'fix', 'attempts', 'detail']) {
       if (Object.hasOwn(more, field) && more[field] !== undefined && more[field] !== null) defineProperty(this, field, more[field]);
     }

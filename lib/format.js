@@ -1,7 +1,7 @@
 'use strict';
-// What came of keys as the tree that a command shows: the same one, letter by letter, without the addon. Never the secret.
+// Trees of attempts, as commands print them, without the addon. Never show a secret.
 
-/** What each kind of text looks like: the parameters of an SGR sequence (ECMA-48 §8.3.117). */
+/** Colors of each kind of text: the parameters of an SGR sequence (ECMA-48 §8.3.117). */
 const TONES = { title: '1', key: '36', good: '32', warn: '33', bad: '31', quiet: '2' };
 
 const STATUSES = { granted: ['🔑', 'good'], locked: ['🔒', 'warn'], absent: ['🫧', 'warn'], blocked: ['🚫', 'bad'] };
@@ -18,7 +18,7 @@ const pair = (name, value, tone, below = []) => ({ name: `${name}:`, text: ` ${c
 const tip = (command) => node(`tip: ${command}`, 'quiet');
 const marked = (word, [emoji, tone], below) => pair('status', emoji ? `${word} ${emoji}` : word, tone, below);
 
-/** The lines of a branch and of what is below it. */
+/** Renders the lines of a branch and of everything below it. */
 function lines({ name, text, tone, below }, indent, isLast, color) {
   const lead = indent + (isLast ? '└─ ' : '├─ ');
   const inner = indent + (isLast ? '   ' : '│  ');
@@ -28,12 +28,15 @@ function lines({ name, text, tone, below }, indent, isLast, color) {
   ];
 }
 
-/** The branch of one key: of an attempt, of a key that `unlock` unlocked, or of one it left out. */
+/**
+ * Makes the branch of one key: of an attempt, of a key that `unlock` unlocked, or of one that it
+ * left out.
+ */
 function branch(entry) {
-  if (typeof entry !== 'object' || entry === null) throw new TypeError('an entry must be an attempt, or what unlock says of a key');
+  if (typeof entry !== 'object' || entry === null) throw new TypeError('entry must be an attempt, or a key of unlock');
   const { status, reason, grant, fix, note, waived, cause } = entry;
   const notes = note ? [pair('note', note, 'warn')] : [];
-  // What may be absent needs no way out.
+  // A key that may be absent needs no fix.
   const tips = fix && !waived ? [tip(fix)] : [];
   if (status !== undefined) {
     const look = Object.hasOwn(STATUSES, status) ? STATUSES[status] : ['', 'warn'];
@@ -51,7 +54,7 @@ function branch(entry) {
   return node(entry.slug, 'key', [pair('env', entry.env), pair('org', entry.org), pair('vault', entry.source?.vault ?? entry.vault), pair('expires in', ends, 'good'), ...notes]);
 }
 
-/** A life in minutes; the seconds of one below a minute. */
+/** Formats a time to live in minutes; below a minute, in seconds. */
 function minutes(ms) {
   const left = Math.max(0, ms);
   return left < 60_000 ? `${Math.ceil(left / 1000)}s` : `${Math.floor((left + 30_000) / 60_000)}m`;
@@ -75,7 +78,7 @@ function formatKeyrackGetAllOutput({ attempts, color = false }) {
   return tree(attempts.map(branch), color);
 }
 
-/** What a strict `source` says when keys are missing, and what to do. */
+/** Renders the report of a strict `source` that failed, with a hint. */
 function strictFailure(attempts) {
   return `${tree(attempts.map(branch), false)}✋ some keys were not granted, yet are strictly required\n   └─ ask a human to set or unlock them, then try again\n\nhint: mode: 'lenient' takes what there is\n`;
 }

@@ -1,25 +1,27 @@
 'use strict';
-// get and getSync: read keys from the daemon, then from this realm's process.env, in one call of the
-// addon.
+// get and getSync: read keys from the daemon, then from this realm's process.env, in one call of
+// the addon.
 
 const { append, grantedAttempt, lazyTree, missedAttempt, withoutSecret } = require('./attempts.js');
 const { binding, bindingOrNull } = require('./binding.js');
-const { callContext, variable, withOwnership } = require('./call_context.js');
+const { EARLY_NAMES, callContext, contextVariable, directory, withOwnership } = require('./call_context.js');
 const { decodeReply } = require('./decode.js');
 const { KeyrackError } = require('./error.js');
 const { closeWhenIdle } = require('./idle.js');
 const { allowsDangerous, unlockLocked } = require('./mutations.js');
-const { ownProperties } = require('./own_properties.js');
 const { argumentError, validateBoolean, validateOneOf, validateOptions, validateSignal, validateString, validateStrings, validateTimeout } = require('./validate.js');
 
-/** How long the daemon may take to answer, in milliseconds. */
+/** Default time that the daemon may take to answer, in milliseconds. */
 const DEADLINE_MS = 2000;
 
 const READ = ['for', 'env', 'org', 'owner', 'allow', 'as', 'color', 'timeoutMs'];
 const UNLOCK = ['with', 'prikey', 'prompt', 'signal'];
 
-/** Returns the values of variables of this realm, `null` for those not set. Gets their names as one text, with a NUL between them. */
-const lookUp = (names) => names.split('\0').map((name) => variable(name) ?? null);
+/**
+ * Returns the values of variables of this realm, `null` for those not set. Gets their names as one
+ * text, with a NUL between them.
+ */
+const lookUp = (names) => names.split('\0').map((name) => contextVariable(name) ?? null);
 
 /** Validates the options of a get. */
 function buildRequest(call, input) {
@@ -30,15 +32,17 @@ function buildRequest(call, input) {
   const owner = validateString(`${call}: owner`, input.owner);
   const env = validateString(`${call}: env`, input.env);
   const org = validateString(`${call}: org`, input.org);
-  return ownProperties({
-    context: callContext(owner, validateTimeout(`${call}: timeoutMs`, input.timeoutMs, DEADLINE_MS)),
+  const timeoutMs = validateTimeout(`${call}: timeoutMs`, input.timeoutMs, DEADLINE_MS);
+  return {
+    context: callContext(owner, timeoutMs, directory(), EARLY_NAMES),
     key,
+    keys: undefined,
     env,
     org,
     dangerous: allowsDangerous(call, input.allow),
     buffer: validateOneOf(`${call}: as`, input.as, ['string', 'buffer']) === 'buffer',
     color: validateBoolean(`${call}: color`, input.color),
-  });
+  };
 }
 
 /** Flags of a read (`crates/keyrack-node/src/get.rs`). */

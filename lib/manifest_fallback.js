@@ -1,12 +1,12 @@
 'use strict';
-// Which keys a repository declares, where there is no addon to read its keyrack.yml. Reads the plain form that keyrack itself writes; at
-// anything else it gives up rather than guess.
+// The keys that a repository declares, if there is no addon to read its keyrack.yml. Reads the
+// plain form that keyrack itself writes, and gives up at anything else rather than guess.
 
 const fs = require('node:fs');
 const path = require('node:path');
 const { variable } = require('./call_context.js');
 
-/** The root of the git repository a directory is in, `null` outside of one. */
+/** Returns the root of the git repository that a directory is in, `null` outside of one. */
 function gitRoot(from) {
   for (let at = from; ; at = path.dirname(at)) {
     if (fs.existsSync(path.join(at, '.git'))) return at;
@@ -16,10 +16,13 @@ function gitRoot(from) {
 
 const MANIFEST = path.join('.agent', 'keyrack.yml');
 
-/** The envs a section can be of. A sudo key is never declared. */
+/** Envs that a section can have. A sudo key is never declared. */
 const SECTIONS = ['prod', 'prep', 'test', 'all', 'camp'];
 
-/** A word of plain YAML that is a string and nothing else: quoted without an escape, or of signs that mean nothing to YAML. */
+/**
+ * Parses a word of plain YAML that can only be a string: quoted without an escape, or made of
+ * characters without a meaning in YAML.
+ */
 function scalar(text) {
   const quoted = /^"([^"\\]*)"$|^'([^']*)'$/.exec(text);
   if (quoted) return quoted[1] ?? quoted[2];
@@ -27,20 +30,30 @@ function scalar(text) {
   return isPlain ? text : undefined;
 }
 
-/** Whether an org can be called so. */
+/** Returns `true` for a valid org. */
 const isOrg = (name) => /^[A-Za-z_][A-Za-z0-9_-]{0,127}$/.test(name);
 
-/** Whether a key can be called so: as everywhere in keyrack, single dots, letters, digits, `_` and `-`, at most 255 of them. */
+/**
+ * Returns `true` for a valid key name: letters, digits, `_`, `-` and single dots, at most 255
+ * characters.
+ */
 const isName = (name) => name.length <= 255 && /^[A-Za-z_][A-Za-z0-9_.-]*$/.test(name) && !name.endsWith('.') && !name.includes('..');
 
-/** Whether a demand is made of words; which they may be, only the addon says. */
+/**
+ * Returns `true` for a minimum grade that is made of words. Only the addon knows which words are
+ * valid.
+ */
 const isGrade = (text) => /^[a-z]+( *, *[a-z]+)*$/.test(text) && (text.includes(',') || scalar(text) !== undefined);
 
-/** `{ org, extends, envs: { env: [{ name, grade?, optionalIfHas? }] } }` of one file, `null` when it says something in a form not read here. */
+/**
+ * Parses one file: `{ org, extends, envs: { env: [{ name, grade?, optionalIfHas? }] } }`, `null` if
+ * it has a form that is not read here.
+ */
 function parse(text) {
   const file = { org: null, extends: [], envs: new Map() };
   const seen = new Set();
-  // What the lines below belong to: a list with the column of its items, and in it a record with the column of its fields.
+  // Parents of the lines that follow: a list with the column of its items, and in it a record with
+  // the column of its fields.
   let list = null;
   let record = null;
   for (const [index, whole] of text.split(/\r?\n/).entries()) {
@@ -79,12 +92,12 @@ function parse(text) {
     if (!read) return null;
     record.key[member] = read;
   }
-  // env.all needs a section beside it to apply to.
+  // env.all needs another section to apply to.
   if (file.org === null || (file.envs.size === 1 && file.envs.has('all'))) return null;
   return file;
 }
 
-/** One entry of a section, in any of its three forms; `undefined` for what is none. */
+/** Parses one entry of a section, in any of its three forms; `undefined` if it is not an entry. */
 function key(text) {
   const [, first, colon, value] = /^("[^"\\]*"|'[^']*'|[^\s:"'][^\s:]*)(:(?: +(\S.*))?)?$/.exec(text) ?? [];
   const isRecord = colon !== undefined && scalar(first ?? '') === 'key';
@@ -94,18 +107,18 @@ function key(text) {
   return isGrade(value) ? { key: { name, grade: value }, isRecord } : undefined;
 }
 
-/** Bounds of what is read here, in files and in bytes of one. A file that is extended twice counts twice. */
+/** Limits: number of files (one that is extended twice counts twice), and bytes of one file. */
 const MAX_FILES = 64;
 const LARGEST = 1 << 20;
 
-/** Returns `true` if a file of this user may say which keys are meant; the addon knows of more that are accepted. */
+/** Returns `true` if the owner of a file is accepted. The addon accepts more. */
 function isAccepted({ uid }, rootOwner) {
   const user = process.geteuid();
   if (uid === user || uid === 0) return true;
   return user === 0 && uid === (variable('SUDO_UID') === undefined ? rootOwner : Number(variable('SUDO_UID')));
 }
 
-/** The text of a file that is accepted; throws where there is none. */
+/** Reads a file whose owner is accepted; throws if there is none. */
 function readAccepted(file, rootOwner) {
   const fd = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
   try {
@@ -117,7 +130,10 @@ function readAccepted(file, rootOwner) {
   }
 }
 
-/** Adds what a file and those it extends declare, each key by env and name: of two the later wins, and stays where the first stood. */
+/**
+ * Adds the keys that a file and those it extends declare, by env and name. Of two equal ones the
+ * later wins, at the position of the first.
+ */
 function gather(repository, relative, keys, giveUp, chain) {
   const { root, owner } = repository;
   const at = path.join(root, relative);
@@ -140,7 +156,10 @@ function gather(repository, relative, keys, giveUp, chain) {
   return file;
 }
 
-/** What the repository with this root declares: `{ org, envs, extends, keys }`, `null` without a keyrack.yml. `giveUp` throws. */
+/**
+ * Reads the manifest of a repository: `{ org, envs, extends, keys }`, `null` without a keyrack.yml.
+ * `giveUp` throws.
+ */
 function read(root, giveUp) {
   if (!fs.existsSync(path.join(root, MANIFEST))) return null;
   const top = fs.statSync(root);
@@ -151,7 +170,10 @@ function read(root, giveUp) {
   return { org: file.org, envs: [...file.envs.keys()].filter((env) => env !== 'all'), extends: file.extends, keys: declared };
 }
 
-/** The keys declared for the env that was asked, in order: for `all` those of every env. `missing` throws when that cannot be told here. */
+/**
+ * Returns the keys declared for the requested env, in order; for `all` those of every env.
+ * `missing` throws if they cannot be determined here.
+ */
 function declared({ env, context }, missing) {
   const root = gitRoot(context.cwd);
   if (root === null || env === undefined || env === 'sudo') missing();
@@ -161,7 +183,10 @@ function declared({ env, context }, missing) {
   return wanted;
 }
 
-/** The manifest as the addon tells it, `null` where there is none. A grade, whose words only the addon judges, makes it give up. */
+/**
+ * Returns the manifest as the addon does, `null` if there is none. Gives up at a grade, because
+ * only the addon validates its words.
+ */
 function manifestOf(gitroot, missing) {
   const root = gitRoot(gitroot);
   const found = root === null ? null : read(root, missing);

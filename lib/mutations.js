@@ -1,13 +1,13 @@
 'use strict';
-// What changes something or opens a vault: unlock, set, del. Done by the command in a child process, so that identities, vault plaintext
-// and prompted text never enter this heap.
+// unlock, set and del: calls that change something or open a vault. The command does the work in a
+// child process, so that identities, vault plaintext and typed text never enter this heap.
 
 const { argumentError, requireString, validateBoolean, validateOneOf, validateOptions, validateSignal, validateString, validateStrings, validateTimeout } = require('./validate.js');
 const { KeyrackError } = require('./error.js');
 
 const COMMON = ['owner', 'env', 'prikey', 'prompt', 'signal', 'timeoutMs'];
 
-/** The flags of an option that was given; `=` keeps a value that begins with a dash a value. */
+/** Returns the flag of an option that was passed. With `=`, a value may begin with a dash. */
 const flag = (name, value) => (value === undefined ? [] : [`--${name}=${value}`]);
 
 function common(call, input) {
@@ -33,7 +33,7 @@ function parsed(text) {
   }
 }
 
-/** Parts stderr into what the command says failed, which is its last line, and the rest. */
+/** Splits stderr into the error of the command, which is its last line, and the rest. */
 function parseStderr(stderr) {
   const lines = stderr.split('\n');
   const last = parsed(lines.at(-1));
@@ -42,9 +42,9 @@ function parseStderr(stderr) {
   return { problem: told ? problem : undefined, detail: (told ? lines.slice(0, -1) : lines).join('\n').trim() || undefined };
 }
 
-/** Runs a command; what it says failed becomes a KeyrackError. */
+/** Runs a command. Throws its error as a KeyrackError. */
 async function run(args, how) {
-  // Loaded when it is needed: most callers only read, and node:child_process takes its time.
+  // Loaded on demand: most callers only read, and node:child_process takes time to load.
   const { keyrack } = require('./spawn.js');
   const { status, stdout, stderr } = await keyrack([...args, '--json', ...(how.prompt === 'never' ? ['--no-prompt'] : [])], how);
   const { problem, detail } = parseStderr(stderr);
@@ -52,13 +52,13 @@ async function run(args, how) {
   return { status, stdout, detail };
 }
 
-/** The same for a command that prints what it did as a JSON object. */
+/** Runs a command that prints its result as a JSON object, and returns that. */
 async function runForJson(args, how) {
   const { status, stdout, detail } = await run(args, how);
   const answer = parsed(stdout);
   if (typeof answer === 'object' && answer !== null) return answer;
   const end = status === null ? 'was ended by a signal' : `ended with exit code ${status}`;
-  throw new KeyrackError({ code: 'command_failed', message: `keyrack ${args[0]} ${end} and said nothing that can be read`, exit: status || 1, detail });
+  throw new KeyrackError({ code: 'command_failed', message: `keyrack ${args[0]} ${end} and printed no JSON that can be read`, exit: status || 1, detail });
 }
 
 async function unlock(given = {}) {
@@ -69,10 +69,13 @@ async function unlock(given = {}) {
   return { unlocked, omitted };
 }
 
-/** The key that is meant: by its name in this repository, or by its full slug, which is taken at its word where no keyrack.yml speaks. */
+/**
+ * Returns the flags that name the key: by its name in this repository, or by its full slug, in a
+ * repository or outside of one.
+ */
 function keyFlags(call, { key, slug }) {
   if (slug === undefined || slug === null) return flag('key', requireString(`${call}: key`, key));
-  if (key !== undefined && key !== null) throw argumentError(`${call}: give key or slug, not both`);
+  if (key !== undefined && key !== null) throw argumentError(`${call}: pass key or slug, not both`);
   return [...flag('key', requireString(`${call}: slug`, slug)), '--anywhere'];
 }
 
@@ -80,21 +83,21 @@ async function set(given) {
   const input = validateOptions('set', given, [...COMMON, 'key', 'slug', 'secret', 'vault', 'mech', 'org', 'exid', 'maxDuration', 'at', 'allow']);
   const { flags, how } = common('set', input);
   flags.push(...keyFlags('set', input), ...flag('vault', requireString('set: vault', input.vault)));
-  // Today's callers give no secret and mean that the person at the terminal is asked, if there is one.
+  // Callers of rhachet pass no secret to have the user at the terminal prompted, if there is one.
   if (input.slug && input.secret === undefined && input.prompt === undefined && process.stdin.isTTY === true) how.prompt = 'tty';
   for (const [name, option] of [['mech', 'mech'], ['org', 'org'], ['exid', 'exid'], ['max-duration', 'maxDuration'], ['at', 'at']]) {
     flags.push(...flag(name, validateString(`set: ${option}`, input[option])));
   }
   if (allowsDangerous('set', input.allow)) flags.push('--allow-dangerous');
   const secret = secretBytes(input.secret);
-  // What the caller holds is stored byte for byte, a newline at its end included.
+  // The secret is stored byte for byte, including a newline at its end.
   if (secret !== undefined) flags.push('--stdin-exact');
   try {
     return await runForJson(['set', ...flags], { ...how, secret });
   } catch (error) {
-    // Nothing was piped in because nothing was given.
+    // Nothing was piped in, because no secret was passed.
     if (error.code !== 'empty_secret' || secret !== undefined || how.prompt === 'tty') throw error;
-    throw new KeyrackError({ ...error, code: 'prompt_needed', message: 'the secret is needed, none was given, and nobody may be asked', hint: "give it as secret, or allow asking with prompt: 'tty'", cause: error });
+    throw new KeyrackError({ ...error, code: 'prompt_needed', message: 'a secret is required, and prompts are disabled', hint: "pass secret, or prompt: 'tty'", cause: error });
   }
 }
 
@@ -106,8 +109,8 @@ async function del(given) {
 }
 
 /**
- * Unlocks the keys of a get that are locked, and no others. The secrets the command prints when it is done go nowhere: they are read
- * from the daemon afterwards.
+ * Unlocks the keys of a get that are locked, and no others. The secrets that the command prints are
+ * discarded; they are read from the daemon afterwards.
  */
 async function unlockLocked({ key, env, org, context: { owner }, dangerous }, prikeys, how) {
   const scope = key === undefined ? flag('for', 'repo') : [...flag('key', key), ...flag('org', org)];
@@ -115,7 +118,7 @@ async function unlockLocked({ key, env, org, context: { owner }, dangerous }, pr
   await run(['get', '--unlock', ...scope, ...rest], { ...how, discard: true });
 }
 
-/** A copy of the secret for the pipe, wiped once written. */
+/** Copies the secret for the pipe. The copy is wiped once it is written. */
 function secretBytes(secret) {
   if (secret === undefined) return undefined;
   if (typeof secret === 'string') return Buffer.from(secret, 'utf8');

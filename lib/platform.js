@@ -1,5 +1,6 @@
 'use strict';
-// Which platform package this process needs, and where it is. Looks at the running node, never at a variable that names a file.
+// The platform package that this process needs, and its location. Determined by the running node,
+// never by a variable that names a file.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -10,8 +11,9 @@ const root = path.dirname(__dirname);
 const SUPPORTED = ['linux-x64-gnu', 'linux-x64-musl', 'linux-arm64-gnu', 'linux-arm64-musl'];
 
 /**
- * The program interpreter an ELF file asks for (ELF-64, `PT_INTERP`; elf(5)), `null` for a static one or when it cannot be told.
- * It is what decides which libc an addon meets, and reading it costs one small read, where `process.report` looks names up in the network.
+ * The program interpreter an ELF file asks for (ELF-64, `PT_INTERP`; elf(5)), `null` for a static
+ * one or when it cannot be told. It is what decides which libc an addon meets, and reading it costs
+ * one small read, where `process.report` looks names up in the network.
  */
 function interpreter(file) {
   let fd;
@@ -39,7 +41,10 @@ function interpreter(file) {
   }
 }
 
-/** The name of this process's platform, such as `linux-x64-gnu`; whether keyrack is built for it is another question. */
+/**
+ * Returns the name of this process's platform, such as `linux-x64-gnu`, even if keyrack is not
+ * built for it.
+ */
 function platformName() {
   if (process.platform !== 'linux') return `${process.platform}-${process.arch}`;
   const loader = interpreter(process.execPath);
@@ -56,8 +61,9 @@ function isThere(file) {
 }
 
 /**
- * Never called. Programs that copy what a server needs (nft, so Next.js and Vercel) find files by calls like these, with literal paths, and
- * find none where a path is made at run time. Bundlers, which would try to bundle what a literal `require` names, leave them alone.
+ * Never called. Programs that copy what a server needs (nft, so Next.js and Vercel) find files by
+ * calls like these, with literal paths, and find none where a path is made at run time. Bundlers,
+ * which would try to bundle what a literal `require` names, leave them alone.
  */
 const traced = () => [
   fs.existsSync(path.join(__dirname, '../../@keyrack/linux-x64-gnu/package.json')),
@@ -78,7 +84,10 @@ const traced = () => [
   fs.existsSync(path.join(__dirname, '../../@keyrack/linux-arm64-musl/bin/keyrackd')),
 ];
 
-/** Returns `true` if this code is no longer in its package: a bundler has put it into a file of its own. */
+/**
+ * Returns `true` if this code is no longer in its package: a bundler has put it into a file of its
+ * own.
+ */
 function isBundled() {
   if (!path.isAbsolute(root)) return true;
   try {
@@ -89,10 +98,17 @@ function isBundled() {
   }
 }
 
-/** A published package has no npm/ directory: where there is one, this is a checkout and nothing else is meant. */
+/**
+ * A published package has no npm/ directory: where there is one, this is a checkout and nothing
+ * else is meant.
+ */
 const isCheckout = () => isThere(path.join(root, 'npm')) && !isBundled();
 
-/** The `node_modules/@keyrack` directories above, nearest first. As node looks for them, but only by path: require.resolve also looks in NODE_PATH and in the home, and a variable must not choose the file to load. */
+/**
+ * The `node_modules/@keyrack` directories above, nearest first. As node looks for them, but only by
+ * path: require.resolve also looks in NODE_PATH and in the home, and a variable must not choose the
+ * file to load.
+ */
 function* scopes() {
   for (let directory = root, above; directory !== above; above = directory, directory = path.dirname(directory)) {
     yield path.join(directory, 'node_modules', '@keyrack');
@@ -103,8 +119,9 @@ function* scopes() {
 const installedPlatforms = () => SUPPORTED.filter((name) => [...scopes()].some((scope) => isThere(path.join(scope, name, 'package.json'))));
 
 /**
- * The directory that holds the addon and the binaries of this platform, `null` when there is none: `npm/<platform>` of a checkout,
- * else the installed `@keyrack/<platform>` as node resolves it from here.
+ * The directory that holds the addon and the binaries of this platform, `null` when there is none:
+ * `npm/<platform>` of a checkout, else the installed `@keyrack/<platform>` as node resolves it from
+ * here.
  */
 function platformDirectory(name) {
   const checkout = path.join(root, 'npm', name);
@@ -123,19 +140,22 @@ function platformDirectory(name) {
   return null;
 }
 
-/** Whether this is a package that was published; a git checkout, and what is installed from one, names no platform packages. */
+/**
+ * Returns `true` for a published package. A git checkout, or a package installed from one, names no
+ * platform packages.
+ */
 const isPublished = () => require('../package.json').optionalDependencies !== undefined;
 
-/** What repairs a package whose native part is missing: the command, and what else there is to know. */
+/** Returns the fix and the hint for a package whose native part is missing. */
 function repair() {
   if (isCheckout()) return { fix: 'npm run build' };
   if (!isPublished()) {
     return {
       fix: 'npm run build && npm run pack:local -- --out packed',
-      hint: 'it was installed from its source: build it in a clone of that, then install the tarballs in packed/ here',
+      hint: 'it was installed from source: build it in a clone, then install the tarballs of packed/ here',
     };
   }
-  const hint = 'a lock file made on another system, or an install that omits optional dependencies, leaves it out';
+  const hint = 'a lock file of another system, or an install without optional dependencies, leaves it out';
   if (process.versions.pnp) return { fix: 'yarn install', hint: `${hint}; so does a supportedArchitectures in .yarnrc.yml that does not name this machine` };
   if (root.includes(`${path.sep}.pnpm${path.sep}`)) return { fix: 'pnpm install', hint: `${hint}; remove node_modules if pnpm finds nothing to do` };
   return { fix: 'npm install --force --include=optional keyrack', hint };

@@ -1,5 +1,6 @@
 'use strict';
-// A secret a caller can wipe. A JavaScript string can never be: it is copied and moved by the collector.
+// A secret that a caller can wipe. A JavaScript string cannot be wiped: the garbage collector
+// copies and moves it.
 
 const inspect = Symbol.for('nodejs.util.inspect.custom');
 const shown = 'ErasableSecret { bytes: [hidden] }';
@@ -17,12 +18,12 @@ class ErasableSecret {
     return this.#bytes;
   }
 
-  /** Whether it has been erased. */
+  /** `true` once erased. */
   get erased() {
     return this.#bytes.length === 0;
   }
 
-  /** Overwrites the bytes with zeros and lets go of them. Every view of them sees the zeros. */
+  /** Overwrites the bytes with zeros, in every view of them, and drops them. */
   erase() {
     this.#bytes.fill(0);
     this.#bytes = new Uint8Array(0);
@@ -42,7 +43,10 @@ class ErasableSecret {
   }
 }
 
-/** For `using`. Node before 20.4 has no Symbol.dispose, nor have the contexts of test runners; who brings one may do so after us. */
+/**
+ * Adds the method of `using`. Node before 20.4 and the contexts of test runners have no
+ * Symbol.dispose; a polyfill may be loaded after keyrack.
+ */
 function makeDisposable() {
   if (typeof Symbol.dispose !== 'symbol' || Object.hasOwn(ErasableSecret.prototype, Symbol.dispose)) return;
   Object.defineProperty(ErasableSecret.prototype, Symbol.dispose, { value: ErasableSecret.prototype.erase, configurable: true, writable: true });

@@ -1,5 +1,5 @@
 'use strict';
-// source: keys into process.env, at once.
+// source: sets variables of process.env to keys.
 
 const fs = require('node:fs');
 const { requireString, validateBoolean, validateOneOf, validateOptions, validateString, validateTimeout } = require('./validate.js');
@@ -13,7 +13,10 @@ const { DEADLINE_MS, lookUp } = require('./get.js');
 const { defineProperty, ownProperties } = require('./own_properties.js');
 const { callContext, withOwnership } = require('./call_context.js');
 
-/** What source has set in this realm, by name: a variable that still holds it is ours to refresh. */
+/**
+ * Values that `source` set in this realm, by variable. A variable that still has its value may be
+ * refreshed.
+ */
 const ours = new Map();
 
 const isOurs = (name) => ours.has(name) && process.env[name] === ours.get(name);
@@ -22,11 +25,14 @@ function say(text) {
   try {
     fs.writeSync(2, text.endsWith('\n') ? text : `${text}\n`);
   } catch {
-    // Nobody listens.
+    // Stderr is closed.
   }
 }
 
-/** Bytes that the kernel counts of arguments and variables (execve(2)): their own, a NUL and a pointer for each. */
+/**
+ * Returns the bytes that the kernel counts of arguments and variables (execve(2)): their own, a NUL
+ * and a pointer for each.
+ */
 function occupied() {
   let bytes = 0;
   for (const text of [...process.execArgv, ...process.argv]) bytes += Buffer.byteLength(text) + 9;
@@ -34,7 +40,10 @@ function occupied() {
   return Math.min(bytes, 0xffffffff);
 }
 
-/** Reads the keys of a request: `variables` to set with their values, and the result of the rest; or, in strict mode, the attempts that failed. */
+/**
+ * Reads the keys of a request: `variables` to set with their values, and the result of the rest;
+ * or, in strict mode, the attempts that failed.
+ */
 function readVariables(request) {
   const addon = bindingOrNull();
   if (addon === null) return ownProperties(require('./env_fallback.js').sourceFromEnvironment(request, binding));
@@ -50,7 +59,10 @@ function readVariables(request) {
   });
 }
 
-/** Whether a strict failure ends the process: on the main thread, but not under vitest, whose workers would be taken down. */
+/**
+ * Returns `true` if a strict failure ends the process: on the main thread, except under vitest,
+ * where it would end a worker of its pool.
+ */
 function exits(onFail) {
   if (onFail !== undefined) return onFail === 'exit';
   const { isMainThread } = require('node:worker_threads');
@@ -93,12 +105,12 @@ function fail({ failed, report, unlockAll }, exit) {
   }
   const [first] = failed;
   const what = failed.length === 1 ? (first.message ?? `${first.slug} is blocked: ${first.reasons.join('; ')}`) : `${failed.length} keys are not granted: ${failed.map((each) => each.slug).join(', ')}`;
-  // The first key's own way out would leave the others locked.
+  // The fix of the first key would leave the others locked.
   const fix = (first.status === 'locked' && unlockAll) || first.fix;
   throw new KeyrackError({
     code: first.status,
     exit: 2,
-    message: `${what}${wayOut(fix)}`,
+    message: `${what}${formatFix(fix)}`,
     slug: first.slug,
     fix: fix ?? undefined,
     attempts: failed,
@@ -106,13 +118,16 @@ function fail({ failed, report, unlockAll }, exit) {
   });
 }
 
-/** The way out, for a test runner that shows the message alone: a command to run, or what else to do. */
-function wayOut(fix) {
+/** Formats the fix for a test runner that shows only the message. */
+function formatFix(fix) {
   if (!fix) return '';
   return /^((npx|pnpm|yarn|rhx) )?keyrack /.test(fix) ? `; run: ${fix}` : `; ${fix}`;
 }
 
-/** Sets a variable, past a setter of its name on the prototype, which a test runner's `process.env` would pass it to. */
+/**
+ * Sets a variable, past a setter of its name on the prototype, which a test runner's `process.env`
+ * would pass it to.
+ */
 function setVariable(name, value) {
   if (name in Object.prototype) defineProperty(process.env, name, value);
   else process.env[name] = value;
@@ -123,13 +138,13 @@ function apply({ variables, sourced, kept, differing, missing }) {
     setVariable(name, value);
     ours.set(name, value);
   }
-  // A key that is gone is not left lying in a variable of ours.
+  // A variable that source set is removed when its key is gone.
   for (const name of missing.filter(isOurs)) {
     delete process.env[name];
     ours.delete(name);
   }
   for (const name of differing) {
-    say(`keyrack: ${name} is set already and kept, though the unlocked key has another value; override: true takes the key's`);
+    say(`keyrack: ${name} is already set and kept, although the unlocked key has another value; override: true replaces it`);
   }
   return { sourced, kept, missing };
 }

@@ -1,5 +1,6 @@
 'use strict';
-// Runs the package's own binary: by absolute path, never from PATH and never through a shell. A secret goes in by stdin and none comes out.
+// Runs the package's own binary by its absolute path, never from PATH and never through a shell. A
+// secret is passed on stdin; none is printed.
 
 const { spawn } = require('node:child_process');
 const fs = require('node:fs');
@@ -8,24 +9,27 @@ const { KeyrackError } = require('./error.js');
 const { ownProperties } = require('./own_properties.js');
 const { directory, invokedAs } = require('./call_context.js');
 
-/** What is kept of the child's output, in bytes: of stdout all of it up to this, of stderr the end. */
+/**
+ * Limits of the child's output, in bytes: of stdout the maximum, of stderr the last part that is
+ * kept.
+ */
 const STDOUT_LIMIT = 16 << 20;
 const STDERR_KEPT = 64 << 10;
 
-/** How long a child that was told to end has before it is killed, in milliseconds. */
+/** Time between SIGTERM and SIGKILL, in milliseconds. */
 const GRACE = 500;
 
 function terminal() {
   try {
     return fs.openSync('/dev/tty', 'r+');
   } catch (cause) {
-    throw new KeyrackError({ code: 'prompt_needed', exit: 2, message: 'there is no terminal to ask at', hint: "run it where there is one, or with prompt: 'never'", cause });
+    throw new KeyrackError({ code: 'prompt_needed', exit: 2, message: 'there is no terminal to prompt at', hint: "run it in a terminal, or use prompt: 'never'", cause });
   }
 }
 
 /**
- * Runs `keyrack` with the given words and resolves, once it has been reaped, to what it printed. Rejects when it could not run, was
- * given up at `timeoutMs`, or withdrawn by `signal`.
+ * Runs `keyrack` with arguments and resolves, once it has been reaped, to its output. Rejects if it
+ * could not run, did not finish within `timeoutMs`, or was aborted by `signal`.
  *
  * @param {string[]} args
  * @param {{ secret?: Buffer, discard?: boolean, prompt: 'never' | 'tty', signal?: AbortSignal, timeoutMs?: number }} how `secret` is wiped when
@@ -39,7 +43,7 @@ function keyrack(args, how) {
     let tty;
     let child;
     try {
-      if (signal?.aborted) throw withdrawn(signal);
+      if (signal?.aborted) throw abortError(signal);
       const file = binaryPath();
       if (prompt === 'tty') tty = terminal();
       child = spawn(file, args, ownProperties({
@@ -47,7 +51,8 @@ function keyrack(args, how) {
         // Node hands on what an environment inherits, too.
         env: ownProperties({ ...process.env, KEYRACK_INVOKED_AS: invokedAs() }),
         stdio: [secret ? 'pipe' : (tty ?? 'ignore'), discard ? 'ignore' : 'pipe', 'pipe'],
-        // In a session of its own it has no terminal, so nothing it runs can ask there; and it is ended with all it started.
+        // In a session of its own it has no terminal, so nothing it runs can ask there; and it is
+        // ended with all it started.
         detached: prompt === 'never',
       }));
     } catch (error) {
@@ -65,7 +70,7 @@ function keyrack(args, how) {
         if (prompt === 'never') process.kill(-child.pid, name);
         else child.kill(name);
       } catch {
-        // It has just ended by itself.
+        // It has just exited.
       }
     };
     const end = (error) => {
@@ -76,8 +81,8 @@ function keyrack(args, how) {
       killer = setTimeout(() => send('SIGKILL'), GRACE);
     };
 
-    const timer = timeoutMs && setTimeout(() => end(new KeyrackError({ code: 'timed_out', message: `keyrack ${args[0]} was given up after ${timeoutMs} ms` })), timeoutMs);
-    const abort = () => end(withdrawn(signal));
+    const timer = timeoutMs && setTimeout(() => end(new KeyrackError({ code: 'timed_out', message: `keyrack ${args[0]} did not finish within ${timeoutMs} ms` })), timeoutMs);
+    const abort = () => end(abortError(signal));
     signal?.addEventListener('abort', abort, { once: true });
 
     const out = [];
@@ -113,7 +118,7 @@ function keyrack(args, how) {
     child.on('close', settle);
 
     if (secret) {
-      // A child that ends without reading its input says why by itself.
+      // A child that exits without reading its input reports the reason.
       child.stdin.on('error', () => {});
       child.stdin.end(secret, wipe);
     }
@@ -122,8 +127,8 @@ function keyrack(args, how) {
 
 const notStarted = (cause, file = 'keyrack') => new KeyrackError(require('./diagnose.js').notStarted(cause, file));
 
-function withdrawn(signal) {
-  return new KeyrackError({ code: 'aborted', message: 'the call was withdrawn by its signal', cause: signal.reason });
+function abortError(signal) {
+  return new KeyrackError({ code: 'aborted', message: 'the call was aborted by its signal', cause: signal.reason });
 }
 
 module.exports = { keyrack };

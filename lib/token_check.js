@@ -1,6 +1,6 @@
 'use strict';
-// Which values of the environment are not handed out where there is no addon to judge them: the same rules, for the one mechanism that
-// such a value can have. Tests hold the two to each other.
+// The token check for values of the environment, if there is no addon: the same rules, for the one
+// mechanism that such a value can have. A test compares the two.
 
 const ANY = Infinity;
 const UPPER = /^[A-Z0-9]*$/;
@@ -10,7 +10,10 @@ const WORD = /^[\w-]*$/;
 const ALONE = true;
 const SHAPED = false;
 
-/** Long-lived tokens: prefix, least and greatest length of what follows it, its characters, whether the prefix is enough, and what it is. */
+/**
+ * Long-lived tokens: prefix, least and greatest length of what follows it, its characters, whether
+ * the prefix is enough, and what it is.
+ */
 const LONG_LIVED = [
   ['ghp_', 8, ANY, ALNUM, ALONE, 'a github classic personal access token (ghp_*)'],
   ['gho_', 8, ANY, ALNUM, ALONE, 'a github oauth token (gho_*)'],
@@ -53,7 +56,7 @@ const ESCAPE = /\\u([0-9A-Fa-f]{4})|\\([bfnrt])|\\(["'\\/])|%([0-9A-Fa-f]{2})/g;
 /** A run of Base64 in either alphabet, over the ends of the lines it is wrapped into. */
 const BASE64 = /(?:(?:[A-Za-z0-9+/_-]{4}){12,}[ \t\n\r\f]+(?=[A-Za-z0-9+/_-]))*[A-Za-z0-9+/_-]+/g;
 
-/** The kind of token that a word is. */
+/** Returns the kind of token that a word is. */
 function token(word) {
   return LONG_LIVED.find(([prefix, least, most, alphabet]) => {
     const length = word.length - prefix.length;
@@ -84,14 +87,17 @@ function look(text, layers) {
   return undefined;
 }
 
-/** Description of the long-lived token in a text; undefined where there is none. */
+/** Returns a description of the long-lived token in a text; `undefined` if there is none. */
 function longLived(text) {
   const alone = LONG_LIVED.find(([prefix, , , , isEnough]) => isEnough && text.startsWith(prefix));
   const found = alone ?? look(text, LAYERS);
   return found && `${found[5]}${text.startsWith(found[0]) ? '' : ' inside the value'}`;
 }
 
-/** The reasons against handing out a value of the variable `name`; none when it may be. */
+/**
+ * Returns the reasons that forbid handing out a value of the variable `name`; none if it is
+ * allowed.
+ */
 function reasons(name, value, dangerous) {
   const text = value.replace(UNSEEN, '');
   // JSON or nearly JSON that names a mechanism is what keys are made from, never a key.

@@ -1,19 +1,20 @@
 'use strict';
-// Arguments as callers give them. A wrong type is a TypeError that names the argument; what a right type may say is for the addon to judge.
+// Validates the types of arguments. A wrong type is a TypeError that names the argument; the addon
+// validates the values.
 
 const { ownProperties } = require('./own_properties.js');
 
-/** The errors made here: a TypeError from anywhere else is a bug. */
+/** Errors made here. A TypeError from anywhere else is a bug. */
 const made = new WeakSet();
 
-/** A TypeError for a caller's mistake. */
+/** Makes a TypeError for an invalid argument. */
 function argumentError(message) {
   const error = new TypeError(message);
   made.add(error);
   return error;
 }
 
-/** Returns `true` for an error that says what is wrong with an argument. */
+/** Returns `true` for an error that {@link argumentError} made. */
 const isArgumentError = (error) => made.has(error);
 
 function fail(path, wanted, value) {
@@ -22,8 +23,8 @@ function fail(path, wanted, value) {
 }
 
 /**
- * The options of an object, copied: its own properties only, each read once. Unknown names are refused: a misspelt option must not pass
- * for its default.
+ * Copies the options of an object: only its own properties, each read once. Rejects unknown names,
+ * so that a misspelled option is not taken for its default.
  */
 function validateOptions(call, input, names) {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) fail(`${call}: the argument`, 'an object', input);
@@ -33,34 +34,34 @@ function validateOptions(call, input, names) {
   return ownProperties(input);
 }
 
-/** An optional string; `null` counts as not given. An empty one is a TypeError. */
+/** Validates an optional string; `null` counts as absent. An empty one is a TypeError. */
 function validateString(path, value) {
   if (value === undefined || value === null) return undefined;
   if (typeof value !== 'string') fail(path, 'a string', value);
-  if (value === '' || value.includes('\0')) throw argumentError(`${path} must not be ${value === '' ? 'empty' : 'text with a NUL in it'}`);
+  if (value === '' || value.includes('\0')) throw argumentError(`${path} must not ${value === '' ? 'be empty' : 'contain a NUL character'}`);
   return value;
 }
 
-/** A string that must be given. */
+/** Validates a required string. */
 function requireString(path, value) {
   return validateString(path, value) ?? fail(path, 'a string', value);
 }
 
-/** One string or several. */
+/** Validates one string or several. */
 function validateStrings(path, value) {
   if (value === undefined || value === null) return [];
   if (Array.isArray(value)) return value.map((each, index) => requireString(`${path}[${index}]`, each));
   return [requireString(path, value)];
 }
 
-/** An optional boolean, false when not given. */
+/** Validates an optional boolean; default false. */
 function validateBoolean(path, value) {
   if (value === undefined) return false;
   if (typeof value !== 'boolean') fail(path, 'a boolean', value);
   return value;
 }
 
-/** One of a few words, the first when not given. */
+/** Validates one of several words; default the first. */
 function validateOneOf(path, value, words) {
   if (value === undefined) return words[0];
   if (!words.includes(value)) {
@@ -70,7 +71,7 @@ function validateOneOf(path, value, words) {
   return value;
 }
 
-/** Milliseconds: a positive whole number that a timer of node can take. */
+/** Validates a number of milliseconds: a positive integer that a timer of Node accepts. */
 function validateTimeout(path, value, otherwise) {
   if (value === undefined) return otherwise;
   if (typeof value !== 'number') fail(path, 'a number of milliseconds', value);
@@ -80,7 +81,7 @@ function validateTimeout(path, value, otherwise) {
   return value;
 }
 
-/** An optional AbortSignal, of whatever realm. */
+/** Validates an optional AbortSignal of any realm. */
 function validateSignal(path, value) {
   if (value === undefined) return undefined;
   if (typeof value !== 'object' || value === null || typeof value.aborted !== 'boolean' || typeof value.addEventListener !== 'function') {

@@ -1,5 +1,6 @@
 'use strict';
-// A home of a test file's own, the daemon of it, and keys in that daemon. Whatever was started is ended by its pid.
+// A home of a test file's own, the daemon of it, and keys in that daemon. Whatever was started is
+// ended by its pid.
 
 const { spawn } = require('node:child_process');
 const crypto = require('node:crypto');
@@ -19,7 +20,10 @@ function sessionId() {
   }
 }
 
-/** A fresh home, runtime directory and repository, all private; a short path, for a socket's may have 107 bytes. */
+/**
+ * A fresh home, runtime directory and repository, all private; a short path, for a socket's may
+ * have 107 bytes.
+ */
 function makeHome() {
   const base = fs.mkdtempSync('/tmp/kn-');
   const home = { base, home: path.join(base, 'home'), runtime: path.join(base, 'run'), repo: path.join(base, 'home', 'repo') };
@@ -35,7 +39,10 @@ function makeHome() {
   return home;
 }
 
-/** Starts the daemon of a home in the foreground and waits until it listens. `stop()` ends and reaps it. */
+/**
+ * Starts the daemon of a home in the foreground and waits until it listens. `stop()` ends and reaps
+ * it.
+ */
 async function startDaemon(home, env = {}) {
   const child = spawn(bin('keyrackd'), ['--socket', home.socket], { env: { ...home.env, ...env }, cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] });
   let words = '';
@@ -110,8 +117,8 @@ function run(program, args, { input, ...options } = {}) {
 const runNode = (code, options, args = ['-e', code]) => run(process.execPath, args, options);
 
 /**
- * A copy of the package in a directory of its own, laid out as a checkout whose native part is just the shell script `binary` in place of the
- * command, or nothing at all.
+ * A copy of the package in a directory of its own, laid out as a checkout whose native part is just
+ * the shell script `binary` in place of the command, or nothing at all.
  */
 function copyPackage(binary) {
   const base = fs.mkdtempSync('/tmp/kn-');
@@ -123,7 +130,10 @@ function copyPackage(binary) {
   return { base, command, index: path.join(base, 'index.js'), shim: path.join(base, 'bin', 'keyrack'), remove: () => fs.rmSync(base, { recursive: true, force: true }) };
 }
 
-/** Whether a test can run here; says so if not, and fails under KEYRACK_TEST_REQUIRE=all. */
+/**
+ * Returns `true` if a test can run here. If not, prints why, or throws under
+ * KEYRACK_TEST_REQUIRE=all.
+ */
 function canRun(test, program) {
   const there = (process.env.PATH ?? '').split(':').some((dir) => fs.existsSync(path.join(dir, program)));
   if (there) return true;
@@ -133,7 +143,7 @@ function canRun(test, program) {
   return false;
 }
 
-/** Whether a process is there and no zombie. */
+/** Returns `true` if a process exists and is not a zombie. */
 function isAlive(pid) {
   try {
     return !/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));

@@ -1,6 +1,6 @@
 'use strict';
-// A fresh ed25519 key as ssh-keygen would write it, without a passphrase (the openssh-key-v1 format, PROTOCOL.key of OpenSSH), and the age
-// identity that belongs to it.
+// A fresh ed25519 key as ssh-keygen would write it, without a passphrase (the openssh-key-v1
+// format, PROTOCOL.key of OpenSSH), and the age identity that belongs to it.
 
 const crypto = require('node:crypto');
 const fs = require('node:fs');
@@ -32,7 +32,9 @@ function writeSshKey(home, name = 'id_ed25519') {
   return seed;
 }
 
-/** The X25519 secret of an ed25519 seed, as every keyrack derives it: the first half of its SHA-512. */
+/**
+ * The X25519 secret of an ed25519 seed, as every keyrack derives it: the first half of its SHA-512.
+ */
 const ageScalar = (seed) => crypto.createHash('sha512').update(seed).digest().subarray(0, 32);
 
 module.exports = { ageScalar, writeSshKey };

@@ -1,5 +1,5 @@
-// The package without its native part, as it may come to be installed: it loads, answers what the environment has, and says what mends it. And then
-// what it says does mend it.
+// The package without its native part, as it may come to be installed: it loads, answers what the
+// environment has, and says what mends it. And then what it says does mend it.
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -14,7 +14,10 @@ const { canRun, root, run } = require('../helpers/home.cjs');
 let consumer;
 afterEach(() => consumer?.end());
 
-/** What the installed package answers: an environment read, and what a read of the daemon fails with; `before` is run first. */
+/**
+ * What the installed package answers: an environment read, and what a read of the daemon fails
+ * with; `before` is run first.
+ */
 async function answers(before = '') {
   const text = `${before}
     const keyrack = require('keyrack');

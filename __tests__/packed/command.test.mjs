@@ -1,4 +1,5 @@
-// The installed command, as a shell runs it: it is the binary itself that runs, with its own pid, signals, status and terminal.
+// The installed command, as a shell runs it: it is the binary itself that runs, with its own pid,
+// signals, status and terminal.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -41,7 +42,8 @@ describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
     await consumer.install();
     await consumer.unlockKey('s3cret');
     binary = (await consumer.node('where.cjs', "console.log(require('keyrack/bin').binaryPath())")).trim();
-    // Under Plug'n'Play there is no directory of commands: it is the file of the package, with node told of the map as yarn does it.
+    // Under Plug'n'Play there is no directory of commands: it is the file of the package, with node
+    // told of the map as yarn does it.
     path = join(consumer.directory, 'node_modules/.bin/keyrack');
     if (manager === 'yarn') {
       path = (await consumer.node('command.cjs', "console.log(require.resolve('keyrack/package.json').replace('package.json', 'bin/keyrack'))")).trim();
@@ -53,7 +55,10 @@ describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
   /** The processes of this project that run what `is` says. */
   const running = (is) => readdirSync('/proc').filter((each) => /^\d+$/.test(each) && is(program(each)) && link(each, 'cwd') === consumer.directory);
   const ours = () => running((file) => file === binary);
-  /** Both programs of the job are there, and no copy of the shell that has yet to become one: it would ignore the signals. */
+  /**
+   * Both programs of the job are there, and no copy of the shell that has yet to become one: it
+   * would ignore the signals.
+   */
   const both = () => ours().length === 1 && running((file) => /\/(cat|coreutils|busybox)$/.test(file)).length === 1;
 
   /** The command, waiting for its input. */
@@ -102,7 +107,8 @@ describe.each(['npm', 'pnpm', 'yarn'])('installed by %s', (manager) => {
     };
     try {
       await sees(/ready> $/);
-      // At a prompt the terminal sends no signals: here it reads what another program of its job is typed.
+      // At a prompt the terminal sends no signals: here it reads what another program of its job is
+      // typed.
       shell.stdin.write(`cat | ${words} ${SET.join(' ')}\r`);
       await until(() => `${binary} running`, both);
       const [pid] = ours();

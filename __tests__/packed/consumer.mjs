@@ -12,7 +12,10 @@ const { writeSshKey } = require('../helpers/ssh.cjs');
 const PNPM = join(root, 'node_modules/pnpm/bin/pnpm.cjs');
 const YARN = join(root, 'node_modules/@yarnpkg/cli-dist/bin/yarn.js');
 
-/** How each package manager is asked: the words before an argument list. `program` is it itself; `omit` installs without optional dependencies. */
+/**
+ * How each package manager is asked: the words before an argument list. `program` is it itself;
+ * `omit` installs without optional dependencies.
+ */
 const MANAGERS = {
   npm: {
     program: ['npm'],
@@ -42,7 +45,8 @@ export function makeConsumer(manager) {
   const { registry } = inject('packed');
   const words = MANAGERS[manager];
   const directory = home.repo;
-  // Nothing of the environment that `npm test` makes: it would say which project and which settings are meant.
+  // Nothing of the environment that `npm test` makes: it would say which project and which settings
+  // are meant.
   const env = {
     ...home.env,
     npm_config_registry: registry,
@@ -90,7 +94,9 @@ export function makeConsumer(manager) {
       const program = name === 'typescript' && manager === 'yarn' ? [process.execPath, YARN, 'tsc'] : [...words.node, join(root, 'node_modules', name, file)];
       return consumer.run([...program, ...args], { timeout: 60_000 });
     },
-    /** Puts the checkout's own tools beside what was installed, as if they had been installed too. */
+    /**
+     * Puts the checkout's own tools beside what was installed, as if they had been installed too.
+     */
     async tools(...names) {
       // Yarn has its own changes to TypeScript, and makes them to what it fetches.
       if (manager === 'yarn') return void (await consumer.install(names.map((name) => (name === 'typescript' ? name : `${name}@link:${join(root, 'node_modules', name)}`))));
@@ -100,7 +106,10 @@ export function makeConsumer(manager) {
         if (!existsSync(to)) symlinkSync(join(root, 'node_modules', name), to);
       }
     },
-    /** A key that a real daemon of this home holds, by way of a real vault: everything a person does, with the installed command. */
+    /**
+     * A key that a real daemon of this home holds, by way of a real vault: everything a person
+     * does, with the installed command.
+     */
     async unlockKey(secret) {
       writeSshKey(home.home);
       const does = async (args, options) => {

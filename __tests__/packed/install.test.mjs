@@ -1,4 +1,5 @@
-// The packages as package managers install them, into an empty project: what a user gets, not what the checkout has.
+// The packages as package managers install them, into an empty project: what a user gets, not what
+// the checkout has.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';

@@ -1,4 +1,5 @@
-// Publishing, to a registry of this machine: the order, what is looked up in between, and that a second run goes on where the first stopped.
+// Publishing, to a registry of this machine: the order, what is looked up in between, and that a
+// second run goes on where the first stopped.
 
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,5 +1,6 @@
-// A registry that knows keyrack's packages and no others, on this machine alone: what a package manager would see after a release. It notes what it
-// was asked for, so that a test can tell which tarballs were wanted.
+// A registry that knows keyrack's packages and no others, on this machine alone: what a package
+// manager would see after a release. It notes what it was asked for, so that a test can tell which
+// tarballs were wanted.
 
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';

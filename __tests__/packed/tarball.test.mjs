@@ -1,4 +1,5 @@
-// The tarballs themselves: what is in them, what they promise, and what tools that read packages find wrong with them.
+// The tarballs themselves: what is in them, what they promise, and what tools that read packages
+// find wrong with them.
 
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { describe, expect, inject, it } from 'vitest';

@@ -1,4 +1,5 @@
-// The installed package in the tools people build and test with: compilers, test runners and bundlers, each as its own documentation starts it.
+// The installed package in the tools people build and test with: compilers, test runners and
+// bundlers, each as its own documentation starts it.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cpSync, realpathSync, renameSync } from 'node:fs';

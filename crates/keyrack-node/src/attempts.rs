@@ -137,7 +137,11 @@ fn not_text(slug: &Slug) -> Error {
 }
 
 /// Warnings of a read, as JSON values.
-pub(crate) fn warnings(outcome: &GetOutcome, single: bool, invocation: Invocation) -> Vec<Value> {
+pub(crate) fn warnings(
+    outcome: &GetOutcome,
+    single: bool,
+    invocation: impl Fn() -> Invocation,
+) -> Vec<Value> {
     let legacy = outcome.legacy_daemon.then(|| {
         let message = "the daemon is that of an older TypeScript keyrack, which does not verify its callers";
         Error::new(ErrorCode::DaemonLegacy, message).fix(Fix::command(["daemon", "restart"]))
@@ -145,5 +149,5 @@ pub(crate) fn warnings(outcome: &GetOutcome, single: bool, invocation: Invocatio
     // Errors in other entries of keyrack.yml do not concern a single key.
     let faults = outcome.manifest_faults.iter().filter(|_| !single);
     let errors = legacy.iter().chain(&outcome.daemon_error).chain(faults);
-    errors.map(|error| render::error::value(error, invocation)).collect()
+    errors.map(|error| render::error::value(error, invocation())).collect()
 }

@@ -41,9 +41,9 @@ thread_local! {
     static LOCATION: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// Runs a call. Returns `Err` with the failure as JSON: `{"error": {code, message, exit, …}}`.
+/// Runs a call. `invocation` is called for a failure only. Returns `Err` with the failure as JSON: `{"error": {code, message, exit, …}}`.
 pub(crate) fn catch_panic<T>(
-    invocation: Invocation,
+    invocation: impl Fn() -> Invocation,
     call: impl FnOnce() -> Result<T, CallError>,
 ) -> napi::Result<Result<T, String>> {
     // The hook belongs to this addon alone, because each addon has its own copy of the standard
@@ -57,12 +57,12 @@ pub(crate) fn catch_panic<T>(
     });
     match panic::catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(Ok(value)),
-        Ok(Err(CallError::Error(error))) => Ok(Err(failure(&error, invocation))),
+        Ok(Err(CallError::Error(error))) => Ok(Err(failure(&error, invocation()))),
         Ok(Err(CallError::Thrown(error))) => Err(error),
         Err(_) => {
             let location = LOCATION.take().unwrap_or_else(|| "an unknown location".to_owned());
             let error = Error::new(ErrorCode::Internal, format!("keyrack has a bug at {location}"));
-            Ok(Err(failure(&error, invocation)))
+            Ok(Err(failure(&error, invocation())))
         }
     }
 }

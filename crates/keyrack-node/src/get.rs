@@ -3,7 +3,8 @@
 
 use keyrack_client::Secret;
 use keyrack_client::get::{GetOptions, GetOutcome, PendingGet, Scope};
-use keyrack_core::{Error, Org};
+use keyrack_core::layout::variables::{INVOKED_AS, STRICT_ENV};
+use keyrack_core::{Error, Invocation, Org};
 use napi::Env;
 use napi::bindgen_prelude::Function;
 use napi_derive::napi;
@@ -44,15 +45,21 @@ pub fn get<'env>(
     on_missed: OnMissed<'env>,
 ) -> napi::Result<Option<String>> {
     let context = CallContext::new(context, deadline_ms);
-    let invocation = context.invocation();
+    let invocation = || invocation(&look_up);
     let result = catch_panic(invocation, || {
         let scope = parse_keys(&keys, flags & SEVERAL != 0)?;
         let ctx = context.to_context()?;
         let options = GetOptions { allow_dangerous: flags & ALLOW_DANGEROUS != 0, ..GetOptions::default() };
-        let pending = read(env, &ctx, &scope, options)?;
+        let mut pending = read(env, &ctx, &scope, options)?;
+        if !pending.names().is_empty() {
+            let (name, values) = (STRICT_ENV.to_owned(), look_up.call(STRICT_ENV.to_owned())?);
+            pending.add_variables(values.into_iter().flatten().map(|value| (name.clone(), value)));
+        }
         let outcome = answer(pending, &look_up, &[])?;
         let warnings = warnings(&outcome, outcome.single, invocation);
         let as_buffers = flags & AS_BUFFERS != 0;
+        // A granted key has no fix, so that most reads need not look this up.
+        let invocation = if outcome.all_granted() { Invocation::NPX } else { invocation() };
         let sink =
             AttemptSink { env, invocation, as_buffers, on_granted: &on_granted, on_missed: &on_missed };
         sink.deliver(outcome.keys)?;
@@ -69,6 +76,13 @@ fn parse_keys(keys: &str, several: bool) -> Result<Scope, Error> {
         return Ok(Scope::Keys { asks: fields.map(str::to_owned).collect(), org: Org::This, env: None });
     }
     scope(fields.next().map(str::to_owned), org, env)
+}
+
+/// Looks up how keyrack was called, for the commands that errors suggest.
+fn invocation(look_up: &LookUp<'_>) -> Invocation {
+    let claim =
+        look_up.call(INVOKED_AS.to_owned()).ok().and_then(|values| values.into_iter().next().flatten());
+    Invocation::claimed(claim.as_deref(), Invocation::NPX)
 }
 
 /// Returns the scope of a call that names a key, or all keys of the repository.

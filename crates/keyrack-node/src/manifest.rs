@@ -15,15 +15,18 @@ use crate::catch_panic::{CallError, catch_panic};
 #[napi]
 pub fn manifest(context: String, deadline_ms: u32) -> napi::Result<String> {
     let context = CallContext::new(context, deadline_ms);
-    let manifest = catch_panic(context.invocation(), || {
-        let ctx = context.to_context()?;
-        let Some(root) = find_git_root(&ctx.cwd) else { return Ok("null".to_owned()) };
-        let uri = root.join(MANIFEST_PATH);
-        Ok::<_, CallError>(match load(&ctx, &root)? {
-            Some(found) => value(&found, &uri.to_string_lossy()).to_string(),
-            None => "null".to_owned(),
-        })
-    })?;
+    let manifest = catch_panic(
+        || context.invocation(),
+        || {
+            let ctx = context.to_context()?;
+            let Some(root) = find_git_root(&ctx.cwd) else { return Ok("null".to_owned()) };
+            let uri = root.join(MANIFEST_PATH);
+            Ok::<_, CallError>(match load(&ctx, &root)? {
+                Some(found) => value(&found, &uri.to_string_lossy()).to_string(),
+                None => "null".to_owned(),
+            })
+        },
+    )?;
     Ok(manifest.unwrap_or_else(|failure| failure))
 }
 

@@ -54,64 +54,68 @@ pub fn source<'env>(
 ) -> napi::Result<String> {
     let context = CallContext::new(context, deadline_ms);
     let invocation = context.invocation();
-    let result = catch_panic(invocation, || {
-        let scope = scope(request.key, None, Some(&request.env))?;
-        let ctx = context.to_context()?;
-        let options = GetOptions { allow_dangerous: request.dangerous, ..GetOptions::default() };
-        let ours: Vec<String> = request.ours.split_terminator('\0').map(str::to_owned).collect();
-        // A value that an earlier call set is not a source of keys.
-        let outcome = answer(read(env, &ctx, &scope, options)?, &look_up, &ours)?;
+    let result = catch_panic(
+        || invocation,
+        || {
+            let scope = scope(request.key, None, Some(&request.env))?;
+            let ctx = context.to_context()?;
+            let options = GetOptions { allow_dangerous: request.dangerous, ..GetOptions::default() };
+            let ours: Vec<String> = request.ours.split_terminator('\0').map(str::to_owned).collect();
+            // A value that an earlier call set is not a source of keys.
+            let outcome = answer(read(env, &ctx, &scope, options)?, &look_up, &ours)?;
 
-        let warnings = warnings(&outcome, outcome.single, invocation);
-        let mode = if request.strict { SourceMode::Strict } else { SourceMode::Lenient };
-        let mut notices = weaker(&outcome);
-        let mut sourced = match sort(outcome, mode) {
-            Ok(sourced) => sourced,
-            Err(refused) => {
-                let hint = "mode: 'lenient' takes what there is";
-                let report = attempt::strict_failure(&refused.missing, hint, invocation, Style::PLAIN);
-                for answer in &refused.missing {
-                    let KeyOutcome { attempt, note, waived, .. } = answer;
-                    deliver_missed(&on_missed, invocation, attempt, note.clone(), *waived)?;
+            let warnings = warnings(&outcome, outcome.single, || invocation);
+            let mode = if request.strict { SourceMode::Strict } else { SourceMode::Lenient };
+            let mut notices = weaker(&outcome);
+            let mut sourced = match sort(outcome, mode) {
+                Ok(sourced) => sourced,
+                Err(refused) => {
+                    let hint = "mode: 'lenient' takes what there is";
+                    let report = attempt::strict_failure(&refused.missing, hint, invocation, Style::PLAIN);
+                    for answer in &refused.missing {
+                        let KeyOutcome { attempt, note, waived, .. } = answer;
+                        deliver_missed(&on_missed, invocation, attempt, note.clone(), *waived)?;
+                    }
+                    let mut members = json!({ "failed": true, "report": report, "warnings": warnings });
+                    if let Some(all) = unlock_all(&refused.missing) {
+                        members["unlockAll"] = all.render(invocation).into();
+                    }
+                    return Ok(members.to_string());
                 }
-                let mut members = json!({ "failed": true, "report": report, "warnings": warnings });
-                if let Some(all) = unlock_all(&refused.missing) {
-                    members["unlockAll"] = all.render(invocation).into();
-                }
-                return Ok(members.to_string());
+            };
+            let left_out = sourced.take_reserved(|_| true);
+            notices.extend(left_out.iter().filter(|key| !key.ambient).map(|key| key.message.clone()));
+            let too_large = take_too_large(&mut sourced, mode, &mut notices)?;
+            let names = sourced.exports.iter().map(|export| export.name.clone()).collect();
+            let slugs: Vec<(String, Slug)> =
+                sourced.exports.iter().map(|export| (export.name.clone(), export.slug.clone())).collect();
+            let values = variables(&look_up, names)?;
+            let current = |name: &str| {
+                values.iter().find(|(known, _)| known == name).and_then(|(_, value)| copy(value))
+            };
+            let is_ours = |name: &str| ours.iter().any(|ours| ours == name);
+            let mut plan = assign(sourced, current, is_ours, request.r#override);
+
+            plan.kept.extend(left_out.into_iter().map(|key| key.name));
+            plan.missing.extend(too_large);
+            check_size(&plan, &values, &slugs, request.occupied)?;
+
+            for (name, secret) in plan.set {
+                let Some((_, slug)) = slugs.iter().find(|(known, _)| *known == name) else { continue };
+                let value = text_value(env, slug, secret)?;
+                on_variable.call(FnArgs::from((name, value)))?;
             }
-        };
-        let left_out = sourced.take_reserved(|_| true);
-        notices.extend(left_out.iter().filter(|key| !key.ambient).map(|key| key.message.clone()));
-        let too_large = take_too_large(&mut sourced, mode, &mut notices)?;
-        let names = sourced.exports.iter().map(|export| export.name.clone()).collect();
-        let slugs: Vec<(String, Slug)> =
-            sourced.exports.iter().map(|export| (export.name.clone(), export.slug.clone())).collect();
-        let values = variables(&look_up, names)?;
-        let current =
-            |name: &str| values.iter().find(|(known, _)| known == name).and_then(|(_, value)| copy(value));
-        let is_ours = |name: &str| ours.iter().any(|ours| ours == name);
-        let mut plan = assign(sourced, current, is_ours, request.r#override);
-
-        plan.kept.extend(left_out.into_iter().map(|key| key.name));
-        plan.missing.extend(too_large);
-        check_size(&plan, &values, &slugs, request.occupied)?;
-
-        for (name, secret) in plan.set {
-            let Some((_, slug)) = slugs.iter().find(|(known, _)| *known == name) else { continue };
-            let value = text_value(env, slug, secret)?;
-            on_variable.call(FnArgs::from((name, value)))?;
-        }
-        Ok(json!({
-            "sourced": plan.sourced,
-            "kept": plan.kept,
-            "differing": plan.differing,
-            "missing": plan.missing,
-            "warnings": warnings,
-            "notices": notices,
-        })
-        .to_string())
-    })?;
+            Ok(json!({
+                "sourced": plan.sourced,
+                "kept": plan.kept,
+                "differing": plan.differing,
+                "missing": plan.missing,
+                "warnings": warnings,
+                "notices": notices,
+            })
+            .to_string())
+        },
+    )?;
     Ok(result.unwrap_or_else(|failure| failure))
 }
 

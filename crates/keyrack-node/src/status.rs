@@ -17,17 +17,20 @@ use crate::catch_panic::{CallError, catch_panic};
 #[napi]
 pub fn status(context: String, deadline_ms: u32, env: Option<String>) -> napi::Result<String> {
     let context = CallContext::new(context, deadline_ms);
-    let status = catch_panic(context.invocation(), || {
-        let env: Option<Env> = env.as_deref().map(str::parse).transpose()?;
-        let ctx = context.to_context()?;
-        let mut value = render::status::status_value(&read_status(&ctx)?, Vec::new(), env);
-        // To name the recipients, the host manifest would have to be opened, which only the
-        // changing commands may do.
-        if let Some(members) = value.as_object_mut() {
-            members.remove("recipients");
-        }
-        Ok::<_, CallError>(value.to_string())
-    })?;
+    let status = catch_panic(
+        || context.invocation(),
+        || {
+            let env: Option<Env> = env.as_deref().map(str::parse).transpose()?;
+            let ctx = context.to_context()?;
+            let mut value = render::status::status_value(&read_status(&ctx)?, Vec::new(), env);
+            // To name the recipients, the host manifest would have to be opened, which only the
+            // changing commands may do.
+            if let Some(members) = value.as_object_mut() {
+                members.remove("recipients");
+            }
+            Ok::<_, CallError>(value.to_string())
+        },
+    )?;
     Ok(status.unwrap_or_else(|failure| failure))
 }
 
@@ -41,16 +44,19 @@ pub fn relock(
     key: Option<String>,
 ) -> napi::Result<String> {
     let context = CallContext::new(context, deadline_ms);
-    let relocked = catch_panic(context.invocation(), || {
-        let what = match (key.as_deref(), env.as_deref()) {
-            (Some(key), _) => RelockScope::Slugs(vec![Slug::parse(key)?]),
-            (None, Some(env)) => RelockScope::Env(env.parse()?),
-            (None, None) => RelockScope::All,
-        };
-        let ctx = context.to_context()?;
-        let relocked = erase(&ctx, &what)?.relocked.slugs;
-        let slugs: Vec<&str> = relocked.iter().map(Slug::as_str).collect();
-        Ok::<_, CallError>(json!({ "relocked": slugs }).to_string())
-    })?;
+    let relocked = catch_panic(
+        || context.invocation(),
+        || {
+            let what = match (key.as_deref(), env.as_deref()) {
+                (Some(key), _) => RelockScope::Slugs(vec![Slug::parse(key)?]),
+                (None, Some(env)) => RelockScope::Env(env.parse()?),
+                (None, None) => RelockScope::All,
+            };
+            let ctx = context.to_context()?;
+            let relocked = erase(&ctx, &what)?.relocked.slugs;
+            let slugs: Vec<&str> = relocked.iter().map(Slug::as_str).collect();
+            Ok::<_, CallError>(json!({ "relocked": slugs }).to_string())
+        },
+    )?;
     Ok(relocked.unwrap_or_else(|failure| failure))
 }

@@ -68,6 +68,12 @@ pub(super) fn read_over<'c>(
 }
 
 impl PendingGet<'_> {
+    /// Adds variables to the context's environment that matter only if a key is missing, such as
+    /// `KEYRACK_STRICT_ENV`.
+    pub fn add_variables(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        self.ctx.to_mut().env.extend(variables);
+    }
+
     fn ask_daemon(&mut self, sessions: Option<(&mut SessionCache, Uid)>) -> Result<(), Error> {
         let slugs: Vec<Slug> = self.plan.asked.iter().map(|asked| asked.slug.clone()).collect();
         let granted = match sessions {
