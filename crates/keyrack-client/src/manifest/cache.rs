@@ -201,3 +201,49 @@ impl FileState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::Environment;
+
+    use super::*;
+
+    #[test]
+    fn change_is_settled_20_ms_before_the_read_and_never_in_the_future() {
+        let read = UNIX_EPOCH + Duration::new(1_000, 500_000_000);
+        for (changed, settled) in [
+            ((1_000, 480_000_000), true),
+            ((1_000, 480_000_001), false),
+            ((1_000, 500_000_000), false),
+            ((1_001, 0), false),
+            ((999, 999_999_999), true),
+            ((-1, 0), true),
+        ] {
+            assert_eq!(is_settled(changed, read), settled, "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn manifest_is_shared_while_unchanged_and_read_again_after_an_edit() {
+        let base = tempfile::tempdir().unwrap();
+        let manifest = base.path().join(MANIFEST_PATH);
+        fs::create_dir(base.path().join(".git")).unwrap();
+        fs::create_dir(manifest.parent().unwrap()).unwrap();
+        fs::write(&manifest, "org: acme\nenv.test: [A]\n").unwrap();
+        let ctx = Context::new(base.path(), Environment::default());
+        let user = keyrack_sys::user::effective_uid();
+        let mut cache = ManifestCache::new();
+        let mut read = || cache.of(&ctx, user).unwrap().unwrap();
+        // Too young to be kept.
+        assert!(!Rc::ptr_eq(&read(), &read()));
+        std::thread::sleep(RACY * 2);
+        let kept = read();
+        if has_exact_times(&manifest) {
+            assert!(Rc::ptr_eq(&kept, &read()));
+        }
+        fs::write(&manifest, "org: acme\nenv.test: [B]\n").unwrap();
+        assert_eq!(read().keys()[0].slug.as_str(), "acme.test.B");
+    }
+}

@@ -157,6 +157,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn has_exact_times_is_false_for_procfs_and_missing_files() {
+        assert!(!has_exact_times(Path::new("/proc/self/status")));
+        assert!(!has_exact_times(Path::new("/nowhere/at/all")));
+    }
+
+    #[test]
     fn append_private_rejects_files_that_are_not_private() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);

@@ -275,3 +275,13 @@ fn sender_cannot_claim_another_pid() {
         assert_eq!(received(&server).1, Some(us()));
     });
 }
+
+#[test]
+fn cookie_differs_between_sockets_and_stays_the_same_for_one() {
+    let (one, other) = UnixStream::pair().unwrap();
+    let first = keyrack_sys::socket::cookie(one.as_fd()).unwrap();
+    assert_eq!(keyrack_sys::socket::cookie(one.as_fd()).unwrap(), first);
+    assert_ne!(keyrack_sys::socket::cookie(other.as_fd()).unwrap(), first);
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert_eq!(errno(&keyrack_sys::socket::cookie(file.as_fd()).unwrap_err()), Some(nix::libc::ENOTSOCK));
+}
