@@ -10,21 +10,21 @@ const { get, getSync } = require('./lib/get.js');
 const { ErasableSecret } = require('./lib/secret.js');
 const { source } = require('./lib/source.js');
 const { relock, status } = require('./lib/status.js');
-const { wrapCall } = require('./lib/api.js');
+const { wrapAsync, wrapSync } = require('./lib/api.js');
 
 // Written out, so that tools which read types from this file see each name.
 const keyrack = {
-  get: wrapCall('get', get),
-  getSync: wrapCall('getSync', getSync),
-  source: wrapCall('source', source),
-  status: wrapCall('status', status),
-  relock: wrapCall('relock', relock),
-  unlock: wrapCall('unlock', unlock),
-  set: wrapCall('set', set),
-  del: wrapCall('del', del),
+  get: wrapAsync('get', get),
+  getSync: wrapSync('getSync', getSync),
+  source: wrapSync('source', source),
+  status: wrapSync('status', status),
+  relock: wrapSync('relock', relock),
+  unlock: wrapAsync('unlock', unlock),
+  set: wrapAsync('set', set),
+  del: wrapAsync('del', del),
 };
-const genContextKeyrackGrantGet = wrapCall('genContextKeyrackGrantGet', context.genContextKeyrackGrantGet);
-const getKeyrackKeyGrant = wrapCall('getKeyrackKeyGrant', context.getKeyrackKeyGrant);
+const genContextKeyrackGrantGet = wrapAsync('genContextKeyrackGrantGet', context.genContextKeyrackGrantGet);
+const getKeyrackKeyGrant = wrapAsync('getKeyrackKeyGrant', context.getKeyrackKeyGrant);
 
 module.exports = {
   ...keyrack,

@@ -2,7 +2,6 @@
 // The boundary of the package: every failure leaves as a KeyrackError, or as the TypeError that
 // names a wrong argument.
 
-const { isPromise } = require('node:util').types;
 const { isArgumentError } = require('./validate.js');
 const { KeyrackError } = require('./error.js');
 
@@ -16,24 +15,31 @@ function toPublicError(name, error) {
   return new KeyrackError({ code: 'internal', message: `${name} failed: ${said}`, cause: error });
 }
 
-/**
- * Wraps a function of the API, synchronous or not, so that its errors leave through
- * `toPublicError`.
- */
-function wrapCall(name, call) {
-  const guard = {
+/** Gives a wrapper the number of parameters of the function that it wraps. */
+const withLength = (wrapper, call) => Object.defineProperty(wrapper, 'length', { value: call.length, configurable: true });
+
+/** Wraps a synchronous function of the API, so that its errors leave through `toPublicError`. */
+function wrapSync(name, call) {
+  const wrapper = {
     [name](...given) {
       try {
-        const answer = call(...given);
-        if (!isPromise(answer)) return answer;
-        return answer.then(undefined, (error) => Promise.reject(toPublicError(name, error)));
+        return call(...given);
       } catch (error) {
         throw toPublicError(name, error);
       }
     },
   };
-  Object.defineProperty(guard[name], 'length', { value: call.length, configurable: true });
-  return guard[name];
+  return withLength(wrapper[name], call);
 }
 
-module.exports = { wrapCall };
+/** Wraps an asynchronous function of the API in the same way. */
+function wrapAsync(name, call) {
+  const wrapper = {
+    [name](...given) {
+      return call(...given).then(undefined, (error) => Promise.reject(toPublicError(name, error)));
+    },
+  };
+  return withLength(wrapper[name], call);
+}
+
+module.exports = { wrapAsync, wrapSync };
