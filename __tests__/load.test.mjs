@@ -174,7 +174,7 @@ describe('a message of the dynamic loader', () => {
     ['/x/keyrack.node: invalid ELF header', {}, /damaged, or was built for another machine/, REINSTALL, /h/],
     ['/x/keyrack.node: failed to map segment from shared object', { directory: '/srv/n' }, /\/srv is mounted noexec/, undefined, /remount,exec \/srv/],
     ['/x/keyrack.node: failed to map segment from shared object', { directory: '/with space/n' }, /\/with space is mounted noexec/, undefined, /remount,exec/],
-    ['/x/keyrack.node: failed to map segment from shared object: Operation not permitted', {}, /the system does not let/, undefined, /SELinux/],
+    ['/x/keyrack.node: failed to map segment from shared object: Operation not permitted', {}, /the system does not allow/, undefined, /SELinux/],
     ['something new', {}, /^something new$/, REINSTALL, /h/],
   ])('%s', (message, other, said, fix, hint) => {
     const told = explain(failed(message), { ...facts, ...other });

@@ -68,7 +68,7 @@ describe('set, unlock, get, relock and del', () => {
       expect(await call(`return k.set(${JSON.stringify(today)})`)).toMatchObject({ code: 'prompt_needed', slug: 'acme.test.BY_SLUG' });
     }
     expect(await js(`return k.set({ ...${JSON.stringify(today)}, slug: 'other.test.K', secret: 'v' })`)).toMatchObject({ code: 'org_mismatch' });
-    expect(await js("return k.set({ key: 'K', slug: 'acme.test.K', vault: 'os.secure' })")).toMatchObject({ name: 'TypeError', message: 'set: give key or slug, not both' });
+    expect(await js("return k.set({ key: 'K', slug: 'acme.test.K', vault: 'os.secure' })")).toMatchObject({ name: 'TypeError', message: 'set: pass key or slug, not both' });
   });
 
   it('set by slug prompts at a terminal, and only there', async () => {
