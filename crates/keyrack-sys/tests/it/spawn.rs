@@ -44,7 +44,7 @@ fn assert_detached() {
     let env = [(OsStr::new("KEYRACK_A"), OsStr::new("1 2")), (OsStr::new("B"), OsStr::new(""))];
     let args = ["-c", STOP, "name", "an argument", ""].map(OsStr::new);
     let mut started = spawn_detached(Path::new("/bin/sh"), &args, &env).unwrap();
-    let ended = Ended(Pidfd::open(started.pid.into()).unwrap());
+    let ended = Ended(Pidfd::open(started.pid).unwrap());
     let of = |name: &str| PathBuf::from(format!("/proc/{}/{name}", started.pid));
 
     assert!(wait_readable(started.ready.as_fd(), SOON).unwrap(), "the daemon never spoke");
