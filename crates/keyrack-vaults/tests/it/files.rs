@@ -198,7 +198,7 @@ fn read_only_disk_is_read_and_changes_fail() {
 
 #[test]
 fn unwritable_home_is_named_to_an_ordinary_user() {
-    let test = "an_unwritable_home_says_so_to_an_ordinary_user";
+    let test = "unwritable_home_is_named_to_an_ordinary_user";
     if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
         // No mode stops root: the test runs again as another user.
         if can_run(test, &[Need::Program("setpriv")]) {
