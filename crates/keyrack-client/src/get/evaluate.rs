@@ -3,7 +3,8 @@
 
 use keyrack_core::{Attempt, Fix, FixCommand, Grade, Grant, GrantSource, Mechanism, Slug, VaultId, firewall};
 
-use super::{GetOptions, KeyOutcome, KeyRequest};
+use super::outcome::{GetOptions, KeyOutcome};
+use super::plan::KeyRequest;
 use crate::address::describe_other_sessions;
 use crate::context::Context;
 use crate::secret::Secret;

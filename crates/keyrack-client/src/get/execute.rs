@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use keyrack_core::{Attempt, Error, ErrorCode, Slug};
 
 use super::evaluate::Evaluator;
-use super::{GetOptions, GetOutcome, GetPlan};
+use super::outcome::{GetOptions, GetOutcome};
+use super::plan::GetPlan;
 use keyrack_sys::user::Uid;
 
 use crate::address::{RackAddress, is_address_unavailable};

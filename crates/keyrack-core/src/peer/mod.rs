@@ -11,13 +11,15 @@ mod facts;
 mod ids;
 mod namespace;
 mod rejection;
+mod uid_map;
 
 pub use audit_session::AuditSession;
 pub use boundary::Boundary;
 pub use facts::{LocalFacts, LocalNamespaces, PeerFacts, PidfdError, ReadError};
 pub use ids::{Pid, Uid};
-pub use namespace::{AllowedNamespaces, DEFAULT_OVERFLOW_UID, EnforcedNamespaces, UidMap};
+pub use namespace::{AllowedNamespaces, DEFAULT_OVERFLOW_UID, EnforcedNamespaces};
 pub use rejection::PeerRejection;
+pub use uid_map::UidMap;
 
 /// Authorizes a peer, and returns the boundary that the kernel's facts hold it to.
 ///
