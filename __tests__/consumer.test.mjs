@@ -233,7 +233,7 @@ describe('docs/switch-from-rhachet.md', () => {
     const values = ['keyrack', 'formatKeyrackKeyBranch', 'formatKeyrackGetOneOutput', 'formatKeyrackGetAllOutput', 'genContextKeyrack', 'genContextKeyrackGrantGet', 'getKeyrackKeyGrant', 'setKeyrackKeyHost', 'KeyrackHostManifest', 'KeyrackKeyGrant', 'KeyrackKeyHost', 'KeyrackKeySpec', 'KeyrackRepoManifest'];
     const types = ['KeyrackGrantAttempt', 'KeyrackGrantMechanism', 'KeyrackGrantMechanismAdapter', 'KeyrackGrantStatus', 'KeyrackHostVault', 'KeyrackHostVaultAdapter', 'KeyrackKeyBranchEntry', 'ContextKeyrack', 'ContextKeyrackGrantGet'];
     const page = readFileSync(join(root, 'docs', 'switch-from-rhachet.md'), 'utf8');
-    const absent = page.split('## What is absent')[1].split('\n').filter((line) => line.startsWith('| ')).map((line) => line.split('|')[1]).join();
+    const absent = page.split('## What is missing')[1].split('\n').filter((line) => line.startsWith('| ')).map((line) => line.split('|')[1]).join();
     const declared = readFileSync(join(root, 'index.d.ts'), 'utf8');
     const isAbsent = (name) => new RegExp(`\\b${name}\\b`).test(absent);
     for (const name of values) expect([name, require('../index.js')[name] !== undefined || isAbsent(name)]).toStrictEqual([name, true]);
