@@ -1,4 +1,4 @@
-//! What came of unlocking, relocking and looking, as trees.
+//! Trees of `unlock` and `relock`.
 
 use keyrack_client::render::tree::{Branch, tree};
 use keyrack_client::render::ttl::minutes;
@@ -6,29 +6,23 @@ use keyrack_client::render::{Role, Style};
 use keyrack_core::{Error, Fix, Invocation, Slug, Ttl, VaultId};
 use keyrack_ops::unlock::Omission;
 
-/// What became of one key of an unlock.
+/// Result of unlocking one key.
 #[derive(Clone, Debug)]
 pub(crate) enum UnlockLine<'a> {
-    /// The daemon keeps it.
+    /// The daemon holds the key.
     Unlocked {
-        /// Its true slug.
         slug: &'a Slug,
-        /// The vault it came from.
         vault: &'a VaultId,
-        /// Its life.
         ttl: Ttl,
-        /// More to know, in a sentence: that its life was cut, for one.
+        /// Remark in a sentence, for example that the TTL was clamped.
         note: Option<&'a str>,
     },
-    /// It was left out.
+    /// The key was left out.
     Omitted {
-        /// The slug asked for.
         slug: &'a Slug,
-        /// Why.
         reason: Omission,
-        /// What happened, when something did.
+        /// Error, if one was the reason.
         cause: Option<&'a Error>,
-        /// The way out.
         fix: Option<&'a Fix>,
     },
 }
@@ -42,7 +36,7 @@ fn emoji(reason: Omission) -> &'static str {
     }
 }
 
-/// The tree of `unlock`.
+/// Renders the tree of `unlock`.
 pub(crate) fn unlocked(lines: &[UnlockLine<'_>], invocation: Invocation, style: Style) -> String {
     let mut nodes: Vec<Branch> = lines.iter().map(|line| unlock_branch(line, invocation, style)).collect();
     if nodes.is_empty() {
@@ -77,7 +71,7 @@ fn unlock_branch(line: &UnlockLine<'_>, invocation: Invocation, style: Style) ->
     }
 }
 
-/// The tree of `relock`. The slugs are shown in the order given.
+/// Renders the tree of `relock`, with the slugs in the order given.
 pub(crate) fn relocked(slugs: &[Slug], style: Style) -> String {
     let mut nodes: Vec<Branch> =
         slugs.iter().map(|slug| Branch::of_key(slug, style.marked("pruned", "🔒"))).collect();
@@ -98,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_of_unlock() {
+    fn unlock_tree_shows_unlocked_and_omitted_keys() {
         let (a, b) = (slug("o.test.A"), slug("o.all.B"));
         let cause = Error::new(ErrorCode::VaultCorrupt, "the file is damaged").hint("restore it");
         let fix = Fix::set_secure(&Owner::DEFAULT, &b);
@@ -128,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_of_relock() {
+    fn relock_tree_shows_each_key_once() {
         let text = relocked(&[slug("o.test.A"), slug("o.test.B")], Style::PLAIN);
         assert_eq!(text, "\n🔒 keyrack relock\n   ├─ o.test.A: pruned 🔒\n   └─ o.test.B: pruned 🔒\n\n");
         assert_eq!(relocked(&[], Style::ASCII), "\nkeyrack relock\n   `- (no keys to prune)\n\n");

@@ -8,7 +8,7 @@ use keyrack_core::{Error, ErrorCode, Fix, Org};
 pub(crate) const NAMES: [&str; 1] = ["init"];
 
 const EXAMPLES: &str = "\
-Not available in this version of keyrack: the command exits with 2 and changes nothing. Until then, create the repository \
+Not available in this version of keyrack: the command exits with 2 and changes nothing. For now, create the repository \
 by hand with gh: a private ORG/keyrack-infra with a readme.md and a registry/github-apps.json that contains [].
 
 Examples:

@@ -33,8 +33,8 @@ pub(crate) struct SetArgs {
     /// Vault for the key: os.secure, os.direct or os.daemon; prompted for at a terminal
     #[arg(long)]
     pub(crate) vault: Option<String>,
-    /// Mechanism that obtains the secret; prompted for at a terminal. A permanent key must be chosen
-    /// explicitly
+    /// Mechanism that obtains the secret; prompted for at a terminal. A permanent key must be
+    /// chosen explicitly
     #[arg(long)]
     pub(crate) mech: Option<String>,
     /// Env of the key: sudo, prod, prep, test, all or camp; taken from keyrack.yml if unambiguous,

@@ -1,4 +1,4 @@
-//! What users of the TypeScript keyrack have in their scripts: every flag of every command, the
+//! Compatibility with scripts for the TypeScript keyrack: every flag of every command, the
 //! exit codes, the members of the JSON, and the lines that shell scripts call it by. As tables;
 //! where we differ on purpose, the row says how.
 
@@ -122,7 +122,7 @@ fn legacy_flags_are_all_accepted() {
     }
 }
 
-/// What a situation ends with: a line, its stdin, its exit code, and what its stdout is.
+/// Expected result: a line, its stdin, its exit code and its stdout.
 type Row = (&'static str, &'static str, i32, Out);
 
 enum Out {

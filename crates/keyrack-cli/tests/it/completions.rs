@@ -42,8 +42,8 @@ fn nothing_happened(fixture: &Fixture, shown: &str) {
     assert!(!shown.contains("rror") && !shown.contains("not found"), "{shown}");
 }
 
-/// What a shell is given to run, with Tab pressed in it. What it runs in the end is told by what it
-/// answers.
+/// Line typed into a shell, with Tab pressed in it. Its output shows the command that the shell
+/// ran.
 const TYPED: &str = "keyrack --owner wo\tget --key AP\t--env te\t--js\t\n";
 const ANSWERED: &str = "\"slug\": \"acme.test.API_KEY\"";
 
@@ -110,9 +110,9 @@ fn fish_completes_commands_flags_and_names() {
         (
             "keyrack daemon st",
             &[
-                "start\tStart it, if none runs",
-                "status\tShow which one runs and how well it keeps keys",
-                "stop\tEnd it: every unlocked key is forgotten",
+                "start\tStart the daemon if it is not running",
+                "status\tShow the daemon and how well it protects keys",
+                "stop\tStop the daemon, which locks every key",
             ],
         ),
         ("keyrack set --prikey ../.ss", &["../.ssh/"]),

@@ -250,7 +250,7 @@ fn credential_helpers_report_errors_in_one_line() {
     }
 }
 
-/// What is left of the time that an answer says, in seconds.
+/// Returns the remaining time in an answer, in seconds.
 fn left(value: &Value) -> i64 {
     let text = value.as_str().unwrap();
     let output = Command::new("date").args(["-u", "-d", text, "+%s"]).output().unwrap();
@@ -359,7 +359,7 @@ fn credential_request_over_limit_is_rejected() {
     for (line, request, granted) in [
         (git, padded(LARGEST, head, "\n"), true),
         (git, padded(LARGEST + 1, head, "\n"), false),
-        // What its beginning asks for, and what it asks for.
+        // The beginning of the request asks for something else than all of it.
         (git, padded(2 * LARGEST, head, "\nhost=evil.example\n"), false),
         (docker, format!("ghcr.io{}", " ".repeat(LARGEST - 7)), true),
         (docker, format!("ghcr.io{}.evil.example", " ".repeat(LARGEST - 7)), false),

@@ -89,7 +89,7 @@ fn fill_continues_after_failed_key() {
     let again = "keyrack fill --env test --key TOKEN --allow-dangerous";
     let answers = [(CONFIRM, "y\n"), ("Secret for acme.test.TOKEN: ", token.as_str())];
     assert_eq!(at_terminal(&fixture, again, &answers).0, 0);
-    // Where it is blocked, it fails, and --repair asks for another.
+    // A blocked key fails, and --repair asks for another.
     assert_eq!(fixture.run("keyrack relock", b"").0, 0);
     let (exit, stdout, _) = fixture.run("keyrack fill --env test --key TOKEN", b"");
     assert!(exit == 2 && stdout.iter().any(|line| line.contains("failed: ")), "{stdout:?}");

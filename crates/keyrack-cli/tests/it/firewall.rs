@@ -86,7 +86,7 @@ fn firewall_rejects_names_that_are_runner_commands() {
         command.env("GITHUB_ENV", &file).env("SECRETS", r#"{"GOOD":"s3cret","A":"x"}"#);
         let output = run(&mut command, b"", LIMIT).unwrap();
         assert_eq!(output.status.code(), Some(0), "one bad entry stops no other: {name}");
-        // What stands on stderr may reach the runner first.
+        // stderr may reach the runner before stdout.
         let all = [&output.stderr[..], &output.stdout].concat();
         let seen = Step::read(&all, &fs::read(&file).unwrap()).unwrap();
         let names: Vec<&str> = seen.variables.iter().map(|(name, _)| name.as_str()).collect();

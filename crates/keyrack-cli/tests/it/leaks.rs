@@ -1,6 +1,6 @@
-//! Whether a secret gets out: a whole session is run at the highest log level with every write and
-//! every exec traced, of the command and of the daemon, and what was a secret in it may be in no
-//! place but those that were asked for it.
+//! Search for leaks of secrets: a whole session is run at the highest log level with every write
+//! and every exec traced, of the command and of the daemon, and what was a secret in it may be in
+//! no place but those that were asked for it.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -74,7 +74,7 @@ fn calls(trace: &Path) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Where the secrets of a command may go.
+/// Places where the secrets of a command may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum May {
     /// Nowhere.
@@ -96,7 +96,7 @@ struct Stage {
     trace: PathBuf,
     log: PathBuf,
     daemon: PathBuf,
-    /// How often a secret was where it may be.
+    /// Number of times that a secret was in a permitted place.
     found: std::cell::Cell<usize>,
 }
 
@@ -393,7 +393,7 @@ fn refusals(stage: &Stage) {
     }
 }
 
-/// What no client of ours sends.
+/// Requests that our clients never send.
 fn requests(stage: &Stage) {
     let key = |secret: &str| {
         format!(

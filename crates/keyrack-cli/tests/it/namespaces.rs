@@ -56,7 +56,7 @@ fn caller_in_namespace_gets_error_with_fix() {
         let (_, _, stderr) = sh(&fixture, &format!("{jail} keyrack get --env test --key A --json || true"));
         let last: Value = serde_json::from_str(stderr.lines().last().unwrap()).unwrap();
         assert_eq!(last["error"]["code"], "sandboxed", "{jail}: {stderr}");
-        // What the environment has needs no daemon.
+        // A key in the environment needs no daemon.
         let (exit, stdout, _) =
             sh(&fixture, &format!("A=given {jail} keyrack get --env test --key A --value"));
         assert_eq!((exit, stdout.trim_end()), (0, "given"), "{jail}");

@@ -168,7 +168,7 @@ fn repository_of_another_user_can_be_allowed_by_path() {
         shared.give(&config, OTHER);
         assert_eq!(get(&[]), 2, "{text}");
     }
-    // What the repository itself says of it counts for nothing.
+    // The configuration of the repository itself does not count.
     fs::remove_file(&config).unwrap();
     fs::write(shared.root.join(".git/config"), format!("[safe]\n\tdirectory = {root}\n")).unwrap();
     fs::write(shared.root.join("work/.env"), format!("KEYRACK_SAFE_DIRECTORY={root}\n")).unwrap();

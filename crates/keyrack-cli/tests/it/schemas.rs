@@ -1,4 +1,4 @@
-//! What commands print under `--json`, held against the published schemas. Here a member that a
+//! Checks of the output under `--json` against the published schemas. Here a member that a
 //! schema does not name is a fault, though it may come with any release: it has to be documented
 //! first.
 
@@ -52,7 +52,7 @@ fn closed(schema: Value) -> Value {
     }
 }
 
-/// Whether a value is as a schema has it; what is wrong, if not.
+/// Returns the deviations of a value from a schema, if any.
 pub(crate) fn fault(name: &str, value: &Value) -> Option<String> {
     let validator = SCHEMAS.get(name)?;
     let faults: Vec<String> =

@@ -174,7 +174,7 @@ fn set_prompts_for_missing_arguments() {
     assert_eq!(exit, 0, "{shown}");
     let (_, value, _) = fixture.run("keyrack get --key K --unlock --value", b"");
     assert_eq!(value, ["s3cret", "%"]);
-    // What keyrack.yml says by now is not asked for again; a vault whose keys are not permanent
+    // keyrack.yml now answers some of the questions; a vault whose keys are not permanent
     // asks no more.
     let (exit, shown) = at_terminal(
         &fixture,
@@ -203,7 +203,7 @@ fn set_prompts_for_missing_arguments() {
         at_terminal(&fixture, "NO_COLOR=1 keyrack set --key L --env test", &[slip, slip, slip]);
     assert_eq!(exit, 2, "{shown}");
     assert!(shown.contains("blocked: no valid choice after 3 attempts\n"), "{shown}");
-    // Who cannot be asked is told all of it at once.
+    // Without a terminal, one error names everything that is missing.
     for line in ["keyrack set --key L --env test --no-prompt", "echo x | keyrack set --key L --env test"] {
         let (exit, shown) = at_terminal(&fixture, &format!("export NO_COLOR=1; {line}"), &[]);
         assert_eq!(exit, 2, "{shown}");
@@ -255,7 +255,7 @@ fn passphrase_is_asked_once_per_command() {
     // Status never asks.
     let (exit, shown) = at_terminal(&fixture, "keyrack status --owner o", &[]);
     assert_eq!(exit, 0, "{shown}");
-    // Where there is no terminal, that is said.
+    // An error names the missing terminal.
     let (exit, _, stderr) = fixture.run("setsid -w keyrack list --owner o --json", b"");
     assert_eq!(exit, 2);
     assert!(stderr[0].contains("\"code\":\"prompt_needed\""), "{stderr:?}");
@@ -296,7 +296,7 @@ fn text_wraps_at_terminal_width() {
                 words.map(str::to_owned).collect::<Vec<_>>()
             };
             assert_eq!(words(&shown), words(whole), "{line}: nothing is lost");
-            // What goes on is below its own branch, not at the edge.
+            // A wrapped line continues below its own branch, not at the edge.
             let tree = shown.lines().skip(2).filter(|line| !line.is_empty());
             assert!(tree.clone().all(|line| line.starts_with("   ")), "{line}:\n{shown}");
             seen.push(shown);
@@ -531,8 +531,8 @@ fn init_prompts_at_terminal() {
     let (exit, shown) = at_terminal(&fixture, init, &[]);
     assert!(exit == 0 && shown.contains("already active") && !shown.contains('?'), "{shown}");
 
-    // What will not do is asked again; what is said by a flag is not asked; nobody is asked where a
-    // program reads.
+    // Invalid answers are asked again, flags replace questions, and no question is asked if a
+    // program reads the output.
     let fresh = || {
         let fixture = Fixture::new();
         assert_eq!(fixture.run("git init -q", b"").0, 0);
