@@ -1,8 +1,8 @@
-//! The daemon's log: a line for each event, on standard error, in a file, or to journald. It names keys and peers, never values, and is
-//! off unless somebody asks for it.
+//! Log of the daemon: one line per event, to standard error, a file or journald. It names keys and
+//! peers, never values, and is off by default in the background.
 //!
-//! Wherever it goes is opened before the daemon confines itself, and never opened again. A line that cannot be written is lost: nobody
-//! waits for a log.
+//! The daemon opens the log before it confines itself, and never again. A line that cannot be written
+//! at once is lost: the daemon does not wait for its log.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -22,10 +22,10 @@ use tracing::metadata::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Where journald listens (`sd_journal_send(3)`, "native protocol").
+/// Socket of journald (`sd_journal_send(3)`, "native protocol").
 const JOURNALD: &str = "/run/systemd/journal/socket";
 
-/// What was asked for.
+/// Configuration of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogConfig {
     level: LevelFilter,
@@ -34,11 +34,11 @@ pub(crate) struct LogConfig {
 }
 
 impl LogConfig {
-    /// Reads it through `var`, which gives the value of a variable by name. An empty value is an unset one. `foreground`: somebody sees
-    /// standard error.
+    /// Reads the configuration through `var`, which returns the value of a variable. An empty value
+    /// counts as unset. `foreground`: the user sees standard error.
     ///
     /// # Errors
-    /// [`ErrorCode::Usage`] naming the variable whose value is none it can have.
+    /// [`ErrorCode::Usage`], naming the variable with an invalid value.
     pub(crate) fn read(var: impl Fn(&str) -> Option<OsString>, foreground: bool) -> Result<Self, Error> {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let file = var(FILE).map(PathBuf::from);
@@ -76,11 +76,12 @@ impl LogConfig {
         }
     }
 
-    /// Opens the log and lets every event of this process go there from now on. `wall_ms` reads the wall clock.
+    /// Opens the log, and sends every event of this process to it from now on. `wall_ms` reads the
+    /// wall clock.
     ///
     /// # Errors
-    /// [`ErrorCode::FileUnsafe`] and [`ErrorCode::Io`] for a file that cannot be had; [`ErrorCode::Usage`] when there is nowhere to log to. A
-    /// log that was asked for and cannot be kept is no small thing to whoever asked.
+    /// [`ErrorCode::FileUnsafe`] and [`ErrorCode::Io`] for a file that cannot be opened;
+    /// [`ErrorCode::Usage`] when there is no journald. A log that the user requested is not optional.
     pub(crate) fn install(self, wall_ms: fn() -> i64) -> Result<(), Error> {
         if self.level == LevelFilter::OFF {
             return Ok(());
@@ -91,7 +92,7 @@ impl LogConfig {
             None => Sink::Journald(journald()?),
         };
         let log = Log { level: self.level, sink, wall_ms, pid: std::process::id() };
-        // Only a second daemon in one process would find one there: a test's.
+        // Fails only for a second daemon in one process, in a test.
         let _ = tracing::subscriber::set_global_default(log);
         Ok(())
     }
@@ -110,7 +111,7 @@ fn open(path: &Path) -> Result<File, Error> {
 }
 
 fn journald() -> Result<UnixDatagram, Error> {
-    // Never waited for: a journal that is behind loses lines, not keys their daemon.
+    // Non-blocking: a slow journal loses lines, and does not stop the daemon.
     let connected = UnixDatagram::unbound().and_then(|socket| {
         socket.connect(JOURNALD)?;
         socket.set_nonblocking(true)?;
@@ -122,14 +123,14 @@ fn journald() -> Result<UnixDatagram, Error> {
     })
 }
 
-/// Where lines go.
+/// Destination of the log.
 enum Sink {
     Stderr,
     File(File),
     Journald(UnixDatagram),
 }
 
-/// What events are told to.
+/// Subscriber that writes events to the log.
 struct Log {
     level: LevelFilter,
     sink: Sink,
@@ -159,7 +160,7 @@ impl Subscriber for Log {
         };
     }
 
-    // Nothing here makes spans.
+    // The daemon has no spans.
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }
@@ -175,9 +176,9 @@ impl Log {
     }
 }
 
-/// Writes to standard error if it takes a line now: a pipe that nobody reads, or a terminal that is halted, takes none.
+/// Writes to standard error if it takes a line now. A full pipe or a stopped terminal takes none.
 fn say(line: &[u8]) -> io::Result<()> {
-    // Room for as much as a pipe takes whole (PIPE_BUF, pipe(7)) is what a poll tells of.
+    // A poll reports room for PIPE_BUF bytes (pipe(7)).
     let line = &line[..line.len().min(4096)];
     match wait_writable(io::stderr().as_fd(), Duration::ZERO)? {
         true => io::stderr().write_all(line),
@@ -185,7 +186,7 @@ fn say(line: &[u8]) -> io::Result<()> {
     }
 }
 
-/// An entry as journald reads it: a field a line. No text has a newline in it.
+/// Formats an entry for journald: one field per line. No text contains a newline.
 fn entry(level: Level, text: &str) -> String {
     // syslog(3)
     let priority = match level {
@@ -197,7 +198,7 @@ fn entry(level: Level, text: &str) -> String {
     format!("PRIORITY={priority}\nSYSLOG_IDENTIFIER=keyrackd\nMESSAGE={text}\n")
 }
 
-/// The words of one event.
+/// Message and fields of one event.
 #[derive(Default)]
 struct Words {
     message: String,
@@ -205,12 +206,12 @@ struct Words {
 }
 
 impl Words {
-    /// Puts a field. A value of anything but plain characters is quoted, so that no name can steer a terminal, end the line, or pass for
-    /// another field.
+    /// Appends a field. Quotes a value with other than plain characters, so that no name can control a
+    /// terminal, end the line or forge another field.
     fn put(&mut self, field: &Field, value: &str) {
         let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'=');
         let written = if field.name() == "message" {
-            // Our own words, with what belongs to a sentence.
+            // Text of this crate, with spaces and punctuation.
             value.chars().try_for_each(|c| match c.is_control() {
                 true => write!(self.message, "{}", c.escape_debug()),
                 false => self.message.write_char(c),
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn off_by_default_but_in_the_foreground() {
+    fn log_is_off_by_default_except_in_the_foreground() {
         for (foreground, pairs, level) in [
             (false, &[][..], LevelFilter::OFF),
             (false, &[(LEVEL, "")], LevelFilter::OFF),
@@ -266,7 +267,7 @@ mod tests {
         }
     }
 
-    /// Keeps what is told.
+    /// Keeps the last entry.
     struct Kept(std::sync::Mutex<String>);
 
     impl Subscriber for &'static Kept {
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_steers_a_terminal_or_passes_for_another_line() {
+    fn log_quotes_names_that_could_forge_output() {
         let kept: &'static Kept = Box::leak(Box::new(Kept(std::sync::Mutex::default())));
         let told = |slug: &str| {
             tracing::subscriber::with_default(kept, || {

@@ -1,5 +1,5 @@
-//! The last act of a daemon that has a bug: it takes its socket away, says where it happened and nothing of what it held, wipes
-//! every page, and ends with 70. Never a payload: a panic's message may quote anything.
+//! Panic hook: removes the socket, reports the source location, wipes every secret page and exits with
+//! 70. Never reports the payload: a panic message may quote anything.
 
 use std::io::Write;
 use std::panic::PanicHookInfo;
@@ -9,26 +9,26 @@ use keyrack_sys::memory::Pool;
 
 use crate::runtime_files::RuntimeFiles;
 
-/// The exit code of a daemon that panicked (EX_SOFTWARE of sysexits.h).
+/// Exit code after a panic (EX_SOFTWARE of sysexits.h).
 pub(crate) const EXIT: i32 = 70;
 
-/// What is to be wiped and removed, once there is any.
-static LEFT: OnceLock<(Pool, Arc<RuntimeFiles>)> = OnceLock::new();
+/// Memory to wipe and files to remove, once the daemon has them.
+static CLEANUP: OnceLock<(Pool, Arc<RuntimeFiles>)> = OnceLock::new();
 
-/// Makes every panic of this process the last thing it does. The runtime would catch those of its tasks, so it is done by
-/// the hook, which runs first.
+/// Makes every panic exit the process. The runtime would catch the panics of its tasks, but the hook
+/// runs first.
 pub(crate) fn install() {
-    std::panic::set_hook(Box::new(last_act));
+    std::panic::set_hook(Box::new(clean_up_and_exit));
 }
 
-/// Says what there is to wipe and to remove.
+/// Sets the memory to wipe and the files to remove.
 pub(crate) fn set_cleanup(pool: Pool, files: Arc<RuntimeFiles>) {
-    // A second daemon in one process is a test's; the first stays.
-    let _ = LEFT.set((pool, files));
+    // Only a test starts a second daemon in one process; the first one counts.
+    let _ = CLEANUP.set((pool, files));
 }
 
-fn last_act(info: &PanicHookInfo<'_>) {
-    let left = LEFT.get();
+fn clean_up_and_exit(info: &PanicHookInfo<'_>) {
+    let left = CLEANUP.get();
     if let Some((_, files)) = left {
         files.remove();
     }
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_the_last_thing_a_daemon_does() {
+    fn panic_removes_files_hides_payload_and_exits_with_70() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("k.sock");
         let output = Command::new(std::env::current_exe().unwrap())

@@ -1,6 +1,7 @@
-//! The files a daemon makes and takes away: its socket, and the file that tells older tools its pid. Each is known by device
-//! and inode, and only that very file is ever unlinked. The lock file is made, held, and never unlinked by anybody: two
-//! processes could then each hold "the" lock.
+//! Files that the daemon creates and removes: its socket, and the pid file that older tools read.
+//!
+//! The daemon identifies each by device and inode, and unlinks only that very file. No process ever
+//! unlinks the lock file: two processes could then each hold "the" lock.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -11,14 +12,15 @@ use keyrack_core::Owner;
 use keyrack_core::layout::{SocketName, pid_path};
 use keyrack_sys::fs::file::{FileId, unlink_if_same};
 
-/// The home hash and the owner in a socket's name, `keyrack.<session>.<home hash>[.<owner>].sock`. A socket of another name
-/// serves no home and the default owner.
+/// Returns the home hash and the owner in a socket's name,
+/// `keyrack.<session>.<home hash>[.<owner>].sock`. A socket of another name has no home and the
+/// default owner.
 pub(crate) fn rack(socket: &Path) -> (String, Owner) {
     let name = socket.file_name().and_then(SocketName::parse);
     name.map(|name| (name.home_hash, name.owner)).unwrap_or_default()
 }
 
-/// What this daemon made, and may take away.
+/// Files that this daemon created and may remove.
 #[derive(Debug)]
 pub(crate) struct RuntimeFiles {
     socket: (PathBuf, FileId),
@@ -26,8 +28,8 @@ pub(crate) struct RuntimeFiles {
 }
 
 impl RuntimeFiles {
-    /// Takes the socket that was just bound at `socket` as our own, and writes our pid beside it. That file serves older
-    /// tools only, so a failure to write it is no failure.
+    /// Records the socket that was just bound, and writes the pid file. Only older tools read the pid
+    /// file, so a failure to write it is only logged.
     pub(crate) fn of_bound(socket: &Path) -> io::Result<Self> {
         let id = FileId::of(socket)?;
         let path = pid_path(socket);
@@ -41,13 +43,13 @@ impl RuntimeFiles {
         Ok(RuntimeFiles { socket: (socket.to_owned(), id), pid })
     }
 
-    /// Whether the socket's name still stands for our socket.
+    /// Returns `true` if the socket's path still leads to the socket of this daemon.
     pub(crate) fn is_socket_in_place(&self) -> bool {
         let (path, id) = &self.socket;
         FileId::of(path).is_ok_and(|found| found == *id)
     }
 
-    /// Unlinks what is still ours. What is gone, or another file by now, is left alone.
+    /// Unlinks the files of this daemon. Leaves a path alone that now leads to another file.
     pub(crate) fn remove(&self) {
         for (path, id) in [Some(&self.socket), self.pid.as_ref()].into_iter().flatten() {
             if let Err(error) = unlink_if_same(path, *id) {
@@ -57,9 +59,9 @@ impl RuntimeFiles {
     }
 }
 
-/// Writes a file beside, then renames it into place: a reader never sees half a number, and a link there is not followed. Only the
-/// holder of the lock does this, so the file beside is always of the same name, and none that was killed in between leaves more
-/// than the next one takes.
+/// Writes a temporary file and renames it into place, so that a reader never sees half a number and
+/// no link is followed. Only the holder of the lock does this, so the temporary file has a fixed
+/// name: a daemon that is killed in between leaves one file, which the next daemon replaces.
 fn write_pid(path: &Path) -> io::Result<FileId> {
     let pid = std::process::id();
     let mut beside = path.as_os_str().to_owned();
@@ -77,7 +79,8 @@ fn write_pid(path: &Path) -> io::Result<FileId> {
     written
 }
 
-/// Opens the lock file, making it if need be. It has to be a plain file: anything else was not made by a daemon.
+/// Opens the lock file, and creates it if it does not exist. Fails if it is not a regular file: then
+/// no daemon created it.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.is_file() => return Err(io::Error::other("it is not a plain file")),
@@ -108,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_still_ours_is_removed() {
+    fn remove_unlinks_only_files_of_this_daemon() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("k.sock");
         let pid = dir.path().join("k.pid");
@@ -147,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_a_plain_file() {
+    fn open_lock_rejects_anything_but_a_regular_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("k.sock.lock");
         symlink(dir.path().join("elsewhere"), &path).unwrap();

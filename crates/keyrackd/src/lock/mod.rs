@@ -1,5 +1,6 @@
-//! One daemon for one socket. The right to bind is a lock on a file beside it, held for life; a socket in the way is
-//! unlinked only by the holder of that lock, and only if it is ours and nobody listens on it.
+//! One daemon per socket. A daemon that holds the lock file may bind the socket, and keeps the lock
+//! until it exits. Only the holder unlinks an old socket, and only one of the same user that no
+//! process listens on.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
@@ -17,28 +18,28 @@ use crate::peer_auth::{LocalIdentity, PeerAuthError};
 use crate::runtime_files::open_lock;
 use keyrack_core::layout::lock_path;
 
-/// Pause between two tries.
+/// Pause between two attempts.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// How long a daemon that is there may take to answer before it is asked again.
+/// Time that a daemon has to answer before it is probed again.
 const ANSWER: Duration = Duration::from_millis(500);
 
-/// A question that costs nothing and that every daemon of either protocol answers.
-const QUESTION: &[u8] = br#"{"command":"GET","payload":{"slugs":[]}}"#;
+/// Request without effect, which every daemon of either protocol answers.
+const PROBE: &[u8] = br#"{"command":"GET","payload":{"slugs":[]}}"#;
 
-/// What came of claiming a socket.
+/// Result of claiming a socket.
 #[derive(Debug)]
 pub(crate) enum Claim {
-    /// It is ours to bind. The lock lasts as long as this file is open.
+    /// The caller may bind it. The lock lasts as long as this file is open.
     Ours(File),
-    /// Another daemon, one of us, serves it and answers.
+    /// Another daemon of this user and session serves it and answers.
     AlreadyServed,
 }
 
-/// Claims `socket`, trying for `patience`.
+/// Claims the socket, and retries until `patience` is over.
 ///
 /// # Errors
-/// What stands in the way, by name.
+/// The obstacle, by name.
 pub(crate) fn claim(path: &Path, own: &LocalIdentity, patience: Duration) -> Result<Claim, Error> {
     let lock = lock_path(path);
     let end = Instant::now() + patience;
@@ -77,21 +78,22 @@ pub(crate) fn claim(path: &Path, own: &LocalIdentity, patience: Duration) -> Res
     }
 }
 
-/// Nobody unlinks a lock file, but somebody may clean up a directory by hand.
+/// Returns `true` if the path still leads to this file. No daemon unlinks a lock file, but a user may
+/// clean the directory up.
 fn still_named(path: &Path, file: &File) -> bool {
     let open = file.metadata().map(|found| FileId { dev: found.dev(), ino: found.ino() });
     matches!((open, FileId::of(path)), (Ok(open), Ok(named)) if open == named)
 }
 
-/// What stands where the socket has to be.
+/// State of the socket's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     Nothing,
-    /// A socket of ours that nobody listens on.
+    /// A socket of this user that no process listens on.
     Dead(FileId),
-    /// A daemon that answers and is one of us.
+    /// An authorized daemon that answers.
     Answering,
-    /// Somebody listens, and did not answer in time.
+    /// A process listens, and did not answer in time.
     Silent,
 }
 
@@ -125,7 +127,7 @@ fn probe(path: &Path, own: &LocalIdentity) -> Result<Found, Error> {
                 }
                 io::ErrorKind::ConnectionRefused => Err(taken("another user's socket")),
                 io::ErrorKind::NotFound => Ok(Found::Nothing),
-                // A full backlog: it lives.
+                // The backlog is full, so a process listens.
                 io::ErrorKind::TimedOut => Ok(Found::Silent),
                 _ => Err(cannot("connect to", path, &error)),
             };
@@ -140,8 +142,8 @@ fn probe(path: &Path, own: &LocalIdentity) -> Result<Found, Error> {
 
 fn answers(mut stream: &std::os::unix::net::UnixStream) -> bool {
     let mut first = [0];
-    // The question fits every socket's buffer.
-    stream.write_all(QUESTION).is_ok()
+    // The probe fits every socket's buffer.
+    stream.write_all(PROBE).is_ok()
         && socket::wait_readable(stream.as_fd(), ANSWER).unwrap_or(false)
         && matches!(stream.read(&mut first), Ok(1))
 }

@@ -36,7 +36,7 @@ fn answering(path: &Path) -> (Arc<AtomicBool>, std::thread::JoinHandle<()>) {
 }
 
 #[test]
-fn an_empty_place_is_claimed_and_the_lock_is_held() {
+fn claim_of_free_path_holds_the_lock() {
     let (_dir, path) = place();
     let own = LocalIdentity::read();
     let Claim::Ours(file) = claim(&path, &own, SHORT).unwrap() else { panic!("nobody serves") };
@@ -49,7 +49,7 @@ fn an_empty_place_is_claimed_and_the_lock_is_held() {
 }
 
 #[test]
-fn a_dead_socket_of_ours_is_replaced() {
+fn claim_replaces_dead_socket_of_this_user() {
     let (_dir, path) = place();
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
@@ -58,7 +58,7 @@ fn a_dead_socket_of_ours_is_replaced() {
 }
 
 #[test]
-fn a_server_that_answers_is_left_alone_with_or_without_its_lock() {
+fn claim_finds_answering_server_with_or_without_lock() {
     let (_dir, path) = place();
     let (stop, thread) = answering(&path);
     let own = LocalIdentity::read();
@@ -72,7 +72,7 @@ fn a_server_that_answers_is_left_alone_with_or_without_its_lock() {
 }
 
 #[test]
-fn a_server_that_is_silent_is_not_unlinked() {
+fn claim_does_not_unlink_silent_server() {
     let (_dir, path) = place();
     let listener = UnixListener::bind(&path).unwrap();
     let error = claim(&path, &LocalIdentity::read(), Duration::ZERO).unwrap_err();
@@ -82,7 +82,7 @@ fn a_server_that_is_silent_is_not_unlinked() {
 }
 
 #[test]
-fn what_is_no_socket_is_named_and_stays() {
+fn claim_names_and_keeps_what_is_not_a_socket() {
     let own = LocalIdentity::read();
     for (what, make) in [
         ("not a socket", (|path| fs::write(path, "precious").unwrap()) as fn(&Path)),

@@ -1,53 +1,55 @@
-//! The file logind keeps of a login session. It is replaced by rename, so it is never seen half written; what it says is trusted
-//! because only root could have put it there.
+//! Session file of logind. logind replaces it by rename, so a reader never sees half of it. The daemon
+//! trusts its content because only root can have written it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The most that is read of it. It has about half a kilobyte, the state in its first lines.
+/// Maximum number of bytes read. The file has about 500, with the state in its first lines.
 const BYTES: u64 = 64 << 10;
 
-/// A session's file that was there when the daemon began.
+/// Session file that existed when the daemon started.
 #[derive(Debug)]
 pub(crate) struct SessionFile {
     path: PathBuf,
     owner: u32,
-    /// The session was on its way out when the daemon began: somebody has unlocked behind a logout, from what was left running
-    /// (a terminal multiplexer). Only the file's end is an end then.
+    /// The session was closing when the daemon started: the user unlocked keys after a logout, from a
+    /// program that was left running (a terminal multiplexer). Then only the removal of the file ends
+    /// the session.
     was_closing: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
-    /// The session stands, for all it says.
-    Standing,
+    /// The session is open.
+    Open,
     Closing,
-    /// There is no such file, or another user's or kind's in its place.
+    /// There is no regular file of the expected owner.
     Gone,
-    /// It could not be looked at, so nothing is known.
+    /// The file could not be read.
     Unknown,
 }
 
 impl SessionFile {
-    /// The file of `session` in `dir`, if it is there and `owner`'s. logind names a session by its audit id where it has one.
+    /// Finds the file of `session` in `dir`, if it exists and belongs to `owner`. logind names a
+    /// session by its audit id if it has one.
     pub(crate) fn find(dir: &Path, session: u32, owner: u32) -> Option<Self> {
         let path = dir.join(session.to_string());
         let was_closing = match look(&path, owner) {
-            Found::Standing => false,
+            Found::Open => false,
             Found::Closing => true,
             Found::Gone | Found::Unknown => return None,
         };
         Some(SessionFile { path, owner, was_closing })
     }
 
-    /// Whether the session is over by now.
+    /// Returns `true` if the session has ended.
     pub(crate) fn has_ended(&self) -> bool {
         match look(&self.path, self.owner) {
             Found::Gone => true,
             Found::Closing => !self.was_closing,
-            Found::Standing | Found::Unknown => false,
+            Found::Open | Found::Unknown => false,
         }
     }
 }
@@ -55,7 +57,7 @@ impl SessionFile {
 fn look(path: &Path, owner: u32) -> Found {
     match read(path, owner) {
         Ok(Some(text)) if is_closing(&text) => Found::Closing,
-        Ok(Some(_)) => Found::Standing,
+        Ok(Some(_)) => Found::Open,
         Ok(None) => Found::Gone,
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "the file of the login session cannot be read");
@@ -64,11 +66,11 @@ fn look(path: &Path, owner: u32) -> Found {
     }
 }
 
-/// What it says, if it is there.
+/// Returns the content of the file, if it exists.
 fn read(path: &Path, owner: u32) -> io::Result<Option<Vec<u8>>> {
     let mut text = Vec::new();
     let mut read = || -> io::Result<bool> {
-        // Between this look and the reading only root could put something else there.
+        // Between the check and the read, only root can replace the file.
         let found = fs::symlink_metadata(path)?;
         let ours = found.is_file() && found.uid() == owner;
         if ours {
@@ -83,7 +85,8 @@ fn read(path: &Path, owner: u32) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether it says `STATE=closing`. The last of several lines counts, as in a file that a shell could read.
+/// Returns `true` if the state is `closing`. The last of several `STATE=` lines counts, as in a shell
+/// script.
 fn is_closing(text: &[u8]) -> bool {
     let state = text.rsplit(|&b| b == b'\n').find_map(|line| line.trim_ascii().strip_prefix(b"STATE="));
     state.is_some_and(|state| [&b"closing"[..], b"\"closing\""].contains(&state))
