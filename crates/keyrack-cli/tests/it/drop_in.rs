@@ -53,7 +53,7 @@ fn reads_without_runtime_dir_behave_as_without_daemon() {
             let case = format!("{runtime:?}: {line}\n{out}\n{err}");
             assert_eq!(code, Some(exit), "{case}");
             assert!(out.contains(shows) && (!shows.is_empty() || out.is_empty()), "{case}");
-            let reason = ["runtime dir", "XDG_RUNTIME_DIR", "the socket's path"];
+            let reason = ["runtime dir", "XDG_RUNTIME_DIR", "the socket path"];
             let unlock = line.contains("unlock");
             assert!(unlock || reason.iter().any(|reason| err.contains(reason)), "{case}");
         }
