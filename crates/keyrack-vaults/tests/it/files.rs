@@ -102,7 +102,7 @@ fn other_file_types_are_rejected() {
 
 #[test]
 fn files_of_another_user_are_rejected() {
-    if !can_run("files_of_somebody_else_are_refused", &[Need::Root]) {
+    if !can_run("files_of_another_user_are_rejected", &[Need::Root]) {
         return;
     }
     let rig = Rig::ready();
@@ -144,7 +144,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn full_disk_loses_nothing() {
-    let test = "a_full_disk_loses_nothing";
+    let test = "full_disk_loses_nothing";
     if !can_run(test, &[Need::Root, Need::Program("mount")]) {
         return;
     }
@@ -172,7 +172,7 @@ fn full_disk_loses_nothing() {
 
 #[test]
 fn read_only_disk_is_read_and_changes_fail() {
-    let test = "a_read_only_disk_can_be_read_and_says_no_to_the_rest";
+    let test = "read_only_disk_is_read_and_changes_fail";
     if !can_run(test, &[Need::Root, Need::Program("mount")]) {
         return;
     }

@@ -446,7 +446,7 @@ fn pkcs8_key_opens_what_its_ssh_form_opens() {
 
 #[test]
 fn key_of_an_agent_only_is_named_as_unusable() {
-    let test = "a_key_that_only_an_agent_holds_is_named_and_of_no_use";
+    let test = "key_of_an_agent_only_is_named_as_unusable";
     let needs = ["ssh-agent", "ssh-add", "ssh-keygen"].map(Need::Program);
     if !can_run(test, &needs) {
         return;
@@ -477,7 +477,7 @@ fn key_of_an_agent_only_is_named_as_unusable() {
 
 #[test]
 fn key_that_a_real_agent_names_by_path_is_found() {
-    let test = "a_key_that_a_real_agent_names_by_its_path_is_found";
+    let test = "key_that_a_real_agent_names_by_path_is_found";
     let needs = ["ssh-agent", "ssh-add", "ssh-keygen"].map(Need::Program);
     if !can_run(test, &needs) {
         return;

@@ -125,7 +125,7 @@ fn recipient_of(key: &str, stanza: StanzaKind) -> Recipient {
 
 #[test]
 fn age_cli_reads_our_files() {
-    if !can_run("the_age_cli_reads_what_we_write", &[Need::Program("age")]) {
+    if !can_run("age_cli_reads_our_files", &[Need::Program("age")]) {
         return;
     }
     let rig = Rig::bare();
@@ -157,7 +157,7 @@ fn age_cli_reads_our_files() {
 
 #[test]
 fn files_of_the_installed_age_cli_are_read() {
-    if !can_run("we_read_what_the_age_cli_writes_now", &[Need::Program("age")]) {
+    if !can_run("files_of_the_installed_age_cli_are_read", &[Need::Program("age")]) {
         return;
     }
     let rig = Rig::bare();
@@ -179,7 +179,7 @@ fn files_of_the_installed_age_cli_are_read() {
 
 #[test]
 fn keys_with_every_cipher_of_ssh_keygen_open() {
-    let test = "keys_sealed_with_every_cipher_of_ssh_keygen";
+    let test = "keys_with_every_cipher_of_ssh_keygen_open";
     if !can_run(test, &[Need::Program("ssh-keygen"), Need::Program("age")]) {
         return;
     }
