@@ -24,7 +24,7 @@ impl Server {
     /// for a TypeScript server.
     pub(crate) fn command(behavior: &str, socket: &Path) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "server::serve_if_told_to", "--nocapture", "--test-threads=1"]);
+        command.args(["--exact", "server::serve_if_requested", "--nocapture", "--test-threads=1"]);
         command.env(SERVE, format!("{behavior}:{}", socket.display())).current_dir("/");
         command
     }
