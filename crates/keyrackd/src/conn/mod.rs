@@ -237,7 +237,8 @@ impl Connection {
             if self.io.handle.is_closed() {
                 return Err(ReadError::Closed);
             }
-            if !self.io.drained {
+            // A read ends at bytes of another sender, so after a part of a request there may be more.
+            if !self.io.drained || !self.request.filled().is_empty() {
                 self.server.ensure_spare(&mut self.request, 1).map_err(ReadError::OutOfMemory)?;
                 match self.io.receive(&mut self.request, max) {
                     Some((0, _)) => return Err(ReadError::EndOfStream),

@@ -234,7 +234,7 @@ fn a_daemon_that_a_client_starts_logs_nothing_unless_it_is_asked() {
     let (pid, word) = started(&home, &[("KEYRACK_LOG_FILE", &path)]);
     assert_eq!(word, "ready\n");
     ended(pid);
-    assert!(logged(&path).contains(" the daemon serves "), "{}", logged(&path));
+    assert!(logged(&path).contains(" daemon ready "), "{}", logged(&path));
     let (_, word) = started(&home, &[("KEYRACK_LOG", Path::new("loud"))]);
     assert!(word.starts_with("error usage\nKEYRACK_LOG must be off, error, "), "{word}");
 }
