@@ -1,10 +1,12 @@
-//! A GitHub Actions runner, as far as a step can tell: it reads the step's output line by line, obeys the workflow commands in it and masks
-//! the rest, and after the step reads the file of `GITHUB_ENV`.
+//! A GitHub Actions runner, as far as a step can tell: it reads the step's output line by line,
+//! obeys the workflow commands in it and masks the rest, and after the step reads the file of
+//! `GITHUB_ENV`.
 //!
-//! Written after the runner's behaviour: `ActionCommand` (commands and their escapes), `AddMaskCommandExtension`, and the file commands'
-//! `EnvFileKeyValuePairs`, of github.com/actions/runner.
+//! Written after the runner's behavior: `ActionCommand` (commands and their escapes),
+//! `AddMaskCommandExtension`, and the file commands' `EnvFileKeyValuePairs`, of
+//! github.com/actions/runner.
 
-/// What a runner knows after a step.
+/// State of a runner after a step.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// Texts that are replaced by `***` from then on.
@@ -23,7 +25,7 @@ impl Step {
     /// Reads what a step wrote, and the file of `GITHUB_ENV` it left.
     ///
     /// # Errors
-    /// What the runner would fail the step with.
+    /// Error that the runner would fail the step with.
     pub fn read(output: &[u8], file: &[u8]) -> Result<Self, String> {
         let mut step = Step::default();
         let text = String::from_utf8_lossy(output);
@@ -87,7 +89,8 @@ const COMMANDS: [&str; 11] = [
     "add-path",
 ];
 
-/// `::name properties::data` at the start of a line, or `##[name properties]data` anywhere in it, unescaped.
+/// `::name properties::data` at the start of a line, or `##[name properties]data` anywhere in it,
+/// unescaped.
 fn command(line: &str) -> Option<(&str, String)> {
     let newer = line.trim_start().strip_prefix("::").and_then(|rest| rest.split_once("::"));
     let (head, data) = match newer {

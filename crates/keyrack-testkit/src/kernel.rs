@@ -1,8 +1,9 @@
-//! Kernels that lack something: a command is run under a filter that makes system calls fail as they do where the feature is missing. The
-//! filter is inherited by all that the command starts.
+//! Kernels that lack something: a command is run under a filter that makes system calls fail as
+//! they do where the feature is missing. The filter is inherited by all that the command starts.
 //!
-//! The filter is put in place by the test binary itself, run once more: an ignored test of its own, which calls [`become_the_command`]. Nothing
-//! is needed but the test binary, and no code of ours is unsafe.
+//! The filter is put in place by the test binary itself, run once more: an ignored test of its own,
+//! which calls [`become_the_command`]. Nothing is needed but the test binary, and no code of ours
+//! is unsafe.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
@@ -91,8 +92,8 @@ impl Lack {
     }
 }
 
-/// Wraps a command so that it runs on a kernel that lacks these. `child` is the full name of an ignored test of the calling binary that does
-/// nothing but call [`become_the_command`].
+/// Wraps a command so that it runs on a kernel that lacks these. `child` is the full name of an
+/// ignored test of the calling binary that does nothing but call [`become_the_command`].
 ///
 /// # Panics
 /// When the test binary does not know its own path.
@@ -106,7 +107,8 @@ pub fn without(lacks: &[Lack], child: &str, command: &Command) -> Command {
     wrapped
 }
 
-/// The other half of [`without`]: puts the filters in place and becomes the command. Returns at once when it was not asked to.
+/// The other half of [`without`]: puts the filters in place and becomes the command. Returns at
+/// once when it was not asked to.
 ///
 /// # Panics
 /// When a filter is not taken, or the command cannot be run.

@@ -1,4 +1,5 @@
-//! What keyrack's tests share: hermetic homes, login sessions, the built binaries, and saying what was not run.
+//! Helpers that keyrack's tests share: hermetic homes, login sessions, the built binaries, and
+//! saying what was not run.
 //!
 //! A dev-dependency only: no shipped crate may depend on it.
 #![allow(clippy::print_stderr, reason = "a test says on stderr what it did not run")]
@@ -42,8 +43,9 @@ impl Need {
     }
 }
 
-/// Whether the needs of a test are met. If not, says so on stderr in one line that starts with `not run:`, and the test returns early;
-/// with `KEYRACK_TEST_REQUIRE=all` it fails instead, so that a complete run proves everything.
+/// Returns `true` if the needs of a test are met. If not, says so on stderr in one line that starts
+/// with `not run:`, and the test returns early; with `KEYRACK_TEST_REQUIRE=all` it fails instead,
+/// so that a complete run proves everything.
 ///
 /// # Panics
 /// When something is missing under `KEYRACK_TEST_REQUIRE=all`.
@@ -68,7 +70,8 @@ fn on_path(program: &str) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
-/// A built binary, `keyrack` or `keyrackd`: from the directory `KEYRACK_TEST_BIN` names, else the ones `npm run build` left.
+/// A built binary, `keyrack` or `keyrackd`: from the directory `KEYRACK_TEST_BIN` names, else the
+/// ones `npm run build` left.
 ///
 /// # Panics
 /// When it has not been built.
@@ -147,7 +150,8 @@ impl Default for Home {
     }
 }
 
-/// Wraps a command so that it runs in a new login session of its own (a new `/proc/self/sessionid`), same user. Needs [`Need::Sessions`].
+/// Wraps a command so that it runs in a new login session of its own (a new
+/// `/proc/self/sessionid`), same user. Needs [`Need::Sessions`].
 ///
 /// The environment and directory of `command` are kept; its stdio settings are not.
 pub fn in_new_session(command: &Command) -> Command {

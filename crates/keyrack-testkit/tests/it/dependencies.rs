@@ -1,10 +1,11 @@
-//! Which crates a crate may not have beneath it, asked of `cargo tree`.
+//! Crates that a crate must not depend on, by `cargo tree`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-/// The names of everything a crate is built on, itself left out. Normal dependencies only: no build or dev ones.
+/// The names of everything a crate is built on, itself left out. Normal dependencies only: no build
+/// or dev ones.
 fn beneath(package: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "-p", package, "-e", "normal", "--prefix", "none", "--format", "{p}"])

@@ -1,4 +1,4 @@
-//! What the documents may not do: name a test that is not there, or link to a file that is not.
+//! Documents name only tests that exist, and link only to files that exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,8 @@ fn every_promise_names_a_test_that_exists() {
     }
 }
 
-/// Whether a function of this name is a test: marked as one among the attributes in the lines before it.
+/// Returns `true` if a function of this name is a test: marked as one among the attributes in the
+/// lines before it.
 fn is_test(code: &str, name: &str) -> bool {
     code.match_indices(&format!("fn {name}(")).any(|(at, _)| {
         let (before, indent) = code[..at].rsplit_once('\n').unwrap_or_default();

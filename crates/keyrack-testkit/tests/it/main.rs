@@ -1,5 +1,8 @@
-//! What must never be: each absence the architecture promises, held by a test.
+//! Rules of the architecture: each is held by a test.
 
+mod cycles;
 mod dependencies;
 mod documents;
+mod modules;
+mod prose;
 mod sources;

@@ -1,4 +1,4 @@
-//! What no source file may say.
+//! Rules that every source file must follow.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,7 +115,8 @@ fn that_derive_debug(text: &str) -> Vec<String> {
     items
 }
 
-/// Whether an item holds what must not be shown: wiped memory by its type, or plain bytes or text by the field's name.
+/// Returns `true` if an item holds what must not be shown: wiped memory by its type, or plain bytes
+/// or text by the field's name.
 fn bears_a_secret(item: &str) -> bool {
     let kinds = ["Vec<u8>", "String", "[u8]", "str", "Box<[u8]>", "Cow<"];
     let named = |name: &str| {
