@@ -198,7 +198,7 @@ fn get_reply(frame: &Frame<'_>) {
     });
     let Some(frame) = again(bytes.as_ref(), frame) else { return };
     let again = decode_reply::<GetOk<'_>>(&frame).expect("what was composed is read");
-    let again = again.outcome.expect("it is no error");
+    let again = again.outcome.expect("it is not an error");
     assert_eq!(again.keys, ok.keys[..put], "it reads as the same again");
     assert_eq!(again.rest.len(), ok.keys.len() - put, "the others are put off");
 }

@@ -110,7 +110,15 @@ pub fn leaks(patterns: &Arc<Patterns>, secret: &[u8], writing: &Writing) -> Vec<
     if read.is_empty() {
         return Vec::new();
     }
-    let ideal = readable(secret, &[before, MASK, behind].concat(), length);
+    // Quotes and blanks at the ends of a secret are no part of its canonical form, and may be left.
+    let is_kept = |b: &u8| !b" \t'\"`\\".contains(b);
+    let first = secret.iter().position(is_kept).unwrap_or(0);
+    let end = secret.iter().rposition(is_kept).map_or(secret.len(), |last| last + 1);
+    let [lead, trail] = match writing.encoding {
+        None => [&secret[..first], &secret[end..]].map(|part| writing.write(part)),
+        Some(_) => [Vec::new(), Vec::new()],
+    };
+    let ideal = readable(secret, &[before, &lead, MASK, &trail, behind].concat(), length);
     read.difference(&ideal).cloned().collect()
 }
 
@@ -165,15 +173,21 @@ pub fn is_promised(secret: &[u8], writing: &Writing) -> bool {
     let is_odd = between == "\\n" && !escape.starts_with("JSON")
         // Here a plus sign is a blank between two numbers.
         || escape == "percent, form" && encoding.is_some_and(|name| !name.starts_with("Base64"));
-    // A link in a text that an escape before it has taken characters of.
-    let is_taken = between.contains("]8;;") && writing.around()[0].iter().any(|b| b"=%\\&$".contains(b));
+    // A link in a text that an escape before it has taken characters of, or inside a doubled
+    // dollar.
+    let is_taken = between.contains("]8;;")
+        && (writing.around()[0].iter().any(|b| b"=%\\&$".contains(b))
+            || secret.windows(2).any(|pair| pair == b"$$"));
     // Entities of the secret's own, a NUL after each character.
     let is_wide = encoding == Some("UTF-16")
         && (is_broken
             || writing.escape > 0
             || secret.iter().any(|b| b"\\%&=".contains(b))
             || !secret.is_ascii());
-    is_text && is_long && !is_torn && !is_odd && !is_taken && !is_wide
+    // An octal escape in the secret's own text, whose digits are escaped again.
+    let is_octal = writing.escape > 0
+        && secret.windows(2).any(|pair| pair[0] == b'\\' && matches!(pair[1], b'0'..=b'7'));
+    is_text && is_long && !is_torn && !is_odd && !is_taken && !is_wide && !is_octal
 }
 
 fn has_quoted_printable(secret: &[u8]) -> bool {
