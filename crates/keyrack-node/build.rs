@@ -10,15 +10,16 @@ fn main() {
     if var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
         return;
     }
-    // Never unloaded: a worker thread that ends would unmap code whose thread-local destructors glibc has yet to run
-    // (rust-lang/rust#91979).
+    // Never unloaded: a worker thread that ends would unmap code whose thread-local destructors
+    // glibc has yet to run (rust-lang/rust#91979).
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     if var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("gnu") {
         lower_the_glibc_floor();
     }
 }
 
-/// Links what `glibc.c` binds to the versions that an older glibc has. The compiler is the one that links, so that it is of the target.
+/// Links what `glibc.c` binds to the versions that an older glibc has. The compiler is the one that
+/// links, so that it is of the target.
 fn lower_the_glibc_floor() {
     println!("cargo:rerun-if-changed=glibc.c");
     let compiler = var("RUSTC_LINKER").unwrap_or_else(|_| "cc".to_owned());

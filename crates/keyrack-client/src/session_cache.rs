@@ -73,8 +73,8 @@ struct Facts {
     process: Pid,
     /// The directory that `HOME` leads to, which is part of the socket's name.
     home: FileId,
-    /// The socket's path, and the socket behind it: device, inode and ctime, since a number can be
-    /// used again.
+    /// The socket's path, and the socket that it leads to: device, inode and ctime, since a number
+    /// can be used again.
     path: PathBuf,
     socket: (FileId, (i64, i64)),
     /// `SO_COOKIE` of the connection.

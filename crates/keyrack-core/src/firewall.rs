@@ -10,7 +10,7 @@ pub use blob::blob_mech;
 use crate::display::trim_invisible_start;
 use crate::mechanism::Mechanism;
 
-/// Checks a value that is to be stored, unlocked or handed out. `Err` holds the reasons against it,
+/// Checks a value before it is stored, unlocked or passed on. `Err` holds the reasons against it,
 /// a sentence each.
 ///
 /// A value of an unknown mechanism is checked like a static secret.

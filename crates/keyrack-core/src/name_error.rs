@@ -1,4 +1,4 @@
-//! Error of a word that is no slug, env, org, owner or key name.
+//! Error of a word that is not a slug, env, org, owner or key name.
 
 use std::fmt;
 

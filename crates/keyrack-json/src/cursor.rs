@@ -47,7 +47,7 @@ impl<'a> RawValue<'a> {
         Cursor { text, at: 0 }.only_value()
     }
 
-    /// Returns the value as it stands in the text.
+    /// Returns the value as written in the text.
     pub fn text(self) -> &'a str {
         &self.source[self.start..self.end]
     }

@@ -147,7 +147,7 @@ fn unescape_follows_rfc_8259() {
         let mut out = [0xAA_u8; 64];
         let len = unescape_into(raw.as_bytes(), &mut out).unwrap();
         assert_eq!(&out[..len], expected.as_bytes(), "{raw}");
-        assert!(out[len..].iter().all(|b| *b == 0xAA), "{raw}: nothing behind it is touched");
+        assert!(out[len..].iter().all(|b| *b == 0xAA), "{raw}: nothing after it is touched");
         let checked = RawString::check(raw).unwrap();
         assert_eq!(checked.len(), len, "{raw}");
         assert_eq!(checked.is_empty(), len == 0, "{raw}");

@@ -1,8 +1,8 @@
 //! Patterns in text that repeats one byte.
 //!
-//! Such text has the head of a pattern at every place. A pattern that begins with `n` times this byte
-//! and goes on with another can only begin where exactly `n` of them are left, so all other places
-//! are passed over. Benchmark row: "masking, a key of 16 KiB of one character".
+//! Such text has the head of a pattern at every place. A pattern that begins with `n` times this
+//! byte and goes on with another can only begin where exactly `n` of them are left, so all other
+//! places are passed over. Benchmark row: "masking, a key of 16 KiB of one character".
 
 use zeroize::Zeroize as _;
 
@@ -59,8 +59,8 @@ impl Runs {
         }
     }
 
-    /// Returns the places from the current one on where no pattern begins, or, if the run is full of
-    /// occurrences, only such that lie in it. `None` if the current place has to be looked at.
+    /// Returns the places from the current one on where no pattern begins, or, if the run is full
+    /// of occurrences, only such that lie in it. `None` if the current place has to be looked at.
     pub(crate) fn skip(&self, run: Run) -> Option<Skip> {
         if self.uncertain.contains(&run.byte) {
             return None;
@@ -68,7 +68,8 @@ impl Runs {
         let heads = lengths(&self.heads, run.byte);
         let whole = lengths(&self.whole, run.byte);
         let left = if run.is_open {
-            // A pattern that needs more than is left is open, and one that begins with all of it may be.
+            // A pattern that needs more than is left is open, and one that begins with all of it
+            // may be.
             let longest = whole.last().map_or(0, |(_, length)| length - 1);
             longest.max(heads.last().map_or(0, |(_, length)| *length))
         } else {

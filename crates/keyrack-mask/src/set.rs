@@ -13,13 +13,14 @@ use crate::window::Window;
 /// A text to be sought.
 pub(crate) struct Form {
     pub(crate) bytes: Zeroizing<Vec<u8>>,
-    /// Number of its bytes that an escape before it has taken. It counts only behind one: see [`crate::forms`].
+    /// Number of its bytes that an escape before it has taken. It counts only behind one: see
+    /// [`crate::forms`].
     pub(crate) lead: u8,
     /// So short that blanks inside it would be found in ordinary words.
     pub(crate) is_short: bool,
 }
 
-/// What is known of a text that is sought.
+/// Known properties of a text that is sought.
 pub(crate) struct Pattern {
     pub(crate) length: usize,
     pub(crate) lead: u8,
@@ -27,7 +28,8 @@ pub(crate) struct Pattern {
     hash: u64,
     /// Power of the hash's base for the length.
     power: u64,
-    /// Index in [`Set::beginnings`] of the hash of its first 16 bytes; those of 32, 64 and so on follow.
+    /// Index in [`Set::beginnings`] of the hash of its first 16 bytes; those of 32, 64 and so on
+    /// follow.
     beginnings: usize,
 }
 
@@ -41,9 +43,10 @@ struct Group {
 
 /// Texts that are sought in one go.
 ///
-/// The search looks at four bytes at every [`Set::stride`]th place. A table says whether any pattern has these four at one of its
-/// first places; if so, the hash of eight bytes chooses the patterns that may begin here, and that of the whole decides. So the
-/// cost of a place depends on neither the number of patterns nor their length.
+/// The search looks at four bytes at every [`Set::stride`]th place. A table says whether any
+/// pattern has these four at one of its first places; if so, the hash of eight bytes chooses the
+/// patterns that may begin here, and that of the whole decides. So the cost of a place depends on
+/// neither the number of patterns nor their length.
 pub(crate) struct Set {
     patterns: Vec<Pattern>,
     /// A bit for each hash of four bytes that some pattern has at one of its first places.
@@ -88,7 +91,7 @@ impl Found {
 /// The end of the text begins a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Open {
-    /// Where it begins.
+    /// Position of its first byte.
     pub(crate) at: usize,
     /// Length of the longest pattern that it begins, as far as is known.
     pub(crate) length: usize,
@@ -101,8 +104,9 @@ const HEAD: usize = 8;
 /// Shortest beginning whose hash is kept.
 const BEGINNING: usize = 16;
 
-/// Longest window whose hash is computed from its bytes in any case. That of a longer one follows from running sums, unless it is one of a few
-/// in a part of the text as long as a quarter of it: so the cost is linear, and running sums are not computed for a single use.
+/// Longest window whose hash is computed from its bytes in any case. That of a longer one follows
+/// from running sums, unless it is one of a few in a part of the text as long as a quarter of it:
+/// so the cost is linear, and running sums are not computed for a single use.
 const DIRECT: usize = 128;
 
 impl Set {
@@ -118,7 +122,8 @@ impl Set {
             is_same
         });
         let shortest = forms.iter().map(|form| form.bytes.len()).min().unwrap_or(HEAD);
-        // A pattern has a place with four bytes in it among any `stride` places next to one another.
+        // A pattern has a place with four bytes in it among any `stride` places next to one
+        // another.
         let stride = match shortest - (MIN - 1) {
             4.. => 4,
             2.. => 2,
@@ -213,7 +218,8 @@ impl Set {
         self.longest
     }
 
-    /// First place from `at` on, in steps of the stride, whose four bytes some pattern has; or the first that has less than four.
+    /// First place from `at` on, in steps of the stride, whose four bytes some pattern has; or the
+    /// first that has less than four.
     fn candidate(&self, hasher: &Hasher, text: &[u8], at: usize) -> usize {
         match (self.stride, self.grams.len()) {
             (4, SMALL) => self.candidate_in::<4, SMALL>(hasher, text, at),
@@ -304,7 +310,8 @@ impl Drop for Set {
     }
 }
 
-/// Sizes of the table for four bytes, in words of 32 bits: as small as the patterns allow, for it should stay in a cache.
+/// Sizes of the table for four bytes, in words of 32 bits: as small as the patterns allow, for it
+/// should stay in a cache.
 const GRAM_WORDS: [usize; 3] = [SMALL, MIDDLE, LARGE];
 const SMALL: usize = (64 << 10) / 32;
 const MIDDLE: usize = (256 << 10) / 32;
@@ -343,12 +350,12 @@ pub(crate) struct Scan {
     covered: Range<usize>,
 }
 
-/// Where hashes of long windows are computed from their bytes.
+/// Places at which hashes of long windows are computed from their bytes.
 #[derive(Clone, Copy, Default)]
 struct Direct {
     /// The last place.
     at: usize,
-    /// How many more are there.
+    /// Number of direct hashes left at it.
     more: u8,
     /// The next place.
     next: usize,
@@ -370,8 +377,8 @@ impl Scan {
         self.next += 1;
     }
 
-    /// Searches on in `text`, which begins at the position `start` of the stream. Stops where the end of the text begins a pattern, unless
-    /// it is the `last`.
+    /// Searches on in `text`, which begins at the position `start` of the stream. Stops where the
+    /// end of the text begins a pattern, unless it is the `last`.
     pub(crate) fn run(
         &mut self,
         set: &Set,
@@ -408,7 +415,7 @@ impl Scan {
                 next += 1;
             }
         }
-        // Each place left has less than eight bytes behind it, and none of the patterns fits in.
+        // Each place left has less than eight bytes after it, and no pattern fits in.
         let open = (next..end).find(|at| !last && set.begins(hasher, &text[*at..]));
         self.next = start + open.unwrap_or(end);
         open.map(|at| Open { at: start + at, length: set.longest, lead: set.longest_lead })
@@ -499,7 +506,8 @@ fn look(set: &Set, sums: &mut Sums<'_>, at: usize, last: bool, found: &mut Vec<F
     open
 }
 
-/// Returns `true` if the rest of the text begins the pattern, as far as its longest beginning of 2ⁿ bytes says.
+/// Returns `true` if the rest of the text begins the pattern, as far as its longest beginning of 2ⁿ
+/// bytes says.
 fn is_begun(set: &Set, pattern: &Pattern, sums: &mut Sums<'_>, at: usize) -> bool {
     let available = sums.text.len() - at;
     if available < BEGINNING {

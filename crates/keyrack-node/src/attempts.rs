@@ -35,8 +35,8 @@ pub(crate) type OnGranted<'env> = Function<
     )>,
 >;
 
-/// Receives an attempt that is not granted: status, slug, the message (of a blocked one the reasons,
-/// with a NUL between them), fix, note and `waived`.
+/// Receives an attempt that is not granted: status, slug, the message (of a blocked one the
+/// reasons, with a NUL between them), fix, note and `waived`.
 pub(crate) type OnMissed<'env> =
     Function<'env, FnArgs<(&'static str, String, String, Option<String>, Option<String>, bool)>>;
 

@@ -1,12 +1,14 @@
 //! The context of one call: directory and environment of the JavaScript that calls. The addon does
-//! not ask the process for them: a worker thread and a test runner have an environment of their own.
+//! not ask the process for them: a worker thread and a test runner have an environment of their
+//! own.
 
 use std::time::Duration;
 
 use keyrack_client::{Context, Environment};
 use keyrack_core::{Error, Invocation, Owner};
 
-/// Context of one call, as `lib/call_context.js` encodes it: one string crosses faster than an object.
+/// Context of one call, as `lib/call_context.js` encodes it: one string crosses faster than an
+/// object.
 pub(crate) struct CallContext {
     text: String,
     deadline: Duration,
@@ -20,7 +22,7 @@ impl CallContext {
         CallContext { text, deadline: Duration::from_millis(deadline_ms.into()) }
     }
 
-    /// How keyrack was called, for the commands that errors suggest.
+    /// Invocation of keyrack, for the commands that errors suggest.
     pub(crate) fn invocation(&self) -> Invocation {
         let claim = self.variables().find(|(name, _)| *name == "KEYRACK_INVOKED_AS");
         Invocation::claimed(claim.map(|(_, value)| value), Invocation::NPX)

@@ -41,7 +41,8 @@ thread_local! {
     static LOCATION: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// Runs a call. `invocation` is called for a failure only. Returns `Err` with the failure as JSON: `{"error": {code, message, exit, …}}`.
+/// Runs a call. `invocation` is called for a failure only. Returns `Err` with the failure as JSON:
+/// `{"error": {code, message, exit, …}}`.
 pub(crate) fn catch_panic<T>(
     invocation: impl Fn() -> Invocation,
     call: impl FnOnce() -> Result<T, CallError>,

@@ -33,7 +33,7 @@ const SEVERAL: u32 = 4;
 /// `keys` has the env and the org (empty if not given), then each key, with a NUL between them; no
 /// key means all keys that the repository declares.
 #[napi]
-#[expect(clippy::too_many_arguments, reason = "each member of an object would cost a call into Node")]
+#[allow(clippy::too_many_arguments, reason = "each member of an object would cost a call into Node")]
 pub fn get<'env>(
     env: &'env Env,
     context: String,

@@ -43,7 +43,7 @@ pub struct DelReport {
     pub notices: Vec<String>,
 }
 
-/// Removes a key. A key that does not exist is no error.
+/// Removes a key. A key that does not exist is not an error.
 ///
 /// # Errors
 /// Those of resolving the key; [`ErrorCode::VaultUnsupported`] for a vault that this version cannot

@@ -133,7 +133,7 @@ pub(crate) fn from_ed25519(key: &[u8; 32]) -> Option<String> {
 /// encrypted to, with its label. If keyrack skipped it, its owner would lose access.
 pub(crate) fn parse_all(recipients: &[Recipient]) -> Result<Vec<ParsedRecipient>, Error> {
     if recipients.is_empty() {
-        return Err(bad("there is no recipient, so nobody could open what is encrypted"));
+        return Err(bad("there is no recipient, so the file could never be opened"));
     }
     recipients
         .iter()

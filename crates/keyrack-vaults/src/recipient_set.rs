@@ -90,7 +90,7 @@ pub fn remove(
         if manifest.recipients.len() == 1 {
             return Err(Error::new(
                 ErrorCode::LastRecipient,
-                "the last recipient cannot be removed: nobody could open the files any more",
+                "the last recipient cannot be removed: the files could never be opened again",
             )
             .hint("add another one first"));
         }

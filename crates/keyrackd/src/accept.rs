@@ -1,5 +1,5 @@
-//! Accepts clients, and authenticates each before a byte of it is read. An authorized peer is served;
-//! any other is told that it is rejected.
+//! Accepts clients, and authenticates each before a byte of it is read. An authorized peer is
+//! served; any other is told that it is rejected.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -119,8 +119,9 @@ fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
 }
 
-/// Polls a task once, and hands it to the runtime only if it has to wait. A request that has arrived
-/// is answered without a task (row "GET of one key, fresh connection, legacy" of bench/run.mjs).
+/// Polls a task once, and hands it to the runtime only if it has to wait. A request that has
+/// arrived is answered without a task (row "GET of one key, fresh connection, legacy" of
+/// bench/run.mjs).
 fn poll_once_then_spawn(task: impl Future<Output = ()> + 'static) {
     let mut task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(task);
     // The runtime polls the task again when it is spawned, so no wakeup is lost.

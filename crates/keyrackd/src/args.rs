@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::process::spawn::READY_FD;
 
-/// What `--help` prints.
+/// Text of `--help`.
 pub(crate) const HELP: &str = "\
 keyrackd: holds unlocked keys for one login session
 
@@ -30,7 +30,7 @@ Environment:
   KEYRACK_LOG_FILE                     a file to log to, absolute, 0600 (standard error; journald when a client starts it)
 ";
 
-/// What was asked for.
+/// Parsed arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Args {
     /// `--help`.
@@ -44,7 +44,7 @@ pub(crate) enum Args {
     },
     /// Serve.
     Serve {
-        /// Where.
+        /// Path of the socket.
         socket: PathBuf,
         /// Report on the pipe at [`READY_FD`].
         report: bool,
@@ -93,7 +93,7 @@ fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), Error> {
 
 /// There is nothing to report on.
 pub(crate) fn no_pipe() -> Error {
-    usage(format!("--ready-fd {READY_FD}: descriptor {READY_FD} is no pipe open for writing"))
+    usage(format!("--ready-fd {READY_FD}: descriptor {READY_FD} is not a pipe open for writing"))
 }
 
 fn usage(message: impl Into<String>) -> Error {

@@ -1,5 +1,5 @@
-//! The dispatcher without a socket, for fuzzers: keys in memory of their own, and clocks that are set by
-//! hand. In no build that ships (feature `fuzzing`).
+//! The dispatcher without a socket, for fuzzers: keys in memory of their own, and clocks that are
+//! set by hand. In no build that ships (feature `fuzzing`).
 
 use std::cell::{Cell, RefCell};
 use std::io;

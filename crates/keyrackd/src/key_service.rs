@@ -103,8 +103,8 @@ impl KeyService {
         self.store.erase_all();
     }
 
-    /// Wipes every secret at once. The store still lists the keys, so only a daemon that exits stops
-    /// here.
+    /// Wipes every secret at once. The store still lists the keys, so only a daemon that exits
+    /// stops here.
     pub(crate) fn wipe(&self) {
         self.pool.erase_all();
     }

@@ -3,9 +3,9 @@
 //! process's arguments, environment and clocks.
 //!
 //! The daemon never opens a vault or a network connection. Once it serves, it opens no file but
-//! those of `/proc` that show who a caller is and who is logged in, and logind's file of its session.
-//! A secret lies in pages of `keyrack_sys::memory` from the read that receives it to the write that
-//! sends it, and nowhere else.
+//! those of `/proc` that show who a caller is and who is logged in, and logind's file of its
+//! session. A secret lies in pages of `keyrack_sys::memory` from the read that receives it to the
+//! write that sends it, and nowhere else.
 
 mod accept;
 mod args;
@@ -66,8 +66,8 @@ pub struct DaemonEnv<'a> {
     pub wall_ms: fn() -> i64,
 }
 
-/// Runs the daemon and returns the exit code of the process: 0 for success, 1 for a failure, 2 if the
-/// caller must act. A panic exits the process with 70.
+/// Runs the daemon and returns the exit code of the process: 0 for success, 1 for a failure, 2 if
+/// the caller must act. A panic exits the process with 70.
 pub fn run(env: DaemonEnv<'_>) -> u8 {
     let denied = harden::deny_ptrace();
     panic_hook::install();

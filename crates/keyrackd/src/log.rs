@@ -1,8 +1,8 @@
 //! Log of the daemon: one line per event, to standard error, a file or journald. It names keys and
 //! peers, never values, and is off by default in the background.
 //!
-//! The daemon opens the log before it confines itself, and never again. A line that cannot be written
-//! at once is lost: the daemon does not wait for its log.
+//! The daemon opens the log before it confines itself, and never again. A line that cannot be
+//! written at once is lost: the daemon does not wait for its log.
 
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
@@ -81,7 +81,8 @@ impl LogConfig {
     ///
     /// # Errors
     /// [`ErrorCode::FileUnsafe`] and [`ErrorCode::Io`] for a file that cannot be opened;
-    /// [`ErrorCode::Usage`] when there is no journald. A log that the user requested is not optional.
+    /// [`ErrorCode::Usage`] when there is no journald. A log that the user requested is not
+    /// optional.
     pub(crate) fn install(self, wall_ms: fn() -> i64) -> Result<(), Error> {
         if self.level == LevelFilter::OFF {
             return Ok(());
@@ -106,7 +107,7 @@ fn open(path: &Path) -> Result<File, Error> {
             _ => ErrorCode::Io,
         };
         Error::new(code, message)
-            .hint(format!("{FILE} must name a file of yours with mode 0600, or none yet"))
+            .hint(format!("{FILE} must name a file that you own, with mode 0600, or a new file"))
     })
 }
 
@@ -206,8 +207,8 @@ struct Words {
 }
 
 impl Words {
-    /// Appends a field. Quotes a value with other than plain characters, so that no name can control a
-    /// terminal, end the line or forge another field.
+    /// Appends a field. Quotes a value with other than plain characters, so that no name can
+    /// control a terminal, end the line or forge another field.
     fn put(&mut self, field: &Field, value: &str) {
         let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'=');
         let written = if field.name() == "message" {

@@ -1,4 +1,5 @@
-//! Panic hook: removes the socket, reports the source location, wipes every secret page and exits with
+//! Panic hook: removes the socket, reports the source location, wipes every secret page and exits
+//! with
 //! 70. Never reports the payload: a panic message may quote anything.
 
 use std::io::Write;
@@ -15,8 +16,8 @@ pub(crate) const EXIT: i32 = 70;
 /// Memory to wipe and files to remove, once the daemon has them.
 static CLEANUP: OnceLock<(Pool, Arc<RuntimeFiles>)> = OnceLock::new();
 
-/// Makes every panic exit the process. The runtime would catch the panics of its tasks, but the hook
-/// runs first.
+/// Makes every panic exit the process. The runtime would catch the panics of its tasks, but the
+/// hook runs first.
 pub(crate) fn install() {
     std::panic::set_hook(Box::new(clean_up_and_exit));
 }
@@ -52,7 +53,8 @@ mod tests {
 
     const SOCKET: &str = "KEYRACKD_TEST_PANIC_SOCKET";
 
-    /// Not a test of its own: the child that panics, in a task of a runtime, as a bug in the daemon would.
+    /// Not a test of its own: the child that panics, in a task of a runtime, as a bug in the daemon
+    /// would.
     #[test]
     #[ignore = "ends the process"]
     fn child() {

@@ -28,8 +28,8 @@ pub(crate) struct RuntimeFiles {
 }
 
 impl RuntimeFiles {
-    /// Records the socket that was just bound, and writes the pid file. Only older tools read the pid
-    /// file, so a failure to write it is only logged.
+    /// Records the socket that was just bound, and writes the pid file. Only older tools read the
+    /// pid file, so a failure to write it is only logged.
     pub(crate) fn of_bound(socket: &Path) -> io::Result<Self> {
         let id = FileId::of(socket)?;
         let path = pid_path(socket);
@@ -79,8 +79,8 @@ fn write_pid(path: &Path) -> io::Result<FileId> {
     written
 }
 
-/// Opens the lock file, and creates it if it does not exist. Fails if it is not a regular file: then
-/// no daemon created it.
+/// Opens the lock file, and creates it if it does not exist. Fails if it is not a regular file:
+/// then no daemon created it.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.is_file() => return Err(io::Error::other("it is not a plain file")),

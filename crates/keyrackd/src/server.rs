@@ -1,5 +1,5 @@
-//! What every connection shares. Here alone changes of the keys meet the connections: after each
-//! change, replies with erased secrets are dropped and the timers wait for the next deadline.
+//! State that all connections share. Here alone changes of the keys meet the connections: after
+//! each change, replies with erased secrets are dropped and the timers wait for the next deadline.
 
 use std::cell::{RefCell, RefMut};
 use std::io;
@@ -27,7 +27,8 @@ pub type ReadClock = Rc<dyn Fn() -> Clock>;
 /// Bytes read at a time from a client whose input is discarded.
 const SCRATCH: usize = 4096;
 
-/// What every connection shares. One thread owns all of it; nothing is borrowed across an await.
+/// State that all connections share. One thread owns all of it; nothing is borrowed across an
+/// await.
 pub(crate) struct Server {
     keys: RefCell<KeyService>,
     connections: Rc<RefCell<ConnectionTable>>,
@@ -134,8 +135,9 @@ impl Server {
         self.close_stale();
     }
 
-    /// Returns `true` if no key is live, no client has sent a request for `window`, and no request or
-    /// reply is in flight. Each of those has a deadline, so none keeps the daemon running for long.
+    /// Returns `true` if no key is live, no client has sent a request for `window`, and no request
+    /// or reply is in flight. Each of those has a deadline, so none keeps the daemon running for
+    /// long.
     pub(crate) fn is_idle(&self, window: Duration) -> bool {
         let is_idle = self.with_keys(|keys, now| keys.is_idle(window, now));
         is_idle && !self.connections.borrow().has_request_in_flight()

@@ -1,4 +1,5 @@
-//! What the environment may set. Only the names here are read, each once, at start; an empty value is an unset one.
+//! Settings of the environment. Only the names here are read, each once, at start; an empty value
+//! is an unset one.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use keyrack_sys::memory::{Mode, ModeRequest};
 
 const DEFAULT_MS: u64 = 900_000;
 
-/// What the environment set.
+/// Values that the environment set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// See [`IDLE_TIMEOUT`].
@@ -56,7 +57,8 @@ impl Settings {
     }
 }
 
-/// Digits only, not all of them zero. More than a year counts as a year, so that no sum of times overflows.
+/// Digits only, not all of them zero. More than a year counts as a year, so that no sum of times
+/// overflows.
 fn positive(text: &str) -> Option<u64> {
     const YEAR_MS: u64 = 366 * 24 * 3600 * 1000;
     let digits = text.bytes().all(|b| b.is_ascii_digit()) && text.len() <= 19;

@@ -1,5 +1,6 @@
-//! Startup, in the order that leaves no gap: the process is hardened before it touches a file, takes
-//! the lock before the socket, and installs its signal handlers before any client knows of it.
+//! Startup, in the order that leaves no gap: the process is hardened before it touches a file,
+//! takes the lock before the socket, and installs its signal handlers before any client knows of
+//! it.
 
 use std::fs::File;
 use std::io;

@@ -4,8 +4,8 @@ use keyrack_core::store::Erase;
 use keyrack_sys::memory::Secret;
 use keyrack_wire::SecretBytes;
 
-/// The secret of a key, and the unknown fields of its legacy grant. Unknown fields may be sensitive,
-/// so they are kept in secret pages too.
+/// The secret of a key, and the unknown fields of its legacy grant. Unknown fields may be
+/// sensitive, so they are kept in secret pages too.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredSecret {
     pub(crate) secret: Secret,

@@ -1,5 +1,5 @@
-//! Timers that expire keys without traffic. They are the kernel's, on the two clocks that count; the
-//! runtime's own timers stand still while the machine is suspended, so no key expires by them.
+//! Timers that expire keys without traffic. They are the kernel's, on the two clocks that count;
+//! the runtime's own timers stand still while the machine is suspended, so no key expires by them.
 
 use std::cell::Cell;
 use std::io;

@@ -182,7 +182,7 @@ fn prune(flags: &DaemonFlags, app: &App) -> Result<u8, Error> {
                 nodes.push(Branch::new(format!("pruned daemon for owner={owner}{}", pid(*number))));
             }
             PruneOutcome::SocketRemoved => {
-                nodes.push(Branch::new(format!("removed a dead socket of owner={owner}")))
+                nodes.push(Branch::new(format!("removed a dead socket of owner={owner}")));
             }
             PruneOutcome::Kept(error) => {
                 exit = error.exit().max(exit);

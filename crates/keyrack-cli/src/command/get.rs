@@ -108,7 +108,7 @@ impl GetArgs {
         let exit = if outcome.all_fine() { 0 } else { 2 };
         match (format, &outcome.keys[..]) {
             (Format::Value, [KeyOutcome { secret: Some(secret), .. }]) => {
-                output::print_value(secret.expose())?
+                output::print_value(secret.expose())?;
             }
             (Format::Value, all) => output::eprint(&answers(all, app.invocation, app.style_of_stderr())),
             (Format::Json, _) => {

@@ -203,7 +203,7 @@ fn legacy_exit_codes_and_json_hold_without_rack() {
     hold(
         &fixture,
         &[
-            // Nothing to do is no failure.
+            // Nothing to do is not a failure.
             ("keyrack relock --json", "", 0, Json(&[("/relocked", "[]")])),
             ("keyrack status --json", "", 0, Json(&[("", "null")])),
             ("keyrack daemon prune --json", "", 0, Json(&[("/pruned", "[]")])),

@@ -17,7 +17,7 @@ use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A user that is nobody's.
+/// A uid without a user.
 const SOMEBODY: u32 = 65_532;
 
 /// Not a test of its own: the process that becomes a command on a kernel that lacks something.
@@ -165,7 +165,8 @@ fn doctor_reports_ok_on_a_healthy_rack() {
 fn doctor_changes_nothing() {
     let fixture = stocked();
     let home = fixture.home.home();
-    // Things a less careful look would mend: an open mode, a half-done change, a dead socket.
+    // Things that a less careful check would repair: an open mode, a half-done change, a dead
+    // socket.
     let rack = home.join(".rhachet/keyrack");
     fs::set_permissions(rack.join("keyrack.host.age"), Permissions::from_mode(0o644)).unwrap();
     fs::create_dir(rack.join("vault/os.secure/owner=default/.replace.decided")).unwrap();
@@ -591,7 +592,7 @@ fn doctor_warns_of_a_read_only_or_foreign_home() {
     let text = format!("mount --bind -o ro '{0}' '{0}'; exec keyrack doctor --json", home.display());
     let said = Said::of(&mut mounted(&fixture, &text));
     said.says("place.home", "warn", &["read-only file system", "not set"]);
-    // root, with the HOME of somebody: to move their rack away would take their keys away.
+    // root, with the HOME of another user: moving their rack away would take their keys away.
     let owner = format!("{SOMEBODY}:{SOMEBODY}");
     assert!(Command::new("chown").args(["-R", &owner]).arg(home).status().unwrap().success());
     let said = look(&fixture);
@@ -690,7 +691,7 @@ fn doctor_reports_the_ssh_keys() {
     let said = look(&fixture);
     said.says("rack.identity", "warn", &["no ssh key in", "ssh-keygen", "--prikey"]);
     said.says("rack.host_manifest", "fail", &["no available identity opens"]);
-    // Behind a passphrase: of use, as far as can be told without it, and nobody is asked.
+    // Protected by a passphrase: usable, as far as is known without it, and without a prompt.
     let keys = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
     let fixture = Fixture::new();
     let ssh = fixture.home.home().join(".ssh");

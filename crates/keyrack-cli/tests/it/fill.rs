@@ -9,7 +9,7 @@ use crate::terminal::at_terminal;
 
 const CONFIRM: &str = "a password)? [y/N] ";
 
-/// A rack, and a repository that declares keys; `None` where there is no terminal to be had.
+/// A rack, and a repository that declares keys; `None` where there is no terminal.
 fn fixture(test: &str, keys: &str) -> Option<Fixture> {
     if !can_run(test, &[Need::Program("script"), Need::Program("stty"), Need::Program("git")]) {
         return None;
@@ -58,10 +58,10 @@ fn fill_asks_for_missing_keys_and_keeps_others() {
     let (exit, shown) = at_terminal(
         &fixture,
         "NO_COLOR=1 keyrack fill --env test --key B --refresh --mech PERMANENT_VIA_REPLICA",
-        &[("Secret for acme.test.B: ", "anew\n")],
+        &[("Secret for acme.test.B: ", "again\n")],
     );
     assert_eq!(exit, 0, "{shown}");
-    assert_eq!(value(&fixture, "B"), ["anew", "%"]);
+    assert_eq!(value(&fixture, "B"), ["again", "%"]);
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn caller_in_namespace_gets_error_with_fix() {
         assert!(check["state"] == "fail" && check.to_string().contains(words), "{jail}: {check}");
     }
     let (exit, stdout, _) = sh(&fixture, "unshare --mount -- keyrack get --env test --key A --value");
-    assert_eq!((exit, stdout.as_str()), (0, "s3cret-of-the-doctor"), "a mount namespace is no jail");
+    assert_eq!((exit, stdout.as_str()), (0, "s3cret-of-the-doctor"), "a mount namespace is not a sandbox");
 }
 
 #[test]

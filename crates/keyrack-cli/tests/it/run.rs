@@ -1,5 +1,5 @@
-//! `keyrack run`: what the command finds, what becomes of its output, and that nobody can tell by
-//! its end that keyrack was there.
+//! `keyrack run`: what the command finds, what becomes of its output, and that no program can tell
+//! by its end that keyrack was there.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -60,7 +60,7 @@ const WAYS: [&[&str]; 3] = [&[], &["--mask"], &["--mask", "--files"]];
 #[test]
 fn run_passes_same_environment_as_shell() {
     let fixture = fixture();
-    // Not what changes by itself: how many signals are queued.
+    // Without what changes on its own: the number of queued signals.
     let look = "cat /proc/self/limits; grep -E '^(Sig[BIC]|Shd|NoNewPrivs|Seccomp|Umask|Groups|Cap|Uid|Threads)' /proc/self/status; \
          ls /proc/self/fd | tr '\\n' ' '; ls -ld /proc/self/ | cut -d' ' -f3; cat /proc/self/oom_score_adj; nice; pwd";
     let befores = [
@@ -503,7 +503,7 @@ fn run_mask_keeps_keys_in_locked_memory_only() {
     let mut child = Reaped::spawn(command.env_remove("K").stdout(Stdio::piped()));
     let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     assert_eq!([0; 3].map(|_| lines.next().unwrap().unwrap()), ["***", "***==", "end"]);
-    // It reads on by now, with what it has written behind it.
+    // By now it reads on, after it wrote its output.
     std::thread::sleep(Duration::from_millis(100));
     let maps = fs::read_to_string(format!("/proc/{}/smaps", child.pid())).unwrap();
     let memory = fs::File::open(format!("/proc/{}/mem", child.pid())).unwrap();

@@ -110,7 +110,7 @@ fn set_prompt_hides_typed_secret() {
     assert_eq!(exit, 2, "{shown}");
 }
 
-/// Whoever pastes the secret one question too early must not find it on the screen.
+/// A secret that is pasted one question too early must not appear on the screen.
 #[test]
 fn confirmation_never_shows_pasted_text() {
     let Some(fixture) = fixture("confirmation_never_shows_pasted_text") else { return };
@@ -152,7 +152,7 @@ fn get_value_ends_with_newline_only_at_terminal() {
         let (exit, shown) = at_terminal(&fixture, &format!("{} 2> /dev/null", get(key)), &[]);
         assert_eq!(exit, 0, "{shown}");
         assert!(shown.starts_with(&format!("{shown_as}[exit")), "{shown:?}");
-        // Whatever is no terminal gets the bytes and no more, even where a person looks on.
+        // Anything but a terminal gets the bytes and no more, even if a person is watching.
         for into in ["| od -An -c", "> out; od -An -c out"] {
             let (_, shown) = at_terminal(&fixture, &format!("{} {into}", get(key)), &[]);
             let bytes: String = shown.split("[exit").next().unwrap().split_whitespace().collect();
@@ -454,7 +454,7 @@ fn status_watch_redraws_in_place() {
     let drawn: Vec<&str> = shown.split("\u{1b}[H").skip(1).collect();
     assert_eq!(drawn[0].lines().count(), 6, "{shown}");
     assert!(!drawn.last().unwrap().contains("more lines"), "{shown}");
-    // A daemon that does not answer is told of, and is no reason to stay.
+    // A daemon that does not answer is reported, and does not keep the command running.
     let pid: String = fixture.run("keyrack daemon status --json", b"").1.concat();
     let pid = pid
         .split("\"pid\": ")
@@ -488,7 +488,8 @@ fn status_watch_json_prints_line_per_change() {
     let script = "keyrack status --watch --json | head -3 & sleep 0.5; keyrack unlock --env test >/dev/null 2>&1; sleep 2.5; keyrack relock >/dev/null; wait; echo ended";
     let (exit, stdout, stderr) = fixture.run(&format!("bash -c '{script}'"), b"");
     assert_eq!((exit, stderr.len()), (0, 0), "{stderr:?}");
-    // Nobody, one key, none; and the end once nobody reads, although nothing changes any more.
+    // No daemon, one key, none; and the exit once the reader is gone, although nothing changes any
+    // more.
     assert_eq!(stdout[0], "null");
     assert!(stdout[1].starts_with('{') && stdout[1].contains("acme.test.K"), "{stdout:?}");
     assert!(stdout[2].contains("\"keys\":[]"), "{stdout:?}");

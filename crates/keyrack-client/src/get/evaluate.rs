@@ -18,7 +18,7 @@ pub(super) struct Evaluator<'a> {
 
 impl Evaluator<'_> {
     /// Evaluates a key that the daemon holds.
-    pub(super) fn from_daemon(&self, asked: &KeyRequest, granted: GrantedKey) -> KeyOutcome {
+    pub(super) fn daemon_key(&self, asked: &KeyRequest, granted: GrantedKey) -> KeyOutcome {
         let GrantedKey { grant, secret, .. } = granted;
         if !asked.minimum.is_met_by(grant.grade) {
             return self.below(asked, grant.grade);
@@ -27,7 +27,7 @@ impl Evaluator<'_> {
     }
 
     /// Evaluates a value of the environment.
-    pub(super) fn from_env(&self, asked: &KeyRequest, value: Secret) -> KeyOutcome {
+    pub(super) fn env_value(&self, asked: &KeyRequest, value: Secret) -> KeyOutcome {
         if let Some(mech) = firewall::blob_mech(value.expose()) {
             return self.blob(asked, &mech);
         }

@@ -148,12 +148,12 @@ impl PendingGet<'_> {
         let mut keys = Vec::with_capacity(self.plan.asked.len());
         for (asked, found) in self.plan.asked.iter().zip(self.found) {
             if let Some(granted) = found {
-                keys.push(evaluator.from_daemon(asked, granted));
+                keys.push(evaluator.daemon_key(asked, granted));
                 continue;
             }
             let value = if asked.slug.is_sudo() { None } else { filled(asked.slug.name()) };
             if let Some(value) = value {
-                keys.push(evaluator.from_env(asked, value));
+                keys.push(evaluator.env_value(asked, value));
                 continue;
             }
             if self.needs_daemon

@@ -115,8 +115,8 @@ fn shown(process: &Ancestor) -> &str {
 /// parent; `to_program`: stdout is something that only a program reads.
 ///
 /// It is the shell that holds the other end of the pipe, as in `eval "$(…)"`, however many programs
-/// are between. A program that reads the output, or an output that is no pipe, may hand it to any
-/// shell above, so all of them must agree.
+/// are between. A program that reads the output, or an output that is not a pipe, may hand it to
+/// any shell above, so all of them must agree.
 ///
 /// # Errors
 /// [`ErrorCode::Usage`], naming the processes, where they do not agree or a shell has a syntax of

@@ -116,7 +116,7 @@ impl HostManifest {
     /// [`ErrorCode::LastRecipient`], [`ErrorCode::BadDuration`].
     pub fn check_storable(&self, before: &HostManifest) -> Result<(), Error> {
         if self.recipients.is_empty() {
-            let message = "the host manifest needs a recipient: nobody could open it any more";
+            let message = "the host manifest needs a recipient: without one, it could never be opened again";
             return Err(Error::new(ErrorCode::LastRecipient, message));
         }
         if !self.strange_recipients.is_empty() {

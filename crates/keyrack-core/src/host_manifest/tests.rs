@@ -71,7 +71,7 @@ fn manifest_of_today_is_rewritten_byte_for_byte() {
 #[test]
 fn unknown_number_is_rewritten_as_read() {
     // The shortest text of the number that is nearest to what stands there; read in haste it would
-    // be its neighbour, and at each rewrite another one.
+    // be its neighbor, and at each rewrite another one.
     for number in ["1.8446744073709552e20", "184467440703709551615", "8.41e21", "2.2250738585072014e-308"] {
         let text = format!(r#"{{"uri": "~/x", "hosts": {{}}, "later": {number}}}"#);
         let manifest = HostManifest::parse(text.as_bytes()).unwrap();
@@ -253,8 +253,8 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Whether all that `old` says is in `new`, which may say more. Mechanisms may have got their new
-/// name.
+/// Returns `true` if `new` has everything that `old` has; it may have more. Mechanisms may have got
+/// their new name.
 fn survives(old: &Value, new: &Value) -> bool {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {

@@ -150,7 +150,7 @@ mod tests {
         const OVERFLOW: u32 = 65_534;
         for (what, uid, map, expected) in [
             ("initial namespace", 1000, Ok(INITIAL), true),
-            ("nobody in the initial namespace", OVERFLOW, Ok(INITIAL), true),
+            ("overflow uid in the initial namespace", OVERFLOW, Ok(INITIAL), true),
             ("kernel without user namespaces", OVERFLOW, Err(ReadError::NotFound), true),
             ("map not readable", 1000, Err(DENIED), false),
             ("nothing mapped", OVERFLOW, Ok(&b""[..]), false),

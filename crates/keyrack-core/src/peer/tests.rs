@@ -366,7 +366,11 @@ fn authorize_follows_the_table_of_namespaces() {
             },
             reject(R::OwnUser),
         ),
-        ("nobody, known by that name", Facts { own_uid: OVERFLOW, uid: Ok(OVERFLOW), ..good() }, session),
+        (
+            "overflow uid that is a real user",
+            Facts { own_uid: OVERFLOW, uid: Ok(OVERFLOW), ..good() },
+            session,
+        ),
         ("our map unreadable", Facts { own_uid_map: Err(DENIED), ..good() }, reject(R::OwnUser)),
     ];
     for (what, facts, verdict) in table {

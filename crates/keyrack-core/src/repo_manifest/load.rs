@@ -295,7 +295,7 @@ impl<'a> Document<'a> {
         }
         let org = match field("org") {
             None => {
-                return Err(at("org").fault(0, "it is missing: name the organisation, such as `org: acme`"));
+                return Err(at("org").fault(0, "it is missing: name the organization, such as `org: acme`"));
             }
             Some(node) => match node.text().map(str::parse::<Org>) {
                 Some(Ok(Org::Named(name))) => name,

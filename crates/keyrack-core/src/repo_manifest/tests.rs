@@ -425,7 +425,7 @@ proptest! {
         files in prop::collection::vec(prop::collection::vec(0_usize..8, 0..4), 1..8)
     ) {
         let count = files.len();
-        // Each extends only files behind it.
+        // Each extends only later files.
         let files: Vec<Vec<usize>> = files
             .into_iter()
             .enumerate()
@@ -487,7 +487,7 @@ fn limits_count_all_files_together() {
 
 #[test]
 fn mutually_extended_files_are_merged_once() {
-    // Each of 32 files extends all behind it: written out, two thousand million files would be
+    // Each of 32 files extends all later ones: written out, two thousand million files would be
     // merged.
     let json = |at: usize| {
         let extends = (at + 1..=31).map(|child| format!("\"{child}\"")).collect::<Vec<_>>().join(",");

@@ -104,7 +104,7 @@ fn resolve_key_with_manifest_is_the_same_for_every_operation() {
             ("acme.sudo.S", "", "", Ok("acme.sudo.S")),
             ("acme.sudo.S", "sudo", "", Ok("acme.sudo.S")),
             ("@all.sudo.S", "sudo", "", Ok("@all.sudo.S")),
-            // a full slug is no way around anything
+            // a full slug bypasses no rule
             ("other.test.T", "", "", Err(E::OrgMismatch)),
             ("other.test.T", "", "other", Err(E::OrgMismatch)),
             ("other.prod.T", "", "@all", Err(E::OrgMismatch)),

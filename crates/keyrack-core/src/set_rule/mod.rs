@@ -107,7 +107,7 @@ pub fn check_writable(slug: &Slug, vault: &VaultId) -> Result<(), Error> {
     }
 }
 
-/// Error for a key that is to be changed in `os.envvar`.
+/// Error for a change to a key in `os.envvar`.
 pub fn read_only(slug: &Slug) -> Error {
     let name = slug.name();
     let message = format!("os.envvar is read-only: {name} comes from the environment of the process");

@@ -191,8 +191,8 @@ impl<S: Erase> Store<S> {
         LiveKeys(self)
     }
 
-    /// Erases the keys in `scope` and returns the slugs of those that were live: in the order of the
-    /// request for [`RelockScope::Slugs`], otherwise in insertion order.
+    /// Erases the keys in `scope` and returns the slugs of those that were live: in the order of
+    /// the request for [`RelockScope::Slugs`], otherwise in insertion order.
     pub fn relock(&mut self, scope: RelockScope<'_>, now: Clock) -> Vec<Slug> {
         self.expire(now);
         let slots: Vec<usize> = match scope {

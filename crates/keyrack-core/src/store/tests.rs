@@ -289,10 +289,7 @@ fn relock_erases_exactly_its_scope() {
         assert_eq!(store.next_deadline().is_none(), relocked.len() == 5);
     }
     let (mut store, probes) = fill();
-    assert!(
-        store.relock(RelockScope::All, later(5000)).is_empty(),
-        "what has ended by itself is not reported"
-    );
+    assert!(store.relock(RelockScope::All, later(5000)).is_empty(), "a key that expired is not reported");
     assert!(probes.iter().all(Probe::is_erased));
 }
 
@@ -391,7 +388,7 @@ fn store_keeps_and_expires_twenty_thousand_keys() {
     assert_eq!((store.slots.capacity(), store.expiry.len()), (0, 0), "memory is given back");
 }
 
-/// What the store promises, kept as a plain list.
+/// Model of the store: a plain list.
 #[derive(Default)]
 struct Model {
     keys: Vec<(Slug, Deadlines, Grade, u64, Probe)>,
@@ -464,7 +461,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The boot clock only goes forward, the wall clock anywhere, each by itself.
+    /// The boot clock only goes forward, the wall clock anywhere, independently.
     #[test]
     fn store_agrees_with_the_model(steps in prop::collection::vec(step(), 1..80)) {
         let mut store: Store<Probe> = Store::new();

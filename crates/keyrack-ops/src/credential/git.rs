@@ -138,7 +138,7 @@ mod tests {
             assert!(!Request::read(text).is_for(&hosts, None), "{text:?}");
         }
         for text in ["protocol=https\n", "protocol=https\nhost=\n"] {
-            assert!(!request(text).is_for(&[String::new()], None), "{text:?}: no host is no place");
+            assert!(!request(text).is_for(&[String::new()], None), "{text:?}: no host matches nothing");
         }
     }
 

@@ -130,10 +130,10 @@ fn files_checks(files: &RackFiles, racks: &RackPaths, manifest: Option<&HostMani
     told.map(|trouble| {
         let path = trouble.path.display().to_string();
         match &trouble.kind {
-            FindingKind::TooOpen(mode) => {
-                let mend = if trouble.path.is_dir() { "700" } else { "600" };
-                Check::warn(FILES, format!("{path} is accessible to other users (mode {mode:04o})"))
-                    .fix(Fix::Text(format!("chmod {mend} {}", shell_quote(&path))))
+            FindingKind::TooOpen(open) => {
+                let mode = if trouble.path.is_dir() { "700" } else { "600" };
+                Check::warn(FILES, format!("{path} is accessible to other users (mode {open:04o})"))
+                    .fix(Fix::Text(format!("chmod {mode} {}", shell_quote(&path))))
             }
             FindingKind::Unfinished => {
                 Check::warn(FILES, format!("a change of recipients in {path} was interrupted"))

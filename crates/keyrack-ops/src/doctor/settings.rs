@@ -89,7 +89,7 @@ mod tests {
             ("KEYRACK_MEMORY", "locked", CheckStatus::Ok),
             ("KEYRACK_MEMORY", "", CheckStatus::Ok),
             ("KEYRACK_MEMORY", "hunter2", CheckStatus::Fail),
-            ("KEYRACK_MEMORYS", "hunter2", CheckStatus::Warn),
+            ("KEYRACK_MEMORIES", "hunter2", CheckStatus::Warn),
             ("KEYRACK_ALLOW_NAMESPACES", "user", CheckStatus::Ok),
             ("KEYRACK_ALLOW_NAMESPACES", "pid", CheckStatus::Fail),
             ("KEYRACK_STRICT_ENV", "1", CheckStatus::Ok),

@@ -178,7 +178,7 @@ fn init_host(ctx: &OpContext<'_>, racks: &RackPaths, key: Option<&Path>, label: 
         let remembered = remembered.then_some(private);
         return Ok(Host { effect: InitOutcome::Created, recipient: new, remembered });
     }
-    // Somebody else made it in the meantime.
+    // Another process created it in the meantime.
     let manifest = manifest_file::load_existing(racks, &mut identities)?;
     found(manifest, &identities)
 }

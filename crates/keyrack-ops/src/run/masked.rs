@@ -84,7 +84,7 @@ pub fn run(
     match run {
         Ok(mut running) => {
             let ended = running.wait(&signals)?;
-            // Nobody is left to hand a signal on to: it is ours.
+            // There is no process left to pass a signal on to: it is ours.
             signals.release();
             // All of them before the first is waited for.
             running.relays.iter_mut().for_each(Relay::program_ended);

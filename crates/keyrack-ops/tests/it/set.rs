@@ -76,7 +76,7 @@ fn set_rejects_bad_requests_before_any_prompt() {
             ErrorCode::BelowDeclared,
         ),
         ("an odd section", other(|ask| ask.env = Some("prep".into())), ErrorCode::ManifestInvalid),
-        ("a mechanism nobody confirms", other(|ask| ask.mech = None), ErrorCode::MechRequired),
+        ("a mechanism that is not confirmed", other(|ask| ask.mech = None), ErrorCode::MechRequired),
     ] {
         let mut person = with_secret(b"v");
         let refused = world.with(&mut person, |ctx| set(ctx, &ask)).err();

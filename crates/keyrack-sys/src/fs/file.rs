@@ -47,9 +47,9 @@ impl FileId {
     }
 }
 
-/// Returns `true` if the file system at `path` is a local one that sets the ctime of a file at every
-/// change, as seen by every process. Not so on FUSE (virtiofs included), NFS, 9p and whatever is
-/// not known here: a server or another machine may change a file behind a cached inode.
+/// Returns `true` if the file system at `path` is a local one that sets the ctime of a file at
+/// every change, as seen by every process. Not so on FUSE (virtiofs included), NFS, 9p and whatever
+/// is not known here: a server or another machine may change a file behind a cached inode.
 #[must_use]
 pub fn has_exact_times(path: &Path) -> bool {
     /// `ZFS_SUPER_MAGIC` of OpenZFS.

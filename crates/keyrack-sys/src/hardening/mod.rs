@@ -72,7 +72,7 @@ pub fn refork() -> io::Result<()> {
     match Errno::result(unsafe { libc::fork() })? {
         0 if is_dumpable()? => Err(io::Error::other("the kernel left the new process dumpable")),
         0 => Ok(()),
-        // SAFETY: _exit only ends the process; the child does what is to be done at an end.
+        // SAFETY: _exit only ends the process; the child does what an exit requires.
         _ => unsafe { libc::_exit(0) },
     }
 }

@@ -197,7 +197,7 @@ impl Buffer {
     }
 
     fn all(&self) -> &[u8] {
-        // SAFETY: the pages stay mapped while they are ours, are initialised (zero when given), and
+        // SAFETY: the pages stay mapped while they are ours, are initialized (zero when given), and
         // are written only through &mut self.
         self.pages.map_or(&[], |allocation| unsafe {
             std::slice::from_raw_parts(allocation.at.as_ptr(), allocation.capacity.min(self.limit))

@@ -27,7 +27,7 @@ impl Secret {
         let secret = Self { shared: Arc::clone(shared), index, len: len32 };
         let pin = Pin { secret: &secret, at };
         // SAFETY: the entry is pinned, so the bytes stay mapped and ours; they are zeros, hence
-        // initialised; and no other code can have a slice of them, because this handle is the only
+        // initialized; and no other code can have a slice of them, because this handle is the only
         // one and is not given out yet.
         fill(unsafe { std::slice::from_raw_parts_mut(pin.at, len) });
         drop(pin);

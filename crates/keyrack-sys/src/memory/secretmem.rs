@@ -51,8 +51,8 @@ fn reserve(size: NonZeroUsize) -> Result<NonNull<u8>, Errno> {
     let len = i64::try_from(size.get()).map_err(|_| Errno::ENOMEM)?;
     ftruncate(&fd, len)?;
     let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: a mapping at an address of the kernel's choice overlaps nothing. No other process has or
-    // gets the file, so none writes to it or makes it shorter.
+    // SAFETY: a mapping at an address of the kernel's choice overlaps nothing. No other process has
+    // or gets the file, so none writes to it or makes it shorter.
     let base = unsafe { mmap(None, size, prot, MapFlags::MAP_SHARED, &fd, 0) }?;
     Ok(base.cast())
 }

@@ -114,7 +114,7 @@ proptest! {
                 },
                 Step::GiveBack(which) => if !held.is_empty() {
                     let (_, allocation, mark) = held.swap_remove(which.index(held.len()));
-                    prop_assert!(bytes(&allocation).iter().all(|&b| b == mark), "somebody wrote over it");
+                    prop_assert!(bytes(&allocation).iter().all(|&b| b == mark), "another allocation wrote over it");
                     give_back(&mut arena, &allocation);
                 }
             }
@@ -125,7 +125,7 @@ proptest! {
             prop_assert_eq!(arena.mapped(), arena.mappings().map(|m| m.len()).sum::<usize>());
         }
         for (_, allocation, mark) in held.drain(..) {
-            prop_assert!(bytes(&allocation).iter().all(|&b| b == mark), "somebody wrote over it");
+            prop_assert!(bytes(&allocation).iter().all(|&b| b == mark), "another allocation wrote over it");
             give_back(&mut arena, &allocation);
         }
         prop_assert!(arena.mapped() <= SLAB, "more than one spare slab was kept");
@@ -581,13 +581,13 @@ fn missing_page_is_an_error_not_a_signal() {
     file.set_len(2 * PAGE as u64).unwrap();
     let size = NonZeroUsize::new(3 * PAGE).unwrap();
     let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    #[expect(unsafe_code, reason = "a mapping with a page that cannot be had")]
+    #[expect(unsafe_code, reason = "a mapping with a page that cannot be populated")]
     // SAFETY: a mapping at an address of the kernel's choice overlaps nothing; the file is this
     // test's.
     let base: NonNull<u8> = unsafe { mmap(None, size, prot, MapFlags::MAP_SHARED, &file, 0) }.unwrap().cast();
     assert_eq!(super::secretmem::bring_in(base, 2 * PAGE), Ok(()));
     #[expect(unsafe_code, reason = "the test looks at what it has mapped")]
-    // SAFETY: the first two pages are there, and nobody writes to them.
+    // SAFETY: the first two pages are there, and nothing writes to them.
     let there = unsafe { std::slice::from_raw_parts(base.as_ptr(), 2 * PAGE) };
     assert!(there.iter().all(|&b| b == 0), "what brought them in is gone again");
     assert_eq!(super::secretmem::bring_in(base, 3 * PAGE), Err(Errno::ENOMEM));

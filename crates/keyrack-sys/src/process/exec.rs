@@ -1,5 +1,6 @@
-//! Execution of a program as a shell does it: found on PATH, with its own arguments and environment,
-//! in this process's place or as a child ([`crate::process::supervise::SupervisedChild`]).
+//! Execution of a program as a shell does it: found on PATH, with its own arguments and
+//! environment, in this process's place or as a child
+//! ([`crate::process::supervise::SupervisedChild`]).
 //!
 //! The program gets the descriptors, limits, signal dispositions and signal mask that this process
 //! was started with.

@@ -1,5 +1,5 @@
 //! A process held by a descriptor, so that it cannot be confused with a later process of the same
-//! pid (`pidfd_open(2)`). Liveness is a poll, never signal 0, and no process is signalled by its
+//! pid (`pidfd_open(2)`). Liveness is a poll, never signal 0, and no process is signaled by its
 //! pid.
 #![expect(unsafe_code, reason = "libc has no wrappers for the pidfd calls, so they go through syscall(2)")]
 

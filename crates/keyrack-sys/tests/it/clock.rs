@@ -86,7 +86,7 @@ fn setting_the_clock_wakes_the_wall_timer() {
     assert!(wait_readable(timers.wall_fd(), SOON).unwrap());
     assert_eq!(timers.drain().unwrap(), Fired { clock_set: true, ..Fired::default() });
 
-    // Set again before anybody looked: arming it anew must not fail, and it must be armed.
+    // Set again before anything read it: arming it again must not fail, and it must be armed.
     shift_clock(-1);
     timers.set(None, Some(wall_ms() + 5)).unwrap();
     loop {
@@ -119,7 +119,7 @@ fn ticker_ticks_periodically() {
     let never = Ticker::every(Duration::from_secs(u64::MAX));
     assert!(
         never.is_err() || !never.unwrap().has_ticked().unwrap(),
-        "a period no clock can hold is no panic"
+        "a period that no clock can hold does not panic"
     );
     let zero = Ticker::every(Duration::ZERO).unwrap();
     assert!(wait_readable(zero.as_fd(), Duration::from_secs(5)).unwrap(), "zero would disarm it");

@@ -123,8 +123,8 @@ const FILES: [(&str, i32); 19] = [
     ("task/self/mem", libc::O_RDONLY),
 ];
 
-/// Attempts that may fail on any process: where its limit on core dumps is zero already, and before Linux
-/// 5.9.
+/// Attempts that may fail on any process: where its limit on core dumps is zero already, and before
+/// Linux 5.9.
 fn works_nowhere(what: &str) -> bool {
     [CORE_LIMIT, "map_files"].contains(&what)
 }
@@ -265,7 +265,7 @@ fn what_was_opened_before_it_hid_shows_nothing_of_a_daemon_in_the_background() {
                 Ok(())
             })
         };
-        // It halts at its first instruction: the moment that somebody else has to meet by trying
+        // It halts at its first instruction: the moment that another process can only hit by trying
         // often.
         let mut starter = Reaped::spawn(&mut command);
         drop((writer, command));

@@ -296,7 +296,7 @@ fn with_zero_file_size_mode_is_locked_with_a_reason() {
     }
     in_child("memory::with_zero_file_size_mode_is_locked_with_a_reason", || {
         keyrack_sys::hardening::no_file_size_signal().unwrap();
-        // The output of this child is a pipe, which is no file that grows.
+        // The output of this child is a pipe, which is not a file that grows.
         setrlimit(Resource::RLIMIT_FSIZE, 64 * KIB, 64 * KIB).unwrap();
         let refused = Pool::new(ModeRequest::Require(Mode::Secret), Budget::default()).unwrap_err();
         assert!(refused.to_string().contains("RLIMIT_FSIZE"), "{refused}");
@@ -354,7 +354,7 @@ fn the_limit_is_the_budget(mode: Mode) {
     assert_eq!(status("VmLck"), 2048);
     assert!(kept.iter().all(|secret| secret.with(|b| b == [1; 5000]) == Some(true)));
 
-    // Somebody lowers the limit: the kernel's word is passed on, and what is stored stays.
+    // The limit is lowered: the kernel's error is passed on, and stored secrets stay.
     drop(buffer);
     setrlimit(Resource::RLIMIT_MEMLOCK, 0, 0).unwrap();
     let refused = pool.buffer(MIB).extend(&vec![1; MIB / 2]).unwrap_err();
@@ -436,7 +436,7 @@ fn read_of_a_secret_takes_well_under_a_microsecond() {
         })
         .min()
         .unwrap();
-    // About 60 ns when optimised; the bar leaves room for builds that are not.
+    // About 60 ns when optimized; the bar leaves room for builds that are not.
     assert!(best.as_nanos() < 1000, "{best:?}");
 }
 

@@ -38,7 +38,7 @@ fn listener(dir: &Path) -> UnixListener {
 }
 
 fn accept(listener: &UnixListener) -> UnixStream {
-    assert!(wait_readable(listener.as_fd(), SOON).unwrap(), "nobody connected");
+    assert!(wait_readable(listener.as_fd(), SOON).unwrap(), "no client connected");
     listener.accept().unwrap().0
 }
 
@@ -171,7 +171,7 @@ fn reading_names_another_session() {
 
 /// Asserts that nothing was read of a peer below `/proc`.
 fn assert_not_read(reading: &PeerReading) {
-    assert_eq!(reading.facts.session, Err(ReadError::NotRead), "a session was read of nobody");
+    assert_eq!(reading.facts.session, Err(ReadError::NotRead), "a session was read without a peer");
     assert_eq!(reading.facts.uid_map, Err(ReadError::NotRead));
     assert_eq!(reading.facts.pid_levels, Err(ReadError::NotRead));
 }
@@ -529,6 +529,6 @@ fn reading_of_another_kind_of_descriptor_is_empty() {
     assert_eq!((reading.facts.uid, reading.facts.pid), (Err(ReadError::Io(not_a_socket)), None));
     assert_eq!(reading.facts.pidfd, Err(PidfdError::NotRead));
     assert_not_read(&reading);
-    // Held open, this would be somebody's pidfd: it is not taken for alive.
+    // Held open, this would be another pidfd: it does not count as alive.
     assert!(Pidfd::open(pid::current()).unwrap().is_alive());
 }

@@ -35,7 +35,7 @@ fn pidfd_follows_one_process_to_its_end() {
 
     pidfd.signal(Signal::Term).unwrap();
     assert!(pidfd.wait_exit(SOON));
-    // A zombie has ended, whoever still may ask for its number.
+    // A zombie has exited, even if its number is still in use.
     assert!(!pidfd.is_alive());
     let status = child.wait().unwrap();
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGTERM));

@@ -1,5 +1,5 @@
-//! Walks through the processes of a real login session: who counts, who does not, and what is no
-//! answer.
+//! Walks through the processes of a real login session: which count, which do not, and what is not
+//! a answer.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -17,7 +17,7 @@ use crate::support::{again, become_stranger, in_child, refuse, role};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// A whole walk: somebody, or whether somebody vanished.
+/// A whole walk: a process, or whether one vanished.
 fn walk(session: u32) -> std::io::Result<Result<SessionProcess, bool>> {
     let mut walk = SessionScan::start(ScanFilter { session, exclude_comm: "keyrackd" })?;
     loop {
@@ -87,10 +87,10 @@ fn scan_counts_processes_of_any_user_until_they_end() {
     wait_until("the shell has ended", SOON, || !shell.is_still_wanted());
     assert_eq!(state(leader.pid()), "Z", "and was not reaped");
     let sleeper = somebody(session).unwrap();
-    assert_eq!(sleeper.pid(), other, "a zombie is nobody, its child is somebody");
+    assert_eq!(sleeper.pid(), other, "a zombie does not count, its child does");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(other.as_raw()), nix::sys::signal::SIGKILL).unwrap();
     wait_until("it has ended", SOON, || !sleeper.is_alive());
-    wait_until("nobody is left but a zombie", SOON, || matches!(walk(session).unwrap(), Err(false)));
+    wait_until("only a zombie is left", SOON, || matches!(walk(session).unwrap(), Err(false)));
     assert_eq!(state(leader.pid()), "Z");
 }
 
@@ -153,7 +153,7 @@ fn scan_counts_a_process_whose_first_thread_ended() {
                 // SAFETY: ends this thread alone; nothing of it is used by another.
                 unsafe { libc::syscall(libc::SYS_exit, 0) };
             }
-            // SAFETY: ends the process at once: the child is to be alone in the session.
+            // SAFETY: ends the process at once: the child must be alone in the session.
             _ => unsafe { libc::_exit(0) },
         }
     }
@@ -183,7 +183,7 @@ fn scan_sees_a_chain_of_short_lived_processes() {
     if role().is_some() {
         let until = std::env::var(UNTIL).unwrap();
         let until = std::ffi::CString::new(until).unwrap();
-        // At most so many, should nobody end it.
+        // At most so many, if nothing ends it.
         for _ in 0..20_000 {
             std::thread::sleep(Duration::from_micros(500));
             // SAFETY: each child goes on with this loop alone: it makes system calls, and the sleep
@@ -227,11 +227,11 @@ fn scan_sees_a_chain_of_short_lived_processes() {
     }
     std::fs::write(&until, "").unwrap();
     eprintln!(
-        "of {} walks: {found} found one, {vanished} missed one, {empty} found nobody",
+        "of {} walks: {found} found one, {vanished} missed one, {empty} found none",
         found + vanished + empty
     );
     assert!(links > 5, "it was a chain: {links}");
-    // Two in a row are asked for by whoever relies on it.
+    // Code that relies on it requires two in a row.
     assert!(empty * 20 <= found, "{empty} of {found}");
     wait_until("the chain has ended", SOON, || matches!(walk(session).unwrap(), Err(false)));
 }
@@ -240,7 +240,7 @@ fn scan_sees_a_chain_of_short_lived_processes() {
 fn failed_scan_is_an_error_not_an_empty_session() {
     let test = "session::failed_scan_is_an_error_not_an_empty_session";
     in_child(test, || {
-        // Nobody has this one.
+        // No process has this one.
         let nobody = 4_000_000_000;
         assert!(matches!(walk(nobody), Ok(Err(false))));
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();

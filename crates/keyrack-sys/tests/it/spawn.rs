@@ -258,7 +258,7 @@ fn take_ready_pipe_returns_the_pipe_once() {
         }
         Some("no pipe") => {
             let file = File::open("/dev/null").unwrap();
-            // SAFETY: puts something that is no pipe at a number nothing of this child uses.
+            // SAFETY: puts something other than a pipe at a number that nothing in this child uses.
             Errno::result(unsafe { libc::dup2(file.as_raw_fd(), READY_FD) }).unwrap();
             assert!(take_ready_pipe().is_none());
         }

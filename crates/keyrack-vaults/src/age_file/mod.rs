@@ -189,7 +189,7 @@ fn damage(error: &age::DecryptError) -> &'static str {
         age::DecryptError::UnknownFormat => "it is an age file of a newer kind, or none",
         age::DecryptError::InvalidMac | age::DecryptError::DecryptionFailed => "it was changed",
         age::DecryptError::InvalidHeader => "its header is broken",
-        age::DecryptError::Io(_) => "it is no whole age file",
+        age::DecryptError::Io(_) => "it is not a complete age file",
         _ => "it is not an age file keyrack can read",
     }
 }

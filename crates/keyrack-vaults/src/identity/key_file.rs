@@ -167,7 +167,7 @@ fn parse_openssh(text: &str) -> Result<ParsedKeyFile, String> {
     }
     // The only cipher of ssh-keygen that the library does not support.
     if private.cipher() == Cipher::TDesCbc {
-        return Err("it is sealed with 3des-cbc; seal it anew with: ssh-keygen -p -f FILE".to_owned());
+        return Err("it is sealed with 3des-cbc; encrypt it again with: ssh-keygen -p -f FILE".to_owned());
     }
     let public = PublicPart::of(private.public_key())?;
     Ok(ParsedKeyFile::Encrypted(EncryptedKey { private: Box::new(private), public }))

@@ -59,7 +59,10 @@ impl PassphrasePrompt for NoPassphrasePrompt {
     fn passphrase(&mut self, key_path: &Path) -> Result<Zeroizing<String>, Error> {
         Err(Error::new(
             ErrorCode::PromptNeeded,
-            format!("the key {} has a passphrase and nobody can be asked for it", key_path.display()),
+            format!(
+                "the key {} has a passphrase, and there is no terminal to prompt for it",
+                key_path.display()
+            ),
         )
         .hint("run the command at a terminal"))
     }

@@ -83,7 +83,7 @@ mod tests {
             (with(&|der| der.push(0)), "damaged"),
             (with(&|der| der[1] += 1), "damaged"),
             (with(&|der| der[4] = 7), "damaged"),
-            // The inner OCTET STRING is no seed.
+            // The inner OCTET STRING is not a seed.
             (with(&|der| der[14] = 0x05), "damaged"),
             (with(&|der| der[15] = 0x1f), "damaged"),
             // X25519, which opens nothing as it stands here.

@@ -122,12 +122,12 @@ fn unbound_file_is_read_only_where_the_entry_is_unbound() {
     let rig = ready("default");
     rig.set(A, &SECURE, "value of A");
     let bound = file(&rig, A);
-    write_unbound(&rig, A, "value of somebody");
+    write_unbound(&rig, A, "value of another");
     refused(&rig, A, "is not bound");
 
     // The other implementation sets the key: its file is not bound, and its entry has no meta.
     forget_meta(&rig, A);
-    assert_eq!(rig.get(A, &SECURE).unwrap().as_deref(), Some("value of somebody"));
+    assert_eq!(rig.get(A, &SECURE).unwrap().as_deref(), Some("value of another"));
     assert_eq!(os_secure::newer_meta(&rig.racks, &rig.host(&slug(A)).unwrap()), None);
     // A bound file of earlier does not pass for it.
     put_file(&rig.racks, A, &bound);
@@ -139,7 +139,7 @@ fn unbound_file_is_read_only_where_the_entry_is_unbound() {
     put_file(&rig.racks, A, &bound);
     let error = rig.get(A, &SECURE).unwrap_err();
     assert_eq!(error.code, ErrorCode::VaultMismatch);
-    write_unbound(&rig, A, "value of somebody");
+    write_unbound(&rig, A, "value of another");
     refused(&rig, A, "is not bound");
 }
 

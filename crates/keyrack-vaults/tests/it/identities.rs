@@ -45,7 +45,7 @@ fn passphrase_is_prompted_once_and_only_if_it_helps() {
     assert_eq!(opens(&mut identities, &encrypted_to(&[("sealed", StanzaKind::Ssh)])), Ok(()));
     assert_eq!(prompt.asked_names(), ["id_ed25519"]);
 
-    // The stanza says it is for neither of them: nobody is asked.
+    // The stanza is for neither of them: there is no prompt.
     let prompt = Prompt::with(&[PASSPHRASE]);
     let file = encrypted_to(&[("rsa", StanzaKind::Ssh), ("plain", StanzaKind::Ssh)]);
     assert_eq!(opens(&mut rig.identities(prompt.clone()), &file), Err(ErrorCode::NoIdentity));
@@ -62,7 +62,7 @@ fn passphrase_is_prompted_once_and_only_if_it_helps() {
 fn only_known_recipients_are_prompted_for() {
     let rig = Rig::ready();
     rig.set("acme.test.K", &VaultId::OsSecure, "v");
-    // Another home's view of the same file: the only key there is behind a passphrase and is no
+    // Another home's view of the same file: the only key there has a passphrase and is not a
     // recipient.
     std::fs::remove_dir_all(rig.racks.ssh_dir()).unwrap();
     std::fs::create_dir(rig.racks.ssh_dir()).unwrap();
@@ -85,7 +85,7 @@ fn only_known_recipients_are_prompted_for() {
     };
     for (prikeys, known, asked) in [
         (vec![], &known[..], 0),
-        // Nobody knows whom the file is for: the key could open it.
+        // The recipients of the file are unknown: the key could open it.
         (vec![], &[], 1),
         // Named, so it is meant.
         (vec![sealed], &known[..], 1),

@@ -1,4 +1,4 @@
-//! Adding and removing recipients, with every file of the owner encrypted anew.
+//! Adding and removing recipients, with every file of the owner re-encrypted.
 
 use keyrack_core::{ErrorCode, VaultId};
 use keyrack_vaults::recipient_key::{self, StanzaKind};

@@ -1,4 +1,4 @@
-//! A home of one test's own, with keys of the fixtures in its `~/.ssh`, and somebody to ask for
+//! A home of one test's own, with keys of the fixtures in its `~/.ssh`, and a prompt for
 //! passphrases who keeps count.
 
 use std::cell::RefCell;
@@ -59,7 +59,7 @@ impl PassphrasePrompt for Prompt {
         match self.answers.borrow_mut().pop() {
             Some(Ok(text)) => Ok(Zeroizing::new(text)),
             Some(Err(code)) => Err(Error::new(code, "declined")),
-            None => Err(Error::new(ErrorCode::PromptNeeded, "nobody there")),
+            None => Err(Error::new(ErrorCode::PromptNeeded, "no terminal")),
         }
     }
 

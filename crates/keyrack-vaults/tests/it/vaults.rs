@@ -189,7 +189,7 @@ fn damaged_file_is_named_and_does_not_affect_others() {
         assert_eq!(error.slug, Some(slug(KEY)), "{what}");
         assert_eq!(rig.get("acme.test.OTHER", &VaultId::OsSecure).unwrap().as_deref(), Some("two"));
     }
-    // Setting it again mends it.
+    // Setting it again repairs it.
     rig.set(KEY, &VaultId::OsSecure, "three");
     assert_eq!(rig.get(KEY, &VaultId::OsSecure).unwrap().as_deref(), Some("three"));
 }

@@ -408,7 +408,7 @@ mod tests {
             let len = writer.as_slice().len();
             let mut bytes = writer.as_slice().to_vec();
             for end in 0..len {
-                let Ok(Decoded::Need(need)) = decode(&bytes[..end]) else { panic!("a part is no frame") };
+                let Ok(Decoded::Need(need)) = decode(&bytes[..end]) else { panic!("a part is not a frame") };
                 prop_assert!(need > end && need <= len);
             }
             bytes.extend(after);

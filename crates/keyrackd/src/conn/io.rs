@@ -1,4 +1,5 @@
-//! I/O of one connection: reads and writes at once where that is possible, and waits where it is not.
+//! I/O of one connection: reads and writes at once where that is possible, and waits where it is
+//! not.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -168,8 +169,8 @@ impl ConnectionIo {
     }
 
     /// Has the runtime watch the stream: for reading alone until there is something to write.
-    /// Otherwise each reply that the client takes would wake the task (row "GET, native, persistent" of
-    /// bench/run.mjs).
+    /// Otherwise each reply that the client takes would wake the task (row "GET, native,
+    /// persistent" of bench/run.mjs).
     fn watch(&mut self, writing: bool) {
         if self.watched.as_ref().is_none_or(|(_, both)| writing && !both) {
             self.watched = None;

@@ -37,7 +37,7 @@ const MAX_BUFFER: usize = if MAX_REQUEST > MAX_LENGTH + 4 { MAX_REQUEST + 1 } el
 /// Requests that a connection may have answered before other connections run.
 const REQUESTS_PER_TURN: u32 = 16;
 
-/// Why there is no more of a request.
+/// Reason why the rest of a request was not read.
 #[derive(Debug)]
 enum ReadError {
     /// Bytes of another process than the one that opened the connection.
@@ -77,8 +77,8 @@ pub(crate) async fn serve(server: Rc<Server>, stream: UnixStream, peer: Peer) {
     }
 }
 
-/// Tells a peer that it is rejected, in the protocol of its first byte. Nothing else that it sends is
-/// looked at, and nothing of the daemon changes.
+/// Tells a peer that it is rejected, in the protocol of its first byte. Nothing else that it sends
+/// is looked at, and nothing of the daemon changes.
 pub(crate) async fn reject(server: Rc<Server>, stream: UnixStream) {
     let deadline = Instant::now() + limits::REJECTED_PEER;
     let mut io = ConnectionIo::exempt(Rc::clone(server.connections()), stream);
@@ -105,11 +105,11 @@ impl Connection {
         let mut deadline = Deadline::new(limits::FIRST_BYTE);
         if let Err(error) = self.read_more(READ_SIZE, Some(&mut deadline)).await {
             return match error {
-                ReadError::ForeignSender => self.read_failed(error, self.protocol()),
+                ReadError::ForeignSender => self.read_failed(&error, self.protocol()),
                 // The client may have been accepted before it sent anything.
                 ReadError::OutOfMemory(_) => {
                     let first = self.io.first_byte(Instant::now() + limits::FIRST_BYTE).await?;
-                    self.read_failed(error, Protocol::of(first))
+                    self.read_failed(&error, Protocol::of(first))
                 }
                 // Old clients probe for a daemon by connecting and closing.
                 ReadError::EndOfStream | ReadError::TimedOut | ReadError::Closed => None,
@@ -140,7 +140,7 @@ impl Connection {
             }
             let size = self.request.filled().len().max(READ_SIZE);
             if let Err(error) = self.read_more(size, Some(&mut deadline)).await {
-                return self.read_failed(error, Protocol::Legacy);
+                return self.read_failed(&error, Protocol::Legacy);
             }
         }
     }
@@ -191,7 +191,7 @@ impl Connection {
                 have => self.read_more((length - have).max(READ_SIZE), Some(&mut deadline)).await,
             };
             if let Err(error) = read {
-                return self.read_failed(error, Protocol::Native);
+                return self.read_failed(&error, Protocol::Native);
             }
         }
     }
@@ -203,7 +203,7 @@ impl Connection {
 
     /// Returns the response to a request that could not be read to its end; `None` to close without
     /// one.
-    fn read_failed(&self, error: ReadError, protocol: Protocol) -> Option<Response> {
+    fn read_failed(&self, error: &ReadError, protocol: Protocol) -> Option<Response> {
         let response = match error {
             ReadError::Closed => return None,
             ReadError::ForeignSender => {
@@ -226,7 +226,7 @@ impl Connection {
                 let error = LegacyError::TooLarge { limit: MAX_REQUEST };
                 refuse(protocol, ErrorCode::TooLarge.as_str(), &error.to_string())
             }
-            ReadError::OutOfMemory(error) => out_of_memory_reply(protocol, &error),
+            ReadError::OutOfMemory(error) => out_of_memory_reply(protocol, error),
         };
         Some(response)
     }
@@ -237,7 +237,8 @@ impl Connection {
             if self.io.handle.is_closed() {
                 return Err(ReadError::Closed);
             }
-            // A read ends at bytes of another sender, so after a part of a request there may be more.
+            // A read ends at bytes of another sender, so after a part of a request there may be
+            // more.
             if !self.io.drained || !self.request.filled().is_empty() {
                 self.server.ensure_spare(&mut self.request, 1).map_err(ReadError::OutOfMemory)?;
                 match self.io.receive(&mut self.request, max) {
@@ -274,8 +275,8 @@ impl Connection {
         let taken = self.io.send(response.reply).await;
         match response.then {
             AfterReply::Linger if taken => {
-                // What the client still sends is no request: the connection gives way to one that
-                // has a request.
+                // What the client still sends is not a request: the connection gives way to one
+                // that has a request.
                 self.server.connections().borrow_mut().mark_idle(&self.io.handle);
                 self.io.linger(self.server.scratch(), Instant::now() + limits::LINGER).await;
             }

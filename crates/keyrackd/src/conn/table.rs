@@ -1,5 +1,5 @@
-//! Table of the connections that wait: for the rest of a request, the next request, or a client that
-//! does not take its reply.
+//! Table of the connections that wait: for the rest of a request, the next request, or a client
+//! that does not take its reply.
 //!
 //! The table chooses which connection gives way when there are too many, or when they hold too much
 //! memory. It returns that connection, and the caller closes it.
@@ -78,8 +78,8 @@ impl ConnectionHandle {
         self.partial.borrow().as_ref().and_then(|partial| partial.filled().first().copied())
     }
 
-    /// Takes back the request that [`ConnectionTable::park`] parked. `None` if there was none or the
-    /// connection was closed.
+    /// Takes back the request that [`ConnectionTable::park`] parked. `None` if there was none or
+    /// the connection was closed.
     pub(crate) fn resume(&self) -> Option<Buffer> {
         self.partial.borrow_mut().take()
     }
@@ -136,8 +136,8 @@ impl ConnectionTable {
         self.slots.len() - self.free.len()
     }
 
-    /// Returns `true` if a connection has a request that is not complete, or a reply that the client
-    /// has not taken.
+    /// Returns `true` if a connection has a request that is not complete, or a reply that the
+    /// client has not taken.
     pub(crate) fn has_request_in_flight(&self) -> bool {
         self.slots.iter().flatten().any(|handle| handle.idle_since.get().is_none())
     }
@@ -177,8 +177,8 @@ impl ConnectionTable {
         self.evict_first(|handle| handle.idle_since.get())
     }
 
-    /// Removes a connection that holds pages: the one whose request has been incomplete longest, else
-    /// the one whose reply has waited longest. The caller closes it.
+    /// Removes a connection that holds pages: the one whose request has been incomplete longest,
+    /// else the one whose reply has waited longest. The caller closes it.
     #[must_use = "an evicted connection must be closed"]
     pub(crate) fn evict_buffered(&mut self) -> Option<Rc<ConnectionHandle>> {
         let has_page =
@@ -206,8 +206,8 @@ impl ConnectionTable {
         self.slots.iter().flatten().filter(move |handle| is_stale(handle))
     }
 
-    /// Leaves a partial request with its connection while the rest is awaited, so that its pages can
-    /// be reclaimed.
+    /// Leaves a partial request with its connection while the rest is awaited, so that its pages
+    /// can be reclaimed.
     pub(crate) fn park(&mut self, handle: &ConnectionHandle, partial: Buffer) {
         *handle.partial.borrow_mut() = Some(partial);
         if handle.reading_since.get().is_none() {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     fn secret_reply(pool: &Pool, carries: &[&StoredSecret]) -> Reply {
-        let carries = carries.iter().map(|stored| StoredSecret::clone(stored)).collect();
+        let carries = carries.iter().copied().cloned().collect();
         Reply::Secret { page: page(pool), carries }
     }
 

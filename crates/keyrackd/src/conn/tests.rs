@@ -61,7 +61,7 @@ impl Caller {
         (&self.0).write_all(bytes.as_ref()).is_ok()
     }
 
-    /// What has come, and whether the end has.
+    /// Bytes that arrived, and `true` at the end of the stream.
     async fn got(&self) -> (String, bool) {
         // Time enough for the daemon to act, and none for a deadline to come.
         sleep(Duration::from_millis(1)).await;
@@ -267,7 +267,7 @@ fn full_table_evicts_longest_idle_connection() {
 #[test]
 fn request_without_memory_gets_an_error_and_memory_recovers() {
     run(Budget::LEAST, 64, async |server| {
-        // Requests have 64 KiB: replies that nobody takes hold all of it.
+        // Requests have 64 KiB: replies that are never read hold all of it.
         let mut greedy = Vec::new();
         loop {
             let mut page = server.buffer(READ_SIZE);
@@ -305,7 +305,8 @@ fn slowest_partial_requests_are_evicted_for_complete_ones() {
         let owner = Caller::new(&server);
         assert!(owner.send(frame(unlock, b"secret")));
         assert!(owner.got().await.0.contains(r#""ok":true"#));
-        // More of them than there are pages for requests, of both protocols; the first of all goes on to say more.
+        // More of them than there are pages for requests, of both protocols; the first of all goes
+        // on to say more.
         let mut hogs = Vec::new();
         for n in 0..40 {
             let hog = Caller::new(&server);

@@ -1,4 +1,4 @@
-//! What the handlers of both protocols share.
+//! Functions that the handlers of both protocols share.
 
 use std::borrow::Cow;
 
@@ -52,7 +52,7 @@ pub(super) enum RelockRequest<'a> {
 }
 
 /// Erases keys and returns their slugs. Text that is not a slug erases nothing.
-pub(super) fn relock(cx: &mut RequestContext<'_>, request: RelockRequest<'_>) -> Vec<Slug> {
+pub(super) fn relock(cx: &mut RequestContext<'_>, request: &RelockRequest<'_>) -> Vec<Slug> {
     let slugs: Vec<Slug>;
     let scope = match request {
         RelockRequest::Slugs(texts) => {

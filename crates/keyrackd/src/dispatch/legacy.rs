@@ -201,14 +201,12 @@ fn status(cx: &mut RequestContext<'_>) -> Result<Reply, String> {
 }
 
 fn relock(cx: &mut RequestContext<'_>, request: &Relock<'_>) -> Result<Reply, String> {
-    let relocked = handler::relock(
-        cx,
-        match request {
-            Relock::Slugs(slugs) => RelockRequest::Slugs(slugs),
-            Relock::Env(env) => RelockRequest::Env(env),
-            Relock::All => RelockRequest::All,
-        },
-    );
+    let scope = match request {
+        Relock::Slugs(slugs) => RelockRequest::Slugs(slugs),
+        Relock::Env(env) => RelockRequest::Env(env),
+        Relock::All => RelockRequest::All,
+    };
+    let relocked = handler::relock(cx, &scope);
     plain(|writer| encode_relock_reply(writer, relocked.iter().map(Slug::as_str))).map_err(encode_failed)
 }
 

@@ -291,14 +291,12 @@ pub(super) fn expiry_clock(deadlines: Deadlines, now: Clock) -> &'static str {
 }
 
 fn relock(cx: &mut RequestContext<'_>, id: u64, request: &Relock<'_>) -> Result<Reply, Error> {
-    let relocked = handler::relock(
-        cx,
-        match request {
-            Relock::Slugs(slugs) => RelockRequest::Slugs(slugs),
-            Relock::Env(env) => RelockRequest::Env(env),
-            Relock::All => RelockRequest::All,
-        },
-    );
+    let scope = match request {
+        Relock::Slugs(slugs) => RelockRequest::Slugs(slugs),
+        Relock::Env(env) => RelockRequest::Env(env),
+        Relock::All => RelockRequest::All,
+    };
+    let relocked = handler::relock(cx, &scope);
     let slugs: Vec<&str> = relocked.iter().map(Slug::as_str).collect();
     plain(|writer| encode_relock_reply(writer, id, &slugs)).map_err(encode_failed)
 }

@@ -11,7 +11,7 @@ pub(crate) struct Response {
     pub(crate) then: AfterReply,
 }
 
-/// What a connection does after a reply.
+/// Action of a connection after a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterReply {
     /// Reads the next request.

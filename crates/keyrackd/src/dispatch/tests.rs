@@ -178,7 +178,7 @@ fn legacy_get_filters_by_org_and_env() {
         );
         assert_eq!(slugs_in(&bench.legacy(&request)), expected, "{more}");
     }
-    // Nothing stands in for a sudo key.
+    // No other key answers for a sudo key.
     assert_eq!(bench.hits(&["acme.sudo.B", "acme.sudo.A"]), [""; 0]);
 }
 
@@ -432,7 +432,7 @@ fn native_secret_is_arbitrary_bytes() {
         assert_eq!(keys[0].ttl_ms, u64::try_from(HOUR_MS).unwrap());
         assert_eq!(frame.secret(keys[0].secret).unwrap(), value);
     }
-    // A value that is no text is not handed to a protocol of texts.
+    // A value that is not text is not sent over a text protocol.
     bench.native(&key_header("a.test.RAW", 1000, "", 2), b"\xff\xfe");
     assert_eq!(bench.hits(&["a.test.RAW", "a.test.K1"]), ["a.test.K1"]);
 }
@@ -658,8 +658,8 @@ mod mutations {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever a request is turned into: it is answered in its protocol, and only an answer that says so has changed the
-        /// key that is held.
+        /// Whatever a request is turned into: it is answered in its protocol, and only an answer
+        /// that says so has changed the key that is held.
         #[test]
         fn mutated_request_is_answered_and_changes_nothing_else(
             which in 0_usize..11,

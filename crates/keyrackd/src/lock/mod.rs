@@ -78,8 +78,8 @@ pub(crate) fn claim(path: &Path, own: &LocalIdentity, patience: Duration) -> Res
     }
 }
 
-/// Returns `true` if the path still leads to this file. No daemon unlinks a lock file, but a user may
-/// clean the directory up.
+/// Returns `true` if the path still leads to this file. No daemon unlinks a lock file, but a user
+/// may clean the directory up.
 fn still_named(path: &Path, file: &File) -> bool {
     let open = file.metadata().map(|found| FileId { dev: found.dev(), ino: found.ino() });
     matches!((open, FileId::of(path)), (Ok(open), Ok(named)) if open == named)

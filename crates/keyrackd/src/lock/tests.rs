@@ -39,7 +39,7 @@ fn answering(path: &Path) -> (Arc<AtomicBool>, std::thread::JoinHandle<()>) {
 fn claim_of_free_path_holds_the_lock() {
     let (_dir, path) = place();
     let own = LocalIdentity::read();
-    let Claim::Ours(file) = claim(&path, &own, SHORT).unwrap() else { panic!("nobody serves") };
+    let Claim::Ours(file) = claim(&path, &own, SHORT).unwrap() else { panic!("no daemon serves") };
     let error = claim(&path, &own, SHORT).unwrap_err();
     assert_eq!(error.code, ErrorCode::DaemonUnresponsive);
     assert!(error.message.contains("k.sock.lock"), "{error}");

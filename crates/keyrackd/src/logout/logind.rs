@@ -1,5 +1,5 @@
-//! Session file of logind. logind replaces it by rename, so a reader never sees half of it. The daemon
-//! trusts its content because only root can have written it.
+//! Session file of logind. logind replaces it by rename, so a reader never sees half of it. The
+//! daemon trusts its content because only root can have written it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -14,9 +14,9 @@ const BYTES: u64 = 64 << 10;
 pub(crate) struct SessionFile {
     path: PathBuf,
     owner: u32,
-    /// The session was closing when the daemon started: the user unlocked keys after a logout, from a
-    /// program that was left running (a terminal multiplexer). Then only the removal of the file ends
-    /// the session.
+    /// The session was closing when the daemon started: the user unlocked keys after a logout, from
+    /// a program that was left running (a terminal multiplexer). Then only the removal of the file
+    /// ends the session.
     was_closing: bool,
 }
 
@@ -85,8 +85,8 @@ fn read(path: &Path, owner: u32) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Returns `true` if the state is `closing`. The last of several `STATE=` lines counts, as in a shell
-/// script.
+/// Returns `true` if the state is `closing`. The last of several `STATE=` lines counts, as in a
+/// shell script.
 fn is_closing(text: &[u8]) -> bool {
     let state = text.rsplit(|&b| b == b'\n').find_map(|line| line.trim_ascii().strip_prefix(b"STATE="));
     state.is_some_and(|state| [&b"closing"[..], b"\"closing\""].contains(&state))

@@ -36,9 +36,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const EMPTY_SCANS: u32 = 2;
 
 /// Number of consecutive scans without descriptors before the daemon shuts down. Connections give
-/// their descriptors up for a scan, so it does not fail because of them: another process lowered the
-/// limit, as any process of the user can (`prlimit(2)`), and keys must not outlive a logout that the
-/// daemon cannot see.
+/// their descriptors up for a scan, so it does not fail because of them: another process lowered
+/// the limit, as any process of the user can (`prlimit(2)`), and keys must not outlive a logout
+/// that the daemon cannot see.
 const FAILED_SCANS: u32 = 6;
 
 /// Shuts the daemon down when its login session has no process left.
@@ -85,8 +85,8 @@ pub(super) async fn run(
     }
 }
 
-/// Returns `true` if a scan failed because this process has no descriptor left, whatever the machine
-/// has.
+/// Returns `true` if a scan failed because this process has no descriptor left, whatever the
+/// machine has.
 fn is_out_of_descriptors(scan: &io::Result<ScanResult>) -> bool {
     matches!(scan, Err(error) if DescriptorLimit::of(error) == Some(DescriptorLimit::Process))
 }

@@ -25,12 +25,12 @@ pub(crate) struct Daemon {
     pub(crate) child: Reaped,
 }
 
-/// Where a home's socket is.
+/// Path of a home's socket.
 pub(crate) fn socket_in(home: &Home) -> PathBuf {
     home.runtime().join("keyrack.7.83db27ef.sock")
 }
 
-/// Which process serves a home's socket, as its file for older tools says.
+/// Process that serves a home's socket, by its file for older tools.
 pub(crate) fn pid_in(home: &Home) -> u32 {
     let pid = fs::read_to_string(socket_in(home).with_extension("pid")).unwrap();
     pid.parse().unwrap()
@@ -60,7 +60,7 @@ impl Daemon {
         let socket = socket_in(&home);
         let child = Reaped::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
         let daemon = Daemon { home, socket, child };
-        // Whoever connects before it is ready is answered once it is.
+        // A client that connects before it is ready gets its reply once it is.
         wait_until("the daemon serves", LONG, || UnixStream::connect(&daemon.socket).is_ok());
         daemon.ask(STATUS);
         daemon
@@ -104,12 +104,13 @@ impl Daemon {
         status.expect("just seen")
     }
 
-    /// What is in the runtime directory, by name.
+    /// Names of the files in the runtime directory.
     pub(crate) fn files(&self) -> Vec<String> {
         names_in(&self.home.runtime())
     }
 
-    /// Opens every directory and the socket to everybody, so that only the daemon's own look at its callers stands.
+    /// Opens every directory and the socket to everybody, so that only the daemon's own look at its
+    /// callers stands.
     pub(crate) fn open_to_all(&self) {
         open_to_all(&self.home, &self.socket);
     }

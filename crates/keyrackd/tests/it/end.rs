@@ -1,4 +1,4 @@
-//! How a daemon ends: quickly, with nothing of its own left and nothing of others' touched.
+//! Exit of a daemon: quick, without leftovers, and without touching other files.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -35,7 +35,8 @@ fn a_signal_that_erases_and_stays() {
     assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);
 }
 
-/// A request of which half has come is one, by either protocol; one that does not go on has ten seconds.
+/// A request of which half has come is one, by either protocol; one that does not go on has ten
+/// seconds.
 #[test]
 fn idle_daemon_waits_for_the_rest_of_a_request() {
     let mut daemon = Daemon::start_with(|command| {
@@ -125,7 +126,7 @@ fn another_daemons_files_are_left_alone() {
 }
 
 #[test]
-fn it_ends_when_its_socket_is_gone_or_anothers() {
+fn it_ends_when_its_socket_is_gone_or_another() {
     let mut daemons = [Daemon::start(), Daemon::start(), Daemon::start()];
     for daemon in &daemons {
         daemon.unlock("acme.test.K", "s");

@@ -1,4 +1,5 @@
-//! A caller of another user than the test: a process that stays, asks what it is told to, and passes on what it was answered.
+//! A caller of another user than the test: a process that stays, asks what it is told to, and
+//! passes on what it was answered.
 
 use std::env;
 use std::fmt::Write as _;
@@ -43,7 +44,8 @@ impl ForeignClient {
         String::from_utf8(unhex(&self.order("ask", request))).unwrap()
     }
 
-    /// Sends a frame over the one connection that is kept for them, and returns the reply's header and secrets.
+    /// Sends a frame over the one connection that is kept for them, and returns the reply's header
+    /// and secrets.
     pub(crate) fn ask_native(&mut self, header: &str, secrets: &[u8]) -> (String, Vec<u8>) {
         let said = self.order("frame", &frame(header, secrets));
         let (header, secrets) = said.split_once(',').unwrap_or_else(|| panic!("no reply to {header}"));

@@ -156,7 +156,7 @@ fn a_caller_may_look_and_go_or_go_halfway() {
     stream.write_all(STATUS.as_bytes()).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(slugs_in(&read_all(&mut stream)), [""; 0]);
-    // One that goes without taking its reply costs nobody else anything.
+    // A client that leaves without its reply affects no other.
     daemon.unlock("acme.test.BIG", &"x".repeat(900_000));
     for _ in 0..20 {
         let mut stream = daemon.connect();

@@ -1,4 +1,5 @@
-//! What may come at any moment: a kill in the middle of a start, several signals at once, a clock that jumps.
+//! Events that can come at any moment: a kill in the middle of a start, several signals at once, a
+//! clock that jumps.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +23,7 @@ const LOCK: &str = "keyrack.7.83db27ef.sock.lock";
 const SOCKET: &str = "keyrack.7.83db27ef.sock";
 const HOUR_MS: i64 = 3_600_000;
 
-/// How long a start takes here and now.
+/// Duration of a start on this machine.
 fn start_time() -> Duration {
     let mut longest = Duration::ZERO;
     for _ in 0..3 {
@@ -165,7 +166,8 @@ fn a_kill_amid_requests_is_an_end_to_its_callers_and_to_nobody_else() {
     assert_eq!(daemon.held(), [""; 0]);
 }
 
-/// A daemon whose two clocks are turned, all else as shipped: the kernel lets nobody turn the one of a running process.
+/// A daemon whose two clocks are turned, all else as shipped: the kernel does not let a running
+/// process's clock be set.
 struct Clocked {
     child: Reaped,
     replies: io::BufReader<std::process::ChildStdout>,
@@ -217,7 +219,7 @@ fn after_a_jump_of_a_clock_the_first_get_is_answered_right() {
         ("no jump", 0, 0, true),
         ("a suspend that ends before the key", HOUR_MS - ABOUT, HOUR_MS - ABOUT, true),
         ("a suspend that the key does not outlive", HOUR_MS, HOUR_MS, false),
-        ("a suspend, and the wall clock set back behind it", HOUR_MS, -YEAR_MS, false),
+        ("a suspend, and then the wall clock set back", HOUR_MS, -YEAR_MS, false),
         ("a suspend of which the wall clock knows nothing", HOUR_MS, 0, false),
         ("the wall clock set back a year", 0, -YEAR_MS, true),
         ("the wall clock set forward a year", 0, YEAR_MS, false),

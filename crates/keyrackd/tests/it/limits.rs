@@ -1,4 +1,4 @@
-//! What one caller may take from the others: nothing.
+//! Limits: one client takes nothing away from the others.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,4 +1,5 @@
-//! Under load: what is refused costs nothing that lasts, and the others are served meanwhile, each within a quarter of a second.
+//! Under load: what is refused costs nothing that lasts, and the others are served meanwhile, each
+//! within a quarter of a second.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -54,7 +55,7 @@ impl Other {
         Other { stop, caller }
     }
 
-    /// How often it asked, and the longest it waited.
+    /// Number of requests, and the longest wait.
     fn stop(self) -> (u32, Duration) {
         self.stop.store(true, Ordering::Relaxed);
         self.caller.join().unwrap()
@@ -70,7 +71,7 @@ fn a_hundred_megabytes_without_an_end_are_refused_after_one() {
     let endless: [(&[u8], &str); 3] = [
         (br#"{"command":"UNLOCK","payload":{"keys":[{"slug":""#, "legacy"),
         (br#"{"command":"GET","x":["#, "legacy"),
-        // The longest frame there may be, and more behind it.
+        // The longest frame there may be, and more after it.
         (b"\x00\x10\x00\x00\x00\x00\x00\x10", "native"),
     ];
     for (beginning, protocol) in endless {
@@ -84,7 +85,8 @@ fn a_hundred_megabytes_without_an_end_are_refused_after_one() {
                 Err(_) => break,
             }
         }
-        // What the sockets' buffers hold, and what is let in unseen so that the refusal can be read, is not told apart from here.
+        // What the sockets' buffers hold, and what is let in unseen so that the refusal can be
+        // read, is not told apart from here.
         assert!(sent < 8 * MIB, "{protocol}: {sent} bytes were taken");
         let mut told = Vec::new();
         let _ = stream.read_to_end(&mut told);
@@ -106,7 +108,7 @@ fn ten_thousand_connections_are_attempted_and_the_others_are_served() {
     // Two thousand stay, the others look and go.
     let mut idle = Vec::new();
     for round in 0..10_000 {
-        // A full backlog makes an attempt wait, which is no failure.
+        // A full backlog makes an attempt wait, which is not a failure.
         let stream = UnixStream::connect(&daemon.socket).unwrap();
         if round % 5 == 0 {
             idle.push(stream);
@@ -157,7 +159,7 @@ fn fifty_thousand_refusals_leave_nothing_behind() {
     assert_eq!(daemon.held(), ["acme.test.K"]);
 }
 
-/// What callers do, well or badly, one after the other.
+/// Actions of good and bad clients, one after the other.
 fn mixed(daemon: &Daemon, round: u32) {
     let key = format!("acme.test.K{}", round % 50);
     match round % 11 {

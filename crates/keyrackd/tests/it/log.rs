@@ -16,10 +16,11 @@ use crate::daemon::{
 };
 use crate::peer_process::ask_as;
 
-/// What no log may hold, in any of its forms.
+/// Secret that must not appear in a log, in any of its forms.
 const SENTINEL: &str = "sentinel/\u{e9}\"42";
 
-/// The forms a value can have in text: as it is, in JSON, in base64 (at each of its three places), in hex.
+/// The forms a value can have in text: as it is, in JSON, in base64 (at each of its three places),
+/// in hex.
 fn forms(value: &str) -> Vec<String> {
     let base64 = |bytes: &[u8]| {
         const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -60,7 +61,8 @@ fn talk(daemon: &Daemon) {
     for request in [
         get("acme.test.LEGACY"),
         STATUS.to_owned(),
-        // Too weak for what is there; of no life; of no grade; no grant at all; of no kind; cut off.
+        // Too weak for what is there; of no life; of no grade; no grant at all; of no kind; cut
+        // off.
         unlock("acme.test.LEGACY", &json, "").replace("encrypted", "plaintext"),
         unlock("acme.test.PAST", &json, r#","expiresAt":"1999-01-01T00:00:00.000Z""#),
         unlock("acme.test.GRADE", &json, "").replace("encrypted", &json),

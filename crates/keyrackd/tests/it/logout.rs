@@ -1,4 +1,5 @@
-//! The end of a login session is the end of its daemons: real sessions, real processes, and the file that logind keeps.
+//! The end of a login session is the end of its daemons: real sessions, real processes, and the
+//! file that logind keeps.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -12,10 +13,10 @@ use keyrack_testkit::{Home, Need, binary, can_run, wait_until};
 use crate::daemon::{Daemon, LONG, command, frame, get, names_in, pid_in, read_frame, socket_in, unlock};
 use crate::peer_process::Login;
 
-/// How long after a logout keys may be there.
+/// Longest time that keys may exist after a logout.
 const BOUND: Duration = Duration::from_secs(15);
 
-/// Long enough for a daemon that looks at its session to have looked, found nobody, and ended.
+/// Long enough for a daemon that looks at its session to have looked, found no process, and exited.
 const WHILE: Duration = Duration::from_secs(9);
 
 const SESSIONS: &str = "/run/systemd/sessions";
@@ -35,7 +36,8 @@ fn keep(login: &mut Login, socket: &Path) {
     assert!(kept.contains(r#""unlocked":["acme.test.K"]"#), "{kept}");
 }
 
-/// Asserts that a daemon ends within the bound, counted from `begun`, and leaves nothing but its lock.
+/// Asserts that a daemon ends within the bound, counted from `begun`, and leaves nothing but its
+/// lock.
 #[track_caller]
 fn assert_ends(daemon: &Pidfd, begun: Instant, home: &Home) {
     assert!(daemon.wait_exit(BOUND + LONG), "it did not end at all");
@@ -54,12 +56,12 @@ fn the_last_process_of_a_session_ends_it() {
         return;
     }
     let (home, socket, mut login, daemon) = logged_in();
-    assert!(!daemon.wait_exit(WHILE), "somebody is logged in");
+    assert!(!daemon.wait_exit(WHILE), "the session has a process");
     assert!(login.ask(&socket, &get("acme.test.K")).contains(r#""secret":"s""#));
     login.leave();
     let begun = Instant::now();
     assert_ends(&daemon, begun, &home);
-    assert!(is_zombie(login.first().0), "a zombie of the session, which nobody reaps, does not count");
+    assert!(is_zombie(login.first().0), "a zombie of the session that is never reaped does not count");
 }
 
 #[test]
@@ -91,7 +93,7 @@ fn daemons_of_one_session_do_not_keep_one_another_alive() {
     let third = Home::new();
     third.give_to(61_235);
     let foreign = login.start(&socket_in(&third), Some(61_235));
-    assert!(!daemon.wait_exit(WHILE), "somebody is logged in");
+    assert!(!daemon.wait_exit(WHILE), "the session has a process");
     login.leave();
     let begun = Instant::now();
     for (daemon, home) in [(&daemon, &home), (&other, &second), (&foreign, &third)] {

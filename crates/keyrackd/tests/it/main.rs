@@ -1,4 +1,5 @@
-//! The real binary, in hermetic directories: who is served, both protocols, limits, starts and ends.
+//! The real binary, in hermetic directories: who is served, both protocols, limits, starts and
+//! ends.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod daemon;

@@ -1,5 +1,5 @@
-//! Where secrets lie while a daemon holds them, and that they lie nowhere afterwards. The daemon is an ordinary user's; root reads its
-//! memory to see.
+//! Places of secrets in the daemon's memory: in their pages, and nowhere afterwards. The daemon is
+//! an ordinary user's; root reads its memory to see.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,7 +22,7 @@ const SIMPLE: &str = "vkzrqhwmbtgynpxsdfjlc9w4eau7oi2t8n5hq3zgmx6kp1ybvrsd0jfluw
 /// Every form it can be brought into differs from it.
 const AWKWARD: &str = "kX\"9vö\nTz漢4q😀Lw7\tRé\"m\\Hs\u{1}ßJd字0pQ🔑\\Zy\"ü2\n漢Ib8";
 
-/// Which memory a daemon is to have, and what an ordinary user may lock there.
+/// Memory that a daemon is given, and the limit of an ordinary user.
 #[derive(Clone, Copy)]
 struct Setting {
     memlock_kib: u32,
@@ -34,7 +34,7 @@ const SECRET: Setting = Setting { memlock_kib: 8192, demanded: "secret", mode: M
 const LOCKED: Setting = Setting { memlock_kib: 8192, demanded: "locked", mode: Mode::Locked };
 const UNLOCKED: Setting = Setting { memlock_kib: 64, demanded: "auto", mode: Mode::Unlocked };
 
-/// Whether this machine has what a test of this setting needs.
+/// Returns `true` if this machine has what a test of this setting needs.
 fn can_have(test: &str, setting: Setting) -> bool {
     let works = Pool::new(ModeRequest::Require(setting.mode), Budget::default()).is_ok();
     can_run(test, &[Need::Root, Need::Program("setpriv"), Need::That(works, "memfd_secret")])
@@ -76,12 +76,13 @@ impl Stage {
         look(self.pid(), &self.needles)
     }
 
-    /// How many copies of both secrets must be seen while `held` of each are held.
+    /// Number of copies of both secrets to find while `held` of each are held.
     fn seen(&self, held: usize) -> usize {
         if self.mode == Mode::Secret { 0 } else { held }
     }
 
-    /// `held` of both secrets lie in memory, each in a page of its own and nowhere else; and in secret pages they are not to be seen.
+    /// `held` of both secrets lie in memory, each in a page of its own and nowhere else; and in
+    /// secret pages they are not to be seen.
     #[track_caller]
     fn holds(&self, held: usize, when: &str) {
         let found = self.look();
@@ -89,7 +90,8 @@ impl Stage {
         assert_eq!(found.hidden > 0, self.mode == Mode::Secret, "{when}");
     }
 
-    /// As [`Self::holds`], soon: what a caller leaves half said is wiped when the daemon sees it go.
+    /// As [`Self::holds`], soon: what a caller leaves half said is wiped when the daemon sees it
+    /// go.
     #[track_caller]
     fn comes_to_hold(&self, held: usize, limit: Duration, when: &str) {
         wait_until(when, limit, || self.look().copies() == Ok(self.seen(held)));
@@ -134,8 +136,8 @@ impl Stage {
         }
     }
 
-    /// Keeps a value that begins with both secrets and is too long for the kernel to take all of a reply that nobody reads; and has a caller
-    /// of each protocol ask for it and not read.
+    /// Keeps a value that begins with both secrets and is too long for the kernel to take all of a
+    /// reply that is never read; and has a caller of each protocol ask for it and not read.
     fn dawdle_over(&mut self, slug: &str, more: &str) {
         let value = json(&format!("{SIMPLE}{AWKWARD}{}", "x".repeat(450_000)), false);
         let reply = self.legacy(&unlock(slug, &value, more));
@@ -285,7 +287,8 @@ fn without_lockable_memory_a_secret_lies_in_its_page_too() {
 /// The number of the system call that ends a process.
 const EXIT_GROUP: &str = if cfg!(target_arch = "aarch64") { "94" } else { "231" };
 
-/// A debugger of root's makes the daemon's own wait for events fail, which its runtime takes for a bug, and holds it when it is about to end.
+/// A debugger of root's makes the daemon's own wait for events fail, which its runtime takes for a
+/// bug, and holds it when it is about to end.
 #[test]
 fn a_panic_leaves_no_copy_of_a_secret() {
     for setting in [SECRET, LOCKED, UNLOCKED] {
@@ -322,7 +325,7 @@ fn a_panic_leaves_no_copy_of_a_secret() {
     }
 }
 
-/// What is chosen, and why no more, is told as it is.
+/// The daemon reports its memory, and why it is not stronger.
 #[test]
 fn what_memory_it_has_is_told() {
     // What an ordinary user gets who demands nothing, with the lockable memory of today's systems.
@@ -356,7 +359,7 @@ fn what_memory_it_has_is_told() {
                 Mode::Locked => {
                     assert!(secret.starts_with(r#"false,"detail":""#), "{said}");
                     let demanded = setting.demanded == "locked";
-                    assert_eq!(secret.contains("KEYRACK_MEMORY=locked was asked for"), demanded, "{said}");
+                    assert_eq!(secret.contains("KEYRACK_MEMORY=locked was requested"), demanded, "{said}");
                     assert_eq!(locked, "true", "{said}");
                 }
                 Mode::Unlocked => {

@@ -1,17 +1,19 @@
-//! A look through all of a process's memory, as root, for what is left of a secret: whole, in pieces, and in every form it may have
-//! been brought into on its way.
+//! A look through all of a process's memory, as root, for what is left of a secret: whole, in
+//! pieces, and in every form it may have been brought into on its way.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-/// A piece is so long: nothing that short is a coincidence, and hardly a piece of a secret that was left somewhere is shorter.
+/// A piece is so long: nothing that short is a coincidence, and hardly a piece of a secret that was
+/// left somewhere is shorter.
 const PIECE: usize = 12;
-/// How far the beginnings of pieces are apart: whatever is left that has `PIECE + STEP` bytes in a row is seen.
+/// Distance between the beginnings of pieces: any leftover of `PIECE + STEP` bytes in a
+/// row is seen.
 const STEP: usize = 4;
 
-/// What is looked for.
+/// Secrets to search for.
 pub(crate) struct Needles(Vec<Needle>);
 
 struct Needle {
@@ -28,7 +30,7 @@ impl Needles {
         for (number, secret) in secrets.iter().enumerate() {
             let plain = pieces(secret.as_bytes()).enumerate();
             let plain = plain.map(|(at, piece)| (format!("bytes {}…", at * STEP), piece.to_vec(), true));
-            // A form that changes nothing is no other form.
+            // A form that changes nothing is not another form.
             let changed = |bytes: &[u8]| !secret.as_bytes().windows(bytes.len()).any(|same| same == bytes);
             let others = forms(secret).into_iter().filter(|(_, bytes)| changed(bytes));
             for (form, bytes, plain) in plain.chain(others.map(|(form, bytes)| (form, bytes, false))) {
@@ -71,7 +73,7 @@ fn forms(secret: &str) -> Vec<(String, Vec<u8>)> {
     forms
 }
 
-/// What stands between the quotes of a JSON string.
+/// Content of a JSON string, without its quotes.
 pub(crate) fn json(text: &str, ascii: bool) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -108,24 +110,24 @@ fn base64(bytes: &[u8]) -> Vec<u8> {
     bytes.chunks_exact(3).flat_map(digits).collect()
 }
 
-/// What a look found.
+/// Result of a scan.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// How often each piece lies there as it was given; one that does not is not listed.
+    /// Number of occurrences of each piece in its plain form; missing pieces are not listed.
     plain: BTreeMap<usize, usize>,
-    /// How many such pieces there are to be found.
+    /// Number of such pieces.
     pieces: usize,
     /// Everything else, in words.
     pub(crate) otherwise: Vec<String>,
-    /// Where plain pieces lie, in words.
+    /// Description of the places of plain pieces.
     pub(crate) places: Vec<String>,
-    /// Bytes of pages nobody reads from outside.
+    /// Bytes of pages that cannot be read from outside.
     pub(crate) hidden: usize,
 }
 
 impl Found {
-    /// How many whole copies there are of every secret looked for: as many of each piece, and nothing in any other form. `Err` says what
-    /// there is if that is not so.
+    /// Number of whole copies of every secret: as many of each piece, and
+    /// nothing in any other form. `Err` says what there is if that is not so.
     pub(crate) fn copies(&self) -> Result<usize, String> {
         let least =
             if self.plain.len() < self.pieces { 0 } else { self.plain.values().copied().min().unwrap_or(0) };

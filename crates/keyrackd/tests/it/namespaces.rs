@@ -1,5 +1,6 @@
-//! Jails × wires: which namespaces callers come from, which the daemon is in, and who is served. Directories and sockets are open to
-//! everybody, so that only the daemon's own look at its callers stands.
+//! Jails × wires: which namespaces callers come from, which the daemon is in, and who is served.
+//! Directories and sockets are open to everybody, so that only the daemon's own look at its callers
+//! stands.
 
 use std::process::{Command, Stdio};
 
@@ -80,7 +81,8 @@ fn needs(test: &str) -> bool {
     can_run(test, &[&[Need::Root][..], &programs].concat())
 }
 
-/// Asks for the key by every wire from a jail; whether it was handed out, which has to be the same for all.
+/// Asks for the key by every wire from a jail; whether it was handed out, which has to be the same
+/// for all.
 fn is_served(jail: &[&str], daemon: &Daemon) -> bool {
     let socket = daemon.socket.as_os_str();
     let legacy = ask_as(|ask| jailed(jail, ask), socket, &get("acme.test.K"));
@@ -177,7 +179,8 @@ fn jails_of_an_ordinary_user_are_refused() {
     ] {
         assert!(!is_served(&[own, jail].concat(), &daemon), "{jail:?}");
     }
-    // Root is another user, whatever namespace it is in: also where both uids are shown as the same number.
+    // Root is another user, whatever namespace it is in: also where both uids are shown as the same
+    // number.
     for jail in [NOTHING, &["unshare", "--user", "--"], &["unshare", "--user", "--map-user=65533", "--"]] {
         assert!(!is_served(jail, &daemon), "{jail:?}");
     }
@@ -247,7 +250,7 @@ fn daemon_in_a_pid_namespace_serves_that_alone() {
     let jailed = Jailed::start(jail, &["--pid", "--mount"]);
     jailed.unlock();
     assert!(is_served(&jailed.inside(), &jailed.daemon), "its own namespace");
-    // The parent and siblings are not visible in it: nobody looks them up by another number.
+    // The parent and siblings are not visible in it: they are never looked up by another number.
     assert!(!is_served(NOTHING, &jailed.daemon), "the parent");
     assert!(!is_served(&["unshare", "--pid", "--fork", "--mount-proc", "--"], &jailed.daemon), "a sibling");
     let nested = [&jailed.inside()[..], &["unshare", "--pid", "--fork", "--mount-proc", "--"]].concat();
@@ -306,7 +309,8 @@ fn unknown_setting_is_refused() {
     assert!(text.contains("KEYRACK_ALLOW_NAMESPACES must be user or all"), "{text}");
 }
 
-/// It is asked for at each connection: a process that leaves its namespace between two is met as what it is then.
+/// It is asked for at each connection: a process that leaves its namespace between two is met as
+/// what it is then.
 #[test]
 fn caller_is_met_in_the_namespace_it_is_in() {
     if !needs("caller_is_met_in_the_namespace_it_is_in") {

@@ -132,7 +132,7 @@ fn what_is_no_frame_is_told_so_and_closed() {
         stream.write_all(bytes).unwrap();
         let (error, _) = read_frame(&mut stream).unwrap_or_else(|| panic!("{bytes:?}: no reply"));
         assert!(error.starts_with(r#"{"id":0,"error":{"code":"bad_frame","#), "{bytes:?}: {error}");
-        assert!(read_frame(&mut stream).is_none(), "closed behind it");
+        assert!(read_frame(&mut stream).is_none(), "closed after it");
     }
     let mut stream = daemon.connect();
     stream.write_all(&frame(r#"{"id":1,"op":"ping"}"#, b"")[..9]).unwrap();
@@ -159,7 +159,8 @@ fn values_of_every_size_come_back() {
 #[test]
 fn a_relock_ends_queued_replies_that_carry_the_key() {
     let daemon = Daemon::start();
-    // More than the kernel takes of a reply that nobody reads, and less than fills an ordinary user's lockable memory.
+    // More than the kernel takes of a reply that is never read, and less than fills an ordinary
+    // user's lockable memory.
     daemon.unlock("acme.test.K", &"k".repeat(400_000));
     daemon.unlock("acme.test.L", &"l".repeat(400_000));
     let asked = |slug: &str| {

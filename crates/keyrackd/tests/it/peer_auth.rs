@@ -1,4 +1,5 @@
-//! Who is served. Directories and sockets are opened to everybody first, so that only the look at the caller stands.
+//! Peer authentication. Directories and sockets are opened to all first, so that only the check of
+//! the caller stands.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,7 +16,7 @@ use crate::peer_process::{Session, actor, ask_as, ask_handed_into, play, relay};
 
 const NATIVE_GET: &str = r#"{"id":1,"op":"get","slugs":["acme.test.K"]}"#;
 
-/// What a stranger is told, and all that it is told.
+/// The complete reply to a rejected peer.
 const TOLD: &str = r#"{"success":false,"error":"session mismatch: this daemon does not serve this process"}"#;
 
 #[test]
@@ -217,7 +218,8 @@ fn request_of_two_processes_is_refused() {
     assert_eq!(daemon.held(), ["acme.test.K"]);
 }
 
-/// A read ends where the sender changes, as if nothing more had come. What is left is found at once all the same.
+/// A read ends where the sender changes, as if nothing more had come. What is left is found at once
+/// all the same.
 #[test]
 fn bytes_of_another_sender_behind_a_request_are_refused_at_once() {
     let daemon = Daemon::start();
@@ -247,7 +249,7 @@ fn a_caller_is_judged_when_it_is_met_and_by_what_it_is_then() {
         said[..2].iter().all(|reply| reply.contains("acme.test.K")),
         "it stays the one it was met as: {said:?}"
     );
-    assert!(said[2].contains("session_mismatch"), "met anew it is a stranger: {said:?}");
+    assert!(said[2].contains("session_mismatch"), "authenticated again, it is rejected: {said:?}");
 }
 
 #[test]

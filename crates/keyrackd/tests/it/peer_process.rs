@@ -1,5 +1,5 @@
-//! Other processes a test needs: the test binary itself, run again to act a part, as another user, in another login session,
-//! or to die at the right moment.
+//! Other processes a test needs: the test binary itself, run again to act a part, as another user,
+//! in another login session, or to die at the right moment.
 
 use std::env;
 use std::ffi::OsStr;
@@ -29,7 +29,8 @@ pub(crate) fn program(socket: &Path) -> PathBuf {
     let path = socket.ancestors().nth(2).unwrap().join("actor");
     let own = env::current_exe().unwrap();
     if !path.exists() && std::fs::hard_link(&own, &path).is_err() {
-        // Not by this process: a child of another test would hold it open for writing, and it could not be run.
+        // Not by this process: a child of another test would hold it open for writing, and it could
+        // not be run.
         assert!(Command::new("cp").arg(&own).arg(&path).status().unwrap().success());
     }
     path
@@ -52,7 +53,8 @@ pub(crate) fn ask_as(wrap: impl FnOnce(&Command) -> Command, socket: &OsStr, req
     said(&output.stdout)
 }
 
-/// The same by the native protocol: the header of the reply, `nothing`, or what kept it from being had.
+/// The same by the native protocol: the header of the reply, `nothing`, or what kept it from being
+/// had.
 pub(crate) fn ask_native_as(wrap: impl FnOnce(&Command) -> Command, socket: &OsStr, request: &str) -> String {
     let mut command = actor("native", socket);
     command.env(REQUEST, request);
@@ -76,7 +78,7 @@ fn copied(command: &Command) -> Command {
     copy
 }
 
-/// What an actor said, among what the test harness prints.
+/// Output of a peer process, without that of the test harness.
 fn said(stdout: &[u8]) -> String {
     let text = String::from_utf8_lossy(stdout);
     let said = text.lines().find_map(|line| line.split_once("SAID:"));
@@ -90,7 +92,8 @@ pub(crate) fn relay(part: &str, socket: &OsStr, request: &str, output: &OsStr) -
     command
 }
 
-/// Opens a connection and hands it into a jail, where it is asked over, by the protocol of the request. What was answered.
+/// Opens a connection and hands it into a jail, where it is asked over, by the protocol of the
+/// request. What was answered.
 pub(crate) fn ask_handed_into(jail: &[&str], socket: &Path, request: &str) -> String {
     let mut command = actor("lender to a jail", socket.as_os_str());
     let output =
@@ -160,8 +163,8 @@ pub(crate) fn crowd(wrap: impl FnOnce(&Command) -> Command, socket: &OsStr, time
     said(&output.stdout).parse().unwrap()
 }
 
-/// A login session of its own, in which daemons and other programs are started and asked. It ends with what was started in it, or
-/// with its first process by [`Login::leave`].
+/// A login session of its own, in which daemons and other programs are started and asked. It ends
+/// with what was started in it, or with its first process by [`Login::leave`].
 pub(crate) struct Login {
     child: Reaped,
     replies: io::BufReader<std::process::ChildStdout>,
@@ -213,7 +216,7 @@ impl Login {
     }
 }
 
-/// What an actor says next.
+/// Next line of a peer process.
 pub(crate) fn said_in(replies: &mut impl BufRead) -> String {
     let mut line = String::new();
     loop {
@@ -283,7 +286,8 @@ fn act() {
             stream.write_all(first).unwrap();
             let _ = spawn_saying(stream, rest).wait();
         }
-        // Has one answer, then asks and has a child ask, both before the daemon looks: what is said to both.
+        // Has one answer, then asks and has a child ask, both before the daemon looks: what is said
+        // to both.
         "mixer" => {
             let mut stream = connect(&socket);
             say(&ask_once(&mut stream, &request));
@@ -315,7 +319,8 @@ fn act() {
             assert!(read_frame(&mut stream).is_some());
             drop(spawn_with(stream, "second"));
         }
-        // Asks, moves to a login session of its own, and asks again: over the connection it has, and over a fresh one.
+        // Asks, moves to a login session of its own, and asks again: over the connection it has,
+        // and over a fresh one.
         "mover" => {
             let mut stream = connect(&socket);
             say(&ask_once(&mut stream, &request));
@@ -425,7 +430,7 @@ fn start(socket: &Path, uid: Option<&&str>) -> String {
         command = keyrack_testkit::as_user(uid.parse().unwrap(), &command);
     }
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    #[expect(clippy::zombie_processes, reason = "whoever starts a daemon does not wait for its end")]
+    #[expect(clippy::zombie_processes, reason = "the starter of a daemon does not wait for its exit")]
     let daemon = quiet.spawn().unwrap();
     wait_until("the daemon serves", LONG, || UnixStream::connect(socket).is_ok());
     daemon.id().to_string()
@@ -505,7 +510,7 @@ fn inherited() -> UnixStream {
     stream
 }
 
-/// Asks over a connection somebody else has opened.
+/// Sends a request over a connection that another process opened.
 fn hold(request: &str) {
     std::fs::write(env::var_os(OUTPUT).unwrap(), ask_over_inherited(request)).unwrap();
 }

@@ -1,5 +1,6 @@
-//! What the daemon does to its own process, read back from outside. (That a debugger of its own user is kept out needs calls that only
-//! `keyrack-sys` may make: `the_same_users_debugger_is_kept_out_of_the_daemon` is there.)
+//! Hardening of the daemon's process, read back from outside. (That a debugger of its own
+//! user is kept out needs calls that only `keyrack-sys` may make:
+//! `the_same_users_debugger_is_kept_out_of_the_daemon` is there.)
 
 use std::fs;
 use std::io::Write;

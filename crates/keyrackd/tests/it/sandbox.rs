@@ -1,5 +1,5 @@
-//! The confined daemon at work, watched at every system call: it does all it is for, nothing it asks of the kernel is refused, and nothing
-//! is written but answers.
+//! The confined daemon at work, watched at every system call: it does all it is for, nothing it
+//! asks of the kernel is refused, and nothing is written but answers.
 
 use std::fs;
 use std::io::Write;
@@ -53,7 +53,7 @@ fn a_day(daemon: &mut Daemon) {
     assert!(roundtrip(&mut stream, r#"{"id":5,"op":"relock","env":"test"}"#, b"").0.contains("acme.test.B"));
     assert!(roundtrip(&mut stream, r#"{"id":6,"op":"ping"}"#, b"").0.contains("ok"));
 
-    // A key that ends by itself, a signal that ends them all, a stranger, and callers that go away.
+    // A key that expires, a signal that erases all, a rejected peer, and clients that leave.
     assert!(roundtrip(&mut stream, &keys("acme.test.C", 200), b"secret").0.contains(r#""ok":true"#));
     std::thread::sleep(Duration::from_millis(400));
     assert_eq!(daemon.held(), [""; 0]);
@@ -72,7 +72,8 @@ fn a_day(daemon: &mut Daemon) {
     assert!(daemon.ended(LONG).success());
 }
 
-/// Attaches strace as root, which a process that is not dumpable allows, and returns once it watches.
+/// Attaches strace as root, which a process that is not dumpable allows, and returns once it
+/// watches.
 fn watch(daemon: &Daemon) -> Reaped {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-y", "-s", "0", "-o"]).arg(daemon.home.root().join("trace"));
@@ -85,7 +86,7 @@ fn watch(daemon: &Daemon) -> Reaped {
     strace
 }
 
-/// What is wrong about a system call of a daemon that serves, if anything.
+/// Problem with a system call of a serving daemon, if there is one.
 fn wrong(call: &str, run: &str) -> Option<&'static str> {
     let (name, rest) = call.split_once('(')?;
     let first = rest.split([',', ')']).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How a daemon starts, or does not, and what it leaves behind then: nothing.
+//! Start of a daemon; a failed start leaves nothing behind.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -76,7 +76,7 @@ fn started_by_a_client_it_inherits_nothing() {
     assert_ne!(
         i64::from(pid),
         i64::from(started.pid.as_raw()),
-        "in memory that nobody could open before it was hidden"
+        "in memory that no process could open before it was hidden"
     );
     let proc = format!("/proc/{pid}");
     assert_eq!(fs::read_to_string(format!("{proc}/comm")).unwrap(), "keyrackd\n");
@@ -297,7 +297,7 @@ fn a_socket_of_another_session_is_not_taken_for_ours() {
 fn a_report_needs_a_pipe() {
     let home = Home::new();
     let (code, text) = failing(command(&home).args(["--ready-fd", "3"]));
-    assert!(code == 2 && text.contains("descriptor 3 is no pipe"), "{text}");
+    assert!(code == 2 && text.contains("descriptor 3 is not a pipe"), "{text}");
 }
 
 #[test]
@@ -317,7 +317,8 @@ fn where_processes_are_hidden_it_does_not_start() {
 #[test]
 fn memory_that_cannot_be_had_is_named() {
     let home = Home::new();
-    // Memory of memfd_secret counts as a file that grows; where the kernel has none, that is the reason.
+    // Memory of memfd_secret counts as a file that grows; where the kernel has none, that is the
+    // reason.
     let mut limited = Command::new("sh");
     limited.env("KEYRACK_MEMORY", "secret");
     limited
