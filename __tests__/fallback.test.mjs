@@ -96,7 +96,7 @@ describe('without the addon, on a supported platform', () => {
     }
     delete process.env.TOKEN;
     for (const [name, value] of Object.entries(saved)) value === undefined ? delete process.env[name] : (process.env[name] = value);
-    // What a shell would act on is no key, but nothing may turn it into a command either.
+    // Text that a shell would act on is not a key, and nothing may turn it into a command either.
     expect(await js("k.getSync({ for: { key: \"acme.test.A;b'c\" } }).attempt.fix", { "A;b'c": 'ghp_x' })).toBe("npx keyrack get --env test --key 'A;b'\\''c' --allow-dangerous");
   });
 
@@ -148,7 +148,7 @@ describe('the fallback reader and the addon', () => {
     const addon = require('../lib/binding.js').binding();
     const { manifestOf } = require('../lib/manifest_fallback.js');
     const { callContext } = require('../lib/call_context.js');
-    // A small generator of its own, so that a failure can be had again (xorshift32).
+    // A small generator of its own, so that a failure can be repeated (xorshift32).
     let state = 20261123;
     const below = (count) => {
       for (const shift of [13, -17, 5]) state ^= shift > 0 ? state << shift : state >>> -shift;

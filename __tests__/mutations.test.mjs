@@ -64,7 +64,7 @@ describe('set, unlock, get, relock and del', () => {
       expect(host).toStrictEqual({ slug: 'acme.test.BY_SLUG', mech: 'PERMANENT_VIA_REPLICA', vault: 'os.secure', exid: null, env: 'test', org: 'acme', meta: { keyrackBindVersion: expect.any(Number) }, maxDuration: null, createdAt: expect.any(String), updatedAt: expect.any(String) });
       expect(await call("return k.get({ for: { key: 'acme.test.BY_SLUG' }, owner: null, with: { unlock: true } })")).toMatchObject({ attempt: { status: 'granted', grant: { key: { secret: 'v' } } } });
       expect(await call("return k.del({ slug: 'acme.test.BY_SLUG' })")).toStrictEqual({ slug: 'acme.test.BY_SLUG', effect: 'deleted' });
-      // Nobody is there to be asked for the secret.
+      // There is no terminal to prompt for the secret.
       expect(await call(`return k.set(${JSON.stringify(today)})`)).toMatchObject({ code: 'prompt_needed', slug: 'acme.test.BY_SLUG' });
     }
     expect(await js(`return k.set({ ...${JSON.stringify(today)}, slug: 'other.test.K', secret: 'v' })`)).toMatchObject({ code: 'org_mismatch' });

@@ -1,5 +1,5 @@
 // How the command is run: by path, without a shell or a terminal, with the secret on stdin, ended
-// and reaped when withdrawn. A script that tells what it was given stands in for the binary.
+// and reaped when withdrawn. A script that prints its arguments replaces the binary.
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';

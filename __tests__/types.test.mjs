@@ -18,7 +18,7 @@ const BUNDLER = { module: ts.ModuleKind.ESNext, moduleResolution: ts.ModuleResol
 const ES2022 = ['lib.es2022.d.ts'];
 const DISPOSABLE = [...ES2022, 'lib.esnext.disposable.d.ts'];
 
-// A compiler is no fast thing on a busy machine.
+// A compiler is slow on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
 
 let home;

@@ -1,5 +1,6 @@
-//! The clock and the client of `npm run bench`: each word measures one thing and prints one number, or does one piece of preparation.
-//! Takes HOME and `XDG_RUNTIME_DIR` from its environment; talks to whatever daemon or floor the caller has started.
+//! The clock and the client of `npm run bench`: each word measures one thing and prints one number,
+//! or does one piece of preparation. Takes HOME and `XDG_RUNTIME_DIR` from its environment; talks
+//! to whatever daemon or floor the caller has started.
 #![allow(clippy::print_stdout, reason = "what was measured is what it is for")]
 
 use std::collections::BTreeMap;
@@ -225,7 +226,8 @@ fn native_bytes(slug: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// Times `ensure` and a first answer; the daemon is ended, and gone, between two rounds, which is not timed.
+/// Times `ensure` and a first answer; the daemon is ended, and gone, between two rounds, which is
+/// not timed.
 fn start(keyrackd: &Path, n: usize) -> Outcome<()> {
     let ctx = context()?;
     let mut times = Vec::with_capacity(n);

@@ -31,10 +31,9 @@ function terminal() {
  * Runs `keyrack` with arguments and resolves, once it has been reaped, to its output. Rejects if it
  * could not run, did not finish within `timeoutMs`, or was aborted by `signal`.
  *
- * @param {string[]} args
- * @param {{ secret?: Buffer, discard?: boolean, prompt: 'never' | 'tty', signal?: AbortSignal, timeoutMs?: number }} how `secret` is wiped when
- *   done; `discard` keeps nothing of stdout.
- * @returns {Promise<{ status: number | null, stdout: string, stderr: string }>}
+ * @param {string[]} args @param {{ secret?: Buffer, discard?: boolean, prompt: 'never' | 'tty',
+ * signal?: AbortSignal, timeoutMs?: number }} how `secret` is wiped when done; `discard` keeps
+ * nothing of stdout. @returns {Promise<{ status: number | null, stdout: string, stderr: string }>}
  */
 function keyrack(args, how) {
   const { secret, discard, prompt, signal, timeoutMs } = ownProperties(how);

@@ -1,4 +1,4 @@
-// The notices of everything that is linked into what a platform package ships: their licences ask
+// The notices of everything that is linked into what a platform package ships: their licenses ask
 // for them to go along.
 
 import { capture } from './command.mjs';
@@ -9,7 +9,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 const ROOTS = ['keyrack-cli', 'keyrackd', 'keyrack-node'];
 
 /**
- * Licences that ask for no more than their notice. An expression is accepted when one of its
+ * Licenses that ask for no more than their notice. An expression is accepted when one of its
  * alternatives is made of these alone.
  */
 const ACCEPTED = new Set(['0BSD', 'Apache-2.0', 'Apache-2.0 WITH LLVM-exception', 'BSD-2-Clause', 'BSD-3-Clause', 'ISC', 'MIT', 'MIT-0', 'Unicode-3.0', 'Unlicense', 'Zlib', 'CC0-1.0']);
@@ -41,14 +41,14 @@ function linked(triple) {
 
 /**
  * The text that goes along with what was built for the given triples. Fails for a crate whose
- * licence is not among those accepted.
+ * license is not among those accepted.
  */
 export function notices(triples) {
   const crates = new Map(triples.flatMap(linked).map((each) => [each.id, each]));
   const texts = new Map();
   const lines = [];
   for (const { name, version, license, manifest_path: manifest, authors } of crates.values()) {
-    if (!license || !isAccepted(license)) throw new Error(`${name} ${version} is under ${license ?? 'a licence it does not name'}, which is not among those accepted`);
+    if (!license || !isAccepted(license)) throw new Error(`${name} ${version} is under ${license ?? 'a license it does not name'}, which is not among those accepted`);
     const directory = dirname(manifest);
     const all = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isFile() && /^(licen[cs]e|copying|copyright|notice|unlicense)/i.test(entry.name));
     const mit = isMit(license) ? all.filter((entry) => !/apache|unlicense|zlib|boost|bsd/i.test(entry.name)) : all;

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Publishes packed tarballs: every platform package first, each looked up on the registry
-// afterwards, then `keyrack`, which asks for exactly those. Someone who installs in between gets the
-// version before. Run again after a failure, it goes on where it stopped; what is there already
+// afterwards, then `keyrack`, which asks for exactly those. Someone who installs in between gets
+// the version before. Run again after a failure, it goes on where it stopped; what is there already
 // must be the same.
 //
 //   npm run release -- DIR [--provenance]

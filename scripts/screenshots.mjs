@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Takes the screenshots of docs/images: real commands in a real terminal on an X server of its own.
-// The home is a fresh /home/ada, which is gone afterwards, so that the pictures show no path of your machine.
+// The home is a fresh /home/ada, which is gone afterwards, so that the pictures show no path of
+// your machine.
 //
 //   node scripts/screenshots.mjs               the ones of the README, into docs/images node
 //   scripts/screenshots.mjs --all DIR     each scene at 40, 80 and 200 columns, to be looked at

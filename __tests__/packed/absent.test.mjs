@@ -1,5 +1,5 @@
 // The package without its native part, as it may come to be installed: it loads, answers what the
-// environment has, and says what mends it. And then what it says does mend it.
+// environment has, and the error has a fix. The fix then works.
 
 import { afterEach, describe, expect, it } from 'vitest';
 import { createRequire } from 'node:module';
@@ -70,12 +70,13 @@ describe('installed from git', () => {
   it('says how to build it, and tarballs so built install', async () => {
     if (!canRun('installed from git', 'git')) return;
     consumer = makeConsumer('npm');
-    // A clone of what is here, as somebody else would have it: no built files.
+    // A clone of this repository, without built files.
     const clone = `${consumer.base}/clone`;
     const git = (...args) => consumer.ok(['git', '-c', 'user.name=t', '-c', 'user.email=t@t', '-c', 'safe.directory=*', ...args]);
     const { stdout } = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard', 'package.json', 'index.*', 'bin', 'lib', 'npm', 'README.md', 'LICENSE'], { cwd: root });
     await consumer.ok(['sh', '-c', 'mkdir "$1" && tar -C "$0" --null --files-from=- -cf - | tar -C "$1" -xf -', root, clone], { input: stdout });
-    // npm prepares a git dependency that has a build script by installing what it is developed with, which this registry does not have.
+    // npm prepares a git dependency that has a build script by installing what it is developed
+    // with, which this registry does not have.
     const manifest = JSON.parse(readFileSync(join(clone, 'package.json'), 'utf8'));
     writeFileSync(join(clone, 'package.json'), JSON.stringify({ ...manifest, devDependencies: {} }));
     await git('init', '--quiet', clone);

@@ -1,4 +1,4 @@
-// An empty project of somebody who installs keyrack, with a home, caches and a daemon of its own.
+// An empty project that installs keyrack, with a home, caches and a daemon of its own.
 
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';

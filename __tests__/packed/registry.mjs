@@ -20,8 +20,9 @@ function fileOf(tarball, wanted) {
 }
 
 /**
- * @param {{ tarballs: string[], absent: object[] }} what packed tarballs, and manifests of packages whose tarball is nowhere.
- * @returns {Promise<{ url: string, close: () => void }>} `GET /-/asked` answers the paths it was asked for.
+ * @param {{ tarballs: string[], absent: object[] }} what packed tarballs, and manifests of packages
+ * whose tarball is nowhere. @returns {Promise<{ url: string, close: () => void }>} `GET /-/asked`
+ * answers the paths it was asked for.
  */
 export async function serveRegistry({ tarballs, absent }) {
   const files = new Map();

@@ -10,7 +10,8 @@ const MACHINE = { memory: 768, swap: 0, append: [], alone: false };
  * Reads the comment at the top of a scenario: a sentence, then any of
  *
  *     # needs: linux 6.5                     the oldest kernel it runs on
- *     # machine: memory=512 swap=1024        MiB; `append=WORD` for the kernel's command line; `alone`: no other scenario in that machine
+ *     # machine: memory=512 swap=1024        MiB; `append=WORD` for the kernel's command line;
+ *                                            `alone`: no other scenario in that machine
  *     # seconds: 240                         its time limit
  */
 export function parseScenario(name, text) {
