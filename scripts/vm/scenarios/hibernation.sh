@@ -1,5 +1,7 @@
 # Time in hibernation counts; secret memory forbids hibernation, and what locked memory leaves in
-# the image is as SECURITY.md says. machine: memory=640 swap=1024 seconds: 420
+# the image is as SECURITY.md says.
+# machine: memory=640 swap=1024
+# seconds: 420
 
 mkswap -q /dev/vdc && swapon /dev/vdc
 [ -w /sys/power/disk ] || { not_run 'hibernation' 'this kernel cannot hibernate'; exit; }

@@ -1,5 +1,6 @@
 # The user's service manager has a session of its own; with linger it outlives every log-out, as
-# doctor says. seconds: 600
+# doctor says.
+# seconds: 600
 
 # as_unit NAME COMMANDS: runs them in a unit of the user's manager that stays for a while.
 as_unit() { in_session one "rm -f ~/$1.out ~/$1.done; systemd-run --user --quiet --collect --unit=$1 bash -c 'cd ~/app; { $2; } > ~/$1.out 2>&1; echo \$? > ~/$1.done; sleep 600'"; until_true 60 test -s "/home/alice/$1.done" > /dev/null; cat "/home/alice/$1.out"; }

@@ -1,5 +1,7 @@
 # Where the memory of the session's cgroup runs out, the process that took it is killed; a daemon
-# that is killed loses its keys and nothing else. machine: memory=1024 seconds: 360
+# that is killed loses its keys and nothing else.
+# machine: memory=1024
+# seconds: 360
 
 # The shell of a session that takes all memory it can get.
 HOG='perl -e "push @a, chr(65 + \$_ % 26) x 10_000_000 while ++\$_ < 60"'

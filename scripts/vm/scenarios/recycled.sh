@@ -1,5 +1,7 @@
 # A process number that was recycled into the session does not vouch for a socket that another
-# process opened. needs: linux 6.5 seconds: 360
+# process opened.
+# needs: linux 6.5
+# seconds: 360
 
 open_session one || exit
 in_session one "$UNLOCK" > /dev/null

@@ -1,5 +1,6 @@
 # A login over ssh is one session: what it unlocks it reads, and no other session, user or root
-# does. seconds: 300
+# does.
+# seconds: 300
 
 open_session one || exit
 in_session one "$UNLOCK"
