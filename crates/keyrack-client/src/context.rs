@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use keyrack_core::layout::variables::{HOME, INVOKED_AS, MEMORY, PREFIX, REQUIRE_SESSION, STRICT_ENV};
 use keyrack_core::{Invocation, Owner};
-use keyrack_sys::memory::{Budget, MemoryError, Mode, ModeRequest, Pool, is_limit_raisable};
+use keyrack_sys::memory::{Budget, MemoryError, MemoryMode, ModeRequest, Pool, is_limit_raisable};
 
 /// Time that a command waits for a reply of the daemon.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -195,8 +195,8 @@ impl MemoryRank {
     pub fn unavailable(self) -> Option<String> {
         let mode = match self {
             MemoryRank::Unlocked => return None,
-            MemoryRank::Locked => Mode::Locked,
-            MemoryRank::Secret => Mode::Secret,
+            MemoryRank::Locked => MemoryMode::Locked,
+            MemoryRank::Secret => MemoryMode::Secret,
         };
         match Pool::new(ModeRequest::Require(mode), Budget::bytes(PROBE_BYTES)) {
             Err(MemoryError::Unavailable { lacks, .. }) if !is_limit_raisable() => Some(lacks),

@@ -7,7 +7,7 @@ use crate::address::is_address_unavailable;
 use crate::context::Context;
 use crate::daemon::connect;
 use crate::manifest;
-use crate::session::{RelockScope, Relocked};
+use crate::session::{RelockTarget, Relocked};
 
 /// Keys that a caller names to relock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +43,9 @@ pub struct RelockOutcome {
 /// Those of [`relock_slugs`], of [`crate::daemon::connect`] and of the daemon.
 pub fn relock(ctx: &Context, wanted: &RelockQuery) -> Result<RelockOutcome, Error> {
     let what = match wanted {
-        RelockQuery::All => RelockScope::All,
-        RelockQuery::Env(env) => RelockScope::Env(*env),
-        RelockQuery::Key { ask, org, env } => RelockScope::Slugs(slugs(ctx, ask, org, *env)?),
+        RelockQuery::All => RelockTarget::All,
+        RelockQuery::Env(env) => RelockTarget::Env(*env),
+        RelockQuery::Key { ask, org, env } => RelockTarget::Slugs(slugs(ctx, ask, org, *env)?),
     };
     erase(ctx, &what)
 }
@@ -54,7 +54,7 @@ pub fn relock(ctx: &Context, wanted: &RelockQuery) -> Result<RelockOutcome, Erro
 ///
 /// # Errors
 /// Those of [`crate::daemon::connect`] and of the daemon.
-pub fn erase(ctx: &Context, what: &RelockScope) -> Result<RelockOutcome, Error> {
+pub fn erase(ctx: &Context, what: &RelockTarget) -> Result<RelockOutcome, Error> {
     let told = connect(ctx).and_then(|daemon| daemon.map(|mut daemon| daemon.relock(what)).transpose());
     let mut relocked = match told {
         Ok(relocked) => relocked.unwrap_or_default(),

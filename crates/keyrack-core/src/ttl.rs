@@ -145,7 +145,7 @@ pub struct GrantedTtl {
     /// Time from unlock to expiry. `None` if it is unknown.
     pub ttl: Option<Ttl>,
     /// Limit that decided it. `None` if it is unknown.
-    pub by: Option<TtlLimit>,
+    pub limit: Option<TtlLimit>,
 }
 
 /// Returns the TTL of a key and the limit that decided it: the least of the requested (or default)

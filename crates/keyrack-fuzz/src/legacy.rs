@@ -3,12 +3,12 @@
 
 use std::borrow::Cow;
 
-use keyrack_wire::WipedBuffer;
 use keyrack_wire::legacy::{
-    self, Get, GetItem, Grant, LegacyError, MAX_REPLY, MAX_REQUEST, Progress, Relock, Request, Scanner,
+    self, Get, GetItem, Grant, LegacyError, MAX_REPLY, MAX_REQUEST, Progress, Request, Scanner,
     encode_get_reply, encode_get_request, encode_relock_request, parse_get_reply, parse_relock_reply,
     parse_status_reply,
 };
+use keyrack_wire::{Relock, WipedBuffer};
 use serde_json::Value;
 
 /// Takes a message of either side, or any other bytes.

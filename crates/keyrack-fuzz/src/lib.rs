@@ -38,7 +38,7 @@ pub use words::words;
 
 /// A fuzz target.
 #[derive(Clone, Copy)]
-pub struct Target {
+pub struct FuzzTarget {
     /// Name of the target, its binary and the directory of its corpus.
     pub name: &'static str,
     /// Function that checks the bytes.
@@ -46,18 +46,18 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: &[Target] = &[
-    Target { name: "native", body: native },
-    Target { name: "json", body: json },
-    Target { name: "legacy", body: legacy },
-    Target { name: "dispatcher", body: dispatcher },
-    Target { name: "server", body: server },
-    Target { name: "repo_manifest", body: repo_manifest },
-    Target { name: "host_manifest", body: host_manifest },
-    Target { name: "words", body: words },
-    Target { name: "age_file", body: age_file },
-    Target { name: "key_file", body: key_file },
-    Target { name: "direct_file", body: direct_file },
-    Target { name: "mask", body: mask::mask },
-    Target { name: "secrets_json", body: secrets_json },
+pub const TARGETS: &[FuzzTarget] = &[
+    FuzzTarget { name: "native", body: native },
+    FuzzTarget { name: "json", body: json },
+    FuzzTarget { name: "legacy", body: legacy },
+    FuzzTarget { name: "dispatcher", body: dispatcher },
+    FuzzTarget { name: "server", body: server },
+    FuzzTarget { name: "repo_manifest", body: repo_manifest },
+    FuzzTarget { name: "host_manifest", body: host_manifest },
+    FuzzTarget { name: "words", body: words },
+    FuzzTarget { name: "age_file", body: age_file },
+    FuzzTarget { name: "key_file", body: key_file },
+    FuzzTarget { name: "direct_file", body: direct_file },
+    FuzzTarget { name: "mask", body: mask::mask },
+    FuzzTarget { name: "secrets_json", body: secrets_json },
 ];

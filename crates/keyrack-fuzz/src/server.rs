@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use keyrack_client::address::RackAddress;
-use keyrack_client::session::{DaemonStatus, GrantedKey, KeyToUnlock, RelockScope};
+use keyrack_client::session::{DaemonStatus, GrantedKey, KeyToUnlock, RelockTarget};
 use keyrack_client::{Context, fuzzing};
 use keyrack_core::layout::SocketName;
 use keyrack_core::{
@@ -78,7 +78,7 @@ fn native(op: u8, client: UnixStream, said: usize) {
     match op {
         b'g' => got(session.get(&slugs), said),
         b's' => listed(session.status(), said),
-        b'r' => check_error(session.relock(&RelockScope::Slugs(slugs)).map(drop)),
+        b'r' => check_error(session.relock(&RelockTarget::Slugs(slugs)).map(drop)),
         b'u' => {
             let grade = Grade { protection: Protection::Encrypted, duration: DurationGrade::Permanent };
             let source = GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica };
@@ -111,7 +111,7 @@ fn native(op: u8, client: UnixStream, said: usize) {
             got(session.get(&slugs), said);
             listed(session.status(), said);
             got(session.get(&slugs[..1]), said);
-            check_error(session.relock(&RelockScope::All).map(drop));
+            check_error(session.relock(&RelockTarget::All).map(drop));
         }
     }
 }
@@ -122,7 +122,7 @@ fn legacy(op: u8, client: UnixStream, said: usize) {
     match op {
         b'G' => got(daemon.get(&slugs()), said),
         b'S' => listed(daemon.status(), said),
-        _ => check_error(daemon.relock(&RelockScope::All).map(drop)),
+        _ => check_error(daemon.relock(&RelockTarget::All).map(drop)),
     }
 }
 

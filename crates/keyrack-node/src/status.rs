@@ -3,7 +3,7 @@
 
 use keyrack_client::relock::erase;
 use keyrack_client::render;
-use keyrack_client::session::RelockScope;
+use keyrack_client::session::RelockTarget;
 use keyrack_client::status::status as read_status;
 use keyrack_core::{Env, Slug};
 use napi_derive::napi;
@@ -48,9 +48,9 @@ pub fn relock(
         || context.invocation(),
         || {
             let what = match (key.as_deref(), env.as_deref()) {
-                (Some(key), _) => RelockScope::Slugs(vec![Slug::parse(key)?]),
-                (None, Some(env)) => RelockScope::Env(env.parse()?),
-                (None, None) => RelockScope::All,
+                (Some(key), _) => RelockTarget::Slugs(vec![Slug::parse(key)?]),
+                (None, Some(env)) => RelockTarget::Env(env.parse()?),
+                (None, None) => RelockTarget::All,
             };
             let ctx = context.to_context()?;
             let relocked = erase(&ctx, &what)?.relocked.slugs;

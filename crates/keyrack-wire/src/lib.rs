@@ -15,7 +15,7 @@ pub mod native;
 mod writer;
 
 pub use keyrack_json::{CapacityError, RawString, StringError, UnescapeError, WipedBuffer, Writer};
-pub use names::{Grade, Source};
+pub use names::{Grade, Relock, Source};
 pub use writer::{EncodeError, SecretBytes, copy_short};
 
 /// Longest slug, env, org, vault, mechanism or grade name in bytes, unescaped.

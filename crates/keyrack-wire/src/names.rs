@@ -1,4 +1,5 @@
-//! Metadata of a key that both protocols carry: names, never a secret. The caller validates them.
+//! Names that both protocols carry, of keys and of their metadata: never a secret. The caller
+//! validates them.
 
 use std::borrow::Cow;
 
@@ -24,4 +25,15 @@ pub struct Source<'a> {
     /// Mechanism, such as `PERMANENT_VIA_REFERENCE`.
     #[serde(borrow)]
     pub mech: Cow<'a, str>,
+}
+
+/// Keys to erase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relock<'a> {
+    /// These slugs. An empty list erases nothing.
+    Slugs(Vec<Cow<'a, str>>),
+    /// Every key of this env.
+    Env(Cow<'a, str>),
+    /// Every key.
+    All,
 }

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 
 use keyrack_core::Clock;
-use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
+use keyrack_sys::memory::{Budget, MemoryMode, ModeRequest, Pool};
 use keyrack_wire::native::Frame;
 
 use crate::conn::reply::Reply;
@@ -60,7 +60,7 @@ impl Bench {
     /// # Errors
     /// The memory is unavailable.
     pub fn new(memory: usize, now: Clock) -> io::Result<Self> {
-        let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(memory));
+        let pool = Pool::new(ModeRequest::Require(MemoryMode::Unlocked), Budget::bytes(memory));
         let pool = pool.map_err(io::Error::other)?;
         let keys = RefCell::new(KeyService::new(pool, now));
         Ok(Bench { keys, info: DaemonInfo::example(), now: Cell::new(now) })

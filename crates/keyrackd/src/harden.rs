@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use keyrack_core::layout::variables;
 use keyrack_core::{Error, ErrorCode};
 use keyrack_sys::hardening::{self, HardeningMeasure, RaisedLimits};
-use keyrack_sys::memory::{Hibernation, Mode, Pool};
+use keyrack_sys::memory::{Hibernation, MemoryMode, Pool};
 use keyrack_wire::native::Hardening;
 
 /// Denies debuggers access to this process. The first thing that a daemon does.
@@ -86,12 +86,12 @@ fn memory_report(pool: &Pool) -> [Hardening<'static>; 2] {
                 .to_owned(),
         ),
         Some(Hibernation::Possible(_)) => Some("hibernation is blocked while keyrackd runs".to_owned()),
-        None => missing(Mode::Secret)
+        None => missing(MemoryMode::Secret)
             .or_else(|| Some(format!("KEYRACK_MEMORY={} was requested", pool.mode().name()))),
     };
     [
-        ("secret_memory", pool.mode() == Mode::Secret, secret),
-        ("locked_memory", pool.mode() != Mode::Unlocked, missing(Mode::Locked)),
+        ("secret_memory", pool.mode() == MemoryMode::Secret, secret),
+        ("locked_memory", pool.mode() != MemoryMode::Unlocked, missing(MemoryMode::Locked)),
     ]
     .map(|(name, on, detail)| Hardening { name: name.into(), on, detail: detail.map(Into::into) })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyrack_core::store::{DowngradeError, Entry, Inserted, KeyPage, LiveKeys, NewEntry, RelockScope, Store};
 use keyrack_core::{Clock, Deadlines, Grade, Slug};
-use keyrack_sys::memory::{OutOfMemory, Pool, Secret};
+use keyrack_sys::memory::{OutOfMemory, Pool, PooledSecret};
 
 use crate::stored_secret::StoredSecret;
 
@@ -38,7 +38,7 @@ impl KeyService {
     }
 
     /// Copies a secret into secret memory. Dropping the handle unstored wipes the copy.
-    pub(crate) fn allocate(&self, bytes: &[u8]) -> Result<Secret, OutOfMemory> {
+    pub(crate) fn allocate(&self, bytes: &[u8]) -> Result<PooledSecret, OutOfMemory> {
         self.pool.store(bytes)
     }
 
@@ -47,7 +47,7 @@ impl KeyService {
         &self,
         len: usize,
         fill: impl FnOnce(&mut [u8]),
-    ) -> Result<Secret, OutOfMemory> {
+    ) -> Result<PooledSecret, OutOfMemory> {
         self.pool.store_with(len, fill)
     }
 
@@ -131,7 +131,7 @@ impl KeyService {
 #[cfg(test)]
 mod tests {
     use keyrack_core::{DurationGrade, GrantSource, GrantedTtl, Mechanism, Protection, Ttl, VaultId};
-    use keyrack_sys::memory::{Budget, Mode, ModeRequest};
+    use keyrack_sys::memory::{Budget, MemoryMode, ModeRequest};
 
     use super::*;
 
@@ -142,7 +142,8 @@ mod tests {
     }
 
     fn service() -> (KeyService, Pool) {
-        let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(Budget::LEAST)).unwrap();
+        let pool =
+            Pool::new(ModeRequest::Require(MemoryMode::Unlocked), Budget::bytes(Budget::LEAST)).unwrap();
         (KeyService::new(pool.clone(), START), pool)
     }
 

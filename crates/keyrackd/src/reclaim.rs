@@ -43,7 +43,7 @@ pub(crate) fn ensure_spare(
 mod tests {
     use std::cell::RefCell;
 
-    use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
+    use keyrack_sys::memory::{Budget, MemoryMode, ModeRequest, Pool};
 
     use super::*;
 
@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn ensure_spare_reclaims_until_there_is_room() {
-        let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(Budget::LEAST)).unwrap();
+        let pool =
+            Pool::new(ModeRequest::Require(MemoryMode::Unlocked), Budget::bytes(Budget::LEAST)).unwrap();
         let held = exhausted(&pool);
         let count = held.0.borrow().len();
         let mut buffer = pool.buffer(4096);
@@ -83,7 +84,8 @@ mod tests {
 
     #[test]
     fn ensure_spare_reclaims_nothing_for_what_could_never_fit() {
-        let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(Budget::LEAST)).unwrap();
+        let pool =
+            Pool::new(ModeRequest::Require(MemoryMode::Unlocked), Budget::bytes(Budget::LEAST)).unwrap();
         let held = exhausted(&pool);
         let count = held.0.borrow().len();
         assert!(ensure_spare(&mut pool.buffer(8 << 20), 4 << 20, &held).is_err(), "beyond the partition");

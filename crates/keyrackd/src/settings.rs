@@ -7,7 +7,7 @@ use std::time::Duration;
 use keyrack_core::layout::variables::{ALLOW_NAMESPACES, IDLE_TIMEOUT, MEMORY, TERMINATION_CHECK};
 use keyrack_core::peer::AllowedNamespaces;
 use keyrack_core::{Error, ErrorCode};
-use keyrack_sys::memory::{Mode, ModeRequest};
+use keyrack_sys::memory::{MemoryMode, ModeRequest};
 
 const DEFAULT_MS: u64 = 900_000;
 
@@ -39,8 +39,8 @@ impl Settings {
         };
         let memory = match var(MEMORY).as_deref().map(|value| value.to_str().unwrap_or_default()) {
             None | Some("auto") => ModeRequest::Auto,
-            Some("secret") => ModeRequest::Require(Mode::Secret),
-            Some("locked") => ModeRequest::Require(Mode::Locked),
+            Some("secret") => ModeRequest::Require(MemoryMode::Secret),
+            Some("locked") => ModeRequest::Require(MemoryMode::Locked),
             Some(_) => return Err(bad(MEMORY, "auto, secret or locked")),
         };
         let namespaces = match var(ALLOW_NAMESPACES) {
@@ -96,8 +96,8 @@ mod tests {
         let settings = read(&[(IDLE_TIMEOUT, "50"), (TERMINATION_CHECK, "007"), (MEMORY, "locked")]).unwrap();
         assert_eq!(settings.idle_timeout, Duration::from_millis(50));
         assert_eq!(settings.termination_check, Duration::from_millis(7));
-        assert_eq!(settings.memory, ModeRequest::Require(Mode::Locked));
-        assert_eq!(read(&[(MEMORY, "secret")]).unwrap().memory, ModeRequest::Require(Mode::Secret));
+        assert_eq!(settings.memory, ModeRequest::Require(MemoryMode::Locked));
+        assert_eq!(read(&[(MEMORY, "secret")]).unwrap().memory, ModeRequest::Require(MemoryMode::Secret));
         let forever = read(&[(IDLE_TIMEOUT, "9999999999999999999")]).unwrap().idle_timeout;
         assert_eq!(forever, Duration::from_secs(366 * 24 * 3600));
     }

@@ -1,15 +1,15 @@
 //! Secrets as the store holds them: handles to secret pages, never the bytes.
 
 use keyrack_core::store::Erase;
-use keyrack_sys::memory::Secret;
+use keyrack_sys::memory::PooledSecret;
 use keyrack_wire::SecretBytes;
 
 /// The secret of a key, and the unknown fields of its legacy grant. Unknown fields may be
 /// sensitive, so they are kept in secret pages too.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredSecret {
-    pub(crate) secret: Secret,
-    pub(crate) extras: Option<Secret>,
+    pub(crate) secret: PooledSecret,
+    pub(crate) extras: Option<PooledSecret>,
 }
 
 impl StoredSecret {
@@ -28,7 +28,7 @@ impl Erase for StoredSecret {
 }
 
 /// Borrow of a secret that the wire encoder copies from.
-pub(crate) struct SecretRef<'a>(pub(crate) &'a Secret);
+pub(crate) struct SecretRef<'a>(pub(crate) &'a PooledSecret);
 
 impl SecretBytes for SecretRef<'_> {
     fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
@@ -41,7 +41,7 @@ impl SecretBytes for SecretRef<'_> {
 }
 
 /// Borrow of the unknown fields of a grant; empty without any.
-pub(crate) struct ExtrasRef<'a>(pub(crate) Option<&'a Secret>);
+pub(crate) struct ExtrasRef<'a>(pub(crate) Option<&'a PooledSecret>);
 
 impl SecretBytes for ExtrasRef<'_> {
     fn with<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {

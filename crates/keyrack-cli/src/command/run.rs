@@ -15,7 +15,7 @@ use keyrack_client::source::{self, Export, SourceMode};
 use keyrack_core::{Attempt, Error, ErrorCode, Fix, Org, Reserved};
 use keyrack_mask::{MIN, Patterns};
 use keyrack_ops::get::get_or_unlock;
-use keyrack_ops::run::masked::{self, MaskedOutcome, ProgramExit, Target};
+use keyrack_ops::run::masked::{self, MaskedOutcome, ProgramExit, StreamTarget};
 use keyrack_ops::run::{add_files, add_values, inherited, start_error, withheld};
 use keyrack_sys::fs::memfd;
 use keyrack_sys::process::drain;
@@ -188,13 +188,13 @@ fn patterns(app: &App, exports: &[Export]) -> Result<Arc<Patterns>, Error> {
 }
 
 /// Returns the target of one of our streams, or `None` if it was closed when we started.
-fn target(number: u8, stream: &(impl AsFd + IsTerminal)) -> Result<Option<Target>, Error> {
+fn target(number: u8, stream: &(impl AsFd + IsTerminal)) -> Result<Option<StreamTarget>, Error> {
     if was_closed(number) {
         return Ok(None);
     }
     let fd = stream.as_fd().try_clone_to_owned();
     let fd = fd.map_err(|error| Error::new(ErrorCode::Io, format!("cannot mask the output: {error}")))?;
-    Ok(Some(Target { fd, terminal: stream.is_terminal() }))
+    Ok(Some(StreamTarget { fd, terminal: stream.is_terminal() }))
 }
 
 /// Starts a drain process for the streams that a background process keeps open, so that this

@@ -17,7 +17,7 @@ use keyrack_core::{Error, ErrorCode, Slug};
 
 use crate::address::RackAddress;
 use crate::context::Context;
-use crate::session::{DaemonStatus, GrantedKey, RelockScope, Relocked, Session};
+use crate::session::{DaemonStatus, GrantedKey, RelockTarget, Relocked, Session};
 use crate::transport::connect::{Connection, Server, ServerProgram, connect as connect_to};
 use crate::transport::legacy::LegacyDaemon;
 
@@ -94,7 +94,7 @@ impl Daemon {
     ///
     /// # Errors
     /// Those of the protocol that the daemon speaks.
-    pub fn relock(&mut self, what: &RelockScope) -> Result<Relocked, Error> {
+    pub fn relock(&mut self, what: &RelockTarget) -> Result<Relocked, Error> {
         match self {
             Daemon::Native(session) => session.relock(what),
             Daemon::Legacy(legacy) => legacy.relock(what),

@@ -182,7 +182,7 @@ fn key(key: &KeyStatus, style: Style) -> Branch {
 fn ttl_limit(key: &KeyStatus) -> Option<String> {
     let ttl = key.granted.ttl.map(humanize);
     let of = |what: &str| ttl.as_ref().map_or_else(|| what.to_owned(), |ttl| format!("{what} of {ttl}"));
-    key.granted.by.map(|by| match by {
+    key.granted.limit.map(|limit| match limit {
         TtlLimit::Requested => {
             ttl.as_ref().map_or_else(|| "the request".to_owned(), |ttl| format!("the requested {ttl}"))
         }
@@ -273,8 +273,8 @@ pub fn key_value(key: &KeyStatus) -> Value {
         if let Some(ttl) = key.granted.ttl {
             members.insert("lifeMs".to_owned(), ttl.as_ms().into());
         }
-        if let Some(by) = key.granted.by {
-            members.insert("lifeBy".to_owned(), by.as_str().into());
+        if let Some(limit) = key.granted.limit {
+            members.insert("lifeBy".to_owned(), limit.as_str().into());
         }
         if let Some(source) = &key.source {
             let source = json!({ "vault": source.vault.as_str(), "mech": source.mech.as_str() });

@@ -278,7 +278,7 @@ fn a_status(running: bool) -> RackStatus {
             source: Some(GrantSource { vault: VaultId::OsSecure, mech: Mechanism::Replica }),
             expires_at_ms: Some(0),
             remaining: Some(Ttl(60_000)),
-            granted: GrantedTtl { ttl: Some(Ttl(120_000)), by: Some(TtlLimit::MaxDuration) },
+            granted: GrantedTtl { ttl: Some(Ttl(120_000)), limit: Some(TtlLimit::MaxDuration) },
             expires_by_boot_clock: true,
         },
         KeyStatus {

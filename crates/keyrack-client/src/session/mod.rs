@@ -7,7 +7,7 @@
 mod requirements;
 
 pub use crate::transport::types::{
-    DaemonHealth, DaemonStatus, GrantedKey, HardeningReport, HelloInfo, KeyStatus, KeyToUnlock, RelockScope,
+    DaemonHealth, DaemonStatus, GrantedKey, HardeningReport, HelloInfo, KeyStatus, KeyToUnlock, RelockTarget,
     Relocked, UnlockOutcome, UnlockedKey,
 };
 
@@ -21,7 +21,7 @@ use keyrack_sys::process::pid::{self, Pid};
 use keyrack_wire::native::{
     self, GetOk, HelloOk, NothingOk, Op, RelockOk, Request, StatusOk, UnlockItem, UnlockOk,
 };
-use keyrack_wire::{EncodeError, WipedBuffer};
+use keyrack_wire::{EncodeError, Relock, WipedBuffer};
 
 use crate::address::RackAddress;
 use crate::context::{Context, MemoryRank, Requirements};
@@ -179,7 +179,7 @@ impl Session {
                 ttl_ms: key.ttl.as_ms(),
                 credential_expires_at: time.as_deref(),
                 life_ms: key.granted.ttl.map(Ttl::as_ms),
-                life_by: key.granted.by.map(TtlLimit::as_str),
+                life_by: key.granted.limit.map(TtlLimit::as_str),
                 secret: key.secret,
             })
             .collect();
@@ -248,25 +248,25 @@ impl Session {
     ///
     /// # Errors
     /// Those of any request.
-    pub fn relock(&mut self, what: &RelockScope) -> Result<Relocked, Error> {
+    pub fn relock(&mut self, what: &RelockTarget) -> Result<Relocked, Error> {
         let mut relocked = Relocked::default();
         match what {
-            RelockScope::All => self.relock_some(native::Relock::All, &mut relocked)?,
-            RelockScope::Env(env) => {
-                self.relock_some(native::Relock::Env(env.as_str().into()), &mut relocked)?;
+            RelockTarget::All => self.relock_some(Relock::All, &mut relocked)?,
+            RelockTarget::Env(env) => {
+                self.relock_some(Relock::Env(env.as_str().into()), &mut relocked)?;
             }
-            RelockScope::Slugs(slugs) => {
+            RelockTarget::Slugs(slugs) => {
                 // Half of what a get can request, so that the reply can name all of them.
                 for some in slugs.chunks(64) {
                     let names = some.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect();
-                    self.relock_some(native::Relock::Slugs(names), &mut relocked)?;
+                    self.relock_some(Relock::Slugs(names), &mut relocked)?;
                 }
             }
         }
         Ok(relocked)
     }
 
-    fn relock_some(&mut self, some: native::Relock<'_>, relocked: &mut Relocked) -> Result<(), Error> {
+    fn relock_some(&mut self, some: Relock<'_>, relocked: &mut Relocked) -> Result<(), Error> {
         let reply = self.request(Op::Relock(some), Retry::Once)?;
         let (ok, _) = reply.decode::<RelockOk<'_>>()?;
         for slug in &ok.relocked {

@@ -62,7 +62,7 @@ pub(crate) fn key_status(key: &StatusKey<'_>) -> Result<KeyStatus, Error> {
         remaining: Some(Ttl(key.ttl_ms)),
         granted: GrantedTtl {
             ttl: key.life_ms.map(Ttl),
-            by: key.life_by.as_deref().and_then(TtlLimit::parse),
+            limit: key.life_by.as_deref().and_then(TtlLimit::parse),
         },
         expires_by_boot_clock: key.ends_by == "boot",
     })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use keyrack_core::display::clean;
 use keyrack_core::{Error, ErrorCode, Fix, Grant, GrantedTtl, Owner, Slug, Ttl, timestamp};
 use keyrack_wire::legacy::{self, Reply};
-use keyrack_wire::{EncodeError, WipedBuffer};
+use keyrack_wire::{EncodeError, Relock, WipedBuffer};
 use zeroize::Zeroizing;
 
 use super::connect::{Connection, Server, connect};
@@ -16,7 +16,7 @@ use super::convert;
 use super::error::{TransportError, no_daemon, protocol_error};
 use super::read_buffer::ReadBuffer;
 use super::stream::{Deadline, write_all};
-use super::types::{DaemonStatus, GrantedKey, KeyStatus, RelockScope, Relocked};
+use super::types::{DaemonStatus, GrantedKey, KeyStatus, RelockTarget, Relocked};
 use crate::address::RackAddress;
 use crate::context::{Context, Requirements};
 use crate::sandbox;
@@ -124,16 +124,14 @@ impl LegacyDaemon {
     ///
     /// # Errors
     /// As [`LegacyDaemon::get`].
-    pub fn relock(&mut self, what: &RelockScope) -> Result<Relocked, Error> {
-        let requests: Vec<legacy::Relock<'_>> = match what {
-            RelockScope::All => vec![legacy::Relock::All],
-            RelockScope::Env(env) => vec![legacy::Relock::Env(env.as_str().into())],
+    pub fn relock(&mut self, what: &RelockTarget) -> Result<Relocked, Error> {
+        let requests: Vec<Relock<'_>> = match what {
+            RelockTarget::All => vec![Relock::All],
+            RelockTarget::Env(env) => vec![Relock::Env(env.as_str().into())],
             // The daemon takes an empty list for all keys, so nothing is sent then.
-            RelockScope::Slugs(slugs) => slugs
+            RelockTarget::Slugs(slugs) => slugs
                 .chunks(CHUNK)
-                .map(|some| {
-                    legacy::Relock::Slugs(some.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect())
-                })
+                .map(|some| Relock::Slugs(some.iter().map(|slug| Cow::Borrowed(slug.as_str())).collect()))
                 .collect(),
         };
         let mut relocked = Relocked::default();

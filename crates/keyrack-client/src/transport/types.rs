@@ -153,7 +153,7 @@ pub struct KeyStatus {
 
 /// Keys to relock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RelockScope {
+pub enum RelockTarget {
     /// Exactly these slugs.
     Slugs(Vec<Slug>),
     /// Every key of this env.

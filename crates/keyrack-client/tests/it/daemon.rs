@@ -76,7 +76,7 @@ fn restart_carries_keys_over_for_their_remaining_ttl() {
     assert_eq!(granted[1].grant.grade.to_string(), "encrypted,transient");
     let after = granted[0].grant.expires_at_ms.unwrap();
     let given = restarted.session.status().unwrap().keys[0].granted;
-    assert_eq!((given.ttl, given.by), (Some(Ttl(60_000)), Some(TtlLimit::MaxDuration)), "the whole of it");
+    assert_eq!((given.ttl, given.limit), (Some(Ttl(60_000)), Some(TtlLimit::MaxDuration)), "the whole of it");
     assert!(after <= ends && after > ends - 5_000, "{ends} {after}: a life is never lengthened");
 }
 

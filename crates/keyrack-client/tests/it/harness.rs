@@ -82,7 +82,7 @@ pub(crate) fn unlock(session: &mut Session, slug: &str, secret: &[u8], vault: Va
         source: &source,
         ttl,
         credential_expires_at_ms: None,
-        granted: GrantedTtl { ttl: None, by: Some(TtlLimit::MaxDuration) },
+        granted: GrantedTtl { ttl: None, limit: Some(TtlLimit::MaxDuration) },
         secret,
     };
     for unlocked in session.unlock(&[key]).unwrap() {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use keyrack_client::get::{self, GetOptions, Scope};
-use keyrack_client::session::RelockScope;
+use keyrack_client::session::RelockTarget;
 use keyrack_client::{Context, daemon, daemon::Daemon};
 use keyrack_core::{Env, Error, ErrorCode, Org};
 use keyrack_testkit::{Need, as_user, can_run, in_new_session, wait_until};
@@ -206,10 +206,13 @@ fn typescript_daemon_answers_status_and_relock() {
     let stage = Stage::new();
     let server = Server::start("ts-relock", &stage.rack().socket());
     let mut daemon = daemon::connect(&stage.context()).unwrap().unwrap();
-    assert_eq!(daemon.relock(&RelockScope::Slugs(Vec::new())).unwrap().slugs, []);
+    assert_eq!(daemon.relock(&RelockTarget::Slugs(Vec::new())).unwrap().slugs, []);
     assert_eq!(server.heard(), b"", "an empty list would erase everything");
-    assert_eq!(daemon.relock(&RelockScope::Slugs(vec![slug("a.test.K")])).unwrap().slugs, [slug("a.test.K")]);
-    daemon.relock(&RelockScope::Env(Env::Test)).unwrap();
+    assert_eq!(
+        daemon.relock(&RelockTarget::Slugs(vec![slug("a.test.K")])).unwrap().slugs,
+        [slug("a.test.K")]
+    );
+    daemon.relock(&RelockTarget::Env(Env::Test)).unwrap();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Requests and replies with the real daemon.
 
-use keyrack_client::session::{KeyToUnlock, RelockScope};
+use keyrack_client::session::{KeyToUnlock, RelockTarget};
 use keyrack_client::{daemon, daemon::Daemon};
 use keyrack_core::{Env, ErrorCode, Grade, GrantSource, Mechanism, Ttl, VaultId};
 use keyrack_sys::process::pidfd::Pidfd;
@@ -102,10 +102,10 @@ fn many_keys_are_listed_and_relocked() {
     assert_eq!(daemon_status.home_hash, rack.address().name.home_hash);
     assert_eq!(daemon_status.health.unwrap().bytes, 1500);
 
-    let some = session.relock(&RelockScope::Slugs(slugs[..200].to_vec())).unwrap();
+    let some = session.relock(&RelockTarget::Slugs(slugs[..200].to_vec())).unwrap();
     assert_eq!(some.slugs.len(), 200);
-    assert_eq!(session.relock(&RelockScope::Env(Env::Test)).unwrap().slugs, []);
-    let rest = session.relock(&RelockScope::Env(Env::Prep)).unwrap();
+    assert_eq!(session.relock(&RelockTarget::Env(Env::Test)).unwrap().slugs, []);
+    let rest = session.relock(&RelockTarget::Env(Env::Prep)).unwrap();
     assert_eq!(rest.slugs.len() as u64 + rest.unnamed, 1300);
     assert_eq!(session.status().unwrap().keys, []);
 }

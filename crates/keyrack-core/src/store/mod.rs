@@ -164,7 +164,7 @@ impl<S: Erase> Store<S> {
         let remaining = deadlines.remaining(now);
         let given = GrantedTtl {
             ttl: Some(new.given.ttl.map_or(remaining, |ttl| ttl.clamp(remaining, ceiling))),
-            by: if deadlines == new.deadlines { new.given.by } else { Some(TtlLimit::Ceiling) },
+            limit: if deadlines == new.deadlines { new.given.limit } else { Some(TtlLimit::Ceiling) },
         };
         let seq = match self.find(new.slug.as_str()).and_then(|slot| self.evict(slot)) {
             Some(replaced) => replaced.seq,

@@ -68,7 +68,7 @@ fn put(store: &mut Store<Probe>, text: &str, life_ms: u64) -> Probe {
 #[test]
 fn granted_ttl_is_kept_within_remaining_time_and_ceiling() {
     let hour = 3_600_000;
-    let given = |ttl: Option<u64>, by| GrantedTtl { ttl: ttl.map(Ttl), by };
+    let given = |ttl: Option<u64>, limit| GrantedTtl { ttl: ttl.map(Ttl), limit };
     for (text, left, said, told) in [
         ("a.test.K", hour, given(None, None), given(Some(hour), None)),
         (

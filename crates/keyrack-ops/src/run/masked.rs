@@ -38,7 +38,7 @@ const INPUT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Target of one of our own streams.
 #[derive(Debug)]
-pub struct Target {
+pub struct StreamTarget {
     /// A descriptor of it.
     pub fd: OwnedFd,
     /// `true` if it is a terminal. The program then gets a terminal too.
@@ -75,8 +75,8 @@ pub struct MaskedOutcome {
 pub fn run(
     program: PreparedCommand,
     patterns: &Arc<Patterns>,
-    stdout: Option<Target>,
-    stderr: Option<Target>,
+    stdout: Option<StreamTarget>,
+    stderr: Option<StreamTarget>,
 ) -> io::Result<MaskedOutcome> {
     not_dumpable()?;
     let signals = BlockedSignals::hold()?;
@@ -120,7 +120,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn to(target: Target) -> io::Result<Self> {
+    fn to(target: StreamTarget) -> io::Result<Self> {
         if !target.terminal {
             let (source, end) = large_pipe()?;
             return Ok(Stream { source, end, target: target.fd, terminal: None });
@@ -134,8 +134,8 @@ impl Stream {
 fn start(
     program: PreparedCommand,
     patterns: &Arc<Patterns>,
-    stdout: Option<Target>,
-    stderr: Option<Target>,
+    stdout: Option<StreamTarget>,
+    stderr: Option<StreamTarget>,
     signals: &BlockedSignals,
 ) -> io::Result<Running> {
     // Two streams with the same target are merged, to keep the order of the output.

@@ -106,7 +106,7 @@ impl Commit<'_, '_> {
             grade: plan.grade(),
             source: &source,
             ttl,
-            granted: GrantedTtl { ttl: None, by: Some(limit) },
+            granted: GrantedTtl { ttl: None, limit: Some(limit) },
             credential_expires_at_ms: None,
             secret,
         };

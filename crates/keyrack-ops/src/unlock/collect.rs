@@ -52,7 +52,7 @@ impl CollectedKey {
             grade: self.grant.grade,
             source: &self.grant.source,
             ttl: self.ttl,
-            granted: GrantedTtl { ttl: None, by: Some(self.limit) },
+            granted: GrantedTtl { ttl: None, limit: Some(self.limit) },
             credential_expires_at_ms: self.credential_expires_at_ms,
             secret: &self.secret,
         }

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 
 use super::error::{OutOfMemory, Partition};
 use super::mapping::Mapping;
-use super::mode::Mode;
+use super::mode::MemoryMode;
 use super::page::{PAGE, wipe};
 
 /// Bytes of a slab.
@@ -128,7 +128,7 @@ pub(super) struct Allocation {
 
 pub(super) struct Arena {
     partition: Partition,
-    mode: Mode,
+    mode: MemoryMode,
     limit: usize,
     mapped: usize,
     slabs: Vec<Option<Box<Slab>>>,
@@ -138,7 +138,7 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    pub(super) fn new(partition: Partition, mode: Mode, limit: usize) -> Self {
+    pub(super) fn new(partition: Partition, mode: MemoryMode, limit: usize) -> Self {
         let (slabs, own) = (Vec::new(), Vec::new());
         Self { partition, mode, limit, mapped: 0, slabs, own, partial: [const { Vec::new() }; SIZES.len()] }
     }

@@ -1,12 +1,12 @@
 //! Errors of pools.
 
 use super::budget::Budget;
-use super::mode::Mode;
+use super::mode::MemoryMode;
 
 /// Part of a pool that has a limit of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Partition {
-    /// The three quarters for [`Secret`](super::Secret)s.
+    /// The three quarters for [`PooledSecret`](super::PooledSecret)s.
     Store,
     /// The quarter for [`Buffer`](super::Buffer)s.
     Requests,
@@ -50,7 +50,7 @@ pub enum MemoryError {
     /// The required mode does not work here.
     Unavailable {
         /// Required mode.
-        mode: Mode,
+        mode: MemoryMode,
         /// Reason, for people.
         lacks: String,
     },

@@ -14,7 +14,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::mapping::Mapping;
-use super::mode::Mode;
+use super::mode::MemoryMode;
 use super::page::PAGE;
 use super::secretmem;
 use crate::process::procfs::{number_after, read_small};
@@ -38,7 +38,7 @@ pub(super) fn lockable(wanted: usize) -> Result<usize, Limited> {
         return Ok(most);
     }
     // A filter may refuse mlock2(2) where mlock(2) works, which is all that a pool needs.
-    match Mapping::new(least, Mode::Locked) {
+    match Mapping::new(least, MemoryMode::Locked) {
         Ok(_) => Ok(least),
         // Over RLIMIT_MEMLOCK, and EPERM where that is 0 (mlock(2)).
         Err(Errno::ENOMEM | Errno::EAGAIN) => Ok(most),

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mlock, mmap_anonymous, munmap};
 
-use super::mode::Mode;
+use super::mode::MemoryMode;
 use super::page::wipe;
 use super::secretmem;
 
@@ -24,16 +24,16 @@ unsafe impl Send for Mapping {}
 
 impl Mapping {
     /// Maps `len` bytes (a multiple of [`PAGE`](super::page::PAGE), not 0).
-    pub(super) fn new(len: usize, mode: Mode) -> Result<Self, Errno> {
+    pub(super) fn new(len: usize, mode: MemoryMode) -> Result<Self, Errno> {
         let size = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
-        if mode == Mode::Secret {
+        if mode == MemoryMode::Secret {
             return secretmem::map(size).map(|base| Self { base, len });
         }
         let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing.
         let base = unsafe { mmap_anonymous(None, size, prot, MapFlags::MAP_PRIVATE) }?;
         let mapping = Self { base: base.cast(), len };
-        mapping.protect(mode == Mode::Locked)?;
+        mapping.protect(mode == MemoryMode::Locked)?;
         Ok(mapping)
     }
 

@@ -3,8 +3,8 @@
 //! allocator's heap, and is never copied outside these pages.
 //!
 //! A [`Pool`] has two partitions of one budget, and neither takes from the other: three quarters
-//! hold [`Secret`]s, a quarter holds requests and replies in [`Buffer`]s. Freed slots hold zeros,
-//! and so does a page before its first use.
+//! hold [`PooledSecret`]s, a quarter holds requests and replies in [`Buffer`]s. Freed slots hold
+//! zeros, and so does a page before its first use.
 
 mod arena;
 mod budget;
@@ -27,6 +27,6 @@ pub use buffer::Buffer;
 pub use error::{MemoryError, OutOfMemory, Partition};
 pub use hibernation::Hibernation;
 pub use limit::is_raisable as is_limit_raisable;
-pub use mode::{Mode, ModeRequest};
+pub use mode::{MemoryMode, ModeRequest};
 pub use pool::{Pool, Usage};
-pub use secret::Secret;
+pub use secret::PooledSecret;

@@ -2,7 +2,7 @@
 
 /// Protection of a pool's pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum MemoryMode {
     /// `memfd_secret(2)`: not even root reads them through the kernel. Locked, not in core dumps,
     /// and not mapped in a forked child.
     Secret,
@@ -12,7 +12,7 @@ pub enum Mode {
     Unlocked,
 }
 
-impl Mode {
+impl MemoryMode {
     /// Returns the name of the mode: `secret`, `locked`, `unlocked`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -27,9 +27,9 @@ impl Mode {
 /// Mode that a pool is asked to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModeRequest {
-    /// The strongest mode that works here. [`Mode::Secret`] only where the machine could not
+    /// The strongest mode that works here. [`MemoryMode::Secret`] only where the machine could not
     /// hibernate anyway, because such pages block hibernation.
     Auto,
     /// This mode or none, whatever it blocks.
-    Require(Mode),
+    Require(MemoryMode),
 }

@@ -4,7 +4,7 @@
 use super::error::MemoryError;
 use super::hibernation::Hibernation;
 use super::limit::{Limited, USEFUL, lockable, secretly_lockable, soft_limit};
-use super::mode::{Mode, ModeRequest};
+use super::mode::{MemoryMode, ModeRequest};
 
 /// Probes of what a machine offers. Each asks only when called.
 pub(super) struct Offers<'a> {
@@ -32,14 +32,14 @@ impl Offers<'_> {
 /// A mode that works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
-    pub(super) mode: Mode,
+    pub(super) mode: MemoryMode,
     /// Count of bytes available in this mode, at most those wanted.
     pub(super) total: usize,
-    /// Reason why it is not [`Mode::Secret`], if that was tried.
+    /// Reason why it is not [`MemoryMode::Secret`], if that was tried.
     pub(super) lacks_secret: Option<String>,
-    /// Reason why it is not at least [`Mode::Locked`], if that was tried.
+    /// Reason why it is not at least [`MemoryMode::Locked`], if that was tried.
     pub(super) lacks_locked: Option<String>,
-    /// State of hibernation that secret pages block. Only set in [`Mode::Secret`].
+    /// State of hibernation that secret pages block. Only set in [`MemoryMode::Secret`].
     pub(super) hibernation: Option<Hibernation>,
 }
 
@@ -62,11 +62,11 @@ pub(super) fn choose(
                 Err(format!("this machine can hibernate ({why}), which secret memory would block"))
             }
             _ => enough_secret(wanted, offers)
-                .map(|total| Choice { hibernation: Some(hibernation), ..none(Mode::Secret, total) }),
+                .map(|total| Choice { hibernation: Some(hibernation), ..none(MemoryMode::Secret, total) }),
         }
     };
     let locked = || match (offers.locked)(wanted) {
-        Ok(total) if total >= USEFUL.min(wanted) => Ok(none(Mode::Locked, total)),
+        Ok(total) if total >= USEFUL.min(wanted) => Ok(none(MemoryMode::Locked, total)),
         Ok(total) => Err(too_little(total, offers.soft_limit)),
         Err(Limited(errno)) => {
             Err(format!("memory cannot be locked: {}", std::io::Error::from_raw_os_error(errno)))
@@ -75,9 +75,9 @@ pub(super) fn choose(
     match request {
         ModeRequest::Require(mode) => {
             let choice = match mode {
-                Mode::Secret => secret(),
-                Mode::Locked => locked(),
-                Mode::Unlocked => Ok(none(Mode::Unlocked, wanted)),
+                MemoryMode::Secret => secret(),
+                MemoryMode::Locked => locked(),
+                MemoryMode::Unlocked => Ok(none(MemoryMode::Unlocked, wanted)),
             };
             choice.map_err(|lacks| MemoryError::Unavailable { mode, lacks })
         }
@@ -89,7 +89,7 @@ pub(super) fn choose(
             Ok(match locked() {
                 Ok(choice) => Choice { lacks_secret, ..choice },
                 Err(lacks) => {
-                    Choice { lacks_secret, lacks_locked: Some(lacks), ..none(Mode::Unlocked, wanted) }
+                    Choice { lacks_secret, lacks_locked: Some(lacks), ..none(MemoryMode::Unlocked, wanted) }
                 }
             })
         }
@@ -150,20 +150,36 @@ mod tests {
         let all = usize::MAX;
         let little = 64 * 1024;
         for (hibernation, secret, locked, mode, total, no_secret, no_locked) in [
-            (&Never, Ok(all), all, Mode::Secret, 64 * MIB, "", ""),
-            (&NoSwap, Ok(8 * MIB), 8 * MIB, Mode::Secret, 8 * MIB, "", ""),
-            (&Never, Ok(MIB), MIB, Mode::Secret, MIB, "", ""),
-            (&possible, Ok(all), all, Mode::Locked, 64 * MIB, "it has swap on /dev/sda2", ""),
-            (&possible, Ok(all), little, Mode::Unlocked, 64 * MIB, "can hibernate", "64 KiB could be locked"),
-            (&Never, Err(libc::ENOSYS), 8 * MIB, Mode::Locked, 8 * MIB, "has no memfd_secret", ""),
-            (&Never, Err(libc::EPERM), all, Mode::Locked, 64 * MIB, "not permitted", ""),
-            (&NoSwap, Err(libc::EFBIG), all, Mode::Locked, 64 * MIB, "RLIMIT_FSIZE", ""),
-            (&NoSwap, Err(libc::EMFILE), all, Mode::Locked, 64 * MIB, "memfd_secret cannot be used: ", ""),
+            (&Never, Ok(all), all, MemoryMode::Secret, 64 * MIB, "", ""),
+            (&NoSwap, Ok(8 * MIB), 8 * MIB, MemoryMode::Secret, 8 * MIB, "", ""),
+            (&Never, Ok(MIB), MIB, MemoryMode::Secret, MIB, "", ""),
+            (&possible, Ok(all), all, MemoryMode::Locked, 64 * MIB, "it has swap on /dev/sda2", ""),
+            (
+                &possible,
+                Ok(all),
+                little,
+                MemoryMode::Unlocked,
+                64 * MIB,
+                "can hibernate",
+                "64 KiB could be locked",
+            ),
+            (&Never, Err(libc::ENOSYS), 8 * MIB, MemoryMode::Locked, 8 * MIB, "has no memfd_secret", ""),
+            (&Never, Err(libc::EPERM), all, MemoryMode::Locked, 64 * MIB, "not permitted", ""),
+            (&NoSwap, Err(libc::EFBIG), all, MemoryMode::Locked, 64 * MIB, "RLIMIT_FSIZE", ""),
+            (
+                &NoSwap,
+                Err(libc::EMFILE),
+                all,
+                MemoryMode::Locked,
+                64 * MIB,
+                "memfd_secret cannot be used: ",
+                "",
+            ),
             (
                 &Never,
                 Ok(little),
                 little,
-                Mode::Unlocked,
+                MemoryMode::Unlocked,
                 64 * MIB,
                 "RLIMIT_MEMLOCK is 8192 KiB",
                 "64 KiB could",
@@ -175,7 +191,7 @@ mod tests {
                 assert_eq!(lacks.is_some(), !part.is_empty(), "{choice:?}");
                 assert!(lacks.as_deref().unwrap_or_default().contains(part), "{choice:?}");
             }
-            assert_eq!(choice.hibernation.as_ref(), (mode == Mode::Secret).then_some(hibernation));
+            assert_eq!(choice.hibernation.as_ref(), (mode == MemoryMode::Secret).then_some(hibernation));
         }
     }
 
@@ -183,10 +199,10 @@ mod tests {
     fn required_mode_is_chosen_or_an_error() {
         let possible = Hibernation::Possible("it has swap on /dev/sda2".to_owned());
         let all = usize::MAX;
-        let secret = ModeRequest::Require(Mode::Secret);
+        let secret = ModeRequest::Require(MemoryMode::Secret);
         // Hibernation is the machine's owner's to give up.
         let choice = chosen(secret, &possible, Ok(all), 0).unwrap();
-        assert_eq!((choice.mode, choice.hibernation), (Mode::Secret, Some(possible)));
+        assert_eq!((choice.mode, choice.hibernation), (MemoryMode::Secret, Some(possible)));
         for (offered, part) in [
             (Err(libc::ENOSYS), "has no memfd_secret"),
             (Ok(MIB - 4096), "RLIMIT_MEMLOCK is 8192 KiB, and 1020 KiB could be locked"),
@@ -196,10 +212,12 @@ mod tests {
             assert!(text.starts_with("no secret memory: ") && text.contains(part), "{text}");
         }
         // Never more than is asked for, however much there is.
-        let choice = chosen(ModeRequest::Require(Mode::Locked), &Hibernation::Never, Ok(all), all).unwrap();
-        assert_eq!((choice.mode, choice.lacks_secret), (Mode::Locked, None));
-        assert!(chosen(ModeRequest::Require(Mode::Locked), &Hibernation::Never, Ok(all), 0).is_err());
-        let choice = chosen(ModeRequest::Require(Mode::Unlocked), &Hibernation::Never, Ok(all), all).unwrap();
-        assert_eq!((choice.mode, choice.total), (Mode::Unlocked, 64 * MIB));
+        let choice =
+            chosen(ModeRequest::Require(MemoryMode::Locked), &Hibernation::Never, Ok(all), all).unwrap();
+        assert_eq!((choice.mode, choice.lacks_secret), (MemoryMode::Locked, None));
+        assert!(chosen(ModeRequest::Require(MemoryMode::Locked), &Hibernation::Never, Ok(all), 0).is_err());
+        let choice =
+            chosen(ModeRequest::Require(MemoryMode::Unlocked), &Hibernation::Never, Ok(all), all).unwrap();
+        assert_eq!((choice.mode, choice.total), (MemoryMode::Unlocked, 64 * MIB));
     }
 }

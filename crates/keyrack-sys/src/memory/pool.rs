@@ -14,10 +14,10 @@ use super::error::{MemoryError, OutOfMemory, Partition};
 use super::hibernation::Hibernation;
 #[cfg(test)]
 use super::mapping::Mapping;
-use super::mode::{Mode, ModeRequest};
+use super::mode::{MemoryMode, ModeRequest};
 use super::mode_choice::{Choice, Offers, choose};
 use super::page::wipe;
-use super::secret::Secret;
+use super::secret::PooledSecret;
 
 /// Pages for secrets. A clone is the same pool; its pages are unmapped when the last clone, secret
 /// and buffer of it are dropped.
@@ -57,9 +57,9 @@ impl Shared {
 }
 
 impl Pool {
-    /// Creates a pool. Nothing is mapped before it is needed. In [`Mode::Secret`] and
-    /// [`Mode::Locked`] the budget shrinks to what can be locked (RLIMIT_MEMLOCK, which should be
-    /// raised before; without limit for a process with CAP_IPC_LOCK).
+    /// Creates a pool. Nothing is mapped before it is needed. In [`MemoryMode::Secret`] and
+    /// [`MemoryMode::Locked`] the budget shrinks to what can be locked (RLIMIT_MEMLOCK, which should
+    /// be raised before; without limit for a process with CAP_IPC_LOCK).
     ///
     /// # Errors
     /// If the required mode does not work here, or the budget is too small.
@@ -76,18 +76,18 @@ impl Pool {
 
     /// Returns the mode of this pool's pages.
     #[must_use]
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> MemoryMode {
         self.0.choice.mode
     }
 
     /// Returns the reason why [`ModeRequest::Auto`] did not choose this mode or a stronger one, for
     /// people. `None` if it did, or if another mode was required.
     #[must_use]
-    pub fn lacks(&self, mode: Mode) -> Option<&str> {
+    pub fn lacks(&self, mode: MemoryMode) -> Option<&str> {
         match mode {
-            Mode::Secret => self.0.choice.lacks_secret.as_deref(),
-            Mode::Locked => self.0.choice.lacks_locked.as_deref(),
-            Mode::Unlocked => None,
+            MemoryMode::Secret => self.0.choice.lacks_secret.as_deref(),
+            MemoryMode::Locked => self.0.choice.lacks_locked.as_deref(),
+            MemoryMode::Unlocked => None,
         }
     }
 
@@ -113,7 +113,7 @@ impl Pool {
     ///
     /// # Errors
     /// When it is full.
-    pub fn store(&self, bytes: &[u8]) -> Result<Secret, OutOfMemory> {
+    pub fn store(&self, bytes: &[u8]) -> Result<PooledSecret, OutOfMemory> {
         self.store_with(bytes.len(), |slot| slot.copy_from_slice(bytes))
     }
 
@@ -121,8 +121,8 @@ impl Pool {
     ///
     /// # Errors
     /// If the partition for secrets is full. `fill` is not called then.
-    pub fn store_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Secret, OutOfMemory> {
-        Secret::make(&self.0, len, fill)
+    pub fn store_with(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<PooledSecret, OutOfMemory> {
+        PooledSecret::make(&self.0, len, fill)
     }
 
     /// Returns a buffer in the partition for requests that grows up to `limit` bytes. It has no

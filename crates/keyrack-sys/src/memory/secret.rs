@@ -10,13 +10,13 @@ use super::pool::Shared;
 
 /// A secret in a pool. Clones are further handles of the same bytes; the last one dropped erases
 /// them. 16 bytes each; the pool keeps 16 more for each secret.
-pub struct Secret {
+pub struct PooledSecret {
     shared: Arc<Shared>,
     index: u32,
     len: u32,
 }
 
-impl Secret {
+impl PooledSecret {
     pub(super) fn make(
         shared: &Arc<Shared>,
         len: usize,
@@ -70,28 +70,28 @@ impl Secret {
     }
 }
 
-impl Clone for Secret {
+impl Clone for PooledSecret {
     fn clone(&self) -> Self {
         self.shared.store().add_handle(self.index);
         Self { shared: Arc::clone(&self.shared), index: self.index, len: self.len }
     }
 }
 
-impl Drop for Secret {
+impl Drop for PooledSecret {
     fn drop(&mut self) {
         self.shared.store().drop_handle(self.index);
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for PooledSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({} bytes)", self.len)
+        write!(f, "PooledSecret({} bytes)", self.len)
     }
 }
 
 /// Keeps a secret's bytes in place, also through a panic of the closure that uses them.
 struct Pin<'a> {
-    secret: &'a Secret,
+    secret: &'a PooledSecret,
     at: *mut u8,
 }
 

@@ -19,32 +19,32 @@ use super::*;
 const MIB: usize = 1024 * 1024;
 
 fn pool(total: usize) -> Pool {
-    pool_of(Mode::Unlocked, total)
+    pool_of(MemoryMode::Unlocked, total)
 }
 
-fn pool_of(mode: Mode, total: usize) -> Pool {
+fn pool_of(mode: MemoryMode, total: usize) -> Pool {
     let pool = Pool::new(ModeRequest::Require(mode), Budget::bytes(total)).unwrap();
     assert_eq!(pool.mode(), mode);
     pool
 }
 
 /// The modes that work here; says which do not.
-fn modes(test: &str) -> Vec<Mode> {
-    let works = |mode: &Mode| Pool::new(ModeRequest::Require(*mode), Budget::bytes(MIB)).is_ok();
+fn modes(test: &str) -> Vec<MemoryMode> {
+    let works = |mode: &MemoryMode| Pool::new(ModeRequest::Require(*mode), Budget::bytes(MIB)).is_ok();
     let needs = [
-        Need::That(works(&Mode::Locked), "1 MiB of memory that may be locked"),
-        Need::That(works(&Mode::Secret), "memfd_secret, and 1 MiB of memory that may be locked"),
+        Need::That(works(&MemoryMode::Locked), "1 MiB of memory that may be locked"),
+        Need::That(works(&MemoryMode::Secret), "memfd_secret, and 1 MiB of memory that may be locked"),
     ];
     let _ = can_run(&format!("{test} (in every mode)"), &needs);
-    [Mode::Unlocked, Mode::Locked, Mode::Secret].into_iter().filter(works).collect()
+    [MemoryMode::Unlocked, MemoryMode::Locked, MemoryMode::Secret].into_iter().filter(works).collect()
 }
 
-fn any_mode() -> impl Strategy<Value = Mode> {
+fn any_mode() -> impl Strategy<Value = MemoryMode> {
     prop::sample::select(modes("properties"))
 }
 
 fn arena(limit: usize) -> Arena {
-    Arena::new(Partition::Store, Mode::Unlocked, limit)
+    Arena::new(Partition::Store, MemoryMode::Unlocked, limit)
 }
 
 #[expect(unsafe_code, reason = "the test looks at what was handed out")]
@@ -141,7 +141,7 @@ proptest! {
         let mut next = 0_u32;
         // Every handle with the number of its secret; the content of each secret that is not
         // erased.
-        let mut handles: Vec<(u32, Secret)> = Vec::new();
+        let mut handles: Vec<(u32, PooledSecret)> = Vec::new();
         let mut model: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         for (kind, len, which) in steps {
             let at = (!handles.is_empty()).then(|| which.index(handles.len()));
@@ -245,10 +245,10 @@ proptest! {
 
 #[test]
 fn small_secrets_share_pages() {
-    assert_eq!(size_of::<Secret>(), 16);
+    assert_eq!(size_of::<PooledSecret>(), 16);
     for (count, len, most) in [(10_000, 200, 2_200_000), (100_000, 32, 3_300_000), (1, 1, SLAB)] {
         let pool = pool(64 * MIB);
-        let secrets: Vec<Secret> =
+        let secrets: Vec<PooledSecret> =
             (0..count).map(|n: u32| pool.store(&vec![n as u8; len]).unwrap()).collect();
         let mapped = pool.usage().store;
         assert!(mapped <= most, "{count} of {len}: {mapped}");
@@ -280,7 +280,7 @@ fn secrets_of_boundary_lengths_are_stored_whole() {
 #[test]
 fn small_budget_holds_secrets_of_differing_sizes() {
     let pool = pool(Budget::LEAST);
-    let secrets: Vec<Secret> = (1..=60).map(|n| pool.store(&vec![1; n * 34]).unwrap()).collect();
+    let secrets: Vec<PooledSecret> = (1..=60).map(|n| pool.store(&vec![1; n * 34]).unwrap()).collect();
     assert_eq!(secrets.len(), 60);
     assert!(pool.usage().store <= pool.usage().store_limit);
 }
@@ -319,7 +319,7 @@ fn out_of_memory_leaves_stored_secrets_untouched() {
 fn allocation_without_a_free_page_uses_a_larger_slot() {
     let pool = pool(Budget::LEAST);
     let pages = 192 * 1024 / PAGE;
-    let _runs: Vec<Secret> = (1..pages).map(|_| pool.store(&[1; PAGE]).unwrap()).collect();
+    let _runs: Vec<PooledSecret> = (1..pages).map(|_| pool.store(&[1; PAGE]).unwrap()).collect();
     let _one = pool.store(&[1; 2000]).unwrap();
     let other = pool.store(b"small").unwrap();
     assert_eq!(other.with(|b| b == b"small"), Some(true));
@@ -375,7 +375,8 @@ fn erase_reaches_every_handle() {
 fn erase_all_leaves_nothing() {
     for mode in modes("erase_all_leaves_nothing") {
         let pool = pool_of(mode, 4 * MIB);
-        let secrets: Vec<Secret> = (1..200).map(|n| pool.store(&vec![n as u8; n * 50]).unwrap()).collect();
+        let secrets: Vec<PooledSecret> =
+            (1..200).map(|n| pool.store(&vec![n as u8; n * 50]).unwrap()).collect();
         pool.erase_all();
         assert!(secrets.iter().all(|secret| secret.with(|_| ()).is_none()));
         assert!(pool.is_zero());
@@ -543,7 +544,7 @@ fn debug_output_never_contains_content() {
     buffer.extend(b"hunter2").unwrap();
     let shown = format!("{secret:?} {buffer:?} {pool:?} {secret:#?} {buffer:#?} {pool:#?}");
     assert!(!shown.contains("hunter2") && !shown.contains("104"), "{shown}");
-    assert_eq!(format!("{secret:?} {buffer:?}"), "Secret(7 bytes) Buffer(7 bytes of 4096)");
+    assert_eq!(format!("{secret:?} {buffer:?}"), "PooledSecret(7 bytes) Buffer(7 bytes of 4096)");
 }
 
 #[test]
@@ -551,15 +552,16 @@ fn unavailable_mode_is_an_error_with_a_reason() {
     let small = Pool::new(ModeRequest::Auto, Budget::bytes(Budget::LEAST - 1)).unwrap_err();
     assert_eq!(small, MemoryError::BudgetTooSmall { total: Budget::LEAST - 1 });
     let unlocked = pool(MIB);
-    let lacks = [Mode::Secret, Mode::Locked, Mode::Unlocked].map(|mode| unlocked.lacks(mode));
-    assert_eq!((unlocked.mode(), lacks), (Mode::Unlocked, [None; 3]));
+    let lacks =
+        [MemoryMode::Secret, MemoryMode::Locked, MemoryMode::Unlocked].map(|mode| unlocked.lacks(mode));
+    assert_eq!((unlocked.mode(), lacks), (MemoryMode::Unlocked, [None; 3]));
 }
 
 #[test]
 fn wipe_all_zeroes_every_page() {
     for mode in modes("wipe_all_zeroes_every_page") {
         let pool = pool_of(mode, 8 * MIB);
-        let _secrets: Vec<Secret> = (1..100).map(|n| pool.store(&vec![1; n * 1000]).unwrap()).collect();
+        let _secrets: Vec<PooledSecret> = (1..100).map(|n| pool.store(&vec![1; n * 1000]).unwrap()).collect();
         let mut buffer = pool.buffer(MIB);
         buffer.extend(&[1; 5000]).unwrap();
         assert!(!pool.is_zero());

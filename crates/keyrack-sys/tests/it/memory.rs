@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use keyrack_sys::memory::{Budget, MemoryError, Mode, ModeRequest, Partition, Pool, Secret};
+use keyrack_sys::memory::{Budget, MemoryError, MemoryMode, ModeRequest, Partition, Pool, PooledSecret};
 use keyrack_testkit::{Need, can_run};
 use nix::sys::resource::{Resource, setrlimit};
 
@@ -12,22 +12,22 @@ use crate::support::{again, become_stranger, exit_code, forked, in_child, refuse
 const KIB: u64 = 1024;
 const MIB: usize = 1024 * 1024;
 
-fn pool(mode: Mode) -> Pool {
+fn pool(mode: MemoryMode) -> Pool {
     Pool::new(ModeRequest::Require(mode), Budget::default()).unwrap()
 }
 
 /// Returns `true` if this mode works here; prints so if not.
-fn can_have(test: &str, mode: Mode) -> bool {
+fn can_have(test: &str, mode: MemoryMode) -> bool {
     let works = Pool::new(ModeRequest::Require(mode), Budget::default()).is_ok();
     let what = match mode {
-        Mode::Secret => "memfd_secret, and memory that may be locked",
-        Mode::Locked => "memory that may be locked",
-        Mode::Unlocked => "memory",
+        MemoryMode::Secret => "memfd_secret, and memory that may be locked",
+        MemoryMode::Locked => "memory that may be locked",
+        MemoryMode::Unlocked => "memory",
     };
     can_run(test, &[Need::That(works, what)])
 }
 
-fn address(secret: &Secret) -> usize {
+fn address(secret: &PooledSecret) -> usize {
     secret.with(|bytes| bytes.as_ptr().addr()).unwrap()
 }
 
@@ -59,9 +59,9 @@ fn status(field: &str) -> usize {
 fn kernel_confirms_the_protection_of_each_mode() {
     // dd: not dumped. lo: locked. wf: zeros in a forked child. dc: not there at all.
     for (mode, expected) in [
-        (Mode::Secret, ["dd", "lo", "dc"]),
-        (Mode::Locked, ["dd", "lo", "wf"]),
-        (Mode::Unlocked, ["dd", "wf", ""]),
+        (MemoryMode::Secret, ["dd", "lo", "dc"]),
+        (MemoryMode::Locked, ["dd", "lo", "wf"]),
+        (MemoryMode::Unlocked, ["dd", "wf", ""]),
     ] {
         if !can_have("kernel_confirms_the_protection_of_each_mode", mode) {
             continue;
@@ -87,7 +87,7 @@ fn kernel_confirms_the_protection_of_each_mode() {
 
 #[test]
 fn forked_child_sees_zeros_in_locked_pages() {
-    for mode in [Mode::Locked, Mode::Unlocked] {
+    for mode in [MemoryMode::Locked, MemoryMode::Unlocked] {
         let pool = pool(mode);
         let mut buffer = pool.buffer(MIB);
         buffer.extend(b"hunter2").unwrap();
@@ -130,10 +130,10 @@ fn is_mapped(at: *const u8) -> bool {
 
 #[test]
 fn forked_child_has_no_secret_pages() {
-    if !can_have("forked_child_has_no_secret_pages", Mode::Secret) {
+    if !can_have("forked_child_has_no_secret_pages", MemoryMode::Secret) {
         return;
     }
-    let pool = pool(Mode::Secret);
+    let pool = pool(MemoryMode::Secret);
     let mut buffer = pool.buffer(MIB);
     buffer.extend(b"hunter2").unwrap();
     // A slot of a slab, a mapping of its own of many pages, and a request's page.
@@ -154,14 +154,14 @@ fn forked_child_has_no_secret_pages() {
 fn secret_pages_cannot_be_read_from_outside() {
     use std::os::unix::fs::FileExt;
 
-    if !can_have("secret_pages_cannot_be_read_from_outside", Mode::Secret) {
+    if !can_have("secret_pages_cannot_be_read_from_outside", MemoryMode::Secret) {
         return;
     }
     // The process itself may open this even where others may not, and the kernel reads it the same
     // way for root.
     let memory = std::fs::File::open("/proc/self/mem").unwrap();
     let own = std::process::id().cast_signed();
-    for (mode, readable) in [(Mode::Secret, false), (Mode::Unlocked, true)] {
+    for (mode, readable) in [(MemoryMode::Secret, false), (MemoryMode::Unlocked, true)] {
         let pool = pool(mode);
         let secret = pool.store(b"hunter2").unwrap();
         let at = address(&secret);
@@ -185,10 +185,10 @@ fn secret_pages_work_with_read_and_write() {
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
 
-    if !can_have("secret_pages_work_with_read_and_write", Mode::Secret) {
+    if !can_have("secret_pages_work_with_read_and_write", MemoryMode::Secret) {
         return;
     }
-    let pool = pool(Mode::Secret);
+    let pool = pool(MemoryMode::Secret);
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     theirs.write_all(b"hunter2").unwrap();
     let mut buffer = pool.buffer(MIB);
@@ -203,16 +203,16 @@ fn secret_pages_work_with_read_and_write() {
 
 #[test]
 fn freed_secret_pages_are_unmapped_without_an_open_descriptor() {
-    if !can_have("freed_secret_pages_are_unmapped_without_an_open_descriptor", Mode::Secret) {
+    if !can_have("freed_secret_pages_are_unmapped_without_an_open_descriptor", MemoryMode::Secret) {
         return;
     }
     let test = "memory::freed_secret_pages_are_unmapped_without_an_open_descriptor";
     in_child(test, || {
         let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         let before = (descriptors(), status("VmLck"));
-        let pool = pool(Mode::Secret);
+        let pool = pool(MemoryMode::Secret);
         for _ in 0..20 {
-            let secrets: Vec<Secret> = (0..50).map(|_| pool.store(&[1; 20_000]).unwrap()).collect();
+            let secrets: Vec<PooledSecret> = (0..50).map(|_| pool.store(&[1; 20_000]).unwrap()).collect();
             let _large = pool.store(&vec![1; MIB]).unwrap();
             assert_eq!(descriptors(), before.0);
             // Three to a slab, and one of its own.
@@ -235,12 +235,12 @@ fn without_memfd_secret_mode_is_locked_with_a_reason() {
         // A filter is for life: a thread of its own takes it along into its grave.
         std::thread::spawn(move || {
             refuse(number, argument, errno);
-            let refused = Pool::new(ModeRequest::Require(Mode::Secret), Budget::default()).unwrap_err();
+            let refused = Pool::new(ModeRequest::Require(MemoryMode::Secret), Budget::default()).unwrap_err();
             let text = refused.to_string();
             assert!(text.starts_with("no secret memory: ") && text.contains(said), "{text}");
             let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
-            assert_ne!(pool.mode(), Mode::Secret);
-            assert!(pool.lacks(Mode::Secret).is_some());
+            assert_ne!(pool.mode(), MemoryMode::Secret);
+            assert!(pool.lacks(MemoryMode::Secret).is_some());
             assert_eq!(pool.store(b"x").unwrap().with(|b| b == b"x"), Some(true));
         })
         .join()
@@ -276,7 +276,7 @@ fn lock_probe_asks_what_a_pool_does() {
             for &(number, argument, errno) in refused {
                 refuse(number, argument, errno);
             }
-            let pool = Pool::new(ModeRequest::Require(Mode::Locked), Budget::default())?;
+            let pool = Pool::new(ModeRequest::Require(MemoryMode::Locked), Budget::default())?;
             assert_eq!(pool.store(b"x").expect("room").with(|b| b == b"x"), Some(true));
             Ok::<_, MemoryError>(pool.usage().store_limit + pool.usage().requests_limit)
         });
@@ -291,16 +291,16 @@ fn lock_probe_asks_what_a_pool_does() {
 
 #[test]
 fn with_zero_file_size_mode_is_locked_with_a_reason() {
-    if !can_have("with_zero_file_size_mode_is_locked_with_a_reason", Mode::Secret) {
+    if !can_have("with_zero_file_size_mode_is_locked_with_a_reason", MemoryMode::Secret) {
         return;
     }
     in_child("memory::with_zero_file_size_mode_is_locked_with_a_reason", || {
         keyrack_sys::hardening::no_file_size_signal().unwrap();
         // The output of this child is a pipe, which is not a file that grows.
         setrlimit(Resource::RLIMIT_FSIZE, 64 * KIB, 64 * KIB).unwrap();
-        let refused = Pool::new(ModeRequest::Require(Mode::Secret), Budget::default()).unwrap_err();
+        let refused = Pool::new(ModeRequest::Require(MemoryMode::Secret), Budget::default()).unwrap_err();
         assert!(refused.to_string().contains("RLIMIT_FSIZE"), "{refused}");
-        assert_ne!(Pool::new(ModeRequest::Auto, Budget::default()).unwrap().mode(), Mode::Secret);
+        assert_ne!(Pool::new(ModeRequest::Auto, Budget::default()).unwrap().mode(), MemoryMode::Secret);
     });
 }
 
@@ -308,19 +308,21 @@ fn with_zero_file_size_mode_is_locked_with_a_reason() {
 fn with_little_lockable_memory_mode_is_unlocked_with_a_reason() {
     as_stranger_with("memory::with_little_lockable_memory_mode_is_unlocked_with_a_reason", 64 * KIB, || {
         let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
-        assert_eq!(pool.mode(), Mode::Unlocked);
-        let lacks = pool.lacks(Mode::Locked).unwrap();
+        assert_eq!(pool.mode(), MemoryMode::Unlocked);
+        let lacks = pool.lacks(MemoryMode::Locked).unwrap();
         assert!(lacks.starts_with("RLIMIT_MEMLOCK is 64 KiB"), "{lacks}");
-        assert!(pool.lacks(Mode::Secret).is_some());
+        assert!(pool.lacks(MemoryMode::Secret).is_some());
         assert_eq!(pool.store(b"x").unwrap().with(|b| b == b"x"), Some(true));
         assert_eq!(pool.usage().store_limit, 48 * MIB);
 
-        let refused = Pool::new(ModeRequest::Require(Mode::Locked), Budget::default()).unwrap_err();
-        assert_eq!(refused, MemoryError::Unavailable { mode: Mode::Locked, lacks: lacks.to_owned() });
+        let refused = Pool::new(ModeRequest::Require(MemoryMode::Locked), Budget::default()).unwrap_err();
+        assert_eq!(refused, MemoryError::Unavailable { mode: MemoryMode::Locked, lacks: lacks.to_owned() });
         assert!(refused.to_string().starts_with("no locked memory: RLIMIT_MEMLOCK is 64 KiB"), "{refused}");
         // Of what may be locked, and not of what the kernel has.
-        let refused = Pool::new(ModeRequest::Require(Mode::Secret), Budget::default()).unwrap_err();
-        let MemoryError::Unavailable { mode: Mode::Secret, lacks } = refused else { panic!("{refused}") };
+        let refused = Pool::new(ModeRequest::Require(MemoryMode::Secret), Budget::default()).unwrap_err();
+        let MemoryError::Unavailable { mode: MemoryMode::Secret, lacks } = refused else {
+            panic!("{refused}")
+        };
         assert!(lacks.contains("RLIMIT_MEMLOCK is 64 KiB") || lacks.contains("memfd_secret"), "{lacks}");
     });
 }
@@ -329,12 +331,12 @@ fn with_little_lockable_memory_mode_is_unlocked_with_a_reason() {
 fn with_no_lockable_memory_mode_is_unlocked() {
     as_stranger_with("memory::with_no_lockable_memory_mode_is_unlocked", 0, || {
         let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
-        assert_eq!(pool.mode(), Mode::Unlocked);
-        assert!(pool.lacks(Mode::Locked).unwrap().starts_with("RLIMIT_MEMLOCK is 0 KiB"));
+        assert_eq!(pool.mode(), MemoryMode::Unlocked);
+        assert!(pool.lacks(MemoryMode::Locked).unwrap().starts_with("RLIMIT_MEMLOCK is 0 KiB"));
     });
 }
 
-fn the_limit_is_the_budget(mode: Mode) {
+fn the_limit_is_the_budget(mode: MemoryMode) {
     let pool = pool(mode);
     assert_eq!(pool.mode(), mode);
     let usage = pool.usage();
@@ -366,15 +368,15 @@ fn the_limit_is_the_budget(mode: Mode) {
 #[test]
 fn budget_shrinks_to_the_memlock_limit() {
     as_stranger_with("memory::budget_shrinks_to_the_memlock_limit", 2048 * KIB, || {
-        the_limit_is_the_budget(Mode::Locked);
+        the_limit_is_the_budget(MemoryMode::Locked);
     });
 }
 
 #[test]
 fn budget_of_secret_pages_shrinks_to_the_memlock_limit() {
-    if can_have("budget_of_secret_pages_shrinks_to_the_memlock_limit", Mode::Secret) {
+    if can_have("budget_of_secret_pages_shrinks_to_the_memlock_limit", MemoryMode::Secret) {
         as_stranger_with("memory::budget_of_secret_pages_shrinks_to_the_memlock_limit", 2048 * KIB, || {
-            the_limit_is_the_budget(Mode::Secret);
+            the_limit_is_the_budget(MemoryMode::Secret);
         });
     }
 }
@@ -382,11 +384,11 @@ fn budget_of_secret_pages_shrinks_to_the_memlock_limit() {
 #[test]
 fn memory_that_is_locked_already_is_not_counted() {
     as_stranger_with("memory::memory_that_is_locked_already_is_not_counted", 4096 * KIB, || {
-        let first = Pool::new(ModeRequest::Require(Mode::Locked), Budget::default()).unwrap();
+        let first = Pool::new(ModeRequest::Require(MemoryMode::Locked), Budget::default()).unwrap();
         let _held = first.store(&vec![1; MIB]).unwrap();
-        for request in [ModeRequest::Auto, ModeRequest::Require(Mode::Locked)] {
+        for request in [ModeRequest::Auto, ModeRequest::Require(MemoryMode::Locked)] {
             let second = Pool::new(request, Budget::default()).unwrap();
-            assert_ne!(second.mode(), Mode::Unlocked);
+            assert_ne!(second.mode(), MemoryMode::Unlocked);
             let usage = second.usage();
             assert_eq!(usage.store_limit + usage.requests_limit, 3 * MIB, "{request:?}");
         }
@@ -408,7 +410,7 @@ fn probe_leaves_nothing_locked() {
 #[test]
 fn many_secrets_use_little_memory_of_the_process() {
     in_child("memory::many_secrets_use_little_memory_of_the_process", || {
-        let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::default()).unwrap();
+        let pool = Pool::new(ModeRequest::Require(MemoryMode::Unlocked), Budget::default()).unwrap();
         let before = status("VmRSS");
         let mut secrets = Vec::with_capacity(100_000);
         secrets.extend((0..100_000_u32).map(|n| pool.store(&[n.to_le_bytes()[0]; 32]).unwrap()));
@@ -424,7 +426,7 @@ fn many_secrets_use_little_memory_of_the_process() {
 fn read_of_a_secret_takes_well_under_a_microsecond() {
     // The strongest mode there is: reading costs the same in any.
     let pool = Pool::new(ModeRequest::Auto, Budget::default()).unwrap();
-    let secrets: Vec<Secret> =
+    let secrets: Vec<PooledSecret> =
         (0..1000_u32).map(|n| pool.store(&n.to_le_bytes().repeat(8)).unwrap()).collect();
     let rounds = 50;
     let best = (0..rounds)
@@ -462,7 +464,7 @@ fn a_dump_of_the_process_has_no_secret() {
         return;
     }
     if role().is_some() {
-        let pool = pool(Mode::Unlocked);
+        let pool = pool(MemoryMode::Unlocked);
         // Built here, so that the image of the program does not have it whole.
         let needle: Vec<u8> = (0..64_u8).map(|n| n.wrapping_mul(37) ^ 0x5a).collect();
         let open: &'static [u8] = needle.leak();

@@ -28,7 +28,7 @@ pub use reply_encode::{
     GetItem, NoExtras, StatusItem, encode_error, encode_get_reply, encode_relock_reply, encode_status_reply,
     encode_unlock_reply,
 };
-pub use request::{Get, Relock, Request};
+pub use request::{Get, Request};
 pub use request_encode::{encode_get_request, encode_relock_request, encode_status_request};
 pub use scan::{Progress, Scanner};
 

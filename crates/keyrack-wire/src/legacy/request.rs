@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::MAX_ITEMS;
 use super::error::{FieldError, LegacyError, escaped_name, field};
 use super::grant::Grant;
-use crate::MAX_NAME;
+use crate::{MAX_NAME, Relock};
 use keyrack_json::{RawValue, ValueKind};
 
 /// One request.
@@ -31,17 +31,6 @@ pub struct Get<'a> {
     pub org: Option<Cow<'a, str>>,
     /// Only keys of this env, or of `all`.
     pub env: Option<Cow<'a, str>>,
-}
-
-/// Keys to erase.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Relock<'a> {
-    /// These slugs. An empty list erases nothing.
-    Slugs(Vec<Cow<'a, str>>),
-    /// Every key of this env.
-    Env(Cow<'a, str>),
-    /// Every key: the request has neither slugs nor env.
-    All,
 }
 
 impl<'a> Request<'a> {

@@ -3,7 +3,8 @@
 
 use super::MAX_REQUEST;
 use super::reply_encode::{put_string, put_strings, within};
-use super::request::{Get, Relock};
+use super::request::Get;
+use crate::Relock;
 use crate::writer::EncodeError;
 use keyrack_json::Writer;
 

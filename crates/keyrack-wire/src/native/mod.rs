@@ -28,7 +28,7 @@ pub use reply_encode::{
     GetItem, encode_error, encode_get_reply, encode_relock_reply, encode_reply, encode_status_reply,
     encode_unlock_reply,
 };
-pub use request::{Hello, Op, Relock, Request, RequestError, RequestErrorKind, Status, Unlock, UnlockKey};
+pub use request::{Hello, Op, Request, RequestError, RequestErrorKind, Status, Unlock, UnlockKey};
 pub use request_encode::{UnlockItem, encode_unlock, get_slugs_that_fit, unlock_keys_that_fit};
 
 /// Greatest length of a frame, in bytes, after the four bytes of the length itself.

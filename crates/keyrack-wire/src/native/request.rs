@@ -9,7 +9,7 @@ use super::fast_path;
 use super::frame::{Frame, FrameError, Span, header, tile};
 use super::get::Get;
 use super::serde_util::{Object, object, objects, some, some_list};
-use crate::names::{Grade, Source};
+use crate::names::{Grade, Relock, Source};
 use crate::{MAX_NAME, MAX_SECRET};
 
 /// One request.
@@ -142,17 +142,6 @@ pub struct Status {
     /// Most keys of the page; absent for as many as fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-}
-
-/// Keys to erase.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Relock<'a> {
-    /// These slugs. An empty list erases nothing.
-    Slugs(Vec<Cow<'a, str>>),
-    /// Every key of this env.
-    Env(Cow<'a, str>),
-    /// Every key.
-    All,
 }
 
 /// Form of [`Relock`] on the wire: exactly one of the three fields.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use keyrack_wire::legacy::{self, ExtraText};
 use keyrack_wire::native::*;
-use keyrack_wire::{SecretBytes, WipedBuffer};
+use keyrack_wire::{Relock, SecretBytes, WipedBuffer};
 
 use crate::support::{encoded, frame, grade, source};
 
@@ -179,10 +179,10 @@ const CASES: &[(&str, Check)] = &[
         encoded(legacy::encode_status_request)
     }),
     ("legacy.request.relock-slugs.json", |bytes| {
-        legacy_relock(bytes, &legacy::Relock::Slugs(vec!["acme.test.API_KEY".into()]))
+        legacy_relock(bytes, &Relock::Slugs(vec!["acme.test.API_KEY".into()]))
     }),
-    ("legacy.request.relock-env.json", |bytes| legacy_relock(bytes, &legacy::Relock::Env("sudo".into()))),
-    ("legacy.request.relock-all.json", |bytes| legacy_relock(bytes, &legacy::Relock::All)),
+    ("legacy.request.relock-env.json", |bytes| legacy_relock(bytes, &Relock::Env("sudo".into()))),
+    ("legacy.request.relock-all.json", |bytes| legacy_relock(bytes, &Relock::All)),
     ("legacy.reply.unlock.json", |_| {
         encoded(|writer| legacy::encode_unlock_reply(writer, ["acme.all.API_KEY", "acme.test.TRICKY"]))
     }),
@@ -336,7 +336,7 @@ fn error(bytes: &[u8], id: u64, code: &str, message: &str, slug: Option<&str>, f
     encoded(|writer| encode_error(writer, reply.id, &body))
 }
 
-fn legacy_relock(bytes: &[u8], expected: &legacy::Relock<'_>) -> Vec<u8> {
+fn legacy_relock(bytes: &[u8], expected: &Relock<'_>) -> Vec<u8> {
     let Ok(legacy::Request::Relock(relock)) = legacy::Request::parse(bytes) else { panic!() };
     assert_eq!(relock, *expected);
     encoded(|writer| legacy::encode_relock_request(writer, &relock))

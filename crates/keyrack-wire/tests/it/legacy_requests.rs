@@ -1,7 +1,7 @@
 //! Legacy requests: valid forms, errors, limits, and agreement with serde_json.
 
 use keyrack_wire::legacy::*;
-use keyrack_wire::{MAX_NAME, MAX_SECRET, StringError, WipedBuffer};
+use keyrack_wire::{MAX_NAME, MAX_SECRET, Relock, StringError, WipedBuffer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keyrack_core::Clock;
 use keyrack_core::peer::PeerRejection;
-use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
+use keyrack_sys::memory::{Budget, MemoryMode, ModeRequest, Pool};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::sleep;
 
@@ -25,7 +25,7 @@ fn run(budget: usize, capacity: usize, test: impl AsyncFnOnce(Rc<Server>)) {
         .start_paused(true)
         .build_local(LocalOptions::default())
         .unwrap();
-    let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(budget)).unwrap();
+    let pool = Pool::new(ModeRequest::Require(MemoryMode::Unlocked), Budget::bytes(budget)).unwrap();
     let clock = Rc::new(|| Clock { boot_ns: 1, wall_ms: 1 });
     let shutdown = Rc::new(Shutdown::default());
     let server = Server::new(DaemonInfo::example(), pool, capacity, shutdown, clock).unwrap();
@@ -382,7 +382,7 @@ fn rejected_peer_gets_an_error_within_a_second() {
         assert_eq!(server.connections().borrow().len(), 0, "none of them takes a place");
         assert_eq!(server.usage(), {
             let scratch_alone =
-                Pool::new(ModeRequest::Require(Mode::Unlocked), Budget::bytes(PLENTY)).unwrap();
+                Pool::new(ModeRequest::Require(MemoryMode::Unlocked), Budget::bytes(PLENTY)).unwrap();
             let mut page = scratch_alone.buffer(4096);
             page.ensure_spare(4096).unwrap();
             scratch_alone.usage()

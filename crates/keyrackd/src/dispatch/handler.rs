@@ -1,13 +1,12 @@
 //! Functions that the handlers of both protocols share.
 
-use std::borrow::Cow;
-
 use keyrack_core::store::{LiveKeys, RelockScope};
 use keyrack_core::{
     Clock, DurationGrade, Error, ErrorCode, Grade, GrantSource, Mechanism, Protection, Slug, VaultId,
     timestamp,
 };
 use keyrack_sys::memory::{OutOfMemory, Pool};
+use keyrack_wire::Relock;
 use smallvec::SmallVec;
 
 use crate::daemon_info::DaemonInfo;
@@ -44,23 +43,16 @@ pub(super) fn carried(hits: &[Hit<'_>]) -> SmallVec<[StoredSecret; 1]> {
     sent.map(|hit| hit.key.secret.clone()).collect()
 }
 
-/// Keys to erase, as both protocols name them.
-pub(super) enum RelockRequest<'a> {
-    Slugs(&'a [Cow<'a, str>]),
-    Env(&'a str),
-    All,
-}
-
 /// Erases keys and returns their slugs. Text that is not a slug erases nothing.
-pub(super) fn relock(cx: &mut RequestContext<'_>, request: &RelockRequest<'_>) -> Vec<Slug> {
+pub(super) fn relock(cx: &mut RequestContext<'_>, request: &Relock<'_>) -> Vec<Slug> {
     let slugs: Vec<Slug>;
     let scope = match request {
-        RelockRequest::Slugs(texts) => {
+        Relock::Slugs(texts) => {
             slugs = texts.iter().filter_map(|text| Slug::parse_stored(text).ok()).collect();
             RelockScope::Slugs(&slugs)
         }
-        RelockRequest::Env(env) => RelockScope::Env(env),
-        RelockRequest::All => RelockScope::All,
+        Relock::Env(env) => RelockScope::Env(env),
+        Relock::All => RelockScope::All,
     };
     cx.keys.relock(scope, cx.now)
 }

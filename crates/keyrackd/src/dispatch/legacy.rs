@@ -3,15 +3,15 @@
 
 use keyrack_core::store::NewEntry;
 use keyrack_core::{Deadlines, Env, GrantedTtl, Invocation, Org, Slug, TtlLimit, timestamp};
-use keyrack_sys::memory::{Buffer, OutOfMemory, Secret};
+use keyrack_sys::memory::{Buffer, OutOfMemory, PooledSecret};
 use keyrack_wire::legacy::{
-    self, Get, GetItem, Grant, Relock, Request, StatusItem, encode_error, encode_get_reply,
-    encode_relock_reply, encode_status_reply, encode_unlock_reply, escape_len,
+    self, Get, GetItem, Grant, Request, StatusItem, encode_error, encode_get_reply, encode_relock_reply,
+    encode_status_reply, encode_unlock_reply, escape_len,
 };
-use keyrack_wire::{CapacityError, EncodeError, Writer};
+use keyrack_wire::{CapacityError, EncodeError, Relock, Writer};
 use smallvec::SmallVec;
 
-use super::handler::{self, Hit, RelockRequest, RequestContext};
+use super::handler::{self, Hit, RequestContext};
 use super::response::{AfterReply, Response, plain};
 use crate::conn::reply::{PageWriter, PlainWriter, Reply};
 use crate::key_service::{KeyService, StoredKey};
@@ -72,7 +72,7 @@ fn validate_unlock(
         };
         let deadlines = Deadlines::until(now, expires_at, slug.is_sudo());
         let clamped = expires_at.is_none_or(|at| at > deadlines.wall_ms);
-        let given = GrantedTtl { ttl: None, by: clamped.then_some(TtlLimit::Ceiling) };
+        let given = GrantedTtl { ttl: None, limit: clamped.then_some(TtlLimit::Ceiling) };
         validated.push((slug, grade, deadlines, given));
     }
     let grades = validated.iter().map(|(slug, grade, ..)| (slug, *grade));
@@ -177,7 +177,7 @@ fn reserve(page: &mut Buffer, hits: &[Hit<'_>], reclaim: &dyn ReclaimPages) {
     if secrets().map(|stored| stored.secret.len()).sum::<usize>() > METADATA {
         let estimate = secrets().map(|stored| {
             let text = stored.secret.with(|secret| escape_len(secret).unwrap_or(0)).unwrap_or(0);
-            text + stored.extras.as_ref().map_or(0, Secret::len) + METADATA
+            text + stored.extras.as_ref().map_or(0, PooledSecret::len) + METADATA
         });
         let _ = ensure_spare(page, estimate.sum(), reclaim);
     }
@@ -201,12 +201,7 @@ fn status(cx: &mut RequestContext<'_>) -> Result<Reply, String> {
 }
 
 fn relock(cx: &mut RequestContext<'_>, request: &Relock<'_>) -> Result<Reply, String> {
-    let scope = match request {
-        Relock::Slugs(slugs) => RelockRequest::Slugs(slugs),
-        Relock::Env(env) => RelockRequest::Env(env),
-        Relock::All => RelockRequest::All,
-    };
-    let relocked = handler::relock(cx, &scope);
+    let relocked = handler::relock(cx, request);
     plain(|writer| encode_relock_reply(writer, relocked.iter().map(Slug::as_str))).map_err(encode_failed)
 }
 

@@ -7,16 +7,16 @@ use keyrack_core::{
     Clock, Deadlines, Error, ErrorCode, Fix, GrantedTtl, Invocation, Slug, Ttl, TtlLimit, TtlRequest,
     resolve_ttl, timestamp,
 };
-use keyrack_wire::EncodeError;
 use keyrack_wire::native::{
     Counts, ErrorBody, Frame, Get, GetItem, Hello, HelloOk, MAX_LENGTH, MIN_PROTO, NothingOk, Op, PROTO,
-    Relock, Request, RequestError, Status, StatusKey, StatusOk, Unlock, UnlockGranted, UnlockKey, UnlockOk,
+    Request, RequestError, Status, StatusKey, StatusOk, Unlock, UnlockGranted, UnlockKey, UnlockOk,
     UnlockResult, agreed_proto, encode_error, encode_get_reply, encode_relock_reply, encode_reply,
     encode_status_reply, encode_unlock_reply,
 };
+use keyrack_wire::{EncodeError, Relock};
 use smallvec::SmallVec;
 
-use super::handler::{self, Hit, RelockRequest, RequestContext};
+use super::handler::{self, Hit, RequestContext};
 use super::response::{AfterReply, Response, plain};
 use crate::conn::reply::{PageWriter, PlainWriter, Reply};
 use crate::daemon_info::{BUILD, VERSION};
@@ -239,9 +239,12 @@ fn unlock_one(
 
 /// Returns the TTL that `status` reports. The client's word counts: the daemon sees neither the
 /// `maxDuration` nor the TTL that the user requested.
-fn granted_ttl(key: &UnlockKey<'_>, by: TtlLimit) -> GrantedTtl {
+fn granted_ttl(key: &UnlockKey<'_>, limit: TtlLimit) -> GrantedTtl {
     let by_client = key.life_by.as_deref().and_then(TtlLimit::parse);
-    GrantedTtl { ttl: key.life_ms.map(Ttl), by: by_client.or((by == TtlLimit::Credential).then_some(by)) }
+    GrantedTtl {
+        ttl: key.life_ms.map(Ttl),
+        limit: by_client.or((limit == TtlLimit::Credential).then_some(limit)),
+    }
 }
 
 fn status(cx: &mut RequestContext<'_>, id: u64, status: &Status) -> Result<Reply, Error> {
@@ -266,7 +269,7 @@ fn status(cx: &mut RequestContext<'_>, id: u64, status: &Status) -> Result<Reply
         ttl_ms: key.deadlines.remaining(now).as_ms(),
         ends_by: expiry_clock(key.deadlines, now).into(),
         life_ms: key.given.ttl.map(Ttl::as_ms),
-        life_by: key.given.by.map(|by| by.as_str().into()),
+        life_by: key.given.limit.map(|limit| limit.as_str().into()),
         n: key.seq,
     });
     let ok = StatusOk {
@@ -291,12 +294,7 @@ pub(super) fn expiry_clock(deadlines: Deadlines, now: Clock) -> &'static str {
 }
 
 fn relock(cx: &mut RequestContext<'_>, id: u64, request: &Relock<'_>) -> Result<Reply, Error> {
-    let scope = match request {
-        Relock::Slugs(slugs) => RelockRequest::Slugs(slugs),
-        Relock::Env(env) => RelockRequest::Env(env),
-        Relock::All => RelockRequest::All,
-    };
-    let relocked = handler::relock(cx, &scope);
+    let relocked = handler::relock(cx, request);
     let slugs: Vec<&str> = relocked.iter().map(Slug::as_str).collect();
     plain(|writer| encode_relock_reply(writer, id, &slugs)).map_err(encode_failed)
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use keyrack_core::{Clock, Ttl};
-use keyrack_sys::memory::{Budget, Mode, ModeRequest, Pool};
+use keyrack_sys::memory::{Budget, MemoryMode, ModeRequest, Pool};
 use keyrack_wire::native::{
     Decoded, Frame, GetOk, Reply as Answered, StatusOk, UnlockOk, decode, decode_reply,
 };
@@ -35,7 +35,7 @@ impl Bench {
 
     fn with_budget(budget: Budget) -> Self {
         let now = Clock { boot_ns: 5_000_000_000, wall_ms: NEW_YEAR };
-        let pool = Pool::new(ModeRequest::Require(Mode::Unlocked), budget).unwrap();
+        let pool = Pool::new(ModeRequest::Require(MemoryMode::Unlocked), budget).unwrap();
         let keys = RefCell::new(KeyService::new(pool.clone(), now));
         Bench { keys, pool, info: DaemonInfo::example(), now: Cell::new(now) }
     }

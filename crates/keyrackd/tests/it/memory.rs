@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use keyrack_sys::memory::{Budget, Hibernation, Mode, ModeRequest, Pool};
+use keyrack_sys::memory::{Budget, Hibernation, MemoryMode, ModeRequest, Pool};
 use keyrack_sys::process::signal::Signal;
 use keyrack_testkit::{Home, Need, Reaped, as_user, can_run, wait_until};
 
@@ -27,12 +27,12 @@ const AWKWARD: &str = "kX\"9vö\nTz漢4q😀Lw7\tRé\"m\\Hs\u{1}ßJd字0pQ🔑\\
 struct Setting {
     memlock_kib: u32,
     demanded: &'static str,
-    mode: Mode,
+    mode: MemoryMode,
 }
 
-const SECRET: Setting = Setting { memlock_kib: 8192, demanded: "secret", mode: Mode::Secret };
-const LOCKED: Setting = Setting { memlock_kib: 8192, demanded: "locked", mode: Mode::Locked };
-const UNLOCKED: Setting = Setting { memlock_kib: 64, demanded: "auto", mode: Mode::Unlocked };
+const SECRET: Setting = Setting { memlock_kib: 8192, demanded: "secret", mode: MemoryMode::Secret };
+const LOCKED: Setting = Setting { memlock_kib: 8192, demanded: "locked", mode: MemoryMode::Locked };
+const UNLOCKED: Setting = Setting { memlock_kib: 64, demanded: "auto", mode: MemoryMode::Unlocked };
 
 /// Returns `true` if this machine has what a test of this setting needs.
 fn can_have(test: &str, setting: Setting) -> bool {
@@ -44,7 +44,7 @@ fn can_have(test: &str, setting: Setting) -> bool {
 struct Stage {
     daemon: Daemon,
     teller: ForeignClient,
-    mode: Mode,
+    mode: MemoryMode,
     needles: Needles,
 }
 
@@ -78,7 +78,7 @@ impl Stage {
 
     /// Number of copies of both secrets to find while `held` of each are held.
     fn seen(&self, held: usize) -> usize {
-        if self.mode == Mode::Secret { 0 } else { held }
+        if self.mode == MemoryMode::Secret { 0 } else { held }
     }
 
     /// `held` of both secrets lie in memory, each in a page of its own and nowhere else; and in
@@ -87,7 +87,7 @@ impl Stage {
     fn holds(&self, held: usize, when: &str) {
         let found = self.look();
         assert_eq!(found.copies(), Ok(self.seen(held)), "{when}");
-        assert_eq!(found.hidden > 0, self.mode == Mode::Secret, "{when}");
+        assert_eq!(found.hidden > 0, self.mode == MemoryMode::Secret, "{when}");
     }
 
     /// As [`Self::holds`], soon: what a caller leaves half said is wiped when the daemon sees it
@@ -167,7 +167,7 @@ fn tour(setting: Setting) {
     // Replies that wait for slow readers, and what they carry is relocked.
     stage.dawdle_over("acme.test.LONG", "");
     let waiting = stage.look();
-    if stage.mode != Mode::Secret {
+    if stage.mode != MemoryMode::Secret {
         assert!(!waiting.places.is_empty() && waiting.copies() != Ok(3), "the replies wait: {waiting:?}");
     }
     let reply = stage.legacy(r#"{"command":"RELOCK","payload":{"slugs":["acme.test.LONG"]}}"#);
@@ -346,7 +346,7 @@ fn what_memory_it_has_is_told() {
             };
             let (secret, locked) = (told("secret_memory"), told("locked_memory"));
             match setting.mode {
-                Mode::Secret => {
+                MemoryMode::Secret => {
                     assert!(secret.starts_with("true") && locked == "true", "{said}");
                     // Demanded, it is had where it blocks hibernation too, which is then told.
                     let blocks = matches!(Hibernation::here(), Hibernation::Possible(_));
@@ -356,13 +356,13 @@ fn what_memory_it_has_is_told() {
                         "{said}"
                     );
                 }
-                Mode::Locked => {
+                MemoryMode::Locked => {
                     assert!(secret.starts_with(r#"false,"detail":""#), "{said}");
                     let demanded = setting.demanded == "locked";
                     assert_eq!(secret.contains("KEYRACK_MEMORY=locked was requested"), demanded, "{said}");
                     assert_eq!(locked, "true", "{said}");
                 }
-                Mode::Unlocked => {
+                MemoryMode::Unlocked => {
                     assert!(secret.starts_with(r#"false,"detail":""#), "{said}");
                     assert!(locked.starts_with(r#"false,"detail":"RLIMIT_MEMLOCK is 64 KiB"#), "{said}");
                 }
