@@ -21,14 +21,14 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 
 /// Text of the status.
-pub(crate) struct Frame {
+pub(crate) struct StatusFrame {
     /// Complete text.
     pub(crate) whole: String,
     /// Summary, for a terminal with too few rows for the complete text.
     pub(crate) brief: Option<String>,
 }
 
-impl Frame {
+impl StatusFrame {
     /// Returns the text that fits.
     fn fit(&self, rows: usize) -> &str {
         match &self.brief {
@@ -40,7 +40,7 @@ impl Frame {
 
 /// Redraws a text on the alternate screen until a key ends it, then prints it once more. Returns
 /// the exit code.
-pub(crate) fn screen(app: &App, draw: impl Fn(Style) -> Frame) -> Result<u8, Error> {
+pub(crate) fn screen(app: &App, draw: impl Fn(Style) -> StatusFrame) -> Result<u8, Error> {
     if !io::stdout().is_terminal() || app.environment.text("TERM") == Some("dumb") {
         return Err(Error::new(ErrorCode::Usage, "`--watch` needs a terminal, and stdout is not one")
             .hint("`--watch --json` prints a line at each change and needs no terminal")
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn brief_is_shown_if_rows_are_few() {
         let drawn =
-            |brief: Option<&str>| Frame { whole: "\na\nb\nc\n\n".into(), brief: brief.map(Into::into) };
+            |brief: Option<&str>| StatusFrame { whole: "\na\nb\nc\n\n".into(), brief: brief.map(Into::into) };
         for (rows, brief, fitted) in [
             (6, Some("x"), "\na\nb\nc\n\n"),
             (5, Some("x"), "x"),

@@ -10,7 +10,7 @@ use keyrack_core::peer::Boundary;
 use crate::address::RackAddress;
 use crate::context::Context;
 use crate::session::Session;
-use crate::transport::connect::{Connection, Server, ServerProgram};
+use crate::transport::connect::{Connection, ServerPeer, ServerProgram};
 use crate::transport::legacy::LegacyDaemon;
 
 /// Creates a native session over `stream`. If it connects again, it does so at `address`.
@@ -35,6 +35,7 @@ pub fn legacy(
 
 fn connection(stream: UnixStream) -> io::Result<Connection> {
     stream.set_nonblocking(true)?;
-    let server = Server { pidfd: None, pid: None, boundary: Boundary::User, program: ServerProgram::Unknown };
+    let server =
+        ServerPeer { pidfd: None, pid: None, boundary: Boundary::User, program: ServerProgram::Unknown };
     Ok(Connection::unverified(stream, server))
 }

@@ -26,7 +26,7 @@ pub(crate) struct Canonical {
 }
 
 /// An occurrence in the stream.
-pub(crate) type Span = Range<usize>;
+pub(crate) type ByteSpan = Range<usize>;
 
 /// Position up to which the stream is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Canonical {
         hasher: &Hasher,
         stream: &Window<u8>,
         last: bool,
-        spans: &mut Vec<Span>,
+        spans: &mut Vec<ByteSpan>,
     ) -> Decided {
         loop {
             let text = &self.text.characters;
@@ -282,7 +282,7 @@ impl Text {
 
     /// Returns the range of a character in the stream. A dropped one is at the start of the kept
     /// part.
-    fn locate(&self, at: usize, stream: &Window<u8>, cursor: &mut Cursor) -> Span {
+    fn locate(&self, at: usize, stream: &Window<u8>, cursor: &mut Cursor) -> ByteSpan {
         let gone = stream.start()..stream.start();
         let notes = self.notes.all();
         let first = self.notes.start();
@@ -330,7 +330,7 @@ impl Text {
 
     /// Returns the range of a run of occurrences in the stream, if it is narrow enough for each of
     /// them.
-    fn span_of_run(&self, run: &[Found], stream: &Window<u8>, cursors: &mut [Cursor; 2]) -> Option<Span> {
+    fn span_of_run(&self, run: &[Found], stream: &Window<u8>, cursors: &mut [Cursor; 2]) -> Option<ByteSpan> {
         let [first, .., last] = run else { return None };
         let shortest = run.iter().map(|found| found.length).min()?;
         let start = self.locate(first.at, stream, &mut cursors[0]).start;
@@ -377,7 +377,7 @@ impl Text {
     }
 
     /// Returns the range of an occurrence in the stream, if it is valid there.
-    fn span(&self, found: Found, stream: &Window<u8>, cursors: &mut [Cursor; 2]) -> Option<Span> {
+    fn span(&self, found: Found, stream: &Window<u8>, cursors: &mut [Cursor; 2]) -> Option<ByteSpan> {
         let start = self.locate(found.at, stream, &mut cursors[0]).start;
         let end = self.locate(found.at + found.length - 1, stream, &mut cursors[1]).end;
         if end.saturating_sub(start) > widest(found.length) {

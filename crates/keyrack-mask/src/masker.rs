@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::MASK;
-use crate::canonical::{self, Canonical, Span};
+use crate::canonical::{self, ByteSpan, Canonical};
 use crate::patterns::Patterns;
 use crate::set::{Found, Scan};
 use crate::window::Window;
@@ -23,7 +23,7 @@ pub struct Masker {
     canonical: Canonical,
     found: Vec<Found>,
     /// Occurrences that are not masked yet.
-    spans: Vec<Span>,
+    spans: Vec<ByteSpan>,
     /// End of the part of the stream that is written or masked.
     done: usize,
     /// End of the last run of occurrences.
@@ -134,7 +134,7 @@ impl Masker {
 /// Overwrites a masked occurrence. Text after it may stay undecided for long, and the part that is
 /// kept for it may begin earlier. Characters become others, so that counting them still gives
 /// positions.
-fn wipe(stream: &mut Window<u8>, span: Span) {
+fn wipe(stream: &mut Window<u8>, span: ByteSpan) {
     let range = span.start.max(stream.start())..span.end;
     if !range.is_empty() {
         let characters = stream.slice_mut(range).iter_mut().filter(|b| canonical::is_character(**b));

@@ -185,7 +185,7 @@ impl GitArgs {
         if self.operation != "get" {
             return Ok(0);
         }
-        let request = git::Request::read(&asked);
+        let request = git::GitRequest::read(&asked);
         let username = self.username.as_deref();
         if !request.is_for(&self.host, username) {
             output::eprint(&request.refused(&self.host, username));
@@ -274,7 +274,7 @@ impl AwsArgs {
 
 impl KubectlArgs {
     fn run(&self, app: &App) -> Result<u8, Error> {
-        let request = kubectl::Request::read(app.environment.text("KUBERNETES_EXEC_INFO"))?;
+        let request = kubectl::KubectlRequest::read(app.environment.text("KUBERNETES_EXEC_INFO"))?;
         request.check(self.server.as_deref())?;
         let names: Vec<&str> = match &self.key {
             Some(key) => vec![key],

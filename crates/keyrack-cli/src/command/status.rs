@@ -42,12 +42,12 @@ impl StatusArgs {
             (false, false) => output::print(rack.text(&rack.read()?, app.style()).as_bytes()).map(|()| 0),
             (true, true) => watch::lines(|| Ok(rack.value(&rack.read()?)), "ttlLeftMs"),
             (true, false) => watch::screen(app, |style| match rack.read() {
-                Ok(current) => watch::Frame {
+                Ok(current) => watch::StatusFrame {
                     whole: rack.text(&current, style),
                     brief: Some(render::brief(&current.status, rack.env, style)),
                 },
                 // The next refresh may succeed.
-                Err(error) => watch::Frame {
+                Err(error) => watch::StatusFrame {
                     whole: report("keyrack status", &error, app.invocation, style),
                     brief: None,
                 },

@@ -18,7 +18,7 @@ use keyrack_core::{Error, ErrorCode, Slug};
 use crate::address::RackAddress;
 use crate::context::Context;
 use crate::session::{DaemonStatus, GrantedKey, RelockTarget, Relocked, Session};
-use crate::transport::connect::{Connection, Server, ServerProgram, connect as connect_to};
+use crate::transport::connect::{Connection, ServerPeer, ServerProgram, connect as connect_to};
 use crate::transport::legacy::LegacyDaemon;
 
 /// Time after which a server that does not answer `hello` counts as a TypeScript daemon. Used only
@@ -41,7 +41,7 @@ impl Daemon {
     }
 
     /// Process at the other end. `None` while no connection is open.
-    pub fn server(&self) -> Option<&Server> {
+    pub fn server(&self) -> Option<&ServerPeer> {
         match self {
             Daemon::Native(session) => session.server(),
             Daemon::Legacy(legacy) => legacy.server(),

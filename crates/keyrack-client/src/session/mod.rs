@@ -25,7 +25,7 @@ use keyrack_wire::{EncodeError, Relock, WipedBuffer};
 
 use crate::address::RackAddress;
 use crate::context::{Context, MemoryRank, Requirements};
-use crate::transport::connect::{Connection, Server, connect};
+use crate::transport::connect::{Connection, ServerPeer, connect};
 use crate::transport::convert;
 use crate::transport::error::{TransportError, no_daemon, protocol_error};
 use crate::transport::round_trip::{Buffers, RawReply, round_trip};
@@ -87,7 +87,7 @@ impl Session {
     }
 
     /// Process at the other end. `None` while no connection is open.
-    pub fn server(&self) -> Option<&Server> {
+    pub fn server(&self) -> Option<&ServerPeer> {
         self.connection.as_ref().map(|open| &open.connection.server)
     }
 

@@ -41,7 +41,7 @@ pub enum ServerProgram {
 
 /// Authenticated process at the other end of a connection.
 #[derive(Debug)]
-pub struct Server {
+pub struct ServerPeer {
     /// Refers to the process even after its pid is reused. `None` on a kernel without
     /// `SO_PEERPIDFD`.
     pub pidfd: Option<Pidfd>,
@@ -58,14 +58,14 @@ pub struct Server {
 pub struct Connection {
     pub(crate) stream: UnixStream,
     /// Process at the other end.
-    pub server: Server,
+    pub server: ServerPeer,
     /// Timeout of the stream if it is blocking.
     blocking: Cell<Option<Duration>>,
 }
 
 impl Connection {
     #[cfg(feature = "fuzzing")]
-    pub(crate) fn unverified(stream: UnixStream, server: Server) -> Self {
+    pub(crate) fn unverified(stream: UnixStream, server: ServerPeer) -> Self {
         Connection { stream, server, blocking: Cell::new(None) }
     }
 
@@ -127,7 +127,7 @@ fn check_no_server(address: &RackAddress, path: &Path, error: &io::Error) -> Res
 }
 
 /// Authenticates the server by the same rule that the daemon applies to its callers.
-fn authenticate(stream: &UnixStream, address: &RackAddress) -> Result<Server, Error> {
+fn authenticate(stream: &UnixStream, address: &RackAddress) -> Result<ServerPeer, Error> {
     // The name of the socket has our session, read a moment ago, except where the kernel has none.
     let session = match address.name.session.as_str() {
         SESSION_UNSET => peer::own_session(),
@@ -143,7 +143,7 @@ fn authenticate(stream: &UnixStream, address: &RackAddress) -> Result<Server, Er
         Some(Ok(_)) => ServerProgram::Other,
         Some(Err(_)) | None => ServerProgram::Unknown,
     };
-    Ok(Server { pidfd, pid: facts.pid, boundary, program })
+    Ok(ServerPeer { pidfd, pid: facts.pid, boundary, program })
 }
 
 /// Error for a server that is refused, or that cannot be verified from this sandbox. A server that

@@ -11,7 +11,7 @@ use keyrack_wire::legacy::{self, Reply};
 use keyrack_wire::{EncodeError, Relock, WipedBuffer};
 use zeroize::Zeroizing;
 
-use super::connect::{Connection, Server, connect};
+use super::connect::{Connection, ServerPeer, connect};
 use super::convert;
 use super::error::{TransportError, no_daemon, protocol_error};
 use super::read_buffer::ReadBuffer;
@@ -63,7 +63,7 @@ impl LegacyDaemon {
     }
 
     /// Process at the other end. `None` while no connection is open.
-    pub fn server(&self) -> Option<&Server> {
+    pub fn server(&self) -> Option<&ServerPeer> {
         self.fresh.as_ref().map(|connection| &connection.server)
     }
 

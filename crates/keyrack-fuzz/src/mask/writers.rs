@@ -1,7 +1,7 @@
 //! Forms in which programs write a text.
 
 /// Writer of a text in one form.
-pub type Writer = (&'static str, fn(&[u8]) -> Vec<u8>);
+pub type FormWriter = (&'static str, fn(&[u8]) -> Vec<u8>);
 
 fn each(text: &[u8], write: impl Fn(u8) -> String) -> Vec<u8> {
     text.iter().flat_map(|b| write(*b).into_bytes()).collect()
@@ -55,7 +55,7 @@ fn json_ascii(text: &[u8], is_kept: fn(char) -> bool, upper: bool) -> Vec<u8> {
 }
 
 /// Writers that leave some characters as they are, or write each one on its own.
-pub const ESCAPES: &[Writer] = &[
+pub const ESCAPES: &[FormWriter] = &[
     ("verbatim", |text| text.to_vec()),
     ("JSON", |text| only(text, &with(&[(b'"', "\\\"")]))),
     ("JSON, slashes", |text| only(text, &with(&[(b'"', "\\\""), (b'/', "\\/")]))),
@@ -205,7 +205,7 @@ fn joined(text: &[u8], between: &str, write: impl Fn(u8) -> String) -> Vec<u8> {
 
 /// Writers that leave no character unchanged. Each also gets the 0 to 2 bytes before and after the
 /// text.
-pub const ENCODINGS: &[Writer] = &[
+pub const ENCODINGS: &[FormWriter] = &[
     ("Base64", |text| base64(text, STANDARD)),
     ("Base64, URL-safe", |text| base64(text, URL_SAFE)),
     ("Base64 of JSON", |text| base64(&ESCAPES[1].1(text), STANDARD)),
@@ -225,7 +225,7 @@ pub const ENCODINGS: &[Writer] = &[
 ];
 
 /// A text that is escaped and broken.
-pub fn broken(text: &[u8], escape: Writer, (_, between, tears): Breaker, width: usize) -> Vec<u8> {
+pub fn broken(text: &[u8], escape: FormWriter, (_, between, tears): Breaker, width: usize) -> Vec<u8> {
     let width = width.max(1);
     if tears {
         return escape.1(text).chunks(width).collect::<Vec<_>>().join(between.as_bytes());

@@ -13,17 +13,17 @@ pub const USERNAME: &str = "x-access-token";
 
 /// Request of git.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
+pub struct GitRequest {
     protocol: Option<String>,
     host: Option<String>,
     username: Option<String>,
 }
 
-impl Request {
+impl GitRequest {
     /// Parses a request. Passwords and unknown fields are ignored. Of a repeated field the last one
     /// counts, even if it is not valid text: then the field is missing.
     pub fn read(bytes: &[u8]) -> Self {
-        let mut request = Request::default();
+        let mut request = GitRequest::default();
         for line in bytes.split(|&b| b == b'\n').take_while(|line| !line.is_empty()) {
             let Some(at) = line.iter().position(|&b| b == b'=') else { continue };
             let address = match &line[..at] {
@@ -106,8 +106,8 @@ mod tests {
     use super::super::held;
     use super::*;
 
-    fn request(text: &str) -> Request {
-        Request::read(text.as_bytes())
+    fn request(text: &str) -> GitRequest {
+        GitRequest::read(text.as_bytes())
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
             assert_eq!(request(text).is_for(&hosts, username), ours, "{text:?}");
         }
         for text in [&b"protocol=https\nhost=\xff\n"[..], b"protocol=https\nhost=github.com\nhost=\xff\n"] {
-            assert!(!Request::read(text).is_for(&hosts, None), "{text:?}");
+            assert!(!GitRequest::read(text).is_for(&hosts, None), "{text:?}");
         }
         for text in ["protocol=https\n", "protocol=https\nhost=\n"] {
             assert!(!request(text).is_for(&[String::new()], None), "{text:?}: no host matches nothing");
@@ -174,7 +174,7 @@ mod tests {
                 "username=joe\npassword=s=3\npassword_expiry_utc=1700000000\n",
             ),
             (&asked, Some("eve"), None, "username=eve\npassword=s=3\n"),
-            (&Request::default(), None, None, "username=x-access-token\npassword=s=3\n"),
+            (&GitRequest::default(), None, None, "username=x-access-token\npassword=s=3\n"),
         ] {
             let made = asked.answer(username, &held("K", b"s=3", ends)).unwrap();
             assert_eq!(std::str::from_utf8(&made).unwrap(), answer);

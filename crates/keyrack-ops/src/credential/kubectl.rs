@@ -13,19 +13,19 @@ const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authenti
 
 /// Request of kubectl.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct KubectlRequest {
     version: &'static str,
     server: Option<String>,
 }
 
-impl Request {
+impl KubectlRequest {
     /// Parses `KUBERNETES_EXEC_INFO`. It holds no secret.
     ///
     /// # Errors
     /// [`ErrorCode::Usage`] for invalid JSON or an unsupported version.
     pub fn read(info: Option<&str>) -> Result<Self, Error> {
         let usage = |message: String| Error::new(ErrorCode::Usage, message);
-        let Some(info) = info else { return Ok(Request { version: VERSIONS[0], server: None }) };
+        let Some(info) = info else { return Ok(KubectlRequest { version: VERSIONS[0], server: None }) };
         let info: Value = serde_json::from_str(info)
             .map_err(|_| usage("KUBERNETES_EXEC_INFO is not valid JSON".to_owned()))?;
         let asked = info["apiVersion"].as_str().unwrap_or_default();
@@ -34,7 +34,7 @@ impl Request {
                 .hint(format!("set `apiVersion: {}` for the user in the kubeconfig", VERSIONS[0]))
         })?;
         let server = info["spec"]["cluster"]["server"].as_str().map(str::to_owned);
-        Ok(Request { version, server })
+        Ok(KubectlRequest { version, server })
     }
 
     /// Checks that the request is for the configured cluster, if one is configured. kubectl sends
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn kubectl_reply_has_the_requested_version() {
         for version in VERSIONS {
-            let request = Request::read(Some(&info(version, None))).unwrap();
+            let request = KubectlRequest::read(Some(&info(version, None))).unwrap();
             let made = request.token(&held("K", b"tok\"en\n", Some(1000))).unwrap();
             assert_eq!(
                 serde_json::from_slice::<Value>(&made).unwrap(),
@@ -133,15 +133,15 @@ mod tests {
                     "status": { "token": "tok\"en", "expirationTimestamp": "1970-01-01T00:00:01.000Z" } })
             );
         }
-        assert_eq!(Request::read(None).unwrap().version, VERSIONS[0]);
+        assert_eq!(KubectlRequest::read(None).unwrap().version, VERSIONS[0]);
         for bad in ["", "{", "{}", "[]", "null", &info("client.authentication.k8s.io/v1alpha1", None)] {
-            assert_eq!(Request::read(Some(bad)).unwrap_err().code, ErrorCode::Usage, "{bad}");
+            assert_eq!(KubectlRequest::read(Some(bad)).unwrap_err().code, ErrorCode::Usage, "{bad}");
         }
     }
 
     #[test]
     fn kubectl_reply_has_certificate_and_key() {
-        let request = Request::read(None).unwrap();
+        let request = KubectlRequest::read(None).unwrap();
         let made =
             request.certificate(&held("C", b"--cert\n--", None), &held("K", b"--key--", Some(5))).unwrap();
         let value: Value = serde_json::from_slice(&made).unwrap();
@@ -174,7 +174,7 @@ mod tests {
             ),
             (None, Some(server), false),
         ] {
-            let request = Request::read(Some(&info(VERSIONS[0], asked))).unwrap();
+            let request = KubectlRequest::read(Some(&info(VERSIONS[0], asked))).unwrap();
             assert_eq!(request.check(configured).is_ok(), ours, "{asked:?} {configured:?}");
         }
     }

@@ -58,8 +58,8 @@ impl Shared {
 
 impl Pool {
     /// Creates a pool. Nothing is mapped before it is needed. In [`MemoryMode::Secret`] and
-    /// [`MemoryMode::Locked`] the budget shrinks to what can be locked (RLIMIT_MEMLOCK, which should
-    /// be raised before; without limit for a process with CAP_IPC_LOCK).
+    /// [`MemoryMode::Locked`] the budget shrinks to what can be locked (RLIMIT_MEMLOCK, which
+    /// should be raised before; without limit for a process with CAP_IPC_LOCK).
     ///
     /// # Errors
     /// If the required mode does not work here, or the budget is too small.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::termios::{LocalFlags, SetArg};
 
-use crate::tty::termios::Settings;
+use crate::tty::termios::TtySettings;
 
 /// Signals that would end the process and leave the terminal without echo.
 const ENDING: [Signal; 4] = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// terminal restored.
 pub struct RawTty {
     tty: File,
-    before: Settings,
+    before: TtySettings,
     /// Signals that this thread blocked before.
     mask: SigSet,
 }
@@ -51,7 +51,7 @@ impl RawTty {
     /// `ENXIO` or `ENOENT` if the process has no terminal; otherwise those of termios(3).
     pub fn open() -> io::Result<Self> {
         let tty = File::options().read(true).write(true).open("/dev/tty")?;
-        let before = Settings::of(&tty)?;
+        let before = TtySettings::of(&tty)?;
         let hidden = LocalFlags::ECHO
             | LocalFlags::ECHONL
             | LocalFlags::ICANON

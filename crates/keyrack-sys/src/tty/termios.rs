@@ -25,9 +25,9 @@ const DELAYS: [libc::tcflag_t; 2] = [OutputFlags::CRDLY.bits(), OutputFlags::TAB
 
 /// All settings of one terminal, to restore them later.
 #[derive(Clone)]
-pub(crate) struct Settings(libc::termios);
+pub(crate) struct TtySettings(libc::termios);
 
-impl Settings {
+impl TtySettings {
     /// Reads the settings of a terminal.
     ///
     /// # Errors
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn modes_ignore_what_the_kernel_does_not_have() {
         // SAFETY: an all-zero termios is a valid value of that plain C structure.
-        let settings = Settings(unsafe { std::mem::zeroed() });
+        let settings = TtySettings(unsafe { std::mem::zeroed() });
         let mut surplus = settings.clone();
         surplus.0.c_cc[CONTROL_CHARS..].fill(7);
         assert!(settings.modes() == surplus.modes());

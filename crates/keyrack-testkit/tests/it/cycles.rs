@@ -12,7 +12,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("keyrack-core", &["error.rs", "slug.rs"]),
 ];
 
-const CRATES: [&str; 13] = [
+/// Crates of the workspace, whose files the rules of this crate read.
+pub(crate) const CRATES: [&str; 13] = [
     "keyrack-core",
     "keyrack-json",
     "keyrack-sys",

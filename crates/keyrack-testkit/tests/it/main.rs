@@ -6,3 +6,4 @@ mod documents;
 mod modules;
 mod prose;
 mod sources;
+mod type_names;

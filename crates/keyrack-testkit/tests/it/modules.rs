@@ -20,6 +20,8 @@ struct Module {
     file: String,
     children: BTreeSet<String>,
     items: BTreeSet<String>,
+    /// Types and traits that are `pub` or `pub(crate)`.
+    public_types: BTreeSet<String>,
     /// Names that `use` brings in, and their paths.
     imports: BTreeMap<String, Vec<String>>,
     globs: Vec<Vec<String>>,
@@ -55,6 +57,24 @@ fn attributes(item: &Item) -> &[Attribute] {
         Item::Use(item) => &item.attrs,
         _ => &[],
     }
+}
+
+/// Returns the name of a type or trait that is `pub` or `pub(crate)`.
+fn public_type(item: &Item) -> Option<String> {
+    let (visibility, name) = match item {
+        Item::Enum(item) => (&item.vis, &item.ident),
+        Item::Struct(item) => (&item.vis, &item.ident),
+        Item::Trait(item) => (&item.vis, &item.ident),
+        Item::Type(item) => (&item.vis, &item.ident),
+        Item::Union(item) => (&item.vis, &item.ident),
+        _ => return None,
+    };
+    let is_public = match visibility {
+        Visibility::Public(_) => true,
+        Visibility::Restricted(within) => within.path.is_ident("crate"),
+        Visibility::Inherited => false,
+    };
+    is_public.then(|| name.to_string())
 }
 
 /// Gathers the paths of more than one segment in code, those in macros included.
@@ -151,6 +171,7 @@ impl Crate {
                 }
                 _ => false,
             };
+            module.public_types.extend(public_type(item));
             Paths(&mut module).visit_item(item);
         }
         self.modules.insert(at.clone(), module);
@@ -166,6 +187,13 @@ impl Crate {
                 }
             }
         }
+    }
+
+    /// Returns each `pub` or `pub(crate)` type of the crate, with the file that defines it.
+    pub(crate) fn public_types(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.modules
+            .values()
+            .flat_map(|module| module.public_types.iter().map(|name| (name.as_str(), module.file.as_str())))
     }
 
     /// Returns the files that each file uses.

@@ -27,7 +27,7 @@ use nix::sys::termios::{LocalFlags, OutputFlags, SetArg};
 use zeroize::Zeroize as _;
 
 use crate::socket::wait_readable;
-use crate::tty::termios::{Modes, Overlay, Settings};
+use crate::tty::termios::{Modes, Overlay, TtySettings};
 
 /// Marks the open file that the program gets, to tell it from a terminal that the program opened
 /// itself. The flag has no effect on a terminal.
@@ -50,7 +50,7 @@ impl OutputPty {
     /// # Errors
     /// `ENOTTY` if `real` is not a terminal; those of `posix_openpt(3)`.
     pub fn for_terminal(real: BorrowedFd<'_>) -> io::Result<(Self, OwnedFd)> {
-        let settings = Settings::of(real)?;
+        let settings = TtySettings::of(real)?;
         let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
         grantpt(&master)?;
         unlockpt(&master)?;
@@ -63,7 +63,7 @@ impl OutputPty {
         settings.apply(&program, SetArg::TCSANOW)?;
         let master = master.as_fd().try_clone_to_owned()?;
         // The settings as the kernel accepted them.
-        let overlay = Mutex::new(Overlay::new(Settings::of(&master)?.modes()));
+        let overlay = Mutex::new(Overlay::new(TtySettings::of(&master)?.modes()));
         let real = real.try_clone_to_owned()?;
         let terminal = Self { real, master, path, marked: is_marked, overlay };
         terminal.resize();
@@ -135,7 +135,7 @@ impl OutputPty {
     }
 
     fn program_modes(&self) -> io::Result<Modes> {
-        Ok(Settings::of(&self.master)?.modes())
+        Ok(TtySettings::of(&self.master)?.modes())
     }
 
     /// Returns `true` if our process group may change the real terminal. It may if the terminal
@@ -153,7 +153,7 @@ impl OutputPty {
         if !self.is_in_foreground() {
             return;
         }
-        let Ok(settings) = Settings::of(&self.real) else { return };
+        let Ok(settings) = TtySettings::of(&self.real) else { return };
         let present = settings.modes();
         let (next, wanted) = change(overlay, present);
         if wanted == present || self.set_real(&settings.with(wanted)) {
@@ -161,7 +161,7 @@ impl OutputPty {
         }
     }
 
-    fn set_real(&self, settings: &Settings) -> bool {
+    fn set_real(&self, settings: &TtySettings) -> bool {
         // Another group could get the terminal before the call. The call then fails instead of
         // stopping us.
         let only: SigSet = std::iter::once(Signal::SIGTTOU).collect();
