@@ -3,18 +3,56 @@
 //! RFC 3339 time is read.
 
 use jiff::Timestamp;
-use jiff::fmt::temporal::DateTimePrinter;
-
-static PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+use jiff::tz::Offset;
 
 /// Longest text that is parsed. Peers send it.
 const MAX_LENGTH: usize = 40;
 
-/// Formats milliseconds since the Unix epoch. Times outside the years −9999 to 9999 are clamped to
-/// them.
+/// First instant of the year 0.
+const FIRST: Timestamp = Timestamp::constant(-62_167_219_200, 0);
+
+/// Text of a time. It is formatted without an allocation, which would take eight times as long with
+/// musl. Benchmark row: "GET, native, persistent, Rust client".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampText([u8; 24]);
+
+impl TimestampText {
+    /// Formats milliseconds since the Unix epoch. Times outside the years 0 to 9999 are clamped to
+    /// them.
+    pub fn of_ms(ms: i64) -> Self {
+        let out_of_range = if ms < 0 { FIRST } else { Timestamp::MAX };
+        let time = Timestamp::from_millisecond(ms).unwrap_or(out_of_range);
+        let time = Offset::UTC.to_datetime(time.max(FIRST));
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (end, number) in [
+            (4, time.year()),
+            (7, time.month().into()),
+            (10, time.day().into()),
+            (13, time.hour().into()),
+            (16, time.minute().into()),
+            (19, time.second().into()),
+            (23, time.millisecond()),
+        ] {
+            // Digits from the right; the zeros before them stay.
+            let (mut rest, mut at) = (number.unsigned_abs(), end);
+            while rest > 0 {
+                at -= 1;
+                text[at] = b'0' + u8::try_from(rest % 10).expect("a digit fits");
+                rest /= 10;
+            }
+        }
+        TimestampText(text)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("digits and separators are ASCII")
+    }
+}
+
+/// Formats milliseconds since the Unix epoch, as [`TimestampText`] does.
 pub fn format_ms(ms: i64) -> String {
-    let out_of_range = if ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
-    PRINTER.timestamp_to_string(&Timestamp::from_millisecond(ms).unwrap_or(out_of_range))
+    TimestampText::of_ms(ms).as_str().to_owned()
 }
 
 /// Parses an RFC 3339 time to milliseconds since the Unix epoch, rounded down. Returns `None` for
@@ -60,7 +98,9 @@ mod tests {
     #[test]
     fn format_ms_clamps_the_year() {
         assert!(format_ms(i64::MAX).starts_with("9999-12-30T"), "{}", format_ms(i64::MAX));
-        assert!(format_ms(i64::MIN).starts_with("-009999-"), "{}", format_ms(i64::MIN));
+        for ms in [i64::MIN, -62_167_219_200_001] {
+            assert_eq!(format_ms(ms), "0000-01-01T00:00:00.000Z");
+        }
     }
 
     #[test]

@@ -208,7 +208,7 @@ mod tests {
             (|facts| facts.pid = Some(Pid::from_raw(0)), PeerRejection::Hidden),
             (|facts| facts.pid = None, PeerRejection::NoPid),
             (|facts| facts.pid_levels = Ok(2), PeerRejection::NestedPid),
-            (|facts| facts.uid_map = Ok(UidMap::new(*b"")), PeerRejection::OtherUserNamespace),
+            (|facts| facts.uid_map = Ok(UidMap::new(b"")), PeerRejection::OtherUserNamespace),
             (|facts| facts.own_proc = false, PeerRejection::OwnProc),
         ] {
             assert_eq!(evaluate(change).unwrap_err(), PeerAuthError::Rejected(rejection));

@@ -1,9 +1,9 @@
 //! Functions that the handlers of both protocols share.
 
 use keyrack_core::store::{LiveKeys, RelockScope};
+use keyrack_core::timestamp::TimestampText;
 use keyrack_core::{
     Clock, DurationGrade, Error, ErrorCode, Grade, GrantSource, Mechanism, Protection, Slug, VaultId,
-    timestamp,
 };
 use keyrack_sys::memory::{OutOfMemory, Pool};
 use keyrack_wire::Relock;
@@ -27,13 +27,13 @@ pub(crate) struct RequestContext<'a> {
 pub(super) struct Hit<'a> {
     pub(super) requested: &'a str,
     pub(super) key: &'a StoredKey,
-    pub(super) expires_at: String,
+    pub(super) expires_at: TimestampText,
 }
 
 impl<'a> Hit<'a> {
     pub(super) fn find(live: &LiveKeys<'a, StoredSecret>, requested: &'a str) -> Option<Self> {
         let key = live.get(requested)?;
-        Some(Hit { requested, key, expires_at: timestamp::format_ms(key.deadlines.wall_ms) })
+        Some(Hit { requested, key, expires_at: TimestampText::of_ms(key.deadlines.wall_ms) })
     }
 }
 

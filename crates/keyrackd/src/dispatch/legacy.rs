@@ -2,6 +2,7 @@
 //! stored: all of its keys are, or none.
 
 use keyrack_core::store::NewEntry;
+use keyrack_core::timestamp::TimestampText;
 use keyrack_core::{Deadlines, Env, GrantedTtl, Invocation, Org, Slug, TtlLimit, timestamp};
 use keyrack_sys::memory::{Buffer, OutOfMemory, PooledSecret};
 use keyrack_wire::legacy::{
@@ -162,7 +163,7 @@ fn get_item<'a>(hit: &'a Hit<'_>) -> GetItem<'a, SecretRef<'a>, ExtrasRef<'a>> {
         mech: key.source.mech.as_str(),
         env: key.slug.env(),
         org: key.slug.org(),
-        expires_at: &hit.expires_at,
+        expires_at: hit.expires_at.as_str(),
         secret: SecretRef(&key.secret.secret),
         extras: ExtrasRef(key.secret.extras.as_ref()),
     }
@@ -186,13 +187,13 @@ fn reserve(page: &mut Buffer, hits: &[Hit<'_>], reclaim: &dyn ReclaimPages) {
 fn status(cx: &mut RequestContext<'_>) -> Result<Reply, String> {
     let now = cx.now;
     let page = cx.keys.list(None, usize::MAX, now);
-    let times: Vec<String> =
-        page.entries.iter().map(|key| timestamp::format_ms(key.deadlines.wall_ms)).collect();
+    let times: Vec<TimestampText> =
+        page.entries.iter().map(|key| TimestampText::of_ms(key.deadlines.wall_ms)).collect();
     let keys = page.entries.iter().zip(&times).map(|(key, time)| StatusItem {
         slug: key.slug.as_str(),
         env: key.slug.env(),
         org: key.slug.org(),
-        expires_at: time,
+        expires_at: time.as_str(),
         ttl_left_ms: key.deadlines.remaining(now).as_ms(),
     });
     plain(|writer| encode_status_reply(writer, &cx.info.home_hash, keys)).map_err(|_| {

@@ -158,7 +158,7 @@ fn get_item<'a>(hit: &'a Hit<'_>, now: Clock) -> GetItem<'a, SecretRef<'a>> {
         mech: key.source.mech.as_str(),
         env: key.slug.env(),
         org: key.slug.org(),
-        expires_at: &hit.expires_at,
+        expires_at: hit.expires_at.as_str(),
         ttl_ms: key.deadlines.remaining(now).as_ms(),
         secret: SecretRef(&key.secret.secret),
     }
