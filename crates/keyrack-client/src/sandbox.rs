@@ -82,7 +82,7 @@ mod tests {
         LocalNamespaces {
             own_proc: true,
             uid: Uid::from_raw(uid),
-            uid_map: Ok(UidMap::new(map)),
+            uid_map: Ok(UidMap::new(map.as_bytes())),
             overflow_uid: DEFAULT_OVERFLOW_UID,
         }
     }

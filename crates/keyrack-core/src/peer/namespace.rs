@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn uid_map_finds_uids_inside_and_outside() {
-        let rootless = UidMap::new(*b"         0       1000          1\n         1     100000      65536\n");
+        let rootless = UidMap::new(b"         0       1000          1\n         1     100000      65536\n");
         for (uid, inside, outside) in [
             (0, true, false),
             (1, true, false),
@@ -137,11 +137,11 @@ mod tests {
             assert_eq!(rootless.has_inside(Uid::from_raw(uid)), inside, "{uid} inside");
             assert_eq!(rootless.has_outside(Uid::from_raw(uid)), outside, "{uid} outside");
         }
-        let foreign = UidMap::new(*b"0 4294967295 4294967295\n");
+        let foreign = UidMap::new(b"0 4294967295 4294967295\n");
         for uid in [u32::MAX, 1000, 0] {
             assert!(!foreign.has_outside(Uid::from_raw(uid)), "{uid}");
         }
-        let empty = UidMap::new(*b"");
+        let empty = UidMap::new(b"");
         assert!(!empty.has_inside(Uid::ROOT) && !empty.has_outside(Uid::ROOT));
     }
 

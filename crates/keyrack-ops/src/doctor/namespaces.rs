@@ -36,7 +36,7 @@ mod tests {
         let own = |own_proc, uid, map: &str| LocalNamespaces {
             own_proc,
             uid: Uid::from_raw(uid),
-            uid_map: Ok(UidMap::new(map)),
+            uid_map: Ok(UidMap::new(map.as_bytes())),
             overflow_uid: DEFAULT_OVERFLOW_UID,
         };
         for (own, state, word) in [
