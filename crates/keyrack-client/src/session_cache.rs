@@ -1,5 +1,5 @@
 //! Verified connections that are kept between reads, for one thread and one process. Benchmark row:
-//! `getSync in Node, against the Rust client, persistent`.
+//! "getSync in Node by slug, against the native Rust client".
 //!
 //! A connection is used again only if everything that it was verified by still holds: the process,
 //! its effective user, its login session, the caller's demands, the home directory, the socket
@@ -17,14 +17,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use keyrack_core::layout::variables::{HOME, RUNTIME_DIR};
+use keyrack_core::peer::{AuditSession, ReadError};
 use keyrack_core::{Error, ErrorCode, Owner};
 use keyrack_sys::fs::file::FileId;
+use keyrack_sys::peer::own_session;
 use keyrack_sys::process::pid::{self, Pid};
 use keyrack_sys::process::pidfd::Pidfd;
+use keyrack_sys::session_file::SessionFile;
 use keyrack_sys::socket;
 use keyrack_sys::user::Uid;
 
-use crate::address::{RackAddress, session_id};
+use crate::address::{RackAddress, session_name};
 use crate::context::{Context, Requirements};
 use crate::daemon::{Daemon, connect_at};
 use crate::session::Session;
@@ -77,6 +80,8 @@ struct Facts {
     /// can be used again.
     path: PathBuf,
     socket: (FileId, (i64, i64)),
+    /// The session file, and the session that it showed. `None` on a kernel without sessions.
+    session: Option<(SessionFile, AuditSession)>,
     /// `SO_COOKIE` of the connection.
     cookie: u64,
     /// The pidfd itself, so that a descriptor that became another file is not closed.
@@ -251,6 +256,17 @@ impl Facts {
         let path = session.address().socket();
         Some(Facts {
             process: pid::current(),
+            session: match SessionFile::open() {
+                // The session may have changed since the connection was made.
+                Ok(file) => match file.read() {
+                    Ok(current) if session_name(current) == session.address().name.session => {
+                        Some((file, current))
+                    }
+                    _ => return None,
+                },
+                Err(ReadError::NotFound) => None,
+                Err(_) => return None,
+            },
             home: directory_id(home)?,
             socket: socket_id(&path)?,
             path,
@@ -258,6 +274,14 @@ impl Facts {
             pidfd: FileId::of_fd(connection.server.pidfd.as_ref()?.as_fd()).ok()?,
             connection: session.connections(),
         })
+    }
+
+    /// Returns `true` if the process is still in the session that it was in.
+    fn has_our_session(&self) -> bool {
+        match &self.session {
+            Some((file, session)) => file.read() == Ok(*session),
+            None => own_session() == Err(ReadError::NotFound),
+        }
     }
 
     /// Returns `true` if the descriptor still refers to the socket that was verified.
@@ -271,11 +295,10 @@ impl Facts {
 impl Kept {
     /// Returns `true` if everything that the connection was verified by still holds.
     fn is_proven(&self) -> bool {
-        let address = self.session.address();
         let home = self.key.home.as_deref().map(Path::new);
         self.facts.process == pid::current()
             && self.facts.is_ours(&self.session)
-            && session_id().is_ok_and(|session| session == address.name.session)
+            && self.facts.has_our_session()
             && home.is_some_and(|home| directory_id(home) == Some(self.facts.home))
             && socket_id(&self.facts.path) == Some(self.facts.socket)
             && self.pidfd().is_some_and(Pidfd::is_alive)
@@ -290,6 +313,9 @@ impl Kept {
         let pidfd = self.pidfd().and_then(|pidfd| FileId::of_fd(pidfd.as_fd()).ok());
         if !self.facts.is_ours(&self.session) || pidfd != Some(self.facts.pidfd) {
             std::mem::forget(self.session);
+        }
+        if let Some((file, _)) = self.facts.session {
+            file.close();
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod process;
 pub mod random;
 pub mod sandbox;
 pub mod session;
+pub mod session_file;
 pub mod socket;
 pub mod tty;
 pub mod user;

@@ -25,7 +25,7 @@ use crate::process::procfs::{self, read_error};
 use crate::user;
 
 /// Most bytes ever read of a `sessionid` file. A real one has at most 10 digits.
-const SESSION_BYTES: usize = 64;
+pub(crate) const SESSION_BYTES: usize = 64;
 
 /// Most bytes ever read of a `uid_map` file: the kernel returns no more in one read. A line has at
 /// most [`UID_MAP_LINE`] bytes, so what is longer than 123 lines cannot be told from what was cut.

@@ -136,12 +136,20 @@ pub fn is_address_unavailable(error: &Error) -> bool {
 /// [`ErrorCode::Io`] if the kernel has one but it cannot be read, or is not a number.
 pub fn session_id() -> Result<String, Error> {
     match keyrack_sys::peer::own_session() {
-        Ok(AuditSession::Set(id)) => Ok(id.to_string()),
-        Ok(AuditSession::Unset) | Err(ReadError::NotFound) => Ok(SESSION_UNSET.to_owned()),
+        Ok(session) => Ok(session_name(session)),
+        Err(ReadError::NotFound) => Ok(SESSION_UNSET.to_owned()),
         Err(error) => {
             let message = format!("cannot read the login session from /proc/self/sessionid: {error}");
             Err(Error::new(ErrorCode::Io, message))
         }
+    }
+}
+
+/// Returns the id of a session as a decimal number.
+pub(crate) fn session_name(session: AuditSession) -> String {
+    match session {
+        AuditSession::Set(id) => id.to_string(),
+        AuditSession::Unset => SESSION_UNSET.to_owned(),
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn read_error(errno: Errno) -> ReadError {
 }
 
 /// Opens a file below `/proc` for reading.
-fn open_file(path: std::fmt::Arguments<'_>) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_file(path: std::fmt::Arguments<'_>) -> Result<OwnedFd, Errno> {
     let mut name = [0_u8; PATH_BYTES];
     // One byte is held back, so that the name always ends in NUL.
     let mut cursor = Cursor::new(&mut name[..PATH_BYTES - 1]);
