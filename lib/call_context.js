@@ -43,27 +43,36 @@ function directory() {
  */
 function variable(name) {
   const { env } = process;
+  return variableOf(env, Object.getPrototypeOf(env), name);
+}
+
+/** Returns the value of a variable of an environment with this prototype. */
+function variableOf(env, prototype, name) {
   const value = env[name];
   if (value === undefined || value === null) return undefined;
   // Asks the prototype first, since a question to the real environment takes a tenth of a read of
   // `getSync in Node by slug`.
-  const prototype = Object.getPrototypeOf(env);
   if (prototype !== null && name in prototype && !Object.hasOwn(env, name)) return undefined;
   // A test runner's `process.env` is an object like any other, which takes more than text.
   return String(value);
 }
 
+/** Returns `true` for a variable that has another default in this process than in the addon. */
+const hasOtherDefault = (name) => name === 'KEYRACK_INVOKED_AS' && process.versions.pnp !== undefined;
+
 /** Returns a variable of the context: its value, and for `KEYRACK_INVOKED_AS` a default. */
-const contextVariable = (name) => (name === 'KEYRACK_INVOKED_AS' && process.versions.pnp ? invokedAs() : variable(name));
+const contextVariable = (name) => (hasOtherDefault(name) ? invokedAs() : variable(name));
 
 /**
  * Encodes variables as the addon reads them: one string crosses faster than a dozen, and no
  * variable can hold a NUL.
  */
 function encodeVariables(names) {
+  const { env } = process;
+  const prototype = Object.getPrototypeOf(env);
   let text = '';
   for (const name of names) {
-    const value = contextVariable(name);
+    const value = hasOtherDefault(name) ? invokedAs() : variableOf(env, prototype, name);
     if (value !== undefined) text += `${name}=${value}\0`;
   }
   return text;

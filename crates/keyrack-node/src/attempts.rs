@@ -6,7 +6,8 @@
 use keyrack_client::Secret;
 use keyrack_client::get::{GetOutcome, KeyOutcome};
 use keyrack_client::render;
-use keyrack_core::{Attempt, Error, ErrorCode, Fix, Grant, Invocation, Slug, timestamp};
+use keyrack_core::timestamp::TimestampText;
+use keyrack_core::{Attempt, Error, ErrorCode, Fix, Grant, Invocation, Slug};
 use napi::bindgen_prelude::{BufferSlice, Either, FnArgs, Function};
 use napi::{Env, JsString};
 use serde_json::Value;
@@ -22,14 +23,14 @@ pub(crate) type OnGranted<'env> = Function<
     'env,
     FnArgs<(
         SecretValue<'env>,
-        String,
+        JsString<'env>,
         &'static str,
         &'static str,
-        String,
-        String,
-        String,
-        String,
-        Option<String>,
+        JsString<'env>,
+        JsString<'env>,
+        JsString<'env>,
+        JsString<'env>,
+        Option<JsString<'env>>,
         bool,
         Option<String>,
     )>,
@@ -72,16 +73,18 @@ impl AttemptSink<'_, '_> {
     ) -> Result<(), CallError> {
         let Grant { slug, grade, source, expires_at_ms } = grant;
         let secret = secret_value(self.env, &slug, secret, self.as_buffers)?;
+        let text = |text: &str| self.env.create_string(text);
+        let expires_at = expires_at_ms.map(|ms| text(TimestampText::of_ms(ms).as_str())).transpose()?;
         self.on_granted.call(FnArgs::from((
             secret,
-            slug.as_str().to_owned(),
+            text(slug.as_str())?,
             grade.protection.as_str(),
             grade.duration.as_str(),
-            source.vault.as_str().to_owned(),
-            source.mech.as_str().to_owned(),
-            slug.env().to_owned(),
-            slug.org().to_owned(),
-            expires_at_ms.map(timestamp::format_ms),
+            text(source.vault.as_str())?,
+            text(source.mech.as_str())?,
+            text(slug.env())?,
+            text(slug.org())?,
+            expires_at,
             below_declared,
             note,
         )))?;
