@@ -8,13 +8,13 @@ use keyrack_core::Clock;
 use keyrack_sys::memory::{Budget, MemoryMode, ModeRequest, Pool};
 use keyrack_wire::native::Frame;
 
-use crate::conn::reply::Reply;
 use crate::daemon_info::DaemonInfo;
 use crate::dispatch::handler::RequestContext;
 use crate::dispatch::response::{AfterReply, Response};
 use crate::dispatch::{legacy, native};
 use crate::key_service::KeyService;
 use crate::reclaim::NoReclaim;
+use crate::reply::Reply;
 
 /// Keys that only the fuzzer reaches.
 pub struct Bench {

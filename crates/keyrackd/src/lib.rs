@@ -25,6 +25,7 @@ mod logout;
 mod panic_hook;
 mod peer_auth;
 mod reclaim;
+mod reply;
 mod runtime_files;
 mod server;
 mod settings;

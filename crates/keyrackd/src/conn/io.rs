@@ -17,9 +17,9 @@ use tokio::time::Instant;
 
 use crate::async_fd::watch;
 use crate::conn::nonblocking::{self, is_drained};
-use crate::conn::reply::Reply;
 use crate::conn::table::{ConnectionHandle, ConnectionTable, SlotIndex};
 use crate::limits;
+use crate::reply::Reply;
 
 /// Result of waiting for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 
 pub(crate) mod io;
 mod nonblocking;
-pub(crate) mod reply;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use keyrack_sys::memory::Buffer;
 
 use crate::async_fd::StableFd;
 use crate::conn::nonblocking::write;
-use crate::conn::reply::Reply;
+use crate::reply::Reply;
 
 /// The part of a connection that others may reach while its task waits.
 ///

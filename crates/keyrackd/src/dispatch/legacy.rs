@@ -14,10 +14,10 @@ use smallvec::SmallVec;
 
 use super::handler::{self, Hit, RequestContext};
 use super::response::{AfterReply, Response, plain};
-use crate::conn::reply::{PageWriter, PlainWriter, Reply};
 use crate::key_service::{KeyService, StoredKey};
 use crate::limits;
 use crate::reclaim::{ReclaimPages, ensure_spare};
+use crate::reply::{PageWriter, PlainWriter, Reply};
 use crate::stored_secret::{ExtrasRef, SecretRef, StoredSecret};
 
 /// Answers a complete request.

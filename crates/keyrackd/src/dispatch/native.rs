@@ -18,9 +18,9 @@ use smallvec::SmallVec;
 
 use super::handler::{self, Hit, RequestContext};
 use super::response::{AfterReply, Response, plain};
-use crate::conn::reply::{PageWriter, PlainWriter, Reply};
 use crate::daemon_info::{BUILD, VERSION};
 use crate::limits;
+use crate::reply::{PageWriter, PlainWriter, Reply};
 use crate::stored_secret::{SecretRef, StoredSecret};
 
 /// Maximum number of keys in one status reply. A header holds fewer than this of any length.

@@ -2,7 +2,7 @@
 
 use keyrack_wire::EncodeError;
 
-use crate::conn::reply::{PlainWriter, Reply};
+use crate::reply::{PlainWriter, Reply};
 
 /// A reply, and what the connection does after it.
 #[derive(Debug)]

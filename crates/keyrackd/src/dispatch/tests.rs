@@ -11,10 +11,10 @@ use keyrack_wire::native::{
 use super::handler::RequestContext;
 use super::response::AfterReply;
 use super::*;
-use crate::conn::reply::Reply;
 use crate::daemon_info::DaemonInfo;
 use crate::key_service::KeyService;
 use crate::reclaim::NoReclaim;
+use crate::reply::Reply;
 
 const HOUR_MS: i64 = 3_600_000;
 /// 2026-01-01T00:00:00Z.
