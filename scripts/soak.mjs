@@ -16,6 +16,6 @@ if (!/^[1-9][0-9]*$/.test(seconds)) {
   console.error('soak: --seconds takes a whole number from 1');
   process.exit(2);
 }
-run('cargo', ['test', '--locked', '-p', 'keyrackd', '--test', 'it', '--', '--ignored', '--exact', 'load::an_hour_of_mixed_traffic_leaves_nothing_behind', '--nocapture'], {
+run('cargo', ['test', '--locked', '-p', 'keyrackd', '--test', 'it', '--', '--ignored', '--exact', 'load::hour_of_mixed_traffic_leaks_nothing', '--nocapture'], {
   env: { ...process.env, KEYRACK_SOAK_SECONDS: seconds },
 });

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_understood() {
+    fn parse_accepts_valid_arguments() {
         let socket = PathBuf::from("/run/k.sock");
         for (args, expected) in [
             (&["--help"][..], Args::Help),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused() {
+    fn parse_rejects_invalid_arguments_without_quoting_them() {
         for (args, expected) in [
             (&[][..], "--socket PATH is needed"),
             (&["--socket"], "--socket needs a value"),

@@ -56,7 +56,7 @@ mod tests {
     /// Not a test of its own: the child that panics, in a task of a runtime, as a bug in the daemon
     /// would.
     #[test]
-    #[ignore = "ends the process"]
+    #[ignore = "exits the process"]
     fn child() {
         let Some(socket) = std::env::var_os(SOCKET).map(std::path::PathBuf::from) else { return };
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
@@ -79,8 +79,10 @@ mod tests {
     fn panic_removes_files_hides_payload_and_exits_with_70() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("k.sock");
+        // Name of the child in this test binary: its path without the crate.
+        let (_, child) = std::any::type_name_of_val(&child).split_once("::").unwrap();
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "panic_hook::tests::child", "--ignored", "--nocapture"])
+            .args(["--exact", child, "--ignored", "--nocapture"])
             .env(SOCKET, &socket)
             .output()
             .unwrap();

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_handles_serves_the_user() {
+    fn peer_is_served_on_kernel_without_pidfd() {
         let peer = Peer { pidfd: None, pid: Pid::from_raw(1), uid: OURS };
         let (one, _other) = UnixStream::pair().unwrap();
         assert_eq!(peer.is_alive_beside(one.as_fd()), (true, true));

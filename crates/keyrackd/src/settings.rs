@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_and_values() {
+    fn read_uses_defaults_and_parses_values() {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.idle_timeout, Duration::from_secs(900));
         assert_eq!(settings.termination_check, Duration::from_secs(900));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_names_the_variable() {
+    fn read_names_variable_with_invalid_value() {
         for (name, value) in [
             (IDLE_TIMEOUT, "0"),
             (IDLE_TIMEOUT, "-1"),

@@ -11,7 +11,7 @@ const BYTES: u64 = 64 << 10;
 
 /// Session file that existed when the daemon started.
 #[derive(Debug)]
-pub(crate) struct SessionFile {
+pub(crate) struct LogindSessionFile {
     path: PathBuf,
     owner: u32,
     /// The session was closing when the daemon started: the user unlocked keys after a logout, from
@@ -31,7 +31,7 @@ enum Found {
     Unknown,
 }
 
-impl SessionFile {
+impl LogindSessionFile {
     /// Finds the file of `session` in `dir`, if it exists and belongs to `owner`. logind names a
     /// session by its audit id if it has one.
     pub(crate) fn find(dir: &Path, session: u32, owner: u32) -> Option<Self> {
@@ -41,7 +41,7 @@ impl SessionFile {
             Found::Closing => true,
             Found::Gone | Found::Unknown => return None,
         };
-        Some(SessionFile { path, owner, was_closing })
+        Some(LogindSessionFile { path, owner, was_closing })
     }
 
     /// Returns `true` if the session has ended.
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states() {
+    fn is_closing_reads_last_state_line() {
         for (text, closing) in [
             ("# This is private data. Do not parse.\nUID=1000\nACTIVE=1\nSTATE=active\nREMOTE=1\n", false),
             ("# This is private data. Do not parse.\nUID=1000\nACTIVE=0\nSTATE=closing\nREMOTE=1\n", true),
@@ -121,16 +121,16 @@ mod tests {
     }
 
     /// A file in a directory of its own, of the session 7 and our own user.
-    fn with(text: &str) -> (tempfile::TempDir, PathBuf, Option<SessionFile>) {
+    fn with(text: &str) -> (tempfile::TempDir, PathBuf, Option<LogindSessionFile>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("7");
         fs::write(&path, text).unwrap();
-        let file = SessionFile::find(dir.path(), 7, keyrack_sys::user::effective_uid().as_raw());
+        let file = LogindSessionFile::find(dir.path(), 7, keyrack_sys::user::effective_uid().as_raw());
         (dir, path, file)
     }
 
     #[test]
-    fn it_is_over_when_the_file_says_so_or_is_gone() {
+    fn session_ends_when_file_is_closing_or_removed() {
         let (dir, path, file) = with("STATE=active\n");
         let file = file.unwrap();
         assert!(!file.has_ended());
@@ -156,19 +156,19 @@ mod tests {
     }
 
     #[test]
-    fn only_a_file_of_its_owner_that_was_there_counts() {
+    fn find_requires_regular_file_of_expected_owner() {
         let uid = keyrack_sys::user::effective_uid().as_raw();
         let (dir, path, file) = with("STATE=active\n");
         assert!(file.is_some());
-        assert!(SessionFile::find(dir.path(), 7, uid + 1).is_none());
-        assert!(SessionFile::find(dir.path(), 8, uid).is_none());
-        assert!(SessionFile::find(Path::new("/nowhere"), 7, uid).is_none());
+        assert!(LogindSessionFile::find(dir.path(), 7, uid + 1).is_none());
+        assert!(LogindSessionFile::find(dir.path(), 8, uid).is_none());
+        assert!(LogindSessionFile::find(Path::new("/nowhere"), 7, uid).is_none());
         symlink(&path, dir.path().join("8")).unwrap();
-        assert!(SessionFile::find(dir.path(), 8, uid).is_none());
+        assert!(LogindSessionFile::find(dir.path(), 8, uid).is_none());
     }
 
     #[test]
-    fn a_session_that_was_closing_already_is_over_with_its_file() {
+    fn session_closing_at_start_ends_with_its_file() {
         let (_dir, path, file) = with("STATE=closing\n");
         let file = file.unwrap();
         assert!(!file.has_ended(), "what is unlocked behind a logout is not ended by that logout");

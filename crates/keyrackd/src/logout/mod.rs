@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use crate::conn::table::ConnectionTable;
 use crate::shutdown::{Shutdown, ShutdownReason};
 
-use logind::SessionFile;
+use logind::LogindSessionFile;
 
 /// Directory of logind's session files. logind calls their content private, yet the two facts read
 /// from them have not changed since they were introduced.
@@ -30,7 +30,7 @@ const ROOT: u32 = 0;
 
 /// Watch over the login session of the daemon.
 pub(crate) struct LogoutWatch {
-    file: Option<SessionFile>,
+    file: Option<LogindSessionFile>,
     shutdown: Rc<Shutdown>,
     /// Wakes the scan at each check.
     checks: Rc<Notify>,
@@ -43,7 +43,7 @@ impl LogoutWatch {
         shutdown: Rc<Shutdown>,
         connections: Rc<RefCell<ConnectionTable>>,
     ) -> Self {
-        let file = session.and_then(|session| SessionFile::find(Path::new(SESSIONS), session, ROOT));
+        let file = session.and_then(|session| LogindSessionFile::find(Path::new(SESSIONS), session, ROOT));
         let checks = Rc::new(Notify::new());
         if let Some(session) = session {
             let scan = session_scan::run(session, Rc::clone(&shutdown), connections, Rc::clone(&checks));
@@ -54,7 +54,7 @@ impl LogoutWatch {
 
     /// Checks what sends no notification when it changes.
     pub(crate) fn check(&self) {
-        if self.file.as_ref().is_some_and(SessionFile::has_ended) {
+        if self.file.as_ref().is_some_and(LogindSessionFile::has_ended) {
             self.shutdown.request(ShutdownReason::LoggedOut);
         }
         self.checks.notify_waiters();

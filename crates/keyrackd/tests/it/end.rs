@@ -11,7 +11,7 @@ use keyrack_testkit::wait_until;
 use crate::daemon::{Daemon, LONG, RELOCK_ALL, STATUS, frame, get, slugs_in, unlock};
 
 #[test]
-fn signals_that_end_it() {
+fn termination_signals_stop_daemon_within_a_second() {
     for signal in [Signal::Term, Signal::Int, Signal::Hup] {
         let mut daemon = Daemon::start();
         daemon.unlock("acme.test.K", "s");
@@ -26,7 +26,7 @@ fn signals_that_end_it() {
 }
 
 #[test]
-fn a_signal_that_erases_and_stays() {
+fn sigusr1_erases_keys_and_daemon_keeps_serving() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     daemon.signal(Signal::Usr1);
@@ -68,7 +68,7 @@ fn idle_daemon_waits_for_the_rest_of_a_request() {
 }
 
 #[test]
-fn it_ends_when_nobody_needs_it_and_not_before() {
+fn idle_daemon_exits_only_without_keys_and_requests() {
     let mut daemon = Daemon::start_with(|command| {
         command.env("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "700");
         command.env("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "50");
@@ -97,7 +97,7 @@ fn it_ends_when_nobody_needs_it_and_not_before() {
 }
 
 #[test]
-fn a_key_ends_by_itself_and_then_the_daemon() {
+fn daemon_exits_after_its_last_key_expires() {
     let mut daemon = Daemon::start_with(|command| {
         command.env("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "100");
         command.env("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "50");
@@ -111,7 +111,7 @@ fn a_key_ends_by_itself_and_then_the_daemon() {
 }
 
 #[test]
-fn another_daemons_files_are_left_alone() {
+fn shutdown_leaves_files_of_another_daemon() {
     let mut daemon = Daemon::start();
     // A successor has put its own in their place.
     for name in ["keyrack.7.83db27ef.sock", "keyrack.7.83db27ef.pid"] {
@@ -126,7 +126,7 @@ fn another_daemons_files_are_left_alone() {
 }
 
 #[test]
-fn it_ends_when_its_socket_is_gone_or_another() {
+fn daemon_exits_when_its_socket_is_removed_or_replaced() {
     let mut daemons = [Daemon::start(), Daemon::start(), Daemon::start()];
     for daemon in &daemons {
         daemon.unlock("acme.test.K", "s");

@@ -25,7 +25,7 @@ impl ForeignClient {
     /// One of user `uid`, who calls the daemon of `socket`.
     pub(crate) fn new(uid: u32, socket: &Path) -> Self {
         let mut command = Command::new(program(socket));
-        command.args(["--exact", "foreign_client::act", "--ignored", "--nocapture", "--test-threads=1"]);
+        command.args(["--exact", crate::test_path(act), "--ignored", "--nocapture", "--test-threads=1"]);
         command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
         command.env(SOCKET, socket).current_dir("/");
         let mut command = as_user(uid, &command);

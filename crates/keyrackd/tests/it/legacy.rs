@@ -8,7 +8,7 @@ use crate::daemon::{Daemon, RELOCK_ALL, STATUS, ask, get, read_all, slugs_in, un
 
 /// Every shape a client sends, in one life of a daemon.
 #[test]
-fn a_conversation() {
+fn legacy_requests_get_exact_replies() {
     let daemon = Daemon::start();
     let until = r#","expiresAt":"2999-01-01T00:00:00.000Z","future":{"x":[1,"é"]}"#;
     for (request, expected) in [
@@ -48,7 +48,7 @@ fn a_conversation() {
 }
 
 #[test]
-fn a_request_may_be_split_at_every_byte() {
+fn legacy_request_split_at_any_byte_is_accepted() {
     let daemon = Daemon::start();
     let secret = r#"gr\u00fc\u00dfe \"ä€😀\\\n"#;
     let request = unlock("acme.test.K", secret, r#","é€😀":"é€😀""#);
@@ -69,7 +69,7 @@ fn a_request_may_be_split_at_every_byte() {
 }
 
 #[test]
-fn byte_by_byte_it_is_answered_before_the_caller_closes() {
+fn legacy_request_sent_byte_by_byte_is_answered_without_close() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     let mut stream = daemon.connect();
@@ -81,7 +81,7 @@ fn byte_by_byte_it_is_answered_before_the_caller_closes() {
 }
 
 #[test]
-fn large_values_and_replies_come_whole() {
+fn large_values_are_returned_whole() {
     let daemon = Daemon::start();
     for n in 0..3 {
         let secret = format!("{n}").repeat(600_000);
@@ -100,7 +100,7 @@ fn large_values_and_replies_come_whole() {
 }
 
 #[test]
-fn what_is_no_request_is_told_so_at_once() {
+fn invalid_legacy_request_gets_error_at_once() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     let deep = format!("{}{}", r#"{"a":"#.repeat(70), "}".repeat(70));
@@ -135,7 +135,7 @@ fn what_is_no_request_is_told_so_at_once() {
 }
 
 #[test]
-fn a_caller_may_look_and_go_or_go_halfway() {
+fn clients_that_disconnect_early_affect_no_other() {
     let daemon = Daemon::start();
     for _ in 0..50 {
         drop(daemon.connect());
@@ -168,7 +168,7 @@ fn a_caller_may_look_and_go_or_go_halfway() {
 }
 
 #[test]
-fn a_request_of_a_mebibyte_is_the_longest() {
+fn legacy_request_is_limited_to_one_mebibyte() {
     let daemon = Daemon::start();
     let frame = unlock("acme.test.K", "", "").len();
     let most = (1 << 20) - frame;

@@ -55,7 +55,7 @@ fn cut_short(home: &Home, after: Duration, signal: Signal) -> (ExitStatus, Vec<S
 }
 
 #[test]
-fn a_kill_at_any_moment_of_a_start_leaves_nothing_in_the_way() {
+fn start_succeeds_after_kill_at_any_moment_of_a_start() {
     const ROUNDS: u32 = 60;
     let whole = start_time().mul_f64(1.5);
     // What is left is left for the next.
@@ -79,7 +79,7 @@ fn a_kill_at_any_moment_of_a_start_leaves_nothing_in_the_way() {
 }
 
 #[test]
-fn an_end_at_any_moment_of_a_start_leaves_no_socket() {
+fn sigterm_at_any_moment_of_a_start_leaves_no_socket() {
     const ROUNDS: u32 = 60;
     let whole = start_time().mul_f64(1.5);
     let home = Home::new();
@@ -93,7 +93,7 @@ fn an_end_at_any_moment_of_a_start_leaves_no_socket() {
 }
 
 #[test]
-fn signals_that_come_together() {
+fn simultaneous_signals_shut_down_cleanly() {
     use Signal::{Hup, Int, Term, Usr1};
     for signals in [
         &[Term, Term][..],
@@ -132,7 +132,7 @@ fn signals_that_come_together() {
 }
 
 #[test]
-fn a_signal_to_a_stopped_daemon_ends_it_when_it_goes_on() {
+fn signal_to_stopped_daemon_takes_effect_on_continue() {
     let mut daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     daemon.signal(Signal::Stop);
@@ -145,7 +145,7 @@ fn a_signal_to_a_stopped_daemon_ends_it_when_it_goes_on() {
 }
 
 #[test]
-fn a_kill_amid_requests_is_an_end_to_its_callers_and_to_nobody_else() {
+fn kill_during_requests_closes_connections_and_allows_restart() {
     let mut daemon = Daemon::start();
     daemon.unlock("acme.test.K", &"s".repeat(500_000));
     let mut callers: Vec<_> = (0..20).map(|_| daemon.connect()).collect();
@@ -211,7 +211,7 @@ impl Clocked {
 }
 
 #[test]
-fn after_a_jump_of_a_clock_the_first_get_is_answered_right() {
+fn first_get_after_clock_jump_honors_deadlines() {
     const YEAR_MS: i64 = 366 * 24 * HOUR_MS;
     // A minute is more than a test takes.
     const ABOUT: i64 = 60_000;
@@ -241,8 +241,8 @@ fn after_a_jump_of_a_clock_the_first_get_is_answered_right() {
 }
 
 #[test]
-fn it_serves_in_a_time_namespace() {
-    let test = "it_serves_in_a_time_namespace";
+fn daemon_expires_keys_in_a_time_namespace() {
+    let test = test_name!();
     let needs = [Need::Root, Need::Program("unshare"), Need::Path("/proc/self/ns/time")];
     if !can_run(test, &needs) {
         return;
@@ -271,7 +271,7 @@ fn it_serves_in_a_time_namespace() {
 
 /// The binary tested is built to end at any overflow.
 #[test]
-fn no_life_that_can_be_asked_for_overflows() {
+fn extreme_ttls_do_not_overflow() {
     let daemon = Daemon::start();
     let times = [
         "1970-01-01T00:00:00.000Z",

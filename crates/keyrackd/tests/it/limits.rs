@@ -30,7 +30,7 @@ fn cpu_ticks(pid: u32) -> u64 {
 }
 
 #[test]
-fn silent_callers_give_way_to_those_that_ask() {
+fn silent_connections_are_evicted_for_requests() {
     let home = Home::new();
     let mut command = limited("-n 100", &command(&home));
     let daemon = Daemon::run(home, &mut command);
@@ -55,7 +55,7 @@ fn silent_callers_give_way_to_those_that_ask() {
 }
 
 #[test]
-fn out_of_descriptors_it_waits_and_recovers() {
+fn daemon_recovers_after_running_out_of_descriptors() {
     let home = Home::new();
     // Too few for even the least number of callers.
     let mut command = limited("-n 24", &command(&home));
@@ -72,7 +72,7 @@ fn out_of_descriptors_it_waits_and_recovers() {
 }
 
 #[test]
-fn who_only_begins_to_ask_keeps_nobody_from_being_answered() {
+fn partial_requests_do_not_block_other_clients() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     // Requests that do not end: large ones, then small ones for what is left.
@@ -98,7 +98,7 @@ fn who_only_begins_to_ask_keeps_nobody_from_being_answered() {
 }
 
 #[test]
-fn with_too_few_descriptors_to_look_at_anybody_it_does_not_start() {
+fn start_fails_with_too_few_descriptors() {
     for nofile in [16, 21] {
         let home = Home::new();
         let output = limited(&format!("-n {nofile}"), &command(&home)).output().unwrap();
@@ -115,7 +115,7 @@ fn with_too_few_descriptors_to_look_at_anybody_it_does_not_start() {
 }
 
 #[test]
-fn where_no_file_may_be_written_it_serves() {
+fn daemon_serves_with_zero_file_size_limit() {
     let home = Home::new();
     let mut command = limited("-f 0", &command(&home));
     let daemon = Daemon::run(home, &mut command);
@@ -123,7 +123,7 @@ fn where_no_file_may_be_written_it_serves() {
 }
 
 #[test]
-fn descriptors_are_given_back() {
+fn closed_connections_release_descriptors() {
     let daemon = Daemon::start();
     let open = || fs::read_dir(format!("/proc/{}/fd", daemon.child.pid())).map(Iterator::count);
     let Ok(before) = open() else { return };
@@ -140,7 +140,7 @@ fn descriptors_are_given_back() {
 }
 
 #[test]
-fn who_takes_no_reply_keeps_nobody_from_being_answered() {
+fn unread_replies_do_not_block_other_clients() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.BIG", &"x".repeat(900_000));
     daemon.unlock("acme.test.K", "s");
@@ -162,7 +162,7 @@ fn who_takes_no_reply_keeps_nobody_from_being_answered() {
 }
 
 #[test]
-fn slow_callers_hold_up_nobody() {
+fn slow_clients_do_not_delay_others() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.BIG", &"x".repeat(900_000));
     let mut slow = Vec::new();
@@ -185,7 +185,7 @@ fn slow_callers_hold_up_nobody() {
 }
 
 #[test]
-fn a_caller_that_says_nothing_is_let_go() {
+fn silent_connection_is_closed_after_five_seconds() {
     let daemon = Daemon::start();
     let mut silent = daemon.connect();
     let mut native = daemon.connect();
@@ -201,7 +201,7 @@ fn a_caller_that_says_nothing_is_let_go() {
 }
 
 #[test]
-fn a_flood_of_one_leaves_room_for_others() {
+fn flood_from_one_client_does_not_delay_others() {
     let daemon = Daemon::start();
     let mut flood = daemon.connect();
     let ping = frame(r#"{"id":1,"op":"ping"}"#, b"").repeat(200);
@@ -230,8 +230,8 @@ fn a_flood_of_one_leaves_room_for_others() {
 }
 
 #[test]
-fn little_lockable_memory_is_said() {
-    if !can_run("little_lockable_memory_is_said", &[Need::Root, Need::Program("setpriv")]) {
+fn little_lockable_memory_suffices_unless_locked_is_required() {
+    if !can_run(test_name!(), &[Need::Root, Need::Program("setpriv")]) {
         return;
     }
     let home = Home::new();

@@ -63,7 +63,7 @@ impl Other {
 }
 
 #[test]
-fn a_hundred_megabytes_without_an_end_are_refused_after_one() {
+fn endless_request_is_rejected_early() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     let before = resident(&daemon);
@@ -99,7 +99,7 @@ fn a_hundred_megabytes_without_an_end_are_refused_after_one() {
 }
 
 #[test]
-fn ten_thousand_connections_are_attempted_and_the_others_are_served() {
+fn ten_thousand_connections_do_not_delay_other_clients() {
     let _ = keyrack_sys::hardening::raise_limits();
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
@@ -134,11 +134,8 @@ fn ten_thousand_connections_are_attempted_and_the_others_are_served() {
 }
 
 #[test]
-fn fifty_thousand_refusals_leave_nothing_behind() {
-    if !can_run(
-        "fifty_thousand_refusals_leave_nothing_behind",
-        &[Need::Root, Need::Program("setpriv"), Need::Sessions],
-    ) {
+fn fifty_thousand_rejections_leak_nothing() {
+    if !can_run(test_name!(), &[Need::Root, Need::Program("setpriv"), Need::Sessions]) {
         return;
     }
     let daemon = Daemon::start();
@@ -230,13 +227,13 @@ fn mix(for_how_long: Duration) {
 }
 
 #[test]
-fn mixed_traffic_leaves_nothing_behind() {
+fn mixed_traffic_leaks_nothing() {
     mix(Duration::from_secs(5));
 }
 
 #[test]
 #[ignore = "an hour, or KEYRACK_SOAK_SECONDS: npm run soak"]
-fn an_hour_of_mixed_traffic_leaves_nothing_behind() {
+fn hour_of_mixed_traffic_leaks_nothing() {
     let seconds = std::env::var("KEYRACK_SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
     mix(Duration::from_secs(seconds.unwrap_or(3600)));
 }

@@ -115,7 +115,7 @@ fn talk(daemon: &Daemon) {
 }
 
 #[test]
-fn the_log_names_keys_and_peers_and_never_a_value() {
+fn log_names_keys_and_peers_but_never_values() {
     let file = Home::new();
     let path = file.root().join("log");
     let mut daemon = Daemon::start_with(|command| {
@@ -123,10 +123,7 @@ fn the_log_names_keys_and_peers_and_never_a_value() {
     });
     talk(&daemon);
     let mine = std::process::id();
-    if can_run(
-        "the_log_names_keys_and_peers_and_never_a_value: a stranger",
-        &[Need::Root, Need::Program("setpriv")],
-    ) {
+    if can_run(&format!("{}: a stranger", test_name!()), &[Need::Root, Need::Program("setpriv")]) {
         daemon.open_to_all();
         let told = ask_as(
             |ask| as_user(65_533, ask),
@@ -171,7 +168,7 @@ fn the_log_names_keys_and_peers_and_never_a_value() {
 }
 
 #[test]
-fn a_log_that_is_not_private_is_refused() {
+fn log_file_that_is_not_private_is_rejected() {
     let home = Home::new();
     let at = |name: &str| home.root().join(name);
     fs::write(at("target"), "kept").unwrap();
@@ -188,7 +185,7 @@ fn a_log_that_is_not_private_is_refused() {
         ("dir", "it is not a regular file"),
         ("no/dir", "No such file"),
     ];
-    if can_run("a_log_that_is_not_private_is_refused: another's", &[Need::Root]) {
+    if can_run(&format!("{}: another's", test_name!()), &[Need::Root]) {
         std::os::unix::fs::chown(at("theirs"), Some(65_533), None).unwrap();
         cases.push(("theirs", "it belongs to uid 65533"));
     }
@@ -223,7 +220,7 @@ fn ended(pid: u32) {
 }
 
 #[test]
-fn a_daemon_that_a_client_starts_logs_nothing_unless_it_is_asked() {
+fn daemon_started_by_client_does_not_log_by_default() {
     let home = Home::new();
     let descriptors = |pid: u32| {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
@@ -242,7 +239,7 @@ fn a_daemon_that_a_client_starts_logs_nothing_unless_it_is_asked() {
 }
 
 #[test]
-fn in_the_foreground_it_warns_on_standard_error() {
+fn foreground_daemon_logs_warnings_to_stderr() {
     let mut daemon = Daemon::start();
     let mut stream = daemon.connect();
     let key = r#"{"id":2,"op":"unlock","keys":[{"slug":"acme.test.BYTES","grade":{"protection":"encrypted","duration":"ephemeral"},"source":{"vault":"os.secure","mech":"M"},"ttl_ms":60000,"secret":{"offset":0,"len":9}}]}"#;
@@ -264,7 +261,7 @@ fn in_the_foreground_it_warns_on_standard_error() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_nobody() {
+fn unread_log_does_not_block_clients() {
     // Its standard error is a pipe of 64 KiB, and this test does not read it.
     let mut daemon = Daemon::start_with(|command| {
         command.env("KEYRACK_LOG", "trace");
@@ -281,17 +278,18 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
 }
 
 #[test]
-fn without_a_file_the_journal_is_told() {
+fn daemon_started_by_client_logs_to_journal() {
     let mut mount = Command::new("unshare");
     mount.args(["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).stderr(Stdio::null());
     let mount = mount.status().is_ok_and(|status| status.success());
     let needs = [Need::Root, Need::That(mount, "the right to mount")];
-    if !can_run("without_a_file_the_journal_is_told", &needs) {
+    if !can_run(test_name!(), &needs) {
         return;
     }
-    let script = "mount -t tmpfs none /run && exec \"$0\" --exact log::with_a_journal_of_our_own --ignored --nocapture";
+    let test = crate::test_path(journal_gets_entries_inside_and_outside_the_sandbox);
+    let script = format!("mount -t tmpfs none /run && exec \"$0\" --exact {test} --ignored --nocapture");
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script]).arg(std::env::current_exe().unwrap()).env(ALONE, "1");
+    command.args(["--mount", "sh", "-c", &script]).arg(std::env::current_exe().unwrap()).env(ALONE, "1");
     let output = run(&mut command, b"", LONG * 2).unwrap();
     let said =
         [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
@@ -300,10 +298,11 @@ fn without_a_file_the_journal_is_told() {
 
 const ALONE: &str = "KEYRACK_IT_ALONE";
 
-/// The other half of the test before, in a mount namespace where `/run` is empty.
+/// Second half of `daemon_started_by_client_logs_to_journal`, in a mount namespace where `/run` is
+/// empty.
 #[test]
 #[ignore = "needs a /run of its own"]
-fn with_a_journal_of_our_own() {
+fn journal_gets_entries_inside_and_outside_the_sandbox() {
     if std::env::var_os(ALONE).is_none() {
         return;
     }

@@ -51,8 +51,8 @@ fn is_zombie(pid: u32) -> bool {
 }
 
 #[test]
-fn the_last_process_of_a_session_ends_it() {
-    if !can_run("the_last_process_of_a_session_ends_it", &[Need::Sessions]) {
+fn daemon_exits_when_last_session_process_exits() {
+    if !can_run(test_name!(), &[Need::Sessions]) {
         return;
     }
     let (home, socket, mut login, daemon) = logged_in();
@@ -65,8 +65,8 @@ fn the_last_process_of_a_session_ends_it() {
 }
 
 #[test]
-fn who_takes_its_descriptors_away_does_not_hide_a_logout_from_it() {
-    let test = "who_takes_its_descriptors_away_does_not_hide_a_logout_from_it";
+fn daemon_without_descriptors_exits_after_logout() {
+    let test = test_name!();
     if !can_run(test, &[Need::Sessions, Need::Program("prlimit")]) {
         return;
     }
@@ -80,8 +80,8 @@ fn who_takes_its_descriptors_away_does_not_hide_a_logout_from_it() {
 }
 
 #[test]
-fn daemons_of_one_session_do_not_keep_one_another_alive() {
-    let test = "daemons_of_one_session_do_not_keep_one_another_alive";
+fn daemons_do_not_keep_their_session_alive() {
+    let test = test_name!();
     if !can_run(test, &[Need::Sessions, Need::Program("setpriv")]) {
         return;
     }
@@ -102,8 +102,8 @@ fn daemons_of_one_session_do_not_keep_one_another_alive() {
 }
 
 #[test]
-fn a_process_of_another_user_is_somebody() {
-    let test = "a_process_of_another_user_is_somebody";
+fn process_of_another_user_keeps_session_alive() {
+    let test = test_name!();
     if !can_run(test, &[Need::Sessions, Need::Program("setpriv")]) {
         return;
     }
@@ -122,8 +122,8 @@ fn a_process_of_another_user_is_somebody() {
 }
 
 #[test]
-fn a_chain_of_short_lived_processes_is_somebody() {
-    if !can_run("a_chain_of_short_lived_processes_is_somebody", &[Need::Sessions]) {
+fn chain_of_short_lived_processes_keeps_session_alive() {
+    if !can_run(test_name!(), &[Need::Sessions]) {
         return;
     }
     let (home, _, mut login, daemon) = logged_in();
@@ -144,8 +144,8 @@ fn a_chain_of_short_lived_processes_is_somebody() {
 }
 
 #[test]
-fn with_the_fewest_descriptors_there_may_be_it_still_looks() {
-    let test = "with_the_fewest_descriptors_there_may_be_it_still_looks";
+fn logout_is_detected_with_fewest_descriptors() {
+    let test = test_name!();
     if !can_run(test, &[Need::Sessions]) {
         return;
     }
@@ -198,8 +198,8 @@ impl Drop for SessionFile {
 }
 
 #[test]
-fn what_logind_says_of_a_session_ends_it() {
-    let test = "what_logind_says_of_a_session_ends_it";
+fn daemon_exits_when_logind_closes_session() {
+    let test = test_name!();
     if !can_run(test, &[Need::Sessions, Need::Path(SESSIONS)]) {
         return;
     }
@@ -239,7 +239,7 @@ fn what_logind_says_of_a_session_ends_it() {
 }
 
 #[test]
-fn whether_logout_is_watched_is_told() {
+fn hello_reports_logout_detection() {
     let hello = r#"{"id":1,"op":"hello","proto":1,"min_proto":1,"version":"0","build":"test"}"#;
     let told = |header: &str| {
         let (_, rest) = header.split_once(r#"{"name":"logout","#).expect("it is told");
@@ -259,12 +259,12 @@ fn whether_logout_is_watched_is_told() {
 }
 
 #[test]
-fn without_a_login_session_there_is_no_logout() {
+fn daemon_without_login_session_keeps_running() {
     let unset = fs::read("/proc/self/sessionid").is_ok_and(|id| id == b"4294967295");
     let home = Home::new();
     let mut command = command(&home);
     if !unset {
-        if !can_run("without_a_login_session_there_is_no_logout", &[Need::Sessions]) {
+        if !can_run(test_name!(), &[Need::Sessions]) {
             return;
         }
         // Root may leave every session.

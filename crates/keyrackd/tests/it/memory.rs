@@ -264,22 +264,22 @@ fn refusals(stage: &mut Stage) {
 }
 
 #[test]
-fn of_secret_pages_root_sees_no_secret_in_any_form() {
-    if can_have("of_secret_pages_root_sees_no_secret_in_any_form", SECRET) {
+fn root_finds_no_secret_in_secret_memory() {
+    if can_have(test_name!(), SECRET) {
         tour(SECRET);
     }
 }
 
 #[test]
-fn a_secret_lies_in_its_page_and_nowhere_else() {
-    if can_have("a_secret_lies_in_its_page_and_nowhere_else", LOCKED) {
+fn secret_is_only_in_its_locked_page() {
+    if can_have(test_name!(), LOCKED) {
         tour(LOCKED);
     }
 }
 
 #[test]
-fn without_lockable_memory_a_secret_lies_in_its_page_too() {
-    if can_have("without_lockable_memory_a_secret_lies_in_its_page_too", UNLOCKED) {
+fn secret_is_only_in_its_page_without_lockable_memory() {
+    if can_have(test_name!(), UNLOCKED) {
         tour(UNLOCKED);
     }
 }
@@ -290,11 +290,9 @@ const EXIT_GROUP: &str = if cfg!(target_arch = "aarch64") { "94" } else { "231" 
 /// A debugger of root's makes the daemon's own wait for events fail, which its runtime takes for a
 /// bug, and holds it when it is about to end.
 #[test]
-fn a_panic_leaves_no_copy_of_a_secret() {
+fn panic_leaves_no_copy_of_a_secret() {
     for setting in [SECRET, LOCKED, UNLOCKED] {
-        if !can_have("a_panic_leaves_no_copy_of_a_secret", setting)
-            || !can_run("a_panic_leaves_no_copy_of_a_secret", &[Need::Program("strace")])
-        {
+        if !can_have(test_name!(), setting) || !can_run(test_name!(), &[Need::Program("strace")]) {
             continue;
         }
         let mut stage = Stage::new(setting);
@@ -327,12 +325,12 @@ fn a_panic_leaves_no_copy_of_a_secret() {
 
 /// The daemon reports its memory, and why it is not stronger.
 #[test]
-fn what_memory_it_has_is_told() {
+fn hello_and_status_report_memory_mode() {
     // What an ordinary user gets who demands nothing, with the lockable memory of today's systems.
     let strongest = Pool::new(ModeRequest::Auto, Budget::default()).unwrap().mode();
     let auto = Setting { demanded: "auto", mode: strongest, ..LOCKED };
     for setting in [SECRET, LOCKED, UNLOCKED, auto] {
-        if !can_have("what_memory_it_has_is_told", setting) {
+        if !can_have(test_name!(), setting) {
             continue;
         }
         let mut stage = Stage::new(setting);

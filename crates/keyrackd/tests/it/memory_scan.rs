@@ -219,7 +219,7 @@ fn look_in(bytes: &[u8], needles: &Needles, begins: &[Vec<usize>], mut hit: impl
 }
 
 #[test]
-fn every_form_is_looked_for() {
+fn scan_finds_every_form() {
     let secret = "kX\"9vö\nTz漢4q😀Lw7\tRé\"m\\Hs\u{1}ßJd字0pQ";
     let half = "kX\"9vö\nTz漢4q😀Lw7";
     assert_eq!(json(half, false), "kX\\\"9vö\\nTz漢4q😀Lw7");

@@ -107,8 +107,8 @@ fn said_namespaces(daemon: &Daemon) -> Vec<String> {
 }
 
 #[test]
-fn jails_are_served_only_as_allowed() {
-    if !needs("jails_are_served_only_as_allowed") {
+fn nested_namespaces_are_served_only_as_allowed() {
+    if !needs(test_name!()) {
         return;
     }
     for (setting, allowed, said) in [
@@ -130,8 +130,8 @@ fn jails_are_served_only_as_allowed() {
 }
 
 #[test]
-fn jailed_caller_changes_nothing() {
-    if !needs("jailed_caller_changes_nothing") {
+fn rejected_nested_caller_changes_nothing() {
+    if !needs(test_name!()) {
         return;
     }
     let daemon = Daemon::start();
@@ -156,8 +156,8 @@ fn jailed_caller_changes_nothing() {
 
 /// A user of no privileges makes such namespaces too.
 #[test]
-fn jails_of_an_ordinary_user_are_refused() {
-    if !needs("jails_of_an_ordinary_user_are_refused") {
+fn namespaces_of_unprivileged_user_are_rejected() {
+    if !needs(test_name!()) {
         return;
     }
     let home = Home::new();
@@ -187,8 +187,8 @@ fn jails_of_an_ordinary_user_are_refused() {
 }
 
 #[test]
-fn connection_handed_into_a_jail_is_refused() {
-    if !needs("connection_handed_into_a_jail_is_refused") {
+fn connection_passed_into_namespace_is_rejected() {
+    if !needs(test_name!()) {
         return;
     }
     for setting in [None, Some("all")] {
@@ -242,8 +242,8 @@ impl Jailed {
 }
 
 #[test]
-fn daemon_in_a_pid_namespace_serves_that_alone() {
-    if !needs("daemon_in_a_pid_namespace_serves_that_alone") {
+fn daemon_in_pid_namespace_serves_only_that_namespace() {
+    if !needs(test_name!()) {
         return;
     }
     let jail = &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
@@ -258,8 +258,8 @@ fn daemon_in_a_pid_namespace_serves_that_alone() {
 }
 
 #[test]
-fn daemon_in_a_user_namespace_serves_that_alone_and_says_so() {
-    if !needs("daemon_in_a_user_namespace_serves_that_alone_and_says_so") {
+fn daemon_in_user_namespace_serves_only_it_and_reports_it() {
+    if !needs(test_name!()) {
         return;
     }
     let jailed_daemon = Jailed::start(&["unshare", "--user", "--map-root-user", "--"], &["--user"]);
@@ -277,8 +277,8 @@ fn daemon_in_a_user_namespace_serves_that_alone_and_says_so() {
 
 /// The daemon does not start where it cannot tell its callers apart, and names the reason.
 #[test]
-fn daemon_does_not_start_where_it_knows_nobody() {
-    if !needs("daemon_does_not_start_where_it_knows_nobody") {
+fn start_fails_with_unmapped_user() {
+    if !needs(test_name!()) {
         return;
     }
     for (jail, why) in [
@@ -301,7 +301,7 @@ fn daemon_does_not_start_where_it_knows_nobody() {
 }
 
 #[test]
-fn unknown_setting_is_refused() {
+fn start_rejects_unknown_namespace_setting() {
     let home = Home::new();
     let output = command(&home).env("KEYRACK_ALLOW_NAMESPACES", "pid").stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -312,8 +312,8 @@ fn unknown_setting_is_refused() {
 /// It is asked for at each connection: a process that leaves its namespace between two is met as
 /// what it is then.
 #[test]
-fn caller_is_met_in_the_namespace_it_is_in() {
-    if !needs("caller_is_met_in_the_namespace_it_is_in") {
+fn caller_is_authenticated_in_its_current_namespace() {
+    if !needs(test_name!()) {
         return;
     }
     let daemon = Daemon::start();
@@ -337,7 +337,7 @@ fn caller_is_met_in_the_namespace_it_is_in() {
 
 /// Restrictions without namespaces of their own do not make another user of anybody.
 #[test]
-fn seccomp_sandbox_is_the_same_user() {
+fn caller_in_seccomp_sandbox_is_served() {
     let lacks = [keyrack_testkit::kernel::Lack::Landlock, keyrack_testkit::kernel::Lack::SecretMemory];
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "hunter2");
@@ -347,7 +347,7 @@ fn seccomp_sandbox_is_the_same_user() {
 }
 
 #[test]
-fn landlock_sandbox_is_the_same_user() {
+fn caller_in_landlock_sandbox_is_served() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "hunter2");
     let command = crate::peer_process::actor("landlocked", daemon.socket.as_os_str())

@@ -18,7 +18,7 @@ fn key(id: u64, slug: &str, len: usize) -> String {
 }
 
 #[test]
-fn a_session() {
+fn native_connection_serves_every_operation() {
     let daemon = Daemon::start();
     let mut stream = daemon.connect();
     // Hello and the first request in one write.
@@ -75,7 +75,7 @@ fn a_session() {
 }
 
 #[test]
-fn requests_may_be_pipelined_by_the_thousand() {
+fn pipelined_requests_are_answered_in_order() {
     let daemon = Daemon::start();
     let mut stream = daemon.connect();
     let mut writer = stream.try_clone().unwrap();
@@ -92,7 +92,7 @@ fn requests_may_be_pipelined_by_the_thousand() {
 }
 
 #[test]
-fn a_frame_may_be_split_at_every_byte() {
+fn frame_split_at_any_byte_is_accepted() {
     let daemon = Daemon::start();
     let mut stream = daemon.connect();
     let bytes = frame(&key(1, "acme.test.K", 3), b"abc");
@@ -108,7 +108,7 @@ fn a_frame_may_be_split_at_every_byte() {
 }
 
 #[test]
-fn what_is_no_frame_is_told_so_and_closed() {
+fn invalid_frame_gets_error_and_close() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     for bytes in [
@@ -143,7 +143,7 @@ fn what_is_no_frame_is_told_so_and_closed() {
 }
 
 #[test]
-fn values_of_every_size_come_back() {
+fn values_of_every_size_are_returned_unchanged() {
     let daemon = Daemon::start();
     let mut stream = daemon.connect();
     for len in [0_usize, 1, 4095, 4096, 4097, 983_036] {
@@ -157,7 +157,7 @@ fn values_of_every_size_come_back() {
 
 /// Relocked is gone: also from a reply that its caller has not read yet.
 #[test]
-fn a_relock_ends_queued_replies_that_carry_the_key() {
+fn relock_drops_queued_replies_that_carry_the_key() {
     let daemon = Daemon::start();
     // More than the kernel takes of a reply that is never read, and less than fills an ordinary
     // user's lockable memory.
@@ -195,7 +195,7 @@ fn a_relock_ends_queued_replies_that_carry_the_key() {
 }
 
 #[test]
-fn shutdown_is_acknowledged_and_done() {
+fn shutdown_request_is_acknowledged_before_exit() {
     let mut daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     let mut stream = daemon.connect();

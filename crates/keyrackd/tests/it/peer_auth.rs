@@ -20,8 +20,8 @@ const NATIVE_GET: &str = r#"{"id":1,"op":"get","slugs":["acme.test.K"]}"#;
 const TOLD: &str = r#"{"success":false,"error":"session mismatch: this daemon does not serve this process"}"#;
 
 #[test]
-fn another_login_session_is_turned_away() {
-    if !can_run("another_login_session_is_turned_away", &[Need::Sessions]) {
+fn peer_of_another_session_is_rejected() {
+    if !can_run(test_name!(), &[Need::Sessions]) {
         return;
     }
     let home = Home::new();
@@ -44,8 +44,8 @@ fn another_login_session_is_turned_away() {
 }
 
 #[test]
-fn another_user_is_turned_away() {
-    if !can_run("another_user_is_turned_away", &[Need::Root, Need::Program("setpriv")]) {
+fn peer_of_another_user_is_rejected() {
+    if !can_run(test_name!(), &[Need::Root, Need::Program("setpriv")]) {
         return;
     }
     let daemon = Daemon::start();
@@ -59,8 +59,8 @@ fn another_user_is_turned_away() {
 }
 
 #[test]
-fn root_is_a_stranger_too() {
-    if !can_run("root_is_a_stranger_too", &[Need::Root, Need::Program("setpriv")]) {
+fn root_is_rejected_by_daemon_of_another_user() {
+    if !can_run(test_name!(), &[Need::Root, Need::Program("setpriv")]) {
         return;
     }
     let home = Home::new();
@@ -73,8 +73,8 @@ fn root_is_a_stranger_too() {
 }
 
 #[test]
-fn strangers_hear_it_in_their_own_protocol_and_keep_nothing_alive() {
-    if !can_run("strangers_hear_it_in_their_own_protocol", &[Need::Root, Need::Program("setpriv")]) {
+fn rejected_peers_get_error_and_do_not_delay_idle_exit() {
+    if !can_run(test_name!(), &[Need::Root, Need::Program("setpriv")]) {
         return;
     }
     let home = Home::new();
@@ -103,8 +103,8 @@ fn strangers_hear_it_in_their_own_protocol_and_keep_nothing_alive() {
 }
 
 #[test]
-fn strangers_displace_nobody() {
-    if !can_run("strangers_displace_nobody", &[Need::Root, Need::Program("setpriv")]) {
+fn rejected_peers_evict_no_connection() {
+    if !can_run(test_name!(), &[Need::Root, Need::Program("setpriv")]) {
         return;
     }
     let home = Home::new();
@@ -124,7 +124,7 @@ fn strangers_displace_nobody() {
 }
 
 #[test]
-fn a_caller_that_died_before_it_was_seen_is_turned_away() {
+fn peer_that_exited_before_accept_is_rejected() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "hunter2");
     let output = daemon.home.root().join("output");
@@ -142,7 +142,7 @@ fn a_caller_that_died_before_it_was_seen_is_turned_away() {
 }
 
 #[test]
-fn a_connection_ends_with_the_process_that_opened_it() {
+fn connection_is_rejected_after_its_opener_exits() {
     let daemon = Daemon::start();
     let output = daemon.home.root().join("output");
     let peer = relay("quitter", daemon.socket.as_os_str(), r#"{"id":1,"op":"ping"}"#, output.as_os_str())
@@ -156,7 +156,7 @@ fn a_connection_ends_with_the_process_that_opened_it() {
 }
 
 #[test]
-fn what_is_left_of_a_dead_opener_asks_nothing() {
+fn request_left_by_exited_opener_is_rejected() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "hunter2");
     for request in [&get("acme.test.K"), r#"{"id":1,"op":"get","slugs":["acme.test.K"]}"#] {
@@ -174,8 +174,8 @@ fn what_is_left_of_a_dead_opener_asks_nothing() {
 
 /// Bytes count as those of the process that sent them, and a connection is its opener's alone.
 #[test]
-fn passed_on_descriptor_is_refused() {
-    if !can_run("passed_on_descriptor_is_refused", &[Need::Sessions]) {
+fn passed_descriptor_is_rejected() {
+    if !can_run(test_name!(), &[Need::Sessions]) {
         return;
     }
     let daemon = Daemon::start();
@@ -202,7 +202,7 @@ fn passed_on_descriptor_is_refused() {
 }
 
 #[test]
-fn request_of_two_processes_is_refused() {
+fn request_of_two_processes_is_rejected() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "hunter2");
     for request in [&get("acme.test.K"), RELOCK_ALL, NATIVE_GET] {
@@ -221,7 +221,7 @@ fn request_of_two_processes_is_refused() {
 /// A read ends where the sender changes, as if nothing more had come. What is left is found at once
 /// all the same.
 #[test]
-fn bytes_of_another_sender_behind_a_request_are_refused_at_once() {
+fn bytes_of_another_sender_after_a_request_are_rejected_at_once() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "hunter2");
     let mut command = actor("mixer", daemon.socket.as_os_str());
@@ -237,8 +237,8 @@ fn bytes_of_another_sender_behind_a_request_are_refused_at_once() {
 }
 
 #[test]
-fn a_caller_is_judged_when_it_is_met_and_by_what_it_is_then() {
-    if !can_run("a_caller_is_judged_when_it_is_met_and_by_what_it_is_then", &[Need::Root, Need::Sessions]) {
+fn peer_is_authenticated_once_per_connection() {
+    if !can_run(test_name!(), &[Need::Root, Need::Sessions]) {
         return;
     }
     let daemon = Daemon::start();
@@ -261,8 +261,8 @@ fn caller_that_executes_another_program_stays_the_opener() {
 }
 
 #[test]
-fn caller_that_becomes_another_user_is_refused() {
-    if !can_run("caller_that_becomes_another_user_is_refused", &[Need::Root, Need::Program("setpriv")]) {
+fn caller_that_becomes_another_user_is_rejected() {
+    if !can_run(test_name!(), &[Need::Root, Need::Program("setpriv")]) {
         return;
     }
     let daemon = Daemon::start();

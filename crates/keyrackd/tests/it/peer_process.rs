@@ -39,7 +39,7 @@ pub(crate) fn program(socket: &Path) -> PathBuf {
 /// A command that acts a part.
 pub(crate) fn actor(part: &str, socket: &OsStr) -> Command {
     let mut command = Command::new(program(Path::new(socket)));
-    command.args(["--exact", "peer_process::act", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.args(["--exact", crate::test_path(act), "--ignored", "--nocapture", "--test-threads=1"]);
     command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default());
     command.env(PART, part).env(SOCKET, socket).current_dir("/");
     command
@@ -157,7 +157,7 @@ fn ask_leniently(mut stream: UnixStream, request: &[u8]) -> String {
 
 /// Asks from another process, many times; how often it was turned away.
 pub(crate) fn crowd(wrap: impl FnOnce(&Command) -> Command, socket: &OsStr, times: u32) -> u32 {
-    let mut command = actor("crowd", socket);
+    let mut command = actor(test_name!(), socket);
     command.env(REQUEST, times.to_string());
     let output = wrap(&command).stdin(Stdio::null()).output().unwrap();
     said(&output.stdout).parse().unwrap()
@@ -439,7 +439,7 @@ fn start(socket: &Path, uid: Option<&&str>) -> String {
 /// This program, to go on as another part with what it was told.
 fn acting(part: &str, socket: &Path, request: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "peer_process::act", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.args(["--exact", crate::test_path(act), "--ignored", "--nocapture", "--test-threads=1"]);
     command.env(PART, part).env(SOCKET, socket).env(REQUEST, request);
     command
 }
@@ -483,7 +483,7 @@ fn hand_over(socket: &Path, part: &str) -> Child {
 /// A child that acts a part with `stream` as its standard input.
 fn spawn_with(stream: UnixStream, part: &str) -> Child {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.args(["--exact", "peer_process::act", "--ignored", "--nocapture", "--test-threads=1"]);
+    command.args(["--exact", crate::test_path(act), "--ignored", "--nocapture", "--test-threads=1"]);
     command.env(PART, part).env("KEYRACK_IT_OPENER", std::process::id().to_string());
     if part == "jailed" {
         let jail = env::var(JAIL).unwrap();

@@ -15,13 +15,13 @@ use crate::daemon::{Daemon, LONG, STATUS, frame, names_in, read_frame, slugs_in,
 
 fn hello(daemon: &Daemon) -> String {
     let mut stream = daemon.connect();
-    let header = r#"{"id":1,"op":"hello","proto":1,"min_proto":1,"version":"0","build":"t"}"#;
+    let header = r#"{"id":1,"op":test_name!(),"proto":1,"min_proto":1,"version":"0","build":"t"}"#;
     stream.write_all(&frame(header, b"")).unwrap();
     read_frame(&mut stream).unwrap().0
 }
 
 #[test]
-fn its_measures_are_seen_from_outside() {
+fn hardening_is_visible_in_proc() {
     let daemon = Daemon::start();
     let hello = hello(&daemon);
     let proc = format!("/proc/{}", daemon.child.pid());
@@ -55,7 +55,7 @@ fn kill(signal: &str, pid: u32) {
 }
 
 #[test]
-fn it_leaves_no_core() {
+fn crashed_daemon_leaves_no_core_dump() {
     // Another program in its place, to see that this machine dumps cores at all.
     let home = Home::new();
     let mut other = Reaped::spawn(dumping(&home, "exec sleep 60").stdin(Stdio::null()));
@@ -63,7 +63,7 @@ fn it_leaves_no_core() {
     wait_until("it sleeps", LONG, || fs::read_to_string(&comm).is_ok_and(|comm| comm == "sleep\n"));
     kill("ABRT", other.pid());
     let dumps = other.0.wait().unwrap().core_dumped();
-    if !can_run("it_leaves_no_core", &[Need::That(dumps, "core dumps")]) {
+    if !can_run(test_name!(), &[Need::That(dumps, "core dumps")]) {
         return;
     }
     for (name, number) in [("ABRT", 6), ("QUIT", 3), ("TRAP", 5)] {
@@ -83,8 +83,8 @@ fn it_leaves_no_core() {
 }
 
 #[test]
-fn it_forgets_its_environment() {
-    if !can_run("it_forgets_its_environment", &[Need::Root]) {
+fn daemon_clears_its_environment() {
+    if !can_run(test_name!(), &[Need::Root]) {
         return;
     }
     let daemon = Daemon::start_with(|command| {
@@ -97,8 +97,8 @@ fn it_forgets_its_environment() {
 }
 
 #[test]
-fn the_command_gives_it_nothing_of_its_environment() {
-    if !can_run("the_command_gives_it_nothing_of_its_environment", &[Need::Root]) {
+fn cli_passes_daemon_only_keyrack_variables() {
+    if !can_run(test_name!(), &[Need::Root]) {
         return;
     }
     let home = Home::new();
@@ -120,7 +120,7 @@ fn the_command_gives_it_nothing_of_its_environment() {
 }
 
 #[test]
-fn signals_still_reach_it_once_confined() {
+fn confined_daemon_handles_signals() {
     let mut daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     // Stopped and continued, it goes on with what it waited for.

@@ -113,8 +113,8 @@ fn wrong(call: &str, run: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn it_does_all_its_work_and_writes_nothing_but_answers() {
-    let test = "it_does_all_its_work_and_writes_nothing_but_answers";
+fn confined_daemon_works_and_writes_only_replies() {
+    let test = test_name!();
     if !can_run(test, &[Need::Root, Need::Program("strace"), Need::Program("setpriv")]) {
         return;
     }
@@ -139,7 +139,7 @@ fn it_does_all_its_work_and_writes_nothing_but_answers() {
 }
 
 #[test]
-fn the_watcher_would_notice() {
+fn trace_check_finds_forbidden_calls_only() {
     for call in [
         r#"openat(AT_FDCWD</>, "/etc/passwd", O_RDONLY|O_CLOEXEC) = 9</etc/passwd>"#,
         r#"openat(5</proc>, "self/comm", O_WRONLY|O_CLOEXEC) = 9"#,

@@ -22,7 +22,7 @@ fn failing(command: &mut Command) -> (i32, String) {
 }
 
 #[test]
-fn help_and_version() {
+fn help_and_version_are_printed() {
     for (arg, expected) in [("--help", "Usage: keyrackd --socket PATH"), ("--version", "keyrackd 0.1.0\n")] {
         let output = run(Command::new(binary("keyrackd")).arg(arg), b"", LONG).unwrap();
         assert!(output.status.success());
@@ -33,7 +33,7 @@ fn help_and_version() {
 }
 
 #[test]
-fn its_files_are_private_whatever_the_umask() {
+fn runtime_files_are_private_under_any_umask() {
     let home = Home::new();
     let mut command = Command::new("sh");
     command.args(["-c", "umask 000 && exec \"$0\" --socket \"$1\""]);
@@ -54,7 +54,7 @@ fn its_files_are_private_whatever_the_umask() {
 }
 
 #[test]
-fn started_by_a_client_it_inherits_nothing() {
+fn daemon_started_by_client_inherits_nothing() {
     let home = Home::new();
     let socket = socket_in(&home);
     let program = binary("keyrackd");
@@ -80,7 +80,7 @@ fn started_by_a_client_it_inherits_nothing() {
     );
     let proc = format!("/proc/{pid}");
     assert_eq!(fs::read_to_string(format!("{proc}/comm")).unwrap(), "keyrackd\n");
-    if can_run("started_by_a_client_it_inherits_nothing: /proc", &[Need::Root]) {
+    if can_run(&format!("{}: /proc", test_name!()), &[Need::Root]) {
         assert_eq!(fs::read_link(format!("{proc}/cwd")).unwrap(), Path::new("/"));
         assert_eq!(
             fs::read(format!("{proc}/environ")).unwrap(),
@@ -111,7 +111,7 @@ fn started_by_a_client_it_inherits_nothing() {
 }
 
 #[test]
-fn why_it_did_not_start_goes_over_the_pipe() {
+fn start_error_is_reported_on_the_pipe() {
     let home = Home::new();
     let socket = socket_in(&home);
     fs::write(&socket, "precious").unwrap();
@@ -125,7 +125,7 @@ fn why_it_did_not_start_goes_over_the_pipe() {
 
 #[test]
 fn inherited_descriptors_are_closed() {
-    if !can_run("inherited_descriptors_are_closed", &[Need::Root]) {
+    if !can_run(test_name!(), &[Need::Root]) {
         return;
     }
     let home = Home::new();
@@ -140,7 +140,7 @@ fn inherited_descriptors_are_closed() {
 }
 
 #[test]
-fn what_stands_in_the_way_is_named_and_stays() {
+fn start_names_and_keeps_file_at_socket_path() {
     let taken = |make: fn(&Path)| {
         let home = Home::new();
         make(&socket_in(&home));
@@ -161,7 +161,7 @@ fn what_stands_in_the_way_is_named_and_stays() {
 }
 
 #[test]
-fn a_directory_that_is_not_ours_alone_is_refused() {
+fn start_rejects_directory_that_is_not_private() {
     let home = Home::new();
     let run = home.runtime();
     for (what, code, make) in [
@@ -191,7 +191,7 @@ fn a_directory_that_is_not_ours_alone_is_refused() {
 }
 
 #[test]
-fn a_path_too_long_is_refused_before_anything_is_made() {
+fn start_rejects_too_long_path_before_creating_files() {
     let home = Home::new();
     let room = 107 - home.runtime().as_os_str().len() - 1;
     for (length, fits) in [(room, true), (room + 1, false)] {
@@ -210,7 +210,7 @@ fn a_path_too_long_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused() {
+fn start_rejects_invalid_settings() {
     for (name, value) in [
         ("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "0"),
         ("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "soon"),
@@ -224,7 +224,7 @@ fn settings_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn a_killed_daemon_is_followed_by_another() {
+fn start_replaces_killed_daemon() {
     let mut daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     daemon.signal(Signal::Kill);
@@ -238,7 +238,7 @@ fn a_killed_daemon_is_followed_by_another() {
 }
 
 #[test]
-fn fifty_starts_make_one_daemon() {
+fn fifty_concurrent_starts_leave_one_daemon() {
     let home = Home::new();
     // A dead socket in the way makes the race harder.
     drop(UnixListener::bind(socket_in(&home)).unwrap());
@@ -267,7 +267,7 @@ fn fifty_starts_make_one_daemon() {
 }
 
 #[test]
-fn a_stopped_daemon_is_not_replaced() {
+fn start_does_not_replace_stopped_daemon() {
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
     daemon.signal(Signal::Stop);
@@ -280,8 +280,8 @@ fn a_stopped_daemon_is_not_replaced() {
 }
 
 #[test]
-fn a_socket_of_another_session_is_not_taken_for_ours() {
-    if !can_run("a_socket_of_another_session_is_not_taken_for_ours", &[Need::Sessions]) {
+fn start_rejects_socket_of_another_session() {
+    if !can_run(test_name!(), &[Need::Sessions]) {
         return;
     }
     let home = Home::new();
@@ -294,15 +294,15 @@ fn a_socket_of_another_session_is_not_taken_for_ours() {
 }
 
 #[test]
-fn a_report_needs_a_pipe() {
+fn ready_fd_must_be_a_pipe() {
     let home = Home::new();
     let (code, text) = failing(command(&home).args(["--ready-fd", "3"]));
     assert!(code == 2 && text.contains("descriptor 3 is not a pipe"), "{text}");
 }
 
 #[test]
-fn where_processes_are_hidden_it_does_not_start() {
-    if !can_run("where_processes_are_hidden_it_does_not_start", &[Need::Root, Need::Program("unshare")]) {
+fn start_fails_under_hidepid() {
+    if !can_run(test_name!(), &[Need::Root, Need::Program("unshare")]) {
         return;
     }
     let home = Home::new();
@@ -315,7 +315,7 @@ fn where_processes_are_hidden_it_does_not_start() {
 }
 
 #[test]
-fn memory_that_cannot_be_had_is_named() {
+fn start_names_unavailable_memory() {
     let home = Home::new();
     // Memory of memfd_secret counts as a file that grows; where the kernel has none, that is the
     // reason.
@@ -334,7 +334,7 @@ fn memory_that_cannot_be_had_is_named() {
 
 /// `--check` reports each error of a start in the same words, and leaves nothing behind.
 #[test]
-fn check_ends_as_a_start_ends() {
+fn check_reports_the_errors_of_a_start() {
     let home = Home::new();
     let open = home.root().join("open.log");
     fs::write(&open, "").unwrap();
@@ -373,8 +373,8 @@ fn check_ends_as_a_start_ends() {
 }
 
 #[test]
-fn under_a_debugger_it_does_not_start() {
-    if !can_run("under_a_debugger_it_does_not_start", &[Need::Program("strace")]) {
+fn start_fails_under_debugger() {
+    if !can_run(test_name!(), &[Need::Program("strace")]) {
         return;
     }
     let home = Home::new();
