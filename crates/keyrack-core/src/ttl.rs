@@ -37,6 +37,17 @@ impl Ttl {
         if sudo { Self::CEILING_SUDO } else { Self::CEILING }
     }
 
+    /// Parses a TTL that must be above zero.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadDuration`].
+    pub fn parse_nonzero(text: &str) -> Result<Ttl, Error> {
+        match text.parse()? {
+            Ttl(0) => Err(Error::new(ErrorCode::BadDuration, "the duration must be above zero")),
+            ttl => Ok(ttl),
+        }
+    }
+
     /// Time from one wall clock instant to a later one; zero if it is not later.
     fn between(from_ms: i64, until_ms: i64) -> Ttl {
         let span = i128::from(until_ms) - i128::from(from_ms);

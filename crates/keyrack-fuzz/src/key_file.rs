@@ -19,7 +19,7 @@ pub fn key_file(data: &[u8]) {
         let source = IdentitySource { racks, prikeys: vec![path.clone()], ssh_auth_sock: None };
         match Identities::discover(source, Box::new(NoPassphrasePrompt)) {
             Ok(mut identities) => {
-                assert_eq!(identities.tried(), [path.as_path()], "it was tried");
+                assert_eq!(identities.candidate_paths(), [path.as_path()], "it was tried");
                 let opened = age_file::decrypt(&mut identities, SEALED, 4096);
                 assert!(
                     opened.as_ref().is_ok_and(|plain| !plain.is_empty())

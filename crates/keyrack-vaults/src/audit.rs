@@ -73,7 +73,7 @@ pub fn host_manifest(racks: &RackPaths, source: IdentitySource) -> Result<Manife
     match file.open(&mut identities, None, MAX_MANIFEST) {
         Ok(plain) => {
             let manifest = manifest_file::parse(&path, &plain)?;
-            let by = identities.last_used().unwrap_or_default();
+            let by = identities.last_used().map(Path::to_owned).unwrap_or_default();
             Ok(ManifestAudit::Opened(by, Box::new(manifest)))
         }
         Err(DecryptError::Identity(error)) if error.code == ErrorCode::PromptNeeded => {

@@ -4,10 +4,11 @@
 use clap::Args;
 use keyrack_client::get::{self, Scope, unlock_all};
 use keyrack_client::render::attempt::strict_failure;
-use keyrack_client::render::json::{JsonWriter, attempt};
+use keyrack_client::render::json::attempt;
 use keyrack_client::source::limits::{FOR_ARGUMENTS, check_total, counted, counted_all, sizes};
 use keyrack_client::source::{self, Export, Refused, SourceMode, shell};
 use keyrack_core::{Attempt, Env, Error, ErrorCode, Fix, Org};
+use keyrack_json::JsonWriter;
 use keyrack_sys::process::ancestors::{ancestors, stdout_is_socket};
 use keyrack_sys::process::exec::{COUNTED_PER_STRING, execution_limit};
 use serde_json::{Value, json};

@@ -2,8 +2,9 @@
 
 use crate::unlock_tree::{UnlockLine, unlocked};
 use clap::Args;
-use keyrack_client::render::json::{JsonWriter, grant};
+use keyrack_client::render::json::grant;
 use keyrack_core::Error;
+use keyrack_json::JsonWriter;
 use keyrack_ops::unlock::{UnlockReport, UnlockRequest, unlock};
 
 use crate::app::App;

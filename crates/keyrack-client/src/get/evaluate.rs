@@ -1,6 +1,7 @@
 //! Evaluation of one key: from its value, or the lack of one, to an attempt with its fix. Checks
 //! the declared minimum grade and long-lived tokens. No I/O.
 
+use keyrack_core::declared_grade::below_declared;
 use keyrack_core::{Attempt, Fix, FixCommand, Grade, Grant, GrantSource, Mechanism, Slug, VaultId, firewall};
 
 use super::outcome::{GetOptions, KeyOutcome};
@@ -9,6 +10,9 @@ use crate::address::describe_other_sessions;
 use crate::context::Context;
 use crate::secret::Secret;
 use crate::session::GrantedKey;
+
+/// Value of an environment variable, as messages name it.
+const FROM_ENV: &str = "the value in the environment";
 
 pub(super) struct Evaluator<'a> {
     pub(super) ctx: &'a Context,
@@ -21,7 +25,7 @@ impl Evaluator<'_> {
     pub(super) fn daemon_key(&self, asked: &KeyRequest, granted: GrantedKey) -> KeyOutcome {
         let GrantedKey { grant, secret, .. } = granted;
         if !asked.minimum.is_met_by(grant.grade) {
-            return self.below(asked, grant.grade);
+            return self.below(asked, "the key", grant.grade);
         }
         self.through_firewall(asked, grant, secret, None)
     }
@@ -35,14 +39,11 @@ impl Evaluator<'_> {
         let grade = Grade::of(&source.vault, &source.mech);
         let below = !asked.minimum.is_met_by(grade);
         if below && self.ctx.strict_env() {
-            return self.below(asked, grade);
+            return self.below(asked, FROM_ENV, grade);
         }
         let note = below.then(|| match &asked.fault {
             Some(fault) => fault.message.clone(),
-            None => format!(
-                "the value in the environment has grade {grade}, weaker than the {} that keyrack.yml requires",
-                asked.minimum
-            ),
+            None => below_declared(FROM_ENV, grade, asked.minimum, "keyrack.yml"),
         });
         let grant = Grant { slug: asked.slug.clone(), grade, source, expires_at_ms: None };
         self.through_firewall(asked, grant, value, note)
@@ -75,9 +76,8 @@ impl Evaluator<'_> {
         }
     }
 
-    fn below(&self, asked: &KeyRequest, grade: Grade) -> KeyOutcome {
-        let reason =
-            format!("its grade {grade} is weaker than the {} that keyrack.yml requires", asked.minimum);
+    fn below(&self, asked: &KeyRequest, subject: &str, grade: Grade) -> KeyOutcome {
+        let reason = below_declared(subject, grade, asked.minimum, "keyrack.yml");
         match asked.minimum.duration {
             None => self.blocked(asked, vec![reason], Some(self.set(&asked.slug))),
             Some(duration) => {

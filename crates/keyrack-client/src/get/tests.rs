@@ -103,14 +103,14 @@ fn environment_answers_missing_keys() {
             &[("STRONG", "v"), ("KEYRACK_STRICT_ENV", "1")],
             "acme.test.STRONG",
             "blocked",
-            "its grade plaintext,permanent is weaker than the encrypted that keyrack.yml requires",
+            "the value in the environment has grade plaintext,permanent, weaker than the minimum encrypted that keyrack.yml declares",
             "keyrack set --env test --key STRONG --vault os.secure --mech PERMANENT_VIA_REPLICA",
         ),
         (
             &[("SHORT", "v"), ("KEYRACK_STRICT_ENV", "1")],
             "acme.test.SHORT",
             "blocked",
-            "its grade plaintext,permanent is weaker than the ephemeral that keyrack.yml requires",
+            "the value in the environment has grade plaintext,permanent, weaker than the minimum ephemeral that keyrack.yml declares",
             "note: set it again with a mechanism whose keys are ephemeral",
         ),
         (

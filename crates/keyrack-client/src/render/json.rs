@@ -1,7 +1,7 @@
 //! Results as JSON. They may contain secrets, so they are written into wiped memory.
 
 use keyrack_core::{Attempt, Error, ErrorCode, Grant, Invocation, timestamp};
-pub use keyrack_json::JsonWriter;
+use keyrack_json::JsonWriter;
 use zeroize::Zeroizing;
 
 use crate::get::{GetOutcome, KeyOutcome};

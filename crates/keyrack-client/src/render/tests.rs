@@ -4,9 +4,10 @@ use keyrack_core::{
     Attempt, DurationGrade, Error, ErrorCode, Fix, Grade, Grant, GrantSource, GrantedTtl, Invocation,
     Mechanism, Owner, Protection, Slug, Ttl, TtlLimit, VaultId, peer::Boundary,
 };
+use keyrack_json::JsonWriter;
 use proptest::prelude::*;
 
-use super::json::{JsonWriter, outcome as outcome_json};
+use super::json::outcome as outcome_json;
 use super::ttl::minutes;
 use super::{Style, attempt, error, status};
 use crate::address::RackAddress;

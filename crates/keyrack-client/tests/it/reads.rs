@@ -70,7 +70,9 @@ fn unlocked_key_below_its_declared_grade_is_blocked() {
     let Attempt::Blocked { reasons, .. } = &outcome.keys[0].attempt else { panic!("{outcome:?}") };
     assert_eq!(
         reasons,
-        &["its grade plaintext,permanent is weaker than the encrypted that keyrack.yml requires"]
+        &[
+            "the key has grade plaintext,permanent, weaker than the minimum encrypted that keyrack.yml declares"
+        ]
     );
 }
 

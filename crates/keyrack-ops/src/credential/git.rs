@@ -2,7 +2,7 @@
 //! and stdout.
 
 use keyrack_core::Error;
-use keyrack_wire::{WipedBuffer, Writer};
+use keyrack_json::{WipedBuffer, Writer};
 use zeroize::Zeroizing;
 
 use super::{CredentialKey, line};

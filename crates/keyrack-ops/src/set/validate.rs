@@ -9,7 +9,7 @@ use keyrack_vaults::registry;
 
 use super::request::SetRequest;
 use crate::context::OpContext;
-use crate::input::{is_machine_key, parse_nonzero_ttl};
+use crate::input::is_machine_key;
 use crate::repo::Repo;
 
 /// Envs in the order of the menu, with their descriptions.
@@ -47,7 +47,7 @@ impl ValidatedSet {
     /// Validates a request. Prompts for the env and the vault if they are missing.
     pub(super) fn new(ctx: &OpContext<'_>, request: &SetRequest) -> Result<Self, Error> {
         let vault = request.vault.as_deref().map(|text| parse_vault(text, request)).transpose()?;
-        let max_ttl = request.max_duration.as_deref().map(parse_nonzero_ttl).transpose()?;
+        let max_ttl = request.max_duration.as_deref().map(Ttl::parse_nonzero).transpose()?;
         // No repository declares keys of the machine, so not even a broken keyrack.yml matters.
         let repo = match (&request.at, is_machine_key(&request.key, request.org.as_deref())) {
             (None, true) => Repo::none(),

@@ -15,7 +15,7 @@ use keyrack_core::{Env, Error, ErrorCode, Fix, Org, Slug, Ttl};
 use keyrack_vaults::manifest_file;
 
 use crate::context::OpContext;
-use crate::input::{is_machine_key, parse_nonzero_ttl};
+use crate::input::is_machine_key;
 use crate::repo::Repo;
 
 use self::collect::{Collected, CollectedKey, UnlockOptions, collect};
@@ -43,7 +43,7 @@ pub struct UnlockRequest {
 /// Those of choosing the keys, opening the host manifest and reaching the daemon. The error of a
 /// single key is in the report.
 pub fn unlock(ctx: &OpContext<'_>, request: &UnlockRequest) -> Result<UnlockReport, Error> {
-    let requested = request.duration.as_deref().map(parse_nonzero_ttl).transpose()?;
+    let requested = request.duration.as_deref().map(Ttl::parse_nonzero).transpose()?;
     request.env.as_deref().map(str::parse::<Env>).transpose()?;
     request.org.as_deref().map(str::parse::<Org>).transpose()?;
     let of_machine = is_machine_key(request.key.as_deref().unwrap_or_default(), request.org.as_deref());

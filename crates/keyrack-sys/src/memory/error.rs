@@ -22,8 +22,15 @@ pub struct OutOfMemory {
     /// Its limit in bytes.
     pub limit: usize,
     /// Errno of the kernel, if it refused a page that the budget had room for (`ENOMEM`, `EAGAIN`:
-    /// a limit was lowered).
-    pub errno: Option<i32>,
+    /// a limit was lowered). The message shows it.
+    pub(super) errno: Option<i32>,
+}
+
+impl OutOfMemory {
+    /// Returns `true` if the kernel refused a page that the budget had room for.
+    pub fn is_denied_by_kernel(&self) -> bool {
+        self.errno.is_some()
+    }
 }
 
 impl std::fmt::Display for OutOfMemory {

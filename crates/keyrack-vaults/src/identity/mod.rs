@@ -176,8 +176,8 @@ impl<'p> Identities<'p> {
         self.decrypted_files += 1;
     }
 
-    /// Key files tried so far, in their order.
-    pub fn tried(&self) -> Vec<&Path> {
+    /// Key files found so far, in the order in which they are tried.
+    pub fn candidate_paths(&self) -> Vec<&Path> {
         self.candidates.iter().map(|candidate| candidate.path.as_path()).collect()
     }
 
@@ -193,8 +193,8 @@ impl<'p> Identities<'p> {
     }
 
     /// File of the key that was used last.
-    pub(crate) fn last_used(&self) -> Option<PathBuf> {
-        self.candidates.get(self.used?).map(|candidate| candidate.path.clone())
+    pub(crate) fn last_used(&self) -> Option<&Path> {
+        self.used.map(|used| self.candidates[used].path.as_path())
     }
 
     /// Files of keys whose passphrase was needed and not available.
@@ -375,6 +375,6 @@ fn unseal(prompt: &mut dyn PassphrasePrompt, path: &Path, sealed: &EncryptedKey)
 
 impl fmt::Debug for Identities<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identities").field("tried", &self.tried()).finish_non_exhaustive()
+        f.debug_struct("Identities").field("candidates", &self.candidate_paths()).finish_non_exhaustive()
     }
 }

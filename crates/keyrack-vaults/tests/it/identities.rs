@@ -172,7 +172,7 @@ fn identities_are_searched_in_a_fixed_order() {
         age_file::decrypt(&mut identities, &encrypted_to(&[("sealed", StanzaKind::Ssh)]), 10).unwrap_err();
     let ssh = rig.racks.ssh_dir();
     let expected = [named, ssh.join("ehmpath"), agent_key, ssh.join("id_rsa"), ssh.join("id_ecdsa")];
-    assert_eq!(identities.tried(), expected);
+    assert_eq!(identities.candidate_paths(), expected);
     // The error lists them, says what is wrong with one, and shows nothing of any key.
     let hint = error.hint.unwrap();
     for path in &expected {
@@ -501,5 +501,5 @@ fn key_that_a_real_agent_names_by_path_is_found() {
     let source = IdentitySource { ssh_auth_sock: Some(socket), ..rig.source() };
     let mut identities = Identities::discover(source, Box::new(Prompt::default())).unwrap();
     assert_eq!(opens(&mut identities, &file), Ok(()));
-    assert_eq!(identities.tried(), [key]);
+    assert_eq!(identities.candidate_paths(), [key]);
 }
