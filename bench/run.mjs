@@ -23,18 +23,18 @@ const SLUG = 'bench.test.KEY_000000';
 
 // A round trip between two processes takes several times as long when the scheduler happens to put
 // them on two cores that sleep in between, and it does so for whole runs. So both sides of each
-// round trip are held on one core, the floor's as well: what is compared is work, not luck.
+// round trip are pinned to one core, the floor's as well: the comparison is of work, not of luck.
 const ONE_CORE = ['/usr/bin/taskset', '/bin/taskset'].filter((path) => existsSync(path)).slice(0, 1).flatMap((path) => [path, '-c', '0']);
-let held = false;
+let pinned = false;
 
 /** A command, on one core while round trips are measured. */
 const onOneCore = (program, args) => {
-  const [first, ...rest] = [...(held ? ONE_CORE : []), program, ...args];
+  const [first, ...rest] = [...(pinned ? ONE_CORE : []), program, ...args];
   return [first, rest];
 };
 
 /** Lets a process run on every core again. */
-function letGo({ pid }) {
+function allowEveryCore({ pid }) {
   if (ONE_CORE.length > 0) capture(ONE_CORE[0], ['-a', '-p', '-c', `0-${availableParallelism() - 1}`, String(pid)]);
 }
 
@@ -121,13 +121,13 @@ async function best(measured, against, { inverse = false } = {}) {
 }
 
 const rows = [];
-const us = (ns) => (ns >= 1e6 ? `${(ns / 1e6).toFixed(2)} ms` : `${(ns / 1e3).toFixed(1)} µs`);
+const formatTime = (ns) => (ns >= 1e6 ? `${(ns / 1e6).toFixed(2)} ms` : `${(ns / 1e3).toFixed(1)} µs`);
 
-function times(what, { measured, floor: below, ratio }, bar) {
-  rows.push({ what, figure: us(measured), floor: us(below), ratio: `${ratio.toFixed(2)} ×`, bar: bar === undefined ? '' : `≤ ${bar} ×`, ok: bar === undefined ? null : ratio <= bar });
+function addRatioRow(what, { measured, floor: below, ratio }, bar) {
+  rows.push({ what, figure: formatTime(measured), floor: formatTime(below), ratio: `${ratio.toFixed(2)} ×`, bar: bar === undefined ? '' : `≤ ${bar} ×`, ok: bar === undefined ? null : ratio <= bar });
 }
 
-function say(what, figure, bar = '', ok = null) {
+function addRow(what, figure, bar = '', ok = null) {
   rows.push({ what, figure, floor: '', ratio: '', bar, ok });
 }
 
@@ -140,7 +140,7 @@ async function resident(name, count, bytes, barMb) {
   await number(where, 'fill', Math.max(count, 0), bytes);
   await sleep(2000);
   const mb = (residentKb(child.pid) * 1024) / 1e6;
-  say(count === 0 ? 'daemon resident, idle' : `daemon resident, ${count.toLocaleString('en')} keys of ${bytes} bytes`, `${mb.toFixed(2)} MB`, `≤ ${barMb} MB`, mb <= barMb);
+  addRow(count === 0 ? 'daemon resident, idle' : `daemon resident, ${count.toLocaleString('en')} keys of ${bytes} bytes`, `${mb.toFixed(2)} MB`, `≤ ${barMb} MB`, mb <= barMb);
   await end(child);
 }
 
@@ -174,7 +174,7 @@ async function requiring() {
   };
   const empty = median("require('empty')");
   const loaded = await best(median("require('keyrack')"), empty);
-  const row = (what, { measured, floor: below, ratio }) => ({ what, figure: us(measured), floor: us(below), ratio: `${ratio.toFixed(2)} ×`, bar: '', ok: null });
+  const row = (what, { measured, floor: below, ratio }) => ({ what, figure: formatTime(measured), floor: formatTime(below), ratio: `${ratio.toFixed(2)} ×`, bar: '', ok: null });
   rows.push({ ...row("require('keyrack'), installed", loaded), bar: '≤ 10 ms', ok: loaded.measured <= 10e6 });
   rows.push(row('  the same, and the addon at the first call', await best(median("require('keyrack').status()"), empty)));
 }
@@ -238,7 +238,7 @@ async function main() {
   mkdirSync(join(where.repo, '.agent'));
   const names = Array.from({ length: 20 }, (_, index) => `  - KEY_${String(index).padStart(6, '0')}\n`);
   writeFileSync(join(where.repo, '.agent', 'keyrack.yml'), `org: bench\nenv.test:\n${names.join('')}`);
-  held = true;
+  pinned = true;
   const { child, socket } = await daemon(where);
   await number(where, 'fill', 20, 32);
 
@@ -246,50 +246,50 @@ async function main() {
   writeFileSync(replyFile, (await exec(measure, ['legacy-reply', socket, SLUG], { env: where.env })).stdout);
   const oneshot = join(base, 'oneshot.sock');
   const c = await serve(floor, ['oneshot', oneshot, replyFile], {}, () => existsSync(oneshot));
-  times('GET of one key, fresh connection, legacy', await best(() => number(where, 'legacy', socket, SLUG, N), () => number(where, 'legacy', oneshot, SLUG, N)), 2.5);
+  addRatioRow('GET of one key, fresh connection, legacy', await best(() => number(where, 'legacy', socket, SLUG, N), () => number(where, 'legacy', oneshot, SLUG, N)), 2.5);
 
   const [bytesIn, bytesOut] = (await exec(measure, ['native-bytes', SLUG], { env: where.env })).stdout.trim().split(' ');
   const ping = join(base, 'ping.sock');
   const pong = await serve(floor, ['pingpong', ping, bytesIn, bytesOut], {}, () => existsSync(ping));
-  times('GET, native, persistent, Rust client', await best(() => number(where, 'native', SLUG, N), () => number(where, 'pingpong', ping, bytesIn, bytesOut, N)), 2);
+  addRatioRow('GET, native, persistent, Rust client', await best(() => number(where, 'native', SLUG, N), () => number(where, 'pingpong', ping, bytesIn, bytesOut, N)), 2);
   await end(pong);
 
   // Both keep their connection.
   const native = () => number(where, 'native', SLUG, N);
-  times('getSync in Node by slug, against the native Rust client', await best(() => node(where, { for: { key: SLUG } }), native), 2.5);
-  times('  the same by name, from a manifest of 20 keys', await best(() => node(where, { for: { key: 'KEY_000000' }, env: 'test' }), native), 2.75);
-  times('  the same with a whole keyrack.yml of 20 keys read', await best(() => node(where, { for: { repo: true }, env: 'test' }), native));
-  times('get in Rust, fresh connection, by slug', await best(() => number(where, 'get', SLUG, N), native));
+  addRatioRow('getSync in Node by slug, against the native Rust client', await best(() => node(where, { for: { key: SLUG } }), native), 2.5);
+  addRatioRow('  the same by name, from a manifest of 20 keys', await best(() => node(where, { for: { key: 'KEY_000000' }, env: 'test' }), native), 2.75);
+  addRatioRow('  the same with a whole keyrack.yml of 20 keys read', await best(() => node(where, { for: { repo: true }, env: 'test' }), native));
+  addRatioRow('get in Rust, fresh connection, by slug', await best(() => number(where, 'get', SLUG, N), native));
 
-  held = false;
-  letGo(child);
-  letGo(c);
+  pinned = false;
+  allowEveryCore(child);
+  allowEveryCore(c);
   const spawned = (...command) => () => number(where, 'spawn', N, ...command);
   const nothing = spawned('/bin/true');
-  times('keyrack get --value, whole process', await best(spawned(bin('keyrack'), 'get', '--value', '--key', SLUG), nothing), 3);
-  times('  the same by name, from a manifest of 20 keys', await best(spawned(bin('keyrack'), 'get', '--value', '--key', 'KEY_000000', '--env', 'test'), nothing));
-  times('  the same through bin/keyrack', await best(spawned(join(root, 'bin', 'keyrack'), 'get', '--value', '--key', SLUG), nothing));
+  addRatioRow('keyrack get --value, whole process', await best(spawned(bin('keyrack'), 'get', '--value', '--key', SLUG), nothing), 3);
+  addRatioRow('  the same by name, from a manifest of 20 keys', await best(spawned(bin('keyrack'), 'get', '--value', '--key', 'KEY_000000', '--env', 'test'), nothing));
+  addRatioRow('  the same through bin/keyrack', await best(spawned(join(root, 'bin', 'keyrack'), 'get', '--value', '--key', SLUG), nothing));
 
   const fresh = await best(() => number(where, 'load-fresh', socket, SLUG, CLIENTS, LOAD_MS), () => number(where, 'load-fresh', oneshot, SLUG, CLIENTS, LOAD_MS), { inverse: true });
   rows.push({ what: `requests a second, ${CLIENTS} clients, fresh connections`, figure: `${fresh.measured}`, floor: `${fresh.floor}`, ratio: `${fresh.ratio.toFixed(2)} ×`, bar: '≥ 0.5 ×', ok: fresh.ratio >= 0.5 });
-  say(`requests a second, ${CLIENTS} clients, persistent connections`, `${await number(where, 'load-native', SLUG, CLIENTS, LOAD_MS)}`);
+  addRow(`requests a second, ${CLIENTS} clients, persistent connections`, `${await number(where, 'load-native', SLUG, CLIENTS, LOAD_MS)}`);
   await end(c);
   await end(child);
 
   const starting = environment('b');
-  times('client asks for a daemon → it is served', await best(() => number(starting, 'start', bin('keyrackd'), N), () => number(starting, 'spawn', N, '/bin/true')), 6);
+  addRatioRow('client asks for a daemon → it is served', await best(() => number(starting, 'start', bin('keyrackd'), N), () => number(starting, 'spawn', N, '/bin/true')), 6);
 
-  held = true;
+  pinned = true;
   const many = environment('c');
   const few = environment('d');
   const holders = [await daemon(many), await daemon(few)];
   await number(many, 'fill', quick ? 1000 : 100_000, 32);
   await number(few, 'fill', 10, 32);
-  times('GET, native, with 100,000 keys of 32 bytes held, against 10', await best(() => number(many, 'native', SLUG, N), () => number(few, 'native', SLUG, N)), 1.3);
-  times('  the same, legacy, fresh connection', await best(() => number(many, 'legacy', holders[0].socket, SLUG, N), () => number(few, 'legacy', holders[1].socket, SLUG, N)));
+  addRatioRow('GET, native, with 100,000 keys of 32 bytes held, against 10', await best(() => number(many, 'native', SLUG, N), () => number(few, 'native', SLUG, N)), 1.3);
+  addRatioRow('  the same, legacy, fresh connection', await best(() => number(many, 'legacy', holders[0].socket, SLUG, N), () => number(few, 'legacy', holders[1].socket, SLUG, N)));
   for (const holder of holders) await end(holder.child);
 
-  held = false;
+  pinned = false;
   await masking();
   await resident('e', 0, 0, 4);
   await resident('f', 10_000, 200, 12);

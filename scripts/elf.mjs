@@ -45,23 +45,23 @@ export function faults({ name, directory, libc }, { shared = false } = {}) {
   const found = [];
   for (const [file, mode] of Object.entries(SHIPPED)) {
     const path = join(directory, file);
-    const say = (what) => found.push(`npm/${name}/${file} ${what}`);
+    const report = (what) => found.push(`npm/${name}/${file} ${what}`);
     if (!existsSync(path)) {
-      say('is not there');
+      report('is not there');
       continue;
     }
     const has = statSync(path).mode & 0o777;
-    if (has !== mode) say(`has mode ${has.toString(8)}, not ${mode.toString(8)}`);
+    if (has !== mode) report(`has mode ${has.toString(8)}, not ${mode.toString(8)}`);
     const arch = machine(path);
-    if (arch !== MACHINES[name.split('-')[1]]) say(`is for ${arch}`);
+    if (arch !== MACHINES[name.split('-')[1]]) report(`is for ${arch}`);
     if (file.startsWith('bin/')) {
-      if (!shared && !isStatic(path)) say('is not static');
+      if (!shared && !isStatic(path)) report('is not static');
       continue;
     }
     const floor = glibcFloor(path);
-    if (libc === 'gnu' && floor === null) say('is not linked against glibc');
-    if (libc === 'gnu' && floor !== null && compareVersions(floor, GLIBC_FLOOR) > 0) say(`needs glibc ${floor}, above the floor of ${GLIBC_FLOOR}`);
-    if (libc === 'musl' && (floor !== null || needed(path).join() !== 'libc.so')) say(`is not linked against musl alone: ${needed(path).join(', ')}`);
+    if (libc === 'gnu' && floor === null) report('is not linked against glibc');
+    if (libc === 'gnu' && floor !== null && compareVersions(floor, GLIBC_FLOOR) > 0) report(`needs glibc ${floor}, above the floor of ${GLIBC_FLOOR}`);
+    if (libc === 'musl' && (floor !== null || needed(path).join() !== 'libc.so')) report(`is not linked against musl alone: ${needed(path).join(', ')}`);
   }
   return found;
 }

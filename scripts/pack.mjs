@@ -96,11 +96,11 @@ function pack(directory, out) {
 
 /** Fails unless a tarball holds exactly what it should, executable where it should be. */
 function mustHold(tarball, expected) {
-  const held = contents(tarball);
+  const packed = contents(tarball);
   const wrong = [
-    ...Object.keys(expected).filter((name) => !(name in held)).map((name) => `${name} is missing`),
-    ...Object.keys(held).filter((name) => !(name in expected)).map((name) => `${name} does not belong there`),
-    ...Object.keys(held).filter((name) => name in expected && held[name] !== expected[name]).map((name) => `${name} has mode ${held[name].toString(8)}`),
+    ...Object.keys(expected).filter((name) => !(name in packed)).map((name) => `${name} is missing`),
+    ...Object.keys(packed).filter((name) => !(name in expected)).map((name) => `${name} does not belong there`),
+    ...Object.keys(packed).filter((name) => name in expected && packed[name] !== expected[name]).map((name) => `${name} has mode ${packed[name].toString(8)}`),
   ];
   if (wrong.length > 0) throw new Error(`${tarball}: ${wrong.join('; ')}`);
 }

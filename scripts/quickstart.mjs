@@ -11,7 +11,10 @@ import { spawnSync } from 'node:child_process';
 
 const keyrack = join(root, 'bin', 'keyrack');
 
-/** The world the commands run in. A short path: a socket's may have 107 bytes. */
+/**
+ * Makes the home that the commands run in. Its path is short: a socket's path has at most 107
+ * bytes.
+ */
 function throwawayHome() {
   const base = mkdtempSync('/tmp/keyrack-');
   const home = { base, home: join(base, 'home'), runtime: join(base, 'run'), project: join(base, 'home', 'project') };
@@ -43,9 +46,9 @@ function stopDaemons({ runtime, env, project }) {
  * Prints a command as a person would type it, runs it, and holds it to its exit code. Returns what
  * it printed on stdout.
  */
-function step(world, shown, program, args, { input, expect = 0 } = {}) {
+function step(home, shown, program, args, { input, expect = 0 } = {}) {
   console.log(`\n$ ${shown}`);
-  const { status, signal, stdout, stderr, error } = spawnSync(program, args, { cwd: world.project, env: world.env, input: input ?? '', encoding: 'utf8', timeout: 60_000 });
+  const { status, signal, stdout, stderr, error } = spawnSync(program, args, { cwd: home.project, env: home.env, input: input ?? '', encoding: 'utf8', timeout: 60_000 });
   if (error) throw error;
   process.stdout.write(stdout);
   process.stderr.write(stderr);
@@ -54,20 +57,20 @@ function step(world, shown, program, args, { input, expect = 0 } = {}) {
   return stdout;
 }
 
-function main(world, binaries) {
+function main(home, binaries) {
   const secret = randomBytes(12).toString('base64url');
-  const ask = (words, options) => step(world, `keyrack ${words}`, keyrack, words.split(' '), options);
+  const ask = (words, options) => step(home, `keyrack ${words}`, keyrack, words.split(' '), options);
 
   console.log('\n# a fresh ssh key and a fresh repository');
-  run('cargo', ['run', '--release', '--locked', '--quiet', '--target', binaries, '-p', 'keyrack-vaults', '--example', 'make_ssh_key', join(world.home, '.ssh', 'id_ed25519')]);
-  step(world, 'git init', 'git', ['init', '--quiet']);
+  run('cargo', ['run', '--release', '--locked', '--quiet', '--target', binaries, '-p', 'keyrack-vaults', '--example', 'make_ssh_key', join(home.home, '.ssh', 'id_ed25519')]);
+  step(home, 'git init', 'git', ['init', '--quiet']);
 
   console.log('\n# once per machine and repository: who may open the vault, and which org the keys are of');
   ask('init --org demo');
 
   console.log('\n# once per key: into an encrypted vault, the secret by stdin');
   const set = 'set --key API_TOKEN --env test --vault os.secure --mech PERMANENT_VIA_REPLICA';
-  step(world, `printf %s "$SECRET" | keyrack ${set}`, keyrack, set.split(' '), { input: secret });
+  step(home, `printf %s "$SECRET" | keyrack ${set}`, keyrack, set.split(' '), { input: secret });
 
   console.log('\n# locked: every tool is told so, and what would unlock it');
   ask('get --key API_TOKEN --env test', { expect: 2 });
@@ -82,7 +85,7 @@ function main(world, binaries) {
   console.log('\n# and from Node');
   const code = "console.log(keyrack.getSync({ for: { key: 'API_TOKEN' }, env: 'test' }).attempt.grant.key.secret)";
   const program = `const keyrack = require(${JSON.stringify(root)}); ${code}`;
-  const seen = step(world, `node -e "const keyrack = require('keyrack'); ${code}"`, process.execPath, ['-e', program]);
+  const seen = step(home, `node -e "const keyrack = require('keyrack'); ${code}"`, process.execPath, ['-e', program]);
   if (seen.trim() !== secret) throw new Error('what Node got is not what was set');
 
   console.log('\n# what is unlocked, and for how long');
@@ -93,12 +96,12 @@ function main(world, binaries) {
   ask('get --key API_TOKEN --env test', { expect: 2 });
 }
 
-let world;
+let home;
 const cleanUp = () => {
-  if (!world) return;
-  if (existsSync(world.base)) stopDaemons(world);
-  rmSync(world.base, { recursive: true, force: true });
-  world = undefined;
+  if (!home) return;
+  if (existsSync(home.base)) stopDaemons(home);
+  rmSync(home.base, { recursive: true, force: true });
+  home = undefined;
 };
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
@@ -108,8 +111,8 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 }
 try {
   const { binaries } = build();
-  world = throwawayHome();
-  main(world, binaries);
+  home = throwawayHome();
+  main(home, binaries);
   console.log('\nThat was all of it. Its daemon is stopped and its home removed.');
 } catch (error) {
   console.error(`quickstart: ${error.message}`);
