@@ -5,7 +5,7 @@ use std::time::Duration;
 use keyrack_testkit::{Need, can_run, run};
 use serde_json::Value;
 
-use crate::doctor::stocked;
+use crate::doctor::unlocked_rack;
 use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ fn caller_in_namespace_gets_error_with_fix() {
     if !possible("caller_in_namespace_gets_error_with_fix") {
         return;
     }
-    let fixture = stocked();
+    let fixture = unlocked_rack();
     for (jail, words) in JAILS {
         for command in
             ["get --env test --key A", "unlock --env test", "status", "relock", "run --env test -- true"]
@@ -80,7 +80,7 @@ fn allowed_user_namespaces_are_served_with_notice() {
     if !possible("allowed_user_namespaces_are_served_with_notice") {
         return;
     }
-    let fixture = stocked();
+    let fixture = unlocked_rack();
     let jail = "unshare --user --map-root-user --";
     let (exit, _, stderr) = sh(&fixture, "KEYRACK_ALLOW_NAMESPACES=user keyrack daemon restart");
     assert_eq!(exit, 0, "{stderr}");
@@ -110,7 +110,7 @@ fn sandbox_can_start_its_own_daemon() {
     if !possible("sandbox_can_start_its_own_daemon") {
         return;
     }
-    let fixture = stocked();
+    let fixture = unlocked_rack();
     let (exit, _, stderr) = sh(&fixture, "keyrack daemon stop");
     assert_eq!(exit, 0, "{stderr}");
     for (jail, namespaces) in [
