@@ -123,12 +123,12 @@ fn run_case(name: &str) {
         }
         if rewrite {
             step.exit = exit;
-            // A stream that matches keeps its wildcards.
+            // A stream that matches stays as it is, `...` included.
             if compare(&fixture, "stdout", &stdout, &step.stdout).is_some() {
-                step.stdout = redacted(&fixture, &stdout);
+                step.stdout = rewritten(&fixture, &stdout, &step.stdout);
             }
             if compare(&fixture, "stderr", &stderr, &step.stderr).is_some() {
-                step.stderr = redacted(&fixture, &stderr);
+                step.stderr = rewritten(&fixture, &stderr, &step.stderr);
             }
         } else {
             write!(failures, "$ {}\n{}", step.command, differences.concat()).expect("a String");
@@ -201,9 +201,47 @@ fn compare(fixture: &Fixture, stream: &str, actual: &[String], wanted: &[String]
         .map(|error| error.to_string())
 }
 
-fn redacted(fixture: &Fixture, lines: &[String]) -> Vec<String> {
+/// Returns the lines of a stream with placeholders. Where an old line still matches, it is kept
+/// with its wildcards.
+fn rewritten(fixture: &Fixture, actual: &[String], old: &[String]) -> Vec<String> {
     let redactions = redactions(fixture);
-    lines.iter().map(|line| redactions.redact(line)).collect()
+    let new: Vec<String> = actual.iter().map(|line| redactions.redact(line)).collect();
+    keep_matching_lines(&new, old, |line, pattern| {
+        line == pattern
+            || pattern.contains("[..]")
+                && compare(fixture, "line", &[line.to_owned()], &[pattern.to_owned()]).is_none()
+    })
+}
+
+/// Returns the new lines, each replaced by the old line that it is paired with. The pairs are a
+/// longest common subsequence, where a pair is a new line that matches an old one.
+fn keep_matching_lines(new: &[String], old: &[String], matches: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    let is_match: Vec<Vec<bool>> =
+        new.iter().map(|line| old.iter().map(|pattern| matches(line, pattern)).collect()).collect();
+    // longest[i][j] is the number of pairs between new[i..] and old[j..].
+    let mut longest = vec![vec![0_usize; old.len() + 1]; new.len() + 1];
+    for i in (0..new.len()).rev() {
+        for j in (0..old.len()).rev() {
+            let skip = longest[i + 1][j].max(longest[i][j + 1]);
+            let pair = if is_match[i][j] { longest[i + 1][j + 1] + 1 } else { 0 };
+            longest[i][j] = skip.max(pair);
+        }
+    }
+    let mut lines = Vec::with_capacity(new.len());
+    let (mut i, mut j) = (0, 0);
+    while i < new.len() {
+        if j < old.len() && is_match[i][j] && longest[i][j] == longest[i + 1][j + 1] + 1 {
+            lines.push(old[j].clone());
+            i += 1;
+            j += 1;
+        } else if j < old.len() && longest[i][j] == longest[i][j + 1] {
+            j += 1;
+        } else {
+            lines.push(new[i].clone());
+            i += 1;
+        }
+    }
+    lines
 }
 
 /// Returns placeholders for values that differ from run to run.
@@ -250,5 +288,24 @@ fn compare_reports_differences() {
             same,
             "{wanted:?} {got:?}"
         );
+    }
+}
+
+#[test]
+fn rewrite_keeps_lines_that_still_match() {
+    let fixture = Fixture::new();
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    for (old, new, result) in [
+        ("a [..]\nb", "a 1\nc", "a [..]\nc"),
+        ("a [..]\nb", "x\na 1", "x\na [..]"),
+        ("x\na [..]\nb", "a 1\nb", "a [..]\nb"),
+        ("a [..]\na [..] z", "a 1 z", "a [..]"),
+        ("a [..]\nb [..]", "b 1\na 1\nb 2", "b 1\na [..]\nb [..]"),
+        ("[..]", "a\nb", "[..]\nb"),
+        ("...\nb", "a\nc", "a\nc"),
+        ("", "a", "a"),
+        ("a [..]", "", ""),
+    ] {
+        assert_eq!(rewritten(&fixture, &lines(new), &lines(old)), lines(result), "{old:?} {new:?}");
     }
 }
