@@ -56,13 +56,13 @@ pub fn format_ms(ms: i64) -> String {
 }
 
 /// Parses an RFC 3339 time to milliseconds since the Unix epoch, rounded down. Returns `None` for
-/// any other text. A time after the latest one that [`format_ms`] writes is clamped to it.
+/// any other text. A time outside those that [`format_ms`] writes is clamped to the nearest of them.
 pub fn parse_ms(text: &str) -> Option<i64> {
     if text.len() > MAX_LENGTH {
         return None;
     }
     if let Ok(time) = text.parse::<Timestamp>() {
-        return Some(time.as_millisecond());
+        return Some(time.max(FIRST).as_millisecond());
     }
     // Many programs write the last hours of the year 9999 for "never". They are after the latest
     // instant of jiff.
@@ -115,7 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn parse_ms_clamps_the_end_of_the_year_9999() {
+    fn parse_ms_clamps_years_before_0_and_the_end_of_9999() {
+        assert_eq!(parse_ms("-000001-12-31T23:59:59.999Z"), Some(FIRST.as_millisecond()));
         for text in ["9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59Z", "9999-12-31T00:00:00-12:00"] {
             assert_eq!(parse_ms(text), Some(Timestamp::MAX.as_millisecond()), "{text}");
         }

@@ -4,6 +4,7 @@
 pub mod decoders;
 pub mod writers;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keyrack_mask::{MASK, MIN, Masker, Patterns};
@@ -76,11 +77,36 @@ pub struct Writing {
 impl Writing {
     /// Returns the secret in this form.
     pub fn write(&self, secret: &[u8]) -> Vec<u8> {
-        let encoded = match self.encoding.map(|index| ENCODINGS[index].1) {
+        broken(&self.encode(secret), ESCAPES[self.escape], BREAKS[self.breaks], self.width)
+    }
+
+    fn encode(&self, secret: &[u8]) -> Vec<u8> {
+        match self.encoding.map(|index| ENCODINGS[index].1) {
             Some(encode) => encode(&[&b"\x81\x82"[..self.offset.min(2)], secret].concat()),
             None => secret.to_vec(),
-        };
-        broken(&encoded, ESCAPES[self.escape], BREAKS[self.breaks], self.width)
+        }
+    }
+
+    /// Returns what a perfect masker leaves of the secret before and behind the mask.
+    fn left(&self, secret: &[u8]) -> [Vec<u8>; 2] {
+        let write = |text| broken(text, ESCAPES[self.escape], BREAKS[self.breaks], self.width);
+        match self.encoding.map(|index| ENCODINGS[index].0) {
+            // Quotes and blanks at the ends of a secret are no part of its canonical form.
+            None => {
+                let is_kept = |b: &u8| !b" \t'\"`\\".contains(b);
+                let first = secret.iter().position(is_kept).unwrap_or(0);
+                let end = secret.iter().rposition(is_kept).map_or(secret.len(), |last| last + 1);
+                [write(&secret[..first]), write(&secret[end..])]
+            }
+            // The characters that hold bits of what is encoded beside the secret too.
+            Some(name) if name.starts_with("Base64") && !name.starts_with("Base64 of Base64") => {
+                let encoded = self.encode(secret);
+                let first = (self.offset.min(2) * 8).div_ceil(6);
+                let end = encoded.iter().rposition(|b| *b != b'=').unwrap_or(0);
+                [write(&encoded[..first]), write(&encoded[end..])]
+            }
+            Some(_) => [Vec::new(), Vec::new()],
+        }
     }
 
     /// Text around it.
@@ -110,15 +136,12 @@ pub fn leaks(patterns: &Arc<Patterns>, secret: &[u8], writing: &Writing) -> Vec<
     if read.is_empty() {
         return Vec::new();
     }
-    // Quotes and blanks at the ends of a secret are no part of its canonical form, and may be left.
-    let is_kept = |b: &u8| !b" \t'\"`\\".contains(b);
-    let first = secret.iter().position(is_kept).unwrap_or(0);
-    let end = secret.iter().rposition(is_kept).map_or(secret.len(), |last| last + 1);
-    let [lead, trail] = match writing.encoding {
-        None => [&secret[..first], &secret[end..]].map(|part| writing.write(part)),
-        Some(_) => [Vec::new(), Vec::new()],
-    };
-    let ideal = readable(secret, &[before, &lead, MASK, &trail, behind].concat(), length);
+    let [lead, trail] = writing.left(secret);
+    let ideal = [[&lead[..], &trail], [&[], &[]], [&lead, &[]], [&[], &trail]];
+    let ideal: BTreeSet<Vec<u8>> = ideal
+        .into_iter()
+        .flat_map(|[lead, trail]| readable(secret, &[before, lead, MASK, trail, behind].concat(), length))
+        .collect();
     read.difference(&ideal).cloned().collect()
 }
 
@@ -184,10 +207,7 @@ pub fn is_promised(secret: &[u8], writing: &Writing) -> bool {
             || writing.escape > 0
             || secret.iter().any(|b| b"\\%&=".contains(b))
             || !secret.is_ascii());
-    // An octal escape in the secret's own text, whose digits are escaped again.
-    let is_octal = writing.escape > 0
-        && secret.windows(2).any(|pair| pair[0] == b'\\' && matches!(pair[1], b'0'..=b'7'));
-    is_text && is_long && !is_torn && !is_odd && !is_taken && !is_wide && !is_octal
+    is_text && is_long && !is_torn && !is_odd && !is_taken && !is_wide
 }
 
 fn has_quoted_printable(secret: &[u8]) -> bool {

@@ -7,13 +7,15 @@ use keyrack_fuzz::mask::writers::{BREAKS, ENCODINGS, ESCAPES};
 use keyrack_fuzz::mask::{AROUND, Writing, is_promised, leaks, masked};
 use keyrack_mask::Patterns;
 
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
     "ghs_16C7e42F292c6912E7710c838347Ae178B4a",
     "p@ss w/rd+\"é'<&>%\\~01",
     "c2VjcmV0IGtleSB3aXRoIHBhZGRpbmc+Lw==",
     "sk-ant-api03-AbC_dEf-0123456789+/=$x",
     "0123456789abcdef0123456789abcdef",
     "日本語のパスワード-key",
+    // Looks like octal escapes.
+    "dir\\0408\\7z-\\101key",
 ];
 
 #[track_caller]
@@ -35,6 +37,22 @@ fn check(writings: impl Fn(usize) -> Vec<Writing>) {
 }
 
 const PLAIN: Writing = Writing { encoding: None, offset: 0, escape: 0, breaks: 0, width: 1, around: [1, 1] };
+
+/// The masker leaves one character of Base64, which also holds bits of what is encoded before the
+/// secret. Together with the text before it, it reads as `p;/`, a part of this secret.
+#[test]
+fn shared_character_of_base64_is_no_leak() {
+    let secret = "\u{fc}famp;/ter2".as_bytes();
+    let encoding = ENCODINGS.iter().position(|(name, _)| *name == "Base64 of UTF-16").unwrap();
+    let amp = AROUND.iter().position(|text| *text == "&amp;").unwrap();
+    let patterns = Arc::new(Patterns::new([secret], &[7; 32]));
+    for (escape, _) in ESCAPES.iter().enumerate() {
+        for offset in 0..3 {
+            let writing = Writing { encoding: Some(encoding), offset, escape, around: [amp, amp], ..PLAIN };
+            assert!(leaks(&patterns, secret, &writing).is_empty(), "{}", writing.name());
+        }
+    }
+}
 
 /// Each form alone, and with each text around it.
 #[test]

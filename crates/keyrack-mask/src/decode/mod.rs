@@ -241,7 +241,9 @@ impl Decoder {
 
     /// Takes the first byte of an escape.
     fn open(&mut self, b: u8, start: usize, end: usize, sink: &mut impl Sink) {
-        while self.has_open_octal() {
+        // Another escape ends an octal number, unless its backslash is the meaning of a longer one:
+        // then the other may be the next digit.
+        while self.has_open_octal() && self.length_of_first() <= end - start {
             self.take_octal(sink);
         }
         let mut start = start;
@@ -251,8 +253,8 @@ impl Decoder {
             self.flush(sink);
         }
         if self.escape().len() == 1 {
+            let is_same_level = (self.length_of_first() > 1) == (end - start > 1);
             let bare = &mut self.stack[self.top];
-            let is_same_level = (bare.end - bare.start > 1) == (end - start > 1);
             match (bare.b, b) {
                 // A run of backslashes is one, and so is a run of dollars. But a backslash after
                 // one that was itself escaped begins an inner escape.
@@ -278,7 +280,7 @@ impl Decoder {
         if self.depth == 0 {
             return sink.put(folded(b), start, end);
         }
-        if self.has_open_octal() && !(b'0'..=b'7').contains(&b) {
+        if self.has_open_octal() && !is_octal(b) {
             self.take_octal(sink);
             return self.kept(b, start, end, sink);
         }
@@ -347,18 +349,22 @@ impl Decoder {
         }
     }
 
+    /// Length in the text of the first character of the innermost escape: more than 1 if that is
+    /// the meaning of another escape.
+    fn length_of_first(&self) -> usize {
+        let first = &self.stack[self.top];
+        first.end - first.start
+    }
+
     fn has_open_octal(&self) -> bool {
-        self.depth > self.top + 1
-            && self.stack[self.top].b == b'\\'
-            && matches!(self.stack[self.top + 1].b, b'0'..=b'7')
+        self.depth > self.top + 1 && self.stack[self.top].b == b'\\' && is_octal(self.stack[self.top + 1].b)
     }
 
     /// Decodes `\101`, also with fewer digits if no digit follows.
     fn take_octal(&mut self, sink: &mut impl Sink) {
-        let digits = self.stack[self.top + 1..self.depth].iter();
-        let value = digits.fold(0_u32, |value, digit| value * 8 + u32::from(digit.b - b'0'));
+        let value = octal(&self.stack[self.top + 1..self.depth]);
         let end = self.stack[self.depth - 1].end;
-        self.replace(&[value.to_le_bytes()[0]], end, sink);
+        self.replace(&[value], end, sink);
     }
 
     fn number(&self, from: usize, radix: u32) -> Option<u32> {
@@ -465,7 +471,7 @@ impl Decoder {
         self.top = outer.rev().position(|pending| is_start(pending.b)).map_or(0, |at| self.depth - 1 - at);
     }
 
-    /// Writes the whole stack: nothing on it is an escape.
+    /// Writes the whole stack: nothing on it is an escape but numbers in octal.
     fn flush(&mut self, sink: &mut impl Sink) {
         self.put_literally(self.depth, sink);
         self.depth = 0;
@@ -475,8 +481,19 @@ impl Decoder {
     fn put_literally(&self, count: usize, sink: &mut impl Sink) {
         // A backslash is masked together with the byte after it.
         let mut since = None;
-        for pending in &self.stack[..count] {
+        let mut rest = &self.stack[..count];
+        while let [pending, after @ ..] = rest {
+            rest = after;
+            let digits = after.iter().take(3).take_while(|next| is_octal(next.b)).count();
             match pending.b {
+                b'\\' if digits > 0 => {
+                    let (number, after) = after.split_at(digits);
+                    rest = after;
+                    let value = octal(number);
+                    if class(value) == Class::Kept {
+                        sink.put(folded(value), pending.start, number[digits - 1].end);
+                    }
+                }
                 b'\\' => since = Some(pending.start),
                 TORN_BACKSLASH | b'=' => {}
                 HIGH_SURROGATE => {
@@ -488,6 +505,16 @@ impl Decoder {
             }
         }
     }
+}
+
+const fn is_octal(b: u8) -> bool {
+    matches!(b, b'0'..=b'7')
+}
+
+/// Returns the byte that a number in octal stands for.
+fn octal(digits: &[Pending]) -> u8 {
+    let value = digits.iter().fold(0_u32, |value, digit| value * 8 + u32::from(digit.b - b'0'));
+    value.to_le_bytes()[0]
 }
 
 /// Returns the three bytes of a lone surrogate, as if it were a character. UTF-8 has no such text.

@@ -43,6 +43,10 @@ fn canonical_decodes_each_escape() {
         (r"%5Cu0041 &#92;x41 =5Cx41 \u0025\u0034\u0031 \u0026amp;", "AAAA&"),
         // an octal number ends where its digits end
         (r"\1%01 \7\7\'", "\u{0}"),
+        (r"\44\60\61", "$01"),
+        // … and goes on in escapes where it was escaped itself
+        (r"\u005c\u0030\u0034\u0030\u0038 \u005c\u0031%zz \u005c1\u0030\u0031", "8%zzA"),
+        (r"\u005c\u0031\u005c\u0031\u0030\u0031%5C%31%30%32&#92;&#49;&#48;&#51;", "\u{0}ABC"),
     ] {
         let out = canonical(text.as_bytes());
         let expected = expected.replace('\u{0}', "");
