@@ -93,6 +93,25 @@ describe('the kept connection', () => {
     expect(second).not.toBe('granted');
   });
 
+  it.runIf(isRoot)('is closed once the process is in another login session', async () => {
+    const code = `
+      const first = read();
+      fs.writeFileSync('/proc/self/loginuid', '4242');
+      return [first, read(), ours().length];`;
+    expect(await js(code)).toStrictEqual(['granted', 'absent', 0]);
+  });
+
+  it('is replaced after all descriptors were closed, and no file that got one is', async () => {
+    const code = `
+      const first = read();
+      const old = Object.entries(links()).filter(([, link]) => link.startsWith('socket:') || link.includes('sessionid') || link.includes('pidfd')).map(([fd]) => Number(fd)).filter((fd) => !before.has(fd));
+      for (const fd of old) fs.closeSync(fd);
+      const taken = old.map(() => fs.openSync('/dev/null', 'r'));
+      const second = read();
+      return [first, old.length >= 3, second, taken.every((fd) => links()[fd] === '/dev/null'), read(), ours().length];`;
+    expect(await js(code)).toStrictEqual(['granted', true, 'granted', true, 'granted', 1]);
+  });
+
   it('is not confused with a file that reuses its descriptor, which stays open', async () => {
     const code = `
       const first = read();
