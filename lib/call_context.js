@@ -8,7 +8,7 @@
 const NAMES = ['HOME', 'XDG_RUNTIME_DIR', 'KEYRACK_INVOKED_AS', 'KEYRACK_MEMORY', 'KEYRACK_REQUIRE_SESSION', 'KEYRACK_STRICT_ENV', 'SUDO_UID'];
 
 // Those of them that a read needs before it asks the daemon. It looks up the others if a key is
-// missing: benchmark row `getSync in Node by slug`.
+// missing. Benchmark row: "getSync in Node by slug, against the native Rust client".
 const EARLY_NAMES = ['HOME', 'XDG_RUNTIME_DIR', 'KEYRACK_MEMORY', 'KEYRACK_REQUIRE_SESSION', 'SUDO_UID'];
 
 // Variables that decide which repositories of other users are accepted, besides git's files in
@@ -50,8 +50,8 @@ function variable(name) {
 function variableOf(env, prototype, name) {
   const value = env[name];
   if (value === undefined || value === null) return undefined;
-  // Asks the prototype first, since a question to the real environment takes a tenth of a read of
-  // `getSync in Node by slug`.
+  // Asks the prototype first, since a question to the real environment takes a tenth of a read.
+  // Benchmark row: "getSync in Node by slug, against the native Rust client".
   if (prototype !== null && name in prototype && !Object.hasOwn(env, name)) return undefined;
   // A test runner's `process.env` is an object like any other, which takes more than text.
   return String(value);

@@ -56,7 +56,8 @@ pub fn format_ms(ms: i64) -> String {
 }
 
 /// Parses an RFC 3339 time to milliseconds since the Unix epoch, rounded down. Returns `None` for
-/// any other text. A time outside those that [`format_ms`] writes is clamped to the nearest of them.
+/// any other text. A time outside those that [`format_ms`] writes is clamped to the nearest of
+/// them.
 pub fn parse_ms(text: &str) -> Option<i64> {
     if text.len() > MAX_LENGTH {
         return None;

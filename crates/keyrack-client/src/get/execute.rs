@@ -189,7 +189,8 @@ impl PendingGet<'_> {
 /// Matches the daemon's keys to the requests: the exact key, else the `all` key of that name. A key
 /// that answers several requests is copied. A key that answers none is dropped.
 fn matched(asked: &[Slug], granted: Vec<GrantedKey>) -> Vec<Option<GrantedKey>> {
-    // No map for the one key of most reads. Benchmark row: `getSync in Node by slug`.
+    // No map for the one key of most reads. Benchmark row: "getSync in Node by slug, against the
+    // native Rust client".
     if let ([slug], [_]) = (asked, &granted[..]) {
         let answers = |found: &GrantedKey| {
             found.grant.slug == *slug || slug.fallback().is_some_and(|fallback| found.grant.slug == fallback)

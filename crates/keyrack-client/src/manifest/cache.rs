@@ -1,5 +1,5 @@
 //! Parsed manifests that are kept between reads, for as long as the files they were read from are
-//! provably the same. Benchmark row: `getSync in Node by name, from a manifest of 20 keys`.
+//! provably the same. Benchmark row of getSync: "the same by name, from a manifest of 20 keys".
 //!
 //! A manifest is used again only if each directory, symbolic link and file on the way is the same
 //! (device, inode, owner), each file and link is unchanged (size, mtime, ctime), and no nearer

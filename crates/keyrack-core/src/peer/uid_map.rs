@@ -17,8 +17,9 @@ pub struct UidMap(Cow<'static, [u8]>);
 const INITIAL: &[u8] = b"         0          0 4294967295\n";
 
 impl UidMap {
-    /// Wraps the content of a `uid_map` file. Copies it, except that of the initial namespace, since
-    /// one is read for every connection. Benchmark row: "GET of one key, fresh connection, legacy".
+    /// Wraps the content of a `uid_map` file. Copies it, except that of the initial namespace,
+    /// since one is read for every connection. Benchmark row: "GET of one key, fresh connection,
+    /// legacy".
     pub fn new(content: &[u8]) -> Self {
         UidMap(if content == INITIAL { Cow::Borrowed(INITIAL) } else { Cow::Owned(content.to_vec()) })
     }

@@ -1,5 +1,6 @@
 //! Rules of the architecture: each is held by a test.
 
+mod benchmarks;
 mod cycles;
 mod dependencies;
 mod documents;

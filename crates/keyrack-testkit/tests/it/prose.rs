@@ -37,11 +37,11 @@ const PHRASES: [&str; 16] = [
 /// Lines that use one rightly: a part of each line, one per line; `#` begins a comment.
 const ALLOWED: &str = include_str!("prose.allow");
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn files(folder: &Path, endings: &[&str], found: &mut Vec<(PathBuf, String)>) {
+pub(crate) fn files(folder: &Path, endings: &[&str], found: &mut Vec<(PathBuf, String)>) {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     for entry in entries {
         let path = entry.expect("an entry of the directory").path();
@@ -59,7 +59,7 @@ fn files(folder: &Path, endings: &[&str], found: &mut Vec<(PathBuf, String)>) {
     }
 }
 
-fn all(folders: &[&str], endings: &[&str]) -> Vec<(PathBuf, String)> {
+pub(crate) fn all(folders: &[&str], endings: &[&str]) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     folders.iter().for_each(|folder| files(&root().join(folder), endings, &mut found));
     assert!(found.len() > 3, "{folders:?}: files are found");

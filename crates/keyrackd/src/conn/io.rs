@@ -43,7 +43,7 @@ enum Registration {
 /// A non-blocking stream that registers with the connection table when it first waits.
 ///
 /// A connection whose request has arrived and whose reply can be sent at once never registers, and
-/// the runtime never watches it (row "GET of one key, fresh connection, legacy" of bench/run.mjs).
+/// the runtime never watches it. Benchmark row: "GET of one key, fresh connection, legacy".
 pub(crate) struct ConnectionIo {
     table: Rc<RefCell<ConnectionTable>>,
     pub(crate) handle: Rc<ConnectionHandle>,
@@ -51,7 +51,7 @@ pub(crate) struct ConnectionIo {
     watched: Option<(AsyncFd<Rc<ConnectionHandle>>, bool)>,
     registration: Registration,
     /// The last read took everything, so the next byte wakes a wait. Saves a read that returns
-    /// EAGAIN (row "GET, native, persistent" of bench/run.mjs).
+    /// EAGAIN. Benchmark row: "GET, native, persistent, Rust client".
     pub(crate) drained: bool,
 }
 
@@ -169,8 +169,8 @@ impl ConnectionIo {
     }
 
     /// Has the runtime watch the stream: for reading alone until there is something to write.
-    /// Otherwise each reply that the client takes would wake the task (row "GET, native,
-    /// persistent" of bench/run.mjs).
+    /// Otherwise each reply that the client takes would wake the task. Benchmark row: "GET, native,
+    /// persistent, Rust client".
     fn watch(&mut self, writing: bool) {
         if self.watched.as_ref().is_none_or(|(_, both)| writing && !both) {
             self.watched = None;
