@@ -336,3 +336,6 @@ impl Drop for SessionCache {
         self.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;
