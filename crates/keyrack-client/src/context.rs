@@ -145,10 +145,10 @@ impl Requirements {
     /// kernel identifies the process at the other end of a connection.
     pub fn session_hint(identifies_peers: bool) -> &'static str {
         if identifies_peers {
-            "no daemon can here: log in with ssh, a display manager or `machinectl shell`, or unset \
+            "no daemon can do so here: log in with ssh, a display manager or `machinectl shell`, or unset \
              KEYRACK_REQUIRE_SESSION"
         } else {
-            "no daemon can on this kernel: it needs SO_PEERPIDFD (Linux 6.5 or later) to tell login sessions apart; unset KEYRACK_REQUIRE_SESSION to accept that"
+            "no daemon can do so on this kernel: it needs SO_PEERPIDFD (Linux 6.5 or later) to tell login sessions apart; unset KEYRACK_REQUIRE_SESSION to accept that"
         }
     }
 

@@ -201,7 +201,7 @@ pub fn clamp_ttl(request: TtlRequest, now: Clock) -> (Ttl, TtlLimit) {
         .into_iter()
         .filter_map(|(ttl, bound)| ttl.map(|ttl| (ttl, bound)))
         .min_by_key(|(ttl, _)| *ttl)
-        .expect("what was asked for and the ceiling are always there")
+        .expect("the requested TTL and the ceiling are always present")
 }
 
 /// Time of both clocks at one instant.

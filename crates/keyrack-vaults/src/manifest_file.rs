@@ -292,7 +292,7 @@ pub(crate) fn verify(
     identities: &mut Identities<'_>,
 ) -> Result<(), Error> {
     age_file::verify(written, plain, &[], recipients, Some(identities)).map_err(|why| {
-        Error::new(ErrorCode::Io, format!("what was written for {} is not right: {why}", path.display()))
+        Error::new(ErrorCode::Io, format!("the file written for {} is not valid: {why}", path.display()))
             .hint("the old file is untouched")
     })
 }

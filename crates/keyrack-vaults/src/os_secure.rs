@@ -84,7 +84,7 @@ impl Vault for OsSecure {
             age_file::verify(written, secret, &labels, ready.len(), Some(context.identities)).map_err(|why| {
                 Error::new(
                     ErrorCode::Io,
-                    format!("what was written for {} is not right: {why}", path.display()),
+                    format!("the file written for {} is not valid: {why}", path.display()),
                 )
                 .hint("the old value is untouched")
             })

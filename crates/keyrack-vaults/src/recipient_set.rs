@@ -144,7 +144,7 @@ fn rewrite(
     replacement.add_secure(name, armored.as_bytes(), |written| {
         let path = racks.secure_dir().join(name);
         age_file::verify(written, &secret, &labels, ready.len(), Some(identities)).map_err(|why| {
-            Error::new(ErrorCode::Io, format!("what was written for {} is not right: {why}", path.display()))
+            Error::new(ErrorCode::Io, format!("the file written for {} is not valid: {why}", path.display()))
                 .hint("nothing was changed")
         })
     })
@@ -162,7 +162,7 @@ fn open(
         None => error.hint("no key of the host manifest has this file; move it away and try again"),
     };
     let bytes = private_file::read(&racks.dir(), &path, file_limit(MAX_SECRET))?
-        .ok_or_else(|| Error::new(ErrorCode::Io, format!("{} went away meanwhile", path.display())))?;
+        .ok_or_else(|| Error::new(ErrorCode::Io, format!("{} was removed meanwhile", path.display())))?;
     AgeFile::parse(&bytes, manifest.recipients.len())
         .and_then(|file| {
             let secret = file.open(identities, Some(&manifest.recipients), MAX_SECRET)?;

@@ -19,13 +19,13 @@ pub fn vault(id: &VaultId) -> Result<&'static dyn Vault, Error> {
         VaultId::OsDirect => return Ok(&OsDirect),
         VaultId::OsEnvvar => return Ok(&OsEnvvar),
         VaultId::OsDaemon => {
-            "the vault os.daemon is the daemon's memory: nothing of it rests on this machine".to_owned()
+            "os.daemon keeps keys in the daemon's memory only: nothing is stored on this machine".to_owned()
         }
         VaultId::Other(name) => {
             let shown: String = clean(name).chars().take(48).collect();
             format!("this version of keyrack does not know the vault {shown:?}")
         }
-        known => format!("the vault {known} is not in this version of keyrack"),
+        known => format!("this version of keyrack does not support the vault {known}"),
     };
     Err(Error::new(ErrorCode::VaultUnsupported, why))
 }

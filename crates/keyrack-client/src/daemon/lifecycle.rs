@@ -60,7 +60,7 @@ fn terminate(connection: &Connection) -> Result<StoppedDaemon, Error> {
             opened = Pidfd::open(number).map_err(|error| unstoppable(pid, &error.to_string()))?;
             &opened
         }
-        (None, None) => return Err(unstoppable(pid, "the kernel does not tell its pid")),
+        (None, None) => return Err(unstoppable(pid, "the kernel does not report its pid")),
     };
     pidfd.signal(Signal::Term).map_err(|error| unstoppable(pid, &error.to_string()))?;
     // A stopped process handles the signal only after SIGCONT.

@@ -101,7 +101,7 @@ impl Evaluator<'_> {
                 Some(Fix::set(&self.ctx.owner, &asked.slug, &VaultId::OsSecure, mech))
             }
             _ => {
-                reasons.push(format!("{mech} is not in this version of keyrack"));
+                reasons.push(format!("this version of keyrack does not support {mech}"));
                 let such = if *mech == Mechanism::GithubApp {
                     ", as by the action actions/create-github-app-token"
                 } else {

@@ -134,7 +134,7 @@ fn environment_answers_missing_keys() {
             "acme.test.PLAIN",
             "blocked",
             "the variable PLAIN holds the input of EPHEMERAL_VIA_GITHUB_APP, which keyrack never returns as a key; \
-             EPHEMERAL_VIA_GITHUB_APP is not in this version of keyrack",
+             this version of keyrack does not support EPHEMERAL_VIA_GITHUB_APP",
             "note: create the credential first, as by the action actions/create-github-app-token, and put it into PLAIN",
         ),
         (

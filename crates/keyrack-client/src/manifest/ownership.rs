@@ -45,7 +45,7 @@ impl<'c> Ownership<'c> {
     pub(super) fn check_repository(&mut self, root: &Root) -> Result<(), Error> {
         self.check(root, Path::new(""), root.owner())?;
         let owner = root.owner_of(".git".as_ref()).map_err(|error| {
-            Error::new(ErrorCode::Io, format!("cannot look at {}: {error}", shown(root, Path::new(".git"))))
+            Error::new(ErrorCode::Io, format!("cannot access {}: {error}", shown(root, Path::new(".git"))))
         })?;
         owner.map_or(Ok(()), |owner| self.check(root, Path::new(".git"), owner))
     }

@@ -129,7 +129,7 @@ fn daemon(running: &RunningDaemon, style: Style) -> Branch {
 /// Returns notes about protections that a daemon lacks.
 pub fn weaknesses(hello: &HelloInfo) -> Vec<String> {
     let boundary = (hello.boundary == Boundary::User).then(|| {
-        "this machine does not tell login sessions apart, so all your processes can read keys".to_owned()
+        "this machine cannot tell login sessions apart, so all your processes can read keys".to_owned()
     });
     let namespaces = hello.namespaces.as_deref().and_then(open_namespaces).map(str::to_owned);
     let memory =

@@ -44,7 +44,9 @@ pub(super) fn check(
                 ),
             );
             Err(match (machine.missing_for)(required) {
-                Some(missing) => weak.hint(format!("no daemon can here: {missing}; unset KEYRACK_MEMORY")),
+                Some(missing) => {
+                    weak.hint(format!("no daemon here can provide it: {missing}; unset KEYRACK_MEMORY"))
+                }
                 None => weak,
             })
         }
@@ -98,7 +100,12 @@ mod tests {
         for (requirements, identifies_peers, missing, words) in [
             (require(true, None), true, None, "log in with ssh"),
             (require(true, None), false, None, "Linux 6.5 or later"),
-            (secret, true, Some("no memfd_secret"), "here: no memfd_secret; unset KEYRACK_MEMORY"),
+            (
+                secret,
+                true,
+                Some("no memfd_secret"),
+                "here can provide it: no memfd_secret; unset KEYRACK_MEMORY",
+            ),
         ] {
             let missing_for = |_| missing.map(str::to_owned);
             let machine = Machine { boundary: User, identifies_peers, missing_for: &missing_for };

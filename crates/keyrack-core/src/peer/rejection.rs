@@ -103,7 +103,7 @@ impl PeerRejection {
     /// Returns the reason as a sentence about the peer, for the side that rejects it.
     pub fn description(self) -> &'static str {
         match self {
-            PeerRejection::NoCredentials => "the kernel does not tell its user",
+            PeerRejection::NoCredentials => "the kernel does not report its user",
             PeerRejection::OtherUser => "it belongs to another user",
             PeerRejection::Reaped | PeerRejection::Dead => "the process that opened it has ended",
             PeerRejection::NoPidfd => "the kernel gives no handle on its process",

@@ -229,7 +229,7 @@ where
                 Ok(Env::Sudo) => self.faults.push(
                     place
                         .fault(node.line, "sudo keys are never declared in a manifest")
-                        .hint("ask for a sudo key by name, with --env sudo --key NAME"),
+                        .hint("request a sudo key by name, with --env sudo --key NAME"),
                 ),
                 Ok(env) => tiers.push((env, entries)),
                 Err(error) => {

@@ -38,9 +38,8 @@ pub(super) fn org_option_conflict(org: &Org, slug: &Slug) -> Error {
 
 pub(super) fn org_mismatch(org: &str, manifest: &RepoManifest) -> Error {
     let message = format!("the org {org} is not the org {} of keyrack.yml", manifest.org);
-    Error::new(ErrorCode::OrgMismatch, message).hint(format!(
-        "ask for keys of {org} in a repository of {org}; keys of this machine are asked for with --org @all"
-    ))
+    Error::new(ErrorCode::OrgMismatch, message)
+        .hint(format!("run the command in a repository of {org}, or use --org @all for keys of this machine"))
 }
 
 pub(super) fn not_storable(slug: &Slug) -> Error {
@@ -61,18 +60,18 @@ fn init(query: &KeyQuery<'_>) -> Option<Fix> {
 const UNASKED: &str = "in a script: `init --org ORG`";
 
 pub(super) fn no_manifest(query: &KeyQuery<'_>, operation: Operation, name: &str, env: Option<Env>) -> Error {
-    let message = format!("there is no keyrack.yml here to say whose key {name} is");
+    let message = format!("cannot find the org of {name}: there is no keyrack.yml here");
     let (fix, hint) = match (operation, env) {
-        (_, Some(Env::Sudo)) => (None, "a sudo key of this machine is asked for with --org @all".to_owned()),
+        (_, Some(Env::Sudo)) => (None, "use --org @all for a sudo key of this machine".to_owned()),
         (Operation::Set, _) => {
             (init(query), format!("{UNASKED}; without one: store the key for this machine with --org @all"))
         }
         (Operation::Del, _) => (
             None,
-            "run it in the key's own repository; a key of this machine is removed with --org @all".to_owned(),
+            "run it in the repository of the key, or use --org @all for a key of this machine".to_owned(),
         ),
-        (Operation::Relock, _) => (None, "ask by a full slug such as acme.test.KEY".to_owned()),
-        _ => (init(query), format!("{UNASKED}; without one: ask by a full slug such as acme.test.KEY")),
+        (Operation::Relock, _) => (None, "use a full slug such as acme.test.KEY".to_owned()),
+        _ => (init(query), format!("{UNASKED}; without one: use a full slug such as acme.test.KEY")),
     };
     with(Error::new(ErrorCode::NoManifest, message).hint(hint), fix)
 }
@@ -80,29 +79,30 @@ pub(super) fn no_manifest(query: &KeyQuery<'_>, operation: Operation, name: &str
 /// Error for a key with a named org, to be stored or deleted outside of a repository of that org.
 pub(super) fn no_manifest_of(query: &KeyQuery<'_>, operation: Operation, org: &str, name: &str) -> Error {
     let done = if operation == Operation::Del { "removed" } else { "set" };
-    let message = format!("there is no keyrack.yml here: {name} of {org} is {done} in a repository of {org}");
+    let message =
+        format!("there is no keyrack.yml here: {name} of {org} can only be {done} in a repository of {org}");
     let error = Error::new(ErrorCode::NoManifest, message);
     if operation == Operation::Del {
-        return error.hint("a key of this machine is removed with --org @all");
+        return error.hint("use --org @all to remove a key of this machine");
     }
     let fix = Org::is_storable_name(org).then(|| FixCommand::new("init").owner(query.owner).org(org).into());
     with(
         error.hint(format!(
-            "that is for a repository of {org}; without one: store the key for this machine with --org @all"
+            "run it in a repository of {org}; without one: store the key for this machine with --org @all"
         )),
         fix,
     )
 }
 
 pub(super) fn env_required_for_set(name: &str) -> Error {
-    let message = format!("keyrack.yml does not tell the env of {name}: name it with --env");
+    let message = format!("cannot infer the env of {name} from keyrack.yml: choose one with --env");
     Error::new(ErrorCode::EnvRequired, message).hint("for example --env test")
 }
 
 pub(super) fn env_required(declared: &[Env]) -> Error {
     let message = match declared {
-        [] => "name the env with --env".to_owned(),
-        envs => format!("name the env with --env: keyrack.yml declares {}", words(envs)),
+        [] => "choose an env with --env".to_owned(),
+        envs => format!("choose an env with --env: keyrack.yml declares {}", words(envs)),
     };
     let example = declared.first().copied().unwrap_or(Env::Test);
     Error::new(ErrorCode::EnvRequired, message).hint(format!("for example --env {example}"))
@@ -125,7 +125,7 @@ pub(super) fn key_not_found(query: &KeyQuery<'_>, operation: Operation, name: &s
     let hint = if name.contains('.') {
         format!("a full slug reads org.env.NAME, with an env of {}", words(&Env::ALL))
     } else {
-        "name its env with --env, or ask by its full slug".to_owned()
+        "choose its env with --env, or use its full slug".to_owned()
     };
     Error::new(ErrorCode::KeyNotFound, message).hint(hint)
 }
@@ -137,8 +137,8 @@ pub(super) fn not_declared(query: &KeyQuery<'_>, slug: &Slug) -> Error {
     match query.manifest.and_then(|manifest| manifest.meant_by(slug)) {
         // A `set` of the mistyped name would declare it.
         Some(meant) => with(error, again(query, Operation::Unlock, meant.env(), meant.name()))
-            .hint(format!("did you mean {}? To set a key also declares it", meant.name())),
-        None => error.fix(Fix::set_secure(query.owner, slug)).hint("to set a key also declares it"),
+            .hint(format!("did you mean {}? Setting a key also declares it", meant.name())),
+        None => error.fix(Fix::set_secure(query.owner, slug)).hint("setting a key also declares it"),
     }
 }
 
@@ -149,19 +149,19 @@ pub(super) fn never_set(query: &KeyQuery<'_>, slug: &Slug) -> Error {
 }
 
 pub(super) fn ambiguous(query: &KeyQuery<'_>, operation: Operation, name: &str, envs: &[Env]) -> Error {
-    let message = format!("{name} is declared in several envs, {}: name one with --env", words(envs));
+    let message = format!("{name} is declared in several envs ({}): choose one with --env", words(envs));
     let env = envs.first().copied().unwrap_or(Env::Test);
     let error = Error::new(ErrorCode::AmbiguousKey, message).hint(format!("for example --env {env}"));
     with(error, again(query, operation, env.as_str(), name))
 }
 
 pub(super) fn sudo_needs_key() -> Error {
-    Error::new(ErrorCode::SudoNeedsKey, "sudo keys are asked for one by one: name the key with --key")
-        .hint("sudo keys do not stand in keyrack.yml")
+    Error::new(ErrorCode::SudoNeedsKey, "sudo keys must be requested one at a time: name the key with --key")
+        .hint("sudo keys are not declared in keyrack.yml")
 }
 
 pub(super) fn no_manifest_for_repo(query: &KeyQuery<'_>) -> Error {
-    let message = "there is no keyrack.yml here, and so no keys of the repository";
+    let message = "there is no keyrack.yml here, so no keys are declared";
     let error = Error::new(ErrorCode::NoManifest, message);
     with(error.hint(format!("{UNASKED}; without one: name a key with --key")), init(query))
 }

@@ -69,7 +69,7 @@ pub fn parse_mechanism(vault: &VaultId, typed: &str) -> Result<Mechanism, Error>
     let why = match &mech {
         Mechanism::Other(_) => "unknown mechanism".to_owned(),
         known if vault.mechanisms().contains(known) => {
-            format!("{known} is not in this version of keyrack")
+            format!("this version of keyrack does not support {known}")
         }
         known => format!("{vault} does not support {known}"),
     };
@@ -271,7 +271,7 @@ impl<'a> SetPlan<'a> {
         check_secret(slug, secret)?;
         if secret_text::is_blank(secret) {
             let message = format!("the secret for {slug} is blank: it holds only white space");
-            return Err(Error::new(ErrorCode::EmptySecret, message).of(slug).hint(NOTHING_STORED));
+            return Err(Error::new(ErrorCode::EmptySecret, message).of(slug).hint(ENTER_SECRET));
         }
         if let Some(named) = firewall::blob_mech(secret)
             && named != Mechanism::Replica
@@ -320,7 +320,8 @@ impl<'a> SetPlan<'a> {
     }
 }
 
-const NOTHING_STORED: &str = "nothing was stored";
+/// Hint for a secret that is empty or blank.
+const ENTER_SECRET: &str = "enter the secret at the prompt, or pipe it to the command";
 
 /// Checks the size of a secret: not empty, and at most [`MAX_SECRET`] bytes.
 ///
@@ -329,7 +330,7 @@ const NOTHING_STORED: &str = "nothing was stored";
 pub fn check_secret(slug: &Slug, secret: &[u8]) -> Result<(), Error> {
     if secret.is_empty() {
         let message = format!("the secret for {slug} is empty");
-        return Err(Error::new(ErrorCode::EmptySecret, message).of(slug).hint(NOTHING_STORED));
+        return Err(Error::new(ErrorCode::EmptySecret, message).of(slug).hint(ENTER_SECRET));
     }
     if secret.len() > MAX_SECRET {
         let message = format!("the secret for {slug} has {} bytes: the limit is {MAX_SECRET}", secret.len());

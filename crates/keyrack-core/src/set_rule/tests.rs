@@ -164,7 +164,7 @@ fn unknown_names_are_rejected_with_a_suggestion() {
     assert_eq!(parse_vault("1password"), Ok(OnePassword));
     for (typed, start) in [
         ("PERMANENT_VIA_REPLIKA", "unknown mechanism: for os.secure it must be PERMANENT_VIA_REPLICA"),
-        ("EPHEMERAL_VIA_GITHUB_APP", "EPHEMERAL_VIA_GITHUB_APP is not in this version of keyrack: "),
+        ("EPHEMERAL_VIA_GITHUB_APP", "this version of keyrack does not support EPHEMERAL_VIA_GITHUB_APP: "),
         ("EPHEMERAL_VIA_AWS_SSO", "os.secure does not support EPHEMERAL_VIA_AWS_SSO: "),
     ] {
         let error = parse_mechanism(&OsSecure, typed).unwrap_err();

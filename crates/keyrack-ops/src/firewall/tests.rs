@@ -146,7 +146,10 @@ fn screen_blocks_a_github_app_by_name() {
     let outcome = screen(&ctx, Env::Test, secrets, Destination::GithubActions).unwrap();
     let Attempt::Blocked { reasons, fix, .. } = &outcome.keys[0].attempt else { panic!("{outcome:?}") };
     assert_eq!(reasons.len(), 2);
-    assert!(reasons[1].starts_with("EPHEMERAL_VIA_GITHUB_APP is not in this version"), "{reasons:?}");
+    assert!(
+        reasons[1].starts_with("this version of keyrack does not support EPHEMERAL_VIA_GITHUB_APP"),
+        "{reasons:?}"
+    );
     assert_eq!(*fix, None, "no command fixes it");
     let note = outcome.keys[0].note.as_ref().unwrap();
     assert!(note.contains("actions/create-github-app-token") && note.ends_with("into A"), "{note}");

@@ -19,7 +19,7 @@ const ENVS: [(Env, &str); 6] = [
     (Env::Prod, "prod"),
     (Env::Camp, "camp"),
     (Env::All, "all — every env but sudo"),
-    (Env::Sudo, "sudo — unlocked one by one, for an hour at most"),
+    (Env::Sudo, "sudo — unlocked one at a time, for an hour at most"),
 ];
 
 /// Vaults in the order of the menu, with their descriptions.

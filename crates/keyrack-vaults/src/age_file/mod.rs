@@ -246,7 +246,10 @@ pub fn decrypt(
 
 /// Error for a file with too large a plaintext.
 pub(crate) fn too_large(what: impl std::fmt::Display, limit: usize) -> Error {
-    Error::new(ErrorCode::SecretTooLarge, format!("{what} holds more than the {limit} bytes keyrack carries"))
+    Error::new(
+        ErrorCode::SecretTooLarge,
+        format!("{what} is larger than the {limit} bytes that keyrack supports"),
+    )
 }
 
 /// Checks a new age file against the expected plaintext: by decrypting it if an identity can

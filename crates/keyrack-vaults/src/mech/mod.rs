@@ -71,7 +71,7 @@ fn unsupported(slug: &Slug, mech: &Mechanism) -> Error {
             let shown: String = clean(text).chars().take(48).collect();
             format!("{slug} has the mechanism {shown:?}, which this version of keyrack does not know")
         }
-        known => format!("{slug} has the mechanism {known}, which is not in this version of keyrack"),
+        known => format!("{slug} has the mechanism {known}, which this version of keyrack does not support"),
     };
     Error::new(ErrorCode::BadMech, message).of(slug)
 }

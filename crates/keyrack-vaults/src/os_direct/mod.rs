@@ -96,7 +96,7 @@ impl Vault for OsDirect {
                 Ok(Some(found)) if found.secret.as_slice() == secret => Ok(()),
                 _ => Err(Error::new(
                     ErrorCode::Internal,
-                    format!("what was composed for {} does not read back", path.display()),
+                    format!("the new content of {} does not read back", path.display()),
                 )
                 .hint("the old file is untouched")),
             }
@@ -121,7 +121,7 @@ impl Vault for OsDirect {
             Ok(file) if !file.has(entry.slug.as_str()) => Ok(()),
             _ => Err(Error::new(
                 ErrorCode::Internal,
-                format!("what was composed for {} does not read back", path.display()),
+                format!("the new content of {} does not read back", path.display()),
             )),
         })
         .map(|()| true)
