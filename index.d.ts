@@ -80,8 +80,8 @@ export interface AttemptGranted<Secret = string> {
   status: 'granted';
   grant: Grant<Secret>;
   /**
-   * Set if the key is weaker than `keyrack.yml` demands and came from the environment, which
-   * keyrack does not control.
+   * Set if the key is weaker than the minimum grade in `keyrack.yml` and came from the
+   * environment, which keyrack does not control.
    */
   belowDeclared?: true;
   /** Additional information, in one sentence. */

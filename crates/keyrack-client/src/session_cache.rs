@@ -2,7 +2,7 @@
 //! "getSync in Node by slug, against the native Rust client".
 //!
 //! A connection is used again only if everything that it was verified by still holds: the process,
-//! its effective user, its login session, the caller's demands, the home directory, the socket
+//! its effective user, its login session, the caller's requirements, the home directory, the socket
 //! behind the path, the descriptor (by `SO_COOKIE`, since others may have closed it and taken its
 //! number), and the daemon (by its pidfd). Anything else closes it, and the next one is verified as
 //! the first was. Without a pidfd (before Linux 6.5) nothing is kept.

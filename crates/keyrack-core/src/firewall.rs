@@ -1,4 +1,4 @@
-//! Token check: keeps long-lived tokens from being handed out.
+//! Token check: holds back long-lived tokens.
 //!
 //! It works on bytes. No reason contains a part of a secret, and no general JSON parser owns one.
 

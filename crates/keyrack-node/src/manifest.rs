@@ -55,7 +55,7 @@ fn key(spec: &KeySpec) -> Value {
     })
 }
 
-/// Returns the minimum grade that an entry demands; `null` if it demands none.
+/// Returns the minimum grade of an entry; `null` if it has none.
 fn grade(minimum: MinimumGrade) -> Value {
     if minimum == MinimumGrade::default() {
         return Value::Null;

@@ -119,7 +119,8 @@ pub fn source<'env>(
     Ok(result.unwrap_or_else(|failure| failure))
 }
 
-/// Returns a notice for each value of the environment that is weaker than `keyrack.yml` demands.
+/// Returns a notice for each value of the environment that is weaker than the minimum grade in
+/// `keyrack.yml`.
 fn weaker(outcome: &GetOutcome) -> Vec<String> {
     let weaker = outcome.keys.iter().filter_map(|answer| match (&answer.attempt, &answer.note) {
         (Attempt::Granted { grant, below_declared: true }, Some(note)) => {

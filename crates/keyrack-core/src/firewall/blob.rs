@@ -1,7 +1,7 @@
 //! Search for the `mech` of a credential blob: a JSON object with a string member of that name.
 //!
 //! A mechanism makes short-lived credentials from such a blob (from a GitHub App's private key, for
-//! one), so the blob itself must not be handed out. A text that is not quite JSON is searched too,
+//! one), so the blob itself must not be returned. A text that is not quite JSON is searched too,
 //! and rather taken for a blob than not.
 
 use keyrack_json::{LooseToken, RawValue, loose_tokens};
@@ -94,7 +94,7 @@ mod tests {
             (r#"{"mech":"a\nb"}"#, ""),
             (r#"{"mech":""}"#, ""),
             (r#"{"mech":1,"mech":"X"}"#, "X"),
-            // Not JSON, but too close to be handed out.
+            // Not JSON, but too close to return it.
             (r#"{"mech":"X",}"#, "X"),
             (r#"{"a":{"mech":"X"}"#, "X"),
             (r#"{"mech":"X"} // "mech":"Y z""#, ""),
