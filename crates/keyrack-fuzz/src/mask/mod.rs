@@ -87,25 +87,28 @@ impl Writing {
         }
     }
 
-    /// Returns what a perfect masker leaves of the secret before and behind the mask.
-    fn left(&self, secret: &[u8]) -> [Vec<u8>; 2] {
-        let write = |text| broken(text, ESCAPES[self.escape], BREAKS[self.breaks], self.width);
+    /// Returns what a perfect masker may leave of the secret before and behind the mask.
+    fn left(&self, secret: &[u8]) -> [Vec<Vec<u8>>; 2] {
+        let write = |text: &[u8]| broken(text, ESCAPES[self.escape], BREAKS[self.breaks], self.width);
+        let nothing = || vec![Vec::new()];
         match self.encoding.map(|index| ENCODINGS[index].0) {
             // Quotes and blanks at the ends of a secret are no part of its canonical form.
             None => {
                 let is_kept = |b: &u8| !b" \t'\"`\\".contains(b);
                 let first = secret.iter().position(is_kept).unwrap_or(0);
                 let end = secret.iter().rposition(is_kept).map_or(secret.len(), |last| last + 1);
-                [write(&secret[..first]), write(&secret[end..])]
+                [vec![write(&secret[..first])], vec![write(&secret[end..])]]
             }
-            // The characters that hold bits of what is encoded beside the secret too.
+            // The characters that hold bits of what is encoded beside the secret too, and padding.
             Some(name) if name.starts_with("Base64") && !name.starts_with("Base64 of Base64") => {
                 let encoded = self.encode(secret);
                 let first = (self.offset.min(2) * 8).div_ceil(6);
-                let end = encoded.iter().rposition(|b| *b != b'=').unwrap_or(0);
-                [write(&encoded[..first]), write(&encoded[end..])]
+                let last = encoded.iter().rposition(|b| *b != b'=').unwrap_or(0);
+                let leads = (0..=first).map(|end| write(&encoded[..end]));
+                let trails = (last..=encoded.len()).map(|start| write(&encoded[start..]));
+                [leads.collect(), trails.collect()]
             }
-            Some(_) => [Vec::new(), Vec::new()],
+            Some(_) => [nothing(), nothing()],
         }
     }
 
@@ -136,11 +139,11 @@ pub fn leaks(patterns: &Arc<Patterns>, secret: &[u8], writing: &Writing) -> Vec<
     if read.is_empty() {
         return Vec::new();
     }
-    let [lead, trail] = writing.left(secret);
-    let ideal = [[&lead[..], &trail], [&[], &[]], [&lead, &[]], [&[], &trail]];
-    let ideal: BTreeSet<Vec<u8>> = ideal
-        .into_iter()
-        .flat_map(|[lead, trail]| readable(secret, &[before, lead, MASK, trail, behind].concat(), length))
+    let [leads, trails] = writing.left(secret);
+    let ideal: BTreeSet<Vec<u8>> = leads
+        .iter()
+        .flat_map(|lead| trails.iter().map(|trail| [before, lead, MASK, trail, behind].concat()))
+        .flat_map(|ideal| readable(secret, &ideal, length))
         .collect();
     read.difference(&ideal).cloned().collect()
 }

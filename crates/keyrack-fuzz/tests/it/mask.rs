@@ -54,6 +54,18 @@ fn shared_character_of_base64_is_no_leak() {
     }
 }
 
+/// The padding of Base64 is left, and reads as a part of this secret after the mask.
+#[test]
+fn padding_of_base64_is_no_leak() {
+    let secret = b"ghs_16K3e4***==[2F2e178Bx41ghs_16K7e43a";
+    let patterns = Arc::new(Patterns::new([&secret[..]], &[7; 32]));
+    for offset in 0..3 {
+        let writing = Writing { encoding: Some(0), offset, around: [1, 11], ..PLAIN };
+        assert_eq!(AROUND[11], "[");
+        assert!(leaks(&patterns, secret, &writing).is_empty(), "{}", writing.name());
+    }
+}
+
 /// Each form alone, and with each text around it.
 #[test]
 fn no_escape_leaves_a_secret_readable() {
