@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use keyrack_mask::{MASK, MIN, Masker, Patterns};
 
-use decoders::{readable, telling};
+use decoders::{decoded, readable, telling};
 use writers::{BREAKS, ENCODINGS, ESCAPES, broken};
 
 /// Longest secret of an input.
@@ -90,14 +90,17 @@ impl Writing {
     /// Returns what a perfect masker may leave of the secret before and behind the mask.
     fn left(&self, secret: &[u8]) -> [Vec<Vec<u8>>; 2] {
         let write = |text: &[u8]| broken(text, ESCAPES[self.escape], BREAKS[self.breaks], self.width);
-        let nothing = || vec![Vec::new()];
         match self.encoding.map(|index| ENCODINGS[index].0) {
-            // Quotes and blanks at the ends of a secret are no part of its canonical form.
+            // Quotes, blanks and control characters at the ends of a secret, also as escapes, are no
+            // part of its canonical form.
             None => {
-                let is_kept = |b: &u8| !b" \t'\"`\\".contains(b);
-                let first = secret.iter().position(is_kept).unwrap_or(0);
-                let end = secret.iter().rposition(is_kept).map_or(secret.len(), |last| last + 1);
-                [vec![write(&secret[..first])], vec![write(&secret[end..])]]
+                let cuts = 0..=secret.len().min(LONGEST_ESCAPE);
+                let leads = cuts.clone().map(|count| &secret[..count]);
+                let trails = cuts.map(|count| &secret[secret.len() - count..]);
+                [
+                    leads.filter(|lead| is_passed(lead)).map(write).collect(),
+                    trails.filter(|trail| is_passed(trail)).map(write).collect(),
+                ]
             }
             // The characters that hold bits of what is encoded beside the secret too, and padding.
             Some(name) if name.starts_with("Base64") && !name.starts_with("Base64 of Base64") => {
@@ -108,7 +111,7 @@ impl Writing {
                 let trails = (last..=encoded.len()).map(|start| write(&encoded[start..]));
                 [leads.collect(), trails.collect()]
             }
-            Some(_) => [nothing(), nothing()],
+            Some(_) => [vec![Vec::new()], vec![Vec::new()]],
         }
     }
 
@@ -126,6 +129,16 @@ impl Writing {
             self.offset, ESCAPES[self.escape].0, BREAKS[self.breaks].0, self.width
         )
     }
+}
+
+/// Longest part of a secret, at either end, that may mean nothing.
+const LONGEST_ESCAPE: usize = 16;
+
+/// Returns `true` if a text can be read as nothing but quotes, backslashes, blanks and control
+/// characters.
+fn is_passed(text: &[u8]) -> bool {
+    let is_nothing = |b: &u8| b" '\"`\\".contains(b) || b.is_ascii_control();
+    text.iter().all(is_nothing) || decoded(text).iter().any(|reading| reading.iter().all(is_nothing))
 }
 
 /// Returns the runs of the secret that can be read in the masked text, and could not be read if the

@@ -54,6 +54,17 @@ fn shared_character_of_base64_is_no_leak() {
     }
 }
 
+/// The secret begins with a control character as an octal escape, which is left.
+#[test]
+fn control_character_before_a_secret_is_no_leak() {
+    let secret = br"\\3hunter2";
+    let patterns = Arc::new(Patterns::new([&secret[..]], &[7; 32]));
+    for (escape, _) in ESCAPES.iter().enumerate() {
+        let writing = Writing { escape, around: [36, 2], ..PLAIN };
+        assert!(leaks(&patterns, secret, &writing).is_empty(), "{}", writing.name());
+    }
+}
+
 /// The padding of Base64 is left, and reads as a part of this secret after the mask.
 #[test]
 fn padding_of_base64_is_no_leak() {
