@@ -212,11 +212,11 @@ pub fn is_promised(secret: &[u8], writing: &Writing) -> bool {
     let is_odd = between == "\\n" && !escape.starts_with("JSON")
         // Here a plus sign is a blank between two numbers.
         || escape == "percent, form" && encoding.is_some_and(|name| !name.starts_with("Base64"));
-    // A link in a text that an escape before it has taken characters of, or inside a doubled
-    // dollar.
+    // A link in a text that an escape before it has taken characters of, or between a dollar and
+    // what makes an escape with it.
     let is_taken = between.contains("]8;;")
         && (writing.around()[0].iter().any(|b| b"=%\\&$".contains(b))
-            || secret.windows(2).any(|pair| pair == b"$$"));
+            || secret.windows(2).any(|pair| pair[0] == b'$' && b"$'\"".contains(&pair[1])));
     // Entities of the secret's own, a NUL after each character.
     let is_wide = encoding == Some("UTF-16")
         && (is_broken
