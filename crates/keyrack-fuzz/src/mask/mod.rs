@@ -111,7 +111,13 @@ impl Writing {
                 let trails = (last..=encoded.len()).map(|start| write(&encoded[start..]));
                 [leads.collect(), trails.collect()]
             }
-            Some(_) => [vec![Vec::new()], vec![Vec::new()]],
+            // What is encoded before the secret.
+            Some(_) => {
+                let encoded = self.encode(secret);
+                let alone = Writing { offset: 0, ..*self }.encode(secret);
+                let before = encoded.strip_suffix(&alone[..]).unwrap_or_default();
+                [vec![write(before)], vec![Vec::new()]]
+            }
         }
     }
 
