@@ -12,6 +12,9 @@ type Decoder = fn(&[u8]) -> Vec<Vec<u8>>;
 const DECODERS: [Decoder; 10] =
     [terminal, blanks, backslashes, percent, html, quoted_printable, doubled, base64, hex, decimal];
 
+/// Decoders of escapes, which keep every other character.
+const UNESCAPERS: [Decoder; 4] = [backslashes, percent_alone, html, quoted_printable];
+
 /// Most decoders that are applied one after the other.
 const LEVELS: usize = 4;
 
@@ -20,14 +23,25 @@ const TEXTS: usize = 600;
 
 /// Returns a text and all its readings.
 pub fn decoded(text: &[u8]) -> BTreeSet<Vec<u8>> {
+    readings(text, &DECODERS, 2)
+}
+
+/// Returns a text and all its readings as escapes.
+pub fn unescaped(text: &[u8]) -> BTreeSet<Vec<u8>> {
+    readings(text, &UNESCAPERS, 1)
+}
+
+/// Applies these decoders one after the other. A reading that is shorter than `shortest` is left
+/// out.
+fn readings(text: &[u8], decoders: &[Decoder], shortest: usize) -> BTreeSet<Vec<u8>> {
     let mut all = BTreeSet::from([text.to_vec()]);
     let mut fresh = vec![text.to_vec()];
     for _ in 0..LEVELS {
         let mut next = Vec::new();
         for text in &fresh {
-            for decoder in DECODERS {
+            for decoder in decoders {
                 for out in decoder(text) {
-                    if all.len() < TEXTS && out.len() >= 2 && all.insert(out.clone()) {
+                    if all.len() < TEXTS && out.len() >= shortest && all.insert(out.clone()) {
                         next.push(out);
                     }
                 }
@@ -162,6 +176,11 @@ fn percent(text: &[u8]) -> Vec<Vec<u8>> {
     }
     let plus = out.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
     vec![out, plus]
+}
+
+/// Without the reading of a plus sign as a blank.
+fn percent_alone(text: &[u8]) -> Vec<Vec<u8>> {
+    percent(text).into_iter().take(1).collect()
 }
 
 fn html(text: &[u8]) -> Vec<Vec<u8>> {

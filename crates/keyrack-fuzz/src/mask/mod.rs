@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use keyrack_mask::{MASK, MIN, Masker, Patterns};
 
-use decoders::{decoded, readable, telling};
+use decoders::{readable, telling, unescaped};
 use writers::{BREAKS, ENCODINGS, ESCAPES, broken};
 
 /// Longest secret of an input.
@@ -87,7 +87,7 @@ impl Writing {
         }
     }
 
-    /// Returns what a perfect masker may leave of the secret before and behind the mask.
+    /// Returns what a perfect masker may leave of the secret before and after the mask.
     fn left(&self, secret: &[u8]) -> [Vec<Vec<u8>>; 2] {
         let write = |text: &[u8]| broken(text, ESCAPES[self.escape], BREAKS[self.breaks], self.width);
         match self.encoding.map(|index| ENCODINGS[index].0) {
@@ -116,7 +116,7 @@ impl Writing {
                 let encoded = self.encode(secret);
                 let alone = Writing { offset: 0, ..*self }.encode(secret);
                 let before = encoded.strip_suffix(&alone[..]).unwrap_or_default();
-                [vec![write(before)], vec![Vec::new()]]
+                [vec![Vec::new(), write(before)], vec![Vec::new()]]
             }
         }
     }
@@ -131,7 +131,7 @@ impl Writing {
         let encoding = self.encoding.map_or("", |index| ENCODINGS[index].0);
         let [before, behind] = self.around.map(|index| AROUND[index % AROUND.len()]);
         format!(
-            "{encoding} behind {} bytes, {}, {} at {}, between {before:?} and {behind:?}",
+            "{encoding} after {} bytes, {}, {} at {}, between {before:?} and {behind:?}",
             self.offset, ESCAPES[self.escape].0, BREAKS[self.breaks].0, self.width
         )
     }
@@ -144,7 +144,7 @@ const LONGEST_ESCAPE: usize = 16;
 /// characters.
 fn is_passed(text: &[u8]) -> bool {
     let is_nothing = |b: &u8| b" '\"`\\".contains(b) || b.is_ascii_control();
-    text.iter().all(is_nothing) || decoded(text).iter().any(|reading| reading.iter().all(is_nothing))
+    unescaped(text).iter().any(|reading| reading.iter().all(is_nothing))
 }
 
 /// Returns the runs of the secret that can be read in the masked text, and could not be read if the
@@ -245,4 +245,22 @@ pub fn masked(patterns: &Arc<Patterns>, text: &[u8], step: usize) -> Vec<u8> {
     }
     masker.finish(&mut out);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Base64, hexadecimal digits and decimal numbers that mean control characters are text.
+    #[test]
+    fn is_passed_knows_escapes_only() {
+        for text in [&br"\\3"[..], br"\n", b"%0a", b"&#10;", b"=0A", b"' \""] {
+            assert!(is_passed(text), "{}", text.escape_ascii());
+        }
+        for text in
+            [&br"\\3hunter2"[..], b"ghs_16C7", b"c2VjcmV0", b"AAAAAAAA", b"0a0d0a0d", b"1-2-3-4", b"+"]
+        {
+            assert!(!is_passed(text), "{}", text.escape_ascii());
+        }
+    }
 }
