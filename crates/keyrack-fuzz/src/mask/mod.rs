@@ -213,6 +213,8 @@ pub fn is_promised(secret: &[u8], writing: &Writing) -> bool {
     // A break inside text of the secret that looks like an escape, or inside an escape that its own
     // rules cut at line ends.
     let is_torn = is_broken && (secret.iter().any(|b| b"\\%&".contains(b)) || has_quoted_printable(secret))
+        // `$'` begins a string of the shell.
+        || between == "''" && secret.contains(&b'$')
         || tears && is_broken && (escape.starts_with("quoted-printable") || escape == "C, all octal");
     // Only a program that escapes backslashes may end a line with one.
     let is_odd = between == "\\n" && !escape.starts_with("JSON")
