@@ -1,4 +1,4 @@
-# A clock that is set shortens the life of a key and never lengthens it.
+# Setting the clock can shorten the TTL of a key, but never extend it.
 # machine: memory=640
 # seconds: 240
 

@@ -1,4 +1,4 @@
-# A login on the console is a session of a seat, and its log-out ends the daemon.
+# A login on the console is a session with a seat, and its log-out ends the daemon.
 # seconds: 180
 
 job="cd ~/app; { $UNLOCK; $GET; echo; keyrack doctor; loginctl session-status \$XDG_SESSION_ID; } > ~/console.out 2>&1; echo \$? > ~/console.done; sleep 600"

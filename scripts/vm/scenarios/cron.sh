@@ -1,4 +1,4 @@
-# A job of cron or at is a session of its own, and its keys end with it.
+# Each job of cron or at has its own session, and its keys end with it.
 # seconds: 480
 
 job() { echo "cd ~/app; { cat /proc/self/sessionid; echo; $UNLOCK; $GET; echo; keyrack daemon status --json; } > ~/$1.out 2>&1; echo \$? > ~/$1.done; sleep 5"; }

@@ -1,5 +1,5 @@
-# Time in hibernation counts; secret memory forbids hibernation, and what locked memory leaves in
-# the image is as SECURITY.md says.
+# Time in hibernation counts; secret memory prevents hibernation; an image contains the keys in
+# locked memory, as SECURITY.md describes.
 # machine: memory=640 swap=1024
 # seconds: 420
 

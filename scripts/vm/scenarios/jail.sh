@@ -1,4 +1,4 @@
-# A process in a nested user or pid namespace of the session is a sandbox, and gets nothing.
+# A process in a nested user or pid namespace of the session is in a sandbox, and gets nothing.
 # seconds: 480
 
 open_session one || exit

@@ -1,4 +1,4 @@
-# The daemon starts on this kernel, and status and doctor say of it what is true.
+# The daemon starts on this kernel, and status and doctor report it correctly.
 # seconds: 360
 
 open_session one || exit

@@ -1,5 +1,5 @@
-# The user's service manager has a session of its own; with linger it outlives every log-out, as
-# doctor says.
+# The user's service manager has its own session; with lingering, it outlives every log-out, as
+# doctor reports.
 # seconds: 600
 
 # as_unit NAME COMMANDS: runs them in a unit of the user's manager that stays for a while.

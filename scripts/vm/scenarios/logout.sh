@@ -1,4 +1,4 @@
-# Log-out in each of its forms ends the daemon; what only looks like it does not.
+# Each form of log-out ends the daemon; what only resembles a log-out does not.
 # seconds: 480
 
 open_session one || exit

@@ -1,5 +1,5 @@
-# Where the memory of the session's cgroup runs out, the process that took it is killed; a daemon
-# that is killed loses its keys and nothing else.
+# If the session's cgroup runs out of memory, the process that used it is killed; a killed daemon
+# loses its keys and nothing else.
 # machine: memory=1024
 # seconds: 360
 

@@ -1,4 +1,4 @@
-# A machine that its host stops does not see the time pass, until its clock is set.
+# A machine that its host pauses does not notice the lost time until its clock is set.
 # machine: memory=640
 # seconds: 300
 

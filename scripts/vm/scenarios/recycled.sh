@@ -1,4 +1,4 @@
-# A process number that was recycled into the session does not vouch for a socket that another
+# A process number that was recycled into the session does not authorize a socket that another
 # process opened.
 # needs: linux 6.5
 # seconds: 360

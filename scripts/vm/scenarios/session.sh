@@ -1,5 +1,5 @@
-# A login over ssh is one session: what it unlocks it reads, and no other session, user or root
-# does.
+# A login over ssh is one session: it can read what it unlocked; no other session, user or root
+# can.
 # seconds: 300
 
 open_session one || exit

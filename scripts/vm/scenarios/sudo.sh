@@ -1,4 +1,4 @@
-# su and sudo inside a session stay in it; from a service they are in none.
+# su and sudo inside a session stay in it; from a service, they have no session.
 # seconds: 360
 
 open_session one || exit

@@ -1,4 +1,4 @@
-# Time in suspend counts: a key whose deadline passes meanwhile is locked at the first request.
+# Time in suspend counts: a key that expires meanwhile is locked at the first request.
 # machine: memory=640
 # seconds: 300
 

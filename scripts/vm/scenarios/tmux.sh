@@ -1,4 +1,4 @@
-# tmux is of the session it was started in, and outlives its log-out; the keys do not.
+# tmux belongs to the session in which it was started, and outlives its log-out; the keys do not.
 # seconds: 480
 
 # in_tmux COMMANDS: typed into the window of tmux; what they print.

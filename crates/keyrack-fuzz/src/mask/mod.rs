@@ -91,8 +91,8 @@ impl Writing {
     fn left(&self, secret: &[u8]) -> [Vec<Vec<u8>>; 2] {
         let write = |text: &[u8]| broken(text, ESCAPES[self.escape], BREAKS[self.breaks], self.width);
         match self.encoding.map(|index| ENCODINGS[index].0) {
-            // Quotes, blanks and control characters at the ends of a secret, also as escapes, are no
-            // part of its canonical form.
+            // Quotes, blanks and control characters at the ends of a secret, also as escapes, are
+            // not part of its canonical form.
             None => {
                 let cuts = 0..=secret.len().min(LONGEST_ESCAPE);
                 let leads = cuts.clone().map(|count| &secret[..count]);
