@@ -207,9 +207,11 @@ pub fn is_promised(secret: &[u8], writing: &Writing) -> bool {
         return true;
     }
     let is_text = std::str::from_utf8(secret).is_ok_and(|text| !text.contains(char::is_control));
-    // Characters that are left when quotes, blanks and escapes are taken away.
-    let left = secret.iter().filter(|b| !b" '\"`=\\$%&-".contains(b) && b.is_ascii_graphic()).count();
-    let is_long = left >= 8 && left * 2 >= secret.len();
+    // Characters that are left when quotes, blanks and escapes are taken away, and escapes decoded.
+    let left =
+        |text: &[u8]| text.iter().filter(|b| !b" '\"`=\\$%&-".contains(b) && b.is_ascii_graphic()).count();
+    let fewest = unescaped(secret).iter().map(|reading| left(reading)).min().unwrap_or(0);
+    let is_long = fewest >= 8 && left(secret) * 2 >= secret.len();
     // A break inside text of the secret that looks like an escape, or inside an escape that its own
     // rules cut at line ends.
     let is_torn = is_broken && (secret.iter().any(|b| b"\\%&".contains(b)) || has_quoted_printable(secret))
