@@ -1,5 +1,5 @@
 //! Accepts clients, and authenticates each before a byte of it is read. An authorized peer is
-//! served; any other is told that it is rejected.
+//! served; any other gets an error reply.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -42,7 +42,7 @@ pub(crate) fn spawn(server: Rc<Server>, listener: UnixListener, identity: LocalI
 struct Acceptor {
     server: Rc<Server>,
     identity: LocalIdentity,
-    /// Number of rejected peers that are being told so.
+    /// Number of rejected peers that are being sent an error.
     rejected_peers: Rc<Cell<usize>>,
     /// Pause when descriptors run out next.
     pause: Duration,
@@ -114,7 +114,7 @@ impl Acceptor {
     }
 }
 
-/// Returns `true` if the client went away before it was accepted, or a signal arrived.
+/// Returns `true` if the client disconnected before it was accepted, or a signal arrived.
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
 }
@@ -131,7 +131,7 @@ fn poll_once_then_spawn(task: impl Future<Output = ()> + 'static) {
     }
 }
 
-/// Permission to answer a rejected peer. Few are given out at a time.
+/// Permission to answer a rejected peer. Limits how many are answered at the same time.
 struct RejectPermit(Rc<Cell<usize>>);
 
 impl RejectPermit {

@@ -17,7 +17,7 @@ use keyrack_sys::socket::{Sender, poll_readable};
 #[derive(Clone, Debug)]
 pub(crate) struct LocalIdentity {
     facts: LocalFacts,
-    /// Callers in other namespaces than ours that are served.
+    /// Namespaces other than ours whose callers are served.
     allowed: AllowedNamespaces,
     reader: Rc<PeerReader>,
     /// The strongest boundary between callers that this process can enforce.
@@ -27,7 +27,7 @@ pub(crate) struct LocalIdentity {
 /// An authenticated peer.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// Holds the process that opened the connection; `None` on a kernel that has no such handle.
+    /// Refers to the process that opened the connection; `None` on a kernel without `SO_PEERPIDFD`.
     pidfd: Option<Pidfd>,
     /// Its pid. While the pidfd is open and the opener lives, no other process has it.
     pub(crate) pid: Pid,
@@ -54,7 +54,7 @@ impl Peer {
 pub(crate) enum PeerAuthError {
     /// The peer rule rejects the peer.
     Rejected(PeerRejection),
-    /// No descriptor was left to read its facts, so nothing is known of it.
+    /// No descriptor was left to read the peer's facts, so the peer is unknown.
     OutOfDescriptors,
 }
 
@@ -71,7 +71,7 @@ impl LocalIdentity {
         }
     }
 
-    /// Returns this identity, serving callers in these other namespaces too.
+    /// Returns this identity with permission to serve callers in `allowed` namespaces too.
     pub(crate) fn allowing(self, allowed: AllowedNamespaces) -> Self {
         LocalIdentity { allowed, ..self }
     }
@@ -85,7 +85,7 @@ impl LocalIdentity {
         if !peer::own_proc() {
             return Err(Error::new(
                 ErrorCode::Sandboxed,
-                "/proc does not belong to the pid namespace of keyrackd, which cannot look up its callers",
+                "/proc does not belong to the pid namespace of keyrackd, so keyrackd cannot authenticate callers",
             )
             .hint(
                 "start keyrackd outside the sandbox, or in one with its own /proc (unshare --mount-proc)",
@@ -93,7 +93,7 @@ impl LocalIdentity {
         }
         if !self.facts.namespaces.is_uid_known() {
             let message = format!(
-                "the user namespace of keyrackd does not map its user (uid {}), so every other user would look the same",
+                "the user namespace of keyrackd does not map its user (uid {}), so it cannot tell other users apart",
                 self.facts.namespaces.uid
             );
             return Err(Error::new(ErrorCode::Sandboxed, message)

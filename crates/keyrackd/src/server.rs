@@ -1,5 +1,5 @@
-//! State that all connections share. Here alone changes of the keys meet the connections: after
-//! each change, replies with erased secrets are dropped and the timers wait for the next deadline.
+//! State that all connections share. Only this module connects the keys to the connections: after
+//! each change, it drops replies with erased secrets and arms the timers for the next deadline.
 
 use std::cell::{RefCell, RefMut};
 use std::io;
@@ -163,8 +163,8 @@ impl Server {
 }
 
 impl ReclaimPages for Server {
-    /// Evicts the connection that is slowest to send its request, which is told the reason, or else
-    /// the slowest to take its reply: neither may keep others from being answered.
+    /// Evicts the connection that is slowest to send its request, after an error reply, or else the
+    /// slowest to take its reply: neither may block others.
     fn reclaim(&self, error: &OutOfMemory) -> bool {
         let Some(evicted) = self.connections.borrow_mut().evict_buffered() else { return false };
         match evicted.partial_first_byte() {

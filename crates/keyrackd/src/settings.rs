@@ -1,5 +1,5 @@
-//! Settings of the environment. Only the names here are read, each once, at start; an empty value
-//! is an unset one.
+//! Settings from environment variables. Only these variables are read, each once, at start. An
+//! empty value counts as unset.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use keyrack_sys::memory::{MemoryMode, ModeRequest};
 
 const DEFAULT_MS: u64 = 900_000;
 
-/// Values that the environment set.
+/// Values of the environment variables, with defaults for those that are unset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// See [`IDLE_TIMEOUT`].
@@ -25,28 +25,28 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads them through `var`, which gives the value of a variable by name.
+    /// Reads the settings with `var`, which returns the value of a variable by name.
     ///
     /// # Errors
-    /// [`ErrorCode::Usage`] naming the variable whose value is none it can have.
+    /// [`ErrorCode::Usage`], naming the variable whose value is invalid.
     pub(crate) fn read(var: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let ms = |name: &str| match var(name) {
             None => Ok(Duration::from_millis(DEFAULT_MS)),
             Some(value) => positive(value.to_str().unwrap_or_default())
                 .map(Duration::from_millis)
-                .ok_or_else(|| bad(name, "a positive whole number of milliseconds")),
+                .ok_or_else(|| invalid(name, "a positive whole number of milliseconds")),
         };
         let memory = match var(MEMORY).as_deref().map(|value| value.to_str().unwrap_or_default()) {
             None | Some("auto") => ModeRequest::Auto,
             Some("secret") => ModeRequest::Require(MemoryMode::Secret),
             Some("locked") => ModeRequest::Require(MemoryMode::Locked),
-            Some(_) => return Err(bad(MEMORY, "auto, secret or locked")),
+            Some(_) => return Err(invalid(MEMORY, "auto, secret or locked")),
         };
         let namespaces = match var(ALLOW_NAMESPACES) {
             None => AllowedNamespaces::None,
             Some(value) => AllowedNamespaces::parse(value.to_str().unwrap_or_default())
-                .ok_or_else(|| bad(ALLOW_NAMESPACES, "user or all"))?,
+                .ok_or_else(|| invalid(ALLOW_NAMESPACES, "user or all"))?,
         };
         Ok(Settings {
             idle_timeout: ms(IDLE_TIMEOUT)?,
@@ -57,8 +57,8 @@ impl Settings {
     }
 }
 
-/// Digits only, not all of them zero. More than a year counts as a year, so that no sum of times
-/// overflows.
+/// Parses a positive number of milliseconds, written in digits alone. Values over a year count as a
+/// year, so that no sum of times overflows.
 fn positive(text: &str) -> Option<u64> {
     const YEAR_MS: u64 = 366 * 24 * 3600 * 1000;
     let digits = text.bytes().all(|b| b.is_ascii_digit()) && text.len() <= 19;
@@ -66,7 +66,7 @@ fn positive(text: &str) -> Option<u64> {
     (number > 0).then(|| number.min(YEAR_MS))
 }
 
-fn bad(name: &str, must: &str) -> Error {
+fn invalid(name: &str, must: &str) -> Error {
     Error::new(ErrorCode::Usage, format!("{name} must be {must}"))
 }
 

@@ -1,4 +1,5 @@
-//! Shutdown of the daemon: by a signal, by a request, or because it is of no more use.
+//! Shutdown of the daemon: by a signal, by a request, or because it is idle, unreachable or logged
+//! out.
 
 use std::cell::Cell;
 use std::io;

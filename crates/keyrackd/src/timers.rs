@@ -1,5 +1,5 @@
-//! Timers that expire keys without traffic. They are the kernel's, on the two clocks that count;
-//! the runtime's own timers stand still while the machine is suspended, so no key expires by them.
+//! Kernel timers that expire keys without traffic, one on each clock of a deadline. The timers of
+//! the runtime stop while the machine is suspended, so they expire no key.
 
 use std::cell::Cell;
 use std::io;
@@ -86,5 +86,42 @@ impl StableFd for WallTimer {}
 impl AsRawFd for WallTimer {
     fn as_raw_fd(&self) -> RawFd {
         self.0.wall_fd().as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::runtime::{Builder, LocalOptions};
+
+    use super::*;
+
+    /// Passed since long ago on CLOCK_BOOTTIME, and far away on the wall clock.
+    const PASSED: Deadlines = Deadlines { boot_ns: 1, wall_ms: 32_503_680_000_000 };
+
+    #[test]
+    fn arm_fires_again_for_the_same_deadline_only_after_invalidate() {
+        let runtime =
+            Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default());
+        runtime.unwrap().block_on(async {
+            let timers = ExpiryTimers::new().unwrap();
+            let fired = Rc::new(Cell::new(0));
+            let count = Rc::clone(&fired);
+            timers.spawn(move || count.set(count.get() + 1)).unwrap();
+            let settle = || tokio::time::sleep(Duration::from_millis(50));
+            settle().await;
+            assert_eq!(fired.get(), 0, "nothing is armed");
+            timers.arm(Some(PASSED));
+            settle().await;
+            assert_eq!(fired.get(), 1);
+            timers.arm(Some(PASSED));
+            settle().await;
+            assert_eq!(fired.get(), 1, "the timers are armed for it already");
+            timers.invalidate();
+            timers.arm(Some(PASSED));
+            settle().await;
+            assert_eq!(fired.get(), 2);
+        });
     }
 }

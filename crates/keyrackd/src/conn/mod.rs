@@ -27,7 +27,7 @@ use crate::peer_auth::Peer;
 use crate::server::Server;
 use crate::shutdown::ShutdownReason;
 
-/// Minimum number of bytes asked for in one read.
+/// Minimum number of bytes requested in one read.
 const READ_SIZE: usize = 4096;
 
 /// Longest request of either protocol, plus what shows that a request is longer.
@@ -76,8 +76,8 @@ pub(crate) async fn serve(server: Rc<Server>, stream: UnixStream, peer: Peer) {
     }
 }
 
-/// Tells a peer that it is rejected, in the protocol of its first byte. Nothing else that it sends
-/// is looked at, and nothing of the daemon changes.
+/// Sends a rejected peer an error in the protocol of its first byte. Nothing else that it sends is
+/// parsed, and no state of the daemon changes.
 pub(crate) async fn reject(server: Rc<Server>, stream: UnixStream) {
     let deadline = Instant::now() + limits::REJECTED_PEER;
     let mut io = ConnectionIo::exempt(Rc::clone(server.connections()), stream);

@@ -21,7 +21,7 @@ pub(crate) struct LogindSessionFile {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum FileState {
     /// The session is open.
     Open,
     Closing,
@@ -36,32 +36,32 @@ impl LogindSessionFile {
     /// session by its audit id if it has one.
     pub(crate) fn find(dir: &Path, session: u32, owner: u32) -> Option<Self> {
         let path = dir.join(session.to_string());
-        let was_closing = match look(&path, owner) {
-            Found::Open => false,
-            Found::Closing => true,
-            Found::Gone | Found::Unknown => return None,
+        let was_closing = match read_state(&path, owner) {
+            FileState::Open => false,
+            FileState::Closing => true,
+            FileState::Gone | FileState::Unknown => return None,
         };
         Some(LogindSessionFile { path, owner, was_closing })
     }
 
     /// Returns `true` if the session has ended.
     pub(crate) fn has_ended(&self) -> bool {
-        match look(&self.path, self.owner) {
-            Found::Gone => true,
-            Found::Closing => !self.was_closing,
-            Found::Open | Found::Unknown => false,
+        match read_state(&self.path, self.owner) {
+            FileState::Gone => true,
+            FileState::Closing => !self.was_closing,
+            FileState::Open | FileState::Unknown => false,
         }
     }
 }
 
-fn look(path: &Path, owner: u32) -> Found {
+fn read_state(path: &Path, owner: u32) -> FileState {
     match read(path, owner) {
-        Ok(Some(text)) if is_closing(&text) => Found::Closing,
-        Ok(Some(_)) => Found::Open,
-        Ok(None) => Found::Gone,
+        Ok(Some(text)) if is_closing(&text) => FileState::Closing,
+        Ok(Some(_)) => FileState::Open,
+        Ok(None) => FileState::Gone,
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "the file of the login session cannot be read");
-            Found::Unknown
+            tracing::warn!(path = %path.display(), %error, "cannot read logind's session file");
+            FileState::Unknown
         }
     }
 }
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    /// A file in a directory of its own, of the session 7 and our own user.
+    /// Creates the file of session 7, owned by our user, in a directory of its own.
     fn with(text: &str) -> (tempfile::TempDir, PathBuf, Option<LogindSessionFile>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("7");
@@ -134,7 +134,7 @@ mod tests {
         let (dir, path, file) = with("STATE=active\n");
         let file = file.unwrap();
         assert!(!file.has_ended());
-        // As logind does it: beside, then renamed.
+        // As logind does: writes a temporary file and renames it.
         let rewrite = |text: &str| {
             fs::write(dir.path().join("beside"), text).unwrap();
             fs::rename(dir.path().join("beside"), &path).unwrap();
@@ -171,7 +171,7 @@ mod tests {
     fn session_closing_at_start_ends_with_its_file() {
         let (_dir, path, file) = with("STATE=closing\n");
         let file = file.unwrap();
-        assert!(!file.has_ended(), "what is unlocked behind a logout is not ended by that logout");
+        assert!(!file.has_ended(), "keys unlocked after a logout survive that logout");
         fs::remove_file(&path).unwrap();
         assert!(file.has_ended());
     }

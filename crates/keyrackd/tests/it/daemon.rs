@@ -1,4 +1,4 @@
-//! A running daemon and the means to ask it.
+//! A running daemon, and helpers that send requests to it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,13 +12,13 @@ use keyrack_sys::process::pidfd::Pidfd;
 use keyrack_sys::process::signal::Signal;
 use keyrack_testkit::{Home, Reaped, binary, wait_until};
 
-/// More than anything here takes on a busy machine.
+/// Longer than any step of these tests takes on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 pub(crate) const STATUS: &str = r#"{"command":"STATUS","payload":{}}"#;
 pub(crate) const RELOCK_ALL: &str = r#"{"command":"RELOCK","payload":{}}"#;
 
-/// A daemon in a home of its own. Killed when the test is done with it.
+/// A daemon in a home of its own. Killed when dropped.
 pub(crate) struct Daemon {
     pub(crate) home: Home,
     pub(crate) socket: PathBuf,
@@ -70,12 +70,12 @@ impl Daemon {
         connect(&self.socket)
     }
 
-    /// Asks by the legacy protocol.
+    /// Sends a legacy request and returns the reply.
     pub(crate) fn ask(&self, request: &str) -> String {
         ask(self.connect(), request.as_bytes())
     }
 
-    /// Keeps a key, which has to be taken.
+    /// Unlocks a key, and asserts that the daemon stores it.
     pub(crate) fn unlock(&self, slug: &str, secret: &str) {
         let reply = self.ask(&unlock(slug, secret, ""));
         assert!(reply.contains(slug) && reply.contains(r#""success":true"#), "{reply}");

@@ -15,7 +15,7 @@ fn termination_signals_stop_daemon_within_a_second() {
     for signal in [Signal::Term, Signal::Int, Signal::Hup] {
         let mut daemon = Daemon::start();
         daemon.unlock("acme.test.K", "s");
-        // One that waits does not hold it up.
+        // A silent connection does not delay the exit.
         let _silent = daemon.connect();
         let begun = Instant::now();
         daemon.signal(signal);
@@ -35,7 +35,7 @@ fn sigusr1_erases_keys_and_daemon_keeps_serving() {
     assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);
 }
 
-/// A request of which half has come is one, by either protocol; one that does not go on has ten
+/// Half a request counts as a request, in either protocol. An abandoned one times out after ten
 /// seconds.
 #[test]
 fn idle_daemon_waits_for_the_rest_of_a_request() {
@@ -73,17 +73,17 @@ fn idle_daemon_exits_only_without_keys_and_requests() {
         command.env("KEYRACK_DAEMON_IDLE_TIMEOUT_MS", "700");
         command.env("KEYRACK_DAEMON_TERMINATION_CHECK_MS", "50");
     });
-    // A key holds it, without traffic.
+    // A key keeps the daemon running, without traffic.
     daemon.unlock("acme.test.K", "s");
     std::thread::sleep(Duration::from_millis(1200));
     assert!(daemon.child.0.try_wait().unwrap().is_none());
-    // So does being asked.
+    // So do requests.
     daemon.ask(r#"{"command":"RELOCK","payload":{}}"#);
     for _ in 0..6 {
         std::thread::sleep(Duration::from_millis(200));
         assert_eq!(slugs_in(&daemon.ask(STATUS)), [""; 0]);
     }
-    // Looking whether it is there does not.
+    // Connections without a request do not.
     let mut status = None;
     let begun = Instant::now();
     while status.is_none() && begun.elapsed() < LONG {
@@ -107,13 +107,17 @@ fn daemon_exits_after_its_last_key_expires() {
     let reply = daemon.ask(&unlock("acme.test.K", "s", &format!(r#","expiresAt":"{end}""#)));
     assert!(reply.contains("acme.test.K"), "{reply}");
     assert!(daemon.ended(LONG).success());
-    assert!(begun.elapsed() >= Duration::from_millis(900), "the key held it: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_millis(900),
+        "the key kept the daemon running: {:?}",
+        begun.elapsed()
+    );
 }
 
 #[test]
 fn shutdown_leaves_files_of_another_daemon() {
     let mut daemon = Daemon::start();
-    // A successor has put its own in their place.
+    // A successor has replaced them with its own.
     for name in ["keyrack.7.83db27ef.sock", "keyrack.7.83db27ef.pid"] {
         let path = daemon.home.runtime().join(name);
         fs::rename(&path, daemon.home.root().join(name)).unwrap();
@@ -140,5 +144,5 @@ fn daemon_exits_when_its_socket_is_removed_or_replaced() {
         assert!(daemon.ended(Duration::from_secs(12)).success());
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    assert!(daemons[1].socket.exists(), "the other's socket stays");
+    assert!(daemons[1].socket.exists(), "the socket of the other server stays");
 }

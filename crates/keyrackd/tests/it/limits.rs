@@ -1,4 +1,4 @@
-//! Limits: one client takes nothing away from the others.
+//! Limits: no client can deny service to others.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -43,11 +43,11 @@ fn silent_connections_are_evicted_for_requests() {
     for _ in 0..20 {
         assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);
     }
-    // The oldest were ended first, long before their five seconds.
+    // The oldest were closed first, long before their five seconds.
     let begun = Instant::now();
     assert_eq!(read_all(&mut silent[0]), "");
     assert!(begun.elapsed() < Duration::from_secs(3));
-    // And waiting costs no time of the processor.
+    // Waiting connections cost no CPU time.
     let before = cpu_ticks(daemon.child.pid());
     std::thread::sleep(Duration::from_millis(500));
     let spent = cpu_ticks(daemon.child.pid()) - before;
@@ -89,7 +89,7 @@ fn partial_requests_do_not_block_other_clients() {
         assert_eq!(slugs_in(&daemon.ask(&get("acme.test.K"))), ["acme.test.K"]);
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "long before the requests have had their ten seconds");
-    // The one longest in a request gave way, and knows why.
+    // The connection with the oldest partial request was evicted, after an error reply.
     let mut told = Vec::new();
     large[0].set_read_timeout(Some(LONG)).unwrap();
     let _ = large[0].read_to_end(&mut told);
@@ -171,7 +171,7 @@ fn slow_clients_do_not_delay_others() {
         match round % 4 {
             0 => stream.write_all(b"{\"command\":").unwrap(),
             1 => stream.write_all(&[0, 0x0f, 0xff, 0xff, 0, 0, 1, 0, b'{']).unwrap(),
-            // One that reads nothing of a long reply.
+            // A client that reads nothing of a long reply.
             2 if round < 8 => stream.write_all(get("acme.test.BIG").as_bytes()).unwrap(),
             _ => {}
         }
@@ -195,7 +195,7 @@ fn silent_connection_is_closed_after_five_seconds() {
     assert_eq!(read_all(&mut silent), "");
     let waited = begun.elapsed();
     assert!(waited > Duration::from_secs(4) && waited < Duration::from_secs(9), "{waited:?}");
-    // One that has asked once may be silent for longer.
+    // A native client that has sent a request may be silent for longer.
     native.write_all(&frame(r#"{"id":2,"op":"ping"}"#, b"")).unwrap();
     assert!(read_frame(&mut native).is_some());
 }
@@ -247,7 +247,7 @@ fn little_lockable_memory_suffices_unless_locked_is_required() {
     daemon.signal(keyrack_sys::process::signal::Signal::Term);
     assert!(daemon.ended(LONG).success());
 
-    // Demanded, it is refused.
+    // Where locked memory is required, the start fails.
     let home = Home::new();
     home.give_to(65_533);
     let mut command = crate::daemon::command(&home);

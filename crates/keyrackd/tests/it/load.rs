@@ -105,7 +105,7 @@ fn ten_thousand_connections_do_not_delay_other_clients() {
     daemon.unlock("acme.test.K", "s");
     let before = (descriptors(&daemon), resident(&daemon));
     let other = Other::of(&daemon);
-    // Two thousand stay, the others look and go.
+    // Two thousand stay open; the others close at once.
     let mut idle = Vec::new();
     for round in 0..10_000 {
         // A full backlog makes an attempt wait, which is not a failure.
@@ -118,7 +118,7 @@ fn ten_thousand_connections_do_not_delay_other_clients() {
     let begun = Instant::now();
     for stream in &mut idle {
         stream.set_read_timeout(Some(LONG)).unwrap();
-        assert_eq!(stream.read(&mut [0; 16]).unwrap_or(0), 0, "closed without a word");
+        assert_eq!(stream.read(&mut [0; 16]).unwrap_or(0), 0, "closed without a reply");
     }
     assert!(
         begun.elapsed() < Duration::from_secs(9),
@@ -174,7 +174,7 @@ fn mixed(daemon: &Daemon, round: u32) {
             }
         }
         6 => drop(daemon.ask("no request")),
-        // A half-close, and then the answer all the same.
+        // A half-close: the reply still arrives.
         7 => {
             let mut stream = daemon.connect();
             stream.write_all(get("acme.test.K").as_bytes()).unwrap();
@@ -183,7 +183,7 @@ fn mixed(daemon: &Daemon, round: u32) {
             stream.read_to_string(&mut reply).unwrap();
             assert_eq!(slugs_in(&reply), ["acme.test.K"]);
         }
-        // One that goes away with its reply unread: a reset.
+        // A client that closes with its reply unread: a reset.
         8 => {
             let mut stream = daemon.connect();
             stream.write_all(get("acme.test.BIG").as_bytes()).unwrap();

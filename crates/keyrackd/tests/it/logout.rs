@@ -1,5 +1,5 @@
-//! The end of a login session is the end of its daemons: real sessions, real processes, and the
-//! file that logind keeps.
+//! Daemons exit when their login session ends: tests with real sessions, real processes, and the
+//! session file of logind.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -36,11 +36,11 @@ fn keep(login: &mut Login, socket: &Path) {
     assert!(kept.contains(r#""unlocked":["acme.test.K"]"#), "{kept}");
 }
 
-/// Asserts that a daemon ends within the bound, counted from `begun`, and leaves nothing but its
-/// lock.
+/// Asserts that a daemon exits within the bound, counted from `begun`, and leaves only its lock
+/// file.
 #[track_caller]
 fn assert_ends(daemon: &Pidfd, begun: Instant, home: &Home) {
-    assert!(daemon.wait_exit(BOUND + LONG), "it did not end at all");
+    assert!(daemon.wait_exit(BOUND + LONG), "the daemon did not exit");
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
     assert_eq!(names_in(&home.runtime()), ["keyrack.7.83db27ef.sock.lock"]);
 }
@@ -72,7 +72,7 @@ fn daemon_without_descriptors_exits_after_logout() {
     }
     let (home, _, mut login, daemon) = logged_in();
     let pid = pid_in(&home).to_string();
-    // As any process of its user's may, in whatever session.
+    // Any process of the same user may do this, in any session.
     let limited = Command::new("prlimit").args(["--nofile=0:64", "--pid", &pid]).status().unwrap();
     assert!(limited.success());
     login.leave();
@@ -86,7 +86,7 @@ fn daemons_do_not_keep_their_session_alive() {
         return;
     }
     let (home, _, mut login, daemon) = logged_in();
-    // Another home's, and another user's.
+    // A daemon of another home, and one of another user.
     let second = Home::new();
     let other = login.start(&socket_in(&second), None);
     keep(&mut login, &socket_in(&second));
@@ -111,7 +111,7 @@ fn process_of_another_user_keeps_session_alive() {
     home.give_to(61_236);
     let socket = socket_in(&home);
     let mut login = Login::new(&socket);
-    // Root's, in the session of an ordinary user's daemon.
+    // A process of root, in the session of an ordinary user's daemon.
     let foreign = login.start(&socket, Some(61_236));
     let sleeper = Pidfd::open(login.order("run sleep 300").parse().unwrap()).unwrap();
     login.leave();
@@ -137,7 +137,7 @@ fn chain_of_short_lived_processes_keeps_session_alive() {
     .unwrap();
     login.order(&format!("run sh {}", script.display()));
     login.leave();
-    assert!(!daemon.wait_exit(WHILE), "there is always one");
+    assert!(!daemon.wait_exit(WHILE), "one process of the chain always lives");
     fs::write(home.root().join("until"), "").unwrap();
     let begun = Instant::now();
     assert_ends(&daemon, begun, &home);
@@ -160,7 +160,7 @@ fn logout_is_detected_with_fewest_descriptors() {
     let daemon = Pidfd::open(pid.parse().unwrap()).unwrap();
     wait_until("it serves", LONG, || UnixStream::connect(&socket).is_ok());
     keep(&mut login, &socket);
-    // It looks at its session while it is asked.
+    // It scans its session while it serves requests.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(7) {
         assert!(login.ask(&socket, &get("acme.test.K")).contains(r#""secret":"s""#));
@@ -170,7 +170,7 @@ fn logout_is_detected_with_fewest_descriptors() {
     assert_ends(&daemon, begun, &home);
 }
 
-/// A file such as logind keeps for a session, taken away at the end.
+/// A session file as logind writes it, removed on drop.
 struct SessionFile(PathBuf);
 
 impl SessionFile {
@@ -181,7 +181,7 @@ impl SessionFile {
         file
     }
 
-    /// As logind does it: beside, then renamed.
+    /// Writes a temporary file and renames it, as logind does.
     fn say(&self, state: &str) {
         let beside = self.0.with_extension("beside");
         let text =
@@ -213,11 +213,11 @@ fn daemon_exits_when_logind_closes_session() {
         (home, login, file, daemon)
     };
     let (closed, removed, late) = (begin("active"), begin("online"), begin("closing"));
-    // One whose file comes later is not of logind's making.
+    // A file that appears after the daemon's start is ignored: logind did not write it.
     let (strange_home, _, strange_login, strange) = logged_in();
     let strange_file = SessionFile::of(&strange_login, "active");
     for daemon in [&closed.3, &removed.3, &late.3, &strange] {
-        assert!(!daemon.wait_exit(Duration::from_secs(6)), "each session stands");
+        assert!(!daemon.wait_exit(Duration::from_secs(6)), "each session is still open");
     }
     closed.2.say("closing");
     drop(removed.2);
@@ -226,10 +226,7 @@ fn daemon_exits_when_logind_closes_session() {
     assert_ends(&closed.3, begun, &closed.0);
     assert_ends(&removed.3, begun, &removed.0);
     assert!(!strange.wait_exit(Duration::from_secs(6)));
-    assert!(
-        !late.3.wait_exit(Duration::ZERO),
-        "what is unlocked behind a logout is not ended by that logout"
-    );
+    assert!(!late.3.wait_exit(Duration::ZERO), "keys unlocked after a logout survive that logout");
     drop(late.2);
     let begun = Instant::now();
     assert_ends(&late.3, begun, &late.0);
@@ -277,5 +274,5 @@ fn daemon_without_login_session_keeps_running() {
     let session = fs::read_to_string(format!("/proc/{}/sessionid", daemon.child.pid())).unwrap();
     assert_eq!(session, "4294967295");
     std::thread::sleep(WHILE);
-    assert!(daemon.child.0.try_wait().unwrap().is_none(), "it goes on");
+    assert!(daemon.child.0.try_wait().unwrap().is_none(), "the daemon still runs");
 }

@@ -93,13 +93,16 @@ fn rejected_peers_get_error_and_do_not_delay_idle_exit() {
     let mut status = None;
     while status.is_none() && started.elapsed() < LONG {
         if let Ok(mut stream) = std::os::unix::net::UnixStream::connect(&daemon.socket) {
-            // The last of them meets the daemon as it ends.
+            // The last one may connect while the daemon exits.
             let _ = stream.write_all(STATUS.as_bytes());
             let _ = stream.read_to_end(&mut Vec::new());
         }
         status = daemon.child.0.try_wait().unwrap();
     }
-    assert!(status.is_some_and(|status| status.success()), "it ends for want of callers of its own");
+    assert!(
+        status.is_some_and(|status| status.success()),
+        "the daemon exits idle: rejected peers do not count"
+    );
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn rejected_peers_evict_no_connection() {
     let begun = Instant::now();
     let own = ask_as(|ask| as_user(65_533, ask), daemon.socket.as_os_str(), STATUS);
     assert_eq!(slugs_in(&own), [""; 0]);
-    // A stranger that says nothing has a second, then its place is another's.
+    // A silent rejected peer has one second, then its permit goes to another.
     for mut stream in silent {
         assert_eq!(crate::daemon::read_all(&mut stream), "");
     }
@@ -172,7 +175,7 @@ fn request_left_by_exited_opener_is_rejected() {
     }
 }
 
-/// Bytes count as those of the process that sent them, and a connection is its opener's alone.
+/// Bytes belong to the process that sent them, and only the opener may use a connection.
 #[test]
 fn passed_descriptor_is_rejected() {
     if !can_run(test_name!(), &[Need::Sessions]) {
@@ -218,8 +221,8 @@ fn request_of_two_processes_is_rejected() {
     assert_eq!(daemon.held(), ["acme.test.K"]);
 }
 
-/// A read ends where the sender changes, as if nothing more had come. What is left is found at once
-/// all the same.
+/// A read ends where the sender changes, as if nothing more had arrived. The daemon still finds the
+/// rest at once.
 #[test]
 fn bytes_of_another_sender_after_a_request_are_rejected_at_once() {
     let daemon = Daemon::start();
@@ -247,7 +250,7 @@ fn peer_is_authenticated_once_per_connection() {
     assert_eq!(said.len(), 3, "{said:?}");
     assert!(
         said[..2].iter().all(|reply| reply.contains("acme.test.K")),
-        "it stays the one it was met as: {said:?}"
+        "the connection keeps its identity: {said:?}"
     );
     assert!(said[2].contains("session_mismatch"), "authenticated again, it is rejected: {said:?}");
 }
@@ -267,7 +270,7 @@ fn caller_that_becomes_another_user_is_rejected() {
     }
     let daemon = Daemon::start();
     daemon.unlock("acme.test.K", "hunter2");
-    // The test binary must be of use to that user.
+    // That user must be able to run the test binary.
     daemon.open_to_all();
     let said = play("changer", daemon.socket.as_os_str(), NATIVE_GET);
     assert!(said.len() == 1 && said[0].contains("session_mismatch"), "{said:?}");

@@ -1,4 +1,4 @@
-//! Hardening of the daemon's process, read back from outside. (That a debugger of its own
+//! Hardening of the daemon's process, read back from outside. (The test that a debugger of its own
 //! user is kept out needs calls that only `keyrack-sys` may make:
 //! `the_same_users_debugger_is_kept_out_of_the_daemon` is there.)
 
@@ -15,7 +15,7 @@ use crate::daemon::{Daemon, LONG, STATUS, frame, names_in, read_frame, slugs_in,
 
 fn hello(daemon: &Daemon) -> String {
     let mut stream = daemon.connect();
-    let header = r#"{"id":1,"op":test_name!(),"proto":1,"min_proto":1,"version":"0","build":"t"}"#;
+    let header = r#"{"id":1,"op":"hello","proto":1,"min_proto":1,"version":"0","build":"t"}"#;
     stream.write_all(&frame(header, b"")).unwrap();
     read_frame(&mut stream).unwrap().0
 }
@@ -38,11 +38,11 @@ fn hardening_is_visible_in_proc() {
     let limits = fs::read_to_string(format!("{proc}/limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
-    // Whether the kernel has landlock cannot be read; only that it is told of.
+    // Landlock cannot be read from /proc; this checks that hello reports it.
     assert!(hello.contains(r#"{"name":"landlock","on":"#), "{hello}");
 }
 
-/// Runs `script` in a shell that lets whatever it becomes dump its core.
+/// Runs `script` in a shell that permits core dumps.
 fn dumping(home: &Home, script: &str) -> Command {
     let mut command = home.command("sh");
     command.args(["-c", &format!("ulimit -c unlimited && {script}")]);
@@ -56,7 +56,7 @@ fn kill(signal: &str, pid: u32) {
 
 #[test]
 fn crashed_daemon_leaves_no_core_dump() {
-    // Another program in its place, to see that this machine dumps cores at all.
+    // Another program first, to check that this machine dumps cores at all.
     let home = Home::new();
     let mut other = Reaped::spawn(dumping(&home, "exec sleep 60").stdin(Stdio::null()));
     let comm = format!("/proc/{}/comm", other.pid());
@@ -75,7 +75,7 @@ fn crashed_daemon_leaves_no_core_dump() {
         let status = daemon.ended(LONG);
         assert_eq!((status.signal(), status.core_dumped()), (Some(number), false), "{name}");
         assert_eq!(names_in(&daemon.home.home()), [""; 0], "{name}: no core where it was started");
-        // What it left does not keep another from starting.
+        // Its leftover files do not prevent another start.
         let Daemon { home, .. } = daemon;
         let mut again = crate::daemon::command(&home);
         assert_eq!(Daemon::run(home, &mut again).held(), [""; 0]);
@@ -123,7 +123,7 @@ fn cli_passes_daemon_only_keyrack_variables() {
 fn confined_daemon_handles_signals() {
     let mut daemon = Daemon::start();
     daemon.unlock("acme.test.K", "s");
-    // Stopped and continued, it goes on with what it waited for.
+    // Stopped and continued, it serves on.
     daemon.signal(Signal::Stop);
     std::thread::sleep(Duration::from_millis(20));
     daemon.signal(Signal::Cont);

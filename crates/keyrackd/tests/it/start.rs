@@ -15,7 +15,7 @@ use keyrack_testkit::{Home, Need, Reaped, binary, can_run, in_new_session, run, 
 use crate::daemon::{Daemon, LONG, STATUS, command, names_in, pid_in, slugs_in, socket_in};
 use crate::peer_process::Session;
 
-/// Runs a start that has to fail; its exit code and what it says.
+/// Runs a start that must fail, and returns its exit code and error output.
 fn failing(command: &mut Command) -> (i32, String) {
     let output = run(command, b"", LONG).unwrap();
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
@@ -29,7 +29,7 @@ fn help_and_version_are_printed() {
         assert!(String::from_utf8(output.stdout).unwrap().contains(expected));
     }
     let (code, text) = failing(&mut Command::new(binary("keyrackd")));
-    assert_eq!((code, text.as_str()), (2, "keyrackd: --socket PATH is needed (see keyrackd --help)\n"));
+    assert_eq!((code, text.as_str()), (2, "keyrackd: --socket PATH is required (run `keyrackd --help`)\n"));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn daemon_started_by_client_inherits_nothing() {
     assert_eq!(word, "ready\n");
     assert_eq!(slugs_in(&crate::daemon::ask(crate::daemon::connect(&socket), STATUS.as_bytes())), [""; 0]);
 
-    // Another start finds it.
+    // A second start finds the daemon.
     let mut second = keyrack_sys::process::spawn::spawn_detached(&program, &args, &env).unwrap();
     let mut word = String::new();
     second.ready.read_to_string(&mut word).unwrap();
@@ -185,7 +185,7 @@ fn start_rejects_directory_that_is_not_private() {
         let (got, text) = failing(&mut command(&home));
         assert!(got == code && text.contains(what), "{got} {text}");
     }
-    assert_eq!(names_in(&home.root().join("real")), [""; 0], "nothing was made");
+    assert_eq!(names_in(&home.root().join("real")), [""; 0], "no file was created");
     let (code, text) = failing(home.command(binary("keyrackd")).args(["--socket", "k.sock"]));
     assert!(code == 2 && text.contains("absolute"), "{text}");
 }
@@ -290,7 +290,7 @@ fn start_rejects_socket_of_another_session() {
     let output = run(&mut in_new_session(&command(&home)), b"", LONG).unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && text.contains("not to be trusted"), "{text}");
-    assert_eq!(slugs_in(&session.ask(STATUS)), [""; 0], "it still serves its own");
+    assert_eq!(slugs_in(&session.ask(STATUS)), [""; 0], "it still serves its own session");
 }
 
 #[test]
