@@ -102,11 +102,18 @@ impl Writing {
                     trails.filter(|trail| is_passed(trail)).map(write).collect(),
                 ]
             }
-            // The characters that hold bits of what is encoded beside the secret too, and padding.
-            Some(name) if name.starts_with("Base64") && !name.starts_with("Base64 of Base64") => {
+            // The characters that also hold bits of what is encoded next to the secret, and padding.
+            Some(name) if name.starts_with("Base64") => {
                 let encoded = self.encode(secret);
-                let first = (self.offset.min(2) * 8).div_ceil(6);
-                let last = encoded.iter().rposition(|b| *b != b'=').unwrap_or(0);
+                let mut first = (self.offset.min(2) * 8).div_ceil(6);
+                let mut last = encoded.iter().rposition(|b| *b != b'=').unwrap_or(0);
+                if name.starts_with("Base64 of Base64") {
+                    // Where they are in the inner encoding; three of its characters make four.
+                    let length = self.offset.min(2) + secret.len();
+                    let padding = (3 - length % 3) % 3;
+                    first = (first * 8).div_ceil(6);
+                    last = (length.div_ceil(3) * 4 - padding - 1) * 8 / 6;
+                }
                 let leads = (0..=first).map(|end| write(&encoded[..end]));
                 let trails = (last..=encoded.len()).map(|start| write(&encoded[start..]));
                 [leads.collect(), trails.collect()]

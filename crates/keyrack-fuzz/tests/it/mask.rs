@@ -65,15 +65,19 @@ fn control_character_before_a_secret_is_no_leak() {
     }
 }
 
-/// The padding of Base64 is left, and reads as a part of this secret after the mask.
+/// The padding of Base64 is left, and reads as a part of these secrets after the mask.
 #[test]
 fn padding_of_base64_is_no_leak() {
-    let secret = b"ghs_16K3e4***==[2F2e178Bx41ghs_16K7e43a";
-    let patterns = Arc::new(Patterns::new([&secret[..]], &[7; 32]));
-    for offset in 0..3 {
-        let writing = Writing { encoding: Some(0), offset, around: [1, 11], ..PLAIN };
-        assert_eq!(AROUND[11], "[");
-        assert!(leaks(&patterns, secret, &writing).is_empty(), "{}", writing.name());
+    for secret in [&b"ghs_16K3e4***==[2F2e178Bx41ghs_16K7e43a"[..], b"\\u0041ter'2hunt1nPT0=ter2"] {
+        let patterns = Arc::new(Patterns::new([secret], &[7; 32]));
+        let base64 = ENCODINGS.iter().enumerate().filter(|(_, (name, _))| name.starts_with("Base64"));
+        for (encoding, offset) in
+            base64.flat_map(|(encoding, _)| (0..3).map(move |offset| (encoding, offset)))
+        {
+            let writing = Writing { encoding: Some(encoding), offset, around: [1, 11], ..PLAIN };
+            assert_eq!(AROUND[11], "[");
+            assert!(leaks(&patterns, secret, &writing).is_empty(), "{}", writing.name());
+        }
     }
 }
 
