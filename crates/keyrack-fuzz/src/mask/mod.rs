@@ -102,7 +102,8 @@ impl Writing {
                     trails.filter(|trail| is_passed(trail)).map(write).collect(),
                 ]
             }
-            // The characters that also hold bits of what is encoded next to the secret, and padding.
+            // The characters that also hold bits of what is encoded next to the secret,
+            // and padding.
             Some(name) if name.starts_with("Base64") => {
                 let encoded = self.encode(secret);
                 let mut first = (self.offset.min(2) * 8).div_ceil(6);
