@@ -122,7 +122,7 @@ fn key_differs_by_user_owner_home_runtime_and_requirements() {
     assert!(key.is_of(&own, user));
     assert!(key.is_of(&context(&home, &[("OTHER", "x")]), user), "other variables do not count");
     assert!(!key.is_of(&own, Uid::from_raw(user.as_raw() + 1)));
-    assert!(!key.is_of(&own.clone().with_owner("work".parse().unwrap()), user));
+    assert!(!key.is_of(&own.with_owner("work".parse().unwrap()), user));
     for (name, value) in [
         ("HOME", "/elsewhere"),
         ("XDG_RUNTIME_DIR", "/elsewhere"),
