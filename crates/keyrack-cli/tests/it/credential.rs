@@ -1,5 +1,5 @@
-//! `keyrack credential`: other tools' protocols, checked to the letter, with the real git and with
-//! what `docs/hooks.md` tells to write.
+//! `keyrack credential`: the exact protocols of other tools, tested with the real git and with the
+//! examples in `docs/hooks.md`.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -15,7 +15,7 @@ use crate::fixture::Fixture;
 const LIMIT: Duration = Duration::from_secs(30);
 const TOKEN: &str = "a-token/with+all=of\"it";
 
-/// A world with keys of the machine unlocked in it.
+/// Returns a home with unlocked machine-wide keys.
 fn fixture(keys: &[(&str, &str)]) -> Fixture {
     let fixture = Fixture::new();
     let (exit, _, said) = fixture.run("keyrack init", b"");
@@ -28,7 +28,7 @@ fn fixture(keys: &[(&str, &str)]) -> Fixture {
     fixture
 }
 
-/// A line for a shell, at the user's own directory.
+/// Runs a line of shell, with the user's own `~/bin` in PATH.
 fn shell(fixture: &Fixture, text: &str, stdin: &str) -> Output {
     let words = ["sh", "-c", text].map(str::to_owned);
     let mut command = fixture.command(&words);
@@ -48,7 +48,7 @@ fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The first block of a language behind a heading of the document.
+/// Returns the first code block after a heading of `docs/hooks.md`.
 fn snippet(heading: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let text = fs::read_to_string(root.join("docs/hooks.md")).unwrap();
@@ -57,7 +57,7 @@ fn snippet(heading: &str) -> String {
     block.split_once('\n').unwrap().1.to_owned()
 }
 
-/// Milliseconds from now until a time in seconds since the epoch.
+/// Seconds from now until a time, which is in seconds since the epoch.
 fn seconds_left(at: i64) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     at - i64::try_from(now).unwrap()
@@ -78,25 +78,25 @@ fn git_helper_follows_its_documentation() {
     assert!(lines.contains(&format!("username=x-access-token\npassword={TOKEN}\n")), "{lines}");
     let expiry = lines.lines().find_map(|line| line.strip_prefix("password_expiry_utc=")).unwrap();
     assert!((60..=24 * 3600).contains(&seconds_left(expiry.parse().unwrap())), "{lines}");
-    // Accepted or refused by the host: keyrack keeps the key.
+    // keyrack keeps the key, no matter if the host accepts or rejects it.
     for operation in ["approve", "reject"] {
         let told = format!("protocol=https\nhost=github.com\nusername=x-access-token\npassword={TOKEN}\n\n");
         let output = shell(&fixture, &format!("git credential {operation}"), &told);
         assert!(output.status.success() && output.stdout.is_empty(), "{}", shown(&output.stderr));
     }
-    // Another host, another protocol: nothing, and git would ask.
+    // For another host or protocol, keyrack returns nothing and git falls back to its prompt.
     for request in ["protocol=https\nhost=evil.com\n\n", "protocol=http\nhost=github.com\n\n"] {
         let output = fill(request);
         assert!(!output.status.success() && !shown(&output.stdout).contains(TOKEN), "{request}");
     }
-    // The helper itself is asked for another host, as by a configuration without a URL.
+    // git requests another host from the helper, as with a configuration without a URL.
     let helper = "keyrack credential git --host github.com --org @all --env prep --key GITHUB_TOKEN";
     let output = shell(&fixture, &format!("{helper} get"), "protocol=https\nhost=evil.com\n");
     assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
     let told = "keyrack: git asked for https://evil.com, but this hook is for https://github.com\n";
     assert_eq!(shown(&output.stderr), told);
-    // In a bare clone, where there is no manifest, and with the key locked: at once, and with the
-    // way out.
+    // In a bare clone, which has no manifest, the helper works. With a locked key, it fails at once
+    // with a fix.
     let output = shell(
         &fixture,
         "git init -q --bare bare && cd bare && git credential fill",
@@ -111,7 +111,7 @@ fn git_helper_follows_its_documentation() {
     assert!(said.contains("told us to quit") && said.contains("; fix: keyrack "), "{said}");
 }
 
-/// A repository behind basic authentication, over https, cloned by the real git.
+/// The real git clones a repository over https with basic authentication.
 #[test]
 fn git_helper_lets_git_clone_private_repository() {
     let needs = [Need::Program("git"), Need::Program("node"), Need::Program("openssl")];
@@ -158,7 +158,7 @@ fn git_helper_lets_git_clone_private_repository() {
     };
     let output = clone(&format!("localhost:{port}"), "ours");
     assert_eq!(shown(&output.stdout), "content\n", "{}", shown(&output.stderr));
-    // For another host the same helper says nothing.
+    // For another host, the same helper returns nothing.
     let output = clone("localhost", "theirs");
     assert!(!output.status.success());
     assert!(!shown(&output.stderr).contains(TOKEN));
@@ -205,7 +205,8 @@ fn docker_helper_follows_its_documentation() {
     assert_eq!(shown(&output.stderr), text, "docker shows this one");
 }
 
-/// A hook says in one line what is wrong: tools show it between their own, and ask more than once.
+/// A credential helper reports an error in one line: tools print it among their own messages and
+/// call the helper more than once.
 #[test]
 fn credential_helpers_report_errors_in_one_line() {
     let fixture = fixture(&[("GIT_TOKEN", TOKEN)]);
@@ -250,7 +251,7 @@ fn credential_helpers_report_errors_in_one_line() {
     }
 }
 
-/// Returns the remaining time in an answer, in seconds.
+/// Returns the remaining seconds until a time in a reply.
 fn left(value: &Value) -> i64 {
     let text = value.as_str().unwrap();
     let output = Command::new("date").args(["-u", "-d", text, "+%s"]).output().unwrap();
@@ -337,7 +338,7 @@ fn kubectl_plugin_follows_its_documentation() {
     let made: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(made["status"]["clientCertificateData"], "-----BEGIN\nx\n-----END\n");
     assert_eq!(made["status"]["clientKeyData"], TOKEN);
-    // For one cluster alone.
+    // `--server` limits a key to one cluster.
     for (server, exit) in [("https://k8s", 0), ("https://evil", 2)] {
         let (ended, text, _) = answer(&format!("{line} --server https://k8s"), &info(&version, server));
         assert_eq!((ended, text.contains("a-token")), (exit, exit == 0), "{server}");
@@ -359,7 +360,7 @@ fn credential_request_over_limit_is_rejected() {
     for (line, request, granted) in [
         (git, padded(LARGEST, head, "\n"), true),
         (git, padded(LARGEST + 1, head, "\n"), false),
-        // The beginning of the request asks for something else than all of it.
+        // The beginning of the request names another host than the whole request.
         (git, padded(2 * LARGEST, head, "\nhost=evil.example\n"), false),
         (docker, format!("ghcr.io{}", " ".repeat(LARGEST - 7)), true),
         (docker, format!("ghcr.io{}.evil.example", " ".repeat(LARGEST - 7)), false),

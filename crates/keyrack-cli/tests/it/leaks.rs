@@ -1,6 +1,6 @@
-//! Search for leaks of secrets: a whole session is run at the highest log level with every write
-//! and every exec traced, of the command and of the daemon, and what was a secret in it may be in
-//! no place but those that were asked for it.
+//! Search for leaks of secrets. A whole session runs at the highest log level, while strace traces
+//! every write and exec of the commands and of the daemon. A secret may only appear in the output
+//! that it was requested for.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -17,16 +17,17 @@ use crate::terminal::at_terminal;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The middle of every secret of the session. No form of text escapes any of it.
+/// Middle of every secret of the session. No encoding of text escapes any part of it.
 const MARK: &str = "sEnT1nEl42hEaRt";
-/// The middle of every passphrase.
+/// Middle of every passphrase.
 const PASSPHRASE: &str = "pAsSpHrAsEoFyOuRs";
 
-/// Calls by which bytes leave a process, or become another's arguments and environment.
+/// System calls that send bytes out of a process, or pass arguments and environment to another
+/// program.
 const CALLS: &str = "trace=write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg,execve,execveat";
 
-/// The forms a text can have: as it is (which is its JSON too), in UTF-16, in hex, in base64 at
-/// each of its three places.
+/// Returns the encodings of a text: plain (also its JSON form), UTF-16, hex, and base64 at each of
+/// the three alignments.
 fn forms(text: &str) -> Vec<Vec<u8>> {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let base64 = |bytes: &[u8]| {
@@ -47,7 +48,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
     forms(text).iter().any(|form| bytes.windows(form.len()).any(|part| part == form))
 }
 
-/// The calls of a trace, decoded: `-xx` has every string in hex.
+/// Returns the decoded calls of a trace. `strace -xx` prints every string in hex.
 fn calls(trace: &Path) -> Vec<Vec<u8>> {
     let text = fs::read(trace).unwrap();
     let mut lines = Vec::new();
@@ -74,20 +75,20 @@ fn calls(trace: &Path) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Places where the secrets of a command may go.
+/// Places where a command may write its secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum May {
-    /// Nowhere.
+    /// No place.
     Nowhere,
-    /// To standard output: it was asked for them.
+    /// Standard output: the command prints secrets on request.
     Stdout,
-    /// To the daemon's socket: it unlocks them.
+    /// The daemon's socket: the command unlocks keys.
     Socket,
-    /// To both.
+    /// The daemon's socket and standard output.
     SocketAndStdout,
-    /// To the plain file of os.direct, by its temporary name.
+    /// The plain-text file of os.direct, under its temporary name.
     Direct,
-    /// To a CI runner: its masks on standard output, and the file of `GITHUB_ENV`.
+    /// Standard output, for the masks of a CI runner, and the file of `GITHUB_ENV`.
     Runner,
 }
 
@@ -96,7 +97,7 @@ struct Stage {
     trace: PathBuf,
     log: PathBuf,
     daemon: PathBuf,
-    /// Number of times that a secret was in a permitted place.
+    /// Number of times that a secret was found in a permitted place.
     found: std::cell::Cell<usize>,
 }
 
@@ -121,14 +122,15 @@ impl Stage {
         command.env("KEYRACK_MEMORY", "locked").env("GITHUB_ENV", self.file("github_env"))
     }
 
-    /// Runs a command, traced. Its exit code.
+    /// Runs a command under strace. Returns its exit code.
     fn run(&self, line: &str, stdin: &[u8], may: May) -> i32 {
         let words = Self::words(line);
         let mut command = self.fixture.command(&Self::strace(&self.trace, &[]));
         command.args(&words);
         let (out, err) = (self.file("stdout"), self.file("stderr"));
         let quoted = "exec \"$@\" > \"$OUT\" 2> \"$ERR\"";
-        // Outside of the trace: the streams are files, and so known by their names.
+        // The shell is not traced. It redirects the streams to files, so that the trace shows their
+        // names.
         let mut shell = self.fixture.command(&["sh", "-c", quoted, "sh"].map(str::to_owned));
         shell.arg(command.get_program()).args(command.get_args()).env("OUT", &out).env("ERR", &err);
         let output = run(self.loud(&mut shell), stdin, LIMIT).unwrap();
@@ -141,7 +143,7 @@ impl Stage {
         output.status.code().unwrap()
     }
 
-    /// That the secrets are in no traced call they may not be in.
+    /// Asserts that no traced call contains a secret, except in permitted places.
     fn examine(&self, line: &str, may: May) {
         let mut seen = 0;
         let mut execs = 0;
@@ -166,8 +168,8 @@ impl Stage {
             assert!(fits && !shown.contains("execve"), "{line}: {shown}");
             seen += 1;
         }
-        // Doctor asks keyrackd which version it is, and whether it could start: as it is, with
-        // locked and with secret memory.
+        // `keyrack doctor` runs keyrackd to get its version and to test its start: with the
+        // default, with locked and with secret memory.
         let own = if line.starts_with("keyrack doctor") { 5 } else { 1 };
         assert_eq!(execs, own, "{line}: itself and no other program");
         assert_eq!(seen > 0, may != May::Nowhere, "{line}: it was seen {seen} times");
@@ -184,7 +186,7 @@ impl Stage {
         assert_eq!(self.run(line, stdin, may), 0, "{line}: {}", errors());
     }
 
-    /// Sends bytes to the daemon, and forgets what it answers.
+    /// Sends bytes to the daemon and discards the reply.
     fn send(&self, bytes: &[u8]) {
         let mut stream = UnixStream::connect(&self.daemon).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -217,7 +219,8 @@ fn secret_appears_only_in_requested_output() {
     assert_eq!(stage.fixture.run("git init -q", b"").0, 0);
     stage.works("keyrack init --org acme", b"", May::Nowhere);
 
-    // The daemon does not start under a tracer, so it gets one once it serves. Only root can.
+    // The daemon does not start under a tracer, so strace attaches when it is ready. Only root can
+    // attach.
     let mut start = stage.fixture.command(&Stage::words("keyrack daemon start --json"));
     let started = run(stage.loud(&mut start), b"", LIMIT).unwrap();
     let told: Value = serde_json::from_slice(&started.stdout).unwrap();
@@ -260,7 +263,7 @@ fn secret_appears_only_in_requested_output() {
     }
 }
 
-/// Set, unlocked, read in every way, looked at, relocked, removed.
+/// Sets, unlocks, reads in every way, inspects, relocks and removes keys.
 fn a_life_of_keys(stage: &Stage) {
     let set = |key: &str, vault: &str, more: &str| {
         format!("keyrack set --key {key} --env test --vault {vault}{more}")
@@ -293,7 +296,7 @@ fn a_life_of_keys(stage: &Stage) {
     stage.works("keyrack unlock --env test --json", b"", May::Socket);
 }
 
-/// The secrets of a job, through the firewall.
+/// Passes the secrets of a CI job through the firewall.
 fn in_ci(stage: &Stage) {
     let firewall = "keyrack firewall --env test --from json(stdin://*) --into";
     fs::write(stage.file("github_env"), "").unwrap();
@@ -318,7 +321,7 @@ fn in_ci(stage: &Stage) {
     assert_eq!(fs::read(stage.file("github_env")).unwrap(), before);
 }
 
-/// Everything that goes wrong while a secret is at hand.
+/// Runs commands that fail while they have a secret.
 fn refusals(stage: &Stage) {
     let set = "keyrack set --key A --env test";
     for line in [
@@ -344,7 +347,7 @@ fn refusals(stage: &Stage) {
         blob.as_bytes(),
         May::Nowhere,
     );
-    // Files with a secret in them that cannot be read.
+    // Files that contain a secret and cannot be parsed.
     let direct =
         stage.fixture.home.home().join(".rhachet/keyrack/vault/os.direct/owner=default/keyrack.direct.json");
     let whole = fs::read(&direct).unwrap();
@@ -360,7 +363,7 @@ fn refusals(stage: &Stage) {
         stage.fails("keyrack doctor --json", b"");
         let set = "keyrack set --key B --env test --vault os.direct --mech REPLICA";
         match entry {
-            // Only the entry: it is replaced.
+            // Only the entry is invalid: `set` replaces it.
             true => stage.works(set, &secret(8), May::Direct),
             false => stage.fails(set, &secret(8)),
         }
@@ -372,7 +375,7 @@ fn refusals(stage: &Stage) {
     stage.fails("keyrack set --key A --env test --vault os.secure --mech REPLICA", &secret(7));
     stage.fails("keyrack get --key A --env test --value", b"");
     fs::write(&yml, whole).unwrap();
-    // Typed where it does not belong: the words are the person's own, and are not said again.
+    // The user types a secret in the wrong place. Errors do not repeat the argument.
     for line in [
         format!("keyrack set --key A --env test --vault os.secure {MARK}"),
         format!("keyrack set --key A --secret={MARK} --vault os.secure"),
@@ -393,7 +396,7 @@ fn refusals(stage: &Stage) {
     }
 }
 
-/// Requests that our clients never send.
+/// Sends requests that our clients never send.
 fn requests(stage: &Stage) {
     let key = |secret: &str| {
         format!(
@@ -424,7 +427,7 @@ fn requests(stage: &Stage) {
     }
 }
 
-/// At a terminal: a secret, and passphrases that are wrong.
+/// Types a secret and wrong passphrases at a terminal.
 fn typed(stage: &Stage) {
     let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
     let trace =
@@ -457,7 +460,7 @@ fn leak_search_finds_every_encoding() {
         format!("x{MARK}y"),
         format!("{{\"value\":\"a\\\"{MARK}\"}}"),
         "c0VuVDFuRWw0MmhFYVJ0".to_owned(),
-        // Behind one byte, and behind two.
+        // Base64 after one byte, and after two.
         "YXNFblQxbkVsNDJoRWFSdA==".to_owned(),
         "YWFzRW5UMW5FbDQyaEVhUnQ=".to_owned(),
         "73456e54316e456c34326845615274".to_owned(),

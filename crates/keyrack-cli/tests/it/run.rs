@@ -1,5 +1,5 @@
-//! `keyrack run`: what the command finds, what becomes of its output, and that no program can tell
-//! by its end that keyrack was there.
+//! `keyrack run`: the command's environment and output, and exit codes and signals that are the
+//! same as without keyrack.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -17,7 +17,7 @@ use crate::terminal::at_terminal;
 const LIMIT: Duration = Duration::from_secs(20);
 const SECRET: &str = "hunter2/s3cr3t+hunter3";
 
-/// A world in which the key K is granted from the environment.
+/// Returns a home whose key K is granted from the environment.
 fn fixture() -> Fixture {
     let fixture = Fixture::new();
     let (exit, ..) = fixture.run("git init -q", b"");
@@ -28,7 +28,7 @@ fn fixture() -> Fixture {
     fixture
 }
 
-/// `keyrack run` of a shell's script, `how` being its flags.
+/// Returns a `keyrack run` command that runs a shell script, with the flags `how`.
 fn script(fixture: &Fixture, how: &[&str], script: &str) -> Command {
     let words = ["keyrack", "run", "--env", "test"].into_iter().chain(how.iter().copied());
     let words: Vec<String> = words.chain(["--", "sh", "-c", script]).map(str::to_owned).collect();
@@ -45,8 +45,8 @@ fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Without the C library's own two signals, 32 and 33, whose handlers it sets as it likes
-/// (`signal(7)`).
+/// Returns the text without the signals 32 and 33, whose handlers the C library sets for its own
+/// use (`signal(7)`).
 fn told(bytes: &[u8]) -> String {
     let line = |line: &str| match line.strip_prefix("SigIgn:\t") {
         Some(set) => format!("SigIgn: {:x}", u64::from_str_radix(set, 16).unwrap() & !(3 << 31)),
@@ -60,7 +60,7 @@ const WAYS: [&[&str]; 3] = [&[], &["--mask"], &["--mask", "--files"]];
 #[test]
 fn run_passes_same_environment_as_shell() {
     let fixture = fixture();
-    // Without what changes on its own: the number of queued signals.
+    // Leaves out `SigQ`, the number of queued signals, which changes between runs.
     let look = "cat /proc/self/limits; grep -E '^(Sig[BIC]|Shd|NoNewPrivs|Seccomp|Umask|Groups|Cap|Uid|Threads)' /proc/self/status; \
          ls /proc/self/fd | tr '\\n' ' '; ls -ld /proc/self/ | cut -d' ' -f3; cat /proc/self/oom_score_adj; nice; pwd";
     let befores = [
@@ -141,7 +141,7 @@ fn run_mask_hides_every_secret_in_output() {
     let output = ran(&fixture, &["--mask"], text);
     assert_eq!(shown(&output.stdout), "***\n***==\ndXNlcjp***\n***\n***\n***\nhunter2");
     assert_eq!(shown(&output.stderr), "***\n");
-    // The child has it all the same, and what is not secret is untouched to the byte.
+    // The child gets the real key, and output without a secret is unchanged to the byte.
     let output = ran(
         &fixture,
         &["--mask"],
@@ -164,8 +164,8 @@ fn run_mask_keeps_order_of_shared_stdout_and_stderr() {
     assert_eq!(shown(&output.stdout), wanted);
 }
 
-/// A prompt without a newline is there at once; one that ends like the beginning of the key, after
-/// a while.
+/// keyrack shows a prompt without a newline at once. If the prompt ends like the beginning of the
+/// key, keyrack shows it after a delay.
 #[test]
 fn run_mask_shows_prompt_while_command_waits() {
     let fixture = fixture();
@@ -192,8 +192,8 @@ fn run_mask_shows_prompt_while_command_waits() {
     }
 }
 
-/// A key in two writes is masked for every cut, if the second write arrives in time. If it arrives
-/// too late, no more than the first is shown.
+/// keyrack masks a key that is written in two parts, at every cut, if the second part arrives in
+/// time. If it arrives too late, keyrack shows at most the first part.
 #[test]
 fn run_mask_hides_key_written_slowly() {
     if !can_run("run_mask_hides_key_written_slowly", &[Need::Program("bash")]) {
@@ -220,7 +220,7 @@ fn run_mask_hides_key_written_slowly() {
     }
 }
 
-/// Typed text is echoed key by key, even if keys begin with it.
+/// keyrack echoes each typed byte at once, even a byte that a key begins with.
 #[test]
 fn run_mask_echoes_each_typed_byte() {
     let needs = [Need::Program("script"), Need::Program("stty"), Need::Program("bash")];
@@ -238,7 +238,7 @@ fn run_mask_echoes_each_typed_byte() {
     let (exit, seen) =
         at_terminal(&fixture, &format!("K={SECRET} keyrack run --env test --mask -- bash echo"), &answers);
     assert_eq!(exit, 0, "{seen}");
-    // 50 ms at most for each.
+    // keyrack delays each key by at most 50 ms.
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
@@ -279,7 +279,7 @@ fn run_mask_killed_kills_command() {
 
 #[test]
 fn run_mask_loses_no_output_at_exit() {
-    // However much, and however slow the reader.
+    // The amount of output does not matter, nor the speed of the reader.
     let output = ran(&fixture(), &["--mask"], "seq 1 200000");
     assert!(shown(&output.stdout).ends_with("\n199999\n200000\n"));
 }
@@ -289,7 +289,7 @@ fn open_file(pid: &str, number: u8) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/fd/{number}")).ok()
 }
 
-/// The process that reads what `writer` writes to its standard output, by the pipe between them.
+/// Returns the process that reads the standard output of `writer` through the pipe between them.
 fn drain_of(writer: &str) -> Option<String> {
     let pipe = open_file(writer, 1)?;
     let processes =
@@ -301,7 +301,8 @@ fn drain_of(writer: &str) -> Option<String> {
     })
 }
 
-/// A server, say: its next write must not end it, and it must keep no caller waiting.
+/// A background process, such as a server, must survive its next write and must not block the
+/// caller.
 #[test]
 fn run_mask_lets_background_process_live_on() {
     let fixture = fixture();
@@ -309,7 +310,8 @@ fn run_mask_lets_background_process_live_on() {
     for (streams, left_open) in
         [("", true), ("2>/dev/null", true), (">/dev/null", true), ("> file 2>&1", false)]
     {
-        // It is not ended by the end of the command, writes more than a pipe holds, and says so.
+        // The background process survives the exit of the command, writes more than a pipe holds,
+        // and then creates the file `alive`.
         let text = format!(
             "(sleep 1; seq 1 200000; seq 1 200000 >&2; echo alive > alive; exec sleep 60) {streams} & echo $! \"$K\""
         );
@@ -328,7 +330,8 @@ fn run_mask_lets_background_process_live_on() {
         let drain = drain_of(&writer);
         assert_eq!(drain.is_some(), left_open && streams != ">/dev/null", "{streams}");
         if let Some(drain) = &drain {
-            // It holds no keys, and nothing of ours: no stream, no directory, next to no memory.
+            // The drain process holds no keys, has no stream or directory of the caller open, and
+            // uses little memory.
             let of = |name: &str| fs::read_to_string(format!("/proc/{drain}/{name}")).unwrap_or_default();
             assert_eq!(of("environ"), "");
             assert!((0..3).all(|stream| open_file(drain, stream) == Some("/dev/null".into())));
@@ -342,10 +345,10 @@ fn run_mask_lets_background_process_live_on() {
         fs::remove_file(&alive).unwrap();
         assert!(is_alive(&writer), "{streams}");
         let _ = Command::new("kill").arg(&writer).status();
-        // With the last writer its reader ends.
+        // The drain process exits when the last writer exits.
         wait_until("the reader ends", LIMIT, || drain.as_ref().is_none_or(|drain| !is_alive(drain)));
     }
-    // The same at a terminal, which is given back at once.
+    // The same at a terminal, which is restored at once.
     if can_run("run_mask_lets_background_process_live_on", &[Need::Program("script"), Need::Program("stty")])
     {
         let text = "(trap \"\" HUP; sleep 1; seq 1 50000; echo alive > alive) & echo $K";
@@ -354,7 +357,7 @@ fn run_mask_lets_background_process_live_on() {
         assert!(exit == 0 && seen.contains("***") && !seen.contains("50000"), "{seen}");
         wait_until("it lives on", LIMIT, || alive.exists());
     }
-    // A process that was handed nothing is not a reader.
+    // `keyrack drain` fails if it did not inherit the pipes to read.
     assert_eq!(fixture.run("keyrack drain", b"").0, 2);
 }
 
@@ -382,18 +385,20 @@ fn run_files_are_visible_to_command_only() {
         assert_eq!(lines, ["HUNTER2/S3CR3T+HUNTER322", "/memfd:keyrack (deleted)", "400"], "{how:?}");
         assert!(!output.stderr.is_empty(), "it cannot be written to");
     }
-    // Few descriptors, as under a strict service manager.
+    // A low limit of descriptors, as under a strict service manager.
     let few = "ulimit -n 40; K=few exec keyrack run --env test --files -- sh -c 'cat $K_FILE'";
     let output = run(&mut fixture.command(&["sh", "-c", few].map(str::to_owned)), b"", LIMIT).unwrap();
     assert_eq!(shown(&output.stdout), "few", "{}", shown(&output.stderr));
-    // Programs that close what they do not know close what is low; what Node starts has it still.
+    // Some programs close the low descriptors that they do not know. A process that Node starts can
+    // still read the file.
     if can_run("run_files_are_visible_to_command_only", &[Need::Program("node")]) {
         let text = "node -e 'require(\"child_process\").execSync(\"cat $K_FILE\", {stdio: \"inherit\"})'";
         assert_eq!(shown(&ran(&fixture, &["--files"], text).stdout), SECRET);
     }
 }
 
-/// At a terminal: what the command sees of it, and job control by a real shell.
+/// At a terminal: the command sees a terminal on all streams, and job control works with a real
+/// shell.
 #[test]
 fn run_supports_job_control() {
     let needs = [Need::Program("script"), Need::Program("stty"), Need::Program("bash")];
@@ -413,7 +418,7 @@ fn run_supports_job_control() {
         assert_eq!(exit, 4, "{seen}");
         assert!(seen.contains("three\n"), "{seen}");
         assert!(seen.contains("HUNTER2/S3CR3T+HUNTER3\n"), "what it does with a key is its own: {seen}");
-        // The terminal's signals, in a shell that survives them.
+        // Signals from the terminal, in a shell that survives them.
         let sleeps = line("ulimit -c 0; echo at $K; exec sleep 20");
         let (_, seen) = at_terminal(
             &fixture,
@@ -429,9 +434,9 @@ fn run_supports_job_control() {
         );
         assert!(seen.contains("code=130") && seen.contains("code=131"), "{seen}");
         assert_eq!(seen.contains("\nat ***\n"), how == "--mask", "{seen}");
-        // Stopped and continued by a shell with job control; and what reads in the background is
-        // stopped until it is in the foreground. By bash, since dash starts programs by vfork: one
-        // that is stopped before it has become the program hangs its parent.
+        // A shell with job control stops and continues the command. A command that reads in the
+        // background stops until it is in the foreground. The inner shell is bash: dash starts
+        // programs with vfork, and its parent hangs if the child stops before it execs.
         let steps = "t=tick; echo $t 1; sleep 1; echo $t 2; read x; echo got $x; exit 6";
         let job = format!("K={SECRET} keyrack run --env test {how} -- bash -c '{steps}'");
         let (_, seen) = at_terminal(
@@ -452,7 +457,7 @@ fn run_supports_job_control() {
     }
 }
 
-/// A program that puts its terminal into raw mode and is killed there.
+/// The program puts its terminal into raw mode and is then killed.
 #[test]
 fn run_mask_restores_terminal_after_any_exit() {
     let needs = [Need::Program("script"), Need::Program("stty")];
@@ -462,7 +467,7 @@ fn run_mask_restores_terminal_after_any_exit() {
     let fixture = fixture();
     let text = "stty raw -echo <&1; echo raw; sleep 0.2; stty -a </dev/tty | grep -o -- -icanon; kill -9 $$";
     let line = format!("K={SECRET} keyrack run --env test --mask -- sh -c '{text}'");
-    // at_terminal looks at the terminal when it has ended.
+    // `at_terminal` checks the state of the terminal after the command has exited.
     let (exit, seen) = at_terminal(&fixture, &line, &[]);
     assert_eq!(exit, 137, "{seen}");
     assert!(seen.contains("-icanon"), "the real terminal follows: {seen}");
@@ -486,8 +491,8 @@ fn run_mask_reports_lost_output() {
     );
 }
 
-/// After the command was given a key and has written it: nothing of it is left in the parent's
-/// memory but where it is locked.
+/// After the command has received a key and written it, keyrack's memory holds the key in locked
+/// pages only.
 #[test]
 fn run_mask_keeps_keys_in_locked_memory_only() {
     if !can_run("run_mask_keeps_keys_in_locked_memory_only", &[Need::Root]) {
@@ -503,7 +508,7 @@ fn run_mask_keeps_keys_in_locked_memory_only() {
     let mut child = Reaped::spawn(command.env_remove("K").stdout(Stdio::piped()));
     let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     assert_eq!([0; 3].map(|_| lines.next().unwrap().unwrap()), ["***", "***==", "end"]);
-    // By now it reads on, after it wrote its output.
+    // keyrack has written the output and is reading again.
     std::thread::sleep(Duration::from_millis(100));
     let maps = fs::read_to_string(format!("/proc/{}/smaps", child.pid())).unwrap();
     let memory = fs::File::open(format!("/proc/{}/mem", child.pid())).unwrap();
@@ -515,7 +520,7 @@ fn run_mask_keeps_keys_in_locked_memory_only() {
         }
         let Some(flags) = line.strip_prefix("VmFlags:") else { continue };
         let (from, to) = range.unwrap();
-        // Locked ones are the pool's; secret ones cannot be read at all.
+        // Locked pages belong to the secret pool. Secret memory cannot be read at all.
         let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
         if flags.contains(" lo") || memory.read_exact_at(&mut bytes, from).is_err() {
             continue;
@@ -527,7 +532,7 @@ fn run_mask_keeps_keys_in_locked_memory_only() {
     assert!(looked > 1 << 20, "its memory was looked at: {looked} bytes");
 }
 
-/// A pager reads its keys from the terminal that its standard error is, which it opens by name.
+/// A pager opens the terminal of its standard error by name and reads its keys from it.
 #[test]
 fn run_passes_keyboard_to_pager() {
     let needs = [Need::Program("script"), Need::Program("stty"), Need::Program("less")];

@@ -1,4 +1,4 @@
-//! Prompts, at a real pseudo-terminal: `script` (util-linux) makes one.
+//! Prompts at a real pseudo-terminal, which `script` (util-linux) creates.
 
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
@@ -12,14 +12,14 @@ use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs a line at a terminal; whenever a text has been shown, its answer is typed. Then the state
-/// of the terminal is asked for. Returns the exit code and all that was shown.
+/// Runs a line at a terminal. Types each answer once its prompt has appeared, then checks that the
+/// terminal's settings are restored. Returns the exit code and everything that was shown.
 pub(crate) fn at_terminal(fixture: &Fixture, line: &str, answers: &[(&str, &str)]) -> (i32, String) {
     typed_at_terminal(fixture, line, answers, Duration::ZERO)
 }
 
-/// The same with a pause before each answer: some programs show a prompt first and hide what is
-/// typed then.
+/// Like [`at_terminal`], with a pause before each answer: some programs show a prompt before they
+/// turn off the echo.
 pub(crate) fn typed_at_terminal(
     fixture: &Fixture,
     line: &str,
@@ -110,7 +110,7 @@ fn set_prompt_hides_typed_secret() {
     assert_eq!(exit, 2, "{shown}");
 }
 
-/// A secret that is pasted one question too early must not appear on the screen.
+/// A secret that the user pastes one question too early must not appear on the screen.
 #[test]
 fn confirmation_never_shows_pasted_text() {
     let Some(fixture) = fixture("confirmation_never_shows_pasted_text") else { return };
@@ -120,18 +120,18 @@ fn confirmation_never_shows_pasted_text() {
     let declined = "fix: keyrack set --env test --key K --vault os.secure --mech PERMANENT_VIA_REPLICA";
     for (answers, exit, says) in [
         (&[(ask, "hunter2\n"), (again, ""), (ask, "y"), ("y", "\n"), (secret, "fine\n")][..], 0, "[y/N] y\n"),
-        // It begins as a yes does; it ends a line more than once; it is long.
+        // The pasted text begins like a yes, contains a newline, or is long.
         (&[(ask, "yhunter2\n"), (again, ""), (ask, "yes\n"), (secret, "fine\n")], 0, "[y/N] y\n"),
         (&[(ask, "y\nhunter2\n"), (again, ""), (ask, "n\n")], 2, "[y/N] n\n"),
         (&[(ask, &long), (again, ""), (ask, "y\n"), (secret, "fine\n")], 0, "[y/N] y\n"),
-        // A slip is taken back.
+        // Backspace corrects a typo.
         (&[(ask, "y"), ("y", "\u{7f}"), ("\u{8} \u{8}", "n"), ("n", "\n")], 2, declined),
         (&[(ask, "hunter2\n"), (ask, "hunter2\n"), (ask, "hunter2\n"), (again, "")], 2, declined),
         (&[(ask, "\n")], 2, declined),
         (&[(ask, "hunter2\u{3}")], 130, ""),
         (&[(ask, "\u{4}")], 2, declined),
     ] {
-        // A shell reads what is left over, if anything is.
+        // The shell prints any input that keyrack left unread.
         let line = format!(
             "({set}; code=$?; sleep 0.1; while read -t 0.1 rest; do echo \"left: $rest\"; done; exit $code)"
         );
@@ -152,7 +152,7 @@ fn get_value_ends_with_newline_only_at_terminal() {
         let (exit, shown) = at_terminal(&fixture, &format!("{} 2> /dev/null", get(key)), &[]);
         assert_eq!(exit, 0, "{shown}");
         assert!(shown.starts_with(&format!("{shown_as}[exit")), "{shown:?}");
-        // Anything but a terminal gets the bytes and no more, even if a person is watching.
+        // A pipe or a file gets the exact bytes, even if the command runs at a terminal.
         for into in ["| od -An -c", "> out; od -An -c out"] {
             let (_, shown) = at_terminal(&fixture, &format!("{} {into}", get(key)), &[]);
             let bytes: String = shown.split("[exit").next().unwrap().split_whitespace().collect();
@@ -168,14 +168,14 @@ fn get_value_ends_with_newline_only_at_terminal() {
 fn set_prompts_for_missing_arguments() {
     let Some(fixture) = fixture("set_prompts_for_missing_arguments") else { return };
     let secret = ("Secret for acme.test.K: ", "s3cret\n");
-    // The env, the vault (the usual one by Enter), that it is permanent.
+    // Asks for the env, for the vault (Enter chooses the default), and to confirm a permanent key.
     let all = [("Choice: ", "1\n"), ("1. os.secure", ""), ("Choice [1]: ", "\n"), ("[y/N] ", "y\n"), secret];
     let (exit, shown) = at_terminal(&fixture, "keyrack set --key K", &all);
     assert_eq!(exit, 0, "{shown}");
     let (_, value, _) = fixture.run("keyrack get --key K --unlock --value", b"");
     assert_eq!(value, ["s3cret", "%"]);
-    // keyrack.yml now answers some of the questions; a vault whose keys are not permanent
-    // asks no more.
+    // keyrack.yml now answers some of the questions. A vault whose keys are not permanent needs no
+    // confirmation.
     let (exit, shown) = at_terminal(
         &fixture,
         "export NO_COLOR=1; keyrack del --key K; keyrack set --key K --env test",
@@ -183,8 +183,8 @@ fn set_prompts_for_missing_arguments() {
     );
     assert_eq!(exit, 0, "{shown}");
     assert!(shown.contains("vault: os.daemon") && !shown.contains("Which env"), "{shown}");
-    // By the words, in a small letter or not; a slip is asked again, and too many of them are the
-    // end.
+    // A choice can be entered as a word, in any case. keyrack asks again after an invalid choice,
+    // and stops after too many.
     let words = [
         ("Choice: ", "nope\n"),
         ("invalid choice: enter a number from 1 to 6, or one of test, prep, prod, camp, all,", ""),
@@ -203,7 +203,7 @@ fn set_prompts_for_missing_arguments() {
         at_terminal(&fixture, "NO_COLOR=1 keyrack set --key L --env test", &[slip, slip, slip]);
     assert_eq!(exit, 2, "{shown}");
     assert!(shown.contains("blocked: no valid choice after 3 attempts\n"), "{shown}");
-    // Without a terminal, one error names everything that is missing.
+    // Without a terminal, one error lists every missing argument.
     for line in ["keyrack set --key L --env test --no-prompt", "echo x | keyrack set --key L --env test"] {
         let (exit, shown) = at_terminal(&fixture, &format!("export NO_COLOR=1; {line}"), &[]);
         assert_eq!(exit, 2, "{shown}");
@@ -216,7 +216,7 @@ fn set_prompts_for_missing_arguments() {
 fn signal_at_prompt_restores_terminal() {
     let Some(fixture) = fixture("signal_at_prompt_restores_terminal") else { return };
     let set = "exec keyrack set --key K --env test --vault os.secure --mech REPLICA";
-    // Not SIGHUP: `script` would end with it. It goes the same way.
+    // SIGHUP is left out because it would terminate `script`. keyrack handles it in the same way.
     for (signal, exit) in [("TERM", 143), ("INT", 130), ("QUIT", 131)] {
         let line = format!("bash -c 'ulimit -c 0; (sleep 0.7; kill -{signal} $$) & {set}'");
         let (ended, shown) = at_terminal(&fixture, &line, &[("Secret for acme.test.K: ", "half")]);
@@ -237,7 +237,7 @@ fn passphrase_is_asked_once_per_command() {
         let (exit, shown) = at_terminal(&fixture, &format!("{set} {key}"), &[(ask, "correct horse\n")]);
         assert_eq!(exit, 0, "{shown}");
     }
-    // The manifest and two files, and one question.
+    // The passphrase opens the manifest and two files, and is asked for once.
     let unlock = "keyrack unlock --owner o --prikey $KEYS/sealed --env test";
     let (exit, shown) = at_terminal(
         &fixture,
@@ -252,7 +252,7 @@ fn passphrase_is_asked_once_per_command() {
     );
     let (exit, shown) = at_terminal(&fixture, unlock, &[(ask, "corr\u{3}")]);
     assert_eq!(exit, 130, "{shown}");
-    // Status never asks.
+    // `keyrack status` never prompts.
     let (exit, shown) = at_terminal(&fixture, "keyrack status --owner o", &[]);
     assert_eq!(exit, 0, "{shown}");
     // An error names the missing terminal.
@@ -264,7 +264,8 @@ fn passphrase_is_asked_once_per_command() {
 #[test]
 fn text_wraps_at_terminal_width() {
     let Some(fixture) = fixture("text_wraps_at_terminal_width") else { return };
-    // A word that fits no line may pass the edge, and so may a command, which gets pasted.
+    // A word that is longer than a line may exceed the width. So may a command, so that it can be
+    // copied whole.
     let may_pass = |line: &str| {
         let text = line.trim_start_matches([' ', '│', '├', '└', '─']);
         text.starts_with("tip: ") || text.starts_with("fix: ") || text.starts_with('`') || !text.contains(' ')
@@ -296,7 +297,7 @@ fn text_wraps_at_terminal_width() {
                 words.map(str::to_owned).collect::<Vec<_>>()
             };
             assert_eq!(words(&shown), words(whole), "{line}: nothing is lost");
-            // A wrapped line continues below its own branch, not at the edge.
+            // A wrapped line is indented below its own branch of the tree.
             let tree = shown.lines().skip(2).filter(|line| !line.is_empty());
             assert!(tree.clone().all(|line| line.starts_with("   ")), "{line}:\n{shown}");
             seen.push(shown);
@@ -306,8 +307,8 @@ fn text_wraps_at_terminal_width() {
     }
 }
 
-/// Every command, in every width: nothing is wrapped by the terminal, which would cut words, but
-/// what gets pasted or is a single word.
+/// In every width, the terminal wraps no line of any command, because that would cut words. The
+/// exceptions are commands, which users copy, and single words.
 #[test]
 fn every_command_fits_terminal_width() {
     let Some(fixture) = fixture("every_command_fits_terminal_width") else { return };
@@ -378,7 +379,7 @@ fn every_command_fits_terminal_width() {
                     continue;
                 }
                 assert!(look == "LC_ALL=C.UTF-8" || line.is_ascii(), "{look}: {command}: {line:?}");
-                // Below the tree's own lines: a command, or one word with its name before it.
+                // The text after the tree lines: a command, or one word after its label.
                 let text = line.trim_start_matches([' ', '│', '├', '└', '─', '|', '`', '-']);
                 let is_command = ["tip: ", "fix: ", "next: ", "keyrack ", "eval "]
                     .iter()
@@ -424,7 +425,8 @@ fn status_watch_redraws_in_place() {
         assert!(on_screen.contains("acme.test.K") && after.contains("acme.test.K"), "{shown}");
         assert!(after.contains("███ ") && after.contains(" of 10m\n"), "{shown}");
     }
-    // In few rows keys are what is seen, a line each, and the whole is left behind.
+    // If the screen has few rows, it shows the keys, one per line. The full status is printed at
+    // exit.
     for key in ["B", "C", "D", "E"] {
         let set = format!("keyrack set --key {key} --env test --vault os.direct --mech REPLICA");
         assert_eq!(fixture.run(&set, b"s3cret").0, 0);
@@ -443,7 +445,7 @@ fn status_watch_redraws_in_place() {
         assert!(!on_screen.contains("more lines") && on_screen.contains(" of 10m\u{1b}[K"), "{shown}");
         assert!(after.contains("boundary: "), "{shown}");
     }
-    // A size it does not fit, and another one meanwhile.
+    // A terminal that is too small, and that is resized during the command.
     let line = "stty cols 40 rows 6; (sleep 0.4; stty cols 100 rows 70 < /dev/tty) & keyrack status --watch";
     let (exit, shown) = at_terminal(
         &fixture,
@@ -454,7 +456,7 @@ fn status_watch_redraws_in_place() {
     let drawn: Vec<&str> = shown.split("\u{1b}[H").skip(1).collect();
     assert_eq!(drawn[0].lines().count(), 6, "{shown}");
     assert!(!drawn.last().unwrap().contains("more lines"), "{shown}");
-    // A daemon that does not answer is reported, and does not keep the command running.
+    // If the daemon does not answer, the screen shows an error and the command can still be quit.
     let pid: String = fixture.run("keyrack daemon status --json", b"").1.concat();
     let pid = pid
         .split("\"pid\": ")
@@ -467,12 +469,12 @@ fn status_watch_redraws_in_place() {
     let line = format!("kill -STOP {pid}; NO_COLOR=1 keyrack status --watch; kill -CONT {pid}");
     let (exit, shown) = at_terminal(&fixture, &line, &[("failed: ", ""), ("press q to quit", "q")]);
     assert_eq!(exit, 0, "{shown}");
-    // Ended by a signal, the terminal is as it was.
+    // A signal terminates the command, and the terminal is restored.
     let line = "bash -c '(sleep 0.7; kill -TERM $$) & exec keyrack status --watch'";
     let (exit, shown) = at_terminal(&fixture, line, &[]);
     assert_eq!(exit, 143, "{shown}");
     assert!(shown.contains("\u{1b}[?1049l"), "{shown}");
-    // Nowhere to draw.
+    // Without a terminal that can be redrawn, the command fails.
     for line in ["keyrack status --watch | cat; exit ${PIPESTATUS[0]}", "TERM=dumb keyrack status --watch"] {
         let (exit, shown) = at_terminal(&fixture, &format!("bash -c '{line}'"), &[]);
         assert_eq!(exit, 2, "{shown}");
@@ -488,8 +490,8 @@ fn status_watch_json_prints_line_per_change() {
     let script = "keyrack status --watch --json | head -3 & sleep 0.5; keyrack unlock --env test >/dev/null 2>&1; sleep 2.5; keyrack relock >/dev/null; wait; echo ended";
     let (exit, stdout, stderr) = fixture.run(&format!("bash -c '{script}'"), b"");
     assert_eq!((exit, stderr.len()), (0, 0), "{stderr:?}");
-    // No daemon, one key, none; and the exit once the reader is gone, although nothing changes any
-    // more.
+    // The lines show no daemon, one key, and no keys. The command then exits because its reader is
+    // gone, although nothing changes any more.
     assert_eq!(stdout[0], "null");
     assert!(stdout[1].starts_with('{') && stdout[1].contains("acme.test.K"), "{stdout:?}");
     assert!(stdout[2].contains("\"keys\":[]"), "{stdout:?}");
@@ -503,7 +505,7 @@ fn init_prompts_at_terminal() {
         return;
     }
     let make = "declares the keys of this repository? [Y/n] ";
-    // Enter takes what is proposed.
+    // Enter accepts the default.
     let fixture = Fixture::new();
     assert_eq!(fixture.run("git init -q", b"").0, 0);
     assert_eq!(fixture.run("git remote add origin git@github.com:Acme/app.git", b"").0, 0);
@@ -528,12 +530,12 @@ fn init_prompts_at_terminal() {
     assert!(shown.contains("└─ 2. ~/.ssh/work, with a passphrase\n"), "{shown}");
     assert!(shown.contains("next: keyrack set --key API_KEY --env test --vault os.secure\n"), "{shown}");
     assert!(shown.contains("path: ./.agent/keyrack.yml") && shown.contains("org: acme"), "{shown}");
-    // All is there: nothing is asked.
+    // Everything exists: no question is asked.
     let (exit, shown) = at_terminal(&fixture, init, &[]);
     assert!(exit == 0 && shown.contains("already active") && !shown.contains('?'), "{shown}");
 
-    // Invalid answers are asked again, flags replace questions, and no question is asked if a
-    // program reads the output.
+    // After an invalid answer keyrack asks again. Flags replace questions. There are no questions
+    // if a program reads the output.
     let fresh = || {
         let fixture = Fixture::new();
         assert_eq!(fixture.run("git init -q", b"").0, 0);
@@ -581,7 +583,7 @@ fn init_prompts_at_terminal() {
         assert_eq!(made, exit == 0, "{line}: nothing is made before all is said: {shown}");
     }
 
-    // Without a key there is one way out.
+    // Without an ssh key, the error names the command that creates one.
     let fixture = fresh();
     std::fs::remove_dir_all(fixture.home.home().join(".ssh")).unwrap();
     let (exit, shown) = at_terminal(&fixture, init, &[(make, "n\n")]);

@@ -1,6 +1,6 @@
-//! `keyrack run --mask` at a terminal, with programs that change its settings: what they hide stays
-//! hidden, keys reach them as they are typed, and nothing is shown twice. Each command is run
-//! without `--mask` as well, as the reference.
+//! `keyrack run --mask` at a terminal, with programs that change the terminal's settings: hidden
+//! input stays hidden, keys reach the program as they are typed, and nothing is shown twice. Each
+//! command also runs without `--mask`, as the reference.
 
 use std::fs;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const UP: &str = "\u{1b}[A";
 const TYPED: (&str, &str) = ("Password: ", "correct horse\n");
 const HIDDEN: &[(&str, usize)] = &[("horse", 0), ("length 13", 1)];
 
-/// A program at a terminal.
+/// A program that runs at a terminal.
 struct Case {
     needs: &'static [Need],
     /// The command, for a shell.
@@ -25,11 +25,12 @@ struct Case {
     /// Output to wait for, and the input to type then.
     dialogue: &'static [(&'static str, &'static str)],
     exit: i32,
-    /// Parts of what is shown, each with how often.
+    /// Texts in the output, each with its number of occurrences.
     shows: &'static [(&'static str, usize)],
 }
 
-/// A world in which K is granted from the environment, with a file of numbered lines that hold it.
+/// Returns a home whose key K is granted from the environment, with a file of numbered lines that
+/// contain K.
 fn fixture() -> Fixture {
     let fixture = Fixture::new();
     assert_eq!(fixture.run("git init -q", b"").0, 0);
@@ -41,7 +42,7 @@ fn fixture() -> Fixture {
     fixture
 }
 
-/// Tries each case with and without `--mask`.
+/// Runs each case with and without `--mask`.
 fn try_all(test: &str, cases: &[Case]) {
     if !can_run(test, &["script", "stty", "git", "bash"].map(Need::Program)) {
         return;
@@ -69,7 +70,8 @@ fn try_all(test: &str, cases: &[Case]) {
     }
 }
 
-/// Passwords are hidden by settings of the input, of `/dev/tty`, or of the output's own terminal.
+/// Programs hide passwords by settings of their input, of `/dev/tty`, or of the terminal of their
+/// output.
 #[test]
 fn run_mask_terminal_shows_no_hidden_input() {
     try_all(
@@ -89,7 +91,7 @@ fn run_mask_terminal_shows_no_hidden_input() {
                 exit: 0,
                 shows: HIDDEN,
             },
-            // By the terminal of the output: the same one, to the program.
+            // Through the terminal of the output, which is the same terminal for the program.
             Case {
                 needs: &[],
                 command: "stty -echo <&1; sleep 0.1; printf 'Password: '; read x; stty echo <&1; echo; echo \"length ${#x}\"",
@@ -111,7 +113,7 @@ fn run_mask_terminal_shows_no_hidden_input() {
                 exit: 0,
                 shows: HIDDEN,
             },
-            // Its prompt is written to the standard output.
+            // This program writes its prompt to standard output.
             Case {
                 needs: &[Need::Program("python3")],
                 command: "python3 -c '\nimport sys, termios\nold = termios.tcgetattr(0)\nnew = termios.tcgetattr(0)\nnew[3] &= ~termios.ECHO\n\
@@ -151,8 +153,8 @@ fn run_mask_terminal_shows_no_hidden_input() {
                 exit: 0,
                 shows: &[("horse", 0), ("ended", 1)],
             },
-            // The prompt is on the other side, which hides what is typed; this side must pass on
-            // key by key.
+            // The remote side shows the prompt and hides the input. The local side must pass on
+            // each key.
             Case {
                 needs: &[Need::Program("ssh"), Need::Path("/usr/sbin/sshd"), Need::Root],
                 command: "mkdir -p /run/sshd; for name in host me; do ssh-keygen -q -t ed25519 -N '' -f $name; done
@@ -172,7 +174,8 @@ fn run_mask_terminal_shows_no_hidden_input() {
                 exit: 0,
                 shows: HIDDEN,
             },
-            // By ncurses, on its output, with the result on another descriptor, as scripts do.
+            // dialog draws with ncurses on its output and writes the result to another descriptor,
+            // as in scripts.
             Case {
                 needs: &[Need::Program("dialog")],
                 command: "x=$(dialog --passwordbox P 8 40 3>&1 1>&2 2>&3 3>&-); echo \"length ${#x}\"",
@@ -231,7 +234,7 @@ fn run_mask_terminal_passes_each_key_at_once() {
                 exit: 0,
                 shows: &[("^[", 0)],
             },
-            // It reads keys from its standard error, which it makes its input.
+            // vim duplicates its standard error to its standard input and reads keys from there.
             Case {
                 needs: &[Need::Program("vim")],
                 command: "echo from a pipe | vim -u NONE -i NONE -N -; cat new",
@@ -272,7 +275,7 @@ fn run_mask_terminal_passes_each_key_at_once() {
                 exit: 0,
                 shows: &[],
             },
-            // A new size reaches each process of the command.
+            // A change of the terminal's size reaches each process of the command.
             Case {
                 needs: &[],
                 command: "(sleep 0.7; stty cols 91 rows 33 </dev/tty) & sh -c 'bash -c \"\
@@ -281,7 +284,7 @@ fn run_mask_terminal_passes_each_key_at_once() {
                 exit: 0,
                 shows: &[("33 91", 1)],
             },
-            // A masked command of a masked command.
+            // A masked command inside a masked command.
             Case {
                 needs: &[Need::Program("dialog")],
                 command: "keyrack run --env test --mask -- dialog --inputbox I 8 40",
@@ -289,7 +292,7 @@ fn run_mask_terminal_passes_each_key_at_once() {
                 exit: 0,
                 shows: &[],
             },
-            // Under a process that has the terminal open once more, as Node has for its own output.
+            // The parent also has the terminal open, as Node has for its own output.
             Case {
                 needs: &[Need::Program("dialog"), Need::Program("node")],
                 command: "node -e '\nconsole.log(\"node\");\n\
