@@ -1,5 +1,5 @@
-//! Changes under trouble: several at once, killed in the middle, on a full disk, in a home that
-//! cannot be written.
+//! Changes under bad conditions: concurrent commands, a killed command, a full disk, a read-only
+//! home.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub(crate) fn words(line: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
-/// A world with a rack and a repository.
+/// Returns a home with a rack and a repository.
 fn fixture() -> Fixture {
     let fixture = Fixture::new();
     for line in ["git init -q", "keyrack init --org acme"] {
@@ -69,7 +69,7 @@ fn killed_set_leaves_old_or_new_secret() {
     }
 }
 
-/// Runs a script in a mount namespace of its own, as root: `$RACK` is the rack's directory.
+/// Runs a script as root in its own mount namespace. `$RACK` is the rack's directory.
 fn with_mounts(fixture: &Fixture, script: &str, stdin: &[u8]) -> (i32, Vec<String>, Vec<String>) {
     let rack = fixture.home.home().join(".rhachet/keyrack");
     let line = format!("RACK={} unshare -m sh -c '{script}'", rack.display());
@@ -87,7 +87,7 @@ fn set_on_full_disk_or_read_only_home_loses_nothing() {
         return;
     }
     assert_eq!(fixture.run(&set("K").join(" "), b"old").0, 0);
-    // A disk with room for what is there and no more.
+    // A disk that has room for the existing files only.
     let full = "cp -a $RACK $RACK.kept && mount -t tmpfs -o size=64k,mode=700 none $RACK && cp -a $RACK.kept/. $RACK/ && \
                 dd if=/dev/zero of=$RACK/filler bs=4k 2>/dev/null; ";
     let again = set("K").join(" ");
@@ -99,7 +99,7 @@ fn set_on_full_disk_or_read_only_home_loses_nothing() {
     assert_eq!(exit, 1, "{stderr:?}");
     assert!(stderr.iter().any(|line| line.contains("failed: cannot")), "{stderr:?}");
     assert!(stderr.iter().any(|line| line.contains("the old file was not changed")), "{stderr:?}");
-    // A home that cannot be written.
+    // A home that is read-only.
     let read_only = "mount --bind $RACK $RACK && mount -o remount,bind,ro $RACK; ";
     for command in [again.as_str(), "keyrack del --key K --env test", "keyrack recipient del --label default"]
     {
@@ -110,7 +110,7 @@ fn set_on_full_disk_or_read_only_home_loses_nothing() {
             "{command}: {stderr:?}"
         );
     }
-    // Reading goes on in it, and everything is there as it was.
+    // Reads still work, and the stored key is unchanged.
     let (exit, _, stderr) = with_mounts(&fixture, &format!("{read_only} keyrack unlock --env test"), b"");
     assert_eq!(exit, 0, "{stderr:?}");
     let (_, value, _) = fixture.run("keyrack get --key K --value", b"");

@@ -1,6 +1,6 @@
-//! Compatibility with scripts for the TypeScript keyrack: every flag of every command, the
-//! exit codes, the members of the JSON, and the lines that shell scripts call it by. As tables;
-//! where we differ on purpose, the row says how.
+//! Compatibility with scripts for the TypeScript keyrack: the flags of every command, the exit
+//! codes, the JSON members, and the command lines of shell scripts. The tests are tables. A comment
+//! marks each row in which we differ on purpose.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::fixture::Fixture;
 
-/// Each command with what it cannot do without, and every flag it takes.
+/// Each command with its required arguments, and every flag that it accepts.
 const FLAGS: &[(&str, &[&str])] = &[
     (
         "init",
@@ -92,11 +92,12 @@ const FLAGS: &[(&str, &[&str])] = &[
 #[test]
 fn legacy_flags_are_all_accepted() {
     let fixture = Fixture::new();
-    // Flags are read in order, so what stands before --help is known or refused.
+    // Flags are read in order, so everything before `--help` is validated.
     let help = |line: &str| fixture.run(&format!("keyrack {line} --help"), b"");
     for (command, flags) in FLAGS {
         for flag in *flags {
-            // A flag that is needed and given again would be refused for that.
+            // If the flag is already among the required arguments, the line drops that one: keyrack
+            // rejects a flag that is given twice.
             let line = match flag.split_once(' ') {
                 Some((name, _)) if command.contains(name) => {
                     format!("{} {flag}", command.split(&format!(" {name}")).next().unwrap())
@@ -106,8 +107,8 @@ fn legacy_flags_are_all_accepted() {
             let (exit, stdout, stderr) = help(&line);
             assert!(exit == 0 && stderr.is_empty() && !stdout.is_empty(), "{line}: {exit} {stderr:?}");
         }
-        // All together, each once; --lenient is the other of --strict, and --for another word for
-        // --owner.
+        // All flags together, each once. `--lenient` is left out because it conflicts with
+        // `--strict`, and `--for` because it is an alias of `--owner`.
         let mut seen = BTreeSet::from(["--lenient".to_owned()]);
         let new = |flag: &&&str| {
             let name = flag.split(' ').next().unwrap();
@@ -122,17 +123,17 @@ fn legacy_flags_are_all_accepted() {
     }
 }
 
-/// Expected result: a line, its stdin, its exit code and its stdout.
+/// Command line, its stdin, and the expected exit code and stdout.
 type Row = (&'static str, &'static str, i32, Out);
 
 enum Out {
-    /// Nothing.
+    /// No output.
     Empty,
-    /// Exactly this.
+    /// Exactly this text.
     Is(&'static str),
-    /// A text with this in it.
+    /// Text that contains this part.
     Has(&'static str),
-    /// JSON, in which each pointer (RFC 6901) is of a type, or is a value.
+    /// JSON in which each pointer (RFC 6901) has a type or a value.
     Json(&'static [(&'static str, &'static str)]),
 }
 
@@ -180,7 +181,7 @@ fn has_tools(test: &str) -> bool {
     can_run(test, &[Need::Program("git"), Need::Program("sh")])
 }
 
-/// The members of a grant.
+/// Members of a grant.
 const GRANT: &[(&str, &str)] = &[
     ("/status", "granted"),
     ("/grant/slug", "acme.test.A"),
@@ -203,14 +204,14 @@ fn legacy_exit_codes_and_json_hold_without_rack() {
     hold(
         &fixture,
         &[
-            // Nothing to do is not a failure.
+            // A command that has nothing to do succeeds.
             ("keyrack relock --json", "", 0, Json(&[("/relocked", "[]")])),
             ("keyrack status --json", "", 0, Json(&[("", "null")])),
             ("keyrack daemon prune --json", "", 0, Json(&[("/pruned", "[]")])),
             ("keyrack daemon prune --owner @all", "", 0, Has("no daemon active for any owner")),
             ("keyrack relock", "", 0, Has("(no keys to prune)")),
-            // The caller has to act. There it was 1 for some of these: usage, no manifest, an env
-            // that is none.
+            // The caller has to act: exit code 2. The TypeScript keyrack exits with 1 for some of
+            // these: usage errors, a missing manifest, an unknown env.
             ("keyrack list", "", 2, Empty),
             ("keyrack list --json", "", 2, Empty),
             ("keyrack recipient get", "", 2, Empty),
@@ -306,7 +307,7 @@ fn legacy_exit_codes_and_json_hold_in_repository() {
                 Json(&[("/org", "@all")]),
             ),
             ("SET C --at nowhere.yml", "v", 2, Empty),
-            // Never assumed, and never a hang.
+            // keyrack never assumes a missing mechanism or env, and never waits for one.
             ("keyrack set --key C --vault os.secure --env test", "v", 2, Empty),
             ("keyrack set --key C --vault os.secure --mech REPLICA", "v", 2, Empty),
             (
@@ -315,7 +316,7 @@ fn legacy_exit_codes_and_json_hold_in_repository() {
                 0,
                 Json(&[("/acme.test.A/vault", "os.secure"), ("/acme.test.A/exid", "null")]),
             ),
-            // Not granted: 2 in every form.
+            // A key that is not granted: exit code 2 in every output format.
             (
                 "keyrack get --key A --env test --json",
                 "",
@@ -363,7 +364,7 @@ fn legacy_exit_codes_and_json_hold_in_repository() {
             ("keyrack source --env test --lenient", "", 0, Empty),
             ("keyrack unlock --env sudo", "", 2, Empty),
             ("keyrack unlock --env nope", "", 2, Empty),
-            // Secrets do not stand in it, as they did there.
+            // The output does not contain secrets. The TypeScript keyrack prints them here.
             (
                 "keyrack unlock --env test --json",
                 "",
@@ -382,7 +383,7 @@ fn legacy_exit_codes_and_json_hold_in_repository() {
             ("keyrack get --key A --env test --output json", "", 0, Json(GRANT)),
             ("keyrack get --key A --env test --org acme --json", "", 0, Json(GRANT)),
             ("keyrack get --key acme.test.A --json", "", 0, Json(GRANT)),
-            // --value wins over --output, and that over --json.
+            // `--value` overrides `--output`, and `--output` overrides `--json`.
             ("keyrack get --key A --env test --value --output json --json", "", 0, Is("v\n%")),
             ("keyrack get --key A --env test --output vibes --json", "", 0, Has("status: granted")),
             (
@@ -412,7 +413,7 @@ fn legacy_exit_codes_and_json_hold_in_repository() {
                 ]),
             ),
             ("keyrack status --env prod --json", "", 0, Json(&[("/keys", "[]")])),
-            // Declared and never set: left out, and no failure.
+            // A key that is declared but was never set is omitted, without an error.
             ("sh -c 'printf \"  - NEVER\\n\" >> .agent/keyrack.yml'", "", 0, Empty),
             (
                 "keyrack unlock --env test --json",
@@ -504,7 +505,8 @@ fn owner_before_command_applies_to_every_command() {
                 Json(&[("/slug", "acme.test.A")]),
             ),
             ("keyrack --owner o unlock --env test", "", 0, Has("acme.test.A")),
-            // There get read the default owner's, and fill and firewall did too.
+            // In the TypeScript keyrack, `get`, `fill` and `firewall` read the default owner's keys
+            // here.
             ("keyrack --owner o get --env test --key A --value", "", 0, Is("v\n%")),
             ("keyrack --for o get --env test --key A --value", "", 0, Is("v\n%")),
             ("keyrack get --owner o --env test --key A --value", "", 0, Is("v\n%")),
@@ -518,7 +520,7 @@ fn owner_before_command_applies_to_every_command() {
             ),
             ("keyrack --owner o list --json", "", 0, Json(&[("/acme.test.A/env", "test")])),
             ("keyrack --owner o status --json", "", 0, Json(&[("/owner", "o")])),
-            // default is the one without a name, in the manifest's path too.
+            // `default` is the owner without a name, also in the path of the manifest.
             ("keyrack --owner o status --owner default --json", "", 0, Json(&[("", "null")])),
             ("keyrack init --owner default --json", "", 0, Json(&[("/host/owner", "null")])),
             ("keyrack list --json", "", 0, Json(&[("", "{}")])),
@@ -548,7 +550,7 @@ fn legacy_shell_script_lines_work() {
     }
     let fixture = Fixture::new();
     let rhx = fixture.home.home().join("rhx");
-    // As docs/wrap.md has it, in brief.
+    // A short form of the wrapper in docs/wrap.md.
     fs::write(&rhx, "#!/bin/sh\nshift\nKEYRACK_INVOKED_AS='rhx keyrack' exec keyrack \"$@\"\n").unwrap();
     hold(
         &fixture,
@@ -573,7 +575,7 @@ fn legacy_shell_script_lines_work() {
                 0,
                 Has("slug"),
             ),
-            // Locked: nothing, and the script goes on.
+            // The key is locked: the output is empty and the script continues.
             (
                 "sh -c 'PATH=..:$PATH; ENV=test; AWS_PROFILE=$(rhx keyrack get --owner ehmpath --env \"$ENV\" --key AWS_PROFILE --value 2>/dev/null || echo \"\"); echo \"[$AWS_PROFILE]\"'",
                 "",

@@ -1,4 +1,4 @@
-//! Completions in the real shells: at their prompts, Tab pressed.
+//! Completions in real shells: the tests press Tab at the prompt.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use keyrack_testkit::{Need, can_run};
 use crate::fixture::Fixture;
 use crate::terminal::at_terminal;
 
-/// A repository that declares keys, some of which mean harm.
+/// Returns a repository that declares keys, some with names that try to inject shell code.
 fn fixture(test: &str, shell: &'static str) -> Option<Fixture> {
     if !can_run(
         test,
@@ -42,8 +42,7 @@ fn nothing_happened(fixture: &Fixture, shown: &str) {
     assert!(!shown.contains("rror") && !shown.contains("not found"), "{shown}");
 }
 
-/// Line typed into a shell, with Tab pressed in it. Its output shows the command that the shell
-/// ran.
+/// Line that is typed into a shell, with Tab presses. The output shows which command the shell ran.
 const TYPED: &str = "keyrack --owner wo\tget --key AP\t--env te\t--js\t\n";
 const ANSWERED: &str = "\"slug\": \"acme.test.API_KEY\"";
 
@@ -55,7 +54,7 @@ fn bash_completes_commands_flags_and_names() {
         ("READY> ", "bind 'set enable-bracketed-paste off'; source <(keyrack completions bash)\n"),
         ("READY> ", TYPED),
         (ANSWERED, ""),
-        // None of the harmful names is offered beside it, nor by its beginning.
+        // The shell offers none of the harmful names, neither in the list nor for their beginning.
         ("READY> ", "keyrack get --key \t\n"),
         ("status: absent", ""),
         ("READY> ", "keyrack get --key '$(\t\t\u{15}\n"),
@@ -86,7 +85,7 @@ fn zsh_completes_commands_flags_and_names() {
     ];
     let (_, shown) = at_terminal(&fixture, line, &answers);
     nothing_happened(&fixture, &shown);
-    // And from a directory of its search path, as it is installed.
+    // The same with the completion file in a directory of `fpath`, as it is installed.
     assert_eq!(fixture.run("sh -c 'mkdir zfunc; keyrack completions zsh > zfunc/_keyrack'", b"").0, 0);
     let answers = [
         ("READY> ", "fpath=($PWD/zfunc $fpath); autoload -U compinit; compinit -u -D\n"),

@@ -11,7 +11,7 @@ use crate::terminal::at_terminal;
 const SET: &str = "keyrack set --key K --env test --vault os.secure --mech PERMANENT_VIA_REPLICA";
 const GET: &str = "keyrack get --key K --env test --unlock --value";
 
-/// An input of stdin, what is stored of it, and what is named.
+/// Input on stdin, the value that is stored, and the notices that are printed.
 const INPUTS: &[(&str, &str, &[&str])] = &[
     ("plain", "plain", &[]),
     ("plain\n", "plain", &[]),
@@ -35,7 +35,7 @@ fn fixture() -> Fixture {
     fixture
 }
 
-/// The value of the key, byte for byte.
+/// Returns the value of the key, byte for byte.
 fn stored(fixture: &Fixture) -> String {
     let file = fixture.home.home().join("project/value");
     let _ = fs::remove_file(&file);
@@ -121,7 +121,7 @@ fn set_and_fill_store_typed_secrets_unchanged() {
     let fill = "NO_COLOR=1 keyrack fill --env test --refresh --mech PERMANENT_VIA_REPLICA";
     let set = format!("NO_COLOR=1 {SET}");
     for (input, expected, named) in INPUTS {
-        // A line ends at the first Enter, which a carriage return is too.
+        // Typed input ends at the first Enter, and the terminal treats a carriage return as Enter.
         if input.trim_end_matches('\n').contains(['\n', '\r']) {
             continue;
         }

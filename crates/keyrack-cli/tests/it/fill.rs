@@ -1,4 +1,4 @@
-//! `fill` at a terminal.
+//! `keyrack fill` at a terminal.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::terminal::at_terminal;
 
 const CONFIRM: &str = "a password)? [y/N] ";
 
-/// A rack, and a repository that declares keys; `None` where there is no terminal.
+/// Returns a rack and a repository that declares keys, or `None` if no terminal can be created.
 fn fixture(test: &str, keys: &str) -> Option<Fixture> {
     if !can_run(test, &[Need::Program("script"), Need::Program("stty"), Need::Program("git")]) {
         return None;
@@ -35,7 +35,7 @@ fn fill_asks_for_missing_keys_and_keeps_others() {
     assert_eq!(fixture.run(set, b"there").0, 0);
     let answers = [
         ("key 1/3, A, for 1 owner", ""),
-        // Asked once, for all keys.
+        // keyrack asks once for all keys.
         (CONFIRM, "y\n"),
         ("Secret for acme.test.A: ", "first\n"),
         ("key 2/3", ""),
@@ -51,7 +51,7 @@ fn fill_asks_for_missing_keys_and_keeps_others() {
     for (key, is) in [("A", "first"), ("B", "there"), ("C", "third")] {
         assert_eq!(value(&fixture, key), [is, "%"]);
     }
-    // Again, and there is nothing to ask.
+    // The second run has nothing to ask.
     let (exit, shown) =
         at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test --json", &[("\"verified\": 3", "")]);
     assert_eq!(exit, 0, "{shown}");
@@ -85,11 +85,11 @@ fn fill_continues_after_failed_key() {
     assert!(shown.contains("github classic personal access token"), "{shown}");
     assert!(shown.contains("weaker than the minimum ephemeral"), "{shown}");
     assert_eq!(value(&fixture, "LAST"), ["last", "%"]);
-    // Taken all the same, when that is said.
+    // `--allow-dangerous` accepts the token.
     let again = "keyrack fill --env test --key TOKEN --allow-dangerous";
     let answers = [(CONFIRM, "y\n"), ("Secret for acme.test.TOKEN: ", token.as_str())];
     assert_eq!(at_terminal(&fixture, again, &answers).0, 0);
-    // A blocked key fails, and --repair asks for another.
+    // A blocked key is an error, and `--repair` prompts for a new secret.
     assert_eq!(fixture.run("keyrack relock", b"").0, 0);
     let (exit, stdout, _) = fixture.run("keyrack fill --env test --key TOKEN", b"");
     assert!(exit == 2 && stdout.iter().any(|line| line.contains("failed: ")), "{stdout:?}");
@@ -114,11 +114,11 @@ fn fill_stops_if_declined_or_interrupted() {
             format!("keyrack set --env test --key {key} --vault os.secure --mech PERMANENT_VIA_REPLICA\n");
         assert!(shown.contains(&fix), "{shown}");
     }
-    // The secret, pasted at the question.
+    // The user pastes the secret at the confirmation.
     let answers = [(CONFIRM, "hunter2\n"), ("discarded and not shown", ""), (CONFIRM, "\n")];
     let (exit, shown) = at_terminal(&fixture, "NO_COLOR=1 keyrack fill --env test", &answers);
     assert!(exit == 2 && !shown.contains("hunter2"), "{shown}");
-    // Ctrl-C ends it, and what was done by then is told.
+    // Ctrl-C stops the command, which reports the keys that are done.
     let answers = [
         (CONFIRM, "y\n"),
         ("Secret for acme.test.A: ", "a\n"),

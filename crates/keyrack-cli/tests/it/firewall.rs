@@ -1,4 +1,4 @@
-//! `firewall`, with a runner of GitHub Actions on the other side.
+//! `keyrack firewall`, with an emulated GitHub Actions runner that reads its output.
 
 use std::fs;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, LIMIT};
 const FIREWALL: [&str; 7] =
     ["keyrack", "firewall", "--env", "test", "--from", "json(env://SECRETS)", "--into=github.actions"];
 
-/// A repository that declares these keys, and an empty file for `GITHUB_ENV`.
+/// Returns a repository that declares these keys, with a file for `GITHUB_ENV`.
 fn fixture(keys: &[&str]) -> Fixture {
     let fixture = Fixture::new();
     let project = fixture.home.home().join("project");
@@ -27,7 +27,8 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// Runs a step with these secrets. Returns its exit code, what it wrote, and the file it left.
+/// Runs a step with these secrets. Returns its exit code, its stdout and the contents of
+/// `GITHUB_ENV`.
 fn step(fixture: &Fixture, secrets: &serde_json::Value) -> (i32, Vec<u8>, Vec<u8>) {
     let file = fixture.home.home().join("project/env");
     let mut command = fixture.command(&words(&FIREWALL));
@@ -55,7 +56,7 @@ fn firewall_exports_and_masks_only_declared_secrets() {
     assert_eq!(seen.variable("MULTI"), Some(multi));
     assert_eq!(seen.variable("HOSTILE"), Some(hostile));
     let lines = [multi, hostile].into_iter().flat_map(|value| value.split(['\r', '\n']));
-    // Shorter ones would be found in every other word.
+    // Shorter lines could occur in unrelated words.
     for line in lines.filter(|line| line.trim().len() >= 4) {
         assert!(seen.masked(line).chars().all(|c| c == '*'), "{line:?}");
         assert!(seen.masked(line.trim()).chars().all(|c| c == '*'), "{line:?}");
@@ -96,7 +97,7 @@ fn firewall_rejects_names_that_are_runner_commands() {
         assert!(seen.log[0].starts_with("keyrack: "), "{name}: {seen:?}");
         assert!(seen.log.iter().all(|line| !line.starts_with('[')), "{name}: {seen:?}");
     }
-    // An extended file whose very path is a command.
+    // An extended file whose path is a runner command.
     let fixture = fixture(&["GOOD"]);
     let project = fixture.home.home().join("project");
     fs::create_dir_all(project.join("::stop-commands::x")).unwrap();
@@ -145,7 +146,7 @@ fn firewall_prefers_unlocked_key_and_shows_its_expiry() {
     let seen = Step::read(&output, &file).unwrap();
     assert_eq!(seen.variable("A"), Some("unlocked"));
     assert!(matches!(&seen.notices[..], [one] if one.starts_with("A expires at 20")), "{:?}", seen.notices);
-    // A locked one is drawn, and fails nothing.
+    // A locked key appears in the output, and the step succeeds.
     assert_eq!(fixture.run("keyrack relock", b"").0, 0);
     let (exit, output, _) = step(&fixture, &serde_json::json!({}));
     assert_eq!(exit, 0);
@@ -202,7 +203,7 @@ fn firewall_rejects_oversized_stdin() {
     }
 }
 
-/// The commands of `docs/ci.md` that begin with these words, as they stand there.
+/// Returns the commands of `docs/ci.md` that begin with these words, unchanged.
 fn documented(begin: &str) -> Vec<String> {
     let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ci.md");
     let page = fs::read_to_string(page).unwrap();
@@ -225,7 +226,7 @@ fn firewall_examples_of_documentation_work() {
     let seen = Step::read(&output.stdout, &fs::read(&file).unwrap()).unwrap();
     assert_eq!(seen.masked("tok-123"), "***");
 
-    // A later step: what reads keys at home finds them.
+    // In a later step, programs that read keys as on a developer's machine find them.
     let later = |line: &str, stdin: &[u8]| {
         let mut command = fixture.command(&words(&["sh", "-c", line]));
         command.envs(seen.variables.clone()).env("AWS_ACCESS_KEY_ID", "ASIA1");

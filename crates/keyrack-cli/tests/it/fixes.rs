@@ -1,10 +1,10 @@
-//! Every way out that a failure names works when it is pasted: following them from the failure on
-//! ends in success.
+//! Every fix that an error suggests works when the user pastes it: following the suggested fixes
+//! leads to success.
 
 use crate::fixture::Fixture;
 
-/// Runs a line; on a failure follows the way out it names, and then the line again, unless the way
-/// out was to be used in its stead.
+/// Runs a line. If it fails, runs the fix that it suggests and then the line again, unless the fix
+/// replaces the line.
 fn follow(fixture: &Fixture, line: &str, trail: &mut Vec<String>) {
     assert!(trail.len() < 8, "in circles: {trail:#?}");
     trail.push(line.to_owned());

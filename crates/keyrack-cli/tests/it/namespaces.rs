@@ -1,4 +1,5 @@
-//! The command in sandboxes: the errors of honest callers, and the sandboxes that are served.
+//! Commands that run in sandboxes: the errors that they report, and the sandboxes that the daemon
+//! serves.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Error of an honest caller in each sandbox. The socket can be reached from each.
+/// Error that the command reports in each sandbox. The socket is reachable from each.
 const JAILS: &[(&str, &str)] = &[
     ("unshare --pid --fork --mount-proc --", "in its own pid namespace"),
     ("unshare --pid --fork --", "without its own /proc"),
@@ -26,7 +27,7 @@ fn possible(test: &str) -> bool {
     can_run(test, &[Need::Root, Need::Program("unshare"), Need::Program("bwrap")])
 }
 
-/// Runs a line of a shell: exit code, output, errors.
+/// Runs a line of shell. Returns its exit code, stdout and stderr.
 fn sh(fixture: &Fixture, line: &str) -> (i32, String, String) {
     let mut command = fixture.command(&["sh", "-euc", line].map(str::to_owned));
     let output = run(&mut command, b"", LIMIT).unwrap();
@@ -64,8 +65,8 @@ fn caller_in_namespace_gets_error_with_fix() {
         let report: Value = serde_json::from_str(&stdout).unwrap();
         let checks = report["checks"].as_array().unwrap();
         let check = checks.iter().find(|check| check["name"] == "session.namespaces").unwrap();
-        // A pid namespace with a `/proc` of its own shows nothing from inside; that its daemon is
-        // out of sight is told there.
+        // From inside a pid namespace with its own `/proc`, the doctor cannot see the difference.
+        // The check of the socket reports that the daemon is invisible.
         let shows = jail.contains("user") || words.contains("/proc");
         assert_eq!(check["state"] != "ok", shows, "{jail}: {check}");
         let check = checks.iter().find(|check| check["name"] == "daemon.socket").unwrap();
@@ -93,7 +94,7 @@ fn allowed_user_namespaces_are_served_with_notice() {
     let (_, stdout, _) = sh(&fixture, "keyrack status --json");
     let status: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(status["daemon"]["namespaces"], "user allowed");
-    // The setting is the daemon's alone: a caller cannot make one serve it.
+    // Only the daemon's own setting counts: a caller cannot enable it in its environment.
     let (exit, _, _) = sh(&fixture, "keyrack daemon restart");
     assert_eq!(exit, 0);
     let (exit, _, stderr) =
@@ -104,7 +105,7 @@ fn allowed_user_namespaces_are_served_with_notice() {
     assert_eq!(status["daemon"]["namespaces"], "pid and user");
 }
 
-/// A rack of its own in a sandbox works: its daemon and its callers are in the same one.
+/// A separate rack in a sandbox works: its daemon and its callers are in the same sandbox.
 #[test]
 fn sandbox_can_start_its_own_daemon() {
     if !possible("sandbox_can_start_its_own_daemon") {

@@ -1,5 +1,4 @@
-//! Repositories of other users: refused by name, as git does, by every command that reads a
-//! `keyrack.yml`.
+//! Repositories of other users: every command that reads a `keyrack.yml` rejects them, as git does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,11 +12,11 @@ use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The user who runs commands, and another one; neither has an account.
+/// User who runs the commands, and another user. Neither has an account.
 const ME: u32 = 65_532;
 const OTHER: u32 = 65_531;
 
-/// A directory of several users, with a repository that one of them may have put there.
+/// Directory that several users share, with a repository that one of them may have created.
 struct Shared {
     fixture: Fixture,
     root: PathBuf,
@@ -48,12 +47,12 @@ impl Shared {
         assert!(Command::new("chown").args(["-hR", &owner]).arg(path).status().unwrap().success());
     }
 
-    /// Gives one thing of the repository, and not what is in it, to a user.
+    /// Changes the owner of one path in the repository, without its contents.
     fn give_only(&self, path: &str, user: u32) {
         std::os::unix::fs::lchown(self.root.join(path), Some(user), Some(user)).unwrap();
     }
 
-    /// A command as a user runs it in the directory.
+    /// Returns a command that a user runs in the directory.
     fn command(&self, user: u32, words: &str) -> Command {
         let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
         let mut command = self.fixture.command(&words);
@@ -64,8 +63,8 @@ impl Shared {
         command
     }
 
-    /// Runs a command; returns its exit code, stdout, the error that it told in JSON, if any, and
-    /// stderr.
+    /// Runs a command. Returns its exit code, its stdout, the JSON error that it reported, if any,
+    /// and its stderr.
     fn ran(&self, command: &mut Command) -> (i32, String, Option<Value>, String) {
         let output = run(command, b"{}", LIMIT).unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -129,7 +128,7 @@ fn repository_of_another_user_is_rejected_with_its_path() {
         assert_eq!(shared.ran(&mut shared.command(ME, GET)).0, 0, "{path}");
         shared.give_only(path, ME);
     }
-    // A key that is named in full needs no keyrack.yml.
+    // A full slug needs no keyrack.yml.
     shared.give(&shared.root, OTHER);
     let (exit, ..) = shared.ran(&mut shared.command(ME, "keyrack get --org @all --env test --key K --json"));
     assert_eq!(exit, 0);
@@ -164,11 +163,11 @@ fn repository_of_another_user_can_be_allowed_by_path() {
         fs::write(&config, &text).unwrap();
         shared.give(&config, ME);
         assert_eq!(get(&[]), exit, "{text}");
-        // Another user's own file says nothing.
+        // Another user's configuration file is ignored.
         shared.give(&config, OTHER);
         assert_eq!(get(&[]), 2, "{text}");
     }
-    // The configuration of the repository itself does not count.
+    // The repository's own configuration is ignored.
     fs::remove_file(&config).unwrap();
     fs::write(shared.root.join(".git/config"), format!("[safe]\n\tdirectory = {root}\n")).unwrap();
     fs::write(shared.root.join("work/.env"), format!("KEYRACK_SAFE_DIRECTORY={root}\n")).unwrap();
@@ -183,7 +182,7 @@ fn root_accepts_repository_of_sudo_user() {
     }
     let shared = Shared::new();
     let me = ME.to_string();
-    // The home of root itself.
+    // Root's own home.
     shared.give(&shared.fixture.home.home(), 0);
     shared.give(&shared.fixture.home.runtime(), 0);
     let get = |sudo: Option<&str>| {
@@ -192,7 +191,7 @@ fn root_accepts_repository_of_sudo_user() {
         shared.ran(&mut command).0
     };
     for (owner, planted, sudo, exit) in [
-        // A CI job's root in a checkout of the runner's user.
+        // A CI job runs as root in a checkout of the runner's user.
         (ME, &[][..], None, 0),
         (0, &[], None, 0),
         (ME, &[], Some(me.as_str()), 0),
@@ -200,7 +199,7 @@ fn root_accepts_repository_of_sudo_user() {
         (OTHER, &[], Some(&me), 2),
         (ME, &[".agent/keyrack.yml"], None, 2),
         (ME, &[".git"], None, 2),
-        // A directory of root's that others may write to.
+        // Root's directory, to which other users can write.
         (0, &[".git", ".agent", ".agent/keyrack.yml"], None, 2),
     ] {
         shared.give(&shared.root, owner);
@@ -245,7 +244,7 @@ fn repository_of_unmapped_user_is_rejected() {
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         shared.ran(&mut command)
     };
-    // Mapped: the repository is the user's own.
+    // The user is mapped, so the repository belongs to the caller.
     let (exit, _, _, told) = get(&["--map-root-user"]);
     assert_eq!(exit, 0, "{told}");
     shared.give(&shared.root, OTHER);

@@ -1,4 +1,4 @@
-//! Values at each place that stores or hands out one: tokens, sizes, names, shells, errors.
+//! Values in each command that stores or returns one: tokens, sizes, names, shells, errors.
 
 use std::fs;
 use std::process::Output;
@@ -11,7 +11,8 @@ use crate::fixture::Fixture;
 
 const AKIA: &str = "AKIAIOSFODNN7EXAMPLE";
 
-/// A rack and a repository of org acme whose `keyrack.yml` declares these keys for env test.
+/// Returns a rack and a repository of org acme whose `keyrack.yml` declares these keys for env
+/// test.
 fn fixture(keys: &[&str]) -> Fixture {
     let fixture = Fixture::new();
     let keys: String = keys.iter().map(|key| format!("\\n  - {key}")).collect();
@@ -74,7 +75,7 @@ fn hold(fixture: &Fixture, key: &str, value: &[u8]) {
     assert_eq!(exit, 0, "{stderr:?}");
 }
 
-/// Runs a script of a shell, or of another interpreter.
+/// Runs a script with a shell or another interpreter.
 fn script(fixture: &Fixture, interpreter: &[&str], text: &str) -> Output {
     let path = fixture.home.home().join("project/script");
     fs::write(&path, text).unwrap();
@@ -197,7 +198,7 @@ fn values_too_large_together_are_rejected_with_size() {
         hold(&fixture, key, &vec![b'x'; size]);
     }
     let limited = |kib: u32, line: &str| fixture.run(&format!("sh -c 'ulimit -s {kib}; {line}'"), b"");
-    // A quarter of it is the limit: 256 KiB, then 192.
+    // The limit is a quarter of the stack limit: 256 KiB, then 192 KiB.
     assert_eq!(limited(1024, "keyrack run --env test -- printenv C").0, 0);
     assert_eq!(limited(1024, "eval \"$(keyrack source --env test)\"; printenv C").0, 0);
     for line in [
@@ -309,7 +310,7 @@ fn expired_aws_credentials_are_rejected() {
     }
 }
 
-/// Command lines with a secret in each place where people put one by mistake.
+/// Runs command lines that contain a secret in each place where users put one by mistake.
 #[test]
 fn errors_never_repeat_possible_secret() {
     let fixture = fixture(&["K"]);
