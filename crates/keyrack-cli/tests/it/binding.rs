@@ -1,4 +1,4 @@
-//! Files of os.secure that are not the ones the host manifest names, through the commands.
+//! Files of os.secure that do not match the host manifest, as the commands report them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::fixture::Fixture;
 
-/// A rack whose key K is set twice, with the files as they were between the two.
+/// Rack whose key K was set twice, with copies of the files from between the two.
 struct Rack {
     fixture: Fixture,
     file: PathBuf,
@@ -32,7 +32,7 @@ impl Rack {
         Rack { fixture, file, manifest, first_file, first_manifest }
     }
 
-    /// The version that the host manifest records.
+    /// Returns the version that the host manifest records.
     fn version(&self) -> u64 {
         let (exit, stdout, stderr) = self.fixture.run("keyrack list --json", b"");
         assert_eq!(exit, 0, "{stderr:?}");
@@ -77,7 +77,7 @@ fn unlock_rejects_older_file_with_working_fix() {
     assert_eq!(rack.value(), "third");
 }
 
-/// The second `set` wrote the file and ended before the host manifest.
+/// The second `set` wrote the file and was interrupted before it wrote the host manifest.
 #[test]
 fn unlock_records_version_of_interrupted_set() {
     let rack = Rack::new();

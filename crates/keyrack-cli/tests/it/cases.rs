@@ -123,7 +123,7 @@ fn run_case(name: &str) {
         }
         if rewrite {
             step.exit = exit;
-            // A stream that matches stays as it is, `...` included.
+            // A stream that matches is not rewritten, so it keeps its `...` lines.
             if compare(&fixture, "stdout", &stdout, &step.stdout).is_some() {
                 step.stdout = rewritten(&fixture, &stdout, &step.stdout);
             }

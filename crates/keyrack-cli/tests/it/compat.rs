@@ -108,7 +108,7 @@ fn legacy_flags_are_all_accepted() {
             assert!(exit == 0 && stderr.is_empty() && !stdout.is_empty(), "{line}: {exit} {stderr:?}");
         }
         // All flags together, each once. `--lenient` is left out because it conflicts with
-        // `--strict`, and `--for` because it is an alias of `--owner`.
+        // `--strict`. `--for` counts as `--owner`, because it is an alias.
         let mut seen = BTreeSet::from(["--lenient".to_owned()]);
         let new = |flag: &&&str| {
             let name = flag.split(' ').next().unwrap();
@@ -505,8 +505,8 @@ fn owner_before_command_applies_to_every_command() {
                 Json(&[("/slug", "acme.test.A")]),
             ),
             ("keyrack --owner o unlock --env test", "", 0, Has("acme.test.A")),
-            // In the TypeScript keyrack, `get`, `fill` and `firewall` read the default owner's keys
-            // here.
+            // In the TypeScript keyrack, `get`, `fill` and `firewall` ignore an owner before the
+            // command and read the default owner's keys.
             ("keyrack --owner o get --env test --key A --value", "", 0, Is("v\n%")),
             ("keyrack --for o get --env test --key A --value", "", 0, Is("v\n%")),
             ("keyrack get --owner o --env test --key A --value", "", 0, Is("v\n%")),

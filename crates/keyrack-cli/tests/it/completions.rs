@@ -54,7 +54,8 @@ fn bash_completes_commands_flags_and_names() {
         ("READY> ", "bind 'set enable-bracketed-paste off'; source <(keyrack completions bash)\n"),
         ("READY> ", TYPED),
         (ANSWERED, ""),
-        // The shell offers none of the harmful names, neither in the list nor for their beginning.
+        // The shell offers none of the names with shell code, neither in the list nor for their
+        // beginning.
         ("READY> ", "keyrack get --key \t\n"),
         ("status: absent", ""),
         ("READY> ", "keyrack get --key '$(\t\t\u{15}\n"),

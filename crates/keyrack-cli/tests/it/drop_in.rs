@@ -1,4 +1,4 @@
-//! Contents of today's racks, manifests and scripts that a stricter keyrack could refuse.
+//! Contents of existing racks, manifests and scripts that a stricter keyrack could reject.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -21,7 +21,7 @@ fn fixture(manifest: &str) -> Fixture {
     fixture
 }
 
-/// Runs a line with these variables; returns its exit code, stdout and stderr.
+/// Runs a line with these environment variables. Returns its exit code, stdout and stderr.
 fn in_env(fixture: &Fixture, line: &str, variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut command = fixture.command(&words(line));
     command.envs(variables.iter().copied());
@@ -30,8 +30,8 @@ fn in_env(fixture: &Fixture, line: &str, variables: &[(&str, &str)]) -> (Option<
     (status.code(), text(stdout), text(stderr))
 }
 
-/// Reads answer as without a daemon where the runtime directory is missing or unusable, and say so
-/// on stderr; what unlocks fails.
+/// If the runtime directory is missing or unusable, reads behave as without a daemon and print a
+/// warning on stderr. Unlocking fails.
 #[test]
 fn reads_without_runtime_dir_behave_as_without_daemon() {
     let fixture = fixture(MANIFEST);

@@ -1,4 +1,4 @@
-//! A home with a rack's surroundings, in which tests run the binaries as a user would.
+//! Home directory in which tests run the binaries as a user would.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use keyrack_testkit::{Home, binary, run};
 /// Longest time that a command may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// A home with ssh keys and a project directory. Dropping it kills the daemons that were started in
+/// Home with ssh keys and a project directory. Dropping it kills the daemons that were started in
 /// it.
 pub(crate) struct Fixture {
     pub(crate) home: Home,
@@ -33,7 +33,7 @@ impl Fixture {
 
     /// Returns a command that runs in the project, as a user of this home would type it.
     pub(crate) fn command(&self, words: &[String]) -> Command {
-        // By PATH, as a user has it, so that `sh` and `env` find it too.
+        // Adds keyrack to PATH, as for a user, so that `sh` and `env` find it too.
         let keyrack = binary("keyrack");
         let bin = keyrack.parent().expect("a file is in a directory");
         let path = std::env::var_os("PATH").unwrap_or_default();

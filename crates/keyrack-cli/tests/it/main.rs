@@ -1,4 +1,5 @@
-//! Tests of the command `keyrack` as users run it: the real binaries, in homes of their own.
+//! Integration tests of the `keyrack` command. They run the real binaries, each test in its own
+//! home.
 #![allow(clippy::unwrap_used, reason = "a test that fails there says where")]
 
 mod binding;

@@ -1,4 +1,4 @@
-//! The manual pages, read by mandoc.
+//! Manual pages, as mandoc reads them.
 
 use std::fs;
 
@@ -26,12 +26,12 @@ fn manual_pages_render_without_warnings() {
         let mut lint = fixture.command(&["mandoc", "-T", "lint", "-W", "warning", &path].map(str::to_owned));
         let linted = run(&mut lint, b"", std::time::Duration::from_secs(20)).unwrap();
         let said = String::from_utf8_lossy(&linted.stdout).into_owned();
-        // The same sources are to make the same page on any day.
+        // The pages have no date, so that the same sources always make the same page.
         let faults: Vec<&str> = said.lines().filter(|line| !line.contains("missing date")).collect();
         assert!(faults.is_empty(), "{faults:?}");
         let mut show = fixture.command(&["mandoc", "-T", "utf8", "-O", "width=78", &path].map(str::to_owned));
         let shown = run(&mut show, b"", std::time::Duration::from_secs(20)).unwrap();
-        // Struck over letters are bold or underlined.
+        // mandoc marks bold and underlined letters with overstrikes.
         let text = String::from_utf8(shown.stdout).unwrap();
         let chars: Vec<char> = text.chars().collect();
         let bare: String = (0..chars.len())

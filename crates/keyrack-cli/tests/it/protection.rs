@@ -1,5 +1,5 @@
-//! Behavior that the protection from debuggers must keep: limits of child processes, and input and
-//! output for an ordinary user.
+//! Behavior that must not change because keyrack protects itself from debuggers: limits of child
+//! processes, and input and output for an ordinary user.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,14 +13,14 @@ use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A user without an account.
+/// Uid without an account.
 const ORDINARY: u32 = 65_533;
 
 fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A world whose programs are in a directory of it.
+/// Returns a home with copies of the programs in its own directory. `keyrackd` can be a script.
 fn world_with_bin(keyrackd: Option<&str>) -> Fixture {
     let fixture = Fixture::new();
     let bin = fixture.home.root().join("bin");
@@ -34,7 +34,7 @@ fn world_with_bin(keyrackd: Option<&str>) -> Fixture {
     fixture
 }
 
-/// A script that finds `keyrack` on its PATH, in the world's own directory.
+/// Returns a script that finds `keyrack` on its PATH, in the home's own directory.
 fn script(fixture: &Fixture, text: &str) -> Command {
     let text = format!("PATH={}:$PATH; {text}", fixture.home.root().join("bin").display());
     fixture.command(&["bash", "-c", &text].map(str::to_owned))
@@ -85,7 +85,7 @@ fn every_command_works_for_unprivileged_user() {
     let set = "keyrack set --key K --env test --vault os.secure --mech PERMANENT_VIA_REPLICA";
     let cases = [
         ("git init -q && keyrack init --org acme", ""),
-        // A pipe, a file, and both by the names that /proc gives them.
+        // Input from a pipe, from a file, and from both through their names in `/proc`.
         (&format!("printf s3cret | {set}"), "acme.test.K"),
         (&format!("printf s3cret > v && {set} < v && cat v | {set} < /dev/stdin"), "acme.test.K"),
         (&format!("{set} < <(printf s3cret)"), "acme.test.K"),

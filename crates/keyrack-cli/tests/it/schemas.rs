@@ -1,6 +1,6 @@
-//! Checks of the output under `--json` against the published schemas. Here a member that a
-//! schema does not name is a fault, though it may come with any release: it has to be documented
-//! first.
+//! Checks of the output of `--json` against the published schemas. Any release may add members, but
+//! the schema must document them first, so these tests reject a member that the schema does not
+//! name.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +26,7 @@ static SCHEMAS: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Every member says what it is.
+/// Asserts that the schema describes every member.
 fn documented(schema: &Value, place: &str) {
     for (name, member) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let told = ["description", "$ref", "const", "enum"].iter().any(|word| member.get(word).is_some());
@@ -38,7 +38,7 @@ fn documented(schema: &Value, place: &str) {
     }
 }
 
-/// The same, without room for members it does not name.
+/// Returns the schema with additional members forbidden.
 fn closed(schema: Value) -> Value {
     match schema {
         Value::Object(mut members) => {
@@ -60,7 +60,7 @@ pub(crate) fn fault(name: &str, value: &Value) -> Option<String> {
     (!faults.is_empty()).then(|| format!("{name}: {}\n{value:#}", faults.join("; ")))
 }
 
-/// The schema of a command line, if it is one of keyrack's that answers in JSON.
+/// Returns the name of the schema of a command line, if the command is keyrack's and prints JSON.
 fn schema_of(words: &[String]) -> Option<String> {
     let words: Vec<&str> = words.iter().map(String::as_str).skip_while(|word| *word != "keyrack").collect();
     let plain = |word: &&str| ["--value", "--output", "--watch", "--help"].contains(word);
@@ -75,8 +75,8 @@ fn schema_of(words: &[String]) -> Option<String> {
     name.or_else(|| words.last().map(|word| (*word).to_owned()).filter(|word| SCHEMAS.contains_key(word)))
 }
 
-/// Checks what a command line printed. Lines of stderr that are JSON are a notice or an error, an
-/// error only the last.
+/// Checks the output of a command line. A line of stderr that is JSON is a notice or an error. Only
+/// the last line can be an error.
 pub(crate) fn check(words: &[String], exit: i32, stdout: &[String], stderr: &[String]) {
     let Some(name) = schema_of(words) else { return };
     let line = words.join(" ");

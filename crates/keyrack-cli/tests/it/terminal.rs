@@ -237,7 +237,7 @@ fn passphrase_is_asked_once_per_command() {
         let (exit, shown) = at_terminal(&fixture, &format!("{set} {key}"), &[(ask, "correct horse\n")]);
         assert_eq!(exit, 0, "{shown}");
     }
-    // The passphrase opens the manifest and two files, and is asked for once.
+    // The command opens the manifest and two files. It asks for the passphrase once.
     let unlock = "keyrack unlock --owner o --prikey $KEYS/sealed --env test";
     let (exit, shown) = at_terminal(
         &fixture,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{LIMIT, Report, can_mount, diagnose, in_mount_namespace, run_ok};
 use crate::fixture::Fixture;
 
-/// Path of the socket, once a daemon has run.
+/// Returns the path of the daemon's socket. Starts and stops a daemon to find it.
 pub(super) fn socket(fixture: &Fixture) -> PathBuf {
     let (_, stdout, _) = fixture.run("keyrack daemon start --json", b"");
     let reply: Value = serde_json::from_str(&stdout.concat()).unwrap();
@@ -91,7 +91,8 @@ fn doctor_fails_on_an_unresponsive_daemon() {
 fn doctor_fails_on_a_typescript_daemon() {
     let fixture = Fixture::new();
     let _listener = UnixListener::bind(socket(&fixture)).unwrap();
-    // Who serves is reply by the name of the process: this one is not called keyrackd.
+    // The doctor recognizes a daemon by the name of its process. This process is not called
+    // keyrackd.
     diagnose(&fixture).assert_check(
         "daemon.socket",
         "fail",

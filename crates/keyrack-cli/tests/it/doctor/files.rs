@@ -65,7 +65,8 @@ fn doctor_warns_of_a_read_only_or_foreign_home() {
     let text = format!("mount --bind -o ro '{0}' '{0}'; exec keyrack doctor --json", home.display());
     let report = Report::from_command(&mut in_mount_namespace(&fixture, &text));
     report.assert_check("place.home", "warn", &["read-only file system", "not set"]);
-    // root, with the HOME of another user: moving their rack away would take their keys away.
+    // Root with the HOME of another user: a fix must not move that user's rack, because the user
+    // would lose the keys.
     let owner = format!("{UNUSED_UID}:{UNUSED_UID}");
     assert!(Command::new("chown").args(["-R", &owner]).arg(home).status().unwrap().success());
     let report = diagnose(&fixture);
@@ -99,7 +100,8 @@ fn doctor_reports_the_ssh_keys() {
     let report = diagnose(&fixture);
     report.assert_check("rack.identity", "warn", &["no ssh key in", "ssh-keygen", "--prikey"]);
     report.assert_check("rack.host_manifest", "fail", &["no available identity opens"]);
-    // Protected by a passphrase: usable, as far as is known without it, and without a prompt.
+    // A key with a passphrase counts as usable, because it cannot be tested without the passphrase.
+    // The doctor does not prompt.
     let keys = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
     let fixture = Fixture::new();
     let ssh = fixture.home.home().join(".ssh");
@@ -178,7 +180,7 @@ fn doctor_reports_bad_vault_files() {
     symlink("/etc/hostname", &secure).unwrap();
     diagnose(&fixture).assert_check("rack.files", "fail", &["symbolic link"]);
     fs::remove_file(&secure).unwrap();
-    // The file of an earlier `set`.
+    // The file from an earlier `set`.
     run_ok(
         &fixture,
         "sh -c 'printf later | keyrack set --key A --env test --vault os.secure --mech REPLICA'",
@@ -192,7 +194,7 @@ fn doctor_reports_bad_vault_files() {
 fn doctor_warns_of_unbound_key_files() {
     let fixture = unlocked_rack();
     diagnose(&fixture).assert_no_check("rack.binding");
-    // As the TypeScript keyrack leaves a key: a file without a binding, and an entry without meta.
+    // The TypeScript keyrack stores a key as a file without a binding, and an entry without meta.
     let home = fixture.home.home();
     let racks = RackPaths::new(Some(home.as_os_str()), Owner::DEFAULT).unwrap();
     let source = IdentitySource { racks: racks.clone(), prikeys: Vec::new(), ssh_auth_sock: None };

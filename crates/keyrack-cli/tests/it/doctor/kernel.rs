@@ -1,4 +1,4 @@
-//! Features that a kernel lacks, and how `/proc` is mounted.
+//! Features that a kernel lacks, and mount options of `/proc`.
 
 use std::process::Command;
 
@@ -27,7 +27,7 @@ fn doctor_warns_if_the_kernel_has_no_peer_pidfd() {
     }
 }
 
-/// On each kernel, the doctor reports what a daemon reports that starts there.
+/// On each kernel, the doctor reports the same as a daemon that starts there.
 #[test]
 fn doctor_agrees_with_the_daemon_on_every_kernel() {
     let limit = "test $(ulimit -Hl) = unlimited || test $(ulimit -Hl) -ge 1024";
@@ -53,7 +53,8 @@ fn doctor_agrees_with_the_daemon_on_every_kernel() {
         if lacks.contains(&Lack::SecretMemory) {
             report.assert_check("kernel.secret_memory", "warn", &["memfd_secret", "secretmem.enable=1"]);
         }
-        // Demands that no daemon could meet here: a fix would be of no use.
+        // Settings that no daemon can meet on this kernel: the doctor suggests no fix, because none
+        // would help.
         let demanding = |name: &str, value: &str| {
             let text = format!("{name}={value} keyrack doctor --json");
             Report::from_command(&mut on_kernel_without(lacks, &script(&fixture, &text)))
@@ -90,7 +91,7 @@ fn doctor_fails_on_an_old_kernel() {
         return;
     }
     let fixture = Fixture::new();
-    // The release of such a process begins with 2.6.
+    // The kernel reports a release that begins with 2.6 to such a process.
     let old =
         |text: &str| fixture.command(&["setarch", "--uname-2.6", "sh", "-euc", text].map(str::to_owned));
     let report = Report::from_command(&mut old("keyrack doctor --json"));
@@ -137,7 +138,7 @@ fn doctor_warns_without_secret_memory() {
         "fail",
         &["KEYRACK_MEMORY requires secret", "this machine cannot provide it"],
     );
-    // Where the kernel has some, a new daemon helps.
+    // If the kernel has secret memory, the fix is a restart of the daemon.
     let secret = Report::from_command(doctor(&fixture).env("KEYRACK_MEMORY", "secret"));
     let has = secret.of_name("kernel.secret_memory").first().is_some_and(|(state, _)| *state == "ok");
     if can_run("doctor_warns_without_secret_memory", &[Need::That(has, "memfd_secret")]) {
@@ -174,7 +175,8 @@ fn doctor_warns_if_keyrackd_blocks_hibernation() {
     if !can_mount(test) || !can_run(test, &[Need::That(memory == Some(true), "memfd_secret")]) {
         return;
     }
-    // A machine that can: the file that only a kernel with hibernation has, and swap on a disk.
+    // Simulates a machine that can hibernate: a file that only a kernel with hibernation has, and
+    // swap on a disk.
     let text = "
         mount -t tmpfs none /sys/power; : > /sys/power/disk; : > /sys/power/state
         printf 'Filename Type Size Used Priority\\n/dev/sda2 partition 8388604 0 -2\\n' > swaps
@@ -187,7 +189,7 @@ fn doctor_warns_if_keyrackd_blocks_hibernation() {
         &["cannot hibernate while keyrackd runs", "KEYRACK_MEMORY=locked"],
     );
     run_ok(&fixture, "keyrack daemon stop");
-    // Left to itself, keyrackd would rather let it.
+    // By default, keyrackd does not block hibernation.
     let report = Report::from_command(&mut in_mount_namespace(&fixture, text));
     report.assert_check("daemon.memory", "ok", &["locked memory"]);
     report.assert_check(
@@ -211,8 +213,8 @@ fn doctor_fails_if_proc_hides_processes() {
     report.assert_check("kernel.start", "skip", &["see above"]);
 }
 
-/// A daemon hides itself from debuggers, and so from its own user where `/proc` hides processes.
-/// It is still that user's own daemon.
+/// A daemon hides itself from debuggers, and therefore from its own user if `/proc` hides
+/// processes. It is still that user's own daemon.
 #[test]
 fn doctor_names_hidepid_under_a_running_daemon() {
     let test = "doctor_names_hidepid_under_a_running_daemon";

@@ -1,4 +1,4 @@
-//! `keyrack doctor` under each condition that can be created here, one test each.
+//! `keyrack doctor` under each condition that a test can create, one test each.
 
 mod daemon;
 mod files;
@@ -18,17 +18,17 @@ use crate::fixture::Fixture;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A uid without a user.
+/// Uid without an account.
 const UNUSED_UID: u32 = 65_532;
 
-/// Not a test: the process of [`on_kernel_without`], which becomes the command.
+/// Process that [`on_kernel_without`] starts and that becomes the command. Not a test.
 #[test]
 #[ignore = "becomes another program"]
 fn child() {
     become_the_command();
 }
 
-/// Runs a command as on a kernel that lacks features.
+/// Returns the command as it runs on a kernel that lacks features.
 fn on_kernel_without(lacks: &[Lack], command: &Command) -> Command {
     without(lacks, &test_name(child), command)
 }
@@ -62,13 +62,13 @@ impl Report {
         report
     }
 
-    /// States and messages of the checks of this name.
+    /// Returns the states and messages of the checks of this name.
     fn of_name(&self, name: &str) -> Vec<(&str, &str)> {
         let named = self.checks.iter().filter(|check| check["name"] == name);
         named.map(|check| (check["state"].as_str().unwrap(), check["message"].as_str().unwrap())).collect()
     }
 
-    /// Asserts that a check of this name has this state, and contains these words.
+    /// Asserts that a check of this name has this state and contains these words.
     #[track_caller]
     fn assert_check(&self, name: &str, state: &str, words: &[&str]) {
         let found = self.checks.iter().any(|check| {
@@ -98,12 +98,12 @@ fn run_ok(fixture: &Fixture, line: &str) {
     assert_eq!(exit, 0, "{line}: {stdout:?} {stderr:?}");
 }
 
-/// A shell script with `keyrack` and `keyrackd` on its PATH.
+/// Returns a shell script with `keyrack` and `keyrackd` on its PATH.
 fn script(fixture: &Fixture, text: &str) -> Command {
     fixture.command(&["sh", "-euc", text].map(str::to_owned))
 }
 
-/// A shell script in a mount namespace of its own. Needs root.
+/// Returns a shell script that runs in its own mount namespace. Needs root.
 fn in_mount_namespace(fixture: &Fixture, text: &str) -> Command {
     fixture.command(&["unshare", "--mount", "sh", "-euc", text].map(str::to_owned))
 }
@@ -153,7 +153,7 @@ fn doctor_reports_ok_on_a_healthy_rack() {
     ] {
         report.assert_check(name, "ok", words);
     }
-    // The same for people.
+    // The text output has the same checks.
     let (exit, stdout, stderr) = fixture.run("keyrack doctor", b"");
     let text = stdout.join("\n");
     assert_eq!((exit, stderr.len()), (0, 0), "{stderr:?}");
@@ -169,7 +169,7 @@ fn doctor_reports_ok_on_a_healthy_rack() {
 fn doctor_changes_nothing() {
     let fixture = unlocked_rack();
     let home = fixture.home.home();
-    // Things that a less careful check would repair: an open mode, a half-done change, a dead
+    // Problems that the doctor must report and not repair: an open mode, a partial change, a dead
     // socket.
     let rack = home.join(".rhachet/keyrack");
     fs::set_permissions(rack.join("keyrack.host.age"), Permissions::from_mode(0o644)).unwrap();

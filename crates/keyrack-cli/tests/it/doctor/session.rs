@@ -35,14 +35,14 @@ fn doctor_reports_the_login_session() {
         let report = Report::from_command(&mut in_new_session(&both));
         report.assert_check("session.login", "ok", &["this is login session "]);
         report.assert_check("daemon.boundary", "ok", &["serves only processes of this login session"]);
-        // From here, that session is another one.
+        // Seen from the test, that session is another one.
         let report = diagnose(&fixture);
         report.assert_check("session.elsewhere", "warn", &["other login sessions"]);
         report.assert_check("daemon.socket", "skip", &["no daemon is running"]);
     }
 }
 
-/// Returns a program whose process the kernel calls `systemd`, as a user manager's.
+/// Returns a program that the kernel lists as `systemd`, like a user manager.
 fn user_manager(fixture: &Fixture) -> PathBuf {
     let path = fixture.home.root().join("systemd");
     let sleep =
@@ -66,11 +66,12 @@ fn doctor_reports_the_session_of_the_user_manager() {
         );
         script(&fixture, &text)
     };
-    // In its own session.
+    // The user manager runs in the caller's login session.
     let report =
         Report::from_command(&mut in_new_session(&as_user(UNUSED_UID, &with("keyrack doctor --json"))));
     report.assert_check("session.user_manager", "warn", &["this is the login session of your user manager"]);
-    // In another: root makes it, for an id that is set is never set again.
+    // The user manager runs in another session. Root creates the sessions, because other users
+    // cannot change a session id that is set.
     let other = script(
         &fixture,
         &format!(
