@@ -96,8 +96,8 @@ fn legacy_flags_are_all_accepted() {
     let help = |line: &str| fixture.run(&format!("keyrack {line} --help"), b"");
     for (command, flags) in FLAGS {
         for flag in *flags {
-            // If the flag is already among the required arguments, the line drops that one: keyrack
-            // rejects a flag that is given twice.
+            // keyrack rejects a flag that is given twice. If the flag is among the required
+            // arguments, the line omits the required one.
             let line = match flag.split_once(' ') {
                 Some((name, _)) if command.contains(name) => {
                     format!("{} {flag}", command.split(&format!(" {name}")).next().unwrap())

@@ -65,8 +65,8 @@ fn caller_in_namespace_gets_error_with_fix() {
         let report: Value = serde_json::from_str(&stdout).unwrap();
         let checks = report["checks"].as_array().unwrap();
         let check = checks.iter().find(|check| check["name"] == "session.namespaces").unwrap();
-        // From inside a pid namespace with its own `/proc`, the doctor cannot see the difference.
-        // The check of the socket reports that the daemon is invisible.
+        // From inside a pid namespace with its own `/proc`, the doctor cannot detect the namespace.
+        // The check of the socket reports that the daemon's process is not visible.
         let shows = jail.contains("user") || words.contains("/proc");
         assert_eq!(check["state"] != "ok", shows, "{jail}: {check}");
         let check = checks.iter().find(|check| check["name"] == "daemon.socket").unwrap();

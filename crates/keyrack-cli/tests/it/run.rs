@@ -389,7 +389,7 @@ fn run_files_are_visible_to_command_only() {
     let few = "ulimit -n 40; K=few exec keyrack run --env test --files -- sh -c 'cat $K_FILE'";
     let output = run(&mut fixture.command(&["sh", "-c", few].map(str::to_owned)), b"", LIMIT).unwrap();
     assert_eq!(shown(&output.stdout), "few", "{}", shown(&output.stderr));
-    // Some programs close the low descriptors that they do not know. A process that Node starts can
+    // Some programs close unknown descriptors with low numbers. A process that Node starts can
     // still read the file.
     if can_run("run_files_are_visible_to_command_only", &[Need::Program("node")]) {
         let text = "node -e 'require(\"child_process\").execSync(\"cat $K_FILE\", {stdio: \"inherit\"})'";
@@ -435,8 +435,8 @@ fn run_supports_job_control() {
         assert!(seen.contains("code=130") && seen.contains("code=131"), "{seen}");
         assert_eq!(seen.contains("\nat ***\n"), how == "--mask", "{seen}");
         // A shell with job control stops and continues the command. A command that reads in the
-        // background stops until it is in the foreground. The inner shell is bash: dash starts
-        // programs with vfork, and its parent hangs if the child stops before it execs.
+        // background stops until it is in the foreground. The inner shell is bash, because dash
+        // starts programs with vfork and hangs if the child stops before it execs.
         let steps = "t=tick; echo $t 1; sleep 1; echo $t 2; read x; echo got $x; exit 6";
         let job = format!("K={SECRET} keyrack run --env test {how} -- bash -c '{steps}'");
         let (_, seen) = at_terminal(

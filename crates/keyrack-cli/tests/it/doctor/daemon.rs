@@ -91,8 +91,8 @@ fn doctor_fails_on_an_unresponsive_daemon() {
 fn doctor_fails_on_a_typescript_daemon() {
     let fixture = Fixture::new();
     let _listener = UnixListener::bind(socket(&fixture)).unwrap();
-    // The doctor recognizes a daemon by the name of its process. This process is not called
-    // keyrackd.
+    // The doctor recognizes keyrackd by its process name. Here the test process listens, under
+    // another name.
     diagnose(&fixture).assert_check(
         "daemon.socket",
         "fail",

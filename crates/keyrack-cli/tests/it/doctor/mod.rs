@@ -33,7 +33,7 @@ fn on_kernel_without(lacks: &[Lack], command: &Command) -> Command {
     without(lacks, &test_name(child), command)
 }
 
-/// Name by which the test harness knows a test: its path without the crate.
+/// Returns the name by which the test harness knows a test: its path without the crate.
 fn test_name<F>(_test: F) -> String {
     let path = std::any::type_name::<F>();
     path.split_once("::").expect("a test is in a crate").1.to_owned()
