@@ -181,6 +181,10 @@ pub fn mask(data: &[u8]) {
     let Some((head, secret)) = data.split_first_chunk::<7>() else { return };
     let [cut, encoding, escape, breaks, width, before, behind] = head.map(usize::from);
     let secret = secret[..secret.len().min(LONGEST)].trim_ascii();
+    if secret.windows(2).any(|pair| pair == b"**") {
+        // The mask would be read as a part of it.
+        return;
+    }
     let writing = Writing {
         encoding: Some(encoding / 3 % (2 * ENCODINGS.len())).filter(|index| *index < ENCODINGS.len()),
         offset: encoding % 3,
