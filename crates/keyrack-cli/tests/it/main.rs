@@ -9,6 +9,7 @@ mod compat;
 mod completions;
 mod credential;
 mod doctor;
+mod documents;
 mod drop_in;
 mod exact;
 mod fill;
