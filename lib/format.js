@@ -80,7 +80,7 @@ function formatKeyrackGetAllOutput({ attempts, color = false }) {
 
 /** Renders the report of a strict `source` that failed, with a hint. */
 function strictFailure(attempts) {
-  return `${tree(attempts.map(branch), false)}✋ some keys were not granted, yet are strictly required\n   └─ ask a human to set or unlock them, then try again\n\nhint: mode: 'lenient' takes what there is\n`;
+  return `${tree(attempts.map(branch), false)}✋ some keys were not granted, yet are strictly required\n   └─ ask a human to set or unlock them, then try again\n\nhint: mode: 'lenient' leaves out keys that are not granted\n`;
 }
 
 module.exports = { formatKeyrackGetAllOutput, formatKeyrackGetOneOutput, formatKeyrackKeyBranch, strictFailure };

@@ -70,7 +70,7 @@ pub fn source<'env>(
             let mut sourced = match sort(outcome, mode) {
                 Ok(sourced) => sourced,
                 Err(refused) => {
-                    let hint = "mode: 'lenient' takes what there is";
+                    let hint = "mode: 'lenient' leaves out keys that are not granted";
                     let report = attempt::strict_failure(&refused.missing, hint, invocation, Style::PLAIN);
                     for answer in &refused.missing {
                         let KeyOutcome { attempt, note, waived, .. } = answer;
