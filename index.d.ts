@@ -166,8 +166,8 @@ export class ErasableSecret {
 /** Option of every call. */
 export interface OwnerOption {
   /**
-   * Owner of the rack: a name of lower-case letters, digits, `-` and `_`. Default: your own
-   * (`null`).
+   * Owner of the rack: a name of letters, digits, `_`, `-` and single dots that begins with a
+   * letter or digit. Default: the owner without a name (`null`).
    */
   owner?: string | null | undefined;
 }
@@ -199,16 +199,16 @@ export interface ChangeOptions extends OwnerOption {
    * at the terminal.
    */
   prompt?: 'never' | 'tty' | undefined;
-  /** Aborts the call: the child is ended and reaped, then the promise rejects with `aborted`. */
+  /** Aborts the call: the child is stopped and reaped, then the promise rejects with `aborted`. */
   signal?: Signal | undefined;
   /**
-   * Time after which the child is ended and the call fails with `timed_out`, in milliseconds.
+   * Time after which the child is stopped and the call fails with `timed_out`, in milliseconds.
    * Default: never.
    */
   timeoutMs?: number | undefined;
 }
 
-/** Option to hand out long-lived tokens. */
+/** Option to accept long-lived tokens. */
 export interface AllowOption {
   /** `{ dangerous: true }` accepts a value that looks like a long-lived token. */
   allow?: { dangerous?: boolean | undefined } | null | undefined;
@@ -254,7 +254,7 @@ export interface GetInput<For extends Scope = Scope, As extends SecretForm = Sec
   with?: { unlock?: boolean | undefined } | null | undefined;
   /**
    * As for every call that reads. With `with.unlock` also the time after which the unlocking child
-   * is ended; default never.
+   * is stopped; default never.
    */
   timeoutMs?: number | undefined;
 }
@@ -473,7 +473,7 @@ export interface Omitted {
 export type Unlocked = Omit<Grant<never>, 'key'>;
 
 /**
- * Opens vaults and hands their keys to the daemon, which it starts if necessary. A key that fails
+ * Opens vaults and sends their keys to the daemon, which it starts if necessary. A key that fails
  * does not stop the others: each one is in `unlocked`, or in `omitted` with its cause, and the
  * promise resolves. Runs the command in a child process.
  *
