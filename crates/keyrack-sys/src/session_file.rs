@@ -14,7 +14,8 @@ use crate::process::procfs::{self, read_error};
 /// [`crate::peer::own_session`]. Only for the process that opened it, not for its children.
 #[derive(Debug)]
 pub struct SessionFile {
-    fd: OwnedFd,
+    /// `None` only while it is dropped.
+    fd: Option<OwnedFd>,
     id: FileId,
 }
 
@@ -26,7 +27,7 @@ impl SessionFile {
     pub fn open() -> Result<Self, ReadError> {
         let fd = procfs::open_file(format_args!("self/sessionid")).map_err(read_error)?;
         let id = FileId::of_fd(fd.as_fd()).map_err(|error: io::Error| ReadError::Io(error.kind()))?;
-        Ok(SessionFile { fd, id })
+        Ok(SessionFile { fd: Some(fd), id })
     }
 
     /// Reads the session that the process is in now.
@@ -34,23 +35,24 @@ impl SessionFile {
     /// # Errors
     /// [`ReadError::NotRead`] if other code of this process has closed the descriptor.
     pub fn read(&self) -> Result<AuditSession, ReadError> {
-        if !self.is_open() {
-            return Err(ReadError::NotRead);
-        }
+        let fd = self.fd().ok_or(ReadError::NotRead)?;
         let mut buffer = [0; SESSION_BYTES];
-        let n = pread(&self.fd, &mut buffer, 0).map_err(read_error)?;
+        let n = pread(fd, &mut buffer, 0).map_err(read_error)?;
         AuditSession::parse(&buffer[..n]).ok_or(ReadError::Malformed)
     }
 
-    /// Closes the file, but no other one that has got its descriptor since.
-    pub fn close(self) {
-        if !self.is_open() {
-            std::mem::forget(self);
-        }
+    /// Returns the descriptor if it still refers to the file that was opened.
+    fn fd(&self) -> Option<&OwnedFd> {
+        self.fd.as_ref().filter(|fd| FileId::of_fd(fd.as_fd()).is_ok_and(|id| id == self.id))
     }
+}
 
-    fn is_open(&self) -> bool {
-        FileId::of_fd(self.fd.as_fd()).is_ok_and(|id| id == self.id)
+impl Drop for SessionFile {
+    /// Closes the file, but no other one that has got its descriptor since.
+    fn drop(&mut self) {
+        if self.fd().is_none() {
+            std::mem::forget(self.fd.take());
+        }
     }
 }
 
@@ -75,10 +77,11 @@ mod tests {
     fn descriptor_of_another_file_is_neither_read_nor_closed() {
         let mut file = SessionFile::open().unwrap();
         let other = File::open("/dev/null").unwrap();
-        dup2(&other, &mut file.fd).unwrap();
-        let number = file.fd.as_raw_fd();
+        let fd = file.fd.as_mut().unwrap();
+        dup2(&other, fd).unwrap();
+        let number = fd.as_raw_fd();
         assert_eq!(file.read(), Err(ReadError::NotRead));
-        file.close();
+        drop(file);
         assert!(
             std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|path| path.ends_with("null"))
         );

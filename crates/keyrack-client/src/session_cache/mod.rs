@@ -314,9 +314,6 @@ impl Kept {
         if !self.facts.is_ours(&self.session) || pidfd != Some(self.facts.pidfd) {
             std::mem::forget(self.session);
         }
-        if let Some((file, _)) = self.facts.session {
-            file.close();
-        }
     }
 }
 

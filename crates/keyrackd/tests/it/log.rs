@@ -123,7 +123,7 @@ fn log_names_keys_and_peers_but_never_values() {
     });
     talk(&daemon);
     let mine = std::process::id();
-    if can_run(&format!("{}: a stranger", test_name!()), &[Need::Root, Need::Program("setpriv")]) {
+    if can_run(&format!("{}: another user", test_name!()), &[Need::Root, Need::Program("setpriv")]) {
         daemon.open_to_all();
         let told = ask_as(
             |ask| as_user(65_533, ask),
